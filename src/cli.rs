@@ -1,0 +1,229 @@
+//! The command line (clap) → [`Options`]. Nothing else knows clap.
+//!
+//! Parsing only validates: every option is resolved here, once, into plain data.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{ArgAction, CommandFactory, Parser, ValueEnum, ValueHint};
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Yellow.on_default().bold())
+    .usage(AnsiColor::Yellow.on_default().bold())
+    .literal(AnsiColor::Green.on_default());
+
+const ABOUT: &str = "xargs with warm workers";
+
+const LONG_ABOUT: &str = "\
+procpool reads jobs, a line each, and hands them to a pool of worker processes that stay \
+alive between jobs. Results are printed to stdout, one a line, in the order of the input.
+
+A worker is any program that reads a request, a line of JSON, from its stdin and prints a reply, \
+a line of JSON, to its stdout:
+
+    {\"id\":17,\"cmd\":\"resize\",\"args\":[\"a.png\"]}     the request
+    {\"id\":17,\"result\":\"done\"}                       the reply, or
+    {\"id\":17,\"error\":\"no such file\"}                the reply of a job that failed
+
+It flushes its stdout after each reply, exits when its stdin ends, and keeps diagnostics on stderr.";
+
+const EXAMPLES: &str = "\
+Examples:
+  procpool --max-procs 4 --worker ./handler < jobs.jsonl
+  find . -name '*.png' | procpool --worker ./handler resize
+  tail -f queue.jsonl | procpool --worker 'python3 handler.py' --timeout 30s
+
+Jobs, when no COMMAND is given, a line each:
+  {\"cmd\":\"resize\",\"args\":[\"a.png\",{\"w\":100}],\"id\":\"j1\"}
+  resize [\"a.png\", {\"w\":100}]
+
+Exit status:
+  0 all jobs succeeded; 1 some failed; 2 wrong usage; 125 procpool itself failed;
+  126 the worker cannot be run; 127 it is not found; 128+N ended by signal N";
+
+/// The command line as the user gave it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "procpool",
+    version,
+    about = ABOUT,
+    long_about = LONG_ABOUT,
+    after_help = "'procpool --help' explains everything, with examples.",
+    after_long_help = EXAMPLES,
+    styles = STYLES,
+    max_term_width = 100,
+    trailing_var_arg = true
+)]
+pub struct Options {
+    /// The command of every job: each input line is its args
+    ///
+    /// With a COMMAND each input line is the args of one job of it, as --input says, and the ARGs
+    /// stand before them. Without one, each input line is a whole job.
+    #[arg(value_name = "COMMAND [ARG]...", num_args = 0.., value_hint = ValueHint::CommandWithArguments)]
+    pub command: Vec<OsString>,
+
+    /// The worker to start: its command line, split as a shell does
+    ///
+    /// The command line is split into words as a shell would split it, but no shell is run. A
+    /// worker finds PROCPOOL_SLOT, PROCPOOL_GENERATION and PROCPOOL_PROTOCOL in its environment,
+    /// and PYTHONUNBUFFERED=1 where that is not set.
+    #[arg(short, long, value_name = "CMDLINE", help_heading = "Workers", value_hint = ValueHint::CommandString)]
+    pub worker: Option<String>,
+
+    /// At most N workers at a time [default: the number of CPUs]
+    ///
+    /// A worker is started only when a job waits and no idle worker is there to take it.
+    #[arg(short = 'j', long, visible_short_alias = 'P', value_name = "N", help_heading = "Workers", value_parser = parse_count)]
+    pub max_procs: Option<usize>,
+
+    /// Replace a worker after N jobs; 0: never
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Workers")]
+    pub max_reqs: u64,
+
+    /// End the run after N workers in a row that died before their first reply; 0: never
+    ///
+    /// The count starts again with every reply of any worker. A job that such a worker had not
+    /// read yet is given to the next one.
+    #[arg(long, value_name = "N", default_value_t = 5, help_heading = "Workers")]
+    pub start_limit: u32,
+
+    /// The longest reply that a worker may give
+    ///
+    /// In bytes, or with a suffix K, M or G (powers of 1024). A worker that prints a longer one is
+    /// replaced, and its job fails.
+    #[arg(long, value_name = "SIZE", default_value = "64M", help_heading = "Workers", value_parser = parse_size)]
+    pub max_reply: usize,
+
+    /// Read jobs from FILE instead of stdin; may be repeated
+    #[arg(short = 'a', long, value_name = "FILE", help_heading = "Input", value_hint = ValueHint::FilePath)]
+    pub arg_file: Vec<PathBuf>,
+
+    /// What a line is, with COMMAND: one string arg, or JSON args
+    #[arg(long, value_name = "FORMAT", help_heading = "Input", value_enum, default_value_t = InputFormat::Lines)]
+    pub input: InputFormat,
+
+    /// Lines end with a NUL byte instead of a newline
+    #[arg(short = '0', long, help_heading = "Input")]
+    pub null: bool,
+
+    /// The longest input line
+    ///
+    /// In bytes, or with a suffix K, M or G (powers of 1024). A longer line is an invalid job; it
+    /// is skipped without being held in memory.
+    #[arg(long, value_name = "SIZE", default_value = "64M", help_heading = "Input", value_parser = parse_size)]
+    pub max_line: usize,
+
+    /// How results are printed
+    #[arg(long, value_name = "FORMAT", help_heading = "Output", value_enum, default_value_t = Format::Record)]
+    pub format: Format,
+
+    /// Add seq, cmd, args, slot, pid, attempt, start and seconds to records
+    #[arg(long, help_heading = "Output")]
+    pub detail: bool,
+
+    /// Print each result as its job finishes, not in input order
+    #[arg(long, help_heading = "Output")]
+    pub stream: bool,
+
+    /// Print results in input order: the default
+    #[arg(short = 'k', long, help_heading = "Output", conflicts_with = "stream")]
+    pub keep_order: bool,
+
+    /// Memory for results that wait for their turn; more go to a temporary file
+    ///
+    /// In bytes, or with a suffix K, M or G (powers of 1024). The temporary file is made in TMPDIR
+    /// and has no name, so that nothing of it is left behind.
+    #[arg(long, value_name = "SIZE", default_value = "64M", help_heading = "Output", value_parser = parse_size)]
+    pub buffer: usize,
+
+    /// Show a progress line on stderr
+    #[arg(long, value_name = "WHEN", help_heading = "Output", value_enum, default_value_t = When::Auto)]
+    pub progress: When,
+
+    /// End a worker whose job takes longer; the job fails
+    ///
+    /// A number of seconds, or a duration such as 500ms or 1m30s. The worker's whole process group
+    /// is ended: TERM, then KILL after --grace.
+    #[arg(long, value_name = "TIME", help_heading = "Failures", value_parser = procpool::parse_duration)]
+    pub timeout: Option<Duration>,
+
+    /// How long a worker may take to end before it is killed
+    ///
+    /// This is also how long running jobs may go on after the first Ctrl-C.
+    #[arg(long, value_name = "TIME", default_value = "5s", help_heading = "Failures", value_parser = procpool::parse_duration)]
+    pub grace: Duration,
+
+    /// Print help (-h: a summary; --help: everything)
+    #[arg(short, long, action = ArgAction::Help, help_heading = "Help")]
+    help: Option<bool>,
+
+    /// Print the version
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Help")]
+    version: Option<bool>,
+}
+
+/// What an input line is when COMMAND stands on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum InputFormat {
+    /// The line is one string arg
+    Lines,
+    /// The line is a JSON value, and that is the args
+    Json,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// One JSON object a job, failed jobs too
+    Record,
+    /// The bare result as JSON; failures go to stderr
+    Value,
+    /// Strings as they are, other results as JSON; failures go to stderr
+    Text,
+}
+
+/// When to do something that only a person at a terminal wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// When stderr is a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The definition of the command line, for the man page and the completions.
+pub fn definition() -> clap::Command {
+    Options::command()
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("expected a whole number, 1 or more".into()),
+        Ok(count) => Ok(count),
+    }
+}
+
+/// A number of bytes, with an optional suffix K, M or G (powers of 1024).
+fn parse_size(text: &str) -> Result<usize, String> {
+    let (digits, shift) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 30),
+        _ => (text, 0),
+    };
+    digits
+        .parse::<usize>()
+        .ok()
+        .and_then(|number| number.checked_mul(1 << shift))
+        .filter(|&bytes| bytes > 0)
+        .ok_or_else(|| "expected a number of bytes, 1 or more, such as 65536, 64K or 64M".into())
+}
+
+/// Says how the command line was misused, and ends the process with status 2.
+pub fn misused(message: &str) -> ! {
+    Options::command().error(clap::error::ErrorKind::ArgumentConflict, message).exit()
+}

@@ -1,0 +1,148 @@
+//! Splits a stream of bytes into lines. A line that is too long is skipped as it comes, and is
+//! never held in memory.
+
+/// A line, without the byte that ends it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// Its number, from 1.
+    pub number: u64,
+    /// Its bytes.
+    pub text: Result<&'a [u8], TooLong>,
+}
+
+/// A line is longer than so many bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLong(pub usize);
+
+/// The bytes that have come and the lines found in them.
+#[derive(Debug)]
+pub struct Lines {
+    delimiter: u8,
+    max: usize,
+    buffer: Vec<u8>,
+    /// Where the next line begins.
+    start: usize,
+    /// How far from there no end of a line was found.
+    seen: usize,
+    /// The line that is coming is too long, and what has come of it is gone.
+    skipping: bool,
+    number: u64,
+}
+
+impl Lines {
+    /// Lines end with `delimiter` and have at most `max` bytes.
+    pub fn new(delimiter: u8, max: usize) -> Self {
+        Self { delimiter, max, buffer: Vec::new(), start: 0, seen: 0, skipping: false, number: 0 }
+    }
+
+    /// Where the next bytes of the stream are to be appended. Call it when [`Lines::next`] has
+    /// returned `None`.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        if self.buffer.is_empty() {
+            self.buffer.shrink_to(1 << 20);
+        }
+        &mut self.buffer
+    }
+
+    /// The next line; `None`: more bytes are needed or, `at_end` of the stream, there is none. What
+    /// stands before the end is a line, unless it is empty.
+    pub fn next(&mut self, at_end: bool) -> Option<Line<'_>> {
+        let rest = &self.buffer[self.start..];
+        let found = memchr::memchr(self.delimiter, &rest[self.seen..]).map(|at| self.seen + at);
+        let (len, step) = match found {
+            Some(at) => (at, at + 1),
+            None if at_end && (!rest.is_empty() || self.skipping) => (rest.len(), rest.len()),
+            None => {
+                self.seen = rest.len();
+                if self.skipping || self.seen > self.max {
+                    self.skipping = true;
+                    self.start = self.buffer.len();
+                    self.seen = 0;
+                }
+                return None;
+            }
+        };
+        let too_long = self.skipping || len > self.max;
+        let begin = self.start;
+        self.start += step;
+        self.seen = 0;
+        self.skipping = false;
+        self.number += 1;
+        Some(Line {
+            number: self.number,
+            text: match too_long {
+                true => Err(TooLong(self.max)),
+                false => Ok(&self.buffer[begin..begin + len]),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// All lines of `bytes`, which arrive in pieces of `piece` bytes.
+    fn lines(bytes: &[u8], piece: usize, max: usize) -> Vec<Result<Vec<u8>, TooLong>> {
+        let mut lines = Lines::new(b'\n', max);
+        let mut all = Vec::new();
+        let mut pieces = bytes.chunks(piece);
+        loop {
+            let piece = pieces.next();
+            lines.buffer().extend_from_slice(piece.unwrap_or_default());
+            assert!(lines.buffer.len() <= max + piece.map_or(0, <[u8]>::len) + 1);
+            while let Some(line) = lines.next(piece.is_none()) {
+                all.push(line.text.map(<[u8]>::to_vec));
+                assert_eq!(line.number, all.len() as u64);
+            }
+            if piece.is_none() {
+                return all;
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_line_needs_no_newline() {
+        let texts = |bytes: &[u8]| -> Vec<_> {
+            lines(bytes, 3, 100).into_iter().map(|line| line.expect("short")).collect()
+        };
+        assert_eq!(texts(b""), Vec::<Vec<u8>>::new());
+        assert_eq!(texts(b"\n"), [b""]);
+        assert_eq!(texts(b"a\nb"), [b"a", b"b"]);
+        assert_eq!(texts(b"a\nb\n"), [b"a", b"b"]);
+        assert_eq!(texts(b"a\n\nb"), [b"a".as_slice(), b"", b"b"]);
+    }
+
+    #[test]
+    fn a_long_line_is_skipped_alone() {
+        let too_long = Err(TooLong(3));
+        assert_eq!(
+            lines(b"abc\nabcd\nab", 2, 3),
+            [Ok(b"abc".to_vec()), too_long.clone(), Ok(b"ab".to_vec())]
+        );
+        assert_eq!(lines(b"abcdefgh", 2, 3), [too_long.clone()]);
+        assert_eq!(lines(b"abcdefgh\n", 1, 3), [too_long]);
+    }
+
+    proptest! {
+        #[test]
+        fn as_the_standard_library_splits(
+            bytes in prop::collection::vec(prop::sample::select(b"ab\n".to_vec()), 0..60),
+            piece in 1_usize..10,
+            max in 0_usize..6,
+        ) {
+            let mut expected: Vec<_> = bytes.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
+            if expected.last().is_some_and(Vec::is_empty) {
+                expected.pop();
+            }
+            let expected: Vec<_> = expected
+                .into_iter()
+                .map(|line| if line.len() > max { Err(TooLong(max)) } else { Ok(line) })
+                .collect();
+            prop_assert_eq!(lines(&bytes, piece, max), expected);
+        }
+    }
+}

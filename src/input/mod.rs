@@ -1,0 +1,212 @@
+//! Bytes → jobs. One thread reads the sources one after the other, splits them into lines, makes a
+//! job of each and feeds them to the pool, as fast as the pool takes them and no faster.
+
+pub mod job_line;
+pub mod lines;
+pub mod plain;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+use crate::job::{Done, Failure, Job, Kind, Place, Sink};
+use crate::pool::Pool;
+use job_line::{Fields, Invalid};
+use lines::Lines;
+use plain::Plain;
+
+/// How much is read at once: as much as a pipe holds.
+const READ_SIZE: usize = 64 << 10;
+
+/// A batch is fed at the latest when its jobs hold so many bytes.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Where lines come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The process's stdin.
+    Stdin,
+    /// A file.
+    File(PathBuf),
+}
+
+impl Source {
+    /// What it is called in messages; stdin has no name, since it is what one expects.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Stdin => String::new(),
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+}
+
+/// What a line is.
+#[derive(Clone, Debug)]
+pub enum Form {
+    /// A whole job.
+    Job,
+    /// The args of a fixed command.
+    Plain(Plain),
+}
+
+/// How the sources are read.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    /// They are read in this order.
+    pub sources: Vec<Source>,
+    /// What a line is.
+    pub form: Form,
+    /// The byte that ends a line.
+    pub delimiter: u8,
+    /// The longest line, in bytes.
+    pub max_line: usize,
+    /// Reading ends soon after this is set.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Reader {
+    /// Reads all sources to their ends and feeds their jobs to the pool; outcomes of lines that are
+    /// no jobs go to `sink`. Blocks while the pool's queue is full. Returns what could not be read,
+    /// a sentence each; the other sources were read nevertheless.
+    pub fn run(&self, pool: &Pool, sink: &dyn Sink) -> Vec<String> {
+        let mut feeder = Feeder { reader: self, pool, sink, batch: Vec::new(), bytes: 0, seq: 0 };
+        let mut problems = Vec::new();
+        for (index, source) in self.sources.iter().enumerate() {
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            let result = match source {
+                Source::Stdin => feeder.read(rustix::stdio::stdin(), index),
+                Source::File(path) => {
+                    File::open(path).and_then(|file| feeder.read(file.as_fd(), index))
+                }
+            };
+            match result {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => problems.push(unreadable(source, &error)),
+            }
+        }
+        problems
+    }
+
+    /// Makes a job of a line; `None`: the line is to be skipped.
+    fn job(&self, seq: u64, place: Place, line: &[u8]) -> Option<Result<Job, Invalid>> {
+        let fields = match &self.form {
+            Form::Job => job_line::parse(line),
+            Form::Plain(plain) => plain.parse(line),
+        };
+        match fields {
+            Ok(None) => None,
+            Ok(Some(Fields { cmd, args, id, timeout, .. })) => {
+                let mut job = Job::new(seq, &cmd, &args, id);
+                job.place = place;
+                job.timeout = timeout;
+                Some(Ok(job))
+            }
+            Err(invalid) => Some(Err(invalid)),
+        }
+    }
+}
+
+fn unreadable(source: &Source, error: &io::Error) -> String {
+    let name = match source {
+        Source::Stdin => "stdin".to_owned(),
+        Source::File(path) => format!("'{}'", path.display()),
+    };
+    let what = match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a folder, not a file of jobs".to_owned(),
+        _ => error.to_string(),
+    };
+    format!("the jobs in {name} could not be read: {what}")
+}
+
+/// The way of jobs from one read to the queue.
+struct Feeder<'a> {
+    reader: &'a Reader,
+    pool: &'a Pool,
+    sink: &'a dyn Sink,
+    batch: Vec<Job>,
+    bytes: usize,
+    /// The number of the last job.
+    seq: u64,
+}
+
+impl Feeder<'_> {
+    /// Reads one source to its end. `Ok(false)`: the pool takes no more jobs.
+    fn read(&mut self, source: BorrowedFd<'_>, index: u32) -> io::Result<bool> {
+        let mut lines = Lines::new(self.reader.delimiter, self.reader.max_line);
+        loop {
+            let buffer = lines.buffer();
+            buffer.reserve(READ_SIZE);
+            let at_end = match rustix::io::read(source, spare_capacity(buffer)) {
+                Ok(count) => count == 0,
+                Err(Errno::AGAIN) => {
+                    let _ = poll(&mut [PollFd::new(&source, PollFlags::IN)], None);
+                    continue;
+                }
+                Err(Errno::INTR) => continue,
+                Err(error) => {
+                    self.feed();
+                    return Err(error.into());
+                }
+            };
+            while let Some(line) = lines.next(at_end) {
+                let place = Place { source: index, line: line.number };
+                if !self.line(place, line.text) {
+                    return Ok(false);
+                }
+            }
+            if !self.feed() {
+                return Ok(false);
+            }
+            if at_end {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Deals with one line. Returns whether to go on.
+    fn line(&mut self, place: Place, text: Result<&[u8], lines::TooLong>) -> bool {
+        let seq = self.seq + 1;
+        let job = match text {
+            Ok(text) => self.reader.job(seq, place, text),
+            Err(lines::TooLong(max)) => Some(Err(Invalid {
+                message: format!(
+                    "it is longer than the limit of {max} bytes (raise --max-line to allow it)"
+                ),
+                column: None,
+                id: String::new(),
+            })),
+        };
+        match job {
+            None => return true,
+            Some(Ok(job)) => {
+                self.bytes += job.size();
+                self.batch.push(job);
+            }
+            Some(Err(invalid)) => {
+                let failure = Failure::new(Kind::Invalid, invalid.describe(place));
+                let job = Job::unreadable(seq, place, &invalid.id);
+                self.sink.deliver(&Done { job: &job, outcome: Err(&failure), run: None });
+            }
+        }
+        self.seq = seq;
+        self.bytes < BATCH_BYTES || self.feed()
+    }
+
+    /// Feeds the batch. Returns whether to go on.
+    fn feed(&mut self) -> bool {
+        self.bytes = 0;
+        if self.reader.stop.load(Ordering::Acquire) {
+            return false;
+        }
+        self.batch.is_empty() || self.pool.feed(&mut self.batch).is_ok()
+    }
+}

@@ -1,0 +1,205 @@
+//! The words all other modules use: a job, how it ended, and why it failed.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::pool::Caller;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+/// A unit of work: a command and its JSON args.
+///
+/// The texts of a job lie in one buffer, as JSON, one behind the other: command, args, id. So a job
+/// costs one allocation and a request is written with two copies.
+#[derive(Debug)]
+pub struct Job {
+    /// Its place among all jobs read, from 1. Results are ordered by it.
+    pub seq: u64,
+    /// Where its line stood.
+    pub place: Place,
+    /// How long it may take; `None`: as long as the pool's setting allows.
+    pub timeout: Option<Duration>,
+    /// The caller that waits for it; `None`: the result goes to the pool's sink.
+    pub(crate) caller: Option<Caller>,
+    text: Box<[u8]>,
+    args_at: usize,
+    id_at: usize,
+}
+
+/// Where the line of a job stood in the input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Which input, counted from 0 in the order they were given.
+    pub source: u32,
+    /// The line's number in that input, from 1; 0: the job did not come from a line.
+    pub line: u64,
+}
+
+impl Job {
+    /// Makes a job. `cmd` is a JSON string, `args` a JSON value, `id` a JSON string or number or
+    /// nothing, all of them without line breaks between their parts: they are passed on as they
+    /// are.
+    pub fn new(seq: u64, cmd: &str, args: &str, id: &str) -> Self {
+        let mut text = Vec::with_capacity(cmd.len() + args.len() + id.len());
+        text.extend_from_slice(cmd.as_bytes());
+        text.extend_from_slice(args.as_bytes());
+        text.extend_from_slice(id.as_bytes());
+        Self {
+            seq,
+            place: Place::default(),
+            timeout: None,
+            caller: None,
+            text: text.into_boxed_slice(),
+            args_at: cmd.len(),
+            id_at: cmd.len() + args.len(),
+        }
+    }
+
+    /// A job that could not be read from its line: it has no command and no args.
+    pub fn unreadable(seq: u64, place: Place, id: &str) -> Self {
+        let mut job = Self::new(seq, "", "", id);
+        job.place = place;
+        job
+    }
+
+    /// The command, as a JSON string; empty where the line was not a job.
+    pub fn cmd(&self) -> &[u8] {
+        &self.text[..self.args_at]
+    }
+
+    /// The args, as a JSON value; empty where the line was not a job.
+    pub fn args(&self) -> &[u8] {
+        &self.text[self.args_at..self.id_at]
+    }
+
+    /// The id that the job names, as JSON; `None`: it names none, and goes by `seq`.
+    pub fn id(&self) -> Option<&[u8]> {
+        Some(&self.text[self.id_at..]).filter(|id| !id.is_empty())
+    }
+
+    /// How much memory the job's text holds, in bytes.
+    pub fn size(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Whether the call that waited for this job was dropped.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.caller.as_ref().is_some_and(Caller::is_gone)
+    }
+}
+
+/// What happened to a job that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Kind {
+    /// The input line is not a job.
+    Invalid,
+    /// The worker replied with an error.
+    Error,
+    /// The worker died before it answered.
+    Crash,
+    /// It took longer than its timeout.
+    Timeout,
+    /// What the worker printed is no reply.
+    Protocol,
+    /// The worker could not be started.
+    Spawn,
+    /// It was running when the run was ended.
+    Cancelled,
+}
+
+impl Kind {
+    /// The kind's name in records and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Error => "error",
+            Self::Crash => "crash",
+            Self::Timeout => "timeout",
+            Self::Protocol => "protocol",
+            Self::Spawn => "spawn",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why a job has no result.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// What happened, as a word.
+    pub kind: Kind,
+    /// What happened, as a sentence for a person.
+    pub message: String,
+    /// For [`Kind::Error`]: the worker's error as it came, any JSON value.
+    pub data: Option<Box<RawValue>>,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), data: None }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind, self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// A job that is over: what a [`Sink`] is given, once for each job.
+#[derive(Debug)]
+pub struct Done<'a> {
+    /// The job.
+    pub job: &'a Job,
+    /// Its result as JSON text, or why there is none.
+    pub outcome: Result<&'a RawValue, &'a Failure>,
+    /// Where and when it ran; `None`: it never did.
+    pub run: Option<Run>,
+}
+
+/// Where and when a job ran.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Run {
+    /// The slot, from 1.
+    pub slot: usize,
+    /// The worker's process id.
+    pub pid: u32,
+    /// Which try it was, from 1.
+    pub attempt: u32,
+    /// When it was handed to the worker, in seconds since 1970.
+    pub start: f64,
+    /// How long it took, in seconds, without the time that the run was stopped.
+    pub seconds: f64,
+}
+
+/// Takes the outcome of every job that no call waits for.
+///
+/// A sink is called by the slots, on their own threads, several at a time. While it blocks, that
+/// slot's worker gets no new job: a sink that blocks is back-pressure.
+pub trait Sink: Send + Sync {
+    /// Takes one outcome.
+    fn deliver(&self, done: &Done<'_>);
+}
+
+/// Is told what is worth a person's notice. What it is told is not the outcome of a job.
+pub trait Watcher: Send + Sync {
+    /// A worker wrote to its stderr: whole lines as they came, the last one perhaps unfinished when
+    /// the worker has ended.
+    fn worker_stderr(&self, lines: &[u8]);
+
+    /// Something happened that a person should know: one sentence, no line break.
+    fn note(&self, text: &str);
+
+    /// `starts` workers in a row have died before their first reply, or could not be started. The
+    /// jobs they were to run have failed with the same words.
+    fn start_limit_reached(&self, failure: &Failure);
+}

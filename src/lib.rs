@@ -1,0 +1,55 @@
+//! procpool: xargs with warm workers, as a library.
+//!
+//! A [`Pool`] runs jobs (a command and JSON args) in persistent worker processes, which it speaks to
+//! over their stdin and stdout. Workers are started as they are needed, at most
+//! [`Builder::max_procs`]; a caller waits for a free one; a worker is replaced after
+//! [`Builder::max_reqs`] jobs; one that dies, stalls or talks nonsense costs its own job only.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> anyhow::Result<()> {
+//! // Any program that answers each line with a line `{"result": …}` is a worker.
+//! let worker = r#"sh -c 'while read -r line; do echo "{\"result\":42}"; done'"#;
+//! let pool = procpool::Pool::builder(worker).max_procs(4).max_reqs(100).build()?;
+//! assert_eq!(pool.process("answer", ["everything"]).await?, 42);
+//! pool.shutdown().await;
+//! # Ok(()) }
+//! ```
+//!
+//! The command `procpool` is a user of this library.
+//!
+//! # Layout
+//!
+//! Data flows one way: input → queue → slot → output. A slot pulls; there is no dispatcher.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `job` | the words all others use: [`Job`], [`Done`], [`Failure`], [`Kind`] |
+//! | [`input`] | bytes → jobs |
+//! | `queue` | bounded; warm slots first; back-pressure |
+//! | `pool` | [`Pool`]: the public face; starts slots, shuts them down |
+//! | `slot` | one slot: take a job, keep its worker, deliver the outcome, recycle |
+//! | `worker` | a worker: its process, the requests it has, the replies as they come |
+//! | `process` | processes: groups, pipes, the ladder that ends them; alone in signalling children |
+//! | [`protocol`] | framing and envelopes: pure bytes |
+//! | [`output`] | order, spill, formats; alone in writing stdout |
+//! | `clock` | the clock that stands still while the run is stopped |
+//! | `config`, `program` | plain settings; whether a program can be run |
+
+mod clock;
+mod config;
+pub mod input;
+mod job;
+pub mod output;
+mod pool;
+mod process;
+mod program;
+pub mod protocol;
+mod queue;
+mod slot;
+mod worker;
+
+pub use config::parse_duration;
+pub use job::{Done, Failure, Job, Kind, Place, Run, Sink, Watcher};
+pub use pool::{BuildError, Builder, Deferred, Pipeline, Pool};
+pub use program::ProgramError;
+pub use queue::Closed;

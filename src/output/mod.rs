@@ -1,0 +1,334 @@
+//! Outcomes → stdout, in order or as they come. This is the only place that writes stdout.
+//!
+//! Slots format their records themselves, and put them in order under one lock; a thread of its own
+//! writes what is ready, many records at a time.
+
+pub mod format;
+pub mod order;
+mod spill;
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+use crate::job::{Done, Job, Sink};
+pub use format::Format;
+use order::{Order, Ready};
+
+/// The writer is told of new records at once when it is idle; after a write it rests so long, so
+/// that records that come thick and fast are written many at a time.
+const REST: Duration = Duration::from_millis(1);
+
+/// With so many bytes ready the writer does not rest.
+const ENOUGH: usize = 64 << 10;
+
+/// With so many bytes ready slots wait for the writer.
+const TOO_MUCH: usize = 1 << 20;
+
+/// How results are printed.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How a record looks.
+    pub format: Format,
+    /// In input order, not as they come.
+    pub ordered: bool,
+    /// How many bytes of results that wait for their turn are held in memory.
+    pub buffer: usize,
+}
+
+/// Why the output came to its end before the run did.
+#[derive(Debug)]
+pub enum Trouble {
+    /// Nobody reads stdout any more.
+    Closed,
+    /// Something could not be written: a sentence.
+    Failed(String),
+}
+
+/// What output tells, and asks, of those around it.
+pub trait Surroundings: Send + Sync {
+    /// Prints a failure, in whole lines, to stderr.
+    fn failure(&self, lines: &[u8]);
+
+    /// Runs a write to stdout, out of the way of whatever else is on the terminal.
+    fn around_write(&self, write: &mut dyn FnMut());
+
+    /// The output can't go on; nothing more will be printed if it is [`Trouble::Closed`].
+    fn trouble(&self, trouble: Trouble);
+}
+
+/// The printer of results: the sink of a run.
+pub struct Output {
+    shared: Arc<Shared>,
+    written: Mutex<Receiver<()>>,
+}
+
+struct Shared {
+    settings: Settings,
+    state: Mutex<State>,
+    /// The writer waits here for records.
+    work: Condvar,
+    /// Slots wait here for the writer.
+    room: Condvar,
+    surroundings: Arc<dyn Surroundings>,
+    succeeded: AtomicU64,
+    failed: AtomicU64,
+}
+
+struct State {
+    order: Order,
+    ready: Ready,
+    /// The writer waits for the next record, however long that takes.
+    is_idle: bool,
+    /// No more records come.
+    is_over: bool,
+    /// stdout is closed or broken: records are thrown away.
+    is_broken: bool,
+    /// The order could not keep all records; that was told.
+    has_lost_order: bool,
+}
+
+impl Output {
+    /// Starts the writer.
+    ///
+    /// # Errors
+    /// No thread could be started, or stdout can't be used.
+    pub fn start(settings: Settings, surroundings: Arc<dyn Surroundings>) -> io::Result<Self> {
+        let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+        let limit = settings.buffer;
+        let shared = Arc::new(Shared {
+            settings,
+            state: Mutex::new(State {
+                order: Order::new(limit),
+                ready: Ready::default(),
+                is_idle: false,
+                is_over: false,
+                is_broken: false,
+                has_lost_order: false,
+            }),
+            work: Condvar::new(),
+            room: Condvar::new(),
+            surroundings,
+            succeeded: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        });
+        let (done, written) = sync_channel(1);
+        let writer = Writer { shared: Arc::clone(&shared), stdout, _done: done };
+        thread::Builder::new().name("output".into()).spawn(move || writer.run())?;
+        Ok(Self { shared, written: Mutex::new(written) })
+    }
+
+    /// Prints all that was delivered, even if others before it are missing, and waits until that is
+    /// done. Returns whether it was done in time; `None`: any time will do.
+    pub fn finish(&self, patience: Option<Duration>) -> bool {
+        let mut state = self.shared.lock();
+        state.is_over = true;
+        self.shared.work.notify_all();
+        self.shared.room.notify_all();
+        drop(state);
+        // The writer drops its end when it is done.
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        match patience {
+            Some(patience) => written.recv_timeout(patience) != Err(RecvTimeoutError::Timeout),
+            None => written.recv().is_err(),
+        }
+    }
+
+    /// Lets nobody wait for a reader of stdout any more: what can't be written now is lost.
+    pub fn abandon(&self) {
+        let mut state = self.shared.lock();
+        state.is_broken = true;
+        self.shared.room.notify_all();
+    }
+
+    /// How many jobs have succeeded and how many have failed.
+    pub fn counts(&self) -> (u64, u64) {
+        let shared = &self.shared;
+        (shared.succeeded.load(Ordering::Relaxed), shared.failed.load(Ordering::Relaxed))
+    }
+}
+
+thread_local! {
+    /// The record that a slot is writing: what goes to stdout and what to stderr.
+    static RECORD: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+}
+
+impl Sink for Output {
+    fn deliver(&self, done: &Done<'_>) {
+        let shared = &*self.shared;
+        let count = if done.outcome.is_ok() { &shared.succeeded } else { &shared.failed };
+        count.fetch_add(1, Ordering::Relaxed);
+        RECORD.with_borrow_mut(|(out, err)| {
+            out.clear();
+            err.clear();
+            shared.settings.format.write(done, out, err);
+            shared.put(done.job.seq, out, err);
+            out.shrink_to(ENOUGH);
+        });
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a record in its place. Waits while too much is ready to be written.
+    fn put(&self, seq: u64, out: &[u8], err: &[u8]) {
+        let mut state = self.lock();
+        while state.is_full() && !state.is_broken && !state.is_over {
+            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.is_broken {
+            return;
+        }
+        let state = &mut *state;
+        let result = match self.settings.ordered {
+            true => state.order.put(seq, out, err, &mut state.ready),
+            false => {
+                state.ready.append(out, err);
+                Ok(())
+            }
+        };
+        if let Err(error) = result
+            && !std::mem::replace(&mut state.has_lost_order, true)
+        {
+            self.surroundings.trouble(Trouble::Failed(format!(
+                "results that wait for their turn could not be written to a temporary file in \
+                 '{}': {error}; make room there, set TMPDIR to another folder, or raise --buffer",
+                std::env::temp_dir().display()
+            )));
+        }
+        if state.is_idle && !state.ready.is_empty() || state.ready.len() >= ENOUGH {
+            state.is_idle = false;
+            self.work.notify_one();
+        }
+    }
+}
+
+impl State {
+    fn is_full(&self) -> bool {
+        self.ready.len() >= TOO_MUCH || (self.order.is_full() && self.order.has_next())
+    }
+}
+
+/// The thread that writes.
+struct Writer {
+    shared: Arc<Shared>,
+    stdout: OwnedFd,
+    /// Dropped when the writer is done.
+    _done: SyncSender<()>,
+}
+
+impl Writer {
+    fn run(self) {
+        let mut ready = Ready::default();
+        while self.next(&mut ready) {
+            if let Err(error) = self.write(&ready) {
+                return self.broken(error);
+            }
+            ready.clear();
+            self.rest();
+        }
+    }
+
+    /// Waits for records and takes them. Returns whether there are any.
+    fn next(&self, ready: &mut Ready) -> bool {
+        let mut state = self.shared.lock();
+        loop {
+            let State { order, ready: next, is_over, .. } = &mut *state;
+            // A file that can't be read back has been told of when it was written.
+            let _ = order.advance(next, *is_over);
+            if !next.is_empty() {
+                std::mem::swap(next, ready);
+                self.shared.room.notify_all();
+                return true;
+            }
+            if *is_over || state.is_broken {
+                return false;
+            }
+            state.is_idle = true;
+            state = self.shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.is_idle = false;
+        }
+    }
+
+    fn rest(&self) {
+        let state = self.shared.lock();
+        if state.ready.len() < ENOUGH && !state.is_over && !state.is_broken {
+            drop(self.shared.work.wait_timeout(state, REST));
+        }
+    }
+
+    fn write(&self, ready: &Ready) -> rustix::io::Result<()> {
+        let mut result = Ok(());
+        for (out, err) in ready.parts() {
+            if !out.is_empty() {
+                self.shared
+                    .surroundings
+                    .around_write(&mut || result = write_all(&self.stdout, out));
+            }
+            if !err.is_empty() {
+                self.shared.surroundings.failure(err);
+            }
+            result?;
+        }
+        Ok(())
+    }
+
+    fn broken(&self, error: Errno) {
+        let mut state = self.shared.lock();
+        state.is_broken = true;
+        self.shared.room.notify_all();
+        drop(state);
+        let trouble = match error {
+            Errno::PIPE => Trouble::Closed,
+            error => {
+                let error = io::Error::from(error);
+                Trouble::Failed(format!("the results could not be written to stdout: {error}"))
+            }
+        };
+        self.shared.surroundings.trouble(trouble);
+    }
+}
+
+/// Writes everything, also to a pipe that some other process has made non-blocking.
+fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> rustix::io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(fd, bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let _ = poll(&mut [PollFd::new(fd, PollFlags::OUT)], None);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// What a job is called in messages: `job j1 (line 3)`, with the source where there are several.
+pub fn name(job: &Job, sources: &[String]) -> String {
+    let id = match job.id() {
+        Some(id) => {
+            let text = String::from_utf8_lossy(id);
+            let text = serde_json::from_str::<String>(&text).unwrap_or_else(|_| text.into_owned());
+            text.chars().take(80).flat_map(char::escape_debug).collect()
+        }
+        None => job.seq.to_string(),
+    };
+    let source = usize::try_from(job.place.source).ok().and_then(|index| sources.get(index));
+    match (job.place.line, source.filter(|source| !source.is_empty())) {
+        (0, _) => format!("job {id}"),
+        (line, None) => format!("job {id} (line {line})"),
+        (line, Some(source)) => format!("job {id} ({source} line {line})"),
+    }
+}

@@ -1,0 +1,514 @@
+//! Processes: started in a group of their own, with pipes that never block, and ended by a ladder
+//! of ever stronger means. This is the only place that signals children.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+use crate::clock::Clock;
+use crate::job::Watcher;
+
+/// How much is read from a pipe at once: as much as a pipe holds.
+const READ_SIZE: usize = 64 << 10;
+
+/// How much of a worker's last words is kept for messages.
+const LAST_WORDS: usize = 2 << 10;
+
+/// Where exits cannot be polled for, they are looked for this often.
+const EXIT_TICK: Duration = Duration::from_millis(50);
+
+/// How long a killed process may take to vanish. It takes longer only if the kernel holds it.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Interrupts a slot that waits: the one thing that other threads do to a slot.
+#[derive(Debug)]
+pub(crate) struct Wake {
+    receiver: OwnedFd,
+    sender: OwnedFd,
+}
+
+impl Wake {
+    pub(crate) fn new() -> io::Result<Self> {
+        let (receiver, sender) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        Ok(Self { receiver, sender })
+    }
+
+    /// Wakes the slot. A full pipe wakes it as well, so no error matters.
+    pub(crate) fn notify(&self) {
+        let _ = rustix::io::write(&self.sender, &[1]);
+    }
+
+    /// Forgets all wake-ups so far.
+    pub(crate) fn clear(&self) {
+        let mut bytes = [0_u8; 64];
+        while matches!(rustix::io::read(&self.receiver, &mut bytes), Ok(64)) {}
+    }
+
+    /// Waits for a wake-up, or for the time to pass.
+    pub(crate) fn wait(&self, timeout: Option<Duration>) {
+        let mut fds = [PollFd::new(&self.receiver, PollFlags::IN)];
+        let _ = poll(&mut fds, timespec(timeout).as_ref());
+        self.clear();
+    }
+}
+
+/// All process groups of a pool: what is done to all of them at once.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    members: Mutex<Members>,
+    killing: AtomicBool,
+    pub(crate) clock: Clock,
+}
+
+#[derive(Debug, Default)]
+struct Members {
+    groups: HashSet<Pid>,
+    stopped: bool,
+}
+
+impl Groups {
+    pub(crate) fn new() -> Self {
+        Self { members: Mutex::default(), killing: AtomicBool::new(false), clock: Clock::new() }
+    }
+
+    /// Stops all processes and the clock.
+    pub(crate) fn pause(&self) {
+        let mut members = self.lock();
+        self.clock.pause();
+        members.stopped = true;
+        signal(&members.groups, Signal::STOP);
+    }
+
+    /// Lets all processes and the clock go on.
+    pub(crate) fn resume(&self) {
+        let mut members = self.lock();
+        members.stopped = false;
+        signal(&members.groups, Signal::CONT);
+        self.clock.resume();
+    }
+
+    /// Kills all processes there are, and every one that is started from now on, until
+    /// [`Groups::spare`].
+    pub(crate) fn kill(&self) {
+        let members = self.lock();
+        self.killing.store(true, Ordering::Release);
+        signal(&members.groups, Signal::KILL);
+    }
+
+    /// New processes may live again.
+    pub(crate) fn spare(&self) {
+        self.killing.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn is_killing(&self) -> bool {
+        self.killing.load(Ordering::Acquire)
+    }
+
+    /// A process that was started while all others were stopped or killed shares their lot.
+    fn add(&self, group: Pid) {
+        let mut members = self.lock();
+        members.groups.insert(group);
+        if self.is_killing() {
+            let _ = kill_process_group(group, Signal::KILL);
+        } else if members.stopped {
+            let _ = kill_process_group(group, Signal::STOP);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn signal(groups: &HashSet<Pid>, signal: Signal) {
+    for &group in groups {
+        let _ = kill_process_group(group, signal);
+    }
+}
+
+/// What a process is to be.
+#[derive(Debug)]
+pub(crate) struct Spec<'a> {
+    pub(crate) argv: &'a [OsString],
+    pub(crate) env: &'a [(OsString, OsString)],
+    pub(crate) slot: usize,
+    pub(crate) generation: u64,
+    pub(crate) protocol: &'static str,
+}
+
+/// What a wait was ended by. Several things may have happened at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ready {
+    pub(crate) woken: bool,
+    pub(crate) readable: bool,
+    pub(crate) stderr: bool,
+    pub(crate) exited: bool,
+}
+
+/// How far a read or a write got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// So many bytes were moved, at least one.
+    Moved(usize),
+    /// Nothing can be moved now.
+    Blocked,
+    /// The other side has closed the pipe.
+    Closed,
+}
+
+/// The first step of the ladder by which a process is ended; the others follow, each after the
+/// grace period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stop {
+    /// Its stdin is closed: it should end of itself.
+    Retire,
+    /// Its group gets TERM.
+    Terminate,
+    /// Its group gets KILL.
+    Kill,
+}
+
+/// A running process, the leader of its own group.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    group: Pid,
+    /// Becomes readable when the process exits, where the system has such a thing.
+    exit: Option<OwnedFd>,
+    stdin: Option<OwnedFd>,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+    /// What came from stderr and is no whole line yet.
+    unfinished: Vec<u8>,
+    last_words: Vec<u8>,
+}
+
+impl Process {
+    /// Starts a process. The call returns when the program has been loaded, or could not be.
+    pub(crate) fn start(spec: &Spec<'_>, groups: &Groups) -> io::Result<Self> {
+        let Some((program, args)) = spec.argv.split_first() else {
+            return Err(io::Error::from(io::ErrorKind::NotFound));
+        };
+        let mut command = Command::new(program);
+        command
+            .args(args)
+            .env("PROCPOOL_SLOT", spec.slot.to_string())
+            .env("PROCPOOL_GENERATION", spec.generation.to_string())
+            .env("PROCPOOL_PROTOCOL", spec.protocol)
+            .envs(spec.env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        if std::env::var_os("PYTHONUNBUFFERED").is_none() {
+            command.env("PYTHONUNBUFFERED", "1");
+        }
+        let mut child = command.spawn()?;
+        let group = Pid::from_child(&child);
+        groups.add(group);
+        let stdin = child.stdin.take().map(OwnedFd::from);
+        let stdout = child.stdout.take().map(OwnedFd::from);
+        let stderr = child.stderr.take().map(OwnedFd::from);
+        for fd in [&stdin, &stdout, &stderr].into_iter().flatten() {
+            // Our end of the pipe only: the other end is an open file of its own.
+            rustix::io::ioctl_fionbio(fd, true)?;
+        }
+        Ok(Self {
+            child,
+            group,
+            exit: exit_descriptor(group),
+            stdin,
+            stdout,
+            stderr,
+            unfinished: Vec::new(),
+            last_words: Vec::new(),
+        })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for something to happen, at most for `timeout`. This is the only wait of a slot that
+    /// has a process.
+    pub(crate) fn wait(&self, wake: &Wake, write: bool, timeout: Option<Duration>) -> Ready {
+        let timeout = match self.exit {
+            Some(_) => timeout,
+            None => Some(timeout.map_or(EXIT_TICK, |timeout| timeout.min(EXIT_TICK))),
+        };
+        let stdin = self.stdin.as_ref().filter(|_| write);
+        let sources = [
+            (Some(&wake.receiver), PollFlags::IN),
+            (self.stdout.as_ref(), PollFlags::IN),
+            (self.stderr.as_ref(), PollFlags::IN),
+            (self.exit.as_ref(), PollFlags::IN),
+            (stdin, PollFlags::OUT),
+        ];
+        // Descriptors that are not there are left out; their place is taken by the wake-up's,
+        // asked for nothing.
+        let mut fds = sources.map(|(fd, flags)| match fd {
+            Some(fd) => PollFd::new(fd, flags),
+            None => PollFd::new(&wake.receiver, PollFlags::empty()),
+        });
+        if poll(&mut fds, timespec(timeout).as_ref()).is_err() {
+            return Ready::default();
+        }
+        let [woken, readable, stderr, exited, _writable] = fds.map(|fd| !fd.revents().is_empty());
+        if woken {
+            wake.clear();
+        }
+        Ready {
+            woken,
+            readable,
+            stderr,
+            exited: exited || (self.exit.is_none() && self.has_exited()),
+        }
+    }
+
+    /// Writes as much as the pipe takes now.
+    pub(crate) fn write(&self, bytes: &[u8]) -> Progress {
+        match self.stdin.as_ref().map(|pipe| rustix::io::write(pipe, bytes)) {
+            Some(Ok(count)) => Progress::Moved(count),
+            Some(Err(Errno::AGAIN | Errno::INTR)) => Progress::Blocked,
+            Some(Err(_)) | None => Progress::Closed,
+        }
+    }
+
+    /// Reads what stdout holds now, but for very much, and appends it to `into`.
+    pub(crate) fn read(&self, into: &mut Vec<u8>) -> Progress {
+        let Some(pipe) = &self.stdout else {
+            return Progress::Closed;
+        };
+        read_some(pipe.as_fd(), into)
+    }
+
+    /// How many of the written bytes the process has not read; `None` where that can't be told.
+    pub(crate) fn unread(&self) -> Option<u64> {
+        #[cfg(target_os = "linux")]
+        return rustix::io::ioctl_fionread(self.stdin.as_ref()?).ok();
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+
+    pub(crate) fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Passes on what the process wrote to stderr, in whole lines. Once for each call, so that a
+    /// flood does not keep the slot from its other work.
+    pub(crate) fn forward_stderr(&mut self, watcher: &dyn Watcher) -> Progress {
+        let Some(pipe) = &self.stderr else {
+            return Progress::Closed;
+        };
+        let progress = read_some(pipe.as_fd(), &mut self.unfinished);
+        if progress == Progress::Closed {
+            self.stderr = None;
+        }
+        let whole = memchr::memrchr(b'\n', &self.unfinished).map_or(0, |at| at + 1);
+        let whole = match whole {
+            0 if self.unfinished.len() >= READ_SIZE => self.unfinished.len(),
+            whole => whole,
+        };
+        self.pass_on(whole, watcher);
+        progress
+    }
+
+    /// The last lines of its stderr, for a message; empty if it was silent.
+    pub(crate) fn last_words(&self) -> String {
+        let text = String::from_utf8_lossy(&self.last_words);
+        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        lines[lines.len().saturating_sub(5)..].join("\n")
+    }
+
+    /// Waits for the process to exit of itself, at most for `patience`, and for nothing else.
+    pub(crate) fn await_exit(
+        &mut self,
+        groups: &Groups,
+        wake: &Wake,
+        patience: Duration,
+        watcher: &dyn Watcher,
+    ) -> bool {
+        let end = groups.clock.now().after(patience);
+        loop {
+            if self.has_exited() {
+                return true;
+            }
+            let now = groups.clock.now();
+            if now >= end || groups.is_killing() {
+                return false;
+            }
+            let ready = self.wait(wake, false, end.until(now));
+            if ready.stderr {
+                self.forward_stderr(watcher);
+            }
+            if ready.readable && self.stdout_is_spent() {
+                self.stdout = None;
+            }
+        }
+    }
+
+    /// Ends the process and all of its group, and waits until it is gone: at most twice the
+    /// grace period and a little, since nothing that the process does is waited for without a
+    /// bound. `None`: the kernel does not let go of it.
+    pub(crate) fn stop(
+        &mut self,
+        first: Stop,
+        grace: Duration,
+        groups: &Groups,
+        wake: &Wake,
+        watcher: &dyn Watcher,
+    ) -> Option<ExitStatus> {
+        self.close_stdin();
+        for step in [Stop::Retire, Stop::Terminate, Stop::Kill] {
+            if step < first || (step < Stop::Kill && groups.is_killing()) {
+                continue;
+            }
+            let patience = match step {
+                Stop::Retire => grace,
+                Stop::Terminate => {
+                    let _ = kill_process_group(self.group, Signal::TERM);
+                    let _ = kill_process_group(self.group, Signal::CONT);
+                    grace
+                }
+                Stop::Kill => {
+                    let _ = kill_process_group(self.group, Signal::KILL);
+                    KILL_PATIENCE
+                }
+            };
+            let gone = match step {
+                Stop::Kill => self.await_death(wake, patience),
+                _ => self.await_exit(groups, wake, patience, watcher),
+            };
+            if gone {
+                break;
+            }
+        }
+        self.bury(groups, watcher)
+    }
+
+    /// Waits for a process that was killed, whatever else is going on.
+    fn await_death(&self, wake: &Wake, patience: Duration) -> bool {
+        let clock = Clock::new();
+        let end = clock.now().after(patience);
+        while !self.has_exited() {
+            let now = clock.now();
+            if now >= end {
+                return false;
+            }
+            match &self.exit {
+                Some(exit) => {
+                    let mut fds = [PollFd::new(exit, PollFlags::IN)];
+                    let _ = poll(&mut fds, timespec(end.until(now)).as_ref());
+                }
+                None => wake.wait(Some(EXIT_TICK)),
+            }
+        }
+        true
+    }
+
+    /// Reaps the exited leader and kills what is left of its group.
+    ///
+    /// The group is killed while the leader is a zombie and still holds the group's number: after
+    /// that the number might be another's.
+    fn bury(&mut self, groups: &Groups, watcher: &dyn Watcher) -> Option<ExitStatus> {
+        let mut members = groups.lock();
+        let _ = kill_process_group(self.group, Signal::KILL);
+        let status = if self.has_exited() { self.child.wait().ok() } else { None };
+        members.groups.remove(&self.group);
+        drop(members);
+        while matches!(self.forward_stderr(watcher), Progress::Moved(_)) {}
+        self.pass_on(self.unfinished.len(), watcher);
+        status
+    }
+
+    /// Whether the process is a zombie by now. It is not reaped by this.
+    fn has_exited(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        !matches!(waitid(WaitId::Pid(self.group), options), Ok(None))
+    }
+
+    /// Throws away what stdout holds; says whether nothing more can come.
+    fn stdout_is_spent(&self) -> bool {
+        let mut waste = Vec::new();
+        self.read(&mut waste) == Progress::Closed
+    }
+
+    fn pass_on(&mut self, count: usize, watcher: &dyn Watcher) {
+        if count == 0 {
+            return;
+        }
+        let lines = &self.unfinished[..count];
+        watcher.worker_stderr(lines);
+        let kept = &lines[lines.len().saturating_sub(LAST_WORDS)..];
+        self.last_words.extend_from_slice(kept);
+        let surplus = self.last_words.len().saturating_sub(LAST_WORDS);
+        self.last_words.drain(..surplus);
+        self.unfinished.drain(..count);
+    }
+}
+
+impl Drop for Process {
+    /// A process that nobody stopped (a thread panicked) is killed, not left behind.
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = kill_process_group(self.group, Signal::KILL);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Says how a process ended, as a phrase behind its name.
+pub(crate) fn describe(status: Option<ExitStatus>) -> String {
+    let Some(status) = status else {
+        return "could not be killed".into();
+    };
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited with status {code}"),
+        (None, Some(number)) => {
+            let name = signal_hook::low_level::signal_name(number).unwrap_or("an unnamed signal");
+            let core = if status.core_dumped() { ", core dumped" } else { "" };
+            format!("was killed by {name} (signal {number}{core})")
+        }
+        (None, None) => format!("ended ({status})"),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn exit_descriptor(pid: Pid) -> Option<OwnedFd> {
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exit_descriptor(_: Pid) -> Option<OwnedFd> {
+    None
+}
+
+fn read_some(pipe: BorrowedFd<'_>, into: &mut Vec<u8>) -> Progress {
+    if into.capacity() - into.len() < READ_SIZE / 2 {
+        into.reserve(READ_SIZE);
+    }
+    match rustix::io::read(pipe, spare_capacity(into)) {
+        Ok(0) => Progress::Closed,
+        Ok(count) => Progress::Moved(count),
+        Err(Errno::AGAIN | Errno::INTR) => Progress::Blocked,
+        Err(_) => Progress::Closed,
+    }
+}
+
+fn timespec(timeout: Option<Duration>) -> Option<Timespec> {
+    // Rounded up by poll itself; a wait of more than a year is as good as one without end.
+    let timeout = timeout?.min(Duration::from_secs(365 * 24 * 3600));
+    Timespec::try_from(timeout).ok()
+}

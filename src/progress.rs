@@ -1,0 +1,185 @@
+//! What people see on stderr: messages, workers' stderr, and a line that shows how far the run is.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::cli::When;
+
+/// How often the line is drawn.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How often a line is printed where it can't be drawn over.
+const SLOW_TICK: Duration = Duration::from_secs(5);
+
+/// Everything that goes to stderr goes through here, so that it does not mix with the progress
+/// line.
+#[derive(Debug)]
+pub struct Console {
+    /// The line, while it is shown.
+    bar: Mutex<Option<ProgressBar>>,
+}
+
+impl Console {
+    /// A console without a progress line.
+    pub fn new() -> Self {
+        Self { bar: Mutex::new(None) }
+    }
+
+    /// Prints a message.
+    pub fn say(&self, text: &str) {
+        self.print(format!("procpool: {text}\n").as_bytes());
+    }
+
+    /// Prints whole lines. Nobody is told if stderr is closed: there is no one to tell.
+    pub fn print(&self, lines: &[u8]) {
+        self.aside(&mut || drop(io::stderr().lock().write_all(lines)));
+    }
+
+    /// Does something to the terminal while the line is out of the way.
+    pub fn aside(&self, act: &mut dyn FnMut()) {
+        let bar = self.lock();
+        match &*bar {
+            Some(bar) => bar.suspend(act),
+            None => act(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<ProgressBar>> {
+        self.bar.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The progress line, shown until this is dropped.
+#[derive(Debug)]
+pub struct Progress {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Progress {
+    /// Shows how many jobs have succeeded and failed, which `counts` tells.
+    ///
+    /// # Errors
+    /// No thread could be started.
+    pub fn start(
+        when: When,
+        console: Arc<Console>,
+        counts: impl Fn() -> (u64, u64) + Send + 'static,
+    ) -> io::Result<Self> {
+        let is_terminal = io::stderr().is_terminal();
+        let wanted = match when {
+            When::Auto => is_terminal,
+            When::Always => true,
+            When::Never => false,
+        };
+        if !wanted {
+            return Ok(Self { stop: None, thread: None });
+        }
+        let (stop, stopped) = channel();
+        let thread =
+            thread::Builder::new().name("progress".into()).spawn(move || match is_terminal {
+                true => draw(&console, &stopped, &counts),
+                false => report(&console, &stopped, &counts),
+            })?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Draws the line over and over, and clears it at the end.
+fn draw(console: &Console, stopped: &Receiver<()>, counts: &impl Fn() -> (u64, u64)) {
+    // A run that is over in no time shows nothing.
+    if stopped.recv_timeout(2 * TICK) != Err(RecvTimeoutError::Timeout) {
+        return;
+    }
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+        bar.set_style(style);
+    }
+    let rate = &mut Rate::new();
+    *console.lock() = Some(bar.clone());
+    loop {
+        bar.set_message(line(counts(), rate));
+        bar.tick();
+        if stopped.recv_timeout(TICK) != Err(RecvTimeoutError::Timeout) {
+            break;
+        }
+    }
+    bar.finish_and_clear();
+    *console.lock() = None;
+}
+
+/// Prints a line now and then: for a log, where nothing can be drawn over.
+fn report(console: &Console, stopped: &Receiver<()>, counts: &impl Fn() -> (u64, u64)) {
+    let rate = &mut Rate::new();
+    loop {
+        let outcome = stopped.recv_timeout(SLOW_TICK);
+        console.say(&line(counts(), rate));
+        if outcome != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
+    }
+}
+
+fn line((succeeded, failed): (u64, u64), rate: &mut Rate) -> String {
+    let done = succeeded + failed;
+    let per_second = rate.update(done);
+    format!(
+        "{} done, {}/s, {} failed, {}",
+        HumanCount(done),
+        HumanCount(per_second),
+        HumanCount(failed),
+        HumanDuration(Duration::from_secs(rate.start.elapsed().as_secs())),
+    )
+}
+
+/// The rate of the last few seconds.
+#[derive(Debug)]
+struct Rate {
+    start: Instant,
+    last: Instant,
+    done: u64,
+    per_second: f64,
+}
+
+impl Rate {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { start: now, last: now, done: 0, per_second: 0.0 }
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate for people"
+    )]
+    fn update(&mut self, done: u64) -> u64 {
+        let now = Instant::now();
+        let seconds = (now - self.last).as_secs_f64();
+        if seconds > 0.0 {
+            let rate = (done - self.done) as f64 / seconds;
+            // Older rates fade with a time constant of two seconds.
+            let weight = match self.done {
+                0 => 1.0,
+                _ => 1.0 - (-seconds / 2.0).exp(),
+            };
+            self.per_second += weight * (rate - self.per_second);
+            (self.last, self.done) = (now, done);
+        }
+        self.per_second.round() as u64
+    }
+}

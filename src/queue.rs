@@ -1,0 +1,300 @@
+//! The queue between input and slots: bounded, filled from behind, and from the front with jobs
+//! that come back. Slots pull; who is woken first has a warm worker.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::job::Job;
+use crate::process::Wake;
+
+/// A feeder waits while so many jobs are queued…
+const MAX_JOBS: usize = 4096;
+/// …or so many bytes of them.
+const MAX_BYTES: usize = 4 << 20;
+
+/// The queue, and who waits at it.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    /// Feeders wait here for room.
+    room: Condvar,
+    /// Told whenever nothing is queued or running, and whenever the last slot has left.
+    pub(crate) quiet: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    jobs: VecDeque<Job>,
+    bytes: usize,
+    /// How many feeders wait for room.
+    feeders: usize,
+    /// Jobs that slots have taken and not given an account of yet.
+    running: usize,
+    phase: Phase,
+    slots: Vec<Standing>,
+    wakes: Vec<Arc<Wake>>,
+    /// Idle slots, those last that became idle last. An entry may be out of date: `slots` decides.
+    idle_warm: Vec<usize>,
+    idle_cold: Vec<usize>,
+    /// How many slots stand as `Woken`.
+    woken: usize,
+    /// How many slots are not `Absent`.
+    present: usize,
+    /// How often the last slot has left.
+    epoch: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Jobs come and go.
+    Open,
+    /// No more jobs come, and slots leave when none is left. Where `reopens` is set, the queue is
+    /// open again once the last of them has left.
+    Closed { reopens: bool },
+}
+
+/// What a slot is doing, as the queue knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It has no thread.
+    Absent,
+    /// It works.
+    Busy,
+    /// It waits, with a worker or without one.
+    Idle,
+    /// It was woken for a job and has not come for it yet.
+    Woken,
+}
+
+/// What a slot is told that asks for jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// There they are.
+    Jobs,
+    /// There are none: wait until woken.
+    Wait,
+    /// There are none, and none will come.
+    Leave,
+}
+
+/// The queue takes no more jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed;
+
+impl std::fmt::Display for Closed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the pool takes no more jobs")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+impl Queue {
+    pub(crate) fn new(wakes: Vec<Arc<Wake>>) -> Self {
+        Self {
+            state: Mutex::new(State {
+                jobs: VecDeque::new(),
+                bytes: 0,
+                feeders: 0,
+                running: 0,
+                phase: Phase::Open,
+                slots: vec![Standing::Absent; wakes.len()],
+                wakes,
+                idle_warm: Vec::new(),
+                idle_cold: Vec::new(),
+                woken: 0,
+                present: 0,
+                epoch: 0,
+            }),
+            room: Condvar::new(),
+            quiet: Notify::new(),
+        }
+    }
+
+    /// Queues all jobs of a batch, as soon as there is room, and returns the slots to be started.
+    /// A batch is taken whole or, by a closed queue, not at all.
+    pub(crate) fn push(&self, batch: &mut Vec<Job>, wait: bool) -> Result<Vec<usize>, Closed> {
+        let mut state = self.lock();
+        while wait && state.phase == Phase::Open && state.is_full() {
+            state.feeders += 1;
+            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.feeders -= 1;
+        }
+        if state.phase != Phase::Open {
+            return Err(Closed);
+        }
+        state.bytes += batch.iter().map(Job::size).sum::<usize>();
+        state.jobs.extend(batch.drain(..));
+        Ok(state.wake_for_jobs())
+    }
+
+    /// Puts jobs back to where they came from: they did not get their turn. An idle slot is woken
+    /// for each, if there is one; no new one is started, since the caller will come back.
+    pub(crate) fn put_back(&self, jobs: impl DoubleEndedIterator<Item = Job>) {
+        let mut state = self.lock();
+        for job in jobs.rev() {
+            state.running -= 1;
+            state.bytes += job.size();
+            state.jobs.push_front(job);
+            if let Some(slot) = state.next_idle() {
+                state.wake(slot);
+            }
+        }
+    }
+
+    /// Moves up to `max` jobs to `into`, for slot `slot`, which has a worker (`warm`) or not, and
+    /// which has finished with `finished` jobs since it last asked.
+    pub(crate) fn take(
+        &self,
+        slot: usize,
+        warm: bool,
+        finished: usize,
+        max: usize,
+        into: &mut VecDeque<Job>,
+    ) -> Taken {
+        let mut state = self.lock();
+        state.running -= finished;
+        if state.slots[slot] == Standing::Woken {
+            state.woken -= 1;
+        }
+        if state.jobs.is_empty() {
+            if state.running == 0 {
+                self.quiet.notify_waiters();
+            }
+            if state.phase != Phase::Open {
+                state.slots[slot] = Standing::Busy;
+                return Taken::Leave;
+            }
+            if state.slots[slot] != Standing::Idle {
+                state.slots[slot] = Standing::Idle;
+                match warm {
+                    true => state.idle_warm.push(slot),
+                    false => state.idle_cold.push(slot),
+                }
+            }
+            return Taken::Wait;
+        }
+        state.slots[slot] = Standing::Busy;
+        let count = max.min(state.jobs.len());
+        let taken: usize = state.jobs.iter().take(count).map(Job::size).sum();
+        into.extend(state.jobs.drain(..count));
+        state.bytes -= taken;
+        state.running += count;
+        // A feeder is woken once there is room for a good many jobs, not for each.
+        if state.feeders > 0 && state.jobs.len() <= MAX_JOBS / 2 && state.bytes <= MAX_BYTES / 2 {
+            self.room.notify_all();
+        }
+        Taken::Jobs
+    }
+
+    /// No more jobs come. Slots leave when the queue is empty; if it is to reopen, it does so when
+    /// the last of them has left, and after `renew`.
+    pub(crate) fn close(&self, reopens: bool, renew: impl FnOnce()) {
+        let mut state = self.lock();
+        state.phase = Phase::Closed { reopens };
+        self.room.notify_all();
+        for wake in &state.wakes {
+            wake.notify();
+        }
+        if state.present == 0 {
+            state.all_have_left(renew);
+            self.quiet.notify_waiters();
+        }
+    }
+
+    /// Removes all jobs that no slot has taken.
+    pub(crate) fn clear(&self) -> VecDeque<Job> {
+        let mut state = self.lock();
+        state.bytes = 0;
+        std::mem::take(&mut state.jobs)
+    }
+
+    /// A slot has ended, or could not be started.
+    pub(crate) fn leave(&self, slot: usize, renew: impl FnOnce()) {
+        let mut state = self.lock();
+        if state.slots[slot] == Standing::Woken {
+            state.woken -= 1;
+        }
+        state.slots[slot] = Standing::Absent;
+        state.present -= 1;
+        if state.present == 0 {
+            state.all_have_left(renew);
+            self.quiet.notify_waiters();
+        }
+    }
+
+    /// Interrupts all slots: something has changed that each must look at.
+    pub(crate) fn wake_all(&self) {
+        for wake in &self.lock().wakes {
+            wake.notify();
+        }
+    }
+
+    /// Whether no job is queued or running.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let state = self.lock();
+        state.jobs.is_empty() && state.running == 0
+    }
+
+    /// How many slots there are, and how often the last one has left.
+    pub(crate) fn presence(&self) -> (usize, u64) {
+        let state = self.lock();
+        (state.present, state.epoch)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_full(&self) -> bool {
+        self.jobs.len() >= MAX_JOBS || self.bytes >= MAX_BYTES
+    }
+
+    /// Wakes a slot for each job that nobody has been woken for: warm ones first, then idle ones
+    /// without a worker; then new ones are to be started.
+    fn wake_for_jobs(&mut self) -> Vec<usize> {
+        let mut fresh = Vec::new();
+        while self.jobs.len() > self.woken {
+            if let Some(slot) = self.next_idle() {
+                self.wake(slot);
+                continue;
+            }
+            let absent = match self.present < self.slots.len() {
+                true => self.slots.iter().position(|slot| *slot == Standing::Absent),
+                false => None,
+            };
+            let Some(slot) = absent else { break };
+            self.slots[slot] = Standing::Woken;
+            self.woken += 1;
+            self.present += 1;
+            fresh.push(slot);
+        }
+        fresh
+    }
+
+    fn wake(&mut self, slot: usize) {
+        self.slots[slot] = Standing::Woken;
+        self.woken += 1;
+        self.wakes[slot].notify();
+    }
+
+    fn next_idle(&mut self) -> Option<usize> {
+        let Self { slots, idle_warm, idle_cold, .. } = self;
+        std::iter::from_fn(|| idle_warm.pop().or_else(|| idle_cold.pop()))
+            .find(|&slot| slots[slot] == Standing::Idle)
+    }
+
+    fn all_have_left(&mut self, renew: impl FnOnce()) {
+        self.epoch += 1;
+        self.idle_warm.clear();
+        self.idle_cold.clear();
+        if self.phase == (Phase::Closed { reopens: true }) {
+            renew();
+            self.phase = Phase::Open;
+        }
+    }
+}

@@ -1,0 +1,488 @@
+//! One slot: take a job, keep its worker, deliver the outcome, recycle. A slot is a thread that
+//! owns its worker's pipes and waits in one place: for its worker, a deadline, or a wake-up.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use crate::clock::Moment;
+use crate::job::{Done, Failure, Kind, Run};
+use crate::pool::Shared;
+use crate::process::{Process, Progress, Spec, Stop, Wake, describe};
+use crate::protocol::JSONL;
+use crate::queue::Taken;
+use crate::worker::{Flight, Violation, Worker};
+
+/// A process whose pipes have closed is given so long to exit, so that its status can be told.
+const EXIT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A worker that never answered is remarked on after so long.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// The pause after the first start-up failure; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How a worker showed that it is at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Exited,
+    ClosedStdout,
+    ClosedStdin,
+}
+
+/// A slot of a pool.
+pub(crate) struct Slot {
+    /// Counted from 0 inside, from 1 outside.
+    index: usize,
+    shared: Arc<Shared>,
+    wake: Arc<Wake>,
+    worker: Option<Worker>,
+    generation: u64,
+    /// Jobs taken from the queue, for the worker that is to be started for them.
+    jobs: VecDeque<crate::job::Job>,
+    /// Jobs finished since the queue was last told.
+    finished: usize,
+}
+
+impl Slot {
+    pub(crate) fn new(index: usize, shared: Arc<Shared>, wake: Arc<Wake>) -> Self {
+        Self {
+            index,
+            shared,
+            wake,
+            worker: None,
+            generation: 0,
+            jobs: VecDeque::new(),
+            finished: 0,
+        }
+    }
+
+    /// Works until the queue is closed and empty; then the worker is retired.
+    pub(crate) fn run(mut self) {
+        while self.turn() {}
+        if let Some(worker) = self.worker.take() {
+            self.dismiss(worker, Stop::Retire);
+        }
+    }
+
+    /// One round: take jobs, hand them to the worker, wait, deal with what happened. Returns
+    /// whether there is anything left to do.
+    fn turn(&mut self) -> bool {
+        if self.room() > 0 && self.take() == Taken::Leave && self.in_flight() == 0 {
+            return false;
+        }
+        if !self.jobs.is_empty() && (self.worker.is_some() || self.start()) {
+            self.hand_over();
+        }
+        let Some(worker) = &mut self.worker else {
+            if self.jobs.is_empty() {
+                self.wake.wait(None);
+            }
+            return true;
+        };
+        if worker.has_unsent() && worker.send() == Progress::Closed {
+            self.worker_ended(End::ClosedStdin);
+            return true;
+        }
+        self.wait();
+        true
+    }
+
+    fn in_flight(&self) -> usize {
+        self.worker.as_ref().map_or(0, |worker| worker.flights.len())
+    }
+
+    /// How many jobs may be taken now.
+    fn room(&self) -> usize {
+        let config = &self.shared.config;
+        let window = config.pipeline - self.in_flight().min(config.pipeline);
+        match &self.worker {
+            Some(worker) if worker.finished => 0,
+            Some(worker) if config.max_reqs > 0 => {
+                let left = config.max_reqs.saturating_sub(worker.requests);
+                window.min(usize::try_from(left).unwrap_or(usize::MAX))
+            }
+            _ => window,
+        }
+    }
+
+    fn take(&mut self) -> Taken {
+        let room = self.room();
+        let warm = self.worker.is_some();
+        let finished = std::mem::take(&mut self.finished);
+        self.shared.queue.take(self.index, warm, finished, room, &mut self.jobs)
+    }
+
+    /// Starts a worker for the jobs in hand. If that fails they go back, and a pause is made.
+    fn start(&mut self) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let failures_before = shared.start_failures();
+        self.generation += 1;
+        let spec = Spec {
+            argv: &shared.config.worker,
+            env: &shared.config.env,
+            slot: self.index + 1,
+            generation: self.generation,
+            protocol: JSONL,
+        };
+        match Process::start(&spec, &shared.groups) {
+            Ok(process) => {
+                self.worker = Some(Worker::new(process, shared.now(), failures_before));
+                true
+            }
+            Err(error) => {
+                let program = spec.argv[0].to_string_lossy();
+                let message = format!("the worker '{program}' could not be started: {error}");
+                let jobs = std::mem::take(&mut self.jobs);
+                self.start_failed(jobs, message, failures_before);
+                false
+            }
+        }
+    }
+
+    fn hand_over(&mut self) {
+        let now = self.shared.now();
+        while let Some(job) = self.jobs.pop_front() {
+            if job.is_abandoned() {
+                self.finished += 1;
+            } else if let Some(worker) = &mut self.worker {
+                worker.accept(job, now);
+            }
+        }
+    }
+
+    /// Waits for the worker, a deadline or a wake-up, and deals with what came.
+    fn wait(&mut self) {
+        let deadline = self.deadline();
+        let Some(worker) = &mut self.worker else {
+            return;
+        };
+        let now = self.shared.now();
+        let ready = worker.process.wait(&self.wake, worker.has_unsent(), deadline.until(now));
+        if ready.stderr {
+            worker.process.forward_stderr(&*self.shared.watcher);
+        }
+        if ready.readable {
+            match worker.read() {
+                Progress::Moved(_) => self.receive(),
+                Progress::Closed => return self.worker_ended(End::ClosedStdout),
+                Progress::Blocked => {}
+            }
+        }
+        if ready.exited && self.worker.is_some() {
+            return self.worker_ended(End::Exited);
+        }
+        if ready.woken && self.front_is_abandoned() {
+            return self.fail_oldest(None, Stop::Terminate);
+        }
+        if !ready.readable && self.shared.now() >= deadline {
+            self.deadline_passed();
+        }
+    }
+
+    /// When something must be done even if nothing happens.
+    fn deadline(&self) -> Moment {
+        let Some(worker) = &self.worker else {
+            return Moment::NEVER;
+        };
+        let Some(flight) = worker.flights.front() else {
+            return Moment::NEVER;
+        };
+        let mut deadline = self.shared.stop_at();
+        if let Some(timeout) = flight.job.timeout.or(self.shared.config.timeout) {
+            deadline = deadline.min(worker.turn_began.after(timeout));
+        }
+        if self.shared.is_silent() {
+            deadline = deadline.min(worker.turn_began.after(SILENCE));
+        }
+        deadline
+    }
+
+    fn deadline_passed(&mut self) {
+        let Some(worker) = &self.worker else { return };
+        let Some(flight) = worker.flights.front() else {
+            return;
+        };
+        let now = self.shared.now();
+        if now >= self.shared.stop_at() {
+            return self.cancel();
+        }
+        let timeout = flight.job.timeout.or(self.shared.config.timeout);
+        if let Some(timeout) = timeout.filter(|&timeout| now >= worker.turn_began.after(timeout)) {
+            let limit = humantime::format_duration(timeout);
+            let message = format!("it took longer than {limit}, so its worker was ended");
+            let failure = Failure::new(Kind::Timeout, message);
+            return self.fail_oldest(Some(failure), Stop::Terminate);
+        }
+        if self.shared.remark_on_silence() {
+            let (pid, job) = (worker.process.pid(), self.shared.name(&flight.job));
+            let state = match worker.has_begun() {
+                true => "has read its request",
+                false => "has not read its request",
+            };
+            self.shared.watcher.note(&format!(
+                "{job}: the worker (pid {pid}) {state} but not answered for {} s. It may be \
+                 holding its reply back in a buffer: a worker must flush its stdout after each \
+                 reply. Waiting on.",
+                SILENCE.as_secs()
+            ));
+        }
+    }
+
+    /// Hands on the replies that have come, and sees to a worker that must not go on.
+    fn receive(&mut self) {
+        let Some(worker) = &mut self.worker else {
+            return;
+        };
+        let (shared, slot, pid) = (&*self.shared, self.index + 1, worker.process.pid());
+        let now = shared.now();
+        let max_reply = shared.config.max_reply;
+        let received = worker.receive(max_reply, now, |flight, outcome| {
+            deliver(shared, slot, pid, now, flight, outcome);
+            self.finished += 1;
+        });
+        match received {
+            Ok(received) => {
+                if received.answered > 0 {
+                    shared.worker_answered();
+                }
+                if let Some(id) = received.stale {
+                    shared.watcher.note(&format!(
+                        "the worker in slot {slot} (pid {pid}) answered request {id} twice: it is \
+                         replaced after the job it is on"
+                    ));
+                }
+                let spent = worker.finished || {
+                    let max_reqs = shared.config.max_reqs;
+                    max_reqs > 0 && worker.requests >= max_reqs
+                };
+                if spent && worker.flights.is_empty() {
+                    self.retire();
+                }
+            }
+            Err(violation) => self.protocol_broken(&violation),
+        }
+    }
+
+    fn retire(&mut self) {
+        if let Some(worker) = self.worker.take() {
+            self.dismiss(worker, Stop::Retire);
+        }
+    }
+
+    fn protocol_broken(&mut self, violation: &Violation) {
+        let message = format!(
+            "{}: {}; a worker's stdout is for replies only, diagnostics belong on stderr",
+            violation.what,
+            quote(&violation.bytes)
+        );
+        if self.in_flight() == 0 {
+            let pid = self.worker.as_ref().map_or(0, |worker| worker.process.pid());
+            self.shared.watcher.note(&format!(
+                "the worker in slot {} (pid {pid}) is replaced: {message}",
+                self.index + 1
+            ));
+        }
+        let failure = Failure::new(Kind::Protocol, message);
+        self.fail_oldest(Some(failure), Stop::Terminate);
+    }
+
+    /// Ends the worker. The oldest job fails, or is forgotten where nobody waits for it; the others
+    /// go to other workers.
+    fn fail_oldest(&mut self, failure: Option<Failure>, stop: Stop) {
+        let Some(mut worker) = self.worker.take() else {
+            return;
+        };
+        if let Some(flight) = worker.flights.pop_front() {
+            match &failure {
+                Some(failure) => self.fail(&worker, flight, failure),
+                None => self.finished += 1,
+            }
+        }
+        let others = worker.flights.drain(..).map(|flight| flight.job);
+        self.shared.queue.put_back(others);
+        self.dismiss(worker, stop);
+    }
+
+    /// The run is over and so is the time that running jobs had left.
+    fn cancel(&mut self) {
+        let Some(mut worker) = self.worker.take() else {
+            return;
+        };
+        let failure = Failure::new(Kind::Cancelled, "it was running when the run was ended");
+        while let Some(flight) = worker.flights.pop_front() {
+            self.fail(&worker, flight, &failure);
+        }
+        self.dismiss(worker, self.shared.stop_means());
+    }
+
+    /// The worker has exited, or closed a pipe, which is as good.
+    fn worker_ended(&mut self, end: End) {
+        let Some(mut worker) = self.worker.take() else {
+            return;
+        };
+        let shared = Arc::clone(&self.shared);
+        let watcher = &*shared.watcher;
+        let exited = end == End::Exited
+            || worker.process.await_exit(&shared.groups, &self.wake, EXIT_PATIENCE, watcher);
+        let begun = worker.has_begun();
+        let first = if exited { Stop::Kill } else { Stop::Terminate };
+        let grace = shared.config.grace;
+        let status = worker.process.stop(first, grace, &shared.groups, &self.wake, watcher);
+        self.take_last_replies(&mut worker);
+        let pid = worker.process.pid();
+        let mut message = match (exited, end) {
+            (true, _) => format!("the worker (pid {pid}) {}", describe(status)),
+            (false, End::ClosedStdin) => {
+                format!("the worker (pid {pid}) closed its stdin but went on running")
+            }
+            (false, _) => format!("the worker (pid {pid}) closed its stdout but went on running"),
+        };
+        if worker.flights.is_empty() {
+            if !status.is_some_and(|status| status.success()) && !shared.groups.is_killing() {
+                let slot = self.index + 1;
+                watcher.note(&format!("in slot {slot}, {message} while it had no job"));
+            }
+            return;
+        }
+        message.push_str(" before it answered");
+        if !worker.rest().is_empty() {
+            message.push_str("; its last output was ");
+            message.push_str(&quote(worker.rest()));
+        }
+        append_last_words(&mut message, &worker);
+        self.settle(worker, begun, message);
+    }
+
+    /// Deals out the blame for a worker that died. The oldest job had its turn if the worker had
+    /// begun to read it; the others had not.
+    fn settle(&mut self, mut worker: Worker, begun: bool, message: String) {
+        let (replies, failures_before) = (worker.replies, worker.failures_before);
+        if begun && let Some(flight) = worker.flights.pop_front() {
+            let failure = Failure::new(Kind::Crash, message.clone());
+            self.fail(&worker, flight, &failure);
+        }
+        let others = worker.flights.drain(..).map(|flight| flight.job).collect();
+        drop(worker);
+        match replies {
+            0 => self.start_failed(others, message, failures_before),
+            _ => self.shared.queue.put_back(others.into_iter()),
+        }
+    }
+
+    /// What a dead worker printed before its end counts.
+    fn take_last_replies(&mut self, worker: &mut Worker) {
+        let (shared, slot, pid) = (&*self.shared, self.index + 1, worker.process.pid());
+        let mut left = shared.config.max_reply;
+        while let Progress::Moved(count) = worker.read() {
+            let now = shared.now();
+            let received = worker.receive(shared.config.max_reply, now, |flight, outcome| {
+                deliver(shared, slot, pid, now, flight, outcome);
+                self.finished += 1;
+            });
+            // A process that left the group may hold the pipe and flood it.
+            left = left.saturating_sub(count);
+            match received {
+                Ok(received) if received.answered > 0 => shared.worker_answered(),
+                Ok(_) if left > 0 => {}
+                _ => break,
+            }
+        }
+    }
+
+    /// A worker died before its first reply, or could not be started. After too many in a row the
+    /// pool gives up; otherwise `jobs` go back and a pause is made.
+    fn start_failed(&mut self, jobs: VecDeque<crate::job::Job>, message: String, before: u32) {
+        let shared = Arc::clone(&self.shared);
+        let count = shared.count_start_failure(before);
+        let limit = shared.config.start_limit;
+        if limit > 0 && count >= limit {
+            let times = match count {
+                1 => "once".to_owned(),
+                _ => format!("{count} times in a row"),
+            };
+            let failure = Failure::new(Kind::Spawn, format!("{message} ({times})"));
+            for job in &jobs {
+                shared.deliver(&Done { job, outcome: Err(&failure), run: None });
+            }
+            self.finished += jobs.len();
+            for job in jobs {
+                shared.tell_caller(job, Err(&failure));
+            }
+            return shared.give_up(&failure);
+        }
+        shared.queue.put_back(jobs.into_iter());
+        let doublings = count.saturating_sub(1).min(16);
+        let pause = (FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE);
+        let end = shared.now().after(pause);
+        while let Some(left) = end.until(shared.now()).filter(|left| !left.is_zero()) {
+            if shared.is_stopping() {
+                break;
+            }
+            self.wake.wait(Some(left));
+        }
+    }
+
+    fn front_is_abandoned(&self) -> bool {
+        self.worker
+            .as_ref()
+            .and_then(|worker| worker.flights.front())
+            .is_some_and(|flight| flight.job.is_abandoned())
+    }
+
+    fn fail(&mut self, worker: &Worker, flight: Flight, failure: &Failure) {
+        let (slot, pid, now) = (self.index + 1, worker.process.pid(), self.shared.now());
+        deliver(&self.shared, slot, pid, now, flight, Err(failure));
+        self.finished += 1;
+    }
+
+    fn dismiss(&self, mut worker: Worker, first: Stop) {
+        let (groups, watcher) = (&self.shared.groups, &*self.shared.watcher);
+        let grace = self.shared.config.grace;
+        let status = worker.process.stop(first, grace, groups, &self.wake, watcher);
+        if status.is_none() {
+            let pid = worker.process.pid();
+            watcher.note(&format!("the worker (pid {pid}) could not be killed: it is left behind"));
+        }
+    }
+}
+
+/// Delivers the outcome of a job that a worker had.
+fn deliver(
+    shared: &Shared,
+    slot: usize,
+    pid: u32,
+    now: Moment,
+    flight: Flight,
+    outcome: Result<&RawValue, &Failure>,
+) {
+    let run = Run {
+        slot,
+        pid,
+        attempt: 1,
+        start: shared.groups.clock.unix_seconds(flight.start),
+        seconds: now.since(flight.start).as_secs_f64(),
+    };
+    shared.deliver(&Done { job: &flight.job, outcome, run: Some(run) });
+    shared.tell_caller(flight.job, outcome);
+}
+
+fn append_last_words(message: &mut String, worker: &Worker) {
+    let words = worker.process.last_words();
+    if !words.is_empty() {
+        message.push_str("; its stderr ended with: ");
+        message.push_str(&words.replace('\n', " | "));
+    }
+}
+
+/// Offending bytes, so that a person can read them: in quotes, escaped, and not too many.
+fn quote(bytes: &[u8]) -> String {
+    const MOST: usize = 120;
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MOST)]);
+    let shown: String = text.chars().take(MOST).flat_map(char::escape_debug).collect();
+    let more = if text.chars().count() > MOST || bytes.len() > 4 * MOST { "…" } else { "" };
+    format!("'{shown}'{more}")
+}
