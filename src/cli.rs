@@ -49,11 +49,14 @@ Exit status:
     name = "procpool",
     version,
     about = ABOUT,
+    override_usage = "procpool [OPTIONS] [COMMAND [ARG]...]",
     long_about = LONG_ABOUT,
     after_help = "'procpool --help' explains everything, with examples.",
     after_long_help = EXAMPLES,
     styles = STYLES,
     max_term_width = 100,
+    disable_help_flag = true,
+    disable_version_flag = true,
     trailing_var_arg = true
 )]
 pub struct Options {
@@ -61,7 +64,7 @@ pub struct Options {
     ///
     /// With a COMMAND each input line is the args of one job of it, as --input says, and the ARGs
     /// stand before them. Without one, each input line is a whole job.
-    #[arg(value_name = "COMMAND [ARG]...", num_args = 0.., value_hint = ValueHint::CommandWithArguments)]
+    #[arg(value_name = "COMMAND", num_args = 0.., value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
 
     /// The worker to start: its command line, split as a shell does
@@ -225,5 +228,5 @@ fn parse_size(text: &str) -> Result<usize, String> {
 
 /// Says how the command line was misused, and ends the process with status 2.
 pub fn misused(message: &str) -> ! {
-    Options::command().error(clap::error::ErrorKind::ArgumentConflict, message).exit()
+    definition().error(clap::error::ErrorKind::ArgumentConflict, message).exit()
 }

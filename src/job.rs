@@ -203,3 +203,16 @@ pub trait Watcher: Send + Sync {
     /// jobs they were to run have failed with the same words.
     fn start_limit_reached(&self, failure: &Failure);
 }
+
+/// Text from a job or a worker, fit for a message: control characters are escaped, so that nothing
+/// of it can move a terminal's cursor or break the line.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() {
+            true => shown.extend(c.escape_debug()),
+            false => shown.push(c),
+        }
+    }
+    shown
+}

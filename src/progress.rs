@@ -1,12 +1,13 @@
 //! What people see on stderr: messages, workers' stderr, and a line that shows how far the run is.
 
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::When;
 
@@ -33,6 +34,13 @@ impl Console {
     /// Prints a message.
     pub fn say(&self, text: &str) {
         self.print(format!("procpool: {text}\n").as_bytes());
+    }
+
+    /// Prints a message that only a person who sits there can use.
+    pub fn hint(&self, text: &str) {
+        if io::stderr().is_terminal() {
+            self.say(text);
+        }
     }
 
     /// Prints whole lines. Nobody is told if stderr is closed: there is no one to tell.
@@ -101,6 +109,7 @@ impl Drop for Progress {
 
 /// Draws the line over and over, and clears it at the end.
 fn draw(console: &Console, stopped: &Receiver<()>, counts: &impl Fn() -> (u64, u64)) {
+    let rate = &mut Rate::new();
     // A run that is over in no time shows nothing.
     if stopped.recv_timeout(2 * TICK) != Err(RecvTimeoutError::Timeout) {
         return;
@@ -109,7 +118,6 @@ fn draw(console: &Console, stopped: &Receiver<()>, counts: &impl Fn() -> (u64, u
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
         bar.set_style(style);
     }
-    let rate = &mut Rate::new();
     *console.lock() = Some(bar.clone());
     loop {
         bar.set_message(line(counts(), rate));
@@ -137,12 +145,14 @@ fn report(console: &Console, stopped: &Receiver<()>, counts: &impl Fn() -> (u64,
 fn line((succeeded, failed): (u64, u64), rate: &mut Rate) -> String {
     let done = succeeded + failed;
     let per_second = rate.update(done);
+    let seconds = rate.start.elapsed().as_secs();
     format!(
-        "{} done, {}/s, {} failed, {}",
+        "{} done, {}/s, {} failed, {}:{:02}",
         HumanCount(done),
         HumanCount(per_second),
         HumanCount(failed),
-        HumanDuration(Duration::from_secs(rate.start.elapsed().as_secs())),
+        seconds / 60,
+        seconds % 60,
     )
 }
 
@@ -150,36 +160,30 @@ fn line((succeeded, failed): (u64, u64), rate: &mut Rate) -> String {
 #[derive(Debug)]
 struct Rate {
     start: Instant,
-    last: Instant,
-    done: u64,
-    per_second: f64,
+    /// What was done when, oldest first: one entry a second or so.
+    marks: VecDeque<(Instant, u64)>,
 }
 
 impl Rate {
+    /// How many seconds count.
+    const SPAN: usize = 5;
+
     fn new() -> Self {
-        let now = Instant::now();
-        Self { start: now, last: now, done: 0, per_second: 0.0 }
+        let start = Instant::now();
+        Self { start, marks: VecDeque::from([(start, 0)]) }
     }
 
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a rate for people"
-    )]
+    /// Jobs a second.
     fn update(&mut self, done: u64) -> u64 {
         let now = Instant::now();
-        let seconds = (now - self.last).as_secs_f64();
-        if seconds > 0.0 {
-            let rate = (done - self.done) as f64 / seconds;
-            // Older rates fade with a time constant of two seconds.
-            let weight = match self.done {
-                0 => 1.0,
-                _ => 1.0 - (-seconds / 2.0).exp(),
-            };
-            self.per_second += weight * (rate - self.per_second);
-            (self.last, self.done) = (now, done);
+        if self.marks.back().is_some_and(|(last, _)| now - *last >= Duration::from_secs(1)) {
+            self.marks.push_back((now, done));
         }
-        self.per_second.round() as u64
+        if self.marks.len() > Self::SPAN + 1 {
+            self.marks.pop_front();
+        }
+        let (then, before) = self.marks.front().copied().unwrap_or((self.start, 0));
+        let millis = u64::try_from((now - then).as_millis()).unwrap_or(u64::MAX).max(1);
+        (done - before) * 1000 / millis
     }
 }

@@ -181,11 +181,12 @@ impl Run {
                     }
                     Caught::End(signal) if end.is_none() => {
                         end = Some(Status::Signal(signal));
+                        self.console.hint("waiting for running jobs; once more to kill them");
                         self.pool.stop();
                     }
                     Caught::End(signal) | Caught::Quit(signal) => {
                         end = Some(Status::Signal(signal));
-                        self.output.abandon();
+                        self.output.hurry();
                         self.pool.kill();
                     }
                 },

@@ -2,13 +2,14 @@
 //! owns its worker's pipes and waits in one place: for its worker, a deadline, or a wake-up.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 
 use crate::clock::Moment;
-use crate::job::{Done, Failure, Kind, Run};
+use crate::job::{Done, Failure, Job, Kind, Run, printable};
 use crate::pool::Shared;
 use crate::process::{Process, Progress, Spec, Stop, Wake, describe};
 use crate::protocol::JSONL;
@@ -42,7 +43,7 @@ pub(crate) struct Slot {
     worker: Option<Worker>,
     generation: u64,
     /// Jobs taken from the queue, for the worker that is to be started for them.
-    jobs: VecDeque<crate::job::Job>,
+    jobs: VecDeque<Job>,
     /// Jobs finished since the queue was last told.
     finished: usize,
 }
@@ -395,7 +396,7 @@ impl Slot {
 
     /// A worker died before its first reply, or could not be started. After too many in a row the
     /// pool gives up; otherwise `jobs` go back and a pause is made.
-    fn start_failed(&mut self, jobs: VecDeque<crate::job::Job>, message: String, before: u32) {
+    fn start_failed(&mut self, jobs: VecDeque<Job>, message: String, before: u32) {
         let shared = Arc::clone(&self.shared);
         let count = shared.count_start_failure(before);
         let limit = shared.config.start_limit;
@@ -404,7 +405,9 @@ impl Slot {
                 1 => "once".to_owned(),
                 _ => format!("{count} times in a row"),
             };
-            let failure = Failure::new(Kind::Spawn, format!("{message} ({times})"));
+            let line = command_line(&shared.config.worker);
+            let message = format!("{message} ({times}); to see why, run it by hand: {line}");
+            let failure = Failure::new(Kind::Spawn, message);
             for job in &jobs {
                 shared.deliver(&Done { job, outcome: Err(&failure), run: None });
             }
@@ -478,11 +481,17 @@ fn append_last_words(message: &mut String, worker: &Worker) {
     }
 }
 
+/// A command line, as it can be pasted into a shell.
+fn command_line(argv: &[OsString]) -> String {
+    let words: Vec<_> = argv.iter().map(|word| word.to_string_lossy()).collect();
+    shell_words::join(words)
+}
+
 /// Offending bytes, so that a person can read them: in quotes, escaped, and not too many.
 fn quote(bytes: &[u8]) -> String {
     const MOST: usize = 120;
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MOST)]);
-    let shown: String = text.chars().take(MOST).flat_map(char::escape_debug).collect();
+    let shown = printable(&text.chars().take(MOST).collect::<String>());
     let more = if text.chars().count() > MOST || bytes.len() > 4 * MOST { "…" } else { "" };
     format!("'{shown}'{more}")
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::config::parse_duration;
@@ -53,7 +53,7 @@ impl Invalid {
 struct Object<'a> {
     #[serde(borrow)]
     cmd: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(default, borrow, deserialize_with = "present")]
     args: Option<&'a RawValue>,
     #[serde(borrow)]
     id: Option<&'a RawValue>,
@@ -61,6 +61,11 @@ struct Object<'a> {
     timeout: Option<&'a RawValue>,
     #[serde(borrow)]
     retries: Option<&'a RawValue>,
+}
+
+/// Args that are there have a value, even if that is `null`; elsewhere `null` is as good as nothing.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
 }
 
 /// Reads a job line; `Ok(None)`: it is blank or a comment.

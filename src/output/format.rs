@@ -5,7 +5,7 @@ use std::io::Write as _;
 use serde_json::value::RawValue;
 
 use super::name;
-use crate::job::{Done, Failure, Run};
+use crate::job::{Done, Failure, Run, printable};
 
 /// The format of results.
 #[derive(Clone, Debug)]
@@ -73,18 +73,7 @@ impl Format {
 
     fn failure(&self, done: &Done<'_>, failure: &Failure, err: &mut Vec<u8>) {
         let name = name(done.job, &self.sources);
-        let message: String = failure
-            .message
-            .chars()
-            .flat_map(|c| {
-                // Nothing that a job or a worker says may move the terminal's cursor.
-                let (plain, escaped) = match c.is_control() {
-                    true => (None, Some(c.escape_debug())),
-                    false => (Some(c), None),
-                };
-                plain.into_iter().chain(escaped.into_iter().flatten())
-            })
-            .collect();
+        let message = printable(&failure.message);
         put(err, format_args!("procpool: {name}: {}: {message}\n", failure.kind));
     }
 }

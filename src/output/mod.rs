@@ -19,7 +19,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use crate::job::{Done, Job, Sink};
+use crate::job::{Done, Job, Sink, printable};
 pub use format::Format;
 use order::{Order, Ready};
 
@@ -90,6 +90,8 @@ struct State {
     is_idle: bool,
     /// No more records come.
     is_over: bool,
+    /// Slots do not wait for the writer any more.
+    is_hurried: bool,
     /// stdout is closed or broken: records are thrown away.
     is_broken: bool,
     /// The order could not keep all records; that was told.
@@ -111,6 +113,7 @@ impl Output {
                 ready: Ready::default(),
                 is_idle: false,
                 is_over: false,
+                is_hurried: false,
                 is_broken: false,
                 has_lost_order: false,
             }),
@@ -130,7 +133,7 @@ impl Output {
     /// done. Returns whether it was done in time; `None`: any time will do.
     pub fn finish(&self, patience: Option<Duration>) -> bool {
         let mut state = self.shared.lock();
-        state.is_over = true;
+        (state.is_over, state.is_hurried) = (true, true);
         self.shared.work.notify_all();
         self.shared.room.notify_all();
         drop(state);
@@ -142,10 +145,11 @@ impl Output {
         }
     }
 
-    /// Lets nobody wait for a reader of stdout any more: what can't be written now is lost.
-    pub fn abandon(&self) {
+    /// The run is at its end: no slot waits for a reader of stdout any more. What it still delivers
+    /// is kept in memory until [`Output::finish`].
+    pub fn hurry(&self) {
         let mut state = self.shared.lock();
-        state.is_broken = true;
+        state.is_hurried = true;
         self.shared.room.notify_all();
     }
 
@@ -184,7 +188,7 @@ impl Shared {
     /// Puts a record in its place. Waits while too much is ready to be written.
     fn put(&self, seq: u64, out: &[u8], err: &[u8]) {
         let mut state = self.lock();
-        while state.is_full() && !state.is_broken && !state.is_over {
+        while state.is_full() && !state.is_broken && !state.is_hurried {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.is_broken {
@@ -321,7 +325,7 @@ pub fn name(job: &Job, sources: &[String]) -> String {
         Some(id) => {
             let text = String::from_utf8_lossy(id);
             let text = serde_json::from_str::<String>(&text).unwrap_or_else(|_| text.into_owned());
-            text.chars().take(80).flat_map(char::escape_debug).collect()
+            printable(&text.chars().take(80).collect::<String>())
         }
         None => job.seq.to_string(),
     };
