@@ -199,7 +199,7 @@ pub trait Watcher: Send + Sync {
     /// Something happened that a person should know: one sentence, no line break.
     fn note(&self, text: &str);
 
-    /// `starts` workers in a row have died before their first reply, or could not be started. The
+    /// Too many workers in a row have died before their first reply, or could not be started. The
     /// jobs they were to run have failed with the same words.
     fn start_limit_reached(&self, failure: &Failure);
 }

@@ -218,23 +218,24 @@ impl Process {
         let mut child = command.spawn()?;
         let group = Pid::from_child(&child);
         groups.add(group);
-        let stdin = child.stdin.take().map(OwnedFd::from);
-        let stdout = child.stdout.take().map(OwnedFd::from);
-        let stderr = child.stderr.take().map(OwnedFd::from);
-        for fd in [&stdin, &stdout, &stderr].into_iter().flatten() {
-            // Our end of the pipe only: the other end is an open file of its own.
-            rustix::io::ioctl_fionbio(fd, true)?;
-        }
-        Ok(Self {
+        let process = Self {
+            stdin: child.stdin.take().map(OwnedFd::from),
+            stdout: child.stdout.take().map(OwnedFd::from),
+            stderr: child.stderr.take().map(OwnedFd::from),
+            exit: exit_descriptor(group),
             child,
             group,
-            exit: exit_descriptor(group),
-            stdin,
-            stdout,
-            stderr,
             unfinished: Vec::new(),
             last_words: Vec::new(),
-        })
+        };
+        for fd in [&process.stdin, &process.stdout, &process.stderr].into_iter().flatten() {
+            // Our end of the pipe only: the other end is an open file of its own.
+            if let Err(error) = rustix::io::ioctl_fionbio(fd, true) {
+                groups.lock().groups.remove(&group);
+                return Err(error.into());
+            }
+        }
+        Ok(process)
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -1,5 +1,6 @@
 //! One run: builds what the options ask for, and waits for its end or for what ends it.
 
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -35,6 +36,8 @@ enum Event {
 struct Reporter {
     console: Arc<Console>,
     events: UnboundedSender<Event>,
+    /// Results and messages are on the same screen.
+    stdout_is_terminal: bool,
 }
 
 impl Watcher for Reporter {
@@ -57,7 +60,11 @@ impl Surroundings for Reporter {
     }
 
     fn around_write(&self, write: &mut dyn FnMut()) {
-        self.console.aside(write);
+        // Elsewhere the write may block, and messages must not wait for that.
+        match self.stdout_is_terminal {
+            true => self.console.aside(write),
+            false => write(),
+        }
     }
 
     fn trouble(&self, trouble: Trouble) {
@@ -72,7 +79,11 @@ impl Surroundings for Reporter {
 pub fn run(options: Options) -> anyhow::Result<Status> {
     let (events, receiver) = unbounded_channel();
     let console = Arc::new(Console::new());
-    let reporter = Arc::new(Reporter { console: Arc::clone(&console), events: events.clone() });
+    let reporter = Arc::new(Reporter {
+        console: Arc::clone(&console),
+        events: events.clone(),
+        stdout_is_terminal: std::io::stdout().is_terminal(),
+    });
     let stop = Arc::new(AtomicBool::new(false));
     let reader = reader(&options, Arc::clone(&stop))?;
     let sources: Vec<String> = reader.sources.iter().map(Source::name).collect();
@@ -97,7 +108,7 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
     let counts = Arc::clone(&output);
     let progress =
         Progress::start(options.progress, Arc::clone(&console), move || counts.counts())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let run = Run { pool, output, console, stop, events: receiver, progress, trouble: false };
     runtime.block_on(run.watch(reader, events))
 }
@@ -181,12 +192,11 @@ impl Run {
                     }
                     Caught::End(signal) if end.is_none() => {
                         end = Some(Status::Signal(signal));
-                        self.console.hint("waiting for running jobs; once more to kill them");
                         self.pool.stop();
+                        self.console.hint("waiting for running jobs; once more to kill them");
                     }
                     Caught::End(signal) | Caught::Quit(signal) => {
                         end = Some(Status::Signal(signal));
-                        self.output.hurry();
                         self.pool.kill();
                     }
                 },
@@ -196,9 +206,30 @@ impl Run {
             is_ending = true;
             if end.is_some() {
                 self.stop.store(true, Ordering::Release);
+                self.output.hurry();
             }
         }
+        let end = self.print_rest(&mut signals, end).await;
         Ok(self.finish(end))
+    }
+
+    /// All workers are gone: prints what is left to print. Whoever reads stdout may take their
+    /// time, unless the run was ended early.
+    async fn print_rest(&self, signals: &mut Signals, end: Option<Status>) -> Option<Status> {
+        let printed = self.output.finish();
+        tokio::pin!(printed);
+        let mut end = end;
+        while end.is_none() {
+            tokio::select! {
+                () = &mut printed => return None,
+                caught = signals.next() => match caught {
+                    Caught::Suspend => self.console.aside(&mut suspend_self),
+                    Caught::End(signal) | Caught::Quit(signal) => end = Some(Status::Signal(signal)),
+                },
+            }
+        }
+        let _ = tokio::time::timeout(LAST_PRINT, printed).await;
+        end
     }
 
     /// Deals with an event; returns how the run is to end, if it is.
@@ -229,10 +260,9 @@ impl Run {
         }
     }
 
-    /// All workers are gone: prints what is left to print.
+    /// Says what is to be said at the end.
     fn finish(self, end: Option<Status>) -> Status {
         let Self { output, console, pool, progress, mut events, .. } = self;
-        output.finish(end.map(|_| LAST_PRINT));
         drop(progress);
         let mut end = end;
         while let Ok(event) = events.try_recv() {

@@ -179,7 +179,8 @@ impl Slot {
         if ready.woken && self.front_is_abandoned() {
             return self.fail_oldest(None, Stop::Terminate);
         }
-        if !ready.readable && self.shared.now() >= deadline {
+        // Not before the replies that have come: one that is late but there counts.
+        if self.in_flight() > 0 && self.shared.now() >= self.deadline() {
             self.deadline_passed();
         }
     }

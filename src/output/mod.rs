@@ -11,13 +11,13 @@ use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use tokio::sync::oneshot;
 
 use crate::job::{Done, Job, Sink, printable};
 pub use format::Format;
@@ -68,7 +68,7 @@ pub trait Surroundings: Send + Sync {
 /// The printer of results: the sink of a run.
 pub struct Output {
     shared: Arc<Shared>,
-    written: Mutex<Receiver<()>>,
+    written: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 struct Shared {
@@ -123,25 +123,27 @@ impl Output {
             succeeded: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         });
-        let (done, written) = sync_channel(1);
+        let (done, written) = oneshot::channel();
         let writer = Writer { shared: Arc::clone(&shared), stdout, _done: done };
         thread::Builder::new().name("output".into()).spawn(move || writer.run())?;
-        Ok(Self { shared, written: Mutex::new(written) })
+        Ok(Self { shared, written: Mutex::new(Some(written)) })
     }
 
     /// Prints all that was delivered, even if others before it are missing, and waits until that is
-    /// done. Returns whether it was done in time; `None`: any time will do.
-    pub fn finish(&self, patience: Option<Duration>) -> bool {
+    /// done, which takes as long as the reader of stdout likes.
+    ///
+    /// # Cancellation
+    /// Dropping the future does not stop the printing.
+    pub async fn finish(&self) {
         let mut state = self.shared.lock();
         (state.is_over, state.is_hurried) = (true, true);
         self.shared.work.notify_all();
         self.shared.room.notify_all();
         drop(state);
-        // The writer drops its end when it is done.
-        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        match patience {
-            Some(patience) => written.recv_timeout(patience) != Err(RecvTimeoutError::Timeout),
-            None => written.recv().is_err(),
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(written) = written {
+            // The writer drops its end when it is done.
+            let _ = written.await;
         }
     }
 
@@ -229,7 +231,7 @@ struct Writer {
     shared: Arc<Shared>,
     stdout: OwnedFd,
     /// Dropped when the writer is done.
-    _done: SyncSender<()>,
+    _done: oneshot::Sender<()>,
 }
 
 impl Writer {
