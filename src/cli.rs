@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, CommandFactory, Parser, ValueEnum, ValueHint};
+use procpool::Depth;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
@@ -81,9 +82,44 @@ pub struct Options {
     #[arg(short = 'j', long, visible_short_alias = 'P', value_name = "N", help_heading = "Workers", value_parser = parse_count)]
     pub max_procs: Option<usize>,
 
+    /// Requests in flight per worker: a number, or auto for as many as its speed asks for
+    ///
+    /// With one, the default, a worker gets its next request when it has answered the last. More
+    /// make short jobs many times faster, but not every worker can deal with two requests that
+    /// arrive at once. auto keeps a few milliseconds of work waiting at each worker: thousands of
+    /// short jobs, or a single long one.
+    #[arg(long, value_name = "N|auto", default_value = "1", help_heading = "Workers", value_parser = parse_depth)]
+    pub pipeline: Depth,
+
     /// Replace a worker after N jobs; 0: never
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Workers")]
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Recycling")]
     pub max_reqs: u64,
+
+    /// …or after up to N more, at random for each worker
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "max_reqs", help_heading = "Recycling")]
+    pub max_reqs_jitter: u64,
+
+    /// Replace a worker that has lived for TIME, once it has no job
+    #[arg(long, value_name = "TIME", help_heading = "Recycling", value_parser = procpool::parse_duration)]
+    pub max_age: Option<Duration>,
+
+    /// Replace a worker that holds more memory than SIZE, once it has no job
+    ///
+    /// In bytes, or with a suffix K, M or G (powers of 1024). What counts is the worker's own
+    /// resident memory, not that of its children. It is looked at between jobs.
+    #[arg(long, value_name = "SIZE", help_heading = "Recycling", value_parser = parse_size)]
+    pub max_rss: Option<usize>,
+
+    /// End a worker that has had no job for TIME
+    #[arg(long, value_name = "TIME", help_heading = "Recycling", value_parser = procpool::parse_duration)]
+    pub idle_timeout: Option<Duration>,
+
+    /// Spare workers that may be started ahead of those they replace [default: one per worker]
+    ///
+    /// A worker whose time is nearly over is replaced by one that has started already, so that no
+    /// job waits. With 0 it is stopped first, and the next one is started then.
+    #[arg(long, value_name = "N", help_heading = "Recycling")]
+    pub standby: Option<usize>,
 
     /// End the run after N workers in a row that died before their first reply; 0: never
     ///
@@ -207,6 +243,14 @@ fn parse_count(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("expected a whole number, 1 or more".into()),
         Ok(count) => Ok(count),
+    }
+}
+
+fn parse_depth(text: &str) -> Result<Depth, String> {
+    match (text, text.parse()) {
+        ("auto", _) => Ok(Depth::Auto),
+        (_, Ok(depth)) if depth > 0 => Ok(Depth::Fixed(depth)),
+        _ => Err("expected a whole number, 1 or more, or auto".into()),
     }
 }
 

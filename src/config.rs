@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use crate::window::Depth;
+
 /// The settings of a pool, with their defaults. Made by [`crate::Builder`].
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -12,8 +14,18 @@ pub(crate) struct Config {
     pub(crate) env: Vec<(OsString, OsString)>,
     /// At most so many workers at a time, at least 1.
     pub(crate) max_procs: usize,
-    /// A worker is replaced after so many jobs; 0: never.
+    /// A worker is replaced after so many jobs; 0: never…
     pub(crate) max_reqs: u64,
+    /// …or up to so many more, at random.
+    pub(crate) max_reqs_jitter: u64,
+    /// A worker that has lived so long is replaced.
+    pub(crate) max_age: Option<Duration>,
+    /// A worker that holds more memory, in bytes, is replaced.
+    pub(crate) max_rss: Option<u64>,
+    /// A worker that had no job for so long is ended.
+    pub(crate) idle_timeout: Option<Duration>,
+    /// So many workers may be started ahead of those that they replace.
+    pub(crate) standby: usize,
     /// How long a job may take, unless it says so itself.
     pub(crate) timeout: Option<Duration>,
     /// How long a worker may take to end before it is killed.
@@ -22,8 +34,8 @@ pub(crate) struct Config {
     pub(crate) start_limit: u32,
     /// The longest reply, in bytes.
     pub(crate) max_reply: usize,
-    /// How many requests a worker may have in flight, at least 1.
-    pub(crate) pipeline: usize,
+    /// How many requests a worker may have in flight.
+    pub(crate) depth: Depth,
 }
 
 impl Config {
@@ -33,11 +45,16 @@ impl Config {
             env: Vec::new(),
             max_procs: num_cpus::get(),
             max_reqs: 0,
+            max_reqs_jitter: 0,
+            max_age: None,
+            max_rss: None,
+            idle_timeout: None,
+            standby: usize::MAX,
             timeout: None,
             grace: Duration::from_secs(5),
             start_limit: 5,
             max_reply: 64 << 20,
-            pipeline: 1,
+            depth: Depth::Fixed(1),
         }
     }
 }

@@ -186,8 +186,11 @@ pub struct Run {
 /// A sink is called by the slots, on their own threads, several at a time. While it blocks, that
 /// slot's worker gets no new job: a sink that blocks is back-pressure.
 pub trait Sink: Send + Sync {
-    /// Takes one outcome.
+    /// Takes one outcome. It may be kept back until the same thread calls [`Sink::flush`].
     fn deliver(&self, done: &Done<'_>);
+
+    /// Passes on what this thread has delivered: called after every few outcomes, without delay.
+    fn flush(&self) {}
 }
 
 /// Is told what is worth a person's notice. What it is told is not the outcome of a job.

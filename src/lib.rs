@@ -46,6 +46,7 @@ mod program;
 pub mod protocol;
 mod queue;
 mod slot;
+mod window;
 mod worker;
 
 pub use config::parse_duration;
@@ -53,3 +54,4 @@ pub use job::{Done, Failure, Job, Kind, Place, Run, Sink, Watcher};
 pub use pool::{BuildError, Builder, Deferred, Pipeline, Pool};
 pub use program::ProgramError;
 pub use queue::Closed;
+pub use window::Depth;

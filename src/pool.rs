@@ -23,6 +23,8 @@ use crate::process::{Groups, Stop, Wake};
 use crate::program::{self, ProgramError};
 use crate::queue::{Closed, Queue};
 use crate::slot::Slot;
+use crate::window::Depth;
+use crate::worker::Worker;
 
 /// What all slots of a pool share.
 pub(crate) struct Shared {
@@ -39,6 +41,10 @@ pub(crate) struct Shared {
     stop: Mutex<Stopping>,
     /// Whether `stop` holds anything: read far more often than it is written.
     is_stopping: AtomicBool,
+    /// How long a worker takes from its start to its first reply, in nanoseconds, about.
+    start_time: AtomicU64,
+    /// How many spare workers there are.
+    spares: AtomicUsize,
     /// Jobs that were read and never run, since the run was ended.
     left: AtomicUsize,
 }
@@ -49,6 +55,9 @@ struct Stopping {
     at: Moment,
     means: Stop,
 }
+
+/// What a slot needs of stack is little, and there may be thousands.
+const STACK: usize = 256 << 10;
 
 const NOT_STOPPING: Stopping = Stopping { at: Moment::NEVER, means: Stop::Terminate };
 
@@ -116,6 +125,13 @@ impl Shared {
         }
     }
 
+    /// Passes on what this thread has delivered.
+    pub(crate) fn flush(&self) {
+        if let Some(sink) = &self.sink {
+            sink.flush();
+        }
+    }
+
     /// Gives the outcome of a job to the call that waits for it, if there is one.
     pub(crate) fn tell_caller(&self, job: Job, outcome: Result<&RawValue, &Failure>) {
         if let Some(caller) = job.caller {
@@ -126,6 +142,39 @@ impl Shared {
     /// What a job is called in messages.
     pub(crate) fn name(&self, job: &Job) -> String {
         crate::output::name(job, &self.sources)
+    }
+
+    /// How long before it is needed a worker must be started: half as long again as those before
+    /// it took.
+    pub(crate) fn start_time(&self) -> Duration {
+        let nanos = self.start_time.load(Ordering::Relaxed);
+        Duration::from_nanos(nanos + nanos / 2)
+    }
+
+    /// A worker gave its first reply so long after its start.
+    pub(crate) fn learn_start_time(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 4);
+        // A spare that waited for its first job seems slower than it was: the first one counts.
+        let _ = self.start_time.compare_exchange(0, nanos, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Ends a worker in the background.
+    pub(crate) fn retire(self: &Arc<Self>, worker: Worker) {
+        self.queue.retiring();
+        let retiring = Retiring { shared: Arc::clone(self), worker: Some(worker) };
+        let name = "retiring".to_owned();
+        // If there is no thread for it, it is ended here and now, by being dropped.
+        let _ = thread::Builder::new().name(name).stack_size(STACK).spawn(move || drop(retiring));
+    }
+
+    /// Ends a worker, and waits until it is gone.
+    pub(crate) fn dismiss(&self, mut worker: Worker, first: Stop, wake: Option<&Wake>) {
+        let (grace, watcher) = (self.config.grace, &*self.watcher);
+        let status = worker.process.stop(first, grace, &self.groups, wake, watcher);
+        if status.is_none() {
+            let pid = worker.process.pid();
+            watcher.note(&format!("the worker (pid {pid}) could not be killed: it is left behind"));
+        }
     }
 
     /// Too many workers in a row have died before their first reply. All jobs that wait fail; jobs
@@ -165,6 +214,43 @@ impl Shared {
     fn renew(&self) {
         self.set_stop(NOT_STOPPING);
         self.groups.spare();
+    }
+}
+
+/// A worker that ends while its slot goes on.
+struct Retiring {
+    shared: Arc<Shared>,
+    worker: Option<Worker>,
+}
+
+impl Drop for Retiring {
+    fn drop(&mut self) {
+        if let Some(worker) = self.worker.take() {
+            self.shared.dismiss(worker, Stop::Retire, None);
+        }
+        self.shared.queue.retired(|| self.shared.renew());
+    }
+}
+
+/// The right to have one spare worker.
+pub(crate) struct SparePermit(Arc<Shared>);
+
+impl SparePermit {
+    pub(crate) fn get(shared: &Arc<Shared>) -> Option<Self> {
+        let most = shared.config.standby;
+        shared
+            .spares
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
+                (count < most).then_some(count + 1)
+            })
+            .ok()
+            .map(|_| Self(Arc::clone(shared)))
+    }
+}
+
+impl Drop for SparePermit {
+    fn drop(&mut self) {
+        self.0.spares.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -208,7 +294,7 @@ impl Inner {
             let slot = Slot::new(index, Arc::clone(&self.shared), Arc::clone(&self.wakes[index]));
             let started = thread::Builder::new()
                 .name(format!("slot {}", index + 1))
-                .stack_size(256 << 10)
+                .stack_size(STACK)
                 .spawn(move || {
                     let _leaving = leaving;
                     slot.run();
@@ -699,6 +785,53 @@ impl Builder {
         self.set(|config| config.max_reqs = count)
     }
 
+    /// …or after up to so many more, at random for each worker, so that workers that were started
+    /// together are not replaced together. Default: 0.
+    #[must_use]
+    pub fn max_reqs_jitter(self, count: u64) -> Self {
+        self.set(|config| config.max_reqs_jitter = count)
+    }
+
+    /// A worker that has lived so long is replaced once it has no job. Default: it may grow old.
+    #[must_use]
+    pub fn max_age(self, age: impl Into<Option<Duration>>) -> Self {
+        self.set(|config| config.max_age = age.into())
+    }
+
+    /// A worker whose resident memory is larger, in bytes, is replaced once it has no job. Only its
+    /// own memory counts, not that of its children. Linux only; elsewhere it has no effect.
+    /// Default: no limit.
+    #[must_use]
+    pub fn max_rss(self, bytes: impl Into<Option<u64>>) -> Self {
+        self.set(|config| config.max_rss = bytes.into())
+    }
+
+    /// A worker that has had no job for so long is ended. Default: it may wait for ever.
+    #[must_use]
+    pub fn idle_timeout(self, time: impl Into<Option<Duration>>) -> Self {
+        self.set(|config| config.idle_timeout = time.into())
+    }
+
+    /// So many workers may be alive, ready and waiting, to replace those whose time is nearly over,
+    /// so that no job waits for a worker to start. 0: a worker is replaced by stopping it first.
+    /// Default: one for each slot.
+    #[must_use]
+    pub fn standby(self, count: usize) -> Self {
+        self.set(|config| config.standby = count)
+    }
+
+    /// How many requests a worker may have in flight. Default: one. More are faster for short jobs,
+    /// but many workers can't deal with them.
+    #[must_use]
+    pub fn depth(self, depth: Depth) -> Self {
+        self.set(|config| {
+            config.depth = match depth {
+                Depth::Fixed(depth) => Depth::Fixed(depth.max(1)),
+                Depth::Auto => Depth::Auto,
+            }
+        })
+    }
+
     /// How long a job may take. Default: as long as it likes.
     #[must_use]
     pub fn timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
@@ -758,7 +891,11 @@ impl Builder {
             .map(|_| Wake::new().map(Arc::new))
             .collect::<io::Result<Vec<_>>>()
             .map_err(BuildError::Io)?;
-        let window = config.max_procs * config.pipeline * 2;
+        let depth = match config.depth {
+            Depth::Fixed(depth) => depth,
+            Depth::Auto => 64,
+        };
+        let window = config.max_procs.saturating_mul(depth).saturating_mul(2).min(1 << 20);
         Ok(Pool {
             inner: Arc::new(Inner {
                 shared: Arc::new(Shared {
@@ -772,6 +909,8 @@ impl Builder {
                     heard: AtomicBool::new(false),
                     stop: Mutex::new(NOT_STOPPING),
                     is_stopping: AtomicBool::new(false),
+                    start_time: AtomicU64::new(0),
+                    spares: AtomicUsize::new(0),
                     left: AtomicUsize::new(0),
                 }),
                 wakes,

@@ -154,6 +154,7 @@ pub(crate) struct Ready {
     pub(crate) woken: bool,
     pub(crate) readable: bool,
     pub(crate) stderr: bool,
+    pub(crate) spare_stderr: bool,
     pub(crate) exited: bool,
 }
 
@@ -243,37 +244,51 @@ impl Process {
     }
 
     /// Waits for something to happen, at most for `timeout`. This is the only wait of a slot that
-    /// has a process.
-    pub(crate) fn wait(&self, wake: &Wake, write: bool, timeout: Option<Duration>) -> Ready {
+    /// has a process. `spare` is another process, whose stderr is watched as well.
+    pub(crate) fn wait(
+        &self,
+        wake: Option<&Wake>,
+        write: bool,
+        spare: Option<&Self>,
+        timeout: Option<Duration>,
+    ) -> Ready {
         let timeout = match self.exit {
             Some(_) => timeout,
             None => Some(timeout.map_or(EXIT_TICK, |timeout| timeout.min(EXIT_TICK))),
         };
-        let stdin = self.stdin.as_ref().filter(|_| write);
         let sources = [
-            (Some(&wake.receiver), PollFlags::IN),
+            (wake.map(|wake| &wake.receiver), PollFlags::IN),
             (self.stdout.as_ref(), PollFlags::IN),
             (self.stderr.as_ref(), PollFlags::IN),
             (self.exit.as_ref(), PollFlags::IN),
-            (stdin, PollFlags::OUT),
+            (spare.and_then(|spare| spare.stderr.as_ref()), PollFlags::IN),
+            (self.stdin.as_ref().filter(|_| write), PollFlags::OUT),
         ];
-        // Descriptors that are not there are left out; their place is taken by the wake-up's,
-        // asked for nothing.
-        let mut fds = sources.map(|(fd, flags)| match fd {
-            Some(fd) => PollFd::new(fd, flags),
-            None => PollFd::new(&wake.receiver, PollFlags::empty()),
+        let mut there = sources.iter().filter_map(|&(fd, flags)| Some(PollFd::new(fd?, flags)));
+        let mut count = 0;
+        let mut fds: [PollFd<'_>; 6] = std::array::from_fn(|_| match there.next() {
+            Some(fd) => {
+                count += 1;
+                fd
+            }
+            // Fills the array up, and is not polled.
+            None => PollFd::from_borrowed_fd(rustix::stdio::stderr(), PollFlags::empty()),
         });
-        if poll(&mut fds, timespec(timeout).as_ref()).is_err() {
+        if poll(&mut fds[..count], timespec(timeout).as_ref()).is_err() {
             return Ready::default();
         }
-        let [woken, readable, stderr, exited, _writable] = fds.map(|fd| !fd.revents().is_empty());
-        if woken {
+        let mut fds = fds.iter();
+        let [woken, readable, stderr, exited, spare_stderr, _writable] = sources.map(|(fd, _)| {
+            fd.and_then(|_| fds.next()).is_some_and(|fd| !fd.revents().is_empty())
+        });
+        if let Some(wake) = wake.filter(|_| woken) {
             wake.clear();
         }
         Ready {
             woken,
             readable,
             stderr,
+            spare_stderr,
             exited: exited || (self.exit.is_none() && self.has_exited()),
         }
     }
@@ -301,6 +316,13 @@ impl Process {
         return rustix::io::ioctl_fionread(self.stdin.as_ref()?).ok();
         #[cfg(not(target_os = "linux"))]
         None
+    }
+
+    /// How much memory the process holds now, in bytes; `None`: the system does not tell.
+    pub(crate) fn memory(&self) -> Option<u64> {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.pid())).ok()?;
+        let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+        Some(pages * rustix::param::page_size() as u64)
     }
 
     pub(crate) fn close_stdin(&mut self) {
@@ -337,7 +359,7 @@ impl Process {
     pub(crate) fn await_exit(
         &mut self,
         groups: &Groups,
-        wake: &Wake,
+        wake: Option<&Wake>,
         patience: Duration,
         watcher: &dyn Watcher,
     ) -> bool {
@@ -350,7 +372,7 @@ impl Process {
             if now >= end || groups.is_killing() {
                 return false;
             }
-            let ready = self.wait(wake, false, end.until(now));
+            let ready = self.wait(wake, false, None, end.until(now));
             if ready.stderr {
                 self.forward_stderr(watcher);
             }
@@ -368,7 +390,7 @@ impl Process {
         first: Stop,
         grace: Duration,
         groups: &Groups,
-        wake: &Wake,
+        wake: Option<&Wake>,
         watcher: &dyn Watcher,
     ) -> Option<ExitStatus> {
         self.close_stdin();
@@ -389,7 +411,7 @@ impl Process {
                 }
             };
             let gone = match step {
-                Stop::Kill => self.await_death(wake, patience),
+                Stop::Kill => self.await_death(patience),
                 _ => self.await_exit(groups, wake, patience, watcher),
             };
             if gone {
@@ -400,7 +422,7 @@ impl Process {
     }
 
     /// Waits for a process that was killed, whatever else is going on.
-    fn await_death(&self, wake: &Wake, patience: Duration) -> bool {
+    fn await_death(&self, patience: Duration) -> bool {
         let clock = Clock::new();
         let end = clock.now().after(patience);
         while !self.has_exited() {
@@ -408,13 +430,13 @@ impl Process {
             if now >= end {
                 return false;
             }
-            match &self.exit {
+            let left = end.until(now);
+            let _ = match &self.exit {
                 Some(exit) => {
-                    let mut fds = [PollFd::new(exit, PollFlags::IN)];
-                    let _ = poll(&mut fds, timespec(end.until(now)).as_ref());
+                    poll(&mut [PollFd::new(exit, PollFlags::IN)], timespec(left).as_ref())
                 }
-                None => wake.wait(Some(EXIT_TICK)),
-            }
+                None => poll(&mut [], timespec(Some(EXIT_TICK)).as_ref()),
+            };
         }
         true
     }
@@ -435,7 +457,7 @@ impl Process {
     }
 
     /// Whether the process is a zombie by now. It is not reaped by this.
-    fn has_exited(&self) -> bool {
+    pub(crate) fn has_exited(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         !matches!(waitid(WaitId::Pid(self.group), options), Ok(None))
     }

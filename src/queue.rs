@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use crate::job::Job;
 use crate::process::Wake;
 
-/// A feeder waits while so many jobs are queued…
+/// A feeder waits while so many jobs are queued, or 64 for each slot…
 const MAX_JOBS: usize = 4096;
 /// …or so many bytes of them.
 const MAX_BYTES: usize = 4 << 20;
@@ -38,10 +38,14 @@ struct State {
     /// Idle slots, those last that became idle last. An entry may be out of date: `slots` decides.
     idle_warm: Vec<usize>,
     idle_cold: Vec<usize>,
-    /// How many slots stand as `Woken`.
+    /// How many slots stand as `Woken`…
     woken: usize,
+    /// …and as `Busy`.
+    busy: usize,
     /// How many slots are not `Absent`.
     present: usize,
+    /// Workers that end in the background.
+    retiring: usize,
     /// How often the last slot has left.
     epoch: u64,
 }
@@ -66,6 +70,21 @@ enum Standing {
     Idle,
     /// It was woken for a job and has not come for it yet.
     Woken,
+}
+
+/// What a slot asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask {
+    /// It has a worker.
+    pub(crate) warm: bool,
+    /// It has jobs in flight, and could take more.
+    pub(crate) busy: bool,
+    /// How many jobs it has finished since it last asked.
+    pub(crate) finished: usize,
+    /// How many jobs it can take at most…
+    pub(crate) max: usize,
+    /// …and about how many bytes of them.
+    pub(crate) max_bytes: usize,
 }
 
 /// What a slot is told that asks for jobs.
@@ -105,7 +124,9 @@ impl Queue {
                 idle_warm: Vec::new(),
                 idle_cold: Vec::new(),
                 woken: 0,
+                busy: 0,
                 present: 0,
+                retiring: 0,
                 epoch: 0,
             }),
             room: Condvar::new(),
@@ -144,46 +165,45 @@ impl Queue {
         }
     }
 
-    /// Moves up to `max` jobs to `into`, for slot `slot`, which has a worker (`warm`) or not, and
-    /// which has finished with `finished` jobs since it last asked.
-    pub(crate) fn take(
-        &self,
-        slot: usize,
-        warm: bool,
-        finished: usize,
-        max: usize,
-        into: &mut VecDeque<Job>,
-    ) -> Taken {
+    /// Moves jobs to `into`, as `ask` says.
+    pub(crate) fn take(&self, slot: usize, ask: Ask, into: &mut VecDeque<Job>) -> Taken {
         let mut state = self.lock();
-        state.running -= finished;
+        state.running -= ask.finished;
         if state.slots[slot] == Standing::Woken {
             state.woken -= 1;
+            state.set_busy(slot);
         }
         if state.jobs.is_empty() {
             if state.running == 0 {
                 self.quiet.notify_waiters();
             }
-            if state.phase != Phase::Open {
-                state.slots[slot] = Standing::Busy;
-                return Taken::Leave;
-            }
-            if state.slots[slot] != Standing::Idle {
-                state.slots[slot] = Standing::Idle;
-                match warm {
-                    true => state.idle_warm.push(slot),
-                    false => state.idle_cold.push(slot),
-                }
-            }
+            return state.nothing_for(slot, ask);
+        }
+        if state.slots[slot] == Standing::Idle {
+            state.set_busy(slot);
+        }
+        let count = state.share(ask);
+        if count == 0 {
             return Taken::Wait;
         }
-        state.slots[slot] = Standing::Busy;
-        let count = max.min(state.jobs.len());
-        let taken: usize = state.jobs.iter().take(count).map(Job::size).sum();
-        into.extend(state.jobs.drain(..count));
-        state.bytes -= taken;
-        state.running += count;
+        let mut bytes = 0;
+        let before = into.len();
+        while into.len() - before < count
+            && let Some(job) = state.jobs.pop_front()
+        {
+            bytes += job.size();
+            into.push_back(job);
+            if bytes >= ask.max_bytes {
+                break;
+            }
+        }
+        state.bytes -= bytes;
+        state.running += into.len() - before;
         // A feeder is woken once there is room for a good many jobs, not for each.
-        if state.feeders > 0 && state.jobs.len() <= MAX_JOBS / 2 && state.bytes <= MAX_BYTES / 2 {
+        if state.feeders > 0
+            && state.jobs.len() <= state.max_jobs() / 2
+            && state.bytes <= MAX_BYTES / 2
+        {
             self.room.notify_all();
         }
         Taken::Jobs
@@ -198,10 +218,7 @@ impl Queue {
         for wake in &state.wakes {
             wake.notify();
         }
-        if state.present == 0 {
-            state.all_have_left(renew);
-            self.quiet.notify_waiters();
-        }
+        self.one_has_left(state, renew);
     }
 
     /// Removes all jobs that no slot has taken.
@@ -214,12 +231,30 @@ impl Queue {
     /// A slot has ended, or could not be started.
     pub(crate) fn leave(&self, slot: usize, renew: impl FnOnce()) {
         let mut state = self.lock();
-        if state.slots[slot] == Standing::Woken {
-            state.woken -= 1;
+        match state.slots[slot] {
+            Standing::Woken => state.woken -= 1,
+            Standing::Busy => state.busy -= 1,
+            Standing::Idle | Standing::Absent => {}
         }
         state.slots[slot] = Standing::Absent;
         state.present -= 1;
-        if state.present == 0 {
+        self.one_has_left(state, renew);
+    }
+
+    /// A worker is to end in the background; it counts as present until [`Queue::retired`].
+    pub(crate) fn retiring(&self) {
+        self.lock().retiring += 1;
+    }
+
+    /// A worker has ended in the background.
+    pub(crate) fn retired(&self, renew: impl FnOnce()) {
+        let mut state = self.lock();
+        state.retiring -= 1;
+        self.one_has_left(state, renew);
+    }
+
+    fn one_has_left(&self, mut state: MutexGuard<'_, State>, renew: impl FnOnce()) {
+        if state.present + state.retiring == 0 {
             state.all_have_left(renew);
             self.quiet.notify_waiters();
         }
@@ -238,10 +273,10 @@ impl Queue {
         state.jobs.is_empty() && state.running == 0
     }
 
-    /// How many slots there are, and how often the last one has left.
+    /// How many slots and ending workers there are, and how often the last one has left.
     pub(crate) fn presence(&self) -> (usize, u64) {
         let state = self.lock();
-        (state.present, state.epoch)
+        (state.present + state.retiring, state.epoch)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -251,7 +286,48 @@ impl Queue {
 
 impl State {
     fn is_full(&self) -> bool {
-        self.jobs.len() >= MAX_JOBS || self.bytes >= MAX_BYTES
+        self.jobs.len() >= self.max_jobs() || self.bytes >= MAX_BYTES
+    }
+
+    fn max_jobs(&self) -> usize {
+        MAX_JOBS.max(self.slots.len() * 64)
+    }
+
+    /// How many jobs a slot gets. One that has none gets one; beyond that it gets only what no free
+    /// slot is there for, and of that no more than leaves as much for the others: at the end of the
+    /// input the portions grow small, and no job waits behind another while a worker is idle.
+    fn share(&self, ask: Ask) -> usize {
+        let first = usize::from(!ask.busy);
+        if ask.max <= first {
+            return first;
+        }
+        let free = self.slots.len() - self.busy;
+        let surplus = self.jobs.len().saturating_sub(first + free);
+        first + surplus.div_ceil(2 * self.slots.len()).min(ask.max - first)
+    }
+
+    /// There is no job: the slot leaves, or is idle unless it has jobs in flight.
+    fn nothing_for(&mut self, slot: usize, ask: Ask) -> Taken {
+        if self.phase != Phase::Open {
+            if self.slots[slot] == Standing::Idle {
+                self.set_busy(slot);
+            }
+            return Taken::Leave;
+        }
+        if !ask.busy && self.slots[slot] != Standing::Idle {
+            self.slots[slot] = Standing::Idle;
+            self.busy -= 1;
+            match ask.warm {
+                true => self.idle_warm.push(slot),
+                false => self.idle_cold.push(slot),
+            }
+        }
+        Taken::Wait
+    }
+
+    fn set_busy(&mut self, slot: usize) {
+        self.slots[slot] = Standing::Busy;
+        self.busy += 1;
     }
 
     /// Wakes a slot for each job that nobody has been woken for: warm ones first, then idle ones

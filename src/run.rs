@@ -90,7 +90,13 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
     let worker = options.worker.as_deref().unwrap_or_default();
     let pool = Pool::builder(worker)
         .max_procs(options.max_procs.unwrap_or_else(num_cpus::get))
+        .depth(options.pipeline)
         .max_reqs(options.max_reqs)
+        .max_reqs_jitter(options.max_reqs_jitter)
+        .max_age(options.max_age)
+        .max_rss(options.max_rss.map(|bytes| bytes as u64))
+        .idle_timeout(options.idle_timeout)
+        .standby(options.standby.unwrap_or(usize::MAX))
         .timeout(options.timeout.filter(|timeout| !timeout.is_zero()))
         .grace(options.grace)
         .start_limit(options.start_limit)

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +11,10 @@ use serde_json::value::RawValue;
 
 use crate::clock::Moment;
 use crate::job::{Done, Failure, Job, Kind, Run, printable};
-use crate::pool::Shared;
+use crate::pool::{Shared, SparePermit};
 use crate::process::{Process, Progress, Spec, Stop, Wake, describe};
 use crate::protocol::JSONL;
-use crate::queue::Taken;
+use crate::queue::{Ask, Taken};
 use crate::worker::{Flight, Violation, Worker};
 
 /// A process whose pipes have closed is given so long to exit, so that its status can be told.
@@ -41,11 +42,19 @@ pub(crate) struct Slot {
     shared: Arc<Shared>,
     wake: Arc<Wake>,
     worker: Option<Worker>,
+    /// The worker that is to take the place of the present one.
+    spare: Option<Spare>,
     generation: u64,
     /// Jobs taken from the queue, for the worker that is to be started for them.
     jobs: VecDeque<Job>,
     /// Jobs finished since the queue was last told.
     finished: usize,
+}
+
+/// A worker that was started ahead. There are only so many of them in a pool.
+struct Spare {
+    worker: Worker,
+    _permit: SparePermit,
 }
 
 impl Slot {
@@ -55,6 +64,7 @@ impl Slot {
             shared,
             wake,
             worker: None,
+            spare: None,
             generation: 0,
             jobs: VecDeque::new(),
             finished: 0,
@@ -64,15 +74,17 @@ impl Slot {
     /// Works until the queue is closed and empty; then the worker is retired.
     pub(crate) fn run(mut self) {
         while self.turn() {}
-        if let Some(worker) = self.worker.take() {
-            self.dismiss(worker, Stop::Retire);
+        let spare = self.spare.take().map(|spare| spare.worker);
+        for worker in [spare, self.worker.take()].into_iter().flatten() {
+            self.shared.retire(worker);
         }
+        self.shared.flush();
     }
 
     /// One round: take jobs, hand them to the worker, wait, deal with what happened. Returns
     /// whether there is anything left to do.
     fn turn(&mut self) -> bool {
-        if self.room() > 0 && self.take() == Taken::Leave && self.in_flight() == 0 {
+        if self.take() == Taken::Leave && self.in_flight() == 0 {
             return false;
         }
         if !self.jobs.is_empty() && (self.worker.is_some() || self.start()) {
@@ -80,6 +92,7 @@ impl Slot {
         }
         let Some(worker) = &mut self.worker else {
             if self.jobs.is_empty() {
+                self.shared.flush();
                 self.wake.wait(None);
             }
             return true;
@@ -96,30 +109,45 @@ impl Slot {
         self.worker.as_ref().map_or(0, |worker| worker.flights.len())
     }
 
-    /// How many jobs may be taken now.
-    fn room(&self) -> usize {
-        let config = &self.shared.config;
-        let window = config.pipeline - self.in_flight().min(config.pipeline);
-        match &self.worker {
-            Some(worker) if worker.finished => 0,
-            Some(worker) if config.max_reqs > 0 => {
-                let left = config.max_reqs.saturating_sub(worker.requests);
-                window.min(usize::try_from(left).unwrap_or(usize::MAX))
-            }
-            _ => window,
-        }
-    }
-
+    /// Takes as many jobs as the worker may have now.
     fn take(&mut self) -> Taken {
-        let room = self.room();
-        let warm = self.worker.is_some();
-        let finished = std::mem::take(&mut self.finished);
-        self.shared.queue.take(self.index, warm, finished, room, &mut self.jobs)
+        let (max, max_bytes) = match &self.worker {
+            Some(worker) => (worker.room(), worker.room_bytes()),
+            None => (1, 1),
+        };
+        if max == 0 {
+            return Taken::Wait;
+        }
+        let ask = Ask {
+            warm: self.worker.is_some(),
+            busy: self.in_flight() > 0,
+            finished: std::mem::take(&mut self.finished),
+            max,
+            max_bytes,
+        };
+        self.shared.queue.take(self.index, ask, &mut self.jobs)
     }
 
     /// Starts a worker for the jobs in hand. If that fails they go back, and a pause is made.
     fn start(&mut self) -> bool {
-        let shared = Arc::clone(&self.shared);
+        let failures_before = self.shared.start_failures();
+        match self.new_worker() {
+            Ok(worker) => {
+                self.worker = Some(worker);
+                true
+            }
+            Err(error) => {
+                let program = self.shared.config.worker[0].to_string_lossy();
+                let message = format!("the worker '{program}' could not be started: {error}");
+                let jobs = std::mem::take(&mut self.jobs);
+                self.start_failed(jobs, message, failures_before);
+                false
+            }
+        }
+    }
+
+    fn new_worker(&mut self) -> io::Result<Worker> {
+        let shared = &*self.shared;
         let failures_before = shared.start_failures();
         self.generation += 1;
         let spec = Spec {
@@ -129,19 +157,8 @@ impl Slot {
             generation: self.generation,
             protocol: JSONL,
         };
-        match Process::start(&spec, &shared.groups) {
-            Ok(process) => {
-                self.worker = Some(Worker::new(process, shared.now(), failures_before));
-                true
-            }
-            Err(error) => {
-                let program = spec.argv[0].to_string_lossy();
-                let message = format!("the worker '{program}' could not be started: {error}");
-                let jobs = std::mem::take(&mut self.jobs);
-                self.start_failed(jobs, message, failures_before);
-                false
-            }
-        }
+        let process = Process::start(&spec, &shared.groups)?;
+        Ok(Worker::new(process, &shared.config, shared.now(), failures_before))
     }
 
     fn hand_over(&mut self) {
@@ -157,14 +174,22 @@ impl Slot {
 
     /// Waits for the worker, a deadline or a wake-up, and deals with what came.
     fn wait(&mut self) {
+        self.prepare_spare();
+        self.shared.flush();
         let deadline = self.deadline();
-        let Some(worker) = &mut self.worker else {
-            return;
+        let timeout = match deadline {
+            Moment::NEVER => None,
+            deadline => deadline.until(self.shared.now()),
         };
-        let now = self.shared.now();
-        let ready = worker.process.wait(&self.wake, worker.has_unsent(), deadline.until(now));
+        let Some(worker) = &mut self.worker else { return };
+        let spare = self.spare.as_ref().map(|spare| &spare.worker.process);
+        let ready = worker.process.wait(Some(&self.wake), worker.has_unsent(), spare, timeout);
+        let watcher = &*self.shared.watcher;
         if ready.stderr {
-            worker.process.forward_stderr(&*self.shared.watcher);
+            worker.process.forward_stderr(watcher);
+        }
+        if let Some(spare) = self.spare.as_mut().filter(|_| ready.spare_stderr) {
+            spare.worker.process.forward_stderr(watcher);
         }
         if ready.readable {
             match worker.read() {
@@ -180,41 +205,64 @@ impl Slot {
             return self.fail_oldest(None, Stop::Terminate);
         }
         // Not before the replies that have come: one that is late but there counts.
-        if self.in_flight() > 0 && self.shared.now() >= self.deadline() {
+        let deadline = self.deadline();
+        if deadline != Moment::NEVER && self.shared.now() >= deadline {
             self.deadline_passed();
+        }
+    }
+
+    /// Starts the worker that is to replace the present one, if it is time for that: so early that
+    /// it will be ready when it is needed.
+    fn prepare_spare(&mut self) {
+        let (shared, Some(worker)) = (&self.shared, &self.worker) else { return };
+        if self.spare.is_some() || worker.flights.is_empty() || shared.config.standby == 0 {
+            return;
+        }
+        let Some(left) = worker.time_left(&shared.config, shared.now()) else { return };
+        if left > shared.start_time() || shared.is_stopping() {
+            return;
+        }
+        let Some(permit) = SparePermit::get(shared) else { return };
+        // If it can't be started now, that will be told when it is needed.
+        if let Ok(worker) = self.new_worker() {
+            self.spare = Some(Spare { worker, _permit: permit });
         }
     }
 
     /// When something must be done even if nothing happens.
     fn deadline(&self) -> Moment {
-        let Some(worker) = &self.worker else {
-            return Moment::NEVER;
-        };
+        let (shared, config) = (&self.shared, &self.shared.config);
+        let Some(worker) = &self.worker else { return Moment::NEVER };
         let Some(flight) = worker.flights.front() else {
-            return Moment::NEVER;
+            let idle = config.idle_timeout.map(|time| worker.turn_began.after(time));
+            let age = config.max_age.map(|age| worker.born.after(age));
+            return idle.into_iter().chain(age).min().unwrap_or(Moment::NEVER);
         };
-        let mut deadline = self.shared.stop_at();
-        if let Some(timeout) = flight.job.timeout.or(self.shared.config.timeout) {
-            deadline = deadline.min(worker.turn_began.after(timeout));
-        }
-        if self.shared.is_silent() {
+        let mut deadline = shared.stop_at().min(self.job_deadline(worker, flight));
+        if shared.is_silent() {
             deadline = deadline.min(worker.turn_began.after(SILENCE));
         }
         deadline
     }
 
+    /// When the oldest job's time is over. It runs from the moment that the job became the one that
+    /// the worker is on; with a worker that works on several at a time, from when it got it.
+    fn job_deadline(&self, worker: &Worker, flight: &Flight) -> Moment {
+        let began = if worker.is_unordered { flight.start } else { worker.turn_began };
+        let timeout = flight.job.timeout.or(self.shared.config.timeout);
+        timeout.map_or(Moment::NEVER, |timeout| began.after(timeout))
+    }
+
     fn deadline_passed(&mut self) {
         let Some(worker) = &self.worker else { return };
-        let Some(flight) = worker.flights.front() else {
-            return;
-        };
+        let Some(flight) = worker.flights.front() else { return self.retire() };
         let now = self.shared.now();
         if now >= self.shared.stop_at() {
             return self.cancel();
         }
-        let timeout = flight.job.timeout.or(self.shared.config.timeout);
-        if let Some(timeout) = timeout.filter(|&timeout| now >= worker.turn_began.after(timeout)) {
-            let limit = humantime::format_duration(timeout);
+        if now >= self.job_deadline(worker, flight) {
+            let timeout = flight.job.timeout.or(self.shared.config.timeout);
+            let limit = humantime::format_duration(timeout.unwrap_or_default());
             let message = format!("it took longer than {limit}, so its worker was ended");
             let failure = Failure::new(Kind::Timeout, message);
             return self.fail_oldest(Some(failure), Stop::Terminate);
@@ -257,11 +305,10 @@ impl Slot {
                          replaced after the job it is on"
                     ));
                 }
-                let spent = worker.finished || {
-                    let max_reqs = shared.config.max_reqs;
-                    max_reqs > 0 && worker.requests >= max_reqs
-                };
-                if spent && worker.flights.is_empty() {
+                if worker.replies == received.answered as u64 {
+                    shared.learn_start_time(now.since(worker.born));
+                }
+                if worker.has_served(&shared.config, now) && worker.flights.is_empty() {
                     self.retire();
                 }
             }
@@ -269,10 +316,22 @@ impl Slot {
         }
     }
 
+    /// The worker has served its time: the spare takes its place, while it ends in the background.
     fn retire(&mut self) {
-        if let Some(worker) = self.worker.take() {
-            self.dismiss(worker, Stop::Retire);
+        let Some(worker) = self.worker.take() else { return };
+        match self.shared.config.standby {
+            0 => self.dismiss(worker, Stop::Retire),
+            _ => self.shared.retire(worker),
         }
+        let spare = self.spare.take().map(|spare| spare.worker);
+        // One that has died is nobody's failed job.
+        self.worker = match spare {
+            Some(spare) if spare.process.has_exited() => {
+                self.dismiss(spare, Stop::Kill);
+                None
+            }
+            spare => spare,
+        };
     }
 
     fn protocol_broken(&mut self, violation: &Violation) {
@@ -329,11 +388,17 @@ impl Slot {
         let shared = Arc::clone(&self.shared);
         let watcher = &*shared.watcher;
         let exited = end == End::Exited
-            || worker.process.await_exit(&shared.groups, &self.wake, EXIT_PATIENCE, watcher);
+            || worker.process.await_exit(
+                &shared.groups,
+                Some(&self.wake),
+                EXIT_PATIENCE,
+                watcher,
+            );
         let begun = worker.has_begun();
         let first = if exited { Stop::Kill } else { Stop::Terminate };
         let grace = shared.config.grace;
-        let status = worker.process.stop(first, grace, &shared.groups, &self.wake, watcher);
+        let wake = Some(&*self.wake);
+        let status = worker.process.stop(first, grace, &shared.groups, wake, watcher);
         self.take_last_replies(&mut worker);
         let pid = worker.process.pid();
         let mut message = match (exited, end) {
@@ -363,9 +428,13 @@ impl Slot {
     /// begun to read it; the others had not.
     fn settle(&mut self, mut worker: Worker, begun: bool, message: String) {
         let (replies, failures_before) = (worker.replies, worker.failures_before);
-        if begun && let Some(flight) = worker.flights.pop_front() {
-            let failure = Failure::new(Kind::Crash, message.clone());
+        let failure = Failure::new(Kind::Crash, message.clone());
+        while begun && let Some(flight) = worker.flights.pop_front() {
             self.fail(&worker, flight, &failure);
+            // Of a worker that works on several jobs at a time, any may be to blame.
+            if !worker.is_unordered {
+                break;
+            }
         }
         let others = worker.flights.drain(..).map(|flight| flight.job).collect();
         drop(worker);
@@ -416,9 +485,11 @@ impl Slot {
             for job in jobs {
                 shared.tell_caller(job, Err(&failure));
             }
+            shared.flush();
             return shared.give_up(&failure);
         }
         shared.queue.put_back(jobs.into_iter());
+        shared.flush();
         let doublings = count.saturating_sub(1).min(16);
         let pause = (FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE);
         let end = shared.now().after(pause);
@@ -443,14 +514,10 @@ impl Slot {
         self.finished += 1;
     }
 
-    fn dismiss(&self, mut worker: Worker, first: Stop) {
-        let (groups, watcher) = (&self.shared.groups, &*self.shared.watcher);
-        let grace = self.shared.config.grace;
-        let status = worker.process.stop(first, grace, groups, &self.wake, watcher);
-        if status.is_none() {
-            let pid = worker.process.pid();
-            watcher.note(&format!("the worker (pid {pid}) could not be killed: it is left behind"));
-        }
+    /// Ends a worker, and waits until it is gone.
+    fn dismiss(&self, worker: Worker, first: Stop) {
+        self.shared.flush();
+        self.shared.dismiss(worker, first, Some(&self.wake));
     }
 }
 

@@ -1,13 +1,23 @@
 //! A persistent worker: a process, the requests it has been given, and the replies as they come.
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 
 use crate::clock::Moment;
+use crate::config::Config;
 use crate::job::{Failure, Job};
 use crate::process::{Process, Progress};
 use crate::protocol::{line, procpool};
+use crate::window::Window;
+
+/// While so many bytes of requests are in flight no more are sent: many small ones or one large one.
+const WINDOW_BYTES: usize = 256 << 10;
+
+/// A worker's memory is looked at no more often than this.
+const MEMORY_TICK: Duration = Duration::from_millis(5);
 
 /// How much of an emptied buffer is kept for the next messages.
 const KEEP: usize = 256 << 10;
@@ -52,11 +62,24 @@ pub(crate) struct Worker {
     /// How many of them it has answered.
     pub(crate) replies: u64,
     /// It gets no more jobs.
-    pub(crate) finished: bool,
-    /// When the oldest job became the one that the worker is on.
+    pub(crate) is_spent: bool,
+    /// It has answered a younger job before an older one.
+    pub(crate) is_unordered: bool,
+    /// When it was started.
+    pub(crate) born: Moment,
+    /// When the oldest job became the one that the worker is on; without jobs, when it became idle.
     pub(crate) turn_began: Moment,
     /// How many start-up failures had been counted when it was started.
     pub(crate) failures_before: u32,
+    /// It gets so many jobs in all.
+    max_reqs: u64,
+    window: Window,
+    /// How many bytes of requests are in flight.
+    flight_bytes: usize,
+    /// How long a job takes, about.
+    pace: Duration,
+    /// When its memory was looked at last.
+    weighed: Moment,
     outbox: Vec<u8>,
     /// How much of the outbox has been written.
     written: usize,
@@ -68,15 +91,26 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(process: Process, now: Moment, failures_before: u32) -> Self {
+    pub(crate) fn new(process: Process, config: &Config, now: Moment, failures_before: u32) -> Self {
+        let max_reqs = match config.max_reqs {
+            0 => u64::MAX,
+            max => max.saturating_add(random(config.max_reqs_jitter)),
+        };
         Self {
             process,
             flights: VecDeque::new(),
             requests: 0,
             replies: 0,
-            finished: false,
+            is_spent: false,
+            is_unordered: false,
+            born: now,
             turn_began: now,
             failures_before,
+            max_reqs,
+            window: Window::new(config.depth),
+            flight_bytes: 0,
+            pace: Duration::ZERO,
+            weighed: now,
             outbox: Vec::new(),
             written: 0,
             sent_before: 0,
@@ -85,12 +119,58 @@ impl Worker {
         }
     }
 
+    /// How many more jobs the worker may be given now.
+    pub(crate) fn room(&self) -> usize {
+        let in_flight = self.flights.len();
+        if self.is_spent || (in_flight > 0 && self.flight_bytes >= WINDOW_BYTES) {
+            return 0;
+        }
+        // A window is filled up when it is half empty, so that a write carries many requests.
+        let size = self.window.size();
+        let window = if in_flight <= size / 2 { size - in_flight } else { 0 };
+        let left = self.max_reqs.saturating_sub(self.requests);
+        window.min(usize::try_from(left).unwrap_or(usize::MAX))
+    }
+
+    /// How many bytes of requests it may be given.
+    pub(crate) fn room_bytes(&self) -> usize {
+        WINDOW_BYTES.saturating_sub(self.flight_bytes)
+    }
+
+    /// Whether its time has come: it has had all its jobs, is old, or holds too much memory.
+    pub(crate) fn has_served(&mut self, config: &Config, now: Moment) -> bool {
+        if self.requests >= self.max_reqs || config.max_age.is_some_and(|age| now >= self.born.after(age)) {
+            self.is_spent = true;
+        }
+        if let Some(limit) = config.max_rss
+            && now >= self.weighed.after(MEMORY_TICK)
+        {
+            self.weighed = now;
+            self.is_spent |= self.process.memory().is_some_and(|bytes| bytes > limit);
+        }
+        self.is_spent
+    }
+
+    /// How long it will go on until it is to be replaced, about; `None`: that is not foreseen.
+    pub(crate) fn time_left(&self, config: &Config, now: Moment) -> Option<Duration> {
+        if self.is_spent {
+            return Some(Duration::ZERO);
+        }
+        let jobs = (self.max_reqs < u64::MAX && !self.pace.is_zero()).then(|| {
+            let left = self.max_reqs.saturating_sub(self.replies);
+            self.pace.saturating_mul(u32::try_from(left).unwrap_or(u32::MAX))
+        });
+        let age = config.max_age.map(|age| self.born.after(age).since(now));
+        jobs.into_iter().chain(age).min()
+    }
+
     /// Takes a job on: its request goes to the outbox.
     pub(crate) fn accept(&mut self, job: Job, now: Moment) {
         if self.flights.is_empty() {
             self.turn_began = now;
         }
         self.requests += 1;
+        self.flight_bytes += job.size();
         let begins_at = self.sent_before + self.outbox.len() as u64;
         procpool::request(&mut self.outbox, self.requests, &job);
         self.outbox.push(b'\n');
@@ -130,6 +210,7 @@ impl Worker {
     ) -> Result<Received, Violation> {
         let mut received = Received::default();
         let mut at = 0;
+        let began = self.turn_began;
         let outcome = loop {
             let rest = &self.inbox[at..];
             let Some(frame) = line::split(rest, self.seen) else {
@@ -145,9 +226,9 @@ impl Worker {
             }
             if !message.trim_ascii().is_empty() {
                 match find(&mut self.flights, message, self.requests, behind) {
-                    Ok(Match::Flight(flight, reply)) => {
-                        self.replies += 1;
-                        self.turn_began = now;
+                    Ok(Match::Flight(index, flight, reply)) => {
+                        self.is_unordered |= index > 0;
+                        self.flight_bytes -= flight.job.size();
                         received.answered += 1;
                         match reply.outcome {
                             Ok(result) => answer(flight, Ok(result)),
@@ -156,7 +237,7 @@ impl Worker {
                     }
                     Ok(Match::Stale(id)) => {
                         received.stale = Some(id);
-                        self.finished = true;
+                        self.is_spent = true;
                     }
                     Err(violation) => break Err(violation),
                 }
@@ -168,7 +249,27 @@ impl Worker {
         if self.inbox.is_empty() {
             self.inbox.shrink_to(KEEP);
         }
+        if received.answered > 0 {
+            self.learn(received.answered, now.since(began));
+            self.turn_began = now;
+        }
         outcome.map(|()| received)
+    }
+
+    /// Learns from so many replies how fast the worker is.
+    fn learn(&mut self, answered: usize, time: Duration) {
+        // The first reply tells of the start-up, not of the jobs.
+        let is_first = self.replies == 0 && answered == 1;
+        self.replies += answered as u64;
+        if is_first {
+            return;
+        }
+        self.window.observe(answered, time);
+        let each = time / u32::try_from(answered).unwrap_or(u32::MAX);
+        self.pace = match self.pace {
+            Duration::ZERO => each,
+            pace => (pace * 7 + each) / 8,
+        };
     }
 
     /// What was printed last and is no whole message.
@@ -190,7 +291,7 @@ impl Worker {
 }
 
 enum Match<'a> {
-    Flight(Flight, procpool::Reply<'a>),
+    Flight(usize, Flight, procpool::Reply<'a>),
     Stale(u64),
 }
 
@@ -214,13 +315,19 @@ fn find<'a>(
             bytes: [message, b"\n", behind].concat(),
         }),
         (Some(at), _) => match flights.remove(at) {
-            Some(flight) => Ok(Match::Flight(flight, reply)),
+            Some(flight) => Ok(Match::Flight(at, flight, reply)),
             None => Err(violation("its reply answers no request".into())),
         },
         (None, Some(id)) if (1..=requests).contains(&id) => Ok(Match::Stale(id)),
         (None, Some(id)) => Err(violation(format!("its reply has an unknown id, {id}"))),
         (None, None) => Err(violation("it printed a reply without being asked".into())),
     }
+}
+
+/// A random number from 0 to `most`.
+fn random(most: u64) -> u64 {
+    let number = RandomState::new().build_hasher().finish();
+    number % most.saturating_add(1).max(1)
 }
 
 fn too_long(bytes: &[u8], max_reply: usize) -> Violation {

@@ -204,6 +204,7 @@ impl Feeder<'_> {
     /// Feeds the batch. Returns whether to go on.
     fn feed(&mut self) -> bool {
         self.bytes = 0;
+        self.sink.flush();
         if self.reader.stop.load(Ordering::Acquire) {
             return false;
         }

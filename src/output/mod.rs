@@ -163,8 +163,52 @@ impl Output {
 }
 
 thread_local! {
-    /// The record that a slot is writing: what goes to stdout and what to stderr.
-    static RECORD: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+    /// What a slot has delivered and not flushed.
+    static BATCH: RefCell<Batch> = const { RefCell::new(Batch::new()) };
+}
+
+/// Records that wait to be put in their places, all under one lock.
+struct Batch {
+    out: Vec<u8>,
+    err: Vec<u8>,
+    runs: Vec<Run>,
+}
+
+/// Records of successive jobs: `count` of them from `seq` on. They end at so many bytes of the
+/// batch. Only the last of a run has anything for stderr.
+struct Run {
+    seq: u64,
+    count: u64,
+    out_end: usize,
+    err_end: usize,
+    has_err: bool,
+}
+
+impl Batch {
+    const fn new() -> Self {
+        Self { out: Vec::new(), err: Vec::new(), runs: Vec::new() }
+    }
+
+    fn add(&mut self, format: &Format, done: &Done<'_>) {
+        let (seq, err_begin) = (done.job.seq, self.err.len());
+        format.write(done, &mut self.out, &mut self.err);
+        let (out_end, err_end) = (self.out.len(), self.err.len());
+        let has_err = err_end > err_begin;
+        match self.runs.last_mut() {
+            Some(run) if run.seq + run.count == seq && !run.has_err => {
+                run.count += 1;
+                (run.out_end, run.err_end, run.has_err) = (out_end, err_end, has_err);
+            }
+            _ => self.runs.push(Run { seq, count: 1, out_end, err_end, has_err }),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.out.clear();
+        self.out.shrink_to(ENOUGH);
+        self.err.clear();
+        self.runs.clear();
+    }
 }
 
 impl Sink for Output {
@@ -172,12 +216,19 @@ impl Sink for Output {
         let shared = &*self.shared;
         let count = if done.outcome.is_ok() { &shared.succeeded } else { &shared.failed };
         count.fetch_add(1, Ordering::Relaxed);
-        RECORD.with_borrow_mut(|(out, err)| {
-            out.clear();
-            err.clear();
-            shared.settings.format.write(done, out, err);
-            shared.put(done.job.seq, out, err);
-            out.shrink_to(ENOUGH);
+        BATCH.with_borrow_mut(|batch| {
+            batch.add(&shared.settings.format, done);
+            if batch.out.len() + batch.err.len() >= ENOUGH {
+                shared.put(batch);
+            }
+        });
+    }
+
+    fn flush(&self) {
+        BATCH.with_borrow_mut(|batch| {
+            if !batch.runs.is_empty() {
+                self.shared.put(batch);
+            }
         });
     }
 }
@@ -187,35 +238,43 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a record in its place. Waits while too much is ready to be written.
-    fn put(&self, seq: u64, out: &[u8], err: &[u8]) {
+    /// Puts records in their places. Waits while too much is ready to be written.
+    fn put(&self, batch: &mut Batch) {
         let mut state = self.lock();
         while state.is_full() && !state.is_broken && !state.is_hurried {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        if state.is_broken {
-            return;
-        }
         let state = &mut *state;
-        let result = match self.settings.ordered {
-            true => state.order.put(seq, out, err, &mut state.ready),
-            false => {
-                state.ready.append(out, err);
-                Ok(())
+        let (mut out_begin, mut err_begin) = (0, 0);
+        for run in &batch.runs {
+            let out = &batch.out[out_begin..run.out_end];
+            let err = &batch.err[err_begin..run.err_end];
+            (out_begin, err_begin) = (run.out_end, run.err_end);
+            if state.is_broken {
+                continue;
             }
-        };
-        if let Err(error) = result
-            && !std::mem::replace(&mut state.has_lost_order, true)
-        {
+            if !self.settings.ordered {
+                state.ready.append(out, err);
+            } else if let Err(error) =
+                state.order.put(run.seq, run.count, (out, err), &mut state.ready)
+            {
+                self.order_lost(state, &error);
+            }
+        }
+        if state.is_idle && !state.ready.is_empty() || state.ready.len() >= ENOUGH {
+            state.is_idle = false;
+            self.work.notify_one();
+        }
+        batch.clear();
+    }
+
+    fn order_lost(&self, state: &mut State, error: &io::Error) {
+        if !std::mem::replace(&mut state.has_lost_order, true) {
             self.surroundings.trouble(Trouble::Failed(format!(
                 "results that wait for their turn could not be written to a temporary file in \
                  '{}': {error}; make room there, set TMPDIR to another folder, or raise --buffer",
                 std::env::temp_dir().display()
             )));
-        }
-        if state.is_idle && !state.ready.is_empty() || state.ready.len() >= ENOUGH {
-            state.is_idle = false;
-            self.work.notify_one();
         }
     }
 }

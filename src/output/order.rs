@@ -60,19 +60,22 @@ impl Ready {
     }
 }
 
-/// A record that waits: what goes to stdout and, from `split` on, to stderr.
+/// Records of successive jobs, one behind the other: what goes to stdout and, from `split` on, to
+/// stderr. Slots take successive jobs, so that a run is what most often comes.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Record {
+pub(super) struct Run {
     pub(super) bytes: Box<[u8]>,
     pub(super) split: usize,
+    /// How many records.
+    pub(super) count: u64,
 }
 
-impl Record {
-    fn new(out: &[u8], err: &[u8]) -> Self {
+impl Run {
+    fn new(count: u64, out: &[u8], err: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(out.len() + err.len());
         bytes.extend_from_slice(out);
         bytes.extend_from_slice(err);
-        Self { bytes: bytes.into_boxed_slice(), split: out.len() }
+        Self { bytes: bytes.into_boxed_slice(), split: out.len(), count }
     }
 
     fn cost(&self) -> usize {
@@ -80,12 +83,13 @@ impl Record {
     }
 }
 
-/// The records that wait for their turn.
+/// The runs that wait for their turn.
 #[derive(Debug)]
 pub struct Order {
     /// Whose turn it is.
     next: u64,
-    waiting: BTreeMap<u64, Record>,
+    /// By the number of their first record.
+    waiting: BTreeMap<u64, Run>,
     bytes: usize,
     limit: usize,
     spill: Option<Spill>,
@@ -94,26 +98,38 @@ pub struct Order {
 impl Order {
     /// The first record is that of job 1. Up to `limit` bytes wait in memory.
     pub fn new(limit: usize) -> Self {
-        Self { next: 1, waiting: BTreeMap::new(), bytes: 0, limit: limit.max(LEAST), spill: None }
+        Self {
+            next: 1,
+            waiting: BTreeMap::new(),
+            bytes: 0,
+            limit: limit.max(LEAST),
+            spill: None,
+        }
     }
 
-    /// Takes the record of job `seq`; what is ready after that goes to `ready`.
+    /// Takes the records of `count` jobs from `seq` on; what is ready after that goes to `ready`.
     ///
     /// # Errors
-    /// The memory is full and the temporary file can't be written. The record is kept in memory
+    /// The memory is full and the temporary file can't be written. The records are kept in memory
     /// nevertheless.
-    pub fn put(&mut self, seq: u64, out: &[u8], err: &[u8], ready: &mut Ready) -> io::Result<()> {
+    pub fn put(
+        &mut self,
+        seq: u64,
+        count: u64,
+        (out, err): (&[u8], &[u8]),
+        ready: &mut Ready,
+    ) -> io::Result<()> {
         if seq == self.next {
             ready.append(out, err);
-            self.next += 1;
+            self.next += count;
             return match self.has_next() {
                 true => self.advance(ready, false),
                 false => Ok(()),
             };
         }
-        let record = Record::new(out, err);
-        self.bytes += record.cost();
-        self.waiting.insert(seq, record);
+        let run = Run::new(count, out, err);
+        self.bytes += run.cost();
+        self.waiting.insert(seq, run);
         match self.is_full() && !self.has_next() {
             true => self.spill(),
             false => Ok(()),
@@ -121,7 +137,7 @@ impl Order {
     }
 
     /// Moves records whose turn it is to `ready`, until a good many bytes are there. At the end of a
-    /// run (`skip_gaps`) it is the turn of the next one that there is.
+    /// run of procpool (`skip_gaps`) it is the turn of the next one that there is.
     ///
     /// # Errors
     /// The temporary file can't be read; its records are lost.
@@ -133,25 +149,23 @@ impl Order {
             let Some(seq) = first.filter(|&seq| skip_gaps || seq == self.next) else {
                 break;
             };
-            let record = match waiting == Some(seq) {
-                true => self.waiting.pop_first().map(|(_, record)| record),
-                false => match self.spill.as_mut().map(Spill::take) {
-                    Some(Ok(record)) => record,
-                    Some(Err(error)) => {
+            let run = match (waiting == Some(seq), &mut self.spill) {
+                (true, _) | (_, None) => self.waiting.pop_first().map(|(_, run)| {
+                    self.bytes -= run.cost();
+                    run
+                }),
+                (false, Some(spill)) => match spill.take() {
+                    Ok(run) => run,
+                    Err(error) => {
                         self.spill = None;
                         return Err(error);
                     }
-                    None => None,
                 },
             };
-            if let Some(record) = record {
-                if waiting == Some(seq) {
-                    self.bytes -= record.cost();
-                }
-                let (out, err) = record.bytes.split_at(record.split);
-                ready.append(out, err);
-            }
-            self.next = seq + 1;
+            let Some(run) = run else { break };
+            let (out, err) = run.bytes.split_at(run.split);
+            ready.append(out, err);
+            self.next = seq + run.count;
         }
         Ok(())
     }
@@ -208,7 +222,8 @@ mod tests {
             let (mut ready, mut printed) = (Ready::default(), (String::new(), String::new()));
             for (count, seq) in seqs.iter().enumerate() {
                 let err = if seq % 7 == 0 { format!("{seq}!\n") } else { String::new() };
-                order.put(*seq, format!("{seq}\n").as_bytes(), err.as_bytes(), &mut ready).expect("put");
+                let out = format!("{seq}\n");
+                order.put(*seq, 1, (out.as_bytes(), err.as_bytes()), &mut ready).expect("put");
                 if count % 10 == 0 {
                     order.advance(&mut ready, false).expect("advance");
                     let (out, err) = text(&ready);
@@ -230,7 +245,8 @@ mod tests {
             order.limit = limit;
             let mut ready = Ready::default();
             for seq in present.iter().rev() {
-                order.put(*seq, format!("{seq}\n").as_bytes(), b"", &mut ready).expect("put");
+                let out = format!("{seq}\n");
+                order.put(*seq, 1, (out.as_bytes(), b""), &mut ready).expect("put");
             }
             order.advance(&mut ready, true).expect("advance");
             let expected: String = present.iter().map(|seq| format!("{seq}\n")).collect();

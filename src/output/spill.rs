@@ -1,4 +1,4 @@
-//! Records that found no room in memory: sorted runs, one behind the other, in a temporary file
+//! Records that found no room in memory: sorted heaps of them, one behind the other, in a temporary file
 //! that has no name, so that nothing of it outlives the process.
 
 use std::collections::BTreeMap;
@@ -6,26 +6,26 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::order::Record;
+use super::order::Run;
 
-/// How much of a run is read at once.
+/// How much is read at once.
 const READ_SIZE: usize = 16 << 10;
 
-/// A record in the file begins with its job's number, its length and its split.
-const HEAD: usize = 24;
+/// A run in the file begins with the number of its first job, its length, its split and its count.
+const HEAD: usize = 32;
 
-/// The file and the runs in it.
+/// The file and the heaps in it.
 #[derive(Debug)]
 pub(super) struct Spill {
     file: File,
     end: u64,
     /// By the number of their first record.
-    runs: BTreeMap<u64, Run>,
+    heaps: BTreeMap<u64, Heap>,
 }
 
-/// Records in the order of their numbers.
+/// What was spilled at once: runs in the order of their numbers.
 #[derive(Debug)]
-struct Run {
+struct Heap {
     buffer: Vec<u8>,
     /// How much of the buffer has been taken.
     taken: usize,
@@ -36,27 +36,27 @@ struct Run {
 
 impl Spill {
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self { file: tempfile::tempfile()?, end: 0, runs: BTreeMap::new() })
+        Ok(Self { file: tempfile::tempfile()?, end: 0, heaps: BTreeMap::new() })
     }
 
     /// The number of the first record.
     pub(super) fn first(&self) -> Option<u64> {
-        self.runs.first_key_value().map(|(&seq, _)| seq)
+        self.heaps.first_key_value().map(|(&seq, _)| seq)
     }
 
-    /// Adds records as a run. If that fails, none was added.
-    pub(super) fn write(&mut self, records: &BTreeMap<u64, Record>) -> io::Result<()> {
-        let Some((&first, _)) = records.first_key_value() else {
+    /// Adds runs as a heap. If that fails, none was added.
+    pub(super) fn write(&mut self, runs: &BTreeMap<u64, Run>) -> io::Result<()> {
+        let Some((&first, _)) = runs.first_key_value() else {
             return Ok(());
         };
         let begin = self.end;
         let mut at = begin;
         let mut bytes = Vec::with_capacity(READ_SIZE);
-        for (&seq, record) in records {
-            for number in [seq, record.bytes.len() as u64, record.split as u64] {
+        for (&seq, run) in runs {
+            for number in [seq, run.bytes.len() as u64, run.split as u64, run.count] {
                 bytes.extend_from_slice(&number.to_le_bytes());
             }
-            bytes.extend_from_slice(&record.bytes);
+            bytes.extend_from_slice(&run.bytes);
             if bytes.len() >= READ_SIZE {
                 self.file.write_all_at(&bytes, at)?;
                 at += bytes.len() as u64;
@@ -65,35 +65,43 @@ impl Spill {
         }
         self.file.write_all_at(&bytes, at)?;
         self.end = at + bytes.len() as u64;
-        self.runs.insert(first, Run { buffer: Vec::new(), taken: 0, at: begin, end: self.end });
+        self.heaps.insert(first, Heap { buffer: Vec::new(), taken: 0, at: begin, end: self.end });
         Ok(())
     }
 
-    /// Takes the first record out.
-    pub(super) fn take(&mut self) -> io::Result<Option<Record>> {
-        let Some((_, mut run)) = self.runs.pop_first() else {
+    /// Takes the first run out.
+    pub(super) fn take(&mut self) -> io::Result<Option<Run>> {
+        let Some((_, mut heap)) = self.heaps.pop_first() else {
             return Ok(None);
         };
-        let (_, len, split) = run.head(&self.file)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-        run.fill(&self.file, HEAD + len)?;
-        let bytes = run.held()[HEAD..HEAD + len].into();
-        run.taken += HEAD + len;
-        match run.head(&self.file)? {
-            Some((seq, ..)) => drop(self.runs.insert(seq, run)),
-            None if self.runs.is_empty() => {
+        let head = heap.head(&self.file)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        heap.fill(&self.file, HEAD + head.len)?;
+        let bytes = heap.held()[HEAD..HEAD + head.len].into();
+        heap.taken += HEAD + head.len;
+        match heap.head(&self.file)? {
+            Some(next) => drop(self.heaps.insert(next.seq, heap)),
+            None if self.heaps.is_empty() => {
                 // All has been read: the room on the disk is given back.
                 self.end = 0;
                 self.file.set_len(0)?;
             }
             None => {}
         }
-        Ok(Some(Record { bytes, split }))
+        Ok(Some(Run { bytes, split: head.split, count: head.count }))
     }
 }
 
-impl Run {
-    /// Number, length and split of the first record; `None`: there is none.
-    fn head(&mut self, file: &File) -> io::Result<Option<(u64, usize, usize)>> {
+/// What stands before a run in the file.
+struct Head {
+    seq: u64,
+    len: usize,
+    split: usize,
+    count: u64,
+}
+
+impl Heap {
+    /// What stands before the first run; `None`: there is none.
+    fn head(&mut self, file: &File) -> io::Result<Option<Head>> {
         if self.held().is_empty() && self.at == self.end {
             return Ok(None);
         }
@@ -103,7 +111,7 @@ impl Run {
             u64::from_le_bytes(bytes)
         };
         let size = |at| usize::try_from(number(at)).map_err(io::Error::other);
-        Ok(Some((number(0), size(8)?, size(16)?)))
+        Ok(Some(Head { seq: number(0), len: size(8)?, split: size(16)?, count: number(24) }))
     }
 
     /// What has been read and not been taken.
