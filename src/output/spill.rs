@@ -6,13 +6,19 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::order::Run;
-
 /// How much is read at once.
 const READ_SIZE: usize = 16 << 10;
 
 /// A run in the file begins with the number of its first job, its length, its split and its count.
 const HEAD: usize = 32;
+
+/// A run on its way to the file.
+pub(super) struct Spilled<'a> {
+    pub(super) seq: u64,
+    pub(super) count: u64,
+    pub(super) split: usize,
+    pub(super) bytes: &'a [u8],
+}
 
 /// The file and the heaps in it.
 #[derive(Debug)]
@@ -44,19 +50,17 @@ impl Spill {
         self.heaps.first_key_value().map(|(&seq, _)| seq)
     }
 
-    /// Adds runs as a heap. If that fails, none was added.
-    pub(super) fn write(&mut self, runs: &BTreeMap<u64, Run>) -> io::Result<()> {
-        let Some((&first, _)) = runs.first_key_value() else {
-            return Ok(());
-        };
+    /// Adds runs, which come in order, as a heap. If that fails, none was added.
+    pub(super) fn write<'a>(&mut self, runs: impl Iterator<Item = Spilled<'a>>) -> io::Result<()> {
         let begin = self.end;
-        let mut at = begin;
+        let (mut at, mut first) = (begin, None);
         let mut bytes = Vec::with_capacity(READ_SIZE);
-        for (&seq, run) in runs {
-            for number in [seq, run.bytes.len() as u64, run.split as u64, run.count] {
+        for run in runs {
+            first.get_or_insert(run.seq);
+            for number in [run.seq, run.bytes.len() as u64, run.split as u64, run.count] {
                 bytes.extend_from_slice(&number.to_le_bytes());
             }
-            bytes.extend_from_slice(&run.bytes);
+            bytes.extend_from_slice(run.bytes);
             if bytes.len() >= READ_SIZE {
                 self.file.write_all_at(&bytes, at)?;
                 at += bytes.len() as u64;
@@ -64,19 +68,20 @@ impl Spill {
             }
         }
         self.file.write_all_at(&bytes, at)?;
+        let Some(first) = first else { return Ok(()) };
         self.end = at + bytes.len() as u64;
         self.heaps.insert(first, Heap { buffer: Vec::new(), taken: 0, at: begin, end: self.end });
         Ok(())
     }
 
-    /// Takes the first run out.
-    pub(super) fn take(&mut self) -> io::Result<Option<Run>> {
-        let Some((_, mut heap)) = self.heaps.pop_first() else {
-            return Ok(None);
-        };
+    /// Takes the first run out and hands on what is in it for stdout and for stderr; returns how
+    /// many records it has.
+    pub(super) fn take(&mut self, hand_on: impl FnOnce(&[u8], &[u8])) -> io::Result<u64> {
+        let Some((_, mut heap)) = self.heaps.pop_first() else { return Ok(0) };
         let head = heap.head(&self.file)?.ok_or(io::ErrorKind::UnexpectedEof)?;
         heap.fill(&self.file, HEAD + head.len)?;
-        let bytes = heap.held()[HEAD..HEAD + head.len].into();
+        let (out, err) = heap.held()[HEAD..HEAD + head.len].split_at(head.split);
+        hand_on(out, err);
         heap.taken += HEAD + head.len;
         match heap.head(&self.file)? {
             Some(next) => drop(self.heaps.insert(next.seq, heap)),
@@ -87,7 +92,7 @@ impl Spill {
             }
             None => {}
         }
-        Ok(Some(Run { bytes, split: head.split, count: head.count }))
+        Ok(head.count)
     }
 }
 
