@@ -99,7 +99,13 @@ pub struct Options {
     /// Give each worker up to N jobs more than that, at random
     ///
     /// So workers that were started together are not all replaced together.
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "max_reqs", help_heading = "Recycling")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        requires = "max_reqs",
+        help_heading = "Recycling"
+    )]
     pub max_reqs_jitter: u64,
 
     /// Replace a worker that has lived for TIME, once it has no job

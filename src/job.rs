@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::pool::Caller;
+use crate::calls::Caller;
 use serde::Serialize;
 use serde_json::value::RawValue;
 

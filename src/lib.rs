@@ -25,16 +25,24 @@
 //! |---|---|
 //! | `job` | the words all others use: [`Job`], [`Done`], [`Failure`], [`Kind`] |
 //! | [`input`] | bytes → jobs |
-//! | `queue` | bounded; warm slots first; back-pressure |
+//! | `queue` | bounded; warm slots first; fair portions; back-pressure |
 //! | `pool` | [`Pool`]: the public face; starts slots, shuts them down |
-//! | `slot` | one slot: take a job, keep its worker, deliver the outcome, recycle |
-//! | `worker` | a worker: its process, the requests it has, the replies as they come |
+//! | `builder`, `config` | the description of a pool; plain settings |
+//! | `calls` | calls that wait for jobs: [`Deferred`], [`Pipeline`] |
+//! | `shared` | what all slots of a pool share, and must agree on |
+//! | `slot` | one slot: take jobs, keep its worker, deliver the outcomes, recycle |
+//! | `worker`, `window` | a worker: its process, its requests, its replies; how many it may have |
 //! | `process` | processes: groups, pipes, the ladder that ends them; alone in signalling children |
 //! | [`protocol`] | framing and envelopes: pure bytes |
 //! | [`output`] | order, spill, formats; alone in writing stdout |
 //! | `clock` | the clock that stands still while the run is stopped |
-//! | `config`, `program` | plain settings; whether a program can be run |
+//! | `program` | whether a program can be run, told before it is |
+//!
+//! The command itself is `main`, `cli` (its options), `run` (one run), `signals`, `progress` (what
+//! goes to stderr) and `exit` (its status).
 
+mod builder;
+mod calls;
 mod clock;
 mod config;
 pub mod input;
@@ -45,13 +53,16 @@ mod process;
 mod program;
 pub mod protocol;
 mod queue;
+mod shared;
 mod slot;
 mod window;
 mod worker;
 
+pub use builder::{BuildError, Builder};
+pub use calls::{Deferred, Pipeline};
 pub use config::parse_duration;
 pub use job::{Done, Failure, Job, Kind, Place, Run, Sink, Watcher};
-pub use pool::{BuildError, Builder, Deferred, Pipeline, Pool};
+pub use pool::Pool;
 pub use program::ProgramError;
 pub use queue::Closed;
 pub use window::Depth;

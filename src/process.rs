@@ -278,9 +278,8 @@ impl Process {
             return Ready::default();
         }
         let mut fds = fds.iter();
-        let [woken, readable, stderr, exited, spare_stderr, _writable] = sources.map(|(fd, _)| {
-            fd.and_then(|_| fds.next()).is_some_and(|fd| !fd.revents().is_empty())
-        });
+        let [woken, readable, stderr, exited, spare_stderr, _writable] = sources
+            .map(|(fd, _)| fd.and_then(|_| fds.next()).is_some_and(|fd| !fd.revents().is_empty()));
         if let Some(wake) = wake.filter(|_| woken) {
             wake.clear();
         }

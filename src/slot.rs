@@ -11,10 +11,10 @@ use serde_json::value::RawValue;
 
 use crate::clock::Moment;
 use crate::job::{Done, Failure, Job, Kind, Run, printable};
-use crate::pool::{Shared, SparePermit};
 use crate::process::{Process, Progress, Spec, Stop, Wake, describe};
 use crate::protocol::JSONL;
 use crate::queue::{Ask, Taken};
+use crate::shared::{Shared, SparePermit};
 use crate::worker::{Flight, Violation, Worker};
 
 /// A process whose pipes have closed is given so long to exit, so that its status can be told.
@@ -388,12 +388,7 @@ impl Slot {
         let shared = Arc::clone(&self.shared);
         let watcher = &*shared.watcher;
         let exited = end == End::Exited
-            || worker.process.await_exit(
-                &shared.groups,
-                Some(&self.wake),
-                EXIT_PATIENCE,
-                watcher,
-            );
+            || worker.process.await_exit(&shared.groups, Some(&self.wake), EXIT_PATIENCE, watcher);
         let begun = worker.has_begun();
         let first = if exited { Stop::Kill } else { Stop::Terminate };
         let grace = shared.config.grace;

@@ -91,7 +91,12 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(process: Process, config: &Config, now: Moment, failures_before: u32) -> Self {
+    pub(crate) fn new(
+        process: Process,
+        config: &Config,
+        now: Moment,
+        failures_before: u32,
+    ) -> Self {
         let max_reqs = match config.max_reqs {
             0 => u64::MAX,
             max => max.saturating_add(random(config.max_reqs_jitter)),
@@ -139,7 +144,9 @@ impl Worker {
 
     /// Whether its time has come: it has had all its jobs, is old, or holds too much memory.
     pub(crate) fn has_served(&mut self, config: &Config, now: Moment) -> bool {
-        if self.requests >= self.max_reqs || config.max_age.is_some_and(|age| now >= self.born.after(age)) {
+        if self.requests >= self.max_reqs
+            || config.max_age.is_some_and(|age| now >= self.born.after(age))
+        {
             self.is_spent = true;
         }
         if let Some(limit) = config.max_rss

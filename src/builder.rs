@@ -1,0 +1,235 @@
+//! The description of a pool, and what can be wrong with it.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::job::{Failure, Sink, Watcher};
+use crate::pool::Pool;
+use crate::process::Wake;
+use crate::program::{self, ProgramError};
+use crate::shared::Shared;
+use crate::window::Depth;
+
+/// A pool that is being described.
+pub struct Builder {
+    config: Result<Config, BuildError>,
+    sink: Option<Arc<dyn Sink>>,
+    watcher: Arc<dyn Watcher>,
+    sources: Vec<String>,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    pub(crate) fn new(command: &str) -> Self {
+        let words = shell_words::split(command).map_err(|_| BuildError::Quotes(command.into()));
+        Self {
+            config: words.map(|words| Config::new(words.into_iter().map(Into::into).collect())),
+            sink: None,
+            watcher: Arc::new(Stderr),
+            sources: Vec::new(),
+        }
+    }
+
+    fn set(mut self, set: impl FnOnce(&mut Config)) -> Self {
+        if let Ok(config) = &mut self.config {
+            set(config);
+        }
+        self
+    }
+
+    /// One more argument for the worker.
+    #[must_use]
+    pub fn arg(self, arg: impl Into<OsString>) -> Self {
+        self.set(|config| config.worker.push(arg.into()))
+    }
+
+    /// One more variable in the workers' environment.
+    #[must_use]
+    pub fn env(self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.set(|config| config.env.push((name.into(), value.into())))
+    }
+
+    /// At most so many workers at a time, at least 1. Default: the number of CPUs.
+    #[must_use]
+    pub fn max_procs(self, count: usize) -> Self {
+        self.set(|config| config.max_procs = count.max(1))
+    }
+
+    /// A worker is replaced after so many jobs. 0, the default: never.
+    #[must_use]
+    pub fn max_reqs(self, count: u64) -> Self {
+        self.set(|config| config.max_reqs = count)
+    }
+
+    /// …or after up to so many more, at random for each worker, so that workers that were started
+    /// together are not replaced together. Default: 0.
+    #[must_use]
+    pub fn max_reqs_jitter(self, count: u64) -> Self {
+        self.set(|config| config.max_reqs_jitter = count)
+    }
+
+    /// A worker that has lived so long is replaced once it has no job. Default: it may grow old.
+    #[must_use]
+    pub fn max_age(self, age: impl Into<Option<Duration>>) -> Self {
+        self.set(|config| config.max_age = age.into())
+    }
+
+    /// A worker whose resident memory is larger, in bytes, is replaced once it has no job. Only its
+    /// own memory counts, not that of its children. Linux only; elsewhere it has no effect.
+    /// Default: no limit.
+    #[must_use]
+    pub fn max_rss(self, bytes: impl Into<Option<u64>>) -> Self {
+        self.set(|config| config.max_rss = bytes.into())
+    }
+
+    /// A worker that has had no job for so long is ended. Default: it may wait for ever.
+    #[must_use]
+    pub fn idle_timeout(self, time: impl Into<Option<Duration>>) -> Self {
+        self.set(|config| config.idle_timeout = time.into())
+    }
+
+    /// So many workers may be alive, ready and waiting, to replace those whose time is nearly over,
+    /// so that no job waits for a worker to start. 0: a worker is replaced by stopping it first.
+    /// Default: one for each slot.
+    #[must_use]
+    pub fn standby(self, count: usize) -> Self {
+        self.set(|config| config.standby = count)
+    }
+
+    /// How many requests a worker may have in flight. Default: one. More are faster for short jobs,
+    /// but many workers can't deal with them.
+    #[must_use]
+    pub fn depth(self, depth: Depth) -> Self {
+        self.set(|config| {
+            config.depth = match depth {
+                Depth::Fixed(depth) => Depth::Fixed(depth.max(1)),
+                Depth::Auto => Depth::Auto,
+            }
+        })
+    }
+
+    /// How long a job may take. Default: as long as it likes.
+    #[must_use]
+    pub fn timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.set(|config| config.timeout = timeout.into())
+    }
+
+    /// How long a worker may take to end, once its stdin is closed and again once it has got TERM.
+    /// Default: 5 seconds.
+    #[must_use]
+    pub fn grace(self, grace: Duration) -> Self {
+        self.set(|config| config.grace = grace)
+    }
+
+    /// How many workers in a row may die before their first reply before the jobs that wait are
+    /// failed; 0: any number. Default: 5.
+    #[must_use]
+    pub fn start_limit(self, count: u32) -> Self {
+        self.set(|config| config.start_limit = count)
+    }
+
+    /// The longest reply, in bytes. Default: 64 MiB.
+    #[must_use]
+    pub fn max_reply(self, bytes: usize) -> Self {
+        self.set(|config| config.max_reply = bytes)
+    }
+
+    /// Where the outcomes of fed jobs go. Without a sink they go nowhere.
+    #[must_use]
+    pub fn sink(mut self, sink: Arc<dyn Sink>) -> Self {
+        self.sink = Some(sink);
+        self
+    }
+
+    /// Who is told of what is worth notice. Default: all of it is written to stderr.
+    #[must_use]
+    pub fn watcher(mut self, watcher: Arc<dyn Watcher>) -> Self {
+        self.watcher = watcher;
+        self
+    }
+
+    /// What the sources that [`crate::Place`] counts are called in messages.
+    #[must_use]
+    pub fn sources(mut self, names: Vec<String>) -> Self {
+        self.sources = names;
+        self
+    }
+
+    /// Makes the pool. No process is started before a job waits for one.
+    ///
+    /// # Errors
+    /// The worker can't be run, as far as can be told without running it.
+    pub fn build(self) -> Result<Pool, BuildError> {
+        let config = self.config?;
+        let program = config.worker.first().ok_or(BuildError::Empty)?;
+        program::check(program)?;
+        let wakes = (0..config.max_procs)
+            .map(|_| Wake::new().map(Arc::new))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(BuildError::Io)?;
+        let shared = Shared::new(config, wakes.clone(), self.watcher, self.sink, self.sources);
+        Ok(Pool::new(shared, wakes))
+    }
+}
+
+/// Why a pool could not be made.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The command line has an opening quote without a closing one.
+    Quotes(String),
+    /// The command line is empty.
+    Empty,
+    /// The worker's program can't be run.
+    Program(ProgramError),
+    /// The system has no more descriptors.
+    Io(io::Error),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Quotes(line) => {
+                write!(f, "the worker's command line has an unclosed quote: {line}")
+            }
+            Self::Empty => f.write_str("the worker's command line is empty"),
+            Self::Program(error) => error.fmt(f),
+            Self::Io(error) => write!(f, "the pool could not be made: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+impl From<ProgramError> for BuildError {
+    fn from(error: ProgramError) -> Self {
+        Self::Program(error)
+    }
+}
+
+/// Writes everything to stderr.
+struct Stderr;
+
+impl Watcher for Stderr {
+    fn worker_stderr(&self, lines: &[u8]) {
+        let _ = io::Write::write_all(&mut io::stderr().lock(), lines);
+    }
+
+    fn note(&self, text: &str) {
+        let _ = io::Write::write_all(
+            &mut io::stderr().lock(),
+            format!("procpool: {text}\n").as_bytes(),
+        );
+    }
+
+    fn start_limit_reached(&self, _: &Failure) {}
+}

@@ -1,0 +1,158 @@
+//! Calls that wait for jobs: one at a time, or many through a pipeline.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::job::{Failure, Kind};
+use crate::pool::Pool;
+
+/// The other end of a call that waits for a job.
+#[derive(Debug)]
+pub(crate) enum Caller {
+    One(oneshot::Sender<Answer>),
+    Pipeline { tag: u64, sender: mpsc::UnboundedSender<(u64, Answer)>, room: OwnedSemaphorePermit },
+}
+
+pub(crate) type Answer = Result<Box<RawValue>, Failure>;
+
+impl Caller {
+    /// Whether nobody waits any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        match self {
+            Self::One(sender) => sender.is_closed(),
+            Self::Pipeline { sender, .. } => sender.is_closed(),
+        }
+    }
+
+    pub(crate) fn tell(self, answer: Answer) {
+        match self {
+            Self::One(sender) => drop(sender.send(answer)),
+            Self::Pipeline { tag, sender, room } => {
+                drop(sender.send((tag, answer)));
+                drop(room);
+            }
+        }
+    }
+}
+
+/// The text of a result as a value.
+fn value(answer: Answer) -> Result<Value, Failure> {
+    let text = answer?;
+    serde_json::from_str(text.get())
+        .map_err(|error| Failure::new(Kind::Protocol, format!("its result can't be read: {error}")))
+}
+
+/// A job that was queued with [`Pool::defer`]: a future of its outcome.
+#[derive(Debug)]
+#[must_use = "dropping it cancels the job"]
+pub struct Deferred {
+    receiver: oneshot::Receiver<Answer>,
+    pool: Pool,
+    is_over: bool,
+}
+
+impl Deferred {
+    pub(crate) fn new(receiver: oneshot::Receiver<Answer>, pool: Pool) -> Self {
+        Self { receiver, pool, is_over: false }
+    }
+}
+
+impl Future for Deferred {
+    type Output = Result<Value, Failure>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.receiver).poll(context).map(|answer| {
+            self.is_over = true;
+            let lost = |_| Failure::new(Kind::Cancelled, "the pool ended before the job did");
+            value(answer.map_err(lost).and_then(|answer| answer))
+        })
+    }
+}
+
+impl Drop for Deferred {
+    fn drop(&mut self) {
+        self.receiver.close();
+        if !self.is_over {
+            self.pool.wake_all();
+        }
+    }
+}
+
+/// Jobs go in with [`Pipeline::queue`], outcomes come out with [`Pipeline::next`], as they are
+/// finished. Both may be called from several tasks at a time.
+///
+/// Dropping the pipeline cancels its jobs.
+#[derive(Debug)]
+pub struct Pipeline {
+    pool: Pool,
+    sender: mpsc::UnboundedSender<(u64, Answer)>,
+    receiver: tokio::sync::Mutex<mpsc::UnboundedReceiver<(u64, Answer)>>,
+    /// A permit for each job that may be queued or running.
+    room: Arc<Semaphore>,
+    tags: AtomicU64,
+    /// Outcomes that have not been returned yet.
+    owed: AtomicU64,
+}
+
+impl Pipeline {
+    pub(crate) fn new(pool: Pool, room: usize) -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        Self {
+            pool,
+            sender,
+            receiver: tokio::sync::Mutex::new(receiver),
+            room: Arc::new(Semaphore::new(room)),
+            tags: AtomicU64::new(0),
+            owed: AtomicU64::new(0),
+        }
+    }
+
+    /// Queues a job, as soon as few enough jobs of this pipeline wait for a process, and returns the
+    /// number, from 0, that its outcome will carry. Outcomes that nobody has asked for do not hold
+    /// it up; they are kept in memory.
+    ///
+    /// # Cancellation
+    /// Dropping the future before it is done queues nothing.
+    pub async fn queue(&self, cmd: &str, args: impl Serialize) -> u64 {
+        let permit = Arc::clone(&self.room).acquire_owned().await;
+        let tag = self.tags.fetch_add(1, Ordering::Relaxed);
+        self.owed.fetch_add(1, Ordering::AcqRel);
+        if let Ok(room) = permit {
+            let sender = self.sender.clone();
+            self.pool.queue(cmd, args, Caller::Pipeline { tag, sender, room });
+        }
+        tag
+    }
+
+    /// Waits for the next outcome, of whichever job; `None`: all outcomes of the jobs queued so far
+    /// have been returned.
+    ///
+    /// # Cancellation
+    /// Dropping the future loses no outcome.
+    pub async fn next(&self) -> Option<(u64, Result<Value, Failure>)> {
+        let mut receiver = self.receiver.lock().await;
+        if self.owed.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let (tag, answer) = receiver.recv().await?;
+        self.owed.fetch_sub(1, Ordering::AcqRel);
+        Some((tag, value(answer)))
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        self.receiver.get_mut().close();
+        if self.owed.load(Ordering::Acquire) > 0 {
+            self.pool.wake_all();
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! What all slots of a pool share: the queue, the process groups, and what they must agree on.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use crate::clock::Moment;
+use crate::config::Config;
+use crate::job::{Done, Failure, Job, Sink, Watcher};
+use crate::process::{Groups, Stop, Wake};
+use crate::queue::Queue;
+use crate::worker::Worker;
+
+/// What all slots of a pool share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) queue: Queue,
+    pub(crate) groups: Groups,
+    pub(crate) watcher: Arc<dyn Watcher>,
+    sink: Option<Arc<dyn Sink>>,
+    sources: Vec<String>,
+    /// Start-up failures in a row.
+    start_failures: AtomicU32,
+    /// A worker has answered once, or its silence has been remarked on.
+    heard: AtomicBool,
+    stop: Mutex<Stopping>,
+    /// Whether `stop` holds anything: read far more often than it is written.
+    is_stopping: AtomicBool,
+    /// How long a worker takes from its start to its first reply, in nanoseconds, about.
+    start_time: AtomicU64,
+    /// How many spare workers there are.
+    spares: AtomicUsize,
+    /// Jobs that were read and never run, since the run was ended.
+    left: AtomicUsize,
+}
+
+/// When running jobs are to be ended, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stopping {
+    pub(crate) at: Moment,
+    pub(crate) means: Stop,
+}
+
+/// What a slot needs of stack is little, and there may be thousands.
+pub(crate) const STACK: usize = 256 << 10;
+
+const NOT_STOPPING: Stopping = Stopping { at: Moment::NEVER, means: Stop::Terminate };
+
+impl Shared {
+    pub(crate) fn new(
+        config: Config,
+        wakes: Vec<Arc<Wake>>,
+        watcher: Arc<dyn Watcher>,
+        sink: Option<Arc<dyn Sink>>,
+        sources: Vec<String>,
+    ) -> Self {
+        Self {
+            config,
+            queue: Queue::new(wakes),
+            groups: Groups::new(),
+            watcher,
+            sink,
+            sources,
+            start_failures: AtomicU32::new(0),
+            heard: AtomicBool::new(false),
+            stop: Mutex::new(NOT_STOPPING),
+            is_stopping: AtomicBool::new(false),
+            start_time: AtomicU64::new(0),
+            spares: AtomicUsize::new(0),
+            left: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.groups.clock.now()
+    }
+
+    pub(crate) fn start_failures(&self) -> u32 {
+        self.start_failures.load(Ordering::Acquire)
+    }
+
+    /// Counts a start-up failure, unless it is of the same time as one that was counted: workers
+    /// that were started side by side fail side by side. Returns the count.
+    pub(crate) fn count_start_failure(&self, before: u32) -> u32 {
+        match self.start_failures.compare_exchange(
+            before,
+            before + 1,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        ) {
+            Ok(_) => before + 1,
+            Err(count) => count,
+        }
+    }
+
+    pub(crate) fn worker_answered(&self) {
+        if self.start_failures.load(Ordering::Relaxed) > 0 {
+            self.start_failures.store(0, Ordering::Release);
+        }
+        if !self.heard.load(Ordering::Relaxed) {
+            self.heard.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether no worker has ever answered, and that has not been remarked on.
+    pub(crate) fn is_silent(&self) -> bool {
+        !self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Whether the caller is the one to remark on the silence.
+    pub(crate) fn remark_on_silence(&self) -> bool {
+        !self.heard.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn stop_at(&self) -> Moment {
+        match self.is_stopping() {
+            true => self.lock_stop().at,
+            false => Moment::NEVER,
+        }
+    }
+
+    pub(crate) fn stop_means(&self) -> Stop {
+        self.lock_stop().means
+    }
+
+    /// Gives the outcome of a job that no call waits for to the sink.
+    pub(crate) fn deliver(&self, done: &Done<'_>) {
+        if let (Some(sink), None) = (&self.sink, &done.job.caller) {
+            sink.deliver(done);
+        }
+    }
+
+    /// Passes on what this thread has delivered.
+    pub(crate) fn flush(&self) {
+        if let Some(sink) = &self.sink {
+            sink.flush();
+        }
+    }
+
+    /// Gives the outcome of a job to the call that waits for it, if there is one.
+    pub(crate) fn tell_caller(&self, job: Job, outcome: Result<&RawValue, &Failure>) {
+        if let Some(caller) = job.caller {
+            caller.tell(outcome.map(ToOwned::to_owned).map_err(Clone::clone));
+        }
+    }
+
+    /// What a job is called in messages.
+    pub(crate) fn name(&self, job: &Job) -> String {
+        crate::output::name(job, &self.sources)
+    }
+
+    /// How long before it is needed a worker must be started: half as long again as those before
+    /// it took.
+    pub(crate) fn start_time(&self) -> Duration {
+        let nanos = self.start_time.load(Ordering::Relaxed);
+        Duration::from_nanos(nanos + nanos / 2)
+    }
+
+    /// A worker gave its first reply so long after its start.
+    pub(crate) fn learn_start_time(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 4);
+        // A spare that waited for its first job seems slower than it was: the first one counts.
+        let _ = self.start_time.compare_exchange(0, nanos, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Ends a worker in the background.
+    pub(crate) fn retire(self: &Arc<Self>, worker: Worker) {
+        self.queue.retiring();
+        let retiring = Retiring { shared: Arc::clone(self), worker: Some(worker) };
+        let name = "retiring".to_owned();
+        // If there is no thread for it, it is ended here and now, by being dropped.
+        let _ = thread::Builder::new().name(name).stack_size(STACK).spawn(move || drop(retiring));
+    }
+
+    /// Ends a worker, and waits until it is gone.
+    pub(crate) fn dismiss(&self, mut worker: Worker, first: Stop, wake: Option<&Wake>) {
+        let (grace, watcher) = (self.config.grace, &*self.watcher);
+        let status = worker.process.stop(first, grace, &self.groups, wake, watcher);
+        if status.is_none() {
+            let pid = worker.process.pid();
+            watcher.note(&format!("the worker (pid {pid}) could not be killed: it is left behind"));
+        }
+    }
+
+    /// Too many workers in a row have died before their first reply. All jobs that wait fail; jobs
+    /// for the sink are left, and the pool takes no more of them.
+    pub(crate) fn give_up(&self, failure: &Failure) {
+        if self.sink.is_some() {
+            self.queue.close(false, || ());
+        }
+        self.drop_queued(failure);
+        self.start_failures.store(0, Ordering::Release);
+        self.watcher.start_limit_reached(failure);
+    }
+
+    /// Empties the queue. Calls are told why; jobs for the sink are counted as left.
+    pub(crate) fn drop_queued(&self, failure: &Failure) {
+        for job in self.queue.clear() {
+            match job.caller {
+                Some(_) => self.tell_caller(job, Err(failure)),
+                None => {
+                    self.left.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// How many jobs were read and never run.
+    pub(crate) fn left(&self) -> usize {
+        self.left.load(Ordering::Relaxed)
+    }
+
+    fn lock_stop(&self) -> MutexGuard<'_, Stopping> {
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_stop(&self, stopping: Stopping) {
+        let mut stop = self.lock_stop();
+        *stop = stopping;
+        self.is_stopping.store(stopping.at != Moment::NEVER, Ordering::Release);
+    }
+
+    /// The last slot has left: the pool is as new.
+    pub(crate) fn renew(&self) {
+        self.set_stop(NOT_STOPPING);
+        self.groups.spare();
+    }
+}
+
+/// A worker that ends while its slot goes on.
+struct Retiring {
+    shared: Arc<Shared>,
+    worker: Option<Worker>,
+}
+
+impl Drop for Retiring {
+    fn drop(&mut self) {
+        if let Some(worker) = self.worker.take() {
+            self.shared.dismiss(worker, Stop::Retire, None);
+        }
+        self.shared.queue.retired(|| self.shared.renew());
+    }
+}
+
+/// The right to have one spare worker.
+pub(crate) struct SparePermit(Arc<Shared>);
+
+impl SparePermit {
+    pub(crate) fn get(shared: &Arc<Shared>) -> Option<Self> {
+        let most = shared.config.standby;
+        shared
+            .spares
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
+                (count < most).then_some(count + 1)
+            })
+            .ok()
+            .map(|_| Self(Arc::clone(shared)))
+    }
+}
+
+impl Drop for SparePermit {
+    fn drop(&mut self) {
+        self.0.spares.fetch_sub(1, Ordering::AcqRel);
+    }
+}
