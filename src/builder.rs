@@ -9,7 +9,6 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::job::{Failure, Sink, Watcher};
 use crate::pool::Pool;
-use crate::process::Wake;
 use crate::program::{self, ProgramError};
 use crate::shared::Shared;
 use crate::window::Depth;
@@ -172,12 +171,8 @@ impl Builder {
         let config = self.config?;
         let program = config.worker.first().ok_or(BuildError::Empty)?;
         program::check(program)?;
-        let wakes = (0..config.max_procs)
-            .map(|_| Wake::new().map(Arc::new))
-            .collect::<io::Result<Vec<_>>>()
-            .map_err(BuildError::Io)?;
-        let shared = Shared::new(config, wakes.clone(), self.watcher, self.sink, self.sources);
-        Ok(Pool::new(shared, wakes))
+        let shared = Shared::new(config, self.watcher, self.sink, self.sources);
+        Ok(Pool::new(shared))
     }
 }
 
@@ -191,8 +186,6 @@ pub enum BuildError {
     Empty,
     /// The worker's program can't be run.
     Program(ProgramError),
-    /// The system has no more descriptors.
-    Io(io::Error),
 }
 
 impl fmt::Display for BuildError {
@@ -203,7 +196,6 @@ impl fmt::Display for BuildError {
             }
             Self::Empty => f.write_str("the worker's command line is empty"),
             Self::Program(error) => error.fmt(f),
-            Self::Io(error) => write!(f, "the pool could not be made: {error}"),
         }
     }
 }

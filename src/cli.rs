@@ -44,6 +44,9 @@ Exit status:
   0 all jobs succeeded; 1 some failed; 2 wrong usage; 125 procpool itself failed;
   126 the worker cannot be run; 127 it is not found; 128+N ended by signal N";
 
+/// More workers than this no machine has room for.
+const MOST_PROCS: usize = 65_536;
+
 /// The command line as the user gave it.
 #[derive(Debug, Parser)]
 #[command(
@@ -56,6 +59,7 @@ Exit status:
     after_long_help = EXAMPLES,
     styles = STYLES,
     max_term_width = 100,
+    args_override_self = true,
     disable_help_flag = true,
     disable_version_flag = true,
     trailing_var_arg = true
@@ -256,8 +260,8 @@ pub fn definition() -> clap::Command {
 
 fn parse_count(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(0) | Err(_) => Err("expected a whole number, 1 or more".into()),
-        Ok(count) => Ok(count),
+        Ok(count @ 1..=MOST_PROCS) => Ok(count),
+        _ => Err(format!("expected a whole number from 1 to {MOST_PROCS}")),
     }
 }
 

@@ -19,6 +19,12 @@ impl Moment {
         Self(self.0.saturating_add(nanos))
     }
 
+    /// So much earlier, but not before the clock was made.
+    pub(crate) fn before(self, time: Duration) -> Self {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        if self == Self::NEVER { self } else { Self(self.0.saturating_sub(nanos)) }
+    }
+
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

@@ -30,7 +30,6 @@ pub struct Pool {
 
 struct Inner {
     shared: Arc<Shared>,
-    wakes: Vec<Arc<Wake>>,
     /// Jobs that a pipeline may have queued or running.
     window: usize,
 }
@@ -53,28 +52,40 @@ impl Inner {
     }
 
     fn start_slots(&self, slots: Vec<usize>) {
-        for index in slots {
-            let leaving = Leaving { shared: Arc::clone(&self.shared), index };
-            let slot = Slot::new(index, Arc::clone(&self.shared), Arc::clone(&self.wakes[index]));
-            let started = thread::Builder::new()
-                .name(format!("slot {}", index + 1))
-                .stack_size(STACK)
-                .spawn(move || {
-                    let _leaving = leaving;
-                    slot.run();
-                });
-            if let Err(error) = started {
-                self.slot_not_started(index, &error);
+        let mut slots = slots.into_iter();
+        let failed = slots.find_map(|index| self.start_slot(index).err());
+        if let Some(error) = failed {
+            // The others would fare no better. They are tried again with the next jobs.
+            for index in slots {
+                self.shared.queue.leave(index, || self.shared.renew());
             }
+            self.slot_not_started(&error);
         }
     }
 
+    fn start_slot(&self, index: usize) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let leaving = Leaving { shared: Arc::clone(&shared), index };
+        let wake = Arc::new(Wake::new()?);
+        shared.queue.enter(index, &wake);
+        thread::Builder::new()
+            .name(format!("slot {}", index + 1))
+            .stack_size(STACK)
+            .spawn(move || {
+                let _leaving = leaving;
+                Slot::new(index, shared, wake).run();
+            })
+            .map(drop)
+    }
+
     /// A pool with fewer threads than it may have is only slower; one with none is stuck.
-    fn slot_not_started(&self, index: usize, error: &io::Error) {
-        let message = format!("no thread could be started for slot {}: {error}", index + 1);
-        match self.shared.queue.presence() {
-            (0, _) => self.shared.give_up(&Failure::new(Kind::Spawn, message)),
-            _ => self.shared.watcher.note(&message),
+    fn slot_not_started(&self, error: &io::Error) {
+        let (present, _) = self.shared.queue.presence();
+        if present == 0 {
+            let message = format!("no thread could be started for a worker: {error}");
+            self.shared.give_up(&Failure::new(Kind::Spawn, message));
+        } else {
+            self.shared.is_crowded(error);
         }
     }
 }
@@ -98,13 +109,13 @@ impl fmt::Debug for Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(shared: Shared, wakes: Vec<Arc<Wake>>) -> Self {
+    pub(crate) fn new(shared: Shared) -> Self {
         let depth = match shared.config.depth {
             Depth::Fixed(depth) => depth,
             Depth::Auto => 64,
         };
-        let window = wakes.len().saturating_mul(depth).saturating_mul(2).min(1 << 20);
-        Self { inner: Arc::new(Inner { shared: Arc::new(shared), wakes, window }) }
+        let window = shared.config.max_procs.saturating_mul(depth).saturating_mul(2).min(1 << 20);
+        Self { inner: Arc::new(Inner { shared: Arc::new(shared), window }) }
     }
 
     /// Wakes all slots: a call was dropped.

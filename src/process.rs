@@ -56,6 +56,12 @@ impl Wake {
         while matches!(rustix::io::read(&self.receiver, &mut bytes), Ok(64)) {}
     }
 
+    /// Waits for the time to pass, but not longer than until a wake-up, which is kept.
+    pub(crate) fn wait_briefly(&self, time: Duration) {
+        let mut fds = [PollFd::new(&self.receiver, PollFlags::IN)];
+        let _ = poll(&mut fds, timespec(Some(time)).as_ref());
+    }
+
     /// Waits for a wake-up, or for the time to pass.
     pub(crate) fn wait(&self, timeout: Option<Duration>) {
         let mut fds = [PollFd::new(&self.receiver, PollFlags::IN)];
@@ -114,6 +120,11 @@ impl Groups {
 
     pub(crate) fn is_killing(&self) -> bool {
         self.killing.load(Ordering::Acquire)
+    }
+
+    /// How many processes there are.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().groups.len()
     }
 
     /// A process that was started while all others were stopped or killed shares their lot.

@@ -45,9 +45,12 @@ pub(crate) fn check(program: &OsStr) -> Result<(), ProgramError> {
         }
     }
     Err(refused.unwrap_or_else(|| {
-        let hint = match Path::new(program).exists() {
-            true => format!("; for the file in this folder write './{name}'"),
-            false => String::new(),
+        let hint = if Path::new(program).exists() {
+            format!("; for the file in this directory write './{name}'")
+        } else if name.contains('=') {
+            format!("; no shell is run, so variables need env: 'env {name} …'")
+        } else {
+            String::new()
         };
         ProgramError::NotFound(format!("there is no program '{name}' in PATH{hint}"))
     }))
@@ -60,10 +63,19 @@ fn check_file(path: &Path) -> Result<(), ProgramError> {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
             return Err(ProgramError::CannotRun(format!("'{name}' can't be run: {error}")));
         }
-        Err(_) => return Err(ProgramError::NotFound(format!("there is no file '{name}'"))),
+        Err(_) => {
+            let hint = match path.starts_with("~") {
+                true => "; no shell is run, so write the directory out instead of '~'",
+                false => "",
+            };
+            return Err(ProgramError::NotFound(format!("there is no file '{name}'{hint}")));
+        }
     };
     if metadata.is_dir() {
-        return Err(ProgramError::CannotRun(format!("'{name}' can't be run: it is a folder")));
+        return Err(ProgramError::CannotRun(format!("'{name}' can't be run: it is a directory")));
+    }
+    if !metadata.is_file() {
+        return Err(ProgramError::CannotRun(format!("'{name}' can't be run: it is not a file")));
     }
     if access(path, Access::EXEC_OK).is_err() {
         return Err(ProgramError::CannotRun(format!(

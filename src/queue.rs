@@ -34,7 +34,8 @@ struct State {
     running: usize,
     phase: Phase,
     slots: Vec<Standing>,
-    wakes: Vec<Arc<Wake>>,
+    /// How slots are woken that have a thread.
+    wakes: Vec<Option<Arc<Wake>>>,
     /// Idle slots, those last that became idle last. An entry may be out of date: `slots` decides.
     idle_warm: Vec<usize>,
     idle_cold: Vec<usize>,
@@ -85,6 +86,8 @@ pub(crate) struct Ask {
     pub(crate) max: usize,
     /// …and about how many bytes of them.
     pub(crate) max_bytes: usize,
+    /// So many are worth a trip, and done in next to no time.
+    pub(crate) portion: usize,
 }
 
 /// What a slot is told that asks for jobs.
@@ -111,7 +114,7 @@ impl std::fmt::Display for Closed {
 impl std::error::Error for Closed {}
 
 impl Queue {
-    pub(crate) fn new(wakes: Vec<Arc<Wake>>) -> Self {
+    pub(crate) fn new(slots: usize) -> Self {
         Self {
             state: Mutex::new(State {
                 jobs: VecDeque::new(),
@@ -119,8 +122,8 @@ impl Queue {
                 feeders: 0,
                 running: 0,
                 phase: Phase::Open,
-                slots: vec![Standing::Absent; wakes.len()],
-                wakes,
+                slots: vec![Standing::Absent; slots],
+                wakes: vec![None; slots],
                 idle_warm: Vec::new(),
                 idle_cold: Vec::new(),
                 woken: 0,
@@ -215,7 +218,7 @@ impl Queue {
         let mut state = self.lock();
         state.phase = Phase::Closed { reopens };
         self.room.notify_all();
-        for wake in &state.wakes {
+        for wake in state.wakes.iter().flatten() {
             wake.notify();
         }
         self.one_has_left(state, renew);
@@ -228,6 +231,11 @@ impl Queue {
         std::mem::take(&mut state.jobs)
     }
 
+    /// A slot begins: it can be woken from now on.
+    pub(crate) fn enter(&self, slot: usize, wake: &Arc<Wake>) {
+        self.lock().wakes[slot] = Some(Arc::clone(wake));
+    }
+
     /// A slot has ended, or could not be started.
     pub(crate) fn leave(&self, slot: usize, renew: impl FnOnce()) {
         let mut state = self.lock();
@@ -237,6 +245,7 @@ impl Queue {
             Standing::Idle | Standing::Absent => {}
         }
         state.slots[slot] = Standing::Absent;
+        state.wakes[slot] = None;
         state.present -= 1;
         self.one_has_left(state, renew);
     }
@@ -262,7 +271,7 @@ impl Queue {
 
     /// Interrupts all slots: something has changed that each must look at.
     pub(crate) fn wake_all(&self) {
-        for wake in &self.lock().wakes {
+        for wake in self.lock().wakes.iter().flatten() {
             wake.notify();
         }
     }
@@ -303,7 +312,8 @@ impl State {
         }
         let free = self.slots.len() - self.busy;
         let surplus = self.jobs.len().saturating_sub(first + free);
-        first + surplus.div_ceil(2 * self.slots.len()).min(ask.max - first)
+        let fair = surplus.div_ceil(2 * self.slots.len()).max(ask.portion.min(surplus));
+        first + fair.min(ask.max - first)
     }
 
     /// There is no job: the slot leaves, or is idle unless it has jobs in flight.
@@ -355,7 +365,9 @@ impl State {
     fn wake(&mut self, slot: usize) {
         self.slots[slot] = Standing::Woken;
         self.woken += 1;
-        self.wakes[slot].notify();
+        if let Some(wake) = &self.wakes[slot] {
+            wake.notify();
+        }
     }
 
     fn next_idle(&mut self) -> Option<usize> {

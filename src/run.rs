@@ -12,6 +12,7 @@ use procpool::input::{Form, Reader, Source};
 use procpool::output::format::Shape;
 use procpool::output::{Format, Output, Settings, Surroundings, Trouble};
 use procpool::{Failure, Pool, Watcher};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::cli::{self, InputFormat, Options};
@@ -24,8 +25,8 @@ const LAST_PRINT: Duration = Duration::from_secs(1);
 
 /// What can end a run, but for signals.
 enum Event {
-    /// All input has been read, but for what is told here.
-    InputRead(Vec<String>),
+    /// The input has been read to its end; all of it, or not.
+    InputRead { is_complete: bool },
     /// stdout or the temporary file can't be written.
     Output(Trouble),
     /// No worker can be started.
@@ -88,14 +89,16 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
     let reader = reader(&options, Arc::clone(&stop))?;
     let sources: Vec<String> = reader.sources.iter().map(Source::name).collect();
     let worker = options.worker.as_deref().unwrap_or_default();
+    let max_procs = options.max_procs.unwrap_or_else(num_cpus::get);
+    allow_descriptors(max_procs);
     let pool = Pool::builder(worker)
-        .max_procs(options.max_procs.unwrap_or_else(num_cpus::get))
+        .max_procs(max_procs)
         .depth(options.pipeline)
         .max_reqs(options.max_reqs)
         .max_reqs_jitter(options.max_reqs_jitter)
-        .max_age(options.max_age)
+        .max_age(options.max_age.filter(|age| !age.is_zero()))
         .max_rss(options.max_rss.map(|bytes| bytes as u64))
-        .idle_timeout(options.idle_timeout)
+        .idle_timeout(options.idle_timeout.filter(|time| !time.is_zero()))
         .standby(options.standby.unwrap_or(usize::MAX))
         .timeout(options.timeout.filter(|timeout| !timeout.is_zero()))
         .grace(options.grace)
@@ -117,6 +120,18 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let run = Run { pool, output, console, stop, events: receiver, progress, trouble: false };
     runtime.block_on(run.watch(reader, events))
+}
+
+/// Raises the limit of open files, as far as the system lets it, if that many workers need it: each
+/// takes its three pipes, one more for its exit, two for its slot, and as much again for a spare.
+fn allow_descriptors(max_procs: usize) {
+    let wanted = 64 + 10 * u64::try_from(max_procs).unwrap_or(u64::MAX / 16);
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let current = Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted)));
+        // If it stays too low, the workers that can't be started say so.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum: limit.maximum });
+    }
 }
 
 fn reader(options: &Options, stop: Arc<AtomicBool>) -> anyhow::Result<Reader> {
@@ -143,6 +158,9 @@ fn reader(options: &Options, stop: Arc<AtomicBool>) -> anyhow::Result<Reader> {
         [] => vec![Source::Stdin],
         files => files.iter().map(|file| Source::File(file.clone())).collect(),
     };
+    if options.detail && options.format != cli::Format::Record {
+        cli::misused("--detail adds to records: it goes with --format record only");
+    }
     let delimiter = if options.null { 0 } else { b'\n' };
     Ok(Reader { sources, form, delimiter, max_line: options.max_line, stop })
 }
@@ -177,11 +195,12 @@ impl Run {
     ) -> anyhow::Result<Status> {
         let mut signals = Signals::listen().context("signals can't be listened to")?;
         let (pool, sink) = (self.pool.clone(), Arc::clone(&self.output));
+        let console = Arc::clone(&self.console);
         thread::Builder::new()
             .name("input".into())
             .spawn(move || {
-                let problems = reader.run(&pool, &*sink);
-                let _ = events.send(Event::InputRead(problems));
+                let is_complete = reader.run(&pool, &*sink, &|problem| console.say(problem));
+                let _ = events.send(Event::InputRead { is_complete });
             })
             .context("no thread could be started for the input")?;
         let mut end = None;
@@ -241,11 +260,8 @@ impl Run {
     /// Deals with an event; returns how the run is to end, if it is.
     fn happened(&mut self, event: Event) -> Option<Status> {
         match event {
-            Event::InputRead(problems) => {
-                for problem in problems {
-                    self.trouble = true;
-                    self.console.say(&problem);
-                }
+            Event::InputRead { is_complete } => {
+                self.trouble |= !is_complete;
                 self.pool.finish();
                 None
             }
@@ -280,7 +296,7 @@ impl Run {
                     console.say(&message);
                     Some(Status::Trouble)
                 }
-                Event::InputRead(_) | Event::StartLimit(_) => None,
+                Event::InputRead { .. } | Event::StartLimit(_) => None,
             });
         }
         let is_quiet = end == Some(Status::Signal(rustix::process::Signal::PIPE.as_raw()));

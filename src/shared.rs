@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
+use std::{io, thread};
 
+use rustix::io::Errno;
 use serde_json::value::RawValue;
 
 use crate::clock::Moment;
@@ -24,6 +25,10 @@ pub(crate) struct Shared {
     sources: Vec<String>,
     /// Start-up failures in a row.
     start_failures: AtomicU32,
+    /// It was told that the pool has given up…
+    has_given_up: AtomicBool,
+    /// …and that not all workers could be started.
+    was_crowded: AtomicBool,
     /// A worker has answered once, or its silence has been remarked on.
     heard: AtomicBool,
     stop: Mutex<Stopping>,
@@ -31,6 +36,8 @@ pub(crate) struct Shared {
     is_stopping: AtomicBool,
     /// How long a worker takes from its start to its first reply, in nanoseconds, about.
     start_time: AtomicU64,
+    /// How long a job takes, in nanoseconds, about; 0: not known yet.
+    pace: AtomicU64,
     /// How many spare workers there are.
     spares: AtomicUsize,
     /// Jobs that were read and never run, since the run was ended.
@@ -52,23 +59,25 @@ const NOT_STOPPING: Stopping = Stopping { at: Moment::NEVER, means: Stop::Termin
 impl Shared {
     pub(crate) fn new(
         config: Config,
-        wakes: Vec<Arc<Wake>>,
         watcher: Arc<dyn Watcher>,
         sink: Option<Arc<dyn Sink>>,
         sources: Vec<String>,
     ) -> Self {
         Self {
+            queue: Queue::new(config.max_procs),
             config,
-            queue: Queue::new(wakes),
             groups: Groups::new(),
             watcher,
             sink,
             sources,
             start_failures: AtomicU32::new(0),
+            has_given_up: AtomicBool::new(false),
+            was_crowded: AtomicBool::new(false),
             heard: AtomicBool::new(false),
             stop: Mutex::new(NOT_STOPPING),
             is_stopping: AtomicBool::new(false),
             start_time: AtomicU64::new(0),
+            pace: AtomicU64::new(0),
             spares: AtomicUsize::new(0),
             left: AtomicUsize::new(0),
         }
@@ -165,9 +174,27 @@ impl Shared {
 
     /// A worker gave its first reply so long after its start.
     pub(crate) fn learn_start_time(&self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 4);
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX / 4);
         // A spare that waited for its first job seems slower than it was: the first one counts.
         let _ = self.start_time.compare_exchange(0, nanos, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// How long a job takes, about; nothing: not known yet.
+    pub(crate) fn pace(&self) -> Duration {
+        Duration::from_nanos(self.pace.load(Ordering::Relaxed))
+    }
+
+    /// Jobs take so long at one of the workers.
+    pub(crate) fn learn_pace(&self, pace: Duration) {
+        let nanos = u64::try_from(pace.as_nanos()).unwrap_or(u64::MAX);
+        if self.config.max_reqs > 0 && nanos > 0 {
+            self.pace.store(nanos, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether there may be another spare worker.
+    pub(crate) fn spares_left(&self) -> bool {
+        self.spares.load(Ordering::Relaxed) < self.config.standby
     }
 
     /// Ends a worker in the background.
@@ -197,7 +224,27 @@ impl Shared {
         }
         self.drop_queued(failure);
         self.start_failures.store(0, Ordering::Release);
-        self.watcher.start_limit_reached(failure);
+        if self.sink.is_none() || !self.has_given_up.swap(true, Ordering::AcqRel) {
+            self.watcher.start_limit_reached(failure);
+        }
+    }
+
+    /// The machine has no room for another worker, but others are at work: the run is slower. Told
+    /// once.
+    pub(crate) fn is_crowded(&self, error: &io::Error) -> bool {
+        let passing = [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM];
+        let is_passing = Errno::from_io_error(error).is_some_and(|errno| passing.contains(&errno));
+        let count = self.groups.count();
+        if !is_passing || count == 0 {
+            return false;
+        }
+        let s = if count == 1 { "" } else { "s" };
+        if !self.was_crowded.swap(true, Ordering::AcqRel) {
+            self.watcher.note(&format!(
+                "no more than {count} worker{s} could be started, and the run goes on so: {error}"
+            ));
+        }
+        true
     }
 
     /// Empties the queue. Calls are told why; jobs for the sink are counted as left.

@@ -27,6 +27,9 @@ const SILENCE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// The pause of a slot for whose worker the machine has no room.
+const CROWDED_PAUSE: Duration = Duration::from_millis(100);
+
 /// How a worker showed that it is at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -44,6 +47,8 @@ pub(crate) struct Slot {
     worker: Option<Worker>,
     /// The worker that is to take the place of the present one.
     spare: Option<Spare>,
+    /// There is none, since it could not be started.
+    spare_failed: bool,
     generation: u64,
     /// Jobs taken from the queue, for the worker that is to be started for them.
     jobs: VecDeque<Job>,
@@ -65,6 +70,7 @@ impl Slot {
             wake,
             worker: None,
             spare: None,
+            spare_failed: false,
             generation: 0,
             jobs: VecDeque::new(),
             finished: 0,
@@ -87,14 +93,19 @@ impl Slot {
         if self.take() == Taken::Leave && self.in_flight() == 0 {
             return false;
         }
-        if !self.jobs.is_empty() && (self.worker.is_some() || self.start()) {
+        if !self.jobs.is_empty() {
+            if self.worker.is_none() && !self.start() {
+                return true;
+            }
             self.hand_over();
+            if self.in_flight() == 0 {
+                // Nobody waits for them any more, which the queue must be told.
+                return true;
+            }
         }
         let Some(worker) = &mut self.worker else {
-            if self.jobs.is_empty() {
-                self.shared.flush();
-                self.wake.wait(None);
-            }
+            self.shared.flush();
+            self.wake.wait(None);
             return true;
         };
         if worker.has_unsent() && worker.send() == Progress::Closed {
@@ -124,6 +135,7 @@ impl Slot {
             finished: std::mem::take(&mut self.finished),
             max,
             max_bytes,
+            portion: self.worker.as_ref().map_or(1, Worker::portion),
         };
         self.shared.queue.take(self.index, ask, &mut self.jobs)
     }
@@ -140,6 +152,11 @@ impl Slot {
                 let program = self.shared.config.worker[0].to_string_lossy();
                 let message = format!("the worker '{program}' could not be started: {error}");
                 let jobs = std::mem::take(&mut self.jobs);
+                if self.shared.is_crowded(&error) {
+                    self.shared.queue.put_back(jobs.into_iter());
+                    self.pause(CROWDED_PAUSE);
+                    return false;
+                }
                 self.start_failed(jobs, message, failures_before);
                 false
             }
@@ -182,6 +199,9 @@ impl Slot {
             deadline => deadline.until(self.shared.now()),
         };
         let Some(worker) = &mut self.worker else { return };
+        if let Some(rest) = worker.rest_time() {
+            self.wake.wait_briefly(rest);
+        }
         let spare = self.spare.as_ref().map(|spare| &spare.worker.process);
         let ready = worker.process.wait(Some(&self.wake), worker.has_unsent(), spare, timeout);
         let watcher = &*self.shared.watcher;
@@ -211,22 +231,28 @@ impl Slot {
         }
     }
 
-    /// Starts the worker that is to replace the present one, if it is time for that: so early that
-    /// it will be ready when it is needed.
+    /// Starts the worker that is to replace the present one, if it is time for that.
     fn prepare_spare(&mut self) {
-        let (shared, Some(worker)) = (&self.shared, &self.worker) else { return };
-        if self.spare.is_some() || worker.flights.is_empty() || shared.config.standby == 0 {
+        if self.spare_due() == Moment::NEVER || self.shared.now() < self.spare_due() {
             return;
         }
-        let Some(left) = worker.time_left(&shared.config, shared.now()) else { return };
-        if left > shared.start_time() || shared.is_stopping() {
-            return;
-        }
-        let Some(permit) = SparePermit::get(shared) else { return };
+        let Some(permit) = SparePermit::get(&self.shared) else { return };
         // If it can't be started now, that will be told when it is needed.
-        if let Ok(worker) = self.new_worker() {
-            self.spare = Some(Spare { worker, _permit: permit });
+        match self.new_worker() {
+            Ok(worker) => self.spare = Some(Spare { worker, _permit: permit }),
+            Err(_) => self.spare_failed = true,
         }
+    }
+
+    /// When the worker is to be started that replaces the present one: so early that it will be
+    /// ready when it is needed.
+    fn spare_due(&self) -> Moment {
+        let (shared, Some(worker)) = (&self.shared, &self.worker) else { return Moment::NEVER };
+        let is_wanted = self.spare.is_none() && !self.spare_failed && !worker.flights.is_empty();
+        if !is_wanted || shared.config.standby == 0 || shared.is_stopping() {
+            return Moment::NEVER;
+        }
+        worker.end(&shared.config, shared.pace()).before(shared.start_time())
     }
 
     /// When something must be done even if nothing happens.
@@ -239,6 +265,9 @@ impl Slot {
             return idle.into_iter().chain(age).min().unwrap_or(Moment::NEVER);
         };
         let mut deadline = shared.stop_at().min(self.job_deadline(worker, flight));
+        if shared.spares_left() {
+            deadline = deadline.min(self.spare_due());
+        }
         if shared.is_silent() {
             deadline = deadline.min(worker.turn_began.after(SILENCE));
         }
@@ -267,7 +296,8 @@ impl Slot {
             let failure = Failure::new(Kind::Timeout, message);
             return self.fail_oldest(Some(failure), Stop::Terminate);
         }
-        if self.shared.remark_on_silence() {
+        let is_silent = self.shared.is_silent() && now >= worker.turn_began.after(SILENCE);
+        if is_silent && self.shared.remark_on_silence() {
             let (pid, job) = (worker.process.pid(), self.shared.name(&flight.job));
             let state = match worker.has_begun() {
                 true => "has read its request",
@@ -298,6 +328,7 @@ impl Slot {
             Ok(received) => {
                 if received.answered > 0 {
                     shared.worker_answered();
+                    shared.learn_pace(worker.pace());
                 }
                 if let Some(id) = received.stale {
                     shared.watcher.note(&format!(
@@ -323,6 +354,7 @@ impl Slot {
             0 => self.dismiss(worker, Stop::Retire),
             _ => self.shared.retire(worker),
         }
+        self.spare_failed = false;
         let spare = self.spare.take().map(|spare| spare.worker);
         // One that has died is nobody's failed job.
         self.worker = match spare {
@@ -373,11 +405,15 @@ impl Slot {
         let Some(mut worker) = self.worker.take() else {
             return;
         };
+        self.cancel_jobs(&mut worker);
+        self.dismiss(worker, self.shared.stop_means());
+    }
+
+    fn cancel_jobs(&mut self, worker: &mut Worker) {
         let failure = Failure::new(Kind::Cancelled, "it was running when the run was ended");
         while let Some(flight) = worker.flights.pop_front() {
-            self.fail(&worker, flight, &failure);
+            self.fail(worker, flight, &failure);
         }
-        self.dismiss(worker, self.shared.stop_means());
     }
 
     /// The worker has exited, or closed a pipe, which is as good.
@@ -422,6 +458,9 @@ impl Slot {
     /// Deals out the blame for a worker that died. The oldest job had its turn if the worker had
     /// begun to read it; the others had not.
     fn settle(&mut self, mut worker: Worker, begun: bool, message: String) {
+        if self.shared.groups.is_killing() {
+            return self.cancel_jobs(&mut worker);
+        }
         let (replies, failures_before) = (worker.replies, worker.failures_before);
         let failure = Failure::new(Kind::Crash, message.clone());
         while begun && let Some(flight) = worker.flights.pop_front() {
@@ -487,9 +526,14 @@ impl Slot {
         shared.flush();
         let doublings = count.saturating_sub(1).min(16);
         let pause = (FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE);
-        let end = shared.now().after(pause);
-        while let Some(left) = end.until(shared.now()).filter(|left| !left.is_zero()) {
-            if shared.is_stopping() {
+        self.pause(pause);
+    }
+
+    /// Waits before the next try to start a worker.
+    fn pause(&self, pause: Duration) {
+        let end = self.shared.now().after(pause);
+        while let Some(left) = end.until(self.shared.now()).filter(|left| !left.is_zero()) {
+            if self.shared.is_stopping() {
                 break;
             }
             self.wake.wait(Some(left));

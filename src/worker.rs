@@ -19,7 +19,15 @@ const WINDOW_BYTES: usize = 256 << 10;
 /// A worker's memory is looked at no more often than this.
 const MEMORY_TICK: Duration = Duration::from_millis(5);
 
-/// How much of an emptied buffer is kept for the next messages.
+/// Jobs that take no longer than this together may be taken at once, whoever else might take them.
+const PORTION: Duration = Duration::from_micros(200);
+
+/// A rest that is shorter brings nothing…
+const SHORTEST_REST: Duration = Duration::from_micros(150);
+/// …and none is longer.
+const LONGEST_REST: Duration = Duration::from_millis(1);
+
+/// How much of an emptied buffer is kept for the next messages, at least.
 const KEEP: usize = 256 << 10;
 
 /// A job at a worker.
@@ -85,7 +93,9 @@ pub(crate) struct Worker {
     written: usize,
     /// How many bytes the worker was sent before those in the outbox.
     sent_before: u64,
+    out_size: Usual,
     inbox: Vec<u8>,
+    in_size: Usual,
     /// How much of the inbox is known to hold no end of a message.
     seen: usize,
 }
@@ -117,9 +127,11 @@ impl Worker {
             pace: Duration::ZERO,
             weighed: now,
             outbox: Vec::new(),
+            out_size: Usual::default(),
             written: 0,
             sent_before: 0,
             inbox: Vec::new(),
+            in_size: Usual::default(),
             seen: 0,
         }
     }
@@ -158,17 +170,45 @@ impl Worker {
         self.is_spent
     }
 
-    /// How long it will go on until it is to be replaced, about; `None`: that is not foreseen.
-    pub(crate) fn time_left(&self, config: &Config, now: Moment) -> Option<Duration> {
-        if self.is_spent {
-            return Some(Duration::ZERO);
+    /// When it will have served its time, about. Where its own pace is not known yet, `pace` is
+    /// that of the others.
+    pub(crate) fn end(&self, config: &Config, pace: Duration) -> Moment {
+        let age = config.max_age.map_or(Moment::NEVER, |age| self.born.after(age));
+        if self.max_reqs == u64::MAX {
+            return age;
         }
-        let jobs = (self.max_reqs < u64::MAX && !self.pace.is_zero()).then(|| {
-            let left = self.max_reqs.saturating_sub(self.replies);
-            self.pace.saturating_mul(u32::try_from(left).unwrap_or(u32::MAX))
-        });
-        let age = config.max_age.map(|age| self.born.after(age).since(now));
-        jobs.into_iter().chain(age).min()
+        let pace = if self.pace.is_zero() { pace } else { self.pace };
+        // It is on the oldest of its jobs, and will get those that it may still have.
+        let left = self.max_reqs - (self.requests - self.flights.len() as u64);
+        if pace.is_zero() {
+            // Nothing is known: with the last job the end comes near.
+            return if left <= 1 { self.turn_began } else { age };
+        }
+        let left = u32::try_from(left).unwrap_or(u32::MAX);
+        age.min(self.turn_began.after(pace.saturating_mul(left)))
+    }
+
+    /// How long a job takes, about.
+    pub(crate) fn pace(&self) -> Duration {
+        self.pace
+    }
+
+    /// How many jobs are done in next to no time.
+    pub(crate) fn portion(&self) -> usize {
+        match self.pace.as_nanos() {
+            0 => 1,
+            nanos => usize::try_from(PORTION.as_nanos() / nanos).unwrap_or(1).clamp(1, 256),
+        }
+    }
+
+    /// How long to leave a worker alone that has much to do, so that its replies come many at a time
+    /// and each does not wake the slot; `None`: it is to be waited for as usual.
+    pub(crate) fn rest_time(&self) -> Option<Duration> {
+        if self.flights.len() < 8 || self.has_unsent() {
+            return None;
+        }
+        let queued = self.pace * u32::try_from(self.flights.len()).unwrap_or(u32::MAX);
+        Some(queued / 4).filter(|rest| (SHORTEST_REST..=LONGEST_REST).contains(rest))
     }
 
     /// Takes a job on: its request goes to the outbox.
@@ -197,8 +237,7 @@ impl Worker {
             }
         }
         self.sent_before += self.outbox.len() as u64;
-        self.outbox.clear();
-        self.outbox.shrink_to(KEEP);
+        self.out_size.shrink(&mut self.outbox);
         self.written = 0;
         Progress::Blocked
     }
@@ -231,7 +270,8 @@ impl Worker {
             if frame.len > max_reply {
                 break Err(too_long(message, max_reply));
             }
-            if !message.trim_ascii().is_empty() {
+            // An empty line is no reply, but behind one it does no harm.
+            if !message.trim_ascii().is_empty() || !self.flights.is_empty() {
                 match find(&mut self.flights, message, self.requests, behind) {
                     Ok(Match::Flight(index, flight, reply)) => {
                         self.is_unordered |= index > 0;
@@ -252,9 +292,9 @@ impl Worker {
             at += frame.next;
             self.seen = 0;
         };
-        self.inbox.drain(..at);
-        if self.inbox.is_empty() {
-            self.inbox.shrink_to(KEEP);
+        match at == self.inbox.len() {
+            true => self.in_size.shrink(&mut self.inbox),
+            false => drop(self.inbox.drain(..at)),
         }
         if received.answered > 0 {
             self.learn(received.answered, now.since(began));
@@ -297,6 +337,19 @@ impl Worker {
     }
 }
 
+/// How large a buffer usually grows: so much of it is kept when it is emptied.
+#[derive(Debug, Default)]
+struct Usual(usize);
+
+impl Usual {
+    /// Empties the buffer.
+    fn shrink(&mut self, buffer: &mut Vec<u8>) {
+        self.0 = buffer.len().max(self.0 - self.0 / 8);
+        buffer.clear();
+        buffer.shrink_to((2 * self.0).max(KEEP));
+    }
+}
+
 enum Match<'a> {
     Flight(usize, Flight, procpool::Reply<'a>),
     Stale(u64),
@@ -310,6 +363,9 @@ fn find<'a>(
     behind: &[u8],
 ) -> Result<Match<'a>, Violation> {
     let violation = |what: String| Violation { what, bytes: message.to_vec() };
+    if message.trim_ascii().is_empty() {
+        return Err(violation("it printed an empty line instead of a reply".into()));
+    }
     let reply = procpool::reply(message)
         .map_err(|what| violation(format!("what it printed is no reply: {what}")))?;
     let at = match reply.id {

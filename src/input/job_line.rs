@@ -7,7 +7,6 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::config::parse_duration;
-use crate::job::Place;
 
 /// What a line says of a job. The texts are JSON.
 #[derive(Debug, PartialEq)]
@@ -40,10 +39,11 @@ impl Invalid {
         Self { message: message.into(), column: Some(column), id: String::new() }
     }
 
-    pub(crate) fn describe(&self, place: Place) -> String {
+    /// The whole message; `place` names the line.
+    pub(crate) fn describe(&self, place: &str) -> String {
         match self.column {
-            Some(column) => format!("line {}, column {column}: {}", place.line, self.message),
-            None => format!("line {}: {}", place.line, self.message),
+            Some(column) => format!("{place}, column {column}: {}", self.message),
+            None => format!("{place}: {}", self.message),
         }
     }
 }
@@ -51,19 +51,19 @@ impl Invalid {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Object<'a> {
-    #[serde(borrow)]
+    #[serde(default, borrow, deserialize_with = "present")]
     cmd: Option<&'a RawValue>,
     #[serde(default, borrow, deserialize_with = "present")]
     args: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(default, borrow, deserialize_with = "present")]
     id: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(default, borrow, deserialize_with = "present")]
     timeout: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(default, borrow, deserialize_with = "present")]
     retries: Option<&'a RawValue>,
 }
 
-/// Args that are there have a value, even if that is `null`; elsewhere `null` is as good as nothing.
+/// A key that is there has a value, even if that is `null`.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)
 }
@@ -273,7 +273,7 @@ mod tests {
             (r#"{"cmd":"a""#, 10, "EOF"),
             (r#"{"cmd":"a","colour":1}"#, 19, "`colour` is unknown; known are cmd, args, id"),
             (r#"{"args":[]}"#, 1, "`cmd` is missing"),
-            (r#"{"cmd":null}"#, 1, "`cmd` is missing"),
+            (r#"{"cmd":null}"#, 8, "`cmd` must be a string"),
             (r#"{"cmd": 1}"#, 9, "`cmd` must be a string"),
             (r#"{"cmd":"a","id":[1]}"#, 17, "`id` must be"),
             (r#"{"cmd":"a","timeout":"soon"}"#, 22, "500ms"),

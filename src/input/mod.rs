@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use crate::job::{Done, Failure, Job, Kind, Place, Sink};
@@ -45,6 +46,31 @@ impl Source {
             Self::File(path) => path.display().to_string(),
         }
     }
+
+    /// Why it can't be read, as far as that can be seen beforehand.
+    fn problem(&self) -> Option<String> {
+        let Self::File(path) = self else { return None };
+        match path.metadata() {
+            Ok(metadata) if metadata.is_dir() => {
+                Some(self.unreadable(&io::ErrorKind::IsADirectory.into()))
+            }
+            Ok(_) => access(path, Access::READ_OK).err().map(|e| self.unreadable(&e.into())),
+            Err(error) => Some(self.unreadable(&error)),
+        }
+    }
+
+    fn unreadable(&self, error: &io::Error) -> String {
+        let name = match self {
+            Self::Stdin => "stdin".to_owned(),
+            Self::File(path) => format!("'{}'", path.display()),
+        };
+        let what = match error.kind() {
+            io::ErrorKind::NotFound => "there is no such file".to_owned(),
+            io::ErrorKind::IsADirectory => "it is a directory, not a file of jobs".to_owned(),
+            _ => error.to_string(),
+        };
+        format!("the jobs in {name} could not be read: {what}")
+    }
 }
 
 /// What a line is.
@@ -73,12 +99,22 @@ pub struct Reader {
 
 impl Reader {
     /// Reads all sources to their ends and feeds their jobs to the pool; outcomes of lines that are
-    /// no jobs go to `sink`. Blocks while the pool's queue is full. Returns what could not be read,
-    /// a sentence each; the other sources were read nevertheless.
-    pub fn run(&self, pool: &Pool, sink: &dyn Sink) -> Vec<String> {
-        let mut feeder = Feeder { reader: self, pool, sink, batch: Vec::new(), bytes: 0, seq: 0 };
-        let mut problems = Vec::new();
+    /// no jobs go to `sink`. Blocks while the pool's queue is full. What can't be read is told to
+    /// `complain`, a sentence each, at the start as far as it can be seen then; the other sources
+    /// are read nevertheless. Returns whether all could be read.
+    pub fn run(&self, pool: &Pool, sink: &dyn Sink, complain: &dyn Fn(&str)) -> bool {
+        let names = self.sources.iter().map(Source::name).collect();
+        let (batch, bytes, seq) = (Vec::new(), 0, 0);
+        let mut feeder = Feeder { reader: self, pool, sink, names, batch, bytes, seq };
+        let problems: Vec<_> = self.sources.iter().map(Source::problem).collect();
+        for problem in problems.iter().flatten() {
+            complain(problem);
+        }
+        let mut is_complete = problems.iter().all(Option::is_none);
         for (index, source) in self.sources.iter().enumerate() {
+            if problems[index].is_some() {
+                continue;
+            }
             let index = u32::try_from(index).unwrap_or(u32::MAX);
             let result = match source {
                 Source::Stdin => feeder.read(rustix::stdio::stdin(), index),
@@ -89,10 +125,13 @@ impl Reader {
             match result {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(error) => problems.push(unreadable(source, &error)),
+                Err(error) => {
+                    complain(&source.unreadable(&error));
+                    is_complete = false;
+                }
             }
         }
-        problems
+        is_complete
     }
 
     /// Makes a job of a line; `None`: the line is to be skipped.
@@ -114,24 +153,13 @@ impl Reader {
     }
 }
 
-fn unreadable(source: &Source, error: &io::Error) -> String {
-    let name = match source {
-        Source::Stdin => "stdin".to_owned(),
-        Source::File(path) => format!("'{}'", path.display()),
-    };
-    let what = match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        io::ErrorKind::IsADirectory => "it is a folder, not a file of jobs".to_owned(),
-        _ => error.to_string(),
-    };
-    format!("the jobs in {name} could not be read: {what}")
-}
-
 /// The way of jobs from one read to the queue.
 struct Feeder<'a> {
     reader: &'a Reader,
     pool: &'a Pool,
     sink: &'a dyn Sink,
+    /// What the sources are called.
+    names: Vec<String>,
     batch: Vec<Job>,
     bytes: usize,
     /// The number of the last job.
@@ -175,6 +203,12 @@ impl Feeder<'_> {
     /// Deals with one line. Returns whether to go on.
     fn line(&mut self, place: Place, text: Result<&[u8], lines::TooLong>) -> bool {
         let seq = self.seq + 1;
+        // Some editors begin a file with a mark that says it is UTF-8.
+        let mark = b"\xef\xbb\xbf";
+        let text = text.map(|text| match place.line {
+            1 => text.strip_prefix(mark).unwrap_or(text),
+            _ => text,
+        });
         let job = match text {
             Ok(text) => self.reader.job(seq, place, text),
             Err(lines::TooLong(max)) => Some(Err(Invalid {
@@ -192,7 +226,8 @@ impl Feeder<'_> {
                 self.batch.push(job);
             }
             Some(Err(invalid)) => {
-                let failure = Failure::new(Kind::Invalid, invalid.describe(place));
+                let name = crate::output::place(place, &self.names).unwrap_or_default();
+                let failure = Failure::new(Kind::Invalid, invalid.describe(&name));
                 let job = Job::unreadable(seq, place, &invalid.id);
                 self.sink.deliver(&Done { job: &job, outcome: Err(&failure), run: None });
             }

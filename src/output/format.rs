@@ -5,7 +5,7 @@ use std::io::Write as _;
 use serde_json::value::RawValue;
 
 use super::name;
-use crate::job::{Done, Failure, Run, printable};
+use crate::job::{Done, Failure, Kind, Run, printable};
 
 /// The format of results.
 #[derive(Clone, Debug)]
@@ -72,7 +72,11 @@ impl Format {
     }
 
     fn failure(&self, done: &Done<'_>, failure: &Failure, err: &mut Vec<u8>) {
-        let name = name(done.job, &self.sources);
+        // The message of an invalid job begins with its line.
+        let name = match failure.kind {
+            Kind::Invalid => format!("job {}", super::id(done.job)),
+            _ => name(done.job, &self.sources),
+        };
         let message = printable(&failure.message);
         put(err, format_args!("procpool: {name}: {}: {message}\n", failure.kind));
     }
@@ -117,7 +121,7 @@ fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Job, Kind, Place};
+    use crate::job::{Job, Place};
 
     fn write(shape: Shape, detail: bool, done: &Done<'_>) -> (String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());

@@ -20,7 +20,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use tokio::sync::oneshot;
 
-use crate::job::{Done, Job, Sink, printable};
+use crate::job::{Done, Job, Place, Sink, printable};
 pub use format::Format;
 use order::{Order, Ready};
 
@@ -136,11 +136,12 @@ impl Output {
     /// # Cancellation
     /// Dropping the future does not stop the printing.
     pub async fn finish(&self) {
-        let mut state = self.shared.lock();
-        (state.is_over, state.is_hurried) = (true, true);
+        {
+            let mut state = self.shared.lock();
+            (state.is_over, state.is_hurried) = (true, true);
+        }
         self.shared.work.notify_all();
         self.shared.room.notify_all();
-        drop(state);
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(written) = written {
             // The writer drops its end when it is done.
@@ -383,18 +384,27 @@ fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> rustix::io::Result<()> {
 
 /// What a job is called in messages: `job j1 (line 3)`, with the source where there are several.
 pub fn name(job: &Job, sources: &[String]) -> String {
-    let id = match job.id() {
-        Some(id) => {
-            let text = String::from_utf8_lossy(id);
-            let text = serde_json::from_str::<String>(&text).unwrap_or_else(|_| text.into_owned());
-            printable(&text.chars().take(80).collect::<String>())
-        }
-        None => job.seq.to_string(),
-    };
-    let source = usize::try_from(job.place.source).ok().and_then(|index| sources.get(index));
-    match (job.place.line, source.filter(|source| !source.is_empty())) {
-        (0, _) => format!("job {id}"),
-        (line, None) => format!("job {id} (line {line})"),
-        (line, Some(source)) => format!("job {id} ({source} line {line})"),
+    let id = id(job);
+    match place(job.place, sources) {
+        Some(place) => format!("job {id} ({place})"),
+        None => format!("job {id}"),
     }
+}
+
+/// Where a job stood, with the name of the source where it has one; `None`: it was not read.
+pub(crate) fn place(place: Place, sources: &[String]) -> Option<String> {
+    let source = usize::try_from(place.source).ok().and_then(|index| sources.get(index));
+    match (place.line, source.filter(|source| !source.is_empty())) {
+        (0, _) => None,
+        (line, None) => Some(format!("line {line}")),
+        (line, Some(source)) => Some(format!("{source} line {line}")),
+    }
+}
+
+/// The job's id, as a person would write it.
+fn id(job: &Job) -> String {
+    let Some(id) = job.id() else { return job.seq.to_string() };
+    let text = String::from_utf8_lossy(id);
+    let text = serde_json::from_str::<String>(&text).unwrap_or_else(|_| text.into_owned());
+    printable(&text.chars().take(80).collect::<String>())
 }

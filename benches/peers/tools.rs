@@ -1,0 +1,296 @@
+//! procpool, its peers, and how each is told to run the jobs.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::jobs::{Input, Output};
+use crate::measure::command;
+
+/// The names of the rows that the others are compared with.
+pub(crate) const ONE: &str = "procpool";
+pub(crate) const AUTO: &str = "procpool --pipeline auto";
+
+/// A tool, as it runs in one scenario.
+#[derive(Clone, Debug)]
+pub(crate) struct Tool {
+    pub(crate) name: String,
+    pub(crate) argv: Vec<OsString>,
+    pub(crate) input: Input,
+    pub(crate) output: Output,
+    /// Results come in the order of the jobs.
+    pub(crate) is_ordered: bool,
+    /// It is given only one in so many jobs, since it is slow; what is compared is the time per job.
+    pub(crate) share: u64,
+    /// Why it can't be run.
+    pub(crate) missing: Option<String>,
+}
+
+impl Tool {
+    /// Gives it only one in so many jobs.
+    pub(crate) fn share(self, share: u64) -> Self {
+        Self { share, ..self }
+    }
+
+    pub(crate) fn named(self, name: &str) -> Self {
+        Self { name: name.into(), ..self }
+    }
+}
+
+/// Something that must be installed: its version, or why it is missing.
+type Found = Result<String, String>;
+
+/// What there is to be measured.
+pub(crate) struct Tools {
+    procpool: PathBuf,
+    /// All that procpool says of its options.
+    help: String,
+    examples: PathBuf,
+    source: PathBuf,
+    python: PathBuf,
+    split: Found,
+    xargs: Found,
+    parallel: Found,
+    has_python: Found,
+    piscina: Found,
+    mce: Found,
+}
+
+impl Tools {
+    /// Builds procpool and the workers, and looks for the peers.
+    pub(crate) fn find(procpool: Option<&Path>) -> Result<Self, String> {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"));
+        // This is target/release/deps/peers-….
+        let this = std::env::current_exe().map_err(|error| error.to_string())?;
+        let release = this.ancestors().nth(2).ok_or("this program lies in no target folder")?;
+        let target = release.parent().ok_or("this program lies in no target folder")?;
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--release", "--bin=procpool"])
+            .args(["--example=double", "--example=bench_worker", "--target-dir"])
+            .arg(target)
+            .arg("--manifest-path")
+            .arg(source.join("Cargo.toml"))
+            .stdin(Stdio::null())
+            .status()
+            .map_err(|error| format!("cargo can't be run: {error}"))?;
+        if !built.success() {
+            return Err("procpool could not be built".into());
+        }
+        let procpool = procpool.map_or_else(|| target.join("release/procpool"), Path::to_owned);
+        let help = said(command(&procpool).arg("--help"))?;
+        let peers = source.join("benches/peers");
+        let python = said(command("python3").args(["-c", "import sys; print(sys.executable)"]));
+        let perl = "print \"MCE $MCE::VERSION, Perl $^V\"";
+        Ok(Self {
+            help,
+            procpool,
+            examples: target.join("release/examples"),
+            split: said(command("split").args(["-n", "r/2", "--filter=cat", "/dev/null"]))
+                .and_then(|_| said(command("split").arg("--version"))),
+            xargs: said(command("xargs").args(["-0", "-P2", "-n1", "true"])).map(|_| {
+                said(command("xargs").arg("--version")).unwrap_or_else(|_| "xargs".into())
+            }),
+            parallel: said(command("parallel").arg("--version")).and_then(|version| {
+                let is_gnu = version.starts_with("GNU");
+                is_gnu.then_some(version).ok_or_else(|| "it is not GNU parallel".into())
+            }),
+            has_python: said(command("python3").arg("--version"))
+                .and_then(|version| python.clone().map(|_| version)),
+            python: python.unwrap_or_default().into(),
+            piscina: said(command("node").arg(peers.join("piscina.mjs")).arg("--version"))
+                .and_then(|piscina| {
+                    let node = said(command("node").arg("--version"))?;
+                    Ok(format!("piscina {piscina}, Node.js {node}"))
+                })
+                .map_err(|why| {
+                    format!("{why}; npm install piscina somewhere, and set PISCINA to that folder")
+                }),
+            mce: said(command("perl").args(["-MMCE", "-e", perl])),
+            source: source.to_owned(),
+        })
+    }
+
+    /// What was found and what was not, a line each.
+    pub(crate) fn versions(&self) -> String {
+        let peers = [
+            ("split", &self.split),
+            ("xargs", &self.xargs),
+            ("parallel", &self.parallel),
+            ("Python", &self.has_python),
+            ("piscina", &self.piscina),
+            ("MCE", &self.mce),
+        ];
+        let own = said(command(&self.procpool).arg("--version"));
+        let mut lines = vec![own.unwrap_or_else(|why| format!("procpool: {why}"))];
+        lines.extend(peers.map(|(name, found)| match found {
+            Ok(version) => version.clone(),
+            Err(why) => format!("{name} is missing: {why}"),
+        }));
+        lines.join("\n")
+    }
+
+    /// A worker's command line.
+    pub(crate) fn example(&self, name: &str, flags: &str) -> String {
+        let path = self.examples.join(name);
+        format!("{} {flags}", shell_words::quote(&path.to_string_lossy())).trim_end().to_owned()
+    }
+
+    /// `examples/double.py` as a worker.
+    pub(crate) fn python_worker(&self) -> String {
+        let path = self.source.join("examples/double.py");
+        shell_words::join([self.python.to_string_lossy(), path.to_string_lossy()])
+    }
+
+    /// procpool with a worker, one request in flight. It has two slots, unless `options` begin with
+    /// another number.
+    pub(crate) fn procpool(&self, worker: &str, options: &str) -> Tool {
+        let slots = if options.starts_with("-j") { "" } else { "-j2" };
+        let options = format!("{slots} {options}");
+        let argv = ["--worker", worker].map(OsString::from).into_iter();
+        let words = options.split_whitespace();
+        let unknown = words.clone().find(|word| {
+            word.starts_with("--") && !self.help.contains(word.split('=').next().unwrap_or(word))
+        });
+        Tool {
+            name: ONE.into(),
+            argv: [self.procpool.clone().into_os_string()]
+                .into_iter()
+                .chain(argv)
+                .chain(words.map(OsString::from))
+                .collect(),
+            input: Input::Jobs,
+            output: Output::Record,
+            is_ordered: !options.contains("--stream"),
+            share: 1,
+            missing: unknown.map(|option| format!("this procpool knows no {option}")),
+        }
+    }
+
+    /// procpool with `--pipeline auto`.
+    pub(crate) fn auto(&self, worker: &str, options: &str) -> Tool {
+        self.procpool(worker, &format!("{options} --pipeline=auto")).named(AUTO)
+    }
+
+    /// The worker itself, with requests from a file.
+    pub(crate) fn by_hand(&self, worker: &str) -> Tool {
+        let argv = shell_words::split(worker).unwrap_or_default();
+        let tool = plain("the worker by hand", argv, Input::Requests, &Ok(String::new()));
+        Tool { output: Output::Reply, ..tool }
+    }
+
+    /// Lines dealt out in turn to two workers, and no more: the limit of the pipes.
+    pub(crate) fn split(&self, worker: &str) -> Tool {
+        let argv = ["split", "-n", "r/2", &format!("--filter={worker}"), "-"];
+        Tool {
+            output: Output::Reply,
+            is_ordered: false,
+            ..plain("split -n r/2 --filter", argv, Input::Requests, &self.split)
+        }
+    }
+
+    /// A process for each job.
+    pub(crate) fn xargs(&self) -> Tool {
+        let worker = self.examples.join("bench_worker");
+        let argv = ["xargs", "-0", "-P2", "-n1", &worker.to_string_lossy(), "--once"];
+        Tool {
+            output: Output::Reply,
+            is_ordered: false,
+            ..plain("xargs -P2 -n1", argv, Input::NulRequests, &self.xargs)
+        }
+    }
+
+    /// A process for each job, in order.
+    pub(crate) fn parallel(&self) -> Tool {
+        let worker = self.example("bench_worker", "--once");
+        let argv = ["parallel", "-k", "-j2", &worker];
+        let tool = plain("parallel -k -j2", argv, Input::Requests, &self.parallel);
+        Tool { output: Output::Reply, ..tool }
+    }
+
+    /// Blocks of lines dealt out to two workers.
+    pub(crate) fn parallel_pipe(&self, worker: &str) -> Tool {
+        let argv = ["parallel", "--pipe", "--round-robin", "-j2", worker];
+        Tool {
+            output: Output::Reply,
+            is_ordered: false,
+            ..plain("parallel --pipe --round-robin -j2", argv, Input::Requests, &self.parallel)
+        }
+    }
+
+    pub(crate) fn imap(&self, chunk: u32) -> Tool {
+        let name = format!("Python imap, chunksize {chunk}");
+        self.program(&name, &self.python, "imap.py", chunk, &self.has_python)
+    }
+
+    pub(crate) fn futures(&self, chunk: u32) -> Tool {
+        let name = format!("Python concurrent.futures, chunksize {chunk}");
+        self.program(&name, &self.python, "futures.py", chunk, &self.has_python)
+    }
+
+    pub(crate) fn mce(&self, chunk: u32) -> Tool {
+        self.program(
+            &format!("Perl MCE, chunk {chunk}"),
+            "perl".as_ref(),
+            "mce.pl",
+            chunk,
+            &self.mce,
+        )
+    }
+
+    pub(crate) fn piscina(&self) -> Tool {
+        self.program("piscina", "node".as_ref(), "piscina.mjs", 1, &self.piscina)
+    }
+
+    fn program(
+        &self,
+        name: &str,
+        interpreter: &Path,
+        file: &str,
+        chunk: u32,
+        found: &Found,
+    ) -> Tool {
+        let path = self.source.join("benches/peers").join(file);
+        let argv =
+            [interpreter.as_os_str().into(), path.into_os_string(), chunk.to_string().into()];
+        plain(name, argv, Input::Jobs, found)
+    }
+}
+
+/// A tool that prints bare results in order, unless more is said of it.
+fn plain<W: Into<OsString>>(
+    name: &str,
+    argv: impl IntoIterator<Item = W>,
+    input: Input,
+    found: &Found,
+) -> Tool {
+    Tool {
+        name: name.into(),
+        argv: argv.into_iter().map(Into::into).collect(),
+        input,
+        output: Output::Value,
+        is_ordered: true,
+        share: 1,
+        missing: found.clone().err(),
+    }
+}
+
+/// All that a command prints if it is `--help`, or else the first line; or why it did not.
+fn said(command: &mut Command) -> Found {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{program} can't be run ({error})"))?;
+    let is_help = command.get_args().any(|arg| arg == "--help");
+    let (out, err) = (output.stdout, output.stderr);
+    let text = String::from_utf8_lossy(if output.status.success() { &out } else { &err });
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    // Node.js says first where something is wrong, and then what.
+    let error = lines().find(|line| line.starts_with("Error:"));
+    let first = error.or_else(|| lines().next()).unwrap_or_default();
+    match output.status.success() {
+        true if is_help => Ok(text.into_owned()),
+        true => Ok(first.to_owned()),
+        false => Err(format!("{program} failed: {first}")),
+    }
+}
