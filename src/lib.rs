@@ -33,6 +33,7 @@
 //! | `slot` | one slot: take jobs, keep its worker, deliver the outcomes, recycle |
 //! | `worker`, `window` | a worker: its process, its requests, its replies; how many it may have |
 //! | `process` | processes: groups, pipes, the ladder that ends them; alone in signalling children |
+//! | `guardian` | kills the workers if procpool was killed itself |
 //! | [`protocol`] | framing and envelopes: pure bytes |
 //! | [`output`] | order, spill, formats; alone in writing stdout |
 //! | `clock` | the clock that stands still while the run is stopped |
@@ -45,6 +46,7 @@ mod builder;
 mod calls;
 mod clock;
 mod config;
+mod guardian;
 pub mod input;
 mod job;
 pub mod output;

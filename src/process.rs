@@ -18,6 +18,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use crate::clock::Clock;
+use crate::guardian::Guardian;
 use crate::job::Watcher;
 
 /// How much is read from a pipe at once: as much as a pipe holds.
@@ -82,6 +83,22 @@ pub(crate) struct Groups {
 struct Members {
     groups: HashSet<Pid>,
     stopped: bool,
+    /// Started with the first process.
+    guardian: Option<Guardian>,
+}
+
+impl Members {
+    fn add(&mut self, group: Pid) {
+        self.groups.insert(group);
+        self.guardian.get_or_insert_with(Guardian::start).add(group);
+    }
+
+    fn remove(&mut self, group: Pid) {
+        self.groups.remove(&group);
+        if let Some(guardian) = &self.guardian {
+            guardian.remove(group);
+        }
+    }
 }
 
 impl Groups {
@@ -130,7 +147,7 @@ impl Groups {
     /// A process that was started while all others were stopped or killed shares their lot.
     fn add(&self, group: Pid) {
         let mut members = self.lock();
-        members.groups.insert(group);
+        members.add(group);
         if self.is_killing() {
             let _ = kill_process_group(group, Signal::KILL);
         } else if members.stopped {
@@ -243,7 +260,7 @@ impl Process {
         for fd in [&process.stdin, &process.stdout, &process.stderr].into_iter().flatten() {
             // Our end of the pipe only: the other end is an open file of its own.
             if let Err(error) = rustix::io::ioctl_fionbio(fd, true) {
-                groups.lock().groups.remove(&group);
+                groups.lock().remove(group);
                 return Err(error.into());
             }
         }
@@ -458,8 +475,8 @@ impl Process {
     fn bury(&mut self, groups: &Groups, watcher: &dyn Watcher) -> Option<ExitStatus> {
         let mut members = groups.lock();
         let _ = kill_process_group(self.group, Signal::KILL);
+        members.remove(self.group);
         let status = if self.has_exited() { self.child.wait().ok() } else { None };
-        members.groups.remove(&self.group);
         drop(members);
         while matches!(self.forward_stderr(watcher), Progress::Moved(_)) {}
         self.pass_on(self.unfinished.len(), watcher);

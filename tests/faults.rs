@@ -138,10 +138,15 @@ fn prints_garbage() {
 }
 
 #[test]
-fn blank_lines_around_a_reply_do_no_harm() {
+fn blank_lines_behind_a_reply_do_no_harm() {
     let (record, stderr) = among_others("blank_lines [7]", &[], 0);
     assert_eq!(result(&record), &json!([7]));
     assert_eq!(stderr, "");
+}
+
+#[test]
+fn prints_an_empty_line() {
+    assert_has(&failure("garbage [\"\"]", "protocol"), &["empty line"]);
 }
 
 #[test]

@@ -134,7 +134,7 @@ fn every_failure_is_one_line() {
         .run();
     assert_eq!(output.stderr.lines().count(), 4, "{}", output.stderr);
     assert!(!output.stderr.contains(['\u{1b}', '\r']), "{:?}", output.stderr);
-    assert_has(&output.stderr, &["one", "three", "job 4 (line 4): invalid: "]);
+    assert_has(&output.stderr, &["one", "three", "job 4: invalid: line 4"]);
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn failures_of_all_kinds_are_told() {
         "1 (line 1): crash: ",
         "2 (line 2): protocol: ",
         "3 (line 3): timeout: ",
-        "4 (line 4): invalid: ",
+        "4: invalid: line 4, ",
     ];
     let lines: Vec<&str> = output.stderr.lines().collect();
     assert_eq!(lines.len(), heads.len(), "{lines:?}");

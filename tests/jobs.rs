@@ -388,7 +388,7 @@ fn a_file_that_is_a_directory() {
         .args(["-a", &crew.path("."), "-a", &last])
         .stdout("{\"id\":1,\"ok\":true,\"result\":[1]}\n")
         .stderr_has(crew.path("."))
-        .stderr_has("folder")
+        .stderr_has("directory")
         .status(125)
         .run();
 }

@@ -88,7 +88,7 @@ fn a_worker_that_is_a_directory() {
     Test::new()
         .args(["--worker", &crew.path(".")])
         .jobs(["echo"])
-        .stderr_has("folder")
+        .stderr_has("directory")
         .status(126)
         .run();
 }
@@ -134,9 +134,10 @@ fn a_worker_that_is_no_program() {
     let crew = Crew::new();
     let file = executable(&crew, "handler", "\u{1}\u{2}\u{3}");
     Test::new()
-        .args(["--worker", &file])
+        .args(["--worker", &file, "--format", "value"])
         .jobs(["echo"])
         .stderr_has(&file)
+        .stderr_has("job 1 (line 1): spawn: ")
         .stderr_has("format")
         .status(126)
         .run();

@@ -13,6 +13,7 @@
 //! | `--reverse` | takes all requests that are there, and works them off last come, first served |
 //! | `--at-end` | answers nothing before its stdin has ended |
 //! | `--no-ids` | its replies have no id |
+//! | `--empty-lines` | prints an empty line behind each reply |
 //! | `--exit-after N` | exits with status 0 after N replies |
 //! | `--close-after N` | closes its stdin when it has read N requests, answers those, and exits with status 0 |
 //! | `--leak MB` | keeps so many megabytes more with each job |
@@ -46,6 +47,7 @@ struct Flags {
     reverse: bool,
     at_end: bool,
     no_ids: bool,
+    empty_lines: bool,
     exit_after: usize,
     close_after: usize,
     leak: usize,
@@ -113,6 +115,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Outcome<Flags> {
             "--reverse" => flags.reverse = true,
             "--at-end" => flags.at_end = true,
             "--no-ids" => flags.no_ids = true,
+            "--empty-lines" => flags.empty_lines = true,
             "--exit-after" => flags.exit_after = value()?.parse()?,
             "--close-after" => flags.close_after = value()?.parse()?,
             "--leak" => flags.leak = value()?.parse()?,
@@ -225,9 +228,10 @@ impl Worker {
     }
 
     fn reply(&self, id: u64, result: &str) -> Vec<u8> {
+        let end = if self.flags.empty_lines { "\n\n" } else { "\n" };
         match self.flags.no_ids {
-            true => format!("{{\"result\":{result}}}\n").into_bytes(),
-            false => format!("{{\"id\":{id},\"result\":{result}}}\n").into_bytes(),
+            true => format!("{{\"result\":{result}}}{end}").into_bytes(),
+            false => format!("{{\"id\":{id},\"result\":{result}}}{end}").into_bytes(),
         }
     }
 

@@ -248,7 +248,7 @@ impl Worker {
                 self.reply(id, "2")
             }
             "blank_lines" => {
-                self.print(format!("\n\r\n{}\n", reply(id, request.args.get())).as_bytes())
+                self.print(format!("{}\n\r\n\n", reply(id, request.args.get())).as_bytes())
             }
             "unknown_id" => self.reply(987_654_321, "1"),
             "text_id" => self.print(format!("{{\"id\":\"{id}\",\"result\":1}}\n").as_bytes()),
