@@ -19,6 +19,10 @@ pub struct Job {
     pub place: Place,
     /// How long it may take; `None`: as long as the pool's setting allows.
     pub timeout: Option<Duration>,
+    /// How often it may be tried again.
+    pub retries: u32,
+    /// Which try this is, from 1.
+    pub(crate) attempt: u32,
     /// The caller that waits for it; `None`: the result goes to the pool's sink.
     pub(crate) caller: Option<Caller>,
     text: Box<[u8]>,
@@ -48,6 +52,8 @@ impl Job {
             seq,
             place: Place::default(),
             timeout: None,
+            retries: 0,
+            attempt: 1,
             caller: None,
             text: text.into_boxed_slice(),
             args_at: cmd.len(),
@@ -120,6 +126,16 @@ impl Kind {
             Self::Protocol => "protocol",
             Self::Spawn => "spawn",
             Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl Kind {
+    /// Whether another try may succeed.
+    pub(crate) fn may_pass(self) -> bool {
+        match self {
+            Self::Error | Self::Crash | Self::Timeout | Self::Protocol => true,
+            Self::Invalid | Self::Spawn | Self::Cancelled => false,
         }
     }
 }

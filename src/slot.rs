@@ -321,8 +321,8 @@ impl Slot {
         let now = shared.now();
         let max_reply = shared.config.max_reply;
         let received = worker.receive(max_reply, now, |flight, outcome| {
-            deliver(shared, slot, pid, now, flight, outcome);
-            self.finished += 1;
+            let is_over = deliver(shared, slot, pid, now, flight, outcome);
+            self.finished += usize::from(is_over);
         });
         match received {
             Ok(received) => {
@@ -485,8 +485,8 @@ impl Slot {
         while let Progress::Moved(count) = worker.read() {
             let now = shared.now();
             let received = worker.receive(shared.config.max_reply, now, |flight, outcome| {
-                deliver(shared, slot, pid, now, flight, outcome);
-                self.finished += 1;
+                let is_over = deliver(shared, slot, pid, now, flight, outcome);
+                self.finished += usize::from(is_over);
             });
             // A process that left the group may hold the pipe and flood it.
             left = left.saturating_sub(count);
@@ -549,8 +549,8 @@ impl Slot {
 
     fn fail(&mut self, worker: &Worker, flight: Flight, failure: &Failure) {
         let (slot, pid, now) = (self.index + 1, worker.process.pid(), self.shared.now());
-        deliver(&self.shared, slot, pid, now, flight, Err(failure));
-        self.finished += 1;
+        let is_over = deliver(&self.shared, slot, pid, now, flight, Err(failure));
+        self.finished += usize::from(is_over);
     }
 
     /// Ends a worker, and waits until it is gone.
@@ -560,24 +560,33 @@ impl Slot {
     }
 }
 
-/// Delivers the outcome of a job that a worker had.
+/// Delivers the outcome of a job that a worker had, unless it is to be tried again: then it goes
+/// back. Returns whether the job is over.
 fn deliver(
     shared: &Shared,
     slot: usize,
     pid: u32,
     now: Moment,
-    flight: Flight,
+    mut flight: Flight,
     outcome: Result<&RawValue, &Failure>,
-) {
+) -> bool {
+    let may_pass = outcome.is_err_and(|failure| failure.kind.may_pass());
+    if may_pass && flight.job.retries > 0 && !shared.is_stopping() {
+        flight.job.retries -= 1;
+        flight.job.attempt += 1;
+        shared.queue.put_back([flight.job].into_iter());
+        return false;
+    }
     let run = Run {
         slot,
         pid,
-        attempt: 1,
+        attempt: flight.job.attempt,
         start: shared.groups.clock.unix_seconds(flight.start),
         seconds: now.since(flight.start).as_secs_f64(),
     };
     shared.deliver(&Done { job: &flight.job, outcome, run: Some(run) });
     shared.tell_caller(flight.job, outcome);
+    true
 }
 
 fn append_last_words(message: &mut String, worker: &Worker) {

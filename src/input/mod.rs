@@ -142,10 +142,11 @@ impl Reader {
         };
         match fields {
             Ok(None) => None,
-            Ok(Some(Fields { cmd, args, id, timeout, .. })) => {
+            Ok(Some(Fields { cmd, args, id, timeout, retries })) => {
                 let mut job = Job::new(seq, &cmd, &args, id);
                 job.place = place;
                 job.timeout = timeout;
+                job.retries = retries.unwrap_or(0);
                 Some(Ok(job))
             }
             Err(invalid) => Some(Err(invalid)),

@@ -9,13 +9,13 @@
 //! | `--log FILE` | appends to FILE what it does: `start PID SLOT GENERATION`, `ready PID`, `begin PID KEY TIME`, `end PID KEY TIME`, `eof PID`, `exit PID` |
 //! | `--mark WORD` | nothing: tests find the process by this word |
 //! | `--sleep-at-start MS` | sleeps before it is ready |
-//! | `--one-at-a-time` | reads one request at a time, byte by byte, so that the others stay in the pipe |
+//! | `--one-at-a-time` | reads no more than one request at a time, byte by byte: the others stay in the pipe |
 //! | `--reverse` | takes all requests that are there, and works them off last come, first served |
 //! | `--at-end` | answers nothing before its stdin has ended |
 //! | `--no-ids` | its replies have no id |
 //! | `--empty-lines` | prints an empty line behind each reply |
 //! | `--exit-after N` | exits with status 0 after N replies |
-//! | `--close-after N` | closes its stdin when it has read N requests, answers those, and exits with status 0 |
+//! | `--close-after N` | reads all requests that are there, byte by byte; closes its stdin behind the Nth, answers those, and exits with status 0 |
 //! | `--leak MB` | keeps so many megabytes more with each job |
 
 use std::collections::VecDeque;
@@ -152,7 +152,8 @@ impl Worker {
         while !self.is_over && (self.requests.is_empty() || self.flags.at_end) {
             self.fill()?;
         }
-        while self.flags.reverse && !self.is_over && stdin_has_more()? {
+        let reads_ahead = self.flags.reverse || self.flags.close_after > 0;
+        while reads_ahead && !self.is_over && stdin_has_more()? {
             self.fill()?;
         }
         Ok(match self.flags.reverse {
@@ -163,7 +164,7 @@ impl Worker {
 
     /// Reads once, and takes the whole requests.
     fn fill(&mut self) -> Outcome {
-        let mut buffer = vec![0; if self.flags.one_at_a_time { 1 } else { 64 << 10 }];
+        let mut buffer = vec![0; if self.flags.one_at_a_time || self.flags.close_after > 0 { 1 } else { 64 << 10 }];
         let count = rustix::io::read(rustix::stdio::stdin(), &mut buffer)?;
         self.is_over |= count == 0;
         let seen = self.input.len();
