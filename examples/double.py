@@ -13,4 +13,6 @@ for line in sys.stdin:
         reply["result"] = 2 * args[0]
     else:
         reply["error"] = "double needs an integer, as in double [21]"
-    print(json.dumps(reply), flush=True)
+    # One write, so that a reply is never on its way in two halves.
+    sys.stdout.write(json.dumps(reply) + "\n")
+    sys.stdout.flush()

@@ -37,6 +37,7 @@
 //! | [`protocol`] | framing and envelopes: pure bytes |
 //! | [`output`] | order, spill, formats; alone in writing stdout |
 //! | `clock` | the clock that stands still while the run is stopped |
+//! | `usual` | how much of an emptied buffer is worth keeping |
 //! | `program` | whether a program can be run, told before it is |
 //!
 //! The command itself is `main`, `cli` (its options), `run` (one run), `signals`, `progress` (what
@@ -57,6 +58,7 @@ pub mod protocol;
 mod queue;
 mod shared;
 mod slot;
+mod usual;
 mod window;
 mod worker;
 

@@ -24,6 +24,10 @@ use crate::job::Watcher;
 /// How much is read from a pipe at once: as much as a pipe holds.
 const READ_SIZE: usize = 64 << 10;
 
+/// How much a wide pipe holds.
+#[cfg(target_os = "linux")]
+const WIDE: usize = 1 << 20;
+
 /// How much of a worker's last words is kept for messages.
 const LAST_WORDS: usize = 2 << 10;
 
@@ -350,6 +354,15 @@ impl Process {
         let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.pid())).ok()?;
         let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
         Some(pages * rustix::param::page_size() as u64)
+    }
+
+    /// Makes the pipes of stdin and stdout wider, for large messages: each trip moves more. Where the
+    /// system won't have it, they stay as they are.
+    pub(crate) fn widen(&self) {
+        #[cfg(target_os = "linux")]
+        for pipe in [&self.stdin, &self.stdout].into_iter().flatten() {
+            let _ = rustix::pipe::fcntl_setpipe_size(pipe, WIDE);
+        }
     }
 
     pub(crate) fn close_stdin(&mut self) {

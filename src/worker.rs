@@ -11,10 +11,14 @@ use crate::config::Config;
 use crate::job::{Failure, Job};
 use crate::process::{Process, Progress};
 use crate::protocol::{line, procpool};
+use crate::usual::Usual;
 use crate::window::Window;
 
 /// While so many bytes of requests are in flight no more are sent: many small ones or one large one.
 const WINDOW_BYTES: usize = 256 << 10;
+
+/// For messages that are larger than this, in bytes, pipes are made wide.
+const LARGE: usize = 128 << 10;
 
 /// A worker's memory is looked at no more often than this.
 const MEMORY_TICK: Duration = Duration::from_millis(5);
@@ -26,9 +30,6 @@ const PORTION: Duration = Duration::from_micros(200);
 const SHORTEST_REST: Duration = Duration::from_micros(150);
 /// …and none is longer.
 const LONGEST_REST: Duration = Duration::from_millis(1);
-
-/// How much of an emptied buffer is kept for the next messages, at least.
-const KEEP: usize = 256 << 10;
 
 /// A job at a worker.
 #[derive(Debug)]
@@ -94,6 +95,8 @@ pub(crate) struct Worker {
     /// How many bytes the worker was sent before those in the outbox.
     sent_before: u64,
     out_size: Usual,
+    /// Its pipes were made wide, since its messages are large.
+    is_wide: bool,
     inbox: Vec<u8>,
     in_size: Usual,
     /// How much of the inbox is known to hold no end of a message.
@@ -128,6 +131,7 @@ impl Worker {
             weighed: now,
             outbox: Vec::new(),
             out_size: Usual::default(),
+            is_wide: false,
             written: 0,
             sent_before: 0,
             inbox: Vec::new(),
@@ -221,6 +225,9 @@ impl Worker {
         let begins_at = self.sent_before + self.outbox.len() as u64;
         procpool::request(&mut self.outbox, self.requests, &job);
         self.outbox.push(b'\n');
+        if self.outbox.len() > LARGE && !std::mem::replace(&mut self.is_wide, true) {
+            self.process.widen();
+        }
         self.flights.push_back(Flight { job, start: now, id: self.requests, begins_at });
     }
 
@@ -237,13 +244,16 @@ impl Worker {
             }
         }
         self.sent_before += self.outbox.len() as u64;
-        self.out_size.shrink(&mut self.outbox);
+        self.out_size.empty(&mut self.outbox);
         self.written = 0;
         Progress::Blocked
     }
 
     /// Reads what the worker has printed, once.
     pub(crate) fn read(&mut self) -> Progress {
+        if self.inbox.len() > LARGE && !std::mem::replace(&mut self.is_wide, true) {
+            self.process.widen();
+        }
         self.process.read(&mut self.inbox)
     }
 
@@ -293,7 +303,7 @@ impl Worker {
             self.seen = 0;
         };
         match at == self.inbox.len() {
-            true => self.in_size.shrink(&mut self.inbox),
+            true => self.in_size.empty(&mut self.inbox),
             false => drop(self.inbox.drain(..at)),
         }
         if received.answered > 0 {
@@ -334,19 +344,6 @@ impl Worker {
             Some(unread) => self.sent_before + self.written as u64 - unread > flight.begins_at,
             None => true,
         }
-    }
-}
-
-/// How large a buffer usually grows: so much of it is kept when it is emptied.
-#[derive(Debug, Default)]
-struct Usual(usize);
-
-impl Usual {
-    /// Empties the buffer.
-    fn shrink(&mut self, buffer: &mut Vec<u8>) {
-        self.0 = buffer.len().max(self.0 - self.0 / 8);
-        buffer.clear();
-        buffer.shrink_to((2 * self.0).max(KEEP));
     }
 }
 

@@ -1,6 +1,8 @@
 //! Splits a stream of bytes into lines. A line that is too long is skipped as it comes, and is
 //! never held in memory.
 
+use crate::usual::Usual;
+
 /// A line, without the byte that ends it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Line<'a> {
@@ -27,22 +29,31 @@ pub struct Lines {
     /// The line that is coming is too long, and what has come of it is gone.
     skipping: bool,
     number: u64,
+    usual: Usual,
 }
 
 impl Lines {
     /// Lines end with `delimiter` and have at most `max` bytes.
     pub fn new(delimiter: u8, max: usize) -> Self {
-        Self { delimiter, max, buffer: Vec::new(), start: 0, seen: 0, skipping: false, number: 0 }
+        Self {
+            delimiter,
+            max,
+            buffer: Vec::new(),
+            start: 0,
+            seen: 0,
+            skipping: false,
+            number: 0,
+            usual: Usual::new(),
+        }
     }
 
     /// Where the next bytes of the stream are to be appended. Call it when [`Lines::next`] has
     /// returned `None`.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
+        let held = self.buffer.len();
         self.buffer.drain(..self.start);
         self.start = 0;
-        if self.buffer.is_empty() {
-            self.buffer.shrink_to(4 << 20);
-        }
+        self.usual.settle(held, &mut self.buffer);
         &mut self.buffer
     }
 

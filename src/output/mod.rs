@@ -21,6 +21,7 @@ use rustix::io::Errno;
 use tokio::sync::oneshot;
 
 use crate::job::{Done, Job, Place, Sink, printable};
+use crate::usual::Usual;
 pub use format::Format;
 use order::{Order, Ready};
 
@@ -174,6 +175,7 @@ struct Batch {
     out: Vec<u8>,
     err: Vec<u8>,
     runs: Vec<Run>,
+    usual: Usual,
 }
 
 /// Records of successive jobs: `count` of them from `seq` on. They end at so many bytes of the
@@ -188,7 +190,7 @@ struct Run {
 
 impl Batch {
     const fn new() -> Self {
-        Self { out: Vec::new(), err: Vec::new(), runs: Vec::new() }
+        Self { out: Vec::new(), err: Vec::new(), runs: Vec::new(), usual: Usual::new() }
     }
 
     fn add(&mut self, format: &Format, done: &Done<'_>) {
@@ -206,8 +208,7 @@ impl Batch {
     }
 
     fn clear(&mut self) {
-        self.out.clear();
-        self.out.shrink_to(ENOUGH);
+        self.usual.empty(&mut self.out);
         self.err.clear();
         self.runs.clear();
     }

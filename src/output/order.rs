@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use crate::usual::Usual;
+
 use super::pages::{Pages, Piece};
 use super::spill::{Spill, Spilled};
 
@@ -22,6 +24,7 @@ pub struct Ready {
     out: Vec<u8>,
     /// What goes to stderr, and behind how many bytes of `out`.
     err: Vec<(usize, Vec<u8>)>,
+    usual: Usual,
 }
 
 impl Ready {
@@ -45,8 +48,7 @@ impl Ready {
 
     /// Forgets everything, but keeps some of the memory.
     pub fn clear(&mut self) {
-        self.out.clear();
-        self.out.shrink_to(2 * BATCH);
+        self.usual.empty(&mut self.out);
         self.err.clear();
     }
 
