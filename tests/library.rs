@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::task::Poll;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Crew, PATIENCE, assert_has, wait_for, worker};
 use procpool::{BuildError, Builder, Closed, Depth, Done, Failure, Job, Kind, Pool, Sink, Watcher};
@@ -379,13 +379,28 @@ async fn jobs_go_to_a_living_process_before_a_dead_one_is_replaced() {
 }
 
 #[tokio::test]
+async fn an_idle_process_ends_after_its_time() {
+    let crew = Crew::new();
+    let time = Duration::from_millis(40);
+    let pool = build(Pool::builder(&crew.worker("")).max_procs(2).idle_timeout(time));
+    for round in 1..=3 {
+        pid(&pool).await;
+        until("the idle worker is gone", || crew.left().is_empty()).await;
+        assert_eq!(crew.logged("start").len(), round);
+    }
+}
+
+#[tokio::test]
 async fn a_process_is_replaced_after_max_reqs_jobs() {
     let crew = Crew::new();
     let pool = build(Pool::builder(&crew.worker("")).max_procs(1).max_reqs(3));
     for at in 0..10 {
         assert_eq!(ok("first", pool.process("first", [at])).await, at);
     }
-    assert_eq!(jobs_by_process(&crew), [3, 3, 3, 1]);
+    let mut jobs = jobs_by_process(&crew);
+    // One that was started ahead may have had no job yet.
+    jobs.retain(|&count| count > 0);
+    assert_eq!(jobs, [3, 3, 3, 1]);
     soon("shutdown", pool.shutdown()).await;
     assert!(crew.left().is_empty(), "{:?}", crew.left());
 }
@@ -417,9 +432,9 @@ async fn jobs_do_not_wait_for_an_idle_worker_to_end() {
         let pool = Pool::builder(&line).max_procs(2).grace(PATIENCE * 2).watcher(watcher);
         let pool = pool.build().expect("a pool");
         // The second slot becomes idle last, and so would be the next to get a job.
-        for (job, slot) in [pool.defer("", 1), pool.defer("", 2)].into_iter().zip([1, 2]) {
-            assert_eq!(ok("a first job", job).await, slot);
-        }
+        let [one, other] = [pool.defer("", 1), pool.defer("", 2)];
+        let slots = [ok("a first job", one).await, ok("another", other).await];
+        assert!(slots.contains(&json!(1)) && slots.contains(&json!(2)), "{slots:?}");
         match bad == garbage {
             true => until("the garbage", || !notes.lock().notes.is_empty()).await,
             false => drop(timeout(Duration::from_millis(400), pending::<()>()).await),
@@ -436,11 +451,11 @@ async fn replaced_workers_do_not_pile_up() {
     let pool =
         build(Pool::builder(&worker).max_procs(1).max_reqs(1).grace(Duration::from_millis(100)));
     let mut most = 0;
-    for _ in 0..60 {
+    for _ in 0..25 {
         pid(&pool).await;
         most = most.max(crew.left().len());
     }
-    assert!(most <= 10, "{most} processes of a pool of one");
+    assert!(most <= 6, "{most} processes of a pool of one");
     soon("shutdown", pool.shutdown()).await;
     assert!(crew.left().is_empty(), "{:?}", crew.left());
 }
@@ -468,13 +483,7 @@ async fn replaced_workers_do_not_outlive_the_pool() {
 
 #[tokio::test]
 async fn a_worker_is_told_who_it_is() {
-    let pool = build(
-        Pool::builder(&worker(""))
-            .max_procs(1)
-            .max_reqs(4)
-            .env("COLOUR", "blue")
-            .env("PYTHONUNBUFFERED", "mine"),
-    );
+    let pool = build(Pool::builder(&worker("")).max_procs(1).max_reqs(4).env("COLOUR", "blue"));
     for generation in ["1", "2"] {
         for (name, expected) in [
             ("PROCPOOL_SLOT", "1"),
@@ -485,9 +494,22 @@ async fn a_worker_is_told_who_it_is() {
             assert_eq!(ok(name, pool.process("env", [name])).await, expected, "{name}");
         }
     }
-    // What is set on purpose is left alone.
-    let name = "PYTHONUNBUFFERED";
-    assert_eq!(ok(name, pool.process("env", [name])).await, "mine");
+}
+
+/// In a process of its own, where the variable is not set.
+#[test]
+fn what_the_builder_sets_is_left_alone() {
+    if alone("what_the_builder_sets_is_left_alone") {
+        let name = "PYTHONUNBUFFERED";
+        for (builder, expected) in [
+            (Pool::builder(&worker("")), "1"),
+            (Pool::builder(&worker("")).env(name, "mine"), "mine"),
+        ] {
+            let pool = build(builder);
+            let seen = one_thread().block_on(async { ok(name, pool.process("env", [name])).await });
+            assert_eq!(seen, expected);
+        }
+    }
 }
 
 // Shutting down.
@@ -643,15 +665,18 @@ async fn shutdown_while_no_worker_can_be_started() {
     let script = script(&crew, "worker", "exit 0");
     let pool = build(Pool::builder(&script).max_procs(1).start_limit(0));
     fs::remove_file(&script).expect("the script is there");
-    let job = pool.defer("echo", ());
-    soon("shutdown", pool.shutdown()).await;
-    assert_eq!(failed("a cancelled job", job).await.kind, Kind::Cancelled);
+    for at in 0..100 {
+        let mut job = pool.defer("echo", ());
+        assert!(timeout(Duration::from_micros(at * 30), &mut job).await.is_err());
+        soon("shutdown", pool.shutdown()).await;
+        assert_eq!(failed("a cancelled job", job).await.kind, Kind::Cancelled);
+    }
 }
 
 /// Only a shutdown ends these jobs: one that it overlooks makes it hang.
 #[test]
 fn no_job_slips_through_a_shutdown() {
-    const ROUNDS: u64 = 120;
+    const ROUNDS: u64 = 60;
     let crew = Crew::new();
     let pool = build(Pool::builder(&crew.worker("")).max_procs(3));
     threads(4).block_on(async {
@@ -802,6 +827,18 @@ async fn thousands_of_dropped_jobs_hold_nobody_up() {
         assert_eq!(ok("a running job", job).await, true);
     }
     assert_eq!(ok("the next job", pool.process("first", [1])).await, json!(1));
+}
+
+/// To drop a call costs about the same however many workers there are.
+#[tokio::test]
+async fn dropping_many_calls_of_many_workers_is_quick() {
+    let pool = build(Pool::builder(&worker("")).max_procs(150));
+    let jobs: Vec<_> = (0..4000).map(|_| pool.defer("never_answer", ())).collect();
+    let start = Instant::now();
+    drop(jobs);
+    let time = start.elapsed();
+    soon("join", pool.join()).await;
+    assert!(time < Duration::from_secs(3), "it took {time:?}");
 }
 
 #[tokio::test]
@@ -1311,7 +1348,7 @@ fn what_cannot_be_run_is_told_at_once() {
         ("no-such-program-here", "no-such-program-here"),
         ("/no/such/file --flag", "/no/such/file"),
         (&plain, "not executable"),
-        (&folder, "folder"),
+        (&folder, "director"),
     ] {
         let error = Pool::builder(line).max_procs(2).build().expect_err(line);
         assert_has(&error.to_string(), &[part]);
@@ -1355,6 +1392,49 @@ async fn fed_jobs_go_to_the_sink() {
     pool.feed(&mut fed("first", [7])).expect("the pool is open");
     soon("join", pool.join()).await;
     assert_eq!(sink.take(), [(7, Ok("7".to_owned()))]);
+}
+
+/// Whatever workers do, and however many jobs they hold, each job has one outcome.
+#[tokio::test]
+async fn every_job_has_one_outcome() {
+    const JOBS: u64 = 240;
+    const MISDEEDS: [&str; 8] =
+        ["die", "exit", "garbage", "twice", "unknown_id", "half", "fail", "never_answer"];
+    for (depth, max_reqs) in [(Depth::Fixed(1), 0), (Depth::Fixed(8), 9), (Depth::Auto, 0)] {
+        let crew = Crew::new();
+        let sink = Arc::new(Collected::default());
+        let pool = Pool::builder(&crew.worker(""))
+            .max_procs(3)
+            .depth(depth)
+            .max_reqs(max_reqs)
+            .timeout(Duration::from_millis(100))
+            .grace(Duration::from_millis(20))
+            .start_limit(0);
+        let pool = build(pool.sink(Arc::clone(&sink) as Arc<dyn Sink>));
+        let cmd = |seq: u64| match (seq % 7, usize::try_from(seq / 7)) {
+            (3, Ok(at)) => MISDEEDS[at % MISDEEDS.len()],
+            _ => "first",
+        };
+        let mut jobs = (1..=JOBS).map(|seq| job(cmd(seq), seq, &json!(["9"]))).collect();
+        let pipeline = pool.pipeline();
+        pool.feed(&mut jobs).expect("the pool is open");
+        for at in 0..JOBS / 4 {
+            soon("room", pipeline.queue(cmd(at * 4), ["9"])).await;
+        }
+        let mut tags = BTreeSet::new();
+        while let Some((tag, _)) = soon("an outcome", pipeline.next()).await {
+            assert!(tags.insert(tag), "call {tag} has two outcomes");
+        }
+        assert_eq!(tags.len() as u64, JOBS / 4);
+        soon("join", pool.join()).await;
+        let mut seen = BTreeSet::new();
+        for (seq, _) in sink.take() {
+            assert!(seen.insert(seq), "job {seq} has two outcomes");
+        }
+        assert_eq!((seen.len() as u64, pool.left()), (JOBS, 0));
+        soon("shutdown", pool.shutdown()).await;
+        assert!(crew.left().is_empty(), "{:?}", crew.left());
+    }
 }
 
 #[tokio::test]
@@ -1456,18 +1536,7 @@ async fn a_paused_pool_counts_no_time() {
 /// In a process of its own, since the other tests open files and start threads as well.
 #[test]
 fn nothing_is_left_of_many_pools() {
-    const ALONE: &str = "PROCPOOL_TEST_ALONE";
-    if std::env::var_os(ALONE).is_none() {
-        let this = std::env::current_exe().expect("the path of this program");
-        let output = Command::new(this)
-            .args(["--exact", "nothing_is_left_of_many_pools", "--nocapture"])
-            .env(ALONE, "1")
-            .stdin(Stdio::null())
-            .output()
-            .expect("this program runs once more");
-        let text =
-            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{text}");
+    if !alone("nothing_is_left_of_many_pools") {
         return;
     }
     let crew = Crew::new();
@@ -1508,6 +1577,26 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
         Ok(value) => value,
         Err(_) => panic!("waited in vain for {what}"),
     }
+}
+
+/// Whether this process runs only the test of this name. If not, one is started that does.
+#[track_caller]
+fn alone(test: &str) -> bool {
+    const ALONE: &str = "PROCPOOL_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let output = Command::new(std::env::current_exe().expect("the path of this program"))
+        .args(["--exact", test, "--nocapture"])
+        .env(ALONE, "1")
+        .env_remove("PYTHONUNBUFFERED")
+        .stdin(Stdio::null())
+        .output()
+        .expect("this program runs once more");
+    let said =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(output.status.success() && said[0].contains("1 passed"), "{}", said.concat());
+    false
 }
 
 /// The result of a job.

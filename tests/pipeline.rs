@@ -6,9 +6,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use common::{
-    Crew, Output, Test, assert_has, json, message, offset, result, wait_for, wait_for_rest,
-};
+use common::{Crew, Output, Test, assert_has, json, message, offset, wait_for, wait_for_rest};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -34,10 +32,10 @@ fn random(mut state: u64) -> impl Iterator<Item = u64> {
 
 const MANY: usize = 100_000;
 
-/// Many jobs: most of them are done at once, the others take up to 200 µs.
-fn many_naps() -> String {
+/// Jobs of which most are done at once; the others take up to 200 µs.
+fn random_naps(count: usize) -> String {
     let times = random(42).map(|number| if number % 4 > 0 { 0 } else { (number >> 8) % 200 });
-    (1..=MANY).zip(times).map(|(key, time)| format!("nap [{key},{time}]\n")).collect()
+    (1..=count).zip(times).map(|(key, time)| format!("nap [{key},{time}]\n")).collect()
 }
 
 fn naps(keys: impl IntoIterator<Item = usize>) -> String {
@@ -52,46 +50,46 @@ fn records(keys: impl IntoIterator<Item = usize>) -> String {
     keys.into_iter().map(record).collect()
 }
 
-/// Many jobs print what they print with one in flight, byte for byte.
+/// Jobs print what they print with one in flight, byte for byte.
 #[track_caller]
-fn prints_the_same(max_procs: usize, pipeline: &str, flags: &str) {
+fn prints_the_same(count: usize, max_procs: usize, pipeline: &str, flags: &str) {
     Test::new()
         .workers(max_procs, silent(flags))
         .args(["--pipeline", pipeline])
-        .stdin(many_naps())
-        .stdout(records(1..=MANY))
+        .stdin(random_naps(count))
+        .stdout(records(1..=count))
         .patience(120)
         .run();
 }
 
 #[test]
 fn one_in_flight() {
-    prints_the_same(8, "1", "");
+    prints_the_same(MANY, 8, "1", "");
 }
 
 #[test]
 fn eight_in_flight() {
-    prints_the_same(4, "8", "");
+    prints_the_same(MANY, 4, "8", "");
 }
 
 #[test]
 fn a_thousand_in_flight() {
-    prints_the_same(2, "1000", "");
+    prints_the_same(MANY, 2, "1000", "");
 }
 
 #[test]
 fn as_many_in_flight_as_are_good() {
-    prints_the_same(8, "auto", "");
+    prints_the_same(MANY, 8, "auto", "");
 }
 
 #[test]
 fn replies_that_come_in_another_order() {
-    prints_the_same(3, "1000", "--reverse");
+    prints_the_same(20_000, 3, "1000", "--reverse");
 }
 
 #[test]
 fn replies_without_ids() {
-    prints_the_same(3, "64", "--no-ids");
+    prints_the_same(20_000, 3, "64", "--no-ids");
 }
 
 #[test]
@@ -100,7 +98,7 @@ fn as_a_stream_the_same_lines_come_in_another_order() {
         let output = Test::new()
             .workers(8, silent(""))
             .args(["--stream", "--pipeline", pipeline])
-            .stdin(many_naps())
+            .stdin(random_naps(MANY))
             .any_stdout()
             .patience(120)
             .run();
@@ -165,16 +163,24 @@ struct Log {
 
 impl Log {
     fn of(crew: &Crew) -> Self {
-        let entries = |word| {
-            let lines = crew.logged(word).into_iter();
-            let parse = |text: &str| text.parse::<u128>().expect("a number in the log");
-            lines.map(move |line| Begun {
-                key: line[2].parse().expect("a key in the log"),
-                time: parse(&line[3]),
-                pid: line[1].clone(),
-            })
-        };
-        Self { begun: entries("begin").collect(), ended: entries("end").collect() }
+        let (mut begun, mut ended) = (Vec::new(), Vec::new());
+        let log = fs::read_to_string(crew.path("log")).unwrap_or_default();
+        // A line may be on its way.
+        let whole = log.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+        for line in whole {
+            let words: Vec<&str> = line.split(' ').collect();
+            let of = match words[0] {
+                "begin" => &mut begun,
+                "end" => &mut ended,
+                _ => continue,
+            };
+            of.push(Begun {
+                pid: words[1].to_owned(),
+                key: words[2].parse().expect("a key in the log"),
+                time: words[3].parse().expect("a time in the log"),
+            });
+        }
+        Self { begun, ended }
     }
 
     /// Where each job was begun.
@@ -401,6 +407,26 @@ fn the_clock_of_a_job_runs_from_its_turn() {
 }
 
 #[test]
+fn each_job_of_a_worker_that_has_several_at_once_has_its_own_time() {
+    let crew = Crew::new();
+    let mut run = Test::new()
+        .workers(1, batch(&crew, "--reverse"))
+        .args(["--pipeline", "64"])
+        .stdin_open()
+        .any_stdout()
+        .status(1)
+        .spawn();
+    run.write(&naps(1..=20));
+    (1..=20).for_each(|key| assert_eq!(run.line(), record(key).trim_end()));
+    // The worker is on the second one, while the first one waits.
+    run.write("nap [21,0]\n{\"cmd\":\"never\",\"args\":[22],\"timeout\":\"0.5s\"}\n");
+    assert_eq!(run.line(), record(21).trim_end());
+    message(&run.record(), "timeout");
+    run.finish();
+    crew.assert_gone();
+}
+
+#[test]
 fn a_worker_that_answers_nothing_before_its_stdin_ends_times_out() {
     let crew = Crew::new();
     let output = Test::new()
@@ -417,50 +443,47 @@ fn a_worker_that_answers_nothing_before_its_stdin_ends_times_out() {
 
 #[test]
 fn large_requests_and_replies_fill_no_memory_and_block_nobody() {
-    let crew = Crew::new();
-    let go = crew.path("go");
     let filler = "y".repeat(1 << 20);
     let jobs: String = (1..=64).map(|key| format!("big [{key},1048576,\"{filler}\"]\n")).collect();
+    let (first, all) = (record(65), large_records(64));
+    let mut expected: Vec<&str> = all.lines().chain([first.trim_end()]).collect();
+    expected.sort_unstable();
     for flags in ["", "--reverse"] {
-        let _ = fs::remove_file(&go);
-        let mut run = Test::new()
+        let crew = Crew::new();
+        let go = crew.path("go");
+        let run = Test::new()
             .workers(2, batch(&crew, flags))
             .args(["--stream", "--pipeline", "64"])
             .stdin(format!("{jobs}await_file [65,\"{go}\"]\n"))
             .any_stdout()
             .spawn();
-        let mut seen = BTreeSet::new();
-        let filler = "x".repeat(1 << 20);
-        for _ in 1..=64 {
-            let record = run.record();
-            assert!(
-                result(&record) == &format!("{}{filler}", record["id"]),
-                "job {}",
-                record["id"]
-            );
-            seen.insert(record["id"].to_string());
-        }
-        assert_eq!(seen.len(), 64);
+        crew.await_logged("end", 64);
         let peak = peak_memory(run.pid());
         fs::write(&go, "").expect("a file");
-        assert_eq!(run.line(), record(65).trim());
-        run.finish();
+        let output = run.finish();
+        let mut seen = output.lines();
+        seen.sort_unstable();
+        assert!(seen == expected, "the lines are not the same");
         assert!(peak < 48 << 20, "{} MiB", peak >> 20);
     }
+}
+
+/// What jobs print whose results have 1 MiB.
+fn large_records(count: usize) -> String {
+    let filler = "x".repeat(1 << 20);
+    (1..=count)
+        .map(|key| format!("{{\"id\":{key},\"ok\":true,\"result\":\"{key}{filler}\"}}\n"))
+        .collect()
 }
 
 #[test]
 fn small_requests_with_large_replies() {
     let jobs = (1..=128).map(|key| format!("big [{key},1048576]"));
-    let filler = "x".repeat(1 << 20);
-    let expected: String = (1..=128)
-        .map(|key| format!("{{\"id\":{key},\"ok\":true,\"result\":\"{key}{filler}\"}}\n"))
-        .collect();
     Test::new()
         .workers(2, silent("--reverse"))
         .args(["--pipeline", "64"])
         .jobs(jobs)
-        .stdout(expected)
+        .stdout(large_records(128))
         .run();
 }
 

@@ -38,11 +38,15 @@ struct Life {
 /// The workers, in the order of their starts.
 fn lives(crew: &Crew) -> Vec<Life> {
     let mut lives: Vec<Life> = Vec::new();
-    for (at, line) in crew.log().into_iter().enumerate() {
+    let log = fs::read_to_string(crew.path("log")).unwrap_or_default();
+    // A line may be on its way.
+    let whole = log.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+    for (at, line) in whole.enumerate() {
+        let line: Vec<&str> = line.split(' ').collect();
         if line[0] == "start" {
             lives.push(Life {
-                pid: line[1].clone(),
-                slot: line[2].clone(),
+                pid: line[1].to_owned(),
+                slot: line[2].to_owned(),
                 generation: line[3].parse().expect("a generation in the log"),
                 start: at,
                 begins: Vec::new(),
@@ -52,7 +56,7 @@ fn lives(crew: &Crew) -> Vec<Life> {
             continue;
         }
         let life = lives.iter_mut().rev().find(|life| life.pid == line[1]).expect("it was started");
-        match line[0].as_str() {
+        match line[0] {
             "begin" => life.begins.push(at),
             "end" => life.ends.push(at),
             "eof" => life.eof = Some(at),
@@ -163,7 +167,9 @@ fn started_ahead(flags: &str, max_reqs: usize, options: &[&str], job: impl Fn(us
         .jobs(jobs)
         .stdout(records(count))
         .run();
-    let lives = lives(&crew);
+    let mut lives = lives(&crew);
+    // Two that are started at once may come to their first lines in either order.
+    lives.sort_by_key(|life| life.generation);
     let served: Vec<usize> = lives.iter().map(|life| life.begins.len()).collect();
     assert_eq!(served, [max_reqs, max_reqs, max_reqs, max_reqs, 0]);
     for pair in lives.windows(2) {
@@ -252,16 +258,15 @@ fn no_more_replacements_are_alive_than_allowed() {
 fn workers_that_end_slowly_do_not_pile_up() {
     // None of them ends before it is killed, after twice the grace period.
     let crew = Crew::new();
-    let jobs: Vec<String> = (1..=200).map(|key| format!("first [{key}]")).collect();
+    let jobs: Vec<String> = (1..=80).map(|key| format!("first [{key}]")).collect();
     let mut run = Test::new()
         .workers(2, crew.worker("--ignore-eof --ignore-term"))
-        .args(["--max-reqs", "1", "--grace", "0.4s"])
+        .args(["--max-reqs", "1", "--grace", "0.3s"])
         .jobs(jobs)
-        .stdout(records(200))
-        .patience(120)
+        .stdout(records(80))
         .spawn();
     let mut most = 0;
-    for _ in 1..=200 {
+    for _ in 1..=80 {
         run.line();
         most = most.max(crew.left().len());
     }
@@ -340,7 +345,7 @@ fn when_a_worker_dies_whose_spare_is_ready_the_spare_goes_on() {
         assert_eq!(record["ok"], key != 20, "{record}");
     }
     let served: Vec<usize> = lives(&crew).iter().map(|life| life.begins.len()).collect();
-    assert_eq!(served, [20, 4]);
+    assert_eq!(served[..2], [20, 4]);
     crew.assert_gone();
 }
 

@@ -164,16 +164,18 @@ impl Worker {
 
     /// Reads once, and takes the whole requests.
     fn fill(&mut self) -> Outcome {
-        let mut buffer = vec![0; if self.flags.one_at_a_time || self.flags.close_after > 0 { 1 } else { 64 << 10 }];
+        let is_careful = self.flags.one_at_a_time || self.flags.close_after > 0;
+        let mut buffer = vec![0; if is_careful { 1 } else { 64 << 10 }];
         let count = rustix::io::read(rustix::stdio::stdin(), &mut buffer)?;
         self.is_over |= count == 0;
-        let seen = self.input.len();
+        let mut seen = self.input.len();
         self.input.extend_from_slice(&buffer[..count]);
         let mut at = 0;
-        while let Some(end) = self.input[seen.max(at)..].iter().position(|&byte| byte == b'\n') {
-            let end = seen.max(at) + end;
+        while let Some(end) = memchr::memchr(b'\n', &self.input[seen..]) {
+            let end = seen + end;
             self.requests.push_back(request(std::str::from_utf8(&self.input[at..end])?)?);
             at = end + 1;
+            seen = at;
             self.read += 1;
             if self.read == self.flags.close_after {
                 rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
