@@ -1,9 +1,10 @@
 //! Calls that wait for jobs: one at a time, or many through a pipeline.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use std::task::{Context, Poll};
 
 use serde::Serialize;
@@ -13,28 +14,39 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::job::{Failure, Kind};
 use crate::pool::Pool;
+use crate::shared::Shared;
 
 /// The other end of a call that waits for a job.
 #[derive(Debug)]
 pub(crate) enum Caller {
-    One(oneshot::Sender<Answer>),
+    One { sender: oneshot::Sender<Answer>, slot: Arc<AtomicUsize> },
     Pipeline { tag: u64, sender: mpsc::UnboundedSender<(u64, Answer)>, room: OwnedSemaphorePermit },
 }
 
 pub(crate) type Answer = Result<Box<RawValue>, Failure>;
 
 impl Caller {
+    /// The job is to be handed to the worker of this slot, unless [`Caller::is_gone`] says
+    /// otherwise from now on.
+    pub(crate) fn is_at(&self, index: usize) {
+        if let Self::One { slot, .. } = self {
+            slot.store(index, Ordering::Relaxed);
+            // Either the caller sees this, or what follows sees that it is gone.
+            fence(Ordering::SeqCst);
+        }
+    }
+
     /// Whether nobody waits any more.
     pub(crate) fn is_gone(&self) -> bool {
         match self {
-            Self::One(sender) => sender.is_closed(),
+            Self::One { sender, .. } => sender.is_closed(),
             Self::Pipeline { sender, .. } => sender.is_closed(),
         }
     }
 
     pub(crate) fn tell(self, answer: Answer) {
         match self {
-            Self::One(sender) => drop(sender.send(answer)),
+            Self::One { sender, .. } => drop(sender.send(answer)),
             Self::Pipeline { tag, sender, room } => {
                 drop(sender.send((tag, answer)));
                 drop(room);
@@ -51,17 +63,30 @@ fn value(answer: Answer) -> Result<Value, Failure> {
 }
 
 /// A job that was queued with [`Pool::defer`]: a future of its outcome.
-#[derive(Debug)]
 #[must_use = "dropping it cancels the job"]
 pub struct Deferred {
     receiver: oneshot::Receiver<Answer>,
-    pool: Pool,
+    /// The slot that has the job, or none.
+    slot: Arc<AtomicUsize>,
+    /// Not a handle of the pool: a job that is awaited does not keep it alive.
+    shared: Arc<Shared>,
     is_over: bool,
 }
 
+const NO_SLOT: usize = usize::MAX;
+
 impl Deferred {
-    pub(crate) fn new(receiver: oneshot::Receiver<Answer>, pool: Pool) -> Self {
-        Self { receiver, pool, is_over: false }
+    pub(crate) fn new(shared: Arc<Shared>) -> (Self, Caller) {
+        let (sender, receiver) = oneshot::channel();
+        let slot = Arc::new(AtomicUsize::new(NO_SLOT));
+        let caller = Caller::One { sender, slot: Arc::clone(&slot) };
+        (Self { receiver, slot, shared, is_over: false }, caller)
+    }
+}
+
+impl fmt::Debug for Deferred {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deferred").finish_non_exhaustive()
     }
 }
 
@@ -80,8 +105,11 @@ impl Future for Deferred {
 impl Drop for Deferred {
     fn drop(&mut self) {
         self.receiver.close();
-        if !self.is_over {
-            self.pool.wake_all();
+        fence(Ordering::SeqCst);
+        let slot = self.slot.load(Ordering::Relaxed);
+        // A job that is still queued is forgotten when its turn comes.
+        if slot != NO_SLOT && !self.is_over && self.receiver.try_recv().is_err() {
+            self.shared.queue.interrupt(slot);
         }
     }
 }

@@ -10,5 +10,6 @@ use clap::Parser;
 
 fn main() -> std::process::ExitCode {
     let options = cli::Options::parse();
+    signals::outlive_file_limit();
     run::run(options).unwrap_or_else(exit::Status::from_error).leave()
 }

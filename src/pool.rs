@@ -7,7 +7,6 @@ use std::thread;
 
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::oneshot;
 
 use crate::builder::Builder;
 use crate::calls::{Caller, Deferred, Pipeline};
@@ -36,19 +35,28 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.shared.queue.close(false, || ());
-        self.end_at(Stopping { at: self.shared.now(), means: Stop::Kill });
-        self.shared.groups.kill();
-        self.shared.queue.wake_all();
+        self.kill();
     }
 }
 
 impl Inner {
-    fn end_at(&self, stopping: Stopping) {
-        self.shared.set_stop(stopping);
-        let failure = Failure::new(Kind::Cancelled, "it was waiting when the pool was shut down");
-        self.shared.drop_queued(&failure);
-        self.shared.queue.wake_all();
+    /// Closes the queue and drops what is in it; running jobs are ended as `stopping` says. Returns
+    /// what [`Pool::gone`] goes by.
+    fn end(&self, stopping: Stopping, reopens: bool) -> u64 {
+        let shared = &self.shared;
+        let begin = || {
+            shared.set_stop(stopping);
+            if stopping.means == Stop::Kill && stopping.at <= shared.now() {
+                shared.groups.kill();
+            }
+        };
+        let (jobs, epoch) = shared.queue.end(reopens, begin, || shared.renew());
+        shared.drop_jobs(jobs);
+        epoch
+    }
+
+    fn kill(&self) {
+        self.end(Stopping { at: self.shared.now(), means: Stop::Kill }, false);
     }
 
     fn start_slots(&self, slots: Vec<usize>) {
@@ -173,9 +181,9 @@ impl Pool {
     /// # Cancellation
     /// Dropping the handle cancels the job, as for [`Pool::process`].
     pub fn defer(&self, cmd: &str, args: impl Serialize) -> Deferred {
-        let (sender, receiver) = oneshot::channel();
-        self.queue(cmd, args, Caller::One(sender));
-        Deferred::new(receiver, self.clone())
+        let (deferred, caller) = Deferred::new(Arc::clone(&self.inner.shared));
+        self.queue(cmd, args, caller);
+        deferred
     }
 
     /// Runs a job of the same command for each of `args` and returns the outcomes in their order.
@@ -279,14 +287,8 @@ impl Pool {
     /// # Cancellation
     /// Dropping the future does not stop the shutdown; it goes on in the background.
     pub async fn shutdown(&self) {
-        let shared = &self.inner.shared;
-        let (_, epoch) = shared.queue.presence();
-        let stopping = Stopping { at: shared.now(), means: Stop::Terminate };
-        shared.set_stop(stopping);
-        shared.queue.close(true, || shared.renew());
-        let failure = Failure::new(Kind::Cancelled, "it was waiting when the pool was shut down");
-        shared.drop_queued(&failure);
-        shared.queue.wake_all();
+        let stopping = Stopping { at: self.inner.shared.now(), means: Stop::Terminate };
+        let epoch = self.inner.end(stopping, true);
         self.gone(epoch).await;
     }
 
@@ -313,6 +315,11 @@ impl Pool {
                 let message = format!("the args can't be written as JSON: {error}");
                 return caller.tell(Err(Failure::new(Kind::Invalid, message)));
             }
+        };
+        // Only raw values have line breaks, and only between their parts; a request is one line.
+        let args = match args.contains(['\n', '\r']) {
+            true => args.replace(['\n', '\r'], " "),
+            false => args,
         };
         let mut job = Job::new(0, &cmd, &args, "");
         job.caller = Some(caller);
@@ -346,7 +353,7 @@ impl Pool {
 
     /// No more jobs will be fed. Workers are retired as they run out of work.
     pub fn finish(&self) {
-        self.inner.shared.queue.close(false, || ());
+        self.inner.shared.queue.close();
     }
 
     /// Waits until all workers are gone, after [`Pool::finish`], [`Pool::stop`] or [`Pool::kill`].
@@ -359,18 +366,13 @@ impl Pool {
     /// what is not finished then is killed, and cancelled.
     pub fn stop(&self) {
         let shared = &self.inner.shared;
-        shared.queue.close(false, || ());
         let at = shared.now().after(shared.config.grace);
-        self.inner.end_at(Stopping { at, means: Stop::Kill });
+        self.inner.end(Stopping { at, means: Stop::Kill }, false);
     }
 
     /// Ends the run at once: all processes are killed, running jobs are cancelled.
     pub fn kill(&self) {
-        let shared = &self.inner.shared;
-        shared.queue.close(false, || ());
-        self.inner.end_at(Stopping { at: shared.now(), means: Stop::Kill });
-        shared.groups.kill();
-        shared.queue.wake_all();
+        self.inner.kill();
     }
 
     /// Stops all processes (STOP) and the clock that jobs are timed by.

@@ -31,6 +31,9 @@ const WIDE: usize = 1 << 20;
 /// How much of a worker's last words is kept for messages.
 const LAST_WORDS: usize = 2 << 10;
 
+/// A process that is waited for to exit may print so much that is kept.
+const KEPT: usize = 64 << 20;
+
 /// Where exits cannot be polled for, they are looked for this often.
 const EXIT_TICK: Duration = Duration::from_millis(50);
 
@@ -183,7 +186,6 @@ pub(crate) struct Spec<'a> {
 /// What a wait was ended by. Several things may have happened at once.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ready {
-    pub(crate) woken: bool,
     pub(crate) readable: bool,
     pub(crate) stderr: bool,
     pub(crate) spare_stderr: bool,
@@ -240,7 +242,6 @@ impl Process {
             .env("PROCPOOL_SLOT", spec.slot.to_string())
             .env("PROCPOOL_GENERATION", spec.generation.to_string())
             .env("PROCPOOL_PROTOCOL", spec.protocol)
-            .envs(spec.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -248,6 +249,7 @@ impl Process {
         if std::env::var_os("PYTHONUNBUFFERED").is_none() {
             command.env("PYTHONUNBUFFERED", "1");
         }
+        command.envs(spec.env.iter().map(|(name, value)| (name, value)));
         let mut child = command.spawn()?;
         let group = Pid::from_child(&child);
         groups.add(group);
@@ -316,7 +318,6 @@ impl Process {
             wake.clear();
         }
         Ready {
-            woken,
             readable,
             stderr,
             spare_stderr,
@@ -395,13 +396,15 @@ impl Process {
         lines[lines.len().saturating_sub(5)..].join("\n")
     }
 
-    /// Waits for the process to exit of itself, at most for `patience`, and for nothing else.
+    /// Waits for the process to exit of itself, at most for `patience`, and for nothing else. What it
+    /// prints meanwhile is appended to `keep`, or thrown away.
     pub(crate) fn await_exit(
         &mut self,
         groups: &Groups,
         wake: Option<&Wake>,
         patience: Duration,
         watcher: &dyn Watcher,
+        mut keep: Option<&mut Vec<u8>>,
     ) -> bool {
         let end = groups.clock.now().after(patience);
         loop {
@@ -416,7 +419,9 @@ impl Process {
             if ready.stderr {
                 self.forward_stderr(watcher);
             }
-            if ready.readable && self.stdout_is_spent() {
+            let mut waste = Vec::new();
+            let into = keep.as_deref_mut().filter(|kept| kept.len() < KEPT).unwrap_or(&mut waste);
+            if ready.readable && self.read(into) == Progress::Closed {
                 self.stdout = None;
             }
         }
@@ -452,7 +457,7 @@ impl Process {
             };
             let gone = match step {
                 Stop::Kill => self.await_death(patience),
-                _ => self.await_exit(groups, wake, patience, watcher),
+                _ => self.await_exit(groups, wake, patience, watcher, None),
             };
             if gone {
                 break;
@@ -500,12 +505,6 @@ impl Process {
     pub(crate) fn has_exited(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         !matches!(waitid(WaitId::Pid(self.group), options), Ok(None))
-    }
-
-    /// Throws away what stdout holds; says whether nothing more can come.
-    fn stdout_is_spent(&self) -> bool {
-        let mut waste = Vec::new();
-        self.read(&mut waste) == Progress::Closed
     }
 
     fn pass_on(&mut self, count: usize, watcher: &dyn Watcher) {

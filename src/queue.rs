@@ -212,22 +212,44 @@ impl Queue {
         Taken::Jobs
     }
 
-    /// No more jobs come. Slots leave when the queue is empty; if it is to reopen, it does so when
-    /// the last of them has left, and after `renew`.
-    pub(crate) fn close(&self, reopens: bool, renew: impl FnOnce()) {
+    /// No more jobs come. Slots leave when the queue is empty.
+    pub(crate) fn close(&self) {
         let mut state = self.lock();
-        state.phase = Phase::Closed { reopens };
+        state.phase = Phase::Closed { reopens: false };
         self.room.notify_all();
-        for wake in state.wakes.iter().flatten() {
-            wake.notify();
-        }
+        state.wake_all();
+        self.one_has_left(state, || ());
+    }
+
+    /// No more jobs come, and those that no slot has taken are handed back. If the queue is to
+    /// reopen, it does so when the last slot has left, and after `renew`. `begin` is called while
+    /// nobody can come or go. Returns also how often the last slot had left before.
+    pub(crate) fn end(
+        &self,
+        reopens: bool,
+        begin: impl FnOnce(),
+        renew: impl FnOnce(),
+    ) -> (VecDeque<Job>, u64) {
+        let mut state = self.lock();
+        let epoch = state.epoch;
+        begin();
+        state.phase = Phase::Closed { reopens };
+        state.bytes = 0;
+        let jobs = std::mem::take(&mut state.jobs);
+        self.room.notify_all();
+        state.wake_all();
         self.one_has_left(state, renew);
+        (jobs, epoch)
     }
 
     /// Removes all jobs that no slot has taken.
     pub(crate) fn clear(&self) -> VecDeque<Job> {
         let mut state = self.lock();
         state.bytes = 0;
+        self.room.notify_all();
+        if state.running == 0 {
+            self.quiet.notify_waiters();
+        }
         std::mem::take(&mut state.jobs)
     }
 
@@ -250,9 +272,31 @@ impl Queue {
         self.one_has_left(state, renew);
     }
 
+    /// A slot has something else to do than to take a job: another is woken in its place.
+    pub(crate) fn set_aside(&self, slot: usize) {
+        let mut state = self.lock();
+        match state.slots[slot] {
+            Standing::Idle => state.set_busy(slot),
+            Standing::Woken => {
+                state.woken -= 1;
+                state.set_busy(slot);
+                if let Some(other) = state.next_idle() {
+                    state.wake(other);
+                }
+            }
+            Standing::Busy | Standing::Absent => {}
+        }
+    }
+
     /// A worker is to end in the background; it counts as present until [`Queue::retired`].
     pub(crate) fn retiring(&self) {
         self.lock().retiring += 1;
+    }
+
+    /// Whether as many workers end in the background as there are slots.
+    pub(crate) fn is_crowded(&self) -> bool {
+        let state = self.lock();
+        state.retiring >= state.slots.len()
     }
 
     /// A worker has ended in the background.
@@ -271,7 +315,12 @@ impl Queue {
 
     /// Interrupts all slots: something has changed that each must look at.
     pub(crate) fn wake_all(&self) {
-        for wake in self.lock().wakes.iter().flatten() {
+        self.lock().wake_all();
+    }
+
+    /// Interrupts one slot.
+    pub(crate) fn interrupt(&self, slot: usize) {
+        if let Some(Some(wake)) = self.lock().wakes.get(slot) {
             wake.notify();
         }
     }
@@ -311,8 +360,14 @@ impl State {
             return first;
         }
         let free = self.slots.len() - self.busy;
-        let surplus = self.jobs.len().saturating_sub(first + free);
-        let fair = surplus.div_ceil(2 * self.slots.len()).max(ask.portion.min(surplus));
+        // A few are kept back for those that will be free soon; a portion that is hardly worth a
+        // trip is left to whoever has nothing to do.
+        let kept = free.max(8 * self.slots.len());
+        let surplus = self.jobs.len().saturating_sub(first + kept);
+        if surplus < ask.portion {
+            return first;
+        }
+        let fair = surplus.div_ceil(2 * self.slots.len()).max(ask.portion);
         first + fair.min(ask.max - first)
     }
 
@@ -324,9 +379,13 @@ impl State {
             }
             return Taken::Leave;
         }
-        if !ask.busy && self.slots[slot] != Standing::Idle {
+        if !ask.busy {
+            // Its worker may have ended since it became idle.
+            match self.slots[slot] {
+                Standing::Idle => self.unlist(slot),
+                _ => self.busy -= 1,
+            }
             self.slots[slot] = Standing::Idle;
-            self.busy -= 1;
             match ask.warm {
                 true => self.idle_warm.push(slot),
                 false => self.idle_cold.push(slot),
@@ -335,7 +394,15 @@ impl State {
         Taken::Wait
     }
 
+    fn unlist(&mut self, slot: usize) {
+        self.idle_warm.retain(|&idle| idle != slot);
+        self.idle_cold.retain(|&idle| idle != slot);
+    }
+
     fn set_busy(&mut self, slot: usize) {
+        if self.slots[slot] == Standing::Idle {
+            self.unlist(slot);
+        }
         self.slots[slot] = Standing::Busy;
         self.busy += 1;
     }
@@ -360,6 +427,12 @@ impl State {
             fresh.push(slot);
         }
         fresh
+    }
+
+    fn wake_all(&self) {
+        for wake in self.wakes.iter().flatten() {
+            wake.notify();
+        }
     }
 
     fn wake(&mut self, slot: usize) {

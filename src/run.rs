@@ -244,9 +244,9 @@ impl Run {
         let printed = self.output.finish();
         tokio::pin!(printed);
         let mut end = end;
-        while end.is_none() {
+        while !matches!(end, Some(Status::Signal(_))) {
             tokio::select! {
-                () = &mut printed => return None,
+                () = &mut printed => return end,
                 caught = signals.next() => match caught {
                     Caught::Suspend => self.console.aside(&mut suspend_self),
                     Caught::End(signal) | Caught::Quit(signal) => end = Some(Status::Signal(signal)),

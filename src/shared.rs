@@ -1,5 +1,6 @@
 //! What all slots of a pool share: the queue, the process groups, and what they must agree on.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::clock::Moment;
 use crate::config::Config;
-use crate::job::{Done, Failure, Job, Sink, Watcher};
+use crate::job::{Done, Failure, Job, Kind, Sink, Watcher};
 use crate::process::{Groups, Stop, Wake};
 use crate::queue::Queue;
 use crate::worker::Worker;
@@ -220,9 +221,9 @@ impl Shared {
     /// for the sink are left, and the pool takes no more of them.
     pub(crate) fn give_up(&self, failure: &Failure) {
         if self.sink.is_some() {
-            self.queue.close(false, || ());
+            self.queue.close();
         }
-        self.drop_queued(failure);
+        self.drop_with(self.queue.clear(), failure);
         self.start_failures.store(0, Ordering::Release);
         if self.sink.is_none() || !self.has_given_up.swap(true, Ordering::AcqRel) {
             self.watcher.start_limit_reached(failure);
@@ -247,9 +248,15 @@ impl Shared {
         true
     }
 
-    /// Empties the queue. Calls are told why; jobs for the sink are counted as left.
-    pub(crate) fn drop_queued(&self, failure: &Failure) {
-        for job in self.queue.clear() {
+    /// Drops jobs that will not run, since the run was ended.
+    pub(crate) fn drop_jobs(&self, jobs: VecDeque<Job>) {
+        let failure = Failure::new(Kind::Cancelled, "it was waiting when the pool was shut down");
+        self.drop_with(jobs, &failure);
+    }
+
+    /// Drops jobs. Calls are told why; jobs for the sink are counted as left.
+    fn drop_with(&self, jobs: VecDeque<Job>, failure: &Failure) {
+        for job in jobs {
             match job.caller {
                 Some(_) => self.tell_caller(job, Err(failure)),
                 None => {

@@ -1,6 +1,8 @@
 //! Signals, as the events that a run knows.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -69,6 +71,12 @@ async fn next(signal: &mut Option<Signal>) {
     if received.is_none() {
         std::future::pending::<()>().await;
     }
+}
+
+/// Makes a file that has reached the limit of its size (`ulimit -f`) an error, not the end.
+pub fn outlive_file_limit() {
+    let caught = Arc::new(AtomicBool::new(false));
+    let _ = signal_hook::flag::register(rustix::process::Signal::XFSZ.as_raw(), caught);
 }
 
 /// Stands still until the process is told to go on.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
+use crate::calls::{Answer, Caller};
 use crate::clock::Moment;
 use crate::job::{Done, Failure, Job, Kind, Run, printable};
 use crate::process::{Process, Progress, Spec, Stop, Wake, describe};
@@ -54,6 +55,9 @@ pub(crate) struct Slot {
     jobs: VecDeque<Job>,
     /// Jobs finished since the queue was last told.
     finished: usize,
+    /// Outcomes that callers are yet to be told: not before the queue knows that this slot is free,
+    /// or else a caller's next job would have another worker started.
+    answers: Vec<(Caller, Answer)>,
 }
 
 /// A worker that was started ahead. There are only so many of them in a pool.
@@ -74,6 +78,15 @@ impl Slot {
             generation: 0,
             jobs: VecDeque::new(),
             finished: 0,
+            answers: Vec::new(),
+        }
+    }
+
+    /// Passes on what has been delivered.
+    fn flush(&mut self) {
+        self.shared.flush();
+        for (caller, answer) in self.answers.drain(..) {
+            caller.tell(answer);
         }
     }
 
@@ -84,7 +97,7 @@ impl Slot {
         for worker in [spare, self.worker.take()].into_iter().flatten() {
             self.shared.retire(worker);
         }
-        self.shared.flush();
+        self.flush();
     }
 
     /// One round: take jobs, hand them to the worker, wait, deal with what happened. Returns
@@ -104,7 +117,7 @@ impl Slot {
             }
         }
         let Some(worker) = &mut self.worker else {
-            self.shared.flush();
+            self.flush();
             self.wake.wait(None);
             return true;
         };
@@ -123,7 +136,7 @@ impl Slot {
     /// Takes as many jobs as the worker may have now.
     fn take(&mut self) -> Taken {
         let (max, max_bytes) = match &self.worker {
-            Some(worker) => (worker.room(), worker.room_bytes()),
+            Some(worker) => (worker.room(self.shared.now()), worker.room_bytes()),
             None => (1, 1),
         };
         if max == 0 {
@@ -142,6 +155,18 @@ impl Slot {
 
     /// Starts a worker for the jobs in hand. If that fails they go back, and a pause is made.
     fn start(&mut self) -> bool {
+        self.flush();
+        if self.shared.now() >= self.shared.stop_at() {
+            // The run is over: no worker is needed any more.
+            self.finished += self.jobs.len();
+            self.shared.drop_jobs(std::mem::take(&mut self.jobs));
+            return false;
+        }
+        let spare = self.spare.take().map(|spare| spare.worker);
+        self.promote(spare);
+        if self.worker.is_some() {
+            return true;
+        }
         let failures_before = self.shared.start_failures();
         match self.new_worker() {
             Ok(worker) => {
@@ -181,6 +206,9 @@ impl Slot {
     fn hand_over(&mut self) {
         let now = self.shared.now();
         while let Some(job) = self.jobs.pop_front() {
+            if let Some(caller) = &job.caller {
+                caller.is_at(self.index);
+            }
             if job.is_abandoned() {
                 self.finished += 1;
             } else if let Some(worker) = &mut self.worker {
@@ -191,8 +219,8 @@ impl Slot {
 
     /// Waits for the worker, a deadline or a wake-up, and deals with what came.
     fn wait(&mut self) {
+        self.flush();
         self.prepare_spare();
-        self.shared.flush();
         let deadline = self.deadline();
         let timeout = match deadline {
             Moment::NEVER => None,
@@ -221,7 +249,7 @@ impl Slot {
         if ready.exited && self.worker.is_some() {
             return self.worker_ended(End::Exited);
         }
-        if ready.woken && self.front_is_abandoned() {
+        if self.front_is_abandoned() {
             return self.fail_oldest(None, Stop::Terminate);
         }
         // Not before the replies that have come: one that is late but there counts.
@@ -264,7 +292,7 @@ impl Slot {
             let age = config.max_age.map(|age| worker.born.after(age));
             return idle.into_iter().chain(age).min().unwrap_or(Moment::NEVER);
         };
-        let mut deadline = shared.stop_at().min(self.job_deadline(worker, flight));
+        let mut deadline = shared.stop_at().min(self.first_deadline(worker, flight));
         if shared.spares_left() {
             deadline = deadline.min(self.spare_due());
         }
@@ -272,6 +300,19 @@ impl Slot {
             deadline = deadline.min(worker.turn_began.after(SILENCE));
         }
         deadline
+    }
+
+    /// When the time of the first job is over.
+    fn first_deadline(&self, worker: &Worker, oldest: &Flight) -> Moment {
+        let deadline = self.job_deadline(worker, oldest);
+        match worker.is_unordered {
+            true => worker
+                .flights
+                .iter()
+                .map(|flight| self.job_deadline(worker, flight))
+                .fold(deadline, Moment::min),
+            false => deadline,
+        }
     }
 
     /// When the oldest job's time is over. It runs from the moment that the job became the one that
@@ -283,9 +324,17 @@ impl Slot {
     }
 
     fn deadline_passed(&mut self) {
+        let now = self.shared.now();
+        let late = self.worker.as_ref().filter(|worker| worker.is_unordered).and_then(|worker| {
+            worker.flights.iter().position(|flight| now >= self.job_deadline(worker, flight))
+        });
+        if let (Some(late), Some(worker)) = (late, &mut self.worker)
+            && let Some(flight) = worker.flights.remove(late)
+        {
+            worker.flights.push_front(flight);
+        }
         let Some(worker) = &self.worker else { return };
         let Some(flight) = worker.flights.front() else { return self.retire() };
-        let now = self.shared.now();
         if now >= self.shared.stop_at() {
             return self.cancel();
         }
@@ -320,8 +369,9 @@ impl Slot {
         let (shared, slot, pid) = (&*self.shared, self.index + 1, worker.process.pid());
         let now = shared.now();
         let max_reply = shared.config.max_reply;
+        let was_spent = worker.is_spent;
         let received = worker.receive(max_reply, now, |flight, outcome| {
-            let is_over = deliver(shared, slot, pid, now, flight, outcome);
+            let is_over = deliver(shared, slot, pid, now, flight, outcome, &mut self.answers);
             self.finished += usize::from(is_over);
         });
         match received {
@@ -330,7 +380,7 @@ impl Slot {
                     shared.worker_answered();
                     shared.learn_pace(worker.pace());
                 }
-                if let Some(id) = received.stale {
+                if let Some(id) = received.stale.filter(|_| !was_spent) {
                     shared.watcher.note(&format!(
                         "the worker in slot {slot} (pid {pid}) answered request {id} twice: it is \
                          replaced after the job it is on"
@@ -350,19 +400,30 @@ impl Slot {
     /// The worker has served its time: the spare takes its place, while it ends in the background.
     fn retire(&mut self) {
         let Some(worker) = self.worker.take() else { return };
-        match self.shared.config.standby {
-            0 => self.dismiss(worker, Stop::Retire),
-            _ => self.shared.retire(worker),
+        // Those that take their time to end must not pile up.
+        match self.shared.config.standby == 0 || self.shared.queue.is_crowded() {
+            true => self.dismiss(worker, Stop::Retire),
+            false => self.shared.retire(worker),
         }
         self.spare_failed = false;
         let spare = self.spare.take().map(|spare| spare.worker);
         // One that has died is nobody's failed job.
+        self.promote(spare);
+    }
+
+    /// The spare, if there is one, is the worker from now on.
+    fn promote(&mut self, spare: Option<Worker>) {
         self.worker = match spare {
             Some(spare) if spare.process.has_exited() => {
                 self.dismiss(spare, Stop::Kill);
                 None
             }
-            spare => spare,
+            Some(mut spare) => {
+                // It was waiting, not idle.
+                spare.turn_began = self.shared.now();
+                Some(spare)
+            }
+            None => None,
         };
     }
 
@@ -422,15 +483,18 @@ impl Slot {
             return;
         };
         let shared = Arc::clone(&self.shared);
+        shared.queue.set_aside(self.index);
         let watcher = &*shared.watcher;
         let exited = end == End::Exited
-            || worker.process.await_exit(&shared.groups, Some(&self.wake), EXIT_PATIENCE, watcher);
-        let begun = worker.has_begun();
+            || worker.await_exit(&shared.groups, Some(&self.wake), EXIT_PATIENCE, watcher);
+        let taken = worker.taken();
         let first = if exited { Stop::Kill } else { Stop::Terminate };
         let grace = shared.config.grace;
         let wake = Some(&*self.wake);
         let status = worker.process.stop(first, grace, &shared.groups, wake, watcher);
         self.take_last_replies(&mut worker);
+        // Not before: the replies that were still to be read change which job is the oldest.
+        let begun = worker.had_begun(taken);
         let pid = worker.process.pid();
         let mut message = match (exited, end) {
             (true, _) => format!("the worker (pid {pid}) {}", describe(status)),
@@ -482,18 +546,21 @@ impl Slot {
     fn take_last_replies(&mut self, worker: &mut Worker) {
         let (shared, slot, pid) = (&*self.shared, self.index + 1, worker.process.pid());
         let mut left = shared.config.max_reply;
-        while let Progress::Moved(count) = worker.read() {
+        loop {
+            // What had been read already comes first.
             let now = shared.now();
             let received = worker.receive(shared.config.max_reply, now, |flight, outcome| {
-                let is_over = deliver(shared, slot, pid, now, flight, outcome);
+                let is_over = deliver(shared, slot, pid, now, flight, outcome, &mut self.answers);
                 self.finished += usize::from(is_over);
             });
-            // A process that left the group may hold the pipe and flood it.
-            left = left.saturating_sub(count);
-            match received {
-                Ok(received) if received.answered > 0 => shared.worker_answered(),
-                Ok(_) if left > 0 => {}
-                _ => break,
+            let Ok(received) = received else { return };
+            if received.answered > 0 {
+                shared.worker_answered();
+            }
+            match worker.read() {
+                // A process that left the group may hold the pipe and flood it.
+                Progress::Moved(count) if count < left => left -= count,
+                _ => return,
             }
         }
     }
@@ -519,11 +586,11 @@ impl Slot {
             for job in jobs {
                 shared.tell_caller(job, Err(&failure));
             }
-            shared.flush();
+            self.flush();
             return shared.give_up(&failure);
         }
         shared.queue.put_back(jobs.into_iter());
-        shared.flush();
+        self.flush();
         let doublings = count.saturating_sub(1).min(16);
         let pause = (FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE);
         self.pause(pause);
@@ -549,13 +616,15 @@ impl Slot {
 
     fn fail(&mut self, worker: &Worker, flight: Flight, failure: &Failure) {
         let (slot, pid, now) = (self.index + 1, worker.process.pid(), self.shared.now());
-        let is_over = deliver(&self.shared, slot, pid, now, flight, Err(failure));
+        let answers = &mut self.answers;
+        let is_over = deliver(&self.shared, slot, pid, now, flight, Err(failure), answers);
         self.finished += usize::from(is_over);
     }
 
     /// Ends a worker, and waits until it is gone.
-    fn dismiss(&self, worker: Worker, first: Stop) {
-        self.shared.flush();
+    fn dismiss(&mut self, worker: Worker, first: Stop) {
+        self.shared.queue.set_aside(self.index);
+        self.flush();
         self.shared.dismiss(worker, first, Some(&self.wake));
     }
 }
@@ -569,6 +638,7 @@ fn deliver(
     now: Moment,
     mut flight: Flight,
     outcome: Result<&RawValue, &Failure>,
+    answers: &mut Vec<(Caller, Answer)>,
 ) -> bool {
     let may_pass = outcome.is_err_and(|failure| failure.kind.may_pass());
     if may_pass && flight.job.retries > 0 && !shared.is_stopping() {
@@ -585,7 +655,9 @@ fn deliver(
         seconds: now.since(flight.start).as_secs_f64(),
     };
     shared.deliver(&Done { job: &flight.job, outcome, run: Some(run) });
-    shared.tell_caller(flight.job, outcome);
+    if let Some(caller) = flight.job.caller {
+        answers.push((caller, outcome.map(ToOwned::to_owned).map_err(Clone::clone)));
+    }
     true
 }
 

@@ -43,6 +43,11 @@ impl Window {
         self.size
     }
 
+    /// Whether a job that has taken so long is to have none behind it.
+    pub(crate) fn is_slow(&self, time: Duration) -> bool {
+        self.is_auto && time > AMPLE
+    }
+
     /// Learns that `answered` jobs took `time` together. The window shrinks at once and grows by
     /// doubling.
     pub(crate) fn observe(&mut self, answered: usize, time: Duration) {

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 use crate::clock::Moment;
 use crate::config::Config;
-use crate::job::{Failure, Job};
-use crate::process::{Process, Progress};
+use crate::job::{Failure, Job, Watcher};
+use crate::process::{Groups, Process, Progress, Wake};
 use crate::protocol::{line, procpool};
 use crate::usual::Usual;
 use crate::window::Window;
@@ -141,9 +141,12 @@ impl Worker {
     }
 
     /// How many more jobs the worker may be given now.
-    pub(crate) fn room(&self) -> usize {
+    pub(crate) fn room(&self, now: Moment) -> usize {
         let in_flight = self.flights.len();
         if self.is_spent || (in_flight > 0 && self.flight_bytes >= WINDOW_BYTES) {
+            return 0;
+        }
+        if in_flight > 0 && self.window.is_slow(now.since(self.turn_began)) {
             return 0;
         }
         // A window is filled up when it is half empty, so that a write carries many requests.
@@ -280,8 +283,8 @@ impl Worker {
             if frame.len > max_reply {
                 break Err(too_long(message, max_reply));
             }
-            // An empty line is no reply, but behind one it does no harm.
-            if !message.trim_ascii().is_empty() || !self.flights.is_empty() {
+            // An empty line is no reply, and does no harm.
+            if !message.trim_ascii().is_empty() {
                 match find(&mut self.flights, message, self.requests, behind) {
                     Ok(Match::Flight(index, flight, reply)) => {
                         self.is_unordered |= index > 0;
@@ -334,16 +337,33 @@ impl Worker {
         self.inbox.trim_ascii()
     }
 
+    /// Waits for the process to exit; what it prints meanwhile is kept.
+    pub(crate) fn await_exit(
+        &mut self,
+        groups: &Groups,
+        wake: Option<&Wake>,
+        patience: Duration,
+        watcher: &dyn Watcher,
+    ) -> bool {
+        self.process.await_exit(groups, wake, patience, watcher, Some(&mut self.inbox))
+    }
+
+    /// How many bytes the worker has read; `None`: that can't be told.
+    pub(crate) fn taken(&self) -> Option<u64> {
+        let unread = self.process.unread()?;
+        Some(self.sent_before + self.written as u64 - unread)
+    }
+
+    /// Whether it had read anything of the oldest request when it had read so many bytes.
+    pub(crate) fn had_begun(&self, taken: Option<u64>) -> bool {
+        let Some(flight) = self.flights.front() else { return false };
+        taken.is_none_or(|taken| taken > flight.begins_at)
+    }
+
     /// Whether the worker has read anything of its oldest request. Where that can't be told, it
     /// has.
     pub(crate) fn has_begun(&self) -> bool {
-        let Some(flight) = self.flights.front() else {
-            return false;
-        };
-        match self.process.unread() {
-            Some(unread) => self.sent_before + self.written as u64 - unread > flight.begins_at,
-            None => true,
-        }
+        self.had_begun(self.taken())
     }
 }
 
@@ -360,9 +380,6 @@ fn find<'a>(
     behind: &[u8],
 ) -> Result<Match<'a>, Violation> {
     let violation = |what: String| Violation { what, bytes: message.to_vec() };
-    if message.trim_ascii().is_empty() {
-        return Err(violation("it printed an empty line instead of a reply".into()));
-    }
     let reply = procpool::reply(message)
         .map_err(|what| violation(format!("what it printed is no reply: {what}")))?;
     let at = match reply.id {

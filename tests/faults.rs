@@ -145,11 +145,6 @@ fn blank_lines_behind_a_reply_do_no_harm() {
 }
 
 #[test]
-fn prints_an_empty_line() {
-    assert_has(&failure("garbage [\"\"]", "protocol"), &["empty line"]);
-}
-
-#[test]
 fn prints_another_kind_of_json() {
     assert_has(&failure("garbage [\"[1,2,3]\"]", "protocol"), &["[1,2,3]"]);
     assert_has(&failure("garbage [\"\\\"text\\\"\"]", "protocol"), &["text"]);

@@ -66,6 +66,9 @@ impl Pages {
             return;
         }
         page.bytes.clear();
+        if page.bytes.capacity() > PAGE && self.current == Some(piece.page) {
+            self.current = None;
+        }
         if self.current != Some(piece.page) {
             self.used -= page.bytes.capacity();
             // A page of unusual size was made for one large piece.
