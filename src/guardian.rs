@@ -19,9 +19,9 @@ const SCRIPT: &str = r#"
 trap '' HUP INT QUIT PIPE TERM TSTP
 groups=' '
 while read -r change group; do
-    case $change in
-        +) groups="$groups$group " ;;
-        -) groups="${groups%% "$group" *} ${groups#* "$group" }" ;;
+    case $change$groups in
+        +*) groups="$groups$group " ;;
+        -*" $group "*) groups="${groups%% "$group" *} ${groups#* "$group" }" ;;
     esac
 done
 for group in $groups; do

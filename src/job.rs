@@ -111,7 +111,7 @@ pub enum Kind {
     Protocol,
     /// The worker could not be started.
     Spawn,
-    /// It was running when the run was ended.
+    /// It was running, or waiting to be tried again, when the run was ended.
     Cancelled,
 }
 

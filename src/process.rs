@@ -497,6 +497,10 @@ impl Process {
         let status = if self.has_exited() { self.child.wait().ok() } else { None };
         drop(members);
         while matches!(self.forward_stderr(watcher), Progress::Moved(_)) {}
+        if !self.unfinished.is_empty() {
+            // What follows on stderr must not stand behind it on the same line.
+            self.unfinished.push(b'\n');
+        }
         self.pass_on(self.unfinished.len(), watcher);
         status
     }

@@ -23,6 +23,9 @@ use crate::signals::{Caught, Signals, suspend_self};
 /// How long what is finished may take to be printed once a run was interrupted.
 const LAST_PRINT: Duration = Duration::from_secs(1);
 
+/// How long killed workers may take to be gone.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
 /// What can end a run, but for signals.
 enum Event {
     /// The input has been read to its end; all of it, or not.
@@ -173,6 +176,14 @@ fn shape(format: cli::Format) -> Shape {
     }
 }
 
+/// Waits for a moment, or for ever.
+async fn sleep_until(moment: Option<tokio::time::Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// A run under way.
 struct Run {
     pool: Pool,
@@ -205,6 +216,8 @@ impl Run {
             .context("no thread could be started for the input")?;
         let mut end = None;
         let mut is_ending = false;
+        // Once all is killed, nothing may hold up the end: not even a stderr that nobody reads.
+        let mut killed_at: Option<tokio::time::Instant> = None;
         loop {
             tokio::select! {
                 biased;
@@ -223,8 +236,13 @@ impl Run {
                     Caught::End(signal) | Caught::Quit(signal) => {
                         end = Some(Status::Signal(signal));
                         self.pool.kill();
+                        killed_at.get_or_insert_with(tokio::time::Instant::now);
                     }
                 },
+                () = sleep_until(killed_at.map(|at| at + LAST_WAIT)) => {
+                    // Whatever holds a thread up holds up no more than that thread.
+                    let _ = end.unwrap_or(Status::Trouble).leave();
+                }
                 Some(event) = self.events.recv() => end = self.happened(event).or(end),
                 () = self.pool.ended(), if is_ending => break,
             }
@@ -269,9 +287,14 @@ impl Run {
                 self.pool.kill();
                 Some(Status::Signal(rustix::process::Signal::PIPE.as_raw()))
             }
-            Event::Output(Trouble::Failed(message)) => {
+            Event::Output(Trouble::Broken(message)) => {
+                self.pool.kill();
                 self.console.say(&message);
+                Some(Status::Trouble)
+            }
+            Event::Output(Trouble::Disordered(message)) => {
                 self.pool.stop();
+                self.console.say(&message);
                 Some(Status::Trouble)
             }
             Event::StartLimit(failure) => {
@@ -292,7 +315,7 @@ impl Run {
                 Event::Output(Trouble::Closed) => {
                     Some(Status::Signal(rustix::process::Signal::PIPE.as_raw()))
                 }
-                Event::Output(Trouble::Failed(message)) => {
+                Event::Output(Trouble::Broken(message) | Trouble::Disordered(message)) => {
                     console.say(&message);
                     Some(Status::Trouble)
                 }

@@ -224,7 +224,9 @@ impl Shared {
             self.queue.close();
         }
         self.drop_with(self.queue.clear(), failure);
-        self.start_failures.store(0, Ordering::Release);
+        if self.sink.is_none() {
+            self.start_failures.store(0, Ordering::Release);
+        }
         if self.sink.is_none() || !self.has_given_up.swap(true, Ordering::AcqRel) {
             self.watcher.start_limit_reached(failure);
         }
@@ -259,6 +261,13 @@ impl Shared {
         for job in jobs {
             match job.caller {
                 Some(_) => self.tell_caller(job, Err(failure)),
+                // It has run, and waited to be tried again.
+                None if job.attempt > 1 => {
+                    let message = "it was waiting to be tried again when the run was ended";
+                    let failure = Failure::new(Kind::Cancelled, message);
+                    self.deliver(&Done { job: &job, outcome: Err(&failure), run: None });
+                    self.flush();
+                }
                 None => {
                     self.left.fetch_add(1, Ordering::Relaxed);
                 }

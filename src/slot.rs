@@ -232,6 +232,7 @@ impl Slot {
         }
         let spare = self.spare.as_ref().map(|spare| &spare.worker.process);
         let ready = worker.process.wait(Some(&self.wake), worker.has_unsent(), spare, timeout);
+        let pid = worker.process.pid();
         let watcher = &*self.shared.watcher;
         if ready.stderr {
             worker.process.forward_stderr(watcher);
@@ -246,7 +247,9 @@ impl Slot {
                 Progress::Blocked => {}
             }
         }
-        if ready.exited && self.worker.is_some() {
+        // Its last reply may have made room for its successor.
+        let is_same = self.worker.as_ref().is_some_and(|worker| worker.process.pid() == pid);
+        if ready.exited && is_same {
             return self.worker_ended(End::Exited);
         }
         if self.front_is_abandoned() {
@@ -569,6 +572,10 @@ impl Slot {
     /// pool gives up; otherwise `jobs` go back and a pause is made.
     fn start_failed(&mut self, jobs: VecDeque<Job>, message: String, before: u32) {
         let shared = Arc::clone(&self.shared);
+        if shared.is_stopping() {
+            self.finished += jobs.len();
+            return shared.drop_jobs(jobs);
+        }
         let count = shared.count_start_failure(before);
         let limit = shared.config.start_limit;
         if limit > 0 && count >= limit {

@@ -240,7 +240,7 @@ async fn a_dropped_next_loses_nothing() {
     for at in 0..200 {
         soon("room", pipeline.queue("first", [at])).await;
         let hurry = Duration::from_micros(at % 10 * 20);
-        if let Ok(Some((tag, _))) = timeout(hurry, pipeline.next()).await {
+        if let Some(Some((tag, _))) = within(hurry, pipeline.next()).await {
             assert!(seen.insert(tag), "{tag} came twice");
         }
     }
@@ -400,7 +400,8 @@ async fn a_process_is_replaced_after_max_reqs_jobs() {
     let mut jobs = jobs_by_process(&crew);
     // One that was started ahead may have had no job yet.
     jobs.retain(|&count| count > 0);
-    assert_eq!(jobs, [3, 3, 3, 1]);
+    jobs.sort_unstable();
+    assert_eq!(jobs, [1, 3, 3, 3]);
     soon("shutdown", pool.shutdown()).await;
     assert!(crew.left().is_empty(), "{:?}", crew.left());
 }
@@ -667,7 +668,7 @@ async fn shutdown_while_no_worker_can_be_started() {
     fs::remove_file(&script).expect("the script is there");
     for at in 0..100 {
         let mut job = pool.defer("echo", ());
-        assert!(timeout(Duration::from_micros(at * 30), &mut job).await.is_err());
+        assert!(within(Duration::from_micros(at * 10), &mut job).await.is_none());
         soon("shutdown", pool.shutdown()).await;
         assert_eq!(failed("a cancelled job", job).await.kind, Kind::Cancelled);
     }
@@ -700,7 +701,7 @@ fn no_job_slips_through_a_shutdown() {
                 tokio::spawn(async move { first.shutdown().await }),
                 tokio::spawn(async move {
                     let pause = Duration::from_micros(round * 100 % 6000);
-                    drop(timeout(pause, pending::<()>()).await);
+                    within(pause, pending::<()>()).await;
                     second.shutdown().await;
                 }),
             ];
@@ -769,7 +770,7 @@ fn calls_joins_and_shutdowns_from_many_threads() {
             })
             .collect();
         one_thread().block_on(async {
-            for round in 0..30 {
+            for round in 0..15 {
                 let before = done.load(Ordering::Relaxed);
                 until("jobs get done", || done.load(Ordering::Relaxed) >= before + 10).await;
                 soon(&format!("shutdown {round}"), pool.shutdown()).await;
@@ -930,14 +931,14 @@ async fn calls_dropped_at_every_moment() {
         (1, Depth::Auto, ""),
     ] {
         let pool = build(Pool::builder(&worker(flags)).max_procs(max_procs).depth(depth));
-        for at in 0..150_u64 {
+        for at in 0..100_u64 {
             let hurry = Duration::from_micros(at * 37 % 1900);
             let kept = pool.defer("first", [at]);
             let dropped = pool.defer("first", [at]);
-            match timeout(hurry, pool.process("first", [at])).await {
-                Ok(outcome) => assert_eq!(outcome.expect("ok"), at),
-                Err(_) if at % 3 == 0 => soon("join", pool.join()).await,
-                Err(_) => {}
+            match within(hurry, pool.process("first", [at])).await {
+                Some(outcome) => assert_eq!(outcome.expect("ok"), at),
+                None if at % 3 == 0 => soon("join", pool.join()).await,
+                None => {}
             }
             drop(dropped);
             assert_eq!(ok("the kept job", kept).await, at);
@@ -960,7 +961,7 @@ fn calls_dropped_by_many_threads() {
                 tokio::spawn(async move {
                     for at in 0..15 {
                         let hurry = Duration::from_micros((number * 131 + at * 577) % 3000);
-                        if let Ok(outcome) = timeout(hurry, pool.process("first", [at])).await {
+                        if let Some(outcome) = within(hurry, pool.process("first", [at])).await {
                             assert_eq!(outcome.expect("ok"), at);
                         }
                     }
@@ -1015,7 +1016,7 @@ async fn pools_dropped_at_every_moment_leave_nothing() {
         let pool = build(Pool::builder(&crew.worker("")).max_procs(2));
         let job = pool.defer("first", [at]);
         let mut other = pool.defer("never_answer", ());
-        drop(timeout(Duration::from_micros(at * 50), &mut other).await);
+        assert!(within(Duration::from_micros(at * 50), &mut other).await.is_none());
         drop(pool);
         match soon("the first job", job).await {
             Ok(value) => assert_eq!(value, at),
@@ -1232,7 +1233,8 @@ async fn a_flood_does_not_hold_back_the_timeout() {
     let pool = build(Pool::builder("sh -c \"yes ''\"").max_procs(1));
     let job = pool.defer("echo", ());
     soon("shutdown", pool.shutdown()).await;
-    assert_eq!(failed("a cancelled job", job).await.kind, Kind::Cancelled);
+    let failure = failed("a flood", job).await;
+    assert!(matches!(failure.kind, Kind::Cancelled | Kind::Protocol), "{failure}");
 }
 
 #[tokio::test]
@@ -1621,6 +1623,21 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
         }
     })
     .await;
+}
+
+/// What a future gives within a time, to the microsecond; tokio's timers count milliseconds.
+async fn within<T>(time: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let end = Instant::now() + time;
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending if Instant::now() >= end => Poll::Ready(None),
+        Poll::Pending => {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await
 }
 
 async fn poll_once<F: Future>(future: &mut Pin<&mut F>) -> Poll<F::Output> {

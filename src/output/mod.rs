@@ -51,8 +51,10 @@ pub struct Settings {
 pub enum Trouble {
     /// Nobody reads stdout any more.
     Closed,
-    /// Something could not be written: a sentence.
-    Failed(String),
+    /// stdout can't be written, and nothing more will be: a sentence.
+    Broken(String),
+    /// Results that waited for their turn are lost, or out of order: a sentence.
+    Disordered(String),
 }
 
 /// What output tells, and asks, of those around it.
@@ -273,7 +275,7 @@ impl Shared {
 
     fn order_lost(&self, state: &mut State, error: &io::Error) {
         if !std::mem::replace(&mut state.has_lost_order, true) {
-            self.surroundings.trouble(Trouble::Failed(format!(
+            self.surroundings.trouble(Trouble::Disordered(format!(
                 "results that wait for their turn could not be written to a temporary file in \
                  '{}': {error}; make room there, set TMPDIR to another folder, or raise --buffer",
                 std::env::temp_dir().display()
@@ -313,8 +315,12 @@ impl Writer {
         let mut state = self.shared.lock();
         loop {
             let State { order, ready: next, is_over, .. } = &mut *state;
-            // A file that can't be read back has been told of when it was written.
-            let _ = order.advance(next, *is_over);
+            if let Err(error) = order.advance(next, *is_over) {
+                self.shared.surroundings.trouble(Trouble::Disordered(format!(
+                    "results are lost that waited for their turn in a temporary file: it could \
+                     not be read back: {error}"
+                )));
+            }
             if !next.is_empty() {
                 std::mem::swap(next, ready);
                 self.shared.room.notify_all();
@@ -361,7 +367,7 @@ impl Writer {
             Errno::PIPE => Trouble::Closed,
             error => {
                 let error = io::Error::from(error);
-                Trouble::Failed(format!("the results could not be written to stdout: {error}"))
+                Trouble::Broken(format!("the results could not be written to stdout: {error}"))
             }
         };
         self.shared.surroundings.trouble(trouble);
