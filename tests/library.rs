@@ -421,13 +421,14 @@ async fn no_process_gets_more_than_max_reqs_jobs() {
 /// up the next job while others are free.
 #[tokio::test]
 async fn jobs_do_not_wait_for_an_idle_worker_to_end() {
-    let garbage =
-        "trap '' TERM; read -r l; sleep 0.3; echo '{\"result\":2}'; sleep 0.1; echo garbage";
-    let closing = "trap '' TERM; read -r l; sleep 0.3; echo '{\"result\":2}'; sleep 0.1; exec >&-";
+    let crew = Crew::new();
+    let closed = crew.path("closed");
+    let begin = "trap '' TERM; read -r l; sleep 0.3; echo '{\"result\":2}'; sleep 0.1";
     let good = "read -r l; sleep 0.15; while echo '{\"result\":1}'; do read -r l || exit; done";
-    for bad in [garbage, closing] {
-        let code = format!("if test $PROCPOOL_SLOT = 2; then {bad}; sleep 60; else {good}; fi");
-        let line = shell_words::join(["sh", "-c", &code]);
+    for end in ["echo garbage", "exec >&-; : > \"$1\""] {
+        let bad = format!("{begin}; {end}; sleep 60");
+        let code = format!("if test $PROCPOOL_SLOT = 2; then {bad}; else {good}; fi");
+        let line = shell_words::join(["sh", "-c", &code, "sh", &closed]);
         let notes = Arc::new(Notes::default());
         let watcher = Arc::clone(&notes) as Arc<dyn Watcher>;
         let pool = Pool::builder(&line).max_procs(2).grace(PATIENCE * 2).watcher(watcher);
@@ -436,10 +437,10 @@ async fn jobs_do_not_wait_for_an_idle_worker_to_end() {
         let [one, other] = [pool.defer("", 1), pool.defer("", 2)];
         let slots = [ok("a first job", one).await, ok("another", other).await];
         assert!(slots.contains(&json!(1)) && slots.contains(&json!(2)), "{slots:?}");
-        match bad == garbage {
-            true => until("the garbage", || !notes.lock().notes.is_empty()).await,
-            false => drop(timeout(Duration::from_millis(400), pending::<()>()).await),
-        }
+        until("the end of a worker", || {
+            !notes.lock().notes.is_empty() || Path::new(&closed).exists()
+        })
+        .await;
         assert_eq!(ok("the next job", pool.process("", 3)).await, 1);
     }
 }

@@ -605,7 +605,7 @@ fn nobody_is_idle(quick_between: usize) {
     const SLOW: u128 = 600_000_000;
     let crew = Crew::new();
     let count = 2000 + 8 * (1 + quick_between);
-    let is_slow = |key: usize| key > 2000 && (key - 2001) % (1 + quick_between) == 0;
+    let is_slow = |key: usize| key > 2000 && (key - 2001).is_multiple_of(1 + quick_between);
     let jobs = (1..=count).map(|key| match is_slow(key) {
         true => format!("nap [{key},{}]", SLOW / 1000),
         false => format!("nap [{key},0]"),
