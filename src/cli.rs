@@ -136,9 +136,9 @@ pub struct Options {
 
     /// End the run after N failed start-ups in a row; 0: never
     ///
-    /// A start-up has failed when the worker dies before its first reply. The count starts again
-    /// with every reply of any worker. A job that such a worker had not read yet is given to the
-    /// next one.
+    /// A start-up has failed when the worker can't be started, or dies before it has read a request.
+    /// No job is charged with that: the next worker gets it. The count starts again with every
+    /// reply of any worker.
     #[arg(long, value_name = "N", default_value_t = 5, help_heading = "Workers")]
     pub start_limit: u32,
 

@@ -539,9 +539,10 @@ impl Slot {
         }
         let others = worker.flights.drain(..).map(|flight| flight.job).collect();
         drop(worker);
-        match replies {
-            0 => self.start_failed(others, message, failures_before),
-            _ => self.shared.queue.put_back(others.into_iter()),
+        // One that had begun its job had started: what it died of is that job's.
+        match begun || replies > 0 {
+            false => self.start_failed(others, message, failures_before),
+            true => self.shared.queue.put_back(others.into_iter()),
         }
     }
 

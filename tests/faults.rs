@@ -416,3 +416,17 @@ fn all_faults_at_once() {
     }
     crew.assert_gone();
 }
+
+#[test]
+fn poison_at_the_head_of_the_input_costs_only_itself() {
+    let jobs = ["die"; 7].into_iter().chain(["first [\"good\"]"]);
+    let output = Test::new()
+        .workers(1, common::worker(""))
+        .args(["--format", "value"])
+        .jobs(jobs)
+        .stdout("\"good\"\n")
+        .any_stderr()
+        .status(1)
+        .run();
+    assert_eq!(output.stderr.matches(": crash: ").count(), 7, "{}", output.stderr);
+}
