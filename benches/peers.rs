@@ -155,7 +155,7 @@ fn bench(options: &Options) -> Result<ExitCode, String> {
     let default_rounds = if options.quick { 2 } else { 5 };
     let mut measured = Vec::new();
     for scenario in all {
-        let rounds = options.rounds.or(scenario.rounds).unwrap_or(default_rounds);
+        let rounds = scenario.rounds.or(options.rounds).unwrap_or(default_rounds);
         let rows = measure_scenario(&scenario, rounds)?;
         measured.push((scenario, rows));
     }
@@ -184,6 +184,7 @@ fn measure_scenario(scenario: &Scenario, rounds: usize) -> Result<Vec<Row>, Stri
                 continue;
             }
             let jobs = match is_sample {
+                true if row.tool.is_mixing => 1,
                 true => (row.jobs / 100).max(20).min(row.jobs),
                 false => row.jobs,
             };

@@ -20,6 +20,8 @@ pub(crate) struct Tool {
     pub(crate) output: Output,
     /// Results come in the order of the jobs.
     pub(crate) is_ordered: bool,
+    /// Its workers write to the same pipe: what is more than that takes at once gets mixed.
+    pub(crate) is_mixing: bool,
     /// It is given only one in so many jobs, since it is slow; what is compared is the time per job.
     pub(crate) share: u64,
     /// Why it can't be run.
@@ -161,6 +163,7 @@ impl Tools {
             input: Input::Jobs,
             output: Output::Record,
             is_ordered: !options.contains("--stream"),
+            is_mixing: false,
             share: 1,
             missing: unknown.map(|option| format!("this procpool knows no {option}")),
         }
@@ -184,6 +187,7 @@ impl Tools {
         Tool {
             output: Output::Reply,
             is_ordered: false,
+            is_mixing: true,
             ..plain("split -n r/2 --filter", argv, Input::Requests, &self.split)
         }
     }
@@ -269,6 +273,7 @@ fn plain<W: Into<OsString>>(
         input,
         output: Output::Value,
         is_ordered: true,
+        is_mixing: false,
         share: 1,
         missing: found.clone().err(),
     }
