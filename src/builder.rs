@@ -6,7 +6,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::command::Commands;
 use crate::config::Config;
+use crate::gates::Limits;
 use crate::job::{Failure, Sink, Watcher};
 use crate::pool::Pool;
 use crate::program::{self, ProgramError};
@@ -36,6 +38,12 @@ impl Builder {
             watcher: Arc::new(Stderr),
             sources: Vec::new(),
         }
+    }
+
+    pub(crate) fn of_commands(commands: Commands) -> Self {
+        let mut config = Config::new(Vec::new());
+        config.commands = Some(Arc::new(commands));
+        Self { config: Ok(config), sink: None, watcher: Arc::new(Stderr), sources: Vec::new() }
     }
 
     fn set(mut self, set: impl FnOnce(&mut Config)) -> Self {
@@ -116,6 +124,19 @@ impl Builder {
         })
     }
 
+    /// What jobs must wait for besides a free worker. Default: nothing.
+    #[must_use]
+    pub fn limits(self, limits: Limits) -> Self {
+        self.set(|config| config.limits = limits)
+    }
+
+    /// How much lower the priority of workers and commands is than that of this process, from 0 to
+    /// 39. Default: 0.
+    #[must_use]
+    pub fn nice(self, more: i32) -> Self {
+        self.set(|config| config.nice = more)
+    }
+
     /// How long a job may take. Default: as long as it likes.
     #[must_use]
     pub fn timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
@@ -169,8 +190,11 @@ impl Builder {
     /// The worker can't be run, as far as can be told without running it.
     pub fn build(self) -> Result<Pool, BuildError> {
         let config = self.config?;
-        let program = config.worker.first().ok_or(BuildError::Empty)?;
-        program::check(program)?;
+        match &config.commands {
+            None => program::check(config.worker.first().ok_or(BuildError::Empty)?)?,
+            Some(commands) if commands.dry_run || commands.in_jobs => {}
+            Some(commands) => commands.template.program().map_or(Ok(()), program::check)?,
+        }
         let shared = Shared::new(config, self.watcher, self.sink, self.sources);
         Ok(Pool::new(shared))
     }

@@ -10,6 +10,8 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, CommandFactory, Parser, ValueEnum, ValueHint};
 use procpool::Depth;
 
+use crate::halt::{Halt, parse_halt};
+
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
     .usage(AnsiColor::Yellow.on_default().bold())
@@ -18,10 +20,19 @@ const STYLES: Styles = Styles::styled()
 const ABOUT: &str = "xargs with warm workers";
 
 const LONG_ABOUT: &str = "\
-procpool reads jobs, a line each, and hands them to a pool of worker processes that stay \
-alive between jobs. Results are printed to stdout, one a line, in the order of the input.
+procpool runs jobs, a line of input each, several at a time, and prints what comes of them to \
+stdout, in the order of the input. A job is run by a command that is started for it, or by a worker: \
+a process that stays alive between jobs.
 
-A worker is any program that reads a request, a line of JSON, from its stdin and prints a reply, \
+With a COMMAND, the line is its argument, put in place of {} or behind the others. No shell is run.
+
+    find . -name '*.png' | procpool convert {} {.}.jpg
+
+    {}  the line            {/}   without its directory     {1} {2} …  columns, or lines with -n
+    {.} without extension   {//}  its directory             {name}     a column by its header
+    {#} the job's number    {/.}  without both              {%}        the number of its slot
+
+With --worker, jobs go to a worker: any program that reads a request, a line of JSON, from its stdin and prints a reply, \
 a line of JSON, to its stdout:
 
     {\"id\":17,\"cmd\":\"resize\",\"args\":[\"a.png\"]}   the request
@@ -32,6 +43,8 @@ It flushes its stdout after each reply, exits when its stdin ends, and keeps dia
 
 const EXAMPLES: &str = "\
 Examples:
+  find . -name '*.png' | procpool convert {} {.}.jpg
+  procpool -j4 --tag --timeout 1m ping -c1 ::: alpha beta gamma
   procpool --max-procs 4 --worker ./handler < jobs.jsonl
   find . -name '*.png' | procpool --worker ./handler resize
   tail -f queue.jsonl | procpool --worker 'python3 handler.py' --timeout 30s
@@ -67,9 +80,11 @@ const MOST_PROCS: usize = 65_536;
 pub struct Options {
     /// The command of every job: each input line is its args
     ///
-    /// With a COMMAND each input line is the args of one job of it, as --input says, and the ARGs
-    /// stand before them. Without one, each input line is a whole job. Options go before COMMAND:
-    /// all that follows it belongs to it.
+    /// With a COMMAND each input line is the args of one job of it, as --input says; they go where
+    /// the ARGs have placeholders ({}, {.}, {1} …) or, where there are none, behind them. With a
+    /// worker they go behind them. Without a COMMAND each input line is a whole job. Options go
+    /// before COMMAND: all that follows it belongs to it. COMMAND ::: A B C takes args from the
+    /// command line instead of stdin; several ::: make all combinations.
     #[arg(value_name = "COMMAND", num_args = 0.., value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
 
@@ -81,10 +96,11 @@ pub struct Options {
     #[arg(short, long, value_name = "CMDLINE", help_heading = "Workers", value_hint = ValueHint::CommandString)]
     pub worker: Option<String>,
 
-    /// At most N workers at a time [default: the number of CPUs]
+    /// At most N jobs at a time, each in a process [default: the number of CPUs]
     ///
-    /// A worker is started only when a job waits and no idle worker is there to take it.
-    #[arg(short = 'j', long, visible_short_alias = 'P', value_name = "N", help_heading = "Workers", value_parser = parse_count)]
+    /// Also relative to the number of CPUs: 50%, +1, -1. A worker is started only when a job waits
+    /// and no idle worker is there to take it.
+    #[arg(short = 'j', long, visible_short_alias = 'P', value_name = "N", help_heading = "Workers", value_parser = parse_count, allow_hyphen_values = true)]
     pub max_procs: Option<usize>,
 
     /// Requests in flight at each worker: a number, or auto
@@ -104,6 +120,7 @@ pub struct Options {
     ///
     /// So workers that were started together are not all replaced together.
     #[arg(
+        hide_short_help = true,
         long,
         value_name = "N",
         default_value_t = 0,
@@ -113,25 +130,25 @@ pub struct Options {
     pub max_reqs_jitter: u64,
 
     /// Replace a worker that has lived for TIME, once it has no job
-    #[arg(long, value_name = "TIME", help_heading = "Recycling", value_parser = procpool::parse_duration)]
+    #[arg(hide_short_help = true, long, value_name = "TIME", help_heading = "Recycling", value_parser = procpool::parse_duration)]
     pub max_age: Option<Duration>,
 
     /// Replace a worker that holds more memory than SIZE, once it has no job
     ///
     /// In bytes, or with a suffix K, M or G (powers of 1024). What counts is the worker's own
     /// resident memory, not that of its children. It is looked at between jobs.
-    #[arg(long, value_name = "SIZE", help_heading = "Recycling", value_parser = parse_size)]
+    #[arg(hide_short_help = true, long, value_name = "SIZE", help_heading = "Recycling", value_parser = parse_size)]
     pub max_rss: Option<usize>,
 
     /// End a worker that has had no job for TIME
-    #[arg(long, value_name = "TIME", help_heading = "Recycling", value_parser = procpool::parse_duration)]
+    #[arg(hide_short_help = true, long, value_name = "TIME", help_heading = "Recycling", value_parser = procpool::parse_duration)]
     pub idle_timeout: Option<Duration>,
 
     /// At most N replacements started ahead of need [default: one per worker]
     ///
     /// A worker whose time is nearly over is replaced by one that has started already, so that no
     /// job waits. With 0 it is stopped first, and the next one is started then.
-    #[arg(long, value_name = "N", help_heading = "Recycling")]
+    #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Recycling")]
     pub standby: Option<usize>,
 
     /// End the run after N failed start-ups in a row; 0: never
@@ -139,15 +156,87 @@ pub struct Options {
     /// A start-up has failed when the worker can't be started, or dies before it has read a request.
     /// No job is charged with that: the next worker gets it. The count starts again with every
     /// reply of any worker.
-    #[arg(long, value_name = "N", default_value_t = 5, help_heading = "Workers")]
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "N",
+        default_value_t = 5,
+        help_heading = "Workers"
+    )]
     pub start_limit: u32,
 
     /// The longest reply that a worker may give
     ///
     /// In bytes, or with a suffix K, M or G (powers of 1024). A worker that prints a longer one is
     /// replaced, and its job fails.
-    #[arg(long, value_name = "SIZE", default_value = "64M", help_heading = "Workers", value_parser = parse_size)]
+    #[arg(hide_short_help = true, long, value_name = "SIZE", default_value = "64M", help_heading = "Workers", value_parser = parse_size)]
     pub max_reply: usize,
+
+    /// Run COMMAND by sh -c; what {} stands for stays data, whatever it is
+    ///
+    /// The COMMAND and its ARGs, with spaces between them, are the text of a shell command.
+    /// Placeholders become its positional parameters, quoted as they must be where they stand: no
+    /// argument can break out of its place.
+    #[arg(long, help_heading = "Commands", conflicts_with = "worker")]
+    pub shell: bool,
+
+    /// STR stands for the args in COMMAND; braces mean nothing then
+    #[arg(
+        hide_short_help = true,
+        short = 'I',
+        long,
+        value_name = "STR",
+        help_heading = "Commands",
+        conflicts_with = "worker",
+        requires = "command"
+    )]
+    pub replace: Option<OsString>,
+
+    /// Feed the args to COMMAND's stdin, one a line, not to its arguments
+    #[arg(long, help_heading = "Commands", conflicts_with = "worker")]
+    pub stdin: bool,
+
+    /// Set a variable for COMMAND; VALUE may have placeholders
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "NAME=VALUE",
+        help_heading = "Commands",
+        conflicts_with = "worker"
+    )]
+    pub env: Vec<OsString>,
+
+    /// Run COMMAND in DIR, which may have placeholders
+    #[arg(hide_short_help = true, long, value_name = "DIR", help_heading = "Commands", conflicts_with = "worker", value_hint = ValueHint::DirPath)]
+    pub cwd: Option<OsString>,
+
+    /// Print each command instead of running it, quoted for a shell
+    #[arg(long, help_heading = "Commands", conflicts_with = "worker")]
+    pub dry_run: bool,
+
+    /// Ask on the terminal before each command is run
+    #[arg(short = 'p', long, help_heading = "Commands", conflicts_with = "worker")]
+    pub confirm: bool,
+
+    /// Wait TIME between one start of a job and the next
+    #[arg(hide_short_help = true, long, value_name = "TIME", help_heading = "Gates", value_parser = procpool::parse_duration)]
+    pub delay: Option<Duration>,
+
+    /// Start at most so many jobs in a time: 10/s, 100/m, 1000/h
+    #[arg(hide_short_help = true, long, value_name = "N/s", help_heading = "Gates", value_parser = parse_rate)]
+    pub rate: Option<Duration>,
+
+    /// Start no job while the load average is above N
+    #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Gates", value_parser = parse_load)]
+    pub max_load: Option<f64>,
+
+    /// Start no job while less memory than SIZE is free
+    #[arg(hide_short_help = true, long, value_name = "SIZE", help_heading = "Gates", value_parser = parse_size)]
+    pub min_free_memory: Option<usize>,
+
+    /// Run jobs with a lower priority: 1 (a little) to 39
+    #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Gates", value_parser = clap::value_parser!(i32).range(1..=39))]
+    pub nice: Option<i32>,
 
     /// Read jobs from FILE instead of stdin; may be repeated
     #[arg(short = 'a', long, value_name = "FILE", help_heading = "Input", value_hint = ValueHint::FilePath)]
@@ -155,9 +244,24 @@ pub struct Options {
 
     /// What a COMMAND's lines are
     ///
-    /// With a COMMAND each line is the args of one job of it: one string, or any JSON.
+    /// With a COMMAND each line is the args of one job of it: one string, any JSON, or columns,
+    /// which are an arg each.
     #[arg(long, value_name = "FORMAT", help_heading = "Input", value_enum, default_value_t = InputFormat::Lines)]
     pub input: InputFormat,
+
+    /// The first line names the columns: {name} stands for one
+    ///
+    /// A worker gets the args as an object.
+    #[arg(hide_short_help = true, long, help_heading = "Input", requires = "command")]
+    pub header: bool,
+
+    /// Make one job of N lines; max: of as many as a command can take
+    #[arg(short = 'n', long, value_name = "N|max", help_heading = "Input", value_parser = parse_max_args, requires = "command")]
+    pub max_args: Option<MaxArgs>,
+
+    /// Lines end with CHAR instead of a newline: a character, or \n, \t, \0, \xHH
+    #[arg(short = 'd', long, value_name = "CHAR", help_heading = "Input", value_parser = parse_delimiter, conflicts_with = "null")]
+    pub delimiter: Option<u8>,
 
     /// Lines end with a NUL byte instead of a newline
     #[arg(short = '0', long, help_heading = "Input")]
@@ -167,15 +271,27 @@ pub struct Options {
     ///
     /// In bytes, or with a suffix K, M or G (powers of 1024). A longer line is an invalid job; it
     /// is skipped without being held in memory.
-    #[arg(long, value_name = "SIZE", default_value = "64M", help_heading = "Input", value_parser = parse_size)]
+    #[arg(hide_short_help = true, long, value_name = "SIZE", default_value = "64M", help_heading = "Input", value_parser = parse_size)]
     pub max_line: usize,
 
-    /// How results look
-    #[arg(long, value_name = "FORMAT", help_heading = "Output", value_enum, default_value_t = Format::Record)]
-    pub format: Format,
+    /// How results look [default: record with a worker, text without]
+    ///
+    /// For text, what a command prints is passed on byte for byte, its stderr behind it.
+    #[arg(long, value_name = "FORMAT", help_heading = "Output", value_enum)]
+    pub format: Option<Format>,
+
+    /// Begin each line with the args of its job and a tab
+    #[arg(long, help_heading = "Output")]
+    pub tag: bool,
+
+    /// Pass on lines while a command runs, as soon as it is its turn
+    ///
+    /// With --stream lines of all running commands are printed as they come.
+    #[arg(long, help_heading = "Output", conflicts_with = "worker")]
+    pub live: bool,
 
     /// Add seq, cmd, args, slot, pid, attempt, start and seconds to records
-    #[arg(long, help_heading = "Output")]
+    #[arg(hide_short_help = true, long, help_heading = "Output")]
     pub detail: bool,
 
     /// Print each result as its job finishes, not in input order
@@ -183,7 +299,13 @@ pub struct Options {
     pub stream: bool,
 
     /// Print results in input order: the default
-    #[arg(short = 'k', long, help_heading = "Output", conflicts_with = "stream")]
+    #[arg(
+        hide_short_help = true,
+        short = 'k',
+        long,
+        help_heading = "Output",
+        conflicts_with = "stream"
+    )]
     pub keep_order: bool,
 
     /// Memory for results that wait for their turn
@@ -193,6 +315,14 @@ pub struct Options {
     #[arg(long, value_name = "SIZE", default_value = "64M", help_heading = "Output", value_parser = parse_size)]
     pub buffer: usize,
 
+    /// Say at the end what a run came to: jobs, failures, durations
+    #[arg(long, help_heading = "Output")]
+    pub summary: bool,
+
+    /// Log each job that is over to FILE, as GNU parallel does
+    #[arg(hide_short_help = true, long, value_name = "FILE", help_heading = "Output", value_hint = ValueHint::FilePath)]
+    pub joblog: Option<PathBuf>,
+
     /// Show a progress line
     ///
     /// It is drawn on stderr, and vanishes at the end. Where stderr is no terminal and it is asked
@@ -200,18 +330,31 @@ pub struct Options {
     #[arg(long, value_name = "WHEN", help_heading = "Output", value_enum, default_value_t = When::Auto)]
     pub progress: When,
 
-    /// End a worker whose job takes longer; the job fails
+    /// End a job that takes longer, and its process; it fails
     ///
-    /// A number of seconds, or a duration such as 500ms or 1m30s; 0: no limit. The worker's whole
-    /// process group is ended: TERM, then KILL after --grace.
+    /// A number of seconds, or a duration such as 500ms or 1m30s; 0: no limit. The whole process
+    /// group of its worker or command is ended: TERM, then KILL after --grace.
     #[arg(long, value_name = "TIME", help_heading = "Failures", value_parser = procpool::parse_duration)]
     pub timeout: Option<Duration>,
 
-    /// How long a worker may take to end before it is killed
+    /// How long a process may take to end before it is killed
     ///
     /// This is also how long running jobs may go on after the first Ctrl-C.
-    #[arg(long, value_name = "TIME", default_value = "5s", help_heading = "Failures", value_parser = procpool::parse_duration)]
+    #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "5s", help_heading = "Failures", value_parser = procpool::parse_duration)]
     pub grace: Duration,
+
+    /// End the run when jobs fail: now,fail=1 or soon,fail=10%
+    ///
+    /// GNU parallel's words: now (running jobs are ended) or soon (they may finish), then fail,
+    /// success or done, then a number of jobs or a percentage of all, which is known once all input
+    /// has been read. Jobs that were not run have no result; their number is said on stderr, and the
+    /// status is not 0.
+    #[arg(long, value_name = "WHEN", help_heading = "Failures", value_parser = parse_halt_option, allow_hyphen_values = true)]
+    pub halt: Option<HaltOption>,
+
+    /// End the run at the first job that fails: --halt now,fail=1
+    #[arg(long, help_heading = "Failures", conflicts_with = "halt")]
+    pub fail_fast: bool,
 
     /// Print help (-h: a summary; --help: everything)
     #[arg(short, long, action = ArgAction::Help, help_heading = "Help")]
@@ -229,6 +372,10 @@ pub enum InputFormat {
     Lines,
     /// The line is a JSON value, and that is the args
     Json,
+    /// Comma-separated values, an arg each
+    Csv,
+    /// Values with tabs between them, an arg each
+    Tsv,
 }
 
 /// How results are printed.
@@ -238,7 +385,7 @@ pub enum Format {
     Record,
     /// The bare result as JSON; failures go to stderr
     Value,
-    /// Strings as they are, other results as JSON; failures go to stderr
+    /// Strings, and what commands print, as they are; failures go to stderr
     Text,
 }
 
@@ -258,11 +405,77 @@ pub fn definition() -> clap::Command {
     Options::command()
 }
 
+/// How many lines make a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxArgs {
+    Lines(usize),
+    /// As many as a command can take.
+    Max,
+}
+
+/// What `--halt` says; never is something, too.
+#[derive(Clone, Copy, Debug)]
+pub struct HaltOption(pub Option<Halt>);
+
+fn parse_halt_option(text: &str) -> Result<HaltOption, String> {
+    parse_halt(text).map(HaltOption)
+}
+
+/// A number of processes, or one that depends on the number of CPUs.
 fn parse_count(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(count @ 1..=MOST_PROCS) => Ok(count),
-        _ => Err(format!("expected a whole number from 1 to {MOST_PROCS}")),
+    let cpus = num_cpus::get();
+    let count = match (text.strip_suffix('%'), text.strip_prefix('+'), text.strip_prefix('-')) {
+        (Some(percent), ..) => percent
+            .parse()
+            .ok()
+            .filter(|&percent| percent > 0)
+            .map(|percent: usize| (cpus.saturating_mul(percent) / 100).max(1)),
+        (_, Some(more), _) => more.parse().ok().map(|more: usize| cpus.saturating_add(more)),
+        (.., Some(less)) => less.parse().ok().map(|less: usize| cpus.saturating_sub(less).max(1)),
+        _ => text.parse().ok(),
+    };
+    count.filter(|count| (1..=MOST_PROCS).contains(count)).ok_or_else(|| {
+        format!("expected a whole number from 1 to {MOST_PROCS}, or 50%, +1 or -1 (of the CPUs)")
+    })
+}
+
+fn parse_max_args(text: &str) -> Result<MaxArgs, String> {
+    match (text, text.parse()) {
+        ("max", _) => Ok(MaxArgs::Max),
+        (_, Ok(lines @ 1..)) => Ok(MaxArgs::Lines(lines)),
+        _ => Err("expected a number of lines, 1 or more, or max".into()),
     }
+}
+
+fn parse_delimiter(text: &str) -> Result<u8, String> {
+    let hex = text.strip_prefix("\\x").filter(|hex| hex.len() == 2);
+    match (text, hex.map(|hex| u8::from_str_radix(hex, 16)), text.as_bytes()) {
+        ("\\n", ..) => Ok(b'\n'),
+        ("\\t", ..) => Ok(b'\t'),
+        ("\\0", ..) => Ok(0),
+        (_, Some(Ok(byte)), _) => Ok(byte),
+        (.., &[byte]) => Ok(byte),
+        _ => Err("expected one character (a byte), or \\n, \\t, \\0 or \\xHH".into()),
+    }
+}
+
+/// How long must pass between two starts.
+fn parse_rate(text: &str) -> Result<Duration, String> {
+    let (count, unit) = text.split_once('/').unwrap_or((text, "s"));
+    let seconds = match unit {
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => 0.0,
+    };
+    let count = count.parse::<f64>().ok().filter(|&count| count > 0.0 && seconds > 0.0);
+    let interval = count.and_then(|count| Duration::try_from_secs_f64(seconds / count).ok());
+    interval.ok_or_else(|| "expected so many a second, minute or hour: 10/s, 100/m, 1000/h".into())
+}
+
+fn parse_load(text: &str) -> Result<f64, String> {
+    let load = text.parse().ok().filter(|load: &f64| load.is_finite() && *load > 0.0);
+    load.ok_or_else(|| "expected a load average such as 4 or 2.5".into())
 }
 
 fn parse_depth(text: &str) -> Result<Depth, String> {

@@ -1,15 +1,24 @@
 //! Plain settings: what a pool is told once, when it is built.
 
 use std::ffi::OsString;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::command::Commands;
+use crate::gates::Limits;
 use crate::window::Depth;
 
 /// The settings of a pool, with their defaults. Made by [`crate::Builder`].
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
-    /// The worker's program and its arguments, never empty.
+    /// The worker's program and its arguments; empty where there are `commands`.
     pub(crate) worker: Vec<OsString>,
+    /// What is run for each job where there is no worker.
+    pub(crate) commands: Option<Arc<Commands>>,
+    /// What jobs must wait for.
+    pub(crate) limits: Limits,
+    /// How much nicer than procpool workers and commands are.
+    pub(crate) nice: i32,
     /// Additions to the worker's environment.
     pub(crate) env: Vec<(OsString, OsString)>,
     /// At most so many workers at a time, at least 1.
@@ -42,6 +51,9 @@ impl Config {
     pub(crate) fn new(worker: Vec<OsString>) -> Self {
         Self {
             worker,
+            commands: None,
+            limits: Limits::default(),
+            nice: 0,
             env: Vec::new(),
             max_procs: num_cpus::get(),
             max_reqs: 0,

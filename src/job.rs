@@ -1,11 +1,14 @@
 //! The words all other modules use: a job, how it ended, and why it failed.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::calls::Caller;
 use serde::Serialize;
 use serde_json::value::RawValue;
+
+use crate::calls::Caller;
+use crate::capture::Printed;
 
 /// A unit of work: a command and its JSON args.
 ///
@@ -28,6 +31,8 @@ pub struct Job {
     text: Box<[u8]>,
     args_at: usize,
     id_at: usize,
+    /// The args are no JSON, but words that end with a NUL byte each.
+    has_words: bool,
 }
 
 /// Where the line of a job stood in the input.
@@ -58,7 +63,18 @@ impl Job {
             text: text.into_boxed_slice(),
             args_at: cmd.len(),
             id_at: cmd.len() + args.len(),
+            has_words: false,
         }
+    }
+
+    /// A job of the pool's one command: `words` are its args, each of them followed by a NUL byte,
+    /// which no argument of a command can hold.
+    pub fn words(seq: u64, words: &[u8]) -> Self {
+        let mut job = Self::new(seq, "", "", "");
+        job.text = words.into();
+        job.id_at = words.len();
+        job.has_words = true;
+        job
     }
 
     /// A job that could not be read from its line: it has no command and no args.
@@ -73,9 +89,16 @@ impl Job {
         &self.text[..self.args_at]
     }
 
-    /// The args, as a JSON value; empty where the line was not a job.
+    /// The args, as a JSON value; empty where the line was not a job, and where they are words.
     pub fn args(&self) -> &[u8] {
-        &self.text[self.args_at..self.id_at]
+        if self.has_words { &[] } else { &self.text[self.args_at..self.id_at] }
+    }
+
+    /// The args where they are words, of any bytes: those of a command that came as plain lines.
+    pub fn arg_words(&self) -> Option<impl Iterator<Item = &[u8]>> {
+        let words = &self.text[self.args_at..self.id_at];
+        let words = words.strip_suffix(b"\0").map(|words| words.split(|&byte| byte == 0));
+        self.has_words.then(|| words.into_iter().flatten())
     }
 
     /// The id that the job names, as JSON; `None`: it names none, and goes by `seq`.
@@ -103,13 +126,15 @@ pub enum Kind {
     Invalid,
     /// The worker replied with an error.
     Error,
+    /// The command ended with a status other than 0, or by a signal.
+    Exit,
     /// The worker died before it answered.
     Crash,
     /// It took longer than its timeout.
     Timeout,
     /// What the worker printed is no reply.
     Protocol,
-    /// The worker could not be started.
+    /// The worker or the command could not be started.
     Spawn,
     /// It was running, or waiting to be tried again, when the run was ended.
     Cancelled,
@@ -121,6 +146,7 @@ impl Kind {
         match self {
             Self::Invalid => "invalid",
             Self::Error => "error",
+            Self::Exit => "exit",
             Self::Crash => "crash",
             Self::Timeout => "timeout",
             Self::Protocol => "protocol",
@@ -128,13 +154,11 @@ impl Kind {
             Self::Cancelled => "cancelled",
         }
     }
-}
 
-impl Kind {
     /// Whether another try may succeed.
     pub(crate) fn may_pass(self) -> bool {
         match self {
-            Self::Error | Self::Crash | Self::Timeout | Self::Protocol => true,
+            Self::Error | Self::Exit | Self::Crash | Self::Timeout | Self::Protocol => true,
             Self::Invalid | Self::Spawn | Self::Cancelled => false,
         }
     }
@@ -153,7 +177,9 @@ pub struct Failure {
     pub kind: Kind,
     /// What happened, as a sentence for a person.
     pub message: String,
-    /// For [`Kind::Error`]: the worker's error as it came, any JSON value.
+    /// For [`Kind::Error`]: the worker's error as it came, any JSON value. For a command that
+    /// was started: what it printed, as an object with `exit`, `stdout` and `stderr`, unless that
+    /// is in [`Done::printed`].
     pub data: Option<Box<RawValue>>,
 }
 
@@ -176,8 +202,11 @@ impl std::error::Error for Failure {}
 pub struct Done<'a> {
     /// The job.
     pub job: &'a Job,
-    /// Its result as JSON text, or why there is none.
+    /// Its result as JSON text, or why there is none. Of a command it is `null`: its result is what
+    /// it has printed.
     pub outcome: Result<&'a RawValue, &'a Failure>,
+    /// What a command printed and how it ended; `None`: it is none, or was not started.
+    pub printed: Option<&'a Arc<Printed>>,
     /// Where and when it ran; `None`: it never did.
     pub run: Option<Run>,
 }
@@ -207,6 +236,10 @@ pub trait Sink: Send + Sync {
 
     /// Passes on what this thread has delivered: called after every few outcomes, without delay.
     fn flush(&self) {}
+
+    /// Takes lines that a command has printed while it runs, to stdout and to stderr. They are not
+    /// in what is delivered at its end. Called only where that was asked for.
+    fn lines(&self, _job: &Job, _out: &[u8], _err: &[u8]) {}
 }
 
 /// Is told what is worth a person's notice. What it is told is not the outcome of a job.
@@ -221,6 +254,17 @@ pub trait Watcher: Send + Sync {
     /// Too many workers in a row have died before their first reply, or could not be started. The
     /// jobs they were to run have failed with the same words.
     fn start_limit_reached(&self, failure: &Failure);
+
+    /// What a command printed could not be kept: its job has failed with the same words.
+    fn output_lost(&self, message: &str) {
+        self.note(message);
+    }
+
+    /// Whether a command may be run, which is given as it would be typed into a shell. Called only
+    /// where that was asked for.
+    fn confirms(&self, _command: &[u8]) -> bool {
+        true
+    }
 }
 
 /// Text from a job or a worker, fit for a message: control characters are escaped, so that nothing

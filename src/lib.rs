@@ -32,6 +32,8 @@
 //! | `shared` | what all slots of a pool share, and must agree on |
 //! | `slot` | one slot: take jobs, keep its worker, deliver the outcomes, recycle |
 //! | `worker`, `window` | a worker: its process, its requests, its replies; how many it may have |
+//! | `command`, `capture` | a command that runs for one job; what it prints, in memory or in a file |
+//! | `gates`, `jobserver` | what a job waits for besides a slot: pauses, load, memory, make's tokens |
 //! | `process` | processes: groups, pipes, the ladder that ends them; alone in signalling children |
 //! | `guardian` | kills the workers if procpool was killed itself |
 //! | [`protocol`] | framing and envelopes: pure bytes |
@@ -40,16 +42,20 @@
 //! | `usual` | how much of an emptied buffer is worth keeping |
 //! | `program` | whether a program can be run, told before it is |
 //!
-//! The command itself is `main`, `cli` (its options), `run` (one run), `signals`, `progress` (what
-//! goes to stderr) and `exit` (its status).
+//! The command itself is `main`, `cli` (its options), `plan` (what they ask for), `run` (one run), `tally` (what is counted, and
+//! may end it), `halt`, `signals`, `progress` (what goes to stderr) and `exit` (its status).
 
 mod builder;
 mod calls;
+mod capture;
 mod clock;
+mod command;
 mod config;
+mod gates;
 mod guardian;
 pub mod input;
 mod job;
+mod jobserver;
 pub mod output;
 mod pool;
 mod process;
@@ -64,7 +70,10 @@ mod worker;
 
 pub use builder::{BuildError, Builder};
 pub use calls::{Deferred, Pipeline};
+pub use capture::{Capture, Printed, Spool};
+pub use command::Commands;
 pub use config::parse_duration;
+pub use gates::Limits;
 pub use job::{Done, Failure, Job, Kind, Place, Run, Sink, Watcher};
 pub use pool::Pool;
 pub use program::ProgramError;

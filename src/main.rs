@@ -2,9 +2,12 @@
 
 mod cli;
 mod exit;
+mod halt;
+mod plan;
 mod progress;
 mod run;
 mod signals;
+mod tally;
 
 use clap::Parser;
 

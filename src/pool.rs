@@ -10,6 +10,8 @@ use serde_json::Value;
 
 use crate::builder::Builder;
 use crate::calls::{Caller, Deferred, Pipeline};
+use crate::clock::Moment;
+use crate::command::Commands;
 use crate::job::{Failure, Job, Kind};
 use crate::process::{Stop, Wake};
 use crate::queue::Closed;
@@ -81,6 +83,7 @@ impl Inner {
             .stack_size(STACK)
             .spawn(move || {
                 let _leaving = leaving;
+                be_nice(shared.config.nice);
                 Slot::new(index, shared, wake).run();
             })
             .map(drop)
@@ -141,6 +144,16 @@ impl Pool {
     /// ```
     pub fn builder(command: &str) -> Builder {
         Builder::new(command)
+    }
+
+    /// Begins a pool that runs a command for each job, in a process of its own.
+    pub fn commands(commands: Commands) -> Builder {
+        Builder::of_commands(commands)
+    }
+
+    /// How many processes have been started so far.
+    pub fn started(&self) -> u64 {
+        self.inner.shared.groups.started()
     }
 
     /// Runs one job: waits for a free process, hands it the job, waits for the reply.
@@ -336,6 +349,15 @@ impl Pool {
     }
 }
 
+/// Lowers the priority of this thread, which what it starts will inherit.
+fn be_nice(more: i32) {
+    if more > 0
+        && let Ok(now) = rustix::process::getpriority_process(None)
+    {
+        let _ = rustix::process::setpriority_process(None, (now + more).min(19));
+    }
+}
+
 /// For programs that have jobs by the million and no call waiting for each, such as the command
 /// `procpool` itself: jobs are fed in batches, outcomes go to the [`Sink`] that the pool was built
 /// with.
@@ -368,6 +390,19 @@ impl Pool {
         let shared = &self.inner.shared;
         let at = shared.now().after(shared.config.grace);
         self.inner.end(Stopping { at, means: Stop::Kill }, false);
+    }
+
+    /// Ends the run once the jobs are done that are running: queued jobs are dropped, and no other
+    /// is started. May be called by a [`Sink`](crate::Sink).
+    pub fn drain(&self) {
+        self.inner.end(Stopping { at: Moment::NEVER, means: Stop::Terminate }, false);
+    }
+
+    /// Ends the run: queued jobs are dropped, running ones are ended (TERM, KILL after the pool's
+    /// grace period) and cancelled. May be called by a [`Sink`](crate::Sink).
+    pub fn cancel(&self) {
+        let at = self.inner.shared.now();
+        self.inner.end(Stopping { at, means: Stop::Terminate }, false);
     }
 
     /// Ends the run at once: all processes are killed, running jobs are cancelled.

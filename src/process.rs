@@ -2,7 +2,7 @@
 //! of ever stronger means. This is the only place that signals children.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -70,6 +70,16 @@ impl Wake {
         let _ = poll(&mut fds, timespec(Some(time)).as_ref());
     }
 
+    /// Waits for a wake-up, or for something else to become readable.
+    pub(crate) fn wait_also_for(&self, other: BorrowedFd<'_>) {
+        let mut fds = [
+            PollFd::new(&self.receiver, PollFlags::IN),
+            PollFd::from_borrowed_fd(other, PollFlags::IN),
+        ];
+        let _ = poll(&mut fds, None);
+        self.clear();
+    }
+
     /// Waits for a wake-up, or for the time to pass.
     pub(crate) fn wait(&self, timeout: Option<Duration>) {
         let mut fds = [PollFd::new(&self.receiver, PollFlags::IN)];
@@ -90,6 +100,8 @@ pub(crate) struct Groups {
 struct Members {
     groups: HashSet<Pid>,
     stopped: bool,
+    /// How many there have been.
+    started: u64,
     /// Started with the first process.
     guardian: Option<Guardian>,
 }
@@ -97,12 +109,13 @@ struct Members {
 impl Members {
     fn add(&mut self, group: Pid) {
         self.groups.insert(group);
+        self.started += 1;
         self.guardian.get_or_insert_with(Guardian::start).add(group);
     }
 
     fn remove(&mut self, group: Pid) {
         self.groups.remove(&group);
-        if let Some(guardian) = &self.guardian {
+        if let Some(guardian) = &mut self.guardian {
             guardian.remove(group);
         }
     }
@@ -146,6 +159,11 @@ impl Groups {
         self.killing.load(Ordering::Acquire)
     }
 
+    /// How many processes there have been.
+    pub(crate) fn started(&self) -> u64 {
+        self.lock().started
+    }
+
     /// How many processes there are.
     pub(crate) fn count(&self) -> usize {
         self.lock().groups.len()
@@ -177,10 +195,21 @@ fn signal(groups: &HashSet<Pid>, signal: Signal) {
 #[derive(Debug)]
 pub(crate) struct Spec<'a> {
     pub(crate) argv: &'a [OsString],
+    /// Where the program was found; `None`: the system is to look for it.
+    pub(crate) program: Option<&'a OsStr>,
+    /// Additions to the environment.
     pub(crate) env: &'a [(OsString, OsString)],
-    pub(crate) slot: usize,
-    pub(crate) generation: u64,
-    pub(crate) protocol: &'static str,
+    /// The directory it is started in.
+    pub(crate) cwd: Option<&'a OsStr>,
+    /// Whether stdin is a pipe, not `/dev/null`.
+    pub(crate) has_stdin: bool,
+}
+
+/// The streams that a process writes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    Stdout,
+    Stderr,
 }
 
 /// What a wait was ended by. Several things may have happened at once.
@@ -236,20 +265,18 @@ impl Process {
         let Some((program, args)) = spec.argv.split_first() else {
             return Err(io::Error::from(io::ErrorKind::NotFound));
         };
-        let mut command = Command::new(program);
+        let mut command = Command::new(spec.program.unwrap_or(program));
         command
+            .arg0(program)
             .args(args)
-            .env("PROCPOOL_SLOT", spec.slot.to_string())
-            .env("PROCPOOL_GENERATION", spec.generation.to_string())
-            .env("PROCPOOL_PROTOCOL", spec.protocol)
-            .stdin(Stdio::piped())
+            .stdin(if spec.has_stdin { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0);
-        if std::env::var_os("PYTHONUNBUFFERED").is_none() {
-            command.env("PYTHONUNBUFFERED", "1");
+            .process_group(0)
+            .envs(spec.env.iter().map(|(name, value)| (name, value)));
+        if let Some(cwd) = spec.cwd {
+            command.current_dir(cwd);
         }
-        command.envs(spec.env.iter().map(|(name, value)| (name, value)));
         let mut child = command.spawn()?;
         let group = Pid::from_child(&child);
         groups.add(group);
@@ -340,6 +367,22 @@ impl Process {
             return Progress::Closed;
         };
         read_some(pipe.as_fd(), into)
+    }
+
+    /// Appends what a stream holds now to `into`, but for very much; a closed one is forgotten.
+    pub(crate) fn collect(&mut self, stream: Stream, into: &mut Vec<u8>) -> Progress {
+        let pipe = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        let progress = match pipe {
+            Some(pipe) => read_some(pipe.as_fd(), into),
+            None => Progress::Closed,
+        };
+        if progress == Progress::Closed {
+            *pipe = None;
+        }
+        progress
     }
 
     /// How many of the written bytes the process has not read; `None` where that can't be told.
@@ -443,18 +486,7 @@ impl Process {
             if step < first || (step < Stop::Kill && groups.is_killing()) {
                 continue;
             }
-            let patience = match step {
-                Stop::Retire => grace,
-                Stop::Terminate => {
-                    let _ = kill_process_group(self.group, Signal::TERM);
-                    let _ = kill_process_group(self.group, Signal::CONT);
-                    grace
-                }
-                Stop::Kill => {
-                    let _ = kill_process_group(self.group, Signal::KILL);
-                    KILL_PATIENCE
-                }
-            };
+            let patience = self.tell(step, grace);
             let gone = match step {
                 Stop::Kill => self.await_death(patience),
                 _ => self.await_exit(groups, wake, patience, watcher, None),
@@ -464,6 +496,23 @@ impl Process {
             }
         }
         self.bury(groups, watcher)
+    }
+
+    /// Takes one step of the ladder, and says how long to wait for what comes of it.
+    pub(crate) fn tell(&mut self, step: Stop, grace: Duration) -> Duration {
+        self.close_stdin();
+        match step {
+            Stop::Retire => grace,
+            Stop::Terminate => {
+                let _ = kill_process_group(self.group, Signal::TERM);
+                let _ = kill_process_group(self.group, Signal::CONT);
+                grace
+            }
+            Stop::Kill => {
+                let _ = kill_process_group(self.group, Signal::KILL);
+                KILL_PATIENCE
+            }
+        }
     }
 
     /// Waits for a process that was killed, whatever else is going on.
@@ -486,16 +535,20 @@ impl Process {
         true
     }
 
-    /// Reaps the exited leader and kills what is left of its group.
+    /// Reaps the exited leader and kills what is left of its group. `None`: it has not exited.
     ///
     /// The group is killed while the leader is a zombie and still holds the group's number: after
     /// that the number might be another's.
-    fn bury(&mut self, groups: &Groups, watcher: &dyn Watcher) -> Option<ExitStatus> {
+    pub(crate) fn reap(&mut self, groups: &Groups) -> Option<ExitStatus> {
         let mut members = groups.lock();
         let _ = kill_process_group(self.group, Signal::KILL);
         members.remove(self.group);
-        let status = if self.has_exited() { self.child.wait().ok() } else { None };
-        drop(members);
+        if self.has_exited() { self.child.wait().ok() } else { None }
+    }
+
+    /// Reaps the process, and passes on the last it has written to stderr.
+    fn bury(&mut self, groups: &Groups, watcher: &dyn Watcher) -> Option<ExitStatus> {
+        let status = self.reap(groups);
         while matches!(self.forward_stderr(watcher), Progress::Moved(_)) {}
         if !self.unfinished.is_empty() {
             // What follows on stderr must not stand behind it on the same line.

@@ -8,6 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
+use crate::input::template::Command;
 
 /// Why a program can't be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +57,41 @@ pub(crate) fn check(program: &OsStr) -> Result<(), ProgramError> {
         };
         ProgramError::NotFound(format!("there is no program '{name}' in PATH{hint}"))
     }))
+}
+
+/// Why a command was not started, as a sentence.
+pub(crate) fn not_started(command: &Command, error: &std::io::Error) -> String {
+    let program = command.argv.first().map(OsString::as_os_str).unwrap_or_default();
+    if let Some(cwd) = &command.cwd
+        && !Path::new(cwd).is_dir()
+    {
+        return format!("there is no directory '{}' to run it in", Path::new(cwd).display());
+    }
+    let name = program.to_string_lossy();
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::TOOBIG) => format!(
+            "'{name}' can't be run: its arguments are longer than the system allows (one may have \
+             128 KiB on Linux); use --stdin, or fewer lines for each job (-n)"
+        ),
+        Some(Errno::NOENT | Errno::ACCESS | Errno::NOEXEC | Errno::NOTDIR) => {
+            let why = check(program).err().map(|error| error.to_string());
+            why.unwrap_or_else(|| format!("'{name}' can't be run: {error}"))
+        }
+        _ => format!("'{name}' can't be run: {error}"),
+    }
+}
+
+/// Where a program is, so that it need not be looked for again and again; `None`: leave that to the
+/// system.
+pub(crate) fn locate(program: &OsStr) -> Option<PathBuf> {
+    if program.as_bytes().contains(&b'/') {
+        return None;
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|candidate| check_file(candidate).is_ok())
+        .filter(|found| found.is_absolute())
 }
 
 fn check_file(path: &Path) -> Result<(), ProgramError> {

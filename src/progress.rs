@@ -1,11 +1,14 @@
 //! What people see on stderr: messages, workers' stderr, and a line that shows how far the run is.
 
 use std::collections::VecDeque;
-use std::io::{self, IsTerminal, Write};
+use std::fs::OpenOptions;
+use std::io::{self, IsTerminal, Read, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -46,6 +49,31 @@ impl Console {
     /// Prints whole lines. Nobody is told if stderr is closed: there is no one to tell.
     pub fn print(&self, lines: &[u8]) {
         self.aside(&mut || drop(io::stderr().lock().write_all(lines)));
+    }
+
+    /// Asks a question on the terminal and waits for a line, until `is_over`. Whether the answer was
+    /// yes.
+    pub fn ask(&self, question: &[u8], is_over: &dyn Fn() -> bool) -> io::Result<bool> {
+        let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
+        let mut answer = Vec::new();
+        let mut asked = Ok(());
+        self.aside(&mut || {
+            asked = terminal.write_all(question);
+            while asked.is_ok() && !answer.ends_with(b"\n") && !is_over() {
+                let mut fds = [PollFd::new(&terminal, PollFlags::IN)];
+                let tick = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+                if !matches!(poll(&mut fds, Some(&tick)), Ok(1..)) {
+                    continue;
+                }
+                let mut bytes = [0; 64];
+                match terminal.read(&mut bytes) {
+                    Ok(0) => break,
+                    Ok(count) => answer.extend_from_slice(&bytes[..count]),
+                    Err(error) => asked = Err(error),
+                }
+            }
+        });
+        asked.map(|()| answer.trim_ascii().first().is_some_and(|c| c.eq_ignore_ascii_case(&b'y')))
     }
 
     /// Does something to the terminal while the line is out of the way.

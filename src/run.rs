@@ -1,24 +1,28 @@
 //! One run: builds what the options ask for, and waits for its end or for what ends it.
 
 use std::io::IsTerminal;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use procpool::input::plain::Plain;
-use procpool::input::{Form, Reader, Source};
-use procpool::output::format::Shape;
+use procpool::input::{End, Reader, Source};
 use procpool::output::{Format, Output, Settings, Surroundings, Trouble};
-use procpool::{Failure, Pool, Watcher};
+use procpool::{Builder, Failure, Pool, Sink, Watcher};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::cli::{self, InputFormat, Options};
+use crate::cli::Options;
 use crate::exit::Status;
+use crate::halt::{Halt, Limit, What};
+use crate::plan::Plan;
 use crate::progress::{Console, Progress};
 use crate::signals::{Caught, Signals, suspend_self};
+use crate::tally::{Tally, Wanted};
+
+/// What `--fail-fast` means.
+const FAIL_FAST: Halt = Halt { now: true, what: What::Fail, limit: Limit::Count(1) };
 
 /// How long what is finished may take to be printed once a run was interrupted.
 const LAST_PRINT: Duration = Duration::from_secs(1);
@@ -29,7 +33,9 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 /// What can end a run, but for signals.
 enum Event {
     /// The input has been read to its end; all of it, or not.
-    InputRead { is_complete: bool },
+    InputRead(End),
+    /// `--halt` has ended the run.
+    Halted,
     /// stdout or the temporary file can't be written.
     Output(Trouble),
     /// No worker can be started.
@@ -42,6 +48,10 @@ struct Reporter {
     events: UnboundedSender<Event>,
     /// Results and messages are on the same screen.
     stdout_is_terminal: bool,
+    /// No job is to be begun any more.
+    stop: Arc<AtomicBool>,
+    /// One question is asked at a time.
+    asking: Mutex<()>,
 }
 
 impl Watcher for Reporter {
@@ -55,6 +65,24 @@ impl Watcher for Reporter {
 
     fn start_limit_reached(&self, failure: &Failure) {
         let _ = self.events.send(Event::StartLimit(failure.clone()));
+    }
+
+    fn output_lost(&self, message: &str) {
+        let _ = self.events.send(Event::Output(Trouble::Disordered(message.to_owned())));
+    }
+
+    fn confirms(&self, command: &[u8]) -> bool {
+        let _asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_over = || self.stop.load(Ordering::Acquire);
+        let question = [command, b" ?..."].concat();
+        match self.console.ask(&question, &is_over) {
+            Ok(is_confirmed) => is_confirmed && !is_over(),
+            Err(error) => {
+                let message = format!("--confirm has no terminal to ask on: {error}");
+                let _ = self.events.send(Event::Output(Trouble::Disordered(message)));
+                false
+            }
+        }
     }
 }
 
@@ -87,16 +115,79 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         console: Arc::clone(&console),
         events: events.clone(),
         stdout_is_terminal: std::io::stdout().is_terminal(),
+        stop: Arc::new(AtomicBool::new(false)),
+        asking: Mutex::new(()),
     });
-    let stop = Arc::new(AtomicBool::new(false));
-    let reader = reader(&options, Arc::clone(&stop))?;
+    let stop = Arc::clone(&reporter.stop);
+    let Plan { reader, commands, shape, limits } = Plan::of(&options, Arc::clone(&stop));
     let sources: Vec<String> = reader.sources.iter().map(Source::name).collect();
-    let worker = options.worker.as_deref().unwrap_or_default();
     let max_procs = options.max_procs.unwrap_or_else(num_cpus::get);
     allow_descriptors(max_procs);
-    let pool = Pool::builder(worker)
+    let settings = Settings {
+        format: Format {
+            shape,
+            detail: options.detail,
+            tag: options.tag,
+            commands: commands.clone(),
+            sources: sources.clone(),
+        },
+        ordered: !options.stream,
+        buffer: options.buffer,
+    };
+    let surroundings = Arc::clone(&reporter) as Arc<dyn Surroundings>;
+    let output =
+        Arc::new(Output::start(settings, surroundings).context("the output can't be started")?);
+    let halted = Box::new({
+        let events = events.clone();
+        move || drop(events.send(Event::Halted))
+    });
+    let wanted = Wanted {
+        halt: match (&options.halt, options.fail_fast) {
+            (_, true) => Some(FAIL_FAST),
+            (halt, false) => halt.and_then(|halt| halt.0),
+        },
+        joblog: options.joblog.as_deref().filter(|_| !options.dry_run),
+        summary: options.summary,
+    };
+    let tally = Tally::new(Arc::clone(&output), &wanted, sources.clone(), commands.clone(), halted)
+        .context("the job log can't be written")?;
+    let tally = Arc::new(tally);
+    let pool = match commands {
+        Some(commands) => Pool::commands((*commands).clone()),
+        None => Pool::builder(options.worker.as_deref().unwrap_or_default()),
+    };
+    let pool = set(pool, &options)
         .max_procs(max_procs)
-        .depth(options.pipeline)
+        .limits(limits)
+        .sources(sources)
+        .watcher(reporter as Arc<dyn Watcher>)
+        .sink(Arc::clone(&tally) as Arc<dyn Sink>)
+        .build()?;
+    tally.watch(&pool);
+    let counts = Arc::clone(&output);
+    let progress =
+        Progress::start(options.progress, Arc::clone(&console), move || counts.counts())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (input, unfed) = (None, 0);
+    let run = Run {
+        pool,
+        output,
+        tally,
+        console,
+        stop,
+        events: receiver,
+        progress,
+        max_procs,
+        trouble: false,
+        input,
+        unfed,
+    };
+    runtime.block_on(run.watch(reader, events))
+}
+
+/// Sets what is the same for workers and commands.
+fn set(pool: Builder, options: &Options) -> Builder {
+    pool.depth(options.pipeline)
         .max_reqs(options.max_reqs)
         .max_reqs_jitter(options.max_reqs_jitter)
         .max_age(options.max_age.filter(|age| !age.is_zero()))
@@ -107,22 +198,7 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         .grace(options.grace)
         .start_limit(options.start_limit)
         .max_reply(options.max_reply)
-        .sources(sources.clone())
-        .watcher(Arc::clone(&reporter) as Arc<dyn Watcher>);
-    let settings = Settings {
-        format: Format { shape: shape(options.format), detail: options.detail, sources },
-        ordered: !options.stream,
-        buffer: options.buffer,
-    };
-    let output =
-        Arc::new(Output::start(settings, reporter).context("the output can't be started")?);
-    let pool = pool.sink(Arc::clone(&output) as Arc<dyn procpool::Sink>).build()?;
-    let counts = Arc::clone(&output);
-    let progress =
-        Progress::start(options.progress, Arc::clone(&console), move || counts.counts())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let run = Run { pool, output, console, stop, events: receiver, progress, trouble: false };
-    runtime.block_on(run.watch(reader, events))
+        .nice(options.nice.unwrap_or_default())
 }
 
 /// Raises the limit of open files, as far as the system lets it, if that many workers need it: each
@@ -134,45 +210,6 @@ fn allow_descriptors(max_procs: usize) {
         let current = Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted)));
         // If it stays too low, the workers that can't be started say so.
         let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum: limit.maximum });
-    }
-}
-
-fn reader(options: &Options, stop: Arc<AtomicBool>) -> anyhow::Result<Reader> {
-    let words = options.command.iter().map(|word| word.to_str().map(str::to_owned));
-    let words: Option<Vec<String>> = words.collect();
-    let words =
-        words.unwrap_or_else(|| cli::misused("COMMAND and its ARGs must be UTF-8 for a worker"));
-    let form = match (words.split_first(), options.input) {
-        _ if options.worker.is_none() => cli::misused(
-            "no worker is named: say which program runs the jobs, with --worker CMDLINE",
-        ),
-        (None, InputFormat::Json) => cli::misused(
-            "--input json needs a COMMAND: each line is the args of a job of it; without a COMMAND \
-             each line is a whole job",
-        ),
-        (None, InputFormat::Lines) => Form::Job,
-        (Some((cmd, args)), InputFormat::Lines) => Form::Plain(Plain::strings(cmd, args)),
-        (Some((cmd, [])), InputFormat::Json) => Form::Plain(Plain::json(cmd)),
-        (Some(_), InputFormat::Json) => {
-            cli::misused("with --input json a line is all the args, so no ARG can stand before it")
-        }
-    };
-    let sources = match options.arg_file.as_slice() {
-        [] => vec![Source::Stdin],
-        files => files.iter().map(|file| Source::File(file.clone())).collect(),
-    };
-    if options.detail && options.format != cli::Format::Record {
-        cli::misused("--detail adds to records: it goes with --format record only");
-    }
-    let delimiter = if options.null { 0 } else { b'\n' };
-    Ok(Reader { sources, form, delimiter, max_line: options.max_line, stop })
-}
-
-fn shape(format: cli::Format) -> Shape {
-    match format {
-        cli::Format::Record => Shape::Record,
-        cli::Format::Value => Shape::Value,
-        cli::Format::Text => Shape::Text,
     }
 }
 
@@ -188,13 +225,19 @@ async fn sleep_until(moment: Option<tokio::time::Instant>) {
 struct Run {
     pool: Pool,
     output: Arc<Output>,
+    tally: Arc<Tally>,
     console: Arc<Console>,
     /// Tells the reader to stop.
     stop: Arc<AtomicBool>,
     events: UnboundedReceiver<Event>,
     progress: Progress,
+    max_procs: usize,
     /// Some input could not be read.
     trouble: bool,
+    /// How the reading ended, once it has.
+    input: Option<End>,
+    /// Jobs that were read and did not get to the pool.
+    unfed: usize,
 }
 
 impl Run {
@@ -205,13 +248,13 @@ impl Run {
         events: UnboundedSender<Event>,
     ) -> anyhow::Result<Status> {
         let mut signals = Signals::listen().context("signals can't be listened to")?;
-        let (pool, sink) = (self.pool.clone(), Arc::clone(&self.output));
+        let (pool, sink) = (self.pool.clone(), Arc::clone(&self.tally));
         let console = Arc::clone(&self.console);
         thread::Builder::new()
             .name("input".into())
             .spawn(move || {
-                let is_complete = reader.run(&pool, &*sink, &|problem| console.say(problem));
-                let _ = events.send(Event::InputRead { is_complete });
+                let end = reader.run(&pool, &*sink, &|problem| console.say(problem));
+                let _ = events.send(Event::InputRead(end));
             })
             .context("no thread could be started for the input")?;
         let mut end = None;
@@ -247,6 +290,9 @@ impl Run {
                 () = self.pool.ended(), if is_ending => break,
             }
             is_ending = true;
+            if self.tally.has_halted() {
+                self.stop.store(true, Ordering::Release);
+            }
             if end.is_some() {
                 self.stop.store(true, Ordering::Release);
                 self.output.hurry();
@@ -278,11 +324,22 @@ impl Run {
     /// Deals with an event; returns how the run is to end, if it is.
     fn happened(&mut self, event: Event) -> Option<Status> {
         match event {
-            Event::InputRead { is_complete } => {
-                self.trouble |= !is_complete;
+            Event::InputRead(End::Misused(message)) => {
+                self.console.say(&message);
+                self.pool.kill();
+                Some(Status::Usage)
+            }
+            Event::InputRead(input) => {
+                match input {
+                    End::Complete(jobs) => self.tally.set_total(jobs),
+                    End::Stopped(jobs) => self.unfed = jobs,
+                    _ => self.trouble = true,
+                }
+                self.input = Some(input);
                 self.pool.finish();
                 None
             }
+            Event::Halted => None,
             Event::Output(Trouble::Closed) => {
                 self.pool.kill();
                 Some(Status::Signal(rustix::process::Signal::PIPE.as_raw()))
@@ -307,11 +364,18 @@ impl Run {
 
     /// Says what is to be said at the end.
     fn finish(self, end: Option<Status>) -> Status {
-        let Self { output, console, pool, progress, mut events, .. } = self;
+        let Self { output, console, pool, tally, progress, mut events, .. } = self;
         drop(progress);
-        let mut end = end;
+        let (mut end, mut input, mut unfed) = (end, self.input, self.unfed);
         while let Ok(event) = events.try_recv() {
             end = end.or(match event {
+                Event::InputRead(end) => {
+                    if let End::Stopped(jobs) = end {
+                        unfed = jobs;
+                    }
+                    input = Some(end);
+                    None
+                }
                 Event::Output(Trouble::Closed) => {
                     Some(Status::Signal(rustix::process::Signal::PIPE.as_raw()))
                 }
@@ -319,17 +383,29 @@ impl Run {
                     console.say(&message);
                     Some(Status::Trouble)
                 }
-                Event::InputRead { .. } | Event::StartLimit(_) => None,
+                Event::Halted | Event::StartLimit(_) => None,
             });
         }
         let is_quiet = end == Some(Status::Signal(rustix::process::Signal::PIPE.as_raw()));
-        if pool.left() > 0 && !is_quiet {
-            let s = if pool.left() == 1 { "" } else { "s" };
-            console.say(&format!("the run was ended: {} job{s} read and not run", pool.left()));
+        let left = pool.left() + unfed;
+        let is_read = matches!(input, Some(End::Complete(_) | End::Incomplete));
+        if !is_quiet && (left > 0 || (tally.has_halted() && !is_read)) {
+            let s = if left == 1 { "" } else { "s" };
+            let by = if tally.has_halted() { " by --halt" } else { "" };
+            let rest = if is_read { "" } else { ", and input left unread" };
+            console.say(&format!("the run was ended{by}: {left} job{s} read and not run{rest}"));
+        }
+        if let Some(summary) = tally.summary(pool.started(), self.max_procs) {
+            console.say(&summary);
+        }
+        let joblog_trouble = tally.joblog_trouble();
+        if let Some(message) = &joblog_trouble {
+            console.say(message);
         }
         match output.counts() {
             _ if end.is_some() => end.unwrap_or(Status::Trouble),
-            _ if self.trouble => Status::Trouble,
+            _ if self.trouble || joblog_trouble.is_some() => Status::Trouble,
+            _ if tally.has_halted() && (left > 0 || !is_read) => Status::JobsFailed,
             (_, 0) => Status::Success,
             _ => Status::JobsFailed,
         }

@@ -1,6 +1,6 @@
 //! What all slots of a pool share: the queue, the process groups, and what they must agree on.
 
-use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,10 +9,13 @@ use std::{io, thread};
 use rustix::io::Errno;
 use serde_json::value::RawValue;
 
+use crate::capture::Spool;
 use crate::clock::Moment;
 use crate::config::Config;
+use crate::gates::Gates;
 use crate::job::{Done, Failure, Job, Kind, Sink, Watcher};
 use crate::process::{Groups, Stop, Wake};
+use crate::program;
 use crate::queue::Queue;
 use crate::worker::Worker;
 
@@ -21,6 +24,11 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) queue: Queue,
     pub(crate) groups: Groups,
+    pub(crate) gates: Gates,
+    /// Where what commands print goes if it is much.
+    pub(crate) spool: Arc<Spool>,
+    /// The program of all commands, and where it was found.
+    program: Option<(OsString, OsString)>,
     pub(crate) watcher: Arc<dyn Watcher>,
     sink: Option<Arc<dyn Sink>>,
     sources: Vec<String>,
@@ -64,8 +72,15 @@ impl Shared {
         sink: Option<Arc<dyn Sink>>,
         sources: Vec<String>,
     ) -> Self {
+        let commands = config.commands.as_ref();
+        let program = commands
+            .and_then(|commands| commands.template.program())
+            .and_then(|name| Some((name.to_owned(), program::locate(name)?.into_os_string())));
         Self {
             queue: Queue::new(config.max_procs),
+            gates: Gates::new(config.limits.clone()),
+            spool: Arc::default(),
+            program,
             config,
             groups: Groups::new(),
             watcher,
@@ -147,6 +162,19 @@ impl Shared {
         }
     }
 
+    /// Hands on lines that a command has printed.
+    pub(crate) fn pass_lines(&self, job: &Job, out: &[u8], err: &[u8]) {
+        if let Some(sink) = &self.sink {
+            sink.lines(job, out, err);
+        }
+    }
+
+    /// Where the program of a command is, if that is known.
+    pub(crate) fn program_of(&self, argv: &[OsString]) -> Option<&OsStr> {
+        let (name, path) = self.program.as_ref()?;
+        (argv.first() == Some(name)).then_some(path)
+    }
+
     /// Passes on what this thread has delivered.
     pub(crate) fn flush(&self) {
         if let Some(sink) = &self.sink {
@@ -159,6 +187,10 @@ impl Shared {
         if let Some(caller) = job.caller {
             caller.tell(outcome.map(ToOwned::to_owned).map_err(Clone::clone));
         }
+    }
+
+    pub(crate) fn sources(&self) -> &[String] {
+        &self.sources
     }
 
     /// What a job is called in messages.
@@ -241,23 +273,23 @@ impl Shared {
         if !is_passing || count == 0 {
             return false;
         }
-        let s = if count == 1 { "" } else { "s" };
+        let s = if count == 1 { "" } else { "es" };
         if !self.was_crowded.swap(true, Ordering::AcqRel) {
             self.watcher.note(&format!(
-                "no more than {count} worker{s} could be started, and the run goes on so: {error}"
+                "no more than {count} process{s} could be started, and the run goes on so: {error}"
             ));
         }
         true
     }
 
     /// Drops jobs that will not run, since the run was ended.
-    pub(crate) fn drop_jobs(&self, jobs: VecDeque<Job>) {
+    pub(crate) fn drop_jobs(&self, jobs: impl IntoIterator<Item = Job>) {
         let failure = Failure::new(Kind::Cancelled, "it was waiting when the pool was shut down");
         self.drop_with(jobs, &failure);
     }
 
     /// Drops jobs. Calls are told why; jobs for the sink are counted as left.
-    fn drop_with(&self, jobs: VecDeque<Job>, failure: &Failure) {
+    fn drop_with(&self, jobs: impl IntoIterator<Item = Job>, failure: &Failure) {
         for job in jobs {
             match job.caller {
                 Some(_) => self.tell_caller(job, Err(failure)),
@@ -265,7 +297,12 @@ impl Shared {
                 None if job.attempt > 1 => {
                     let message = "it was waiting to be tried again when the run was ended";
                     let failure = Failure::new(Kind::Cancelled, message);
-                    self.deliver(&Done { job: &job, outcome: Err(&failure), run: None });
+                    self.deliver(&Done {
+                        job: &job,
+                        outcome: Err(&failure),
+                        printed: None,
+                        run: None,
+                    });
                     self.flush();
                 }
                 None => {
@@ -285,14 +322,14 @@ impl Shared {
     }
 
     pub(crate) fn set_stop(&self, stopping: Stopping) {
-        let mut stop = self.lock_stop();
-        *stop = stopping;
-        self.is_stopping.store(stopping.at != Moment::NEVER, Ordering::Release);
+        *self.lock_stop() = stopping;
+        self.is_stopping.store(true, Ordering::Release);
     }
 
     /// The last slot has left: the pool is as new.
     pub(crate) fn renew(&self) {
-        self.set_stop(NOT_STOPPING);
+        *self.lock_stop() = NOT_STOPPING;
+        self.is_stopping.store(false, Ordering::Release);
         self.groups.spare();
     }
 }

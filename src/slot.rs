@@ -10,9 +10,14 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use crate::calls::{Answer, Caller};
+use crate::capture::Printed;
 use crate::clock::Moment;
+use crate::command::{Commands, Cut, Ended, Running};
+use crate::input::template::command_line as shell_line;
 use crate::job::{Done, Failure, Job, Kind, Run, printable};
+use crate::jobserver::Token;
 use crate::process::{Process, Progress, Spec, Stop, Wake, describe};
+use crate::program;
 use crate::protocol::JSONL;
 use crate::queue::{Ask, Taken};
 use crate::shared::{Shared, SparePermit};
@@ -55,6 +60,8 @@ pub(crate) struct Slot {
     jobs: VecDeque<Job>,
     /// Jobs finished since the queue was last told.
     finished: usize,
+    /// The right to run a job, where make gives it.
+    token: Option<Token>,
     /// Outcomes that callers are yet to be told: not before the queue knows that this slot is free,
     /// or else a caller's next job would have another worker started.
     answers: Vec<(Caller, Answer)>,
@@ -78,6 +85,7 @@ impl Slot {
             generation: 0,
             jobs: VecDeque::new(),
             finished: 0,
+            token: None,
             answers: Vec::new(),
         }
     }
@@ -103,10 +111,16 @@ impl Slot {
     /// One round: take jobs, hand them to the worker, wait, deal with what happened. Returns
     /// whether there is anything left to do.
     fn turn(&mut self) -> bool {
+        if let Some(commands) = self.shared.config.commands.clone() {
+            return self.command_turn(&commands);
+        }
         if self.take() == Taken::Leave && self.in_flight() == 0 {
             return false;
         }
         if !self.jobs.is_empty() {
+            if !self.pass_gates() {
+                return true;
+            }
             if self.worker.is_none() && !self.start() {
                 return true;
             }
@@ -135,7 +149,14 @@ impl Slot {
 
     /// Takes as many jobs as the worker may have now.
     fn take(&mut self) -> Taken {
+        let has_gates = self.shared.gates.are_there();
+        if self.in_flight() == 0 {
+            self.token = None;
+        } else if has_gates {
+            return Taken::Wait;
+        }
         let (max, max_bytes) = match &self.worker {
+            _ if has_gates => (1, 1),
             Some(worker) => (worker.room(self.shared.now()), worker.room_bytes()),
             None => (1, 1),
         };
@@ -188,17 +209,157 @@ impl Slot {
         }
     }
 
+    /// Waits until the jobs in hand may start. If the run ends before, they are dropped.
+    fn pass_gates(&mut self) -> bool {
+        if !self.shared.gates.are_there() {
+            return true;
+        }
+        self.flush();
+        let shared = Arc::clone(&self.shared);
+        match shared.gates.pass(&shared, &self.wake) {
+            Some(token) => {
+                self.token = token;
+                true
+            }
+            None => {
+                self.finished += self.jobs.len();
+                shared.drop_jobs(std::mem::take(&mut self.jobs));
+                false
+            }
+        }
+    }
+
+    /// One round of a slot that runs a command for each job.
+    fn command_turn(&mut self, commands: &Commands) -> bool {
+        match self.take() {
+            Taken::Leave => return false,
+            Taken::Wait => {
+                self.flush();
+                self.wake.wait(None);
+            }
+            Taken::Jobs => {
+                if self.pass_gates()
+                    && let Some(job) = self.jobs.pop_front()
+                {
+                    self.run_job(commands, job);
+                }
+            }
+        }
+        true
+    }
+
+    /// Runs the command of a job, from its start to its end.
+    fn run_job(&mut self, commands: &Commands, job: Job) {
+        let shared = Arc::clone(&self.shared);
+        if let Some(caller) = &job.caller {
+            caller.is_at(self.index);
+        }
+        if job.is_abandoned() {
+            self.finished += 1;
+            return;
+        }
+        if shared.is_stopping() {
+            self.finished += 1;
+            return shared.drop_jobs([job]);
+        }
+        let start = shared.now();
+        let (command, input) = match commands.of(&job, self.index + 1) {
+            Ok(command) => command,
+            Err(message) => {
+                let place = crate::output::place(job.place, shared.sources());
+                let message = place.map_or(message.clone(), |place| format!("{place}: {message}"));
+                return self.command_over(job, (0, start), Some((Kind::Invalid, message)), None);
+            }
+        };
+        if commands.dry_run {
+            let printed = Printed::line(&shared.spool, &shell_line(&command));
+            return self.command_over(job, (0, start), None, Some(&Arc::new(printed)));
+        }
+        self.flush();
+        if commands.confirm && !shared.watcher.confirms(&shell_line(&command)) {
+            let declined = (Kind::Cancelled, "it was not confirmed".to_owned());
+            return self.command_over(job, (0, start), Some(declined), None);
+        }
+        let start = shared.now();
+        let timeout = job.timeout.or(shared.config.timeout);
+        let running = match Running::start(&shared, commands, &job, &command, input) {
+            Ok(running) => running,
+            Err(error) if shared.is_crowded(&error) => {
+                shared.queue.put_back([job].into_iter());
+                return self.pause(CROWDED_PAUSE);
+            }
+            Err(error) => {
+                let failure = (Kind::Spawn, program::not_started(&command, &error));
+                return self.command_over(job, (0, start), Some(failure), None);
+            }
+        };
+        let pid = running.pid();
+        let ended = running.attend(&self.wake, timeout);
+        if ended.cut == Some(Cut::Abandoned) {
+            self.finished += 1;
+            return;
+        }
+        let failure = self.why_failed(&ended, timeout);
+        let printed = Some(&ended.printed).filter(|_| ended.cut != Some(Cut::NotKept));
+        self.command_over(job, (pid, start), failure, printed);
+    }
+
+    /// Why a command that was started has failed, if it has.
+    fn why_failed(&self, ended: &Ended, timeout: Option<Duration>) -> Option<(Kind, String)> {
+        match ended.cut {
+            None if ended.status.is_some_and(|status| status.success()) => None,
+            None => Some((Kind::Exit, format!("it {}", describe(ended.status)))),
+            Some(Cut::TimedOut) => {
+                let limit = humantime::format_duration(timeout.unwrap_or_default());
+                Some((Kind::Timeout, format!("it took longer than {limit}, and was ended")))
+            }
+            Some(Cut::NotKept) => {
+                let error = ended.trouble.as_ref().map(ToString::to_string).unwrap_or_default();
+                let message = format!(
+                    "what a command printed could not be kept in a temporary file in '{}': \
+                     {error}; make room there, or set TMPDIR to another folder",
+                    std::env::temp_dir().display()
+                );
+                self.shared.watcher.output_lost(&message);
+                Some((Kind::Cancelled, message))
+            }
+            Some(Cut::Cancelled | Cut::Abandoned) => {
+                Some((Kind::Cancelled, "it was running when the run was ended".to_owned()))
+            }
+        }
+    }
+
+    /// A job's command is over, or never ran.
+    fn command_over(
+        &mut self,
+        job: Job,
+        (pid, start): (u32, Moment),
+        failure: Option<(Kind, String)>,
+        printed: Option<&Arc<Printed>>,
+    ) {
+        let failure = failure.map(|(kind, message)| Failure::new(kind, message));
+        let outcome = failure.as_ref().map_or(Ok(RawValue::NULL), Err);
+        let ran = Ran { slot: self.index + 1, pid, start, now: self.shared.now() };
+        let is_over = deliver(&self.shared, ran, job, outcome, printed, &mut self.answers);
+        self.finished += usize::from(is_over);
+    }
+
     fn new_worker(&mut self) -> io::Result<Worker> {
         let shared = &*self.shared;
         let failures_before = shared.start_failures();
         self.generation += 1;
-        let spec = Spec {
-            argv: &shared.config.worker,
-            env: &shared.config.env,
-            slot: self.index + 1,
-            generation: self.generation,
-            protocol: JSONL,
-        };
+        let variable = |name: &str, value: String| (name.into(), value.into());
+        let mut env = vec![
+            variable("PROCPOOL_SLOT", (self.index + 1).to_string()),
+            variable("PROCPOOL_GENERATION", self.generation.to_string()),
+            variable("PROCPOOL_PROTOCOL", JSONL.into()),
+        ];
+        if std::env::var_os("PYTHONUNBUFFERED").is_none() {
+            env.push(variable("PYTHONUNBUFFERED", "1".into()));
+        }
+        env.extend_from_slice(&shared.config.env);
+        let argv = &shared.config.worker;
+        let spec = Spec { argv, program: None, env: &env, cwd: None, has_stdin: true };
         let process = Process::start(&spec, &shared.groups)?;
         Ok(Worker::new(process, &shared.config, shared.now(), failures_before))
     }
@@ -371,10 +532,11 @@ impl Slot {
         };
         let (shared, slot, pid) = (&*self.shared, self.index + 1, worker.process.pid());
         let now = shared.now();
+        let ran = |start| Ran { slot, pid, start, now };
         let max_reply = shared.config.max_reply;
         let was_spent = worker.is_spent;
-        let received = worker.receive(max_reply, now, |flight, outcome| {
-            let is_over = deliver(shared, slot, pid, now, flight, outcome, &mut self.answers);
+        let received = worker.receive(max_reply, now, |Flight { job, start, .. }, outcome| {
+            let is_over = deliver(shared, ran(start), job, outcome, None, &mut self.answers);
             self.finished += usize::from(is_over);
         });
         match received {
@@ -553,8 +715,10 @@ impl Slot {
         loop {
             // What had been read already comes first.
             let now = shared.now();
-            let received = worker.receive(shared.config.max_reply, now, |flight, outcome| {
-                let is_over = deliver(shared, slot, pid, now, flight, outcome, &mut self.answers);
+            let max_reply = shared.config.max_reply;
+            let received = worker.receive(max_reply, now, |Flight { job, start, .. }, outcome| {
+                let ran = Ran { slot, pid, start, now };
+                let is_over = deliver(shared, ran, job, outcome, None, &mut self.answers);
                 self.finished += usize::from(is_over);
             });
             let Ok(received) = received else { return };
@@ -588,7 +752,7 @@ impl Slot {
             let message = format!("{message} ({times}); to see why, run it by hand: {line}");
             let failure = Failure::new(Kind::Spawn, message);
             for job in &jobs {
-                shared.deliver(&Done { job, outcome: Err(&failure), run: None });
+                shared.deliver(&Done { job, outcome: Err(&failure), printed: None, run: None });
             }
             self.finished += jobs.len();
             for job in jobs {
@@ -624,8 +788,9 @@ impl Slot {
 
     fn fail(&mut self, worker: &Worker, flight: Flight, failure: &Failure) {
         let (slot, pid, now) = (self.index + 1, worker.process.pid(), self.shared.now());
-        let answers = &mut self.answers;
-        let is_over = deliver(&self.shared, slot, pid, now, flight, Err(failure), answers);
+        let Flight { job, start, .. } = flight;
+        let (ran, answers) = (Ran { slot, pid, start, now }, &mut self.answers);
+        let is_over = deliver(&self.shared, ran, job, Err(failure), None, answers);
         self.finished += usize::from(is_over);
     }
 
@@ -637,34 +802,50 @@ impl Slot {
     }
 }
 
-/// Delivers the outcome of a job that a worker had, unless it is to be tried again: then it goes
-/// back. Returns whether the job is over.
-fn deliver(
-    shared: &Shared,
+/// Where and from when to when a job ran; without a process: it did not.
+struct Ran {
     slot: usize,
     pid: u32,
+    start: Moment,
     now: Moment,
-    mut flight: Flight,
+}
+
+/// Delivers the outcome of a job that was run, unless it is to be tried again: then it goes back.
+/// Returns whether the job is over.
+fn deliver(
+    shared: &Shared,
+    ran: Ran,
+    mut job: Job,
     outcome: Result<&RawValue, &Failure>,
+    printed: Option<&Arc<Printed>>,
     answers: &mut Vec<(Caller, Answer)>,
 ) -> bool {
     let may_pass = outcome.is_err_and(|failure| failure.kind.may_pass());
-    if may_pass && flight.job.retries > 0 && !shared.is_stopping() {
-        flight.job.retries -= 1;
-        flight.job.attempt += 1;
-        shared.queue.put_back([flight.job].into_iter());
+    if may_pass && job.retries > 0 && !shared.is_stopping() {
+        job.retries -= 1;
+        job.attempt += 1;
+        shared.queue.put_back([job].into_iter());
         return false;
     }
     let run = Run {
-        slot,
-        pid,
-        attempt: flight.job.attempt,
-        start: shared.groups.clock.unix_seconds(flight.start),
-        seconds: now.since(flight.start).as_secs_f64(),
+        slot: ran.slot,
+        pid: ran.pid,
+        attempt: job.attempt,
+        start: shared.groups.clock.unix_seconds(ran.start),
+        seconds: ran.now.since(ran.start).as_secs_f64(),
     };
-    shared.deliver(&Done { job: &flight.job, outcome, run: Some(run) });
-    if let Some(caller) = flight.job.caller {
-        answers.push((caller, outcome.map(ToOwned::to_owned).map_err(Clone::clone)));
+    let run = Some(run).filter(|run| run.pid > 0);
+    shared.deliver(&Done { job: &job, outcome, printed, run });
+    if let Some(caller) = job.caller {
+        let answer = match (outcome, printed) {
+            (Ok(_), Some(printed)) => Ok(printed.to_json()),
+            (Ok(result), None) => Ok(result.to_owned()),
+            (Err(failure), printed) => {
+                let data = printed.map(|printed| printed.to_json()).or(failure.data.clone());
+                Err(Failure { data, ..failure.clone() })
+            }
+        };
+        answers.push((caller, answer));
     }
     true
 }

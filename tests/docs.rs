@@ -7,6 +7,10 @@ mod common;
 #[path = "../src/cli.rs"]
 mod cli;
 
+#[expect(dead_code, reason = "the command line refers to it")]
+#[path = "../src/halt.rs"]
+mod halt;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;

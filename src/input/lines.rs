@@ -1,6 +1,8 @@
 //! Splits a stream of bytes into lines. A line that is too long is skipped as it comes, and is
 //! never held in memory.
 
+use csv_core::ReadRecordResult;
+
 use crate::usual::Usual;
 
 /// A line, without the byte that ends it.
@@ -28,7 +30,10 @@ pub struct Lines {
     seen: usize,
     /// The line that is coming is too long, and what has come of it is gone.
     skipping: bool,
+    /// How many lines there have been.
     number: u64,
+    /// Lines are CSV records, in which quoted newlines do not count.
+    csv: Option<Box<Csv>>,
     usual: Usual,
 }
 
@@ -43,8 +48,16 @@ impl Lines {
             seen: 0,
             skipping: false,
             number: 0,
+            csv: None,
             usual: Usual::new(),
         }
+    }
+
+    /// Lines are CSV records: a quoted newline does not end them, and blank lines do not count.
+    pub fn of_csv(max: usize) -> Self {
+        let reader = csv_core::Reader::new();
+        let csv = Csv { reader, text: [0; 1024], ends: [0; 64] };
+        Self { csv: Some(Box::new(csv)), ..Self::new(b'\n', max) }
     }
 
     /// Where the next bytes of the stream are to be appended. Call it when [`Lines::next`] has
@@ -61,8 +74,11 @@ impl Lines {
     /// stands before the end is a line, unless it is empty.
     pub fn next(&mut self, at_end: bool) -> Option<Line<'_>> {
         let rest = &self.buffer[self.start..];
-        let found = memchr::memchr(self.delimiter, &rest[self.seen..]).map(|at| self.seen + at);
-        let (len, step) = match found {
+        let found = match &mut self.csv {
+            None => memchr::memchr(self.delimiter, &rest[self.seen..]),
+            Some(csv) => csv.end(&rest[self.seen..]),
+        };
+        let (len, step) = match found.map(|at| self.seen + at) {
             Some(at) => (at, at + 1),
             None if at_end && (!rest.is_empty() || self.skipping) => (rest.len(), rest.len()),
             None => {
@@ -80,14 +96,52 @@ impl Lines {
         self.start += step;
         self.seen = 0;
         self.skipping = false;
+        let mut line = &self.buffer[begin..begin + len];
         self.number += 1;
-        Some(Line {
-            number: self.number,
-            text: match too_long {
-                true => Err(TooLong(self.max)),
-                false => Ok(&self.buffer[begin..begin + len]),
-            },
-        })
+        let mut number = self.number;
+        if self.csv.is_some() {
+            // What is left of the line break before, and blank lines.
+            let text = line.trim_ascii_start();
+            let blank = &line[..line.len() - text.len()];
+            let blank = memchr::memrchr2(b'\n', b'\r', blank).map_or(0, |at| at + 1);
+            let newlines = |bytes| memchr::memchr_iter(b'\n', bytes).count() as u64;
+            number += newlines(&line[..blank]);
+            self.number += newlines(line);
+            line = &line[blank..];
+            if line.is_empty() && at_end && !too_long {
+                return None;
+            }
+        }
+        Some(Line { number, text: if too_long { Err(TooLong(self.max)) } else { Ok(line) } })
+    }
+}
+
+/// Finds where CSV records end.
+#[derive(Debug)]
+struct Csv {
+    reader: csv_core::Reader,
+    /// The fields are written here, and not looked at.
+    text: [u8; 1024],
+    ends: [usize; 64],
+}
+
+impl Csv {
+    /// Where the line break stands that ends the record that goes on with these bytes; `None`: not
+    /// in them.
+    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut read = 0;
+        loop {
+            let (result, count, ..) =
+                self.reader.read_record(&bytes[read..], &mut self.text, &mut self.ends);
+            read += count;
+            match result {
+                ReadRecordResult::Record => return Some(read.saturating_sub(1)),
+                // Without bytes it would take that for the end of all.
+                _ if read == bytes.len() => return None,
+                ReadRecordResult::End => return None,
+                _ => {}
+            }
+        }
     }
 }
 

@@ -4,10 +4,15 @@
 pub mod job_line;
 pub mod lines;
 pub mod plain;
+mod shell;
+pub mod template;
 
+use std::borrow::Cow;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,10 +26,13 @@ use crate::job::{Done, Failure, Job, Kind, Place, Sink};
 use crate::pool::Pool;
 use job_line::{Fields, Invalid};
 use lines::Lines;
-use plain::Plain;
+use plain::{Columns, NoHeader, Packed, Plain};
 
 /// How much is read at once: as much as a pipe holds.
 const READ_SIZE: usize = 64 << 10;
+
+/// So many jobs from the command line are fed at once.
+const ARGS_BATCH: usize = 256;
 
 /// A batch is fed at the latest when its jobs hold so many bytes.
 const BATCH_BYTES: usize = 1 << 20;
@@ -36,13 +44,28 @@ pub enum Source {
     Stdin,
     /// A file.
     File(PathBuf),
+    /// Args that were given on the command line: a job for each way to take one of each list.
+    Args(Vec<Vec<OsString>>),
+}
+
+/// How the reading of the input ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All was read: so many jobs.
+    Complete(u64),
+    /// The pool takes no more: so many jobs that were read did not get there.
+    Stopped(usize),
+    /// Some of it could not be read, which was told.
+    Incomplete,
+    /// It has not the columns that the command asks for: a sentence.
+    Misused(String),
 }
 
 impl Source {
     /// What it is called in messages; stdin has no name, since it is what one expects.
     pub fn name(&self) -> String {
         match self {
-            Self::Stdin => String::new(),
+            Self::Stdin | Self::Args(_) => String::new(),
             Self::File(path) => path.display().to_string(),
         }
     }
@@ -62,6 +85,7 @@ impl Source {
     fn unreadable(&self, error: &io::Error) -> String {
         let name = match self {
             Self::Stdin => "stdin".to_owned(),
+            Self::Args(_) => "the command line".to_owned(),
             Self::File(path) => format!("'{}'", path.display()),
         };
         let what = match error.kind() {
@@ -101,11 +125,22 @@ impl Reader {
     /// Reads all sources to their ends and feeds their jobs to the pool; outcomes of lines that are
     /// no jobs go to `sink`. Blocks while the pool's queue is full. What can't be read is told to
     /// `complain`, a sentence each, at the start as far as it can be seen then; the other sources
-    /// are read nevertheless. Returns whether all could be read.
-    pub fn run(&self, pool: &Pool, sink: &dyn Sink, complain: &dyn Fn(&str)) -> bool {
+    /// are read nevertheless.
+    pub fn run(&self, pool: &Pool, sink: &dyn Sink, complain: &dyn Fn(&str)) -> End {
         let names = self.sources.iter().map(Source::name).collect();
-        let (batch, bytes, seq) = (Vec::new(), 0, 0);
-        let mut feeder = Feeder { reader: self, pool, sink, names, batch, bytes, seq };
+        let (batch, bytes, seq, packed) = (Vec::new(), 0, 0, Packed::default());
+        let mut feeder = Feeder {
+            reader: self,
+            pool,
+            sink,
+            names,
+            batch,
+            bytes,
+            seq,
+            packed,
+            wants_header: false,
+            stopped: None,
+        };
         let problems: Vec<_> = self.sources.iter().map(Source::problem).collect();
         for problem in problems.iter().flatten() {
             complain(problem);
@@ -116,7 +151,9 @@ impl Reader {
                 continue;
             }
             let index = u32::try_from(index).unwrap_or(u32::MAX);
+            feeder.wants_header = matches!(&self.form, Form::Plain(plain) if plain.has_header);
             let result = match source {
+                Source::Args(lists) => Ok(feeder.args(lists)),
                 Source::Stdin => feeder.read(rustix::stdio::stdin(), index),
                 Source::File(path) => {
                     File::open(path).and_then(|file| feeder.read(file.as_fd(), index))
@@ -124,14 +161,31 @@ impl Reader {
             };
             match result {
                 Ok(true) => {}
-                Ok(false) => break,
+                Ok(false) => match feeder.stopped.take() {
+                    Some(NoHeader::Misused(message)) => return End::Misused(message),
+                    Some(NoHeader::Different) => {
+                        complain(&format!(
+                            "the header in '{}' is not that of the input before it, so it was not \
+                             read",
+                            source.name()
+                        ));
+                        is_complete = false;
+                    }
+                    None => return End::Stopped(feeder.batch.len()),
+                },
                 Err(error) => {
                     complain(&source.unreadable(&error));
                     is_complete = false;
                 }
             }
         }
-        is_complete
+        feeder.pack_up();
+        feeder.feed();
+        match (is_complete, feeder.batch.len()) {
+            (_, left @ 1..) => End::Stopped(left),
+            (true, _) => End::Complete(feeder.seq),
+            (false, _) => End::Incomplete,
+        }
     }
 
     /// Makes a job of a line; `None`: the line is to be skipped.
@@ -165,12 +219,23 @@ struct Feeder<'a> {
     bytes: usize,
     /// The number of the last job.
     seq: u64,
+    /// Lines that are to make a job together with those that follow.
+    packed: Packed,
+    /// The next line is a header.
+    wants_header: bool,
+    /// Why a source is not read on.
+    stopped: Option<NoHeader>,
 }
 
 impl Feeder<'_> {
     /// Reads one source to its end. `Ok(false)`: the pool takes no more jobs.
     fn read(&mut self, source: BorrowedFd<'_>, index: u32) -> io::Result<bool> {
-        let mut lines = Lines::new(self.reader.delimiter, self.reader.max_line);
+        let is_csv =
+            matches!(&self.reader.form, Form::Plain(plain) if plain.columns == Columns::Csv);
+        let mut lines = match is_csv {
+            true => Lines::of_csv(self.reader.max_line),
+            false => Lines::new(self.reader.delimiter, self.reader.max_line),
+        };
         loop {
             let buffer = lines.buffer();
             buffer.reserve(READ_SIZE);
@@ -211,7 +276,12 @@ impl Feeder<'_> {
             _ => text,
         });
         let job = match text {
-            Ok(text) => self.reader.job(seq, place, text),
+            Ok(text) => match &self.reader.form {
+                Form::Plain(plain) if !plain.is_simple() => {
+                    return self.row(plain, place, &plain::split(plain.columns, text));
+                }
+                _ => self.reader.job(seq, place, text),
+            },
             Err(lines::TooLong(max)) => Some(Err(Invalid {
                 message: format!(
                     "it is longer than the limit of {max} bytes (raise --max-line to allow it)"
@@ -222,19 +292,89 @@ impl Feeder<'_> {
         };
         match job {
             None => return true,
-            Some(Ok(job)) => {
-                self.bytes += job.size();
-                self.batch.push(job);
-            }
-            Some(Err(invalid)) => {
-                let name = crate::output::place(place, &self.names).unwrap_or_default();
-                let failure = Failure::new(Kind::Invalid, invalid.describe(&name));
-                let job = Job::unreadable(seq, place, &invalid.id);
-                self.sink.deliver(&Done { job: &job, outcome: Err(&failure), run: None });
+            Some(Ok(job)) => return self.queue(job),
+            Some(Err(invalid)) => self.invalid(place, &invalid),
+        }
+        true
+    }
+
+    /// A job is complete. Returns whether to go on.
+    fn queue(&mut self, job: Job) -> bool {
+        self.seq = job.seq;
+        self.bytes += job.size();
+        self.batch.push(job);
+        self.bytes < BATCH_BYTES || self.feed()
+    }
+
+    /// A line is no job, which is its result.
+    fn invalid(&mut self, place: Place, invalid: &Invalid) {
+        self.seq += 1;
+        let name = crate::output::place(place, &self.names).unwrap_or_default();
+        let failure = Failure::new(Kind::Invalid, invalid.describe(&name));
+        let job = Job::unreadable(self.seq, place, &invalid.id);
+        self.sink.deliver(&Done { job: &job, outcome: Err(&failure), printed: None, run: None });
+    }
+
+    /// Deals with one line that was taken apart. Returns whether to go on.
+    fn row(&mut self, plain: &Plain, place: Place, columns: &[Cow<'_, [u8]>]) -> bool {
+        if std::mem::take(&mut self.wants_header) {
+            self.stopped = plain.read_header(columns).err();
+            return self.stopped.is_none();
+        }
+        if plain.is_full(&self.packed, columns) && !self.pack_up() {
+            return false;
+        }
+        if self.packed.is_empty() {
+            self.packed.place = place;
+        }
+        match plain.add(&mut self.packed, columns) {
+            Ok(true) => self.pack_up(),
+            Ok(false) => true,
+            Err(invalid) => {
+                // Those before it are a job before it.
+                let goes_on = self.pack_up();
+                self.invalid(place, &invalid);
+                goes_on
             }
         }
-        self.seq = seq;
-        self.bytes < BATCH_BYTES || self.feed()
+    }
+
+    /// Makes a job of the lines that wait for more. Returns whether to go on.
+    fn pack_up(&mut self) -> bool {
+        let Form::Plain(plain) = &self.reader.form else { return true };
+        match plain.take(&mut self.packed, self.seq + 1) {
+            Some(job) => self.queue(job),
+            None => true,
+        }
+    }
+
+    /// Makes jobs of all ways to take one arg of each list. Returns whether to go on.
+    fn args(&mut self, lists: &[Vec<OsString>]) -> bool {
+        let ways = lists.iter().map(Vec::len).try_fold(1_usize, usize::checked_mul);
+        for way in 0..ways.unwrap_or(usize::MAX) {
+            let mut rest = way;
+            let mut columns: Vec<Cow<'_, [u8]>> = Vec::with_capacity(lists.len());
+            // The last list turns fastest.
+            for list in lists.iter().rev() {
+                columns.push(Cow::Borrowed(list[rest % list.len()].as_bytes()));
+                rest /= list.len();
+            }
+            columns.reverse();
+            let goes_on = match &self.reader.form {
+                Form::Plain(plain) if !plain.is_simple() || columns.len() > 1 => {
+                    self.row(plain, Place::default(), &columns)
+                }
+                _ => {
+                    let place = Place { source: 0, line: way as u64 + 1 };
+                    self.line(place, Ok(&columns.join(&b' ')))
+                }
+            };
+            let is_batch = self.batch.len() >= ARGS_BATCH;
+            if !goes_on || (is_batch && !self.feed()) {
+                return false;
+            }
+        }
+        self.feed()
     }
 
     /// Feeds the batch. Returns whether to go on.

@@ -1,11 +1,16 @@
 //! What a result looks like.
 
-use std::io::Write as _;
+use std::borrow::Cow;
+use std::io::{self, Write};
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::name;
-use crate::job::{Done, Failure, Kind, Run, printable};
+use super::{Large, name};
+use crate::capture::{Capture, Printed, Spool};
+use crate::command::Commands;
+use crate::input::template::Args;
+use crate::job::{Done, Failure, Job, Kind, Run, printable};
 
 /// The format of results.
 #[derive(Clone, Debug)]
@@ -14,6 +19,10 @@ pub struct Format {
     pub shape: Shape,
     /// Records say where, when and what.
     pub detail: bool,
+    /// With [`Shape::Text`], each line begins with the args of its job and a tab.
+    pub tag: bool,
+    /// What jobs without a worker are.
+    pub commands: Option<Arc<Commands>>,
     /// What the sources of jobs are called in messages.
     pub sources: Vec<String>,
 }
@@ -31,91 +40,222 @@ pub enum Shape {
 
 impl Format {
     /// Appends what is to be printed to stdout to `out`, and to stderr, in whole lines, to `err`.
-    pub fn write(&self, done: &Done<'_>, out: &mut Vec<u8>, err: &mut Vec<u8>) {
-        match (self.shape, done.outcome) {
-            (Shape::Record, _) => self.record(done, out),
-            (Shape::Value, Ok(result)) => out.extend_from_slice(result.get().as_bytes()),
-            (Shape::Text, Ok(result)) => text(result, out),
-            (_, Err(failure)) => return self.failure(done, failure, err),
+    ///
+    /// # Errors
+    /// Those of `out` and `err`, or what a command printed can't be read back.
+    pub fn write(
+        &self,
+        done: &Done<'_>,
+        out: &mut impl Write,
+        err: &mut impl Write,
+    ) -> io::Result<()> {
+        match (self.shape, done.outcome, done.printed) {
+            (Shape::Record, ..) => self.record(done, out)?,
+            (Shape::Value, Ok(_), Some(printed)) => printed.json(out)?,
+            (Shape::Value, Ok(result), None) => out.write_all(result.get().as_bytes())?,
+            (Shape::Text, _, Some(printed)) => {
+                let mut tagger = self.tagger(done.job, out);
+                printed.stdout.each(|piece| tagger.write(piece))?;
+                return self.to_stderr(done, Some(printed), err);
+            }
+            (Shape::Text, Ok(result), None) => {
+                let text = text(result);
+                let mut tagger = self.tagger(done.job, out);
+                tagger.write(&text)?;
+                tagger.write(b"\n")?;
+                return Ok(());
+            }
+            (_, Err(_), printed) => return self.to_stderr(done, printed, err),
         }
-        out.push(b'\n');
+        out.write_all(b"\n")
     }
 
-    fn record(&self, done: &Done<'_>, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"id\":");
-        match done.job.id() {
-            Some(id) => out.extend_from_slice(id),
-            None => put(out, format_args!("{}", done.job.seq)),
+    /// What is to be printed of a command that has printed a lot.
+    ///
+    /// # Errors
+    /// It can't be read back, or not be written to the temporary file of `spool`.
+    pub(super) fn large(&self, done: &Done<'_>, spool: &Arc<Spool>) -> io::Result<Large> {
+        if let (Shape::Text, false, Some(printed)) = (self.shape, self.tag, done.printed) {
+            let mut tail = Vec::new();
+            self.failure_line(done, &mut tail)?;
+            return Ok(Large { printed: Arc::clone(printed), tail });
         }
-        match done.outcome {
-            Ok(result) => {
-                out.extend_from_slice(b",\"ok\":true,\"result\":");
-                out.extend_from_slice(result.get().as_bytes());
-            }
-            Err(failure) => {
-                out.extend_from_slice(b",\"ok\":false,\"error\":{\"kind\":\"");
-                out.extend_from_slice(failure.kind.name().as_bytes());
-                out.extend_from_slice(b"\",\"message\":");
-                // A string can always be written as JSON.
-                let _ = serde_json::to_writer(&mut *out, &failure.message);
-                if let Some(data) = &failure.data {
-                    out.extend_from_slice(b",\"data\":");
-                    out.extend_from_slice(data.get().as_bytes());
-                }
-                out.push(b'}');
-            }
-        }
-        if self.detail {
-            detail(done, out);
-        }
-        out.push(b'}');
+        let (mut stdout, mut stderr) = (Capture::new(spool), Capture::new(spool));
+        self.write(done, &mut stdout, &mut stderr)?;
+        stdout.finish()?;
+        stderr.finish()?;
+        let printed = Arc::new(Printed { exit: None, signal: None, stdout, stderr });
+        Ok(Large { printed, tail: Vec::new() })
     }
 
-    fn failure(&self, done: &Done<'_>, failure: &Failure, err: &mut Vec<u8>) {
+    /// What is to be printed of lines that a command prints while it runs.
+    pub(super) fn lines(&self, job: &Job, lines: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(lines.len());
+        // A Vec takes all that is written to it.
+        let _ = self.tagger(job, &mut out).write(lines);
+        out
+    }
+
+    fn tagger<'a, W: Write>(&self, job: &Job, out: &'a mut W) -> Tagger<'a, W> {
+        let tag = if self.tag { self.tag_of(job) } else { Vec::new() };
+        Tagger { tag, out, in_line: false }
+    }
+
+    /// The args of a job and a tab.
+    fn tag_of(&self, job: &Job) -> Vec<u8> {
+        let args = match &self.commands {
+            Some(commands) => commands.args(job),
+            None => Args::from_json(job.args()),
+        };
+        let mut tag = args.map_or_else(|_| job.args().to_vec(), |args| args.words.join(&b' '));
+        for byte in &mut tag {
+            if *byte == b'\n' || *byte == b'\r' {
+                *byte = b' ';
+            }
+        }
+        tag.push(b'\t');
+        tag
+    }
+
+    /// What a command wrote to stderr, and why the job failed.
+    fn to_stderr(
+        &self,
+        done: &Done<'_>,
+        printed: Option<&Arc<Printed>>,
+        err: &mut impl Write,
+    ) -> io::Result<()> {
+        let mut in_line = false;
+        if let Some(printed) = printed {
+            let mut tagger = self.tagger(done.job, err);
+            printed.stderr.each(|piece| tagger.write(piece))?;
+            in_line = tagger.in_line;
+        }
+        if in_line {
+            // What follows is another's, or about it.
+            err.write_all(b"\n")?;
+        }
+        self.failure_line(done, err)
+    }
+
+    fn failure_line(&self, done: &Done<'_>, err: &mut impl Write) -> io::Result<()> {
+        let Err(failure) = done.outcome else { return Ok(()) };
         // The message of an invalid job begins with its line.
         let name = match failure.kind {
             Kind::Invalid => format!("job {}", super::id(done.job)),
             _ => name(done.job, &self.sources),
         };
         let message = printable(&failure.message);
-        put(err, format_args!("procpool: {name}: {}: {message}\n", failure.kind));
+        writeln!(err, "procpool: {name}: {}: {message}", failure.kind)
     }
-}
 
-fn detail(done: &Done<'_>, out: &mut Vec<u8>) {
-    let or_null = |json: &'_ [u8]| {
-        if json.is_empty() { b"null".to_vec() } else { json.to_vec() }
-    };
-    put(out, format_args!(",\"seq\":{},\"cmd\":", done.job.seq));
-    out.extend_from_slice(&or_null(done.job.cmd()));
-    out.extend_from_slice(b",\"args\":");
-    out.extend_from_slice(&or_null(done.job.args()));
-    match done.run {
-        Some(Run { slot, pid, attempt, start, seconds }) => put(
-            out,
-            format_args!(
+    fn record(&self, done: &Done<'_>, out: &mut impl Write) -> io::Result<()> {
+        out.write_all(b"{\"id\":")?;
+        match done.job.id() {
+            Some(id) => out.write_all(id)?,
+            None => write!(out, "{}", done.job.seq)?,
+        }
+        match done.outcome {
+            Ok(result) => {
+                out.write_all(b",\"ok\":true,\"result\":")?;
+                match done.printed {
+                    Some(printed) => printed.json(out)?,
+                    None => out.write_all(result.get().as_bytes())?,
+                }
+            }
+            Err(failure) => error(failure, done.printed, out)?,
+        }
+        if self.detail {
+            self.detail(done, out)?;
+        }
+        out.write_all(b"}")
+    }
+
+    fn detail(&self, done: &Done<'_>, out: &mut impl Write) -> io::Result<()> {
+        let job = done.job;
+        let (cmd, args) = match (job.arg_words(), &self.commands) {
+            (Some(words), Some(commands)) => {
+                let words: Vec<_> = words.map(String::from_utf8_lossy).collect();
+                let program = commands.template.program().map(|name| name.to_string_lossy());
+                (serde_json::to_vec(&program)?.into(), serde_json::to_vec(&words)?.into())
+            }
+            _ => (or_null(job.cmd()), or_null(job.args())),
+        };
+        write!(out, ",\"seq\":{},\"cmd\":", job.seq)?;
+        out.write_all(&cmd)?;
+        out.write_all(b",\"args\":")?;
+        out.write_all(&args)?;
+        match done.run {
+            Some(Run { slot, pid, attempt, start, seconds }) => write!(
+                out,
                 ",\"slot\":{slot},\"pid\":{pid},\"attempt\":{attempt},\"start\":{start:.3},\
                  \"seconds\":{seconds:.6}"
             ),
-        ),
-        None => out.extend_from_slice(
-            b",\"slot\":null,\"pid\":null,\"attempt\":0,\"start\":null,\"seconds\":null",
-        ),
+            None => out.write_all(
+                b",\"slot\":null,\"pid\":null,\"attempt\":0,\"start\":null,\"seconds\":null",
+            ),
+        }
     }
 }
 
-fn text(result: &RawValue, out: &mut Vec<u8>) {
+fn error(
+    failure: &Failure,
+    printed: Option<&Arc<Printed>>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    write!(out, ",\"ok\":false,\"error\":{{\"kind\":\"{}\",\"message\":", failure.kind.name())?;
+    serde_json::to_writer(&mut *out, &failure.message)?;
+    match (printed, &failure.data) {
+        (Some(printed), _) => {
+            out.write_all(b",\"data\":")?;
+            printed.json(out)?;
+        }
+        (None, Some(data)) => {
+            out.write_all(b",\"data\":")?;
+            out.write_all(data.get().as_bytes())?;
+        }
+        (None, None) => {}
+    }
+    out.write_all(b"}")
+}
+
+fn or_null(json: &[u8]) -> Cow<'_, [u8]> {
+    Cow::Borrowed(if json.is_empty() { b"null" } else { json })
+}
+
+/// Puts a tag before each line.
+struct Tagger<'a, W> {
+    tag: Vec<u8>,
+    out: &'a mut W,
+    /// The line that was written last goes on.
+    in_line: bool,
+}
+
+impl<W: Write> Tagger<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(&last) = bytes.last() else { return Ok(()) };
+        if self.tag.is_empty() {
+            self.in_line = last != b'\n';
+            return self.out.write_all(bytes);
+        }
+        for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+            if !self.in_line {
+                self.out.write_all(&self.tag)?;
+            }
+            self.out.write_all(line)?;
+            self.in_line = !line.ends_with(b"\n");
+        }
+        Ok(())
+    }
+}
+
+fn text(result: &RawValue) -> Cow<'_, [u8]> {
     let json = result.get();
-    match serde_json::from_str::<std::borrow::Cow<'_, str>>(json) {
-        Ok(string) => out.extend_from_slice(string.as_bytes()),
+    match serde_json::from_str::<Cow<'_, str>>(json) {
+        Ok(Cow::Borrowed(string)) => Cow::Borrowed(string.as_bytes()),
+        Ok(Cow::Owned(string)) => Cow::Owned(string.into_bytes()),
         // Not a string, or one with half a surrogate pair, which no text can hold.
-        Err(_) => out.extend_from_slice(json.as_bytes()),
+        Err(_) => Cow::Borrowed(json.as_bytes()),
     }
-}
-
-fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    // A Vec takes all that is written to it.
-    let _ = out.write_fmt(text);
 }
 
 #[cfg(test)]
@@ -125,8 +265,9 @@ mod tests {
 
     fn write(shape: Shape, detail: bool, done: &Done<'_>) -> (String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let format = Format { shape, detail, sources: vec!["a.jsonl".into()] };
-        format.write(done, &mut out, &mut err);
+        let sources = vec!["a.jsonl".into()];
+        let format = Format { shape, detail, tag: false, commands: None, sources };
+        format.write(done, &mut out, &mut err).expect("written");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         (text(out), text(err))
     }
@@ -147,7 +288,7 @@ mod tests {
         ] {
             let raw: &RawValue = serde_json::from_str(json).expect("JSON");
             let job = job(r#""j1""#);
-            let done = Done { job: &job, outcome: Ok(raw), run: None };
+            let done = Done { job: &job, outcome: Ok(raw), printed: None, run: None };
             let record = format!("{{\"id\":\"j1\",\"ok\":true,\"result\":{json}}}\n");
             assert_eq!(write(Shape::Record, false, &done), (record, String::new()));
             assert_eq!(write(Shape::Value, false, &done), (value.into(), String::new()));
@@ -159,7 +300,7 @@ mod tests {
     fn failures() {
         let failure = Failure::new(Kind::Crash, "it \"died\"\u{1b}[2J");
         let job = job("");
-        let done = Done { job: &job, outcome: Err(&failure), run: None };
+        let done = Done { job: &job, outcome: Err(&failure), printed: None, run: None };
         let record = "{\"id\":7,\"ok\":false,\"error\":{\"kind\":\"crash\",\"message\":\"it \\\"died\\\"\\u001b[2J\"}}\n";
         assert_eq!(write(Shape::Record, false, &done), (record.into(), String::new()));
         let line = "procpool: job 7 (a.jsonl line 9): crash: it \"died\"\\u{1b}[2J\n";
@@ -172,7 +313,7 @@ mod tests {
         let raw: &RawValue = serde_json::from_str("1").expect("JSON");
         let run = Run { slot: 2, pid: 99, attempt: 1, start: 1_764_000_000.5, seconds: 0.25 };
         let job = job("");
-        let done = Done { job: &job, outcome: Ok(raw), run: Some(run) };
+        let done = Done { job: &job, outcome: Ok(raw), printed: None, run: Some(run) };
         assert_eq!(
             write(Shape::Record, true, &done).0,
             "{\"id\":7,\"ok\":true,\"result\":1,\"seq\":7,\"cmd\":\"resize\",\"args\":[\"a.png\"],\
@@ -180,7 +321,7 @@ mod tests {
         );
         let failure = Failure::new(Kind::Invalid, "no");
         let job = Job::unreadable(3, Place { source: 0, line: 3 }, "");
-        let done = Done { job: &job, outcome: Err(&failure), run: None };
+        let done = Done { job: &job, outcome: Err(&failure), printed: None, run: None };
         assert_eq!(
             write(Shape::Record, true, &done).0,
             "{\"id\":3,\"ok\":false,\"error\":{\"kind\":\"invalid\",\"message\":\"no\"},\"seq\":3,\

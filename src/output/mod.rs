@@ -20,10 +20,11 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use tokio::sync::oneshot;
 
+use crate::capture::{Printed, Spool};
 use crate::job::{Done, Job, Place, Sink, printable};
 use crate::usual::Usual;
 pub use format::Format;
-use order::{Order, Ready};
+use order::{Between, Order, Ready};
 
 /// The writer is told of new records at once when it is idle; after a write it rests so long, so
 /// that records that come thick and fast are written many at a time.
@@ -83,6 +84,8 @@ struct Shared {
     /// Slots wait here for the writer.
     room: Condvar,
     surroundings: Arc<dyn Surroundings>,
+    /// Where large records are made.
+    spool: Arc<Spool>,
     succeeded: AtomicU64,
     failed: AtomicU64,
 }
@@ -124,6 +127,7 @@ impl Output {
             work: Condvar::new(),
             room: Condvar::new(),
             surroundings,
+            spool: Arc::default(),
             succeeded: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         });
@@ -167,6 +171,22 @@ impl Output {
     }
 }
 
+/// A record that does not lie in memory, since a command has printed a lot.
+#[derive(Debug)]
+pub struct Large {
+    /// What goes to stdout, and then to stderr…
+    printed: Arc<Printed>,
+    /// …and behind that.
+    tail: Vec<u8>,
+}
+
+impl Large {
+    fn len(&self) -> usize {
+        let bytes = self.printed.stdout.len() + self.printed.stderr.len();
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+}
+
 thread_local! {
     /// What a slot has delivered and not flushed.
     static BATCH: RefCell<Batch> = const { RefCell::new(Batch::new()) };
@@ -197,7 +217,8 @@ impl Batch {
 
     fn add(&mut self, format: &Format, done: &Done<'_>) {
         let (seq, err_begin) = (done.job.seq, self.err.len());
-        format.write(done, &mut self.out, &mut self.err);
+        // A Vec takes all that is written to it.
+        let _ = format.write(done, &mut self.out, &mut self.err);
         let (out_end, err_end) = (self.out.len(), self.err.len());
         let has_err = err_end > err_begin;
         match self.runs.last_mut() {
@@ -221,6 +242,14 @@ impl Sink for Output {
         let shared = &*self.shared;
         let count = if done.outcome.is_ok() { &shared.succeeded } else { &shared.failed };
         count.fetch_add(1, Ordering::Relaxed);
+        if done.printed.is_some_and(|printed| !printed.is_small()) {
+            self.flush();
+            match shared.settings.format.large(done, &shared.spool) {
+                Ok(large) => shared.put_large(done.job.seq, large),
+                Err(error) => shared.lost(&error),
+            }
+            return;
+        }
         BATCH.with_borrow_mut(|batch| {
             batch.add(&shared.settings.format, done);
             if batch.out.len() + batch.err.len() >= ENOUGH {
@@ -236,6 +265,18 @@ impl Sink for Output {
             }
         });
     }
+
+    fn lines(&self, job: &Job, out: &[u8], err: &[u8]) {
+        let format = &self.shared.settings.format;
+        let (out, err) = (format.lines(job, out), format.lines(job, err));
+        self.shared.add(|state, is_ordered| match is_ordered {
+            true => state.order.put_lines(job.seq, (&out, &err), &mut state.ready),
+            false => {
+                state.ready.append(&out, &err);
+                Ok(())
+            }
+        });
+    }
 }
 
 impl Shared {
@@ -243,34 +284,61 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts records in their places. Waits while too much is ready to be written.
+    /// Puts records in their places.
     fn put(&self, batch: &mut Batch) {
+        self.add(|state, is_ordered| {
+            let mut outcome = Ok(());
+            let (mut out_begin, mut err_begin) = (0, 0);
+            for run in &batch.runs {
+                let out = &batch.out[out_begin..run.out_end];
+                let err = &batch.err[err_begin..run.err_end];
+                (out_begin, err_begin) = (run.out_end, run.err_end);
+                match is_ordered {
+                    true => {
+                        let put = state.order.put(run.seq, run.count, (out, err), &mut state.ready);
+                        outcome = outcome.and(put);
+                    }
+                    false => state.ready.append(out, err),
+                }
+            }
+            outcome
+        });
+        batch.clear();
+    }
+
+    fn put_large(&self, seq: u64, large: Large) {
+        self.add(|state, is_ordered| match is_ordered {
+            true => state.order.put_large(seq, large, &mut state.ready),
+            false => {
+                state.ready.append_large(large);
+                Ok(())
+            }
+        });
+    }
+
+    /// Adds to what is printed. Waits while too much is ready to be written.
+    fn add(&self, add: impl FnOnce(&mut State, bool) -> io::Result<()>) {
         let mut state = self.lock();
         while state.is_full() && !state.is_broken && !state.is_hurried {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let state = &mut *state;
-        let (mut out_begin, mut err_begin) = (0, 0);
-        for run in &batch.runs {
-            let out = &batch.out[out_begin..run.out_end];
-            let err = &batch.err[err_begin..run.err_end];
-            (out_begin, err_begin) = (run.out_end, run.err_end);
-            if state.is_broken {
-                continue;
-            }
-            if !self.settings.ordered {
-                state.ready.append(out, err);
-            } else if let Err(error) =
-                state.order.put(run.seq, run.count, (out, err), &mut state.ready)
-            {
-                self.order_lost(state, &error);
-            }
+        if state.is_broken {
+            return;
+        }
+        if let Err(error) = add(state, self.settings.ordered) {
+            self.order_lost(state, &error);
         }
         if state.is_idle && !state.ready.is_empty() || state.ready.len() >= ENOUGH {
             state.is_idle = false;
             self.work.notify_one();
         }
-        batch.clear();
+    }
+
+    /// The record of a job that printed a lot could not be made.
+    fn lost(&self, error: &io::Error) {
+        let mut state = self.lock();
+        self.order_lost(&mut state, error);
     }
 
     fn order_lost(&self, state: &mut State, error: &io::Error) {
@@ -344,16 +412,44 @@ impl Writer {
 
     fn write(&self, ready: &Ready) -> rustix::io::Result<()> {
         let mut result = Ok(());
-        for (out, err) in ready.parts() {
+        for (out, behind) in ready.parts() {
             if !out.is_empty() {
                 self.shared
                     .surroundings
                     .around_write(&mut || result = write_all(&self.stdout, out));
             }
-            if !err.is_empty() {
-                self.shared.surroundings.failure(err);
-            }
             result?;
+            match behind {
+                Some(Between::Err(err)) => self.shared.surroundings.failure(err),
+                Some(Between::Large(large)) => self.write_large(large)?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn write_large(&self, large: &Large) -> rustix::io::Result<()> {
+        let surroundings = &self.shared.surroundings;
+        let mut result = Ok(());
+        let mut to_stdout = |piece: &[u8]| {
+            surroundings.around_write(&mut || result = write_all(&self.stdout, piece));
+            result.map_err(io::Error::from)
+        };
+        let mut read = large.printed.stdout.each(&mut to_stdout);
+        result?;
+        if read.is_ok() {
+            read = large.printed.stderr.each(|piece| {
+                surroundings.failure(piece);
+                Ok(())
+            });
+        }
+        if let Err(error) = read {
+            surroundings.trouble(Trouble::Disordered(format!(
+                "what a command printed could not be read back from a temporary file: {error}"
+            )));
+        }
+        if !large.tail.is_empty() {
+            surroundings.failure(&large.tail);
         }
         Ok(())
     }

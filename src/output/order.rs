@@ -2,10 +2,14 @@
 //! in memory up to a limit; more are spilled to a file without a name.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write};
 
+use std::sync::Arc;
+
+use crate::capture::{Capture, Printed, Spool};
 use crate::usual::Usual;
 
+use super::Large;
 use super::pages::{Pages, Piece};
 use super::spill::{Spill, Spilled};
 
@@ -22,8 +26,8 @@ const LEAST: usize = 256 << 10;
 #[derive(Debug, Default)]
 pub struct Ready {
     out: Vec<u8>,
-    /// What goes to stderr, and behind how many bytes of `out`.
-    err: Vec<(usize, Vec<u8>)>,
+    /// What stands between the bytes of `out`, and behind how many of them.
+    between: Vec<(usize, Between)>,
     usual: Usual,
 }
 
@@ -32,34 +36,56 @@ impl Ready {
     pub fn append(&mut self, out: &[u8], err: &[u8]) {
         self.out.extend_from_slice(out);
         if !err.is_empty() {
-            self.err.push((self.out.len(), err.to_vec()));
+            self.between.push((self.out.len(), Between::Err(err.to_vec())));
         }
+    }
+
+    /// Appends what does not lie in memory.
+    pub(super) fn append_large(&mut self, large: Large) {
+        self.between.push((self.out.len(), Between::Large(large)));
     }
 
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.out.is_empty() && self.err.is_empty()
+        self.out.is_empty() && self.between.is_empty()
     }
 
     /// How many bytes there are.
     pub fn len(&self) -> usize {
-        self.out.len() + self.err.iter().map(|(_, err)| err.len()).sum::<usize>()
+        self.out.len() + self.between.iter().map(|(_, what)| what.len()).sum::<usize>()
     }
 
     /// Forgets everything, but keeps some of the memory.
     pub fn clear(&mut self) {
         self.usual.empty(&mut self.out);
-        self.err.clear();
+        self.between.clear();
     }
 
-    /// What is to be written, piece by piece: to stdout, then to stderr.
-    pub fn parts(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let ends = self.err.iter().map(|(end, err)| (*end, err.as_slice()));
-        ends.chain([(self.out.len(), [].as_slice())]).scan(0, |begin, (end, err)| {
+    /// What is to be written, piece by piece: to stdout, then what stands behind that.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (&[u8], Option<&Between>)> {
+        let ends = self.between.iter().map(|(end, what)| (*end, Some(what)));
+        ends.chain([(self.out.len(), None)]).scan(0, |begin, (end, what)| {
             let out = &self.out[*begin..end];
             *begin = end;
-            Some((out, err))
+            Some((out, what))
         })
+    }
+}
+
+/// What is not simply written to stdout.
+#[derive(Debug)]
+pub(super) enum Between {
+    /// It goes to stderr.
+    Err(Vec<u8>),
+    Large(Large),
+}
+
+impl Between {
+    fn len(&self) -> usize {
+        match self {
+            Self::Err(err) => err.len(),
+            Self::Large(large) => large.len(),
+        }
     }
 }
 
@@ -71,6 +97,8 @@ struct Run {
     split: usize,
     /// How many records.
     count: u64,
+    /// The record, if it does not lie in memory.
+    large: Option<Box<Large>>,
 }
 
 /// The runs that wait for their turn.
@@ -80,6 +108,11 @@ pub struct Order {
     next: u64,
     /// By the number of their first record.
     waiting: BTreeMap<u64, Run>,
+    /// How many of them do not lie in memory.
+    large: usize,
+    /// Lines of jobs that are still running, until their turn comes.
+    lines: BTreeMap<u64, Printed>,
+    spool: Arc<Spool>,
     pages: Pages,
     limit: usize,
     spill: Option<Spill>,
@@ -91,6 +124,9 @@ impl Order {
         Self {
             next: 1,
             waiting: BTreeMap::new(),
+            large: 0,
+            lines: BTreeMap::new(),
+            spool: Arc::default(),
             pages: Pages::default(),
             limit: limit.max(LEAST),
             spill: None,
@@ -111,18 +147,87 @@ impl Order {
     ) -> io::Result<()> {
         if seq == self.next {
             ready.append(out, err);
-            self.next += count;
-            return match self.has_next() {
-                true => self.advance(ready, false),
-                false => Ok(()),
-            };
+            return self.is_turn_of(seq + count, ready);
         }
         let piece = self.pages.put(out, err);
-        self.waiting.insert(seq, Run { piece, split: out.len(), count });
+        self.waiting.insert(seq, Run { piece, split: out.len(), count, large: None });
         match self.is_full() && !self.has_next() {
             true => self.spill(),
             false => Ok(()),
         }
+    }
+
+    /// Takes the record of one job, which does not lie in memory.
+    ///
+    /// # Errors
+    /// As of [`Order::put`].
+    pub(super) fn put_large(
+        &mut self,
+        seq: u64,
+        large: Large,
+        ready: &mut Ready,
+    ) -> io::Result<()> {
+        if seq == self.next {
+            ready.append_large(large);
+            return self.is_turn_of(seq + 1, ready);
+        }
+        let (piece, large) = (self.pages.put(&[], &[]), Some(Box::new(large)));
+        self.waiting.insert(seq, Run { piece, split: 0, count: 1, large });
+        self.large += 1;
+        Ok(())
+    }
+
+    /// Takes lines that a job has printed and that is still running. If it is its turn they are
+    /// ready at once.
+    ///
+    /// # Errors
+    /// They can't be kept.
+    pub(super) fn put_lines(
+        &mut self,
+        seq: u64,
+        (out, err): (&[u8], &[u8]),
+        ready: &mut Ready,
+    ) -> io::Result<()> {
+        if seq == self.next {
+            ready.append(out, err);
+            return Ok(());
+        }
+        let spool = &self.spool;
+        let kept = self.lines.entry(seq).or_insert_with(|| Printed {
+            exit: None,
+            signal: None,
+            stdout: Capture::new(spool),
+            stderr: Capture::new(spool),
+        });
+        kept.stdout.write_all(out)?;
+        kept.stderr.write_all(err)
+    }
+
+    /// It is the turn of a job: what it has printed so far is ready, and all that follows it.
+    fn is_turn_of(&mut self, seq: u64, ready: &mut Ready) -> io::Result<()> {
+        self.next = seq;
+        self.show_lines(ready)?;
+        match self.has_next() {
+            true => self.advance(ready, false),
+            false => Ok(()),
+        }
+    }
+
+    /// The lines are ready of the job whose turn it is.
+    fn show_lines(&mut self, ready: &mut Ready) -> io::Result<()> {
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        let Some(mut printed) = self.lines.remove(&self.next) else { return Ok(()) };
+        match (printed.stdout.small(), printed.stderr.small()) {
+            (Some(out), Some(err)) => ready.append(out, err),
+            _ => {
+                printed.stdout.finish()?;
+                printed.stderr.finish()?;
+                ready.append_large(Large { printed: Arc::new(printed), tail: Vec::new() });
+            }
+        }
+        Ok(())
     }
 
     /// Moves records whose turn it is to `ready`, until a good many bytes are there. At the end of a
@@ -138,11 +243,16 @@ impl Order {
             let Some(seq) = first.filter(|&seq| skip_gaps || seq == self.next) else {
                 break;
             };
+            if seq != self.next {
+                self.next = seq;
+                self.show_lines(ready)?;
+            }
             let count = match waiting == Some(seq) {
                 true => self.take_waiting(ready),
                 false => self.take_spilled(ready)?,
             };
             self.next = seq + count;
+            self.show_lines(ready)?;
         }
         Ok(())
     }
@@ -150,8 +260,16 @@ impl Order {
     /// Moves the first run that waits in memory; returns how many records it has.
     fn take_waiting(&mut self, ready: &mut Ready) -> u64 {
         let Some((_, run)) = self.waiting.pop_first() else { return 0 };
-        let (out, err) = self.pages.get(&run.piece).split_at(run.split);
-        ready.append(out, err);
+        match run.large {
+            Some(large) => {
+                self.large -= 1;
+                ready.append_large(*large);
+            }
+            None => {
+                let (out, err) = self.pages.get(&run.piece).split_at(run.split);
+                ready.append(out, err);
+            }
+        }
         self.pages.release(run.piece);
         run.count
     }
@@ -176,7 +294,7 @@ impl Order {
 
     /// Whether as much waits in memory as may.
     pub fn is_full(&self) -> bool {
-        self.pages.used() + self.waiting.len() * OVERHEAD > self.limit
+        self.pages.used() + (self.waiting.len() - self.large) * OVERHEAD > self.limit
     }
 
     /// Moves all that waits to the temporary file.
@@ -186,14 +304,18 @@ impl Order {
             None => self.spill.insert(Spill::new()?),
         };
         let pages = &self.pages;
-        spill.write(self.waiting.iter().map(|(&seq, run)| Spilled {
+        let small = self.waiting.iter().filter(|(_, run)| run.large.is_none());
+        spill.write(small.map(|(&seq, run)| Spilled {
             seq,
             count: run.count,
             split: run.split,
             bytes: pages.get(&run.piece),
         }))?;
-        while let Some((_, run)) = self.waiting.pop_first() {
-            self.pages.release(run.piece);
+        for (seq, run) in std::mem::take(&mut self.waiting) {
+            match run.large {
+                Some(_) => drop(self.waiting.insert(seq, run)),
+                None => self.pages.release(run.piece),
+            }
         }
         Ok(())
     }
@@ -208,7 +330,9 @@ mod tests {
         let (mut all_out, mut all_err) = (Vec::new(), Vec::new());
         for (out, err) in ready.parts() {
             all_out.extend_from_slice(out);
-            all_err.extend_from_slice(err);
+            if let Some(Between::Err(err)) = err {
+                all_err.extend_from_slice(err);
+            }
         }
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         (text(all_out), text(all_err))

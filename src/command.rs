@@ -1,0 +1,307 @@
+//! A command: started for one job, fed, listened to, and ended when its time is over.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crate::capture::{Capture, Printed};
+use crate::clock::Moment;
+use crate::input::template::{Args, Command, Template, command_line};
+use crate::job::Job;
+use crate::process::{Process, Progress, Spec, Stop, Stream, Wake};
+use crate::shared::Shared;
+
+/// What a command has printed when it exits is read for no longer than this much: a process that
+/// has left its group may go on writing for ever.
+const LAST_READ: usize = 1 << 20;
+
+/// What a pool without workers runs: a command for each job.
+#[derive(Clone, Debug)]
+pub struct Commands {
+    /// The command, and where args go in it.
+    pub template: Template,
+    /// Each job names its program itself; otherwise it has words for the template.
+    pub in_jobs: bool,
+    /// Args are fed to the command's stdin, one a line.
+    pub stdin: bool,
+    /// Nothing is run: what would be run is what is printed.
+    pub dry_run: bool,
+    /// The watcher is asked before a command is run.
+    pub confirm: bool,
+    /// Lines are handed on while the command runs.
+    pub live: bool,
+    /// The names of the args, once the header of the input has been read.
+    pub header: Arc<OnceLock<Vec<Vec<u8>>>>,
+}
+
+impl Commands {
+    /// Runs a template for each job.
+    pub fn new(template: Template) -> Self {
+        Self {
+            template,
+            in_jobs: false,
+            stdin: false,
+            dry_run: false,
+            confirm: false,
+            live: false,
+            header: Arc::default(),
+        }
+    }
+
+    /// The command of a job, and what it reads.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub fn of(&self, job: &Job, slot: usize) -> Result<(Command, Vec<u8>), String> {
+        let args = self.args(job)?;
+        let command = match self.in_jobs {
+            false => self.template.fill(&args, job.seq, slot)?,
+            true => {
+                let cmd: String = serde_json::from_slice(job.cmd()).map_err(|e| e.to_string())?;
+                if args.whole.is_some() {
+                    return Err("the args of a command are an array, not an object".into());
+                }
+                self.template.fill_job(cmd.as_bytes(), &args, job.seq, slot)?
+            }
+        };
+        let mut input = Vec::new();
+        if self.stdin {
+            for word in args.whole.iter().chain(args.words.iter().filter(|_| args.whole.is_none()))
+            {
+                input.extend_from_slice(word);
+                input.push(b'\n');
+            }
+        }
+        Ok((command, input))
+    }
+
+    /// The command of a job as it can be typed into a shell; empty: it is none.
+    pub fn line(&self, job: &Job, slot: usize) -> Vec<u8> {
+        self.of(job, slot).map(|(command, _)| command_line(&command)).unwrap_or_default()
+    }
+
+    /// The args of a job.
+    ///
+    /// # Errors
+    /// Why they can't be the args of a command.
+    pub fn args<'a>(&'a self, job: &'a Job) -> Result<Args<'a>, String> {
+        let Some(words) = job.arg_words() else { return Args::from_json(job.args()) };
+        let names = self.header.get().map_or(&[][..], Vec::as_slice);
+        Ok(Args {
+            words: words.map(Into::into).collect(),
+            names: names.iter().map(|name| name.as_slice().into()).collect(),
+            whole: None,
+        })
+    }
+}
+
+/// Why a command was not left to end of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// Its time was over.
+    TimedOut,
+    /// The run was ended.
+    Cancelled,
+    /// Nobody waits for it any more.
+    Abandoned,
+    /// What it printed could not be kept.
+    NotKept,
+}
+
+/// A command under way.
+pub(crate) struct Running<'a> {
+    shared: &'a Shared,
+    commands: &'a Commands,
+    job: &'a Job,
+    process: Process,
+    /// What it is to read, and how much of that it has been given.
+    input: Vec<u8>,
+    written: usize,
+    printed: Printed,
+    trouble: Option<io::Error>,
+}
+
+impl fmt::Debug for Running<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("process", &self.process).finish_non_exhaustive()
+    }
+}
+
+/// How a command ended.
+pub(crate) struct Ended {
+    pub(crate) printed: Arc<Printed>,
+    pub(crate) status: Option<std::process::ExitStatus>,
+    pub(crate) cut: Option<Cut>,
+    /// Why its output could not be kept.
+    pub(crate) trouble: Option<io::Error>,
+}
+
+impl<'a> Running<'a> {
+    /// Starts the command of a job.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub(crate) fn start(
+        shared: &'a Shared,
+        commands: &'a Commands,
+        job: &'a Job,
+        command: &Command,
+        input: Vec<u8>,
+    ) -> io::Result<Self> {
+        let spec = Spec {
+            argv: &command.argv,
+            program: shared.program_of(&command.argv),
+            env: &command.env,
+            cwd: command.cwd.as_deref(),
+            has_stdin: commands.stdin,
+        };
+        let process = Process::start(&spec, &shared.groups)?;
+        let stream = || Capture::new(&shared.spool);
+        let printed = Printed { exit: None, signal: None, stdout: stream(), stderr: stream() };
+        Ok(Self { shared, commands, job, process, input, written: 0, printed, trouble: None })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Attends to the command until it is gone.
+    pub(crate) fn attend(mut self, wake: &Wake, timeout: Option<Duration>) -> Ended {
+        let shared = self.shared;
+        let deadline = timeout.map_or(Moment::NEVER, |timeout| shared.now().after(timeout));
+        let mut cut = None;
+        // How it is being ended, and when the next step is due.
+        let mut step: Option<(Stop, Moment)> = None;
+        loop {
+            let now = shared.now();
+            if step.is_none() {
+                cut = self.reason(now, deadline);
+                let first = match cut {
+                    Some(Cut::Cancelled) => Some(shared.stop_means()),
+                    Some(_) => Some(Stop::Terminate),
+                    None => None,
+                };
+                step = first.map(|first| (first, now.after(self.tell(first))));
+            } else if let Some((stop, until)) = step
+                && (now >= until || (stop < Stop::Kill && shared.groups.is_killing()))
+            {
+                if stop == Stop::Kill {
+                    break;
+                }
+                step = Some((Stop::Kill, now.after(self.tell(Stop::Kill))));
+            }
+            let due = step.map_or(deadline.min(shared.stop_at()), |(_, until)| until);
+            let timeout = if due == Moment::NEVER { None } else { due.until(now) };
+            let ready = self.process.wait(Some(wake), self.has_input(), None, timeout);
+            self.feed();
+            self.listen(ready.readable, ready.stderr);
+            if ready.exited {
+                break;
+            }
+        }
+        self.end(cut)
+    }
+
+    /// Why the command must be ended now, if it must.
+    fn reason(&self, now: Moment, deadline: Moment) -> Option<Cut> {
+        match () {
+            () if self.trouble.is_some() => Some(Cut::NotKept),
+            () if self.shared.groups.is_killing() || now >= self.shared.stop_at() => {
+                Some(Cut::Cancelled)
+            }
+            () if self.job.is_abandoned() => Some(Cut::Abandoned),
+            () if now >= deadline => Some(Cut::TimedOut),
+            () => None,
+        }
+    }
+
+    fn tell(&mut self, step: Stop) -> Duration {
+        self.process.tell(step, self.shared.config.grace)
+    }
+
+    fn has_input(&self) -> bool {
+        self.written < self.input.len()
+    }
+
+    /// Writes as much of the input as the command takes now. One that does not want it all is free
+    /// not to read it.
+    fn feed(&mut self) {
+        if !self.commands.stdin {
+            return;
+        }
+        while self.has_input() {
+            match self.process.write(&self.input[self.written..]) {
+                Progress::Moved(count) => self.written += count,
+                Progress::Blocked => return,
+                Progress::Closed => self.written = self.input.len(),
+            }
+        }
+        self.process.close_stdin();
+    }
+
+    /// Reads what the streams hold.
+    fn listen(&mut self, stdout: bool, stderr: bool) {
+        let Printed { stdout: out, stderr: err, .. } = &mut self.printed;
+        for (stream, capture, _) in [(Stream::Stdout, out, stdout), (Stream::Stderr, err, stderr)]
+            .into_iter()
+            .filter(|(_, _, is_ready)| *is_ready)
+        {
+            self.process.collect(stream, capture.buffer());
+        }
+        self.pass_on();
+    }
+
+    /// Hands on whole lines, where that is asked for; the rest must find its place.
+    fn pass_on(&mut self) {
+        let Printed { stdout, stderr, .. } = &mut self.printed;
+        if self.commands.live && self.job.caller.is_none() {
+            let [out, err] = [&*stdout.buffer(), &*stderr.buffer()]
+                .map(|held| memchr::memrchr(b'\n', held).map_or(0, |at| at + 1));
+            if out + err > 0 {
+                self.shared.pass_lines(self.job, &stdout.buffer()[..out], &stderr.buffer()[..err]);
+                stdout.buffer().drain(..out);
+                stderr.buffer().drain(..err);
+            }
+        }
+        if let Err(error) = stdout.settle().and_then(|()| stderr.settle()) {
+            self.trouble.get_or_insert(error);
+            // There is no room for it, and no use.
+            stdout.buffer().clear();
+            stderr.buffer().clear();
+        }
+    }
+
+    /// The command has exited, or can't be killed: what is left of its group goes as well.
+    fn end(mut self, cut: Option<Cut>) -> Ended {
+        let was_killed = self.shared.groups.is_killing();
+        let status = self.process.reap(&self.shared.groups);
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let mut left = LAST_READ;
+            loop {
+                let Printed { stdout, stderr, .. } = &mut self.printed;
+                let capture = if stream == Stream::Stdout { stdout } else { stderr };
+                match self.process.collect(stream, capture.buffer()) {
+                    Progress::Moved(count) if count < left => left -= count,
+                    _ => break,
+                }
+                self.pass_on();
+            }
+        }
+        let Printed { stdout, stderr, .. } = &mut self.printed;
+        if let Err(error) = stdout.finish().and_then(|()| stderr.finish()) {
+            self.trouble.get_or_insert(error);
+        }
+        let cut = match cut {
+            _ if self.trouble.is_some() => Some(Cut::NotKept),
+            // It was killed with all others, and had no time to notice that.
+            None if was_killed => Some(Cut::Cancelled),
+            cut => cut,
+        };
+        let mut printed = self.printed;
+        printed.exit = status.and_then(|status| status.code());
+        printed.signal =
+            status.and_then(|status| std::os::unix::process::ExitStatusExt::signal(&status));
+        Ended { printed: Arc::new(printed), status, cut, trouble: self.trouble }
+    }
+}

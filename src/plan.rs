@@ -1,0 +1,204 @@
+//! Options → what the library is to do: where jobs come from, what they are, how results look.
+
+use std::ffi::{OsStr, OsString};
+use std::io::IsTerminal;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use procpool::input::plain::{Columns, Pack, Plain, Target};
+use procpool::input::template::{Names, Settings, Template};
+use procpool::input::{Form, Reader, Source};
+use procpool::output::format::Shape;
+use procpool::{Commands, Limits};
+use rustix::process::{Resource, getrlimit};
+
+use crate::cli::{self, Format, InputFormat, MaxArgs, Options};
+
+/// A command line and its environment have room for so many bytes at least…
+const LEAST_ARGS: u64 = 128 << 10;
+/// …and for no more than so many.
+const MOST_ARGS: u64 = 6 << 20;
+
+/// So many bytes of that are left free.
+const SPARE_ARGS: u64 = 4 << 10;
+
+/// What the options ask for.
+pub struct Plan {
+    /// Where jobs come from, and what they are.
+    pub reader: Reader,
+    /// What is run for each; `None`: a worker does it.
+    pub commands: Option<Arc<Commands>>,
+    pub shape: Shape,
+    pub limits: Limits,
+}
+
+impl Plan {
+    /// Makes it, or says how the options are misused.
+    pub fn of(options: &Options, stop: Arc<AtomicBool>) -> Self {
+        let (words, lists) = split_lists(&options.command);
+        let template = options.worker.is_none().then(|| template(options, words));
+        let form = form(options, words, template.as_ref());
+        let commands = template.map(|template| {
+            Arc::new(Commands {
+                in_jobs: words.is_empty(),
+                stdin: options.stdin,
+                dry_run: options.dry_run,
+                confirm: options.confirm,
+                live: options.live,
+                header: match &form {
+                    Form::Plain(plain) => Arc::clone(&plain.header),
+                    Form::Job => Arc::default(),
+                },
+                ..Commands::new(template)
+            })
+        });
+        let reader = Reader {
+            sources: sources(options, words, lists),
+            form,
+            delimiter: options.delimiter.unwrap_or(if options.null { 0 } else { b'\n' }),
+            max_line: options.max_line,
+            stop,
+        };
+        let shape = shape(options);
+        let limits = Limits {
+            interval: options.delay.max(options.rate).filter(|interval| !interval.is_zero()),
+            max_load: options.max_load,
+            min_free_memory: options.min_free_memory.map(|bytes| bytes as u64),
+            jobserver: true,
+        };
+        Self { reader, commands, shape, limits }
+    }
+}
+
+/// The COMMAND and its ARGs, and the lists of args behind each `:::`.
+fn split_lists(command: &[OsString]) -> (&[OsString], Vec<Vec<OsString>>) {
+    let mut parts = command.split(|word| word == ":::");
+    let words = parts.next().unwrap_or_default();
+    (words, parts.map(<[OsString]>::to_vec).collect())
+}
+
+fn template(options: &Options, words: &[OsString]) -> Template {
+    let has_names = options.header || options.input == InputFormat::Json || words.is_empty();
+    let settings = Settings {
+        shell: options.shell,
+        replace: options.replace.as_ref().map(|text| text.as_bytes().to_vec()),
+        names: if has_names { Names::Any } else { Names::None },
+        stdin: options.stdin,
+        env: options.env.clone(),
+        cwd: options.cwd.clone(),
+    };
+    let template = match words {
+        [] => Template::for_jobs(&settings),
+        words => Template::new(words, &settings),
+    };
+    template.unwrap_or_else(|message| cli::misused(&message))
+}
+
+fn form(options: &Options, words: &[OsString], template: Option<&Template>) -> Form {
+    let columns = match options.input {
+        InputFormat::Lines => Columns::One,
+        InputFormat::Json => Columns::Json,
+        InputFormat::Csv => Columns::Csv,
+        InputFormat::Tsv => Columns::Tsv,
+    };
+    if words.is_empty() {
+        if columns != Columns::One {
+            cli::misused(
+                "--input says what the lines of a COMMAND are; without a COMMAND each line is a \
+                 whole job",
+            );
+        }
+        return Form::Job;
+    }
+    let target = match template {
+        Some(template) => Target::Command(template.clone()),
+        None => worker_target(words, columns),
+    };
+    if columns == Columns::Json && (options.max_args.is_some() || options.header) {
+        cli::misused("with --input json a line is all the args of a job: no -n and no --header");
+    }
+    let is_split = options.null || options.delimiter.is_some();
+    if columns == Columns::Csv && is_split {
+        cli::misused("CSV says itself where its lines end: --input csv goes without -0 and -d");
+    }
+    let mut plain = Plain::new(target, columns);
+    plain.has_header = options.header;
+    plain.pack = match options.max_args {
+        None => Pack::Lines(1),
+        Some(MaxArgs::Lines(lines)) => Pack::Lines(lines),
+        Some(MaxArgs::Max) => max_args(options, template),
+    };
+    Form::Plain(plain)
+}
+
+fn worker_target(words: &[OsString], columns: Columns) -> Target {
+    let words: Option<Vec<String>> =
+        words.iter().map(|word| word.to_str().map(str::to_owned)).collect();
+    let words =
+        words.unwrap_or_else(|| cli::misused("COMMAND and its ARGs must be UTF-8 for a worker"));
+    match Plain::strings(&words[0], &words[1..]).target {
+        Target::Worker { head, .. } if columns == Columns::Json && !head.is_empty() => {
+            cli::misused("with --input json a line is all the args, so no ARG can stand before it")
+        }
+        target => target,
+    }
+}
+
+/// As many lines as the arguments of a command have room for.
+fn max_args(options: &Options, template: Option<&Template>) -> Pack {
+    let limit = match getrlimit(Resource::Stack).current {
+        Some(bytes) => (bytes / 4).clamp(LEAST_ARGS, MOST_ARGS),
+        None => MOST_ARGS,
+    };
+    let pointer = size_of::<usize>();
+    let size = |text: &OsStr| text.len() + 1;
+    let env: usize =
+        std::env::vars_os().map(|(name, value)| size(&name) + size(&value) + pointer).sum();
+    let more: usize = options.env.iter().map(|text| size(text) + pointer).sum();
+    let fixed = template.map_or(0, Template::fixed_size) + env + more;
+    let limit = usize::try_from(limit - SPARE_ARGS).unwrap_or(usize::MAX);
+    Pack::Bytes {
+        most: limit.saturating_sub(fixed),
+        overhead: 1 + pointer,
+        copies: template.map_or(1, Template::copies).max(1),
+    }
+}
+
+fn sources(options: &Options, words: &[OsString], lists: Vec<Vec<OsString>>) -> Vec<Source> {
+    match (options.arg_file.as_slice(), lists.is_empty()) {
+        ([], true) => {
+            let is_idle = words.is_empty() && options.worker.is_none();
+            if is_idle && std::io::stdin().is_terminal() {
+                cli::misused(
+                    "nothing to do: name a COMMAND that runs for each input line, or a --worker, \
+                     or give job lines on stdin",
+                );
+            }
+            vec![Source::Stdin]
+        }
+        ([], false) => vec![Source::Args(lists)],
+        (files, true) => files.iter().map(|file| Source::File(file.clone())).collect(),
+        (_, false) => cli::misused("args come from files (-a) or from behind :::, not from both"),
+    }
+}
+
+fn shape(options: &Options) -> Shape {
+    let shape = match options.format {
+        Some(Format::Record) => Shape::Record,
+        Some(Format::Value) => Shape::Value,
+        Some(Format::Text) => Shape::Text,
+        None if options.worker.is_some() => Shape::Record,
+        None => Shape::Text,
+    };
+    if options.detail && shape != Shape::Record {
+        cli::misused("--detail adds to records: it goes with --format record only");
+    }
+    if options.tag && shape != Shape::Text {
+        cli::misused("--tag marks lines of text: it goes with --format text only");
+    }
+    if options.live && shape != Shape::Text {
+        cli::misused("--live passes lines on as they come: it goes with --format text only");
+    }
+    shape
+}

@@ -1,0 +1,359 @@
+//! What is kept count of while results are printed: `--summary`, `--joblog`, and `--halt`, which
+//! may end the run.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use procpool::output::{Output, name};
+use procpool::{Commands, Done, Job, Kind, Pool, Run, Sink};
+
+use crate::halt::{Halt, Limit, What};
+
+/// So many failed jobs of each kind are named.
+const NAMED: usize = 3;
+
+/// Counts the outcomes on their way to the output.
+pub struct Tally {
+    output: Arc<Output>,
+    halt: Option<Halt>,
+    /// Told once when the run is halted.
+    halted: Box<dyn Fn() + Send + Sync>,
+    has_halted: AtomicBool,
+    /// What is ended then.
+    pool: OnceLock<Pool>,
+    /// How many jobs there are in all; 0: that is not known yet.
+    total: AtomicU64,
+    joblog: Option<Mutex<Joblog>>,
+    summary: Option<Mutex<Summary>>,
+    sources: Vec<String>,
+    commands: Option<Arc<Commands>>,
+}
+
+/// What is to be kept count of.
+#[derive(Debug, Default)]
+pub struct Wanted<'a> {
+    pub halt: Option<Halt>,
+    pub joblog: Option<&'a Path>,
+    pub summary: bool,
+}
+
+impl Tally {
+    /// Begins to count.
+    ///
+    /// # Errors
+    /// The job log can't be written.
+    pub fn new(
+        output: Arc<Output>,
+        wanted: &Wanted<'_>,
+        sources: Vec<String>,
+        commands: Option<Arc<Commands>>,
+        halted: Box<dyn Fn() + Send + Sync>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            output,
+            halt: wanted.halt,
+            halted,
+            has_halted: AtomicBool::new(false),
+            pool: OnceLock::new(),
+            total: AtomicU64::new(0),
+            joblog: wanted.joblog.map(Joblog::create).transpose()?.map(Mutex::new),
+            summary: wanted.summary.then(|| Mutex::new(Summary::new())),
+            sources,
+            commands,
+        })
+    }
+
+    /// The pool that is ended where `--halt` says so.
+    pub fn watch(&self, pool: &Pool) {
+        if self.halt.is_some() {
+            // It is set once.
+            let _ = self.pool.set(pool.clone());
+        }
+    }
+
+    /// All input has been read: so many jobs there are.
+    pub fn set_total(&self, jobs: u64) {
+        self.total.store(jobs, Ordering::Release);
+        self.halt_if_due();
+    }
+
+    /// Whether `--halt` has ended the run.
+    pub fn has_halted(&self) -> bool {
+        self.has_halted.load(Ordering::Acquire)
+    }
+
+    /// What a person wants to know at the end; `None`: it was not asked for.
+    pub fn summary(&self, processes: u64, slots: usize) -> Option<String> {
+        let summary = lock(self.summary.as_ref()?);
+        Some(summary.describe(self.output.counts(), processes, slots))
+    }
+
+    /// Why the job log is not whole, if it is not.
+    pub fn joblog_trouble(&self) -> Option<String> {
+        let mut joblog = lock(self.joblog.as_ref()?);
+        joblog.flush();
+        joblog.trouble.take()
+    }
+
+    fn halt_if_due(&self) {
+        let (Some(halt), Some(pool)) = (self.halt, self.pool.get()) else { return };
+        let (succeeded, failed) = self.output.counts();
+        let count = match halt.what {
+            What::Fail => failed,
+            What::Success => succeeded,
+            What::Done => succeeded + failed,
+        };
+        let is_due = match (halt.limit, self.total.load(Ordering::Acquire)) {
+            (Limit::Count(limit), _) => count >= limit,
+            (Limit::Share(_), 0) => false,
+            (Limit::Share(share), total) => count as f64 >= total as f64 * share,
+        };
+        if count == 0 || !is_due || self.has_halted.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        match halt.now {
+            true => pool.cancel(),
+            false => pool.drain(),
+        }
+        (self.halted)();
+    }
+
+    /// A job as a line of a shell, or as a job line.
+    fn command_of(&self, job: &Job, run: Run) -> Vec<u8> {
+        match &self.commands {
+            Some(commands) => commands.line(job, run.slot),
+            None => [job.cmd(), b" ", job.args()].concat(),
+        }
+    }
+}
+
+impl Sink for Tally {
+    fn deliver(&self, done: &Done<'_>) {
+        self.output.deliver(done);
+        if let Some(joblog) = &self.joblog
+            && let Some(run) = done.run
+        {
+            let command = self.command_of(done.job, run);
+            lock(joblog).add(done, run, &command);
+        }
+        if let Some(summary) = &self.summary {
+            lock(summary).add(done, || name(done.job, &self.sources));
+        }
+        if self.halt.is_some() {
+            self.halt_if_due();
+        }
+    }
+
+    fn flush(&self) {
+        self.output.flush();
+        if let Some(joblog) = &self.joblog {
+            lock(joblog).flush();
+        }
+    }
+
+    fn lines(&self, job: &Job, out: &[u8], err: &[u8]) {
+        self.output.lines(job, out, err);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// GNU parallel's log of jobs: tab-separated, a line for each job as it finishes.
+#[derive(Debug)]
+struct Joblog {
+    file: File,
+    unwritten: Vec<u8>,
+    trouble: Option<String>,
+}
+
+impl Joblog {
+    fn create(path: &Path) -> io::Result<Self> {
+        let head = b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
+        let mut joblog =
+            Self { file: File::create(path)?, unwritten: head.to_vec(), trouble: None };
+        joblog.flush();
+        Ok(joblog)
+    }
+
+    fn add(&mut self, done: &Done<'_>, run: Run, command: &[u8]) {
+        let (exit, signal) = ending(done);
+        let received = match (done.printed, done.outcome) {
+            (Some(printed), _) => printed.stdout.len(),
+            (None, Ok(result)) => result.get().len() as u64,
+            (None, Err(_)) => 0,
+        };
+        let (start, seconds) = (run.start, run.seconds);
+        // A Vec takes all that is written to it.
+        let _ = write!(
+            self.unwritten,
+            "{}\t:\t{start:.3}\t{seconds:10.3}\t0\t{received}\t{exit}\t{signal}\t",
+            done.job.seq
+        );
+        // As GNU parallel does it: a line for each job.
+        self.unwritten.extend(command.iter().map(|&byte| if byte == b'\n' { 0 } else { byte }));
+        self.unwritten.push(b'\n');
+    }
+
+    fn flush(&mut self) {
+        if self.unwritten.is_empty() {
+            return;
+        }
+        if let Err(error) = self.file.write_all(&self.unwritten) {
+            let message = format!("the job log could not be written: {error}");
+            self.trouble.get_or_insert(message);
+        }
+        self.unwritten.clear();
+    }
+}
+
+/// The exit status and the signal of a job, as a job log has them.
+fn ending(done: &Done<'_>) -> (i32, i32) {
+    match (done.outcome, done.printed) {
+        (Err(failure), Some(printed)) if failure.kind == Kind::Timeout => {
+            (-1, printed.signal.unwrap_or_default())
+        }
+        (_, Some(printed)) => {
+            (printed.exit.unwrap_or_default(), printed.signal.unwrap_or_default())
+        }
+        (Ok(_), None) => (0, 0),
+        (Err(failure), None) if failure.kind == Kind::Timeout => (-1, 0),
+        (Err(_), None) => (1, 0),
+    }
+}
+
+/// What a run came to.
+#[derive(Debug)]
+struct Summary {
+    begin: Instant,
+    failures: BTreeMap<&'static str, (u64, Vec<String>)>,
+    durations: Durations,
+}
+
+impl Summary {
+    fn new() -> Self {
+        let durations = Durations { counts: vec![0; 64 * PARTS], most: 0.0, sum: 0.0 };
+        Self { begin: Instant::now(), failures: BTreeMap::new(), durations }
+    }
+
+    fn add(&mut self, done: &Done<'_>, name: impl FnOnce() -> String) {
+        if let Err(failure) = done.outcome {
+            let (count, names) = self.failures.entry(failure.kind.name()).or_default();
+            *count += 1;
+            if names.len() < NAMED {
+                names.push(name());
+            }
+        }
+        if let Some(run) = done.run {
+            self.durations.add(run.seconds);
+        }
+    }
+
+    fn describe(&self, (ok, failed): (u64, u64), processes: u64, slots: usize) -> String {
+        let wall = self.begin.elapsed().as_secs_f64();
+        let jobs = ok + failed;
+        let mut text = format!(
+            "{jobs} job{}: {ok} ok, {failed} failed; {} ({:.0}/s)",
+            if jobs == 1 { "" } else { "s" },
+            Seconds(wall),
+            jobs as f64 / wall.max(1e-9),
+        );
+        for (kind, (count, names)) in &self.failures {
+            let more = if *count > names.len() as u64 { ", …" } else { "" };
+            text.push_str(&format!("\n  {kind}: {count} ({}{more})", names.join(", ")));
+        }
+        if let Some([half, most, longest]) = self.durations.quantiles() {
+            let used = self.durations.sum / (wall * slots as f64).max(1e-9) * 100.0;
+            text.push_str(&format!(
+                "\n  a job took {} (p50), {} (p95), {} (max)\n  {processes} process{} started; \
+                 {slots} slot{}, in use {:.0} % of the time",
+                Seconds(half),
+                Seconds(most),
+                Seconds(longest),
+                if processes == 1 { "" } else { "es" },
+                if slots == 1 { "" } else { "s" },
+                used.min(100.0),
+            ));
+        }
+        text
+    }
+}
+
+/// Each doubling of a duration is cut into so many parts, so that a quantile is known to 2 %.
+const PARTS: usize = 32;
+
+/// How long jobs took, in seconds, without keeping each.
+#[derive(Debug)]
+struct Durations {
+    counts: Vec<u64>,
+    most: f64,
+    sum: f64,
+}
+
+impl Durations {
+    fn add(&mut self, seconds: f64) {
+        let nanos = (seconds * 1e9).max(1.0);
+        let place = (nanos.log2() * PARTS as f64) as usize;
+        let last = self.counts.len() - 1;
+        self.counts[place.min(last)] += 1;
+        self.most = self.most.max(seconds);
+        self.sum += seconds;
+    }
+
+    /// The 50th and 95th percentile, and the longest; `None`: there is none.
+    fn quantiles(&self) -> Option<[f64; 3]> {
+        let total: u64 = self.counts.iter().sum();
+        let quantile = |share: f64| {
+            let mut left = (total as f64 * share).ceil() as u64;
+            let place = self.counts.iter().position(|&count| {
+                let is_here = left <= count;
+                left = left.saturating_sub(count);
+                is_here
+            });
+            let middle = (place.unwrap_or_default() as f64 + 0.5) / PARTS as f64;
+            (middle.exp2() / 1e9).min(self.most)
+        };
+        (total > 0).then(|| [quantile(0.5), quantile(0.95), self.most])
+    }
+}
+
+/// A time as a person wants to read it.
+struct Seconds(f64);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            seconds if seconds < 0.001 => write!(f, "{:.0} µs", seconds * 1e6),
+            seconds if seconds < 0.1 => write!(f, "{:.1} ms", seconds * 1e3),
+            seconds if seconds < 1.0 => write!(f, "{:.0} ms", seconds * 1e3),
+            seconds if seconds < 120.0 => write!(f, "{seconds:.1} s"),
+            seconds => {
+                let whole = Duration::from_secs(seconds as u64);
+                write!(f, "{}", humantime::format_duration(whole))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_near() {
+        let mut summary = Summary::new();
+        for n in 1..=1000 {
+            summary.durations.add(f64::from(n) / 1000.0);
+        }
+        let [half, most, longest] = summary.durations.quantiles().expect("some");
+        assert!((half - 0.5).abs() < 0.015 && (most - 0.95).abs() < 0.03, "{half} {most}");
+        assert!((longest - 1.0).abs() < 1e-9);
+    }
+}
