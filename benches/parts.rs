@@ -153,7 +153,10 @@ fn protocol(c: &mut Criterion) {
 }
 
 fn output(c: &mut Criterion) {
-    let format = |shape, detail| Format { shape, detail, sources: vec![String::new()] };
+    let format = |shape, detail| {
+        let sources = vec![String::new()];
+        Format { shape, detail, tag: false, commands: None, sources }
+    };
     let job = Job::new(1_000_000, r#""double""#, "[1000000]", "");
     let run = Run { slot: 1, pid: 1000, attempt: 1, start: 1.7e9, seconds: 0.0123 };
     let mut write = |name: &str, format: &Format, is_ok: bool| {
@@ -165,10 +168,11 @@ fn output(c: &mut Criterion) {
                 let message = result.trim_matches('"').to_owned();
                 let failure = Failure { kind: Kind::Error, message, data: None };
                 let outcome = if is_ok { Ok(raw(result)) } else { Err(&failure) };
-                let done = Done { job: &job, outcome, run: Some(run) };
+                let done = Done { job: &job, outcome, printed: None, run: Some(run) };
                 let (mut out, mut err) = (Vec::with_capacity(2 * BATCH), Vec::new());
                 time(count, || {
-                    format.write(black_box(&done), &mut out, &mut err);
+                    // A Vec takes all that is written to it.
+                    let _ = format.write(black_box(&done), &mut out, &mut err);
                     if out.len() >= BATCH {
                         black_box(&out);
                         out.clear();

@@ -7,7 +7,6 @@ mod common;
 #[path = "../src/cli.rs"]
 mod cli;
 
-#[expect(dead_code, reason = "the command line refers to it")]
 #[path = "../src/halt.rs"]
 mod halt;
 
