@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::command::Commands;
-use crate::config::Config;
+use crate::config::{Config, Timeout};
 use crate::gates::Limits;
 use crate::job::{Failure, Sink, Watcher};
 use crate::pool::Pool;
@@ -140,7 +140,14 @@ impl Builder {
     /// How long a job may take. Default: as long as it likes.
     #[must_use]
     pub fn timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.set(|config| config.timeout = timeout.into())
+        self.set(|config| config.timeout = timeout.into().map(Timeout::Time))
+    }
+
+    /// A job may take so many times the median of the jobs that have succeeded, once there are three
+    /// of them.
+    #[must_use]
+    pub fn timeout_by_median(self, times: f64) -> Self {
+        self.set(|config| config.timeout = Some(Timeout::Median(times)))
     }
 
     /// How long a worker may take to end, once its stdin is closed and again once it has got TERM.

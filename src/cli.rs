@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, CommandFactory, Parser, ValueEnum, ValueHint};
-use procpool::Depth;
+use procpool::{Depth, Timeout};
 
 use crate::halt::{Halt, parse_halt};
 
@@ -332,10 +332,11 @@ pub struct Options {
 
     /// End a job that takes longer, and its process; it fails
     ///
-    /// A number of seconds, or a duration such as 500ms or 1m30s; 0: no limit. The whole process
+    /// A number of seconds, or a duration such as 500ms or 1m30s; 0: no limit. 300%: three times the
+    /// median of the jobs that have succeeded, once there are three of them. The whole process
     /// group of its worker or command is ended: TERM, then KILL after --grace.
-    #[arg(long, value_name = "TIME", help_heading = "Failures", value_parser = procpool::parse_duration)]
-    pub timeout: Option<Duration>,
+    #[arg(long, value_name = "TIME|N%", help_heading = "Failures", value_parser = parse_timeout)]
+    pub timeout: Option<Timeout>,
 
     /// How long a process may take to end before it is killed
     ///
@@ -457,6 +458,16 @@ fn parse_delimiter(text: &str) -> Result<u8, String> {
         (.., &[byte]) => Ok(byte),
         _ => Err("expected one character (a byte), or \\n, \\t, \\0 or \\xHH".into()),
     }
+}
+
+fn parse_timeout(text: &str) -> Result<Timeout, String> {
+    let Some(percent) = text.strip_suffix('%') else {
+        return procpool::parse_duration(text).map(Timeout::Time);
+    };
+    let percent =
+        percent.parse().ok().filter(|percent: &f64| percent.is_finite() && *percent > 0.0);
+    let times = percent.map(|percent| Timeout::Median(percent / 100.0));
+    times.ok_or_else(|| "expected a percentage of the median above 0, such as 300%".into())
 }
 
 /// How long must pass between two starts.

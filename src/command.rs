@@ -167,14 +167,16 @@ impl<'a> Running<'a> {
     }
 
     /// Attends to the command until it is gone.
-    pub(crate) fn attend(mut self, wake: &Wake, timeout: Option<Duration>) -> Ended {
+    pub(crate) fn attend(mut self, wake: &Wake) -> Ended {
         let shared = self.shared;
-        let deadline = timeout.map_or(Moment::NEVER, |timeout| shared.now().after(timeout));
+        let began = shared.now();
         let mut cut = None;
         // How it is being ended, and when the next step is due.
         let mut step: Option<(Stop, Moment)> = None;
         loop {
             let now = shared.now();
+            let timeout = self.job.timeout.or_else(|| shared.timeout());
+            let deadline = timeout.map_or(Moment::NEVER, |timeout| began.after(timeout));
             if step.is_none() {
                 cut = self.reason(now, deadline);
                 let first = match cut {

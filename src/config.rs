@@ -36,7 +36,7 @@ pub(crate) struct Config {
     /// So many workers may be started ahead of those that they replace.
     pub(crate) standby: usize,
     /// How long a job may take, unless it says so itself.
-    pub(crate) timeout: Option<Duration>,
+    pub(crate) timeout: Option<Timeout>,
     /// How long a worker may take to end before it is killed.
     pub(crate) grace: Duration,
     /// So many start-up failures in a row are one too many; 0: no limit.
@@ -69,6 +69,15 @@ impl Config {
             depth: Depth::Fixed(1),
         }
     }
+}
+
+/// How long a job may take.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Timeout {
+    /// So long.
+    Time(Duration),
+    /// So many times the median of the jobs that have succeeded, once there are three.
+    Median(f64),
 }
 
 /// Reads a duration as the command line and job lines write it: seconds as a plain number (`2`,

@@ -38,6 +38,7 @@
 //! | `guardian` | kills the workers if procpool was killed itself |
 //! | [`protocol`] | framing and envelopes: pure bytes |
 //! | [`output`] | order, spill, formats; alone in writing stdout |
+//! | `durations` | how long jobs took, for the summary and for timeouts by the median |
 //! | `clock` | the clock that stands still while the run is stopped |
 //! | `usual` | how much of an emptied buffer is worth keeping |
 //! | `program` | whether a program can be run, told before it is |
@@ -51,6 +52,7 @@ mod capture;
 mod clock;
 mod command;
 mod config;
+mod durations;
 mod gates;
 mod guardian;
 pub mod input;
@@ -72,7 +74,8 @@ pub use builder::{BuildError, Builder};
 pub use calls::{Deferred, Pipeline};
 pub use capture::{Capture, Printed, Spool};
 pub use command::Commands;
-pub use config::parse_duration;
+pub use config::{Timeout, parse_duration};
+pub use durations::Durations;
 pub use gates::Limits;
 pub use job::{Done, Failure, Job, Kind, Place, Run, Sink, Watcher};
 pub use pool::Pool;

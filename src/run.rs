@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use procpool::input::{End, Reader, Source};
 use procpool::output::{Format, Output, Settings, Surroundings, Trouble};
-use procpool::{Builder, Failure, Pool, Sink, Watcher};
+use procpool::{Builder, Failure, Pool, Sink, Timeout, Watcher};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -187,6 +187,11 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
 
 /// Sets what is the same for workers and commands.
 fn set(pool: Builder, options: &Options) -> Builder {
+    let pool = match options.timeout {
+        Some(Timeout::Time(time)) if !time.is_zero() => pool.timeout(time),
+        Some(Timeout::Median(times)) => pool.timeout_by_median(times),
+        _ => pool,
+    };
     pool.depth(options.pipeline)
         .max_reqs(options.max_reqs)
         .max_reqs_jitter(options.max_reqs_jitter)
@@ -194,7 +199,6 @@ fn set(pool: Builder, options: &Options) -> Builder {
         .max_rss(options.max_rss.map(|bytes| bytes as u64))
         .idle_timeout(options.idle_timeout.filter(|time| !time.is_zero()))
         .standby(options.standby.unwrap_or(usize::MAX))
-        .timeout(options.timeout.filter(|timeout| !timeout.is_zero()))
         .grace(options.grace)
         .start_limit(options.start_limit)
         .max_reply(options.max_reply)

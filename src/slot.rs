@@ -281,7 +281,6 @@ impl Slot {
             return self.command_over(job, (0, start), Some(declined), None);
         }
         let start = shared.now();
-        let timeout = job.timeout.or(shared.config.timeout);
         let running = match Running::start(&shared, commands, &job, &command, input) {
             Ok(running) => running,
             Err(error) if shared.is_crowded(&error) => {
@@ -294,7 +293,8 @@ impl Slot {
             }
         };
         let pid = running.pid();
-        let ended = running.attend(&self.wake, timeout);
+        let ended = running.attend(&self.wake);
+        let timeout = job.timeout.or_else(|| shared.timeout());
         if ended.cut == Some(Cut::Abandoned) {
             self.finished += 1;
             return;
@@ -483,7 +483,7 @@ impl Slot {
     /// the worker is on; with a worker that works on several at a time, from when it got it.
     fn job_deadline(&self, worker: &Worker, flight: &Flight) -> Moment {
         let began = if worker.is_unordered { flight.start } else { worker.turn_began };
-        let timeout = flight.job.timeout.or(self.shared.config.timeout);
+        let timeout = flight.job.timeout.or_else(|| self.shared.timeout());
         timeout.map_or(Moment::NEVER, |timeout| began.after(timeout))
     }
 
@@ -503,7 +503,7 @@ impl Slot {
             return self.cancel();
         }
         if now >= self.job_deadline(worker, flight) {
-            let timeout = flight.job.timeout.or(self.shared.config.timeout);
+            let timeout = flight.job.timeout.or_else(|| self.shared.timeout());
             let limit = humantime::format_duration(timeout.unwrap_or_default());
             let message = format!("it took longer than {limit}, so its worker was ended");
             let failure = Failure::new(Kind::Timeout, message);
@@ -834,6 +834,9 @@ fn deliver(
         start: shared.groups.clock.unix_seconds(ran.start),
         seconds: ran.now.since(ran.start).as_secs_f64(),
     };
+    if outcome.is_ok() {
+        shared.learn_duration(run.seconds);
+    }
     let run = Some(run).filter(|run| run.pid > 0);
     shared.deliver(&Done { job: &job, outcome, printed, run });
     if let Some(caller) = job.caller {

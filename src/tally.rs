@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use procpool::output::{Output, name};
-use procpool::{Commands, Done, Job, Kind, Pool, Run, Sink};
+use procpool::{Commands, Done, Durations, Job, Kind, Pool, Run, Sink};
 
 use crate::halt::{Halt, Limit, What};
 
@@ -239,8 +239,7 @@ struct Summary {
 
 impl Summary {
     fn new() -> Self {
-        let durations = Durations { counts: vec![0; 64 * PARTS], most: 0.0, sum: 0.0 };
-        Self { begin: Instant::now(), failures: BTreeMap::new(), durations }
+        Self { begin: Instant::now(), failures: BTreeMap::new(), durations: Durations::new() }
     }
 
     fn add(&mut self, done: &Done<'_>, name: impl FnOnce() -> String) {
@@ -269,8 +268,11 @@ impl Summary {
             let more = if *count > names.len() as u64 { ", …" } else { "" };
             text.push_str(&format!("\n  {kind}: {count} ({}{more})", names.join(", ")));
         }
-        if let Some([half, most, longest]) = self.durations.quantiles() {
-            let used = self.durations.sum / (wall * slots as f64).max(1e-9) * 100.0;
+        if let (Some(half), Some(most)) =
+            (self.durations.quantile(0.5), self.durations.quantile(0.95))
+        {
+            let longest = self.durations.longest();
+            let used = self.durations.sum() / (wall * slots as f64).max(1e-9) * 100.0;
             text.push_str(&format!(
                 "\n  a job took {} (p50), {} (p95), {} (max)\n  {processes} process{} started; \
                  {slots} slot{}, in use {:.0} % of the time",
@@ -283,44 +285,6 @@ impl Summary {
             ));
         }
         text
-    }
-}
-
-/// Each doubling of a duration is cut into so many parts, so that a quantile is known to 2 %.
-const PARTS: usize = 32;
-
-/// How long jobs took, in seconds, without keeping each.
-#[derive(Debug)]
-struct Durations {
-    counts: Vec<u64>,
-    most: f64,
-    sum: f64,
-}
-
-impl Durations {
-    fn add(&mut self, seconds: f64) {
-        let nanos = (seconds * 1e9).max(1.0);
-        let place = (nanos.log2() * PARTS as f64) as usize;
-        let last = self.counts.len() - 1;
-        self.counts[place.min(last)] += 1;
-        self.most = self.most.max(seconds);
-        self.sum += seconds;
-    }
-
-    /// The 50th and 95th percentile, and the longest; `None`: there is none.
-    fn quantiles(&self) -> Option<[f64; 3]> {
-        let total: u64 = self.counts.iter().sum();
-        let quantile = |share: f64| {
-            let mut left = (total as f64 * share).ceil() as u64;
-            let place = self.counts.iter().position(|&count| {
-                let is_here = left <= count;
-                left = left.saturating_sub(count);
-                is_here
-            });
-            let middle = (place.unwrap_or_default() as f64 + 0.5) / PARTS as f64;
-            (middle.exp2() / 1e9).min(self.most)
-        };
-        (total > 0).then(|| [quantile(0.5), quantile(0.95), self.most])
     }
 }
 
@@ -339,21 +303,5 @@ impl fmt::Display for Seconds {
                 write!(f, "{}", humantime::format_duration(whole))
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_are_near() {
-        let mut summary = Summary::new();
-        for n in 1..=1000 {
-            summary.durations.add(f64::from(n) / 1000.0);
-        }
-        let [half, most, longest] = summary.durations.quantiles().expect("some");
-        assert!((half - 0.5).abs() < 0.015 && (most - 0.95).abs() < 0.03, "{half} {most}");
-        assert!((longest - 1.0).abs() < 1e-9);
     }
 }
