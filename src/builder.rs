@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::command::Commands;
 use crate::config::{Config, Timeout};
 use crate::gates::Limits;
+use crate::interpreter::{Code, CodeError};
 use crate::job::{Failure, Sink, Watcher};
 use crate::pool::Pool;
 use crate::program::{self, ProgramError};
@@ -44,6 +45,14 @@ impl Builder {
         let mut config = Config::new(Vec::new());
         config.commands = Some(Arc::new(commands));
         Self { config: Ok(config), sink: None, watcher: Arc::new(Stderr), sources: Vec::new() }
+    }
+
+    pub(crate) fn of_code(code: &Code) -> Self {
+        let config = match code.check() {
+            Ok(()) => Ok(Config { depth: Depth::Auto, ..Config::new(code.worker()) }),
+            Err(error) => Err(BuildError::Code(error)),
+        };
+        Self { config, sink: None, watcher: Arc::new(Stderr), sources: Vec::new() }
     }
 
     fn set(mut self, set: impl FnOnce(&mut Config)) -> Self {
@@ -217,6 +226,8 @@ pub enum BuildError {
     Empty,
     /// The worker's program can't be run.
     Program(ProgramError),
+    /// The code that is to be run makes no sense to its interpreter.
+    Code(CodeError),
 }
 
 impl fmt::Display for BuildError {
@@ -227,6 +238,7 @@ impl fmt::Display for BuildError {
             }
             Self::Empty => f.write_str("the worker's command line is empty"),
             Self::Program(error) => error.fmt(f),
+            Self::Code(error) => error.fmt(f),
         }
     }
 }

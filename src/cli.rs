@@ -43,6 +43,7 @@ It flushes its stdout after each reply, exits when its stdin ends, and keeps dia
 
 const EXAMPLES: &str = "\
 Examples:
+  seq 1000 | procpool --python 'int(x) * 2'
   find . -name '*.png' | procpool convert {} {.}.jpg
   procpool -j4 --tag --timeout 1m ping -c1 ::: alpha beta gamma
   procpool --max-procs 4 --worker ./handler < jobs.jsonl
@@ -103,14 +104,14 @@ pub struct Options {
     #[arg(short = 'j', long, visible_short_alias = 'P', value_name = "N", help_heading = "Workers", value_parser = parse_count, allow_hyphen_values = true)]
     pub max_procs: Option<usize>,
 
-    /// Requests in flight at each worker: a number, or auto
+    /// Requests in flight at each worker, or auto [default: 1; for code: auto]
     ///
     /// With one, the default, a worker gets its next request when it has answered the last. More
     /// make short jobs many times faster, but not every worker can deal with two requests that
     /// arrive at once. auto keeps a few milliseconds of work waiting at each worker: thousands of
     /// short jobs, or a single long one.
-    #[arg(long, value_name = "N|auto", default_value = "1", help_heading = "Workers", value_parser = parse_depth)]
-    pub pipeline: Depth,
+    #[arg(long, value_name = "N|auto", help_heading = "Workers", value_parser = parse_depth)]
+    pub pipeline: Option<Depth>,
 
     /// Replace a worker after N jobs; 0: never
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Recycling")]
@@ -171,6 +172,31 @@ pub struct Options {
     /// replaced, and its job fails.
     #[arg(hide_short_help = true, long, value_name = "SIZE", default_value = "64M", help_heading = "Workers", value_parser = parse_size)]
     pub max_reply: usize,
+
+    /// Evaluate CODE for each line, x, in a warm Python; or call the functions of FILE
+    ///
+    /// An expression has x (the line), args and cmd. Of a FILE the functions are the commands of
+    /// jobs: resize ["a.png", 100] calls resize("a.png", 100), and args that are an object become
+    /// keyword arguments. What code prints goes to stderr. An exception is the job's error. Several
+    /// requests are in flight (--pipeline auto).
+    #[arg(long, value_name = "CODE|FILE", help_heading = "Code", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
+    pub python: Option<String>,
+
+    /// The same in Perl: @_ and $_ are the args; also a class with new and run
+    #[arg(long, value_name = "CODE|FILE", help_heading = "Code", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
+    pub perl: Option<String>,
+
+    /// The same in Node.js: x, args, cmd; what a FILE exports
+    #[arg(long, value_name = "CODE|FILE", help_heading = "Code", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
+    pub node: Option<String>,
+
+    /// The same in Ruby: x, args, cmd
+    #[arg(long, value_name = "CODE|FILE", help_heading = "Code", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
+    pub ruby: Option<String>,
+
+    /// Run CODE once in each process before its first job; may be repeated
+    #[arg(long, value_name = "CODE", help_heading = "Code", requires = "code")]
+    pub setup: Vec<String>,
 
     /// Run COMMAND by sh -c; what {} stands for stays data, whatever it is
     ///
@@ -252,11 +278,11 @@ pub struct Options {
     /// The first line names the columns: {name} stands for one
     ///
     /// A worker gets the args as an object.
-    #[arg(hide_short_help = true, long, help_heading = "Input", requires = "command")]
+    #[arg(hide_short_help = true, long, help_heading = "Input")]
     pub header: bool,
 
     /// Make one job of N lines; max: of as many as a command can take
-    #[arg(short = 'n', long, value_name = "N|max", help_heading = "Input", value_parser = parse_max_args, requires = "command")]
+    #[arg(short = 'n', long, value_name = "N|max", help_heading = "Input", value_parser = parse_max_args)]
     pub max_args: Option<MaxArgs>,
 
     /// Lines end with CHAR instead of a newline: a character, or \n, \t, \0, \xHH

@@ -34,6 +34,7 @@
 //! | `worker`, `window` | a worker: its process, its requests, its replies; how many it may have |
 //! | `command`, `capture` | a command that runs for one job; what it prints, in memory or in a file |
 //! | `gates`, `jobserver` | what a job waits for besides a slot: pauses, load, memory, make's tokens |
+//! | `interpreter` | the workers for Python, Perl, Node.js and Ruby, which run code as the job |
 //! | `process` | processes: groups, pipes, the ladder that ends them; alone in signalling children |
 //! | `guardian` | kills the workers if procpool was killed itself |
 //! | [`protocol`] | framing and envelopes: pure bytes |
@@ -56,6 +57,7 @@ mod durations;
 mod gates;
 mod guardian;
 pub mod input;
+mod interpreter;
 mod job;
 mod jobserver;
 pub mod output;
@@ -77,6 +79,7 @@ pub use command::Commands;
 pub use config::{Timeout, parse_duration};
 pub use durations::Durations;
 pub use gates::Limits;
+pub use interpreter::{Code, CodeError, Language};
 pub use job::{Done, Failure, Job, Kind, Place, Run, Sink, Watcher};
 pub use pool::Pool;
 pub use program::ProgramError;

@@ -119,7 +119,7 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         asking: Mutex::new(()),
     });
     let stop = Arc::clone(&reporter.stop);
-    let Plan { reader, commands, shape, limits } = Plan::of(&options, Arc::clone(&stop));
+    let Plan { reader, commands, code, shape, limits } = Plan::of(&options, Arc::clone(&stop));
     let sources: Vec<String> = reader.sources.iter().map(Source::name).collect();
     let max_procs = options.max_procs.unwrap_or_else(num_cpus::get);
     allow_descriptors(max_procs);
@@ -152,9 +152,10 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
     let tally = Tally::new(Arc::clone(&output), &wanted, sources.clone(), commands.clone(), halted)
         .context("the job log can't be written")?;
     let tally = Arc::new(tally);
-    let pool = match commands {
-        Some(commands) => Pool::commands((*commands).clone()),
-        None => Pool::builder(options.worker.as_deref().unwrap_or_default()),
+    let pool = match (commands, &code) {
+        (Some(commands), _) => Pool::commands((*commands).clone()),
+        (None, Some(code)) => Pool::code(code),
+        (None, None) => Pool::builder(options.worker.as_deref().unwrap_or_default()),
     };
     let pool = set(pool, &options)
         .max_procs(max_procs)
@@ -192,8 +193,11 @@ fn set(pool: Builder, options: &Options) -> Builder {
         Some(Timeout::Median(times)) => pool.timeout_by_median(times),
         _ => pool,
     };
-    pool.depth(options.pipeline)
-        .max_reqs(options.max_reqs)
+    let pool = match options.pipeline {
+        Some(depth) => pool.depth(depth),
+        None => pool,
+    };
+    pool.max_reqs(options.max_reqs)
         .max_reqs_jitter(options.max_reqs_jitter)
         .max_age(options.max_age.filter(|age| !age.is_zero()))
         .max_rss(options.max_rss.map(|bytes| bytes as u64))
