@@ -49,7 +49,13 @@ impl Builder {
 
     pub(crate) fn of_code(code: &Code) -> Self {
         let config = match code.check() {
-            Ok(()) => Ok(Config { depth: Depth::Auto, ..Config::new(code.worker()) }),
+            Ok(()) => Ok(Config {
+                is_code: true,
+                depth: Depth::Auto,
+                // It fails for what it is given to load, and would do so again.
+                start_limit: 1,
+                ..Config::new(code.worker())
+            }),
             Err(error) => Err(BuildError::Code(error)),
         };
         Self { config, sink: None, watcher: Arc::new(Stderr), sources: Vec::new() }

@@ -114,7 +114,7 @@ pub struct Options {
     pub pipeline: Option<Depth>,
 
     /// Replace a worker after N jobs; 0: never
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Recycling")]
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Workers")]
     pub max_reqs: u64,
 
     /// Give each worker up to N jobs more than that, at random
@@ -152,19 +152,13 @@ pub struct Options {
     #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Recycling")]
     pub standby: Option<usize>,
 
-    /// End the run after N failed start-ups in a row; 0: never
+    /// End the run after N failed start-ups in a row; 0: never [default: 5; for code: 1]
     ///
     /// A start-up has failed when the worker can't be started, or dies before it has read a request.
     /// No job is charged with that: the next worker gets it. The count starts again with every
     /// reply of any worker.
-    #[arg(
-        hide_short_help = true,
-        long,
-        value_name = "N",
-        default_value_t = 5,
-        help_heading = "Workers"
-    )]
-    pub start_limit: u32,
+    #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Workers")]
+    pub start_limit: Option<u32>,
 
     /// The longest reply that a worker may give
     ///
@@ -173,7 +167,7 @@ pub struct Options {
     #[arg(hide_short_help = true, long, value_name = "SIZE", default_value = "64M", help_heading = "Workers", value_parser = parse_size)]
     pub max_reply: usize,
 
-    /// Evaluate CODE for each line, x, in a warm Python; or call the functions of FILE
+    /// Evaluate CODE for each line, x, or call FILE's functions; also --perl, --node, --ruby
     ///
     /// An expression has x (the line), args and cmd. Of a FILE the functions are the commands of
     /// jobs: resize ["a.png", 100] calls resize("a.png", 100), and args that are an object become
@@ -183,15 +177,15 @@ pub struct Options {
     pub python: Option<String>,
 
     /// The same in Perl: @_ and $_ are the args; also a class with new and run
-    #[arg(long, value_name = "CODE|FILE", help_heading = "Code", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
+    #[arg(hide_short_help = true, long, value_name = "CODE|FILE", help_heading = "Code", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
     pub perl: Option<String>,
 
     /// The same in Node.js: x, args, cmd; what a FILE exports
-    #[arg(long, value_name = "CODE|FILE", help_heading = "Code", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
+    #[arg(hide_short_help = true, long, value_name = "CODE|FILE", help_heading = "Code", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
     pub node: Option<String>,
 
     /// The same in Ruby: x, args, cmd
-    #[arg(long, value_name = "CODE|FILE", help_heading = "Code", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
+    #[arg(hide_short_help = true, long, value_name = "CODE|FILE", help_heading = "Code", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
     pub ruby: Option<String>,
 
     /// Run CODE once in each process before its first job; may be repeated
@@ -241,7 +235,13 @@ pub struct Options {
     pub dry_run: bool,
 
     /// Ask on the terminal before each command is run
-    #[arg(short = 'p', long, help_heading = "Commands", conflicts_with = "worker")]
+    #[arg(
+        hide_short_help = true,
+        short = 'p',
+        long,
+        help_heading = "Commands",
+        conflicts_with = "worker"
+    )]
     pub confirm: bool,
 
     /// Wait TIME between one start of a job and the next
@@ -338,7 +338,7 @@ pub struct Options {
     ///
     /// In bytes, or with a suffix K, M or G (powers of 1024). More results go to a temporary file,
     /// which is made in TMPDIR and has no name, so that nothing of it is left behind.
-    #[arg(long, value_name = "SIZE", default_value = "64M", help_heading = "Output", value_parser = parse_size)]
+    #[arg(hide_short_help = true, long, value_name = "SIZE", default_value = "64M", help_heading = "Output", value_parser = parse_size)]
     pub buffer: usize,
 
     /// Say at the end what a run came to: jobs, failures, durations
@@ -353,7 +353,7 @@ pub struct Options {
     ///
     /// It is drawn on stderr, and vanishes at the end. Where stderr is no terminal and it is asked
     /// for, a line is printed every few seconds.
-    #[arg(long, value_name = "WHEN", help_heading = "Output", value_enum, default_value_t = When::Auto)]
+    #[arg(hide_short_help = true, long, value_name = "WHEN", help_heading = "Output", value_enum, default_value_t = When::Auto)]
     pub progress: When,
 
     /// End a job that takes longer, and its process; it fails

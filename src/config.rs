@@ -13,6 +13,8 @@ use crate::window::Depth;
 pub(crate) struct Config {
     /// The worker's program and its arguments; empty where there are `commands`.
     pub(crate) worker: Vec<OsString>,
+    /// The worker is procpool's own, for code of the user's.
+    pub(crate) is_code: bool,
     /// What is run for each job where there is no worker.
     pub(crate) commands: Option<Arc<Commands>>,
     /// What jobs must wait for.
@@ -51,6 +53,7 @@ impl Config {
     pub(crate) fn new(worker: Vec<OsString>) -> Self {
         Self {
             worker,
+            is_code: false,
             commands: None,
             limits: Limits::default(),
             nice: 0,

@@ -197,6 +197,10 @@ fn set(pool: Builder, options: &Options) -> Builder {
         Some(depth) => pool.depth(depth),
         None => pool,
     };
+    let pool = match options.start_limit {
+        Some(limit) => pool.start_limit(limit),
+        None => pool,
+    };
     pool.max_reqs(options.max_reqs)
         .max_reqs_jitter(options.max_reqs_jitter)
         .max_age(options.max_age.filter(|age| !age.is_zero()))
@@ -204,7 +208,6 @@ fn set(pool: Builder, options: &Options) -> Builder {
         .idle_timeout(options.idle_timeout.filter(|time| !time.is_zero()))
         .standby(options.standby.unwrap_or(usize::MAX))
         .grace(options.grace)
-        .start_limit(options.start_limit)
         .max_reply(options.max_reply)
         .nice(options.nice.unwrap_or_default())
 }

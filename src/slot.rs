@@ -748,8 +748,13 @@ impl Slot {
                 1 => "once".to_owned(),
                 _ => format!("{count} times in a row"),
             };
-            let line = command_line(&shared.config.worker);
-            let message = format!("{message} ({times}); to see why, run it by hand: {line}");
+            let message = match shared.config.is_code {
+                true => format!("the code can't be loaded: {message}"),
+                false => {
+                    let line = command_line(&shared.config.worker);
+                    format!("{message} ({times}); to see why, run it by hand: {line}")
+                }
+            };
             let failure = Failure::new(Kind::Spawn, message);
             for job in &jobs {
                 shared.deliver(&Done { job, outcome: Err(&failure), printed: None, run: None });

@@ -325,14 +325,15 @@ fn the_sessions_in_the_readme_are_real() {
         // The output of each command ends with this line; `$?` is as the command left it.
         const END: &str = "---- the end ----";
         let mut script = String::from("procpool() { \"$program\" \"$@\"; }\nprogram=$1\n");
-        let mut expected = String::new();
+        let (mut expected, mut is_first) = (String::new(), true);
         for line in session.lines() {
             match line.strip_prefix("$ ") {
                 Some(command) => {
                     let command = command.replace("cargo run --release --", "procpool");
                     script
                         .push_str(&format!("{command}\nstatus=$?; echo '{END}'; (exit $status)\n"));
-                    expected.push_str(if expected.is_empty() { "" } else { "---- the end ----\n" });
+                    expected.push_str(if is_first { "" } else { "---- the end ----\n" });
+                    is_first = false;
                 }
                 None => expected.push_str(&format!("{line}\n")),
             }

@@ -18,7 +18,7 @@
   async function main() {
     const [mode, code, ...setups] = process.argv.slice(process.argv[1] === '--' ? 2 : 1);
     const checking = mode.startsWith('check-');
-    const { requests, replies } = takeStdinAndStdout();
+    const { input, replies } = takeStdinAndStdout();
     let job;
     try {
       job = mode.endsWith('file') ? await loadFile(code) : loadExpression(code);
@@ -32,7 +32,7 @@
     if (checking) process.exit(0);
 
     let pending = ''; // the beginning of a line whose end is still to come
-    for await (const chunk of requests) {
+    for await (const chunk of stream(input)) {
       const lines = chunk.split('\n');
       lines[0] = pending + lines[0];
       pending = lines.pop();
@@ -66,11 +66,16 @@
       if (reopen(2, 'a') === 2) fs.openSync('/dev/null', 'a');
     }
     Object.defineProperty(process, 'stdout', { value: process.stderr });
+    return { input, replies };
+  }
+
+  // Made when the code has been loaded: it begins to read at once.
+  function stream(input) {
     const stat = fs.fstatSync(input);
     const requests = stat.isFIFO() || stat.isSocket()
       ? new net.Socket({ fd: input, readable: true, writable: false })
       : fs.createReadStream('', { fd: input });
-    return { requests: requests.setEncoding('utf8'), replies };
+    return requests.setEncoding('utf8');
   }
 
   // Node has no dup(), but a pipe or a file can be opened once more. A socket cannot, and is used as
