@@ -39,6 +39,10 @@ complete -c procpool -l progress -d 'Show a progress line' -r -f -a "auto\t'When
 always\t'Always'
 never\t'Never'"
 complete -c procpool -l timeout -d 'End a job that takes longer, and its process; it fails' -r
+complete -c procpool -l retries -d 'Try a job that failed again, up to N times' -r
+complete -c procpool -l retry-on -d 'The failures after which a job is tried again' -r
+complete -c procpool -l retry-delay -d 'How long a job waits for its second try' -r
+complete -c procpool -l failed -d 'Write the input lines of failed jobs to FILE, to be fed in again' -r -F
 complete -c procpool -l grace -d 'How long a process may take to end before it is killed' -r
 complete -c procpool -l halt -d 'End the run when jobs fail: now,fail=1 or soon,fail=10%' -r
 complete -c procpool -l shell -d 'Run COMMAND by sh -c; what {} stands for stays data, whatever it is'

@@ -10,7 +10,7 @@ use crate::command::Commands;
 use crate::config::{Config, Timeout};
 use crate::gates::Limits;
 use crate::interpreter::{Code, CodeError};
-use crate::job::{Failure, Sink, Watcher};
+use crate::job::{Failure, Kind, Sink, Watcher};
 use crate::pool::Pool;
 use crate::program::{self, ProgramError};
 use crate::shared::Shared;
@@ -163,6 +163,26 @@ impl Builder {
     #[must_use]
     pub fn timeout_by_median(self, times: f64) -> Self {
         self.set(|config| config.timeout = Some(Timeout::Median(times)))
+    }
+
+    /// How often a job may be tried again that has failed, unless it says so itself. Default: 0.
+    #[must_use]
+    pub fn retries(self, count: u32) -> Self {
+        self.set(|config| config.retries = count)
+    }
+
+    /// The failures after which a job may be tried again, of [`Kind::PASSING`]. Default: all of them
+    /// but [`Kind::Spawn`].
+    #[must_use]
+    pub fn retry_on(self, kinds: Vec<Kind>) -> Self {
+        self.set(|config| config.retry_on = kinds)
+    }
+
+    /// How long a job waits before its second try, about; twice as long before each further one, and
+    /// never longer than a minute. Default: 100 ms.
+    #[must_use]
+    pub fn retry_delay(self, time: Duration) -> Self {
+        self.set(|config| config.retry_delay = time)
     }
 
     /// How long a worker may take to end, once its stdin is closed and again once it has got TERM.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, CommandFactory, Parser, ValueEnum, ValueHint};
-use procpool::{Depth, Timeout};
+use procpool::{Depth, Kind, Timeout};
 
 use crate::halt::{Halt, parse_halt};
 
@@ -213,7 +213,7 @@ pub struct Options {
     pub replace: Option<OsString>,
 
     /// Feed the args to COMMAND's stdin, one a line, not to its arguments
-    #[arg(long, help_heading = "Commands", conflicts_with = "worker")]
+    #[arg(hide_short_help = true, long, help_heading = "Commands", conflicts_with = "worker")]
     pub stdin: bool,
 
     /// Set a variable for COMMAND; VALUE may have placeholders
@@ -364,6 +364,34 @@ pub struct Options {
     #[arg(long, value_name = "TIME|N%", help_heading = "Failures", value_parser = parse_timeout)]
     pub timeout: Option<Timeout>,
 
+    /// Try a job that failed again, up to N times
+    ///
+    /// By whichever worker is free. The result tells the attempts. A job's own `retries` override
+    /// this.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Failures")]
+    pub retries: u32,
+
+    /// The failures after which a job is tried again
+    ///
+    /// error (the worker's reply), exit (a command's status), crash, timeout, protocol, spawn (a
+    /// command could not be started).
+    #[arg(hide_short_help = true, long, value_name = "KIND", value_delimiter = ',', default_value = "error,exit,crash,timeout,protocol", help_heading = "Failures", value_parser = parse_kind)]
+    pub retry_on: Vec<RetryOn>,
+
+    /// How long a job waits for its second try
+    ///
+    /// Twice as long before each further one, a minute at most, and up to a half more or less at
+    /// random.
+    #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "0.1s", help_heading = "Failures", value_parser = procpool::parse_duration)]
+    pub retry_delay: Duration,
+
+    /// Write the input lines of failed jobs to FILE, to be fed in again
+    ///
+    /// As they stood in the input. Lines of a job that was not run at all, or that were longer than
+    /// --max-line, are not among them.
+    #[arg(hide_short_help = true, long, value_name = "FILE", help_heading = "Failures", value_hint = ValueHint::FilePath)]
+    pub failed: Option<PathBuf>,
+
     /// How long a process may take to end before it is killed
     ///
     /// This is also how long running jobs may go on after the first Ctrl-C.
@@ -438,6 +466,18 @@ pub enum MaxArgs {
     Lines(usize),
     /// As many as a command can take.
     Max,
+}
+
+/// A kind of failure that may pass.
+#[derive(Clone, Copy, Debug)]
+pub struct RetryOn(pub Kind);
+
+fn parse_kind(text: &str) -> Result<RetryOn, String> {
+    let kind = Kind::PASSING.into_iter().find(|kind| kind.name() == text).map(RetryOn);
+    kind.ok_or_else(|| {
+        let names: Vec<_> = Kind::PASSING.iter().map(|kind| kind.name()).collect();
+        format!("expected one or more of {}", names.join(", "))
+    })
 }
 
 /// What `--halt` says; never is something, too.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::command::Commands;
 use crate::gates::Limits;
+use crate::job::Kind;
 use crate::window::Depth;
 
 /// The settings of a pool, with their defaults. Made by [`crate::Builder`].
@@ -39,6 +40,12 @@ pub(crate) struct Config {
     pub(crate) standby: usize,
     /// How long a job may take, unless it says so itself.
     pub(crate) timeout: Option<Timeout>,
+    /// How often a job may be tried again, unless it says so itself.
+    pub(crate) retries: u32,
+    /// The failures after which it may.
+    pub(crate) retry_on: Vec<Kind>,
+    /// How long it waits before its second try, about; twice as long before each further one.
+    pub(crate) retry_delay: Duration,
     /// How long a worker may take to end before it is killed.
     pub(crate) grace: Duration,
     /// So many start-up failures in a row are one too many; 0: no limit.
@@ -66,6 +73,9 @@ impl Config {
             idle_timeout: None,
             standby: usize::MAX,
             timeout: None,
+            retries: 0,
+            retry_on: vec![Kind::Error, Kind::Exit, Kind::Crash, Kind::Timeout, Kind::Protocol],
+            retry_delay: Duration::from_millis(100),
             grace: Duration::from_secs(5),
             start_limit: 5,
             max_reply: 64 << 20,

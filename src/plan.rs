@@ -68,6 +68,7 @@ impl Plan {
             form,
             delimiter: options.delimiter.unwrap_or(if options.null { 0 } else { b'\n' }),
             max_line: options.max_line,
+            keep_lines: options.failed.is_some(),
             stop,
         };
         let shape = shape(options, code.as_ref());
@@ -244,6 +245,9 @@ fn sources(options: &Options, is_idle: bool, lists: Vec<Vec<OsString>>) -> Vec<S
                 );
             }
             vec![Source::Stdin]
+        }
+        ([], false) if options.failed.is_some() => {
+            cli::misused("--failed keeps lines of input, and args behind ::: are none")
         }
         ([], false) => vec![Source::Args(lists)],
         (files, true) => files.iter().map(|file| Source::File(file.clone())).collect(),

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use procpool::input::{End, Reader, Source};
+use procpool::input::{End, Form, Reader, Source};
 use procpool::output::{Format, Output, Settings, Surroundings, Trouble};
 use procpool::{Builder, Failure, Pool, Sink, Timeout, Watcher};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -148,9 +148,15 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         },
         joblog: options.joblog.as_deref().filter(|_| !options.dry_run),
         summary: options.summary,
+        failed: options.failed.as_deref(),
+        delimiter: reader.delimiter,
+        header: match &reader.form {
+            Form::Plain(plain) => Arc::clone(&plain.header_line),
+            Form::Job => Arc::default(),
+        },
     };
     let tally = Tally::new(Arc::clone(&output), &wanted, sources.clone(), commands.clone(), halted)
-        .context("the job log can't be written")?;
+        .context("the file of --joblog or --failed can't be written")?;
     let tally = Arc::new(tally);
     let pool = match (commands, &code) {
         (Some(commands), _) => Pool::commands((*commands).clone()),
@@ -207,6 +213,9 @@ fn set(pool: Builder, options: &Options) -> Builder {
         .max_rss(options.max_rss.map(|bytes| bytes as u64))
         .idle_timeout(options.idle_timeout.filter(|time| !time.is_zero()))
         .standby(options.standby.unwrap_or(usize::MAX))
+        .retries(options.retries)
+        .retry_on(options.retry_on.iter().map(|kind| kind.0).collect())
+        .retry_delay(options.retry_delay)
         .grace(options.grace)
         .max_reply(options.max_reply)
         .nice(options.nice.unwrap_or_default())
@@ -409,13 +418,13 @@ impl Run {
         if let Some(summary) = tally.summary(pool.started(), self.max_procs) {
             console.say(&summary);
         }
-        let joblog_trouble = tally.joblog_trouble();
-        if let Some(message) = &joblog_trouble {
+        let trouble = tally.trouble();
+        if let Some(message) = &trouble {
             console.say(message);
         }
         match output.counts() {
             _ if end.is_some() => end.unwrap_or(Status::Trouble),
-            _ if self.trouble || joblog_trouble.is_some() => Status::Trouble,
+            _ if self.trouble || trouble.is_some() => Status::Trouble,
             _ if tally.has_halted() && (left > 0 || !is_read) => Status::JobsFailed,
             (_, 0) => Status::Success,
             _ => Status::JobsFailed,

@@ -31,6 +31,7 @@ pub struct Tally {
     total: AtomicU64,
     joblog: Option<Mutex<Joblog>>,
     summary: Option<Mutex<Summary>>,
+    failed: Option<Mutex<FailedLines>>,
     sources: Vec<String>,
     commands: Option<Arc<Commands>>,
 }
@@ -41,6 +42,12 @@ pub struct Wanted<'a> {
     pub halt: Option<Halt>,
     pub joblog: Option<&'a Path>,
     pub summary: bool,
+    /// A file for the lines of failed jobs.
+    pub failed: Option<&'a Path>,
+    /// What ends a line in it…
+    pub delimiter: u8,
+    /// …and the line that is to be its first.
+    pub header: Arc<OnceLock<Vec<u8>>>,
 }
 
 impl Tally {
@@ -63,6 +70,11 @@ impl Tally {
             pool: OnceLock::new(),
             total: AtomicU64::new(0),
             joblog: wanted.joblog.map(Joblog::create).transpose()?.map(Mutex::new),
+            failed: wanted
+                .failed
+                .map(|path| FailedLines::create(path, wanted))
+                .transpose()?
+                .map(Mutex::new),
             summary: wanted.summary.then(|| Mutex::new(Summary::new())),
             sources,
             commands,
@@ -94,11 +106,14 @@ impl Tally {
         Some(summary.describe(self.output.counts(), processes, slots))
     }
 
-    /// Why the job log is not whole, if it is not.
-    pub fn joblog_trouble(&self) -> Option<String> {
-        let mut joblog = lock(self.joblog.as_ref()?);
-        joblog.flush();
-        joblog.trouble.take()
+    /// Why the job log or the file of failed lines is not whole, if it is not.
+    pub fn trouble(&self) -> Option<String> {
+        let joblog = self.joblog.as_ref().and_then(|joblog| {
+            let mut joblog = lock(joblog);
+            joblog.flush();
+            joblog.trouble.take()
+        });
+        joblog.or_else(|| lock(self.failed.as_ref()?).trouble.take())
     }
 
     fn halt_if_due(&self) {
@@ -142,6 +157,11 @@ impl Sink for Tally {
             let command = self.command_of(done.job, run);
             lock(joblog).add(done, run, &command);
         }
+        if let Some(failed) = &self.failed
+            && done.outcome.is_err()
+        {
+            lock(failed).add(done.job);
+        }
         if let Some(summary) = &self.summary {
             lock(summary).add(done, || name(done.job, &self.sources));
         }
@@ -164,6 +184,40 @@ impl Sink for Tally {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The lines of jobs that have failed, as they stood in the input.
+#[derive(Debug)]
+struct FailedLines {
+    file: File,
+    delimiter: u8,
+    /// It is written before the first line.
+    header: Option<Arc<OnceLock<Vec<u8>>>>,
+    trouble: Option<String>,
+}
+
+impl FailedLines {
+    fn create(path: &Path, wanted: &Wanted<'_>) -> io::Result<Self> {
+        let header = Some(Arc::clone(&wanted.header));
+        let delimiter = wanted.delimiter;
+        Ok(Self { file: File::create(path)?, delimiter, header, trouble: None })
+    }
+
+    fn add(&mut self, job: &Job) {
+        // One that was too long was not kept, and can't be fed in again.
+        let Some(line) = job.line() else { return };
+        let header = self.header.take();
+        let header = header.as_ref().and_then(|header| header.get());
+        let mut lines = Vec::new();
+        for line in header.map(Vec::as_slice).into_iter().chain([line]) {
+            lines.extend_from_slice(line);
+            lines.push(self.delimiter);
+        }
+        if let Err(error) = self.file.write_all(&lines) {
+            let message = format!("the lines of failed jobs could not be written: {error}");
+            self.trouble.get_or_insert(message);
+        }
+    }
 }
 
 /// GNU parallel's log of jobs: tab-separated, a line for each job as it finishes.
