@@ -469,7 +469,7 @@ fn workers_have_a_job_log_too() {
     let columns: Vec<String> = table[1..].iter().map(|line| [&line[..2], &line[4..]].concat().join("|")).collect();
     assert_eq!(
         columns,
-        ["1|:|0|3|0|0|\"echo\" [1]", "2|:|0|0|1|0|\"fail\" [\"no\"]", "3|:|0|7|0|0|\"echo\" [\"a\\tb\"]"]
+        ["1|:|0|3|0|0|\"echo\" [1]", "2|:|0|0|1|0|\"fail\" [\"no\"]", "3|:|0|8|0|0|\"echo\" [\"a\\tb\"]"]
     );
 }
 
