@@ -39,8 +39,7 @@ fn number(pid: Pid) -> u32 {
 /// The time that a process has spent on a CPU, in ticks of 10 ms.
 fn cpu_time(pid: Pid) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{}/stat", number(pid))).expect("procpool lives");
-    let fields: Vec<&str> =
-        stat.rsplit(") ").next().expect("fields").split_whitespace().collect();
+    let fields: Vec<&str> = stat.rsplit(") ").next().expect("fields").split_whitespace().collect();
     fields[11..13].iter().map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
 }
 
@@ -91,7 +90,8 @@ fn large_outputs_at_the_same_time_are_never_mixed() {
 #[test]
 fn a_gigabyte_takes_little_memory() {
     let crew = Crew::new();
-    let script = format!("case $1 in big) head -c 1G /dev/zero;; *) {};; esac", until(&crew.path("go")));
+    let script =
+        format!("case $1 in big) head -c 1G /dev/zero;; *) {};; esac", until(&crew.path("go")));
     let mut child = Command::new(env!("CARGO_BIN_EXE_procpool"))
         .arg("-j2")
         .args(sh(&script))
@@ -144,9 +144,8 @@ fn many_large_outputs_wait_without_memory_or_open_files() {
 #[test]
 fn stderr_follows_the_stdout_of_its_job() {
     let script = "echo err$1 >&2; echo out$1; echo more$1 >&2; echo out$1; printf unfinished >&2";
-    let expected: String = (1..=20)
-        .map(|n| format!("out{n}\nout{n}\nerr{n}\nmore{n}\nunfinished\n"))
-        .collect();
+    let expected: String =
+        (1..=20).map(|n| format!("out{n}\nout{n}\nerr{n}\nmore{n}\nunfinished\n")).collect();
     Test::through_shell("\"$@\" 2>&1")
         .arg("-j4")
         .args(sh(script))
@@ -182,7 +181,8 @@ fn large_stderr_comes_whole_and_the_failure_behind_it() {
 fn records_hold_large_text_and_bytes() {
     let crew = Crew::new();
     // Wherever a piece ends, it ends within a character.
-    let texts = ["é\"\n".repeat(150_000), format!("a{}", "€".repeat(200_000)), "🙂".repeat(140_000)];
+    let texts =
+        ["é\"\n".repeat(150_000), format!("a{}", "€".repeat(200_000)), "🙂".repeat(140_000)];
     let mut bytes = "é".repeat(300_000).into_bytes();
     bytes.pop();
     let mut files: Vec<String> =
@@ -190,8 +190,7 @@ fn records_hold_large_text_and_bytes() {
     files.push(crew.file("bytes", &bytes));
     let base64 = base64::engine::general_purpose::STANDARD.encode(&bytes);
     for format in ["record", "value"] {
-        let records =
-            Test::new().args(["-j2", "--format", format, "cat"]).jobs(&files).records();
+        let records = Test::new().args(["-j2", "--format", format, "cat"]).jobs(&files).records();
         let results: Vec<&Value> = match format {
             "record" => records.iter().map(result).collect(),
             _ => records.iter().collect(),
@@ -235,7 +234,11 @@ fn tags_begin_each_line() {
         .stdin("a\tb\nc d\te\n")
         .stdout("a b\txb\nc d e\txe\n")
         .run();
-    Test::new().args(["--tag", "-0", "printf", "%s\\n"]).stdin("a\nb\0").stdout("a b\ta\na b\tb\n").run();
+    Test::new()
+        .args(["--tag", "-0", "printf", "%s\\n"])
+        .stdin("a\nb\0")
+        .stdout("a b\ta\na b\tb\n")
+        .run();
     // None at all.
     Test::new().args(["--tag", "true"]).jobs(["a"]).run();
 }
@@ -244,18 +247,14 @@ fn tags_begin_each_line() {
 fn tags_begin_each_line_of_large_output() {
     let expected: String = (1..=200_000).map(|n| format!("200000\t{n}\n")).collect();
     Test::new().args(["--tag", "seq"]).jobs(["200000"]).stdout(&expected).run();
-    Test::new()
-        .args(["--tag"])
-        .args(sh("seq $1 >&2"))
-        .jobs(["200000"])
-        .stderr(expected)
-        .run();
+    Test::new().args(["--tag"]).args(sh("seq $1 >&2")).jobs(["200000"]).stderr(expected).run();
 }
 
 #[test]
 fn as_a_stream_output_appears_when_its_job_ends() {
     let crew = Crew::new();
-    let script = format!("echo begin $1; if test $1 = 1; then {}; fi; echo end $1", until(&crew.path("go")));
+    let script =
+        format!("echo begin $1; if test $1 = 1; then {}; fi; echo end $1", until(&crew.path("go")));
     let mut run = Test::new()
         .args(["-j2", "--stream"])
         .args(sh(&script))
@@ -283,7 +282,9 @@ fn live_lines_come_while_their_job_runs_when_it_is_its_turn() {
         .args(["-j2", "--live"])
         .args(sh(&script))
         .jobs(["1", "2", "3"])
-        .stdout("begin 1\nunfinished\nend 1\nbegin 2\nunfinished\nend 2\nbegin 3\nunfinished\nend 3\n")
+        .stdout(
+            "begin 1\nunfinished\nend 1\nbegin 2\nunfinished\nend 2\nbegin 3\nunfinished\nend 3\n",
+        )
         .spawn();
     assert_eq!(run.line(), "begin 1");
     wait_for("the second to begin", || lines_of(&log) == 2);
@@ -342,7 +343,9 @@ fn live_output_is_whole_however_long_its_lines_are() {
         .args(["-j1", "--live", "--stream", "--tag"])
         .args(sh(script))
         .jobs(["a"])
-        .stdout(out("a").replace('\n', "\na\t").replacen("aaa", "a\taaa", 1).trim_end_matches("a\t"))
+        .stdout(
+            out("a").replace('\n', "\na\t").replacen("aaa", "a\taaa", 1).trim_end_matches("a\t"),
+        )
         .stderr(format!("a\t{}\na\tlast\n", "e".repeat(700_000)))
         .run();
 }
@@ -383,8 +386,10 @@ fn a_grandchild_with_stdout_open_holds_nothing_up() {
 fn a_command_may_close_its_stdout_and_go_on() {
     let crew = Crew::new();
     let (go, log) = (crew.path("go"), crew.path("log"));
-    let script =
-        format!("echo out; exec >&- 2>&-; echo >> '{log}'; {}; echo end >> '{log}'; exit 3", until(&go));
+    let script = format!(
+        "echo out; exec >&- 2>&-; echo >> '{log}'; {}; echo end >> '{log}'; exit 3",
+        until(&go)
+    );
     let run = Test::new()
         .args(sh(&script))
         .jobs(["1"])
@@ -406,7 +411,8 @@ fn a_command_may_close_its_stdout_and_go_on() {
 fn large_output_that_finds_no_temporary_file_is_a_failure_of_procpool() {
     let crew = Crew::new();
     let script = "head -c 5000000 /dev/zero; echo err >&2";
-    for options in [&["-j2"][..], &["-j1", "--stream"], &["-j2", "--live"], &["--format", "record"]] {
+    for options in [&["-j2"][..], &["-j1", "--stream"], &["-j2", "--live"], &["--format", "record"]]
+    {
         let run = Test::new()
             .args(options)
             .args(sh(script))

@@ -37,14 +37,17 @@ fn assert_paced(options: &[&str], interval: f64) {
     let script = format!("date +%s.%N >> '{log}'");
     let run = Test::new().args(options).args(sh(&script)).jobs(numbers(COUNT)).run();
     let text = read(&log);
-    let mut starts: Vec<f64> =
-        text.lines().map(|time| time.parse().expect("a time")).collect();
+    let mut starts: Vec<f64> = text.lines().map(|time| time.parse().expect("a time")).collect();
     starts.sort_by(f64::total_cmp);
     assert_eq!(starts.len(), COUNT);
     for (at, start) in starts.iter().enumerate() {
         let earliest = begin + at as f64 * interval;
         // The clock that is logged and the one that is waited by differ a little.
-        assert!(start + 0.005 >= earliest, "{options:?}: job {at} began {} s early", earliest - start);
+        assert!(
+            start + 0.005 >= earliest,
+            "{options:?}: job {at} began {} s early",
+            earliest - start
+        );
     }
     assert!(run.elapsed < Duration::from_secs(10), "{options:?}: {:?}", run.elapsed);
 }
@@ -110,7 +113,8 @@ fn assert_waits(options: &[&str], what: &str) {
 #[test]
 fn jobs_wait_for_a_lower_load() {
     Test::new().args(["--max-load", "1000", "echo"]).jobs(["a"]).stdout("a\n").run();
-    let load: f64 = read("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0);
+    let load: f64 =
+        read("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0);
     if load < 0.05 {
         println!("skipped: this machine has nothing to do");
         return;
@@ -203,12 +207,7 @@ fn wrong_values_are_told() {
         ("--nice", "0", "--nice"),
         ("--nice", "40", "--nice"),
     ] {
-        Test::new()
-            .args([option, value, "echo"])
-            .jobs(["a"])
-            .stderr_has(expected)
-            .status(2)
-            .run();
+        Test::new().args([option, value, "echo"]).jobs(["a"]).stderr_has(expected).status(2).run();
     }
 }
 
@@ -293,7 +292,10 @@ fn tokens_are_given_back_however_a_run_ends() {
         ("--halt soon,fail=1", "exit 1"),
         ("--timeout 0.2", "sleep 100"),
         ("--grace 0.2", "test $$1 = 2 && kill -INT $$PPID; sleep 100"),
-        ("--grace 100", "test $$1 = 2 && kill -INT $$PPID && sleep 0.5 && kill -INT $$PPID; sleep 100"),
+        (
+            "--grace 100",
+            "test $$1 = 2 && kill -INT $$PPID && sleep 0.5 && kill -INT $$PPID; sleep 100",
+        ),
         ("--nice 1", "echo; echo; echo | cat /no/such/file"),
     ] {
         let crew = Crew::new();

@@ -146,7 +146,11 @@ fn now_ends_running_jobs_and_soon_lets_them_finish() {
 fn now_kills_what_ignores_term_after_the_grace_period() {
     let crew = Crew::new();
     let go = crew.path("never");
-    let script = format!("test $1 = bad && exit 1; trap '' TERM; echo >> '{}'; {}", crew.path("log"), until(&go));
+    let script = format!(
+        "test $1 = bad && exit 1; trap '' TERM; echo >> '{}'; {}",
+        crew.path("log"),
+        until(&go)
+    );
     let log = crew.path("log");
     let mut run = Test::new()
         .args(["-j2", "--fail-fast", "--grace", "0.3s", "--format", "record", "--stream"])
@@ -237,7 +241,14 @@ fn workers_are_halted_as_commands_are() {
         let run = Test::new()
             .workers(1, crew.worker(""))
             .args(["--halt", option])
-            .jobs(["echo [1]", "fail [\"no\"]", "echo [3]", "fail [\"no\"]", "echo [5]", "echo [6]"])
+            .jobs([
+                "echo [1]",
+                "fail [\"no\"]",
+                "echo [3]",
+                "fail [\"no\"]",
+                "echo [5]",
+                "echo [6]",
+            ])
             .any_stdout()
             .stderr_has(HALTED)
             .status(1)
@@ -266,8 +277,22 @@ fn workers_are_halted_as_commands_are() {
 #[test]
 fn wrong_conditions_are_told_before_anything_is_run() {
     for wrong in [
-        "", "3", "-3", "now", "soon", "fail=1", "later,fail=1", "now,fail", "now,fail=", "now,fail=0",
-        "now,fail=x", "now,fail=0%", "now,fail=101%", "101%", "now,crash=1", "now,fail=1,success=1",
+        "",
+        "3",
+        "-3",
+        "now",
+        "soon",
+        "fail=1",
+        "later,fail=1",
+        "now,fail",
+        "now,fail=",
+        "now,fail=0",
+        "now,fail=x",
+        "now,fail=0%",
+        "now,fail=101%",
+        "101%",
+        "now,crash=1",
+        "now,fail=1,success=1",
     ] {
         Test::new()
             .args(["--halt", wrong, "echo"])
@@ -296,7 +321,8 @@ fn a_summary_says_what_a_run_came_to() {
         .run();
     let text = String::from_utf8(run.stdout).expect("UTF-8");
     assert_eq!(text.matches(" ok, ").count(), 1, "{text}");
-    let (results, summary) = text.split_once("procpool: 8 jobs: 3 ok, 5 failed; ").expect("a summary");
+    let (results, summary) =
+        text.split_once("procpool: 8 jobs: 3 ok, 5 failed; ").expect("a summary");
     assert_eq!(results.matches("out\n").count(), 7, "{text}");
     assert_has(
         summary,
@@ -319,7 +345,10 @@ fn a_summary_of_few_jobs() {
     assert_has(&none.stderr, &["procpool: 0 jobs: 0 ok, 0 failed; "]);
     assert_eq!(none.stderr.lines().count(), 1);
     let one = Test::new().args(["--summary", "-j1", "true"]).jobs(["x"]).any_stderr().run();
-    assert_has(&one.stderr, &["procpool: 1 job: 1 ok, 0 failed; ", "\n  1 process started; 1 slot, "]);
+    assert_has(
+        &one.stderr,
+        &["procpool: 1 job: 1 ok, 0 failed; ", "\n  1 process started; 1 slot, "],
+    );
     let crew = Crew::new();
     let worker = Test::new()
         .workers(1, crew.worker(""))
@@ -331,7 +360,11 @@ fn a_summary_of_few_jobs() {
         .run();
     assert_has(
         &worker.stderr,
-        &["3 jobs: 1 ok, 2 failed", "\n  error: 1 (job 3 (line 3))", "\n  invalid: 1 (job 2 (line 2))"],
+        &[
+            "3 jobs: 1 ok, 2 failed",
+            "\n  error: 1 (job 3 (line 3))",
+            "\n  invalid: 1 (job 2 (line 2))",
+        ],
     );
 }
 
@@ -367,7 +400,8 @@ fn wait_for_child(run: &common::Running) {
         let commands = children(&pid.to_string());
         commands.split_whitespace().any(|command| {
             children(command).split_whitespace().any(|grandchild| {
-                fs::read_to_string(format!("/proc/{grandchild}/comm")).is_ok_and(|name| name == "sleep\n")
+                fs::read_to_string(format!("/proc/{grandchild}/comm"))
+                    .is_ok_and(|name| name == "sleep\n")
             })
         })
     });
@@ -383,7 +417,8 @@ fn table(path: &str) -> Vec<Vec<String>> {
 
 fn is_number(text: &str, decimals: usize) -> bool {
     let Some((whole, part)) = text.split_once('.') else { return false };
-    let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let are_digits =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     are_digits(whole) && are_digits(part) && part.len() == decimals
 }
 
@@ -400,7 +435,8 @@ fn the_job_log_is_that_of_gnu_parallel() {
     let chmod = Command::new("chmod").args(["+x", &job]).status();
     assert!(chmod.expect("chmod runs").success());
     let args = [
-        "ok", "fail", "kill", "term", "slow", "both", "a b", "q\"'$x", "it's", "n\nl", "", "#y", "x*", "é",
+        "ok", "fail", "kill", "term", "slow", "both", "a b", "q\"'$x", "it's", "n\nl", "", "#y",
+        "x*", "é",
     ];
     let input = crew.file("input", args.map(|arg| format!("{arg}\0")).concat());
     let (theirs, ours) = (crew.path("theirs"), crew.path("ours"));
@@ -466,10 +502,15 @@ fn workers_have_a_job_log_too() {
         .status(1)
         .run();
     let table = table(&log);
-    let columns: Vec<String> = table[1..].iter().map(|line| [&line[..2], &line[4..]].concat().join("|")).collect();
+    let columns: Vec<String> =
+        table[1..].iter().map(|line| [&line[..2], &line[4..]].concat().join("|")).collect();
     assert_eq!(
         columns,
-        ["1|:|0|3|0|0|\"echo\" [1]", "2|:|0|0|1|0|\"fail\" [\"no\"]", "3|:|0|8|0|0|\"echo\" [\"a\\tb\"]"]
+        [
+            "1|:|0|3|0|0|\"echo\" [1]",
+            "2|:|0|0|1|0|\"fail\" [\"no\"]",
+            "3|:|0|8|0|0|\"echo\" [\"a\\tb\"]"
+        ]
     );
 }
 
