@@ -327,6 +327,28 @@ fn live_as_a_stream_whole_lines_of_all_jobs_come_as_they_are_printed() {
 }
 
 #[test]
+fn live_failures_come_behind_what_their_job_has_printed() {
+    let crew = Crew::new();
+    let script = format!(
+        "echo a; printf b; echo e >&2; printf f >&2; test $1 = 3 && exit 3; {}",
+        until(&crew.path("never"))
+    );
+    let run = Test::new()
+        .args(["-j1", "--live", "--tag", "--timeout", "0.5s"])
+        .args(sh(&script))
+        .jobs(["3", "late"])
+        .stdout("3\ta\n3\tblate\ta\nlate\tb")
+        .stderr(
+            "3\te\n3\tf\nprocpool: job 1 (line 1): exit: it exited with status 3\n\
+             late\te\nlate\tf\n\
+             procpool: job 2 (line 2): timeout: it took longer than 500ms, and was ended\n",
+        )
+        .status(1)
+        .run();
+    assert!(run.elapsed < Duration::from_secs(10), "{:?}", run.elapsed);
+}
+
+#[test]
 fn live_output_is_whole_however_long_its_lines_are() {
     let script = "head -c 700000 /dev/zero | tr '\\0' $1; echo; echo short; \
                   head -c 700000 /dev/zero | tr '\\0' e >&2; echo >&2; echo last >&2; echo last";
