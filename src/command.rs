@@ -258,8 +258,7 @@ impl<'a> Running<'a> {
     fn pass_on(&mut self) {
         let Printed { stdout, stderr, .. } = &mut self.printed;
         if self.commands.live && self.job.caller.is_none() {
-            let [out, err] = [&*stdout.buffer(), &*stderr.buffer()]
-                .map(|held| memchr::memrchr(b'\n', held).map_or(0, |at| at + 1));
+            let (out, err) = (stdout.whole_lines(), stderr.whole_lines());
             if out + err > 0 {
                 self.shared.pass_lines(self.job, &stdout.buffer()[..out], &stderr.buffer()[..err]);
                 stdout.buffer().drain(..out);

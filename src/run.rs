@@ -52,6 +52,8 @@ struct Reporter {
     stop: Arc<AtomicBool>,
     /// One question is asked at a time.
     asking: Mutex<()>,
+    /// It was told that output is lost: what befalls one slot befalls the others.
+    has_lost: AtomicBool,
 }
 
 impl Watcher for Reporter {
@@ -68,7 +70,9 @@ impl Watcher for Reporter {
     }
 
     fn output_lost(&self, message: &str) {
-        let _ = self.events.send(Event::Output(Trouble::Disordered(message.to_owned())));
+        if !self.has_lost.swap(true, Ordering::AcqRel) {
+            let _ = self.events.send(Event::Output(Trouble::Disordered(message.to_owned())));
+        }
     }
 
     fn confirms(&self, command: &[u8]) -> bool {
@@ -117,6 +121,7 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         stdout_is_terminal: std::io::stdout().is_terminal(),
         stop: Arc::new(AtomicBool::new(false)),
         asking: Mutex::new(()),
+        has_lost: AtomicBool::new(false),
     });
     let stop = Arc::clone(&reporter.stop);
     let Plan { reader, commands, code, shape, limits } = Plan::of(&options, Arc::clone(&stop));

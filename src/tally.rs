@@ -126,8 +126,11 @@ impl Tally {
         };
         let is_due = match (halt.limit, self.total.load(Ordering::Acquire)) {
             (Limit::Count(limit), _) => count >= limit,
-            (Limit::Share(_), 0) => false,
-            (Limit::Share(share), total) => count as f64 >= total as f64 * share,
+            (Limit::Percent(_), 0) => false,
+            // In whole numbers: 7 % of 100 would be a little more than 7.
+            (Limit::Percent(percent), total) => {
+                u128::from(count) * 100 >= u128::from(total) * u128::from(percent)
+            }
         };
         if count == 0 || !is_due || self.has_halted.swap(true, Ordering::AcqRel) {
             return;
