@@ -491,6 +491,7 @@ fn parse_halt_option(text: &str) -> Result<HaltOption, String> {
 /// A number of processes, or one that depends on the number of CPUs.
 fn parse_count(text: &str) -> Result<usize, String> {
     let cpus = num_cpus::get();
+    let is_signed = |text: &str| text.starts_with('+') || text.starts_with('-');
     let count = match (text.strip_suffix('%'), text.strip_prefix('+'), text.strip_prefix('-')) {
         (Some(percent), ..) => percent
             .parse()
@@ -501,6 +502,7 @@ fn parse_count(text: &str) -> Result<usize, String> {
         (.., Some(less)) => less.parse().ok().map(|less: usize| cpus.saturating_sub(less).max(1)),
         _ => text.parse().ok(),
     };
+    let count = count.filter(|_| !text.get(1..).is_some_and(is_signed));
     count.filter(|count| (1..=MOST_PROCS).contains(count)).ok_or_else(|| {
         format!("expected a whole number from 1 to {MOST_PROCS}, or 50%, +1 or -1 (of the CPUs)")
     })
@@ -545,7 +547,10 @@ fn parse_rate(text: &str) -> Result<Duration, String> {
         "h" => 3600.0,
         _ => 0.0,
     };
-    let count = count.parse::<f64>().ok().filter(|&count| count > 0.0 && seconds > 0.0);
+    let count = count
+        .parse::<f64>()
+        .ok()
+        .filter(|&count: &f64| count.is_finite() && count > 0.0 && seconds > 0.0);
     let interval = count.and_then(|count| Duration::try_from_secs_f64(seconds / count).ok());
     interval.ok_or_else(|| "expected so many a second, minute or hour: 10/s, 100/m, 1000/h".into())
 }

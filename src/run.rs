@@ -160,8 +160,8 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
             Form::Job => Arc::default(),
         },
     };
-    let tally = Tally::new(Arc::clone(&output), &wanted, sources.clone(), commands.clone(), halted)
-        .context("the file of --joblog or --failed can't be written")?;
+    let tally =
+        Tally::new(Arc::clone(&output), &wanted, sources.clone(), commands.clone(), halted)?;
     let tally = Arc::new(tally);
     let pool = match (commands, &code) {
         (Some(commands), _) => Pool::commands((*commands).clone()),

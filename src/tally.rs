@@ -8,8 +8,9 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use anyhow::Context as _;
 use procpool::output::{Output, name};
 use procpool::{Commands, Done, Durations, Job, Kind, Pool, Run, Sink};
 
@@ -61,7 +62,16 @@ impl Tally {
         sources: Vec<String>,
         commands: Option<Arc<Commands>>,
         halted: Box<dyn Fn() + Send + Sync>,
-    ) -> io::Result<Self> {
+    ) -> anyhow::Result<Self> {
+        let joblog = wanted.joblog.map(|path| {
+            let context = || format!("the job log '{}' can't be written", path.display());
+            Joblog::create(path).with_context(context)
+        });
+        let failed = wanted.failed.map(|path| {
+            let context =
+                || format!("the lines of failed jobs can't be written to '{}'", path.display());
+            FailedLines::create(path, wanted).with_context(context)
+        });
         Ok(Self {
             output,
             halt: wanted.halt,
@@ -69,12 +79,8 @@ impl Tally {
             has_halted: AtomicBool::new(false),
             pool: OnceLock::new(),
             total: AtomicU64::new(0),
-            joblog: wanted.joblog.map(Joblog::create).transpose()?.map(Mutex::new),
-            failed: wanted
-                .failed
-                .map(|path| FailedLines::create(path, wanted))
-                .transpose()?
-                .map(Mutex::new),
+            joblog: joblog.transpose()?.map(Mutex::new),
+            failed: failed.transpose()?.map(Mutex::new),
             summary: wanted.summary.then(|| Mutex::new(Summary::new())),
             sources,
             commands,
@@ -155,7 +161,7 @@ impl Sink for Tally {
     fn deliver(&self, done: &Done<'_>) {
         self.output.deliver(done);
         if let Some(joblog) = &self.joblog
-            && let Some(run) = done.run
+            && let Some(run) = run_of(done)
         {
             let command = self.command_of(done.job, run);
             lock(joblog).add(done, run, &command);
@@ -271,6 +277,16 @@ impl Joblog {
     }
 }
 
+/// Where and when a job ran; one that could not be started did so here and now.
+fn run_of(done: &Done<'_>) -> Option<Run> {
+    let is_spawn = done.outcome.is_err_and(|failure| failure.kind == Kind::Spawn);
+    done.run.or_else(|| {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let (start, attempt) = (now.as_secs_f64(), done.job.attempt());
+        is_spawn.then_some(Run { slot: 1, pid: 0, attempt, start, seconds: 0.0 })
+    })
+}
+
 /// The exit status and the signal of a job, as a job log has them.
 fn ending(done: &Done<'_>) -> (i32, i32) {
     match (done.outcome, done.printed) {
@@ -282,6 +298,8 @@ fn ending(done: &Done<'_>) -> (i32, i32) {
         }
         (Ok(_), None) => (0, 0),
         (Err(failure), None) if failure.kind == Kind::Timeout => (-1, 0),
+        // As of a shell that finds no such program.
+        (Err(failure), None) if failure.kind == Kind::Spawn => (127, 0),
         (Err(_), None) => (1, 0),
     }
 }

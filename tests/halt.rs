@@ -524,7 +524,7 @@ fn a_job_log_that_cannot_be_written_is_a_failure_of_procpool() {
             .args(["--joblog", &path])
             .args(sh(&script))
             .jobs(["1"])
-            .stderr_has("the job log can't be written")
+            .stderr_has("the job log '")
             .status(125)
             .run();
         assert_eq!(lines_of(&log), 0, "a job was run");

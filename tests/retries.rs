@@ -133,17 +133,18 @@ fn a_job_that_waits_for_its_try_is_cancelled_at_the_end() {
     let folder = TempDir::new().expect("a folder");
     let run = Test::new()
         .cwd(folder.path())
-        .args(["-j2", "--retries=2", "--retry-delay=1h", "--format=record", "sh", "-c", UNTIL])
-        .stdin("3\n")
+        .args(["-j1", "--retries=2", "--retry-delay=1h", "--format=record", "sh", "-c", UNTIL])
+        .stdin("3\n1\n")
         .any_stdout()
         .killed_by(Signal::INT)
         .spawn();
-    wait_for("the first try", || !runs(&folder).is_empty());
+    // The one slot has put the first job off when it takes the second.
+    wait_for("the second job", || runs(&folder).len() == 2);
     // The second is a minute away at least: there is no hurry.
     run.signal(Signal::INT);
     let output = run.finish();
     let records = output.records();
-    assert_eq!(records.len(), 1);
+    assert_eq!(records.len(), 2);
     message(&records[0], "cancelled");
 }
 
@@ -202,7 +203,7 @@ fn failed_lines_can_be_fed_in_again() {
     Test::new()
         .args(["--failed", "/nonexistent/file", "true"])
         .stdin("a\n")
-        .stderr_has("--failed can't be written")
+        .stderr_has("the lines of failed jobs can't be written to '/nonexistent/file'")
         .status(125)
         .run();
     let output = Test::new()
