@@ -111,6 +111,10 @@ impl Surroundings for Reporter {
 pub fn run(options: Options) -> anyhow::Result<Status> {
     let (events, receiver) = unbounded_channel();
     let console = Arc::new(Console::new());
+    if options.confirm {
+        // Before any input is read and lost.
+        Console::terminal().context("--confirm has no terminal to ask on")?;
+    }
     let reporter = Arc::new(Reporter {
         console: Arc::clone(&console),
         events: events.clone(),

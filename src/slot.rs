@@ -13,7 +13,6 @@ use crate::calls::{Answer, Caller};
 use crate::capture::Printed;
 use crate::clock::Moment;
 use crate::command::{Commands, Cut, Ended, Running};
-use crate::input::template::command_line as shell_line;
 use crate::job::{Done, Failure, Job, Kind, Run, printable};
 use crate::jobserver::Token;
 use crate::process::{Process, Progress, Spec, Stop, Wake, describe};
@@ -272,11 +271,11 @@ impl Slot {
             }
         };
         if commands.dry_run {
-            let printed = Printed::line(&shared.spool, &shell_line(&command));
+            let printed = Printed::line(&shared.spool, &commands.typed(&command, &input));
             return self.command_over(job, (0, start), None, Some(&Arc::new(printed)));
         }
         self.flush();
-        if commands.confirm && !shared.watcher.confirms(&shell_line(&command)) {
+        if commands.confirm && !shared.watcher.confirms(&commands.typed(&command, &input)) {
             let declined = (Kind::Cancelled, "it was not confirmed".to_owned());
             return self.command_over(job, (0, start), Some(declined), None);
         }

@@ -130,18 +130,18 @@ impl Csv {
     /// in them.
     fn end(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut read = 0;
-        loop {
+        // Without bytes the reader would take that for the end of all, and the record for complete.
+        while read < bytes.len() {
             let (result, count, ..) =
                 self.reader.read_record(&bytes[read..], &mut self.text, &mut self.ends);
             read += count;
             match result {
                 ReadRecordResult::Record => return Some(read.saturating_sub(1)),
-                // Without bytes it would take that for the end of all.
-                _ if read == bytes.len() => return None,
                 ReadRecordResult::End => return None,
                 _ => {}
             }
         }
+        None
     }
 }
 

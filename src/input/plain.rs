@@ -61,6 +61,8 @@ pub enum Pack {
     Bytes {
         /// All of them.
         most: usize,
+        /// One that has more bytes can't be run, and is a job by itself, so that none is lost with it.
+        longest: usize,
         /// What an arg takes besides its bytes.
         overhead: usize,
         /// How often each arg is in the command.
@@ -166,7 +168,10 @@ impl Plain {
     }
 
     fn size_of(&self, columns: &[Cow<'_, [u8]>]) -> usize {
-        let Pack::Bytes { overhead, copies, .. } = self.pack else { return 0 };
+        let Pack::Bytes { most, longest, overhead, copies } = self.pack else { return 0 };
+        if columns.iter().any(|column| column.len() > longest) {
+            return most;
+        }
         copies * columns.iter().map(|column| column.len() + overhead).sum::<usize>()
     }
 
@@ -192,7 +197,9 @@ impl Plain {
         };
         if let Err(invalid) = added {
             packed.text.truncate(before);
-            return Err(invalid);
+            // Where it is in its field does not say where it is in the line.
+            let is_split = matches!(self.columns, Columns::Csv | Columns::Tsv);
+            return Err(Invalid { column: invalid.column.filter(|_| !is_split), ..invalid });
         }
         packed.size += self.size_of(columns);
         packed.lines += 1;
@@ -227,7 +234,13 @@ impl Plain {
 pub(crate) fn split<'a>(columns: Columns, line: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
     match columns {
         Columns::One | Columns::Json => vec![Cow::Borrowed(line)],
-        Columns::Tsv => line.split(|&byte| byte == b'\t').map(Cow::Borrowed).collect(),
+        // As for CSV, a line may end as Windows ends it.
+        Columns::Tsv => line
+            .strip_suffix(b"\r")
+            .unwrap_or(line)
+            .split(|&byte| byte == b'\t')
+            .map(Cow::Borrowed)
+            .collect(),
         Columns::Csv => csv(line),
     }
 }

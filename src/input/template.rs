@@ -13,6 +13,10 @@ use super::shell::{Quoting, Scanner};
 /// What is known besides names, for messages.
 const KNOWN: &str = "{} {.} {/} {//} {/.} {1} {1.} {1/} {1//} {1/.} {#} {%}";
 
+/// What placeholders are called in a shell command, with their numbers, where positional parameters
+/// may change.
+const VARIABLE: &str = "procpool_";
+
 /// The args of one job, as a template sees them.
 #[derive(Clone, Debug, Default)]
 pub struct Args<'a> {
@@ -287,13 +291,14 @@ impl Template {
         values: &Values<'_>,
     ) -> Result<Vec<Vec<u8>>, String> {
         let (mut text, mut parameters) = (Vec::new(), Vec::new());
+        let name = if rebinds(pieces) { VARIABLE } else { "" };
         let mut refer = |text: &mut Vec<u8>, value: Vec<u8>, quoting: Quoting| {
             parameters.push(value);
             let number = parameters.len();
             let reference = match quoting {
-                Quoting::Double => format!("${{{number}}}"),
-                Quoting::Single => format!("'\"${{{number}}}\"'"),
-                Quoting::Bare | Quoting::Comment => format!("\"${{{number}}}\""),
+                Quoting::Double => format!("${{{name}{number}}}"),
+                Quoting::Single => format!("'\"${{{name}{number}}}\"'"),
+                Quoting::Bare | Quoting::Comment => format!("\"${{{name}{number}}}\""),
             };
             text.extend_from_slice(reference.as_bytes());
         };
@@ -322,6 +327,12 @@ impl Template {
                 refer(&mut text, arg.to_vec(), Quoting::Bare);
             }
         }
+        if !name.is_empty() {
+            let bind = |number: usize| format!("{name}{number}=${{{number}}}; ");
+            let mut bound = (1..=parameters.len()).map(bind).collect::<String>().into_bytes();
+            bound.append(&mut text);
+            text = bound;
+        }
         let head = [b"sh".to_vec(), b"-c".to_vec(), text, b"sh".to_vec()];
         Ok(head.into_iter().chain(parameters).collect())
     }
@@ -337,12 +348,32 @@ impl Template {
         }
     }
 
+    /// Whether a program is found where it is for procpool itself: in the same `PATH`, and from the
+    /// same directory.
+    pub fn finds_as_we_do(&self, program: &OsStr) -> bool {
+        let program = program.as_bytes();
+        let is_path = program.contains(&b'/');
+        let has_path = self.env.iter().any(|(name, _)| name == "PATH");
+        // The shell is ours, not one of those that the command finds.
+        self.is_shell || if is_path { self.cwd.is_none() || program[0] == b'/' } else { !has_path }
+    }
+
     /// How often all args stand in a command.
     pub fn copies(&self) -> usize {
         let all = |piece: &&Piece| matches!(piece, Piece::Place(Place { which: Which::All, .. }));
         let in_words = self.words.iter().flatten().filter(all).count();
         let in_env = self.env.iter().flat_map(|(_, value)| value).filter(all).count();
         in_env + if self.appends { in_words.max(1) } else { in_words }
+    }
+
+    /// Whether all args stand together in one argument or variable, which may not be as long as all
+    /// arguments together. In the text of a shell command each is referred to.
+    pub fn joins(&self) -> bool {
+        let is_all = |piece: &Piece| matches!(piece, Piece::Place(Place { which: Which::All, .. }));
+        let mut single = self.env.iter().map(|(_, value)| value).chain(&self.cwd);
+        self.is_shell
+            || self.words.iter().any(|word| word.len() > 1 && word.iter().any(is_all))
+            || single.any(|word| word.iter().any(is_all))
     }
 
     /// How many bytes of the arguments are the same for every job, with their ends and pointers.
@@ -670,12 +701,28 @@ fn shell_text(words: &[Word]) -> Result<Vec<ShellPiece>, String> {
     Ok(text)
 }
 
+/// Whether a shell command may change its positional parameters: by `set`, by `shift`, or in a
+/// function, which has its own.
+fn rebinds(pieces: &[ShellPiece]) -> bool {
+    let signs: [&[u8]; 4] = [b"()", b"set ", b"shift", b"function "];
+    pieces.iter().any(|piece| match piece {
+        ShellPiece::Text(text) => {
+            signs.iter().any(|sign| memchr::memmem::find(text, sign).is_some())
+        }
+        ShellPiece::Place { .. } => false,
+    })
+}
+
 /// A command line as it can be typed into a shell.
 pub fn command_line(command: &Command) -> Vec<u8> {
     let mut line = Vec::new();
     if let Some(cwd) = &command.cwd {
-        line.extend_from_slice(b"cd ");
-        line.extend(quote(cwd.as_bytes()));
+        // What is typed next is to run where it would have run before.
+        line.extend_from_slice(b"(cd ");
+        // Otherwise it could be an option, or be looked for in CDPATH.
+        let is_plain = cwd.as_bytes().starts_with(b"/") || cwd.as_bytes().starts_with(b".");
+        let dot = if is_plain { &b""[..] } else { b"./" };
+        line.extend(quote(&[dot, cwd.as_bytes()].concat()));
         line.extend_from_slice(b" && ");
     }
     if !command.env.is_empty() {
@@ -685,9 +732,38 @@ pub fn command_line(command: &Command) -> Vec<u8> {
             line.push(b' ');
         }
     }
-    let words: Vec<_> = command.argv.iter().map(|word| quote(word.as_bytes())).collect();
-    line.extend(words.join(&b' '));
+    let words = command.argv.iter().enumerate().map(|(index, word)| match word.as_bytes() {
+        // A program with such a name is meant, not what it means to the shell.
+        program if index == 0 && has_meaning(program) => [b"'", program, b"'"].concat(),
+        word => quote(word),
+    });
+    line.extend(words.collect::<Vec<_>>().join(&b' '));
+    if command.cwd.is_some() {
+        line.push(b')');
+    }
     line
+}
+
+/// Whether a plain word is no program to a shell, where a command begins.
+fn has_meaning(word: &[u8]) -> bool {
+    const RESERVED: [&[u8]; 15] = [
+        b"if",
+        b"then",
+        b"else",
+        b"elif",
+        b"fi",
+        b"do",
+        b"done",
+        b"case",
+        b"esac",
+        b"while",
+        b"until",
+        b"for",
+        b"in",
+        b"function",
+        b"time",
+    ];
+    quote(word) == word && (RESERVED.contains(&word) || word.contains(&b'='))
 }
 
 /// A word as a shell reads it back.
@@ -803,7 +879,7 @@ mod tests {
         assert_eq!(command.argv, ["ls"]);
         assert_eq!(command.env, [("A".into(), "xd/f=".into()), ("B".into(), "".into())]);
         assert_eq!(command.cwd, Some("d".into()));
-        assert_eq!(command_line(&command), b"cd d && env A=xd/f= B= ls");
+        assert_eq!(command_line(&command), b"(cd ./d && env A=xd/f= B= ls)");
         for wrong in ["A", "=x"] {
             let settings = Settings { env: vec![wrong.into()], ..settings.clone() };
             assert!(template(&["ls"], &settings).is_err(), "{wrong}");
