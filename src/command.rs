@@ -78,7 +78,7 @@ impl Commands {
 
     /// The command of a job as it can be typed into a shell; empty: it is none.
     pub fn line(&self, job: &Job, slot: usize) -> Vec<u8> {
-        self.of(job, slot).map(|(command, input)| self.typed(&command, &input)).unwrap_or_default()
+        self.of(job, slot).map(|(command, _)| command_line(&command)).unwrap_or_default()
     }
 
     /// A command and what it reads as they can be typed into a shell.

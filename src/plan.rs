@@ -20,14 +20,14 @@ const LEAST_ARGS: u64 = 128 << 10;
 /// …and for no more than so many.
 const MOST_ARGS: u64 = 6 << 20;
 
+/// So many bytes of that are left free.
+const SPARE_ARGS: u64 = 4 << 10;
+
 /// No argument and no variable may have more bytes on Linux.
 const LONGEST_ARG: usize = (128 << 10) - 1;
 
 /// The text of a shell command needs no more bytes to refer to an argument.
 const SHELL_REFERENCE: usize = 64;
-
-/// So many bytes of that are left free.
-const SPARE_ARGS: u64 = 4 << 10;
 
 /// What the options ask for.
 pub struct Plan {

@@ -74,6 +74,9 @@ impl Watcher for Reporter {
     fn confirms(&self, command: &[u8]) -> bool {
         let _asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         let is_over = || self.stop.load(Ordering::Acquire);
+        if is_over() {
+            return false;
+        }
         let question = [command, b" ?..."].concat();
         match self.console.ask(&question, &is_over) {
             Ok(is_confirmed) => is_confirmed && !is_over(),
@@ -111,7 +114,7 @@ impl Surroundings for Reporter {
 pub fn run(options: Options) -> anyhow::Result<Status> {
     let (events, receiver) = unbounded_channel();
     let console = Arc::new(Console::new());
-    if options.confirm {
+    if options.confirm && !options.dry_run {
         // Before any input is read and lost.
         Console::terminal().context("--confirm has no terminal to ask on")?;
     }
@@ -277,6 +280,8 @@ impl Run {
                     }
                     Caught::End(signal) if end.is_none() => {
                         end = Some(Status::Signal(signal));
+                        // Whoever asks a question has the terminal until then.
+                        self.stop.store(true, Ordering::Release);
                         self.pool.stop();
                         self.console.hint("waiting for running jobs; once more to kill them");
                     }
@@ -327,6 +332,10 @@ impl Run {
 
     /// Deals with an event; returns how the run is to end, if it is.
     fn happened(&mut self, event: Event) -> Option<Status> {
+        if matches!(event, Event::Output(_) | Event::StartLimit(_)) {
+            // Whoever asks a question has the terminal until then.
+            self.stop.store(true, Ordering::Release);
+        }
         match event {
             Event::InputRead(End::Misused(message)) => {
                 self.console.say(&message);

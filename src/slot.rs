@@ -13,6 +13,7 @@ use crate::calls::{Answer, Caller};
 use crate::capture::Printed;
 use crate::clock::Moment;
 use crate::command::{Commands, Cut, Ended, Running};
+use crate::input::template::command_line as shell_line;
 use crate::job::{Done, Failure, Job, Kind, Run, printable};
 use crate::jobserver::Token;
 use crate::process::{Process, Progress, Spec, Stop, Wake, describe};
@@ -275,7 +276,7 @@ impl Slot {
             return self.command_over(job, (0, start), None, Some(&Arc::new(printed)));
         }
         self.flush();
-        if commands.confirm && !shared.watcher.confirms(&commands.typed(&command, &input)) {
+        if commands.confirm && !shared.watcher.confirms(&shell_line(&command)) {
             let declined = (Kind::Cancelled, "it was not confirmed".to_owned());
             return self.command_over(job, (0, start), Some(declined), None);
         }

@@ -9,7 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use common::{Crew, Output, Test, assert_has, message, need, result, wait_for, worker};
-use rustix::process::Signal;
+use proptest::prelude::*;
+use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
 /// A command that prints how many arguments it has, and each of them in brackets.
@@ -414,6 +415,12 @@ fn a_job_may_have_its_own_timeout_and_retries() {
     assert_eq!(records[1]["attempt"], 3);
     message(&records[2], "exit");
     assert_eq!(records[2]["attempt"], 2);
+    // None at all.
+    Test::new()
+        .args(["--timeout", "0.1s"])
+        .jobs([r#"{"cmd":"sh","args":["-c","sleep 0.5; echo done"],"timeout":0}"#])
+        .stdout("done\n")
+        .run();
 }
 
 #[test]
@@ -479,6 +486,65 @@ fn a_header_names_the_columns() {
 }
 
 #[test]
+fn a_list_on_the_command_line_may_begin_with_its_name() {
+    show(&["--header"], ["{y}", "{name}", ":::", "name", "a", "b", ":::", "y", "1", "2"])
+        .stdout("2[1][a]\n2[2][a]\n2[1][b]\n2[2][b]\n")
+        .run();
+    show(&["--header"], ["{name}", ":::", "name"]).run();
+    show(&["--header"], ["{name}", ":::"]).run();
+    show(&["--header"], ["{nme}", ":::", "name", "a"])
+        .stderr_has("there is no column 'nme'")
+        .status(2)
+        .run();
+}
+
+#[test]
+fn a_header_that_is_too_long_is_not_replaced_by_the_next_line() {
+    show(&["--header", "--max-line", "8"], ["{name}"])
+        .stdin("name-of-it\nname\na\n")
+        .stderr(
+            "procpool: the header is longer than the limit of 8 bytes (raise --max-line to allow it)\n",
+        )
+        .status(2)
+        .run();
+}
+
+#[test]
+fn wide_and_long_csv_records() {
+    let wide: String = (0..300).map(|number| format!("{number},")).collect();
+    let lines = "x\n".repeat(100_000);
+    let long = "w".repeat(70_000);
+    Test::new()
+        .args(["--input", "csv", "--stdin", "sh", "-c", "tr '\\n' '|'; exit $1", "sh", "{2}"])
+        .stdin(format!("{wide}\n\"{lines}\",0\n\"\"\"\",7,{long}\n"))
+        .stdout(format!(
+            "{}||{}|0|\"|7|{long}|",
+            wide.trim_end_matches(',').replace(',', "|"),
+            lines.replace('\n', "|")
+        ))
+        .stderr(concat!(
+            "procpool: job 1 (line 1): exit: it exited with status 1\n",
+            "procpool: job 3 (line 100003): exit: it exited with status 7\n",
+        ))
+        .status(1)
+        .run();
+}
+
+#[test]
+fn each_csv_record_is_run_as_it_comes() {
+    let mut run = show::<&str>(&["--input", "csv"], [])
+        .stdin_open()
+        .stdout("2[a][b]\n2[c\nd][e]\n1[f]\n")
+        .spawn();
+    run.write("a,b\r\n\"c\n");
+    assert_eq!(run.line(), "2[a][b]");
+    run.write("d\",e\nf");
+    assert_eq!(run.line(), "2[c");
+    assert_eq!(run.line(), "d][e]");
+    run.finish();
+}
+
+#[test]
 fn a_header_alone_or_none_at_all_is_no_job() {
     for input in ["", "name,age\n", "name,age", "\n\n"] {
         show(&["--input", "csv", "--header"], ["{name}"]).stdin(input).run();
@@ -511,7 +577,6 @@ fn lines_with_other_columns_than_the_header() {
 
 #[test]
 fn messages_name_the_line_where_a_record_begins() {
-    show(&["--input", "csv"], ["-c", "exit $1", "sh", "{2}"]).run();
     Test::new()
         .args(["--input", "csv", "sh", "-c", "exit $1", "sh", "{2}"])
         .stdin("\"a\nb\",0\r\n\r\n\"c\n\nd\",3\nx,\0\ny,4\n")
@@ -529,7 +594,7 @@ fn several_files_with_headers() {
     let crew = Crew::new();
     let first = crew.file("first", "a,b\n1,2");
     let second = crew.file("second", "a,b\r\n3,4\n");
-    let other = crew.file("other", "b,a\n5,6\n");
+    let other = crew.file("other", "c,a\n5,6\n");
     let empty = crew.file("empty", "");
     let options = ["--input", "csv", "--header", "-a", &first, "-a", &empty, "-a", &second];
     show(&options, ["{b}{a}"]).stdout("1[21]\n1[43]\n").run();
@@ -605,12 +670,11 @@ fn many_lines() -> String {
 #[test]
 fn as_many_lines_as_a_command_can_take() {
     let script = "printf '%s\\n' \"$@\"";
-    let output = Test::new()
+    Test::new()
         .args(["-n", "max", "sh", "-c", script, "sh"])
         .stdin(many_lines())
         .stdout(many_lines())
         .run();
-    drop(output);
     let count = |options: &[&str]| {
         let output = Test::new()
             .args(["-n", "max"])
@@ -627,8 +691,8 @@ fn as_many_lines_as_a_command_can_take() {
     let jobs = count(&[]);
     assert!(jobs > 1, "more than a command can take");
     // By default xargs gives 128 KiB to each.
-    let xargs = format!("seq 0 299999 | xargs sh -c 'echo $#' sh | wc -l");
-    let xargs = Command::new("sh").args(["-c", &xargs]).output().expect("a shell");
+    let xargs = "seq 0 299999 | xargs sh -c 'echo $#' sh | wc -l";
+    let xargs = Command::new("sh").args(["-c", xargs]).output().expect("a shell");
     let xargs: usize = String::from_utf8_lossy(&xargs.stdout).trim().parse().expect("a number");
     assert!(jobs <= xargs, "{jobs} jobs, where xargs has {xargs}");
     assert!(count(&["--env", &format!("A={}", "x".repeat(100_000))]) >= jobs);
@@ -887,6 +951,7 @@ fn without_a_terminal_nothing_can_be_confirmed() {
     if !need("setsid") {
         return;
     }
+    Test::new().args(["--dry-run", "--confirm", "echo", ":::", "1"]).stdout("echo 1\n").run();
     let output = Test::through_shell("exec setsid -w \"$@\"")
         .args(["--confirm", "echo", ":::", "1", "2"])
         .any_stderr()
@@ -934,6 +999,28 @@ fn each_command_is_confirmed_on_the_terminal() {
              procpool: job 4 ({file} line 4): cancelled: it was not confirmed\n"
         )
     );
+}
+
+#[test]
+fn an_interrupt_answers_a_question() {
+    if !need("bash") {
+        return;
+    }
+    let crew = Crew::new();
+    let shell = rexpect::spawn_bash(Some(30_000)).expect("a shell in a terminal");
+    let mut shell = shell.quit_command(Some("exit".into()));
+    let procpool = env!("CARGO_BIN_EXE_procpool");
+    let touched = crew.path("touched");
+    let line = format!("{procpool} --progress never -p touch {touched} ::: a b");
+    shell.send_line(&line).expect("the shell reads");
+    shell.exp_regex(r" [ab] \?\.\.\.").expect("a question");
+    shell.send_control('c').expect("the terminal takes keys");
+    let rest = shell.wait_for_prompt().expect("the end, and a prompt");
+    assert!(!rest.contains("?..."), "another question: {rest}");
+    shell.send_line("echo status $?").expect("the shell reads");
+    shell.exp_string("status 130").expect("it was ended by the signal");
+    shell.wait_for_prompt().expect("a prompt");
+    assert!(!fs::exists(touched).expect("it can be looked for"));
 }
 
 // 8. How commands end
@@ -1059,10 +1146,10 @@ fn marked(crew: &Crew, text: &str) -> (String, String) {
 #[test]
 fn a_timeout_ends_the_whole_group() {
     let crew = Crew::new();
-    // TERM ends the command and its child, and both are told of it.
+    // The child that does not mind TERM goes with the last of its group.
     let (program, mark) = marked(
         &crew,
-        "trap 'echo term; exit 0' TERM; sh -c 'sleep 60; :' $0-child & echo started; wait; wait",
+        "trap 'echo term; exit 0' TERM; sh -c 'trap \"\" TERM; echo started; sleep 60; :' $0-child & wait; wait",
     );
     let output = Test::new()
         .args(["--timeout", "0.5s", "--grace", "20s", &program])
@@ -1138,8 +1225,11 @@ fn the_second_interrupt_kills_them() {
         .spawn();
     let started = format!("{program}-started");
     wait_for("two commands", || fs::read_to_string(&started).is_ok_and(|text| text.len() == 2));
-    run.signal(Signal::INT);
-    run.signal(Signal::TERM);
+    // One that comes before the first has been dealt with is the same one.
+    wait_for("the end of the run", || {
+        let _ = kill_process(run.pid(), Signal::INT);
+        run.has_ended()
+    });
     let output = run.finish();
     assert!(output.elapsed.as_secs() < 20, "{:?}", output.elapsed);
     for record in output.records() {
@@ -1165,4 +1255,35 @@ fn a_command_that_takes_too_long_after_an_interrupt_is_ended() {
     run.signal(Signal::TERM);
     run.finish();
     wait_for("the end of all", || common::leftovers(&mark).is_empty());
+}
+
+/// Arguments of any bytes but NUL.
+fn any_args() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let arg = prop_oneof![
+        prop::collection::vec(1_u8.., 0..12),
+        "[-{}/.'\"$`\\\\ \n;a]{0,8}".prop_map(String::into_bytes),
+    ];
+    prop::collection::vec(arg, 1..6)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 30, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn what_a_command_receives_is_what_was_given(args in any_args(), shell: bool) {
+        let mut input = args.join(&0);
+        input.push(0);
+        let mut expected = Vec::new();
+        for (index, arg) in args.iter().enumerate() {
+            let number = (index + 1).to_string();
+            for piece in [arg, &b"\0<"[..], arg, b">", arg, b"\0", number.as_bytes(), b"\0"] {
+                expected.extend_from_slice(piece);
+            }
+        }
+        let words: &[&str] = match shell {
+            true => &["--shell", "printf '%s\\0' {} \"<{}>\"'{}' {#}"],
+            false => &["printf", "%s\\0", "{}", "<{}>{}", "{#}"],
+        };
+        Test::new().arg("-0").args(words).stdin(input).stdout(expected).run();
+    }
 }

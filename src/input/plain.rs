@@ -140,7 +140,8 @@ impl Plain {
     /// Why it can't be.
     pub(crate) fn read_header(&self, columns: &[Cow<'_, [u8]>]) -> Result<(), NoHeader> {
         let names: Vec<Vec<u8>> = columns.iter().map(|name| name.to_vec()).collect();
-        if let Target::Command(template) = &self.target {
+        // Only the first one says whether the command can be run at all.
+        if let (Target::Command(template), None) = (&self.target, self.header.get()) {
             template.check_names(&names).map_err(NoHeader::Misused)?;
         }
         match self.header.get_or_init(|| names.clone()) == &names {
