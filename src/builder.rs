@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::command::Commands;
-use crate::config::Config;
+use crate::config::{Config, Timeout};
 use crate::gates::Limits;
-use crate::job::{Failure, Sink, Watcher};
+use crate::interpreter::{Code, CodeError};
+use crate::job::{Failure, Kind, Sink, Watcher};
 use crate::pool::Pool;
 use crate::program::{self, ProgramError};
 use crate::shared::Shared;
@@ -44,6 +45,20 @@ impl Builder {
         let mut config = Config::new(Vec::new());
         config.commands = Some(Arc::new(commands));
         Self { config: Ok(config), sink: None, watcher: Arc::new(Stderr), sources: Vec::new() }
+    }
+
+    pub(crate) fn of_code(code: &Code) -> Self {
+        let config = match code.check() {
+            Ok(()) => Ok(Config {
+                is_code: true,
+                depth: Depth::Auto,
+                // It fails for what it is given to load, and would do so again.
+                start_limit: 1,
+                ..Config::new(code.worker())
+            }),
+            Err(error) => Err(BuildError::Code(error)),
+        };
+        Self { config, sink: None, watcher: Arc::new(Stderr), sources: Vec::new() }
     }
 
     fn set(mut self, set: impl FnOnce(&mut Config)) -> Self {
@@ -140,7 +155,34 @@ impl Builder {
     /// How long a job may take. Default: as long as it likes.
     #[must_use]
     pub fn timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.set(|config| config.timeout = timeout.into())
+        self.set(|config| config.timeout = timeout.into().map(Timeout::Time))
+    }
+
+    /// A job may take so many times the median of the jobs that have succeeded, once there are three
+    /// of them.
+    #[must_use]
+    pub fn timeout_by_median(self, times: f64) -> Self {
+        self.set(|config| config.timeout = Some(Timeout::Median(times)))
+    }
+
+    /// How often a job may be tried again that has failed, unless it says so itself. Default: 0.
+    #[must_use]
+    pub fn retries(self, count: u32) -> Self {
+        self.set(|config| config.retries = count)
+    }
+
+    /// The failures after which a job may be tried again, of [`Kind::PASSING`]. Default: all of them
+    /// but [`Kind::Spawn`].
+    #[must_use]
+    pub fn retry_on(self, kinds: Vec<Kind>) -> Self {
+        self.set(|config| config.retry_on = kinds)
+    }
+
+    /// How long a job waits before its second try, about; twice as long before each further one, and
+    /// never longer than a minute. Default: 100 ms.
+    #[must_use]
+    pub fn retry_delay(self, time: Duration) -> Self {
+        self.set(|config| config.retry_delay = time)
     }
 
     /// How long a worker may take to end, once its stdin is closed and again once it has got TERM.
@@ -216,6 +258,8 @@ pub enum BuildError {
     Empty,
     /// The worker's program can't be run.
     Program(ProgramError),
+    /// The code that is to be run makes no sense to its interpreter.
+    Code(CodeError),
 }
 
 impl fmt::Display for BuildError {
@@ -226,6 +270,7 @@ impl fmt::Display for BuildError {
             }
             Self::Empty => f.write_str("the worker's command line is empty"),
             Self::Program(error) => error.fmt(f),
+            Self::Code(error) => error.fmt(f),
         }
     }
 }

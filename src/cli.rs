@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, CommandFactory, Parser, ValueEnum, ValueHint};
-use procpool::Depth;
+use procpool::{Depth, Kind, Timeout};
 
 use crate::halt::{Halt, parse_halt};
 
@@ -43,6 +43,7 @@ It flushes its stdout after each reply, exits when its stdin ends, and keeps dia
 
 const EXAMPLES: &str = "\
 Examples:
+  seq 1000 | procpool --python 'int(x) * 2'
   find . -name '*.png' | procpool convert {} {.}.jpg
   procpool -j4 --tag --timeout 1m ping -c1 ::: alpha beta gamma
   procpool --max-procs 4 --worker ./handler < jobs.jsonl
@@ -103,17 +104,17 @@ pub struct Options {
     #[arg(short = 'j', long, visible_short_alias = 'P', value_name = "N", help_heading = "Workers", value_parser = parse_count, allow_hyphen_values = true)]
     pub max_procs: Option<usize>,
 
-    /// Requests in flight at each worker: a number, or auto
+    /// Requests in flight at each worker, or auto [default: 1; for code: auto]
     ///
     /// With one, the default, a worker gets its next request when it has answered the last. More
     /// make short jobs many times faster, but not every worker can deal with two requests that
     /// arrive at once. auto keeps a few milliseconds of work waiting at each worker: thousands of
     /// short jobs, or a single long one.
-    #[arg(long, value_name = "N|auto", default_value = "1", help_heading = "Workers", value_parser = parse_depth)]
-    pub pipeline: Depth,
+    #[arg(long, value_name = "N|auto", help_heading = "Workers", value_parser = parse_depth)]
+    pub pipeline: Option<Depth>,
 
     /// Replace a worker after N jobs; 0: never
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Recycling")]
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Workers")]
     pub max_reqs: u64,
 
     /// Give each worker up to N jobs more than that, at random
@@ -151,19 +152,13 @@ pub struct Options {
     #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Recycling")]
     pub standby: Option<usize>,
 
-    /// End the run after N failed start-ups in a row; 0: never
+    /// End the run after N failed start-ups in a row; 0: never [default: 5; for code: 1]
     ///
     /// A start-up has failed when the worker can't be started, or dies before it has read a request.
     /// No job is charged with that: the next worker gets it. The count starts again with every
     /// reply of any worker.
-    #[arg(
-        hide_short_help = true,
-        long,
-        value_name = "N",
-        default_value_t = 5,
-        help_heading = "Workers"
-    )]
-    pub start_limit: u32,
+    #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Workers")]
+    pub start_limit: Option<u32>,
 
     /// The longest reply that a worker may give
     ///
@@ -171,6 +166,31 @@ pub struct Options {
     /// replaced, and its job fails.
     #[arg(hide_short_help = true, long, value_name = "SIZE", default_value = "64M", help_heading = "Workers", value_parser = parse_size)]
     pub max_reply: usize,
+
+    /// Evaluate CODE for each line, x, or call FILE's functions; also --perl, --node, --ruby
+    ///
+    /// An expression has x (the line), args and cmd. Of a FILE the functions are the commands of
+    /// jobs: resize ["a.png", 100] calls resize("a.png", 100), and args that are an object become
+    /// keyword arguments. What code prints goes to stderr. An exception is the job's error. Several
+    /// requests are in flight (--pipeline auto).
+    #[arg(long, value_name = "CODE|FILE", help_heading = "Code", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
+    pub python: Option<String>,
+
+    /// The same in Perl: @_ and $_ are the args; also a class with new and run
+    #[arg(hide_short_help = true, long, value_name = "CODE|FILE", help_heading = "Code", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
+    pub perl: Option<String>,
+
+    /// The same in Node.js: x, args, cmd; what a FILE exports
+    #[arg(hide_short_help = true, long, value_name = "CODE|FILE", help_heading = "Code", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
+    pub node: Option<String>,
+
+    /// The same in Ruby: x, args, cmd
+    #[arg(hide_short_help = true, long, value_name = "CODE|FILE", help_heading = "Code", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
+    pub ruby: Option<String>,
+
+    /// Run CODE once in each process before its first job; may be repeated
+    #[arg(long, value_name = "CODE", help_heading = "Code", requires = "code")]
+    pub setup: Vec<String>,
 
     /// Run COMMAND by sh -c; what {} stands for stays data, whatever it is
     ///
@@ -193,7 +213,7 @@ pub struct Options {
     pub replace: Option<OsString>,
 
     /// Feed the args to COMMAND's stdin, one a line, not to its arguments
-    #[arg(long, help_heading = "Commands", conflicts_with = "worker")]
+    #[arg(hide_short_help = true, long, help_heading = "Commands", conflicts_with = "worker")]
     pub stdin: bool,
 
     /// Set a variable for COMMAND; VALUE may have placeholders
@@ -215,7 +235,13 @@ pub struct Options {
     pub dry_run: bool,
 
     /// Ask on the terminal before each command is run
-    #[arg(short = 'p', long, help_heading = "Commands", conflicts_with = "worker")]
+    #[arg(
+        hide_short_help = true,
+        short = 'p',
+        long,
+        help_heading = "Commands",
+        conflicts_with = "worker"
+    )]
     pub confirm: bool,
 
     /// Wait TIME between one start of a job and the next
@@ -252,11 +278,11 @@ pub struct Options {
     /// The first line names the columns: {name} stands for one
     ///
     /// A worker gets the args as an object.
-    #[arg(hide_short_help = true, long, help_heading = "Input", requires = "command")]
+    #[arg(hide_short_help = true, long, help_heading = "Input")]
     pub header: bool,
 
     /// Make one job of N lines; max: of as many as a command can take
-    #[arg(short = 'n', long, value_name = "N|max", help_heading = "Input", value_parser = parse_max_args, requires = "command")]
+    #[arg(short = 'n', long, value_name = "N|max", help_heading = "Input", value_parser = parse_max_args)]
     pub max_args: Option<MaxArgs>,
 
     /// Lines end with CHAR instead of a newline: a character, or \n, \t, \0, \xHH
@@ -312,7 +338,7 @@ pub struct Options {
     ///
     /// In bytes, or with a suffix K, M or G (powers of 1024). More results go to a temporary file,
     /// which is made in TMPDIR and has no name, so that nothing of it is left behind.
-    #[arg(long, value_name = "SIZE", default_value = "64M", help_heading = "Output", value_parser = parse_size)]
+    #[arg(hide_short_help = true, long, value_name = "SIZE", default_value = "64M", help_heading = "Output", value_parser = parse_size)]
     pub buffer: usize,
 
     /// Say at the end what a run came to: jobs, failures, durations
@@ -327,15 +353,44 @@ pub struct Options {
     ///
     /// It is drawn on stderr, and vanishes at the end. Where stderr is no terminal and it is asked
     /// for, a line is printed every few seconds.
-    #[arg(long, value_name = "WHEN", help_heading = "Output", value_enum, default_value_t = When::Auto)]
+    #[arg(hide_short_help = true, long, value_name = "WHEN", help_heading = "Output", value_enum, default_value_t = When::Auto)]
     pub progress: When,
 
     /// End a job that takes longer, and its process; it fails
     ///
-    /// A number of seconds, or a duration such as 500ms or 1m30s; 0: no limit. The whole process
+    /// A number of seconds, or a duration such as 500ms or 1m30s; 0: no limit. 300%: three times the
+    /// median of the jobs that have succeeded, once there are three of them. The whole process
     /// group of its worker or command is ended: TERM, then KILL after --grace.
-    #[arg(long, value_name = "TIME", help_heading = "Failures", value_parser = procpool::parse_duration)]
-    pub timeout: Option<Duration>,
+    #[arg(long, value_name = "TIME|N%", help_heading = "Failures", value_parser = parse_timeout)]
+    pub timeout: Option<Timeout>,
+
+    /// Try a job that failed again, up to N times
+    ///
+    /// By whichever worker is free. The result tells the attempts. A job's own `retries` override
+    /// this.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Failures")]
+    pub retries: u32,
+
+    /// The failures after which a job is tried again
+    ///
+    /// error (the worker's reply), exit (a command's status), crash, timeout, protocol, spawn (a
+    /// command could not be started).
+    #[arg(hide_short_help = true, long, value_name = "KIND", value_delimiter = ',', default_value = "error,exit,crash,timeout,protocol", help_heading = "Failures", value_parser = parse_kind)]
+    pub retry_on: Vec<RetryOn>,
+
+    /// How long a job waits for its second try
+    ///
+    /// Twice as long before each further one, a minute at most, and up to a half more or less at
+    /// random.
+    #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "0.1s", help_heading = "Failures", value_parser = procpool::parse_duration)]
+    pub retry_delay: Duration,
+
+    /// Write the input lines of failed jobs to FILE, to be fed in again
+    ///
+    /// As they stood in the input. Lines of a job that was not run at all, or that were longer than
+    /// --max-line, are not among them.
+    #[arg(hide_short_help = true, long, value_name = "FILE", help_heading = "Failures", value_hint = ValueHint::FilePath)]
+    pub failed: Option<PathBuf>,
 
     /// How long a process may take to end before it is killed
     ///
@@ -413,6 +468,18 @@ pub enum MaxArgs {
     Max,
 }
 
+/// A kind of failure that may pass.
+#[derive(Clone, Copy, Debug)]
+pub struct RetryOn(pub Kind);
+
+fn parse_kind(text: &str) -> Result<RetryOn, String> {
+    let kind = Kind::PASSING.into_iter().find(|kind| kind.name() == text).map(RetryOn);
+    kind.ok_or_else(|| {
+        let names: Vec<_> = Kind::PASSING.iter().map(|kind| kind.name()).collect();
+        format!("expected one or more of {}", names.join(", "))
+    })
+}
+
 /// What `--halt` says; never is something, too.
 #[derive(Clone, Copy, Debug)]
 pub struct HaltOption(pub Option<Halt>);
@@ -457,6 +524,16 @@ fn parse_delimiter(text: &str) -> Result<u8, String> {
         (.., &[byte]) => Ok(byte),
         _ => Err("expected one character (a byte), or \\n, \\t, \\0 or \\xHH".into()),
     }
+}
+
+fn parse_timeout(text: &str) -> Result<Timeout, String> {
+    let Some(percent) = text.strip_suffix('%') else {
+        return procpool::parse_duration(text).map(Timeout::Time);
+    };
+    let percent =
+        percent.parse().ok().filter(|percent: &f64| percent.is_finite() && *percent > 0.0);
+    let times = percent.map(|percent| Timeout::Median(percent / 100.0));
+    times.ok_or_else(|| "expected a percentage of the median above 0, such as 300%".into())
 }
 
 /// How long must pass between two starts.

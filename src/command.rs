@@ -176,14 +176,16 @@ impl<'a> Running<'a> {
     }
 
     /// Attends to the command until it is gone.
-    pub(crate) fn attend(mut self, wake: &Wake, timeout: Option<Duration>) -> Ended {
+    pub(crate) fn attend(mut self, wake: &Wake) -> Ended {
         let shared = self.shared;
-        let deadline = timeout.map_or(Moment::NEVER, |timeout| shared.now().after(timeout));
+        let began = shared.now();
         let mut cut = None;
         // How it is being ended, and when the next step is due.
         let mut step: Option<(Stop, Moment)> = None;
         loop {
             let now = shared.now();
+            let timeout = self.job.timeout.or_else(|| shared.timeout());
+            let deadline = timeout.map_or(Moment::NEVER, |timeout| began.after(timeout));
             if step.is_none() {
                 cut = self.reason(now, deadline);
                 let first = match cut {
@@ -265,8 +267,7 @@ impl<'a> Running<'a> {
     fn pass_on(&mut self) {
         let Printed { stdout, stderr, .. } = &mut self.printed;
         if self.commands.live && self.job.caller.is_none() {
-            let [out, err] = [&*stdout.buffer(), &*stderr.buffer()]
-                .map(|held| memchr::memrchr(b'\n', held).map_or(0, |at| at + 1));
+            let (out, err) = (stdout.whole_lines(), stderr.whole_lines());
             if out + err > 0 {
                 self.shared.pass_lines(self.job, &stdout.buffer()[..out], &stderr.buffer()[..err]);
                 stdout.buffer().drain(..out);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::command::Commands;
 use crate::gates::Limits;
+use crate::job::Kind;
 use crate::window::Depth;
 
 /// The settings of a pool, with their defaults. Made by [`crate::Builder`].
@@ -13,6 +14,8 @@ use crate::window::Depth;
 pub(crate) struct Config {
     /// The worker's program and its arguments; empty where there are `commands`.
     pub(crate) worker: Vec<OsString>,
+    /// The worker is procpool's own, for code of the user's.
+    pub(crate) is_code: bool,
     /// What is run for each job where there is no worker.
     pub(crate) commands: Option<Arc<Commands>>,
     /// What jobs must wait for.
@@ -36,7 +39,13 @@ pub(crate) struct Config {
     /// So many workers may be started ahead of those that they replace.
     pub(crate) standby: usize,
     /// How long a job may take, unless it says so itself.
-    pub(crate) timeout: Option<Duration>,
+    pub(crate) timeout: Option<Timeout>,
+    /// How often a job may be tried again, unless it says so itself.
+    pub(crate) retries: u32,
+    /// The failures after which it may.
+    pub(crate) retry_on: Vec<Kind>,
+    /// How long it waits before its second try, about; twice as long before each further one.
+    pub(crate) retry_delay: Duration,
     /// How long a worker may take to end before it is killed.
     pub(crate) grace: Duration,
     /// So many start-up failures in a row are one too many; 0: no limit.
@@ -51,6 +60,7 @@ impl Config {
     pub(crate) fn new(worker: Vec<OsString>) -> Self {
         Self {
             worker,
+            is_code: false,
             commands: None,
             limits: Limits::default(),
             nice: 0,
@@ -63,12 +73,24 @@ impl Config {
             idle_timeout: None,
             standby: usize::MAX,
             timeout: None,
+            retries: 0,
+            retry_on: vec![Kind::Error, Kind::Exit, Kind::Crash, Kind::Timeout, Kind::Protocol],
+            retry_delay: Duration::from_millis(100),
             grace: Duration::from_secs(5),
             start_limit: 5,
             max_reply: 64 << 20,
             depth: Depth::Fixed(1),
         }
     }
+}
+
+/// How long a job may take.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Timeout {
+    /// So long.
+    Time(Duration),
+    /// So many times the median of the jobs that have succeeded, once there are three.
+    Median(f64),
 }
 
 /// Reads a duration as the command line and job lines write it: seconds as a plain number (`2`,

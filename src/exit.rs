@@ -30,7 +30,7 @@ impl Status {
         match error.downcast_ref::<BuildError>() {
             Some(BuildError::Program(ProgramError::NotFound(_))) => Self::NotFound,
             Some(BuildError::Program(_)) => Self::CannotRun,
-            Some(BuildError::Quotes(_) | BuildError::Empty) => Self::Usage,
+            Some(BuildError::Quotes(_) | BuildError::Empty | BuildError::Code(_)) => Self::Usage,
             _ => Self::Trouble,
         }
     }

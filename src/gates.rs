@@ -60,7 +60,7 @@ impl Gates {
 
     /// Waits until a job may start; `None`: the run was ended before. What is returned is to be
     /// kept until the job is over.
-    pub(crate) fn pass(&self, shared: &Shared, wake: &Wake) -> Option<Option<Token>> {
+    pub(crate) fn pass(&self, shared: &Shared, wake: &Arc<Wake>) -> Option<Option<Token>> {
         if let Some(interval) = self.limits.interval {
             let start = self.reserve(interval, shared.now());
             while let Some(left) = start.until(shared.now()).filter(|left| !left.is_zero()) {
@@ -80,15 +80,7 @@ impl Gates {
             wake.wait(Some(LOOK));
         }
         let Some(jobserver) = &self.jobserver else { return Some(None) };
-        loop {
-            if shared.is_stopping() {
-                return None;
-            }
-            if let Some(token) = Jobserver::take(jobserver) {
-                return Some(Some(token));
-            }
-            wake.wait_also_for(jobserver.readable());
-        }
+        Jobserver::wait(jobserver, wake, || shared.is_stopping()).map(Some)
     }
 
     /// When the next job may start: the one behind it must wait longer.

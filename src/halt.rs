@@ -1,7 +1,7 @@
 //! When a run is to be ended by the outcomes of its jobs: GNU parallel's `--halt`.
 
 /// When a run is to be ended by the outcomes of its jobs, as GNU parallel's `--halt` says it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Halt {
     /// Running jobs are killed; otherwise they may finish.
     pub now: bool,
@@ -20,11 +20,11 @@ pub enum What {
 }
 
 /// How many jobs end the run.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     Count(u64),
-    /// A share of all jobs. It is known when all input has been read.
-    Share(f64),
+    /// So many in a hundred of all jobs. That is known when all input has been read.
+    Percent(u64),
 }
 
 /// Reads what follows `--halt`; `Ok(None)`: never.
@@ -65,7 +65,7 @@ pub fn parse_halt(text: &str) -> Result<Option<Halt>, String> {
     let number = number.strip_suffix('%').map_or((number, false), |number| (number, true));
     let limit = match (number.0.parse::<u32>(), number.1) {
         (Ok(count @ 1..), false) => Limit::Count(count.into()),
-        (Ok(percent @ 1..=100), true) => Limit::Share(f64::from(percent) / 100.0),
+        (Ok(percent @ 1..=100), true) => Limit::Percent(percent.into()),
         _ => return Err(expected()),
     };
     Ok(Some(Halt { now, what, limit }))
@@ -84,8 +84,8 @@ mod tests {
         assert_eq!(parse_halt("2"), parse_halt("now,fail=1"));
         assert_eq!(parse_halt("-1"), parse_halt("soon,success=1"));
         assert_eq!(parse_halt("soon,done=30"), halt(false, What::Done, Limit::Count(30)));
-        assert_eq!(parse_halt("5%"), halt(false, What::Fail, Limit::Share(0.05)));
-        assert_eq!(parse_halt("now,success=50%"), halt(true, What::Success, Limit::Share(0.5)));
+        assert_eq!(parse_halt("5%"), halt(false, What::Fail, Limit::Percent(5)));
+        assert_eq!(parse_halt("now,success=50%"), halt(true, What::Success, Limit::Percent(50)));
         for wrong in ["", "soon", "later,fail=1", "now,fail", "now,fail=0", "now,fail=x", "101%"] {
             assert!(parse_halt(wrong).is_err(), "{wrong}");
         }

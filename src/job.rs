@@ -22,10 +22,12 @@ pub struct Job {
     pub place: Place,
     /// How long it may take; `None`: as long as the pool's setting allows.
     pub timeout: Option<Duration>,
-    /// How often it may be tried again.
-    pub retries: u32,
+    /// How often it may be tried again; `None`: as often as the pool's setting allows.
+    pub retries: Option<u32>,
     /// Which try this is, from 1.
     pub(crate) attempt: u32,
+    /// What it was read from, where that is to be kept.
+    pub(crate) line: Option<Box<[u8]>>,
     /// The caller that waits for it; `None`: the result goes to the pool's sink.
     pub(crate) caller: Option<Caller>,
     text: Box<[u8]>,
@@ -57,9 +59,10 @@ impl Job {
             seq,
             place: Place::default(),
             timeout: None,
-            retries: 0,
+            retries: None,
             attempt: 1,
             caller: None,
+            line: None,
             text: text.into_boxed_slice(),
             args_at: cmd.len(),
             id_at: cmd.len() + args.len(),
@@ -106,9 +109,20 @@ impl Job {
         Some(&self.text[self.id_at..]).filter(|id| !id.is_empty())
     }
 
+    /// The lines of input that it was made of, as they stood there, with the delimiter between them;
+    /// `None`: they were not kept.
+    pub fn line(&self) -> Option<&[u8]> {
+        self.line.as_deref()
+    }
+
+    /// Which try this is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
     /// How much memory the job's text holds, in bytes.
     pub fn size(&self) -> usize {
-        self.text.len()
+        self.text.len() + self.line.as_ref().map_or(0, |line| line.len())
     }
 
     /// Whether the call that waited for this job was dropped.
@@ -155,13 +169,9 @@ impl Kind {
         }
     }
 
-    /// Whether another try may succeed.
-    pub(crate) fn may_pass(self) -> bool {
-        match self {
-            Self::Error | Self::Exit | Self::Crash | Self::Timeout | Self::Protocol => true,
-            Self::Invalid | Self::Spawn | Self::Cancelled => false,
-        }
-    }
+    /// All kinds that another try may cure.
+    pub const PASSING: [Self; 6] =
+        [Self::Error, Self::Exit, Self::Crash, Self::Timeout, Self::Protocol, Self::Spawn];
 }
 
 impl fmt::Display for Kind {

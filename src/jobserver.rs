@@ -1,21 +1,33 @@
 //! The jobserver of GNU make: a pipe that holds a token, one byte, for each job that may run beside
 //! the first. `make` names it in MAKEFLAGS.
 
-use std::fs::{File, OpenOptions};
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::process::Wake;
 
 /// A jobserver.
 #[derive(Debug)]
 pub(crate) struct Jobserver {
     read: File,
     write: File,
-    /// The one job that needs no token, since `make` has taken one for procpool, is running.
-    first_runs: AtomicBool,
+    first: Mutex<First>,
+}
+
+/// The token that came with procpool: `make` has taken it for the recipe. It goes to whoever has
+/// waited longest, or else a slot that gives it back would be the next to take it, for ever.
+#[derive(Debug, Default)]
+struct First {
+    is_taken: bool,
+    /// Who waits for a token, by the order in which they came.
+    waiting: BTreeMap<u64, Arc<Wake>>,
+    /// How many have come.
+    count: u64,
 }
 
 /// The right to run a job, until it is dropped.
@@ -31,37 +43,80 @@ impl Jobserver {
     pub(crate) fn from_make() -> Option<Self> {
         let flags = std::env::var("MAKEFLAGS").ok()?;
         let (read, write) = paths(&flags)?;
+        if !is_handed_down(&read) || !is_handed_down(&write) {
+            return None;
+        }
         // Opened anew: to make them non-blocking must not concern `make` and its other children.
         let mut options = OpenOptions::new();
         options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().try_into().ok()?);
         let read = options.clone().read(true).open(read).ok()?;
         let write = OpenOptions::new().write(true).open(write).ok()?;
-        Some(Self { read, write, first_runs: AtomicBool::new(false) })
+        Some(Self { read, write, first: Mutex::default() })
+    }
+
+    /// Waits for a token; `None`: `is_over` before there was one.
+    pub(crate) fn wait(
+        server: &Arc<Self>,
+        wake: &Arc<Wake>,
+        is_over: impl Fn() -> bool,
+    ) -> Option<Token> {
+        let number = {
+            let mut first = server.lock();
+            first.count += 1;
+            let number = first.count;
+            first.waiting.insert(number, Arc::clone(wake));
+            number
+        };
+        let token = loop {
+            if is_over() {
+                break None;
+            }
+            if let Some(byte) = server.take(number) {
+                break Some(Token { server: Arc::clone(server), byte });
+            }
+            wake.wait_also_for(server.read.as_fd());
+        };
+        let mut first = server.lock();
+        first.waiting.remove(&number);
+        first.tell_next();
+        token
     }
 
     /// Takes a token, if there is one now.
-    pub(crate) fn take(server: &Arc<Self>) -> Option<Token> {
+    fn take(&self, number: u64) -> Option<Option<u8>> {
+        let mut first = self.lock();
+        let is_next = first.waiting.first_key_value().is_some_and(|(&next, _)| next == number);
+        if is_next && !first.is_taken {
+            first.is_taken = true;
+            return Some(None);
+        }
+        drop(first);
         let mut byte = [0];
-        let byte = match server.first_runs.swap(true, Ordering::AcqRel) {
-            false => None,
-            true => match (&server.read).read(&mut byte) {
-                Ok(1) => Some(byte[0]),
-                _ => return None,
-            },
-        };
-        Some(Token { server: Arc::clone(server), byte })
+        matches!((&self.read).read(&mut byte), Ok(1)).then_some(Some(byte[0]))
     }
 
-    /// What becomes readable when there may be a token.
-    pub(crate) fn readable(&self) -> BorrowedFd<'_> {
-        self.read.as_fd()
+    fn lock(&self) -> MutexGuard<'_, First> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl First {
+    /// Nothing in the pipe shows that this token can be had.
+    fn tell_next(&self) {
+        if let Some((_, wake)) = self.waiting.first_key_value().filter(|_| !self.is_taken) {
+            wake.notify();
+        }
     }
 }
 
 impl Drop for Token {
     fn drop(&mut self) {
         match self.byte {
-            None => self.server.first_runs.store(false, Ordering::Release),
+            None => {
+                let mut first = self.server.lock();
+                first.is_taken = false;
+                first.tell_next();
+            }
             // There is room for it: it was taken from there.
             Some(byte) => drop((&self.server.write).write_all(&[byte])),
         }
@@ -79,6 +134,20 @@ fn paths(flags: &str) -> Option<(PathBuf, PathBuf)> {
     let (read, write) = auth.split_once(',')?;
     let path = |fd: &str| fd.parse::<u32>().ok().map(|fd| PathBuf::from(format!("/dev/fd/{fd}")));
     Some((path(read)?, path(write)?))
+}
+
+/// Whether it is a pipe that was there when procpool was started. `make` names its pipe to all
+/// recipes, and closes it for those that are not marked as its own kind (`+`): then the numbers are
+/// those of whatever procpool has opened since, and that closes when a program is run.
+fn is_handed_down(path: &Path) -> bool {
+    let is_pipe = fs::metadata(path).is_ok_and(|data| data.file_type().is_fifo());
+    let fd = path.strip_prefix("/dev/fd").ok();
+    let info = fd.and_then(|fd| fs::read_to_string(Path::new("/proc/self/fdinfo").join(fd)).ok());
+    let flags = info.as_deref().and_then(|info| {
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+        u32::from_str_radix(flags.trim(), 8).ok()
+    });
+    is_pipe && flags.is_none_or(|flags| flags & rustix::fs::OFlags::CLOEXEC.bits() == 0)
 }
 
 #[cfg(test)]

@@ -34,10 +34,12 @@
 //! | `worker`, `window` | a worker: its process, its requests, its replies; how many it may have |
 //! | `command`, `capture` | a command that runs for one job; what it prints, in memory or in a file |
 //! | `gates`, `jobserver` | what a job waits for besides a slot: pauses, load, memory, make's tokens |
+//! | `interpreter` | the workers for Python, Perl, Node.js and Ruby, which run code as the job |
 //! | `process` | processes: groups, pipes, the ladder that ends them; alone in signalling children |
 //! | `guardian` | kills the workers if procpool was killed itself |
 //! | [`protocol`] | framing and envelopes: pure bytes |
 //! | [`output`] | order, spill, formats; alone in writing stdout |
+//! | `durations` | how long jobs took, for the summary and for timeouts by the median |
 //! | `clock` | the clock that stands still while the run is stopped |
 //! | `usual` | how much of an emptied buffer is worth keeping |
 //! | `program` | whether a program can be run, told before it is |
@@ -51,9 +53,11 @@ mod capture;
 mod clock;
 mod command;
 mod config;
+mod durations;
 mod gates;
 mod guardian;
 pub mod input;
+mod interpreter;
 mod job;
 mod jobserver;
 pub mod output;
@@ -72,8 +76,10 @@ pub use builder::{BuildError, Builder};
 pub use calls::{Deferred, Pipeline};
 pub use capture::{Capture, Printed, Spool};
 pub use command::Commands;
-pub use config::parse_duration;
+pub use config::{Timeout, parse_duration};
+pub use durations::Durations;
 pub use gates::Limits;
+pub use interpreter::{Code, CodeError, Language};
 pub use job::{Done, Failure, Job, Kind, Place, Run, Sink, Watcher};
 pub use pool::Pool;
 pub use program::ProgramError;

@@ -10,7 +10,7 @@ use procpool::input::plain::{Columns, Pack, Plain, Target};
 use procpool::input::template::{Names, Settings, Template};
 use procpool::input::{Form, Reader, Source};
 use procpool::output::format::Shape;
-use procpool::{Commands, Limits};
+use procpool::{Code, Commands, Language, Limits};
 use rustix::process::{Resource, getrlimit};
 
 use crate::cli::{self, Format, InputFormat, MaxArgs, Options};
@@ -35,6 +35,8 @@ pub struct Plan {
     pub reader: Reader,
     /// What is run for each; `None`: a worker does it.
     pub commands: Option<Arc<Commands>>,
+    /// The code of the workers; `None`: they have their own.
+    pub code: Option<Code>,
     pub shape: Shape,
     pub limits: Limits,
 }
@@ -43,8 +45,16 @@ impl Plan {
     /// Makes it, or says how the options are misused.
     pub fn of(options: &Options, stop: Arc<AtomicBool>) -> Self {
         let (words, lists) = split_lists(&options.command);
-        let template = options.worker.is_none().then(|| template(options, words));
-        let form = form(options, words, template.as_ref());
+        let code = code(options);
+        let has_worker = options.worker.is_some() || code.is_some();
+        if code.is_some() {
+            no_command_options(options);
+        }
+        let template = (!has_worker).then(|| template(options, words));
+        let form = match &code {
+            Some(code) if !code.is_file() => expression_form(options, words),
+            _ => form(options, words, template.as_ref()),
+        };
         let commands = template.map(|template| {
             Arc::new(Commands {
                 in_jobs: words.is_empty(),
@@ -60,20 +70,21 @@ impl Plan {
             })
         });
         let reader = Reader {
-            sources: sources(options, words, lists),
+            sources: sources(options, words.is_empty() && !has_worker, lists),
             form,
             delimiter: options.delimiter.unwrap_or(if options.null { 0 } else { b'\n' }),
             max_line: options.max_line,
+            keep_lines: options.failed.is_some(),
             stop,
         };
-        let shape = shape(options);
+        let shape = shape(options, code.as_ref());
         let limits = Limits {
             interval: options.delay.max(options.rate).filter(|interval| !interval.is_zero()),
             max_load: options.max_load,
             min_free_memory: options.min_free_memory.map(|bytes| bytes as u64),
             jobserver: true,
         };
-        Self { reader, commands, shape, limits }
+        Self { reader, commands, code, shape, limits }
     }
 }
 
@@ -102,13 +113,64 @@ fn template(options: &Options, words: &[OsString]) -> Template {
     template.unwrap_or_else(|message| cli::misused(&message))
 }
 
-fn form(options: &Options, words: &[OsString], template: Option<&Template>) -> Form {
-    let columns = match options.input {
+/// The code that workers are to run, if there is any.
+fn code(options: &Options) -> Option<Code> {
+    let (language, text) = [
+        (Language::Python, &options.python),
+        (Language::Perl, &options.perl),
+        (Language::Node, &options.node),
+        (Language::Ruby, &options.ruby),
+    ]
+    .into_iter()
+    .find_map(|(language, text)| Some((language, text.clone()?)))?;
+    Some(Code { language, text, setup: options.setup.clone() })
+}
+
+/// Options that are of no use without a command of one's own.
+fn no_command_options(options: &Options) {
+    let given = [
+        ("--shell", options.shell),
+        ("-I", options.replace.is_some()),
+        ("--stdin", options.stdin),
+        ("--env", !options.env.is_empty()),
+        ("--cwd", options.cwd.is_some()),
+        ("--dry-run", options.dry_run),
+        ("--confirm", options.confirm),
+        ("--live", options.live),
+    ];
+    if let Some((name, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
+        cli::misused(&format!("{name} is for commands, and code is none"));
+    }
+}
+
+/// The lines that an expression is evaluated for.
+fn expression_form(options: &Options, words: &[OsString]) -> Form {
+    if !words.is_empty() {
+        cli::misused(
+            "an expression needs no COMMAND: it is evaluated for each line; to run a function for \
+             each, name a FILE of functions, then the function as COMMAND",
+        );
+    }
+    let columns = columns(options);
+    let mut plain = match columns {
+        Columns::Json => Plain::json(""),
+        _ => Plain::strings("", &[]),
+    };
+    plain.columns = columns;
+    pack(options, plain, None)
+}
+
+fn columns(options: &Options) -> Columns {
+    match options.input {
         InputFormat::Lines => Columns::One,
         InputFormat::Json => Columns::Json,
         InputFormat::Csv => Columns::Csv,
         InputFormat::Tsv => Columns::Tsv,
-    };
+    }
+}
+
+fn form(options: &Options, words: &[OsString], template: Option<&Template>) -> Form {
+    let columns = columns(options);
     if words.is_empty() {
         if columns != Columns::One {
             cli::misused(
@@ -116,12 +178,21 @@ fn form(options: &Options, words: &[OsString], template: Option<&Template>) -> F
                  whole job",
             );
         }
+        if options.header || options.max_args.is_some() {
+            cli::misused("--header and -n say what the lines of a COMMAND are: name a COMMAND");
+        }
         return Form::Job;
     }
     let target = match template {
         Some(template) => Target::Command(template.clone()),
         None => worker_target(words, columns),
     };
+    pack(options, Plain::new(target, columns), template)
+}
+
+/// What of the options concerns all plain lines.
+fn pack(options: &Options, mut plain: Plain, template: Option<&Template>) -> Form {
+    let columns = plain.columns;
     if columns == Columns::Json && (options.max_args.is_some() || options.header) {
         cli::misused("with --input json a line is all the args of a job: no -n and no --header");
     }
@@ -129,7 +200,6 @@ fn form(options: &Options, words: &[OsString], template: Option<&Template>) -> F
     if columns == Columns::Csv && is_split {
         cli::misused("CSV says itself where its lines end: --input csv goes without -0 and -d");
     }
-    let mut plain = Plain::new(target, columns);
     plain.has_header = options.header;
     plain.pack = match options.max_args {
         None => Pack::Lines(1),
@@ -177,10 +247,9 @@ fn max_args(options: &Options, template: Option<&Template>) -> Pack {
     }
 }
 
-fn sources(options: &Options, words: &[OsString], lists: Vec<Vec<OsString>>) -> Vec<Source> {
+fn sources(options: &Options, is_idle: bool, lists: Vec<Vec<OsString>>) -> Vec<Source> {
     match (options.arg_file.as_slice(), lists.is_empty()) {
         ([], true) => {
-            let is_idle = words.is_empty() && options.worker.is_none();
             if is_idle && std::io::stdin().is_terminal() {
                 cli::misused(
                     "nothing to do: name a COMMAND that runs for each input line, or a --worker, \
@@ -189,18 +258,21 @@ fn sources(options: &Options, words: &[OsString], lists: Vec<Vec<OsString>>) -> 
             }
             vec![Source::Stdin]
         }
+        ([], false) if options.failed.is_some() => {
+            cli::misused("--failed keeps lines of input, and args behind ::: are none")
+        }
         ([], false) => vec![Source::Args(lists)],
         (files, true) => files.iter().map(|file| Source::File(file.clone())).collect(),
         (_, false) => cli::misused("args come from files (-a) or from behind :::, not from both"),
     }
 }
 
-fn shape(options: &Options) -> Shape {
+fn shape(options: &Options, code: Option<&Code>) -> Shape {
     let shape = match options.format {
         Some(Format::Record) => Shape::Record,
         Some(Format::Value) => Shape::Value,
         Some(Format::Text) => Shape::Text,
-        None if options.worker.is_some() => Shape::Record,
+        None if options.worker.is_some() || code.is_some_and(Code::is_file) => Shape::Record,
         None => Shape::Text,
     };
     if options.detail && shape != Shape::Record {

@@ -12,6 +12,7 @@ use crate::builder::Builder;
 use crate::calls::{Caller, Deferred, Pipeline};
 use crate::clock::Moment;
 use crate::command::Commands;
+use crate::interpreter::Code;
 use crate::job::{Failure, Job, Kind};
 use crate::process::{Stop, Wake};
 use crate::queue::Closed;
@@ -149,6 +150,13 @@ impl Pool {
     /// Begins a pool that runs a command for each job, in a process of its own.
     pub fn commands(commands: Commands) -> Builder {
         Builder::of_commands(commands)
+    }
+
+    /// Begins a pool of warm interpreters that run code for each job. The code is looked at now: an
+    /// interpreter is started for that, and waited for. A window of requests is open at each
+    /// ([`Depth::Auto`]).
+    pub fn code(code: &Code) -> Builder {
+        Builder::of_code(code)
     }
 
     /// How many processes have been started so far.

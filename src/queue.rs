@@ -1,11 +1,13 @@
 //! The queue between input and slots: bounded, filled from behind, and from the front with jobs
 //! that come back. Slots pull; who is woken first has a warm worker.
 
-use std::collections::VecDeque;
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::clock::Moment;
 use crate::job::Job;
 use crate::process::Wake;
 
@@ -27,6 +29,8 @@ pub(crate) struct Queue {
 #[derive(Debug)]
 struct State {
     jobs: VecDeque<Job>,
+    /// Jobs that are to be tried again, not before their time.
+    later: BinaryHeap<Later>,
     bytes: usize,
     /// How many feeders wait for room.
     feeders: usize,
@@ -50,6 +54,33 @@ struct State {
     /// How often the last slot has left.
     epoch: u64,
 }
+
+/// A job that is to be tried again at its time. In a heap the earliest stands first.
+#[derive(Debug)]
+struct Later {
+    due: Moment,
+    job: Job,
+}
+
+impl Ord for Later {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.due, other.job.seq).cmp(&(self.due, self.job.seq))
+    }
+}
+
+impl PartialOrd for Later {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Later {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Later {}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -82,6 +113,8 @@ pub(crate) struct Ask {
     pub(crate) busy: bool,
     /// How many jobs it has finished since it last asked.
     pub(crate) finished: usize,
+    /// What time it is.
+    pub(crate) now: Moment,
     /// How many jobs it can take at most…
     pub(crate) max: usize,
     /// …and about how many bytes of them.
@@ -118,6 +151,7 @@ impl Queue {
         Self {
             state: Mutex::new(State {
                 jobs: VecDeque::new(),
+                later: BinaryHeap::new(),
                 bytes: 0,
                 feeders: 0,
                 running: 0,
@@ -168,16 +202,43 @@ impl Queue {
         }
     }
 
-    /// Moves jobs to `into`, as `ask` says.
-    pub(crate) fn take(&self, slot: usize, ask: Ask, into: &mut VecDeque<Job>) -> Taken {
+    /// Puts a job off that is to be tried again. The slot that does so is to come back and see when.
+    pub(crate) fn put_off(&self, job: Job, due: Moment) {
         let mut state = self.lock();
+        state.running -= 1;
+        state.bytes += job.size();
+        state.later.push(Later { due, job });
+        // One that is idle has time to look at the clock.
+        if let Some(slot) = state.next_idle() {
+            state.wake(slot);
+        }
+    }
+
+    /// Moves jobs to `into`, as `ask` says. Returns also when to come back if nothing else happens.
+    pub(crate) fn take(&self, slot: usize, ask: Ask, into: &mut VecDeque<Job>) -> (Taken, Moment) {
+        let mut state = self.lock();
+        if !state.later.is_empty() {
+            state.promote(ask.now);
+        }
+        let taken = self.take_from(&mut state, slot, ask, into);
+        let due = state.later.peek().map_or(Moment::NEVER, |later| later.due);
+        (taken, due)
+    }
+
+    fn take_from(
+        &self,
+        state: &mut State,
+        slot: usize,
+        ask: Ask,
+        into: &mut VecDeque<Job>,
+    ) -> Taken {
         state.running -= ask.finished;
         if state.slots[slot] == Standing::Woken {
             state.woken -= 1;
             state.set_busy(slot);
         }
         if state.jobs.is_empty() {
-            if state.running == 0 {
+            if state.running == 0 && state.later.is_empty() {
                 self.quiet.notify_waiters();
             }
             return state.nothing_for(slot, ask);
@@ -204,7 +265,7 @@ impl Queue {
         state.running += into.len() - before;
         // A feeder is woken once there is room for a good many jobs, not for each.
         if state.feeders > 0
-            && state.jobs.len() <= state.max_jobs() / 2
+            && state.jobs.len() + state.later.len() <= state.max_jobs() / 2
             && state.bytes <= MAX_BYTES / 2
         {
             self.room.notify_all();
@@ -235,7 +296,7 @@ impl Queue {
         begin();
         state.phase = Phase::Closed { reopens };
         state.bytes = 0;
-        let jobs = std::mem::take(&mut state.jobs);
+        let jobs = state.remove_all();
         self.room.notify_all();
         state.wake_all();
         self.one_has_left(state, renew);
@@ -250,7 +311,7 @@ impl Queue {
         if state.running == 0 {
             self.quiet.notify_waiters();
         }
-        std::mem::take(&mut state.jobs)
+        state.remove_all()
     }
 
     /// A slot begins: it can be woken from now on.
@@ -328,7 +389,7 @@ impl Queue {
     /// Whether no job is queued or running.
     pub(crate) fn is_quiet(&self) -> bool {
         let state = self.lock();
-        state.jobs.is_empty() && state.running == 0
+        state.jobs.is_empty() && state.later.is_empty() && state.running == 0
     }
 
     /// How many slots and ending workers there are, and how often the last one has left.
@@ -344,7 +405,33 @@ impl Queue {
 
 impl State {
     fn is_full(&self) -> bool {
-        self.jobs.len() >= self.max_jobs() || self.bytes >= MAX_BYTES
+        self.jobs.len() + self.later.len() >= self.max_jobs() || self.bytes >= MAX_BYTES
+    }
+
+    /// Moves the jobs whose time has come to the head of the queue.
+    fn promote(&mut self, now: Moment) {
+        let mut count = 0;
+        while self.later.peek().is_some_and(|later| later.due <= now)
+            && let Some(later) = self.later.pop()
+        {
+            self.jobs.push_front(later.job);
+            count += 1;
+        }
+        // Whoever asks takes one.
+        for _ in 1..count {
+            if let Some(slot) = self.next_idle() {
+                self.wake(slot);
+            }
+        }
+        if count > 0 && self.phase != Phase::Open && self.later.is_empty() {
+            // Those that waited for them only may leave.
+            self.wake_all();
+        }
+    }
+
+    fn remove_all(&mut self) -> VecDeque<Job> {
+        let later = std::mem::take(&mut self.later).into_iter().map(|later| later.job);
+        std::mem::take(&mut self.jobs).into_iter().chain(later).collect()
     }
 
     fn max_jobs(&self) -> usize {
@@ -373,7 +460,7 @@ impl State {
 
     /// There is no job: the slot leaves, or is idle unless it has jobs in flight.
     fn nothing_for(&mut self, slot: usize, ask: Ask) -> Taken {
-        if self.phase != Phase::Open {
+        if self.phase != Phase::Open && self.later.is_empty() {
             if self.slots[slot] == Standing::Idle {
                 self.set_busy(slot);
             }

@@ -7,9 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use procpool::input::{End, Reader, Source};
+use procpool::input::{End, Form, Reader, Source};
 use procpool::output::{Format, Output, Settings, Surroundings, Trouble};
-use procpool::{Builder, Failure, Pool, Sink, Watcher};
+use procpool::{Builder, Failure, Pool, Sink, Timeout, Watcher};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -52,6 +52,8 @@ struct Reporter {
     stop: Arc<AtomicBool>,
     /// One question is asked at a time.
     asking: Mutex<()>,
+    /// It was told that output is lost: what befalls one slot befalls the others.
+    has_lost: AtomicBool,
 }
 
 impl Watcher for Reporter {
@@ -68,7 +70,9 @@ impl Watcher for Reporter {
     }
 
     fn output_lost(&self, message: &str) {
-        let _ = self.events.send(Event::Output(Trouble::Disordered(message.to_owned())));
+        if !self.has_lost.swap(true, Ordering::AcqRel) {
+            let _ = self.events.send(Event::Output(Trouble::Disordered(message.to_owned())));
+        }
     }
 
     fn confirms(&self, command: &[u8]) -> bool {
@@ -124,9 +128,10 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         stdout_is_terminal: std::io::stdout().is_terminal(),
         stop: Arc::new(AtomicBool::new(false)),
         asking: Mutex::new(()),
+        has_lost: AtomicBool::new(false),
     });
     let stop = Arc::clone(&reporter.stop);
-    let Plan { reader, commands, shape, limits } = Plan::of(&options, Arc::clone(&stop));
+    let Plan { reader, commands, code, shape, limits } = Plan::of(&options, Arc::clone(&stop));
     let sources: Vec<String> = reader.sources.iter().map(Source::name).collect();
     let max_procs = options.max_procs.unwrap_or_else(num_cpus::get);
     allow_descriptors(max_procs);
@@ -155,13 +160,20 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         },
         joblog: options.joblog.as_deref().filter(|_| !options.dry_run),
         summary: options.summary,
+        failed: options.failed.as_deref(),
+        delimiter: reader.delimiter,
+        header: match &reader.form {
+            Form::Plain(plain) => Arc::clone(&plain.header_line),
+            Form::Job => Arc::default(),
+        },
     };
     let tally = Tally::new(Arc::clone(&output), &wanted, sources.clone(), commands.clone(), halted)
-        .context("the job log can't be written")?;
+        .context("the file of --joblog or --failed can't be written")?;
     let tally = Arc::new(tally);
-    let pool = match commands {
-        Some(commands) => Pool::commands((*commands).clone()),
-        None => Pool::builder(options.worker.as_deref().unwrap_or_default()),
+    let pool = match (commands, &code) {
+        (Some(commands), _) => Pool::commands((*commands).clone()),
+        (None, Some(code)) => Pool::code(code),
+        (None, None) => Pool::builder(options.worker.as_deref().unwrap_or_default()),
     };
     let pool = set(pool, &options)
         .max_procs(max_procs)
@@ -194,16 +206,29 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
 
 /// Sets what is the same for workers and commands.
 fn set(pool: Builder, options: &Options) -> Builder {
-    pool.depth(options.pipeline)
-        .max_reqs(options.max_reqs)
+    let pool = match options.timeout {
+        Some(Timeout::Time(time)) if !time.is_zero() => pool.timeout(time),
+        Some(Timeout::Median(times)) => pool.timeout_by_median(times),
+        _ => pool,
+    };
+    let pool = match options.pipeline {
+        Some(depth) => pool.depth(depth),
+        None => pool,
+    };
+    let pool = match options.start_limit {
+        Some(limit) => pool.start_limit(limit),
+        None => pool,
+    };
+    pool.max_reqs(options.max_reqs)
         .max_reqs_jitter(options.max_reqs_jitter)
         .max_age(options.max_age.filter(|age| !age.is_zero()))
         .max_rss(options.max_rss.map(|bytes| bytes as u64))
         .idle_timeout(options.idle_timeout.filter(|time| !time.is_zero()))
         .standby(options.standby.unwrap_or(usize::MAX))
-        .timeout(options.timeout.filter(|timeout| !timeout.is_zero()))
+        .retries(options.retries)
+        .retry_on(options.retry_on.iter().map(|kind| kind.0).collect())
+        .retry_delay(options.retry_delay)
         .grace(options.grace)
-        .start_limit(options.start_limit)
         .max_reply(options.max_reply)
         .nice(options.nice.unwrap_or_default())
 }
@@ -411,13 +436,13 @@ impl Run {
         if let Some(summary) = tally.summary(pool.started(), self.max_procs) {
             console.say(&summary);
         }
-        let joblog_trouble = tally.joblog_trouble();
-        if let Some(message) = &joblog_trouble {
+        let trouble = tally.trouble();
+        if let Some(message) = &trouble {
             console.say(message);
         }
         match output.counts() {
             _ if end.is_some() => end.unwrap_or(Status::Trouble),
-            _ if self.trouble || joblog_trouble.is_some() => Status::Trouble,
+            _ if self.trouble || trouble.is_some() => Status::Trouble,
             _ if tally.has_halted() && (left > 0 || !is_read) => Status::JobsFailed,
             (_, 0) => Status::Success,
             _ => Status::JobsFailed,

@@ -11,7 +11,8 @@ use serde_json::value::RawValue;
 
 use crate::capture::Spool;
 use crate::clock::Moment;
-use crate::config::Config;
+use crate::config::{Config, Timeout};
+use crate::durations::Durations;
 use crate::gates::Gates;
 use crate::job::{Done, Failure, Job, Kind, Sink, Watcher};
 use crate::process::{Groups, Stop, Wake};
@@ -47,6 +48,10 @@ pub(crate) struct Shared {
     start_time: AtomicU64,
     /// How long a job takes, in nanoseconds, about; 0: not known yet.
     pace: AtomicU64,
+    /// How long jobs took that succeeded, where the timeout is measured by that.
+    durations: Mutex<Durations>,
+    /// The timeout, in nanoseconds; 0: there is none yet.
+    timeout: AtomicU64,
     /// How many spare workers there are.
     spares: AtomicUsize,
     /// Jobs that were read and never run, since the run was ended.
@@ -62,6 +67,9 @@ pub(crate) struct Stopping {
 
 /// What a slot needs of stack is little, and there may be thousands.
 pub(crate) const STACK: usize = 256 << 10;
+
+/// So many jobs must have succeeded before their median means anything.
+const ENOUGH_FOR_MEDIAN: u64 = 3;
 
 const NOT_STOPPING: Stopping = Stopping { at: Moment::NEVER, means: Stop::Terminate };
 
@@ -95,6 +103,8 @@ impl Shared {
             is_stopping: AtomicBool::new(false),
             start_time: AtomicU64::new(0),
             pace: AtomicU64::new(0),
+            durations: Mutex::default(),
+            timeout: AtomicU64::new(0),
             spares: AtomicUsize::new(0),
             left: AtomicUsize::new(0),
         }
@@ -197,6 +207,32 @@ impl Shared {
     /// What a job is called in messages.
     pub(crate) fn name(&self, job: &Job) -> String {
         crate::output::name(job, &self.sources)
+    }
+
+    /// How long a job may take that does not say so itself.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        match self.config.timeout? {
+            Timeout::Time(time) => Some(time),
+            Timeout::Median(_) => match self.timeout.load(Ordering::Relaxed) {
+                0 => None,
+                nanos => Some(Duration::from_nanos(nanos)),
+            },
+        }
+    }
+
+    /// A job has succeeded after so many seconds.
+    pub(crate) fn learn_duration(&self, seconds: f64) {
+        let Some(Timeout::Median(times)) = self.config.timeout else { return };
+        let mut durations = self.durations.lock().unwrap_or_else(PoisonError::into_inner);
+        durations.add(seconds);
+        let median = durations.quantile(0.5).filter(|_| durations.count() >= ENOUGH_FOR_MEDIAN);
+        let Some(median) = median else { return };
+        // In whole milliseconds: it will be told to people.
+        let nanos = (median * times * 1e3).ceil().clamp(1.0, 1e12) as u64 * 1_000_000;
+        if self.timeout.swap(nanos, Ordering::Relaxed) == 0 {
+            // Those that wait do not know yet that they must not wait for ever.
+            self.queue.wake_all();
+        }
     }
 
     /// How long before it is needed a worker must be started: half as long again as those before

@@ -21,7 +21,7 @@ use crate::program;
 use crate::protocol::JSONL;
 use crate::queue::{Ask, Taken};
 use crate::shared::{Shared, SparePermit};
-use crate::worker::{Flight, Violation, Worker};
+use crate::worker::{Flight, Violation, Worker, random};
 
 /// A process whose pipes have closed is given so long to exit, so that its status can be told.
 const EXIT_PATIENCE: Duration = Duration::from_secs(1);
@@ -32,6 +32,9 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// The pause after the first start-up failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A job waits for another try no longer than this, about.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
 /// The pause of a slot for whose worker the machine has no room.
 const CROWDED_PAUSE: Duration = Duration::from_millis(100);
@@ -58,6 +61,8 @@ pub(crate) struct Slot {
     generation: u64,
     /// Jobs taken from the queue, for the worker that is to be started for them.
     jobs: VecDeque<Job>,
+    /// When a job is to be tried again that nobody else may be awake for.
+    due: Moment,
     /// Jobs finished since the queue was last told.
     finished: usize,
     /// The right to run a job, where make gives it.
@@ -84,6 +89,7 @@ impl Slot {
             spare_failed: false,
             generation: 0,
             jobs: VecDeque::new(),
+            due: Moment::NEVER,
             finished: 0,
             token: None,
             answers: Vec::new(),
@@ -132,7 +138,7 @@ impl Slot {
         }
         let Some(worker) = &mut self.worker else {
             self.flush();
-            self.wake.wait(None);
+            self.rest();
             return true;
         };
         if worker.has_unsent() && worker.send() == Progress::Closed {
@@ -155,9 +161,11 @@ impl Slot {
         } else if has_gates {
             return Taken::Wait;
         }
+        let now = self.shared.now();
+        self.due = Moment::NEVER;
         let (max, max_bytes) = match &self.worker {
             _ if has_gates => (1, 1),
-            Some(worker) => (worker.room(self.shared.now()), worker.room_bytes()),
+            Some(worker) => (worker.room(now), worker.room_bytes()),
             None => (1, 1),
         };
         if max == 0 {
@@ -167,11 +175,22 @@ impl Slot {
             warm: self.worker.is_some(),
             busy: self.in_flight() > 0,
             finished: std::mem::take(&mut self.finished),
+            now,
             max,
             max_bytes,
             portion: self.worker.as_ref().map_or(1, Worker::portion),
         };
-        self.shared.queue.take(self.index, ask, &mut self.jobs)
+        let (taken, due) = self.shared.queue.take(self.index, ask, &mut self.jobs);
+        self.due = due;
+        taken
+    }
+
+    /// Waits for a wake-up, or until a job is to be tried again.
+    fn rest(&self) {
+        match self.due {
+            Moment::NEVER => self.wake.wait(None),
+            due => self.wake.wait(due.until(self.shared.now())),
+        }
     }
 
     /// Starts a worker for the jobs in hand. If that fails they go back, and a pause is made.
@@ -235,7 +254,7 @@ impl Slot {
             Taken::Leave => return false,
             Taken::Wait => {
                 self.flush();
-                self.wake.wait(None);
+                self.rest();
             }
             Taken::Jobs => {
                 if self.pass_gates()
@@ -281,7 +300,6 @@ impl Slot {
             return self.command_over(job, (0, start), Some(declined), None);
         }
         let start = shared.now();
-        let timeout = job.timeout.or(shared.config.timeout);
         let running = match Running::start(&shared, commands, &job, &command, input) {
             Ok(running) => running,
             Err(error) if shared.is_crowded(&error) => {
@@ -294,7 +312,8 @@ impl Slot {
             }
         };
         let pid = running.pid();
-        let ended = running.attend(&self.wake, timeout);
+        let ended = running.attend(&self.wake);
+        let timeout = job.timeout.or_else(|| shared.timeout());
         if ended.cut == Some(Cut::Abandoned) {
             self.finished += 1;
             return;
@@ -382,8 +401,7 @@ impl Slot {
     fn wait(&mut self) {
         self.flush();
         self.prepare_spare();
-        let deadline = self.deadline();
-        let timeout = match deadline {
+        let timeout = match self.deadline().min(self.due) {
             Moment::NEVER => None,
             deadline => deadline.until(self.shared.now()),
         };
@@ -483,7 +501,7 @@ impl Slot {
     /// the worker is on; with a worker that works on several at a time, from when it got it.
     fn job_deadline(&self, worker: &Worker, flight: &Flight) -> Moment {
         let began = if worker.is_unordered { flight.start } else { worker.turn_began };
-        let timeout = flight.job.timeout.or(self.shared.config.timeout);
+        let timeout = flight.job.timeout.or_else(|| self.shared.timeout());
         timeout.map_or(Moment::NEVER, |timeout| began.after(timeout))
     }
 
@@ -503,7 +521,7 @@ impl Slot {
             return self.cancel();
         }
         if now >= self.job_deadline(worker, flight) {
-            let timeout = flight.job.timeout.or(self.shared.config.timeout);
+            let timeout = flight.job.timeout.or_else(|| self.shared.timeout());
             let limit = humantime::format_duration(timeout.unwrap_or_default());
             let message = format!("it took longer than {limit}, so its worker was ended");
             let failure = Failure::new(Kind::Timeout, message);
@@ -748,8 +766,13 @@ impl Slot {
                 1 => "once".to_owned(),
                 _ => format!("{count} times in a row"),
             };
-            let line = command_line(&shared.config.worker);
-            let message = format!("{message} ({times}); to see why, run it by hand: {line}");
+            let message = match shared.config.is_code {
+                true => format!("the code can't be loaded: {message}"),
+                false => {
+                    let line = command_line(&shared.config.worker);
+                    format!("{message} ({times}); to see why, run it by hand: {line}")
+                }
+            };
             let failure = Failure::new(Kind::Spawn, message);
             for job in &jobs {
                 shared.deliver(&Done { job, outcome: Err(&failure), printed: None, run: None });
@@ -802,6 +825,14 @@ impl Slot {
     }
 }
 
+/// How long a job waits for another try: twice as long each time, and up to a half more or less, so
+/// that jobs that failed together do not come back together.
+fn backoff(first: Duration, attempt: u32) -> Duration {
+    let doubled = first.saturating_mul(2_u32.saturating_pow(attempt - 1)).min(LONGEST_BACKOFF);
+    let jitter = random(1000) as f64 / 1000.0;
+    doubled.mul_f64(0.5 + jitter)
+}
+
 /// Where and from when to when a job ran; without a process: it did not.
 struct Ran {
     slot: usize,
@@ -820,11 +851,12 @@ fn deliver(
     printed: Option<&Arc<Printed>>,
     answers: &mut Vec<(Caller, Answer)>,
 ) -> bool {
-    let may_pass = outcome.is_err_and(|failure| failure.kind.may_pass());
-    if may_pass && job.retries > 0 && !shared.is_stopping() {
-        job.retries -= 1;
+    let config = &shared.config;
+    let may_pass = outcome.is_err_and(|failure| config.retry_on.contains(&failure.kind));
+    if may_pass && job.attempt <= job.retries.unwrap_or(config.retries) && !shared.is_stopping() {
+        let due = ran.now.after(backoff(config.retry_delay, job.attempt));
         job.attempt += 1;
-        shared.queue.put_back([job].into_iter());
+        shared.queue.put_off(job, due);
         return false;
     }
     let run = Run {
@@ -834,6 +866,9 @@ fn deliver(
         start: shared.groups.clock.unix_seconds(ran.start),
         seconds: ran.now.since(ran.start).as_secs_f64(),
     };
+    if outcome.is_ok() {
+        shared.learn_duration(run.seconds);
+    }
     let run = Some(run).filter(|run| run.pid > 0);
     shared.deliver(&Done { job: &job, outcome, printed, run });
     if let Some(caller) = job.caller {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use procpool::output::{Output, name};
-use procpool::{Commands, Done, Job, Kind, Pool, Run, Sink};
+use procpool::{Commands, Done, Durations, Job, Kind, Pool, Run, Sink};
 
 use crate::halt::{Halt, Limit, What};
 
@@ -31,6 +31,7 @@ pub struct Tally {
     total: AtomicU64,
     joblog: Option<Mutex<Joblog>>,
     summary: Option<Mutex<Summary>>,
+    failed: Option<Mutex<FailedLines>>,
     sources: Vec<String>,
     commands: Option<Arc<Commands>>,
 }
@@ -41,6 +42,12 @@ pub struct Wanted<'a> {
     pub halt: Option<Halt>,
     pub joblog: Option<&'a Path>,
     pub summary: bool,
+    /// A file for the lines of failed jobs.
+    pub failed: Option<&'a Path>,
+    /// What ends a line in it…
+    pub delimiter: u8,
+    /// …and the line that is to be its first.
+    pub header: Arc<OnceLock<Vec<u8>>>,
 }
 
 impl Tally {
@@ -63,6 +70,11 @@ impl Tally {
             pool: OnceLock::new(),
             total: AtomicU64::new(0),
             joblog: wanted.joblog.map(Joblog::create).transpose()?.map(Mutex::new),
+            failed: wanted
+                .failed
+                .map(|path| FailedLines::create(path, wanted))
+                .transpose()?
+                .map(Mutex::new),
             summary: wanted.summary.then(|| Mutex::new(Summary::new())),
             sources,
             commands,
@@ -94,11 +106,14 @@ impl Tally {
         Some(summary.describe(self.output.counts(), processes, slots))
     }
 
-    /// Why the job log is not whole, if it is not.
-    pub fn joblog_trouble(&self) -> Option<String> {
-        let mut joblog = lock(self.joblog.as_ref()?);
-        joblog.flush();
-        joblog.trouble.take()
+    /// Why the job log or the file of failed lines is not whole, if it is not.
+    pub fn trouble(&self) -> Option<String> {
+        let joblog = self.joblog.as_ref().and_then(|joblog| {
+            let mut joblog = lock(joblog);
+            joblog.flush();
+            joblog.trouble.take()
+        });
+        joblog.or_else(|| lock(self.failed.as_ref()?).trouble.take())
     }
 
     fn halt_if_due(&self) {
@@ -111,8 +126,11 @@ impl Tally {
         };
         let is_due = match (halt.limit, self.total.load(Ordering::Acquire)) {
             (Limit::Count(limit), _) => count >= limit,
-            (Limit::Share(_), 0) => false,
-            (Limit::Share(share), total) => count as f64 >= total as f64 * share,
+            (Limit::Percent(_), 0) => false,
+            // In whole numbers: 7 % of 100 would be a little more than 7.
+            (Limit::Percent(percent), total) => {
+                u128::from(count) * 100 >= u128::from(total) * u128::from(percent)
+            }
         };
         if count == 0 || !is_due || self.has_halted.swap(true, Ordering::AcqRel) {
             return;
@@ -142,6 +160,11 @@ impl Sink for Tally {
             let command = self.command_of(done.job, run);
             lock(joblog).add(done, run, &command);
         }
+        if let Some(failed) = &self.failed
+            && done.outcome.is_err()
+        {
+            lock(failed).add(done.job);
+        }
         if let Some(summary) = &self.summary {
             lock(summary).add(done, || name(done.job, &self.sources));
         }
@@ -164,6 +187,40 @@ impl Sink for Tally {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The lines of jobs that have failed, as they stood in the input.
+#[derive(Debug)]
+struct FailedLines {
+    file: File,
+    delimiter: u8,
+    /// It is written before the first line.
+    header: Option<Arc<OnceLock<Vec<u8>>>>,
+    trouble: Option<String>,
+}
+
+impl FailedLines {
+    fn create(path: &Path, wanted: &Wanted<'_>) -> io::Result<Self> {
+        let header = Some(Arc::clone(&wanted.header));
+        let delimiter = wanted.delimiter;
+        Ok(Self { file: File::create(path)?, delimiter, header, trouble: None })
+    }
+
+    fn add(&mut self, job: &Job) {
+        // One that was too long was not kept, and can't be fed in again.
+        let Some(line) = job.line() else { return };
+        let header = self.header.take();
+        let header = header.as_ref().and_then(|header| header.get());
+        let mut lines = Vec::new();
+        for line in header.map(Vec::as_slice).into_iter().chain([line]) {
+            lines.extend_from_slice(line);
+            lines.push(self.delimiter);
+        }
+        if let Err(error) = self.file.write_all(&lines) {
+            let message = format!("the lines of failed jobs could not be written: {error}");
+            self.trouble.get_or_insert(message);
+        }
+    }
 }
 
 /// GNU parallel's log of jobs: tab-separated, a line for each job as it finishes.
@@ -239,8 +296,7 @@ struct Summary {
 
 impl Summary {
     fn new() -> Self {
-        let durations = Durations { counts: vec![0; 64 * PARTS], most: 0.0, sum: 0.0 };
-        Self { begin: Instant::now(), failures: BTreeMap::new(), durations }
+        Self { begin: Instant::now(), failures: BTreeMap::new(), durations: Durations::new() }
     }
 
     fn add(&mut self, done: &Done<'_>, name: impl FnOnce() -> String) {
@@ -269,8 +325,11 @@ impl Summary {
             let more = if *count > names.len() as u64 { ", …" } else { "" };
             text.push_str(&format!("\n  {kind}: {count} ({}{more})", names.join(", ")));
         }
-        if let Some([half, most, longest]) = self.durations.quantiles() {
-            let used = self.durations.sum / (wall * slots as f64).max(1e-9) * 100.0;
+        if let (Some(half), Some(most)) =
+            (self.durations.quantile(0.5), self.durations.quantile(0.95))
+        {
+            let longest = self.durations.longest();
+            let used = self.durations.sum() / (wall * slots as f64).max(1e-9) * 100.0;
             text.push_str(&format!(
                 "\n  a job took {} (p50), {} (p95), {} (max)\n  {processes} process{} started; \
                  {slots} slot{}, in use {:.0} % of the time",
@@ -283,44 +342,6 @@ impl Summary {
             ));
         }
         text
-    }
-}
-
-/// Each doubling of a duration is cut into so many parts, so that a quantile is known to 2 %.
-const PARTS: usize = 32;
-
-/// How long jobs took, in seconds, without keeping each.
-#[derive(Debug)]
-struct Durations {
-    counts: Vec<u64>,
-    most: f64,
-    sum: f64,
-}
-
-impl Durations {
-    fn add(&mut self, seconds: f64) {
-        let nanos = (seconds * 1e9).max(1.0);
-        let place = (nanos.log2() * PARTS as f64) as usize;
-        let last = self.counts.len() - 1;
-        self.counts[place.min(last)] += 1;
-        self.most = self.most.max(seconds);
-        self.sum += seconds;
-    }
-
-    /// The 50th and 95th percentile, and the longest; `None`: there is none.
-    fn quantiles(&self) -> Option<[f64; 3]> {
-        let total: u64 = self.counts.iter().sum();
-        let quantile = |share: f64| {
-            let mut left = (total as f64 * share).ceil() as u64;
-            let place = self.counts.iter().position(|&count| {
-                let is_here = left <= count;
-                left = left.saturating_sub(count);
-                is_here
-            });
-            let middle = (place.unwrap_or_default() as f64 + 0.5) / PARTS as f64;
-            (middle.exp2() / 1e9).min(self.most)
-        };
-        (total > 0).then(|| [quantile(0.5), quantile(0.95), self.most])
     }
 }
 
@@ -339,21 +360,5 @@ impl fmt::Display for Seconds {
                 write!(f, "{}", humantime::format_duration(whole))
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_are_near() {
-        let mut summary = Summary::new();
-        for n in 1..=1000 {
-            summary.durations.add(f64::from(n) / 1000.0);
-        }
-        let [half, most, longest] = summary.durations.quantiles().expect("some");
-        assert!((half - 0.5).abs() < 0.015 && (most - 0.95).abs() < 0.03, "{half} {most}");
-        assert!((longest - 1.0).abs() < 1e-9);
     }
 }

@@ -286,7 +286,7 @@ impl Worker {
             // An empty line is no reply, and does no harm.
             if !message.trim_ascii().is_empty() {
                 match find(&mut self.flights, message, self.requests, behind) {
-                    Ok(Match::Flight(index, flight, reply)) => {
+                    Ok(Ok((index, flight, reply))) => {
                         self.is_unordered |= index > 0;
                         self.flight_bytes -= flight.job.size();
                         received.answered += 1;
@@ -295,7 +295,7 @@ impl Worker {
                             Err(error) => answer(flight, Err(&procpool::failure(error))),
                         }
                     }
-                    Ok(Match::Stale(id)) => {
+                    Ok(Err(id)) => {
                         received.stale = Some(id);
                         self.is_spent = true;
                     }
@@ -367,10 +367,9 @@ impl Worker {
     }
 }
 
-enum Match<'a> {
-    Flight(usize, Flight, procpool::Reply<'a>),
-    Stale(u64),
-}
+/// The place of a job among those in flight, the job, and its reply; or the number of a request that
+/// has been answered before.
+type Match<'a> = Result<(usize, Flight, procpool::Reply<'a>), u64>;
 
 /// Finds the job that a message answers. `behind` is what was printed after it.
 fn find<'a>(
@@ -392,17 +391,17 @@ fn find<'a>(
             bytes: [message, b"\n", behind].concat(),
         }),
         (Some(at), _) => match flights.remove(at) {
-            Some(flight) => Ok(Match::Flight(at, flight, reply)),
+            Some(flight) => Ok(Ok((at, flight, reply))),
             None => Err(violation("its reply answers no request".into())),
         },
-        (None, Some(id)) if (1..=requests).contains(&id) => Ok(Match::Stale(id)),
+        (None, Some(id)) if (1..=requests).contains(&id) => Ok(Err(id)),
         (None, Some(id)) => Err(violation(format!("its reply has an unknown id, {id}"))),
         (None, None) => Err(violation("it printed a reply without being asked".into())),
     }
 }
 
 /// A random number from 0 to `most`.
-fn random(most: u64) -> u64 {
+pub(crate) fn random(most: u64) -> u64 {
     let number = RandomState::new().build_hasher().finish();
     number % most.saturating_add(1).max(1)
 }

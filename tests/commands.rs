@@ -116,7 +116,7 @@ fn an_unknown_placeholder_is_wrong_usage() {
         (&["--shell"], "{name}"),
         (&["-n", "2"], "{name/}"),
     ] {
-        let parts = ["name", "unknown", "{} {.} {/} {//} {/.} {1}", "{#} {%}", "-I"];
+        let parts = ["name", "unknown", "{} {.} {/} {//} {/.}", "{#} {%}", "-I"];
         misused(show(options, [word]).stdin("a\n"), &parts);
     }
     misused(show(&[], ["{0}"]), &["{0}", "from 1"]);
@@ -143,7 +143,7 @@ fn another_string_in_place_of_braces() {
         .stdin("v\n")
         .stdout("2[{}][v]\n")
         .run();
-    show(&["-I", "{}"], ["{.}"]).stdin("v.x\n").stdout("1[v]\n").run();
+    show(&["-I", "{}"], ["{.}"]).stdin("v.x\n").stdout("2[{.}][v.x]\n").run();
 }
 
 #[test]
@@ -292,8 +292,6 @@ fn where_a_shell_could_not_take_an_argument_as_data() {
         ("echo \"$(( (1) + {} ))\"", "$((…))"),
         ("echo ${x:-{}}", "${…}"),
         ("echo \"${x:-{}}\"", "${…}"),
-        ("echo `echo {}`", "`…`"),
-        ("echo \"`echo {}`\"", "`…`"),
         ("cat <<E\n{}\nE", "here-document"),
         ("echo $(cat <<-E\n{}\nE\n)", "here-document"),
     ] {
@@ -302,7 +300,7 @@ fn where_a_shell_could_not_take_an_argument_as_data() {
     for (text, expected) in [
         ("echo $((1<<2)) $(((1)+2)) {}", "4 3 a\n"),
         ("echo ${#x} $# ${x#'}'} {}", "0 1 a\n"),
-        ("echo `echo x` {}", "x a\n"),
+        ("echo `echo x` {} `echo {}`", "x a a\n"),
     ] {
         Test::new().args(["--shell", text]).stdin("a\n").stdout(expected).run();
     }
@@ -387,8 +385,9 @@ fn job_lines_that_are_no_commands() {
         ])
         .status(1)
         .records();
-    for (index, part) in
-        ["array", "empty", "NUL", "no text", "`colour` is unknown", "not JSON"].iter().enumerate()
+    for (index, part) in ["array", "empty", "NUL", "hex escape", "`colour` is unknown", "not JSON"]
+        .iter()
+        .enumerate()
     {
         let text = message(&records[index], "invalid");
         assert_has(text, &[part, &format!("line {}", index + 1)]);
@@ -475,7 +474,7 @@ fn tsv() {
 fn a_header_names_the_columns() {
     show(&["--input", "csv", "--header"], ["{name}", "{first name.}", "{age}", "{1}", "{}"])
         .stdin("\u{feff}name,age,first name\r\n\"a,b\",3,x.y\r\n\r\n")
-        .stdout("7[a,b][{first name.}][3][a,b][a,b][3][x.y]\n")
+        .stdout("7[a,b][x][3][a,b][a,b][3][x.y]\n")
         .run();
     show(&["--input", "csv", "--header"], ["{first name}", "{e.f}", "{c-d/}", "{x.y z}"])
         .stdin("\n\nfirst name,e.f,c-d\n1,2,a/b\n")
@@ -493,7 +492,7 @@ fn a_list_on_the_command_line_may_begin_with_its_name() {
     show(&["--header"], ["{name}", ":::", "name"]).run();
     show(&["--header"], ["{name}", ":::"]).run();
     show(&["--header"], ["{nme}", ":::", "name", "a"])
-        .stderr_has("there is no column 'nme'")
+        .stderr_has("{nme} is no column")
         .status(2)
         .run();
 }
@@ -558,7 +557,7 @@ fn a_header_without_the_column_that_is_asked_for() {
         .any_stderr()
         .status(2)
         .run();
-    assert_has(&output.stderr, &["'nme'", "{nme}", "the header has name, age", "{} {.}"]);
+    assert_has(&output.stderr, &["{nme}", "name, age", "{} {.}"]);
 }
 
 #[test]
@@ -628,8 +627,8 @@ fn json_lines_are_the_args() {
         .jobs([r#"{"n":"x.y","m":[1, 2],"two words":true}"#, r#"{"m":1}"#, r#"["x"]"#])
         .stdout("3[x][[1,2]][true]\n")
         .stderr(concat!(
-            "procpool: job 2: invalid: line 2: its args have no field 'n' for {n.}; they have m\n",
-            "procpool: job 3: invalid: line 3: its args have no field 'n' for {n.}; they have no names\n",
+            "procpool: job 2: invalid: line 2: the placeholder {n.} is no field of this job; its fields are m\n",
+            "procpool: job 3: invalid: line 3: the placeholder {n.} is no field of this job; its fields are none\n",
         ))
         .status(1)
         .run();

@@ -255,7 +255,8 @@ fn the_readme_lists_exactly_the_options_there_are() {
     let readme = read("README.md");
     let mut rows: BTreeMap<String, &str> = BTreeMap::new();
     let mut order = Vec::new();
-    for line in readme.lines() {
+    let table = readme.split("\n## Options\n").nth(1).and_then(|rest| rest.split("\n## ").next());
+    for line in table.expect("README.md has the section").lines() {
         let first = line.strip_prefix("| ").and_then(|row| row.split(" | ").next());
         let Some((_, rest)) = first.and_then(|cell| cell.split_once("--")) else {
             continue;
@@ -295,7 +296,7 @@ fn the_readme_lists_exactly_the_options_there_are() {
 #[test]
 fn the_readme_names_every_kind_and_status() {
     let readme = read("README.md");
-    let kinds = ["invalid", "error", "crash", "timeout", "protocol", "spawn", "cancelled"];
+    let kinds = ["invalid", "error", "exit", "crash", "timeout", "protocol", "spawn", "cancelled"];
     for kind in kinds {
         assert!(readme.contains(&format!("| `{kind}` |")), "the kind {kind}");
     }
@@ -324,14 +325,15 @@ fn the_sessions_in_the_readme_are_real() {
         // The output of each command ends with this line; `$?` is as the command left it.
         const END: &str = "---- the end ----";
         let mut script = String::from("procpool() { \"$program\" \"$@\"; }\nprogram=$1\n");
-        let mut expected = String::new();
+        let (mut expected, mut is_first) = (String::new(), true);
         for line in session.lines() {
             match line.strip_prefix("$ ") {
                 Some(command) => {
                     let command = command.replace("cargo run --release --", "procpool");
                     script
                         .push_str(&format!("{command}\nstatus=$?; echo '{END}'; (exit $status)\n"));
-                    expected.push_str(if expected.is_empty() { "" } else { "---- the end ----\n" });
+                    expected.push_str(if is_first { "" } else { "---- the end ----\n" });
+                    is_first = false;
                 }
                 None => expected.push_str(&format!("{line}\n")),
             }

@@ -515,7 +515,20 @@ fn wrong_usage() {
         (&["--worker", ""], "empty"),
         (&["--input", "json", "-w", &worker], "COMMAND"),
         (&["--input", "json", "-w", &worker, "echo", "x"], "ARG"),
-        (&[], "--worker"),
+        (&["--shell", "-w", &worker], "--worker"),
+        (&["--dry-run", "-w", &worker], "--worker"),
+        (&["--detail", "echo"], "--format record"),
+        (&["--tag", "-w", &worker], "--format text"),
+        (&["--input", "csv"], "COMMAND"),
+        (&["--header"], "COMMAND"),
+        (&["--input", "json", "-n", "2", "echo"], "-n"),
+        (&["--input", "csv", "-0", "echo"], "-0"),
+        (&["-a", "x", "echo", ":::", "a"], "-a"),
+        (&["-d", "ab", "echo"], "one character"),
+        (&["-n", "0", "echo"], "max"),
+        (&["--rate", "10/x", "echo"], "10/s"),
+        (&["--halt", "later", "echo"], "now"),
+        (&["--env", "x", "echo"], "NAME=VALUE"),
     ] {
         let output = Test::new().args(args).stderr_has(part).status(2).run();
         assert!(!output.stderr.contains("panicked"), "{}", output.stderr);

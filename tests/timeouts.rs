@@ -164,3 +164,37 @@ fn a_worker_that_keeps_silent_is_remarked_on_while_it_is_waited_for() {
     assert_eq!(output.stderr.lines().count(), 1, "it is said once: {}", output.stderr);
     assert_eq!(output.records().len(), 2);
 }
+
+#[test]
+fn so_many_times_the_median_for_commands() {
+    let output = Test::new()
+        .args(["-j2", "--timeout", "2000%", "--grace", "1s", "--tag", "sh", "-c"])
+        .args(["sleep \"$0\"; echo done"])
+        .stdin("0.05\n0.05\n0.05\n600\n0.1\n")
+        .stdout("0.05\tdone\n0.05\tdone\n0.05\tdone\n0.1\tdone\n")
+        .stderr_has("job 4 (line 4): timeout: it took longer than ")
+        .status(1)
+        .run();
+    assert!(output.elapsed < Duration::from_secs(60), "{:?}", output.elapsed);
+}
+
+#[test]
+fn so_many_times_the_median_for_workers() {
+    let crew = Crew::new();
+    let records = Test::new()
+        .workers(1, crew.worker(""))
+        .args(["--timeout", "10000%", "--grace", "1s"])
+        .jobs(["sleep [50]", "sleep [50]", "sleep [50]", "never_answer", "echo [5]"])
+        .any_status()
+        .records();
+    assert_has(message(&records[3], "timeout"), &["it took longer than "]);
+    assert_eq!(result(&records[4]), &json!([5]));
+}
+
+#[test]
+fn a_percentage_of_nothing() {
+    for wrong in ["0%", "-1%", "x%"] {
+        let timeout = format!("--timeout={wrong}");
+        Test::new().args([&timeout, "true"]).stderr_has("percentage").status(2).run();
+    }
+}

@@ -19,6 +19,8 @@ pub(crate) enum Load {
     Nap(fn(u64) -> u64),
     /// The first job sleeps so many microseconds; the results of the others have so many bytes.
     SlowFirst { micros: u64, size: usize },
+    /// Lines with their numbers, for a command that prints nothing.
+    Lines,
 }
 
 impl Load {
@@ -29,6 +31,7 @@ impl Load {
             Self::Nap(_) => "nap",
             Self::SlowFirst { .. } if number == 1 => "nap",
             Self::SlowFirst { .. } => "fill",
+            Self::Lines => "true",
         }
     }
 
@@ -45,6 +48,7 @@ impl Load {
             Self::Nap(micros) => write!(out, "[{number},{}]", micros(number)),
             Self::SlowFirst { micros, .. } if number == 1 => write!(out, "[{number},{micros}]"),
             Self::SlowFirst { size, .. } => write!(out, "[{number},{size}]"),
+            Self::Lines => write!(out, "{number}"),
         };
     }
 
@@ -61,6 +65,7 @@ impl Load {
             }
             Self::SlowFirst { .. } if number == 1 => write!(out, "{number}"),
             Self::SlowFirst { size, .. } => write!(out, "\"{number:0size$}\""),
+            Self::Lines => Ok(()),
         };
     }
 
@@ -102,6 +107,8 @@ pub(crate) enum Input {
     Requests,
     /// The same, each behind it a NUL byte.
     NulRequests,
+    /// The args alone.
+    Args,
 }
 
 /// What a tool prints for a job, on a line.
@@ -113,6 +120,8 @@ pub(crate) enum Output {
     Reply,
     /// The bare result; strings without quotes.
     Value,
+    /// Nothing at all.
+    Nothing,
 }
 
 /// The files of jobs of a scenario, made when they are wanted, and gone with this.
@@ -150,6 +159,12 @@ impl<'a> Files<'a> {
         let mut line = String::new();
         for number in 1..=jobs {
             line.clear();
+            if input == Input::Args {
+                self.load.args(number, &mut line);
+                line.push('\n');
+                file.write_all(line.as_bytes())?;
+                continue;
+            }
             line.push('{');
             if input != Input::Jobs || self.load.has_ids() {
                 let _ = write!(line, "\"id\":{number},");
@@ -177,6 +192,9 @@ pub(crate) fn checked(
         vec![false; if tool.is_ordered { 0 } else { usize::try_from(jobs).unwrap_or(0) }];
     let mut expected = String::new();
     let usage = run(&mut |line| {
+        if tool.output == Output::Nothing {
+            return Err(format!("it printed {}", shown(line)));
+        }
         count += 1;
         let number = match tool.is_ordered {
             true => count,
@@ -200,7 +218,7 @@ pub(crate) fn checked(
             }
         }
     })?;
-    match count == jobs {
+    match count == jobs || tool.output == Output::Nothing {
         true => Ok(usage),
         false => Err(format!("it printed {count} results for {jobs} jobs")),
     }
@@ -210,7 +228,7 @@ fn expect(load: &Load, output: Output, number: u64, line: &mut String) {
     let _ = match output {
         Output::Record => write!(line, "{{\"id\":{number},\"ok\":true,\"result\":"),
         Output::Reply => write!(line, "{{\"id\":{number},\"result\":"),
-        Output::Value => Ok(()),
+        Output::Value | Output::Nothing => Ok(()),
     };
     let begin = line.len();
     load.result(number, line);
@@ -219,7 +237,7 @@ fn expect(load: &Load, output: Output, number: u64, line: &mut String) {
             line.pop();
             line.remove(begin);
         }
-        Output::Value => {}
+        Output::Value | Output::Nothing => {}
         Output::Record | Output::Reply => line.push('}'),
     }
 }

@@ -103,6 +103,13 @@ pub(crate) fn all(tools: &Tools, options: &Options) -> Vec<Scenario> {
             )
         },
         Scenario::new(
+            "commands",
+            "the command `true`, a process for each of the lines",
+            Load::Lines,
+            size(10_000, 1000),
+            tools.commands(),
+        ),
+        Scenario::new(
             "slots",
             "jobs that sleep 50 ms, 200 workers",
             Load::Nap(|_| NAP),
@@ -248,6 +255,11 @@ pub(crate) fn targets(measured: &[(Scenario, Vec<Row>)]) -> Vec<Target> {
                 let wall = |name| row(name)?.median(|usage| Some(usage.wall * 1e3));
                 let more = |name| Some(wall(name)? - wall("the worker by hand")?);
                 target("ms more than the worker by hand", 5.0, true, more(ONE));
+            }
+            "commands" => {
+                let ratio = |peer| ratio(peer, ONE);
+                target("times the rate of xargs", 1.2, false, ratio("xargs -P2 -n1 true"));
+                target("times the rate of parallel", 4.0, false, ratio("parallel -k -j2 true"));
             }
             "slots" => {
                 let ideal = (scenario.jobs / SLOTS * NAP) as f64 / 1e6;

@@ -203,6 +203,23 @@ impl Tools {
         }
     }
 
+    /// The command `true` for each line of the input: procpool and those that do the same.
+    pub(crate) fn commands(&self) -> Vec<Tool> {
+        let procpool = self.procpool.to_string_lossy();
+        let procpool = [ONE, &procpool, "-j2", "true"];
+        let xargs = ["xargs -P2 -n1 true", "xargs", "-P2", "-n1", "true"];
+        let parallel = ["parallel -k -j2 true", "parallel", "-k", "-j2", "true"];
+        let tool = |words: &[&str], found: &Found| Tool {
+            output: Output::Nothing,
+            ..plain(words[0], words[1..].iter().copied(), Input::Args, found)
+        };
+        vec![
+            tool(&procpool, &Ok(String::new())),
+            tool(&xargs, &self.xargs),
+            tool(&parallel, &self.parallel).share(20),
+        ]
+    }
+
     /// A process for each job, in order.
     pub(crate) fn parallel(&self) -> Tool {
         let worker = self.example("bench_worker", "--once");

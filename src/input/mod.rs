@@ -117,6 +117,8 @@ pub struct Reader {
     pub delimiter: u8,
     /// The longest line, in bytes.
     pub max_line: usize,
+    /// Each job keeps the lines it was made of.
+    pub keep_lines: bool,
     /// Reading ends soon after this is set.
     pub stop: Arc<AtomicBool>,
 }
@@ -200,7 +202,8 @@ impl Reader {
                 let mut job = Job::new(seq, &cmd, &args, id);
                 job.place = place;
                 job.timeout = timeout;
-                job.retries = retries.unwrap_or(0);
+                job.retries = retries;
+                job.line = self.keep_lines.then(|| line.into());
                 Some(Ok(job))
             }
             Err(invalid) => Some(Err(invalid)),
@@ -287,7 +290,7 @@ impl Feeder<'_> {
             }
             Ok(text) => match &self.reader.form {
                 Form::Plain(plain) if !plain.is_simple() => {
-                    return self.row(plain, place, &plain::split(plain.columns, text));
+                    return self.row(plain, place, &plain::split(plain.columns, text), text);
                 }
                 _ => self.reader.job(seq, place, text),
             },
@@ -302,7 +305,7 @@ impl Feeder<'_> {
         match job {
             None => return true,
             Some(Ok(job)) => return self.queue(job),
-            Some(Err(invalid)) => self.invalid(place, &invalid),
+            Some(Err(invalid)) => self.invalid(place, &invalid, text.ok()),
         }
         true
     }
@@ -316,18 +319,20 @@ impl Feeder<'_> {
     }
 
     /// A line is no job, which is its result.
-    fn invalid(&mut self, place: Place, invalid: &Invalid) {
+    fn invalid(&mut self, place: Place, invalid: &Invalid, line: Option<&[u8]>) {
         self.seq += 1;
         let name = crate::output::place(place, &self.names).unwrap_or_default();
         let failure = Failure::new(Kind::Invalid, invalid.describe(&name));
-        let job = Job::unreadable(self.seq, place, &invalid.id);
+        let mut job = Job::unreadable(self.seq, place, &invalid.id);
+        job.line = line.filter(|_| self.reader.keep_lines).map(Into::into);
         self.sink.deliver(&Done { job: &job, outcome: Err(&failure), printed: None, run: None });
     }
 
     /// Deals with one line that was taken apart. Returns whether to go on.
-    fn row(&mut self, plain: &Plain, place: Place, columns: &[Cow<'_, [u8]>]) -> bool {
+    fn row(&mut self, plain: &Plain, place: Place, columns: &[Cow<'_, [u8]>], line: &[u8]) -> bool {
         if std::mem::take(&mut self.wants_header) {
             self.stopped = plain.read_header(columns).err();
+            let _ = plain.header_line.set(line.to_vec());
             return self.stopped.is_none();
         }
         if plain.is_full(&self.packed, columns) && !self.pack_up() {
@@ -336,13 +341,21 @@ impl Feeder<'_> {
         if self.packed.is_empty() {
             self.packed.place = place;
         }
+        let before = self.packed.lines.len();
+        if self.reader.keep_lines {
+            if !self.packed.is_empty() {
+                self.packed.lines.push(self.reader.delimiter);
+            }
+            self.packed.lines.extend_from_slice(line);
+        }
         match plain.add(&mut self.packed, columns) {
             Ok(true) => self.pack_up(),
             Ok(false) => true,
             Err(invalid) => {
                 // Those before it are a job before it.
+                self.packed.lines.truncate(before);
                 let goes_on = self.pack_up();
-                self.invalid(place, &invalid);
+                self.invalid(place, &invalid, Some(line));
                 goes_on
             }
         }
@@ -351,8 +364,12 @@ impl Feeder<'_> {
     /// Makes a job of the lines that wait for more. Returns whether to go on.
     fn pack_up(&mut self) -> bool {
         let Form::Plain(plain) = &self.reader.form else { return true };
+        let lines = std::mem::take(&mut self.packed.lines);
         match plain.take(&mut self.packed, self.seq + 1) {
-            Some(job) => self.queue(job),
+            Some(mut job) => {
+                job.line = self.reader.keep_lines.then(|| lines.into());
+                self.queue(job)
+            }
             None => true,
         }
     }
@@ -368,7 +385,7 @@ impl Feeder<'_> {
             let (names, rest): (Vec<_>, _) = split.unwrap_or_default().into_iter().unzip();
             lists = rest;
             let names: Vec<_> = names.iter().map(|name| Cow::Borrowed(name.as_bytes())).collect();
-            if names.is_empty() || !self.row(plain, Place::default(), &names) {
+            if names.is_empty() || !self.row(plain, Place::default(), &names, b"") {
                 return names.is_empty();
             }
         }
@@ -384,7 +401,7 @@ impl Feeder<'_> {
             columns.reverse();
             let goes_on = match &self.reader.form {
                 Form::Plain(plain) if !plain.is_simple() || columns.len() > 1 => {
-                    self.row(plain, Place::default(), &columns)
+                    self.row(plain, Place::default(), &columns, &columns.join(&b'\t'))
                 }
                 _ => {
                     let place = Place { source: 0, line: way as u64 + 1 };

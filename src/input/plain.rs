@@ -22,6 +22,8 @@ pub struct Plain {
     pub pack: Pack,
     /// The names of the columns, once they have been read.
     pub header: Arc<OnceLock<Vec<Vec<u8>>>>,
+    /// The line they stand in.
+    pub header_line: Arc<OnceLock<Vec<u8>>>,
 }
 
 /// Who gets the args.
@@ -83,7 +85,9 @@ pub(crate) enum NoHeader {
 #[derive(Debug, Default)]
 pub struct Packed {
     /// How many lines there are.
-    lines: usize,
+    count: usize,
+    /// The lines as they stood in the input, where they are to be kept.
+    pub lines: Vec<u8>,
     /// How many bytes they count for.
     size: usize,
     /// The line that was read first.
@@ -95,7 +99,7 @@ pub struct Packed {
 impl Packed {
     /// Whether nothing was added.
     pub fn is_empty(&self) -> bool {
-        self.lines == 0
+        self.count == 0
     }
 }
 
@@ -113,8 +117,8 @@ impl Plain {
 
     /// One line a job, without a header.
     pub fn new(target: Target, columns: Columns) -> Self {
-        let header = Arc::default();
-        Self { target, columns, has_header: false, pack: Pack::Lines(1), header }
+        let (header, header_line) = (Arc::default(), Arc::default());
+        Self { target, columns, has_header: false, pack: Pack::Lines(1), header, header_line }
     }
 
     /// The job of one line, where a line is a job: `Ok(None)`: it is blank, and should be JSON.
@@ -163,7 +167,7 @@ impl Plain {
         match self.pack {
             Pack::Lines(_) => false,
             Pack::Bytes { most, .. } => {
-                packed.lines > 0 && packed.size + self.size_of(columns) > most
+                packed.count > 0 && packed.size + self.size_of(columns) > most
             }
         }
     }
@@ -203,13 +207,13 @@ impl Plain {
             return Err(Invalid { column: invalid.column.filter(|_| !is_split), ..invalid });
         }
         packed.size += self.size_of(columns);
-        packed.lines += 1;
-        Ok(matches!(self.pack, Pack::Lines(lines) if packed.lines >= lines))
+        packed.count += 1;
+        Ok(matches!(self.pack, Pack::Lines(lines) if packed.count >= lines))
     }
 
     /// The job of all lines that were added; `None`: there is none.
     pub fn take(&self, packed: &mut Packed, seq: u64) -> Option<Job> {
-        if packed.lines == 0 {
+        if packed.count == 0 {
             return None;
         }
         let mut job = match &self.target {

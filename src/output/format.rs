@@ -145,7 +145,11 @@ impl Format {
             _ => name(done.job, &self.sources),
         };
         let message = printable(&failure.message);
-        writeln!(err, "procpool: {name}: {}: {message}", failure.kind)
+        let times = match done.job.attempt() {
+            1 => String::new(),
+            attempts => format!(" (attempt {attempts})"),
+        };
+        writeln!(err, "procpool: {name}: {}: {message}{times}", failure.kind)
     }
 
     fn record(&self, done: &Done<'_>, out: &mut impl Write) -> io::Result<()> {
@@ -154,15 +158,22 @@ impl Format {
             Some(id) => out.write_all(id)?,
             None => write!(out, "{}", done.job.seq)?,
         }
+        let attempts = match done.job.attempt() {
+            1 => String::new(),
+            attempts => format!(",\"attempts\":{attempts}"),
+        };
         match done.outcome {
             Ok(result) => {
-                out.write_all(b",\"ok\":true,\"result\":")?;
+                write!(out, ",\"ok\":true{attempts},\"result\":")?;
                 match done.printed {
                     Some(printed) => printed.json(out)?,
                     None => out.write_all(result.get().as_bytes())?,
                 }
             }
-            Err(failure) => error(failure, done.printed, out)?,
+            Err(failure) => {
+                write!(out, ",\"ok\":false{attempts},\"error\":")?;
+                error(failure, done.printed, out)?;
+            }
         }
         if self.detail {
             self.detail(done, out)?;
@@ -202,7 +213,7 @@ fn error(
     printed: Option<&Arc<Printed>>,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    write!(out, ",\"ok\":false,\"error\":{{\"kind\":\"{}\",\"message\":", failure.kind.name())?;
+    write!(out, "{{\"kind\":\"{}\",\"message\":", failure.kind.name())?;
     serde_json::to_writer(&mut *out, &failure.message)?;
     match (printed, &failure.data) {
         (Some(printed), _) => {

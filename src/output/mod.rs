@@ -437,11 +437,17 @@ impl Writer {
         };
         let mut read = large.printed.stdout.each(&mut to_stdout);
         result?;
+        let mut in_line = false;
         if read.is_ok() {
             read = large.printed.stderr.each(|piece| {
+                in_line = piece.last().map_or(in_line, |&last| last != b'\n');
                 surroundings.failure(piece);
                 Ok(())
             });
+        }
+        if in_line {
+            // What follows is another's, or about it.
+            surroundings.failure(b"\n");
         }
         if let Err(error) = read {
             surroundings.trouble(Trouble::Disordered(format!(

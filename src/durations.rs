@@ -1,0 +1,85 @@
+//! How long jobs took, without keeping each: for the summary of a run, and for a timeout that is so
+//! many times the median.
+
+/// Each doubling of a duration is cut into so many parts, so that a quantile is known to 2 %.
+const PARTS: usize = 32;
+
+/// Many durations, in seconds.
+#[derive(Clone, Debug)]
+pub struct Durations {
+    counts: Vec<u64>,
+    count: u64,
+    longest: f64,
+    sum: f64,
+}
+
+impl Default for Durations {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Durations {
+    /// None.
+    pub fn new() -> Self {
+        Self { counts: vec![0; 64 * PARTS], count: 0, longest: 0.0, sum: 0.0 }
+    }
+
+    /// One more, in seconds.
+    pub fn add(&mut self, seconds: f64) {
+        let nanos = (seconds * 1e9).max(1.0);
+        let place = (nanos.log2() * PARTS as f64) as usize;
+        let last = self.counts.len() - 1;
+        self.counts[place.min(last)] += 1;
+        self.count += 1;
+        self.longest = self.longest.max(seconds);
+        self.sum += seconds;
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The longest, in seconds.
+    pub fn longest(&self) -> f64 {
+        self.longest
+    }
+
+    /// All together, in seconds.
+    pub fn sum(&self) -> f64 {
+        self.sum
+    }
+
+    /// The duration, in seconds, that a share of all, from 0 to 1, do not exceed; `None`: there are
+    /// none.
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let mut left = (self.count as f64 * share).ceil().max(1.0) as u64;
+        let place = self.counts.iter().position(|&count| {
+            let is_here = left <= count;
+            left = left.saturating_sub(count);
+            is_here
+        });
+        let middle = (place? as f64 + 0.5) / PARTS as f64;
+        Some((middle.exp2() / 1e9).min(self.longest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_near() {
+        let mut durations = Durations::new();
+        assert_eq!(durations.quantile(0.5), None);
+        for n in 1..=1000 {
+            durations.add(f64::from(n) / 1000.0);
+        }
+        for share in [0.01, 0.5, 0.95, 1.0] {
+            let quantile = durations.quantile(share).expect("there are some");
+            assert!((quantile / share - 1.0).abs() < 0.03, "{share}: {quantile}");
+        }
+        assert!((durations.longest() - 1.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,129 @@
+//! Code as the job: workers for interpreters, each in its own language's file, which users need not
+//! write.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// An interpreter that procpool has a worker for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// Python 3.
+    Python,
+    /// Perl 5.
+    Perl,
+    /// Node.js.
+    Node,
+    /// Ruby.
+    Ruby,
+}
+
+/// Code that is run for each job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Code {
+    /// What it is written in.
+    pub language: Language,
+    /// An expression, which is evaluated for each job, or the path of a file, whose functions are
+    /// the commands.
+    pub text: String,
+    /// Code that runs once in each process, before the first job.
+    pub setup: Vec<String>,
+}
+
+/// The code can't be run: what its interpreter says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CodeError(String);
+
+impl fmt::Display for CodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for CodeError {}
+
+impl Language {
+    /// What people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Python => "Python",
+            Self::Perl => "Perl",
+            Self::Node => "Node.js",
+            Self::Ruby => "Ruby",
+        }
+    }
+
+    /// The program, and its options behind which the code of the worker stands.
+    fn program(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Self::Python => ("python3", &["-c"]),
+            Self::Perl => ("perl", &["-e"]),
+            Self::Node => ("node", &["-e"]),
+            Self::Ruby => ("ruby", &["-e"]),
+        }
+    }
+
+    /// The worker.
+    fn source(self) -> &'static str {
+        match self {
+            Self::Python => include_str!("worker.py"),
+            Self::Perl => include_str!("worker.pl"),
+            Self::Node => include_str!("worker.js"),
+            Self::Ruby => include_str!("worker.rb"),
+        }
+    }
+}
+
+impl Code {
+    /// Whether it is a file, whose functions are the commands.
+    pub fn is_file(&self) -> bool {
+        Path::new(&self.text).is_file()
+    }
+
+    /// The worker's command line.
+    pub fn worker(&self) -> Vec<OsString> {
+        self.command_line("")
+    }
+
+    /// Looks whether the code can be run, without running it: an expression is compiled. What is
+    /// wrong with a file is found when the first worker loads it.
+    ///
+    /// # Errors
+    /// What the interpreter says of it.
+    pub fn check(&self) -> Result<(), CodeError> {
+        if self.is_file() {
+            return Ok(());
+        }
+        let line = self.command_line("check-");
+        // Its stdout is a pipe here as well as later, since not all that can be done to one kind of
+        // file can be done to another.
+        let output = Command::new(&line[0]).args(&line[1..]).stdin(Stdio::null()).output();
+        // One that can't be started is told of elsewhere.
+        let Ok(output) = output else { return Ok(()) };
+        match output.status.success() {
+            true => Ok(()),
+            false => {
+                let said = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+                let name = self.language.name();
+                Err(CodeError(format!("{name} can't run this code:\n{said}")))
+            }
+        }
+    }
+
+    fn command_line(&self, check: &str) -> Vec<OsString> {
+        let (program, options) = self.language.program();
+        let mode = if self.is_file() { "file" } else { "expression" };
+        let mut line = vec![OsString::from(program)];
+        line.extend(options.iter().map(OsString::from));
+        line.push(self.language.source().into());
+        // Python's -c ends its own options; the others would take what looks like one.
+        if self.language != Language::Python {
+            line.push("--".into());
+        }
+        line.push(format!("{check}{mode}").into());
+        line.push(self.text.clone().into());
+        line.extend(self.setup.iter().map(OsString::from));
+        line
+    }
+}

@@ -1,0 +1,180 @@
+# procpool's worker for Perl: perl -e SOURCE -- MODE CODE [SETUP...]
+#
+# MODE is `expression` (CODE is evaluated once per job) or `file` (the subs in the file CODE are the
+# commands); `check-expression` and `check-file` only report whether CODE can be used.
+# Requests come on stdin and replies go to stdout, one line of JSON each, in the same order.
+
+# Up here the code sees none of the lexicals and pragmas below. `package main` is all its own.
+sub Procpool::compile { eval $_[0] }
+sub Procpool::execute { do $_[0] }
+
+package Procpool;
+use strict;
+use warnings;
+use B ();
+use Encode ();
+use File::Basename ();
+use File::Spec;
+
+my ($module) = grep { eval "require $_" } qw(Cpanel::JSON::XS JSON::XS JSON::PP);
+my $decoder = $module->new->utf8->allow_nonref;
+my $encoder = $module->new->canonical->allow_nonref->convert_blessed;
+
+my %source;    # file name => its lines, for tracebacks
+my $trace;     # of the last exception
+my ($mode, $code, @setups) = map { Encode::decode('UTF-8', $_) } splice @ARGV;
+my $checking = $mode =~ s/^check-//;
+
+# The code must not get at requests and replies: its stdin is empty, its stdout is stderr.
+open my $requests, '<&', \*STDIN  or die "stdin: $!\n";
+open my $replies,  '>&', \*STDOUT or die "stdout: $!\n";
+open STDIN,  '<',  File::Spec->devnull or die "stdin: $!\n";
+open STDOUT, '>&', \*STDERR            or die "stdout: $!\n";
+binmode $_, ':utf8' for *STDOUT, *STDERR;
+$_->autoflush for *STDOUT, $replies;    # thus no reply is lost if the code should exit
+
+sub result {
+    my ($job, $line) = @_;
+    my ($cmd, $args);
+    # One plain string is the commonest case, and JSON::PP takes ten times longer than this.
+    if ($line =~ /^\{"id":[0-9]+,"cmd":"(\w*)","args":\["([ !#-\[\]-~]*)"\]\}$/a) {
+        ($cmd, $args) = ($1, [$2]);
+    } else {
+        ($cmd, $args) = @{ $decoder->decode($line) }{qw(cmd args)};
+    }
+    local $SIG{__DIE__} = \&remember_trace;
+    my @values = $job->($cmd, $args);
+    undef $trace;    # of exceptions that the code caught
+    return @values == 1 ? $values[0] : @values ? \@values : undef;
+}
+
+sub encode {
+    my ($value) = @_;
+    my $json = $encoder->encode($value);
+    if ($json =~ /inf|nan/i && $json =~ s/"(?:[^"\\]|\\.)*"//gr =~ /inf|nan/i) {
+        die "infinite and not-a-number have no form in JSON\n";
+    }
+    # UTF-8 has no surrogates: escape them, as JSON does.
+    $json =~ s/([\x{d800}-\x{dfff}])/sprintf '\\u%04x', ord $1/ge if utf8::is_utf8($json);
+    utf8::encode($json);
+    return $json;
+}
+
+# The code.
+
+sub load_expression {
+    my ($code) = @_;
+    $source{'<expression>'} = [ split /\n/, $code ];
+    my $function = evaluate(qq{sub {\n#line 1 "<expression>"\n$code\n}});
+    return sub {
+        my ($cmd, $args) = @_;
+        my @args = ref $args eq 'ARRAY' ? @$args : defined $args ? $args : ();
+        local $_ = $args[0];
+        return $function->(@args);
+    };
+}
+
+sub load_file {
+    my $path = File::Spec->rel2abs(@_);
+    $0 = $path;
+    unshift @INC, File::Basename::dirname($path);
+    open my $file, '<', $path or die "$path: $!\n";
+    close $file;
+    execute($path);
+    die $@ if $@;
+    evaluate('1');
+
+    my %commands;
+    for my $name (grep { !/^_|::|^[A-Z]+$/ } keys %main::) {
+        my $sub = main->can($name) or next;
+        $commands{$name} = $sub if B::svref_2object($sub)->FILE eq $path;
+    }
+    return sub {
+        my ($cmd, $args) = @_;
+        my @args = ref $args eq 'ARRAY' ? @$args : ref $args eq 'HASH' ? %$args
+            : defined $args ? $args : ();
+        return $commands{$cmd}->(@args) if $commands{$cmd};
+        return $cmd->new(@args)->run    if is_task($cmd);
+        my $known = join(', ', sort keys %commands) || '(none)';
+        die "unknown command '$cmd', expected one of: $known\n";
+    };
+}
+
+# Runs the setups, and returns the value of the code behind them, which sees their `my` variables.
+sub evaluate {
+    my ($code) = @_;
+    my $text = 'package main;';
+    $text .= 'return 1;' if $checking;    # it has been compiled by then
+    for my $number (1 .. @setups) {
+        my $setup = $setups[$number - 1];
+        $source{"<setup $number>"} = [ split /\n/, $setup ];
+        $text .= qq{\n#line 1 "<setup $number>"\n$setup\n;};
+    }
+    my $value = compile("$text\n$code");
+    die $@ if !defined $value;
+    return $value;
+}
+
+sub is_task {
+    my ($class) = @_;
+    return if $class !~ /^[A-Z]\w*(?:::\w+)*$/a;
+    if (!$class->can('new')) {
+        my $file = $class =~ s{::}{/}gr . '.pm';
+        return if !grep { !ref && -e "$_/$file" } @INC;
+        require $file;
+    }
+    return $class->can('new') && $class->can('run');
+}
+
+# Errors.
+
+sub failure {
+    my ($error) = @_;
+    my $class   = ref $error;
+    my $message = $class && eval { $error->can('message') } ? $error->message : "$error";
+    $message =~ s/ at \S*-e line \d+\.\n\z//;    # the worker's own line
+    chomp $message;
+    my %failure = (message => $message, data => "$message\n" . ($trace // ''));
+    undef $trace;
+    if ($class) {
+        $failure{class}   = $class;
+        $failure{message} = "$class: $message";
+    }
+    return \%failure;
+}
+
+# The handler of `die`: where the code was, and what it says there.
+sub remember_trace {
+    $trace = '';
+    for (my $depth = 0; my ($package, $file, $line) = caller $depth; $depth++) {
+        next if $file eq __FILE__ || $file =~ /^\(eval/;
+        if (!$source{$file} && open my $handle, '<:utf8', $file) {
+            chomp(@{ $source{$file} } = <$handle>);
+        }
+        my $text = $source{$file}[ $line - 1 ] // '';
+        $trace .= "    at $file line $line: " . $text =~ s/^\s+//r . "\n";
+        last if $depth > 50;
+    }
+}
+
+# The work.
+
+my $job = eval { $mode eq 'file' ? load_file($code) : load_expression($code) };
+if (!$job) {
+    print STDERR $@;
+    exit 1;
+}
+exit if $checking;
+
+my $process = $$;
+while (my $line = <$requests>) {
+    $. = 0;    # or `die` says which line of the requests it was
+    my $reply;
+    if (!eval { $reply = '{"result":' . encode(result($job, $line)) . "}\n"; 1 }) {
+        my $error = $@;
+        die $error if $$ != $process;
+        $reply = '{"error":' . encode(failure($error)) . "}\n";
+    }
+    exit if $$ != $process;    # a child that the code forked: its parent answers
+    print $replies $reply;
+}

@@ -1,0 +1,153 @@
+# procpool's worker for Ruby: ruby -e SOURCE -- MODE CODE [SETUP...]
+#
+# MODE is `expression` (CODE is evaluated once per job) or `file` (the methods that the file CODE
+# defines at its top level are the commands); `check-expression` and `check-file` only report whether
+# CODE can be used. Requests come on stdin and replies go to stdout, one line of JSON each, in the
+# same order.
+require "json"
+
+module Procpool # whose methods and variables the code does not see
+  AS_TEXT = %w[BigDecimal Complex Date IPAddr Pathname Rational Time URI::Generic].freeze
+
+  @sources = {} # file name => its lines, for backtraces
+
+  module_function
+
+  def main(mode, code, *setups)
+    trap("INT", "SYSTEM_DEFAULT") # end quietly
+    checking = mode.start_with?("check-")
+    requests, replies = take_stdin_and_stdout
+    begin
+      job = load_file(code) if mode.end_with?("file")
+      setups.each.with_index(1) do |setup, number|
+        name = "<setup #{number}>"
+        checking ? compile("", setup, name) : run(setup, name)
+      end
+      job ||= load_expression(code) # which sees the setups' variables
+    rescue SystemExit, SignalException
+      raise
+    rescue Exception => error
+      abort trace(error)
+    end
+    serve(job, requests, replies) unless checking
+  end
+
+  # The code must not get at requests and replies: its stdin is empty, its stdout is stderr.
+  def take_stdin_and_stdout
+    requests, replies = $stdin.dup, $stdout.dup
+    $stdin.reopen(File::NULL)
+    $stdout.reopen($stderr)
+    $stdout.sync = true
+    [requests.set_encoding("UTF-8"), replies]
+  end
+
+  def serve(job, requests, replies)
+    process = Process.pid
+    while (line = requests.gets)
+      begin
+        request = JSON.parse(line, max_nesting: false)
+        result = plain(job.call(request["cmd"], request["args"]))
+        reply = %({"result":#{JSON.generate(result, max_nesting: false)}}\n)
+      rescue SystemExit, SignalException
+        raise # the process ends, and this job with it
+      rescue Exception => error
+        raise if Process.pid != process
+        reply = JSON.generate({ error: failure(error) }) << "\n"
+      end
+      exit if Process.pid != process # a child that the code forked: its parent answers
+      replies.syswrite(reply) # at once: the next job may be slow, or exit
+    end
+  end
+
+  # The code.
+
+  def load_expression(code)
+    function = compile("|x, args, cmd|", code, "<expression>")
+    ->(cmd, args) { function.call(args.is_a?(Array) ? args.first : args, args, cmd) }
+  end
+
+  def load_file(name)
+    path = File.expand_path(name)
+    $PROGRAM_NAME = "procpool #{path}" # not the path: `if __FILE__ == $0` must not run
+    $LOAD_PATH.unshift(File.dirname(path))
+    load path
+    names = Object.private_instance_methods(false) + Object.public_instance_methods(false)
+    commands = names.map(&:to_s).reject { |command| command.start_with?("_") }.select do |command|
+      Object.instance_method(command).source_location&.first == path
+    end
+    ->(cmd, args) { command(commands, cmd, args) }
+  end
+
+  def command(commands, cmd, args)
+    unless commands.include?(cmd)
+      known = commands.empty? ? "(none)" : commands.sort.join(", ")
+      raise ArgumentError, "unknown command '#{cmd}', expected one of: #{known}"
+    end
+    object = TOPLEVEL_BINDING.receiver
+    case args
+    when Hash then object.send(cmd, **args.transform_keys(&:to_sym))
+    when nil then object.send(cmd)
+    else object.send(cmd, *args)
+    end
+  end
+
+  def compile(parameters, code, name)
+    run("lambda { #{parameters}\n#{code}\n}", name, 0)
+  rescue SyntaxError
+    RubyVM::InstructionSequence.compile(code, name) # its message is about the code alone
+    raise
+  end
+
+  def run(code, name, line = 1)
+    @sources[name] = code.lines.drop(1 - line)
+    TOPLEVEL_BINDING.eval(code, name, line)
+  end
+
+  # Results and errors.
+
+  # What stands in JSON for a value: JSON.generate would write "#<Object:0x...>" for any object.
+  def plain(value)
+    case value
+    when nil, true, false, Integer, Float, String, Symbol then value
+    when Array then value.map { |item| plain(item) }
+    when Hash then value.transform_values { |item| plain(item) }
+    else other(value)
+    end
+  end
+
+  def other(value)
+    if (value.class.ancestors.map(&:name) & AS_TEXT).any?
+      value.to_s
+    elsif value.class.respond_to?(:members) # Struct, Data
+      plain(value.to_h)
+    elsif value.is_a?(Enumerable)
+      value.map { |item| plain(item) }
+    elsif value.method(:to_json).owner.name.start_with?("JSON::")
+      raise TypeError, "#{value.class} has no form in JSON: return String, Integer, Array, Hash, ..."
+    else
+      value
+    end
+  end
+
+  def failure(error)
+    name = error.class.name || "Exception"
+    { message: "#{name}: #{error.message}".scrub, class: name, data: trace(error).scrub }
+  end
+
+  # The message and the code's own frames, each with its line.
+  def trace(error)
+    return error.message if error.is_a?(SyntaxError)
+
+    frames = (error.backtrace || []).reject { |frame| frame.start_with?("-e:", "<internal:") }
+    frames = frames.first(50).map { |frame| "    #{frame}\n        #{source(frame)}\n" }
+    "#{error.class}: #{error.message}\n#{frames.join}"
+  end
+
+  def source(frame)
+    name, line = frame.match(/\A(.+?):(\d+)/)&.captures
+    @sources[name] ||= name && File.file?(name) ? File.readlines(name) : []
+    @sources[name][line.to_i - 1].to_s.strip
+  end
+end
+
+Procpool.main(*ARGV.shift(ARGV.size))
