@@ -1150,7 +1150,7 @@ mod tests {
         let env = [("A", "xd/f g="), ("B", ""), ("C", "g")];
         assert_eq!(command.env, env.map(|(name, value)| (name.into(), value.into())));
         assert_eq!(command.cwd, Some("d".into()));
-        assert_eq!(command_line(&command), b"cd d && env A='xd/f g=' B= C=g ls");
+        assert_eq!(command_line(&command), b"(cd ./d && env A='xd/f g=' B= C=g ls)");
         let appended = Settings { stdin: false, ..settings };
         assert_eq!(argv(&["ls"], &appended, &args(&["a", "b"])).expect("")[1..], ["a", "b"]);
         let nowhere = Settings { cwd: Some("{3}".into()), ..appended };
@@ -1237,7 +1237,8 @@ mod tests {
         let filled = argv(&["e {a b} '{c d}' ${n} ${x:-a b} {n}"], &any, &of).expect("a command");
         assert_eq!(filled[2], "e \"${1}\" '{c d}' ${n} ${x:-a b} \"${2}\"");
         let filled = argv(&["f() { echo \"a; }\"; }; f {n}"], &any, &of).expect("a command");
-        assert_eq!(filled[2], "f() { echo \"a; }\"; }; f \"${1}\"");
+        let text = "procpool_1=${1}; f() { echo \"a; }\"; }; f \"${procpool_1}\"";
+        assert_eq!(filled[2], text);
     }
 
     #[test]
@@ -1281,7 +1282,7 @@ mod tests {
             env: vec![("B".into(), "c d".into())],
             cwd: Some("-".into()),
         };
-        assert_eq!(command_line(&command), b"cd ./- && env B='c d' a");
+        assert_eq!(command_line(&command), b"(cd ./- && env B='c d' a)");
     }
 
     /// What a command that is run prints, in a directory where it must leave nothing.
