@@ -235,7 +235,13 @@ impl Builder {
         match &config.commands {
             None => program::check(config.worker.first().ok_or(BuildError::Empty)?)?,
             Some(commands) if commands.dry_run || commands.in_jobs => {}
-            Some(commands) => commands.template.program().map_or(Ok(()), program::check)?,
+            Some(commands) => match commands.template.program() {
+                Some(program) if commands.template.finds_as_we_do(program) => {
+                    program::check(program)?
+                }
+                // What it is shows when a job is run.
+                _ => {}
+            },
         }
         let shared = Shared::new(config, self.watcher, self.sink, self.sources);
         Ok(Pool::new(shared))

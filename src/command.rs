@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::capture::{Capture, Printed};
 use crate::clock::Moment;
-use crate::input::template::{Args, Command, Template, command_line};
+use crate::input::template::{Args, Command, Template, command_line, quote};
 use crate::job::Job;
 use crate::process::{Process, Progress, Spec, Stop, Stream, Wake};
 use crate::shared::Shared;
@@ -79,6 +79,15 @@ impl Commands {
     /// The command of a job as it can be typed into a shell; empty: it is none.
     pub fn line(&self, job: &Job, slot: usize) -> Vec<u8> {
         self.of(job, slot).map(|(command, _)| command_line(&command)).unwrap_or_default()
+    }
+
+    /// A command and what it reads as they can be typed into a shell.
+    pub(crate) fn typed(&self, command: &Command, input: &[u8]) -> Vec<u8> {
+        let line = command_line(command);
+        match self.stdin {
+            true => [b"printf %s ", quote(input).as_slice(), b" | ", &line].concat(),
+            false => line,
+        }
     }
 
     /// The args of a job.

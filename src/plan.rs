@@ -23,6 +23,12 @@ const MOST_ARGS: u64 = 6 << 20;
 /// So many bytes of that are left free.
 const SPARE_ARGS: u64 = 4 << 10;
 
+/// No argument and no variable may have more bytes on Linux.
+const LONGEST_ARG: usize = (128 << 10) - 1;
+
+/// The text of a shell command needs no more bytes to refer to an argument.
+const SHELL_REFERENCE: usize = 64;
+
 /// What the options ask for.
 pub struct Plan {
     /// Where jobs come from, and what they are.
@@ -100,6 +106,7 @@ fn template(options: &Options, words: &[OsString]) -> Template {
         cwd: options.cwd.clone(),
     };
     let template = match words {
+        [word, ..] if word.is_empty() => cli::misused("COMMAND is an empty word"),
         [] => Template::for_jobs(&settings),
         words => Template::new(words, &settings),
     };
@@ -228,9 +235,14 @@ fn max_args(options: &Options, template: Option<&Template>) -> Pack {
     let more: usize = options.env.iter().map(|text| size(text) + pointer).sum();
     let fixed = template.map_or(0, Template::fixed_size) + env + more;
     let limit = usize::try_from(limit - SPARE_ARGS).unwrap_or(usize::MAX);
+    let most = limit.saturating_sub(fixed);
     Pack::Bytes {
-        most: limit.saturating_sub(fixed),
-        overhead: 1 + pointer,
+        most: match template.is_some_and(Template::joins) {
+            true => most.min(LONGEST_ARG.saturating_sub(fixed - env)),
+            false => most,
+        },
+        longest: LONGEST_ARG,
+        overhead: 1 + pointer + if options.shell { SHELL_REFERENCE } else { 0 },
         copies: template.map_or(1, Template::copies).max(1),
     }
 }

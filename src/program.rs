@@ -118,7 +118,7 @@ fn check_file(path: &Path) -> Result<(), ProgramError> {
     if access(path, Access::EXEC_OK).is_err() {
         return Err(ProgramError::CannotRun(format!(
             "'{name}' can't be run: it is not executable; make it so (chmod +x '{name}') or name \
-             its interpreter (--worker 'python3 {name}')"
+             its interpreter ('python3 {name}')"
         )));
     }
     check_first_line(path)

@@ -1,7 +1,7 @@
 //! What people see on stderr: messages, workers' stderr, and a line that shows how far the run is.
 
 use std::collections::VecDeque;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,10 +51,15 @@ impl Console {
         self.aside(&mut || drop(io::stderr().lock().write_all(lines)));
     }
 
+    /// The terminal, where questions are asked.
+    pub fn terminal() -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).open("/dev/tty")
+    }
+
     /// Asks a question on the terminal and waits for a line, until `is_over`. Whether the answer was
     /// yes.
     pub fn ask(&self, question: &[u8], is_over: &dyn Fn() -> bool) -> io::Result<bool> {
-        let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
+        let mut terminal = Self::terminal()?;
         let mut answer = Vec::new();
         let mut asked = Ok(());
         self.aside(&mut || {

@@ -78,6 +78,9 @@ impl Watcher for Reporter {
     fn confirms(&self, command: &[u8]) -> bool {
         let _asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         let is_over = || self.stop.load(Ordering::Acquire);
+        if is_over() {
+            return false;
+        }
         let question = [command, b" ?..."].concat();
         match self.console.ask(&question, &is_over) {
             Ok(is_confirmed) => is_confirmed && !is_over(),
@@ -115,6 +118,10 @@ impl Surroundings for Reporter {
 pub fn run(options: Options) -> anyhow::Result<Status> {
     let (events, receiver) = unbounded_channel();
     let console = Arc::new(Console::new());
+    if options.confirm && !options.dry_run {
+        // Before any input is read and lost.
+        Console::terminal().context("--confirm has no terminal to ask on")?;
+    }
     let reporter = Arc::new(Reporter {
         console: Arc::clone(&console),
         events: events.clone(),
@@ -298,6 +305,8 @@ impl Run {
                     }
                     Caught::End(signal) if end.is_none() => {
                         end = Some(Status::Signal(signal));
+                        // Whoever asks a question has the terminal until then.
+                        self.stop.store(true, Ordering::Release);
                         self.pool.stop();
                         self.console.hint("waiting for running jobs; once more to kill them");
                     }
@@ -348,6 +357,10 @@ impl Run {
 
     /// Deals with an event; returns how the run is to end, if it is.
     fn happened(&mut self, event: Event) -> Option<Status> {
+        if matches!(event, Event::Output(_) | Event::StartLimit(_)) {
+            // Whoever asks a question has the terminal until then.
+            self.stop.store(true, Ordering::Release);
+        }
         match event {
             Event::InputRead(End::Misused(message)) => {
                 self.console.say(&message);

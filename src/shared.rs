@@ -82,7 +82,8 @@ impl Shared {
     ) -> Self {
         let commands = config.commands.as_ref();
         let program = commands
-            .and_then(|commands| commands.template.program())
+            .map(|commands| &commands.template)
+            .and_then(|template| template.program().filter(|name| template.finds_as_we_do(name)))
             .and_then(|name| Some((name.to_owned(), program::locate(name)?.into_os_string())));
         Self {
             queue: Queue::new(config.max_procs),

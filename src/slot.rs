@@ -291,7 +291,7 @@ impl Slot {
             }
         };
         if commands.dry_run {
-            let printed = Printed::line(&shared.spool, &shell_line(&command));
+            let printed = Printed::line(&shared.spool, &commands.typed(&command, &input));
             return self.command_over(job, (0, start), None, Some(&Arc::new(printed)));
         }
         self.flush();

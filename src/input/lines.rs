@@ -56,7 +56,7 @@ impl Lines {
     /// Lines are CSV records: a quoted newline does not end them, and blank lines do not count.
     pub fn of_csv(max: usize) -> Self {
         let reader = csv_core::Reader::new();
-        let csv = Csv { reader, text: [0; 1024], ends: [0; 64] };
+        let csv = Csv { reader, text: [0; 1024], ends: [0; 64], is_behind_return: false };
         Self { csv: Some(Box::new(csv)), ..Self::new(b'\n', max) }
     }
 
@@ -99,8 +99,12 @@ impl Lines {
         let mut line = &self.buffer[begin..begin + len];
         self.number += 1;
         let mut number = self.number;
-        if self.csv.is_some() {
-            // What is left of the line break before, and blank lines.
+        if let Some(csv) = &mut self.csv {
+            let is_behind_return = csv.is_behind_return;
+            csv.is_behind_return = self.buffer.get(begin + len) == Some(&b'\r');
+            // What is left of the line break before is no line.
+            line = line.strip_prefix(b"\n").filter(|_| is_behind_return).unwrap_or(line);
+            // Blank lines.
             let text = line.trim_ascii_start();
             let blank = &line[..line.len() - text.len()];
             let blank = memchr::memrchr2(b'\n', b'\r', blank).map_or(0, |at| at + 1);
@@ -123,6 +127,8 @@ struct Csv {
     /// The fields are written here, and not looked at.
     text: [u8; 1024],
     ends: [usize; 64],
+    /// The last record ended with a carriage return, behind which a newline is a part of its end.
+    is_behind_return: bool,
 }
 
 impl Csv {
@@ -130,18 +136,18 @@ impl Csv {
     /// in them.
     fn end(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut read = 0;
-        loop {
+        // Without bytes the reader would take that for the end of all, and the record for complete.
+        while read < bytes.len() {
             let (result, count, ..) =
                 self.reader.read_record(&bytes[read..], &mut self.text, &mut self.ends);
             read += count;
             match result {
                 ReadRecordResult::Record => return Some(read.saturating_sub(1)),
-                // Without bytes it would take that for the end of all.
-                _ if read == bytes.len() => return None,
                 ReadRecordResult::End => return None,
                 _ => {}
             }
         }
+        None
     }
 }
 

@@ -279,6 +279,15 @@ impl Feeder<'_> {
             _ => text,
         });
         let job = match text {
+            Err(lines::TooLong(max)) if self.wants_header => {
+                // The line behind it is none.
+                let message = format!(
+                    "the header is longer than the limit of {max} bytes (raise --max-line to allow \
+                     it)"
+                );
+                self.stopped = Some(NoHeader::Misused(message));
+                return false;
+            }
             Ok(text) => match &self.reader.form {
                 Form::Plain(plain) if !plain.is_simple() => {
                     return self.row(plain, place, &plain::split(plain.columns, text), text);
@@ -367,7 +376,20 @@ impl Feeder<'_> {
 
     /// Makes jobs of all ways to take one arg of each list. Returns whether to go on.
     fn args(&mut self, lists: &[Vec<OsString>]) -> bool {
-        let ways = lists.iter().map(Vec::len).try_fold(1_usize, usize::checked_mul);
+        let mut lists: Vec<&[OsString]> = lists.iter().map(Vec::as_slice).collect();
+        if let Form::Plain(plain) = &self.reader.form
+            && self.wants_header
+        {
+            // Each list begins with its name.
+            let split: Option<Vec<_>> = lists.iter().map(|list| list.split_first()).collect();
+            let (names, rest): (Vec<_>, _) = split.unwrap_or_default().into_iter().unzip();
+            lists = rest;
+            let names: Vec<_> = names.iter().map(|name| Cow::Borrowed(name.as_bytes())).collect();
+            if names.is_empty() || !self.row(plain, Place::default(), &names, b"") {
+                return names.is_empty();
+            }
+        }
+        let ways = lists.iter().map(|list| list.len()).try_fold(1_usize, usize::checked_mul);
         for way in 0..ways.unwrap_or(usize::MAX) {
             let mut rest = way;
             let mut columns: Vec<Cow<'_, [u8]>> = Vec::with_capacity(lists.len());

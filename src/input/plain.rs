@@ -63,6 +63,8 @@ pub enum Pack {
     Bytes {
         /// All of them.
         most: usize,
+        /// One that has more bytes can't be run, and is a job by itself, so that none is lost with it.
+        longest: usize,
         /// What an arg takes besides its bytes.
         overhead: usize,
         /// How often each arg is in the command.
@@ -142,7 +144,8 @@ impl Plain {
     /// Why it can't be.
     pub(crate) fn read_header(&self, columns: &[Cow<'_, [u8]>]) -> Result<(), NoHeader> {
         let names: Vec<Vec<u8>> = columns.iter().map(|name| name.to_vec()).collect();
-        if let Target::Command(template) = &self.target {
+        // Only the first one says whether the command can be run at all.
+        if let (Target::Command(template), None) = (&self.target, self.header.get()) {
             template.check_names(&names).map_err(NoHeader::Misused)?;
         }
         match self.header.get_or_init(|| names.clone()) == &names {
@@ -170,7 +173,10 @@ impl Plain {
     }
 
     fn size_of(&self, columns: &[Cow<'_, [u8]>]) -> usize {
-        let Pack::Bytes { overhead, copies, .. } = self.pack else { return 0 };
+        let Pack::Bytes { most, longest, overhead, copies } = self.pack else { return 0 };
+        if columns.iter().any(|column| column.len() > longest) {
+            return most;
+        }
         copies * columns.iter().map(|column| column.len() + overhead).sum::<usize>()
     }
 
@@ -196,7 +202,9 @@ impl Plain {
         };
         if let Err(invalid) = added {
             packed.text.truncate(before);
-            return Err(invalid);
+            // Where it is in its field does not say where it is in the line.
+            let is_split = matches!(self.columns, Columns::Csv | Columns::Tsv);
+            return Err(Invalid { column: invalid.column.filter(|_| !is_split), ..invalid });
         }
         packed.size += self.size_of(columns);
         packed.count += 1;
@@ -231,7 +239,13 @@ impl Plain {
 pub(crate) fn split<'a>(columns: Columns, line: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
     match columns {
         Columns::One | Columns::Json => vec![Cow::Borrowed(line)],
-        Columns::Tsv => line.split(|&byte| byte == b'\t').map(Cow::Borrowed).collect(),
+        // As for CSV, a line may end as Windows ends it.
+        Columns::Tsv => line
+            .strip_suffix(b"\r")
+            .unwrap_or(line)
+            .split(|&byte| byte == b'\t')
+            .map(Cow::Borrowed)
+            .collect(),
         Columns::Csv => csv(line),
     }
 }

@@ -20,6 +20,9 @@ const KNOWN: &str = "{} {.} {/} {//} {/.}, {1} {1.} {1/} {1//} {1/.} and so on, 
 /// What an argument takes besides its bytes: the NUL behind it and a pointer to it.
 const OVERHEAD: usize = 1 + 8;
 
+/// What parameters of a shell command are bound to, with their numbers, where it may change them.
+const VARIABLE: &str = "procpool_";
+
 /// The longest number that stands for `{#}` or `{%}`.
 const NUMBER_SIZE: usize = 20;
 
@@ -295,6 +298,34 @@ impl Template {
                 _ => None,
             },
         }
+    }
+
+    /// Whether a program is found where it is for procpool itself: in the same `PATH`, and from the
+    /// same directory. The shell is always ours.
+    pub fn finds_as_we_do(&self, program: &OsStr) -> bool {
+        let program = program.as_bytes();
+        match self.body {
+            Body::Words(_) if program.contains(&b'/') => {
+                self.cwd.is_none() || program.starts_with(b"/")
+            }
+            Body::Words(_) => !self.env.iter().any(|(name, _)| name == "PATH"),
+            Body::Script(_) | Body::Job { .. } => true,
+        }
+    }
+
+    /// Whether all args stand together in one argument or variable, which may not be as long as all
+    /// arguments together. In the text of a shell command each may be referred to.
+    pub fn joins(&self) -> bool {
+        let is_all = |piece: &Piece| matches!(piece, Piece::Place(Place { which: Which::All, .. }));
+        let in_words = match &self.body {
+            Body::Words(words) => {
+                words.iter().any(|word| word.len() > 1 && word.iter().any(is_all))
+            }
+            Body::Script(_) => true,
+            Body::Job { .. } => false,
+        };
+        let mut single = self.env.iter().map(|(_, value)| value).chain(&self.cwd);
+        in_words || single.any(|word| word.iter().any(is_all))
     }
 
     /// How many copies of all args a command and its environment hold, at most.
@@ -754,6 +785,16 @@ impl Script {
         }
     }
 
+    /// Whether the text may change the positional parameters: by `set`, by `shift`, or in a
+    /// function, which has its own.
+    fn rebinds(&self) -> bool {
+        let signs: [&[u8]; 4] = [b"()", b"set ", b"shift", b"function "];
+        self.pieces.iter().any(|piece| match piece {
+            Part::Text(text) => signs.iter().any(|sign| memchr::memmem::find(text, sign).is_some()),
+            Part::Place { .. } => false,
+        })
+    }
+
     /// The shell, with its text and what that refers to.
     fn argv(&self, values: Values<'_>, appends: bool) -> Result<Vec<Vec<u8>>, String> {
         let mut pieces: Vec<&Part> = self.pieces.iter().collect();
@@ -764,13 +805,14 @@ impl Script {
             self.check_open()?;
             pieces.extend([&space, &appended]);
         }
-        let mut held = Held::default();
+        let name = if self.rebinds() { VARIABLE } else { "" };
+        let mut held = Held { name, ..Held::default() };
         for part in &pieces {
             if let Part::Place { place, is_word, .. } = part {
                 held.add(place, *is_word, values)?;
             }
         }
-        let mut text = Vec::new();
+        let mut text = held.bindings();
         for part in &pieces {
             match part {
                 Part::Text(bytes) => text.extend_from_slice(bytes),
@@ -788,6 +830,8 @@ impl Script {
 /// The positional parameters of a shell command. What stands for the same is held once.
 #[derive(Default)]
 struct Held<'a> {
+    /// They are bound to variables of this name, with their numbers; empty: they are not.
+    name: &'static str,
     parameters: Vec<Vec<u8>>,
     known: Vec<(Key<'a>, Range<usize>)>,
 }
@@ -815,12 +859,19 @@ impl<'a> Held<'a> {
         Ok(())
     }
 
+    /// What stands before the text, so that it may refer to variables.
+    fn bindings(&self) -> Vec<u8> {
+        let name = self.name;
+        let count = if name.is_empty() { 0 } else { self.parameters.len() };
+        (1..=count).map(|n| format!("{name}{n}=${{{n}}}; ")).collect::<String>().into_bytes()
+    }
+
     fn refer(&self, text: &mut Vec<u8>, place: &Place, is_word: bool, quoting: Quoting) {
         let key = Held::key(place, is_word);
         let Some((_, numbers)) = self.known.iter().find(|(known, _)| *known == key) else {
             return text.extend_from_slice(&place.spelled);
         };
-        if key.2 && self.known.len() == 1 {
+        if key.2 && self.known.len() == 1 && self.name.is_empty() {
             // The text stays short, however many there are.
             return text.extend_from_slice(b"\"$@\"");
         }
@@ -829,7 +880,7 @@ impl<'a> Held<'a> {
             if number > numbers.start {
                 text.push(b' ');
             }
-            let reference = format!("${{{number}}}");
+            let reference = format!("${{{}{number}}}", self.name);
             text.extend([before, reference.as_bytes(), behind].concat());
         }
     }
@@ -875,9 +926,10 @@ fn place_in_script(
 pub fn command_line(command: &Command) -> Vec<u8> {
     let mut line = Vec::new();
     if let Some(cwd) = &command.cwd {
-        line.extend_from_slice(b"cd ");
-        if cwd.as_bytes().starts_with(b"-") {
-            // It would be an option.
+        // What is typed next is to run where it would have run before.
+        line.extend_from_slice(b"(cd ");
+        if !cwd.as_bytes().starts_with(b"/") && !cwd.as_bytes().starts_with(b".") {
+            // It could be an option, or be looked for in CDPATH.
             line.extend_from_slice(b"./");
         }
         line.extend(quote(cwd.as_bytes()));
@@ -904,6 +956,9 @@ pub fn command_line(command: &Command) -> Vec<u8> {
             true => line.extend(in_quotes(word)),
             false => line.extend(quote(word)),
         }
+    }
+    if command.cwd.is_some() {
+        line.push(b')');
     }
     line
 }
@@ -1095,7 +1150,7 @@ mod tests {
         let env = [("A", "xd/f g="), ("B", ""), ("C", "g")];
         assert_eq!(command.env, env.map(|(name, value)| (name.into(), value.into())));
         assert_eq!(command.cwd, Some("d".into()));
-        assert_eq!(command_line(&command), b"cd d && env A='xd/f g=' B= C=g ls");
+        assert_eq!(command_line(&command), b"(cd ./d && env A='xd/f g=' B= C=g ls)");
         let appended = Settings { stdin: false, ..settings };
         assert_eq!(argv(&["ls"], &appended, &args(&["a", "b"])).expect("")[1..], ["a", "b"]);
         let nowhere = Settings { cwd: Some("{3}".into()), ..appended };
@@ -1182,7 +1237,8 @@ mod tests {
         let filled = argv(&["e {a b} '{c d}' ${n} ${x:-a b} {n}"], &any, &of).expect("a command");
         assert_eq!(filled[2], "e \"${1}\" '{c d}' ${n} ${x:-a b} \"${2}\"");
         let filled = argv(&["f() { echo \"a; }\"; }; f {n}"], &any, &of).expect("a command");
-        assert_eq!(filled[2], "f() { echo \"a; }\"; }; f \"${1}\"");
+        let text = "procpool_1=${1}; f() { echo \"a; }\"; }; f \"${procpool_1}\"";
+        assert_eq!(filled[2], text);
     }
 
     #[test]
@@ -1226,7 +1282,7 @@ mod tests {
             env: vec![("B".into(), "c d".into())],
             cwd: Some("-".into()),
         };
-        assert_eq!(command_line(&command), b"cd ./- && env B='c d' a");
+        assert_eq!(command_line(&command), b"(cd ./- && env B='c d' a)");
     }
 
     /// What a command that is run prints, in a directory where it must leave nothing.
