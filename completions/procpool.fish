@@ -22,7 +22,7 @@ complete -c procpool -l rate -d 'Start at most so many jobs in a time: 10/s, 100
 complete -c procpool -l max-load -d 'Start no job while the load average is above N' -r
 complete -c procpool -l min-free-memory -d 'Start no job while less memory than SIZE is free' -r
 complete -c procpool -l nice -d 'Run jobs with a lower priority: 1 (a little) to 39' -r
-complete -c procpool -s a -l arg-file -d 'Read jobs from FILE instead of stdin; may be repeated' -r -F
+complete -c procpool -s a -l arg-file -d 'Read jobs from FILE instead of stdin (-: stdin); may be repeated' -r -F
 complete -c procpool -l input -d 'What a COMMAND\'s lines are' -r -f -a "lines\t'The line is one string arg'
 json\t'The line is a JSON value, and that is the args'
 csv\t'Comma-separated values, an arg each'

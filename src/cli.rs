@@ -196,7 +196,8 @@ pub struct Options {
     ///
     /// The COMMAND and its ARGs, with spaces between them, are the text of a shell command.
     /// Placeholders become its positional parameters, quoted as they must be where they stand: no
-    /// argument can break out of its place.
+    /// argument can break out of its place. (A second shell that the text starts, by eval, sh -c or
+    /// ssh, is on its own.)
     #[arg(long, help_heading = "Commands", conflicts_with = "worker")]
     pub shell: bool,
 
@@ -264,7 +265,7 @@ pub struct Options {
     #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Gates", value_parser = clap::value_parser!(i32).range(1..=39))]
     pub nice: Option<i32>,
 
-    /// Read jobs from FILE instead of stdin; may be repeated
+    /// Read jobs from FILE instead of stdin (-: stdin); may be repeated
     #[arg(short = 'a', long, value_name = "FILE", help_heading = "Input", value_hint = ValueHint::FilePath)]
     pub arg_file: Vec<PathBuf>,
 

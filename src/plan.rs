@@ -262,7 +262,13 @@ fn sources(options: &Options, is_idle: bool, lists: Vec<Vec<OsString>>) -> Vec<S
             cli::misused("--failed keeps lines of input, and args behind ::: are none")
         }
         ([], false) => vec![Source::Args(lists)],
-        (files, true) => files.iter().map(|file| Source::File(file.clone())).collect(),
+        (files, true) => files
+            .iter()
+            .map(|file| match file.as_os_str() == "-" {
+                true => Source::Stdin,
+                false => Source::File(file.clone()),
+            })
+            .collect(),
         (_, false) => cli::misused("args come from files (-a) or from behind :::, not from both"),
     }
 }

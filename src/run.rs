@@ -1,6 +1,7 @@
 //! One run: builds what the options ask for, and waits for its end or for what ends it.
 
 use std::io::IsTerminal;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -285,7 +286,13 @@ impl Run {
         thread::Builder::new()
             .name("input".into())
             .spawn(move || {
-                let end = reader.run(&pool, &*sink, &|problem| console.say(problem));
+                let complain = |problem: &str| console.say(problem);
+                let read = || reader.run(&pool, &*sink, &complain);
+                // Without an end of its input a run would never end.
+                let end = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+                    complain("the input could not be read on: this is a defect of procpool");
+                    End::Incomplete
+                });
                 let _ = events.send(Event::InputRead(end));
             })
             .context("no thread could be started for the input")?;

@@ -161,6 +161,9 @@ impl<'a> Files<'a> {
             line.clear();
             if input == Input::Args {
                 self.load.args(number, &mut line);
+                if let Load::Double = self.load {
+                    line = line.trim_matches(['[', ']']).to_owned();
+                }
                 line.push('\n');
                 file.write_all(line.as_bytes())?;
                 continue;

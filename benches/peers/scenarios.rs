@@ -80,6 +80,18 @@ pub(crate) fn all(tools: &Tools, options: &Options) -> Vec<Scenario> {
             ],
         ),
         Scenario::new(
+            "code",
+            "procpool --python 'int(x) * 2', and its like",
+            Load::Double,
+            size(1_000_000, 50_000),
+            vec![
+                tools.code(),
+                tools.imap(1).share(4),
+                tools.imap(100),
+                tools.xargs_python().share(5000),
+            ],
+        ),
+        Scenario::new(
             "large",
             "echo [TEXT], 1 MiB each way",
             Load::Echo(1 << 20),
@@ -235,6 +247,7 @@ pub(crate) fn targets(measured: &[(Scenario, Vec<Row>)]) -> Vec<Target> {
             row.median(|usage| usage.peak.map(|peak| peak as f64 / f64::from(1 << 20)))
         };
         const IMAP: &str = "Python imap, chunksize 1";
+        const IMAP_100: &str = "Python imap, chunksize 100";
         match scenario.name.as_str() {
             "small" => {
                 target(
@@ -248,6 +261,12 @@ pub(crate) fn targets(measured: &[(Scenario, Vec<Row>)]) -> Vec<Target> {
                 target("procpool's own CPU, one in flight, µs a job", 6.0, true, own(ONE));
             }
             "python" => target("auto, times the rate of imap", 4.0, false, ratio(IMAP, AUTO)),
+            "code" => {
+                let times = |peer| ratio(peer, ONE);
+                target("times the rate of imap", 10.0, false, times(IMAP));
+                target("times that with chunks of 100", 1.5, false, times(IMAP_100));
+                target("times that of xargs", 100.0, false, times("xargs -n1 python3 -c"));
+            }
             "large" => {
                 target("one in flight, times the rate of imap", 4.0, false, ratio(IMAP, ONE))
             }

@@ -220,6 +220,24 @@ impl Tools {
         ]
     }
 
+    /// An expression in Python for each line.
+    pub(crate) fn code(&self) -> Tool {
+        let procpool = self.procpool.to_string_lossy();
+        let words = ["-j2", "--python", "int(x) * 2"];
+        let argv = [&*procpool].into_iter().chain(words);
+        plain(ONE, argv, Input::Args, &self.has_python)
+    }
+
+    /// The same with an interpreter for each line.
+    pub(crate) fn xargs_python(&self) -> Tool {
+        let python = self.python.to_string_lossy();
+        let code = "import sys; print(int(sys.argv[1]) * 2)";
+        let argv = ["xargs", "-n1", &python, "-c", code];
+        let found = self.xargs.as_ref().and(self.has_python.as_ref());
+        let found = found.cloned().map_err(Clone::clone);
+        plain("xargs -n1 python3 -c", argv, Input::Args, &found)
+    }
+
     /// A process for each job, in order.
     pub(crate) fn parallel(&self) -> Tool {
         let worker = self.example("bench_worker", "--once");
