@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
@@ -47,6 +48,10 @@ impl Inner {
     /// what [`Pool::gone`] goes by.
     fn end(&self, stopping: Stopping, reopens: bool) -> u64 {
         let shared = &self.shared;
+        // What stands still would not end.
+        if shared.groups.is_paused() {
+            shared.groups.resume();
+        }
         let begin = || {
             shared.set_stop(stopping);
             if stopping.means == Stop::Kill && stopping.at <= shared.now() {
@@ -85,7 +90,14 @@ impl Inner {
             .spawn(move || {
                 let _leaving = leaving;
                 be_nice(shared.config.nice);
-                Slot::new(index, shared, wake).run();
+                let run = || Slot::new(index, Arc::clone(&shared), Arc::clone(&wake)).run();
+                // A sink that panics costs the jobs that the slot had, and no others.
+                while catch_unwind(AssertUnwindSafe(run)).is_err() {
+                    shared.queue.give_up_on(index);
+                    shared.watcher.output_lost(
+                        "outcomes of jobs were lost, since what was to take them has panicked",
+                    );
+                }
             })
             .map(drop)
     }

@@ -134,6 +134,11 @@ impl Groups {
         signal(&members.groups, Signal::STOP);
     }
 
+    /// Whether all processes are stopped.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.lock().stopped
+    }
+
     /// Lets all processes and the clock go on.
     pub(crate) fn resume(&self) {
         let mut members = self.lock();

@@ -38,6 +38,8 @@ struct State {
     running: usize,
     phase: Phase,
     slots: Vec<Standing>,
+    /// How many of the running jobs each slot has.
+    held: Vec<usize>,
     /// How slots are woken that have a thread.
     wakes: Vec<Option<Arc<Wake>>>,
     /// Idle slots, those last that became idle last. An entry may be out of date: `slots` decides.
@@ -157,6 +159,7 @@ impl Queue {
                 running: 0,
                 phase: Phase::Open,
                 slots: vec![Standing::Absent; slots],
+                held: vec![0; slots],
                 wakes: vec![None; slots],
                 idle_warm: Vec::new(),
                 idle_cold: Vec::new(),
@@ -190,10 +193,11 @@ impl Queue {
 
     /// Puts jobs back to where they came from: they did not get their turn. An idle slot is woken
     /// for each, if there is one; no new one is started, since the caller will come back.
-    pub(crate) fn put_back(&self, jobs: impl DoubleEndedIterator<Item = Job>) {
+    pub(crate) fn put_back(&self, from: usize, jobs: impl DoubleEndedIterator<Item = Job>) {
         let mut state = self.lock();
         for job in jobs.rev() {
             state.running -= 1;
+            state.held[from] -= 1;
             state.bytes += job.size();
             state.jobs.push_front(job);
             if let Some(slot) = state.next_idle() {
@@ -203,9 +207,10 @@ impl Queue {
     }
 
     /// Puts a job off that is to be tried again. The slot that does so is to come back and see when.
-    pub(crate) fn put_off(&self, job: Job, due: Moment) {
+    pub(crate) fn put_off(&self, from: usize, job: Job, due: Moment) {
         let mut state = self.lock();
         state.running -= 1;
+        state.held[from] -= 1;
         state.bytes += job.size();
         state.later.push(Later { due, job });
         // One that is idle has time to look at the clock.
@@ -233,6 +238,7 @@ impl Queue {
         into: &mut VecDeque<Job>,
     ) -> Taken {
         state.running -= ask.finished;
+        state.held[slot] -= ask.finished;
         if state.slots[slot] == Standing::Woken {
             state.woken -= 1;
             state.set_busy(slot);
@@ -263,6 +269,7 @@ impl Queue {
         }
         state.bytes -= bytes;
         state.running += into.len() - before;
+        state.held[slot] += into.len() - before;
         // A feeder is woken once there is room for a good many jobs, not for each.
         if state.feeders > 0
             && state.jobs.len() + state.later.len() <= state.max_jobs() / 2
@@ -330,7 +337,14 @@ impl Queue {
         state.slots[slot] = Standing::Absent;
         state.wakes[slot] = None;
         state.present -= 1;
+
         self.one_has_left(state, renew);
+    }
+
+    /// A slot has panicked, and gives no account of the jobs it had: they are not waited for.
+    pub(crate) fn give_up_on(&self, slot: usize) {
+        let mut state = self.lock();
+        state.running -= std::mem::take(&mut state.held[slot]);
     }
 
     /// A slot has something else to do than to take a job: another is woken in its place.

@@ -218,7 +218,7 @@ impl Slot {
                 let message = format!("the worker '{program}' could not be started: {error}");
                 let jobs = std::mem::take(&mut self.jobs);
                 if self.shared.is_crowded(&error) {
-                    self.shared.queue.put_back(jobs.into_iter());
+                    self.shared.queue.put_back(self.index, jobs.into_iter());
                     self.pause(CROWDED_PAUSE);
                     return false;
                 }
@@ -303,7 +303,7 @@ impl Slot {
         let running = match Running::start(&shared, commands, &job, &command, input) {
             Ok(running) => running,
             Err(error) if shared.is_crowded(&error) => {
-                shared.queue.put_back([job].into_iter());
+                shared.queue.put_back(self.index, [job].into_iter());
                 return self.pause(CROWDED_PAUSE);
             }
             Err(error) => {
@@ -640,7 +640,7 @@ impl Slot {
             }
         }
         let others = worker.flights.drain(..).map(|flight| flight.job);
-        self.shared.queue.put_back(others);
+        self.shared.queue.put_back(self.index, others);
         self.dismiss(worker, stop);
     }
 
@@ -722,7 +722,7 @@ impl Slot {
         // One that had begun its job had started: what it died of is that job's.
         match begun || replies > 0 {
             false => self.start_failed(others, message, failures_before),
-            true => self.shared.queue.put_back(others.into_iter()),
+            true => self.shared.queue.put_back(self.index, others.into_iter()),
         }
     }
 
@@ -784,7 +784,7 @@ impl Slot {
             self.flush();
             return shared.give_up(&failure);
         }
-        shared.queue.put_back(jobs.into_iter());
+        shared.queue.put_back(self.index, jobs.into_iter());
         self.flush();
         let doublings = count.saturating_sub(1).min(16);
         let pause = (FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE);
@@ -856,7 +856,7 @@ fn deliver(
     if may_pass && job.attempt <= job.retries.unwrap_or(config.retries) && !shared.is_stopping() {
         let due = ran.now.after(backoff(config.retry_delay, job.attempt));
         job.attempt += 1;
-        shared.queue.put_off(job, due);
+        shared.queue.put_off(ran.slot - 1, job, due);
         return false;
     }
     let run = Run {

@@ -1534,6 +1534,39 @@ async fn a_paused_pool_counts_no_time() {
     assert_eq!(ok("the job", job).await, true);
 }
 
+#[tokio::test]
+async fn a_paused_pool_can_be_shut_down() {
+    let crew = Crew::new();
+    let pool = build(Pool::builder(&crew.worker("")).max_procs(1));
+    pid(&pool).await;
+    let job = pool.defer("await_file", [crew.path("gate")]);
+    crew.await_logged("job", 2);
+    pool.pause();
+    until("the worker stands still", || crew.states() == ['T']).await;
+    timeout(PATIENCE, pool.shutdown()).await.expect("it does not wait for a resume");
+    assert_eq!(failed("the job", job).await.kind, Kind::Cancelled);
+    assert_eq!(ok("another", pool.process("echo", [1])).await, json!([1]));
+}
+
+/// Fails at the first job.
+struct Panicking(AtomicBool);
+
+impl Sink for Panicking {
+    fn deliver(&self, _: &Done<'_>) {
+        assert!(self.0.swap(true, Ordering::SeqCst), "the sink panics, as it is to");
+    }
+}
+
+#[tokio::test]
+async fn a_sink_that_panics_is_not_waited_for() {
+    let sink = Arc::new(Panicking(AtomicBool::new(false)));
+    let pool = build(Pool::builder(&worker("")).max_procs(1).sink(sink));
+    pool.feed(&mut vec![job("echo", 1, &json!([1])), job("echo", 2, &json!([2]))]).expect("open");
+    timeout(PATIENCE, pool.join()).await.expect("it does not wait for ever");
+    pool.feed(&mut vec![job("echo", 3, &json!([3]))]).expect("open");
+    timeout(PATIENCE, pool.join()).await.expect("a new slot takes the next jobs");
+}
+
 // Leaks.
 
 /// In a process of its own, since the other tests open files and start threads as well.
