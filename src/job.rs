@@ -265,7 +265,8 @@ pub trait Watcher: Send + Sync {
     /// jobs they were to run have failed with the same words.
     fn start_limit_reached(&self, failure: &Failure);
 
-    /// What a command printed could not be kept: its job has failed with the same words.
+    /// Outcomes of jobs, or what a command printed, could not be kept. Such a job has failed with the
+    /// same words, if it still could.
     fn output_lost(&self, message: &str) {
         self.note(message);
     }

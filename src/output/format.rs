@@ -158,20 +158,20 @@ impl Format {
             Some(id) => out.write_all(id)?,
             None => write!(out, "{}", done.job.seq)?,
         }
-        let attempts = match done.job.attempt() {
-            1 => String::new(),
-            attempts => format!(",\"attempts\":{attempts}"),
-        };
+        out.write_all(if done.outcome.is_ok() { b",\"ok\":true" } else { b",\"ok\":false" })?;
+        if done.job.attempt() > 1 {
+            write!(out, ",\"attempts\":{}", done.job.attempt())?;
+        }
         match done.outcome {
             Ok(result) => {
-                write!(out, ",\"ok\":true{attempts},\"result\":")?;
+                out.write_all(b",\"result\":")?;
                 match done.printed {
                     Some(printed) => printed.json(out)?,
                     None => out.write_all(result.get().as_bytes())?,
                 }
             }
             Err(failure) => {
-                write!(out, ",\"ok\":false{attempts},\"error\":")?;
+                out.write_all(b",\"error\":")?;
                 error(failure, done.printed, out)?;
             }
         }
