@@ -1,4 +1,19 @@
 complete -c procpool -s w -l worker -d 'The worker to start: its command line, split as a shell does' -r -f -a "(__fish_complete_command)"
+complete -c procpool -l protocol -d 'How it is spoken to: jsonl, raw, jsonrpc or bazel' -r -f -a "jsonl\t''
+raw\t''
+jsonrpc\t''
+bazel\t''"
+complete -c procpool -l framing -d 'Where messages begin and end [default: the protocol\'s own]' -r -f -a "line\t''
+nul\t''
+u16\t''
+u32\t''
+u32le\t''
+content-length\t''
+netstring\t''
+varint\t''
+json\t''"
+complete -c procpool -l init -d 'Send each fresh worker this job line first; may be repeated' -r
+complete -c procpool -l notify -d 'The same for a message that has no reply (jsonrpc)' -r
 complete -c procpool -s j -s P -l max-procs -d 'At most N jobs at a time, each in a process [default: the number of CPUs]' -r
 complete -c procpool -l pipeline -d 'Requests in flight at each worker, or auto [default: 1; for code: auto]' -r
 complete -c procpool -l max-reqs -d 'Replace a worker after N jobs; 0: never' -r
@@ -9,7 +24,7 @@ complete -c procpool -l idle-timeout -d 'End a worker that has had no job for TI
 complete -c procpool -l standby -d 'At most N replacements started ahead of need [default: one per worker]' -r
 complete -c procpool -l start-limit -d 'End the run after N failed start-ups in a row; 0: never [default: 5; for code: 1]' -r
 complete -c procpool -l max-reply -d 'The longest reply that a worker may give' -r
-complete -c procpool -l python -d 'Evaluate CODE for each line, x, or call FILE\'s functions; also --perl, --node, --ruby' -r -F
+complete -c procpool -l python -d 'Evaluate CODE for each line (x); or a FILE; also --perl, --node, --ruby' -r -F
 complete -c procpool -l perl -d 'The same in Perl: @_ and $_ are the args; also a class with new and run' -r -F
 complete -c procpool -l node -d 'The same in Node.js: x, args, cmd; what a FILE exports' -r -F
 complete -c procpool -l ruby -d 'The same in Ruby: x, args, cmd' -r -F
@@ -30,7 +45,7 @@ tsv\t'Values with tabs between them, an arg each'"
 complete -c procpool -s n -l max-args -d 'Make one job of N lines; max: of as many as a command can take' -r
 complete -c procpool -s d -l delimiter -d 'Lines end with CHAR instead of a newline: a character, or \\n, \\t, \\0, \\xHH' -r
 complete -c procpool -l max-line -d 'The longest input line' -r
-complete -c procpool -l format -d 'How results look [default: record with a worker, text without]' -r -f -a "record\t'One JSON object a job, failed jobs too'
+complete -c procpool -l format -d 'How results look: record (default with a worker), value, text (default without)' -r -f -a "record\t'One JSON object a job, failed jobs too'
 value\t'The bare result as JSON; failures go to stderr'
 text\t'Strings, and what commands print, as they are; failures go to stderr'"
 complete -c procpool -l buffer -d 'Memory for results that wait for their turn' -r

@@ -13,7 +13,9 @@ use crate::interpreter::{Code, CodeError};
 use crate::job::{Failure, Kind, Sink, Watcher};
 use crate::pool::Pool;
 use crate::program::{self, ProgramError};
+use crate::protocol::Protocol;
 use crate::shared::Shared;
+use crate::warm_up::Init;
 use crate::window::Depth;
 
 /// A pool that is being described.
@@ -78,6 +80,19 @@ impl Builder {
     #[must_use]
     pub fn env(self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.set(|config| config.env.push((name.into(), value.into())))
+    }
+
+    /// How workers are spoken to. Default: `jsonl`.
+    #[must_use]
+    pub fn protocol(self, protocol: Protocol) -> Self {
+        self.set(|config| config.protocol = protocol)
+    }
+
+    /// One more thing that each fresh worker is asked, or told, before its first job. One that does
+    /// not answer it, or answers with an error, is not fit for work: that is a failed start-up.
+    #[must_use]
+    pub fn init(self, init: Init) -> Self {
+        self.set(|config| config.init.push(init))
     }
 
     /// At most so many workers at a time, at least 1. Default: the number of CPUs.

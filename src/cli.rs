@@ -6,9 +6,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{ArgAction, CommandFactory, Parser, ValueEnum, ValueHint};
-use procpool::{Depth, Kind, Timeout};
+use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum, ValueHint};
+use procpool::protocol::PROTOCOLS;
+use procpool::protocol::framing::FRAMINGS;
+use procpool::{Depth, Init, Kind, Timeout, parse_init};
 
 use crate::halt::{Halt, parse_halt};
 
@@ -97,6 +100,53 @@ pub struct Options {
     #[arg(short, long, value_name = "CMDLINE", help_heading = "Workers", value_hint = ValueHint::CommandString)]
     pub worker: Option<String>,
 
+    /// How it is spoken to: jsonl, raw, jsonrpc or bazel
+    ///
+    /// jsonl: requests and replies are lines of JSON, as shown above. raw: each input line is sent as
+    /// it is, and the line that comes back is its result, as of jq --unbuffered or sed -u.
+    /// jsonrpc: JSON-RPC 2.0, cmd is the method and args are the params: MCP servers, and
+    /// language servers with --framing content-length. bazel: Bazel's persistent workers; array args
+    /// are the arguments.
+    #[arg(long, value_name = "NAME", default_value = "jsonl", help_heading = "Workers", value_parser = PossibleValuesParser::new(PROTOCOLS.iter().map(|protocol| protocol.name)), hide_possible_values = true)]
+    pub protocol: String,
+
+    /// Where messages begin and end [default: the protocol's own]
+    ///
+    /// line, nul: a newline or a NUL byte ends a message. u16, u32, u32le: its length stands before it
+    /// (big-endian; le: little-endian), varint: as protocol buffers write it, content-length:
+    /// as of HTTP, netstring: 5:hello, and json: one JSON value after the other.
+    #[arg(hide_short_help = true, long, value_name = "NAME", help_heading = "Workers", requires = "worker", value_parser = PossibleValuesParser::new(FRAMINGS.iter().map(|framing| framing.name)), hide_possible_values = true)]
+    pub framing: Option<String>,
+
+    /// Send each fresh worker this job line first; may be repeated
+    ///
+    /// Handshakes, warming caches. Its reply is awaited before the first real job. A worker that
+    /// replies with an error has failed to start.
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "LINE",
+        help_heading = "Workers",
+        requires = "worker"
+    )]
+    pub init: Vec<String>,
+
+    /// The same for a message that has no reply (jsonrpc)
+    ///
+    /// A notification, such as initialized. It is sent where it stands among those of --init.
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "LINE",
+        help_heading = "Workers",
+        requires = "worker"
+    )]
+    pub notify: Vec<String>,
+
+    /// What --init and --notify say, in their order.
+    #[arg(skip)]
+    pub first: Vec<Init>,
+
     /// At most N jobs at a time, each in a process [default: the number of CPUs]
     ///
     /// Also relative to the number of CPUs: 50%, +1, -1. A worker is started only when a job waits
@@ -167,7 +217,7 @@ pub struct Options {
     #[arg(hide_short_help = true, long, value_name = "SIZE", default_value = "64M", help_heading = "Workers", value_parser = parse_size)]
     pub max_reply: usize,
 
-    /// Evaluate CODE for each line, x, or call FILE's functions; also --perl, --node, --ruby
+    /// Evaluate CODE for each line (x); or a FILE; also --perl, --node, --ruby
     ///
     /// An expression has x (the line), args and cmd. Of a FILE the functions are the commands of
     /// jobs: resize ["a.png", 100] calls resize("a.png", 100), and args that are an object become
@@ -301,10 +351,16 @@ pub struct Options {
     #[arg(hide_short_help = true, long, value_name = "SIZE", default_value = "64M", help_heading = "Input", value_parser = parse_size)]
     pub max_line: usize,
 
-    /// How results look [default: record with a worker, text without]
+    /// How results look: record (default with a worker), value, text (default without)
     ///
     /// For text, what a command prints is passed on byte for byte, its stderr behind it.
-    #[arg(long, value_name = "FORMAT", help_heading = "Output", value_enum)]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        help_heading = "Output",
+        value_enum,
+        hide_possible_values = true
+    )]
     pub format: Option<Format>,
 
     /// Begin each line with the args of its job and a tab
@@ -454,6 +510,31 @@ pub enum When {
     Always,
     /// Never
     Never,
+}
+
+/// The command line of this process; a wrong one ends it.
+pub fn parse() -> Options {
+    let matches = definition().get_matches();
+    let mut options = Options::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    options.first = first_lines(&matches);
+    options
+}
+
+/// The lines of --init and --notify, in the order they were given.
+fn first_lines(matches: &ArgMatches) -> Vec<Init> {
+    let lines = |name: &str, has_reply: bool| {
+        let indices = matches.indices_of(name).into_iter().flatten();
+        let lines = matches.get_many::<String>(name).into_iter().flatten();
+        let read = |line: &String| {
+            parse_init(line, has_reply)
+                .unwrap_or_else(|message| misused(&format!("--{name} '{line}': {message}")))
+        };
+        indices.zip(lines.map(read)).collect::<Vec<_>>()
+    };
+    let mut all = lines("init", true);
+    all.extend(lines("notify", false));
+    all.sort_by_key(|(index, _)| *index);
+    all.into_iter().map(|(_, init)| init).collect()
 }
 
 /// The definition of the command line, for the man page and the completions.

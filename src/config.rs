@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::command::Commands;
 use crate::gates::Limits;
 use crate::job::Kind;
+use crate::protocol::Protocol;
+use crate::warm_up::Init;
 use crate::window::Depth;
 
 /// The settings of a pool, with their defaults. Made by [`crate::Builder`].
@@ -14,6 +16,10 @@ use crate::window::Depth;
 pub(crate) struct Config {
     /// The worker's program and its arguments; empty where there are `commands`.
     pub(crate) worker: Vec<OsString>,
+    /// How it is spoken to.
+    pub(crate) protocol: Protocol,
+    /// What a fresh one is asked, or told, before its first job.
+    pub(crate) init: Vec<Init>,
     /// The worker is procpool's own, for code of the user's.
     pub(crate) is_code: bool,
     /// What is run for each job where there is no worker.
@@ -60,6 +66,8 @@ impl Config {
     pub(crate) fn new(worker: Vec<OsString>) -> Self {
         Self {
             worker,
+            protocol: Protocol::default(),
+            init: Vec::new(),
             is_code: false,
             commands: None,
             limits: Limits::default(),

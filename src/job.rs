@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
 use serde::Serialize;
+use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::calls::Caller;
@@ -33,8 +35,18 @@ pub struct Job {
     text: Box<[u8]>,
     args_at: usize,
     id_at: usize,
-    /// The args are no JSON, but words that end with a NUL byte each.
-    has_words: bool,
+    form: Form,
+}
+
+/// What the args of a job are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// A JSON value.
+    Json,
+    /// Words that end with a NUL byte each.
+    Words,
+    /// A message: bytes that mean something to the worker only.
+    Message,
 }
 
 /// Where the line of a job stood in the input.
@@ -66,18 +78,23 @@ impl Job {
             text: text.into_boxed_slice(),
             args_at: cmd.len(),
             id_at: cmd.len() + args.len(),
-            has_words: false,
+            form: Form::Json,
         }
     }
 
     /// A job of the pool's one command: `words` are its args, each of them followed by a NUL byte,
     /// which no argument of a command can hold.
     pub fn words(seq: u64, words: &[u8]) -> Self {
-        let mut job = Self::new(seq, "", "", "");
-        job.text = words.into();
-        job.id_at = words.len();
-        job.has_words = true;
-        job
+        Self::bytes(seq, words, Form::Words)
+    }
+
+    /// A job that is a message to a worker which is sent as it is.
+    pub fn message(seq: u64, message: &[u8]) -> Self {
+        Self::bytes(seq, message, Form::Message)
+    }
+
+    fn bytes(seq: u64, bytes: &[u8], form: Form) -> Self {
+        Self { text: bytes.into(), id_at: bytes.len(), form, ..Self::new(seq, "", "", "") }
     }
 
     /// A job that could not be read from its line: it has no command and no args.
@@ -92,16 +109,24 @@ impl Job {
         &self.text[..self.args_at]
     }
 
-    /// The args, as a JSON value; empty where the line was not a job, and where they are words.
+    /// The args, as a JSON value; empty where the line was not a job, and where they are no JSON.
     pub fn args(&self) -> &[u8] {
-        if self.has_words { &[] } else { &self.text[self.args_at..self.id_at] }
+        match self.form {
+            Form::Json => &self.text[self.args_at..self.id_at],
+            Form::Words | Form::Message => &[],
+        }
+    }
+
+    /// The message, where the job is one.
+    pub fn as_message(&self) -> Option<&[u8]> {
+        (self.form == Form::Message).then_some(&self.text[..])
     }
 
     /// The args where they are words, of any bytes: those of a command that came as plain lines.
     pub fn arg_words(&self) -> Option<impl Iterator<Item = &[u8]>> {
         let words = &self.text[self.args_at..self.id_at];
         let words = words.strip_suffix(b"\0").map(|words| words.split(|&byte| byte == 0));
-        self.has_words.then(|| words.into_iter().flatten())
+        (self.form == Form::Words).then(|| words.into_iter().flatten())
     }
 
     /// The id that the job names, as JSON; `None`: it names none, and goes by `seq`.
@@ -207,14 +232,56 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// The result of a job.
+#[derive(Clone, Copy, Debug)]
+pub enum Value<'a> {
+    /// JSON text.
+    Json(&'a RawValue),
+    /// The message of a worker that speaks no JSON, as it came.
+    Bytes(&'a [u8]),
+}
+
+impl Value<'_> {
+    /// What stands for the result of a command.
+    pub(crate) const NULL: Self = Self::Json(RawValue::NULL);
+
+    /// How many bytes it has.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Json(json) => json.get().len(),
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
+
+    /// As JSON: bytes become a string, or where they are not UTF-8 an object with their `base64`.
+    pub fn to_json(&self) -> Box<RawValue> {
+        match self {
+            Self::Json(json) => (*json).to_owned(),
+            Self::Bytes(bytes) => {
+                let text = match std::str::from_utf8(bytes) {
+                    Ok(text) => serde_json::value::to_raw_value(text),
+                    Err(_) => serde_json::value::to_raw_value(&json!({ "base64": base64(bytes) })),
+                };
+                // A string can always be written as JSON.
+                text.unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// Bytes that are no text, for JSON.
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
 /// A job that is over: what a [`Sink`] is given, once for each job.
 #[derive(Debug)]
 pub struct Done<'a> {
     /// The job.
     pub job: &'a Job,
-    /// Its result as JSON text, or why there is none. Of a command it is `null`: its result is what
-    /// it has printed.
-    pub outcome: Result<&'a RawValue, &'a Failure>,
+    /// Its result, or why there is none. Of a command it is `null`: its result is what it has
+    /// printed.
+    pub outcome: Result<Value<'a>, &'a Failure>,
     /// What a command printed and how it ended; `None`: it is none, or was not started.
     pub printed: Option<&'a Arc<Printed>>,
     /// Where and when it ran; `None`: it never did.

@@ -31,13 +31,14 @@
 //! | `calls` | calls that wait for jobs: [`Deferred`], [`Pipeline`] |
 //! | `shared` | what all slots of a pool share, and must agree on |
 //! | `slot` | one slot: take jobs, keep its worker, deliver the outcomes, recycle |
+//! | `warm_up` | what a fresh worker is asked before its first job |
 //! | `worker`, `window` | a worker: its process, its requests, its replies; how many it may have |
 //! | `command`, `capture` | a command that runs for one job; what it prints, in memory or in a file |
 //! | `gates`, `jobserver` | what a job waits for besides a slot: pauses, load, memory, make's tokens |
 //! | `interpreter` | the workers for Python, Perl, Node.js and Ruby, which run code as the job |
 //! | `process` | processes: groups, pipes, the ladder that ends them; alone in signalling children |
 //! | `guardian` | kills the workers if procpool was killed itself |
-//! | [`protocol`] | framing and envelopes: pure bytes |
+//! | [`protocol`] | framings and envelopes: pure bytes |
 //! | [`output`] | order, spill, formats; alone in writing stdout |
 //! | `durations` | how long jobs took, for the summary and for timeouts by the median |
 //! | `clock` | the clock that stands still while the run is stopped |
@@ -69,6 +70,7 @@ mod queue;
 mod shared;
 mod slot;
 mod usual;
+mod warm_up;
 mod window;
 mod worker;
 
@@ -80,8 +82,10 @@ pub use config::{Timeout, parse_duration};
 pub use durations::Durations;
 pub use gates::Limits;
 pub use interpreter::{Code, CodeError, Language};
-pub use job::{Done, Failure, Job, Kind, Place, Run, Sink, Watcher};
+pub use job::{Done, Failure, Job, Kind, Place, Run, Sink, Value, Watcher};
 pub use pool::Pool;
 pub use program::ProgramError;
+pub use protocol::Protocol;
 pub use queue::Closed;
+pub use warm_up::{Init, parse_init};
 pub use window::Depth;

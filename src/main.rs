@@ -9,10 +9,8 @@ mod run;
 mod signals;
 mod tally;
 
-use clap::Parser;
-
 fn main() -> std::process::ExitCode {
-    let options = cli::Options::parse();
+    let options = cli::parse();
     signals::outlive_file_limit();
     run::run(options).unwrap_or_else(exit::Status::from_error).leave()
 }

@@ -10,7 +10,8 @@ use procpool::input::plain::{Columns, Pack, Plain, Target};
 use procpool::input::template::{Names, Settings, Template};
 use procpool::input::{Form, Reader, Source};
 use procpool::output::format::Shape;
-use procpool::{Code, Commands, Language, Limits};
+use procpool::protocol::framing;
+use procpool::{Code, Commands, Language, Limits, Protocol};
 use rustix::process::{Resource, getrlimit};
 
 use crate::cli::{self, Format, InputFormat, MaxArgs, Options};
@@ -37,6 +38,8 @@ pub struct Plan {
     pub commands: Option<Arc<Commands>>,
     /// The code of the workers; `None`: they have their own.
     pub code: Option<Code>,
+    /// How a worker is spoken to.
+    pub protocol: Protocol,
     pub shape: Shape,
     pub limits: Limits,
 }
@@ -51,8 +54,10 @@ impl Plan {
             no_command_options(options);
         }
         let template = (!has_worker).then(|| template(options, words));
+        let protocol = protocol(options);
         let form = match &code {
             Some(code) if !code.is_file() => expression_form(options, words),
+            _ if protocol.is_raw() => message_form(options, words),
             _ => form(options, words, template.as_ref()),
         };
         let commands = template.map(|template| {
@@ -64,7 +69,7 @@ impl Plan {
                 live: options.live,
                 header: match &form {
                     Form::Plain(plain) => Arc::clone(&plain.header),
-                    Form::Job => Arc::default(),
+                    Form::Job | Form::Message => Arc::default(),
                 },
                 ..Commands::new(template)
             })
@@ -77,14 +82,14 @@ impl Plan {
             keep_lines: options.failed.is_some(),
             stop,
         };
-        let shape = shape(options, code.as_ref());
+        let shape = shape(options, code.as_ref(), protocol);
         let limits = Limits {
             interval: options.delay.max(options.rate).filter(|interval| !interval.is_zero()),
             max_load: options.max_load,
             min_free_memory: options.min_free_memory.map(|bytes| bytes as u64),
             jobserver: true,
         };
-        Self { reader, commands, code, shape, limits }
+        Self { reader, commands, code, protocol, shape, limits }
     }
 }
 
@@ -158,6 +163,30 @@ fn expression_form(options: &Options, words: &[OsString]) -> Form {
     };
     plain.columns = columns;
     pack(options, plain, None)
+}
+
+/// How the worker is spoken to.
+fn protocol(options: &Options) -> Protocol {
+    // Both names were checked when they were parsed.
+    let protocol = Protocol::named(&options.protocol).unwrap_or_default();
+    if options.worker.is_none() && protocol != Protocol::default() {
+        cli::misused("--protocol says how a --worker is spoken to: name one");
+    }
+    match options.framing.as_deref().and_then(framing::named) {
+        Some(framing) => protocol.framed(framing),
+        None => protocol,
+    }
+}
+
+/// Lines that are messages.
+fn message_form(options: &Options, words: &[OsString]) -> Form {
+    if !words.is_empty() {
+        cli::misused("with --protocol raw a line is the whole message: it goes without COMMAND");
+    }
+    if options.input != InputFormat::Lines || options.header || options.max_args.is_some() {
+        cli::misused("with --protocol raw a line is a message: no --input, --header or -n");
+    }
+    Form::Message
 }
 
 fn columns(options: &Options) -> Columns {
@@ -273,11 +302,12 @@ fn sources(options: &Options, is_idle: bool, lists: Vec<Vec<OsString>>) -> Vec<S
     }
 }
 
-fn shape(options: &Options, code: Option<&Code>) -> Shape {
+fn shape(options: &Options, code: Option<&Code>, protocol: Protocol) -> Shape {
     let shape = match options.format {
         Some(Format::Record) => Shape::Record,
         Some(Format::Value) => Shape::Value,
         Some(Format::Text) => Shape::Text,
+        None if protocol.is_raw() => Shape::Text,
         None if options.worker.is_some() || code.is_some_and(Code::is_file) => Shape::Record,
         None => Shape::Text,
     };

@@ -132,7 +132,8 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         has_lost: AtomicBool::new(false),
     });
     let stop = Arc::clone(&reporter.stop);
-    let Plan { reader, commands, code, shape, limits } = Plan::of(&options, Arc::clone(&stop));
+    let Plan { reader, commands, code, protocol, shape, limits } =
+        Plan::of(&options, Arc::clone(&stop));
     let sources: Vec<String> = reader.sources.iter().map(Source::name).collect();
     let max_procs = options.max_procs.unwrap_or_else(num_cpus::get);
     allow_descriptors(max_procs);
@@ -165,7 +166,7 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         delimiter: reader.delimiter,
         header: match &reader.form {
             Form::Plain(plain) => Arc::clone(&plain.header_line),
-            Form::Job => Arc::default(),
+            Form::Job | Form::Message => Arc::default(),
         },
     };
     let tally =
@@ -174,7 +175,11 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
     let pool = match (commands, &code) {
         (Some(commands), _) => Pool::commands((*commands).clone()),
         (None, Some(code)) => Pool::code(code),
-        (None, None) => Pool::builder(options.worker.as_deref().unwrap_or_default()),
+        (None, None) => {
+            let worker = options.worker.as_deref().unwrap_or_default();
+            let pool = Pool::builder(worker).protocol(protocol);
+            options.first.iter().fold(pool, |pool, init| pool.init(init.clone()))
+        }
     };
     let pool = set(pool, &options)
         .max_procs(max_procs)

@@ -7,14 +7,13 @@ use std::time::Duration;
 use std::{io, thread};
 
 use rustix::io::Errno;
-use serde_json::value::RawValue;
 
 use crate::capture::Spool;
 use crate::clock::Moment;
 use crate::config::{Config, Timeout};
 use crate::durations::Durations;
 use crate::gates::Gates;
-use crate::job::{Done, Failure, Job, Kind, Sink, Watcher};
+use crate::job::{Done, Failure, Job, Kind, Sink, Value, Watcher};
 use crate::process::{Groups, Stop, Wake};
 use crate::program;
 use crate::queue::Queue;
@@ -194,9 +193,9 @@ impl Shared {
     }
 
     /// Gives the outcome of a job to the call that waits for it, if there is one.
-    pub(crate) fn tell_caller(&self, job: Job, outcome: Result<&RawValue, &Failure>) {
+    pub(crate) fn tell_caller(&self, job: Job, outcome: Result<Value<'_>, &Failure>) {
         if let Some(caller) = job.caller {
-            caller.tell(outcome.map(ToOwned::to_owned).map_err(Clone::clone));
+            caller.tell(outcome.map(|value| value.to_json()).map_err(Clone::clone));
         }
     }
 

@@ -5,22 +5,21 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-
-use serde_json::value::RawValue;
 
 use crate::calls::{Answer, Caller};
 use crate::capture::Printed;
 use crate::clock::Moment;
 use crate::command::{Commands, Cut, Ended, Running};
 use crate::input::template::command_line as shell_line;
-use crate::job::{Done, Failure, Job, Kind, Run, printable};
+use crate::job::{Done, Failure, Job, Kind, Run, Value, printable};
 use crate::jobserver::Token;
 use crate::process::{Process, Progress, Spec, Stop, Wake, describe};
 use crate::program;
-use crate::protocol::JSONL;
 use crate::queue::{Ask, Taken};
 use crate::shared::{Shared, SparePermit};
+use crate::warm_up::{Unfit, Warming, warm_up};
 use crate::worker::{Flight, Violation, Worker, random};
 
 /// A process whose pipes have closed is given so long to exit, so that its status can be told.
@@ -74,8 +73,39 @@ pub(crate) struct Slot {
 
 /// A worker that was started ahead. There are only so many of them in a pool.
 struct Spare {
-    worker: Worker,
+    state: SpareState,
     _permit: SparePermit,
+}
+
+enum SpareState {
+    Ready(Box<Worker>),
+    /// It is still being asked what fresh workers are asked.
+    Warming(Warming),
+}
+
+impl Spare {
+    /// The worker, as soon as it is ready.
+    fn worker(self) -> Option<Worker> {
+        match self.state {
+            SpareState::Ready(worker) => Some(*worker),
+            SpareState::Warming(warming) => warming.finish(),
+        }
+    }
+
+    fn ready(&self) -> Option<&Worker> {
+        match &self.state {
+            SpareState::Ready(worker) => Some(worker),
+            SpareState::Warming(_) => None,
+        }
+    }
+
+    /// The worker if it is ready; otherwise it is given up.
+    fn abandon(self) -> Option<Worker> {
+        match self.state {
+            SpareState::Ready(worker) => Some(*worker),
+            SpareState::Warming(warming) => warming.abandon(),
+        }
+    }
 }
 
 impl Slot {
@@ -107,7 +137,7 @@ impl Slot {
     /// Works until the queue is closed and empty; then the worker is retired.
     pub(crate) fn run(mut self) {
         while self.turn() {}
-        let spare = self.spare.take().map(|spare| spare.worker);
+        let spare = self.spare.take().and_then(Spare::abandon);
         for worker in [spare, self.worker.take()].into_iter().flatten() {
             self.shared.retire(worker);
         }
@@ -202,17 +232,14 @@ impl Slot {
             self.shared.drop_jobs(std::mem::take(&mut self.jobs));
             return false;
         }
-        let spare = self.spare.take().map(|spare| spare.worker);
+        let spare = self.spare.take().and_then(Spare::worker);
         self.promote(spare);
         if self.worker.is_some() {
             return true;
         }
         let failures_before = self.shared.start_failures();
         match self.new_worker() {
-            Ok(worker) => {
-                self.worker = Some(worker);
-                true
-            }
+            Ok(worker) => self.make_fit(worker, failures_before),
             Err(error) => {
                 let program = self.shared.config.worker[0].to_string_lossy();
                 let message = format!("the worker '{program}' could not be started: {error}");
@@ -226,6 +253,36 @@ impl Slot {
                 false
             }
         }
+    }
+
+    /// Asks a fresh worker what it is to be asked; without that it gets no job.
+    fn make_fit(&mut self, mut worker: Worker, failures_before: u32) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let unfit = warm_up(&mut worker, &shared, Some(&self.wake), &AtomicBool::new(false));
+        let Err(unfit) = unfit else {
+            shared.learn_start_time(shared.now().since(worker.born));
+            self.worker = Some(worker);
+            return true;
+        };
+        let pid = worker.process.pid();
+        let (grace, watcher, wake) = (shared.config.grace, &*shared.watcher, Some(&*self.wake));
+        let status = worker.process.stop(Stop::Terminate, grace, &shared.groups, wake, watcher);
+        let jobs = std::mem::take(&mut self.jobs);
+        match unfit {
+            Unfit::Failed(message) => {
+                let mut message = format!(
+                    "the worker (pid {pid}) is not fit for work: {message}; it {}",
+                    describe(status)
+                );
+                append_last_words(&mut message, &worker);
+                self.start_failed(jobs, message, failures_before);
+            }
+            Unfit::Unwanted => {
+                self.finished += jobs.len();
+                shared.drop_jobs(jobs);
+            }
+        }
+        false
     }
 
     /// Waits until the jobs in hand may start. If the run ends before, they are dropped.
@@ -357,7 +414,7 @@ impl Slot {
         printed: Option<&Arc<Printed>>,
     ) {
         let failure = failure.map(|(kind, message)| Failure::new(kind, message));
-        let outcome = failure.as_ref().map_or(Ok(RawValue::NULL), Err);
+        let outcome = failure.as_ref().map_or(Ok(Value::NULL), Err);
         let ran = Ran { slot: self.index + 1, pid, start, now: self.shared.now() };
         let is_over = deliver(&self.shared, ran, job, outcome, printed, &mut self.answers);
         self.finished += usize::from(is_over);
@@ -371,7 +428,7 @@ impl Slot {
         let mut env = vec![
             variable("PROCPOOL_SLOT", (self.index + 1).to_string()),
             variable("PROCPOOL_GENERATION", self.generation.to_string()),
-            variable("PROCPOOL_PROTOCOL", JSONL.into()),
+            variable("PROCPOOL_PROTOCOL", shared.config.protocol.label()),
         ];
         if std::env::var_os("PYTHONUNBUFFERED").is_none() {
             env.push(variable("PYTHONUNBUFFERED", "1".into()));
@@ -391,10 +448,24 @@ impl Slot {
             }
             if job.is_abandoned() {
                 self.finished += 1;
-            } else if let Some(worker) = &mut self.worker {
-                worker.accept(job, now);
+            } else if let Some(worker) = &mut self.worker
+                && let Err(refused) = worker.accept(job, now)
+            {
+                let (job, message) = *refused;
+                self.not_asked(job, message);
             }
         }
+    }
+
+    /// A job can't be told to a worker, which is its outcome.
+    fn not_asked(&mut self, job: Job, message: String) {
+        let place = crate::output::place(job.place, self.shared.sources());
+        let message = place.map_or(message.clone(), |place| format!("{place}: {message}"));
+        let failure = Failure::new(Kind::Invalid, message);
+        let now = self.shared.now();
+        let ran = Ran { slot: self.index + 1, pid: 0, start: now, now };
+        let is_over = deliver(&self.shared, ran, job, Err(&failure), None, &mut self.answers);
+        self.finished += usize::from(is_over);
     }
 
     /// Waits for the worker, a deadline or a wake-up, and deals with what came.
@@ -409,15 +480,17 @@ impl Slot {
         if let Some(rest) = worker.rest_time() {
             self.wake.wait_briefly(rest);
         }
-        let spare = self.spare.as_ref().map(|spare| &spare.worker.process);
+        let spare = self.spare.as_ref().and_then(Spare::ready).map(|worker| &worker.process);
         let ready = worker.process.wait(Some(&self.wake), worker.has_unsent(), spare, timeout);
         let pid = worker.process.pid();
         let watcher = &*self.shared.watcher;
         if ready.stderr {
             worker.process.forward_stderr(watcher);
         }
-        if let Some(spare) = self.spare.as_mut().filter(|_| ready.spare_stderr) {
-            spare.worker.process.forward_stderr(watcher);
+        if let Some(Spare { state: SpareState::Ready(spare), .. }) = &mut self.spare
+            && ready.spare_stderr
+        {
+            spare.process.forward_stderr(watcher);
         }
         if ready.readable {
             match worker.read() {
@@ -449,7 +522,14 @@ impl Slot {
         let Some(permit) = SparePermit::get(&self.shared) else { return };
         // If it can't be started now, that will be told when it is needed.
         match self.new_worker() {
-            Ok(worker) => self.spare = Some(Spare { worker, _permit: permit }),
+            Ok(worker) => {
+                let state = match self.shared.config.init.is_empty() {
+                    true => Some(SpareState::Ready(Box::new(worker))),
+                    false => Warming::start(worker, &self.shared).map(SpareState::Warming),
+                };
+                self.spare_failed = state.is_none();
+                self.spare = state.map(|state| Spare { state, _permit: permit });
+            }
             Err(_) => self.spare_failed = true,
         }
     }
@@ -589,7 +669,7 @@ impl Slot {
             false => self.shared.retire(worker),
         }
         self.spare_failed = false;
-        let spare = self.spare.take().map(|spare| spare.worker);
+        let spare = self.spare.take().and_then(Spare::abandon);
         // One that has died is nobody's failed job.
         self.promote(spare);
     }
@@ -847,7 +927,7 @@ fn deliver(
     shared: &Shared,
     ran: Ran,
     mut job: Job,
-    outcome: Result<&RawValue, &Failure>,
+    outcome: Result<Value<'_>, &Failure>,
     printed: Option<&Arc<Printed>>,
     answers: &mut Vec<(Caller, Answer)>,
 ) -> bool {
@@ -874,7 +954,7 @@ fn deliver(
     if let Some(caller) = job.caller {
         let answer = match (outcome, printed) {
             (Ok(_), Some(printed)) => Ok(printed.to_json()),
-            (Ok(result), None) => Ok(result.to_owned()),
+            (Ok(result), None) => Ok(result.to_json()),
             (Err(failure), printed) => {
                 let data = printed.map(|printed| printed.to_json()).or(failure.data.clone());
                 Err(Failure { data, ..failure.clone() })

@@ -152,7 +152,10 @@ impl Tally {
     fn command_of(&self, job: &Job, run: Run) -> Vec<u8> {
         match &self.commands {
             Some(commands) => commands.line(job, run.slot),
-            None => [job.cmd(), b" ", job.args()].concat(),
+            None => match job.as_message() {
+                Some(message) => message.to_vec(),
+                None => [job.cmd(), b" ", job.args()].concat(),
+            },
         }
     }
 }
@@ -250,7 +253,7 @@ impl Joblog {
         let (exit, signal) = ending(done);
         let received = match (done.printed, done.outcome) {
             (Some(printed), _) => printed.stdout.len(),
-            (None, Ok(result)) => result.get().len() as u64,
+            (None, Ok(result)) => result.size() as u64,
             (None, Err(_)) => 0,
         };
         let (start, seconds) = (run.start, run.seconds);

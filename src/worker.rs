@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-use serde_json::value::RawValue;
-
 use crate::clock::Moment;
 use crate::config::Config;
-use crate::job::{Failure, Job, Watcher};
+use crate::job::{Failure, Job, Value, Watcher};
 use crate::process::{Groups, Process, Progress, Wake};
-use crate::protocol::{line, procpool};
+use crate::protocol::Protocol;
+use crate::protocol::envelope::{Body, Message};
+use crate::protocol::framing::{Scan, Split};
 use crate::usual::Usual;
 use crate::window::Window;
 
@@ -65,6 +65,7 @@ pub(crate) struct Received {
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) process: Process,
+    protocol: Protocol,
     pub(crate) flights: VecDeque<Flight>,
     /// How many jobs it has been given.
     pub(crate) requests: u64,
@@ -99,8 +100,8 @@ pub(crate) struct Worker {
     is_wide: bool,
     inbox: Vec<u8>,
     in_size: Usual,
-    /// How much of the inbox is known to hold no end of a message.
-    seen: usize,
+    /// How far the inbox was looked through that holds no whole message.
+    scan: Scan,
 }
 
 impl Worker {
@@ -116,6 +117,7 @@ impl Worker {
         };
         Self {
             process,
+            protocol: config.protocol,
             flights: VecDeque::new(),
             requests: 0,
             replies: 0,
@@ -136,7 +138,7 @@ impl Worker {
             sent_before: 0,
             inbox: Vec::new(),
             in_size: Usual::default(),
-            seen: 0,
+            scan: Scan::default(),
         }
     }
 
@@ -219,19 +221,50 @@ impl Worker {
     }
 
     /// Takes a job on: its request goes to the outbox.
-    pub(crate) fn accept(&mut self, job: Job, now: Moment) {
+    ///
+    /// # Errors
+    /// The job, and why it can't be asked for.
+    pub(crate) fn accept(&mut self, job: Job, now: Moment) -> Result<(), Box<(Job, String)>> {
+        let Protocol { envelope, framing, .. } = self.protocol;
+        let start = self.outbox.len();
+        let sealed = (envelope.request)(&mut self.outbox, self.requests + 1, &job)
+            .and_then(|()| (framing.seal)(&mut self.outbox, start));
+        if let Err(message) = sealed {
+            self.outbox.truncate(start);
+            return Err(Box::new((job, message)));
+        }
         if self.flights.is_empty() {
             self.turn_began = now;
         }
         self.requests += 1;
         self.flight_bytes += job.size();
-        let begins_at = self.sent_before + self.outbox.len() as u64;
-        procpool::request(&mut self.outbox, self.requests, &job);
-        self.outbox.push(b'\n');
+        let begins_at = self.sent_before + start as u64;
         if self.outbox.len() > LARGE && !std::mem::replace(&mut self.is_wide, true) {
             self.process.widen();
         }
         self.flights.push_back(Flight { job, start: now, id: self.requests, begins_at });
+        Ok(())
+    }
+
+    /// It has been warmed up: what it did before does not count.
+    pub(crate) fn be_fresh(&mut self, now: Moment) {
+        // Request ids go on from where they are, since late replies must not be taken for others.
+        self.max_reqs = self.max_reqs.saturating_add(self.requests);
+        (self.replies, self.pace) = (0, Duration::ZERO);
+        self.turn_began = now;
+    }
+
+    /// Tells the worker something that it does not answer.
+    ///
+    /// # Errors
+    /// Why that can't be told.
+    pub(crate) fn notify(&mut self, job: &Job) -> Result<(), String> {
+        let Protocol { name, envelope, framing } = self.protocol;
+        let notice = envelope
+            .notice
+            .ok_or_else(|| format!("the protocol {name} has no messages without a reply"))?;
+        let start = self.outbox.len();
+        notice(&mut self.outbox, job).and_then(|()| (framing.seal)(&mut self.outbox, start))
     }
 
     pub(crate) fn has_unsent(&self) -> bool {
@@ -265,45 +298,55 @@ impl Worker {
         &mut self,
         max_reply: usize,
         now: Moment,
-        mut answer: impl FnMut(Flight, Result<&RawValue, &Failure>),
+        mut answer: impl FnMut(Flight, Result<Value<'_>, &Failure>),
     ) -> Result<Received, Violation> {
         let mut received = Received::default();
+        let Protocol { envelope, framing, .. } = self.protocol;
         let mut at = 0;
         let began = self.turn_began;
         let outcome = loop {
             let rest = &self.inbox[at..];
-            let Some(frame) = line::split(rest, self.seen) else {
-                self.seen = rest.len();
-                break match self.seen > max_reply {
-                    true => Err(too_long(rest, max_reply)),
-                    false => Ok(()),
-                };
+            let (message, next) = match (framing.split)(rest, &mut self.scan) {
+                Split::Message { begin, end, next } => (&rest[begin..end], next),
+                Split::More(len) if len > max_reply => break Err(too_long(rest, max_reply)),
+                Split::More(_) => break Ok(()),
+                Split::Broken(what) => break Err(no_message(framing.name, what, rest)),
             };
-            let (message, behind) = (&rest[..frame.len], &rest[frame.next..]);
-            if frame.len > max_reply {
+            if message.len() > max_reply {
                 break Err(too_long(message, max_reply));
             }
-            // An empty line is no reply, and does no harm.
-            if !message.trim_ascii().is_empty() {
-                match find(&mut self.flights, message, self.requests, behind) {
-                    Ok(Ok((index, flight, reply))) => {
-                        self.is_unordered |= index > 0;
-                        self.flight_bytes -= flight.job.size();
-                        received.answered += 1;
-                        match reply.outcome {
-                            Ok(result) => answer(flight, Ok(result)),
-                            Err(error) => answer(flight, Err(&procpool::failure(error))),
+            let read = (envelope.read)(message).map_err(|what| Violation {
+                what: format!("what it printed is no reply: {what}"),
+                bytes: message.to_vec(),
+            });
+            match read {
+                Ok(Message::Reply { id, outcome }) => {
+                    let behind = if envelope.only_replies { &rest[next..] } else { &[] };
+                    match find(&mut self.flights, id, message, self.requests, behind) {
+                        Ok(Ok((index, flight))) => {
+                            self.is_unordered |= index > 0;
+                            self.flight_bytes -= flight.job.size();
+                            received.answered += 1;
+                            answer(flight, outcome.as_ref().map(Body::value));
                         }
+                        Ok(Err(id)) => {
+                            received.stale = Some(id);
+                            self.is_spent = true;
+                        }
+                        Err(violation) => break Err(violation),
                     }
-                    Ok(Err(id)) => {
-                        received.stale = Some(id);
-                        self.is_spent = true;
-                    }
-                    Err(violation) => break Err(violation),
                 }
+                Ok(Message::Nothing) => {}
+                Ok(Message::Question(answer)) => {
+                    let start = self.outbox.len();
+                    self.outbox.extend_from_slice(&answer);
+                    // An answer is JSON on one line, which any framing takes.
+                    let _ = (framing.seal)(&mut self.outbox, start);
+                }
+                Err(violation) => break Err(violation),
             }
-            at += frame.next;
-            self.seen = 0;
+            at += next;
+            self.scan = Scan::default();
         };
         match at == self.inbox.len() {
             true => self.in_size.empty(&mut self.inbox),
@@ -367,31 +410,30 @@ impl Worker {
     }
 }
 
-/// The place of a job among those in flight, the job, and its reply; or the number of a request that
-/// has been answered before.
-type Match<'a> = Result<(usize, Flight, procpool::Reply<'a>), u64>;
+/// The place of a job among those in flight, and the job; or the number of a request that has been
+/// answered before.
+type Match = Result<(usize, Flight), u64>;
 
 /// Finds the job that a message answers. `behind` is what was printed after it.
-fn find<'a>(
+fn find(
     flights: &mut VecDeque<Flight>,
-    message: &'a [u8],
+    id: Option<u64>,
+    message: &[u8],
     requests: u64,
     behind: &[u8],
-) -> Result<Match<'a>, Violation> {
+) -> Result<Match, Violation> {
     let violation = |what: String| Violation { what, bytes: message.to_vec() };
-    let reply = procpool::reply(message)
-        .map_err(|what| violation(format!("what it printed is no reply: {what}")))?;
-    let at = match reply.id {
+    let at = match id {
         None => Some(0),
         Some(id) => flights.iter().position(|flight| flight.id == id),
     };
-    match (at.filter(|&at| at < flights.len()), reply.id) {
+    match (at.filter(|&at| at < flights.len()), id) {
         (Some(_), _) if flights.len() == 1 && !behind.trim_ascii().is_empty() => Err(Violation {
             what: "it printed more than one reply to one request".into(),
             bytes: [message, b"\n", behind].concat(),
         }),
         (Some(at), _) => match flights.remove(at) {
-            Some(flight) => Ok(Ok((at, flight, reply))),
+            Some(flight) => Ok(Ok((at, flight))),
             None => Err(violation("its reply answers no request".into())),
         },
         (None, Some(id)) if (1..=requests).contains(&id) => Ok(Err(id)),
@@ -409,6 +451,13 @@ pub(crate) fn random(most: u64) -> u64 {
 fn too_long(bytes: &[u8], max_reply: usize) -> Violation {
     Violation {
         what: format!("its reply is longer than the limit of {max_reply} bytes (--max-reply)"),
+        bytes: bytes[..bytes.len().min(200)].to_vec(),
+    }
+}
+
+fn no_message(framing: &str, what: &str, bytes: &[u8]) -> Violation {
+    Violation {
+        what: format!("what it printed is no message in the framing '{framing}': {what}"),
         bytes: bytes[..bytes.len().min(200)].to_vec(),
     }
 }

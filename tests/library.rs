@@ -1757,7 +1757,7 @@ impl Collected {
 
 impl Sink for Collected {
     fn deliver(&self, done: &Done<'_>) {
-        let outcome = done.outcome.map(|value| value.get().to_owned());
+        let outcome = done.outcome.map(|value| value.to_json().get().to_owned());
         let outcome = outcome.map_err(|failure| failure.kind);
         self.0.lock().expect("no panic").push((done.job.seq, outcome));
     }

@@ -104,6 +104,8 @@ pub enum Form {
     Job,
     /// The args of a fixed command.
     Plain(Plain),
+    /// A message to a worker, whatever its bytes.
+    Message,
 }
 
 /// How the sources are read.
@@ -195,6 +197,12 @@ impl Reader {
         let fields = match &self.form {
             Form::Job => job_line::parse(line),
             Form::Plain(plain) => plain.parse(line),
+            Form::Message => {
+                let mut job = Job::message(seq, line);
+                job.place = place;
+                job.line = self.keep_lines.then(|| line.into());
+                return Some(Ok(job));
+            }
         };
         match fields {
             Ok(None) => None,

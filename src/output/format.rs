@@ -10,7 +10,7 @@ use super::{Large, name};
 use crate::capture::{Capture, Printed, Spool};
 use crate::command::Commands;
 use crate::input::template::Args;
-use crate::job::{Done, Failure, Job, Kind, Run, printable};
+use crate::job::{Done, Failure, Job, Kind, Run, Value, base64, printable};
 
 /// The format of results.
 #[derive(Clone, Debug)]
@@ -52,14 +52,18 @@ impl Format {
         match (self.shape, done.outcome, done.printed) {
             (Shape::Record, ..) => self.record(done, out)?,
             (Shape::Value, Ok(_), Some(printed)) => printed.json(out)?,
-            (Shape::Value, Ok(result), None) => out.write_all(result.get().as_bytes())?,
+            (Shape::Value, Ok(Value::Json(json)), None) => out.write_all(json.get().as_bytes())?,
+            (Shape::Value, Ok(result), None) => out.write_all(result.to_json().get().as_bytes())?,
             (Shape::Text, _, Some(printed)) => {
                 let mut tagger = self.tagger(done.job, out);
                 printed.stdout.each(|piece| tagger.write(piece))?;
                 return self.to_stderr(done, Some(printed), err);
             }
             (Shape::Text, Ok(result), None) => {
-                let text = text(result);
+                let text = match result {
+                    Value::Json(json) => text(json),
+                    Value::Bytes(bytes) => Cow::Borrowed(bytes),
+                };
                 let mut tagger = self.tagger(done.job, out);
                 tagger.write(&text)?;
                 tagger.write(b"\n")?;
@@ -107,7 +111,11 @@ impl Format {
             Some(commands) => commands.args(job),
             None => Args::from_json(job.args()),
         };
-        let mut tag = args.map_or_else(|_| job.args().to_vec(), |args| args.words.join(&b' '));
+        let mut tag = match (job.as_message(), args) {
+            (Some(message), _) => message.to_vec(),
+            (None, Ok(args)) => args.words.join(&b' '),
+            (None, Err(_)) => job.args().to_vec(),
+        };
         for byte in &mut tag {
             if *byte == b'\n' || *byte == b'\r' {
                 *byte = b' ';
@@ -163,13 +171,17 @@ impl Format {
             write!(out, ",\"attempts\":{}", done.job.attempt())?;
         }
         match done.outcome {
-            Ok(result) => {
-                out.write_all(b",\"result\":")?;
-                match done.printed {
-                    Some(printed) => printed.json(out)?,
-                    None => out.write_all(result.get().as_bytes())?,
+            Ok(result) => match (done.printed, result) {
+                (Some(printed), _) => {
+                    out.write_all(b",\"result\":")?;
+                    printed.json(out)?;
                 }
-            }
+                (None, Value::Json(json)) => {
+                    out.write_all(b",\"result\":")?;
+                    out.write_all(json.get().as_bytes())?;
+                }
+                (None, Value::Bytes(bytes)) => write_bytes("result", bytes, out)?,
+            },
             Err(failure) => {
                 out.write_all(b",\"error\":")?;
                 error(failure, done.printed, out)?;
@@ -189,7 +201,13 @@ impl Format {
                 let program = commands.template.program().map(|name| name.to_string_lossy());
                 (serde_json::to_vec(&program)?.into(), serde_json::to_vec(&words)?.into())
             }
-            _ => (or_null(job.cmd()), or_null(job.args())),
+            _ => match job.as_message() {
+                Some(message) => {
+                    let text = String::from_utf8_lossy(message);
+                    (Cow::Borrowed(&b"null"[..]), serde_json::to_vec(&text)?.into())
+                }
+                None => (or_null(job.cmd()), or_null(job.args())),
+            },
         };
         write!(out, ",\"seq\":{},\"cmd\":", job.seq)?;
         out.write_all(&cmd)?;
@@ -205,6 +223,17 @@ impl Format {
                 b",\"slot\":null,\"pid\":null,\"attempt\":0,\"start\":null,\"seconds\":null",
             ),
         }
+    }
+}
+
+/// Bytes as a member of an object that has some already: in base64 where they are not text.
+fn write_bytes(key: &str, bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => {
+            write!(out, ",\"{key}\":")?;
+            Ok(serde_json::to_writer(out, text)?)
+        }
+        Err(_) => write!(out, ",\"{key}_base64\":\"{}\"", base64(bytes)),
     }
 }
 
@@ -299,7 +328,7 @@ mod tests {
         ] {
             let raw: &RawValue = serde_json::from_str(json).expect("JSON");
             let job = job(r#""j1""#);
-            let done = Done { job: &job, outcome: Ok(raw), printed: None, run: None };
+            let done = Done { job: &job, outcome: Ok(Value::Json(raw)), printed: None, run: None };
             let record = format!("{{\"id\":\"j1\",\"ok\":true,\"result\":{json}}}\n");
             assert_eq!(write(Shape::Record, false, &done), (record, String::new()));
             assert_eq!(write(Shape::Value, false, &done), (value.into(), String::new()));
@@ -324,7 +353,7 @@ mod tests {
         let raw: &RawValue = serde_json::from_str("1").expect("JSON");
         let run = Run { slot: 2, pid: 99, attempt: 1, start: 1_764_000_000.5, seconds: 0.25 };
         let job = job("");
-        let done = Done { job: &job, outcome: Ok(raw), printed: None, run: Some(run) };
+        let done = Done { job: &job, outcome: Ok(Value::Json(raw)), printed: None, run: Some(run) };
         assert_eq!(
             write(Shape::Record, true, &done).0,
             "{\"id\":7,\"ok\":true,\"result\":1,\"seq\":7,\"cmd\":\"resize\",\"args\":[\"a.png\"],\

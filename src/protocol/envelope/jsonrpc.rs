@@ -1,0 +1,147 @@
+//! The envelope `jsonrpc`: JSON-RPC 2.0, as language servers and MCP servers speak it. A job's `cmd`
+//! is the method, its args are the params.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Body, Envelope, Message, describe, failure, number, present, utf8};
+use crate::job::Job;
+
+/// The envelope of JSON-RPC servers.
+pub static JSONRPC: Envelope =
+    Envelope { request, notice: Some(notice), read, only_replies: false };
+
+fn request(out: &mut Vec<u8>, id: u64, job: &Job) -> Result<(), String> {
+    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
+    number(out, id);
+    out.push(b',');
+    call(out, job)
+}
+
+fn notice(out: &mut Vec<u8>, job: &Job) -> Result<(), String> {
+    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",");
+    call(out, job)
+}
+
+/// Method and params. Without args there are none, since that suits all methods.
+fn call(out: &mut Vec<u8>, job: &Job) -> Result<(), String> {
+    out.extend_from_slice(b"\"method\":");
+    out.extend_from_slice(job.cmd());
+    let args = job.args();
+    match args.first() {
+        Some(b'[') if args[1..args.len() - 1].trim_ascii().is_empty() => {}
+        Some(b'[' | b'{') => {
+            out.extend_from_slice(b",\"params\":");
+            out.extend_from_slice(args);
+        }
+        _ => return Err("the params of JSON-RPC are an array or an object".into()),
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Wire<'a> {
+    #[serde(default, borrow, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(default)]
+    method: Option<String>,
+}
+
+fn read(message: &[u8]) -> Result<Message<'_>, String> {
+    let text = utf8(message)?;
+    match text.as_bytes().trim_ascii_start().first() {
+        Some(b'{') => {}
+        None => return Ok(Message::Nothing),
+        Some(_) => return Err("it is not a JSON object".into()),
+    }
+    let wire: Wire<'_> = serde_json::from_str(text).map_err(|error| describe(&error))?;
+    let outcome = match (&wire.method, wire.result, wire.error) {
+        (Some(method), _, _) => {
+            return Ok(wire.id.map_or(Message::Nothing, |id| answer(method, id)));
+        }
+        (None, _, Some(error)) => Err(failure(error)),
+        (None, Some(result), None) => Ok(Body::Json(result)),
+        (None, None, None) => return Err("it has neither a result nor an error".into()),
+    };
+    let id = match wire.id.map(RawValue::get) {
+        // Of a request that the server could not read.
+        None | Some("null") => None,
+        Some(id) => Some(id.parse().map_err(|_| format!("its id, {id}, is not one of ours"))?),
+    };
+    Ok(Message::Reply { id, outcome })
+}
+
+/// A server that asks something must have an answer, or it may wait for ever.
+fn answer(method: &str, id: &RawValue) -> Message<'static> {
+    let outcome = match method {
+        "ping" => r#""result":{}"#,
+        _ => r#""error":{"code":-32601,"message":"procpool answers no requests"}"#,
+    };
+    Message::Question(format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},{outcome}}}").into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests() {
+        for (args, expected) in [
+            ("[]", r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#),
+            ("[ ]", r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#),
+            ("[1]", r#"{"jsonrpc":"2.0","id":7,"method":"tools/list","params":[1]}"#),
+            (r#"{"a":1}"#, r#"{"jsonrpc":"2.0","id":7,"method":"tools/list","params":{"a":1}}"#),
+        ] {
+            let (job, mut out) = (Job::new(1, r#""tools/list""#, args, ""), Vec::new());
+            request(&mut out, 7, &job).expect("a request");
+            assert_eq!(String::from_utf8_lossy(&out), expected);
+        }
+        let mut out = Vec::new();
+        assert!(request(&mut out, 1, &Job::new(1, r#""a""#, "1", "")).is_err());
+        out.clear();
+        notice(&mut out, &Job::new(1, r#""initialized""#, "{}", "")).expect("a notice");
+        assert_eq!(out, br#"{"jsonrpc":"2.0","method":"initialized","params":{}}"#);
+    }
+
+    #[test]
+    fn replies() {
+        let outcome = |text: &str| match read(text.as_bytes())? {
+            Message::Reply { id, outcome: Ok(body) } => {
+                Ok(format!("{id:?} ok {}", body.value().to_json()))
+            }
+            Message::Reply { id, outcome: Err(failure) } => {
+                Ok(format!("{id:?} {failure} {}", failure.data.as_ref().expect("data")))
+            }
+            Message::Nothing => Ok("nothing".to_owned()),
+            Message::Question(answer) => Ok(String::from_utf8_lossy(&answer).into_owned()),
+        };
+        for (text, expected) in [
+            (r#"{"jsonrpc":"2.0","id":3,"result":null}"#, Ok("Some(3) ok null")),
+            (
+                r#"{"id":3,"error":{"code":-1,"message":"no"}}"#,
+                Ok(r#"Some(3) error: no {"code":-1,"message":"no"}"#),
+            ),
+            (
+                r#"{"id":null,"error":{"message":"bad"}}"#,
+                Ok(r#"None error: bad {"message":"bad"}"#),
+            ),
+            (r#"{"id":3,"result":1,"error":null}"#, Ok("Some(3) ok 1")),
+            (r#"{"method":"log","params":[]}"#, Ok("nothing")),
+            (r#"{"id":"q","method":"ping"}"#, Ok(r#"{"jsonrpc":"2.0","id":"q","result":{}}"#)),
+            (r#"{"id":"x","result":1}"#, Err(r#"its id, "x", is not one of ours"#)),
+            ("[]", Err("it is not a JSON object")),
+            ("{}", Err("it has neither a result nor an error")),
+        ] {
+            let outcome: Result<String, String> = outcome(text);
+            assert_eq!(outcome.as_deref().map_err(String::as_str), expected, "{text}");
+        }
+        let question =
+            outcome(r#"{"id":9,"method":"workspace/configuration"}"#).expect("a question");
+        assert!(question.contains(r#""id":9,"error":{"code":-32601"#), "{question}");
+    }
+}

@@ -1,0 +1,153 @@
+//! Envelopes: messages ↔ jobs and their outcomes. Each is a few pure functions in a file of its own
+//! and a line in the table of [`crate::protocol`].
+
+pub mod bazel;
+pub mod jsonrpc;
+pub mod procpool;
+pub mod raw;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::job::{Failure, Job, Kind, Value};
+
+/// What messages say.
+#[derive(Debug)]
+pub struct Envelope {
+    /// Appends the request for a job, which the worker may tell from others by its `id`.
+    ///
+    /// # Errors
+    /// Why the job can't be asked for so, as a sentence. Then `out` is to be cut to what it was.
+    pub request: fn(out: &mut Vec<u8>, id: u64, job: &Job) -> Result<(), String>,
+    /// Appends a message that is not answered; `None`: there is no such thing.
+    pub notice: Option<Notice>,
+    /// Reads what a worker has sent.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a phrase.
+    pub read: fn(message: &[u8]) -> Result<Message<'_>, String>,
+    /// A worker sends nothing but replies: whatever follows one is out of place.
+    pub only_replies: bool,
+}
+
+/// Appends a message that is not answered, as [`Envelope::request`] does one that is.
+pub type Notice = fn(out: &mut Vec<u8>, job: &Job) -> Result<(), String>;
+
+/// What a worker has sent.
+#[derive(Debug)]
+pub enum Message<'a> {
+    /// The outcome of a job.
+    Reply {
+        /// Which request it answers; `None`: the oldest one.
+        id: Option<u64>,
+        /// The result, or why there is none.
+        outcome: Result<Body<'a>, Failure>,
+    },
+    /// Nothing that anyone waits for.
+    Nothing,
+    /// A question to procpool, which has this to say.
+    Question(Vec<u8>),
+}
+
+/// A result in a message.
+#[derive(Debug)]
+pub enum Body<'a> {
+    /// JSON, as it came.
+    Json(&'a RawValue),
+    /// Bytes, as they came.
+    Bytes(&'a [u8]),
+    /// JSON that was made of it.
+    Made(Box<RawValue>),
+}
+
+impl Body<'_> {
+    /// What it is to all others.
+    pub fn value(&self) -> Value<'_> {
+        match self {
+            Self::Json(json) => Value::Json(json),
+            Self::Bytes(bytes) => Value::Bytes(bytes),
+            Self::Made(json) => Value::Json(json),
+        }
+    }
+}
+
+/// The failure of a job whose worker replied with an error: any JSON value, which may be a message
+/// or have one.
+fn failure(error: &RawValue) -> Failure {
+    #[derive(Deserialize)]
+    struct WithMessage {
+        message: String,
+    }
+    let text = error.get();
+    let message = serde_json::from_str::<String>(text)
+        .or_else(|_| serde_json::from_str::<WithMessage>(text).map(|error| error.message))
+        .unwrap_or_else(|_| text.to_owned());
+    Failure { kind: Kind::Error, message, data: Some(error.to_owned()) }
+}
+
+/// A message as text.
+fn utf8(message: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(message).map_err(|error| format!("it is not UTF-8 ({error})"))
+}
+
+/// What is wrong with JSON.
+fn describe(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    // A message is one line, mostly: only the column tells something.
+    let what = text.split(" at line ").next().unwrap_or(&text);
+    format!("{what}, at column {}", error.column())
+}
+
+/// Appends a number as digits.
+fn number(out: &mut Vec<u8>, number: u64) {
+    // A Vec takes all that is written to it.
+    let _ = std::io::Write::write_fmt(out, format_args!("{number}"));
+}
+
+/// A key that is there has a value, even if that is `null`.
+fn present<'de, D>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    Deserialize::deserialize(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::PROTOCOLS;
+    use proptest::prelude::*;
+
+    #[test]
+    fn errors_have_a_message_whatever_they_are() {
+        for (error, message) in [
+            (r#""no such file""#, "no such file"),
+            (r#"{"message":"no","code":1}"#, "no"),
+            (r#"{"code":1}"#, r#"{"code":1}"#),
+            ("null", "null"),
+        ] {
+            let raw: &RawValue = serde_json::from_str(error).expect("JSON");
+            let failure = failure(raw);
+            assert_eq!(failure.message, message);
+            assert_eq!(failure.data.expect("data").get(), error);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_message_makes_any_of_them_panic(message in prop::collection::vec(any::<u8>(), 0..80)) {
+            for protocol in PROTOCOLS.iter() {
+                let _ = (protocol.envelope.read)(&message);
+            }
+            let _ = (bazel::JSON.read)(&message);
+        }
+
+        #[test]
+        fn no_text_makes_any_of_them_panic(message in r#"[{}\[\]":,0-9a-z"]{0,40}"#) {
+            for protocol in PROTOCOLS.iter() {
+                let _ = (protocol.envelope.read)(message.as_bytes());
+            }
+            let _ = (bazel::JSON.read)(message.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The envelope `procpool`: `{"id":17,"cmd":"resize","args":["a.png"]}` and
+//! `{"id":17,"result":…}` or `{"id":17,"error":…}`.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Body, Envelope, Message, describe, failure, number, present, utf8};
+use crate::job::Job;
+
+/// The envelope of workers that were written for procpool.
+pub static PROCPOOL: Envelope = Envelope { request, notice: None, read, only_replies: true };
+
+fn request(out: &mut Vec<u8>, id: u64, job: &Job) -> Result<(), String> {
+    out.extend_from_slice(b"{\"id\":");
+    number(out, id);
+    out.extend_from_slice(b",\"cmd\":");
+    out.extend_from_slice(job.cmd());
+    out.extend_from_slice(b",\"args\":");
+    out.extend_from_slice(job.args());
+    out.push(b'}');
+    Ok(())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire<'a> {
+    #[serde(default)]
+    id: Option<u64>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    error: Option<&'a RawValue>,
+}
+
+fn read(message: &[u8]) -> Result<Message<'_>, String> {
+    let text = utf8(message)?;
+    match text.as_bytes().trim_ascii_start().first() {
+        Some(b'{') => {}
+        // An empty line is no reply, and does no harm.
+        None => return Ok(Message::Nothing),
+        Some(_) => return Err("it is not a JSON object".into()),
+    }
+    let wire: Wire<'_> = serde_json::from_str(text).map_err(|error| describe(&error))?;
+    let outcome = match (wire.result, wire.error) {
+        (Some(result), None) => Ok(Body::Json(result)),
+        (None, Some(error)) => Err(failure(error)),
+        (Some(_), Some(_)) => return Err("it has both a result and an error".into()),
+        (None, None) => return Err("it has neither a result nor an error".into()),
+    };
+    Ok(Message::Reply { id: wire.id, outcome })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn outcome(text: &str) -> Result<String, String> {
+        Ok(match read(text.as_bytes())? {
+            Message::Reply { id, outcome: Ok(Body::Json(result)) } => format!("{id:?} ok {result}"),
+            Message::Reply { id, outcome: Err(failure) } => {
+                format!("{id:?} error {}", failure.data.expect("data"))
+            }
+            other => format!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn a_request_is_one_object() {
+        let mut out = Vec::new();
+        let job = Job::new(1, r#""resize""#, r#"["a.png"]"#, "");
+        request(&mut out, 17, &job).expect("a request");
+        assert_eq!(out, br#"{"id":17,"cmd":"resize","args":["a.png"]}"#);
+    }
+
+    #[test]
+    fn replies() {
+        for (text, expected) in [
+            (r#"{"id":1,"result":[1, 2]}"#, "Some(1) ok [1, 2]"),
+            (r#"{"result":null}"#, "None ok null"),
+            (r#" { "error" : "no" , "id" : 3 } "#, r#"Some(3) error "no""#),
+            (r#"{"error":null}"#, "None error null"),
+            (r#"{"id":null,"result":1}"#, "None ok 1"),
+            (" \r", "Nothing"),
+        ] {
+            assert_eq!(outcome(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_reply() {
+        for (text, part) in [
+            ("hello", "not a JSON object"),
+            ("{}", "neither"),
+            (r#"{"result":1,"error":2}"#, "both"),
+            (r#"{"result":1,"extra":2}"#, "unknown field `extra`"),
+            (r#"{"id":"1","result":1}"#, "invalid type"),
+            (r#"{"id":-1,"result":1}"#, "invalid value"),
+            (r#"{"result":1}{"result":1}"#, "trailing characters"),
+            (r#"{"result":1,"result":2}"#, "duplicate field"),
+            (r#"{"result":"#, "EOF"),
+            ("[1,2,3]", "not a JSON object"),
+            (r#"{"result":tru}"#, "expected ident, at column 14"),
+        ] {
+            let error = outcome(text).expect_err(text);
+            assert!(error.contains(part), "{text}: {error}");
+        }
+        assert!(read(b"{\"result\":\"\xff\"}").expect_err("bytes").contains("UTF-8"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_cut_reply_is_none(cut in 1_usize..27) {
+            let whole = br#"{"id":1,"result":{"a":"b"}}"#;
+            prop_assert!(read(&whole[..cut]).is_err());
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Framings: bytes ↔ messages. Each is a pair of pure functions in a file of its own and a line in
+//! [`FRAMINGS`]; the tests here try all that stand in the table.
+
+mod content_length;
+mod fixed;
+pub mod json;
+pub mod line;
+mod netstring;
+pub mod nul;
+pub mod varint;
+
+/// Where a message begins and ends among other bytes.
+#[derive(Debug)]
+pub struct Framing {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// Makes a message of what stands in `out` from `start` on.
+    ///
+    /// # Errors
+    /// Why that can't be a message, as a sentence about "the message". Then `out` is as it was.
+    pub seal: fn(out: &mut Vec<u8>, start: usize) -> Result<(), String>,
+    /// Looks for the first message in some bytes. `scan` is where the last look at the same bytes,
+    /// which were fewer then, has ended; it begins as the default.
+    pub split: fn(bytes: &[u8], scan: &mut Scan) -> Split,
+}
+
+/// How far bytes have been looked through that hold no whole message yet, so that a long one is not
+/// searched again and again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// So many bytes.
+    pub seen: usize,
+    /// How many brackets are open there.
+    depth: usize,
+    /// Whether it is within a string.
+    in_string: bool,
+    /// Whether a backslash stands before it.
+    is_escaped: bool,
+}
+
+/// What some bytes begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// A whole message.
+    Message {
+        /// Where it begins.
+        begin: usize,
+        /// The index behind its last byte.
+        end: usize,
+        /// Where the bytes behind it begin.
+        next: usize,
+    },
+    /// A part of a message, which will have so many bytes at least.
+    More(usize),
+    /// No message: why, as a phrase.
+    Broken(&'static str),
+}
+
+/// All of them.
+pub static FRAMINGS: [&Framing; 9] = [
+    &line::LINE,
+    &nul::NUL,
+    &fixed::U16,
+    &fixed::U32,
+    &fixed::U32LE,
+    &content_length::CONTENT_LENGTH,
+    &netstring::NETSTRING,
+    &varint::VARINT,
+    &json::JSON,
+];
+
+/// The framing of this name.
+pub fn named(name: &str) -> Option<&'static Framing> {
+    FRAMINGS.into_iter().find(|framing| framing.name == name)
+}
+
+/// The message of `len` bytes that begins at `begin`, once it is there; `behind` bytes end it.
+fn counted(bytes: &[u8], begin: usize, len: usize, behind: usize) -> Split {
+    match begin.checked_add(len).and_then(|end| Some((end, end.checked_add(behind)?))) {
+        Some((end, next)) if next <= bytes.len() => Split::Message { begin, end, next },
+        Some(_) => Split::More(len),
+        None => Split::Broken("its length is beyond all bounds"),
+    }
+}
+
+/// Puts a head before what stands in `out` from `start` on.
+fn insert(out: &mut Vec<u8>, start: usize, head: &[u8]) {
+    out.splice(start..start, head.iter().copied());
+}
+
+/// Adds a byte that ends a message, which must not hold it.
+fn end_with(out: &mut Vec<u8>, start: usize, end: u8, name: &str) -> Result<(), String> {
+    match memchr::memchr(end, &out[start..]) {
+        Some(_) => Err(format!(
+            "the message holds {name}, which would end it: choose another --framing, such as u32"
+        )),
+        None => {
+            out.push(end);
+            Ok(())
+        }
+    }
+}
+
+/// Looks for the byte that ends a message.
+fn until(bytes: &[u8], scan: &mut Scan, end: u8) -> Split {
+    match memchr::memchr(end, bytes.get(scan.seen..).unwrap_or_default()) {
+        Some(at) => {
+            let end = scan.seen + at;
+            Split::Message { begin: 0, end, next: end + 1 }
+        }
+        None => {
+            scan.seen = bytes.len();
+            Split::More(bytes.len())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What can be a message in all framings.
+    fn message() -> impl Strategy<Value = Vec<u8>> {
+        let json = prop_oneof![
+            Just("{}".to_owned()),
+            Just(r#"{"id":1,"result":{"a":"b\"}]\\"}}"#.to_owned()),
+            Just(r#"["[",{"x":[1,2]}]"#.to_owned()),
+            "\"[a-zé{\\[ ]{0,300}\"",
+            "[1-9][0-9]{0,5}",
+        ];
+        json.prop_map(String::into_bytes)
+    }
+
+    fn sealed(framing: &Framing, messages: &[Vec<u8>]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for message in messages {
+            let start = out.len();
+            out.extend_from_slice(message);
+            (framing.seal)(&mut out, start).expect("a message");
+        }
+        out
+    }
+
+    /// Takes the messages out of bytes that come in pieces, as a slot does.
+    fn received<'a>(framing: &Framing, pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
+        let mut messages = Vec::new();
+        let (mut buffer, mut scan) = (Vec::new(), Scan::default());
+        for piece in pieces {
+            buffer.extend_from_slice(piece);
+            loop {
+                match (framing.split)(&buffer, &mut scan) {
+                    Split::Message { begin, end, next } => {
+                        messages.push(buffer[begin..end].to_vec());
+                        buffer.drain(..next);
+                        scan = Scan::default();
+                    }
+                    Split::More(_) => break,
+                    Split::Broken(why) => panic!("{}: {why}", framing.name),
+                }
+            }
+        }
+        assert!(buffer.trim_ascii().is_empty(), "{}: {buffer:?} is left", framing.name);
+        messages
+    }
+
+    #[test]
+    fn names_differ() {
+        for (index, framing) in FRAMINGS.iter().enumerate() {
+            assert_eq!(FRAMINGS.iter().position(|other| other.name == framing.name), Some(index));
+            assert!(named(framing.name).is_some_and(|found| std::ptr::eq(found, *framing)));
+        }
+    }
+
+    #[test]
+    fn a_message_of_no_bytes() {
+        for framing in FRAMINGS.into_iter().filter(|framing| framing.name != "json") {
+            let bytes = sealed(framing, &[Vec::new(), Vec::new()]);
+            assert_eq!(received(framing, [&bytes[..]].into_iter()), [b"", b""], "{}", framing.name);
+        }
+    }
+
+    #[test]
+    fn nothing_is_no_message() {
+        for framing in FRAMINGS {
+            assert_eq!((framing.split)(b"", &mut Scan::default()), Split::More(0));
+        }
+    }
+
+    #[test]
+    fn a_long_message_is_known_by_its_head() {
+        for name in ["u16", "u32", "u32le", "content-length", "netstring", "varint"] {
+            let framing = named(name).expect("a framing");
+            let bytes = sealed(framing, &[vec![b'x'; 60_000]]);
+            let split = (framing.split)(&bytes[..30], &mut Scan::default());
+            assert_eq!(split, Split::More(60_000), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn messages_come_out_as_they_went_in(
+            messages in prop::collection::vec(message(), 0..8),
+            cut in 1_usize..40,
+        ) {
+            for framing in FRAMINGS {
+                let bytes = sealed(framing, &messages);
+                prop_assert_eq!(&received(framing, bytes.chunks(cut)), &messages, "{}", framing.name);
+            }
+        }
+
+        #[test]
+        fn bytes_that_are_no_text_come_out_as_well(
+            messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..5),
+            cut in 1_usize..40,
+        ) {
+            for name in ["u16", "u32", "u32le", "content-length", "netstring", "varint"] {
+                let framing = named(name).expect("a framing");
+                let bytes = sealed(framing, &messages);
+                prop_assert_eq!(&received(framing, bytes.chunks(cut)), &messages, "{}", name);
+            }
+        }
+
+        #[test]
+        fn a_part_of_a_message_is_none(message in message()) {
+            for framing in FRAMINGS {
+                let bytes = sealed(framing, std::slice::from_ref(&message));
+                // What ends a JSON value is what comes behind it, so its last byte is optional.
+                let whole = if framing.name == "json" { message.len() } else { bytes.len() };
+                for len in 0..whole {
+                    let split = (framing.split)(&bytes[..len], &mut Scan::default());
+                    prop_assert!(matches!(split, Split::More(_)), "{} {len}: {split:?}", framing.name);
+                }
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..80),
+            cut in 1_usize..40,
+        ) {
+            for framing in FRAMINGS {
+                let (mut scan, mut begin) = (Scan::default(), 0);
+                for end in (0..bytes.len()).step_by(cut) {
+                    match (framing.split)(&bytes[begin..end.max(begin)], &mut scan) {
+                        Split::Message { begin: from, end: to, next } => {
+                            prop_assert!(from <= to && to <= next && begin + next <= end);
+                            prop_assert!(next > 0, "{} stands still", framing.name);
+                            begin += next;
+                            scan = Scan::default();
+                        }
+                        Split::More(_) => {}
+                        Split::Broken(_) => break,
+                    }
+                }
+            }
+        }
+    }
+}
