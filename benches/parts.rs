@@ -11,8 +11,10 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use procpool::input::job_line;
 use procpool::input::lines::Lines;
 use procpool::output::format::{Format, Shape};
-use procpool::protocol::{line, procpool as envelope};
-use procpool::{Done, Failure, Job, Kind, Run};
+use procpool::protocol::envelope::procpool::PROCPOOL;
+use procpool::protocol::framing::line::LINE;
+use procpool::protocol::framing::{Scan, Split};
+use procpool::{Done, Failure, Job, Kind, Run, Value};
 use serde_json::value::RawValue;
 
 /// As much as is read from a pipe at once.
@@ -114,8 +116,9 @@ fn protocol(c: &mut Criterion) {
             let (mut out, mut id) = (Vec::with_capacity(2 * BATCH), 1_000_000);
             time(count, || {
                 id += 1;
-                envelope::request(&mut out, id, black_box(job));
-                out.push(b'\n');
+                let start = out.len();
+                let asked = (PROCPOOL.request)(&mut out, id, black_box(job));
+                black_box(asked.and_then(|()| (LINE.seal)(&mut out, start)).is_ok());
                 if out.len() >= BATCH {
                     black_box(&out);
                     out.clear();
@@ -131,8 +134,8 @@ fn protocol(c: &mut Criterion) {
             let mut at = 0;
             time(count, || {
                 let rest = black_box(&bytes.as_bytes()[at..]);
-                at = match line::split(rest, 0) {
-                    Some(frame) if at + frame.next < bytes.len() => at + frame.next,
+                at = match (LINE.split)(rest, &mut Scan::default()) {
+                    Split::Message { next, .. } if at + next < bytes.len() => at + next,
                     _ => 0,
                 };
             })
@@ -143,9 +146,9 @@ fn protocol(c: &mut Criterion) {
         "protocol: reply",
         |size| sized(size, r#"{"id":1000000,"result":""#, r#""}"#),
         |message, count| {
-            assert!(envelope::reply(message.as_bytes()).is_ok(), "not a reply: {message}");
+            assert!((PROCPOOL.read)(message.as_bytes()).is_ok(), "not a reply: {message}");
             time(count, || {
-                let reply = envelope::reply(black_box(message.as_bytes()));
+                let reply = (PROCPOOL.read)(black_box(message.as_bytes()));
                 black_box(reply.is_ok());
             })
         },
@@ -167,7 +170,7 @@ fn output(c: &mut Criterion) {
             |result, count| {
                 let message = result.trim_matches('"').to_owned();
                 let failure = Failure { kind: Kind::Error, message, data: None };
-                let outcome = if is_ok { Ok(raw(result)) } else { Err(&failure) };
+                let outcome = if is_ok { Ok(Value::Json(raw(result))) } else { Err(&failure) };
                 let done = Done { job: &job, outcome, printed: None, run: Some(run) };
                 let (mut out, mut err) = (Vec::with_capacity(2 * BATCH), Vec::new());
                 time(count, || {
