@@ -461,11 +461,11 @@ impl State {
             return first;
         }
         let free = self.slots.len() - self.busy;
-        // A few are kept back for those that will be free soon; a portion that is hardly worth a
-        // trip is left to whoever has nothing to do.
+        // A few are kept back for those that will be free soon; a portion is taken only if as much is
+        // left for whoever has nothing to do, since it may be slower than those before it.
         let kept = free.max(8 * self.slots.len());
         let surplus = self.jobs.len().saturating_sub(first + kept);
-        if surplus < ask.portion {
+        if surplus < 2 * ask.portion {
             return first;
         }
         let fair = surplus.div_ceil(2 * self.slots.len()).max(ask.portion);

@@ -157,12 +157,15 @@ impl Slot {
             if !self.pass_gates() {
                 return true;
             }
-            if self.worker.is_none() && !self.start() {
+            let is_new = self.worker.is_none();
+            if is_new && !self.start() {
                 return true;
             }
             self.hand_over();
-            if self.in_flight() == 0 {
-                // Nobody waits for them any more, which the queue must be told.
+            let has_room = |worker: &Worker| worker.room(self.shared.now()) > 0;
+            if self.in_flight() == 0 || (is_new && self.worker.as_ref().is_some_and(has_room)) {
+                // A fresh worker may have more than the job it was started for; and if nobody waits
+                // for the jobs any more, the queue must be told.
                 return true;
             }
         }

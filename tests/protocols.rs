@@ -1,0 +1,318 @@
+//! Workers that were not written for procpool: protocols, framings, handshakes.
+
+mod common;
+
+use common::{Test, assert_has, message, need, result};
+use serde_json::json;
+
+const FRAMINGS: [&str; 9] =
+    ["line", "nul", "u16", "u32", "u32le", "content-length", "netstring", "varint", "json"];
+
+const HANDSHAKE: [&str; 2] = ["--init=initialize {\"version\":1}", "--notify=initialized {}"];
+
+fn speaker(framing: &str, envelope: &str) -> String {
+    let folder = env!("CARGO_MANIFEST_DIR");
+    format!("python3 '{folder}/tests/workers/speaker.py' {framing} {envelope}")
+}
+
+fn speaks(framing: &str, envelope: &str) -> Test {
+    Test::new().workers(2, speaker(framing, envelope)).args([
+        "--protocol",
+        envelope,
+        "--framing",
+        framing,
+    ])
+}
+
+#[test]
+fn raw_messages_in_every_framing() {
+    if !need("python3") {
+        return;
+    }
+    let lines: Vec<_> = (1..=50).map(|n| format!("message {n} é")).collect();
+    let answers: String = lines.iter().map(|line| format!("{line}!\n")).collect();
+    for framing in FRAMINGS.into_iter().filter(|framing| *framing != "json") {
+        speaks(framing, "raw").stdin(lines.join("\n")).stdout(&answers).run();
+    }
+    speaks("json", "raw")
+        .stdin("1 \n{\"a\":[2]}\n")
+        .stdout("\"1!\"\n\"{\\\"a\\\": [2]}!\"\n")
+        .run();
+}
+
+#[test]
+fn raw_messages_may_be_any_bytes() {
+    if !need("python3") {
+        return;
+    }
+    let lines = b"a\xff\xfe\n\nlast, without an end";
+    let answers = b"a\xff\xfe!\n!\nlast, without an end!\n";
+    for framing in ["line", "nul", "u16", "varint"] {
+        speaks(framing, "raw").stdin(lines).stdout(answers).run();
+    }
+    speaks("u32", "raw").arg("-0").stdin(b"two\nlines\0\0").stdout("two\nlines!\n!\n").run();
+}
+
+#[test]
+fn raw_results_as_records() {
+    if !need("python3") {
+        return;
+    }
+    let records = concat!(
+        "{\"id\":1,\"ok\":true,\"result\":\"a\\\"!\"}\n",
+        "{\"id\":2,\"ok\":true,\"result_base64\":\"/yE=\"}\n",
+    );
+    speaks("line", "raw").args(["--format", "record"]).stdin(b"a\"\n\xff\n").stdout(records).run();
+    let values = "\"a!\"\n{\"base64\":\"/yE=\"}\n";
+    speaks("line", "raw").args(["--format", "value"]).stdin(b"a\n\xff\n").stdout(values).run();
+    speaks("line", "raw").arg("--tag").stdin("a\nb\n").stdout("a\ta!\nb\tb!\n").run();
+}
+
+#[test]
+fn a_message_that_the_framing_can_not_hold_is_invalid() {
+    if !need("python3") {
+        return;
+    }
+    speaks("line", "raw")
+        .arg("-0")
+        .stdin("one\0two\nlines\0three\0")
+        .stdout("one!\nthree!\n")
+        .stderr(
+            "procpool: job 2: invalid: line 2: the message holds a newline, which would end it: \
+             choose another --framing, such as u32\n",
+        )
+        .status(1)
+        .run();
+    let long = "x".repeat(65_536);
+    speaks("u16", "raw")
+        .stdin(format!("a\n{long}\nb\n"))
+        .stdout("a!\nb!\n")
+        .stderr_has("the message has 65536 bytes")
+        .status(1)
+        .run();
+}
+
+#[test]
+fn a_raw_worker_that_dies_costs_its_job() {
+    if !need("python3") {
+        return;
+    }
+    for pipeline in ["1", "auto"] {
+        let output = speaks("line", "raw")
+            .args(["-j1", "--pipeline", pipeline, "--format", "record"])
+            .stdin("1\n2\ndie\n3\n4\n")
+            .any_stdout()
+            .status(1)
+            .run();
+        let records = output.records();
+        assert_has(message(&records[2], "crash"), &["was killed by SIGKILL"]);
+        for (index, text) in [(0, "1!"), (1, "2!"), (3, "3!"), (4, "4!")] {
+            assert_eq!(result(&records[index]), &json!(text));
+        }
+    }
+}
+
+#[test]
+fn a_worker_that_does_not_speak_the_framing() {
+    for (framing, what) in [
+        ("content-length", "there is no header before it"),
+        ("netstring", "a netstring begins with its length"),
+        ("json", "no JSON value begins so"),
+    ] {
+        let output = Test::new()
+            .workers(1, "sh -c 'head -c1 >/dev/null; echo hello, I am no server; cat'")
+            .args(["--protocol", "raw", "--framing", framing, "--format", "record"])
+            .stdin("a\n")
+            .any_stdout()
+            .status(1)
+            .run();
+        let text = message(&output.records()[0], "protocol").to_owned();
+        assert_has(&text, &[what]);
+        assert_has(&text, &["'hello, I am no server"]);
+    }
+    // A length that announces too much is seen before all of it has come.
+    let output = Test::new()
+        .workers(1, r"sh -c 'head -c1 >/dev/null; printf \\377\\377\\377\\377abc; sleep 1000'")
+        .args(["--protocol=raw", "--framing=u32", "--format=record"])
+        .stdin("a\n")
+        .any_stdout()
+        .status(1)
+        .run();
+    assert_has(message(&output.records()[0], "protocol"), &["longer than the limit"]);
+}
+
+#[test]
+fn json_rpc_in_every_framing() {
+    if !need("python3") {
+        return;
+    }
+    let jobs = concat!(
+        "echo {\"a\":[1,\"é\"]}\n",
+        "echo\n",
+        "nothing [1]\n",
+        "echo 5\n",
+        "ask [\"ping\"]\n",
+        "ask [\"workspace/configuration\"]\n",
+    );
+    for framing in FRAMINGS {
+        let output =
+            speaks(framing, "jsonrpc").args(HANDSHAKE).stdin(jobs).any_stdout().status(1).run();
+        let records = output.records();
+        assert_eq!(result(&records[0]), &json!({"a": [1, "é"]}), "{framing}");
+        assert_eq!(result(&records[1]), &json!(null));
+        assert_eq!(message(&records[2], "error"), "there is no nothing");
+        assert_eq!(records[2]["error"]["data"]["code"], json!(-32601));
+        assert_has(
+            message(&records[3], "invalid"),
+            &["line 4: the params of JSON-RPC are an array"],
+        );
+        assert_eq!(result(&records[4]), &json!({"jsonrpc": "2.0", "result": {}}));
+        assert_eq!(result(&records[5])["error"]["code"], json!(-32601));
+    }
+}
+
+#[test]
+fn replies_out_of_order_with_notifications_between() {
+    if !need("python3") {
+        return;
+    }
+    let output = speaks("content-length", "jsonrpc")
+        .args(HANDSHAKE)
+        .args(["-j1", "--pipeline=8"])
+        // Only while there is plenty to do is a request sent before the last one is answered.
+        .stdin(format!("hold [1]\nhold [2]\nrelease\n{}", "echo [3]\n".repeat(100)))
+        .any_stdout()
+        .run();
+    let results: Vec<_> = output.records().iter().map(|record| record["result"].clone()).collect();
+    assert_eq!(results[..4], [json!([1]), json!([2]), json!("released"), json!([3])]);
+    assert_eq!(results.len(), 103);
+}
+
+#[test]
+fn every_worker_is_initialized() {
+    if !need("python3") {
+        return;
+    }
+    let jobs: String = (1..=40).map(|n| format!("echo [{n}]\n")).collect();
+    for standby in ["0", "2"] {
+        let output = speaks("line", "jsonrpc")
+            .args(HANDSHAKE)
+            .args(["--max-reqs=5", "--standby", standby])
+            .stdin(&jobs)
+            .any_stdout()
+            .run();
+        for (index, record) in output.records().iter().enumerate() {
+            assert_eq!(result(record), &json!([index + 1]), "{record}");
+        }
+    }
+    // Without the handshake none of them works.
+    let output = speaks("line", "jsonrpc").stdin("echo [1]\n").any_stdout().status(1).run();
+    assert_eq!(message(&output.records()[0], "error"), "it is not initialized");
+}
+
+#[test]
+fn a_worker_that_refuses_to_be_initialized_has_failed_to_start() {
+    if !need("python3") {
+        return;
+    }
+    let output = speaks("line", "jsonrpc")
+        .args(["-j1", "--start-limit=2", "--init=initialize {\"fail\":true}"])
+        .stdin("echo [1]\necho [2]\n")
+        .any_stdout()
+        .any_stderr()
+        .status(126)
+        .run();
+    let text = message(&output.records()[0], "spawn").to_owned();
+    assert_has(
+        &text,
+        &["it answered --init 'initialize {\"fail\":true}' with an error: not today"],
+    );
+    assert_has(&text, &["2 times in a row"]);
+}
+
+#[test]
+fn a_worker_that_dies_while_it_is_initialized() {
+    let output = Test::new()
+        .workers(1, "sh -c 'read -r line; echo no such model >&2; exit 7'")
+        .args(["--start-limit=1", "--init=load {\"model\":\"x\"}"])
+        .stdin("a\n")
+        .any_stdout()
+        .any_stderr()
+        .status(126)
+        .run();
+    let text = message(&output.records()[0], "spawn").to_owned();
+    assert_has(&text, &["before it answered --init 'load {\"model\":\"x\"}'"]);
+    assert_has(&text, &["exited with status 7"]);
+    assert_has(&text, &["no such model"]);
+}
+
+#[test]
+fn a_worker_that_never_answers_init_is_bounded_by_the_timeout() {
+    let output = Test::new()
+        .workers(1, "sleep 1000")
+        .args(["--start-limit=1", "--init=load", "--timeout=200ms", "--grace=100ms"])
+        .stdin("a\n")
+        .any_stdout()
+        .any_stderr()
+        .status(126)
+        .run();
+    let text = message(&output.records()[0], "spawn").to_owned();
+    assert_has(&text, &["it had not answered --init 'load' after 200ms"]);
+}
+
+#[test]
+fn bazel_in_protocol_buffers_and_in_json() {
+    if !need("python3") {
+        return;
+    }
+    for (framing, digest) in [("varint", "00ff"), ("json", "AP8=")] {
+        let output = speaks(framing, "bazel")
+            .stdin(concat!(
+                "tsc [\"one\"]\n",
+                "tsc [\"one\",\"two\"]\n",
+                "tsc {\"arguments\":[\"x\"],\"inputs\":[{\"path\":\"p\",\"digest\":\"AP8=\"}]}\n",
+                "tsc {\"files\":1}\n",
+            ))
+            .any_stdout()
+            .status(1)
+            .run();
+        let records = output.records();
+        assert_eq!(result(&records[0]), &json!({"exit_code": 0, "output": "one\n"}));
+        assert_eq!(message(&records[1], "exit"), "exit code 1: one two");
+        assert_eq!(records[1]["error"]["data"], json!({"exit_code": 1, "output": "one two\n"}));
+        assert_eq!(result(&records[2])["output"], json!(format!("x p={digest}\n")));
+        assert_has(message(&records[3], "invalid"), &["array of strings"]);
+    }
+}
+
+#[test]
+fn workers_are_told_the_protocol() {
+    for (args, expected) in [
+        (&["--protocol=raw"][..], "raw"),
+        (&["--protocol=raw", "--framing=line"], "raw"),
+        (&["--protocol=raw", "--framing=json"], "raw+json"),
+    ] {
+        Test::new()
+            .workers(1, "sh -c 'read -r line; echo \"\\\"$PROCPOOL_PROTOCOL\\\"\"'")
+            .args(args)
+            .stdin("1\n")
+            .stdout(format!("\"{expected}\"\n"))
+            .run();
+    }
+}
+
+#[test]
+fn what_does_not_go_together() {
+    for (args, part) in [
+        (&["--protocol=raw", "cat"][..], "--protocol says how a --worker is spoken to"),
+        (&["--worker=cat", "--protocol=soap"], "invalid value 'soap' for '--protocol <NAME>'"),
+        (&["--worker=cat", "--framing=morse"], "[possible values: line, nul, u16"),
+        (&["--worker=cat", "--protocol=raw", "ping"], "it goes without COMMAND"),
+        (&["--worker=cat", "--protocol=raw", "--header"], "no --input, --header or -n"),
+        (&["--worker=cat", "--init", ""], "it is empty, and should be a job line"),
+        (&["--worker=cat", "--init", "a b"], "is not JSON"),
+        (&["--framing=nul", "cat"], "--worker <CMDLINE>"),
+    ] {
+        Test::new().args(args).stderr_has(part).status(2).run();
+    }
+}
