@@ -81,12 +81,14 @@ pub struct Capture {
     filed: u64,
     /// What comes behind those.
     held: Vec<u8>,
+    /// How many bytes were taken from the front, and are not here any more.
+    passed: u64,
 }
 
 impl Capture {
     /// An empty one.
     pub fn new(spool: &Arc<Spool>) -> Self {
-        Self { spool: Arc::clone(spool), chunks: Vec::new(), filed: 0, held: Vec::new() }
+        Self { spool: Arc::clone(spool), chunks: Vec::new(), filed: 0, held: Vec::new(), passed: 0 }
     }
 
     /// Where the next bytes are to be appended; [`Capture::settle`] is to follow.
@@ -101,6 +103,17 @@ impl Capture {
             true => memchr::memrchr(b'\n', &self.held).map_or(0, |at| at + 1),
             false => 0,
         }
+    }
+
+    /// Takes so many bytes from the front of [`Capture::buffer`].
+    pub(crate) fn pass(&mut self, count: usize) {
+        self.held.drain(..count);
+        self.passed += count as u64;
+    }
+
+    /// How many bytes were printed, with those that are not here any more.
+    pub fn total(&self) -> u64 {
+        self.passed + self.len()
     }
 
     /// Moves what is too much for memory to the file.

@@ -14,7 +14,10 @@ use crate::shared::Shared;
 
 /// What a command has printed when it exits is read for no longer than this much: a process that
 /// has left its group may go on writing for ever.
-const LAST_READ: usize = 1 << 20;
+const LAST_READ: usize = 2 << 20;
+
+/// While nobody takes the lines that a command has printed they are offered this often.
+const OFFER_TICK: Duration = Duration::from_millis(10);
 
 /// What a pool without workers runs: a command for each job.
 #[derive(Clone, Debug)]
@@ -128,6 +131,8 @@ pub(crate) struct Running<'a> {
     input: Vec<u8>,
     written: usize,
     printed: Printed,
+    /// Lines wait that nobody takes now: no more are read.
+    is_held_up: bool,
     trouble: Option<io::Error>,
 }
 
@@ -168,7 +173,17 @@ impl<'a> Running<'a> {
         let process = Process::start(&spec, &shared.groups)?;
         let stream = || Capture::new(&shared.spool);
         let printed = Printed { exit: None, signal: None, stdout: stream(), stderr: stream() };
-        Ok(Self { shared, commands, job, process, input, written: 0, printed, trouble: None })
+        Ok(Self {
+            shared,
+            commands,
+            job,
+            process,
+            input,
+            written: 0,
+            printed,
+            is_held_up: false,
+            trouble: None,
+        })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -180,6 +195,8 @@ impl<'a> Running<'a> {
         let shared = self.shared;
         let began = shared.now();
         let mut cut = None;
+        // One that has nothing to read is told so at once.
+        self.feed();
         // How it is being ended, and when the next step is due.
         let mut step: Option<(Stop, Moment)> = None;
         loop {
@@ -204,10 +221,16 @@ impl<'a> Running<'a> {
             }
             let due = step.map_or(deadline.min(shared.stop_at()), |(_, until)| until);
             let timeout = if due == Moment::NEVER { None } else { due.until(now) };
-            let ready = self.process.wait(Some(wake), self.has_input(), None, timeout);
-            self.feed();
-            self.listen(ready.readable, ready.stderr);
-            if ready.exited {
+            let has_exited = match self.is_held_up {
+                true => self.offer_again(wake, timeout),
+                false => {
+                    let ready = self.process.wait(Some(wake), self.has_input(), None, timeout);
+                    self.feed();
+                    self.listen(ready.readable, ready.stderr);
+                    ready.exited
+                }
+            };
+            if has_exited {
                 break;
             }
         }
@@ -251,6 +274,15 @@ impl<'a> Running<'a> {
         self.process.close_stdin();
     }
 
+    /// Waits a moment and offers again the lines that nobody took. Returns whether the command has
+    /// exited.
+    fn offer_again(&mut self, wake: &Wake, timeout: Option<Duration>) -> bool {
+        wake.wait(Some(timeout.map_or(OFFER_TICK, |timeout| timeout.min(OFFER_TICK))));
+        self.feed();
+        self.pass_on();
+        self.process.has_exited()
+    }
+
     /// Reads what the streams hold.
     fn listen(&mut self, stdout: bool, stderr: bool) {
         let Printed { stdout: out, stderr: err, .. } = &mut self.printed;
@@ -268,10 +300,11 @@ impl<'a> Running<'a> {
         let Printed { stdout, stderr, .. } = &mut self.printed;
         if self.commands.live && self.job.caller.is_none() {
             let (out, err) = (stdout.whole_lines(), stderr.whole_lines());
-            if out + err > 0 {
-                self.shared.pass_lines(self.job, &stdout.buffer()[..out], &stderr.buffer()[..err]);
-                stdout.buffer().drain(..out);
-                stderr.buffer().drain(..err);
+            let lines = (&stdout.buffer()[..out], &stderr.buffer()[..err]);
+            self.is_held_up = out + err > 0 && !self.shared.pass_lines(self.job, lines);
+            if !self.is_held_up {
+                stdout.pass(out);
+                stderr.pass(err);
             }
         }
         if let Err(error) = stdout.settle().and_then(|()| stderr.settle()) {

@@ -315,8 +315,11 @@ pub trait Sink: Send + Sync {
     fn flush(&self) {}
 
     /// Takes lines that a command has printed while it runs, to stdout and to stderr. They are not
-    /// in what is delivered at its end. Called only where that was asked for.
-    fn lines(&self, _job: &Job, _out: &[u8], _err: &[u8]) {}
+    /// in what is delivered at its end. Called only where that was asked for. Returns whether it took
+    /// them; otherwise they are offered again soon, so that this need not block.
+    fn lines(&self, _job: &Job, _out: &[u8], _err: &[u8]) -> bool {
+        true
+    }
 }
 
 /// Is told what is worth a person's notice. What it is told is not the outcome of a job.

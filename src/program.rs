@@ -75,7 +75,14 @@ pub(crate) fn not_started(command: &Command, error: &std::io::Error) -> String {
         ),
         Some(Errno::NOENT | Errno::ACCESS | Errno::NOEXEC | Errno::NOTDIR) => {
             let why = check(program).err().map(|error| error.to_string());
-            why.unwrap_or_else(|| format!("'{name}' can't be run: {error}"))
+            let elsewhere = if command.env.iter().any(|(name, _)| name == "PATH") {
+                " in the PATH that --env sets"
+            } else if command.cwd.is_some() {
+                " from the directory that --cwd sets"
+            } else {
+                ""
+            };
+            why.unwrap_or_else(|| format!("'{name}' can't be run{elsewhere}: {error}"))
         }
         _ => format!("'{name}' can't be run: {error}"),
     }

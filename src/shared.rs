@@ -38,6 +38,9 @@ pub(crate) struct Shared {
     has_given_up: AtomicBool,
     /// …and that not all workers could be started.
     was_crowded: AtomicBool,
+    /// How many processes had been started when it was last seen that there is room for more, and
+    /// when.
+    lull: Mutex<(u64, Moment)>,
     /// A worker has answered once, or its silence has been remarked on.
     heard: AtomicBool,
     stop: Mutex<Stopping>,
@@ -66,6 +69,9 @@ pub(crate) struct Stopping {
 
 /// What a slot needs of stack is little, and there may be thousands.
 pub(crate) const STACK: usize = 256 << 10;
+
+/// If no process could be started for so long, none can.
+const LONGEST_LULL: Duration = Duration::from_secs(5);
 
 /// So many jobs must have succeeded before their median means anything.
 const ENOUGH_FOR_MEDIAN: u64 = 3;
@@ -97,6 +103,7 @@ impl Shared {
             start_failures: AtomicU32::new(0),
             has_given_up: AtomicBool::new(false),
             was_crowded: AtomicBool::new(false),
+            lull: Mutex::new((u64::MAX, Moment::NEVER)),
             heard: AtomicBool::new(false),
             stop: Mutex::new(NOT_STOPPING),
             is_stopping: AtomicBool::new(false),
@@ -172,11 +179,10 @@ impl Shared {
         }
     }
 
-    /// Hands on lines that a command has printed.
-    pub(crate) fn pass_lines(&self, job: &Job, out: &[u8], err: &[u8]) {
-        if let Some(sink) = &self.sink {
-            sink.lines(job, out, err);
-        }
+    /// Hands on lines that a command has printed to stdout and to stderr. Returns whether they were
+    /// taken.
+    pub(crate) fn pass_lines(&self, job: &Job, (out, err): (&[u8], &[u8])) -> bool {
+        self.sink.as_ref().is_none_or(|sink| sink.lines(job, out, err))
     }
 
     /// Where the program of a command is, if that is known.
@@ -300,22 +306,29 @@ impl Shared {
         }
     }
 
-    /// The machine has no room for another worker, but others are at work: the run is slower. Told
-    /// once.
+    /// The machine has no room for another process, but may have soon: the run is slower. Told once.
     pub(crate) fn is_crowded(&self, error: &io::Error) -> bool {
         let passing = [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM];
         let is_passing = Errno::from_io_error(error).is_some_and(|errno| passing.contains(&errno));
-        let count = self.groups.count();
-        if !is_passing || count == 0 {
+        if !is_passing || !self.may_pass() {
             return false;
         }
-        let s = if count == 1 { "" } else { "es" };
         if !self.was_crowded.swap(true, Ordering::AcqRel) {
             self.watcher.note(&format!(
-                "no more than {count} process{s} could be started, and the run goes on so: {error}"
+                "a process could not be started, and the run goes on with fewer: {error}"
             ));
         }
         true
+    }
+
+    /// Whether others are at work, or were of late: what they hold may soon be there for the next.
+    fn may_pass(&self) -> bool {
+        let (now, started) = (self.now(), self.groups.started());
+        let mut lull = self.lull.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.groups.count() > 0 || lull.0 != started {
+            *lull = (started, now);
+        }
+        now < lull.1.after(LONGEST_LULL)
     }
 
     /// Drops jobs that will not run, since the run was ended.

@@ -400,7 +400,7 @@ impl Slot {
                     std::env::temp_dir().display()
                 );
                 self.shared.watcher.output_lost(&message);
-                Some((Kind::Cancelled, message))
+                Some((Kind::Cancelled, "what it printed could not be kept".to_owned()))
             }
             Some(Cut::Cancelled | Cut::Abandoned) => {
                 Some((Kind::Cancelled, "it was running when the run was ended".to_owned()))

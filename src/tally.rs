@@ -165,6 +165,8 @@ impl Sink for Tally {
         self.output.deliver(done);
         if let Some(joblog) = &self.joblog
             && let Some(run) = run_of(done)
+            // Who reads the log takes what stands there as done.
+            && !done.outcome.is_err_and(|failure| failure.kind == Kind::Cancelled)
         {
             let command = self.command_of(done.job, run);
             lock(joblog).add(done, run, &command);
@@ -189,8 +191,8 @@ impl Sink for Tally {
         }
     }
 
-    fn lines(&self, job: &Job, out: &[u8], err: &[u8]) {
-        self.output.lines(job, out, err);
+    fn lines(&self, job: &Job, out: &[u8], err: &[u8]) -> bool {
+        self.output.lines(job, out, err)
     }
 }
 
@@ -252,7 +254,7 @@ impl Joblog {
     fn add(&mut self, done: &Done<'_>, run: Run, command: &[u8]) {
         let (exit, signal) = ending(done);
         let received = match (done.printed, done.outcome) {
-            (Some(printed), _) => printed.stdout.len(),
+            (Some(printed), _) => printed.stdout.total(),
             (None, Ok(result)) => result.size() as u64,
             (None, Err(_)) => 0,
         };

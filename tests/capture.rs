@@ -495,3 +495,31 @@ fn a_full_stdout_is_a_failure_of_procpool() {
         }
     }
 }
+
+#[test]
+fn live_a_reader_that_stalls_holds_up_no_timeout() {
+    let crew = Crew::new();
+    let (pid, log) = (crew.path("pid"), crew.path("log"));
+    let mut run = Test::new()
+        .args(["-j1", "--live", "--timeout", "1s", "--joblog", &log, "--shell"])
+        .arg(format!("echo $$ > {pid}; exec yes"))
+        .stdin("a\n")
+        .hold_stdout()
+        .any_stdout()
+        .stderr_has("it took longer than 1s, and was ended")
+        .status(1)
+        .spawn();
+    wait_for("the command to run", || {
+        fs::read_to_string(&pid).is_ok_and(|pid| pid.ends_with('\n'))
+    });
+    let pid = fs::read_to_string(&pid).expect("it runs");
+    let stat = format!("/proc/{}/stat", pid.trim());
+    wait_for("the command to be ended", || !fs::exists(&stat).expect("/proc is there"));
+    run.release_stdout();
+    let output = run.finish();
+    let lines = fs::read_to_string(&log).expect("a log");
+    let fields: Vec<_> = lines.lines().last().expect("a job").split('\t').collect();
+    // All that was printed is counted, and the job has had no more than its time.
+    assert_eq!(fields[5].parse::<usize>().expect("a number"), output.stdout.len());
+    assert!(fields[3].trim().parse::<f64>().expect("seconds") < 3.0, "{lines}");
+}

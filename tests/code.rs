@@ -299,3 +299,28 @@ fn the_worker_in_node() {
 fn the_worker_in_ruby() {
     suite("ruby", &["test_worker.rb"]);
 }
+
+/// The second example of README.md, and what xargs makes of it.
+#[test]
+fn words_that_are_alike() {
+    if !need("python3") || !need("xargs") {
+        return;
+    }
+    let script = r#"cat examples/data/*.txt | tr -cs "[:alpha:]'" '\n' | sort -u"#;
+    let words = Command::new("sh").args(["-c", script]).output().expect("sh").stdout;
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("words");
+    fs::write(&path, &words).expect("a file");
+    let script = r#"xargs -d '\n' -n1 python3 -c 'import difflib, sys
+known = open("examples/data/alice.txt").read().split(); x = sys.argv[1]
+print(f"{x}: {difflib.get_close_matches(x, known)}")' < "$0""#;
+    let theirs = Command::new("sh").args(["-c", script]).arg(&path).output().expect("xargs");
+    assert!(theirs.status.success() && theirs.stdout.len() > 1000, "{theirs:?}");
+    let setup = r#"import difflib; known = open("examples/data/alice.txt").read().split()"#;
+    Test::new()
+        .args(["-j2", "--setup", setup])
+        .args(["--python", r#"f"{x}: {difflib.get_close_matches(x, known)}""#])
+        .stdin(&words)
+        .stdout(&theirs.stdout)
+        .run();
+}

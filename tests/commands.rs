@@ -1286,3 +1286,51 @@ proptest! {
         Test::new().arg("-0").args(words).stdin(input).stdout(expected).run();
     }
 }
+
+#[test]
+fn with_stdin_a_job_without_args_reads_an_end_of_file_at_once() {
+    Test::new()
+        .args(["-j1", "--stdin", "--input", "json", "cat"])
+        .stdin("[]\n[]\n[\"a\"]\n[]\n")
+        .stdout("a\n")
+        .run();
+    Test::new()
+        .args(["-j2", "--stdin", "--timeout", "5"])
+        .stdin("wc [\"x\"]\n".replace("[\"x\"]", "").repeat(6))
+        .stdout("      0       0       0\n".repeat(6))
+        .run();
+}
+
+#[test]
+fn the_mark_of_utf8_is_kept_in_names_of_files() {
+    let mark = b"\xef\xbb\xbfa";
+    let line = [&mark[..], b"\n"].concat();
+    Test::new().args(["echo"]).stdin(&line).stdout(&line).run();
+    Test::new().args(["-0", "echo"]).stdin(mark).stdout(&line).run();
+    // Where a person wrote the file, it means nothing.
+    Test::new().stdin(b"\xef\xbb\xbfecho [\"a\"]\n").stdout("a\n").run();
+    Test::new()
+        .args(["--input", "csv", "--header", "echo", "{n}"])
+        .stdin(b"\xef\xbb\xbfn\n1\n")
+        .stdout("1\n")
+        .run();
+}
+
+#[test]
+fn with_few_descriptors_quick_jobs_are_slower_and_none_is_lost() {
+    let jobs: Vec<String> = (1..=200).map(|n| n.to_string()).collect();
+    let lines: String = jobs.iter().map(|n| format!("{n}\n")).collect();
+    Test::through_shell("ulimit -n 64; exec \"$@\"")
+        .args(["-j20", "echo"])
+        .stdin(&lines)
+        .stdout(&lines)
+        .any_stderr()
+        .run();
+}
+
+#[test]
+fn a_shell_text_may_rebind_its_parameters_however_it_is_spelled() {
+    for text in ["set\t-- evil; echo {}", "set\\\n -- evil; echo {}", "f( ) { echo {}; }; f evil"] {
+        Test::new().args(["--shell", text]).stdin("hello\n").stdout("hello\n").run();
+    }
+}

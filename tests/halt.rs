@@ -537,3 +537,20 @@ fn a_job_log_that_cannot_be_written_is_a_failure_of_procpool() {
         .status(125)
         .run();
 }
+
+#[test]
+fn what_a_halt_has_killed_is_not_in_the_joblog() {
+    let crew = Crew::new();
+    let log = crew.path("joblog");
+    Test::new()
+        .args(["-j2", "--halt=now,fail=1", "--joblog", &log, "--shell"])
+        .arg("test {} = 1 && sleep 1000; exit 3")
+        .stdin("1\n2\n3\n")
+        .stderr_has("cancelled: it was running when the run was ended")
+        .status(1)
+        .run();
+    let lines = fs::read_to_string(&log).expect("a log");
+    let jobs: Vec<_> =
+        lines.lines().skip(1).map(|line| line.split('\t').next().unwrap_or_default()).collect();
+    assert_eq!(jobs, ["2"], "{lines}");
+}

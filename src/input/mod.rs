@@ -192,6 +192,18 @@ impl Reader {
         }
     }
 
+    /// Whether lines are text that a person may have written with an editor, and not any bytes, such
+    /// as names of files.
+    fn is_text(&self, source: u32) -> bool {
+        let source = usize::try_from(source).ok().and_then(|index| self.sources.get(index));
+        let is_form = match &self.form {
+            Form::Job => true,
+            Form::Plain(plain) => plain.columns != Columns::One,
+            Form::Message => false,
+        };
+        is_form && self.delimiter == b'\n' && !matches!(source, Some(Source::Args(_)))
+    }
+
     /// Makes a job of a line; `None`: the line is to be skipped.
     fn job(&self, seq: u64, place: Place, line: &[u8]) -> Option<Result<Job, Invalid>> {
         let fields = match &self.form {
@@ -283,7 +295,7 @@ impl Feeder<'_> {
         // Some editors begin a file with a mark that says it is UTF-8.
         let mark = b"\xef\xbb\xbf";
         let text = text.map(|text| match place.line {
-            1 => text.strip_prefix(mark).unwrap_or(text),
+            1 if self.reader.is_text(place.source) => text.strip_prefix(mark).unwrap_or(text),
             _ => text,
         });
         let job = match text {

@@ -788,9 +788,14 @@ impl Script {
     /// Whether the text may change the positional parameters: by `set`, by `shift`, or in a
     /// function, which has its own.
     fn rebinds(&self) -> bool {
-        let signs: [&[u8]; 4] = [b"()", b"set ", b"shift", b"function "];
+        let signs: [&[u8]; 4] = [b"()", b"set", b"shift", b"function"];
         self.pieces.iter().any(|piece| match piece {
-            Part::Text(text) => signs.iter().any(|sign| memchr::memmem::find(text, sign).is_some()),
+            Part::Text(text) => {
+                // Blanks mean nothing to the shell where these signs stand.
+                let text: Vec<u8> =
+                    text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+                signs.iter().any(|sign| memchr::memmem::find(&text, sign).is_some())
+            }
             Part::Place { .. } => false,
         })
     }

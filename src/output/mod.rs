@@ -266,7 +266,11 @@ impl Sink for Output {
         });
     }
 
-    fn lines(&self, job: &Job, out: &[u8], err: &[u8]) {
+    fn lines(&self, job: &Job, out: &[u8], err: &[u8]) -> bool {
+        // A command that is under way must not wait for whoever reads stdout.
+        if self.shared.lock().must_wait() {
+            return false;
+        }
         let format = &self.shared.settings.format;
         let (out, err) = (format.lines(job, out), format.lines(job, err));
         self.shared.add(|state, is_ordered| match is_ordered {
@@ -276,6 +280,7 @@ impl Sink for Output {
                 Ok(())
             }
         });
+        true
     }
 }
 
@@ -319,7 +324,7 @@ impl Shared {
     /// Adds to what is printed. Waits while too much is ready to be written.
     fn add(&self, add: impl FnOnce(&mut State, bool) -> io::Result<()>) {
         let mut state = self.lock();
-        while state.is_full() && !state.is_broken && !state.is_hurried {
+        while state.must_wait() {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let state = &mut *state;
@@ -353,6 +358,11 @@ impl Shared {
 }
 
 impl State {
+    /// Whether there is no room for more until the writer has written.
+    fn must_wait(&self) -> bool {
+        self.is_full() && !self.is_broken && !self.is_hurried
+    }
+
     fn is_full(&self) -> bool {
         self.ready.len() >= TOO_MUCH || (self.order.is_full() && self.order.has_next())
     }
