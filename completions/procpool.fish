@@ -60,6 +60,7 @@ complete -c procpool -l retry-delay -d 'How long a job waits for its second try'
 complete -c procpool -l failed -d 'Write the input lines of failed jobs to FILE, to be fed in again' -r -F
 complete -c procpool -l grace -d 'How long a process may take to end before it is killed' -r
 complete -c procpool -l halt -d 'End the run when jobs fail: now,fail=1 or soon,fail=10%' -r
+complete -c procpool -l pty -d 'Give the worker a terminal for its stdout'
 complete -c procpool -l shell -d 'Run COMMAND by sh -c; what {} stands for stays data, whatever it is'
 complete -c procpool -l stdin -d 'Feed the args to COMMAND\'s stdin, one a line, not to its arguments'
 complete -c procpool -l dry-run -d 'Print each command instead of running it, quoted for a shell'

@@ -88,6 +88,13 @@ impl Builder {
         self.set(|config| config.protocol = protocol)
     }
 
+    /// Whether workers have a terminal for their stdout, so that programs that would otherwise hold
+    /// their output back in a buffer write each line at once. Default: no.
+    #[must_use]
+    pub fn pty(self, pty: bool) -> Self {
+        self.set(|config| config.pty = pty)
+    }
+
     /// One more thing that each fresh worker is asked, or told, before its first job. One that does
     /// not answer it, or answers with an error, is not fit for work: that is a failed start-up.
     #[must_use]

@@ -118,6 +118,13 @@ pub struct Options {
     #[arg(hide_short_help = true, long, value_name = "NAME", help_heading = "Workers", requires = "worker", value_parser = PossibleValuesParser::new(FRAMINGS.iter().map(|framing| framing.name)), hide_possible_values = true)]
     pub framing: Option<String>,
 
+    /// Give the worker a terminal for its stdout
+    ///
+    /// Most programs hold their output back in a buffer when they write to a pipe, and so never seem
+    /// to answer. To a terminal they write each line at once. TERM is dumb there, and NO_COLOR set.
+    #[arg(hide_short_help = true, long, help_heading = "Workers", requires = "worker")]
+    pub pty: bool,
+
     /// Send each fresh worker this job line first; may be repeated
     ///
     /// Handshakes, warming caches. Its reply is awaited before the first real job. A worker that

@@ -169,6 +169,7 @@ impl<'a> Running<'a> {
             env: &command.env,
             cwd: command.cwd.as_deref(),
             has_stdin: commands.stdin,
+            pty: false,
         };
         let process = Process::start(&spec, &shared.groups)?;
         let stream = || Capture::new(&shared.spool);

@@ -28,6 +28,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// How much nicer than procpool workers and commands are.
     pub(crate) nice: i32,
+    /// The worker's stdout is a terminal.
+    pub(crate) pty: bool,
     /// Additions to the worker's environment.
     pub(crate) env: Vec<(OsString, OsString)>,
     /// At most so many workers at a time, at least 1.
@@ -72,6 +74,7 @@ impl Config {
             commands: None,
             limits: Limits::default(),
             nice: 0,
+            pty: false,
             env: Vec::new(),
             max_procs: num_cpus::get(),
             max_reqs: 0,

@@ -43,6 +43,7 @@
 //! | `durations` | how long jobs took, for the summary and for timeouts by the median |
 //! | `clock` | the clock that stands still while the run is stopped |
 //! | `usual` | how much of an emptied buffer is worth keeping |
+//! | `remedy` | what to do about a worker that holds its replies back |
 //! | `program` | whether a program can be run, told before it is |
 //!
 //! The command itself is `main`, `cli` (its options), `plan` (what they ask for), `run` (one run), `tally` (what is counted, and
@@ -67,6 +68,7 @@ mod process;
 mod program;
 pub mod protocol;
 mod queue;
+mod remedy;
 mod shared;
 mod slot;
 mod usual;

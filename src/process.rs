@@ -13,9 +13,12 @@ use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
 use crate::clock::Clock;
 use crate::guardian::Guardian;
@@ -196,6 +199,23 @@ fn signal(groups: &HashSet<Pid>, signal: Signal) {
     }
 }
 
+/// A terminal that passes on what is written to it as it is: our end of it, and that of a process.
+fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&ours)?;
+    unlockpt(&ours)?;
+    let path = ptsname(&ours, Vec::new())?;
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let theirs = open(path, flags, Mode::empty())?;
+    let mut settings = tcgetattr(&theirs)?;
+    settings.make_raw();
+    tcsetattr(&theirs, OptionalActions::Now, &settings)?;
+    // Nothing is to be wrapped.
+    let size = Winsize { ws_row: 24, ws_col: u16::MAX, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&theirs, size)?;
+    Ok((ours, theirs))
+}
+
 /// What a process is to be.
 #[derive(Debug)]
 pub(crate) struct Spec<'a> {
@@ -208,6 +228,8 @@ pub(crate) struct Spec<'a> {
     pub(crate) cwd: Option<&'a OsStr>,
     /// Whether stdin is a pipe, not `/dev/null`.
     pub(crate) has_stdin: bool,
+    /// Whether stdout is a terminal, not a pipe.
+    pub(crate) pty: bool,
 }
 
 /// The streams that a process writes to.
@@ -270,24 +292,39 @@ impl Process {
         let Some((program, args)) = spec.argv.split_first() else {
             return Err(io::Error::from(io::ErrorKind::NotFound));
         };
+        let (terminal, stdout) = match spec.pty {
+            true => terminal().map(|(ours, theirs)| (Some(ours), theirs.into()))?,
+            false => (None, Stdio::piped()),
+        };
         let mut command = Command::new(spec.program.unwrap_or(program));
         command
             .arg0(program)
             .args(args)
             .stdin(if spec.has_stdin { Stdio::piped() } else { Stdio::null() })
-            .stdout(Stdio::piped())
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .process_group(0)
             .envs(spec.env.iter().map(|(name, value)| (name, value)));
         if let Some(cwd) = spec.cwd {
             command.current_dir(cwd);
         }
+        if spec.pty {
+            // What is printed is for a program.
+            let plain = [("TERM", "dumb"), ("NO_COLOR", "1")];
+            command.envs(
+                plain
+                    .into_iter()
+                    .filter(|(name, _)| *name == "TERM" || std::env::var_os(name).is_none()),
+            );
+        }
         let mut child = command.spawn()?;
+        // Ours of the ends that are its own must go, or its terminal would never close.
+        drop(command);
         let group = Pid::from_child(&child);
         groups.add(group);
         let process = Self {
             stdin: child.stdin.take().map(OwnedFd::from),
-            stdout: child.stdout.take().map(OwnedFd::from),
+            stdout: terminal.or_else(|| child.stdout.take().map(OwnedFd::from)),
             stderr: child.stderr.take().map(OwnedFd::from),
             exit: exit_descriptor(group),
             child,

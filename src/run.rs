@@ -177,7 +177,7 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         (None, Some(code)) => Pool::code(code),
         (None, None) => {
             let worker = options.worker.as_deref().unwrap_or_default();
-            let pool = Pool::builder(worker).protocol(protocol);
+            let pool = Pool::builder(worker).protocol(protocol).pty(options.pty);
             options.first.iter().fold(pool, |pool, init| pool.init(init.clone()))
         }
     };

@@ -18,6 +18,7 @@ use crate::jobserver::Token;
 use crate::process::{Process, Progress, Spec, Stop, Wake, describe};
 use crate::program;
 use crate::queue::{Ask, Taken};
+use crate::remedy::remedy;
 use crate::shared::{Shared, SparePermit};
 use crate::warm_up::{Unfit, Warming, warm_up};
 use crate::worker::{Flight, Violation, Worker, random};
@@ -438,7 +439,14 @@ impl Slot {
         }
         env.extend_from_slice(&shared.config.env);
         let argv = &shared.config.worker;
-        let spec = Spec { argv, program: None, env: &env, cwd: None, has_stdin: true };
+        let spec = Spec {
+            argv,
+            program: None,
+            env: &env,
+            cwd: None,
+            has_stdin: true,
+            pty: shared.config.pty,
+        };
         let process = Process::start(&spec, &shared.groups)?;
         Ok(Worker::new(process, &shared.config, shared.now(), failures_before))
     }
@@ -613,14 +621,19 @@ impl Slot {
         let is_silent = self.shared.is_silent() && now >= worker.turn_began.after(SILENCE);
         if is_silent && self.shared.remark_on_silence() {
             let (pid, job) = (worker.process.pid(), self.shared.name(&flight.job));
-            let state = match worker.has_begun() {
-                true => "has read its request",
-                false => "has not read its request",
+            let (state, why) = match worker.has_begun() {
+                true => {
+                    let remedy = remedy(&self.shared.config.worker);
+                    let why = format!(
+                        "It may be holding its reply back in a buffer: a worker must flush its \
+                         stdout after each reply. {remedy}"
+                    );
+                    ("has read its request but not answered", why)
+                }
+                false => ("has not read its request", "It may be starting still.".to_owned()),
             };
             self.shared.watcher.note(&format!(
-                "{job}: the worker (pid {pid}) {state} but not answered for {} s. It may be \
-                 holding its reply back in a buffer: a worker must flush its stdout after each \
-                 reply. Waiting on.",
+                "{job}: the worker (pid {pid}) {state} for {} s. {why} Waiting on.",
                 SILENCE.as_secs()
             ));
         }

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Test, assert_has, message, need, result};
+use rustix::process::Signal;
 use serde_json::json;
 
 const FRAMINGS: [&str; 9] =
@@ -315,4 +316,61 @@ fn what_does_not_go_together() {
     ] {
         Test::new().args(args).stderr_has(part).status(2).run();
     }
+}
+
+/// Programs that hold their output back are told apart from slow ones, and each has its remedy.
+#[test]
+fn a_filter_that_buffers_is_diagnosed() {
+    let filters = [
+        ("tr a b", "Run it as 'stdbuf -oL tr a b', or give it a terminal with --pty."),
+        ("sed s/a/b/", "To cure that, run it as 'sed -u', or give it a terminal with --pty."),
+        ("grep a", "run it as 'grep --line-buffered'"),
+    ];
+    let runs = filters.map(|(worker, remedy)| {
+        let run = Test::new()
+            .workers(1, worker)
+            .args(["--protocol=raw", "--grace=0"])
+            .stdin("a\n")
+            .any_stdout()
+            .stderr_has(remedy)
+            .killed_by(Signal::INT)
+            .spawn();
+        (run, remedy)
+    });
+    for (run, remedy) in runs {
+        run.await_stderr("job 1 (line 1): the worker (pid ");
+        run.await_stderr("has read its request but not answered for 10 s");
+        run.await_stderr(remedy);
+        run.signal(Signal::INT);
+        run.finish();
+    }
+}
+
+#[test]
+fn a_terminal_cures_programs_that_buffer() {
+    let lines: String = (1..=300).map(|n| format!("a{n}\tb \u{e9}\n")).collect();
+    for worker in ["tr a b", "sed s/a/b/"] {
+        for pipeline in ["1", "auto"] {
+            Test::new()
+                .workers(2, worker)
+                .args(["--protocol=raw", "--pty", "--max-reqs=70", "--pipeline", pipeline])
+                .stdin(&lines)
+                .stdout(lines.replace('a', "b"))
+                .run();
+        }
+    }
+    // A message is longer than what a terminal holds at a time, and passes as it is.
+    let long = "x".repeat(100_000);
+    Test::new()
+        .workers(1, "cat")
+        .args(["--protocol=raw", "--pty"])
+        .stdin(format!("{long}\n\u{3}\u{4}\r\u{1b}[A\n"))
+        .stdout(format!("{long}\n\u{3}\u{4}\r\u{1b}[A\n"))
+        .run();
+    Test::new()
+        .workers(1, "sh -c 'test -t 1 && ! test -t 0 && ! test -t 2 && read -r l && echo $TERM'")
+        .args(["--protocol=raw", "--pty"])
+        .stdin("a\n")
+        .stdout("dumb\n")
+        .run();
 }
