@@ -19,11 +19,14 @@ use crate::warm_up::Init;
 use crate::window::Depth;
 
 /// A pool that is being described.
+#[derive(Clone)]
 pub struct Builder {
     config: Result<Config, BuildError>,
     sink: Option<Arc<dyn Sink>>,
     watcher: Arc<dyn Watcher>,
     sources: Vec<String>,
+    /// The pool that it shares processes, clock and gates with.
+    beside: Option<Pool>,
 }
 
 impl fmt::Debug for Builder {
@@ -40,13 +43,20 @@ impl Builder {
             sink: None,
             watcher: Arc::new(Stderr),
             sources: Vec::new(),
+            beside: None,
         }
     }
 
     pub(crate) fn of_commands(commands: Commands) -> Self {
         let mut config = Config::new(Vec::new());
         config.commands = Some(Arc::new(commands));
-        Self { config: Ok(config), sink: None, watcher: Arc::new(Stderr), sources: Vec::new() }
+        Self {
+            config: Ok(config),
+            sink: None,
+            watcher: Arc::new(Stderr),
+            sources: Vec::new(),
+            beside: None,
+        }
     }
 
     pub(crate) fn of_code(code: &Code) -> Self {
@@ -60,7 +70,7 @@ impl Builder {
             }),
             Err(error) => Err(BuildError::Code(error)),
         };
-        Self { config, sink: None, watcher: Arc::new(Stderr), sources: Vec::new() }
+        Self { config, sink: None, watcher: Arc::new(Stderr), sources: Vec::new(), beside: None }
     }
 
     fn set(mut self, set: impl FnOnce(&mut Config)) -> Self {
@@ -234,6 +244,14 @@ impl Builder {
         self
     }
 
+    /// The pool stands beside another one: pausing and killing, the limits that jobs wait for and the
+    /// number of spares are those of both, and its slots are counted behind `slots` others.
+    #[must_use]
+    pub fn beside(mut self, other: &Pool, slots: usize) -> Self {
+        self.beside = Some(other.clone());
+        self.set(|config| config.slots_before = slots)
+    }
+
     /// Who is told of what is worth notice. Default: all of it is written to stderr.
     #[must_use]
     pub fn watcher(mut self, watcher: Arc<dyn Watcher>) -> Self {
@@ -266,12 +284,15 @@ impl Builder {
             },
         }
         let shared = Shared::new(config, self.watcher, self.sink, self.sources);
-        Ok(Pool::new(shared))
+        Ok(match self.beside {
+            Some(other) => Pool::new(other.stand_beside(shared)),
+            None => Pool::new(shared),
+        })
     }
 }
 
 /// Why a pool could not be made.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum BuildError {
     /// The command line has an opening quote without a closing one.

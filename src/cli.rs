@@ -96,9 +96,11 @@ pub struct Options {
     ///
     /// The command line is split into words as a shell would split it, but no shell is run. A
     /// worker finds PROCPOOL_SLOT, PROCPOOL_GENERATION and PROCPOOL_PROTOCOL in its environment,
-    /// and PYTHONUNBUFFERED=1 where that is not set.
+    /// and PYTHONUNBUFFERED=1 where that is not set. Several workers have names, -w NAME=CMDLINE: a
+    /// job's cmd, or its key `worker`, says which one it is for. Each of them has up to -j
+    /// processes.
     #[arg(short, long, value_name = "CMDLINE", help_heading = "Workers", value_hint = ValueHint::CommandString)]
-    pub worker: Option<String>,
+    pub worker: Vec<String>,
 
     /// How it is spoken to: jsonl, raw, jsonrpc or bazel
     ///
@@ -124,6 +126,14 @@ pub struct Options {
     /// to answer. To a terminal they write each line at once. TERM is dumb there, and NO_COLOR set.
     #[arg(hide_short_help = true, long, help_heading = "Workers", requires = "worker")]
     pub pty: bool,
+
+    /// Send jobs with equal KEYs to the same worker
+    ///
+    /// So that a cache or a session there is of use. KEY is the name of a field of the args or the
+    /// number of an arg, or text with placeholders ({user}-{1}). Jobs without it are dealt out in turn.
+    /// A worker that has died is replaced by one that gets the same keys.
+    #[arg(hide_short_help = true, long, value_name = "KEY", help_heading = "Workers")]
+    pub route: Option<String>,
 
     /// Send each fresh worker this job line first; may be repeated
     ///

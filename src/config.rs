@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) env: Vec<(OsString, OsString)>,
     /// At most so many workers at a time, at least 1.
     pub(crate) max_procs: usize,
+    /// So many slots of other pools are counted before those of this one.
+    pub(crate) slots_before: usize,
     /// A worker is replaced after so many jobs; 0: never…
     pub(crate) max_reqs: u64,
     /// …or up to so many more, at random.
@@ -77,6 +79,7 @@ impl Config {
             pty: false,
             env: Vec::new(),
             max_procs: num_cpus::get(),
+            slots_before: 0,
             max_reqs: 0,
             max_reqs_jitter: 0,
             max_age: None,

@@ -26,6 +26,8 @@ pub struct Job {
     pub timeout: Option<Duration>,
     /// How often it may be tried again; `None`: as often as the pool's setting allows.
     pub retries: Option<u32>,
+    /// Which of several pools it is for, from 0.
+    pub lane: usize,
     /// Which try this is, from 1.
     pub(crate) attempt: u32,
     /// What it was read from, where that is to be kept.
@@ -72,6 +74,7 @@ impl Job {
             place: Place::default(),
             timeout: None,
             retries: None,
+            lane: 0,
             attempt: 1,
             caller: None,
             line: None,

@@ -46,7 +46,7 @@
 //! | `remedy` | what to do about a worker that holds its replies back |
 //! | `program` | whether a program can be run, told before it is |
 //!
-//! The command itself is `main`, `cli` (its options), `plan` (what they ask for), `run` (one run), `tally` (what is counted, and
+//! The command itself is `main`, `cli` (its options), `plan` (what they ask for), `run` (one run), `lanes` (several pools in one run), `tally` (what is counted, and
 //! may end it), `halt`, `signals`, `progress` (what goes to stderr) and `exit` (its status).
 
 mod builder;
@@ -85,7 +85,7 @@ pub use durations::Durations;
 pub use gates::Limits;
 pub use interpreter::{Code, CodeError, Language};
 pub use job::{Done, Failure, Job, Kind, Place, Run, Sink, Value, Watcher};
-pub use pool::Pool;
+pub use pool::{Feed, Pool};
 pub use program::ProgramError;
 pub use protocol::Protocol;
 pub use queue::Closed;

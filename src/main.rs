@@ -3,6 +3,7 @@
 mod cli;
 mod exit;
 mod halt;
+mod lanes;
 mod plan;
 mod progress;
 mod run;

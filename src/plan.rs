@@ -1,11 +1,13 @@
 //! Options → what the library is to do: where jobs come from, what they are, how results look.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use procpool::input::lane::Choice;
 use procpool::input::plain::{Columns, Pack, Plain, Target};
 use procpool::input::template::{Names, Settings, Template};
 use procpool::input::{Form, Reader, Source};
@@ -38,6 +40,8 @@ pub struct Plan {
     pub commands: Option<Arc<Commands>>,
     /// The code of the workers; `None`: they have their own.
     pub code: Option<Code>,
+    /// The command lines of the workers.
+    pub workers: Vec<String>,
     /// How a worker is spoken to.
     pub protocol: Protocol,
     pub shape: Shape,
@@ -49,7 +53,7 @@ impl Plan {
     pub fn of(options: &Options, stop: Arc<AtomicBool>) -> Self {
         let (words, lists) = split_lists(&options.command);
         let code = code(options);
-        let has_worker = options.worker.is_some() || code.is_some();
+        let has_worker = !options.worker.is_empty() || code.is_some();
         if code.is_some() {
             no_command_options(options);
         }
@@ -74,12 +78,21 @@ impl Plan {
                 ..Commands::new(template)
             })
         });
+        let (names, workers) = named_workers(&options.worker);
+        let is_name = |word: &OsString| names.iter().any(|name| word == name.as_str());
+        if !names.is_empty() && words.first().is_some_and(|word| !is_name(word)) {
+            cli::misused(&format!(
+                "COMMAND is none of the workers; there are {}",
+                names.join(", ")
+            ));
+        }
         let reader = Reader {
             sources: sources(options, words.is_empty() && !has_worker, lists),
             form,
             delimiter: options.delimiter.unwrap_or(if options.null { 0 } else { b'\n' }),
             max_line: options.max_line,
             keep_lines: options.failed.is_some(),
+            choice: choice(options, has_worker, names),
             stop,
         };
         let shape = shape(options, code.as_ref(), protocol);
@@ -89,7 +102,7 @@ impl Plan {
             min_free_memory: options.min_free_memory.map(|bytes| bytes as u64),
             jobserver: true,
         };
-        Self { reader, commands, code, protocol, shape, limits }
+        Self { reader, commands, code, workers, protocol, shape, limits }
     }
 }
 
@@ -131,6 +144,46 @@ fn code(options: &Options) -> Option<Code> {
     Some(Code { language, text, setup: options.setup.clone() })
 }
 
+/// The names of the workers, if they have any, and their command lines.
+fn named_workers(workers: &[String]) -> (Vec<String>, Vec<String>) {
+    let split = |worker: &String| {
+        let (name, line) = worker.split_once('=')?;
+        let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+        is_name.then(|| (name.to_owned(), line.to_owned()))
+    };
+    let named: Vec<_> = workers.iter().filter_map(split).collect();
+    if named.is_empty() && workers.len() < 2 {
+        return (Vec::new(), workers.to_vec());
+    }
+    if named.len() < workers.len() {
+        cli::misused("several workers need names, so that jobs can say which: -w NAME=CMDLINE");
+    }
+    let mut seen = HashSet::new();
+    if let Some((name, _)) = named.iter().find(|(name, _)| !seen.insert(name.clone())) {
+        cli::misused(&format!("two workers are named '{name}'"));
+    }
+    named.into_iter().unzip()
+}
+
+/// How the worker of a job is found.
+fn choice(options: &Options, has_worker: bool, names: Vec<String>) -> Choice {
+    match &options.route {
+        Some(_) if !has_worker => {
+            cli::misused("--route sends jobs to workers that stay: name a --worker or give code")
+        }
+        Some(_) if !names.is_empty() => {
+            cli::misused("--route has one kind of worker: it goes without -w NAME=CMDLINE")
+        }
+        Some(key) => {
+            let count = options.max_procs.unwrap_or_else(num_cpus::get);
+            Choice::by_key(key, count).unwrap_or_else(|message| cli::misused(&message))
+        }
+        None if names.is_empty() => Choice::One,
+        None => Choice::Names(names),
+    }
+}
+
 /// Options that are of no use without a command of one's own.
 fn no_command_options(options: &Options) {
     let given = [
@@ -169,7 +222,7 @@ fn expression_form(options: &Options, words: &[OsString]) -> Form {
 fn protocol(options: &Options) -> Protocol {
     // Both names were checked when they were parsed.
     let protocol = Protocol::named(&options.protocol).unwrap_or_default();
-    if options.worker.is_none() && protocol != Protocol::default() {
+    if options.worker.is_empty() && protocol != Protocol::default() {
         cli::misused("--protocol says how a --worker is spoken to: name one");
     }
     match options.framing.as_deref().and_then(framing::named) {
@@ -308,7 +361,7 @@ fn shape(options: &Options, code: Option<&Code>, protocol: Protocol) -> Shape {
         Some(Format::Value) => Shape::Value,
         Some(Format::Text) => Shape::Text,
         None if protocol.is_raw() => Shape::Text,
-        None if options.worker.is_some() || code.is_some_and(Code::is_file) => Shape::Record,
+        None if !options.worker.is_empty() || code.is_some_and(Code::is_file) => Shape::Record,
         None => Shape::Text,
     };
     if options.detail && shape != Shape::Record {

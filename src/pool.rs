@@ -133,6 +133,11 @@ impl fmt::Debug for Pool {
 }
 
 impl Pool {
+    /// A pool that shares what this one shares with it.
+    pub(crate) fn stand_beside(&self, shared: Shared) -> Shared {
+        shared.beside(&self.inner.shared)
+    }
+
     pub(crate) fn new(shared: Shared) -> Self {
         let depth = match shared.config.depth {
             Depth::Fixed(depth) => depth,
@@ -375,6 +380,21 @@ fn be_nice(more: i32) {
         && let Ok(now) = rustix::process::getpriority_process(None)
     {
         let _ = rustix::process::setpriority_process(None, (now + more).min(19));
+    }
+}
+
+/// Takes jobs in batches.
+pub trait Feed: Sync {
+    /// As [`Pool::feed`].
+    ///
+    /// # Errors
+    /// No more jobs are taken; those that were not taken are still in the batch.
+    fn feed(&self, batch: &mut Vec<Job>) -> Result<(), Closed>;
+}
+
+impl Feed for Pool {
+    fn feed(&self, batch: &mut Vec<Job>) -> Result<(), Closed> {
+        Self::feed(self, batch)
     }
 }
 

@@ -8,15 +8,17 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use procpool::input::lane::Choice;
 use procpool::input::{End, Form, Reader, Source};
 use procpool::output::{Format, Output, Settings, Surroundings, Trouble};
-use procpool::{Builder, Failure, Pool, Sink, Timeout, Watcher};
+use procpool::{Builder, Failure, Pool, Protocol, Sink, Timeout, Watcher};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::cli::Options;
 use crate::exit::Status;
 use crate::halt::{Halt, Limit, What};
+use crate::lanes::Lanes;
 use crate::plan::Plan;
 use crate::progress::{Console, Progress};
 use crate::signals::{Caught, Signals, suspend_self};
@@ -132,10 +134,15 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         has_lost: AtomicBool::new(false),
     });
     let stop = Arc::clone(&reporter.stop);
-    let Plan { reader, commands, code, protocol, shape, limits } =
+    let Plan { reader, commands, code, workers, protocol, shape, limits } =
         Plan::of(&options, Arc::clone(&stop));
     let sources: Vec<String> = reader.sources.iter().map(Source::name).collect();
-    let max_procs = options.max_procs.unwrap_or_else(num_cpus::get);
+    let (lanes, lane_procs) = match (&reader.choice, options.max_procs) {
+        (Choice::Key { count, .. }, _) => (*count, 1),
+        (Choice::Names(names), procs) => (names.len(), procs.unwrap_or_else(num_cpus::get)),
+        (Choice::One, procs) => (1, procs.unwrap_or_else(num_cpus::get)),
+    };
+    let max_procs = lanes * lane_procs;
     allow_descriptors(max_procs);
     let settings = Settings {
         format: Format {
@@ -172,22 +179,31 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
     let tally =
         Tally::new(Arc::clone(&output), &wanted, sources.clone(), commands.clone(), halted)?;
     let tally = Arc::new(tally);
-    let pool = match (commands, &code) {
-        (Some(commands), _) => Pool::commands((*commands).clone()),
-        (None, Some(code)) => Pool::code(code),
-        (None, None) => {
-            let worker = options.worker.as_deref().unwrap_or_default();
-            let pool = Pool::builder(worker).protocol(protocol).pty(options.pty);
-            options.first.iter().fold(pool, |pool, init| pool.init(init.clone()))
-        }
+    // What is the same for all pools.
+    let described = |pool: Builder| {
+        set(pool, &options)
+            .limits(limits.clone())
+            .sources(sources.clone())
+            .watcher(Arc::clone(&reporter) as Arc<dyn Watcher>)
+            .sink(Arc::clone(&tally) as Arc<dyn Sink>)
     };
-    let pool = set(pool, &options)
-        .max_procs(max_procs)
-        .limits(limits)
-        .sources(sources)
-        .watcher(reporter as Arc<dyn Watcher>)
-        .sink(Arc::clone(&tally) as Arc<dyn Sink>)
-        .build()?;
+    let builders: Vec<Builder> = match (&commands, &code) {
+        (Some(commands), _) => vec![Pool::commands((**commands).clone())],
+        (None, Some(code)) => vec![Pool::code(code)],
+        (None, None) => workers.iter().map(|line| worker(line, protocol, &options)).collect(),
+    };
+    // As many of a kind as there are lanes, or a kind for each.
+    let builders = builders.into_iter().map(described).cycle().take(lanes);
+    let mut pools: Vec<Pool> = Vec::new();
+    for (index, builder) in builders.enumerate() {
+        let builder = builder.max_procs(lane_procs);
+        let builder = match pools.first() {
+            Some(first) => builder.beside(first, index * lane_procs),
+            None => builder,
+        };
+        pools.push(builder.build()?);
+    }
+    let pool = Lanes::new(pools);
     tally.watch(&pool);
     let counts = Arc::clone(&output);
     let progress =
@@ -208,6 +224,12 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         unfed,
     };
     runtime.block_on(run.watch(reader, events))
+}
+
+/// The pool of one worker.
+fn worker(line: &str, protocol: Protocol, options: &Options) -> Builder {
+    let pool = Pool::builder(line).protocol(protocol).pty(options.pty);
+    options.first.iter().fold(pool, |pool, init| pool.init(init.clone()))
 }
 
 /// Sets what is the same for workers and commands.
@@ -261,7 +283,7 @@ async fn sleep_until(moment: Option<tokio::time::Instant>) {
 
 /// A run under way.
 struct Run {
-    pool: Pool,
+    pool: Lanes,
     output: Arc<Output>,
     tally: Arc<Tally>,
     console: Arc<Console>,

@@ -23,8 +23,8 @@ use crate::worker::Worker;
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) queue: Queue,
-    pub(crate) groups: Groups,
-    pub(crate) gates: Gates,
+    pub(crate) groups: Arc<Groups>,
+    pub(crate) gates: Arc<Gates>,
     /// Where what commands print goes if it is much.
     pub(crate) spool: Arc<Spool>,
     /// The program of all commands, and where it was found.
@@ -55,7 +55,7 @@ pub(crate) struct Shared {
     /// The timeout, in nanoseconds; 0: there is none yet.
     timeout: AtomicU64,
     /// How many spare workers there are.
-    spares: AtomicUsize,
+    spares: Arc<AtomicUsize>,
     /// Jobs that were read and never run, since the run was ended.
     left: AtomicUsize,
 }
@@ -92,11 +92,11 @@ impl Shared {
             .and_then(|name| Some((name.to_owned(), program::locate(name)?.into_os_string())));
         Self {
             queue: Queue::new(config.max_procs),
-            gates: Gates::new(config.limits.clone()),
+            gates: Arc::new(Gates::new(config.limits.clone())),
             spool: Arc::default(),
             program,
             config,
-            groups: Groups::new(),
+            groups: Arc::new(Groups::new()),
             watcher,
             sink,
             sources,
@@ -111,8 +111,20 @@ impl Shared {
             pace: AtomicU64::new(0),
             durations: Mutex::default(),
             timeout: AtomicU64::new(0),
-            spares: AtomicUsize::new(0),
+            spares: Arc::default(),
             left: AtomicUsize::new(0),
+        }
+    }
+
+    /// The same, with the processes, the clock and the gates of another pool: what is done to all of
+    /// the one is done to all of both.
+    pub(crate) fn beside(self, other: &Self) -> Self {
+        let (groups, gates, spares) = (&other.groups, &other.gates, &other.spares);
+        Self {
+            groups: Arc::clone(groups),
+            gates: Arc::clone(gates),
+            spares: Arc::clone(spares),
+            ..self
         }
     }
 

@@ -127,6 +127,11 @@ impl Slot {
         }
     }
 
+    /// What the slot is called outside.
+    fn number(&self) -> usize {
+        self.shared.config.slots_before + self.index + 1
+    }
+
     /// Passes on what has been delivered.
     fn flush(&mut self) {
         self.shared.flush();
@@ -343,7 +348,7 @@ impl Slot {
             return shared.drop_jobs([job]);
         }
         let start = shared.now();
-        let (command, input) = match commands.of(&job, self.index + 1) {
+        let (command, input) = match commands.of(&job, self.number()) {
             Ok(command) => command,
             Err(message) => {
                 let place = crate::output::place(job.place, shared.sources());
@@ -419,7 +424,7 @@ impl Slot {
     ) {
         let failure = failure.map(|(kind, message)| Failure::new(kind, message));
         let outcome = failure.as_ref().map_or(Ok(Value::NULL), Err);
-        let ran = Ran { slot: self.index + 1, pid, start, now: self.shared.now() };
+        let ran = Ran { slot: self.number(), pid, start, now: self.shared.now() };
         let is_over = deliver(&self.shared, ran, job, outcome, printed, &mut self.answers);
         self.finished += usize::from(is_over);
     }
@@ -430,7 +435,7 @@ impl Slot {
         self.generation += 1;
         let variable = |name: &str, value: String| (name.into(), value.into());
         let mut env = vec![
-            variable("PROCPOOL_SLOT", (self.index + 1).to_string()),
+            variable("PROCPOOL_SLOT", (self.number()).to_string()),
             variable("PROCPOOL_GENERATION", self.generation.to_string()),
             variable("PROCPOOL_PROTOCOL", shared.config.protocol.label()),
         ];
@@ -474,7 +479,7 @@ impl Slot {
         let message = place.map_or(message.clone(), |place| format!("{place}: {message}"));
         let failure = Failure::new(Kind::Invalid, message);
         let now = self.shared.now();
-        let ran = Ran { slot: self.index + 1, pid: 0, start: now, now };
+        let ran = Ran { slot: self.number(), pid: 0, start: now, now };
         let is_over = deliver(&self.shared, ran, job, Err(&failure), None, &mut self.answers);
         self.finished += usize::from(is_over);
     }
@@ -641,10 +646,11 @@ impl Slot {
 
     /// Hands on the replies that have come, and sees to a worker that must not go on.
     fn receive(&mut self) {
+        let slot = self.number();
         let Some(worker) = &mut self.worker else {
             return;
         };
-        let (shared, slot, pid) = (&*self.shared, self.index + 1, worker.process.pid());
+        let (shared, pid) = (&*self.shared, worker.process.pid());
         let now = shared.now();
         let ran = |start| Ran { slot, pid, start, now };
         let max_reply = shared.config.max_reply;
@@ -716,7 +722,7 @@ impl Slot {
             let pid = self.worker.as_ref().map_or(0, |worker| worker.process.pid());
             self.shared.watcher.note(&format!(
                 "the worker in slot {} (pid {pid}) is replaced: {message}",
-                self.index + 1
+                self.number()
             ));
         }
         let failure = Failure::new(Kind::Protocol, message);
@@ -784,7 +790,7 @@ impl Slot {
         };
         if worker.flights.is_empty() {
             if !status.is_some_and(|status| status.success()) && !shared.groups.is_killing() {
-                let slot = self.index + 1;
+                let slot = self.number();
                 watcher.note(&format!("in slot {slot}, {message} while it had no job"));
             }
             return;
@@ -824,7 +830,7 @@ impl Slot {
 
     /// What a dead worker printed before its end counts.
     fn take_last_replies(&mut self, worker: &mut Worker) {
-        let (shared, slot, pid) = (&*self.shared, self.index + 1, worker.process.pid());
+        let (shared, slot, pid) = (&*self.shared, self.number(), worker.process.pid());
         let mut left = shared.config.max_reply;
         loop {
             // What had been read already comes first.
@@ -906,7 +912,7 @@ impl Slot {
     }
 
     fn fail(&mut self, worker: &Worker, flight: Flight, failure: &Failure) {
-        let (slot, pid, now) = (self.index + 1, worker.process.pid(), self.shared.now());
+        let (slot, pid, now) = (self.number(), worker.process.pid(), self.shared.now());
         let Flight { job, start, .. } = flight;
         let (ran, answers) = (Ran { slot, pid, start, now }, &mut self.answers);
         let is_over = deliver(&self.shared, ran, job, Err(failure), None, answers);
@@ -952,7 +958,7 @@ fn deliver(
     if may_pass && job.attempt <= job.retries.unwrap_or(config.retries) && !shared.is_stopping() {
         let due = ran.now.after(backoff(config.retry_delay, job.attempt));
         job.attempt += 1;
-        shared.queue.put_off(ran.slot - 1, job, due);
+        shared.queue.put_off(ran.slot - 1 - config.slots_before, job, due);
         return false;
     }
     let run = Run {

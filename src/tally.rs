@@ -12,9 +12,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use procpool::output::{Output, name};
-use procpool::{Commands, Done, Durations, Job, Kind, Pool, Run, Sink};
+use procpool::{Commands, Done, Durations, Job, Kind, Run, Sink};
 
 use crate::halt::{Halt, Limit, What};
+use crate::lanes::Lanes;
 
 /// So many failed jobs of each kind are named.
 const NAMED: usize = 3;
@@ -27,7 +28,7 @@ pub struct Tally {
     halted: Box<dyn Fn() + Send + Sync>,
     has_halted: AtomicBool,
     /// What is ended then.
-    pool: OnceLock<Pool>,
+    pool: OnceLock<Lanes>,
     /// How many jobs there are in all; 0: that is not known yet.
     total: AtomicU64,
     joblog: Option<Mutex<Joblog>>,
@@ -88,7 +89,7 @@ impl Tally {
     }
 
     /// The pool that is ended where `--halt` says so.
-    pub fn watch(&self, pool: &Pool) {
+    pub fn watch(&self, pool: &Lanes) {
         if self.halt.is_some() {
             // It is set once.
             let _ = self.pool.set(pool.clone());

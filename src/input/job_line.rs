@@ -21,6 +21,8 @@ pub struct Fields<'a> {
     pub timeout: Option<Duration>,
     /// How often the job may be tried again.
     pub retries: Option<u32>,
+    /// The name of the worker that it is for.
+    pub worker: Option<Cow<'a, str>>,
 }
 
 /// Why a line is no job.
@@ -37,6 +39,11 @@ pub struct Invalid {
 impl Invalid {
     pub(crate) fn new(column: usize, message: impl Into<String>) -> Self {
         Self { message: message.into(), column: Some(column), id: String::new() }
+    }
+
+    /// Something is wrong with the whole line.
+    pub(crate) fn of_line(message: impl Into<String>) -> Self {
+        Self { message: message.into(), column: None, id: String::new() }
     }
 
     /// The whole message; `place` names the line.
@@ -61,6 +68,8 @@ struct Object<'a> {
     timeout: Option<&'a RawValue>,
     #[serde(default, borrow, deserialize_with = "present")]
     retries: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    worker: Option<Cow<'a, str>>,
 }
 
 /// A key that is there has a value, even if that is `null`.
@@ -124,6 +133,7 @@ fn fields(text: &str) -> Result<Fields<'_>, Invalid> {
         id: object.id.map_or("", RawValue::get),
         timeout: object.timeout.map(|value| timeout(value, at(value))).transpose()?,
         retries: object.retries.map(|value| retries(value, at(value))).transpose()?,
+        worker: object.worker,
     })
 }
 
@@ -190,7 +200,7 @@ fn words(text: &str, indent: usize) -> Result<Fields<'_>, Invalid> {
         },
     };
     let cmd = serde_json::to_string(word).unwrap_or_default();
-    Ok(Fields { cmd: Cow::Owned(cmd), args, id: "", timeout: None, retries: None })
+    Ok(Fields { cmd: Cow::Owned(cmd), args, id: "", timeout: None, retries: None, worker: None })
 }
 
 fn not_an_object(error: &serde_json::Error) -> Invalid {
@@ -198,7 +208,7 @@ fn not_an_object(error: &serde_json::Error) -> Invalid {
     let message = match what.strip_prefix("unknown field ") {
         Some(unknown) => {
             let key = unknown.split(", expected").next().unwrap_or(unknown);
-            format!("the key {key} is unknown; known are cmd, args, id, timeout, retries")
+            format!("the key {key} is unknown; known are cmd, args, id, timeout, retries, worker")
         }
         None if what.starts_with("duplicate field") => {
             what.replace("duplicate field", "there are two keys")

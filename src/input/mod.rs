@@ -2,6 +2,7 @@
 //! job of each and feeds them to the pool, as fast as the pool takes them and no faster.
 
 pub mod job_line;
+pub mod lane;
 pub mod lines;
 pub mod plain;
 mod shell;
@@ -23,8 +24,9 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use crate::job::{Done, Failure, Job, Kind, Place, Sink};
-use crate::pool::Pool;
+use crate::pool::Feed;
 use job_line::{Fields, Invalid};
+use lane::Choice;
 use lines::Lines;
 use plain::{Columns, NoHeader, Packed, Plain};
 
@@ -121,6 +123,8 @@ pub struct Reader {
     pub max_line: usize,
     /// Each job keeps the lines it was made of.
     pub keep_lines: bool,
+    /// Which of several pools a job is for.
+    pub choice: Choice,
     /// Reading ends soon after this is set.
     pub stop: Arc<AtomicBool>,
 }
@@ -130,7 +134,7 @@ impl Reader {
     /// no jobs go to `sink`. Blocks while the pool's queue is full. What can't be read is told to
     /// `complain`, a sentence each, at the start as far as it can be seen then; the other sources
     /// are read nevertheless.
-    pub fn run(&self, pool: &Pool, sink: &dyn Sink, complain: &dyn Fn(&str)) -> End {
+    pub fn run(&self, pool: &dyn Feed, sink: &dyn Sink, complain: &dyn Fn(&str)) -> End {
         let names = self.sources.iter().map(Source::name).collect();
         let (batch, bytes, seq, packed) = (Vec::new(), 0, 0, Packed::default());
         let mut feeder = Feeder {
@@ -213,20 +217,39 @@ impl Reader {
                 let mut job = Job::message(seq, line);
                 job.place = place;
                 job.line = self.keep_lines.then(|| line.into());
-                return Some(Ok(job));
+                return Some(self.choose(job, None));
             }
         };
         match fields {
             Ok(None) => None,
-            Ok(Some(Fields { cmd, args, id, timeout, retries })) => {
+            Ok(Some(Fields { cmd, args, id, timeout, retries, worker })) => {
                 let mut job = Job::new(seq, &cmd, &args, id);
                 job.place = place;
                 job.timeout = timeout;
                 job.retries = retries;
                 job.line = self.keep_lines.then(|| line.into());
-                Some(Ok(job))
+                Some(self.choose(job, worker.as_deref()))
             }
             Err(invalid) => Some(Err(invalid)),
+        }
+    }
+}
+
+impl Reader {
+    /// Finds the pool of a job.
+    fn choose(&self, mut job: Job, worker: Option<&str>) -> Result<Job, Invalid> {
+        if matches!((&self.choice, worker), (Choice::One, None)) {
+            return Ok(job);
+        }
+        match self.choice.lane(&job, worker) {
+            Ok(lane) => {
+                job.lane = lane;
+                Ok(job)
+            }
+            Err(invalid) => {
+                let id = job.id().map(String::from_utf8_lossy).unwrap_or_default();
+                Err(Invalid { id: id.into_owned(), ..invalid })
+            }
         }
     }
 }
@@ -234,7 +257,7 @@ impl Reader {
 /// The way of jobs from one read to the queue.
 struct Feeder<'a> {
     reader: &'a Reader,
-    pool: &'a Pool,
+    pool: &'a dyn Feed,
     sink: &'a dyn Sink,
     /// What the sources are called.
     names: Vec<String>,
@@ -388,7 +411,14 @@ impl Feeder<'_> {
         match plain.take(&mut self.packed, self.seq + 1) {
             Some(mut job) => {
                 job.line = self.reader.keep_lines.then(|| lines.into());
-                self.queue(job)
+                let place = job.place;
+                match self.reader.choose(job, None) {
+                    Ok(job) => self.queue(job),
+                    Err(invalid) => {
+                        self.invalid(place, &invalid, None);
+                        true
+                    }
+                }
             }
             None => true,
         }

@@ -135,7 +135,8 @@ impl Plain {
             Columns::Json => json(utf8(line)?)?,
             _ => Cow::Owned(format!("[{head}{}]", quote(utf8(line)?))),
         };
-        Ok(Some(Fields { cmd: Cow::Borrowed(cmd), args, id: "", timeout: None, retries: None }))
+        let cmd = Cow::Borrowed(cmd);
+        Ok(Some(Fields { cmd, args, id: "", timeout: None, retries: None, worker: None }))
     }
 
     /// Takes the first line of an input, where that is to be the header.

@@ -381,6 +381,11 @@ impl Template {
         }
     }
 
+    /// Whether the command itself has no placeholder.
+    pub fn is_plain(&self) -> bool {
+        self.body_places().next().is_none()
+    }
+
     /// The placeholders of the command itself.
     fn body_places(&self) -> impl Iterator<Item = &Place> {
         let (words, parts) = match &self.body {
