@@ -120,6 +120,20 @@ pub struct Options {
     #[arg(hide_short_help = true, long, value_name = "NAME", help_heading = "Workers", requires = "worker", value_parser = PossibleValuesParser::new(FRAMINGS.iter().map(|framing| framing.name)), hide_possible_values = true)]
     pub framing: Option<String>,
 
+    /// A reply is N messages instead of one (raw, with line or nul)
+    ///
+    /// For programs that print several fields or lines for each they read: 3 for git check-attr -z
+    /// --stdin text. They are one result, with what separates them.
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        help_heading = "Workers",
+        requires = "worker"
+    )]
+    pub reply_messages: usize,
+
     /// Give the worker a terminal for its stdout
     ///
     /// Most programs hold their output back in a buffer when they write to a pipe, and so never seem

@@ -225,9 +225,13 @@ fn protocol(options: &Options) -> Protocol {
     if options.worker.is_empty() && protocol != Protocol::default() {
         cli::misused("--protocol says how a --worker is spoken to: name one");
     }
-    match options.framing.as_deref().and_then(framing::named) {
+    let protocol = match options.framing.as_deref().and_then(framing::named) {
         Some(framing) => protocol.framed(framing),
         None => protocol,
+    };
+    match protocol.with_reply_messages(options.reply_messages) {
+        Ok(protocol) => protocol,
+        Err(message) => cli::misused(&format!("--reply-messages: {message}")),
     }
 }
 

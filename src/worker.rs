@@ -259,7 +259,7 @@ impl Worker {
     /// # Errors
     /// Why that can't be told.
     pub(crate) fn notify(&mut self, job: &Job) -> Result<(), String> {
-        let Protocol { name, envelope, framing } = self.protocol;
+        let Protocol { name, envelope, framing, .. } = self.protocol;
         let notice = envelope
             .notice
             .ok_or_else(|| format!("the protocol {name} has no messages without a reply"))?;
@@ -301,12 +301,13 @@ impl Worker {
         mut answer: impl FnMut(Flight, Result<Value<'_>, &Failure>),
     ) -> Result<Received, Violation> {
         let mut received = Received::default();
-        let Protocol { envelope, framing, .. } = self.protocol;
+        let protocol = self.protocol;
+        let Protocol { envelope, framing, .. } = protocol;
         let mut at = 0;
         let began = self.turn_began;
         let outcome = loop {
             let rest = &self.inbox[at..];
-            let (message, next) = match (framing.split)(rest, &mut self.scan) {
+            let (message, next) = match protocol.split(rest, &mut self.scan) {
                 Split::Message { begin, end, next } => (&rest[begin..end], next),
                 Split::More(len) if len > max_reply => break Err(too_long(rest, max_reply)),
                 Split::More(_) => break Ok(()),

@@ -153,6 +153,7 @@ fn json_rpc_in_every_framing() {
         "nothing [1]\n",
         "echo 5\n",
         "ask [\"ping\"]\n",
+        "ask [\"sampling/createMessage\"]\n",
         "ask [\"workspace/configuration\"]\n",
     );
     for framing in FRAMINGS {
@@ -169,6 +170,7 @@ fn json_rpc_in_every_framing() {
         );
         assert_eq!(result(&records[4]), &json!({"jsonrpc": "2.0", "result": {}}));
         assert_eq!(result(&records[5])["error"]["code"], json!(-32601));
+        assert_eq!(result(&records[6]), &json!({"jsonrpc": "2.0", "result": []}));
     }
 }
 

@@ -9,10 +9,11 @@ use envelope::bazel::{self, BAZEL};
 use envelope::jsonrpc::JSONRPC;
 use envelope::procpool::PROCPOOL;
 use envelope::raw::RAW;
-use framing::Framing;
 use framing::json::JSON;
 use framing::line::LINE;
+use framing::nul::NUL;
 use framing::varint::VARINT;
+use framing::{Framing, Scan, Split};
 
 /// A way to speak to a worker.
 #[derive(Clone, Copy, Debug)]
@@ -23,17 +24,27 @@ pub struct Protocol {
     pub envelope: &'static Envelope,
     /// Where messages begin and end.
     pub framing: &'static Framing,
+    /// A reply is so many messages.
+    reply_messages: usize,
 }
 
 /// All of them; the first is the default.
 pub static PROTOCOLS: [Protocol; 4] = [
-    Protocol { name: "jsonl", envelope: &PROCPOOL, framing: &LINE },
-    Protocol { name: "raw", envelope: &RAW, framing: &LINE },
-    Protocol { name: "jsonrpc", envelope: &JSONRPC, framing: &LINE },
-    Protocol { name: "bazel", envelope: &BAZEL, framing: &VARINT },
+    Protocol::pair("jsonl", &PROCPOOL, &LINE),
+    Protocol::pair("raw", &RAW, &LINE),
+    Protocol::pair("jsonrpc", &JSONRPC, &LINE),
+    Protocol::pair("bazel", &BAZEL, &VARINT),
 ];
 
 impl Protocol {
+    const fn pair(
+        name: &'static str,
+        envelope: &'static Envelope,
+        framing: &'static Framing,
+    ) -> Self {
+        Self { name, envelope, framing, reply_messages: 1 }
+    }
+
     /// The protocol of this name.
     pub fn named(name: &str) -> Option<Self> {
         PROTOCOLS.iter().find(|protocol| protocol.name == name).copied()
@@ -49,6 +60,27 @@ impl Protocol {
             false => self.envelope,
         };
         Self { envelope, framing, ..self }
+    }
+
+    /// The same, but a reply is so many messages, which keep what separates them.
+    ///
+    /// # Errors
+    /// Only bytes that a byte ends can be taken together so: why these can't, as a sentence.
+    pub fn with_reply_messages(self, count: usize) -> Result<Self, String> {
+        let has_ends = [&LINE, &NUL].iter().any(|framing| std::ptr::eq(*framing, self.framing));
+        match count {
+            0 => Err("a reply is one message at least".into()),
+            1 => Ok(self),
+            _ if self.is_raw() && has_ends => Ok(Self { reply_messages: count, ..self }),
+            _ => Err("only with the protocol raw and the framing line or nul can a reply be more \
+                      than one message"
+                .into()),
+        }
+    }
+
+    /// Looks for the first reply in some bytes, as [`Framing::split`] does for a message.
+    pub fn split(&self, bytes: &[u8], scan: &mut Scan) -> Split {
+        framing::split_many(self.framing, self.reply_messages, bytes, scan)
     }
 
     /// What a worker finds in `PROCPOOL_PROTOCOL`: the name, and behind a plus the framing where it
@@ -74,7 +106,9 @@ impl Default for Protocol {
 
 impl PartialEq for Protocol {
     fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self.envelope, other.envelope) && std::ptr::eq(self.framing, other.framing)
+        std::ptr::eq(self.envelope, other.envelope)
+            && std::ptr::eq(self.framing, other.framing)
+            && self.reply_messages == other.reply_messages
     }
 }
 
@@ -91,6 +125,18 @@ mod tests {
         assert!(framed.is_raw());
         assert_eq!(Protocol::default().label(), "jsonl");
         assert!(Protocol::named("soap").is_none());
+    }
+
+    #[test]
+    fn which_replies_may_be_many_messages() {
+        let raw = Protocol::named("raw").expect("a protocol");
+        let nul = raw.framed(&NUL);
+        assert_ne!(nul.with_reply_messages(3), Ok(nul));
+        assert_eq!(nul.with_reply_messages(1), Ok(nul));
+        assert!(raw.with_reply_messages(2).is_ok());
+        assert!(raw.with_reply_messages(0).is_err());
+        assert!(raw.framed(&VARINT).with_reply_messages(2).is_err());
+        assert!(Protocol::default().with_reply_messages(2).is_err());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! is the method, its args are the params.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::{Body, Envelope, Message, describe, failure, number, present, utf8};
@@ -50,6 +51,8 @@ struct Wire<'a> {
     error: Option<&'a RawValue>,
     #[serde(default)]
     method: Option<String>,
+    #[serde(default, borrow)]
+    params: Option<&'a RawValue>,
 }
 
 fn read(message: &[u8]) -> Result<Message<'_>, String> {
@@ -62,7 +65,7 @@ fn read(message: &[u8]) -> Result<Message<'_>, String> {
     let wire: Wire<'_> = serde_json::from_str(text).map_err(|error| describe(&error))?;
     let outcome = match (&wire.method, wire.result, wire.error) {
         (Some(method), _, _) => {
-            return Ok(wire.id.map_or(Message::Nothing, |id| answer(method, id)));
+            return Ok(wire.id.map_or(Message::Nothing, |id| answer(method, wire.params, id)));
         }
         (None, _, Some(error)) => Err(failure(error)),
         (None, Some(result), None) => Ok(Body::Json(result)),
@@ -76,13 +79,38 @@ fn read(message: &[u8]) -> Result<Message<'_>, String> {
     Ok(Message::Reply { id, outcome })
 }
 
-/// A server that asks something must have an answer, or it may wait for ever.
-fn answer(method: &str, id: &RawValue) -> Message<'static> {
+/// A server that asks something must have an answer, or it may wait for ever. Language servers ask
+/// what an editor would know, and some end when they are told that nobody answers: so they are told
+/// that there is nothing to know.
+fn answer(method: &str, params: Option<&RawValue>, id: &RawValue) -> Message<'static> {
     let outcome = match method {
-        "ping" => r#""result":{}"#,
-        _ => r#""error":{"code":-32601,"message":"procpool answers no requests"}"#,
+        "ping" => r#""result":{}"#.to_owned(),
+        "workspace/configuration" => format!("\"result\":{}", no_settings(params)),
+        "client/registerCapability"
+        | "client/unregisterCapability"
+        | "window/showMessageRequest"
+        | "window/workDoneProgress/create"
+        | "workspace/workspaceFolders" => r#""result":null"#.to_owned(),
+        "workspace/applyEdit" => r#""result":{"applied":false}"#.to_owned(),
+        "window/showDocument" => r#""result":{"success":false}"#.to_owned(),
+        // That something has changed, for an editor to ask again.
+        _ if method.starts_with("workspace/") && method.ends_with("/refresh") => {
+            r#""result":null"#.to_owned()
+        }
+        _ => r#""error":{"code":-32601,"message":"procpool does not answer this"}"#.to_owned(),
     };
     Message::Question(format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},{outcome}}}").into_bytes())
+}
+
+/// A `null` for each of the settings that are asked for.
+fn no_settings(params: Option<&RawValue>) -> String {
+    #[derive(Default, Deserialize)]
+    struct Params {
+        items: Vec<IgnoredAny>,
+    }
+    let params = params.and_then(|params| serde_json::from_str::<Params>(params.get()).ok());
+    let nulls = vec!["null"; params.unwrap_or_default().items.len()];
+    format!("[{}]", nulls.join(","))
 }
 
 #[cfg(test)]
@@ -140,8 +168,21 @@ mod tests {
             let outcome: Result<String, String> = outcome(text);
             assert_eq!(outcome.as_deref().map_err(String::as_str), expected, "{text}");
         }
-        let question =
-            outcome(r#"{"id":9,"method":"workspace/configuration"}"#).expect("a question");
-        assert!(question.contains(r#""id":9,"error":{"code":-32601"#), "{question}");
+        for (method, answer) in [
+            (r#""sampling/createMessage""#, r#""error":{"code":-32601"#),
+            (r#""workspace/configuration""#, r#""result":[]}"#),
+            (
+                r#""workspace/configuration","params":{"items":[{"section":"a"},{}]}"#,
+                r#""result":[null,null]}"#,
+            ),
+            (r#""client/registerCapability","params":{}"#, r#""result":null}"#),
+            (r#""workspace/semanticTokens/refresh""#, r#""result":null}"#),
+            (r#""workspace/applyEdit","params":{"edit":{}}"#, r#""result":{"applied":false}}"#),
+        ] {
+            let question = format!(r#"{{"id":9,"method":{method}}}"#);
+            let expected = format!(r#"{{"jsonrpc":"2.0","id":9,{answer}"#);
+            let said = outcome(&question).expect("a question");
+            assert!(said.starts_with(&expected), "{question}: {said}");
+        }
     }
 }

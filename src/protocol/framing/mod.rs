@@ -30,6 +30,8 @@ pub struct Framing {
 pub struct Scan {
     /// So many bytes.
     pub seen: usize,
+    /// How many messages of a reply that is several end there.
+    ended: usize,
     /// How many brackets are open there.
     depth: usize,
     /// Whether it is within a string.
@@ -111,6 +113,19 @@ fn until(bytes: &[u8], scan: &mut Scan, end: u8) -> Split {
         None => {
             scan.seen = bytes.len();
             Split::More(bytes.len())
+        }
+    }
+}
+
+/// Looks for the first so many messages, which are taken as one, with what separates them. `framing`
+/// is one whose messages are ended by a byte.
+pub fn split_many(framing: &Framing, count: usize, bytes: &[u8], scan: &mut Scan) -> Split {
+    loop {
+        match (framing.split)(bytes, scan) {
+            Split::Message { next, .. } if scan.ended + 1 < count => {
+                (scan.ended, scan.seen) = (scan.ended + 1, next);
+            }
+            other => return other,
         }
     }
 }
