@@ -35,6 +35,8 @@ pub struct Job {
     /// The caller that waits for it; `None`: the result goes to the pool's sink.
     pub(crate) caller: Option<Caller>,
     text: Box<[u8]>,
+    /// What stands before is not a part of the job any more.
+    begin: usize,
     args_at: usize,
     id_at: usize,
     form: Form,
@@ -49,6 +51,8 @@ enum Form {
     Words,
     /// A message: bytes that mean something to the worker only.
     Message,
+    /// So many messages, at least 2, with a newline behind each.
+    Bundle(usize),
 }
 
 /// Where the line of a job stood in the input.
@@ -79,6 +83,7 @@ impl Job {
             caller: None,
             line: None,
             text: text.into_boxed_slice(),
+            begin: 0,
             args_at: cmd.len(),
             id_at: cmd.len() + args.len(),
             form: Form::Json,
@@ -94,6 +99,52 @@ impl Job {
     /// A job that is a message to a worker which is sent as it is.
     pub fn message(seq: u64, message: &[u8]) -> Self {
         Self::bytes(seq, message, Form::Message)
+    }
+
+    /// Jobs that are messages, one behind the other, in one: `count` lines of `lines`, each with its
+    /// newline. So what a job costs beside its bytes is paid once for many.
+    pub(crate) fn bundle(seq: u64, lines: &[u8], count: usize) -> Self {
+        match count {
+            1 => Self::message(seq, lines.strip_suffix(b"\n").unwrap_or(lines)),
+            _ => Self::bytes(seq, lines, Form::Bundle(count)),
+        }
+    }
+
+    /// How many jobs this is: 1, but for a bundle.
+    pub(crate) fn count(&self) -> usize {
+        match self.form {
+            Form::Bundle(count) => count,
+            Form::Json | Form::Words | Form::Message => 1,
+        }
+    }
+
+    /// The lines of a bundle.
+    pub(crate) fn lines(&self) -> Option<&[u8]> {
+        matches!(self.form, Form::Bundle(_)).then_some(&self.text[self.begin..])
+    }
+
+    /// Where the line behind the first `count` begins.
+    pub(crate) fn offset(&self, count: usize) -> usize {
+        let Some(last) = count.checked_sub(1) else { return 0 };
+        let lines = self.lines().unwrap_or_default();
+        memchr::memchr_iter(b'\n', lines).nth(last).map_or(lines.len(), |at| at + 1)
+    }
+
+    /// Takes the first `count` jobs out of a bundle of more.
+    pub(crate) fn split_off_first(&mut self, count: usize) -> Self {
+        let end = self.begin + self.offset(count);
+        let mut first = Self::bundle(self.seq, &self.text[self.begin..end], count);
+        first.place = self.place;
+        let left = self.count() - count;
+        (self.seq, self.begin) = (self.seq + count as u64, end);
+        self.place.line += count as u64;
+        self.form = Form::Bundle(left);
+        if left == 1 {
+            let place = self.place;
+            *self = Self::bundle(self.seq, &self.text[self.begin..], 1);
+            self.place = place;
+        }
+        first
     }
 
     fn bytes(seq: u64, bytes: &[u8], form: Form) -> Self {
@@ -116,7 +167,7 @@ impl Job {
     pub fn args(&self) -> &[u8] {
         match self.form {
             Form::Json => &self.text[self.args_at..self.id_at],
-            Form::Words | Form::Message => &[],
+            Form::Words | Form::Message | Form::Bundle(_) => &[],
         }
     }
 
@@ -150,7 +201,7 @@ impl Job {
 
     /// How much memory the job's text holds, in bytes.
     pub fn size(&self) -> usize {
-        self.text.len() + self.line.as_ref().map_or(0, |line| line.len())
+        self.text.len() - self.begin + self.line.as_ref().map_or(0, |line| line.len())
     }
 
     /// Whether the call that waited for this job was dropped.
@@ -316,6 +367,11 @@ pub trait Sink: Send + Sync {
 
     /// Passes on what this thread has delivered: called after every few outcomes, without delay.
     fn flush(&self) {}
+
+    /// Takes the results of `count` successive jobs, from the one with the number `seq` on: texts with a
+    /// newline behind each. Called only where a [`Reader`](crate::input::Reader) was told that it may
+    /// bundle jobs.
+    fn texts(&self, _seq: u64, _count: u64, _texts: &[u8]) {}
 
     /// Takes lines that a command has printed while it runs, to stdout and to stderr. They are not
     /// in what is delivered at its end. Called only where that was asked for. Returns whether it took

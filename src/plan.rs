@@ -13,7 +13,7 @@ use procpool::input::template::{Names, Settings, Template};
 use procpool::input::{Form, Reader, Source};
 use procpool::output::format::Shape;
 use procpool::protocol::framing;
-use procpool::{Code, Commands, Language, Limits, Protocol};
+use procpool::{Code, Commands, Depth, Language, Limits, Protocol};
 use rustix::process::{Resource, getrlimit};
 
 use crate::cli::{self, Format, InputFormat, MaxArgs, Options};
@@ -92,6 +92,7 @@ impl Plan {
             delimiter: options.delimiter.unwrap_or(if options.null { 0 } else { b'\n' }),
             max_line: options.max_line,
             keep_lines: options.failed.is_some(),
+            bundles: may_bundle(options, protocol, shape(options, code.as_ref(), protocol)),
             choice: choice(options, has_worker, names),
             stop,
         };
@@ -164,6 +165,33 @@ fn named_workers(workers: &[String]) -> (Vec<String>, Vec<String>) {
         cli::misused(&format!("two workers are named '{name}'"));
     }
     named.into_iter().unzip()
+}
+
+/// Whether jobs that come together may go together: lines that are messages, of which nothing is asked
+/// but their results.
+fn may_bundle(options: &Options, protocol: Protocol, shape: Shape) -> bool {
+    let is_each_counted = options.summary
+        || options.joblog.is_some()
+        || options.failed.is_some()
+        || options.halt.is_some()
+        || options.fail_fast
+        || options.tag
+        || options.timeout.is_some()
+        || options.retries > 0
+        || options.route.is_some()
+        || options.worker.len() > 1;
+    let has_gates = options.delay.is_some()
+        || options.rate.is_some()
+        || options.max_load.is_some()
+        || options.min_free_memory.is_some();
+    let lines = Protocol::named("raw").is_some_and(|raw| raw == protocol)
+        && options.delimiter.is_none_or(|end| end == b'\n')
+        && !options.null;
+    lines
+        && shape == Shape::Text
+        && options.pipeline == Some(Depth::Auto)
+        && !is_each_counted
+        && !has_gates
 }
 
 /// How the worker of a job is found.

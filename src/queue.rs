@@ -29,6 +29,8 @@ pub(crate) struct Queue {
 #[derive(Debug)]
 struct State {
     jobs: VecDeque<Job>,
+    /// How many jobs there are besides, since bundles are many.
+    bundled: usize,
     /// Jobs that are to be tried again, not before their time.
     later: BinaryHeap<Later>,
     bytes: usize,
@@ -55,6 +57,11 @@ struct State {
     retiring: usize,
     /// How often the last slot has left.
     epoch: u64,
+}
+
+/// How many jobs more than one this is.
+fn bundled(job: &Job) -> usize {
+    job.count() - 1
 }
 
 /// A job that is to be tried again at its time. In a heap the earliest stands first.
@@ -154,6 +161,7 @@ impl Queue {
             state: Mutex::new(State {
                 jobs: VecDeque::new(),
                 later: BinaryHeap::new(),
+                bundled: 0,
                 bytes: 0,
                 feeders: 0,
                 running: 0,
@@ -187,6 +195,7 @@ impl Queue {
             return Err(Closed);
         }
         state.bytes += batch.iter().map(Job::size).sum::<usize>();
+        state.bundled += batch.iter().map(bundled).sum::<usize>();
         state.jobs.extend(batch.drain(..));
         Ok(state.wake_for_jobs())
     }
@@ -199,6 +208,7 @@ impl Queue {
             state.running -= 1;
             state.held[from] -= 1;
             state.bytes += job.size();
+            state.bundled += bundled(&job);
             state.jobs.push_front(job);
             if let Some(slot) = state.next_idle() {
                 state.wake(slot);
@@ -256,12 +266,13 @@ impl Queue {
         if count == 0 {
             return Taken::Wait;
         }
-        let mut bytes = 0;
+        let (mut bytes, mut taken) = (0, 0);
         let before = into.len();
-        while into.len() - before < count
-            && let Some(job) = state.jobs.pop_front()
+        while taken < count
+            && let Some(job) = state.next_job(count - taken)
         {
             bytes += job.size();
+            taken += job.count();
             into.push_back(job);
             if bytes >= ask.max_bytes {
                 break;
@@ -339,6 +350,13 @@ impl Queue {
         state.present -= 1;
 
         self.one_has_left(state, renew);
+    }
+
+    /// A slot has taken a bundle apart, and has one job more.
+    pub(crate) fn has_split(&self, slot: usize) {
+        let mut state = self.lock();
+        state.running += 1;
+        state.held[slot] += 1;
     }
 
     /// A slot has panicked, and gives no account of the jobs it had: they are not waited for.
@@ -422,6 +440,24 @@ impl State {
         self.jobs.len() + self.later.len() >= self.max_jobs() || self.bytes >= MAX_BYTES
     }
 
+    /// How many jobs are queued, those in bundles counted.
+    fn queued(&self) -> usize {
+        self.jobs.len() + self.bundled
+    }
+
+    /// Takes the first job, or of a bundle no more than `most`.
+    fn next_job(&mut self, most: usize) -> Option<Job> {
+        let front = self.jobs.front_mut()?;
+        let before = bundled(front);
+        let job = match front.count() > most {
+            true => Some(front.split_off_first(most)),
+            false => None,
+        };
+        let after = if job.is_some() { bundled(front) } else { 0 };
+        self.bundled -= before - after;
+        job.or_else(|| self.jobs.pop_front())
+    }
+
     /// Moves the jobs whose time has come to the head of the queue.
     fn promote(&mut self, now: Moment) {
         let mut count = 0;
@@ -444,6 +480,7 @@ impl State {
     }
 
     fn remove_all(&mut self) -> VecDeque<Job> {
+        self.bundled = 0;
         let later = std::mem::take(&mut self.later).into_iter().map(|later| later.job);
         std::mem::take(&mut self.jobs).into_iter().chain(later).collect()
     }
@@ -464,7 +501,7 @@ impl State {
         // A few are kept back for those that will be free soon; a portion is taken only if as much is
         // left for whoever has nothing to do, since it may be slower than those before it.
         let kept = free.max(8 * self.slots.len());
-        let surplus = self.jobs.len().saturating_sub(first + kept);
+        let surplus = self.queued().saturating_sub(first + kept);
         if surplus < 2 * ask.portion {
             return first;
         }
@@ -512,7 +549,7 @@ impl State {
     /// without a worker; then new ones are to be started.
     fn wake_for_jobs(&mut self) -> Vec<usize> {
         let mut fresh = Vec::new();
-        while self.jobs.len() > self.woken {
+        while self.queued() > self.woken {
             if let Some(slot) = self.next_idle() {
                 self.wake(slot);
                 continue;

@@ -191,6 +191,13 @@ impl Shared {
         }
     }
 
+    /// Gives the results of successive jobs to the sink: texts with a newline behind each.
+    pub(crate) fn deliver_texts(&self, seq: u64, count: u64, texts: &[u8]) {
+        if let Some(sink) = &self.sink {
+            sink.texts(seq, count, texts);
+        }
+    }
+
     /// Hands on lines that a command has printed to stdout and to stderr. Returns whether they were
     /// taken.
     pub(crate) fn pass_lines(&self, job: &Job, (out, err): (&[u8], &[u8])) -> bool {
@@ -367,7 +374,7 @@ impl Shared {
                     self.flush();
                 }
                 None => {
-                    self.left.fetch_add(1, Ordering::Relaxed);
+                    self.left.fetch_add(job.count(), Ordering::Relaxed);
                 }
             }
         }

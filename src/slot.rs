@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::calls::{Answer, Caller};
+use crate::calls::{self, Caller};
 use crate::capture::Printed;
 use crate::clock::Moment;
 use crate::command::{Commands, Cut, Ended, Running};
@@ -21,7 +21,7 @@ use crate::queue::{Ask, Taken};
 use crate::remedy::remedy;
 use crate::shared::{Shared, SparePermit};
 use crate::warm_up::{Unfit, Warming, warm_up};
-use crate::worker::{Flight, Violation, Worker, random};
+use crate::worker::{Answer, Flight, Violation, Worker, random};
 
 /// A process whose pipes have closed is given so long to exit, so that its status can be told.
 const EXIT_PATIENCE: Duration = Duration::from_secs(1);
@@ -69,7 +69,7 @@ pub(crate) struct Slot {
     token: Option<Token>,
     /// Outcomes that callers are yet to be told: not before the queue knows that this slot is free,
     /// or else a caller's next job would have another worker started.
-    answers: Vec<(Caller, Answer)>,
+    answers: Vec<(Caller, calls::Answer)>,
 }
 
 /// A worker that was started ahead. There are only so many of them in a pool.
@@ -655,9 +655,8 @@ impl Slot {
         let ran = |start| Ran { slot, pid, start, now };
         let max_reply = shared.config.max_reply;
         let was_spent = worker.is_spent;
-        let received = worker.receive(max_reply, now, |Flight { job, start, .. }, outcome| {
-            let is_over = deliver(shared, ran(start), job, outcome, None, &mut self.answers);
-            self.finished += usize::from(is_over);
+        let received = worker.receive(max_reply, now, |said| {
+            self.finished += take_answer(shared, said, ran, &mut self.answers);
         });
         match received {
             Ok(received) => {
@@ -735,13 +734,13 @@ impl Slot {
         let Some(mut worker) = self.worker.take() else {
             return;
         };
-        if let Some(flight) = worker.flights.pop_front() {
+        if let Some(flight) = self.take_oldest(&mut worker) {
             match &failure {
                 Some(failure) => self.fail(&worker, flight, failure),
                 None => self.finished += 1,
             }
         }
-        let others = worker.flights.drain(..).map(|flight| flight.job);
+        let others = worker.flights.drain(..).map(Flight::into_job);
         self.shared.queue.put_back(self.index, others);
         self.dismiss(worker, stop);
     }
@@ -757,7 +756,7 @@ impl Slot {
 
     fn cancel_jobs(&mut self, worker: &mut Worker) {
         let failure = Failure::new(Kind::Cancelled, "it was running when the run was ended");
-        while let Some(flight) = worker.flights.pop_front() {
+        while let Some(flight) = self.take_oldest(worker) {
             self.fail(worker, flight, &failure);
         }
     }
@@ -812,14 +811,14 @@ impl Slot {
         }
         let (replies, failures_before) = (worker.replies, worker.failures_before);
         let failure = Failure::new(Kind::Crash, message.clone());
-        while begun && let Some(flight) = worker.flights.pop_front() {
+        while begun && let Some(flight) = self.take_oldest(&mut worker) {
             self.fail(&worker, flight, &failure);
             // Of a worker that works on several jobs at a time, any may be to blame.
             if !worker.is_unordered {
                 break;
             }
         }
-        let others = worker.flights.drain(..).map(|flight| flight.job).collect();
+        let others = worker.flights.drain(..).map(Flight::into_job).collect();
         drop(worker);
         // One that had begun its job had started: what it died of is that job's.
         match begun || replies > 0 {
@@ -836,10 +835,9 @@ impl Slot {
             // What had been read already comes first.
             let now = shared.now();
             let max_reply = shared.config.max_reply;
-            let received = worker.receive(max_reply, now, |Flight { job, start, .. }, outcome| {
-                let ran = Ran { slot, pid, start, now };
-                let is_over = deliver(shared, ran, job, outcome, None, &mut self.answers);
-                self.finished += usize::from(is_over);
+            let ran = |start| Ran { slot, pid, start, now };
+            let received = worker.receive(max_reply, now, |said| {
+                self.finished += take_answer(shared, said, ran, &mut self.answers);
             });
             let Ok(received) = received else { return };
             if received.answered > 0 {
@@ -876,6 +874,7 @@ impl Slot {
                 }
             };
             let failure = Failure::new(Kind::Spawn, message);
+            let jobs = self.each(jobs);
             for job in &jobs {
                 shared.deliver(&Done { job, outcome: Err(&failure), printed: None, run: None });
             }
@@ -902,6 +901,28 @@ impl Slot {
             }
             self.wake.wait(Some(left));
         }
+    }
+
+    /// The jobs one by one, bundles taken apart.
+    fn each(&self, jobs: VecDeque<Job>) -> VecDeque<Job> {
+        let mut each = VecDeque::with_capacity(jobs.len());
+        for mut job in jobs {
+            while job.count() > 1 {
+                each.push_back(job.split_off_first(1));
+                self.shared.queue.has_split(self.index);
+            }
+            each.push_back(job);
+        }
+        each
+    }
+
+    /// Takes the oldest job from a worker that will not answer it.
+    fn take_oldest(&self, worker: &mut Worker) -> Option<Flight> {
+        let (flight, was_split) = worker.take_oldest()?;
+        if was_split {
+            self.shared.queue.has_split(self.index);
+        }
+        Some(flight)
     }
 
     fn front_is_abandoned(&self) -> bool {
@@ -951,7 +972,7 @@ fn deliver(
     mut job: Job,
     outcome: Result<Value<'_>, &Failure>,
     printed: Option<&Arc<Printed>>,
-    answers: &mut Vec<(Caller, Answer)>,
+    answers: &mut Vec<(Caller, calls::Answer)>,
 ) -> bool {
     let config = &shared.config;
     let may_pass = outcome.is_err_and(|failure| config.retry_on.contains(&failure.kind));
@@ -985,6 +1006,24 @@ fn deliver(
         answers.push((caller, answer));
     }
     true
+}
+
+/// Hands on what a worker has answered. Returns how many jobs are over, a bundle being one.
+fn take_answer(
+    shared: &Shared,
+    said: Answer<'_>,
+    ran: impl Fn(Moment) -> Ran,
+    answers: &mut Vec<(Caller, calls::Answer)>,
+) -> usize {
+    match said {
+        Answer::One(Flight { job, start, .. }, outcome) => {
+            usize::from(deliver(shared, ran(start), job, outcome, None, answers))
+        }
+        Answer::Texts { seq, count, texts, is_last } => {
+            shared.deliver_texts(seq, count as u64, texts);
+            usize::from(is_last)
+        }
+    }
 }
 
 fn append_last_words(message: &mut String, worker: &Worker) {

@@ -185,6 +185,10 @@ impl Sink for Tally {
         }
     }
 
+    fn texts(&self, seq: u64, count: u64, texts: &[u8]) {
+        self.output.texts(seq, count, texts);
+    }
+
     fn flush(&self) {
         self.output.flush();
         if let Some(joblog) = &self.joblog {

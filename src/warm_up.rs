@@ -10,7 +10,7 @@ use crate::input::job_line;
 use crate::job::{Job, printable};
 use crate::process::{Progress, Stop, Wake};
 use crate::shared::{STACK, Shared};
-use crate::worker::Worker;
+use crate::worker::{Answer, Worker};
 
 /// A worker that does not answer is remarked on after so long.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -129,8 +129,10 @@ fn step(
             Progress::Closed => return Err("closed its stdout".into()),
             Progress::Moved(_) | Progress::Blocked => {}
         }
-        let received = worker.receive(shared.config.max_reply, now, |_, outcome| {
-            *answer = Some(outcome.map(drop).map_err(|failure| failure.message.clone()));
+        let received = worker.receive(shared.config.max_reply, now, |said| {
+            if let Answer::One(_, outcome) = said {
+                *answer = Some(outcome.map(drop).map_err(|failure| failure.message.clone()));
+            }
         });
         received.map_err(|violation| format!("broke the protocol ({})", violation.what))?;
         return Ok(());

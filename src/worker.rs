@@ -40,6 +40,32 @@ pub(crate) struct Flight {
     id: u64,
     /// Where its request begins in all that the worker has been sent.
     begins_at: u64,
+    /// Of a bundle: how many of its jobs have been answered.
+    answered: usize,
+}
+
+impl Flight {
+    /// How many jobs are in flight with it.
+    fn pending(&self) -> usize {
+        self.job.count() - self.answered
+    }
+
+    /// What is not answered yet.
+    pub(crate) fn into_job(mut self) -> Job {
+        if self.answered > 0 {
+            drop(self.job.split_off_first(self.answered));
+        }
+        self.job
+    }
+}
+
+/// What a worker has answered.
+pub(crate) enum Answer<'a> {
+    /// A job.
+    One(Flight, Result<Value<'a>, &'a Failure>),
+    /// So many jobs of a bundle, from the one with this number on, with texts; whether these were the
+    /// last of it.
+    Texts { seq: u64, count: usize, texts: &'a [u8], is_last: bool },
 }
 
 /// A worker did what no worker may do. The oldest job is charged with it.
@@ -84,6 +110,8 @@ pub(crate) struct Worker {
     /// It gets so many jobs in all.
     max_reqs: u64,
     window: Window,
+    /// How many jobs are in flight: more than flights where those are bundles.
+    in_flight: usize,
     /// How many bytes of requests are in flight.
     flight_bytes: usize,
     /// How long a job takes, about.
@@ -128,6 +156,7 @@ impl Worker {
             failures_before,
             max_reqs,
             window: Window::new(config.depth),
+            in_flight: 0,
             flight_bytes: 0,
             pace: Duration::ZERO,
             weighed: now,
@@ -144,7 +173,7 @@ impl Worker {
 
     /// How many more jobs the worker may be given now.
     pub(crate) fn room(&self, now: Moment) -> usize {
-        let in_flight = self.flights.len();
+        let in_flight = self.in_flight;
         if self.is_spent || (in_flight > 0 && self.flight_bytes >= WINDOW_BYTES) {
             return 0;
         }
@@ -188,7 +217,7 @@ impl Worker {
         }
         let pace = if self.pace.is_zero() { pace } else { self.pace };
         // It is on the oldest of its jobs, and will get those that it may still have.
-        let left = self.max_reqs - (self.requests - self.flights.len() as u64);
+        let left = self.max_reqs - (self.requests - self.in_flight as u64);
         if pace.is_zero() {
             // Nothing is known: with the last job the end comes near.
             return if left <= 1 { self.turn_began } else { age };
@@ -213,10 +242,10 @@ impl Worker {
     /// How long to leave a worker alone that has much to do, so that its replies come many at a time
     /// and each does not wake the slot; `None`: it is to be waited for as usual.
     pub(crate) fn rest_time(&self) -> Option<Duration> {
-        if self.flights.len() < 8 || self.has_unsent() {
+        if self.in_flight < 8 || self.has_unsent() {
             return None;
         }
-        let queued = self.pace * u32::try_from(self.flights.len()).unwrap_or(u32::MAX);
+        let queued = self.pace * u32::try_from(self.in_flight).unwrap_or(u32::MAX);
         Some(queued / 4).filter(|rest| (SHORTEST_REST..=LONGEST_REST).contains(rest))
     }
 
@@ -227,8 +256,15 @@ impl Worker {
     pub(crate) fn accept(&mut self, job: Job, now: Moment) -> Result<(), Box<(Job, String)>> {
         let Protocol { envelope, framing, .. } = self.protocol;
         let start = self.outbox.len();
-        let sealed = (envelope.request)(&mut self.outbox, self.requests + 1, &job)
-            .and_then(|()| (framing.seal)(&mut self.outbox, start));
+        let sealed = match job.lines() {
+            // It is sealed already.
+            Some(lines) => {
+                self.outbox.extend_from_slice(lines);
+                Ok(())
+            }
+            None => (envelope.request)(&mut self.outbox, self.requests + 1, &job)
+                .and_then(|()| (framing.seal)(&mut self.outbox, start)),
+        };
         if let Err(message) = sealed {
             self.outbox.truncate(start);
             return Err(Box::new((job, message)));
@@ -236,13 +272,15 @@ impl Worker {
         if self.flights.is_empty() {
             self.turn_began = now;
         }
-        self.requests += 1;
+        self.requests += job.count() as u64;
+        self.in_flight += job.count();
         self.flight_bytes += job.size();
         let begins_at = self.sent_before + start as u64;
         if self.outbox.len() > LARGE && !std::mem::replace(&mut self.is_wide, true) {
             self.process.widen();
         }
-        self.flights.push_back(Flight { job, start: now, id: self.requests, begins_at });
+        let id = self.requests;
+        self.flights.push_back(Flight { job, start: now, id, begins_at, answered: 0 });
         Ok(())
     }
 
@@ -298,7 +336,7 @@ impl Worker {
         &mut self,
         max_reply: usize,
         now: Moment,
-        mut answer: impl FnMut(Flight, Result<Value<'_>, &Failure>),
+        mut answer: impl FnMut(Answer<'_>),
     ) -> Result<Received, Violation> {
         let mut received = Received::default();
         let protocol = self.protocol;
@@ -307,6 +345,21 @@ impl Worker {
         let began = self.turn_began;
         let outcome = loop {
             let rest = &self.inbox[at..];
+            if let Some(front) = self.flights.front_mut().filter(|flight| flight.job.count() > 1)
+                && let Some((count, len)) = first_lines(rest, front.pending(), max_reply)
+            {
+                let seq = front.job.seq + front.answered as u64;
+                front.answered += count;
+                let is_last = front.pending() == 0;
+                answer(Answer::Texts { seq, count, texts: &rest[..len], is_last });
+                if is_last && let Some(flight) = self.flights.pop_front() {
+                    self.flight_bytes -= flight.job.size();
+                }
+                self.in_flight -= count;
+                received.answered += count;
+                (at, self.scan) = (at + len, Scan::default());
+                continue;
+            }
             let (message, next) = match protocol.split(rest, &mut self.scan) {
                 Split::Message { begin, end, next } => (&rest[begin..end], next),
                 Split::More(len) if len > max_reply => break Err(too_long(rest, max_reply)),
@@ -326,9 +379,10 @@ impl Worker {
                     match find(&mut self.flights, id, message, self.requests, behind) {
                         Ok(Ok((index, flight))) => {
                             self.is_unordered |= index > 0;
+                            self.in_flight -= 1;
                             self.flight_bytes -= flight.job.size();
                             received.answered += 1;
-                            answer(flight, outcome.as_ref().map(Body::value));
+                            answer(Answer::One(flight, outcome.as_ref().map(Body::value)));
                         }
                         Ok(Err(id)) => {
                             received.stale = Some(id);
@@ -376,6 +430,24 @@ impl Worker {
         };
     }
 
+    /// Takes the oldest job out of those in flight, also out of a bundle. Returns it with whether it was
+    /// one of several, which makes one more of them.
+    pub(crate) fn take_oldest(&mut self) -> Option<(Flight, bool)> {
+        let mut flight = self.flights.pop_front()?;
+        self.in_flight -= flight.pending();
+        let (start, id, begins_at) = (flight.start, flight.id, flight.begins_at);
+        let mut job = flight.into_job();
+        let was_bundle = job.count() > 1;
+        flight = Flight { job, start, id, begins_at, answered: 0 };
+        if was_bundle {
+            job = flight.job.split_off_first(1);
+            self.in_flight += flight.pending();
+            self.flights.push_front(flight);
+            flight = Flight { job, start, id, begins_at, answered: 0 };
+        }
+        Some((flight, was_bundle))
+    }
+
     /// What was printed last and is no whole message.
     pub(crate) fn rest(&self) -> &[u8] {
         self.inbox.trim_ascii()
@@ -401,7 +473,8 @@ impl Worker {
     /// Whether it had read anything of the oldest request when it had read so many bytes.
     pub(crate) fn had_begun(&self, taken: Option<u64>) -> bool {
         let Some(flight) = self.flights.front() else { return false };
-        taken.is_none_or(|taken| taken > flight.begins_at)
+        let begins_at = flight.begins_at + flight.job.offset(flight.answered) as u64;
+        taken.is_none_or(|taken| taken > begins_at)
     }
 
     /// Whether the worker has read anything of its oldest request. Where that can't be told, it
@@ -409,6 +482,19 @@ impl Worker {
     pub(crate) fn has_begun(&self) -> bool {
         self.had_begun(self.taken())
     }
+}
+
+/// The first so many whole lines, or as many as there are: their number and their length in bytes;
+/// `None`: there is none, or the first one is too long.
+fn first_lines(bytes: &[u8], most: usize, longest: usize) -> Option<(usize, usize)> {
+    let (mut count, mut len) = (0, 0);
+    for at in memchr::memchr_iter(b'\n', bytes).take(most) {
+        if at - len > longest {
+            break;
+        }
+        (count, len) = (count + 1, at + 1);
+    }
+    (count > 0).then_some((count, len))
 }
 
 /// The place of a job among those in flight, and the job; or the number of a request that has been

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Test, assert_has, message, need, result};
+use common::{Crew, Test, assert_has, message, need, result};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -375,4 +375,104 @@ fn a_terminal_cures_programs_that_buffer() {
         .stdin("a\n")
         .stdout("dumb\n")
         .run();
+}
+
+/// Lines that come together go together, where nothing but their results is asked for: as if they
+/// did not.
+#[test]
+fn bundled_lines_come_back_as_they_went() {
+    let mut lines = String::new();
+    for n in 0..200_000_u32 {
+        // Some are empty, some are long.
+        let len = if n % 5000 == 0 { 30_000 } else { (n % 23) as usize };
+        lines.push_str(&"x".repeat(len));
+        lines.push('\n');
+    }
+    lines.push_str("the last one has no end");
+    for worker in ["cat", "sed -u s/x/x/"] {
+        for options in [&["-j3"][..], &["-j1"], &["-j2", "--max-reqs=777"]] {
+            let expected = format!("{lines}\n");
+            Test::new()
+                .args(options)
+                .args(["-w", worker, "--protocol=raw", "--pipeline=auto"])
+                .stdin(&lines)
+                .stdout(&expected)
+                .run();
+        }
+    }
+    // Each line is counted where that is asked for, and there are as many as before.
+    let output = Test::new()
+        .workers(2, "cat")
+        .args(["--protocol=raw", "--pipeline=auto", "--summary"])
+        .stdin(&lines)
+        .any_stdout()
+        .any_stderr()
+        .run();
+    assert_has(&output.stderr, &["200001 jobs: 200001 ok, 0 failed"]);
+}
+
+#[test]
+fn a_line_of_a_bundle_that_kills_its_worker_fails_alone() {
+    let worker = "perl -e '$| = 1; while (<STDIN>) { kill 9, $$ if /^die/; print }'";
+    if !need("perl") {
+        return;
+    }
+    let mut lines: Vec<String> = (1..=20_000).map(|n| n.to_string()).collect();
+    let poison = [1, 3000, 3001, 12_345, 20_000];
+    for n in poison {
+        lines[n - 1] = format!("die {n}");
+    }
+    let expected: String = lines
+        .iter()
+        .filter(|line| !line.starts_with("die"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let output = Test::new()
+        .workers(2, worker)
+        .args(["--protocol=raw", "--pipeline=auto"])
+        .stdin(lines.join("\n"))
+        .stdout(&expected)
+        .any_stderr()
+        .status(1)
+        .run();
+    let failures: Vec<_> = output.stderr.lines().collect();
+    assert_eq!(failures.len(), poison.len(), "{}", output.stderr);
+    for (failure, n) in failures.iter().zip(poison) {
+        assert_has(failure, &[&format!("job {n} (line {n}): crash:"), "SIGKILL"]);
+    }
+}
+
+#[test]
+fn bundled_lines_that_are_interrupted_have_one_outcome_each() {
+    let crew = Crew::new();
+    let path = crew.path("seen");
+    // Quick, and then it hangs.
+    let worker = format!(
+        "sh -c 'n=0; while read -r l; do n=$((n+1)); [ $n -gt 5000 ] && {{ echo > {path}; sleep 1000; }}; echo \"$l\"; done'"
+    );
+    let run = Test::new()
+        .workers(1, worker)
+        .args(["--protocol=raw", "--pipeline=auto", "--grace=0"])
+        .stdin((1..=100_000).map(|n| format!("{n}\n")).collect::<String>())
+        .any_stdout()
+        .any_stderr()
+        .killed_by(Signal::INT)
+        .spawn();
+    common::wait_for("the worker to hang", || std::fs::exists(&path).expect("a folder"));
+    run.signal(Signal::INT);
+    let output = run.finish();
+    let done: Vec<u32> =
+        output.lines().iter().map(|line| line.parse().expect("a number")).collect();
+    assert_eq!(done, (1..=5000).collect::<Vec<_>>());
+    let cancelled = output.stderr.lines().filter(|line| line.contains(": cancelled:")).count();
+    let left = output.stderr.lines().find_map(|line| {
+        line.strip_prefix("procpool: the run was ended: ")?.split(' ').next()?.parse::<usize>().ok()
+    });
+    // The first of those that are not done is the 5001st; they follow each other without a gap.
+    assert!(
+        cancelled >= 1 && output.stderr.contains("job 5001 (line 5001): cancelled"),
+        "{}",
+        output.stderr
+    );
+    assert!(left.is_some_and(|left| left + cancelled + 5000 <= 100_000), "{}", output.stderr);
 }

@@ -70,6 +70,22 @@ impl Lines {
         &mut self.buffer
     }
 
+    /// All whole lines that are there, with their ends, if none is too long: the number of the first
+    /// one, their bytes, and how many there are. `None`: there is none, or [`Lines::next`] must see to
+    /// it.
+    pub fn whole(&mut self) -> Option<(u64, &[u8], usize)> {
+        let rest = &self.buffer[self.start..];
+        let len = memchr::memrchr(self.delimiter, rest)? + 1;
+        if self.skipping || len > self.max {
+            return None;
+        }
+        let count = memchr::memchr_iter(self.delimiter, &rest[..len]).count();
+        let (begin, first) = (self.start, self.number + 1);
+        (self.start, self.seen) = (begin + len, 0);
+        self.number += count as u64;
+        Some((first, &self.buffer[begin..begin + len], count))
+    }
+
     /// The next line; `None`: more bytes are needed or, `at_end` of the stream, there is none. What
     /// stands before the end is a line, unless it is empty.
     pub fn next(&mut self, at_end: bool) -> Option<Line<'_>> {

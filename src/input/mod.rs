@@ -123,6 +123,9 @@ pub struct Reader {
     pub max_line: usize,
     /// Each job keeps the lines it was made of.
     pub keep_lines: bool,
+    /// Messages that come together may be fed together, as one job: their outcomes are texts, and
+    /// nothing else is asked of each.
+    pub bundles: bool,
     /// Which of several pools a job is for.
     pub choice: Choice,
     /// Reading ends soon after this is set.
@@ -179,7 +182,7 @@ impl Reader {
                         ));
                         is_complete = false;
                     }
-                    None => return End::Stopped(feeder.batch.len()),
+                    None => return End::Stopped(feeder.left()),
                 },
                 Err(error) => {
                     complain(&source.unreadable(&error));
@@ -189,7 +192,7 @@ impl Reader {
         }
         feeder.pack_up();
         feeder.feed();
-        match (is_complete, feeder.batch.len()) {
+        match (is_complete, feeder.left()) {
             (_, left @ 1..) => End::Stopped(left),
             (true, _) => End::Complete(feeder.seq),
             (false, _) => End::Incomplete,
@@ -274,6 +277,11 @@ struct Feeder<'a> {
 }
 
 impl Feeder<'_> {
+    /// How many jobs did not get to the pool.
+    fn left(&self) -> usize {
+        self.batch.iter().map(Job::count).sum()
+    }
+
     /// Reads one source to its end. `Ok(false)`: the pool takes no more jobs.
     fn read(&mut self, source: BorrowedFd<'_>, index: u32) -> io::Result<bool> {
         let is_csv =
@@ -297,6 +305,15 @@ impl Feeder<'_> {
                     return Err(error.into());
                 }
             };
+            if self.reader.bundles
+                && let Some((number, text, count)) = lines.whole()
+            {
+                let mut job = Job::bundle(self.seq + 1, text, count);
+                job.place = Place { source: index, line: number };
+                if !self.queue(job) {
+                    return Ok(false);
+                }
+            }
             while let Some(line) = lines.next(at_end) {
                 let place = Place { source: index, line: line.number };
                 if !self.line(place, line.text) {
@@ -355,7 +372,7 @@ impl Feeder<'_> {
 
     /// A job is complete. Returns whether to go on.
     fn queue(&mut self, job: Job) -> bool {
-        self.seq = job.seq;
+        self.seq = job.seq + job.count() as u64 - 1;
         self.bytes += job.size();
         self.batch.push(job);
         self.bytes < BATCH_BYTES || self.feed()

@@ -219,14 +219,24 @@ impl Batch {
         let (seq, err_begin) = (done.job.seq, self.err.len());
         // A Vec takes all that is written to it.
         let _ = format.write(done, &mut self.out, &mut self.err);
+        self.end(seq, 1, self.err.len() > err_begin);
+    }
+
+    /// The results of `count` jobs that look as they are to be printed.
+    fn add_texts(&mut self, seq: u64, count: u64, texts: &[u8]) {
+        self.out.extend_from_slice(texts);
+        self.end(seq, count, false);
+    }
+
+    /// What was added last is that of `count` jobs.
+    fn end(&mut self, seq: u64, count: u64, has_err: bool) {
         let (out_end, err_end) = (self.out.len(), self.err.len());
-        let has_err = err_end > err_begin;
         match self.runs.last_mut() {
             Some(run) if run.seq + run.count == seq && !run.has_err => {
-                run.count += 1;
+                run.count += count;
                 (run.out_end, run.err_end, run.has_err) = (out_end, err_end, has_err);
             }
-            _ => self.runs.push(Run { seq, count: 1, out_end, err_end, has_err }),
+            _ => self.runs.push(Run { seq, count, out_end, err_end, has_err }),
         }
     }
 
@@ -254,6 +264,16 @@ impl Sink for Output {
             batch.add(&shared.settings.format, done);
             if batch.out.len() + batch.err.len() >= ENOUGH {
                 shared.put(batch);
+            }
+        });
+    }
+
+    fn texts(&self, seq: u64, count: u64, texts: &[u8]) {
+        self.shared.succeeded.fetch_add(count, Ordering::Relaxed);
+        BATCH.with_borrow_mut(|batch| {
+            batch.add_texts(seq, count, texts);
+            if batch.out.len() + batch.err.len() >= ENOUGH {
+                self.shared.put(batch);
             }
         });
     }
