@@ -9,7 +9,10 @@ const AMPLE: Duration = Duration::from_millis(2);
 const SLOW: Duration = Duration::from_micros(250);
 
 /// More requests in flight than this bring nothing.
-const MOST: usize = 2048;
+const MOST: usize = 1 << 15;
+
+/// After so many quick jobs a slow one is forgotten.
+const FADING: usize = 64;
 
 /// How many requests a worker may have in flight: a fixed number, or as many as its measured speed
 /// asks for.
@@ -55,7 +58,11 @@ impl Window {
             return;
         }
         let each = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) / answered as u64;
-        self.slowest = each.max(self.slowest - self.slowest / 8);
+        // Many that came together are as much evidence as many that came one by one.
+        for _ in 0..answered.min(FADING) {
+            self.slowest -= self.slowest / 8;
+        }
+        self.slowest = each.max(self.slowest);
         let slowest = Duration::from_nanos(self.slowest);
         let target = match slowest > SLOW {
             true => 1,

@@ -19,7 +19,7 @@ pub(crate) enum Load {
     Nap(fn(u64) -> u64),
     /// The first job sleeps so many microseconds; the results of the others have so many bytes.
     SlowFirst { micros: u64, size: usize },
-    /// Lines with their numbers, for a command that prints nothing.
+    /// Lines with their numbers, for a command that prints nothing or a filter that prints them.
     Lines,
 }
 
@@ -65,7 +65,7 @@ impl Load {
             }
             Self::SlowFirst { .. } if number == 1 => write!(out, "{number}"),
             Self::SlowFirst { size, .. } => write!(out, "\"{number:0size$}\""),
-            Self::Lines => Ok(()),
+            Self::Lines => write!(out, "{number}"),
         };
     }
 
@@ -201,7 +201,9 @@ pub(crate) fn checked(
         count += 1;
         let number = match tool.is_ordered {
             true => count,
-            false => id(line).ok_or_else(|| format!("it printed {}", shown(line)))?,
+            false => id(line)
+                .or_else(|| bare(line))
+                .ok_or_else(|| format!("it printed {}", shown(line)))?,
         };
         if number == 0 || number > jobs {
             return Err(format!("there is no job for what it printed: {}", shown(line)));
@@ -246,6 +248,11 @@ fn expect(load: &Load, output: Output, number: u64, line: &mut String) {
 }
 
 /// The id at the beginning of a record or a reply.
+/// The number that a line is.
+fn bare(line: &[u8]) -> Option<u64> {
+    std::str::from_utf8(line).ok()?.parse().ok()
+}
+
 fn id(line: &[u8]) -> Option<u64> {
     let digits = line.strip_prefix(b"{\"id\":")?.split(|&byte| byte == b',').next()?;
     std::str::from_utf8(digits).ok()?.parse().ok()

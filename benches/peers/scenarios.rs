@@ -92,6 +92,13 @@ pub(crate) fn all(tools: &Tools, options: &Options) -> Vec<Scenario> {
             ],
         ),
         Scenario::new(
+            "raw",
+            "lines through a filter that prints them again, --protocol raw",
+            Load::Lines,
+            size(1_000_000, 50_000),
+            tools.raw(),
+        ),
+        Scenario::new(
             "large",
             "echo [TEXT], 1 MiB each way",
             Load::Echo(1 << 20),
@@ -266,6 +273,10 @@ pub(crate) fn targets(measured: &[(Scenario, Vec<Row>)]) -> Vec<Target> {
                 target("times the rate of imap", 10.0, false, times(IMAP));
                 target("times that with chunks of 100", 1.5, false, times(IMAP_100));
                 target("times that of xargs", 100.0, false, times("xargs -n1 python3 -c"));
+            }
+            "raw" => {
+                let split = "split -n r/2 --filter";
+                target("auto, times the wall time of split", 2.0, true, ratio(AUTO, split));
             }
             "large" => {
                 target("one in flight, times the rate of imap", 4.0, false, ratio(IMAP, ONE))

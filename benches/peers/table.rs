@@ -38,7 +38,7 @@ impl Display for Table {
         if self.is_markdown {
             let rule = |(column, &width): (usize, &usize)| match column {
                 0 => "-".repeat(width),
-                _ => "-".repeat(width - 1) + ":",
+                _ => "-".repeat(width.max(1) - 1) + ":",
             };
             line(&widths.iter().enumerate().map(rule).collect::<Vec<_>>())?;
         }

@@ -68,7 +68,7 @@ impl Tools {
         let target = release.parent().ok_or("this program lies in no target folder")?;
         let built = Command::new(env!("CARGO"))
             .args(["build", "--release", "--bin=procpool"])
-            .args(["--example=double", "--example=bench_worker", "--target-dir"])
+            .args(["--example=double", "--example=bench_worker", "--example=echo", "--target-dir"])
             .arg(target)
             .arg("--manifest-path")
             .arg(source.join("Cargo.toml"))
@@ -190,6 +190,19 @@ impl Tools {
             is_mixing: true,
             ..plain("split -n r/2 --filter", argv, Input::Requests, &self.split)
         }
+    }
+
+    /// A filter that prints each line again: procpool, and the limit of the pipes.
+    pub(crate) fn raw(&self) -> Vec<Tool> {
+        let echo = self.example("echo", "");
+        let procpool = self.procpool.to_string_lossy();
+        let options = ["-j2", "--protocol=raw", "--pipeline=auto", "--worker"];
+        let argv = [&*procpool].into_iter().chain(options).chain([&*echo]);
+        let split = Tool { output: Output::Value, ..self.split(&echo) };
+        vec![
+            plain(AUTO, argv, Input::Args, &Ok(String::new())),
+            Tool { input: Input::Args, ..split },
+        ]
     }
 
     /// A process for each job.
