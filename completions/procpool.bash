@@ -23,7 +23,7 @@ _procpool() {
 
     case "${cmd}" in
         procpool)
-            opts="-w -P -j -I -p -a -n -d -0 -k -h -V --worker --protocol --framing --init --notify --max-procs --pipeline --max-reqs --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --start-limit --max-reply --python --perl --node --ruby --setup --shell --replace --stdin --env --cwd --dry-run --confirm --delay --rate --max-load --min-free-memory --nice --arg-file --input --header --max-args --delimiter --null --max-line --format --tag --live --detail --stream --keep-order --buffer --summary --joblog --progress --timeout --retries --retry-on --retry-delay --failed --grace --halt --fail-fast --help --version"
+            opts="-w -P -j -I -p -a -n -d -0 -k -h -V --worker --protocol --framing --reply-messages --init --notify --max-procs --pipeline --max-reqs --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --start-limit --max-reply --python --perl --node --ruby --setup --shell --replace --stdin --env --cwd --dry-run --confirm --delay --rate --max-load --min-free-memory --nice --arg-file --input --header --max-args --delimiter --null --max-line --format --tag --live --detail --stream --keep-order --buffer --summary --joblog --progress --timeout --retries --retry-on --retry-delay --failed --grace --halt --fail-fast --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -43,6 +43,10 @@ _procpool() {
                     ;;
                 --framing)
                     COMPREPLY=($(compgen -W "line nul u16 u32 u32le content-length netstring varint json" -- "${cur}"))
+                    return 0
+                    ;;
+                --reply-messages)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --init)

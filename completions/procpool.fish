@@ -12,6 +12,7 @@ content-length\t''
 netstring\t''
 varint\t''
 json\t''"
+complete -c procpool -l reply-messages -d 'A reply is N messages instead of one (raw, with line or nul)' -r
 complete -c procpool -l init -d 'Send each fresh worker this job line first; may be repeated' -r
 complete -c procpool -l notify -d 'The same for a message that has no reply (jsonrpc)' -r
 complete -c procpool -s j -s P -l max-procs -d 'At most N jobs at a time, each in a process [default: the number of CPUs]' -r

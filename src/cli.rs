@@ -120,8 +120,8 @@ pub struct Options {
 
     /// A reply is N messages instead of one (raw, with line or nul)
     ///
-    /// For programs that print several fields or lines for each they read: 3 for git check-attr -z
-    /// --stdin text. They are one result, with what separates them.
+    /// For programs that print several fields or lines for each that they read, such as 3 for git
+    /// check-attr -z with one attribute. They are one result, with what separates them.
     #[arg(
         hide_short_help = true,
         long,

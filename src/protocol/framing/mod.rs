@@ -237,6 +237,27 @@ mod tests {
         }
 
         #[test]
+        fn many_messages_are_one_reply(
+            replies in prop::collection::vec(prop::collection::vec("[a-z]{0,5}", 3), 1..5),
+            cut in 1_usize..40,
+        ) {
+            for (framing, end) in [(&line::LINE, "\n"), (&nul::NUL, "\0")] {
+                let bytes: String = replies.iter().flatten().map(|part| part.clone() + end).collect();
+                let (mut scan, mut at, mut found) = (Scan::default(), 0, Vec::new());
+                for until in (0..bytes.len()).step_by(cut).chain([bytes.len()]) {
+                    while let Split::Message { begin, end, next } =
+                        split_many(framing, 3, &bytes.as_bytes()[at..until.max(at)], &mut scan)
+                    {
+                        found.push(bytes[at + begin..at + end].to_owned());
+                        (at, scan) = (at + next, Scan::default());
+                    }
+                }
+                let expected: Vec<_> = replies.iter().map(|parts| parts.join(end)).collect();
+                prop_assert_eq!(found, expected);
+            }
+        }
+
+        #[test]
         fn a_part_of_a_message_is_none(message in message()) {
             for framing in FRAMINGS {
                 let bytes = sealed(framing, std::slice::from_ref(&message));
