@@ -71,6 +71,11 @@ pub static FRAMINGS: [&Framing; 9] = [
     &json::JSON,
 ];
 
+/// Requests are lines and replies end with a NUL byte, for a worker in `sh`, whose `read` takes lines
+/// and which prints lines by itself. It has no name on the command line.
+pub static LINES_AND_NULS: Framing =
+    Framing { name: "lines and NUL bytes", seal: line::seal, split: nul::split };
+
 /// The framing of this name.
 pub fn named(name: &str) -> Option<&'static Framing> {
     FRAMINGS.into_iter().find(|framing| framing.name == name)
