@@ -231,7 +231,7 @@ pub struct Options {
     #[arg(hide_short_help = true, long, value_name = "SIZE", default_value = "64M", help_heading = "Workers", value_parser = parse_size)]
     pub max_reply: usize,
 
-    /// Evaluate CODE for each line (x); or a FILE; also --perl, --node, --ruby, --sh
+    /// Evaluate CODE for each line (x), or a FILE; also --perl --node --ruby --sh
     ///
     /// An expression has x (the line), args and cmd. Of a FILE the functions are the commands of
     /// jobs: resize ["a.png", 100] calls resize("a.png", 100), and args that are an object become
