@@ -26,10 +26,11 @@ complete -c procpool -l idle-timeout -d 'End a worker that has had no job for TI
 complete -c procpool -l standby -d 'At most N replacements started ahead of need [default: one per worker]' -r
 complete -c procpool -l start-limit -d 'End the run after N failed start-ups in a row; 0: never [default: 5; for code: 1]' -r
 complete -c procpool -l max-reply -d 'The longest reply that a worker may give' -r
-complete -c procpool -l python -d 'Evaluate CODE for each line (x); or a FILE; also --perl, --node, --ruby' -r -F
+complete -c procpool -l python -d 'Evaluate CODE for each line (x); or --perl, --node, --ruby, --sh' -r -F
 complete -c procpool -l perl -d 'The same in Perl: @_ and $_ are the args; also a class with new and run' -r -F
 complete -c procpool -l node -d 'The same in Node.js: x, args, cmd; what a FILE exports' -r -F
 complete -c procpool -l ruby -d 'The same in Ruby: x, args, cmd' -r -F
+complete -c procpool -l sh -d 'The same in sh: "$@" are the args; what it prints is the result' -r -F
 complete -c procpool -l setup -d 'Run CODE once in each process before its first job; may be repeated' -r
 complete -c procpool -s I -l replace -d 'STR stands for the args in COMMAND; braces mean nothing then' -r
 complete -c procpool -l env -d 'Set a variable for COMMAND; VALUE may have placeholders' -r

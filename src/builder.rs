@@ -63,6 +63,7 @@ impl Builder {
         let config = match code.check() {
             Ok(()) => Ok(Config {
                 is_code: true,
+                protocol: code.protocol(),
                 depth: Depth::Auto,
                 // It fails for what it is given to load, and would do so again.
                 start_limit: 1,

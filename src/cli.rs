@@ -122,8 +122,8 @@ pub struct Options {
 
     /// A reply is N messages instead of one (raw, with line or nul)
     ///
-    /// For programs that print several fields or lines for each they read: 3 for git check-attr -z.
-    /// They are one result, with what separates them.
+    /// For programs that print several fields or lines for each that they read, such as 3 for git
+    /// check-attr -z with one attribute. They are one result, with what separates them.
     #[arg(
         hide_short_help = true,
         long,
@@ -248,7 +248,7 @@ pub struct Options {
     #[arg(hide_short_help = true, long, value_name = "SIZE", default_value = "64M", help_heading = "Workers", value_parser = parse_size)]
     pub max_reply: usize,
 
-    /// Evaluate CODE for each line (x); or a FILE; also --perl, --node, --ruby
+    /// Evaluate CODE for each line (x); or --perl, --node, --ruby, --sh
     ///
     /// An expression has x (the line), args and cmd. Of a FILE the functions are the commands of
     /// jobs: resize ["a.png", 100] calls resize("a.png", 100), and args that are an object become
@@ -268,6 +268,13 @@ pub struct Options {
     /// The same in Ruby: x, args, cmd
     #[arg(hide_short_help = true, long, value_name = "CODE|FILE", help_heading = "Code", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
     pub ruby: Option<String>,
+
+    /// The same in sh: "$@" are the args; what it prints is the result
+    ///
+    /// CODE is run in a subshell of a warm shell, with its variables and functions, and without stdin.
+    /// Of a FILE the functions are the commands. A status other than 0 is an error.
+    #[arg(hide_short_help = true, long, value_name = "CODE|FILE", help_heading = "Code", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
+    pub sh: Option<String>,
 
     /// Run CODE once in each process before its first job; may be repeated
     #[arg(long, value_name = "CODE", help_heading = "Code", requires = "code")]

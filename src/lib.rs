@@ -35,7 +35,7 @@
 //! | `worker`, `window` | a worker: its process, its requests, its replies; how many it may have |
 //! | `command`, `capture` | a command that runs for one job; what it prints, in memory or in a file |
 //! | `gates`, `jobserver` | what a job waits for besides a slot: pauses, load, memory, make's tokens |
-//! | `interpreter` | the workers for Python, Perl, Node.js and Ruby, which run code as the job |
+//! | `interpreter` | the workers for Python, Perl, Node.js, Ruby and sh, which run code as the job |
 //! | `process` | processes: groups, pipes, the ladder that ends them; alone in signalling children |
 //! | `guardian` | kills the workers if procpool was killed itself |
 //! | [`protocol`] | framings and envelopes: pure bytes |

@@ -139,6 +139,7 @@ fn code(options: &Options) -> Option<Code> {
         (Language::Perl, &options.perl),
         (Language::Node, &options.node),
         (Language::Ruby, &options.ruby),
+        (Language::Sh, &options.sh),
     ]
     .into_iter()
     .find_map(|(language, text)| Some((language, text.clone()?)))?;

@@ -651,7 +651,7 @@ fn word_of(value: &RawValue) -> Result<Vec<u8>, serde_json::Error> {
 }
 
 /// JSON without the blanks outside its strings.
-fn compact(json: &str) -> Vec<u8> {
+pub(crate) fn compact(json: &str) -> Vec<u8> {
     let (mut in_string, mut escaped) = (false, false);
     let mut text = Vec::with_capacity(json.len());
     for byte in json.bytes() {

@@ -6,6 +6,8 @@ use std::fmt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::protocol::{self, Protocol};
+
 /// An interpreter that procpool has a worker for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
@@ -17,6 +19,8 @@ pub enum Language {
     Node,
     /// Ruby.
     Ruby,
+    /// A POSIX shell.
+    Sh,
 }
 
 /// Code that is run for each job.
@@ -51,6 +55,7 @@ impl Language {
             Self::Perl => "Perl",
             Self::Node => "Node.js",
             Self::Ruby => "Ruby",
+            Self::Sh => "sh",
         }
     }
 
@@ -61,6 +66,7 @@ impl Language {
             Self::Perl => ("perl", &["-e"]),
             Self::Node => ("node", &["-e"]),
             Self::Ruby => ("ruby", &["-e"]),
+            Self::Sh => ("sh", &["-c"]),
         }
     }
 
@@ -71,6 +77,7 @@ impl Language {
             Self::Perl => include_str!("worker.pl"),
             Self::Node => include_str!("worker.js"),
             Self::Ruby => include_str!("worker.rb"),
+            Self::Sh => include_str!("worker.sh"),
         }
     }
 }
@@ -86,13 +93,23 @@ impl Code {
         self.command_line("")
     }
 
+    /// How the worker is spoken to.
+    pub fn protocol(&self) -> Protocol {
+        match self.language {
+            // It can't read JSON.
+            Language::Sh => protocol::OF_SH,
+            _ => Protocol::default(),
+        }
+    }
+
     /// Looks whether the code can be run, without running it: an expression is compiled. What is
-    /// wrong with a file is found when the first worker loads it.
+    /// wrong with a file is found when the first worker loads it, but for a shell's, which would run
+    /// all that stands before the mistake.
     ///
     /// # Errors
     /// What the interpreter says of it.
     pub fn check(&self) -> Result<(), CodeError> {
-        if self.is_file() {
+        if self.is_file() && self.language != Language::Sh {
             return Ok(());
         }
         let line = self.command_line("check-");
@@ -117,9 +134,12 @@ impl Code {
         let mut line = vec![OsString::from(program)];
         line.extend(options.iter().map(OsString::from));
         line.push(self.language.source().into());
-        // Python's -c ends its own options; the others would take what looks like one.
-        if self.language != Language::Python {
-            line.push("--".into());
+        match self.language {
+            // Its -c ends its own options; the others would take what looks like one.
+            Language::Python => {}
+            // What a shell calls itself in messages.
+            Language::Sh => line.push("sh".into()),
+            _ => line.push("--".into()),
         }
         line.push(format!("{check}{mode}").into());
         line.push(self.text.clone().into());

@@ -9,11 +9,12 @@ use envelope::bazel::{self, BAZEL};
 use envelope::jsonrpc::JSONRPC;
 use envelope::procpool::PROCPOOL;
 use envelope::raw::RAW;
+use envelope::sh::SH;
 use framing::json::JSON;
 use framing::line::LINE;
 use framing::nul::NUL;
 use framing::varint::VARINT;
-use framing::{Framing, Scan, Split};
+use framing::{Framing, LINES_AND_NULS, Scan, Split};
 
 /// A way to speak to a worker.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +36,9 @@ pub static PROTOCOLS: [Protocol; 4] = [
     Protocol::pair("jsonrpc", &JSONRPC, &LINE),
     Protocol::pair("bazel", &BAZEL, &VARINT),
 ];
+
+/// That of procpool's own worker for `sh`.
+pub static OF_SH: Protocol = Protocol::pair("sh", &SH, &LINES_AND_NULS);
 
 impl Protocol {
     const fn pair(
@@ -87,8 +91,10 @@ impl Protocol {
     /// is not the usual one.
     pub fn label(&self) -> String {
         match Self::named(self.name) {
-            Some(usual) if std::ptr::eq(usual.framing, self.framing) => self.name.to_owned(),
-            _ => format!("{}+{}", self.name, self.framing.name),
+            Some(usual) if !std::ptr::eq(usual.framing, self.framing) => {
+                format!("{}+{}", self.name, self.framing.name)
+            }
+            _ => self.name.to_owned(),
         }
     }
 

@@ -786,12 +786,18 @@ pub(crate) fn offset(mut file: &File) -> u64 {
 /// one fails the test.
 #[track_caller]
 pub(crate) fn need(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).any(|directory| directory.join(program).is_file());
+    let found = find_program(program).is_some();
     if !found {
         let required = std::env::var_os("PROCPOOL_TEST_REQUIRE").is_some_and(|what| what == "all");
         assert!(!required, "{program} is not installed");
         println!("skipped: {program} is not installed");
     }
     found
+}
+
+/// Where a program is.
+pub(crate) fn find_program(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places = std::env::split_paths(&path).map(|directory| directory.join(program));
+    places.find(|place| place.is_file())
 }

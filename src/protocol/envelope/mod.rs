@@ -5,6 +5,7 @@ pub mod bazel;
 pub mod jsonrpc;
 pub mod procpool;
 pub mod raw;
+pub mod sh;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -71,6 +71,11 @@ pub static FRAMINGS: [&Framing; 9] = [
     &json::JSON,
 ];
 
+/// Requests are lines and replies end with a NUL byte, for a worker in `sh`, whose `read` takes lines
+/// and which prints lines by itself. It has no name on the command line.
+pub static LINES_AND_NULS: Framing =
+    Framing { name: "lines and NUL bytes", seal: line::seal, split: nul::split };
+
 /// The framing of this name.
 pub fn named(name: &str) -> Option<&'static Framing> {
     FRAMINGS.into_iter().find(|framing| framing.name == name)
@@ -233,6 +238,27 @@ mod tests {
                 let framing = named(name).expect("a framing");
                 let bytes = sealed(framing, &messages);
                 prop_assert_eq!(&received(framing, bytes.chunks(cut)), &messages, "{}", name);
+            }
+        }
+
+        #[test]
+        fn many_messages_are_one_reply(
+            replies in prop::collection::vec(prop::collection::vec("[a-z]{0,5}", 3), 1..5),
+            cut in 1_usize..40,
+        ) {
+            for (framing, end) in [(&line::LINE, "\n"), (&nul::NUL, "\0")] {
+                let bytes: String = replies.iter().flatten().map(|part| part.clone() + end).collect();
+                let (mut scan, mut at, mut found) = (Scan::default(), 0, Vec::new());
+                for until in (0..bytes.len()).step_by(cut).chain([bytes.len()]) {
+                    while let Split::Message { begin, end, next } =
+                        split_many(framing, 3, &bytes.as_bytes()[at..until.max(at)], &mut scan)
+                    {
+                        found.push(bytes[at + begin..at + end].to_owned());
+                        (at, scan) = (at + next, Scan::default());
+                    }
+                }
+                let expected: Vec<_> = replies.iter().map(|parts| parts.join(end)).collect();
+                prop_assert_eq!(found, expected);
             }
         }
 
