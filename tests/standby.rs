@@ -246,7 +246,9 @@ fn no_more_replacements_are_alive_than_allowed() {
             spares += change;
             most = most.max(spares);
         }
-        assert!((1..=standby).contains(&most), "{most} instead of {standby}");
+        // That there are any is for `the_replacement_is_started_ahead` and its like: on a busy
+        // machine one may be ready too late to be seen here.
+        assert!(most <= standby, "{most} instead of {standby}");
         crew.assert_gone();
     }
 }
