@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use procpool::input::{End, Form, Reader, Source};
+use procpool::journal::{self, Journal};
 use procpool::output::{Format, Output, Settings, Surroundings, Trouble};
 use procpool::{Builder, Failure, Pool, Sink, Timeout, Watcher};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -132,11 +133,13 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         has_lost: AtomicBool::new(false),
     });
     let stop = Arc::clone(&reporter.stop);
-    let Plan { reader, commands, code, protocol, shape, limits } =
+    let Plan { mut reader, commands, code, protocol, shape, limits, journal } =
         Plan::of(&options, Arc::clone(&stop));
     let sources: Vec<String> = reader.sources.iter().map(Source::name).collect();
     let max_procs = options.max_procs.unwrap_or_else(num_cpus::get);
     allow_descriptors(max_procs);
+    let journal = journal.as_ref().map(|settings| open_journal(settings, &console)).transpose()?;
+    reader.journal.clone_from(&journal);
     let settings = Settings {
         format: Format {
             shape,
@@ -147,6 +150,7 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         },
         ordered: !options.stream,
         buffer: options.buffer,
+        journal: journal.clone(),
     };
     let surroundings = Arc::clone(&reporter) as Arc<dyn Surroundings>;
     let output =
@@ -203,11 +207,27 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         events: receiver,
         progress,
         max_procs,
+        journal,
         trouble: false,
         input,
         unfed,
     };
     runtime.block_on(run.watch(reader, events))
+}
+
+/// Opens the journal; what a person should know of it is told.
+fn open_journal(settings: &journal::Settings, console: &Console) -> anyhow::Result<Arc<Journal>> {
+    let journal = Journal::open(settings).map_err(anyhow::Error::msg)?;
+    if journal.torn() > 0 {
+        let bytes =
+            if journal.torn() == 1 { "1 byte".into() } else { format!("{} bytes", journal.torn()) };
+        console.say(&format!(
+            "the last line of the journal '{}' was not written to its end, and was cut off \
+             ({bytes}): its job will be run again",
+            settings.path.display()
+        ));
+    }
+    Ok(Arc::new(journal))
 }
 
 /// Sets what is the same for workers and commands.
@@ -270,6 +290,7 @@ struct Run {
     events: UnboundedReceiver<Event>,
     progress: Progress,
     max_procs: usize,
+    journal: Option<Arc<Journal>>,
     /// Some input could not be read.
     trouble: bool,
     /// How the reading ended, once it has.
@@ -379,6 +400,11 @@ impl Run {
                 self.pool.kill();
                 Some(Status::Usage)
             }
+            Event::InputRead(End::Unresumable(message)) => {
+                self.console.say(&message);
+                self.pool.stop();
+                Some(Status::Trouble)
+            }
             Event::InputRead(input) => {
                 match input {
                     End::Complete(jobs) => self.tally.set_total(jobs),
@@ -399,7 +425,7 @@ impl Run {
                 self.console.say(&message);
                 Some(Status::Trouble)
             }
-            Event::Output(Trouble::Disordered(message)) => {
+            Event::Output(Trouble::Disordered(message) | Trouble::Unrecorded(message)) => {
                 self.pool.stop();
                 self.console.say(&message);
                 Some(Status::Trouble)
@@ -429,7 +455,11 @@ impl Run {
                 Event::Output(Trouble::Closed) => {
                     Some(Status::Signal(rustix::process::Signal::PIPE.as_raw()))
                 }
-                Event::Output(Trouble::Broken(message) | Trouble::Disordered(message)) => {
+                Event::Output(
+                    Trouble::Broken(message)
+                    | Trouble::Disordered(message)
+                    | Trouble::Unrecorded(message),
+                ) => {
                     console.say(&message);
                     Some(Status::Trouble)
                 }
@@ -444,6 +474,13 @@ impl Run {
             let by = if tally.has_halted() { " by --halt" } else { "" };
             let rest = if is_read { "" } else { ", and input left unread" };
             console.say(&format!("the run was ended{by}: {left} job{s} read and not run{rest}"));
+        }
+        if let Some(journal) = &self.journal
+            && is_read
+            && journal.recorded() > 0
+            && journal.resumed() == 0
+        {
+            console.say("none of the jobs that the journal has is in this input");
         }
         if let Some(summary) = tally.summary(pool.started(), self.max_procs) {
             console.say(&summary);

@@ -164,6 +164,7 @@ impl Sink for Tally {
     fn deliver(&self, done: &Done<'_>) {
         self.output.deliver(done);
         if let Some(joblog) = &self.joblog
+            && !done.job.is_recorded()
             && let Some(run) = run_of(done)
         {
             let command = self.command_of(done.job, run);
@@ -313,11 +314,18 @@ struct Summary {
     begin: Instant,
     failures: BTreeMap<&'static str, (u64, Vec<String>)>,
     durations: Durations,
+    /// How many have succeeded in an earlier run.
+    recorded: u64,
 }
 
 impl Summary {
     fn new() -> Self {
-        Self { begin: Instant::now(), failures: BTreeMap::new(), durations: Durations::new() }
+        Self {
+            begin: Instant::now(),
+            failures: BTreeMap::new(),
+            durations: Durations::new(),
+            recorded: 0,
+        }
     }
 
     fn add(&mut self, done: &Done<'_>, name: impl FnOnce() -> String) {
@@ -328,7 +336,9 @@ impl Summary {
                 names.push(name());
             }
         }
-        if let Some(run) = done.run {
+        if done.job.is_recorded() {
+            self.recorded += 1;
+        } else if let Some(run) = done.run {
             self.durations.add(run.seconds);
         }
     }
@@ -342,6 +352,12 @@ impl Summary {
             Seconds(wall),
             jobs as f64 / wall.max(1e-9),
         );
+        if self.recorded > 0 {
+            text.push_str(&format!(
+                "\n  {} of them from the journal, not run again",
+                self.recorded
+            ));
+        }
         for (kind, (count, names)) in &self.failures {
             let more = if *count > names.len() as u64 { ", …" } else { "" };
             text.push_str(&format!("\n  {kind}: {count} ({}{more})", names.join(", ")));
