@@ -30,8 +30,15 @@ struct Entry {
 /// All records that count.
 #[derive(Debug, Default)]
 pub(super) struct Index {
+    /// In the order of their digests.
     entries: Vec<Entry>,
+    /// Where each of so many equal parts of all digests begins: to look through all entries for each
+    /// job would cost a dozen of accesses to memory that is in no cache.
+    parts: Vec<usize>,
 }
+
+/// A part has so many entries, about.
+const PART: usize = 16;
 
 /// What a journal holds.
 #[derive(Debug, Default)]
@@ -102,7 +109,15 @@ impl Index {
         entries.sort_unstable_by_key(|entry| (entry.digest, entry.nth, !entry.place));
         entries.dedup_by_key(|entry| (entry.digest, entry.nth));
         entries.retain(|entry| entry.place & 1 == 1);
-        Self { entries }
+        let mut index = Self { parts: Vec::new(), entries };
+        let parts = index.entries.len() / PART + 1;
+        let mut at = 0;
+        for part in 0..parts {
+            let is_before = |entry: &&Entry| part_of(entry.digest, parts) < part;
+            at += index.entries[at..].iter().take_while(is_before).count();
+            index.parts.push(at);
+        }
+        index
     }
 
     pub(super) fn len(&self) -> usize {
@@ -112,14 +127,27 @@ impl Index {
     /// Which job with this digest the one is that has just been read, and where its record begins.
     /// `None`: no such job is recorded.
     pub(super) fn next(&mut self, digest: Digest128) -> Option<(u32, Option<u64>)> {
-        let first = self.entries.partition_point(|entry| entry.digest < digest);
+        let part = part_of(digest, self.parts.len());
+        let begin = *self.parts.get(part)?;
+        let end = self.parts.get(part + 1).copied().unwrap_or(self.entries.len());
+        let first = begin + self.entries[begin..end].partition_point(|entry| entry.digest < digest);
         let entry = self.entries.get_mut(first).filter(|entry| entry.digest == digest)?;
         entry.seen = entry.seen.saturating_add(1);
         let nth = entry.seen;
         let key = |entry: &Entry| (entry.digest, entry.nth.get());
-        let place = self.entries[first..].binary_search_by_key(&(digest, nth), key).ok();
+        // The nth of them stands no further back than that, since they are in order.
+        let last = self.entries.len().min(first + nth as usize);
+        let place = self.entries[first..last].binary_search_by_key(&(digest, nth), key).ok();
         Some((nth, place.map(|at| self.entries[first + at].place / 2)))
     }
+}
+
+/// Which of so many equal parts of all digests one is in.
+fn part_of(digest: Digest128, parts: usize) -> usize {
+    let [a, b, c, d, ..] = digest.0;
+    let begin = u64::from(u32::from_be_bytes([a, b, c, d]));
+    // Less than `parts`, since it is less than that of all.
+    ((u128::from(begin) * parts as u128) >> 32) as usize
 }
 
 fn entry((key, is_ok): (Key, bool), begin: u64) -> Entry {

@@ -227,7 +227,8 @@ fn damaged() -> io::Error {
 
 /// Where the body of a record begins, how long its name is, and what it is. No text before it can be
 /// mistaken for it: in a string, quotes have a backslash.
-fn body(line: &[u8]) -> Option<(usize, usize, Body)> {
+fn body(text: &[u8]) -> Option<(usize, usize, Body)> {
+    let line = &text[..memchr::memchr(b'\n', text).unwrap_or(text.len())];
     let found = BODIES.iter().filter_map(|&(name, body)| {
         let at = memchr::memmem::find(line, name)?;
         Some((at, name.len(), body))
