@@ -403,6 +403,8 @@ pub struct Options {
     pub summary: bool,
 
     /// Log each job that is over to FILE, as GNU parallel does
+    ///
+    /// With --resume the log is added to, by the jobs that are run.
     #[arg(hide_short_help = true, long, value_name = "FILE", help_heading = "Output", value_hint = ValueHint::FilePath)]
     pub joblog: Option<PathBuf>,
 

@@ -165,6 +165,7 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
             (halt, false) => halt.and_then(|halt| halt.0),
         },
         joblog: options.joblog.as_deref().filter(|_| !options.dry_run),
+        resume: options.resume,
         summary: options.summary,
         failed: options.failed.as_deref(),
         delimiter: reader.delimiter,

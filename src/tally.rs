@@ -42,6 +42,8 @@ pub struct Tally {
 pub struct Wanted<'a> {
     pub halt: Option<Halt>,
     pub joblog: Option<&'a Path>,
+    /// The job log has the jobs of earlier runs, and is added to.
+    pub resume: bool,
     pub summary: bool,
     /// A file for the lines of failed jobs.
     pub failed: Option<&'a Path>,
@@ -65,7 +67,7 @@ impl Tally {
     ) -> anyhow::Result<Self> {
         let joblog = wanted.joblog.map(|path| {
             let context = || format!("the job log '{}' can't be written", path.display());
-            Joblog::create(path).with_context(context)
+            Joblog::create(path, wanted.resume).with_context(context)
         });
         let failed = wanted.failed.map(|path| {
             let context =
@@ -242,10 +244,16 @@ struct Joblog {
 }
 
 impl Joblog {
-    fn create(path: &Path) -> io::Result<Self> {
-        let head = b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
-        let mut joblog =
-            Self { file: File::create(path)?, unwritten: head.to_vec(), trouble: None };
+    fn create(path: &Path, goes_on: bool) -> io::Result<Self> {
+        let mut options = File::options();
+        let file = match goes_on {
+            true => options.append(true).create(true).open(path)?,
+            false => File::create(path)?,
+        };
+        let head: &[u8] =
+            b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
+        let head = if file.metadata()?.len() > 0 { &[] } else { head };
+        let mut joblog = Self { file, unwritten: head.to_vec(), trouble: None };
         joblog.flush();
         Ok(joblog)
     }

@@ -378,7 +378,8 @@ fn what_is_interrupted_is_not_recorded() {
 #[test]
 fn a_summary_and_a_job_log_tell_them_apart() {
     let folder = folder();
-    resume(&folder).arg("echo").stdin("1\n2\n").stdout("1\n2\n").run();
+    let first = resume(&folder).args(["--joblog", "log", "echo"]);
+    first.stdin("1\n2\n").stdout("1\n2\n").run();
     let output = resume(&folder)
         .args(["--summary", "--joblog", "log", "echo"])
         .stdin("1\n3\n2\n")
@@ -387,7 +388,8 @@ fn a_summary_and_a_job_log_tell_them_apart() {
         .run();
     assert_has(&output.stderr, &["3 jobs: 3 ok, 0 failed", "\n  2 of them from the journal"]);
     let log = read(folder.path().join("log"));
-    assert_eq!(log.lines().count(), 2, "{log}");
+    assert_eq!(log.lines().count(), 1 + 2 + 1, "{log}");
+    assert_eq!(log.matches("Seq").count(), 1, "{log}");
     assert_has(&log, &["\techo 3\n"]);
 }
 

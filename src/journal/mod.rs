@@ -294,6 +294,8 @@ impl Sync {
     /// Starts the thread that brings records to the disk: all that were written while it was busy with
     /// those before, at once.
     fn start(file: &File, path: &Path) -> io::Result<Arc<Self>> {
+        // What earlier runs have recorded will be printed, too.
+        file.sync_data().or_else(pass_devices)?;
         // The file itself is to be there after a power cut; if its folder can't be opened, so be it.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         if let Ok(folder) = File::open(folder.unwrap_or(Path::new("."))) {
@@ -319,15 +321,21 @@ impl Sync {
             let result = file.sync_data();
             state = lock(&self.state);
             state.synced = written;
-            if let Err(error) = result
-                && Errno::from_io_error(&error) != Some(Errno::INVAL)
-            {
+            if let Err(error) = result.or_else(pass_devices) {
                 (state.trouble, state.is_broken) = (Some(error), true);
                 self.changed.notify_all();
                 return;
             }
             self.changed.notify_all();
         }
+    }
+}
+
+/// What can't be brought to a disk, since it does not lie on one, need not be.
+fn pass_devices(error: io::Error) -> io::Result<()> {
+    match Errno::from_io_error(&error) {
+        Some(Errno::INVAL) => Ok(()),
+        _ => Err(error),
     }
 }
 
