@@ -63,6 +63,7 @@ complete -c procpool -l retry-delay -d 'How long a job waits for its second try'
 complete -c procpool -l failed -d 'Write the input lines of failed jobs to FILE, to be fed in again' -r -F
 complete -c procpool -l grace -d 'How long a process may take to end before it is killed' -r
 complete -c procpool -l halt -d 'End the run when jobs fail: now,fail=1 or soon,fail=10%' -r
+complete -c procpool -l journal -d 'Record what comes of each job in FILE, so that the run can be resumed' -r -F
 complete -c procpool -l pty -d 'Give the worker a terminal for its stdout'
 complete -c procpool -l shell -d 'Run COMMAND by sh -c; what {} stands for stays data, whatever it is'
 complete -c procpool -l stdin -d 'Feed the args to COMMAND\'s stdin, one a line, not to its arguments'
@@ -77,5 +78,7 @@ complete -c procpool -l stream -d 'Print each result as its job finishes, not in
 complete -c procpool -s k -l keep-order -d 'Print results in input order: the default'
 complete -c procpool -l summary -d 'Say at the end what a run came to: jobs, failures, durations'
 complete -c procpool -l fail-fast -d 'End the run at the first job that fails: --halt now,fail=1'
+complete -c procpool -l resume -d 'Go on with the run that the journal is of: print what succeeded, run the rest'
+complete -c procpool -l fsync -d 'Have each record on the disk before its result is printed'
 complete -c procpool -s h -l help -d 'Print help (-h: a summary; --help: everything)'
 complete -c procpool -s V -l version -d 'Print the version'

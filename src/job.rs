@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::calls::Caller;
 use crate::capture::Printed;
+use crate::journal::Key;
 
 /// A unit of work: a command and its JSON args.
 ///
@@ -32,6 +33,10 @@ pub struct Job {
     pub(crate) attempt: u32,
     /// What it was read from, where that is to be kept.
     pub(crate) line: Option<Box<[u8]>>,
+    /// What it goes by in the journal; `None`: it is not to be recorded.
+    pub(crate) key: Option<Key>,
+    /// What came of it was recorded by an earlier run.
+    pub(crate) is_recorded: bool,
     /// The caller that waits for it; `None`: the result goes to the pool's sink.
     pub(crate) caller: Option<Caller>,
     text: Box<[u8]>,
@@ -82,6 +87,8 @@ impl Job {
             attempt: 1,
             caller: None,
             line: None,
+            key: None,
+            is_recorded: false,
             text: text.into_boxed_slice(),
             begin: 0,
             args_at: cmd.len(),
@@ -197,6 +204,11 @@ impl Job {
     /// Which try this is, from 1.
     pub fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    /// Whether it ran in an earlier run, from whose journal its result comes.
+    pub fn is_recorded(&self) -> bool {
+        self.is_recorded
     }
 
     /// How much memory the job's text holds, in bytes.

@@ -40,6 +40,7 @@
 //! | `guardian` | kills the workers if procpool was killed itself |
 //! | [`protocol`] | framings and envelopes: pure bytes |
 //! | [`output`] | order, spill, formats; alone in writing stdout |
+//! | [`journal`] | what came of each job, for a run that goes on where another was cut short |
 //! | `durations` | how long jobs took, for the summary and for timeouts by the median |
 //! | `clock` | the clock that stands still while the run is stopped |
 //! | `usual` | how much of an emptied buffer is worth keeping |
@@ -62,6 +63,7 @@ pub mod input;
 mod interpreter;
 mod job;
 mod jobserver;
+pub mod journal;
 pub mod output;
 mod pool;
 mod process;

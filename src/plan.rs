@@ -11,6 +11,7 @@ use procpool::input::lane::Choice;
 use procpool::input::plain::{Columns, Pack, Plain, Target};
 use procpool::input::template::{Names, Settings, Template};
 use procpool::input::{Form, Reader, Source};
+use procpool::journal::{self, Context};
 use procpool::output::format::Shape;
 use procpool::protocol::framing;
 use procpool::{Code, Commands, Depth, Language, Limits, Protocol};
@@ -46,6 +47,8 @@ pub struct Plan {
     pub protocol: Protocol,
     pub shape: Shape,
     pub limits: Limits,
+    /// Where what comes of jobs is recorded.
+    pub journal: Option<journal::Settings>,
 }
 
 impl Plan {
@@ -64,6 +67,12 @@ impl Plan {
             _ if protocol.is_raw() => message_form(options, words),
             _ => form(options, words, template.as_ref()),
         };
+        let journal = options.journal.as_ref().map(|path| journal::Settings {
+            path: path.clone(),
+            resume: options.resume,
+            sync: options.fsync,
+            context: context(options, words, code.as_ref(), protocol, &form),
+        });
         let commands = template.map(|template| {
             Arc::new(Commands {
                 in_jobs: words.is_empty(),
@@ -94,6 +103,7 @@ impl Plan {
             keep_lines: options.failed.is_some(),
             bundles: may_bundle(options, protocol, shape(options, code.as_ref(), protocol)),
             choice: choice(options, has_worker, names),
+            journal: None,
             stop,
         };
         let shape = shape(options, code.as_ref(), protocol);
@@ -103,7 +113,7 @@ impl Plan {
             min_free_memory: options.min_free_memory.map(|bytes| bytes as u64),
             jobserver: true,
         };
-        Self { reader, commands, code, workers, protocol, shape, limits }
+        Self { reader, commands, code, workers, protocol, shape, limits, journal }
     }
 }
 
@@ -175,6 +185,7 @@ fn may_bundle(options: &Options, protocol: Protocol, shape: Shape) -> bool {
         || options.joblog.is_some()
         || options.failed.is_some()
         || options.halt.is_some()
+        || options.journal.is_some()
         || options.fail_fast
         || options.tag
         || options.timeout.is_some()
@@ -245,6 +256,46 @@ fn expression_form(options: &Options, words: &[OsString]) -> Form {
     };
     plain.columns = columns;
     pack(options, plain, None)
+}
+
+/// What jobs mean besides what stands in them: the command or the expression that lines are for. A
+/// worker is not a part of it where jobs name their commands: it may be mended, and the run resumed.
+fn context(
+    options: &Options,
+    words: &[OsString],
+    code: Option<&Code>,
+    protocol: Protocol,
+    form: &Form,
+) -> Context {
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    match (code, options.worker.as_slice()) {
+        (Some(code), _) if !code.is_file() => {
+            parts.extend([b"code".to_vec(), code.language.name().into(), code.text.clone().into()]);
+            parts.extend(code.setup.iter().map(|setup| setup.clone().into_bytes()));
+        }
+        (None, [worker]) if protocol.is_raw() => {
+            parts.extend([b"raw".to_vec(), worker.clone().into()]);
+        }
+        (None, []) => {
+            parts.push(format!("command of {} words", words.len()).into_bytes());
+            parts.extend(words.iter().map(|word| word.as_bytes().to_vec()));
+            parts.push(format!("shell {}, stdin {}", options.shell, options.stdin).into_bytes());
+            let texts = [("replace", &options.replace), ("cwd", &options.cwd)];
+            let texts = texts.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?)));
+            let env = options.env.iter().map(|variable| ("env", variable));
+            parts.extend(
+                texts
+                    .chain(env)
+                    .map(|(name, text)| [name.as_bytes(), b" ", text.as_bytes()].concat()),
+            );
+        }
+        _ => {}
+    }
+    let header = match form {
+        Form::Plain(plain) => Arc::clone(&plain.header),
+        Form::Job | Form::Message => Arc::default(),
+    };
+    Context::new(parts.iter().map(Vec::as_slice), header)
 }
 
 /// How the worker is spoken to.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use procpool::input::lane::Choice;
 use procpool::input::{End, Form, Reader, Source};
+use procpool::journal::{self, Journal};
 use procpool::output::{Format, Output, Settings, Surroundings, Trouble};
 use procpool::{Builder, Failure, Pool, Protocol, Sink, Timeout, Watcher};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -134,7 +135,7 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         has_lost: AtomicBool::new(false),
     });
     let stop = Arc::clone(&reporter.stop);
-    let Plan { reader, commands, code, workers, protocol, shape, limits } =
+    let Plan { mut reader, commands, code, workers, protocol, shape, limits, journal } =
         Plan::of(&options, Arc::clone(&stop));
     let sources: Vec<String> = reader.sources.iter().map(Source::name).collect();
     let (lanes, lane_procs) = match (&reader.choice, options.max_procs) {
@@ -144,6 +145,8 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
     };
     let max_procs = lanes * lane_procs;
     allow_descriptors(max_procs);
+    let journal = journal.as_ref().map(|settings| open_journal(settings, &console)).transpose()?;
+    reader.journal.clone_from(&journal);
     let settings = Settings {
         format: Format {
             shape,
@@ -154,6 +157,7 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         },
         ordered: !options.stream,
         buffer: options.buffer,
+        journal: journal.clone(),
     };
     let surroundings = Arc::clone(&reporter) as Arc<dyn Surroundings>;
     let output =
@@ -168,6 +172,7 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
             (halt, false) => halt.and_then(|halt| halt.0),
         },
         joblog: options.joblog.as_deref().filter(|_| !options.dry_run),
+        resume: options.resume,
         summary: options.summary,
         failed: options.failed.as_deref(),
         delimiter: reader.delimiter,
@@ -219,6 +224,7 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         events: receiver,
         progress,
         max_procs,
+        journal,
         trouble: false,
         input,
         unfed,
@@ -230,6 +236,21 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
 fn worker(line: &str, protocol: Protocol, options: &Options) -> Builder {
     let pool = Pool::builder(line).protocol(protocol).pty(options.pty);
     options.first.iter().fold(pool, |pool, init| pool.init(init.clone()))
+}
+
+/// Opens the journal; what a person should know of it is told.
+fn open_journal(settings: &journal::Settings, console: &Console) -> anyhow::Result<Arc<Journal>> {
+    let journal = Journal::open(settings).map_err(anyhow::Error::msg)?;
+    if journal.torn() > 0 {
+        let bytes =
+            if journal.torn() == 1 { "1 byte".into() } else { format!("{} bytes", journal.torn()) };
+        console.say(&format!(
+            "the last line of the journal '{}' was not written to its end, and was cut off \
+             ({bytes}): its job will be run again",
+            settings.path.display()
+        ));
+    }
+    Ok(Arc::new(journal))
 }
 
 /// Sets what is the same for workers and commands.
@@ -292,6 +313,7 @@ struct Run {
     events: UnboundedReceiver<Event>,
     progress: Progress,
     max_procs: usize,
+    journal: Option<Arc<Journal>>,
     /// Some input could not be read.
     trouble: bool,
     /// How the reading ended, once it has.
@@ -401,6 +423,11 @@ impl Run {
                 self.pool.kill();
                 Some(Status::Usage)
             }
+            Event::InputRead(End::Unresumable(message)) => {
+                self.console.say(&message);
+                self.pool.stop();
+                Some(Status::Trouble)
+            }
             Event::InputRead(input) => {
                 match input {
                     End::Complete(jobs) => self.tally.set_total(jobs),
@@ -421,7 +448,7 @@ impl Run {
                 self.console.say(&message);
                 Some(Status::Trouble)
             }
-            Event::Output(Trouble::Disordered(message)) => {
+            Event::Output(Trouble::Disordered(message) | Trouble::Unrecorded(message)) => {
                 self.pool.stop();
                 self.console.say(&message);
                 Some(Status::Trouble)
@@ -451,7 +478,11 @@ impl Run {
                 Event::Output(Trouble::Closed) => {
                     Some(Status::Signal(rustix::process::Signal::PIPE.as_raw()))
                 }
-                Event::Output(Trouble::Broken(message) | Trouble::Disordered(message)) => {
+                Event::Output(
+                    Trouble::Broken(message)
+                    | Trouble::Disordered(message)
+                    | Trouble::Unrecorded(message),
+                ) => {
                     console.say(&message);
                     Some(Status::Trouble)
                 }
@@ -466,6 +497,13 @@ impl Run {
             let by = if tally.has_halted() { " by --halt" } else { "" };
             let rest = if is_read { "" } else { ", and input left unread" };
             console.say(&format!("the run was ended{by}: {left} job{s} read and not run{rest}"));
+        }
+        if let Some(journal) = &self.journal
+            && is_read
+            && journal.recorded() > 0
+            && journal.resumed() == 0
+        {
+            console.say("none of the jobs that the journal has is in this input");
         }
         if let Some(summary) = tally.summary(pool.started(), self.max_procs) {
             console.say(&summary);

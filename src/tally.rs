@@ -43,6 +43,8 @@ pub struct Tally {
 pub struct Wanted<'a> {
     pub halt: Option<Halt>,
     pub joblog: Option<&'a Path>,
+    /// The job log has the jobs of earlier runs, and is added to.
+    pub resume: bool,
     pub summary: bool,
     /// A file for the lines of failed jobs.
     pub failed: Option<&'a Path>,
@@ -66,7 +68,7 @@ impl Tally {
     ) -> anyhow::Result<Self> {
         let joblog = wanted.joblog.map(|path| {
             let context = || format!("the job log '{}' can't be written", path.display());
-            Joblog::create(path).with_context(context)
+            Joblog::create(path, wanted.resume).with_context(context)
         });
         let failed = wanted.failed.map(|path| {
             let context =
@@ -165,6 +167,7 @@ impl Sink for Tally {
     fn deliver(&self, done: &Done<'_>) {
         self.output.deliver(done);
         if let Some(joblog) = &self.joblog
+            && !done.job.is_recorded()
             && let Some(run) = run_of(done)
             // Who reads the log takes what stands there as done.
             && !done.outcome.is_err_and(|failure| failure.kind == Kind::Cancelled)
@@ -248,10 +251,16 @@ struct Joblog {
 }
 
 impl Joblog {
-    fn create(path: &Path) -> io::Result<Self> {
-        let head = b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
-        let mut joblog =
-            Self { file: File::create(path)?, unwritten: head.to_vec(), trouble: None };
+    fn create(path: &Path, goes_on: bool) -> io::Result<Self> {
+        let mut options = File::options();
+        let file = match goes_on {
+            true => options.append(true).create(true).open(path)?,
+            false => File::create(path)?,
+        };
+        let head: &[u8] =
+            b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
+        let head = if file.metadata()?.len() > 0 { &[] } else { head };
+        let mut joblog = Self { file, unwritten: head.to_vec(), trouble: None };
         joblog.flush();
         Ok(joblog)
     }
@@ -320,11 +329,18 @@ struct Summary {
     begin: Instant,
     failures: BTreeMap<&'static str, (u64, Vec<String>)>,
     durations: Durations,
+    /// How many have succeeded in an earlier run.
+    recorded: u64,
 }
 
 impl Summary {
     fn new() -> Self {
-        Self { begin: Instant::now(), failures: BTreeMap::new(), durations: Durations::new() }
+        Self {
+            begin: Instant::now(),
+            failures: BTreeMap::new(),
+            durations: Durations::new(),
+            recorded: 0,
+        }
     }
 
     fn add(&mut self, done: &Done<'_>, name: impl FnOnce() -> String) {
@@ -335,7 +351,9 @@ impl Summary {
                 names.push(name());
             }
         }
-        if let Some(run) = done.run {
+        if done.job.is_recorded() {
+            self.recorded += 1;
+        } else if let Some(run) = done.run {
             self.durations.add(run.seconds);
         }
     }
@@ -349,6 +367,12 @@ impl Summary {
             Seconds(wall),
             jobs as f64 / wall.max(1e-9),
         );
+        if self.recorded > 0 {
+            text.push_str(&format!(
+                "\n  {} of them from the journal, not run again",
+                self.recorded
+            ));
+        }
         for (kind, (count, names)) in &self.failures {
             let more = if *count > names.len() as u64 { ", …" } else { "" };
             text.push_str(&format!("\n  {kind}: {count} ({}{more})", names.join(", ")));

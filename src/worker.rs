@@ -60,6 +60,7 @@ impl Flight {
 }
 
 /// What a worker has answered.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 pub(crate) enum Answer<'a> {
     /// A job.
     One(Flight, Result<Value<'a>, &'a Failure>),

@@ -543,9 +543,10 @@ fn workers_are_not_read_with_blocking_calls() {
         "wait_with_output",
         "thread::sleep",
     ];
-    // What the system tells of a process is there at once, and a program is a file.
+    // What the system tells of a process is there at once, a program is a file, and so is a journal,
+    // whose lock is waited for before anything is started.
     forbid(&sources("src"), &forbidden, |(path, line)| {
-        line.contains("\"/proc/") || path == "src/program.rs"
+        line.contains("\"/proc/") || path == "src/program.rs" || path.starts_with("src/journal/")
     });
 }
 

@@ -24,6 +24,7 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use crate::job::{Done, Failure, Job, Kind, Place, Sink};
+use crate::journal::Journal;
 use crate::pool::Feed;
 use job_line::{Fields, Invalid};
 use lane::Choice;
@@ -61,6 +62,8 @@ pub enum End {
     Incomplete,
     /// It has not the columns that the command asks for: a sentence.
     Misused(String),
+    /// What the journal holds could not be read back: a sentence.
+    Unresumable(String),
 }
 
 impl Source {
@@ -128,6 +131,8 @@ pub struct Reader {
     pub bundles: bool,
     /// Which of several pools a job is for.
     pub choice: Choice,
+    /// What earlier runs have done, and is not to be done again.
+    pub journal: Option<Arc<Journal>>,
     /// Reading ends soon after this is set.
     pub stop: Arc<AtomicBool>,
 }
@@ -173,8 +178,11 @@ impl Reader {
             match result {
                 Ok(true) => {}
                 Ok(false) => match feeder.stopped.take() {
-                    Some(NoHeader::Misused(message)) => return End::Misused(message),
-                    Some(NoHeader::Different) => {
+                    Some(Stopped::Header(NoHeader::Misused(message))) => {
+                        return End::Misused(message);
+                    }
+                    Some(Stopped::Journal(message)) => return End::Unresumable(message),
+                    Some(Stopped::Header(NoHeader::Different)) => {
                         complain(&format!(
                             "the header in '{}' is not that of the input before it, so it was not \
                              read",
@@ -192,6 +200,9 @@ impl Reader {
         }
         feeder.pack_up();
         feeder.feed();
+        if let Some(Stopped::Journal(message)) = feeder.stopped {
+            return End::Unresumable(message);
+        }
         match (is_complete, feeder.left()) {
             (_, left @ 1..) => End::Stopped(left),
             (true, _) => End::Complete(feeder.seq),
@@ -273,7 +284,15 @@ struct Feeder<'a> {
     /// The next line is a header.
     wants_header: bool,
     /// Why a source is not read on.
-    stopped: Option<NoHeader>,
+    stopped: Option<Stopped>,
+}
+
+/// Why a source is not read on.
+enum Stopped {
+    /// It has not the header it should have.
+    Header(NoHeader),
+    /// The journal can't be read: a sentence.
+    Journal(String),
 }
 
 impl Feeder<'_> {
@@ -345,7 +364,7 @@ impl Feeder<'_> {
                     "the header is longer than the limit of {max} bytes (raise --max-line to allow \
                      it)"
                 );
-                self.stopped = Some(NoHeader::Misused(message));
+                self.stopped = Some(Stopped::Header(NoHeader::Misused(message)));
                 return false;
             }
             Ok(text) => match &self.reader.form {
@@ -371,10 +390,17 @@ impl Feeder<'_> {
     }
 
     /// A job is complete. Returns whether to go on.
-    fn queue(&mut self, job: Job) -> bool {
+    fn queue(&mut self, mut job: Job) -> bool {
         self.seq = job.seq + job.count() as u64 - 1;
         self.bytes += job.size();
-        self.batch.push(job);
+        match self.reader.journal.as_ref().map_or(Ok(None), |journal| journal.admit(&mut job)) {
+            Ok(None) => self.batch.push(job),
+            Ok(Some(recorded)) => recorded.deliver(job, self.sink),
+            Err(message) => {
+                self.stopped = Some(Stopped::Journal(message));
+                return false;
+            }
+        }
         self.bytes < BATCH_BYTES || self.feed()
     }
 
@@ -391,7 +417,7 @@ impl Feeder<'_> {
     /// Deals with one line that was taken apart. Returns whether to go on.
     fn row(&mut self, plain: &Plain, place: Place, columns: &[Cow<'_, [u8]>], line: &[u8]) -> bool {
         if std::mem::take(&mut self.wants_header) {
-            self.stopped = plain.read_header(columns).err();
+            self.stopped = plain.read_header(columns).err().map(Stopped::Header);
             let _ = plain.header_line.set(line.to_vec());
             return self.stopped.is_none();
         }

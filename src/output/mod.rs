@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 
 use crate::capture::{Printed, Spool};
 use crate::job::{Done, Job, Place, Sink, printable};
+use crate::journal::Journal;
 use crate::usual::Usual;
 pub use format::Format;
 use order::{Between, Order, Ready};
@@ -45,6 +46,8 @@ pub struct Settings {
     pub ordered: bool,
     /// How many bytes of results that wait for their turn are held in memory.
     pub buffer: usize,
+    /// Where each result is recorded before it is printed.
+    pub journal: Option<Arc<Journal>>,
 }
 
 /// Why the output came to its end before the run did.
@@ -56,6 +59,8 @@ pub enum Trouble {
     Broken(String),
     /// Results that waited for their turn are lost, or out of order: a sentence.
     Disordered(String),
+    /// Results could not be recorded in the journal; they are printed nevertheless: a sentence.
+    Unrecorded(String),
 }
 
 /// What output tells, and asks, of those around it.
@@ -196,6 +201,8 @@ thread_local! {
 struct Batch {
     out: Vec<u8>,
     err: Vec<u8>,
+    /// For the journal.
+    records: Vec<u8>,
     runs: Vec<Run>,
     usual: Usual,
 }
@@ -212,7 +219,13 @@ struct Run {
 
 impl Batch {
     const fn new() -> Self {
-        Self { out: Vec::new(), err: Vec::new(), runs: Vec::new(), usual: Usual::new() }
+        Self {
+            out: Vec::new(),
+            err: Vec::new(),
+            records: Vec::new(),
+            runs: Vec::new(),
+            usual: Usual::new(),
+        }
     }
 
     fn add(&mut self, format: &Format, done: &Done<'_>) {
@@ -243,6 +256,7 @@ impl Batch {
     fn clear(&mut self) {
         self.usual.empty(&mut self.out);
         self.err.clear();
+        self.records.clear();
         self.runs.clear();
     }
 }
@@ -254,6 +268,9 @@ impl Sink for Output {
         count.fetch_add(1, Ordering::Relaxed);
         if done.printed.is_some_and(|printed| !printed.is_small()) {
             self.flush();
+            if let Some(journal) = &shared.settings.journal {
+                shared.recorded(journal.append_large(done));
+            }
             match shared.settings.format.large(done, &shared.spool) {
                 Ok(large) => shared.put_large(done.job.seq, large),
                 Err(error) => shared.lost(&error),
@@ -262,7 +279,10 @@ impl Sink for Output {
         }
         BATCH.with_borrow_mut(|batch| {
             batch.add(&shared.settings.format, done);
-            if batch.out.len() + batch.err.len() >= ENOUGH {
+            if shared.settings.journal.is_some() {
+                Journal::add(done, &mut batch.records);
+            }
+            if batch.out.len() + batch.err.len() + batch.records.len() >= ENOUGH {
                 shared.put(batch);
             }
         });
@@ -311,6 +331,10 @@ impl Shared {
 
     /// Puts records in their places.
     fn put(&self, batch: &mut Batch) {
+        if let Some(journal) = &self.settings.journal {
+            // What is printed is recorded: this comes first.
+            self.recorded(journal.append(&batch.records));
+        }
         self.add(|state, is_ordered| {
             let mut outcome = Ok(());
             let (mut out_begin, mut err_begin) = (0, 0);
@@ -329,6 +353,13 @@ impl Shared {
             outcome
         });
         batch.clear();
+    }
+
+    /// Tells it if something could not be recorded.
+    fn recorded(&self, outcome: Result<(), String>) {
+        if let Err(message) = outcome {
+            self.surroundings.trouble(Trouble::Unrecorded(message));
+        }
     }
 
     fn put_large(&self, seq: u64, large: Large) {
@@ -400,6 +431,9 @@ impl Writer {
     fn run(self) {
         let mut ready = Ready::default();
         while self.next(&mut ready) {
+            if let Some(journal) = &self.shared.settings.journal {
+                self.shared.recorded(journal.settle());
+            }
             if let Err(error) = self.write(&ready) {
                 return self.broken(error);
             }

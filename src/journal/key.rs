@@ -1,0 +1,179 @@
+//! What a job is known by from one run to the next: its id, or a hash of what it asks for, and which
+//! of several equal ones it is.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::{Arc, OnceLock};
+
+use sha2::{Digest, Sha256};
+
+use crate::job::Job;
+
+/// The first half of a SHA-256: it is the same in all versions and on all machines, and nobody can
+/// make two jobs that have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Digest128(pub(crate) [u8; 16]);
+
+impl Digest128 {
+    /// Each part counts with its length, so that no two lists of parts are taken for the same.
+    pub(crate) fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut hasher = Sha256::new();
+        for part in parts {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        let mut half = [0; 16];
+        half.copy_from_slice(&hasher.finalize()[..16]);
+        Self(half)
+    }
+}
+
+/// What a job is known by. The count is a `NonZero`, so that a job without a key is no larger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) digest: Digest128,
+    /// Which of the jobs with this digest it is, in the order of the input, from 1.
+    pub(crate) nth: std::num::NonZeroU32,
+}
+
+/// What jobs mean besides what stands in them: the command that is run for each line, say. Other jobs
+/// than these do not have their keys, even where their lines are the same.
+#[derive(Clone, Debug)]
+pub struct Context {
+    digest: Digest128,
+    header: Arc<OnceLock<Vec<Vec<u8>>>>,
+}
+
+impl Context {
+    /// `parts` are the words of the command, or whatever else a line is nothing without. `header`
+    /// holds the names of the columns of plain lines, once they have been read.
+    pub fn new<'a>(
+        parts: impl IntoIterator<Item = &'a [u8]>,
+        header: Arc<OnceLock<Vec<Vec<u8>>>>,
+    ) -> Self {
+        Self { digest: Digest128::of(parts), header }
+    }
+
+    /// What a job is known by, but for the count of equal ones.
+    pub(crate) fn digest(&self, job: &Job) -> Digest128 {
+        let context = &self.digest.0[..];
+        if let Some(id) = job.id() {
+            return Digest128::of([b"id", id]);
+        }
+        if let Some(message) = job.as_message() {
+            return Digest128::of([b"message", context, message]);
+        }
+        let Some(words) = job.arg_words() else {
+            return Digest128::of([b"json", context, job.cmd(), job.args()]);
+        };
+        match self.header.get() {
+            None => Digest128::of([&b"words"[..], context].into_iter().chain(words)),
+            // A column may have come or gone between two runs: the same words mean something else.
+            Some(names) => {
+                let names = Digest128::of(names.iter().map(Vec::as_slice));
+                Digest128::of([&b"columns"[..], context, &names.0].into_iter().chain(words))
+            }
+        }
+    }
+}
+
+/// Counts equal jobs, in some 20 to 40 bytes for each that is different.
+#[derive(Debug, Default)]
+pub(crate) struct Repeats {
+    once: HashSet<Digest128, BuildHasherDefault<Identity>>,
+    more: HashMap<Digest128, u32, BuildHasherDefault<Identity>>,
+}
+
+impl Repeats {
+    /// Which job with this digest this one is, from 1.
+    pub(crate) fn count(&mut self, digest: Digest128) -> u32 {
+        if self.once.insert(digest) {
+            return 1;
+        }
+        let count = self.more.entry(digest).or_insert(1);
+        *count = count.saturating_add(1);
+        *count
+    }
+}
+
+/// Digests are random enough as they are.
+#[derive(Debug, Default)]
+struct Identity(u64);
+
+impl Hasher for Identity {
+    fn write(&mut self, bytes: &[u8]) {
+        let mut first = [0; 8];
+        let len = bytes.len().min(8);
+        first[..len].copy_from_slice(&bytes[..len]);
+        self.0 = u64::from_le_bytes(first);
+    }
+
+    // The length of the array, which is always the same.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn context(words: &[&str]) -> Context {
+        Context::new(words.iter().map(|word| word.as_bytes()), Arc::default())
+    }
+
+    #[test]
+    fn what_is_the_same_job() {
+        let here = context(&["echo", "{}"]);
+        let job = |cmd, args, id| here.digest(&Job::new(1, cmd, args, id));
+        assert_eq!(job(r#""a""#, "[1]", ""), job(r#""a""#, "[1]", ""));
+        assert_ne!(job(r#""a""#, "[1]", ""), job(r#""a""#, "[2]", ""));
+        assert_ne!(job(r#""a""#, "[1]", ""), job(r#""b""#, "[1]", ""));
+        // An id is the key, whatever else the job is, and in whatever run.
+        assert_eq!(job(r#""a""#, "[1]", r#""x""#), job(r#""b""#, "[2]", r#""x""#));
+        assert_ne!(job(r#""a""#, "[1]", r#""x""#), job(r#""a""#, "[1]", r#""y""#));
+        let named = Job::new(9, r#""a""#, "[1]", "7");
+        assert_eq!(here.digest(&named), context(&["rm"]).digest(&named));
+        // The same line means something else to another command.
+        let line = Job::words(1, b"x\0");
+        assert_ne!(here.digest(&line), context(&["rm"]).digest(&line));
+        assert_ne!(here.digest(&line), context(&["echo{}"]).digest(&line));
+        // The form of a job is a part of it.
+        assert_ne!(here.digest(&line), here.digest(&Job::message(1, b"x")));
+    }
+
+    #[test]
+    fn digests_stay_the_same() {
+        // Journals of all versions have them: this must never change.
+        let digest = context(&["echo"]).digest(&Job::words(1, b"a b\0"));
+        assert_eq!(
+            format!("{:032x}", u128::from_be_bytes(digest.0)),
+            "a37997cbef0a2fa398dcd5c504874c54"
+        );
+    }
+
+    #[test]
+    fn equal_jobs_are_counted() {
+        let mut repeats = Repeats::default();
+        let digest = |n: u8| Digest128::of([&[n][..]]);
+        let counts: Vec<_> = [1, 2, 1, 1, 3, 2].map(|n| repeats.count(digest(n))).into();
+        assert_eq!(counts, [1, 1, 2, 3, 1, 2]);
+    }
+
+    proptest! {
+        #[test]
+        fn other_words_are_another_job(
+            one in prop::collection::vec("[ab]{0,3}", 0..4),
+            other in prop::collection::vec("[ab]{0,3}", 0..4),
+        ) {
+            let digest = |words: &[String]| {
+                let text: String = words.iter().map(|word| format!("{word}\0")).collect();
+                context(&["echo"]).digest(&Job::words(1, text.as_bytes()))
+            };
+            prop_assert_eq!(one == other, digest(&one) == digest(&other));
+        }
+    }
+}
