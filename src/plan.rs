@@ -295,7 +295,8 @@ fn context(
         Form::Plain(plain) => Arc::clone(&plain.header),
         Form::Job | Form::Message => Arc::default(),
     };
-    Context::new(parts.iter().map(Vec::as_slice), header)
+    let (names, _) = named_workers(&options.worker);
+    Context::new(parts.iter().map(Vec::as_slice), header).with_workers(names)
 }
 
 /// How the worker is spoken to.

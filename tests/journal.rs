@@ -642,3 +642,28 @@ fn options_that_make_no_sense_together() {
     misused(&["--journal", "j", "--live"], &["--journal", "--live"]);
     misused(&["--journal", "j", "--dry-run"], &["--journal", "--dry-run"]);
 }
+
+#[test]
+fn the_worker_that_a_job_names_is_a_part_of_its_key() {
+    let crew = Crew::new();
+    let journal = crew.path("journal");
+    let worker = |name: &str| {
+        format!(
+            "{name}=sh -c 'while read -r l; do echo \"{{\\\"result\\\":\\\"$0\\\"}}\"; done' {name}"
+        )
+    };
+    let job = |name: &str| format!("{{\"cmd\":\"x\",\"worker\":\"{name}\"}}\n");
+    let run = |jobs: [&str; 2], resume: &[&str]| {
+        let output = Test::new()
+            .args(["-j1", "-w", &worker("a"), "-w", &worker("b"), "--journal", &journal])
+            .args(resume)
+            .stdin(job(jobs[0]) + &job(jobs[1]))
+            .any_stdout()
+            .run();
+        let results: Vec<_> =
+            output.records().iter().map(|record| record["result"].clone()).collect();
+        results
+    };
+    assert_eq!(run(["a", "b"], &[]), ["a", "b"]);
+    assert_eq!(run(["b", "a"], &["--resume"]), ["b", "a"]);
+}

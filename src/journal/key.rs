@@ -42,6 +42,8 @@ pub(crate) struct Key {
 pub struct Context {
     digest: Digest128,
     header: Arc<OnceLock<Vec<Vec<u8>>>>,
+    /// The names of the workers that jobs choose from, if they have any.
+    workers: Vec<String>,
 }
 
 impl Context {
@@ -51,7 +53,13 @@ impl Context {
         parts: impl IntoIterator<Item = &'a [u8]>,
         header: Arc<OnceLock<Vec<Vec<u8>>>>,
     ) -> Self {
-        Self { digest: Digest128::of(parts), header }
+        Self { digest: Digest128::of(parts), header, workers: Vec::new() }
+    }
+
+    /// The same, where jobs choose from workers of these names.
+    #[must_use]
+    pub fn with_workers(self, workers: Vec<String>) -> Self {
+        Self { workers, ..self }
     }
 
     /// What a job is known by, but for the count of equal ones.
@@ -64,7 +72,9 @@ impl Context {
             return Digest128::of([b"message", context, message]);
         }
         let Some(words) = job.arg_words() else {
-            return Digest128::of([b"json", context, job.cmd(), job.args()]);
+            let parts = [b"json", context, job.cmd(), job.args()];
+            let worker = self.workers.get(job.lane).map(String::as_bytes);
+            return Digest128::of(parts.into_iter().chain(worker));
         };
         match self.header.get() {
             None => Digest128::of([&b"words"[..], context].into_iter().chain(words)),
