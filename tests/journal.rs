@@ -645,8 +645,8 @@ fn options_that_make_no_sense_together() {
 
 #[test]
 fn the_worker_that_a_job_names_is_a_part_of_its_key() {
-    let crew = Crew::new();
-    let journal = crew.path("journal");
+    let folder = TempDir::new().expect("a folder");
+    let journal = folder.path().join("journal").display().to_string();
     let worker = |name: &str| {
         format!(
             "{name}=sh -c 'while read -r l; do echo \"{{\\\"result\\\":\\\"$0\\\"}}\"; done' {name}"
