@@ -237,7 +237,7 @@ impl Plain {
 }
 
 /// Takes a line apart.
-pub(crate) fn split<'a>(columns: Columns, line: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
+pub fn split<'a>(columns: Columns, line: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
     match columns {
         Columns::One | Columns::Json => vec![Cow::Borrowed(line)],
         // As for CSV, a line may end as Windows ends it.
