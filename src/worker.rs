@@ -20,6 +20,9 @@ const WINDOW_BYTES: usize = 256 << 10;
 /// For messages that are larger than this, in bytes, pipes are made wide.
 const LARGE: usize = 128 << 10;
 
+/// Before a message there are no more bytes than this: no framing needs more.
+const LONGEST_HEAD: usize = 4 << 10;
+
 /// A worker's memory is looked at no more often than this.
 const MEMORY_TICK: Duration = Duration::from_millis(5);
 
@@ -363,6 +366,10 @@ impl Worker {
             let (message, next) = match protocol.split(rest, &mut self.scan) {
                 Split::Message { begin, end, next } => (&rest[begin..end], next),
                 Split::More(len) if len > max_reply => break Err(too_long(rest, max_reply)),
+                // What is no part of a message, such as blanks, has an end as well.
+                Split::More(_) if rest.len() > max_reply.saturating_add(LONGEST_HEAD) => {
+                    break Err(too_long(rest, max_reply));
+                }
                 Split::More(_) => break Ok(()),
                 Split::Broken(what) => break Err(no_message(framing.name, what, rest)),
             };
@@ -395,8 +402,11 @@ impl Worker {
                 Ok(Message::Question(answer)) => {
                     let start = self.outbox.len();
                     self.outbox.extend_from_slice(&answer);
-                    // An answer is JSON on one line, which any framing takes.
-                    let _ = (framing.seal)(&mut self.outbox, start);
+                    // An answer is JSON on one line, which any framing takes, unless it is longer than
+                    // its length can tell: then there is none.
+                    if (framing.seal)(&mut self.outbox, start).is_err() {
+                        self.outbox.truncate(start);
+                    }
                 }
                 Err(violation) => break Err(violation),
             }

@@ -1,11 +1,11 @@
 //! Envelopes: messages of a worker → outcomes, jobs → requests. All of it is tried as a message; up
 //! to the first NUL byte it is a command, and args behind that.
 
+use procpool::Job;
 use procpool::protocol::PROTOCOLS;
 use procpool::protocol::envelope::{Envelope, Message, bazel, sh};
-use procpool::protocol::framing::{FRAMINGS, varint};
 use procpool::protocol::framing::line::LINE;
-use procpool::Job;
+use procpool::protocol::framing::{FRAMINGS, varint};
 use serde_json::value::RawValue;
 
 use super::assert_json;
@@ -30,8 +30,12 @@ pub fn check(data: &[u8]) {
         return;
     };
     // A library's caller may make a job of any text.
-    let jobs =
-        [Job::new(1, cmd, args, ""), Job::message(1, data), Job::words(1, data), Job::words(1, b"")];
+    let jobs = [
+        Job::new(1, cmd, args, ""),
+        Job::message(1, data),
+        Job::words(1, data),
+        Job::words(1, b""),
+    ];
     for (_, envelope, _) in envelopes() {
         for job in &jobs {
             let _ = (envelope.request)(&mut Vec::new(), 1, job);
@@ -49,7 +53,9 @@ pub fn check(data: &[u8]) {
 
 fn read(name: &str, envelope: &Envelope, message: &[u8]) {
     match (envelope.read)(message) {
-        Ok(Message::Reply { outcome: Ok(body), .. }) => assert_json(body.value().to_json().get().as_bytes()),
+        Ok(Message::Reply { outcome: Ok(body), .. }) => {
+            assert_json(body.value().to_json().get().as_bytes())
+        }
         Ok(Message::Reply { outcome: Err(failure), .. }) => {
             if let Some(data) = failure.data {
                 assert_json(data.get().as_bytes());
@@ -83,7 +89,8 @@ fn request(name: &str, envelope: &Envelope, is_json: bool, job: &Job) {
     match (name, serde_json::from_slice::<Vec<String>>(job.args())) {
         ("jsonl", _) => {
             let expected =
-                [&b"{\"id\":300,\"cmd\":"[..], job.cmd(), b",\"args\":", job.args(), b"}\n"].concat();
+                [&b"{\"id\":300,\"cmd\":"[..], job.cmd(), b",\"args\":", job.args(), b"}\n"]
+                    .concat();
             assert_eq!(out, expected);
         }
         ("bazel", Ok(args)) => assert_eq!(arguments(&out), args),

@@ -85,7 +85,9 @@ fn round_trip(framing: &Framing, message: &[u8]) {
     }
     assert_eq!(&out[..start], b"before", "{}", framing.name);
     // Any bytes can be sealed as JSON, but only JSON is.
-    if framing.name == "json" && serde_json::from_slice::<&serde_json::value::RawValue>(message).is_err() {
+    if framing.name == "json"
+        && serde_json::from_slice::<&serde_json::value::RawValue>(message).is_err()
+    {
         return;
     }
     let len = out.len();

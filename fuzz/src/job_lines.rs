@@ -2,8 +2,8 @@
 
 use procpool::Job;
 use procpool::input::job_line::parse;
-use procpool::protocol::framing::line::LINE;
 use procpool::protocol::PROTOCOLS;
+use procpool::protocol::framing::line::LINE;
 
 use super::assert_json;
 
@@ -40,6 +40,8 @@ pub fn check(line: &[u8]) {
 fn assert_id(id: &str) {
     if !id.is_empty() {
         assert_json(id.as_bytes());
-        assert!(id.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit()));
+        assert!(
+            id.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit())
+        );
     }
 }

@@ -27,13 +27,13 @@ pub fn check(data: &[u8]) {
     assert_eq!(found(Lines::of_csv(max), &parts, false), whole, "CSV in pieces");
     assert!(whole.is_sorted_by_key(|(number, _)| *number));
     let records: Result<Vec<_>, _> = whole.into_iter().map(|(_, record)| record).collect();
-    // What is too long is left out, and a mark at the beginning is for the reader of files to see.
-    if let Ok(records) = records
-        && !bytes.contains(&0xef)
-    {
-        let fields = |record: &Vec<u8>| split(Columns::Csv, record).into_iter().map(Cow::into_owned).collect();
+    // Where one is too long there is nothing to compare with.
+    if let Ok(records) = records {
+        let fields = |record: &Vec<u8>| {
+            split(Columns::Csv, record).into_iter().map(Cow::into_owned).collect()
+        };
         let fields: Vec<Vec<Vec<u8>>> = records.iter().map(fields).collect();
-        assert_eq!(fields, as_csv_core_reads(bytes));
+        assert_eq!(fields, as_csv_core_reads(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)));
     }
 }
 
@@ -70,6 +70,8 @@ fn as_csv_core_reads(mut bytes: &[u8]) -> Vec<Vec<Vec<u8>>> {
     let (mut reader, mut records) = (Reader::new(), Vec::new());
     let (mut text, mut ends) = (vec![0; bytes.len() + 1], vec![0; bytes.len() + 2]);
     let (mut wrote, mut count) = (0, 0);
+    // Its own way with a mark of UTF-8 goes by the pieces.
+    let _ = reader.read_record(b"\n", &mut text, &mut ends);
     loop {
         let (result, read, more, many) =
             reader.read_record(bytes, &mut text[wrote..], &mut ends[count..]);
@@ -78,7 +80,8 @@ fn as_csv_core_reads(mut bytes: &[u8]) -> Vec<Vec<Vec<u8>>> {
             ReadRecordResult::InputEmpty => {}
             ReadRecordResult::Record => {
                 let begins = [0].into_iter().chain(ends[..count].iter().copied());
-                let fields = begins.zip(&ends[..count]).map(|(begin, &end)| text[begin..end].to_vec());
+                let fields =
+                    begins.zip(&ends[..count]).map(|(begin, &end)| text[begin..end].to_vec());
                 records.push(fields.collect());
                 (wrote, count) = (0, 0);
             }

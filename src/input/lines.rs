@@ -55,8 +55,15 @@ impl Lines {
 
     /// Lines are CSV records: a quoted newline does not end them, and blank lines do not count.
     pub fn of_csv(max: usize) -> Self {
-        let reader = csv_core::Reader::new();
-        let csv = Csv { reader, text: [0; 1024], ends: [0; 64], is_behind_return: false };
+        let reader = csv_reader();
+        let csv = Csv {
+            reader,
+            text: [0; 1024],
+            ends: [0; 64],
+            is_behind_return: false,
+            has_begun: false,
+            newlines: 0,
+        };
         Self { csv: Some(Box::new(csv)), ..Self::new(b'\n', max) }
     }
 
@@ -89,6 +96,9 @@ impl Lines {
     /// The next line; `None`: more bytes are needed or, `at_end` of the stream, there is none. What
     /// stands before the end is a line, unless it is empty.
     pub fn next(&mut self, at_end: bool) -> Option<Line<'_>> {
+        if !self.begin_record(at_end) {
+            return None;
+        }
         let rest = &self.buffer[self.start..];
         let found = match &mut self.csv {
             None => memchr::memchr(self.delimiter, &rest[self.seen..]),
@@ -100,6 +110,9 @@ impl Lines {
             None => {
                 self.seen = rest.len();
                 if self.skipping || self.seen > self.max {
+                    if let Some(csv) = &mut self.csv {
+                        csv.newlines += newlines(rest);
+                    }
                     self.skipping = true;
                     self.start = self.buffer.len();
                     self.seen = 0;
@@ -112,28 +125,59 @@ impl Lines {
         self.start += step;
         self.seen = 0;
         self.skipping = false;
-        let mut line = &self.buffer[begin..begin + len];
+        let line = &self.buffer[begin..begin + len];
         self.number += 1;
-        let mut number = self.number;
+        let number = self.number;
         if let Some(csv) = &mut self.csv {
-            let is_behind_return = csv.is_behind_return;
             csv.is_behind_return = self.buffer.get(begin + len) == Some(&b'\r');
-            // What is left of the line break before is no line.
-            line = line.strip_prefix(b"\n").filter(|_| is_behind_return).unwrap_or(line);
-            // Blank lines.
-            let text = line.trim_ascii_start();
-            let blank = &line[..line.len() - text.len()];
-            let blank = memchr::memrchr2(b'\n', b'\r', blank).map_or(0, |at| at + 1);
-            let newlines = |bytes| memchr::memchr_iter(b'\n', bytes).count() as u64;
-            number += newlines(&line[..blank]);
-            self.number += newlines(line);
-            line = &line[blank..];
-            if line.is_empty() && at_end && !too_long {
-                return None;
-            }
+            self.number += std::mem::take(&mut csv.newlines) + newlines(line);
         }
         Some(Line { number, text: if too_long { Err(TooLong(self.max)) } else { Ok(line) } })
     }
+
+    /// Steps over what stands before a CSV record and is no part of it: line breaks and, where the
+    /// stream begins, the mark of UTF-8. Returns whether the record can be read.
+    fn begin_record(&mut self, at_end: bool) -> bool {
+        let Some(csv) = &mut self.csv else { return true };
+        if self.seen > 0 || self.skipping {
+            return true;
+        }
+        if !csv.has_begun {
+            let rest = &self.buffer[self.start..];
+            if rest.len() < MARK.len() && MARK.starts_with(rest) && !at_end {
+                return false;
+            }
+            csv.has_begun = true;
+            self.start += if rest.starts_with(MARK) { MARK.len() } else { 0 };
+        }
+        let rest = &self.buffer[self.start..];
+        let len = rest.iter().position(|byte| !b"\n\r".contains(byte)).unwrap_or(rest.len());
+        let breaks = &rest[..len];
+        if let Some(first) = breaks.first() {
+            // What is left of the line break before is not another one.
+            let is_behind_return = std::mem::take(&mut csv.is_behind_return);
+            let counted = if is_behind_return && *first == b'\n' { &breaks[1..] } else { breaks };
+            self.number += newlines(counted);
+        }
+        self.start += len;
+        true
+    }
+}
+
+/// What some editors begin a file with, to say that it is UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Reads CSV records that stand anywhere in a stream.
+pub(super) fn csv_reader() -> csv_core::Reader {
+    let mut reader = csv_core::Reader::new();
+    // It would take a mark of UTF-8 away from the first bytes that it sees, if all of it came at
+    // once. Line breaks before a record mean nothing to it.
+    let _ = reader.read_record(b"\n", &mut [0], &mut [0]);
+    reader
+}
+
+fn newlines(bytes: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', bytes).count() as u64
 }
 
 /// Finds where CSV records end.
@@ -145,6 +189,10 @@ struct Csv {
     ends: [usize; 64],
     /// The last record ended with a carriage return, behind which a newline is a part of its end.
     is_behind_return: bool,
+    /// The mark of UTF-8 that the stream may begin with is behind.
+    has_begun: bool,
+    /// How many newlines there were in what is gone of a record that is too long.
+    newlines: u64,
 }
 
 impl Csv {

@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::value::RawValue;
 
-use super::job_line::{Fields, Invalid, on_one_line, utf8};
+use super::job_line::{Fields, Invalid, error_column, on_one_line, utf8};
+use super::lines::csv_reader;
 use super::template::Template;
 use crate::job::Job;
 
@@ -221,11 +222,13 @@ impl Plain {
             Target::Command(_) => Job::words(seq, &packed.text),
             Target::Worker { cmd, head } => {
                 let text = String::from_utf8_lossy(&packed.text);
-                let text = text.trim_end_matches(',');
+                let args = format!("{head}{text}");
+                // A comma stands behind each; a line without fields adds none.
+                let args = args.strip_suffix(',').unwrap_or_default();
                 let is_object = self.has_header && self.pack == Pack::Lines(1) && head.is_empty();
                 match is_object {
-                    true => Job::new(seq, cmd, text, ""),
-                    false => Job::new(seq, cmd, &format!("[{head}{text}]"), ""),
+                    true => Job::new(seq, cmd, args, ""),
+                    false => Job::new(seq, cmd, &format!("[{args}]"), ""),
                 }
             }
         };
@@ -253,7 +256,7 @@ pub fn split<'a>(columns: Columns, line: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
 
 /// The fields of one record.
 fn csv(record: &[u8]) -> Vec<Cow<'static, [u8]>> {
-    let mut reader = csv_core::Reader::new();
+    let mut reader = csv_reader();
     let mut text = vec![0; record.len() + 1];
     let mut ends = vec![0; memchr::memchr_iter(b',', record).count() + 2];
     let (mut read, mut wrote, mut count) = (0, 0, 0);
@@ -324,7 +327,7 @@ fn json(text: &str) -> Result<Cow<'_, str>, Invalid> {
             let what = error.to_string();
             let what = what.split(" at line ").next().unwrap_or(&what);
             let message = format!("it is not JSON ({what}), which --input json asks for");
-            Err(Invalid::new(error.column(), message))
+            Err(Invalid::new(error_column(text, &error), message))
         }
     }
 }

@@ -42,7 +42,7 @@ fn read(message: &[u8]) -> Result<Message<'_>, String> {
     }
     let wire: Wire<'_> = serde_json::from_str(text).map_err(|error| describe(&error))?;
     let outcome = match (wire.result, wire.error) {
-        (Some(result), None) => Ok(Body::Json(result)),
+        (Some(result), None) => Ok(Body::of(result)),
         (None, Some(error)) => Err(failure(error)),
         (Some(_), Some(_)) => return Err("it has both a result and an error".into()),
         (None, None) => return Err("it has neither a result nor an error".into()),

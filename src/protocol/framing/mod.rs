@@ -30,6 +30,8 @@ pub struct Framing {
 pub struct Scan {
     /// So many bytes.
     pub seen: usize,
+    /// How many blanks stand before it.
+    blanks: usize,
     /// How many messages of a reply that is several end there.
     ended: usize,
     /// How many brackets are open there.
