@@ -477,7 +477,8 @@ impl Worker {
     /// How many bytes the worker has read; `None`: that can't be told.
     pub(crate) fn taken(&self) -> Option<u64> {
         let unread = self.process.unread()?;
-        Some(self.sent_before + self.written as u64 - unread)
+        // A worker can open its stdin for writing, and so have more unread than it was sent.
+        Some((self.sent_before + self.written as u64).saturating_sub(unread))
     }
 
     /// Whether it had read anything of the oldest request when it had read so many bytes.

@@ -301,6 +301,8 @@ mod tests {
             (r#"{"cmd":"a"} x"#, 13, "trailing"),
             ("resize a.png", 8, "'resize' is not JSON"),
             ("  resize [1,]", 13, "'resize' is not JSON"),
+            ("resize [1,\n 2,\n]", 16, "'resize' is not JSON"),
+            ("{\"cmd\":\"a\",\n", 12, "EOF"),
             (r#"["resize"]"#, 1, "a job is an object"),
             ("re\0size", 3, "control"),
         ] {

@@ -262,7 +262,50 @@ mod tests {
         assert_eq!(lines(b"abcdefgh\n", 1, 3), [too_long]);
     }
 
+    /// All CSV records of `bytes`, which arrive in pieces of `piece` bytes.
+    fn records(bytes: &[u8], piece: usize, max: usize) -> Vec<(u64, Option<String>)> {
+        let mut lines = Lines::of_csv(max);
+        let mut all = Vec::new();
+        for piece in bytes.chunks(piece).map(Some).chain([None]) {
+            lines.buffer().extend_from_slice(piece.unwrap_or_default());
+            while let Some(line) = lines.next(piece.is_none()) {
+                let text = line.text.map(|text| String::from_utf8_lossy(text).into_owned());
+                all.push((line.number, text.ok()));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn a_long_record_has_as_many_lines_as_it_has() {
+        let some = |number, text: &str| (number, Some(text.to_owned()));
+        for piece in 1..20 {
+            let found = records(b"a\n\"b\nc\nd\ne\"\n\r\n\ng\n\n\n\n\n\n\n\n", piece, 4);
+            assert_eq!(found, [some(1, "a"), (2, None), some(8, "g")], "{piece}");
+        }
+    }
+
+    #[test]
+    fn a_mark_of_utf_8_is_no_part_of_the_first_record() {
+        let some = |number, text: &str| (number, Some(text.to_owned()));
+        for piece in 1..9 {
+            let found = records(b"\xef\xbb\xbf\"a\nb\"\n\xef\xbb\xbf\"c\n", piece, 100);
+            assert_eq!(found, [some(1, "\"a\nb\""), some(3, "\u{feff}\"c")], "{piece}");
+            assert_eq!(records(b"\xef\xbb\xbf\n", piece, 100), []);
+            assert_eq!(records(b"\xef\xbb", piece, 100), [some(1, "\u{fffd}")]);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn records_go_by_their_bytes_and_not_by_their_pieces(
+            bytes in prop::collection::vec(prop::sample::select(b"a\",\n\r".to_vec()), 0..60),
+            piece in 1_usize..10,
+            max in 0_usize..12,
+        ) {
+            prop_assert_eq!(records(&bytes, piece, max), records(&bytes, 100, max));
+        }
+
         #[test]
         fn as_the_standard_library_splits(
             bytes in prop::collection::vec(prop::sample::select(b"ab\n".to_vec()), 0..60),

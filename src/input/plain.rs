@@ -389,6 +389,8 @@ mod tests {
         assert_eq!(job(&plain, &[b"1,\"2,\"\"3\""]).args(), br#"["x","1","2,\"3"]"#);
         plain.pack = Pack::Lines(2);
         assert_eq!(job(&plain, &[b"1,2", b"3"]).args(), br#"["x","1","2","3"]"#);
+        assert_eq!(job(&plain, &[b"", b"\xef\xbb\xbf"]).args(), "[\"x\",\"\u{feff}\"]".as_bytes());
+        assert_eq!(job(&plain, &[b""]).args(), br#"["x"]"#);
     }
 
     #[test]

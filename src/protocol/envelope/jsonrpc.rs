@@ -134,6 +134,8 @@ mod tests {
         }
         let mut out = Vec::new();
         assert!(request(&mut out, 1, &Job::new(1, r#""a""#, "1", "")).is_err());
+        // A caller of the library can say what is no JSON.
+        assert_eq!(request(&mut out, 1, &Job::new(1, r#""a""#, "[", "")), Ok(()));
         out.clear();
         notice(&mut out, &Job::new(1, r#""initialized""#, "{}", "")).expect("a notice");
         assert_eq!(out, br#"{"jsonrpc":"2.0","method":"initialized","params":{}}"#);
@@ -165,6 +167,8 @@ mod tests {
             (r#"{"method":"log","params":[]}"#, Ok("nothing")),
             (r#"{"id":"q","method":"ping"}"#, Ok(r#"{"jsonrpc":"2.0","id":"q","result":{}}"#)),
             (r#"{"id":"x","result":1}"#, Err(r#"its id, "x", is not one of ours"#)),
+            ("{\"id\":{\n},\"method\":\"ping\"}", Ok(r#"{"jsonrpc":"2.0","id":{ },"result":{}}"#)),
+            ("{\"id\":3,\"result\":[\r\n1\n]}", Ok("Some(3) ok [  1 ]")),
             ("[]", Err("it is not a JSON object")),
             ("{}", Err("it has neither a result nor an error")),
         ] {

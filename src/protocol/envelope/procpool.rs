@@ -57,7 +57,9 @@ mod tests {
 
     fn outcome(text: &str) -> Result<String, String> {
         Ok(match read(text.as_bytes())? {
-            Message::Reply { id, outcome: Ok(Body::Json(result)) } => format!("{id:?} ok {result}"),
+            Message::Reply { id, outcome: Ok(body) } => {
+                format!("{id:?} ok {}", body.value().to_json())
+            }
             Message::Reply { id, outcome: Err(failure) } => {
                 format!("{id:?} error {}", failure.data.expect("data"))
             }
@@ -81,6 +83,9 @@ mod tests {
             (r#" { "error" : "no" , "id" : 3 } "#, r#"Some(3) error "no""#),
             (r#"{"error":null}"#, "None error null"),
             (r#"{"id":null,"result":1}"#, "None ok 1"),
+            // As framings let it be that do not go by lines.
+            ("{\"result\":{\n\"a\": 1\r\n}\n}", r#"None ok { "a": 1  }"#),
+            ("{\"error\":[\n]}", "None error [ ]"),
             (" \r", "Nothing"),
         ] {
             assert_eq!(outcome(text).as_deref(), Ok(expected), "{text}");
