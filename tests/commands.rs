@@ -499,7 +499,7 @@ fn a_list_on_the_command_line_may_begin_with_its_name() {
 
 #[test]
 fn more_ways_than_can_be_counted_to_take_nothing() {
-    let list = || [":::", "name"].into_iter().chain(["a"; 10_000]);
+    let list = || [":::", "name"].into_iter().chain(std::iter::repeat_n("a", 10_000));
     let lists: Vec<&str> = (0..5).flat_map(|_| list()).collect();
     show(&["--header"], ["{name}"]).args(lists).args([":::", "name"]).run();
 }

@@ -495,5 +495,5 @@ fn a_result_of_several_lines_is_one_record() {
     let worker = r#"sh -c 'while read -r line; do printf "{\"result\":[1,\r\n2]\n}"; done'"#;
     let test = || Test::new().workers(1, worker).args(["--framing", "json"]).jobs(["a []", "b []"]);
     assert_eq!(test().records().iter().map(result).collect::<Vec<_>>(), [&json!([1, 2]); 2]);
-    test().arg("--values").stdout("[1,  2]\n[1,  2]\n").run();
+    test().args(["--format", "value"]).stdout("[1,  2]\n[1,  2]\n").run();
 }
