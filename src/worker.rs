@@ -23,6 +23,9 @@ const LARGE: usize = 128 << 10;
 /// Before a message there are no more bytes than this: no framing needs more.
 const LONGEST_HEAD: usize = 4 << 10;
 
+/// So many bytes of answers to its own questions, at most, a worker may leave unread.
+const MOST_ANSWERS: usize = 4 << 20;
+
 /// A worker's memory is looked at no more often than this.
 const MEMORY_TICK: Duration = Duration::from_millis(5);
 
@@ -124,6 +127,8 @@ pub(crate) struct Worker {
     outbox: Vec<u8>,
     /// How much of the outbox has been written.
     written: usize,
+    /// How much of the outbox is answers to questions of the worker.
+    said: usize,
     /// How many bytes the worker was sent before those in the outbox.
     sent_before: u64,
     out_size: Usual,
@@ -167,6 +172,7 @@ impl Worker {
             out_size: Usual::default(),
             is_wide: false,
             written: 0,
+            said: 0,
             sent_before: 0,
             inbox: Vec::new(),
             in_size: Usual::default(),
@@ -322,7 +328,7 @@ impl Worker {
         }
         self.sent_before += self.outbox.len() as u64;
         self.out_size.empty(&mut self.outbox);
-        self.written = 0;
+        (self.written, self.said) = (0, 0);
         Progress::Blocked
     }
 
@@ -404,8 +410,15 @@ impl Worker {
                     self.outbox.extend_from_slice(&answer);
                     // An answer is JSON on one line, which any framing takes, unless it is longer than
                     // its length can tell: then there is none.
-                    if (framing.seal)(&mut self.outbox, start).is_err() {
-                        self.outbox.truncate(start);
+                    match (framing.seal)(&mut self.outbox, start) {
+                        Ok(()) => self.said += self.outbox.len() - start,
+                        Err(_) => self.outbox.truncate(start),
+                    }
+                    if self.said > MOST_ANSWERS {
+                        break Err(Violation {
+                            what: "it asks much and does not read the answers".into(),
+                            bytes: message.to_vec(),
+                        });
                     }
                 }
                 Err(violation) => break Err(violation),

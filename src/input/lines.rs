@@ -55,7 +55,8 @@ impl Lines {
 
     /// Lines are CSV records: a quoted newline does not end them, and blank lines do not count.
     pub fn of_csv(max: usize) -> Self {
-        let reader = csv_reader();
+        let mut reader = csv_core::Reader::new();
+        begin_anywhere(&mut reader);
         let csv = Csv {
             reader,
             text: [0; 1024],
@@ -167,13 +168,12 @@ impl Lines {
 /// What some editors begin a file with, to say that it is UTF-8.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Reads CSV records that stand anywhere in a stream.
-pub(super) fn csv_reader() -> csv_core::Reader {
-    let mut reader = csv_core::Reader::new();
+/// Makes a reader of CSV ready for records that stand anywhere in a stream.
+pub(super) fn begin_anywhere(reader: &mut csv_core::Reader) {
+    reader.reset();
     // It would take a mark of UTF-8 away from the first bytes that it sees, if all of it came at
     // once. Line breaks before a record mean nothing to it.
     let _ = reader.read_record(b"\n", &mut [0], &mut [0]);
-    reader
 }
 
 fn newlines(bytes: &[u8]) -> u64 {

@@ -1,12 +1,13 @@
 //! Plain lines: each is the args of one fixed command, or several of them are.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::value::RawValue;
 
 use super::job_line::{Fields, Invalid, error_column, on_one_line, utf8};
-use super::lines::csv_reader;
+use super::lines::begin_anywhere;
 use super::template::Template;
 use crate::job::Job;
 
@@ -256,19 +257,26 @@ pub fn split<'a>(columns: Columns, line: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
 
 /// The fields of one record.
 fn csv(record: &[u8]) -> Vec<Cow<'static, [u8]>> {
-    let mut reader = csv_reader();
+    thread_local! {
+        /// To make one takes much longer than to read a record.
+        static READER: RefCell<csv_core::Reader> = RefCell::new(csv_core::Reader::new());
+    }
     let mut text = vec![0; record.len() + 1];
     let mut ends = vec![0; memchr::memchr_iter(b',', record).count() + 2];
     let (mut read, mut wrote, mut count) = (0, 0, 0);
-    loop {
-        let (result, more_read, more_wrote, more) =
-            reader.read_record(&record[read..], &mut text[wrote..], &mut ends[count..]);
-        (read, wrote, count) = (read + more_read, wrote + more_wrote, count + more);
-        // There is room for all of it. Once it has been read, nothing to read says that it ends.
-        if result != csv_core::ReadRecordResult::InputEmpty {
-            break;
+    READER.with_borrow_mut(|reader| {
+        begin_anywhere(reader);
+        // Each index is a sum of what the reader said that it used of the rest, so it is in bounds.
+        loop {
+            let (result, more_read, more_wrote, more) =
+                reader.read_record(&record[read..], &mut text[wrote..], &mut ends[count..]);
+            (read, wrote, count) = (read + more_read, wrote + more_wrote, count + more);
+            // There is room for all of it. Once it has been read, nothing to read says that it ends.
+            if result != csv_core::ReadRecordResult::InputEmpty {
+                break;
+            }
         }
-    }
+    });
     let mut begin = 0;
     ends[..count]
         .iter()
