@@ -100,6 +100,7 @@ pub fn parse(line: &[u8]) -> Result<Option<Fields<'_>>, Invalid> {
 /// The line as text.
 pub(crate) fn utf8(line: &[u8]) -> Result<&str, Invalid> {
     std::str::from_utf8(line).map_err(|error| {
+        // Something that is no UTF-8 follows, so there is a byte.
         let at = error.valid_up_to();
         Invalid::new(
             at + 1,

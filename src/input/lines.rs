@@ -24,9 +24,10 @@ pub struct Lines {
     delimiter: u8,
     max: usize,
     buffer: Vec<u8>,
-    /// Where the next line begins.
+    /// Where the next line begins: within the buffer, or at its end.
     start: usize,
-    /// How far from there no end of a line was found.
+    /// How far from there no end of a line was found. Bytes are only added meanwhile, so it is within
+    /// the buffer as well.
     seen: usize,
     /// The line that is coming is too long, and what has come of it is gone.
     skipping: bool,
@@ -199,6 +200,7 @@ impl Csv {
     /// Where the line break stands that ends the record that goes on with these bytes; `None`: not
     /// in them.
     fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        // The reader says how many of the bytes behind it that it was given it has read.
         let mut read = 0;
         // Without bytes the reader would take that for the end of all, and the record for complete.
         while read < bytes.len() {
