@@ -113,10 +113,11 @@ impl Builder {
         self.set(|config| config.init.push(init))
     }
 
-    /// At most so many workers at a time, at least 1. Default: the number of CPUs.
+    /// At most so many workers at a time, from 1 to 65,536. Default: the number of CPUs.
     #[must_use]
     pub fn max_procs(self, count: usize) -> Self {
-        self.set(|config| config.max_procs = count.max(1))
+        // Each has its place in the queue's tables from the beginning.
+        self.set(|config| config.max_procs = count.clamp(1, 1 << 16))
     }
 
     /// A worker is replaced after so many jobs. 0, the default: never.

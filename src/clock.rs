@@ -61,7 +61,8 @@ impl Clock {
 
     pub(crate) fn now(&self) -> Moment {
         match self.frozen.load(Ordering::Acquire) {
-            u64::MAX => Moment(self.elapsed() - self.paused.load(Ordering::Acquire)),
+            // A pause may begin and end between the two looks, and be longer than what ran before it.
+            u64::MAX => Moment(self.elapsed().saturating_sub(self.paused.load(Ordering::Acquire))),
             shown => Moment(shown),
         }
     }

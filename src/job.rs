@@ -42,6 +42,7 @@ pub struct Job {
     text: Box<[u8]>,
     /// What stands before is not a part of the job any more.
     begin: usize,
+    /// No more than `id_at`, which is no more than the text's length: `new` adds up lengths.
     args_at: usize,
     id_at: usize,
     form: Form,

@@ -20,6 +20,12 @@ const WINDOW_BYTES: usize = 256 << 10;
 /// For messages that are larger than this, in bytes, pipes are made wide.
 const LARGE: usize = 128 << 10;
 
+/// Before a message there are no more bytes than this: no framing needs more.
+const LONGEST_HEAD: usize = 4 << 10;
+
+/// So many bytes of answers to its own questions, at most, a worker may leave unread.
+const MOST_ANSWERS: usize = 4 << 20;
+
 /// A worker's memory is looked at no more often than this.
 const MEMORY_TICK: Duration = Duration::from_millis(5);
 
@@ -122,6 +128,8 @@ pub(crate) struct Worker {
     outbox: Vec<u8>,
     /// How much of the outbox has been written.
     written: usize,
+    /// How much of the outbox is answers to questions of the worker.
+    said: usize,
     /// How many bytes the worker was sent before those in the outbox.
     sent_before: u64,
     out_size: Usual,
@@ -165,6 +173,7 @@ impl Worker {
             out_size: Usual::default(),
             is_wide: false,
             written: 0,
+            said: 0,
             sent_before: 0,
             inbox: Vec::new(),
             in_size: Usual::default(),
@@ -320,7 +329,7 @@ impl Worker {
         }
         self.sent_before += self.outbox.len() as u64;
         self.out_size.empty(&mut self.outbox);
-        self.written = 0;
+        (self.written, self.said) = (0, 0);
         Progress::Blocked
     }
 
@@ -364,6 +373,10 @@ impl Worker {
             let (message, next) = match protocol.split(rest, &mut self.scan) {
                 Split::Message { begin, end, next } => (&rest[begin..end], next),
                 Split::More(len) if len > max_reply => break Err(too_long(rest, max_reply)),
+                // What is no part of a message, such as blanks, has an end as well.
+                Split::More(_) if rest.len() > max_reply.saturating_add(LONGEST_HEAD) => {
+                    break Err(too_long(rest, max_reply));
+                }
                 Split::More(_) => break Ok(()),
                 Split::Broken(what) => break Err(no_message(framing.name, what, rest)),
             };
@@ -396,8 +409,18 @@ impl Worker {
                 Ok(Message::Question(answer)) => {
                     let start = self.outbox.len();
                     self.outbox.extend_from_slice(&answer);
-                    // An answer is JSON on one line, which any framing takes.
-                    let _ = (framing.seal)(&mut self.outbox, start);
+                    // An answer is JSON on one line, which any framing takes, unless it is longer than
+                    // its length can tell: then there is none.
+                    match (framing.seal)(&mut self.outbox, start) {
+                        Ok(()) => self.said += self.outbox.len() - start,
+                        Err(_) => self.outbox.truncate(start),
+                    }
+                    if self.said > MOST_ANSWERS {
+                        break Err(Violation {
+                            what: "it asks much and does not read the answers".into(),
+                            bytes: message.to_vec(),
+                        });
+                    }
                 }
                 Err(violation) => break Err(violation),
             }
@@ -468,7 +491,8 @@ impl Worker {
     /// How many bytes the worker has read; `None`: that can't be told.
     pub(crate) fn taken(&self) -> Option<u64> {
         let unread = self.process.unread()?;
-        Some(self.sent_before + self.written as u64 - unread)
+        // A worker can open its stdin for writing, and so have more unread than it was sent.
+        Some((self.sent_before + self.written as u64).saturating_sub(unread))
     }
 
     /// Whether it had read anything of the oldest request when it had read so many bytes.

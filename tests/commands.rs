@@ -498,6 +498,13 @@ fn a_list_on_the_command_line_may_begin_with_its_name() {
 }
 
 #[test]
+fn more_ways_than_can_be_counted_to_take_nothing() {
+    let list = || [":::", "name"].into_iter().chain(std::iter::repeat_n("a", 10_000));
+    let lists: Vec<&str> = (0..5).flat_map(|_| list()).collect();
+    show(&["--header"], ["{name}"]).args(lists).args([":::", "name"]).run();
+}
+
+#[test]
 fn a_header_that_is_too_long_is_not_replaced_by_the_next_line() {
     show(&["--header", "--max-line", "8"], ["{name}"])
         .stdin("name-of-it\nname\na\n")

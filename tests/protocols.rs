@@ -476,3 +476,37 @@ fn bundled_lines_that_are_interrupted_have_one_outcome_each() {
     );
     assert!(left.is_some_and(|left| left + cancelled + 5000 <= 100_000), "{}", output.stderr);
 }
+
+#[test]
+fn blanks_without_an_end_are_no_reply() {
+    let worker = r#"sh -c 'read -r line; exec yes ""'"#;
+    let records = Test::new()
+        .workers(1, worker)
+        .args(["--framing", "json", "--max-reply", "1000"])
+        .jobs(["a []"])
+        .any_stderr()
+        .status(1)
+        .records();
+    assert_has(message(&records[0], "protocol"), &["--max-reply"]);
+}
+
+#[test]
+fn questions_without_an_end_are_no_reply() {
+    let worker = r#"sh -c 'read -r line; exec yes "{\"id\":1,\"method\":\"ping\"}"'"#;
+    let records = Test::new()
+        .workers(1, worker)
+        .args(["--protocol", "jsonrpc"])
+        .jobs(["a []"])
+        .any_stderr()
+        .status(1)
+        .records();
+    assert_has(message(&records[0], "protocol"), &["does not read the answers"]);
+}
+
+#[test]
+fn a_result_of_several_lines_is_one_record() {
+    let worker = r#"sh -c 'while read -r line; do printf "{\"result\":[1,\r\n2]\n}"; done'"#;
+    let test = || Test::new().workers(1, worker).args(["--framing", "json"]).jobs(["a []", "b []"]);
+    assert_eq!(test().records().iter().map(result).collect::<Vec<_>>(), [&json!([1, 2]); 2]);
+    test().args(["--format", "value"]).stdout("[1,  2]\n[1,  2]\n").run();
+}

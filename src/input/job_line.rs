@@ -100,6 +100,7 @@ pub fn parse(line: &[u8]) -> Result<Option<Fields<'_>>, Invalid> {
 /// The line as text.
 pub(crate) fn utf8(line: &[u8]) -> Result<&str, Invalid> {
     std::str::from_utf8(line).map_err(|error| {
+        // Something that is no UTF-8 follows, so there is a byte.
         let at = error.valid_up_to();
         Invalid::new(
             at + 1,
@@ -116,7 +117,8 @@ fn object(text: &str) -> Result<Fields<'_>, Invalid> {
 }
 
 fn fields(text: &str) -> Result<Fields<'_>, Invalid> {
-    let object: Object<'_> = serde_json::from_str(text).map_err(|error| not_an_object(&error))?;
+    let object: Object<'_> =
+        serde_json::from_str(text).map_err(|error| not_an_object(text, &error))?;
     let cmd = object.cmd.ok_or_else(|| {
         Invalid::new(1, "the key `cmd` is missing: a job needs a command, {\"cmd\":\"resize\"}")
     })?;
@@ -189,7 +191,7 @@ fn words(text: &str, indent: usize) -> Result<Fields<'_>, Invalid> {
             Ok(args) => on_one_line(args.get()),
             Err(error) => {
                 return Err(Invalid::new(
-                    args_at + error.column(),
+                    args_at + error_column(rest, &error),
                     format!(
                         "what stands behind the command '{word}' is not JSON ({}); write its args \
                          as JSON: {word} [\"a.png\"]",
@@ -203,7 +205,7 @@ fn words(text: &str, indent: usize) -> Result<Fields<'_>, Invalid> {
     Ok(Fields { cmd: Cow::Owned(cmd), args, id: "", timeout: None, retries: None, worker: None })
 }
 
-fn not_an_object(error: &serde_json::Error) -> Invalid {
+fn not_an_object(text: &str, error: &serde_json::Error) -> Invalid {
     let what = what(error);
     let message = match what.strip_prefix("unknown field ") {
         Some(unknown) => {
@@ -215,7 +217,15 @@ fn not_an_object(error: &serde_json::Error) -> Invalid {
         }
         None => format!("it is not JSON: {what}"),
     };
-    Invalid::new(error.column(), message)
+    Invalid::new(error_column(text, error), message)
+}
+
+/// Where in some JSON an error is, from 1. Lines that end with another byte than a newline can be
+/// several to the parser, which counts columns within them.
+pub(crate) fn error_column(text: &str, error: &serde_json::Error) -> usize {
+    let before = error.line().checked_sub(2);
+    let newline = before.and_then(|nth| memchr::memchr_iter(b'\n', text.as_bytes()).nth(nth));
+    (newline.map_or(0, |at| at + 1) + error.column()).max(1)
 }
 
 fn what(error: &serde_json::Error) -> String {
@@ -292,6 +302,8 @@ mod tests {
             (r#"{"cmd":"a"} x"#, 13, "trailing"),
             ("resize a.png", 8, "'resize' is not JSON"),
             ("  resize [1,]", 13, "'resize' is not JSON"),
+            ("resize [1,\n 2,\n]", 16, "'resize' is not JSON"),
+            ("{\"cmd\":\"a\",\n", 12, "EOF"),
             (r#"["resize"]"#, 1, "a job is an object"),
             ("re\0size", 3, "control"),
         ] {

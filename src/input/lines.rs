@@ -24,9 +24,10 @@ pub struct Lines {
     delimiter: u8,
     max: usize,
     buffer: Vec<u8>,
-    /// Where the next line begins.
+    /// Where the next line begins: within the buffer, or at its end.
     start: usize,
-    /// How far from there no end of a line was found.
+    /// How far from there no end of a line was found. Bytes are only added meanwhile, so it is within
+    /// the buffer as well.
     seen: usize,
     /// The line that is coming is too long, and what has come of it is gone.
     skipping: bool,
@@ -55,8 +56,16 @@ impl Lines {
 
     /// Lines are CSV records: a quoted newline does not end them, and blank lines do not count.
     pub fn of_csv(max: usize) -> Self {
-        let reader = csv_core::Reader::new();
-        let csv = Csv { reader, text: [0; 1024], ends: [0; 64], is_behind_return: false };
+        let mut reader = csv_core::Reader::new();
+        begin_anywhere(&mut reader);
+        let csv = Csv {
+            reader,
+            text: [0; 1024],
+            ends: [0; 64],
+            is_behind_return: false,
+            has_begun: false,
+            newlines: 0,
+        };
         Self { csv: Some(Box::new(csv)), ..Self::new(b'\n', max) }
     }
 
@@ -89,6 +98,9 @@ impl Lines {
     /// The next line; `None`: more bytes are needed or, `at_end` of the stream, there is none. What
     /// stands before the end is a line, unless it is empty.
     pub fn next(&mut self, at_end: bool) -> Option<Line<'_>> {
+        if !self.begin_record(at_end) {
+            return None;
+        }
         let rest = &self.buffer[self.start..];
         let found = match &mut self.csv {
             None => memchr::memchr(self.delimiter, &rest[self.seen..]),
@@ -100,6 +112,9 @@ impl Lines {
             None => {
                 self.seen = rest.len();
                 if self.skipping || self.seen > self.max {
+                    if let Some(csv) = &mut self.csv {
+                        csv.newlines += newlines(rest);
+                    }
                     self.skipping = true;
                     self.start = self.buffer.len();
                     self.seen = 0;
@@ -112,28 +127,58 @@ impl Lines {
         self.start += step;
         self.seen = 0;
         self.skipping = false;
-        let mut line = &self.buffer[begin..begin + len];
+        let line = &self.buffer[begin..begin + len];
         self.number += 1;
-        let mut number = self.number;
+        let number = self.number;
         if let Some(csv) = &mut self.csv {
-            let is_behind_return = csv.is_behind_return;
             csv.is_behind_return = self.buffer.get(begin + len) == Some(&b'\r');
-            // What is left of the line break before is no line.
-            line = line.strip_prefix(b"\n").filter(|_| is_behind_return).unwrap_or(line);
-            // Blank lines.
-            let text = line.trim_ascii_start();
-            let blank = &line[..line.len() - text.len()];
-            let blank = memchr::memrchr2(b'\n', b'\r', blank).map_or(0, |at| at + 1);
-            let newlines = |bytes| memchr::memchr_iter(b'\n', bytes).count() as u64;
-            number += newlines(&line[..blank]);
-            self.number += newlines(line);
-            line = &line[blank..];
-            if line.is_empty() && at_end && !too_long {
-                return None;
-            }
+            self.number += std::mem::take(&mut csv.newlines) + newlines(line);
         }
         Some(Line { number, text: if too_long { Err(TooLong(self.max)) } else { Ok(line) } })
     }
+
+    /// Steps over what stands before a CSV record and is no part of it: line breaks and, where the
+    /// stream begins, the mark of UTF-8. Returns whether the record can be read.
+    fn begin_record(&mut self, at_end: bool) -> bool {
+        let Some(csv) = &mut self.csv else { return true };
+        if self.seen > 0 || self.skipping {
+            return true;
+        }
+        if !csv.has_begun {
+            let rest = &self.buffer[self.start..];
+            if rest.len() < MARK.len() && MARK.starts_with(rest) && !at_end {
+                return false;
+            }
+            csv.has_begun = true;
+            self.start += if rest.starts_with(MARK) { MARK.len() } else { 0 };
+        }
+        let rest = &self.buffer[self.start..];
+        let len = rest.iter().position(|byte| !b"\n\r".contains(byte)).unwrap_or(rest.len());
+        let breaks = &rest[..len];
+        if let Some(first) = breaks.first() {
+            // What is left of the line break before is not another one.
+            let is_behind_return = std::mem::take(&mut csv.is_behind_return);
+            let counted = if is_behind_return && *first == b'\n' { &breaks[1..] } else { breaks };
+            self.number += newlines(counted);
+        }
+        self.start += len;
+        true
+    }
+}
+
+/// What some editors begin a file with, to say that it is UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Makes a reader of CSV ready for records that stand anywhere in a stream.
+pub(super) fn begin_anywhere(reader: &mut csv_core::Reader) {
+    reader.reset();
+    // It would take a mark of UTF-8 away from the first bytes that it sees, if all of it came at
+    // once. Line breaks before a record mean nothing to it.
+    let _ = reader.read_record(b"\n", &mut [0], &mut [0]);
+}
+
+fn newlines(bytes: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', bytes).count() as u64
 }
 
 /// Finds where CSV records end.
@@ -145,12 +190,17 @@ struct Csv {
     ends: [usize; 64],
     /// The last record ended with a carriage return, behind which a newline is a part of its end.
     is_behind_return: bool,
+    /// The mark of UTF-8 that the stream may begin with is behind.
+    has_begun: bool,
+    /// How many newlines there were in what is gone of a record that is too long.
+    newlines: u64,
 }
 
 impl Csv {
     /// Where the line break stands that ends the record that goes on with these bytes; `None`: not
     /// in them.
     fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        // The reader says how many of the bytes behind it that it was given it has read.
         let mut read = 0;
         // Without bytes the reader would take that for the end of all, and the record for complete.
         while read < bytes.len() {
@@ -214,7 +264,50 @@ mod tests {
         assert_eq!(lines(b"abcdefgh\n", 1, 3), [too_long]);
     }
 
+    /// All CSV records of `bytes`, which arrive in pieces of `piece` bytes.
+    fn records(bytes: &[u8], piece: usize, max: usize) -> Vec<(u64, Option<String>)> {
+        let mut lines = Lines::of_csv(max);
+        let mut all = Vec::new();
+        for piece in bytes.chunks(piece).map(Some).chain([None]) {
+            lines.buffer().extend_from_slice(piece.unwrap_or_default());
+            while let Some(line) = lines.next(piece.is_none()) {
+                let text = line.text.map(|text| String::from_utf8_lossy(text).into_owned());
+                all.push((line.number, text.ok()));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn a_long_record_has_as_many_lines_as_it_has() {
+        let some = |number, text: &str| (number, Some(text.to_owned()));
+        for piece in 1..20 {
+            let found = records(b"a\n\"b\nc\nd\ne\"\n\r\n\ng\n\n\n\n\n\n\n\n", piece, 4);
+            assert_eq!(found, [some(1, "a"), (2, None), some(8, "g")], "{piece}");
+        }
+    }
+
+    #[test]
+    fn a_mark_of_utf_8_is_no_part_of_the_first_record() {
+        let some = |number, text: &str| (number, Some(text.to_owned()));
+        for piece in 1..9 {
+            let found = records(b"\xef\xbb\xbf\"a\nb\"\n\xef\xbb\xbf\"c\n", piece, 100);
+            assert_eq!(found, [some(1, "\"a\nb\""), some(3, "\u{feff}\"c")], "{piece}");
+            assert_eq!(records(b"\xef\xbb\xbf\n", piece, 100), []);
+            assert_eq!(records(b"\xef\xbb", piece, 100), [some(1, "\u{fffd}")]);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn records_go_by_their_bytes_and_not_by_their_pieces(
+            bytes in prop::collection::vec(prop::sample::select(b"a\",\n\r".to_vec()), 0..60),
+            piece in 1_usize..10,
+            max in 0_usize..12,
+        ) {
+            prop_assert_eq!(records(&bytes, piece, max), records(&bytes, 100, max));
+        }
+
         #[test]
         fn as_the_standard_library_splits(
             bytes in prop::collection::vec(prop::sample::select(b"ab\n".to_vec()), 0..60),

@@ -482,8 +482,12 @@ impl Feeder<'_> {
                 return names.is_empty();
             }
         }
-        let ways = lists.iter().map(|list| list.len()).try_fold(1_usize, usize::checked_mul);
-        for way in 0..ways.unwrap_or(usize::MAX) {
+        let ways = match lists.iter().any(|list| list.is_empty()) {
+            true => 0,
+            // More than can be counted are never done.
+            false => lists.iter().map(|list| list.len()).fold(1, usize::saturating_mul),
+        };
+        for way in 0..ways {
             let mut rest = way;
             let mut columns: Vec<Cow<'_, [u8]>> = Vec::with_capacity(lists.len());
             // The last list turns fastest.

@@ -1,11 +1,13 @@
 //! Plain lines: each is the args of one fixed command, or several of them are.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::value::RawValue;
 
-use super::job_line::{Fields, Invalid, on_one_line, utf8};
+use super::job_line::{Fields, Invalid, error_column, on_one_line, utf8};
+use super::lines::begin_anywhere;
 use super::template::Template;
 use crate::job::Job;
 
@@ -221,11 +223,13 @@ impl Plain {
             Target::Command(_) => Job::words(seq, &packed.text),
             Target::Worker { cmd, head } => {
                 let text = String::from_utf8_lossy(&packed.text);
-                let text = text.trim_end_matches(',');
+                let args = format!("{head}{text}");
+                // A comma stands behind each; a line without fields adds none.
+                let args = args.strip_suffix(',').unwrap_or_default();
                 let is_object = self.has_header && self.pack == Pack::Lines(1) && head.is_empty();
                 match is_object {
-                    true => Job::new(seq, cmd, text, ""),
-                    false => Job::new(seq, cmd, &format!("[{head}{text}]"), ""),
+                    true => Job::new(seq, cmd, args, ""),
+                    false => Job::new(seq, cmd, &format!("[{args}]"), ""),
                 }
             }
         };
@@ -237,7 +241,7 @@ impl Plain {
 }
 
 /// Takes a line apart.
-pub(crate) fn split<'a>(columns: Columns, line: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
+pub fn split<'a>(columns: Columns, line: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
     match columns {
         Columns::One | Columns::Json => vec![Cow::Borrowed(line)],
         // As for CSV, a line may end as Windows ends it.
@@ -253,19 +257,26 @@ pub(crate) fn split<'a>(columns: Columns, line: &'a [u8]) -> Vec<Cow<'a, [u8]>> 
 
 /// The fields of one record.
 fn csv(record: &[u8]) -> Vec<Cow<'static, [u8]>> {
-    let mut reader = csv_core::Reader::new();
+    thread_local! {
+        /// To make one takes much longer than to read a record.
+        static READER: RefCell<csv_core::Reader> = RefCell::new(csv_core::Reader::new());
+    }
     let mut text = vec![0; record.len() + 1];
     let mut ends = vec![0; memchr::memchr_iter(b',', record).count() + 2];
     let (mut read, mut wrote, mut count) = (0, 0, 0);
-    loop {
-        let (result, more_read, more_wrote, more) =
-            reader.read_record(&record[read..], &mut text[wrote..], &mut ends[count..]);
-        (read, wrote, count) = (read + more_read, wrote + more_wrote, count + more);
-        // There is room for all of it. Once it has been read, nothing to read says that it ends.
-        if result != csv_core::ReadRecordResult::InputEmpty {
-            break;
+    READER.with_borrow_mut(|reader| {
+        begin_anywhere(reader);
+        // Each index is a sum of what the reader said that it used of the rest, so it is in bounds.
+        loop {
+            let (result, more_read, more_wrote, more) =
+                reader.read_record(&record[read..], &mut text[wrote..], &mut ends[count..]);
+            (read, wrote, count) = (read + more_read, wrote + more_wrote, count + more);
+            // There is room for all of it. Once it has been read, nothing to read says that it ends.
+            if result != csv_core::ReadRecordResult::InputEmpty {
+                break;
+            }
         }
-    }
+    });
     let mut begin = 0;
     ends[..count]
         .iter()
@@ -324,7 +335,7 @@ fn json(text: &str) -> Result<Cow<'_, str>, Invalid> {
             let what = error.to_string();
             let what = what.split(" at line ").next().unwrap_or(&what);
             let message = format!("it is not JSON ({what}), which --input json asks for");
-            Err(Invalid::new(error.column(), message))
+            Err(Invalid::new(error_column(text, &error), message))
         }
     }
 }
@@ -386,6 +397,8 @@ mod tests {
         assert_eq!(job(&plain, &[b"1,\"2,\"\"3\""]).args(), br#"["x","1","2,\"3"]"#);
         plain.pack = Pack::Lines(2);
         assert_eq!(job(&plain, &[b"1,2", b"3"]).args(), br#"["x","1","2","3"]"#);
+        assert_eq!(job(&plain, &[b"", b"\xef\xbb\xbf"]).args(), "[\"x\",\"\u{feff}\"]".as_bytes());
+        assert_eq!(job(&plain, &[b""]).args(), br#"["x"]"#);
     }
 
     #[test]

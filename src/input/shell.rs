@@ -179,6 +179,7 @@ impl Scanner {
             (Some(Inside::Arithmetic(open)), _) => {
                 match byte {
                     b'(' => *open += 1,
+                    // It was 1 at least: at 0 it is left.
                     b')' => *open -= 1,
                     b'\'' | b'"' | b'`' | b'\\' => {
                         self.unsure = Some("behind $((…)) or ((…)) that has quotes");

@@ -499,6 +499,7 @@ impl<'a> Values<'a> {
             Which::All => {
                 Ok(Some(self.args.all().map(|arg| place.cut.apply(arg).into()).collect()))
             }
+            // `resolve` lets no 0 through.
             Which::Nth(number) => one(nth(number - 1), place.cut),
             Which::Number => Ok(Some(vec![self.seq.to_string().into_bytes().into()])),
             Which::Slot => Ok(Some(vec![self.slot.to_string().into_bytes().into()])),
@@ -627,6 +628,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
                 let mut places = HashMap::new();
                 while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
                     match places.get(&name) {
+                        // Where it was put, and none is ever taken out.
                         Some(&place) => fields[place] = (name, value),
                         None => {
                             places.insert(name.clone(), fields.len());
@@ -666,7 +668,8 @@ pub(crate) fn compact(json: &str) -> Vec<u8> {
     text
 }
 
-/// The next text from `from` on that may be a placeholder.
+/// The next text from `from` on that may be a placeholder: where it begins and where it ends, which are
+/// within the text, with `from` <= begin < end. With braces it has both of them.
 fn next_place(text: &[u8], from: usize, settings: &Settings) -> Option<(usize, usize)> {
     if let Some(replace) = &settings.replace {
         let at = from + memchr::memmem::find(&text[from..], replace)?;
@@ -716,6 +719,7 @@ fn resolve(spelled: &[u8], settings: &Settings) -> Result<Option<Place>, String>
     if settings.replace.is_some() {
         return place(Which::All, Cut::Nothing);
     }
+    // It has its two braces, since `next_place` found it.
     let inner = &spelled[1..spelled.len() - 1];
     let (stem, cut) = Cut::of_ending(inner);
     match stem {

@@ -156,6 +156,7 @@ fn read_proto(message: &[u8]) -> Result<Message<'_>, String> {
 
 fn take_number(rest: &mut &[u8]) -> Result<u64, String> {
     match varint::read(rest) {
+        // So many of these bytes were read.
         Ok(Some((number, len))) => {
             *rest = &rest[len..];
             Ok(number)

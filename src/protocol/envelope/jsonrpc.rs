@@ -6,6 +6,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::{Body, Envelope, Message, describe, failure, number, present, utf8};
+use crate::input::job_line::on_one_line;
 use crate::job::Job;
 
 /// The envelope of JSON-RPC servers.
@@ -29,8 +30,9 @@ fn call(out: &mut Vec<u8>, job: &Job) -> Result<(), String> {
     out.extend_from_slice(b"\"method\":");
     out.extend_from_slice(job.cmd());
     let args = job.args();
+    let elements = args.strip_prefix(b"[").and_then(|args| args.strip_suffix(b"]"));
     match args.first() {
-        Some(b'[') if args[1..args.len() - 1].trim_ascii().is_empty() => {}
+        _ if elements.is_some_and(|elements| elements.trim_ascii().is_empty()) => {}
         Some(b'[' | b'{') => {
             out.extend_from_slice(b",\"params\":");
             out.extend_from_slice(args);
@@ -68,7 +70,7 @@ fn read(message: &[u8]) -> Result<Message<'_>, String> {
             return Ok(wire.id.map_or(Message::Nothing, |id| answer(method, wire.params, id)));
         }
         (None, _, Some(error)) => Err(failure(error)),
-        (None, Some(result), None) => Ok(Body::Json(result)),
+        (None, Some(result), None) => Ok(Body::of(result)),
         (None, None, None) => return Err("it has neither a result nor an error".into()),
     };
     let id = match wire.id.map(RawValue::get) {
@@ -99,6 +101,7 @@ fn answer(method: &str, params: Option<&RawValue>, id: &RawValue) -> Message<'st
         }
         _ => r#""error":{"code":-32601,"message":"procpool does not answer this"}"#.to_owned(),
     };
+    let id = on_one_line(id.get());
     Message::Question(format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},{outcome}}}").into_bytes())
 }
 
@@ -131,6 +134,8 @@ mod tests {
         }
         let mut out = Vec::new();
         assert!(request(&mut out, 1, &Job::new(1, r#""a""#, "1", "")).is_err());
+        // A caller of the library can say what is no JSON.
+        assert_eq!(request(&mut out, 1, &Job::new(1, r#""a""#, "[", "")), Ok(()));
         out.clear();
         notice(&mut out, &Job::new(1, r#""initialized""#, "{}", "")).expect("a notice");
         assert_eq!(out, br#"{"jsonrpc":"2.0","method":"initialized","params":{}}"#);
@@ -162,6 +167,8 @@ mod tests {
             (r#"{"method":"log","params":[]}"#, Ok("nothing")),
             (r#"{"id":"q","method":"ping"}"#, Ok(r#"{"jsonrpc":"2.0","id":"q","result":{}}"#)),
             (r#"{"id":"x","result":1}"#, Err(r#"its id, "x", is not one of ours"#)),
+            ("{\"id\":{\n},\"method\":\"ping\"}", Ok(r#"{"jsonrpc":"2.0","id":{ },"result":{}}"#)),
+            ("{\"id\":3,\"result\":[\r\n1\n]}", Ok("Some(3) ok [  1 ]")),
             ("[]", Err("it is not a JSON object")),
             ("{}", Err("it has neither a result nor an error")),
         ] {

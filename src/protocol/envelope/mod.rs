@@ -7,9 +7,12 @@ pub mod procpool;
 pub mod raw;
 pub mod sh;
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::input::job_line::on_one_line;
 use crate::job::{Failure, Job, Kind, Value};
 
 /// What messages say.
@@ -61,7 +64,17 @@ pub enum Body<'a> {
     Made(Box<RawValue>),
 }
 
-impl Body<'_> {
+impl<'a> Body<'a> {
+    /// A result in JSON. It is to be a part of one line, and framings that do not go by lines let it be
+    /// several.
+    fn of(json: &'a RawValue) -> Self {
+        match on_one_line(json.get()) {
+            Cow::Borrowed(_) => Self::Json(json),
+            // Blanks instead of line breaks leave it JSON.
+            Cow::Owned(text) => RawValue::from_string(text).map_or(Self::Json(json), Self::Made),
+        }
+    }
+
     /// What it is to all others.
     pub fn value(&self) -> Value<'_> {
         match self {
@@ -83,7 +96,11 @@ fn failure(error: &RawValue) -> Failure {
     let message = serde_json::from_str::<String>(text)
         .or_else(|_| serde_json::from_str::<WithMessage>(text).map(|error| error.message))
         .unwrap_or_else(|_| text.to_owned());
-    Failure { kind: Kind::Error, message, data: Some(error.to_owned()) }
+    let data = match Body::of(error) {
+        Body::Made(json) => json,
+        _ => error.to_owned(),
+    };
+    Failure { kind: Kind::Error, message, data: Some(data) }
 }
 
 /// A message as text.

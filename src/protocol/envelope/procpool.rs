@@ -42,7 +42,7 @@ fn read(message: &[u8]) -> Result<Message<'_>, String> {
     }
     let wire: Wire<'_> = serde_json::from_str(text).map_err(|error| describe(&error))?;
     let outcome = match (wire.result, wire.error) {
-        (Some(result), None) => Ok(Body::Json(result)),
+        (Some(result), None) => Ok(Body::of(result)),
         (None, Some(error)) => Err(failure(error)),
         (Some(_), Some(_)) => return Err("it has both a result and an error".into()),
         (None, None) => return Err("it has neither a result nor an error".into()),
@@ -57,7 +57,9 @@ mod tests {
 
     fn outcome(text: &str) -> Result<String, String> {
         Ok(match read(text.as_bytes())? {
-            Message::Reply { id, outcome: Ok(Body::Json(result)) } => format!("{id:?} ok {result}"),
+            Message::Reply { id, outcome: Ok(body) } => {
+                format!("{id:?} ok {}", body.value().to_json())
+            }
             Message::Reply { id, outcome: Err(failure) } => {
                 format!("{id:?} error {}", failure.data.expect("data"))
             }
@@ -81,6 +83,9 @@ mod tests {
             (r#" { "error" : "no" , "id" : 3 } "#, r#"Some(3) error "no""#),
             (r#"{"error":null}"#, "None error null"),
             (r#"{"id":null,"result":1}"#, "None ok 1"),
+            // As framings let it be that do not go by lines.
+            ("{\"result\":{\n\"a\": 1\r\n}\n}", r#"None ok { "a": 1  }"#),
+            ("{\"error\":[\n]}", "None error [ ]"),
             (" \r", "Nothing"),
         ] {
             assert_eq!(outcome(text).as_deref(), Ok(expected), "{text}");

@@ -16,6 +16,7 @@ fn seal(out: &mut Vec<u8>, start: usize) -> Result<(), String> {
 }
 
 fn split(bytes: &[u8], _: &mut Scan) -> Split {
+    // `at` stands behind a newline that was found, or at the beginning: within the head.
     let (mut at, mut len) = (0, None);
     let head = &bytes[..bytes.len().min(LONGEST_HEAD)];
     while let Some(end) = memchr::memchr(b'\n', &head[at..]) {

@@ -13,11 +13,13 @@ fn seal(out: &mut Vec<u8>, _: usize) -> Result<(), String> {
 }
 
 fn split(bytes: &[u8], scan: &mut Scan) -> Split {
-    let begin = bytes.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    let blanks = bytes.iter().skip(scan.blanks).take_while(|byte| byte.is_ascii_whitespace());
+    let begin = scan.blanks + blanks.count();
+    scan.blanks = begin;
     let Some(&first) = bytes.get(begin) else { return Split::More(0) };
     let end = match first {
         b'{' | b'[' | b'"' => end_of_structure(bytes, begin, scan),
-        b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => end_of_word(bytes, begin),
+        b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => end_of_word(bytes, begin, scan),
         _ => return Split::Broken("no JSON value begins so"),
     };
     match end {
@@ -48,9 +50,11 @@ fn end_of_structure(bytes: &[u8], begin: usize, scan: &mut Scan) -> Option<usize
 }
 
 /// Where the number or the word that begins at `begin` ends: before what can't belong to it.
-fn end_of_word(bytes: &[u8], begin: usize) -> Option<usize> {
+fn end_of_word(bytes: &[u8], begin: usize, scan: &mut Scan) -> Option<usize> {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
-    bytes[begin..].iter().position(|byte| !is_part(byte)).map(|len| begin + len)
+    let from = scan.seen.max(begin);
+    scan.seen = bytes.len();
+    bytes.iter().skip(from).position(|byte| !is_part(byte)).map(|len| from + len)
 }
 
 #[cfg(test)]

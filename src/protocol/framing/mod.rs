@@ -19,7 +19,8 @@ pub struct Framing {
     /// # Errors
     /// Why that can't be a message, as a sentence about "the message". Then `out` is as it was.
     pub seal: fn(out: &mut Vec<u8>, start: usize) -> Result<(), String>,
-    /// Looks for the first message in some bytes. `scan` is where the last look at the same bytes,
+    /// Looks for the first message in some bytes; what it says of one is within them, with `begin` <=
+    /// `end` <= `next`, which is more than 0. `scan` is where the last look at the same bytes,
     /// which were fewer then, has ended; it begins as the default.
     pub split: fn(bytes: &[u8], scan: &mut Scan) -> Split,
 }
@@ -30,6 +31,8 @@ pub struct Framing {
 pub struct Scan {
     /// So many bytes.
     pub seen: usize,
+    /// How many blanks stand before it.
+    blanks: usize,
     /// How many messages of a reply that is several end there.
     ended: usize,
     /// How many brackets are open there.
