@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use procpool::input::lane::Choice;
 use procpool::input::{End, Form, Reader, Source};
 use procpool::output::{Format, Output, Settings, Surroundings, Trouble};
-use procpool::{Builder, Failure, Pool, Protocol, Sink, Timeout, Watcher};
+use procpool::{Builder, Failure, Pool, Protocol, Sink, Timeout, Watcher, printable};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -84,7 +84,9 @@ impl Watcher for Reporter {
         if is_over() {
             return false;
         }
-        let question = [command, b" ?..."].concat();
+        // What is confirmed must be what is seen.
+        let shown = printable(&String::from_utf8_lossy(command));
+        let question = [shown.as_bytes(), b" ?..."].concat();
         match self.console.ask(&question, &is_over) {
             Ok(is_confirmed) => is_confirmed && !is_over(),
             Err(error) => {

@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use procpool::output::{Output, name};
 use procpool::{Commands, Done, Durations, Job, Kind, Run, Sink};
 
+use crate::files;
 use crate::halt::{Halt, Limit, What};
 use crate::lanes::Lanes;
 
@@ -219,7 +220,7 @@ impl FailedLines {
     fn create(path: &Path, wanted: &Wanted<'_>) -> io::Result<Self> {
         let header = Some(Arc::clone(&wanted.header));
         let delimiter = wanted.delimiter;
-        Ok(Self { file: File::create(path)?, delimiter, header, trouble: None })
+        Ok(Self { file: files::create(path)?, delimiter, header, trouble: None })
     }
 
     fn add(&mut self, job: &Job) {
@@ -251,7 +252,7 @@ impl Joblog {
     fn create(path: &Path) -> io::Result<Self> {
         let head = b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
         let mut joblog =
-            Self { file: File::create(path)?, unwritten: head.to_vec(), trouble: None };
+            Self { file: files::create(path)?, unwritten: head.to_vec(), trouble: None };
         joblog.flush();
         Ok(joblog)
     }
