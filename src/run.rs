@@ -1,6 +1,7 @@
 //! One run: builds what the options ask for, and waits for its end or for what ends it.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -210,6 +211,7 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
     let counts = Arc::clone(&output);
     let progress =
         Progress::start(options.progress, Arc::clone(&console), move || counts.counts())?;
+    allow_signals().context("signals can't be listened to")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (input, unfed) = (None, 0);
     let run = Run {
@@ -273,6 +275,13 @@ fn allow_descriptors(max_procs: usize) {
         // If it stays too low, the workers that can't be started say so.
         let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum: limit.maximum });
     }
+}
+
+/// Finds out whether there is room for the descriptors that a runtime takes, some of which tokio
+/// panics without.
+fn allow_signals() -> io::Result<()> {
+    let pairs: io::Result<Vec<_>> = (0..4).map(|_| UnixStream::pair()).collect();
+    pairs.map(drop)
 }
 
 /// Waits for a moment, or for ever.
