@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use common::{Crew, Test, assert_has, json, message, need, result, wait_for};
+use common::{Crew, Test, assert_has, json, leftovers, message, need, result, wait_for};
 
 /// Asserts that these are the results of jobs `first [1]` to `first [count]`, each once, in order.
 #[track_caller]
@@ -26,7 +26,7 @@ fn few_descriptors_make_a_run_slower_or_end_it() {
     let crew = Crew::new();
     let mut was_slower = false;
     // From where nothing can work to where all does.
-    for limit in (4..=20).chain([24, 30, 40, 64]) {
+    for limit in [4, 6, 8, 10, 12, 16, 30, 40, 64] {
         let shell = format!("ulimit -n {limit}; exec \"$@\"");
         let worker = crew.worker("");
         for options in [&["-w", &worker][..], &["printf", "%s\\n"]] {
@@ -138,20 +138,21 @@ fn a_worker_without_memory_costs_its_own_job() {
 }
 
 #[test]
-fn procpool_without_memory_for_thousands_of_workers_runs_fewer_or_says_so() {
-    // Address space for a few threads and their heaps only.
+fn procpool_without_memory_ends_and_leaves_nothing_behind() {
+    // Where an allocation fails Rust ends the process. What was printed is right as far as it goes.
+    let mark = format!("300.{}", std::process::id());
     let output = Test::through_shell("ulimit -v 400000; exec \"$@\"")
-        .args(["-j500", "--format", "text", "sh", "-c", "sleep 0.1; echo $0"])
+        .args(["-j500", "--format", "text", "sh", "-c", "sleep 0.1; echo $1; : $0", &mark])
         .stdin((1..=500).map(|n| format!("{n}\n")).collect::<String>())
         .any_stdout()
         .any_stderr()
         .any_status()
         .run();
-    assert!(!output.stderr.contains("panicked"), "{}", output.stderr);
-    match output.lines().len() {
-        500 => assert_all(&output.stdout, 500),
-        _ => assert_ne!(output.stderr, ""),
-    }
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let expected: String = (1..=500).map(|n| format!("{n}\n")).collect();
+    assert!(expected.starts_with(&*printed), "{printed}");
+    assert!(printed == expected || !output.stderr.is_empty());
+    wait_for("all to be gone", || leftovers(&mark).is_empty());
 }
 
 #[test]
