@@ -130,6 +130,11 @@ fn raw_task(random: &mut Random, number: usize) -> Task {
     Task { line, expected }
 }
 
+/// What commands and their children sleep for: a number that nobody else does.
+fn sleep() -> String {
+    format!("60.{:08}", std::process::id())
+}
+
 /// Commands, as code for `sh`.
 fn command_task(random: &mut Random, number: usize) -> Task {
     let ok = |line: String, stdout: String| Task {
@@ -137,13 +142,14 @@ fn command_task(random: &mut Random, number: usize) -> Task {
         expected: Expected::Result(json!({"exit": 0, "stdout": stdout, "stderr": ""})),
     };
     let fails = |line: &str, kinds| Task { line: line.into(), expected: Expected::Kinds(kinds) };
+    let sleep = format!("sleep {}", sleep());
     match random.below(24) {
         0 => fails("exit 3", &["exit"]),
         1 => fails("kill -9 $$", &["exit"]),
-        2 if random.one_in(3) => fails("sleep 60", &["timeout"]),
-        3 if random.one_in(3) => fails("trap '' TERM; sleep 60", &["timeout"]),
-        4 if random.one_in(3) => fails("kill -STOP $$; sleep 60", &["timeout"]),
-        5 => ok(format!("sleep 60 & echo {number}"), format!("{number}\n")),
+        2 if random.one_in(3) => fails(&sleep, &["timeout"]),
+        3 if random.one_in(3) => fails(&format!("trap '' TERM; {sleep}"), &["timeout"]),
+        4 if random.one_in(3) => fails(&format!("kill -STOP $$; {sleep}"), &["timeout"]),
+        5 => ok(format!("{sleep} & echo {number}"), format!("{number}\n")),
         6 => ok("head -c 400000 /dev/zero | tr '\\0' x".into(), "x".repeat(400_000)),
         _ => ok(format!("echo {number}"), format!("{number}\n")),
     }
@@ -320,7 +326,7 @@ fn one_round(random: &mut Random) -> String {
     }
     if round.end.is_none() && !round.is_full && !run.has_ended() {
         // All is done, but for text that is not counted here: nothing may have piled up.
-        let most = 40 + 12 * 4 * 2;
+        let most = 20 + 12 * 4;
         let most = if round.what.contains("\"text\"") { usize::MAX } else { most };
         wait_for("descriptors to be given back", || descriptors(pid) <= most);
         let memory = number_in(pid, "status", "VmHWM:").unwrap_or_default();
@@ -335,6 +341,8 @@ fn one_round(random: &mut Random) -> String {
         assert!(Instant::now() < end, "left behind: {:?}", leftovers(&mark));
         thread::park_timeout(Duration::from_millis(5));
     }
+    crew.assert_gone();
+    wait_for("what commands have left behind", || leftovers(&sleep()).is_empty());
     round.what
 }
 
@@ -344,8 +352,10 @@ fn check(round: &Round, output: &common::Output, killed: usize, unfed: bool) {
     let is_text = round.what.contains("\"text\"");
     if round.is_full && output.stderr.contains("temporary file") {
         // It has said that it lost something: what it did print is right all the same.
-        let lines = output.lines();
+        let mut lines = output.lines();
         assert!(lines.len() <= round.tasks.len());
+        lines.sort_unstable();
+        assert!(lines.windows(2).all(|pair| pair[0] != pair[1]), "a result is there twice");
         return;
     }
     if is_text {
