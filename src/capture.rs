@@ -1,9 +1,9 @@
 //! What a command prints: held in memory while it is little, otherwise in a temporary file without
 //! a name, which all commands of a pool share.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::value::RawValue;
@@ -25,6 +25,14 @@ struct Chunks {
     count: u32,
 }
 
+/// A temporary file without a name: it is gone with the process. Whatever the umask says, nobody else
+/// may read it by way of `/proc`.
+pub(crate) fn temporary_file() -> io::Result<File> {
+    let file = tempfile::tempfile()?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
+}
+
 impl Spool {
     fn lock(&self) -> MutexGuard<'_, Chunks> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -35,7 +43,7 @@ impl Spool {
         if let Some(file) = &chunks.file {
             return Ok(Arc::clone(file));
         }
-        let file = Arc::new(tempfile::tempfile()?);
+        let file = Arc::new(temporary_file()?);
         chunks.file = Some(Arc::clone(&file));
         Ok(file)
     }

@@ -1,8 +1,11 @@
 //! How the process ends.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use procpool::{BuildError, ProgramError};
+
+use crate::progress::message;
 
 /// The exit statuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +29,8 @@ pub enum Status {
 impl Status {
     /// Prints the error, and says what status it leads to.
     pub fn from_error(error: anyhow::Error) -> Self {
-        eprintln!("procpool: {error:#}");
+        // If nobody can be told, the status still tells.
+        let _ = io::stderr().write_all(message(&format!("{error:#}")).as_bytes());
         match error.downcast_ref::<BuildError>() {
             Some(BuildError::Program(ProgramError::NotFound(_))) => Self::NotFound,
             Some(BuildError::Program(_)) => Self::CannotRun,

@@ -5,18 +5,25 @@
 //! The list is a file without a name, so that a change of it costs a write to memory and wakes
 //! nobody: a command may be started and be gone within a millisecond.
 //!
-//! What it does not cover: a worker that was started in the very moment before, and a process that
-//! has left its group (`setsid`).
+//! A process has no number before it is started, and procpool may be killed before it has entered it.
+//! So what is entered first is the pipe that will be its stderr: of a start that was under way, the
+//! guardian finds the process by its open files. It can't be too early for that: a process that is
+//! being started has a copy of all that procpool has open, the guardian's pipe included, until it has
+//! become the program.
+//!
+//! What it does not cover: a process that has left its group (`setsid`), and one that is started in the
+//! very moment, where there is no `/proc`, or that has let go of its stderr within a few milliseconds.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
+use rustix::fs::fstat;
 use rustix::process::Pid;
 
 /// It reads the list from what it was given as stderr. A signal that is meant for procpool must not
@@ -25,13 +32,27 @@ const SCRIPT: &str = r#"
 trap '' HUP INT QUIT PIPE TERM TSTP
 exec 3<&2 2>/dev/null
 while read -r _; do :; done
-while read -r group; do
-    if [ "$group" -gt 1 ]; then kill -s KILL -- "-$group"; fi
+starting=
+while read -r entry; do
+    case $entry in
+        pipe:*) starting="$starting $entry " ;;
+        *) if [ "$entry" -gt 1 ]; then kill -s KILL -- "-$entry"; fi ;;
+    esac
 done <&3
+if [ -z "$starting" ]; then exit; fi
+ls -ln /proc/[0-9]*/fd/2 | while read -r line; do
+    case $starting in
+        *" ${line##* -> } "*) pid=${line##* /proc/}; kill -s KILL -- "-${pid%%/*}" ;;
+    esac
+done
 "#;
 
-/// How long an entry of the list is, in bytes: ten digits and a newline.
-const ENTRY: usize = 11;
+/// How long an entry of the list is, in bytes: a number or a pipe, spaces, and a newline.
+const ENTRY: usize = 32;
+
+/// Where on the list something stands.
+#[derive(Debug)]
+pub(crate) struct Place(usize);
 
 /// The guardian of a pool. When it is dropped, it kills the groups that are left and ends.
 #[derive(Debug)]
@@ -41,32 +62,50 @@ pub(crate) struct Guardian {
     /// Where on the list each group stands.
     places: HashMap<Pid, usize>,
     free: Vec<usize>,
+    /// How many places the list has.
+    count: usize,
 }
 
 impl Guardian {
     pub(crate) fn start() -> Self {
-        Self { running: started().ok(), places: HashMap::new(), free: Vec::new() }
+        Self { running: started().ok(), places: HashMap::new(), free: Vec::new(), count: 0 }
     }
 
-    /// There is a new group.
-    pub(crate) fn add(&mut self, group: Pid) {
-        let place = self.free.pop().unwrap_or(self.places.len());
-        self.places.insert(group, place);
-        self.write(place, group.as_raw_nonzero().get());
+    /// A process is about to be started that will have this pipe as its stderr.
+    pub(crate) fn announce(&mut self, pipe: BorrowedFd<'_>) -> Place {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.count += 1;
+            self.count - 1
+        });
+        if let Ok(stat) = fstat(pipe) {
+            self.write(place, &format!("pipe:[{}]", stat.st_ino));
+        }
+        Place(place)
+    }
+
+    /// It could not be started.
+    pub(crate) fn withdraw(&mut self, place: Place) {
+        self.write(place.0, "0");
+        self.free.push(place.0);
+    }
+
+    /// It leads this group.
+    pub(crate) fn add(&mut self, group: Pid, place: Place) {
+        self.write(place.0, &group.as_raw_nonzero().to_string());
+        self.places.insert(group, place.0);
     }
 
     /// A group is gone. To be told before its number can be another's: while its leader is a
     /// zombie.
     pub(crate) fn remove(&mut self, group: Pid) {
         if let Some(place) = self.places.remove(&group) {
-            self.free.push(place);
-            self.write(place, 0);
+            self.withdraw(Place(place));
         }
     }
 
-    fn write(&self, place: usize, group: i32) {
+    fn write(&self, place: usize, entry: &str) {
         if let Some((_, _, list)) = &self.running {
-            let entry = format!("{group:10}\n");
+            let entry = format!("{entry:width$}\n", width = ENTRY - 1);
             // Without room for its list the guardian knows fewer groups, and the run goes on.
             let _ = list.write_all_at(entry.as_bytes(), (place * ENTRY) as u64);
         }
@@ -78,6 +117,7 @@ fn started() -> io::Result<(Child, OwnedFd, File)> {
     let mut child = Command::new("/bin/sh")
         .args(["-c", SCRIPT, "procpool-guardian"])
         .env_clear()
+        .env("PATH", "/usr/bin:/bin")
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

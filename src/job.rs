@@ -420,15 +420,31 @@ pub trait Watcher: Send + Sync {
     }
 }
 
-/// Text from a job or a worker, fit for a message: control characters are escaped, so that nothing
-/// of it can move a terminal's cursor or break the line.
-pub(crate) fn printable(text: &str) -> String {
+/// Text from a job or a worker, fit for a message on a terminal: what could move its cursor, break the
+/// line, or show the text in another order than it stands in is escaped.
+pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        match c.is_control() {
+        match is_harmful(c) {
             true => shown.extend(c.escape_debug()),
             false => shown.push(c),
         }
     }
     shown
+}
+
+/// Whether a character does something to the text around it: control characters, those of the upper
+/// half (a terminal takes U+009B for an escape sequence) included; line and paragraph separators;
+/// marks that turn the direction of text.
+fn is_harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+                | '\u{feff}'
+        )
 }

@@ -48,7 +48,7 @@
 //! | `program` | whether a program can be run, told before it is |
 //!
 //! The command itself is `main`, `cli` (its options), `plan` (what they ask for), `run` (one run), `lanes` (several pools in one run), `tally` (what is counted, and
-//! may end it), `halt`, `signals`, `progress` (what goes to stderr) and `exit` (its status).
+//! may end it), `halt`, `signals`, `files`, `progress` (what goes to stderr) and `exit` (its status).
 
 mod builder;
 mod calls;
@@ -86,7 +86,7 @@ pub use config::{Timeout, parse_duration};
 pub use durations::Durations;
 pub use gates::Limits;
 pub use interpreter::{Code, CodeError, Language};
-pub use job::{Done, Failure, Job, Kind, Place, Run, Sink, Value, Watcher};
+pub use job::{Done, Failure, Job, Kind, Place, Run, Sink, Value, Watcher, printable};
 pub use pool::{Feed, Pool};
 pub use program::ProgramError;
 pub use protocol::Protocol;

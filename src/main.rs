@@ -2,6 +2,7 @@
 
 mod cli;
 mod exit;
+mod files;
 mod halt;
 mod lanes;
 mod plan;

@@ -21,7 +21,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
 use crate::clock::Clock;
-use crate::guardian::Guardian;
+use crate::guardian::{Guardian, Place};
 use crate::job::Watcher;
 
 /// How much is read from a pipe at once: as much as a pipe holds.
@@ -110,10 +110,12 @@ struct Members {
 }
 
 impl Members {
-    fn add(&mut self, group: Pid) {
+    fn add(&mut self, group: Pid, place: Place) {
         self.groups.insert(group);
         self.started += 1;
-        self.guardian.get_or_insert_with(Guardian::start).add(group);
+        if let Some(guardian) = &mut self.guardian {
+            guardian.add(group, place);
+        }
     }
 
     fn remove(&mut self, group: Pid) {
@@ -177,10 +179,22 @@ impl Groups {
         self.lock().groups.len()
     }
 
+    /// A process is about to be started that will write to this pipe.
+    fn announce(&self, pipe: BorrowedFd<'_>) -> Place {
+        self.lock().guardian.get_or_insert_with(Guardian::start).announce(pipe)
+    }
+
+    /// It was not started.
+    fn withdraw(&self, place: Place) {
+        if let Some(guardian) = &mut self.lock().guardian {
+            guardian.withdraw(place);
+        }
+    }
+
     /// A process that was started while all others were stopped or killed shares their lot.
-    fn add(&self, group: Pid) {
+    fn add(&self, group: Pid, place: Place) {
         let mut members = self.lock();
-        members.add(group);
+        members.add(group, place);
         if self.is_killing() {
             let _ = kill_process_group(group, Signal::KILL);
         } else if members.stopped {
@@ -296,13 +310,15 @@ impl Process {
             true => terminal().map(|(ours, theirs)| (Some(ours), theirs.into()))?,
             false => (None, Stdio::piped()),
         };
+        let (stderr, their_stderr) = pipe_with(PipeFlags::CLOEXEC)?;
+        let place = groups.announce(their_stderr.as_fd());
         let mut command = Command::new(spec.program.unwrap_or(program));
         command
             .arg0(program)
             .args(args)
             .stdin(if spec.has_stdin { Stdio::piped() } else { Stdio::null() })
             .stdout(stdout)
-            .stderr(Stdio::piped())
+            .stderr(Stdio::from(their_stderr))
             .process_group(0)
             .envs(spec.env.iter().map(|(name, value)| (name, value)));
         if let Some(cwd) = spec.cwd {
@@ -317,15 +333,21 @@ impl Process {
                     .filter(|(name, _)| *name == "TERM" || std::env::var_os(name).is_none()),
             );
         }
-        let mut child = command.spawn()?;
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                groups.withdraw(place);
+                return Err(error);
+            }
+        };
         // Ours of the ends that are its own must go, or its terminal would never close.
         drop(command);
         let group = Pid::from_child(&child);
-        groups.add(group);
+        groups.add(group, place);
         let process = Self {
             stdin: child.stdin.take().map(OwnedFd::from),
             stdout: terminal.or_else(|| child.stdout.take().map(OwnedFd::from)),
-            stderr: child.stderr.take().map(OwnedFd::from),
+            stderr: Some(stderr),
             exit: exit_descriptor(group),
             child,
             group,

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use procpool::printable;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::cli::When;
 
@@ -34,9 +34,9 @@ impl Console {
         Self { bar: Mutex::new(None) }
     }
 
-    /// Prints a message.
+    /// Prints a message. Whatever it quotes stays text.
     pub fn say(&self, text: &str) {
-        self.print(format!("procpool: {text}\n").as_bytes());
+        self.print(message(text).as_bytes());
     }
 
     /// Prints a message that only a person who sits there can use.
@@ -93,6 +93,12 @@ impl Console {
     fn lock(&self) -> MutexGuard<'_, Option<ProgressBar>> {
         self.bar.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A message as it is printed. It may have several lines, each of which is made fit for a terminal.
+pub fn message(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(printable).collect();
+    format!("procpool: {}\n", lines.join("\n"))
 }
 
 /// The progress line, shown until this is dropped.

@@ -1,6 +1,7 @@
 //! One run: builds what the options ask for, and waits for its end or for what ends it.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +13,7 @@ use procpool::input::lane::Choice;
 use procpool::input::{End, Form, Reader, Source};
 use procpool::journal::{self, Journal};
 use procpool::output::{Format, Output, Settings, Surroundings, Trouble};
-use procpool::{Builder, Failure, Pool, Protocol, Sink, Timeout, Watcher};
+use procpool::{Builder, Failure, Pool, Protocol, Sink, Timeout, Watcher, printable};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -85,7 +86,9 @@ impl Watcher for Reporter {
         if is_over() {
             return false;
         }
-        let question = [command, b" ?..."].concat();
+        // What is confirmed must be what is seen.
+        let shown = printable(&String::from_utf8_lossy(command));
+        let question = [shown.as_bytes(), b" ?..."].concat();
         match self.console.ask(&question, &is_over) {
             Ok(is_confirmed) => is_confirmed && !is_over(),
             Err(error) => {
@@ -213,6 +216,7 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
     let counts = Arc::clone(&output);
     let progress =
         Progress::start(options.progress, Arc::clone(&console), move || counts.counts())?;
+    allow_signals().context("signals can't be listened to")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (input, unfed) = (None, 0);
     let run = Run {
@@ -292,6 +296,13 @@ fn allow_descriptors(max_procs: usize) {
         // If it stays too low, the workers that can't be started say so.
         let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum: limit.maximum });
     }
+}
+
+/// Finds out whether there is room for the descriptors that a runtime takes, some of which tokio
+/// panics without.
+fn allow_signals() -> io::Result<()> {
+    let pairs: io::Result<Vec<_>> = (0..4).map(|_| UnixStream::pair()).collect();
+    pairs.map(drop)
 }
 
 /// Waits for a moment, or for ever.

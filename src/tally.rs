@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use procpool::output::{Output, name};
 use procpool::{Commands, Done, Durations, Job, Kind, Run, Sink};
 
+use crate::files;
 use crate::halt::{Halt, Limit, What};
 use crate::lanes::Lanes;
 
@@ -222,7 +223,7 @@ impl FailedLines {
     fn create(path: &Path, wanted: &Wanted<'_>) -> io::Result<Self> {
         let header = Some(Arc::clone(&wanted.header));
         let delimiter = wanted.delimiter;
-        Ok(Self { file: File::create(path)?, delimiter, header, trouble: None })
+        Ok(Self { file: files::create(path)?, delimiter, header, trouble: None })
     }
 
     fn add(&mut self, job: &Job) {
@@ -252,10 +253,9 @@ struct Joblog {
 
 impl Joblog {
     fn create(path: &Path, goes_on: bool) -> io::Result<Self> {
-        let mut options = File::options();
         let file = match goes_on {
-            true => options.append(true).create(true).open(path)?,
-            false => File::create(path)?,
+            true => files::append(path)?,
+            false => files::create(path)?,
         };
         let head: &[u8] =
             b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";

@@ -100,6 +100,19 @@ impl Format {
         out
     }
 
+    /// The same of lines for stderr.
+    pub(super) fn stderr_lines(&self, job: &Job, lines: &[u8]) -> Vec<u8> {
+        let mut err = Vec::with_capacity(lines.len());
+        // A Vec takes all that is written to it.
+        let _ = self.stderr_tagger(job, &mut err).write(lines);
+        err
+    }
+
+    fn stderr_tagger<'a, W: Write>(&self, job: &Job, err: &'a mut W) -> Tagger<'a, W> {
+        let tagger = self.tagger(job, err);
+        Tagger { tag: fit_for_stderr(tagger.tag), ..tagger }
+    }
+
     fn tagger<'a, W: Write>(&self, job: &Job, out: &'a mut W) -> Tagger<'a, W> {
         let tag = if self.tag { self.tag_of(job) } else { Vec::new() };
         Tagger { tag, out, in_line: false }
@@ -134,7 +147,7 @@ impl Format {
     ) -> io::Result<()> {
         let mut in_line = false;
         if let Some(printed) = printed {
-            let mut tagger = self.tagger(done.job, err);
+            let mut tagger = self.stderr_tagger(done.job, err);
             printed.stderr.each(|piece| tagger.write(piece))?;
             in_line = tagger.in_line;
         }
@@ -260,6 +273,14 @@ fn error(
 
 fn or_null(json: &[u8]) -> Cow<'_, [u8]> {
     Cow::Borrowed(if json.is_empty() { b"null" } else { json })
+}
+
+/// A tag as it stands before a line on stderr, which is for people.
+fn fit_for_stderr(tag: Vec<u8>) -> Vec<u8> {
+    let Some(args) = tag.strip_suffix(b"\t") else { return tag };
+    let mut shown = printable(&String::from_utf8_lossy(args)).into_bytes();
+    shown.push(b'\t');
+    shown
 }
 
 /// Puts a tag before each line.

@@ -312,7 +312,7 @@ impl Sink for Output {
             return false;
         }
         let format = &self.shared.settings.format;
-        let (out, err) = (format.lines(job, out), format.lines(job, err));
+        let (out, err) = (format.lines(job, out), format.stderr_lines(job, err));
         self.shared.add(|state, is_ordered| match is_ordered {
             true => state.order.put_lines(job.seq, (&out, &err), &mut state.ready),
             false => {
@@ -570,7 +570,7 @@ pub(crate) fn place(place: Place, sources: &[String]) -> Option<String> {
     match (place.line, source.filter(|source| !source.is_empty())) {
         (0, _) => None,
         (line, None) => Some(format!("line {line}")),
-        (line, Some(source)) => Some(format!("{source} line {line}")),
+        (line, Some(source)) => Some(format!("{} line {line}", printable(source))),
     }
 }
 

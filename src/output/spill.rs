@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use crate::capture::temporary_file;
+
 /// How much is read at once.
 const READ_SIZE: usize = 16 << 10;
 
@@ -42,7 +44,7 @@ struct Heap {
 
 impl Spill {
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self { file: tempfile::tempfile()?, end: 0, heaps: BTreeMap::new() })
+        Ok(Self { file: temporary_file()?, end: 0, heaps: BTreeMap::new() })
     }
 
     /// The number of the first record.

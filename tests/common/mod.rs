@@ -334,6 +334,17 @@ impl Running {
         stdin.write_all(text.as_bytes()).expect("stdin is read");
     }
 
+    /// Writes to stdin; returns whether it was read.
+    pub(crate) fn try_write(&mut self, text: &str) -> bool {
+        self.stdin.as_mut().is_some_and(|stdin| stdin.write_all(text.as_bytes()).is_ok())
+    }
+
+    /// How many lines stdout has had.
+    pub(crate) fn seen_lines(&self) -> usize {
+        let state = self.shared.lock();
+        state.stdout.bytes.iter().filter(|&&byte| byte == b'\n').count()
+    }
+
     pub(crate) fn close_stdin(&mut self) {
         self.stdin = None;
     }

@@ -16,11 +16,14 @@
 //! | `--exit-after N` | exits with status 0 after N replies |
 //! | `--ignore-eof` | lives on when its stdin ends |
 //! | `--ignore-term` | ignores TERM |
+//! | `--die-chance SEED:PERCENT` | dies at the start so often: it goes by its slot and generation |
+//! | `--raw` | speaks `raw`: `<LINE` for each line, but for those that [`Worker::serve_raw`] names |
 //! | `--linger` | does nothing at all, for five minutes: what its grandchildren do |
 
 use std::error::Error;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, StdoutLock, Write};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, BufRead, BufReader, StdoutLock, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio, exit};
 use std::sync::Arc;
@@ -55,6 +58,8 @@ struct Flags {
     ignore_eof: bool,
     ignore_term: bool,
     linger: bool,
+    raw: bool,
+    die_chance: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -97,7 +102,10 @@ fn run() -> Outcome {
     };
     let mut worker = Worker { flags, log, out: io::stdout().lock() };
     worker.start()?;
-    worker.serve()
+    match worker.flags.raw {
+        true => worker.serve_raw(),
+        false => worker.serve(),
+    }
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Outcome<Flags> {
@@ -117,6 +125,8 @@ fn parse(mut args: impl Iterator<Item = String>) -> Outcome<Flags> {
             "--ignore-eof" => flags.ignore_eof = true,
             "--ignore-term" => flags.ignore_term = true,
             "--linger" => flags.linger = true,
+            "--raw" => flags.raw = true,
+            "--die-chance" => flags.die_chance = Some(value()?),
             unknown => return Err(format!("unknown flag {unknown}").into()),
         }
     }
@@ -132,7 +142,16 @@ impl Worker {
         let starts = self.count("start")?;
         let too_early = self.flags.die_times > 0 && starts <= self.flags.die_times;
         let out_of_turn = self.flags.live_every > 0 && starts % self.flags.live_every != 0;
-        if self.flags.die_at_start || too_early || out_of_turn {
+        let out_of_luck = match &self.flags.die_chance {
+            Some(chance) => {
+                let (seed, percent) = chance.split_once(':').ok_or("no SEED:PERCENT")?;
+                let mut hasher = DefaultHasher::new();
+                (seed, &slot, &generation).hash(&mut hasher);
+                hasher.finish() % 100 < percent.parse()?
+            }
+            None => false,
+        };
+        if out_of_luck || self.flags.die_at_start || too_early || out_of_turn {
             eprintln!("faulty: I die at the start");
             exit(3);
         }
@@ -143,6 +162,41 @@ impl Worker {
             pause(FOR_EVER);
         }
         Ok(())
+    }
+
+    /// Many lines are answered in one write, as a filter does that reads as much as there is.
+    fn serve_raw(&mut self) -> Outcome {
+        let mut input = BufReader::with_capacity(64 << 10, io::stdin().lock());
+        let mut replies = Vec::new();
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            if input.read_until(b'\n', &mut line)? == 0 {
+                return Ok(());
+            }
+            let text = String::from_utf8_lossy(&line);
+            let (word, _) = text.split_once(' ').unwrap_or_default();
+            if matches!(word, "die" | "half" | "stall" | "exit") {
+                // What came before it has been answered.
+                self.print(&std::mem::take(&mut replies))?;
+            }
+            match word {
+                "die" => die(Signal::KILL)?,
+                "exit" => exit(0),
+                "half" => {
+                    self.print(b"<half")?;
+                    die(Signal::SEGV)?;
+                }
+                "stall" => pause(FOR_EVER),
+                _ => {
+                    replies.push(b'<');
+                    replies.extend_from_slice(&line);
+                }
+            }
+            if input.buffer().is_empty() {
+                self.print(&std::mem::take(&mut replies))?;
+            }
+        }
     }
 
     fn serve(&mut self) -> Outcome {
