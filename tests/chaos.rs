@@ -5,7 +5,7 @@
 //!
 //! What happens goes by a seed, which is printed if a round fails: `PROCPOOL_CHAOS_SEED=7` runs the
 //! rounds of seed 7 again (as far as two processors do the same twice). `PROCPOOL_CHAOS_SECONDS`: how
-//! long it goes on; 40 unless it is set.
+//! long it goes on; 40 unless it is set. `PROCPOOL_CHAOS_ROUND`: which round it begins with.
 
 mod common;
 
@@ -249,12 +249,14 @@ fn descriptors(pid: Pid) -> usize {
     fds.map_or(0, |fds| fds.flatten().count())
 }
 
-fn a_worker(random: &mut Random, mark: &str) -> Option<Pid> {
-    let all = leftovers(mark);
-    if all.is_empty() {
-        return None;
-    }
-    let line = &all[random.below(all.len())];
+/// One of the workers, and not the shell that is about to become procpool.
+fn a_worker(random: &mut Random, mark: &str, run: &Running) -> Option<Pid> {
+    let mut all: Vec<Pid> = leftovers(mark).iter().filter_map(|line| pid_of(line)).collect();
+    all.retain(|&pid| pid != run.pid());
+    if all.is_empty() { None } else { Some(random.pick(&all)) }
+}
+
+fn pid_of(line: &str) -> Option<Pid> {
     let digits = line.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit);
     digits.collect::<String>().parse().ok().and_then(Pid::from_raw)
 }
@@ -264,12 +266,12 @@ fn harass(random: &mut Random, run: &Running, mark: &str, round: &Round) -> usiz
     let mut killed = 0;
     match random.below(6) {
         0 | 1 if round.is_harassed => {
-            if let Some(pid) = a_worker(random, mark) {
+            if let Some(pid) = a_worker(random, mark, run) {
                 killed += usize::from(kill_process(pid, Signal::KILL).is_ok());
             }
         }
         2 if round.is_harassed => {
-            if let Some(pid) = a_worker(random, mark) {
+            if let Some(pid) = a_worker(random, mark, run) {
                 // Less than a timeout.
                 let _ = kill_process(pid, Signal::STOP);
                 thread::park_timeout(Duration::from_millis(random.next() % 100));
@@ -410,8 +412,9 @@ fn check_text(round: &Round, output: &common::Output, killed: usize, was_cut: bo
     let total = round.tasks.len();
     assert!(
         lines.len() + failures >= total || was_cut,
-        "{} and {failures} of {total}",
-        lines.len()
+        "{} and {failures} of {total}: {:.2000}",
+        lines.len(),
+        output.stderr
     );
     assert!(missing <= killed || was_cut, "{missing} results are missing, {killed} were killed");
 }
@@ -427,7 +430,7 @@ fn chaos() {
         .unwrap_or_else(|| u64::try_from(clock()).unwrap_or_default() % 1_000_000);
     let seconds = variable("PROCPOOL_CHAOS_SECONDS").unwrap_or(40);
     let end = Instant::now() + Duration::from_secs(seconds);
-    let mut rounds = 0;
+    let mut rounds = variable("PROCPOOL_CHAOS_ROUND").unwrap_or(0);
     while Instant::now() < end {
         eprintln!("round {rounds} of seed {seed}");
         // Each round has a seed of its own, lest what happens in one changes the next.
