@@ -88,6 +88,9 @@ impl Plan {
             })
         });
         let (names, workers) = named_workers(&options.worker);
+        if !names.is_empty() && protocol.is_raw() {
+            cli::misused("with --protocol raw a line can't say which worker it is for: name none");
+        }
         let is_name = |word: &OsString| names.iter().any(|name| word == name.as_str());
         if !names.is_empty() && words.first().is_some_and(|word| !is_name(word)) {
             cli::misused(&format!(

@@ -209,8 +209,10 @@ impl Queue {
             state.held[from] -= 1;
             state.bytes += job.size();
             state.bundled += bundled(&job);
+            let count = job.count();
             state.jobs.push_front(job);
-            if let Some(slot) = state.next_idle() {
+            for _ in 0..count {
+                let Some(slot) = state.next_idle() else { break };
                 state.wake(slot);
             }
         }
@@ -269,9 +271,9 @@ impl Queue {
         let (mut bytes, mut taken) = (0, 0);
         let before = into.len();
         while taken < count
-            && let Some(job) = state.next_job(count - taken)
+            && let Some((job, size)) = state.next_job(count - taken)
         {
-            bytes += job.size();
+            bytes += size;
             taken += job.count();
             into.push_back(job);
             if bytes >= ask.max_bytes {
@@ -445,17 +447,18 @@ impl State {
         self.jobs.len() + self.bundled
     }
 
-    /// Takes the first job, or of a bundle no more than `most`.
-    fn next_job(&mut self, most: usize) -> Option<Job> {
+    /// Takes the first job, or of a bundle no more than `most`. Returns also how much less memory is
+    /// held: a job that was taken out of a bundle is smaller than what it was there.
+    fn next_job(&mut self, most: usize) -> Option<(Job, usize)> {
         let front = self.jobs.front_mut()?;
-        let before = bundled(front);
-        let job = match front.count() > most {
-            true => Some(front.split_off_first(most)),
-            false => None,
-        };
-        let after = if job.is_some() { bundled(front) } else { 0 };
-        self.bundled -= before - after;
-        job.or_else(|| self.jobs.pop_front())
+        let (bundled_before, size_before) = (bundled(front), front.size());
+        if front.count() <= most {
+            self.bundled -= bundled_before;
+            return Some((self.jobs.pop_front()?, size_before));
+        }
+        let job = front.split_off_first(most);
+        self.bundled -= bundled_before - bundled(front);
+        Some((job, size_before - front.size()))
     }
 
     /// Moves the jobs whose time has come to the head of the queue.
@@ -594,6 +597,52 @@ impl State {
         if self.phase == (Phase::Closed { reopens: true }) {
             renew();
             self.phase = Phase::Open;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_has_been_taken_is_counted_no_more(
+            sizes in prop::collection::vec(1_usize..30, 1..20),
+            takes in prop::collection::vec(1_usize..12, 1..60),
+        ) {
+            let queue = Queue::new(1);
+            let (mut seq, mut batch) = (1, Vec::new());
+            for count in sizes {
+                let lines = "abc\n".repeat(count);
+                batch.push(Job::bundle(seq, lines.as_bytes(), count));
+                seq += count as u64;
+            }
+            queue.push(&mut batch, true).expect("it is open");
+            let (mut next, mut finished, mut jobs) = (1, 0, VecDeque::new());
+            for &max in takes.iter().chain(std::iter::repeat(&1)) {
+                let ask = Ask {
+                    warm: true,
+                    busy: false,
+                    finished: std::mem::take(&mut finished),
+                    now: Moment::NEVER,
+                    max,
+                    max_bytes: usize::MAX,
+                    portion: 1,
+                };
+                if queue.take(0, ask, &mut jobs).0 != Taken::Jobs {
+                    break;
+                }
+                for job in jobs.drain(..) {
+                    prop_assert_eq!(job.seq, next);
+                    next += job.count() as u64;
+                    finished += 1;
+                }
+            }
+            let state = queue.lock();
+            prop_assert_eq!(next, seq);
+            prop_assert_eq!((state.bytes, state.bundled, state.running), (0, 0, 0));
         }
     }
 }

@@ -200,6 +200,11 @@ impl Slot {
         } else if has_gates {
             return Taken::Wait;
         }
+        let is_spent = |worker: &Worker| worker.is_spent && worker.flights.is_empty();
+        if self.worker.as_ref().is_some_and(is_spent) {
+            // It would get no job, and hold the slot for ever.
+            self.retire();
+        }
         let now = self.shared.now();
         self.due = Moment::NEVER;
         let (max, max_bytes) = match &self.worker {
@@ -690,9 +695,11 @@ impl Slot {
             false => self.shared.retire(worker),
         }
         self.spare_failed = false;
-        let spare = self.spare.take().and_then(Spare::abandon);
-        // One that has died is nobody's failed job.
-        self.promote(spare);
+        // One that is not ready yet is waited for when there is a job for it.
+        if let Some(spare) = self.spare.take_if(|spare| spare.ready().is_some()) {
+            // One that has died is nobody's failed job.
+            self.promote(spare.worker());
+        }
     }
 
     /// The spare, if there is one, is the worker from now on.

@@ -134,8 +134,12 @@ fn step(
                 *answer = Some(outcome.map(drop).map_err(|failure| failure.message.clone()));
             }
         });
-        received.map_err(|violation| format!("broke the protocol ({})", violation.what))?;
-        return Ok(());
+        let received =
+            received.map_err(|violation| format!("broke the protocol ({})", violation.what))?;
+        return match received.stale {
+            Some(id) => Err(format!("answered request {id} twice")),
+            None => Ok(()),
+        };
     }
     match ready.exited {
         true => Err("ended".into()),

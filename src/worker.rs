@@ -355,19 +355,35 @@ impl Worker {
         let began = self.turn_began;
         let outcome = loop {
             let rest = &self.inbox[at..];
+            let is_only = self.flights.len() == 1;
             if let Some(front) = self.flights.front_mut().filter(|flight| flight.job.count() > 1)
-                && let Some((count, len)) = first_lines(rest, front.pending(), max_reply)
+                && let Some((mut count, mut len)) = first_lines(rest, front.pending(), max_reply)
             {
+                // As for jobs one by one: with its last reply a worker must have nothing more to say.
+                let is_surplus =
+                    is_only && count == front.pending() && !rest[len..].trim_ascii().is_empty();
+                if is_surplus {
+                    count -= 1;
+                    len = memchr::memrchr(b'\n', &rest[..len - 1]).map_or(0, |at| at + 1);
+                }
                 let seq = front.job.seq + front.answered as u64;
                 front.answered += count;
                 let is_last = front.pending() == 0;
-                answer(Answer::Texts { seq, count, texts: &rest[..len], is_last });
+                if count > 0 {
+                    answer(Answer::Texts { seq, count, texts: &rest[..len], is_last });
+                }
                 if is_last && let Some(flight) = self.flights.pop_front() {
                     self.flight_bytes -= flight.job.size();
                 }
                 self.in_flight -= count;
                 received.answered += count;
                 (at, self.scan) = (at + len, Scan::default());
+                if is_surplus {
+                    break Err(Violation {
+                        what: "it printed more than one reply to one request".into(),
+                        bytes: self.inbox[at..].to_vec(),
+                    });
+                }
                 continue;
             }
             let (message, next) = match protocol.split(rest, &mut self.scan) {

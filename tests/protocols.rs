@@ -315,6 +315,7 @@ fn what_does_not_go_together() {
         (&["--worker=cat", "--init", ""], "it is empty, and should be a job line"),
         (&["--worker=cat", "--init", "a b"], "is not JSON"),
         (&["--framing=nul", "cat"], "--worker <CMDLINE>"),
+        (&["--worker=a=cat", "--protocol=raw"], "a line can't say which worker it is for"),
     ] {
         Test::new().args(args).stderr_has(part).status(2).run();
     }
@@ -509,4 +510,68 @@ fn a_result_of_several_lines_is_one_record() {
     let test = || Test::new().workers(1, worker).args(["--framing", "json"]).jobs(["a []", "b []"]);
     assert_eq!(test().records().iter().map(result).collect::<Vec<_>>(), [&json!([1, 2]); 2]);
     test().args(["--format", "value"]).stdout("[1,  2]\n[1,  2]\n").run();
+}
+
+#[test]
+fn a_filter_that_prints_a_line_too_many_is_found_out_in_bundles_as_well() {
+    if !need("perl") {
+        return;
+    }
+    let worker = "perl -e '$| = 1; while (<STDIN>) { print; print \"EXTRA\\n\" if $_ == 20_000 }'";
+    let lines: String = (1..=20_000).map(|n| format!("{n}\n")).collect();
+    let output = Test::new()
+        .workers(1, worker)
+        .args(["--protocol=raw", "--pipeline=auto"])
+        .stdin(&lines)
+        .any_stdout()
+        .any_stderr()
+        .any_status()
+        .run();
+    // What came at once is charged; what came later, when nothing was asked, is told of.
+    let is_charged =
+        output.stderr.contains("job 20000 (line 20000): protocol: it printed more than");
+    let is_told = output.stderr.contains("it printed a reply without being asked");
+    assert!(is_charged || is_told, "{}", output.stderr);
+    assert!(!output.lines().contains(&"EXTRA"));
+}
+
+#[test]
+fn a_worker_that_answers_init_twice_is_not_fit() {
+    let worker = "sh -c 'read -r l; echo \"{\\\"result\\\":1}\"; sleep 0.1; read -r l; echo \"{\\\"result\\\":2}\"; cat'";
+    let output = Test::new()
+        .workers(1, worker)
+        .args(["--init=hello", "--max-reqs=1", "--start-limit=2"])
+        .stdin("a\n")
+        .any_stdout()
+        .run();
+    assert_eq!(result(&output.records()[0]), &json!(2));
+    let twice = "sh -c 'read -r l; printf \"{\\\"id\\\":1,\\\"result\\\":1}\\n{\\\"id\\\":1,\\\"result\\\":1}\\n\"; cat'";
+    let output = Test::new()
+        .workers(1, twice)
+        .args(["--init=hello", "--start-limit=1"])
+        .stdin("a\nb\n")
+        .any_stdout()
+        .any_stderr()
+        .status(126)
+        .run();
+    assert_has(message(&output.records()[0], "spawn"), &["--init 'hello'"]);
+}
+
+/// A spare that is still being asked when its turn comes is waited for, not ended and started anew.
+#[test]
+fn a_spare_that_is_warming_up_is_waited_for() {
+    let crew = Crew::new();
+    let starts = crew.path("starts");
+    let worker = format!(
+        "sh -c 'echo >> {starts}; read -r l; sleep 0.5; echo \"{{\\\"result\\\":0}}\"; while read -r l; do sleep 0.05; echo \"{{\\\"result\\\":1}}\"; done'"
+    );
+    Test::new()
+        .workers(1, worker)
+        .args(["--init=hello", "--max-reqs=4", "--format=value"])
+        .stdin("a\n".repeat(16))
+        .stdout("1\n".repeat(16))
+        .run();
+    let count = std::fs::read_to_string(&starts).expect("it was started").lines().count();
+    // One for each four jobs, and perhaps one more that was not needed.
+    assert!((4..=5).contains(&count), "{count} processes");
 }
