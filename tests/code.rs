@@ -324,3 +324,8 @@ print(f"{x}: {difflib.get_close_matches(x, known)}")' < "$0""#;
         .stdout(&theirs.stdout)
         .run();
 }
+
+#[test]
+fn the_worker_in_sh() {
+    suite("sh", &["test_worker.sh"]);
+}
