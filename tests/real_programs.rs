@@ -212,7 +212,7 @@ fn python_language_server() {
     if !need("pylsp") {
         return;
     }
-    let uri = "file:///work/greet.py";
+    let uri = "file:///project/greet.py";
     let one_round = [
         ask("definition", uri, 3, 1),
         ask("documentSymbol", uri, 0, 0),
@@ -245,7 +245,7 @@ fn bash_language_server() {
     if !need("bash-language-server") {
         return;
     }
-    let uri = "file:///work/greet.sh";
+    let uri = "file:///project/greet.sh";
     let one_round = [
         ask("definition", uri, 3, 1),
         ask("documentSymbol", uri, 0, 0),
@@ -274,7 +274,7 @@ fn bash_language_server_answers_out_of_order() {
     if !need("bash-language-server") {
         return;
     }
-    let uri = "file:///work/greet.sh";
+    let uri = "file:///project/greet.sh";
     // What it says of a builtin it has from a shell, and answers other requests meanwhile.
     let hover = ask("hover", uri, 1, 3);
     let symbols = ask("documentSymbol", uri, 0, 0);
@@ -303,7 +303,7 @@ fn a_language_server_that_asks_for_settings_lives_on() {
         "workspace": {"configuration": true, "didChangeConfiguration": {"dynamicRegistration": true}},
         "window": {"workDoneProgress": true},
     }});
-    let jobs = ask("documentSymbol", "file:///work/greet.sh", 0, 0);
+    let jobs = ask("documentSymbol", "file:///project/greet.sh", 0, 0);
     let records = json_rpc(1, "bash-language-server start", "content-length")
         .arg(format!("--init=initialize {capabilities}"))
         .args(["--notify=initialized {}", "--detail"])
