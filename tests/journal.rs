@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::{Test, assert_has, need, worker};
@@ -119,9 +118,9 @@ fn kill_again_and_again(jobs: &Jobs, kills: u64) {
         for run in 1.. {
             let before = recorded(&folder, jobs);
             let running = start(&folder, run, &["--journal", "journal", "--resume"]).spawn();
-            thread::sleep(Duration::from_micros(5_000 + random.below(55_000)));
+            let moment = Duration::from_micros(5_000 + random.below(55_000));
             let is_killed =
-                !running.has_ended() && kill_process(running.pid(), Signal::KILL).is_ok();
+                !running.ends_within(moment) && kill_process(running.pid(), Signal::KILL).is_ok();
             let output = running.finish();
             for (what, count) in begun(&folder, run) {
                 let left = wanted[&what] - before.get(&what).copied().unwrap_or_default();

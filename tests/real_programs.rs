@@ -207,38 +207,47 @@ fn ask(method: &str, uri: &str, line: u32, character: u32) -> String {
 
 const PYTHON: &str = "def greet(name):\n    return name\n\ngreet(1)\n";
 
+const SHELL: &str = "greet() {\n  cd /\n}\ngreet\n";
+
+/// Asks a language server of a file in which `greet` is defined at the beginning, `at` so many columns,
+/// and used in the fourth line; then what it does not know. Returns what it says to the latter.
+fn asked_in_rounds(test: Test, uri: &str, hover: &str, at: u32) -> String {
+    let one_round = [
+        ask("definition", uri, 3, 1),
+        ask("documentSymbol", uri, 0, 0),
+        ask("nonsense", uri, 0, 0),
+        hover.to_owned(),
+    ];
+    let records = test
+        .jobs(std::iter::repeat_n(one_round, 5).flatten())
+        // It may tell the traceback of what it could not do.
+        .any_stderr()
+        .status(1)
+        .records();
+    assert_eq!(records.len(), 20);
+    for round in records.chunks(4) {
+        assert_eq!(result(&round[0])[0]["range"]["start"], json!({"line": 0, "character": at}));
+        assert_eq!(result(&round[1])[0]["name"], "greet");
+        assert_eq!(message(&round[2], "error"), message(&records[2], "error"));
+        assert_eq!(round[2]["error"]["data"]["code"], -32601);
+        message(&round[3], "error");
+        assert_eq!(round[3]["error"]["data"]["code"], -32602);
+    }
+    message(&records[2], "error").to_owned()
+}
+
 #[test]
 fn python_language_server() {
     if !need("pylsp") {
         return;
     }
     let uri = "file:///project/greet.py";
-    let one_round = [
-        ask("definition", uri, 3, 1),
-        ask("documentSymbol", uri, 0, 0),
-        ask("nonsense", uri, 0, 0),
-        "textDocument/hover {}".to_owned(),
-    ];
-    let records = json_rpc(2, "pylsp", "content-length")
+    let test = json_rpc(2, "pylsp", "content-length")
         .args(opened(uri, "python", PYTHON))
-        .args(["--max-reqs", "9"])
-        .jobs(std::iter::repeat_n(one_round, 5).flatten())
-        // It tells the traceback of what it could not do.
-        .any_stderr()
-        .status(1)
-        .records();
-    assert_eq!(records.len(), 20);
-    for round in records.chunks(4) {
-        assert_eq!(result(&round[0])[0]["range"]["start"], json!({"line": 0, "character": 4}));
-        assert_eq!(result(&round[1])[0]["name"], "greet");
-        assert_has(message(&round[2], "error"), &["textDocument/nonsense"]);
-        assert_eq!(round[2]["error"]["data"]["code"], -32601);
-        message(&round[3], "error");
-        assert_eq!(round[3]["error"]["data"]["code"], -32602);
-    }
+        .args(["--max-reqs", "9"]);
+    let unknown = asked_in_rounds(test, uri, "textDocument/hover {}", 4);
+    assert_has(&unknown, &["textDocument/nonsense"]);
 }
-
-const SHELL: &str = "greet() {\n  cd /\n}\ngreet\n";
 
 #[test]
 fn bash_language_server() {
@@ -246,27 +255,13 @@ fn bash_language_server() {
         return;
     }
     let uri = "file:///project/greet.sh";
-    let one_round = [
-        ask("definition", uri, 3, 1),
-        ask("documentSymbol", uri, 0, 0),
-        ask("nonsense", uri, 0, 0),
-        "textDocument/hover".to_owned(),
-    ];
-    let records = json_rpc(2, "bash-language-server start", "content-length")
-        .args(opened(uri, "shellscript", SHELL))
-        .jobs(std::iter::repeat_n(one_round, 5).flatten())
-        .any_stderr()
-        .status(1)
-        .records();
-    assert_eq!(records.len(), 20);
-    for round in records.chunks(4) {
-        assert_eq!(result(&round[0])[0]["range"]["start"], json!({"line": 0, "character": 0}));
-        assert_eq!(result(&round[1])[0]["name"], "greet");
-        assert_eq!(message(&round[2], "error"), "Unhandled method textDocument/nonsense");
-        assert_eq!(round[2]["error"]["data"]["code"], -32601);
-        message(&round[3], "error");
-        assert_eq!(round[3]["error"]["data"]["code"], -32602);
-    }
+    let test = json_rpc(2, "bash-language-server start", "content-length").args(opened(
+        uri,
+        "shellscript",
+        SHELL,
+    ));
+    let unknown = asked_in_rounds(test, uri, "textDocument/hover", 0);
+    assert_eq!(unknown, "Unhandled method textDocument/nonsense");
 }
 
 #[test]

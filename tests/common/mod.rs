@@ -365,6 +365,17 @@ impl Running {
         self.shared.lock().status.is_some()
     }
 
+    /// Waits for the end, but no longer than so; returns whether it has come.
+    pub(crate) fn ends_within(&self, time: Duration) -> bool {
+        let state = self.shared.lock();
+        let (state, _) = self
+            .shared
+            .changed
+            .wait_timeout_while(state, time, |state| state.status.is_none())
+            .unwrap_or_else(PoisonError::into_inner);
+        state.status.is_some()
+    }
+
     /// The next line of stdout, without its newline.
     #[track_caller]
     pub(crate) fn line(&mut self) -> String {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::{Body, Envelope, Message, describe, failure, number, present, utf8};
+use super::{Body, Envelope, Message, describe, failure, number, object, present};
 use crate::input::job_line::on_one_line;
 use crate::job::Job;
 
@@ -58,12 +58,7 @@ struct Wire<'a> {
 }
 
 fn read(message: &[u8]) -> Result<Message<'_>, String> {
-    let text = utf8(message)?;
-    match text.as_bytes().trim_ascii_start().first() {
-        Some(b'{') => {}
-        None => return Ok(Message::Nothing),
-        Some(_) => return Err("it is not a JSON object".into()),
-    }
+    let Some(text) = object(message)? else { return Ok(Message::Nothing) };
     let wire: Wire<'_> = serde_json::from_str(text).map_err(|error| describe(&error))?;
     let outcome = match (&wire.method, wire.result, wire.error) {
         (Some(method), _, _) => {

@@ -108,6 +108,16 @@ fn utf8(message: &[u8]) -> Result<&str, String> {
     std::str::from_utf8(message).map_err(|error| format!("it is not UTF-8 ({error})"))
 }
 
+/// A message as the text of a JSON object; `None`: it is blank, which is no message and does no harm.
+fn object(message: &[u8]) -> Result<Option<&str>, String> {
+    let text = utf8(message)?;
+    match text.as_bytes().trim_ascii_start().first() {
+        Some(b'{') => Ok(Some(text)),
+        None => Ok(None),
+        Some(_) => Err("it is not a JSON object".into()),
+    }
+}
+
 /// What is wrong with JSON.
 fn describe(error: &serde_json::Error) -> String {
     let text = error.to_string();

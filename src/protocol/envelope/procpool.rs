@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Body, Envelope, Message, describe, failure, number, present, utf8};
+use super::{Body, Envelope, Message, describe, failure, number, object, present};
 use crate::job::Job;
 
 /// The envelope of workers that were written for procpool.
@@ -33,13 +33,7 @@ struct Wire<'a> {
 }
 
 fn read(message: &[u8]) -> Result<Message<'_>, String> {
-    let text = utf8(message)?;
-    match text.as_bytes().trim_ascii_start().first() {
-        Some(b'{') => {}
-        // An empty line is no reply, and does no harm.
-        None => return Ok(Message::Nothing),
-        Some(_) => return Err("it is not a JSON object".into()),
-    }
+    let Some(text) = object(message)? else { return Ok(Message::Nothing) };
     let wire: Wire<'_> = serde_json::from_str(text).map_err(|error| describe(&error))?;
     let outcome = match (wire.result, wire.error) {
         (Some(result), None) => Ok(Body::of(result)),
