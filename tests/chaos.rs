@@ -274,17 +274,19 @@ fn harass(random: &mut Random, run: &Running, mark: &str, round: &Round) -> usiz
             if let Some(pid) = a_worker(random, mark, run) {
                 // Less than a timeout.
                 let _ = kill_process(pid, Signal::STOP);
-                thread::park_timeout(Duration::from_millis(random.next() % 100));
+                run.ends_within(Duration::from_millis(random.next() % 100));
                 let _ = kill_process(pid, Signal::CONT);
             }
         }
         3 if !run.has_ended() => {
             // As Ctrl-Z and `fg` do, and as somebody who does not ask.
             run.signal(random.pick(&[Signal::TSTP, Signal::STOP]));
-            thread::park_timeout(Duration::from_millis(random.next() % 100));
+            run.ends_within(Duration::from_millis(random.next() % 100));
             run.signal(Signal::CONT);
         }
-        _ => thread::park_timeout(Duration::from_millis(random.next() % 50)),
+        _ => {
+            run.ends_within(Duration::from_millis(random.next() % 50));
+        }
     }
     killed
 }
