@@ -1,5 +1,7 @@
 //! The words all other modules use: a job, how it ended, and why it failed.
 
+pub(crate) mod bundle;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use serde_json::value::RawValue;
 use crate::calls::Caller;
 use crate::capture::Printed;
 use crate::journal::Key;
+use bundle::Part;
 
 /// A unit of work: a command and its JSON args.
 ///
@@ -39,7 +42,7 @@ pub struct Job {
     pub(crate) is_recorded: bool,
     /// The caller that waits for it; `None`: the result goes to the pool's sink.
     pub(crate) caller: Option<Caller>,
-    text: Box<[u8]>,
+    text: Vec<u8>,
     /// What stands before is not a part of the job any more.
     begin: usize,
     /// No more than `id_at`, which is no more than the text's length: `new` adds up lengths.
@@ -49,7 +52,7 @@ pub struct Job {
 }
 
 /// What the args of a job are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum Form {
     /// A JSON value.
     Json,
@@ -58,7 +61,9 @@ enum Form {
     /// A message: bytes that mean something to the worker only.
     Message,
     /// So many messages, at least 2, with a newline behind each.
-    Bundle(usize),
+    Lines(usize),
+    /// Jobs with a JSON value each: those from `first` on, at least 2, which begin at `begin`.
+    Parts { parts: Vec<Part>, first: usize },
 }
 
 /// Where the line of a job stood in the input.
@@ -68,6 +73,13 @@ pub struct Place {
     pub source: u32,
     /// The line's number in that input, from 1; 0: the job did not come from a line.
     pub line: u64,
+}
+
+impl Place {
+    /// The place so many lines further on.
+    fn behind(self, lines: usize) -> Self {
+        Self { line: self.line + lines as u64, ..self }
+    }
 }
 
 impl Job {
@@ -90,7 +102,7 @@ impl Job {
             line: None,
             key: None,
             is_recorded: false,
-            text: text.into_boxed_slice(),
+            text,
             begin: 0,
             args_at: cmd.len(),
             id_at: cmd.len() + args.len(),
@@ -107,52 +119,6 @@ impl Job {
     /// A job that is a message to a worker which is sent as it is.
     pub fn message(seq: u64, message: &[u8]) -> Self {
         Self::bytes(seq, message, Form::Message)
-    }
-
-    /// Jobs that are messages, one behind the other, in one: `count` lines of `lines`, each with its
-    /// newline. So what a job costs beside its bytes is paid once for many.
-    pub(crate) fn bundle(seq: u64, lines: &[u8], count: usize) -> Self {
-        match count {
-            1 => Self::message(seq, lines.strip_suffix(b"\n").unwrap_or(lines)),
-            _ => Self::bytes(seq, lines, Form::Bundle(count)),
-        }
-    }
-
-    /// How many jobs this is: 1, but for a bundle.
-    pub(crate) fn count(&self) -> usize {
-        match self.form {
-            Form::Bundle(count) => count,
-            Form::Json | Form::Words | Form::Message => 1,
-        }
-    }
-
-    /// The lines of a bundle.
-    pub(crate) fn lines(&self) -> Option<&[u8]> {
-        matches!(self.form, Form::Bundle(_)).then_some(&self.text[self.begin..])
-    }
-
-    /// Where the line behind the first `count` begins.
-    pub(crate) fn offset(&self, count: usize) -> usize {
-        let Some(last) = count.checked_sub(1) else { return 0 };
-        let lines = self.lines().unwrap_or_default();
-        memchr::memchr_iter(b'\n', lines).nth(last).map_or(lines.len(), |at| at + 1)
-    }
-
-    /// Takes the first `count` jobs out of a bundle of more.
-    pub(crate) fn split_off_first(&mut self, count: usize) -> Self {
-        let end = self.begin + self.offset(count);
-        let mut first = Self::bundle(self.seq, &self.text[self.begin..end], count);
-        first.place = self.place;
-        let left = self.count() - count;
-        (self.seq, self.begin) = (self.seq + count as u64, end);
-        self.place.line += count as u64;
-        self.form = Form::Bundle(left);
-        if left == 1 {
-            let place = self.place;
-            *self = Self::bundle(self.seq, &self.text[self.begin..], 1);
-            self.place = place;
-        }
-        first
     }
 
     fn bytes(seq: u64, bytes: &[u8], form: Form) -> Self {
@@ -175,7 +141,7 @@ impl Job {
     pub fn args(&self) -> &[u8] {
         match self.form {
             Form::Json => &self.text[self.args_at..self.id_at],
-            Form::Words | Form::Message | Form::Bundle(_) => &[],
+            Form::Words | Form::Message | Form::Lines(_) | Form::Parts { .. } => &[],
         }
     }
 
@@ -214,7 +180,8 @@ impl Job {
 
     /// How much memory the job's text holds, in bytes.
     pub fn size(&self) -> usize {
-        self.text.len() - self.begin + self.line.as_ref().map_or(0, |line| line.len())
+        let line = self.line.as_ref().map_or(0, |line| line.len());
+        self.text.len() - self.begin + self.size_of_parts() + line
     }
 
     /// Whether the call that waited for this job was dropped.

@@ -205,11 +205,11 @@ impl Queue {
     pub(crate) fn put_back(&self, from: usize, jobs: impl DoubleEndedIterator<Item = Job>) {
         let mut state = self.lock();
         for job in jobs.rev() {
-            state.running -= 1;
-            state.held[from] -= 1;
+            let count = job.count();
+            state.running -= count;
+            state.held[from] -= count;
             state.bytes += job.size();
             state.bundled += bundled(&job);
-            let count = job.count();
             state.jobs.push_front(job);
             for _ in 0..count {
                 let Some(slot) = state.next_idle() else { break };
@@ -269,7 +269,6 @@ impl Queue {
             return Taken::Wait;
         }
         let (mut bytes, mut taken) = (0, 0);
-        let before = into.len();
         while taken < count
             && let Some((job, size)) = state.next_job(count - taken)
         {
@@ -281,8 +280,8 @@ impl Queue {
             }
         }
         state.bytes -= bytes;
-        state.running += into.len() - before;
-        state.held[slot] += into.len() - before;
+        state.running += taken;
+        state.held[slot] += taken;
         // A feeder is woken once there is room for a good many jobs, not for each.
         if state.feeders > 0
             && state.jobs.len() + state.later.len() <= state.max_jobs() / 2
@@ -352,13 +351,6 @@ impl Queue {
         state.present -= 1;
 
         self.one_has_left(state, renew);
-    }
-
-    /// A slot has taken a bundle apart, and has one job more.
-    pub(crate) fn has_split(&self, slot: usize) {
-        let mut state = self.lock();
-        state.running += 1;
-        state.held[slot] += 1;
     }
 
     /// A slot has panicked, and gives no account of the jobs it had: they are not waited for.
@@ -616,7 +608,7 @@ mod tests {
             let (mut seq, mut batch) = (1, Vec::new());
             for count in sizes {
                 let lines = "abc\n".repeat(count);
-                batch.push(Job::bundle(seq, lines.as_bytes(), count));
+                batch.push(Job::of_lines(seq, lines.as_bytes(), count));
                 seq += count as u64;
             }
             queue.push(&mut batch, true).expect("it is open");
@@ -637,7 +629,7 @@ mod tests {
                 for job in jobs.drain(..) {
                     prop_assert_eq!(job.seq, next);
                     next += job.count() as u64;
-                    finished += 1;
+                    finished += job.count();
                 }
             }
             let state = queue.lock();

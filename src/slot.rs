@@ -242,8 +242,7 @@ impl Slot {
         self.flush();
         if self.shared.now() >= self.shared.stop_at() {
             // The run is over: no worker is needed any more.
-            self.finished += self.jobs.len();
-            self.shared.drop_jobs(std::mem::take(&mut self.jobs));
+            self.drop_jobs();
             return false;
         }
         let spare = self.spare.take().and_then(Spare::worker);
@@ -292,8 +291,8 @@ impl Slot {
                 self.start_failed(jobs, message, failures_before);
             }
             Unfit::Unwanted => {
-                self.finished += jobs.len();
-                shared.drop_jobs(jobs);
+                self.jobs = jobs;
+                self.drop_jobs();
             }
         }
         false
@@ -312,11 +311,17 @@ impl Slot {
                 true
             }
             None => {
-                self.finished += self.jobs.len();
-                shared.drop_jobs(std::mem::take(&mut self.jobs));
+                self.drop_jobs();
                 false
             }
         }
+    }
+
+    /// The run is over: the jobs in hand are not run any more.
+    fn drop_jobs(&mut self) {
+        let jobs = std::mem::take(&mut self.jobs);
+        self.finished += count(&jobs);
+        self.shared.drop_jobs(jobs);
     }
 
     /// One round of a slot that runs a command for each job.
@@ -463,6 +468,9 @@ impl Slot {
 
     fn hand_over(&mut self) {
         let now = self.shared.now();
+        if self.worker.as_ref().is_some_and(|worker| worker.is_unordered) {
+            self.jobs = each(std::mem::take(&mut self.jobs));
+        }
         while let Some(job) = self.jobs.pop_front() {
             if let Some(caller) = &job.caller {
                 caller.is_at(self.index);
@@ -473,7 +481,15 @@ impl Slot {
                 && let Err(refused) = worker.accept(job, now)
             {
                 let (job, message) = *refused;
-                self.not_asked(job, message);
+                match job.count() {
+                    1 => self.not_asked(job, message),
+                    // Those of it that can be told are, one by one.
+                    _ => {
+                        let others = std::mem::take(&mut self.jobs);
+                        self.jobs = each([job].into());
+                        self.jobs.extend(others);
+                    }
+                }
             }
         }
     }
@@ -741,7 +757,7 @@ impl Slot {
         let Some(mut worker) = self.worker.take() else {
             return;
         };
-        if let Some(flight) = self.take_oldest(&mut worker) {
+        if let Some(flight) = worker.take_oldest() {
             match &failure {
                 Some(failure) => self.fail(&worker, flight, failure),
                 None => self.finished += 1,
@@ -763,7 +779,7 @@ impl Slot {
 
     fn cancel_jobs(&mut self, worker: &mut Worker) {
         let failure = Failure::new(Kind::Cancelled, "it was running when the run was ended");
-        while let Some(flight) = self.take_oldest(worker) {
+        while let Some(flight) = worker.take_oldest() {
             self.fail(worker, flight, &failure);
         }
     }
@@ -818,7 +834,7 @@ impl Slot {
         }
         let (replies, failures_before) = (worker.replies, worker.failures_before);
         let failure = Failure::new(Kind::Crash, message.clone());
-        while begun && let Some(flight) = self.take_oldest(&mut worker) {
+        while begun && let Some(flight) = worker.take_oldest() {
             self.fail(&worker, flight, &failure);
             // Of a worker that works on several jobs at a time, any may be to blame.
             if !worker.is_unordered {
@@ -863,8 +879,8 @@ impl Slot {
     fn start_failed(&mut self, jobs: VecDeque<Job>, message: String, before: u32) {
         let shared = Arc::clone(&self.shared);
         if shared.is_stopping() {
-            self.finished += jobs.len();
-            return shared.drop_jobs(jobs);
+            self.jobs = jobs;
+            return self.drop_jobs();
         }
         let count = shared.count_start_failure(before);
         let limit = shared.config.start_limit;
@@ -881,7 +897,7 @@ impl Slot {
                 }
             };
             let failure = Failure::new(Kind::Spawn, message);
-            let jobs = self.each(jobs);
+            let jobs = each(jobs);
             for job in &jobs {
                 shared.deliver(&Done { job, outcome: Err(&failure), printed: None, run: None });
             }
@@ -910,28 +926,6 @@ impl Slot {
         }
     }
 
-    /// The jobs one by one, bundles taken apart.
-    fn each(&self, jobs: VecDeque<Job>) -> VecDeque<Job> {
-        let mut each = VecDeque::with_capacity(jobs.len());
-        for mut job in jobs {
-            while job.count() > 1 {
-                each.push_back(job.split_off_first(1));
-                self.shared.queue.has_split(self.index);
-            }
-            each.push_back(job);
-        }
-        each
-    }
-
-    /// Takes the oldest job from a worker that will not answer it.
-    fn take_oldest(&self, worker: &mut Worker) -> Option<Flight> {
-        let (flight, was_split) = worker.take_oldest()?;
-        if was_split {
-            self.shared.queue.has_split(self.index);
-        }
-        Some(flight)
-    }
-
     fn front_is_abandoned(&self) -> bool {
         self.worker
             .as_ref()
@@ -953,6 +947,23 @@ impl Slot {
         self.flush();
         self.shared.dismiss(worker, first, Some(&self.wake));
     }
+}
+
+/// How many jobs these are.
+fn count(jobs: &VecDeque<Job>) -> usize {
+    jobs.iter().map(Job::count).sum()
+}
+
+/// The jobs one by one, bundles taken apart.
+fn each(jobs: VecDeque<Job>) -> VecDeque<Job> {
+    let mut each = VecDeque::with_capacity(count(&jobs));
+    for mut job in jobs {
+        while job.count() > 1 {
+            each.push_back(job.split_off_first(1));
+        }
+        each.push_back(job);
+    }
+    each
 }
 
 /// How long a job waits for another try: twice as long each time, and up to a half more or less, so
@@ -989,18 +1000,7 @@ fn deliver(
         shared.queue.put_off(ran.slot - 1 - config.slots_before, job, due);
         return false;
     }
-    let run = Run {
-        slot: ran.slot,
-        pid: ran.pid,
-        attempt: job.attempt,
-        start: shared.groups.clock.unix_seconds(ran.start),
-        seconds: ran.now.since(ran.start).as_secs_f64(),
-    };
-    if outcome.is_ok() {
-        shared.learn_duration(run.seconds);
-    }
-    let run = Some(run).filter(|run| run.pid > 0);
-    shared.deliver(&Done { job: &job, outcome, printed, run });
+    hand_out(shared, &ran, &job, outcome, printed);
     if let Some(caller) = job.caller {
         let answer = match (outcome, printed) {
             (Ok(_), Some(printed)) => Ok(printed.to_json()),
@@ -1015,7 +1015,29 @@ fn deliver(
     true
 }
 
-/// Hands on what a worker has answered. Returns how many jobs are over, a bundle being one.
+/// Gives the outcome of a job that was run to the sink.
+fn hand_out(
+    shared: &Shared,
+    ran: &Ran,
+    job: &Job,
+    outcome: Result<Value<'_>, &Failure>,
+    printed: Option<&Arc<Printed>>,
+) {
+    let run = Run {
+        slot: ran.slot,
+        pid: ran.pid,
+        attempt: job.attempt,
+        start: shared.groups.clock.unix_seconds(ran.start),
+        seconds: ran.now.since(ran.start).as_secs_f64(),
+    };
+    if outcome.is_ok() {
+        shared.learn_duration(run.seconds);
+    }
+    let run = Some(run).filter(|run| run.pid > 0);
+    shared.deliver(&Done { job, outcome, printed, run });
+}
+
+/// Hands on what a worker has answered. Returns how many jobs are over.
 fn take_answer(
     shared: &Shared,
     said: Answer<'_>,
@@ -1026,9 +1048,13 @@ fn take_answer(
         Answer::One(Flight { job, start, .. }, outcome) => {
             usize::from(deliver(shared, ran(start), job, outcome, None, answers))
         }
-        Answer::Texts { seq, count, texts, is_last } => {
+        Answer::Next { job, start, value } => {
+            hand_out(shared, &ran(start), job, Ok(value), None);
+            1
+        }
+        Answer::Texts { seq, count, texts } => {
             shared.deliver_texts(seq, count as u64, texts);
-            usize::from(is_last)
+            count
         }
     }
 }

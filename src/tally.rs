@@ -25,6 +25,9 @@ const NAMED: usize = 3;
 pub struct Tally {
     output: Arc<Output>,
     halt: Option<Halt>,
+    /// How many jobs have succeeded and failed, where the run may be halted: each counts at once.
+    succeeded: AtomicU64,
+    not_succeeded: AtomicU64,
     /// Told once when the run is halted.
     halted: Box<dyn Fn() + Send + Sync>,
     has_halted: AtomicBool,
@@ -79,6 +82,8 @@ impl Tally {
         Ok(Self {
             output,
             halt: wanted.halt,
+            succeeded: AtomicU64::new(0),
+            not_succeeded: AtomicU64::new(0),
             halted,
             has_halted: AtomicBool::new(false),
             pool: OnceLock::new(),
@@ -128,7 +133,8 @@ impl Tally {
 
     fn halt_if_due(&self) {
         let (Some(halt), Some(pool)) = (self.halt, self.pool.get()) else { return };
-        let (succeeded, failed) = self.output.counts();
+        let failed = self.not_succeeded.load(Ordering::Acquire);
+        let succeeded = self.succeeded.load(Ordering::Acquire);
         let count = match halt.what {
             What::Fail => failed,
             What::Success => succeeded,
@@ -185,6 +191,9 @@ impl Sink for Tally {
             lock(summary).add(done, || name(done.job, &self.sources));
         }
         if self.halt.is_some() {
+            let is_ok = done.outcome.is_ok();
+            let count = if is_ok { &self.succeeded } else { &self.not_succeeded };
+            count.fetch_add(1, Ordering::AcqRel);
             self.halt_if_due();
         }
     }

@@ -43,6 +43,7 @@ pub(crate) struct Flight {
     pub(crate) job: Job,
     /// When it was handed to the worker.
     pub(crate) start: Moment,
+    /// What it goes by at the worker. The jobs of a bundle are counted on from there.
     id: u64,
     /// Where its request begins in all that the worker has been sent.
     begins_at: u64,
@@ -54,6 +55,21 @@ impl Flight {
     /// How many jobs are in flight with it.
     fn pending(&self) -> usize {
         self.job.count() - self.answered
+    }
+
+    /// Whether it is several jobs that are to be answered one by one.
+    fn is_many(&self) -> bool {
+        self.job.count() > 1 && self.job.lines().is_none()
+    }
+
+    /// What the next job of it to be answered goes by.
+    fn next_id(&self) -> u64 {
+        self.id + self.answered as u64
+    }
+
+    /// The next job of a bundle of JSON, by itself.
+    fn next(&self) -> Self {
+        Self { job: self.job.nth(self.answered), id: self.next_id(), answered: 0, ..*self }
     }
 
     /// What is not answered yet.
@@ -70,9 +86,10 @@ impl Flight {
 pub(crate) enum Answer<'a> {
     /// A job.
     One(Flight, Result<Value<'a>, &'a Failure>),
-    /// So many jobs of a bundle, from the one with this number on, with texts; whether these were the
-    /// last of it.
-    Texts { seq: u64, count: usize, texts: &'a [u8], is_last: bool },
+    /// One of a bundle, which the worker was handed at `start`.
+    Next { job: &'a Job, start: Moment, value: Value<'a> },
+    /// So many of a bundle, from the one with this number on, with texts.
+    Texts { seq: u64, count: usize, texts: &'a [u8] },
 }
 
 /// A worker did what no worker may do. The oldest job is charged with it.
@@ -139,6 +156,8 @@ pub(crate) struct Worker {
     in_size: Usual,
     /// How far the inbox was looked through that holds no whole message.
     scan: Scan,
+    /// The job of a bundle that is being looked at.
+    shown: Job,
 }
 
 impl Worker {
@@ -178,6 +197,7 @@ impl Worker {
             inbox: Vec::new(),
             in_size: Usual::default(),
             scan: Scan::default(),
+            shown: Job::new(0, "", "", ""),
         }
     }
 
@@ -264,18 +284,8 @@ impl Worker {
     /// # Errors
     /// The job, and why it can't be asked for.
     pub(crate) fn accept(&mut self, job: Job, now: Moment) -> Result<(), Box<(Job, String)>> {
-        let Protocol { envelope, framing, .. } = self.protocol;
-        let start = self.outbox.len();
-        let sealed = match job.lines() {
-            // It is sealed already.
-            Some(lines) => {
-                self.outbox.extend_from_slice(lines);
-                Ok(())
-            }
-            None => (envelope.request)(&mut self.outbox, self.requests + 1, &job)
-                .and_then(|()| (framing.seal)(&mut self.outbox, start)),
-        };
-        if let Err(message) = sealed {
+        let (start, id) = (self.outbox.len(), self.requests + 1);
+        if let Err(message) = self.ask(id, &job) {
             self.outbox.truncate(start);
             return Err(Box::new((job, message)));
         }
@@ -289,8 +299,24 @@ impl Worker {
         if self.outbox.len() > LARGE && !std::mem::replace(&mut self.is_wide, true) {
             self.process.widen();
         }
-        let id = self.requests;
         self.flights.push_back(Flight { job, start: now, id, begins_at, answered: 0 });
+        Ok(())
+    }
+
+    /// Appends the requests for a job, or for those of a bundle, to the outbox.
+    fn ask(&mut self, id: u64, job: &Job) -> Result<(), String> {
+        let Self { outbox, protocol, shown, .. } = self;
+        match (job.lines(), job.count()) {
+            // They are sealed already.
+            (Some(lines), _) => outbox.extend_from_slice(lines),
+            (None, 1) => request(outbox, *protocol, id, job)?,
+            (None, count) => {
+                for nth in 0..count {
+                    job.show(nth, shown);
+                    request(outbox, *protocol, id + nth as u64, shown)?;
+                }
+            }
+        }
         Ok(())
     }
 
@@ -349,100 +375,18 @@ impl Worker {
         mut answer: impl FnMut(Answer<'_>),
     ) -> Result<Received, Violation> {
         let mut received = Received::default();
-        let protocol = self.protocol;
-        let Protocol { envelope, framing, .. } = protocol;
-        let mut at = 0;
-        let began = self.turn_began;
+        let (began, mut at) = (self.turn_began, 0);
+        // What is in it is handed on while the worker changes.
+        let inbox = std::mem::take(&mut self.inbox);
         let outcome = loop {
-            let rest = &self.inbox[at..];
-            let is_only = self.flights.len() == 1;
-            if let Some(front) = self.flights.front_mut().filter(|flight| flight.job.count() > 1)
-                && let Some((mut count, mut len)) = first_lines(rest, front.pending(), max_reply)
-            {
-                // As for jobs one by one: with its last reply a worker must have nothing more to say.
-                let is_surplus =
-                    is_only && count == front.pending() && !rest[len..].trim_ascii().is_empty();
-                if is_surplus {
-                    count -= 1;
-                    len = memchr::memrchr(b'\n', &rest[..len - 1]).map_or(0, |at| at + 1);
-                }
-                let seq = front.job.seq + front.answered as u64;
-                front.answered += count;
-                let is_last = front.pending() == 0;
-                if count > 0 {
-                    answer(Answer::Texts { seq, count, texts: &rest[..len], is_last });
-                }
-                if is_last && let Some(flight) = self.flights.pop_front() {
-                    self.flight_bytes -= flight.job.size();
-                }
-                self.in_flight -= count;
-                received.answered += count;
-                (at, self.scan) = (at + len, Scan::default());
-                if is_surplus {
-                    break Err(Violation {
-                        what: "it printed more than one reply to one request".into(),
-                        bytes: self.inbox[at..].to_vec(),
-                    });
-                }
-                continue;
-            }
-            let (message, next) = match protocol.split(rest, &mut self.scan) {
-                Split::Message { begin, end, next } => (&rest[begin..end], next),
-                Split::More(len) if len > max_reply => break Err(too_long(rest, max_reply)),
-                // What is no part of a message, such as blanks, has an end as well.
-                Split::More(_) if rest.len() > max_reply.saturating_add(LONGEST_HEAD) => {
-                    break Err(too_long(rest, max_reply));
-                }
-                Split::More(_) => break Ok(()),
-                Split::Broken(what) => break Err(no_message(framing.name, what, rest)),
-            };
-            if message.len() > max_reply {
-                break Err(too_long(message, max_reply));
-            }
-            let read = (envelope.read)(message).map_err(|what| Violation {
-                what: format!("what it printed is no reply: {what}"),
-                bytes: message.to_vec(),
-            });
-            match read {
-                Ok(Message::Reply { id, outcome }) => {
-                    let behind = if envelope.only_replies { &rest[next..] } else { &[] };
-                    match find(&mut self.flights, id, message, self.requests, behind) {
-                        Ok(Ok((index, flight))) => {
-                            self.is_unordered |= index > 0;
-                            self.in_flight -= 1;
-                            self.flight_bytes -= flight.job.size();
-                            received.answered += 1;
-                            answer(Answer::One(flight, outcome.as_ref().map(Body::value)));
-                        }
-                        Ok(Err(id)) => {
-                            received.stale = Some(id);
-                            self.is_spent = true;
-                        }
-                        Err(violation) => break Err(violation),
-                    }
-                }
-                Ok(Message::Nothing) => {}
-                Ok(Message::Question(answer)) => {
-                    let start = self.outbox.len();
-                    self.outbox.extend_from_slice(&answer);
-                    // An answer is JSON on one line, which any framing takes, unless it is longer than
-                    // its length can tell: then there is none.
-                    match (framing.seal)(&mut self.outbox, start) {
-                        Ok(()) => self.said += self.outbox.len() - start,
-                        Err(_) => self.outbox.truncate(start),
-                    }
-                    if self.said > MOST_ANSWERS {
-                        break Err(Violation {
-                            what: "it asks much and does not read the answers".into(),
-                            bytes: message.to_vec(),
-                        });
-                    }
-                }
+            match self.receive_next(&inbox[at..], max_reply, &mut received, &mut answer) {
+                Ok(0) => break Ok(()),
+                Ok(len) => at += len,
                 Err(violation) => break Err(violation),
             }
-            at += next;
             self.scan = Scan::default();
         };
+        self.inbox = inbox;
         match at == self.inbox.len() {
             true => self.in_size.empty(&mut self.inbox),
             false => drop(self.inbox.drain(..at)),
@@ -452,6 +396,181 @@ impl Worker {
             self.turn_began = now;
         }
         outcome.map(|()| received)
+    }
+
+    /// Takes the first message out of some bytes, or the first lines where those are replies. Returns
+    /// how many bytes that were; 0: there is no whole message.
+    fn receive_next(
+        &mut self,
+        bytes: &[u8],
+        max_reply: usize,
+        received: &mut Received,
+        answer: &mut impl FnMut(Answer<'_>),
+    ) -> Result<usize, Violation> {
+        let Protocol { envelope, framing, .. } = self.protocol;
+        let len = self.receive_lines(bytes, max_reply, received, answer)?;
+        if len > 0 {
+            return Ok(len);
+        }
+        let (message, next) = match self.protocol.split(bytes, &mut self.scan) {
+            Split::Message { begin, end, next } => (&bytes[begin..end], next),
+            Split::More(len) if len > max_reply => return Err(too_long(bytes, max_reply)),
+            // What is no part of a message, such as blanks, has an end as well.
+            Split::More(_) if bytes.len() > max_reply.saturating_add(LONGEST_HEAD) => {
+                return Err(too_long(bytes, max_reply));
+            }
+            Split::More(_) => return Ok(0),
+            Split::Broken(what) => return Err(no_message(framing.name, what, bytes)),
+        };
+        if message.len() > max_reply {
+            return Err(too_long(message, max_reply));
+        }
+        match (envelope.read)(message) {
+            Ok(Message::Reply { id, outcome }) => {
+                let behind = if envelope.only_replies { &bytes[next..] } else { &[] };
+                let outcome = outcome.as_ref().map(Body::value);
+                self.replied(id, outcome, (message, behind), received, answer)?;
+            }
+            Ok(Message::Nothing) => {}
+            Ok(Message::Question(answer)) => self.say(&answer, message)?,
+            Err(what) => {
+                return Err(Violation {
+                    what: format!("what it printed is no reply: {what}"),
+                    bytes: message.to_vec(),
+                });
+            }
+        }
+        Ok(next)
+    }
+
+    /// Takes lines that answer jobs of a bundle of lines, as many as there are.
+    fn receive_lines(
+        &mut self,
+        bytes: &[u8],
+        max_reply: usize,
+        received: &mut Received,
+        answer: &mut impl FnMut(Answer<'_>),
+    ) -> Result<usize, Violation> {
+        let is_only = self.flights.len() == 1;
+        let Some(front) = self.flights.front_mut().filter(|flight| flight.job.lines().is_some())
+        else {
+            return Ok(0);
+        };
+        let Some((mut count, mut len)) = first_lines(bytes, front.pending(), max_reply) else {
+            return Ok(0);
+        };
+        // As for jobs one by one: with its last reply a worker must have nothing more to say.
+        let is_surplus =
+            is_only && count == front.pending() && !bytes[len..].trim_ascii().is_empty();
+        if is_surplus {
+            count -= 1;
+            len = memchr::memrchr(b'\n', &bytes[..len - 1]).map_or(0, |at| at + 1);
+        }
+        if count > 0 {
+            let seq = front.job.seq + front.answered as u64;
+            answer(Answer::Texts { seq, count, texts: &bytes[..len] });
+        }
+        front.answered += count;
+        self.have_been_answered(count, received);
+        match is_surplus {
+            true => Err(surplus(&bytes[len..])),
+            false => Ok(len),
+        }
+    }
+
+    /// So many jobs of the oldest request have been answered.
+    fn have_been_answered(&mut self, count: usize, received: &mut Received) {
+        self.in_flight -= count;
+        received.answered += count;
+        if self.flights.front().is_some_and(|flight| flight.pending() == 0)
+            && let Some(flight) = self.flights.pop_front()
+        {
+            self.flight_bytes -= flight.job.size();
+        }
+    }
+
+    /// A reply has come: `message`, with `behind` behind it.
+    fn replied(
+        &mut self,
+        id: Option<u64>,
+        outcome: Result<Value<'_>, &Failure>,
+        (message, behind): (&[u8], &[u8]),
+        received: &mut Received,
+        answer: &mut impl FnMut(Answer<'_>),
+    ) -> Result<(), Violation> {
+        // With its last reply a worker must have nothing more to say.
+        let is_surplus = self.in_flight == 1 && !behind.trim_ascii().is_empty();
+        let surplus = || surplus(&[message, b"\n", behind].concat());
+        if let Some(front) = self.flights.front_mut().filter(|flight| flight.is_many())
+            && id.is_none_or(|id| id == front.next_id())
+        {
+            if is_surplus {
+                return Err(surplus());
+            }
+            match outcome {
+                Ok(value) => {
+                    front.job.show(front.answered, &mut self.shown);
+                    answer(Answer::Next { job: &self.shown, start: front.start, value });
+                }
+                Err(failure) => answer(Answer::One(front.next(), Err(failure))),
+            }
+            front.answered += 1;
+            self.have_been_answered(1, received);
+            return Ok(());
+        }
+        self.take_apart();
+        let index = match find(&self.flights, id, message, self.requests)? {
+            Ok(_) if is_surplus => return Err(surplus()),
+            Ok(index) => index,
+            Err(id) => {
+                received.stale = Some(id);
+                self.is_spent = true;
+                return Ok(());
+            }
+        };
+        if let Some(flight) = self.flights.remove(index) {
+            self.is_unordered |= index > 0;
+            self.in_flight -= 1;
+            self.flight_bytes -= flight.job.size();
+            received.answered += 1;
+            answer(Answer::One(flight, outcome));
+        }
+        Ok(())
+    }
+
+    /// Makes single jobs of bundles: they are not answered in their order.
+    fn take_apart(&mut self) {
+        if !self.flights.iter().any(Flight::is_many) {
+            return;
+        }
+        for mut flight in std::mem::take(&mut self.flights) {
+            self.forget_answered(&mut flight);
+            while flight.is_many() {
+                let first = self.take_first(&mut flight);
+                self.flights.push_back(first);
+            }
+            self.flights.push_back(flight);
+        }
+        self.flight_bytes = self.flights.iter().map(|flight| flight.job.size()).sum();
+    }
+
+    /// Answers a question of the worker.
+    fn say(&mut self, answer: &[u8], question: &[u8]) -> Result<(), Violation> {
+        let start = self.outbox.len();
+        self.outbox.extend_from_slice(answer);
+        // An answer is JSON on one line, which any framing takes, unless it is longer than its length
+        // can tell: then there is none.
+        match (self.protocol.framing.seal)(&mut self.outbox, start) {
+            Ok(()) => self.said += self.outbox.len() - start,
+            Err(_) => self.outbox.truncate(start),
+        }
+        match self.said > MOST_ANSWERS {
+            true => Err(Violation {
+                what: "it asks much and does not read the answers".into(),
+                bytes: question.to_vec(),
+            }),
+            false => Ok(()),
+        }
     }
 
     /// Learns from so many replies how fast the worker is.
@@ -470,22 +589,60 @@ impl Worker {
         };
     }
 
-    /// Takes the oldest job out of those in flight, also out of a bundle. Returns it with whether it was
-    /// one of several, which makes one more of them.
-    pub(crate) fn take_oldest(&mut self) -> Option<(Flight, bool)> {
+    /// Takes the oldest job out of those in flight, also out of a bundle.
+    pub(crate) fn take_oldest(&mut self) -> Option<Flight> {
         let mut flight = self.flights.pop_front()?;
-        self.in_flight -= flight.pending();
-        let (start, id, begins_at) = (flight.start, flight.id, flight.begins_at);
-        let mut job = flight.into_job();
-        let was_bundle = job.count() > 1;
-        flight = Flight { job, start, id, begins_at, answered: 0 };
-        if was_bundle {
-            job = flight.job.split_off_first(1);
-            self.in_flight += flight.pending();
-            self.flights.push_front(flight);
-            flight = Flight { job, start, id, begins_at, answered: 0 };
+        self.in_flight -= 1;
+        self.forget_answered(&mut flight);
+        if flight.job.count() == 1 {
+            return Some(flight);
         }
-        Some((flight, was_bundle))
+        let oldest = self.take_first(&mut flight);
+        self.flights.push_front(flight);
+        Some(oldest)
+    }
+
+    /// Takes what has been answered out of a bundle.
+    fn forget_answered(&self, flight: &mut Flight) {
+        if flight.answered > 0 {
+            (flight.id, flight.begins_at) = (flight.next_id(), self.next_begins_at(flight));
+            drop(flight.job.split_off_first(std::mem::take(&mut flight.answered)));
+        }
+    }
+
+    /// Takes the first job out of a bundle of which none has been answered.
+    fn take_first(&self, flight: &mut Flight) -> Flight {
+        let job = flight.job.split_off_first(1);
+        let first = Flight { job, ..*flight };
+        flight.begins_at += self.len_of(first.id, &first.job);
+        flight.id += 1;
+        first
+    }
+
+    /// Where the request for the next job of a flight begins that has not been answered.
+    fn next_begins_at(&self, flight: &Flight) -> u64 {
+        let (job, answered) = (&flight.job, flight.answered);
+        let len = match job.lines() {
+            Some(_) => job.offset(answered) as u64,
+            None => {
+                (0..answered).map(|nth| self.len_of(flight.id + nth as u64, &job.nth(nth))).sum()
+            }
+        };
+        flight.begins_at + len
+    }
+
+    /// How long the request for a job is.
+    fn len_of(&self, id: u64, job: &Job) -> u64 {
+        let mut bytes = Vec::new();
+        match job.as_message() {
+            // It was one of some lines.
+            Some(message) => message.len() as u64 + 1,
+            None => match request(&mut bytes, self.protocol, id, job) {
+                Ok(()) => bytes.len() as u64,
+                // It was asked for, so this does not happen.
+                Err(_) => 0,
+            },
+        }
     }
 
     /// What was printed last and is no whole message.
@@ -514,7 +671,7 @@ impl Worker {
     /// Whether it had read anything of the oldest request when it had read so many bytes.
     pub(crate) fn had_begun(&self, taken: Option<u64>) -> bool {
         let Some(flight) = self.flights.front() else { return false };
-        let begins_at = flight.begins_at + flight.job.offset(flight.answered) as u64;
+        let begins_at = self.next_begins_at(flight);
         taken.is_none_or(|taken| taken > begins_at)
     }
 
@@ -538,17 +695,15 @@ fn first_lines(bytes: &[u8], most: usize, longest: usize) -> Option<(usize, usiz
     (count > 0).then_some((count, len))
 }
 
-/// The place of a job among those in flight, and the job; or the number of a request that has been
-/// answered before.
-type Match = Result<(usize, Flight), u64>;
+/// The place of a job among those in flight, or the number of a request that has been answered before.
+type Match = Result<usize, u64>;
 
-/// Finds the job that a message answers. `behind` is what was printed after it.
+/// Finds the job that a message answers.
 fn find(
-    flights: &mut VecDeque<Flight>,
+    flights: &VecDeque<Flight>,
     id: Option<u64>,
     message: &[u8],
     requests: u64,
-    behind: &[u8],
 ) -> Result<Match, Violation> {
     let violation = |what: String| Violation { what, bytes: message.to_vec() };
     let at = match id {
@@ -556,17 +711,24 @@ fn find(
         Some(id) => flights.iter().position(|flight| flight.id == id),
     };
     match (at.filter(|&at| at < flights.len()), id) {
-        (Some(_), _) if flights.len() == 1 && !behind.trim_ascii().is_empty() => Err(Violation {
-            what: "it printed more than one reply to one request".into(),
-            bytes: [message, b"\n", behind].concat(),
-        }),
-        (Some(at), _) => match flights.remove(at) {
-            Some(flight) => Ok(Ok((at, flight))),
-            None => Err(violation("its reply answers no request".into())),
-        },
+        (Some(at), _) => Ok(Ok(at)),
         (None, Some(id)) if (1..=requests).contains(&id) => Ok(Err(id)),
         (None, Some(id)) => Err(violation(format!("its reply has an unknown id, {id}"))),
         (None, None) => Err(violation("it printed a reply without being asked".into())),
+    }
+}
+
+/// Appends the request for a job.
+fn request(out: &mut Vec<u8>, protocol: Protocol, id: u64, job: &Job) -> Result<(), String> {
+    let start = out.len();
+    (protocol.envelope.request)(out, id, job)?;
+    (protocol.framing.seal)(out, start)
+}
+
+fn surplus(bytes: &[u8]) -> Violation {
+    Violation {
+        what: "it printed more than one reply to one request".into(),
+        bytes: bytes.to_vec(),
     }
 }
 

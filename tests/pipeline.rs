@@ -92,6 +92,86 @@ fn replies_without_ids() {
     prints_the_same(20_000, 3, "64", "--no-ids");
 }
 
+/// Jobs that come together travel together; what stands between them must not move them.
+#[test]
+fn whatever_stands_between_jobs_each_keeps_its_place() {
+    let (mut input, mut expected, mut failures) = (String::new(), Vec::new(), 0);
+    for ((line, key), kind) in (1..=3000).zip(1..).zip(random(7)) {
+        let id = expected.len() + 1;
+        let (text, result) = match kind % 50 {
+            0 => (String::new(), None),
+            1 => ("# a comment".into(), None),
+            2 => ("{\"cmd\":".into(), Some(("invalid", id.to_string()))),
+            3 => (format!("die [{key}]"), Some(("crash", id.to_string()))),
+            4 => (
+                format!("{{\"cmd\":\"nap\",\"args\":[{key},0],\"timeout\":60}}"),
+                Some(("", id.to_string())),
+            ),
+            5 => (
+                format!("{{\"cmd\":\"nap\",\"args\":[{key},0],\"retries\":1,\"id\":\"r{key}\"}}"),
+                Some(("", format!("\"r{key}\""))),
+            ),
+            6..12 => (
+                format!("{{\"id\":\"é{key}\",\"cmd\":\"nap\",\"args\":[{key},0]}}"),
+                Some(("", format!("\"é{key}\""))),
+            ),
+            _ => (format!("nap [{key},0]"), Some(("", id.to_string()))),
+        };
+        input.push_str(&format!("{text}\n"));
+        if let Some((kind, id)) = result {
+            failures += usize::from(!kind.is_empty());
+            expected.push((kind, id, line, key));
+        }
+    }
+    assert!(failures > 50);
+    for flags in ["", "--no-ids", "--one-at-a-time"] {
+        let output = Test::new()
+            .workers(2, silent(flags))
+            .args(["--pipeline", "100", "--start-limit", "0"])
+            .stdin(&input)
+            .any_stdout()
+            .status(1)
+            .run();
+        assert_eq!(output.lines().len(), expected.len());
+        for (line, (kind, id, at, key)) in output.lines().into_iter().zip(&expected) {
+            if kind.is_empty() {
+                assert_eq!(line, format!("{{\"id\":{id},\"ok\":true,\"result\":{key}}}"));
+            } else {
+                let failure = json(line);
+                assert_eq!(failure["id"].to_string(), *id);
+                let text = message(&failure, kind);
+                assert!(*kind == "crash" || text.contains(&format!("line {at},")), "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_job_that_can_not_be_asked_for_does_not_hold_up_those_beside_it() {
+    let jobs = (1..=200).map(|key| match key % 40 {
+        // Of JSON-RPC, params are an array or an object.
+        7 => format!("nap {key}"),
+        _ => format!("echo [{key}]"),
+    });
+    let worker = "python3 -c 'if 1:
+        import json, sys
+        for line in sys.stdin:
+            request = json.loads(line)
+            reply = {\"jsonrpc\": \"2.0\", \"id\": request[\"id\"], \"result\": request[\"params\"][0]}
+            print(json.dumps(reply), flush=True)'";
+    if !common::need("python3") {
+        return;
+    }
+    let output = Test::new()
+        .workers(2, worker)
+        .args(["--protocol", "jsonrpc", "--pipeline", "16"])
+        .jobs(jobs)
+        .any_stdout()
+        .status(1)
+        .run();
+    failed(&output, 200, "invalid", &[7, 47, 87, 127, 167]);
+}
+
 #[test]
 fn as_a_stream_the_same_lines_come_in_another_order() {
     for pipeline in ["8", "auto"] {

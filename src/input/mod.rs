@@ -23,6 +23,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
+use crate::job::bundle::Bundler;
 use crate::job::{Done, Failure, Job, Kind, Place, Sink};
 use crate::journal::Journal;
 use crate::pool::Feed;
@@ -151,6 +152,7 @@ impl Reader {
             sink,
             names,
             batch,
+            bundler: Bundler::default(),
             bytes,
             seq,
             packed,
@@ -222,34 +224,20 @@ impl Reader {
         is_form && self.delimiter == b'\n' && !matches!(source, Some(Source::Args(_)))
     }
 
-    /// Makes a job of a line; `None`: the line is to be skipped.
-    fn job(&self, seq: u64, place: Place, line: &[u8]) -> Option<Result<Job, Invalid>> {
-        let fields = match &self.form {
+    /// Reads a line that is a job; `Ok(None)`: the line is to be skipped.
+    fn fields<'a>(&'a self, line: &'a [u8]) -> Result<Option<Fields<'a>>, Invalid> {
+        match &self.form {
             Form::Job => job_line::parse(line),
             Form::Plain(plain) => plain.parse(line),
-            Form::Message => {
-                let mut job = Job::message(seq, line);
-                job.place = place;
-                job.line = self.keep_lines.then(|| line.into());
-                return Some(self.choose(job, None));
-            }
-        };
-        match fields {
-            Ok(None) => None,
-            Ok(Some(Fields { cmd, args, id, timeout, retries, worker })) => {
-                let mut job = Job::new(seq, &cmd, &args, id);
-                job.place = place;
-                job.timeout = timeout;
-                job.retries = retries;
-                job.line = self.keep_lines.then(|| line.into());
-                Some(self.choose(job, worker.as_deref()))
-            }
-            Err(invalid) => Some(Err(invalid)),
+            Form::Message => Ok(None),
         }
     }
-}
 
-impl Reader {
+    /// Whether jobs have nothing but their texts, unless their lines say more of them.
+    fn is_bare(&self) -> bool {
+        !self.keep_lines && self.journal.is_none() && matches!(self.choice, Choice::One)
+    }
+
     /// Finds the pool of a job.
     fn choose(&self, mut job: Job, worker: Option<&str>) -> Result<Job, Invalid> {
         if matches!((&self.choice, worker), (Choice::One, None)) {
@@ -276,6 +264,8 @@ struct Feeder<'a> {
     /// What the sources are called.
     names: Vec<String>,
     batch: Vec<Job>,
+    /// The jobs behind those of the batch.
+    bundler: Bundler,
     bytes: usize,
     /// The number of the last job.
     seq: u64,
@@ -327,7 +317,7 @@ impl Feeder<'_> {
             if self.reader.bundles
                 && let Some((number, text, count)) = lines.whole()
             {
-                let mut job = Job::bundle(self.seq + 1, text, count);
+                let mut job = Job::of_lines(self.seq + 1, text, count);
                 job.place = Place { source: index, line: number };
                 if !self.queue(job) {
                     return Ok(false);
@@ -350,47 +340,82 @@ impl Feeder<'_> {
 
     /// Deals with one line. Returns whether to go on.
     fn line(&mut self, place: Place, text: Result<&[u8], lines::TooLong>) -> bool {
-        let seq = self.seq + 1;
         // Some editors begin a file with a mark that says it is UTF-8.
         let mark = b"\xef\xbb\xbf";
         let text = text.map(|text| match place.line {
             1 if self.reader.is_text(place.source) => text.strip_prefix(mark).unwrap_or(text),
             _ => text,
         });
-        let job = match text {
-            Err(lines::TooLong(max)) if self.wants_header => {
+        let reader = self.reader;
+        match (text, &reader.form) {
+            (Err(lines::TooLong(max)), _) if self.wants_header => {
                 // The line behind it is none.
                 let message = format!(
                     "the header is longer than the limit of {max} bytes (raise --max-line to allow \
                      it)"
                 );
                 self.stopped = Some(Stopped::Header(NoHeader::Misused(message)));
-                return false;
+                false
             }
-            Ok(text) => match &self.reader.form {
-                Form::Plain(plain) if !plain.is_simple() => {
-                    return self.row(plain, place, &plain::split(plain.columns, text), text);
-                }
-                _ => self.reader.job(seq, place, text),
-            },
-            Err(lines::TooLong(max)) => Some(Err(Invalid {
-                message: format!(
+            (Err(lines::TooLong(max)), _) => {
+                let message = format!(
                     "it is longer than the limit of {max} bytes (raise --max-line to allow it)"
-                ),
-                column: None,
-                id: String::new(),
-            })),
-        };
-        match job {
-            None => return true,
-            Some(Ok(job)) => return self.queue(job),
-            Some(Err(invalid)) => self.invalid(place, &invalid, text.ok()),
+                );
+                self.invalid(place, &Invalid::of_line(message), None);
+                true
+            }
+            (Ok(text), Form::Plain(plain)) if !plain.is_simple() => {
+                self.row(plain, place, &plain::split(plain.columns, text), text)
+            }
+            (Ok(text), Form::Message) => {
+                self.job(Job::message(self.seq + 1, text), place, None, text)
+            }
+            (Ok(text), _) => match reader.fields(text) {
+                Ok(None) => true,
+                Ok(Some(fields)) => self.fields(place, &fields, text),
+                Err(invalid) => {
+                    self.invalid(place, &invalid, Some(text));
+                    true
+                }
+            },
         }
-        true
+    }
+
+    /// A line is a job. Returns whether to go on.
+    fn fields(&mut self, place: Place, fields: &Fields<'_>, line: &[u8]) -> bool {
+        let seq = self.seq + 1;
+        let Fields { cmd, args, id, timeout, retries, worker } = fields;
+        if (timeout, retries, worker) == (&None, &None, &None) && self.reader.is_bare() {
+            let is_added = self.bundler.add((seq, place), cmd, args, id) || {
+                self.unbundle();
+                self.bundler.add((seq, place), cmd, args, id)
+            };
+            if is_added {
+                self.seq = seq;
+                return true;
+            }
+        }
+        let mut job = Job::new(seq, cmd, args, id);
+        (job.timeout, job.retries) = (*timeout, *retries);
+        self.job(job, place, worker.as_deref(), line)
+    }
+
+    /// A job was made of a line, which may say which worker it is for. Returns whether to go on.
+    fn job(&mut self, mut job: Job, place: Place, worker: Option<&str>, line: &[u8]) -> bool {
+        job.place = place;
+        job.line = self.reader.keep_lines.then(|| line.into());
+        match self.reader.choose(job, worker) {
+            Ok(job) => self.queue(job),
+            Err(invalid) => {
+                self.invalid(place, &invalid, Some(line));
+                true
+            }
+        }
     }
 
     /// A job is complete. Returns whether to go on.
     fn queue(&mut self, mut job: Job) -> bool {
+        self.unbundle();
         self.seq = job.seq + job.count() as u64 - 1;
         self.bytes += job.size();
         match self.reader.journal.as_ref().map_or(Ok(None), |journal| journal.admit(&mut job)) {
@@ -402,6 +427,14 @@ impl Feeder<'_> {
             }
         }
         self.bytes < BATCH_BYTES || self.feed()
+    }
+
+    /// What is bundled goes with the batch.
+    fn unbundle(&mut self) {
+        if let Some(job) = self.bundler.take() {
+            self.bytes += job.size();
+            self.batch.push(job);
+        }
     }
 
     /// A line is no job, which is its result.
@@ -515,6 +548,7 @@ impl Feeder<'_> {
 
     /// Feeds the batch. Returns whether to go on.
     fn feed(&mut self) -> bool {
+        self.unbundle();
         self.bytes = 0;
         self.sink.flush();
         if self.reader.stop.load(Ordering::Acquire) {

@@ -177,7 +177,7 @@ impl Format {
         out.write_all(b"{\"id\":")?;
         match done.job.id() {
             Some(id) => out.write_all(id)?,
-            None => write!(out, "{}", done.job.seq)?,
+            None => out.write_all(itoa::Buffer::new().format(done.job.seq).as_bytes())?,
         }
         out.write_all(if done.outcome.is_ok() { b",\"ok\":true" } else { b",\"ok\":false" })?;
         if done.job.attempt() > 1 {

@@ -169,7 +169,7 @@ impl Output {
         self.shared.room.notify_all();
     }
 
-    /// How many jobs have succeeded and how many have failed.
+    /// How many jobs have succeeded and how many have failed, of those that were passed on.
     pub fn counts(&self) -> (u64, u64) {
         let shared = &self.shared;
         (shared.succeeded.load(Ordering::Relaxed), shared.failed.load(Ordering::Relaxed))
@@ -204,6 +204,10 @@ struct Batch {
     /// For the journal.
     records: Vec<u8>,
     runs: Vec<Run>,
+    /// How many of them are of jobs that have succeeded, and how many of others. They are counted for
+    /// all here and there, since slots that count together hold each other up.
+    succeeded: u64,
+    failed: u64,
     usual: Usual,
 }
 
@@ -224,6 +228,8 @@ impl Batch {
             err: Vec::new(),
             records: Vec::new(),
             runs: Vec::new(),
+            succeeded: 0,
+            failed: 0,
             usual: Usual::new(),
         }
     }
@@ -232,13 +238,22 @@ impl Batch {
         let (seq, err_begin) = (done.job.seq, self.err.len());
         // A Vec takes all that is written to it.
         let _ = format.write(done, &mut self.out, &mut self.err);
+        self.count(1, done.outcome.is_ok());
         self.end(seq, 1, self.err.len() > err_begin);
     }
 
     /// The results of `count` jobs that look as they are to be printed.
     fn add_texts(&mut self, seq: u64, count: u64, texts: &[u8]) {
         self.out.extend_from_slice(texts);
+        self.count(count, true);
         self.end(seq, count, false);
+    }
+
+    fn count(&mut self, jobs: u64, is_ok: bool) {
+        match is_ok {
+            true => self.succeeded += jobs,
+            false => self.failed += jobs,
+        }
     }
 
     /// What was added last is that of `count` jobs.
@@ -264,10 +279,10 @@ impl Batch {
 impl Sink for Output {
     fn deliver(&self, done: &Done<'_>) {
         let shared = &*self.shared;
-        let count = if done.outcome.is_ok() { &shared.succeeded } else { &shared.failed };
-        count.fetch_add(1, Ordering::Relaxed);
         if done.printed.is_some_and(|printed| !printed.is_small()) {
             self.flush();
+            let count = if done.outcome.is_ok() { &shared.succeeded } else { &shared.failed };
+            count.fetch_add(1, Ordering::Relaxed);
             if let Some(journal) = &shared.settings.journal {
                 shared.recorded(journal.append_large(done));
             }
@@ -289,7 +304,6 @@ impl Sink for Output {
     }
 
     fn texts(&self, seq: u64, count: u64, texts: &[u8]) {
-        self.shared.succeeded.fetch_add(count, Ordering::Relaxed);
         BATCH.with_borrow_mut(|batch| {
             batch.add_texts(seq, count, texts);
             if batch.out.len() + batch.err.len() >= ENOUGH {
@@ -331,6 +345,8 @@ impl Shared {
 
     /// Puts records in their places.
     fn put(&self, batch: &mut Batch) {
+        self.succeeded.fetch_add(std::mem::take(&mut batch.succeeded), Ordering::Relaxed);
+        self.failed.fetch_add(std::mem::take(&mut batch.failed), Ordering::Relaxed);
         if let Some(journal) = &self.settings.journal {
             // What is printed is recorded: this comes first.
             self.recorded(journal.append(&batch.records));

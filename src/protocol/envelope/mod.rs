@@ -128,8 +128,7 @@ fn describe(error: &serde_json::Error) -> String {
 
 /// Appends a number as digits.
 fn number(out: &mut Vec<u8>, number: u64) {
-    // A Vec takes all that is written to it.
-    let _ = std::io::Write::write_fmt(out, format_args!("{number}"));
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// A key that is there has a value, even if that is `null`.

@@ -1,0 +1,289 @@
+//! Bundles: jobs that come one behind the other and travel as one [`Job`], so that what a job costs
+//! beside its bytes is paid once for many. Whoever must tell one of them from the others takes it
+//! out.
+
+use super::{Form, Job, Place};
+
+/// A bundle of JSON is complete with so many bytes: about as many as are read at once.
+const ENOUGH: usize = 64 << 10;
+
+/// A job of more bytes than this travels alone: beside them, nothing that it costs counts.
+const LARGE: usize = 4 << 10;
+
+/// Where the texts of a job stand that shares a buffer with others: they begin where those of the
+/// one before it end, and end with the id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    args_at: u32,
+    id_at: u32,
+    end: u32,
+}
+
+impl Job {
+    /// Jobs that are messages, one behind the other, in one: `count` lines of `lines`, each with its
+    /// newline.
+    pub(crate) fn of_lines(seq: u64, lines: &[u8], count: usize) -> Self {
+        match count {
+            1 => Self::message(seq, lines.strip_suffix(b"\n").unwrap_or(lines)),
+            _ => Self::bytes(seq, lines, Form::Lines(count)),
+        }
+    }
+
+    /// How many jobs this is: 1, but for a bundle.
+    pub(crate) fn count(&self) -> usize {
+        match &self.form {
+            Form::Lines(count) => *count,
+            Form::Parts { parts, first } => parts.len() - first,
+            Form::Json | Form::Words | Form::Message => 1,
+        }
+    }
+
+    /// The lines of a bundle of messages.
+    pub(crate) fn lines(&self) -> Option<&[u8]> {
+        matches!(self.form, Form::Lines(_)).then_some(&self.text[self.begin..])
+    }
+
+    /// Where the line behind the first `count` begins.
+    pub(crate) fn offset(&self, count: usize) -> usize {
+        let Some(last) = count.checked_sub(1) else { return 0 };
+        let lines = self.lines().unwrap_or_default();
+        memchr::memchr_iter(b'\n', lines).nth(last).map_or(lines.len(), |at| at + 1)
+    }
+
+    /// Makes `job` the same as one of a bundle of JSON, counted from 0. It keeps its buffer, so that
+    /// many can be looked at one after the other for nothing but their bytes.
+    pub(crate) fn show(&self, nth: usize, job: &mut Self) {
+        let Form::Parts { parts, first } = &self.form else { return };
+        let Some(part) = parts.get(first + nth) else { return };
+        let begin = if nth == 0 { self.begin } else { parts[first + nth - 1].end as usize };
+        let end = part.end as usize;
+        (job.seq, job.place) = (self.seq + nth as u64, self.place.behind(nth));
+        job.text.clear();
+        job.text.extend_from_slice(&self.text[begin..end]);
+        (job.args_at, job.id_at) = (part.args_at as usize - begin, part.id_at as usize - begin);
+    }
+
+    /// One of a bundle of JSON, counted from 0.
+    pub(crate) fn nth(&self, nth: usize) -> Self {
+        let mut job = Self::new(0, "", "", "");
+        self.show(nth, &mut job);
+        job
+    }
+
+    /// Takes the first `count` jobs out of a bundle of more.
+    pub(crate) fn split_off_first(&mut self, count: usize) -> Self {
+        let (mut taken, end) = match &mut self.form {
+            Form::Parts { parts, first } => {
+                let some = &parts[*first..*first + count];
+                let end = some.last().map_or(self.begin, |part| part.end as usize);
+                let taken = match count {
+                    1 => self.nth(0),
+                    _ => Self::of_parts(self.seq, &self.text[self.begin..end], some, self.begin),
+                };
+                (taken, end)
+            }
+            _ => {
+                let end = self.begin + self.offset(count);
+                (Self::of_lines(self.seq, &self.text[self.begin..end], count), end)
+            }
+        };
+        taken.place = self.place;
+        self.forget_first(count, end);
+        taken
+    }
+
+    /// The first `count` jobs, which end at `end`, are no part of the bundle any more.
+    fn forget_first(&mut self, count: usize, end: usize) {
+        let left = self.count() - count;
+        let place = self.place.behind(count);
+        (self.seq, self.place, self.begin) = (self.seq + count as u64, place, end);
+        match &mut self.form {
+            Form::Parts { first, .. } => {
+                *first += count;
+                if left == 1 {
+                    *self = self.nth(0);
+                }
+            }
+            form => {
+                *form = Form::Lines(left);
+                if left == 1 {
+                    *self = Self::of_lines(self.seq, &self.text[end..], 1);
+                    self.place = place;
+                }
+            }
+        }
+    }
+
+    /// A bundle of these parts, at least 2, whose places count `before` bytes before the text.
+    fn of_parts(seq: u64, text: &[u8], parts: &[Part], before: usize) -> Self {
+        // Places are in the text, which is no longer than they can tell.
+        let before = u32::try_from(before).unwrap_or(u32::MAX);
+        let parts = parts
+            .iter()
+            .map(|part| Part {
+                args_at: part.args_at - before,
+                id_at: part.id_at - before,
+                end: part.end - before,
+            })
+            .collect();
+        Self::bytes(seq, text, Form::Parts { parts, first: 0 })
+    }
+
+    /// How many bytes it takes to say where the jobs of a bundle stand.
+    pub(super) fn size_of_parts(&self) -> usize {
+        match &self.form {
+            Form::Parts { .. } => self.count() * size_of::<Part>(),
+            _ => 0,
+        }
+    }
+}
+
+/// Makes bundles of jobs that come one by one.
+#[derive(Debug, Default)]
+pub(crate) struct Bundler {
+    seq: u64,
+    place: Place,
+    text: Vec<u8>,
+    parts: Vec<Part>,
+}
+
+impl Bundler {
+    /// Adds a job, whose texts are as for [`Job::new`]. Returns whether it did: it does not if the job
+    /// does not follow those before it, or they are enough, and then they are to be taken first; nor
+    /// if it had better travel alone.
+    pub(crate) fn add(
+        &mut self,
+        (seq, place): (u64, Place),
+        cmd: &str,
+        args: &str,
+        id: &str,
+    ) -> bool {
+        let (count, len) = (self.parts.len(), cmd.len() + args.len() + id.len());
+        if count == 0 {
+            (self.seq, self.place) = (seq, place);
+        }
+        let follows = (seq, place) == (self.seq + count as u64, self.place.behind(count));
+        if !follows || len > LARGE || self.text.len() >= ENOUGH {
+            return false;
+        }
+        let begin = self.text.len();
+        self.text.extend_from_slice(cmd.as_bytes());
+        self.text.extend_from_slice(args.as_bytes());
+        self.text.extend_from_slice(id.as_bytes());
+        // No bundle has more bytes than fit: `ENOUGH` and `LARGE`.
+        let [args_at, id_at, end] =
+            [begin + cmd.len(), begin + cmd.len() + args.len(), begin + len]
+                .map(|at| u32::try_from(at).unwrap_or(u32::MAX));
+        self.parts.push(Part { args_at, id_at, end });
+        true
+    }
+
+    /// All that were added, in one; `None`: there is none.
+    pub(crate) fn take(&mut self) -> Option<Job> {
+        let mut job = match self.parts.as_slice() {
+            [] => return None,
+            parts => Job::of_parts(self.seq, &self.text, parts, 0),
+        };
+        job.place = self.place;
+        if self.parts.len() == 1 {
+            job = job.nth(0);
+        }
+        self.text.clear();
+        self.parts.clear();
+        Some(job)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What the jobs of a bundle are, one by one.
+    fn all(mut job: Job) -> Vec<String> {
+        let mut all = Vec::new();
+        loop {
+            let is_last = job.count() == 1;
+            let first = if is_last { None } else { Some(job.split_off_first(1)) };
+            let one = first.as_ref().unwrap_or(&job);
+            let texts = [one.cmd(), one.args(), one.id().unwrap_or_default()];
+            let message = one.as_message().map(<[u8]>::to_vec);
+            let place = (one.place.source, one.place.line);
+            all.push(format!("{} {place:?} {texts:?} {message:?}", one.seq));
+            if is_last {
+                return all;
+            }
+        }
+    }
+
+    fn bundle(texts: &[(String, String, String)]) -> Job {
+        let mut bundler = Bundler::default();
+        for (nth, (cmd, args, id)) in texts.iter().enumerate() {
+            let at = (7 + nth as u64, Place { source: 2, line: 3 + nth as u64 });
+            assert!(bundler.add(at, cmd, args, id));
+        }
+        bundler.take().expect("a job")
+    }
+
+    proptest! {
+        #[test]
+        fn wherever_it_is_split_the_jobs_are_the_same(
+            texts in prop::collection::vec(("[a-c]{0,3}", "[d-f]{0,3}", "[0-9]{0,3}"), 1..12),
+            cuts in prop::collection::vec(1_usize..4, 0..6),
+            is_json in any::<bool>(),
+        ) {
+            let make = || match is_json {
+                true => bundle(&texts),
+                false => {
+                    let lines: String = texts.iter().map(|(cmd, ..)| format!("{cmd}\n")).collect();
+                    let mut job = Job::of_lines(7, lines.as_bytes(), texts.len());
+                    job.place = Place { source: 2, line: 3 };
+                    job
+                }
+            };
+            let whole = all(make());
+            prop_assert_eq!(whole.len(), texts.len());
+            let (mut rest, mut pieces) = (make(), Vec::new());
+            let size = rest.size();
+            for cut in cuts {
+                if cut < rest.count() {
+                    let piece = rest.split_off_first(cut);
+                    prop_assert!(piece.size() <= size);
+                    pieces.extend(all(piece));
+                }
+            }
+            pieces.extend(all(rest));
+            prop_assert_eq!(pieces, whole);
+        }
+
+        #[test]
+        fn what_is_added_is_what_comes_out(
+            texts in prop::collection::vec(("[a-c]{0,3}", "[d-f]{0,3}", "[0-9]{0,3}"), 1..12),
+        ) {
+            let bundle = bundle(&texts);
+            prop_assert_eq!(bundle.count(), texts.len());
+            let expected = texts.iter().enumerate().map(|(nth, (cmd, args, id))| {
+                let mut job = Job::new(7 + nth as u64, cmd, args, id);
+                job.place = Place { source: 2, line: 3 + nth as u64 };
+                all(job).remove(0)
+            });
+            prop_assert_eq!(all(bundle), expected.collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn only_what_follows_goes_along() {
+        let place = |line| Place { source: 0, line };
+        let mut bundler = Bundler::default();
+        assert!(bundler.take().is_none());
+        assert!(!bundler.add((1, place(1)), "", &"x".repeat(LARGE + 1), ""));
+        assert!(bundler.add((1, place(1)), "a", "b", ""));
+        assert!(!bundler.add((3, place(2)), "a", "b", ""));
+        assert!(!bundler.add((2, place(3)), "a", "b", ""));
+        assert!(bundler.add((2, place(2)), "a", "b", ""));
+        assert_eq!(bundler.take().map(|job| job.count()), Some(2));
+        let long = "x".repeat(LARGE);
+        let added = (1..).take_while(|&line| bundler.add((line, place(line)), "", &long, ""));
+        assert_eq!(added.count(), ENOUGH / LARGE);
+    }
+}
