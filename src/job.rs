@@ -19,7 +19,7 @@ use bundle::Part;
 /// A unit of work: a command and its JSON args.
 ///
 /// The texts of a job lie in one buffer, as JSON, one behind the other: command, args, id. So a job
-/// costs one allocation and a request is written with two copies.
+/// costs one allocation at most, and a request is written with two copies.
 #[derive(Debug)]
 pub struct Job {
     /// Its place among all jobs read, from 1. Results are ordered by it.

@@ -37,6 +37,11 @@ const SHORTEST_REST: Duration = Duration::from_micros(150);
 /// …and none is longer.
 const LONGEST_REST: Duration = Duration::from_millis(1);
 
+/// So few replies that come together were written one by one…
+const FEW: usize = 16;
+/// …and for so many rests it is taken that those behind them are.
+const RESTS: u32 = 32;
+
 /// A job at a worker.
 #[derive(Debug)]
 pub(crate) struct Flight {
@@ -142,6 +147,8 @@ pub(crate) struct Worker {
     pace: Duration,
     /// When its memory was looked at last.
     weighed: Moment,
+    /// So often it is still to be left alone for a while, since it writes its replies one by one.
+    rests: u32,
     outbox: Vec<u8>,
     /// How much of the outbox has been written.
     written: usize,
@@ -188,6 +195,7 @@ impl Worker {
             flight_bytes: 0,
             pace: Duration::ZERO,
             weighed: now,
+            rests: 0,
             outbox: Vec::new(),
             out_size: Usual::default(),
             is_wide: false,
@@ -269,14 +277,17 @@ impl Worker {
         }
     }
 
-    /// How long to leave a worker alone that has much to do, so that its replies come many at a time
-    /// and each does not wake the slot; `None`: it is to be waited for as usual.
-    pub(crate) fn rest_time(&self) -> Option<Duration> {
-        if self.in_flight < 8 || self.has_unsent() {
+    /// How long to leave a worker alone that has much to do and writes its replies one by one, so that
+    /// each does not wake the slot; `None`: it is to be waited for as usual.
+    pub(crate) fn rest_time(&mut self) -> Option<Duration> {
+        if self.rests == 0 || self.in_flight < 8 || self.has_unsent() {
             return None;
         }
         let queued = self.pace * u32::try_from(self.in_flight).unwrap_or(u32::MAX);
-        Some(queued / 4).filter(|rest| (SHORTEST_REST..=LONGEST_REST).contains(rest))
+        let rest = queued / 4;
+        let is_worth_it = (SHORTEST_REST..=LONGEST_REST).contains(&rest);
+        self.rests -= u32::from(is_worth_it);
+        is_worth_it.then_some(rest)
     }
 
     /// Takes a job on: its request goes to the outbox.
@@ -578,6 +589,9 @@ impl Worker {
         // The first reply tells of the start-up, not of the jobs.
         let is_first = self.replies == 0 && answered == 1;
         self.replies += answered as u64;
+        if answered < FEW {
+            self.rests = RESTS;
+        }
         if is_first {
             return;
         }
