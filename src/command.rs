@@ -16,6 +16,10 @@ use crate::shared::Shared;
 /// has left its group may go on writing for ever.
 const LAST_READ: usize = 2 << 20;
 
+/// A command that is done sooner, and prints less, is quick.
+const QUICK: Duration = Duration::from_millis(5);
+const LITTLE: u64 = 16 << 10;
+
 /// While nobody takes the lines that a command has printed they are offered this often.
 const OFFER_TICK: Duration = Duration::from_millis(10);
 
@@ -191,10 +195,15 @@ impl<'a> Running<'a> {
         self.process.pid()
     }
 
-    /// Attends to the command until it is gone.
-    pub(crate) fn attend(mut self, wake: &Wake) -> Ended {
+    /// Attends to the command until it is gone. `is_quick` says whether the one before it was quick, so
+    /// that this one may be, and then whether it was.
+    pub(crate) fn attend(mut self, wake: &Wake, is_quick: &mut bool) -> Ended {
         let shared = self.shared;
         let began = shared.now();
+        if *is_quick && !self.commands.stdin && !self.commands.live {
+            let timeout = self.job.timeout.or_else(|| shared.timeout());
+            self.process.wait_for_exit(wake, timeout.map_or(QUICK, |timeout| timeout.min(QUICK)));
+        }
         let mut cut = None;
         // One that has nothing to read is told so at once.
         self.feed();
@@ -235,7 +244,10 @@ impl<'a> Running<'a> {
                 break;
             }
         }
-        self.end(cut)
+        let ended = self.end(cut);
+        let printed = ended.printed.stdout.len() + ended.printed.stderr.len();
+        *is_quick = shared.now() < began.after(QUICK) && printed < LITTLE;
+        ended
     }
 
     /// Why the command must be ended now, if it must.

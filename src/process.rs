@@ -416,6 +416,16 @@ impl Process {
         }
     }
 
+    /// Waits for the exit, or a wake-up, and for nothing else, at most for so long: whoever knows that
+    /// a process will soon exit need not be woken for each of its streams that it closes on the way.
+    pub(crate) fn wait_for_exit(&self, wake: &Wake, time: Duration) {
+        if let Some(exit) = &self.exit {
+            let mut fds =
+                [PollFd::new(exit, PollFlags::IN), PollFd::new(&wake.receiver, PollFlags::IN)];
+            let _ = poll(&mut fds, timespec(Some(time)).as_ref());
+        }
+    }
+
     /// Writes as much as the pipe takes now.
     pub(crate) fn write(&self, bytes: &[u8]) -> Progress {
         match self.stdin.as_ref().map(|pipe| rustix::io::write(pipe, bytes)) {
@@ -607,7 +617,7 @@ impl Process {
         let mut members = groups.lock();
         let _ = kill_process_group(self.group, Signal::KILL);
         members.remove(self.group);
-        if self.has_exited() { self.child.wait().ok() } else { None }
+        self.child.try_wait().ok().flatten()
     }
 
     /// Reaps the process, and passes on the last it has written to stderr.

@@ -61,6 +61,8 @@ pub(crate) struct Slot {
     generation: u64,
     /// Jobs taken from the queue, for the worker that is to be started for them.
     jobs: VecDeque<Job>,
+    /// The last command was done in next to no time.
+    is_quick: bool,
     /// When a job is to be tried again that nobody else may be awake for.
     due: Moment,
     /// Jobs finished since the queue was last told.
@@ -120,6 +122,7 @@ impl Slot {
             spare_failed: false,
             generation: 0,
             jobs: VecDeque::new(),
+            is_quick: true,
             due: Moment::NEVER,
             finished: 0,
             token: None,
@@ -388,7 +391,7 @@ impl Slot {
             }
         };
         let pid = running.pid();
-        let ended = running.attend(&self.wake);
+        let ended = running.attend(&self.wake, &mut self.is_quick);
         let timeout = job.timeout.or_else(|| shared.timeout());
         if ended.cut == Some(Cut::Abandoned) {
             self.finished += 1;
