@@ -234,6 +234,19 @@ fn a_command_that_cannot_be_run_is_found_out_before_input_is_read() {
     misused(Test::new().arg("").stdin("a\n"), &["COMMAND", "empty"]);
 }
 
+#[test]
+fn a_shell_command_in_one_word_is_told_of_shell() {
+    for program in ["echo x", "echo;", "./tool --fast", "cat<x", "$HOME/tool"] {
+        let output = Test::new().arg(program).stdin("a\n").any_stderr().status(127).run();
+        assert_has(&output.stderr, &[program, "no shell is run", "--shell"]);
+    }
+    // What its name is shows only in a job.
+    let output = Test::new().arg("echo {} | wc").stdin("a\n").any_stderr().status(1).run();
+    assert_has(&output.stderr, &["job 1 (line 1): spawn: ", "'echo a | wc'", "--shell"]);
+    let output = Test::new().arg("nosuch").stdin("a\n").any_stderr().status(127).run();
+    assert!(!output.stderr.contains("--shell"), "{}", output.stderr);
+}
+
 // 2. --shell
 
 #[test]
