@@ -449,14 +449,14 @@ fn job_lines_with_a_shell_variables_and_a_directory() {
 #[test]
 fn csv() {
     show(&["--input", "csv"], ["{2}", "{}", "{1}-{2}"])
-        .stdin("a,b\r\n\"c \"\"d\"\", \r\ne\",f\n\n , \n,\n\"\"\nlast,\"un\nfinished")
+        .stdin("a,b\r\n\"c \"\"d\"\", \r\ne\",f\n\n , \n,\n\"\"\nlast,\"one\nquoted\"")
         .stdout(concat!(
             "4[b][a][b][a-b]\n",
             "4[f][c \"d\", \r\ne][f][c \"d\", \r\ne-f]\n",
             "4[ ][ ][ ][ - ]\n",
             "4[][][][-]\n",
             "3[][][-]\n",
-            "4[un\nfinished][last][un\nfinished][last-un\nfinished]\n",
+            "4[one\nquoted][last][one\nquoted][last-one\nquoted]\n",
         ))
         .run();
 }
@@ -561,6 +561,37 @@ fn each_csv_record_is_run_as_it_comes() {
     assert_eq!(run.line(), "2[c");
     assert_eq!(run.line(), "d][e]");
     run.finish();
+}
+
+#[test]
+fn a_quote_that_is_not_closed_does_not_swallow_the_rest_unseen() {
+    let test = |options: &[&str], input: &str| {
+        let options = [&["--input", "csv"], options].concat();
+        show(&options, ["{}"]).stdin(input)
+    };
+    let unclosed = "invalid: line 2: a quote begins a field and none ends it";
+    test(&[], "a,b\n\"c,d\ne,f\n")
+        .stdout("2[a][b]\n")
+        .stderr_has(format!("job 2: {unclosed}"))
+        .status(1)
+        .run();
+    // Lines before it that wait for more are a job before it.
+    test(&["-n", "2"], "a,b\n\"c,d\ne,f\n")
+        .stdout("2[a][b]\n")
+        .stderr_has(format!("job 2: {unclosed}"))
+        .status(1)
+        .run();
+    misused(test(&["--header"], "a,\"b\nc,d\n"), &["the header is not CSV", "quote"]);
+    for (whole, fields) in [
+        ("\"a\"", "1[a]\n"),
+        ("\"\"", "1[]\n"),
+        ("a\"", "1[a\"]\n"),
+        ("\"a\"\"\"", "1[a\"]\n"),
+        ("\"a\n\"", "1[a\n]\n"),
+        ("a,\"\"\r", "2[a][]\n"),
+    ] {
+        test(&[], whole).stdout(fields).run();
+    }
 }
 
 #[test]

@@ -335,7 +335,11 @@ impl Feeder<'_> {
             }
             while let Some(line) = lines.next(at_end) {
                 let place = Place { source: index, line: line.number };
-                if !self.line(place, line.text) {
+                let goes_on = match (line.is_open, line.text) {
+                    (true, Ok(text)) => self.open_record(place, text),
+                    (_, text) => self.line(place, text),
+                };
+                if !goes_on {
                     return Ok(false);
                 }
             }
@@ -387,6 +391,20 @@ impl Feeder<'_> {
             Some(Err(invalid)) => self.invalid(place, &invalid, text.ok()),
         }
         true
+    }
+
+    /// Deals with a CSV record that has a quote without its end. What it has taken of the input can't be
+    /// told apart any more, but must not pass for a field. Returns whether to go on.
+    fn open_record(&mut self, place: Place, text: &[u8]) -> bool {
+        let message = "a quote begins a field and none ends it, up to the end of the input";
+        if self.wants_header {
+            let message = format!("the header is not CSV: {message}");
+            self.stopped = Some(Stopped::Header(NoHeader::Misused(message)));
+            return false;
+        }
+        let goes_on = self.pack_up();
+        self.invalid(place, &Invalid::of_line(message), Some(text));
+        goes_on
     }
 
     /// A job is complete. Returns whether to go on.
