@@ -809,6 +809,19 @@ fn args_from_the_command_line() {
 }
 
 #[test]
+fn args_from_the_command_line_have_columns_too() {
+    show(&["--input", "csv"], ["{2}", "{1}", ":::", "a,b", "\"c,\"\"d\",e"])
+        .stdout("2[b][a]\n2[e][c,\"d]\n")
+        .run();
+    show(&["--input", "tsv"], ["{2}", "{3}", ":::", "a\tb", ":::", "c", "d"])
+        .stdout("2[b][c]\n2[b][d]\n")
+        .run();
+    show(&["--input", "csv", "--header"], ["{size}", ":::", "name,size", "Lee,5"])
+        .stdout("1[5]\n")
+        .run();
+}
+
+#[test]
 fn args_for_a_worker() {
     let results = |options: &[&str], words: &[&str], input: &str| -> Vec<Value> {
         let records =

@@ -495,7 +495,8 @@ impl Feeder<'_> {
             let split: Option<Vec<_>> = lists.iter().map(|list| list.split_first()).collect();
             let (names, rest): (Vec<_>, _) = split.unwrap_or_default().into_iter().unzip();
             lists = rest;
-            let names: Vec<_> = names.iter().map(|name| Cow::Borrowed(name.as_bytes())).collect();
+            let names = names.iter().map(|name| plain::split(plain.columns, name.as_bytes()));
+            let names: Vec<_> = names.flatten().collect();
             if names.is_empty() || !self.row(plain, Place::default(), &names, b"") {
                 return names.is_empty();
             }
@@ -516,7 +517,9 @@ impl Feeder<'_> {
             columns.reverse();
             let goes_on = match &self.reader.form {
                 Form::Plain(plain) if !plain.is_simple() || columns.len() > 1 => {
-                    self.row(plain, Place::default(), &columns, &columns.join(&b'\t'))
+                    let line = columns.join(&b'\t');
+                    let fields = columns.iter().flat_map(|arg| plain::split(plain.columns, arg));
+                    self.row(plain, Place::default(), &fields.collect::<Vec<_>>(), &line)
                 }
                 _ => {
                     let place = Place { source: 0, line: way as u64 + 1 };
