@@ -70,6 +70,7 @@ complete -c procpool -l stdin -d 'Feed the args to COMMAND\'s stdin, one a line,
 complete -c procpool -l dry-run -d 'Print each command instead of running it, quoted for a shell'
 complete -c procpool -s p -l confirm -d 'Ask on the terminal before each command is run'
 complete -c procpool -l header -d 'The first line names the columns: {name} stands for one'
+complete -c procpool -s r -l no-run-if-empty -d 'With no input run nothing: the default'
 complete -c procpool -s 0 -l null -d 'Lines end with a NUL byte instead of a newline'
 complete -c procpool -l tag -d 'Begin each line with the args of its job and a tab'
 complete -c procpool -l live -d 'Pass on lines while a command runs, as soon as it is its turn'

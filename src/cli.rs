@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::builder::styling::{AnsiColor, Styles};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum, ValueHint};
 use procpool::protocol::PROTOCOLS;
 use procpool::protocol::framing::FRAMINGS;
@@ -60,6 +61,29 @@ Jobs, when no COMMAND is given, a line each:
 Exit status:
   0 all jobs succeeded; 1 some failed; 2 wrong usage; 125 procpool itself failed;
   126 the worker cannot be run; 127 it is not found; 128+N ended by signal N";
+
+/// Options of xargs and GNU parallel that have other names here, or are not needed.
+const FOREIGN: [(&[&str], &str); 19] = [
+    (&["-t", "--verbose", "-v"], "--dry-run prints the commands, --confirm asks before each"),
+    (&["-L", "--max-lines", "-l"], "-n N makes one job of N lines; a line is one arg"),
+    (&["-N", "--max-replace-args"], "-n N makes one job of N lines"),
+    (&["-s", "--max-chars", "-x", "--exit"], "-n max makes jobs as long as the system allows"),
+    (&["-X", "-m", "--xargs"], "-n max makes one job of as many lines as a command can take"),
+    (&["-i"], "{} is known without it, and -I STR chooses another placeholder"),
+    (&["-q", "--quote"], "an arg is never split, so nothing needs quotes"),
+    (&["--jobs"], "it is -j, or --max-procs"),
+    (&["--colsep", "-C"], "--input csv or --input tsv takes lines apart"),
+    (&["--csv"], "it is --input csv"),
+    (&["--pipe", "--spreadstdin"], "-n N --stdin feeds each command N lines"),
+    (&["-u", "--ungroup", "--line-buffer", "--lb"], "--live --stream prints lines as they come"),
+    (&["--bar", "--eta"], "a terminal shows the progress anyway, else --progress always"),
+    (&["--workdir", "--wd"], "it is --cwd DIR"),
+    (&["--load"], "it is --max-load N"),
+    (&["--memfree"], "it is --min-free-memory SIZE"),
+    (&["--results"], "--format record prints what a job printed, and how it ended"),
+    (&["--resume-failed", "--retry-failed"], "--journal FILE --resume runs again what failed"),
+    (&["-S", "--sshlogin"], "all jobs run on this machine"),
+];
 
 /// More workers than this no machine has room for.
 const MOST_PROCS: usize = 65_536;
@@ -374,6 +398,10 @@ pub struct Options {
     #[arg(short = 'n', long, value_name = "N|max", help_heading = "Input", value_parser = parse_max_args)]
     pub max_args: Option<MaxArgs>,
 
+    /// With no input run nothing: the default
+    #[arg(hide_short_help = true, short = 'r', long, help_heading = "Input")]
+    pub no_run_if_empty: bool,
+
     /// Lines end with CHAR instead of a newline: a character, or \n, \t, \0, \xHH
     #[arg(short = 'd', long, value_name = "CHAR", help_heading = "Input", value_parser = parse_delimiter, conflicts_with = "null")]
     pub delimiter: Option<u8>,
@@ -579,10 +607,23 @@ pub enum When {
 
 /// The command line of this process; a wrong one ends it.
 pub fn parse() -> Options {
-    let matches = definition().get_matches();
+    let matches = definition().try_get_matches().unwrap_or_else(|error| refuse(error));
     let mut options = Options::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     options.first = first_lines(&matches);
     options
+}
+
+/// Ends the process because of a wrong command line, or of --help. Of another tool's option it says
+/// what it is here.
+fn refuse(error: clap::Error) -> ! {
+    let unknown = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(option))) => option.as_str(),
+        _ => error.exit(),
+    };
+    match FOREIGN.iter().find(|(names, _)| names.contains(&unknown)) {
+        Some((_, hint)) => misused(&format!("there is no option '{unknown}'; {hint}")),
+        None => error.exit(),
+    }
 }
 
 /// The lines of --init and --notify, in the order they were given.
@@ -733,5 +774,5 @@ fn parse_size(text: &str) -> Result<usize, String> {
 
 /// Says how the command line was misused, and ends the process with status 2.
 pub fn misused(message: &str) -> ! {
-    definition().error(clap::error::ErrorKind::ArgumentConflict, message).exit()
+    definition().error(ErrorKind::ArgumentConflict, message).exit()
 }

@@ -247,6 +247,30 @@ fn a_shell_command_in_one_word_is_told_of_shell() {
     assert!(!output.stderr.contains("--shell"), "{}", output.stderr);
 }
 
+#[test]
+fn options_of_other_tools_are_told_of_ours() {
+    for (option, ours) in [
+        ("-t", "--dry-run"),
+        ("-L1", "-n N"),
+        ("-N2", "-n N"),
+        ("-X", "-n max"),
+        ("-i", "-I STR"),
+        ("--jobs", "-j"),
+        ("--colsep=,", "--input"),
+        ("--pipe", "--stdin"),
+        ("--lb", "--live --stream"),
+        ("--bar", "--progress"),
+        ("--workdir=/", "--cwd"),
+        ("--resume-failed", "--journal"),
+    ] {
+        misused(Test::new().args([option, "echo"]), &["there is no option", ours]);
+    }
+    misused(Test::new().args(["--such", "echo"]), &["--such", "--help"]);
+    // What is the case anyway is accepted.
+    show(&["-r"], ["{}"]).stdin("").run();
+    show(&["--no-run-if-empty", "-k"], ["{}"]).stdin("a\n").stdout("1[a]\n").run();
+}
+
 // 2. --shell
 
 #[test]
