@@ -833,6 +833,13 @@ fn args_from_the_command_line() {
 }
 
 #[test]
+fn other_signs_for_args_are_not_taken_for_args() {
+    misused(show(&[], ["::::", "file"]), &["'::::'", "-a FILE"]);
+    misused(show(&[], [":::", "a", ":::+", "b"]), &["':::+'", "--input"]);
+    show(&[], ["a::::b", ":::", ":", "::"]).stdout("2[a::::b][:]\n2[a::::b][::]\n").run();
+}
+
+#[test]
 fn args_from_the_command_line_have_columns_too() {
     show(&["--input", "csv"], ["{2}", "{1}", ":::", "a,b", "\"c,\"\"d\",e"])
         .stdout("2[b][a]\n2[e][c,\"d]\n")
