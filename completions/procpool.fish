@@ -46,7 +46,7 @@ json\t'The line is a JSON value, and that is the args'
 csv\t'Comma-separated values, an arg each'
 tsv\t'Values with tabs between them, an arg each'"
 complete -c procpool -s n -l max-args -d 'Make one job of N lines; max: of as many as a command can take' -r
-complete -c procpool -s d -l delimiter -d 'Lines end with CHAR instead of a newline: a character, or \\n, \\t, \\0, \\xHH' -r
+complete -c procpool -s d -l delimiter -d 'Lines end with CHAR instead of a newline: a byte, or \\n, \\r, \\t, \\0, \\xHH' -r
 complete -c procpool -l max-line -d 'The longest input line' -r
 complete -c procpool -l format -d 'How results look: record (default with a worker), value, text (default without)' -r -f -a "record\t'One JSON object a job, failed jobs too'
 value\t'The bare result as JSON; failures go to stderr'

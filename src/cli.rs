@@ -358,7 +358,7 @@ pub struct Options {
     pub confirm: bool,
 
     /// Wait TIME between one start of a job and the next
-    #[arg(hide_short_help = true, long, value_name = "TIME", help_heading = "Gates", value_parser = procpool::parse_duration)]
+    #[arg(hide_short_help = true, long, value_name = "TIME", help_heading = "Gates", value_parser = procpool::parse_duration, allow_negative_numbers = true)]
     pub delay: Option<Duration>,
 
     /// Start at most so many jobs in a time: 10/s, 100/m, 1000/h
@@ -366,7 +366,7 @@ pub struct Options {
     pub rate: Option<Duration>,
 
     /// Start no job while the load average is above N
-    #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Gates", value_parser = parse_load)]
+    #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Gates", value_parser = parse_load, allow_negative_numbers = true)]
     pub max_load: Option<f64>,
 
     /// Start no job while less memory than SIZE is free
@@ -374,7 +374,7 @@ pub struct Options {
     pub min_free_memory: Option<usize>,
 
     /// Run jobs with a lower priority: 1 (a little) to 39
-    #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Gates", value_parser = clap::value_parser!(i32).range(1..=39))]
+    #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Gates", value_parser = clap::value_parser!(i32).range(1..=39), allow_negative_numbers = true)]
     pub nice: Option<i32>,
 
     /// Read jobs from FILE instead of stdin (-: stdin); may be repeated
@@ -395,14 +395,14 @@ pub struct Options {
     pub header: bool,
 
     /// Make one job of N lines; max: of as many as a command can take
-    #[arg(short = 'n', long, value_name = "N|max", help_heading = "Input", value_parser = parse_max_args)]
+    #[arg(short = 'n', long, value_name = "N|max", help_heading = "Input", value_parser = parse_max_args, allow_negative_numbers = true)]
     pub max_args: Option<MaxArgs>,
 
     /// With no input run nothing: the default
     #[arg(hide_short_help = true, short = 'r', long, help_heading = "Input")]
     pub no_run_if_empty: bool,
 
-    /// Lines end with CHAR instead of a newline: a character, or \n, \t, \0, \xHH
+    /// Lines end with CHAR instead of a newline: a byte, or \n, \r, \t, \0, \xHH
     #[arg(short = 'd', long, value_name = "CHAR", help_heading = "Input", value_parser = parse_delimiter, conflicts_with = "null")]
     pub delimiter: Option<u8>,
 
@@ -704,15 +704,37 @@ fn parse_max_args(text: &str) -> Result<MaxArgs, String> {
     }
 }
 
+/// A byte, or an escape that xargs knows.
 fn parse_delimiter(text: &str) -> Result<u8, String> {
-    let hex = text.strip_prefix("\\x").filter(|hex| hex.len() == 2);
-    match (text, hex.map(|hex| u8::from_str_radix(hex, 16)), text.as_bytes()) {
-        ("\\n", ..) => Ok(b'\n'),
-        ("\\t", ..) => Ok(b'\t'),
-        ("\\0", ..) => Ok(0),
-        (_, Some(Ok(byte)), _) => Ok(byte),
-        (.., &[byte]) => Ok(byte),
-        _ => Err("expected one character (a byte), or \\n, \\t, \\0 or \\xHH".into()),
+    let byte = match (text.as_bytes(), text.strip_prefix('\\')) {
+        (&[byte], _) => Some(byte),
+        (_, Some(escape)) => parse_escape(escape),
+        _ => None,
+    };
+    byte.ok_or_else(|| {
+        "expected one character (a byte), or \\n, \\r, \\t, \\0, \\\\, \\xHH or \\OOO (octal)"
+            .into()
+    })
+}
+
+/// What stands behind a backslash.
+fn parse_escape(text: &str) -> Option<u8> {
+    let number = |digits: &str, radix| {
+        let is_number =
+            (1..=3).contains(&digits.len()) && digits.chars().all(|c| c.is_digit(radix));
+        u8::from_str_radix(digits, radix).ok().filter(|_| is_number)
+    };
+    match (text, text.strip_prefix('x')) {
+        ("a", _) => Some(0x07),
+        ("b", _) => Some(0x08),
+        ("t", _) => Some(b'\t'),
+        ("n", _) => Some(b'\n'),
+        ("v", _) => Some(0x0b),
+        ("f", _) => Some(0x0c),
+        ("r", _) => Some(b'\r'),
+        ("\\", _) => Some(b'\\'),
+        (_, Some(hex)) => number(hex, 16),
+        (octal, None) => number(octal, 8),
     }
 }
 

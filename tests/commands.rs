@@ -716,10 +716,18 @@ fn lines_may_end_in_any_byte() {
         ("\\t", "a\tb c\t\t\n"),
         ("\\x3b", "a;b c;;\n"),
         ("\\0", "a\0b c\0\0\n"),
+        ("\\r", "a\rb c\r\r\n"),
+        ("\\", "a\\b c\\\\\n"),
+        ("\\\\", "a\\b c\\\\\n"),
+        ("\\073", "a;b c;;\n"),
+        ("\\f", "a\x0cb c\x0c\x0c\n"),
     ] {
         show(&["-d", option], ["{}"]).stdin(input).stdout("1[a]\n1[b c]\n1[]\n1[\n]\n").run();
     }
     show(&["-d", "\\n"], ["{}"]).stdin("a\nb").stdout("1[a]\n1[b]\n").run();
+    for wrong in ["", "ab", "\\q", "\\400", "\\x", "\\x+1", "\\xfff", "\\0000", "é"] {
+        misused(show(&["-d", wrong], ["{}"]).stdin("a\n"), &["one character"]);
+    }
 }
 
 #[test]

@@ -206,6 +206,10 @@ fn wrong_values_are_told() {
         ("--min-free-memory", "1T", "a number of bytes"),
         ("--nice", "0", "--nice"),
         ("--nice", "40", "--nice"),
+        ("--nice", "-5", "-5 is not in 1..=39"),
+        ("--delay", "-1", "'-1' for '--delay"),
+        ("--max-load", "-1", "a load average such as"),
+        ("-n", "-1", "a number of lines"),
     ] {
         Test::new().args([option, value, "echo"]).jobs(["a"]).stderr_has(expected).status(2).run();
     }
