@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use procpool::printable;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::termios::tcgetwinsize;
 
 use crate::cli::When;
 
@@ -20,18 +20,53 @@ const TICK: Duration = Duration::from_millis(100);
 /// How often a line is printed where it can't be drawn over.
 const SLOW_TICK: Duration = Duration::from_secs(5);
 
+/// What takes the line away, and leaves the cursor where it began.
+const CLEAR: &str = "\r\x1b[K";
+
+/// What turns while a run goes on.
+const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
+
 /// Everything that goes to stderr goes through here, so that it does not mix with the progress
 /// line.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Console {
-    /// The line, while it is shown.
-    bar: Mutex<Option<ProgressBar>>,
+    line: Mutex<Line>,
+}
+
+/// The progress line, as it is on the terminal.
+#[derive(Debug, Default)]
+struct Line {
+    /// Empty: it is not shown.
+    text: String,
+    /// The cursor stands behind text that lacks its newline. To draw there would wipe that out.
+    is_held: bool,
+}
+
+impl Line {
+    fn draw(&self) {
+        self.put(&self.text);
+    }
+
+    fn clear(&self) {
+        self.put("");
+    }
+
+    /// Nobody is told if stderr is closed: there is no one to tell.
+    fn put(&self, text: &str) {
+        if !self.text.is_empty() && !self.is_held {
+            let _ = io::stderr().lock().write_all(format!("{CLEAR}{text}").as_bytes());
+        }
+    }
+
+    fn is_behind(&mut self, text: &[u8]) {
+        self.is_held = text.last().map_or(self.is_held, |&last| last != b'\n');
+    }
 }
 
 impl Console {
     /// A console without a progress line.
     pub fn new() -> Self {
-        Self { bar: Mutex::new(None) }
+        Self::default()
     }
 
     /// Prints a message. Whatever it quotes stays text.
@@ -48,7 +83,7 @@ impl Console {
 
     /// Prints whole lines. Nobody is told if stderr is closed: there is no one to tell.
     pub fn print(&self, lines: &[u8]) {
-        self.aside(&mut || drop(io::stderr().lock().write_all(lines)));
+        self.aside(lines, &mut || drop(io::stderr().lock().write_all(lines)));
     }
 
     /// The terminal, where questions are asked.
@@ -62,7 +97,7 @@ impl Console {
         let mut terminal = Self::terminal()?;
         let mut answer = Vec::new();
         let mut asked = Ok(());
-        self.aside(&mut || {
+        self.aside(b"\n", &mut || {
             asked = terminal.write_all(question);
             while asked.is_ok() && !answer.ends_with(b"\n") && !is_over() {
                 let mut fds = [PollFd::new(&terminal, PollFlags::IN)];
@@ -77,21 +112,35 @@ impl Console {
                     Err(error) => asked = Err(error),
                 }
             }
+            if !answer.ends_with(b"\n") {
+                // Whoever pressed Ctrl-C ended no line.
+                let _ = terminal.write_all(b"\n");
+            }
         });
         asked.map(|()| answer.trim_ascii().first().is_some_and(|c| c.eq_ignore_ascii_case(&b'y')))
     }
 
-    /// Does something to the terminal while the line is out of the way.
-    pub fn aside(&self, act: &mut dyn FnMut()) {
-        let bar = self.lock();
-        match &*bar {
-            Some(bar) => bar.suspend(act),
-            None => act(),
-        }
+    /// Brings `text` on the terminal while the line is out of the way.
+    pub fn aside(&self, text: &[u8], act: &mut dyn FnMut()) {
+        let mut line = self.lock();
+        line.clear();
+        act();
+        line.is_behind(text);
+        line.draw();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<ProgressBar>> {
-        self.bar.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Shows the line; none, if the text is empty.
+    fn show(&self, text: String) {
+        let mut line = self.lock();
+        if text.is_empty() {
+            line.clear();
+        }
+        line.text = text;
+        line.draw();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -153,20 +202,21 @@ fn draw(console: &Console, stopped: &Receiver<()>, counts: &impl Fn() -> (u64, u
     if stopped.recv_timeout(2 * TICK) != Err(RecvTimeoutError::Timeout) {
         return;
     }
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
-        bar.set_style(style);
-    }
-    *console.lock() = Some(bar.clone());
-    loop {
-        bar.set_message(line(counts(), rate));
-        bar.tick();
+    for spinner in SPINNER.into_iter().cycle() {
+        let text = format!("{spinner} {}", line(counts(), rate));
+        // In the last column the cursor may go on to the next row, of which nothing would be cleared.
+        console.show(text.chars().take(width().saturating_sub(1)).collect());
         if stopped.recv_timeout(TICK) != Err(RecvTimeoutError::Timeout) {
             break;
         }
     }
-    bar.finish_and_clear();
-    *console.lock() = None;
+    console.show(String::new());
+}
+
+/// How many columns the terminal has.
+fn width() -> usize {
+    let columns = tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col);
+    if columns == 0 { 80 } else { columns.into() }
 }
 
 /// Prints a line now and then: for a log, where nothing can be drawn over.
@@ -187,12 +237,25 @@ fn line((succeeded, failed): (u64, u64), rate: &mut Rate) -> String {
     let seconds = rate.start.elapsed().as_secs();
     format!(
         "{} done, {}/s, {} failed, {}:{:02}",
-        HumanCount(done),
-        HumanCount(per_second),
-        HumanCount(failed),
+        grouped(done),
+        grouped(per_second),
+        grouped(failed),
         seconds / 60,
         seconds % 60,
     )
+}
+
+/// A number with a comma before each three digits.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.char_indices() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// The rate of the last few seconds.
