@@ -111,13 +111,21 @@ impl Plan {
             stop,
         };
         let shape = shape(options, code.as_ref(), protocol);
-        let limits = Limits {
-            interval: options.delay.max(options.rate).filter(|interval| !interval.is_zero()),
-            max_load: options.max_load,
-            min_free_memory: options.min_free_memory.map(|bytes| bytes as u64),
-            jobserver: true,
-        };
+        let limits = limits(options);
         Self { reader, commands, code, workers, protocol, shape, limits, journal }
+    }
+}
+
+/// What jobs wait for. Nothing is started by a dry run, so it waits for nothing.
+fn limits(options: &Options) -> Limits {
+    if options.dry_run {
+        return Limits::default();
+    }
+    Limits {
+        interval: options.delay.max(options.rate).filter(|interval| !interval.is_zero()),
+        max_load: options.max_load,
+        min_free_memory: options.min_free_memory.map(|bytes| bytes as u64),
+        jobserver: true,
     }
 }
 
