@@ -46,7 +46,7 @@ json\t'The line is a JSON value, and that is the args'
 csv\t'Comma-separated values, an arg each'
 tsv\t'Values with tabs between them, an arg each'"
 complete -c procpool -s n -l max-args -d 'Make one job of N lines; max: of as many as a command can take' -r
-complete -c procpool -s d -l delimiter -d 'Lines end with CHAR instead of a newline: a character, or \\n, \\t, \\0, \\xHH' -r
+complete -c procpool -s d -l delimiter -d 'Lines end with CHAR instead of a newline: a byte, or \\n, \\r, \\t, \\0, \\xHH' -r
 complete -c procpool -l max-line -d 'The longest input line' -r
 complete -c procpool -l format -d 'How results look: record (default with a worker), value, text (default without)' -r -f -a "record\t'One JSON object a job, failed jobs too'
 value\t'The bare result as JSON; failures go to stderr'
@@ -70,6 +70,7 @@ complete -c procpool -l stdin -d 'Feed the args to COMMAND\'s stdin, one a line,
 complete -c procpool -l dry-run -d 'Print each command instead of running it, quoted for a shell'
 complete -c procpool -s p -l confirm -d 'Ask on the terminal before each command is run'
 complete -c procpool -l header -d 'The first line names the columns: {name} stands for one'
+complete -c procpool -s r -l no-run-if-empty -d 'With no input run nothing: the default'
 complete -c procpool -s 0 -l null -d 'Lines end with a NUL byte instead of a newline'
 complete -c procpool -l tag -d 'Begin each line with the args of its job and a tab'
 complete -c procpool -l live -d 'Pass on lines while a command runs, as soon as it is its turn'

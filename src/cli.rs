@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::builder::styling::{AnsiColor, Styles};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum, ValueHint};
 use procpool::protocol::PROTOCOLS;
 use procpool::protocol::framing::FRAMINGS;
@@ -60,6 +61,29 @@ Jobs, when no COMMAND is given, a line each:
 Exit status:
   0 all jobs succeeded; 1 some failed; 2 wrong usage; 125 procpool itself failed;
   126 the worker cannot be run; 127 it is not found; 128+N ended by signal N";
+
+/// Options of xargs and GNU parallel that have other names here, or are not needed.
+const FOREIGN: [(&[&str], &str); 19] = [
+    (&["-t", "--verbose", "-v"], "--dry-run prints the commands, --confirm asks before each"),
+    (&["-L", "--max-lines", "-l"], "-n N makes one job of N lines; a line is one arg"),
+    (&["-N", "--max-replace-args"], "-n N makes one job of N lines"),
+    (&["-s", "--max-chars", "-x", "--exit"], "-n max makes jobs as long as the system allows"),
+    (&["-X", "-m", "--xargs"], "-n max makes one job of as many lines as a command can take"),
+    (&["-i"], "{} is known without it, and -I STR chooses another placeholder"),
+    (&["-q", "--quote"], "an arg is never split, so nothing needs quotes"),
+    (&["--jobs"], "it is -j, or --max-procs"),
+    (&["--colsep", "-C"], "--input csv or --input tsv takes lines apart"),
+    (&["--csv"], "it is --input csv"),
+    (&["--pipe", "--spreadstdin"], "-n N --stdin feeds each command N lines"),
+    (&["-u", "--ungroup", "--line-buffer", "--lb"], "--live --stream prints lines as they come"),
+    (&["--bar", "--eta"], "a terminal shows the progress anyway, else --progress always"),
+    (&["--workdir", "--wd"], "it is --cwd DIR"),
+    (&["--load"], "it is --max-load N"),
+    (&["--memfree"], "it is --min-free-memory SIZE"),
+    (&["--results"], "--format record prints what a job printed, and how it ended"),
+    (&["--resume-failed", "--retry-failed"], "--journal FILE --resume runs again what failed"),
+    (&["-S", "--sshlogin"], "all jobs run on this machine"),
+];
 
 /// More workers than this no machine has room for.
 const MOST_PROCS: usize = 65_536;
@@ -334,7 +358,7 @@ pub struct Options {
     pub confirm: bool,
 
     /// Wait TIME between one start of a job and the next
-    #[arg(hide_short_help = true, long, value_name = "TIME", help_heading = "Gates", value_parser = procpool::parse_duration)]
+    #[arg(hide_short_help = true, long, value_name = "TIME", help_heading = "Gates", value_parser = procpool::parse_duration, allow_negative_numbers = true)]
     pub delay: Option<Duration>,
 
     /// Start at most so many jobs in a time: 10/s, 100/m, 1000/h
@@ -342,7 +366,7 @@ pub struct Options {
     pub rate: Option<Duration>,
 
     /// Start no job while the load average is above N
-    #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Gates", value_parser = parse_load)]
+    #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Gates", value_parser = parse_load, allow_negative_numbers = true)]
     pub max_load: Option<f64>,
 
     /// Start no job while less memory than SIZE is free
@@ -350,7 +374,7 @@ pub struct Options {
     pub min_free_memory: Option<usize>,
 
     /// Run jobs with a lower priority: 1 (a little) to 39
-    #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Gates", value_parser = clap::value_parser!(i32).range(1..=39))]
+    #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Gates", value_parser = clap::value_parser!(i32).range(1..=39), allow_negative_numbers = true)]
     pub nice: Option<i32>,
 
     /// Read jobs from FILE instead of stdin (-: stdin); may be repeated
@@ -371,10 +395,14 @@ pub struct Options {
     pub header: bool,
 
     /// Make one job of N lines; max: of as many as a command can take
-    #[arg(short = 'n', long, value_name = "N|max", help_heading = "Input", value_parser = parse_max_args)]
+    #[arg(short = 'n', long, value_name = "N|max", help_heading = "Input", value_parser = parse_max_args, allow_negative_numbers = true)]
     pub max_args: Option<MaxArgs>,
 
-    /// Lines end with CHAR instead of a newline: a character, or \n, \t, \0, \xHH
+    /// With no input run nothing: the default
+    #[arg(hide_short_help = true, short = 'r', long, help_heading = "Input")]
+    pub no_run_if_empty: bool,
+
+    /// Lines end with CHAR instead of a newline: a byte, or \n, \r, \t, \0, \xHH
     #[arg(short = 'd', long, value_name = "CHAR", help_heading = "Input", value_parser = parse_delimiter, conflicts_with = "null")]
     pub delimiter: Option<u8>,
 
@@ -579,10 +607,23 @@ pub enum When {
 
 /// The command line of this process; a wrong one ends it.
 pub fn parse() -> Options {
-    let matches = definition().get_matches();
+    let matches = definition().try_get_matches().unwrap_or_else(|error| refuse(error));
     let mut options = Options::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     options.first = first_lines(&matches);
     options
+}
+
+/// Ends the process because of a wrong command line, or of --help. Of another tool's option it says
+/// what it is here.
+fn refuse(error: clap::Error) -> ! {
+    let unknown = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(option))) => option.as_str(),
+        _ => error.exit(),
+    };
+    match FOREIGN.iter().find(|(names, _)| names.contains(&unknown)) {
+        Some((_, hint)) => misused(&format!("there is no option '{unknown}'; {hint}")),
+        None => error.exit(),
+    }
 }
 
 /// The lines of --init and --notify, in the order they were given.
@@ -663,15 +704,37 @@ fn parse_max_args(text: &str) -> Result<MaxArgs, String> {
     }
 }
 
+/// A byte, or an escape that xargs knows.
 fn parse_delimiter(text: &str) -> Result<u8, String> {
-    let hex = text.strip_prefix("\\x").filter(|hex| hex.len() == 2);
-    match (text, hex.map(|hex| u8::from_str_radix(hex, 16)), text.as_bytes()) {
-        ("\\n", ..) => Ok(b'\n'),
-        ("\\t", ..) => Ok(b'\t'),
-        ("\\0", ..) => Ok(0),
-        (_, Some(Ok(byte)), _) => Ok(byte),
-        (.., &[byte]) => Ok(byte),
-        _ => Err("expected one character (a byte), or \\n, \\t, \\0 or \\xHH".into()),
+    let byte = match (text.as_bytes(), text.strip_prefix('\\')) {
+        (&[byte], _) => Some(byte),
+        (_, Some(escape)) => parse_escape(escape),
+        _ => None,
+    };
+    byte.ok_or_else(|| {
+        "expected one character (a byte), or \\n, \\r, \\t, \\0, \\\\, \\xHH or \\OOO (octal)"
+            .into()
+    })
+}
+
+/// What stands behind a backslash.
+fn parse_escape(text: &str) -> Option<u8> {
+    let number = |digits: &str, radix| {
+        let is_number =
+            (1..=3).contains(&digits.len()) && digits.chars().all(|c| c.is_digit(radix));
+        u8::from_str_radix(digits, radix).ok().filter(|_| is_number)
+    };
+    match (text, text.strip_prefix('x')) {
+        ("a", _) => Some(0x07),
+        ("b", _) => Some(0x08),
+        ("t", _) => Some(b'\t'),
+        ("n", _) => Some(b'\n'),
+        ("v", _) => Some(0x0b),
+        ("f", _) => Some(0x0c),
+        ("r", _) => Some(b'\r'),
+        ("\\", _) => Some(b'\\'),
+        (_, Some(hex)) => number(hex, 16),
+        (octal, None) => number(octal, 8),
     }
 }
 
@@ -733,5 +796,5 @@ fn parse_size(text: &str) -> Result<usize, String> {
 
 /// Says how the command line was misused, and ends the process with status 2.
 pub fn misused(message: &str) -> ! {
-    definition().error(clap::error::ErrorKind::ArgumentConflict, message).exit()
+    definition().error(ErrorKind::ArgumentConflict, message).exit()
 }

@@ -83,9 +83,11 @@ impl Commands {
         Ok((command, input))
     }
 
-    /// The command of a job as it can be typed into a shell; empty: it is none.
-    pub fn line(&self, job: &Job, slot: usize) -> Vec<u8> {
-        self.of(job, slot).map(|(command, _)| command_line(&command)).unwrap_or_default()
+    /// The command of a job as it can be typed into a shell, without what it reads, and how many bytes
+    /// that is. Empty: it is none.
+    pub fn line(&self, job: &Job, slot: usize) -> (Vec<u8>, usize) {
+        let of = self.of(job, slot);
+        of.map(|(command, input)| (command_line(&command), input.len())).unwrap_or_default()
     }
 
     /// A command and what it reads as they can be typed into a shell.

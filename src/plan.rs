@@ -54,6 +54,7 @@ pub struct Plan {
 impl Plan {
     /// Makes it, or says how the options are misused.
     pub fn of(options: &Options, stop: Arc<AtomicBool>) -> Self {
+        no_foreign_lists(&options.command);
         let (words, lists) = split_lists(&options.command);
         let code = code(options);
         let has_worker = !options.worker.is_empty() || code.is_some();
@@ -110,13 +111,21 @@ impl Plan {
             stop,
         };
         let shape = shape(options, code.as_ref(), protocol);
-        let limits = Limits {
-            interval: options.delay.max(options.rate).filter(|interval| !interval.is_zero()),
-            max_load: options.max_load,
-            min_free_memory: options.min_free_memory.map(|bytes| bytes as u64),
-            jobserver: true,
-        };
+        let limits = limits(options);
         Self { reader, commands, code, workers, protocol, shape, limits, journal }
+    }
+}
+
+/// What jobs wait for. Nothing is started by a dry run, so it waits for nothing.
+fn limits(options: &Options) -> Limits {
+    if options.dry_run {
+        return Limits::default();
+    }
+    Limits {
+        interval: options.delay.max(options.rate).filter(|interval| !interval.is_zero()),
+        max_load: options.max_load,
+        min_free_memory: options.min_free_memory.map(|bytes| bytes as u64),
+        jobserver: true,
     }
 }
 
@@ -125,6 +134,20 @@ fn split_lists(command: &[OsString]) -> (&[OsString], Vec<Vec<OsString>>) {
     let mut parts = command.split(|word| word == ":::");
     let words = parts.next().unwrap_or_default();
     (words, parts.map(<[OsString]>::to_vec).collect())
+}
+
+/// GNU parallel's other signs for args would pass for args themselves.
+fn no_foreign_lists(command: &[OsString]) {
+    let hint = |word: &OsString| match word.to_str() {
+        Some("::::" | "::::+") => Some("args from a FILE are read with -a FILE, before COMMAND"),
+        Some(":::+") => {
+            Some("args that belong together are the columns of a line: --input csv, tsv or json")
+        }
+        _ => None,
+    };
+    if let Some((word, hint)) = command.iter().find_map(|word| Some((word, hint(word)?))) {
+        cli::misused(&format!("there is no '{}'; {hint}", word.display()));
+    }
 }
 
 fn template(options: &Options, words: &[OsString]) -> Template {

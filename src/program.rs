@@ -50,6 +50,8 @@ pub(crate) fn check(program: &OsStr) -> Result<(), ProgramError> {
     Err(refused.unwrap_or_else(|| {
         let hint = if Path::new(program).exists() {
             format!("; for the file in this directory write './{name}'")
+        } else if let Some(hint) = hint_of_a_shell(program) {
+            hint.into()
         } else if name.contains('=') {
             format!("; no shell is run, so variables need env: 'env {name} …'")
         } else {
@@ -57,6 +59,15 @@ pub(crate) fn check(program: &OsStr) -> Result<(), ProgramError> {
         };
         ProgramError::NotFound(format!("there is no program '{name}' in PATH{hint}"))
     }))
+}
+
+/// What to do about a name that is more than that: who is used to GNU parallel writes a whole command
+/// for a shell as one argument.
+fn hint_of_a_shell(program: &OsStr) -> Option<&'static str> {
+    let is_sign = |byte: &u8| byte.is_ascii_whitespace() || b"|&;<>()$`".contains(byte);
+    program.as_bytes().iter().any(is_sign).then_some(
+        "; no shell is run: make each word an argument of its own, or put --shell before the command",
+    )
 }
 
 /// Why a command was not started, as a sentence.
@@ -111,7 +122,7 @@ fn check_file(path: &Path) -> Result<(), ProgramError> {
         Err(_) => {
             let hint = match path.starts_with("~") {
                 true => "; no shell is run, so write the directory out instead of '~'",
-                false => "",
+                false => hint_of_a_shell(path.as_os_str()).unwrap_or_default(),
             };
             return Err(ProgramError::NotFound(format!("there is no file '{name}'{hint}")));
         }

@@ -3,14 +3,16 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use procpool::printable;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::termios::tcgetwinsize;
 
 use crate::cli::When;
 
@@ -22,16 +24,80 @@ const SLOW_TICK: Duration = Duration::from_secs(5);
 
 /// Everything that goes to stderr goes through here, so that it does not mix with the progress
 /// line.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Console {
     /// The line, while it is shown.
     bar: Mutex<Option<ProgressBar>>,
+    /// The cursor stands behind text that lacks its newline. To draw there would wipe that out.
+    is_held: Arc<AtomicBool>,
+}
+
+/// The terminal, where the line is drawn: one row of it.
+#[derive(Debug)]
+struct Screen {
+    is_held: Arc<AtomicBool>,
+    /// What is to be written, at once.
+    text: Mutex<String>,
+}
+
+impl Screen {
+    fn push(&self, text: &str) -> io::Result<()> {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
+        Ok(())
+    }
+}
+
+impl TermLike for Screen {
+    fn width(&self) -> u16 {
+        let columns = tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col);
+        let columns = if columns == 0 { 80 } else { columns };
+        // In the last column the cursor may go on to the next row, of which nothing would be cleared.
+        columns.saturating_sub(1).max(1)
+    }
+
+    fn move_cursor_up(&self, _rows: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_down(&self, _rows: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_right(&self, _columns: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_left(&self, _columns: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.push(&format!("{text}\n"))
+    }
+
+    /// Without the blanks that would fill the row: what the terminal shows behind it, such as `^C`,
+    /// would go on to the next row, and stay there.
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.push(text.trim_end_matches(' '))
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.push("\r\x1b[2K")
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        let text = std::mem::take(&mut *self.text.lock().unwrap_or_else(PoisonError::into_inner));
+        match self.is_held.load(Ordering::Acquire) {
+            true => Ok(()),
+            false => io::stderr().lock().write_all(text.as_bytes()),
+        }
+    }
 }
 
 impl Console {
     /// A console without a progress line.
     pub fn new() -> Self {
-        Self { bar: Mutex::new(None) }
+        Self::default()
     }
 
     /// Prints a message. Whatever it quotes stays text.
@@ -48,7 +114,7 @@ impl Console {
 
     /// Prints whole lines. Nobody is told if stderr is closed: there is no one to tell.
     pub fn print(&self, lines: &[u8]) {
-        self.aside(&mut || drop(io::stderr().lock().write_all(lines)));
+        self.aside(lines, &mut || drop(io::stderr().lock().write_all(lines)));
     }
 
     /// The terminal, where questions are asked.
@@ -62,7 +128,7 @@ impl Console {
         let mut terminal = Self::terminal()?;
         let mut answer = Vec::new();
         let mut asked = Ok(());
-        self.aside(&mut || {
+        self.aside(b"\n", &mut || {
             asked = terminal.write_all(question);
             while asked.is_ok() && !answer.ends_with(b"\n") && !is_over() {
                 let mut fds = [PollFd::new(&terminal, PollFlags::IN)];
@@ -77,12 +143,22 @@ impl Console {
                     Err(error) => asked = Err(error),
                 }
             }
+            if !answer.ends_with(b"\n") {
+                // Whoever pressed Ctrl-C ended no line.
+                let _ = terminal.write_all(b"\n");
+            }
         });
         asked.map(|()| answer.trim_ascii().first().is_some_and(|c| c.eq_ignore_ascii_case(&b'y')))
     }
 
-    /// Does something to the terminal while the line is out of the way.
-    pub fn aside(&self, act: &mut dyn FnMut()) {
+    /// Brings `text` on the terminal while the line is out of the way.
+    pub fn aside(&self, text: &[u8], act: &mut dyn FnMut()) {
+        let mut act = || {
+            act();
+            if let Some(last) = text.last() {
+                self.is_held.store(*last != b'\n', Ordering::Release);
+            }
+        };
         let bar = self.lock();
         match &*bar {
             Some(bar) => bar.suspend(act),
@@ -153,8 +229,9 @@ fn draw(console: &Console, stopped: &Receiver<()>, counts: &impl Fn() -> (u64, u
     if stopped.recv_timeout(2 * TICK) != Err(RecvTimeoutError::Timeout) {
         return;
     }
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+    let screen = Screen { is_held: Arc::clone(&console.is_held), text: Mutex::default() };
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::term_like(Box::new(screen)));
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
         bar.set_style(style);
     }
     *console.lock() = Some(bar.clone());

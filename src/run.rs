@@ -105,10 +105,10 @@ impl Surroundings for Reporter {
         self.console.print(lines);
     }
 
-    fn around_write(&self, write: &mut dyn FnMut()) {
+    fn around_write(&self, text: &[u8], write: &mut dyn FnMut()) {
         // Elsewhere the write may block, and messages must not wait for that.
         match self.stdout_is_terminal {
-            true => self.console.aside(write),
+            true => self.console.aside(text, write),
             false => write(),
         }
     }
@@ -366,7 +366,7 @@ impl Run {
                 caught = signals.next() => match caught {
                     Caught::Suspend => {
                         self.pool.pause();
-                        self.console.aside(&mut suspend_self);
+                        self.console.aside(b"\n", &mut suspend_self);
                         self.pool.resume();
                         continue;
                     }
@@ -413,7 +413,7 @@ impl Run {
             tokio::select! {
                 () = &mut printed => return end,
                 caught = signals.next() => match caught {
-                    Caught::Suspend => self.console.aside(&mut suspend_self),
+                    Caught::Suspend => self.console.aside(b"\n", &mut suspend_self),
                     Caught::End(signal) | Caught::Quit(signal) => end = Some(Status::Signal(signal)),
                 },
             }

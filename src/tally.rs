@@ -158,13 +158,13 @@ impl Tally {
         (self.halted)();
     }
 
-    /// A job as a line of a shell, or as a job line.
-    fn command_of(&self, job: &Job, run: Run) -> Vec<u8> {
+    /// A job as a line of a shell, or as a job line; and how many bytes a command is given to read.
+    fn command_of(&self, job: &Job, run: Run) -> (Vec<u8>, usize) {
         match &self.commands {
             Some(commands) => commands.line(job, run.slot),
             None => match job.as_message() {
-                Some(message) => message.to_vec(),
-                None => [job.cmd(), b" ", job.args()].concat(),
+                Some(message) => (message.to_vec(), 0),
+                None => ([job.cmd(), b" ", job.args()].concat(), 0),
             },
         }
     }
@@ -179,8 +179,8 @@ impl Sink for Tally {
             // Who reads the log takes what stands there as done.
             && !done.outcome.is_err_and(|failure| failure.kind == Kind::Cancelled)
         {
-            let command = self.command_of(done.job, run);
-            lock(joblog).add(done, run, &command);
+            let (command, sent) = self.command_of(done.job, run);
+            lock(joblog).add(done, run, &command, sent);
         }
         if let Some(failed) = &self.failed
             && done.outcome.is_err()
@@ -274,7 +274,7 @@ impl Joblog {
         Ok(joblog)
     }
 
-    fn add(&mut self, done: &Done<'_>, run: Run, command: &[u8]) {
+    fn add(&mut self, done: &Done<'_>, run: Run, command: &[u8], sent: usize) {
         let (exit, signal) = ending(done);
         let received = match (done.printed, done.outcome) {
             (Some(printed), _) => printed.stdout.total(),
@@ -285,7 +285,7 @@ impl Joblog {
         // A Vec takes all that is written to it.
         let _ = write!(
             self.unwritten,
-            "{}\t:\t{start:.3}\t{seconds:10.3}\t0\t{received}\t{exit}\t{signal}\t",
+            "{}\t:\t{start:.3}\t{seconds:10.3}\t{sent}\t{received}\t{exit}\t{signal}\t",
             done.job.seq
         );
         // As GNU parallel does it: a line for each job.

@@ -234,6 +234,43 @@ fn a_command_that_cannot_be_run_is_found_out_before_input_is_read() {
     misused(Test::new().arg("").stdin("a\n"), &["COMMAND", "empty"]);
 }
 
+#[test]
+fn a_shell_command_in_one_word_is_told_of_shell() {
+    for program in ["echo x", "echo;", "./tool --fast", "cat<x", "$HOME/tool"] {
+        let output = Test::new().arg(program).stdin("a\n").any_stderr().status(127).run();
+        assert_has(&output.stderr, &[program, "no shell is run", "--shell"]);
+    }
+    // What its name is shows only in a job.
+    let output = Test::new().arg("echo {} | wc").stdin("a\n").any_stderr().status(1).run();
+    assert_has(&output.stderr, &["job 1 (line 1): spawn: ", "'echo a | wc'", "--shell"]);
+    let output = Test::new().arg("nosuch").stdin("a\n").any_stderr().status(127).run();
+    assert!(!output.stderr.contains("--shell"), "{}", output.stderr);
+}
+
+#[test]
+fn options_of_other_tools_are_told_of_ours() {
+    for (option, ours) in [
+        ("-t", "--dry-run"),
+        ("-L1", "-n N"),
+        ("-N2", "-n N"),
+        ("-X", "-n max"),
+        ("-i", "-I STR"),
+        ("--jobs", "-j"),
+        ("--colsep=,", "--input"),
+        ("--pipe", "--stdin"),
+        ("--lb", "--live --stream"),
+        ("--bar", "--progress"),
+        ("--workdir=/", "--cwd"),
+        ("--resume-failed", "--journal"),
+    ] {
+        misused(Test::new().args([option, "echo"]), &["there is no option", ours]);
+    }
+    misused(Test::new().args(["--such", "echo"]), &["--such", "--help"]);
+    // What is the case anyway is accepted.
+    show(&["-r"], ["{}"]).stdin("").run();
+    show(&["--no-run-if-empty", "-k"], ["{}"]).stdin("a\n").stdout("1[a]\n").run();
+}
+
 // 2. --shell
 
 #[test]
@@ -436,14 +473,14 @@ fn job_lines_with_a_shell_variables_and_a_directory() {
 #[test]
 fn csv() {
     show(&["--input", "csv"], ["{2}", "{}", "{1}-{2}"])
-        .stdin("a,b\r\n\"c \"\"d\"\", \r\ne\",f\n\n , \n,\n\"\"\nlast,\"un\nfinished")
+        .stdin("a,b\r\n\"c \"\"d\"\", \r\ne\",f\n\n , \n,\n\"\"\nlast,\"one\nquoted\"")
         .stdout(concat!(
             "4[b][a][b][a-b]\n",
             "4[f][c \"d\", \r\ne][f][c \"d\", \r\ne-f]\n",
             "4[ ][ ][ ][ - ]\n",
             "4[][][][-]\n",
             "3[][][-]\n",
-            "4[un\nfinished][last][un\nfinished][last-un\nfinished]\n",
+            "4[one\nquoted][last][one\nquoted][last-one\nquoted]\n",
         ))
         .run();
 }
@@ -551,6 +588,37 @@ fn each_csv_record_is_run_as_it_comes() {
 }
 
 #[test]
+fn a_quote_that_is_not_closed_does_not_swallow_the_rest_unseen() {
+    let test = |options: &[&str], input: &str| {
+        let options = [&["--input", "csv"], options].concat();
+        show(&options, ["{}"]).stdin(input)
+    };
+    let unclosed = "invalid: line 2: a quote begins a field and none ends it";
+    test(&[], "a,b\n\"c,d\ne,f\n")
+        .stdout("2[a][b]\n")
+        .stderr_has(format!("job 2: {unclosed}"))
+        .status(1)
+        .run();
+    // Lines before it that wait for more are a job before it.
+    test(&["-n", "2"], "a,b\n\"c,d\ne,f\n")
+        .stdout("2[a][b]\n")
+        .stderr_has(format!("job 2: {unclosed}"))
+        .status(1)
+        .run();
+    misused(test(&["--header"], "a,\"b\nc,d\n"), &["the header is not CSV", "quote"]);
+    for (whole, fields) in [
+        ("\"a\"", "1[a]\n"),
+        ("\"\"", "1[]\n"),
+        ("a\"", "1[a\"]\n"),
+        ("\"a\"\"\"", "1[a\"]\n"),
+        ("\"a\n\"", "1[a\n]\n"),
+        ("a,\"\"\r", "2[a][]\n"),
+    ] {
+        test(&[], whole).stdout(fields).run();
+    }
+}
+
+#[test]
 fn a_header_alone_or_none_at_all_is_no_job() {
     for input in ["", "name,age\n", "name,age", "\n\n"] {
         show(&["--input", "csv", "--header"], ["{name}"]).stdin(input).run();
@@ -648,10 +716,18 @@ fn lines_may_end_in_any_byte() {
         ("\\t", "a\tb c\t\t\n"),
         ("\\x3b", "a;b c;;\n"),
         ("\\0", "a\0b c\0\0\n"),
+        ("\\r", "a\rb c\r\r\n"),
+        ("\\", "a\\b c\\\\\n"),
+        ("\\\\", "a\\b c\\\\\n"),
+        ("\\073", "a;b c;;\n"),
+        ("\\f", "a\x0cb c\x0c\x0c\n"),
     ] {
         show(&["-d", option], ["{}"]).stdin(input).stdout("1[a]\n1[b c]\n1[]\n1[\n]\n").run();
     }
     show(&["-d", "\\n"], ["{}"]).stdin("a\nb").stdout("1[a]\n1[b]\n").run();
+    for wrong in ["", "ab", "\\q", "\\400", "\\x", "\\x+1", "\\xfff", "\\0000", "é"] {
+        misused(show(&["-d", wrong], ["{}"]).stdin("a\n"), &["one character"]);
+    }
 }
 
 #[test]
@@ -762,6 +838,26 @@ fn args_from_the_command_line() {
     let words = [OsStr::from_bytes(b":::"), OsStr::from_bytes(b"a\xff\nb")];
     show(&[], words).stdout(b"1[a\xff\nb]\n").run();
     misused(show(&["-a", "/dev/null"], [":::", "a"]), &["-a", ":::"]);
+}
+
+#[test]
+fn other_signs_for_args_are_not_taken_for_args() {
+    misused(show(&[], ["::::", "file"]), &["'::::'", "-a FILE"]);
+    misused(show(&[], [":::", "a", ":::+", "b"]), &["':::+'", "--input"]);
+    show(&[], ["a::::b", ":::", ":", "::"]).stdout("2[a::::b][:]\n2[a::::b][::]\n").run();
+}
+
+#[test]
+fn args_from_the_command_line_have_columns_too() {
+    show(&["--input", "csv"], ["{2}", "{1}", ":::", "a,b", "\"c,\"\"d\",e"])
+        .stdout("2[b][a]\n2[e][c,\"d]\n")
+        .run();
+    show(&["--input", "tsv"], ["{2}", "{3}", ":::", "a\tb", ":::", "c", "d"])
+        .stdout("2[b][c]\n2[b][d]\n")
+        .run();
+    show(&["--input", "csv", "--header"], ["{size}", ":::", "name,size", "Lee,5"])
+        .stdout("1[5]\n")
+        .run();
 }
 
 #[test]

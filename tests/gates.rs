@@ -123,6 +123,13 @@ fn jobs_wait_for_a_lower_load() {
 }
 
 #[test]
+fn a_dry_run_waits_for_nothing() {
+    let options = ["--dry-run", "--delay", "1h", "--min-free-memory", "1000000G", "echo"];
+    let run = Test::new().args(options).jobs(["a", "b"]).stdout("echo a\necho b\n").run();
+    assert!(run.elapsed < Duration::from_secs(30), "{:?}", run.elapsed);
+}
+
+#[test]
 fn jobs_wait_for_memory() {
     Test::new().args(["--min-free-memory", "1K", "echo"]).jobs(["a"]).stdout("a\n").run();
     assert_waits(
@@ -206,6 +213,10 @@ fn wrong_values_are_told() {
         ("--min-free-memory", "1T", "a number of bytes"),
         ("--nice", "0", "--nice"),
         ("--nice", "40", "--nice"),
+        ("--nice", "-5", "-5 is not in 1..=39"),
+        ("--delay", "-1", "'-1' for '--delay"),
+        ("--max-load", "-1", "a load average such as"),
+        ("-n", "-1", "a number of lines"),
     ] {
         Test::new().args([option, value, "echo"]).jobs(["a"]).stderr_has(expected).status(2).run();
     }

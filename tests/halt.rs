@@ -473,6 +473,31 @@ fn the_job_log_is_that_of_gnu_parallel() {
 }
 
 #[test]
+fn a_job_log_has_how_much_was_sent_to_stdin() {
+    if !need("parallel") {
+        return;
+    }
+    let crew = Crew::new();
+    let input = crew.file("input", "one\ntwo words\n3\n");
+    let (theirs, ours) = (crew.path("theirs"), crew.path("ours"));
+    let status = Command::new("parallel")
+        .args(["-j1", "--pipe", "-N2", "--joblog", &theirs, "wc"])
+        .env("PARALLEL_HOME", crew.path(""))
+        .stdin(std::fs::File::open(&input).expect("it is there"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    assert!(status.expect("parallel runs").success());
+    let options = ["-j1", "-n2", "--stdin", "--joblog", &ours, "-a", &input];
+    Test::new().args(options).arg("wc").any_stdout().run();
+    let sizes = |path: &str| -> Vec<_> {
+        table(path).into_iter().map(|line| (line[4].clone(), line[5].clone())).collect()
+    };
+    assert_eq!(sizes(&ours), sizes(&theirs));
+    assert_eq!(sizes(&ours)[1].0, "14");
+}
+
+#[test]
 fn a_job_log_has_a_line_for_each_job_as_it_finishes() {
     let crew = Crew::new();
     let (log, go) = (crew.path("joblog"), crew.path("go"));

@@ -12,6 +12,8 @@ pub struct Line<'a> {
     pub number: u64,
     /// Its bytes.
     pub text: Result<&'a [u8], TooLong>,
+    /// It is a CSV record with a quote that is not closed, which has taken all the rest of the stream.
+    pub is_open: bool,
 }
 
 /// A line is longer than so many bytes.
@@ -106,9 +108,14 @@ impl Lines {
             None => memchr::memchr(self.delimiter, &rest[self.seen..]),
             Some(csv) => csv.end(&rest[self.seen..]),
         };
+        let mut is_open = false;
         let (len, step) = match found.map(|at| self.seen + at) {
             Some(at) => (at, at + 1),
-            None if at_end && (!rest.is_empty() || self.skipping) => (rest.len(), rest.len()),
+            None if at_end && (!rest.is_empty() || self.skipping) => {
+                // A line break, which it may lack, ends every record but one within quotes.
+                is_open = self.csv.as_mut().is_some_and(|csv| csv.end(b"\n").is_none());
+                (rest.len(), rest.len())
+            }
             None => {
                 self.seen = rest.len();
                 if self.skipping || self.seen > self.max {
@@ -134,7 +141,8 @@ impl Lines {
             csv.is_behind_return = self.buffer.get(begin + len) == Some(&b'\r');
             self.number += std::mem::take(&mut csv.newlines) + newlines(line);
         }
-        Some(Line { number, text: if too_long { Err(TooLong(self.max)) } else { Ok(line) } })
+        let text = if too_long { Err(TooLong(self.max)) } else { Ok(line) };
+        Some(Line { number, text, is_open })
     }
 
     /// Steps over what stands before a CSV record and is no part of it: line breaks and, where the

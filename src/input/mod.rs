@@ -325,7 +325,11 @@ impl Feeder<'_> {
             }
             while let Some(line) = lines.next(at_end) {
                 let place = Place { source: index, line: line.number };
-                if !self.line(place, line.text) {
+                let goes_on = match (line.is_open, line.text) {
+                    (true, Ok(text)) => self.open_record(place, text),
+                    (_, text) => self.line(place, text),
+                };
+                if !goes_on {
                     return Ok(false);
                 }
             }
@@ -411,6 +415,20 @@ impl Feeder<'_> {
                 true
             }
         }
+    }
+
+    /// Deals with a CSV record that has a quote without its end. What it has taken of the input can't be
+    /// told apart any more, but must not pass for a field. Returns whether to go on.
+    fn open_record(&mut self, place: Place, text: &[u8]) -> bool {
+        let message = "a quote begins a field and none ends it, up to the end of the input";
+        if self.wants_header {
+            let message = format!("the header is not CSV: {message}");
+            self.stopped = Some(Stopped::Header(NoHeader::Misused(message)));
+            return false;
+        }
+        let goes_on = self.pack_up();
+        self.invalid(place, &Invalid::of_line(message), Some(text));
+        goes_on
     }
 
     /// A job is complete. Returns whether to go on.
@@ -510,7 +528,8 @@ impl Feeder<'_> {
             let split: Option<Vec<_>> = lists.iter().map(|list| list.split_first()).collect();
             let (names, rest): (Vec<_>, _) = split.unwrap_or_default().into_iter().unzip();
             lists = rest;
-            let names: Vec<_> = names.iter().map(|name| Cow::Borrowed(name.as_bytes())).collect();
+            let names = names.iter().map(|name| plain::split(plain.columns, name.as_bytes()));
+            let names: Vec<_> = names.flatten().collect();
             if names.is_empty() || !self.row(plain, Place::default(), &names, b"") {
                 return names.is_empty();
             }
@@ -531,7 +550,9 @@ impl Feeder<'_> {
             columns.reverse();
             let goes_on = match &self.reader.form {
                 Form::Plain(plain) if !plain.is_simple() || columns.len() > 1 => {
-                    self.row(plain, Place::default(), &columns, &columns.join(&b'\t'))
+                    let line = columns.join(&b'\t');
+                    let fields = columns.iter().flat_map(|arg| plain::split(plain.columns, arg));
+                    self.row(plain, Place::default(), &fields.collect::<Vec<_>>(), &line)
                 }
                 _ => {
                     let place = Place { source: 0, line: way as u64 + 1 };

@@ -68,8 +68,8 @@ pub trait Surroundings: Send + Sync {
     /// Prints a failure, in whole lines, to stderr.
     fn failure(&self, lines: &[u8]);
 
-    /// Runs a write to stdout, out of the way of whatever else is on the terminal.
-    fn around_write(&self, write: &mut dyn FnMut());
+    /// Runs a write of this text to stdout, out of the way of whatever else is on the terminal.
+    fn around_write(&self, text: &[u8], write: &mut dyn FnMut());
 
     /// The output can't go on; nothing more will be printed if it is [`Trouble::Closed`].
     fn trouble(&self, trouble: Trouble);
@@ -496,7 +496,7 @@ impl Writer {
             if !out.is_empty() {
                 self.shared
                     .surroundings
-                    .around_write(&mut || result = write_all(&self.stdout, out));
+                    .around_write(out, &mut || result = write_all(&self.stdout, out));
             }
             result?;
             match behind {
@@ -512,7 +512,7 @@ impl Writer {
         let surroundings = &self.shared.surroundings;
         let mut result = Ok(());
         let mut to_stdout = |piece: &[u8]| {
-            surroundings.around_write(&mut || result = write_all(&self.stdout, piece));
+            surroundings.around_write(piece, &mut || result = write_all(&self.stdout, piece));
             result.map_err(io::Error::from)
         };
         let mut read = large.printed.stdout.each(&mut to_stdout);
