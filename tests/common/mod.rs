@@ -9,6 +9,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -677,6 +678,17 @@ impl Crew {
     pub(crate) fn path(&self, name: &str) -> String {
         let path = self.directory.path().join(name);
         path.to_str().expect("the path is UTF-8").to_owned()
+    }
+
+    /// A copy of procpool that every user may run: the directory of the build may be closed to them.
+    pub(crate) fn open_copy(&self) -> String {
+        let copy = self.path("procpool");
+        if !Path::new(&copy).exists() {
+            fs::copy(env!("CARGO_BIN_EXE_procpool"), &copy).expect("there is room for it");
+            let open = fs::Permissions::from_mode(0o755);
+            fs::set_permissions(self.path(""), open).expect("it is ours");
+        }
+        copy
     }
 
     /// Makes a file in the crew's directory.
