@@ -48,7 +48,7 @@
 //! | `program` | whether a program can be run, told before it is |
 //!
 //! The command itself is `main`, `cli` (its options), `plan` (what they ask for), `run` (one run), `lanes` (several pools in one run), `tally` (what is counted, and
-//! may end it), `halt`, `signals`, `files`, `progress` (what goes to stderr) and `exit` (its status).
+//! may end it), `halt`, `signals`, `inherit`, `files`, `progress` (what goes to stderr) and `exit` (its status).
 
 mod builder;
 mod calls;

@@ -3,18 +3,22 @@
 //! After each round: one result for each job that was read, the right one, in its place; nothing left
 //! running, no descriptor too many, little memory, and no wait longer than the limits given.
 //!
+//! Rounds with a journal are cut short, some by `kill -9`, and gone on with until they are done: what is
+//! printed then is what a run prints that nothing befalls, and what was recorded is not run again.
+//!
 //! What happens goes by a seed, which is printed if a round fails: `PROCPOOL_CHAOS_SEED=7` runs the
 //! rounds of seed 7 again (as far as two processors do the same twice). `PROCPOOL_CHAOS_SECONDS`: how
 //! long it goes on; 40 unless it is set. `PROCPOOL_CHAOS_ROUND`: which round it begins with.
 
 mod common;
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use common::{Crew, Running, Test, leftovers, wait_for};
+use common::{Crew, Output, Running, SmallDisk, Test, leftovers, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -96,8 +100,8 @@ fn worker_task(random: &mut Random, number: usize) -> Task {
         14 if random.one_in(3) => fails("die [\"STOP\"]", &["timeout"]),
         15 => Task { line: "grandchild_exit".into(), expected: Expected::Any },
         _ => Task {
-            line: "flood_stderr [100000]".into(),
-            expected: Expected::Result(json!([100_000])),
+            line: format!("flood_stderr [100000,{number}]"),
+            expected: Expected::Result(json!([100_000, number])),
         },
     }
 }
@@ -150,92 +154,207 @@ fn command_task(random: &mut Random, number: usize) -> Task {
         3 if random.one_in(3) => fails(&format!("trap '' TERM; {sleep}"), &["timeout"]),
         4 if random.one_in(3) => fails(&format!("kill -STOP $$; {sleep}"), &["timeout"]),
         5 => ok(format!("{sleep} & echo {number}"), format!("{number}\n")),
-        6 => ok("head -c 400000 /dev/zero | tr '\\0' x".into(), "x".repeat(400_000)),
+        6 => {
+            let line = format!("head -c 400000 /dev/zero | tr '\\0' x; echo {number}");
+            ok(line, format!("{}{number}\n", "x".repeat(400_000)))
+        }
         _ => ok(format!("echo {number}"), format!("{number}\n")),
     }
 }
 
-/// A round: what is run, and what befalls it.
+/// What a run writes to.
+enum Disk {
+    Roomy,
+    /// No file may be larger than so.
+    Limited,
+    /// It is filled while the run is under way.
+    Small(SmallDisk),
+}
+
+/// A round: what is run.
 struct Round {
-    what: String,
-    test: Test,
+    options: Vec<String>,
     tasks: Vec<Task>,
+    disk: Disk,
+    /// Where temporary files go, and what the options name.
+    folder: String,
+    /// What its processes are known by.
+    mark: String,
+    /// Results alone are printed.
+    is_text: bool,
+    /// It has workers, not commands.
+    has_workers: bool,
+    has_journal: bool,
+    /// It has a job log, and a file for the lines of failed jobs.
+    has_logs: bool,
+}
+
+/// What befalls a run.
+#[derive(Debug)]
+struct Fate {
     /// What ends it before its time.
     end: Option<Signal>,
     /// Its disk is full soon.
-    is_full: bool,
+    is_filled: bool,
     /// Its workers are killed and stopped.
     is_harassed: bool,
 }
 
-fn round(random: &mut Random, crew: &Crew, mark: &str) -> Round {
-    let kind = random.below(4);
-    let procs = 1 + random.below(4);
-    let is_full = random.below(8) == 0;
-    let end = random.one_in(5).then(|| random.pick(&[Signal::INT, Signal::TERM, Signal::HUP]));
-    let shell = if is_full { "ulimit -f 200; exec \"$@\"" } else { "exec \"$@\"" };
-    let mut options: Vec<String> = vec![format!("-j{procs}")];
-    let common = ["--format", "record", "--detail", "--grace", "200ms", "--max-reply", "100K"];
-    options.extend(common.map(str::to_owned));
-    let timeout = ["--timeout".to_owned(), format!("{TIMEOUT}s")];
-    options.extend(timeout);
-    options.extend(["--buffer".to_owned(), random.pick(&["1K", "64K", "64M"]).to_owned()]);
-    let seed = random.below(1000);
-    let flags = random.pick(&["", "--ignore-term", "--ignore-eof", "--ignore-eof --ignore-term"]);
-    let mut worker =
-        crew.worker(&format!("{flags} --die-chance {seed}:{}", random.pick(&[0, 0, 10, 30])));
-    let count = match kind {
-        0 => 60 + random.below(100),
-        1 => 60 + random.below(100),
-        2 => 2_000 + random.below(10_000),
-        _ => 30 + random.below(60),
-    };
-    if kind < 3 {
-        options.extend(["--start-limit", "0"].map(str::to_owned));
+const CALM: Fate = Fate { end: None, is_filled: false, is_harassed: false };
+
+/// A run that is over.
+struct Ran {
+    output: Output,
+    /// How many workers were killed.
+    killed: usize,
+    /// Some of the input was not read.
+    unfed: bool,
+}
+
+const KINDS: [fn(&mut Random, usize) -> Task; 4] =
+    [worker_task, pipelined_task, raw_task, command_task];
+
+impl Round {
+    fn new(random: &mut Random, crew: &Crew) -> Self {
+        let (kind, has_journal, has_logs) = (random.below(4), random.one_in(3), random.one_in(3));
+        let count = match kind {
+            0 | 1 => 60 + random.below(100),
+            2 => 2_000 + random.below(10_000),
+            _ => 30 + random.below(60),
+        };
+        // Of a result that is another one each time a resumed run can't be held against another.
+        let make = if has_journal && kind == 0 { pipelined_task } else { KINDS[kind] };
+        let small = || SmallDisk::new("16m").map_or(Disk::Limited, Disk::Small);
+        let disk = match random.below(8) {
+            0 if !has_journal => Disk::Limited,
+            1 | 2 => small(),
+            _ => Disk::Roomy,
+        };
+        let folder = match &disk {
+            Disk::Small(disk) => disk.path().to_str().expect("UTF-8").to_owned(),
+            _ => crew.path(""),
+        };
+        let mark = format!("chaos-{}-{}", std::process::id(), random.next());
+        let mut round = Self {
+            options: Vec::new(),
+            tasks: (1..=count).map(|number| make(random, number)).collect(),
+            disk,
+            folder,
+            mark: if kind < 3 { crew.path("log") } else { mark },
+            // Bundles are made only where nothing but the results is asked for.
+            is_text: kind == 2 && random.one_in(2),
+            has_workers: kind < 3,
+            has_journal,
+            has_logs,
+        };
+        round.common_options(random);
+        match kind {
+            3 => round.command_options(crew),
+            _ => round.worker_options(random, crew, kind),
+        }
+        round
+    }
+
+    fn option(&mut self, words: &[&str]) {
+        self.options.extend(words.iter().map(|&word| word.to_owned()));
+    }
+
+    fn common_options(&mut self, random: &mut Random) {
+        let procs = 1 + random.below(4);
+        self.option(&[&format!("-j{procs}"), "--grace", "200ms", "--max-reply", "100K"]);
+        self.option(&["--timeout", &format!("{TIMEOUT}s")]);
+        self.option(&["--buffer", random.pick(&["1K", "64K", "64M"])]);
+        self.option(&["--format", if self.is_text { "text" } else { "record" }]);
+        if !self.is_text && !self.has_journal {
+            self.option(&["--detail"]);
+        }
+        if self.has_logs {
+            let (joblog, failed) = (self.path("joblog"), self.path("failed"));
+            self.option(&["--joblog", &joblog, "--failed", &failed]);
+        }
+    }
+
+    fn worker_options(&mut self, random: &mut Random, crew: &Crew, kind: usize) {
+        self.option(&["--start-limit", "0"]);
         if random.one_in(2) {
             let few = if kind == 2 { 300 } else { 1 };
-            options.extend(["--max-reqs".to_owned(), (few + random.below(30 * few)).to_string()]);
-            options.extend(["--standby".to_owned(), random.below(3).to_string()]);
+            self.option(&["--max-reqs", &(few + random.below(30 * few)).to_string()]);
+            self.option(&["--standby", &random.below(3).to_string()]);
+        }
+        match kind {
+            1 => self.option(&["--pipeline", random.pick(&["2", "16", "auto"])]),
+            2 => self.option(&["--protocol", "raw", "--pipeline", "auto"]),
+            _ => {}
+        }
+        let flags =
+            random.pick(&["", "--ignore-term", "--ignore-eof", "--ignore-eof --ignore-term"]);
+        let chance = format!("{}:{}", random.below(1000), random.pick(&[0, 0, 10, 30]));
+        let taken = crew.path("taken");
+        let raw = if kind == 2 { "--raw" } else { "" };
+        let worker = format!("{flags} --die-chance {chance} --taken {taken} {raw}");
+        self.option(&["--worker", &crew.worker(&worker)]);
+    }
+
+    fn command_options(&mut self, crew: &Crew) {
+        let code = format!("printf '%s\\n' \"$1\" >> {}; eval \"$1\"", crew.path("taken"));
+        let mark = self.mark.clone();
+        self.option(&["sh", "-c", &code, &mark]);
+    }
+
+    fn path(&self, name: &str) -> String {
+        format!("{}/{name}", self.folder)
+    }
+
+    /// The run; if it is to be gone on with, with its journal.
+    fn test(&self, has_journal: bool) -> Test {
+        let shell = match self.disk {
+            Disk::Limited => "ulimit -f 200; exec \"$@\"",
+            Disk::Roomy | Disk::Small(_) => "exec \"$@\"",
+        };
+        let journal = ["--resume", "--journal", &self.path("journal")].map(str::to_owned);
+        Test::through_shell(shell)
+            .args(journal.iter().filter(|_| has_journal))
+            .args(&self.options)
+            .env("TMPDIR", &self.folder)
+            .any_stdout()
+            .any_stderr()
+            .any_status()
+            .patience(60)
+            .stdin_open()
+    }
+
+    /// The lines of the jobs that the journal has as done.
+    fn recorded(&self) -> HashSet<&str> {
+        let text = fs::read_to_string(self.path("journal")).unwrap_or_default();
+        // The last line may be torn.
+        let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        let records = lines.map(common::json).filter(|record| record["ok"] == true);
+        let results: HashSet<String> = records
+            .map(|record| {
+                let bodies = ["result", "message", "printed"];
+                let body = bodies.iter().find_map(|body| record.get(body));
+                body.expect("a record has a result").to_string()
+            })
+            .collect();
+        let by_result = self.tasks.iter().filter_map(|task| match &task.expected {
+            Expected::Result(value) => Some((value.to_string(), task.line.as_str())),
+            _ => None,
+        });
+        let by_result: HashMap<String, &str> = by_result.collect();
+        results.iter().map(|result| by_result[result]).collect()
+    }
+}
+
+impl Fate {
+    fn new(random: &mut Random, round: &Round) -> Self {
+        let ends = [Signal::INT, Signal::TERM, Signal::HUP, Signal::KILL];
+        let often = if round.has_journal { 2 } else { 5 };
+        Self {
+            end: random.one_in(often).then(|| random.pick(&ends)),
+            is_filled: !matches!(round.disk, Disk::Roomy) && !random.one_in(4),
+            is_harassed: round.has_workers && random.one_in(2),
         }
     }
-    let make: fn(&mut Random, usize) -> Task = match kind {
-        0 => worker_task,
-        1 => {
-            options.extend(["--pipeline", random.pick(&["2", "16", "auto"])].map(str::to_owned));
-            pipelined_task
-        }
-        2 => {
-            worker.push_str(" --raw");
-            options.extend(["--protocol", "raw", "--pipeline", "auto"].map(str::to_owned));
-            // Bundles are made only where nothing but the results is asked for.
-            if random.one_in(2) {
-                options.retain(|option| option != "--detail" && option != "record");
-                options.retain(|option| option != "--format");
-                options.extend(["--format", "text"].map(str::to_owned));
-            }
-            raw_task
-        }
-        _ => command_task,
-    };
-    match kind {
-        3 => {
-            let code = "eval \"$1\"";
-            options.extend(["sh", "-c", code, mark].map(str::to_owned));
-        }
-        _ => options.extend(["--worker".to_owned(), worker]),
-    }
-    let tasks: Vec<Task> = (1..=count).map(|number| make(random, number)).collect();
-    let what = format!("{options:?}, {count} jobs, end {end:?}, full {is_full}");
-    let test = Test::through_shell(shell)
-        .args(&options)
-        .env("TMPDIR", crew.path(""))
-        .any_stdout()
-        .any_stderr()
-        .any_status()
-        .patience(60)
-        .stdin_open();
-    let is_harassed = kind < 3 && random.one_in(2);
-    Round { what, test, tasks, end, is_full, is_harassed }
 }
 
 fn number_in(pid: Pid, file: &str, key: &str) -> Option<u64> {
@@ -262,15 +381,15 @@ fn pid_of(line: &str) -> Option<Pid> {
 }
 
 /// Does to the run and its workers what goes wrong in the world. Returns how many it has killed.
-fn harass(random: &mut Random, run: &Running, mark: &str, round: &Round) -> usize {
+fn harass(random: &mut Random, run: &Running, mark: &str, fate: &Fate) -> usize {
     let mut killed = 0;
     match random.below(6) {
-        0 | 1 if round.is_harassed => {
+        0 | 1 if fate.is_harassed => {
             if let Some(pid) = a_worker(random, mark, run) {
                 killed += usize::from(kill_process(pid, Signal::KILL).is_ok());
             }
         }
-        2 if round.is_harassed => {
+        2 if fate.is_harassed => {
             if let Some(pid) = a_worker(random, mark, run) {
                 // Less than a timeout.
                 let _ = kill_process(pid, Signal::STOP);
@@ -291,70 +410,170 @@ fn harass(random: &mut Random, run: &Running, mark: &str, round: &Round) -> usiz
     killed
 }
 
-fn one_round(random: &mut Random) -> String {
-    let crew = Crew::new();
-    let mark = format!("chaos-{}-{}", std::process::id(), random.next());
-    let Round { what, test, tasks, end, is_full, is_harassed } = round(random, &crew, &mark);
-    let mark = match what.contains("--worker") {
-        true => crew.path("log"),
-        false => mark,
-    };
-    let round = Round { what, test: Test::new(), tasks, end, is_full, is_harassed };
-    eprintln!("  {}", round.what);
-    let mut run = test.spawn();
-    let pid = run.pid();
+/// Runs a round, until its end or for as long as it is let.
+fn run(random: &mut Random, round: &Round, fate: &Fate, has_journal: bool) -> Ran {
+    let mut run = round.test(has_journal).spawn();
     let lines: Vec<String> = round.tasks.iter().map(|task| format!("{}\n", task.line)).collect();
-    let mut killed = 0;
+    let (mut killed, mut unfed) = (0, false);
     let pieces = 1 + random.below(8);
-    let mut unfed = false;
-    for piece in lines.chunks(lines.len().div_ceil(pieces)) {
+    let full_at = random.below(pieces);
+    for (index, piece) in lines.chunks(lines.len().div_ceil(pieces)).enumerate() {
+        if let Disk::Small(disk) = &round.disk
+            && fate.is_filled
+            && index == full_at
+        {
+            disk.fill();
+        }
         // A run that has been ended reads no more.
         unfed |= !run.try_write(&piece.concat());
-        killed += harass(random, &run, &mark, &round);
+        killed += harass(random, &run, &round.mark, fate);
     }
-    if let Some(signal) = round.end
-        && !run.has_ended()
-    {
-        run.signal(signal);
+    if let Some(signal) = fate.end {
+        let _ = kill_process(run.pid(), signal);
     }
+    killed += watch(random, round, fate, &run);
+    let mut output = run.finish();
+    if fate.end == Some(Signal::KILL) {
+        // Its last line may be torn.
+        let whole = output.stdout.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        output.stdout.truncate(whole);
+    }
+    assert!(!output.stderr.contains("panicked"), "{}", output.stderr);
+    let no_room = output.stderr.contains("No space") || output.stderr.contains("too large");
+    eprintln!("  {} lines, {killed} killed, no room {no_room}", output.lines().len());
+    Ran { output, killed, unfed }
+}
+
+/// Goes on with what befalls a run that has all its input. Returns how many workers were killed.
+fn watch(random: &mut Random, round: &Round, fate: &Fate, run: &Running) -> usize {
+    let mut killed = 0;
     let begin = Instant::now();
-    while !run.has_ended() && begin.elapsed() < Duration::from_secs(40) {
+    let is_seen = !(round.is_text || fate.end.is_some() || fate.is_filled);
+    while is_seen && !run.has_ended() && begin.elapsed() < Duration::from_secs(40) {
         if random.one_in(3) && begin.elapsed() < Duration::from_secs(3) {
-            killed += harass(random, &run, &mark, &round);
+            killed += harass(random, run, &round.mark, fate);
         }
-        let is_done = run.seen_lines() >= round.tasks.len();
-        if is_done || round.end.is_some() || round.is_full || round.what.contains("\"text\"") {
+        if run.seen_lines() >= round.tasks.len() {
             break;
         }
-        thread::park_timeout(Duration::from_millis(10));
+        run.ends_within(Duration::from_millis(10));
     }
-    if round.end.is_none() && !round.is_full && !run.has_ended() {
+    if fate.end.is_none() && !fate.is_filled && !run.has_ended() {
         // All is done, but for text that is not counted here: nothing may have piled up.
-        let most = 20 + 12 * 4;
-        let most = if round.what.contains("\"text\"") { usize::MAX } else { most };
-        wait_for("descriptors to be given back", || descriptors(pid) <= most);
-        let memory = number_in(pid, "status", "VmHWM:").unwrap_or_default();
+        let most = if round.is_text { usize::MAX } else { 20 + 12 * 4 };
+        wait_for("descriptors to be given back", || descriptors(run.pid()) <= most);
+        let memory = number_in(run.pid(), "status", "VmHWM:").unwrap_or_default();
         assert!(memory < MOST_MEMORY, "{memory} KiB of memory");
     }
-    let output = run.finish();
-    assert!(!output.stderr.contains("panicked"), "{}", output.stderr);
-    check(&round, &output, killed, unfed);
-    // A second after its end nothing may be alive.
+    killed
+}
+
+/// A second after the end of a run nothing may be alive.
+fn assert_gone(round: &Round, crew: &Crew) {
     let end = Instant::now() + Duration::from_secs(1);
-    while !leftovers(&mark).is_empty() {
-        assert!(Instant::now() < end, "left behind: {:?}", leftovers(&mark));
+    while !leftovers(&round.mark).is_empty() {
+        assert!(Instant::now() < end, "left behind: {:?}", leftovers(&round.mark));
         thread::park_timeout(Duration::from_millis(5));
     }
     crew.assert_gone();
     wait_for("what commands have left behind", || leftovers(&sleep()).is_empty());
-    round.what
+}
+
+fn one_round(random: &mut Random) {
+    let crew = Crew::new();
+    let round = Round::new(random, &crew);
+    let count = round.tasks.len();
+    eprintln!("  {:?}, {count} jobs, journal {}", round.options, round.has_journal);
+    if !round.has_journal {
+        let fate = Fate::new(random, &round);
+        eprintln!("  {fate:?}");
+        let ran = run(random, &round, &fate, false);
+        check(&round, &fate, &ran);
+        assert_gone(&round, &crew);
+        return check_logs(&round, &fate, &ran);
+    }
+    for _ in 0..1 + random.below(3) {
+        let fate = Fate::new(random, &round);
+        go_on(random, &round, &crew, &fate);
+    }
+    let resumed = go_on(random, &round, &crew, &CALM);
+    let whole = run(random, &round, &CALM, false);
+    assert_gone(&round, &crew);
+    assert_same(&round, &resumed.output, &whole.output);
+}
+
+/// Goes on with a run that has a journal.
+fn go_on(random: &mut Random, round: &Round, crew: &Crew, fate: &Fate) -> Ran {
+    eprintln!("  {fate:?}");
+    if let Disk::Small(disk) = &round.disk {
+        disk.make_room();
+    }
+    let _ = fs::remove_file(crew.path("taken"));
+    let before = round.recorded();
+    let ran = run(random, round, fate, true);
+    assert_gone(round, crew);
+    let after = round.recorded();
+    assert!(after.is_superset(&before), "what was recorded is not any more");
+    let taken = fs::read_to_string(crew.path("taken")).unwrap_or_default();
+    let again: Vec<_> = taken.lines().filter(|line| before.contains(line)).collect();
+    assert!(again.is_empty(), "recorded as done, and run again: {again:?}");
+    check(round, fate, &ran);
+    if !ran.output.stderr.contains("could not be recorded") {
+        let results = || good(round, &ran.output);
+        assert!(
+            results().all(|line| after.contains(line)),
+            "something is printed and not recorded"
+        );
+    }
+    ran
+}
+
+/// The lines of the jobs whose good results are printed.
+fn good<'a>(round: &'a Round, output: &Output) -> impl Iterator<Item = &'a str> {
+    let lines = output.lines();
+    let numbers: HashSet<usize> = match round.is_text {
+        true => lines.iter().map(|line| number_of(&json!(line.rsplit(' ').next()))).collect(),
+        false => {
+            let records = output.records().into_iter();
+            records.filter(|record| record["ok"] == true).map(|record| seq(&record)).collect()
+        }
+    };
+    let tasks = (1..).zip(&round.tasks).filter(move |(number, _)| numbers.contains(number));
+    tasks.map(|(_, task)| task.line.as_str())
+}
+
+fn number_of(value: &Value) -> usize {
+    value.as_str().and_then(|text| text.parse().ok()).expect("a number")
+}
+
+/// The number of the job that a record is of, which is its id as well.
+fn seq(record: &Value) -> usize {
+    usize::try_from(record["id"].as_u64().expect("a number")).expect("it is small")
+}
+
+/// Asserts that a run that was gone on with has printed what one has that was not cut short. What is told
+/// of a failure may be in other words.
+fn assert_same(round: &Round, resumed: &Output, whole: &Output) {
+    if round.is_text {
+        assert!(resumed.stdout == whole.stdout, "another output than that of a run by itself");
+        return;
+    }
+    let (resumed, whole) = (resumed.lines(), whole.lines());
+    assert_eq!(resumed.len(), round.tasks.len());
+    assert_eq!(whole.len(), round.tasks.len());
+    for (resumed, whole) in resumed.iter().zip(whole) {
+        let is_ok = whole.contains("\"ok\":true");
+        assert_eq!(resumed.contains("\"ok\":true"), is_ok, "{resumed:.400}\n{whole:.400}");
+        assert!(!is_ok || *resumed == whole, "{resumed:.400}\n{whole:.400}");
+    }
 }
 
 /// Holds the results against what was to come of the jobs.
-fn check(round: &Round, output: &common::Output, killed: usize, unfed: bool) {
-    let was_cut = round.end.is_some() || unfed;
-    let is_text = round.what.contains("\"text\"");
-    if round.is_full && output.stderr.contains("temporary file") {
+fn check(round: &Round, fate: &Fate, ran: &Ran) {
+    let Ran { output, killed, unfed } = ran;
+    let is_recorded = !output.stderr.contains("could not be recorded");
+    let was_cut = fate.end.is_some() || *unfed || !is_recorded;
+    if fate.is_filled && output.stderr.contains("temporary file") {
         // It has said that it lost something: what it did print is right all the same.
         let mut lines = output.lines();
         assert!(lines.len() <= round.tasks.len());
@@ -362,40 +581,69 @@ fn check(round: &Round, output: &common::Output, killed: usize, unfed: bool) {
         assert!(lines.windows(2).all(|pair| pair[0] != pair[1]), "a result is there twice");
         return;
     }
-    if is_text {
-        return check_text(round, output, killed, was_cut);
+    if round.is_text {
+        return check_text(round, output, *killed, was_cut);
     }
     let records = output.records();
     assert!(records.len() == round.tasks.len() || was_cut, "{} results", records.len());
     let mut blamed = 0;
     let mut before = 0;
     for record in &records {
-        let seq = record["seq"].as_u64().unwrap_or_default();
+        let seq = seq(record);
         // Of a run that was ended, jobs that waited have no result: that is told on stderr.
         assert!(seq == before + 1 || (was_cut && seq > before), "behind {before}: {record:.400}");
         before = seq;
-        let task = &round.tasks[usize::try_from(seq).expect("it is small") - 1];
+        let task = &round.tasks[seq - 1];
         let what = format!("job {seq}: {}: {record:.400}", task.line);
         let seconds = record["seconds"].as_f64().unwrap_or_default();
         assert!(seconds < LONGEST, "{what}");
         let kind = record["error"]["kind"].as_str();
-        let is_right = match (&task.expected, kind) {
-            (Expected::Result(value), None) => &record["result"] == value,
-            (Expected::Any, None) => true,
-            (Expected::Kinds(kinds), Some(kind)) => kinds.contains(&kind),
-            _ => false,
-        };
+        let is_right = is_right(task, record, kind);
         // One that was killed, or stopped for long, while it was on another job.
-        let is_blamed = round.is_harassed && matches!(kind, Some("crash" | "timeout"));
+        let is_blamed = fate.is_harassed && matches!(kind, Some("crash" | "timeout"));
         let is_cancelled = was_cut && kind == Some("cancelled");
         blamed += usize::from(is_blamed && !is_right);
         assert!(is_right || is_blamed || is_cancelled, "{what}");
     }
-    assert!(blamed <= killed, "{blamed} jobs are charged with {killed} deaths");
+    assert!(blamed <= *killed, "{blamed} jobs are charged with {killed} deaths");
+}
+
+fn is_right(task: &Task, record: &Value, kind: Option<&str>) -> bool {
+    match (&task.expected, kind) {
+        (Expected::Result(value), None) => &record["result"] == value,
+        (Expected::Any, None) => true,
+        (Expected::Kinds(kinds), Some(kind)) => kinds.contains(&kind),
+        _ => false,
+    }
+}
+
+/// The files that tell of a run hold what its results say, as long as there is room for them.
+fn check_logs(round: &Round, fate: &Fate, ran: &Ran) {
+    if !round.has_logs || fate.is_filled || ran.unfed || fate.end.is_some() {
+        return;
+    }
+    let joblog = fs::read_to_string(round.path("joblog")).expect("a job log");
+    // Whatever a job holds, it is a line.
+    let is_whole = |line: &str| line.split('\t').count() >= 9;
+    assert!(joblog.ends_with('\n') && joblog.lines().all(is_whole), "{joblog:.2000}");
+    if round.is_text {
+        return;
+    }
+    let records = ran.output.records();
+    let bad = records.iter().filter(|record| record["ok"] == false);
+    let mut expected: Vec<&str> =
+        bad.map(|record| round.tasks[seq(record) - 1].line.as_str()).collect();
+    expected.sort_unstable();
+    let failed = fs::read_to_string(round.path("failed")).expect("a file of failed lines");
+    let mut failed: Vec<_> = failed.lines().collect();
+    failed.sort_unstable();
+    assert_eq!(failed, expected);
+    let ran = records.iter().filter(|record| record["slot"].is_u64()).count();
+    assert_eq!(joblog.lines().count(), 1 + ran);
 }
 
 /// The same where only good results are on stdout, and failures on stderr.
-fn check_text(round: &Round, output: &common::Output, killed: usize, was_cut: bool) {
+fn check_text(round: &Round, output: &Output, killed: usize, was_cut: bool) {
     let lines = output.lines();
     let good = |task: &Task| match &task.expected {
         Expected::Result(value) => value.as_str().map(str::to_owned),

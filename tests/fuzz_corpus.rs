@@ -37,6 +37,11 @@ fn job_lines() {
 }
 
 #[test]
+fn journal() {
+    check_all("journal", checks::journal::check);
+}
+
+#[test]
 fn lines() {
     check_all("lines", checks::lines::check);
 }

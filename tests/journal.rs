@@ -6,10 +6,10 @@ mod common;
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use common::{Test, assert_has, need, worker};
+use common::{Crew, SmallDisk, Test, assert_has, need, worker};
 use rustix::process::{Signal, getuid, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -536,28 +536,52 @@ fn a_journal_is_its_owners_and_no_link() {
     assert_has(&output.stderr, &["the journal '/' can't be opened"]);
 }
 
+/// A run that is refused since its journal can't be written, for this reason. Nothing is printed, since
+/// nothing is run.
+#[track_caller]
+fn refused(test: Test, journal: &str, why: &str) {
+    test.args(["--journal", journal, "echo"])
+        .stdin("1\n")
+        .stderr(format!("procpool: the journal '{journal}' can't be written: {why}\n"))
+        .status(125)
+        .run();
+}
+
 #[test]
 fn a_journal_that_cant_be_written_is_told_before_anything_is_run() {
-    let folder = folder();
-    let path: PathBuf = folder.path().join("journal");
-    fs::write(&path, "").expect("a file");
-    fs::set_permissions(&path, PermissionsExt::from_mode(0o444)).expect("its owner may");
-    fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).expect("its owner may");
+    let crew = Crew::new();
+    let file = crew.file("journal", "");
+    fs::set_permissions(&file, PermissionsExt::from_mode(0o444)).expect("its owner may");
+    let folder = crew.path("folder");
+    fs::create_dir(&folder).expect("a folder");
+    fs::set_permissions(&folder, PermissionsExt::from_mode(0o555)).expect("its owner may");
+    let copy = crew.open_copy();
     // Nothing is read-only for root.
     let script = match getuid().is_root() {
         true if !need("setpriv") => return,
-        true => "exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\"",
+        true => "shift; exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$COPY\" \"$@\"",
         false => "exec \"$@\"",
     };
-    let output = Test::through_shell(script)
-        .arg("--journal")
-        .arg(&path)
-        .arg("echo")
-        .stdin("1\n")
-        .status(125)
-        .any_stderr()
-        .run();
-    assert_has(&output.stderr, &["the journal '", "journal' can't be written: Permission denied"]);
+    for path in [file, format!("{folder}/new")] {
+        for more in [&[][..], &["--fsync"], &["--resume"]] {
+            let test = Test::through_shell(script).env("COPY", &copy).args(more);
+            refused(test, &path, "Permission denied (os error 13)");
+        }
+    }
+}
+
+#[test]
+fn a_journal_on_a_read_only_file_system_is_told_before_anything_is_run() {
+    let Some(disk) = SmallDisk::new("1m") else { return };
+    let there = disk.path().join("there");
+    fs::write(&there, "").expect("a file");
+    disk.forbid_writing();
+    for path in [there, disk.path().join("new")] {
+        let path = path.to_str().expect("UTF-8");
+        for more in [&[][..], &["--resume"]] {
+            refused(Test::new().args(more), path, "Read-only file system (os error 30)");
+        }
+    }
 }
 
 #[test]

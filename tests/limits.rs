@@ -4,11 +4,9 @@
 mod common;
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::Command;
 
-use common::{Crew, Test, assert_has, json, leftovers, message, need, result, wait_for};
+use common::{Crew, Output, Test, assert_has, json, leftovers, message, need, result, wait_for};
 
 /// Asserts that these are the results of jobs `first [1]` to `first [count]`, each once, in order.
 #[track_caller]
@@ -75,25 +73,38 @@ fn with_processes(limit: usize, crew: &Crew) -> Option<Test> {
         println!("skipped: only root can become a user who has no other processes");
         return None;
     }
-    // The directory of the build may be closed to that user.
-    let copy = crew.path("procpool");
-    if !Path::new(&copy).exists() {
-        fs::copy(env!("CARGO_BIN_EXE_procpool"), &copy).expect("there is room for it");
-        let open = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(crew.path(""), open).expect("it is ours");
-    }
+    let copy = crew.open_copy();
     // Other tests' processes must not be counted with ours.
     let user = 100_000 + std::process::id();
     let run = format!("setpriv --reuid {user} --clear-groups prlimit --nproc={limit} {copy}");
     Some(Test::through_shell(&format!("shift; exec {run} \"$@\"")))
 }
 
+/// Asserts that each job either has its result, or was told to have failed or not to have been run; unless
+/// the run has not begun.
+#[track_caller]
+fn assert_none_lost(output: &Output, count: usize) {
+    let lines = output.lines();
+    let numbers: Vec<usize> = lines.iter().map(|line| line.parse().expect("a number")).collect();
+    assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+    let failed = output.stderr.lines().filter(|line| line.starts_with("procpool: job ")).count();
+    let left = output.stderr.lines().find_map(|line| {
+        let text = line.strip_prefix("procpool: the run was ended: ")?;
+        text.split(' ').next()?.parse::<usize>().ok()
+    });
+    let told = failed + left.unwrap_or(0);
+    let has_begun = told + lines.len() > 0;
+    assert!(!has_begun || lines.len() + told == count, "{numbers:?}: {}", output.stderr);
+}
+
 #[test]
 fn few_processes_make_a_run_slower_or_end_it() {
     let crew = Crew::new();
     let mut was_slower = false;
+    let journal = ["--resume", "--journal", "/dev/null", "--protocol", "raw", "-w", "cat"];
+    let ways = [&["--protocol", "raw", "-w", "cat"][..], &["printf", "%s\\n"], &journal];
     for limit in [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24] {
-        for options in [&["--protocol", "raw", "-w", "cat"][..], &["printf", "%s\\n"]] {
+        for options in ways {
             let Some(test) = with_processes(limit, &crew) else { return };
             let output = test
                 .args(["-j8", "--format", "text"])
@@ -110,7 +121,10 @@ fn few_processes_make_a_run_slower_or_end_it() {
                     assert_all(&output.stdout, 40);
                     was_slower |= output.stderr.contains("goes on with fewer");
                 }
-                _ => assert_has(&output.stderr, &["emporarily unavailable"]),
+                _ => {
+                    assert_has(&output.stderr, &["emporarily unavailable"]);
+                    assert_none_lost(&output, 40);
+                }
             }
             assert!(limit < 24 || output.lines().len() == 40, "{what}");
         }

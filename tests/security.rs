@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::PathBuf;
 
-use common::{Crew, Test, assert_has, leftovers, message, result, wait_for};
+use common::{Crew, Test, assert_has, leftovers, message, need, result, wait_for};
 use serde_json::json;
 
 /// What plays with a terminal: it clears it, names its window, rings, overwrites the line, does the same
@@ -258,35 +258,92 @@ fn descriptors(pid: &str) -> BTreeMap<String, PathBuf> {
     fds.filter_map(|fd| Some((number(&fd), fs::read_link(fd.path()).ok()?))).collect()
 }
 
-#[test]
-fn processes_inherit_three_descriptors() {
-    let crew = Crew::new();
-    let jobs = crew.file("jobs", "1\n2\n3\n");
-    let mark = format!("300.{}", std::process::id());
+/// The open files, but for its three, of each of two processes that are run so, and become `sleep` with
+/// this mark.
+#[track_caller]
+fn inherited(
+    crew: &Crew,
+    mark: &str,
+    what: &[&str],
+    makeflags: &str,
+) -> Vec<BTreeMap<String, PathBuf>> {
+    let (jobs, given) = (crew.file("jobs", "1\n2\n3\n"), crew.file("given", "given\n"));
     let (joblog, failed) = (crew.path("joblog"), crew.path("failed"));
     let log = ["--joblog", &joblog, "--failed", &failed, "-a", &jobs, "-j2"];
+    let run = Test::through_shell("exec \"$@\" 3<\"$GIVEN\" 4<\"$GIVEN\" 9>>\"$GIVEN\"")
+        .args(log)
+        .args(what)
+        .env("GIVEN", given)
+        .env("MAKEFLAGS", makeflags)
+        .any_stdout()
+        .any_stderr()
+        .any_status()
+        .spawn();
+    // What they are before may have files of its own open for a moment.
+    let asleep = || leftovers(mark).into_iter().filter(|process| process.contains(") sleep "));
+    wait_for("two processes", || asleep().count() >= 2);
+    let all = asleep().map(|process| {
+        let pid = process.chars().skip_while(|c| !c.is_ascii_digit());
+        let pid: String = pid.take_while(char::is_ascii_digit).collect();
+        let mut own = descriptors(&pid);
+        own.retain(|fd, file| {
+            // A loader has libraries open for a moment.
+            let is_loaded =
+                ["/lib", "/lib64", "/usr", "/etc"].iter().any(|folder| file.starts_with(folder));
+            !matches!(fd.as_str(), "0" | "1" | "2") && !is_loaded
+        });
+        own
+    });
+    let all = all.collect();
+    run.signal(rustix::process::Signal::QUIT);
+    run.finish();
+    all
+}
+
+#[test]
+fn workers_inherit_three_descriptors() {
+    let crew = Crew::new();
+    let mark = format!("300.1{}", std::process::id());
     let sleep = format!("sleep {mark}");
-    let worker = ["--protocol", "raw", "--timeout", "200s", "-w", &sleep];
-    let command = ["sleep", &mark];
-    for what in [&worker[..], &command] {
-        let run = Test::new().args(log).args(what).any_stdout().any_stderr().any_status().spawn();
-        wait_for("two processes", || leftovers(&mark).len() >= 2);
-        for process in leftovers(&mark) {
-            let pid: String = process
-                .chars()
-                .skip_while(|c| !c.is_ascii_digit())
-                .take_while(char::is_ascii_digit)
-                .collect();
-            // What procpool was given itself by whoever started it is theirs to give.
-            let given = descriptors("self");
-            let own = descriptors(&pid).into_iter().filter(|(fd, file)| {
-                !matches!(fd.as_str(), "0" | "1" | "2") && given.get(fd) != Some(file)
-            });
-            assert_eq!(own.collect::<Vec<_>>(), [], "{process}");
-        }
-        run.signal(rustix::process::Signal::QUIT);
-        run.finish();
+    // One that is told of an open file has it, and so has the `make` that it may run.
+    let told = format!("sh -c 'exec sleep {mark} <&3' /dev/fd/9");
+    let setup = format!("import os; os.execvp('sleep', ['sleep', '{mark}', '/dev/fd/4'][:2])");
+    let worker = |line| vec!["--protocol", "raw", "--timeout", "200s", "-w", line];
+    let mut ways = vec![
+        (worker(&sleep), "", vec![]),
+        (worker(&told), "", vec!["3", "9"]),
+        (worker(&sleep), "w -j2 --jobserver-auth=3,4", vec!["3", "4"]),
+    ];
+    if need("python3") {
+        ways.push((vec!["--python", "x", "--setup", &setup], "", vec!["4"]));
     }
+    for (what, makeflags, expected) in ways {
+        for own in inherited(&crew, &mark, &what, makeflags) {
+            assert_eq!(own.keys().collect::<Vec<_>>(), expected, "{what:?}: {own:?}");
+        }
+    }
+}
+
+#[test]
+fn commands_inherit_what_procpool_was_given() {
+    let crew = Crew::new();
+    let given = PathBuf::from(crew.path("given"));
+    let mark = format!("300.2{}", std::process::id());
+    for own in inherited(&crew, &mark, &["sleep", &mark], "") {
+        // Whoever runs the tests may have given more.
+        assert!(["3", "4", "9"].iter().all(|&fd| own.get(fd) == Some(&given)), "{own:?}");
+    }
+}
+
+#[test]
+fn a_worker_reads_what_the_shell_gives_it() {
+    if !need("bash") {
+        return;
+    }
+    let script = "exec \"$0\" --protocol raw -j1 -w 'sed -u -f '<(echo 's/a/b/') <<<'a'";
+    let mut command = std::process::Command::new("bash");
+    let output = command.args(["-c", script, env!("CARGO_BIN_EXE_procpool")]).output();
+    assert_eq!(output.expect("bash runs").stdout, b"b\n");
 }
 
 #[test]

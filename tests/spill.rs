@@ -6,9 +6,8 @@ mod common;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use common::{Crew, Output, Running, Test, json, message, wait_for, wait_for_rest};
+use common::{Crew, Output, Running, SmallDisk, Test, json, message, wait_for, wait_for_rest};
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -337,9 +336,9 @@ fn no_folder_for_the_file() {
 
 #[test]
 fn a_full_disk() {
-    if let Some(disk) = SmallDisk::new() {
-        ends_in_order(Test::new, disk.0.path().to_str().expect("UTF-8"));
-        assert_empty(disk.0.path());
+    if let Some(disk) = SmallDisk::new("2m") {
+        ends_in_order(Test::new, disk.path().to_str().expect("UTF-8"));
+        assert_empty(disk.path());
     }
 }
 
@@ -366,32 +365,4 @@ fn a_slow_reader_loses_nothing_when_there_is_no_room() {
     run.release_stdout();
     let output = run.finish();
     finished(&output, &crew);
-}
-
-/// A file system of 2 MiB.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    /// `None`: it takes root to make one.
-    fn new() -> Option<Self> {
-        let folder = TempDir::new().expect("a folder");
-        let made = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
-            .arg(folder.path())
-            .output()
-            .is_ok_and(|output| output.status.success());
-        if !made {
-            let required =
-                std::env::var_os("PROCPOOL_TEST_REQUIRE").is_some_and(|what| what == "all");
-            assert!(!required, "no small file system can be made");
-            println!("skipped: no small file system can be made");
-        }
-        made.then_some(Self(folder))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).status();
-    }
 }

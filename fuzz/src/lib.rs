@@ -8,6 +8,7 @@
 pub mod envelopes;
 pub mod framings;
 pub mod job_lines;
+pub mod journal;
 pub mod lines;
 pub mod plain;
 pub mod templates;

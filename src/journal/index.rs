@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read};
 use std::num::NonZeroU32;
 use std::os::unix::fs::FileExt;
 
-use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use super::key::{Digest128, Key};
 use super::record::{self, Window};
@@ -95,7 +95,8 @@ impl Index {
             };
             let line = &line[..=end];
             match record::key(line) {
-                Some(key) if serde_json::from_slice::<IgnoredAny>(line).is_ok() => {
+                // A raw value, since that has to be UTF-8.
+                Some(key) if serde_json::from_slice::<&RawValue>(line).is_ok() => {
                     entries.push(entry(key, begin));
                 }
                 _ => return Err(Unusable::Line(number)),
@@ -355,6 +356,16 @@ mod tests {
             }
         }
         assert_eq!(load([good.as_bytes(), &[0; 9]].concat()).expect("zeros").torn, 9);
+    }
+
+    #[test]
+    fn a_record_is_text() {
+        let text = [line(1, 1, true, ""), line(2, 1, true, ",\"result\":\"x\"")].concat();
+        assert!(load(&text).is_ok());
+        let mut text = text.into_bytes();
+        let last = text.len() - "x\"}\n".len();
+        text[last] = 0xff;
+        assert!(matches!(load(&text), Err(Unusable::Line(2))));
     }
 
     #[test]

@@ -28,7 +28,7 @@ use index::{At, Index, Unusable};
 pub use key::Context;
 pub(crate) use key::Key;
 use key::Repeats;
-pub(crate) use record::Recorded;
+pub use record::Recorded;
 
 /// A process that was killed a moment ago may have left a child that is just about to become a
 /// command, and holds the lock until then.
@@ -173,7 +173,7 @@ impl Journal {
     ///
     /// # Errors
     /// A sentence: its record can't be read back.
-    pub(crate) fn admit(&self, job: &mut Job) -> Result<Option<Recorded>, String> {
+    pub fn admit(&self, job: &mut Job) -> Result<Option<Recorded>, String> {
         let digest = self.context.digest(job);
         let mut known = lock(&self.known);
         let Known { index, repeats, records } = &mut *known;
@@ -194,9 +194,9 @@ impl Journal {
         Ok(Some(recorded))
     }
 
-    /// Adds the record of a job to those that are to be appended, unless it is no job of the journal's,
-    /// or has not come to an end by itself.
-    pub(crate) fn add(done: &Done<'_>, records: &mut Vec<u8>) {
+    /// Adds the record of a job to those that are to be appended, unless it is no job of the journal's
+    /// ([`Journal::admit`] makes it one), or has not come to an end by itself.
+    pub fn add(done: &Done<'_>, records: &mut Vec<u8>) {
         if let Some(key) = key_of(done) {
             let begin = records.len();
             if record::write(done, key, records).is_err() {
@@ -206,9 +206,11 @@ impl Journal {
         }
     }
 
-    /// Appends records, whole lines. What could not be written is told once, as a sentence; nothing
-    /// is appended after that.
-    pub(crate) fn append(&self, records: &[u8]) -> Result<(), String> {
+    /// Appends records, whole lines. Once some could not be written, nothing is appended any more.
+    ///
+    /// # Errors
+    /// A sentence, once: what could not be written.
+    pub fn append(&self, records: &[u8]) -> Result<(), String> {
         if records.is_empty() {
             return Ok(());
         }
@@ -234,7 +236,10 @@ impl Journal {
     }
 
     /// Appends the record of a command that has printed a lot, piece by piece.
-    pub(crate) fn append_large(&self, done: &Done<'_>) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// As those of [`Journal::append`].
+    pub fn append_large(&self, done: &Done<'_>) -> Result<(), String> {
         let Some(key) = key_of(done) else { return Ok(()) };
         let mut tail = lock(&self.tail);
         if tail.is_broken {

@@ -142,7 +142,7 @@ impl Head {
 
 /// What came of a job in an earlier run.
 #[derive(Debug)]
-pub(crate) struct Recorded {
+pub struct Recorded {
     attempt: u32,
     run: Option<Run>,
     result: Recollection,
@@ -203,7 +203,7 @@ impl Recorded {
     }
 
     /// Gives it to a sink, as what came of the job.
-    pub(crate) fn deliver(&self, mut job: Job, sink: &dyn Sink) {
+    pub fn deliver(&self, mut job: Job, sink: &dyn Sink) {
         job.attempt = self.attempt;
         job.is_recorded = true;
         let (value, printed) = match &self.result {

@@ -9,6 +9,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -679,6 +680,17 @@ impl Crew {
         path.to_str().expect("the path is UTF-8").to_owned()
     }
 
+    /// A copy of procpool that every user may run: the directory of the build may be closed to them.
+    pub(crate) fn open_copy(&self) -> String {
+        let copy = self.path("procpool");
+        if !Path::new(&copy).exists() {
+            fs::copy(env!("CARGO_BIN_EXE_procpool"), &copy).expect("there is room for it");
+            let open = fs::Permissions::from_mode(0o755);
+            fs::set_permissions(self.path(""), open).expect("it is ours");
+        }
+        copy
+    }
+
     /// Makes a file in the crew's directory.
     pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         let path = self.path(name);
@@ -822,4 +834,59 @@ pub(crate) fn find_program(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut places = std::env::split_paths(&path).map(|directory| directory.join(program));
     places.find(|place| place.is_file())
+}
+
+/// A small file system of its own, which is gone with this.
+pub(crate) struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    /// `None`: it takes root to make one.
+    pub(crate) fn new(size: &str) -> Option<Self> {
+        let folder = TempDir::new().expect("a folder");
+        let made = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(folder.path())
+            .output()
+            .is_ok_and(|output| output.status.success());
+        if !made {
+            let required =
+                std::env::var_os("PROCPOOL_TEST_REQUIRE").is_some_and(|what| what == "all");
+            assert!(!required, "no small file system can be made");
+            println!("skipped: no small file system can be made");
+        }
+        made.then_some(Self(folder))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Fills it to the last byte.
+    pub(crate) fn fill(&self) {
+        let mut file = File::create(self.filler()).expect("a file needs no room");
+        for piece in [64 << 10, 1] {
+            while file.write_all(&vec![0; piece]).is_ok() {}
+        }
+    }
+
+    /// Gives back the room that [`SmallDisk::fill`] has taken.
+    pub(crate) fn make_room(&self) {
+        let _ = fs::remove_file(self.filler());
+    }
+
+    /// Nobody can write to it any more.
+    pub(crate) fn forbid_writing(&self) {
+        let done = Command::new("mount").args(["-o", "remount,ro"]).arg(self.path()).status();
+        assert!(done.is_ok_and(|status| status.success()), "it can be made read-only");
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.path().join("filler")
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
 }

@@ -6,6 +6,7 @@
 //! | flag | behaviour |
 //! |---|---|
 //! | `--log FILE` | appends to FILE what it does: `start PID SLOT GENERATION`, `job PID ID CMD`, `done PID ID`, `eof PID` |
+//! | `--taken FILE` | appends to FILE a line for each job it takes on, as it would stand in the input |
 //! | `--mark WORD` | nothing: tests find the process, and those it starts, by this word |
 //! | `--die-at-start` | says so on stderr and exits with status 3 |
 //! | `--die-times N` | dies at the start unless the log knows N starts before this one |
@@ -47,6 +48,7 @@ const PATIENCE: Duration = Duration::from_secs(25);
 #[derive(Default)]
 struct Flags {
     log: Option<String>,
+    taken: Option<String>,
     mark: Option<String>,
     die_at_start: bool,
     die_times: usize,
@@ -74,6 +76,7 @@ struct Request<'a> {
 struct Worker {
     flags: Flags,
     log: Option<File>,
+    taken: Option<File>,
     out: StdoutLock<'static>,
 }
 
@@ -96,16 +99,18 @@ fn run() -> Outcome {
         pause(FOR_EVER);
         return Ok(());
     }
-    let log = match &flags.log {
-        Some(path) => Some(OpenOptions::new().create(true).append(true).open(path)?),
-        None => None,
-    };
-    let mut worker = Worker { flags, log, out: io::stdout().lock() };
+    let (log, taken) = (notes(flags.log.as_ref())?, notes(flags.taken.as_ref())?);
+    let mut worker = Worker { flags, log, taken, out: io::stdout().lock() };
     worker.start()?;
     match worker.flags.raw {
         true => worker.serve_raw(),
         false => worker.serve(),
     }
+}
+
+fn notes(path: Option<&String>) -> Outcome<Option<File>> {
+    let open = |path| OpenOptions::new().create(true).append(true).open(path);
+    Ok(path.map(open).transpose()?)
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Outcome<Flags> {
@@ -114,6 +119,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Outcome<Flags> {
         let mut value = || args.next().ok_or_else(|| format!("{flag} needs a value"));
         match flag.as_str() {
             "--log" => flags.log = Some(value()?),
+            "--taken" => flags.taken = Some(value()?),
             "--mark" => flags.mark = Some(value()?),
             "--die-at-start" => flags.die_at_start = true,
             "--die-times" => flags.die_times = value()?.parse()?,
@@ -175,6 +181,9 @@ impl Worker {
                 return Ok(());
             }
             let text = String::from_utf8_lossy(&line);
+            if let Some(taken) = &mut self.taken {
+                taken.write_all(&line)?;
+            }
             let (word, _) = text.split_once(' ').unwrap_or_default();
             if matches!(word, "die" | "half" | "stall" | "exit") {
                 // What came before it has been answered.
@@ -207,6 +216,9 @@ impl Worker {
             let request: Request<'_> = serde_json::from_slice(&line)?;
             let pid = std::process::id();
             self.note(&format!("job {pid} {} {}", request.id, request.cmd))?;
+            if let Some(taken) = &mut self.taken {
+                taken.write_all(format!("{} {}\n", request.cmd, request.args).as_bytes())?;
+            }
             if let Err(error) = self.obey(&request) {
                 self.fail(request.id, &json!(format!("{}: {error}", request.cmd)))?;
             }
