@@ -199,13 +199,30 @@ impl<'a> Running<'a> {
 
     /// Attends to the command until it is gone. `is_quick` says whether the one before it was quick, so
     /// that this one may be, and then whether it was.
-    pub(crate) fn attend(mut self, wake: &Wake, is_quick: &mut bool) -> Ended {
+    pub(crate) fn attend(self, wake: &Wake, is_quick: &mut bool) -> Ended {
         let shared = self.shared;
         let began = shared.now();
-        if *is_quick && !self.commands.stdin && !self.commands.live {
-            let timeout = self.job.timeout.or_else(|| shared.timeout());
-            self.process.wait_for_exit(wake, timeout.map_or(QUICK, |timeout| timeout.min(QUICK)));
+        let ended = match *is_quick && self.exits_soon(wake) {
+            true => self.end(None),
+            false => self.attend_long(began, wake),
+        };
+        let printed = ended.printed.stdout.len() + ended.printed.stderr.len();
+        *is_quick = shared.now() < began.after(QUICK) && printed < LITTLE;
+        ended
+    }
+
+    /// Waits for a while for the exit alone. Returns whether it has come.
+    fn exits_soon(&self, wake: &Wake) -> bool {
+        if self.commands.stdin || self.commands.live {
+            return false;
         }
+        let timeout = self.job.timeout.or_else(|| self.shared.timeout());
+        self.process.wait_for_exit(wake, timeout.map_or(QUICK, |timeout| timeout.min(QUICK)))
+    }
+
+    /// Attends to a command for as long as it takes.
+    fn attend_long(mut self, began: Moment, wake: &Wake) -> Ended {
+        let shared = self.shared;
         let mut cut = None;
         // One that has nothing to read is told so at once.
         self.feed();
@@ -246,10 +263,7 @@ impl<'a> Running<'a> {
                 break;
             }
         }
-        let ended = self.end(cut);
-        let printed = ended.printed.stdout.len() + ended.printed.stderr.len();
-        *is_quick = shared.now() < began.after(QUICK) && printed < LITTLE;
-        ended
+        self.end(cut)
     }
 
     /// Why the command must be ended now, if it must.

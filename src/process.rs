@@ -3,12 +3,13 @@
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
@@ -97,6 +98,9 @@ pub(crate) struct Groups {
     members: Mutex<Members>,
     killing: AtomicBool,
     pub(crate) clock: Clock,
+    /// What a process reads that has no stdin: opened once, since looking its name up for each takes
+    /// longer than all else that is done for a stream.
+    null: OnceLock<File>,
 }
 
 #[derive(Debug, Default)]
@@ -128,7 +132,12 @@ impl Members {
 
 impl Groups {
     pub(crate) fn new() -> Self {
-        Self { members: Mutex::default(), killing: AtomicBool::new(false), clock: Clock::new() }
+        Self {
+            members: Mutex::default(),
+            killing: AtomicBool::new(false),
+            clock: Clock::new(),
+            null: OnceLock::new(),
+        }
     }
 
     /// Stops all processes and the clock.
@@ -177,6 +186,17 @@ impl Groups {
     /// How many processes there are.
     pub(crate) fn count(&self) -> usize {
         self.lock().groups.len()
+    }
+
+    fn null(&self) -> io::Result<Stdio> {
+        let null = match self.null.get() {
+            Some(null) => null,
+            None => {
+                let null = File::open("/dev/null")?;
+                self.null.get_or_init(|| null)
+            }
+        };
+        null.try_clone().map(Stdio::from)
     }
 
     /// A process is about to be started that will write to this pipe.
@@ -310,13 +330,14 @@ impl Process {
             true => terminal().map(|(ours, theirs)| (Some(ours), theirs.into()))?,
             false => (None, Stdio::piped()),
         };
+        let stdin = if spec.has_stdin { Stdio::piped() } else { groups.null()? };
         let (stderr, their_stderr) = pipe_with(PipeFlags::CLOEXEC)?;
         let place = groups.announce(their_stderr.as_fd());
         let mut command = Command::new(spec.program.unwrap_or(program));
         command
             .arg0(program)
             .args(args)
-            .stdin(if spec.has_stdin { Stdio::piped() } else { Stdio::null() })
+            .stdin(stdin)
             .stdout(stdout)
             .stderr(Stdio::from(their_stderr))
             .process_group(0)
@@ -418,12 +439,12 @@ impl Process {
 
     /// Waits for the exit, or a wake-up, and for nothing else, at most for so long: whoever knows that
     /// a process will soon exit need not be woken for each of its streams that it closes on the way.
-    pub(crate) fn wait_for_exit(&self, wake: &Wake, time: Duration) {
-        if let Some(exit) = &self.exit {
-            let mut fds =
-                [PollFd::new(exit, PollFlags::IN), PollFd::new(&wake.receiver, PollFlags::IN)];
-            let _ = poll(&mut fds, timespec(Some(time)).as_ref());
-        }
+    /// Returns whether it has exited.
+    pub(crate) fn wait_for_exit(&self, wake: &Wake, time: Duration) -> bool {
+        let Some(exit) = &self.exit else { return false };
+        let mut fds =
+            [PollFd::new(exit, PollFlags::IN), PollFd::new(&wake.receiver, PollFlags::IN)];
+        poll(&mut fds, timespec(Some(time)).as_ref()).is_ok() && !fds[0].revents().is_empty()
     }
 
     /// Writes as much as the pipe takes now.
