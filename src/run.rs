@@ -23,7 +23,7 @@ use crate::halt::{Halt, Limit, What};
 use crate::lanes::Lanes;
 use crate::plan::Plan;
 use crate::progress::{Console, Progress};
-use crate::signals::{Caught, Signals, suspend_self};
+use crate::signals::{Caught, Signals};
 use crate::tally::{Tally, Wanted};
 
 /// What `--fail-fast` means.
@@ -366,7 +366,7 @@ impl Run {
                 caught = signals.next() => match caught {
                     Caught::Suspend => {
                         self.pool.pause();
-                        self.console.aside(b"\n", &mut suspend_self);
+                        self.console.aside(b"\n", &mut || signals.suspend());
                         self.pool.resume();
                         continue;
                     }
@@ -413,7 +413,7 @@ impl Run {
             tokio::select! {
                 () = &mut printed => return end,
                 caught = signals.next() => match caught {
-                    Caught::Suspend => self.console.aside(b"\n", &mut suspend_self),
+                    Caught::Suspend => self.console.aside(b"\n", &mut || signals.suspend()),
                     Caught::End(signal) | Caught::Quit(signal) => end = Some(Status::Signal(signal)),
                 },
             }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -25,10 +25,15 @@ pub struct Signals {
     hangup: Option<Signal>,
     quit: Option<Signal>,
     suspend: Option<Signal>,
+    resume: Option<Signal>,
+    /// It was told to go on, which has not been taken notice of yet.
+    is_resumed: Arc<AtomicBool>,
 }
 
 /// Linux's and every other Unix's number of it, but for MIPS.
 const SIGTSTP: i32 = rustix::process::Signal::TSTP.as_raw();
+
+const SIGCONT: i32 = rustix::process::Signal::CONT.as_raw();
 
 impl Signals {
     /// Begins to listen. A signal that is ignored when the process starts (as with `nohup`, or in
@@ -42,25 +47,48 @@ impl Signals {
             let is_ignored = ignored >> (kind.as_raw_value() - 1) & 1 == 1;
             (!is_ignored).then(|| signal(kind)).transpose()
         };
+        let is_resumed = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(SIGCONT, Arc::clone(&is_resumed))?;
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
             hangup: listen(SignalKind::hangup())?,
             quit: listen(SignalKind::quit())?,
             suspend: listen(SignalKind::from_raw(SIGTSTP))?,
+            resume: listen(SignalKind::from_raw(SIGCONT))?,
+            is_resumed,
         })
     }
 
     /// Waits for the next signal. Dropping the future loses none.
     pub async fn next(&mut self) -> Caught {
-        tokio::select! {
-            () = next(&mut self.interrupt) => Caught::End(SignalKind::interrupt().as_raw_value()),
-            () = next(&mut self.terminate) => Caught::End(SignalKind::terminate().as_raw_value()),
-            () = next(&mut self.hangup) => Caught::End(SignalKind::hangup().as_raw_value()),
-            () = next(&mut self.quit) => Caught::Quit(SignalKind::quit().as_raw_value()),
-            () = next(&mut self.suspend) => Caught::Suspend,
+        loop {
+            tokio::select! {
+                // So that it is not stopped after it was told to go on: of both, this comes last.
+                biased;
+                () = next(&mut self.interrupt) => return end(SignalKind::interrupt()),
+                () = next(&mut self.terminate) => return end(SignalKind::terminate()),
+                () = next(&mut self.hangup) => return end(SignalKind::hangup()),
+                () = next(&mut self.quit) => return Caught::Quit(SignalKind::quit().as_raw_value()),
+                () = next(&mut self.suspend) => return Caught::Suspend,
+                () = next(&mut self.resume) => self.is_resumed.store(false, Ordering::SeqCst),
+            }
         }
     }
+
+    /// Stands still until the process is told to go on. It may have been told already, while the workers
+    /// were stopped: nobody would tell it again. (Between the question here and the stop are two
+    /// microseconds; shells don't send CONT before they have seen the stop.)
+    pub fn suspend(&self) {
+        use rustix::process::{Signal, getpid, kill_process};
+        if !self.is_resumed.load(Ordering::SeqCst) {
+            let _ = kill_process(getpid(), Signal::STOP);
+        }
+    }
+}
+
+fn end(kind: SignalKind) -> Caught {
+    Caught::End(kind.as_raw_value())
 }
 
 async fn next(signal: &mut Option<Signal>) {
@@ -77,11 +105,6 @@ async fn next(signal: &mut Option<Signal>) {
 pub fn outlive_file_limit() {
     let caught = Arc::new(AtomicBool::new(false));
     let _ = signal_hook::flag::register(rustix::process::Signal::XFSZ.as_raw(), caught);
-}
-
-/// Stands still until the process is told to go on.
-pub fn suspend_self() {
-    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
 }
 
 /// The signals that are ignored, a bit each. Only Linux tells; elsewhere none is taken to be.

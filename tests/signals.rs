@@ -2,6 +2,9 @@
 
 mod common;
 
+use std::fs::File;
+use std::io::Read;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -462,6 +465,34 @@ fn ctrl_z_and_fg() {
     terminal.see("{\"id\":3,\"ok\":true,\"result\":[3]}");
     terminal.prompt();
     assert_eq!(terminal.status(), "0");
+    crew.assert_gone();
+}
+
+#[test]
+fn told_to_go_on_before_it_has_come_to_a_stop() {
+    let crew = Crew::new();
+    let stderr = crew.path("stderr");
+    let made = Command::new("mkfifo").arg(&stderr).status().expect("mkfifo runs");
+    assert!(made.success());
+    let mut reader = File::options().read(true).write(true).open(&stderr).expect("it is there");
+    let mut run = Test::through_shell("exec \"$@\" 2>\"$FIFO\"")
+        .env("FIFO", &stderr)
+        .workers(1, crew.worker(""))
+        .args(["--format", "value"])
+        .stdin_open()
+        .any_stdout()
+        .spawn();
+    // Nobody reads its stderr, which holds it up on the way to where it stops.
+    run.write("flood_stderr [200000]\n");
+    crew.await_logged("job", 1);
+    let is_full = || rustix::io::ioctl_fionread(&reader).is_ok_and(|count| count >= 60 << 10);
+    wait_for("stderr to be full", is_full);
+    run.signal(Signal::TSTP);
+    wait_for("the worker to be stopped", || crew.states() == ['T']);
+    run.signal(Signal::CONT);
+    thread::spawn(move || while reader.read(&mut [0; 64 << 10]).is_ok_and(|count| count > 0) {});
+    assert_eq!(run.line(), "[200000]");
+    run.finish();
     crew.assert_gone();
 }
 
