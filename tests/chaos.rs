@@ -351,7 +351,11 @@ impl Fate {
         let often = if round.has_journal { 2 } else { 5 };
         Self {
             end: random.one_in(often).then(|| random.pick(&ends)),
-            is_filled: !matches!(round.disk, Disk::Roomy) && !random.one_in(4),
+            is_filled: match round.disk {
+                Disk::Roomy => false,
+                Disk::Limited => true,
+                Disk::Small(_) => !random.one_in(4),
+            },
             is_harassed: round.has_workers && random.one_in(2),
         }
     }
@@ -361,6 +365,11 @@ fn number_in(pid: Pid, file: &str, key: &str) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{}/{file}", pid.as_raw_nonzero())).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;
     line.split_whitespace().next()?.parse().ok()
+}
+
+fn is_stopped(pid: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
+    status.is_ok_and(|text| text.contains("State:\tT"))
 }
 
 fn descriptors(pid: Pid) -> usize {
@@ -398,10 +407,17 @@ fn harass(random: &mut Random, run: &Running, mark: &str, fate: &Fate) -> usize 
             }
         }
         3 if !run.has_ended() => {
-            // As Ctrl-Z and `fg` do, and as somebody who does not ask.
-            run.signal(random.pick(&[Signal::TSTP, Signal::STOP]));
+            // As somebody who does not ask, and as Ctrl-Z and `fg` do, which see the stop before they go on.
+            let signal = random.pick(&[Signal::TSTP, Signal::STOP]);
+            let _ = kill_process(run.pid(), signal);
+            let asked = Instant::now();
+            while !is_stopped(run.pid()) && asked.elapsed() < Duration::from_secs(2) {
+                if run.ends_within(Duration::from_millis(1)) {
+                    break;
+                }
+            }
             run.ends_within(Duration::from_millis(random.next() % 100));
-            run.signal(Signal::CONT);
+            let _ = kill_process(run.pid(), Signal::CONT);
         }
         _ => {
             run.ends_within(Duration::from_millis(random.next() % 50));
