@@ -80,9 +80,9 @@ impl Signals {
     /// were stopped: nobody would tell it again. (Between the question here and the stop are two
     /// microseconds; shells don't send CONT before they have seen the stop.)
     pub fn suspend(&self) {
-        use rustix::process::{Signal, getpid, kill_process};
+        use rustix::process::{Signal, getpid};
         if !self.is_resumed.load(Ordering::SeqCst) {
-            let _ = kill_process(getpid(), Signal::STOP);
+            let _ = rustix::process::kill_process(getpid(), Signal::STOP);
         }
     }
 }

@@ -620,6 +620,37 @@ fn on_a_full_disk_the_run_ends_and_nothing_done_is_lost() {
 }
 
 #[test]
+fn a_large_result_comes_back_where_there_is_room_for_it() {
+    let Some(disk) = SmallDisk::new("1m") else { return };
+    let folder = folder();
+    let print = "head -c $0 /dev/zero | tr '\\0' x; echo";
+    let run = || Test::new().cwd(folder.path()).args(["--journal", "journal", "--resume", "-j1"]);
+    let whole =
+        run().args(["sh", "-c", print]).stdin("9\n600000\n").any_stdout().any_stderr().run().stdout;
+    disk.fill();
+    let output = run()
+        .args(["sh", "-c", print])
+        .stdin("9\n600000\n")
+        .env("TMPDIR", disk.path())
+        .any_stdout()
+        .any_stderr()
+        .status(125)
+        .run();
+    // The record is good, so nobody is to remove it.
+    assert_has(
+        &output.stderr,
+        &[
+            "a result in the journal 'journal' could not be kept in a temporary file in",
+            "No space left",
+        ],
+    );
+    assert!(!output.stderr.contains("remove"), "{}", output.stderr);
+    disk.make_room();
+    let run = run().args(["sh", "-c", print]).stdin("9\n600000\n").env("TMPDIR", disk.path());
+    run.stdout(whole).any_stderr().run();
+}
+
+#[test]
 fn a_large_result_on_a_full_disk_is_printed_and_not_recorded() {
     let script = "trap '' XFSZ; ulimit -f 2000; exec \"$@\"";
     // In the journal, which is JSON, it takes six times the room.

@@ -183,15 +183,28 @@ impl Journal {
             return Ok(None);
         };
         records.go(place);
-        let recorded = Recorded::read(records, &self.spool).map_err(|error| {
-            format!(
-                "the journal '{}' can't be used: the record at byte {place} could not be read \
-                 back: {error}; remove that line, and its job will be run again",
-                self.path.display()
-            )
-        })?;
+        let recorded =
+            Recorded::read(records, &self.spool).map_err(|error| self.unreadable(place, &error))?;
         self.resumed.fetch_add(1, Ordering::Relaxed);
         Ok(Some(recorded))
+    }
+
+    /// Why a record can't be read back, as a sentence.
+    fn unreadable(&self, place: u64, error: &io::Error) -> String {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        let path = self.path.display();
+        match error.kind() {
+            // The record is good: what is much of it is kept until its turn to be printed comes.
+            StorageFull | QuotaExceeded | FileTooLarge => format!(
+                "a result in the journal '{path}' could not be kept in a temporary file in '{}': \
+                 {error}; make room there, or set TMPDIR to another folder, and resume",
+                std::env::temp_dir().display()
+            ),
+            _ => format!(
+                "the journal '{path}' can't be used: the record at byte {place} could not be read \
+                 back: {error}; remove that line, and its job will be run again"
+            ),
+        }
     }
 
     /// Adds the record of a job to those that are to be appended, unless it is no job of the journal's
