@@ -529,7 +529,9 @@ impl Worker {
             self.have_been_answered(1, received);
             return Ok(());
         }
-        self.take_apart();
+        if self.flights.front().is_some_and(|front| id.is_some_and(|id| id != front.next_id())) {
+            self.take_apart();
+        }
         let index = match find(&self.flights, id, message, self.requests)? {
             Ok(_) if is_surplus => return Err(surplus()),
             Ok(index) => index,
@@ -549,9 +551,10 @@ impl Worker {
         Ok(())
     }
 
-    /// Makes single jobs of bundles: they are not answered in their order.
+    /// Makes single jobs of bundles: they are not answered in their order. That is done once, since to
+    /// look at all flights for each reply takes long; a worker that has no order gets no more bundles.
     fn take_apart(&mut self) {
-        if !self.flights.iter().any(Flight::is_many) {
+        if self.is_unordered || !self.flights.iter().any(Flight::is_many) {
             return;
         }
         for mut flight in std::mem::take(&mut self.flights) {

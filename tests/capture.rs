@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use base64::Engine as _;
-use common::{Crew, Test, assert_has, message, result, wait_for};
+use common::{Crew, Test, assert_has, cpu_time, message, result, wait_for};
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
@@ -34,13 +34,6 @@ fn peak_memory(pid: u32) -> u64 {
 
 fn number(pid: Pid) -> u32 {
     pid.as_raw_nonzero().get().try_into().expect("a pid is positive")
-}
-
-/// The time that a process has spent on a CPU, in ticks of 10 ms.
-fn cpu_time(pid: Pid) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", number(pid))).expect("procpool lives");
-    let fields: Vec<&str> = stat.rsplit(") ").next().expect("fields").split_whitespace().collect();
-    fields[11..13].iter().map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
 }
 
 fn lines_of(path: &str) -> usize {

@@ -396,7 +396,7 @@ impl Feeder<'_> {
             };
             if is_added {
                 self.seq = seq;
-                return true;
+                return self.bytes < BATCH_BYTES || self.feed();
             }
         }
         let mut job = Job::new(seq, cmd, args, id);
@@ -576,5 +576,57 @@ impl Feeder<'_> {
             return false;
         }
         self.batch.is_empty() || self.pool.feed(&mut self.batch).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::queue::Closed;
+
+    /// Takes all jobs, and remembers how large the batches were.
+    #[derive(Default)]
+    struct Sizes(Mutex<Vec<usize>>);
+
+    impl Feed for Sizes {
+        fn feed(&self, batch: &mut Vec<Job>) -> Result<(), Closed> {
+            let size = batch.drain(..).map(|job| job.size()).sum();
+            self.0.lock().expect("nothing panics").push(size);
+            Ok(())
+        }
+    }
+
+    impl Sink for Sizes {
+        fn deliver(&self, _done: &Done<'_>) {}
+    }
+
+    fn reader(path: PathBuf) -> Reader {
+        Reader {
+            sources: vec![Source::File(path)],
+            form: Form::Job,
+            delimiter: b'\n',
+            max_line: 64 << 20,
+            keep_lines: false,
+            bundles: false,
+            choice: Choice::One,
+            journal: None,
+            stop: Arc::default(),
+        }
+    }
+
+    /// Behind a long line, the buffer that held it takes as much at once.
+    #[test]
+    fn what_is_read_at_once_is_fed_in_batches_of_their_size() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        let text = format!("# {}\n{}", "x".repeat(8 << 20), "a [1]\n".repeat(500_000));
+        std::fs::write(&file, text).expect("there is room for it");
+        let sizes = Sizes::default();
+        let end = reader(file.path().into()).run(&sizes, &sizes, &|problem| panic!("{problem}"));
+        assert_eq!(end, End::Complete(500_000));
+        let sizes = sizes.0.into_inner().expect("nothing panics");
+        let largest = sizes.iter().max().expect("batches");
+        assert!(*largest < 2 * BATCH_BYTES, "a batch of {largest} bytes");
     }
 }

@@ -816,6 +816,14 @@ pub(crate) fn offset(mut file: &File) -> u64 {
     file.stream_position().expect("a file has an offset")
 }
 
+/// The time that a process has spent on a CPU, in ticks of 10 ms.
+pub(crate) fn cpu_time(pid: Pid) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    let stat = stat.expect("procpool lives");
+    let fields: Vec<&str> = stat.rsplit(") ").next().expect("fields").split_whitespace().collect();
+    fields[11..13].iter().map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
+}
+
 /// Whether a program is there that a test needs. Where `PROCPOOL_TEST_REQUIRE=all` is set, a missing
 /// one fails the test.
 #[track_caller]
