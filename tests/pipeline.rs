@@ -6,9 +6,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use common::{
-    Crew, Output, Test, assert_has, cpu_time, json, message, offset, wait_for, wait_for_rest,
-};
+use common::{Crew, Output, Test, assert_has, json, message, offset, wait_for, wait_for_rest};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -191,33 +189,6 @@ fn as_a_stream_the_same_lines_come_in_another_order() {
         expected.sort_unstable();
         assert!(seen == expected, "--pipeline {pipeline}: the lines are not the same");
     }
-}
-
-/// How long procpool was busy with jobs of which so many were in flight, in ticks of 10 ms.
-fn busy_with(pipeline: &str, flags: &str) -> u64 {
-    const COUNT: usize = 20_000;
-    let crew = Crew::new();
-    let go = crew.path("go");
-    let mut run = Test::new()
-        .workers(1, silent(flags))
-        .args(["--stream", "--pipeline", pipeline, "--failed", &crew.path("failed")])
-        .stdin(naps(1..=COUNT) + &format!("await_file [0,\"{go}\"]\n"))
-        .any_stdout()
-        .spawn();
-    for _ in 0..COUNT {
-        run.line();
-    }
-    let busy = cpu_time(run.pid());
-    crew.file("go", "");
-    run.finish();
-    busy
-}
-
-/// What a reply costs does not grow with the number of those that are still to come.
-#[test]
-fn with_many_in_flight_a_job_costs_no_more() {
-    let (few, many) = (busy_with("64", ""), busy_with("10000", ""));
-    assert!(many < 2 * few + 20, "{many} ticks with many in flight, {few} with few");
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn found(mut lines: Lines, pieces: &[&[u8]], bundled: bool) -> Found {
     let mut all: Found = Vec::new();
     for piece in pieces.iter().map(Some).chain([None]) {
         lines.buffer().extend_from_slice(piece.copied().unwrap_or_default());
-        if bundled && let Some((first, text, count)) = lines.whole() {
+        if bundled && let Some((first, text, count)) = lines.whole(usize::MAX) {
             let text = text.strip_suffix(b"\n").expect("whole lines");
             let each = text.split(|&byte| byte == b'\n').map(<[u8]>::to_vec);
             let before = all.len();

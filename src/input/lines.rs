@@ -81,12 +81,12 @@ impl Lines {
         &mut self.buffer
     }
 
-    /// All whole lines that are there, with their ends, if none is too long: the number of the first
-    /// one, their bytes, and how many there are. `None`: there is none, or [`Lines::next`] must see to
-    /// it.
-    pub fn whole(&mut self) -> Option<(u64, &[u8], usize)> {
+    /// The whole lines that are there, with their ends, if none is too long: the number of the first
+    /// one, their bytes, of which there are no more than `most`, and how many there are. `None`: there
+    /// is none, or [`Lines::next`] must see to it.
+    pub fn whole(&mut self, most: usize) -> Option<(u64, &[u8], usize)> {
         let rest = &self.buffer[self.start..];
-        let len = memchr::memrchr(self.delimiter, rest)? + 1;
+        let len = memchr::memrchr(self.delimiter, &rest[..rest.len().min(most)])? + 1;
         if self.skipping || len > self.max {
             return None;
         }

@@ -35,6 +35,10 @@ use plain::{Columns, NoHeader, Packed, Plain};
 /// How much is read at once: as much as a pipe holds.
 const READ_SIZE: usize = 64 << 10;
 
+/// So many bytes of lines, at most, go together as they stand: more than is read at once, but for
+/// what comes behind a long line.
+const BUNDLE_BYTES: usize = 128 << 10;
+
 /// So many jobs from the command line are fed at once.
 const ARGS_BATCH: usize = 256;
 
@@ -314,30 +318,35 @@ impl Feeder<'_> {
                     return Err(error.into());
                 }
             };
-            if self.reader.bundles
-                && let Some((number, text, count)) = lines.whole()
-            {
-                let mut job = Job::of_lines(self.seq + 1, text, count);
-                job.place = Place { source: index, line: number };
-                if !self.queue(job) {
-                    return Ok(false);
-                }
-            }
-            while let Some(line) = lines.next(at_end) {
-                let place = Place { source: index, line: line.number };
-                let goes_on = match (line.is_open, line.text) {
-                    (true, Ok(text)) => self.open_record(place, text),
-                    (_, text) => self.line(place, text),
-                };
-                if !goes_on {
-                    return Ok(false);
-                }
-            }
-            if !self.feed() {
+            if !self.lines(&mut lines, index, at_end) || !self.feed() {
                 return Ok(false);
             }
             if at_end {
                 return Ok(true);
+            }
+        }
+    }
+
+    /// Deals with the lines that have come. Returns whether to go on.
+    fn lines(&mut self, lines: &mut Lines, source: u32, at_end: bool) -> bool {
+        loop {
+            while self.reader.bundles
+                && let Some((line, text, count)) = lines.whole(BUNDLE_BYTES)
+            {
+                let mut job = Job::of_lines(self.seq + 1, text, count);
+                job.place = Place { source, line };
+                if !self.queue(job) {
+                    return false;
+                }
+            }
+            let Some(line) = lines.next(at_end) else { return true };
+            let place = Place { source, line: line.number };
+            let goes_on = match (line.is_open, line.text) {
+                (true, Ok(text)) => self.open_record(place, text),
+                (_, text) => self.line(place, text),
+            };
+            if !goes_on {
+                return false;
             }
         }
     }
