@@ -276,7 +276,10 @@ impl Slot {
         let shared = Arc::clone(&self.shared);
         let unfit = warm_up(&mut worker, &shared, Some(&self.wake), &AtomicBool::new(false));
         let Err(unfit) = unfit else {
-            shared.learn_start_time(shared.now().since(worker.born));
+            // One that was asked nothing may be starting still: its first reply will tell.
+            if !shared.config.init.is_empty() {
+                shared.learn_start_time(shared.now().since(worker.born));
+            }
             self.worker = Some(worker);
             return true;
         };

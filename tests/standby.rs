@@ -206,6 +206,22 @@ fn the_replacement_is_started_ahead_of_jobs_that_take_longer_than_a_start() {
     });
 }
 
+/// A start of 150 ms takes longer than a job of 100: it has to be begun before the last job is.
+#[test]
+fn the_replacement_is_started_as_early_as_its_start_is_slow() {
+    let crew = Crew::new();
+    Test::new()
+        .workers(1, batch(&crew, "--sleep-at-start 150"))
+        .args(["--max-reqs", "10"])
+        .stdin(naps(30, 100_000))
+        .stdout(records(30))
+        .run();
+    let lives = lives(&crew);
+    for pair in lives.windows(2).filter(|pair| pair[1].begins.len() == 10) {
+        assert!(pair[1].start < pair[0].begins[9], "{} came late", pair[1].pid);
+    }
+}
+
 #[test]
 fn without_standby_a_worker_is_stopped_first() {
     let crew = recycle(2, "--sleep-at-start 10", &["--standby", "0"]);
