@@ -431,7 +431,7 @@ impl State {
     }
 
     fn is_full(&self) -> bool {
-        self.ready.len() >= TOO_MUCH || (self.order.is_full() && self.order.has_next())
+        self.ready.len() >= TOO_MUCH || self.order.is_ample()
     }
 }
 

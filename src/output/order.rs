@@ -19,6 +19,9 @@ const BATCH: usize = 256 << 10;
 /// What a run that waits costs beside its bytes, in bytes.
 const OVERHEAD: usize = 64;
 
+/// So many bytes whose turn has come wait in memory for a slow reader; more would bring nothing.
+const AMPLE: usize = 4 << 20;
+
 /// The smallest limit: below it, spilling costs more memory than it saves.
 const LEAST: usize = 256 << 10;
 
@@ -290,6 +293,13 @@ impl Order {
     pub fn has_next(&self) -> bool {
         self.waiting.first_key_value().is_some_and(|(&seq, _)| seq == self.next)
             || self.spill.as_ref().and_then(Spill::first) == Some(self.next)
+    }
+
+    /// Whether those that bring more had better wait until some of it is written: it is the turn of what
+    /// waits, so that it is the reader of stdout who is slow, and no job.
+    pub fn is_ample(&self) -> bool {
+        let has_spilled = self.spill.as_ref().is_some_and(|spill| spill.first().is_some());
+        self.has_next() && (self.is_full() || (!has_spilled && self.pages.used() > AMPLE))
     }
 
     /// Whether as much waits in memory as may.
