@@ -14,7 +14,7 @@ use procpool::protocol::PROTOCOLS;
 use procpool::protocol::framing::FRAMINGS;
 use procpool::{Depth, Init, Kind, Timeout, parse_init};
 
-use crate::halt::{Halt, parse_halt};
+use super::halt::{Halt, parse_halt};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
