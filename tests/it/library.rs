@@ -1621,7 +1621,7 @@ fn alone(test: &str) -> bool {
         return true;
     }
     let output = Command::new(std::env::current_exe().expect("the path of this program"))
-        .args(["--exact", test, "--nocapture"])
+        .args(["--exact", &format!("library::{test}"), "--nocapture"])
         .env(ALONE, "1")
         .env_remove("PYTHONUNBUFFERED")
         .stdin(Stdio::null())
