@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::command::Commands;
-use crate::gates::Limits;
 use crate::job::Kind;
+use crate::pool::gates::Limits;
+use crate::pool::slot::warm_up::Init;
 use crate::protocol::Protocol;
-use crate::warm_up::Init;
-use crate::window::Depth;
+use crate::worker::window::Depth;
 
 /// The settings of a pool, with their defaults. Made by [`crate::Builder`].
 #[derive(Clone, Debug)]

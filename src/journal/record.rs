@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::key::{Digest128, Key};
-use crate::capture::{Capture, Printed, Spool};
-use crate::input::job_line::on_one_line;
+use crate::input::job_lines::on_one_line;
+use crate::job::printed::{Capture, Printed, Spool};
 use crate::job::{Done, Job, Run, Sink, Value, base64};
 
 /// All records begin so.

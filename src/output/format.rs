@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::{Large, name};
-use crate::capture::{Capture, Printed, Spool};
 use crate::command::Commands;
-use crate::input::template::Args;
+use crate::command::template::Args;
+use crate::job::printed::{Capture, Printed, Spool};
 use crate::job::{Done, Failure, Job, Kind, Run, Value, base64, printable};
 
 /// The format of results.

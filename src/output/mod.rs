@@ -20,10 +20,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use tokio::sync::oneshot;
 
-use crate::capture::{Printed, Spool};
+use crate::job::printed::{Printed, Spool};
 use crate::job::{Done, Job, Place, Sink, printable};
 use crate::journal::Journal;
-use crate::usual::Usual;
+use crate::util::buffer::Usual;
 pub use format::Format;
 use order::{Between, Order, Ready};
 

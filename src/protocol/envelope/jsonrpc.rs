@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::{Body, Envelope, Message, describe, failure, number, object, present};
-use crate::input::job_line::on_one_line;
+use crate::input::job_lines::on_one_line;
 use crate::job::Job;
 
 /// The envelope of JSON-RPC servers.

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::input::job_line::on_one_line;
+use crate::input::job_lines::on_one_line;
 use crate::job::{Failure, Job, Kind, Value};
 
 /// What messages say.

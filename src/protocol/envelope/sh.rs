@@ -4,7 +4,7 @@
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{Body, Envelope, Message, number};
-use crate::input::template::compact;
+use crate::command::template::compact;
 use crate::job::{Failure, Job, Kind};
 
 /// The envelope of the worker for `sh`.

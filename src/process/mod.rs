@@ -1,6 +1,9 @@
 //! Processes: started in a group of their own, with pipes that never block, and ended by a ladder
 //! of ever stronger means. This is the only place that signals children.
 
+pub(crate) mod guardian;
+pub(crate) mod lookup;
+
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -21,9 +24,9 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
-use crate::clock::Clock;
-use crate::guardian::{Guardian, Place};
 use crate::job::Watcher;
+use crate::process::guardian::{Guardian, Place};
+use crate::util::clock::Clock;
 
 /// How much is read from a pipe at once: as much as a pipe holds.
 const READ_SIZE: usize = 64 << 10;

@@ -8,15 +8,15 @@ use std::{io, thread};
 
 use rustix::io::Errno;
 
-use crate::capture::Spool;
-use crate::clock::Moment;
 use crate::config::{Config, Timeout};
-use crate::durations::Durations;
-use crate::gates::Gates;
+use crate::job::printed::Spool;
 use crate::job::{Done, Failure, Job, Kind, Sink, Value, Watcher};
+use crate::pool::gates::Gates;
+use crate::pool::queue::Queue;
+use crate::process::lookup;
 use crate::process::{Groups, Stop, Wake};
-use crate::program;
-use crate::queue::Queue;
+use crate::util::clock::Moment;
+use crate::util::histogram::Durations;
 use crate::worker::Worker;
 
 /// What all slots of a pool share.
@@ -89,7 +89,7 @@ impl Shared {
         let program = commands
             .map(|commands| &commands.template)
             .and_then(|template| template.program().filter(|name| template.finds_as_we_do(name)))
-            .and_then(|name| Some((name.to_owned(), program::locate(name)?.into_os_string())));
+            .and_then(|name| Some((name.to_owned(), lookup::locate(name)?.into_os_string())));
         Self {
             queue: Queue::new(config.max_procs),
             gates: Arc::new(Gates::new(config.limits.clone())),

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use crate::command::Commands;
 use crate::config::{Config, Timeout};
-use crate::gates::Limits;
 use crate::interpreter::{Code, CodeError};
 use crate::job::{Failure, Kind, Sink, Watcher};
 use crate::pool::Pool;
-use crate::program::{self, ProgramError};
+use crate::pool::gates::Limits;
+use crate::pool::shared::Shared;
+use crate::pool::slot::warm_up::Init;
+use crate::process::lookup::{self, ProgramError};
 use crate::protocol::Protocol;
-use crate::shared::Shared;
-use crate::warm_up::Init;
-use crate::window::Depth;
+use crate::worker::window::Depth;
 
 /// A pool that is being described.
 #[derive(Clone)]
@@ -275,11 +275,11 @@ impl Builder {
     pub fn build(self) -> Result<Pool, BuildError> {
         let config = self.config?;
         match &config.commands {
-            None => program::check(config.worker.first().ok_or(BuildError::Empty)?)?,
+            None => lookup::check(config.worker.first().ok_or(BuildError::Empty)?)?,
             Some(commands) if commands.dry_run || commands.in_jobs => {}
             Some(commands) => match commands.template.program() {
                 Some(program) if commands.template.finds_as_we_do(program) => {
-                    program::check(program)?
+                    lookup::check(program)?
                 }
                 // What it is shows when a job is run.
                 _ => {}

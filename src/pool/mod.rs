@@ -1,5 +1,12 @@
 //! The public face: a pool of workers. It starts slots, and shuts them down.
 
+pub(crate) mod builder;
+pub(crate) mod calls;
+pub(crate) mod gates;
+pub(crate) mod queue;
+pub(crate) mod shared;
+pub(crate) mod slot;
+
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,17 +16,17 @@ use std::thread;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::builder::Builder;
-use crate::calls::{Caller, Deferred, Pipeline};
-use crate::clock::Moment;
 use crate::command::Commands;
 use crate::interpreter::Code;
 use crate::job::{Failure, Job, Kind};
+use crate::pool::builder::Builder;
+use crate::pool::calls::{Caller, Deferred, Pipeline};
+use crate::pool::queue::Closed;
+use crate::pool::shared::{STACK, Shared, Stopping};
+use crate::pool::slot::Slot;
 use crate::process::{Stop, Wake};
-use crate::queue::Closed;
-use crate::shared::{STACK, Shared, Stopping};
-use crate::slot::Slot;
-use crate::window::Depth;
+use crate::util::clock::Moment;
+use crate::worker::window::Depth;
 
 /// A pool of persistent worker processes.
 ///

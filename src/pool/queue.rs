@@ -7,9 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::clock::Moment;
 use crate::job::Job;
 use crate::process::Wake;
+use crate::util::clock::Moment;
 
 /// A feeder waits while so many jobs are queued, or 64 for each slot…
 const MAX_JOBS: usize = 4096;

@@ -1,18 +1,21 @@
 //! A persistent worker: a process, the requests it has been given, and the replies as they come.
 
+pub(crate) mod buffering;
+pub(crate) mod window;
+
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-use crate::clock::Moment;
 use crate::config::Config;
 use crate::job::{Failure, Job, Value, Watcher};
 use crate::process::{Groups, Process, Progress, Wake};
 use crate::protocol::Protocol;
 use crate::protocol::envelope::{Body, Message};
 use crate::protocol::framing::{Scan, Split};
-use crate::usual::Usual;
-use crate::window::Window;
+use crate::util::buffer::Usual;
+use crate::util::clock::Moment;
+use crate::worker::window::Window;
 
 /// While so many bytes of requests are in flight no more are sent: many small ones or one large one.
 const WINDOW_BYTES: usize = 256 << 10;

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::job::{Failure, Kind};
 use crate::pool::Pool;
-use crate::shared::Shared;
+use crate::pool::shared::Shared;
 
 /// The other end of a call that waits for a job.
 #[derive(Debug)]

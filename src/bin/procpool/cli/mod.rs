@@ -2,6 +2,8 @@
 //!
 //! Parsing only validates: every option is resolved here, once, into plain data.
 
+pub mod halt;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +16,7 @@ use procpool::protocol::PROTOCOLS;
 use procpool::protocol::framing::FRAMINGS;
 use procpool::{Depth, Init, Kind, Timeout, parse_init};
 
-use super::halt::{Halt, parse_halt};
+use halt::{Halt, parse_halt};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())

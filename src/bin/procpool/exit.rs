@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use procpool::{BuildError, ProgramError};
 
-use crate::progress::message;
+use crate::report::console::message;
 
 /// The exit statuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::value::RawValue;
 
-use super::job_line::{Fields, Invalid, error_column, on_one_line, utf8};
+use super::job_lines::{Fields, Invalid, error_column, on_one_line, utf8};
 use super::lines::begin_anywhere;
-use super::template::Template;
+use crate::command::template::Template;
 use crate::job::Job;
 
 /// A command whose args come line by line.
@@ -351,10 +351,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn template() -> Template {
-        let settings = crate::input::template::Settings {
+        let settings = crate::command::template::Settings {
             shell: false,
             replace: None,
-            names: crate::input::template::Names::None,
+            names: crate::command::template::Names::None,
             stdin: false,
             env: Vec::new(),
             cwd: None,

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use procpool::input::lane::Choice;
+use procpool::input::route::Choice;
 use procpool::input::{End, Form, Reader, Source};
 use procpool::journal::{self, Journal};
 use procpool::output::{Format, Output, Settings, Surroundings, Trouble};
@@ -18,13 +18,13 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::cli::Options;
+use crate::cli::halt::{Halt, Limit, What};
 use crate::exit::Status;
-use crate::halt::{Halt, Limit, What};
-use crate::lanes::Lanes;
 use crate::plan::Plan;
-use crate::progress::{Console, Progress};
+use crate::pools::Lanes;
+use crate::report::console::{Console, Progress};
+use crate::report::{Tally, Wanted};
 use crate::signals::{Caught, Signals};
-use crate::tally::{Tally, Wanted};
 
 /// What `--fail-fast` means.
 const FAIL_FAST: Halt = Halt { now: true, what: What::Fail, limit: Limit::Count(1) };

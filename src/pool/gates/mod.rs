@@ -1,14 +1,16 @@
 //! Gates: what a job must wait for besides a free slot. A pause between starts, a rate, the load and
 //! the memory of the machine, and a token of make's jobserver.
 
+pub(crate) mod jobserver;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::clock::Moment;
-use crate::jobserver::{Jobserver, Token};
+use crate::pool::gates::jobserver::{Jobserver, Token};
+use crate::pool::shared::Shared;
 use crate::process::Wake;
-use crate::shared::Shared;
+use crate::util::clock::Moment;
 
 /// How often the load and the memory of the machine are looked at.
 const LOOK: Duration = Duration::from_millis(500);

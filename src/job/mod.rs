@@ -1,6 +1,7 @@
 //! The words all other modules use: a job, how it ended, and why it failed.
 
 pub(crate) mod bundle;
+pub(crate) mod printed;
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,9 +12,9 @@ use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::calls::Caller;
-use crate::capture::Printed;
+use crate::job::printed::Printed;
 use crate::journal::Key;
+use crate::pool::calls::Caller;
 use bundle::Part;
 
 /// A unit of work: a command and its JSON args.

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::clock::Moment;
-use crate::input::job_line;
+use crate::input::job_lines;
 use crate::job::{Job, printable};
+use crate::pool::shared::{STACK, Shared};
 use crate::process::{Progress, Stop, Wake};
-use crate::shared::{STACK, Shared};
+use crate::util::clock::Moment;
 use crate::worker::{Answer, Worker};
 
 /// A worker that does not answer is remarked on after so long.
@@ -34,7 +34,7 @@ pub struct Init {
 /// # Errors
 /// Why it is no job line.
 pub fn parse_init(line: &str, has_reply: bool) -> Result<Init, String> {
-    let fields = job_line::parse(line.as_bytes()).map_err(|invalid| invalid.message)?;
+    let fields = job_lines::parse(line.as_bytes()).map_err(|invalid| invalid.message)?;
     let fields = fields.ok_or("it is empty, and should be a job line such as initialize {}")?;
     let (cmd, args) = (fields.cmd.into_owned(), fields.args.into_owned());
     Ok(Init { line: line.to_owned(), cmd, args, has_reply })

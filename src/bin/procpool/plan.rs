@@ -7,9 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use procpool::input::lane::Choice;
-use procpool::input::plain::{Columns, Pack, Plain, Target};
-use procpool::input::template::{Names, Settings, Template};
+use procpool::command::template::{Names, Settings, Template};
+use procpool::input::plain_lines::{Columns, Pack, Plain, Target};
+use procpool::input::route::Choice;
 use procpool::input::{Form, Reader, Source};
 use procpool::journal::{self, Context};
 use procpool::output::format::Shape;

@@ -2,8 +2,8 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::job_line::Invalid;
-use super::template::{Args, Names, Settings, Template};
+use super::job_lines::Invalid;
+use crate::command::template::{Args, Names, Settings, Template};
 use crate::job::Job;
 
 /// How a job's pool is found.

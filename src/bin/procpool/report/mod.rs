@@ -1,6 +1,8 @@
 //! What is kept count of while results are printed: `--summary`, `--joblog`, and `--halt`, which
 //! may end the run.
 
+pub mod console;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
@@ -14,9 +16,9 @@ use anyhow::Context as _;
 use procpool::output::{Output, name};
 use procpool::{Commands, Done, Durations, Job, Kind, Run, Sink};
 
+use crate::cli::halt::{Halt, Limit, What};
 use crate::files;
-use crate::halt::{Halt, Limit, What};
-use crate::lanes::Lanes;
+use crate::pools::Lanes;
 
 /// So many failed jobs of each kind are named.
 const NAMED: usize = 3;

@@ -1,6 +1,9 @@
 //! One slot: take a job, keep its worker, deliver the outcome, recycle. A slot is a thread that
 //! owns its worker's pipes and waits in one place: for its worker, a deadline, or a wake-up.
 
+mod command;
+pub(crate) mod warm_up;
+
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
@@ -8,20 +11,21 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::calls::{self, Caller};
-use crate::capture::Printed;
-use crate::clock::Moment;
-use crate::command::{Commands, Cut, Ended, Running};
-use crate::input::template::command_line as shell_line;
+use crate::command::Commands;
+use crate::command::template::command_line as shell_line;
+use crate::job::printed::Printed;
 use crate::job::{Done, Failure, Job, Kind, Run, Value, printable};
-use crate::jobserver::Token;
+use crate::pool::calls::{self, Caller};
+use crate::pool::gates::jobserver::Token;
+use crate::pool::queue::{Ask, Taken};
+use crate::pool::shared::{Shared, SparePermit};
+use crate::pool::slot::warm_up::{Unfit, Warming, warm_up};
+use crate::process::lookup;
 use crate::process::{Process, Progress, Spec, Stop, Wake, describe};
-use crate::program;
-use crate::queue::{Ask, Taken};
-use crate::remedy::remedy;
-use crate::shared::{Shared, SparePermit};
-use crate::warm_up::{Unfit, Warming, warm_up};
+use crate::util::clock::Moment;
+use crate::worker::buffering::remedy;
 use crate::worker::{Answer, Flight, Violation, Worker, random};
+use command::{Cut, Ended, Running};
 
 /// A process whose pipes have closed is given so long to exit, so that its status can be told.
 const EXIT_PATIENCE: Duration = Duration::from_secs(1);
@@ -389,7 +393,7 @@ impl Slot {
                 return self.pause(CROWDED_PAUSE);
             }
             Err(error) => {
-                let failure = (Kind::Spawn, program::not_started(&command, &error));
+                let failure = (Kind::Spawn, lookup::not_started(&command, &error));
                 return self.command_over(job, (0, start), Some(failure), None);
             }
         };
