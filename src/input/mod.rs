@@ -558,7 +558,8 @@ impl Feeder<'_> {
             let goes_on = match &self.reader.form {
                 Form::Plain(plain) if !plain.is_simple() || columns.len() > 1 => {
                     let line = columns.join(&b'\t');
-                    let fields = columns.iter().flat_map(|arg| plain_lines::split(plain.columns, arg));
+                    let fields =
+                        columns.iter().flat_map(|arg| plain_lines::split(plain.columns, arg));
                     self.row(plain, Place::default(), &fields.collect::<Vec<_>>(), &line)
                 }
                 _ => {

@@ -239,6 +239,13 @@ impl Builder {
         self.set(|config| config.max_reply = bytes)
     }
 
+    /// Whether processes are reaped that come to this process since their parents are gone, as they do
+    /// to PID 1 of a container. The process must have no children but those of its pools. Default: no.
+    #[must_use]
+    pub fn reap_orphans(self, reaps: bool) -> Self {
+        self.set(|config| config.reaps_orphans = reaps)
+    }
+
     /// Where the outcomes of fed jobs go. Without a sink they go nowhere.
     #[must_use]
     pub fn sink(mut self, sink: Arc<dyn Sink>) -> Self {
