@@ -176,9 +176,8 @@ impl Pool {
         Builder::of_commands(commands)
     }
 
-    /// Begins a pool of warm interpreters that run code for each job. The code is looked at now: an
-    /// interpreter is started for that, and waited for. A window of requests is open at each
-    /// ([`Depth::Auto`]).
+    /// Begins a pool of warm interpreters that run code for each job. [`Builder::build`] has an
+    /// interpreter check the code. A window of requests is open at each ([`Depth::Auto`]).
     pub fn code(code: &Code) -> Builder {
         Builder::of_code(code)
     }

@@ -226,6 +226,11 @@ impl Groups {
         self.lock().started
     }
 
+    /// What has been started so far does not count.
+    pub(crate) fn count_anew(&self) {
+        self.lock().started = 0;
+    }
+
     /// How many processes there are.
     pub(crate) fn count(&self) -> usize {
         self.lock().groups.len()
@@ -365,6 +370,8 @@ pub(crate) struct Process {
     /// What came from stderr and is no whole line yet.
     unfinished: Vec<u8>,
     last_words: Vec<u8>,
+    /// It wanted the terminal while its exit was waited for.
+    pub(crate) wanted_terminal: Option<Stopped>,
 }
 
 impl Process {
@@ -423,6 +430,7 @@ impl Process {
             group,
             unfinished: Vec::new(),
             last_words: Vec::new(),
+            wanted_terminal: None,
         };
         for fd in [&process.stdin, &process.stdout, &process.stderr].into_iter().flatten() {
             // Our end of the pipe only: the other end is an open file of its own.
@@ -605,9 +613,11 @@ impl Process {
                 return true;
             }
             let now = groups.clock.now();
-            let wanted_terminal =
-                || self.stopped(groups).is_some_and(|stop| stop.wanted_terminal());
-            if now >= end || groups.is_killing() || wanted_terminal() {
+            if now >= end || groups.is_killing() {
+                return false;
+            }
+            if let Some(stopped) = self.stopped(groups).filter(Stopped::wanted_terminal) {
+                self.wanted_terminal = Some(stopped);
                 return false;
             }
             let ready = self.wait(wake, false, None, end.until(now));
