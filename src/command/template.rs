@@ -12,6 +12,8 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::util::json::compact;
+
 use super::shell::{Quoting, Scanner, Spot};
 
 /// The placeholders that are always known.
@@ -650,22 +652,6 @@ fn word_of(value: &RawValue) -> Result<Vec<u8>, serde_json::Error> {
         Some(b'[' | b'{') => Ok(compact(text)),
         _ => Ok(text.as_bytes().to_vec()),
     }
-}
-
-/// JSON without the blanks outside its strings.
-pub(crate) fn compact(json: &str) -> Vec<u8> {
-    let (mut in_string, mut escaped) = (false, false);
-    let mut text = Vec::with_capacity(json.len());
-    for byte in json.bytes() {
-        if in_string || !byte.is_ascii_whitespace() {
-            text.push(byte);
-        }
-        if !std::mem::take(&mut escaped) {
-            in_string ^= byte == b'"';
-            escaped = in_string && byte == b'\\';
-        }
-    }
-    text
 }
 
 /// The next text from `from` on that may be a placeholder: where it begins and where it ends, which are

@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::command::Commands;
+use crate::config::Depth;
+use crate::config::Init;
+use crate::config::Limits;
 use crate::config::{Config, Timeout};
 use crate::interpreter::{Code, CodeError};
 use crate::job::{Failure, Kind, Sink, Watcher};
 use crate::pool::Pool;
-use crate::pool::gates::Limits;
 use crate::pool::shared::Shared;
-use crate::pool::slot::warm_up::Init;
 use crate::process::lookup::{self, ProgramError};
 use crate::protocol::Protocol;
-use crate::worker::window::Depth;
 
 /// A pool that is being described.
 #[derive(Clone)]

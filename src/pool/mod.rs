@@ -17,16 +17,17 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::command::Commands;
+use crate::config::Depth;
 use crate::interpreter::Code;
-use crate::job::{Failure, Job, Kind};
+use crate::job::Closed;
+use crate::job::caller::Caller;
+use crate::job::{Failure, Feed, Job, Kind};
 use crate::pool::builder::Builder;
-use crate::pool::calls::{Caller, Deferred, Pipeline};
-use crate::pool::queue::Closed;
+use crate::pool::calls::{Deferred, Pipeline};
 use crate::pool::shared::{STACK, Shared, Stopping};
 use crate::pool::slot::Slot;
 use crate::process::{Stop, Wake};
 use crate::util::clock::Moment;
-use crate::worker::window::Depth;
 
 /// A pool of persistent worker processes.
 ///
@@ -388,15 +389,6 @@ fn be_nice(more: i32) {
     {
         let _ = rustix::process::setpriority_process(None, (now + more).min(19));
     }
-}
-
-/// Takes jobs in batches.
-pub trait Feed: Sync {
-    /// As [`Pool::feed`].
-    ///
-    /// # Errors
-    /// No more jobs are taken; those that were not taken are still in the batch.
-    fn feed(&self, batch: &mut Vec<Job>) -> Result<(), Closed>;
 }
 
 impl Feed for Pool {

@@ -463,7 +463,8 @@ fn only_process_signals_children() {
         path.starts_with("src/process/") || is_itself
     });
     assert!(files.iter().any(|(path, text)| {
-        path.starts_with("src/process/") && text.contains("kill_process_group(self.group, Signal::KILL)")
+        path.starts_with("src/process/")
+            && text.contains("kill_process_group(self.group, Signal::KILL)")
     }));
 }
 
@@ -514,7 +515,9 @@ fn workers_are_not_read_with_blocking_calls() {
     // What the system tells of a process is there at once, a program is a file, and so is a journal,
     // whose lock is waited for before anything is started.
     forbid(&sources("src"), &forbidden, |(path, line)| {
-        line.contains("\"/proc/") || path == "src/process/lookup.rs" || path.starts_with("src/journal/")
+        line.contains("\"/proc/")
+            || path == "src/process/lookup.rs"
+            || path.starts_with("src/journal/")
     });
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::config::Limits;
 use crate::pool::gates::jobserver::{Jobserver, Token};
 use crate::pool::shared::Shared;
 use crate::process::Wake;
@@ -14,20 +15,6 @@ use crate::util::clock::Moment;
 
 /// How often the load and the memory of the machine are looked at.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// What jobs must wait for.
-#[derive(Clone, Debug, Default)]
-pub struct Limits {
-    /// So long must pass from one start to the next.
-    pub interval: Option<Duration>,
-    /// No job starts while the load average of the last minute is higher.
-    pub max_load: Option<f64>,
-    /// No job starts while fewer bytes of memory are available.
-    pub min_free_memory: Option<u64>,
-    /// A job takes a token of the jobserver of the `make` that procpool was started by, if there
-    /// is one.
-    pub jobserver: bool,
-}
 
 /// The gates of a pool.
 #[derive(Debug)]

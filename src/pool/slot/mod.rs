@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use crate::command::Commands;
 use crate::command::template::command_line as shell_line;
+use crate::job::caller::{self, Caller};
 use crate::job::printed::Printed;
-use crate::job::{Done, Failure, Job, Kind, Run, Value, printable};
-use crate::pool::calls::{self, Caller};
+use crate::job::{Done, Failure, Job, Kind, Run, Value};
 use crate::pool::gates::jobserver::Token;
 use crate::pool::queue::{Ask, Taken};
 use crate::pool::shared::{Shared, SparePermit};
@@ -23,8 +23,10 @@ use crate::pool::slot::warm_up::{Unfit, Warming, warm_up};
 use crate::process::lookup;
 use crate::process::{Process, Progress, Spec, Stop, Wake, describe};
 use crate::util::clock::Moment;
+use crate::util::random::random;
+use crate::util::text::quote;
 use crate::worker::buffering::remedy;
-use crate::worker::{Answer, Flight, Violation, Worker, random};
+use crate::worker::{Answer, Flight, Violation, Worker};
 use command::{Cut, Ended, Running};
 
 /// A process whose pipes have closed is given so long to exit, so that its status can be told.
@@ -75,7 +77,7 @@ pub(crate) struct Slot {
     token: Option<Token>,
     /// Outcomes that callers are yet to be told: not before the queue knows that this slot is free,
     /// or else a caller's next job would have another worker started.
-    answers: Vec<(Caller, calls::Answer)>,
+    answers: Vec<(Caller, caller::Answer)>,
 }
 
 /// A worker that was started ahead. There are only so many of them in a pool.
@@ -371,7 +373,7 @@ impl Slot {
         let (command, input) = match commands.of(&job, self.number()) {
             Ok(command) => command,
             Err(message) => {
-                let place = crate::output::place(job.place, shared.sources());
+                let place = crate::job::naming::place(job.place, shared.sources());
                 let message = place.map_or(message.clone(), |place| format!("{place}: {message}"));
                 return self.command_over(job, (0, start), Some((Kind::Invalid, message)), None);
             }
@@ -506,7 +508,7 @@ impl Slot {
 
     /// A job can't be told to a worker, which is its outcome.
     fn not_asked(&mut self, job: Job, message: String) {
-        let place = crate::output::place(job.place, self.shared.sources());
+        let place = crate::job::naming::place(job.place, self.shared.sources());
         let message = place.map_or(message.clone(), |place| format!("{place}: {message}"));
         let failure = Failure::new(Kind::Invalid, message);
         let now = self.shared.now();
@@ -1000,7 +1002,7 @@ fn deliver(
     mut job: Job,
     outcome: Result<Value<'_>, &Failure>,
     printed: Option<&Arc<Printed>>,
-    answers: &mut Vec<(Caller, calls::Answer)>,
+    answers: &mut Vec<(Caller, caller::Answer)>,
 ) -> bool {
     let config = &shared.config;
     let may_pass = outcome.is_err_and(|failure| config.retry_on.contains(&failure.kind));
@@ -1052,7 +1054,7 @@ fn take_answer(
     shared: &Shared,
     said: Answer<'_>,
     ran: impl Fn(Moment) -> Ran,
-    answers: &mut Vec<(Caller, calls::Answer)>,
+    answers: &mut Vec<(Caller, caller::Answer)>,
 ) -> usize {
     match said {
         Answer::One(Flight { job, start, .. }, outcome) => {
@@ -1081,13 +1083,4 @@ fn append_last_words(message: &mut String, worker: &Worker) {
 fn command_line(argv: &[OsString]) -> String {
     let words: Vec<_> = argv.iter().map(|word| word.to_string_lossy()).collect();
     shell_words::join(words)
-}
-
-/// Offending bytes, so that a person can read them: in quotes, escaped, and not too many.
-fn quote(bytes: &[u8]) -> String {
-    const MOST: usize = 120;
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MOST)]);
-    let shown = printable(&text.chars().take(MOST).collect::<String>());
-    let more = if text.chars().count() > MOST || bytes.len() > 4 * MOST { "…" } else { "" };
-    format!("'{shown}'{more}")
 }

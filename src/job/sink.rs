@@ -1,0 +1,75 @@
+//! Where jobs go, and where what became of them goes: the seams between the layers.
+
+use super::outcome::{Done, Failure};
+use super::unit::Job;
+
+/// Takes jobs in batches.
+pub trait Feed: Sync {
+    /// As [`Pool::feed`].
+    ///
+    /// # Errors
+    /// No more jobs are taken; those that were not taken are still in the batch.
+    fn feed(&self, batch: &mut Vec<Job>) -> Result<(), Closed>;
+}
+
+/// The queue takes no more jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed;
+
+impl std::fmt::Display for Closed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the pool takes no more jobs")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+/// Takes the outcome of every job that no call waits for.
+///
+/// A sink is called by the slots, on their own threads, several at a time. While it blocks, that
+/// slot's worker gets no new job: a sink that blocks is back-pressure.
+pub trait Sink: Send + Sync {
+    /// Takes one outcome. It may be kept back until the same thread calls [`Sink::flush`].
+    fn deliver(&self, done: &Done<'_>);
+
+    /// Passes on what this thread has delivered: called after every few outcomes, without delay.
+    fn flush(&self) {}
+
+    /// Takes the results of `count` successive jobs, from the one with the number `seq` on: texts with a
+    /// newline behind each. Called only where a [`Reader`](crate::input::Reader) was told that it may
+    /// bundle jobs.
+    fn texts(&self, _seq: u64, _count: u64, _texts: &[u8]) {}
+
+    /// Takes lines that a command has printed while it runs, to stdout and to stderr. They are not
+    /// in what is delivered at its end. Called only where that was asked for. Returns whether it took
+    /// them; otherwise they are offered again soon, so that this need not block.
+    fn lines(&self, _job: &Job, _out: &[u8], _err: &[u8]) -> bool {
+        true
+    }
+}
+
+/// Is told what is worth a person's notice. What it is told is not the outcome of a job.
+pub trait Watcher: Send + Sync {
+    /// A worker wrote to its stderr: whole lines as they came, the last one perhaps unfinished when
+    /// the worker has ended.
+    fn worker_stderr(&self, lines: &[u8]);
+
+    /// Something happened that a person should know: one sentence, no line break.
+    fn note(&self, text: &str);
+
+    /// Too many workers in a row have died before their first reply, or could not be started. The
+    /// jobs they were to run have failed with the same words.
+    fn start_limit_reached(&self, failure: &Failure);
+
+    /// Outcomes of jobs, or what a command printed, could not be kept. Such a job has failed with the
+    /// same words, if it still could.
+    fn output_lost(&self, message: &str) {
+        self.note(message);
+    }
+
+    /// Whether a command may be run, which is given as it would be typed into a shell. Called only
+    /// where that was asked for.
+    fn confirms(&self, _command: &[u8]) -> bool {
+        true
+    }
+}
