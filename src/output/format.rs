@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::Large;
+use super::large::Large;
 use crate::command::Commands;
 use crate::command::template::Args;
 use crate::job::naming::{id, name};

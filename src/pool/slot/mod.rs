@@ -317,7 +317,9 @@ impl Slot {
         }
         self.flush();
         let shared = Arc::clone(&self.shared);
-        match shared.gates.pass(&shared, &self.wake) {
+        let is_over = || shared.is_stopping();
+        let (clock, watcher) = (&shared.groups.clock, &*shared.watcher);
+        match shared.gates.pass(clock, watcher, &self.wake, is_over) {
             Some(token) => {
                 self.token = token;
                 true
