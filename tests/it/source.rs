@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 #[test]
 fn no_unsafe_code() {
@@ -155,6 +156,29 @@ fn no_circle_of_imports() {
         let is_registry = file.starts_with("src/protocol/");
         assert!(is_registry || !reached.contains(file), "{file} is in a circle: {reached:?}");
     }
+}
+
+/// The library is built without what only the command needs.
+#[test]
+fn the_library_is_built_without_the_command() {
+    let cargo = |args: &[&str]| {
+        let output = Command::new(env!("CARGO"))
+            .args(args)
+            .args(["--no-default-features", "--offline"])
+            .current_dir(root())
+            .output()
+            .expect("cargo can be run");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "cargo {args:?}: {said}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let crates = cargo(&["tree", "--edges", "normal", "--prefix", "none"]);
+    assert!(crates.contains("serde_json"), "{crates}");
+    for name in ["anyhow", "clap", "close_fds", "indicatif"] {
+        assert!(!crates.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}");
+    }
+    // In a folder of its own: other features, and nobody waits for another's lock.
+    cargo(&["check", "--lib", "--target-dir", "target/library"]);
 }
 
 /// Which files of the library use which others of it.
