@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::config::parse_duration;
+use crate::config::Init;
+use crate::util::duration::parse_duration;
+use crate::util::json::{error_text, on_one_line};
 
 /// What a line says of a job. The texts are JSON.
 #[derive(Debug, PartialEq)]
@@ -195,7 +197,7 @@ fn words(text: &str, indent: usize) -> Result<Fields<'_>, Invalid> {
                     format!(
                         "what stands behind the command '{word}' is not JSON ({}); write its args \
                          as JSON: {word} [\"a.png\"]",
-                        what(&error)
+                        error_text(&error)
                     ),
                 ));
             }
@@ -206,7 +208,7 @@ fn words(text: &str, indent: usize) -> Result<Fields<'_>, Invalid> {
 }
 
 fn not_an_object(text: &str, error: &serde_json::Error) -> Invalid {
-    let what = what(error);
+    let what = error_text(error);
     let message = match what.strip_prefix("unknown field ") {
         Some(unknown) => {
             let key = unknown.split(", expected").next().unwrap_or(unknown);
@@ -228,19 +230,16 @@ pub(crate) fn error_column(text: &str, error: &serde_json::Error) -> usize {
     (newline.map_or(0, |at| at + 1) + error.column()).max(1)
 }
 
-fn what(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.split(" at line ").next().unwrap_or(&text).to_owned()
-}
-
-/// JSON without line breaks, so that it fits into a message of one line. Only lines that end with
-/// another byte can have any.
-pub(crate) fn on_one_line(text: &str) -> Cow<'_, str> {
-    match memchr::memchr2(b'\n', b'\r', text.as_bytes()) {
-        None => Cow::Borrowed(text),
-        // Inside strings JSON has no line breaks.
-        Some(_) => Cow::Owned(text.replace(['\n', '\r'], " ")),
-    }
+/// Reads a job line that is for fresh workers. `has_reply`: it is a job; otherwise the worker is told
+/// and does not answer.
+///
+/// # Errors
+/// Why it is no job line.
+pub fn parse_init(line: &str, has_reply: bool) -> Result<Init, String> {
+    let fields = parse(line.as_bytes()).map_err(|invalid| invalid.message)?;
+    let fields = fields.ok_or("it is empty, and should be a job line such as initialize {}")?;
+    let (cmd, args) = (fields.cmd.into_owned(), fields.args.into_owned());
+    Ok(Init { line: line.to_owned(), cmd, args, has_reply })
 }
 
 #[cfg(test)]

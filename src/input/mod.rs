@@ -21,10 +21,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
+use crate::job::Feed;
 use crate::job::bundle::Bundler;
 use crate::job::{Done, Failure, Job, Kind, Place, Sink};
 use crate::journal::Journal;
-use crate::pool::Feed;
 use job_lines::{Fields, Invalid};
 use lines::Lines;
 use plain_lines::{Columns, NoHeader, Packed, Plain};
@@ -465,7 +465,7 @@ impl Feeder<'_> {
     /// A line is no job, which is its result.
     fn invalid(&mut self, place: Place, invalid: &Invalid, line: Option<&[u8]>) {
         self.seq += 1;
-        let name = crate::output::place(place, &self.names).unwrap_or_default();
+        let name = crate::job::naming::place(place, &self.names).unwrap_or_default();
         let failure = Failure::new(Kind::Invalid, invalid.describe(&name));
         let mut job = Job::unreadable(self.seq, place, &invalid.id);
         job.line = line.filter(|_| self.reader.keep_lines).map(Into::into);
@@ -592,7 +592,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::pool::queue::Closed;
+    use crate::job::Closed;
 
     /// Takes all jobs, and remembers how large the batches were.
     #[derive(Default)]

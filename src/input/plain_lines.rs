@@ -6,10 +6,11 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::value::RawValue;
 
-use super::job_lines::{Fields, Invalid, error_column, on_one_line, utf8};
+use super::job_lines::{Fields, Invalid, error_column, utf8};
 use super::lines::begin_anywhere;
-use crate::command::template::Template;
+use crate::command::Template;
 use crate::job::Job;
+use crate::util::json::on_one_line;
 
 /// A command whose args come line by line.
 #[derive(Clone, Debug)]
@@ -351,10 +352,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn template() -> Template {
-        let settings = crate::command::template::Settings {
+        let settings = crate::command::Settings {
             shell: false,
             replace: None,
-            names: crate::command::template::Names::None,
+            names: crate::command::Names::None,
             stdin: false,
             env: Vec::new(),
             cwd: None,

@@ -1,12 +1,14 @@
 //! What a command prints: held in memory while it is little, otherwise in a temporary file without
 //! a name, which all commands of a pool share.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::value::RawValue;
+
+use crate::util::temporary::temporary_file;
 
 /// The file is used in pieces of so many bytes; what is shorter stays in memory.
 const CHUNK: usize = 256 << 10;
@@ -23,14 +25,6 @@ struct Chunks {
     free: Vec<u32>,
     /// How many chunks the file has had.
     count: u32,
-}
-
-/// A temporary file without a name: it is gone with the process. Whatever the umask says, nobody else
-/// may read it by way of `/proc`.
-pub(crate) fn temporary_file() -> io::Result<File> {
-    let file = tempfile::tempfile()?;
-    file.set_permissions(Permissions::from_mode(0o600))?;
-    Ok(file)
 }
 
 impl Spool {

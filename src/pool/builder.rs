@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::command::Commands;
+use crate::config::Depth;
+use crate::config::Init;
+use crate::config::Limits;
 use crate::config::{Config, Timeout};
 use crate::interpreter::{Code, CodeError, Unchecked};
 use crate::job::{Failure, Kind, Sink, Watcher};
-use crate::pool::Pool;
-use crate::pool::gates::Limits;
+use crate::pool::handle::Pool;
 use crate::pool::shared::Shared;
-use crate::pool::slot::warm_up::Init;
 use crate::process::lookup::{self, ProgramError};
 use crate::protocol::Protocol;
-use crate::worker::window::Depth;
 
 /// How long an interpreter may take to check code.
 const CHECK_PATIENCE: Duration = Duration::from_secs(300);
@@ -310,6 +310,31 @@ impl Builder {
             Some(other) => Pool::new(other.stand_beside(shared)),
             None => Pool::new(shared),
         })
+    }
+}
+
+impl Pool {
+    /// Begins a pool of workers of a command line, which is split into words as a shell does it,
+    /// but run without one.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), procpool::BuildError> {
+    /// let pool = procpool::Pool::builder("python3 handler.py").max_procs(4).max_reqs(100).build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn builder(command: &str) -> Builder {
+        Builder::new(command)
+    }
+
+    /// Begins a pool that runs a command for each job, in a process of its own.
+    pub fn commands(commands: Commands) -> Builder {
+        Builder::of_commands(commands)
+    }
+
+    /// Begins a pool of warm interpreters that run code for each job. [`Builder::build`] has an
+    /// interpreter check the code. A window of requests is open at each ([`Depth::Auto`]).
+    pub fn code(code: &Code) -> Builder {
+        Builder::of_code(code)
     }
 }
 

@@ -9,51 +9,12 @@ use std::task::{Context, Poll};
 
 use serde::Serialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use crate::job::caller::{Answer, Caller};
 use crate::job::{Failure, Kind};
-use crate::pool::Pool;
+use crate::pool::engine::Engine;
 use crate::pool::shared::Shared;
-
-/// The other end of a call that waits for a job.
-#[derive(Debug)]
-pub(crate) enum Caller {
-    One { sender: oneshot::Sender<Answer>, slot: Arc<AtomicUsize> },
-    Pipeline { tag: u64, sender: mpsc::UnboundedSender<(u64, Answer)>, room: OwnedSemaphorePermit },
-}
-
-pub(crate) type Answer = Result<Box<RawValue>, Failure>;
-
-impl Caller {
-    /// The job is to be handed to the worker of this slot, unless [`Caller::is_gone`] says
-    /// otherwise from now on.
-    pub(crate) fn is_at(&self, index: usize) {
-        if let Self::One { slot, .. } = self {
-            slot.store(index, Ordering::Relaxed);
-            // Either the caller sees this, or what follows sees that it is gone.
-            fence(Ordering::SeqCst);
-        }
-    }
-
-    /// Whether nobody waits any more.
-    pub(crate) fn is_gone(&self) -> bool {
-        match self {
-            Self::One { sender, .. } => sender.is_closed(),
-            Self::Pipeline { sender, .. } => sender.is_closed(),
-        }
-    }
-
-    pub(crate) fn tell(self, answer: Answer) {
-        match self {
-            Self::One { sender, .. } => drop(sender.send(answer)),
-            Self::Pipeline { tag, sender, room } => {
-                drop(sender.send((tag, answer)));
-                drop(room);
-            }
-        }
-    }
-}
 
 /// The text of a result as a value.
 fn value(answer: Answer) -> Result<Value, Failure> {
@@ -120,7 +81,7 @@ impl Drop for Deferred {
 /// Dropping the pipeline cancels its jobs.
 #[derive(Debug)]
 pub struct Pipeline {
-    pool: Pool,
+    engine: Arc<Engine>,
     sender: mpsc::UnboundedSender<(u64, Answer)>,
     receiver: tokio::sync::Mutex<mpsc::UnboundedReceiver<(u64, Answer)>>,
     /// A permit for each job that may be queued or running.
@@ -131,13 +92,13 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    pub(crate) fn new(pool: Pool, room: usize) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>) -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
         Self {
-            pool,
+            room: Arc::new(Semaphore::new(engine.window)),
+            engine,
             sender,
             receiver: tokio::sync::Mutex::new(receiver),
-            room: Arc::new(Semaphore::new(room)),
             tags: AtomicU64::new(0),
             owed: AtomicU64::new(0),
         }
@@ -155,7 +116,7 @@ impl Pipeline {
         self.owed.fetch_add(1, Ordering::AcqRel);
         if let Ok(room) = permit {
             let sender = self.sender.clone();
-            self.pool.queue(cmd, args, Caller::Pipeline { tag, sender, room });
+            self.engine.queue(cmd, args, Caller::Pipeline { tag, sender, room });
         }
         tag
     }
@@ -180,7 +141,7 @@ impl Drop for Pipeline {
     fn drop(&mut self) {
         self.receiver.get_mut().close();
         if self.owed.load(Ordering::Acquire) > 0 {
-            self.pool.wake_all();
+            self.engine.wake_all();
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::job::Job;
+use crate::job::{Closed, Job};
 use crate::process::Wake;
 use crate::util::clock::Moment;
 
@@ -142,18 +142,6 @@ pub(crate) enum Taken {
     /// There are none, and none will come.
     Leave,
 }
-
-/// The queue takes no more jobs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Closed;
-
-impl std::fmt::Display for Closed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the pool takes no more jobs")
-    }
-}
-
-impl std::error::Error for Closed {}
 
 impl Queue {
     pub(crate) fn new(slots: usize) -> Self {

@@ -231,7 +231,7 @@ impl Shared {
 
     /// What a job is called in messages.
     pub(crate) fn name(&self, job: &Job) -> String {
-        crate::output::name(job, &self.sources)
+        crate::job::naming::name(job, &self.sources)
     }
 
     /// How long a job may take that does not say so itself.

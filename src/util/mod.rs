@@ -2,4 +2,9 @@
 
 pub(crate) mod buffer;
 pub(crate) mod clock;
+pub(crate) mod duration;
 pub(crate) mod histogram;
+pub(crate) mod json;
+pub(crate) mod random;
+pub(crate) mod temporary;
+pub(crate) mod text;

@@ -4,7 +4,6 @@ pub(crate) mod buffering;
 pub(crate) mod window;
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use crate::config::Config;
@@ -15,6 +14,7 @@ use crate::protocol::envelope::{Body, Message};
 use crate::protocol::framing::{Scan, Split};
 use crate::util::buffer::Usual;
 use crate::util::clock::Moment;
+use crate::util::random::random;
 use crate::worker::window::Window;
 
 /// While so many bytes of requests are in flight no more are sent: many small ones or one large one.
@@ -750,12 +750,6 @@ fn surplus(bytes: &[u8]) -> Violation {
         what: "it printed more than one reply to one request".into(),
         bytes: bytes.to_vec(),
     }
-}
-
-/// A random number from 0 to `most`.
-pub(crate) fn random(most: u64) -> u64 {
-    let number = RandomState::new().build_hasher().finish();
-    number % most.saturating_add(1).max(1)
 }
 
 fn too_long(bytes: &[u8], max_reply: usize) -> Violation {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::config::Depth;
+
 /// So much work is to wait at a worker: enough to keep it busy while its replies are dealt with.
 const AMPLE: Duration = Duration::from_millis(2);
 
@@ -13,16 +15,6 @@ const MOST: usize = 1 << 15;
 
 /// After so many quick jobs a slow one is forgotten.
 const FADING: usize = 64;
-
-/// How many requests a worker may have in flight: a fixed number, or as many as its measured speed
-/// asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
-    /// So many, at least 1.
-    Fixed(usize),
-    /// A few milliseconds of work: many short jobs, one long one.
-    Auto,
-}
 
 /// The window of one worker.
 #[derive(Debug)]

@@ -12,10 +12,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::command::Commands;
-use crate::command::template::command_line as shell_line;
+use crate::command::command_line as shell_line;
+use crate::job::caller::{self, Caller};
 use crate::job::printed::Printed;
-use crate::job::{Done, Failure, Job, Kind, Run, Value, printable};
-use crate::pool::calls::{self, Caller};
+use crate::job::{Done, Failure, Job, Kind, Run, Value};
 use crate::pool::gates::jobserver::Token;
 use crate::pool::queue::{Ask, Taken};
 use crate::pool::shared::{Shared, SparePermit};
@@ -24,8 +24,10 @@ use crate::process::lookup;
 use crate::process::stops::Stopped;
 use crate::process::{Process, Progress, Spec, Stop, Wake, describe};
 use crate::util::clock::Moment;
+use crate::util::random::random;
+use crate::util::text::quote;
 use crate::worker::buffering::remedy;
-use crate::worker::{Answer, Flight, Violation, Worker, random};
+use crate::worker::{Answer, Flight, Violation, Worker};
 use command::{Cut, Ended, Running};
 
 /// A process whose pipes have closed is given so long to exit, so that its status can be told.
@@ -78,7 +80,7 @@ pub(crate) struct Slot {
     token: Option<Token>,
     /// Outcomes that callers are yet to be told: not before the queue knows that this slot is free,
     /// or else a caller's next job would have another worker started.
-    answers: Vec<(Caller, calls::Answer)>,
+    answers: Vec<(Caller, caller::Answer)>,
 }
 
 /// A worker that was started ahead. There are only so many of them in a pool.
@@ -318,7 +320,9 @@ impl Slot {
         }
         self.flush();
         let shared = Arc::clone(&self.shared);
-        match shared.gates.pass(&shared, &self.wake) {
+        let is_over = || shared.is_stopping();
+        let (clock, watcher) = (&shared.groups.clock, &*shared.watcher);
+        match shared.gates.pass(clock, watcher, &self.wake, is_over) {
             Some(token) => {
                 self.token = token;
                 true
@@ -374,7 +378,7 @@ impl Slot {
         let (command, input) = match commands.of(&job, self.number()) {
             Ok(command) => command,
             Err(message) => {
-                let place = crate::output::place(job.place, shared.sources());
+                let place = crate::job::naming::place(job.place, shared.sources());
                 let message = place.map_or(message.clone(), |place| format!("{place}: {message}"));
                 return self.command_over(job, (0, start), Some((Kind::Invalid, message)), None);
             }
@@ -514,7 +518,7 @@ impl Slot {
 
     /// A job can't be told to a worker, which is its outcome.
     fn not_asked(&mut self, job: Job, message: String) {
-        let place = crate::output::place(job.place, self.shared.sources());
+        let place = crate::job::naming::place(job.place, self.shared.sources());
         let message = place.map_or(message.clone(), |place| format!("{place}: {message}"));
         let failure = Failure::new(Kind::Invalid, message);
         let now = self.shared.now();
@@ -1031,7 +1035,7 @@ fn deliver(
     mut job: Job,
     outcome: Result<Value<'_>, &Failure>,
     printed: Option<&Arc<Printed>>,
-    answers: &mut Vec<(Caller, calls::Answer)>,
+    answers: &mut Vec<(Caller, caller::Answer)>,
 ) -> bool {
     let config = &shared.config;
     let may_pass = outcome.is_err_and(|failure| config.retry_on.contains(&failure.kind));
@@ -1083,7 +1087,7 @@ fn take_answer(
     shared: &Shared,
     said: Answer<'_>,
     ran: impl Fn(Moment) -> Ran,
-    answers: &mut Vec<(Caller, calls::Answer)>,
+    answers: &mut Vec<(Caller, caller::Answer)>,
 ) -> usize {
     match said {
         Answer::One(Flight { job, start, .. }, outcome) => {
@@ -1112,13 +1116,4 @@ fn append_last_words(message: &mut String, worker: &Worker) {
 fn command_line(argv: &[OsString]) -> String {
     let words: Vec<_> = argv.iter().map(|word| word.to_string_lossy()).collect();
     shell_words::join(words)
-}
-
-/// Offending bytes, so that a person can read them: in quotes, escaped, and not too many.
-fn quote(bytes: &[u8]) -> String {
-    const MOST: usize = 120;
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MOST)]);
-    let shown = printable(&text.chars().take(MOST).collect::<String>());
-    let more = if text.chars().count() > MOST || bytes.len() > 4 * MOST { "…" } else { "" };
-    format!("'{shown}'{more}")
 }

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::input::job_lines;
-use crate::job::{Job, printable};
+use crate::config::Init;
+use crate::job::Job;
 use crate::pool::shared::{STACK, Shared};
 use crate::process::stops::Stopped;
 use crate::process::{Progress, Stop, Wake};
 use crate::util::clock::Moment;
+use crate::util::text::printable;
 use crate::worker::{Answer, Worker};
 
 /// A worker that does not answer is remarked on after so long.
@@ -18,28 +19,6 @@ const SILENCE: Duration = Duration::from_secs(10);
 
 /// Who warms a spare up looks this often whether it is still wanted.
 const TICK: Duration = Duration::from_millis(100);
-
-/// Something that a fresh worker is asked or told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Init {
-    /// As a person wrote it.
-    line: String,
-    cmd: String,
-    args: String,
-    has_reply: bool,
-}
-
-/// Reads a job line that is for fresh workers. `has_reply`: it is a job; otherwise the worker is told
-/// and does not answer.
-///
-/// # Errors
-/// Why it is no job line.
-pub fn parse_init(line: &str, has_reply: bool) -> Result<Init, String> {
-    let fields = job_lines::parse(line.as_bytes()).map_err(|invalid| invalid.message)?;
-    let fields = fields.ok_or("it is empty, and should be a job line such as initialize {}")?;
-    let (cmd, args) = (fields.cmd.into_owned(), fields.args.into_owned());
-    Ok(Init { line: line.to_owned(), cmd, args, has_reply })
-}
 
 /// Why a worker did not become fit for work.
 #[derive(Debug)]

@@ -12,8 +12,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::input::job_lines::on_one_line;
 use crate::job::{Failure, Job, Kind, Value};
+use crate::util::json::on_one_line;
 
 /// What messages say.
 #[derive(Debug)]

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
-use procpool::output::{Output, name};
-use procpool::{Commands, Done, Durations, Job, Kind, Run, Sink};
+use procpool::output::Output;
+use procpool::{Commands, Done, Durations, Job, Kind, Run, Sink, name};
 
 use crate::cli::halt::{Halt, Limit, What};
 use crate::files;
