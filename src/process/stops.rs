@@ -47,8 +47,8 @@ impl Stopped {
 
     /// What to do about one that wanted the terminal.
     pub(crate) fn advice() -> &'static str {
-        "jobs can't use the terminal: give it what it asks for in another way (an argument, a file, an \
-         agent; 'ssh -o BatchMode=yes', 'sudo -n'), or run it by itself"
+        "jobs can't use the terminal: give it what it asks for as an argument, in a file or by an agent \
+         (as with 'ssh -o BatchMode=yes' or 'sudo -n'), or run it without procpool"
     }
 
     /// What to do about one that was stopped by somebody.
@@ -239,17 +239,41 @@ fn processes() -> impl Iterator<Item = Stat> {
 
 fn stat_of(pid: Pid) -> Option<Stat> {
     let text = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-    let text = String::from_utf8_lossy(&text);
-    // A name may hold any sign, brackets too.
-    let (start, end) = (text.find('(')? + 1, text.rfind(')')?);
-    let fields: Vec<&str> = text.get(end + 1..)?.split_ascii_whitespace().collect();
-    let number = |at: usize| fields.get(at).and_then(|field| field.parse::<i32>().ok());
-    Some(Stat {
-        pid,
-        name: text.get(start..end)?.to_owned(),
-        state: *fields.first()?.as_bytes().first()?,
-        parent: number(1).and_then(Pid::from_raw),
-        group: number(2).and_then(Pid::from_raw),
-        signal: number(49).filter(|&signal| signal > 0),
-    })
+    Stat::parse(pid, &String::from_utf8_lossy(&text))
+}
+
+impl Stat {
+    fn parse(pid: Pid, text: &str) -> Option<Self> {
+        // A name may hold any sign, brackets too.
+        let (start, end) = (text.find('(')? + 1, text.rfind(')')?);
+        let fields: Vec<&str> = text.get(end + 1..)?.split_ascii_whitespace().collect();
+        let number = |at: usize| fields.get(at).and_then(|field| field.parse::<i32>().ok());
+        Some(Self {
+            pid,
+            name: text.get(start..end)?.to_owned(),
+            state: *fields.first()?.as_bytes().first()?,
+            parent: number(1).and_then(Pid::from_raw),
+            group: number(2).and_then(Pid::from_raw),
+            signal: number(49).filter(|&signal| signal > 0),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_does_not_pass_for_fields() {
+        let pid = Pid::INIT;
+        let text = format!("1 (a) T 1 (b) S 7 8{} 21 0\n", " 0".repeat(46));
+        let stat = Stat::parse(pid, &text).expect("it is whole");
+        assert_eq!((stat.name.as_str(), stat.state), ("a) T 1 (b", b'S'));
+        assert_eq!((stat.parent, stat.group), (Pid::from_raw(7), Pid::from_raw(8)));
+        assert_eq!(stat.signal, Some(21));
+        for end in 0..text.len() {
+            let _ = Stat::parse(pid, &text[..end]);
+        }
+        assert!(stat_of(getpid()).is_some_and(|stat| stat.pid == getpid()));
+    }
 }
