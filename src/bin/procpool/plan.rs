@@ -108,6 +108,7 @@ impl Plan {
             bundles: may_bundle(options, protocol, shape(options, code.as_ref(), protocol)),
             choice: choice(options, has_worker, names),
             journal: None,
+            rest: None,
             stop,
         };
         let shape = shape(options, code.as_ref(), protocol);
