@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use procpool::input::plain_lines::Columns;
+use procpool::input::plain_lines::{Columns, Pack, Plain};
 use procpool::input::route::Choice;
 use procpool::input::{End, Form, Reader, Source};
 use procpool::journal::{self, Journal};
@@ -160,7 +160,9 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
     check_streams(&reader.sources)?;
     reader.rest.clone_from(&outputs.rest);
     let journal = journal.as_ref().map(|settings| open_journal(settings, &console)).transpose()?;
-    reader.journal.clone_from(&journal);
+    if let Some(journal) = &journal {
+        resume_from(journal, &mut reader);
+    }
     let settings = Settings {
         format: Format {
             shape,
@@ -291,6 +293,34 @@ fn open_journal(settings: &journal::Settings, console: &Console) -> anyhow::Resu
         ));
     }
     Ok(Arc::new(journal))
+}
+
+/// Has jobs looked up in the journal, and lines packed as they were when it was begun.
+fn resume_from(journal: &Arc<Journal>, reader: &mut Reader) {
+    reader.journal = Some(Arc::clone(journal));
+    if let Form::Plain(Plain { pack: Pack::Bytes { most, .. }, .. }) = &mut reader.form {
+        *most = journal.pack().unwrap_or(*most);
+    }
+}
+
+/// What is to be said of a journal that is of another input, or has all of it. Of the jobs, so many have
+/// succeeded and failed; `others` is not 0 if any was run, or is to be.
+fn told_by(journal: &Journal, (succeeded, failed): (u64, u64), others: u64) -> Option<String> {
+    let resumed = journal.resumed();
+    if resumed == 0 && journal.recorded() > 0 {
+        return Some("none of the jobs that the journal has is in this input".into());
+    }
+    if resumed == 0 || resumed != succeeded || others > 0 {
+        return None;
+    }
+    let results = match (resumed, failed) {
+        (1, 0) => "the result of the only job".to_owned(),
+        (1, _) => "the result of 1 job".to_owned(),
+        (_, 0) => format!("the results of all {resumed} jobs"),
+        // Lines that are no jobs have failed.
+        _ => format!("the results of {resumed} jobs"),
+    };
+    Some(format!("nothing was run: the journal '{}' has {results}", journal.path().display()))
 }
 
 /// Sets what is the same for workers and commands.
@@ -552,7 +582,7 @@ impl Run {
 
     /// Says what is to be said at the end.
     fn finish(self, end: Option<Status>) -> Status {
-        let Self { output, console, pool, tally, progress, mut events, .. } = self;
+        let Self { output, console, pool, tally, progress, journal, mut events, .. } = self;
         drop(progress);
         let (mut end, mut input, mut unfed) = (end, self.input, self.unfed);
         while let Ok(event) = events.try_recv() {
@@ -587,12 +617,10 @@ impl Run {
             let rest = if is_read { "" } else { ", and input left unread" };
             console.say(&format!("the run was ended{by}: {left} job{s} read and not run{rest}"));
         }
-        if let Some(journal) = &self.journal
-            && is_read
-            && journal.recorded() > 0
-            && journal.resumed() == 0
+        if let Some(journal) = journal.filter(|_| is_read)
+            && let Some(message) = told_by(&journal, output.counts(), pool.started() + left as u64)
         {
-            console.say("none of the jobs that the journal has is in this input");
+            console.say(&message);
         }
         if let Some(summary) = tally.summary(pool.started(), self.max_procs) {
             console.say(&summary);
