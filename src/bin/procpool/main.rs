@@ -3,7 +3,7 @@
 mod cli;
 mod descriptors;
 mod exit;
-mod files;
+mod outputs;
 mod plan;
 mod pools;
 mod report;
