@@ -51,7 +51,8 @@ fn a_worker_that_ignores_term_is_killed_only_after_the_grace_period() {
 
 #[test]
 fn a_worker_that_is_stopped() {
-    too_long("die [\"STOP\"]", HALF);
+    let test = Test::new().stderr_has("was stopped by SIGSTOP (signal 19), not by procpool.");
+    too_long_in(test, "die [\"STOP\"]", HALF);
 }
 
 #[test]
