@@ -303,11 +303,7 @@ impl Shared {
     /// Ends a worker, and waits until it is gone.
     pub(crate) fn dismiss(&self, mut worker: Worker, first: Stop, wake: Option<&Wake>) {
         let (grace, watcher) = (self.config.grace, &*self.watcher);
-        let status = worker.process.stop(first, grace, &self.groups, wake, watcher);
-        if status.is_none() {
-            let pid = worker.process.pid();
-            watcher.note(&format!("the worker (pid {pid}) could not be killed: it is left behind"));
-        }
+        worker.process.stop(first, grace, &self.groups, wake, watcher);
     }
 
     /// Too many workers in a row have died before their first reply. All jobs that wait fail; jobs

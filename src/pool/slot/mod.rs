@@ -403,10 +403,17 @@ impl Slot {
         let ended = running.attend(&self.wake, &mut self.is_quick);
         let timeout = job.timeout.or_else(|| shared.timeout());
         if ended.cut == Some(Cut::Abandoned) {
+            if ended.is_left_behind {
+                let name = shared.name(&job);
+                shared.watcher.note(&format!("{name}: it {} (pid {pid})", describe(None)));
+            }
             self.finished += 1;
             return;
         }
-        let failure = self.why_failed(&ended, timeout);
+        let mut failure = self.why_failed(&ended, timeout);
+        if let Some((_, message)) = failure.as_mut().filter(|_| ended.is_left_behind) {
+            message.push_str(&format!("; it {} (pid {pid})", describe(None)));
+        }
         let printed = Some(&ended.printed).filter(|_| ended.cut != Some(Cut::NotKept));
         self.command_over(job, (pid, start), failure, printed);
     }
@@ -415,10 +422,15 @@ impl Slot {
     fn why_failed(&self, ended: &Ended, timeout: Option<Duration>) -> Option<(Kind, String)> {
         match ended.cut {
             None if ended.status.is_some_and(|status| status.success()) => None,
+            // It has exited, and whatever traces it keeps the status.
+            None if ended.status.is_none() => {
+                Some((Kind::Exit, "it has exited, and its status can't be told".to_owned()))
+            }
             None => Some((Kind::Exit, format!("it {}", describe(ended.status)))),
             Some(Cut::TimedOut) => {
                 let limit = humantime::format_duration(timeout.unwrap_or_default());
-                Some((Kind::Timeout, format!("it took longer than {limit}, and was ended")))
+                let ended = if ended.is_left_behind { "" } else { ", and was ended" };
+                Some((Kind::Timeout, format!("it took longer than {limit}{ended}")))
             }
             Some(Cut::NotKept) => {
                 let error = ended.trouble.as_ref().map(ToString::to_string).unwrap_or_default();
