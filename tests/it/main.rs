@@ -17,6 +17,7 @@ mod halt;
 mod jobs;
 mod journal;
 mod lanes;
+mod leftovers;
 mod library;
 mod limits;
 mod order;
