@@ -485,6 +485,11 @@ impl Slot {
         if std::env::var_os("PYTHONUNBUFFERED").is_none() {
             env.push(variable("PYTHONUNBUFFERED", "1".into()));
         }
+        if shared.config.is_code && shared.config.protocol.label() == "sh" {
+            // It waits by itself for what code leaves running.
+            let millis = shared.config.grace.as_millis().min(u128::from(u32::MAX));
+            env.push(variable("PROCPOOL_GRACE", millis.to_string()));
+        }
         env.extend_from_slice(&shared.config.env);
         let argv = &shared.config.worker;
         let spec = Spec {
