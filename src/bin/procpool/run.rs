@@ -188,8 +188,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         move || drop(events.send(Event::Halted))
     });
     let wanted = wanted(&options, outputs, &reader)?;
-    let tally =
-        Tally::new(Arc::clone(&output), wanted, sources.clone(), commands.clone(), halted)?;
+    let tally = Tally::new(Arc::clone(&output), wanted, sources.clone(), commands.clone(), halted)?;
     let tally = Arc::new(tally);
     // What is the same for all pools.
     let described = |pool: Builder| {

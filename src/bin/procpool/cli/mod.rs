@@ -372,6 +372,8 @@ pub struct Options {
     pub max_load: Option<f64>,
 
     /// Start no job while less memory than SIZE is free
+    ///
+    /// It is free on the machine and in the memory cgroup of procpool: the lower number counts.
     #[arg(hide_short_help = true, long, value_name = "SIZE", help_heading = "Gates", value_parser = parse_size)]
     pub min_free_memory: Option<usize>,
 
