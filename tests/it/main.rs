@@ -21,6 +21,7 @@ mod library;
 mod limits;
 mod order;
 mod orphans;
+mod outputs;
 mod pipeline;
 mod protocols;
 mod real_programs;
