@@ -2,9 +2,11 @@
 //! of ever stronger means. This is the only place that signals children.
 
 pub(crate) mod guardian;
+mod leftovers;
 pub(crate) mod lookup;
+pub(crate) mod stops;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -12,20 +14,23 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
+use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid,
+};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
 use crate::job::Watcher;
 use crate::process::guardian::{Guardian, Place};
+use crate::process::stops::{Bell, Stopped};
 use crate::util::clock::Clock;
 
 /// How much is read from a pipe at once: as much as a pipe holds.
@@ -46,6 +51,11 @@ const EXIT_TICK: Duration = Duration::from_millis(50);
 
 /// How long a killed process may take to vanish. It takes longer only if the kernel holds it.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A process that has exited and is traced can't be reaped before its tracer has taken note of that.
+/// It is waited for so long, and looked for at first so often.
+const TRACER_PATIENCE: Duration = Duration::from_secs(1);
+const TRACER_TICK: Duration = Duration::from_millis(1);
 
 /// Interrupts a slot that waits: the one thing that other threads do to a slot.
 #[derive(Debug)]
@@ -104,12 +114,41 @@ pub(crate) struct Groups {
     /// What a process reads that has no stdin: opened once, since looking its name up for each takes
     /// longer than all else that is done for a stream.
     null: OnceLock<File>,
+    me: Weak<Self>,
+    /// Some group has a stop that its slot has not taken notice of.
+    has_stops: AtomicBool,
+    /// Where orphans are to be reaped: held for reading while a process is started.
+    orphans: Option<RwLock<()>>,
+}
+
+/// A process group.
+#[derive(Debug)]
+struct Member {
+    /// Of the slot that the process was started for.
+    wake: Arc<Wake>,
+    /// A stop that was noticed.
+    stop: Option<Stopped>,
+    /// That somebody stopped it was noticed once.
+    is_remarked: bool,
+}
+
+impl Member {
+    /// Takes note of a stop, of one by somebody only once.
+    fn note(&mut self, stop: Stopped) {
+        if stop.wanted_terminal() || !std::mem::replace(&mut self.is_remarked, true) {
+            self.stop = Some(stop);
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 struct Members {
-    groups: HashSet<Pid>,
+    groups: HashMap<Pid, Member>,
     stopped: bool,
+    /// Who looks for stops is to be told of the next process.
+    rings: bool,
+    /// Rings there. Made with the first process.
+    bell: Option<Bell>,
     /// How many there have been.
     started: u64,
     /// Started with the first process.
@@ -117,9 +156,14 @@ struct Members {
 }
 
 impl Members {
-    fn add(&mut self, group: Pid, place: Place) {
-        self.groups.insert(group);
+    fn add(&mut self, group: Pid, place: Place, wake: Arc<Wake>) {
+        self.groups.insert(group, Member { wake, stop: None, is_remarked: false });
         self.started += 1;
+        if std::mem::take(&mut self.rings)
+            && let Some(bell) = &self.bell
+        {
+            bell.ring();
+        }
         if let Some(guardian) = &mut self.guardian {
             guardian.add(group, place);
         }
@@ -134,13 +178,17 @@ impl Members {
 }
 
 impl Groups {
-    pub(crate) fn new() -> Self {
-        Self {
+    /// `reaps_orphans`: processes that come to this process since their parents are gone are reaped.
+    pub(crate) fn new(reaps_orphans: bool) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
             members: Mutex::default(),
             killing: AtomicBool::new(false),
             clock: Clock::new(),
             null: OnceLock::new(),
-        }
+            me: Weak::clone(me),
+            has_stops: AtomicBool::new(false),
+            orphans: reaps_orphans.then(RwLock::default),
+        })
     }
 
     /// Stops all processes and the clock.
@@ -186,6 +234,11 @@ impl Groups {
         self.lock().started
     }
 
+    /// What has been started so far does not count.
+    pub(crate) fn count_anew(&self) {
+        self.lock().started = 0;
+    }
+
     /// How many processes there are.
     pub(crate) fn count(&self) -> usize {
         self.lock().groups.len()
@@ -204,7 +257,9 @@ impl Groups {
 
     /// A process is about to be started that will write to this pipe.
     fn announce(&self, pipe: BorrowedFd<'_>) -> Place {
-        self.lock().guardian.get_or_insert_with(Guardian::start).announce(pipe)
+        let mut members = self.lock();
+        members.bell.get_or_insert_with(|| stops::start(Weak::clone(&self.me)));
+        members.guardian.get_or_insert_with(Guardian::start).announce(pipe)
     }
 
     /// It was not started.
@@ -215,9 +270,9 @@ impl Groups {
     }
 
     /// A process that was started while all others were stopped or killed shares their lot.
-    fn add(&self, group: Pid, place: Place) {
+    fn add(&self, group: Pid, place: Place, wake: Arc<Wake>) {
         let mut members = self.lock();
-        members.add(group, place);
+        members.add(group, place, wake);
         if self.is_killing() {
             let _ = kill_process_group(group, Signal::KILL);
         } else if members.stopped {
@@ -230,8 +285,8 @@ impl Groups {
     }
 }
 
-fn signal(groups: &HashSet<Pid>, signal: Signal) {
-    for &group in groups {
+fn signal(groups: &HashMap<Pid, Member>, signal: Signal) {
+    for &group in groups.keys() {
         let _ = kill_process_group(group, signal);
     }
 }
@@ -267,6 +322,8 @@ pub(crate) struct Spec<'a> {
     pub(crate) has_stdin: bool,
     /// Whether stdout is a terminal, not a pipe.
     pub(crate) pty: bool,
+    /// Wakes who waits for it.
+    pub(crate) wake: &'a Arc<Wake>,
 }
 
 /// The streams that a process writes to.
@@ -321,6 +378,13 @@ pub(crate) struct Process {
     /// What came from stderr and is no whole line yet.
     unfinished: Vec<u8>,
     last_words: Vec<u8>,
+    /// That it has exited is known: waits are for what it has left running.
+    is_outlived: bool,
+    /// It was reaped, or given up, and is not on the list of groups any more.
+    is_over: bool,
+    groups: Weak<Groups>,
+    /// It wanted the terminal while its exit was waited for.
+    pub(crate) wanted_terminal: Option<Stopped>,
 }
 
 impl Process {
@@ -357,6 +421,7 @@ impl Process {
                     .filter(|(name, _)| *name == "TERM" || std::env::var_os(name).is_none()),
             );
         }
+        let starting = groups.starting();
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => {
@@ -367,7 +432,8 @@ impl Process {
         // Ours of the ends that are its own must go, or its terminal would never close.
         drop(command);
         let group = Pid::from_child(&child);
-        groups.add(group, place);
+        groups.add(group, place, Arc::clone(spec.wake));
+        drop(starting);
         let process = Self {
             stdin: child.stdin.take().map(OwnedFd::from),
             stdout: terminal.or_else(|| child.stdout.take().map(OwnedFd::from)),
@@ -377,19 +443,26 @@ impl Process {
             group,
             unfinished: Vec::new(),
             last_words: Vec::new(),
+            is_outlived: false,
+            is_over: false,
+            groups: Weak::clone(&groups.me),
+            wanted_terminal: None,
         };
         for fd in [&process.stdin, &process.stdout, &process.stderr].into_iter().flatten() {
             // Our end of the pipe only: the other end is an open file of its own.
-            if let Err(error) = rustix::io::ioctl_fionbio(fd, true) {
-                groups.lock().remove(group);
-                return Err(error.into());
-            }
+            rustix::io::ioctl_fionbio(fd, true)?;
         }
         Ok(process)
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What has been found stopped of its group since this was asked last. Who waits for the process is
+    /// woken for it.
+    pub(crate) fn stopped(&self, groups: &Groups) -> Option<Stopped> {
+        groups.stopped(self.group)
     }
 
     /// Waits for something to happen, at most for `timeout`. This is the only wait of a slot that
@@ -401,15 +474,16 @@ impl Process {
         spare: Option<&Self>,
         timeout: Option<Duration>,
     ) -> Ready {
-        let timeout = match self.exit {
-            Some(_) => timeout,
-            None => Some(timeout.map_or(EXIT_TICK, |timeout| timeout.min(EXIT_TICK))),
+        let looks_for_exit = self.exit.is_none() && !self.is_outlived;
+        let timeout = match looks_for_exit {
+            true => Some(timeout.map_or(EXIT_TICK, |timeout| timeout.min(EXIT_TICK))),
+            false => timeout,
         };
         let sources = [
             (wake.map(|wake| &wake.receiver), PollFlags::IN),
             (self.stdout.as_ref(), PollFlags::IN),
             (self.stderr.as_ref(), PollFlags::IN),
-            (self.exit.as_ref(), PollFlags::IN),
+            (self.exit.as_ref().filter(|_| !self.is_outlived), PollFlags::IN),
             (spare.and_then(|spare| spare.stderr.as_ref()), PollFlags::IN),
             (self.stdin.as_ref().filter(|_| write), PollFlags::OUT),
         ];
@@ -436,7 +510,7 @@ impl Process {
             readable,
             stderr,
             spare_stderr,
-            exited: exited || (self.exit.is_none() && self.has_exited()),
+            exited: exited || (looks_for_exit && self.has_exited()),
         }
     }
 
@@ -481,6 +555,11 @@ impl Process {
             *pipe = None;
         }
         progress
+    }
+
+    /// Whether all it wrote to stdout and stderr has been read, and nobody can write more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.stdout.is_none() && self.stderr.is_none()
     }
 
     /// How many of the written bytes the process has not read; `None` where that can't be told.
@@ -556,6 +635,10 @@ impl Process {
             if now >= end || groups.is_killing() {
                 return false;
             }
+            if let Some(stopped) = self.stopped(groups).filter(Stopped::wanted_terminal) {
+                self.wanted_terminal = Some(stopped);
+                return false;
+            }
             let ready = self.wait(wake, false, None, end.until(now));
             if ready.stderr {
                 self.forward_stderr(watcher);
@@ -593,7 +676,11 @@ impl Process {
                 break;
             }
         }
-        self.bury(groups, watcher)
+        let status = self.bury(groups, watcher);
+        if status.is_none() && !self.has_exited() {
+            watcher.note(&format!("the worker (pid {}) {}", self.pid(), describe(None)));
+        }
+        status
     }
 
     /// Takes one step of the ladder, and says how long to wait for what comes of it.
@@ -633,15 +720,70 @@ impl Process {
         true
     }
 
-    /// Reaps the exited leader and kills what is left of its group. `None`: it has not exited.
+    /// Reaps the exited leader and kills what is left of its group. `None`: it could not be killed, and
+    /// is left behind.
     ///
     /// The group is killed while the leader is a zombie and still holds the group's number: after
     /// that the number might be another's.
     pub(crate) fn reap(&mut self, groups: &Groups) -> Option<ExitStatus> {
-        let mut members = groups.lock();
+        let members = groups.lock();
         let _ = kill_process_group(self.group, Signal::KILL);
+        self.forget(members)
+    }
+
+    /// From now on waits are for what the process has left running: it has exited, and is not reaped
+    /// yet, so that its group can still be signalled.
+    pub(crate) fn outlive(&mut self) {
+        self.is_outlived = true;
+    }
+
+    /// Reaps the exited leader and lets what is left of its group live, which is never signalled again;
+    /// but not if all processes are being killed. Returns whether there is anything left as well.
+    pub(crate) fn release(&mut self, groups: &Groups) -> (Option<ExitStatus>, bool) {
+        let members = groups.lock();
+        let is_killed = groups.is_killing();
+        if is_killed {
+            let _ = kill_process_group(self.group, Signal::KILL);
+        } else if members.stopped {
+            // Nobody else would let it go on.
+            let _ = kill_process_group(self.group, Signal::CONT);
+        }
+        let status = self.forget(members);
+        let is_left = !is_killed && test_kill_process_group(self.group) != Err(Errno::SRCH);
+        (status, is_left)
+    }
+
+    /// What is alive of the group, or holds stdout or stderr open, by name; `None`: that can't be told.
+    pub(crate) fn leftovers(&self) -> Option<Vec<String>> {
+        let pipes = [&self.stdout, &self.stderr].into_iter().flatten();
+        let pipes: Vec<u64> = pipes.filter_map(|pipe| Some(fstat(pipe).ok()?.st_ino)).collect();
+        leftovers::names(self.group, &pipes)
+    }
+
+    /// Takes the group off the list, and reaps the leader. It is done in that order, since a group whose
+    /// leader was reaped must not be signalled.
+    fn forget(&mut self, mut members: MutexGuard<'_, Members>) -> Option<ExitStatus> {
         members.remove(self.group);
-        self.child.try_wait().ok().flatten()
+        self.is_over = true;
+        let status = self.child.try_wait().ok().flatten();
+        drop(members);
+        status.or_else(|| self.status_of_traced())
+    }
+
+    /// The status of a process that has exited and could not be reaped, since it is traced.
+    fn status_of_traced(&mut self) -> Option<ExitStatus> {
+        let end = Instant::now() + TRACER_PATIENCE;
+        let mut tick = TRACER_TICK;
+        while self.has_exited() && Instant::now() < end {
+            let _ = poll(&mut [], timespec(Some(tick)).as_ref());
+            match self.child.try_wait() {
+                Ok(None) => {}
+                Ok(status) => return status,
+                Err(_) => return None,
+            }
+            tick = (2 * tick).min(EXIT_TICK);
+        }
+        if self.has_exited() { leftovers::status(self.group) } else { None }
     }
 
     /// Reaps the process, and passes on the last it has written to stderr.
@@ -656,8 +798,13 @@ impl Process {
         status
     }
 
-    /// Whether the process is a zombie by now. It is not reaped by this.
+    /// Whether the process is a zombie by now. It is not reaped by this. Where there is a descriptor for
+    /// that, it counts, as in all waits: a traced zombie is kept from its parent.
     pub(crate) fn has_exited(&self) -> bool {
+        if let Some(exit) = &self.exit {
+            let mut fds = [PollFd::new(exit, PollFlags::IN)];
+            return matches!(poll(&mut fds, Some(&Timespec::default())), Ok(1..));
+        }
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         !matches!(waitid(WaitId::Pid(self.group), options), Ok(None))
     }
@@ -677,11 +824,15 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// A process that nobody stopped (a thread panicked) is killed, not left behind.
+    /// A process that nobody stopped (a thread panicked) is killed, not left behind, and not left on the
+    /// list of groups, where its number might soon be another's.
     fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
+        if !self.is_over {
             let _ = kill_process_group(self.group, Signal::KILL);
-            let _ = self.child.wait();
+            self.await_death(KILL_PATIENCE);
+            if let Some(groups) = self.groups.upgrade() {
+                self.reap(&groups);
+            }
         }
     }
 }
@@ -689,7 +840,7 @@ impl Drop for Process {
 /// Says how a process ended, as a phrase behind its name.
 pub(crate) fn describe(status: Option<ExitStatus>) -> String {
     let Some(status) = status else {
-        return "could not be killed".into();
+        return "could not be killed, left behind".into();
     };
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exited with status {code}"),

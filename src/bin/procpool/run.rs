@@ -28,7 +28,8 @@ use crate::pools::Lanes;
 use crate::report::console::{Console, Progress};
 use crate::report::failed::{FailedLines, Lines};
 use crate::report::{Tally, Wanted};
-use crate::signals::{Caught, Signals};
+use crate::signals::{Caught, Early, Signals};
+use crate::terminal;
 
 /// What `--fail-fast` means.
 const FAIL_FAST: Halt = Halt { now: true, what: What::Fail, limit: Limit::Count(1) };
@@ -76,6 +77,10 @@ impl Watcher for Reporter {
 
     fn note(&self, text: &str) {
         self.console.say(text);
+    }
+
+    fn terminal_wanted(&self) {
+        terminal::silence();
     }
 
     fn start_limit_reached(&self, failure: &Failure) {
@@ -130,7 +135,7 @@ impl Surroundings for Reporter {
 ///
 /// # Errors
 /// The run could not begin.
-pub fn run(options: Options) -> anyhow::Result<Status> {
+pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let (events, receiver) = unbounded_channel();
     let console = Arc::new(Console::new());
     if options.confirm && !options.dry_run {
@@ -231,7 +236,7 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         input,
         unfed,
     };
-    runtime.block_on(run.watch(reader, events))
+    runtime.block_on(run.watch(reader, events, early))
 }
 
 /// What is to be kept count of.
@@ -345,6 +350,16 @@ fn set(pool: Builder, options: &Options) -> Builder {
         .grace(options.grace)
         .max_reply(options.max_reply)
         .nice(options.nice.unwrap_or_default())
+        .reap_orphans(adopts_orphans())
+}
+
+/// Whether the orphans among the descendants of this process become its children.
+fn adopts_orphans() -> bool {
+    #[cfg(target_os = "linux")]
+    if rustix::process::child_subreaper().is_ok_and(|subreaper| subreaper.is_some()) {
+        return true;
+    }
+    rustix::process::getpid().is_init()
 }
 
 /// Raises the limit of open files, as far as the system lets it, if that many workers need it: each
@@ -400,8 +415,10 @@ impl Run {
         mut self,
         reader: Reader,
         events: UnboundedSender<Event>,
+        early: Option<Early>,
     ) -> anyhow::Result<Status> {
         let mut signals = Signals::listen().context("signals can't be listened to")?;
+        drop(early);
         let (pool, sink) = (self.pool.clone(), Arc::clone(&self.tally));
         let console = Arc::clone(&self.console);
         thread::Builder::new()
