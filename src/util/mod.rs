@@ -6,5 +6,6 @@ pub(crate) mod duration;
 pub(crate) mod histogram;
 pub(crate) mod json;
 pub(crate) mod random;
+pub(crate) mod similar;
 pub(crate) mod temporary;
 pub(crate) mod text;

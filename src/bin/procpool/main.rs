@@ -1,17 +1,24 @@
 //! The command `procpool`: parse, run, exit status.
 
+mod capacity;
 mod cli;
 mod descriptors;
 mod exit;
 mod files;
+mod no_shell;
 mod plan;
 mod pools;
 mod report;
 mod run;
 mod signals;
+mod usage;
 
 fn main() -> std::process::ExitCode {
-    let options = cli::parse();
+    let mut options = cli::parse();
+    if options.max_procs == Some(0) {
+        // Each of several workers has up to so many.
+        options.max_procs = Some((capacity::most() / options.worker.len().max(1)).max(1));
+    }
     signals::outlive_file_limit();
     descriptors::keep_from_workers(&options);
     run::run(options).unwrap_or_else(exit::Status::from_error).leave()
