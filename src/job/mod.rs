@@ -10,6 +10,6 @@ mod sink;
 mod unit;
 
 pub(crate) use outcome::base64;
-pub use outcome::{Done, Failure, Kind, Run, Value};
-pub use sink::{Closed, Feed, Sink, Watcher};
+pub use outcome::{Failure, Kind, Value};
+pub use sink::{Closed, Done, Feed, Run, Sink, Watcher};
 pub use unit::{Job, Place};

@@ -1,15 +1,11 @@
 //! What became of a job: its result, or why there is none.
 
 use std::fmt;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-
-use super::printed::Printed;
-use super::unit::Job;
 
 /// What happened to a job that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -127,33 +123,4 @@ impl Value<'_> {
 /// Bytes that are no text, for JSON.
 pub(crate) fn base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
-}
-
-/// A job that is over: what a [`Sink`] is given, once for each job.
-#[derive(Debug)]
-pub struct Done<'a> {
-    /// The job.
-    pub job: &'a Job,
-    /// Its result, or why there is none. Of a command it is `null`: its result is what it has
-    /// printed.
-    pub outcome: Result<Value<'a>, &'a Failure>,
-    /// What a command printed and how it ended; `None`: it is none, or was not started.
-    pub printed: Option<&'a Arc<Printed>>,
-    /// Where and when it ran; `None`: it never did.
-    pub run: Option<Run>,
-}
-
-/// Where and when a job ran.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Run {
-    /// The slot, from 1.
-    pub slot: usize,
-    /// The worker's process id.
-    pub pid: u32,
-    /// Which try it was, from 1.
-    pub attempt: u32,
-    /// When it was handed to the worker, in seconds since 1970.
-    pub start: f64,
-    /// How long it took, in seconds, without the time that the run was stopped.
-    pub seconds: f64,
 }

@@ -1,6 +1,9 @@
 //! Where jobs go, and where what became of them goes: the seams between the layers.
 
-use super::outcome::{Done, Failure};
+use std::sync::Arc;
+
+use super::outcome::{Failure, Value};
+use super::printed::Printed;
 use super::unit::Job;
 
 /// Takes jobs in batches.
@@ -23,6 +26,35 @@ impl std::fmt::Display for Closed {
 }
 
 impl std::error::Error for Closed {}
+
+/// A job that is over: what a [`Sink`] is given, once for each job.
+#[derive(Debug)]
+pub struct Done<'a> {
+    /// The job.
+    pub job: &'a Job,
+    /// Its result, or why there is none. Of a command it is `null`: its result is what it has
+    /// printed.
+    pub outcome: Result<Value<'a>, &'a Failure>,
+    /// What a command printed and how it ended; `None`: it is none, or was not started.
+    pub printed: Option<&'a Arc<Printed>>,
+    /// Where and when it ran; `None`: it never did.
+    pub run: Option<Run>,
+}
+
+/// Where and when a job ran.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Run {
+    /// The slot, from 1.
+    pub slot: usize,
+    /// The worker's process id.
+    pub pid: u32,
+    /// Which try it was, from 1.
+    pub attempt: u32,
+    /// When it was handed to the worker, in seconds since 1970.
+    pub start: f64,
+    /// How long it took, in seconds, without the time that the run was stopped.
+    pub seconds: f64,
+}
 
 /// Takes the outcome of every job that no call waits for.
 ///

@@ -415,7 +415,8 @@ fn may_be_journal(file: &File) -> bool {
         key.is_some_and(|key| key[digits(key)..].starts_with(b"\",\"nth\":"))
     };
     // All that there is may be the beginning of one.
-    let is_short = !head.contains(&b',')
+    let is_short = !head.is_empty()
+        && !head.contains(&b',')
         && (head.starts_with(record::BEGIN) || record::BEGIN.starts_with(head));
     is_short || head.split(|&byte| byte == b'\n').any(is_begun)
 }

@@ -4,6 +4,7 @@
 //! writes what is ready, many records at a time.
 
 pub mod format;
+mod large;
 pub mod order;
 mod pages;
 mod spill;
@@ -20,11 +21,12 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use tokio::sync::oneshot;
 
-use crate::job::printed::{Printed, Spool};
+use crate::job::printed::Spool;
 use crate::job::{Done, Job, Sink};
 use crate::journal::Journal;
 use crate::util::buffer::Usual;
 pub use format::Format;
+use large::Large;
 use order::{Between, Order, Ready};
 
 /// The writer is told of new records at once when it is idle; after a write it rests so long, so
@@ -173,22 +175,6 @@ impl Output {
     pub fn counts(&self) -> (u64, u64) {
         let shared = &self.shared;
         (shared.succeeded.load(Ordering::Relaxed), shared.failed.load(Ordering::Relaxed))
-    }
-}
-
-/// A record that does not lie in memory, since a command has printed a lot.
-#[derive(Debug)]
-pub struct Large {
-    /// What goes to stdout, and then to stderr…
-    printed: Arc<Printed>,
-    /// …and behind that.
-    tail: Vec<u8>,
-}
-
-impl Large {
-    fn len(&self) -> usize {
-        let bytes = self.printed.stdout.len() + self.printed.stderr.len();
-        usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 }
 

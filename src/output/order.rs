@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::job::printed::{Capture, Printed, Spool};
 use crate::util::buffer::Usual;
 
-use super::Large;
+use super::large::Large;
 use super::pages::{Pages, Piece};
 use super::spill::{Spill, Spilled};
 

@@ -13,7 +13,7 @@ use crate::config::Limits;
 use crate::config::{Config, Timeout};
 use crate::interpreter::{Code, CodeError};
 use crate::job::{Failure, Kind, Sink, Watcher};
-use crate::pool::Pool;
+use crate::pool::handle::Pool;
 use crate::pool::shared::Shared;
 use crate::process::lookup::{self, ProgramError, Runner};
 use crate::protocol::Protocol;
@@ -293,6 +293,32 @@ impl Builder {
             Some(other) => Pool::new(other.stand_beside(shared)),
             None => Pool::new(shared),
         })
+    }
+}
+
+impl Pool {
+    /// Begins a pool of workers of a command line, which is split into words as a shell does it,
+    /// but run without one.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), procpool::BuildError> {
+    /// let pool = procpool::Pool::builder("python3 handler.py").max_procs(4).max_reqs(100).build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn builder(command: &str) -> Builder {
+        Builder::new(command)
+    }
+
+    /// Begins a pool that runs a command for each job, in a process of its own.
+    pub fn commands(commands: Commands) -> Builder {
+        Builder::of_commands(commands)
+    }
+
+    /// Begins a pool of warm interpreters that run code for each job. The code is looked at now: an
+    /// interpreter is started for that, and waited for. A window of requests is open at each
+    /// ([`Depth::Auto`]).
+    pub fn code(code: &Code) -> Builder {
+        Builder::of_code(code)
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::job::caller::{Answer, Caller};
 use crate::job::{Failure, Kind};
-use crate::pool::Pool;
+use crate::pool::engine::Engine;
 use crate::pool::shared::Shared;
 
 /// The text of a result as a value.
@@ -81,7 +81,7 @@ impl Drop for Deferred {
 /// Dropping the pipeline cancels its jobs.
 #[derive(Debug)]
 pub struct Pipeline {
-    pool: Pool,
+    engine: Arc<Engine>,
     sender: mpsc::UnboundedSender<(u64, Answer)>,
     receiver: tokio::sync::Mutex<mpsc::UnboundedReceiver<(u64, Answer)>>,
     /// A permit for each job that may be queued or running.
@@ -92,13 +92,13 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    pub(crate) fn new(pool: Pool, room: usize) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>) -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
         Self {
-            pool,
+            room: Arc::new(Semaphore::new(engine.window)),
+            engine,
             sender,
             receiver: tokio::sync::Mutex::new(receiver),
-            room: Arc::new(Semaphore::new(room)),
             tags: AtomicU64::new(0),
             owed: AtomicU64::new(0),
         }
@@ -116,7 +116,7 @@ impl Pipeline {
         self.owed.fetch_add(1, Ordering::AcqRel);
         if let Ok(room) = permit {
             let sender = self.sender.clone();
-            self.pool.queue(cmd, args, Caller::Pipeline { tag, sender, room });
+            self.engine.queue(cmd, args, Caller::Pipeline { tag, sender, room });
         }
         tag
     }
@@ -141,7 +141,7 @@ impl Drop for Pipeline {
     fn drop(&mut self) {
         self.receiver.get_mut().close();
         if self.owed.load(Ordering::Acquire) > 0 {
-            self.pool.wake_all();
+            self.engine.wake_all();
         }
     }
 }

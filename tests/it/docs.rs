@@ -1,5 +1,5 @@
 //! What is written about procpool agrees with procpool: the man page and the completions, README,
-//! ARCHITECTURE.md and CHANGELOG.md; and the invariants hold that the source itself can show.
+//! ARCHITECTURE.md and CHANGELOG.md.
 
 #[expect(dead_code, reason = "only the definition of the command line is of use here")]
 #[path = "../../src/bin/procpool/cli/mod.rs"]
@@ -11,6 +11,7 @@ use std::io;
 use std::path::Path;
 
 use crate::common::{Test, need};
+use crate::source::{read, root, sources};
 use clap::Arg;
 use clap_complete::Shell;
 use clap_mangen::Man;
@@ -415,169 +416,4 @@ fn the_licence_is_the_one_that_the_package_names() {
     let licence = read("LICENSE");
     assert_eq!(env!("CARGO_PKG_LICENSE"), "BSD-3-Clause");
     assert!(licence.contains("BSD 3-Clause License") && licence.contains("procpool authors"));
-}
-
-// ---- Invariants that the source shows
-
-#[test]
-fn no_unsafe_code() {
-    const WORD: &str = concat!("un", "safe");
-    assert!(read("Cargo.toml").contains(&format!("{WORD}_code = \"forbid\"")));
-    for folder in ["src", "tests", "examples", "benches"] {
-        forbid(&sources(folder), &[WORD], |_| false);
-    }
-}
-
-#[test]
-fn only_output_writes_stdout() {
-    let files = sources("src");
-    let forbidden = [
-        "println!",
-        "print!",
-        "io::stdout",
-        "stdio::stdout",
-        "raw_stdout",
-        "take_stdout",
-        "dup2_stdout",
-    ];
-    // To ask whether stdout is a terminal is not to write to it.
-    forbid(&files, &forbidden, |(path, line)| {
-        path.starts_with("src/output/") || line.contains("stdout().is_terminal()")
-    });
-}
-
-#[test]
-fn only_process_signals_children() {
-    let files = sources("src");
-    let forbidden = [
-        "kill_process",
-        "kill_process_group",
-        "kill_current_process_group",
-        "pidfd_send_signal",
-        "killpg",
-        "child.kill",
-    ];
-    forbid(&files, &forbidden, |(path, line)| {
-        // signals.rs stops procpool itself, on Ctrl-Z.
-        let is_itself = path == "src/bin/procpool/signals.rs" && line.contains("getpid()");
-        path.starts_with("src/process/") || is_itself
-    });
-    assert!(files.iter().any(|(path, text)| {
-        path.starts_with("src/process/")
-            && text.contains("kill_process_group(self.group, Signal::KILL)")
-    }));
-}
-
-#[test]
-fn protocols_do_no_io() {
-    let files = sources("src/protocol");
-    assert!(files.len() >= 3);
-    let forbidden = [
-        "rustix",
-        "tokio",
-        "std::fs",
-        "std::net",
-        "std::os",
-        "std::process",
-        "std::thread",
-        "std::env",
-        "io::Read",
-        "io::BufRead",
-        "io::stdin",
-        "io::stderr",
-        "impl Write",
-        "dyn Write",
-        "impl Read",
-        "dyn Read",
-        "File",
-        "AsFd",
-        "OwnedFd",
-        "Process",
-        "Mutex",
-        "Instant",
-    ];
-    forbid(&files, &forbidden, |_| false);
-}
-
-/// Blocking reads of a worker's pipes would wait for as long as a grandchild holds them open.
-#[test]
-fn workers_are_not_read_with_blocking_calls() {
-    let forbidden = [
-        "read_to_end",
-        "read_to_string",
-        "read_exact",
-        "read_line",
-        "read_until",
-        "BufReader",
-        "wait_with_output",
-        "thread::sleep",
-    ];
-    // What the system tells of a process is there at once, a program is a file, and so is a journal,
-    // whose lock is waited for before anything is started.
-    forbid(&sources("src"), &forbidden, |(path, line)| {
-        line.contains("\"/proc/")
-            || path == "src/process/lookup.rs"
-            || path.starts_with("src/journal/")
-    });
-}
-
-/// Asserts that no line of code holds one of these words, but where that is fine.
-#[track_caller]
-fn forbid(files: &[(String, String)], words: &[&str], is_fine: impl Fn((&str, &str)) -> bool) {
-    for (path, text) in files {
-        for (index, line) in text.lines().enumerate() {
-            let is_comment = line.trim_start().starts_with("//");
-            for word in words.iter().filter(|word| !is_comment && has_word(line, word)) {
-                let number = index + 1;
-                assert!(is_fine((path, line)), "`{word}` in {path}, line {number}:\n{line}");
-            }
-        }
-    }
-}
-
-/// Whether a line holds a word, and not only as a part of a longer one.
-fn has_word(line: &str, word: &str) -> bool {
-    let is_part = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
-    line.match_indices(word).any(|(at, _)| {
-        !is_part(line[..at].chars().next_back()) && !is_part(line[at + word.len()..].chars().next())
-    })
-}
-
-#[test]
-fn words_are_whole() {
-    assert!(has_word("println!(\"a\")", "println"));
-    assert!(!has_word("eprintln!(\"a\")", "println"));
-    assert!(!has_word("kill_process_group(a)", "kill_process"));
-}
-
-/// All Rust files in a folder of the repository: path and text.
-fn sources(folder: &str) -> Vec<(String, String)> {
-    let mut files = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(root().join(&folder)) else {
-            continue;
-        };
-        for entry in entries {
-            let entry = entry.expect("the folder can be read");
-            let name = entry.file_name().into_string().expect("the name is UTF-8");
-            let path = format!("{folder}/{name}");
-            match entry.path().is_dir() {
-                true => folders.push(path),
-                false if name.ends_with(".rs") => files.push((path.clone(), read(&path))),
-                false => {}
-            }
-        }
-    }
-    files.sort();
-    files
-}
-
-#[track_caller]
-fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }

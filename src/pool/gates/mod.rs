@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::config::Limits;
+use crate::job::Watcher;
 use crate::pool::gates::jobserver::{Jobserver, Token};
-use crate::pool::shared::Shared;
 use crate::process::Wake;
-use crate::util::clock::Moment;
+use crate::util::clock::{Clock, Moment};
 
 /// How often the load and the memory of the machine are looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -49,27 +49,33 @@ impl Gates {
 
     /// Waits until a job may start; `None`: the run was ended before. What is returned is to be
     /// kept until the job is over.
-    pub(crate) fn pass(&self, shared: &Shared, wake: &Arc<Wake>) -> Option<Option<Token>> {
+    pub(crate) fn pass(
+        &self,
+        clock: &Clock,
+        watcher: &dyn Watcher,
+        wake: &Arc<Wake>,
+        is_over: impl Fn() -> bool,
+    ) -> Option<Option<Token>> {
         if let Some(interval) = self.limits.interval {
-            let start = self.reserve(interval, shared.now());
-            while let Some(left) = start.until(shared.now()).filter(|left| !left.is_zero()) {
-                if shared.is_stopping() {
+            let start = self.reserve(interval, clock.now());
+            while let Some(left) = start.until(clock.now()).filter(|left| !left.is_zero()) {
+                if is_over() {
                     return None;
                 }
                 wake.wait(Some(left));
             }
         }
         while let Some(what) = self.what_is_short() {
-            if shared.is_stopping() {
+            if is_over() {
                 return None;
             }
             if !self.has_told.swap(true, Ordering::AcqRel) {
-                shared.watcher.note(&format!("jobs wait: {what}"));
+                watcher.note(&format!("jobs wait: {what}"));
             }
             wake.wait(Some(LOOK));
         }
         let Some(jobserver) = &self.jobserver else { return Some(None) };
-        Jobserver::wait(jobserver, wake, || shared.is_stopping()).map(Some)
+        Jobserver::wait(jobserver, wake, is_over).map(Some)
     }
 
     /// When the next job may start: the one behind it must wait longer.

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::command::Commands;
-use crate::command::template::command_line as shell_line;
+use crate::command::command_line as shell_line;
 use crate::job::caller::{self, Caller};
 use crate::job::printed::Printed;
 use crate::job::{Done, Failure, Job, Kind, Run, Value};
@@ -317,7 +317,9 @@ impl Slot {
         }
         self.flush();
         let shared = Arc::clone(&self.shared);
-        match shared.gates.pass(&shared, &self.wake) {
+        let is_over = || shared.is_stopping();
+        let (clock, watcher) = (&shared.groups.clock, &*shared.watcher);
+        match shared.gates.pass(clock, watcher, &self.wake, is_over) {
             Some(token) => {
                 self.token = token;
                 true
