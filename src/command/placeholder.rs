@@ -80,6 +80,8 @@ pub(super) struct Values<'a> {
     pub(super) args: &'a Args<'a>,
     pub(super) seq: u64,
     pub(super) slot: usize,
+    /// Args up to this one are empty where there are fewer.
+    pub(super) count: usize,
 }
 
 pub(super) fn places(word: &[Piece]) -> impl Iterator<Item = &Place> {
@@ -167,7 +169,7 @@ impl<'a> Values<'a> {
             Which::All => {
                 Ok(Some(self.args.all().map(|arg| place.cut.apply(arg).into()).collect()))
             }
-            Which::Nth(number) if *number > self.args.words.len() => {
+            Which::Nth(number) if *number > self.args.words.len().max(self.count) => {
                 Err(place.is_beyond(self.args.words.len(), "this job"))
             }
             // `resolve` lets no 0 through.

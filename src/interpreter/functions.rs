@@ -21,9 +21,12 @@ pub(super) fn check(code: &Code, text: &str, name: &str) -> Result<(), String> {
         return Ok(());
     }
     let known = defined(code.language, text);
+    if known.is_empty() {
+        // It may not even be code, which its interpreter says better.
+        return Ok(());
+    }
     let hint = match similar(name, known.iter().copied()) {
         Some(meant) => format!("; did you mean '{meant}'?"),
-        None if known.is_empty() => String::new(),
         None => {
             let more = if known.len() > MOST { ", …" } else { "" };
             format!("; it has {}{more}", known[..known.len().min(MOST)].join(", "))

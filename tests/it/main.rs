@@ -34,3 +34,4 @@ mod spill;
 mod standby;
 mod startup;
 mod timeouts;
+mod usage;

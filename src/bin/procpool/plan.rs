@@ -168,24 +168,10 @@ fn check(
     if options.worker.is_empty() && code.is_none() && !options.shell {
         no_shell::check_command(words)?;
     }
-    if let Some(word) = words.iter().skip(1).find(|word| is_placeholder(word))
-        && (code.is_some() || !options.worker.is_empty())
-    {
-        return Err(format!(
-            "the placeholder {} means nothing here: a worker gets the line behind the ARGs; leave it \
-             out",
-            word.display()
-        ));
-    }
     match (code.filter(|code| code.is_file()), words.first().and_then(|word| word.to_str())) {
         (Some(code), Some(name)) => code.check_function(name),
         _ => Ok(()),
     }
-}
-
-/// Whether a word is a placeholder, and no more.
-fn is_placeholder(word: &OsStr) -> bool {
-    matches!(word.to_str(), Some("{}" | "{.}" | "{/}" | "{//}" | "{/.}" | "{1}" | "{2}" | "{3}"))
 }
 
 /// What runs jobs, and what a line is.
@@ -229,15 +215,15 @@ fn template(options: &Options, words: &[OsString], lists: &[Vec<OsString>]) -> T
         words => Template::new(words, &settings),
     };
     let template = template.unwrap_or_else(|message| cli::misused(&message));
-    if let Some(count) = most_args(options, lists).filter(|_| !words.is_empty())
-        && let Err(message) = template.check_count(count)
-    {
-        cli::misused(&format!(
-            "{message}; --input csv or tsv takes a line apart, -n N makes one job of N lines, and \
-             each ::: gives an arg"
-        ));
+    match most_args(options, lists).filter(|_| !words.is_empty()) {
+        None => template,
+        Some(count) => template.with_count(count).unwrap_or_else(|message| {
+            cli::misused(&format!(
+                "{message}; --input csv or tsv takes a line apart, -n N makes one job of N lines, and \
+                 each ::: gives an arg"
+            ))
+        }),
     }
-    template
 }
 
 /// The code that workers are to run, if there is any.

@@ -231,8 +231,8 @@ impl Rule {
                 "is for commands, and a --worker is none: leave it out".to_owned()
             }
             Self::Template if mode == JobCommands => {
-                "is for a COMMAND, and each line is a whole job here: name a COMMAND; to run each \
-                 line as a shell command, name 'sh -c'"
+                "is for a COMMAND, and each line is a whole job here: name a COMMAND ('sh -c' runs each \
+                 line as a shell command), or have the jobs name it: sh [\"-c\", \"…\"]"
                     .to_owned()
             }
             Self::Args if mode == Raw => {
@@ -252,5 +252,108 @@ impl Rule {
             _ => return None,
         };
         Some(why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::FromArgMatches;
+
+    use super::*;
+    use crate::cli::definition;
+
+    const MODES: [Mode; 8] =
+        [Command, JobCommands, Worker, WorkerCommand, Raw, Expression, File, FileCommand];
+
+    fn rule(id: &str) -> Rule {
+        TABLE.iter().find(|row| row.0 == id).expect("each option has a row").1
+    }
+
+    #[test]
+    fn each_option_has_its_row() {
+        let definition = definition();
+        for arg in definition.get_arguments() {
+            let id = arg.get_id().as_str();
+            assert_eq!(TABLE.iter().filter(|row| row.0 == id).count(), 1, "{id}");
+        }
+        for (id, needed, _) in NEEDS {
+            assert!(needed.iter().all(|id| TABLE.iter().any(|row| row.0 == *id)), "{id}");
+        }
+    }
+
+    #[test]
+    fn each_rule_in_each_mode() {
+        use Mode::*;
+        for (rule, fine) in [
+            (Rule::Everywhere, &MODES[..]),
+            (Rule::Staying, &[Worker, WorkerCommand, Raw, Expression, File, FileCommand]),
+            (Rule::Worker, &[Worker, WorkerCommand, Raw]),
+            (Rule::Code, &[Expression, File, FileCommand]),
+            (Rule::Commands, &[Command, JobCommands]),
+            (Rule::Template, &[Command]),
+            (Rule::Args, &[Command, WorkerCommand, Expression, FileCommand]),
+            (Rule::Lines, &MODES),
+            (Rule::Run, &MODES),
+        ] {
+            for mode in MODES {
+                let refusal = rule.refusal(mode, false, false);
+                assert_eq!(
+                    refusal.is_none(),
+                    fine.contains(&mode),
+                    "{rule:?} {mode:?}: {refusal:?}"
+                );
+                let with_lists = rule.refusal(mode, true, false).is_none();
+                assert_eq!(with_lists, fine.contains(&mode) && rule != Rule::Lines, "{rule:?}");
+                let shown = rule.refusal(mode, false, true).is_none();
+                assert_eq!(shown, fine.contains(&mode) && rule != Rule::Run, "{rule:?}");
+            }
+        }
+    }
+
+    /// No refusal tells to give an option that would be refused there as well.
+    #[test]
+    fn what_is_advised_is_not_refused() {
+        for (id, _) in TABLE {
+            for mode in MODES {
+                let Some(why) = rule(id).refusal(mode, false, false) else { continue };
+                let advised =
+                    why.split("--").skip(1).filter_map(|rest| rest.split([' ', ',', ')']).next());
+                for name in advised.filter(|name| *name != "worker" && *name != "protocol") {
+                    assert!(
+                        rule(&name.replace('-', "_")).refusal(mode, false, false).is_none(),
+                        "{id} in {mode:?}: {why}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn options_that_say_more_of_others() {
+        let check = |words: &[&str], mode: Mode| {
+            let words = [&["procpool"], words, &["x"]].concat();
+            let matches = definition().try_get_matches_from(words).expect("options");
+            let mut options = Options::from_arg_matches(&matches).expect("options");
+            options.given = crate::cli::given(&matches);
+            check(&options, mode, false)
+        };
+        for words in [
+            &["--retry-on", "exit"][..],
+            &["--retry-delay", "1s"],
+            &["--retries", "1", "--retry-on", "crash,error"],
+        ] {
+            assert!(check(words, Command).is_err(), "{words:?}");
+        }
+        for words in [
+            &["--max-reqs-jitter", "1"][..],
+            &["--standby", "1"],
+            &["--retries", "1", "--retry-on", "exit"],
+        ] {
+            assert!(check(words, WorkerCommand).is_err(), "{words:?}");
+        }
+        assert_eq!(check(&["--retries", "1", "--retry-on", "exit,crash"], Command), Ok(()));
+        assert_eq!(check(&["--retry-delay", "1s"], JobCommands), Ok(()));
+        assert_eq!(check(&["--max-reqs", "0", "--max-reqs-jitter", "1"], Worker), Ok(()));
+        assert_eq!(check(&["--max-rss", "1M", "--standby", "0"], Raw), Ok(()));
     }
 }

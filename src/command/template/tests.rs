@@ -183,7 +183,7 @@ fn jobs_that_name_their_command() {
     assert!(with.fill(&args(&[]), 7, 1).is_err());
     assert_eq!(with.program(), None);
     let with = Template::for_jobs(&Settings { shell: true, ..settings }).expect("a template");
-    let command = with.fill_job(b"-x", &args(&[]), 7, 1).expect("a command");
+    let command = with.fill_job(b"-x", &args(&["a"]), 7, 1).expect("a command");
     assert_eq!(command.argv[2], " -x");
     let command = with.fill_job(b"echo $1", &args(&["a"]), 7, 1).expect("a command");
     assert_eq!(command.argv, ["sh", "-c", "echo $1", "sh", "a"]);

@@ -270,7 +270,8 @@ pub struct Options {
 
     /// Evaluate CODE for each line (x); or --perl, --node, --ruby, --sh
     ///
-    /// An expression has x (the line), args and cmd. Of a FILE the functions are the commands of
+    /// An expression has x (the line; the list of lines with -n; the first column of csv and tsv; the
+    /// object with --header; the value with --input json), args (all of them) and cmd. Of a FILE the functions are the commands of
     /// jobs: resize ["a.png", 100] calls resize("a.png", 100), and args that are an object become
     /// keyword arguments. What code prints goes to stderr. An exception is the job's error. Several
     /// requests are in flight (--pipeline auto).
@@ -339,6 +340,9 @@ pub struct Options {
     pub cwd: Option<OsString>,
 
     /// Print each command instead of running it, quoted for a shell
+    ///
+    /// It goes with all options that say how jobs are run, and has no effect besides: it writes no
+    /// --failed, --joblog or --journal.
     #[arg(long, help_heading = "Commands", conflicts_with = "worker")]
     pub dry_run: bool,
 
@@ -676,7 +680,7 @@ fn first_lines(matches: &ArgMatches) -> Vec<Init> {
 }
 
 /// What was given on the command line, whether or not it says what is the default.
-fn given(matches: &ArgMatches) -> Vec<String> {
+pub fn given(matches: &ArgMatches) -> Vec<String> {
     let is_given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
     let definition = definition();
     let ids = definition.get_arguments().map(|arg| arg.get_id().as_str());
