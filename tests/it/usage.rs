@@ -110,7 +110,7 @@ fn a_refused_option_says_what_to_do() {
     );
     refused(
         &["-0", "echo", ":::", "a"],
-        "-0 says how lines are read, and args behind ::: are none: leave it out",
+        "-0 says how lines are read, and args after ::: are none: leave it out",
     );
     refused(
         &["--dry-run", "--failed", "f", "echo"],

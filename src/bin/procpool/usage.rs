@@ -47,7 +47,7 @@ enum Rule {
     Template,
     /// Where each line is the args of something.
     Args,
-    /// Where there are lines, and not args behind `:::`.
+    /// Where there are lines, and not args after `:::`.
     Lines,
     /// Where something is run, and not only shown.
     Run,
@@ -147,7 +147,7 @@ const NEEDS: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
-/// Looks whether each option that was given has something to do. `has_lists`: args stand behind
+/// Looks whether each option that was given has something to do. `has_lists`: args come after
 /// `:::`.
 ///
 /// # Errors
@@ -244,7 +244,7 @@ impl Rule {
                                         each line is a whole job: name a COMMAND, or leave it out"
                 .to_owned(),
             Self::Lines if has_lists => {
-                "says how lines are read, and args behind ::: are none: leave it out".to_owned()
+                "says how lines are read, and args after ::: are none: leave it out".to_owned()
             }
             Self::Run if is_dry => {
                 "is about jobs that are run, and --dry-run runs none: leave one of them out".to_owned()
