@@ -1,11 +1,12 @@
 //! Placeholders of GNU parallel's that mean nothing here. To leave them alone as text would run commands
 //! that nobody meant.
 
-use super::placeholder::{KNOWN, Settings, is_name};
+/// The placeholders that are always known.
+pub(super) const KNOWN: &str = "{} {.} {/} {//} {/.}, {1} {1.} {1/} {1//} {1/.} and so on, {#} {%}";
 
 /// GNU parallel's expressions in Perl, `{= … =}`, which may have braces of their own.
-pub(super) fn no_expression(text: &[u8], settings: &Settings) -> Result<(), String> {
-    let begin = memchr::memmem::find(text, b"{=").filter(|_| settings.replace.is_none());
+pub(super) fn no_expression(text: &[u8]) -> Result<(), String> {
+    let begin = memchr::memmem::find(text, b"{=");
     let is_shells = |at: usize| at > 0 && text[at - 1] == b'$';
     let Some(begin) = begin.filter(|&at| !is_shells(at)) else { return Ok(()) };
     match memchr::memmem::find(&text[begin + 2..], b"=}") {
@@ -55,6 +56,13 @@ fn is_suffix(text: &str) -> bool {
         rest.len() + 1 < text.len() && rest.len() == 1 && "sdiuoxXfFeEgGcaA".contains(rest)
     });
     has_end && text.starts_with(['.', '_']) && !is_format
+}
+
+/// Whether what stands between braces may be the name of a column.
+pub(super) fn is_name(name: &[u8]) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    name.first().is_some_and(|&first| is_letter(first))
+        && name.iter().all(|&byte| is_letter(byte) || byte.is_ascii_digit() || byte == b'-')
 }
 
 #[cfg(test)]

@@ -4,10 +4,7 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 
 use super::args::Args;
-use super::foreign::{is_foreign, no_expression, unknown};
-
-/// The placeholders that are always known.
-pub(super) const KNOWN: &str = "{} {.} {/} {//} {/.}, {1} {1.} {1/} {1//} {1/.} and so on, {#} {%}";
+use super::foreign::{KNOWN, is_foreign, is_name, no_expression, unknown};
 
 /// Which names placeholders may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -254,7 +251,9 @@ pub(super) fn next_place(text: &[u8], from: usize, settings: &Settings) -> Optio
 /// A word outside of a shell's text.
 pub(super) fn parse(text: &[u8], settings: &Settings) -> Result<Word, String> {
     check_replace(settings)?;
-    no_expression(text, settings)?;
+    if settings.replace.is_none() {
+        no_expression(text)?;
+    }
     let mut word = Vec::new();
     let (mut done, mut from) = (0, 0);
     while let Some((begin, end)) = next_place(text, from, settings) {
@@ -329,10 +328,4 @@ pub(super) fn resolve(
         _ if settings.names == Names::Any => place(Which::Perhaps(inner.to_vec()), Cut::Nothing),
         _ => Ok(None),
     }
-}
-
-pub(super) fn is_name(name: &[u8]) -> bool {
-    let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
-    name.first().is_some_and(|&first| is_letter(first))
-        && name.iter().all(|&byte| is_letter(byte) || byte.is_ascii_digit() || byte == b'-')
 }

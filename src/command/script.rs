@@ -40,7 +40,9 @@ pub(super) fn shell_argv(text: &[u8]) -> Vec<Vec<u8>> {
 impl Script {
     pub(super) fn new(text: &[u8], settings: &Settings) -> Result<Self, String> {
         check_replace(settings)?;
-        no_expression(text, settings)?;
+        if settings.replace.is_none() {
+            no_expression(text)?;
+        }
         // A line's end behind the text would make a command of what is appended.
         let text = if settings.stdin { text } else { text.trim_ascii_end() };
         let mut scanner = Scanner::new();

@@ -5,8 +5,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use super::args::Args;
+use super::foreign::KNOWN;
 use super::line::Command;
-use super::placeholder::{KNOWN, Piece, Place, Settings, Values, Which, Word, list, parse, places};
+use super::placeholder::{Piece, Place, Settings, Values, Which, Word, list, parse, places};
 use super::script::{Part, Script, shell_argv};
 
 /// What an argument takes besides its bytes: the NUL behind it and a pointer to it.

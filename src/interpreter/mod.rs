@@ -134,10 +134,7 @@ impl Code {
     /// The worker's command line.
     pub fn worker(&self) -> Vec<OsString> {
         let is_list = self.lists && !self.is_file() && self.language != Language::Sh;
-        match is_list {
-            true => self.command_line("list-"),
-            false => self.command_line(""),
-        }
+        self.command_line(if is_list { "list-" } else { "" })
     }
 
     /// How the worker is spoken to.

@@ -176,9 +176,10 @@ fn check_file(path: &Path, runner: Runner) -> Result<(), ProgramError> {
             return Err(ProgramError::CannotRun(format!("'{name}' can't be run: {error}")));
         }
         Err(_) => {
-            let hint = match path.starts_with("~") {
-                true => "; no shell is run, so write the directory out instead of '~'".to_owned(),
-                false => hint_of_a_shell(path.as_os_str(), runner).unwrap_or_default(),
+            let hint = if path.starts_with("~") {
+                "; no shell is run, so write the directory out instead of '~'".to_owned()
+            } else {
+                hint_of_a_shell(path.as_os_str(), runner).unwrap_or_default()
             };
             return Err(ProgramError::NotFound(format!("there is no file '{name}'{hint}")));
         }

@@ -30,6 +30,9 @@ fn refused_with(args: &[&str], status: i32, parts: &[&str]) {
 
 // ---- Options
 
+/// What stands before an option and behind it, and the options.
+type Kind<'a> = (&'a [&'a str], &'a [&'a str], Vec<&'a [&'a str]>);
+
 /// In each kind of run: what makes it one, and the options that have nothing to do there.
 #[test]
 fn no_option_is_accepted_that_does_nothing() {
@@ -68,7 +71,7 @@ fn no_option_is_accepted_that_does_nothing() {
     ];
     let lines = ["--input=lines", "--header", "--max-args=2"];
     let read = ["-0", "-d,", "--max-line=1M"];
-    let runs: [(&[&str], &[&str], Vec<&[&str]>); 9] = [
+    let runs: [Kind<'_>; 9] = [
         (&[], &["echo"], vec![&staying, &spoken, &["--setup=x"]]),
         (&[], &[], vec![&staying, &spoken, &["--setup=x", "--shell", "--replace=X"], &lines]),
         (&["-w", "cat"], &[], vec![&commands, &["--setup=x"], &lines]),

@@ -25,7 +25,7 @@ pub fn most() -> usize {
 
 /// How many more processes and threads there can be.
 fn tasks() -> u64 {
-    let read = |path: &str| fs::read_to_string(path).ok();
+    let read = |path: &str| String::from_utf8(fs::read(path).ok()?).ok();
     let number = |path: &str| read(path)?.trim().parse::<u64>().ok();
     // Those of all users: how many of them are ours is not told.
     let present = read("/proc/loadavg")
@@ -51,7 +51,7 @@ fn left_in_group(line: &str) -> Vec<u64> {
         _ => return Vec::new(),
     };
     let number = |folder: &Path, name: &str| {
-        fs::read_to_string(folder.join(name)).ok()?.trim().parse::<u64>().ok()
+        String::from_utf8(fs::read(folder.join(name)).ok()?).ok()?.trim().parse::<u64>().ok()
     };
     let group = root.join(path.trim_start_matches('/'));
     let groups = group.ancestors().take_while(|folder| folder.starts_with(root));

@@ -40,10 +40,9 @@ pub fn check_worker(line: &str) -> Result<(), String> {
     };
     let text = format!("{exec}{}", line.trim());
     let written = format!("sh -c {}", shell_words::quote(&text));
-    let written = match written.contains(['"', '$', '`', '\\', '!']) {
-        true => written,
-        false => format!("-w \"{written}\""),
-    };
+    // In double quotes these would mean something.
+    let is_plain = !written.contains(['"', '$', '`', '\\', '!']);
+    let written = if is_plain { format!("-w \"{written}\"") } else { written };
     Err(format!(
         "no shell is run for a --worker, so '{sign}' would be only a word for it: write {written}"
     ))
@@ -102,13 +101,13 @@ fn check_one_word(program: &str, is_alone: bool) -> Result<(), String> {
     }
     let first = program.split(is_split).next().unwrap_or_default();
     let is_path = first.contains('/') && check_program(OsStr::new(first)).is_err();
-    match (is_alone && !is_path) || is_known(first) {
-        false => Ok(()),
-        true => Err(format!(
-            "no shell is run, so '{program}' would be the name of a program: make each word an \
-             argument of its own, or put --shell before the command"
-        )),
+    if !((is_alone && !is_path) || is_known(first)) {
+        return Ok(());
     }
+    Err(format!(
+        "no shell is run, so '{program}' would be the name of a program: make each word an argument \
+         of its own, or put --shell before the command"
+    ))
 }
 
 /// Whether a word names a program, or something of a shell.

@@ -697,10 +697,12 @@ pub fn definition() -> clap::Command {
             let is_number = *name == "N" || name.starts_with("N|") || name.starts_with("N/");
             is_number || name.contains("TIME") || name.contains("SIZE")
         });
-        match (is_option, is_amount) {
-            (true, true) => arg.allow_hyphen_values(true),
-            (true, false) => arg.allow_negative_numbers(true),
-            (false, _) => arg,
+        if is_option && is_amount {
+            arg.allow_hyphen_values(true)
+        } else if is_option {
+            arg.allow_negative_numbers(true)
+        } else {
+            arg
         }
     })
 }
