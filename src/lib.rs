@@ -54,6 +54,7 @@ pub use pool::calls::{Deferred, Pipeline};
 pub use process::lookup::{ProgramError, check as check_program, is_shell_word};
 pub use protocol::Protocol;
 pub use util::duration::parse_duration;
+pub use util::files;
 pub use util::histogram::Durations;
 pub use util::similar::similar;
 pub use util::text::printable;

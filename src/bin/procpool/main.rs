@@ -4,13 +4,14 @@ mod capacity;
 mod cli;
 mod descriptors;
 mod exit;
-mod files;
 mod no_shell;
+mod outputs;
 mod plan;
 mod pools;
 mod report;
 mod run;
 mod signals;
+mod terminal;
 mod usage;
 
 fn main() -> std::process::ExitCode {
@@ -19,7 +20,10 @@ fn main() -> std::process::ExitCode {
         // Each of several workers has up to so many.
         options.max_procs = Some((capacity::most() / options.worker.len().max(1)).max(1));
     }
+    signals::hear_of_children();
+    let early = signals::end_early();
     signals::outlive_file_limit();
     descriptors::keep_from_workers(&options);
-    run::run(options).unwrap_or_else(exit::Status::from_error).leave()
+    terminal::remember();
+    run::run(options, early).unwrap_or_else(exit::Status::from_error).leave()
 }

@@ -316,6 +316,7 @@ mod tests {
         for (id, _) in TABLE {
             for mode in MODES {
                 let Some(why) = rule(id).refusal(mode, false, false) else { continue };
+                let why = why.replace("no --input, --header or -n", "");
                 let advised =
                     why.split("--").skip(1).filter_map(|rest| rest.split([' ', ',', ')']).next());
                 for name in advised.filter(|name| *name != "worker" && *name != "protocol") {
