@@ -37,3 +37,4 @@ mod standby;
 mod startup;
 mod stops;
 mod timeouts;
+mod usage;

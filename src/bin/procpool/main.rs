@@ -1,8 +1,10 @@
 //! The command `procpool`: parse, run, exit status.
 
+mod capacity;
 mod cli;
 mod descriptors;
 mod exit;
+mod no_shell;
 mod outputs;
 mod plan;
 mod pools;
@@ -10,9 +12,14 @@ mod report;
 mod run;
 mod signals;
 mod terminal;
+mod usage;
 
 fn main() -> std::process::ExitCode {
-    let options = cli::parse();
+    let mut options = cli::parse();
+    if options.max_procs == Some(0) {
+        // Each of several workers has up to so many.
+        options.max_procs = Some((capacity::most() / options.worker.len().max(1)).max(1));
+    }
     signals::hear_of_children();
     let early = signals::end_early();
     signals::outlive_file_limit();

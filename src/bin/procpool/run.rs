@@ -138,10 +138,6 @@ impl Surroundings for Reporter {
 pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let (events, receiver) = unbounded_channel();
     let console = Arc::new(Console::new());
-    if options.confirm && !options.dry_run {
-        // Before any input is read and lost.
-        Console::terminal().context("--confirm has no terminal to ask on")?;
-    }
     let reporter = Arc::new(Reporter {
         console: Arc::clone(&console),
         events: events.clone(),
@@ -153,6 +149,10 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let stop = Arc::clone(&reporter.stop);
     let Plan { mut reader, commands, code, workers, protocol, shape, limits, journal } =
         Plan::of(&options, Arc::clone(&stop));
+    if options.confirm && !options.dry_run {
+        // Before any input is read and lost.
+        Console::terminal().context("--confirm has no terminal to ask on")?;
+    }
     let sources: Vec<String> = reader.sources.iter().map(Source::name).collect();
     let (lanes, lane_procs) = match (&reader.choice, options.max_procs) {
         (Choice::Key { count, .. }, _) => (*count, 1),

@@ -20,7 +20,7 @@ use crate::pool::gates::jobserver::Token;
 use crate::pool::queue::{Ask, Taken};
 use crate::pool::shared::{Shared, SparePermit};
 use crate::pool::slot::warm_up::{Unfit, Warming, warm_up};
-use crate::process::lookup;
+use crate::process::lookup::{self, Runner};
 use crate::process::stops::Stopped;
 use crate::process::{Process, Progress, Spec, Stop, Wake, describe};
 use crate::util::clock::Moment;
@@ -400,7 +400,9 @@ impl Slot {
                 return self.pause(CROWDED_PAUSE);
             }
             Err(error) => {
-                let failure = (Kind::Spawn, lookup::not_started(&command, &error));
+                let runner = if commands.in_jobs { Runner::Job } else { Runner::Command };
+                let message = lookup::not_started(&command, runner, &error);
+                let failure = (Kind::Spawn, message);
                 return self.command_over(job, (0, start), Some(failure), None);
             }
         };
