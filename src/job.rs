@@ -353,6 +353,10 @@ pub trait Sink: Send + Sync {
     /// bundle jobs.
     fn texts(&self, _seq: u64, _count: u64, _texts: &[u8]) {}
 
+    /// A job's result, which was delivered, may be wrong: `done` says why, and has none of the job's
+    /// texts. Whoever keeps results for later must not count this one as a success.
+    fn doubt(&self, _done: &Done<'_>) {}
+
     /// Takes lines that a command has printed while it runs, to stdout and to stderr. They are not
     /// in what is delivered at its end. Called only where that was asked for. Returns whether it took
     /// them; otherwise they are offered again soon, so that this need not block.
@@ -369,6 +373,12 @@ pub trait Watcher: Send + Sync {
 
     /// Something happened that a person should know: one sentence, no line break.
     fn note(&self, text: &str);
+
+    /// Results that were delivered may be wrong: a worker has printed more than it was asked for. One
+    /// sentence says which results, and what it has printed.
+    fn doubtful(&self, text: &str) {
+        self.note(text);
+    }
 
     /// Too many workers in a row have died before their first reply, or could not be started. The
     /// jobs they were to run have failed with the same words.
@@ -398,6 +408,15 @@ pub fn printable(text: &str) -> String {
         }
     }
     shown
+}
+
+/// Offending bytes, so that a person can read them: in quotes, escaped, and not too many.
+pub(crate) fn quote(bytes: &[u8]) -> String {
+    const MOST: usize = 120;
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MOST)]);
+    let shown = printable(&text.chars().take(MOST).collect::<String>());
+    let more = if text.chars().count() > MOST || bytes.len() > 4 * MOST { "…" } else { "" };
+    format!("'{shown}'{more}")
 }
 
 /// Whether a character does something to the text around it: control characters, those of the upper

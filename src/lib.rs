@@ -56,6 +56,7 @@ mod capture;
 mod clock;
 mod command;
 mod config;
+mod doubt;
 mod durations;
 mod gates;
 mod guardian;

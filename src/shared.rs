@@ -13,7 +13,7 @@ use crate::clock::Moment;
 use crate::config::{Config, Timeout};
 use crate::durations::Durations;
 use crate::gates::Gates;
-use crate::job::{Done, Failure, Job, Kind, Sink, Value, Watcher};
+use crate::job::{Done, Failure, Job, Kind, Place, Sink, Value, Watcher, quote};
 use crate::process::{Groups, Stop, Wake};
 use crate::program;
 use crate::queue::Queue;
@@ -291,8 +291,47 @@ impl Shared {
         self.spares.load(Ordering::Relaxed) < self.config.standby
     }
 
+    /// A worker has printed something though it had no job, or more than its jobs asked for.
+    pub(crate) fn printed_unasked(&self, worker: &mut Worker) {
+        let after = match worker.unproven.last(&self.sources) {
+            Some(job) => format!("after its reply to {job}, though nothing more was asked of it"),
+            None => "before it was asked anything".to_owned(),
+        };
+        let what = format!("printed {} {after}", quote(worker.unasked()));
+        if !self.doubt(worker, &what) {
+            let pid = worker.process.pid();
+            self.watcher.doubtful(&format!("the worker (pid {pid}) {what}"));
+        }
+    }
+
+    /// The results of a worker that did `what` may be those of other jobs: that is told, and no journal
+    /// is to take them for successes. Returns whether there are any.
+    pub(crate) fn doubt(&self, worker: &mut Worker, what: &str) -> bool {
+        let Some(doubtful) = worker.unproven.describe(&self.sources) else { return false };
+        let pid = worker.process.pid();
+        self.watcher.doubtful(&format!("the worker (pid {pid}) {what}: {doubtful}"));
+        // The records of successes come first.
+        self.flush();
+        if let Some(sink) = &self.sink {
+            let message =
+                format!("its worker (pid {pid}) {what}: this may be another job's result");
+            let failure = Failure::new(Kind::Protocol, message);
+            for key in worker.unproven.take_keys() {
+                let mut job = Job::unreadable(0, Place::default(), "");
+                job.key = Some(key);
+                sink.doubt(&Done { job: &job, outcome: Err(&failure), printed: None, run: None });
+            }
+        }
+        worker.unproven.prove();
+        true
+    }
+
     /// Ends a worker in the background.
     pub(crate) fn retire(self: &Arc<Self>, worker: Worker) {
+        if worker.unproven.is_recorded() {
+            // What is found out about them there must come after their records.
+            self.flush();
+        }
         self.queue.retiring();
         let retiring = Retiring { shared: Arc::clone(self), worker: Some(worker) };
         let name = "retiring".to_owned();
@@ -301,12 +340,26 @@ impl Shared {
     }
 
     /// Ends a worker, and waits until it is gone.
-    pub(crate) fn dismiss(&self, mut worker: Worker, first: Stop, wake: Option<&Wake>) {
+    pub(crate) fn dismiss(&self, mut worker: Worker, mut first: Stop, wake: Option<&Wake>) {
         let (grace, watcher) = (self.config.grace, &*self.watcher);
+        let may_mislead = first == Stop::Retire && worker.may_mislead();
+        if may_mislead {
+            worker.process.close_stdin();
+            first = match worker.await_exit(&self.groups, wake, grace, watcher) {
+                true => Stop::Kill,
+                false => Stop::Terminate,
+            };
+        }
         let status = worker.process.stop(first, grace, &self.groups, wake, watcher);
         if status.is_none() {
             let pid = worker.process.pid();
             watcher.note(&format!("the worker (pid {pid}) could not be killed: it is left behind"));
+        }
+        if may_mislead && !self.groups.is_killing() {
+            worker.read_rest();
+            if !worker.unasked().is_empty() {
+                self.printed_unasked(&mut worker);
+            }
         }
     }
 

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::input::job_line;
-use crate::job::{Job, printable};
+use crate::job::{Job, printable, quote};
 use crate::process::{Progress, Stop, Wake};
+use crate::protocol::Protocol;
+use crate::protocol::envelope::Notice;
 use crate::shared::{STACK, Shared};
-use crate::worker::{Answer, Worker};
+use crate::worker::{Answer, Violation, Worker};
 
 /// A worker that does not answer is remarked on after so long.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -23,21 +25,61 @@ const TICK: Duration = Duration::from_millis(100);
 pub struct Init {
     /// As a person wrote it.
     line: String,
-    cmd: String,
-    args: String,
+    /// The command and the args; `None`: the line is the message.
+    texts: Option<(String, String)>,
     has_reply: bool,
 }
 
-/// Reads a job line that is for fresh workers. `has_reply`: it is a job; otherwise the worker is told
-/// and does not answer.
+impl Init {
+    /// What the worker is sent, as a job.
+    fn job(&self) -> Job {
+        match &self.texts {
+            Some((cmd, args)) => Job::new(0, cmd, args, ""),
+            None => Job::message(0, self.line.as_bytes()),
+        }
+    }
+
+    /// Whether it is answered.
+    pub(crate) fn has_reply(&self) -> bool {
+        self.has_reply
+    }
+}
+
+/// Reads a line that is for fresh workers: a job line, or with `raw` the message itself. `has_reply`:
+/// it is a job; otherwise the worker is told and does not answer.
 ///
 /// # Errors
-/// Why it is no job line.
-pub fn parse_init(line: &str, has_reply: bool) -> Result<Init, String> {
-    let fields = job_line::parse(line.as_bytes()).map_err(|invalid| invalid.message)?;
-    let fields = fields.ok_or("it is empty, and should be a job line such as initialize {}")?;
-    let (cmd, args) = (fields.cmd.into_owned(), fields.args.into_owned());
-    Ok(Init { line: line.to_owned(), cmd, args, has_reply })
+/// Why it is no such line, or can't be sent with this protocol.
+pub fn parse_init(line: &str, has_reply: bool, protocol: Protocol) -> Result<Init, String> {
+    let texts = match protocol.is_raw() {
+        true => None,
+        false => {
+            let fields = job_line::parse(line.as_bytes()).map_err(|invalid| invalid.message)?;
+            let fields =
+                fields.ok_or("it is empty, and should be a job line such as initialize {}")?;
+            Some((fields.cmd.into_owned(), fields.args.into_owned()))
+        }
+    };
+    let init = Init { line: line.to_owned(), texts, has_reply };
+    // What can't be sent now never can.
+    let mut out = Vec::new();
+    match has_reply {
+        true => (protocol.envelope.request)(&mut out, 1, &init.job())?,
+        false => notice_of(protocol)?(&mut out, &init.job())?,
+    }
+    (protocol.framing.seal)(&mut out, 0)?;
+    Ok(init)
+}
+
+/// How a worker is told something.
+///
+/// # Errors
+/// It can't be.
+pub(crate) fn notice_of(protocol: Protocol) -> Result<Notice, String> {
+    protocol.envelope.notice.ok_or_else(|| {
+        let name = protocol.name;
+        format!("the protocol {name} has no message without a reply; raw and jsonrpc have")
+    })
 }
 
 /// Why a worker did not become fit for work.
@@ -58,7 +100,7 @@ pub(crate) fn warm_up(
     unwanted: &AtomicBool,
 ) -> Result<(), Unfit> {
     for init in &shared.config.init {
-        let job = Job::new(0, &init.cmd, &init.args, "");
+        let job = init.job();
         let sent = match init.has_reply {
             true => worker.accept(job, shared.now()).map_err(|refused| refused.1),
             false => worker.notify(&job),
@@ -74,13 +116,16 @@ pub(crate) fn warm_up(
             let waited = shared.now().since(began);
             if let Some(limit) = shared.timeout().filter(|limit| waited >= *limit) {
                 let limit = humantime::format_duration(limit);
-                let message = format!("it had not answered {} after {limit}", name(init));
+                let unfinished = behind(&worker.unfinished());
+                let message =
+                    format!("it had not answered {} after {limit}{unfinished}", name(init));
                 return Err(Unfit::Failed(message));
             }
             if waited >= SILENCE && !std::mem::replace(&mut is_remarked, true) {
                 let (pid, name) = (worker.process.pid(), name(init));
+                let unfinished = behind(&worker.unfinished());
                 shared.watcher.note(&format!(
-                    "the worker (pid {pid}) has not answered {name} for {} s. Waiting on.",
+                    "the worker (pid {pid}) has not answered {name} for {} s{unfinished}. Waiting on.",
                     SILENCE.as_secs()
                 ));
             }
@@ -121,6 +166,7 @@ fn step(
     let deadline = deadline.chain(tick).chain([shared.stop_at()]).filter(|at| *at > now).min();
     let timeout = deadline.filter(|at| *at != Moment::NEVER).and_then(|at| at.until(now));
     let ready = worker.process.wait(wake, worker.has_unsent(), None, timeout);
+    worker.words_before = worker.process.words();
     if ready.stderr {
         worker.process.forward_stderr(&*shared.watcher);
     }
@@ -134,8 +180,9 @@ fn step(
                 *answer = Some(outcome.map(drop).map_err(|failure| failure.message.clone()));
             }
         });
-        let received =
-            received.map_err(|violation| format!("broke the protocol ({})", violation.what))?;
+        let received = received.map_err(|Violation { what, bytes, .. }| {
+            format!("broke the protocol ({what}: {})", quote(&bytes))
+        })?;
         return match received.stale {
             Some(id) => Err(format!("answered request {id} twice")),
             None => Ok(()),
@@ -145,6 +192,11 @@ fn step(
         true => Err("ended".into()),
         false => Ok(()),
     }
+}
+
+/// What is said of unfinished output, behind something else.
+fn behind(unfinished: &str) -> String {
+    if unfinished.is_empty() { String::new() } else { format!("; {unfinished}") }
 }
 
 fn name(init: &Init) -> String {

@@ -320,6 +320,14 @@ impl Sink for Output {
         });
     }
 
+    fn doubt(&self, done: &Done<'_>) {
+        let Some(journal) = &self.shared.settings.journal else { return };
+        // Of several records of a job the last one counts.
+        let mut record = Vec::new();
+        Journal::add(done, &mut record);
+        self.shared.recorded(journal.append(&record));
+    }
+
     fn lines(&self, job: &Job, out: &[u8], err: &[u8]) -> bool {
         // A command that is under way must not wait for whoever reads stdout.
         if self.shared.lock().must_wait() {

@@ -3,6 +3,7 @@
 
 pub mod envelope;
 pub mod framing;
+mod hint;
 
 use envelope::Envelope;
 use envelope::bazel::{self, BAZEL};
@@ -85,6 +86,14 @@ impl Protocol {
     /// Looks for the first reply in some bytes, as [`Framing::split`] does for a message.
     pub fn split(&self, bytes: &[u8], scan: &mut Scan) -> Split {
         framing::split_many(self.framing, self.reply_messages, bytes, scan)
+    }
+
+    /// Bytes without those that are no part of any message.
+    pub(crate) fn without_blanks<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        match std::ptr::eq(self.framing, &JSON) {
+            true => bytes.trim_ascii(),
+            false => bytes,
+        }
     }
 
     /// What a worker finds in `PROCPOOL_PROTOCOL`: the name, and behind a plus the framing where it
