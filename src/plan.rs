@@ -350,7 +350,7 @@ fn first(options: &Options, protocol: Protocol) -> Vec<Init> {
     let read = |(line, has_reply): &(String, bool)| {
         let option = if *has_reply { "--init" } else { "--notify" };
         parse_init(line, *has_reply, protocol)
-            .unwrap_or_else(|message| cli::misused(&format!("{option} '{line}': {message}")))
+            .unwrap_or_else(|message| cli::misused(&format!("{option} '{line:.60}': {message}")))
     };
     options.first.iter().map(read).collect()
 }

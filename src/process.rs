@@ -478,6 +478,12 @@ impl Process {
         read_some(pipe.as_fd(), into)
     }
 
+    /// Whether there may be anything on stdout to read.
+    pub(crate) fn may_be_read(&self) -> bool {
+        let waiting = |pipe| rustix::io::ioctl_fionread(pipe).map_or(true, |bytes| bytes > 0);
+        self.stdout.as_ref().is_some_and(waiting)
+    }
+
     /// Appends what a stream holds now to `into`, but for very much; a closed one is forgotten.
     pub(crate) fn collect(&mut self, stream: Stream, into: &mut Vec<u8>) -> Progress {
         let pipe = match stream {

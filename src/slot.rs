@@ -483,12 +483,10 @@ impl Slot {
         let Some(worker) = self.worker.as_mut().filter(|worker| worker.may_mislead()) else {
             return;
         };
-        match worker.read() {
-            Progress::Moved(_) => self.receive(),
-            Progress::Blocked | Progress::Closed => {
-                let now = self.shared.now();
-                worker.has_rested(now);
-            }
+        if !worker.process.may_be_read() {
+            worker.has_rested(self.shared.now());
+        } else if let Progress::Moved(_) = worker.read() {
+            self.receive();
         }
         if self.worker.as_ref().is_some_and(|worker| !worker.unasked().is_empty()) {
             self.printed_unasked();

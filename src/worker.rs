@@ -410,7 +410,7 @@ impl Worker {
         let (began, mut at) = (self.turn_began, 0);
         if self.is_early() {
             return Err(Violation {
-                what: "it printed this before it had read its first request".into(),
+                what: "it printed this before it had read the request".into(),
                 bytes: self.inbox.clone(),
                 is_surplus: true,
             });
@@ -733,9 +733,10 @@ impl Worker {
         }
     }
 
-    /// Whether it has printed something before it had read its first request: no reply, for sure.
+    /// Whether it has printed something before it had read its first request, or the only one: no reply,
+    /// for sure.
     fn is_early(&self) -> bool {
-        let may_be = self.replies == 0 && self.protocol.is_raw();
+        let may_be = (self.replies == 0 || self.in_flight == 1) && self.protocol.is_raw();
         may_be && !self.flights.is_empty() && !self.inbox.is_empty() && !self.has_begun()
     }
 
