@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use procpool::input::job_line;
+use procpool::input::job_lines;
 use procpool::input::lines::Lines;
 use procpool::output::format::{Format, Shape};
 use procpool::protocol::envelope::procpool::PROCPOOL;
@@ -80,9 +80,9 @@ fn input(c: &mut Criterion) {
         },
     );
     let parse = |line: &String, count| {
-        assert!(matches!(job_line::parse(line.as_bytes()), Ok(Some(_))), "not a job: {line}");
+        assert!(matches!(job_lines::parse(line.as_bytes()), Ok(Some(_))), "not a job: {line}");
         time(count, || {
-            let fields = job_line::parse(black_box(line.as_bytes()));
+            let fields = job_lines::parse(black_box(line.as_bytes()));
             black_box(fields.is_ok());
         })
     };

@@ -5,11 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::command::Commands;
-use crate::gates::Limits;
-use crate::job::Kind;
+use crate::job::{Job, Kind};
 use crate::protocol::Protocol;
-use crate::warm_up::Init;
-use crate::window::Depth;
 
 /// The settings of a pool, with their defaults. Made by [`crate::Builder`].
 #[derive(Clone, Debug)]
@@ -107,15 +104,46 @@ pub enum Timeout {
     Median(f64),
 }
 
-/// Reads a duration as the command line and job lines write it: seconds as a plain number (`2`,
-/// `0.5`), or a number with units (`500ms`, `1m30s`).
-///
-/// # Errors
-/// A sentence that says what was expected.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let parsed = match text.parse::<f64>() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
-        Err(_) => humantime::parse_duration(text).ok(),
-    };
-    parsed.ok_or_else(|| "expected seconds (2, 0.5) or a duration such as 500ms or 1m30s".into())
+/// Something that a fresh worker is asked or told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Init {
+    /// As a person wrote it.
+    pub(crate) line: String,
+    /// The command and the args; `None`: the line is the message.
+    pub(crate) texts: Option<(String, String)>,
+    pub(crate) has_reply: bool,
+}
+
+impl Init {
+    /// What the worker is sent, as a job.
+    pub(crate) fn job(&self) -> Job {
+        match &self.texts {
+            Some((cmd, args)) => Job::new(0, cmd, args, ""),
+            None => Job::message(0, self.line.as_bytes()),
+        }
+    }
+}
+
+/// How many requests a worker may have in flight: a fixed number, or as many as its measured speed
+/// asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// So many, at least 1.
+    Fixed(usize),
+    /// A few milliseconds of work: many short jobs, one long one.
+    Auto,
+}
+
+/// What jobs must wait for.
+#[derive(Clone, Debug, Default)]
+pub struct Limits {
+    /// So long must pass from one start to the next.
+    pub interval: Option<Duration>,
+    /// No job starts while the load average of the last minute is higher.
+    pub max_load: Option<f64>,
+    /// No job starts while fewer bytes of memory are available.
+    pub min_free_memory: Option<u64>,
+    /// A job takes a token of the jobserver of the `make` that procpool was started by, if there
+    /// is one.
+    pub jobserver: bool,
 }

@@ -1,7 +1,7 @@
 //! Job lines: the whole input is one, which other delimiters than a newline allow to have newlines.
 
 use procpool::Job;
-use procpool::input::job_line::parse;
+use procpool::input::job_lines::parse;
 use procpool::protocol::PROTOCOLS;
 use procpool::protocol::framing::line::LINE;
 

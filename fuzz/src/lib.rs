@@ -1,5 +1,5 @@
 //! What must hold for any bytes from outside, a file for each way in. The fuzz targets call these
-//! with bytes that they make up; `tests/fuzz_corpus.rs` calls them with those in `corpus/`, so that
+//! with bytes that they make up; `tests/it/fuzz_corpus.rs` calls them with those in `corpus/`, so that
 //! they are tried without a fuzzer as well.
 //!
 //! What a check reads is text where that can be, so that an input can be written and read by a

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use csv_core::{ReadRecordResult, Reader};
 use procpool::input::lines::{Lines, TooLong};
-use procpool::input::plain::{Columns, split};
+use procpool::input::plain_lines::{Columns, split};
 
 use super::{choice, pieces};
 

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use procpool::input::plain::{Columns, Pack, Packed, Plain, Target, split};
-use procpool::input::template::{Names, Settings, Template};
+use procpool::command::{Names, Settings, Template};
+use procpool::input::plain_lines::{Columns, Pack, Packed, Plain, Target, split};
 
 use super::{assert_json, choice};
 

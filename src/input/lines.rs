@@ -3,7 +3,7 @@
 
 use csv_core::ReadRecordResult;
 
-use crate::usual::Usual;
+use crate::util::buffer::Usual;
 
 /// A line, without the byte that ends it.
 #[derive(Debug, PartialEq, Eq)]

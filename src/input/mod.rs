@@ -1,12 +1,10 @@
 //! Bytes → jobs. One thread reads the sources one after the other, splits them into lines, makes a
 //! job of each and feeds them to the pool, as fast as the pool takes them and no faster.
 
-pub mod job_line;
-pub mod lane;
+pub mod job_lines;
 pub mod lines;
-pub mod plain;
-mod shell;
-pub mod template;
+pub mod plain_lines;
+pub mod route;
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -23,14 +21,14 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
+use crate::job::Feed;
 use crate::job::bundle::Bundler;
 use crate::job::{Done, Failure, Job, Kind, Place, Sink};
 use crate::journal::Journal;
-use crate::pool::Feed;
-use job_line::{Fields, Invalid};
-use lane::Choice;
+use job_lines::{Fields, Invalid};
 use lines::Lines;
-use plain::{Columns, NoHeader, Packed, Plain};
+use plain_lines::{Columns, NoHeader, Packed, Plain};
+use route::Choice;
 
 /// How much is read at once: as much as a pipe holds.
 const READ_SIZE: usize = 64 << 10;
@@ -231,7 +229,7 @@ impl Reader {
     /// Reads a line that is a job; `Ok(None)`: the line is to be skipped.
     fn fields<'a>(&'a self, line: &'a [u8]) -> Result<Option<Fields<'a>>, Invalid> {
         match &self.form {
-            Form::Job => job_line::parse(line),
+            Form::Job => job_lines::parse(line),
             Form::Plain(plain) => plain.parse(line),
             Form::Message => Ok(None),
         }
@@ -378,7 +376,7 @@ impl Feeder<'_> {
                 true
             }
             (Ok(text), Form::Plain(plain)) if !plain.is_simple() => {
-                self.row(plain, place, &plain::split(plain.columns, text), text)
+                self.row(plain, place, &plain_lines::split(plain.columns, text), text)
             }
             (Ok(text), Form::Message) => {
                 self.job(Job::message(self.seq + 1, text), place, None, text)
@@ -467,7 +465,7 @@ impl Feeder<'_> {
     /// A line is no job, which is its result.
     fn invalid(&mut self, place: Place, invalid: &Invalid, line: Option<&[u8]>) {
         self.seq += 1;
-        let name = crate::output::place(place, &self.names).unwrap_or_default();
+        let name = crate::job::naming::place(place, &self.names).unwrap_or_default();
         let failure = Failure::new(Kind::Invalid, invalid.describe(&name));
         let mut job = Job::unreadable(self.seq, place, &invalid.id);
         job.line = line.filter(|_| self.reader.keep_lines).map(Into::into);
@@ -537,7 +535,7 @@ impl Feeder<'_> {
             let split: Option<Vec<_>> = lists.iter().map(|list| list.split_first()).collect();
             let (names, rest): (Vec<_>, _) = split.unwrap_or_default().into_iter().unzip();
             lists = rest;
-            let names = names.iter().map(|name| plain::split(plain.columns, name.as_bytes()));
+            let names = names.iter().map(|name| plain_lines::split(plain.columns, name.as_bytes()));
             let names: Vec<_> = names.flatten().collect();
             if names.is_empty() || !self.row(plain, Place::default(), &names, b"") {
                 return names.is_empty();
@@ -560,7 +558,8 @@ impl Feeder<'_> {
             let goes_on = match &self.reader.form {
                 Form::Plain(plain) if !plain.is_simple() || columns.len() > 1 => {
                     let line = columns.join(&b'\t');
-                    let fields = columns.iter().flat_map(|arg| plain::split(plain.columns, arg));
+                    let fields =
+                        columns.iter().flat_map(|arg| plain_lines::split(plain.columns, arg));
                     self.row(plain, Place::default(), &fields.collect::<Vec<_>>(), &line)
                 }
                 _ => {
@@ -593,7 +592,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::queue::Closed;
+    use crate::job::Closed;
 
     /// Takes all jobs, and remembers how large the batches were.
     #[derive(Default)]

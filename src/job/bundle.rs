@@ -2,22 +2,13 @@
 //! beside its bytes is paid once for many. Whoever must tell one of them from the others takes it
 //! out.
 
-use super::{Form, Job, Place};
+use super::unit::{Form, Job, Part, Place};
 
 /// A bundle of JSON is complete with so many bytes: about as many as are read at once.
 const ENOUGH: usize = 64 << 10;
 
 /// A job of more bytes than this travels alone: beside them, nothing that it costs counts.
 const LARGE: usize = 4 << 10;
-
-/// Where the texts of a job stand that shares a buffer with others: they begin where those of the
-/// one before it end, and end with the id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Part {
-    args_at: u32,
-    id_at: u32,
-    end: u32,
-}
 
 impl Job {
     /// Jobs that are messages, one behind the other, in one: `count` lines of `lines`, each with its

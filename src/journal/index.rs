@@ -7,8 +7,8 @@ use std::os::unix::fs::FileExt;
 
 use serde_json::value::RawValue;
 
-use super::key::{Digest128, Key};
 use super::record::{self, Window};
+use crate::job::key::{Digest128, Key};
 
 /// A journal is read in pieces of so many bytes while it is looked through…
 const PIECE: usize = 1 << 20;

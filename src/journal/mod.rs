@@ -22,11 +22,11 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
-use crate::capture::Spool;
+use crate::job::key::Key;
+use crate::job::printed::Spool;
 use crate::job::{Done, Job, Kind};
 use index::{At, Index, Unusable};
 pub use key::Context;
-pub(crate) use key::Key;
 use key::Repeats;
 pub use record::Recorded;
 

@@ -11,10 +11,10 @@ use base64::Engine as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::key::{Digest128, Key};
-use crate::capture::{Capture, Printed, Spool};
-use crate::input::job_line::on_one_line;
+use crate::job::key::{Digest128, Key};
+use crate::job::printed::{Capture, Printed, Spool};
 use crate::job::{Done, Job, Run, Sink, Value, base64};
+use crate::util::json::on_one_line;
 
 /// All records begin so.
 pub(super) const BEGIN: &[u8] = b"{\"key\":\"";

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::{Large, name};
-use crate::capture::{Capture, Printed, Spool};
+use super::large::Large;
+use crate::command::Args;
 use crate::command::Commands;
-use crate::input::template::Args;
-use crate::job::{Done, Failure, Job, Kind, Run, Value, base64, printable};
+use crate::job::naming::{id, name};
+use crate::job::printed::{Capture, Printed, Spool};
+use crate::job::{Done, Failure, Job, Kind, Run, Value, base64};
+use crate::util::text::printable;
 
 /// The format of results.
 #[derive(Clone, Debug)]
@@ -162,7 +164,7 @@ impl Format {
         let Err(failure) = done.outcome else { return Ok(()) };
         // The message of an invalid job begins with its line.
         let name = match failure.kind {
-            Kind::Invalid => format!("job {}", super::id(done.job)),
+            Kind::Invalid => format!("job {}", id(done.job)),
             _ => name(done.job, &self.sources),
         };
         let message = printable(&failure.message);

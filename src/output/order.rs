@@ -6,10 +6,10 @@ use std::io::{self, Write};
 
 use std::sync::Arc;
 
-use crate::capture::{Capture, Printed, Spool};
-use crate::usual::Usual;
+use crate::job::printed::{Capture, Printed, Spool};
+use crate::util::buffer::Usual;
 
-use super::Large;
+use super::large::Large;
 use super::pages::{Pages, Piece};
 use super::spill::{Spill, Spilled};
 

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use crate::capture::temporary_file;
+use crate::util::temporary::temporary_file;
 
 /// How much is read at once.
 const READ_SIZE: usize = 16 << 10;

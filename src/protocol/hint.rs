@@ -43,10 +43,9 @@ impl Protocol {
                 .to_owned();
         }
         if is(&CONTENT_LENGTH) && (is_cut || what.contains("not UTF-8")) {
-            return match message.is_ascii() {
-                true => "its end is missing: its Content-Length is too small".to_owned(),
-                false => format!("its end is missing: {CHARACTERS}"),
-            };
+            let why = "its Content-Length is too small";
+            let why = if message.is_ascii() { why } else { CHARACTERS };
+            return format!("its end is missing: {why}");
         }
         what
     }

@@ -6,8 +6,8 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::{Body, Envelope, Message, describe, failure, number, object, present};
-use crate::input::job_line::on_one_line;
 use crate::job::Job;
+use crate::util::json::on_one_line;
 
 /// The envelope of JSON-RPC servers.
 pub static JSONRPC: Envelope =

@@ -12,8 +12,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::input::job_line::on_one_line;
 use crate::job::{Failure, Job, Kind, Value};
+use crate::util::json::{error_text, on_one_line};
 
 /// What messages say.
 #[derive(Debug)]
@@ -125,13 +125,12 @@ pub const CUT: &str = "EOF while parsing";
 
 /// What is wrong with JSON.
 fn describe(text: &str, error: &serde_json::Error) -> String {
-    let said = error.to_string();
-    // A message is one line, mostly: only the column tells something.
-    let said = said.split(" at line ").next().unwrap_or(&said);
     let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
-    match foreign(line, error.column().saturating_sub(1)) {
+    let foreign = foreign(line, error.column().saturating_sub(1)).filter(|_| !error.is_eof());
+    // A message is one line, mostly: only the column tells something.
+    match foreign {
         Some((at, what)) => format!("it has {what}, at column {}", at + 1),
-        None => format!("{said}, at column {}", error.column()),
+        None => format!("{}, at column {}", error_text(error), error.column()),
     }
 }
 

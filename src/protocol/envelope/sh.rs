@@ -4,8 +4,8 @@
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{Body, Envelope, Message, number};
-use crate::input::template::compact;
 use crate::job::{Failure, Job, Kind};
+use crate::util::json::compact;
 
 /// The envelope of the worker for `sh`.
 pub static SH: Envelope = Envelope { request, notice: None, read, only_replies: true };

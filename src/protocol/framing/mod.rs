@@ -50,10 +50,12 @@ impl Scan {
     /// Goes on to the first byte that is no blank, nor the mark before a text.
     fn skip_blanks(&mut self, bytes: &[u8]) {
         while let Some(&byte) = bytes.get(self.blanks) {
-            match byte.is_ascii_whitespace() {
-                true => self.blanks += 1,
-                false if bytes[self.blanks..].starts_with(BOM) => self.blanks += BOM.len(),
-                false => break,
+            if byte.is_ascii_whitespace() {
+                self.blanks += 1;
+            } else if bytes[self.blanks..].starts_with(BOM) {
+                self.blanks += BOM.len();
+            } else {
+                break;
             }
         }
     }

@@ -1,0 +1,18 @@
+//! The command `procpool`: parse, run, exit status.
+
+mod cli;
+mod descriptors;
+mod exit;
+mod files;
+mod plan;
+mod pools;
+mod report;
+mod run;
+mod signals;
+
+fn main() -> std::process::ExitCode {
+    let options = cli::parse();
+    signals::outlive_file_limit();
+    descriptors::keep_from_workers(&options);
+    run::run(options).unwrap_or_else(exit::Status::from_error).leave()
+}

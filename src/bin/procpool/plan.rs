@@ -1,0 +1,501 @@
+//! Options → what the library is to do: where jobs come from, what they are, how results look.
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::io::IsTerminal;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use procpool::command::{Names, Settings, Template};
+use procpool::input::plain_lines::{Columns, Pack, Plain, Target};
+use procpool::input::route::Choice;
+use procpool::input::{Form, Reader, Source};
+use procpool::journal::{self, Context};
+use procpool::output::format::Shape;
+use procpool::protocol::framing;
+use procpool::{Code, Commands, Depth, Init, Language, Limits, Protocol, parse_init};
+use rustix::process::{Resource, getrlimit};
+
+use crate::cli::{self, Format, InputFormat, MaxArgs, Options};
+
+/// A command line and its environment have room for so many bytes at least…
+const LEAST_ARGS: u64 = 128 << 10;
+/// …and for no more than so many.
+const MOST_ARGS: u64 = 6 << 20;
+
+/// So many bytes of that are left free.
+const SPARE_ARGS: u64 = 4 << 10;
+
+/// No argument and no variable may have more bytes on Linux.
+const LONGEST_ARG: usize = (128 << 10) - 1;
+
+/// The text of a shell command needs no more bytes to refer to an argument.
+const SHELL_REFERENCE: usize = 64;
+
+/// What the options ask for.
+pub struct Plan {
+    /// Where jobs come from, and what they are.
+    pub reader: Reader,
+    /// What is run for each; `None`: a worker does it.
+    pub commands: Option<Arc<Commands>>,
+    /// The code of the workers; `None`: they have their own.
+    pub code: Option<Code>,
+    /// The command lines of the workers.
+    pub workers: Vec<String>,
+    /// How a worker is spoken to.
+    pub protocol: Protocol,
+    /// What a fresh one is asked or told first.
+    pub first: Vec<Init>,
+    pub shape: Shape,
+    pub limits: Limits,
+    /// Where what comes of jobs is recorded.
+    pub journal: Option<journal::Settings>,
+}
+
+impl Plan {
+    /// Makes it, or says how the options are misused.
+    pub fn of(options: &Options, stop: Arc<AtomicBool>) -> Self {
+        no_foreign_lists(&options.command);
+        let (words, lists) = split_lists(&options.command);
+        let code = code(options);
+        let has_worker = !options.worker.is_empty() || code.is_some();
+        if code.is_some() {
+            no_command_options(options);
+        }
+        let template = (!has_worker).then(|| template(options, words));
+        let protocol = protocol(options);
+        let first = first(options, protocol);
+        let form = match &code {
+            Some(code) if !code.is_file() => expression_form(options, words),
+            _ if protocol.is_raw() => message_form(options, words),
+            _ => form(options, words, template.as_ref()),
+        };
+        let journal = options.journal.as_ref().map(|path| journal::Settings {
+            path: path.clone(),
+            resume: options.resume,
+            sync: options.fsync,
+            context: context(options, words, code.as_ref(), protocol, &form),
+        });
+        let commands = template.map(|template| {
+            Arc::new(Commands {
+                in_jobs: words.is_empty(),
+                stdin: options.stdin,
+                dry_run: options.dry_run,
+                confirm: options.confirm,
+                live: options.live,
+                header: match &form {
+                    Form::Plain(plain) => Arc::clone(&plain.header),
+                    Form::Job | Form::Message => Arc::default(),
+                },
+                ..Commands::new(template)
+            })
+        });
+        let (names, workers) = named_workers(&options.worker);
+        if !names.is_empty() && protocol.is_raw() {
+            cli::misused("with --protocol raw a line can't say which worker it is for: name none");
+        }
+        let is_name = |word: &OsString| names.iter().any(|name| word == name.as_str());
+        if !names.is_empty() && words.first().is_some_and(|word| !is_name(word)) {
+            cli::misused(&format!(
+                "COMMAND is none of the workers; there are {}",
+                names.join(", ")
+            ));
+        }
+        let reader = Reader {
+            sources: sources(options, words.is_empty() && !has_worker, lists),
+            form,
+            delimiter: options.delimiter.unwrap_or(if options.null { 0 } else { b'\n' }),
+            max_line: options.max_line,
+            keep_lines: options.failed.is_some(),
+            bundles: may_bundle(options, protocol, shape(options, code.as_ref(), protocol)),
+            choice: choice(options, has_worker, names),
+            journal: None,
+            stop,
+        };
+        let shape = shape(options, code.as_ref(), protocol);
+        let limits = limits(options);
+        Self { reader, commands, code, workers, protocol, first, shape, limits, journal }
+    }
+}
+
+/// What jobs wait for. Nothing is started by a dry run, so it waits for nothing.
+fn limits(options: &Options) -> Limits {
+    if options.dry_run {
+        return Limits::default();
+    }
+    Limits {
+        interval: options.delay.max(options.rate).filter(|interval| !interval.is_zero()),
+        max_load: options.max_load,
+        min_free_memory: options.min_free_memory.map(|bytes| bytes as u64),
+        jobserver: true,
+    }
+}
+
+/// The COMMAND and its ARGs, and the lists of args behind each `:::`.
+fn split_lists(command: &[OsString]) -> (&[OsString], Vec<Vec<OsString>>) {
+    let mut parts = command.split(|word| word == ":::");
+    let words = parts.next().unwrap_or_default();
+    (words, parts.map(<[OsString]>::to_vec).collect())
+}
+
+/// GNU parallel's other signs for args would pass for args themselves.
+fn no_foreign_lists(command: &[OsString]) {
+    let hint = |word: &OsString| match word.to_str() {
+        Some("::::" | "::::+") => Some("args from a FILE are read with -a FILE, before COMMAND"),
+        Some(":::+") => {
+            Some("args that belong together are the columns of a line: --input csv, tsv or json")
+        }
+        _ => None,
+    };
+    if let Some((word, hint)) = command.iter().find_map(|word| Some((word, hint(word)?))) {
+        cli::misused(&format!("there is no '{}'; {hint}", word.display()));
+    }
+}
+
+fn template(options: &Options, words: &[OsString]) -> Template {
+    let has_names = options.header || options.input == InputFormat::Json || words.is_empty();
+    let settings = Settings {
+        shell: options.shell,
+        replace: options.replace.as_ref().map(|text| text.as_bytes().to_vec()),
+        names: if has_names { Names::Any } else { Names::None },
+        stdin: options.stdin,
+        env: options.env.clone(),
+        cwd: options.cwd.clone(),
+    };
+    let template = match words {
+        [word, ..] if word.is_empty() => cli::misused("COMMAND is an empty word"),
+        [] => Template::for_jobs(&settings),
+        words => Template::new(words, &settings),
+    };
+    template.unwrap_or_else(|message| cli::misused(&message))
+}
+
+/// The code that workers are to run, if there is any.
+fn code(options: &Options) -> Option<Code> {
+    let (language, text) = [
+        (Language::Python, &options.python),
+        (Language::Perl, &options.perl),
+        (Language::Node, &options.node),
+        (Language::Ruby, &options.ruby),
+        (Language::Sh, &options.sh),
+    ]
+    .into_iter()
+    .find_map(|(language, text)| Some((language, text.clone()?)))?;
+    Some(Code { language, text, setup: options.setup.clone() })
+}
+
+/// The names of the workers, if they have any, and their command lines.
+fn named_workers(workers: &[String]) -> (Vec<String>, Vec<String>) {
+    let split = |worker: &String| {
+        let (name, line) = worker.split_once('=')?;
+        let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+        is_name.then(|| (name.to_owned(), line.to_owned()))
+    };
+    let named: Vec<_> = workers.iter().filter_map(split).collect();
+    if named.is_empty() && workers.len() < 2 {
+        return (Vec::new(), workers.to_vec());
+    }
+    if named.len() < workers.len() {
+        cli::misused("several workers need names, so that jobs can say which: -w NAME=CMDLINE");
+    }
+    let mut seen = HashSet::new();
+    if let Some((name, _)) = named.iter().find(|(name, _)| !seen.insert(name.clone())) {
+        cli::misused(&format!("two workers are named '{name}'"));
+    }
+    named.into_iter().unzip()
+}
+
+/// Whether jobs that come together may go together: lines that are messages, of which nothing is asked
+/// but their results.
+fn may_bundle(options: &Options, protocol: Protocol, shape: Shape) -> bool {
+    let is_each_counted = options.summary
+        || options.joblog.is_some()
+        || options.failed.is_some()
+        || options.halt.is_some()
+        || options.journal.is_some()
+        || options.fail_fast
+        || options.tag
+        || options.timeout.is_some()
+        || options.retries > 0
+        || options.route.is_some()
+        || options.worker.len() > 1;
+    let has_gates = options.delay.is_some()
+        || options.rate.is_some()
+        || options.max_load.is_some()
+        || options.min_free_memory.is_some();
+    let lines = Protocol::named("raw").is_some_and(|raw| raw == protocol)
+        && options.delimiter.is_none_or(|end| end == b'\n')
+        && !options.null;
+    lines
+        && shape == Shape::Text
+        && options.pipeline == Some(Depth::Auto)
+        && !is_each_counted
+        && !has_gates
+}
+
+/// How the worker of a job is found.
+fn choice(options: &Options, has_worker: bool, names: Vec<String>) -> Choice {
+    match &options.route {
+        Some(_) if !has_worker => {
+            cli::misused("--route sends jobs to workers that stay: name a --worker or give code")
+        }
+        Some(_) if !names.is_empty() => {
+            cli::misused("--route has one kind of worker: it goes without -w NAME=CMDLINE")
+        }
+        Some(key) => {
+            let count = options.max_procs.unwrap_or_else(num_cpus::get);
+            Choice::by_key(key, count).unwrap_or_else(|message| cli::misused(&message))
+        }
+        None if names.is_empty() => Choice::One,
+        None => Choice::Names(names),
+    }
+}
+
+/// Options that are of no use without a command of one's own.
+fn no_command_options(options: &Options) {
+    let given = [
+        ("--shell", options.shell),
+        ("-I", options.replace.is_some()),
+        ("--stdin", options.stdin),
+        ("--env", !options.env.is_empty()),
+        ("--cwd", options.cwd.is_some()),
+        ("--dry-run", options.dry_run),
+        ("--confirm", options.confirm),
+        ("--live", options.live),
+    ];
+    if let Some((name, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
+        cli::misused(&format!("{name} is for commands, and code is none"));
+    }
+}
+
+/// The lines that an expression is evaluated for.
+fn expression_form(options: &Options, words: &[OsString]) -> Form {
+    if !words.is_empty() {
+        cli::misused(
+            "an expression needs no COMMAND: it is evaluated for each line; to run a function for \
+             each, name a FILE of functions, then the function as COMMAND",
+        );
+    }
+    let columns = columns(options);
+    let mut plain = match columns {
+        Columns::Json => Plain::json(""),
+        _ => Plain::strings("", &[]),
+    };
+    plain.columns = columns;
+    pack(options, plain, None)
+}
+
+/// What jobs mean besides what stands in them: the command or the expression that lines are for. A
+/// worker is not a part of it where jobs name their commands: it may be mended, and the run resumed.
+fn context(
+    options: &Options,
+    words: &[OsString],
+    code: Option<&Code>,
+    protocol: Protocol,
+    form: &Form,
+) -> Context {
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    match (code, options.worker.as_slice()) {
+        (Some(code), _) if !code.is_file() => {
+            parts.extend([b"code".to_vec(), code.language.name().into(), code.text.clone().into()]);
+            parts.extend(code.setup.iter().map(|setup| setup.clone().into_bytes()));
+        }
+        (None, [worker]) if protocol.is_raw() => {
+            parts.extend([b"raw".to_vec(), worker.clone().into()]);
+        }
+        (None, []) => {
+            parts.push(format!("command of {} words", words.len()).into_bytes());
+            parts.extend(words.iter().map(|word| word.as_bytes().to_vec()));
+            parts.push(format!("shell {}, stdin {}", options.shell, options.stdin).into_bytes());
+            let texts = [("replace", &options.replace), ("cwd", &options.cwd)];
+            let texts = texts.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?)));
+            let env = options.env.iter().map(|variable| ("env", variable));
+            parts.extend(
+                texts
+                    .chain(env)
+                    .map(|(name, text)| [name.as_bytes(), b" ", text.as_bytes()].concat()),
+            );
+        }
+        _ => {}
+    }
+    let header = match form {
+        Form::Plain(plain) => Arc::clone(&plain.header),
+        Form::Job | Form::Message => Arc::default(),
+    };
+    let (names, _) = named_workers(&options.worker);
+    Context::new(parts.iter().map(Vec::as_slice), header).with_workers(names)
+}
+
+/// How the worker is spoken to.
+fn protocol(options: &Options) -> Protocol {
+    // Both names were checked when they were parsed.
+    let protocol = Protocol::named(&options.protocol).unwrap_or_default();
+    if options.worker.is_empty() && protocol != Protocol::default() {
+        cli::misused("--protocol says how a --worker is spoken to: name one");
+    }
+    let protocol = match options.framing.as_deref().and_then(framing::named) {
+        Some(framing) => protocol.framed(framing),
+        None => protocol,
+    };
+    match protocol.with_reply_messages(options.reply_messages) {
+        Ok(protocol) => protocol,
+        Err(message) => cli::misused(&format!("--reply-messages: {message}")),
+    }
+}
+
+/// What fresh workers are asked or told.
+fn first(options: &Options, protocol: Protocol) -> Vec<Init> {
+    let read = |(line, has_reply): &(String, bool)| {
+        let option = if *has_reply { "--init" } else { "--notify" };
+        parse_init(line, *has_reply, protocol)
+            .unwrap_or_else(|message| cli::misused(&format!("{option} '{line:.60}': {message}")))
+    };
+    options.first.iter().map(read).collect()
+}
+
+/// Lines that are messages.
+fn message_form(options: &Options, words: &[OsString]) -> Form {
+    if !words.is_empty() {
+        cli::misused("with --protocol raw a line is the whole message: it goes without COMMAND");
+    }
+    if options.input != InputFormat::Lines || options.header || options.max_args.is_some() {
+        cli::misused("with --protocol raw a line is a message: no --input, --header or -n");
+    }
+    Form::Message
+}
+
+fn columns(options: &Options) -> Columns {
+    match options.input {
+        InputFormat::Lines => Columns::One,
+        InputFormat::Json => Columns::Json,
+        InputFormat::Csv => Columns::Csv,
+        InputFormat::Tsv => Columns::Tsv,
+    }
+}
+
+fn form(options: &Options, words: &[OsString], template: Option<&Template>) -> Form {
+    let columns = columns(options);
+    if words.is_empty() {
+        if columns != Columns::One {
+            cli::misused(
+                "--input says what the lines of a COMMAND are; without a COMMAND each line is a \
+                 whole job",
+            );
+        }
+        if options.header || options.max_args.is_some() {
+            cli::misused("--header and -n say what the lines of a COMMAND are: name a COMMAND");
+        }
+        return Form::Job;
+    }
+    let target = match template {
+        Some(template) => Target::Command(template.clone()),
+        None => worker_target(words, columns),
+    };
+    pack(options, Plain::new(target, columns), template)
+}
+
+/// What of the options concerns all plain lines.
+fn pack(options: &Options, mut plain: Plain, template: Option<&Template>) -> Form {
+    let columns = plain.columns;
+    if columns == Columns::Json && (options.max_args.is_some() || options.header) {
+        cli::misused("with --input json a line is all the args of a job: no -n and no --header");
+    }
+    let is_split = options.null || options.delimiter.is_some();
+    if columns == Columns::Csv && is_split {
+        cli::misused("CSV says itself where its lines end: --input csv goes without -0 and -d");
+    }
+    plain.has_header = options.header;
+    plain.pack = match options.max_args {
+        None => Pack::Lines(1),
+        Some(MaxArgs::Lines(lines)) => Pack::Lines(lines),
+        Some(MaxArgs::Max) => max_args(options, template),
+    };
+    Form::Plain(plain)
+}
+
+fn worker_target(words: &[OsString], columns: Columns) -> Target {
+    let words: Option<Vec<String>> =
+        words.iter().map(|word| word.to_str().map(str::to_owned)).collect();
+    let words =
+        words.unwrap_or_else(|| cli::misused("COMMAND and its ARGs must be UTF-8 for a worker"));
+    match Plain::strings(&words[0], &words[1..]).target {
+        Target::Worker { head, .. } if columns == Columns::Json && !head.is_empty() => {
+            cli::misused("with --input json a line is all the args, so no ARG can stand before it")
+        }
+        target => target,
+    }
+}
+
+/// As many lines as the arguments of a command have room for.
+fn max_args(options: &Options, template: Option<&Template>) -> Pack {
+    let limit = match getrlimit(Resource::Stack).current {
+        Some(bytes) => (bytes / 4).clamp(LEAST_ARGS, MOST_ARGS),
+        None => MOST_ARGS,
+    };
+    let pointer = size_of::<usize>();
+    let size = |text: &OsStr| text.len() + 1;
+    let env: usize =
+        std::env::vars_os().map(|(name, value)| size(&name) + size(&value) + pointer).sum();
+    let more: usize = options.env.iter().map(|text| size(text) + pointer).sum();
+    let fixed = template.map_or(0, Template::fixed_size) + env + more;
+    let limit = usize::try_from(limit - SPARE_ARGS).unwrap_or(usize::MAX);
+    let most = limit.saturating_sub(fixed);
+    Pack::Bytes {
+        most: match template.is_some_and(Template::joins) {
+            true => most.min(LONGEST_ARG.saturating_sub(fixed - env)),
+            false => most,
+        },
+        longest: LONGEST_ARG,
+        overhead: 1 + pointer + if options.shell { SHELL_REFERENCE } else { 0 },
+        copies: template.map_or(1, Template::copies).max(1),
+    }
+}
+
+fn sources(options: &Options, is_idle: bool, lists: Vec<Vec<OsString>>) -> Vec<Source> {
+    match (options.arg_file.as_slice(), lists.is_empty()) {
+        ([], true) => {
+            if is_idle && std::io::stdin().is_terminal() {
+                cli::misused(
+                    "nothing to do: name a COMMAND that runs for each input line, or a --worker, \
+                     or give job lines on stdin",
+                );
+            }
+            vec![Source::Stdin]
+        }
+        ([], false) if options.failed.is_some() => {
+            cli::misused("--failed keeps lines of input, and args behind ::: are none")
+        }
+        ([], false) => vec![Source::Args(lists)],
+        (files, true) => files
+            .iter()
+            .map(|file| match file.as_os_str() == "-" {
+                true => Source::Stdin,
+                false => Source::File(file.clone()),
+            })
+            .collect(),
+        (_, false) => cli::misused("args come from files (-a) or from behind :::, not from both"),
+    }
+}
+
+fn shape(options: &Options, code: Option<&Code>, protocol: Protocol) -> Shape {
+    let shape = match options.format {
+        Some(Format::Record) => Shape::Record,
+        Some(Format::Value) => Shape::Value,
+        Some(Format::Text) => Shape::Text,
+        None if protocol.is_raw() => Shape::Text,
+        None if !options.worker.is_empty() || code.is_some_and(Code::is_file) => Shape::Record,
+        None => Shape::Text,
+    };
+    if options.detail && shape != Shape::Record {
+        cli::misused("--detail adds to records: it goes with --format record only");
+    }
+    if options.tag && shape != Shape::Text {
+        cli::misused("--tag marks lines of text: it goes with --format text only");
+    }
+    if options.live && shape != Shape::Text {
+        cli::misused("--live passes lines on as they come: it goes with --format text only");
+    }
+    shape
+}

@@ -1,0 +1,431 @@
+//! What is kept count of while results are printed: `--summary`, `--joblog`, and `--halt`, which
+//! may end the run.
+
+pub mod console;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context as _;
+use procpool::output::Output;
+use procpool::{Commands, Done, Durations, Job, Kind, Run, Sink, name};
+
+use crate::cli::halt::{Halt, Limit, What};
+use crate::files;
+use crate::pools::Lanes;
+
+/// So many failed jobs of each kind are named.
+const NAMED: usize = 3;
+
+/// Counts the outcomes on their way to the output.
+pub struct Tally {
+    output: Arc<Output>,
+    halt: Option<Halt>,
+    /// How many jobs have succeeded and failed, where the run may be halted: each counts at once.
+    succeeded: AtomicU64,
+    not_succeeded: AtomicU64,
+    /// Told once when the run is halted.
+    halted: Box<dyn Fn() + Send + Sync>,
+    has_halted: AtomicBool,
+    /// What is ended then.
+    pool: OnceLock<Lanes>,
+    /// How many jobs there are in all; 0: that is not known yet.
+    total: AtomicU64,
+    joblog: Option<Mutex<Joblog>>,
+    summary: Option<Mutex<Summary>>,
+    failed: Option<Mutex<FailedLines>>,
+    sources: Vec<String>,
+    commands: Option<Arc<Commands>>,
+}
+
+/// What is to be kept count of.
+#[derive(Debug, Default)]
+pub struct Wanted<'a> {
+    pub halt: Option<Halt>,
+    pub joblog: Option<&'a Path>,
+    /// The job log has the jobs of earlier runs, and is added to.
+    pub resume: bool,
+    pub summary: bool,
+    /// A file for the lines of failed jobs.
+    pub failed: Option<&'a Path>,
+    /// What ends a line in it…
+    pub delimiter: u8,
+    /// …and the line that is to be its first.
+    pub header: Arc<OnceLock<Vec<u8>>>,
+}
+
+impl Tally {
+    /// Begins to count.
+    ///
+    /// # Errors
+    /// The job log can't be written.
+    pub fn new(
+        output: Arc<Output>,
+        wanted: &Wanted<'_>,
+        sources: Vec<String>,
+        commands: Option<Arc<Commands>>,
+        halted: Box<dyn Fn() + Send + Sync>,
+    ) -> anyhow::Result<Self> {
+        let joblog = wanted.joblog.map(|path| {
+            let context = || format!("the job log '{}' can't be written", path.display());
+            Joblog::create(path, wanted.resume).with_context(context)
+        });
+        let failed = wanted.failed.map(|path| {
+            let context =
+                || format!("the lines of failed jobs can't be written to '{}'", path.display());
+            FailedLines::create(path, wanted).with_context(context)
+        });
+        Ok(Self {
+            output,
+            halt: wanted.halt,
+            succeeded: AtomicU64::new(0),
+            not_succeeded: AtomicU64::new(0),
+            halted,
+            has_halted: AtomicBool::new(false),
+            pool: OnceLock::new(),
+            total: AtomicU64::new(0),
+            joblog: joblog.transpose()?.map(Mutex::new),
+            failed: failed.transpose()?.map(Mutex::new),
+            summary: wanted.summary.then(|| Mutex::new(Summary::new())),
+            sources,
+            commands,
+        })
+    }
+
+    /// The pool that is ended where `--halt` says so.
+    pub fn watch(&self, pool: &Lanes) {
+        if self.halt.is_some() {
+            // It is set once.
+            let _ = self.pool.set(pool.clone());
+        }
+    }
+
+    /// All input has been read: so many jobs there are.
+    pub fn set_total(&self, jobs: u64) {
+        self.total.store(jobs, Ordering::Release);
+        self.halt_if_due();
+    }
+
+    /// Whether `--halt` has ended the run.
+    pub fn has_halted(&self) -> bool {
+        self.has_halted.load(Ordering::Acquire)
+    }
+
+    /// What a person wants to know at the end; `None`: it was not asked for.
+    pub fn summary(&self, processes: u64, slots: usize) -> Option<String> {
+        let summary = lock(self.summary.as_ref()?);
+        Some(summary.describe(self.output.counts(), processes, slots))
+    }
+
+    /// Why the job log or the file of failed lines is not whole, if it is not.
+    pub fn trouble(&self) -> Option<String> {
+        let joblog = self.joblog.as_ref().and_then(|joblog| {
+            let mut joblog = lock(joblog);
+            joblog.flush();
+            joblog.trouble.take()
+        });
+        joblog.or_else(|| lock(self.failed.as_ref()?).trouble.take())
+    }
+
+    fn halt_if_due(&self) {
+        let (Some(halt), Some(pool)) = (self.halt, self.pool.get()) else { return };
+        let failed = self.not_succeeded.load(Ordering::Acquire);
+        let succeeded = self.succeeded.load(Ordering::Acquire);
+        let count = match halt.what {
+            What::Fail => failed,
+            What::Success => succeeded,
+            What::Done => succeeded + failed,
+        };
+        let is_due = match (halt.limit, self.total.load(Ordering::Acquire)) {
+            (Limit::Count(limit), _) => count >= limit,
+            (Limit::Percent(_), 0) => false,
+            // In whole numbers: 7 % of 100 would be a little more than 7.
+            (Limit::Percent(percent), total) => {
+                u128::from(count) * 100 >= u128::from(total) * u128::from(percent)
+            }
+        };
+        if count == 0 || !is_due || self.has_halted.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        match halt.now {
+            true => pool.cancel(),
+            false => pool.drain(),
+        }
+        (self.halted)();
+    }
+
+    /// A job as a line of a shell, or as a job line; and how many bytes a command is given to read.
+    fn command_of(&self, job: &Job, run: Run) -> (Vec<u8>, usize) {
+        match &self.commands {
+            Some(commands) => commands.line(job, run.slot),
+            None => match job.as_message() {
+                Some(message) => (message.to_vec(), 0),
+                None => ([job.cmd(), b" ", job.args()].concat(), 0),
+            },
+        }
+    }
+}
+
+impl Sink for Tally {
+    fn deliver(&self, done: &Done<'_>) {
+        self.output.deliver(done);
+        if let Some(joblog) = &self.joblog
+            && !done.job.is_recorded()
+            && let Some(run) = run_of(done)
+            // Who reads the log takes what stands there as done.
+            && !done.outcome.is_err_and(|failure| failure.kind == Kind::Cancelled)
+        {
+            let (command, sent) = self.command_of(done.job, run);
+            lock(joblog).add(done, run, &command, sent);
+        }
+        if let Some(failed) = &self.failed
+            && done.outcome.is_err()
+        {
+            lock(failed).add(done.job);
+        }
+        if let Some(summary) = &self.summary {
+            lock(summary).add(done, || name(done.job, &self.sources));
+        }
+        if self.halt.is_some() {
+            let is_ok = done.outcome.is_ok();
+            let count = if is_ok { &self.succeeded } else { &self.not_succeeded };
+            count.fetch_add(1, Ordering::AcqRel);
+            self.halt_if_due();
+        }
+    }
+
+    fn texts(&self, seq: u64, count: u64, texts: &[u8]) {
+        self.output.texts(seq, count, texts);
+    }
+
+    fn flush(&self) {
+        self.output.flush();
+        if let Some(joblog) = &self.joblog {
+            lock(joblog).flush();
+        }
+    }
+
+    fn doubt(&self, done: &Done<'_>) {
+        self.output.doubt(done);
+    }
+
+    fn lines(&self, job: &Job, out: &[u8], err: &[u8]) -> bool {
+        self.output.lines(job, out, err)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The lines of jobs that have failed, as they stood in the input.
+#[derive(Debug)]
+struct FailedLines {
+    file: File,
+    delimiter: u8,
+    /// It is written before the first line.
+    header: Option<Arc<OnceLock<Vec<u8>>>>,
+    trouble: Option<String>,
+}
+
+impl FailedLines {
+    fn create(path: &Path, wanted: &Wanted<'_>) -> io::Result<Self> {
+        let header = Some(Arc::clone(&wanted.header));
+        let delimiter = wanted.delimiter;
+        Ok(Self { file: files::create(path)?, delimiter, header, trouble: None })
+    }
+
+    fn add(&mut self, job: &Job) {
+        // One that was too long was not kept, and can't be fed in again.
+        let Some(line) = job.line() else { return };
+        let header = self.header.take();
+        let header = header.as_ref().and_then(|header| header.get());
+        let mut lines = Vec::new();
+        for line in header.map(Vec::as_slice).into_iter().chain([line]) {
+            lines.extend_from_slice(line);
+            lines.push(self.delimiter);
+        }
+        if let Err(error) = self.file.write_all(&lines) {
+            let message = format!("the lines of failed jobs could not be written: {error}");
+            self.trouble.get_or_insert(message);
+        }
+    }
+}
+
+/// GNU parallel's log of jobs: tab-separated, a line for each job as it finishes.
+#[derive(Debug)]
+struct Joblog {
+    file: File,
+    unwritten: Vec<u8>,
+    trouble: Option<String>,
+}
+
+impl Joblog {
+    fn create(path: &Path, goes_on: bool) -> io::Result<Self> {
+        let file = match goes_on {
+            true => files::append(path)?,
+            false => files::create(path)?,
+        };
+        let head: &[u8] =
+            b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
+        let head = if file.metadata()?.len() > 0 { &[] } else { head };
+        let mut joblog = Self { file, unwritten: head.to_vec(), trouble: None };
+        joblog.flush();
+        Ok(joblog)
+    }
+
+    fn add(&mut self, done: &Done<'_>, run: Run, command: &[u8], sent: usize) {
+        let (exit, signal) = ending(done);
+        let received = match (done.printed, done.outcome) {
+            (Some(printed), _) => printed.stdout.total(),
+            (None, Ok(result)) => result.size() as u64,
+            (None, Err(_)) => 0,
+        };
+        let (start, seconds) = (run.start, run.seconds);
+        // A Vec takes all that is written to it.
+        let _ = write!(
+            self.unwritten,
+            "{}\t:\t{start:.3}\t{seconds:10.3}\t{sent}\t{received}\t{exit}\t{signal}\t",
+            done.job.seq
+        );
+        // As GNU parallel does it: a line for each job.
+        self.unwritten.extend(command.iter().map(|&byte| if byte == b'\n' { 0 } else { byte }));
+        self.unwritten.push(b'\n');
+    }
+
+    fn flush(&mut self) {
+        if self.unwritten.is_empty() {
+            return;
+        }
+        if let Err(error) = self.file.write_all(&self.unwritten) {
+            let message = format!("the job log could not be written: {error}");
+            self.trouble.get_or_insert(message);
+        }
+        self.unwritten.clear();
+    }
+}
+
+/// Where and when a job ran; one that could not be started did so here and now.
+fn run_of(done: &Done<'_>) -> Option<Run> {
+    let is_spawn = done.outcome.is_err_and(|failure| failure.kind == Kind::Spawn);
+    done.run.or_else(|| {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let (start, attempt) = (now.as_secs_f64(), done.job.attempt());
+        is_spawn.then_some(Run { slot: 1, pid: 0, attempt, start, seconds: 0.0 })
+    })
+}
+
+/// The exit status and the signal of a job, as a job log has them.
+fn ending(done: &Done<'_>) -> (i32, i32) {
+    match (done.outcome, done.printed) {
+        (Err(failure), Some(printed)) if failure.kind == Kind::Timeout => {
+            (-1, printed.signal.unwrap_or_default())
+        }
+        (_, Some(printed)) => {
+            (printed.exit.unwrap_or_default(), printed.signal.unwrap_or_default())
+        }
+        (Ok(_), None) => (0, 0),
+        (Err(failure), None) if failure.kind == Kind::Timeout => (-1, 0),
+        // As of a shell that finds no such program.
+        (Err(failure), None) if failure.kind == Kind::Spawn => (127, 0),
+        (Err(_), None) => (1, 0),
+    }
+}
+
+/// What a run came to.
+#[derive(Debug)]
+struct Summary {
+    begin: Instant,
+    failures: BTreeMap<&'static str, (u64, Vec<String>)>,
+    durations: Durations,
+    /// How many have succeeded in an earlier run.
+    recorded: u64,
+}
+
+impl Summary {
+    fn new() -> Self {
+        Self {
+            begin: Instant::now(),
+            failures: BTreeMap::new(),
+            durations: Durations::new(),
+            recorded: 0,
+        }
+    }
+
+    fn add(&mut self, done: &Done<'_>, name: impl FnOnce() -> String) {
+        if let Err(failure) = done.outcome {
+            let (count, names) = self.failures.entry(failure.kind.name()).or_default();
+            *count += 1;
+            if names.len() < NAMED {
+                names.push(name());
+            }
+        }
+        if done.job.is_recorded() {
+            self.recorded += 1;
+        } else if let Some(run) = done.run {
+            self.durations.add(run.seconds);
+        }
+    }
+
+    fn describe(&self, (ok, failed): (u64, u64), processes: u64, slots: usize) -> String {
+        let wall = self.begin.elapsed().as_secs_f64();
+        let jobs = ok + failed;
+        let mut text = format!(
+            "{jobs} job{}: {ok} ok, {failed} failed; {} ({:.0}/s)",
+            if jobs == 1 { "" } else { "s" },
+            Seconds(wall),
+            jobs as f64 / wall.max(1e-9),
+        );
+        if self.recorded > 0 {
+            text.push_str(&format!(
+                "\n  {} of them from the journal, not run again",
+                self.recorded
+            ));
+        }
+        for (kind, (count, names)) in &self.failures {
+            let more = if *count > names.len() as u64 { ", …" } else { "" };
+            text.push_str(&format!("\n  {kind}: {count} ({}{more})", names.join(", ")));
+        }
+        if let (Some(half), Some(most)) =
+            (self.durations.quantile(0.5), self.durations.quantile(0.95))
+        {
+            let longest = self.durations.longest();
+            let used = self.durations.sum() / (wall * slots as f64).max(1e-9) * 100.0;
+            text.push_str(&format!(
+                "\n  a job took {} (p50), {} (p95), {} (max)\n  {processes} process{} started; \
+                 {slots} slot{}, in use {:.0} % of the time",
+                Seconds(half),
+                Seconds(most),
+                Seconds(longest),
+                if processes == 1 { "" } else { "es" },
+                if slots == 1 { "" } else { "s" },
+                used.min(100.0),
+            ));
+        }
+        text
+    }
+}
+
+/// A time as a person wants to read it.
+struct Seconds(f64);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            seconds if seconds < 0.001 => write!(f, "{:.0} µs", seconds * 1e6),
+            seconds if seconds < 0.1 => write!(f, "{:.1} ms", seconds * 1e3),
+            seconds if seconds < 1.0 => write!(f, "{:.0} ms", seconds * 1e3),
+            seconds if seconds < 120.0 => write!(f, "{seconds:.1} s"),
+            seconds => {
+                let whole = Duration::from_secs(seconds as u64);
+                write!(f, "{}", humantime::format_duration(whole))
+            }
+        }
+    }
+}

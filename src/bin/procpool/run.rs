@@ -1,0 +1,555 @@
+//! One run: builds what the options ask for, and waits for its end or for what ends it.
+
+use std::io::{self, IsTerminal};
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use procpool::input::route::Choice;
+use procpool::input::{End, Form, Reader, Source};
+use procpool::journal::{self, Journal};
+use procpool::output::{Format, Output, Settings, Surroundings, Trouble};
+use procpool::{Builder, Failure, Init, Pool, Protocol, Sink, Timeout, Watcher, printable};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::cli::Options;
+use crate::cli::halt::{Halt, Limit, What};
+use crate::exit::Status;
+use crate::plan::Plan;
+use crate::pools::Lanes;
+use crate::report::console::{Console, Progress};
+use crate::report::{Tally, Wanted};
+use crate::signals::{Caught, Signals};
+
+/// What `--fail-fast` means.
+const FAIL_FAST: Halt = Halt { now: true, what: What::Fail, limit: Limit::Count(1) };
+
+/// How long what is finished may take to be printed once a run was interrupted.
+const LAST_PRINT: Duration = Duration::from_secs(1);
+
+/// How long killed workers may take to be gone.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// What can end a run, but for signals.
+enum Event {
+    /// The input has been read to its end; all of it, or not.
+    InputRead(End),
+    /// `--halt` has ended the run.
+    Halted,
+    /// stdout or the temporary file can't be written.
+    Output(Trouble),
+    /// No worker can be started.
+    StartLimit(Failure),
+    /// Results that were printed may be wrong, which was told.
+    Doubtful,
+}
+
+/// Tells the run what happens in the pool and at the output.
+struct Reporter {
+    console: Arc<Console>,
+    events: UnboundedSender<Event>,
+    /// Results and messages are on the same screen.
+    stdout_is_terminal: bool,
+    /// No job is to be begun any more.
+    stop: Arc<AtomicBool>,
+    /// One question is asked at a time.
+    asking: Mutex<()>,
+    /// It was told that output is lost: what befalls one slot befalls the others.
+    has_lost: AtomicBool,
+}
+
+impl Watcher for Reporter {
+    fn worker_stderr(&self, lines: &[u8]) {
+        self.console.pass_on(lines);
+    }
+
+    fn note(&self, text: &str) {
+        self.console.say(text);
+    }
+
+    fn doubtful(&self, text: &str) {
+        self.console.say(text);
+        let _ = self.events.send(Event::Doubtful);
+    }
+
+    fn start_limit_reached(&self, failure: &Failure) {
+        let _ = self.events.send(Event::StartLimit(failure.clone()));
+    }
+
+    fn output_lost(&self, message: &str) {
+        if !self.has_lost.swap(true, Ordering::AcqRel) {
+            let _ = self.events.send(Event::Output(Trouble::Disordered(message.to_owned())));
+        }
+    }
+
+    fn confirms(&self, command: &[u8]) -> bool {
+        let _asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_over = || self.stop.load(Ordering::Acquire);
+        if is_over() {
+            return false;
+        }
+        // What is confirmed must be what is seen.
+        let shown = printable(&String::from_utf8_lossy(command));
+        let question = [shown.as_bytes(), b" ?..."].concat();
+        match self.console.ask(&question, &is_over) {
+            Ok(is_confirmed) => is_confirmed && !is_over(),
+            Err(error) => {
+                let message = format!("--confirm has no terminal to ask on: {error}");
+                let _ = self.events.send(Event::Output(Trouble::Disordered(message)));
+                false
+            }
+        }
+    }
+}
+
+impl Surroundings for Reporter {
+    fn failure(&self, lines: &[u8]) {
+        self.console.print(lines);
+    }
+
+    fn around_write(&self, text: &[u8], write: &mut dyn FnMut()) {
+        // Elsewhere the write may block, and messages must not wait for that.
+        match self.stdout_is_terminal {
+            true => self.console.aside(text, write),
+            false => write(),
+        }
+    }
+
+    fn trouble(&self, trouble: Trouble) {
+        let _ = self.events.send(Event::Output(trouble));
+    }
+}
+
+/// Runs what the options ask for.
+///
+/// # Errors
+/// The run could not begin.
+pub fn run(options: Options) -> anyhow::Result<Status> {
+    let (events, receiver) = unbounded_channel();
+    let console = Arc::new(Console::new());
+    if options.confirm && !options.dry_run {
+        // Before any input is read and lost.
+        Console::terminal().context("--confirm has no terminal to ask on")?;
+    }
+    let reporter = Arc::new(Reporter {
+        console: Arc::clone(&console),
+        events: events.clone(),
+        stdout_is_terminal: std::io::stdout().is_terminal(),
+        stop: Arc::new(AtomicBool::new(false)),
+        asking: Mutex::new(()),
+        has_lost: AtomicBool::new(false),
+    });
+    let stop = Arc::clone(&reporter.stop);
+    let Plan { mut reader, commands, code, workers, protocol, first, shape, limits, journal } =
+        Plan::of(&options, Arc::clone(&stop));
+    let sources: Vec<String> = reader.sources.iter().map(Source::name).collect();
+    let (lanes, lane_procs) = match (&reader.choice, options.max_procs) {
+        (Choice::Key { count, .. }, _) => (*count, 1),
+        (Choice::Names(names), procs) => (names.len(), procs.unwrap_or_else(num_cpus::get)),
+        (Choice::One, procs) => (1, procs.unwrap_or_else(num_cpus::get)),
+    };
+    let max_procs = lanes * lane_procs;
+    allow_descriptors(max_procs);
+    let journal = journal.as_ref().map(|settings| open_journal(settings, &console)).transpose()?;
+    reader.journal.clone_from(&journal);
+    let settings = Settings {
+        format: Format {
+            shape,
+            detail: options.detail,
+            tag: options.tag,
+            commands: commands.clone(),
+            sources: sources.clone(),
+        },
+        ordered: !options.stream,
+        buffer: options.buffer,
+        journal: journal.clone(),
+    };
+    let surroundings = Arc::clone(&reporter) as Arc<dyn Surroundings>;
+    let output =
+        Arc::new(Output::start(settings, surroundings).context("the output can't be started")?);
+    let halted = Box::new({
+        let events = events.clone();
+        move || drop(events.send(Event::Halted))
+    });
+    let wanted = Wanted {
+        halt: match (&options.halt, options.fail_fast) {
+            (_, true) => Some(FAIL_FAST),
+            (halt, false) => halt.and_then(|halt| halt.0),
+        },
+        joblog: options.joblog.as_deref().filter(|_| !options.dry_run),
+        resume: options.resume,
+        summary: options.summary,
+        failed: options.failed.as_deref(),
+        delimiter: reader.delimiter,
+        header: match &reader.form {
+            Form::Plain(plain) => Arc::clone(&plain.header_line),
+            Form::Job | Form::Message => Arc::default(),
+        },
+    };
+    let tally =
+        Tally::new(Arc::clone(&output), &wanted, sources.clone(), commands.clone(), halted)?;
+    let tally = Arc::new(tally);
+    // What is the same for all pools.
+    let described = |pool: Builder| {
+        set(pool, &options)
+            .limits(limits.clone())
+            .sources(sources.clone())
+            .watcher(Arc::clone(&reporter) as Arc<dyn Watcher>)
+            .sink(Arc::clone(&tally) as Arc<dyn Sink>)
+    };
+    let builders: Vec<Builder> = match (&commands, &code) {
+        (Some(commands), _) => vec![Pool::commands((**commands).clone())],
+        (None, Some(code)) => vec![Pool::code(code)],
+        (None, None) => {
+            workers.iter().map(|line| worker(line, protocol, &first, options.pty)).collect()
+        }
+    };
+    // As many of a kind as there are lanes, or a kind for each.
+    let builders = builders.into_iter().map(described).cycle().take(lanes);
+    let mut pools: Vec<Pool> = Vec::new();
+    for (index, builder) in builders.enumerate() {
+        let builder = builder.max_procs(lane_procs);
+        let builder = match pools.first() {
+            Some(first) => builder.beside(first, index * lane_procs),
+            None => builder,
+        };
+        pools.push(builder.build()?);
+    }
+    let pool = Lanes::new(pools);
+    tally.watch(&pool);
+    let counts = Arc::clone(&output);
+    let progress =
+        Progress::start(options.progress, Arc::clone(&console), move || counts.counts())?;
+    allow_signals().context("signals can't be listened to")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (input, unfed) = (None, 0);
+    let run = Run {
+        pool,
+        output,
+        tally,
+        console,
+        stop,
+        events: receiver,
+        progress,
+        max_procs,
+        journal,
+        trouble: false,
+        is_doubtful: false,
+        input,
+        unfed,
+    };
+    runtime.block_on(run.watch(reader, events))
+}
+
+/// The pool of one worker.
+fn worker(line: &str, protocol: Protocol, first: &[Init], pty: bool) -> Builder {
+    let pool = Pool::builder(line).protocol(protocol).pty(pty);
+    first.iter().fold(pool, |pool, init| pool.init(init.clone()))
+}
+
+/// Opens the journal; what a person should know of it is told.
+fn open_journal(settings: &journal::Settings, console: &Console) -> anyhow::Result<Arc<Journal>> {
+    let journal = Journal::open(settings).map_err(anyhow::Error::msg)?;
+    if journal.torn() > 0 {
+        let bytes =
+            if journal.torn() == 1 { "1 byte".into() } else { format!("{} bytes", journal.torn()) };
+        console.say(&format!(
+            "the last line of the journal '{}' was not written to its end, and was cut off \
+             ({bytes}): its job will be run again",
+            settings.path.display()
+        ));
+    }
+    Ok(Arc::new(journal))
+}
+
+/// Sets what is the same for workers and commands.
+fn set(pool: Builder, options: &Options) -> Builder {
+    let pool = match options.timeout {
+        Some(Timeout::Time(time)) if !time.is_zero() => pool.timeout(time),
+        Some(Timeout::Median(times)) => pool.timeout_by_median(times),
+        _ => pool,
+    };
+    let pool = match options.pipeline {
+        Some(depth) => pool.depth(depth),
+        None => pool,
+    };
+    let pool = match options.start_limit {
+        Some(limit) => pool.start_limit(limit),
+        None => pool,
+    };
+    pool.max_reqs(options.max_reqs)
+        .max_reqs_jitter(options.max_reqs_jitter)
+        .max_age(options.max_age.filter(|age| !age.is_zero()))
+        .max_rss(options.max_rss.map(|bytes| bytes as u64))
+        .idle_timeout(options.idle_timeout.filter(|time| !time.is_zero()))
+        .standby(options.standby.unwrap_or(usize::MAX))
+        .retries(options.retries)
+        .retry_on(options.retry_on.iter().map(|kind| kind.0).collect())
+        .retry_delay(options.retry_delay)
+        .grace(options.grace)
+        .max_reply(options.max_reply)
+        .nice(options.nice.unwrap_or_default())
+}
+
+/// Raises the limit of open files, as far as the system lets it, if that many workers need it: each
+/// takes its three pipes, one more for its exit, two for its slot, and as much again for a spare.
+fn allow_descriptors(max_procs: usize) {
+    let wanted = 64 + 10 * u64::try_from(max_procs).unwrap_or(u64::MAX / 16);
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let current = Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted)));
+        // If it stays too low, the workers that can't be started say so.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum: limit.maximum });
+    }
+}
+
+/// Finds out whether there is room for the descriptors that a runtime takes, some of which tokio
+/// panics without.
+fn allow_signals() -> io::Result<()> {
+    let pairs: io::Result<Vec<_>> = (0..4).map(|_| UnixStream::pair()).collect();
+    pairs.map(drop)
+}
+
+/// Waits for a moment, or for ever.
+async fn sleep_until(moment: Option<tokio::time::Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A run under way.
+struct Run {
+    pool: Lanes,
+    output: Arc<Output>,
+    tally: Arc<Tally>,
+    console: Arc<Console>,
+    /// Tells the reader to stop.
+    stop: Arc<AtomicBool>,
+    events: UnboundedReceiver<Event>,
+    progress: Progress,
+    max_procs: usize,
+    journal: Option<Arc<Journal>>,
+    /// Some input could not be read.
+    trouble: bool,
+    /// Some results may be wrong.
+    is_doubtful: bool,
+    /// How the reading ended, once it has.
+    input: Option<End>,
+    /// Jobs that were read and did not get to the pool.
+    unfed: usize,
+}
+
+impl Run {
+    /// Waits for the end of the run, and says how it ended.
+    async fn watch(
+        mut self,
+        reader: Reader,
+        events: UnboundedSender<Event>,
+    ) -> anyhow::Result<Status> {
+        let mut signals = Signals::listen().context("signals can't be listened to")?;
+        let (pool, sink) = (self.pool.clone(), Arc::clone(&self.tally));
+        let console = Arc::clone(&self.console);
+        thread::Builder::new()
+            .name("input".into())
+            .spawn(move || {
+                let complain = |problem: &str| console.say(problem);
+                let read = || reader.run(&pool, &*sink, &complain);
+                // Without an end of its input a run would never end.
+                let end = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+                    complain("the input could not be read on: this is a defect of procpool");
+                    End::Incomplete
+                });
+                let _ = events.send(Event::InputRead(end));
+            })
+            .context("no thread could be started for the input")?;
+        let mut end = None;
+        let mut is_ending = false;
+        // Once all is killed, nothing may hold up the end: not even a stderr that nobody reads.
+        let mut killed_at: Option<tokio::time::Instant> = None;
+        loop {
+            tokio::select! {
+                biased;
+                caught = signals.next() => match caught {
+                    Caught::Suspend => {
+                        self.pool.pause();
+                        self.console.aside(b"\n", &mut || signals.suspend());
+                        self.pool.resume();
+                        continue;
+                    }
+                    Caught::End(signal) if end.is_none() => {
+                        end = Some(Status::Signal(signal));
+                        // Whoever asks a question has the terminal until then.
+                        self.stop.store(true, Ordering::Release);
+                        self.pool.stop();
+                        self.console.hint("waiting for running jobs; once more to kill them");
+                    }
+                    Caught::End(signal) | Caught::Quit(signal) => {
+                        end = Some(Status::Signal(signal));
+                        self.pool.kill();
+                        killed_at.get_or_insert_with(tokio::time::Instant::now);
+                    }
+                },
+                () = sleep_until(killed_at.map(|at| at + LAST_WAIT)) => {
+                    // Whatever holds a thread up holds up no more than that thread.
+                    let _ = end.unwrap_or(Status::Trouble).leave();
+                }
+                Some(event) = self.events.recv() => end = self.happened(event).or(end),
+                () = self.pool.ended(), if is_ending => break,
+            }
+            is_ending = true;
+            if self.tally.has_halted() {
+                self.stop.store(true, Ordering::Release);
+            }
+            if end.is_some() {
+                self.stop.store(true, Ordering::Release);
+                self.output.hurry();
+            }
+        }
+        let end = self.print_rest(&mut signals, end).await;
+        Ok(self.finish(end))
+    }
+
+    /// All workers are gone: prints what is left to print. Whoever reads stdout may take their
+    /// time, unless the run was ended early.
+    async fn print_rest(&self, signals: &mut Signals, end: Option<Status>) -> Option<Status> {
+        let printed = self.output.finish();
+        tokio::pin!(printed);
+        let mut end = end;
+        while !matches!(end, Some(Status::Signal(_))) {
+            tokio::select! {
+                () = &mut printed => return end,
+                caught = signals.next() => match caught {
+                    Caught::Suspend => self.console.aside(b"\n", &mut || signals.suspend()),
+                    Caught::End(signal) | Caught::Quit(signal) => end = Some(Status::Signal(signal)),
+                },
+            }
+        }
+        let _ = tokio::time::timeout(LAST_PRINT, printed).await;
+        end
+    }
+
+    /// Deals with an event; returns how the run is to end, if it is.
+    fn happened(&mut self, event: Event) -> Option<Status> {
+        if matches!(event, Event::Output(_) | Event::StartLimit(_)) {
+            // Whoever asks a question has the terminal until then.
+            self.stop.store(true, Ordering::Release);
+        }
+        match event {
+            Event::InputRead(End::Misused(message)) => {
+                self.console.say(&message);
+                self.pool.kill();
+                Some(Status::Usage)
+            }
+            Event::InputRead(End::Unresumable(message)) => {
+                self.console.say(&message);
+                self.pool.stop();
+                Some(Status::Trouble)
+            }
+            Event::InputRead(input) => {
+                match input {
+                    End::Complete(jobs) => self.tally.set_total(jobs),
+                    End::Stopped(jobs) => self.unfed = jobs,
+                    _ => self.trouble = true,
+                }
+                self.input = Some(input);
+                self.pool.finish();
+                None
+            }
+            Event::Halted => None,
+            Event::Doubtful => {
+                self.is_doubtful = true;
+                None
+            }
+            Event::Output(Trouble::Closed) => {
+                self.pool.kill();
+                Some(Status::Signal(rustix::process::Signal::PIPE.as_raw()))
+            }
+            Event::Output(Trouble::Broken(message)) => {
+                self.pool.kill();
+                self.console.say(&message);
+                Some(Status::Trouble)
+            }
+            Event::Output(Trouble::Disordered(message) | Trouble::Unrecorded(message)) => {
+                self.pool.stop();
+                self.console.say(&message);
+                Some(Status::Trouble)
+            }
+            Event::StartLimit(failure) => {
+                self.console.say(&failure.message);
+                self.pool.stop();
+                Some(Status::CannotRun)
+            }
+        }
+    }
+
+    /// Says what is to be said at the end.
+    fn finish(self, end: Option<Status>) -> Status {
+        let Self { output, console, pool, tally, progress, mut events, .. } = self;
+        drop(progress);
+        let (mut end, mut input, mut unfed) = (end, self.input, self.unfed);
+        let mut is_doubtful = self.is_doubtful;
+        while let Ok(event) = events.try_recv() {
+            end = end.or(match event {
+                Event::InputRead(end) => {
+                    if let End::Stopped(jobs) = end {
+                        unfed = jobs;
+                    }
+                    input = Some(end);
+                    None
+                }
+                Event::Output(Trouble::Closed) => {
+                    Some(Status::Signal(rustix::process::Signal::PIPE.as_raw()))
+                }
+                Event::Output(
+                    Trouble::Broken(message)
+                    | Trouble::Disordered(message)
+                    | Trouble::Unrecorded(message),
+                ) => {
+                    console.say(&message);
+                    Some(Status::Trouble)
+                }
+                Event::Doubtful => {
+                    is_doubtful = true;
+                    None
+                }
+                Event::Halted | Event::StartLimit(_) => None,
+            });
+        }
+        let is_quiet = end == Some(Status::Signal(rustix::process::Signal::PIPE.as_raw()));
+        let left = pool.left() + unfed;
+        let is_read = matches!(input, Some(End::Complete(_) | End::Incomplete));
+        if !is_quiet && (left > 0 || (tally.has_halted() && !is_read)) {
+            let s = if left == 1 { "" } else { "s" };
+            let by = if tally.has_halted() { " by --halt" } else { "" };
+            let rest = if is_read { "" } else { ", and input left unread" };
+            console.say(&format!("the run was ended{by}: {left} job{s} read and not run{rest}"));
+        }
+        if let Some(journal) = &self.journal
+            && is_read
+            && journal.recorded() > 0
+            && journal.resumed() == 0
+        {
+            console.say("none of the jobs that the journal has is in this input");
+        }
+        if let Some(summary) = tally.summary(pool.started(), self.max_procs) {
+            console.say(&summary);
+        }
+        let trouble = tally.trouble();
+        if let Some(message) = &trouble {
+            console.say(message);
+        }
+        match output.counts() {
+            _ if end.is_some() => end.unwrap_or(Status::Trouble),
+            _ if self.trouble || trouble.is_some() => Status::Trouble,
+            _ if tally.has_halted() && (left > 0 || !is_read) => Status::JobsFailed,
+            (_, 0) if !is_doubtful => Status::Success,
+            _ => Status::JobsFailed,
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! A job → the command line that is run for it. Pure: nothing here starts a process.
+
+mod args;
+mod commands;
+mod line;
+mod placeholder;
+mod script;
+mod shell;
+mod template;
+
+pub use args::Args;
+pub use commands::Commands;
+pub use line::{Command, command_line, quote};
+pub use placeholder::{Names, Settings};
+pub use template::Template;

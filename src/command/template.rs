@@ -1,0 +1,291 @@
+//! The command of a job: words with placeholders, and what becomes of them when the args are there.
+//! A value never becomes more than one argument, nor part of the text of a shell command.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use super::args::Args;
+use super::line::Command;
+use super::placeholder::{KNOWN, Piece, Place, Settings, Values, Which, Word, list, parse, places};
+use super::script::{Part, Script, shell_argv};
+
+/// What an argument takes besides its bytes: the NUL behind it and a pointer to it.
+const OVERHEAD: usize = 1 + 8;
+
+/// The longest number that stands for `{#}` or `{%}`.
+const NUMBER_SIZE: usize = 20;
+
+/// A command with placeholders.
+#[derive(Clone, Debug)]
+pub struct Template {
+    body: Body,
+    env: Vec<(OsString, Word)>,
+    cwd: Option<Word>,
+    stdin: bool,
+}
+
+/// What is run.
+#[derive(Clone, Debug)]
+enum Body {
+    Words(Vec<Word>),
+    Script(Script),
+    /// What each job says: a program, or the text of a shell command.
+    Job {
+        shell: bool,
+    },
+}
+
+impl Template {
+    /// Reads the words of a command.
+    ///
+    /// # Errors
+    /// How it was misused: a sentence for a person.
+    pub fn new(words: &[OsString], settings: &Settings) -> Result<Self, String> {
+        if words.is_empty() {
+            return Err("there is no command".into());
+        }
+        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        let body = match settings.shell {
+            true => Body::Script(Script::new(&words.join(&b' '), settings)?),
+            false => Body::Words(
+                words.iter().map(|word| parse(word, settings)).collect::<Result<_, _>>()?,
+            ),
+        };
+        let template = Self::with(body, settings)?;
+        if let Body::Script(script) = &template.body
+            && !settings.stdin
+            && template.body_places().all(|place| !place.is_arg() && !place.is_uncertain())
+        {
+            script.check_open()?;
+        }
+        Ok(template)
+    }
+
+    /// A template for jobs that say themselves what is run.
+    ///
+    /// # Errors
+    /// As for [`Template::new`].
+    pub fn for_jobs(settings: &Settings) -> Result<Self, String> {
+        Self::with(Body::Job { shell: settings.shell }, settings)
+    }
+
+    fn with(body: Body, settings: &Settings) -> Result<Self, String> {
+        let mut env = Vec::with_capacity(settings.env.len());
+        for text in &settings.env {
+            let bytes = text.as_bytes();
+            let Some(at) = memchr::memchr(b'=', bytes).filter(|&at| at > 0) else {
+                let text = text.to_string_lossy();
+                return Err(format!("'{text}' sets no variable; write --env NAME=VALUE"));
+            };
+            let name = OsStr::from_bytes(&bytes[..at]).to_owned();
+            env.push((name, parse(&bytes[at + 1..], settings)?));
+        }
+        let cwd = settings.cwd.as_ref().map(|cwd| parse(cwd.as_bytes(), settings)).transpose()?;
+        Ok(Self { body, env, cwd, stdin: settings.stdin })
+    }
+
+    /// Looks whether a header that was read has the names that are used.
+    ///
+    /// # Errors
+    /// Which one is missing, and which are known: a sentence.
+    pub fn check_names(&self, names: &[Vec<u8>]) -> Result<(), String> {
+        for place in self.body_places().chain(self.other_places()) {
+            if let Which::Named(name) = &place.which
+                && !names.contains(name)
+            {
+                return Err(format!(
+                    "the placeholder {} is no column of the header; its columns are {}; always \
+                     known are {KNOWN}",
+                    String::from_utf8_lossy(&place.spelled),
+                    list(names.iter().map(Vec::as_slice))
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The command of a job.
+    ///
+    /// # Errors
+    /// Why there is none for these args: a sentence.
+    pub fn fill(&self, args: &Args<'_>, seq: u64, slot: usize) -> Result<Command, String> {
+        let values = Values { args, seq, slot };
+        let appends = !self.stdin && !self.body_places().any(|place| values.uses_args(place));
+        let argv = match &self.body {
+            Body::Words(words) => values.argv(words, appends)?,
+            Body::Script(script) => script.argv(values, appends)?,
+            Body::Job { .. } => return Err("the job names no command".into()),
+        };
+        self.command(argv, values)
+    }
+
+    /// The command of a job that says itself what is run: a program or, with a shell, the text of a
+    /// command. The args are its arguments, for the text `"$@"`.
+    ///
+    /// # Errors
+    /// Why there is none for these args: a sentence.
+    pub fn fill_job(
+        &self,
+        cmd: &[u8],
+        args: &Args<'_>,
+        seq: u64,
+        slot: usize,
+    ) -> Result<Command, String> {
+        let mut argv: Vec<Vec<u8>> = match self.body {
+            Body::Job { shell: true } => shell_argv(cmd),
+            _ => vec![cmd.to_vec()],
+        };
+        if !self.stdin {
+            argv.extend(args.all().map(<[u8]>::to_vec));
+        }
+        self.command(argv, Values { args, seq, slot })
+    }
+
+    fn command(&self, argv: Vec<Vec<u8>>, values: Values<'_>) -> Result<Command, String> {
+        if argv.first().is_none_or(Vec::is_empty) {
+            return Err("the name of the program is empty".into());
+        }
+        let argv = argv.into_iter().map(|word| os_string(word, "an argument of the command"));
+        let mut command = Command { argv: argv.collect::<Result<_, _>>()?, ..Command::default() };
+        for (name, value) in &self.env {
+            let value = os_string(values.one(value)?, "a variable of the environment")?;
+            command.env.push((name.clone(), value));
+        }
+        if let Some(cwd) = &self.cwd {
+            let cwd = values.one(cwd)?;
+            if cwd.is_empty() {
+                return Err("the name of the directory to run in (--cwd) is empty".into());
+            }
+            command.cwd = Some(os_string(cwd, "the name of the directory to run in")?);
+        }
+        Ok(command)
+    }
+
+    /// The program, if it is the same for every job.
+    pub fn program(&self) -> Option<&OsStr> {
+        match &self.body {
+            Body::Script(_) | Body::Job { shell: true } => Some(OsStr::new("sh")),
+            Body::Job { shell: false } => None,
+            Body::Words(words) => match words.first()?.as_slice() {
+                [Piece::Text(text)] => Some(OsStr::from_bytes(text)),
+                _ => None,
+            },
+        }
+    }
+
+    /// Whether a program is found where it is for procpool itself: in the same `PATH`, and from the
+    /// same directory. The shell is always ours.
+    pub fn finds_as_we_do(&self, program: &OsStr) -> bool {
+        let program = program.as_bytes();
+        match self.body {
+            Body::Words(_) if program.contains(&b'/') => {
+                self.cwd.is_none() || program.starts_with(b"/")
+            }
+            Body::Words(_) => !self.env.iter().any(|(name, _)| name == "PATH"),
+            Body::Script(_) | Body::Job { .. } => true,
+        }
+    }
+
+    /// Whether all args stand together in one argument or variable, which may not be as long as all
+    /// arguments together. In the text of a shell command each may be referred to.
+    pub fn joins(&self) -> bool {
+        let is_all = |piece: &Piece| matches!(piece, Piece::Place(Place { which: Which::All, .. }));
+        let in_words = match &self.body {
+            Body::Words(words) => {
+                words.iter().any(|word| word.len() > 1 && word.iter().any(is_all))
+            }
+            Body::Script(_) => true,
+            Body::Job { .. } => false,
+        };
+        let mut single = self.env.iter().map(|(_, value)| value).chain(&self.cwd);
+        in_words || single.any(|word| word.iter().any(is_all))
+    }
+
+    /// How many copies of all args a command and its environment hold, at most.
+    pub fn copies(&self) -> usize {
+        let count = |places: &mut dyn Iterator<Item = &Place>| {
+            places.filter(|place| place.is_arg() || place.is_uncertain()).count()
+        };
+        let is_certain = self.body_places().any(Place::is_arg);
+        let appended = usize::from(!self.stdin && !is_certain);
+        count(&mut self.body_places()) + count(&mut self.other_places()) + appended
+    }
+
+    /// How many bytes of argv are the same for every job, with a NUL and a pointer for each
+    /// argument. Numbers count with the most they can take.
+    pub fn fixed_size(&self) -> usize {
+        let of_place = |place: &Place| match place.which {
+            Which::Number | Which::Slot => NUMBER_SIZE,
+            Which::Perhaps(_) => place.spelled.len(),
+            _ => 0,
+        };
+        match &self.body {
+            Body::Job { shell } => {
+                if *shell {
+                    b"sh-csh".len() + 3 * OVERHEAD
+                } else {
+                    0
+                }
+            }
+            Body::Words(words) => words
+                .iter()
+                .map(|word| match word.as_slice() {
+                    [Piece::Place(Place { which: Which::All, .. })] => 0,
+                    word => {
+                        OVERHEAD
+                            + word
+                                .iter()
+                                .map(|piece| match piece {
+                                    Piece::Text(text) => text.len(),
+                                    Piece::Place(place) => of_place(place),
+                                })
+                                .sum::<usize>()
+                    }
+                })
+                .sum(),
+            Body::Script(script) => {
+                let parts = script.pieces.iter().map(|part| match part {
+                    Part::Text(text) => text.len(),
+                    // The reference stands in the text, and the value behind it.
+                    Part::Place { place, .. } => of_place(place) + NUMBER_SIZE + OVERHEAD,
+                });
+                b"sh-c sh \"$@\"".len() + 4 * OVERHEAD + parts.sum::<usize>()
+            }
+        }
+    }
+
+    /// Whether the command itself has no placeholder.
+    pub fn is_plain(&self) -> bool {
+        self.body_places().next().is_none()
+    }
+
+    /// The placeholders of the command itself.
+    fn body_places(&self) -> impl Iterator<Item = &Place> {
+        let (words, parts) = match &self.body {
+            Body::Words(words) => (words.as_slice(), &[][..]),
+            Body::Script(script) => (&[][..], script.pieces.as_slice()),
+            Body::Job { .. } => (&[][..], &[][..]),
+        };
+        let in_parts = parts.iter().filter_map(|part| match part {
+            Part::Place { place, .. } => Some(place),
+            Part::Text(_) => None,
+        });
+        words.iter().flat_map(|word| places(word)).chain(in_parts)
+    }
+
+    /// The placeholders of its environment and directory.
+    fn other_places(&self) -> impl Iterator<Item = &Place> {
+        let words = self.env.iter().map(|(_, value)| value).chain(&self.cwd);
+        words.flat_map(|word| places(word))
+    }
+}
+
+fn os_string(bytes: Vec<u8>, what: &str) -> Result<OsString, String> {
+    match memchr::memchr(0, &bytes) {
+        None => Ok(OsString::from_vec(bytes)),
+        Some(_) => Err(format!("{what} would have a NUL byte, which none can have")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

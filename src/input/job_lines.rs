@@ -1,0 +1,390 @@
+//! Job lines: `{"cmd":"resize","args":["a.png"],"id":"j1"}` or `resize ["a.png"]`.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::config::Init;
+use crate::protocol::Protocol;
+use crate::util::duration::parse_duration;
+use crate::util::json::{error_text, on_one_line};
+
+/// What a line says of a job. The texts are JSON.
+#[derive(Debug, PartialEq)]
+pub struct Fields<'a> {
+    /// The command, a string.
+    pub cmd: Cow<'a, str>,
+    /// The args, any value, without line breaks.
+    pub args: Cow<'a, str>,
+    /// The id, a string or a number; empty: none is named.
+    pub id: &'a str,
+    /// How long the job may take.
+    pub timeout: Option<Duration>,
+    /// How often the job may be tried again.
+    pub retries: Option<u32>,
+    /// The name of the worker that it is for.
+    pub worker: Option<Cow<'a, str>>,
+}
+
+/// Why a line is no job.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// What is wrong and what to do.
+    pub message: String,
+    /// Where, in bytes from 1.
+    pub column: Option<usize>,
+    /// The id that it names nevertheless, as JSON; empty: none.
+    pub id: String,
+}
+
+impl Invalid {
+    pub(crate) fn new(column: usize, message: impl Into<String>) -> Self {
+        Self { message: message.into(), column: Some(column), id: String::new() }
+    }
+
+    /// Something is wrong with the whole line.
+    pub(crate) fn of_line(message: impl Into<String>) -> Self {
+        Self { message: message.into(), column: None, id: String::new() }
+    }
+
+    /// The whole message; `place` names the line.
+    pub(crate) fn describe(&self, place: &str) -> String {
+        match self.column {
+            Some(column) => format!("{place}, column {column}: {}", self.message),
+            None => format!("{place}: {}", self.message),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Object<'a> {
+    #[serde(default, borrow, deserialize_with = "present")]
+    cmd: Option<&'a RawValue>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    args: Option<&'a RawValue>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    timeout: Option<&'a RawValue>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    retries: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    worker: Option<Cow<'a, str>>,
+}
+
+/// A key that is there has a value, even if that is `null`.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
+}
+
+/// Reads a job line; `Ok(None)`: it is blank or a comment.
+///
+/// # Errors
+/// Why it is no job.
+pub fn parse(line: &[u8]) -> Result<Option<Fields<'_>>, Invalid> {
+    let text = utf8(line)?;
+    let trimmed = text.trim_ascii_start();
+    let indent = text.len() - trimmed.len();
+    match trimmed.as_bytes().first() {
+        None | Some(b'#') => Ok(None),
+        Some(b'{') => object(text).map(Some),
+        Some(b'[' | b'"') => Err(Invalid::new(
+            indent + 1,
+            "a job is an object, {\"cmd\":\"resize\",\"args\":[\"a.png\"]}, or a command and its \
+             args, resize [\"a.png\"]",
+        )),
+        Some(_) => words(trimmed.trim_ascii_end(), indent).map(Some),
+    }
+}
+
+/// The line as text.
+pub(crate) fn utf8(line: &[u8]) -> Result<&str, Invalid> {
+    std::str::from_utf8(line).map_err(|error| {
+        // Something that is no UTF-8 follows, so there is a byte.
+        let at = error.valid_up_to();
+        Invalid::new(
+            at + 1,
+            format!("the byte 0x{:02x} is not UTF-8, which JSON has to be", line[at]),
+        )
+    })
+}
+
+fn object(text: &str) -> Result<Fields<'_>, Invalid> {
+    fields(text).map_err(|mut invalid| {
+        invalid.id = named_id(text);
+        invalid
+    })
+}
+
+fn fields(text: &str) -> Result<Fields<'_>, Invalid> {
+    let object: Object<'_> =
+        serde_json::from_str(text).map_err(|error| not_an_object(text, &error))?;
+    let cmd = object.cmd.ok_or_else(|| {
+        Invalid::new(1, "the key `cmd` is missing: a job needs a command, {\"cmd\":\"resize\"}")
+    })?;
+    let at = |value: &RawValue| column(text, value);
+    if !cmd.get().starts_with('"') {
+        return Err(Invalid::new(at(cmd), "`cmd` must be a string"));
+    }
+    if let Some(id) = object.id.filter(|id| !is_id(id)) {
+        return Err(Invalid::new(at(id), "`id` must be a string or a number"));
+    }
+    Ok(Fields {
+        cmd: Cow::Borrowed(cmd.get()),
+        args: object.args.map_or(Cow::Borrowed("[]"), |args| on_one_line(args.get())),
+        id: object.id.map_or("", RawValue::get),
+        timeout: object.timeout.map(|value| timeout(value, at(value))).transpose()?,
+        retries: object.retries.map(|value| retries(value, at(value))).transpose()?,
+        worker: object.worker,
+    })
+}
+
+/// Where in the line a value begins, from 1.
+fn column(text: &str, value: &RawValue) -> usize {
+    // The value is a part of the line, since nothing was copied.
+    (value.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize) + 1
+}
+
+fn is_id(value: &RawValue) -> bool {
+    value.get().starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit())
+}
+
+/// The id in an object that is otherwise no job.
+fn named_id(text: &str) -> String {
+    #[derive(Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        id: &'a RawValue,
+    }
+    match serde_json::from_str::<Named<'_>>(text) {
+        Ok(named) if is_id(named.id) => named.id.get().to_owned(),
+        _ => String::new(),
+    }
+}
+
+fn timeout(value: &RawValue, column: usize) -> Result<Duration, Invalid> {
+    let text = serde_json::from_str::<Cow<'_, str>>(value.get());
+    match parse_duration(text.as_deref().unwrap_or(value.get())) {
+        Ok(Duration::ZERO) => Ok(Duration::MAX),
+        Ok(timeout) => Ok(timeout),
+        Err(expected) => Err(Invalid::new(column, format!("`timeout`: {expected}"))),
+    }
+}
+
+fn retries(value: &RawValue, column: usize) -> Result<u32, Invalid> {
+    serde_json::from_str(value.get())
+        .map_err(|_| Invalid::new(column, "`retries` must be a whole number, 0 or more"))
+}
+
+fn words(text: &str, indent: usize) -> Result<Fields<'_>, Invalid> {
+    let (word, rest) = match text.split_once(|c: char| c.is_ascii_whitespace()) {
+        Some((word, rest)) => (word, rest.trim_ascii_start()),
+        None => (text, ""),
+    };
+    if let Some(at) = word.find(|c: char| c.is_control()) {
+        return Err(Invalid::new(indent + at + 1, "a command has no control characters"));
+    }
+    let args_at = indent + text.len() - rest.len();
+    let args = match rest {
+        "" => Cow::Borrowed("[]"),
+        _ => match serde_json::from_str::<&RawValue>(rest) {
+            Ok(args) => on_one_line(args.get()),
+            Err(error) => {
+                return Err(Invalid::new(
+                    args_at + error_column(rest, &error),
+                    format!(
+                        "what stands behind the command '{word}' is not JSON ({}); write its args \
+                         as JSON: {word} [\"a.png\"]",
+                        error_text(&error)
+                    ),
+                ));
+            }
+        },
+    };
+    let cmd = serde_json::to_string(word).unwrap_or_default();
+    Ok(Fields { cmd: Cow::Owned(cmd), args, id: "", timeout: None, retries: None, worker: None })
+}
+
+fn not_an_object(text: &str, error: &serde_json::Error) -> Invalid {
+    let what = error_text(error);
+    let message = match what.strip_prefix("unknown field ") {
+        Some(unknown) => {
+            let key = unknown.split(", expected").next().unwrap_or(unknown);
+            format!("the key {key} is unknown; known are cmd, args, id, timeout, retries, worker")
+        }
+        None if what.starts_with("duplicate field") => {
+            what.replace("duplicate field", "there are two keys")
+        }
+        None => format!("it is not JSON: {what}"),
+    };
+    Invalid::new(error_column(text, error), message)
+}
+
+/// Where in some JSON an error is, from 1. Lines that end with another byte than a newline can be
+/// several to the parser, which counts columns within them.
+pub(crate) fn error_column(text: &str, error: &serde_json::Error) -> usize {
+    let before = error.line().checked_sub(2);
+    let newline = before.and_then(|nth| memchr::memchr_iter(b'\n', text.as_bytes()).nth(nth));
+    (newline.map_or(0, |at| at + 1) + error.column()).max(1)
+}
+
+/// Reads a line that is for fresh workers: a job line, or with `raw` the message itself. `has_reply`:
+/// it is a job; otherwise the worker is told and does not answer.
+///
+/// # Errors
+/// Why it is no such line, or can't be sent with this protocol.
+pub fn parse_init(line: &str, has_reply: bool, protocol: Protocol) -> Result<Init, String> {
+    let texts = if protocol.is_raw() {
+        None
+    } else {
+        let fields = parse(line.as_bytes()).map_err(|invalid| invalid.message)?;
+        let fields = fields.ok_or("it is empty, and should be a job line such as initialize {}")?;
+        Some((fields.cmd.into_owned(), fields.args.into_owned()))
+    };
+    let init = Init { line: line.to_owned(), texts, has_reply };
+    // What can't be sent now never can.
+    let mut out = Vec::new();
+    if has_reply {
+        (protocol.envelope.request)(&mut out, 1, &init.job())?;
+    } else {
+        protocol.notice()?(&mut out, &init.job())?;
+    }
+    (protocol.framing.seal)(&mut out, 0)?;
+    Ok(init)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn invalid(line: &str) -> (usize, String) {
+        let invalid = parse(line.as_bytes()).expect_err(line);
+        (invalid.column.expect("a column"), invalid.message)
+    }
+
+    #[test]
+    fn both_forms() {
+        let fields = parse(br#" {"args": ["a.png", {"w": 100}], "cmd": "resize", "id": "j1"} "#);
+        let fields = fields.expect("valid").expect("a job");
+        assert_eq!(
+            (&*fields.cmd, &*fields.args, fields.id),
+            (r#""resize""#, r#"["a.png", {"w": 100}]"#, r#""j1""#)
+        );
+        let fields = parse(b"  resize\t[\"a.png\"]  \r").expect("valid").expect("a job");
+        assert_eq!((&*fields.cmd, &*fields.args, fields.id), (r#""resize""#, r#"["a.png"]"#, ""));
+        let fields = parse("größe".as_bytes()).expect("valid").expect("a job");
+        assert_eq!((&*fields.cmd, &*fields.args), ("\"größe\"", "[]"));
+    }
+
+    #[test]
+    fn blank_lines_and_comments_are_none() {
+        for line in ["", "  ", "\r", "# resize", "  # resize"] {
+            assert_eq!(parse(line.as_bytes()), Ok(None), "{line}");
+        }
+    }
+
+    #[test]
+    fn overrides() {
+        for (timeout, expected) in
+            [("2", 2000), ("0.5", 500), (r#""1m30s""#, 90_000), (r#""500ms""#, 500)]
+        {
+            let line = format!(r#"{{"cmd":"a","timeout":{timeout},"retries":3}}"#);
+            let fields = parse(line.as_bytes()).expect("valid").expect("a job");
+            assert_eq!(fields.timeout, Some(Duration::from_millis(expected)));
+            assert_eq!(fields.retries, Some(3));
+        }
+    }
+
+    #[test]
+    fn errors_name_the_column_and_the_remedy() {
+        for (line, column, part) in [
+            (r#"{"cmd":"a""#, 10, "EOF"),
+            (r#"{"cmd":"a","colour":1}"#, 19, "`colour` is unknown; known are cmd, args, id"),
+            (r#"{"args":[]}"#, 1, "`cmd` is missing"),
+            (r#"{"cmd":null}"#, 8, "`cmd` must be a string"),
+            (r#"{"cmd": 1}"#, 9, "`cmd` must be a string"),
+            (r#"{"cmd":"a","id":[1]}"#, 17, "`id` must be"),
+            (r#"{"cmd":"a","timeout":"soon"}"#, 22, "500ms"),
+            (r#"{"cmd":"a","retries":-1}"#, 22, "whole number"),
+            (r#"{"cmd":"a","cmd":"b"}"#, 16, "two keys `cmd`"),
+            (r#"{"cmd":"a"} x"#, 13, "trailing"),
+            ("resize a.png", 8, "'resize' is not JSON"),
+            ("  resize [1,]", 13, "'resize' is not JSON"),
+            ("resize [1,\n 2,\n]", 16, "'resize' is not JSON"),
+            ("{\"cmd\":\"a\",\n", 12, "EOF"),
+            (r#"["resize"]"#, 1, "a job is an object"),
+            ("re\0size", 3, "control"),
+        ] {
+            let (at, message) = invalid(line);
+            assert!(message.contains(part), "{line}: {message}");
+            assert_eq!(at, column, "{line}: {message}");
+        }
+        let invalid = parse(b"{\"cmd\":\"\xff\"}").expect_err("bytes");
+        assert_eq!(invalid.column, Some(9));
+        assert!(invalid.message.contains("0xff"));
+    }
+
+    #[test]
+    fn an_invalid_job_keeps_its_id() {
+        for (line, id) in [
+            (r#"{"id":"j1","cmd":1}"#, r#""j1""#),
+            (r#"{"id":7}"#, "7"),
+            (r#"{"id":[7],"cmd":"a"}"#, ""),
+            (r#"{"id":7,"cmd":"#, ""),
+        ] {
+            assert_eq!(parse(line.as_bytes()).expect_err(line).id, id, "{line}");
+        }
+    }
+
+    #[test]
+    fn line_breaks_in_args_are_smoothed() {
+        let fields = parse(b"{\"cmd\":\"a\",\n\"args\":[1,\n2]}").expect("valid").expect("a job");
+        assert_eq!(fields.args, "[1, 2]");
+    }
+
+    fn json_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 20, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::hash_map(any::<String>(), inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            let _ = parse(&bytes);
+        }
+
+        #[test]
+        fn what_is_said_is_read(cmd in any::<String>(), args in json_value(), id in any::<String>()) {
+            let line = json!({"cmd": cmd, "args": args, "id": id}).to_string();
+            let fields = parse(line.as_bytes()).expect("valid").expect("a job");
+            let read = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+            prop_assert_eq!(read(&fields.cmd), Value::from(cmd));
+            prop_assert_eq!(read(&fields.args), args);
+            prop_assert_eq!(read(fields.id), Value::from(id));
+        }
+
+        #[test]
+        fn the_text_form_is_the_object_form(cmd in "[a-z][a-z0-9./_-]{0,10}", args in json_value()) {
+            let line = format!("{cmd} {args}");
+            let fields = parse(line.as_bytes()).expect("valid").expect("a job");
+            prop_assert_eq!(fields.cmd, format!("{cmd:?}"));
+            prop_assert_eq!(fields.args, args.to_string());
+        }
+    }
+}

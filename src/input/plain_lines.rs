@@ -1,0 +1,468 @@
+//! Plain lines: each is the args of one fixed command, or several of them are.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::sync::{Arc, OnceLock};
+
+use serde_json::value::RawValue;
+
+use super::job_lines::{Fields, Invalid, error_column, utf8};
+use super::lines::begin_anywhere;
+use crate::command::Template;
+use crate::job::Job;
+use crate::util::json::on_one_line;
+
+/// A command whose args come line by line.
+#[derive(Clone, Debug)]
+pub struct Plain {
+    /// Who gets the args.
+    pub target: Target,
+    /// What a line is.
+    pub columns: Columns,
+    /// The first line names the columns.
+    pub has_header: bool,
+    /// How many lines make a job.
+    pub pack: Pack,
+    /// The names of the columns, once they have been read.
+    pub header: Arc<OnceLock<Vec<Vec<u8>>>>,
+    /// The line they stand in.
+    pub header_line: Arc<OnceLock<Vec<u8>>>,
+}
+
+/// Who gets the args.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// A worker: the args are JSON.
+    Worker {
+        /// The command, as a JSON string.
+        cmd: String,
+        /// The args that come before those of the line, as JSON strings with a comma behind each.
+        head: String,
+    },
+    /// A command of its own, whose args are bytes.
+    Command(Template),
+}
+
+/// What a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Columns {
+    /// One arg.
+    One,
+    /// A JSON value, and that is all the args.
+    Json,
+    /// Comma-separated values, an arg each.
+    Csv,
+    /// Values with tabs between them, an arg each.
+    Tsv,
+}
+
+/// How many lines make a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pack {
+    /// So many, at least 1.
+    Lines(usize),
+    /// As many as have no more than so many bytes, each arg with `overhead` bytes more and counted
+    /// `copies` times.
+    Bytes {
+        /// All of them.
+        most: usize,
+        /// One that has more bytes can't be run, and is a job by itself, so that none is lost with it.
+        longest: usize,
+        /// What an arg takes besides its bytes.
+        overhead: usize,
+        /// How often each arg is in the command.
+        copies: usize,
+    },
+}
+
+/// Why a line is not the header of an input.
+#[derive(Debug)]
+pub(crate) enum NoHeader {
+    /// The command asks for other columns.
+    Misused(String),
+    /// Another input had another one.
+    Different,
+}
+
+/// Args that were read and are no job yet.
+#[derive(Debug, Default)]
+pub struct Packed {
+    /// How many lines there are.
+    count: usize,
+    /// The lines as they stood in the input, where they are to be kept.
+    pub lines: Vec<u8>,
+    /// How many bytes they count for.
+    size: usize,
+    /// The line that was read first.
+    pub place: crate::job::Place,
+    /// For a command: words with a NUL byte behind each; for a worker: JSON with commas behind it.
+    text: Vec<u8>,
+}
+
+impl Packed {
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+impl Plain {
+    /// Lines that are one string arg each, behind `args`.
+    pub fn strings(cmd: &str, args: &[String]) -> Self {
+        let head = args.iter().map(|arg| quote(arg) + ",").collect();
+        Self::new(Target::Worker { cmd: quote(cmd), head }, Columns::One)
+    }
+
+    /// Lines that are a JSON value each.
+    pub fn json(cmd: &str) -> Self {
+        Self::new(Target::Worker { cmd: quote(cmd), head: String::new() }, Columns::Json)
+    }
+
+    /// One line a job, without a header.
+    pub fn new(target: Target, columns: Columns) -> Self {
+        let (header, header_line) = (Arc::default(), Arc::default());
+        Self { target, columns, has_header: false, pack: Pack::Lines(1), header, header_line }
+    }
+
+    /// The job of one line, where a line is a job: `Ok(None)`: it is blank, and should be JSON.
+    ///
+    /// # Errors
+    /// Why it can't be the args of a job.
+    pub fn parse<'a>(&'a self, line: &'a [u8]) -> Result<Option<Fields<'a>>, Invalid> {
+        let (cmd, head) = match &self.target {
+            Target::Worker { cmd, head } => (cmd.as_str(), head.as_str()),
+            Target::Command(_) => ("\"\"", ""),
+        };
+        let args = match self.columns {
+            Columns::Json if line.trim_ascii().is_empty() => return Ok(None),
+            Columns::Json => json(utf8(line)?)?,
+            _ => Cow::Owned(format!("[{head}{}]", quote(utf8(line)?))),
+        };
+        let cmd = Cow::Borrowed(cmd);
+        Ok(Some(Fields { cmd, args, id: "", timeout: None, retries: None, worker: None }))
+    }
+
+    /// Takes the first line of an input, where that is to be the header.
+    ///
+    /// # Errors
+    /// Why it can't be.
+    pub(crate) fn read_header(&self, columns: &[Cow<'_, [u8]>]) -> Result<(), NoHeader> {
+        let names: Vec<Vec<u8>> = columns.iter().map(|name| name.to_vec()).collect();
+        // Only the first one says whether the command can be run at all.
+        if let (Target::Command(template), None) = (&self.target, self.header.get()) {
+            template.check_names(&names).map_err(NoHeader::Misused)?;
+        }
+        match self.header.get_or_init(|| names.clone()) == &names {
+            true => Ok(()),
+            false => Err(NoHeader::Different),
+        }
+    }
+
+    /// Whether each line is a job by itself, and its args are JSON.
+    pub(crate) fn is_simple(&self) -> bool {
+        let is_json = matches!(self.target, Target::Worker { .. }) && self.columns == Columns::One;
+        self.pack == Pack::Lines(1)
+            && !self.has_header
+            && (is_json || self.columns == Columns::Json)
+    }
+
+    /// Whether another line with these args would be one too many for the job.
+    pub fn is_full(&self, packed: &Packed, columns: &[Cow<'_, [u8]>]) -> bool {
+        match self.pack {
+            Pack::Lines(_) => false,
+            Pack::Bytes { most, .. } => {
+                packed.count > 0 && packed.size + self.size_of(columns) > most
+            }
+        }
+    }
+
+    fn size_of(&self, columns: &[Cow<'_, [u8]>]) -> usize {
+        let Pack::Bytes { most, longest, overhead, copies } = self.pack else { return 0 };
+        if columns.iter().any(|column| column.len() > longest) {
+            return most;
+        }
+        copies * columns.iter().map(|column| column.len() + overhead).sum::<usize>()
+    }
+
+    /// Adds a line; returns whether the job is complete.
+    ///
+    /// # Errors
+    /// Why these can't be args.
+    pub fn add(&self, packed: &mut Packed, columns: &[Cow<'_, [u8]>]) -> Result<bool, Invalid> {
+        let names = self.header.get().filter(|_| self.has_header);
+        if let Some(names) = names.filter(|names| names.len() != columns.len()) {
+            let message = format!(
+                "it has {} column{}, and the header has {}",
+                columns.len(),
+                if columns.len() == 1 { "" } else { "s" },
+                names.len()
+            );
+            return Err(Invalid { message, column: None, id: String::new() });
+        }
+        let before = packed.text.len();
+        let added = match &self.target {
+            Target::Command(_) => add_words(&mut packed.text, columns),
+            Target::Worker { .. } => add_json(&mut packed.text, columns, names),
+        };
+        if let Err(invalid) = added {
+            packed.text.truncate(before);
+            // Where it is in its field does not say where it is in the line.
+            let is_split = matches!(self.columns, Columns::Csv | Columns::Tsv);
+            return Err(Invalid { column: invalid.column.filter(|_| !is_split), ..invalid });
+        }
+        packed.size += self.size_of(columns);
+        packed.count += 1;
+        Ok(matches!(self.pack, Pack::Lines(lines) if packed.count >= lines))
+    }
+
+    /// The job of all lines that were added; `None`: there is none.
+    pub fn take(&self, packed: &mut Packed, seq: u64) -> Option<Job> {
+        if packed.count == 0 {
+            return None;
+        }
+        let mut job = match &self.target {
+            Target::Command(_) => Job::words(seq, &packed.text),
+            Target::Worker { cmd, head } => {
+                let text = String::from_utf8_lossy(&packed.text);
+                let args = format!("{head}{text}");
+                // A comma stands behind each; a line without fields adds none.
+                let args = args.strip_suffix(',').unwrap_or_default();
+                let is_object = self.has_header && self.pack == Pack::Lines(1) && head.is_empty();
+                match is_object {
+                    true => Job::new(seq, cmd, args, ""),
+                    false => Job::new(seq, cmd, &format!("[{args}]"), ""),
+                }
+            }
+        };
+        job.place = packed.place;
+        *packed = Packed { text: std::mem::take(&mut packed.text), ..Packed::default() };
+        packed.text.clear();
+        Some(job)
+    }
+}
+
+/// Takes a line apart.
+pub fn split<'a>(columns: Columns, line: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
+    match columns {
+        Columns::One | Columns::Json => vec![Cow::Borrowed(line)],
+        // As for CSV, a line may end as Windows ends it.
+        Columns::Tsv => line
+            .strip_suffix(b"\r")
+            .unwrap_or(line)
+            .split(|&byte| byte == b'\t')
+            .map(Cow::Borrowed)
+            .collect(),
+        Columns::Csv => csv(line),
+    }
+}
+
+/// The fields of one record.
+fn csv(record: &[u8]) -> Vec<Cow<'static, [u8]>> {
+    thread_local! {
+        /// To make one takes much longer than to read a record.
+        static READER: RefCell<csv_core::Reader> = RefCell::new(csv_core::Reader::new());
+    }
+    let mut text = vec![0; record.len() + 1];
+    let mut ends = vec![0; memchr::memchr_iter(b',', record).count() + 2];
+    let (mut read, mut wrote, mut count) = (0, 0, 0);
+    READER.with_borrow_mut(|reader| {
+        begin_anywhere(reader);
+        // Each index is a sum of what the reader said that it used of the rest, so it is in bounds.
+        loop {
+            let (result, more_read, more_wrote, more) =
+                reader.read_record(&record[read..], &mut text[wrote..], &mut ends[count..]);
+            (read, wrote, count) = (read + more_read, wrote + more_wrote, count + more);
+            // There is room for all of it. Once it has been read, nothing to read says that it ends.
+            if result != csv_core::ReadRecordResult::InputEmpty {
+                break;
+            }
+        }
+    });
+    let mut begin = 0;
+    ends[..count]
+        .iter()
+        .map(|&end| {
+            let field = text.get(begin..end).unwrap_or_default().to_vec();
+            begin = end;
+            Cow::Owned(field)
+        })
+        .collect()
+}
+
+fn add_words(text: &mut Vec<u8>, columns: &[Cow<'_, [u8]>]) -> Result<(), Invalid> {
+    for column in columns {
+        if let Some(at) = memchr::memchr(0, column) {
+            return Err(Invalid::new(at + 1, "it has a NUL byte, which no argument can hold"));
+        }
+        text.extend_from_slice(column);
+        text.push(0);
+    }
+    Ok(())
+}
+
+fn add_json(
+    text: &mut Vec<u8>,
+    columns: &[Cow<'_, [u8]>],
+    names: Option<&Vec<Vec<u8>>>,
+) -> Result<(), Invalid> {
+    let strings = columns.iter().map(|column| utf8(column).map(quote));
+    match names {
+        None => {
+            for string in strings {
+                text.extend_from_slice(string?.as_bytes());
+                text.push(b',');
+            }
+        }
+        Some(names) => {
+            text.push(b'{');
+            for (index, (string, name)) in strings.zip(names).enumerate() {
+                if index > 0 {
+                    text.push(b',');
+                }
+                text.extend_from_slice(quote(&String::from_utf8_lossy(name)).as_bytes());
+                text.push(b':');
+                text.extend_from_slice(string?.as_bytes());
+            }
+            text.extend_from_slice(b"},");
+        }
+    }
+    Ok(())
+}
+
+fn json(text: &str) -> Result<Cow<'_, str>, Invalid> {
+    match serde_json::from_str::<&RawValue>(text) {
+        Ok(value) => Ok(on_one_line(value.get())),
+        Err(error) => {
+            let what = error.to_string();
+            let what = what.split(" at line ").next().unwrap_or(&what);
+            let message = format!("it is not JSON ({what}), which --input json asks for");
+            Err(Invalid::new(error_column(text, &error), message))
+        }
+    }
+}
+
+fn quote(text: &str) -> String {
+    // A string can always be written as JSON.
+    serde_json::to_string(text).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn template() -> Template {
+        let settings = crate::command::Settings {
+            shell: false,
+            replace: None,
+            names: crate::command::Names::None,
+            stdin: false,
+            env: Vec::new(),
+            cwd: None,
+        };
+        Template::new(&["a".into()], &settings).expect("a command")
+    }
+
+    fn job(plain: &Plain, lines: &[&[u8]]) -> Job {
+        let mut packed = Packed::default();
+        for line in lines {
+            plain.add(&mut packed, &split(plain.columns, line)).expect("args");
+        }
+        plain.take(&mut packed, 1).expect("a job")
+    }
+
+    #[test]
+    fn lines_are_args() {
+        let plain = Plain::strings("resize", &["-w".into(), "1\"0".into()]);
+        let fields = plain.parse(b"a b.png").expect("valid").expect("a job");
+        assert_eq!((&*fields.cmd, &*fields.args), (r#""resize""#, r#"["-w","1\"0","a b.png"]"#));
+        let fields = plain.parse(b"").expect("valid").expect("a job");
+        assert_eq!(fields.args, r#"["-w","1\"0",""]"#);
+    }
+
+    #[test]
+    fn json_lines_are_the_args() {
+        let plain = Plain::json("resize");
+        let fields = plain.parse(br#" {"w": 1} "#).expect("valid").expect("a job");
+        assert_eq!(fields.args, r#"{"w": 1}"#);
+        assert_eq!(plain.parse(b" "), Ok(None));
+        assert!(plain.parse(b"a.png").expect_err("invalid").message.contains("--input json"));
+    }
+
+    #[test]
+    fn columns_are_args() {
+        let mut plain = Plain::strings("a", &["x".into()]);
+        plain.columns = Columns::Tsv;
+        assert_eq!(job(&plain, &[b"1\t2 3"]).args(), br#"["x","1","2 3"]"#);
+        plain.columns = Columns::Csv;
+        assert_eq!(job(&plain, &[b"1,\"2,\"\"3\""]).args(), br#"["x","1","2,\"3"]"#);
+        plain.pack = Pack::Lines(2);
+        assert_eq!(job(&plain, &[b"1,2", b"3"]).args(), br#"["x","1","2","3"]"#);
+        assert_eq!(job(&plain, &[b"", b"\xef\xbb\xbf"]).args(), "[\"x\",\"\u{feff}\"]".as_bytes());
+        assert_eq!(job(&plain, &[b""]).args(), br#"["x"]"#);
+    }
+
+    #[test]
+    fn a_header_names_them() {
+        let mut plain = Plain::strings("a", &[]);
+        (plain.columns, plain.has_header) = (Columns::Csv, true);
+        plain.header.set(vec![b"n".to_vec(), b"m".to_vec()]).expect("new");
+        assert_eq!(job(&plain, &[b"1,2"]).args(), br#"{"n":"1","m":"2"}"#);
+        let short = plain.add(&mut Packed::default(), &split(Columns::Csv, b"1"));
+        assert!(short.expect_err("too few").message.contains("1 column, and the header has 2"));
+    }
+
+    #[test]
+    fn csv_records() {
+        for (record, fields) in [
+            ("a,b", vec!["a", "b"]),
+            ("", vec![]),
+            ("a,", vec!["a", ""]),
+            (",", vec!["", ""]),
+            ("\"a\nb\",c", vec!["a\nb", "c"]),
+            ("\"\"", vec![""]),
+            ("5\" pipe,x", vec!["5\" pipe", "x"]),
+        ] {
+            let read: Vec<_> = csv(record.as_bytes())
+                .iter()
+                .map(|f| String::from_utf8_lossy(f).into_owned())
+                .collect();
+            assert_eq!(read, fields, "{record:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_one_string(text in any::<String>()) {
+            let plain = Plain::strings("a", &[]);
+            let fields = plain.parse(text.as_bytes()).expect("valid").expect("a job");
+            prop_assert_eq!(serde_json::from_str::<Vec<String>>(&fields.args).expect("JSON"), vec![text]);
+        }
+
+        #[test]
+        fn fields_are_read_as_they_were_written(
+            fields in prop::collection::vec("[a\",\n\r ]{0,6}", 1..6),
+        ) {
+            let quoted: Vec<_> = fields.iter().map(|f| format!("\"{}\"", f.replace('"', "\"\""))).collect();
+            let read: Vec<_> = csv(quoted.join(",").as_bytes()).into_iter().map(Cow::into_owned).collect();
+            let written: Vec<_> = fields.into_iter().map(String::into_bytes).collect();
+            prop_assert_eq!(read, written);
+        }
+
+        #[test]
+        fn words_come_out_as_they_went_in(
+            words in prop::collection::vec(prop::collection::vec(1_u8..=255, 0..6), 1..6),
+        ) {
+            let plain = Plain::new(Target::Command(template()), Columns::One);
+            let lines: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            let job = job(&plain, &lines);
+            let read: Vec<_> = job.arg_words().expect("words").collect();
+            prop_assert_eq!(read, lines);
+        }
+
+        #[test]
+        fn no_record_makes_it_panic(record in prop::collection::vec(any::<u8>(), 0..60)) {
+            let _ = csv(&record);
+        }
+    }
+}

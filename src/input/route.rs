@@ -1,0 +1,115 @@
+//! Which of several pools a job is for.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::job_lines::Invalid;
+use crate::command::{Args, Names, Settings, Template};
+use crate::job::Job;
+
+/// How a job's pool is found.
+#[derive(Clone, Debug, Default)]
+pub enum Choice {
+    /// There is one.
+    #[default]
+    One,
+    /// The pools have names: a job names one, or its command is the name of one.
+    Names(Vec<String>),
+    /// Jobs with equal keys go to the same pool.
+    Key {
+        /// What the key is made of.
+        key: Box<Template>,
+        /// How many pools there are, at least 1.
+        count: usize,
+    },
+}
+
+impl Choice {
+    /// By a key: placeholders with other text around them, or the name or number of an arg alone.
+    ///
+    /// # Errors
+    /// What is wrong with the key, as a sentence.
+    pub fn by_key(key: &str, count: usize) -> Result<Self, String> {
+        let key = match key.contains('{') {
+            true => key.to_owned(),
+            false => format!("{{{key}}}"),
+        };
+        let settings = Settings {
+            shell: false,
+            replace: None,
+            names: Names::Any,
+            // Nothing is appended to it.
+            stdin: true,
+            env: Vec::new(),
+            cwd: None,
+        };
+        let key = Box::new(Template::new(&[key.into()], &settings)?);
+        if key.is_plain() {
+            return Err("--route names no arg: use the name of a field, or {1}, {user} …".into());
+        }
+        Ok(Self::Key { key, count })
+    }
+
+    /// The pool of a job, which may name one.
+    pub(super) fn lane(&self, job: &Job, worker: Option<&str>) -> Result<usize, Invalid> {
+        match (self, worker) {
+            (Self::One, None) => Ok(0),
+            (Self::Names(names), Some(worker)) => position(names, worker),
+            (Self::Names(names), None) => {
+                let cmd = serde_json::from_slice::<String>(job.cmd()).unwrap_or_default();
+                position(names, &cmd)
+            }
+            (Self::Key { key, count }, None) => Ok(share(key, job, *count)),
+            (Self::One | Self::Key { .. }, Some(_)) => {
+                Err(Invalid::of_line("`worker` names one of several -w NAME=CMDLINE"))
+            }
+        }
+    }
+}
+
+fn position(names: &[String], name: &str) -> Result<usize, Invalid> {
+    names.iter().position(|other| other == name).ok_or_else(|| {
+        let known = names.join(", ");
+        Invalid::of_line(format!("no worker is named '{name}'; there are {known}"))
+    })
+}
+
+/// Jobs without the key are dealt out in turn.
+fn share(key: &Template, job: &Job, count: usize) -> usize {
+    let args = match job.as_message() {
+        Some(message) => Ok(Args { words: vec![message.into()], ..Args::default() }),
+        None => Args::from_json(job.args()),
+    };
+    let key = args.and_then(|args| key.fill(&args, job.seq, 1)).map(|command| command.argv);
+    let number = match key {
+        Ok(key) if key.iter().any(|word| !word.is_empty()) => {
+            let mut hasher = DefaultHasher::new();
+            key.hash(&mut hasher);
+            hasher.finish()
+        }
+        _ => job.seq,
+    };
+    usize::try_from(number % count.max(1) as u64).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn equal_keys_have_equal_lanes(user in "[a-z]{1,5}", other in any::<u32>(), count in 1_usize..9) {
+            let lane = |key: &str, args: &str| {
+                let choice = Choice::by_key(key, count).expect("a key");
+                choice.lane(&Job::new(1, r#""x""#, args, ""), None).expect("a lane")
+            };
+            let first = format!(r#"{{"user":"{user}","n":1}}"#);
+            let second = format!(r#"{{"n":{other},"user":"{user}"}}"#);
+            prop_assert!(lane("user", &first) < count);
+            prop_assert_eq!(lane("user", &first), lane("user", &second));
+            prop_assert_eq!(lane("{user}", &first), lane("{user}", &second));
+            let (first, second) = (format!(r#"["{user}",1]"#), format!(r#"["{user}",{other}]"#));
+            prop_assert_eq!(lane("1", &first), lane("1", &second));
+        }
+    }
+}

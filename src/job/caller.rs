@@ -1,0 +1,48 @@
+//! The other end of a call that waits for a job.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+
+use serde_json::value::RawValue;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::outcome::Failure;
+
+/// The other end of a call that waits for a job.
+#[derive(Debug)]
+pub(crate) enum Caller {
+    One { sender: oneshot::Sender<Answer>, slot: Arc<AtomicUsize> },
+    Pipeline { tag: u64, sender: mpsc::UnboundedSender<(u64, Answer)>, room: OwnedSemaphorePermit },
+}
+
+pub(crate) type Answer = Result<Box<RawValue>, Failure>;
+
+impl Caller {
+    /// The job is to be handed to the worker of this slot, unless [`Caller::is_gone`] says
+    /// otherwise from now on.
+    pub(crate) fn is_at(&self, index: usize) {
+        if let Self::One { slot, .. } = self {
+            slot.store(index, Ordering::Relaxed);
+            // Either the caller sees this, or what follows sees that it is gone.
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    /// Whether nobody waits any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        match self {
+            Self::One { sender, .. } => sender.is_closed(),
+            Self::Pipeline { sender, .. } => sender.is_closed(),
+        }
+    }
+
+    pub(crate) fn tell(self, answer: Answer) {
+        match self {
+            Self::One { sender, .. } => drop(sender.send(answer)),
+            Self::Pipeline { tag, sender, room } => {
+                drop(sender.send((tag, answer)));
+                drop(room);
+            }
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! What a job is known by from one run to the next. What makes keys is the journal.
+
+use sha2::{Digest, Sha256};
+
+/// The first half of a SHA-256: it is the same in all versions and on all machines, and nobody can
+/// make two jobs that have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Digest128(pub(crate) [u8; 16]);
+
+impl Digest128 {
+    /// Each part counts with its length, so that no two lists of parts are taken for the same.
+    pub(crate) fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut hasher = Sha256::new();
+        for part in parts {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        let mut half = [0; 16];
+        half.copy_from_slice(&hasher.finalize()[..16]);
+        Self(half)
+    }
+}
+
+/// What a job is known by. The count is a `NonZero`, so that a job without a key is no larger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) digest: Digest128,
+    /// Which of the jobs with this digest it is, in the order of the input, from 1.
+    pub(crate) nth: std::num::NonZeroU32,
+}

@@ -1,0 +1,15 @@
+//! The words all other layers use: a job, what becomes of it, and who is told.
+
+pub(crate) mod bundle;
+pub(crate) mod caller;
+pub(crate) mod key;
+pub(crate) mod naming;
+mod outcome;
+pub(crate) mod printed;
+mod sink;
+mod unit;
+
+pub(crate) use outcome::base64;
+pub use outcome::{Failure, Kind, Value};
+pub use sink::{Closed, Done, Feed, Run, Sink, Watcher};
+pub use unit::{Job, Place};

@@ -1,0 +1,31 @@
+//! What a job is called in messages.
+
+use super::unit::{Job, Place};
+use crate::util::text::printable;
+
+/// What a job is called in messages: `job j1 (line 3)`, with the source where there are several.
+pub fn name(job: &Job, sources: &[String]) -> String {
+    let id = id(job);
+    match place(job.place, sources) {
+        Some(place) => format!("job {id} ({place})"),
+        None => format!("job {id}"),
+    }
+}
+
+/// Where a job stood, with the name of the source where it has one; `None`: it was not read.
+pub(crate) fn place(place: Place, sources: &[String]) -> Option<String> {
+    let source = usize::try_from(place.source).ok().and_then(|index| sources.get(index));
+    match (place.line, source.filter(|source| !source.is_empty())) {
+        (0, _) => None,
+        (line, None) => Some(format!("line {line}")),
+        (line, Some(source)) => Some(format!("{} line {line}", printable(source))),
+    }
+}
+
+/// The job's id, as a person would write it.
+pub(crate) fn id(job: &Job) -> String {
+    let Some(id) = job.id() else { return job.seq.to_string() };
+    let text = String::from_utf8_lossy(id);
+    let text = serde_json::from_str::<String>(&text).unwrap_or_else(|_| text.into_owned());
+    printable(&text.chars().take(80).collect::<String>())
+}

@@ -1,0 +1,381 @@
+//! What a command prints: held in memory while it is little, otherwise in a temporary file without
+//! a name, which all commands of a pool share.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::value::RawValue;
+
+use crate::util::temporary::temporary_file;
+
+/// The file is used in pieces of so many bytes; what is shorter stays in memory.
+const CHUNK: usize = 256 << 10;
+
+/// The temporary file of a pool. Chunks that are not needed any more are used again, so that it
+/// grows no larger than what is captured at a time.
+#[derive(Debug, Default)]
+pub struct Spool(Mutex<Chunks>);
+
+#[derive(Debug, Default)]
+struct Chunks {
+    /// Made when it is first needed.
+    file: Option<Arc<File>>,
+    free: Vec<u32>,
+    /// How many chunks the file has had.
+    count: u32,
+}
+
+impl Spool {
+    fn lock(&self) -> MutexGuard<'_, Chunks> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn file(&self) -> io::Result<Arc<File>> {
+        let mut chunks = self.lock();
+        if let Some(file) = &chunks.file {
+            return Ok(Arc::clone(file));
+        }
+        let file = Arc::new(temporary_file()?);
+        chunks.file = Some(Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Writes a chunk; returns its number.
+    fn write(&self, bytes: &[u8]) -> io::Result<u32> {
+        let file = self.file()?;
+        let mut chunks = self.lock();
+        let number = chunks.free.pop().unwrap_or(chunks.count);
+        chunks.count = chunks.count.max(number + 1);
+        drop(chunks);
+        let written = file.write_all_at(bytes, begin(number));
+        if written.is_err() {
+            self.lock().free.push(number);
+        }
+        written.map(|()| number)
+    }
+
+    fn release(&self, numbers: &[u32]) {
+        let mut chunks = self.lock();
+        chunks.free.extend_from_slice(numbers);
+        if chunks.free.len() == chunks.count as usize {
+            // Nothing is held: the room on the disk is given back.
+            (chunks.count, chunks.free) = (0, Vec::new());
+            if let Some(file) = &chunks.file {
+                let _ = file.set_len(0);
+            }
+        }
+    }
+}
+
+fn begin(chunk: u32) -> u64 {
+    u64::from(chunk) * CHUNK as u64
+}
+
+/// What was printed on one stream.
+#[derive(Debug)]
+pub struct Capture {
+    spool: Arc<Spool>,
+    /// Whole chunks in the file, but for the last one, which may be shorter once it is finished.
+    chunks: Vec<u32>,
+    /// How many bytes lie in the file.
+    filed: u64,
+    /// What comes behind those.
+    held: Vec<u8>,
+    /// How many bytes were taken from the front, and are not here any more.
+    passed: u64,
+}
+
+impl Capture {
+    /// An empty one.
+    pub fn new(spool: &Arc<Spool>) -> Self {
+        Self { spool: Arc::clone(spool), chunks: Vec::new(), filed: 0, held: Vec::new(), passed: 0 }
+    }
+
+    /// Where the next bytes are to be appended; [`Capture::settle`] is to follow.
+    pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.held
+    }
+
+    /// How many bytes of whole lines can be taken from the front of [`Capture::buffer`]. There are
+    /// none behind a line that was too long for memory: its beginning would come after its end.
+    pub(crate) fn whole_lines(&self) -> usize {
+        match self.chunks.is_empty() {
+            true => memchr::memrchr(b'\n', &self.held).map_or(0, |at| at + 1),
+            false => 0,
+        }
+    }
+
+    /// Takes so many bytes from the front of [`Capture::buffer`].
+    pub(crate) fn pass(&mut self, count: usize) {
+        self.held.drain(..count);
+        self.passed += count as u64;
+    }
+
+    /// How many bytes were printed, with those that are not here any more.
+    pub fn total(&self) -> u64 {
+        self.passed + self.len()
+    }
+
+    /// Moves what is too much for memory to the file.
+    ///
+    /// # Errors
+    /// The file can't be made or written.
+    pub(crate) fn settle(&mut self) -> io::Result<()> {
+        while self.held.len() >= CHUNK {
+            let number = self.spool.write(&self.held[..CHUNK])?;
+            self.chunks.push(number);
+            self.filed += CHUNK as u64;
+            self.held.drain(..CHUNK);
+        }
+        Ok(())
+    }
+
+    /// No more will come: the rest of what is large goes to the file as well.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        self.settle()?;
+        if !self.chunks.is_empty() && !self.held.is_empty() {
+            self.chunks.push(self.spool.write(&self.held)?);
+            self.filed += self.held.len() as u64;
+            self.held = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// How many bytes there are.
+    pub fn len(&self) -> u64 {
+        self.filed + self.held.len() as u64
+    }
+
+    /// Whether nothing was printed.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of it, if it lies in memory.
+    pub fn small(&self) -> Option<&[u8]> {
+        self.chunks.is_empty().then_some(&self.held)
+    }
+
+    /// Hands all of it on, piece by piece, none of them large.
+    ///
+    /// # Errors
+    /// The file can't be read, or what `each` returns.
+    pub fn each(&self, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        if !self.chunks.is_empty() {
+            let file = self.spool.file()?;
+            let mut buffer = vec![0; CHUNK];
+            let mut left = self.filed;
+            for &chunk in &self.chunks {
+                let len = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+                file.read_exact_at(&mut buffer[..len], begin(chunk))?;
+                each(&buffer[..len])?;
+                left -= len as u64;
+            }
+        }
+        each(&self.held)
+    }
+
+    /// Whether all of it is text.
+    fn is_text(&self) -> io::Result<bool> {
+        let mut is_text = true;
+        let mut carry = Vec::new();
+        self.each(|piece| {
+            carry.extend_from_slice(piece);
+            let (valid, rest) = whole_characters(&carry);
+            is_text &= valid;
+            carry.drain(..carry.len() - rest);
+            Ok(())
+        })?;
+        Ok(is_text && carry.is_empty())
+    }
+
+    /// Appends it as JSON: a key and a string, in base64 where it is not text.
+    fn json(&self, key: &str, out: &mut impl Write) -> io::Result<()> {
+        if let Some(text) = self.small().and_then(|bytes| std::str::from_utf8(bytes).ok()) {
+            write!(out, "\"{key}\":")?;
+            return Ok(serde_json::to_writer(out, text)?);
+        }
+        if !self.is_text()? {
+            write!(out, "\"{key}_base64\":\"")?;
+            let engine = &base64::engine::general_purpose::STANDARD;
+            let mut encoder = base64::write::EncoderWriter::new(&mut *out, engine);
+            self.each(|piece| encoder.write_all(piece))?;
+            encoder.finish()?;
+            drop(encoder);
+            return out.write_all(b"\"");
+        }
+        write!(out, "\"{key}\":\"")?;
+        let mut carry = Vec::new();
+        self.each(|piece| {
+            carry.extend_from_slice(piece);
+            let whole = carry.len() - whole_characters(&carry).1;
+            let quoted = serde_json::to_vec(&String::from_utf8_lossy(&carry[..whole]))?;
+            carry.drain(..whole);
+            out.write_all(&quoted[1..quoted.len() - 1])
+        })?;
+        out.write_all(b"\"")
+    }
+}
+
+/// Whether the bytes are UTF-8 but for a character at the end that is not whole yet, and how many
+/// bytes that one has.
+fn whole_characters(bytes: &[u8]) -> (bool, usize) {
+    match std::str::from_utf8(bytes) {
+        Ok(_) => (true, 0),
+        Err(error) if error.error_len().is_none() => (true, bytes.len() - error.valid_up_to()),
+        Err(_) => (false, 0),
+    }
+}
+
+impl Write for Capture {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.held.extend_from_slice(bytes);
+        self.settle()?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        if !self.chunks.is_empty() {
+            self.spool.release(&self.chunks);
+        }
+    }
+}
+
+/// What a command printed, and how it ended.
+#[derive(Debug)]
+pub struct Printed {
+    /// Its exit status; `None`: a signal ended it, or it could not be killed.
+    pub exit: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Its stdout.
+    pub stdout: Capture,
+    /// Its stderr.
+    pub stderr: Capture,
+}
+
+impl Printed {
+    /// One line on stdout.
+    pub(crate) fn line(spool: &Arc<Spool>, line: &[u8]) -> Self {
+        let mut stdout = Capture::new(spool);
+        stdout.held = [line, b"\n"].concat();
+        Self { exit: Some(0), signal: None, stdout, stderr: Capture::new(spool) }
+    }
+
+    /// It as JSON. What can't be read back is missing: this is for calls, which have nobody else to
+    /// tell.
+    pub(crate) fn to_json(&self) -> Box<RawValue> {
+        let mut text = Vec::new();
+        let written = self.json(&mut text);
+        let text = written.ok().and_then(|()| String::from_utf8(text).ok());
+        let value = text.and_then(|text| RawValue::from_string(text).ok());
+        value.unwrap_or_else(|| RawValue::NULL.to_owned())
+    }
+
+    /// Whether none of it lies in a file.
+    pub(crate) fn is_small(&self) -> bool {
+        self.stdout.small().is_some() && self.stderr.small().is_some()
+    }
+
+    /// Writes it as JSON: `{"exit":0,"stdout":"…","stderr":"…"}`.
+    ///
+    /// # Errors
+    /// It could not be read from the temporary file, or what `out` returns.
+    pub fn json(&self, out: &mut impl Write) -> io::Result<()> {
+        match (self.exit, self.signal) {
+            (Some(exit), _) => write!(out, "{{\"exit\":{exit},")?,
+            (None, Some(signal)) => write!(out, "{{\"exit\":null,\"signal\":{signal},")?,
+            (None, None) => write!(out, "{{\"exit\":null,")?,
+        }
+        self.stdout.json("stdout", out)?;
+        out.write_all(b",")?;
+        self.stderr.json("stderr", out)?;
+        out.write_all(b"}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn capture(spool: &Arc<Spool>, bytes: &[u8], piece: usize) -> Capture {
+        let mut capture = Capture::new(spool);
+        for piece in bytes.chunks(piece.max(1)) {
+            capture.write_all(piece).expect("written");
+        }
+        capture.finish().expect("finished");
+        capture
+    }
+
+    fn all(capture: &Capture) -> Vec<u8> {
+        let mut all = Vec::new();
+        capture
+            .each(|piece| {
+                all.extend_from_slice(piece);
+                Ok(())
+            })
+            .expect("read");
+        all
+    }
+
+    fn json(capture: &Capture) -> serde_json::Value {
+        let mut text = b"{".to_vec();
+        capture.json("s", &mut text).expect("written");
+        text.push(b'}');
+        serde_json::from_slice(&text).expect("JSON")
+    }
+
+    #[test]
+    fn large_ones_lie_in_the_file_and_give_it_back() {
+        let spool = Arc::new(Spool::default());
+        for len in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 7] {
+            let bytes: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
+            let capture = capture(&spool, &bytes, 70_000);
+            assert_eq!(capture.len(), len as u64);
+            assert_eq!(capture.small().is_some(), len < CHUNK);
+            assert_eq!(all(&capture), bytes);
+        }
+        assert_eq!(spool.lock().count, 0);
+        let size = spool.file().and_then(|file| file.metadata()).expect("a file").len();
+        assert_eq!(size, 0);
+    }
+
+    #[test]
+    fn text_is_a_string_wherever_it_is_cut() {
+        let spool = Arc::new(Spool::default());
+        for text in ["é\n\"".repeat(CHUNK / 3), "€\u{1}".repeat(CHUNK / 2), "short".into()] {
+            let value = json(&capture(&spool, text.as_bytes(), 65_536));
+            assert_eq!(value["s"], text.as_str());
+        }
+    }
+
+    #[test]
+    fn bytes_are_base64() {
+        let spool = Arc::new(Spool::default());
+        assert_eq!(json(&capture(&spool, b"\xff", 1))["s_base64"], "/w==");
+        let mut bytes = vec![b'a'; 2 * CHUNK];
+        bytes.push(0xe2);
+        let value = json(&capture(&spool, &bytes, 65_536));
+        assert_eq!(value["s_base64"].as_str().map(str::len), Some(bytes.len().div_ceil(3) * 4));
+    }
+
+    proptest! {
+        #[test]
+        fn what_went_in_comes_out(bytes in prop::collection::vec(any::<u8>(), 0..200), piece in 1_usize..20) {
+            let spool = Arc::new(Spool::default());
+            prop_assert_eq!(all(&capture(&spool, &bytes, piece)), bytes);
+        }
+    }
+}

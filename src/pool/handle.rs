@@ -1,0 +1,276 @@
+//! The public face of a pool: a handle that clones share.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::config::Depth;
+use crate::job::Closed;
+use crate::job::{Failure, Feed, Job, Kind};
+use crate::pool::calls::{Deferred, Pipeline};
+use crate::pool::engine::Engine;
+use crate::pool::shared::{Shared, Stopping};
+use crate::process::Stop;
+use crate::util::clock::Moment;
+
+/// A pool of persistent worker processes.
+///
+/// A `Pool` is a handle: clones share the same processes. When the last handle is dropped, all
+/// processes are killed at once; [`Pool::shutdown`] ends them in an orderly way. The pool's threads
+/// are its own, so that it works under either of tokio's runtimes, and from several at a time.
+#[derive(Clone)]
+pub struct Pool {
+    engine: Arc<Engine>,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("config", &self.engine.shared.config).finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    /// A pool that shares what this one shares with it.
+    pub(crate) fn stand_beside(&self, shared: Shared) -> Shared {
+        shared.beside(&self.engine.shared)
+    }
+
+    pub(crate) fn new(shared: Shared) -> Self {
+        let depth = match shared.config.depth {
+            Depth::Fixed(depth) => depth,
+            Depth::Auto => 64,
+        };
+        let window = shared.config.max_procs.saturating_mul(depth).saturating_mul(2).min(1 << 20);
+        Self { engine: Arc::new(Engine { shared: Arc::new(shared), window }) }
+    }
+
+    /// How many processes have been started so far.
+    pub fn started(&self) -> u64 {
+        self.engine.shared.groups.started()
+    }
+
+    /// Runs one job: waits for a free process, hands it the job, waits for the reply.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> anyhow::Result<()> {
+    /// // A worker that answers every request with the same result.
+    /// let worker = r#"sh -c 'while read -r line; do echo "{\"result\":42}"; done'"#;
+    /// let pool = procpool::Pool::builder(worker).build()?;
+    /// assert_eq!(pool.process("answer", ["everything"]).await?, 42);
+    /// # pool.shutdown().await; Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Why the job has no result. A job whose args can't be written as JSON is [`Kind::Invalid`].
+    ///
+    /// # Cancellation
+    /// Dropping the future cancels the job: it leaves the queue or, if it is running, its worker is
+    /// ended, as after a timeout, and replaced when the next job needs it.
+    pub async fn process(&self, cmd: &str, args: impl Serialize) -> Result<Value, Failure> {
+        self.defer(cmd, args).await
+    }
+
+    /// Queues a job at once and returns a handle that is awaited later. The job is held in memory
+    /// until a process takes it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> anyhow::Result<()> {
+    /// # let worker = r#"sh -c 'while read -r line; do echo "{\"result\":42}"; done'"#;
+    /// # let pool = procpool::Pool::builder(worker).build()?;
+    /// let first = pool.defer("answer", [1]);
+    /// let second = pool.defer("answer", [2]);
+    /// assert_eq!(second.await?, 42);
+    /// assert_eq!(first.await?, 42);
+    /// # pool.shutdown().await; Ok(()) }
+    /// ```
+    ///
+    /// # Cancellation
+    /// Dropping the handle cancels the job, as for [`Pool::process`].
+    pub fn defer(&self, cmd: &str, args: impl Serialize) -> Deferred {
+        let (deferred, caller) = Deferred::new(Arc::clone(&self.engine.shared));
+        self.engine.queue(cmd, args, caller);
+        deferred
+    }
+
+    /// Runs a job of the same command for each of `args` and returns the outcomes in their order.
+    /// Args are taken from the iterator as processes become free for them.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> anyhow::Result<()> {
+    /// # let worker = r#"sh -c 'while read -r line; do echo "{\"result\":42}"; done'"#;
+    /// # let pool = procpool::Pool::builder(worker).build()?;
+    /// let outcomes = pool.map("answer", (0..100).map(|n| [n])).await;
+    /// assert_eq!(outcomes.len(), 100);
+    /// assert!(outcomes.iter().all(|outcome| outcome.as_ref().is_ok_and(|value| *value == 42)));
+    /// # pool.shutdown().await; Ok(()) }
+    /// ```
+    ///
+    /// # Cancellation
+    /// Dropping the future cancels all of its jobs.
+    pub async fn map<A: Serialize>(
+        &self,
+        cmd: &str,
+        args: impl IntoIterator<Item = A>,
+    ) -> Vec<Result<Value, Failure>> {
+        let pipeline = self.pipeline();
+        let mut outcomes = Vec::new();
+        for args in args {
+            pipeline.queue(cmd, args).await;
+            outcomes.push(Err(Failure::new(Kind::Cancelled, "it was not run")));
+        }
+        while let Some((tag, outcome)) = pipeline.next().await {
+            if let Some(place) = usize::try_from(tag).ok().and_then(|tag| outcomes.get_mut(tag)) {
+                *place = outcome;
+            }
+        }
+        outcomes
+    }
+
+    /// Opens a pipeline: jobs go in, outcomes come out as they are finished.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> anyhow::Result<()> {
+    /// # let worker = r#"sh -c 'while read -r line; do echo "{\"result\":42}"; done'"#;
+    /// # let pool = procpool::Pool::builder(worker).build()?;
+    /// let pipeline = pool.pipeline();
+    /// for n in 0..100 {
+    ///     pipeline.queue("answer", [n]).await;
+    /// }
+    /// while let Some((tag, outcome)) = pipeline.next().await {
+    ///     assert!(tag < 100);
+    ///     assert_eq!(outcome?, 42);
+    /// }
+    /// # pool.shutdown().await; Ok(()) }
+    /// ```
+    pub fn pipeline(&self) -> Pipeline {
+        Pipeline::new(Arc::clone(&self.engine))
+    }
+
+    /// Waits until no job is queued or running. Jobs may be queued meanwhile, and are waited for.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> anyhow::Result<()> {
+    /// # let worker = r#"sh -c 'while read -r line; do echo "{\"result\":42}"; done'"#;
+    /// # let pool = procpool::Pool::builder(worker).build()?;
+    /// let answer = pool.defer("answer", [1]);
+    /// pool.join().await;
+    /// assert_eq!(answer.await?, 42); // It is there already.
+    /// # pool.shutdown().await; Ok(()) }
+    /// ```
+    ///
+    /// # Cancellation
+    /// Dropping the future has no effect on the jobs.
+    pub async fn join(&self) {
+        let queue = &self.engine.shared.queue;
+        loop {
+            let quiet = queue.quiet.notified();
+            tokio::pin!(quiet);
+            quiet.as_mut().enable();
+            if queue.is_quiet() {
+                return;
+            }
+            quiet.await;
+        }
+    }
+
+    /// Ends all processes and waits until they are gone; then the pool may be used again.
+    ///
+    /// Jobs that are queued or running fail as [`Kind::Cancelled`]; call [`Pool::join`] first to
+    /// let them finish. An idle worker's stdin is closed; a busy worker gets TERM. What has not
+    /// ended after the pool's grace period gets TERM, then KILL. Jobs that are queued while the
+    /// pool shuts down are cancelled as well.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> anyhow::Result<()> {
+    /// # let worker = r#"sh -c 'while read -r line; do echo "{\"result\":42}"; done'"#;
+    /// # let pool = procpool::Pool::builder(worker).build()?;
+    /// pool.process("answer", [1]).await?;
+    /// pool.shutdown().await;
+    /// assert_eq!(pool.process("answer", [2]).await?, 42); // By a new process.
+    /// # pool.shutdown().await; Ok(()) }
+    /// ```
+    ///
+    /// # Cancellation
+    /// Dropping the future does not stop the shutdown; it goes on in the background.
+    pub async fn shutdown(&self) {
+        let stopping = Stopping { at: self.engine.shared.now(), means: Stop::Terminate };
+        let epoch = self.engine.end(stopping, true);
+        self.engine.gone(epoch).await;
+    }
+}
+
+impl Feed for Pool {
+    fn feed(&self, batch: &mut Vec<Job>) -> Result<(), Closed> {
+        Self::feed(self, batch)
+    }
+}
+
+/// For programs that have jobs by the million and no call waiting for each, such as the command
+/// `procpool` itself: jobs are fed in batches, outcomes go to the [`Sink`] that the pool was built
+/// with.
+impl Pool {
+    /// Queues a batch of jobs and empties it. Blocks while the queue is full: this is how input is
+    /// read only as fast as it is worked off.
+    ///
+    /// # Errors
+    /// The pool takes no more jobs; the batch is as it was.
+    pub fn feed(&self, batch: &mut Vec<Job>) -> Result<(), Closed> {
+        let slots = self.engine.shared.queue.push(batch, true)?;
+        self.engine.start_slots(slots);
+        Ok(())
+    }
+
+    /// No more jobs will be fed. Workers are retired as they run out of work.
+    pub fn finish(&self) {
+        self.engine.shared.queue.close();
+    }
+
+    /// Waits until all workers are gone, after [`Pool::finish`], [`Pool::stop`] or [`Pool::kill`].
+    pub async fn ended(&self) {
+        let (_, epoch) = self.engine.shared.queue.presence();
+        self.engine.gone(epoch).await;
+    }
+
+    /// Ends the run: queued jobs are dropped, running ones may go on for the pool's grace period;
+    /// what is not finished then is killed, and cancelled.
+    pub fn stop(&self) {
+        let shared = &self.engine.shared;
+        let at = shared.now().after(shared.config.grace);
+        self.engine.end(Stopping { at, means: Stop::Kill }, false);
+    }
+
+    /// Ends the run once the jobs are done that are running: queued jobs are dropped, and no other
+    /// is started. May be called by a [`Sink`](crate::Sink).
+    pub fn drain(&self) {
+        self.engine.end(Stopping { at: Moment::NEVER, means: Stop::Terminate }, false);
+    }
+
+    /// Ends the run: queued jobs are dropped, running ones are ended (TERM, KILL after the pool's
+    /// grace period) and cancelled. May be called by a [`Sink`](crate::Sink).
+    pub fn cancel(&self) {
+        let at = self.engine.shared.now();
+        self.engine.end(Stopping { at, means: Stop::Terminate }, false);
+    }
+
+    /// Ends the run at once: all processes are killed, running jobs are cancelled.
+    pub fn kill(&self) {
+        self.engine.kill();
+    }
+
+    /// Stops all processes (STOP) and the clock that jobs are timed by.
+    pub fn pause(&self) {
+        self.engine.shared.groups.pause();
+    }
+
+    /// Lets all processes and the clock go on.
+    pub fn resume(&self) {
+        self.engine.shared.groups.resume();
+    }
+
+    /// How many jobs were fed and never run, since the run was ended before.
+    pub fn left(&self) -> usize {
+        self.engine.shared.left()
+    }
+}

@@ -1,0 +1,12 @@
+//! A pool: jobs are queued, slots pull them, run them and deliver what becomes of them.
+
+pub(crate) mod builder;
+pub(crate) mod calls;
+mod engine;
+mod gates;
+mod handle;
+mod queue;
+mod shared;
+mod slot;
+
+pub use handle::Pool;

@@ -1,0 +1,10 @@
+//! Small tools that know nothing of jobs.
+
+pub(crate) mod buffer;
+pub(crate) mod clock;
+pub(crate) mod duration;
+pub(crate) mod histogram;
+pub(crate) mod json;
+pub(crate) mod random;
+pub(crate) mod temporary;
+pub(crate) mod text;

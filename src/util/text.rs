@@ -1,0 +1,39 @@
+//! Text from jobs and workers, made fit for people to read.
+
+/// Text from a job or a worker, fit for a message on a terminal: what could move its cursor, break the
+/// line, or show the text in another order than it stands in is escaped.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_harmful(c) {
+            true => shown.extend(c.escape_debug()),
+            false => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// Whether a character does something to the text around it: control characters, those of the upper
+/// half (a terminal takes U+009B for an escape sequence) included; line and paragraph separators;
+/// marks that turn the direction of text.
+fn is_harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+                | '\u{feff}'
+        )
+}
+
+/// Offending bytes, so that a person can read them: in quotes, escaped, and not too many.
+pub(crate) fn quote(bytes: &[u8]) -> String {
+    const MOST: usize = 120;
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MOST)]);
+    let shown = printable(&text.chars().take(MOST).collect::<String>());
+    let more = if text.chars().count() > MOST || bytes.len() > 4 * MOST { "…" } else { "" };
+    format!("'{shown}'{more}")
+}

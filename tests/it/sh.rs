@@ -1,0 +1,173 @@
+//! Code as the job in `sh`: `--sh`. It has no JSON, so it differs from the other languages of
+//! `tests/it/code.rs` in what results and errors look like.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::common::{Test, assert_has, find_program, message, need, result};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::json;
+use tempfile::TempDir;
+
+/// A folder for PATH whose `sh` is another shell, for each that is installed.
+fn shells() -> impl Iterator<Item = (String, TempDir)> {
+    ["dash", "bash", "busybox"].into_iter().filter_map(|name| {
+        let program = find_program(name)?;
+        let folder = TempDir::new().expect("a folder");
+        // Which shell it is, and that it is to keep to POSIX, both go by the name.
+        symlink(program, folder.path().join("sh")).expect("a link");
+        let path = std::env::var("PATH").expect("a path");
+        Some((format!("{}:{path}", folder.path().display()), folder))
+    })
+}
+
+fn sh(path: &str, code: &str) -> Test {
+    Test::new().env("PATH", path).args(["--sh", code])
+}
+
+fn write(folder: &TempDir, text: &str) -> String {
+    let path = folder.path().join("functions.sh");
+    fs::write(&path, text).expect("the folder can be written to");
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+#[test]
+fn an_expression_for_each_line() {
+    for (path, _folder) in shells() {
+        let input: String = (1..=100).map(|n| format!("{n}\n")).collect();
+        let expected: String = (1..=100).map(|n| format!("{}\n", 2 * n)).collect();
+        sh(&path, "echo $(($1 * 2))").arg("-j2").stdin(&input).stdout(expected).run();
+        sh(&path, "echo \"$#:$2\"; echo")
+            .args(["--input", "json"])
+            .stdin("[\"a b\",{\"k\": [1, \"x  y\"]}]\n[]\n7\n")
+            .stdout("2:{\"k\":[1,\"x  y\"]}\n0:\n1:\n")
+            .run();
+    }
+}
+
+#[test]
+fn a_status_other_than_0_is_an_error() {
+    for (path, _folder) in shells() {
+        for setup in [":", "set -e; IFS='0123456789 a-e'", "set -u"] {
+            let records = sh(&path, "echo out; if [ \"$1\" = 2 ]; then exit 3; fi; echo \"$1\"")
+                .args(["-j1", "--format=record", "--setup", setup])
+                .stdin("1\n2\n3\n")
+                .any_stdout()
+                .status(1)
+                .records();
+            assert_eq!(records[1]["error"]["message"], "exit status 3");
+            let data = json!({"status": 3, "stdout": "out"});
+            assert_eq!(records[1]["error"]["data"], data);
+            message(&records[1], "error");
+            assert_eq!(result(&records[2]), "out\n3");
+        }
+        sh(&path, "false; echo not here")
+            .args(["--setup", "set -e"])
+            .stdin("1\n")
+            .stderr("procpool: job 1 (line 1): error: exit status 1\n")
+            .status(1)
+            .run();
+    }
+}
+
+#[test]
+fn jobs_find_what_setup_has_made_and_leave_nothing_behind() {
+    for (path, _folder) in shells() {
+        sh(&path, "x=$x$1; echo \"$(greet \"$x\")\"; cat; echo to stderr >&2; cd /")
+            .args(["-j1", "--setup", "echo once; x=a", "--setup", "greet() { echo \"hi $1\"; }"])
+            .stdin("1\n2\n")
+            .stdout("hi a1\nhi a2\n")
+            .stderr("once\nto stderr\nto stderr\n")
+            .run();
+    }
+}
+
+#[test]
+fn the_functions_of_a_file() {
+    for (path, folder) in shells() {
+        let file =
+            write(&folder, "add() { echo $(($1 + $2)); }\nshow() { printf '%s|' \"$@\"; }\n");
+        let records = sh(&path, &file)
+            .jobs([
+                "add [1,2]",
+                "nosuch []",
+                "cd [\"/\"]",
+                "show [\"a\\nb\", 3.50, null, {\"k\": 1}]",
+                "procpool_load []",
+                "show [\"\\u0000\"]",
+            ])
+            .status(1)
+            .records();
+        assert_eq!(result(&records[0]), "3");
+        for (index, name) in [(1, "nosuch"), (2, "cd"), (4, "procpool_load")] {
+            let text = format!("there is no function {name} in {file}");
+            assert_eq!(message(&records[index], "error"), text);
+        }
+        assert_eq!(result(&records[3]), "a\nb|3.50|null|{\"k\":1}|");
+        assert_has(message(&records[5], "invalid"), &["NUL"]);
+        // A name without a slash is not looked for in PATH.
+        sh(&path, "functions.sh").cwd(folder.path()).args(["show"]).stdin("x\n").any_stdout().run();
+    }
+}
+
+#[test]
+fn mistakes_are_found_before_any_input_is_read() {
+    for (path, folder) in shells() {
+        let file = write(&folder, "touch was-run\nadd() {\n");
+        for code in ["echo (", &file] {
+            sh(&path, code)
+                .cwd(folder.path())
+                .stdin_open()
+                .stderr_has("sh can't run this code")
+                .status(2)
+                .run();
+        }
+        assert!(!folder.path().join("was-run").exists());
+    }
+}
+
+#[test]
+fn a_shell_that_dies_costs_its_job_alone() {
+    sh(&std::env::var("PATH").expect("a path"), "[ $1 != 2 ] || kill -9 $$; echo $1")
+        .arg("-j1")
+        .stdin("1\n2\n3\n")
+        .stdout("1\n3\n")
+        .stderr_has("job 2 (line 2): crash: ")
+        .status(1)
+        .run();
+}
+
+#[test]
+fn arguments_are_data_whatever_they_are() {
+    if !need("sh") {
+        return;
+    }
+    let word = prop_oneof![
+        any::<String>(),
+        "[ '\"\\\\$`;&|<>(){}*?~#!\n\t\r=-]{0,20}",
+        Just("$(echo no)'`echo no`\"$procpool_nl\"".to_owned()),
+        // What some shells use for themselves.
+        "[\u{1}\u{7f}\u{80}-\u{90}é]{0,5}",
+    ];
+    let word = word.prop_map(|text: String| text.replace('\0', "0"));
+    let jobs = prop::collection::vec(prop::collection::vec(word, 0..5), 40);
+    for (path, _folder) in shells() {
+        let mut runner = TestRunner::new(Config::with_cases(6));
+        let outcome = runner.run(&jobs, |jobs| {
+            // The dot keeps newlines at the end.
+            let records = sh(&path, "printf '<%s>' \"$@\" .")
+                .args(["-j1", "--input", "json", "--format", "record"])
+                .jobs(jobs.iter().map(|words| json!(words).to_string()))
+                .patience(60)
+                .records();
+            for (words, record) in jobs.iter().zip(&records) {
+                let words = words.iter().map(String::as_str).chain(["."]);
+                let expected: String = words.map(|word| format!("<{word}>")).collect();
+                prop_assert_eq!(result(record), &json!(expected));
+            }
+            Ok(())
+        });
+        outcome.unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+}

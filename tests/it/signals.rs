@@ -1,0 +1,580 @@
+//! Signals, terminals and closed pipes: the run ends, and leaves nothing behind.
+
+use std::fs::File;
+use std::io::Read;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::common::{Crew, Test, assert_has, message, need, result, wait_for};
+use rexpect::session::PtyReplSession;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+/// Signals until it has ended, and not so fast that two signals become one.
+#[track_caller]
+fn insist(run: &crate::common::Running, signal: Signal) {
+    wait_for("a run to end that is signalled again and again", || {
+        run.signal(signal);
+        thread::park_timeout(Duration::from_millis(300));
+        run.has_ended()
+    });
+}
+
+#[test]
+fn the_first_signal_lets_running_jobs_finish() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let crew = Crew::new();
+        let mut run = Test::new()
+            .workers(1, crew.worker(""))
+            .args(["--grace", "20s"])
+            .jobs([
+                "echo [1]",
+                &format!("await_file [{:?}]", crew.path("go")),
+                "echo [3]",
+                "echo [4]",
+            ])
+            .stdout(
+                "{\"id\":1,\"ok\":true,\"result\":[1]}\n{\"id\":2,\"ok\":true,\"result\":true}\n",
+            )
+            .stderr_has("2 ")
+            .killed_by(signal)
+            .spawn();
+        assert_eq!(run.record()["id"], 1);
+        crew.await_logged("job", 2);
+        run.signal(signal);
+        thread::park_timeout(Duration::from_millis(100));
+        assert!(!run.has_ended(), "a job is running");
+        crew.file("go", "");
+        run.finish();
+        crew.assert_gone();
+        assert_eq!(crew.logged("job").len(), 2, "no other job is begun");
+    }
+}
+
+#[test]
+fn after_the_grace_period_running_jobs_are_cancelled() {
+    let crew = Crew::new();
+    let output = {
+        let run = Test::new()
+            .workers(3, crew.worker(""))
+            .args(["--grace", "0.3s"])
+            .jobs([
+                "never_answer",
+                "echo [2]",
+                "ignore_term",
+                "grandchild_hang [\"--ignore-term\"]",
+            ])
+            .any_stdout()
+            .any_stderr()
+            .killed_by(Signal::INT)
+            .spawn();
+        crew.await_logged("job", 4);
+        wait_for("the grandchild", || crew.left().len() == 4);
+        run.signal(Signal::INT);
+        run.finish()
+    };
+    let records = output.records();
+    assert_eq!(records.len(), 4, "{records:?}");
+    for at in [0, 2, 3] {
+        message(&records[at], "cancelled");
+    }
+    assert_eq!(result(&records[1]), &json!([2]));
+    crew.assert_gone();
+}
+
+#[test]
+fn the_second_signal_kills_at_once() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let crew = Crew::new();
+        let run = Test::new()
+            .workers(2, crew.worker(""))
+            .args(["--grace", "10m"])
+            .jobs(["ignore_term", "grandchild_hang [\"--ignore-term\"]"])
+            .any_stdout()
+            .any_stderr()
+            .killed_by(signal)
+            .spawn();
+        crew.await_logged("job", 2);
+        wait_for("the grandchild", || crew.left().len() == 3);
+        insist(&run, signal);
+        let records = run.finish().records();
+        assert_eq!(records.len(), 2);
+        for record in &records {
+            message(record, "cancelled");
+        }
+        crew.assert_gone();
+    }
+}
+
+#[test]
+fn a_signal_ends_a_run_that_waits_for_input() {
+    let crew = Crew::new();
+    let mut run = Test::new()
+        .workers(2, crew.worker(""))
+        .stdin_open()
+        .any_stdout()
+        .any_stderr()
+        .killed_by(Signal::TERM)
+        .spawn();
+    run.write("echo [1]\n");
+    assert_eq!(result(&run.record()), &json!([1]));
+    run.signal(Signal::TERM);
+    run.finish_by_itself();
+    crew.assert_gone();
+}
+
+#[test]
+fn a_signal_ends_a_run_before_its_first_job() {
+    let crew = Crew::new();
+    let run = Test::new()
+        .workers(2, crew.worker(""))
+        .stdin_open()
+        .any_stderr()
+        .killed_by(Signal::TERM)
+        .spawn();
+    // By then it has said how it takes signals.
+    thread::park_timeout(Duration::from_millis(300));
+    run.signal(Signal::TERM);
+    run.finish_by_itself();
+    assert!(crew.log().is_empty());
+}
+
+#[test]
+fn a_signal_ends_a_run_whose_worker_does_not_start() {
+    let crew = Crew::new();
+    let run = Test::new()
+        .workers(1, crew.worker("--die-at-start"))
+        .args(["--start-limit", "0", "--grace", "0.3s"])
+        .jobs(["echo [1]"])
+        .any_stdout()
+        .any_stderr()
+        .killed_by(Signal::INT)
+        .spawn();
+    crew.await_logged("start", 3);
+    run.signal(Signal::INT);
+    let output = run.finish();
+    // A worker has the job in hand just then, or it waits for the next one.
+    match &output.records()[..] {
+        [] => assert_has(&output.stderr, &["1 job"]),
+        [record] => assert!(!message(record, "cancelled").is_empty()),
+        more => panic!("{more:?}"),
+    }
+    crew.assert_gone();
+}
+
+#[test]
+fn a_signal_ends_a_run_whose_output_nobody_reads() {
+    let crew = Crew::new();
+    let mut run = Test::new()
+        .workers(2, crew.worker(""))
+        .args(["--buffer", "1K", "--grace", "0.3s"])
+        .stdin_endless("first [\"0123456789\"]\n")
+        .hold_stdout()
+        .any_stdout()
+        .any_stderr()
+        .killed_by(Signal::INT)
+        .spawn();
+    crew.await_logged("done", 1000);
+    insist(&run, Signal::INT);
+    crew.assert_gone();
+    run.release_stdout();
+    run.finish();
+}
+
+#[test]
+fn a_signal_that_was_ignored_stays_ignored() {
+    // As under nohup.
+    let crew = Crew::new();
+    let mut run = Test::through_shell("trap '' HUP; exec \"$@\"")
+        .workers(1, crew.worker(""))
+        .stdin_open()
+        .any_stdout()
+        .spawn();
+    run.write("echo [1]\n");
+    assert_eq!(result(&run.record()), &json!([1]));
+    run.signal(Signal::HUP);
+    thread::park_timeout(Duration::from_millis(100));
+    run.write("echo [2]\n");
+    assert_eq!(result(&run.record()), &json!([2]));
+    run.finish();
+}
+
+#[test]
+fn whatever_ends_procpool_ends_its_workers() {
+    let crew = Crew::new();
+    let run = Test::new()
+        .workers(3, crew.worker("--ignore-eof --ignore-term"))
+        .jobs(["never_answer", "grandchild_hang [\"--ignore-term\"]", "grandchild_stdout"])
+        .any_stdout()
+        .killed_by(Signal::KILL)
+        .spawn();
+    crew.await_logged("job", 3);
+    wait_for("the grandchildren", || crew.left().len() >= 5);
+    run.signal(Signal::KILL);
+    run.finish();
+    crew.assert_gone();
+}
+
+#[test]
+fn a_closed_stdout_ends_an_endless_run() {
+    for options in [&["--keep-order"][..], &["--stream"], &["--format", "text"]] {
+        let crew = Crew::new();
+        let output = Test::new()
+            .workers(2, crew.worker("--ignore-eof --ignore-term"))
+            .args(options)
+            .stdin_endless("first [\"result\"]\n")
+            .head(1)
+            .any_stdout()
+            .killed_by(Signal::PIPE)
+            .run();
+        assert!(
+            String::from_utf8_lossy(&output.stdout).contains("result\"}\n")
+                || options[0] == "--format"
+        );
+        crew.assert_gone();
+    }
+}
+
+#[test]
+fn a_closed_stdout_ends_a_run_though_stdin_stays_open() {
+    let crew = Crew::new();
+    let mut run = Test::new()
+        .workers(2, crew.worker(""))
+        .stdin_open()
+        .head(1)
+        .any_stdout()
+        .killed_by(Signal::PIPE)
+        .spawn();
+    run.write("echo [1]\n");
+    run.line();
+    run.write("echo [2]\n");
+    run.finish_by_itself();
+    crew.assert_gone();
+}
+
+#[test]
+fn a_closed_stdout_ends_running_jobs() {
+    let crew = Crew::new();
+    Test::new()
+        .workers(2, crew.worker(""))
+        .arg("--stream")
+        .jobs(["ignore_term", "await_log [\"job\",2]", "sleep [100]", "echo [4]"])
+        .head(1)
+        .any_stdout()
+        .killed_by(Signal::PIPE)
+        .run();
+    crew.assert_gone();
+}
+
+#[test]
+fn in_a_pipeline_with_head() {
+    let crew = Crew::new();
+    let mut run = Test::through_shell("yes 'echo [1]' | \"$@\" | head -n 1")
+        .workers(2, crew.worker(""))
+        .stdout("{\"id\":1,\"ok\":true,\"result\":[1]}\n")
+        .spawn();
+    run.line();
+    run.finish();
+    crew.assert_gone();
+}
+
+#[test]
+fn a_full_disk_is_a_failure_of_procpool() {
+    let crew = Crew::new();
+    Test::new()
+        .workers(2, crew.worker(""))
+        .stdin_endless("echo [1]\n")
+        .stdout_to("/dev/full")
+        .stderr_has("No space left")
+        .status(125)
+        .run();
+    crew.assert_gone();
+}
+
+/// A shell in a terminal.
+struct Terminal(PtyReplSession);
+
+impl Terminal {
+    fn new() -> Option<Self> {
+        if !need("bash") {
+            return None;
+        }
+        let shell = rexpect::spawn_bash(Some(30_000)).expect("a shell in a terminal");
+        // Otherwise it would be ended by TERM, which a shell at a terminal ignores.
+        let mut shell = shell.quit_command(Some("exit".into()));
+        shell.send_line("unset PYTHONUNBUFFERED").expect("the shell reads");
+        shell.wait_for_prompt().expect("a prompt");
+        Some(Self(shell))
+    }
+
+    /// Runs procpool on jobs from a file.
+    #[track_caller]
+    fn procpool(&mut self, crew: &Crew, options: &str, jobs: &[&str]) {
+        let jobs = crew.file("jobs", jobs.join("\n"));
+        let words = [env!("CARGO_BIN_EXE_procpool"), "--worker", &crew.worker(""), "-a", &jobs];
+        self.send(&format!("{} --progress never {options}", shell_words::join(words)));
+    }
+
+    #[track_caller]
+    fn send(&mut self, line: &str) {
+        self.0.send_line(line).expect("the shell reads");
+    }
+
+    #[track_caller]
+    fn press(&mut self, control: char) {
+        self.0.send_control(control).expect("the terminal takes keys");
+    }
+
+    #[track_caller]
+    fn see(&mut self, text: &str) -> String {
+        match self.0.exp_string(text) {
+            Ok(before) => before,
+            Err(error) => panic!("{text:?} is not seen: {error}"),
+        }
+    }
+
+    /// Waits for the prompt; returns what was printed before it.
+    #[track_caller]
+    fn prompt(&mut self) -> String {
+        self.0.wait_for_prompt().expect("a prompt")
+    }
+
+    #[track_caller]
+    fn status(&mut self) -> String {
+        self.send("echo \"status=$?\"");
+        self.see("status=");
+        self.prompt().trim().to_owned()
+    }
+}
+
+/// What a terminal of 80 columns shows after this, as far as procpool uses one.
+fn rows(seen: &str) -> Vec<String> {
+    // It was read as if each byte were a character.
+    let bytes: Vec<u8> = seen.chars().filter_map(|c| u8::try_from(c).ok()).collect();
+    let text = String::from_utf8_lossy(&bytes);
+    let mut rows = vec![Vec::new()];
+    let mut column = 0;
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        if c == '\n' || (c >= ' ' && column == 80) {
+            rows.push(Vec::new());
+            column = 0;
+        }
+        let row = rows.last_mut().expect("there is one");
+        match c {
+            '\r' => column = 0,
+            '\x1b' => {
+                // `[K` clears what is right of the cursor, `[2K` the row.
+                let end: String = rest.by_ref().take_while(|c| *c != 'K').collect();
+                row.truncate(if end == "[2" { 0 } else { column });
+            }
+            c if c >= ' ' => {
+                row.resize(row.len().max(column + 1), ' ');
+                row[column] = c;
+                column += 1;
+            }
+            _ => {}
+        }
+    }
+    rows.into_iter().map(|row| row.into_iter().collect()).collect()
+}
+
+#[test]
+fn the_progress_line_leaves_nothing_behind() {
+    let Some(mut terminal) = Terminal::new() else { return };
+    terminal.send("stty columns 80");
+    terminal.prompt();
+    let procpool = format!("echo begin; {} -j1 sh -c", env!("CARGO_BIN_EXE_procpool"));
+
+    // A line that is not whole yet stays as it is.
+    terminal.send(&format!("{procpool} 'printf x; exec sleep 0.5' ::: 1 2"));
+    terminal.see("begin\r\n");
+    assert_eq!(rows(&terminal.prompt()), ["xx"]);
+
+    // The terminal shows `^C` behind the line.
+    terminal.send(&format!("{procpool} 'exec sleep 60' ::: 1"));
+    terminal.see("begin\r\n");
+    let mut seen = terminal.see(" 0 done") + " 0 done";
+    terminal.press('c');
+    seen += &(terminal.see("procpool: waiting") + "procpool: waiting");
+    terminal.press('c');
+    seen += &terminal.prompt();
+    let rows = rows(&seen);
+    assert!(rows[0].starts_with("procpool: waiting"), "{rows:?}");
+    assert!(!rows.iter().any(|row| row.contains("done")), "{rows:?}");
+}
+
+#[test]
+fn ctrl_c_once() {
+    let Some(mut terminal) = Terminal::new() else { return };
+    let crew = Crew::new();
+    let go = format!("await_file [{:?}]", crew.path("go"));
+    terminal.procpool(&crew, "-j1 --grace 20s", &["echo [1]", &go, "echo [3]"]);
+    crew.await_logged("job", 2);
+    terminal.press('c');
+    thread::park_timeout(Duration::from_millis(100));
+    crew.file("go", "");
+    terminal.see("{\"id\":2,\"ok\":true,\"result\":true}");
+    let rest = terminal.prompt();
+    assert!(!rest.contains("\"id\":3"), "{rest}");
+    assert_eq!(terminal.status(), "130");
+    crew.assert_gone();
+}
+
+#[test]
+fn ctrl_c_twice() {
+    let Some(mut terminal) = Terminal::new() else { return };
+    let crew = Crew::new();
+    let jobs = ["echo [1]", "ignore_term", "grandchild_hang [\"--ignore-term\"]"];
+    terminal.procpool(&crew, "-j2 --grace 10m", &jobs);
+    crew.await_logged("job", 3);
+    wait_for("the grandchild", || crew.left().len() == 3);
+    terminal.press('c');
+    thread::park_timeout(Duration::from_millis(500));
+    terminal.press('c');
+    terminal.prompt();
+    assert_eq!(terminal.status(), "130");
+    crew.assert_gone();
+}
+
+#[test]
+fn ctrl_z_and_fg() {
+    let Some(mut terminal) = Terminal::new() else { return };
+    let crew = Crew::new();
+    let go = format!("await_file [{:?}]", crew.path("go"));
+    terminal.procpool(&crew, "-j1 --timeout 5s", &["grandchild_stdout", &go, "echo [3]"]);
+    crew.await_logged("job", 2);
+    wait_for("the grandchild", || crew.left().len() == 2);
+    let stopped = Instant::now();
+    terminal.press('z');
+    terminal.see("Stopped");
+    terminal.prompt();
+    wait_for("all to be stopped", || crew.states() == ['T'; 2]);
+    // The clocks stand still: the pause is longer than the timeout.
+    while stopped.elapsed() < Duration::from_secs(6) {
+        thread::park_timeout(Duration::from_millis(100));
+    }
+    assert_eq!(crew.states(), ['T'; 2]);
+    terminal.send("fg");
+    wait_for("all to go on", || !crew.states().contains(&'T'));
+    crew.file("go", "");
+    terminal.see("{\"id\":2,\"ok\":true,\"result\":true}");
+    terminal.see("{\"id\":3,\"ok\":true,\"result\":[3]}");
+    terminal.prompt();
+    assert_eq!(terminal.status(), "0");
+    crew.assert_gone();
+}
+
+#[test]
+fn told_to_go_on_before_it_has_come_to_a_stop() {
+    let crew = Crew::new();
+    let stderr = crew.path("stderr");
+    let made = Command::new("mkfifo").arg(&stderr).status().expect("mkfifo runs");
+    assert!(made.success());
+    let mut reader = File::options().read(true).write(true).open(&stderr).expect("it is there");
+    let mut run = Test::through_shell("exec \"$@\" 2>\"$FIFO\"")
+        .env("FIFO", &stderr)
+        .workers(1, crew.worker(""))
+        .args(["--format", "value"])
+        .stdin_open()
+        .any_stdout()
+        .spawn();
+    // Nobody reads its stderr, which holds it up on the way to where it stops.
+    run.write("flood_stderr [200000]\n");
+    crew.await_logged("job", 1);
+    let is_full = || rustix::io::ioctl_fionread(&reader).is_ok_and(|count| count >= 60 << 10);
+    wait_for("stderr to be full", is_full);
+    run.signal(Signal::TSTP);
+    wait_for("the worker to be stopped", || crew.states() == ['T']);
+    run.signal(Signal::CONT);
+    thread::spawn(move || while reader.read(&mut [0; 64 << 10]).is_ok_and(|count| count > 0) {});
+    assert_eq!(run.line(), "[200000]");
+    run.finish();
+    crew.assert_gone();
+}
+
+#[test]
+fn ctrl_z_twice() {
+    let Some(mut terminal) = Terminal::new() else { return };
+    let crew = Crew::new();
+    let go = format!("await_file [{:?}]", crew.path("go"));
+    terminal.procpool(&crew, "-j1", &[&go, "echo [2]"]);
+    crew.await_logged("job", 1);
+    for _ in 0..2 {
+        terminal.press('z');
+        terminal.see("Stopped");
+        terminal.prompt();
+        wait_for("all to be stopped", || crew.states() == ['T']);
+        terminal.send("fg");
+        wait_for("all to go on", || !crew.states().contains(&'T'));
+    }
+    crew.file("go", "");
+    terminal.see("{\"id\":2,\"ok\":true,\"result\":[2]}");
+    terminal.prompt();
+    assert_eq!(terminal.status(), "0");
+    crew.assert_gone();
+}
+
+#[test]
+fn ctrl_z_and_kill() {
+    let Some(mut terminal) = Terminal::new() else { return };
+    let crew = Crew::new();
+    terminal.procpool(&crew, "-j2 --grace 0.3s", &["ignore_term", "grandchild_hang"]);
+    crew.await_logged("job", 2);
+    wait_for("the grandchild", || crew.left().len() == 3);
+    terminal.press('z');
+    terminal.see("Stopped");
+    terminal.prompt();
+    terminal.send("kill %1");
+    wait_for("the end", || crew.left().is_empty());
+    terminal.prompt();
+    terminal.send("wait; jobs; echo end");
+    terminal.see("end");
+}
+
+#[test]
+fn a_stopped_run_that_is_killed_leaves_nothing_behind() {
+    let Some(mut terminal) = Terminal::new() else { return };
+    let crew = Crew::new();
+    terminal.procpool(&crew, "-j2", &["ignore_term", "grandchild_hang"]);
+    crew.await_logged("job", 2);
+    wait_for("the grandchild", || crew.left().len() == 3);
+    terminal.press('z');
+    terminal.see("Stopped");
+    terminal.prompt();
+    wait_for("all to be stopped", || crew.states() == ['T'; 3]);
+    terminal.send("kill -9 %1");
+    terminal.prompt();
+    crew.assert_gone();
+}
+
+#[test]
+fn a_closed_terminal() {
+    let Some(mut terminal) = Terminal::new() else { return };
+    terminal.send("echo \"shell=$$\"");
+    terminal.see("shell=");
+    let shell = terminal.prompt().trim().parse().ok().and_then(Pid::from_raw);
+    let crew = Crew::new();
+    terminal.procpool(&crew, "-j2 --grace 0.3s", &["ignore_term", "grandchild_hang"]);
+    crew.await_logged("job", 2);
+    wait_for("the grandchild", || crew.left().len() == 3);
+    kill_process(shell.expect("a process id"), Signal::HUP).expect("the shell lives");
+    wait_for("the end", || crew.left().is_empty());
+}
+
+#[test]
+fn jobs_typed_at_a_terminal() {
+    let Some(mut terminal) = Terminal::new() else { return };
+    let crew = Crew::new();
+    let words = [env!("CARGO_BIN_EXE_procpool"), "--worker", &crew.worker("")];
+    terminal.send(&format!("{} --progress never -j1", shell_words::join(words)));
+    terminal.send("echo [1]");
+    terminal.see("{\"id\":1,\"ok\":true,\"result\":[1]}");
+    terminal.send("echo [2]");
+    terminal.see("{\"id\":2,\"ok\":true,\"result\":[2]}");
+    terminal.press('d');
+    terminal.prompt();
+    assert_eq!(terminal.status(), "0");
+    crew.assert_gone();
+}
