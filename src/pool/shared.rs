@@ -345,6 +345,7 @@ impl Shared {
         let (grace, watcher) = (self.config.grace, &*self.watcher);
         let may_mislead = first == Stop::Retire && worker.may_mislead();
         if may_mislead {
+            worker.has_rested(self.now());
             worker.process.close_stdin();
             let has_ended = worker.await_exit(&self.groups, wake, grace, watcher);
             first = if has_ended { Stop::Kill } else { Stop::Terminate };
@@ -356,7 +357,8 @@ impl Shared {
         }
         if may_mislead && !self.groups.is_killing() {
             worker.read_rest();
-            if !worker.unasked().is_empty() {
+            // One that never had a job misleads nobody.
+            if worker.replies > 0 && !worker.unasked().is_empty() {
                 self.printed_unasked(&mut worker);
             }
         }

@@ -414,7 +414,7 @@ impl Worker {
         let (began, mut at) = (self.turn_began, 0);
         if self.is_early() {
             return Err(Violation {
-                what: "it printed this before it had read the request".into(),
+                what: EARLY.into(),
                 bytes: self.inbox.clone(),
                 is_surplus: true,
             });
@@ -826,6 +826,9 @@ fn first_lines(bytes: &[u8], most: usize, longest: usize) -> Option<(usize, usiz
     }
     (count > 0).then_some((count, len))
 }
+
+/// What is wrong with a worker that does not wait for its request.
+pub(crate) const EARLY: &str = "it printed this before it had read the request";
 
 /// The place of a job among those in flight, or the number of a request that has been answered before.
 type Match = Result<usize, u64>;

@@ -26,7 +26,7 @@ use crate::util::clock::Moment;
 use crate::util::random::random;
 use crate::util::text::quote;
 use crate::worker::buffering;
-use crate::worker::{Answer, Flight, Violation, Worker};
+use crate::worker::{Answer, EARLY, Flight, Violation, Worker};
 use command::{Cut, Ended, Running};
 
 /// A process whose pipes have closed is given so long to exit, so that its status can be told.
@@ -521,10 +521,7 @@ impl Slot {
                     self.jobs.push_front(std::mem::replace(&mut job, first));
                 }
                 let (pid, bytes) = (worker.process.pid(), quote(worker.unasked()));
-                let message = format!(
-                    "its worker printed {bytes} before it was asked anything{}",
-                    buffering::FOR_REPLIES
-                );
+                let message = format!("{EARLY}: {bytes}{}", buffering::FOR_REPLIES);
                 let now = self.shared.now();
                 let ran = Ran { slot: self.number(), pid, start: now, now };
                 let failure = Failure::new(Kind::Protocol, message);
@@ -832,7 +829,8 @@ impl Slot {
         let message =
             format!("{}: {}{}", violation.what, quote(&violation.bytes), buffering::FOR_REPLIES);
         if let Some(worker) = self.worker.as_mut().filter(|_| violation.is_surplus) {
-            self.shared.doubt(worker, "printed more than it was asked for");
+            let bytes = quote(&violation.bytes);
+            self.shared.doubt(worker, &format!("printed more than it was asked for ({bytes})"));
         }
         if self.in_flight() == 0 {
             let pid = self.worker.as_ref().map_or(0, |worker| worker.process.pid());
