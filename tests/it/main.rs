@@ -33,5 +33,6 @@ mod source;
 mod spill;
 mod standby;
 mod startup;
+mod stops;
 mod surplus;
 mod timeouts;
