@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::config::{Config, Timeout};
 use crate::job::printed::Spool;
-use crate::job::{Done, Failure, Job, Kind, Sink, Value, Watcher};
+use crate::job::{Done, Failure, Job, Kind, Place, Sink, Value, Watcher};
 use crate::pool::gates::Gates;
 use crate::pool::queue::Queue;
 use crate::process::lookup;
@@ -18,6 +18,7 @@ use crate::process::stops::Stopped;
 use crate::process::{Groups, Process, Stop, Wake};
 use crate::util::clock::Moment;
 use crate::util::histogram::Durations;
+use crate::util::text::quote;
 use crate::worker::Worker;
 
 /// What all slots of a pool share.
@@ -292,8 +293,47 @@ impl Shared {
         self.spares.load(Ordering::Relaxed) < self.config.standby
     }
 
+    /// A worker has printed something though it had no job, or more than its jobs asked for.
+    pub(crate) fn printed_unasked(&self, worker: &mut Worker) {
+        let after = match worker.unproven.last(&self.sources) {
+            Some(job) => format!("after its reply to {job}, though nothing more was asked of it"),
+            None => "before it was asked anything".to_owned(),
+        };
+        let what = format!("printed {} {after}", quote(worker.unasked()));
+        if !self.doubt(worker, &what) {
+            let pid = worker.process.pid();
+            self.watcher.doubtful(&format!("the worker (pid {pid}) {what}"));
+        }
+    }
+
+    /// The results of a worker that did `what` may be those of other jobs: that is told, and no journal
+    /// is to take them for successes. Returns whether there are any.
+    pub(crate) fn doubt(&self, worker: &mut Worker, what: &str) -> bool {
+        let Some(doubtful) = worker.unproven.describe(&self.sources) else { return false };
+        let pid = worker.process.pid();
+        self.watcher.doubtful(&format!("the worker (pid {pid}) {what}: {doubtful}"));
+        // The records of successes come first.
+        self.flush();
+        if let Some(sink) = &self.sink {
+            let message =
+                format!("its worker (pid {pid}) {what}: this may be another job's result");
+            let failure = Failure::new(Kind::Protocol, message);
+            for key in worker.unproven.take_keys() {
+                let mut job = Job::unreadable(0, Place::default(), "");
+                job.key = Some(key);
+                sink.doubt(&Done { job: &job, outcome: Err(&failure), printed: None, run: None });
+            }
+        }
+        worker.unproven.prove();
+        true
+    }
+
     /// Ends a worker in the background.
     pub(crate) fn retire(self: &Arc<Self>, worker: Worker) {
+        if worker.unproven.is_recorded() {
+            // What is found out about them there must come after their records.
+            self.flush();
+        }
         self.queue.retiring();
         let retiring = Retiring { shared: Arc::clone(self), worker: Some(worker) };
         let name = "retiring".to_owned();
@@ -302,9 +342,23 @@ impl Shared {
     }
 
     /// Ends a worker, and waits until it is gone.
-    pub(crate) fn dismiss(&self, mut worker: Worker, first: Stop, wake: Option<&Wake>) {
+    pub(crate) fn dismiss(&self, mut worker: Worker, mut first: Stop, wake: Option<&Wake>) {
         let (grace, watcher) = (self.config.grace, &*self.watcher);
+        let may_mislead = first == Stop::Retire && worker.may_mislead();
+        if may_mislead {
+            worker.has_rested(self.now());
+            worker.process.close_stdin();
+            let has_ended = worker.await_exit(&self.groups, wake, grace, watcher);
+            first = if has_ended { Stop::Kill } else { Stop::Terminate };
+        }
         worker.process.stop(first, grace, &self.groups, wake, watcher);
+        if may_mislead && !self.groups.is_killing() {
+            worker.read_rest();
+            // One that never had a job misleads nobody.
+            if worker.replies > 0 && !worker.unasked().is_empty() {
+                self.printed_unasked(&mut worker);
+            }
+        }
     }
 
     /// Too many workers in a row have died before their first reply. All jobs that wait fail; jobs

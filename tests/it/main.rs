@@ -36,5 +36,6 @@ mod spill;
 mod standby;
 mod startup;
 mod stops;
+mod surplus;
 mod timeouts;
 mod usage;

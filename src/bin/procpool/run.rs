@@ -14,7 +14,7 @@ use procpool::input::route::Choice;
 use procpool::input::{End, Form, Reader, Source};
 use procpool::journal::{self, Journal};
 use procpool::output::{Format, Output, Settings, Surroundings, Trouble};
-use procpool::{Builder, Failure, Pool, Protocol, Sink, Timeout, Watcher, printable};
+use procpool::{Builder, Failure, Init, Pool, Protocol, Sink, Timeout, Watcher, printable};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -54,6 +54,8 @@ enum Event {
     Output(Trouble),
     /// No worker can be started.
     StartLimit(Failure),
+    /// Results that were printed may be wrong, which was told.
+    Doubtful,
 }
 
 /// Tells the run what happens in the pool and at the output.
@@ -72,11 +74,16 @@ struct Reporter {
 
 impl Watcher for Reporter {
     fn worker_stderr(&self, lines: &[u8]) {
-        self.console.print(lines);
+        self.console.pass_on(lines);
     }
 
     fn note(&self, text: &str) {
         self.console.say(text);
+    }
+
+    fn doubtful(&self, text: &str) {
+        self.console.say(text);
+        let _ = self.events.send(Event::Doubtful);
     }
 
     fn terminal_wanted(&self) {
@@ -147,7 +154,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         has_lost: AtomicBool::new(false),
     });
     let stop = Arc::clone(&reporter.stop);
-    let Plan { mut reader, commands, code, workers, protocol, shape, limits, journal } =
+    let Plan { mut reader, commands, code, workers, protocol, first, shape, limits, journal } =
         Plan::of(&options, Arc::clone(&stop));
     if options.confirm && !options.dry_run {
         // Before any input is read and lost.
@@ -201,7 +208,9 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let builders: Vec<Builder> = match (&commands, &code) {
         (Some(commands), _) => vec![Pool::commands((**commands).clone())],
         (None, Some(code)) => vec![Pool::code(code)],
-        (None, None) => workers.iter().map(|line| worker(line, protocol, &options)).collect(),
+        (None, None) => {
+            workers.iter().map(|line| worker(line, protocol, &first, options.pty)).collect()
+        }
     };
     // As many of a kind as there are lanes, or a kind for each.
     let builders = builders.into_iter().map(described).cycle().take(lanes);
@@ -233,6 +242,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         max_procs,
         journal,
         trouble: false,
+        is_doubtful: false,
         input,
         unfed,
     };
@@ -279,9 +289,9 @@ fn check_streams(sources: &[Source]) -> anyhow::Result<()> {
 }
 
 /// The pool of one worker.
-fn worker(line: &str, protocol: Protocol, options: &Options) -> Builder {
-    let pool = Pool::builder(line).protocol(protocol).pty(options.pty);
-    options.first.iter().fold(pool, |pool, init| pool.init(init.clone()))
+fn worker(line: &str, protocol: Protocol, first: &[Init], pty: bool) -> Builder {
+    let pool = Pool::builder(line).protocol(protocol).pty(pty);
+    first.iter().fold(pool, |pool, init| pool.init(init.clone()))
 }
 
 /// Opens the journal; what a person should know of it is told.
@@ -403,6 +413,8 @@ struct Run {
     journal: Option<Arc<Journal>>,
     /// Some input could not be read.
     trouble: bool,
+    /// Some results may be wrong.
+    is_doubtful: bool,
     /// How the reading ended, once it has.
     input: Option<End>,
     /// Jobs that were read and did not get to the pool.
@@ -570,6 +582,10 @@ impl Run {
                 None
             }
             Event::Halted => None,
+            Event::Doubtful => {
+                self.is_doubtful = true;
+                None
+            }
             Event::Output(Trouble::Closed) => {
                 self.pool.kill();
                 Some(Status::Signal(rustix::process::Signal::PIPE.as_raw()))
@@ -597,6 +613,7 @@ impl Run {
         let Self { output, console, pool, tally, progress, journal, mut events, .. } = self;
         drop(progress);
         let (mut end, mut input, mut unfed) = (end, self.input, self.unfed);
+        let mut is_doubtful = self.is_doubtful;
         while let Ok(event) = events.try_recv() {
             end = end.or(match event {
                 Event::InputRead(end) => {
@@ -616,6 +633,10 @@ impl Run {
                 ) => {
                     console.say(&message);
                     Some(Status::Trouble)
+                }
+                Event::Doubtful => {
+                    is_doubtful = true;
+                    None
                 }
                 Event::Halted | Event::StartLimit(_) => None,
             });
@@ -645,7 +666,7 @@ impl Run {
             _ if end.is_some() => end.unwrap_or(Status::Trouble),
             _ if self.trouble || trouble.is_some() => Status::Trouble,
             _ if tally.has_halted() && (left > 0 || !is_read) => Status::JobsFailed,
-            (_, 0) => Status::Success,
+            (_, 0) if !is_doubtful => Status::Success,
             _ => Status::JobsFailed,
         }
     }

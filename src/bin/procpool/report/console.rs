@@ -30,6 +30,10 @@ pub struct Console {
     bar: Mutex<Option<ProgressBar>>,
     /// The cursor stands behind text that lacks its newline. To draw there would wipe that out.
     is_held: Arc<AtomicBool>,
+    /// What a worker wrote last has no end: it waits behind a prompt, say.
+    in_line: AtomicBool,
+    /// A message has ended that line.
+    is_cut: AtomicBool,
 }
 
 /// The terminal, where the line is drawn: one row of it.
@@ -114,6 +118,23 @@ impl Console {
 
     /// Prints whole lines. Nobody is told if stderr is closed: there is no one to tell.
     pub fn print(&self, lines: &[u8]) {
+        if self.in_line.swap(false, Ordering::AcqRel) {
+            self.is_cut.store(true, Ordering::Release);
+            self.write(b"\n");
+        }
+        self.write(lines);
+    }
+
+    /// Prints what a worker wrote to its stderr, which need not be whole lines.
+    pub fn pass_on(&self, piece: &[u8]) {
+        if self.is_cut.swap(false, Ordering::AcqRel) && piece == b"\n" {
+            return;
+        }
+        self.write(piece);
+        self.in_line.store(piece.last() != Some(&b'\n'), Ordering::Release);
+    }
+
+    fn write(&self, lines: &[u8]) {
         self.aside(lines, &mut || drop(io::stderr().lock().write_all(lines)));
     }
 

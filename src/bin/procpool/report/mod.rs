@@ -214,6 +214,10 @@ impl Sink for Tally {
         }
     }
 
+    fn doubt(&self, done: &Done<'_>) {
+        self.output.doubt(done);
+    }
+
     fn lines(&self, job: &Job, out: &[u8], err: &[u8]) -> bool {
         self.output.lines(job, out, err)
     }
