@@ -26,7 +26,7 @@ use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsi
 
 use crate::job::Watcher;
 use crate::process::guardian::{Guardian, Place};
-use crate::util::clock::Clock;
+use crate::util::clock::{Clock, Moment};
 
 /// How much is read from a pipe at once: as much as a pipe holds.
 const READ_SIZE: usize = 64 << 10;
@@ -43,6 +43,9 @@ const KEPT: usize = 64 << 20;
 
 /// Where exits cannot be polled for, they are looked for this often.
 const EXIT_TICK: Duration = Duration::from_millis(50);
+
+/// Who waits for a process to end of itself looks this often whether it has time left.
+const RETIREMENT_TICK: Duration = Duration::from_millis(100);
 
 /// How long a killed process may take to vanish. It takes longer only if the kernel holds it.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
@@ -100,6 +103,8 @@ impl Wake {
 pub(crate) struct Groups {
     members: Mutex<Members>,
     killing: AtomicBool,
+    /// From when on no process is left to end of itself.
+    terminate_at: Mutex<Moment>,
     pub(crate) clock: Clock,
     /// What a process reads that has no stdin: opened once, since looking its name up for each takes
     /// longer than all else that is done for a stream.
@@ -138,6 +143,7 @@ impl Groups {
         Self {
             members: Mutex::default(),
             killing: AtomicBool::new(false),
+            terminate_at: Mutex::new(Moment::NEVER),
             clock: Clock::new(),
             null: OnceLock::new(),
         }
@@ -175,6 +181,18 @@ impl Groups {
     /// New processes may live again.
     pub(crate) fn spare(&self) {
         self.killing.store(false, Ordering::Release);
+        *self.lock_terminate_at() = Moment::NEVER;
+    }
+
+    /// From this moment on a process that is to end gets TERM at once, and is not left to end of itself.
+    /// Where an earlier moment was told, that holds.
+    pub(crate) fn terminate_at(&self, at: Moment) {
+        let mut terminate_at = self.lock_terminate_at();
+        *terminate_at = at.min(*terminate_at);
+    }
+
+    fn lock_terminate_at(&self) -> MutexGuard<'_, Moment> {
+        self.terminate_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn is_killing(&self) -> bool {
@@ -587,13 +605,37 @@ impl Process {
             let patience = self.tell(step, grace);
             let gone = match step {
                 Stop::Kill => self.await_death(patience),
-                _ => self.await_exit(groups, wake, patience, watcher, None),
+                Stop::Terminate => self.await_exit(groups, wake, patience, watcher, None),
+                Stop::Retire => self.await_retirement(groups, wake, patience, watcher),
             };
             if gone {
                 break;
             }
         }
         self.bury(groups, watcher)
+    }
+
+    /// Waits for the process to end of itself, for as long as that is left to it.
+    fn await_retirement(
+        &mut self,
+        groups: &Groups,
+        wake: Option<&Wake>,
+        patience: Duration,
+        watcher: &dyn Watcher,
+    ) -> bool {
+        let clock = &groups.clock;
+        let end = clock.now().after(patience);
+        loop {
+            // It may be told at any time that this is to end sooner, and not every caller can be woken.
+            let end = end.min(*groups.lock_terminate_at());
+            let left = end.until(clock.now()).unwrap_or(Duration::MAX);
+            if self.await_exit(groups, wake, left.min(RETIREMENT_TICK), watcher, None) {
+                return true;
+            }
+            if left <= RETIREMENT_TICK || groups.is_killing() {
+                return false;
+            }
+        }
     }
 
     /// Takes one step of the ladder, and says how long to wait for what comes of it.

@@ -4,6 +4,7 @@ mod cli;
 mod descriptors;
 mod exit;
 mod files;
+mod interrupts;
 mod plan;
 mod pools;
 mod report;
@@ -12,7 +13,7 @@ mod signals;
 
 fn main() -> std::process::ExitCode {
     let options = cli::parse();
-    signals::outlive_file_limit();
+    signals::outlive_harmless();
     descriptors::keep_from_workers(&options);
     run::run(options).unwrap_or_else(exit::Status::from_error).leave()
 }

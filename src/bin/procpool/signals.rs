@@ -1,20 +1,26 @@
 //! Signals, as the events that a run knows.
 
-use std::io;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::report::console::Console;
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caught {
-    /// To end: the first time in an orderly way, the second time at once.
+    /// To end: the first time in an orderly way, then ever sooner.
     End(i32),
     /// To end at once.
     Quit(i32),
     /// To stand still until the shell says otherwise (Ctrl-Z).
     Suspend,
+    /// To say what runs.
+    Report,
 }
 
 /// The signals that are listened to.
@@ -25,14 +31,19 @@ pub struct Signals {
     hangup: Option<Signal>,
     quit: Option<Signal>,
     suspend: Option<Signal>,
+    /// A process in the background reads the terminal…
+    read: Option<Signal>,
+    /// …or writes to it.
+    write: Option<Signal>,
+    report: Option<Signal>,
     resume: Option<Signal>,
     /// It was told to go on, which has not been taken notice of yet.
     is_resumed: Arc<AtomicBool>,
 }
 
-/// Linux's and every other Unix's number of it, but for MIPS.
-const SIGTSTP: i32 = rustix::process::Signal::TSTP.as_raw();
-
+const SIGTSTP: SignalKind = SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw());
+const SIGTTIN: SignalKind = SignalKind::from_raw(rustix::process::Signal::TTIN.as_raw());
+const SIGTTOU: SignalKind = SignalKind::from_raw(rustix::process::Signal::TTOU.as_raw());
 const SIGCONT: i32 = rustix::process::Signal::CONT.as_raw();
 
 impl Signals {
@@ -44,8 +55,7 @@ impl Signals {
     pub fn listen() -> io::Result<Self> {
         let ignored = ignored();
         let listen = |kind: SignalKind| {
-            let is_ignored = ignored >> (kind.as_raw_value() - 1) & 1 == 1;
-            (!is_ignored).then(|| signal(kind)).transpose()
+            (!is_among(ignored, kind.as_raw_value())).then(|| signal(kind)).transpose()
         };
         let is_resumed = Arc::new(AtomicBool::new(false));
         signal_hook::flag::register(SIGCONT, Arc::clone(&is_resumed))?;
@@ -54,7 +64,10 @@ impl Signals {
             terminate: listen(SignalKind::terminate())?,
             hangup: listen(SignalKind::hangup())?,
             quit: listen(SignalKind::quit())?,
-            suspend: listen(SignalKind::from_raw(SIGTSTP))?,
+            suspend: listen(SIGTSTP)?,
+            read: listen(SIGTTIN)?,
+            write: listen(SIGTTOU)?,
+            report: listen(SignalKind::user_defined1())?,
             resume: listen(SignalKind::from_raw(SIGCONT))?,
             is_resumed,
         })
@@ -70,7 +83,10 @@ impl Signals {
                 () = next(&mut self.terminate) => return end(SignalKind::terminate()),
                 () = next(&mut self.hangup) => return end(SignalKind::hangup()),
                 () = next(&mut self.quit) => return Caught::Quit(SignalKind::quit().as_raw_value()),
-                () = next(&mut self.suspend) => return Caught::Suspend,
+                () = next(&mut self.report) => return Caught::Report,
+                () = next(&mut self.suspend) => if can_be_continued() { return Caught::Suspend },
+                () = next(&mut self.read) => if reads_in_vain() { return Caught::Suspend },
+                () = next(&mut self.write) => if writes_in_vain() { return Caught::Suspend },
                 () = next(&mut self.resume) => self.is_resumed.store(false, Ordering::SeqCst),
             }
         }
@@ -101,10 +117,69 @@ async fn next(signal: &mut Option<Signal>) {
     }
 }
 
-/// Makes a file that has reached the limit of its size (`ulimit -f`) an error, not the end.
-pub fn outlive_file_limit() {
-    let caught = Arc::new(AtomicBool::new(false));
-    let _ = signal_hook::flag::register(rustix::process::Signal::XFSZ.as_raw(), caught);
+/// Makes a file that has reached the limit of its size (`ulimit -f`) an error, not the end. Signals of the
+/// user's own do no harm, however early they come.
+pub fn outlive_harmless() {
+    use rustix::process::Signal;
+    let (caught, ignored) = (Arc::new(AtomicBool::new(false)), ignored());
+    for signal in [Signal::XFSZ, Signal::USR1, Signal::USR2].map(Signal::as_raw) {
+        if !is_among(ignored, signal) {
+            let _ = signal_hook::flag::register(signal, Arc::clone(&caught));
+        }
+    }
+}
+
+/// Whether anybody can tell this process to go on once it has stopped. It is the system's own rule for
+/// Ctrl-Z: some process of the group must have a parent in the same session, but in another group. A shell
+/// is such a parent; the leader of a session has none.
+fn can_be_continued() -> bool {
+    use rustix::process::{Pid, getpgid, getpgrp, getppid, getsid};
+    let (group, Ok(session)) = (getpgrp(), getsid(None)) else { return true };
+    let minds = |parent: Pid| {
+        getsid(Some(parent)) == Ok(session) && getpgid(Some(parent)).is_ok_and(|its| its != group)
+    };
+    let Some(parent) = getppid() else { return false };
+    if minds(parent) {
+        return true;
+    }
+    let Ok(processes) = std::fs::read_dir("/proc") else {
+        // It can't be told of the others in the group, which may be the parent's.
+        return getpgid(Some(parent)) == Ok(group);
+    };
+    processes.flatten().any(|entry| {
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // Behind the name, which may hold anything: state, parent, group.
+        let fields = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect::<Vec<_>>());
+        let Some([state, parent, its_group, ..]) = fields.as_deref() else { return false };
+        let number = |text: &str| text.parse().ok().and_then(Pid::from_raw);
+        *state != "Z" && number(its_group) == Some(group) && number(parent).is_some_and(minds)
+    })
+}
+
+/// Whether the system has stopped the group since the input is read from a terminal that is another's now.
+/// TTIN from somebody else means nothing.
+fn reads_in_vain() -> bool {
+    io::stdin().is_terminal() && is_in_background(io::stdin()) && can_be_continued()
+}
+
+/// The same for what is written to the terminal, where its settings forbid that (`stty tostop`).
+pub fn writes_in_vain() -> bool {
+    let Ok(terminal) = Console::terminal() else { return false };
+    let is_forbidden = || {
+        tcgetattr(&terminal).is_ok_and(|settings| settings.local_modes.contains(LocalModes::TOSTOP))
+    };
+    (io::stdout().is_terminal() || io::stderr().is_terminal())
+        && is_in_background(&terminal)
+        && is_forbidden()
+        && can_be_continued()
+}
+
+fn is_in_background(terminal: impl AsFd) -> bool {
+    tcgetpgrp(terminal).is_ok_and(|group| group != rustix::process::getpgrp())
+}
+
+fn is_among(signals: u64, signal: i32) -> bool {
+    signals >> (signal - 1) & 1 == 1
 }
 
 /// The signals that are ignored, a bit each. Only Linux tells; elsewhere none is taken to be.

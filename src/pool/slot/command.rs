@@ -9,6 +9,7 @@ use crate::command::Commands;
 use crate::command::template::Command;
 use crate::job::Job;
 use crate::job::printed::{Capture, Printed};
+use crate::pool::roll::Seen;
 use crate::pool::shared::Shared;
 use crate::process::{Process, Progress, Spec, Stop, Stream, Wake};
 use crate::util::clock::Moment;
@@ -109,12 +110,12 @@ impl<'a> Running<'a> {
 
     /// Attends to the command until it is gone. `is_quick` says whether the one before it was quick, so
     /// that this one may be, and then whether it was.
-    pub(crate) fn attend(self, wake: &Wake, is_quick: &mut bool) -> Ended {
+    pub(crate) fn attend(self, wake: &Wake, is_quick: &mut bool, roll: &mut Seen) -> Ended {
         let shared = self.shared;
         let began = shared.now();
         let ended = match *is_quick && self.exits_soon(wake) {
             true => self.end(None),
-            false => self.attend_long(began, wake),
+            false => self.attend_long(began, wake, roll),
         };
         let printed = ended.printed.stdout.len() + ended.printed.stderr.len();
         *is_quick = shared.now() < began.after(QUICK) && printed < LITTLE;
@@ -131,7 +132,7 @@ impl<'a> Running<'a> {
     }
 
     /// Attends to a command for as long as it takes.
-    fn attend_long(mut self, began: Moment, wake: &Wake) -> Ended {
+    fn attend_long(mut self, began: Moment, wake: &Wake, roll: &mut Seen) -> Ended {
         let shared = self.shared;
         let mut cut = None;
         // One that has nothing to read is told so at once.
@@ -139,6 +140,9 @@ impl<'a> Running<'a> {
         // How it is being ended, and when the next step is due.
         let mut step: Option<(Stop, Moment)> = None;
         loop {
+            shared.roll.answer(roll, |slot| {
+                vec![shared.underway(self.job, slot, self.process.pid(), began)]
+            });
             let now = shared.now();
             let timeout = self.job.timeout.or_else(|| shared.timeout());
             let deadline = timeout.map_or(Moment::NEVER, |timeout| began.after(timeout));
