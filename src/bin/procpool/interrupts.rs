@@ -3,6 +3,7 @@
 //! come to its end in time.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
@@ -73,7 +74,12 @@ impl Interrupts {
         };
         thread::Builder::new()
             .name("signals".into())
-            .spawn(move || runtime.block_on(watch.run()))
+            .spawn(move || {
+                // Without it nothing could end the run but KILL.
+                if catch_unwind(AssertUnwindSafe(|| runtime.block_on(watch.run()))).is_err() {
+                    Status::Trouble.leave();
+                }
+            })
             .map(drop)
     }
 }

@@ -12,8 +12,8 @@ mod run;
 mod signals;
 
 fn main() -> std::process::ExitCode {
-    let options = cli::parse();
     signals::outlive_harmless();
+    let options = cli::parse();
     descriptors::keep_from_workers(&options);
     run::run(options).unwrap_or_else(exit::Status::from_error).leave()
 }

@@ -1,7 +1,9 @@
 //! Signals, as the events that a run knows.
 
+use std::fs;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -122,38 +124,49 @@ async fn next(signal: &mut Option<Signal>) {
 pub fn outlive_harmless() {
     use rustix::process::Signal;
     let (caught, ignored) = (Arc::new(AtomicBool::new(false)), ignored());
-    for signal in [Signal::XFSZ, Signal::USR1, Signal::USR2].map(Signal::as_raw) {
+    for signal in [Signal::XFSZ, Signal::USR1, Signal::USR2, Signal::TTIN].map(Signal::as_raw) {
         if !is_among(ignored, signal) {
             let _ = signal_hook::flag::register(signal, Arc::clone(&caught));
         }
     }
 }
 
+/// Who a process belongs to.
+struct Kin {
+    parent: i32,
+    group: i32,
+    session: i32,
+    is_over: bool,
+}
+
+impl Kin {
+    /// That of a process, or of `self`. Only Linux tells. In a container, a number that is not seen from
+    /// there is 0, which is why it is not asked for with `getsid` and the like.
+    fn of(process: impl AsRef<Path>) -> Option<Self> {
+        let stat = fs::read_to_string(Path::new("/proc").join(process).join("stat")).ok()?;
+        // What is before is the name, which may hold anything.
+        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+        let is_over = matches!(fields.next()?, "Z" | "X");
+        let mut number = || fields.next()?.parse().ok();
+        Some(Self { parent: number()?, group: number()?, session: number()?, is_over })
+    }
+}
+
 /// Whether anybody can tell this process to go on once it has stopped. It is the system's own rule for
 /// Ctrl-Z: some process of the group must have a parent in the same session, but in another group. A shell
-/// is such a parent; the leader of a session has none.
+/// is such a parent; the leader of a session has none. Where that is not known, somebody can.
 fn can_be_continued() -> bool {
-    use rustix::process::{Pid, getpgid, getpgrp, getppid, getsid};
-    let (group, Ok(session)) = (getpgrp(), getsid(None)) else { return true };
-    let minds = |parent: Pid| {
-        getsid(Some(parent)) == Ok(session) && getpgid(Some(parent)).is_ok_and(|its| its != group)
+    let Some(own) = Kin::of("self") else { return true };
+    let is_minded = |kin: &Kin| {
+        let parent = Kin::of(kin.parent.to_string());
+        parent.is_some_and(|parent| parent.session == own.session && parent.group != own.group)
     };
-    let Some(parent) = getppid() else { return false };
-    if minds(parent) {
+    if is_minded(&own) {
         return true;
     }
-    let Ok(processes) = std::fs::read_dir("/proc") else {
-        // It can't be told of the others in the group, which may be the parent's.
-        return getpgid(Some(parent)) == Ok(group);
-    };
-    processes.flatten().any(|entry| {
-        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        // Behind the name, which may hold anything: state, parent, group.
-        let fields = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect::<Vec<_>>());
-        let Some([state, parent, its_group, ..]) = fields.as_deref() else { return false };
-        let number = |text: &str| text.parse().ok().and_then(Pid::from_raw);
-        *state != "Z" && number(its_group) == Some(group) && number(parent).is_some_and(minds)
-    })
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let group = processes.filter_map(|entry| Kin::of(entry.file_name()));
+    group.filter(|kin| kin.group == own.group && !kin.is_over).any(|kin| is_minded(&kin))
 }
 
 /// Whether the system has stopped the group since the input is read from a terminal that is another's now.
@@ -175,7 +188,8 @@ pub fn writes_in_vain() -> bool {
 }
 
 fn is_in_background(terminal: impl AsFd) -> bool {
-    tcgetpgrp(terminal).is_ok_and(|group| group != rustix::process::getpgrp())
+    let own = Kin::of("self").map(|kin| kin.group);
+    tcgetpgrp(terminal).is_ok_and(|group| own.is_some_and(|own| group.as_raw_pid() != own))
 }
 
 fn is_among(signals: u64, signal: i32) -> bool {
@@ -184,7 +198,7 @@ fn is_among(signals: u64, signal: i32) -> bool {
 
 /// The signals that are ignored, a bit each. Only Linux tells; elsewhere none is taken to be.
 fn ignored() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
 }

@@ -128,12 +128,12 @@ impl Stderr {
     /// Waits until something can be written. Returns whether it can.
     fn has_come_to_room(&self) -> bool {
         let begin = Instant::now();
-        while !self.has_room(TICK) {
-            if self.is_given_up(begin) {
-                return false;
+        while !self.is_given_up(begin) {
+            if self.has_room(TICK) {
+                return true;
             }
         }
-        true
+        false
     }
 
     /// Whether one who has waited since `begin` is to wait no longer.
