@@ -98,9 +98,10 @@ impl Signals {
     /// were stopped: nobody would tell it again. (Between the question here and the stop are two
     /// microseconds; shells don't send CONT before they have seen the stop.)
     pub fn suspend(&self) {
-        use rustix::process::{Signal, getpid};
         if !self.is_resumed.load(Ordering::SeqCst) {
-            let _ = rustix::process::kill_process(getpid(), Signal::STOP);
+            // To this thread, which then stops here. Sent to the process it would go to another thread, and
+            // this one would go on for a moment, and tell the workers to.
+            let _ = signal_hook::low_level::raise(rustix::process::Signal::STOP.as_raw());
         }
     }
 }
