@@ -144,7 +144,7 @@ impl Kin {
     /// That of a process, or of `self`. Only Linux tells. In a container, a number that is not seen from
     /// there is 0, which is why it is not asked for with `getsid` and the like.
     fn of(process: impl AsRef<Path>) -> Option<Self> {
-        let stat = fs::read_to_string(Path::new("/proc").join(process).join("stat")).ok()?;
+        let stat = fs::read_to_string(Path::new("/proc/").join(process).join("stat")).ok()?;
         // What is before is the name, which may hold anything.
         let mut fields = stat.rsplit_once(") ")?.1.split(' ');
         let is_over = matches!(fields.next()?, "Z" | "X");

@@ -29,7 +29,7 @@ const TICK: Duration = Duration::from_millis(100);
 const SLOW_TICK: Duration = Duration::from_secs(5);
 
 /// Once the run is to end, so long is waited for a stderr that takes nothing; then it is given up.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Who stops the process on Ctrl-Z waits no longer than this for whoever writes just then.
 const SHORT_PATIENCE: Duration = Duration::from_millis(200);
