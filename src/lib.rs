@@ -55,5 +55,6 @@ pub use pool::roll::Underway;
 pub use process::lookup::ProgramError;
 pub use protocol::Protocol;
 pub use util::duration::parse_duration;
+pub use util::files;
 pub use util::histogram::Durations;
 pub use util::text::printable;

@@ -24,8 +24,8 @@ const ONE: Duration = Duration::from_millis(100);
 /// What gets TERM at the second signal gets KILL after so long.
 const SECOND_GRACE: Duration = Duration::from_secs(1);
 
-/// A run whose processes were killed has so long to print the rest.
-const LAST: Duration = Duration::from_secs(3);
+/// A run whose processes were killed has so long to see them gone, to print the rest and to write its files.
+const LAST: Duration = Duration::from_secs(5);
 
 /// What a run is told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp};
+use signal_hook::flag;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::report::console::Console;
@@ -60,7 +61,7 @@ impl Signals {
             (!is_among(ignored, kind.as_raw_value())).then(|| signal(kind)).transpose()
         };
         let is_resumed = Arc::new(AtomicBool::new(false));
-        signal_hook::flag::register(SIGCONT, Arc::clone(&is_resumed))?;
+        flag::register(SIGCONT, Arc::clone(&is_resumed))?;
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
@@ -98,6 +99,8 @@ impl Signals {
     /// were stopped: nobody would tell it again. (Between the question here and the stop are two
     /// microseconds; shells don't send CONT before they have seen the stop.)
     pub fn suspend(&self) {
+        // The shell is next.
+        crate::terminal::restore();
         if !self.is_resumed.load(Ordering::SeqCst) {
             // To this thread, which then stops here. Sent to the process it would go to another thread, and
             // this one would go on for a moment, and tell the workers to.
@@ -127,7 +130,7 @@ pub fn outlive_harmless() {
     let (caught, ignored) = (Arc::new(AtomicBool::new(false)), ignored());
     for signal in [Signal::XFSZ, Signal::USR1, Signal::USR2, Signal::TTIN].map(Signal::as_raw) {
         if !is_among(ignored, signal) {
-            let _ = signal_hook::flag::register(signal, Arc::clone(&caught));
+            let _ = flag::register(signal, Arc::clone(&caught));
         }
     }
 }
@@ -188,18 +191,61 @@ pub fn writes_in_vain() -> bool {
         && can_be_continued()
 }
 
-fn is_in_background(terminal: impl AsFd) -> bool {
-    let own = Kin::of("self").map(|kin| kin.group);
-    tcgetpgrp(terminal).is_ok_and(|group| own.is_some_and(|own| group.as_raw_pid() != own))
+/// Whether a terminal is another group's now.
+pub fn is_in_background(terminal: impl AsFd) -> bool {
+    let tell = || rustix::process::getpgrp().as_raw_pid();
+    let own = Kin::of("self").map_or_else(tell, |kin| kin.group);
+    tcgetpgrp(terminal).is_ok_and(|group| group.as_raw_pid() != own)
 }
 
 fn is_among(signals: u64, signal: i32) -> bool {
     signals >> (signal - 1) & 1 == 1
 }
 
+/// A parent that ignores SIGCHLD has its children ignore it too, and then the system keeps no exit status
+/// for them. Where that can't be told it is taken to be so.
+pub fn hear_of_children() {
+    let signal = rustix::process::Signal::CHILD.as_raw();
+    if mask().is_none_or(|mask| is_among(mask, signal)) {
+        // It does not matter what the handler does. What is started begins without it.
+        let _ = flag::register(signal, Arc::default());
+    }
+}
+
+/// PID 1 does not end by a signal without a handler. Until the run listens to signals it ends at once by
+/// those that end it otherwise.
+#[derive(Debug)]
+pub struct Early(Arc<AtomicBool>);
+
+impl Drop for Early {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+/// See [`Early`]; `None`: this process is not PID 1.
+pub fn end_early() -> Option<Early> {
+    use rustix::process::Signal;
+    if !rustix::process::getpid().is_init() {
+        return None;
+    }
+    let is_early = Arc::new(AtomicBool::new(true));
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT].map(Signal::as_raw) {
+        if !is_among(ignored(), signal) {
+            let condition = Arc::clone(&is_early);
+            let _ = flag::register_conditional_shutdown(signal, 128 + signal, condition);
+        }
+    }
+    Some(Early(is_early))
+}
+
 /// The signals that are ignored, a bit each. Only Linux tells; elsewhere none is taken to be.
 fn ignored() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+    mask().unwrap_or_default()
+}
+
+fn mask() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
 }
