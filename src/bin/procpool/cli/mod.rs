@@ -521,7 +521,8 @@ pub struct Options {
 
     /// How long a process may take to end before it is killed
     ///
-    /// This is also how long running jobs may go on after the first Ctrl-C.
+    /// This is also how long running jobs may go on after the first Ctrl-C. Then they get TERM, and
+    /// KILL after as long again.
     #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "5s", help_heading = "Failures", value_parser = procpool::parse_duration)]
     pub grace: Duration,
 

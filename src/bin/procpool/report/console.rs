@@ -277,10 +277,8 @@ impl Console {
                     continue;
                 }
                 let mut bytes = [0; 64];
-                let moved = match rest.is_empty() {
-                    true => terminal.read(&mut bytes),
-                    false => terminal.write(rest),
-                };
+                let moved =
+                    if rest.is_empty() { terminal.read(&mut bytes) } else { terminal.write(rest) };
                 match moved {
                     Ok(0) => break,
                     Ok(count) if rest.is_empty() => answer.extend_from_slice(&bytes[..count]),
@@ -327,12 +325,11 @@ impl Console {
                 }
                 state.waiting += 1;
                 let is_patient = self.stderr.hurried.get().is_none() && patience == Duration::MAX;
-                state = match is_patient {
-                    true => self.free.wait(state).unwrap_or_else(PoisonError::into_inner),
-                    false => {
-                        let waited = self.free.wait_timeout(state, left.min(TICK));
-                        waited.unwrap_or_else(PoisonError::into_inner).0
-                    }
+                state = if is_patient {
+                    self.free.wait(state).unwrap_or_else(PoisonError::into_inner)
+                } else {
+                    let waited = self.free.wait_timeout(state, left.min(TICK));
+                    waited.unwrap_or_else(PoisonError::into_inner).0
                 };
                 state.waiting -= 1;
             }
