@@ -13,12 +13,13 @@ use crate::job::printed::Spool;
 use crate::job::{Done, Failure, Job, Kind, Place, Sink, Value, Watcher};
 use crate::pool::gates::Gates;
 use crate::pool::queue::Queue;
+use crate::pool::roll::{Roll, Underway};
 use crate::process::lookup;
 use crate::process::stops::Stopped;
 use crate::process::{Groups, Process, Stop, Wake};
 use crate::util::clock::Moment;
 use crate::util::histogram::Durations;
-use crate::util::text::quote;
+use crate::util::text::{printable, quote};
 use crate::worker::Worker;
 
 /// What all slots of a pool share.
@@ -60,6 +61,7 @@ pub(crate) struct Shared {
     spares: Arc<AtomicUsize>,
     /// Jobs that were read and never run, since the run was ended.
     left: AtomicUsize,
+    pub(crate) roll: Roll,
 }
 
 /// When running jobs are to be ended, and how.
@@ -68,6 +70,9 @@ pub(crate) struct Stopping {
     pub(crate) at: Moment,
     pub(crate) means: Stop,
 }
+
+/// So much is shown of what runs, in characters.
+const SHOWN: usize = 100;
 
 /// What a slot needs of stack is little, and there may be thousands.
 pub(crate) const STACK: usize = 256 << 10;
@@ -115,6 +120,7 @@ impl Shared {
             timeout: AtomicU64::new(0),
             spares: Arc::default(),
             left: AtomicUsize::new(0),
+            roll: Roll::default(),
         }
     }
 
@@ -228,6 +234,25 @@ impl Shared {
 
     pub(crate) fn sources(&self) -> &[String] {
         &self.sources
+    }
+
+    /// A job that runs in a slot, in this process, since then.
+    pub(crate) fn underway(&self, job: &Job, slot: usize, pid: u32, since: Moment) -> Underway {
+        let what = match (&self.config.commands, job.as_message()) {
+            (Some(commands), _) => commands.line(job, slot).0,
+            (None, Some(message)) => message.to_vec(),
+            (None, None) => {
+                let cmd = serde_json::from_slice::<String>(job.cmd()).unwrap_or_default();
+                [cmd.as_bytes(), b" ", job.args()].concat()
+            }
+        };
+        let what = String::from_utf8_lossy(&what[..what.len().min(4 * SHOWN)]).into_owned();
+        let mut shown = printable(&what.chars().take(SHOWN).collect::<String>());
+        if what.chars().count() > SHOWN {
+            shown.push('…');
+        }
+        let (job, time) = (self.name(job), self.now().since(since));
+        Underway { slot, pid, job, what: shown, time, waiting: 0 }
     }
 
     /// What a job is called in messages.
@@ -423,6 +448,21 @@ impl Shared {
         self.drop_with(jobs, &failure);
     }
 
+    /// As [`Shared::drop_jobs`], but what the sink is given, which may block, it is given by another
+    /// thread. To be announced to the queue as one that retires.
+    pub(crate) fn drop_aside(self: &Arc<Self>, jobs: impl IntoIterator<Item = Job>) {
+        let has_run = |job: &Job| job.attempt > 1 && job.caller.is_none();
+        let (tried, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(has_run);
+        self.drop_jobs(others);
+        let dropping = Dropping { shared: Arc::clone(self), jobs: tried };
+        if !dropping.jobs.is_empty() {
+            let name = "dropping".to_owned();
+            // If there is no thread for it, it is done here and now, by being dropped.
+            let _ =
+                thread::Builder::new().name(name).stack_size(STACK).spawn(move || drop(dropping));
+        }
+    }
+
     /// Drops jobs. Calls are told why; jobs for the sink are counted as left.
     fn drop_with(&self, jobs: impl IntoIterator<Item = Job>, failure: &Failure) {
         for job in jobs {
@@ -456,8 +496,12 @@ impl Shared {
         self.stop.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What was said before stays, where it is sooner or stronger.
     pub(crate) fn set_stop(&self, stopping: Stopping) {
-        *self.lock_stop() = stopping;
+        let mut stop = self.lock_stop();
+        stop.at = stop.at.min(stopping.at);
+        stop.means = stop.means.max(stopping.means);
+        drop(stop);
         self.is_stopping.store(true, Ordering::Release);
     }
 
@@ -480,6 +524,19 @@ impl Drop for Retiring {
         if let Some(worker) = self.worker.take() {
             self.shared.dismiss(worker, Stop::Retire, None);
         }
+        self.shared.queue.retired(|| self.shared.renew());
+    }
+}
+
+/// Jobs that are dropped when this is.
+struct Dropping {
+    shared: Arc<Shared>,
+    jobs: Vec<Job>,
+}
+
+impl Drop for Dropping {
+    fn drop(&mut self) {
+        self.shared.drop_jobs(std::mem::take(&mut self.jobs));
         self.shared.queue.retired(|| self.shared.renew());
     }
 }

@@ -31,7 +31,7 @@ use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsi
 use crate::job::Watcher;
 use crate::process::guardian::{Guardian, Place};
 use crate::process::stops::{Bell, Care, Stat, Stopped, Survey};
-use crate::util::clock::Clock;
+use crate::util::clock::{Clock, Moment};
 
 /// How much is read from a pipe at once: as much as a pipe holds.
 const READ_SIZE: usize = 64 << 10;
@@ -51,6 +51,9 @@ const KEPT: usize = 64 << 20;
 
 /// Where exits cannot be polled for, they are looked for this often.
 const EXIT_TICK: Duration = Duration::from_millis(50);
+
+/// Who waits for a process to end of itself looks this often whether it has time left.
+const RETIREMENT_TICK: Duration = Duration::from_millis(100);
 
 /// How long a killed process may take to vanish. It takes longer only if the kernel holds it.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
@@ -113,6 +116,8 @@ impl Wake {
 pub(crate) struct Groups {
     members: Mutex<Members>,
     killing: AtomicBool,
+    /// From when on no process is left to end of itself.
+    terminate_at: Mutex<Moment>,
     pub(crate) clock: Clock,
     /// What a process reads that has no stdin: opened once, since looking its name up for each takes
     /// longer than all else that is done for a stream.
@@ -201,6 +206,7 @@ impl Groups {
         Arc::new_cyclic(|me| Self {
             members: Mutex::default(),
             killing: AtomicBool::new(false),
+            terminate_at: Mutex::new(Moment::NEVER),
             clock: Clock::new(),
             null: OnceLock::new(),
             me: Weak::clone(me),
@@ -241,6 +247,18 @@ impl Groups {
     /// New processes may live again.
     pub(crate) fn spare(&self) {
         self.killing.store(false, Ordering::Release);
+        *self.lock_terminate_at() = Moment::NEVER;
+    }
+
+    /// From this moment on a process that is to end gets TERM at once, and is not left to end of itself.
+    /// Where an earlier moment was told, that holds.
+    pub(crate) fn terminate_at(&self, at: Moment) {
+        let mut terminate_at = self.lock_terminate_at();
+        *terminate_at = at.min(*terminate_at);
+    }
+
+    fn lock_terminate_at(&self) -> MutexGuard<'_, Moment> {
+        self.terminate_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn is_killing(&self) -> bool {
@@ -797,7 +815,8 @@ impl Process {
             let patience = self.tell(step, grace);
             let gone = match step {
                 Stop::Kill => self.await_death(patience),
-                _ => self.await_exit(groups, wake, patience, watcher, None),
+                Stop::Terminate => self.await_exit(groups, wake, patience, watcher, None),
+                Stop::Retire => self.await_retirement(groups, wake, patience, watcher),
             };
             if gone {
                 break;
@@ -808,6 +827,29 @@ impl Process {
             watcher.note(&format!("the worker (pid {}) {}", self.pid(), describe(None)));
         }
         status
+    }
+
+    /// Waits for the process to end of itself, for as long as that is left to it.
+    fn await_retirement(
+        &mut self,
+        groups: &Groups,
+        wake: Option<&Wake>,
+        patience: Duration,
+        watcher: &dyn Watcher,
+    ) -> bool {
+        let clock = &groups.clock;
+        let end = clock.now().after(patience);
+        loop {
+            // It may be told at any time that this is to end sooner, and not every caller can be woken.
+            let end = end.min(*groups.lock_terminate_at());
+            let left = end.until(clock.now()).unwrap_or(Duration::MAX);
+            if self.await_exit(groups, wake, left.min(RETIREMENT_TICK), watcher, None) {
+                return true;
+            }
+            if left <= RETIREMENT_TICK || groups.is_killing() {
+                return false;
+            }
+        }
     }
 
     /// Takes one step of the ladder, and says how long to wait for what comes of it.

@@ -657,6 +657,21 @@ impl Worker {
         };
     }
 
+    /// The jobs that it is on, as `show` makes them of a job and the moment from which its time counts,
+    /// and how many wait behind them.
+    pub(crate) fn underway<T>(&self, show: impl Fn(&Job, Moment) -> T) -> (Vec<T>, usize) {
+        if self.is_unordered {
+            let flights = self.flights.iter();
+            return (flights.map(|flight| show(&flight.job, flight.start)).collect(), 0);
+        }
+        let Some(Flight { job, answered, .. }) = self.flights.front() else { return (vec![], 0) };
+        let shown = match job.count() {
+            1 => show(job, self.turn_began),
+            _ => show(&job.one(*answered), self.turn_began),
+        };
+        (vec![shown], self.in_flight - 1)
+    }
+
     /// Takes the oldest job out of those in flight, also out of a bundle.
     pub(crate) fn take_oldest(&mut self) -> Option<Flight> {
         let mut flight = self.flights.pop_front()?;

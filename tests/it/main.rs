@@ -14,6 +14,7 @@ mod from_parallel;
 mod fuzz_corpus;
 mod gates;
 mod halt;
+mod interrupts;
 mod jobs;
 mod journal;
 mod lanes;

@@ -18,6 +18,7 @@ use crate::job::printed::Printed;
 use crate::job::{Done, Failure, Job, Kind, Run, Value};
 use crate::pool::gates::jobserver::Token;
 use crate::pool::queue::{Ask, Taken};
+use crate::pool::roll::{Seen, Underway};
 use crate::pool::shared::{Shared, SparePermit};
 use crate::pool::slot::warm_up::{Unfit, Warming, warm_up};
 use crate::process::lookup::{self, Runner};
@@ -78,6 +79,8 @@ pub(crate) struct Slot {
     finished: usize,
     /// The right to run a job, where make gives it.
     token: Option<Token>,
+    /// Up to when it has said what it runs.
+    roll: Seen,
     /// Outcomes that callers are yet to be told: not before the queue knows that this slot is free,
     /// or else a caller's next job would have another worker started.
     answers: Vec<(Caller, caller::Answer)>,
@@ -122,6 +125,7 @@ impl Spare {
 
 impl Slot {
     pub(crate) fn new(index: usize, shared: Arc<Shared>, wake: Arc<Wake>) -> Self {
+        let roll = shared.roll.seen(shared.config.slots_before + index + 1);
         Self {
             index,
             shared,
@@ -135,6 +139,7 @@ impl Slot {
             due: Moment::NEVER,
             finished: 0,
             token: None,
+            roll,
             answers: Vec::new(),
         }
     }
@@ -165,6 +170,10 @@ impl Slot {
     /// One round: take jobs, hand them to the worker, wait, deal with what happened. Returns
     /// whether there is anything left to do.
     fn turn(&mut self) -> bool {
+        let (shared, worker) = (&*self.shared, self.worker.as_ref());
+        shared.roll.answer(&mut self.roll, |slot| {
+            worker.map_or_else(Vec::new, |worker| underway(shared, worker, slot))
+        });
         if let Some(commands) = self.shared.config.commands.clone() {
             return self.command_turn(&commands);
         }
@@ -412,7 +421,7 @@ impl Slot {
             }
         };
         let pid = running.pid();
-        let ended = running.attend(&self.wake, &mut self.is_quick);
+        let ended = running.attend(&self.wake, &mut self.is_quick, &mut self.roll);
         let timeout = job.timeout.or_else(|| shared.timeout());
         if ended.cut == Some(Cut::Abandoned) {
             if ended.is_left_behind {
@@ -1093,6 +1102,17 @@ impl Slot {
         self.flush();
         self.shared.dismiss(worker, first, Some(&self.wake));
     }
+}
+
+/// The jobs that a worker is on.
+fn underway(shared: &Shared, worker: &Worker, slot: usize) -> Vec<Underway> {
+    let pid = worker.process.pid();
+    let show = |job: &Job, since| shared.underway(job, slot, pid, since);
+    let (mut jobs, waiting) = worker.underway(show);
+    if let Some(first) = jobs.first_mut() {
+        first.waiting = waiting;
+    }
+    jobs
 }
 
 /// How many jobs these are.

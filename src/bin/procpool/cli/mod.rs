@@ -522,9 +522,9 @@ pub struct Options {
 
     /// How long a process may take to end before it is killed
     ///
-    /// This is also how long running jobs may go on after the first Ctrl-C, and how long what a command
-    /// has left running may be silent while it holds stdout or stderr open: then the job is over, and
-    /// that lives on.
+    /// This is also how long running jobs may go on after the first Ctrl-C. Then they get TERM, and KILL
+    /// after as long again. And it is how long what a command has left running may be silent while it
+    /// holds stdout or stderr open: then the job is over, and that lives on.
     #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "5s", help_heading = "Failures", value_parser = procpool::parse_duration)]
     pub grace: Duration,
 
