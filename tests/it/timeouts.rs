@@ -8,8 +8,14 @@ use serde_json::{Value, json};
 /// Runs a job that never ends between good ones, and returns its message.
 #[track_caller]
 fn too_long(job: &str, options: &[&str]) -> String {
+    too_long_in(Test::new(), job, options)
+}
+
+/// The same in a run of which more is expected.
+#[track_caller]
+fn too_long_in(test: Test, job: &str, options: &[&str]) -> String {
     let crew = Crew::new();
-    let output = Test::new()
+    let output = test
         .workers(1, crew.worker(""))
         .args(options)
         .jobs(["pid", job, "pid", "echo [4]"])
