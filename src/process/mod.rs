@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
@@ -23,14 +23,14 @@ use rustix::fs::{Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid,
+    Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process_group, test_kill_process_group, waitid,
 };
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
 use crate::job::Watcher;
 use crate::process::guardian::{Guardian, Place};
-use crate::process::stops::{Bell, Stopped};
+use crate::process::stops::{Bell, Care, Stat, Stopped, Survey};
 use crate::util::clock::Clock;
 
 /// How much is read from a pipe at once: as much as a pipe holds.
@@ -134,8 +134,10 @@ struct Member {
 
 impl Member {
     /// Takes note of a stop, of one by somebody only once.
-    fn note(&mut self, stop: Stopped) {
-        if stop.wanted_terminal() || !std::mem::replace(&mut self.is_remarked, true) {
+    fn note(&mut self, stop: Option<Stopped>) {
+        let is_new = |stop: &Stopped| stop.wanted_terminal() || !self.is_remarked;
+        if let Some(stop) = stop.filter(is_new) {
+            self.is_remarked |= !stop.wanted_terminal();
             self.stop = Some(stop);
         }
     }
@@ -166,6 +168,19 @@ impl Members {
         }
         if let Some(guardian) = &mut self.guardian {
             guardian.add(group, place);
+        }
+    }
+
+    /// Notes which groups are stopped, all or in part. `seen`: processes of the system.
+    fn note_stops(&mut self, seen: &[Stat]) {
+        for (group, member) in &mut self.groups {
+            member.note(stops::stop_of(*group));
+        }
+        // A leader may go on while one of its group is stopped: it waits for that, and takes no notice.
+        for stat in seen.iter().filter(|stat| stat.is_stopped() && Some(stat.pid) != stat.group) {
+            if let Some(member) = stat.group.and_then(|group| self.groups.get_mut(&group)) {
+                member.note(stat.stop());
+            }
         }
     }
 
@@ -258,7 +273,10 @@ impl Groups {
     /// A process is about to be started that will write to this pipe.
     fn announce(&self, pipe: BorrowedFd<'_>) -> Place {
         let mut members = self.lock();
-        members.bell.get_or_insert_with(|| stops::start(Weak::clone(&self.me)));
+        members.bell.get_or_insert_with(|| {
+            let me = Weak::clone(&self.me);
+            stops::start(move |survey| me.upgrade().map(|groups| groups.look(survey)))
+        });
         members.guardian.get_or_insert_with(Guardian::start).announce(pipe)
     }
 
@@ -278,6 +296,58 @@ impl Groups {
         } else if members.stopped {
             let _ = kill_process_group(group, Signal::STOP);
         }
+    }
+
+    /// What has been found stopped in a group since this was asked last.
+    fn stopped(&self, group: Pid) -> Option<Stopped> {
+        if !self.has_stops.load(Ordering::Acquire) {
+            return None;
+        }
+        self.lock().groups.get_mut(&group)?.stop.take()
+    }
+
+    /// Looks for stopped processes, wakes the slots of those that it finds, and reaps orphans.
+    fn look(&self, survey: &mut Survey) -> Care {
+        let has_orphans = self.orphans.is_some() && stops::is_any_zombie();
+        let seen = if survey.has_terminal || has_orphans { survey.processes() } else { Vec::new() };
+        self.reap_orphans(&seen);
+        let mut members = self.lock();
+        members.rings = true;
+        if !members.stopped {
+            members.note_stops(&seen);
+        }
+        let stopped = || members.groups.values().filter(|member| member.stop.is_some());
+        self.has_stops.store(stopped().next().is_some(), Ordering::Release);
+        stopped().for_each(|member| member.wake.notify());
+        if !members.groups.is_empty() {
+            Care::Groups
+        } else if self.orphans.is_some() {
+            Care::Orphans
+        } else {
+            Care::Nothing
+        }
+    }
+
+    /// Reaps the zombies that are nobody's. Those of this process are its slots' to reap.
+    fn reap_orphans(&self, seen: &[Stat]) {
+        let Some(lock) = &self.orphans else { return };
+        let me = getpid();
+        let mut zombies = seen.iter().filter(|stat| stat.is_zombie_of(me)).peekable();
+        if zombies.peek().is_none() {
+            return;
+        }
+        // Where a process is just being started the next look is soon enough.
+        let Ok(_nothing_is_started) = lock.try_write() else { return };
+        let members = self.lock();
+        let guardian = members.guardian.as_ref().and_then(Guardian::pid);
+        let is_ours = |pid: Pid| members.groups.contains_key(&pid) || guardian == Some(pid);
+        zombies.map(|stat| stat.pid).filter(|&pid| !is_ours(pid)).for_each(stops::reap);
+    }
+
+    /// To be held while a process is started whose number is not known yet: a zombie that seems to be
+    /// nobody's may be that process.
+    fn starting(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        self.orphans.as_ref().map(|lock| lock.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn lock(&self) -> MutexGuard<'_, Members> {

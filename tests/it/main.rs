@@ -22,6 +22,7 @@ mod library;
 mod limits;
 mod order;
 mod orphans;
+mod outputs;
 mod pipeline;
 mod protocols;
 mod real_programs;

@@ -188,8 +188,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         move || drop(events.send(Event::Halted))
     });
     let wanted = wanted(&options, outputs, &reader)?;
-    let tally =
-        Tally::new(Arc::clone(&output), wanted, sources.clone(), commands.clone(), halted)?;
+    let tally = Tally::new(Arc::clone(&output), wanted, sources.clone(), commands.clone(), halted)?;
     let tally = Arc::new(tally);
     // What is the same for all pools.
     let described = |pool: Builder| {
@@ -318,14 +317,10 @@ fn told_by(journal: &Journal, (succeeded, failed): (u64, u64), others: u64) -> O
     if resumed == 0 || resumed != succeeded || others > 0 {
         return None;
     }
-    let results = match (resumed, failed) {
-        (1, 0) => "the result of the only job".to_owned(),
-        (1, _) => "the result of 1 job".to_owned(),
-        (_, 0) => format!("the results of all {resumed} jobs"),
-        // Lines that are no jobs have failed.
-        _ => format!("the results of {resumed} jobs"),
-    };
-    Some(format!("nothing was run: the journal '{}' has {results}", journal.path().display()))
+    // Lines that are no jobs have failed.
+    let (all, s) = (if failed == 0 { "all " } else { "" }, if resumed == 1 { "" } else { "s" });
+    let path = journal.path().display();
+    Some(format!("nothing was run: {all}results come from the journal '{path}' ({resumed} job{s})"))
 }
 
 /// Sets what is the same for workers and commands.

@@ -372,6 +372,8 @@ pub struct Options {
     pub max_load: Option<f64>,
 
     /// Start no job while less memory than SIZE is free
+    ///
+    /// It is free on the machine and in the memory cgroup of procpool: the lower number counts.
     #[arg(hide_short_help = true, long, value_name = "SIZE", help_heading = "Gates", value_parser = parse_size)]
     pub min_free_memory: Option<usize>,
 
@@ -472,7 +474,8 @@ pub struct Options {
 
     /// Log each job that is over to FILE, as GNU parallel does
     ///
-    /// With --resume the log is added to, by the jobs that are run.
+    /// With --resume the log is added to, by the jobs that are run. FILE may not be the input, nor
+    /// another file that the run writes.
     #[arg(hide_short_help = true, long, value_name = "FILE", help_heading = "Output", value_hint = ValueHint::FilePath)]
     pub joblog: Option<PathBuf>,
 
@@ -514,8 +517,9 @@ pub struct Options {
 
     /// Write the input lines of failed jobs to FILE, to be fed in again
     ///
-    /// As they stood in the input. Lines of a job that was not run at all, or that were longer than
-    /// --max-line, are not among them.
+    /// As they stood in the input. FILE is replaced when the run is over. It may be the input: then
+    /// lines that were not run stay in it, however the run ends. Of other inputs, lines of a job that
+    /// was not run at all, or that were longer than --max-line, are not among them.
     #[arg(hide_short_help = true, long, value_name = "FILE", help_heading = "Failures", value_hint = ValueHint::FilePath)]
     pub failed: Option<PathBuf>,
 
