@@ -31,7 +31,7 @@ use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsi
 use crate::job::Watcher;
 use crate::process::guardian::{Guardian, Place};
 use crate::process::stops::{Bell, Care, Stat, Stopped, Survey};
-use crate::util::clock::Clock;
+use crate::util::clock::{Clock, Moment};
 
 /// How much is read from a pipe at once: as much as a pipe holds.
 const READ_SIZE: usize = 64 << 10;
@@ -43,11 +43,17 @@ const WIDE: usize = 1 << 20;
 /// How much of a worker's last words is kept for messages.
 const LAST_WORDS: usize = 2 << 10;
 
+/// What a process writes to stderr is passed on after this time, also where no line has ended: prompts.
+const LONGEST_LINE_TIME: Duration = Duration::from_millis(100);
+
 /// A process that is waited for to exit may print so much that is kept.
 const KEPT: usize = 64 << 20;
 
 /// Where exits cannot be polled for, they are looked for this often.
 const EXIT_TICK: Duration = Duration::from_millis(50);
+
+/// Who waits for a process to end of itself looks this often whether it has time left.
+const RETIREMENT_TICK: Duration = Duration::from_millis(100);
 
 /// How long a killed process may take to vanish. It takes longer only if the kernel holds it.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
@@ -110,6 +116,8 @@ impl Wake {
 pub(crate) struct Groups {
     members: Mutex<Members>,
     killing: AtomicBool,
+    /// From when on no process is left to end of itself.
+    terminate_at: Mutex<Moment>,
     pub(crate) clock: Clock,
     /// What a process reads that has no stdin: opened once, since looking its name up for each takes
     /// longer than all else that is done for a stream.
@@ -198,6 +206,7 @@ impl Groups {
         Arc::new_cyclic(|me| Self {
             members: Mutex::default(),
             killing: AtomicBool::new(false),
+            terminate_at: Mutex::new(Moment::NEVER),
             clock: Clock::new(),
             null: OnceLock::new(),
             me: Weak::clone(me),
@@ -238,6 +247,18 @@ impl Groups {
     /// New processes may live again.
     pub(crate) fn spare(&self) {
         self.killing.store(false, Ordering::Release);
+        *self.lock_terminate_at() = Moment::NEVER;
+    }
+
+    /// From this moment on a process that is to end gets TERM at once, and is not left to end of itself.
+    /// Where an earlier moment was told, that holds.
+    pub(crate) fn terminate_at(&self, at: Moment) {
+        let mut terminate_at = self.lock_terminate_at();
+        *terminate_at = at.min(*terminate_at);
+    }
+
+    fn lock_terminate_at(&self) -> MutexGuard<'_, Moment> {
+        self.terminate_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn is_killing(&self) -> bool {
@@ -445,14 +466,22 @@ pub(crate) struct Process {
     stdin: Option<OwnedFd>,
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
-    /// What came from stderr and is no whole line yet.
+    /// What came from stderr and is no whole line yet…
     unfinished: Vec<u8>,
+    /// …and since when it waits for its end.
+    waits_since: Option<Instant>,
+    /// What was passed on last has no end.
+    in_line: bool,
+    /// The last bytes of its stderr, of so many in all…
     last_words: Vec<u8>,
     /// That it has exited is known: waits are for what it has left running.
     is_outlived: bool,
     /// It was reaped, or given up, and is not on the list of groups any more.
     is_over: bool,
     groups: Weak<Groups>,
+    words: u64,
+    /// …of which those before this one are of no interest any more.
+    words_from: u64,
     /// It wanted the terminal while its exit was waited for.
     pub(crate) wanted_terminal: Option<Stopped>,
 }
@@ -512,10 +541,14 @@ impl Process {
             child,
             group,
             unfinished: Vec::new(),
+            waits_since: None,
+            in_line: false,
             last_words: Vec::new(),
             is_outlived: false,
             is_over: false,
             groups: Weak::clone(&groups.me),
+            words: 0,
+            words_from: 0,
             wanted_terminal: None,
         };
         for fd in [&process.stdin, &process.stdout, &process.stderr].into_iter().flatten() {
@@ -545,10 +578,9 @@ impl Process {
         timeout: Option<Duration>,
     ) -> Ready {
         let looks_for_exit = self.exit.is_none() && !self.is_outlived;
-        let timeout = match looks_for_exit {
-            true => Some(timeout.map_or(EXIT_TICK, |timeout| timeout.min(EXIT_TICK))),
-            false => timeout,
-        };
+        let tick = looks_for_exit.then_some(EXIT_TICK);
+        let late = [Some(self), spare].into_iter().flatten().filter_map(Self::late_in);
+        let timeout = timeout.into_iter().chain(tick).chain(late).min();
         let sources = [
             (wake.map(|wake| &wake.receiver), PollFlags::IN),
             (self.stdout.as_ref(), PollFlags::IN),
@@ -578,8 +610,8 @@ impl Process {
         }
         Ready {
             readable,
-            stderr,
-            spare_stderr,
+            stderr: stderr || self.is_late(),
+            spare_stderr: spare_stderr || spare.is_some_and(Self::is_late),
             exited: exited || (looks_for_exit && self.has_exited()),
         }
     }
@@ -609,6 +641,12 @@ impl Process {
             return Progress::Closed;
         };
         read_some(pipe.as_fd(), into)
+    }
+
+    /// Whether there may be anything on stdout to read.
+    pub(crate) fn may_be_read(&self) -> bool {
+        let waiting = |pipe| rustix::io::ioctl_fionread(pipe).map_or(true, |bytes| bytes > 0);
+        self.stdout.as_ref().is_some_and(waiting)
     }
 
     /// Appends what a stream holds now to `into`, but for very much; a closed one is forgotten.
@@ -660,29 +698,66 @@ impl Process {
         self.stdin = None;
     }
 
-    /// Passes on what the process wrote to stderr, in whole lines. Once for each call, so that a
-    /// flood does not keep the slot from its other work.
+    /// Passes on what the process wrote to stderr, in whole lines; a carriage return ends one as well,
+    /// and so does the time. Once for each call, so that a flood does not keep the slot from its
+    /// other work.
     pub(crate) fn forward_stderr(&mut self, watcher: &dyn Watcher) -> Progress {
         let Some(pipe) = &self.stderr else {
             return Progress::Closed;
         };
+        let before = self.unfinished.len();
         let progress = read_some(pipe.as_fd(), &mut self.unfinished);
+        self.remember(before);
         if progress == Progress::Closed {
             self.stderr = None;
         }
-        let whole = memchr::memrchr(b'\n', &self.unfinished).map_or(0, |at| at + 1);
-        let whole = match whole {
-            0 if self.unfinished.len() >= READ_SIZE => self.unfinished.len(),
-            whole => whole,
+        let len = self.unfinished.len();
+        let whole = match memchr::memrchr2(b'\n', b'\r', &self.unfinished) {
+            _ if self.stderr.is_none() => len,
+            Some(at) => at + 1,
+            None if len >= READ_SIZE || self.is_late() => len,
+            None => 0,
         };
         self.pass_on(whole, watcher);
         progress
     }
 
+    /// In what time unfinished text must be passed on.
+    fn late_in(&self) -> Option<Duration> {
+        Some(LONGEST_LINE_TIME.saturating_sub(self.waits_since?.elapsed()))
+    }
+
+    /// Whether unfinished text must be passed on now.
+    fn is_late(&self) -> bool {
+        self.late_in().is_some_and(|time| time.is_zero())
+    }
+
+    /// Keeps the last of what was read of stderr, which begins there in the unfinished text.
+    fn remember(&mut self, from: usize) {
+        let new = &self.unfinished[from..];
+        self.words += new.len() as u64;
+        self.last_words.extend_from_slice(&new[new.len().saturating_sub(LAST_WORDS)..]);
+        let surplus = self.last_words.len().saturating_sub(LAST_WORDS);
+        self.last_words.drain(..surplus);
+    }
+
+    /// How many bytes of its stderr have been read.
+    pub(crate) fn words(&self) -> u64 {
+        self.words
+    }
+
+    /// What came before the first so many bytes had been read has nothing to do with what comes now.
+    pub(crate) fn forget_words(&mut self, before: u64) {
+        self.words_from = before;
+    }
+
     /// The last lines of its stderr, for a message; empty if it was silent.
     pub(crate) fn last_words(&self) -> String {
-        let text = String::from_utf8_lossy(&self.last_words);
-        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let fresh = usize::try_from(self.words - self.words_from).unwrap_or(usize::MAX);
+        let words = &self.last_words[self.last_words.len().saturating_sub(fresh)..];
+        let text = String::from_utf8_lossy(words);
+        let lines: Vec<&str> =
+            text.split(['\n', '\r']).filter(|line| !line.trim().is_empty()).collect();
         lines[lines.len().saturating_sub(5)..].join("\n")
     }
 
@@ -740,7 +815,8 @@ impl Process {
             let patience = self.tell(step, grace);
             let gone = match step {
                 Stop::Kill => self.await_death(patience),
-                _ => self.await_exit(groups, wake, patience, watcher, None),
+                Stop::Terminate => self.await_exit(groups, wake, patience, watcher, None),
+                Stop::Retire => self.await_retirement(groups, wake, patience, watcher),
             };
             if gone {
                 break;
@@ -751,6 +827,29 @@ impl Process {
             watcher.note(&format!("the worker (pid {}) {}", self.pid(), describe(None)));
         }
         status
+    }
+
+    /// Waits for the process to end of itself, for as long as that is left to it.
+    fn await_retirement(
+        &mut self,
+        groups: &Groups,
+        wake: Option<&Wake>,
+        patience: Duration,
+        watcher: &dyn Watcher,
+    ) -> bool {
+        let clock = &groups.clock;
+        let end = clock.now().after(patience);
+        loop {
+            // It may be told at any time that this is to end sooner, and not every caller can be woken.
+            let end = end.min(*groups.lock_terminate_at());
+            let left = end.until(clock.now()).unwrap_or(Duration::MAX);
+            if self.await_exit(groups, wake, left.min(RETIREMENT_TICK), watcher, None) {
+                return true;
+            }
+            if left <= RETIREMENT_TICK || groups.is_killing() {
+                return false;
+            }
+        }
     }
 
     /// Takes one step of the ladder, and says how long to wait for what comes of it.
@@ -860,7 +959,7 @@ impl Process {
     fn bury(&mut self, groups: &Groups, watcher: &dyn Watcher) -> Option<ExitStatus> {
         let status = self.reap(groups);
         while matches!(self.forward_stderr(watcher), Progress::Moved(_)) {}
-        if !self.unfinished.is_empty() {
+        if !self.unfinished.is_empty() || self.in_line {
             // What follows on stderr must not stand behind it on the same line.
             self.unfinished.push(b'\n');
         }
@@ -880,16 +979,15 @@ impl Process {
     }
 
     fn pass_on(&mut self, count: usize, watcher: &dyn Watcher) {
-        if count == 0 {
-            return;
+        if let Some(last) = count.checked_sub(1) {
+            watcher.worker_stderr(&self.unfinished[..count]);
+            self.in_line = self.unfinished[last] != b'\n';
+            self.unfinished.drain(..count);
+            self.waits_since = None;
         }
-        let lines = &self.unfinished[..count];
-        watcher.worker_stderr(lines);
-        let kept = &lines[lines.len().saturating_sub(LAST_WORDS)..];
-        self.last_words.extend_from_slice(kept);
-        let surplus = self.last_words.len().saturating_sub(LAST_WORDS);
-        self.last_words.drain(..surplus);
-        self.unfinished.drain(..count);
+        if !self.unfinished.is_empty() {
+            self.waits_since.get_or_insert_with(Instant::now);
+        }
     }
 }
 

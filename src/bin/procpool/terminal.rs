@@ -6,10 +6,11 @@ use std::os::fd::OwnedFd;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
-use rustix::process::getpgrp;
 use rustix::termios::{
     LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcgetpgrp, tcsetattr,
 };
+
+use crate::signals::is_in_background;
 
 /// There is one for the whole process.
 static TERMINAL: OnceLock<Terminal> = OnceLock::new();
@@ -59,7 +60,7 @@ impl Terminal {
 
     /// Whether this process is in the foreground: otherwise the terminal is another's.
     fn is_ours(&self) -> bool {
-        tcgetpgrp(&self.device).is_ok_and(|foreground| foreground == getpgrp())
+        tcgetpgrp(&self.device).is_ok() && !is_in_background(&self.device)
     }
 
     fn silence(&self) {

@@ -9,6 +9,7 @@ use crate::command::Command;
 use crate::command::Commands;
 use crate::job::Job;
 use crate::job::printed::{Capture, Printed};
+use crate::pool::roll::Seen;
 use crate::pool::shared::Shared;
 use crate::process::stops::Stopped;
 use crate::process::{Process, Progress, Spec, Stop, Stream, Wake};
@@ -131,11 +132,11 @@ impl<'a> Running<'a> {
     /// Attends to the command until it is gone, and to what it has left running for as long as that
     /// prints. `is_quick` says whether the one before it was quick, so that this one may be, and then
     /// whether it was.
-    pub(crate) fn attend(mut self, wake: &Wake, is_quick: &mut bool) -> Ended {
+    pub(crate) fn attend(mut self, wake: &Wake, is_quick: &mut bool, roll: &mut Seen) -> Ended {
         let shared = self.shared;
         let began = shared.now();
         let is_over = *is_quick && self.exits_soon(wake) && self.outlive();
-        let cut = if is_over { None } else { self.attend_long(began, wake) };
+        let cut = if is_over { None } else { self.attend_long(began, wake, roll) };
         let ended = self.end(cut);
         let printed = ended.printed.stdout.len() + ended.printed.stderr.len();
         *is_quick = shared.now() < began.after(QUICK) && printed < LITTLE;
@@ -152,7 +153,7 @@ impl<'a> Running<'a> {
     }
 
     /// Attends to a command for as long as it takes. Returns why it was cut short, if it was.
-    fn attend_long(&mut self, began: Moment, wake: &Wake) -> Option<Cut> {
+    fn attend_long(&mut self, began: Moment, wake: &Wake, roll: &mut Seen) -> Option<Cut> {
         let shared = self.shared;
         let mut cut = None;
         // One that has nothing to read is told so at once.
@@ -160,6 +161,9 @@ impl<'a> Running<'a> {
         // How it is being ended, and when the next step is due.
         let mut step: Option<(Stop, Moment)> = None;
         loop {
+            shared.roll.answer(roll, |slot| {
+                vec![shared.underway(self.job, slot, self.process.pid(), began)]
+            });
             let now = shared.now();
             let timeout = self.job.timeout.or_else(|| shared.timeout());
             let deadline = timeout.map_or(Moment::NEVER, |timeout| began.after(timeout));
