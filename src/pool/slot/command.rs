@@ -254,7 +254,7 @@ impl<'a> Running<'a> {
     /// Deals with a stop that was noticed. Returns whether it was one for the terminal, which nobody
     /// will undo.
     fn notice_stop(&mut self) -> bool {
-        let who = || format!("{}: its command", self.shared.name(self.job));
+        let who = || format!("the command of {}", self.shared.name(self.job));
         let stopped = self.shared.stopped_for_terminal(&self.process, who);
         let wants_terminal = stopped.is_some();
         self.stopped = self.stopped.take().or(stopped);
