@@ -10,14 +10,16 @@ use rustix::io::Errno;
 
 use crate::config::{Config, Timeout};
 use crate::job::printed::Spool;
-use crate::job::{Done, Failure, Job, Kind, Sink, Value, Watcher};
+use crate::job::{Done, Failure, Job, Kind, Place, Sink, Value, Watcher};
 use crate::pool::gates::Gates;
 use crate::pool::queue::Queue;
+use crate::pool::roll::{Roll, Underway};
 use crate::process::lookup;
 use crate::process::stops::Stopped;
 use crate::process::{Groups, Process, Stop, Wake};
 use crate::util::clock::Moment;
 use crate::util::histogram::Durations;
+use crate::util::text::{printable, quote};
 use crate::worker::Worker;
 
 /// What all slots of a pool share.
@@ -59,6 +61,7 @@ pub(crate) struct Shared {
     spares: Arc<AtomicUsize>,
     /// Jobs that were read and never run, since the run was ended.
     left: AtomicUsize,
+    pub(crate) roll: Roll,
 }
 
 /// When running jobs are to be ended, and how.
@@ -67,6 +70,9 @@ pub(crate) struct Stopping {
     pub(crate) at: Moment,
     pub(crate) means: Stop,
 }
+
+/// So much is shown of what runs, in characters.
+const SHOWN: usize = 100;
 
 /// What a slot needs of stack is little, and there may be thousands.
 pub(crate) const STACK: usize = 256 << 10;
@@ -114,6 +120,7 @@ impl Shared {
             timeout: AtomicU64::new(0),
             spares: Arc::default(),
             left: AtomicUsize::new(0),
+            roll: Roll::default(),
         }
     }
 
@@ -229,6 +236,25 @@ impl Shared {
         &self.sources
     }
 
+    /// A job that runs in a slot, in this process, since then.
+    pub(crate) fn underway(&self, job: &Job, slot: usize, pid: u32, since: Moment) -> Underway {
+        let what = match (&self.config.commands, job.as_message()) {
+            (Some(commands), _) => commands.line(job, slot).0,
+            (None, Some(message)) => message.to_vec(),
+            (None, None) => {
+                let cmd = serde_json::from_slice::<String>(job.cmd()).unwrap_or_default();
+                [cmd.as_bytes(), b" ", job.args()].concat()
+            }
+        };
+        let what = String::from_utf8_lossy(&what[..what.len().min(4 * SHOWN)]).into_owned();
+        let mut shown = printable(&what.chars().take(SHOWN).collect::<String>());
+        if what.chars().count() > SHOWN {
+            shown.push('…');
+        }
+        let (job, time) = (self.name(job), self.now().since(since));
+        Underway { slot, pid, job, what: shown, time, waiting: 0 }
+    }
+
     /// What a job is called in messages.
     pub(crate) fn name(&self, job: &Job) -> String {
         crate::job::naming::name(job, &self.sources)
@@ -292,8 +318,47 @@ impl Shared {
         self.spares.load(Ordering::Relaxed) < self.config.standby
     }
 
+    /// A worker has printed something though it had no job, or more than its jobs asked for.
+    pub(crate) fn printed_unasked(&self, worker: &mut Worker) {
+        let after = match worker.unproven.last(&self.sources) {
+            Some(job) => format!("after its reply to {job}, though nothing more was asked of it"),
+            None => "before it was asked anything".to_owned(),
+        };
+        let what = format!("printed {} {after}", quote(worker.unasked()));
+        if !self.doubt(worker, &what) {
+            let pid = worker.process.pid();
+            self.watcher.doubtful(&format!("the worker (pid {pid}) {what}"));
+        }
+    }
+
+    /// The results of a worker that did `what` may be those of other jobs: that is told, and no journal
+    /// is to take them for successes. Returns whether there are any.
+    pub(crate) fn doubt(&self, worker: &mut Worker, what: &str) -> bool {
+        let Some(doubtful) = worker.unproven.describe(&self.sources) else { return false };
+        let pid = worker.process.pid();
+        self.watcher.doubtful(&format!("the worker (pid {pid}) {what}: {doubtful}"));
+        // The records of successes come first.
+        self.flush();
+        if let Some(sink) = &self.sink {
+            let message =
+                format!("its worker (pid {pid}) {what}: this may be another job's result");
+            let failure = Failure::new(Kind::Protocol, message);
+            for key in worker.unproven.take_keys() {
+                let mut job = Job::unreadable(0, Place::default(), "");
+                job.key = Some(key);
+                sink.doubt(&Done { job: &job, outcome: Err(&failure), printed: None, run: None });
+            }
+        }
+        worker.unproven.prove();
+        true
+    }
+
     /// Ends a worker in the background.
     pub(crate) fn retire(self: &Arc<Self>, worker: Worker) {
+        if worker.unproven.is_recorded() {
+            // What is found out about them there must come after their records.
+            self.flush();
+        }
         self.queue.retiring();
         let retiring = Retiring { shared: Arc::clone(self), worker: Some(worker) };
         let name = "retiring".to_owned();
@@ -302,12 +367,22 @@ impl Shared {
     }
 
     /// Ends a worker, and waits until it is gone.
-    pub(crate) fn dismiss(&self, mut worker: Worker, first: Stop, wake: Option<&Wake>) {
+    pub(crate) fn dismiss(&self, mut worker: Worker, mut first: Stop, wake: Option<&Wake>) {
         let (grace, watcher) = (self.config.grace, &*self.watcher);
-        let status = worker.process.stop(first, grace, &self.groups, wake, watcher);
-        if status.is_none() {
-            let pid = worker.process.pid();
-            watcher.note(&format!("the worker (pid {pid}) could not be killed: it is left behind"));
+        let may_mislead = first == Stop::Retire && worker.may_mislead();
+        if may_mislead {
+            worker.has_rested(self.now());
+            worker.process.close_stdin();
+            let has_ended = worker.await_exit(&self.groups, wake, grace, watcher);
+            first = if has_ended { Stop::Kill } else { Stop::Terminate };
+        }
+        worker.process.stop(first, grace, &self.groups, wake, watcher);
+        if may_mislead && !self.groups.is_killing() {
+            worker.read_rest();
+            // One that never had a job misleads nobody.
+            if worker.replies > 0 && !worker.unasked().is_empty() {
+                self.printed_unasked(&mut worker);
+            }
         }
     }
 
@@ -373,6 +448,21 @@ impl Shared {
         self.drop_with(jobs, &failure);
     }
 
+    /// As [`Shared::drop_jobs`], but what the sink is given, which may block, it is given by another
+    /// thread. To be announced to the queue as one that retires.
+    pub(crate) fn drop_aside(self: &Arc<Self>, jobs: impl IntoIterator<Item = Job>) {
+        let has_run = |job: &Job| job.attempt > 1 && job.caller.is_none();
+        let (tried, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(has_run);
+        self.drop_jobs(others);
+        let dropping = Dropping { shared: Arc::clone(self), jobs: tried };
+        if !dropping.jobs.is_empty() {
+            let name = "dropping".to_owned();
+            // If there is no thread for it, it is done here and now, by being dropped.
+            let _ =
+                thread::Builder::new().name(name).stack_size(STACK).spawn(move || drop(dropping));
+        }
+    }
+
     /// Drops jobs. Calls are told why; jobs for the sink are counted as left.
     fn drop_with(&self, jobs: impl IntoIterator<Item = Job>, failure: &Failure) {
         for job in jobs {
@@ -406,8 +496,12 @@ impl Shared {
         self.stop.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What was said before stays, where it is sooner or stronger.
     pub(crate) fn set_stop(&self, stopping: Stopping) {
-        *self.lock_stop() = stopping;
+        let mut stop = self.lock_stop();
+        stop.at = stop.at.min(stopping.at);
+        stop.means = stop.means.max(stopping.means);
+        drop(stop);
         self.is_stopping.store(true, Ordering::Release);
     }
 
@@ -430,6 +524,19 @@ impl Drop for Retiring {
         if let Some(worker) = self.worker.take() {
             self.shared.dismiss(worker, Stop::Retire, None);
         }
+        self.shared.queue.retired(|| self.shared.renew());
+    }
+}
+
+/// Jobs that are dropped when this is.
+struct Dropping {
+    shared: Arc<Shared>,
+    jobs: Vec<Job>,
+}
+
+impl Drop for Dropping {
+    fn drop(&mut self) {
+        self.shared.drop_jobs(std::mem::take(&mut self.jobs));
         self.shared.queue.retired(|| self.shared.renew());
     }
 }

@@ -1290,15 +1290,6 @@ fn a_command_that_ignores_term_is_killed() {
 }
 
 #[test]
-fn what_a_command_leaves_running_does_not_hold_up_its_end() {
-    let crew = Crew::new();
-    let (program, mark) = marked(&crew, "sh -c 'sleep 60; :' $0-child & echo started");
-    let output = Test::new().arg(&program).stdin("a\n").stdout("started\n").run();
-    assert!(output.elapsed.as_secs() < 15, "{:?}", output.elapsed);
-    wait_for("the end of all", || crate::common::leftovers(&mark).is_empty());
-}
-
-#[test]
 fn the_first_interrupt_lets_running_commands_finish() {
     let crew = Crew::new();
     let (go, started) = (crew.path("go"), crew.path("started"));

@@ -43,11 +43,7 @@ fn only_process_signals_children() {
         "killpg",
         "child.kill",
     ];
-    forbid(&files, &forbidden, |(path, line)| {
-        // signals.rs stops procpool itself, on Ctrl-Z.
-        let is_itself = path == "src/bin/procpool/signals.rs" && line.contains("getpid()");
-        path.starts_with("src/process/") || is_itself
-    });
+    forbid(&files, &forbidden, |(path, _)| path.starts_with("src/process/"));
     assert!(files.iter().any(|(path, text)| {
         path.starts_with("src/process/")
             && text.contains("kill_process_group(self.group, Signal::KILL)")

@@ -302,7 +302,7 @@ fn pid_1_ends_with_the_status_of_a_signal() {
         run.finish();
     }
     let Some(test) = as_pid_1() else { return };
-    test.arg("echo").stdin_endless("a\n").head(1).stdout("a\n").status(141).run();
+    test.arg("echo").stdin_endless("a\n").head(1).any_stdout().status(141).run();
 }
 
 #[test]

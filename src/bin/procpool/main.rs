@@ -4,6 +4,7 @@ mod capacity;
 mod cli;
 mod descriptors;
 mod exit;
+mod interrupts;
 mod no_shell;
 mod outputs;
 mod plan;
@@ -15,6 +16,7 @@ mod terminal;
 mod usage;
 
 fn main() -> std::process::ExitCode {
+    signals::outlive_harmless();
     let mut options = cli::parse();
     if options.max_procs == Some(0) {
         // Each of several workers has up to so many.
@@ -22,7 +24,6 @@ fn main() -> std::process::ExitCode {
     }
     signals::hear_of_children();
     let early = signals::end_early();
-    signals::outlive_file_limit();
     descriptors::keep_from_workers(&options);
     terminal::remember();
     run::run(options, early).unwrap_or_else(exit::Status::from_error).leave()

@@ -14,7 +14,7 @@ use procpool::input::{Form, Reader, Source};
 use procpool::journal::{self, Context};
 use procpool::output::format::Shape;
 use procpool::protocol::framing;
-use procpool::{Code, Commands, Depth, Language, Limits, Protocol};
+use procpool::{Code, Commands, Depth, Init, Language, Limits, Protocol, parse_init};
 use rustix::process::{Resource, getrlimit};
 
 use crate::cli::{self, Format, InputFormat, MaxArgs, Options};
@@ -47,6 +47,8 @@ pub struct Plan {
     pub workers: Vec<String>,
     /// How a worker is spoken to.
     pub protocol: Protocol,
+    /// What a fresh one is asked or told first.
+    pub first: Vec<Init>,
     pub shape: Shape,
     pub limits: Limits,
     /// Where what comes of jobs is recorded.
@@ -64,6 +66,7 @@ impl Plan {
         checked.unwrap_or_else(|message| cli::misused(&message));
         let template = (!has_worker).then(|| template(options, words, &lists));
         let protocol = protocol(options);
+        let first = first(options, protocol);
         let form = match &code {
             Some(code) if !code.is_file() => expression_form(options, words, code),
             _ if protocol.is_raw() => message_form(words),
@@ -118,7 +121,7 @@ impl Plan {
         };
         let shape = shape(options, code.as_ref(), protocol);
         let limits = limits(options);
-        Self { reader, commands, code, workers, protocol, shape, limits, journal }
+        Self { reader, commands, code, workers, protocol, first, shape, limits, journal }
     }
 }
 
@@ -388,6 +391,16 @@ fn protocol(options: &Options) -> Protocol {
         Ok(protocol) => protocol,
         Err(message) => cli::misused(&format!("--reply-messages: {message}")),
     }
+}
+
+/// What fresh workers are asked or told.
+fn first(options: &Options, protocol: Protocol) -> Vec<Init> {
+    let read = |(line, has_reply): &(String, bool)| {
+        let option = if *has_reply { "--init" } else { "--notify" };
+        parse_init(line, *has_reply, protocol)
+            .unwrap_or_else(|message| cli::misused(&format!("{option} '{line:.60}': {message}")))
+    };
+    options.first.iter().map(read).collect()
 }
 
 /// Lines that are messages.

@@ -17,7 +17,7 @@ use clap::{
 };
 use procpool::protocol::PROTOCOLS;
 use procpool::protocol::framing::FRAMINGS;
-use procpool::{Depth, Init, Kind, Timeout, parse_init};
+use procpool::{Depth, Kind, Timeout};
 
 use halt::{Halt, parse_halt};
 
@@ -179,20 +179,20 @@ pub struct Options {
 
     /// Send each fresh worker this job line first; may be repeated
     ///
-    /// Handshakes, warming caches. Its reply is awaited before the first real job. A worker that
+    /// Handshakes, warming caches. With --protocol raw the line is sent as it is. Its reply is awaited before the first real job. A worker that
     /// replies with an error has failed to start.
     #[arg(hide_short_help = true, long, value_name = "LINE", help_heading = "Workers")]
     pub init: Vec<String>,
 
-    /// The same for a message that has no reply (jsonrpc)
+    /// The same for a message that has no reply (jsonrpc, raw)
     ///
-    /// A notification, such as initialized. It is sent where it stands among those of --init.
+    /// A notification, such as initialized; with raw, a command that prints nothing. It is sent where it stands among those of --init.
     #[arg(hide_short_help = true, long, value_name = "LINE", help_heading = "Workers")]
     pub notify: Vec<String>,
 
-    /// What --init and --notify say, in their order.
+    /// What --init and --notify say, in their order, and whether it has a reply.
     #[arg(skip)]
-    pub first: Vec<Init>,
+    pub first: Vec<(String, bool)>,
 
     /// The options that were given, as the definition names them.
     #[arg(skip)]
@@ -369,6 +369,8 @@ pub struct Options {
     pub max_load: Option<f64>,
 
     /// Start no job while less memory than SIZE is free
+    ///
+    /// It is free on the machine and in the memory cgroup of procpool: the lower number counts.
     #[arg(hide_short_help = true, long, value_name = "SIZE", help_heading = "Gates", value_parser = parse_size)]
     pub min_free_memory: Option<usize>,
 
@@ -469,7 +471,8 @@ pub struct Options {
 
     /// Log each job that is over to FILE, as GNU parallel does
     ///
-    /// With --resume the log is added to, by the jobs that are run.
+    /// With --resume the log is added to, by the jobs that are run. FILE may not be the input, nor
+    /// another file that the run writes.
     #[arg(hide_short_help = true, long, value_name = "FILE", help_heading = "Output", value_hint = ValueHint::FilePath)]
     pub joblog: Option<PathBuf>,
 
@@ -511,14 +514,17 @@ pub struct Options {
 
     /// Write the input lines of failed jobs to FILE, to be fed in again
     ///
-    /// As they stood in the input. Lines of a job that was not run at all, or that were longer than
-    /// --max-line, are not among them.
+    /// As they stood in the input. FILE is replaced when the run is over. It may be the input: then
+    /// lines that were not run stay in it, however the run ends. Of other inputs, lines of a job that
+    /// was not run at all, or that were longer than --max-line, are not among them.
     #[arg(hide_short_help = true, long, value_name = "FILE", help_heading = "Failures", value_hint = ValueHint::FilePath)]
     pub failed: Option<PathBuf>,
 
     /// How long a process may take to end before it is killed
     ///
-    /// This is also how long running jobs may go on after the first Ctrl-C.
+    /// This is also how long running jobs may go on after the first Ctrl-C. Then they get TERM, and KILL
+    /// after as long again. And it is how long what a command has left running may be silent while it
+    /// holds stdout or stderr open: then the job is over, and that lives on.
     #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "5s", help_heading = "Failures", value_parser = procpool::parse_duration)]
     pub grace: Duration,
 
@@ -663,20 +669,16 @@ fn option_before(unknown: &str, words: &[String]) -> Option<String> {
 }
 
 /// The lines of --init and --notify, in the order they were given.
-fn first_lines(matches: &ArgMatches) -> Vec<Init> {
+fn first_lines(matches: &ArgMatches) -> Vec<(String, bool)> {
     let lines = |name: &str, has_reply: bool| {
         let indices = matches.indices_of(name).into_iter().flatten();
         let lines = matches.get_many::<String>(name).into_iter().flatten();
-        let read = |line: &String| {
-            parse_init(line, has_reply)
-                .unwrap_or_else(|message| misused(&format!("--{name} '{line}': {message}")))
-        };
-        indices.zip(lines.map(read)).collect::<Vec<_>>()
+        indices.zip(lines.map(|line| (line.clone(), has_reply))).collect::<Vec<_>>()
     };
     let mut all = lines("init", true);
     all.extend(lines("notify", false));
     all.sort_by_key(|(index, _)| *index);
-    all.into_iter().map(|(_, init)| init).collect()
+    all.into_iter().map(|(_, line)| line).collect()
 }
 
 /// What was given on the command line, whether or not it says what is the default.
