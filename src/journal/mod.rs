@@ -120,14 +120,12 @@ impl Journal {
         if !metadata.is_file() && !metadata.file_type().is_char_device() {
             return Err(format!("the journal '{name}' can't be used: it is not a file"));
         }
-        let no_journal = || {
-            format!(
-                "the file '{name}' is no journal: none of its lines is a record; name another file"
-            )
-        };
         if metadata.len() > 0 && !settings.resume {
             if !may_be_journal(&file) {
-                return Err(no_journal());
+                return Err(format!(
+                    "the file '{name}' is no journal: none of its lines is a record; name another \
+                     file"
+                ));
             }
             return Err(format!(
                 "the journal '{name}' has records of an earlier run: go on with that run by \
@@ -138,8 +136,7 @@ impl Journal {
             true => {
                 Index::load(&file, settings.context.pack()).map_err(|unusable| match unusable {
                     Unusable::Io(error) => cannot(error),
-                    Unusable::Line(_) if !may_be_journal(&file) => no_journal(),
-                    Unusable::Line(number) => format!(
+                        Unusable::Line(number) => format!(
                         "the journal '{name}' can't be used: line {number} is not a record; if the \
                      file is a journal, remove that line, and its job will be run again"
                     ),
