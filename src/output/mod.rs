@@ -313,7 +313,12 @@ impl Sink for Output {
         }
         let format = &self.shared.settings.format;
         let (out, err) = (format.lines(job, out), format.stderr_lines(job, err));
-        self.shared.add(|state, is_ordered| match is_ordered {
+        // Nor if others have filled the room since.
+        let state = self.shared.lock();
+        if state.must_wait() {
+            return false;
+        }
+        self.shared.add_to(state, |state, is_ordered| match is_ordered {
             true => state.order.put_lines(job.seq, (&out, &err), &mut state.ready),
             false => {
                 state.ready.append(&out, &err);
@@ -380,6 +385,14 @@ impl Shared {
         while state.must_wait() {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        self.add_to(state, add);
+    }
+
+    fn add_to(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        add: impl FnOnce(&mut State, bool) -> io::Result<()>,
+    ) {
         let state = &mut *state;
         if state.is_broken {
             return;

@@ -186,7 +186,8 @@ impl Builder {
         self.set(|config| config.nice = more)
     }
 
-    /// How long a job may take. Default: as long as it likes.
+    /// How long a job may take. Its time begins when its worker has read the request, or when its
+    /// command is started. Default: as long as it likes.
     #[must_use]
     pub fn timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.set(|config| config.timeout = timeout.into().map(Timeout::Time))
@@ -224,6 +225,14 @@ impl Builder {
     #[must_use]
     pub fn grace(self, grace: Duration) -> Self {
         self.set(|config| config.grace = grace)
+    }
+
+    /// How long a worker may take to start: to read its first request and, before that, to answer
+    /// what fresh workers are asked. One that takes longer has failed to start; no job is charged
+    /// with that. Default: 5 minutes; `None`: no limit.
+    #[must_use]
+    pub fn start_timeout(self, time: impl Into<Option<Duration>>) -> Self {
+        self.set(|config| config.start_timeout = time.into())
     }
 
     /// How many workers in a row may die before their first reply before the jobs that wait are

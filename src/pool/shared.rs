@@ -1,12 +1,14 @@
 //! What all slots of a pool share: the queue, the process groups, and what they must agree on.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{io, thread};
 
 use rustix::io::Errno;
+use rustix::process::Signal;
 
 use crate::config::{Config, Timeout};
 use crate::job::printed::Spool;
@@ -286,15 +288,25 @@ impl Shared {
         }
     }
 
+    /// How many spare workers there are.
+    pub(crate) fn spares(&self) -> usize {
+        self.spares.load(Ordering::Relaxed)
+    }
+
     /// Whether there may be another spare worker.
     pub(crate) fn spares_left(&self) -> bool {
-        self.spares.load(Ordering::Relaxed) < self.config.standby
+        self.spares() < self.config.standby
     }
 
     /// Ends a worker in the background.
     pub(crate) fn retire(self: &Arc<Self>, worker: Worker) {
+        self.retire_within(worker, self.config.grace);
+    }
+
+    /// The same for one that has no more than so long to end of itself.
+    pub(crate) fn retire_within(self: &Arc<Self>, worker: Worker, patience: Duration) {
         self.queue.retiring();
-        let retiring = Retiring { shared: Arc::clone(self), worker: Some(worker) };
+        let retiring = Retiring { shared: Arc::clone(self), worker: Some(worker), patience };
         let name = "retiring".to_owned();
         // If there is no thread for it, it is ended here and now, by being dropped.
         let _ = thread::Builder::new().name(name).stack_size(STACK).spawn(move || drop(retiring));
@@ -304,9 +316,18 @@ impl Shared {
     pub(crate) fn dismiss(&self, mut worker: Worker, first: Stop, wake: Option<&Wake>) {
         let (grace, watcher) = (self.config.grace, &*self.watcher);
         let status = worker.process.stop(first, grace, &self.groups, wake, watcher);
-        if status.is_none() {
-            let pid = worker.process.pid();
+        let pid = worker.process.pid();
+        let Some(status) = status else {
             watcher.note(&format!("the worker (pid {pid}) could not be killed: it is left behind"));
+            return;
+        };
+        let is_killed = status.signal() == Some(Signal::KILL.as_raw());
+        if first == Stop::Retire && is_killed && !self.groups.is_killing() {
+            let grace = humantime::format_duration(grace);
+            watcher.note(&format!(
+                "the worker (pid {pid}) was killed: it did not end within {grace} after the end of \
+                 its stdin, nor within {grace} after TERM"
+            ));
         }
     }
 
@@ -406,12 +427,21 @@ impl Shared {
 struct Retiring {
     shared: Arc<Shared>,
     worker: Option<Worker>,
+    /// How long it may take to end of itself.
+    patience: Duration,
 }
 
 impl Drop for Retiring {
     fn drop(&mut self) {
-        if let Some(worker) = self.worker.take() {
-            self.shared.dismiss(worker, Stop::Retire, None);
+        if let Some(mut worker) = self.worker.take() {
+            let shared = &self.shared;
+            if self.patience < shared.config.grace {
+                worker.process.close_stdin();
+                worker.await_exit(&shared.groups, None, self.patience, &*shared.watcher);
+                shared.dismiss(worker, Stop::Terminate, None);
+            } else {
+                shared.dismiss(worker, Stop::Retire, None);
+            }
         }
         self.shared.queue.retired(|| self.shared.renew());
     }

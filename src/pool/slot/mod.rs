@@ -2,6 +2,7 @@
 //! owns its worker's pipes and waits in one place: for its worker, a deadline, or a wake-up.
 
 mod command;
+pub(crate) mod thread;
 pub(crate) mod warm_up;
 
 use std::collections::VecDeque;
@@ -26,7 +27,7 @@ use crate::util::clock::Moment;
 use crate::util::random::random;
 use crate::util::text::quote;
 use crate::worker::buffering::remedy;
-use crate::worker::{Answer, Flight, Violation, Worker};
+use crate::worker::{Answer, Flight, Reading, Violation, Worker};
 use command::{Cut, Ended, Running};
 
 /// A process whose pipes have closed is given so long to exit, so that its status can be told.
@@ -34,6 +35,13 @@ const EXIT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A worker that never answered is remarked on after so long.
 const SILENCE: Duration = Duration::from_secs(10);
+
+/// A worker that has answered before, and leaves a request unread for longer than its job may take,
+/// is ended after so long at the earliest.
+const UNREAD: Duration = Duration::from_secs(10);
+
+/// A spare that is not needed has so long to end of itself, and may be starting still.
+const SPARE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The pause after the first start-up failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -152,9 +160,11 @@ impl Slot {
     /// Works until the queue is closed and empty; then the worker is retired.
     pub(crate) fn run(mut self) {
         while self.turn() {}
-        let spare = self.spare.take().and_then(Spare::abandon);
-        for worker in [spare, self.worker.take()].into_iter().flatten() {
+        if let Some(worker) = self.worker.take() {
             self.shared.retire(worker);
+        }
+        if let Some(spare) = self.spare.take().and_then(Spare::abandon) {
+            self.shared.retire_within(spare, SPARE_PATIENCE);
         }
         self.flush();
     }
@@ -170,6 +180,9 @@ impl Slot {
         }
         if !self.jobs.is_empty() {
             if !self.pass_gates() {
+                return true;
+            }
+            if self.worker.is_none() && self.forget_abandoned() {
                 return true;
             }
             let is_new = self.worker.is_none();
@@ -190,7 +203,7 @@ impl Slot {
             return true;
         };
         if worker.has_unsent() && worker.send() == Progress::Closed {
-            self.worker_ended(End::ClosedStdin);
+            self.stdin_closed();
             return true;
         }
         self.wait();
@@ -267,7 +280,7 @@ impl Slot {
                 let message = format!("the worker '{program}' could not be started: {error}");
                 let jobs = std::mem::take(&mut self.jobs);
                 if self.shared.is_crowded(&error) {
-                    self.shared.queue.put_back(self.index, jobs.into_iter());
+                    self.put_back(jobs.into_iter());
                     self.pause(CROWDED_PAUSE);
                     return false;
                 }
@@ -310,14 +323,38 @@ impl Slot {
         false
     }
 
-    /// Waits until the jobs in hand may start. If the run ends before, they are dropped.
+    /// Puts jobs back to where they came from; once the run was ended they are dropped.
+    fn put_back(&self, jobs: impl DoubleEndedIterator<Item = Job>) {
+        let left = self.shared.queue.put_back(self.index, jobs);
+        self.shared.drop_jobs(left);
+    }
+
+    /// Forgets those of the jobs in hand that nobody waits for any more. Returns whether none is left.
+    fn forget_abandoned(&mut self) -> bool {
+        let (before, index) = (count(&self.jobs), self.index);
+        self.jobs.retain(|job| {
+            if let Some(caller) = &job.caller {
+                caller.is_at(index);
+            }
+            !job.is_abandoned()
+        });
+        self.finished += before - count(&self.jobs);
+        self.jobs.is_empty()
+    }
+
+    /// Waits until the jobs in hand may start. If the run ends before, or nobody waits for them any
+    /// more, they are dropped.
     fn pass_gates(&mut self) -> bool {
         if !self.shared.gates.are_there() {
             return true;
         }
+        if self.forget_abandoned() {
+            return false;
+        }
         self.flush();
         let shared = Arc::clone(&self.shared);
-        let is_over = || shared.is_stopping();
+        let jobs = &self.jobs;
+        let is_over = || shared.is_stopping() || jobs.iter().all(Job::is_abandoned);
         let (clock, watcher) = (&shared.groups.clock, &*shared.watcher);
         match shared.gates.pass(clock, watcher, &self.wake, is_over) {
             Some(token) => {
@@ -325,6 +362,7 @@ impl Slot {
                 true
             }
             None => {
+                self.forget_abandoned();
                 self.drop_jobs();
                 false
             }
@@ -393,7 +431,7 @@ impl Slot {
         let running = match Running::start(&shared, commands, &job, &command, input) {
             Ok(running) => running,
             Err(error) if shared.is_crowded(&error) => {
-                shared.queue.put_back(self.index, [job].into_iter());
+                self.put_back([job].into_iter());
                 return self.pause(CROWDED_PAUSE);
             }
             Err(error) => {
@@ -448,7 +486,7 @@ impl Slot {
     ) {
         let failure = failure.map(|(kind, message)| Failure::new(kind, message));
         let outcome = failure.as_ref().map_or(Ok(Value::NULL), Err);
-        let ran = Ran { slot: self.number(), pid, start, now: self.shared.now() };
+        let ran = Ran { slot: self.number(), pid, start, clock: start, now: self.shared.now() };
         let is_over = deliver(&self.shared, ran, job, outcome, printed, &mut self.answers);
         self.finished += usize::from(is_over);
     }
@@ -514,7 +552,7 @@ impl Slot {
         let message = place.map_or(message.clone(), |place| format!("{place}: {message}"));
         let failure = Failure::new(Kind::Invalid, message);
         let now = self.shared.now();
-        let ran = Ran { slot: self.number(), pid: 0, start: now, now };
+        let ran = Ran { slot: self.number(), pid: 0, start: now, clock: now, now };
         let is_over = deliver(&self.shared, ran, job, Err(&failure), None, &mut self.answers);
         self.finished += usize::from(is_over);
     }
@@ -555,6 +593,9 @@ impl Slot {
         if ready.exited && is_same {
             return self.worker_ended(End::Exited);
         }
+        if ready.deaf && is_same {
+            return self.stdin_closed();
+        }
         if self.front_is_abandoned() {
             return self.fail_oldest(None, Stop::Terminate);
         }
@@ -571,6 +612,12 @@ impl Slot {
             return;
         }
         let Some(permit) = SparePermit::get(&self.shared) else { return };
+        // The present one takes what it may have, and the other spares at least a job each.
+        let left = self.worker.as_ref().map_or(0, |worker| worker.left(&self.shared.config));
+        if !self.shared.queue.has_more_than(left.saturating_add(self.shared.spares() - 1)) {
+            self.spare_failed = true;
+            return;
+        }
         // If it can't be started now, that will be told when it is needed.
         match self.new_worker() {
             Ok(worker) => {
@@ -606,6 +653,7 @@ impl Slot {
             return idle.into_iter().chain(age).min().unwrap_or(Moment::NEVER);
         };
         let mut deadline = shared.stop_at().min(self.first_deadline(worker, flight));
+        deadline = deadline.min(self.next_look(worker)).min(self.read_deadline(worker));
         if shared.spares_left() {
             deadline = deadline.min(self.spare_due());
         }
@@ -629,15 +677,47 @@ impl Slot {
     }
 
     /// When the oldest job's time is over. It runs from the moment that the job became the one that
-    /// the worker is on; with a worker that works on several at a time, from when it got it.
+    /// the worker is on, with a worker that works on several at a time from when it got it, but not
+    /// before it has read the request.
     fn job_deadline(&self, worker: &Worker, flight: &Flight) -> Moment {
-        let began = if worker.is_unordered { flight.start } else { worker.turn_began };
-        let timeout = flight.job.timeout.or_else(|| self.shared.timeout());
-        timeout.map_or(Moment::NEVER, |timeout| began.after(timeout))
+        let timeout = self.timeout_of(flight);
+        timeout.map_or(Moment::NEVER, |timeout| worker.clock(flight).after(timeout))
+    }
+
+    fn timeout_of(&self, flight: &Flight) -> Option<Duration> {
+        flight.job.timeout.or_else(|| self.shared.timeout())
+    }
+
+    /// When to look next how much the worker has read, where the time of a job depends on it.
+    fn next_look(&self, worker: &Worker) -> Moment {
+        let count = if worker.is_unordered { worker.flights.len() } else { 1 };
+        let flights = worker.flights.iter().take(count);
+        match flights.filter_map(|flight| self.timeout_of(flight)).min() {
+            Some(timeout) => worker.next_look(timeout),
+            // The median of what jobs take is yet to be learnt.
+            None if self.shared.config.timeout.is_some() => worker.next_look(SILENCE),
+            None => Moment::NEVER,
+        }
+    }
+
+    /// Until when the worker is to have read something of its oldest request.
+    fn read_deadline(&self, worker: &Worker) -> Moment {
+        let Some(flight) = worker.flights.front() else { return Moment::NEVER };
+        if worker.has_started {
+            let timeout = self.timeout_of(flight).filter(|_| worker.is_unread);
+            return timeout
+                .map_or(Moment::NEVER, |timeout| worker.turn_began.after(timeout.max(UNREAD)));
+        }
+        let Some(limit) = self.shared.config.start_timeout else { return Moment::NEVER };
+        // A spare may have waited for longer than that, and has to have a moment to read.
+        worker.born.after(limit).max(worker.turn_began.after(limit.min(UNREAD)))
     }
 
     fn deadline_passed(&mut self) {
         let now = self.shared.now();
+        if self.look(now) {
+            return;
+        }
         let late = self.worker.as_ref().filter(|worker| worker.is_unordered).and_then(|worker| {
             worker.flights.iter().position(|flight| now >= self.job_deadline(worker, flight))
         });
@@ -651,8 +731,11 @@ impl Slot {
         if now >= self.shared.stop_at() {
             return self.cancel();
         }
+        if now >= self.read_deadline(worker) {
+            return self.request_unread();
+        }
         if now >= self.job_deadline(worker, flight) {
-            let timeout = flight.job.timeout.or_else(|| self.shared.timeout());
+            let timeout = self.timeout_of(flight);
             let limit = humantime::format_duration(timeout.unwrap_or_default());
             let message = format!("it took longer than {limit}, so its worker was ended");
             let failure = Failure::new(Kind::Timeout, message);
@@ -661,8 +744,8 @@ impl Slot {
         let is_silent = self.shared.is_silent() && now >= worker.turn_began.after(SILENCE);
         if is_silent && self.shared.remark_on_silence() {
             let (pid, job) = (worker.process.pid(), self.shared.name(&flight.job));
-            let (state, why) = match worker.has_begun() {
-                true => {
+            let (state, why) = match worker.reading() {
+                Reading::Some | Reading::All => {
                     let remedy = remedy(&self.shared.config.worker);
                     let why = format!(
                         "It may be holding its reply back in a buffer: a worker must flush its \
@@ -670,12 +753,63 @@ impl Slot {
                     );
                     ("has read its request but not answered", why)
                 }
-                false => ("has not read its request", "It may be starting still.".to_owned()),
+                Reading::Nothing => {
+                    ("has not read its request", "It may be starting still.".to_owned())
+                }
             };
             self.shared.watcher.note(&format!(
                 "{job}: the worker (pid {pid}) {state} for {} s. {why} Waiting on.",
                 SILENCE.as_secs()
             ));
+        }
+    }
+
+    /// Looks how much the worker has read, where something depends on that now. Returns whether it is
+    /// too early for all else.
+    fn look(&mut self, now: Moment) -> bool {
+        let Some(worker) = &self.worker else { return false };
+        let Some(oldest) = worker.flights.front() else { return false };
+        let deadline = self.first_deadline(worker, oldest).min(self.read_deadline(worker));
+        if now < deadline.min(self.next_look(worker)) || worker.is_read() {
+            return false;
+        }
+        if let Some(worker) = &mut self.worker {
+            worker.look(now);
+        }
+        now < self.deadline()
+    }
+
+    /// The worker has not read the request of its oldest job in time. One that never read anything has
+    /// failed to start.
+    fn request_unread(&mut self) {
+        let Some(worker) = &self.worker else { return };
+        if worker.has_started {
+            let waited = self.shared.now().since(worker.turn_began).as_secs();
+            let message = format!(
+                "the worker did not read its request for {waited} s after the job before it, and \
+                 was ended"
+            );
+            return self.fail_oldest(Some(Failure::new(Kind::Timeout, message)), Stop::Terminate);
+        }
+        let Some(mut worker) = self.worker.take() else { return };
+        let limit = self.shared.config.start_timeout.unwrap_or_default();
+        let mut message = format!(
+            "the worker (pid {}) did not start within {}: it had not read its first request",
+            worker.process.pid(),
+            humantime::format_duration(limit)
+        );
+        append_last_words(&mut message, &worker);
+        let (jobs, before) = (worker.take_jobs(), worker.failures_before);
+        self.dismiss(worker, Stop::Terminate);
+        self.start_failed(jobs, message, before);
+    }
+
+    /// The worker has closed its stdin, or does not read it any more. What it has read it may answer.
+    fn stdin_closed(&mut self) {
+        let Some(worker) = &mut self.worker else { return };
+        worker.be_deaf();
+        if worker.flights.is_empty() || worker.reading() != Reading::All {
+            self.worker_ended(End::ClosedStdin);
         }
     }
 
@@ -687,7 +821,8 @@ impl Slot {
         };
         let (shared, pid) = (&*self.shared, worker.process.pid());
         let now = shared.now();
-        let ran = |start| Ran { slot, pid, start, now };
+        let since = worker.turn_clock();
+        let ran = |start, clock: Moment| Ran { slot, pid, start, clock: clock.max(since), now };
         let max_reply = shared.config.max_reply;
         let was_spent = worker.is_spent;
         let received = worker.receive(max_reply, now, |said| {
@@ -708,7 +843,9 @@ impl Slot {
                 if worker.replies == received.answered as u64 {
                     shared.learn_start_time(now.since(worker.born));
                 }
-                if worker.has_served(&shared.config, now) && worker.flights.is_empty() {
+                if worker.is_deaf && !worker.flights.is_empty() {
+                    self.stdin_closed();
+                } else if worker.has_served(&shared.config, now) && worker.flights.is_empty() {
                     self.retire();
                 }
             }
@@ -741,7 +878,7 @@ impl Slot {
             }
             Some(mut spare) => {
                 // It was waiting, not idle.
-                spare.turn_began = self.shared.now();
+                spare.begin_turn(self.shared.now());
                 Some(spare)
             }
             None => None,
@@ -777,8 +914,8 @@ impl Slot {
                 None => self.finished += 1,
             }
         }
-        let others = worker.flights.drain(..).map(Flight::into_job);
-        self.shared.queue.put_back(self.index, others);
+        let others = worker.take_jobs();
+        self.put_back(others.into_iter());
         self.dismiss(worker, stop);
     }
 
@@ -804,11 +941,20 @@ impl Slot {
             return;
         };
         let shared = Arc::clone(&self.shared);
-        shared.queue.set_aside(self.index);
+        let was_idle = worker.flights.is_empty();
+        if worker.replies > 0 {
+            // What it has not read is done by others, who need not wait for its end.
+            let taken = worker.taken();
+            self.put_back(worker.take_unread(taken).into_iter());
+        }
+        self.step_aside();
         let watcher = &*shared.watcher;
         let exited = end == End::Exited
             || worker.await_exit(&shared.groups, Some(&self.wake), EXIT_PATIENCE, watcher);
         let taken = worker.taken();
+        if !exited && worker.flights.is_empty() {
+            return self.idle_worker_ended(worker, end);
+        }
         let first = if exited { Stop::Kill } else { Stop::Terminate };
         let grace = shared.config.grace;
         let wake = Some(&*self.wake);
@@ -825,7 +971,8 @@ impl Slot {
             (false, _) => format!("the worker (pid {pid}) closed its stdout but went on running"),
         };
         if worker.flights.is_empty() {
-            if !status.is_some_and(|status| status.success()) && !shared.groups.is_killing() {
+            let is_worth_a_note = was_idle && !shared.groups.is_killing();
+            if is_worth_a_note && !status.is_some_and(|status| status.success()) {
                 let slot = self.number();
                 watcher.note(&format!("in slot {slot}, {message} while it had no job"));
             }
@@ -838,6 +985,18 @@ impl Slot {
         }
         append_last_words(&mut message, &worker);
         self.settle(worker, begun, message);
+    }
+
+    /// A worker that is on no job closed a pipe and went on running. Nothing waits for its end.
+    fn idle_worker_ended(&mut self, worker: Worker, end: End) {
+        let what = if end == End::ClosedStdin { "stdin" } else { "stdout" };
+        self.shared.watcher.note(&format!(
+            "in slot {}, the worker (pid {}) closed its {what} between two jobs but went on \
+             running: it is replaced",
+            self.number(),
+            worker.process.pid()
+        ));
+        self.shared.retire(worker);
     }
 
     /// Deals out the blame for a worker that died. The oldest job had its turn if the worker had
@@ -855,12 +1014,12 @@ impl Slot {
                 break;
             }
         }
-        let others = worker.flights.drain(..).map(Flight::into_job).collect();
+        let others = worker.take_jobs();
         drop(worker);
         // One that had begun its job had started: what it died of is that job's.
         match begun || replies > 0 {
             false => self.start_failed(others, message, failures_before),
-            true => self.shared.queue.put_back(self.index, others.into_iter()),
+            true => self.put_back(others.into_iter()),
         }
     }
 
@@ -872,7 +1031,8 @@ impl Slot {
             // What had been read already comes first.
             let now = shared.now();
             let max_reply = shared.config.max_reply;
-            let ran = |start| Ran { slot, pid, start, now };
+            let since = worker.turn_clock();
+            let ran = |start, clock: Moment| Ran { slot, pid, start, clock: clock.max(since), now };
             let received = worker.receive(max_reply, now, |said| {
                 self.finished += take_answer(shared, said, ran, &mut self.answers);
             });
@@ -922,7 +1082,7 @@ impl Slot {
             self.flush();
             return shared.give_up(&failure);
         }
-        shared.queue.put_back(self.index, jobs.into_iter());
+        self.put_back(jobs.into_iter());
         self.flush();
         let doublings = count.saturating_sub(1).min(16);
         let pause = (FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE);
@@ -949,17 +1109,23 @@ impl Slot {
 
     fn fail(&mut self, worker: &Worker, flight: Flight, failure: &Failure) {
         let (slot, pid, now) = (self.number(), worker.process.pid(), self.shared.now());
-        let Flight { job, start, .. } = flight;
-        let (ran, answers) = (Ran { slot, pid, start, now }, &mut self.answers);
+        let Flight { job, start, clock, .. } = flight;
+        let (ran, answers) = (Ran { slot, pid, start, clock, now }, &mut self.answers);
         let is_over = deliver(&self.shared, ran, job, Err(failure), None, answers);
         self.finished += usize::from(is_over);
     }
 
     /// Ends a worker, and waits until it is gone.
     fn dismiss(&mut self, worker: Worker, first: Stop) {
-        self.shared.queue.set_aside(self.index);
+        self.step_aside();
         self.flush();
         self.shared.dismiss(worker, first, Some(&self.wake));
+    }
+
+    /// Has others called for the jobs that wait, since this slot has something else to do.
+    fn step_aside(&self) {
+        let fresh = self.shared.queue.set_aside(self.index);
+        thread::start(&self.shared, fresh);
     }
 }
 
@@ -993,6 +1159,8 @@ struct Ran {
     slot: usize,
     pid: u32,
     start: Moment,
+    /// When its time began.
+    clock: Moment,
     now: Moment,
 }
 
@@ -1008,11 +1176,16 @@ fn deliver(
 ) -> bool {
     let config = &shared.config;
     let may_pass = outcome.is_err_and(|failure| config.retry_on.contains(&failure.kind));
-    if may_pass && job.attempt <= job.retries.unwrap_or(config.retries) && !shared.is_stopping() {
+    let has_tries = job.attempt <= job.retries.unwrap_or(config.retries);
+    if may_pass && has_tries && !shared.is_stopping() && !job.is_abandoned() {
         let due = ran.now.after(backoff(config.retry_delay, job.attempt));
         job.attempt += 1;
-        shared.queue.put_off(ran.slot - 1 - config.slots_before, job, due);
-        return false;
+        match shared.queue.put_off(ran.slot - 1 - config.slots_before, job, due) {
+            Ok(()) => return false,
+            // The run was ended just now: there is no other try.
+            Err(back) => job = *back,
+        }
+        job.attempt -= 1;
     }
     hand_out(shared, &ran, &job, outcome, printed);
     if let Some(caller) = job.caller {
@@ -1045,7 +1218,7 @@ fn hand_out(
         seconds: ran.now.since(ran.start).as_secs_f64(),
     };
     if outcome.is_ok() {
-        shared.learn_duration(run.seconds);
+        shared.learn_duration(ran.now.since(ran.clock).as_secs_f64());
     }
     let run = Some(run).filter(|run| run.pid > 0);
     shared.deliver(&Done { job, outcome, printed, run });
@@ -1055,15 +1228,15 @@ fn hand_out(
 fn take_answer(
     shared: &Shared,
     said: Answer<'_>,
-    ran: impl Fn(Moment) -> Ran,
+    ran: impl Fn(Moment, Moment) -> Ran,
     answers: &mut Vec<(Caller, caller::Answer)>,
 ) -> usize {
     match said {
-        Answer::One(Flight { job, start, .. }, outcome) => {
-            usize::from(deliver(shared, ran(start), job, outcome, None, answers))
+        Answer::One(Flight { job, start, clock, .. }, outcome) => {
+            usize::from(deliver(shared, ran(start, clock), job, outcome, None, answers))
         }
-        Answer::Next { job, start, value } => {
-            hand_out(shared, &ran(start), job, Ok(value), None);
+        Answer::Next { job, start, clock, value } => {
+            hand_out(shared, &ran(start, clock), job, Ok(value), None);
             1
         }
         Answer::Texts { seq, count, texts } => {

@@ -51,7 +51,8 @@ pub(crate) fn warm_up(
                 return Err(Unfit::Unwanted);
             }
             let waited = shared.now().since(began);
-            if let Some(limit) = shared.timeout().filter(|limit| waited >= *limit) {
+            let limit = shared.config.start_timeout;
+            if let Some(limit) = limit.filter(|limit| shared.now() >= worker.born.after(*limit)) {
                 let limit = humantime::format_duration(limit);
                 let message = format!("it had not answered {} after {limit}", name(init));
                 return Err(Unfit::Failed(message));
@@ -94,10 +95,13 @@ fn step(
         return Ok(());
     }
     let now = shared.now();
-    let limits = [shared.timeout(), Some(SILENCE), wake.is_none().then_some(TICK)];
-    let deadline = limits.into_iter().flatten().map(|limit| began.after(limit));
-    let tick = wake.is_none().then(|| now.after(TICK));
-    let deadline = deadline.chain(tick).chain([shared.stop_at()]).filter(|at| *at > now).min();
+    let deadlines = [
+        shared.config.start_timeout.map(|limit| worker.born.after(limit)),
+        Some(began.after(SILENCE)),
+        wake.is_none().then(|| now.after(TICK)),
+        Some(shared.stop_at()),
+    ];
+    let deadline = deadlines.into_iter().flatten().filter(|at| *at > now).min();
     let timeout = deadline.filter(|at| *at != Moment::NEVER).and_then(|at| at.until(now));
     let ready = worker.process.wait(wake, worker.has_unsent(), None, timeout);
     if ready.stderr {
@@ -120,9 +124,10 @@ fn step(
             None => Ok(()),
         };
     }
-    match ready.exited {
-        true => Err("ended".into()),
-        false => Ok(()),
+    match () {
+        () if ready.exited => Err("ended".into()),
+        () if ready.deaf => Err("closed its stdin".into()),
+        () => Ok(()),
     }
 }
 

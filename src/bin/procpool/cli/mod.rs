@@ -267,6 +267,13 @@ pub struct Options {
     #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Workers")]
     pub start_limit: Option<u32>,
 
+    /// How long a worker may take to start
+    ///
+    /// Until it has read its first request and, before that, answered --init. A start that takes
+    /// longer has failed: the worker is ended and no job is charged with that. 0: no limit.
+    #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "5m", help_heading = "Workers", value_parser = procpool::parse_duration)]
+    pub start_timeout: Duration,
+
     /// The longest reply that a worker may give
     ///
     /// In bytes, or with a suffix K, M or G (powers of 1024). A worker that prints a longer one is
@@ -486,8 +493,10 @@ pub struct Options {
     /// End a job that takes longer, and its process; it fails
     ///
     /// A number of seconds, or a duration such as 500ms or 1m30s; 0: no limit. 300%: three times the
-    /// median of the jobs that have succeeded, once there are three of them. The whole process
-    /// group of its worker or command is ended: TERM, then KILL after --grace.
+    /// median of the jobs that have succeeded, once there are three of them. The time of a job begins
+    /// when its worker has read the request: a worker's start has a limit of its own,
+    /// --start-timeout. The whole process group of its worker or command is ended: TERM, then KILL
+    /// after --grace.
     #[arg(long, value_name = "TIME|N%", help_heading = "Failures", value_parser = parse_timeout)]
     pub timeout: Option<Timeout>,
 
