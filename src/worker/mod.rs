@@ -37,6 +37,9 @@ const FIRST_LOOK: Duration = Duration::from_millis(5);
 /// …and then ever less often, but never less often than this.
 const LAST_LOOK: Duration = Duration::from_millis(100);
 
+/// A worker that prints more than this before it has read anything is not starting any more.
+const FLOOD: usize = 1 << 20;
+
 /// Jobs that take no longer than this together may be taken at once, whoever else might take them.
 const PORTION: Duration = Duration::from_micros(200);
 
@@ -152,6 +155,8 @@ pub(crate) struct Worker {
     pub(crate) is_unordered: bool,
     /// It has read something, or answered: it has started.
     pub(crate) has_started: bool,
+    /// How many bytes it had printed before, in about.
+    printed_unasked: usize,
     /// It has closed its stdin: it can only answer what it has read.
     pub(crate) is_deaf: bool,
     /// When it was started.
@@ -218,6 +223,7 @@ impl Worker {
             is_spent: false,
             is_unordered: false,
             has_started: false,
+            printed_unasked: 0,
             is_deaf: false,
             born: now,
             turn_began: now,
@@ -446,7 +452,16 @@ impl Worker {
         if self.inbox.len() > LARGE && !std::mem::replace(&mut self.is_wide, true) {
             self.process.widen();
         }
-        self.process.read(&mut self.inbox)
+        let progress = self.process.read(&mut self.inbox);
+        if let (Progress::Moved(count), false) = (progress, self.has_started) {
+            self.printed_unasked = self.printed_unasked.saturating_add(count);
+        }
+        progress
+    }
+
+    /// Whether it prints and prints though it has read nothing.
+    pub(crate) fn is_flooding(&self) -> bool {
+        !self.has_started && self.printed_unasked > FLOOD
     }
 
     /// Takes the whole replies out of the inbox and hands each on with the job it answers.

@@ -248,10 +248,10 @@ fn a_worker_that_dies_while_it_is_initialized() {
 }
 
 #[test]
-fn a_worker_that_never_answers_init_is_bounded_by_the_timeout() {
+fn a_worker_that_never_answers_init_is_bounded_by_the_start_timeout() {
     let output = Test::new()
         .workers(1, "sleep 1000")
-        .args(["--start-limit=1", "--init=load", "--timeout=200ms", "--grace=100ms"])
+        .args(["--start-limit=1", "--init=load", "--start-timeout=200ms", "--grace=100ms"])
         .stdin("a\n")
         .any_stdout()
         .any_stderr()

@@ -703,14 +703,22 @@ impl Slot {
     /// Until when the worker is to have read something of its oldest request.
     fn read_deadline(&self, worker: &Worker) -> Moment {
         let Some(flight) = worker.flights.front() else { return Moment::NEVER };
-        if worker.has_started {
-            let timeout = self.timeout_of(flight).filter(|_| worker.is_unread);
-            return timeout
-                .map_or(Moment::NEVER, |timeout| worker.turn_began.after(timeout.max(UNREAD)));
+        let is_late = worker.is_unread && (worker.has_started || worker.is_flooding());
+        let timeout = self.timeout_of(flight).filter(|_| is_late);
+        let deadline =
+            timeout.map_or(Moment::NEVER, |timeout| worker.turn_began.after(timeout.max(UNREAD)));
+        deadline.min(self.start_deadline(worker))
+    }
+
+    /// Until when the worker is to have started, unless it has.
+    fn start_deadline(&self, worker: &Worker) -> Moment {
+        match self.shared.config.start_timeout {
+            // A spare may have waited for longer than that, and has to have a moment to read.
+            Some(limit) if !worker.has_started => {
+                worker.born.after(limit).max(worker.turn_began.after(limit.min(UNREAD)))
+            }
+            _ => Moment::NEVER,
         }
-        let Some(limit) = self.shared.config.start_timeout else { return Moment::NEVER };
-        // A spare may have waited for longer than that, and has to have a moment to read.
-        worker.born.after(limit).max(worker.turn_began.after(limit.min(UNREAD)))
     }
 
     fn deadline_passed(&mut self) {
@@ -783,12 +791,11 @@ impl Slot {
     /// failed to start.
     fn request_unread(&mut self) {
         let Some(worker) = &self.worker else { return };
-        if worker.has_started {
-            let waited = self.shared.now().since(worker.turn_began).as_secs();
-            let message = format!(
-                "the worker did not read its request for {waited} s after the job before it, and \
-                 was ended"
-            );
+        let now = self.shared.now();
+        if now < self.start_deadline(worker) {
+            let waited = now.since(worker.turn_began).as_secs();
+            let message =
+                format!("the worker did not read its request for {waited} s, and was ended");
             return self.fail_oldest(Some(Failure::new(Kind::Timeout, message)), Stop::Terminate);
         }
         let Some(mut worker) = self.worker.take() else { return };
