@@ -1,5 +1,5 @@
-//! What is written about procpool agrees with procpool: the man page and the completions, README,
-//! ARCHITECTURE.md and CHANGELOG.md; and the invariants hold that the source itself can show.
+//! What is written about procpool agrees with procpool: the man page and the completions, README, the
+//! pages in docs, ARCHITECTURE.md and CHANGELOG.md.
 
 #[expect(dead_code, reason = "only the definition of the command line is of use here")]
 #[path = "../../src/bin/procpool/cli/mod.rs"]
@@ -11,6 +11,7 @@ use std::io;
 use std::path::Path;
 
 use crate::common::{Test, need};
+use crate::source::{read, root, sources};
 use clap::Arg;
 use clap_complete::Shell;
 use clap_mangen::Man;
@@ -243,15 +244,16 @@ fn help_and_version_of_the_program() {
     }
 }
 
-// ---- README.md
+// ---- README.md and docs
 
 #[test]
-fn the_readme_lists_exactly_the_options_there_are() {
-    let readme = read("README.md");
+fn the_reference_lists_exactly_the_options_there_are() {
+    let reference = read("docs/reference.md");
     let mut rows: BTreeMap<String, &str> = BTreeMap::new();
     let mut order = Vec::new();
-    let table = readme.split("\n## Options\n").nth(1).and_then(|rest| rest.split("\n## ").next());
-    for line in table.expect("README.md has the section").lines() {
+    let table =
+        reference.split("\n## Options\n").nth(1).and_then(|rest| rest.split("\n## ").next());
+    for line in table.expect("the section is there").lines() {
         let first = line.strip_prefix("| ").and_then(|row| row.split(" | ").next());
         let Some((_, rest)) = first.and_then(|cell| cell.split_once("--")) else {
             continue;
@@ -263,7 +265,7 @@ fn the_readme_lists_exactly_the_options_there_are() {
     }
     let options = options();
     let names: Vec<_> = options.iter().filter_map(Arg::get_long).collect();
-    assert_eq!(order, names, "the option table of README.md, in the order of --help");
+    assert_eq!(order, names, "the table of options, in the order of --help");
 
     for option in &options {
         let row = rows[option.get_long().expect("every option has a long name")];
@@ -289,32 +291,47 @@ fn the_readme_lists_exactly_the_options_there_are() {
 }
 
 #[test]
-fn the_readme_names_every_kind_and_status() {
-    let readme = read("README.md");
+fn the_reference_names_every_kind_and_status() {
+    let reference = read("docs/reference.md");
     let kinds = ["invalid", "error", "exit", "crash", "timeout", "protocol", "spawn", "cancelled"];
     for kind in kinds {
-        assert!(readme.contains(&format!("| `{kind}` |")), "the kind {kind}");
+        assert!(reference.contains(&format!("| `{kind}` |")), "the kind {kind}");
     }
     for status in ["0", "1", "2", "125", "126", "127", "128+N"] {
-        assert!(readme.contains(&format!("| {status} |")), "the status {status}");
+        assert!(reference.contains(&format!("| {status} |")), "the status {status}");
     }
 }
 
-/// Runs each session of README.md, in a folder that holds its smallest worker as `worker.py`, and
-/// the examples. A line `…` in its output stands for any number of lines.
 #[test]
 fn the_sessions_in_the_readme_are_real() {
+    sessions_are_real("README.md");
+}
+
+#[test]
+fn the_sessions_in_the_guide_are_real() {
+    sessions_are_real("docs/guide.md");
+}
+
+#[test]
+fn the_sessions_about_workers_are_real() {
+    sessions_are_real("docs/workers.md");
+}
+
+/// Runs each session of a page, in a folder that holds the smallest worker on it as `worker.py`, and
+/// the examples. A line `…` in its output is any number of lines.
+#[track_caller]
+fn sessions_are_real(page: &str) {
     if !need("python3") {
         return;
     }
-    let readme = read("README.md");
+    let page = read(page);
     let folder = TempDir::new().expect("a folder");
-    let worker = blocks(&readme, "python").next().expect("a worker in Python");
+    let worker = blocks(&page, "python").next().expect("a worker in Python");
     fs::write(folder.path().join("worker.py"), worker).expect("the folder can be written to");
     let examples = root().join("examples");
     std::os::unix::fs::symlink(examples, folder.path().join("examples")).expect("a link");
 
-    let sessions: Vec<&str> = blocks(&readme, "console").collect();
+    let sessions: Vec<&str> = blocks(&page, "console").collect();
     assert!(sessions.len() >= 3, "{} sessions", sessions.len());
     for session in sessions {
         // The output of each command ends with this line; `$?` is as the command left it.
@@ -356,12 +373,34 @@ fn is_as_shown(printed: &[&str], shown: &[&str]) -> bool {
     }
 }
 
-/// The library's example stands in README.md word for word, so that it is compiled and run.
 #[test]
-fn the_library_example_in_the_readme_is_the_one_that_is_run() {
-    let readme = read("README.md");
-    let snippet = blocks(&readme, "rust").next().expect("a snippet in Rust");
-    assert!(read("examples/library.rs").contains(snippet), "examples/library.rs lacks:\n{snippet}");
+fn the_readme_is_short() {
+    let lines = read("README.md").lines().count();
+    assert!(lines <= 180, "{lines} lines");
+}
+
+/// Every link to a file of the repository, or to a heading of one, leads somewhere.
+#[test]
+fn links_lead_somewhere() {
+    for page in ["README.md", "docs/guide.md", "docs/workers.md", "docs/reference.md"] {
+        let text = read(page);
+        let folder = root().join(page).parent().expect("a folder").to_owned();
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.starts_with("http")) {
+            let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+            let file = if path.is_empty() { root().join(page) } else { folder.join(path) };
+            assert!(file.exists(), "{page}: {target}");
+            if !heading.is_empty() {
+                let text = fs::read_to_string(&file).expect("a page");
+                let is_there = text.lines().any(|line| {
+                    line.starts_with('#')
+                        && line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-")
+                            == heading
+                });
+                assert!(is_there, "{page}: {target}");
+            }
+        }
+    }
 }
 
 /// The code blocks of a language.
@@ -394,6 +433,8 @@ fn the_tests_that_architecture_names_exist() {
             continue;
         }
         let exists = files.iter().any(|(path, text)| {
+            // Tests in a file of their own go by the folder's name, which is that of the tested file.
+            let path = path.strip_suffix("/tests.rs").unwrap_or(path);
             Path::new(path).file_stem().is_some_and(|stem| stem == file)
                 && text.contains(&format!("fn {test}("))
         });
@@ -415,169 +456,4 @@ fn the_licence_is_the_one_that_the_package_names() {
     let licence = read("LICENSE");
     assert_eq!(env!("CARGO_PKG_LICENSE"), "BSD-3-Clause");
     assert!(licence.contains("BSD 3-Clause License") && licence.contains("procpool authors"));
-}
-
-// ---- Invariants that the source shows
-
-#[test]
-fn no_unsafe_code() {
-    const WORD: &str = concat!("un", "safe");
-    assert!(read("Cargo.toml").contains(&format!("{WORD}_code = \"forbid\"")));
-    for folder in ["src", "tests", "examples", "benches"] {
-        forbid(&sources(folder), &[WORD], |_| false);
-    }
-}
-
-#[test]
-fn only_output_writes_stdout() {
-    let files = sources("src");
-    let forbidden = [
-        "println!",
-        "print!",
-        "io::stdout",
-        "stdio::stdout",
-        "raw_stdout",
-        "take_stdout",
-        "dup2_stdout",
-    ];
-    // To ask whether stdout is a terminal is not to write to it.
-    forbid(&files, &forbidden, |(path, line)| {
-        path.starts_with("src/output/") || line.contains("stdout().is_terminal()")
-    });
-}
-
-#[test]
-fn only_process_signals_children() {
-    let files = sources("src");
-    let forbidden = [
-        "kill_process",
-        "kill_process_group",
-        "kill_current_process_group",
-        "pidfd_send_signal",
-        "killpg",
-        "child.kill",
-    ];
-    forbid(&files, &forbidden, |(path, line)| {
-        // signals.rs stops procpool itself, on Ctrl-Z.
-        let is_itself = path == "src/bin/procpool/signals.rs" && line.contains("getpid()");
-        path.starts_with("src/process/") || is_itself
-    });
-    assert!(files.iter().any(|(path, text)| {
-        path.starts_with("src/process/")
-            && text.contains("kill_process_group(self.group, Signal::KILL)")
-    }));
-}
-
-#[test]
-fn protocols_do_no_io() {
-    let files = sources("src/protocol");
-    assert!(files.len() >= 3);
-    let forbidden = [
-        "rustix",
-        "tokio",
-        "std::fs",
-        "std::net",
-        "std::os",
-        "std::process",
-        "std::thread",
-        "std::env",
-        "io::Read",
-        "io::BufRead",
-        "io::stdin",
-        "io::stderr",
-        "impl Write",
-        "dyn Write",
-        "impl Read",
-        "dyn Read",
-        "File",
-        "AsFd",
-        "OwnedFd",
-        "Process",
-        "Mutex",
-        "Instant",
-    ];
-    forbid(&files, &forbidden, |_| false);
-}
-
-/// Blocking reads of a worker's pipes would wait for as long as a grandchild holds them open.
-#[test]
-fn workers_are_not_read_with_blocking_calls() {
-    let forbidden = [
-        "read_to_end",
-        "read_to_string",
-        "read_exact",
-        "read_line",
-        "read_until",
-        "BufReader",
-        "wait_with_output",
-        "thread::sleep",
-    ];
-    // What the system tells of a process is there at once, a program is a file, and so is a journal,
-    // whose lock is waited for before anything is started.
-    forbid(&sources("src"), &forbidden, |(path, line)| {
-        line.contains("\"/proc/")
-            || path == "src/process/lookup.rs"
-            || path.starts_with("src/journal/")
-    });
-}
-
-/// Asserts that no line of code holds one of these words, but where that is fine.
-#[track_caller]
-fn forbid(files: &[(String, String)], words: &[&str], is_fine: impl Fn((&str, &str)) -> bool) {
-    for (path, text) in files {
-        for (index, line) in text.lines().enumerate() {
-            let is_comment = line.trim_start().starts_with("//");
-            for word in words.iter().filter(|word| !is_comment && has_word(line, word)) {
-                let number = index + 1;
-                assert!(is_fine((path, line)), "`{word}` in {path}, line {number}:\n{line}");
-            }
-        }
-    }
-}
-
-/// Whether a line holds a word, and not only as a part of a longer one.
-fn has_word(line: &str, word: &str) -> bool {
-    let is_part = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
-    line.match_indices(word).any(|(at, _)| {
-        !is_part(line[..at].chars().next_back()) && !is_part(line[at + word.len()..].chars().next())
-    })
-}
-
-#[test]
-fn words_are_whole() {
-    assert!(has_word("println!(\"a\")", "println"));
-    assert!(!has_word("eprintln!(\"a\")", "println"));
-    assert!(!has_word("kill_process_group(a)", "kill_process"));
-}
-
-/// All Rust files in a folder of the repository: path and text.
-fn sources(folder: &str) -> Vec<(String, String)> {
-    let mut files = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(root().join(&folder)) else {
-            continue;
-        };
-        for entry in entries {
-            let entry = entry.expect("the folder can be read");
-            let name = entry.file_name().into_string().expect("the name is UTF-8");
-            let path = format!("{folder}/{name}");
-            match entry.path().is_dir() {
-                true => folders.push(path),
-                false if name.ends_with(".rs") => files.push((path.clone(), read(&path))),
-                false => {}
-            }
-        }
-    }
-    files.sort();
-    files
-}
-
-#[track_caller]
-fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -29,6 +29,7 @@ mod retries;
 mod security;
 mod sh;
 mod signals;
+mod source;
 mod spill;
 mod standby;
 mod startup;

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use procpool::command::template::{Names, Settings, Template};
+use procpool::command::{Names, Settings, Template};
 use procpool::input::plain_lines::{Columns, Pack, Plain, Target};
 use procpool::input::route::Choice;
 use procpool::input::{Form, Reader, Source};

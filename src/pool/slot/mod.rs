@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::command::Commands;
-use crate::command::template::command_line as shell_line;
+use crate::command::command_line as shell_line;
 use crate::job::caller::{self, Caller};
 use crate::job::printed::Printed;
 use crate::job::{Done, Failure, Job, Kind, Run, Value};

@@ -1,0 +1,327 @@
+//! What the source itself can show: invariants of the engine, and how the house is built.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn no_unsafe_code() {
+    const WORD: &str = concat!("un", "safe");
+    assert!(read("Cargo.toml").contains(&format!("{WORD}_code = \"forbid\"")));
+    for folder in ["src", "tests", "examples", "benches"] {
+        forbid(&sources(folder), &[WORD], |_| false);
+    }
+}
+
+#[test]
+fn only_output_writes_stdout() {
+    let files = sources("src");
+    let forbidden = [
+        "println!",
+        "print!",
+        "io::stdout",
+        "stdio::stdout",
+        "raw_stdout",
+        "take_stdout",
+        "dup2_stdout",
+    ];
+    // To ask whether stdout is a terminal is not to write to it.
+    forbid(&files, &forbidden, |(path, line)| {
+        path.starts_with("src/output/") || line.contains("stdout().is_terminal()")
+    });
+}
+
+#[test]
+fn only_process_signals_children() {
+    let files = sources("src");
+    let forbidden = [
+        "kill_process",
+        "kill_process_group",
+        "kill_current_process_group",
+        "pidfd_send_signal",
+        "killpg",
+        "child.kill",
+    ];
+    forbid(&files, &forbidden, |(path, line)| {
+        // signals.rs stops procpool itself, on Ctrl-Z.
+        let is_itself = path == "src/bin/procpool/signals.rs" && line.contains("getpid()");
+        path.starts_with("src/process/") || is_itself
+    });
+    assert!(files.iter().any(|(path, text)| {
+        path.starts_with("src/process/")
+            && text.contains("kill_process_group(self.group, Signal::KILL)")
+    }));
+}
+
+#[test]
+fn protocols_do_no_io() {
+    let files = sources("src/protocol");
+    assert!(files.len() >= 3);
+    let forbidden = [
+        "rustix",
+        "tokio",
+        "std::fs",
+        "std::net",
+        "std::os",
+        "std::process",
+        "std::thread",
+        "std::env",
+        "io::Read",
+        "io::BufRead",
+        "io::stdin",
+        "io::stderr",
+        "impl Write",
+        "dyn Write",
+        "impl Read",
+        "dyn Read",
+        "File",
+        "AsFd",
+        "OwnedFd",
+        "Process",
+        "Mutex",
+        "Instant",
+    ];
+    forbid(&files, &forbidden, |_| false);
+}
+
+/// Blocking reads of a worker's pipes would wait for as long as a grandchild holds them open.
+#[test]
+fn workers_are_not_read_with_blocking_calls() {
+    let forbidden = [
+        "read_to_end",
+        "read_to_string",
+        "read_exact",
+        "read_line",
+        "read_until",
+        "BufReader",
+        "wait_with_output",
+        "thread::sleep",
+    ];
+    // What the system tells of a process is there at once, a program is a file, and so is a journal,
+    // whose lock is waited for before anything is started.
+    forbid(&sources("src"), &forbidden, |(path, line)| {
+        line.contains("\"/proc/")
+            || path == "src/process/lookup.rs"
+            || path.starts_with("src/journal/")
+    });
+}
+
+// ---- The house
+
+/// The layers of the library: each may use those in the rows before its own.
+const LAYERS: [&[&str]; 8] = [
+    &["util"],
+    &["job"],
+    &["command", "journal"],
+    &["protocol", "process", "output"],
+    &["config", "interpreter"],
+    &["worker", "input"],
+    &["pool"],
+    &["lib"],
+];
+
+/// Where a folder is in [`LAYERS`].
+#[track_caller]
+fn layer(room: &str) -> usize {
+    let found = LAYERS.iter().position(|row| row.contains(&room));
+    found.unwrap_or_else(|| panic!("{room} has no place among the layers in tests/it/source.rs"))
+}
+
+#[test]
+fn no_layer_reaches_up() {
+    for (file, targets) in imports() {
+        let room = room_of(&file);
+        for target in targets {
+            let used = room_of(&target);
+            let is_below = used == room || layer(used) < layer(room);
+            assert!(is_below, "{file} uses {target}, which is no layer below its own");
+        }
+    }
+}
+
+/// A registry and its entries may know each other: the entries are in the registry's table, and use
+/// what it has for all of them.
+#[test]
+fn no_circle_of_imports() {
+    let imports = imports();
+    for file in imports.keys() {
+        let mut reached = BTreeSet::new();
+        let mut next: Vec<&String> = imports[file].iter().collect();
+        while let Some(target) = next.pop() {
+            if reached.insert(target) {
+                next.extend(imports.get(target).into_iter().flatten());
+            }
+        }
+        let is_registry = file.starts_with("src/protocol/");
+        assert!(is_registry || !reached.contains(file), "{file} is in a circle: {reached:?}");
+    }
+}
+
+/// The library is built without what only the command needs.
+#[test]
+fn the_library_is_built_without_the_command() {
+    let cargo = |args: &[&str]| {
+        let output = Command::new(env!("CARGO"))
+            .args(args)
+            .args(["--no-default-features", "--offline"])
+            .current_dir(root())
+            .output()
+            .expect("cargo can be run");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "cargo {args:?}: {said}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let crates = cargo(&["tree", "--edges", "normal", "--prefix", "none"]);
+    assert!(crates.contains("serde_json"), "{crates}");
+    for name in ["anyhow", "clap", "close_fds", "indicatif"] {
+        assert!(!crates.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}");
+    }
+    // In a folder of its own: other features, and nobody waits for another's lock.
+    cargo(&["check", "--lib", "--target-dir", "target/library"]);
+}
+
+/// Which files of the library use which others of it.
+fn imports() -> BTreeMap<String, BTreeSet<String>> {
+    let files = sources("src");
+    let files: Vec<_> = files.iter().filter(|(path, _)| !path.starts_with("src/bin/")).collect();
+    let by_module: BTreeMap<String, &str> =
+        files.iter().map(|(path, _)| (module_of(path), path.as_str())).collect();
+    assert!(by_module.len() > 40, "{by_module:?}");
+    let mut imports = BTreeMap::new();
+    for (path, text) in &files {
+        let module = module_of(path);
+        let targets: BTreeSet<String> = uses(&module, text)
+            .filter_map(|used| longest_module(&used, &by_module))
+            .filter(|target| target != path)
+            .map(str::to_owned)
+            .collect();
+        imports.insert(path.clone(), targets);
+    }
+    imports
+}
+
+/// The paths, from the root of the crate, that a module's code begins with `crate::`, `super::` or the
+/// name of a module below it.
+fn uses(module: &str, text: &str) -> impl Iterator<Item = String> {
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let code: Vec<&str> =
+        code.lines().map(str::trim).filter(|line| !line.starts_with("//")).collect();
+    let mut used = Vec::new();
+    let above = module.rsplit_once("::").map_or("", |(above, _)| above);
+    for line in &code {
+        for (word, base) in [("crate::", ""), ("super::", above)] {
+            for (at, _) in line.match_indices(word) {
+                used.push(joined(base, path_in(&line[at + word.len()..])));
+            }
+        }
+        if let Some(rest) = line.strip_prefix("use ").or(line.strip_prefix("pub use ")) {
+            used.push(joined(module, path_in(rest)));
+        }
+    }
+    used.into_iter()
+}
+
+/// The path that a text begins with: names with `::` between them.
+fn path_in(text: &str) -> &str {
+    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
+    &text[..end.unwrap_or(text.len())]
+}
+
+fn joined(base: &str, path: &str) -> String {
+    if base.is_empty() { path.to_owned() } else { format!("{base}::{path}") }
+}
+
+/// The file of the longest path of modules that this path begins with.
+fn longest_module<'a>(path: &str, by_module: &BTreeMap<String, &'a str>) -> Option<&'a str> {
+    let mut path = path;
+    loop {
+        if let Some(file) = by_module.get(path.trim_end_matches(':')) {
+            return Some(file);
+        }
+        path = path.rsplit_once("::")?.0;
+    }
+}
+
+/// `src/pool/slot/mod.rs` is `pool::slot`.
+fn module_of(path: &str) -> String {
+    let path = path.strip_prefix("src/").and_then(|path| path.strip_suffix(".rs"));
+    let path = path.expect("a source file").replace('/', "::");
+    path.strip_suffix("::mod").map_or(path.clone(), str::to_owned)
+}
+
+/// The folder of `src` that a file is in, or its own name where it is in none.
+fn room_of(path: &str) -> &str {
+    let path = path.strip_prefix("src/").unwrap_or(path);
+    path.split(['/', '.']).next().unwrap_or(path)
+}
+
+#[test]
+fn paths_are_found() {
+    let used: Vec<String> =
+        uses("a::b", "use super::c::D;\nuse d::E;\nlet x = crate::f::g(1);").collect();
+    assert_eq!(used, ["a::c::D", "a::b::super::c::D", "a::b::d::E", "f::g"]);
+    assert_eq!(module_of("src/pool/slot/mod.rs"), "pool::slot");
+    assert_eq!(room_of("src/config.rs"), "config");
+}
+
+/// Asserts that no line of code holds one of these words, but where that is fine.
+#[track_caller]
+fn forbid(files: &[(String, String)], words: &[&str], is_fine: impl Fn((&str, &str)) -> bool) {
+    for (path, text) in files {
+        for (index, line) in text.lines().enumerate() {
+            let is_comment = line.trim_start().starts_with("//");
+            for word in words.iter().filter(|word| !is_comment && has_word(line, word)) {
+                let number = index + 1;
+                assert!(is_fine((path, line)), "`{word}` in {path}, line {number}:\n{line}");
+            }
+        }
+    }
+}
+
+/// Whether a line holds a word, and not only as a part of a longer one.
+fn has_word(line: &str, word: &str) -> bool {
+    let is_part = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
+    line.match_indices(word).any(|(at, _)| {
+        !is_part(line[..at].chars().next_back()) && !is_part(line[at + word.len()..].chars().next())
+    })
+}
+
+#[test]
+fn words_are_whole() {
+    assert!(has_word("println!(\"a\")", "println"));
+    assert!(!has_word("eprintln!(\"a\")", "println"));
+    assert!(!has_word("kill_process_group(a)", "kill_process"));
+}
+
+/// All Rust files in a folder of the repository: path and text.
+pub(crate) fn sources(folder: &str) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(root().join(&folder)) else {
+            continue;
+        };
+        for entry in entries {
+            let entry = entry.expect("the folder can be read");
+            let name = entry.file_name().into_string().expect("the name is UTF-8");
+            let path = format!("{folder}/{name}");
+            match entry.path().is_dir() {
+                true => folders.push(path),
+                false if name.ends_with(".rs") => files.push((path.clone(), read(&path))),
+                false => {}
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+#[track_caller]
+pub(crate) fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
