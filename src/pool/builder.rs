@@ -15,6 +15,7 @@ use crate::interpreter::{Code, CodeError};
 use crate::job::{Failure, Kind, Sink, Watcher};
 use crate::pool::handle::Pool;
 use crate::pool::shared::Shared;
+use crate::pool::threads;
 use crate::process::lookup::{self, ProgramError};
 use crate::protocol::Protocol;
 
@@ -294,7 +295,7 @@ impl Builder {
                 _ => {}
             },
         }
-        let shared = Shared::new(config, self.watcher, self.sink, self.sources);
+        let shared = Shared::new(config, self.watcher, self.sink, self.sources, threads::start);
         Ok(match self.beside {
             Some(other) => Pool::new(other.stand_beside(shared)),
             None => Pool::new(shared),

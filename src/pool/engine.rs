@@ -8,7 +8,6 @@ use serde::Serialize;
 use crate::job::caller::Caller;
 use crate::job::{Closed, Failure, Job, Kind};
 use crate::pool::shared::{Shared, Stopping};
-use crate::pool::slot::thread;
 use crate::process::Stop;
 
 pub(crate) struct Engine {
@@ -81,7 +80,7 @@ impl Engine {
         job.caller = Some(caller);
         let mut batch = vec![job];
         match self.shared.queue.push(&mut batch, false) {
-            Ok(slots) => thread::start(&self.shared, slots),
+            Ok(slots) => self.shared.start_slots(slots),
             Err(Closed) => {
                 let failure = Failure::new(Kind::Cancelled, "the pool is being shut down");
                 for job in batch {

@@ -12,7 +12,6 @@ use crate::job::{Failure, Feed, Job, Kind};
 use crate::pool::calls::{Deferred, Pipeline};
 use crate::pool::engine::Engine;
 use crate::pool::shared::{Shared, Stopping};
-use crate::pool::slot::thread;
 use crate::process::Stop;
 use crate::util::clock::Moment;
 
@@ -219,7 +218,7 @@ impl Pool {
     /// The pool takes no more jobs; the batch is as it was.
     pub fn feed(&self, batch: &mut Vec<Job>) -> Result<(), Closed> {
         let slots = self.engine.shared.queue.push(batch, true)?;
-        thread::start(&self.engine.shared, slots);
+        self.engine.shared.start_slots(slots);
         Ok(())
     }
 

@@ -8,5 +8,6 @@ mod handle;
 mod queue;
 mod shared;
 mod slot;
+mod threads;
 
 pub use handle::Pool;

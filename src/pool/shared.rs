@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) watcher: Arc<dyn Watcher>,
     sink: Option<Arc<dyn Sink>>,
     sources: Vec<String>,
+    /// Starts slots, which stand above this.
+    starter: Starter,
     /// Start-up failures in a row.
     start_failures: AtomicU32,
     /// It was told that the pool has given up…
@@ -62,6 +64,8 @@ pub(crate) struct Shared {
     left: AtomicUsize,
 }
 
+pub(crate) type Starter = fn(&Arc<Shared>, Vec<usize>);
+
 /// When running jobs are to be ended, and how.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopping {
@@ -86,6 +90,7 @@ impl Shared {
         watcher: Arc<dyn Watcher>,
         sink: Option<Arc<dyn Sink>>,
         sources: Vec<String>,
+        starter: Starter,
     ) -> Self {
         let commands = config.commands.as_ref();
         let program = commands
@@ -102,6 +107,7 @@ impl Shared {
             watcher,
             sink,
             sources,
+            starter,
             start_failures: AtomicU32::new(0),
             has_given_up: AtomicBool::new(false),
             was_crowded: AtomicBool::new(false),
@@ -128,6 +134,10 @@ impl Shared {
             spares: Arc::clone(spares),
             ..self
         }
+    }
+
+    pub(crate) fn start_slots(self: &Arc<Self>, slots: Vec<usize>) {
+        (self.starter)(self, slots);
     }
 
     pub(crate) fn now(&self) -> Moment {

@@ -555,6 +555,18 @@ fn a_worker_that_answers_init_twice_is_not_fit() {
     assert_has(message(&output.records()[0], "spawn"), &["--init 'hello'"]);
 }
 
+/// The timeout is for jobs: a worker may take longer to become ready for them.
+#[test]
+fn the_timeout_is_not_that_of_init() {
+    let crew = Crew::new();
+    Test::new()
+        .workers(1, crew.worker("--sleep-at-start 300"))
+        .args(["--init=sleep [600]", "--timeout=0.5", "--format=value"])
+        .jobs(["echo [1]", "echo [2]"])
+        .stdout("[1]\n[2]\n")
+        .run();
+}
+
 /// A spare that is still being asked when its turn comes is waited for, not ended and started anew.
 #[test]
 fn a_spare_that_is_warming_up_is_waited_for() {

@@ -174,6 +174,42 @@ fn started_ahead(flags: &str, max_reqs: usize, options: &[&str], job: impl Fn(us
     crew.assert_gone();
 }
 
+/// With the last job that there is, no other worker is started.
+#[test]
+fn no_replacement_is_started_that_no_job_is_left_for() {
+    for (slots, max_reqs, jobs, most) in [(1, 2, 2, 1), (1, 1, 1, 1), (1, 1, 3, 3), (1, 4, 8, 2)] {
+        for options in [&[][..], &["--init=nap [0,0]"], &["--pipeline=8"]] {
+            let crew = Crew::new();
+            Test::new()
+                .workers(slots, batch(&crew, "--sleep-at-start 200"))
+                .args(["--max-reqs", &max_reqs.to_string()])
+                .args(options)
+                .stdin(naps(jobs, 100_000))
+                .stdout(records(jobs))
+                .run();
+            assert_eq!(lives(&crew).len(), most, "{options:?}: {jobs} jobs, {max_reqs} each");
+        }
+    }
+}
+
+/// The input may go on when the last worker is on its last job; its spare is not waited for.
+#[test]
+fn a_spare_that_is_not_needed_holds_up_no_end() {
+    let crew = Crew::new();
+    let line =
+        format!("if test $PROCPOOL_GENERATION = 2; then sleep 1000; fi; exec {}", batch(&crew, ""));
+    let mut run = Test::new()
+        .args(["--max-procs=1", "--worker", &shell_words::join(["sh", "-c", &line])])
+        .args(["--max-reqs=1", "--grace=1h"])
+        .stdin_open()
+        .any_stdout()
+        .spawn();
+    run.write("nap [1,300000]\n");
+    run.line();
+    run.finish();
+    crew.assert_gone();
+}
+
 #[test]
 fn the_replacement_is_started_ahead() {
     let quick = |key| format!("nap [{key},1000]");

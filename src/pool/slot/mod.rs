@@ -2,7 +2,6 @@
 //! owns its worker's pipes and waits in one place: for its worker, a deadline, or a wake-up.
 
 mod command;
-pub(crate) mod thread;
 pub(crate) mod warm_up;
 
 use std::collections::VecDeque;
@@ -1132,7 +1131,7 @@ impl Slot {
     /// Has others called for the jobs that wait, since this slot has something else to do.
     fn step_aside(&self) {
         let fresh = self.shared.queue.set_aside(self.index);
-        thread::start(&self.shared, fresh);
+        self.shared.start_slots(fresh);
     }
 }
 

@@ -1,13 +1,13 @@
-//! The thread of a slot.
+//! The threads of slots.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
-use super::Slot;
 use crate::job::{Failure, Kind};
 use crate::pool::shared::{STACK, Shared};
+use crate::pool::slot::Slot;
 use crate::process::Wake;
 
 /// Starts slots.
