@@ -824,24 +824,29 @@ impl Worker {
     /// Looks how much has been read: the time of a job whose request has not been does not run. It
     /// runs while a worker has read a part and reads no more.
     pub(crate) fn look(&mut self, now: Moment) {
-        let taken = self.taken().unwrap_or(u64::MAX);
+        let Some(oldest) = self.flights.front() else { return };
+        let (taken, seen) = (self.taken().unwrap_or(u64::MAX), self.seen);
+        let (begins_at, ends_at) = (self.next_begins_at(oldest), self.next_ends_at(oldest));
+        let is_read = taken >= ends_at;
         // What is found read at the first look was read at once, but for a worker that was starting.
         let is_late = self.looked > self.turn_began || !self.has_started;
-        let count = if self.is_unordered { self.flights.len() } else { 1 };
-        let mut is_read = true;
-        for at in 0..count.min(self.flights.len()) {
-            let flight = &self.flights[at];
-            let (begins_at, ends_at) = (self.next_begins_at(flight), self.next_ends_at(flight));
-            self.has_started |= taken > begins_at;
-            let is_unread = taken <= begins_at || (taken < ends_at && taken > self.seen);
-            let was_unread = is_late && taken >= ends_at && self.seen < ends_at;
-            is_read &= taken >= ends_at;
-            self.is_unread = if at == 0 { taken <= begins_at } else { self.is_unread };
-            if is_unread || was_unread {
-                self.flights[at].clock = now;
+        self.has_started |= taken > begins_at;
+        self.is_unread = taken <= begins_at;
+        let is_new = if is_read { is_late && seen < ends_at } else { taken > seen };
+        if (self.is_unread || is_new)
+            && let Some(oldest) = self.flights.front_mut()
+        {
+            oldest.clock = now;
+        }
+        // They were sent one after the other: what had been read before is in front.
+        for flight in self.flights.iter_mut().skip(1).rev().take_while(|one| one.ends_at > seen) {
+            if flight.begins_at >= taken || taken > seen {
+                flight.clock = now;
             }
         }
-        (self.looked, self.seen, self.is_read) = (now, taken, is_read);
+        let last = self.flights.back().map_or(0, |last| last.ends_at);
+        self.is_read = is_read && (!self.is_unordered || taken >= last);
+        (self.looked, self.seen) = (now, taken);
     }
 
     /// Takes those jobs out that the worker has not read anything of and can't have begun.

@@ -204,7 +204,7 @@ fn a_percentage_of_nothing() {
 fn all_in_time(flags: &str, options: &[&str], jobs: &[String]) {
     let crew = Crew::new();
     let output = Test::new()
-        .workers(1, crew.worker(&format!("--sleep-at-start 900 {flags}")))
+        .workers(1, crew.worker(&format!("--sleep-at-start 2500 {flags}")))
         .args(options)
         .jobs(jobs)
         .any_stdout()
@@ -218,31 +218,31 @@ fn all_in_time(flags: &str, options: &[&str], jobs: &[String]) {
 #[test]
 fn the_start_of_a_worker_does_not_count() {
     let short: Vec<String> = (0..4).map(|at| format!("sleep [{}]", at * 50)).collect();
-    let large = vec![format!("echo [\"{}\"]", "x".repeat(3_000_000))];
-    let own = vec![r#"{"cmd":"sleep","args":[100],"timeout":0.6}"#.to_owned()];
-    for options in [&["--timeout=0.6"][..], &["--timeout=0.6", "--pipeline=4"]] {
+    let large = vec![format!("echo [\"{}\"]", "x".repeat(300_000))];
+    let own = vec![r#"{"cmd":"sleep","args":[100],"timeout":1.6}"#.to_owned()];
+    for options in [&["--timeout=1.6"][..], &["--timeout=1.6", "--pipeline=4"]] {
         all_in_time("", options, &short);
         all_in_time("", options, &large);
     }
-    all_in_time("", &["--timeout=0.6", "--pipeline=auto"], &short);
+    all_in_time("", &["--timeout=1.6", "--pipeline=auto"], &short);
     all_in_time("", &[], &own);
 }
 
 #[test]
 fn the_start_of_an_interpreter_does_not_count() {
     for (option, setup, code) in [
-        ("--python", "import time; time.sleep(1)", "x * 2"),
-        ("--perl", "sleep 1", "$_ x 2"),
-        ("--sh", "sleep 1", "echo \"$1$1\""),
-        ("--ruby", "sleep 1", "x * 2"),
-        ("--node", "const end = Date.now() + 1000; while (Date.now() < end);", "x + x"),
+        ("--python", "import time; time.sleep(2.5)", "x * 2"),
+        ("--perl", "sleep 3", "$_ x 2"),
+        ("--sh", "sleep 3", "echo \"$1$1\""),
+        ("--ruby", "sleep 3", "x * 2"),
+        ("--node", "const end = Date.now() + 2500; while (Date.now() < end);", "x + x"),
     ] {
         let program = if option == "--python" { "python3" } else { &option[2..] };
         if !need(program) {
             continue;
         }
         Test::new()
-            .args(["-j1", "--timeout=0.8", "--setup", setup, option, code])
+            .args(["-j1", "--timeout=1.6", "--setup", setup, option, code])
             .stdin("a\nb\n")
             .stdout("aa\nbb\n")
             .run();
@@ -254,8 +254,8 @@ fn the_start_of_an_interpreter_does_not_count() {
 fn the_start_after_a_crash_does_not_count_for_a_percentage() {
     let crew = Crew::new();
     let records = Test::new()
-        .workers(1, crew.worker("--sleep-at-start 900"))
-        .args(["--timeout=600%"])
+        .workers(1, crew.worker("--sleep-at-start 2500"))
+        .args(["--timeout=2000%"])
         .jobs(["sleep [50]", "sleep [51]", "sleep [52]", "die", "sleep [53]", "sleep [54]"])
         .any_stderr()
         .status(1)
@@ -270,11 +270,11 @@ fn the_start_after_a_crash_does_not_count_for_a_percentage() {
 /// read.
 #[test]
 fn what_a_worker_does_between_two_jobs_does_not_count() {
-    let worker = "sh -c 'while read -r line; do echo \"{\\\"result\\\":1}\"; sleep 0.7; done'";
+    let worker = "sh -c 'while read -r line; do echo \"{\\\"result\\\":1}\"; sleep 1.8; done'";
     for pipeline in ["--pipeline=1", "--pipeline=8"] {
         Test::new()
             .workers(1, worker)
-            .args(["--timeout=0.4", "--format=value", pipeline])
+            .args(["--timeout=1.2", "--format=value", pipeline])
             .stdin("a\nb\nc\n")
             .stdout("1\n1\n1\n")
             .run();
@@ -324,14 +324,14 @@ fn the_start_of_a_worker_without_order_does_not_count() {
         \x20   time.sleep(0.05 * (8 - request['args'][0]))\n\
         \x20   sys.stdout.write(json.dumps({'id': request['id'], 'result': 1}) + '\\n')\n\
         \x20   sys.stdout.flush()\n\
-        time.sleep(1)\n\
+        time.sleep(2.5)\n\
         for line in sys.stdin:\n\
         \x20   threading.Thread(target=work, args=[json.loads(line)]).start()\n";
     let worker = shell_words::join(["python3", "-c", code]);
     let jobs: String = (0..24).map(|at| format!("x [{}]\n", at % 8)).collect();
     let records = Test::new()
         .workers(1, worker)
-        .args(["--timeout=0.9", "--pipeline=24"])
+        .args(["--timeout=1.8", "--pipeline=24"])
         .stdin(jobs)
         .records();
     assert_eq!(records.len(), 24);

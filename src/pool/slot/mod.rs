@@ -39,7 +39,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// is ended after so long at the earliest.
 const UNREAD: Duration = Duration::from_secs(10);
 
-/// A spare that is not needed has so long to end of itself, and may be starting still.
+/// A worker that was given no job, and may be starting still, has so long to end of itself.
 const SPARE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The pause after the first start-up failure; it doubles with each further one.
@@ -159,11 +159,12 @@ impl Slot {
     /// Works until the queue is closed and empty; then the worker is retired.
     pub(crate) fn run(mut self) {
         while self.turn() {}
-        if let Some(worker) = self.worker.take() {
-            self.shared.retire(worker);
-        }
-        if let Some(spare) = self.spare.take().and_then(Spare::abandon) {
-            self.shared.retire_within(spare, SPARE_PATIENCE);
+        let spare = self.spare.take().and_then(Spare::abandon);
+        for worker in [spare, self.worker.take()].into_iter().flatten() {
+            match worker.has_started {
+                true => self.shared.retire(worker),
+                false => self.shared.retire_within(worker, SPARE_PATIENCE),
+            }
         }
         self.flush();
     }

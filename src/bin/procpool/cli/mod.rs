@@ -124,7 +124,8 @@ pub struct Options {
     /// worker finds PROCPOOL_SLOT, PROCPOOL_GENERATION and PROCPOOL_PROTOCOL in its environment,
     /// and PYTHONUNBUFFERED=1 where that is not set. Several workers have names, -w NAME=CMDLINE: a
     /// job's cmd, or its key `worker`, says which one it is for. Each of them has up to -j
-    /// processes.
+    /// processes; their slots are numbered on, 1 to 4 for two workers with -j2. A worker and its
+    /// replacement have the same PROCPOOL_SLOT for a while, unless --standby is 0.
     #[arg(short, long, value_name = "CMDLINE", help_heading = "Workers", value_hint = ValueHint::CommandString)]
     pub worker: Vec<String>,
 
@@ -255,7 +256,8 @@ pub struct Options {
     /// At most N replacements started ahead of need [default: one per worker]
     ///
     /// A worker whose time is nearly over is replaced by one that has started already, so that no
-    /// job waits. With 0 it is stopped first, and the next one is started then.
+    /// job waits. With 0 it is stopped first, and the next one is started then: so no two processes
+    /// have the same PROCPOOL_SLOT at the same time.
     #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Recycling")]
     pub standby: Option<usize>,
 
