@@ -394,6 +394,12 @@ impl Queue {
         state.wake_for_jobs()
     }
 
+    /// Whether no job is left, and more may come.
+    pub(crate) fn may_get_jobs(&self) -> bool {
+        let state = self.lock();
+        state.phase == Phase::Open && state.jobs.is_empty()
+    }
+
     /// Whether there may be jobs for another worker: for so many others are none left in the queue.
     pub(crate) fn has_more_than(&self, others: usize) -> bool {
         let state = self.lock();

@@ -39,6 +39,10 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// is ended after so long at the earliest.
 const UNREAD: Duration = Duration::from_secs(10);
 
+/// Where no job is left, whoever reads the input is given so long to read on or find its end before a
+/// spare is started.
+const INPUT_PATIENCE: Duration = Duration::from_millis(20);
+
 /// A worker that was given no job, and may be starting still, has so long to end of itself.
 const SPARE_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -71,6 +75,8 @@ pub(crate) struct Slot {
     spare: Option<Spare>,
     /// There is none, since it could not be started.
     spare_failed: bool,
+    /// It is not started yet, since the input may be at its end.
+    awaits_input: bool,
     generation: u64,
     /// Jobs taken from the queue, for the worker that is to be started for them.
     jobs: VecDeque<Job>,
@@ -133,6 +139,7 @@ impl Slot {
             worker: None,
             spare: None,
             spare_failed: false,
+            awaits_input: false,
             generation: 0,
             jobs: VecDeque::new(),
             is_quick: true,
@@ -608,9 +615,21 @@ impl Slot {
 
     /// Starts the worker that is to replace the present one, if it is time for that.
     fn prepare_spare(&mut self) {
-        if self.spare_due() == Moment::NEVER || self.shared.now() < self.spare_due() {
+        let (now, due) = (self.shared.now(), self.spare_due());
+        if due == Moment::NEVER || now < due {
             return;
         }
+        let turn_began = self.worker.as_ref().map_or(now, |worker| worker.turn_began);
+        if now < turn_began.after(INPUT_PATIENCE) && self.shared.queue.may_get_jobs() {
+            self.awaits_input = true;
+            return;
+        }
+        self.start_spare();
+    }
+
+    /// Starts the worker that is to replace the present one, if a job may be left for it.
+    fn start_spare(&mut self) {
+        self.awaits_input = false;
         let Some(permit) = SparePermit::get(&self.shared) else { return };
         // The present one takes what it may have, and the other spares at least a job each.
         let left = self.worker.as_ref().map_or(0, |worker| worker.left(&self.shared.config));
@@ -640,7 +659,11 @@ impl Slot {
         if !is_wanted || shared.config.standby == 0 || shared.is_stopping() {
             return Moment::NEVER;
         }
-        worker.end(&shared.config, shared.pace()).before(shared.start_time())
+        let due = worker.end(&shared.config, shared.pace()).before(shared.start_time());
+        match self.awaits_input {
+            true => due.max(worker.turn_began.after(INPUT_PATIENCE)),
+            false => due,
+        }
     }
 
     /// When something must be done even if nothing happens.
@@ -862,6 +885,9 @@ impl Slot {
 
     /// The worker has served its time: the spare takes its place, while it ends in the background.
     fn retire(&mut self) {
+        if std::mem::take(&mut self.awaits_input) {
+            self.start_spare();
+        }
         let Some(worker) = self.worker.take() else { return };
         // Those that take their time to end must not pile up.
         match self.shared.config.standby == 0 || self.shared.queue.is_crowded() {
