@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::{Crew, Test, assert_has, message, need, result};
+use crate::common::{Crew, Test, assert_has, message, need, result, wait_for};
 use serde_json::{Value, json};
 
 /// Runs a job that never ends between good ones, and returns its message.
@@ -336,4 +336,33 @@ fn the_start_of_a_worker_without_order_does_not_count() {
         .records();
     assert_eq!(records.len(), 24);
     assert!(records.iter().all(|record| record["ok"] == true), "{records:?}");
+}
+
+/// With --live nothing of a job that is under way waits for whoever reads stdout.
+#[test]
+fn a_timeout_of_live_commands_whose_output_nobody_reads() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let mut run = Test::new()
+        .cwd(folder.path())
+        .args(["-j48", "--live", "--stream", "--tag", "--timeout=1s", "--grace=0.2s"])
+        .args(["sh", "-c", "echo $$ >> pids; exec yes a", ":::"])
+        .args((1..=48).map(|job| job.to_string()))
+        .hold_stdout()
+        .any_stdout()
+        .any_stderr()
+        .status(1)
+        .spawn();
+    let pids = || {
+        let text = std::fs::read_to_string(folder.path().join("pids")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    wait_for("all commands to run", || pids().len() == 48);
+    wait_for("all commands to be ended", || {
+        pids().iter().all(|pid| {
+            let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            !matches!(comm.trim(), "yes" | "sh")
+        })
+    });
+    run.release_stdout();
+    run.finish();
 }

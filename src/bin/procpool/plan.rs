@@ -73,6 +73,10 @@ impl Plan {
             resume: options.resume,
             sync: options.fsync,
             context: context(options, words, code.as_ref(), protocol, &form),
+            pack: match &form {
+                Form::Plain(Plain { pack: Pack::Bytes { most, .. }, .. }) => Some(*most),
+                _ => None,
+            },
         });
         let commands = template.map(|template| {
             Arc::new(Commands {
@@ -108,6 +112,7 @@ impl Plan {
             bundles: may_bundle(options, protocol, shape(options, code.as_ref(), protocol)),
             choice: choice(options, has_worker, names),
             journal: None,
+            rest: None,
             stop,
         };
         let shape = shape(options, code.as_ref(), protocol);

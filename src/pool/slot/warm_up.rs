@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::config::Init;
 use crate::job::Job;
 use crate::pool::shared::{STACK, Shared};
+use crate::process::stops::Stopped;
 use crate::process::{Progress, Stop, Wake};
 use crate::util::clock::Moment;
 use crate::util::text::printable;
@@ -124,10 +125,16 @@ fn step(
             None => Ok(()),
         };
     }
-    match () {
-        () if ready.exited => Err("ended".into()),
-        () if ready.deaf => Err("closed its stdin".into()),
-        () => Ok(()),
+    if ready.exited {
+        return Err("ended".into());
+    }
+    if ready.deaf {
+        return Err("closed its stdin".into());
+    }
+    let who = || format!("the worker (pid {})", worker.process.pid());
+    match shared.stopped_for_terminal(&worker.process, who) {
+        Some(stopped) => Err(format!("{stopped} ({})", Stopped::advice())),
+        None => Ok(()),
     }
 }
 
