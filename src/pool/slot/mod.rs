@@ -171,9 +171,10 @@ impl Slot {
         while self.turn() {}
         let spare = self.spare.take().and_then(Spare::abandon);
         for worker in [spare, self.worker.take()].into_iter().flatten() {
-            match worker.has_started {
-                true => self.shared.retire(worker),
-                false => self.shared.retire_within(worker, SPARE_PATIENCE),
+            if worker.has_started {
+                self.shared.retire(worker);
+            } else {
+                self.shared.retire_within(worker, SPARE_PATIENCE);
             }
         }
         self.flush();
@@ -681,10 +682,10 @@ impl Slot {
             return Moment::NEVER;
         }
         let due = worker.end(&shared.config, shared.pace()).before(shared.start_time());
-        match self.awaits_input {
-            true => due.max(worker.turn_began.after(INPUT_PATIENCE)),
-            false => due,
+        if !self.awaits_input {
+            return due;
         }
+        due.max(worker.turn_began.after(INPUT_PATIENCE))
     }
 
     /// When something must be done even if nothing happens.
