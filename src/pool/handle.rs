@@ -220,7 +220,7 @@ impl Pool {
     /// The pool takes no more jobs; the batch is as it was.
     pub fn feed(&self, batch: &mut Vec<Job>) -> Result<(), Closed> {
         let slots = self.engine.shared.queue.push(batch, true)?;
-        self.engine.start_slots(slots);
+        self.engine.shared.start_slots(slots);
         Ok(())
     }
 

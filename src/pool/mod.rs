@@ -9,5 +9,6 @@ mod queue;
 pub(crate) mod roll;
 mod shared;
 mod slot;
+mod threads;
 
 pub use handle::Pool;

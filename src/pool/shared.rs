@@ -1,12 +1,14 @@
 //! What all slots of a pool share: the queue, the process groups, and what they must agree on.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{io, thread};
 
 use rustix::io::Errno;
+use rustix::process::Signal;
 
 use crate::config::{Config, Timeout};
 use crate::job::printed::Spool;
@@ -35,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) watcher: Arc<dyn Watcher>,
     sink: Option<Arc<dyn Sink>>,
     sources: Vec<String>,
+    /// Starts slots, which stand above this.
+    starter: Starter,
     /// Start-up failures in a row.
     start_failures: AtomicU32,
     /// It was told that the pool has given up…
@@ -64,6 +68,8 @@ pub(crate) struct Shared {
     pub(crate) roll: Roll,
 }
 
+pub(crate) type Starter = fn(&Arc<Shared>, Vec<usize>);
+
 /// When running jobs are to be ended, and how.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopping {
@@ -91,6 +97,7 @@ impl Shared {
         watcher: Arc<dyn Watcher>,
         sink: Option<Arc<dyn Sink>>,
         sources: Vec<String>,
+        starter: Starter,
     ) -> Self {
         let commands = config.commands.as_ref();
         let program = commands
@@ -107,6 +114,7 @@ impl Shared {
             watcher,
             sink,
             sources,
+            starter,
             start_failures: AtomicU32::new(0),
             has_given_up: AtomicBool::new(false),
             was_crowded: AtomicBool::new(false),
@@ -134,6 +142,10 @@ impl Shared {
             spares: Arc::clone(spares),
             ..self
         }
+    }
+
+    pub(crate) fn start_slots(self: &Arc<Self>, slots: Vec<usize>) {
+        (self.starter)(self, slots);
     }
 
     pub(crate) fn now(&self) -> Moment {
@@ -313,9 +325,14 @@ impl Shared {
         }
     }
 
+    /// How many spare workers there are.
+    pub(crate) fn spares(&self) -> usize {
+        self.spares.load(Ordering::Relaxed)
+    }
+
     /// Whether there may be another spare worker.
     pub(crate) fn spares_left(&self) -> bool {
-        self.spares.load(Ordering::Relaxed) < self.config.standby
+        self.spares() < self.config.standby
     }
 
     /// A worker has printed something though it had no job, or more than its jobs asked for.
@@ -355,12 +372,17 @@ impl Shared {
 
     /// Ends a worker in the background.
     pub(crate) fn retire(self: &Arc<Self>, worker: Worker) {
+        self.retire_within(worker, self.config.grace);
+    }
+
+    /// The same for one that has no more than so long to end of itself.
+    pub(crate) fn retire_within(self: &Arc<Self>, worker: Worker, patience: Duration) {
         if worker.unproven.is_recorded() {
             // What is found out about them there must come after their records.
             self.flush();
         }
         self.queue.retiring();
-        let retiring = Retiring { shared: Arc::clone(self), worker: Some(worker) };
+        let retiring = Retiring { shared: Arc::clone(self), worker: Some(worker), patience };
         let name = "retiring".to_owned();
         // If there is no thread for it, it is ended here and now, by being dropped.
         let _ = thread::Builder::new().name(name).stack_size(STACK).spawn(move || drop(retiring));
@@ -369,20 +391,30 @@ impl Shared {
     /// Ends a worker, and waits until it is gone.
     pub(crate) fn dismiss(&self, mut worker: Worker, mut first: Stop, wake: Option<&Wake>) {
         let (grace, watcher) = (self.config.grace, &*self.watcher);
-        let may_mislead = first == Stop::Retire && worker.may_mislead();
-        if may_mislead {
+        let (may_mislead, is_retired) = (worker.may_mislead(), first == Stop::Retire);
+        if is_retired && may_mislead {
             worker.has_rested(self.now());
             worker.process.close_stdin();
             let has_ended = worker.await_exit(&self.groups, wake, grace, watcher);
             first = if has_ended { Stop::Kill } else { Stop::Terminate };
         }
-        worker.process.stop(first, grace, &self.groups, wake, watcher);
-        if may_mislead && !self.groups.is_killing() {
+        let status = worker.process.stop(first, grace, &self.groups, wake, watcher);
+        if is_retired && may_mislead && !self.groups.is_killing() {
             worker.read_rest();
             // One that never had a job misleads nobody.
             if worker.replies > 0 && !worker.unasked().is_empty() {
                 self.printed_unasked(&mut worker);
             }
+        }
+        // One that had ended before its group was killed is not one that was killed.
+        let is_killed = first != Stop::Kill
+            && status.and_then(|status| status.signal()) == Some(Signal::KILL.as_raw());
+        if is_retired && is_killed && !self.groups.is_killing() {
+            let (pid, grace) = (worker.process.pid(), humantime::format_duration(grace));
+            watcher.note(&format!(
+                "the worker (pid {pid}) was killed: it did not end within {grace} after the end of \
+                 its stdin, nor within {grace} after TERM"
+            ));
         }
     }
 
@@ -517,12 +549,21 @@ impl Shared {
 struct Retiring {
     shared: Arc<Shared>,
     worker: Option<Worker>,
+    /// How long it may take to end of itself.
+    patience: Duration,
 }
 
 impl Drop for Retiring {
     fn drop(&mut self) {
-        if let Some(worker) = self.worker.take() {
-            self.shared.dismiss(worker, Stop::Retire, None);
+        if let Some(mut worker) = self.worker.take() {
+            let shared = &self.shared;
+            if self.patience < shared.config.grace {
+                worker.process.close_stdin();
+                worker.await_exit(&shared.groups, None, self.patience, &*shared.watcher);
+                shared.dismiss(worker, Stop::Terminate, None);
+            } else {
+                shared.dismiss(worker, Stop::Retire, None);
+            }
         }
         self.shared.queue.retired(|| self.shared.renew());
     }

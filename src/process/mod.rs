@@ -431,6 +431,8 @@ pub(crate) struct Ready {
     pub(crate) stderr: bool,
     pub(crate) spare_stderr: bool,
     pub(crate) exited: bool,
+    /// Nothing is left to write, and the process has closed its stdin.
+    pub(crate) deaf: bool,
 }
 
 /// How far a read or a write got.
@@ -464,6 +466,8 @@ pub(crate) struct Process {
     /// Becomes readable when the process exits, where the system has such a thing.
     exit: Option<OwnedFd>,
     stdin: Option<OwnedFd>,
+    /// Whether it is to be told that the process closes its stdin.
+    watches_stdin: bool,
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
     /// What came from stderr and is no whole line yet…
@@ -535,6 +539,7 @@ impl Process {
         drop(starting);
         let process = Self {
             stdin: child.stdin.take().map(OwnedFd::from),
+            watches_stdin: true,
             stdout: terminal.or_else(|| child.stdout.take().map(OwnedFd::from)),
             stderr: Some(stderr),
             exit: exit_descriptor(group),
@@ -587,7 +592,11 @@ impl Process {
             (self.stderr.as_ref(), PollFlags::IN),
             (self.exit.as_ref().filter(|_| !self.is_outlived), PollFlags::IN),
             (spare.and_then(|spare| spare.stderr.as_ref()), PollFlags::IN),
-            (self.stdin.as_ref().filter(|_| write), PollFlags::OUT),
+            // That nobody reads it any more shows whatever is waited for.
+            (
+                self.stdin.as_ref().filter(|_| write || self.watches_stdin),
+                if write { PollFlags::OUT } else { PollFlags::empty() },
+            ),
         ];
         let mut there = sources.iter().filter_map(|&(fd, flags)| Some(PollFd::new(fd?, flags)));
         let mut count = 0;
@@ -603,7 +612,7 @@ impl Process {
             return Ready::default();
         }
         let mut fds = fds.iter();
-        let [woken, readable, stderr, exited, spare_stderr, _writable] = sources
+        let [woken, readable, stderr, exited, spare_stderr, stdin] = sources
             .map(|(fd, _)| fd.and_then(|_| fds.next()).is_some_and(|fd| !fd.revents().is_empty()));
         if let Some(wake) = wake.filter(|_| woken) {
             wake.clear();
@@ -613,7 +622,13 @@ impl Process {
             stderr: stderr || self.is_late(),
             spare_stderr: spare_stderr || spare.is_some_and(Self::is_late),
             exited: exited || (looks_for_exit && self.has_exited()),
+            deaf: stdin && !write,
         }
+    }
+
+    /// It is known that the process has closed its stdin, or of no interest.
+    pub(crate) fn ignore_stdin(&mut self) {
+        self.watches_stdin = false;
     }
 
     /// Waits for the exit, or a wake-up, and for nothing else, at most for so long: whoever knows that
@@ -772,6 +787,7 @@ impl Process {
         mut keep: Option<&mut Vec<u8>>,
     ) -> bool {
         let end = groups.clock.now().after(patience);
+        self.ignore_stdin();
         loop {
             if self.has_exited() {
                 return true;

@@ -381,6 +381,7 @@ fn set(pool: Builder, options: &Options) -> Builder {
         .retry_on(options.retry_on.iter().map(|kind| kind.0).collect())
         .retry_delay(options.retry_delay)
         .grace(options.grace)
+        .start_timeout(Some(options.start_timeout).filter(|time| !time.is_zero()))
         .max_reply(options.max_reply)
         .nice(options.nice.unwrap_or_default())
         .reap_orphans(adopts_orphans())

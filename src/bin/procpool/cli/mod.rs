@@ -127,7 +127,8 @@ pub struct Options {
     /// worker finds PROCPOOL_SLOT, PROCPOOL_GENERATION and PROCPOOL_PROTOCOL in its environment,
     /// and PYTHONUNBUFFERED=1 where that is not set. Several workers have names, -w NAME=CMDLINE: a
     /// job's cmd, or its key `worker`, says which one it is for. Each of them has up to -j
-    /// processes.
+    /// processes; their slots are numbered on, 1 to 4 for two workers with -j2. A worker and its
+    /// replacement have the same PROCPOOL_SLOT for a while, unless --standby is 0.
     #[arg(short, long, value_name = "CMDLINE", help_heading = "Workers", value_hint = ValueHint::CommandString)]
     pub worker: Vec<String>,
 
@@ -249,7 +250,8 @@ pub struct Options {
     /// At most N replacements started ahead of need [default: one per worker]
     ///
     /// A worker whose time is nearly over is replaced by one that has started already, so that no
-    /// job waits. With 0 it is stopped first, and the next one is started then.
+    /// job waits. With 0 it is stopped first, and the next one is started then: so no two processes
+    /// have the same PROCPOOL_SLOT at the same time.
     #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Recycling")]
     pub standby: Option<usize>,
 
@@ -260,6 +262,13 @@ pub struct Options {
     /// reply of any worker.
     #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Workers")]
     pub start_limit: Option<u32>,
+
+    /// How long a worker may take to start
+    ///
+    /// Until it has read its first request and, before that, answered --init. A start that takes
+    /// longer has failed: the worker is ended and no job is charged with that. 0: no limit.
+    #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "5m", help_heading = "Workers", value_parser = procpool::parse_duration)]
+    pub start_timeout: Duration,
 
     /// The longest reply that a worker may give
     ///
@@ -486,8 +495,10 @@ pub struct Options {
     /// End a job that takes longer, and its process; it fails
     ///
     /// A number of seconds, or a duration such as 500ms or 1m30s; 0: no limit. 300%: three times the
-    /// median of the jobs that have succeeded, once there are three of them. The whole process
-    /// group of its worker or command is ended: TERM, then KILL after --grace.
+    /// median of the jobs that have succeeded, once there are three of them. The time of a job begins
+    /// when its worker has read the request: a worker's start has a limit of its own,
+    /// --start-timeout. The whole process group of its worker or command is ended: TERM, then KILL
+    /// after --grace.
     #[arg(long, value_name = "TIME|N%", help_heading = "Failures", value_parser = parse_timeout)]
     pub timeout: Option<Timeout>,
 
