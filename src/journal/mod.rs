@@ -136,7 +136,7 @@ impl Journal {
             true => {
                 Index::load(&file, settings.context.pack()).map_err(|unusable| match unusable {
                     Unusable::Io(error) => cannot(error),
-                        Unusable::Line(number) => format!(
+                    Unusable::Line(number) => format!(
                         "the journal '{name}' can't be used: line {number} is not a record; if the \
                      file is a journal, remove that line, and its job will be run again"
                     ),
