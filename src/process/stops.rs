@@ -188,7 +188,7 @@ pub(super) struct Stat {
 }
 
 impl Stat {
-    fn of(pid: Pid) -> Option<Self> {
+    pub(super) fn of(pid: Pid) -> Option<Self> {
         let text = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
         Self::parse(pid, &String::from_utf8_lossy(&text))
     }

@@ -18,6 +18,9 @@ static LIKELY: [&Framing; 9] =
 /// A message is seldom longer than this where its length looks strange.
 const USUAL: usize = 16 << 20;
 
+/// So many bytes are looked at to tell what they look like.
+const SAMPLE: usize = 4 << 10;
+
 /// What is wrong with a length that is too small.
 const CHARACTERS: &str = "its Content-Length is too small, as one is that counts characters where \
                           it should count bytes";
@@ -27,6 +30,7 @@ impl Protocol {
     /// them: a phrase that follows others.
     pub(crate) fn likely_framing(&self, bytes: &[u8]) -> String {
         let is_it = |framing: &&&Framing| !std::ptr::eq(**framing, self.framing);
+        let bytes = &bytes[..bytes.len().min(SAMPLE)];
         match LIKELY.iter().filter(is_it).find(|framing| fits(framing, bytes)) {
             Some(framing) => format!("; it looks like --framing {}", framing.name),
             None => String::new(),
@@ -84,9 +88,12 @@ fn messages(framing: &Framing, mut bytes: &[u8]) -> usize {
 /// Whether bytes are, as far as can be told, messages in this framing.
 fn fits(framing: &Framing, bytes: &[u8]) -> bool {
     let is = |other: &'static Framing| std::ptr::eq(framing, other);
-    let is_text = std::str::from_utf8(bytes).is_ok_and(|text| {
-        text.chars().all(|c| !c.is_control() || c.is_whitespace() || (c == '\0' && is(&NUL)))
-    });
+    let is_plain = |c: char| !c.is_control() || c.is_whitespace() || (c == '\0' && is(&NUL));
+    let is_text = match std::str::from_utf8(bytes) {
+        Ok(text) => text.chars().all(is_plain),
+        // The sample ends within a character.
+        Err(error) => bytes.len() == SAMPLE && error.error_len().is_none(),
+    };
     if (is(&LINE) || is(&NUL) || is(&JSON)) && !is_text {
         return false;
     }

@@ -134,10 +134,10 @@ fn a_stderr_that_is_read_late_gets_everything() {
         .env("LOG", &log)
         .arg("-j2")
         .args(sh("echo >> \"$LOG\"; exit 1"))
-        .stdin("x\n".repeat(3000))
-        .stdout("3000\n")
+        .stdin("x\n".repeat(1500))
+        .stdout("1500\n")
         .spawn();
-    wait_for("all jobs", || lines_of(&log).len() == 3000);
+    wait_for("all jobs", || lines_of(&log).len() == 1500);
     crew.file("go", "");
     run.finish();
 }

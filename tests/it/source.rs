@@ -96,7 +96,11 @@ fn workers_are_not_read_with_blocking_calls() {
     ];
     // What the system tells of a process is there at once, a program is a file, and so is a journal,
     // whose lock is waited for before anything is started.
-    forbid(&sources("src"), &forbidden, |(path, line)| {
+    let mut files = sources("src");
+    for (_, text) in &mut files {
+        text.truncate(text.find("#[cfg(test)]\nmod tests").unwrap_or(text.len()));
+    }
+    forbid(&files, &forbidden, |(path, line)| {
         line.contains("\"/proc/")
             || path == "src/process/lookup.rs"
             || path.starts_with("src/journal/")

@@ -23,6 +23,10 @@ const LAST_READ: usize = 2 << 20;
 const QUICK: Duration = Duration::from_millis(5);
 const LITTLE: u64 = 16 << 10;
 
+/// What a command has left running may be silent for at least so long: a process that another slot is
+/// starting has all pipes open for a moment.
+const SHORTEST_SILENCE: Duration = Duration::from_millis(50);
+
 /// So many processes, at most, are named of those that a command has left running.
 const MOST_NAMES: usize = 3;
 
@@ -211,12 +215,17 @@ impl<'a> Running<'a> {
             Some(_) if step.is_some_and(|(stop, _)| stop == Stop::Kill) => return None,
             // What is left running when the run is ended goes with it.
             Some(heard) if step.is_none() && stop_at == Moment::NEVER => {
-                heard.after(self.shared.config.grace)
+                heard.after(self.silence())
             }
             _ => Moment::NEVER,
         };
         let due = step.map_or(deadline.min(stop_at).min(silent_at), |(_, until)| until);
         (now < silent_at).then_some(due)
+    }
+
+    /// How long what is left running may be silent.
+    fn silence(&self) -> Duration {
+        self.shared.config.grace.max(SHORTEST_SILENCE)
     }
 
     /// The command has exited: what it has printed is read. Returns whether nothing that it has left
@@ -245,7 +254,7 @@ impl<'a> Running<'a> {
     /// Deals with a stop that was noticed. Returns whether it was one for the terminal, which nobody
     /// will undo.
     fn notice_stop(&mut self) -> bool {
-        let who = || format!("{}: its command", self.shared.name(self.job));
+        let who = || format!("the command of {}", self.shared.name(self.job));
         let stopped = self.shared.stopped_for_terminal(&self.process, who);
         let wants_terminal = stopped.is_some();
         self.stopped = self.stopped.take().or(stopped);
@@ -378,18 +387,18 @@ impl<'a> Running<'a> {
     fn tell_what_is_left(&self) {
         let names = self.process.leftovers();
         let mut left = match names.as_deref() {
-            // What was seen is about to be gone.
-            Some([]) if self.process.is_closed() => return,
-            Some([]) | None => "something".to_owned(),
+            // What was seen is gone by now.
+            Some([]) => return,
+            None => "something".to_owned(),
             Some(names) => names[..names.len().min(MOST_NAMES)].join(", "),
         };
         if let Some(more) = names.and_then(|names| names.len().checked_sub(MOST_NAMES + 1)) {
             left.push_str(&format!(" and {} more", more + 1));
         }
         if !self.process.is_closed() {
-            let grace = humantime::format_duration(self.shared.config.grace);
+            let silence = humantime::format_duration(self.silence());
             left.push_str(&format!(
-                "; it holds stdout or stderr open and has printed nothing for {grace}: what it \
+                "; it holds stdout or stderr open and has printed nothing for {silence}: what it \
                  prints from now on is lost"
             ));
         }

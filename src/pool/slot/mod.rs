@@ -663,8 +663,9 @@ impl Slot {
     fn worker_stopped(&self) -> Option<Stopped> {
         let worker = self.worker.as_ref()?;
         let who = || {
-            let job = worker.flights.front().map(|flight| self.shared.name(&flight.job) + ": ");
-            format!("{}the worker (pid {})", job.unwrap_or_default(), worker.process.pid())
+            let job = worker.flights.front().map(|flight| self.shared.name(&flight.job));
+            let on = job.map(|job| format!(" on {job}")).unwrap_or_default();
+            format!("the worker (pid {}){on}", worker.process.pid())
         };
         self.shared.stopped_for_terminal(&worker.process, who)
     }
