@@ -24,7 +24,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use rustix::fs::fstat;
-use rustix::process::{Pid, getpgrp};
+use rustix::process::{Pid, getpid};
+
+use crate::process::stops::Stat;
 
 /// It reads the list from what it was given as stderr. A signal that is meant for procpool must not
 /// end it before its time.
@@ -146,9 +148,11 @@ impl Guardian {
 
 fn started() -> io::Result<(Child, OwnedFd, File)> {
     let list = list()?;
+    // Not `getpgrp`: as PID 1 of a container this process may be in a group that has no number there.
+    let ours = Stat::of(getpid()).and_then(|stat| stat.group).map_or(0, Pid::as_raw_pid);
     let mut child = Command::new("/bin/sh")
         .args(["-c", SCRIPT, "procpool-guardian"])
-        .arg(getpgrp().as_raw_nonzero().to_string())
+        .arg(ours.to_string())
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .current_dir("/")

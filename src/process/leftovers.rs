@@ -16,7 +16,7 @@ const EXITING: u32 = 4;
 /// `None`: there is no `/proc`.
 pub(super) fn names(group: Pid, pipes: &[u64]) -> Option<Vec<String>> {
     let pipes: Vec<String> = pipes.iter().map(|inode| format!("pipe:[{inode}]")).collect();
-    let group = group.as_raw_nonzero().to_string();
+    let (group, ours) = (group.as_raw_nonzero().to_string(), process::id().to_string());
     let mut found = Vec::new();
     let entries =
         fs::read_dir("/proc").ok().filter(|_| fs::exists("/proc/self").is_ok_and(|is| is))?;
@@ -30,7 +30,8 @@ pub(super) fn names(group: Pid, pipes: &[u64]) -> Option<Vec<String>> {
         if is_ending || matches!(field(0), "Z" | "X") {
             continue;
         }
-        if field(2) == group || holds(pid, &pipes) {
+        // A child of ours that is not its program yet has a copy of all that is open.
+        if field(2) == group || (field(1) != ours && holds(pid, &pipes)) {
             found.push((pid, format!("{} (pid {pid})", name(pid))));
         }
     }

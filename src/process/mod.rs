@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
@@ -23,15 +23,15 @@ use rustix::fs::{Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid,
+    Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process_group, test_kill_process_group, waitid,
 };
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
 use crate::job::Watcher;
 use crate::process::guardian::{Guardian, Place};
-use crate::process::stops::{Bell, Stopped};
-use crate::util::clock::Clock;
+use crate::process::stops::{Bell, Care, Stat, Stopped, Survey};
+use crate::util::clock::{Clock, Moment};
 
 /// How much is read from a pipe at once: as much as a pipe holds.
 const READ_SIZE: usize = 64 << 10;
@@ -43,11 +43,17 @@ const WIDE: usize = 1 << 20;
 /// How much of a worker's last words is kept for messages.
 const LAST_WORDS: usize = 2 << 10;
 
+/// What a process writes to stderr is passed on after this time, also where no line has ended: prompts.
+const LONGEST_LINE_TIME: Duration = Duration::from_millis(100);
+
 /// A process that is waited for to exit may print so much that is kept.
 const KEPT: usize = 64 << 20;
 
 /// Where exits cannot be polled for, they are looked for this often.
 const EXIT_TICK: Duration = Duration::from_millis(50);
+
+/// Who waits for a process to end of itself looks this often whether it has time left.
+const RETIREMENT_TICK: Duration = Duration::from_millis(100);
 
 /// How long a killed process may take to vanish. It takes longer only if the kernel holds it.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
@@ -110,6 +116,8 @@ impl Wake {
 pub(crate) struct Groups {
     members: Mutex<Members>,
     killing: AtomicBool,
+    /// From when on no process is left to end of itself.
+    terminate_at: Mutex<Moment>,
     pub(crate) clock: Clock,
     /// What a process reads that has no stdin: opened once, since looking its name up for each takes
     /// longer than all else that is done for a stream.
@@ -134,8 +142,10 @@ struct Member {
 
 impl Member {
     /// Takes note of a stop, of one by somebody only once.
-    fn note(&mut self, stop: Stopped) {
-        if stop.wanted_terminal() || !std::mem::replace(&mut self.is_remarked, true) {
+    fn note(&mut self, stop: Option<Stopped>) {
+        let is_new = |stop: &Stopped| stop.wanted_terminal() || !self.is_remarked;
+        if let Some(stop) = stop.filter(is_new) {
+            self.is_remarked |= !stop.wanted_terminal();
             self.stop = Some(stop);
         }
     }
@@ -169,6 +179,19 @@ impl Members {
         }
     }
 
+    /// Notes which groups are stopped, all or in part. `seen`: processes of the system.
+    fn note_stops(&mut self, seen: &[Stat]) {
+        for (group, member) in &mut self.groups {
+            member.note(stops::stop_of(*group));
+        }
+        // A leader may go on while one of its group is stopped: it waits for that, and takes no notice.
+        for stat in seen.iter().filter(|stat| stat.is_stopped() && Some(stat.pid) != stat.group) {
+            if let Some(member) = stat.group.and_then(|group| self.groups.get_mut(&group)) {
+                member.note(stat.stop());
+            }
+        }
+    }
+
     fn remove(&mut self, group: Pid) {
         self.groups.remove(&group);
         if let Some(guardian) = &mut self.guardian {
@@ -183,6 +206,7 @@ impl Groups {
         Arc::new_cyclic(|me| Self {
             members: Mutex::default(),
             killing: AtomicBool::new(false),
+            terminate_at: Mutex::new(Moment::NEVER),
             clock: Clock::new(),
             null: OnceLock::new(),
             me: Weak::clone(me),
@@ -223,6 +247,18 @@ impl Groups {
     /// New processes may live again.
     pub(crate) fn spare(&self) {
         self.killing.store(false, Ordering::Release);
+        *self.lock_terminate_at() = Moment::NEVER;
+    }
+
+    /// From this moment on a process that is to end gets TERM at once, and is not left to end of itself.
+    /// Where an earlier moment was told, that holds.
+    pub(crate) fn terminate_at(&self, at: Moment) {
+        let mut terminate_at = self.lock_terminate_at();
+        *terminate_at = at.min(*terminate_at);
+    }
+
+    fn lock_terminate_at(&self) -> MutexGuard<'_, Moment> {
+        self.terminate_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn is_killing(&self) -> bool {
@@ -258,7 +294,10 @@ impl Groups {
     /// A process is about to be started that will write to this pipe.
     fn announce(&self, pipe: BorrowedFd<'_>) -> Place {
         let mut members = self.lock();
-        members.bell.get_or_insert_with(|| stops::start(Weak::clone(&self.me)));
+        members.bell.get_or_insert_with(|| {
+            let me = Weak::clone(&self.me);
+            stops::start(move |survey| me.upgrade().map(|groups| groups.look(survey)))
+        });
         members.guardian.get_or_insert_with(Guardian::start).announce(pipe)
     }
 
@@ -278,6 +317,58 @@ impl Groups {
         } else if members.stopped {
             let _ = kill_process_group(group, Signal::STOP);
         }
+    }
+
+    /// What has been found stopped in a group since this was asked last.
+    fn stopped(&self, group: Pid) -> Option<Stopped> {
+        if !self.has_stops.load(Ordering::Acquire) {
+            return None;
+        }
+        self.lock().groups.get_mut(&group)?.stop.take()
+    }
+
+    /// Looks for stopped processes, wakes the slots of those that it finds, and reaps orphans.
+    fn look(&self, survey: &mut Survey) -> Care {
+        let has_orphans = self.orphans.is_some() && stops::is_any_zombie();
+        let seen = if survey.has_terminal || has_orphans { survey.processes() } else { Vec::new() };
+        self.reap_orphans(&seen);
+        let mut members = self.lock();
+        members.rings = true;
+        if !members.stopped {
+            members.note_stops(&seen);
+        }
+        let stopped = || members.groups.values().filter(|member| member.stop.is_some());
+        self.has_stops.store(stopped().next().is_some(), Ordering::Release);
+        stopped().for_each(|member| member.wake.notify());
+        if !members.groups.is_empty() {
+            Care::Groups
+        } else if self.orphans.is_some() {
+            Care::Orphans
+        } else {
+            Care::Nothing
+        }
+    }
+
+    /// Reaps the zombies that are nobody's. Those of this process are its slots' to reap.
+    fn reap_orphans(&self, seen: &[Stat]) {
+        let Some(lock) = &self.orphans else { return };
+        let me = getpid();
+        let mut zombies = seen.iter().filter(|stat| stat.is_zombie_of(me)).peekable();
+        if zombies.peek().is_none() {
+            return;
+        }
+        // Where a process is just being started the next look is soon enough.
+        let Ok(_nothing_is_started) = lock.try_write() else { return };
+        let members = self.lock();
+        let guardian = members.guardian.as_ref().and_then(Guardian::pid);
+        let is_ours = |pid: Pid| members.groups.contains_key(&pid) || guardian == Some(pid);
+        zombies.map(|stat| stat.pid).filter(|&pid| !is_ours(pid)).for_each(stops::reap);
+    }
+
+    /// To be held while a process is started whose number is not known yet: a zombie that seems to be
+    /// nobody's may be that process.
+    fn starting(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        self.orphans.as_ref().map(|lock| lock.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn lock(&self) -> MutexGuard<'_, Members> {
@@ -340,6 +431,8 @@ pub(crate) struct Ready {
     pub(crate) stderr: bool,
     pub(crate) spare_stderr: bool,
     pub(crate) exited: bool,
+    /// Nothing is left to write, and the process has closed its stdin.
+    pub(crate) deaf: bool,
 }
 
 /// How far a read or a write got.
@@ -373,16 +466,26 @@ pub(crate) struct Process {
     /// Becomes readable when the process exits, where the system has such a thing.
     exit: Option<OwnedFd>,
     stdin: Option<OwnedFd>,
+    /// Whether it is to be told that the process closes its stdin.
+    watches_stdin: bool,
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
-    /// What came from stderr and is no whole line yet.
+    /// What came from stderr and is no whole line yet…
     unfinished: Vec<u8>,
+    /// …and since when it waits for its end.
+    waits_since: Option<Instant>,
+    /// What was passed on last has no end.
+    in_line: bool,
+    /// The last bytes of its stderr, of so many in all…
     last_words: Vec<u8>,
     /// That it has exited is known: waits are for what it has left running.
     is_outlived: bool,
     /// It was reaped, or given up, and is not on the list of groups any more.
     is_over: bool,
     groups: Weak<Groups>,
+    words: u64,
+    /// …of which those before this one are of no interest any more.
+    words_from: u64,
     /// It wanted the terminal while its exit was waited for.
     pub(crate) wanted_terminal: Option<Stopped>,
 }
@@ -436,16 +539,21 @@ impl Process {
         drop(starting);
         let process = Self {
             stdin: child.stdin.take().map(OwnedFd::from),
+            watches_stdin: true,
             stdout: terminal.or_else(|| child.stdout.take().map(OwnedFd::from)),
             stderr: Some(stderr),
             exit: exit_descriptor(group),
             child,
             group,
             unfinished: Vec::new(),
+            waits_since: None,
+            in_line: false,
             last_words: Vec::new(),
             is_outlived: false,
             is_over: false,
             groups: Weak::clone(&groups.me),
+            words: 0,
+            words_from: 0,
             wanted_terminal: None,
         };
         for fd in [&process.stdin, &process.stdout, &process.stderr].into_iter().flatten() {
@@ -475,17 +583,20 @@ impl Process {
         timeout: Option<Duration>,
     ) -> Ready {
         let looks_for_exit = self.exit.is_none() && !self.is_outlived;
-        let timeout = match looks_for_exit {
-            true => Some(timeout.map_or(EXIT_TICK, |timeout| timeout.min(EXIT_TICK))),
-            false => timeout,
-        };
+        let tick = looks_for_exit.then_some(EXIT_TICK);
+        let late = [Some(self), spare].into_iter().flatten().filter_map(Self::late_in);
+        let timeout = timeout.into_iter().chain(tick).chain(late).min();
         let sources = [
             (wake.map(|wake| &wake.receiver), PollFlags::IN),
             (self.stdout.as_ref(), PollFlags::IN),
             (self.stderr.as_ref(), PollFlags::IN),
             (self.exit.as_ref().filter(|_| !self.is_outlived), PollFlags::IN),
             (spare.and_then(|spare| spare.stderr.as_ref()), PollFlags::IN),
-            (self.stdin.as_ref().filter(|_| write), PollFlags::OUT),
+            // That nobody reads it any more shows whatever is waited for.
+            (
+                self.stdin.as_ref().filter(|_| write || self.watches_stdin),
+                if write { PollFlags::OUT } else { PollFlags::empty() },
+            ),
         ];
         let mut there = sources.iter().filter_map(|&(fd, flags)| Some(PollFd::new(fd?, flags)));
         let mut count = 0;
@@ -501,17 +612,23 @@ impl Process {
             return Ready::default();
         }
         let mut fds = fds.iter();
-        let [woken, readable, stderr, exited, spare_stderr, _writable] = sources
+        let [woken, readable, stderr, exited, spare_stderr, stdin] = sources
             .map(|(fd, _)| fd.and_then(|_| fds.next()).is_some_and(|fd| !fd.revents().is_empty()));
         if let Some(wake) = wake.filter(|_| woken) {
             wake.clear();
         }
         Ready {
             readable,
-            stderr,
-            spare_stderr,
+            stderr: stderr || self.is_late(),
+            spare_stderr: spare_stderr || spare.is_some_and(Self::is_late),
             exited: exited || (looks_for_exit && self.has_exited()),
+            deaf: stdin && !write,
         }
+    }
+
+    /// It is known that the process has closed its stdin, or of no interest.
+    pub(crate) fn ignore_stdin(&mut self) {
+        self.watches_stdin = false;
     }
 
     /// Waits for the exit, or a wake-up, and for nothing else, at most for so long: whoever knows that
@@ -539,6 +656,12 @@ impl Process {
             return Progress::Closed;
         };
         read_some(pipe.as_fd(), into)
+    }
+
+    /// Whether there may be anything on stdout to read.
+    pub(crate) fn may_be_read(&self) -> bool {
+        let waiting = |pipe| rustix::io::ioctl_fionread(pipe).map_or(true, |bytes| bytes > 0);
+        self.stdout.as_ref().is_some_and(waiting)
     }
 
     /// Appends what a stream holds now to `into`, but for very much; a closed one is forgotten.
@@ -590,29 +713,66 @@ impl Process {
         self.stdin = None;
     }
 
-    /// Passes on what the process wrote to stderr, in whole lines. Once for each call, so that a
-    /// flood does not keep the slot from its other work.
+    /// Passes on what the process wrote to stderr, in whole lines; a carriage return ends one as well,
+    /// and so does the time. Once for each call, so that a flood does not keep the slot from its
+    /// other work.
     pub(crate) fn forward_stderr(&mut self, watcher: &dyn Watcher) -> Progress {
         let Some(pipe) = &self.stderr else {
             return Progress::Closed;
         };
+        let before = self.unfinished.len();
         let progress = read_some(pipe.as_fd(), &mut self.unfinished);
+        self.remember(before);
         if progress == Progress::Closed {
             self.stderr = None;
         }
-        let whole = memchr::memrchr(b'\n', &self.unfinished).map_or(0, |at| at + 1);
-        let whole = match whole {
-            0 if self.unfinished.len() >= READ_SIZE => self.unfinished.len(),
-            whole => whole,
+        let len = self.unfinished.len();
+        let whole = match memchr::memrchr2(b'\n', b'\r', &self.unfinished) {
+            _ if self.stderr.is_none() => len,
+            Some(at) => at + 1,
+            None if len >= READ_SIZE || self.is_late() => len,
+            None => 0,
         };
         self.pass_on(whole, watcher);
         progress
     }
 
+    /// In what time unfinished text must be passed on.
+    fn late_in(&self) -> Option<Duration> {
+        Some(LONGEST_LINE_TIME.saturating_sub(self.waits_since?.elapsed()))
+    }
+
+    /// Whether unfinished text must be passed on now.
+    fn is_late(&self) -> bool {
+        self.late_in().is_some_and(|time| time.is_zero())
+    }
+
+    /// Keeps the last of what was read of stderr, which begins there in the unfinished text.
+    fn remember(&mut self, from: usize) {
+        let new = &self.unfinished[from..];
+        self.words += new.len() as u64;
+        self.last_words.extend_from_slice(&new[new.len().saturating_sub(LAST_WORDS)..]);
+        let surplus = self.last_words.len().saturating_sub(LAST_WORDS);
+        self.last_words.drain(..surplus);
+    }
+
+    /// How many bytes of its stderr have been read.
+    pub(crate) fn words(&self) -> u64 {
+        self.words
+    }
+
+    /// What came before the first so many bytes had been read has nothing to do with what comes now.
+    pub(crate) fn forget_words(&mut self, before: u64) {
+        self.words_from = before;
+    }
+
     /// The last lines of its stderr, for a message; empty if it was silent.
     pub(crate) fn last_words(&self) -> String {
-        let text = String::from_utf8_lossy(&self.last_words);
-        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let fresh = usize::try_from(self.words - self.words_from).unwrap_or(usize::MAX);
+        let words = &self.last_words[self.last_words.len().saturating_sub(fresh)..];
+        let text = String::from_utf8_lossy(words);
+        let lines: Vec<&str> =
+            text.split(['\n', '\r']).filter(|line| !line.trim().is_empty()).collect();
         lines[lines.len().saturating_sub(5)..].join("\n")
     }
 
@@ -627,6 +787,7 @@ impl Process {
         mut keep: Option<&mut Vec<u8>>,
     ) -> bool {
         let end = groups.clock.now().after(patience);
+        self.ignore_stdin();
         loop {
             if self.has_exited() {
                 return true;
@@ -670,7 +831,8 @@ impl Process {
             let patience = self.tell(step, grace);
             let gone = match step {
                 Stop::Kill => self.await_death(patience),
-                _ => self.await_exit(groups, wake, patience, watcher, None),
+                Stop::Terminate => self.await_exit(groups, wake, patience, watcher, None),
+                Stop::Retire => self.await_retirement(groups, wake, patience, watcher),
             };
             if gone {
                 break;
@@ -681,6 +843,29 @@ impl Process {
             watcher.note(&format!("the worker (pid {}) {}", self.pid(), describe(None)));
         }
         status
+    }
+
+    /// Waits for the process to end of itself, for as long as that is left to it.
+    fn await_retirement(
+        &mut self,
+        groups: &Groups,
+        wake: Option<&Wake>,
+        patience: Duration,
+        watcher: &dyn Watcher,
+    ) -> bool {
+        let clock = &groups.clock;
+        let end = clock.now().after(patience);
+        loop {
+            // It may be told at any time that this is to end sooner, and not every caller can be woken.
+            let end = end.min(*groups.lock_terminate_at());
+            let left = end.until(clock.now()).unwrap_or(Duration::MAX);
+            if self.await_exit(groups, wake, left.min(RETIREMENT_TICK), watcher, None) {
+                return true;
+            }
+            if left <= RETIREMENT_TICK || groups.is_killing() {
+                return false;
+            }
+        }
     }
 
     /// Takes one step of the ladder, and says how long to wait for what comes of it.
@@ -790,7 +975,7 @@ impl Process {
     fn bury(&mut self, groups: &Groups, watcher: &dyn Watcher) -> Option<ExitStatus> {
         let status = self.reap(groups);
         while matches!(self.forward_stderr(watcher), Progress::Moved(_)) {}
-        if !self.unfinished.is_empty() {
+        if !self.unfinished.is_empty() || self.in_line {
             // What follows on stderr must not stand behind it on the same line.
             self.unfinished.push(b'\n');
         }
@@ -810,16 +995,15 @@ impl Process {
     }
 
     fn pass_on(&mut self, count: usize, watcher: &dyn Watcher) {
-        if count == 0 {
-            return;
+        if let Some(last) = count.checked_sub(1) {
+            watcher.worker_stderr(&self.unfinished[..count]);
+            self.in_line = self.unfinished[last] != b'\n';
+            self.unfinished.drain(..count);
+            self.waits_since = None;
         }
-        let lines = &self.unfinished[..count];
-        watcher.worker_stderr(lines);
-        let kept = &lines[lines.len().saturating_sub(LAST_WORDS)..];
-        self.last_words.extend_from_slice(kept);
-        let surplus = self.last_words.len().saturating_sub(LAST_WORDS);
-        self.last_words.drain(..surplus);
-        self.unfinished.drain(..count);
+        if !self.unfinished.is_empty() {
+            self.waits_since.get_or_insert_with(Instant::now);
+        }
     }
 }
 

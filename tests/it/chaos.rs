@@ -264,7 +264,7 @@ impl Round {
 
     fn common_options(&mut self, random: &mut Random) {
         let procs = 1 + random.below(4);
-        self.option(&[&format!("-j{procs}"), "--grace", "200ms", "--max-reply", "100K"]);
+        self.option(&[&format!("-j{procs}"), "--grace", "200ms"]);
         self.option(&["--timeout", &format!("{TIMEOUT}s")]);
         self.option(&["--buffer", random.pick(&["1K", "64K", "64M"])]);
         self.option(&["--format", if self.is_text { "text" } else { "record" }]);
@@ -278,7 +278,7 @@ impl Round {
     }
 
     fn worker_options(&mut self, random: &mut Random, crew: &Crew, kind: usize) {
-        self.option(&["--start-limit", "0"]);
+        self.option(&["--start-limit", "0", "--max-reply", "100K"]);
         if random.one_in(2) {
             let few = if kind == 2 { 300 } else { 1 };
             self.option(&["--max-reqs", &(few + random.below(30 * few)).to_string()]);

@@ -9,6 +9,7 @@ use crate::command::Command;
 use crate::command::Commands;
 use crate::job::Job;
 use crate::job::printed::{Capture, Printed};
+use crate::pool::roll::Seen;
 use crate::pool::shared::Shared;
 use crate::process::stops::Stopped;
 use crate::process::{Process, Progress, Spec, Stop, Stream, Wake};
@@ -21,6 +22,10 @@ const LAST_READ: usize = 2 << 20;
 /// A command that is done sooner, and prints less, is quick.
 const QUICK: Duration = Duration::from_millis(5);
 const LITTLE: u64 = 16 << 10;
+
+/// What a command has left running may be silent for at least so long: a process that another slot is
+/// starting has all pipes open for a moment.
+const SHORTEST_SILENCE: Duration = Duration::from_millis(50);
 
 /// So many processes, at most, are named of those that a command has left running.
 const MOST_NAMES: usize = 3;
@@ -127,11 +132,11 @@ impl<'a> Running<'a> {
     /// Attends to the command until it is gone, and to what it has left running for as long as that
     /// prints. `is_quick` says whether the one before it was quick, so that this one may be, and then
     /// whether it was.
-    pub(crate) fn attend(mut self, wake: &Wake, is_quick: &mut bool) -> Ended {
+    pub(crate) fn attend(mut self, wake: &Wake, is_quick: &mut bool, roll: &mut Seen) -> Ended {
         let shared = self.shared;
         let began = shared.now();
         let is_over = *is_quick && self.exits_soon(wake) && self.outlive();
-        let cut = if is_over { None } else { self.attend_long(began, wake) };
+        let cut = if is_over { None } else { self.attend_long(began, wake, roll) };
         let ended = self.end(cut);
         let printed = ended.printed.stdout.len() + ended.printed.stderr.len();
         *is_quick = shared.now() < began.after(QUICK) && printed < LITTLE;
@@ -148,7 +153,7 @@ impl<'a> Running<'a> {
     }
 
     /// Attends to a command for as long as it takes. Returns why it was cut short, if it was.
-    fn attend_long(&mut self, began: Moment, wake: &Wake) -> Option<Cut> {
+    fn attend_long(&mut self, began: Moment, wake: &Wake, roll: &mut Seen) -> Option<Cut> {
         let shared = self.shared;
         let mut cut = None;
         // One that has nothing to read is told so at once.
@@ -156,6 +161,9 @@ impl<'a> Running<'a> {
         // How it is being ended, and when the next step is due.
         let mut step: Option<(Stop, Moment)> = None;
         loop {
+            shared.roll.answer(roll, |slot| {
+                vec![shared.underway(self.job, slot, self.process.pid(), began)]
+            });
             let now = shared.now();
             let timeout = self.job.timeout.or_else(|| shared.timeout());
             let deadline = timeout.map_or(Moment::NEVER, |timeout| began.after(timeout));
@@ -207,12 +215,17 @@ impl<'a> Running<'a> {
             Some(_) if step.is_some_and(|(stop, _)| stop == Stop::Kill) => return None,
             // What is left running when the run is ended goes with it.
             Some(heard) if step.is_none() && stop_at == Moment::NEVER => {
-                heard.after(self.shared.config.grace)
+                heard.after(self.silence())
             }
             _ => Moment::NEVER,
         };
         let due = step.map_or(deadline.min(stop_at).min(silent_at), |(_, until)| until);
         (now < silent_at).then_some(due)
+    }
+
+    /// How long what is left running may be silent.
+    fn silence(&self) -> Duration {
+        self.shared.config.grace.max(SHORTEST_SILENCE)
     }
 
     /// The command has exited: what it has printed is read. Returns whether nothing that it has left
@@ -241,7 +254,7 @@ impl<'a> Running<'a> {
     /// Deals with a stop that was noticed. Returns whether it was one for the terminal, which nobody
     /// will undo.
     fn notice_stop(&mut self) -> bool {
-        let who = || format!("{}: its command", self.shared.name(self.job));
+        let who = || format!("the command of {}", self.shared.name(self.job));
         let stopped = self.shared.stopped_for_terminal(&self.process, who);
         let wants_terminal = stopped.is_some();
         self.stopped = self.stopped.take().or(stopped);
@@ -374,18 +387,18 @@ impl<'a> Running<'a> {
     fn tell_what_is_left(&self) {
         let names = self.process.leftovers();
         let mut left = match names.as_deref() {
-            // What was seen is about to be gone.
-            Some([]) if self.process.is_closed() => return,
-            Some([]) | None => "something".to_owned(),
+            // What was seen is gone by now.
+            Some([]) => return,
+            None => "something".to_owned(),
             Some(names) => names[..names.len().min(MOST_NAMES)].join(", "),
         };
         if let Some(more) = names.and_then(|names| names.len().checked_sub(MOST_NAMES + 1)) {
             left.push_str(&format!(" and {} more", more + 1));
         }
         if !self.process.is_closed() {
-            let grace = humantime::format_duration(self.shared.config.grace);
+            let silence = humantime::format_duration(self.silence());
             left.push_str(&format!(
-                "; it holds stdout or stderr open and has printed nothing for {grace}: what it \
+                "; it holds stdout or stderr open and has printed nothing for {silence}: what it \
                  prints from now on is lost"
             ));
         }
