@@ -465,9 +465,9 @@ mod tests {
                     }
                     let mut beside = begun(path);
                     beside.is_linkable &= is_linkable;
-                    assert_eq!(fs::read_to_string(path).ok().as_deref(), old);
+                    assert_eq!(fs::read(path).ok().as_deref(), old.map(str::as_bytes));
                     beside.replace().expect("it is replaced");
-                    assert_eq!(fs::read_to_string(path).expect("a file"), "new");
+                    assert_eq!(fs::read(path).expect("a file"), b"new");
                     let mode = fs::metadata(path).expect("a file").permissions().mode() & 0o777;
                     assert_eq!(mode, if old.is_some() { 0o604 } else { 0o600 });
                     assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 2);
@@ -476,7 +476,7 @@ mod tests {
         }
         let beside = begun(&path);
         beside.write_over().expect("it is written over");
-        assert_eq!(fs::read_to_string(&path).expect("a file"), "new");
+        assert_eq!(fs::read(&path).expect("a file"), b"new");
     }
 
     #[test]
