@@ -25,6 +25,7 @@ complete -c procpool -l max-rss -d 'Replace a worker that holds more memory than
 complete -c procpool -l idle-timeout -d 'End a worker that has had no job for TIME' -r
 complete -c procpool -l standby -d 'At most N replacements started ahead of need [default: one per worker]' -r
 complete -c procpool -l start-limit -d 'End the run after N failed start-ups in a row; 0: never [default: 5; for code: 1]' -r
+complete -c procpool -l start-timeout -d 'How long a worker may take to start' -r
 complete -c procpool -l max-reply -d 'The longest reply that a worker may give' -r
 complete -c procpool -l python -d 'Evaluate CODE for each line (x); or --perl, --node, --ruby, --sh' -r -F
 complete -c procpool -l perl -d 'The same in Perl: @_ and $_ are the args; also a class with new and run' -r -F

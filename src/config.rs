@@ -55,6 +55,8 @@ pub(crate) struct Config {
     pub(crate) retry_delay: Duration,
     /// How long a worker may take to end before it is killed.
     pub(crate) grace: Duration,
+    /// How long a worker may take to start: to read its first request.
+    pub(crate) start_timeout: Option<Duration>,
     /// So many start-up failures in a row are one too many; 0: no limit.
     pub(crate) start_limit: u32,
     /// The longest reply, in bytes.
@@ -90,6 +92,7 @@ impl Config {
             retry_on: vec![Kind::Error, Kind::Exit, Kind::Crash, Kind::Timeout, Kind::Protocol],
             retry_delay: Duration::from_millis(100),
             grace: Duration::from_secs(5),
+            start_timeout: Some(Duration::from_secs(300)),
             start_limit: 5,
             max_reply: 64 << 20,
             depth: Depth::Fixed(1),

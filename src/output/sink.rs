@@ -153,7 +153,12 @@ impl Sink for Output {
         }
         let format = &self.shelf.settings.format;
         let (out, err) = (format.lines(job, out), format.stderr_lines(job, err));
-        self.shelf.add(|state, is_ordered| match is_ordered {
+        // Nor if others have filled the room since.
+        let state = self.shelf.lock();
+        if state.must_wait() {
+            return false;
+        }
+        self.shelf.add_to(state, |state, is_ordered| match is_ordered {
             true => state.order.put_lines(job.seq, (&out, &err), &mut state.ready),
             false => {
                 state.ready.append(&out, &err);

@@ -41,6 +41,14 @@ const PROBATION: u64 = 64;
 /// A worker's memory is looked at no more often than this.
 const MEMORY_TICK: Duration = Duration::from_millis(5);
 
+/// Whether a request has been read is looked at first after so long, or after a tenth of the timeout…
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+/// …and then ever less often, but never less often than this.
+const LAST_LOOK: Duration = Duration::from_millis(100);
+
+/// A worker that prints more than this before it has read anything is not starting any more.
+const FLOOD: usize = 1 << 20;
+
 /// Jobs that take no longer than this together may be taken at once, whoever else might take them.
 const PORTION: Duration = Duration::from_micros(200);
 
@@ -60,10 +68,14 @@ pub(crate) struct Flight {
     pub(crate) job: Job,
     /// When it was handed to the worker.
     pub(crate) start: Moment,
+    /// When its time began, as far as is known: not before its request was read.
+    pub(crate) clock: Moment,
     /// What it goes by at the worker. The jobs of a bundle are counted on from there.
     id: u64,
     /// Where its request begins in all that the worker has been sent.
     begins_at: u64,
+    /// …and where it ends.
+    ends_at: u64,
     /// Of a bundle: how many of its jobs have been answered.
     answered: usize,
 }
@@ -110,7 +122,7 @@ pub(crate) enum Answer<'a> {
     /// A job.
     One(Flight, Result<Value<'a>, &'a Failure>),
     /// One of a bundle, which the worker was handed at `start`.
-    Next { job: &'a Job, start: Moment, value: Value<'a> },
+    Next { job: &'a Job, start: Moment, clock: Moment, value: Value<'a> },
     /// So many of a bundle, from the one with this number on, with texts.
     Texts { seq: u64, count: usize, texts: &'a [u8] },
 }
@@ -136,6 +148,14 @@ pub(crate) struct Received {
     pub(crate) stale: Option<u64>,
 }
 
+/// How much of its oldest request a worker has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    Nothing,
+    Some,
+    All,
+}
+
 /// A worker and what it has been asked.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -150,10 +170,23 @@ pub(crate) struct Worker {
     pub(crate) is_spent: bool,
     /// It has answered a younger job before an older one.
     pub(crate) is_unordered: bool,
+    /// It has read something, or answered: it has started.
+    pub(crate) has_started: bool,
+    /// How many bytes it had printed before, in about.
+    printed_unasked: usize,
+    /// It has closed its stdin: it can only answer what it has read.
+    pub(crate) is_deaf: bool,
     /// When it was started.
     pub(crate) born: Moment,
     /// When the oldest job became the one that the worker is on; without jobs, when it became idle.
     pub(crate) turn_began: Moment,
+    /// When it was looked at last how much it had read, and how much that was.
+    looked: Moment,
+    seen: u64,
+    /// The request of the oldest job has been read or, by a worker without order, all of them.
+    is_read: bool,
+    /// Nothing of the request of the oldest job had been read at the last look.
+    pub(crate) is_unread: bool,
     /// How many start-up failures had been counted when it was started.
     pub(crate) failures_before: u32,
     /// It gets so many jobs in all.
@@ -211,8 +244,15 @@ impl Worker {
             replies: 0,
             is_spent: false,
             is_unordered: false,
+            has_started: false,
+            printed_unasked: 0,
+            is_deaf: false,
             born: now,
             turn_began: now,
+            looked: now,
+            seen: 0,
+            is_read: false,
+            is_unread: false,
             failures_before,
             max_reqs,
             window: Window::new(config.depth),
@@ -329,18 +369,52 @@ impl Worker {
             return Err(Box::new((job, message)));
         }
         if self.flights.is_empty() {
-            self.turn_began = now;
+            self.begin_turn(now);
             self.process.forget_words(self.process.words());
         }
         self.requests += job.count() as u64;
         self.in_flight += job.count();
         self.flight_bytes += job.size();
         let begins_at = self.sent_before + start as u64;
+        let ends_at = self.sent_before + self.outbox.len() as u64;
         if self.outbox.len() > LARGE && !std::mem::replace(&mut self.is_wide, true) {
             self.process.widen();
         }
-        self.flights.push_back(Flight { job, start: now, id, begins_at, answered: 0 });
+        let (start, clock) = (now, now);
+        self.flights.push_back(Flight { job, start, clock, id, begins_at, ends_at, answered: 0 });
         Ok(())
+    }
+
+    /// When the time of a job began.
+    pub(crate) fn clock(&self, flight: &Flight) -> Moment {
+        flight.clock.max(self.turn_clock())
+    }
+
+    /// When that of the oldest job began at the earliest: a worker without order is on all of them.
+    pub(crate) fn turn_clock(&self) -> Moment {
+        if self.is_unordered { Moment::ZERO } else { self.turn_began }
+    }
+
+    /// How many jobs more it may be given before its time is over; 0 where age may end it as well.
+    pub(crate) fn left(&self, config: &Config) -> usize {
+        let left = if config.max_age.is_some() { 0 } else { self.max_reqs - self.requests };
+        usize::try_from(left).unwrap_or(usize::MAX)
+    }
+
+    /// It has closed its stdin, and gets no more.
+    pub(crate) fn be_deaf(&mut self) {
+        self.process.ignore_stdin();
+        (self.is_deaf, self.is_spent) = (true, true);
+    }
+
+    /// All jobs that it has not answered.
+    pub(crate) fn take_jobs(&mut self) -> VecDeque<Job> {
+        self.flights.drain(..).map(Flight::into_job).collect()
+    }
+
+    /// The worker is idle, or another job is the oldest.
+    pub(crate) fn begin_turn(&mut self, now: Moment) {
+        (self.turn_began, self.looked, self.is_read, self.is_unread) = (now, now, false, false);
     }
 
     /// Appends the requests for a job, or for those of a bundle, to the outbox.
@@ -366,7 +440,7 @@ impl Worker {
         self.max_reqs = self.max_reqs.saturating_add(self.requests);
         (self.replies, self.pace) = (0, Duration::ZERO);
         self.unproven = Unproven::default();
-        self.turn_began = now;
+        self.begin_turn(now);
     }
 
     /// Tells the worker something that it does not answer.
@@ -381,7 +455,7 @@ impl Worker {
     }
 
     pub(crate) fn has_unsent(&self) -> bool {
-        self.written < self.outbox.len()
+        self.written < self.outbox.len() && !self.is_deaf
     }
 
     /// Writes as much of the outbox as the worker takes now. `Closed`: it takes no more, ever.
@@ -403,7 +477,16 @@ impl Worker {
         if self.inbox.len() > LARGE && !std::mem::replace(&mut self.is_wide, true) {
             self.process.widen();
         }
-        self.process.read(&mut self.inbox)
+        let progress = self.process.read(&mut self.inbox);
+        if let (Progress::Moved(count), false) = (progress, self.has_started) {
+            self.printed_unasked = self.printed_unasked.saturating_add(count);
+        }
+        progress
+    }
+
+    /// Whether it prints and prints though it has read nothing.
+    pub(crate) fn is_flooding(&self) -> bool {
+        !self.has_started && self.printed_unasked > FLOOD
     }
 
     /// Takes the whole replies out of the inbox and hands each on with the job it answers.
@@ -439,7 +522,7 @@ impl Worker {
         }
         if received.answered > 0 {
             self.learn(received.answered, now.since(began));
-            self.turn_began = now;
+            self.begin_turn(now);
             self.process.forget_words(self.words_before);
         }
         outcome.map(|()| received)
@@ -570,7 +653,8 @@ impl Worker {
             match outcome {
                 Ok(value) => {
                     front.job.show(front.answered, &mut self.shown);
-                    answer(Answer::Next { job: &self.shown, start: front.start, value });
+                    let (job, start, clock) = (&self.shown, front.start, front.clock);
+                    answer(Answer::Next { job, start, clock, value });
                 }
                 Err(failure) => answer(Answer::One(front.next(), Err(failure))),
             }
@@ -646,6 +730,7 @@ impl Worker {
         // The first reply tells of the start-up, not of the jobs.
         let is_first = self.replies == 0 && answered == 1;
         self.replies += answered as u64;
+        self.has_started = true;
         if answered < FEW {
             self.rests = RESTS;
         }
@@ -658,6 +743,21 @@ impl Worker {
             Duration::ZERO => each,
             pace => (pace * 7 + each) / 8,
         };
+    }
+
+    /// The jobs that it is on, as `show` makes them of a job and the moment from which its time counts,
+    /// and how many wait behind them.
+    pub(crate) fn underway<T>(&self, show: impl Fn(&Job, Moment) -> T) -> (Vec<T>, usize) {
+        if self.is_unordered {
+            let flights = self.flights.iter();
+            return (flights.map(|flight| show(&flight.job, flight.start)).collect(), 0);
+        }
+        let Some(Flight { job, answered, .. }) = self.flights.front() else { return (vec![], 0) };
+        let shown = match job.count() {
+            1 => show(job, self.turn_began),
+            _ => show(&job.one(*answered), self.turn_began),
+        };
+        (vec![shown], self.in_flight - 1)
     }
 
     /// Takes the oldest job out of those in flight, also out of a bundle.
@@ -684,9 +784,10 @@ impl Worker {
     /// Takes the first job out of a bundle of which none has been answered.
     fn take_first(&self, flight: &mut Flight) -> Flight {
         let job = flight.job.split_off_first(1);
-        let first = Flight { job, ..*flight };
+        let mut first = Flight { job, ..*flight };
         flight.begins_at += self.len_of(first.id, &first.job);
         flight.id += 1;
+        first.ends_at = flight.begins_at;
         first
     }
 
@@ -746,7 +847,7 @@ impl Worker {
             && self.protocol.is_raw()
             && !self.flights.is_empty()
             && !self.inbox.is_empty()
-            && !self.has_begun()
+            && self.reading() == Reading::Nothing
     }
 
     /// Whether it may have printed something unasked that would be taken for a reply.
@@ -814,10 +915,86 @@ impl Worker {
         taken.is_none_or(|taken| taken > begins_at)
     }
 
-    /// Whether the worker has read anything of its oldest request. Where that can't be told, it
-    /// has.
-    pub(crate) fn has_begun(&self) -> bool {
-        self.had_begun(self.taken())
+    /// How much of its oldest request the worker has read. Where that can't be told, all of it.
+    pub(crate) fn reading(&self) -> Reading {
+        let (Some(flight), Some(taken)) = (self.flights.front(), self.taken()) else {
+            return Reading::All;
+        };
+        match () {
+            () if taken <= self.next_begins_at(flight) => Reading::Nothing,
+            () if taken < self.next_ends_at(flight) => Reading::Some,
+            () => Reading::All,
+        }
+    }
+
+    /// Where the request for the next job of a flight ends that has not been answered.
+    fn next_ends_at(&self, flight: &Flight) -> u64 {
+        match flight.job.count() {
+            1 => flight.ends_at,
+            _ if flight.job.lines().is_some() => {
+                flight.begins_at + flight.job.offset(flight.answered + 1) as u64
+            }
+            _ => {
+                let next = flight.next();
+                self.next_begins_at(flight) + self.len_of(next.id, &next.job)
+            }
+        }
+    }
+
+    /// When to look next how much has been read; `timeout` is that of the oldest job.
+    pub(crate) fn next_look(&self, timeout: Duration) -> Moment {
+        if self.is_read {
+            return Moment::NEVER;
+        }
+        let wait = self.looked.since(self.turn_began) / 8;
+        self.looked.after(wait.clamp(FIRST_LOOK.min(timeout / 10), LAST_LOOK))
+    }
+
+    /// Whether it is known that the request of the oldest job has been read.
+    pub(crate) fn is_read(&self) -> bool {
+        self.is_read
+    }
+
+    /// Looks how much has been read: the time of a job whose request has not been does not run. It
+    /// runs while a worker has read a part and reads no more.
+    pub(crate) fn look(&mut self, now: Moment) {
+        let Some(oldest) = self.flights.front() else { return };
+        let (taken, seen) = (self.taken().unwrap_or(u64::MAX), self.seen);
+        let (begins_at, ends_at) = (self.next_begins_at(oldest), self.next_ends_at(oldest));
+        let is_read = taken >= ends_at;
+        // What is found read at the first look was read at once, but for a worker that was starting.
+        let is_late = self.looked > self.turn_began || !self.has_started;
+        self.has_started |= taken > begins_at;
+        self.is_unread = taken <= begins_at;
+        let is_new = if is_read { is_late && seen < ends_at } else { taken > seen };
+        if (self.is_unread || is_new)
+            && let Some(oldest) = self.flights.front_mut()
+        {
+            oldest.clock = now;
+        }
+        // They were sent one after the other: what had been read before is in front.
+        for flight in self.flights.iter_mut().skip(1).rev().take_while(|one| one.ends_at > seen) {
+            if flight.begins_at >= taken || taken > seen {
+                flight.clock = now;
+            }
+        }
+        let last = self.flights.back().map_or(0, |last| last.ends_at);
+        self.is_read = is_read && (!self.is_unordered || taken >= last);
+        (self.looked, self.seen) = (now, taken);
+    }
+
+    /// Takes those jobs out that the worker has not read anything of and can't have begun.
+    pub(crate) fn take_unread(&mut self, taken: Option<u64>) -> Vec<Job> {
+        let Some(taken) = taken else { return Vec::new() };
+        let read = self.flights.iter().take_while(|flight| flight.begins_at < taken).count();
+        let unread = self.flights.split_off(read);
+        let jobs: Vec<Job> = unread.into_iter().map(Flight::into_job).collect();
+        let (count, bytes) = jobs
+            .iter()
+            .fold((0, 0), |(count, bytes), job| (count + job.count(), bytes + job.size()));
+        self.in_flight -= count;
+        self.flight_bytes = self.flight_bytes.saturating_sub(bytes);
+        jobs
     }
 }
 

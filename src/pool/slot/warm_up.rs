@@ -51,7 +51,8 @@ pub(crate) fn warm_up(
                 return Err(Unfit::Unwanted);
             }
             let waited = shared.now().since(began);
-            if let Some(limit) = shared.timeout().filter(|limit| waited >= *limit) {
+            let limit = shared.config.start_timeout;
+            if let Some(limit) = limit.filter(|limit| shared.now() >= worker.born.after(*limit)) {
                 let limit = humantime::format_duration(limit);
                 let unfinished = behind(&worker.unfinished());
                 let message =
@@ -97,10 +98,13 @@ fn step(
         return Ok(());
     }
     let now = shared.now();
-    let limits = [shared.timeout(), Some(SILENCE), wake.is_none().then_some(TICK)];
-    let deadline = limits.into_iter().flatten().map(|limit| began.after(limit));
-    let tick = wake.is_none().then(|| now.after(TICK));
-    let deadline = deadline.chain(tick).chain([shared.stop_at()]).filter(|at| *at > now).min();
+    let deadlines = [
+        shared.config.start_timeout.map(|limit| worker.born.after(limit)),
+        Some(began.after(SILENCE)),
+        wake.is_none().then(|| now.after(TICK)),
+        Some(shared.stop_at()),
+    ];
+    let deadline = deadlines.into_iter().flatten().filter(|at| *at > now).min();
     let timeout = deadline.filter(|at| *at != Moment::NEVER).and_then(|at| at.until(now));
     let ready = worker.process.wait(wake, worker.has_unsent(), None, timeout);
     worker.words_before = worker.process.words();
@@ -127,6 +131,9 @@ fn step(
     }
     if ready.exited {
         return Err("ended".into());
+    }
+    if ready.deaf {
+        return Err("closed its stdin".into());
     }
     let who = || format!("the worker (pid {})", worker.process.pid());
     match shared.stopped_for_terminal(&worker.process, who) {

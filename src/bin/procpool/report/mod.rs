@@ -385,7 +385,7 @@ impl Summary {
 }
 
 /// A time as a person wants to read it.
-struct Seconds(f64);
+pub struct Seconds(pub f64);
 
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
