@@ -65,14 +65,13 @@ impl Builder {
     }
 
     pub(crate) fn of_code(code: &Code) -> Self {
-        let config = Ok(Config {
-            is_code: true,
-            protocol: code.protocol(),
-            depth: Depth::Auto,
-            // It fails for what it is given to load, and would do so again.
-            start_limit: 1,
-            ..Config::new(code.worker())
-        });
+        let mut config = Config::new(code.worker());
+        config.worker.is_code = true;
+        config.worker.protocol = code.protocol();
+        config.worker.depth = Depth::Auto;
+        // It fails for what it is given to load, and would do so again.
+        config.failures.start_limit = 1;
+        let config = Ok(config);
         let (watcher, sources) = (Arc::new(Stderr), Vec::new());
         Self { config, sink: None, watcher, sources, beside: None, code: Some(code.clone()) }
     }
@@ -87,33 +86,33 @@ impl Builder {
     /// One more argument for the worker.
     #[must_use]
     pub fn arg(self, arg: impl Into<OsString>) -> Self {
-        self.set(|config| config.worker.push(arg.into()))
+        self.set(|config| config.worker.argv.push(arg.into()))
     }
 
     /// One more variable in the workers' environment.
     #[must_use]
     pub fn env(self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
-        self.set(|config| config.env.push((name.into(), value.into())))
+        self.set(|config| config.worker.env.push((name.into(), value.into())))
     }
 
     /// How workers are spoken to. Default: `jsonl`.
     #[must_use]
     pub fn protocol(self, protocol: Protocol) -> Self {
-        self.set(|config| config.protocol = protocol)
+        self.set(|config| config.worker.protocol = protocol)
     }
 
     /// Whether workers have a terminal for their stdout, so that programs that would otherwise hold
     /// their output back in a buffer write each line at once. Default: no.
     #[must_use]
     pub fn pty(self, pty: bool) -> Self {
-        self.set(|config| config.pty = pty)
+        self.set(|config| config.worker.pty = pty)
     }
 
     /// One more thing that each fresh worker is asked, or told, before its first job. One that does
     /// not answer it, or answers with an error, is not fit for work: that is a failed start-up.
     #[must_use]
     pub fn init(self, init: Init) -> Self {
-        self.set(|config| config.init.push(init))
+        self.set(|config| config.worker.init.push(init))
     }
 
     /// At most so many workers at a time, from 1 to 65,536. Default: the number of CPUs.
@@ -126,20 +125,20 @@ impl Builder {
     /// A worker is replaced after so many jobs. 0, the default: never.
     #[must_use]
     pub fn max_reqs(self, count: u64) -> Self {
-        self.set(|config| config.max_reqs = count)
+        self.set(|config| config.recycling.max_reqs = count)
     }
 
     /// …or after up to so many more, at random for each worker, so that workers that were started
     /// together are not replaced together. Default: 0.
     #[must_use]
     pub fn max_reqs_jitter(self, count: u64) -> Self {
-        self.set(|config| config.max_reqs_jitter = count)
+        self.set(|config| config.recycling.max_reqs_jitter = count)
     }
 
     /// A worker that has lived so long is replaced once it has no job. Default: it may grow old.
     #[must_use]
     pub fn max_age(self, age: impl Into<Option<Duration>>) -> Self {
-        self.set(|config| config.max_age = age.into())
+        self.set(|config| config.recycling.max_age = age.into())
     }
 
     /// A worker whose resident memory is larger, in bytes, is replaced once it has no job. Only its
@@ -147,13 +146,13 @@ impl Builder {
     /// Default: no limit.
     #[must_use]
     pub fn max_rss(self, bytes: impl Into<Option<u64>>) -> Self {
-        self.set(|config| config.max_rss = bytes.into())
+        self.set(|config| config.recycling.max_rss = bytes.into())
     }
 
     /// A worker that has had no job for so long is ended. Default: it may wait for ever.
     #[must_use]
     pub fn idle_timeout(self, time: impl Into<Option<Duration>>) -> Self {
-        self.set(|config| config.idle_timeout = time.into())
+        self.set(|config| config.recycling.idle_timeout = time.into())
     }
 
     /// So many workers may be alive, ready and waiting, to replace those whose time is nearly over,
@@ -161,7 +160,7 @@ impl Builder {
     /// Default: one for each slot.
     #[must_use]
     pub fn standby(self, count: usize) -> Self {
-        self.set(|config| config.standby = count)
+        self.set(|config| config.recycling.standby = count)
     }
 
     /// How many requests a worker may have in flight. Default: one. More are faster for short jobs,
@@ -169,7 +168,7 @@ impl Builder {
     #[must_use]
     pub fn depth(self, depth: Depth) -> Self {
         self.set(|config| {
-            config.depth = match depth {
+            config.worker.depth = match depth {
                 Depth::Fixed(depth) => Depth::Fixed(depth.max(1)),
                 Depth::Auto => Depth::Auto,
             }
@@ -193,34 +192,34 @@ impl Builder {
     /// command is started. Default: as long as it likes.
     #[must_use]
     pub fn timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.set(|config| config.timeout = timeout.into().map(Timeout::Time))
+        self.set(|config| config.failures.timeout = timeout.into().map(Timeout::Time))
     }
 
     /// A job may take so many times the median of the jobs that have succeeded, once there are three
     /// of them.
     #[must_use]
     pub fn timeout_by_median(self, times: f64) -> Self {
-        self.set(|config| config.timeout = Some(Timeout::Median(times)))
+        self.set(|config| config.failures.timeout = Some(Timeout::Median(times)))
     }
 
     /// How often a job may be tried again that has failed, unless it says so itself. Default: 0.
     #[must_use]
     pub fn retries(self, count: u32) -> Self {
-        self.set(|config| config.retries = count)
+        self.set(|config| config.failures.retries = count)
     }
 
     /// The failures after which a job may be tried again, of [`Kind::PASSING`]. Default: all of them
     /// but [`Kind::Spawn`].
     #[must_use]
     pub fn retry_on(self, kinds: Vec<Kind>) -> Self {
-        self.set(|config| config.retry_on = kinds)
+        self.set(|config| config.failures.retry_on = kinds)
     }
 
     /// How long a job waits before its second try, about; twice as long before each further one, and
     /// never longer than a minute. Default: 100 ms.
     #[must_use]
     pub fn retry_delay(self, time: Duration) -> Self {
-        self.set(|config| config.retry_delay = time)
+        self.set(|config| config.failures.retry_delay = time)
     }
 
     /// How long a worker may take to end, once its stdin is closed and again once it has got TERM.
@@ -235,20 +234,20 @@ impl Builder {
     /// with that. An interpreter may take so long to check code. Default: 5 minutes; `None`: no limit.
     #[must_use]
     pub fn start_timeout(self, time: impl Into<Option<Duration>>) -> Self {
-        self.set(|config| config.start_timeout = time.into())
+        self.set(|config| config.failures.start_timeout = time.into())
     }
 
     /// How many workers in a row may die before their first reply before the jobs that wait are
     /// failed; 0: any number. Default: 5.
     #[must_use]
     pub fn start_limit(self, count: u32) -> Self {
-        self.set(|config| config.start_limit = count)
+        self.set(|config| config.failures.start_limit = count)
     }
 
     /// The longest reply, in bytes. Default: 64 MiB.
     #[must_use]
     pub fn max_reply(self, bytes: usize) -> Self {
-        self.set(|config| config.max_reply = bytes)
+        self.set(|config| config.worker.max_reply = bytes)
     }
 
     /// Whether processes are reaped that come to this process since their parents are gone, as they do
@@ -296,7 +295,7 @@ impl Builder {
         let config = self.config?;
         match &config.commands {
             None => {
-                let program = config.worker.first().ok_or(BuildError::Empty)?;
+                let program = config.worker.argv.first().ok_or(BuildError::Empty)?;
                 lookup::check_for(program, Runner::Worker)?;
             }
             Some(commands) if commands.dry_run || commands.in_jobs => {}
@@ -310,7 +309,7 @@ impl Builder {
         }
         let shared = Shared::new(config, self.watcher, self.sink, self.sources, threads::start);
         if let (Some(code), None) = (&self.code, &self.beside) {
-            let patience = shared.config.start_timeout.unwrap_or(Duration::MAX);
+            let patience = shared.config.failures.start_timeout.unwrap_or(Duration::MAX);
             code.check(&shared.groups, patience).map_err(|unchecked| match unchecked {
                 Unchecked::Wrong(error) => BuildError::Code(error),
                 Unchecked::Ended(message) => ProgramError::CannotRun(message).into(),

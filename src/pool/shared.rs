@@ -274,7 +274,7 @@ impl Shared {
 
     /// How long a job may take that does not say so itself.
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        match self.config.timeout? {
+        match self.config.failures.timeout? {
             Timeout::Time(time) => Some(time),
             Timeout::Median(_) => match self.timeout.load(Ordering::Relaxed) {
                 0 => None,
@@ -285,7 +285,7 @@ impl Shared {
 
     /// A job has succeeded after so many seconds.
     pub(crate) fn learn_duration(&self, seconds: f64) {
-        let Some(Timeout::Median(times)) = self.config.timeout else { return };
+        let Some(Timeout::Median(times)) = self.config.failures.timeout else { return };
         let mut durations = self.durations.lock().unwrap_or_else(PoisonError::into_inner);
         durations.add(seconds);
         let median = durations.quantile(0.5).filter(|_| durations.count() >= ENOUGH_FOR_MEDIAN);
@@ -320,7 +320,7 @@ impl Shared {
     /// Jobs take so long at one of the workers.
     pub(crate) fn learn_pace(&self, pace: Duration) {
         let nanos = u64::try_from(pace.as_nanos()).unwrap_or(u64::MAX);
-        if self.config.max_reqs > 0 && nanos > 0 {
+        if self.config.recycling.max_reqs > 0 && nanos > 0 {
             self.pace.store(nanos, Ordering::Relaxed);
         }
     }
@@ -332,7 +332,7 @@ impl Shared {
 
     /// Whether there may be another spare worker.
     pub(crate) fn spares_left(&self) -> bool {
-        self.spares() < self.config.standby
+        self.spares() < self.config.recycling.standby
     }
 
     /// A worker has printed something though it had no job, or more than its jobs asked for.
@@ -393,7 +393,7 @@ impl Shared {
         let (grace, watcher) = (self.config.grace, &*self.watcher);
         let (may_mislead, is_retired) = (worker.may_mislead(), first == Stop::Retire);
         if is_retired && may_mislead {
-            worker.has_rested(self.now());
+            worker.trust_if_silent(self.now());
             worker.process.close_stdin();
             let has_ended = worker.await_exit(&self.groups, wake, grace, watcher);
             first = if has_ended { Stop::Kill } else { Stop::Terminate };
@@ -402,7 +402,7 @@ impl Shared {
         if is_retired && may_mislead && !self.groups.is_killing() {
             worker.read_rest();
             // One that never had a job misleads nobody.
-            if worker.replies > 0 && !worker.unasked().is_empty() {
+            if worker.replies() > 0 && !worker.unasked().is_empty() {
                 self.printed_unasked(&mut worker);
             }
         }
@@ -587,7 +587,7 @@ pub(crate) struct SparePermit(Arc<Shared>);
 
 impl SparePermit {
     pub(crate) fn get(shared: &Arc<Shared>) -> Option<Self> {
-        let most = shared.config.standby;
+        let most = shared.config.recycling.standby;
         shared
             .spares
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {

@@ -12,10 +12,10 @@ pub(crate) const FOR_REPLIES: &str =
 
 /// What may be the matter with a worker that has read its request, and has printed nothing.
 pub(crate) fn silence(config: &Config) -> String {
-    let is_set = |name: &str| config.env.iter().any(|(variable, _)| variable == name);
+    let is_set = |name: &str| config.worker.env.iter().any(|(variable, _)| variable == name);
     let is_unbuffered = is_set("PYTHONUNBUFFERED")
         || std::env::var_os("PYTHONUNBUFFERED").is_none_or(|value| !value.is_empty());
-    match remedy(&config.worker, config.pty, is_unbuffered) {
+    match remedy(&config.worker.argv, config.worker.pty, is_unbuffered) {
         Some(remedy) => format!(
             "It may be holding its reply back in a buffer: a worker must flush its stdout after each \
              reply. {remedy}"

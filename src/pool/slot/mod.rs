@@ -28,7 +28,7 @@ use crate::util::clock::Moment;
 use crate::util::random::random;
 use crate::util::text::quote;
 use crate::worker::buffering;
-use crate::worker::{Answer, EARLY, Flight, Reading, Violation, Worker};
+use crate::worker::{EARLY, Flight, Reading, Refused, Reply, Violation, Worker};
 use command::{Cut, Ended, Running};
 
 /// A process whose pipes have closed is given so long to exit, so that its status can be told.
@@ -176,7 +176,7 @@ impl Slot {
         while self.turn() {}
         let spare = self.spare.take().and_then(Spare::abandon);
         for worker in [spare, self.worker.take()].into_iter().flatten() {
-            if worker.has_started {
+            if worker.has_started() {
                 self.shared.retire(worker);
             } else {
                 self.shared.retire_within(worker, SPARE_PATIENCE);
@@ -243,7 +243,7 @@ impl Slot {
         } else if has_gates {
             return Taken::Wait;
         }
-        let is_spent = |worker: &Worker| worker.is_spent && worker.flights.is_empty();
+        let is_spent = |worker: &Worker| worker.is_spent() && worker.flights.is_empty();
         if self.worker.as_ref().is_some_and(is_spent) {
             // It would get no job, and hold the slot for ever.
             self.retire();
@@ -297,7 +297,7 @@ impl Slot {
         match self.new_worker() {
             Ok(worker) => self.make_fit(worker, failures_before),
             Err(error) => {
-                let program = self.shared.config.worker[0].to_string_lossy();
+                let program = self.shared.config.worker.argv[0].to_string_lossy();
                 let message = format!("the worker '{program}' could not be started: {error}");
                 let jobs = std::mem::take(&mut self.jobs);
                 if self.shared.is_crowded(&error) {
@@ -317,10 +317,10 @@ impl Slot {
         let unfit = warm_up(&mut worker, &shared, Some(&self.wake), &AtomicBool::new(false));
         let Err(unfit) = unfit else {
             // One that was asked nothing may be starting still: its first reply will tell.
-            if !shared.config.init.is_empty() {
-                shared.learn_start_time(shared.now().since(worker.born));
+            if !shared.config.worker.init.is_empty() {
+                shared.learn_start_time(shared.now().since(worker.born()));
             }
-            if shared.config.init.iter().any(|init| init.has_reply) {
+            if shared.config.worker.init.iter().any(|init| init.has_reply) {
                 // One that answers holds no replies back.
                 shared.remark_on_silence();
             }
@@ -542,25 +542,25 @@ impl Slot {
         let mut env = vec![
             variable("PROCPOOL_SLOT", (self.number()).to_string()),
             variable("PROCPOOL_GENERATION", self.generation.to_string()),
-            variable("PROCPOOL_PROTOCOL", shared.config.protocol.label()),
+            variable("PROCPOOL_PROTOCOL", shared.config.worker.protocol.label()),
         ];
         if std::env::var_os("PYTHONUNBUFFERED").is_none() {
             env.push(variable("PYTHONUNBUFFERED", "1".into()));
         }
-        if shared.config.is_code && shared.config.protocol.label() == "sh" {
+        if shared.config.worker.is_code && shared.config.worker.protocol.label() == "sh" {
             // It waits by itself for what code leaves running.
             let millis = shared.config.grace.as_millis().min(u128::from(u32::MAX));
             env.push(variable("PROCPOOL_GRACE", millis.to_string()));
         }
-        env.extend_from_slice(&shared.config.env);
-        let argv = &shared.config.worker;
+        env.extend_from_slice(&shared.config.worker.env);
+        let argv = &shared.config.worker.argv;
         let spec = Spec {
             argv,
             program: None,
             env: &env,
             cwd: None,
             has_stdin: true,
-            pty: shared.config.pty,
+            pty: shared.config.worker.pty,
             wake: &self.wake,
         };
         let process = Process::start(&spec, &shared.groups)?;
@@ -574,7 +574,7 @@ impl Slot {
             return;
         };
         if !worker.process.may_be_read() {
-            worker.has_rested(self.shared.now());
+            worker.trust_if_silent(self.shared.now());
         } else if let Progress::Moved(_) = worker.read() {
             self.receive();
         }
@@ -592,7 +592,7 @@ impl Slot {
     /// job that it was to be given.
     fn printed_unasked(&mut self) {
         let Some(mut worker) = self.worker.take() else { return };
-        let job = match worker.replies {
+        let job = match worker.replies() {
             0 => self.jobs.pop_front(),
             _ => None,
         };
@@ -618,7 +618,7 @@ impl Slot {
 
     fn hand_over(&mut self) {
         let now = self.shared.now();
-        if self.worker.as_ref().is_some_and(|worker| worker.is_unordered) {
+        if self.worker.as_ref().is_some_and(|worker| worker.is_unordered()) {
             self.jobs = each(std::mem::take(&mut self.jobs));
         }
         while let Some(job) = self.jobs.pop_front() {
@@ -630,7 +630,7 @@ impl Slot {
             } else if let Some(worker) = &mut self.worker
                 && let Err(refused) = worker.accept(job, now)
             {
-                let (job, message) = *refused;
+                let Refused { job, message } = *refused;
                 match job.count() {
                     1 => self.not_asked(job, message),
                     // Those of it that can be told are, one by one.
@@ -664,7 +664,7 @@ impl Slot {
             deadline => deadline.until(self.shared.now()),
         };
         let Some(worker) = &mut self.worker else { return };
-        if let Some(rest) = worker.rest_time() {
+        if let Some(rest) = worker.pause() {
             self.wake.wait_briefly(rest);
         }
         let spare = self.spare.as_ref().and_then(Spare::ready).map(|worker| &worker.process);
@@ -746,7 +746,7 @@ impl Slot {
         // If it can't be started now, that will be told when it is needed.
         match self.new_worker() {
             Ok(worker) => {
-                let state = match self.shared.config.init.is_empty() {
+                let state = match self.shared.config.worker.init.is_empty() {
                     true => Some(SpareState::Ready(Box::new(worker))),
                     false => Warming::start(worker, &self.shared).map(SpareState::Warming),
                 };
@@ -762,10 +762,10 @@ impl Slot {
     fn spare_due(&self) -> Moment {
         let (shared, Some(worker)) = (&self.shared, &self.worker) else { return Moment::NEVER };
         let is_wanted = self.spare.is_none() && !self.spare_failed && !worker.flights.is_empty();
-        if !is_wanted || shared.config.standby == 0 || shared.is_stopping() {
+        if !is_wanted || shared.config.recycling.standby == 0 || shared.is_stopping() {
             return Moment::NEVER;
         }
-        let due = worker.end(&shared.config, shared.pace()).before(shared.start_time());
+        let due = worker.expected_end(&shared.config, shared.pace()).before(shared.start_time());
         if !self.awaits_input {
             return due;
         }
@@ -777,8 +777,8 @@ impl Slot {
         let (shared, config) = (&self.shared, &self.shared.config);
         let Some(worker) = &self.worker else { return Moment::NEVER };
         let Some(flight) = worker.flights.front() else {
-            let idle = config.idle_timeout.map(|time| worker.turn_began.after(time));
-            let age = config.max_age.map(|age| worker.born.after(age));
+            let idle = config.recycling.idle_timeout.map(|time| worker.turn_began.after(time));
+            let age = config.recycling.max_age.map(|age| worker.born().after(age));
             return idle.into_iter().chain(age).min().unwrap_or(Moment::NEVER);
         };
         let mut deadline = shared.stop_at().min(self.first_deadline(worker, flight));
@@ -795,7 +795,7 @@ impl Slot {
     /// When the time of the first job is over.
     fn first_deadline(&self, worker: &Worker, oldest: &Flight) -> Moment {
         let deadline = self.job_deadline(worker, oldest);
-        match worker.is_unordered {
+        match worker.is_unordered() {
             true => worker
                 .flights
                 .iter()
@@ -819,12 +819,12 @@ impl Slot {
 
     /// When to look next how much the worker has read, where the time of a job depends on it.
     fn next_look(&self, worker: &Worker) -> Moment {
-        let count = if worker.is_unordered { worker.flights.len() } else { 1 };
+        let count = if worker.is_unordered() { worker.flights.len() } else { 1 };
         let flights = worker.flights.iter().take(count);
         match flights.filter_map(|flight| self.timeout_of(flight)).min() {
             Some(timeout) => worker.next_look(timeout),
             // The median of what jobs take is yet to be learnt.
-            None if self.shared.config.timeout.is_some() => worker.next_look(SILENCE),
+            None if self.shared.config.failures.timeout.is_some() => worker.next_look(SILENCE),
             None => Moment::NEVER,
         }
     }
@@ -832,7 +832,7 @@ impl Slot {
     /// Until when the worker is to have read something of its oldest request.
     fn read_deadline(&self, worker: &Worker) -> Moment {
         let Some(flight) = worker.flights.front() else { return Moment::NEVER };
-        let is_late = worker.is_unread && (worker.has_started || worker.is_flooding());
+        let is_late = worker.is_unread() && (worker.has_started() || worker.is_flooding());
         let timeout = self.timeout_of(flight).filter(|_| is_late);
         let deadline =
             timeout.map_or(Moment::NEVER, |timeout| worker.turn_began.after(timeout.max(UNREAD)));
@@ -841,10 +841,10 @@ impl Slot {
 
     /// Until when the worker is to have started, unless it has.
     fn start_deadline(&self, worker: &Worker) -> Moment {
-        match self.shared.config.start_timeout {
+        match self.shared.config.failures.start_timeout {
             // A spare may have waited for longer than that, and has to have a moment to read.
-            Some(limit) if !worker.has_started => {
-                worker.born.after(limit).max(worker.turn_began.after(limit.min(UNREAD)))
+            Some(limit) if !worker.has_started() => {
+                worker.born().after(limit).max(worker.turn_began.after(limit.min(UNREAD)))
             }
             _ => Moment::NEVER,
         }
@@ -855,13 +855,11 @@ impl Slot {
         if self.look(now) {
             return;
         }
-        let late = self.worker.as_ref().filter(|worker| worker.is_unordered).and_then(|worker| {
+        let late = self.worker.as_ref().filter(|worker| worker.is_unordered()).and_then(|worker| {
             worker.flights.iter().position(|flight| now >= self.job_deadline(worker, flight))
         });
-        if let (Some(late), Some(worker)) = (late, &mut self.worker)
-            && let Some(flight) = worker.flights.remove(late)
-        {
-            worker.flights.push_front(flight);
+        if let (Some(late), Some(worker)) = (late, &mut self.worker) {
+            worker.flights.move_to_front(late);
         }
         let Some(worker) = &self.worker else { return };
         let Some(flight) = worker.flights.front() else { return self.retire() };
@@ -893,7 +891,7 @@ impl Slot {
     /// procpool's, is slow and nothing else.
     fn remark_on_silence(&self, worker: &Worker, flight: &Flight) {
         let config = &self.shared.config;
-        if config.is_code {
+        if config.worker.is_code {
             return;
         }
         let (pid, job) = (worker.process.pid(), self.shared.name(&flight.job));
@@ -945,7 +943,7 @@ impl Slot {
             return self.fail_oldest(Some(Failure::new(Kind::Timeout, message)), Stop::Terminate);
         }
         let Some(mut worker) = self.worker.take() else { return };
-        let limit = self.shared.config.start_timeout.unwrap_or_default();
+        let limit = self.shared.config.failures.start_timeout.unwrap_or_default();
         let mut message = format!(
             "the worker (pid {}) did not start within {}: it had not read its first request",
             worker.process.pid(),
@@ -960,7 +958,7 @@ impl Slot {
     /// The worker has closed its stdin, or does not read it any more. What it has read it may answer.
     fn stdin_closed(&mut self) {
         let Some(worker) = &mut self.worker else { return };
-        worker.be_deaf();
+        worker.stdin_closed();
         if worker.flights.is_empty() || worker.reading() != Reading::All {
             self.worker_ended(End::ClosedStdin);
         }
@@ -976,8 +974,8 @@ impl Slot {
         let now = shared.now();
         let since = worker.turn_clock();
         let ran = |start, clock: Moment| Ran { slot, pid, start, clock: clock.max(since), now };
-        let max_reply = shared.config.max_reply;
-        let was_spent = worker.is_spent;
+        let max_reply = shared.config.worker.max_reply;
+        let was_spent = worker.is_spent();
         let received = worker.receive(max_reply, now, |said| {
             self.finished += take_answer(shared, said, ran, &mut self.answers);
         });
@@ -993,10 +991,10 @@ impl Slot {
                          replaced after the job it is on"
                     ));
                 }
-                if worker.replies == received.answered as u64 {
-                    shared.learn_start_time(now.since(worker.born));
+                if worker.replies() == received.answered as u64 {
+                    shared.learn_start_time(now.since(worker.born()));
                 }
-                if worker.is_deaf && !worker.flights.is_empty() {
+                if worker.has_closed_stdin() && !worker.flights.is_empty() {
                     self.stdin_closed();
                 } else if worker.has_served(&shared.config, now) && worker.flights.is_empty() {
                     self.retire();
@@ -1013,7 +1011,7 @@ impl Slot {
         }
         let Some(worker) = self.worker.take() else { return };
         // Those that take their time to end must not pile up.
-        match self.shared.config.standby == 0 || self.shared.queue.is_crowded() {
+        match self.shared.config.recycling.standby == 0 || self.shared.queue.is_crowded() {
             true => self.dismiss(worker, Stop::Retire),
             false => self.shared.retire(worker),
         }
@@ -1102,9 +1100,9 @@ impl Slot {
         };
         let shared = Arc::clone(&self.shared);
         let was_idle = worker.flights.is_empty();
-        if worker.replies > 0 {
+        if worker.replies() > 0 {
             // What it has not read is done by others, who need not wait for its end.
-            let taken = worker.taken();
+            let taken = worker.bytes_read();
             self.put_back(worker.take_unread(taken).into_iter());
         }
         self.step_aside();
@@ -1113,7 +1111,7 @@ impl Slot {
         let exited = end == End::Exited
             || (!is_stopped
                 && worker.await_exit(&shared.groups, Some(&self.wake), EXIT_PATIENCE, watcher));
-        let taken = worker.taken();
+        let taken = worker.bytes_read();
         if !exited && !is_stopped && worker.flights.is_empty() {
             return self.idle_worker_ended(worker, end);
         }
@@ -1148,9 +1146,9 @@ impl Slot {
             return;
         }
         message.push_str(" before it answered");
-        if !worker.rest().is_empty() {
+        if !worker.unparsed().is_empty() {
             message.push_str("; its last output was ");
-            message.push_str(&quote(worker.rest()));
+            message.push_str(&quote(worker.unparsed()));
             message.push_str(&worker.likely_framing());
         }
         append_last_words(&mut message, &worker);
@@ -1178,12 +1176,12 @@ impl Slot {
         if self.shared.groups.is_killing() {
             return self.cancel_jobs(&mut worker);
         }
-        let (replies, failures_before) = (worker.replies, worker.failures_before);
+        let (replies, failures_before) = (worker.replies(), worker.failures_before);
         let failure = Failure::new(Kind::Crash, message.clone());
         while begun && let Some(flight) = worker.take_oldest() {
             self.fail(&worker, flight, &failure);
             // Of a worker that works on several jobs at a time, any may be to blame.
-            if !worker.is_unordered {
+            if !worker.is_unordered() {
                 break;
             }
         }
@@ -1199,11 +1197,11 @@ impl Slot {
     /// What a dead worker printed before its end counts.
     fn take_last_replies(&mut self, worker: &mut Worker) {
         let (shared, slot, pid) = (&*self.shared, self.number(), worker.process.pid());
-        let mut left = shared.config.max_reply;
+        let mut left = shared.config.worker.max_reply;
         loop {
             // What had been read already comes first.
             let now = shared.now();
-            let max_reply = shared.config.max_reply;
+            let max_reply = shared.config.worker.max_reply;
             let since = worker.turn_clock();
             let ran = |start, clock: Moment| Ran { slot, pid, start, clock: clock.max(since), now };
             let received = worker.receive(max_reply, now, |said| {
@@ -1230,16 +1228,16 @@ impl Slot {
             return self.drop_jobs();
         }
         let count = shared.count_start_failure(before);
-        let limit = shared.config.start_limit;
+        let limit = shared.config.failures.start_limit;
         if limit > 0 && count >= limit {
             let times = match count {
                 1 => "once".to_owned(),
                 _ => format!("{count} times in a row"),
             };
-            let message = match shared.config.is_code {
+            let message = match shared.config.worker.is_code {
                 true => format!("the code can't be loaded: {message}"),
                 false => {
-                    let line = command_line(&shared.config.worker);
+                    let line = command_line(&shared.config.worker.argv);
                     format!("{message} ({times}); to see why, run it by hand: {line}")
                 }
             };
@@ -1359,10 +1357,10 @@ fn deliver(
     answers: &mut Vec<(Caller, caller::Answer)>,
 ) -> bool {
     let config = &shared.config;
-    let may_pass = outcome.is_err_and(|failure| config.retry_on.contains(&failure.kind));
-    let has_tries = job.attempt <= job.retries.unwrap_or(config.retries);
+    let may_pass = outcome.is_err_and(|failure| config.failures.retry_on.contains(&failure.kind));
+    let has_tries = job.attempt <= job.retries.unwrap_or(config.failures.retries);
     if may_pass && has_tries && !shared.is_stopping() && !job.is_abandoned() {
-        let due = ran.now.after(backoff(config.retry_delay, job.attempt));
+        let due = ran.now.after(backoff(config.failures.retry_delay, job.attempt));
         job.attempt += 1;
         match shared.queue.put_off(ran.slot - 1 - config.slots_before, job, due) {
             Ok(()) => return false,
@@ -1411,19 +1409,19 @@ fn hand_out(
 /// Hands on what a worker has answered. Returns how many jobs are over.
 fn take_answer(
     shared: &Shared,
-    said: Answer<'_>,
+    said: Reply<'_>,
     ran: impl Fn(Moment, Moment) -> Ran,
     answers: &mut Vec<(Caller, caller::Answer)>,
 ) -> usize {
     match said {
-        Answer::One(Flight { job, start, clock, .. }, outcome) => {
+        Reply::One(Flight { job, start, clock, .. }, outcome) => {
             usize::from(deliver(shared, ran(start, clock), job, outcome, None, answers))
         }
-        Answer::Next { job, start, clock, value } => {
+        Reply::Next { job, start, clock, value } => {
             hand_out(shared, &ran(start, clock), job, Ok(value), None);
             1
         }
-        Answer::Texts { seq, count, texts } => {
+        Reply::Texts { seq, count, texts } => {
             shared.deliver_texts(seq, count as u64, texts);
             count
         }

@@ -11,7 +11,7 @@ use crate::process::stops::Stopped;
 use crate::process::{Progress, Stop, Wake};
 use crate::util::clock::Moment;
 use crate::util::text::{printable, quote};
-use crate::worker::{Answer, Violation, Worker};
+use crate::worker::{Reply, Violation, Worker};
 
 /// A worker that does not answer is remarked on after so long.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -36,10 +36,10 @@ pub(crate) fn warm_up(
     wake: Option<&Wake>,
     unwanted: &AtomicBool,
 ) -> Result<(), Unfit> {
-    for init in &shared.config.init {
+    for init in &shared.config.worker.init {
         let job = init.job();
         let sent = match init.has_reply {
-            true => worker.accept(job, shared.now()).map_err(|refused| refused.1),
+            true => worker.accept(job, shared.now()).map_err(|refused| refused.message),
             false => worker.notify(&job),
         };
         sent.map_err(|message| Unfit::Failed(format!("{}: {message}", name(init))))?;
@@ -51,8 +51,8 @@ pub(crate) fn warm_up(
                 return Err(Unfit::Unwanted);
             }
             let waited = shared.now().since(began);
-            let limit = shared.config.start_timeout;
-            if let Some(limit) = limit.filter(|limit| shared.now() >= worker.born.after(*limit)) {
+            let limit = shared.config.failures.start_timeout;
+            if let Some(limit) = limit.filter(|limit| shared.now() >= worker.born().after(*limit)) {
                 let limit = humantime::format_duration(limit);
                 let unfinished = behind(&worker.unfinished());
                 let message =
@@ -78,7 +78,7 @@ pub(crate) fn warm_up(
             )));
         }
     }
-    worker.be_fresh(shared.now());
+    worker.finish_warm_up(shared.now());
     Ok(())
 }
 
@@ -99,7 +99,7 @@ fn step(
     }
     let now = shared.now();
     let deadlines = [
-        shared.config.start_timeout.map(|limit| worker.born.after(limit)),
+        shared.config.failures.start_timeout.map(|limit| worker.born().after(limit)),
         Some(began.after(SILENCE)),
         wake.is_none().then(|| now.after(TICK)),
         Some(shared.stop_at()),
@@ -116,8 +116,8 @@ fn step(
             Progress::Closed => return Err("closed its stdout".into()),
             Progress::Moved(_) | Progress::Blocked => {}
         }
-        let received = worker.receive(shared.config.max_reply, now, |said| {
-            if let Answer::One(_, outcome) = said {
+        let received = worker.receive(shared.config.worker.max_reply, now, |said| {
+            if let Reply::One(_, outcome) = said {
                 *answer = Some(outcome.map(drop).map_err(|failure| failure.message.clone()));
             }
         });
