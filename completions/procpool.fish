@@ -15,7 +15,7 @@ json\t''"
 complete -c procpool -l reply-messages -d 'A reply is N messages instead of one (raw, with line or nul)' -r
 complete -c procpool -l route -d 'Send jobs with equal KEYs to the same worker' -r
 complete -c procpool -l init -d 'Send each fresh worker this job line first; may be repeated' -r
-complete -c procpool -l notify -d 'The same for a message that has no reply (jsonrpc)' -r
+complete -c procpool -l notify -d 'The same for a message that has no reply (jsonrpc, raw)' -r
 complete -c procpool -s j -s P -l max-procs -d 'At most N jobs at a time, each in a process [default: the number of CPUs]' -r
 complete -c procpool -l pipeline -d 'Requests in flight at each worker, or auto [default: 1; for code: auto]' -r
 complete -c procpool -l max-reqs -d 'Replace a worker after N jobs; 0: never' -r

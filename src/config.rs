@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::command::Commands;
-use crate::job::Kind;
+use crate::job::{Job, Kind};
 use crate::protocol::Protocol;
 
 /// The settings of a pool, with their defaults. Made by [`crate::Builder`].
@@ -115,9 +115,19 @@ pub enum Timeout {
 pub struct Init {
     /// As a person wrote it.
     pub(crate) line: String,
-    pub(crate) cmd: String,
-    pub(crate) args: String,
+    /// The command and the args; `None`: the line is the message.
+    pub(crate) texts: Option<(String, String)>,
     pub(crate) has_reply: bool,
+}
+
+impl Init {
+    /// What the worker is sent, as a job.
+    pub(crate) fn job(&self) -> Job {
+        match &self.texts {
+            Some((cmd, args)) => Job::new(0, cmd, args, ""),
+            None => Job::message(0, self.line.as_bytes()),
+        }
+    }
 }
 
 /// How many requests a worker may have in flight: a fixed number, or as many as its measured speed

@@ -138,6 +138,14 @@ impl Sink for Output {
         });
     }
 
+    fn doubt(&self, done: &Done<'_>) {
+        let Some(journal) = &self.shelf.settings.journal else { return };
+        // Of several records of a job the last one counts.
+        let mut record = Vec::new();
+        Journal::add(done, &mut record);
+        self.shelf.recorded(journal.append(&record));
+    }
+
     fn lines(&self, job: &Job, out: &[u8], err: &[u8]) -> bool {
         // A command that is under way must not wait for whoever reads stdout.
         if self.shelf.lock().must_wait() {

@@ -16,7 +16,7 @@ use crate::job::{Failure, Kind, Sink, Watcher};
 use crate::pool::handle::Pool;
 use crate::pool::shared::Shared;
 use crate::pool::threads;
-use crate::process::lookup::{self, ProgramError};
+use crate::process::lookup::{self, ProgramError, Runner};
 use crate::protocol::Protocol;
 
 /// How long an interpreter may take to check code.
@@ -298,7 +298,10 @@ impl Builder {
     pub fn build(self) -> Result<Pool, BuildError> {
         let config = self.config?;
         match &config.commands {
-            None => lookup::check(config.worker.first().ok_or(BuildError::Empty)?)?,
+            None => {
+                let program = config.worker.first().ok_or(BuildError::Empty)?;
+                lookup::check_for(program, Runner::Worker)?;
+            }
             Some(commands) if commands.dry_run || commands.in_jobs => {}
             Some(commands) => match commands.template.program() {
                 Some(program) if commands.template.finds_as_we_do(program) => {

@@ -37,8 +37,10 @@ impl Engine {
                 shared.groups.kill();
             }
         };
+        // Until all that was queued is delivered, it is not over.
+        shared.queue.retiring();
         let (jobs, epoch) = shared.queue.end(reopens, begin, || shared.renew());
-        shared.drop_jobs(jobs);
+        shared.drop_aside(jobs);
         epoch
     }
 

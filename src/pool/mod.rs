@@ -6,6 +6,7 @@ mod engine;
 mod gates;
 mod handle;
 mod queue;
+pub(crate) mod roll;
 mod shared;
 mod slot;
 mod threads;

@@ -432,9 +432,11 @@ impl Queue {
         }
     }
 
-    /// Interrupts all slots: something has changed that each must look at.
-    pub(crate) fn wake_all(&self) {
-        self.lock().wake_all();
+    /// Interrupts all slots: something has changed that each must look at. Returns how many there are.
+    pub(crate) fn wake_all(&self) -> usize {
+        let state = self.lock();
+        state.wake_all();
+        state.wakes.iter().flatten().count()
     }
 
     /// Calls were dropped: their jobs are not tried again, and those that run are to be ended, by the

@@ -1,13 +1,14 @@
 //! A persistent worker: a process, the requests it has been given, and the replies as they come.
 
 pub(crate) mod buffering;
+pub(crate) mod doubt;
 pub(crate) mod window;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::job::{Failure, Job, Value, Watcher};
+use crate::job::{Failure, Job, Place, Value, Watcher};
 use crate::process::{Groups, Process, Progress, Wake};
 use crate::protocol::Protocol;
 use crate::protocol::envelope::{Body, Message};
@@ -15,6 +16,8 @@ use crate::protocol::framing::{Scan, Split};
 use crate::util::buffer::Usual;
 use crate::util::clock::Moment;
 use crate::util::random::random;
+use crate::util::text::quote;
+use crate::worker::doubt::Unproven;
 use crate::worker::window::Window;
 
 /// While so many bytes of requests are in flight no more are sent: many small ones or one large one.
@@ -28,6 +31,9 @@ const LONGEST_HEAD: usize = 4 << 10;
 
 /// So many bytes of answers to its own questions, at most, a worker may leave unread.
 const MOST_ANSWERS: usize = 4 << 20;
+
+/// A worker that has had no job for so long, and is silent, has answered all it was asked.
+const PROOF: Duration = Duration::from_secs(1);
 
 /// A worker's memory is looked at no more often than this.
 const MEMORY_TICK: Duration = Duration::from_millis(5);
@@ -82,6 +88,12 @@ impl Flight {
         self.job.count() > 1 && self.job.lines().is_none()
     }
 
+    /// Where the next job of it to be answered stood.
+    fn place(&self) -> Place {
+        let place = self.job.place;
+        Place { line: place.line + self.answered as u64, ..place }
+    }
+
     /// What the next job of it to be answered goes by.
     fn next_id(&self) -> u64 {
         self.id + self.answered as u64
@@ -119,6 +131,8 @@ pub(crate) struct Violation {
     pub(crate) what: String,
     /// The offending bytes.
     pub(crate) bytes: Vec<u8>,
+    /// It is a message too many, so that others may have been taken for replies to other requests.
+    pub(crate) is_surplus: bool,
 }
 
 /// What the replies in one batch came to.
@@ -201,6 +215,11 @@ pub(crate) struct Worker {
     scan: Scan,
     /// The job of a bundle that is being looked at.
     shown: Job,
+    /// Its replies do not say which request they answer.
+    is_anonymous: bool,
+    pub(crate) unproven: Unproven,
+    /// How much of its stderr had been read before it was last waited for.
+    pub(crate) words_before: u64,
 }
 
 impl Worker {
@@ -249,6 +268,9 @@ impl Worker {
             in_size: Usual::default(),
             scan: Scan::default(),
             shown: Job::new(0, "", "", ""),
+            is_anonymous: config.protocol.is_raw(),
+            unproven: Unproven::default(),
+            words_before: 0,
         }
     }
 
@@ -345,6 +367,7 @@ impl Worker {
         }
         if self.flights.is_empty() {
             self.begin_turn(now);
+            self.process.forget_words(self.process.words());
         }
         self.requests += job.count() as u64;
         self.in_flight += job.count();
@@ -413,6 +436,7 @@ impl Worker {
         // Request ids go on from where they are, since late replies must not be taken for others.
         self.max_reqs = self.max_reqs.saturating_add(self.requests);
         (self.replies, self.pace) = (0, Duration::ZERO);
+        self.unproven = Unproven::default();
         self.begin_turn(now);
     }
 
@@ -421,12 +445,10 @@ impl Worker {
     /// # Errors
     /// Why that can't be told.
     pub(crate) fn notify(&mut self, job: &Job) -> Result<(), String> {
-        let Protocol { name, envelope, framing, .. } = self.protocol;
-        let notice = envelope
-            .notice
-            .ok_or_else(|| format!("the protocol {name} has no messages without a reply"))?;
+        let notice = self.protocol.notice()?;
         let start = self.outbox.len();
-        notice(&mut self.outbox, job).and_then(|()| (framing.seal)(&mut self.outbox, start))
+        let seal = self.protocol.framing.seal;
+        notice(&mut self.outbox, job).and_then(|()| seal(&mut self.outbox, start))
     }
 
     pub(crate) fn has_unsent(&self) -> bool {
@@ -473,6 +495,13 @@ impl Worker {
     ) -> Result<Received, Violation> {
         let mut received = Received::default();
         let (began, mut at) = (self.turn_began, 0);
+        if self.is_early() {
+            return Err(Violation {
+                what: EARLY.into(),
+                bytes: self.inbox.clone(),
+                is_surplus: true,
+            });
+        }
         // What is in it is handed on while the worker changes.
         let inbox = std::mem::take(&mut self.inbox);
         let outcome = loop {
@@ -491,6 +520,7 @@ impl Worker {
         if received.answered > 0 {
             self.learn(received.answered, now.since(began));
             self.begin_turn(now);
+            self.process.forget_words(self.words_before);
         }
         outcome.map(|()| received)
     }
@@ -504,23 +534,25 @@ impl Worker {
         received: &mut Received,
         answer: &mut impl FnMut(Answer<'_>),
     ) -> Result<usize, Violation> {
-        let Protocol { envelope, framing, .. } = self.protocol;
+        let Protocol { envelope, .. } = self.protocol;
         let len = self.receive_lines(bytes, max_reply, received, answer)?;
         if len > 0 {
             return Ok(len);
         }
         let (message, next) = match self.protocol.split(bytes, &mut self.scan) {
             Split::Message { begin, end, next } => (&bytes[begin..end], next),
-            Split::More(len) if len > max_reply => return Err(too_long(bytes, max_reply)),
+            Split::More(len) if len > max_reply => {
+                return Err(too_long(self.protocol, len, bytes, max_reply));
+            }
             // What is no part of a message, such as blanks, has an end as well.
             Split::More(_) if bytes.len() > max_reply.saturating_add(LONGEST_HEAD) => {
-                return Err(too_long(bytes, max_reply));
+                return Err(too_long(self.protocol, 0, bytes, max_reply));
             }
             Split::More(_) => return Ok(0),
-            Split::Broken(what) => return Err(no_message(framing.name, what, bytes)),
+            Split::Broken(what) => return Err(no_message(self.protocol, what, bytes)),
         };
         if message.len() > max_reply {
-            return Err(too_long(message, max_reply));
+            return Err(too_long(self.protocol, 0, message, max_reply));
         }
         match (envelope.read)(message) {
             Ok(Message::Reply { id, outcome }) => {
@@ -531,9 +563,11 @@ impl Worker {
             Ok(Message::Nothing) => {}
             Ok(Message::Question(answer)) => self.say(&answer, message)?,
             Err(what) => {
+                let what = self.protocol.why(message, what);
                 return Err(Violation {
                     what: format!("what it printed is no reply: {what}"),
                     bytes: message.to_vec(),
+                    is_surplus: false,
                 });
             }
         }
@@ -565,14 +599,17 @@ impl Worker {
         }
         if count > 0 {
             let seq = front.job.seq + front.answered as u64;
+            self.unproven.add((seq, front.place()), count, None);
             answer(Answer::Texts { seq, count, texts: &bytes[..len] });
         }
         front.answered += count;
         self.have_been_answered(count, received);
-        match is_surplus {
-            true => Err(surplus(&bytes[len..])),
-            false => Ok(len),
+        if is_surplus {
+            let end = first_lines(&bytes[len..], 1, usize::MAX).map_or(0, |line| line.1);
+            let (message, behind) = bytes[len..].split_at(end);
+            return Err(surplus(self.protocol, None, message, behind));
         }
+        Ok(len)
     }
 
     /// So many jobs of the oldest request have been answered.
@@ -597,12 +634,18 @@ impl Worker {
     ) -> Result<(), Violation> {
         // With its last reply a worker must have nothing more to say.
         let is_surplus = self.in_flight == 1 && !behind.trim_ascii().is_empty();
-        let surplus = || surplus(&[message, b"\n", behind].concat());
+        let protocol = self.protocol;
+        let surplus = || surplus(protocol, id, &[message, b"\n"].concat(), behind);
+        self.is_anonymous |= id.is_none();
         if let Some(front) = self.flights.front_mut().filter(|flight| flight.is_many())
             && id.is_none_or(|id| id == front.next_id())
         {
             if is_surplus {
                 return Err(surplus());
+            }
+            if id.is_none() {
+                let seq = front.job.seq + front.answered as u64;
+                self.unproven.add((seq, front.place()), 1, None);
             }
             match outcome {
                 Ok(value) => {
@@ -633,6 +676,10 @@ impl Worker {
             self.in_flight -= 1;
             self.flight_bytes -= flight.job.size();
             received.answered += 1;
+            if id.is_none() {
+                let job = &flight.job;
+                self.unproven.add((job.seq, job.place), 1, job.key.filter(|_| outcome.is_ok()));
+            }
             answer(Answer::One(flight, outcome));
         }
         Ok(())
@@ -669,6 +716,7 @@ impl Worker {
             true => Err(Violation {
                 what: "it asks much and does not read the answers".into(),
                 bytes: question.to_vec(),
+                is_surplus: false,
             }),
             false => Ok(()),
         }
@@ -692,6 +740,21 @@ impl Worker {
             Duration::ZERO => each,
             pace => (pace * 7 + each) / 8,
         };
+    }
+
+    /// The jobs that it is on, as `show` makes them of a job and the moment from which its time counts,
+    /// and how many wait behind them.
+    pub(crate) fn underway<T>(&self, show: impl Fn(&Job, Moment) -> T) -> (Vec<T>, usize) {
+        if self.is_unordered {
+            let flights = self.flights.iter();
+            return (flights.map(|flight| show(&flight.job, flight.start)).collect(), 0);
+        }
+        let Some(Flight { job, answered, .. }) = self.flights.front() else { return (vec![], 0) };
+        let shown = match job.count() {
+            1 => show(job, self.turn_began),
+            _ => show(&job.one(*answered), self.turn_began),
+        };
+        (vec![shown], self.in_flight - 1)
     }
 
     /// Takes the oldest job out of those in flight, also out of a bundle.
@@ -756,6 +819,70 @@ impl Worker {
         self.inbox.trim_ascii()
     }
 
+    /// The framing that this looks like, as a phrase; empty: none but its own.
+    pub(crate) fn likely_framing(&self) -> String {
+        self.protocol.likely_framing(&self.inbox)
+    }
+
+    /// What was printed of a message without an end, as a phrase; empty: nothing.
+    pub(crate) fn unfinished(&self) -> String {
+        match self.rest() {
+            [] => String::new(),
+            rest => format!(
+                "it has printed {}, which is no whole message{}",
+                quote(rest),
+                self.likely_framing()
+            ),
+        }
+    }
+
+    /// Whether it has printed something before it had read its first request, or the only one: no reply,
+    /// for sure.
+    fn is_early(&self) -> bool {
+        let may_be = (self.replies == 0 || self.in_flight == 1) && self.protocol.is_raw();
+        may_be && !self.flights.is_empty() && !self.inbox.is_empty() && !self.has_begun()
+    }
+
+    /// Whether it may have printed something unasked that would be taken for a reply.
+    pub(crate) fn may_mislead(&self) -> bool {
+        self.is_anonymous && self.flights.is_empty()
+    }
+
+    /// What it has printed that would be taken for a reply, though it has no job.
+    pub(crate) fn unasked(&self) -> &[u8] {
+        if !self.may_mislead() {
+            return &[];
+        }
+        if self.protocol.is_raw() {
+            return self.protocol.without_blanks(&self.inbox);
+        }
+        let mut at = 0;
+        while let Split::Message { begin, end, next } =
+            self.protocol.split(&self.inbox[at..], &mut Scan::default())
+        {
+            let message = &self.inbox[at + begin..at + end];
+            if let Ok(Message::Reply { id: None, .. }) = (self.protocol.envelope.read)(message) {
+                return &self.inbox[at..];
+            }
+            at += next;
+        }
+        &[]
+    }
+
+    /// It has been silent for so long that it has nothing more to say.
+    pub(crate) fn has_rested(&mut self, now: Moment) {
+        if now >= self.turn_began.after(PROOF) {
+            self.unproven.prove();
+        }
+    }
+
+    /// Reads what is left of its stdout, after its end.
+    pub(crate) fn read_rest(&mut self) {
+        while self.inbox.len() < LARGE
+            && matches!(self.process.read(&mut self.inbox), Progress::Moved(_))
+        {}
+    }
+
     /// Waits for the process to exit; what it prints meanwhile is kept.
     pub(crate) fn await_exit(
         &mut self,
@@ -779,6 +906,12 @@ impl Worker {
         let Some(flight) = self.flights.front() else { return false };
         let begins_at = self.next_begins_at(flight);
         taken.is_none_or(|taken| taken > begins_at)
+    }
+
+    /// Whether the worker has read anything of its oldest request. Where that can't be told, it
+    /// has.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.reading() != Reading::Nothing
     }
 
     /// How much of its oldest request the worker has read. Where that can't be told, all of it.
@@ -877,6 +1010,9 @@ fn first_lines(bytes: &[u8], most: usize, longest: usize) -> Option<(usize, usiz
     (count > 0).then_some((count, len))
 }
 
+/// What is wrong with a worker that does not wait for its request.
+pub(crate) const EARLY: &str = "it printed this before it had read the request";
+
 /// The place of a job among those in flight, or the number of a request that has been answered before.
 type Match = Result<usize, u64>;
 
@@ -887,7 +1023,8 @@ fn find(
     message: &[u8],
     requests: u64,
 ) -> Result<Match, Violation> {
-    let violation = |what: String| Violation { what, bytes: message.to_vec() };
+    let violation =
+        |what: String| Violation { what, bytes: message.to_vec(), is_surplus: id.is_none() };
     let at = match id {
         None => Some(0),
         Some(id) => flights.iter().position(|flight| flight.id == id),
@@ -907,23 +1044,33 @@ fn request(out: &mut Vec<u8>, protocol: Protocol, id: u64, job: &Job) -> Result<
     (protocol.framing.seal)(out, start)
 }
 
-fn surplus(bytes: &[u8]) -> Violation {
+fn surplus(protocol: Protocol, id: Option<u64>, message: &[u8], behind: &[u8]) -> Violation {
     Violation {
-        what: "it printed more than one reply to one request".into(),
-        bytes: bytes.to_vec(),
+        what: protocol.surplus(message, behind),
+        bytes: [message, behind].concat(),
+        is_surplus: id.is_none(),
     }
 }
 
-fn too_long(bytes: &[u8], max_reply: usize) -> Violation {
+fn too_long(protocol: Protocol, len: usize, bytes: &[u8], max_reply: usize) -> Violation {
+    let announced =
+        if len > bytes.len() { format!(" (it is to have {len})") } else { String::new() };
+    let likely = protocol.likely_framing(bytes);
     Violation {
-        what: format!("its reply is longer than the limit of {max_reply} bytes (--max-reply)"),
+        what: format!(
+            "its reply is longer than the limit of {max_reply} bytes \
+             (--max-reply){announced}{likely}"
+        ),
         bytes: bytes[..bytes.len().min(200)].to_vec(),
+        is_surplus: false,
     }
 }
 
-fn no_message(framing: &str, what: &str, bytes: &[u8]) -> Violation {
+fn no_message(protocol: Protocol, what: &str, bytes: &[u8]) -> Violation {
+    let (name, likely) = (protocol.framing.name, protocol.likely_framing(bytes));
     Violation {
-        what: format!("what it printed is no message in the framing '{framing}': {what}"),
+        what: format!("what it printed is no message in the framing '{name}': {what}{likely}"),
         bytes: bytes[..bytes.len().min(200)].to_vec(),
+        is_surplus: false,
     }
 }

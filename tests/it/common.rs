@@ -746,15 +746,20 @@ impl Crew {
 
 impl Drop for Crew {
     fn drop(&mut self) {
-        for (pid, _) in processes(&self.mark) {
-            let _ = kill_process(pid, Signal::KILL);
-        }
+        end_all(&self.mark);
     }
 }
 
 /// The living processes, but for procpool itself, whose command line holds this word.
 pub(crate) fn leftovers(mark: &str) -> Vec<String> {
     processes(mark).into_iter().map(|(pid, command)| format!("{pid:?} {command}")).collect()
+}
+
+/// Ends the living processes whose command line holds this word.
+pub(crate) fn end_all(mark: &str) {
+    for (pid, _) in processes(mark) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
 }
 
 fn processes(mark: &str) -> Vec<(Pid, String)> {

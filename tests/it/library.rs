@@ -1624,6 +1624,32 @@ async fn a_sink_that_panics_is_not_waited_for() {
     timeout(PATIENCE, pool.join()).await.expect("a new slot takes the next jobs");
 }
 
+/// The groups that guardians of this process are to kill.
+fn guarded() -> Vec<String> {
+    let files = fs::read_dir("/proc/self/fd").expect("a /proc file system").flatten();
+    let is_list = |path: &Path| path.to_string_lossy().contains("procpool-groups");
+    let lists = files
+        .map(|file| file.path())
+        .filter(|path| fs::read_link(path).is_ok_and(|target| is_list(&target)));
+    let lists: Vec<String> = lists.filter_map(|path| fs::read_to_string(path).ok()).collect();
+    lists.iter().flat_map(|list| list.split_whitespace().map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn the_worker_of_a_slot_that_panics_is_no_group_of_ours_any_more() {
+    let crew = Crew::new();
+    let sink = Arc::new(Panicking(AtomicBool::new(false)));
+    let pool = build(Pool::builder(&crew.worker("--ignore-eof")).max_procs(1).sink(sink));
+    pool.feed(&mut vec![job("await_file", 1, &json!([crew.path("go")]))]).expect("open");
+    crew.await_logged("job", 1);
+    let pid = crew.logged("start")[0][1].clone();
+    assert!(guarded().contains(&pid), "{pid} is not guarded");
+    crew.file("go", "");
+    timeout(PATIENCE, pool.join()).await.expect("it does not wait for ever");
+    until("the end of the worker", || crew.left().is_empty()).await;
+    until("its place to be free", || !guarded().contains(&pid)).await;
+}
+
 // Leaks.
 
 /// In a process of its own, since the other tests open files and start threads as well.

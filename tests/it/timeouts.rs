@@ -8,8 +8,14 @@ use serde_json::{Value, json};
 /// Runs a job that never ends between good ones, and returns its message.
 #[track_caller]
 fn too_long(job: &str, options: &[&str]) -> String {
+    too_long_in(Test::new(), job, options)
+}
+
+/// The same in a run of which more is expected.
+#[track_caller]
+fn too_long_in(test: Test, job: &str, options: &[&str]) -> String {
     let crew = Crew::new();
-    let output = Test::new()
+    let output = test
         .workers(1, crew.worker(""))
         .args(options)
         .jobs(["pid", job, "pid", "echo [4]"])
@@ -51,7 +57,8 @@ fn a_worker_that_ignores_term_is_killed_only_after_the_grace_period() {
 
 #[test]
 fn a_worker_that_is_stopped() {
-    too_long("die [\"STOP\"]", HALF);
+    let test = Test::new().stderr_has("was stopped by SIGSTOP (signal 19), not by procpool.");
+    too_long_in(test, "die [\"STOP\"]", HALF);
 }
 
 #[test]

@@ -18,16 +18,17 @@ use crate::job::printed::Printed;
 use crate::job::{Done, Failure, Job, Kind, Run, Value};
 use crate::pool::gates::jobserver::Token;
 use crate::pool::queue::{Ask, Taken};
+use crate::pool::roll::{Seen, Underway};
 use crate::pool::shared::{Shared, SparePermit};
 use crate::pool::slot::warm_up::{Unfit, Warming, warm_up};
-use crate::process::lookup;
+use crate::process::lookup::{self, Runner};
 use crate::process::stops::Stopped;
 use crate::process::{Process, Progress, Spec, Stop, Wake, describe};
 use crate::util::clock::Moment;
 use crate::util::random::random;
 use crate::util::text::quote;
-use crate::worker::buffering::remedy;
-use crate::worker::{Answer, Flight, Reading, Violation, Worker};
+use crate::worker::buffering;
+use crate::worker::{Answer, EARLY, Flight, Reading, Violation, Worker};
 use command::{Cut, Ended, Running};
 
 /// A process whose pipes have closed is given so long to exit, so that its status can be told.
@@ -91,6 +92,8 @@ pub(crate) struct Slot {
     finished: usize,
     /// The right to run a job, where make gives it.
     token: Option<Token>,
+    /// Up to when it has said what it runs.
+    roll: Seen,
     /// Outcomes that callers are yet to be told: not before the queue knows that this slot is free,
     /// or else a caller's next job would have another worker started.
     answers: Vec<(Caller, caller::Answer)>,
@@ -135,6 +138,7 @@ impl Spare {
 
 impl Slot {
     pub(crate) fn new(index: usize, shared: Arc<Shared>, wake: Arc<Wake>) -> Self {
+        let roll = shared.roll.seen(shared.config.slots_before + index + 1);
         Self {
             index,
             shared,
@@ -149,6 +153,7 @@ impl Slot {
             due: Moment::NEVER,
             finished: 0,
             token: None,
+            roll,
             answers: Vec::new(),
         }
     }
@@ -183,6 +188,10 @@ impl Slot {
     /// One round: take jobs, hand them to the worker, wait, deal with what happened. Returns
     /// whether there is anything left to do.
     fn turn(&mut self) -> bool {
+        let (shared, worker) = (&*self.shared, self.worker.as_ref());
+        shared.roll.answer(&mut self.roll, |slot| {
+            worker.map_or_else(Vec::new, |worker| underway(shared, worker, slot))
+        });
         if let Some(commands) = self.shared.config.commands.clone() {
             return self.command_turn(&commands);
         }
@@ -200,6 +209,7 @@ impl Slot {
             if is_new && !self.start() {
                 return true;
             }
+            self.look_out();
             self.hand_over();
             let has_room = |worker: &Worker| worker.room(self.shared.now()) > 0;
             if self.in_flight() == 0 || (is_new && self.worker.as_ref().is_some_and(has_room)) {
@@ -309,6 +319,10 @@ impl Slot {
             // One that was asked nothing may be starting still: its first reply will tell.
             if !shared.config.init.is_empty() {
                 shared.learn_start_time(shared.now().since(worker.born));
+            }
+            if shared.config.init.iter().any(|init| init.has_reply) {
+                // One that answers holds no replies back.
+                shared.remark_on_silence();
             }
             self.worker = Some(worker);
             return true;
@@ -446,18 +460,27 @@ impl Slot {
                 return self.pause(CROWDED_PAUSE);
             }
             Err(error) => {
-                let failure = (Kind::Spawn, lookup::not_started(&command, &error));
+                let runner = if commands.in_jobs { Runner::Job } else { Runner::Command };
+                let message = lookup::not_started(&command, runner, &error);
+                let failure = (Kind::Spawn, message);
                 return self.command_over(job, (0, start), Some(failure), None);
             }
         };
         let pid = running.pid();
-        let ended = running.attend(&self.wake, &mut self.is_quick);
+        let ended = running.attend(&self.wake, &mut self.is_quick, &mut self.roll);
         let timeout = job.timeout.or_else(|| shared.timeout());
         if ended.cut == Some(Cut::Abandoned) {
+            if ended.is_left_behind {
+                let name = shared.name(&job);
+                shared.watcher.note(&format!("{name}: it {} (pid {pid})", describe(None)));
+            }
             self.finished += 1;
             return;
         }
-        let failure = self.why_failed(&ended, timeout);
+        let mut failure = self.why_failed(&ended, timeout);
+        if let Some((_, message)) = failure.as_mut().filter(|_| ended.is_left_behind) {
+            message.push_str(&format!("; it {} (pid {pid})", describe(None)));
+        }
         let printed = Some(&ended.printed).filter(|_| ended.cut != Some(Cut::NotKept));
         self.command_over(job, (pid, start), failure, printed);
     }
@@ -466,10 +489,15 @@ impl Slot {
     fn why_failed(&self, ended: &Ended, timeout: Option<Duration>) -> Option<(Kind, String)> {
         match ended.cut {
             None if ended.status.is_some_and(|status| status.success()) => None,
+            // It has exited, and whatever traces it keeps the status.
+            None if ended.status.is_none() => {
+                Some((Kind::Exit, "it has exited, and its status can't be told".to_owned()))
+            }
             None => Some((Kind::Exit, format!("it {}", describe(ended.status)))),
             Some(Cut::TimedOut) => {
                 let limit = humantime::format_duration(timeout.unwrap_or_default());
-                Some((Kind::Timeout, format!("it took longer than {limit}, and was ended")))
+                let ended = if ended.is_left_behind { "" } else { ", and was ended" };
+                Some((Kind::Timeout, format!("it took longer than {limit}{ended}")))
             }
             Some(Cut::NotKept) => {
                 let error = ended.trouble.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -519,6 +547,11 @@ impl Slot {
         if std::env::var_os("PYTHONUNBUFFERED").is_none() {
             env.push(variable("PYTHONUNBUFFERED", "1".into()));
         }
+        if shared.config.is_code && shared.config.protocol.label() == "sh" {
+            // It waits by itself for what code leaves running.
+            let millis = shared.config.grace.as_millis().min(u128::from(u32::MAX));
+            env.push(variable("PROCPOOL_GRACE", millis.to_string()));
+        }
         env.extend_from_slice(&shared.config.env);
         let argv = &shared.config.worker;
         let spec = Spec {
@@ -532,6 +565,55 @@ impl Slot {
         };
         let process = Process::start(&spec, &shared.groups)?;
         Ok(Worker::new(process, &shared.config, shared.now(), failures_before))
+    }
+
+    /// Looks whether a worker without a job has printed something all the same, which would be taken for
+    /// the reply to the next one. Such a worker gets none.
+    fn look_out(&mut self) {
+        let Some(worker) = self.worker.as_mut().filter(|worker| worker.may_mislead()) else {
+            return;
+        };
+        if !worker.process.may_be_read() {
+            worker.has_rested(self.shared.now());
+        } else if let Progress::Moved(_) = worker.read() {
+            self.receive();
+        }
+        if self.worker.as_ref().is_some_and(|worker| !worker.unasked().is_empty()) {
+            self.printed_unasked();
+        }
+        if self.worker.is_none() {
+            let jobs = std::mem::take(&mut self.jobs);
+            self.put_back(jobs.into_iter());
+        }
+    }
+
+    /// The worker has printed something though it had no job: it is not used any more. If it has never
+    /// answered, the next one will do the same, and so will all others: that is the failure of the
+    /// job that it was to be given.
+    fn printed_unasked(&mut self) {
+        let Some(mut worker) = self.worker.take() else { return };
+        let job = match worker.replies {
+            0 => self.jobs.pop_front(),
+            _ => None,
+        };
+        match job {
+            Some(mut job) => {
+                if job.count() > 1 {
+                    let first = job.split_off_first(1);
+                    self.jobs.push_front(std::mem::replace(&mut job, first));
+                }
+                let (pid, bytes) = (worker.process.pid(), quote(worker.unasked()));
+                let message = format!("{EARLY}: {bytes}{}", buffering::FOR_REPLIES);
+                let now = self.shared.now();
+                let ran = Ran { slot: self.number(), pid, start: now, clock: now, now };
+                let failure = Failure::new(Kind::Protocol, message);
+                let answers = &mut self.answers;
+                let is_over = deliver(&self.shared, ran, job, Err(&failure), None, answers);
+                self.finished += usize::from(is_over);
+            }
+            None => self.shared.printed_unasked(&mut worker),
+        }
+        self.dismiss(worker, Stop::Terminate);
     }
 
     fn hand_over(&mut self) {
@@ -589,6 +671,7 @@ impl Slot {
         let ready = worker.process.wait(Some(&self.wake), worker.has_unsent(), spare, timeout);
         let pid = worker.process.pid();
         let watcher = &*self.shared.watcher;
+        worker.words_before = worker.process.words();
         if ready.stderr {
             worker.process.forward_stderr(watcher);
         }
@@ -629,8 +712,9 @@ impl Slot {
     fn worker_stopped(&self) -> Option<Stopped> {
         let worker = self.worker.as_ref()?;
         let who = || {
-            let job = worker.flights.front().map(|flight| self.shared.name(&flight.job) + ": ");
-            format!("{}the worker (pid {})", job.unwrap_or_default(), worker.process.pid())
+            let job = worker.flights.front().map(|flight| self.shared.name(&flight.job));
+            let on = job.map(|job| format!(" on {job}")).unwrap_or_default();
+            format!("the worker (pid {}){on}", worker.process.pid())
         };
         self.shared.stopped_for_terminal(&worker.process, who)
     }
@@ -790,30 +874,18 @@ impl Slot {
         if now >= self.job_deadline(worker, flight) {
             let timeout = self.timeout_of(flight);
             let limit = humantime::format_duration(timeout.unwrap_or_default());
-            let message = format!("it took longer than {limit}, so its worker was ended");
+            let unfinished = match worker.unfinished() {
+                said if said.is_empty() => said,
+                said => format!("; {said}"),
+            };
+            let message =
+                format!("it took longer than {limit}, so its worker was ended{unfinished}");
             let failure = Failure::new(Kind::Timeout, message);
             return self.fail_oldest(Some(failure), Stop::Terminate);
         }
         let is_silent = self.shared.is_silent() && now >= worker.turn_began.after(SILENCE);
         if is_silent && self.shared.remark_on_silence() {
-            let (pid, job) = (worker.process.pid(), self.shared.name(&flight.job));
-            let (state, why) = match worker.reading() {
-                Reading::Some | Reading::All => {
-                    let remedy = remedy(&self.shared.config.worker);
-                    let why = format!(
-                        "It may be holding its reply back in a buffer: a worker must flush its \
-                         stdout after each reply. {remedy}"
-                    );
-                    ("has read its request but not answered", why)
-                }
-                Reading::Nothing => {
-                    ("has not read its request", "It may be starting still.".to_owned())
-                }
-            };
-            self.shared.watcher.note(&format!(
-                "{job}: the worker (pid {pid}) {state} for {} s. {why} Waiting on.",
-                SILENCE.as_secs()
-            ));
+            self.remark_on_silence(worker, flight);
         }
     }
 
@@ -863,6 +935,35 @@ impl Slot {
         if worker.flights.is_empty() || worker.reading() != Reading::All {
             self.worker_ended(End::ClosedStdin);
         }
+    }
+
+    /// Says what a worker may be waiting for that has never answered. Code of the user's, in a worker of
+    /// procpool's, is slow and nothing else.
+    fn remark_on_silence(&self, worker: &Worker, flight: &Flight) {
+        let config = &self.shared.config;
+        if config.is_code {
+            return;
+        }
+        let (pid, job) = (worker.process.pid(), self.shared.name(&flight.job));
+        let (state, why) = match (worker.has_begun(), worker.unfinished()) {
+            (true, said) if said.is_empty() => {
+                ("has read its request but not answered", buffering::silence(config))
+            }
+            (true, said) => (
+                "has read its request but not answered",
+                format!("So far {said}: a reply that has no end is not taken for one."),
+            ),
+            (false, said) if said.is_empty() => {
+                ("has not read its request", "It may be starting still.".to_owned())
+            }
+            (false, said) => {
+                ("has not read its request", format!("It may be starting still; {said}."))
+            }
+        };
+        self.shared.watcher.note(&format!(
+            "{job}: the worker (pid {pid}) {state} for {} s. {why} Waiting on.",
+            SILENCE.as_secs()
+        ));
     }
 
     /// Hands on the replies that have come, and sees to a worker that must not go on.
@@ -941,11 +1042,15 @@ impl Slot {
     }
 
     fn protocol_broken(&mut self, violation: &Violation) {
-        let message = format!(
-            "{}: {}; a worker's stdout is for replies only, diagnostics belong on stderr",
-            violation.what,
-            quote(&violation.bytes)
-        );
+        if self.worker.as_ref().is_some_and(|worker| !worker.unasked().is_empty()) {
+            return self.printed_unasked();
+        }
+        let message =
+            format!("{}: {}{}", violation.what, quote(&violation.bytes), buffering::FOR_REPLIES);
+        if let Some(worker) = self.worker.as_mut().filter(|_| violation.is_surplus) {
+            let bytes = quote(&violation.bytes);
+            self.shared.doubt(worker, &format!("printed more than it was asked for ({bytes})"));
+        }
         if self.in_flight() == 0 {
             let pid = self.worker.as_ref().map_or(0, |worker| worker.process.pid());
             self.shared.watcher.note(&format!(
@@ -1029,6 +1134,9 @@ impl Slot {
             (false, _) => format!("the worker (pid {pid}) closed its stdout but went on running"),
         };
         if worker.flights.is_empty() {
+            if !worker.unasked().is_empty() && !shared.groups.is_killing() {
+                shared.printed_unasked(&mut worker);
+            }
             let is_well = status.is_some_and(|status| status.success()) && !is_stopped;
             if was_idle && !is_well && !shared.groups.is_killing() {
                 let slot = self.number();
@@ -1043,6 +1151,7 @@ impl Slot {
         if !worker.rest().is_empty() {
             message.push_str("; its last output was ");
             message.push_str(&quote(worker.rest()));
+            message.push_str(&worker.likely_framing());
         }
         append_last_words(&mut message, &worker);
         if is_stopped {
@@ -1191,6 +1300,17 @@ impl Slot {
         let fresh = self.shared.queue.set_aside(self.index);
         self.shared.start_slots(fresh);
     }
+}
+
+/// The jobs that a worker is on.
+fn underway(shared: &Shared, worker: &Worker, slot: usize) -> Vec<Underway> {
+    let pid = worker.process.pid();
+    let show = |job: &Job, since| shared.underway(job, slot, pid, since);
+    let (mut jobs, waiting) = worker.underway(show);
+    if let Some(first) = jobs.first_mut() {
+        first.waiting = waiting;
+    }
+    jobs
 }
 
 /// How many jobs these are.
