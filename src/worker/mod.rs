@@ -915,12 +915,6 @@ impl Worker {
         taken.is_none_or(|taken| taken > begins_at)
     }
 
-    /// Whether the worker has read anything of its oldest request. Where that can't be told, it
-    /// has.
-    pub(crate) fn has_begun(&self) -> bool {
-        self.reading() != Reading::Nothing
-    }
-
     /// How much of its oldest request the worker has read. Where that can't be told, all of it.
     pub(crate) fn reading(&self) -> Reading {
         let (Some(flight), Some(taken)) = (self.flights.front(), self.taken()) else {
