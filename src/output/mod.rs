@@ -12,7 +12,7 @@ mod spill;
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -95,6 +95,8 @@ struct Shared {
     spool: Arc<Spool>,
     succeeded: AtomicU64,
     failed: AtomicU64,
+    /// What was printed last does not end its line.
+    is_in_line: AtomicBool,
 }
 
 struct State {
@@ -137,6 +139,7 @@ impl Output {
             spool: Arc::default(),
             succeeded: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            is_in_line: AtomicBool::new(false),
         });
         let (done, written) = oneshot::channel();
         let writer = Writer { shared: Arc::clone(&shared), stdout, _done: done };
@@ -169,6 +172,22 @@ impl Output {
         let mut state = self.shared.lock();
         state.is_hurried = true;
         self.shared.room.notify_all();
+    }
+
+    /// Prints text that is no result, on lines of its own, once [`Output::finish`] has printed all
+    /// results. Blocks for as long as the reader of stdout likes.
+    ///
+    /// # Errors
+    /// stdout can't be written.
+    pub fn print_last(&self, text: &[u8]) -> io::Result<()> {
+        let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+        if self.shared.lock().is_broken {
+            return Ok(());
+        }
+        if self.shared.is_in_line.load(Ordering::Relaxed) {
+            self.shared.print(&stdout, b"\n")?;
+        }
+        Ok(self.shared.print(&stdout, text)?)
     }
 
     /// How many jobs have succeeded and how many have failed, of those that were passed on.
@@ -329,6 +348,15 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Writes to stdout.
+    fn print(&self, stdout: &OwnedFd, text: &[u8]) -> rustix::io::Result<()> {
+        let mut result = Ok(());
+        self.surroundings.around_write(text, &mut || result = write_all(stdout, text));
+        let is_in_line = text.last().is_some_and(|&last| last != b'\n');
+        self.is_in_line.store(is_in_line, Ordering::Relaxed);
+        result
+    }
+
     /// Puts records in their places.
     fn put(&self, batch: &mut Batch) {
         self.succeeded.fetch_add(std::mem::take(&mut batch.succeeded), Ordering::Relaxed);
@@ -477,14 +505,10 @@ impl Writer {
     }
 
     fn write(&self, ready: &Ready) -> rustix::io::Result<()> {
-        let mut result = Ok(());
         for (out, behind) in ready.parts() {
             if !out.is_empty() {
-                self.shared
-                    .surroundings
-                    .around_write(out, &mut || result = write_all(&self.stdout, out));
+                self.shared.print(&self.stdout, out)?;
             }
-            result?;
             match behind {
                 Some(Between::Err(err)) => self.shared.surroundings.failure(err),
                 Some(Between::Large(large)) => self.write_large(large)?,
@@ -498,7 +522,7 @@ impl Writer {
         let surroundings = &self.shared.surroundings;
         let mut result = Ok(());
         let mut to_stdout = |piece: &[u8]| {
-            surroundings.around_write(piece, &mut || result = write_all(&self.stdout, piece));
+            result = self.shared.print(&self.stdout, piece);
             result.map_err(io::Error::from)
         };
         let mut read = large.printed.stdout.each(&mut to_stdout);

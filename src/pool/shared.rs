@@ -308,6 +308,19 @@ impl Shared {
             let pid = worker.process.pid();
             watcher.note(&format!("the worker (pid {pid}) could not be killed: it is left behind"));
         }
+        self.worker_ended(&worker);
+    }
+
+    /// A worker is gone.
+    pub(crate) fn worker_ended(&self, worker: &Worker) {
+        self.watcher.worker_ended(&worker.ended(&self.groups.clock));
+    }
+
+    /// A try of a job that no call waits for has failed, and it will be tried again.
+    pub(crate) fn retried(&self, done: &Done<'_>) {
+        if let (Some(sink), None) = (&self.sink, &done.job.caller) {
+            sink.retried(done);
+        }
     }
 
     /// Too many workers in a row have died before their first reply. All jobs that wait fail; jobs

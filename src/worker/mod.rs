@@ -7,13 +7,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::job::{Failure, Job, Value, Watcher};
+use crate::job::{Failure, Job, Value, Watcher, Why, WorkerEnd};
 use crate::process::{Groups, Process, Progress, Wake};
 use crate::protocol::Protocol;
 use crate::protocol::envelope::{Body, Message};
 use crate::protocol::framing::{Scan, Split};
 use crate::util::buffer::Usual;
-use crate::util::clock::Moment;
+use crate::util::clock::{Clock, Moment};
 use crate::util::random::random;
 use crate::worker::window::Window;
 
@@ -133,6 +133,10 @@ pub(crate) struct Worker {
     pub(crate) is_spent: bool,
     /// It has answered a younger job before an older one.
     pub(crate) is_unordered: bool,
+    /// Why it ends, as far as it is known yet.
+    pub(crate) why: Why,
+    /// Its slot, from 1, and which one it is there.
+    pub(crate) place: (usize, u64),
     /// When it was started.
     pub(crate) born: Moment,
     /// When the oldest job became the one that the worker is on; without jobs, when it became idle.
@@ -189,6 +193,8 @@ impl Worker {
             replies: 0,
             is_spent: false,
             is_unordered: false,
+            why: Why::Done,
+            place: (0, 0),
             born: now,
             turn_began: now,
             failures_before,
@@ -235,18 +241,42 @@ impl Worker {
 
     /// Whether its time has come: it has had all its jobs, is old, or holds too much memory.
     pub(crate) fn has_served(&mut self, config: &Config, now: Moment) -> bool {
-        if self.requests >= self.max_reqs
-            || config.max_age.is_some_and(|age| now >= self.born.after(age))
-        {
-            self.is_spent = true;
+        if self.requests >= self.max_reqs {
+            self.spend(Why::MaxReqs);
+        }
+        if config.max_age.is_some_and(|age| now >= self.born.after(age)) {
+            self.spend(Why::MaxAge);
         }
         if let Some(limit) = config.max_rss
             && now >= self.weighed.after(MEMORY_TICK)
         {
             self.weighed = now;
-            self.is_spent |= self.process.memory().is_some_and(|bytes| bytes > limit);
+            if self.process.memory().is_some_and(|bytes| bytes > limit) {
+                self.spend(Why::MaxRss);
+            }
         }
         self.is_spent
+    }
+
+    /// It gets no more jobs. The first reason counts.
+    fn spend(&mut self, why: Why) {
+        if !self.is_spent {
+            (self.is_spent, self.why) = (true, why);
+        }
+    }
+
+    /// What it did, now that it is gone.
+    pub(crate) fn ended(&self, clock: &Clock) -> WorkerEnd {
+        let (slot, generation) = self.place;
+        WorkerEnd {
+            slot,
+            pid: self.process.pid(),
+            generation,
+            start: clock.unix_seconds(self.born),
+            seconds: clock.now().since(self.born).as_secs_f64(),
+            jobs: self.replies,
+            why: self.why,
+        }
     }
 
     /// When it will have served its time, about. Where its own pace is not known yet, `pace` is
@@ -540,7 +570,7 @@ impl Worker {
             Ok(index) => index,
             Err(id) => {
                 received.stale = Some(id);
-                self.is_spent = true;
+                self.spend(Why::Protocol);
                 return Ok(());
             }
         };

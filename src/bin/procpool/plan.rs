@@ -208,6 +208,9 @@ fn named_workers(workers: &[String]) -> (Vec<String>, Vec<String>) {
 /// but their results.
 fn may_bundle(options: &Options, protocol: Protocol, shape: Shape) -> bool {
     let is_each_counted = options.summary
+        || !options.report.is_empty()
+        || options.trace.is_some()
+        || options.results.is_some()
         || options.joblog.is_some()
         || options.failed.is_some()
         || options.halt.is_some()

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -13,9 +13,10 @@ use procpool::input::route::Choice;
 use procpool::input::{End, Form, Reader, Source};
 use procpool::journal::{self, Journal};
 use procpool::output::{Format, Output, Settings, Surroundings, Trouble};
-use procpool::{Builder, Failure, Pool, Protocol, Sink, Timeout, Watcher, printable};
+use procpool::{Builder, Failure, Pool, Protocol, Sink, Timeout, Watcher, WorkerEnd, printable};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 
 use crate::cli::Options;
 use crate::cli::halt::{Halt, Limit, What};
@@ -23,6 +24,9 @@ use crate::exit::Status;
 use crate::plan::Plan;
 use crate::pools::Lanes;
 use crate::report::console::{Console, Progress};
+use crate::report::findings::{Ending, Outcome};
+use crate::report::names::Names;
+use crate::report::reports::Reports;
 use crate::report::{Tally, Wanted};
 use crate::signals::{Caught, Signals};
 
@@ -31,6 +35,9 @@ const FAIL_FAST: Halt = Halt { now: true, what: What::Fail, limit: Limit::Count(
 
 /// How long what is finished may take to be printed once a run was interrupted.
 const LAST_PRINT: Duration = Duration::from_secs(1);
+
+/// How long reports may take to be written then.
+const LAST_REPORT: Duration = Duration::from_secs(5);
 
 /// How long killed workers may take to be gone.
 const LAST_WAIT: Duration = Duration::from_secs(1);
@@ -59,6 +66,8 @@ struct Reporter {
     asking: Mutex<()>,
     /// It was told that output is lost: what befalls one slot befalls the others.
     has_lost: AtomicBool,
+    /// They are told of workers that are gone.
+    reports: OnceLock<Arc<Reports>>,
 }
 
 impl Watcher for Reporter {
@@ -72,6 +81,12 @@ impl Watcher for Reporter {
 
     fn start_limit_reached(&self, failure: &Failure) {
         let _ = self.events.send(Event::StartLimit(failure.clone()));
+    }
+
+    fn worker_ended(&self, worker: &WorkerEnd) {
+        if let Some(reports) = self.reports.get() {
+            reports.add_worker(worker);
+        }
     }
 
     fn output_lost(&self, message: &str) {
@@ -136,6 +151,7 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         stop: Arc::new(AtomicBool::new(false)),
         asking: Mutex::new(()),
         has_lost: AtomicBool::new(false),
+        reports: OnceLock::new(),
     });
     let stop = Arc::clone(&reporter.stop);
     let Plan { mut reader, commands, code, workers, protocol, shape, limits, journal } =
@@ -162,6 +178,11 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         buffer: options.buffer,
         journal: journal.clone(),
     };
+    let reports = reports(&options, &reader.sources, &settings.format, max_procs)?;
+    if let Some(reports) = &reports {
+        // It is set once.
+        let _ = reporter.reports.set(Arc::clone(reports));
+    }
     let surroundings = Arc::clone(&reporter) as Arc<dyn Surroundings>;
     let output =
         Arc::new(Output::start(settings, surroundings).context("the output can't be started")?);
@@ -176,7 +197,7 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         },
         joblog: options.joblog.as_deref().filter(|_| !options.dry_run),
         resume: options.resume,
-        summary: options.summary,
+        reports: reports.clone(),
         failed: options.failed.as_deref(),
         delimiter: reader.delimiter,
         header: match &reader.form {
@@ -184,8 +205,7 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
             Form::Job | Form::Message => Arc::default(),
         },
     };
-    let tally =
-        Tally::new(Arc::clone(&output), &wanted, sources.clone(), commands.clone(), halted)?;
+    let tally = Tally::new(Arc::clone(&output), &wanted, commands.clone(), halted)?;
     let tally = Arc::new(tally);
     // What is the same for all pools.
     let described = |pool: Builder| {
@@ -227,13 +247,34 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         stop,
         events: receiver,
         progress,
-        max_procs,
+        reports,
+        has_summary: options.summary,
         journal,
         trouble: false,
         input,
         unfed,
     };
     runtime.block_on(run.watch(reader, events))
+}
+
+/// What is reported of the run, if anything is.
+fn reports(
+    options: &Options,
+    sources: &[Source],
+    format: &Format,
+    slots: usize,
+) -> anyhow::Result<Option<Arc<Reports>>> {
+    let file = |source: &Source| match source {
+        Source::File(path) => Some(path.clone()),
+        Source::Stdin | Source::Args(_) => None,
+    };
+    let names = Names {
+        commands: format.commands.clone(),
+        sources: format.sources.clone(),
+        files: sources.iter().map(file).collect(),
+    };
+    let reports = Reports::open(options, names, format, slots).map_err(anyhow::Error::msg)?;
+    Ok(reports.map(Arc::new))
 }
 
 /// The pool of one worker.
@@ -323,7 +364,8 @@ struct Run {
     stop: Arc<AtomicBool>,
     events: UnboundedReceiver<Event>,
     progress: Progress,
-    max_procs: usize,
+    reports: Option<Arc<Reports>>,
+    has_summary: bool,
     journal: Option<Arc<Journal>>,
     /// Some input could not be read.
     trouble: bool,
@@ -400,6 +442,7 @@ impl Run {
             }
         }
         let end = self.print_rest(&mut signals, end).await;
+        let end = self.write_reports(&mut signals, end).await;
         Ok(self.finish(end))
     }
 
@@ -420,6 +463,49 @@ impl Run {
         }
         let _ = tokio::time::timeout(LAST_PRINT, printed).await;
         end
+    }
+
+    /// Writes the reports. They may go to a pipe that nobody reads: a signal ends that.
+    async fn write_reports(&self, signals: &mut Signals, end: Option<Status>) -> Option<Status> {
+        let Some(reports) = self.reports.clone() else { return end };
+        let (output, ending) = (Arc::clone(&self.output), self.ending(end));
+        let (done, mut written) = oneshot::channel();
+        let write = move || done.send(reports.write(ending, &output));
+        if let Err(error) = thread::Builder::new().name("reports".into()).spawn(write) {
+            self.console.say(&format!("the reports could not be written: {error}"));
+            return end.or(Some(Status::Trouble));
+        }
+        let is_interrupted = matches!(end, Some(Status::Signal(_)));
+        let patience = is_interrupted.then(|| tokio::time::Instant::now() + LAST_REPORT);
+        loop {
+            tokio::select! {
+                () = sleep_until(patience) => return end,
+                troubles = &mut written => {
+                    let troubles = troubles.unwrap_or_default();
+                    troubles.iter().for_each(|trouble| self.console.say(trouble));
+                    return end.or((!troubles.is_empty()).then_some(Status::Trouble));
+                }
+                caught = signals.next() => match caught {
+                    Caught::Suspend => self.console.aside(b"\n", &mut || signals.suspend()),
+                    Caught::End(signal) | Caught::Quit(signal) => return Some(Status::Signal(signal)),
+                },
+            }
+        }
+    }
+
+    /// How the run ended, as reports tell it.
+    fn ending(&self, end: Option<Status>) -> Ending {
+        let is_read = matches!(self.input, Some(End::Complete(_) | End::Incomplete));
+        let left = self.pool.left() + self.unfed;
+        let outcome = match end {
+            Some(Status::Signal(signal)) => Outcome::Interrupted(signal),
+            Some(_) => Outcome::Broken,
+            None if self.tally.has_halted() => Outcome::Halted,
+            None if self.trouble => Outcome::Broken,
+            None => Outcome::Complete,
+        };
+        let processes = self.pool.started();
+        Ending { outcome, left: left as u64, has_unread_input: !is_read, processes }
     }
 
     /// Deals with an event; returns how the run is to end, if it is.
@@ -474,6 +560,8 @@ impl Run {
 
     /// Says what is to be said at the end.
     fn finish(self, end: Option<Status>) -> Status {
+        let ending = self.ending(end);
+        let (reports, has_summary) = (self.reports.clone(), self.has_summary);
         let Self { output, console, pool, tally, progress, mut events, .. } = self;
         drop(progress);
         let (mut end, mut input, mut unfed) = (end, self.input, self.unfed);
@@ -516,7 +604,11 @@ impl Run {
         {
             console.say("none of the jobs that the journal has is in this input");
         }
-        if let Some(summary) = tally.summary(pool.started(), self.max_procs) {
+        if let Some(annotations) = reports.as_ref().and_then(|reports| reports.annotations()) {
+            console.print(annotations.as_bytes());
+        }
+        let summary = reports.as_ref().and_then(|reports| reports.summary(ending));
+        if let Some(summary) = summary.filter(|_| has_summary) {
             console.say(&summary);
         }
         let trouble = tally.trouble();

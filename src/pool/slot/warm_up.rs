@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::config::Init;
-use crate::job::Job;
+use crate::job::{Job, Why};
 use crate::pool::shared::{STACK, Shared};
 use crate::process::{Progress, Stop, Wake};
 use crate::util::clock::Moment;
@@ -148,6 +148,7 @@ impl Warming {
             Ok(()) => Some(worker),
             Err(_) => {
                 // If that is no accident, it will be told of the next one, which a job waits for.
+                worker.why = Why::Unfit;
                 shared.dismiss(worker, Stop::Terminate, None);
                 None
             }

@@ -3,6 +3,7 @@
 //! Parsing only validates: every option is resolved here, once, into plain data.
 
 pub mod halt;
+pub mod report;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use procpool::protocol::framing::FRAMINGS;
 use procpool::{Depth, Init, Kind, Timeout, parse_init};
 
 use halt::{Halt, parse_halt};
+use report::{Report, parse_report};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
@@ -65,7 +67,7 @@ Exit status:
   126 the worker cannot be run; 127 it is not found; 128+N ended by signal N";
 
 /// Options of xargs and GNU parallel that have other names here, or are not needed.
-const FOREIGN: [(&[&str], &str); 19] = [
+const FOREIGN: [(&[&str], &str); 18] = [
     (&["-t", "--verbose", "-v"], "--dry-run prints the commands, --confirm asks before each"),
     (&["-L", "--max-lines", "-l"], "-n N makes one job of N lines; a line is one arg"),
     (&["-N", "--max-replace-args"], "-n N makes one job of N lines"),
@@ -82,7 +84,6 @@ const FOREIGN: [(&[&str], &str); 19] = [
     (&["--workdir", "--wd"], "it is --cwd DIR"),
     (&["--load"], "it is --max-load N"),
     (&["--memfree"], "it is --min-free-memory SIZE"),
-    (&["--results"], "--format record prints what a job printed, and how it ended"),
     (&["--resume-failed", "--retry-failed"], "--journal FILE --resume runs again what failed"),
     (&["-S", "--sshlogin"], "all jobs run on this machine"),
 ];
@@ -467,8 +468,34 @@ pub struct Options {
     pub buffer: usize,
 
     /// Say at the end what a run came to: jobs, failures, durations
+    ///
+    /// With the slowest jobs, retries, and the workers that were replaced, and why.
     #[arg(long, help_heading = "Output")]
     pub summary: bool,
+
+    /// Write a report at the end: FILE.html, .json, .xml (JUnit) or .md; may be repeated
+    ///
+    /// html is a page for a browser, with a timeline, that needs nothing else; xml is JUnit's, as CI
+    /// systems read it; md is a table for the summary of a CI job. A file with another name has its
+    /// format before it: json:FILE. -.json is stdout, after the results, on a line of its own. The
+    /// report is written however the run ends, short of kill -9. Where GITHUB_ACTIONS is set, failures
+    /// are annotations as well.
+    #[arg(long, value_name = "FILE", help_heading = "Output", value_parser = parse_report, allow_hyphen_values = true, value_hint = ValueHint::FilePath)]
+    pub report: Vec<Report>,
+
+    /// Write when each job ran where to FILE, for Perfetto or chrome://tracing
+    ///
+    /// As Chrome's trace-event format has it. Events are written as jobs finish.
+    #[arg(hide_short_help = true, long, value_name = "FILE", help_heading = "Output", value_hint = ValueHint::FilePath)]
+    pub trace: Option<PathBuf>,
+
+    /// Keep what each job printed, and its record, in a folder of its own in DIR
+    ///
+    /// DIR/000007-ARGS has the files stdout, stderr and record.json; of the ARGS, letters, digits, dots
+    /// and dashes are in the name. DIR must be new or empty, unless --resume is given. What a worker
+    /// answers is in stdout, as text.
+    #[arg(hide_short_help = true, long, value_name = "DIR", help_heading = "Output", value_hint = ValueHint::DirPath)]
+    pub results: Option<PathBuf>,
 
     /// Log each job that is over to FILE, as GNU parallel does
     ///
