@@ -55,6 +55,9 @@ impl Plan {
     /// Makes it, or says how the options are misused.
     pub fn of(options: &Options, stop: Arc<AtomicBool>) -> Self {
         no_foreign_lists(&options.command);
+        if let Some(message) = cli::report::misuse(options) {
+            cli::misused(&message);
+        }
         let (words, lists) = split_lists(&options.command);
         let code = code(options);
         let has_worker = !options.worker.is_empty() || code.is_some();

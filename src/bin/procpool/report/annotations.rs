@@ -29,7 +29,8 @@ struct First {
 impl Annotations {
     /// Where a workflow of GitHub runs this.
     pub fn wanted() -> Option<Self> {
-        let is_there = env::var_os("GITHUB_ACTIONS").is_some_and(|it| !it.is_empty() && it != "false");
+        let is_there =
+            env::var_os("GITHUB_ACTIONS").is_some_and(|it| !it.is_empty() && it != "false");
         is_there.then(Self::default)
     }
 

@@ -75,10 +75,10 @@ impl Collector {
         let mut shard = lock(&self.shards[slot % self.shards.len()]);
         let span = run.map(|run| shard.span(self.shards.len(), run, self.began));
         let end = span.map_or_else(|| self.elapsed(), |span| span.end);
-        let (begun, seconds) = (span.map_or(end, |span| span.begun), run.map_or(0.0, |r| r.seconds));
+        let (begun, seconds) =
+            (span.map_or(end, |span| span.begun), run.map_or(0.0, |r| r.seconds));
         let attempt = done.job.attempt();
-        let seen =
-            Seen { slot, begun, end, seconds, attempt, failed, is_retried, is_recorded };
+        let seen = Seen { slot, begun, end, seconds, attempt, failed, is_retried, is_recorded };
         shard.seen.push(seen);
         if shard.seen.len() >= BATCH {
             self.count(&mut shard);

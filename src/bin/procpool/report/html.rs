@@ -48,9 +48,7 @@ fn escape(text: &str) -> String {
 
 /// JSON that nothing in a page can mistake for markup. The characters stand in strings only.
 fn inert(json: &str) -> String {
-    json.replace('<', "\\u003c")
-        .replace('\u{2028}', "\\u2028")
-        .replace('\u{2029}', "\\u2029")
+    json.replace('<', "\\u003c").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
 }
 
 #[cfg(test)]

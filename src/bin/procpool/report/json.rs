@@ -195,7 +195,7 @@ pub fn document<'a>(findings: &'a Findings<'a>, is_page: bool) -> Document<'a> {
         },
         failures: totals.failures.iter().map(failure).collect(),
         failures_left_out: totals.failed - totals.failures.len() as u64,
-        slowest: totals.bars.sorted().into_iter().take(SLOWEST).map(slow).collect(),
+        slowest: totals.slowest().take(SLOWEST).map(slow).collect(),
         timeline: is_page.then(|| timeline(findings)),
     }
 }

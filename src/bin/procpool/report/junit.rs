@@ -72,7 +72,12 @@ impl Cases {
         }
     }
 
-    fn write_case(&self, done: &Done<'_>, names: &Names, to: &mut Writer<Vec<u8>>) -> io::Result<()> {
+    fn write_case(
+        &self,
+        done: &Done<'_>,
+        names: &Names,
+        to: &mut Writer<Vec<u8>>,
+    ) -> io::Result<()> {
         let job = done.job;
         let label = names.label(job, done.run.map_or(1, |run| run.slot));
         let name = match label.is_empty() {
@@ -103,7 +108,8 @@ impl Cases {
             to.write_event(Event::End(BytesEnd::new(tag)))?;
         }
         if let (Some(printed), Err(_)) = (done.printed, done.outcome) {
-            for (tag, stream) in [("system-out", &printed.stdout), ("system-err", &printed.stderr)] {
+            for (tag, stream) in [("system-out", &printed.stdout), ("system-err", &printed.stderr)]
+            {
                 if !stream.is_empty() {
                     element(to, tag, &tail(stream, PRINTED))?;
                 }
@@ -202,7 +208,8 @@ fn text(to: &mut Writer<Vec<u8>>, text: &str) -> io::Result<()> {
 
 /// Text without what XML has no characters for. Control characters were escaped before.
 fn characters(text: &str) -> Cow<'_, str> {
-    let is_none = |c: char| matches!(c, '\u{fffe}' | '\u{ffff}') || (c < ' ' && c != '\n' && c != '\t');
+    let is_none =
+        |c: char| matches!(c, '\u{fffe}' | '\u{ffff}') || (c < ' ' && c != '\n' && c != '\t');
     match text.contains(is_none) {
         true => Cow::Owned(text.replace(is_none, "\u{fffd}")),
         false => Cow::Borrowed(text),

@@ -155,8 +155,7 @@ fn multiline(text: &str) -> String {
     let mut lines = Vec::new();
     for line in text.trim_end().split('\n') {
         let line = line.strip_suffix('\r').unwrap_or(line);
-        let parts: Vec<String> =
-            without_colours(line).split('\t').map(printable).collect();
+        let parts: Vec<String> = without_colours(line).split('\t').map(printable).collect();
         lines.push(parts.join("\t"));
     }
     lines.join("\n")

@@ -138,7 +138,8 @@ impl Reports {
             troubles.extend(self.write_to(destination, ending, output).err());
         }
         let trace = self.trace.as_ref().map_or(Ok(()), Trace::finish);
-        troubles.extend(trace.err().map(|error| format!("the trace could not be written: {error}")));
+        troubles
+            .extend(trace.err().map(|error| format!("the trace could not be written: {error}")));
         troubles.extend(self.results.as_ref().and_then(Results::trouble));
         troubles
     }
@@ -152,9 +153,9 @@ impl Reports {
         match to.file {
             None => {
                 let mut text = Vec::new();
-                write(&mut text).and_then(|()| output.print_last(&text)).map_err(|error| {
-                    format!("the report could not be written to stdout: {error}")
-                })
+                write(&mut text)
+                    .and_then(|()| output.print_last(&text))
+                    .map_err(|error| format!("the report could not be written to stdout: {error}"))
             }
             Some((path, file)) => {
                 let mut file = io::BufWriter::new(file);
@@ -228,9 +229,10 @@ fn class(options: &Options) -> String {
         (&options.sh, "sh"),
     ];
     let code = code.into_iter().find_map(|(code, name)| code.as_ref().map(|_| name.to_owned()));
-    let worker = options.worker.first().and_then(|line| {
-        shell_words::split(line).ok().and_then(|words| words.into_iter().next())
-    });
+    let worker = options
+        .worker
+        .first()
+        .and_then(|line| shell_words::split(line).ok().and_then(|words| words.into_iter().next()));
     let command = options.command.first().map(|word| word.to_string_lossy().into_owned());
     let program = code.or(worker).or(command).unwrap_or_else(|| "procpool".into());
     let name = Path::new(&program).file_name().map(|name| name.to_string_lossy().into_owned());

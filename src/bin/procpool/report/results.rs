@@ -34,7 +34,8 @@ impl Results {
     /// A sentence: it can't be made, or it has files.
     pub fn open(folder: &Path, goes_on: bool, format: &Format) -> Result<Self, String> {
         let name = folder.display();
-        let cannot = |error: io::Error| format!("the folder for results '{name}' can't be used: {error}");
+        let cannot =
+            |error: io::Error| format!("the folder for results '{name}' can't be used: {error}");
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(cannot)?;
         let is_empty = fs::read_dir(folder).map_err(cannot)?.next().is_none();
         if !is_empty && !goes_on {

@@ -126,7 +126,9 @@ mod tests {
         assert!(series.ended.len() <= STEPS && series.step * STEPS as f64 > 10.0);
         for row in &series.rows {
             assert_eq!(row.jobs, 500);
-            assert!((row.busy - 5.0).abs() < 1e-6 && (row.steps.iter().sum::<f64>() - 5.0).abs() < 1e-6);
+            assert!(
+                (row.busy - 5.0).abs() < 1e-6 && (row.steps.iter().sum::<f64>() - 5.0).abs() < 1e-6
+            );
         }
     }
 

@@ -22,10 +22,7 @@ pub fn text(findings: &Findings<'_>) -> String {
         Seconds(findings.seconds),
     );
     if totals.recorded > 0 {
-        text.push_str(&format!(
-            "\n  {} of them from the journal, not run again",
-            totals.recorded
-        ));
+        text.push_str(&format!("\n  {} of them from the journal, not run again", totals.recorded));
     }
     for (kind, (count, names)) in &totals.kinds {
         let more = if *count > names.len() as u64 { ", …" } else { "" };
@@ -69,7 +66,7 @@ fn durations(findings: &Findings<'_>) -> String {
         quantile(0.99),
         Seconds(durations.longest()),
     );
-    for (nth, bar) in findings.totals.bars.sorted().into_iter().take(SLOWEST).enumerate() {
+    for (nth, bar) in findings.totals.slowest().take(SLOWEST).enumerate() {
         let head = if nth == 0 { "slowest:" } else { "" };
         text.push_str(&format!("\n  {head:8} {}", slow(bar)));
     }
@@ -88,7 +85,8 @@ fn durations(findings: &Findings<'_>) -> String {
 
 fn slow(bar: &Bar) -> String {
     let what = if bar.label.is_empty() { String::new() } else { shorten(&bar.label, LABEL) + ": " };
-    let attempt = if bar.attempt > 1 { format!(", attempt {}", bar.attempt) } else { String::new() };
+    let attempt =
+        if bar.attempt > 1 { format!(", attempt {}", bar.attempt) } else { String::new() };
     let failed = if bar.failed.is_some() { ", failed" } else { "" };
     format!("{what}{} ({}{attempt}{failed})", Seconds(bar.seconds), bar.name)
 }

@@ -129,6 +129,11 @@ impl Totals {
         self.ok + self.failed
     }
 
+    /// The jobs that took longest, the longest first.
+    pub fn slowest(&self) -> impl Iterator<Item = &Bar> {
+        self.bars.sorted().into_iter().filter(|bar| !bar.is_retried)
+    }
+
     /// How long slots were at work, in seconds.
     pub fn busy(&self) -> f64 {
         self.series.rows.iter().map(|row| row.busy).sum()

@@ -45,9 +45,7 @@ impl Trace {
     /// Begins to write.
     pub fn new(file: File, host: &str) -> Self {
         let mut unwritten = b"[\n".to_vec();
-        let process = |pid, name: String| {
-            json!({ "ph": "M", "pid": pid, "name": "process_name", "args": { "name": name } })
-        };
+        let process = |pid, name: String| json!({ "ph": "M", "pid": pid, "name": "process_name", "args": { "name": name } });
         unwritten.extend(process(SLOTS, format!("slots on {host}")).to_string().into_bytes());
         let mut state = State { file, unwritten, named: HashSet::new(), trouble: None };
         state.event(&process(WORKERS, format!("workers on {host}")));
@@ -98,8 +96,7 @@ impl Trace {
                 "id": format!("{}.{}", worker.slot, worker.generation), "name": name, "args": args,
             })
         };
-        let args =
-            json!({ "pid": worker.pid, "jobs": worker.jobs, "ended": worker.why.name() });
+        let args = json!({ "pid": worker.pid, "jobs": worker.jobs, "ended": worker.why.name() });
         let mut state = lock(&self.state);
         state.event(&event("b", worker.start, args));
         state.event(&event("e", worker.start + worker.seconds, json!({})));
