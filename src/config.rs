@@ -61,6 +61,8 @@ pub(crate) struct Config {
     pub(crate) max_reply: usize,
     /// How many requests a worker may have in flight.
     pub(crate) depth: Depth,
+    /// Processes that others have left to this one are reaped.
+    pub(crate) reaps_orphans: bool,
 }
 
 impl Config {
@@ -91,6 +93,7 @@ impl Config {
             start_limit: 5,
             max_reply: 64 << 20,
             depth: Depth::Fixed(1),
+            reaps_orphans: false,
         }
     }
 }

@@ -56,5 +56,6 @@ pub use pool::calls::{Deferred, Pipeline};
 pub use process::lookup::ProgramError;
 pub use protocol::Protocol;
 pub use util::duration::parse_duration;
+pub use util::files;
 pub use util::histogram::Durations;
 pub use util::text::printable;

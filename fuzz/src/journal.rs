@@ -312,5 +312,11 @@ fn read(path: &Path) -> Vec<u8> {
 
 fn open(path: &Path) -> std::result::Result<Journal, String> {
     let context = Context::new([&b"echo"[..]], Arc::default());
-    Journal::open(&Settings { path: path.to_owned(), resume: true, sync: false, context })
+    Journal::open(&Settings {
+        path: path.to_owned(),
+        resume: true,
+        sync: false,
+        context,
+        pack: None,
+    })
 }

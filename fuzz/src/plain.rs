@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use procpool::command::template::{Names, Settings, Template};
+use procpool::command::{Names, Settings, Template};
 use procpool::input::plain_lines::{Columns, Pack, Packed, Plain, Target, split};
 
 use super::{assert_json, choice};

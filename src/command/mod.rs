@@ -1,100 +1,15 @@
 //! A job → the command line that is run for it. Pure: nothing here starts a process.
 
+mod args;
+mod commands;
+mod line;
+mod placeholder;
+mod script;
 mod shell;
-pub mod template;
+mod template;
 
-use std::sync::{Arc, OnceLock};
-
-use crate::job::Job;
-use template::{Args, Command, Template, command_line, quote};
-
-/// What a pool without workers runs: a command for each job.
-#[derive(Clone, Debug)]
-pub struct Commands {
-    /// The command, and where args go in it.
-    pub template: Template,
-    /// Each job names its program itself; otherwise it has words for the template.
-    pub in_jobs: bool,
-    /// Args are fed to the command's stdin, one a line.
-    pub stdin: bool,
-    /// Nothing is run: what would be run is what is printed.
-    pub dry_run: bool,
-    /// The watcher is asked before a command is run.
-    pub confirm: bool,
-    /// Lines are handed on while the command runs.
-    pub live: bool,
-    /// The names of the args, once the header of the input has been read.
-    pub header: Arc<OnceLock<Vec<Vec<u8>>>>,
-}
-
-impl Commands {
-    /// Runs a template for each job.
-    pub fn new(template: Template) -> Self {
-        Self {
-            template,
-            in_jobs: false,
-            stdin: false,
-            dry_run: false,
-            confirm: false,
-            live: false,
-            header: Arc::default(),
-        }
-    }
-
-    /// The command of a job, and what it reads.
-    ///
-    /// # Errors
-    /// Why it is none.
-    pub fn of(&self, job: &Job, slot: usize) -> Result<(Command, Vec<u8>), String> {
-        let args = self.args(job)?;
-        let command = match self.in_jobs {
-            false => self.template.fill(&args, job.seq, slot)?,
-            true => {
-                let cmd: String = serde_json::from_slice(job.cmd()).map_err(|e| e.to_string())?;
-                if args.whole.is_some() {
-                    return Err("the args of a command are an array, not an object".into());
-                }
-                self.template.fill_job(cmd.as_bytes(), &args, job.seq, slot)?
-            }
-        };
-        let mut input = Vec::new();
-        if self.stdin {
-            for word in args.whole.iter().chain(args.words.iter().filter(|_| args.whole.is_none()))
-            {
-                input.extend_from_slice(word);
-                input.push(b'\n');
-            }
-        }
-        Ok((command, input))
-    }
-
-    /// The command of a job as it can be typed into a shell, without what it reads, and how many bytes
-    /// that is. Empty: it is none.
-    pub fn line(&self, job: &Job, slot: usize) -> (Vec<u8>, usize) {
-        let of = self.of(job, slot);
-        of.map(|(command, input)| (command_line(&command), input.len())).unwrap_or_default()
-    }
-
-    /// A command and what it reads as they can be typed into a shell.
-    pub(crate) fn typed(&self, command: &Command, input: &[u8]) -> Vec<u8> {
-        let line = command_line(command);
-        match self.stdin {
-            true => [b"printf %s ", quote(input).as_slice(), b" | ", &line].concat(),
-            false => line,
-        }
-    }
-
-    /// The args of a job.
-    ///
-    /// # Errors
-    /// Why they can't be the args of a command.
-    pub fn args<'a>(&'a self, job: &'a Job) -> Result<Args<'a>, String> {
-        let Some(words) = job.arg_words() else { return Args::from_json(job.args()) };
-        let names = self.header.get().map_or(&[][..], Vec::as_slice);
-        Ok(Args {
-            words: words.map(Into::into).collect(),
-            names: names.iter().map(|name| name.as_slice().into()).collect(),
-            whole: None,
-        })
-    }
-}
+pub use args::Args;
+pub use commands::Commands;
+pub use line::{Command, command_line, quote};
+pub use placeholder::{Names, Settings};
+pub use template::Template;

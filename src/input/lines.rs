@@ -14,6 +14,8 @@ pub struct Line<'a> {
     pub text: Result<&'a [u8], TooLong>,
     /// It is a CSV record with a quote that is not closed, which has taken all the rest of the stream.
     pub is_open: bool,
+    /// How many bytes of the stream there are up to its end, with the byte that ends it.
+    pub end: u64,
 }
 
 /// A line is longer than so many bytes.
@@ -26,6 +28,8 @@ pub struct Lines {
     delimiter: u8,
     max: usize,
     buffer: Vec<u8>,
+    /// How many bytes of the stream came before those of the buffer.
+    before: u64,
     /// Where the next line begins: within the buffer, or at its end.
     start: usize,
     /// How far from there no end of a line was found. Bytes are only added meanwhile, so it is within
@@ -47,6 +51,7 @@ impl Lines {
             delimiter,
             max,
             buffer: Vec::new(),
+            before: 0,
             start: 0,
             seen: 0,
             skipping: false,
@@ -76,6 +81,7 @@ impl Lines {
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         let held = self.buffer.len();
         self.buffer.drain(..self.start);
+        self.before += self.start as u64;
         self.start = 0;
         self.usual.settle(held, &mut self.buffer);
         &mut self.buffer
@@ -142,7 +148,8 @@ impl Lines {
             self.number += std::mem::take(&mut csv.newlines) + newlines(line);
         }
         let text = if too_long { Err(TooLong(self.max)) } else { Ok(line) };
-        Some(Line { number, text, is_open })
+        let end = self.before + self.start as u64;
+        Some(Line { number, text, is_open, end })
     }
 
     /// Steps over what stands before a CSV record and is no part of it: line breaks and, where the

@@ -4,6 +4,7 @@
 pub mod job_lines;
 pub mod lines;
 pub mod plain_lines;
+pub mod rest;
 pub mod route;
 
 use std::borrow::Cow;
@@ -12,7 +13,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -28,6 +29,7 @@ use crate::journal::Journal;
 use job_lines::{Fields, Invalid};
 use lines::Lines;
 use plain_lines::{Columns, NoHeader, Packed, Plain};
+use rest::Rest;
 use route::Choice;
 
 /// How much is read at once: as much as a pipe holds.
@@ -136,6 +138,8 @@ pub struct Reader {
     pub choice: Choice,
     /// What earlier runs have done, and is not to be done again.
     pub journal: Option<Arc<Journal>>,
+    /// Sources of which it is known what is left to do. Jobs keep their lines then.
+    pub rest: Option<Arc<Rest>>,
     /// Reading ends soon after this is set.
     pub stop: Arc<AtomicBool>,
 }
@@ -160,6 +164,10 @@ impl Reader {
             packed,
             wants_header: false,
             stopped: None,
+            source: 0,
+            is_kept: false,
+            line_end: 0,
+            came: Vec::new(),
         };
         let problems: Vec<_> = self.sources.iter().map(Source::problem).collect();
         for problem in problems.iter().flatten() {
@@ -176,7 +184,7 @@ impl Reader {
                 Source::Args(lists) => Ok(feeder.args(lists)),
                 Source::Stdin => feeder.read(rustix::stdio::stdin(), index),
                 Source::File(path) => {
-                    File::open(path).and_then(|file| feeder.read(file.as_fd(), index))
+                    self.open(path, index).and_then(|file| feeder.read(file.as_fd(), index))
                 }
             };
             match result {
@@ -202,7 +210,9 @@ impl Reader {
                 }
             }
         }
-        feeder.pack_up();
+        if feeder.pack_up() {
+            feeder.took(None);
+        }
         feeder.feed();
         if let Some(Stopped::Journal(message)) = feeder.stopped {
             return End::Unresumable(message);
@@ -212,6 +222,12 @@ impl Reader {
             (true, _) => End::Complete(feeder.seq),
             (false, _) => End::Incomplete,
         }
+    }
+
+    /// Opens a source; one of which nothing may be lost is open already, and may have another name now.
+    fn open(&self, path: &Path, source: u32) -> io::Result<File> {
+        let kept = self.rest.as_ref().map_or(Ok(None), |rest| rest.source(source))?;
+        kept.map_or_else(|| File::open(path), |(file, _)| Ok(file))
     }
 
     /// Whether lines are text that a person may have written with an editor, and not any bytes, such
@@ -277,6 +293,15 @@ struct Feeder<'a> {
     wants_header: bool,
     /// Why a source is not read on.
     stopped: Option<Stopped>,
+    /// The source that is being read.
+    source: u32,
+    /// Nothing of it may be lost.
+    is_kept: bool,
+    /// Where in it the line that was read last ends.
+    line_end: u64,
+    /// How far the sources were read of which there are lines among those that wait, or in the job that
+    /// is being made.
+    came: Vec<(u32, u64)>,
 }
 
 /// Why a source is not read on.
@@ -301,11 +326,16 @@ impl Feeder<'_> {
             true => Lines::of_csv(self.reader.max_line),
             false => Lines::new(self.reader.delimiter, self.reader.max_line),
         };
+        let begin = self.begin(index)?;
+        let mut read = begin;
         loop {
             let buffer = lines.buffer();
             buffer.reserve(READ_SIZE);
             let at_end = match rustix::io::read(source, spare_capacity(buffer)) {
-                Ok(count) => count == 0,
+                Ok(count) => {
+                    read += count as u64;
+                    count == 0
+                }
                 Err(Errno::AGAIN) => {
                     let _ = poll(&mut [PollFd::new(&source, PollFlags::IN)], None);
                     continue;
@@ -316,17 +346,47 @@ impl Feeder<'_> {
                     return Err(error.into());
                 }
             };
-            if !self.lines(&mut lines, index, at_end) || !self.feed() {
+            if !self.lines(&mut lines, (index, begin), at_end) || !self.feed() {
                 return Ok(false);
             }
             if at_end {
+                self.line_end = read;
+                self.came_here();
+                if self.packed.is_empty() {
+                    self.took(None);
+                }
                 return Ok(true);
             }
         }
     }
 
-    /// Deals with the lines that have come. Returns whether to go on.
-    fn lines(&mut self, lines: &mut Lines, source: u32, at_end: bool) -> bool {
+    /// A source begins to be read. Returns where, if nothing of it may be lost.
+    fn begin(&mut self, source: u32) -> io::Result<u64> {
+        let kept = self.reader.rest.as_ref().map_or(Ok(None), |rest| rest.source(source))?;
+        (self.source, self.is_kept) = (source, kept.is_some());
+        self.line_end = kept.map_or(0, |(_, begin)| begin);
+        Ok(self.line_end)
+    }
+
+    /// The line that was read last goes into the next job, or is none.
+    fn came_here(&mut self) {
+        if self.is_kept {
+            self.came.retain(|(source, _)| *source != self.source);
+            self.came.push((self.source, self.line_end));
+        }
+    }
+
+    /// What has come up to here is a job, or nothing.
+    fn took(&mut self, job: Option<(u64, Arc<[u8]>)>) {
+        if let Some(rest) = self.reader.rest.as_ref().filter(|_| !self.came.is_empty()) {
+            rest.took(&self.came, job);
+            self.came.clear();
+        }
+    }
+
+    /// Deals with the lines that have come of a source, which is read from `begin` on. Returns whether to
+    /// go on.
+    fn lines(&mut self, lines: &mut Lines, (source, begin): (u32, u64), at_end: bool) -> bool {
         loop {
             while self.reader.bundles
                 && let Some((line, text, count)) = lines.whole(BUNDLE_BYTES)
@@ -339,6 +399,12 @@ impl Feeder<'_> {
             }
             let Some(line) = lines.next(at_end) else { return true };
             let place = Place { source, line: line.number };
+            let line_begin = std::mem::replace(&mut self.line_end, begin + line.end);
+            if line.text.is_err()
+                && let Some(rest) = &self.reader.rest
+            {
+                rest.too_long(source, line_begin, self.line_end);
+            }
             let goes_on = match (line.is_open, line.text) {
                 (true, Ok(text)) => self.open_record(place, text),
                 (_, text) => self.line(place, text),
@@ -358,6 +424,10 @@ impl Feeder<'_> {
             _ => text,
         });
         let reader = self.reader;
+        let is_row = matches!(&reader.form, Form::Plain(plain) if !plain.is_simple());
+        if !is_row || text.is_err() {
+            self.came_here();
+        }
         match (text, &reader.form) {
             (Err(lines::TooLong(max)), _) if self.wants_header => {
                 // The line behind it is none.
@@ -375,7 +445,7 @@ impl Feeder<'_> {
                 self.invalid(place, &Invalid::of_line(message), None);
                 true
             }
-            (Ok(text), Form::Plain(plain)) if !plain.is_simple() => {
+            (Ok(text), Form::Plain(plain)) if is_row => {
                 self.row(plain, place, &plain_lines::split(plain.columns, text), text)
             }
             (Ok(text), Form::Message) => {
@@ -385,7 +455,7 @@ impl Feeder<'_> {
                 Ok(None) => true,
                 Ok(Some(fields)) => self.fields(place, &fields, text),
                 Err(invalid) => {
-                    self.invalid(place, &invalid, Some(text));
+                    self.invalid(place, &invalid, Some(text.into()));
                     true
                 }
             },
@@ -418,7 +488,7 @@ impl Feeder<'_> {
         match self.reader.choose(job, worker) {
             Ok(job) => self.queue(job),
             Err(invalid) => {
-                self.invalid(place, &invalid, Some(line));
+                self.invalid(place, &invalid, Some(line.into()));
                 true
             }
         }
@@ -434,7 +504,8 @@ impl Feeder<'_> {
             return false;
         }
         let goes_on = self.pack_up();
-        self.invalid(place, &Invalid::of_line(message), Some(text));
+        self.came_here();
+        self.invalid(place, &Invalid::of_line(message), Some(text.into()));
         goes_on
     }
 
@@ -443,6 +514,7 @@ impl Feeder<'_> {
         self.unbundle();
         self.seq = job.seq + job.count() as u64 - 1;
         self.bytes += job.size();
+        self.took(job.line.clone().map(|line| (job.seq, line)));
         match self.reader.journal.as_ref().map_or(Ok(None), |journal| journal.admit(&mut job)) {
             Ok(None) => self.batch.push(job),
             Ok(Some(recorded)) => recorded.deliver(job, self.sink),
@@ -463,12 +535,15 @@ impl Feeder<'_> {
     }
 
     /// A line is no job, which is its result.
-    fn invalid(&mut self, place: Place, invalid: &Invalid, line: Option<&[u8]>) {
+    fn invalid(&mut self, place: Place, invalid: &Invalid, line: Option<Arc<[u8]>>) {
         self.seq += 1;
         let name = crate::job::naming::place(place, &self.names).unwrap_or_default();
         let failure = Failure::new(Kind::Invalid, invalid.describe(&name));
         let mut job = Job::unreadable(self.seq, place, &invalid.id);
-        job.line = line.filter(|_| self.reader.keep_lines).map(Into::into);
+        job.line = line.filter(|_| self.reader.keep_lines);
+        if self.packed.is_empty() {
+            self.took(job.line.clone().map(|line| (job.seq, line)));
+        }
         self.sink.deliver(&Done { job: &job, outcome: Err(&failure), printed: None, run: None });
     }
 
@@ -477,6 +552,10 @@ impl Feeder<'_> {
         if std::mem::take(&mut self.wants_header) {
             self.stopped = plain.read_header(columns).err().map(Stopped::Header);
             let _ = plain.header_line.set(line.to_vec());
+            if self.stopped.is_none() && self.packed.is_empty() {
+                self.came_here();
+                self.took(None);
+            }
             return self.stopped.is_none();
         }
         if plain.is_full(&self.packed, columns) && !self.pack_up() {
@@ -493,13 +572,16 @@ impl Feeder<'_> {
             self.packed.lines.extend_from_slice(line);
         }
         match plain.add(&mut self.packed, columns) {
-            Ok(true) => self.pack_up(),
-            Ok(false) => true,
+            Ok(is_full) => {
+                self.came_here();
+                !is_full || self.pack_up()
+            }
             Err(invalid) => {
                 // Those before it are a job before it.
                 self.packed.lines.truncate(before);
                 let goes_on = self.pack_up();
-                self.invalid(place, &invalid, Some(line));
+                self.came_here();
+                self.invalid(place, &invalid, Some(line.into()));
                 goes_on
             }
         }
@@ -511,12 +593,13 @@ impl Feeder<'_> {
         let lines = std::mem::take(&mut self.packed.lines);
         match plain.take(&mut self.packed, self.seq + 1) {
             Some(mut job) => {
-                job.line = self.reader.keep_lines.then(|| lines.into());
+                let line: Option<Arc<[u8]>> = self.reader.keep_lines.then(|| lines.into());
+                job.line.clone_from(&line);
                 let place = job.place;
                 match self.reader.choose(job, None) {
                     Ok(job) => self.queue(job),
                     Err(invalid) => {
-                        self.invalid(place, &invalid, None);
+                        self.invalid(place, &invalid, line);
                         true
                     }
                 }
@@ -620,6 +703,7 @@ mod tests {
             bundles: false,
             choice: Choice::One,
             journal: None,
+            rest: None,
             stop: Arc::default(),
         }
     }

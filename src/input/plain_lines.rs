@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::job_lines::{Fields, Invalid, error_column, utf8};
 use super::lines::begin_anywhere;
-use crate::command::template::Template;
+use crate::command::Template;
 use crate::job::Job;
 use crate::util::json::on_one_line;
 
@@ -352,10 +352,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn template() -> Template {
-        let settings = crate::command::template::Settings {
+        let settings = crate::command::Settings {
             shell: false,
             replace: None,
-            names: crate::command::template::Names::None,
+            names: crate::command::Names::None,
             stdin: false,
             env: Vec::new(),
             cwd: None,

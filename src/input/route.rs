@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::job_lines::Invalid;
-use crate::command::template::{Args, Names, Settings, Template};
+use crate::command::{Args, Names, Settings, Template};
 use crate::job::Job;
 
 /// How a job's pool is found.

@@ -4,9 +4,22 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use humantime::format_duration;
+
+use crate::job::{Failure, Watcher};
+use crate::process::stops::Stopped;
+use crate::process::{Groups, Process, Spec, Stop, Wake, describe};
 use crate::protocol::{self, Protocol};
+
+/// How long an interpreter that is not wanted any more has from TERM to KILL.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// So much of what an interpreter says of some code is kept.
+const MOST_SAID: usize = 64 << 10;
 
 /// An interpreter that procpool has a worker for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +59,38 @@ impl fmt::Display for CodeError {
 }
 
 impl std::error::Error for CodeError {}
+
+/// Why nothing good is known of some code.
+#[derive(Debug)]
+pub(crate) enum Unchecked {
+    /// It can't be run.
+    Wrong(CodeError),
+    /// The interpreter did not get so far as to say.
+    Ended(String),
+}
+
+/// What an interpreter says of the code that it checks.
+#[derive(Default)]
+struct Said(Mutex<Vec<u8>>);
+
+impl Said {
+    fn text(&self) -> String {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).trim_end().to_owned()
+    }
+}
+
+impl Watcher for Said {
+    fn worker_stderr(&self, lines: &[u8]) {
+        let mut bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = MOST_SAID.saturating_sub(bytes.len());
+        bytes.extend_from_slice(&lines[..lines.len().min(room)]);
+    }
+
+    fn note(&self, _: &str) {}
+
+    fn start_limit_reached(&self, _: &Failure) {}
+}
 
 impl Language {
     /// What people call it.
@@ -104,26 +149,47 @@ impl Code {
 
     /// Looks whether the code can be run, without running it: an expression is compiled. What is
     /// wrong with a file is found when the first worker loads it, but for a shell's, which would run
-    /// all that stands before the mistake.
-    ///
-    /// # Errors
-    /// What the interpreter says of it.
-    pub fn check(&self) -> Result<(), CodeError> {
+    /// all that stands before the mistake. The interpreter may take `patience`, and belongs to `groups`.
+    pub(crate) fn check(&self, groups: &Groups, patience: Duration) -> Result<(), Unchecked> {
         if self.is_file() && self.language != Language::Sh {
             return Ok(());
         }
-        let line = self.command_line("check-");
+        let argv = self.command_line("check-");
+        // Without room for it there is none for a worker, which is reported when one is started.
+        let Ok(wake) = Wake::new().map(Arc::new) else { return Ok(()) };
+        let (program, env, cwd, wake) = (None, &[], None, &wake);
         // Its stdout is a pipe here as well as later, since not all that can be done to one kind of
         // file can be done to another.
-        let output = Command::new(&line[0]).args(&line[1..]).stdin(Stdio::null()).output();
+        let spec = Spec { argv: &argv, program, env, cwd, has_stdin: false, pty: false, wake };
         // One that can't be started is told of elsewhere.
-        let Ok(output) = output else { return Ok(()) };
-        match output.status.success() {
-            true => Ok(()),
-            false => {
-                let said = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
-                let name = self.language.name();
-                Err(CodeError(format!("{name} can't run this code:\n{said}")))
+        let Ok(mut process) = Process::start(&spec, groups) else { return Ok(()) };
+        let said = Said::default();
+        let is_over = process.await_exit(groups, Some(wake), patience, &said, None);
+        let first = if is_over { Stop::Kill } else { Stop::Terminate };
+        let status = process.stop(first, GRACE, groups, Some(wake), &said);
+        let how = match &process.wanted_terminal {
+            Some(stopped) => format!("{stopped} ({})", Stopped::advice()),
+            None if is_over => describe(status),
+            None => format!("took longer than {} and was ended", format_duration(patience)),
+        };
+        self.judge(status.filter(|_| is_over), &how, &said.text())
+    }
+
+    /// What it means that an interpreter has ended so, and has said that. Without a status of its own it
+    /// has not judged the code.
+    fn judge(&self, status: Option<ExitStatus>, how: &str, said: &str) -> Result<(), Unchecked> {
+        let name = self.language.name();
+        match status.and_then(|status| status.code()) {
+            Some(0) => Ok(()),
+            Some(_) if said.is_empty() => Err(Unchecked::Wrong(CodeError(format!(
+                "{name} can't run this code: it {how} and said nothing"
+            )))),
+            Some(_) => {
+                Err(Unchecked::Wrong(CodeError(format!("{name} can't run this code:\n{said}"))))
+            }
+            None => {
+                let said = if said.is_empty() { String::new() } else { format!(":\n{said}") };
+                Err(Unchecked::Ended(format!("{name} {how} while it checked the code{said}")))
             }
         }
     }

@@ -160,6 +160,10 @@ pub trait Watcher: Send + Sync {
     /// jobs they were to run have failed with the same words.
     fn start_limit_reached(&self, failure: &Failure);
 
+    /// A job wanted to use the terminal, and was stopped for that. A person may be typing what it has
+    /// asked for.
+    fn terminal_wanted(&self) {}
+
     /// Outcomes of jobs, or what a command printed, could not be kept. Such a job has failed with the
     /// same words, if it still could.
     fn output_lost(&self, message: &str) {

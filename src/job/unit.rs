@@ -1,5 +1,6 @@
 //! A job: a unit of work, and the texts that it consists of.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::caller::Caller;
@@ -24,7 +25,7 @@ pub struct Job {
     /// Which try this is, from 1.
     pub(crate) attempt: u32,
     /// What it was read from, where that is to be kept.
-    pub(crate) line: Option<Box<[u8]>>,
+    pub(crate) line: Option<Arc<[u8]>>,
     /// What it goes by in the journal; `None`: it is not to be recorded.
     pub(crate) key: Option<Key>,
     /// What came of it was recorded by an earlier run.

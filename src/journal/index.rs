@@ -5,6 +5,7 @@ use std::io::{self, BufRead, Read};
 use std::num::NonZeroU32;
 use std::os::unix::fs::FileExt;
 
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::record::{self, Window};
@@ -48,6 +49,8 @@ pub(super) struct Found {
     pub(super) len: u64,
     /// The last line is torn: it has so many bytes.
     pub(super) torn: u64,
+    /// What is recorded of how lines are packed.
+    pub(super) pack: Option<usize>,
 }
 
 /// Why a journal can't be used.
@@ -66,42 +69,42 @@ impl From<io::Error> for Unusable {
 }
 
 impl Index {
-    /// Looks through a journal.
+    /// Looks through a journal, and for the record with the digest `pack` ([`record::pack_line`]).
     ///
     /// # Errors
     /// It can't be read, or is not a journal, or a damaged one. Only its last line may be torn.
-    pub(super) fn load(file: &File) -> Result<Found, Unusable> {
+    pub(super) fn load(file: &File, pack: Digest128) -> Result<Found, Unusable> {
         let mut at = At::new(file.try_clone()?, 0, PIECE);
+        let mut found = Found::default();
         let mut entries = Vec::new();
         let mut number = 0;
         loop {
             let (begin, line) = (at.offset(), at.look()?);
             number += 1;
-            let Some(end) = memchr::memchr(b'\n', line) else {
-                let key = record::key(line);
-                let may_be_torn = is_torn(line);
-                match at.skip_line()? {
-                    // It is too long to be looked at now, or there is none.
-                    Some(b"}\n") if key.is_some() => {
-                        entries.extend(key.map(|key| entry(key, begin)))
-                    }
-                    None if may_be_torn => {
-                        let torn = at.offset() - begin;
-                        return Ok(Found { index: Self::of(entries), len: begin, torn });
-                    }
-                    _ => return Err(Unusable::Line(number)),
-                }
-                continue;
-            };
-            let line = &line[..=end];
-            match record::key(line) {
+            let key = record::key(line);
+            if let Some(end) = memchr::memchr(b'\n', line) {
+                let line = &line[..=end];
                 // A raw value, since that has to be UTF-8.
-                Some(key) if serde_json::from_slice::<&RawValue>(line).is_ok() => {
-                    entries.push(entry(key, begin));
+                let is_json = serde_json::from_slice::<&RawValue>(line).is_ok();
+                let key = key.filter(|_| is_json).ok_or(Unusable::Line(number))?;
+                if key.0.digest == pack {
+                    found.pack = record::pack(line);
                 }
-                _ => return Err(Unusable::Line(number)),
+                entries.push(entry(key, begin));
+                at.consume(end + 1);
+                continue;
             }
-            at.consume(end + 1);
+            // It is too long to be looked at now, or has no end.
+            let begins_as = Beginning::of(line);
+            let rest = at.skip_line()?;
+            if !rest.has_end && begins_as.is_torn(rest.zeros_from) {
+                (found.len, found.torn) = (begin, at.offset() - begin);
+                found.index = Self::of(entries);
+                return Ok(found);
+            }
+            let is_whole = rest.has_end && rest.last == b'}' && rest.is_text(file, begin)?;
+            let key = key.filter(|_| is_whole).ok_or(Unusable::Line(number))?;
+            entries.push(entry(key, begin));
         }
     }
 
@@ -155,11 +158,77 @@ fn entry((key, is_ok): (Key, bool), begin: u64) -> Entry {
     Entry { digest: key.digest, place: 2 * begin + u64::from(is_ok), nth: key.nth, seen: 0 }
 }
 
-/// Whether a line without an end may be the beginning of a record: a file that is no journal at all
-/// must not be cut. (After a power cut, some file systems have zeros where something was to be.)
-fn is_torn(line: &[u8]) -> bool {
-    let len = line.len().min(record::BEGIN.len());
-    line[..len] == record::BEGIN[..len] || line.iter().all(|&byte| byte == 0)
+/// What a line without an end begins with.
+#[derive(Clone, Copy)]
+enum Beginning {
+    /// It is a record, as far as it goes.
+    Record,
+    /// So many bytes of one, and then zeros: after a power cut, some file systems have them where
+    /// something was to be.
+    Zeros(u64),
+    Other,
+}
+
+impl Beginning {
+    fn of(line: &[u8]) -> Self {
+        let len = line.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        match line.starts_with(record::BEGIN) {
+            true => Self::Record,
+            false if record::BEGIN.starts_with(&line[..len]) => Self::Zeros(len as u64),
+            false => Self::Other,
+        }
+    }
+
+    /// Whether the line, which has nothing but zeros from this byte on, may be the beginning of a
+    /// record: a file that is no journal at all must not be cut.
+    fn is_torn(self, zeros_from: u64) -> bool {
+        match self {
+            Self::Record => true,
+            Self::Zeros(len) => len == zeros_from,
+            Self::Other => false,
+        }
+    }
+}
+
+/// What a line holds that is too long to be looked at at once.
+#[derive(Debug, Default)]
+struct Long {
+    /// How many bytes it has before its end.
+    len: u64,
+    has_end: bool,
+    last: u8,
+    /// From this byte on there are only zeros.
+    zeros_from: u64,
+    /// A byte of it is no UTF-8, or a control character, of which JSON has but a few, between its values.
+    is_damaged: bool,
+    /// One of those that it may have: a tab.
+    has_tab: bool,
+}
+
+impl Long {
+    /// Adds bytes of it, whole characters of UTF-8 if they are that at all.
+    fn add(&mut self, part: &[u8], is_utf8: bool) {
+        if let Some(last) = part.iter().rposition(|&byte| byte != 0) {
+            self.zeros_from = self.len + last as u64 + 1;
+        }
+        self.len += part.len() as u64;
+        self.last = part.last().copied().unwrap_or(self.last);
+        self.is_damaged |= !is_utf8 || part.iter().any(|&byte| byte < b' ' && byte != b'\t');
+        self.has_tab |= memchr::memchr(b'\t', part).is_some();
+    }
+
+    /// Whether it has only bytes that a record has. To parse it takes much longer, and is done only to
+    /// know where a tab stands.
+    fn is_text(&self, file: &File, begin: u64) -> io::Result<bool> {
+        if self.is_damaged || !self.has_tab {
+            return Ok(!self.is_damaged);
+        }
+        let line = At::new(file.try_clone()?, begin, PIECE).take(self.len);
+        match serde_json::from_reader::<_, IgnoredAny>(line) {
+            Err(error) if error.is_io() => Err(error.into()),
+            outcome => Ok(outcome.is_ok()),
+        }
+    }
 }
 
 /// A file that is read from some place on.
@@ -221,25 +290,29 @@ impl At {
         read.map(|count| count > 0)
     }
 
-    /// Skips the rest of a line. Returns its last two bytes; `None`: it has no end.
-    fn skip_line(&mut self) -> io::Result<Option<&'static [u8]>> {
-        let mut last = 0;
+    /// Skips a line, and says what it holds.
+    fn skip_line(&mut self) -> io::Result<Long> {
+        let mut line = Long::default();
         loop {
-            let buffer = self.fill_buf()?;
-            if buffer.is_empty() {
-                return Ok(None);
+            // A character that ends behind what was read so far comes whole with what follows.
+            let is_over = self.buffer.len() - self.at < 4 && !self.more()?;
+            let rest = &self.buffer[self.at..];
+            if rest.is_empty() {
+                return Ok(line);
             }
-            let end = memchr::memchr(b'\n', buffer);
-            let before = match end {
-                Some(0) => last,
-                Some(end) => buffer[end - 1],
-                None => buffer[buffer.len() - 1],
+            let end = memchr::memchr(b'\n', rest);
+            let part = &rest[..end.unwrap_or(rest.len())];
+            let (len, is_utf8) = match std::str::from_utf8(part) {
+                Err(error) if error.error_len().is_none() && end.is_none() && !is_over => {
+                    (error.valid_up_to(), true)
+                }
+                outcome => (part.len(), outcome.is_ok()),
             };
-            let len = end.map_or(buffer.len(), |end| end + 1);
-            last = before;
-            self.consume(len);
+            line.add(&part[..len], is_utf8);
+            self.consume(len + usize::from(end.is_some()));
             if end.is_some() {
-                return Ok(Some(if last == b'}' { b"}\n" } else { b"\n" }));
+                line.has_end = true;
+                return Ok(line);
             }
         }
     }
@@ -295,7 +368,7 @@ mod tests {
     fn load(text: impl AsRef<[u8]>) -> Result<Found, Unusable> {
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(text.as_ref()).expect("written");
-        Index::load(&file)
+        Index::load(&file, digest(0xff))
     }
 
     #[test]
@@ -355,7 +428,41 @@ mod tests {
                 other => panic!("{text}: {other:?}"),
             }
         }
-        assert_eq!(load([good.as_bytes(), &[0; 9]].concat()).expect("zeros").torn, 9);
+    }
+
+    #[test]
+    fn zeros_at_the_end_are_cut_off_with_what_stands_before_them() {
+        let good = line(1, 1, true, "");
+        for zeros in [1, 9, PIECE, 2 * PIECE] {
+            for begun in [0, 1, 7, 8, 30, good.len() - 1] {
+                let tail = [&good.as_bytes()[..begun], &vec![0; zeros]].concat();
+                let found = load([good.as_bytes(), &tail].concat()).expect("a journal");
+                let expected = (good.len() as u64, tail.len() as u64);
+                assert_eq!((found.len, found.torn), expected, "{begun} bytes, {zeros} zeros");
+            }
+            // A file of zeros and something else is no journal.
+            for begun in ["", "{\"ke"] {
+                let tail = [begun.as_bytes(), &vec![0; zeros], b"else"].concat();
+                let found = load([good.as_bytes(), &tail].concat());
+                assert!(matches!(found, Err(Unusable::Line(2))), "{begun}, {zeros} zeros");
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_record_is_text_as_well() {
+        let long = format!(",\"result\":[\t\"{}\"]", "xé".repeat(PIECE));
+        let good = line(1, 1, true, &long).into_bytes();
+        assert!(load([&good[..], &good].concat()).is_ok());
+        for at in [100, PIECE - 1, PIECE, PIECE + 7, good.len() - 9] {
+            for bad in [&b"\0"[..], b"\t", b"\x01", b"\r", b"\x1f", b"\xff", &[0; 4096]] {
+                let mut text = good.clone();
+                let end = (at + bad.len()).min(good.len() - 5);
+                text[at..end].copy_from_slice(&bad[..end - at]);
+                let found = load([&text[..], &good].concat());
+                assert!(matches!(found, Err(Unusable::Line(1))), "{bad:?} at {at}");
+            }
+        }
     }
 
     #[test]

@@ -34,6 +34,11 @@ impl Context {
         Self { workers, ..self }
     }
 
+    /// What is recorded of how lines are packed into jobs goes by this: no job does.
+    pub(super) fn pack(&self) -> Digest128 {
+        Digest128::of([&b"pack"[..], &self.digest.0])
+    }
+
     /// What a job is known by, but for the count of equal ones.
     pub(crate) fn digest(&self, job: &Job) -> Digest128 {
         let context = &self.digest.0[..];

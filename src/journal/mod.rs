@@ -9,22 +9,23 @@ mod index;
 mod key;
 mod record;
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::num::NonZeroU32;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::job::key::Key;
 use crate::job::printed::Spool;
 use crate::job::{Done, Job, Kind};
+use crate::util::files::{Links, Place};
 use index::{At, Index, Unusable};
 pub use key::Context;
 use key::Repeats;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub sync: bool,
     /// What jobs mean besides what stands in them.
     pub context: Context,
+    /// Lines go together in jobs of so many bytes at most, if they go by their bytes.
+    pub pack: Option<usize>,
 }
 
 /// A journal that is open, and locked.
@@ -62,6 +65,7 @@ pub struct Journal {
     resumed: AtomicU64,
     recorded: u64,
     torn: u64,
+    pack: Option<usize>,
 }
 
 /// What the reader of the input asks about.
@@ -123,18 +127,23 @@ impl Journal {
             ));
         }
         let found = match metadata.is_file() {
-            true => Index::load(&file).map_err(|unusable| match unusable {
-                Unusable::Io(error) => cannot(error),
-                Unusable::Line(number) => format!(
-                    "the journal '{name}' can't be used: line {number} is not a record; if the \
+            true => {
+                Index::load(&file, settings.context.pack()).map_err(|unusable| match unusable {
+                    Unusable::Io(error) => cannot(error),
+                    Unusable::Line(number) => format!(
+                        "the journal '{name}' can't be used: line {number} is not a record; if the \
                      file is a journal, remove that line, and its job will be run again"
-                ),
-            })?,
+                    ),
+                })?
+            }
             false => index::Found::default(),
         };
         if found.torn > 0 {
             file.set_len(found.len).map_err(cannot)?;
         }
+        let (pack, line) = packing(settings, found.pack)?;
+        (&file).write_all(&line).map_err(cannot)?;
+        let len = found.len + line.len() as u64;
         let sync = match settings.sync {
             true => Some(Sync::start(&file, &settings.path).map_err(cannot)?),
             false => None,
@@ -145,17 +154,28 @@ impl Journal {
             context: settings.context.clone(),
             recorded: found.index.len() as u64,
             known: Mutex::new(Known { index: found.index, repeats: Repeats::default(), records }),
-            tail: Mutex::new(Tail { file, len: found.len, is_broken: false }),
+            tail: Mutex::new(Tail { file, len, is_broken: false }),
             sync,
             spool: Arc::default(),
             resumed: AtomicU64::new(0),
             torn: found.torn,
+            pack,
         })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// How many bytes of a torn last line were cut off.
     pub fn torn(&self) -> u64 {
         self.torn
+    }
+
+    /// As [`Settings::pack`], but what it was in the first run, so that lines make the same jobs again.
+    pub fn pack(&self) -> Option<usize> {
+        self.pack
     }
 
     /// How many jobs had succeeded according to the journal when it was opened.
@@ -366,18 +386,11 @@ fn key_of(done: &Done<'_>) -> Option<Key> {
     done.job.key.filter(|_| !done.outcome.is_err_and(|failure| failure.kind == Kind::Cancelled))
 }
 
-/// Opens the file, for nobody else to read. A link in its place is not followed: whoever can make one
-/// there must not have other files written to.
+/// Opens the file, for nobody else to read. A link in its place is not followed, not even one's own:
+/// whoever can make one there must not have other files written to.
 fn open(path: &Path) -> Result<File, String> {
-    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
-    let file = OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .custom_flags(flags)
-        .open(path);
-    file.map_err(|error| {
+    let opened = Place::find(path, Links::Refused).and_then(|place| place.append_and_read());
+    opened.map_err(|error| {
         let name = path.display();
         match Errno::from_io_error(&error) {
             Some(Errno::LOOP) => format!(
@@ -387,9 +400,35 @@ fn open(path: &Path) -> Result<File, String> {
             Some(Errno::ROFS | Errno::ACCESS | Errno::PERM) => {
                 format!("the journal '{name}' can't be written: {error}")
             }
+            // Somebody else has made what is there.
+            None if error.kind() == io::ErrorKind::PermissionDenied => {
+                format!("the journal '{name}' can't be used: {error}; name another file")
+            }
             _ => format!("the journal '{name}' can't be opened: {error}"),
         }
     })
+}
+
+/// How many bytes of lines make a job, and the line that is to be recorded of it. What there is room for
+/// depends on the environment, which may be larger in a later run: half of it is left free for that.
+fn packing(
+    settings: &Settings,
+    recorded: Option<usize>,
+) -> Result<(Option<usize>, Vec<u8>), String> {
+    match (settings.pack, recorded) {
+        (Some(now), Some(then)) if now < then => Err(format!(
+            "the journal '{}' can't be used: its jobs have up to {then} bytes of arguments, and now \
+             there is room for {now} only, so that lines would make other jobs; make the environment \
+             smaller or the limit of the stack (ulimit -s) larger, as it was, or name another file",
+            settings.path.display()
+        )),
+        (Some(_), Some(then)) => Ok((Some(then), Vec::new())),
+        (Some(now), None) => {
+            let half = now / 2;
+            Ok((Some(half), record::pack_line(settings.context.pack(), half)))
+        }
+        (None, _) => Ok((None, Vec::new())),
+    }
 }
 
 /// Locks the file for as long as it is open.

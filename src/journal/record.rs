@@ -48,13 +48,7 @@ enum Body {
 /// # Errors
 /// Those of `out`, or what a command printed can't be read back.
 pub(super) fn write(done: &Done<'_>, key: Key, out: &mut impl Write) -> io::Result<()> {
-    out.write_all(BEGIN)?;
-    for byte in key.digest.0 {
-        let digit = |value: u8| b"0123456789abcdef"[usize::from(value)];
-        out.write_all(&[digit(byte >> 4), digit(byte & 15)])?;
-    }
-    write!(out, "\",\"nth\":{},\"ok\":{},", key.nth, done.outcome.is_ok())?;
-    write!(out, "\"attempt\":{}", done.job.attempt())?;
+    begin(key, done.outcome.is_ok(), done.job.attempt(), out)?;
     if let Some(id) = done.job.id() {
         out.write_all(b",\"id\":")?;
         out.write_all(id)?;
@@ -77,6 +71,34 @@ pub(super) fn write(done: &Done<'_>, key: Key, out: &mut impl Write) -> io::Resu
         write_value(value, out)?;
     }
     out.write_all(b"}\n")
+}
+
+fn begin(key: Key, is_ok: bool, attempt: u32, out: &mut impl Write) -> io::Result<()> {
+    out.write_all(BEGIN)?;
+    for byte in key.digest.0 {
+        let digit = |value: u8| b"0123456789abcdef"[usize::from(value)];
+        out.write_all(&[digit(byte >> 4), digit(byte & 15)])?;
+    }
+    write!(out, "\",\"nth\":{},\"ok\":{is_ok},\"attempt\":{attempt}", key.nth)
+}
+
+/// The record of how many bytes of lines make a job. It has the form of one of a job that failed, which
+/// counts for nothing, so that it does not mean anything to whoever does not know it.
+pub(super) fn pack_line(digest: Digest128, most: usize) -> Vec<u8> {
+    let mut line = Vec::new();
+    // A Vec takes all that is written to it.
+    let _ = begin(Key { digest, nth: NonZeroU32::MIN }, false, 1, &mut line);
+    let _ = writeln!(line, ",\"pack\":{most}}}");
+    line
+}
+
+/// What such a record says.
+pub(super) fn pack(line: &[u8]) -> Option<usize> {
+    #[derive(Deserialize)]
+    struct Packed {
+        pack: usize,
+    }
+    serde_json::from_slice::<Packed>(line).ok().map(|packed| packed.pack)
 }
 
 fn write_value(value: Value<'_>, out: &mut impl Write) -> io::Result<()> {
@@ -273,11 +295,11 @@ fn unescape(from: &mut impl BufRead, out: &mut impl Write) -> io::Result<()> {
         }
         let Some(at) = memchr::memchr2(b'"', b'\\', buffer) else {
             let len = buffer.len();
-            out.write_all(buffer)?;
+            out.write_all(text(buffer)?)?;
             from.consume(len);
             continue;
         };
-        out.write_all(&buffer[..at])?;
+        out.write_all(text(&buffer[..at])?)?;
         let is_end = buffer[at] == b'"';
         from.consume(at + 1);
         if is_end {
@@ -307,6 +329,11 @@ fn unescape(from: &mut impl BufRead, out: &mut impl Write) -> io::Result<()> {
         };
         out.write_all(&[byte])?;
     }
+}
+
+/// These bytes of a string: control characters are never written as they are.
+fn text(bytes: &[u8]) -> io::Result<&[u8]> {
+    if bytes.iter().any(|&byte| byte < b' ') { Err(damaged()) } else { Ok(bytes) }
 }
 
 /// The rest of a string in base64.

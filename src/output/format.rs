@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::large::Large;
+use crate::command::Args;
 use crate::command::Commands;
-use crate::command::template::Args;
 use crate::job::naming::{id, name};
 use crate::job::printed::{Capture, Printed, Spool};
 use crate::job::{Done, Failure, Job, Kind, Run, Value, base64};

@@ -11,12 +11,15 @@ use crate::config::Depth;
 use crate::config::Init;
 use crate::config::Limits;
 use crate::config::{Config, Timeout};
-use crate::interpreter::{Code, CodeError};
+use crate::interpreter::{Code, CodeError, Unchecked};
 use crate::job::{Failure, Kind, Sink, Watcher};
 use crate::pool::handle::Pool;
 use crate::pool::shared::Shared;
 use crate::process::lookup::{self, ProgramError};
 use crate::protocol::Protocol;
+
+/// How long an interpreter may take to check code.
+const CHECK_PATIENCE: Duration = Duration::from_secs(300);
 
 /// A pool that is being described.
 #[derive(Clone)]
@@ -27,6 +30,8 @@ pub struct Builder {
     sources: Vec<String>,
     /// The pool that it shares processes, clock and gates with.
     beside: Option<Pool>,
+    /// What is to be checked.
+    code: Option<Code>,
 }
 
 impl fmt::Debug for Builder {
@@ -44,6 +49,7 @@ impl Builder {
             watcher: Arc::new(Stderr),
             sources: Vec::new(),
             beside: None,
+            code: None,
         }
     }
 
@@ -56,22 +62,21 @@ impl Builder {
             watcher: Arc::new(Stderr),
             sources: Vec::new(),
             beside: None,
+            code: None,
         }
     }
 
     pub(crate) fn of_code(code: &Code) -> Self {
-        let config = match code.check() {
-            Ok(()) => Ok(Config {
-                is_code: true,
-                protocol: code.protocol(),
-                depth: Depth::Auto,
-                // It fails for what it is given to load, and would do so again.
-                start_limit: 1,
-                ..Config::new(code.worker())
-            }),
-            Err(error) => Err(BuildError::Code(error)),
-        };
-        Self { config, sink: None, watcher: Arc::new(Stderr), sources: Vec::new(), beside: None }
+        let config = Ok(Config {
+            is_code: true,
+            protocol: code.protocol(),
+            depth: Depth::Auto,
+            // It fails for what it is given to load, and would do so again.
+            start_limit: 1,
+            ..Config::new(code.worker())
+        });
+        let (watcher, sources) = (Arc::new(Stderr), Vec::new());
+        Self { config, sink: None, watcher, sources, beside: None, code: Some(code.clone()) }
     }
 
     fn set(mut self, set: impl FnOnce(&mut Config)) -> Self {
@@ -239,6 +244,13 @@ impl Builder {
         self.set(|config| config.max_reply = bytes)
     }
 
+    /// Whether processes are reaped that come to this process since their parents are gone, as they do
+    /// to PID 1 of a container. The process must have no children but those of its pools. Default: no.
+    #[must_use]
+    pub fn reap_orphans(self, reaps: bool) -> Self {
+        self.set(|config| config.reaps_orphans = reaps)
+    }
+
     /// Where the outcomes of fed jobs go. Without a sink they go nowhere.
     #[must_use]
     pub fn sink(mut self, sink: Arc<dyn Sink>) -> Self {
@@ -268,7 +280,8 @@ impl Builder {
         self
     }
 
-    /// Makes the pool. No process is started before a job waits for one.
+    /// Makes the pool. No worker is started before a job waits for one, but an interpreter checks the
+    /// code that there is, and is waited for.
     ///
     /// # Errors
     /// The worker can't be run, as far as can be told without running it.
@@ -286,6 +299,13 @@ impl Builder {
             },
         }
         let shared = Shared::new(config, self.watcher, self.sink, self.sources);
+        if let (Some(code), None) = (&self.code, &self.beside) {
+            code.check(&shared.groups, CHECK_PATIENCE).map_err(|unchecked| match unchecked {
+                Unchecked::Wrong(error) => BuildError::Code(error),
+                Unchecked::Ended(message) => ProgramError::CannotRun(message).into(),
+            })?;
+            shared.groups.count_anew();
+        }
         Ok(match self.beside {
             Some(other) => Pool::new(other.stand_beside(shared)),
             None => Pool::new(shared),
@@ -311,9 +331,8 @@ impl Pool {
         Builder::of_commands(commands)
     }
 
-    /// Begins a pool of warm interpreters that run code for each job. The code is looked at now: an
-    /// interpreter is started for that, and waited for. A window of requests is open at each
-    /// ([`Depth::Auto`]).
+    /// Begins a pool of warm interpreters that run code for each job. [`Builder::build`] has an
+    /// interpreter check the code. A window of requests is open at each ([`Depth::Auto`]).
     pub fn code(code: &Code) -> Builder {
         Builder::of_code(code)
     }

@@ -14,7 +14,8 @@ use crate::job::{Done, Failure, Job, Kind, Sink, Value, Watcher};
 use crate::pool::gates::Gates;
 use crate::pool::queue::Queue;
 use crate::process::lookup;
-use crate::process::{Groups, Stop, Wake};
+use crate::process::stops::Stopped;
+use crate::process::{Groups, Process, Stop, Wake};
 use crate::util::clock::Moment;
 use crate::util::histogram::Durations;
 use crate::worker::Worker;
@@ -95,8 +96,8 @@ impl Shared {
             gates: Arc::new(Gates::new(config.limits.clone())),
             spool: Arc::default(),
             program,
+            groups: Groups::new(config.reaps_orphans),
             config,
-            groups: Arc::new(Groups::new()),
             watcher,
             sink,
             sources,
@@ -361,6 +362,22 @@ impl Shared {
             *lull = (started, now);
         }
         now < lull.1.after(LONGEST_LULL)
+    }
+
+    /// Whether a process has been stopped since it wanted the terminal. That somebody else has stopped it
+    /// is remarked on; `who` it is begins the sentence.
+    pub(crate) fn stopped_for_terminal(
+        &self,
+        process: &Process,
+        who: impl FnOnce() -> String,
+    ) -> Option<Stopped> {
+        let stopped = process.stopped(&self.groups)?;
+        if stopped.wanted_terminal() {
+            self.watcher.terminal_wanted();
+            return Some(stopped);
+        }
+        self.watcher.note(&format!("{} {stopped}. {}", who(), stopped.remedy(process.pid())));
+        None
     }
 
     /// Drops jobs that will not run, since the run was ended.

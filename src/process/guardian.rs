@@ -71,6 +71,11 @@ impl Guardian {
         Self { running: started().ok(), places: HashMap::new(), free: Vec::new(), count: 0 }
     }
 
+    /// Its number, if it runs.
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        self.running.as_ref().map(|(child, ..)| Pid::from_child(child))
+    }
+
     /// A process is about to be started that will have this pipe as its stderr.
     pub(crate) fn announce(&mut self, pipe: BorrowedFd<'_>) -> Place {
         let place = self.free.pop().unwrap_or_else(|| {

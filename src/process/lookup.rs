@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use crate::command::template::Command;
+use crate::command::Command;
 
 /// Why a program can't be run.
 #[derive(Clone, Debug, PartialEq, Eq)]

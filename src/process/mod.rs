@@ -3,8 +3,9 @@
 
 pub(crate) mod guardian;
 pub(crate) mod lookup;
+pub(crate) mod stops;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -12,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
@@ -26,6 +27,7 @@ use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsi
 
 use crate::job::Watcher;
 use crate::process::guardian::{Guardian, Place};
+use crate::process::stops::{Bell, Stopped};
 use crate::util::clock::Clock;
 
 /// How much is read from a pipe at once: as much as a pipe holds.
@@ -104,12 +106,41 @@ pub(crate) struct Groups {
     /// What a process reads that has no stdin: opened once, since looking its name up for each takes
     /// longer than all else that is done for a stream.
     null: OnceLock<File>,
+    me: Weak<Self>,
+    /// Some group has a stop that its slot has not taken notice of.
+    has_stops: AtomicBool,
+    /// Where orphans are to be reaped: held for reading while a process is started.
+    orphans: Option<RwLock<()>>,
+}
+
+/// A process group.
+#[derive(Debug)]
+struct Member {
+    /// Of the slot that the process was started for.
+    wake: Arc<Wake>,
+    /// A stop that was noticed.
+    stop: Option<Stopped>,
+    /// That somebody stopped it was noticed once.
+    is_remarked: bool,
+}
+
+impl Member {
+    /// Takes note of a stop, of one by somebody only once.
+    fn note(&mut self, stop: Stopped) {
+        if stop.wanted_terminal() || !std::mem::replace(&mut self.is_remarked, true) {
+            self.stop = Some(stop);
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 struct Members {
-    groups: HashSet<Pid>,
+    groups: HashMap<Pid, Member>,
     stopped: bool,
+    /// Who looks for stops is to be told of the next process.
+    rings: bool,
+    /// Rings there. Made with the first process.
+    bell: Option<Bell>,
     /// How many there have been.
     started: u64,
     /// Started with the first process.
@@ -117,9 +148,14 @@ struct Members {
 }
 
 impl Members {
-    fn add(&mut self, group: Pid, place: Place) {
-        self.groups.insert(group);
+    fn add(&mut self, group: Pid, place: Place, wake: Arc<Wake>) {
+        self.groups.insert(group, Member { wake, stop: None, is_remarked: false });
         self.started += 1;
+        if std::mem::take(&mut self.rings)
+            && let Some(bell) = &self.bell
+        {
+            bell.ring();
+        }
         if let Some(guardian) = &mut self.guardian {
             guardian.add(group, place);
         }
@@ -134,13 +170,17 @@ impl Members {
 }
 
 impl Groups {
-    pub(crate) fn new() -> Self {
-        Self {
+    /// `reaps_orphans`: processes that come to this process since their parents are gone are reaped.
+    pub(crate) fn new(reaps_orphans: bool) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
             members: Mutex::default(),
             killing: AtomicBool::new(false),
             clock: Clock::new(),
             null: OnceLock::new(),
-        }
+            me: Weak::clone(me),
+            has_stops: AtomicBool::new(false),
+            orphans: reaps_orphans.then(RwLock::default),
+        })
     }
 
     /// Stops all processes and the clock.
@@ -186,6 +226,11 @@ impl Groups {
         self.lock().started
     }
 
+    /// What has been started so far does not count.
+    pub(crate) fn count_anew(&self) {
+        self.lock().started = 0;
+    }
+
     /// How many processes there are.
     pub(crate) fn count(&self) -> usize {
         self.lock().groups.len()
@@ -204,7 +249,9 @@ impl Groups {
 
     /// A process is about to be started that will write to this pipe.
     fn announce(&self, pipe: BorrowedFd<'_>) -> Place {
-        self.lock().guardian.get_or_insert_with(Guardian::start).announce(pipe)
+        let mut members = self.lock();
+        members.bell.get_or_insert_with(|| stops::start(Weak::clone(&self.me)));
+        members.guardian.get_or_insert_with(Guardian::start).announce(pipe)
     }
 
     /// It was not started.
@@ -215,9 +262,9 @@ impl Groups {
     }
 
     /// A process that was started while all others were stopped or killed shares their lot.
-    fn add(&self, group: Pid, place: Place) {
+    fn add(&self, group: Pid, place: Place, wake: Arc<Wake>) {
         let mut members = self.lock();
-        members.add(group, place);
+        members.add(group, place, wake);
         if self.is_killing() {
             let _ = kill_process_group(group, Signal::KILL);
         } else if members.stopped {
@@ -230,8 +277,8 @@ impl Groups {
     }
 }
 
-fn signal(groups: &HashSet<Pid>, signal: Signal) {
-    for &group in groups {
+fn signal(groups: &HashMap<Pid, Member>, signal: Signal) {
+    for &group in groups.keys() {
         let _ = kill_process_group(group, signal);
     }
 }
@@ -267,6 +314,8 @@ pub(crate) struct Spec<'a> {
     pub(crate) has_stdin: bool,
     /// Whether stdout is a terminal, not a pipe.
     pub(crate) pty: bool,
+    /// Wakes who waits for it.
+    pub(crate) wake: &'a Arc<Wake>,
 }
 
 /// The streams that a process writes to.
@@ -321,6 +370,8 @@ pub(crate) struct Process {
     /// What came from stderr and is no whole line yet.
     unfinished: Vec<u8>,
     last_words: Vec<u8>,
+    /// It wanted the terminal while its exit was waited for.
+    pub(crate) wanted_terminal: Option<Stopped>,
 }
 
 impl Process {
@@ -357,6 +408,7 @@ impl Process {
                     .filter(|(name, _)| *name == "TERM" || std::env::var_os(name).is_none()),
             );
         }
+        let starting = groups.starting();
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => {
@@ -367,7 +419,8 @@ impl Process {
         // Ours of the ends that are its own must go, or its terminal would never close.
         drop(command);
         let group = Pid::from_child(&child);
-        groups.add(group, place);
+        groups.add(group, place, Arc::clone(spec.wake));
+        drop(starting);
         let process = Self {
             stdin: child.stdin.take().map(OwnedFd::from),
             stdout: terminal.or_else(|| child.stdout.take().map(OwnedFd::from)),
@@ -377,6 +430,7 @@ impl Process {
             group,
             unfinished: Vec::new(),
             last_words: Vec::new(),
+            wanted_terminal: None,
         };
         for fd in [&process.stdin, &process.stdout, &process.stderr].into_iter().flatten() {
             // Our end of the pipe only: the other end is an open file of its own.
@@ -390,6 +444,12 @@ impl Process {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What has been found stopped of its group since this was asked last. Who waits for the process is
+    /// woken for it.
+    pub(crate) fn stopped(&self, groups: &Groups) -> Option<Stopped> {
+        groups.stopped(self.group)
     }
 
     /// Waits for something to happen, at most for `timeout`. This is the only wait of a slot that
@@ -554,6 +614,10 @@ impl Process {
             }
             let now = groups.clock.now();
             if now >= end || groups.is_killing() {
+                return false;
+            }
+            if let Some(stopped) = self.stopped(groups).filter(Stopped::wanted_terminal) {
+                self.wanted_terminal = Some(stopped);
                 return false;
             }
             let ready = self.wait(wake, false, None, end.until(now));

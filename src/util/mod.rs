@@ -3,6 +3,7 @@
 pub(crate) mod buffer;
 pub(crate) mod clock;
 pub(crate) mod duration;
+pub mod files;
 pub(crate) mod histogram;
 pub(crate) mod json;
 pub(crate) mod random;

@@ -2,10 +2,12 @@
 //! is tested in their own languages, in `tests/interpreters`, which is run from here.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{Test, assert_has, message, need, result};
+use crate::common::{Crew, Test, assert_has, leftovers, message, need, result, wait_for};
+use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -326,4 +328,49 @@ print(f"{x}: {difflib.get_close_matches(x, known)}")' < "$0""#;
 #[test]
 fn the_worker_in_sh() {
     suite("sh", &["test_worker.sh"]);
+}
+
+/// procpool with an interpreter for Python that is this script.
+fn with_python(crew: &Crew, script: &str) -> Test {
+    let python = crew.file("python3", format!("#!/bin/sh\n{script}\n"));
+    fs::set_permissions(python, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let path = format!("{}:{}", crew.path(""), std::env::var("PATH").unwrap_or_default());
+    Test::new().env("PATH", path).args(["--python", "x", ":::", "a"])
+}
+
+#[test]
+fn an_interpreter_that_does_not_get_to_judge_the_code_is_no_wrong_usage() {
+    let crew = Crew::new();
+    with_python(&crew, "kill -9 $$")
+        .stderr("procpool: Python was killed by SIGKILL (signal 9) while it checked the code\n")
+        .status(126)
+        .run();
+    with_python(&crew, "echo trouble >&2; kill -SEGV $$")
+        .stderr_has("procpool: Python was killed by SIGSEGV (signal 11")
+        .stderr_has(") while it checked the code:\ntrouble\n")
+        .status(126)
+        .run();
+    with_python(&crew, "exit 3")
+        .stderr("procpool: Python can't run this code: it exited with status 3 and said nothing\n")
+        .status(2)
+        .run();
+    with_python(&crew, "printf wrong >&2; exit 3")
+        .stderr("procpool: Python can't run this code:\nwrong\n")
+        .status(2)
+        .run();
+}
+
+#[test]
+fn a_signal_while_code_is_checked_leaves_no_interpreter_behind() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::KILL] {
+        let crew = Crew::new();
+        // Numbers that nobody else sleeps for.
+        let mark = format!("300.{:08}{:03}", std::process::id(), signal.as_raw());
+        let run =
+            with_python(&crew, &format!("sleep {mark} & sleep {mark}")).killed_by(signal).spawn();
+        wait_for("the interpreter", || leftovers(&mark).len() == 2);
+        run.signal(signal);
+        run.finish();
+        wait_for("the interpreter to be gone", || leftovers(&mark).is_empty());
+    }
 }

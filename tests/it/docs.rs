@@ -1,5 +1,5 @@
-//! What is written about procpool agrees with procpool: the man page and the completions, README,
-//! ARCHITECTURE.md and CHANGELOG.md.
+//! What is written about procpool agrees with procpool: the man page and the completions, README, the
+//! pages in docs, ARCHITECTURE.md and CHANGELOG.md.
 
 #[expect(dead_code, reason = "only the definition of the command line is of use here")]
 #[path = "../../src/bin/procpool/cli/mod.rs"]
@@ -244,15 +244,16 @@ fn help_and_version_of_the_program() {
     }
 }
 
-// ---- README.md
+// ---- README.md and docs
 
 #[test]
-fn the_readme_lists_exactly_the_options_there_are() {
-    let readme = read("README.md");
+fn the_reference_lists_exactly_the_options_there_are() {
+    let reference = read("docs/reference.md");
     let mut rows: BTreeMap<String, &str> = BTreeMap::new();
     let mut order = Vec::new();
-    let table = readme.split("\n## Options\n").nth(1).and_then(|rest| rest.split("\n## ").next());
-    for line in table.expect("README.md has the section").lines() {
+    let table =
+        reference.split("\n## Options\n").nth(1).and_then(|rest| rest.split("\n## ").next());
+    for line in table.expect("the section is there").lines() {
         let first = line.strip_prefix("| ").and_then(|row| row.split(" | ").next());
         let Some((_, rest)) = first.and_then(|cell| cell.split_once("--")) else {
             continue;
@@ -264,7 +265,7 @@ fn the_readme_lists_exactly_the_options_there_are() {
     }
     let options = options();
     let names: Vec<_> = options.iter().filter_map(Arg::get_long).collect();
-    assert_eq!(order, names, "the option table of README.md, in the order of --help");
+    assert_eq!(order, names, "the table of options, in the order of --help");
 
     for option in &options {
         let row = rows[option.get_long().expect("every option has a long name")];
@@ -290,32 +291,47 @@ fn the_readme_lists_exactly_the_options_there_are() {
 }
 
 #[test]
-fn the_readme_names_every_kind_and_status() {
-    let readme = read("README.md");
+fn the_reference_names_every_kind_and_status() {
+    let reference = read("docs/reference.md");
     let kinds = ["invalid", "error", "exit", "crash", "timeout", "protocol", "spawn", "cancelled"];
     for kind in kinds {
-        assert!(readme.contains(&format!("| `{kind}` |")), "the kind {kind}");
+        assert!(reference.contains(&format!("| `{kind}` |")), "the kind {kind}");
     }
     for status in ["0", "1", "2", "125", "126", "127", "128+N"] {
-        assert!(readme.contains(&format!("| {status} |")), "the status {status}");
+        assert!(reference.contains(&format!("| {status} |")), "the status {status}");
     }
 }
 
-/// Runs each session of README.md, in a folder that holds its smallest worker as `worker.py`, and
-/// the examples. A line `…` in its output stands for any number of lines.
 #[test]
 fn the_sessions_in_the_readme_are_real() {
+    sessions_are_real("README.md");
+}
+
+#[test]
+fn the_sessions_in_the_guide_are_real() {
+    sessions_are_real("docs/guide.md");
+}
+
+#[test]
+fn the_sessions_about_workers_are_real() {
+    sessions_are_real("docs/workers.md");
+}
+
+/// Runs each session of a page, in a folder that holds the smallest worker on it as `worker.py`, and
+/// the examples. A line `…` in its output is any number of lines.
+#[track_caller]
+fn sessions_are_real(page: &str) {
     if !need("python3") {
         return;
     }
-    let readme = read("README.md");
+    let page = read(page);
     let folder = TempDir::new().expect("a folder");
-    let worker = blocks(&readme, "python").next().expect("a worker in Python");
+    let worker = blocks(&page, "python").next().expect("a worker in Python");
     fs::write(folder.path().join("worker.py"), worker).expect("the folder can be written to");
     let examples = root().join("examples");
     std::os::unix::fs::symlink(examples, folder.path().join("examples")).expect("a link");
 
-    let sessions: Vec<&str> = blocks(&readme, "console").collect();
+    let sessions: Vec<&str> = blocks(&page, "console").collect();
     assert!(sessions.len() >= 3, "{} sessions", sessions.len());
     for session in sessions {
         // The output of each command ends with this line; `$?` is as the command left it.
@@ -357,12 +373,34 @@ fn is_as_shown(printed: &[&str], shown: &[&str]) -> bool {
     }
 }
 
-/// The library's example stands in README.md word for word, so that it is compiled and run.
 #[test]
-fn the_library_example_in_the_readme_is_the_one_that_is_run() {
-    let readme = read("README.md");
-    let snippet = blocks(&readme, "rust").next().expect("a snippet in Rust");
-    assert!(read("examples/library.rs").contains(snippet), "examples/library.rs lacks:\n{snippet}");
+fn the_readme_is_short() {
+    let lines = read("README.md").lines().count();
+    assert!(lines <= 180, "{lines} lines");
+}
+
+/// Every link to a file of the repository, or to a heading of one, leads somewhere.
+#[test]
+fn links_lead_somewhere() {
+    for page in ["README.md", "docs/guide.md", "docs/workers.md", "docs/reference.md"] {
+        let text = read(page);
+        let folder = root().join(page).parent().expect("a folder").to_owned();
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.starts_with("http")) {
+            let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+            let file = if path.is_empty() { root().join(page) } else { folder.join(path) };
+            assert!(file.exists(), "{page}: {target}");
+            if !heading.is_empty() {
+                let text = fs::read_to_string(&file).expect("a page");
+                let is_there = text.lines().any(|line| {
+                    line.starts_with('#')
+                        && line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-")
+                            == heading
+                });
+                assert!(is_there, "{page}: {target}");
+            }
+        }
+    }
 }
 
 /// The code blocks of a language.
@@ -395,6 +433,8 @@ fn the_tests_that_architecture_names_exist() {
             continue;
         }
         let exists = files.iter().any(|(path, text)| {
+            // Tests in a file of their own go by the folder's name, which is that of the tested file.
+            let path = path.strip_suffix("/tests.rs").unwrap_or(path);
             Path::new(path).file_stem().is_some_and(|stem| stem == file)
                 && text.contains(&format!("fn {test}("))
         });

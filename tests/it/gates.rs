@@ -108,6 +108,96 @@ fn assert_waits(options: &[&str], what: &str) {
     assert_eq!(read(&log), "", "a job was run");
 }
 
+/// A memory cgroup with this limit, which is gone with this.
+struct MemoryGroup(String);
+
+impl MemoryGroup {
+    /// `None`: there is no version 1 of them here, or it takes root to make one.
+    fn new(limit: &str) -> Option<Self> {
+        let path = format!("/sys/fs/cgroup/memory/procpool-test-{}", std::process::id());
+        let made = fs::create_dir(&path).map(|()| Self(path));
+        let group = made.ok().filter(|group| {
+            // Those below it have no limit of their own.
+            fs::create_dir(format!("{}/below", group.0)).is_ok()
+                && fs::write(format!("{}/memory.limit_in_bytes", group.0), limit).is_ok()
+        });
+        if group.is_none() {
+            println!("skipped: no memory cgroup can be made");
+        }
+        group
+    }
+}
+
+impl Drop for MemoryGroup {
+    fn drop(&mut self) {
+        wait_for("the cgroup to be empty", || {
+            let _ = fs::remove_dir(format!("{}/below", self.0));
+            fs::remove_dir(&self.0).is_ok()
+        });
+    }
+}
+
+/// Holds a run that has too little memory against its message, and ends it.
+#[track_caller]
+fn assert_waits_for_memory(test: Test, message: &str) {
+    let run = test.args(["echo", ":::", "a"]).any_stderr().any_status().spawn();
+    run.await_stderr(message);
+    run.signal(Signal::TERM);
+    run.finish();
+}
+
+#[test]
+fn the_memory_of_a_cgroup_counts() {
+    let Some(group) = MemoryGroup::new("300M") else { return };
+    let script = format!("echo $$ > {}/below/cgroup.procs; exec \"$@\"", group.0);
+    let inside = || Test::through_shell(&script);
+    inside().args(["--min-free-memory", "100M", "echo", ":::", "a"]).stdout("a\n").run();
+    let message = "less than --min-free-memory 400 MiB (the limit of the memory cgroup counts)\n";
+    assert_waits_for_memory(inside().args(["--min-free-memory", "400M"]), message);
+}
+
+#[test]
+fn the_memory_of_a_cgroup_of_version_2_counts() {
+    // No machine has both versions of it: what the system would tell is laid in its place.
+    let files = "mount -t tmpfs t /sys/fs/cgroup && cd /sys/fs/cgroup || exit; mkdir -p job/step; \
+                 printf '0::/job/step\\n' > own; mount --bind own /proc/$$/cgroup || exit; \
+                 for folder in . job job/step; do \
+                 echo max > $folder/memory.max; echo 104857600 > $folder/memory.current; \
+                 printf 'anon 1\\ninactive_file 52428800\\nslab_reclaimable 0\\n' > $folder/memory.stat; \
+                 done; ";
+    let inside = |limits: &str| {
+        let script = format!(
+            "exec unshare -m sh -c '{}{limits}; exec \"$@\"' sh \"$@\"",
+            files.replace('\'', "'\\''")
+        );
+        Test::through_shell(&script)
+    };
+    let is_possible = need("unshare")
+        && Command::new("unshare")
+            .args(["-m", "mount", "-t", "tmpfs", "t", "/sys/fs/cgroup"])
+            .output()
+            .is_ok_and(|run| run.status.success());
+    if !is_possible {
+        println!("skipped: no file system can be mounted");
+        return;
+    }
+    inside(":").args(["--min-free-memory", "260M", "echo", ":::", "a"]).stdout("a\n").run();
+    let counts = "(the limit of the memory cgroup counts)\n";
+    // 50 of the 100 MiB in use are cache. The lowest limit counts, in whichever group.
+    let message = format!(
+        "jobs wait: 250 MiB of memory are free, less than --min-free-memory 260 MiB {counts}"
+    );
+    for limits in [
+        "echo 314572800 > job/step/memory.max",
+        "echo 314572800 > job/memory.max; echo 999999999 > job/step/memory.max",
+        "echo 314572800 > memory.max",
+        "echo 314572800 > job/memory.high",
+    ] {
+        inside(limits).args(["--min-free-memory", "240M", "echo", ":::", "a"]).stdout("a\n").run();
+        assert_waits_for_memory(inside(limits).args(["--min-free-memory", "260M"]), &message);
+    }
+}
+
 #[test]
 fn jobs_wait_for_a_lower_load() {
     Test::new().args(["--max-load", "1000", "echo"]).jobs(["a"]).stdout("a\n").run();

@@ -33,4 +33,5 @@ mod source;
 mod spill;
 mod standby;
 mod startup;
+mod stops;
 mod timeouts;

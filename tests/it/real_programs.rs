@@ -366,18 +366,18 @@ fn mcp_server_time_and_what_it_can_not_do() {
 }
 
 #[test]
-fn the_command_in_the_readme() {
+fn the_command_in_the_documents() {
     if !need("mcp-server-time") {
         return;
     }
-    let readme = include_str!("../../README.md");
-    let begin = readme.find("    printf '\"UTC\"").expect("the example is there");
-    let end = begin + readme[begin..].find("\n\n").expect("and ends");
+    let page = include_str!("../../docs/workers.md");
+    let begin = page.find("    printf '\"UTC\"").expect("the example is there");
+    let end = begin + page[begin..].find("\n\n").expect("and ends");
     let binary = Path::new(env!("CARGO_BIN_EXE_procpool"));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::iter::once(binary.parent().expect("a folder").to_owned());
     let path = std::env::join_paths(folders.chain(std::env::split_paths(&path)));
-    let records = Test::through_shell(&readme[begin..end])
+    let records = Test::through_shell(&page[begin..end])
         .env("PATH", path.expect("a path"))
         .patience(START_UP)
         .records();

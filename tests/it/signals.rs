@@ -293,10 +293,10 @@ fn a_full_disk_is_a_failure_of_procpool() {
 }
 
 /// A shell in a terminal.
-struct Terminal(PtyReplSession);
+pub(crate) struct Terminal(PtyReplSession);
 
 impl Terminal {
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         if !need("bash") {
             return None;
         }
@@ -310,24 +310,24 @@ impl Terminal {
 
     /// Runs procpool on jobs from a file.
     #[track_caller]
-    fn procpool(&mut self, crew: &Crew, options: &str, jobs: &[&str]) {
+    pub(crate) fn procpool(&mut self, crew: &Crew, options: &str, jobs: &[&str]) {
         let jobs = crew.file("jobs", jobs.join("\n"));
         let words = [env!("CARGO_BIN_EXE_procpool"), "--worker", &crew.worker(""), "-a", &jobs];
         self.send(&format!("{} --progress never {options}", shell_words::join(words)));
     }
 
     #[track_caller]
-    fn send(&mut self, line: &str) {
+    pub(crate) fn send(&mut self, line: &str) {
         self.0.send_line(line).expect("the shell reads");
     }
 
     #[track_caller]
-    fn press(&mut self, control: char) {
+    pub(crate) fn press(&mut self, control: char) {
         self.0.send_control(control).expect("the terminal takes keys");
     }
 
     #[track_caller]
-    fn see(&mut self, text: &str) -> String {
+    pub(crate) fn see(&mut self, text: &str) -> String {
         match self.0.exp_string(text) {
             Ok(before) => before,
             Err(error) => panic!("{text:?} is not seen: {error}"),
@@ -336,12 +336,12 @@ impl Terminal {
 
     /// Waits for the prompt; returns what was printed before it.
     #[track_caller]
-    fn prompt(&mut self) -> String {
+    pub(crate) fn prompt(&mut self) -> String {
         self.0.wait_for_prompt().expect("a prompt")
     }
 
     #[track_caller]
-    fn status(&mut self) -> String {
+    pub(crate) fn status(&mut self) -> String {
         self.send("echo \"status=$?\"");
         self.see("status=");
         self.prompt().trim().to_owned()

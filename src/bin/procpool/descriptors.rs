@@ -3,10 +3,74 @@
 //! the rest open for as long: the other end of such a pipe would wait for its end until then.
 //!
 //! Commands inherit them all, as those of xargs do.
+//!
+//! And its three, as its caller has left them.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use rustix::fs::{Stat, fstat};
+use rustix::io::{Errno, fcntl_getfd};
+use rustix::stdio as given;
 
 use crate::cli::Options;
+
+/// One of the three that every process has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    Stdin,
+    Stdout,
+    Stderr,
+}
+
+/// Which of the three were closed when the process began, a bit each.
+static CLOSED: AtomicU8 = AtomicU8::new(0);
+
+/// Looks which of the three are closed. Before `main`, Rust's library opens `/dev/null` in the place of
+/// each of them that is, and what it has opened looks like what Python's `DEVNULL` and others give a
+/// process that is to be silent. So this is called by the system's loader, before Rust's library has
+/// done anything; it may use nothing of that library that needs it to be set up.
+#[ctor::ctor]
+fn look() {
+    let closed = [Stream::Stdin, Stream::Stdout, Stream::Stderr].map(|stream| {
+        let is_closed = fcntl_getfd(borrowed(stream)) == Err(Errno::BADF);
+        u8::from(is_closed) << stream as u8
+    });
+    CLOSED.store(closed.into_iter().sum(), Ordering::Relaxed);
+}
+
+/// Whether the caller has closed it (`>&-`).
+pub fn is_closed(stream: Stream) -> bool {
+    CLOSED.load(Ordering::Relaxed) >> stream as u8 & 1 == 1
+}
+
+/// What it is.
+pub fn found(stream: Stream) -> Option<Stat> {
+    fstat(borrowed(stream)).ok()
+}
+
+/// stdin, to be asked about.
+pub fn stdin() -> BorrowedFd<'static> {
+    borrowed(Stream::Stdin)
+}
+
+/// It once more, with the same place in the file.
+///
+/// # Errors
+/// There is no room for another open file.
+pub fn copy(stream: Stream) -> io::Result<OwnedFd> {
+    borrowed(stream).try_clone_to_owned()
+}
+
+fn borrowed(stream: Stream) -> BorrowedFd<'static> {
+    match stream {
+        Stream::Stdin => given::stdin(),
+        Stream::Stdout => given::stdout(),
+        Stream::Stderr => given::stderr(),
+    }
+}
 
 /// How a command line, or code, names an open file: as a path, or to redirect it in a shell.
 const NAMES: [&str; 4] = ["/dev/fd/", "/proc/self/fd/", "<&", ">&"];

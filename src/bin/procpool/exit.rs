@@ -4,8 +4,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use procpool::{BuildError, ProgramError};
+use rustix::process::getpid;
 
 use crate::report::console::message;
+use crate::terminal;
 
 /// The exit statuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,7 @@ impl Status {
     /// Ends the process. To be interrupted is to die of the signal, so that a shell script ends
     /// with it.
     pub fn leave(self) -> ExitCode {
+        terminal::restore();
         let code = match self {
             Self::Success => 0,
             Self::JobsFailed => 1,
@@ -49,6 +52,8 @@ impl Status {
             Self::Trouble => 125,
             Self::CannotRun => 126,
             Self::NotFound => 127,
+            // PID 1 does not die of a signal that it sends itself.
+            Self::Signal(signal) if getpid().is_init() => u8::try_from(128 + signal).unwrap_or(255),
             Self::Signal(signal) => {
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
                 u8::try_from(128 + signal).unwrap_or(255)

@@ -3,16 +3,20 @@
 mod cli;
 mod descriptors;
 mod exit;
-mod files;
+mod outputs;
 mod plan;
 mod pools;
 mod report;
 mod run;
 mod signals;
+mod terminal;
 
 fn main() -> std::process::ExitCode {
     let options = cli::parse();
+    signals::hear_of_children();
+    let early = signals::end_early();
     signals::outlive_file_limit();
     descriptors::keep_from_workers(&options);
-    run::run(options).unwrap_or_else(exit::Status::from_error).leave()
+    terminal::remember();
+    run::run(options, early).unwrap_or_else(exit::Status::from_error).leave()
 }

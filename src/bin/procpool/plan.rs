@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use procpool::command::template::{Names, Settings, Template};
+use procpool::command::{Names, Settings, Template};
 use procpool::input::plain_lines::{Columns, Pack, Plain, Target};
 use procpool::input::route::Choice;
 use procpool::input::{Form, Reader, Source};
@@ -76,6 +76,10 @@ impl Plan {
             resume: options.resume,
             sync: options.fsync,
             context: context(options, words, code.as_ref(), protocol, &form),
+            pack: match &form {
+                Form::Plain(Plain { pack: Pack::Bytes { most, .. }, .. }) => Some(*most),
+                _ => None,
+            },
         });
         let commands = template.map(|template| {
             Arc::new(Commands {
@@ -111,6 +115,7 @@ impl Plan {
             bundles: may_bundle(options, protocol, shape(options, code.as_ref(), protocol)),
             choice: choice(options, has_worker, names),
             journal: None,
+            rest: None,
             stop,
         };
         let shape = shape(options, code.as_ref(), protocol);

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use procpool::input::plain_lines::{Columns, Pack, Plain};
 use procpool::input::route::Choice;
 use procpool::input::{End, Form, Reader, Source};
 use procpool::journal::{self, Journal};
@@ -16,19 +17,22 @@ use procpool::output::{Format, Output, Settings, Surroundings, Trouble};
 use procpool::{Builder, Failure, Pool, Protocol, Sink, Timeout, Watcher, WorkerEnd, printable};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::oneshot;
 
 use crate::cli::Options;
 use crate::cli::halt::{Halt, Limit, What};
+use crate::descriptors::{self, Stream};
 use crate::exit::Status;
+use crate::outputs::Outputs;
 use crate::plan::Plan;
 use crate::pools::Lanes;
 use crate::report::console::{Console, Progress};
+use crate::report::failed::{FailedLines, Lines};
 use crate::report::findings::{Ending, Outcome};
 use crate::report::names::Names;
 use crate::report::reports::Reports;
 use crate::report::{Tally, Wanted};
-use crate::signals::{Caught, Signals};
+use crate::signals::{Caught, Early, Signals};
+use crate::terminal;
 
 /// What `--fail-fast` means.
 const FAIL_FAST: Halt = Halt { now: true, what: What::Fail, limit: Limit::Count(1) };
@@ -38,6 +42,10 @@ const LAST_PRINT: Duration = Duration::from_secs(1);
 
 /// How long reports may take to be written then.
 const LAST_REPORT: Duration = Duration::from_secs(5);
+
+/// How long the lines of failed jobs, and what was not run, may take to be written once a run was
+/// interrupted.
+const LAST_KEEP: Duration = Duration::from_secs(5);
 
 /// How long killed workers may take to be gone.
 const LAST_WAIT: Duration = Duration::from_secs(1);
@@ -77,6 +85,10 @@ impl Watcher for Reporter {
 
     fn note(&self, text: &str) {
         self.console.say(text);
+    }
+
+    fn terminal_wanted(&self) {
+        terminal::silence();
     }
 
     fn start_limit_reached(&self, failure: &Failure) {
@@ -137,7 +149,7 @@ impl Surroundings for Reporter {
 ///
 /// # Errors
 /// The run could not begin.
-pub fn run(options: Options) -> anyhow::Result<Status> {
+pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let (events, receiver) = unbounded_channel();
     let console = Arc::new(Console::new());
     if options.confirm && !options.dry_run {
@@ -164,8 +176,13 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
     };
     let max_procs = lanes * lane_procs;
     allow_descriptors(max_procs);
+    let outputs = Outputs::find(&options, &reader.sources)?;
+    check_streams(&reader.sources)?;
+    reader.rest.clone_from(&outputs.rest);
     let journal = journal.as_ref().map(|settings| open_journal(settings, &console)).transpose()?;
-    reader.journal.clone_from(&journal);
+    if let Some(journal) = &journal {
+        resume_from(journal, &mut reader);
+    }
     let settings = Settings {
         format: Format {
             shape,
@@ -178,7 +195,7 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         buffer: options.buffer,
         journal: journal.clone(),
     };
-    let reports = reports(&options, &reader.sources, &settings.format, max_procs)?;
+    let reports = reports(&options, &outputs, &reader.sources, &settings.format, max_procs)?;
     if let Some(reports) = &reports {
         // It is set once.
         let _ = reporter.reports.set(Arc::clone(reports));
@@ -190,22 +207,8 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         let events = events.clone();
         move || drop(events.send(Event::Halted))
     });
-    let wanted = Wanted {
-        halt: match (&options.halt, options.fail_fast) {
-            (_, true) => Some(FAIL_FAST),
-            (halt, false) => halt.and_then(|halt| halt.0),
-        },
-        joblog: options.joblog.as_deref().filter(|_| !options.dry_run),
-        resume: options.resume,
-        reports: reports.clone(),
-        failed: options.failed.as_deref(),
-        delimiter: reader.delimiter,
-        header: match &reader.form {
-            Form::Plain(plain) => Arc::clone(&plain.header_line),
-            Form::Job | Form::Message => Arc::default(),
-        },
-    };
-    let tally = Tally::new(Arc::clone(&output), &wanted, commands.clone(), halted)?;
+    let wanted = wanted(&options, outputs, &reader, reports.clone())?;
+    let tally = Tally::new(Arc::clone(&output), wanted, commands.clone(), halted)?;
     let tally = Arc::new(tally);
     // What is the same for all pools.
     let described = |pool: Builder| {
@@ -254,12 +257,57 @@ pub fn run(options: Options) -> anyhow::Result<Status> {
         input,
         unfed,
     };
-    runtime.block_on(run.watch(reader, events))
+    runtime.block_on(run.watch(reader, events, early))
+}
+
+/// What is to be kept count of.
+fn wanted(
+    options: &Options,
+    outputs: Outputs,
+    reader: &Reader,
+    reports: Option<Arc<Reports>>,
+) -> anyhow::Result<Wanted> {
+    let lines = Lines {
+        delimiter: reader.delimiter,
+        is_csv: matches!(&reader.form, Form::Plain(plain) if plain.columns == Columns::Csv),
+        header: match &reader.form {
+            Form::Plain(plain) => Arc::clone(&plain.header_line),
+            Form::Job | Form::Message => Arc::default(),
+        },
+        rest: outputs.rest,
+        is_piped: outputs.is_piped,
+    };
+    Ok(Wanted {
+        halt: match (&options.halt, options.fail_fast) {
+            (_, true) => Some(FAIL_FAST),
+            (halt, false) => halt.and_then(|halt| halt.0),
+        },
+        joblog: outputs.joblog,
+        resume: options.resume,
+        reports,
+        failed: outputs.failed.map(|failed| FailedLines::open(failed, lines)).transpose()?,
+    })
+}
+
+/// Refuses to run where nothing can be read, or what is printed would be lost.
+fn check_streams(sources: &[Source]) -> anyhow::Result<()> {
+    if descriptors::is_closed(Stream::Stdout) {
+        anyhow::bail!(
+            "stdout is closed, and all results would be lost: let it go to a file, or to /dev/null"
+        );
+    }
+    if descriptors::is_closed(Stream::Stdin) && sources.contains(&Source::Stdin) {
+        anyhow::bail!(
+            "stdin is closed, and jobs are read from there: give it a file or a pipe, or /dev/null"
+        );
+    }
+    Ok(())
 }
 
 /// What is reported of the run, if anything is.
 fn reports(
     options: &Options,
+    outputs: &Outputs,
     sources: &[Source],
     format: &Format,
     slots: usize,
@@ -273,7 +321,7 @@ fn reports(
         sources: format.sources.clone(),
         files: sources.iter().map(file).collect(),
     };
-    let reports = Reports::open(options, names, format, slots).map_err(anyhow::Error::msg)?;
+    let reports = Reports::open(options, outputs, names, format, slots)?;
     Ok(reports.map(Arc::new))
 }
 
@@ -296,6 +344,34 @@ fn open_journal(settings: &journal::Settings, console: &Console) -> anyhow::Resu
         ));
     }
     Ok(Arc::new(journal))
+}
+
+/// Has jobs looked up in the journal, and lines packed as they were when it was begun.
+fn resume_from(journal: &Arc<Journal>, reader: &mut Reader) {
+    reader.journal = Some(Arc::clone(journal));
+    if let Form::Plain(Plain { pack: Pack::Bytes { most, .. }, .. }) = &mut reader.form {
+        *most = journal.pack().unwrap_or(*most);
+    }
+}
+
+/// What is to be said of a journal that is of another input, or has all of it. Of the jobs, so many have
+/// succeeded and failed; `others` is not 0 if any was run, or is to be.
+fn told_by(journal: &Journal, (succeeded, failed): (u64, u64), others: u64) -> Option<String> {
+    let resumed = journal.resumed();
+    if resumed == 0 && journal.recorded() > 0 {
+        return Some("none of the jobs that the journal has is in this input".into());
+    }
+    if resumed == 0 || resumed != succeeded || others > 0 {
+        return None;
+    }
+    let results = match (resumed, failed) {
+        (1, 0) => "the result of the only job".to_owned(),
+        (1, _) => "the result of 1 job".to_owned(),
+        (_, 0) => format!("the results of all {resumed} jobs"),
+        // Lines that are no jobs have failed.
+        _ => format!("the results of {resumed} jobs"),
+    };
+    Some(format!("nothing was run: the journal '{}' has {results}", journal.path().display()))
 }
 
 /// Sets what is the same for workers and commands.
@@ -325,6 +401,16 @@ fn set(pool: Builder, options: &Options) -> Builder {
         .grace(options.grace)
         .max_reply(options.max_reply)
         .nice(options.nice.unwrap_or_default())
+        .reap_orphans(adopts_orphans())
+}
+
+/// Whether the orphans among the descendants of this process become its children.
+fn adopts_orphans() -> bool {
+    #[cfg(target_os = "linux")]
+    if rustix::process::child_subreaper().is_ok_and(|subreaper| subreaper.is_some()) {
+        return true;
+    }
+    rustix::process::getpid().is_init()
 }
 
 /// Raises the limit of open files, as far as the system lets it, if that many workers need it: each
@@ -381,8 +467,10 @@ impl Run {
         mut self,
         reader: Reader,
         events: UnboundedSender<Event>,
+        early: Option<Early>,
     ) -> anyhow::Result<Status> {
         let mut signals = Signals::listen().context("signals can't be listened to")?;
+        drop(early);
         let (pool, sink) = (self.pool.clone(), Arc::clone(&self.tally));
         let console = Arc::clone(&self.console);
         thread::Builder::new()
@@ -427,6 +515,8 @@ impl Run {
                 },
                 () = sleep_until(killed_at.map(|at| at + LAST_WAIT)) => {
                     // Whatever holds a thread up holds up no more than that thread.
+                    let _ = tokio::time::timeout(LAST_WAIT, self.keep()).await;
+                    let _ = tokio::time::timeout(LAST_WAIT, self.report(end)).await;
                     let _ = end.unwrap_or(Status::Trouble).leave();
                 }
                 Some(event) = self.events.recv() => end = self.happened(event).or(end),
@@ -442,6 +532,7 @@ impl Run {
             }
         }
         let end = self.print_rest(&mut signals, end).await;
+        let end = self.keep_failed(&mut signals, end).await;
         let end = self.write_reports(&mut signals, end).await;
         Ok(self.finish(end))
     }
@@ -465,23 +556,55 @@ impl Run {
         end
     }
 
-    /// Writes the reports. They may go to a pipe that nobody reads: a signal ends that.
-    async fn write_reports(&self, signals: &mut Signals, end: Option<Status>) -> Option<Status> {
-        let Some(reports) = self.reports.clone() else { return end };
-        let (output, ending) = (Arc::clone(&self.output), self.ending(end));
-        let (done, mut written) = oneshot::channel();
-        let write = move || done.send(reports.write(ending, &output));
-        if let Err(error) = thread::Builder::new().name("reports".into()).spawn(write) {
-            self.console.say(&format!("the reports could not be written: {error}"));
-            return end.or(Some(Status::Trouble));
-        }
+    /// Has the lines of failed jobs put in their place. A signal, another one if there was one, leaves
+    /// what is there as it is.
+    async fn keep_failed(&self, signals: &mut Signals, end: Option<Status>) -> Option<Status> {
         let is_interrupted = matches!(end, Some(Status::Signal(_)));
-        let patience = is_interrupted.then(|| tokio::time::Instant::now() + LAST_REPORT);
+        let last = is_interrupted.then(|| tokio::time::Instant::now() + LAST_KEEP);
+        let kept = self.keep();
+        tokio::pin!(kept);
         loop {
             tokio::select! {
-                () = sleep_until(patience) => return end,
-                troubles = &mut written => {
-                    let troubles = troubles.unwrap_or_default();
+                () = &mut kept => return end,
+                caught = signals.next() => match caught {
+                    Caught::Suspend => self.console.aside(b"\n", &mut || signals.suspend()),
+                    Caught::End(signal) | Caught::Quit(signal) => return Some(Status::Signal(signal)),
+                },
+                () = sleep_until(last) => return end,
+            }
+        }
+    }
+
+    /// Puts the lines of failed jobs in their place, on a thread of its own: a disk may be slow.
+    async fn keep(&self) {
+        if !self.tally.keeps_failed() {
+            return;
+        }
+        let is_read = matches!(self.input, Some(End::Complete(_)));
+        let is_whole = is_read && self.pool.left() + self.unfed == 0;
+        let (tally, console) = (Arc::clone(&self.tally), Arc::clone(&self.console));
+        let (done, kept) = tokio::sync::oneshot::channel();
+        let finish = move || {
+            if let Some(note) = tally.finish_failed(is_whole) {
+                console.say(&note);
+            }
+            let _ = done.send(());
+        };
+        // Without a thread, what is there stays as it is.
+        if thread::Builder::new().name("failed".into()).spawn(finish).is_ok() {
+            let _ = kept.await;
+        }
+    }
+
+    /// Has the reports written. They may go to a pipe that nobody reads: a signal ends that.
+    async fn write_reports(&self, signals: &mut Signals, end: Option<Status>) -> Option<Status> {
+        let is_interrupted = matches!(end, Some(Status::Signal(_)));
+        let last = is_interrupted.then(|| tokio::time::Instant::now() + LAST_REPORT);
+        let reported = self.report(end);
+        tokio::pin!(reported);
+        loop {
+            tokio::select! {
+                troubles = &mut reported => {
                     troubles.iter().for_each(|trouble| self.console.say(trouble));
                     return end.or((!troubles.is_empty()).then_some(Status::Trouble));
                 }
@@ -489,7 +612,21 @@ impl Run {
                     Caught::Suspend => self.console.aside(b"\n", &mut || signals.suspend()),
                     Caught::End(signal) | Caught::Quit(signal) => return Some(Status::Signal(signal)),
                 },
+                () = sleep_until(last) => return end,
             }
+        }
+    }
+
+    /// Writes the reports, on a thread of its own: their reader may be slow. Returns what could not be
+    /// written, a sentence each.
+    async fn report(&self, end: Option<Status>) -> Vec<String> {
+        let Some(reports) = self.reports.clone() else { return Vec::new() };
+        let (output, ending) = (Arc::clone(&self.output), self.ending(end));
+        let (done, reported) = tokio::sync::oneshot::channel();
+        let write = move || drop(done.send(reports.write(ending, &output)));
+        match thread::Builder::new().name("reports".into()).spawn(write) {
+            Ok(_) => reported.await.unwrap_or_default(),
+            Err(error) => vec![format!("the reports could not be written: {error}")],
         }
     }
 
@@ -562,7 +699,7 @@ impl Run {
     fn finish(self, end: Option<Status>) -> Status {
         let ending = self.ending(end);
         let (reports, has_summary) = (self.reports.clone(), self.has_summary);
-        let Self { output, console, pool, tally, progress, mut events, .. } = self;
+        let Self { output, console, pool, tally, progress, journal, mut events, .. } = self;
         drop(progress);
         let (mut end, mut input, mut unfed) = (end, self.input, self.unfed);
         while let Ok(event) = events.try_recv() {
@@ -597,12 +734,10 @@ impl Run {
             let rest = if is_read { "" } else { ", and input left unread" };
             console.say(&format!("the run was ended{by}: {left} job{s} read and not run{rest}"));
         }
-        if let Some(journal) = &self.journal
-            && is_read
-            && journal.recorded() > 0
-            && journal.resumed() == 0
+        if let Some(journal) = journal.filter(|_| is_read)
+            && let Some(message) = told_by(&journal, output.counts(), pool.started() + left as u64)
         {
-            console.say("none of the jobs that the journal has is in this input");
+            console.say(&message);
         }
         if let Some(annotations) = reports.as_ref().and_then(|reports| reports.annotations()) {
             console.print(annotations.as_bytes());

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use signal_hook::flag;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What a signal asks for.
@@ -48,7 +49,7 @@ impl Signals {
             (!is_ignored).then(|| signal(kind)).transpose()
         };
         let is_resumed = Arc::new(AtomicBool::new(false));
-        signal_hook::flag::register(SIGCONT, Arc::clone(&is_resumed))?;
+        flag::register(SIGCONT, Arc::clone(&is_resumed))?;
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
@@ -81,6 +82,8 @@ impl Signals {
     /// microseconds; shells don't send CONT before they have seen the stop.)
     pub fn suspend(&self) {
         use rustix::process::{Signal, getpid};
+        // The shell is next.
+        crate::terminal::restore();
         if !self.is_resumed.load(Ordering::SeqCst) {
             let _ = rustix::process::kill_process(getpid(), Signal::STOP);
         }
@@ -104,12 +107,53 @@ async fn next(signal: &mut Option<Signal>) {
 /// Makes a file that has reached the limit of its size (`ulimit -f`) an error, not the end.
 pub fn outlive_file_limit() {
     let caught = Arc::new(AtomicBool::new(false));
-    let _ = signal_hook::flag::register(rustix::process::Signal::XFSZ.as_raw(), caught);
+    let _ = flag::register(rustix::process::Signal::XFSZ.as_raw(), caught);
+}
+
+/// A parent that ignores SIGCHLD has its children ignore it too, and then the system keeps no exit status
+/// for them. Where that can't be told it is taken to be so.
+pub fn hear_of_children() {
+    let signal = rustix::process::Signal::CHILD.as_raw();
+    if mask().is_none_or(|mask| mask >> (signal - 1) & 1 == 1) {
+        // It does not matter what the handler does. What is started begins without it.
+        let _ = flag::register(signal, Arc::default());
+    }
+}
+
+/// PID 1 does not end by a signal without a handler. Until the run listens to signals it ends at once by
+/// those that end it otherwise.
+#[derive(Debug)]
+pub struct Early(Arc<AtomicBool>);
+
+impl Drop for Early {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+/// See [`Early`]; `None`: this process is not PID 1.
+pub fn end_early() -> Option<Early> {
+    use rustix::process::Signal;
+    if !rustix::process::getpid().is_init() {
+        return None;
+    }
+    let is_early = Arc::new(AtomicBool::new(true));
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT].map(Signal::as_raw) {
+        if ignored() >> (signal - 1) & 1 == 0 {
+            let condition = Arc::clone(&is_early);
+            let _ = flag::register_conditional_shutdown(signal, 128 + signal, condition);
+        }
+    }
+    Some(Early(is_early))
 }
 
 /// The signals that are ignored, a bit each. Only Linux tells; elsewhere none is taken to be.
 fn ignored() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+    mask().unwrap_or_default()
+}
+
+fn mask() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
 }

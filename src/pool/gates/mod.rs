@@ -2,6 +2,7 @@
 //! the memory of the machine, and a token of make's jobserver.
 
 pub(crate) mod jobserver;
+mod memory;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +11,7 @@ use std::time::Duration;
 use crate::config::Limits;
 use crate::job::Watcher;
 use crate::pool::gates::jobserver::{Jobserver, Token};
+use crate::pool::gates::memory::Memory;
 use crate::process::Wake;
 use crate::util::clock::{Clock, Moment};
 
@@ -23,6 +25,8 @@ pub(crate) struct Gates {
     /// When the next job may start.
     next: Mutex<Option<Moment>>,
     jobserver: Option<Arc<Jobserver>>,
+    /// Where free memory counts.
+    memory: Option<Memory>,
     /// It was told what is waited for.
     has_told: AtomicBool,
 }
@@ -31,6 +35,7 @@ impl Gates {
     pub(crate) fn new(limits: Limits) -> Self {
         let jobserver = if limits.jobserver { Jobserver::from_make() } else { None };
         Self {
+            memory: limits.min_free_memory.map(|_| Memory::new()),
             limits,
             next: Mutex::new(None),
             jobserver: jobserver.map(Arc::new),
@@ -94,12 +99,15 @@ impl Gates {
             return Some(format!("the load is {load:.2}, above --max-load {most}"));
         }
         if let Some(least) = self.limits.min_free_memory
-            && let Some(free) = free_memory().filter(|&free| free < least)
+            && let Some(free) = self.memory.as_ref().and_then(Memory::free)
+            && free.bytes < least
         {
             let mib = |bytes: u64| bytes >> 20;
+            let whose =
+                if free.is_of_group { " (the limit of the memory cgroup counts)" } else { "" };
             return Some(format!(
-                "{} MiB of memory are free, less than --min-free-memory {} MiB",
-                mib(free),
+                "{} MiB of memory are free, less than --min-free-memory {} MiB{whose}",
+                mib(free.bytes),
                 mib(least)
             ));
         }
@@ -110,11 +118,4 @@ impl Gates {
 /// The load average of the last minute; `None`: the system does not tell.
 fn load() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
-}
-
-/// How many bytes of memory could be had without swapping; `None`: the system does not tell.
-fn free_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
 }

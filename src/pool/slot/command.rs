@@ -5,11 +5,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::command::Command;
 use crate::command::Commands;
-use crate::command::template::Command;
 use crate::job::Job;
 use crate::job::printed::{Capture, Printed};
 use crate::pool::shared::Shared;
+use crate::process::stops::Stopped;
 use crate::process::{Process, Progress, Spec, Stop, Stream, Wake};
 use crate::util::clock::Moment;
 
@@ -35,6 +36,8 @@ pub(crate) enum Cut {
     Abandoned,
     /// What it printed could not be kept.
     NotKept,
+    /// It was stopped, since it wanted the terminal.
+    Stopped,
 }
 
 /// A command under way.
@@ -50,6 +53,7 @@ pub(crate) struct Running<'a> {
     /// Lines wait that nobody takes now: no more are read.
     is_held_up: bool,
     trouble: Option<io::Error>,
+    stopped: Option<Stopped>,
 }
 
 impl fmt::Debug for Running<'_> {
@@ -65,6 +69,8 @@ pub(crate) struct Ended {
     pub(crate) cut: Option<Cut>,
     /// Why its output could not be kept.
     pub(crate) trouble: Option<io::Error>,
+    /// What it did with the terminal.
+    pub(crate) stopped: Option<Stopped>,
 }
 
 impl<'a> Running<'a> {
@@ -78,6 +84,7 @@ impl<'a> Running<'a> {
         job: &'a Job,
         command: &Command,
         input: Vec<u8>,
+        wake: &Arc<Wake>,
     ) -> io::Result<Self> {
         let spec = Spec {
             argv: &command.argv,
@@ -86,6 +93,7 @@ impl<'a> Running<'a> {
             cwd: command.cwd.as_deref(),
             has_stdin: commands.stdin,
             pty: false,
+            wake,
         };
         let process = Process::start(&spec, &shared.groups)?;
         let stream = || Capture::new(&shared.spool);
@@ -100,6 +108,7 @@ impl<'a> Running<'a> {
             printed,
             is_held_up: false,
             trouble: None,
+            stopped: None,
         })
     }
 
@@ -142,6 +151,7 @@ impl<'a> Running<'a> {
             let now = shared.now();
             let timeout = self.job.timeout.or_else(|| shared.timeout());
             let deadline = timeout.map_or(Moment::NEVER, |timeout| began.after(timeout));
+            let wants_terminal = self.notice_stop();
             if step.is_none() {
                 cut = self.reason(now, deadline);
                 let first = match cut {
@@ -151,7 +161,8 @@ impl<'a> Running<'a> {
                 };
                 step = first.map(|first| (first, now.after(self.tell(first))));
             } else if let Some((stop, until)) = step
-                && (now >= until || (stop < Stop::Kill && shared.groups.is_killing()))
+                && (now >= until
+                    || (stop < Stop::Kill && (wants_terminal || shared.groups.is_killing())))
             {
                 if stop == Stop::Kill {
                     break;
@@ -184,9 +195,20 @@ impl<'a> Running<'a> {
                 Some(Cut::Cancelled)
             }
             () if self.job.is_abandoned() => Some(Cut::Abandoned),
+            () if self.stopped.is_some() => Some(Cut::Stopped),
             () if now >= deadline => Some(Cut::TimedOut),
             () => None,
         }
+    }
+
+    /// Deals with a stop that was noticed. Returns whether it was one for the terminal, which nobody
+    /// will undo.
+    fn notice_stop(&mut self) -> bool {
+        let who = || format!("{}: its command", self.shared.name(self.job));
+        let stopped = self.shared.stopped_for_terminal(&self.process, who);
+        let wants_terminal = stopped.is_some();
+        self.stopped = self.stopped.take().or(stopped);
+        wants_terminal
     }
 
     fn tell(&mut self, step: Stop) -> Duration {
@@ -284,6 +306,12 @@ impl<'a> Running<'a> {
         printed.exit = status.and_then(|status| status.code());
         printed.signal =
             status.and_then(|status| std::os::unix::process::ExitStatusExt::signal(&status));
-        Ended { printed: Arc::new(printed), status, cut, trouble: self.trouble }
+        Ended {
+            printed: Arc::new(printed),
+            status,
+            cut,
+            trouble: self.trouble,
+            stopped: self.stopped,
+        }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::command::Commands;
-use crate::command::template::command_line as shell_line;
+use crate::command::command_line as shell_line;
 use crate::job::caller::{self, Caller};
 use crate::job::printed::Printed;
 use crate::job::{Done, Failure, Job, Kind, Run, Value, Why};
@@ -21,6 +21,7 @@ use crate::pool::queue::{Ask, Taken};
 use crate::pool::shared::{Shared, SparePermit};
 use crate::pool::slot::warm_up::{Unfit, Warming, warm_up};
 use crate::process::lookup;
+use crate::process::stops::Stopped;
 use crate::process::{Process, Progress, Spec, Stop, Wake, describe};
 use crate::util::clock::Moment;
 use crate::util::random::random;
@@ -46,11 +47,13 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 const CROWDED_PAUSE: Duration = Duration::from_millis(100);
 
 /// How a worker showed that it is at its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum End {
     Exited,
     ClosedStdout,
     ClosedStdin,
+    /// It wanted the terminal, and will not go on.
+    Stopped(Stopped),
 }
 
 /// A slot of a pool.
@@ -392,7 +395,7 @@ impl Slot {
             return self.command_over(job, (0, start), Some(declined), None);
         }
         let start = shared.now();
-        let running = match Running::start(&shared, commands, &job, &command, input) {
+        let running = match Running::start(&shared, commands, &job, &command, input, &self.wake) {
             Ok(running) => running,
             Err(error) if shared.is_crowded(&error) => {
                 shared.queue.put_back(self.index, [job].into_iter());
@@ -433,6 +436,10 @@ impl Slot {
                 );
                 self.shared.watcher.output_lost(&message);
                 Some((Kind::Cancelled, "what it printed could not be kept".to_owned()))
+            }
+            Some(Cut::Stopped) => {
+                let stopped = ended.stopped.as_ref().map(ToString::to_string).unwrap_or_default();
+                Some((Kind::Exit, format!("it {stopped}; {}", Stopped::advice())))
             }
             Some(Cut::Cancelled | Cut::Abandoned) => {
                 Some((Kind::Cancelled, "it was running when the run was ended".to_owned()))
@@ -477,6 +484,7 @@ impl Slot {
             cwd: None,
             has_stdin: true,
             pty: shared.config.pty,
+            wake: &self.wake,
         };
         let process = Process::start(&spec, &shared.groups)?;
         let mut worker = Worker::new(process, &shared.config, shared.now(), failures_before);
@@ -559,6 +567,9 @@ impl Slot {
         if ready.exited && is_same {
             return self.worker_ended(End::Exited);
         }
+        if is_same && let Some(stopped) = self.worker_stopped() {
+            return self.worker_ended(End::Stopped(stopped));
+        }
         if self.front_is_abandoned() {
             return self.fail_oldest(None, Stop::Terminate);
         }
@@ -567,6 +578,16 @@ impl Slot {
         if deadline != Moment::NEVER && self.shared.now() >= deadline {
             self.deadline_passed();
         }
+    }
+
+    /// Whether the worker has been stopped since it wanted the terminal.
+    fn worker_stopped(&self) -> Option<Stopped> {
+        let worker = self.worker.as_ref()?;
+        let who = || {
+            let job = worker.flights.front().map(|flight| self.shared.name(&flight.job) + ": ");
+            format!("{}the worker (pid {})", job.unwrap_or_default(), worker.process.pid())
+        };
+        self.shared.stopped_for_terminal(&worker.process, who)
     }
 
     /// Starts the worker that is to replace the present one, if it is time for that.
@@ -827,8 +848,10 @@ impl Slot {
         let shared = Arc::clone(&self.shared);
         shared.queue.set_aside(self.index);
         let watcher = &*shared.watcher;
+        let is_stopped = matches!(end, End::Stopped(_));
         let exited = end == End::Exited
-            || worker.await_exit(&shared.groups, Some(&self.wake), EXIT_PATIENCE, watcher);
+            || (!is_stopped
+                && worker.await_exit(&shared.groups, Some(&self.wake), EXIT_PATIENCE, watcher));
         let taken = worker.taken();
         let first = if exited { Stop::Kill } else { Stop::Terminate };
         let grace = shared.config.grace;
@@ -840,17 +863,22 @@ impl Slot {
         // Not before: the replies that were still to be read change which job is the oldest.
         let begun = worker.had_begun(taken);
         let pid = worker.process.pid();
-        let mut message = match (exited, end) {
+        let mut message = match (exited, &end) {
             (true, _) => format!("the worker (pid {pid}) {}", describe(status)),
             (false, End::ClosedStdin) => {
                 format!("the worker (pid {pid}) closed its stdin but went on running")
             }
+            (false, End::Stopped(stopped)) => format!("the worker (pid {pid}) {stopped}"),
             (false, _) => format!("the worker (pid {pid}) closed its stdout but went on running"),
         };
         if worker.flights.is_empty() {
-            if !status.is_some_and(|status| status.success()) && !shared.groups.is_killing() {
+            let is_well = status.is_some_and(|status| status.success()) && !is_stopped;
+            if !is_well && !shared.groups.is_killing() {
                 let slot = self.number();
-                watcher.note(&format!("in slot {slot}, {message} while it had no job"));
+                let advice = if is_stopped { Stopped::advice() } else { "" };
+                let then = if is_stopped { "; " } else { "" };
+                watcher
+                    .note(&format!("in slot {slot}, {message} while it had no job{then}{advice}"));
             }
             return;
         }
@@ -860,6 +888,9 @@ impl Slot {
             message.push_str(&quote(worker.rest()));
         }
         append_last_words(&mut message, &worker);
+        if is_stopped {
+            message = format!("{message}; {}", Stopped::advice());
+        }
         self.settle(worker, begun, message);
     }
 

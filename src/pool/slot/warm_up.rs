@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::config::Init;
 use crate::job::{Job, Why};
 use crate::pool::shared::{STACK, Shared};
+use crate::process::stops::Stopped;
 use crate::process::{Progress, Stop, Wake};
 use crate::util::clock::Moment;
 use crate::util::text::printable;
@@ -120,9 +121,13 @@ fn step(
             None => Ok(()),
         };
     }
-    match ready.exited {
-        true => Err("ended".into()),
-        false => Ok(()),
+    if ready.exited {
+        return Err("ended".into());
+    }
+    let who = || format!("the worker (pid {})", worker.process.pid());
+    match shared.stopped_for_terminal(&worker.process, who) {
+        Some(stopped) => Err(format!("{stopped} ({})", Stopped::advice())),
+        None => Ok(()),
     }
 }
 

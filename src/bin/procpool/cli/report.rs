@@ -95,49 +95,7 @@ pub fn misuse(options: &Options) -> Option<String> {
                 .into(),
         );
     }
-    written_twice(options)
-}
-
-/// A file that two options would write, or that is read as well.
-fn written_twice(options: &Options) -> Option<String> {
-    let reports = options.report.iter().filter_map(|report| report.file.as_deref());
-    let others = [
-        ("--trace", options.trace.as_deref()),
-        ("--joblog", options.joblog.as_deref()),
-        ("--failed", options.failed.as_deref()),
-        ("--journal", options.journal.as_deref()),
-    ];
-    let inputs = options.arg_file.iter().map(|file| ("--arg-file", file.as_path()));
-    let files = reports.map(|file| ("--report", file));
-    let files = files.chain(others.into_iter().filter_map(|(name, file)| Some((name, file?))));
-    let files: Vec<_> = files.chain(inputs).collect();
-    for (nth, (name, file)) in files.iter().enumerate() {
-        let is_ours = matches!(*name, "--report" | "--trace");
-        let same = files[nth + 1..].iter().find(|(_, other)| is_ours && is_same(file, other));
-        if let Some((other, _)) = same {
-            let file = file.display();
-            let does = if *other == "--arg-file" { "reads" } else { "writes" };
-            return Some(format!(
-                "{name} writes '{file}', which {other} {does} as well: name another file"
-            ));
-        }
-    }
     None
-}
-
-/// Whether two names are of the same regular file; a device or a pipe may have several writers.
-fn is_same(one: &Path, other: &Path) -> bool {
-    let is_file = |path: &Path| path.metadata().map_or(true, |found| found.is_file());
-    let real = |path: &Path| {
-        path.canonicalize().or_else(|_| {
-            // It is yet to be made.
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let folder = folder.unwrap_or(Path::new(".")).canonicalize();
-            folder.map(|folder| folder.join(path.file_name().unwrap_or_default()))
-        })
-    };
-    is_file(one)
-        && (one == other || real(one).is_ok_and(|one| real(other).is_ok_and(|other| one == other)))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod annotations;
 mod collector;
 pub mod console;
+pub mod failed;
 pub mod findings;
 mod html;
 mod json;
@@ -22,7 +23,7 @@ mod track;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -32,8 +33,10 @@ use procpool::output::Output;
 use procpool::{Commands, Done, Job, Kind, Run, Sink};
 
 use crate::cli::halt::{Halt, Limit, What};
-use crate::files;
+use crate::descriptors::{self, Stream};
+use crate::outputs::Target;
 use crate::pools::Lanes;
+use failed::FailedLines;
 use reports::Reports;
 
 /// Counts the outcomes on their way to the output.
@@ -52,24 +55,20 @@ pub struct Tally {
     total: AtomicU64,
     joblog: Option<Mutex<Joblog>>,
     reports: Option<Arc<Reports>>,
-    failed: Option<Mutex<FailedLines>>,
+    failed: Option<FailedLines>,
     commands: Option<Arc<Commands>>,
 }
 
 /// What is to be kept count of.
 #[derive(Debug, Default)]
-pub struct Wanted<'a> {
+pub struct Wanted {
     pub halt: Option<Halt>,
-    pub joblog: Option<&'a Path>,
+    pub joblog: Option<(PathBuf, Target)>,
     /// The job log has the jobs of earlier runs, and is added to.
     pub resume: bool,
     pub reports: Option<Arc<Reports>>,
     /// A file for the lines of failed jobs.
-    pub failed: Option<&'a Path>,
-    /// What ends a line in it…
-    pub delimiter: u8,
-    /// …and the line that is to be its first.
-    pub header: Arc<OnceLock<Vec<u8>>>,
+    pub failed: Option<FailedLines>,
 }
 
 impl Tally {
@@ -79,18 +78,13 @@ impl Tally {
     /// The job log can't be written.
     pub fn new(
         output: Arc<Output>,
-        wanted: &Wanted<'_>,
+        wanted: Wanted,
         commands: Option<Arc<Commands>>,
         halted: Box<dyn Fn() + Send + Sync>,
     ) -> anyhow::Result<Self> {
-        let joblog = wanted.joblog.map(|path| {
+        let joblog = wanted.joblog.map(|(path, target)| {
             let context = || format!("the job log '{}' can't be written", path.display());
-            Joblog::create(path, wanted.resume).with_context(context)
-        });
-        let failed = wanted.failed.map(|path| {
-            let context =
-                || format!("the lines of failed jobs can't be written to '{}'", path.display());
-            FailedLines::create(path, wanted).with_context(context)
+            Joblog::open(&target, wanted.resume).with_context(context)
         });
         Ok(Self {
             output,
@@ -102,8 +96,8 @@ impl Tally {
             pool: OnceLock::new(),
             total: AtomicU64::new(0),
             joblog: joblog.transpose()?.map(Mutex::new),
-            failed: failed.transpose()?.map(Mutex::new),
-            reports: wanted.reports.clone(),
+            failed: wanted.failed,
+            reports: wanted.reports,
             commands,
         })
     }
@@ -134,7 +128,18 @@ impl Tally {
             joblog.flush();
             joblog.trouble.take()
         });
-        joblog.or_else(|| lock(self.failed.as_ref()?).trouble.take())
+        joblog.or_else(|| self.failed.as_ref()?.trouble())
+    }
+
+    /// Whether the lines of failed jobs are kept.
+    pub fn keeps_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
+    /// The run is over: the lines of failed jobs come to their place. `is_whole`: all of the input was
+    /// read and run. Returns what is to be said of it.
+    pub fn finish_failed(&self, is_whole: bool) -> Option<String> {
+        self.failed.as_ref()?.finish(is_whole)
     }
 
     fn halt_if_due(&self) {
@@ -188,10 +193,8 @@ impl Sink for Tally {
             let (command, sent) = self.command_of(done.job, run);
             lock(joblog).add(done, run, &command, sent);
         }
-        if let Some(failed) = &self.failed
-            && done.outcome.is_err()
-        {
-            lock(failed).add(done.job);
+        if let Some(failed) = &self.failed {
+            failed.over(done.job, done.outcome.is_err());
         }
         if let Some(reports) = &self.reports {
             reports.add(done);
@@ -230,40 +233,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The lines of jobs that have failed, as they stood in the input.
-#[derive(Debug)]
-struct FailedLines {
-    file: File,
-    delimiter: u8,
-    /// It is written before the first line.
-    header: Option<Arc<OnceLock<Vec<u8>>>>,
-    trouble: Option<String>,
-}
-
-impl FailedLines {
-    fn create(path: &Path, wanted: &Wanted<'_>) -> io::Result<Self> {
-        let header = Some(Arc::clone(&wanted.header));
-        let delimiter = wanted.delimiter;
-        Ok(Self { file: files::create(path)?, delimiter, header, trouble: None })
-    }
-
-    fn add(&mut self, job: &Job) {
-        // One that was too long was not kept, and can't be fed in again.
-        let Some(line) = job.line() else { return };
-        let header = self.header.take();
-        let header = header.as_ref().and_then(|header| header.get());
-        let mut lines = Vec::new();
-        for line in header.map(Vec::as_slice).into_iter().chain([line]) {
-            lines.extend_from_slice(line);
-            lines.push(self.delimiter);
-        }
-        if let Err(error) = self.file.write_all(&lines) {
-            let message = format!("the lines of failed jobs could not be written: {error}");
-            self.trouble.get_or_insert(message);
-        }
-    }
-}
-
 /// GNU parallel's log of jobs: tab-separated, a line for each job as it finishes.
 #[derive(Debug)]
 struct Joblog {
@@ -273,14 +242,17 @@ struct Joblog {
 }
 
 impl Joblog {
-    fn create(path: &Path, goes_on: bool) -> io::Result<Self> {
-        let file = match goes_on {
-            true => files::append(path)?,
-            false => files::create(path)?,
+    fn open(target: &Target, goes_on: bool) -> io::Result<Self> {
+        let file = match target {
+            Target::Stderr => File::from(descriptors::copy(Stream::Stderr)?),
+            Target::Place(place) if goes_on => place.append()?,
+            Target::Place(place) => place.create()?,
         };
         let head: &[u8] =
             b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
-        let head = if file.metadata()?.len() > 0 { &[] } else { head };
+        // On stderr, what stands there already is not a job log.
+        let is_there = matches!(target, Target::Place(_)) && file.metadata()?.len() > 0;
+        let head = if is_there { &[] } else { head };
         let mut joblog = Self { file, unwritten: head.to_vec(), trouble: None };
         joblog.flush();
         Ok(joblog)

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use procpool::command::template::Args;
+use procpool::command::Args;
 use procpool::{Commands, Done, Failure, Job, name, printable};
 use serde_json::Value;
 

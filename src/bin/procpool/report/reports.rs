@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use anyhow::Context as _;
 use procpool::output::{Format, Output};
 use procpool::{Done, WorkerEnd};
 
@@ -18,7 +19,7 @@ use super::trace::Trace;
 use super::{html, json, lock, markdown, summary};
 use crate::cli::Options;
 use crate::cli::report::{Report, ReportFormat};
-use crate::files;
+use crate::outputs::{Outputs, Target};
 
 /// What is reported of a run. Where nothing is, there is no such thing.
 #[derive(Debug)]
@@ -49,13 +50,14 @@ impl Reports {
     /// find out at its end that it can't write them.
     ///
     /// # Errors
-    /// A sentence: something can't be written.
+    /// Something can't be written.
     pub fn open(
         options: &Options,
+        outputs: &Outputs,
         names: Names,
         format: &Format,
         slots: usize,
-    ) -> Result<Option<Self>, String> {
+    ) -> anyhow::Result<Option<Self>> {
         let annotations = Annotations::wanted().filter(|_| !options.dry_run);
         let is_counted = options.summary || !options.report.is_empty();
         let is_asked_for = is_counted || options.trace.is_some() || options.results.is_some();
@@ -63,22 +65,24 @@ impl Reports {
             return Ok(None);
         }
         let names = Arc::new(names);
-        let files = options.report.iter().map(destination).collect::<Result<Vec<_>, _>>()?;
+        let files = options.report.iter().zip(&outputs.reports);
+        let files = files.map(|(report, target)| destination(report, target.as_ref()));
+        let files = files.collect::<anyhow::Result<Vec<_>>>()?;
         let cases = files.iter().any(|file| file.format == ReportFormat::Junit);
-        let cases = cases.then(|| Cases::new(&class(options))).transpose().map_err(|error| {
-            format!("a temporary file for the report could not be made: {error}")
-        })?;
+        let cases = cases.then(|| Cases::new(&class(options))).transpose();
+        let cases = cases.context("a temporary file for the report could not be made")?;
         let host = host();
-        let trace = options.trace.as_deref().map(|path| create("trace", path)).transpose()?;
+        let trace = outputs.trace.as_ref().map(|made| create("trace", made)).transpose()?;
         let results = options.results.as_deref();
         let results = results.map(|folder| Results::open(folder, options.resume, format));
+        let results = results.transpose().map_err(anyhow::Error::msg)?;
         Ok(Some(Self {
             collector: is_asked_for.then(|| Collector::new(slots, Arc::clone(&names))),
             names,
             files: Mutex::new(files),
             cases,
             trace: trace.map(|file| Trace::new(file, &host)),
-            results: results.transpose()?,
+            results,
             annotations,
             command_line: command_line(),
             host,
@@ -206,17 +210,16 @@ impl Reports {
     }
 }
 
-fn destination(report: &Report) -> Result<Destination, String> {
-    let file = match &report.file {
-        Some(path) => Some((path.clone(), create("report", path)?)),
+fn destination(report: &Report, made: Option<&(PathBuf, Target)>) -> anyhow::Result<Destination> {
+    let file = match made {
+        Some(made) => Some((made.0.clone(), create("report", made)?)),
         None => None,
     };
     Ok(Destination { format: report.format, file })
 }
 
-fn create(what: &str, path: &Path) -> Result<File, String> {
-    files::create(path)
-        .map_err(|error| format!("the {what} '{}' can't be written: {error}", path.display()))
+fn create(what: &str, (path, target): &(PathBuf, Target)) -> anyhow::Result<File> {
+    target.create().with_context(|| format!("the {what} '{}' can't be written", path.display()))
 }
 
 /// What test cases belong to: the program that runs.

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use procpool::Done;
+use procpool::files::{Links, Place};
 use procpool::output::Format;
 use procpool::output::format::Shape;
 
 use super::lock;
 use super::names::Names;
-use crate::files;
 
 /// The name of a job's folder has no more characters of its args.
 const LONGEST: usize = 60;
@@ -69,7 +69,10 @@ impl Results {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             made => made?,
         }
-        let file = |name: &str| files::create(&folder.join(name)).map(BufWriter::new);
+        let file = |name: &str| {
+            let place = Place::find(&folder.join(name), Links::Refused)?;
+            place.create().map(BufWriter::new)
+        };
         let (mut stdout, mut stderr) = (file("stdout")?, file("stderr")?);
         match (done.printed, done.outcome) {
             (Some(printed), _) => {

@@ -1,0 +1,209 @@
+//! The files that a run writes: none of them is another, and none is read by it as well. Files are told
+//! by what they are, not by their names, of which a file may have many.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use procpool::files::{Links, Place, is_regular, is_same};
+use procpool::input::Source;
+use procpool::input::rest::Rest;
+use rustix::fs::{FileType, Stat, fstat, stat, tell};
+
+use crate::cli::{self, Options};
+use crate::descriptors::{self, Stream};
+
+/// stderr, by its names. There may be no other way to open it.
+const STDERR: [&str; 3] = ["/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"];
+
+/// Where something is written.
+#[derive(Debug)]
+pub enum Target {
+    Stderr,
+    Place(Place),
+}
+
+impl Target {
+    fn find(path: &Path) -> io::Result<Self> {
+        if STDERR.iter().any(|name| path == Path::new(name)) {
+            return Ok(Self::Stderr);
+        }
+        Place::find(path, Links::Followed).map(Self::Place)
+    }
+
+    /// Makes the file, or empties the one that is there.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn create(&self) -> io::Result<File> {
+        match self {
+            Self::Stderr => Ok(File::from(descriptors::copy(Stream::Stderr)?)),
+            Self::Place(place) => place.create(),
+        }
+    }
+
+    /// Where it is, unless it is stderr, which several may write.
+    fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Stderr => None,
+            Self::Place(place) => Some(place),
+        }
+    }
+}
+
+/// What a run writes besides stdout and stderr.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    pub joblog: Option<(PathBuf, Target)>,
+    pub failed: Option<(PathBuf, Target)>,
+    /// Reports, in their order; `None`: it goes to stdout.
+    pub reports: Vec<Option<(PathBuf, Target)>>,
+    pub trace: Option<(PathBuf, Target)>,
+    /// What is left to do of the input that the lines of failed jobs will replace.
+    pub rest: Option<Arc<Rest>>,
+    /// Some input comes through a pipe, whose other end may be reading any file.
+    pub is_piped: bool,
+}
+
+impl Outputs {
+    /// Finds them, or says which of them can't go together.
+    ///
+    /// # Errors
+    /// One of them can't be written.
+    pub fn find(options: &Options, sources: &[Source]) -> anyhow::Result<Self> {
+        let joblog = options.joblog.as_ref().filter(|_| !options.dry_run).map(|path| {
+            let context = || format!("the job log '{}' can't be written", path.display());
+            anyhow::Ok((path.clone(), Target::find(path).with_context(context)?))
+        });
+        let failed = options.failed.as_ref().filter(|_| !options.dry_run).map(|path| {
+            anyhow::Ok((path.clone(), Target::find(path).with_context(|| unwritable(path))?))
+        });
+        let find = |what: &str, path: &Path| {
+            let context = || format!("the {what} '{}' can't be written", path.display());
+            anyhow::Ok((path.to_owned(), Target::find(path).with_context(context)?))
+        };
+        let reports = options.report.iter().map(|report| report.file.as_deref());
+        let reports = reports.map(|file| file.map(|file| find("report", file)).transpose());
+        let trace = options.trace.as_deref().map(|file| find("trace", file));
+        let mut outputs = Self {
+            joblog: joblog.transpose()?,
+            failed: failed.transpose()?,
+            reports: reports.collect::<Result<_, _>>()?,
+            trace: trace.transpose()?,
+            rest: None,
+            is_piped: false,
+        };
+        let inputs = inputs(sources);
+        outputs.is_piped = inputs.iter().any(|(_, file)| is_pipe(file));
+        // Whoever opens it says what is wrong with it.
+        let journal = options.journal.as_ref().and_then(|path| {
+            let place = Place::find(path, Links::Refused).ok()?;
+            Some((path.clone(), Target::Place(place)))
+        });
+        let made = [
+            ("--journal", journal.as_ref()),
+            ("--joblog", outputs.joblog.as_ref()),
+            ("--failed", outputs.failed.as_ref()),
+            ("--trace", outputs.trace.as_ref()),
+        ];
+        let reports = outputs.reports.iter().map(|report| ("--report", report.as_ref()));
+        let made = made.into_iter().chain(reports).filter_map(|(option, made)| {
+            let (path, target) = made?;
+            Some(Made { option, path, place: target.place()? })
+        });
+        let made: Vec<_> = made.collect();
+        check(&made, &inputs);
+        outputs.rest = outputs.rest(sources, &inputs)?;
+        Ok(outputs)
+    }
+
+    /// What the lines of failed jobs will replace, where that is read.
+    fn rest(
+        &self,
+        sources: &[Source],
+        inputs: &[(usize, Stat)],
+    ) -> anyhow::Result<Option<Arc<Rest>>> {
+        let Some((path, Target::Place(place))) = &self.failed else { return Ok(None) };
+        let rest = Rest::default();
+        let mut has_any = false;
+        for (index, _) in inputs.iter().filter(|(_, file)| place.is(file)) {
+            let opened = match &sources[*index] {
+                Source::File(file) => File::open(file).map(|file| (file, 0)),
+                _ => descriptors::copy(Stream::Stdin)
+                    .and_then(|stdin| Ok((File::from(stdin), tell(descriptors::stdin())?))),
+            };
+            let (file, begin) = opened.with_context(|| unwritable(path))?;
+            rest.keep(u32::try_from(*index).unwrap_or(u32::MAX), file, begin);
+            has_any = true;
+        }
+        Ok(has_any.then(|| Arc::new(rest)))
+    }
+}
+
+/// What to say if the lines of failed jobs can't be written there.
+pub fn unwritable(path: &Path) -> String {
+    format!("the lines of failed jobs can't be written to '{}'", path.display())
+}
+
+/// A file that an option names.
+struct Made<'a> {
+    option: &'static str,
+    path: &'a Path,
+    place: &'a Place,
+}
+
+/// The sources that are files or pipes, each with its number.
+fn inputs(sources: &[Source]) -> Vec<(usize, Stat)> {
+    let stats = sources.iter().enumerate().filter_map(|(index, source)| {
+        let found = match source {
+            Source::Stdin => fstat(descriptors::stdin()),
+            Source::File(path) => stat(path),
+            Source::Args(_) => return None,
+        };
+        // One that can't be read is told of when it is to be.
+        Some((index, found.ok()?))
+    });
+    stats.filter(|(_, file)| is_regular(file) || is_pipe(file)).collect()
+}
+
+fn is_pipe(file: &Stat) -> bool {
+    matches!(FileType::from_raw_mode(file.st_mode), FileType::Fifo | FileType::Socket)
+}
+
+/// Refuses files that would overwrite each other, or the input.
+fn check(made: &[Made<'_>], inputs: &[(usize, Stat)]) {
+    for (index, Made { option, path, place }) in made.iter().enumerate() {
+        let path = path.display();
+        let is_input = inputs.iter().any(|(_, file)| place.is(file));
+        // The lines of failed jobs replace a file when it has been read.
+        if is_input && !(*option == "--failed" && place.is_regular()) {
+            cli::misused(&format!(
+                "{option} would write to '{path}', which jobs are read from: name another file"
+            ));
+        }
+        for other in made[..index].iter().filter(|other| other.place.is_that_of(place)) {
+            if place.is_regular() {
+                let other = other.option;
+                cli::misused(&format!(
+                    "{other} and {option} would both write to '{path}': name two files"
+                ));
+            }
+        }
+    }
+    for (stream, name) in [(Stream::Stdout, "stdout"), (Stream::Stderr, "stderr")] {
+        let Some(file) = descriptors::found(stream).filter(is_regular) else { continue };
+        if let Some(Made { option, path, .. }) = made.iter().find(|made| made.place.is(&file)) {
+            let path = path.display();
+            cli::misused(&format!(
+                "{option} would write to '{path}', and {name} goes there too: name another file"
+            ));
+        }
+        if inputs.iter().any(|(_, input)| is_same(input, &file)) {
+            cli::misused(&format!(
+                "{name} goes to a file that jobs are read from: let it go to another file"
+            ));
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The args of a job as a command line takes them.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::util::json::{compact, error_text};
+
+/// The args of one job as a template sees them.
+#[derive(Clone, Debug, Default)]
+pub struct Args<'a> {
+    /// The args, in order.
+    pub words: Vec<Cow<'a, [u8]>>,
+    /// Their names, as far as they have any (the header of CSV, the fields of a JSON object), in the
+    /// same order; empty: none.
+    pub names: Vec<Cow<'a, [u8]>>,
+    /// What `{}` stands for, where that is not the words one by one (a JSON object: its compact
+    /// JSON).
+    pub whole: Option<Cow<'a, [u8]>>,
+}
+
+impl Args<'_> {
+    /// Reads JSON as args: the elements of an array, the fields of an object, or one scalar. Strings
+    /// are taken as they are, other scalars as their text, nested values as compact JSON.
+    ///
+    /// # Errors
+    /// Why it can't be args: a sentence.
+    pub fn from_json(json: &[u8]) -> Result<Args<'static>, String> {
+        let not_json =
+            |error: serde_json::Error| format!("the args are not JSON: {}", error_text(&error));
+        let text = std::str::from_utf8(json).map_err(|_| "the args are not UTF-8".to_owned())?;
+        let mut args = Args::default();
+        match text.trim_ascii_start().as_bytes().first() {
+            Some(b'[') => {
+                let values: Vec<&RawValue> = serde_json::from_str(text).map_err(not_json)?;
+                for value in values {
+                    args.words.push(word_of(value).map_err(not_json)?.into());
+                }
+            }
+            Some(b'{') => {
+                let Fields(fields) = serde_json::from_str(text).map_err(not_json)?;
+                for (name, value) in fields {
+                    args.names.push(name.into_bytes().into());
+                    args.words.push(word_of(value).map_err(not_json)?.into());
+                }
+                args.whole = Some(compact(text).into());
+            }
+            _ => {
+                let value: &RawValue = serde_json::from_str(text).map_err(not_json)?;
+                args.words.push(word_of(value).map_err(not_json)?.into());
+            }
+        }
+        Ok(args)
+    }
+
+    /// What `{}` stands for, one by one.
+    pub fn all(&self) -> impl Iterator<Item = &[u8]> {
+        let words = if self.whole.is_some() { &[][..] } else { self.words.as_slice() };
+        self.whole.iter().chain(words).map(AsRef::as_ref)
+    }
+
+    /// Which arg has a name; the last one counts.
+    pub(super) fn position(&self, name: &[u8]) -> Option<usize> {
+        self.names.iter().rposition(|known| known.as_ref() == name)
+    }
+}
+
+/// The fields of an object in their order.
+struct Fields<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields: Vec<(String, &RawValue)> = Vec::new();
+                let mut places = HashMap::new();
+                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                    match places.get(&name) {
+                        // Where it was put, and none is ever taken out.
+                        Some(&place) => fields[place] = (name, value),
+                        None => {
+                            places.insert(name.clone(), fields.len());
+                            fields.push((name, value));
+                        }
+                    }
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+fn word_of(value: &RawValue) -> Result<Vec<u8>, serde_json::Error> {
+    let text = value.get();
+    match text.as_bytes().first() {
+        Some(b'"') => serde_json::from_str::<String>(text).map(String::into_bytes),
+        Some(b'[' | b'{') => Ok(compact(text)),
+        _ => Ok(text.as_bytes().to_vec()),
+    }
+}

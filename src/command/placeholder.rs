@@ -1,0 +1,311 @@
+//! Placeholders: where they are in a word, and what they are replaced with for the args of a job.
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+
+use super::args::Args;
+
+/// The placeholders that are always known.
+pub(super) const KNOWN: &str = "{} {.} {/} {//} {/.}, {1} {1.} {1/} {1//} {1/.} and so on, {#} {%}";
+
+/// Which names placeholders may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// There are none: an unknown name is an error.
+    None,
+    /// Any: they are known only when a job or the header is read.
+    Any,
+}
+
+/// How the words of a template are meant.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// They are the text of a shell command.
+    pub shell: bool,
+    /// Stands for `{}`; then no other placeholder is known.
+    pub replace: Option<Vec<u8>>,
+    /// Which names placeholders may use.
+    pub names: Names,
+    /// Args are fed to the command's stdin, so none are appended.
+    pub stdin: bool,
+    /// Additions to the environment, each `NAME=VALUE`; values may have placeholders.
+    pub env: Vec<OsString>,
+    /// The directory to run in; it may have placeholders.
+    pub cwd: Option<OsString>,
+}
+
+pub(super) type Word = Vec<Piece>;
+
+#[derive(Clone, Debug)]
+pub(super) enum Piece {
+    Text(Vec<u8>),
+    Place(Place),
+}
+
+/// A placeholder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) which: Which,
+    pub(super) cut: Cut,
+    /// How it was written.
+    pub(super) spelled: Vec<u8>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    All,
+    /// From 1.
+    Nth(usize),
+    Named(Vec<u8>),
+    /// A name if there is such a one, with what it cuts or without; otherwise it is plain text.
+    Perhaps(Vec<u8>),
+    Number,
+    Slot,
+}
+
+/// What is left of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    Nothing,
+    Extension,
+    Directory,
+    Base,
+    DirectoryAndExtension,
+}
+
+/// What the placeholders of one job stand for.
+#[derive(Clone, Copy)]
+pub(super) struct Values<'a> {
+    pub(super) args: &'a Args<'a>,
+    pub(super) seq: u64,
+    pub(super) slot: usize,
+}
+
+pub(super) fn places(word: &[Piece]) -> impl Iterator<Item = &Place> {
+    word.iter().filter_map(|piece| match piece {
+        Piece::Place(place) => Some(place),
+        Piece::Text(_) => None,
+    })
+}
+
+pub(super) fn list<'a>(names: impl Iterator<Item = &'a [u8]>) -> String {
+    let names: Vec<_> = names.map(String::from_utf8_lossy).collect();
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}
+
+impl Place {
+    /// Whether it stands for args whatever they are.
+    pub(super) fn is_arg(&self) -> bool {
+        matches!(self.which, Which::All | Which::Nth(_) | Which::Named(_))
+    }
+
+    /// Whether it depends on the names of the args if it stands for any.
+    pub(super) fn is_uncertain(&self) -> bool {
+        matches!(self.which, Which::Perhaps(_))
+    }
+}
+
+impl Cut {
+    /// The longest ending of a placeholder that says what is cut off.
+    pub(super) fn of_ending(inner: &[u8]) -> (&[u8], Self) {
+        let endings: [(&[u8], Self); 4] = [
+            (b"/.", Self::DirectoryAndExtension),
+            (b"//", Self::Base),
+            (b"/", Self::Directory),
+            (b".", Self::Extension),
+        ];
+        let found =
+            endings.iter().find_map(|(ending, cut)| Some((inner.strip_suffix(*ending)?, *cut)));
+        found.unwrap_or((inner, Self::Nothing))
+    }
+
+    /// What it leaves.
+    pub(super) fn apply(self, path: &[u8]) -> &[u8] {
+        match self {
+            Self::Nothing => path,
+            Self::Extension => match path.iter().rposition(|byte| b"./".contains(byte)) {
+                Some(at) if path[at] == b'.' => &path[..at],
+                _ => path,
+            },
+            Self::Directory => memchr::memrchr(b'/', path).map_or(path, |at| &path[at + 1..]),
+            Self::DirectoryAndExtension => Self::Extension.apply(Self::Directory.apply(path)),
+            Self::Base => {
+                let trimmed = without_slashes(path);
+                match memchr::memrchr(b'/', trimmed) {
+                    _ if trimmed.is_empty() && !path.is_empty() => b"/",
+                    None => b".",
+                    Some(at) => match without_slashes(&trimmed[..at]) {
+                        b"" => b"/",
+                        directory => directory,
+                    },
+                }
+            }
+        }
+    }
+}
+
+fn without_slashes(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|&byte| byte != b'/').map_or(0, |at| at + 1);
+    &path[..end]
+}
+
+impl<'a> Values<'a> {
+    /// What a placeholder stands for, one value for each arg where it stands for all; `None`: it is
+    /// plain text.
+    pub(super) fn of(self, place: &Place) -> Result<Option<Vec<Cow<'a, [u8]>>>, String> {
+        let one = |value: &'a [u8], cut: Cut| Ok(Some(vec![Cow::Borrowed(cut.apply(value))]));
+        let nth = |index: usize| self.args.words.get(index).map_or(&b""[..], AsRef::as_ref);
+        match &place.which {
+            Which::All => {
+                Ok(Some(self.args.all().map(|arg| place.cut.apply(arg).into()).collect()))
+            }
+            // `resolve` lets no 0 through.
+            Which::Nth(number) => one(nth(number - 1), place.cut),
+            Which::Number => Ok(Some(vec![self.seq.to_string().into_bytes().into()])),
+            Which::Slot => Ok(Some(vec![self.slot.to_string().into_bytes().into()])),
+            Which::Named(name) => match self.args.position(name) {
+                Some(index) => one(nth(index), place.cut),
+                None => Err(format!(
+                    "the placeholder {} is no field of this job; its fields are {}",
+                    String::from_utf8_lossy(&place.spelled),
+                    list(self.args.names.iter().map(AsRef::as_ref))
+                )),
+            },
+            Which::Perhaps(name) => {
+                let (stem, cut) = Cut::of_ending(name);
+                match (self.args.position(name), self.args.position(stem)) {
+                    (Some(index), _) => one(nth(index), Cut::Nothing),
+                    (None, Some(index)) => one(nth(index), cut),
+                    (None, None) => Ok(None),
+                }
+            }
+        }
+    }
+
+    /// Whether a placeholder stands for args of this job.
+    pub(super) fn uses_args(self, place: &Place) -> bool {
+        place.is_arg() || (place.is_uncertain() && matches!(self.of(place), Ok(Some(_))))
+    }
+
+    /// All words of a command.
+    pub(super) fn argv(self, words: &[Word], appends: bool) -> Result<Vec<Vec<u8>>, String> {
+        let mut argv = Vec::with_capacity(words.len() + self.args.words.len());
+        for word in words {
+            match word.as_slice() {
+                [Piece::Place(place @ Place { which: Which::All, .. })] => {
+                    let values = self.of(place)?.unwrap_or_default();
+                    argv.extend(values.into_iter().map(Cow::into_owned));
+                }
+                _ => argv.push(self.one(word)?),
+            }
+        }
+        if appends {
+            argv.extend(self.args.all().map(<[u8]>::to_vec));
+        }
+        Ok(argv)
+    }
+
+    /// A word that stays one.
+    pub(super) fn one(self, word: &[Piece]) -> Result<Vec<u8>, String> {
+        let mut text = Vec::new();
+        for piece in word {
+            match piece {
+                Piece::Text(bytes) => text.extend_from_slice(bytes),
+                Piece::Place(place) => match self.of(place)? {
+                    Some(values) => text.extend(values.join(&b' ')),
+                    None => text.extend_from_slice(&place.spelled),
+                },
+            }
+        }
+        Ok(text)
+    }
+}
+
+/// The next text from `from` on that may be a placeholder: where it begins and where it ends, which are
+/// within the text, with `from` <= begin < end. With braces it has both of them.
+pub(super) fn next_place(text: &[u8], from: usize, settings: &Settings) -> Option<(usize, usize)> {
+    if let Some(replace) = &settings.replace {
+        let at = from + memchr::memmem::find(&text[from..], replace)?;
+        return Some((at, at + replace.len()));
+    }
+    let mut begin = from + memchr::memchr(b'{', &text[from..])?;
+    loop {
+        let next = begin + 1 + memchr::memchr2(b'{', b'}', &text[begin + 1..])?;
+        if text[next] == b'}' {
+            return Some((begin, next + 1));
+        }
+        begin = next;
+    }
+}
+
+/// A word outside of a shell's text.
+pub(super) fn parse(text: &[u8], settings: &Settings) -> Result<Word, String> {
+    check_replace(settings)?;
+    let mut word = Vec::new();
+    let (mut done, mut from) = (0, 0);
+    while let Some((begin, end)) = next_place(text, from, settings) {
+        from = end;
+        if let Some(place) = resolve(&text[begin..end], settings)? {
+            if begin > done {
+                word.push(Piece::Text(text[done..begin].to_vec()));
+            }
+            word.push(Piece::Place(place));
+            done = end;
+        }
+    }
+    if done < text.len() || word.is_empty() {
+        word.push(Piece::Text(text[done..].to_vec()));
+    }
+    Ok(word)
+}
+
+pub(super) fn check_replace(settings: &Settings) -> Result<(), String> {
+    match settings.replace.as_ref().is_some_and(Vec::is_empty) {
+        true => Err("the placeholder that -I chooses is empty".into()),
+        false => Ok(()),
+    }
+}
+
+/// What a text that may be a placeholder is; `None`: it is only text.
+pub(super) fn resolve(spelled: &[u8], settings: &Settings) -> Result<Option<Place>, String> {
+    let place = |which, cut| Ok(Some(Place { which, cut, spelled: spelled.to_vec() }));
+    if settings.replace.is_some() {
+        return place(Which::All, Cut::Nothing);
+    }
+    // It has its two braces, since `next_place` found it.
+    let inner = &spelled[1..spelled.len() - 1];
+    let (stem, cut) = Cut::of_ending(inner);
+    match stem {
+        b"" => place(Which::All, cut),
+        b"#" if cut == Cut::Nothing => place(Which::Number, cut),
+        b"%" if cut == Cut::Nothing => place(Which::Slot, cut),
+        digits if digits.iter().all(u8::is_ascii_digit) => {
+            let number = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
+            match number {
+                Some(0) => Err(format!(
+                    "the placeholder {} stands for nothing: args are counted from 1",
+                    String::from_utf8_lossy(spelled)
+                )),
+                // So many args there are never.
+                number => place(Which::Nth(number.unwrap_or(usize::MAX)), cut),
+            }
+        }
+        name if is_name(name) && settings.names == Names::Any => {
+            place(Which::Named(name.to_vec()), cut)
+        }
+        name if is_name(name) => Err(format!(
+            "the placeholder {} is unknown; known are {KNOWN}, and names only with --header or \
+             --input json; if it is meant literally, choose another placeholder with -I STR, then \
+             braces mean nothing",
+            String::from_utf8_lossy(spelled)
+        )),
+        _ if settings.names == Names::Any => place(Which::Perhaps(inner.to_vec()), Cut::Nothing),
+        _ => Ok(None),
+    }
+}
+
+fn is_name(name: &[u8]) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    name.first().is_some_and(|&first| is_letter(first))
+        && name.iter().all(|&byte| is_letter(byte) || byte.is_ascii_digit() || byte == b'-')
+}

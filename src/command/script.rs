@@ -1,0 +1,216 @@
+//! The text of a shell command: its placeholders become positional parameters, so that no value is ever
+//! part of the text.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::placeholder::{Cut, Place, Settings, Values, Which, check_replace, next_place, resolve};
+use super::shell::{Quoting, Scanner, Spot};
+
+/// What parameters of a shell command are bound to, with their numbers, where it may change them.
+const VARIABLE: &str = "procpool_";
+
+/// The text of a shell command.
+#[derive(Clone, Debug)]
+pub(super) struct Script {
+    pub(super) pieces: Vec<Part>,
+    /// Args may be appended to it.
+    is_open: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Part {
+    Text(Vec<u8>),
+    /// A reference to a value; one that is a word by itself becomes one for each arg.
+    Place {
+        place: Place,
+        quoting: Quoting,
+        is_word: bool,
+    },
+}
+
+/// A shell with the text of a command; its parameters are to follow.
+pub(super) fn shell_argv(text: &[u8]) -> Vec<Vec<u8>> {
+    // Some shells would take a text that begins so for options.
+    let before = if matches!(text.first(), Some(b'-' | b'+')) { &b" "[..] } else { b"" };
+    vec![b"sh".to_vec(), b"-c".to_vec(), [before, text].concat(), b"sh".to_vec()]
+}
+
+impl Script {
+    pub(super) fn new(text: &[u8], settings: &Settings) -> Result<Self, String> {
+        check_replace(settings)?;
+        // A line's end behind the text would make a command of what is appended.
+        let text = if settings.stdin { text } else { text.trim_ascii_end() };
+        let mut scanner = Scanner::new();
+        let mut pieces = Vec::new();
+        let (mut done, mut seen, mut from) = (0, 0, 0);
+        while let Some((begin, end)) = next_place(text, from, settings) {
+            scanner.text(text, seen, begin);
+            (seen, from) = (begin, end);
+            if let Some((place, quoting)) = place_in_script(&text[begin..end], &scanner, settings)?
+            {
+                let ends = text.get(end).is_none_or(|next| b" \t\n;&|)<>`".contains(next));
+                let is_word = quoting == Quoting::Bare && scanner.begins_word() && ends;
+                pieces.push(Part::Text(text[done..begin].to_vec()));
+                pieces.push(Part::Place { place, quoting, is_word });
+                scanner.value();
+                (done, seen) = (end, end);
+            }
+        }
+        scanner.text(text, seen, text.len());
+        pieces.push(Part::Text(text[done..].to_vec()));
+        Ok(Self { pieces, is_open: scanner.is_open() })
+    }
+
+    /// Looks whether args can be appended.
+    pub(super) fn check_open(&self) -> Result<(), String> {
+        match self.is_open {
+            true => Ok(()),
+            false => Err("with --shell the args can't be appended to this text (its end is in a \
+                          comment, between quotes, behind a here-document, or no end of a \
+                          command): write {} where they belong"
+                .into()),
+        }
+    }
+
+    /// Whether the text may change the positional parameters: by `set`, by `shift`, or in a
+    /// function, which has its own.
+    fn rebinds(&self) -> bool {
+        let signs: [&[u8]; 4] = [b"()", b"set", b"shift", b"function"];
+        self.pieces.iter().any(|piece| match piece {
+            Part::Text(text) => {
+                // Blanks mean nothing to the shell where these signs stand.
+                let text: Vec<u8> =
+                    text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+                signs.iter().any(|sign| memchr::memmem::find(&text, sign).is_some())
+            }
+            Part::Place { .. } => false,
+        })
+    }
+
+    /// The shell, with its text and what that refers to.
+    pub(super) fn argv(&self, values: Values<'_>, appends: bool) -> Result<Vec<Vec<u8>>, String> {
+        let mut pieces: Vec<&Part> = self.pieces.iter().collect();
+        let space = Part::Text(b" ".to_vec());
+        let all = Place { which: Which::All, cut: Cut::Nothing, spelled: Vec::new() };
+        let appended = Part::Place { place: all, quoting: Quoting::Bare, is_word: true };
+        if appends {
+            self.check_open()?;
+            pieces.extend([&space, &appended]);
+        }
+        let name = if self.rebinds() { VARIABLE } else { "" };
+        let mut held = Held { name, ..Held::default() };
+        for part in &pieces {
+            if let Part::Place { place, is_word, .. } = part {
+                held.add(place, *is_word, values)?;
+            }
+        }
+        let mut text = held.bindings();
+        for part in &pieces {
+            match part {
+                Part::Text(bytes) => text.extend_from_slice(bytes),
+                Part::Place { place, quoting, is_word } => {
+                    held.refer(&mut text, place, *is_word, *quoting);
+                }
+            }
+        }
+        let mut argv = shell_argv(&text);
+        argv.append(&mut held.parameters);
+        Ok(argv)
+    }
+}
+
+/// The positional parameters of a shell command. What stands for the same is held once.
+#[derive(Default)]
+struct Held<'a> {
+    /// They are bound to variables of this name, with their numbers; empty: they are not.
+    name: &'static str,
+    parameters: Vec<Vec<u8>>,
+    known: Vec<(Key<'a>, Range<usize>)>,
+}
+
+/// What a placeholder stands for, and whether each arg is a word.
+type Key<'a> = (&'a Which, Cut, bool);
+
+impl<'a> Held<'a> {
+    fn key(place: &'a Place, is_word: bool) -> Key<'a> {
+        (&place.which, place.cut, is_word && place.which == Which::All)
+    }
+
+    fn add(&mut self, place: &'a Place, is_word: bool, values: Values<'_>) -> Result<(), String> {
+        let key = Self::key(place, is_word);
+        if self.known.iter().any(|(known, _)| *known == key) {
+            return Ok(());
+        }
+        let Some(found) = values.of(place)? else { return Ok(()) };
+        let begin = self.parameters.len() + 1;
+        match key {
+            (_, _, true) => self.parameters.extend(found.into_iter().map(Cow::into_owned)),
+            (_, _, false) => self.parameters.push(found.join(&b' ')),
+        }
+        self.known.push((key, begin..self.parameters.len() + 1));
+        Ok(())
+    }
+
+    /// What stands before the text, so that it may refer to variables.
+    fn bindings(&self) -> Vec<u8> {
+        let name = self.name;
+        let count = if name.is_empty() { 0 } else { self.parameters.len() };
+        (1..=count).map(|n| format!("{name}{n}=${{{n}}}; ")).collect::<String>().into_bytes()
+    }
+
+    fn refer(&self, text: &mut Vec<u8>, place: &Place, is_word: bool, quoting: Quoting) {
+        let key = Held::key(place, is_word);
+        let Some((_, numbers)) = self.known.iter().find(|(known, _)| *known == key) else {
+            return text.extend_from_slice(&place.spelled);
+        };
+        if key.2 && self.known.len() == 1 && self.name.is_empty() {
+            // The text stays short, however many there are.
+            return text.extend_from_slice(b"\"$@\"");
+        }
+        let (before, behind) = quoting.around();
+        for number in numbers.clone() {
+            if number > numbers.start {
+                text.push(b' ');
+            }
+            let reference = format!("${{{}{number}}}", self.name);
+            text.extend([before, reference.as_bytes(), behind].concat());
+        }
+    }
+}
+
+/// What may be a placeholder in the text of a shell command; `None`: it is only text.
+fn place_in_script(
+    spelled: &[u8],
+    scanner: &Scanner,
+    settings: &Settings,
+) -> Result<Option<(Place, Quoting)>, String> {
+    let spot = scanner.spot();
+    let is_braced = settings.replace.is_none();
+    let is_shells =
+        is_braced && spelled.get(1).is_some_and(|&b| b.is_ascii_alphabetic() || b == b'_');
+    match spot {
+        Ok(Spot::Literal) => return Ok(None),
+        Ok(Spot::Dollar) if is_shells => return Ok(None),
+        _ => {}
+    }
+    let Some(place) = resolve(spelled, settings)? else { return Ok(None) };
+    // What may stay plain text must not bring quotes into it.
+    let is_neutral =
+        |&byte: &u8| byte.is_ascii_alphanumeric() || byte > 127 || b" -_.:/+@%,=".contains(&byte);
+    if let Which::Perhaps(name) = &place.which
+        && (!name.iter().all(is_neutral) || !matches!(spot, Ok(Spot::Value(_))))
+    {
+        return Ok(None);
+    }
+    match spot? {
+        Spot::Value(quoting) => Ok(Some((place, quoting))),
+        _ => {
+            let spelled = String::from_utf8_lossy(spelled);
+            Err(format!(
+                "with --shell ${spelled} is not clear: write \\${spelled} for a dollar sign and \
+                 the placeholder {spelled} behind it"
+            ))
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Records that a slot has delivered and not flushed.
+
+use std::cell::RefCell;
+
+use super::format::Format;
+use crate::job::Done;
+use crate::util::buffer::Usual;
+
+thread_local! {
+    /// The batch of each output that this thread delivers to: one, but where a program has several.
+    static BATCHES: RefCell<Vec<(u64, Batch)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Calls a function with this thread's batch for the output of this number.
+pub(super) fn with_batch(output: u64, call: impl FnOnce(&mut Batch)) {
+    BATCHES.with_borrow_mut(|batches| {
+        let at = batches.iter().position(|(number, _)| *number == output);
+        let at = at.unwrap_or_else(|| {
+            batches.push((output, Batch::new()));
+            batches.len() - 1
+        });
+        call(&mut batches[at].1);
+        // A thread that has several outputs may outlive them: nothing empty is kept for them.
+        if batches.len() > 1 && batches[at].1.streaks.is_empty() {
+            batches.swap_remove(at);
+        }
+    });
+}
+
+/// Records that wait to be put in their places, all under one lock.
+pub(super) struct Batch {
+    pub(super) out: Vec<u8>,
+    pub(super) err: Vec<u8>,
+    /// For the journal.
+    pub(super) records: Vec<u8>,
+    pub(super) streaks: Vec<Streak>,
+    /// How many of them are of jobs that have succeeded, and how many of others. They are counted for
+    /// all here and there, since slots that count together hold each other up.
+    pub(super) succeeded: u64,
+    pub(super) failed: u64,
+    usual: Usual,
+}
+
+/// Records of successive jobs: `count` of them from `seq` on. They end at so many bytes of the
+/// batch. Only the last of a streak has anything for stderr.
+pub(super) struct Streak {
+    pub(super) seq: u64,
+    pub(super) count: u64,
+    pub(super) out_end: usize,
+    pub(super) err_end: usize,
+    pub(super) has_err: bool,
+}
+
+impl Batch {
+    const fn new() -> Self {
+        Self {
+            out: Vec::new(),
+            err: Vec::new(),
+            records: Vec::new(),
+            streaks: Vec::new(),
+            succeeded: 0,
+            failed: 0,
+            usual: Usual::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, format: &Format, done: &Done<'_>) {
+        let (seq, err_begin) = (done.job.seq, self.err.len());
+        // A Vec takes all that is written to it.
+        let _ = format.write(done, &mut self.out, &mut self.err);
+        self.count(1, done.outcome.is_ok());
+        self.end(seq, 1, self.err.len() > err_begin);
+    }
+
+    /// The results of `count` jobs that look as they are to be printed.
+    pub(super) fn add_texts(&mut self, seq: u64, count: u64, texts: &[u8]) {
+        self.out.extend_from_slice(texts);
+        self.count(count, true);
+        self.end(seq, count, false);
+    }
+
+    fn count(&mut self, jobs: u64, is_ok: bool) {
+        match is_ok {
+            true => self.succeeded += jobs,
+            false => self.failed += jobs,
+        }
+    }
+
+    /// What was added last is that of `count` jobs.
+    fn end(&mut self, seq: u64, count: u64, has_err: bool) {
+        let (out_end, err_end) = (self.out.len(), self.err.len());
+        match self.streaks.last_mut() {
+            Some(streak) if streak.seq + streak.count == seq && !streak.has_err => {
+                streak.count += count;
+                (streak.out_end, streak.err_end, streak.has_err) = (out_end, err_end, has_err);
+            }
+            _ => self.streaks.push(Streak { seq, count, out_end, err_end, has_err }),
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.usual.empty(&mut self.out);
+        self.err.clear();
+        self.records.clear();
+        self.streaks.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_outputs_on_one_thread_do_not_mix() {
+        with_batch(1, |batch| batch.add_texts(1, 1, b"one\n"));
+        with_batch(2, |batch| batch.add_texts(1, 1, b"two\n"));
+        with_batch(1, |batch| batch.add_texts(2, 1, b"three\n"));
+        with_batch(2, |batch| {
+            assert_eq!((batch.out.as_slice(), batch.streaks.len()), (&b"two\n"[..], 1));
+            batch.clear();
+        });
+        with_batch(1, |batch| {
+            assert_eq!((batch.out.as_slice(), batch.streaks.len()), (&b"one\nthree\n"[..], 1));
+            batch.clear();
+        });
+    }
+}

@@ -1,0 +1,175 @@
+//! The sink of a run: slots format their records themselves and hand them over in batches.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+
+use tokio::sync::oneshot;
+
+use super::batch::with_batch;
+use super::order::{Order, Ready};
+use super::settings::{Settings, Surroundings};
+use super::shelf::{ENOUGH, Shelf, State};
+use super::writer::{Writer, print};
+use crate::job::{Done, Job, Sink};
+use crate::journal::Journal;
+
+/// How many outputs there have been in this process.
+static OUTPUTS: AtomicU64 = AtomicU64::new(0);
+
+/// The printer of results: the sink of a run.
+pub struct Output {
+    /// Tells its batches from those of another output on the same thread.
+    number: u64,
+    shelf: Arc<Shelf>,
+    written: Mutex<Option<oneshot::Receiver<()>>>,
+}
+
+impl Output {
+    /// Starts the writer.
+    ///
+    /// # Errors
+    /// No thread could be started, or stdout can't be used.
+    pub fn start(settings: Settings, surroundings: Arc<dyn Surroundings>) -> io::Result<Self> {
+        let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+        let limit = settings.buffer;
+        let shelf = Arc::new(Shelf {
+            settings,
+            state: Mutex::new(State {
+                order: Order::new(limit),
+                ready: Ready::default(),
+                is_idle: false,
+                is_over: false,
+                is_hurried: false,
+                is_broken: false,
+                has_lost_order: false,
+            }),
+            work: Condvar::new(),
+            room: Condvar::new(),
+            surroundings,
+            spool: Arc::default(),
+            succeeded: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            is_in_line: AtomicBool::new(false),
+        });
+        let (done, written) = oneshot::channel();
+        let writer = Writer { shelf: Arc::clone(&shelf), stdout, _done: done };
+        thread::Builder::new().name("output".into()).spawn(move || writer.run())?;
+        let number = OUTPUTS.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { number, shelf, written: Mutex::new(Some(written)) })
+    }
+
+    /// Prints all that was delivered, even if others before it are missing, and waits until that is
+    /// done, which takes as long as the reader of stdout likes.
+    ///
+    /// # Cancellation
+    /// Dropping the future does not stop the printing.
+    pub async fn finish(&self) {
+        {
+            let mut state = self.shelf.lock();
+            (state.is_over, state.is_hurried) = (true, true);
+        }
+        self.shelf.work.notify_all();
+        self.shelf.room.notify_all();
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(written) = written {
+            // The writer drops its end when it is done.
+            let _ = written.await;
+        }
+    }
+
+    /// The run is at its end: no slot waits for a reader of stdout any more. What it still delivers
+    /// is kept in memory until [`Output::finish`].
+    pub fn hurry(&self) {
+        let mut state = self.shelf.lock();
+        state.is_hurried = true;
+        self.shelf.room.notify_all();
+    }
+
+    /// Prints text that is no result, on lines of its own, once [`Output::finish`] has printed all
+    /// results. Blocks for as long as the reader of stdout likes.
+    ///
+    /// # Errors
+    /// stdout can't be written.
+    pub fn print_last(&self, text: &[u8]) -> io::Result<()> {
+        let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+        let shelf = &self.shelf;
+        if shelf.lock().is_broken {
+            return Ok(());
+        }
+        if shelf.is_in_line.load(Ordering::Relaxed) {
+            print(shelf, &stdout, b"\n")?;
+        }
+        Ok(print(shelf, &stdout, text)?)
+    }
+
+    /// How many jobs have succeeded and how many have failed, of those that were passed on.
+    pub fn counts(&self) -> (u64, u64) {
+        let shelf = &self.shelf;
+        (shelf.succeeded.load(Ordering::Relaxed), shelf.failed.load(Ordering::Relaxed))
+    }
+}
+
+impl Sink for Output {
+    fn deliver(&self, done: &Done<'_>) {
+        let shelf = &*self.shelf;
+        if done.printed.is_some_and(|printed| !printed.is_small()) {
+            self.flush();
+            let count = if done.outcome.is_ok() { &shelf.succeeded } else { &shelf.failed };
+            count.fetch_add(1, Ordering::Relaxed);
+            if let Some(journal) = &shelf.settings.journal {
+                shelf.recorded(journal.append_large(done));
+            }
+            match shelf.settings.format.large(done, &shelf.spool) {
+                Ok(large) => shelf.put_large(done.job.seq, large),
+                Err(error) => shelf.lost(&error),
+            }
+            return;
+        }
+        with_batch(self.number, |batch| {
+            batch.add(&shelf.settings.format, done);
+            if shelf.settings.journal.is_some() {
+                Journal::add(done, &mut batch.records);
+            }
+            if batch.out.len() + batch.err.len() + batch.records.len() >= ENOUGH {
+                shelf.put(batch);
+            }
+        });
+    }
+
+    fn texts(&self, seq: u64, count: u64, texts: &[u8]) {
+        with_batch(self.number, |batch| {
+            batch.add_texts(seq, count, texts);
+            if batch.out.len() + batch.err.len() >= ENOUGH {
+                self.shelf.put(batch);
+            }
+        });
+    }
+
+    fn flush(&self) {
+        with_batch(self.number, |batch| {
+            if !batch.streaks.is_empty() {
+                self.shelf.put(batch);
+            }
+        });
+    }
+
+    fn lines(&self, job: &Job, out: &[u8], err: &[u8]) -> bool {
+        // A command that is under way must not wait for whoever reads stdout.
+        if self.shelf.lock().must_wait() {
+            return false;
+        }
+        let format = &self.shelf.settings.format;
+        let (out, err) = (format.lines(job, out), format.stderr_lines(job, err));
+        self.shelf.add(|state, is_ordered| match is_ordered {
+            true => state.order.put_lines(job.seq, (&out, &err), &mut state.ready),
+            false => {
+                state.ready.append(&out, &err);
+                Ok(())
+            }
+        });
+        true
+    }
+}

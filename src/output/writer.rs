@@ -1,0 +1,161 @@
+//! The thread that writes stdout: it takes all that is ready, many records at a time.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use tokio::sync::oneshot;
+
+use super::large::Large;
+use super::order::{Between, Ready};
+use super::settings::Trouble;
+use super::shelf::{ENOUGH, Shelf, State};
+
+/// The writer is told of new records at once when it is idle; after a write it rests so long, so
+/// that records that come thick and fast are written many at a time.
+const REST: Duration = Duration::from_millis(1);
+
+/// The thread that writes.
+pub(super) struct Writer {
+    pub(super) shelf: Arc<Shelf>,
+    pub(super) stdout: OwnedFd,
+    /// Dropped when the writer is done.
+    pub(super) _done: oneshot::Sender<()>,
+}
+
+impl Writer {
+    pub(super) fn run(self) {
+        let mut ready = Ready::default();
+        while self.next(&mut ready) {
+            if let Some(journal) = &self.shelf.settings.journal {
+                self.shelf.recorded(journal.settle());
+            }
+            if let Err(error) = self.write(&ready) {
+                return self.broken(error);
+            }
+            ready.clear();
+            self.rest();
+        }
+    }
+
+    /// Waits for records and takes them. Returns whether there are any.
+    fn next(&self, ready: &mut Ready) -> bool {
+        let mut state = self.shelf.lock();
+        loop {
+            let State { order, ready: next, is_over, .. } = &mut *state;
+            if let Err(error) = order.advance(next, *is_over) {
+                self.shelf.surroundings.trouble(Trouble::Disordered(format!(
+                    "results are lost that waited for their turn in a temporary file: it could \
+                     not be read back: {error}"
+                )));
+            }
+            if !next.is_empty() {
+                std::mem::swap(next, ready);
+                self.shelf.room.notify_all();
+                return true;
+            }
+            if *is_over || state.is_broken {
+                return false;
+            }
+            state.is_idle = true;
+            state = self.shelf.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.is_idle = false;
+        }
+    }
+
+    fn rest(&self) {
+        let state = self.shelf.lock();
+        if state.ready.len() < ENOUGH && !state.is_over && !state.is_broken {
+            drop(self.shelf.work.wait_timeout(state, REST));
+        }
+    }
+
+    fn write(&self, ready: &Ready) -> rustix::io::Result<()> {
+        for (out, behind) in ready.parts() {
+            if !out.is_empty() {
+                print(&self.shelf, &self.stdout, out)?;
+            }
+            match behind {
+                Some(Between::Err(err)) => self.shelf.surroundings.failure(err),
+                Some(Between::Large(large)) => self.write_large(large)?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn write_large(&self, large: &Large) -> rustix::io::Result<()> {
+        let surroundings = &self.shelf.surroundings;
+        let mut result = Ok(());
+        let mut to_stdout = |piece: &[u8]| {
+            result = print(&self.shelf, &self.stdout, piece);
+            result.map_err(io::Error::from)
+        };
+        let mut read = large.printed.stdout.each(&mut to_stdout);
+        result?;
+        let mut in_line = false;
+        if read.is_ok() {
+            read = large.printed.stderr.each(|piece| {
+                in_line = piece.last().map_or(in_line, |&last| last != b'\n');
+                surroundings.failure(piece);
+                Ok(())
+            });
+        }
+        if in_line {
+            // What follows is another's, or about it.
+            surroundings.failure(b"\n");
+        }
+        if let Err(error) = read {
+            surroundings.trouble(Trouble::Disordered(format!(
+                "what a command printed could not be read back from a temporary file: {error}"
+            )));
+        }
+        if !large.tail.is_empty() {
+            surroundings.failure(&large.tail);
+        }
+        Ok(())
+    }
+
+    fn broken(&self, error: Errno) {
+        let mut state = self.shelf.lock();
+        state.is_broken = true;
+        self.shelf.room.notify_all();
+        drop(state);
+        let trouble = match error {
+            Errno::PIPE => Trouble::Closed,
+            error => {
+                let error = io::Error::from(error);
+                Trouble::Broken(format!("the results could not be written to stdout: {error}"))
+            }
+        };
+        self.shelf.surroundings.trouble(trouble);
+    }
+}
+
+/// Writes to stdout.
+pub(super) fn print(shelf: &Shelf, stdout: &OwnedFd, text: &[u8]) -> rustix::io::Result<()> {
+    let mut result = Ok(());
+    shelf.surroundings.around_write(text, &mut || result = write_all(stdout, text));
+    let is_in_line = text.last().is_some_and(|&last| last != b'\n');
+    shelf.is_in_line.store(is_in_line, Ordering::Relaxed);
+    result
+}
+
+/// Writes everything, also to a pipe that some other process has made non-blocking.
+fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> rustix::io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(fd, bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let _ = poll(&mut [PollFd::new(fd, PollFlags::OUT)], None);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,435 @@
+//! Files that a run opens for writing, whatever they are for: private, and through nobody else's links.
+//!
+//! A path is gone through folder by folder. In a folder such as `/tmp`, where everybody may make files
+//! and remove only their own, a link is followed, and a file or a FIFO is written to, only if it is
+//! ours or the folder's owner's: the rule of Linux's `fs.protected_symlinks`, `fs.protected_regular` and
+//! `fs.protected_fifos`, which may be off, and which other systems lack.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Component, Path};
+
+use rustix::fs::{
+    Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, accessat, fchmod, fchown, fstat,
+    linkat, openat, readlinkat, renameat, statat, unlinkat,
+};
+use rustix::io::Errno;
+
+use super::temporary::temporary_file;
+
+/// Set on directories such as `/tmp`: everybody may make files there, and remove only their own.
+const STICKY: u32 = 0o1000;
+
+/// Others may make files in such a directory.
+const OPEN_TO_OTHERS: u32 = 0o022;
+
+/// As many links as Linux follows.
+const MOST_LINKS: usize = 40;
+
+/// What is copied at once.
+const PIECE: usize = 64 << 10;
+
+/// How a folder is opened that is only gone through.
+const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC).union(THROUGH);
+
+/// To go through a folder needs no right to list it; other systems than Linux ask for it.
+#[cfg(target_os = "linux")]
+const THROUGH: OFlags = OFlags::PATH;
+#[cfg(not(target_os = "linux"))]
+const THROUGH: OFlags = OFlags::RDONLY;
+
+/// What to do about a link in the place of the file itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// It is followed, if it is to be trusted.
+    Followed,
+    /// It is an error, `ELOOP`.
+    Refused,
+}
+
+/// Where a file is, or is to be: a folder that is open, and a name in it.
+#[derive(Debug)]
+pub struct Place {
+    folder: OwnedFd,
+    name: OsString,
+    found: Option<Stat>,
+    /// The name is that of an open file in `/proc`, where only the system can follow it.
+    is_open_file: bool,
+}
+
+impl Place {
+    /// Goes to the place of a file.
+    ///
+    /// # Errors
+    /// A folder is missing; or a link on the way, or what is there, was put there by another user.
+    pub fn find(path: &Path, links: Links) -> io::Result<Self> {
+        let mut left = Vec::new();
+        push(&mut left, path);
+        let mut folder = openat(CWD, ".", FOLDER, Mode::empty())?;
+        let mut followed = 0;
+        while let Some(name) = left.pop() {
+            let is_last = left.is_empty();
+            if matches!(name.as_bytes(), b"/" | b"." | b"..") {
+                folder = openat(&folder, &name, FOLDER, Mode::empty())?;
+                continue;
+            }
+            let found = match statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) if is_last => None,
+                found => Some(found?),
+            };
+            match found {
+                Some(link) if FileType::from_raw_mode(link.st_mode) == FileType::Symlink => {
+                    followed += 1;
+                    if followed > MOST_LINKS || (is_last && links == Links::Refused) {
+                        return Err(Errno::LOOP.into());
+                    }
+                    check_owner(&folder, &link, &name, is_last)?;
+                    if !has_open_files(&folder) {
+                        // Whoever has it cannot change it: it is ours, or the folder's owner's.
+                        push_link(&folder, &name, &mut left)?;
+                    } else if is_last {
+                        return Self::open_file(folder, name);
+                    } else {
+                        folder = openat(&folder, &name, FOLDER, Mode::empty())?;
+                    }
+                }
+                found if is_last => {
+                    if let Some(found) = &found {
+                        check_owner(&folder, found, &name, true)?;
+                    }
+                    return Ok(Self { folder, name, found, is_open_file: false });
+                }
+                _ => folder = openat(&folder, &name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?,
+            }
+        }
+        Err(io::ErrorKind::IsADirectory.into())
+    }
+
+    /// An open file by its name in `/proc`. One that has a name elsewhere is found there.
+    fn open_file(folder: OwnedFd, name: OsString) -> io::Result<Self> {
+        let found = statat(&folder, &name, AtFlags::empty())?;
+        if FileType::from_raw_mode(found.st_mode) == FileType::RegularFile
+            && let Ok(path) = readlinkat(&folder, &name, Vec::new())
+            && let Ok(place) = Self::find(as_path(path.to_bytes()), Links::Refused)
+            && place.is(&found)
+        {
+            return Ok(place);
+        }
+        Ok(Self { folder, name, found: Some(found), is_open_file: true })
+    }
+
+    /// What is there.
+    pub fn found(&self) -> Option<&Stat> {
+        self.found.as_ref()
+    }
+
+    /// Whether this file is what is there.
+    pub fn is(&self, file: &Stat) -> bool {
+        self.found.as_ref().is_some_and(|found| is_same(found, file))
+    }
+
+    /// Whether both are the same file, or will be.
+    pub fn is_that_of(&self, other: &Self) -> bool {
+        match (&self.found, &other.found) {
+            (Some(one), Some(other)) => is_same(one, other),
+            (None, None) => {
+                let folders = (fstat(&self.folder), fstat(&other.folder));
+                let is_one = matches!(folders, (Ok(one), Ok(other)) if is_same(&one, &other));
+                is_one && self.name == other.name
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it is a regular file, or will be.
+    pub fn is_regular(&self) -> bool {
+        self.found.as_ref().is_none_or(is_regular)
+    }
+
+    /// Makes the file, or empties the one that is there. A new one is its owner's alone (0600).
+    ///
+    /// # Errors
+    /// It can't be written, or another user has put something there meanwhile.
+    pub fn create(&self) -> io::Result<File> {
+        let file = self.open(OFlags::WRONLY | OFlags::CREATE)?;
+        if file.metadata()?.is_file() {
+            // Not before it is known whose it is.
+            file.set_len(0)?;
+        }
+        Ok(file)
+    }
+
+    /// Makes the file, or opens the one that is there to add to it.
+    ///
+    /// # Errors
+    /// As those of [`Place::create`].
+    pub fn append(&self) -> io::Result<File> {
+        self.open(OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND)
+    }
+
+    /// The same, and what is there can be read.
+    ///
+    /// # Errors
+    /// As those of [`Place::create`].
+    pub fn append_and_read(&self) -> io::Result<File> {
+        self.open(OFlags::RDWR | OFlags::CREATE | OFlags::APPEND)
+    }
+
+    fn open(&self, flags: OFlags) -> io::Result<File> {
+        // A link that was laid in its place since is not followed.
+        let links = if self.is_open_file { OFlags::empty() } else { OFlags::NOFOLLOW };
+        let flags = flags | links | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let fd = openat(&self.folder, &self.name, flags, Mode::RUSR | Mode::WUSR)?;
+        check_owner(&self.folder, &fstat(&fd)?, &self.name, true)?;
+        Ok(fd.into())
+    }
+
+    /// Begins a file that will replace what is there when it is complete.
+    ///
+    /// # Errors
+    /// What is there can't be written, or nothing can be made there.
+    pub fn beside(self) -> io::Result<Beside> {
+        let old = match self.found {
+            Some(_) => Some(self.open(OFlags::WRONLY)?),
+            None => None,
+        };
+        let linkable = nameless(&self.folder).filter(|_| !self.is_open_file);
+        if old.is_none() && linkable.is_none() {
+            // It will be made at the end: whether it can be is to be known before.
+            accessat(&self.folder, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())?;
+        }
+        let is_linkable = linkable.is_some();
+        let file = linkable.map_or_else(temporary_file, Ok)?;
+        Ok(Beside { place: self, old, file, is_linkable })
+    }
+}
+
+/// A file that will replace another when it is complete. Until then it has no name: if the process is
+/// killed, nothing of it is left, and the other is as it was.
+#[derive(Debug)]
+pub struct Beside {
+    place: Place,
+    old: Option<File>,
+    file: File,
+    /// It can be given a name in the folder.
+    is_linkable: bool,
+}
+
+impl Beside {
+    /// The new file, to be written.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// How many bytes the file has that will be replaced.
+    pub fn old_len(&self) -> u64 {
+        let metadata = self.old.as_ref().and_then(|old| old.metadata().ok());
+        metadata.map_or(0, |metadata| metadata.len())
+    }
+
+    /// The file that will be replaced, to be read.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn old(&self) -> io::Result<File> {
+        self.place.open(OFlags::RDONLY)
+    }
+
+    /// Puts the new file in the place of the old one, at once. It has the old one's mode and owner.
+    /// Where the folder does not allow that, the old file is written over.
+    ///
+    /// # Errors
+    /// Neither could be done. The old file is as it was, unless even that says otherwise.
+    pub fn replace(&self) -> io::Result<()> {
+        match self.rename() {
+            Err(error) if is_forbidden(&error) && self.old.is_some() => self.write_over(),
+            outcome => outcome,
+        }
+    }
+
+    fn rename(&self) -> io::Result<()> {
+        let Place { folder, name, is_open_file, .. } = &self.place;
+        if *is_open_file {
+            return Err(Errno::ACCESS.into());
+        }
+        let (made, fresh) = self.name_beside()?;
+        let renamed = self.dress(fresh.as_ref().unwrap_or(&self.file)).and_then(|()| {
+            renameat(folder, &made, folder, name)?;
+            Ok(())
+        });
+        if renamed.is_err() {
+            let _ = unlinkat(folder, &made, AtFlags::empty());
+        }
+        renamed
+    }
+
+    /// Gives the new file a name in the folder, or makes a copy of it there.
+    fn name_beside(&self) -> io::Result<(String, Option<File>)> {
+        let folder = &self.place.folder;
+        let mut number = 0_u32;
+        loop {
+            let name = format!(".procpool-{}-{number}", std::process::id());
+            let made = if self.is_linkable {
+                let file = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+                linkat(CWD, file, folder, &name, AtFlags::SYMLINK_FOLLOW).map(|()| None)
+            } else {
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+                openat(folder, &name, flags, Mode::RUSR | Mode::WUSR).map(Some)
+            };
+            match made {
+                // Left over, or somebody wants to be in the way.
+                Err(Errno::EXIST) if number < 1000 => number += 1,
+                Err(error) => return Err(error.into()),
+                Ok(None) => return Ok((name, None)),
+                Ok(Some(fd)) => {
+                    let mut copy = File::from(fd);
+                    if let Err(error) = copy_rest(&self.file, 0, &mut copy) {
+                        let _ = unlinkat(folder, &name, AtFlags::empty());
+                        return Err(error);
+                    }
+                    return Ok((name, Some(copy)));
+                }
+            }
+        }
+    }
+
+    /// Gives the new file the mode and the owner of the old one, as far as we may, and brings it to the
+    /// disk: after a power cut there is one of the two.
+    fn dress(&self, new: &File) -> io::Result<()> {
+        let Some(old) = &self.old else { return Ok(()) };
+        let (old, now) = (fstat(old)?, fstat(new)?);
+        if (old.st_uid, old.st_gid) != (now.st_uid, now.st_gid) {
+            let (uid, gid) = (Uid::from_raw(old.st_uid), Gid::from_raw(old.st_gid));
+            let _ = fchown(new, Some(uid), Some(gid)).or_else(|_| fchown(new, None, Some(gid)));
+        }
+        fchmod(new, Mode::from_raw_mode(old.st_mode))?;
+        if old.st_size > 0 { new.sync_data() } else { Ok(()) }
+    }
+
+    /// Writes over the old file, which is cut only then: where a disk is full there is room for what
+    /// is no longer than before.
+    fn write_over(&self) -> io::Result<()> {
+        let Some(old) = &self.old else { return Err(Errno::NOENT.into()) };
+        let mut at = 0;
+        let mut piece = vec![0; PIECE];
+        loop {
+            let count = self.file.read_at(&mut piece, at)?;
+            if count == 0 {
+                return old.set_len(at);
+            }
+            old.write_all_at(&piece[..count], at)?;
+            at += count as u64;
+        }
+    }
+}
+
+/// The folder does not let the file be replaced; in a container it may be a mount of its own.
+fn is_forbidden(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    let forbidden = [Errno::ACCESS, Errno::PERM, Errno::ROFS, Errno::BUSY, Errno::NOENT];
+    errno.is_some_and(|errno| forbidden.contains(&errno))
+}
+
+/// A file without a name, which it can be given in this folder.
+fn nameless(folder: &OwnedFd) -> Option<File> {
+    #[cfg(target_os = "linux")]
+    {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        openat(folder, ".", flags, Mode::RUSR | Mode::WUSR).ok().map(File::from)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = folder;
+        None
+    }
+}
+
+/// Copies a file from a place on. Where it is read otherwise is not changed by that.
+///
+/// # Errors
+/// One of them can't be read or written.
+pub fn copy_rest(from: &File, begin: u64, to: &mut impl Write) -> io::Result<u64> {
+    let mut at = begin;
+    let mut piece = vec![0; PIECE];
+    loop {
+        let count = match from.read_at(&mut piece, at) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            count => count?,
+        };
+        if count == 0 {
+            return Ok(at - begin);
+        }
+        to.write_all(&piece[..count])?;
+        at += count as u64;
+    }
+}
+
+/// Whether both are the same file, however they are named.
+pub fn is_same(one: &Stat, other: &Stat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+}
+
+/// Whether it is a regular file.
+pub fn is_regular(file: &Stat) -> bool {
+    FileType::from_raw_mode(file.st_mode) == FileType::RegularFile
+}
+
+/// The names on a path, the first one last. What ends with a slash is a folder.
+fn push(left: &mut Vec<OsString>, path: &Path) {
+    if path.as_os_str().as_bytes().ends_with(b"/") {
+        left.push(".".into());
+    }
+    let names = path.components().rev().map(Component::as_os_str);
+    left.extend(names.map(OsStr::to_owned));
+}
+
+/// Goes on with what a link says.
+fn push_link(folder: &OwnedFd, name: &OsStr, left: &mut Vec<OsString>) -> io::Result<()> {
+    let target = readlinkat(folder, name, Vec::new())?;
+    push(left, as_path(target.to_bytes()));
+    Ok(())
+}
+
+fn as_path(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
+}
+
+/// Whether links in this folder lead to open files of processes, without a path in between.
+fn has_open_files(folder: &OwnedFd) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        let found = rustix::fs::fstatfs(folder);
+        found.is_ok_and(|system| system.f_type == rustix::fs::PROC_SUPER_MAGIC)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = folder;
+        false
+    }
+}
+
+/// Where others may make files, only what is ours, or the folder's owner's, is to be trusted. Folders
+/// are gone through: what is in them has an owner of its own.
+fn check_owner(folder: &OwnedFd, found: &Stat, name: &OsStr, is_last: bool) -> io::Result<()> {
+    let what = match FileType::from_raw_mode(found.st_mode) {
+        FileType::Symlink => "link",
+        FileType::RegularFile => "file",
+        FileType::Fifo => "FIFO",
+        _ => return Ok(()),
+    };
+    let folder = fstat(folder)?;
+    let is_shared = folder.st_mode & STICKY != 0 && folder.st_mode & OPEN_TO_OTHERS != 0;
+    let us = rustix::process::geteuid().as_raw();
+    if !is_shared || found.st_uid == us || found.st_uid == folder.st_uid {
+        return Ok(());
+    }
+    let message = match is_last {
+        true => format!("there is a {what} of another user's in its place"),
+        false => format!("'{}' on the way to it is a {what} of another user's", name.display()),
+    };
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
+}
