@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Mutex;
 
-use procpool::{Done, WorkerEnd};
+use procpool::{Done, Run, WorkerEnd};
 use serde_json::{Value, json};
 
 use super::lock;
@@ -55,36 +55,16 @@ impl Trace {
     /// A job is over, or one try of it that is not its last; `span`: when its slot was busy with it.
     pub fn add(&self, done: &Done<'_>, span: Option<Span>, is_retried: bool, names: &Names) {
         let (Some(span), Some(run)) = (span, done.run) else { return };
-        let label = names.label(done.job, run.slot);
-        let label = if label.is_empty() { names.name(done.job) } else { label };
-        let mut args = json!({ "job": names.name(done.job), "seq": done.job.seq, "pid": run.pid });
-        if run.attempt > 1 || is_retried {
-            args["attempt"] = run.attempt.into();
-        }
-        let waited = micros(span.begun - span.start);
-        if waited > 0.0 {
-            args["waited_us"] = waited.into();
-        }
-        if let Err(failure) = done.outcome {
-            args["failed"] = failure.kind.name().into();
-            args["message"] = message(failure).into();
-        }
         let row = run.slot + span.lane * LANE;
-        let category = match (done.outcome.is_ok(), is_retried) {
-            (true, _) => "job",
-            (false, true) => "job,retried",
-            (false, false) => "job,failed",
-        };
-        let (ts, dur) = (micros(span.begun), micros(span.end - span.begun));
-        let event = json!({
-            "ph": "X", "pid": SLOTS, "tid": row, "ts": ts, "dur": dur,
-            "name": label, "cat": category, "args": args,
-        });
+        let slice = slice(done, run, span, (row, is_retried), names);
         let mut state = lock(&self.state);
         if state.named.insert(row) {
             state.name_row(row, run.slot, span.lane);
         }
-        state.event(&event);
+        state.unwritten.extend_from_slice(&slice);
+        if state.unwritten.len() >= ENOUGH {
+            state.write();
+        }
     }
 
     /// A worker is gone, whose times are in seconds since the begin of the run.
@@ -144,6 +124,55 @@ impl State {
         }
         self.unwritten.clear();
     }
+}
+
+/// The event of a job, with what stands between it and the one before. There may be millions of them:
+/// they are written piece by piece, and not made of values.
+fn slice(
+    done: &Done<'_>,
+    run: Run,
+    span: Span,
+    (row, is_retried): (usize, bool),
+    names: &Names,
+) -> Vec<u8> {
+    let name = names.name(done.job);
+    let label = names.label(done.job, run.slot);
+    let label = if label.is_empty() { &name } else { &label };
+    let category = match (done.outcome.is_ok(), is_retried) {
+        (true, _) => "job",
+        (false, true) => "job,retried",
+        (false, false) => "job,failed",
+    };
+    let (ts, dur) = (micros(span.begun), micros(span.end - span.begun));
+    let mut text = Vec::with_capacity(320);
+    // A Vec takes all that is written to it.
+    let _ = write!(
+        text,
+        ",\n{{\"ph\":\"X\",\"pid\":{SLOTS},\"tid\":{row},\"ts\":{ts:.3},\"dur\":{dur:.3},\
+         \"cat\":\"{category}\",\"name\":"
+    );
+    string(&mut text, label);
+    let _ = write!(text, ",\"args\":{{\"seq\":{},\"pid\":{},\"job\":", done.job.seq, run.pid);
+    string(&mut text, &name);
+    if run.attempt > 1 || is_retried {
+        let _ = write!(text, ",\"attempt\":{}", run.attempt);
+    }
+    let waited = micros(span.begun - span.start);
+    if waited > 0.0 {
+        let _ = write!(text, ",\"waited_us\":{waited:.3}");
+    }
+    if let Err(failure) = done.outcome {
+        let _ = write!(text, ",\"failed\":\"{}\",\"message\":", failure.kind.name());
+        string(&mut text, &message(failure));
+    }
+    text.extend_from_slice(b"}}");
+    text
+}
+
+/// Appends text as JSON.
+fn string(to: &mut Vec<u8>, text: &str) {
+    // A Vec takes all that is written to it.
+    let _ = serde_json::to_writer(to, text);
 }
 
 /// In the unit of the format, without digits that mean nothing.
