@@ -420,7 +420,7 @@ pub struct Options {
     #[arg(hide_short_help = true, long, value_name = "SIZE", default_value = "64M", help_heading = "Input", value_parser = parse_size)]
     pub max_line: usize,
 
-    /// How results look: record (default with a worker), value, text (default without)
+    /// How results look: record (default with a worker), value, text (otherwise)
     ///
     /// For text, what a command prints is passed on byte for byte, its stderr behind it.
     #[arg(
@@ -473,19 +473,21 @@ pub struct Options {
     #[arg(long, help_heading = "Output")]
     pub summary: bool,
 
-    /// Write a report at the end: FILE.html, .json, .xml (JUnit) or .md; may be repeated
+    /// Write a report at the end: FILE.html, .json, .xml (JUnit), .md
     ///
-    /// html is a page for a browser, with a timeline, that needs nothing else; xml is JUnit's, as CI
-    /// systems read it; md is a table for the summary of a CI job. A file with another name has its
-    /// format before it: json:FILE. -.json is stdout, after the results, on a line of its own. The
-    /// report is written however the run ends, short of kill -9. Where GITHUB_ACTIONS is set, failures
-    /// are annotations as well.
+    /// It may be repeated. html is a page for a browser: a timeline, failures, durations, workers; it
+    /// loads nothing from elsewhere. xml is JUnit's, as CI systems read it. md is a table for the
+    /// summary of a CI job. For a FILE with another name, put the format before it: json:FILE. -.json
+    /// is stdout: the report is the last line, after all results. A report is written however the run
+    /// ends, except after kill -9. Where GITHUB_ACTIONS is set, failures are annotations as well,
+    /// without this option.
     #[arg(long, value_name = "FILE", help_heading = "Output", value_parser = parse_report, allow_hyphen_values = true, value_hint = ValueHint::FilePath)]
     pub report: Vec<Report>,
 
     /// Write when each job ran where to FILE, for Perfetto or chrome://tracing
     ///
-    /// As Chrome's trace-event format has it. Events are written as jobs finish.
+    /// As Chrome's trace-event format has it. Events are written as jobs finish. A trace that kill -9 cut
+    /// off can still be opened.
     #[arg(hide_short_help = true, long, value_name = "FILE", help_heading = "Output", value_hint = ValueHint::FilePath)]
     pub trace: Option<PathBuf>,
 
