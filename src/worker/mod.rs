@@ -8,13 +8,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::job::{Failure, Job, Place, Value, Watcher};
+use crate::job::{Failure, Job, Place, Value, Watcher, Why, WorkerEnd};
 use crate::process::{Groups, Process, Progress, Wake};
 use crate::protocol::Protocol;
 use crate::protocol::envelope::{Body, Message};
 use crate::protocol::framing::{Scan, Split};
 use crate::util::buffer::Usual;
-use crate::util::clock::Moment;
+use crate::util::clock::{Clock, Moment};
 use crate::util::random::random;
 use crate::util::text::quote;
 use crate::worker::doubt::Unproven;
@@ -176,6 +176,10 @@ pub(crate) struct Worker {
     printed_unasked: usize,
     /// It has closed its stdin: it can only answer what it has read.
     pub(crate) is_deaf: bool,
+    /// Why it ends, as far as it is known yet.
+    pub(crate) why: Why,
+    /// Its slot, from 1, and which one it is there.
+    pub(crate) place: (usize, u64),
     /// When it was started.
     pub(crate) born: Moment,
     /// When the oldest job became the one that the worker is on; without jobs, when it became idle.
@@ -247,6 +251,8 @@ impl Worker {
             has_started: false,
             printed_unasked: 0,
             is_deaf: false,
+            why: Why::Done,
+            place: (0, 0),
             born: now,
             turn_began: now,
             looked: now,
@@ -300,18 +306,42 @@ impl Worker {
 
     /// Whether its time has come: it has had all its jobs, is old, or holds too much memory.
     pub(crate) fn has_served(&mut self, config: &Config, now: Moment) -> bool {
-        if self.requests >= self.max_reqs
-            || config.max_age.is_some_and(|age| now >= self.born.after(age))
-        {
-            self.is_spent = true;
+        if self.requests >= self.max_reqs {
+            self.spend(Why::MaxReqs);
+        }
+        if config.max_age.is_some_and(|age| now >= self.born.after(age)) {
+            self.spend(Why::MaxAge);
         }
         if let Some(limit) = config.max_rss
             && now >= self.weighed.after(MEMORY_TICK)
         {
             self.weighed = now;
-            self.is_spent |= self.process.memory().is_some_and(|bytes| bytes > limit);
+            if self.process.memory().is_some_and(|bytes| bytes > limit) {
+                self.spend(Why::MaxRss);
+            }
         }
         self.is_spent
+    }
+
+    /// It gets no more jobs. The first reason counts.
+    fn spend(&mut self, why: Why) {
+        if !self.is_spent {
+            (self.is_spent, self.why) = (true, why);
+        }
+    }
+
+    /// What it did, now that it is gone.
+    pub(crate) fn ended(&self, clock: &Clock) -> WorkerEnd {
+        let (slot, generation) = self.place;
+        WorkerEnd {
+            slot,
+            pid: self.process.pid(),
+            generation,
+            start: clock.unix_seconds(self.born),
+            seconds: clock.now().since(self.born).as_secs_f64(),
+            jobs: self.replies,
+            why: self.why,
+        }
     }
 
     /// When it will have served its time, about. Where its own pace is not known yet, `pace` is
@@ -670,7 +700,7 @@ impl Worker {
             Ok(index) => index,
             Err(id) => {
                 received.stale = Some(id);
-                self.is_spent = true;
+                self.spend(Why::Protocol);
                 return Ok(());
             }
         };
