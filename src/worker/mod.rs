@@ -35,6 +35,9 @@ const MOST_ANSWERS: usize = 4 << 20;
 /// A worker that has had no job for so long, and is silent, has answered all it was asked.
 const PROOF: Duration = Duration::from_secs(1);
 
+/// With so many replies it is looked whether a worker had read its request by then.
+const PROBATION: u64 = 64;
+
 /// A worker's memory is looked at no more often than this.
 const MEMORY_TICK: Duration = Duration::from_millis(5);
 
@@ -837,10 +840,11 @@ impl Worker {
     }
 
     /// Whether it has printed something before it had read its first request, or the only one: no reply,
-    /// for sure.
+    /// for sure. One that has a reply too many is mostly found out so within a few replies.
     fn is_early(&self) -> bool {
-        let may_be = (self.replies == 0 || self.in_flight == 1) && self.protocol.is_raw();
+        let may_be = self.replies == 0 || (self.in_flight == 1 && self.replies < PROBATION);
         may_be
+            && self.protocol.is_raw()
             && !self.flights.is_empty()
             && !self.inbox.is_empty()
             && self.reading() == Reading::Nothing
