@@ -19,4 +19,4 @@ pub(crate) use flights::Flight;
 pub(crate) use reading::Reading;
 pub(crate) use replies::Reply;
 pub(crate) use violation::{EARLY, Violation};
-pub(crate) use worker::{Refused, Worker};
+pub(crate) use worker::{Refused, Worker, WorkerId};

@@ -1,7 +1,10 @@
-//! How long a job takes at a worker, and what follows from that: how many jobs are taken at once, and
-//! for how long a slot leaves a worker alone that writes its replies one at a time.
+//! How long a job takes at a worker, and what follows from that: the window, how many jobs are taken at
+//! once, and for how long a slot leaves a worker alone that writes its replies one at a time.
 
 use std::time::Duration;
+
+use super::window::Window;
+use crate::config::Depth;
 
 /// Jobs that take no longer than this together may be taken at once, whoever else might take them.
 const PORTION: Duration = Duration::from_micros(200);
@@ -25,8 +28,10 @@ const PAUSES: u32 = 32;
 const FEWEST_IN_FLIGHT: usize = 8;
 
 /// The speed of one worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pace {
+    /// How many requests the worker may have in flight.
+    pub(super) window: Window,
     /// The average time of a job, as a moving average; zero: it is not known yet.
     per_job: Duration,
     /// How many pauses are left.
@@ -34,6 +39,10 @@ pub(super) struct Pace {
 }
 
 impl Pace {
+    pub(super) fn new(depth: Depth) -> Self {
+        Self { window: Window::new(depth), per_job: Duration::ZERO, pauses: 0 }
+    }
+
     /// The average time of a job; zero: it is not known yet.
     pub(super) fn per_job(&self) -> Duration {
         self.per_job
@@ -69,6 +78,7 @@ impl Pace {
 
     /// Learns that `answered` jobs took `time` together.
     pub(super) fn learn_time(&mut self, answered: usize, time: Duration) {
+        self.window.observe(answered, time);
         let each = time / u32::try_from(answered).unwrap_or(u32::MAX);
         self.per_job = match self.per_job {
             Duration::ZERO => each,

@@ -1,8 +1,9 @@
-//! How much a worker has done, and when it has served its time: jobs, age, memory.
+//! How much a worker has done, when it has served its time (jobs, age, memory), and why it ends.
 
 use std::time::Duration;
 
 use crate::config::RecyclingConfig;
+use crate::job::Why;
 use crate::process::Process;
 use crate::util::clock::Moment;
 use crate::util::random::random;
@@ -23,8 +24,10 @@ pub(super) struct Service {
     max_reqs: u64,
     /// When its memory was last measured.
     measured: Moment,
-    /// It gets no more jobs.
+    /// The worker gets no more jobs.
     is_spent: bool,
+    /// Why the worker ends, as far as it is known yet.
+    why: Why,
 }
 
 impl Service {
@@ -33,7 +36,15 @@ impl Service {
             0 => u64::MAX,
             max => max.saturating_add(random(config.max_reqs_jitter)),
         };
-        Self { born: now, requests: 0, replies: 0, max_reqs, measured: now, is_spent: false }
+        Self {
+            born: now,
+            requests: 0,
+            replies: 0,
+            max_reqs,
+            measured: now,
+            is_spent: false,
+            why: Why::Done,
+        }
     }
 
     pub(super) fn born(&self) -> Moment {
@@ -55,6 +66,22 @@ impl Service {
     /// Gives the worker no more jobs.
     pub(super) fn spend(&mut self) {
         self.is_spent = true;
+    }
+
+    /// Gives the worker no more jobs, for this reason. The first reason counts.
+    pub(super) fn spend_for(&mut self, why: Why) {
+        if !self.is_spent {
+            self.is_spent = true;
+            self.why = why;
+        }
+    }
+
+    pub(super) fn why(&self) -> Why {
+        self.why
+    }
+
+    pub(super) fn set_why(&mut self, why: Why) {
+        self.why = why;
     }
 
     pub(super) fn count_requests(&mut self, count: usize) {
@@ -85,14 +112,19 @@ impl Service {
         process: &Process,
         now: Moment,
     ) -> bool {
-        if self.left() == 0 || now >= self.end_by_age(config) {
-            self.is_spent = true;
+        if self.left() == 0 {
+            self.spend_for(Why::MaxReqs);
+        }
+        if now >= self.end_by_age(config) {
+            self.spend_for(Why::MaxAge);
         }
         if let Some(limit) = config.max_rss
             && now >= self.measured.after(MEMORY_TICK)
         {
             self.measured = now;
-            self.is_spent |= process.memory().is_some_and(|bytes| bytes > limit);
+            if process.memory().is_some_and(|bytes| bytes > limit) {
+                self.spend_for(Why::MaxRss);
+            }
         }
         self.is_spent
     }

@@ -12,12 +12,11 @@ use super::replies::{Received, Receiver, Reply};
 use super::service::Service;
 use super::unproven::Unproven;
 use super::violation::Violation;
-use super::window::Window;
 use crate::config::Config;
-use crate::job::{Job, Watcher};
+use crate::job::{Job, Watcher, Why, WorkerEnd};
 use crate::process::{Groups, Process, Progress, Wake};
 use crate::protocol::Protocol;
-use crate::util::clock::Moment;
+use crate::util::clock::{Clock, Moment};
 
 /// For messages that are larger than this, in bytes, pipes are made wide.
 const LARGE: usize = 128 << 10;
@@ -32,12 +31,12 @@ const PROBATION: u64 = 64;
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) process: Process,
+    pub(crate) id: WorkerId,
     protocol: Protocol,
     pub(crate) flights: Flights,
     outbox: Outbox,
     inbox: Inbox,
     pace: Pace,
-    window: Window,
     service: Service,
     reading: ReadProgress,
     pub(crate) unproven: Unproven,
@@ -49,6 +48,15 @@ pub(crate) struct Worker {
     pub(crate) words_before: u64,
     /// Its pipes were made wide, since its messages are large.
     is_wide: bool,
+}
+
+/// Which worker of a pool this is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WorkerId {
+    /// Its slot, counted from 1.
+    pub(crate) slot: usize,
+    /// Which worker of its slot it is.
+    pub(crate) generation: u64,
 }
 
 /// A job that can't be asked for.
@@ -71,12 +79,12 @@ impl Worker {
         let protocol = config.worker.protocol;
         Self {
             process,
+            id: WorkerId::default(),
             protocol,
             flights: Flights::new(),
             outbox: Outbox::new(),
             inbox: Inbox::default(),
-            pace: Pace::default(),
-            window: Window::new(config.worker.depth),
+            pace: Pace::new(config.worker.depth),
             service: Service::new(&config.recycling, now),
             reading: ReadProgress::new(now),
             unproven: Unproven::new(protocol.is_raw()),
@@ -136,6 +144,24 @@ impl Worker {
         by_age.min(self.turn_began.after(pace.saturating_mul(left)))
     }
 
+    /// Says why the worker ends.
+    pub(crate) fn set_why(&mut self, why: Why) {
+        self.service.set_why(why);
+    }
+
+    /// Describes what the worker did, once it is gone.
+    pub(crate) fn ended(&self, clock: &Clock) -> WorkerEnd {
+        WorkerEnd {
+            slot: self.id.slot,
+            pid: self.process.pid(),
+            generation: self.id.generation,
+            start: clock.unix_seconds(self.born()),
+            seconds: clock.now().since(self.born()).as_secs_f64(),
+            jobs: self.replies(),
+            why: self.service.why(),
+        }
+    }
+
     /// The worker has been warmed up: what it did before does not count.
     pub(crate) fn finish_warm_up(&mut self, now: Moment) {
         self.service.restart();
@@ -168,17 +194,17 @@ impl Worker {
             return 0;
         }
         let in_flight = self.flights.jobs();
-        let is_full = self.window.room_bytes(self.flights.bytes()) == 0;
-        if in_flight > 0 && (is_full || self.window.is_slow(now.since(self.turn_began))) {
+        let is_full = self.pace.window.room_bytes(self.flights.bytes()) == 0;
+        if in_flight > 0 && (is_full || self.pace.window.is_slow(now.since(self.turn_began))) {
             return 0;
         }
         let left = usize::try_from(self.service.left()).unwrap_or(usize::MAX);
-        self.window.room(in_flight).min(left)
+        self.pace.window.room(in_flight).min(left)
     }
 
     /// How many bytes of requests the worker may be given.
     pub(crate) fn room_bytes(&self) -> usize {
-        self.window.room_bytes(self.flights.bytes())
+        self.pace.window.room_bytes(self.flights.bytes())
     }
 
     /// How long a job takes, about; zero: it is not known yet.
@@ -287,7 +313,7 @@ impl Worker {
         let outcome = self.inbox.take_messages(|bytes, scan| receiver.take(bytes, scan));
         let received = receiver.received;
         if received.stale.is_some() {
-            self.service.spend();
+            self.service.spend_for(Why::Protocol);
         }
         if received.answered > 0 {
             self.learn(received.answered, now.since(self.turn_began));
@@ -305,7 +331,6 @@ impl Worker {
         self.reading.note_reply();
         self.pace.learn_replies(answered);
         if !is_first {
-            self.window.observe(answered, time);
             self.pace.learn_time(answered, time);
         }
     }
