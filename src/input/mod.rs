@@ -25,7 +25,7 @@ use rustix::io::Errno;
 use crate::job::Feed;
 use crate::job::bundle::Bundler;
 use crate::job::{Done, Failure, Job, Kind, Place, Sink};
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalError};
 use job_lines::{Fields, Invalid};
 use lines::Lines;
 use plain_lines::{Columns, NoHeader, Packed, Plain};
@@ -193,7 +193,9 @@ impl Reader {
                     Some(Stopped::Header(NoHeader::Misused(message))) => {
                         return End::Misused(message);
                     }
-                    Some(Stopped::Journal(message)) => return End::Unresumable(message),
+                    Some(Stopped::Journal(message)) => {
+                        return End::Unresumable(message.to_string());
+                    }
                     Some(Stopped::Header(NoHeader::Different)) => {
                         complain(&format!(
                             "the header in '{}' is not that of the input before it, so it was not \
@@ -215,7 +217,7 @@ impl Reader {
         }
         feeder.feed();
         if let Some(Stopped::Journal(message)) = feeder.stopped {
-            return End::Unresumable(message);
+            return End::Unresumable(message.to_string());
         }
         match (is_complete, feeder.left()) {
             (_, left @ 1..) => End::Stopped(left),
@@ -309,7 +311,7 @@ enum Stopped {
     /// It has not the header it should have.
     Header(NoHeader),
     /// The journal can't be read: a sentence.
-    Journal(String),
+    Journal(JournalError),
 }
 
 impl Feeder<'_> {

@@ -9,6 +9,7 @@ use super::large::Large;
 use super::order::{Order, Ready};
 use super::settings::{Settings, Surroundings, Trouble};
 use crate::job::printed::Spool;
+use crate::journal::JournalError;
 
 /// With so many bytes ready the writer does not rest.
 pub(super) const ENOUGH: usize = 64 << 10;
@@ -81,10 +82,10 @@ impl Shelf {
         batch.clear();
     }
 
-    /// Tells it if something could not be recorded.
-    pub(super) fn recorded(&self, outcome: Result<(), String>) {
-        if let Err(message) = outcome {
-            self.surroundings.trouble(Trouble::Unrecorded(message));
+    /// Reports it if something could not be recorded.
+    pub(super) fn recorded(&self, outcome: Result<(), JournalError>) {
+        if let Err(error) = outcome {
+            self.surroundings.trouble(Trouble::Unrecorded(error.to_string()));
         }
     }
 

@@ -32,7 +32,7 @@ impl Writer {
         let mut ready = Ready::default();
         while self.next(&mut ready) {
             if let Some(journal) = &self.shelf.settings.journal {
-                self.shelf.recorded(journal.settle());
+                self.shelf.recorded(journal.wait_synced());
             }
             if let Err(error) = self.write(&ready) {
                 return self.broken(error);

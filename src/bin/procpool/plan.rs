@@ -52,7 +52,7 @@ pub struct Plan {
     pub shape: Shape,
     pub limits: Limits,
     /// Where what comes of jobs is recorded.
-    pub journal: Option<journal::Settings>,
+    pub journal: Option<journal::JournalSettings>,
 }
 
 impl Plan {
@@ -75,7 +75,7 @@ impl Plan {
             _ if protocol.is_raw() => message_form(words),
             _ => form(options, words, template.as_ref()),
         };
-        let journal = options.journal.as_ref().map(|path| journal::Settings {
+        let journal = options.journal.as_ref().map(|path| journal::JournalSettings {
             path: path.clone(),
             resume: options.resume,
             sync: options.fsync,

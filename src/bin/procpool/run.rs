@@ -367,7 +367,10 @@ fn worker(line: &str, protocol: Protocol, first: &[Init], pty: bool) -> Builder 
 }
 
 /// Opens the journal; what a person should know of it is told.
-fn open_journal(settings: &journal::Settings, console: &Console) -> anyhow::Result<Arc<Journal>> {
+fn open_journal(
+    settings: &journal::JournalSettings,
+    console: &Console,
+) -> anyhow::Result<Arc<Journal>> {
     let journal = Journal::open(settings).map_err(anyhow::Error::msg)?;
     if journal.torn() > 0 {
         let bytes =
