@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use crate::job::printed::{Capture, Printed, Spool};
-use crate::util::buffer::Usual;
+use crate::util::buffer::TypicalSize;
 
 use super::large::Large;
 use super::pages::{Pages, Piece};
@@ -31,7 +31,7 @@ pub struct Ready {
     out: Vec<u8>,
     /// What stands between the bytes of `out`, and behind how many of them.
     between: Vec<(usize, Between)>,
-    usual: Usual,
+    typical: TypicalSize,
 }
 
 impl Ready {
@@ -60,7 +60,7 @@ impl Ready {
 
     /// Forgets everything, but keeps some of the memory.
     pub fn clear(&mut self) {
-        self.usual.empty(&mut self.out);
+        self.typical.empty(&mut self.out);
         self.between.clear();
     }
 

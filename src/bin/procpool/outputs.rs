@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use procpool::files::{Links, Place, is_regular, is_same};
 use procpool::input::Source;
-use procpool::input::rest::Rest;
+use procpool::input::remainder::Remainder;
 use rustix::fs::{FileType, Stat, fstat, stat, tell};
 
 use crate::cli::{self, Options};
@@ -62,7 +62,7 @@ pub struct Outputs {
     pub reports: Vec<Option<(PathBuf, Target)>>,
     pub trace: Option<(PathBuf, Target)>,
     /// What is left to do of the input that the lines of failed jobs will replace.
-    pub rest: Option<Arc<Rest>>,
+    pub rest: Option<Arc<Remainder>>,
     /// Some input comes through a pipe, whose other end may be reading any file.
     pub is_piped: bool,
 }
@@ -124,9 +124,9 @@ impl Outputs {
         &self,
         sources: &[Source],
         inputs: &[(usize, Stat)],
-    ) -> anyhow::Result<Option<Arc<Rest>>> {
+    ) -> anyhow::Result<Option<Arc<Remainder>>> {
         let Some((path, Target::Place(place))) = &self.failed else { return Ok(None) };
-        let rest = Rest::default();
+        let rest = Remainder::default();
         let mut has_any = false;
         for (index, _) in inputs.iter().filter(|(_, file)| place.is(file)) {
             let opened = match &sources[*index] {

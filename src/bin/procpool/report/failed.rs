@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use anyhow::Context as _;
 use procpool::Job;
 use procpool::files::Beside;
-use procpool::input::rest::{LineForm, Rest, add_missing};
+use procpool::input::remainder::{LineForm, Remainder, add_missing};
 
 use crate::descriptors::{self, Stream};
 use crate::outputs::{Target, unwritable};
@@ -24,7 +24,7 @@ pub struct Lines {
     /// The line that is to be the first.
     pub header: Arc<OnceLock<Vec<u8>>>,
     /// What is left to do of the input, where the file is the input.
-    pub rest: Option<Arc<Rest>>,
+    pub rest: Option<Arc<Remainder>>,
     /// Some input comes through a pipe, whose other end may be reading the file.
     pub is_piped: bool,
 }
