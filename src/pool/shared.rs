@@ -396,29 +396,43 @@ impl Shared {
     /// Ends a worker, and waits until it is gone.
     pub(crate) fn dismiss(&self, mut worker: Worker, mut first: Stop, wake: Option<&Wake>) {
         let (grace, watcher) = (self.config.grace, &*self.watcher);
-        let (is_retiring, may_mislead) =
-            (first == Stop::Retire, first == Stop::Retire && worker.may_mislead());
-        if may_mislead {
+        let (may_mislead, is_retired) = (worker.may_mislead(), first == Stop::Retire);
+        if is_retired && may_mislead {
             worker.has_rested(self.now());
             worker.process.close_stdin();
             let has_ended = worker.await_exit(&self.groups, wake, grace, watcher);
             first = if has_ended { Stop::Kill } else { Stop::Terminate };
         }
         let status = worker.process.stop(first, grace, &self.groups, wake, watcher);
-        let is_killed = status.and_then(|status| status.signal()) == Some(Signal::KILL.as_raw());
-        if is_retiring && first < Stop::Kill && is_killed && !self.groups.is_killing() {
+        if is_retired && may_mislead && !self.groups.is_killing() {
+            worker.read_rest();
+            // One that never had a job misleads nobody.
+            if worker.replies > 0 && !worker.unasked().is_empty() {
+                self.printed_unasked(&mut worker);
+            }
+        }
+        // One that had ended before its group was killed is not one that was killed.
+        let is_killed = first != Stop::Kill
+            && status.and_then(|status| status.signal()) == Some(Signal::KILL.as_raw());
+        if is_retired && is_killed && !self.groups.is_killing() {
             let (pid, grace) = (worker.process.pid(), humantime::format_duration(grace));
             watcher.note(&format!(
                 "the worker (pid {pid}) was killed: it did not end within {grace} after the end of \
                  its stdin, nor within {grace} after TERM"
             ));
         }
-        if may_mislead && !self.groups.is_killing() {
-            worker.read_rest();
-            // One that never had a job misleads nobody.
-            if worker.replies > 0 && !worker.unasked().is_empty() {
-                self.printed_unasked(&mut worker);
-            }
+        self.worker_ended(&worker);
+    }
+
+    /// A worker is gone.
+    pub(crate) fn worker_ended(&self, worker: &Worker) {
+        self.watcher.worker_ended(&worker.ended(&self.groups.clock));
+    }
+
+    /// A try of a job that no call waits for has failed, and it will be tried again.
+    pub(crate) fn retried(&self, done: &Done<'_>) {
+        if let (Some(sink), None) = (&self.sink, &done.job.caller) {
+            sink.retried(done);
         }
     }
 

@@ -132,6 +132,13 @@ fn a_refused_option_says_what_to_do() {
         "--standby is for workers that are replaced, and none is: give --max-reqs, --max-age or \
          --max-rss as well",
     );
+    refused_with(&["-w", "cat", "--route", "user", "f"], 2, &["--route names a field"]);
+    refused_with(&["-w", "cat", "--route", "2", "f"], 2, &["--route: the placeholder {2}"]);
+    refused_with(
+        &["-w", "cat", "--protocol", "raw", "--route", "2"],
+        2,
+        &["--route: the placeholder {2} stands for nothing: a job has 1 arg"],
+    );
     // What to do works.
     Test::new().args(["sh", "-c"]).stdin("echo a | tr a b\n").stdout("b\n").run();
     Test::new().stdin("sh [\"-c\", \"echo a | tr a b\"]\n").stdout("b\n").run();

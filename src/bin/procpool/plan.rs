@@ -59,6 +59,9 @@ impl Plan {
     /// Makes it, or says how the options are misused.
     pub fn of(options: &Options, stop: Arc<AtomicBool>) -> Self {
         no_foreign_lists(&options.command);
+        if let Some(message) = cli::report::misuse(options) {
+            cli::misused(&message);
+        }
         let (words, lists) = split_lists(&options.command);
         let code = code(options);
         let has_worker = !options.worker.is_empty() || code.is_some();
@@ -107,6 +110,10 @@ impl Plan {
                 names.join(", ")
             ));
         }
+        let choice = choice(options, has_worker, names);
+        if let Err(message) = check_route(&choice, options, words, &lists, &form) {
+            cli::misused(&message);
+        }
         let reader = Reader {
             sources: sources(options, words.is_empty() && !has_worker, lists),
             form,
@@ -114,7 +121,7 @@ impl Plan {
             max_line: options.max_line,
             keep_lines: options.failed.is_some(),
             bundles: may_bundle(options, protocol, shape(options, code.as_ref(), protocol)),
-            choice: choice(options, has_worker, names),
+            choice,
             journal: None,
             rest: None,
             stop,
@@ -276,6 +283,9 @@ fn named_workers(workers: &[String]) -> (Vec<String>, Vec<String>) {
 /// but their results.
 fn may_bundle(options: &Options, protocol: Protocol, shape: Shape) -> bool {
     let is_each_counted = options.summary
+        || !options.report.is_empty()
+        || options.trace.is_some()
+        || options.results.is_some()
         || options.joblog.is_some()
         || options.failed.is_some()
         || options.halt.is_some()
@@ -316,6 +326,35 @@ fn choice(options: &Options, has_worker: bool, names: Vec<String>) -> Choice {
         None if names.is_empty() => Choice::One,
         None => Choice::Names(names),
     }
+}
+
+/// Looks whether jobs can have the key that they are shared out by.
+fn check_route(
+    choice: &Choice,
+    options: &Options,
+    words: &[OsString],
+    lists: &[Vec<OsString>],
+    form: &Form,
+) -> Result<(), String> {
+    let Choice::Key { key, .. } = choice else { return Ok(()) };
+    let has_names = options.header || options.input == InputFormat::Json;
+    let count = match form {
+        Form::Job => return Ok(()),
+        Form::Message => Some(1),
+        Form::Plain(_) => {
+            most_args(options, lists).map(|count| count + words.len().saturating_sub(1))
+        }
+    };
+    if !has_names && key.check_names(&[]).is_err() {
+        return Err(
+            "--route names a field, and the args of these lines have no names: give the number \
+                    of an arg, or --header or --input json"
+                .to_owned(),
+        );
+    }
+    let too_far =
+        count.filter(|_| !has_names).and_then(|count| key.clone().with_count(count).err());
+    too_far.map_or(Ok(()), |message| Err(format!("--route: {message}")))
 }
 
 /// The lines that an expression is evaluated for.

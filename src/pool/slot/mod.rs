@@ -15,7 +15,7 @@ use crate::command::Commands;
 use crate::command::command_line as shell_line;
 use crate::job::caller::{self, Caller};
 use crate::job::printed::Printed;
-use crate::job::{Done, Failure, Job, Kind, Run, Value};
+use crate::job::{Done, Failure, Job, Kind, Run, Value, Why};
 use crate::pool::gates::jobserver::Token;
 use crate::pool::queue::{Ask, Taken};
 use crate::pool::roll::{Seen, Underway};
@@ -330,6 +330,8 @@ impl Slot {
         let pid = worker.process.pid();
         let (grace, watcher, wake) = (shared.config.grace, &*shared.watcher, Some(&*self.wake));
         let status = worker.process.stop(Stop::Terminate, grace, &shared.groups, wake, watcher);
+        worker.why = if matches!(unfit, Unfit::Failed(_)) { Why::Unfit } else { Why::Cancelled };
+        shared.worker_ended(&worker);
         let jobs = std::mem::take(&mut self.jobs);
         match unfit {
             Unfit::Failed(message) => {
@@ -564,7 +566,9 @@ impl Slot {
             wake: &self.wake,
         };
         let process = Process::start(&spec, &shared.groups)?;
-        Ok(Worker::new(process, &shared.config, shared.now(), failures_before))
+        let mut worker = Worker::new(process, &shared.config, shared.now(), failures_before);
+        worker.place = (self.number(), self.generation);
+        Ok(worker)
     }
 
     /// Looks whether a worker without a job has printed something all the same, which would be taken for
@@ -583,7 +587,7 @@ impl Slot {
         }
         if self.worker.is_none() {
             let jobs = std::mem::take(&mut self.jobs);
-            self.put_back(jobs.into_iter());
+            self.shared.queue.put_back(self.index, jobs.into_iter());
         }
     }
 
@@ -865,7 +869,7 @@ impl Slot {
             worker.flights.push_front(flight);
         }
         let Some(worker) = &self.worker else { return };
-        let Some(flight) = worker.flights.front() else { return self.retire() };
+        let Some(flight) = worker.flights.front() else { return self.retire_unused(now) };
         if now >= self.shared.stop_at() {
             return self.cancel();
         }
@@ -888,6 +892,35 @@ impl Slot {
         if is_silent && self.shared.remark_on_silence() {
             self.remark_on_silence(worker, flight);
         }
+    }
+
+    /// Says what a worker may be waiting for that has never answered. Code of the user's, in a worker of
+    /// procpool's, is slow and nothing else.
+    fn remark_on_silence(&self, worker: &Worker, flight: &Flight) {
+        let config = &self.shared.config;
+        if config.is_code {
+            return;
+        }
+        let (pid, job) = (worker.process.pid(), self.shared.name(&flight.job));
+        let (state, why) = match (worker.reading() != Reading::Nothing, worker.unfinished()) {
+            (true, said) if said.is_empty() => {
+                ("has read its request but not answered", buffering::silence(config))
+            }
+            (true, said) => (
+                "has read its request but not answered",
+                format!("So far {said}: a reply that has no end is not taken for one."),
+            ),
+            (false, said) if said.is_empty() => {
+                ("has not read its request", "It may be starting still.".to_owned())
+            }
+            (false, said) => {
+                ("has not read its request", format!("It may be starting still; {said}."))
+            }
+        };
+        self.shared.watcher.note(&format!(
+            "{job}: the worker (pid {pid}) {state} for {} s. {why} Waiting on.",
+            SILENCE.as_secs()
+        ));
     }
 
     /// Looks how much the worker has read, where something depends on that now. Returns whether it is
@@ -938,35 +971,6 @@ impl Slot {
         }
     }
 
-    /// Says what a worker may be waiting for that has never answered. Code of the user's, in a worker of
-    /// procpool's, is slow and nothing else.
-    fn remark_on_silence(&self, worker: &Worker, flight: &Flight) {
-        let config = &self.shared.config;
-        if config.is_code {
-            return;
-        }
-        let (pid, job) = (worker.process.pid(), self.shared.name(&flight.job));
-        let (state, why) = match (worker.has_begun(), worker.unfinished()) {
-            (true, said) if said.is_empty() => {
-                ("has read its request but not answered", buffering::silence(config))
-            }
-            (true, said) => (
-                "has read its request but not answered",
-                format!("So far {said}: a reply that has no end is not taken for one."),
-            ),
-            (false, said) if said.is_empty() => {
-                ("has not read its request", "It may be starting still.".to_owned())
-            }
-            (false, said) => {
-                ("has not read its request", format!("It may be starting still; {said}."))
-            }
-        };
-        self.shared.watcher.note(&format!(
-            "{job}: the worker (pid {pid}) {state} for {} s. {why} Waiting on.",
-            SILENCE.as_secs()
-        ));
-    }
-
     /// Hands on the replies that have come, and sees to a worker that must not go on.
     fn receive(&mut self) {
         let slot = self.number();
@@ -1007,6 +1011,16 @@ impl Slot {
         }
     }
 
+    /// A worker without a job has been idle for long enough, or is old.
+    fn retire_unused(&mut self, now: Moment) {
+        let age = self.shared.config.max_age;
+        if let Some(worker) = &mut self.worker {
+            let is_old = age.is_some_and(|age| now >= worker.born.after(age));
+            worker.why = if is_old { Why::MaxAge } else { Why::Idle };
+        }
+        self.retire();
+    }
+
     /// The worker has served its time: the spare takes its place, while it ends in the background.
     fn retire(&mut self) {
         if std::mem::take(&mut self.awaits_input) {
@@ -1036,7 +1050,8 @@ impl Slot {
     /// The spare, if there is one, is the worker from now on.
     fn promote(&mut self, spare: Option<Worker>) {
         self.worker = match spare {
-            Some(spare) if spare.process.has_exited() => {
+            Some(mut spare) if spare.process.has_exited() => {
+                spare.why = Why::Died;
                 self.dismiss(spare, Stop::Kill);
                 None
             }
@@ -1076,6 +1091,11 @@ impl Slot {
         let Some(mut worker) = self.worker.take() else {
             return;
         };
+        worker.why = match failure.as_ref().map(|failure| failure.kind) {
+            Some(Kind::Timeout) => Why::Timeout,
+            Some(_) => Why::Protocol,
+            None => Why::Cancelled,
+        };
         if let Some(flight) = worker.take_oldest() {
             match &failure {
                 Some(failure) => self.fail(&worker, flight, failure),
@@ -1092,6 +1112,7 @@ impl Slot {
         let Some(mut worker) = self.worker.take() else {
             return;
         };
+        worker.why = Why::Cancelled;
         self.cancel_jobs(&mut worker);
         self.dismiss(worker, self.shared.stop_means());
     }
@@ -1130,6 +1151,8 @@ impl Slot {
         let wake = Some(&*self.wake);
         let status = worker.process.stop(first, grace, &shared.groups, wake, watcher);
         self.take_last_replies(&mut worker);
+        worker.why = if shared.groups.is_killing() { Why::Cancelled } else { Why::Died };
+        shared.worker_ended(&worker);
         // Not before: the replies that were still to be read change which job is the oldest.
         let begun = worker.had_begun(taken);
         let pid = worker.process.pid();
@@ -1371,6 +1394,7 @@ fn deliver(
     let has_tries = job.attempt <= job.retries.unwrap_or(config.retries);
     if may_pass && has_tries && !shared.is_stopping() && !job.is_abandoned() {
         let due = ran.now.after(backoff(config.retry_delay, job.attempt));
+        shared.retried(&Done { job: &job, outcome, printed, run: run_of(shared, &ran, &job) });
         job.attempt += 1;
         match shared.queue.put_off(ran.slot - 1 - config.slots_before, job, due) {
             Ok(()) => return false,
@@ -1402,6 +1426,15 @@ fn hand_out(
     outcome: Result<Value<'_>, &Failure>,
     printed: Option<&Arc<Printed>>,
 ) {
+    let run = run_of(shared, ran, job);
+    if outcome.is_ok() {
+        shared.learn_duration(ran.now.since(ran.clock).as_secs_f64());
+    }
+    shared.deliver(&Done { job, outcome, printed, run });
+}
+
+/// Where and when a job ran; `None`: it never did.
+fn run_of(shared: &Shared, ran: &Ran, job: &Job) -> Option<Run> {
     let run = Run {
         slot: ran.slot,
         pid: ran.pid,
@@ -1409,11 +1442,7 @@ fn hand_out(
         start: shared.groups.clock.unix_seconds(ran.start),
         seconds: ran.now.since(ran.start).as_secs_f64(),
     };
-    if outcome.is_ok() {
-        shared.learn_duration(ran.now.since(ran.clock).as_secs_f64());
-    }
-    let run = Some(run).filter(|run| run.pid > 0);
-    shared.deliver(&Done { job, outcome, printed, run });
+    Some(run).filter(|run| run.pid > 0)
 }
 
 /// Hands on what a worker has answered. Returns how many jobs are over.
