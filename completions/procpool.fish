@@ -15,7 +15,7 @@ json\t''"
 complete -c procpool -l reply-messages -d 'A reply is N messages instead of one (raw, with line or nul)' -r
 complete -c procpool -l route -d 'Send jobs with equal KEYs to the same worker' -r
 complete -c procpool -l init -d 'Send each fresh worker this job line first; may be repeated' -r
-complete -c procpool -l notify -d 'The same for a message that has no reply (jsonrpc)' -r
+complete -c procpool -l notify -d 'The same for a message that has no reply (jsonrpc, raw)' -r
 complete -c procpool -s j -s P -l max-procs -d 'At most N jobs at a time, each in a process [default: the number of CPUs]' -r
 complete -c procpool -l pipeline -d 'Requests in flight at each worker, or auto [default: 1; for code: auto]' -r
 complete -c procpool -l max-reqs -d 'Replace a worker after N jobs; 0: never' -r
@@ -25,6 +25,7 @@ complete -c procpool -l max-rss -d 'Replace a worker that holds more memory than
 complete -c procpool -l idle-timeout -d 'End a worker that has had no job for TIME' -r
 complete -c procpool -l standby -d 'At most N replacements started ahead of need [default: one per worker]' -r
 complete -c procpool -l start-limit -d 'End the run after N failed start-ups in a row; 0: never [default: 5; for code: 1]' -r
+complete -c procpool -l start-timeout -d 'How long a worker may take to start' -r
 complete -c procpool -l max-reply -d 'The longest reply that a worker may give' -r
 complete -c procpool -l python -d 'Evaluate CODE for each line (x); or --perl, --node, --ruby, --sh' -r -F
 complete -c procpool -l perl -d 'The same in Perl: @_ and $_ are the args; also a class with new and run' -r -F

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::command::Commands;
-use crate::job::Kind;
+use crate::job::{Job, Kind};
 use crate::protocol::Protocol;
 
 /// The settings of a pool, with their defaults. Made by [`crate::Builder`].
@@ -55,6 +55,8 @@ pub(crate) struct Config {
     pub(crate) retry_delay: Duration,
     /// How long a worker may take to end before it is killed.
     pub(crate) grace: Duration,
+    /// How long a worker may take to start: to read its first request.
+    pub(crate) start_timeout: Option<Duration>,
     /// So many start-up failures in a row are one too many; 0: no limit.
     pub(crate) start_limit: u32,
     /// The longest reply, in bytes.
@@ -90,6 +92,7 @@ impl Config {
             retry_on: vec![Kind::Error, Kind::Exit, Kind::Crash, Kind::Timeout, Kind::Protocol],
             retry_delay: Duration::from_millis(100),
             grace: Duration::from_secs(5),
+            start_timeout: Some(Duration::from_secs(300)),
             start_limit: 5,
             max_reply: 64 << 20,
             depth: Depth::Fixed(1),
@@ -112,9 +115,19 @@ pub enum Timeout {
 pub struct Init {
     /// As a person wrote it.
     pub(crate) line: String,
-    pub(crate) cmd: String,
-    pub(crate) args: String,
+    /// The command and the args; `None`: the line is the message.
+    pub(crate) texts: Option<(String, String)>,
     pub(crate) has_reply: bool,
+}
+
+impl Init {
+    /// What the worker is sent, as a job.
+    pub(crate) fn job(&self) -> Job {
+        match &self.texts {
+            Some((cmd, args)) => Job::new(0, cmd, args, ""),
+            None => Job::message(0, self.line.as_bytes()),
+        }
+    }
 }
 
 /// How many requests a worker may have in flight: a fixed number, or as many as its measured speed

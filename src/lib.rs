@@ -53,9 +53,11 @@ pub use job::{
 pub use pool::Pool;
 pub use pool::builder::{BuildError, Builder};
 pub use pool::calls::{Deferred, Pipeline};
-pub use process::lookup::ProgramError;
+pub use pool::roll::Underway;
+pub use process::lookup::{ProgramError, check as check_program, is_shell_word};
 pub use protocol::Protocol;
 pub use util::duration::parse_duration;
 pub use util::files;
 pub use util::histogram::Durations;
+pub use util::similar::similar;
 pub use util::text::printable;

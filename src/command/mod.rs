@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod foreign;
 mod line;
 mod placeholder;
 mod script;

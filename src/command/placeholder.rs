@@ -4,9 +4,7 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 
 use super::args::Args;
-
-/// The placeholders that are always known.
-pub(super) const KNOWN: &str = "{} {.} {/} {//} {/.}, {1} {1.} {1/} {1//} {1/.} and so on, {#} {%}";
+use super::foreign::{KNOWN, is_foreign, is_name, no_expression, unknown};
 
 /// Which names placeholders may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +77,8 @@ pub(super) struct Values<'a> {
     pub(super) args: &'a Args<'a>,
     pub(super) seq: u64,
     pub(super) slot: usize,
+    /// Args up to this one are empty where there are fewer.
+    pub(super) count: usize,
 }
 
 pub(super) fn places(word: &[Piece]) -> impl Iterator<Item = &Place> {
@@ -102,6 +102,13 @@ impl Place {
     /// Whether it depends on the names of the args if it stands for any.
     pub(super) fn is_uncertain(&self) -> bool {
         matches!(self.which, Which::Perhaps(_))
+    }
+
+    /// Why it stands for nothing where there are only so many args.
+    pub(super) fn is_beyond(&self, count: usize, job: &str) -> String {
+        let spelled = String::from_utf8_lossy(&self.spelled);
+        let s = if count == 1 { "" } else { "s" };
+        format!("the placeholder {spelled} stands for nothing: {job} has {count} arg{s}")
     }
 }
 
@@ -158,6 +165,9 @@ impl<'a> Values<'a> {
         match &place.which {
             Which::All => {
                 Ok(Some(self.args.all().map(|arg| place.cut.apply(arg).into()).collect()))
+            }
+            Which::Nth(number) if *number > self.args.words.len().max(self.count) => {
+                Err(place.is_beyond(self.args.words.len(), "this job"))
             }
             // `resolve` lets no 0 through.
             Which::Nth(number) => one(nth(number - 1), place.cut),
@@ -241,11 +251,15 @@ pub(super) fn next_place(text: &[u8], from: usize, settings: &Settings) -> Optio
 /// A word outside of a shell's text.
 pub(super) fn parse(text: &[u8], settings: &Settings) -> Result<Word, String> {
     check_replace(settings)?;
+    if settings.replace.is_none() {
+        no_expression(text)?;
+    }
     let mut word = Vec::new();
     let (mut done, mut from) = (0, 0);
     while let Some((begin, end)) = next_place(text, from, settings) {
         from = end;
-        if let Some(place) = resolve(&text[begin..end], settings)? {
+        let is_shells = begin > 0 && text[begin - 1] == b'$';
+        if let Some(place) = resolve(&text[begin..end], is_shells, settings)? {
             if begin > done {
                 word.push(Piece::Text(text[done..begin].to_vec()));
             }
@@ -266,8 +280,13 @@ pub(super) fn check_replace(settings: &Settings) -> Result<(), String> {
     }
 }
 
-/// What a text that may be a placeholder is; `None`: it is only text.
-pub(super) fn resolve(spelled: &[u8], settings: &Settings) -> Result<Option<Place>, String> {
+/// What a text that may be a placeholder is; `None`: it is only text. `is_shells`: it may be a variable
+/// of a shell's, `${x%.gz}`.
+pub(super) fn resolve(
+    spelled: &[u8],
+    is_shells: bool,
+    settings: &Settings,
+) -> Result<Option<Place>, String> {
     let place = |which, cut| Ok(Some(Place { which, cut, spelled: spelled.to_vec() }));
     if settings.replace.is_some() {
         return place(Which::All, Cut::Nothing);
@@ -275,6 +294,13 @@ pub(super) fn resolve(spelled: &[u8], settings: &Settings) -> Result<Option<Plac
     // It has its two braces, since `next_place` found it.
     let inner = &spelled[1..spelled.len() - 1];
     let (stem, cut) = Cut::of_ending(inner);
+    if !is_shells && is_foreign(inner) {
+        return match settings.names {
+            // There may be a column of this name.
+            Names::Any => place(Which::Named(inner.to_vec()), Cut::Nothing),
+            Names::None => Err(unknown(spelled)),
+        };
+    }
     match stem {
         b"" => place(Which::All, cut),
         b"#" if cut == Cut::Nothing => place(Which::Number, cut),
@@ -302,10 +328,4 @@ pub(super) fn resolve(spelled: &[u8], settings: &Settings) -> Result<Option<Plac
         _ if settings.names == Names::Any => place(Which::Perhaps(inner.to_vec()), Cut::Nothing),
         _ => Ok(None),
     }
-}
-
-fn is_name(name: &[u8]) -> bool {
-    let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
-    name.first().is_some_and(|&first| is_letter(first))
-        && name.iter().all(|&byte| is_letter(byte) || byte.is_ascii_digit() || byte == b'-')
 }

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::foreign::no_expression;
 use super::placeholder::{Cut, Place, Settings, Values, Which, check_replace, next_place, resolve};
 use super::shell::{Quoting, Scanner, Spot};
 
@@ -39,6 +40,9 @@ pub(super) fn shell_argv(text: &[u8]) -> Vec<Vec<u8>> {
 impl Script {
     pub(super) fn new(text: &[u8], settings: &Settings) -> Result<Self, String> {
         check_replace(settings)?;
+        if settings.replace.is_none() {
+            no_expression(text)?;
+        }
         // A line's end behind the text would make a command of what is appended.
         let text = if settings.stdin { text } else { text.trim_ascii_end() };
         let mut scanner = Scanner::new();
@@ -194,7 +198,8 @@ fn place_in_script(
         Ok(Spot::Dollar) if is_shells => return Ok(None),
         _ => {}
     }
-    let Some(place) = resolve(spelled, settings)? else { return Ok(None) };
+    let is_variable = matches!(spot, Ok(Spot::Dollar));
+    let Some(place) = resolve(spelled, is_variable, settings)? else { return Ok(None) };
     // What may stay plain text must not bring quotes into it.
     let is_neutral =
         |&byte: &u8| byte.is_ascii_alphanumeric() || byte > 127 || b" -_.:/+@%,=".contains(&byte);

@@ -5,8 +5,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use super::args::Args;
+use super::foreign::KNOWN;
 use super::line::Command;
-use super::placeholder::{KNOWN, Piece, Place, Settings, Values, Which, Word, list, parse, places};
+use super::placeholder::{Piece, Place, Settings, Values, Which, Word, list, parse, places};
 use super::script::{Part, Script, shell_argv};
 
 /// What an argument takes besides its bytes: the NUL behind it and a pointer to it.
@@ -22,6 +23,8 @@ pub struct Template {
     env: Vec<(OsString, Word)>,
     cwd: Option<Word>,
     stdin: bool,
+    /// So many args count as there, and are empty where they are not.
+    count: usize,
 }
 
 /// What is run.
@@ -81,7 +84,7 @@ impl Template {
             env.push((name, parse(&bytes[at + 1..], settings)?));
         }
         let cwd = settings.cwd.as_ref().map(|cwd| parse(cwd.as_bytes(), settings)).transpose()?;
-        Ok(Self { body, env, cwd, stdin: settings.stdin })
+        Ok(Self { body, env, cwd, stdin: settings.stdin, count: 0 })
     }
 
     /// Looks whether a header that was read has the names that are used.
@@ -104,12 +107,27 @@ impl Template {
         Ok(())
     }
 
+    /// Says that jobs have so many args, but for the last one, which may have fewer: there the others are
+    /// empty. Otherwise a placeholder with a number that a job has no arg for makes it invalid.
+    ///
+    /// # Errors
+    /// A placeholder can never stand for anything: a sentence.
+    pub fn with_count(mut self, count: usize) -> Result<Self, String> {
+        for place in self.body_places().chain(self.other_places()) {
+            if matches!(place.which, Which::Nth(number) if number > count) {
+                return Err(place.is_beyond(count, "a job"));
+            }
+        }
+        self.count = count;
+        Ok(self)
+    }
+
     /// The command of a job.
     ///
     /// # Errors
     /// Why there is none for these args: a sentence.
     pub fn fill(&self, args: &Args<'_>, seq: u64, slot: usize) -> Result<Command, String> {
-        let values = Values { args, seq, slot };
+        let values = Values { args, seq, slot, count: self.count };
         let appends = !self.stdin && !self.body_places().any(|place| values.uses_args(place));
         let argv = match &self.body {
             Body::Words(words) => values.argv(words, appends)?,
@@ -138,7 +156,7 @@ impl Template {
         if !self.stdin {
             argv.extend(args.all().map(<[u8]>::to_vec));
         }
-        self.command(argv, Values { args, seq, slot })
+        self.command(argv, Values { args, seq, slot, count: self.count })
     }
 
     fn command(&self, argv: Vec<Vec<u8>>, values: Values<'_>) -> Result<Command, String> {

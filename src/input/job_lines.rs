@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::config::Init;
+use crate::protocol::Protocol;
 use crate::util::duration::parse_duration;
 use crate::util::json::{error_text, on_one_line};
 
@@ -230,16 +231,29 @@ pub(crate) fn error_column(text: &str, error: &serde_json::Error) -> usize {
     (newline.map_or(0, |at| at + 1) + error.column()).max(1)
 }
 
-/// Reads a job line that is for fresh workers. `has_reply`: it is a job; otherwise the worker is told
-/// and does not answer.
+/// Reads a line that is for fresh workers: a job line, or with `raw` the message itself. `has_reply`:
+/// it is a job; otherwise the worker is told and does not answer.
 ///
 /// # Errors
-/// Why it is no job line.
-pub fn parse_init(line: &str, has_reply: bool) -> Result<Init, String> {
-    let fields = parse(line.as_bytes()).map_err(|invalid| invalid.message)?;
-    let fields = fields.ok_or("it is empty, and should be a job line such as initialize {}")?;
-    let (cmd, args) = (fields.cmd.into_owned(), fields.args.into_owned());
-    Ok(Init { line: line.to_owned(), cmd, args, has_reply })
+/// Why it is no such line, or can't be sent with this protocol.
+pub fn parse_init(line: &str, has_reply: bool, protocol: Protocol) -> Result<Init, String> {
+    let texts = if protocol.is_raw() {
+        None
+    } else {
+        let fields = parse(line.as_bytes()).map_err(|invalid| invalid.message)?;
+        let fields = fields.ok_or("it is empty, and should be a job line such as initialize {}")?;
+        Some((fields.cmd.into_owned(), fields.args.into_owned()))
+    };
+    let init = Init { line: line.to_owned(), texts, has_reply };
+    // What can't be sent now never can.
+    let mut out = Vec::new();
+    if has_reply {
+        (protocol.envelope.request)(&mut out, 1, &init.job())?;
+    } else {
+        protocol.notice()?(&mut out, &init.job())?;
+    }
+    (protocol.framing.seal)(&mut out, 0)?;
+    Ok(init)
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Code as the job: workers for interpreters, each in its own language's file, which users need not
 //! write.
 
+mod functions;
+mod path;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
@@ -46,6 +49,8 @@ pub struct Code {
     pub text: String,
     /// Code that runs once in each process, before the first job.
     pub setup: Vec<String>,
+    /// For an expression, the line is a list: of all the args of a job.
+    pub lists: bool,
 }
 
 /// The code can't be run: what its interpreter says.
@@ -133,9 +138,48 @@ impl Code {
         Path::new(&self.text).is_file()
     }
 
+    /// Looks whether code that can only be meant for the path of a file is that of one.
+    ///
+    /// # Errors
+    /// There is no such file, or it can't be read by each worker: a sentence.
+    pub fn check_path(&self) -> Result<(), String> {
+        let path = Path::new(&self.text);
+        if self.is_file() || !path::is_meant(self) {
+            return Ok(());
+        }
+        let text = &self.text;
+        let name = self.language.name();
+        Err(match path.metadata() {
+            Ok(metadata) if metadata.is_dir() => {
+                format!("'{text}' is a directory; name a file of code for {name}")
+            }
+            Ok(_) => format!(
+                "'{text}' is not a regular file, which each worker could read; write the code for \
+                 {name} to a file, and name that"
+            ),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                format!("the file '{text}' can't be read: {error}")
+            }
+            Err(_) => format!("there is no file '{text}'"),
+        })
+    }
+
+    /// Looks whether a file has the function that all jobs call, as far as its text tells.
+    ///
+    /// # Errors
+    /// It has no such function, and which ones it has: a sentence.
+    pub fn check_function(&self, name: &str) -> Result<(), String> {
+        match std::fs::read(&self.text) {
+            Ok(text) => functions::check(self, &String::from_utf8_lossy(&text), name),
+            // Who loads it will say why.
+            Err(_) => Ok(()),
+        }
+    }
+
     /// The worker's command line.
     pub fn worker(&self) -> Vec<OsString> {
-        self.command_line("")
+        let is_list = self.lists && !self.is_file() && self.language != Language::Sh;
+        self.command_line(if is_list { "list-" } else { "" })
     }
 
     /// How the worker is spoken to.
@@ -194,7 +238,7 @@ impl Code {
         }
     }
 
-    fn command_line(&self, check: &str) -> Vec<OsString> {
+    fn command_line(&self, before: &str) -> Vec<OsString> {
         let (program, options) = self.language.program();
         let mode = if self.is_file() { "file" } else { "expression" };
         let mut line = vec![OsString::from(program)];
@@ -207,7 +251,7 @@ impl Code {
             Language::Sh => line.push("sh".into()),
             _ => line.push("--".into()),
         }
-        line.push(format!("{check}{mode}").into());
+        line.push(format!("{before}{mode}").into());
         line.push(self.text.clone().into());
         line.extend(self.setup.iter().map(OsString::from));
         line

@@ -2,6 +2,7 @@
 //
 // MODE is `expression` (CODE is evaluated once per job) or `file` (the functions that the file CODE
 // exports are the commands); `check-expression` and `check-file` only report whether CODE can be used.
+// With `list-expression` x is the list of all args.
 // Requests come on stdin and replies go to stdout, one line of JSON each, in the same order.
 
 (() => { // a function, lest the code sees these names
@@ -21,7 +22,8 @@
     const { input, replies } = takeStdinAndStdout();
     let job;
     try {
-      job = mode.endsWith('file') ? await loadFile(code) : loadExpression(code);
+      const isList = mode.startsWith('list-');
+      job = mode.endsWith('file') ? await loadFile(code) : loadExpression(code, isList);
       for (const script of setups.map(compileSetup)) {
         if (!checking) script.runInThisContext();
       }
@@ -95,7 +97,8 @@
 
   // The code.
 
-  function loadExpression(code) {
+  function loadExpression(code, isList) {
+    const first = (args) => (Array.isArray(args) && !isList ? args[0] : args ?? undefined);
     const text = code.trim().replace(/;$/, '');
     sources.set('<expression>', text);
     const attempts = [
@@ -108,7 +111,7 @@
     for (const attempt of attempts) {
       try {
         const job = vm.runInThisContext(attempt, { filename: '<expression>', lineOffset: -1 });
-        return (cmd, args) => job(Array.isArray(args) ? args[0] : args ?? undefined, args, cmd);
+        return (cmd, args) => job(first(args), args, cmd);
       } catch (error) {
         failed ??= error;
       }

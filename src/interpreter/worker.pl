@@ -1,7 +1,8 @@
 # procpool's worker for Perl: perl -e SOURCE -- MODE CODE [SETUP...]
 #
 # MODE is `expression` (CODE is evaluated once per job) or `file` (the subs in the file CODE are the
-# commands); `check-expression` and `check-file` only report whether CODE can be used.
+# commands); `check-expression` and `check-file` only report whether CODE can be used. With
+# `list-expression` $_ is a reference to the list of all args.
 # Requests come on stdin and replies go to stdout, one line of JSON each, in the same order.
 
 # Up here the code sees none of the lexicals and pragmas below. `package main` is all its own.
@@ -24,6 +25,7 @@ my %source;    # file name => its lines, for tracebacks
 my $trace;     # of the last exception
 my ($mode, $code, @setups) = map { Encode::decode('UTF-8', $_) } splice @ARGV;
 my $checking = $mode =~ s/^check-//;
+my $is_list  = $mode =~ s/^list-//;
 
 # The code must not get at requests and replies: its stdin is empty, its stdout is stderr.
 open my $requests, '<&', \*STDIN  or die "stdin: $!\n";
@@ -69,7 +71,7 @@ sub load_expression {
     return sub {
         my ($cmd, $args) = @_;
         my @args = ref $args eq 'ARRAY' ? @$args : defined $args ? $args : ();
-        local $_ = $args[0];
+        local $_ = $is_list ? \@args : $args[0];
         return $function->(@args);
     };
 }

@@ -1,7 +1,8 @@
 """procpool's worker for Python: python3 -c SOURCE MODE CODE [SETUP...]
 
 MODE is `expression` (CODE is evaluated once per job) or `file` (the functions in the file CODE are
-the commands); `check-expression` and `check-file` only report whether CODE can be used.
+the commands); `check-expression` and `check-file` only report whether CODE can be used. With
+`list-expression` x is the list of all args.
 Requests come on stdin and replies go to stdout, one line of JSON each, in the same order.
 """
 import ast
@@ -17,6 +18,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping, Set, ValuesView
 
+FIRST = "args if type(args) is not list else args[0] if args else None"
 HOLD = 0.001  # seconds that a finished reply may wait for others, to be written with them
 BETWEEN = {"ast", "asyncio.base_events", "asyncio.futures", "asyncio.tasks"}
 AS_TEXT = {"datetime", "decimal", "fractions", "ipaddress", "pathlib", "uuid"}
@@ -29,10 +31,11 @@ working = threading.Event()  # set while several requests are being answered
 
 def main(mode, code, *setups):
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # end quietly
-    checking, _, kind = mode.rpartition("-")
+    how, _, kind = mode.rpartition("-")
+    checking = how == "check"
     take_stdin_and_stdout()
     try:
-        job = load(kind, code, setups, checking)
+        job = load(kind, code, setups, checking, "args" if how == "list" else FIRST)
     except Exception as error:
         sys.exit(trace(error).rstrip("\n"))
     if checking:
@@ -142,7 +145,7 @@ def forget():
 # The code.
 
 
-def load(kind, code, setups, checking):
+def load(kind, code, setups, checking, x):
     """Returns a function of `cmd` and `args`."""
     if kind == "file":
         path = os.path.abspath(code)
@@ -154,7 +157,7 @@ def load(kind, code, setups, checking):
     else:
         sys.argv[:] = ["-c"]
         module = sys.modules["__main__"] = types.ModuleType("__main__")
-        job = function_of(code, vars(module))
+        job = function_of(code, vars(module), x)
         setups = compile_setups(setups)
     if not checking:
         for setup in setups:
@@ -162,12 +165,12 @@ def load(kind, code, setups, checking):
     return job
 
 
-def function_of(code, namespace):
+def function_of(code, namespace, x):
     name, code = remember("<expression>", code)
     body = body_of(code, name)
     tree = ast.parse(
         ("async " if any(map(awaits, body)) else "") + "def job(cmd, args):\n"
-        "    x = args if type(args) is not list else args[0] if args else None\n"
+        f"    x = {x}\n"
     )
     tree.body[0].body += body
     found = {}

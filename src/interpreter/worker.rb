@@ -2,8 +2,8 @@
 #
 # MODE is `expression` (CODE is evaluated once per job) or `file` (the methods that the file CODE
 # defines at its top level are the commands); `check-expression` and `check-file` only report whether
-# CODE can be used. Requests come on stdin and replies go to stdout, one line of JSON each, in the
-# same order.
+# CODE can be used. With `list-expression` x is the list of all args.
+# Requests come on stdin and replies go to stdout, one line of JSON each, in the same order.
 require "json"
 
 module Procpool # whose methods and variables the code does not see
@@ -16,6 +16,7 @@ module Procpool # whose methods and variables the code does not see
   def main(mode, code, *setups)
     trap("INT", "SYSTEM_DEFAULT") # end quietly
     checking = mode.start_with?("check-")
+    is_list = mode.start_with?("list-")
     requests, replies = take_stdin_and_stdout
     begin
       job = load_file(code) if mode.end_with?("file")
@@ -23,7 +24,7 @@ module Procpool # whose methods and variables the code does not see
         name = "<setup #{number}>"
         checking ? compile("", setup, name) : run(setup, name)
       end
-      job ||= load_expression(code) # which sees the setups' variables
+      job ||= load_expression(code, is_list) # which sees the setups' variables
     rescue SystemExit, SignalException
       raise
     rescue Exception => error
@@ -61,9 +62,9 @@ module Procpool # whose methods and variables the code does not see
 
   # The code.
 
-  def load_expression(code)
+  def load_expression(code, is_list)
     function = compile("|x, args, cmd|", code, "<expression>")
-    ->(cmd, args) { function.call(args.is_a?(Array) ? args.first : args, args, cmd) }
+    ->(cmd, args) { function.call(args.is_a?(Array) && !is_list ? args.first : args, args, cmd) }
   end
 
   def load_file(name)

@@ -27,6 +27,77 @@ esac
 # The code must not get at requests and replies: its stdin is empty, its stdout is stderr.
 exec 3<&0 4>&1 </dev/null >&2
 
+# Whether something is started in the background: an & that is no part of && or of a redirection.
+procpool_starts() {
+    procpool_rest=$1
+    while :; do
+        case $procpool_rest in
+        *'&'*) ;;
+        *) return 1 ;;
+        esac
+        procpool_before=${procpool_rest%%'&'*}
+        procpool_rest=${procpool_rest#*'&'}
+        case $procpool_before in
+        *'>' | *'<') continue ;;
+        esac
+        case $procpool_rest in
+        '&'*) procpool_rest=${procpool_rest#'&'} ;;
+        '>'*) ;;
+        *) return 0 ;;
+        esac
+    done
+}
+procpool_grace=${PROCPOOL_GRACE:-5000} procpool_run=procpool_plainly
+unset PROCPOOL_GRACE
+case $procpool_mode in
+file) procpool_text=$(cat -- "$procpool_code") ;;
+esac
+for procpool_one in "$procpool_text" "$@"; do
+    if procpool_starts "$procpool_one"; then procpool_run=procpool_patiently; fi
+done
+
+# The code prints until nobody has its stdout open.
+procpool_plainly() {
+    procpool_text=$(exec 3<&- 4>&-; eval "$procpool_set"; "$procpool_cmd" "$@")
+    procpool_status=$?
+}
+
+# What it leaves running may have its stdout open for long, and print more: that is waited for until
+# nothing has come for the grace period, in milliseconds. The files have no names once they are open.
+procpool_patiently() {
+    procpool_file=${TMPDIR:-/tmp}/procpool-$$-$procpool_id
+    if ! (umask 077; set -C; command mkfifo "$procpool_file" && : >"$procpool_file-out"); then
+        procpool_plainly "$@"
+        return
+    fi
+    command cat >"$procpool_file-out" <"$procpool_file" 3<&- 4>&- &
+    procpool_reader=$!
+    exec 5>"$procpool_file" 6<"$procpool_file-out"
+    command rm -f -- "$procpool_file" "$procpool_file-out"
+    (exec 3<&- 4>&- 5>&- 6<&-; eval "$procpool_set"; "$procpool_cmd" "$@") >&5
+    procpool_status=$?
+    exec 5>&-
+    procpool_text='' procpool_silent=0 procpool_tick=10
+    while :; do
+        command kill -0 "$procpool_reader" 2>/dev/null
+        procpool_is_over=$?
+        procpool_new=$(command cat <&6 3<&- 4>&-; echo .)
+        procpool_text=$procpool_text${procpool_new%.}
+        if [ "$procpool_is_over" -ne 0 ]; then break; fi
+        if [ "$procpool_new" != . ]; then procpool_silent=0 procpool_tick=10; fi
+        if [ "$procpool_silent" -ge "$procpool_grace" ]; then
+            echo 'procpool: what the code has left running holds its stdout open and is silent: what it prints from now on is lost' >&2
+            break
+        fi
+        procpool_pause=$((1000 + procpool_tick))
+        command sleep "0.${procpool_pause#1}" 3<&- 4>&- 2>/dev/null || command sleep 1 3<&- 4>&-
+        procpool_silent=$((procpool_silent + procpool_tick))
+        if [ "$procpool_tick" -lt 200 ]; then procpool_tick=$((2 * procpool_tick)); fi
+    done
+    exec 6<&-
+    procpool_text=$(printf %s "$procpool_text")
+}
+
 procpool_load() {
     procpool_setup=$1
     shift
@@ -74,6 +145,6 @@ while IFS= read -r procpool_line <&3; do
         printf '%s ? there is no function %s in %s\0' "$procpool_id" "$procpool_cmd" "$procpool_code" >&4
         continue
     fi
-    procpool_text=$(exec 3<&- 4>&-; eval "$procpool_set"; "$procpool_cmd" "$@")
-    printf '%s %s %s\0' "$procpool_id" "$?" "$procpool_text" >&4
+    "$procpool_run" "$@"
+    printf '%s %s %s\0' "$procpool_id" "$procpool_status" "$procpool_text" >&4
 done

@@ -61,6 +61,14 @@ impl Job {
         job
     }
 
+    /// One of a bundle of any kind, counted from 0.
+    pub(crate) fn one(&self, nth: usize) -> Self {
+        let Some(lines) = self.lines() else { return self.nth(nth) };
+        let line = &lines[self.offset(nth)..self.offset(nth + 1)];
+        let job = Self::of_lines(self.seq + nth as u64, line, 1);
+        Self { place: self.place.behind(nth), ..job }
+    }
+
     /// Takes the first `count` jobs out of a bundle of more.
     pub(crate) fn split_off_first(&mut self, count: usize) -> Self {
         let (mut taken, end) = match &mut self.form {

@@ -76,6 +76,10 @@ pub trait Sink: Send + Sync {
     /// the thread of the slot, and only to be taken note of.
     fn retried(&self, _done: &Done<'_>) {}
 
+    /// A job's result, which was delivered, may be wrong: `done` says why, and has none of the job's
+    /// texts. Whoever keeps results for later must not count this one as a success.
+    fn doubt(&self, _done: &Done<'_>) {}
+
     /// Takes lines that a command has printed while it runs, to stdout and to stderr. They are not
     /// in what is delivered at its end. Called only where that was asked for. Returns whether it took
     /// them; otherwise they are offered again soon, so that this need not block.
@@ -155,6 +159,12 @@ pub trait Watcher: Send + Sync {
 
     /// Something happened that a person should know: one sentence, no line break.
     fn note(&self, text: &str);
+
+    /// Results that were delivered may be wrong: a worker has printed more than it was asked for. One
+    /// sentence says which results, and what it has printed.
+    fn doubtful(&self, text: &str) {
+        self.note(text);
+    }
 
     /// Too many workers in a row have died before their first reply, or could not be started. The
     /// jobs they were to run have failed with the same words.

@@ -12,7 +12,7 @@ mod record;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::num::NonZeroU32;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -121,6 +121,12 @@ impl Journal {
             return Err(format!("the journal '{name}' can't be used: it is not a file"));
         }
         if metadata.len() > 0 && !settings.resume {
+            if !may_be_journal(&file) {
+                return Err(format!(
+                    "the file '{name}' is no journal: none of its lines is a record; name another \
+                     file"
+                ));
+            }
             return Err(format!(
                 "the journal '{name}' has records of an earlier run: go on with that run by \
                  --resume, or remove the file to begin anew"
@@ -407,6 +413,26 @@ fn open(path: &Path) -> Result<File, String> {
             _ => format!("the journal '{name}' can't be opened: {error}"),
         }
     })
+}
+
+/// Whether a file that is not empty looks like a journal, by its first lines: one of them begins as a
+/// record does, or as much as there is of the first does.
+fn may_be_journal(file: &File) -> bool {
+    let mut head = vec![0; 64 << 10];
+    let Ok(length) = file.read_at(&mut head, 0) else { return true };
+    // What was lost in a crash may be zeros.
+    let end = head[..length].iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
+    let head = &head[..end];
+    let digits = |line: &[u8]| line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let is_begun = |line: &[u8]| {
+        let key = line.strip_prefix(record::BEGIN);
+        key.is_some_and(|key| key[digits(key)..].starts_with(b"\",\"nth\":"))
+    };
+    // All that there is may be the beginning of one.
+    let is_short = !head.is_empty()
+        && !head.contains(&b',')
+        && (head.starts_with(record::BEGIN) || record::BEGIN.starts_with(head));
+    is_short || head.split(|&byte| byte == b'\n').any(is_begun)
 }
 
 /// How many bytes of lines make a job, and the line that is to be recorded of it. What there is room for

@@ -104,6 +104,15 @@ impl Shelf {
         while state.must_wait() {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        self.add_to(state, add);
+    }
+
+    /// Adds to what is printed, also where there is no room.
+    pub(super) fn add_to(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        add: impl FnOnce(&mut State, bool) -> io::Result<()>,
+    ) {
         let state = &mut *state;
         if state.is_broken {
             return;

@@ -156,6 +156,14 @@ impl Sink for Output {
         });
     }
 
+    fn doubt(&self, done: &Done<'_>) {
+        let Some(journal) = &self.shelf.settings.journal else { return };
+        // Of several records of a job the last one counts.
+        let mut record = Vec::new();
+        Journal::add(done, &mut record);
+        self.shelf.recorded(journal.append(&record));
+    }
+
     fn lines(&self, job: &Job, out: &[u8], err: &[u8]) -> bool {
         // A command that is under way must not wait for whoever reads stdout.
         if self.shelf.lock().must_wait() {
@@ -163,7 +171,12 @@ impl Sink for Output {
         }
         let format = &self.shelf.settings.format;
         let (out, err) = (format.lines(job, out), format.stderr_lines(job, err));
-        self.shelf.add(|state, is_ordered| match is_ordered {
+        // Nor if others have filled the room since.
+        let state = self.shelf.lock();
+        if state.must_wait() {
+            return false;
+        }
+        self.shelf.add_to(state, |state, is_ordered| match is_ordered {
             true => state.order.put_lines(job.seq, (&out, &err), &mut state.ready),
             false => {
                 state.ready.append(&out, &err);

@@ -15,11 +15,9 @@ use crate::interpreter::{Code, CodeError, Unchecked};
 use crate::job::{Failure, Kind, Sink, Watcher};
 use crate::pool::handle::Pool;
 use crate::pool::shared::Shared;
-use crate::process::lookup::{self, ProgramError};
+use crate::pool::threads;
+use crate::process::lookup::{self, ProgramError, Runner};
 use crate::protocol::Protocol;
-
-/// How long an interpreter may take to check code.
-const CHECK_PATIENCE: Duration = Duration::from_secs(300);
 
 /// A pool that is being described.
 #[derive(Clone)]
@@ -191,7 +189,8 @@ impl Builder {
         self.set(|config| config.nice = more)
     }
 
-    /// How long a job may take. Default: as long as it likes.
+    /// How long a job may take. Its time begins when its worker has read the request, or when its
+    /// command is started. Default: as long as it likes.
     #[must_use]
     pub fn timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.set(|config| config.timeout = timeout.into().map(Timeout::Time))
@@ -229,6 +228,14 @@ impl Builder {
     #[must_use]
     pub fn grace(self, grace: Duration) -> Self {
         self.set(|config| config.grace = grace)
+    }
+
+    /// How long a worker may take to start: to read its first request and, before that, to answer
+    /// what fresh workers are asked. One that takes longer has failed to start; no job is charged
+    /// with that. An interpreter may take so long to check code. Default: 5 minutes; `None`: no limit.
+    #[must_use]
+    pub fn start_timeout(self, time: impl Into<Option<Duration>>) -> Self {
+        self.set(|config| config.start_timeout = time.into())
     }
 
     /// How many workers in a row may die before their first reply before the jobs that wait are
@@ -288,7 +295,10 @@ impl Builder {
     pub fn build(self) -> Result<Pool, BuildError> {
         let config = self.config?;
         match &config.commands {
-            None => lookup::check(config.worker.first().ok_or(BuildError::Empty)?)?,
+            None => {
+                let program = config.worker.first().ok_or(BuildError::Empty)?;
+                lookup::check_for(program, Runner::Worker)?;
+            }
             Some(commands) if commands.dry_run || commands.in_jobs => {}
             Some(commands) => match commands.template.program() {
                 Some(program) if commands.template.finds_as_we_do(program) => {
@@ -298,9 +308,10 @@ impl Builder {
                 _ => {}
             },
         }
-        let shared = Shared::new(config, self.watcher, self.sink, self.sources);
+        let shared = Shared::new(config, self.watcher, self.sink, self.sources, threads::start);
         if let (Some(code), None) = (&self.code, &self.beside) {
-            code.check(&shared.groups, CHECK_PATIENCE).map_err(|unchecked| match unchecked {
+            let patience = shared.config.start_timeout.unwrap_or(Duration::MAX);
+            code.check(&shared.groups, patience).map_err(|unchecked| match unchecked {
                 Unchecked::Wrong(error) => BuildError::Code(error),
                 Unchecked::Ended(message) => ProgramError::CannotRun(message).into(),
             })?;

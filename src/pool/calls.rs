@@ -70,7 +70,7 @@ impl Drop for Deferred {
         let slot = self.slot.load(Ordering::Relaxed);
         // A job that is still queued is forgotten when its turn comes.
         if slot != NO_SLOT && !self.is_over && self.receiver.try_recv().is_err() {
-            self.shared.queue.interrupt(slot);
+            self.shared.queue.calls_dropped(Some(slot));
         }
     }
 }
@@ -141,7 +141,7 @@ impl Drop for Pipeline {
     fn drop(&mut self) {
         self.receiver.get_mut().close();
         if self.owed.load(Ordering::Acquire) > 0 {
-            self.engine.wake_all();
+            self.engine.shared.queue.calls_dropped(None);
         }
     }
 }

@@ -1,18 +1,14 @@
 //! What all handles of a pool share: it queues jobs, starts slots for them, and ends them.
 
 use std::fmt;
-use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread;
 
 use serde::Serialize;
 
 use crate::job::caller::Caller;
 use crate::job::{Closed, Failure, Job, Kind};
-use crate::pool::shared::{STACK, Shared, Stopping};
-use crate::pool::slot::Slot;
-use crate::process::{Stop, Wake};
+use crate::pool::shared::{Shared, Stopping};
+use crate::process::Stop;
 
 pub(crate) struct Engine {
     pub(crate) shared: Arc<Shared>,
@@ -41,59 +37,15 @@ impl Engine {
                 shared.groups.kill();
             }
         };
+        // Until all that was queued is delivered, it is not over.
+        shared.queue.retiring();
         let (jobs, epoch) = shared.queue.end(reopens, begin, || shared.renew());
-        shared.drop_jobs(jobs);
+        shared.drop_aside(jobs);
         epoch
     }
 
     pub(crate) fn kill(&self) {
         self.end(Stopping { at: self.shared.now(), means: Stop::Kill }, false);
-    }
-
-    pub(crate) fn start_slots(&self, slots: Vec<usize>) {
-        let mut slots = slots.into_iter();
-        let failed = slots.find_map(|index| self.start_slot(index).err());
-        if let Some(error) = failed {
-            // The others would fare no better. They are tried again with the next jobs.
-            for index in slots {
-                self.shared.queue.leave(index, || self.shared.renew());
-            }
-            self.slot_not_started(&error);
-        }
-    }
-
-    fn start_slot(&self, index: usize) -> io::Result<()> {
-        let shared = Arc::clone(&self.shared);
-        let leaving = Leaving { shared: Arc::clone(&shared), index };
-        let wake = Arc::new(Wake::new()?);
-        shared.queue.enter(index, &wake);
-        thread::Builder::new()
-            .name(format!("slot {}", index + 1))
-            .stack_size(STACK)
-            .spawn(move || {
-                let _leaving = leaving;
-                be_nice(shared.config.nice);
-                let run = || Slot::new(index, Arc::clone(&shared), Arc::clone(&wake)).run();
-                // A sink that panics costs the jobs that the slot had, and no others.
-                while catch_unwind(AssertUnwindSafe(run)).is_err() {
-                    shared.queue.give_up_on(index);
-                    shared.watcher.output_lost(
-                        "outcomes of jobs were lost, since what was to take them has panicked",
-                    );
-                }
-            })
-            .map(drop)
-    }
-
-    /// A pool with fewer threads than it may have is only slower; one with none is stuck.
-    fn slot_not_started(&self, error: &io::Error) {
-        let (present, _) = self.shared.queue.presence();
-        if present == 0 {
-            let message = format!("no thread could be started for a worker: {error}");
-            self.shared.give_up(&Failure::new(Kind::Spawn, message));
-        } else {
-            self.shared.is_crowded(error);
-        }
     }
 
     /// Waits until the slots of this epoch have left.
@@ -130,7 +82,7 @@ impl Engine {
         job.caller = Some(caller);
         let mut batch = vec![job];
         match self.shared.queue.push(&mut batch, false) {
-            Ok(slots) => self.start_slots(slots),
+            Ok(slots) => self.shared.start_slots(slots),
             Err(Closed) => {
                 let failure = Failure::new(Kind::Cancelled, "the pool is being shut down");
                 for job in batch {
@@ -139,36 +91,10 @@ impl Engine {
             }
         }
     }
-
-    /// Wakes all slots: a call was dropped.
-    pub(crate) fn wake_all(&self) {
-        self.shared.queue.wake_all();
-    }
 }
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine").field("config", &self.shared.config).finish_non_exhaustive()
-    }
-}
-
-/// Tells the queue that a slot has left, also when its thread panics or never began.
-struct Leaving {
-    shared: Arc<Shared>,
-    index: usize,
-}
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        self.shared.queue.leave(self.index, || self.shared.renew());
-    }
-}
-
-/// Lowers the priority of this thread, which what it starts will inherit.
-fn be_nice(more: i32) {
-    if more > 0
-        && let Ok(now) = rustix::process::getpriority_process(None)
-    {
-        let _ = rustix::process::setpriority_process(None, (now + more).min(19));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -11,6 +12,7 @@ use crate::job::Closed;
 use crate::job::{Failure, Feed, Job, Kind};
 use crate::pool::calls::{Deferred, Pipeline};
 use crate::pool::engine::Engine;
+use crate::pool::roll::Underway;
 use crate::pool::shared::{Shared, Stopping};
 use crate::process::Stop;
 use crate::util::clock::Moment;
@@ -218,7 +220,7 @@ impl Pool {
     /// The pool takes no more jobs; the batch is as it was.
     pub fn feed(&self, batch: &mut Vec<Job>) -> Result<(), Closed> {
         let slots = self.engine.shared.queue.push(batch, true)?;
-        self.engine.start_slots(slots);
+        self.engine.shared.start_slots(slots);
         Ok(())
     }
 
@@ -233,12 +235,29 @@ impl Pool {
         self.engine.gone(epoch).await;
     }
 
-    /// Ends the run: queued jobs are dropped, running ones may go on for the pool's grace period;
-    /// what is not finished then is killed, and cancelled.
+    /// Ends the run: queued jobs are dropped, running ones may go on for the pool's grace period.
+    /// What is not finished then is cancelled: it gets TERM, and KILL after as long again. This does not
+    /// block: jobs that waited to be tried again go to the [`Sink`](crate::Sink) from another thread.
     pub fn stop(&self) {
         let shared = &self.engine.shared;
-        let at = shared.now().after(shared.config.grace);
-        self.engine.end(Stopping { at, means: Stop::Kill }, false);
+        self.terminate_at(shared.now().after(shared.config.grace));
+    }
+
+    /// Ends the run now: as [`Pool::cancel`], and workers without a job get TERM as well.
+    pub fn terminate(&self) {
+        self.terminate_at(self.engine.shared.now());
+    }
+
+    fn terminate_at(&self, at: Moment) {
+        self.engine.shared.groups.terminate_at(at);
+        self.engine.end(Stopping { at, means: Stop::Terminate }, false);
+    }
+
+    /// The jobs that run now, in the order of their slots. All slots are asked; those that have not
+    /// answered after `patience`, since what they hand on is not taken, are left out.
+    pub fn underway(&self, patience: Duration) -> Vec<Underway> {
+        let shared = &self.engine.shared;
+        shared.roll.call(patience, || shared.queue.wake_all())
     }
 
     /// Ends the run once the jobs are done that are running: queued jobs are dropped, and no other

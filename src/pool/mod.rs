@@ -6,7 +6,9 @@ mod engine;
 mod gates;
 mod handle;
 mod queue;
+pub(crate) mod roll;
 mod shared;
 mod slot;
+mod threads;
 
 pub use handle::Pool;

@@ -16,6 +16,10 @@ const MAX_JOBS: usize = 4096;
 /// …or so many bytes of them.
 const MAX_BYTES: usize = 4 << 20;
 
+/// So many jobs, or bytes of them, wait at most to be tried again before a feeder waits for those.
+const MAX_LATER: usize = 1 << 16;
+const MAX_LATER_BYTES: usize = 16 << 20;
+
 /// The queue, and who waits at it.
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -33,12 +37,17 @@ struct State {
     bundled: usize,
     /// Jobs that are to be tried again, not before their time.
     later: BinaryHeap<Later>,
+    later_bytes: usize,
+    /// How many calls were dropped since `later` was searched for their jobs.
+    dropped: usize,
     bytes: usize,
     /// How many feeders wait for room.
     feeders: usize,
     /// Jobs that slots have taken and not given an account of yet.
     running: usize,
     phase: Phase,
+    /// The run was ended: jobs that come back are not run any more.
+    has_ended: bool,
     slots: Vec<Standing>,
     /// How many of the running jobs each slot has.
     held: Vec<usize>,
@@ -149,11 +158,14 @@ impl Queue {
             state: Mutex::new(State {
                 jobs: VecDeque::new(),
                 later: BinaryHeap::new(),
+                later_bytes: 0,
+                dropped: 0,
                 bundled: 0,
                 bytes: 0,
                 feeders: 0,
                 running: 0,
                 phase: Phase::Open,
+                has_ended: false,
                 slots: vec![Standing::Absent; slots],
                 held: vec![0; slots],
                 wakes: vec![None; slots],
@@ -189,13 +201,23 @@ impl Queue {
     }
 
     /// Puts jobs back to where they came from: they did not get their turn. An idle slot is woken
-    /// for each, if there is one; no new one is started, since the caller will come back.
-    pub(crate) fn put_back(&self, from: usize, jobs: impl DoubleEndedIterator<Item = Job>) {
+    /// for each, if there is one; no new one is started, since the caller will come back or
+    /// [`Queue::call_others`]. If the run was ended they are returned: they will not be run.
+    pub(crate) fn put_back(
+        &self,
+        from: usize,
+        jobs: impl DoubleEndedIterator<Item = Job>,
+    ) -> Vec<Job> {
         let mut state = self.lock();
+        let mut left = Vec::new();
         for job in jobs.rev() {
             let count = job.count();
             state.running -= count;
             state.held[from] -= count;
+            if state.has_ended {
+                left.push(job);
+                continue;
+            }
             state.bytes += job.size();
             state.bundled += bundled(&job);
             state.jobs.push_front(job);
@@ -204,19 +226,28 @@ impl Queue {
                 state.wake(slot);
             }
         }
+        left.reverse();
+        left
     }
 
     /// Puts a job off that is to be tried again. The slot that does so is to come back and see when.
-    pub(crate) fn put_off(&self, from: usize, job: Job, due: Moment) {
+    ///
+    /// # Errors
+    /// The job: the run was ended.
+    pub(crate) fn put_off(&self, from: usize, job: Job, due: Moment) -> Result<(), Box<Job>> {
         let mut state = self.lock();
+        if state.has_ended {
+            return Err(Box::new(job));
+        }
         state.running -= 1;
         state.held[from] -= 1;
-        state.bytes += job.size();
+        state.later_bytes += job.size();
         state.later.push(Later { due, job });
         // One that is idle has time to look at the clock.
         if let Some(slot) = state.next_idle() {
             state.wake(slot);
         }
+        Ok(())
     }
 
     /// Moves jobs to `into`, as `ask` says. Returns also when to come back if nothing else happens.
@@ -272,8 +303,9 @@ impl Queue {
         state.held[slot] += taken;
         // A feeder is woken once there is room for a good many jobs, not for each.
         if state.feeders > 0
-            && state.jobs.len() + state.later.len() <= state.max_jobs() / 2
+            && state.jobs.len() <= state.max_jobs() / 2
             && state.bytes <= MAX_BYTES / 2
+            && !state.is_full()
         {
             self.room.notify_all();
         }
@@ -302,7 +334,7 @@ impl Queue {
         let epoch = state.epoch;
         begin();
         state.phase = Phase::Closed { reopens };
-        state.bytes = 0;
+        state.has_ended = true;
         let jobs = state.remove_all();
         self.room.notify_all();
         state.wake_all();
@@ -313,7 +345,6 @@ impl Queue {
     /// Removes all jobs that no slot has taken.
     pub(crate) fn clear(&self) -> VecDeque<Job> {
         let mut state = self.lock();
-        state.bytes = 0;
         self.room.notify_all();
         if state.running == 0 {
             self.quiet.notify_waiters();
@@ -347,20 +378,33 @@ impl Queue {
         state.running -= std::mem::take(&mut state.held[slot]);
     }
 
-    /// A slot has something else to do than to take a job: another is woken in its place.
-    pub(crate) fn set_aside(&self, slot: usize) {
+    /// A slot has something else to do than to take a job: others are woken in its place. Returns
+    /// those that are to be started.
+    #[must_use]
+    pub(crate) fn set_aside(&self, slot: usize) -> Vec<usize> {
         let mut state = self.lock();
         match state.slots[slot] {
             Standing::Idle => state.set_busy(slot),
             Standing::Woken => {
                 state.woken -= 1;
                 state.set_busy(slot);
-                if let Some(other) = state.next_idle() {
-                    state.wake(other);
-                }
             }
             Standing::Busy | Standing::Absent => {}
         }
+        state.wake_for_jobs()
+    }
+
+    /// Whether no job is left, and more may come.
+    pub(crate) fn may_get_jobs(&self) -> bool {
+        let state = self.lock();
+        state.phase == Phase::Open && state.jobs.is_empty()
+    }
+
+    /// Whether there may be jobs for another worker: for so many others are none left in the queue.
+    pub(crate) fn has_more_than(&self, others: usize) -> bool {
+        let state = self.lock();
+        let is_open = state.phase == Phase::Open;
+        is_open || state.queued() + state.later.len() > others
     }
 
     /// A worker is to end in the background; it counts as present until [`Queue::retired`].
@@ -388,15 +432,42 @@ impl Queue {
         }
     }
 
-    /// Interrupts all slots: something has changed that each must look at.
-    pub(crate) fn wake_all(&self) {
-        self.lock().wake_all();
+    /// Interrupts all slots: something has changed that each must look at. Returns how many there are.
+    pub(crate) fn wake_all(&self) -> usize {
+        let state = self.lock();
+        state.wake_all();
+        state.wakes.iter().flatten().count()
     }
 
-    /// Interrupts one slot.
-    pub(crate) fn interrupt(&self, slot: usize) {
-        if let Some(Some(wake)) = self.lock().wakes.get(slot) {
-            wake.notify();
+    /// Calls were dropped: their jobs are not tried again, and those that run are to be ended, by the
+    /// slot that has them or, if that is not known, by any.
+    pub(crate) fn calls_dropped(&self, slot: Option<usize>) {
+        let mut state = self.lock();
+        match slot {
+            Some(slot) => {
+                if let Some(Some(wake)) = state.wakes.get(slot) {
+                    wake.notify();
+                }
+                state.dropped += 1;
+            }
+            None => {
+                state.wake_all();
+                state.dropped = usize::MAX;
+            }
+        }
+        // To search for each call that is dropped would take long where many are.
+        if state.dropped.saturating_mul(2) <= state.later.len() || !state.forget_dropped() {
+            return;
+        }
+        self.room.notify_all();
+        if state.later.is_empty() {
+            if state.jobs.is_empty() && state.running == 0 {
+                self.quiet.notify_waiters();
+            }
+            if state.phase != Phase::Open {
+                // Those that waited for them only may leave.
+                state.wake_all();
+            }
         }
     }
 
@@ -419,7 +490,10 @@ impl Queue {
 
 impl State {
     fn is_full(&self) -> bool {
-        self.jobs.len() + self.later.len() >= self.max_jobs() || self.bytes >= MAX_BYTES
+        self.jobs.len() >= self.max_jobs()
+            || self.bytes >= MAX_BYTES
+            || self.later.len() >= MAX_LATER
+            || self.later_bytes >= MAX_LATER_BYTES
     }
 
     /// How many jobs are queued, those in bundles counted.
@@ -447,6 +521,8 @@ impl State {
         while self.later.peek().is_some_and(|later| later.due <= now)
             && let Some(later) = self.later.pop()
         {
+            self.later_bytes -= later.job.size();
+            self.bytes += later.job.size();
             self.jobs.push_front(later.job);
             count += 1;
         }
@@ -462,8 +538,21 @@ impl State {
         }
     }
 
+    /// Removes the jobs from those to be tried again that nobody waits for any more. Returns whether
+    /// there were any.
+    fn forget_dropped(&mut self) -> bool {
+        let (before, mut bytes) = (self.later.len(), 0);
+        self.later.retain(|later| {
+            let is_wanted = !later.job.is_abandoned();
+            bytes += if is_wanted { later.job.size() } else { 0 };
+            is_wanted
+        });
+        (self.later_bytes, self.dropped) = (bytes, 0);
+        self.later.len() < before
+    }
+
     fn remove_all(&mut self) -> VecDeque<Job> {
-        self.bundled = 0;
+        (self.bundled, self.bytes, self.later_bytes) = (0, 0, 0);
         let later = std::mem::take(&mut self.later).into_iter().map(|later| later.job);
         std::mem::take(&mut self.jobs).into_iter().chain(later).collect()
     }
@@ -576,7 +665,7 @@ impl State {
         self.idle_cold.clear();
         if self.phase == (Phase::Closed { reopens: true }) {
             renew();
-            self.phase = Phase::Open;
+            (self.phase, self.has_ended) = (Phase::Open, false);
         }
     }
 }
@@ -585,6 +674,62 @@ impl State {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    const ASK: Ask = Ask {
+        warm: true,
+        busy: false,
+        finished: 0,
+        now: Moment::ZERO,
+        max: 1,
+        max_bytes: usize::MAX,
+        portion: 1,
+    };
+
+    /// A job may fail, or come back, while the run is being ended.
+    #[test]
+    fn what_comes_back_after_the_end_is_not_kept() {
+        let queue = Queue::new(1);
+        let mut batch: Vec<Job> = (1..=2).map(|seq| Job::message(seq, b"a")).collect();
+        assert_eq!(queue.push(&mut batch, true), Ok(vec![0]));
+        let mut jobs = VecDeque::new();
+        assert_eq!(queue.take(0, ASK, &mut jobs).0, Taken::Jobs);
+        assert_eq!(queue.take(0, ASK, &mut jobs).0, Taken::Jobs);
+        let (left, _) = queue.end(false, || (), || ());
+        assert_eq!((left.len(), jobs.len()), (0, 2));
+        let job = jobs.pop_front().expect("a job");
+        let back = queue.put_off(0, job, Moment::NEVER).expect_err("it is over");
+        assert_eq!(queue.put_back(0, jobs.into_iter()).len(), 1);
+        let ask = Ask { finished: 1, ..ASK };
+        assert_eq!(queue.take(0, ask, &mut VecDeque::new()), (Taken::Leave, Moment::NEVER));
+        assert!(queue.is_quiet());
+        assert_eq!(back.seq, 1);
+    }
+
+    #[test]
+    fn a_slot_that_steps_aside_has_others_called() {
+        let queue = Queue::new(3);
+        let mut batch = vec![Job::message(1, b"a")];
+        assert_eq!(queue.push(&mut batch, true), Ok(vec![0]));
+        // It was woken for the job, and has no time for it.
+        assert_eq!(queue.set_aside(0), [1]);
+        assert!(queue.set_aside(0).is_empty());
+    }
+
+    #[test]
+    fn jobs_that_wait_to_be_tried_again_leave_room() {
+        let queue = Queue::new(1);
+        let (mut jobs, mut batch) = (VecDeque::new(), Vec::new());
+        for seq in 1..=2 * MAX_JOBS as u64 {
+            batch.push(Job::message(seq, b"a"));
+            queue.push(&mut batch, true).expect("it is open");
+            assert_eq!(queue.take(0, ASK, &mut jobs).0, Taken::Jobs);
+            let job = jobs.pop_front().expect("a job");
+            queue.put_off(0, job, Moment::NEVER).expect("it is open");
+        }
+        let state = queue.lock();
+        assert_eq!((state.bytes, state.later_bytes), (0, 2 * MAX_JOBS));
+        assert!(!state.is_full());
+    }
 
     proptest! {
         #[test]

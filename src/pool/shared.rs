@@ -1,23 +1,27 @@
 //! What all slots of a pool share: the queue, the process groups, and what they must agree on.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{io, thread};
 
 use rustix::io::Errno;
+use rustix::process::Signal;
 
 use crate::config::{Config, Timeout};
 use crate::job::printed::Spool;
-use crate::job::{Done, Failure, Job, Kind, Sink, Value, Watcher};
+use crate::job::{Done, Failure, Job, Kind, Place, Sink, Value, Watcher};
 use crate::pool::gates::Gates;
 use crate::pool::queue::Queue;
+use crate::pool::roll::{Roll, Underway};
 use crate::process::lookup;
 use crate::process::stops::Stopped;
 use crate::process::{Groups, Process, Stop, Wake};
 use crate::util::clock::Moment;
 use crate::util::histogram::Durations;
+use crate::util::text::{printable, quote};
 use crate::worker::Worker;
 
 /// What all slots of a pool share.
@@ -33,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) watcher: Arc<dyn Watcher>,
     sink: Option<Arc<dyn Sink>>,
     sources: Vec<String>,
+    /// Starts slots, which stand above this.
+    starter: Starter,
     /// Start-up failures in a row.
     start_failures: AtomicU32,
     /// It was told that the pool has given up…
@@ -59,7 +65,10 @@ pub(crate) struct Shared {
     spares: Arc<AtomicUsize>,
     /// Jobs that were read and never run, since the run was ended.
     left: AtomicUsize,
+    pub(crate) roll: Roll,
 }
+
+pub(crate) type Starter = fn(&Arc<Shared>, Vec<usize>);
 
 /// When running jobs are to be ended, and how.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +76,9 @@ pub(crate) struct Stopping {
     pub(crate) at: Moment,
     pub(crate) means: Stop,
 }
+
+/// So much is shown of what runs, in characters.
+const SHOWN: usize = 100;
 
 /// What a slot needs of stack is little, and there may be thousands.
 pub(crate) const STACK: usize = 256 << 10;
@@ -85,6 +97,7 @@ impl Shared {
         watcher: Arc<dyn Watcher>,
         sink: Option<Arc<dyn Sink>>,
         sources: Vec<String>,
+        starter: Starter,
     ) -> Self {
         let commands = config.commands.as_ref();
         let program = commands
@@ -101,6 +114,7 @@ impl Shared {
             watcher,
             sink,
             sources,
+            starter,
             start_failures: AtomicU32::new(0),
             has_given_up: AtomicBool::new(false),
             was_crowded: AtomicBool::new(false),
@@ -114,6 +128,7 @@ impl Shared {
             timeout: AtomicU64::new(0),
             spares: Arc::default(),
             left: AtomicUsize::new(0),
+            roll: Roll::default(),
         }
     }
 
@@ -127,6 +142,10 @@ impl Shared {
             spares: Arc::clone(spares),
             ..self
         }
+    }
+
+    pub(crate) fn start_slots(self: &Arc<Self>, slots: Vec<usize>) {
+        (self.starter)(self, slots);
     }
 
     pub(crate) fn now(&self) -> Moment {
@@ -229,6 +248,25 @@ impl Shared {
         &self.sources
     }
 
+    /// A job that runs in a slot, in this process, since then.
+    pub(crate) fn underway(&self, job: &Job, slot: usize, pid: u32, since: Moment) -> Underway {
+        let what = match (&self.config.commands, job.as_message()) {
+            (Some(commands), _) => commands.line(job, slot).0,
+            (None, Some(message)) => message.to_vec(),
+            (None, None) => {
+                let cmd = serde_json::from_slice::<String>(job.cmd()).unwrap_or_default();
+                [cmd.as_bytes(), b" ", job.args()].concat()
+            }
+        };
+        let what = String::from_utf8_lossy(&what[..what.len().min(4 * SHOWN)]).into_owned();
+        let mut shown = printable(&what.chars().take(SHOWN).collect::<String>());
+        if what.chars().count() > SHOWN {
+            shown.push('…');
+        }
+        let (job, time) = (self.name(job), self.now().since(since));
+        Underway { slot, pid, job, what: shown, time, waiting: 0 }
+    }
+
     /// What a job is called in messages.
     pub(crate) fn name(&self, job: &Job) -> String {
         crate::job::naming::name(job, &self.sources)
@@ -287,27 +325,96 @@ impl Shared {
         }
     }
 
+    /// How many spare workers there are.
+    pub(crate) fn spares(&self) -> usize {
+        self.spares.load(Ordering::Relaxed)
+    }
+
     /// Whether there may be another spare worker.
     pub(crate) fn spares_left(&self) -> bool {
-        self.spares.load(Ordering::Relaxed) < self.config.standby
+        self.spares() < self.config.standby
+    }
+
+    /// A worker has printed something though it had no job, or more than its jobs asked for.
+    pub(crate) fn printed_unasked(&self, worker: &mut Worker) {
+        let after = match worker.unproven.last(&self.sources) {
+            Some(job) => format!("after its reply to {job}, though nothing more was asked of it"),
+            None => "before it was asked anything".to_owned(),
+        };
+        let what = format!("printed {} {after}", quote(worker.unasked()));
+        if !self.doubt(worker, &what) {
+            let pid = worker.process.pid();
+            self.watcher.doubtful(&format!("the worker (pid {pid}) {what}"));
+        }
+    }
+
+    /// The results of a worker that did `what` may be those of other jobs: that is told, and no journal
+    /// is to take them for successes. Returns whether there are any.
+    pub(crate) fn doubt(&self, worker: &mut Worker, what: &str) -> bool {
+        let Some(doubtful) = worker.unproven.describe(&self.sources) else { return false };
+        let pid = worker.process.pid();
+        self.watcher.doubtful(&format!("the worker (pid {pid}) {what}: {doubtful}"));
+        // The records of successes come first.
+        self.flush();
+        if let Some(sink) = &self.sink {
+            let message =
+                format!("its worker (pid {pid}) {what}: this may be another job's result");
+            let failure = Failure::new(Kind::Protocol, message);
+            for key in worker.unproven.take_keys() {
+                let mut job = Job::unreadable(0, Place::default(), "");
+                job.key = Some(key);
+                sink.doubt(&Done { job: &job, outcome: Err(&failure), printed: None, run: None });
+            }
+        }
+        worker.unproven.prove();
+        true
     }
 
     /// Ends a worker in the background.
     pub(crate) fn retire(self: &Arc<Self>, worker: Worker) {
+        self.retire_within(worker, self.config.grace);
+    }
+
+    /// The same for one that has no more than so long to end of itself.
+    pub(crate) fn retire_within(self: &Arc<Self>, worker: Worker, patience: Duration) {
+        if worker.unproven.is_recorded() {
+            // What is found out about them there must come after their records.
+            self.flush();
+        }
         self.queue.retiring();
-        let retiring = Retiring { shared: Arc::clone(self), worker: Some(worker) };
+        let retiring = Retiring { shared: Arc::clone(self), worker: Some(worker), patience };
         let name = "retiring".to_owned();
         // If there is no thread for it, it is ended here and now, by being dropped.
         let _ = thread::Builder::new().name(name).stack_size(STACK).spawn(move || drop(retiring));
     }
 
     /// Ends a worker, and waits until it is gone.
-    pub(crate) fn dismiss(&self, mut worker: Worker, first: Stop, wake: Option<&Wake>) {
+    pub(crate) fn dismiss(&self, mut worker: Worker, mut first: Stop, wake: Option<&Wake>) {
         let (grace, watcher) = (self.config.grace, &*self.watcher);
+        let (may_mislead, is_retired) = (worker.may_mislead(), first == Stop::Retire);
+        if is_retired && may_mislead {
+            worker.has_rested(self.now());
+            worker.process.close_stdin();
+            let has_ended = worker.await_exit(&self.groups, wake, grace, watcher);
+            first = if has_ended { Stop::Kill } else { Stop::Terminate };
+        }
         let status = worker.process.stop(first, grace, &self.groups, wake, watcher);
-        if status.is_none() {
-            let pid = worker.process.pid();
-            watcher.note(&format!("the worker (pid {pid}) could not be killed: it is left behind"));
+        if is_retired && may_mislead && !self.groups.is_killing() {
+            worker.read_rest();
+            // One that never had a job misleads nobody.
+            if worker.replies > 0 && !worker.unasked().is_empty() {
+                self.printed_unasked(&mut worker);
+            }
+        }
+        // One that had ended before its group was killed is not one that was killed.
+        let is_killed = first != Stop::Kill
+            && status.and_then(|status| status.signal()) == Some(Signal::KILL.as_raw());
+        if is_retired && is_killed && !self.groups.is_killing() {
+            let (pid, grace) = (worker.process.pid(), humantime::format_duration(grace));
+            watcher.note(&format!(
+                "the worker (pid {pid}) was killed: it did not end within {grace} after the end of \
+                 its stdin, nor within {grace} after TERM"
+            ));
         }
         self.worker_ended(&worker);
     }
@@ -386,6 +493,21 @@ impl Shared {
         self.drop_with(jobs, &failure);
     }
 
+    /// As [`Shared::drop_jobs`], but what the sink is given, which may block, it is given by another
+    /// thread. To be announced to the queue as one that retires.
+    pub(crate) fn drop_aside(self: &Arc<Self>, jobs: impl IntoIterator<Item = Job>) {
+        let has_run = |job: &Job| job.attempt > 1 && job.caller.is_none();
+        let (tried, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(has_run);
+        self.drop_jobs(others);
+        let dropping = Dropping { shared: Arc::clone(self), jobs: tried };
+        if !dropping.jobs.is_empty() {
+            let name = "dropping".to_owned();
+            // If there is no thread for it, it is done here and now, by being dropped.
+            let _ =
+                thread::Builder::new().name(name).stack_size(STACK).spawn(move || drop(dropping));
+        }
+    }
+
     /// Drops jobs. Calls are told why; jobs for the sink are counted as left.
     fn drop_with(&self, jobs: impl IntoIterator<Item = Job>, failure: &Failure) {
         for job in jobs {
@@ -419,8 +541,12 @@ impl Shared {
         self.stop.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What was said before stays, where it is sooner or stronger.
     pub(crate) fn set_stop(&self, stopping: Stopping) {
-        *self.lock_stop() = stopping;
+        let mut stop = self.lock_stop();
+        stop.at = stop.at.min(stopping.at);
+        stop.means = stop.means.max(stopping.means);
+        drop(stop);
         self.is_stopping.store(true, Ordering::Release);
     }
 
@@ -436,13 +562,35 @@ impl Shared {
 struct Retiring {
     shared: Arc<Shared>,
     worker: Option<Worker>,
+    /// How long it may take to end of itself.
+    patience: Duration,
 }
 
 impl Drop for Retiring {
     fn drop(&mut self) {
-        if let Some(worker) = self.worker.take() {
-            self.shared.dismiss(worker, Stop::Retire, None);
+        if let Some(mut worker) = self.worker.take() {
+            let shared = &self.shared;
+            if self.patience < shared.config.grace {
+                worker.process.close_stdin();
+                worker.await_exit(&shared.groups, None, self.patience, &*shared.watcher);
+                shared.dismiss(worker, Stop::Terminate, None);
+            } else {
+                shared.dismiss(worker, Stop::Retire, None);
+            }
         }
+        self.shared.queue.retired(|| self.shared.renew());
+    }
+}
+
+/// Jobs that are dropped when this is.
+struct Dropping {
+    shared: Arc<Shared>,
+    jobs: Vec<Job>,
+}
+
+impl Drop for Dropping {
+    fn drop(&mut self) {
+        self.shared.drop_jobs(std::mem::take(&mut self.jobs));
         self.shared.queue.retired(|| self.shared.renew());
     }
 }

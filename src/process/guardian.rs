@@ -7,7 +7,7 @@
 //!
 //! A process has no number before it is started, and procpool may be killed before it has entered it.
 //! So what is entered first is the pipe that will be its stderr: of a start that was under way, the
-//! guardian finds the process by its open files. It can't be too early for that: a process that is
+//! guardian finds the process, or one that it has started, by its open files. It can't be too early for that: a process that is
 //! being started has a copy of all that procpool has open, the guardian's pipe included, until it has
 //! become the program.
 //!
@@ -24,10 +24,18 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use rustix::fs::fstat;
-use rustix::process::Pid;
+use rustix::process::{Pid, getpid};
+
+use crate::process::stops::Stat;
 
 /// It reads the list from what it was given as stderr. A signal that is meant for procpool must not
 /// end it before its time.
+///
+/// Who has the pipe of a start that was under way may be a child whose parent, the leader of the group,
+/// is gone already. So the group is that of its stat, which ends with the last parenthesis and a state,
+/// the parent, the group, the session. One in another session has left its group, and one in the group
+/// of procpool itself (the first argument) does not go for that reason. A process that forks and exits
+/// while the others are looked at may be missed: they are looked at until twice nothing new is found.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT PIPE TERM TSTP
 exec 3<&2 2>/dev/null
@@ -35,15 +43,36 @@ while read -r _; do :; done
 starting=
 while read -r entry; do
     case $entry in
-        pipe:*) starting="$starting $entry " ;;
-        *) if [ "$entry" -gt 1 ]; then kill -s KILL -- "-$entry"; fi ;;
+        (pipe:*) starting="$starting $entry " ;;
+        (*) if [ "$entry" -gt 1 ]; then kill -s KILL -- "-$entry"; fi ;;
     esac
 done <&3
 if [ -z "$starting" ]; then exit; fi
-ls -ln /proc/[0-9]*/fd/2 | while read -r line; do
-    case $starting in
-        *" ${line##* -> } "*) pid=${line##* /proc/}; kill -s KILL -- "-${pid%%/*}" ;;
-    esac
+ours=$1
+stat=$(cat /proc/$$/stat)
+set -- ${stat##*) }
+session=$4
+look() {
+    ls -ln /proc/[0-9]*/fd/2 | while read -r line; do
+        case $starting in
+            (*" ${line##* -> } "*)
+                pid=${line##* /proc/}
+                stat=$(cat "/proc/${pid%%/*}/stat")
+                set -- ${stat##*) }
+                if [ "$4" = "$session" ] && [ "$3" != "$ours" ]; then echo "$3"; fi ;;
+        esac
+    done
+}
+killed=' '
+looks=0
+while [ $looks -lt 2 ]; do
+    looks=$((looks + 1))
+    for group in $(look); do
+        case $killed in
+            (*" $group "*) ;;
+            (*) kill -s KILL -- "-$group"; killed="$killed$group "; looks=0 ;;
+        esac
+    done
 done
 "#;
 
@@ -119,8 +148,11 @@ impl Guardian {
 
 fn started() -> io::Result<(Child, OwnedFd, File)> {
     let list = list()?;
+    // Not `getpgrp`: as PID 1 of a container this process may be in a group that has no number there.
+    let ours = Stat::of(getpid()).and_then(|stat| stat.group).map_or(0, Pid::as_raw_pid);
     let mut child = Command::new("/bin/sh")
         .args(["-c", SCRIPT, "procpool-guardian"])
+        .arg(ours.to_string())
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .current_dir("/")

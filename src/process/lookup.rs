@@ -32,46 +32,102 @@ impl fmt::Display for ProgramError {
 
 impl std::error::Error for ProgramError {}
 
+/// Words that mean something to a shell only: its own commands, and what its language begins with.
+const SHELL_WORDS: &str = ". : alias bg bind break builtin case cd command continue coproc declare \
+    dirs disown enable eval exec exit export fc fg for function getopts hash help history if jobs let \
+    local logout mapfile popd pushd read readarray readonly return select set shift shopt source \
+    suspend times trap type typeset ulimit umask unalias unset until wait while { ( ! [[";
+
+/// Whether a word means something to a shell, and is no program.
+pub fn is_shell_word(word: &str) -> bool {
+    SHELL_WORDS.split_ascii_whitespace().any(|known| known == word)
+}
+
+/// Who runs a program, and so what can be done about one that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Runner {
+    /// It is a worker.
+    Worker,
+    /// It is the command of all jobs, on the command line.
+    Command,
+    /// A job names it.
+    Job,
+}
+
 /// Looks a program up as the system will, and at its first line.
-pub(crate) fn check(program: &OsStr) -> Result<(), ProgramError> {
+///
+/// # Errors
+/// Why it can't be run.
+pub fn check(program: &OsStr) -> Result<(), ProgramError> {
+    check_for(program, Runner::Command)
+}
+
+/// The same; what to do about it depends on who runs it.
+pub(crate) fn check_for(program: &OsStr, runner: Runner) -> Result<(), ProgramError> {
     let name = program.to_string_lossy();
     if program.as_bytes().contains(&b'/') {
-        return check_file(Path::new(program));
+        return check_file(Path::new(program), runner);
     }
     let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"));
     let mut refused = None;
     for candidate in std::env::split_paths(&path).map(|folder| folder.join(program)) {
-        match check_file(&candidate) {
+        match check_file(&candidate, runner) {
             Ok(()) => return Ok(()),
             Err(error @ ProgramError::CannotRun(_)) => refused = refused.or(Some(error)),
             Err(ProgramError::NotFound(_)) => {}
         }
     }
     Err(refused.unwrap_or_else(|| {
-        let hint = if Path::new(program).exists() {
-            format!("; for the file in this directory write './{name}'")
-        } else if let Some(hint) = hint_of_a_shell(program) {
-            hint.into()
-        } else if name.contains('=') {
+        let hint = if name.contains('=') && !name.contains(char::is_whitespace) {
             format!("; no shell is run, so variables need env: 'env {name} …'")
+        } else if Path::new(program).exists() && !is_function(&name) && !is_shell_word(&name) {
+            format!("; for the file in this directory write './{name}'")
         } else {
-            String::new()
+            hint_of_a_shell(program, runner).unwrap_or_default()
         };
         ProgramError::NotFound(format!("there is no program '{name}' in PATH{hint}"))
     }))
 }
 
-/// What to do about a name that is more than that: who is used to GNU parallel writes a whole command
-/// for a shell as one argument.
-fn hint_of_a_shell(program: &OsStr) -> Option<&'static str> {
-    let is_sign = |byte: &u8| byte.is_ascii_whitespace() || b"|&;<>()$`".contains(byte);
-    program.as_bytes().iter().any(is_sign).then_some(
-        "; no shell is run: make each word an argument of its own, or put --shell before the command",
-    )
+/// What to do about a name that means something to a shell only. Who is used to GNU parallel also
+/// writes a whole command for a shell as one argument.
+fn hint_of_a_shell(program: &OsStr, runner: Runner) -> Option<String> {
+    let name = program.to_string_lossy();
+    let is_sign = |c: char| c.is_ascii_whitespace() || "|&;<>()$`".contains(c);
+    let (is_function, is_word) = (is_function(&name), is_shell_word(&name));
+    let what = if is_function {
+        "it is a function of your shell, and no shell is run"
+    } else if is_word {
+        "it is a part of the shell, and no shell is run"
+    } else if name.contains(is_sign) {
+        "no shell is run"
+    } else {
+        return None;
+    };
+    let cure = match runner {
+        Runner::Command if is_function => format!("write bash -c '{name} \"$0\"'"),
+        Runner::Command if is_word => "put --shell before the command".to_owned(),
+        Runner::Command => {
+            "make each word an argument of its own, or put --shell before the command".to_owned()
+        }
+        Runner::Worker if is_function => format!("write bash -c {name}"),
+        Runner::Worker if is_word => format!("write sh -c '{name} …'"),
+        Runner::Worker => "write sh -c '…'".to_owned(),
+        Runner::Job if is_function => format!("write bash [\"-c\", \"{name} …\"]"),
+        Runner::Job => "write sh [\"-c\", \"…\"]".to_owned(),
+    };
+    Some(format!("; {what}: {cure}"))
+}
+
+/// Whether a name is that of a function that bash has exported.
+fn is_function(name: &str) -> bool {
+    let has = |variable: String| std::env::var_os(variable).is_some();
+    !name.contains(['=', '\0'])
+        && (has(format!("BASH_FUNC_{name}%%")) || has(format!("BASH_FUNC_{name}()")))
 }
 
 /// Why a command was not started, as a sentence.
-pub(crate) fn not_started(command: &Command, error: &std::io::Error) -> String {
+pub(crate) fn not_started(command: &Command, runner: Runner, error: &std::io::Error) -> String {
     let program = command.argv.first().map(OsString::as_os_str).unwrap_or_default();
     if let Some(cwd) = &command.cwd
         && !Path::new(cwd).is_dir()
@@ -85,7 +141,7 @@ pub(crate) fn not_started(command: &Command, error: &std::io::Error) -> String {
              128 KiB on Linux); use --stdin, or fewer lines for each job (-n)"
         ),
         Some(Errno::NOENT | Errno::ACCESS | Errno::NOEXEC | Errno::NOTDIR) => {
-            let why = check(program).err().map(|error| error.to_string());
+            let why = check_for(program, runner).err().map(|error| error.to_string());
             let elsewhere = if command.env.iter().any(|(name, _)| name == "PATH") {
                 " in the PATH that --env sets"
             } else if command.cwd.is_some() {
@@ -108,11 +164,11 @@ pub(crate) fn locate(program: &OsStr) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .map(|folder| folder.join(program))
-        .find(|candidate| check_file(candidate).is_ok())
+        .find(|candidate| check_file(candidate, Runner::Command).is_ok())
         .filter(|found| found.is_absolute())
 }
 
-fn check_file(path: &Path) -> Result<(), ProgramError> {
+fn check_file(path: &Path, runner: Runner) -> Result<(), ProgramError> {
     let name = path.display();
     let metadata = match path.metadata() {
         Ok(metadata) => metadata,
@@ -120,9 +176,10 @@ fn check_file(path: &Path) -> Result<(), ProgramError> {
             return Err(ProgramError::CannotRun(format!("'{name}' can't be run: {error}")));
         }
         Err(_) => {
-            let hint = match path.starts_with("~") {
-                true => "; no shell is run, so write the directory out instead of '~'",
-                false => hint_of_a_shell(path.as_os_str()).unwrap_or_default(),
+            let hint = if path.starts_with("~") {
+                "; no shell is run, so write the directory out instead of '~'".to_owned()
+            } else {
+                hint_of_a_shell(path.as_os_str(), runner).unwrap_or_default()
             };
             return Err(ProgramError::NotFound(format!("there is no file '{name}'{hint}")));
         }

@@ -2,6 +2,7 @@
 //! of ever stronger means. This is the only place that signals children.
 
 pub(crate) mod guardian;
+mod leftovers;
 pub(crate) mod lookup;
 pub(crate) mod stops;
 
@@ -13,22 +14,24 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process_group, test_kill_process_group, waitid,
+};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
 use crate::job::Watcher;
 use crate::process::guardian::{Guardian, Place};
-use crate::process::stops::{Bell, Stopped};
-use crate::util::clock::Clock;
+use crate::process::stops::{Bell, Care, Stat, Stopped, Survey};
+use crate::util::clock::{Clock, Moment};
 
 /// How much is read from a pipe at once: as much as a pipe holds.
 const READ_SIZE: usize = 64 << 10;
@@ -40,14 +43,27 @@ const WIDE: usize = 1 << 20;
 /// How much of a worker's last words is kept for messages.
 const LAST_WORDS: usize = 2 << 10;
 
+/// What a process writes to stderr is passed on after this time, also where no line has ended: prompts.
+const LONGEST_LINE_TIME: Duration = Duration::from_millis(100);
+
 /// A process that is waited for to exit may print so much that is kept.
 const KEPT: usize = 64 << 20;
 
 /// Where exits cannot be polled for, they are looked for this often.
 const EXIT_TICK: Duration = Duration::from_millis(50);
 
+/// Who waits for a process to end of itself looks this often whether it has time left.
+const RETIREMENT_TICK: Duration = Duration::from_millis(100);
+
 /// How long a killed process may take to vanish. It takes longer only if the kernel holds it.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A process that has exited and is traced can't be reaped before its tracer has taken note of that.
+/// It is waited for so long.
+const TRACER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What no descriptor tells of is looked for at first so often.
+const FIRST_TICK: Duration = Duration::from_millis(1);
 
 /// Interrupts a slot that waits: the one thing that other threads do to a slot.
 #[derive(Debug)]
@@ -102,6 +118,8 @@ impl Wake {
 pub(crate) struct Groups {
     members: Mutex<Members>,
     killing: AtomicBool,
+    /// From when on no process is left to end of itself.
+    terminate_at: Mutex<Moment>,
     pub(crate) clock: Clock,
     /// What a process reads that has no stdin: opened once, since looking its name up for each takes
     /// longer than all else that is done for a stream.
@@ -126,8 +144,10 @@ struct Member {
 
 impl Member {
     /// Takes note of a stop, of one by somebody only once.
-    fn note(&mut self, stop: Stopped) {
-        if stop.wanted_terminal() || !std::mem::replace(&mut self.is_remarked, true) {
+    fn note(&mut self, stop: Option<Stopped>) {
+        let is_new = |stop: &Stopped| stop.wanted_terminal() || !self.is_remarked;
+        if let Some(stop) = stop.filter(is_new) {
+            self.is_remarked |= !stop.wanted_terminal();
             self.stop = Some(stop);
         }
     }
@@ -161,6 +181,19 @@ impl Members {
         }
     }
 
+    /// Notes which groups are stopped, all or in part. `seen`: processes of the system.
+    fn note_stops(&mut self, seen: &[Stat]) {
+        for (group, member) in &mut self.groups {
+            member.note(stops::stop_of(*group));
+        }
+        // A leader may go on while one of its group is stopped: it waits for that, and takes no notice.
+        for stat in seen.iter().filter(|stat| stat.is_stopped() && Some(stat.pid) != stat.group) {
+            if let Some(member) = stat.group.and_then(|group| self.groups.get_mut(&group)) {
+                member.note(stat.stop());
+            }
+        }
+    }
+
     fn remove(&mut self, group: Pid) {
         self.groups.remove(&group);
         if let Some(guardian) = &mut self.guardian {
@@ -175,6 +208,7 @@ impl Groups {
         Arc::new_cyclic(|me| Self {
             members: Mutex::default(),
             killing: AtomicBool::new(false),
+            terminate_at: Mutex::new(Moment::NEVER),
             clock: Clock::new(),
             null: OnceLock::new(),
             me: Weak::clone(me),
@@ -215,6 +249,18 @@ impl Groups {
     /// New processes may live again.
     pub(crate) fn spare(&self) {
         self.killing.store(false, Ordering::Release);
+        *self.lock_terminate_at() = Moment::NEVER;
+    }
+
+    /// From this moment on a process that is to end gets TERM at once, and is not left to end of itself.
+    /// Where an earlier moment was told, that holds.
+    pub(crate) fn terminate_at(&self, at: Moment) {
+        let mut terminate_at = self.lock_terminate_at();
+        *terminate_at = at.min(*terminate_at);
+    }
+
+    fn lock_terminate_at(&self) -> MutexGuard<'_, Moment> {
+        self.terminate_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn is_killing(&self) -> bool {
@@ -250,7 +296,10 @@ impl Groups {
     /// A process is about to be started that will write to this pipe.
     fn announce(&self, pipe: BorrowedFd<'_>) -> Place {
         let mut members = self.lock();
-        members.bell.get_or_insert_with(|| stops::start(Weak::clone(&self.me)));
+        members.bell.get_or_insert_with(|| {
+            let me = Weak::clone(&self.me);
+            stops::start(move |survey| me.upgrade().map(|groups| groups.look(survey)))
+        });
         members.guardian.get_or_insert_with(Guardian::start).announce(pipe)
     }
 
@@ -270,6 +319,58 @@ impl Groups {
         } else if members.stopped {
             let _ = kill_process_group(group, Signal::STOP);
         }
+    }
+
+    /// What has been found stopped in a group since this was asked last.
+    fn stopped(&self, group: Pid) -> Option<Stopped> {
+        if !self.has_stops.load(Ordering::Acquire) {
+            return None;
+        }
+        self.lock().groups.get_mut(&group)?.stop.take()
+    }
+
+    /// Looks for stopped processes, wakes the slots of those that it finds, and reaps orphans.
+    fn look(&self, survey: &mut Survey) -> Care {
+        let has_orphans = self.orphans.is_some() && stops::is_any_zombie();
+        let seen = if survey.has_terminal || has_orphans { survey.processes() } else { Vec::new() };
+        self.reap_orphans(&seen);
+        let mut members = self.lock();
+        members.rings = true;
+        if !members.stopped {
+            members.note_stops(&seen);
+        }
+        let stopped = || members.groups.values().filter(|member| member.stop.is_some());
+        self.has_stops.store(stopped().next().is_some(), Ordering::Release);
+        stopped().for_each(|member| member.wake.notify());
+        if !members.groups.is_empty() {
+            Care::Groups
+        } else if self.orphans.is_some() {
+            Care::Orphans
+        } else {
+            Care::Nothing
+        }
+    }
+
+    /// Reaps the zombies that are nobody's. Those of this process are its slots' to reap.
+    fn reap_orphans(&self, seen: &[Stat]) {
+        let Some(lock) = &self.orphans else { return };
+        let me = getpid();
+        let mut zombies = seen.iter().filter(|stat| stat.is_zombie_of(me)).peekable();
+        if zombies.peek().is_none() {
+            return;
+        }
+        // Where a process is just being started the next look is soon enough.
+        let Ok(_nothing_is_started) = lock.try_write() else { return };
+        let members = self.lock();
+        let guardian = members.guardian.as_ref().and_then(Guardian::pid);
+        let is_ours = |pid: Pid| members.groups.contains_key(&pid) || guardian == Some(pid);
+        zombies.map(|stat| stat.pid).filter(|&pid| !is_ours(pid)).for_each(stops::reap);
+    }
+
+    /// To be held while a process is started whose number is not known yet: a zombie that seems to be
+    /// nobody's may be that process.
+    fn starting(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        self.orphans.as_ref().map(|lock| lock.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn lock(&self) -> MutexGuard<'_, Members> {
@@ -332,6 +433,8 @@ pub(crate) struct Ready {
     pub(crate) stderr: bool,
     pub(crate) spare_stderr: bool,
     pub(crate) exited: bool,
+    /// Nothing is left to write, and the process has closed its stdin.
+    pub(crate) deaf: bool,
 }
 
 /// How far a read or a write got.
@@ -365,11 +468,26 @@ pub(crate) struct Process {
     /// Becomes readable when the process exits, where the system has such a thing.
     exit: Option<OwnedFd>,
     stdin: Option<OwnedFd>,
+    /// Whether it is to be told that the process closes its stdin.
+    watches_stdin: bool,
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
-    /// What came from stderr and is no whole line yet.
+    /// What came from stderr and is no whole line yet…
     unfinished: Vec<u8>,
+    /// …and since when it waits for its end.
+    waits_since: Option<Instant>,
+    /// What was passed on last has no end.
+    in_line: bool,
+    /// The last bytes of its stderr, of so many in all…
     last_words: Vec<u8>,
+    /// That it has exited is known: waits are for what it has left running.
+    is_outlived: bool,
+    /// It was reaped, or given up, and is not on the list of groups any more.
+    is_over: bool,
+    groups: Weak<Groups>,
+    words: u64,
+    /// …of which those before this one are of no interest any more.
+    words_from: u64,
     /// It wanted the terminal while its exit was waited for.
     pub(crate) wanted_terminal: Option<Stopped>,
 }
@@ -423,21 +541,26 @@ impl Process {
         drop(starting);
         let process = Self {
             stdin: child.stdin.take().map(OwnedFd::from),
+            watches_stdin: true,
             stdout: terminal.or_else(|| child.stdout.take().map(OwnedFd::from)),
             stderr: Some(stderr),
             exit: exit_descriptor(group),
             child,
             group,
             unfinished: Vec::new(),
+            waits_since: None,
+            in_line: false,
             last_words: Vec::new(),
+            is_outlived: false,
+            is_over: false,
+            groups: Weak::clone(&groups.me),
+            words: 0,
+            words_from: 0,
             wanted_terminal: None,
         };
         for fd in [&process.stdin, &process.stdout, &process.stderr].into_iter().flatten() {
             // Our end of the pipe only: the other end is an open file of its own.
-            if let Err(error) = rustix::io::ioctl_fionbio(fd, true) {
-                groups.lock().remove(group);
-                return Err(error.into());
-            }
+            rustix::io::ioctl_fionbio(fd, true)?;
         }
         Ok(process)
     }
@@ -461,17 +584,21 @@ impl Process {
         spare: Option<&Self>,
         timeout: Option<Duration>,
     ) -> Ready {
-        let timeout = match self.exit {
-            Some(_) => timeout,
-            None => Some(timeout.map_or(EXIT_TICK, |timeout| timeout.min(EXIT_TICK))),
-        };
+        let looks_for_exit = self.exit.is_none() && !self.is_outlived;
+        let tick = looks_for_exit.then_some(EXIT_TICK);
+        let late = [Some(self), spare].into_iter().flatten().filter_map(Self::late_in);
+        let timeout = timeout.into_iter().chain(tick).chain(late).min();
         let sources = [
             (wake.map(|wake| &wake.receiver), PollFlags::IN),
             (self.stdout.as_ref(), PollFlags::IN),
             (self.stderr.as_ref(), PollFlags::IN),
-            (self.exit.as_ref(), PollFlags::IN),
+            (self.exit.as_ref().filter(|_| !self.is_outlived), PollFlags::IN),
             (spare.and_then(|spare| spare.stderr.as_ref()), PollFlags::IN),
-            (self.stdin.as_ref().filter(|_| write), PollFlags::OUT),
+            // That nobody reads it any more shows whatever is waited for.
+            (
+                self.stdin.as_ref().filter(|_| write || self.watches_stdin),
+                if write { PollFlags::OUT } else { PollFlags::empty() },
+            ),
         ];
         let mut there = sources.iter().filter_map(|&(fd, flags)| Some(PollFd::new(fd?, flags)));
         let mut count = 0;
@@ -487,17 +614,23 @@ impl Process {
             return Ready::default();
         }
         let mut fds = fds.iter();
-        let [woken, readable, stderr, exited, spare_stderr, _writable] = sources
+        let [woken, readable, stderr, exited, spare_stderr, stdin] = sources
             .map(|(fd, _)| fd.and_then(|_| fds.next()).is_some_and(|fd| !fd.revents().is_empty()));
         if let Some(wake) = wake.filter(|_| woken) {
             wake.clear();
         }
         Ready {
             readable,
-            stderr,
-            spare_stderr,
-            exited: exited || (self.exit.is_none() && self.has_exited()),
+            stderr: stderr || self.is_late(),
+            spare_stderr: spare_stderr || spare.is_some_and(Self::is_late),
+            exited: exited || (looks_for_exit && self.has_exited()),
+            deaf: stdin && !write,
         }
+    }
+
+    /// It is known that the process has closed its stdin, or of no interest.
+    pub(crate) fn ignore_stdin(&mut self) {
+        self.watches_stdin = false;
     }
 
     /// Waits for the exit, or a wake-up, and for nothing else, at most for so long: whoever knows that
@@ -527,6 +660,12 @@ impl Process {
         read_some(pipe.as_fd(), into)
     }
 
+    /// Whether there may be anything on stdout to read.
+    pub(crate) fn may_be_read(&self) -> bool {
+        let waiting = |pipe| rustix::io::ioctl_fionread(pipe).map_or(true, |bytes| bytes > 0);
+        self.stdout.as_ref().is_some_and(waiting)
+    }
+
     /// Appends what a stream holds now to `into`, but for very much; a closed one is forgotten.
     pub(crate) fn collect(&mut self, stream: Stream, into: &mut Vec<u8>) -> Progress {
         let pipe = match stream {
@@ -541,6 +680,11 @@ impl Process {
             *pipe = None;
         }
         progress
+    }
+
+    /// Whether all it wrote to stdout and stderr has been read, and nobody can write more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.stdout.is_none() && self.stderr.is_none()
     }
 
     /// How many of the written bytes the process has not read; `None` where that can't be told.
@@ -571,29 +715,66 @@ impl Process {
         self.stdin = None;
     }
 
-    /// Passes on what the process wrote to stderr, in whole lines. Once for each call, so that a
-    /// flood does not keep the slot from its other work.
+    /// Passes on what the process wrote to stderr, in whole lines; a carriage return ends one as well,
+    /// and so does the time. Once for each call, so that a flood does not keep the slot from its
+    /// other work.
     pub(crate) fn forward_stderr(&mut self, watcher: &dyn Watcher) -> Progress {
         let Some(pipe) = &self.stderr else {
             return Progress::Closed;
         };
+        let before = self.unfinished.len();
         let progress = read_some(pipe.as_fd(), &mut self.unfinished);
+        self.remember(before);
         if progress == Progress::Closed {
             self.stderr = None;
         }
-        let whole = memchr::memrchr(b'\n', &self.unfinished).map_or(0, |at| at + 1);
-        let whole = match whole {
-            0 if self.unfinished.len() >= READ_SIZE => self.unfinished.len(),
-            whole => whole,
+        let len = self.unfinished.len();
+        let whole = match memchr::memrchr2(b'\n', b'\r', &self.unfinished) {
+            _ if self.stderr.is_none() => len,
+            Some(at) => at + 1,
+            None if len >= READ_SIZE || self.is_late() => len,
+            None => 0,
         };
         self.pass_on(whole, watcher);
         progress
     }
 
+    /// In what time unfinished text must be passed on.
+    fn late_in(&self) -> Option<Duration> {
+        Some(LONGEST_LINE_TIME.saturating_sub(self.waits_since?.elapsed()))
+    }
+
+    /// Whether unfinished text must be passed on now.
+    fn is_late(&self) -> bool {
+        self.late_in().is_some_and(|time| time.is_zero())
+    }
+
+    /// Keeps the last of what was read of stderr, which begins there in the unfinished text.
+    fn remember(&mut self, from: usize) {
+        let new = &self.unfinished[from..];
+        self.words += new.len() as u64;
+        self.last_words.extend_from_slice(&new[new.len().saturating_sub(LAST_WORDS)..]);
+        let surplus = self.last_words.len().saturating_sub(LAST_WORDS);
+        self.last_words.drain(..surplus);
+    }
+
+    /// How many bytes of its stderr have been read.
+    pub(crate) fn words(&self) -> u64 {
+        self.words
+    }
+
+    /// What came before the first so many bytes had been read has nothing to do with what comes now.
+    pub(crate) fn forget_words(&mut self, before: u64) {
+        self.words_from = before;
+    }
+
     /// The last lines of its stderr, for a message; empty if it was silent.
     pub(crate) fn last_words(&self) -> String {
-        let text = String::from_utf8_lossy(&self.last_words);
-        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let fresh = usize::try_from(self.words - self.words_from).unwrap_or(usize::MAX);
+        let words = &self.last_words[self.last_words.len().saturating_sub(fresh)..];
+        let text = String::from_utf8_lossy(words);
+        let lines: Vec<&str> =
+            text.split(['\n', '\r']).filter(|line| !line.trim().is_empty()).collect();
         lines[lines.len().saturating_sub(5)..].join("\n")
     }
 
@@ -608,6 +789,7 @@ impl Process {
         mut keep: Option<&mut Vec<u8>>,
     ) -> bool {
         let end = groups.clock.now().after(patience);
+        self.ignore_stdin();
         loop {
             if self.has_exited() {
                 return true;
@@ -651,13 +833,41 @@ impl Process {
             let patience = self.tell(step, grace);
             let gone = match step {
                 Stop::Kill => self.await_death(patience),
-                _ => self.await_exit(groups, wake, patience, watcher, None),
+                Stop::Terminate => self.await_exit(groups, wake, patience, watcher, None),
+                Stop::Retire => self.await_retirement(groups, wake, patience, watcher),
             };
             if gone {
                 break;
             }
         }
-        self.bury(groups, watcher)
+        let status = self.bury(groups, watcher);
+        if status.is_none() && !self.has_exited() {
+            watcher.note(&format!("the worker (pid {}) {}", self.pid(), describe(None)));
+        }
+        status
+    }
+
+    /// Waits for the process to end of itself, for as long as that is left to it.
+    fn await_retirement(
+        &mut self,
+        groups: &Groups,
+        wake: Option<&Wake>,
+        patience: Duration,
+        watcher: &dyn Watcher,
+    ) -> bool {
+        let clock = &groups.clock;
+        let end = clock.now().after(patience);
+        loop {
+            // It may be told at any time that this is to end sooner, and not every caller can be woken.
+            let end = end.min(*groups.lock_terminate_at());
+            let left = end.until(clock.now()).unwrap_or(Duration::MAX);
+            if self.await_exit(groups, wake, left.min(RETIREMENT_TICK), watcher, None) {
+                return true;
+            }
+            if left <= RETIREMENT_TICK || groups.is_killing() {
+                return false;
+            }
+        }
     }
 
     /// Takes one step of the ladder, and says how long to wait for what comes of it.
@@ -697,22 +907,91 @@ impl Process {
         true
     }
 
-    /// Reaps the exited leader and kills what is left of its group. `None`: it has not exited.
+    /// Reaps the exited leader and kills what is left of its group. `None`: it could not be killed, and
+    /// is left behind.
     ///
     /// The group is killed while the leader is a zombie and still holds the group's number: after
     /// that the number might be another's.
     pub(crate) fn reap(&mut self, groups: &Groups) -> Option<ExitStatus> {
-        let mut members = groups.lock();
+        let members = groups.lock();
         let _ = kill_process_group(self.group, Signal::KILL);
+        self.forget(members)
+    }
+
+    /// From now on waits are for what the process has left running: it has exited, and is not reaped
+    /// yet, so that its group can still be signalled.
+    pub(crate) fn outlive(&mut self) {
+        self.is_outlived = true;
+    }
+
+    /// Reaps the exited leader and lets what is left of its group live, which is never signalled again;
+    /// but not if all processes are being killed. Returns whether there is anything left as well.
+    pub(crate) fn release(&mut self, groups: &Groups) -> (Option<ExitStatus>, bool) {
+        let members = groups.lock();
+        let is_killed = groups.is_killing();
+        if is_killed {
+            let _ = kill_process_group(self.group, Signal::KILL);
+        } else if members.stopped {
+            // Nobody else would let it go on.
+            let _ = kill_process_group(self.group, Signal::CONT);
+        }
+        let status = self.forget(members);
+        let is_left = !is_killed && test_kill_process_group(self.group) != Err(Errno::SRCH);
+        (status, is_left)
+    }
+
+    /// Whether anything of a group that was released is there for so long.
+    pub(crate) fn lasts(&self, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        let mut tick = FIRST_TICK;
+        while test_kill_process_group(self.group) != Err(Errno::SRCH) {
+            if Instant::now() >= end {
+                return true;
+            }
+            let _ = poll(&mut [], timespec(Some(tick)).as_ref());
+            tick *= 2;
+        }
+        false
+    }
+
+    /// What is alive of the group, or holds stdout or stderr open, by name; `None`: that can't be told.
+    pub(crate) fn leftovers(&self) -> Option<Vec<String>> {
+        let pipes = [&self.stdout, &self.stderr].into_iter().flatten();
+        let pipes: Vec<u64> = pipes.filter_map(|pipe| Some(fstat(pipe).ok()?.st_ino)).collect();
+        leftovers::names(self.group, &pipes)
+    }
+
+    /// Takes the group off the list, and reaps the leader. It is done in that order, since a group whose
+    /// leader was reaped must not be signalled.
+    fn forget(&mut self, mut members: MutexGuard<'_, Members>) -> Option<ExitStatus> {
         members.remove(self.group);
-        self.child.try_wait().ok().flatten()
+        self.is_over = true;
+        let status = self.child.try_wait().ok().flatten();
+        drop(members);
+        status.or_else(|| self.status_of_traced())
+    }
+
+    /// The status of a process that has exited and could not be reaped, since it is traced.
+    fn status_of_traced(&mut self) -> Option<ExitStatus> {
+        let end = Instant::now() + TRACER_PATIENCE;
+        let mut tick = FIRST_TICK;
+        while self.has_exited() && Instant::now() < end {
+            let _ = poll(&mut [], timespec(Some(tick)).as_ref());
+            match self.child.try_wait() {
+                Ok(None) => {}
+                Ok(status) => return status,
+                Err(_) => return None,
+            }
+            tick = (2 * tick).min(EXIT_TICK);
+        }
+        if self.has_exited() { leftovers::status(self.group) } else { None }
     }
 
     /// Reaps the process, and passes on the last it has written to stderr.
     fn bury(&mut self, groups: &Groups, watcher: &dyn Watcher) -> Option<ExitStatus> {
         let status = self.reap(groups);
         while matches!(self.forward_stderr(watcher), Progress::Moved(_)) {}
-        if !self.unfinished.is_empty() {
+        if !self.unfinished.is_empty() || self.in_line {
             // What follows on stderr must not stand behind it on the same line.
             self.unfinished.push(b'\n');
         }
@@ -720,32 +999,40 @@ impl Process {
         status
     }
 
-    /// Whether the process is a zombie by now. It is not reaped by this.
+    /// Whether the process is a zombie by now. It is not reaped by this. Where there is a descriptor for
+    /// that, it counts, as in all waits: a traced zombie is kept from its parent.
     pub(crate) fn has_exited(&self) -> bool {
+        if let Some(exit) = &self.exit {
+            let mut fds = [PollFd::new(exit, PollFlags::IN)];
+            return matches!(poll(&mut fds, Some(&Timespec::default())), Ok(1..));
+        }
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         !matches!(waitid(WaitId::Pid(self.group), options), Ok(None))
     }
 
     fn pass_on(&mut self, count: usize, watcher: &dyn Watcher) {
-        if count == 0 {
-            return;
+        if let Some(last) = count.checked_sub(1) {
+            watcher.worker_stderr(&self.unfinished[..count]);
+            self.in_line = self.unfinished[last] != b'\n';
+            self.unfinished.drain(..count);
+            self.waits_since = None;
         }
-        let lines = &self.unfinished[..count];
-        watcher.worker_stderr(lines);
-        let kept = &lines[lines.len().saturating_sub(LAST_WORDS)..];
-        self.last_words.extend_from_slice(kept);
-        let surplus = self.last_words.len().saturating_sub(LAST_WORDS);
-        self.last_words.drain(..surplus);
-        self.unfinished.drain(..count);
+        if !self.unfinished.is_empty() {
+            self.waits_since.get_or_insert_with(Instant::now);
+        }
     }
 }
 
 impl Drop for Process {
-    /// A process that nobody stopped (a thread panicked) is killed, not left behind.
+    /// A process that nobody stopped (a thread panicked) is killed, not left behind, and not left on the
+    /// list of groups, where its number might soon be another's.
     fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
+        if !self.is_over {
             let _ = kill_process_group(self.group, Signal::KILL);
-            let _ = self.child.wait();
+            self.await_death(KILL_PATIENCE);
+            if let Some(groups) = self.groups.upgrade() {
+                self.reap(&groups);
+            }
         }
     }
 }
@@ -753,7 +1040,7 @@ impl Drop for Process {
 /// Says how a process ended, as a phrase behind its name.
 pub(crate) fn describe(status: Option<ExitStatus>) -> String {
     let Some(status) = status else {
-        return "could not be killed".into();
+        return "could not be killed, left behind".into();
     };
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exited with status {code}"),

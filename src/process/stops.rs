@@ -6,19 +6,15 @@
 
 use std::fmt;
 use std::fs;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{PoisonError, RwLockReadGuard, TryLockError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags, open};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpid, waitid};
-
-use super::{Groups, Members};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
 /// How long after the start of a process the first look is…
-const FIRST: Duration = Duration::from_millis(50);
+const FIRST: Duration = Duration::from_millis(20);
 /// …and how far apart looks are in the end. In between the distance doubles.
 const LAST: Duration = Duration::from_millis(500);
 
@@ -91,169 +87,140 @@ impl Bell {
     }
 }
 
-/// Starts the thread. Where there is no room for it, stops are not noticed.
-pub(super) fn start(groups: Weak<Groups>) -> Bell {
+/// What there is to look after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Care {
+    /// Groups of processes.
+    Groups,
+    /// Orphans that may come.
+    Orphans,
+    /// Nothing, until the bell rings.
+    Nothing,
+}
+
+/// Starts the thread that looks, which ends when there is nobody to look for. Where there is no room for
+/// it, stops are not noticed.
+pub(super) fn start(look: impl Fn(&mut Survey) -> Option<Care> + Send + 'static) -> Bell {
     let (bell, rung) = channel();
-    let run = move || watch(&groups, &rung);
+    let run = move || watch(&look, &rung);
     let _ = thread::Builder::new().name("stops".into()).stack_size(STACK).spawn(run);
     Bell(bell)
 }
 
-/// Looks after the groups until they are gone.
-fn watch(groups: &Weak<Groups>, bell: &Receiver<()>) {
-    let (mut pause, mut scanned) = (FIRST, (Instant::now(), Duration::ZERO));
-    let has_terminal = has_terminal();
+fn watch(look: &impl Fn(&mut Survey) -> Option<Care>, bell: &Receiver<()>) {
+    let mut survey = Survey::new();
+    let mut pause = FIRST;
     loop {
-        match bell.recv_timeout(pause) {
+        pause = match bell.recv_timeout(pause) {
             // What was started is looked at when it has had time to do something.
-            Ok(()) => {
-                pause = FIRST;
-                continue;
-            }
+            Ok(()) => FIRST,
             Err(RecvTimeoutError::Disconnected) => return,
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-        let Some(groups) = groups.upgrade() else { return };
-        let (began, took) = scanned;
-        let is_due = began.elapsed() >= took * MOST_OF_THE_TIME;
-        let mut seen = Vec::new();
-        if is_due && (has_terminal || groups.has_orphans()) {
-            let began = Instant::now();
-            seen = processes().collect();
-            scanned = (began, began.elapsed());
-        }
-        groups.reap_orphans(&seen);
-        let is_needed = groups.look(&seen);
-        pause = if is_needed {
-            (pause * 2).min(LAST)
-        } else if groups.orphans.is_some() {
-            LAST
-        } else {
-            IDLE
+            Err(RecvTimeoutError::Timeout) => match look(&mut survey) {
+                Some(Care::Groups) => (pause * 2).min(LAST),
+                Some(Care::Orphans) => LAST,
+                Some(Care::Nothing) => IDLE,
+                None => return,
+            },
         };
     }
 }
 
-fn has_terminal() -> bool {
-    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    open("/dev/tty", flags, Mode::empty()).is_ok()
+/// Looks through all processes of the system, and not too often.
+#[derive(Debug)]
+pub(super) struct Survey {
+    /// Without a terminal no process is stopped for it.
+    pub(super) has_terminal: bool,
+    /// When that was done last, and how long it took.
+    last: Option<(Instant, Duration)>,
 }
 
-impl Groups {
-    /// What has been found stopped in a group since this was asked last.
-    pub(crate) fn stopped(&self, group: Pid) -> Option<Stopped> {
-        if !self.has_stops.load(Ordering::Acquire) {
-            return None;
-        }
-        self.lock().groups.get_mut(&group)?.stop.take()
+impl Survey {
+    fn new() -> Self {
+        let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        Self { has_terminal: open("/dev/tty", flags, Mode::empty()).is_ok(), last: None }
     }
 
-    /// Looks for stopped processes, and wakes the slots of those that it finds. `seen` are the processes
-    /// of the system, if they were looked through. Returns whether there is any group.
-    fn look(&self, seen: &[Stat]) -> bool {
-        let mut members = self.lock();
-        members.rings = true;
-        if !members.stopped {
-            note_stops(&mut members, seen);
+    /// All processes, where the system tells; none, if it is too soon to look again.
+    pub(super) fn processes(&mut self) -> Vec<Stat> {
+        let is_too_soon = |(at, took): (Instant, Duration)| at.elapsed() < took * MOST_OF_THE_TIME;
+        if self.last.is_some_and(is_too_soon) {
+            return Vec::new();
         }
-        let has_stops = members.groups.values().any(|member| member.stop.is_some());
-        self.has_stops.store(has_stops, Ordering::Release);
-        for member in members.groups.values().filter(|member| member.stop.is_some()) {
-            member.wake.notify();
-        }
-        !members.groups.is_empty()
-    }
-
-    /// To be held while a process is started whose number is not known yet: a zombie that is nobody's
-    /// may be that process.
-    pub(super) fn starting(&self) -> Option<RwLockReadGuard<'_, ()>> {
-        let lock = self.orphans.as_ref()?;
-        Some(lock.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Whether orphans are to be reaped, and some process waits for that.
-    fn has_orphans(&self) -> bool {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        self.orphans.is_some() && matches!(waitid(WaitId::All, options), Ok(Some(_)))
-    }
-
-    /// Reaps the zombies that are nobody's. Those of this process are its slots' to reap.
-    fn reap_orphans(&self, seen: &[Stat]) {
-        let Some(lock) = &self.orphans else { return };
-        let me = getpid();
-        let mut zombies = seen.iter().filter(|stat| stat.state == b'Z' && stat.parent == Some(me));
-        let Some(first) = zombies.next() else { return };
-        let _nothing_is_started = match lock.try_write() {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(guard)) => guard.into_inner(),
-            // The next look is soon.
-            Err(TryLockError::WouldBlock) => return,
-        };
-        let members = self.lock();
-        let guardian = members.guardian.as_ref().and_then(|guardian| guardian.pid());
-        for Stat { pid, .. } in std::iter::once(first).chain(zombies) {
-            if !members.groups.contains_key(pid) && guardian != Some(*pid) {
-                let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-                let _ = waitid(WaitId::Pid(*pid), options);
-            }
-        }
+        let began = Instant::now();
+        let names =
+            fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.file_name());
+        let pids = names
+            .filter_map(|name| Pid::from_raw(name.to_str()?.parse().ok().filter(|&pid| pid > 0)?));
+        let found = pids.filter_map(Stat::of).collect();
+        self.last = Some((began, began.elapsed()));
+        found
     }
 }
 
-fn note_stops(members: &mut Members, seen: &[Stat]) {
-    for (group, member) in &mut members.groups {
-        let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        if let Ok(Some(status)) = waitid(WaitId::Pid(*group), options) {
-            member.note(Stopped { member: None, signal: status.stopping_signal() });
-        }
-    }
-    // A leader may go on while one of its group is stopped: it waits for that, and takes no notice.
-    for stat in seen.iter().filter(|stat| stat.state == b'T' && Some(stat.pid) != stat.group) {
-        if let Some(group) = stat.group
-            && let Some(member) = members.groups.get_mut(&group)
-            // It may have been stopped and continued with all others meanwhile.
-            && let Some(Stat { state: b'T', name, signal, .. }) = stat_of(stat.pid)
-        {
-            member.note(Stopped { member: Some((stat.pid, name)), signal });
-        }
-    }
+/// What a process of this one was stopped by, if it is stopped.
+pub(super) fn stop_of(leader: Pid) -> Option<Stopped> {
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let status = waitid(WaitId::Pid(leader), options).ok()??;
+    Some(Stopped { member: None, signal: status.stopping_signal() })
+}
+
+/// Whether any child of this process is a zombie.
+pub(super) fn is_any_zombie() -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    matches!(waitid(WaitId::All, options), Ok(Some(_)))
+}
+
+/// Reaps a zombie.
+pub(super) fn reap(pid: Pid) {
+    let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
 }
 
 /// What the system tells of a process.
-struct Stat {
-    pid: Pid,
+#[derive(Debug)]
+pub(super) struct Stat {
+    pub(super) pid: Pid,
     name: String,
     state: u8,
     parent: Option<Pid>,
-    group: Option<Pid>,
+    pub(super) group: Option<Pid>,
     /// What a stopped one was stopped by.
     signal: Option<i32>,
 }
 
-/// All processes that there are, where the system tells.
-fn processes() -> impl Iterator<Item = Stat> {
-    let names =
-        fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.file_name());
-    names.filter_map(|name| stat_of(Pid::from_raw(name.to_str()?.parse().ok()?)?))
-}
-
-fn stat_of(pid: Pid) -> Option<Stat> {
-    let text = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-    Stat::parse(pid, &String::from_utf8_lossy(&text))
-}
-
 impl Stat {
+    pub(super) fn of(pid: Pid) -> Option<Self> {
+        let text = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+        Self::parse(pid, &String::from_utf8_lossy(&text))
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.state == b'T'
+    }
+
+    /// Whether it is a zombie that is this process's to reap.
+    pub(super) fn is_zombie_of(&self, parent: Pid) -> bool {
+        self.state == b'Z' && self.parent == Some(parent)
+    }
+
+    /// What it is stopped by now: it may have been stopped and continued with all others meanwhile.
+    pub(super) fn stop(&self) -> Option<Stopped> {
+        let Self { name, signal, .. } = Self::of(self.pid).filter(Self::is_stopped)?;
+        Some(Stopped { member: Some((self.pid, name)), signal })
+    }
+
     fn parse(pid: Pid, text: &str) -> Option<Self> {
         // A name may hold any sign, brackets too.
         let (start, end) = (text.find('(')? + 1, text.rfind(')')?);
         let fields: Vec<&str> = text.get(end + 1..)?.split_ascii_whitespace().collect();
         let number = |at: usize| fields.get(at).and_then(|field| field.parse::<i32>().ok());
+        // Of one that is vanishing they are -1.
+        let process = |at| number(at).filter(|&pid| pid > 0).and_then(Pid::from_raw);
         Some(Self {
             pid,
             name: text.get(start..end)?.to_owned(),
             state: *fields.first()?.as_bytes().first()?,
-            parent: number(1).and_then(Pid::from_raw),
-            group: number(2).and_then(Pid::from_raw),
+            parent: process(1),
+            group: process(2),
             signal: number(49).filter(|&signal| signal > 0),
         })
     }
@@ -261,6 +228,8 @@ impl Stat {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::getpid;
+
     use super::*;
 
     #[test]
@@ -271,9 +240,11 @@ mod tests {
         assert_eq!((stat.name.as_str(), stat.state), ("a) T 1 (b", b'S'));
         assert_eq!((stat.parent, stat.group), (Pid::from_raw(7), Pid::from_raw(8)));
         assert_eq!(stat.signal, Some(21));
+        let vanishing = Stat::parse(pid, "1 (a) X 0 -1 -1\n").expect("it is enough");
+        assert_eq!((vanishing.parent, vanishing.group, vanishing.signal), (None, None, None));
         for end in 0..text.len() {
             let _ = Stat::parse(pid, &text[..end]);
         }
-        assert!(stat_of(getpid()).is_some_and(|stat| stat.pid == getpid()));
+        assert!(Stat::of(getpid()).is_some_and(|stat| stat.pid == getpid()));
     }
 }

@@ -3,13 +3,14 @@
 
 pub mod envelope;
 pub mod framing;
+mod hint;
 
-use envelope::Envelope;
 use envelope::bazel::{self, BAZEL};
 use envelope::jsonrpc::JSONRPC;
 use envelope::procpool::PROCPOOL;
 use envelope::raw::RAW;
 use envelope::sh::SH;
+use envelope::{Envelope, Notice};
 use framing::json::JSON;
 use framing::line::LINE;
 use framing::nul::NUL;
@@ -85,6 +86,22 @@ impl Protocol {
     /// Looks for the first reply in some bytes, as [`Framing::split`] does for a message.
     pub fn split(&self, bytes: &[u8], scan: &mut Scan) -> Split {
         framing::split_many(self.framing, self.reply_messages, bytes, scan)
+    }
+
+    /// How a worker is told something.
+    ///
+    /// # Errors
+    /// It can't be: why, as a phrase.
+    pub(crate) fn notice(&self) -> Result<Notice, String> {
+        self.envelope.notice.ok_or_else(|| {
+            let name = self.name;
+            format!("the protocol {name} has no message without a reply; raw and jsonrpc have")
+        })
+    }
+
+    /// Bytes without those that are no part of any message.
+    pub(crate) fn without_blanks<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        if std::ptr::eq(self.framing, &JSON) { bytes.trim_ascii() } else { bytes }
     }
 
     /// What a worker finds in `PROCPOOL_PROTOCOL`: the name, and behind a plus the framing where it

@@ -11,6 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Moment(u64);
 
 impl Moment {
+    /// When the clock was made.
+    pub(crate) const ZERO: Self = Self(0);
+
     /// Later than every moment that a clock will show.
     pub(crate) const NEVER: Self = Self(u64::MAX);
 

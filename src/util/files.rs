@@ -67,6 +67,9 @@ impl Place {
     /// # Errors
     /// A folder is missing; or a link on the way, or what is there, was put there by another user.
     pub fn find(path: &Path, links: Links) -> io::Result<Self> {
+        if path.as_os_str().is_empty() {
+            return Err(Errno::NOENT.into());
+        }
         let mut left = Vec::new();
         push(&mut left, path);
         let mut folder = openat(CWD, ".", FOLDER, Mode::empty())?;
@@ -256,11 +259,10 @@ impl Beside {
         if *is_open_file {
             return Err(Errno::ACCESS.into());
         }
-        let (made, fresh) = self.name_beside()?;
-        let renamed = self.dress(fresh.as_ref().unwrap_or(&self.file)).and_then(|()| {
-            renameat(folder, &made, folder, name)?;
-            Ok(())
-        });
+        // What takes time comes first: whoever kills the process between the next two leaves a file behind.
+        self.dress(&self.file)?;
+        let made = self.name_beside()?;
+        let renamed = renameat(folder, &made, folder, name).map_err(io::Error::from);
         if renamed.is_err() {
             let _ = unlinkat(folder, &made, AtFlags::empty());
         }
@@ -268,7 +270,7 @@ impl Beside {
     }
 
     /// Gives the new file a name in the folder, or makes a copy of it there.
-    fn name_beside(&self) -> io::Result<(String, Option<File>)> {
+    fn name_beside(&self) -> io::Result<String> {
         let folder = &self.place.folder;
         let mut number = 0_u32;
         loop {
@@ -284,14 +286,16 @@ impl Beside {
                 // Left over, or somebody wants to be in the way.
                 Err(Errno::EXIST) if number < 1000 => number += 1,
                 Err(error) => return Err(error.into()),
-                Ok(None) => return Ok((name, None)),
+                Ok(None) => return Ok(name),
                 Ok(Some(fd)) => {
                     let mut copy = File::from(fd);
-                    if let Err(error) = copy_rest(&self.file, 0, &mut copy) {
+                    let copied =
+                        copy_rest(&self.file, 0, &mut copy).and_then(|_| self.dress(&copy));
+                    if let Err(error) = copied {
                         let _ = unlinkat(folder, &name, AtFlags::empty());
                         return Err(error);
                     }
-                    return Ok((name, Some(copy)));
+                    return Ok(name);
                 }
             }
         }
@@ -432,4 +436,83 @@ fn check_owner(folder: &OwnedFd, found: &Stat, name: &OsStr, is_last: bool) -> i
         false => format!("'{}' on the way to it is a {what} of another user's", name.display()),
     };
     Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn begun(path: &Path) -> Beside {
+        let beside = Place::find(path, Links::Followed).and_then(Place::beside).expect("a file");
+        beside.file().write_all(b"new").expect("there is room");
+        beside
+    }
+
+    #[test]
+    fn a_file_is_replaced_on_all_ways() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, link) = (folder.path().join("file"), folder.path().join("link"));
+        symlink("file", &link).expect("a link");
+        for old in [None, Some("an old text")] {
+            for path in [&path, &link] {
+                for is_linkable in [true, false] {
+                    let _ = fs::remove_file(folder.path().join("file"));
+                    if let Some(text) = old {
+                        fs::write(path, text).expect("a file");
+                        fs::set_permissions(path, fs::Permissions::from_mode(0o604)).expect("ours");
+                    }
+                    let mut beside = begun(path);
+                    beside.is_linkable &= is_linkable;
+                    assert_eq!(fs::read(path).ok().as_deref(), old.map(str::as_bytes));
+                    beside.replace().expect("it is replaced");
+                    assert_eq!(fs::read(path).expect("a file"), b"new");
+                    let mode = fs::metadata(path).expect("a file").permissions().mode() & 0o777;
+                    assert_eq!(mode, if old.is_some() { 0o604 } else { 0o600 });
+                    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 2);
+                }
+            }
+        }
+        let beside = begun(&path);
+        beside.write_over().expect("it is written over");
+        assert_eq!(fs::read(&path).expect("a file"), b"new");
+    }
+
+    #[test]
+    fn paths_are_gone_through_as_the_system_does() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("a/b")).expect("a folder");
+        symlink("a/b", at("to_b")).expect("a link");
+        symlink("round", at("round")).expect("a link");
+        symlink(at("to_b/../c"), at("to_c")).expect("a link");
+        for (path, is_there) in [("a/b/x", false), ("to_b/../c", true), ("to_c", true)] {
+            if is_there {
+                fs::write(at(path), "").expect("a file");
+            }
+            let place = Place::find(&at(path), Links::Followed).expect("a place");
+            assert_eq!(place.found().is_some(), is_there, "{path}");
+            let made = place.create().expect("a file");
+            assert!(is_same(
+                &fstat(&made).expect("it is open"),
+                &rustix::fs::stat(at(path)).expect("a file")
+            ));
+        }
+        let error =
+            |path: &str| Place::find(&at(path), Links::Followed).expect_err("no place").kind();
+        assert_eq!(error("missing/x"), io::ErrorKind::NotFound);
+        assert_eq!(error("a/c/x"), io::ErrorKind::NotADirectory);
+        assert_eq!(error("a/"), io::ErrorKind::IsADirectory);
+        assert_eq!(error("new/"), io::ErrorKind::NotFound);
+        assert_eq!(error("a/.."), io::ErrorKind::IsADirectory);
+        assert_eq!(
+            Errno::from_io_error(
+                &Place::find(&at("round"), Links::Followed).expect_err("no place")
+            ),
+            Some(Errno::LOOP)
+        );
+        assert!(Place::find(&at("to_c"), Links::Refused).is_err());
+    }
 }

@@ -7,5 +7,6 @@ pub mod files;
 pub(crate) mod histogram;
 pub(crate) mod json;
 pub(crate) mod random;
+pub(crate) mod similar;
 pub(crate) mod temporary;
 pub(crate) mod text;

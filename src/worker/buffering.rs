@@ -4,43 +4,95 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-/// What cures most programs.
-const PTY: &str = "or give it a terminal with --pty.";
+use crate::config::Config;
 
-/// The remedy for the program of this command line, as a sentence.
-pub(crate) fn remedy(argv: &[OsString]) -> String {
+/// What follows on the quotation of what is no reply.
+pub(crate) const FOR_REPLIES: &str =
+    "; a worker's stdout is for replies only, diagnostics belong on stderr";
+
+/// What may be the matter with a worker that has read its request, and has printed nothing.
+pub(crate) fn silence(config: &Config) -> String {
+    let is_set = |name: &str| config.env.iter().any(|(variable, _)| variable == name);
+    let is_unbuffered = is_set("PYTHONUNBUFFERED")
+        || std::env::var_os("PYTHONUNBUFFERED").is_none_or(|value| !value.is_empty());
+    match remedy(&config.worker, config.pty, is_unbuffered) {
+        Some(remedy) => format!(
+            "It may be holding its reply back in a buffer: a worker must flush its stdout after each \
+             reply. {remedy}"
+        ),
+        None => "It may be at work on it still, or wait for more input.".to_owned(),
+    }
+}
+
+/// The remedy for the program of this command line, as a sentence; `None`: what could be done is done.
+fn remedy(argv: &[OsString], pty: bool, python_is_unbuffered: bool) -> Option<String> {
+    if pty {
+        // To a terminal programs write each line at once.
+        return None;
+    }
     let words: Vec<_> = argv.iter().map(|word| word.to_string_lossy()).collect();
-    let Some((program, args)) = words.split_first() else { return String::new() };
-    let name = Path::new(&**program).file_name().map(|name| name.to_string_lossy());
-    let name = name.as_deref().unwrap_or_default();
-    let has = |options: &[&str]| args.iter().any(|arg| options.contains(&&**arg));
-    let advice = match name {
-        "sed" if !has(&["-u", "--unbuffered"]) => "run it as 'sed -u'",
-        "jq" | "gojq" if !has(&["--unbuffered"]) => "run it as 'jq --unbuffered'",
-        "grep" | "egrep" | "fgrep" if !has(&["--line-buffered"]) => {
-            "run it as 'grep --line-buffered'"
+    // `env NAME=VALUE` says nothing about the program.
+    let is_env = |word: &str| word == "env" || word.ends_with("/env");
+    let prefix = match words.first() {
+        Some(first) if is_env(first) => {
+            1 + words[1..].iter().take_while(|word| word.contains('=')).count()
         }
-        "awk" | "gawk" | "nawk" | "original-awk" => {
-            "call fflush() after each print (as mawk: with -W interactive)"
-        }
-        "mawk" => "run it as 'mawk -W interactive'",
-        "tcpdump" if !has(&["-l"]) => "run it as 'tcpdump -l'",
-        _ if name.starts_with("python") => "call print(..., flush=True), or sys.stdout.flush()",
-        "perl" => "set $| = 1",
-        "ruby" => "set $stdout.sync = true",
-        "php" => "call flush() after each reply",
-        "node" | "nodejs" | "sh" | "bash" | "dash" => {
-            "what it runs must flush its stdout after each reply"
-        }
-        "stdbuf" => return "It does not heed stdbuf: give it a terminal with --pty.".to_owned(),
-        _ => return format!("Run it as 'stdbuf -oL {}', {PTY}", shell_words::join(&words)),
+        _ => 0,
     };
-    format!("To cure that, {advice}, {PTY}")
+    let (program, args) = words.get(prefix..)?.split_first()?;
+    let name = Path::new(&**program).file_name()?.to_string_lossy();
+    let has = |long: &str| args.iter().any(|arg| arg == long);
+    // A letter may stand among others: -nu.
+    let has_letter = |letter: char| {
+        let is_short = |arg: &str| arg.starts_with('-') && !arg.starts_with("--");
+        args.iter().any(|arg| is_short(arg) && arg.contains(letter))
+    };
+    let says = |part: &str| args.iter().any(|arg| arg.contains(part));
+    let (advice, is_on) = match &*name {
+        "sed" | "gsed" => ("run it as 'sed -u'", has_letter('u') || has("--unbuffered")),
+        "jq" | "gojq" => ("run it as 'jq --unbuffered'", has("--unbuffered")),
+        "grep" | "egrep" | "fgrep" => ("run it as 'grep --line-buffered'", has("--line-buffered")),
+        "awk" | "gawk" | "nawk" | "original-awk" => (
+            "call fflush() after each print (as mawk: with -W interactive)",
+            says("fflush") || says("interactive"),
+        ),
+        "mawk" => ("run it as 'mawk -W interactive'", says("fflush") || says("interactive")),
+        "tcpdump" => ("run it as 'tcpdump -l'", has_letter('l')),
+        _ if name.starts_with("python") => (
+            "call print(..., flush=True), or sys.stdout.flush()",
+            says("flush")
+                || has_letter('u')
+                || (python_is_unbuffered && !has_letter('E') && !has_letter('I')),
+        ),
+        "perl" => ("set $| = 1", says("$|") || says("autoflush")),
+        "ruby" => ("set $stdout.sync = true", says("sync")),
+        "php" => ("call flush() after each reply", says("flush")),
+        "node" | "nodejs" | "sh" | "bash" | "dash" => {
+            ("what it runs must flush its stdout after each reply", false)
+        }
+        "stdbuf" => {
+            return Some("It does not heed stdbuf: give it a terminal with --pty.".to_owned());
+        }
+        "unbuffer" | "script" | "socat" => return None,
+        _ => {
+            let line = shell_words::join(&words);
+            return Some(format!(
+                "Run it as 'stdbuf -oL {line}', or give it a terminal with --pty."
+            ));
+        }
+    };
+    (!is_on).then(|| format!("To cure that, {advice}, or give it a terminal with --pty."))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn of(line: &str, pty: bool, python_is_unbuffered: bool) -> Option<String> {
+        let words = shell_words::split(line).expect("words");
+        let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
+        remedy(&words, pty, python_is_unbuffered)
+    }
 
     #[test]
     fn each_program_has_its_own() {
@@ -51,13 +103,38 @@ mod tests {
             ("tr a b", "'stdbuf -oL tr a b'"),
             ("awk '{ print }'", "fflush()"),
             ("python3.11 worker.py", "flush=True"),
+            ("env A=1 B=2 sed s/a/b/", "'sed -u'"),
             ("stdbuf -oL ./static", "does not heed"),
         ] {
-            let words = shell_words::split(line).expect("words");
-            let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
-            let remedy = remedy(&words);
+            let remedy = of(line, false, false).expect(line);
             assert!(remedy.contains(part), "{line}: {remedy}");
             assert!(remedy.contains("--pty") && remedy.ends_with('.'), "{remedy}");
+        }
+    }
+
+    #[test]
+    fn what_is_on_is_not_proposed() {
+        for line in [
+            "sed -u s/a/b/",
+            "sed -nu p",
+            "sed --unbuffered p",
+            "env A=1 jq --unbuffered .",
+            "grep --line-buffered x",
+            "awk '{ print; fflush() }'",
+            "mawk -W interactive p",
+            "perl -ne 'BEGIN { $| = 1 } print'",
+            "ruby -e '$stdout.sync = true'",
+            "python3 -u worker.py",
+            "unbuffer tr a b",
+        ] {
+            for pty in [true, false] {
+                assert_eq!(of(line, pty, false), None, "{line}");
+            }
+        }
+        assert_eq!(of("python3 worker.py", false, true), None);
+        assert!(of("python3 -I worker.py", false, true).is_some());
+        for line in ["tr a b", "stdbuf -oL tr a b", "perl worker.pl"] {
+            assert_eq!(of(line, true, false), None, "{line}");
         }
     }
 }

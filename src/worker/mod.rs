@@ -1,13 +1,14 @@
 //! A persistent worker: a process, the requests it has been given, and the replies as they come.
 
 pub(crate) mod buffering;
+pub(crate) mod doubt;
 pub(crate) mod window;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::job::{Failure, Job, Value, Watcher, Why, WorkerEnd};
+use crate::job::{Failure, Job, Place, Value, Watcher, Why, WorkerEnd};
 use crate::process::{Groups, Process, Progress, Wake};
 use crate::protocol::Protocol;
 use crate::protocol::envelope::{Body, Message};
@@ -15,6 +16,8 @@ use crate::protocol::framing::{Scan, Split};
 use crate::util::buffer::Usual;
 use crate::util::clock::{Clock, Moment};
 use crate::util::random::random;
+use crate::util::text::quote;
+use crate::worker::doubt::Unproven;
 use crate::worker::window::Window;
 
 /// While so many bytes of requests are in flight no more are sent: many small ones or one large one.
@@ -29,8 +32,22 @@ const LONGEST_HEAD: usize = 4 << 10;
 /// So many bytes of answers to its own questions, at most, a worker may leave unread.
 const MOST_ANSWERS: usize = 4 << 20;
 
+/// A worker that has had no job for so long, and is silent, has answered all it was asked.
+const PROOF: Duration = Duration::from_secs(1);
+
+/// With so many replies it is looked whether a worker had read its request by then.
+const PROBATION: u64 = 64;
+
 /// A worker's memory is looked at no more often than this.
 const MEMORY_TICK: Duration = Duration::from_millis(5);
+
+/// Whether a request has been read is looked at first after so long, or after a tenth of the timeout…
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+/// …and then ever less often, but never less often than this.
+const LAST_LOOK: Duration = Duration::from_millis(100);
+
+/// A worker that prints more than this before it has read anything is not starting any more.
+const FLOOD: usize = 1 << 20;
 
 /// Jobs that take no longer than this together may be taken at once, whoever else might take them.
 const PORTION: Duration = Duration::from_micros(200);
@@ -51,10 +68,14 @@ pub(crate) struct Flight {
     pub(crate) job: Job,
     /// When it was handed to the worker.
     pub(crate) start: Moment,
+    /// When its time began, as far as is known: not before its request was read.
+    pub(crate) clock: Moment,
     /// What it goes by at the worker. The jobs of a bundle are counted on from there.
     id: u64,
     /// Where its request begins in all that the worker has been sent.
     begins_at: u64,
+    /// …and where it ends.
+    ends_at: u64,
     /// Of a bundle: how many of its jobs have been answered.
     answered: usize,
 }
@@ -68,6 +89,12 @@ impl Flight {
     /// Whether it is several jobs that are to be answered one by one.
     fn is_many(&self) -> bool {
         self.job.count() > 1 && self.job.lines().is_none()
+    }
+
+    /// Where the next job of it to be answered stood.
+    fn place(&self) -> Place {
+        let place = self.job.place;
+        Place { line: place.line + self.answered as u64, ..place }
     }
 
     /// What the next job of it to be answered goes by.
@@ -95,7 +122,7 @@ pub(crate) enum Answer<'a> {
     /// A job.
     One(Flight, Result<Value<'a>, &'a Failure>),
     /// One of a bundle, which the worker was handed at `start`.
-    Next { job: &'a Job, start: Moment, value: Value<'a> },
+    Next { job: &'a Job, start: Moment, clock: Moment, value: Value<'a> },
     /// So many of a bundle, from the one with this number on, with texts.
     Texts { seq: u64, count: usize, texts: &'a [u8] },
 }
@@ -107,6 +134,8 @@ pub(crate) struct Violation {
     pub(crate) what: String,
     /// The offending bytes.
     pub(crate) bytes: Vec<u8>,
+    /// It is a message too many, so that others may have been taken for replies to other requests.
+    pub(crate) is_surplus: bool,
 }
 
 /// What the replies in one batch came to.
@@ -117,6 +146,14 @@ pub(crate) struct Received {
     /// A reply to a request that had its reply already. It harms no job, since the others still
     /// have theirs to come, but such a worker is not to be trusted with more.
     pub(crate) stale: Option<u64>,
+}
+
+/// How much of its oldest request a worker has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    Nothing,
+    Some,
+    All,
 }
 
 /// A worker and what it has been asked.
@@ -137,10 +174,23 @@ pub(crate) struct Worker {
     pub(crate) why: Why,
     /// Its slot, from 1, and which one it is there.
     pub(crate) place: (usize, u64),
+    /// It has read something, or answered: it has started.
+    pub(crate) has_started: bool,
+    /// How many bytes it had printed before, in about.
+    printed_unasked: usize,
+    /// It has closed its stdin: it can only answer what it has read.
+    pub(crate) is_deaf: bool,
     /// When it was started.
     pub(crate) born: Moment,
     /// When the oldest job became the one that the worker is on; without jobs, when it became idle.
     pub(crate) turn_began: Moment,
+    /// When it was looked at last how much it had read, and how much that was.
+    looked: Moment,
+    seen: u64,
+    /// The request of the oldest job has been read or, by a worker without order, all of them.
+    is_read: bool,
+    /// Nothing of the request of the oldest job had been read at the last look.
+    pub(crate) is_unread: bool,
     /// How many start-up failures had been counted when it was started.
     pub(crate) failures_before: u32,
     /// It gets so many jobs in all.
@@ -172,6 +222,11 @@ pub(crate) struct Worker {
     scan: Scan,
     /// The job of a bundle that is being looked at.
     shown: Job,
+    /// Its replies do not say which request they answer.
+    is_anonymous: bool,
+    pub(crate) unproven: Unproven,
+    /// How much of its stderr had been read before it was last waited for.
+    pub(crate) words_before: u64,
 }
 
 impl Worker {
@@ -195,8 +250,15 @@ impl Worker {
             is_unordered: false,
             why: Why::Done,
             place: (0, 0),
+            has_started: false,
+            printed_unasked: 0,
+            is_deaf: false,
             born: now,
             turn_began: now,
+            looked: now,
+            seen: 0,
+            is_read: false,
+            is_unread: false,
             failures_before,
             max_reqs,
             window: Window::new(config.depth),
@@ -215,6 +277,9 @@ impl Worker {
             in_size: Usual::default(),
             scan: Scan::default(),
             shown: Job::new(0, "", "", ""),
+            is_anonymous: config.protocol.is_raw(),
+            unproven: Unproven::default(),
+            words_before: 0,
         }
     }
 
@@ -334,17 +399,52 @@ impl Worker {
             return Err(Box::new((job, message)));
         }
         if self.flights.is_empty() {
-            self.turn_began = now;
+            self.begin_turn(now);
+            self.process.forget_words(self.process.words());
         }
         self.requests += job.count() as u64;
         self.in_flight += job.count();
         self.flight_bytes += job.size();
         let begins_at = self.sent_before + start as u64;
+        let ends_at = self.sent_before + self.outbox.len() as u64;
         if self.outbox.len() > LARGE && !std::mem::replace(&mut self.is_wide, true) {
             self.process.widen();
         }
-        self.flights.push_back(Flight { job, start: now, id, begins_at, answered: 0 });
+        let (start, clock) = (now, now);
+        self.flights.push_back(Flight { job, start, clock, id, begins_at, ends_at, answered: 0 });
         Ok(())
+    }
+
+    /// When the time of a job began.
+    pub(crate) fn clock(&self, flight: &Flight) -> Moment {
+        flight.clock.max(self.turn_clock())
+    }
+
+    /// When that of the oldest job began at the earliest: a worker without order is on all of them.
+    pub(crate) fn turn_clock(&self) -> Moment {
+        if self.is_unordered { Moment::ZERO } else { self.turn_began }
+    }
+
+    /// How many jobs more it may be given before its time is over; 0 where age may end it as well.
+    pub(crate) fn left(&self, config: &Config) -> usize {
+        let left = if config.max_age.is_some() { 0 } else { self.max_reqs - self.requests };
+        usize::try_from(left).unwrap_or(usize::MAX)
+    }
+
+    /// It has closed its stdin, and gets no more.
+    pub(crate) fn be_deaf(&mut self) {
+        self.process.ignore_stdin();
+        (self.is_deaf, self.is_spent) = (true, true);
+    }
+
+    /// All jobs that it has not answered.
+    pub(crate) fn take_jobs(&mut self) -> VecDeque<Job> {
+        self.flights.drain(..).map(Flight::into_job).collect()
+    }
+
+    /// The worker is idle, or another job is the oldest.
+    pub(crate) fn begin_turn(&mut self, now: Moment) {
+        (self.turn_began, self.looked, self.is_read, self.is_unread) = (now, now, false, false);
     }
 
     /// Appends the requests for a job, or for those of a bundle, to the outbox.
@@ -369,7 +469,8 @@ impl Worker {
         // Request ids go on from where they are, since late replies must not be taken for others.
         self.max_reqs = self.max_reqs.saturating_add(self.requests);
         (self.replies, self.pace) = (0, Duration::ZERO);
-        self.turn_began = now;
+        self.unproven = Unproven::default();
+        self.begin_turn(now);
     }
 
     /// Tells the worker something that it does not answer.
@@ -377,16 +478,14 @@ impl Worker {
     /// # Errors
     /// Why that can't be told.
     pub(crate) fn notify(&mut self, job: &Job) -> Result<(), String> {
-        let Protocol { name, envelope, framing, .. } = self.protocol;
-        let notice = envelope
-            .notice
-            .ok_or_else(|| format!("the protocol {name} has no messages without a reply"))?;
+        let notice = self.protocol.notice()?;
         let start = self.outbox.len();
-        notice(&mut self.outbox, job).and_then(|()| (framing.seal)(&mut self.outbox, start))
+        let seal = self.protocol.framing.seal;
+        notice(&mut self.outbox, job).and_then(|()| seal(&mut self.outbox, start))
     }
 
     pub(crate) fn has_unsent(&self) -> bool {
-        self.written < self.outbox.len()
+        self.written < self.outbox.len() && !self.is_deaf
     }
 
     /// Writes as much of the outbox as the worker takes now. `Closed`: it takes no more, ever.
@@ -408,7 +507,16 @@ impl Worker {
         if self.inbox.len() > LARGE && !std::mem::replace(&mut self.is_wide, true) {
             self.process.widen();
         }
-        self.process.read(&mut self.inbox)
+        let progress = self.process.read(&mut self.inbox);
+        if let (Progress::Moved(count), false) = (progress, self.has_started) {
+            self.printed_unasked = self.printed_unasked.saturating_add(count);
+        }
+        progress
+    }
+
+    /// Whether it prints and prints though it has read nothing.
+    pub(crate) fn is_flooding(&self) -> bool {
+        !self.has_started && self.printed_unasked > FLOOD
     }
 
     /// Takes the whole replies out of the inbox and hands each on with the job it answers.
@@ -420,6 +528,13 @@ impl Worker {
     ) -> Result<Received, Violation> {
         let mut received = Received::default();
         let (began, mut at) = (self.turn_began, 0);
+        if self.is_early() {
+            return Err(Violation {
+                what: EARLY.into(),
+                bytes: self.inbox.clone(),
+                is_surplus: true,
+            });
+        }
         // What is in it is handed on while the worker changes.
         let inbox = std::mem::take(&mut self.inbox);
         let outcome = loop {
@@ -437,7 +552,8 @@ impl Worker {
         }
         if received.answered > 0 {
             self.learn(received.answered, now.since(began));
-            self.turn_began = now;
+            self.begin_turn(now);
+            self.process.forget_words(self.words_before);
         }
         outcome.map(|()| received)
     }
@@ -451,23 +567,25 @@ impl Worker {
         received: &mut Received,
         answer: &mut impl FnMut(Answer<'_>),
     ) -> Result<usize, Violation> {
-        let Protocol { envelope, framing, .. } = self.protocol;
+        let Protocol { envelope, .. } = self.protocol;
         let len = self.receive_lines(bytes, max_reply, received, answer)?;
         if len > 0 {
             return Ok(len);
         }
         let (message, next) = match self.protocol.split(bytes, &mut self.scan) {
             Split::Message { begin, end, next } => (&bytes[begin..end], next),
-            Split::More(len) if len > max_reply => return Err(too_long(bytes, max_reply)),
+            Split::More(len) if len > max_reply => {
+                return Err(too_long(self.protocol, len, bytes, max_reply));
+            }
             // What is no part of a message, such as blanks, has an end as well.
             Split::More(_) if bytes.len() > max_reply.saturating_add(LONGEST_HEAD) => {
-                return Err(too_long(bytes, max_reply));
+                return Err(too_long(self.protocol, 0, bytes, max_reply));
             }
             Split::More(_) => return Ok(0),
-            Split::Broken(what) => return Err(no_message(framing.name, what, bytes)),
+            Split::Broken(what) => return Err(no_message(self.protocol, what, bytes)),
         };
         if message.len() > max_reply {
-            return Err(too_long(message, max_reply));
+            return Err(too_long(self.protocol, 0, message, max_reply));
         }
         match (envelope.read)(message) {
             Ok(Message::Reply { id, outcome }) => {
@@ -478,9 +596,11 @@ impl Worker {
             Ok(Message::Nothing) => {}
             Ok(Message::Question(answer)) => self.say(&answer, message)?,
             Err(what) => {
+                let what = self.protocol.why(message, what);
                 return Err(Violation {
                     what: format!("what it printed is no reply: {what}"),
                     bytes: message.to_vec(),
+                    is_surplus: false,
                 });
             }
         }
@@ -512,14 +632,17 @@ impl Worker {
         }
         if count > 0 {
             let seq = front.job.seq + front.answered as u64;
+            self.unproven.add((seq, front.place()), count, None);
             answer(Answer::Texts { seq, count, texts: &bytes[..len] });
         }
         front.answered += count;
         self.have_been_answered(count, received);
-        match is_surplus {
-            true => Err(surplus(&bytes[len..])),
-            false => Ok(len),
+        if is_surplus {
+            let end = first_lines(&bytes[len..], 1, usize::MAX).map_or(0, |line| line.1);
+            let (message, behind) = bytes[len..].split_at(end);
+            return Err(surplus(self.protocol, None, message, behind));
         }
+        Ok(len)
     }
 
     /// So many jobs of the oldest request have been answered.
@@ -544,17 +667,24 @@ impl Worker {
     ) -> Result<(), Violation> {
         // With its last reply a worker must have nothing more to say.
         let is_surplus = self.in_flight == 1 && !behind.trim_ascii().is_empty();
-        let surplus = || surplus(&[message, b"\n", behind].concat());
+        let protocol = self.protocol;
+        let surplus = || surplus(protocol, id, &[message, b"\n"].concat(), behind);
+        self.is_anonymous |= id.is_none();
         if let Some(front) = self.flights.front_mut().filter(|flight| flight.is_many())
             && id.is_none_or(|id| id == front.next_id())
         {
             if is_surplus {
                 return Err(surplus());
             }
+            if id.is_none() {
+                let seq = front.job.seq + front.answered as u64;
+                self.unproven.add((seq, front.place()), 1, None);
+            }
             match outcome {
                 Ok(value) => {
                     front.job.show(front.answered, &mut self.shown);
-                    answer(Answer::Next { job: &self.shown, start: front.start, value });
+                    let (job, start, clock) = (&self.shown, front.start, front.clock);
+                    answer(Answer::Next { job, start, clock, value });
                 }
                 Err(failure) => answer(Answer::One(front.next(), Err(failure))),
             }
@@ -579,6 +709,10 @@ impl Worker {
             self.in_flight -= 1;
             self.flight_bytes -= flight.job.size();
             received.answered += 1;
+            if id.is_none() {
+                let job = &flight.job;
+                self.unproven.add((job.seq, job.place), 1, job.key.filter(|_| outcome.is_ok()));
+            }
             answer(Answer::One(flight, outcome));
         }
         Ok(())
@@ -615,6 +749,7 @@ impl Worker {
             true => Err(Violation {
                 what: "it asks much and does not read the answers".into(),
                 bytes: question.to_vec(),
+                is_surplus: false,
             }),
             false => Ok(()),
         }
@@ -625,6 +760,7 @@ impl Worker {
         // The first reply tells of the start-up, not of the jobs.
         let is_first = self.replies == 0 && answered == 1;
         self.replies += answered as u64;
+        self.has_started = true;
         if answered < FEW {
             self.rests = RESTS;
         }
@@ -637,6 +773,21 @@ impl Worker {
             Duration::ZERO => each,
             pace => (pace * 7 + each) / 8,
         };
+    }
+
+    /// The jobs that it is on, as `show` makes them of a job and the moment from which its time counts,
+    /// and how many wait behind them.
+    pub(crate) fn underway<T>(&self, show: impl Fn(&Job, Moment) -> T) -> (Vec<T>, usize) {
+        if self.is_unordered {
+            let flights = self.flights.iter();
+            return (flights.map(|flight| show(&flight.job, flight.start)).collect(), 0);
+        }
+        let Some(Flight { job, answered, .. }) = self.flights.front() else { return (vec![], 0) };
+        let shown = match job.count() {
+            1 => show(job, self.turn_began),
+            _ => show(&job.one(*answered), self.turn_began),
+        };
+        (vec![shown], self.in_flight - 1)
     }
 
     /// Takes the oldest job out of those in flight, also out of a bundle.
@@ -663,9 +814,10 @@ impl Worker {
     /// Takes the first job out of a bundle of which none has been answered.
     fn take_first(&self, flight: &mut Flight) -> Flight {
         let job = flight.job.split_off_first(1);
-        let first = Flight { job, ..*flight };
+        let mut first = Flight { job, ..*flight };
         flight.begins_at += self.len_of(first.id, &first.job);
         flight.id += 1;
+        first.ends_at = flight.begins_at;
         first
     }
 
@@ -700,6 +852,74 @@ impl Worker {
         self.inbox.trim_ascii()
     }
 
+    /// The framing that this looks like, as a phrase; empty: none but its own.
+    pub(crate) fn likely_framing(&self) -> String {
+        self.protocol.likely_framing(&self.inbox)
+    }
+
+    /// What was printed of a message without an end, as a phrase; empty: nothing.
+    pub(crate) fn unfinished(&self) -> String {
+        match self.rest() {
+            [] => String::new(),
+            rest => format!(
+                "it has printed {}, which is no whole message{}",
+                quote(rest),
+                self.likely_framing()
+            ),
+        }
+    }
+
+    /// Whether it has printed something before it had read its first request, or the only one: no reply,
+    /// for sure. One that has a reply too many is mostly found out so within a few replies.
+    fn is_early(&self) -> bool {
+        let may_be = self.replies == 0 || (self.in_flight == 1 && self.replies < PROBATION);
+        may_be
+            && self.protocol.is_raw()
+            && !self.flights.is_empty()
+            && !self.inbox.is_empty()
+            && self.reading() == Reading::Nothing
+    }
+
+    /// Whether it may have printed something unasked that would be taken for a reply.
+    pub(crate) fn may_mislead(&self) -> bool {
+        self.is_anonymous && self.flights.is_empty()
+    }
+
+    /// What it has printed that would be taken for a reply, though it has no job.
+    pub(crate) fn unasked(&self) -> &[u8] {
+        if !self.may_mislead() {
+            return &[];
+        }
+        if self.protocol.is_raw() {
+            return self.protocol.without_blanks(&self.inbox);
+        }
+        let mut at = 0;
+        while let Split::Message { begin, end, next } =
+            self.protocol.split(&self.inbox[at..], &mut Scan::default())
+        {
+            let message = &self.inbox[at + begin..at + end];
+            if let Ok(Message::Reply { id: None, .. }) = (self.protocol.envelope.read)(message) {
+                return &self.inbox[at..];
+            }
+            at += next;
+        }
+        &[]
+    }
+
+    /// It has been silent for so long that it has nothing more to say.
+    pub(crate) fn has_rested(&mut self, now: Moment) {
+        if now >= self.turn_began.after(PROOF) {
+            self.unproven.prove();
+        }
+    }
+
+    /// Reads what is left of its stdout, after its end.
+    pub(crate) fn read_rest(&mut self) {
+        while self.inbox.len() < LARGE
+            && matches!(self.process.read(&mut self.inbox), Progress::Moved(_))
+        {}
+    }
+
     /// Waits for the process to exit; what it prints meanwhile is kept.
     pub(crate) fn await_exit(
         &mut self,
@@ -725,10 +945,86 @@ impl Worker {
         taken.is_none_or(|taken| taken > begins_at)
     }
 
-    /// Whether the worker has read anything of its oldest request. Where that can't be told, it
-    /// has.
-    pub(crate) fn has_begun(&self) -> bool {
-        self.had_begun(self.taken())
+    /// How much of its oldest request the worker has read. Where that can't be told, all of it.
+    pub(crate) fn reading(&self) -> Reading {
+        let (Some(flight), Some(taken)) = (self.flights.front(), self.taken()) else {
+            return Reading::All;
+        };
+        match () {
+            () if taken <= self.next_begins_at(flight) => Reading::Nothing,
+            () if taken < self.next_ends_at(flight) => Reading::Some,
+            () => Reading::All,
+        }
+    }
+
+    /// Where the request for the next job of a flight ends that has not been answered.
+    fn next_ends_at(&self, flight: &Flight) -> u64 {
+        match flight.job.count() {
+            1 => flight.ends_at,
+            _ if flight.job.lines().is_some() => {
+                flight.begins_at + flight.job.offset(flight.answered + 1) as u64
+            }
+            _ => {
+                let next = flight.next();
+                self.next_begins_at(flight) + self.len_of(next.id, &next.job)
+            }
+        }
+    }
+
+    /// When to look next how much has been read; `timeout` is that of the oldest job.
+    pub(crate) fn next_look(&self, timeout: Duration) -> Moment {
+        if self.is_read {
+            return Moment::NEVER;
+        }
+        let wait = self.looked.since(self.turn_began) / 8;
+        self.looked.after(wait.clamp(FIRST_LOOK.min(timeout / 10), LAST_LOOK))
+    }
+
+    /// Whether it is known that the request of the oldest job has been read.
+    pub(crate) fn is_read(&self) -> bool {
+        self.is_read
+    }
+
+    /// Looks how much has been read: the time of a job whose request has not been does not run. It
+    /// runs while a worker has read a part and reads no more.
+    pub(crate) fn look(&mut self, now: Moment) {
+        let Some(oldest) = self.flights.front() else { return };
+        let (taken, seen) = (self.taken().unwrap_or(u64::MAX), self.seen);
+        let (begins_at, ends_at) = (self.next_begins_at(oldest), self.next_ends_at(oldest));
+        let is_read = taken >= ends_at;
+        // What is found read at the first look was read at once, but for a worker that was starting.
+        let is_late = self.looked > self.turn_began || !self.has_started;
+        self.has_started |= taken > begins_at;
+        self.is_unread = taken <= begins_at;
+        let is_new = if is_read { is_late && seen < ends_at } else { taken > seen };
+        if (self.is_unread || is_new)
+            && let Some(oldest) = self.flights.front_mut()
+        {
+            oldest.clock = now;
+        }
+        // They were sent one after the other: what had been read before is in front.
+        for flight in self.flights.iter_mut().skip(1).rev().take_while(|one| one.ends_at > seen) {
+            if flight.begins_at >= taken || taken > seen {
+                flight.clock = now;
+            }
+        }
+        let last = self.flights.back().map_or(0, |last| last.ends_at);
+        self.is_read = is_read && (!self.is_unordered || taken >= last);
+        (self.looked, self.seen) = (now, taken);
+    }
+
+    /// Takes those jobs out that the worker has not read anything of and can't have begun.
+    pub(crate) fn take_unread(&mut self, taken: Option<u64>) -> Vec<Job> {
+        let Some(taken) = taken else { return Vec::new() };
+        let read = self.flights.iter().take_while(|flight| flight.begins_at < taken).count();
+        let unread = self.flights.split_off(read);
+        let jobs: Vec<Job> = unread.into_iter().map(Flight::into_job).collect();
+        let (count, bytes) = jobs
+            .iter()
+            .fold((0, 0), |(count, bytes), job| (count + job.count(), bytes + job.size()));
+        self.in_flight -= count;
+        self.flight_bytes = self.flight_bytes.saturating_sub(bytes);
+        jobs
     }
 }
 
@@ -745,6 +1041,9 @@ fn first_lines(bytes: &[u8], most: usize, longest: usize) -> Option<(usize, usiz
     (count > 0).then_some((count, len))
 }
 
+/// What is wrong with a worker that does not wait for its request.
+pub(crate) const EARLY: &str = "it printed this before it had read the request";
+
 /// The place of a job among those in flight, or the number of a request that has been answered before.
 type Match = Result<usize, u64>;
 
@@ -755,7 +1054,8 @@ fn find(
     message: &[u8],
     requests: u64,
 ) -> Result<Match, Violation> {
-    let violation = |what: String| Violation { what, bytes: message.to_vec() };
+    let violation =
+        |what: String| Violation { what, bytes: message.to_vec(), is_surplus: id.is_none() };
     let at = match id {
         None => Some(0),
         Some(id) => flights.iter().position(|flight| flight.id == id),
@@ -775,23 +1075,33 @@ fn request(out: &mut Vec<u8>, protocol: Protocol, id: u64, job: &Job) -> Result<
     (protocol.framing.seal)(out, start)
 }
 
-fn surplus(bytes: &[u8]) -> Violation {
+fn surplus(protocol: Protocol, id: Option<u64>, message: &[u8], behind: &[u8]) -> Violation {
     Violation {
-        what: "it printed more than one reply to one request".into(),
-        bytes: bytes.to_vec(),
+        what: protocol.surplus(message, behind),
+        bytes: [message, behind].concat(),
+        is_surplus: id.is_none(),
     }
 }
 
-fn too_long(bytes: &[u8], max_reply: usize) -> Violation {
+fn too_long(protocol: Protocol, len: usize, bytes: &[u8], max_reply: usize) -> Violation {
+    let announced =
+        if len > bytes.len() { format!(" (it is to have {len})") } else { String::new() };
+    let likely = protocol.likely_framing(bytes);
     Violation {
-        what: format!("its reply is longer than the limit of {max_reply} bytes (--max-reply)"),
+        what: format!(
+            "its reply is longer than the limit of {max_reply} bytes \
+             (--max-reply){announced}{likely}"
+        ),
         bytes: bytes[..bytes.len().min(200)].to_vec(),
+        is_surplus: false,
     }
 }
 
-fn no_message(framing: &str, what: &str, bytes: &[u8]) -> Violation {
+fn no_message(protocol: Protocol, what: &str, bytes: &[u8]) -> Violation {
+    let (name, likely) = (protocol.framing.name, protocol.likely_framing(bytes));
     Violation {
-        what: format!("what it printed is no message in the framing '{framing}': {what}"),
+        what: format!("what it printed is no message in the framing '{name}': {what}{likely}"),
         bytes: bytes[..bytes.len().min(200)].to_vec(),
+        is_surplus: false,
     }
 }

@@ -34,6 +34,13 @@ check 'its stdin is empty' '1 0 <>' \
 check 'setups come before all jobs, in their order' '1 0 12' \
     "$(printf "1 ''\n" | run expression 'f' 'a=1' 'f() { echo "${a}2"; }')"
 
+check 'what is left running is waited for while it prints' "$(printf '1 0 a\nb')" \
+    "$(printf "1 ''\n" | run expression '(sleep 0.2; echo b) & echo a')"
+check 'what is left running is not waited for to its end' '1 0 a' \
+    "$(printf "1 ''\n" | PROCPOOL_GRACE=100 run expression 'sleep 5 & echo a')"
+check '&& and redirections start nothing' '1 0 a' \
+    "$(printf "1 ''\n" | run expression 'true && echo a 2>&1 >&1')"
+
 functions=$(mktemp)
 trap 'rm -f "$functions"' EXIT
 echo 'add() { echo $(($1 + $2)); }' >"$functions"

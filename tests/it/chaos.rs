@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::common::{Crew, Output, Running, SmallDisk, Test, leftovers, wait_for};
+use crate::common::{Crew, Output, Running, SmallDisk, Test, end_all, leftovers, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -132,9 +132,14 @@ fn raw_task(random: &mut Random, number: usize) -> Task {
     Task { line, expected }
 }
 
-/// What commands and their children sleep for: a number that nobody else does.
+/// What commands sleep for: a number that nobody else does.
 fn sleep() -> String {
     format!("60.{:08}", std::process::id())
+}
+
+/// What those sleep for that commands leave running.
+fn left_asleep() -> String {
+    format!("61.{:08}", std::process::id())
 }
 
 /// Commands, as code for `sh`.
@@ -151,7 +156,7 @@ fn command_task(random: &mut Random, number: usize) -> Task {
         2 if random.one_in(3) => fails(&sleep, &["timeout"]),
         3 if random.one_in(3) => fails(&format!("trap '' TERM; {sleep}"), &["timeout"]),
         4 if random.one_in(3) => fails(&format!("kill -STOP $$; {sleep}"), &["timeout"]),
-        5 => ok(format!("{sleep} & echo {number}"), format!("{number}\n")),
+        5 => ok(format!("sleep {} & echo {number}", left_asleep()), format!("{number}\n")),
         6 => {
             let line = format!("head -c 400000 /dev/zero | tr '\\0' x; echo {number}");
             ok(line, format!("{}{number}\n", "x".repeat(400_000)))
@@ -259,7 +264,7 @@ impl Round {
 
     fn common_options(&mut self, random: &mut Random) {
         let procs = 1 + random.below(4);
-        self.option(&[&format!("-j{procs}"), "--grace", "200ms", "--max-reply", "100K"]);
+        self.option(&[&format!("-j{procs}"), "--grace", "200ms"]);
         self.option(&["--timeout", &format!("{TIMEOUT}s")]);
         self.option(&["--buffer", random.pick(&["1K", "64K", "64M"])]);
         self.option(&["--format", if self.is_text { "text" } else { "record" }]);
@@ -273,7 +278,7 @@ impl Round {
     }
 
     fn worker_options(&mut self, random: &mut Random, crew: &Crew, kind: usize) {
-        self.option(&["--start-limit", "0"]);
+        self.option(&["--start-limit", "0", "--max-reply", "100K"]);
         if random.one_in(2) {
             let few = if kind == 2 { 300 } else { 1 };
             self.option(&["--max-reqs", &(few + random.below(30 * few)).to_string()]);
@@ -490,7 +495,9 @@ fn assert_gone(round: &Round, crew: &Crew) {
         thread::park_timeout(Duration::from_millis(5));
     }
     crew.assert_gone();
-    wait_for("what commands have left behind", || leftovers(&sleep()).is_empty());
+    wait_for("what was running", || leftovers(&sleep()).is_empty());
+    // Those of commands that have ended of themselves live on.
+    end_all(&left_asleep());
 }
 
 fn one_round(random: &mut Random) {

@@ -544,7 +544,7 @@ fn feed(pipe: Option<ChildStdin>, input: Input) -> Option<ChildStdin> {
 }
 
 fn capture(
-    mut pipe: impl Read + Send + 'static,
+    pipe: impl Read + Send + 'static,
     shared: Arc<Shared>,
     which: fn(&mut State) -> &mut Captured,
     head: Option<usize>,
@@ -552,16 +552,17 @@ fn capture(
     thread::spawn(move || {
         let mut buffer = vec![0; 64 << 10];
         let mut lines = 0;
-        while head.is_none_or(|head| lines < head) {
+        let mut open = Some(pipe);
+        while let Some(pipe) = &mut open {
             let count = pipe.read(&mut buffer).unwrap_or(0);
-            if count == 0 {
-                break;
-            }
             let bytes = &buffer[..count];
             lines += bytes.iter().filter(|&&byte| byte == b'\n').count();
+            if count == 0 || head.is_some_and(|head| lines >= head) {
+                // Before the line is seen: what is printed after that must find nobody who reads.
+                open = None;
+            }
             shared.change(|state| which(state).bytes.extend_from_slice(bytes));
         }
-        drop(pipe);
         shared.change(|state| which(state).closed = true);
     });
 }
@@ -746,15 +747,20 @@ impl Crew {
 
 impl Drop for Crew {
     fn drop(&mut self) {
-        for (pid, _) in processes(&self.mark) {
-            let _ = kill_process(pid, Signal::KILL);
-        }
+        end_all(&self.mark);
     }
 }
 
 /// The living processes, but for procpool itself, whose command line holds this word.
 pub(crate) fn leftovers(mark: &str) -> Vec<String> {
     processes(mark).into_iter().map(|(pid, command)| format!("{pid:?} {command}")).collect()
+}
+
+/// Ends the living processes whose command line holds this word.
+pub(crate) fn end_all(mark: &str) {
+    for (pid, _) in processes(mark) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
 }
 
 fn processes(mark: &str) -> Vec<(Pid, String)> {

@@ -24,6 +24,23 @@ fn the_man_page_is_fresh() {
     is_fresh("man/procpool.1", &man_page());
 }
 
+/// After each `.TP` comes a line with the names, and then the text.
+#[test]
+fn each_option_in_the_man_page_has_a_text() {
+    let page = man_page();
+    let (_, rest) = page.split_once("\n.SH OPTIONS\n").expect("the section");
+    let (section, _) = rest.split_once("\n.SH ").expect("a section behind it");
+    let section = format!("\n{section}");
+    let entries: Vec<&str> = section.split("\n.TP\n").skip(1).collect();
+    assert_eq!(entries.len(), options().len() + 1, "all options, and COMMAND");
+    for entry in entries {
+        let (names, text) = entry.split_once('\n').unwrap_or((entry, ""));
+        let text = text.lines().next().unwrap_or_default();
+        let has_text = text.chars().filter(|c| c.is_alphabetic()).count() > 10;
+        assert!(has_text && !text.starts_with('.'), "{names} has no text: {text:?}");
+    }
+}
+
 #[test]
 fn the_man_page_has_all_sections() {
     let page = man_page();
@@ -76,6 +93,12 @@ fn is_fresh(path: &str, generated: &str) {
 /// The man page, all of it from the definition of the command line.
 fn man_page() -> String {
     let definition = cli::definition();
+    // Of options that -h hides, the page has only the long text: the short one is all there is of some.
+    let definition =
+        definition.mut_args(|arg| match (arg.get_help().cloned(), arg.get_long_help()) {
+            (Some(help), None) => arg.long_help(help),
+            _ => arg,
+        });
     let man = Man::new(definition.clone());
     let description = definition.get_long_about().expect("a long description").to_string();
     let extra = definition.get_after_long_help().expect("examples").to_string();

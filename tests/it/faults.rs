@@ -261,6 +261,71 @@ fn closes_stdin_but_lives_on() {
     assert_eq!(result(&record), true);
 }
 
+/// The requests behind the first are in the pipe when the worker closes it, and are never read.
+#[test]
+fn closes_stdin_with_requests_unread() {
+    for (before, after) in [("", "exec <&-; "), ("exec <&-; sleep 0.3; ", "")] {
+        let code = format!(
+            "read -r line; sleep 0.3; {before}echo \"{{\\\"result\\\":1}}\"; {after}exec sleep 1000"
+        );
+        let worker = shell_words::join(["sh", "-c", &code]);
+        for pipeline in ["1", "8"] {
+            let records = Test::new()
+                .workers(2, &worker)
+                .args(["--grace=0.1s", "--detail", "--pipeline", pipeline])
+                .jobs(vec!["x"; if pipeline == "1" { 4 } else { 40 }])
+                .any_stderr()
+                .patience(120)
+                .records();
+            for record in &records {
+                assert_eq!(
+                    (result(record), &record["attempt"]),
+                    (&json!(1), &json!(1)),
+                    "{record}"
+                );
+            }
+        }
+    }
+}
+
+/// A worker that has never read anything has failed to start.
+#[test]
+fn closes_stdin_without_reading_anything() {
+    let output = Test::new()
+        .workers(1, "sh -c 'sleep 0.2; exec sleep 1000 <&-'")
+        .args(["--grace=0.1s", "--start-limit=2"])
+        .jobs(["x", "x"])
+        .any_stdout()
+        .any_stderr()
+        .status(126)
+        .run();
+    assert_has(message(&output.records()[0], "spawn"), &["closed its stdin", "(2 times in a row)"]);
+}
+
+/// It has a part of the request, and will never have the rest.
+#[test]
+fn closes_stdin_with_a_part_of_a_request_unread() {
+    let records = Test::new()
+        .workers(1, "sh -c 'head -c 5 >/dev/null; sleep 0.2; exec sleep 1000 <&-'")
+        .args(["--grace=0.1s"])
+        .jobs(["x"])
+        .status(1)
+        .records();
+    assert_has(message(&records[0], "crash"), &["closed its stdin but went on running"]);
+}
+
+/// What it has read it may answer, however long that takes.
+#[test]
+fn closes_stdin_when_it_has_read_all() {
+    let code = "read -r line; exec <&-; sleep 2; echo \"{\\\"result\\\":1}\"";
+    Test::new()
+        .workers(1, shell_words::join(["sh", "-c", code]))
+        .args(["--format=value"])
+        .jobs(["x", "x"])
+        .stdout("1\n1\n")
+        .run();
+}
+
 #[test]
 fn dies_while_a_long_request_is_written() {
     let crew = Crew::new();

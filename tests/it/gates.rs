@@ -287,7 +287,6 @@ fn numbers_of_processes_may_be_relative() {
 #[test]
 fn wrong_values_are_told() {
     for (option, value, expected) in [
-        ("-j", "0", "50%, +1 or -1"),
         ("-j", "x", "50%, +1 or -1"),
         ("-j", "0%", "50%, +1 or -1"),
         ("-j", "1.5", "50%, +1 or -1"),

@@ -502,7 +502,7 @@ fn plain_lines_from_files() {
 fn wrong_usage() {
     let worker = worker("");
     for (args, part) in [
-        (&["--max-procs", "0", "-w", &worker][..], "--max-procs"),
+        (&["--max-procs", "0x", "-w", &worker][..], "--max-procs"),
         (&["--max-procs", "many", "-w", &worker], "--max-procs"),
         (&["--no-such-option"], "--no-such-option"),
         (&["--format", "xml", "-w", &worker], "xml"),

@@ -30,6 +30,14 @@ fn resume(folder: &TempDir) -> Test {
     Test::new().cwd(folder.path()).args(["--journal", "journal", "--resume"])
 }
 
+/// What is said where nothing was run, since the journal has all of so many jobs.
+fn nothing_run(jobs: usize) -> String {
+    let s = if jobs == 1 { "" } else { "s" };
+    format!(
+        "procpool: nothing was run: all results come from the journal 'journal' ({jobs} job{s})\n"
+    )
+}
+
 /// A command that notes in the file `runs` what it is run for, and prints that.
 const NOTE: &str = "echo \"$0\" >> runs; echo \"$0\"";
 
@@ -132,7 +140,11 @@ fn kill_again_and_again(jobs: &Jobs, kills: u64) {
                     String::from_utf8_lossy(&output.stdout),
                     String::from_utf8_lossy(&whole.stdout)
                 );
-                let notes = |line: &&str| !line.contains("the last line of the journal");
+                // The last kill may have come when all was recorded.
+                let notes = |line: &&str| {
+                    !line.contains("the last line of the journal")
+                        && !line.contains("nothing was run")
+                };
                 let stderr: Vec<_> = output.stderr.lines().filter(notes).collect();
                 assert_eq!(stderr, whole.stderr.lines().collect::<Vec<_>>());
                 break;
@@ -194,7 +206,9 @@ fn killed_again_and_again_with_commands() {
 fn only_what_is_not_recorded_is_run() {
     let folder = folder();
     let run = |input: &str, stdout: &str, expected: &[&str]| {
-        resume(&folder).args(["sh", "-c", NOTE]).stdin(input).stdout(stdout).run();
+        let jobs = input.lines().count();
+        let stderr = if expected.is_empty() { nothing_run(jobs) } else { String::new() };
+        resume(&folder).args(["sh", "-c", NOTE]).stdin(input).stdout(stdout).stderr(stderr).run();
         assert_eq!(runs(&folder), expected);
     };
     run("a\nb\nc\n", "a\nb\nc\n", &["a", "b", "c"]);
@@ -272,7 +286,8 @@ fn a_journal_of_another_input_is_added_to() {
         .stdout("3\n")
         .stderr("procpool: none of the jobs that the journal has is in this input\n")
         .run();
-    resume(&folder).arg("echo").stdin("3\n1\n").stdout("3\n1\n").run();
+    let again = resume(&folder).arg("echo").stdin("3\n1\n").stdout("3\n1\n");
+    again.stderr(nothing_run(2)).run();
 }
 
 #[test]
@@ -284,7 +299,8 @@ fn what_failed_is_run_again() {
     assert_eq!(records(&folder)[0]["error"]["kind"], "exit");
     fs::write(folder.path().join("there"), "").expect("a file");
     resume(&folder).args(["sh", "-c", script]).stdin("a\n").stdout("a\n").run();
-    resume(&folder).args(["sh", "-c", script]).stdin("a\n").stdout("a\n").run();
+    let again = resume(&folder).args(["sh", "-c", script]).stdin("a\n").stdout("a\n");
+    again.stderr(nothing_run(1)).run();
     assert_eq!(runs(&folder), ["a", "a"]);
 }
 
@@ -297,7 +313,8 @@ fn prints_the_same(args: &[&str], input: &str) {
     let first = resume(&folder).args(args).stdin(input).any_stdout().any_stderr().run();
     let journal = read(folder.path().join("journal"));
     let again = resume(&folder).args(args).stdin(input).any_stdout().any_stderr().run();
-    assert_eq!(first.stderr, again.stderr, "{args:?}");
+    let jobs = input.lines().count();
+    assert_eq!(first.stderr + &nothing_run(jobs), again.stderr, "{args:?}");
     assert!(first.stdout == again.stdout, "{args:?}");
     assert_eq!(journal, read(folder.path().join("journal")), "{args:?}");
 }
@@ -421,6 +438,104 @@ fn a_torn_last_line_is_cut_off_wherever_it_is_torn() {
 }
 
 #[test]
+fn a_last_line_is_torn_where_zeros_follow() {
+    let folder = folder();
+    resume(&folder).args(["-j1", "echo"]).stdin("1\n2\n").stdout("1\n2\n").run();
+    let path = folder.path().join("journal");
+    let journal = fs::read(&path).expect("a journal");
+    let first = journal.iter().position(|&byte| byte == b'\n').expect("two lines") + 1;
+    for (begun, zeros) in [(0, 4096), (1, 1), (1, 4096), (4, 3 << 20), (7, 50), (8, 50), (99, 4096)]
+    {
+        let text = [&journal[..first + begun], &vec![0; zeros]].concat();
+        fs::write(&path, text).expect("the journal can be written");
+        let bytes = begun + zeros;
+        resume(&folder)
+            .args(["-j1", "echo"])
+            .stdin("1\n2\n")
+            .stdout("1\n2\n")
+            .stderr(format!(
+                "procpool: the last line of the journal 'journal' was not written to its end, and \
+                 was cut off ({bytes} bytes): its job will be run again\n"
+            ))
+            .run();
+        assert_eq!(records(&folder).len(), 2, "{begun}, {zeros}");
+    }
+}
+
+#[test]
+fn damage_in_a_long_record_is_no_output() {
+    let folder = folder();
+    let print = "yes é | head -c 3000000";
+    resume(&folder).args(["sh", "-c", print]).stdin("a\n").any_stdout().run();
+    let path = folder.path().join("journal");
+    let good = fs::read(&path).expect("a journal");
+    for (at, bad) in [
+        (2_000_000, &[0; 4096][..]),
+        (1_048_570, &[0; 4096]),
+        (2_000_000, b"\0"),
+        (2_000_000, b"\t"),
+        (2_000_000, b"\r"),
+        (2_000_000, b"\x1f"),
+        (2_000_000, b"\xff"),
+    ] {
+        let mut text = good.clone();
+        text[at..at + bad.len()].copy_from_slice(bad);
+        fs::write(&path, &text).expect("the journal can be written");
+        resume(&folder)
+            .args(["sh", "-c", print])
+            .stdin("a\n")
+            .stderr(
+                "procpool: the journal 'journal' can't be used: line 1 is not a record; if the \
+                 file is a journal, remove that line, and its job will be run again\n",
+            )
+            .status(125)
+            .run();
+        assert!(fs::read(&path).expect("a journal") == text, "it is left alone");
+    }
+    // Between the values of what a worker has answered, tabs are fine.
+    let worker = "sh -c 'read -r l; printf \"{\\\"result\\\":[1,\\t\\\"\"; \
+                  head -c 2000000 /dev/zero | tr \"\\0\" x; echo \"\\\"]}\"; cat'";
+    fs::remove_file(&path).expect("it is there");
+    let run = || resume(&folder).workers(1, worker).args(["--format", "value"]).stdin("a [1]\n");
+    let whole = run().any_stdout().run().stdout;
+    assert!(whole.len() > 2_000_000 && whole.starts_with(b"[1,\t"));
+    run().stdout(whole).stderr(nothing_run(1)).run();
+}
+
+#[test]
+fn lines_are_packed_as_in_the_first_run() {
+    let folder = folder();
+    let lines: String = (1..=60_000).map(|n| format!("line number {n}\n")).collect();
+    let run = |variable: usize, limit: &str| {
+        let script = format!("ulimit -s {limit}; exec \"$@\"");
+        Test::through_shell(&script)
+            .cwd(folder.path())
+            .env("GROWN", "x".repeat(variable))
+            .args(["--journal", "journal", "--resume", "-j1", "-n", "max"])
+            .args(["sh", "-c", "echo run >> runs; echo $#"])
+            .stdin(&lines)
+            .any_stdout()
+            .any_stderr()
+    };
+    let first = run(0, "8192").run();
+    assert!(runs(&folder).len() > 1 && first.stderr.is_empty(), "{}", first.stderr);
+    for variable in [10, 100_000] {
+        let again = run(variable, "8192").run();
+        assert_eq!(again.stdout, first.stdout);
+        assert_has(&again.stderr, &["nothing was run"]);
+    }
+    // Where there is no room for as many, no other jobs are made.
+    let output = run(0, "1024").stdout("").status(125).run();
+    assert_has(&output.stderr, &["its jobs have up to", "now there is room for", "ulimit -s"]);
+    assert!(runs(&folder).is_empty());
+    // More lines make more jobs; those that were there are the same.
+    let more: String = (1..=90_000).map(|n| format!("line number {n}\n")).collect();
+    run(5000, "8192").stdin(&more).run();
+    let count = runs(&folder).len();
+    assert!((1..=first.lines().len()).contains(&count), "{count}");
+}
+
+#[test]
 fn a_second_run_is_refused() {
     let folder = folder();
     let mut first = resume(&folder).args(["-j1", "cat"]).arg("--").stdin_open().any_stdout();
@@ -453,7 +568,7 @@ fn a_worker_that_lives_on_does_not_hold_the_lock() {
     first.signal(Signal::KILL);
     first.finish();
     let again = resume(&folder).workers(1, crate::common::worker("")).args(["--format", "value"]);
-    again.stdin("echo [1]\n").stdout("[1]\n").run();
+    again.stdin("echo [1]\n").stdout("[1]\n").stderr(nothing_run(1)).run();
 }
 
 #[test]
@@ -711,7 +826,9 @@ fn the_worker_that_a_job_names_is_a_part_of_its_key() {
             .args(resume)
             .stdin(job(jobs[0]) + &job(jobs[1]))
             .any_stdout()
+            .any_stderr()
             .run();
+        assert_eq!(output.stderr.contains("nothing was run"), !resume.is_empty());
         let results: Vec<_> =
             output.records().iter().map(|record| record["result"].clone()).collect();
         results

@@ -162,3 +162,24 @@ fn what_does_not_go_together() {
         Test::new().args(args).stdin("x\n").stderr_has(part).status(2).run();
     }
 }
+
+/// With `--standby 0` a number is a worker's alone for as long as it lives: each holds a folder of it.
+#[test]
+fn the_numbers_of_slots_are_unique_without_standby() {
+    let crew = Crew::new();
+    let folder = crew.path("");
+    let code = format!(
+        "mkdir {folder}/slot-$PROCPOOL_SLOT || exit 9; while read -r line; do \
+         echo \"{{\\\"result\\\":$PROCPOOL_SLOT}}\"; done; sleep 0.05; rmdir {folder}/slot-$PROCPOOL_SLOT"
+    );
+    let worker = shell_words::join(["sh", "-c", &code]);
+    let output = Test::new()
+        .args(["-j2", "--max-reqs=3", "--standby=0", "--start-limit=1", "--format=value"])
+        .args(["-w", &format!("a={worker}"), "-w", &format!("b={worker}")])
+        .stdin("a\nb\n".repeat(40))
+        .any_stdout()
+        .run();
+    let slots: HashSet<&str> = output.lines().into_iter().collect();
+    assert!(slots.iter().all(|slot| ["1", "2", "3", "4"].contains(slot)), "{slots:?}");
+    assert_eq!(output.lines().len(), 80);
+}

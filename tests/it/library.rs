@@ -17,7 +17,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{Crew, PATIENCE, assert_has, wait_for, worker};
-use procpool::{BuildError, Builder, Closed, Depth, Done, Failure, Job, Kind, Pool, Sink, Watcher};
+use procpool::{
+    BuildError, Builder, Closed, Depth, Done, Failure, Job, Kind, Limits, Pool, Sink, Watcher,
+};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -877,6 +879,63 @@ async fn a_job_that_is_dropped_while_its_worker_starts_never_runs() {
     assert_eq!(crew.logged("job").len(), 1);
 }
 
+/// A dropped job that waits at a gate, or for one, is gone at once: the next one has its turn.
+#[tokio::test]
+async fn jobs_that_are_dropped_take_no_turn_at_a_gate() {
+    let crew = Crew::new();
+    let hour = Duration::from_secs(3600);
+    let limits = Limits { interval: Some(hour), ..Limits::default() };
+    let pool = build(Pool::builder(&crew.worker("")).max_procs(2).limits(limits));
+    assert_eq!(ok("the first", pool.process("first", [1])).await, 1);
+    // Two wait at the gate, and others behind them.
+    let waiting: Vec<_> = (0..5).map(|at| pool.defer("first", [at])).collect();
+    assert!(timeout(Duration::from_millis(100), pool.join()).await.is_err());
+    drop(waiting);
+    soon("join", pool.join()).await;
+    assert_eq!(crew.logged("job").len(), 1);
+    assert_eq!(crew.logged("start").len(), 1, "no process is started for those");
+}
+
+/// Each waits for its turn, and those behind one that is dropped come one turn earlier.
+#[tokio::test]
+async fn the_turns_of_dropped_jobs_are_those_of_others() {
+    let crew = Crew::new();
+    let limits = Limits { interval: Some(Duration::from_millis(900)), ..Limits::default() };
+    let pool = build(Pool::builder(&crew.worker("")).max_procs(6).limits(limits));
+    assert_eq!(ok("the first", pool.process("first", [1])).await, 1);
+    let start = Instant::now();
+    let dropped: Vec<_> = (0..4).map(|at| pool.defer("first", [at])).collect();
+    let kept = pool.defer("first", [7]);
+    drop(dropped);
+    assert_eq!(ok("the one that is kept", kept).await, 7);
+    let time = start.elapsed();
+    assert!(time < Duration::from_millis(2 * 900), "it waited for the turns of others: {time:?}");
+}
+
+/// A job that is to be tried again is forgotten when its call is dropped.
+#[tokio::test]
+async fn jobs_that_are_dropped_are_not_waited_for_to_be_tried_again() {
+    let crew = Crew::new();
+    let delay = Duration::from_secs(3600);
+    let pool = Pool::builder(&crew.worker("")).max_procs(2).retries(3).retry_delay(delay);
+    let pool = build(pool);
+    let jobs: Vec<_> = (0..50).map(|_| pool.defer("fail", ["no"])).collect();
+    crew.await_logged("done", 50);
+    let mut pipeline_jobs = 0;
+    let pipeline = pool.pipeline();
+    for _ in 0..4 {
+        soon("room", pipeline.queue("fail", ["no"])).await;
+        pipeline_jobs += 1;
+    }
+    crew.await_logged("done", 50 + pipeline_jobs);
+    assert!(timeout(Duration::from_millis(100), pool.join()).await.is_err());
+    drop(jobs);
+    assert!(timeout(Duration::from_millis(100), pool.join()).await.is_err());
+    drop(pipeline);
+    soon("join", pool.join()).await;
+    assert_eq!(crew.logged("job").len(), 50 + pipeline_jobs);
+}
+
 /// With several jobs at a worker, the dropped one may be behind the one that the worker is on.
 #[tokio::test]
 async fn a_job_that_is_dropped_while_it_waits_at_a_worker_holds_nobody_up() {
@@ -1563,6 +1622,32 @@ async fn a_sink_that_panics_is_not_waited_for() {
     timeout(PATIENCE, pool.join()).await.expect("it does not wait for ever");
     pool.feed(&mut vec![job("echo", 3, &json!([3]))]).expect("open");
     timeout(PATIENCE, pool.join()).await.expect("a new slot takes the next jobs");
+}
+
+/// The groups that guardians of this process are to kill.
+fn guarded() -> Vec<String> {
+    let files = fs::read_dir("/proc/self/fd").expect("a /proc file system").flatten();
+    let is_list = |path: &Path| path.to_string_lossy().contains("procpool-groups");
+    let lists = files
+        .map(|file| file.path())
+        .filter(|path| fs::read_link(path).is_ok_and(|target| is_list(&target)));
+    let lists: Vec<String> = lists.filter_map(|path| fs::read_to_string(path).ok()).collect();
+    lists.iter().flat_map(|list| list.split_whitespace().map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn the_worker_of_a_slot_that_panics_is_no_group_of_ours_any_more() {
+    let crew = Crew::new();
+    let sink = Arc::new(Panicking(AtomicBool::new(false)));
+    let pool = build(Pool::builder(&crew.worker("--ignore-eof")).max_procs(1).sink(sink));
+    pool.feed(&mut vec![job("await_file", 1, &json!([crew.path("go")]))]).expect("open");
+    crew.await_logged("job", 1);
+    let pid = crew.logged("start")[0][1].clone();
+    assert!(guarded().contains(&pid), "{pid} is not guarded");
+    crew.file("go", "");
+    timeout(PATIENCE, pool.join()).await.expect("it does not wait for ever");
+    until("the end of the worker", || crew.left().is_empty()).await;
+    until("its place to be free", || !guarded().contains(&pid)).await;
 }
 
 // Leaks.

@@ -22,14 +22,13 @@ fn kill(run: crate::common::Running, crew: &Crew) {
     crew.assert_gone();
 }
 
-#[test]
-fn killed_while_it_starts_commands() {
-    // Before, what was started and not yet on the guardian's list lived on: in two of three tries.
+/// Kills runs of so many of these commands while they are started. `$0` is a number to sleep for.
+fn kill_during_starts(max_procs: &str, jobs: usize, script: &str) {
     for number in 0..TRIES {
         // A number that nobody else sleeps for.
-        let mark = format!("300.{:08}{number:03}", std::process::id());
+        let mark = format!("300.{:08}{jobs}{number:03}", std::process::id());
         let run = victim(
-            Test::new().args(["-j40", "sh", "-c", "sleep $0; :", &mark]).stdin("x\n".repeat(40)),
+            Test::new().args([max_procs, "sh", "-c", script, &mark]).stdin("x\n".repeat(jobs)),
         );
         // Somewhere between its first process and its last.
         assert!(!run.ends_within(Duration::from_millis(3 + number * 7 % 40)), "it has ended");
@@ -42,6 +41,19 @@ fn killed_while_it_starts_commands() {
             left.is_empty()
         });
     }
+}
+
+#[test]
+fn killed_while_it_starts_commands() {
+    // Before, what was started and not yet on the guardian's list lived on: in two of three tries.
+    kill_during_starts("-j40", 40, "sleep $0; :");
+}
+
+#[test]
+fn killed_while_it_starts_commands_that_are_gone_before_their_children() {
+    // Whoever is found then is not the leader of its group.
+    kill_during_starts("-j2", 3000, "sleep $0 &");
+    kill_during_starts("-j8", 300, "(sh -c 'sleep $0; :' $0 &) & exec sh -c 'sleep $0 & :' $0");
 }
 
 #[test]

@@ -248,10 +248,10 @@ fn a_worker_that_dies_while_it_is_initialized() {
 }
 
 #[test]
-fn a_worker_that_never_answers_init_is_bounded_by_the_timeout() {
+fn a_worker_that_never_answers_init_is_bounded_by_the_start_timeout() {
     let output = Test::new()
         .workers(1, "sleep 1000")
-        .args(["--start-limit=1", "--init=load", "--timeout=200ms", "--grace=100ms"])
+        .args(["--start-limit=1", "--init=load", "--start-timeout=200ms", "--grace=100ms"])
         .stdin("a\n")
         .any_stdout()
         .any_stderr()
@@ -553,6 +553,18 @@ fn a_worker_that_answers_init_twice_is_not_fit() {
         .status(126)
         .run();
     assert_has(message(&output.records()[0], "spawn"), &["--init 'hello'"]);
+}
+
+/// The timeout is for jobs: a worker may take longer to become ready for them.
+#[test]
+fn the_timeout_is_not_that_of_init() {
+    let crew = Crew::new();
+    Test::new()
+        .workers(1, crew.worker("--sleep-at-start 300"))
+        .args(["--init=sleep [600]", "--timeout=0.5", "--format=value"])
+        .jobs(["echo [1]", "echo [2]"])
+        .stdout("[1]\n[2]\n")
+        .run();
 }
 
 /// A spare that is still being asked when its turn comes is waited for, not ended and started anew.

@@ -173,8 +173,14 @@ fn a_retiring_process_that_lives_on_holds_nobody_up() {
         .args(["--max-reqs", "1", "--grace", "0.2s"])
         .jobs(vec!["echo []"; 5])
         .any_stdout()
+        .any_stderr()
         .run();
     assert_eq!(output.lines().len(), 5);
+    let killed = output.stderr.lines().filter(|line| {
+        line.contains("was killed: it did not end within 200ms after the end of its stdin")
+    });
+    assert_eq!(killed.count(), output.stderr.lines().count(), "{}", output.stderr);
+    assert_eq!(output.stderr.lines().count(), 5, "{}", output.stderr);
     crew.assert_gone();
 }
 

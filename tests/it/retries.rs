@@ -32,6 +32,25 @@ fn a_job_is_tried_until_it_succeeds() {
     assert_eq!(runs(&folder).len(), 6);
 }
 
+/// Jobs that wait for their second try keep no slot idle: those behind them are read and run.
+#[test]
+fn jobs_that_wait_to_be_tried_again_hold_back_no_others() {
+    let crew = Crew::new();
+    let jobs = (0..12_000).map(|_| "{\"cmd\":\"fail\",\"retries\":1}");
+    let run = Test::new()
+        .workers(2, crew.worker(""))
+        .args(["--pipeline=64", "--retry-delay=1h"])
+        .jobs(jobs)
+        .any_stdout()
+        .any_stderr()
+        .killed_by(Signal::INT)
+        .patience(120)
+        .spawn();
+    crew.await_logged("done", 12_000);
+    run.signal(Signal::INT);
+    run.finish();
+}
+
 #[test]
 fn a_job_that_fails_each_time_fails_once() {
     let folder = TempDir::new().expect("a folder");

@@ -233,14 +233,46 @@ fn what_another_user_has_planted_is_not_written_through() {
     std::os::unix::fs::lchown(&link, third, None).expect("we are root");
     fs::write(&file, "bait\n").expect("a file");
     chown(&file, third, None).expect("we are root");
-    for option in ["--joblog", "--failed"] {
-        for path in [&link, &file] {
-            Test::new().args([option, path, "false"]).stdin("1\n").stderr_has("").status(125).run();
+    // A folder on the way, a FIFO that would be read, and results that nobody has had.
+    let (folder, fifo) = (format!("{shared}/folder"), format!("{shared}/fifo"));
+    fs::create_dir(crew.path("real")).expect("a directory");
+    symlink(crew.path("real"), &folder).expect("a link");
+    std::os::unix::fs::lchown(&folder, third, None).expect("we are root");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).expect("a FIFO");
+    chown(&fifo, third, None).expect("we are root");
+    let forged = format!("{shared}/journal");
+    let journal =
+        |path: &str| Test::new().args(["--journal", path, "--resume", "echo"]).stdin("1\n");
+    journal(&forged).stdout("1\n").run();
+    let text = fs::read_to_string(&forged).expect("it is there").replace("\"1\\n", "\"forged\\n");
+    fs::write(&forged, &text).expect("it is ours");
+    journal(&forged).stdout("forged\n").any_stderr().run();
+    chown(&forged, third, None).expect("we are root");
+    let inside = format!("{folder}/new");
+    for option in ["--joblog", "--failed", "--journal"] {
+        for (path, what) in [
+            (&link, "link"),
+            (&file, "there is a file of another user's in its place"),
+            (&fifo, "there is a FIFO of another user's in its place"),
+            (&forged, "there is a file of another user's in its place"),
+            (&inside, "'folder' on the way to it is a link of another user's"),
+        ] {
+            let test = Test::new().args([option, path, "false"]).stdin("1\n").stderr_has(what);
+            test.status(125).run();
         }
     }
+    journal(&forged).stderr_has("another user's").status(125).run();
+    assert_eq!(fs::read_to_string(&forged).expect("it is there"), text);
+    assert_eq!(fs::read_dir(crew.path("real")).expect("it is there").count(), 0);
     assert_eq!(fs::read_to_string(&victim).expect("it is there"), "precious\n");
     assert_eq!(fs::read_to_string(&file).expect("it is there"), "bait\n");
-    // Our own link is our own business, and so are the system's.
+    // Our own link is our own business, and so are the system's, and the folder's owner's.
+    let theirs = format!("{shared}/theirs");
+    symlink(crew.path("real"), &theirs).expect("a link");
+    std::os::unix::fs::lchown(&theirs, Some(OTHER), None).expect("we are root");
+    let inside = format!("{theirs}/failed");
+    Test::new().args(["--failed", &inside, "false"]).stdin("1\n").any_stderr().status(1).run();
+    assert_eq!(fs::read_to_string(crew.path("real/failed")).expect("it is there"), "1\n");
     let ours = format!("{shared}/ours");
     symlink(&victim, &ours).expect("a link");
     Test::new().args(["--joblog", &ours, "true"]).stdin("1\n").run();

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::time::Duration;
 
 use crate::common::{Test, assert_has, find_program, message, need, result};
 use proptest::prelude::*;
@@ -169,5 +170,54 @@ fn arguments_are_data_whatever_they_are() {
             Ok(())
         });
         outcome.unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+}
+
+/// What is told of code that has left something running, once for each job.
+const SILENT: &str = "procpool: what the code has left running holds its stdout open and is silent: what it prints from \
+     now on is lost\n";
+
+#[test]
+fn what_code_leaves_running_is_not_waited_for_to_its_end() {
+    for (path, folder) in shells() {
+        for code in ["sleep 100 & echo \"x$1\"", "(sleep 100 &); echo \"x$1\"; echo"] {
+            let output = sh(&path, code)
+                .args(["-j1", "--grace", "0.3"])
+                .stdin("1\n2\n")
+                .stdout("x1\nx2\n")
+                .stderr(SILENT.repeat(2))
+                .run();
+            assert!(output.elapsed < Duration::from_secs(25), "{:?}", output.elapsed);
+        }
+        let file = write(&folder, "f() { sleep 100 & echo \"f $1\"; return 3; }\n");
+        sh(&path, &file)
+            .args(["--grace", "0.3", "--format", "text", "f"])
+            .stdin("1\n")
+            .stderr(format!("{SILENT}procpool: job 1 (line 1): error: exit status 3\n"))
+            .status(1)
+            .run();
+    }
+}
+
+#[test]
+fn what_it_still_prints_is_a_part_of_the_result() {
+    for (path, _folder) in shells() {
+        let many: String = (1..=20_000).map(|n| format!("{n}\n")).collect();
+        for (code, expected) in [
+            ("(sleep 0.2; echo late; echo err >&2) & echo \"x$1\"", "xa\nlate\n"),
+            ("(sleep 0.2; seq 20000) &", many.as_str()),
+            ("seq 20000 & wait", many.as_str()),
+            ("echo a & wait; echo b && echo c 2>&1; printf '\\n\\n'", "a\nb\nc\n"),
+        ] {
+            let test = sh(&path, code).args(["--grace", "20"]).stdin("a\n").stdout(expected);
+            test.stderr(if code.contains("err") { "err\n" } else { "" }).run();
+        }
+        // A flood ends with its time.
+        sh(&path, "while :; do echo y; sleep 0.01; done & echo x")
+            .args(["--timeout", "1", "--grace", "0.5"])
+            .stdin("a\n")
+            .stderr_has("timeout: it took longer than 1s")
+            .status(1)
+            .run();
     }
 }

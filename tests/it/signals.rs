@@ -6,7 +6,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Crew, Test, assert_has, message, need, result, wait_for};
+use crate::common::{Crew, Test, assert_has, message, need, result, wait_for, wait_for_rest};
 use rexpect::session::PtyReplSession;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -436,6 +436,52 @@ fn ctrl_c_twice() {
     terminal.prompt();
     assert_eq!(terminal.status(), "130");
     crew.assert_gone();
+}
+
+#[test]
+fn ctrl_c_where_nothing_runs_speaks_of_no_jobs() {
+    let Some(mut terminal) = Terminal::new() else { return };
+    let crew = Crew::new();
+    let words = [env!("CARGO_BIN_EXE_procpool"), "--worker", &crew.worker("")];
+    terminal.send(&format!("{} --progress never -j1", shell_words::join(words)));
+    terminal.send("echo [1]");
+    terminal.see("{\"id\":1,\"ok\":true,\"result\":[1]}");
+    terminal.press('c');
+    let rest = terminal.prompt();
+    assert!(!rest.contains("procpool:"), "{rest}");
+    assert_eq!(terminal.status(), "130");
+    crew.assert_gone();
+}
+
+/// Ctrl-S: the terminal takes no more.
+#[test]
+fn a_terminal_that_was_told_to_hold_on_holds_up_no_end() {
+    for options in ["--progress never", "--progress always"] {
+        let Some(mut terminal) = Terminal::new() else { return };
+        let crew = Crew::new();
+        let procpool = env!("CARGO_BIN_EXE_procpool");
+        let job = "echo >> \"$LOG\"; head -c 20000 /dev/zero | tr \"\\0\" x; exit 1";
+        let (log, pid) = (crew.path("log"), crew.path("pid"));
+        terminal.send("stty ixon");
+        terminal.prompt();
+        terminal.send(&format!(
+            "seq 2000 | LOG={log} sh -c 'echo $$ > {pid}; exec \"$@\"' sh \
+             {procpool} {options} -j2 sh -c '{job}' sh"
+        ));
+        wait_for("some jobs", || lines(&log) > 20);
+        terminal.press('s');
+        wait_for_rest("the run to be held up", || lines(&log));
+        let pid = std::fs::read_to_string(&pid).expect("it was written");
+        let pid = pid.trim().parse().ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, Signal::TERM).expect("it lives");
+        wait_for("the end", || kill_process(pid, Signal::CONT).is_err());
+        terminal.press('q');
+    }
+}
+
+fn lines(path: &str) -> u64 {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().count() as u64
 }
 
 #[test]

@@ -147,14 +147,15 @@ fn never_more_workers_are_at_work_than_there_are_slots() {
     }
 }
 
-/// One worker at a time, five jobs each; the last of them ends only when the next worker has been
-/// started.
+/// One worker at a time, `max_reqs` jobs each; the last of them ends only when the next worker has
+/// been started, but for the last of all: no worker is started after that.
 #[track_caller]
 fn started_ahead(flags: &str, max_reqs: usize, options: &[&str], job: impl Fn(usize) -> String) {
     let crew = Crew::new();
     let count = 4 * max_reqs;
     let jobs = (1..=count).map(|key| match key % max_reqs {
-        0 => format!("await_log [{key},\"start\",{}]", key / max_reqs + 1),
+        0 if key < count => format!("await_log [{key},\"start\",{}]", key / max_reqs + 1),
+        0 => format!("nap [{key},300000]"),
         _ => job(key),
     });
     Test::new()
@@ -166,10 +167,46 @@ fn started_ahead(flags: &str, max_reqs: usize, options: &[&str], job: impl Fn(us
         .run();
     let lives = lives(&crew);
     let served: Vec<usize> = lives.iter().map(|life| life.begins.len()).collect();
-    assert_eq!(served, [max_reqs, max_reqs, max_reqs, max_reqs, 0]);
+    assert_eq!(served, [max_reqs; 4]);
     for pair in lives.windows(2) {
         assert!(Some(&pair[1].start) < pair[0].ends.last(), "{served:?}");
     }
+    crew.assert_gone();
+}
+
+/// With the last job that there is, no other worker is started.
+#[test]
+fn no_replacement_is_started_that_no_job_is_left_for() {
+    for (slots, max_reqs, jobs, most) in [(1, 2, 2, 1), (1, 1, 1, 1), (1, 1, 3, 3), (1, 4, 8, 2)] {
+        for options in [&[][..], &["--init=nap [0,0]"], &["--pipeline=8"]] {
+            let crew = Crew::new();
+            Test::new()
+                .workers(slots, batch(&crew, "--sleep-at-start 200"))
+                .args(["--max-reqs", &max_reqs.to_string()])
+                .args(options)
+                .stdin(naps(jobs, 100_000))
+                .stdout(records(jobs))
+                .run();
+            assert_eq!(lives(&crew).len(), most, "{options:?}: {jobs} jobs, {max_reqs} each");
+        }
+    }
+}
+
+/// The input may go on when the last worker is on its last job; its spare is not waited for.
+#[test]
+fn a_spare_that_is_not_needed_holds_up_no_end() {
+    let crew = Crew::new();
+    let line =
+        format!("if test $PROCPOOL_GENERATION = 2; then sleep 1000; fi; exec {}", batch(&crew, ""));
+    let mut run = Test::new()
+        .args(["--max-procs=1", "--worker", &shell_words::join(["sh", "-c", &line])])
+        .args(["--max-reqs=1", "--grace=1h"])
+        .stdin_open()
+        .any_stdout()
+        .spawn();
+    run.write("nap [1,300000]\n");
+    run.line();
+    run.finish();
     crew.assert_gone();
 }
 
@@ -277,6 +314,7 @@ fn workers_that_end_slowly_do_not_pile_up() {
         .args(["--max-reqs", "1", "--grace", "0.3s"])
         .jobs(jobs)
         .stdout(records(80))
+        .stderr_has("was killed")
         .spawn();
     let mut most = 0;
     for _ in 1..=80 {

@@ -305,6 +305,86 @@ fn a_worker_that_takes_its_time_to_start() {
 }
 
 #[test]
+fn a_start_that_takes_too_long_has_failed() {
+    for worker in ["sleep 1000", "sh -c 'trap \"\" TERM; sleep 1000'"] {
+        let output = Test::new()
+            .workers(1, worker)
+            .args(["--start-timeout=0.3s", "--start-limit=2", "--grace=0.1s"])
+            .jobs(["echo [1]", "echo [2]", "echo [3]"])
+            .any_stdout()
+            .stderr_has("did not start within 300ms: it had not read its first request (2 times")
+            .stderr_has("2 jobs read and not run")
+            .status(126)
+            .run();
+        let records = output.records();
+        assert_eq!(records.len(), 1, "the job in hand");
+        assert_has(message(&records[0], "spawn"), &["did not start within 300ms"]);
+    }
+}
+
+/// The first two never read; no job is charged with that.
+#[test]
+fn a_start_that_takes_too_long_costs_no_job() {
+    let crew = Crew::new();
+    let count = crew.file("count", "");
+    let line = format!(
+        "echo >> {count}; if test $(wc -l < {count}) -le 2; then exec sleep 1000; fi; exec {}",
+        crew.worker("")
+    );
+    for options in [&[][..], &["--init=echo [0]"], &["--pipeline=4"]] {
+        fs::write(&count, "").expect("it is ours");
+        let records = Test::new()
+            .workers(1, shell_words::join(["sh", "-c", &line]))
+            .args(["--start-timeout=1s", "--grace=0.1s", "--detail"])
+            .args(options)
+            .jobs(["echo [1]", "echo [2]", "sleep [1500]"])
+            .records();
+        assert_eq!(records.len(), 3);
+        for record in &records {
+            assert_eq!((&record["ok"], &record["attempt"]), (&json!(true), &json!(1)), "{record}");
+        }
+    }
+}
+
+/// The second worker of the slot never becomes ready, with --init or without: the third takes over.
+#[test]
+fn a_spare_that_takes_too_long_to_start_costs_no_job() {
+    let crew = Crew::new();
+    let line = format!(
+        "if test $PROCPOOL_GENERATION = 2; then exec sleep 1000; fi; exec {}",
+        crew.worker("")
+    );
+    for options in [&[][..], &["--init=echo [0]"]] {
+        let records = Test::new()
+            .workers(1, shell_words::join(["sh", "-c", &line]))
+            .args(["--max-reqs=2", "--start-timeout=1s", "--grace=0.1s"])
+            .args(options)
+            .jobs(["echo [1]", "echo [2]", "echo [3]", "echo [4]"])
+            .records();
+        assert_eq!(records.iter().map(result).collect::<Vec<_>>().len(), 4);
+    }
+}
+
+#[test]
+fn a_worker_that_is_fast_enough_may_take_longer_over_its_jobs() {
+    let crew = Crew::new();
+    Test::new()
+        .workers(1, crew.worker(""))
+        .args(["--start-timeout=0.5s"])
+        .jobs(["sleep [1200]", "sleep [1201]"])
+        .stdout(
+            "{\"id\":1,\"ok\":true,\"result\":[1200]}\n{\"id\":2,\"ok\":true,\"result\":[1201]}\n",
+        )
+        .run();
+    Test::new()
+        .workers(1, crew.worker("--sleep-at-start 300"))
+        .args(["--start-timeout=0"])
+        .jobs(["echo [1]"])
+        .stdout("{\"id\":1,\"ok\":true,\"result\":[1]}\n")
+        .run();
+}
+
+#[test]
 fn the_worker_is_a_command_line_in_shell_words() {
     let crew = Crew::new();
     let script = executable(

@@ -1,8 +1,11 @@
 //! The command `procpool`: parse, run, exit status.
 
+mod capacity;
 mod cli;
 mod descriptors;
 mod exit;
+mod interrupts;
+mod no_shell;
 mod outputs;
 mod plan;
 mod pools;
@@ -10,12 +13,17 @@ mod report;
 mod run;
 mod signals;
 mod terminal;
+mod usage;
 
 fn main() -> std::process::ExitCode {
-    let options = cli::parse();
+    signals::outlive_harmless();
+    let mut options = cli::parse();
+    if options.max_procs == Some(0) {
+        // Each of several workers has up to so many.
+        options.max_procs = Some((capacity::most() / options.worker.len().max(1)).max(1));
+    }
     signals::hear_of_children();
     let early = signals::end_early();
-    signals::outlive_file_limit();
     descriptors::keep_from_workers(&options);
     terminal::remember();
     run::run(options, early).unwrap_or_else(exit::Status::from_error).leave()

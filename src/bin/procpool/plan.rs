@@ -14,10 +14,12 @@ use procpool::input::{Form, Reader, Source};
 use procpool::journal::{self, Context};
 use procpool::output::format::Shape;
 use procpool::protocol::framing;
-use procpool::{Code, Commands, Depth, Language, Limits, Protocol};
+use procpool::{Code, Commands, Depth, Init, Language, Limits, Protocol, parse_init};
 use rustix::process::{Resource, getrlimit};
 
 use crate::cli::{self, Format, InputFormat, MaxArgs, Options};
+use crate::no_shell;
+use crate::usage::{self, Mode};
 
 /// A command line and its environment have room for so many bytes at least…
 const LEAST_ARGS: u64 = 128 << 10;
@@ -45,6 +47,8 @@ pub struct Plan {
     pub workers: Vec<String>,
     /// How a worker is spoken to.
     pub protocol: Protocol,
+    /// What a fresh one is asked or told first.
+    pub first: Vec<Init>,
     pub shape: Shape,
     pub limits: Limits,
     /// Where what comes of jobs is recorded.
@@ -61,14 +65,14 @@ impl Plan {
         let (words, lists) = split_lists(&options.command);
         let code = code(options);
         let has_worker = !options.worker.is_empty() || code.is_some();
-        if code.is_some() {
-            no_command_options(options);
-        }
-        let template = (!has_worker).then(|| template(options, words));
+        let checked = check(options, words, &lists, code.as_ref());
+        checked.unwrap_or_else(|message| cli::misused(&message));
+        let template = (!has_worker).then(|| template(options, words, &lists));
         let protocol = protocol(options);
+        let first = first(options, protocol);
         let form = match &code {
-            Some(code) if !code.is_file() => expression_form(options, words),
-            _ if protocol.is_raw() => message_form(options, words),
+            Some(code) if !code.is_file() => expression_form(options, words, code),
+            _ if protocol.is_raw() => message_form(words),
             _ => form(options, words, template.as_ref()),
         };
         let journal = options.journal.as_ref().map(|path| journal::Settings {
@@ -106,6 +110,10 @@ impl Plan {
                 names.join(", ")
             ));
         }
+        let choice = choice(options, has_worker, names);
+        if let Err(message) = check_route(&choice, options, words, &lists, &form) {
+            cli::misused(&message);
+        }
         let reader = Reader {
             sources: sources(options, words.is_empty() && !has_worker, lists),
             form,
@@ -113,14 +121,14 @@ impl Plan {
             max_line: options.max_line,
             keep_lines: options.failed.is_some(),
             bundles: may_bundle(options, protocol, shape(options, code.as_ref(), protocol)),
-            choice: choice(options, has_worker, names),
+            choice,
             journal: None,
             rest: None,
             stop,
         };
         let shape = shape(options, code.as_ref(), protocol);
         let limits = limits(options);
-        Self { reader, commands, code, workers, protocol, shape, limits, journal }
+        Self { reader, commands, code, workers, protocol, first, shape, limits, journal }
     }
 }
 
@@ -158,7 +166,55 @@ fn no_foreign_lists(command: &[OsString]) {
     }
 }
 
-fn template(options: &Options, words: &[OsString]) -> Template {
+/// Looks whether all that was given goes together, before any of it is used.
+fn check(
+    options: &Options,
+    words: &[OsString],
+    lists: &[Vec<OsString>],
+    code: Option<&Code>,
+) -> Result<(), String> {
+    if let Some(code) = code {
+        code.check_path()?;
+    }
+    usage::check(options, mode(options, !words.is_empty(), code), !lists.is_empty())?;
+    for line in &options.worker {
+        no_shell::check_worker(line)?;
+    }
+    if options.worker.is_empty() && code.is_none() && !options.shell {
+        no_shell::check_command(words)?;
+    }
+    match (code.filter(|code| code.is_file()), words.first().and_then(|word| word.to_str())) {
+        (Some(code), Some(name)) => code.check_function(name),
+        _ => Ok(()),
+    }
+}
+
+/// What runs jobs, and what a line is.
+fn mode(options: &Options, has_command: bool, code: Option<&Code>) -> Mode {
+    match code {
+        Some(code) if !code.is_file() => Mode::Expression,
+        Some(_) if has_command => Mode::FileCommand,
+        Some(_) => Mode::File,
+        None if options.worker.is_empty() && has_command => Mode::Command,
+        None if options.worker.is_empty() => Mode::JobCommands,
+        None if options.protocol == "raw" => Mode::Raw,
+        None if has_command => Mode::WorkerCommand,
+        None => Mode::Worker,
+    }
+}
+
+/// The most args that a job can have, where that does not depend on its line.
+fn most_args(options: &Options, lists: &[Vec<OsString>]) -> Option<usize> {
+    let lines = match options.max_args {
+        None => 1,
+        Some(MaxArgs::Lines(lines)) => lines,
+        Some(MaxArgs::Max) => return None,
+    };
+    let is_plain = columns(options) == Columns::One;
+    is_plain.then(|| lines.saturating_mul(lists.len().max(1)))
+}
+
+fn template(options: &Options, words: &[OsString], lists: &[Vec<OsString>]) -> Template {
     let has_names = options.header || options.input == InputFormat::Json || words.is_empty();
     let settings = Settings {
         shell: options.shell,
@@ -173,7 +229,16 @@ fn template(options: &Options, words: &[OsString]) -> Template {
         [] => Template::for_jobs(&settings),
         words => Template::new(words, &settings),
     };
-    template.unwrap_or_else(|message| cli::misused(&message))
+    let template = template.unwrap_or_else(|message| cli::misused(&message));
+    match most_args(options, lists).filter(|_| !words.is_empty()) {
+        None => template,
+        Some(count) => template.with_count(count).unwrap_or_else(|message| {
+            cli::misused(&format!(
+                "{message}; --input csv or tsv takes a line apart, -n N makes one job of N lines, and \
+                 each ::: gives an arg"
+            ))
+        }),
+    }
 }
 
 /// The code that workers are to run, if there is any.
@@ -187,7 +252,8 @@ fn code(options: &Options) -> Option<Code> {
     ]
     .into_iter()
     .find_map(|(language, text)| Some((language, text.clone()?)))?;
-    Some(Code { language, text, setup: options.setup.clone() })
+    let lists = !matches!(options.max_args, None | Some(MaxArgs::Lines(1)));
+    Some(Code { language, text, setup: options.setup.clone(), lists })
 }
 
 /// The names of the workers, if they have any, and their command lines.
@@ -196,7 +262,8 @@ fn named_workers(workers: &[String]) -> (Vec<String>, Vec<String>) {
         let (name, line) = worker.split_once('=')?;
         let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
             && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-        is_name.then(|| (name.to_owned(), line.to_owned()))
+        let is_variable = || workers.len() == 1 && no_shell::sets_variable(name, line);
+        (is_name && !is_variable()).then(|| (name.to_owned(), line.to_owned()))
     };
     let named: Vec<_> = workers.iter().filter_map(split).collect();
     if named.is_empty() && workers.len() < 2 {
@@ -261,30 +328,45 @@ fn choice(options: &Options, has_worker: bool, names: Vec<String>) -> Choice {
     }
 }
 
-/// Options that are of no use without a command of one's own.
-fn no_command_options(options: &Options) {
-    let given = [
-        ("--shell", options.shell),
-        ("-I", options.replace.is_some()),
-        ("--stdin", options.stdin),
-        ("--env", !options.env.is_empty()),
-        ("--cwd", options.cwd.is_some()),
-        ("--dry-run", options.dry_run),
-        ("--confirm", options.confirm),
-        ("--live", options.live),
-    ];
-    if let Some((name, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
-        cli::misused(&format!("{name} is for commands, and code is none"));
+/// Looks whether jobs can have the key that they are shared out by.
+fn check_route(
+    choice: &Choice,
+    options: &Options,
+    words: &[OsString],
+    lists: &[Vec<OsString>],
+    form: &Form,
+) -> Result<(), String> {
+    let Choice::Key { key, .. } = choice else { return Ok(()) };
+    let has_names = options.header || options.input == InputFormat::Json;
+    let count = match form {
+        Form::Job => return Ok(()),
+        Form::Message => Some(1),
+        Form::Plain(_) => {
+            most_args(options, lists).map(|count| count + words.len().saturating_sub(1))
+        }
+    };
+    if !has_names && key.check_names(&[]).is_err() {
+        return Err(
+            "--route names a field, and the args of these lines have no names: give the number \
+                    of an arg, or --header or --input json"
+                .to_owned(),
+        );
     }
+    let too_far =
+        count.filter(|_| !has_names).and_then(|count| key.clone().with_count(count).err());
+    too_far.map_or(Ok(()), |message| Err(format!("--route: {message}")))
 }
 
 /// The lines that an expression is evaluated for.
-fn expression_form(options: &Options, words: &[OsString]) -> Form {
+fn expression_form(options: &Options, words: &[OsString], code: &Code) -> Form {
     if !words.is_empty() {
-        cli::misused(
-            "an expression needs no COMMAND: it is evaluated for each line; to run a function for \
-             each, name a FILE of functions, then the function as COMMAND",
-        );
+        let text = &code.text;
+        let is_word = text.chars().all(|c| c.is_alphanumeric() || "_-.".contains(c));
+        let what = if is_word { format!("there is no file '{text}', and ") } else { String::new() };
+        cli::misused(&format!(
+            "{what}an expression needs no COMMAND: it is evaluated for each line; to run a function \
+             for each, name a FILE of functions, then the function as COMMAND"
+        ));
     }
     let columns = columns(options);
     let mut plain = match columns {
@@ -340,9 +422,6 @@ fn context(
 fn protocol(options: &Options) -> Protocol {
     // Both names were checked when they were parsed.
     let protocol = Protocol::named(&options.protocol).unwrap_or_default();
-    if options.worker.is_empty() && protocol != Protocol::default() {
-        cli::misused("--protocol says how a --worker is spoken to: name one");
-    }
     let protocol = match options.framing.as_deref().and_then(framing::named) {
         Some(framing) => protocol.framed(framing),
         None => protocol,
@@ -353,13 +432,20 @@ fn protocol(options: &Options) -> Protocol {
     }
 }
 
+/// What fresh workers are asked or told.
+fn first(options: &Options, protocol: Protocol) -> Vec<Init> {
+    let read = |(line, has_reply): &(String, bool)| {
+        let option = if *has_reply { "--init" } else { "--notify" };
+        parse_init(line, *has_reply, protocol)
+            .unwrap_or_else(|message| cli::misused(&format!("{option} '{line:.60}': {message}")))
+    };
+    options.first.iter().map(read).collect()
+}
+
 /// Lines that are messages.
-fn message_form(options: &Options, words: &[OsString]) -> Form {
+fn message_form(words: &[OsString]) -> Form {
     if !words.is_empty() {
         cli::misused("with --protocol raw a line is the whole message: it goes without COMMAND");
-    }
-    if options.input != InputFormat::Lines || options.header || options.max_args.is_some() {
-        cli::misused("with --protocol raw a line is a message: no --input, --header or -n");
     }
     Form::Message
 }
@@ -376,15 +462,6 @@ fn columns(options: &Options) -> Columns {
 fn form(options: &Options, words: &[OsString], template: Option<&Template>) -> Form {
     let columns = columns(options);
     if words.is_empty() {
-        if columns != Columns::One {
-            cli::misused(
-                "--input says what the lines of a COMMAND are; without a COMMAND each line is a \
-                 whole job",
-            );
-        }
-        if options.header || options.max_args.is_some() {
-            cli::misused("--header and -n say what the lines of a COMMAND are: name a COMMAND");
-        }
         return Form::Job;
     }
     let target = match template {

@@ -3,8 +3,9 @@
 //! it is for.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use procpool::{Closed, Feed, Job, Pool};
+use procpool::{Closed, Feed, Job, Pool, Underway};
 
 /// The pools of a run, at least one.
 #[derive(Clone, Debug)]
@@ -26,6 +27,18 @@ impl Lanes {
     /// As [`Pool::stop`].
     pub fn stop(&self) {
         self.pools.iter().for_each(Pool::stop);
+    }
+
+    /// As [`Pool::terminate`].
+    pub fn terminate(&self) {
+        self.pools.iter().for_each(Pool::terminate);
+    }
+
+    /// As [`Pool::underway`], of all.
+    pub fn underway(&self, patience: Duration) -> Vec<Underway> {
+        let begin = Instant::now();
+        let left = || patience.saturating_sub(begin.elapsed());
+        self.pools.iter().flat_map(|pool| pool.underway(left())).collect()
     }
 
     /// As [`Pool::kill`].

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -14,7 +14,9 @@ use procpool::input::route::Choice;
 use procpool::input::{End, Form, Reader, Source};
 use procpool::journal::{self, Journal};
 use procpool::output::{Format, Output, Settings, Surroundings, Trouble};
-use procpool::{Builder, Failure, Pool, Protocol, Sink, Timeout, Watcher, WorkerEnd, printable};
+use procpool::{
+    Builder, Failure, Init, Pool, Protocol, Sink, Timeout, Watcher, WorkerEnd, printable,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -22,6 +24,7 @@ use crate::cli::Options;
 use crate::cli::halt::{Halt, Limit, What};
 use crate::descriptors::{self, Stream};
 use crate::exit::Status;
+use crate::interrupts::{Interrupts, Order};
 use crate::outputs::Outputs;
 use crate::plan::Plan;
 use crate::pools::Lanes;
@@ -30,8 +33,8 @@ use crate::report::failed::{FailedLines, Lines};
 use crate::report::findings::{Ending, Outcome};
 use crate::report::names::Names;
 use crate::report::reports::Reports;
-use crate::report::{Tally, Wanted};
-use crate::signals::{Caught, Early, Signals};
+use crate::report::{Seconds, Tally, Wanted};
+use crate::signals::Early;
 use crate::terminal;
 
 /// What `--fail-fast` means.
@@ -50,6 +53,12 @@ const LAST_KEEP: Duration = Duration::from_secs(5);
 /// How long killed workers may take to be gone.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
+/// A person is told what a run waits for that was interrupted, if it still does after so long.
+const HINT_AFTER: Duration = Duration::from_millis(100);
+
+/// Slots have so long to say what they run.
+const ROLL_PATIENCE: Duration = Duration::from_millis(200);
+
 /// What can end a run, but for signals.
 enum Event {
     /// The input has been read to its end; all of it, or not.
@@ -60,6 +69,8 @@ enum Event {
     Output(Trouble),
     /// No worker can be started.
     StartLimit(Failure),
+    /// Results that were printed may be wrong, which was told.
+    Doubtful,
 }
 
 /// Tells the run what happens in the pool and at the output.
@@ -80,11 +91,16 @@ struct Reporter {
 
 impl Watcher for Reporter {
     fn worker_stderr(&self, lines: &[u8]) {
-        self.console.print(lines);
+        self.console.pass_on(lines);
     }
 
     fn note(&self, text: &str) {
         self.console.say(text);
+    }
+
+    fn doubtful(&self, text: &str) {
+        self.console.say(text);
+        let _ = self.events.send(Event::Doubtful);
     }
 
     fn terminal_wanted(&self) {
@@ -152,10 +168,6 @@ impl Surroundings for Reporter {
 pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let (events, receiver) = unbounded_channel();
     let console = Arc::new(Console::new());
-    if options.confirm && !options.dry_run {
-        // Before any input is read and lost.
-        Console::terminal().context("--confirm has no terminal to ask on")?;
-    }
     let reporter = Arc::new(Reporter {
         console: Arc::clone(&console),
         events: events.clone(),
@@ -166,8 +178,12 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         reports: OnceLock::new(),
     });
     let stop = Arc::clone(&reporter.stop);
-    let Plan { mut reader, commands, code, workers, protocol, shape, limits, journal } =
+    let Plan { mut reader, commands, code, workers, protocol, first, shape, limits, journal } =
         Plan::of(&options, Arc::clone(&stop));
+    if options.confirm && !options.dry_run {
+        // Before any input is read and lost.
+        Console::terminal().context("--confirm has no terminal to ask on")?;
+    }
     let sources: Vec<String> = reader.sources.iter().map(Source::name).collect();
     let (lanes, lane_procs) = match (&reader.choice, options.max_procs) {
         (Choice::Key { count, .. }, _) => (*count, 1),
@@ -221,7 +237,9 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let builders: Vec<Builder> = match (&commands, &code) {
         (Some(commands), _) => vec![Pool::commands((**commands).clone())],
         (None, Some(code)) => vec![Pool::code(code)],
-        (None, None) => workers.iter().map(|line| worker(line, protocol, &options)).collect(),
+        (None, None) => {
+            workers.iter().map(|line| worker(line, protocol, &first, options.pty)).collect()
+        }
     };
     // As many of a kind as there are lanes, or a kind for each.
     let builders = builders.into_iter().map(described).cycle().take(lanes);
@@ -240,7 +258,19 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let progress =
         Progress::start(options.progress, Arc::clone(&console), move || counts.counts())?;
     allow_signals().context("signals can't be listened to")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (tell, orders) = unbounded_channel();
+    let signal = Arc::new(AtomicI32::new(0));
+    let interrupts = Interrupts {
+        pool: pool.clone(),
+        console: Arc::clone(&console),
+        stop: Arc::clone(&stop),
+        grace: options.grace,
+        orders: tell,
+        signal: Arc::clone(&signal),
+    };
+    interrupts.listen().context("signals can't be listened to")?;
+    drop(early);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let (input, unfed) = (None, 0);
     let run = Run {
         pool,
@@ -249,15 +279,20 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         console,
         stop,
         events: receiver,
+        orders,
+        signal,
+        hint_at: None,
+        give_up_at: None,
         progress,
         reports,
         has_summary: options.summary,
         journal,
         trouble: false,
+        is_doubtful: false,
         input,
         unfed,
     };
-    runtime.block_on(run.watch(reader, events, early))
+    runtime.block_on(run.watch(reader, events))
 }
 
 /// What is to be kept count of.
@@ -326,9 +361,9 @@ fn reports(
 }
 
 /// The pool of one worker.
-fn worker(line: &str, protocol: Protocol, options: &Options) -> Builder {
-    let pool = Pool::builder(line).protocol(protocol).pty(options.pty);
-    options.first.iter().fold(pool, |pool, init| pool.init(init.clone()))
+fn worker(line: &str, protocol: Protocol, first: &[Init], pty: bool) -> Builder {
+    let pool = Pool::builder(line).protocol(protocol).pty(pty);
+    first.iter().fold(pool, |pool, init| pool.init(init.clone()))
 }
 
 /// Opens the journal; what a person should know of it is told.
@@ -364,14 +399,10 @@ fn told_by(journal: &Journal, (succeeded, failed): (u64, u64), others: u64) -> O
     if resumed == 0 || resumed != succeeded || others > 0 {
         return None;
     }
-    let results = match (resumed, failed) {
-        (1, 0) => "the result of the only job".to_owned(),
-        (1, _) => "the result of 1 job".to_owned(),
-        (_, 0) => format!("the results of all {resumed} jobs"),
-        // Lines that are no jobs have failed.
-        _ => format!("the results of {resumed} jobs"),
-    };
-    Some(format!("nothing was run: the journal '{}' has {results}", journal.path().display()))
+    // Lines that are no jobs have failed.
+    let (all, s) = (if failed == 0 { "all " } else { "" }, if resumed == 1 { "" } else { "s" });
+    let path = journal.path().display();
+    Some(format!("nothing was run: {all}results come from the journal '{path}' ({resumed} job{s})"))
 }
 
 /// Sets what is the same for workers and commands.
@@ -399,6 +430,7 @@ fn set(pool: Builder, options: &Options) -> Builder {
         .retry_on(options.retry_on.iter().map(|kind| kind.0).collect())
         .retry_delay(options.retry_delay)
         .grace(options.grace)
+        .start_timeout(Some(options.start_timeout).filter(|time| !time.is_zero()))
         .max_reply(options.max_reply)
         .nice(options.nice.unwrap_or_default())
         .reap_orphans(adopts_orphans())
@@ -440,6 +472,11 @@ async fn sleep_until(moment: Option<tokio::time::Instant>) {
     }
 }
 
+/// How a process ends that has caught this signal; `None`: it has caught none.
+fn caught(signal: &AtomicI32) -> Option<Status> {
+    Some(signal.load(Ordering::Acquire)).filter(|signal| *signal != 0).map(Status::Signal)
+}
+
 /// A run under way.
 struct Run {
     pool: Lanes,
@@ -449,12 +486,21 @@ struct Run {
     /// Tells the reader to stop.
     stop: Arc<AtomicBool>,
     events: UnboundedReceiver<Event>,
+    orders: UnboundedReceiver<Order>,
+    /// The signal that the process is to die of; 0: none has come.
+    signal: Arc<AtomicI32>,
+    /// When a person is to be told what is waited for.
+    hint_at: Option<tokio::time::Instant>,
+    /// When nothing that was killed is waited for any more.
+    give_up_at: Option<tokio::time::Instant>,
     progress: Progress,
     reports: Option<Arc<Reports>>,
     has_summary: bool,
     journal: Option<Arc<Journal>>,
     /// Some input could not be read.
     trouble: bool,
+    /// Some results may be wrong.
+    is_doubtful: bool,
     /// How the reading ended, once it has.
     input: Option<End>,
     /// Jobs that were read and did not get to the pool.
@@ -467,10 +513,7 @@ impl Run {
         mut self,
         reader: Reader,
         events: UnboundedSender<Event>,
-        early: Option<Early>,
     ) -> anyhow::Result<Status> {
-        let mut signals = Signals::listen().context("signals can't be listened to")?;
-        drop(early);
         let (pool, sink) = (self.pool.clone(), Arc::clone(&self.tally));
         let console = Arc::clone(&self.console);
         thread::Builder::new()
@@ -488,37 +531,21 @@ impl Run {
             .context("no thread could be started for the input")?;
         let mut end = None;
         let mut is_ending = false;
-        // Once all is killed, nothing may hold up the end: not even a stderr that nobody reads.
-        let mut killed_at: Option<tokio::time::Instant> = None;
         loop {
             tokio::select! {
                 biased;
-                caught = signals.next() => match caught {
-                    Caught::Suspend => {
-                        self.pool.pause();
-                        self.console.aside(b"\n", &mut || signals.suspend());
-                        self.pool.resume();
+                Some(order) = self.orders.recv() => {
+                    self.obey(order);
+                    if order == Order::Report {
                         continue;
                     }
-                    Caught::End(signal) if end.is_none() => {
-                        end = Some(Status::Signal(signal));
-                        // Whoever asks a question has the terminal until then.
-                        self.stop.store(true, Ordering::Release);
-                        self.pool.stop();
-                        self.console.hint("waiting for running jobs; once more to kill them");
-                    }
-                    Caught::End(signal) | Caught::Quit(signal) => {
-                        end = Some(Status::Signal(signal));
-                        self.pool.kill();
-                        killed_at.get_or_insert_with(tokio::time::Instant::now);
-                    }
-                },
-                () = sleep_until(killed_at.map(|at| at + LAST_WAIT)) => {
-                    // Whatever holds a thread up holds up no more than that thread.
-                    let _ = tokio::time::timeout(LAST_WAIT, self.keep()).await;
-                    let _ = tokio::time::timeout(LAST_WAIT, self.report(end)).await;
-                    let _ = end.unwrap_or(Status::Trouble).leave();
                 }
+                () = sleep_until(self.hint_at) => {
+                    self.hint();
+                    continue;
+                }
+                // Whatever holds a slot up holds up no more than that slot.
+                () = sleep_until(self.give_up_at) => break,
                 Some(event) = self.events.recv() => end = self.happened(event).or(end),
                 () = self.pool.ended(), if is_ending => break,
             }
@@ -531,55 +558,113 @@ impl Run {
                 self.output.hurry();
             }
         }
-        let end = self.print_rest(&mut signals, end).await;
-        let end = self.keep_failed(&mut signals, end).await;
-        let end = self.write_reports(&mut signals, end).await;
-        Ok(self.finish(end))
+        self.print_rest(end).await;
+        self.keep_failed().await;
+        let end = self.write_reports(end).await;
+        let signal = Arc::clone(&self.signal);
+        let status = self.finish(end);
+        // It may have come at the very last.
+        Ok(caught(&signal).unwrap_or(status))
+    }
+
+    /// Does what a signal asks for.
+    fn obey(&mut self, order: Order) {
+        if order == Order::Report {
+            return self.report();
+        }
+        // First, or else what is handed out now would wait for whoever reads stdout.
+        self.output.hurry();
+        match order {
+            Order::Stop => {
+                self.pool.stop();
+                self.hint_at = Some(tokio::time::Instant::now() + HINT_AFTER);
+            }
+            Order::Terminate => self.pool.terminate(),
+            Order::Kill | Order::Report => {
+                self.pool.kill();
+                self.give_up();
+            }
+        }
+    }
+
+    /// All was killed: the run waits a little for that, and not for ever.
+    fn give_up(&mut self) {
+        self.give_up_at.get_or_insert_with(|| tokio::time::Instant::now() + LAST_WAIT);
+    }
+
+    /// Tells who sits there what is waited for, if anything is.
+    fn hint(&mut self) {
+        self.hint_at = None;
+        let jobs = self.pool.underway(ROLL_PATIENCE / 2).len();
+        if jobs > 0 {
+            let s = if jobs == 1 { "" } else { "s" };
+            self.console.hint(&format!("waiting for {jobs} running job{s}; once more to end them"));
+        }
+    }
+
+    /// Says what runs.
+    fn report(&self) {
+        let jobs = self.pool.underway(ROLL_PATIENCE);
+        let (succeeded, failed) = self.output.counts();
+        let mut text = format!("{} done, {failed} failed, ", succeeded + failed);
+        match jobs.len() {
+            0 => text.push_str("none running"),
+            count => text.push_str(&format!("{count} running:")),
+        }
+        for job in &jobs {
+            let time = Seconds(job.time.as_secs_f64());
+            text.push_str(&format!(
+                "\n  {}, for {time} in slot {} (pid {}): {}",
+                job.job, job.slot, job.pid, job.what
+            ));
+            if job.waiting > 0 {
+                text.push_str(&format!("; {} more at this worker", job.waiting));
+            }
+        }
+        self.console.say(&text);
     }
 
     /// All workers are gone: prints what is left to print. Whoever reads stdout may take their
     /// time, unless the run was ended early.
-    async fn print_rest(&self, signals: &mut Signals, end: Option<Status>) -> Option<Status> {
-        let printed = self.output.finish();
+    async fn print_rest(&mut self, end: Option<Status>) {
+        let output = Arc::clone(&self.output);
+        let printed = output.finish();
         tokio::pin!(printed);
-        let mut end = end;
-        while !matches!(end, Some(Status::Signal(_))) {
+        while !matches!(end, Some(Status::Signal(_))) && caught(&self.signal).is_none() {
             tokio::select! {
-                () = &mut printed => return end,
-                caught = signals.next() => match caught {
-                    Caught::Suspend => self.console.aside(b"\n", &mut || signals.suspend()),
-                    Caught::End(signal) | Caught::Quit(signal) => end = Some(Status::Signal(signal)),
-                },
+                () = &mut printed => return,
+                Some(order) = self.orders.recv() => self.obey(order),
             }
         }
         let _ = tokio::time::timeout(LAST_PRINT, printed).await;
-        end
     }
 
     /// Has the lines of failed jobs put in their place. A signal, another one if there was one, leaves
     /// what is there as it is.
-    async fn keep_failed(&self, signals: &mut Signals, end: Option<Status>) -> Option<Status> {
-        let is_interrupted = matches!(end, Some(Status::Signal(_)));
-        let last = is_interrupted.then(|| tokio::time::Instant::now() + LAST_KEEP);
-        let kept = self.keep();
-        tokio::pin!(kept);
+    async fn keep_failed(&mut self) {
+        let soon = |time| Some(tokio::time::Instant::now() + time);
+        let mut last = caught(&self.signal).and_then(|_| soon(LAST_KEEP));
+        if self.give_up_at.is_some() {
+            last = soon(LAST_WAIT);
+        }
+        let mut kept = self.keep();
         loop {
             tokio::select! {
-                () = &mut kept => return end,
-                caught = signals.next() => match caught {
-                    Caught::Suspend => self.console.aside(b"\n", &mut || signals.suspend()),
-                    Caught::End(signal) | Caught::Quit(signal) => return Some(Status::Signal(signal)),
+                _ = &mut kept => return,
+                Some(order) = self.orders.recv() => match order {
+                    Order::Report => {}
+                    // All are gone.
+                    Order::Kill => last = soon(LAST_WAIT),
+                    Order::Stop | Order::Terminate => return,
                 },
-                () = sleep_until(last) => return end,
+                () = sleep_until(last) => return,
             }
         }
     }
 
-    /// Puts the lines of failed jobs in their place, on a thread of its own: a disk may be slow.
-    async fn keep(&self) {
-        if !self.tally.keeps_failed() {
-            return;
-        }
+    /// Puts the lines of failed jobs in their place, on a thread of its own: a disk may be slow. What is
+    /// returned is told when that is done, or is not to be done.
+    fn keep(&self) -> tokio::sync::oneshot::Receiver<()> {
         let is_read = matches!(self.input, Some(End::Complete(_)));
         let is_whole = is_read && self.pool.left() + self.unfed == 0;
         let (tally, console) = (Arc::clone(&self.tally), Arc::clone(&self.console));
@@ -590,43 +675,44 @@ impl Run {
             }
             let _ = done.send(());
         };
-        // Without a thread, what is there stays as it is.
-        if thread::Builder::new().name("failed".into()).spawn(finish).is_ok() {
-            let _ = kept.await;
+        if self.tally.keeps_failed() {
+            // Without a thread, what is there stays as it is.
+            let _ = thread::Builder::new().name("failed".into()).spawn(finish);
         }
+        kept
     }
 
-    /// Has the reports written. They may go to a pipe that nobody reads: a signal ends that.
-    async fn write_reports(&self, signals: &mut Signals, end: Option<Status>) -> Option<Status> {
-        let is_interrupted = matches!(end, Some(Status::Signal(_)));
-        let last = is_interrupted.then(|| tokio::time::Instant::now() + LAST_REPORT);
-        let reported = self.report(end);
-        tokio::pin!(reported);
+    /// Has the reports written. They may go to a pipe that nobody reads: a signal, another one if there
+    /// was one, ends that.
+    async fn write_reports(&mut self, end: Option<Status>) -> Option<Status> {
+        let Some(reports) = self.reports.clone() else { return end };
+        let soon = |time| Some(tokio::time::Instant::now() + time);
+        let mut last = caught(&self.signal).and_then(|_| soon(LAST_REPORT));
+        if self.give_up_at.is_some() {
+            last = soon(LAST_WAIT);
+        }
+        let (output, ending) = (Arc::clone(&self.output), self.ending(end));
+        let (done, mut written) = tokio::sync::oneshot::channel();
+        // On a thread of its own: whoever reads a report may be slow.
+        let write = move || drop(done.send(reports.write(ending, &output)));
+        if let Err(error) = thread::Builder::new().name("reports".into()).spawn(write) {
+            self.console.say(&format!("the reports could not be written: {error}"));
+            return end.or(Some(Status::Trouble));
+        }
         loop {
             tokio::select! {
-                troubles = &mut reported => {
+                troubles = &mut written => {
+                    let troubles = troubles.unwrap_or_default();
                     troubles.iter().for_each(|trouble| self.console.say(trouble));
                     return end.or((!troubles.is_empty()).then_some(Status::Trouble));
                 }
-                caught = signals.next() => match caught {
-                    Caught::Suspend => self.console.aside(b"\n", &mut || signals.suspend()),
-                    Caught::End(signal) | Caught::Quit(signal) => return Some(Status::Signal(signal)),
+                Some(order) = self.orders.recv() => match order {
+                    Order::Report => {}
+                    Order::Kill => last = soon(LAST_WAIT),
+                    Order::Stop | Order::Terminate => return end,
                 },
                 () = sleep_until(last) => return end,
             }
-        }
-    }
-
-    /// Writes the reports, on a thread of its own: their reader may be slow. Returns what could not be
-    /// written, a sentence each.
-    async fn report(&self, end: Option<Status>) -> Vec<String> {
-        let Some(reports) = self.reports.clone() else { return Vec::new() };
-        let (output, ending) = (Arc::clone(&self.output), self.ending(end));
-        let (done, reported) = tokio::sync::oneshot::channel();
-        let write = move || drop(done.send(reports.write(ending, &output)));
-        match thread::Builder::new().name("reports".into()).spawn(write) {
-            Ok(_) => reported.await.unwrap_or_default(),
-            Err(error) => vec![format!("the reports could not be written: {error}")],
         }
     }
 
@@ -634,11 +720,12 @@ impl Run {
     fn ending(&self, end: Option<Status>) -> Ending {
         let is_read = matches!(self.input, Some(End::Complete(_) | End::Incomplete));
         let left = self.pool.left() + self.unfed;
-        let outcome = match end {
+        let outcome = match caught(&self.signal).or(end) {
             Some(Status::Signal(signal)) => Outcome::Interrupted(signal),
             Some(_) => Outcome::Broken,
             None if self.tally.has_halted() => Outcome::Halted,
             None if self.trouble => Outcome::Broken,
+            None if self.is_doubtful => Outcome::Doubtful,
             None => Outcome::Complete,
         };
         let processes = self.pool.started();
@@ -673,8 +760,14 @@ impl Run {
                 None
             }
             Event::Halted => None,
+            Event::Doubtful => {
+                self.is_doubtful = true;
+                None
+            }
             Event::Output(Trouble::Closed) => {
+                self.console.hurry();
                 self.pool.kill();
+                self.give_up();
                 Some(Status::Signal(rustix::process::Signal::PIPE.as_raw()))
             }
             Event::Output(Trouble::Broken(message)) => {
@@ -702,6 +795,7 @@ impl Run {
         let Self { output, console, pool, tally, progress, journal, mut events, .. } = self;
         drop(progress);
         let (mut end, mut input, mut unfed) = (end, self.input, self.unfed);
+        let mut is_doubtful = self.is_doubtful;
         while let Ok(event) = events.try_recv() {
             end = end.or(match event {
                 Event::InputRead(end) => {
@@ -721,6 +815,10 @@ impl Run {
                 ) => {
                     console.say(&message);
                     Some(Status::Trouble)
+                }
+                Event::Doubtful => {
+                    is_doubtful = true;
+                    None
                 }
                 Event::Halted | Event::StartLimit(_) => None,
             });
@@ -754,7 +852,7 @@ impl Run {
             _ if end.is_some() => end.unwrap_or(Status::Trouble),
             _ if self.trouble || trouble.is_some() => Status::Trouble,
             _ if tally.has_halted() && (left > 0 || !is_read) => Status::JobsFailed,
-            (_, 0) => Status::Success,
+            (_, 0) if !is_doubtful => Status::Success,
             _ => Status::JobsFailed,
         }
     }

@@ -1,14 +1,16 @@
 //! The terminal, after a job wanted to use it. Such a job is stopped and fails, but a person may be typing
 //! the password that it has asked for. That is neither shown nor left for the shell to run.
 
+use std::io::IsTerminal;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
-use rustix::process::getpgrp;
 use rustix::termios::{
     LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcgetpgrp, tcsetattr,
 };
+
+use crate::signals::is_in_background;
 
 /// There is one for the whole process.
 static TERMINAL: OnceLock<Terminal> = OnceLock::new();
@@ -23,9 +25,10 @@ struct Terminal {
     is_silent: Mutex<bool>,
 }
 
-/// Remembers how the terminal is set.
+/// Remembers how the terminal is set. In the background that is as the shell needs it for its prompt, and
+/// does not concern this process.
 pub fn remember() {
-    if let Some(terminal) = Terminal::open() {
+    if let Some(terminal) = Terminal::open().filter(Terminal::is_ours) {
         let _ = TERMINAL.set(terminal);
     }
 }
@@ -49,18 +52,15 @@ impl Terminal {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let device = open("/dev/tty", flags, Mode::empty()).ok()?;
         let settings = tcgetattr(&device).ok()?;
-        let is_pipe = |stat: rustix::fs::Stat| {
-            let kind = FileType::from_raw_mode(stat.st_mode);
-            matches!(kind, FileType::Fifo | FileType::Socket)
-        };
-        let ends = [fstat(rustix::stdio::stdin()), fstat(rustix::stdio::stdout())];
-        let is_alone = !ends.into_iter().flatten().any(is_pipe);
+        let input = fstat(rustix::stdio::stdin()).map(|stat| FileType::from_raw_mode(stat.st_mode));
+        let is_piped = matches!(input, Ok(FileType::Fifo | FileType::Socket));
+        let is_alone = std::io::stdout().is_terminal() && !is_piped;
         Some(Self { device, settings, is_alone, is_silent: Mutex::new(false) })
     }
 
     /// Whether this process is in the foreground: otherwise the terminal is another's.
     fn is_ours(&self) -> bool {
-        tcgetpgrp(&self.device).is_ok_and(|foreground| foreground == getpgrp())
+        tcgetpgrp(&self.device).is_ok() && !is_in_background(&self.device)
     }
 
     fn silence(&self) {

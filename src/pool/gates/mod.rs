@@ -4,8 +4,9 @@
 pub(crate) mod jobserver;
 mod memory;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::config::Limits;
@@ -22,13 +23,23 @@ const LOOK: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct Gates {
     limits: Limits,
-    /// When the next job may start.
-    next: Mutex<Option<Moment>>,
+    turns: Mutex<Turns>,
     jobserver: Option<Arc<Jobserver>>,
     /// Where free memory counts.
     memory: Option<Memory>,
     /// It was told what is waited for.
     has_told: AtomicBool,
+}
+
+/// Whose turn it is to start a job.
+#[derive(Debug, Default)]
+struct Turns {
+    /// When the next job may start.
+    next: Option<Moment>,
+    /// Who waits and since when, by the order in which they came.
+    waiting: BTreeMap<u64, (Moment, Arc<Wake>)>,
+    /// How many have come.
+    count: u64,
 }
 
 impl Gates {
@@ -37,7 +48,7 @@ impl Gates {
         Self {
             memory: limits.min_free_memory.map(|_| Memory::new()),
             limits,
-            next: Mutex::new(None),
+            turns: Mutex::default(),
             jobserver: jobserver.map(Arc::new),
             has_told: AtomicBool::new(false),
         }
@@ -61,14 +72,10 @@ impl Gates {
         wake: &Arc<Wake>,
         is_over: impl Fn() -> bool,
     ) -> Option<Option<Token>> {
-        if let Some(interval) = self.limits.interval {
-            let start = self.reserve(interval, clock.now());
-            while let Some(left) = start.until(clock.now()).filter(|left| !left.is_zero()) {
-                if is_over() {
-                    return None;
-                }
-                wake.wait(Some(left));
-            }
+        if let Some(interval) = self.limits.interval
+            && !self.wait_for_turn(interval, clock, wake, &is_over)
+        {
+            return None;
         }
         while let Some(what) = self.what_is_short() {
             if is_over() {
@@ -83,12 +90,38 @@ impl Gates {
         Jobserver::wait(jobserver, wake, is_over).map(Some)
     }
 
-    /// When the next job may start: the one behind it must wait longer.
-    fn reserve(&self, interval: Duration, now: Moment) -> Moment {
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = next.map_or(now, |next| next.max(now));
-        *next = Some(start.after(interval));
-        start
+    /// Waits for the time of the next start. Returns whether it has come; if not, it is that of
+    /// whoever has come next.
+    fn wait_for_turn(
+        &self,
+        interval: Duration,
+        clock: &Clock,
+        wake: &Arc<Wake>,
+        is_over: impl Fn() -> bool,
+    ) -> bool {
+        let number = self.lock_turns().enter(clock.now(), wake);
+        loop {
+            let over = is_over();
+            let mut turns = self.lock_turns();
+            let now = clock.now();
+            let (due, is_first) = turns.due(number, interval);
+            if over || (is_first && due <= now) {
+                turns.waiting.remove(&number);
+                if over {
+                    turns.waiting.values().for_each(|(_, wake)| wake.notify());
+                } else {
+                    turns.next = Some(due.after(interval));
+                }
+                return !over;
+            }
+            drop(turns);
+            // One that is first and late is left time to come.
+            wake.wait(Some(due.since(now).max(Duration::from_millis(1))));
+        }
+    }
+
+    fn lock_turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the machine has too little of now, as a phrase.
@@ -112,6 +145,23 @@ impl Gates {
             ));
         }
         None
+    }
+}
+
+impl Turns {
+    fn enter(&mut self, now: Moment, wake: &Arc<Wake>) -> u64 {
+        self.count += 1;
+        self.waiting.insert(self.count, (now, Arc::clone(wake)));
+        self.count
+    }
+
+    /// When it is the turn of one that waits, as far as is known, and whether it is the first.
+    fn due(&self, number: u64, interval: Duration) -> (Moment, bool) {
+        let before = self.waiting.range(..number).count();
+        let came = self.waiting.get(&number).map_or(Moment::NEVER, |(came, _)| *came);
+        let next = self.next.map_or(came, |next| next.max(came));
+        let wait = interval.saturating_mul(u32::try_from(before).unwrap_or(u32::MAX));
+        (next.after(wait), before == 0)
     }
 }
 

@@ -9,18 +9,29 @@ use crate::command::Command;
 use crate::command::Commands;
 use crate::job::Job;
 use crate::job::printed::{Capture, Printed};
+use crate::pool::roll::Seen;
 use crate::pool::shared::Shared;
 use crate::process::stops::Stopped;
 use crate::process::{Process, Progress, Spec, Stop, Stream, Wake};
 use crate::util::clock::Moment;
 
-/// What a command has printed when it exits is read for no longer than this much: a process that
-/// has left its group may go on writing for ever.
+/// What a command has printed is read at its end for no longer than this much at once: what it left
+/// running may go on writing for ever.
 const LAST_READ: usize = 2 << 20;
 
 /// A command that is done sooner, and prints less, is quick.
 const QUICK: Duration = Duration::from_millis(5);
 const LITTLE: u64 = 16 << 10;
+
+/// What a command has left running may be silent for at least so long: a process that another slot is
+/// starting has all pipes open for a moment.
+const SHORTEST_SILENCE: Duration = Duration::from_millis(50);
+
+/// Many a program closes its streams so long, at most, before it ends.
+const LAST_MOMENT: Duration = Duration::from_millis(50);
+
+/// So many processes, at most, are named of those that a command has left running.
+const MOST_NAMES: usize = 3;
 
 /// While nobody takes the lines that a command has printed they are offered this often.
 const OFFER_TICK: Duration = Duration::from_millis(10);
@@ -52,6 +63,8 @@ pub(crate) struct Running<'a> {
     printed: Printed,
     /// Lines wait that nobody takes now: no more are read.
     is_held_up: bool,
+    /// When it exited, or what it left running was last heard of; `None`: it has not exited.
+    heard: Option<Moment>,
     trouble: Option<io::Error>,
     stopped: Option<Stopped>,
 }
@@ -67,6 +80,8 @@ pub(crate) struct Ended {
     pub(crate) printed: Arc<Printed>,
     pub(crate) status: Option<std::process::ExitStatus>,
     pub(crate) cut: Option<Cut>,
+    /// It could not be killed.
+    pub(crate) is_left_behind: bool,
     /// Why its output could not be kept.
     pub(crate) trouble: Option<io::Error>,
     /// What it did with the terminal.
@@ -107,6 +122,7 @@ impl<'a> Running<'a> {
             written: 0,
             printed,
             is_held_up: false,
+            heard: None,
             trouble: None,
             stopped: None,
         })
@@ -116,15 +132,15 @@ impl<'a> Running<'a> {
         self.process.pid()
     }
 
-    /// Attends to the command until it is gone. `is_quick` says whether the one before it was quick, so
-    /// that this one may be, and then whether it was.
-    pub(crate) fn attend(self, wake: &Wake, is_quick: &mut bool) -> Ended {
+    /// Attends to the command until it is gone, and to what it has left running for as long as that
+    /// prints. `is_quick` says whether the one before it was quick, so that this one may be, and then
+    /// whether it was.
+    pub(crate) fn attend(mut self, wake: &Wake, is_quick: &mut bool, roll: &mut Seen) -> Ended {
         let shared = self.shared;
         let began = shared.now();
-        let ended = match *is_quick && self.exits_soon(wake) {
-            true => self.end(None),
-            false => self.attend_long(began, wake),
-        };
+        let is_over = *is_quick && self.exits_soon(wake) && self.outlive();
+        let cut = if is_over { None } else { self.attend_long(began, wake, roll) };
+        let ended = self.end(cut);
         let printed = ended.printed.stdout.len() + ended.printed.stderr.len();
         *is_quick = shared.now() < began.after(QUICK) && printed < LITTLE;
         ended
@@ -139,8 +155,8 @@ impl<'a> Running<'a> {
         self.process.wait_for_exit(wake, timeout.map_or(QUICK, |timeout| timeout.min(QUICK)))
     }
 
-    /// Attends to a command for as long as it takes.
-    fn attend_long(mut self, began: Moment, wake: &Wake) -> Ended {
+    /// Attends to a command for as long as it takes. Returns why it was cut short, if it was.
+    fn attend_long(&mut self, began: Moment, wake: &Wake, roll: &mut Seen) -> Option<Cut> {
         let shared = self.shared;
         let mut cut = None;
         // One that has nothing to read is told so at once.
@@ -148,6 +164,9 @@ impl<'a> Running<'a> {
         // How it is being ended, and when the next step is due.
         let mut step: Option<(Stop, Moment)> = None;
         loop {
+            shared.roll.answer(roll, |slot| {
+                vec![shared.underway(self.job, slot, self.process.pid(), began)]
+            });
             let now = shared.now();
             let timeout = self.job.timeout.or_else(|| shared.timeout());
             let deadline = timeout.map_or(Moment::NEVER, |timeout| began.after(timeout));
@@ -169,9 +188,9 @@ impl<'a> Running<'a> {
                 }
                 step = Some((Stop::Kill, now.after(self.tell(Stop::Kill))));
             }
-            let due = step.map_or(deadline.min(shared.stop_at()), |(_, until)| until);
+            let Some(due) = self.due(step, deadline, now) else { break };
             let timeout = if due == Moment::NEVER { None } else { due.until(now) };
-            let has_exited = match self.is_held_up {
+            let has_exited = match self.is_held_up && self.heard.is_none() {
                 true => self.offer_again(wake, timeout),
                 false => {
                     let ready = self.process.wait(Some(wake), self.has_input(), None, timeout);
@@ -180,11 +199,45 @@ impl<'a> Running<'a> {
                     ready.exited
                 }
             };
-            if has_exited {
+            // Whatever it was that ended it ends what it has left running.
+            if has_exited && (step.is_some() || self.outlive()) {
+                break;
+            }
+            if self.heard.is_some() && self.process.is_closed() {
                 break;
             }
         }
-        self.end(cut)
+        cut
+    }
+
+    /// When something must be done even if nothing happens; `None`: there is nothing to wait for.
+    fn due(&self, step: Option<(Stop, Moment)>, deadline: Moment, now: Moment) -> Option<Moment> {
+        let stop_at = self.shared.stop_at();
+        let silent_at = match self.heard {
+            // Those that were killed print no more.
+            Some(_) if step.is_some_and(|(stop, _)| stop == Stop::Kill) => return None,
+            // What is left running when the run is ended goes with it.
+            Some(heard) if step.is_none() && stop_at == Moment::NEVER => {
+                heard.after(self.silence())
+            }
+            _ => Moment::NEVER,
+        };
+        let due = step.map_or(deadline.min(stop_at).min(silent_at), |(_, until)| until);
+        (now < silent_at).then_some(due)
+    }
+
+    /// How long what is left running may be silent.
+    fn silence(&self) -> Duration {
+        self.shared.config.grace.max(SHORTEST_SILENCE)
+    }
+
+    /// The command has exited: what it has printed is read. Returns whether nothing that it has left
+    /// running can print more.
+    fn outlive(&mut self) -> bool {
+        self.heard = Some(self.shared.now());
+        self.process.outlive();
+        self.read_rest();
+        self.process.is_closed()
     }
 
     /// Why the command must be ended now, if it must.
@@ -204,7 +257,7 @@ impl<'a> Running<'a> {
     /// Deals with a stop that was noticed. Returns whether it was one for the terminal, which nobody
     /// will undo.
     fn notice_stop(&mut self) -> bool {
-        let who = || format!("{}: its command", self.shared.name(self.job));
+        let who = || format!("the command of {}", self.shared.name(self.job));
         let stopped = self.shared.stopped_for_terminal(&self.process, who);
         let wants_terminal = stopped.is_some();
         self.stopped = self.stopped.take().or(stopped);
@@ -251,7 +304,10 @@ impl<'a> Running<'a> {
             .into_iter()
             .filter(|(_, _, is_ready)| *is_ready)
         {
-            self.process.collect(stream, capture.buffer());
+            let progress = self.process.collect(stream, capture.buffer());
+            if matches!(progress, Progress::Moved(_)) && self.heard.is_some() {
+                self.heard = Some(self.shared.now());
+            }
         }
         self.pass_on();
     }
@@ -276,10 +332,8 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// The command has exited, or can't be killed: what is left of its group goes as well.
-    fn end(mut self, cut: Option<Cut>) -> Ended {
-        let was_killed = self.shared.groups.is_killing();
-        let status = self.process.reap(&self.shared.groups);
+    /// Reads what the streams hold, but for very much.
+    fn read_rest(&mut self) {
         for stream in [Stream::Stdout, Stream::Stderr] {
             let mut left = LAST_READ;
             loop {
@@ -292,6 +346,22 @@ impl<'a> Running<'a> {
                 self.pass_on();
             }
         }
+    }
+
+    /// The command has exited, or can't be killed. What is left of its group goes as well, unless the
+    /// command has ended of itself.
+    fn end(mut self, cut: Option<Cut>) -> Ended {
+        let was_killed = self.shared.groups.is_killing();
+        let (status, is_left) = if cut.is_none() && self.trouble.is_none() {
+            self.process.release(&self.shared.groups)
+        } else {
+            (self.process.reap(&self.shared.groups), false)
+        };
+        self.read_rest();
+        if cut.is_none() && !was_killed && (is_left || !self.process.is_closed()) {
+            self.tell_what_is_left();
+        }
+        let is_left_behind = status.is_none() && !self.process.has_exited();
         let Printed { stdout, stderr, .. } = &mut self.printed;
         if let Err(error) = stdout.finish().and_then(|()| stderr.finish()) {
             self.trouble.get_or_insert(error);
@@ -310,8 +380,35 @@ impl<'a> Running<'a> {
             printed: Arc::new(printed),
             status,
             cut,
+            is_left_behind,
             trouble: self.trouble,
             stopped: self.stopped,
         }
+    }
+
+    /// Names what the command has left running.
+    fn tell_what_is_left(&self) {
+        if self.process.is_closed() && !self.process.lasts(LAST_MOMENT) {
+            return;
+        }
+        let names = self.process.leftovers();
+        let mut left = match names.as_deref() {
+            // What was seen is gone by now.
+            Some([]) => return,
+            None => "something".to_owned(),
+            Some(names) => names[..names.len().min(MOST_NAMES)].join(", "),
+        };
+        if let Some(more) = names.and_then(|names| names.len().checked_sub(MOST_NAMES + 1)) {
+            left.push_str(&format!(" and {} more", more + 1));
+        }
+        if !self.process.is_closed() {
+            let silence = humantime::format_duration(self.silence());
+            left.push_str(&format!(
+                "; it holds stdout or stderr open and has printed nothing for {silence}: what it \
+                 prints from now on is lost"
+            ));
+        }
+        let job = self.shared.name(self.job);
+        self.shared.watcher.note(&format!("{job}: the command has left running: {left}"));
     }
 }

@@ -18,16 +18,17 @@ use crate::job::printed::Printed;
 use crate::job::{Done, Failure, Job, Kind, Run, Value, Why};
 use crate::pool::gates::jobserver::Token;
 use crate::pool::queue::{Ask, Taken};
+use crate::pool::roll::{Seen, Underway};
 use crate::pool::shared::{Shared, SparePermit};
 use crate::pool::slot::warm_up::{Unfit, Warming, warm_up};
-use crate::process::lookup;
+use crate::process::lookup::{self, Runner};
 use crate::process::stops::Stopped;
 use crate::process::{Process, Progress, Spec, Stop, Wake, describe};
 use crate::util::clock::Moment;
 use crate::util::random::random;
 use crate::util::text::quote;
-use crate::worker::buffering::remedy;
-use crate::worker::{Answer, Flight, Violation, Worker};
+use crate::worker::buffering;
+use crate::worker::{Answer, EARLY, Flight, Reading, Violation, Worker};
 use command::{Cut, Ended, Running};
 
 /// A process whose pipes have closed is given so long to exit, so that its status can be told.
@@ -35,6 +36,17 @@ const EXIT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A worker that never answered is remarked on after so long.
 const SILENCE: Duration = Duration::from_secs(10);
+
+/// A worker that has answered before, and leaves a request unread for longer than its job may take,
+/// is ended after so long at the earliest.
+const UNREAD: Duration = Duration::from_secs(10);
+
+/// Where no job is left, whoever reads the input is given so long to read on or find its end before a
+/// spare is started.
+const INPUT_PATIENCE: Duration = Duration::from_millis(20);
+
+/// A worker that was given no job, and may be starting still, has so long to end of itself.
+const SPARE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The pause after the first start-up failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -67,6 +79,8 @@ pub(crate) struct Slot {
     spare: Option<Spare>,
     /// There is none, since it could not be started.
     spare_failed: bool,
+    /// It is not started yet, since the input may be at its end.
+    awaits_input: bool,
     generation: u64,
     /// Jobs taken from the queue, for the worker that is to be started for them.
     jobs: VecDeque<Job>,
@@ -78,6 +92,8 @@ pub(crate) struct Slot {
     finished: usize,
     /// The right to run a job, where make gives it.
     token: Option<Token>,
+    /// Up to when it has said what it runs.
+    roll: Seen,
     /// Outcomes that callers are yet to be told: not before the queue knows that this slot is free,
     /// or else a caller's next job would have another worker started.
     answers: Vec<(Caller, caller::Answer)>,
@@ -122,6 +138,7 @@ impl Spare {
 
 impl Slot {
     pub(crate) fn new(index: usize, shared: Arc<Shared>, wake: Arc<Wake>) -> Self {
+        let roll = shared.roll.seen(shared.config.slots_before + index + 1);
         Self {
             index,
             shared,
@@ -129,12 +146,14 @@ impl Slot {
             worker: None,
             spare: None,
             spare_failed: false,
+            awaits_input: false,
             generation: 0,
             jobs: VecDeque::new(),
             is_quick: true,
             due: Moment::NEVER,
             finished: 0,
             token: None,
+            roll,
             answers: Vec::new(),
         }
     }
@@ -157,7 +176,11 @@ impl Slot {
         while self.turn() {}
         let spare = self.spare.take().and_then(Spare::abandon);
         for worker in [spare, self.worker.take()].into_iter().flatten() {
-            self.shared.retire(worker);
+            if worker.has_started {
+                self.shared.retire(worker);
+            } else {
+                self.shared.retire_within(worker, SPARE_PATIENCE);
+            }
         }
         self.flush();
     }
@@ -165,6 +188,10 @@ impl Slot {
     /// One round: take jobs, hand them to the worker, wait, deal with what happened. Returns
     /// whether there is anything left to do.
     fn turn(&mut self) -> bool {
+        let (shared, worker) = (&*self.shared, self.worker.as_ref());
+        shared.roll.answer(&mut self.roll, |slot| {
+            worker.map_or_else(Vec::new, |worker| underway(shared, worker, slot))
+        });
         if let Some(commands) = self.shared.config.commands.clone() {
             return self.command_turn(&commands);
         }
@@ -175,10 +202,14 @@ impl Slot {
             if !self.pass_gates() {
                 return true;
             }
+            if self.worker.is_none() && self.forget_abandoned() {
+                return true;
+            }
             let is_new = self.worker.is_none();
             if is_new && !self.start() {
                 return true;
             }
+            self.look_out();
             self.hand_over();
             let has_room = |worker: &Worker| worker.room(self.shared.now()) > 0;
             if self.in_flight() == 0 || (is_new && self.worker.as_ref().is_some_and(has_room)) {
@@ -193,7 +224,7 @@ impl Slot {
             return true;
         };
         if worker.has_unsent() && worker.send() == Progress::Closed {
-            self.worker_ended(End::ClosedStdin);
+            self.stdin_closed();
             return true;
         }
         self.wait();
@@ -270,7 +301,7 @@ impl Slot {
                 let message = format!("the worker '{program}' could not be started: {error}");
                 let jobs = std::mem::take(&mut self.jobs);
                 if self.shared.is_crowded(&error) {
-                    self.shared.queue.put_back(self.index, jobs.into_iter());
+                    self.put_back(jobs.into_iter());
                     self.pause(CROWDED_PAUSE);
                     return false;
                 }
@@ -288,6 +319,10 @@ impl Slot {
             // One that was asked nothing may be starting still: its first reply will tell.
             if !shared.config.init.is_empty() {
                 shared.learn_start_time(shared.now().since(worker.born));
+            }
+            if shared.config.init.iter().any(|init| init.has_reply) {
+                // One that answers holds no replies back.
+                shared.remark_on_silence();
             }
             self.worker = Some(worker);
             return true;
@@ -315,14 +350,38 @@ impl Slot {
         false
     }
 
-    /// Waits until the jobs in hand may start. If the run ends before, they are dropped.
+    /// Puts jobs back to where they came from; once the run was ended they are dropped.
+    fn put_back(&self, jobs: impl DoubleEndedIterator<Item = Job>) {
+        let left = self.shared.queue.put_back(self.index, jobs);
+        self.shared.drop_jobs(left);
+    }
+
+    /// Forgets those of the jobs in hand that nobody waits for any more. Returns whether none is left.
+    fn forget_abandoned(&mut self) -> bool {
+        let (before, index) = (count(&self.jobs), self.index);
+        self.jobs.retain(|job| {
+            if let Some(caller) = &job.caller {
+                caller.is_at(index);
+            }
+            !job.is_abandoned()
+        });
+        self.finished += before - count(&self.jobs);
+        self.jobs.is_empty()
+    }
+
+    /// Waits until the jobs in hand may start. If the run ends before, or nobody waits for them any
+    /// more, they are dropped.
     fn pass_gates(&mut self) -> bool {
         if !self.shared.gates.are_there() {
             return true;
         }
+        if self.forget_abandoned() {
+            return false;
+        }
         self.flush();
         let shared = Arc::clone(&self.shared);
-        let is_over = || shared.is_stopping();
+        let jobs = &self.jobs;
+        let is_over = || shared.is_stopping() || jobs.iter().all(Job::is_abandoned);
         let (clock, watcher) = (&shared.groups.clock, &*shared.watcher);
         match shared.gates.pass(clock, watcher, &self.wake, is_over) {
             Some(token) => {
@@ -330,6 +389,7 @@ impl Slot {
                 true
             }
             None => {
+                self.forget_abandoned();
                 self.drop_jobs();
                 false
             }
@@ -398,22 +458,31 @@ impl Slot {
         let running = match Running::start(&shared, commands, &job, &command, input, &self.wake) {
             Ok(running) => running,
             Err(error) if shared.is_crowded(&error) => {
-                shared.queue.put_back(self.index, [job].into_iter());
+                self.put_back([job].into_iter());
                 return self.pause(CROWDED_PAUSE);
             }
             Err(error) => {
-                let failure = (Kind::Spawn, lookup::not_started(&command, &error));
+                let runner = if commands.in_jobs { Runner::Job } else { Runner::Command };
+                let message = lookup::not_started(&command, runner, &error);
+                let failure = (Kind::Spawn, message);
                 return self.command_over(job, (0, start), Some(failure), None);
             }
         };
         let pid = running.pid();
-        let ended = running.attend(&self.wake, &mut self.is_quick);
+        let ended = running.attend(&self.wake, &mut self.is_quick, &mut self.roll);
         let timeout = job.timeout.or_else(|| shared.timeout());
         if ended.cut == Some(Cut::Abandoned) {
+            if ended.is_left_behind {
+                let name = shared.name(&job);
+                shared.watcher.note(&format!("{name}: it {} (pid {pid})", describe(None)));
+            }
             self.finished += 1;
             return;
         }
-        let failure = self.why_failed(&ended, timeout);
+        let mut failure = self.why_failed(&ended, timeout);
+        if let Some((_, message)) = failure.as_mut().filter(|_| ended.is_left_behind) {
+            message.push_str(&format!("; it {} (pid {pid})", describe(None)));
+        }
         let printed = Some(&ended.printed).filter(|_| ended.cut != Some(Cut::NotKept));
         self.command_over(job, (pid, start), failure, printed);
     }
@@ -422,10 +491,15 @@ impl Slot {
     fn why_failed(&self, ended: &Ended, timeout: Option<Duration>) -> Option<(Kind, String)> {
         match ended.cut {
             None if ended.status.is_some_and(|status| status.success()) => None,
+            // It has exited, and whatever traces it keeps the status.
+            None if ended.status.is_none() => {
+                Some((Kind::Exit, "it has exited, and its status can't be told".to_owned()))
+            }
             None => Some((Kind::Exit, format!("it {}", describe(ended.status)))),
             Some(Cut::TimedOut) => {
                 let limit = humantime::format_duration(timeout.unwrap_or_default());
-                Some((Kind::Timeout, format!("it took longer than {limit}, and was ended")))
+                let ended = if ended.is_left_behind { "" } else { ", and was ended" };
+                Some((Kind::Timeout, format!("it took longer than {limit}{ended}")))
             }
             Some(Cut::NotKept) => {
                 let error = ended.trouble.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -457,7 +531,7 @@ impl Slot {
     ) {
         let failure = failure.map(|(kind, message)| Failure::new(kind, message));
         let outcome = failure.as_ref().map_or(Ok(Value::NULL), Err);
-        let ran = Ran { slot: self.number(), pid, start, now: self.shared.now() };
+        let ran = Ran { slot: self.number(), pid, start, clock: start, now: self.shared.now() };
         let is_over = deliver(&self.shared, ran, job, outcome, printed, &mut self.answers);
         self.finished += usize::from(is_over);
     }
@@ -475,6 +549,11 @@ impl Slot {
         if std::env::var_os("PYTHONUNBUFFERED").is_none() {
             env.push(variable("PYTHONUNBUFFERED", "1".into()));
         }
+        if shared.config.is_code && shared.config.protocol.label() == "sh" {
+            // It waits by itself for what code leaves running.
+            let millis = shared.config.grace.as_millis().min(u128::from(u32::MAX));
+            env.push(variable("PROCPOOL_GRACE", millis.to_string()));
+        }
         env.extend_from_slice(&shared.config.env);
         let argv = &shared.config.worker;
         let spec = Spec {
@@ -490,6 +569,56 @@ impl Slot {
         let mut worker = Worker::new(process, &shared.config, shared.now(), failures_before);
         worker.place = (self.number(), self.generation);
         Ok(worker)
+    }
+
+    /// Looks whether a worker without a job has printed something all the same, which would be taken for
+    /// the reply to the next one. Such a worker gets none.
+    fn look_out(&mut self) {
+        let Some(worker) = self.worker.as_mut().filter(|worker| worker.may_mislead()) else {
+            return;
+        };
+        if !worker.process.may_be_read() {
+            worker.has_rested(self.shared.now());
+        } else if let Progress::Moved(_) = worker.read() {
+            self.receive();
+        }
+        if self.worker.as_ref().is_some_and(|worker| !worker.unasked().is_empty()) {
+            self.printed_unasked();
+        }
+        if self.worker.is_none() {
+            let jobs = std::mem::take(&mut self.jobs);
+            self.shared.queue.put_back(self.index, jobs.into_iter());
+        }
+    }
+
+    /// The worker has printed something though it had no job: it is not used any more. If it has never
+    /// answered, the next one will do the same, and so will all others: that is the failure of the
+    /// job that it was to be given.
+    fn printed_unasked(&mut self) {
+        let Some(mut worker) = self.worker.take() else { return };
+        let job = match worker.replies {
+            0 => self.jobs.pop_front(),
+            _ => None,
+        };
+        match job {
+            Some(mut job) => {
+                if job.count() > 1 {
+                    let first = job.split_off_first(1);
+                    self.jobs.push_front(std::mem::replace(&mut job, first));
+                }
+                let (pid, bytes) = (worker.process.pid(), quote(worker.unasked()));
+                let message = format!("{EARLY}: {bytes}{}", buffering::FOR_REPLIES);
+                let now = self.shared.now();
+                let ran = Ran { slot: self.number(), pid, start: now, clock: now, now };
+                let failure = Failure::new(Kind::Protocol, message);
+                let answers = &mut self.answers;
+                let is_over = deliver(&self.shared, ran, job, Err(&failure), None, answers);
+                self.finished += usize::from(is_over);
+            }
+            None => self.shared.printed_unasked(&mut worker),
+        }
+        worker.why = Why::Protocol;
+        self.dismiss(worker, Stop::Terminate);
     }
 
     fn hand_over(&mut self) {
@@ -526,7 +655,7 @@ impl Slot {
         let message = place.map_or(message.clone(), |place| format!("{place}: {message}"));
         let failure = Failure::new(Kind::Invalid, message);
         let now = self.shared.now();
-        let ran = Ran { slot: self.number(), pid: 0, start: now, now };
+        let ran = Ran { slot: self.number(), pid: 0, start: now, clock: now, now };
         let is_over = deliver(&self.shared, ran, job, Err(&failure), None, &mut self.answers);
         self.finished += usize::from(is_over);
     }
@@ -547,6 +676,7 @@ impl Slot {
         let ready = worker.process.wait(Some(&self.wake), worker.has_unsent(), spare, timeout);
         let pid = worker.process.pid();
         let watcher = &*self.shared.watcher;
+        worker.words_before = worker.process.words();
         if ready.stderr {
             worker.process.forward_stderr(watcher);
         }
@@ -567,6 +697,9 @@ impl Slot {
         if ready.exited && is_same {
             return self.worker_ended(End::Exited);
         }
+        if ready.deaf && is_same {
+            return self.stdin_closed();
+        }
         if is_same && let Some(stopped) = self.worker_stopped() {
             return self.worker_ended(End::Stopped(stopped));
         }
@@ -584,18 +717,37 @@ impl Slot {
     fn worker_stopped(&self) -> Option<Stopped> {
         let worker = self.worker.as_ref()?;
         let who = || {
-            let job = worker.flights.front().map(|flight| self.shared.name(&flight.job) + ": ");
-            format!("{}the worker (pid {})", job.unwrap_or_default(), worker.process.pid())
+            let job = worker.flights.front().map(|flight| self.shared.name(&flight.job));
+            let on = job.map(|job| format!(" on {job}")).unwrap_or_default();
+            format!("the worker (pid {}){on}", worker.process.pid())
         };
         self.shared.stopped_for_terminal(&worker.process, who)
     }
 
     /// Starts the worker that is to replace the present one, if it is time for that.
     fn prepare_spare(&mut self) {
-        if self.spare_due() == Moment::NEVER || self.shared.now() < self.spare_due() {
+        let (now, due) = (self.shared.now(), self.spare_due());
+        if due == Moment::NEVER || now < due {
             return;
         }
+        let turn_began = self.worker.as_ref().map_or(now, |worker| worker.turn_began);
+        if now < turn_began.after(INPUT_PATIENCE) && self.shared.queue.may_get_jobs() {
+            self.awaits_input = true;
+            return;
+        }
+        self.start_spare();
+    }
+
+    /// Starts the worker that is to replace the present one, if a job may be left for it.
+    fn start_spare(&mut self) {
+        self.awaits_input = false;
         let Some(permit) = SparePermit::get(&self.shared) else { return };
+        // The present one takes what it may have, and the other spares at least a job each.
+        let left = self.worker.as_ref().map_or(0, |worker| worker.left(&self.shared.config));
+        if !self.shared.queue.has_more_than(left.saturating_add(self.shared.spares() - 1)) {
+            self.spare_failed = true;
+            return;
+        }
         // If it can't be started now, that will be told when it is needed.
         match self.new_worker() {
             Ok(worker) => {
@@ -618,7 +770,11 @@ impl Slot {
         if !is_wanted || shared.config.standby == 0 || shared.is_stopping() {
             return Moment::NEVER;
         }
-        worker.end(&shared.config, shared.pace()).before(shared.start_time())
+        let due = worker.end(&shared.config, shared.pace()).before(shared.start_time());
+        if !self.awaits_input {
+            return due;
+        }
+        due.max(worker.turn_began.after(INPUT_PATIENCE))
     }
 
     /// When something must be done even if nothing happens.
@@ -631,6 +787,7 @@ impl Slot {
             return idle.into_iter().chain(age).min().unwrap_or(Moment::NEVER);
         };
         let mut deadline = shared.stop_at().min(self.first_deadline(worker, flight));
+        deadline = deadline.min(self.next_look(worker)).min(self.read_deadline(worker));
         if shared.spares_left() {
             deadline = deadline.min(self.spare_due());
         }
@@ -654,15 +811,55 @@ impl Slot {
     }
 
     /// When the oldest job's time is over. It runs from the moment that the job became the one that
-    /// the worker is on; with a worker that works on several at a time, from when it got it.
+    /// the worker is on, with a worker that works on several at a time from when it got it, but not
+    /// before it has read the request.
     fn job_deadline(&self, worker: &Worker, flight: &Flight) -> Moment {
-        let began = if worker.is_unordered { flight.start } else { worker.turn_began };
-        let timeout = flight.job.timeout.or_else(|| self.shared.timeout());
-        timeout.map_or(Moment::NEVER, |timeout| began.after(timeout))
+        let timeout = self.timeout_of(flight);
+        timeout.map_or(Moment::NEVER, |timeout| worker.clock(flight).after(timeout))
+    }
+
+    fn timeout_of(&self, flight: &Flight) -> Option<Duration> {
+        flight.job.timeout.or_else(|| self.shared.timeout())
+    }
+
+    /// When to look next how much the worker has read, where the time of a job depends on it.
+    fn next_look(&self, worker: &Worker) -> Moment {
+        let count = if worker.is_unordered { worker.flights.len() } else { 1 };
+        let flights = worker.flights.iter().take(count);
+        match flights.filter_map(|flight| self.timeout_of(flight)).min() {
+            Some(timeout) => worker.next_look(timeout),
+            // The median of what jobs take is yet to be learnt.
+            None if self.shared.config.timeout.is_some() => worker.next_look(SILENCE),
+            None => Moment::NEVER,
+        }
+    }
+
+    /// Until when the worker is to have read something of its oldest request.
+    fn read_deadline(&self, worker: &Worker) -> Moment {
+        let Some(flight) = worker.flights.front() else { return Moment::NEVER };
+        let is_late = worker.is_unread && (worker.has_started || worker.is_flooding());
+        let timeout = self.timeout_of(flight).filter(|_| is_late);
+        let deadline =
+            timeout.map_or(Moment::NEVER, |timeout| worker.turn_began.after(timeout.max(UNREAD)));
+        deadline.min(self.start_deadline(worker))
+    }
+
+    /// Until when the worker is to have started, unless it has.
+    fn start_deadline(&self, worker: &Worker) -> Moment {
+        match self.shared.config.start_timeout {
+            // A spare may have waited for longer than that, and has to have a moment to read.
+            Some(limit) if !worker.has_started => {
+                worker.born.after(limit).max(worker.turn_began.after(limit.min(UNREAD)))
+            }
+            _ => Moment::NEVER,
+        }
     }
 
     fn deadline_passed(&mut self) {
         let now = self.shared.now();
+        if self.look(now) {
+            return;
+        }
         let late = self.worker.as_ref().filter(|worker| worker.is_unordered).and_then(|worker| {
             worker.flights.iter().position(|flight| now >= self.job_deadline(worker, flight))
         });
@@ -676,31 +873,101 @@ impl Slot {
         if now >= self.shared.stop_at() {
             return self.cancel();
         }
+        if now >= self.read_deadline(worker) {
+            return self.request_unread();
+        }
         if now >= self.job_deadline(worker, flight) {
-            let timeout = flight.job.timeout.or_else(|| self.shared.timeout());
+            let timeout = self.timeout_of(flight);
             let limit = humantime::format_duration(timeout.unwrap_or_default());
-            let message = format!("it took longer than {limit}, so its worker was ended");
+            let unfinished = match worker.unfinished() {
+                said if said.is_empty() => said,
+                said => format!("; {said}"),
+            };
+            let message =
+                format!("it took longer than {limit}, so its worker was ended{unfinished}");
             let failure = Failure::new(Kind::Timeout, message);
             return self.fail_oldest(Some(failure), Stop::Terminate);
         }
         let is_silent = self.shared.is_silent() && now >= worker.turn_began.after(SILENCE);
         if is_silent && self.shared.remark_on_silence() {
-            let (pid, job) = (worker.process.pid(), self.shared.name(&flight.job));
-            let (state, why) = match worker.has_begun() {
-                true => {
-                    let remedy = remedy(&self.shared.config.worker);
-                    let why = format!(
-                        "It may be holding its reply back in a buffer: a worker must flush its \
-                         stdout after each reply. {remedy}"
-                    );
-                    ("has read its request but not answered", why)
-                }
-                false => ("has not read its request", "It may be starting still.".to_owned()),
-            };
-            self.shared.watcher.note(&format!(
-                "{job}: the worker (pid {pid}) {state} for {} s. {why} Waiting on.",
-                SILENCE.as_secs()
-            ));
+            self.remark_on_silence(worker, flight);
+        }
+    }
+
+    /// Says what a worker may be waiting for that has never answered. Code of the user's, in a worker of
+    /// procpool's, is slow and nothing else.
+    fn remark_on_silence(&self, worker: &Worker, flight: &Flight) {
+        let config = &self.shared.config;
+        if config.is_code {
+            return;
+        }
+        let (pid, job) = (worker.process.pid(), self.shared.name(&flight.job));
+        let (state, why) = match (worker.reading() != Reading::Nothing, worker.unfinished()) {
+            (true, said) if said.is_empty() => {
+                ("has read its request but not answered", buffering::silence(config))
+            }
+            (true, said) => (
+                "has read its request but not answered",
+                format!("So far {said}: a reply that has no end is not taken for one."),
+            ),
+            (false, said) if said.is_empty() => {
+                ("has not read its request", "It may be starting still.".to_owned())
+            }
+            (false, said) => {
+                ("has not read its request", format!("It may be starting still; {said}."))
+            }
+        };
+        self.shared.watcher.note(&format!(
+            "{job}: the worker (pid {pid}) {state} for {} s. {why} Waiting on.",
+            SILENCE.as_secs()
+        ));
+    }
+
+    /// Looks how much the worker has read, where something depends on that now. Returns whether it is
+    /// too early for all else.
+    fn look(&mut self, now: Moment) -> bool {
+        let Some(worker) = &self.worker else { return false };
+        let Some(oldest) = worker.flights.front() else { return false };
+        let deadline = self.first_deadline(worker, oldest).min(self.read_deadline(worker));
+        if now < deadline.min(self.next_look(worker)) || worker.is_read() {
+            return false;
+        }
+        if let Some(worker) = &mut self.worker {
+            worker.look(now);
+        }
+        now < self.deadline()
+    }
+
+    /// The worker has not read the request of its oldest job in time. One that never read anything has
+    /// failed to start.
+    fn request_unread(&mut self) {
+        let Some(worker) = &self.worker else { return };
+        let now = self.shared.now();
+        if now < self.start_deadline(worker) {
+            let waited = now.since(worker.turn_began).as_secs();
+            let message =
+                format!("the worker did not read its request for {waited} s, and was ended");
+            return self.fail_oldest(Some(Failure::new(Kind::Timeout, message)), Stop::Terminate);
+        }
+        let Some(mut worker) = self.worker.take() else { return };
+        let limit = self.shared.config.start_timeout.unwrap_or_default();
+        let mut message = format!(
+            "the worker (pid {}) did not start within {}: it had not read its first request",
+            worker.process.pid(),
+            humantime::format_duration(limit)
+        );
+        append_last_words(&mut message, &worker);
+        let (jobs, before) = (worker.take_jobs(), worker.failures_before);
+        self.dismiss(worker, Stop::Terminate);
+        self.start_failed(jobs, message, before);
+    }
+
+    /// The worker has closed its stdin, or does not read it any more. What it has read it may answer.
+    fn stdin_closed(&mut self) {
+        let Some(worker) = &mut self.worker else { return };
+        worker.be_deaf();
+        if worker.flights.is_empty() || worker.reading() != Reading::All {
+            self.worker_ended(End::ClosedStdin);
         }
     }
 
@@ -712,7 +979,8 @@ impl Slot {
         };
         let (shared, pid) = (&*self.shared, worker.process.pid());
         let now = shared.now();
-        let ran = |start| Ran { slot, pid, start, now };
+        let since = worker.turn_clock();
+        let ran = |start, clock: Moment| Ran { slot, pid, start, clock: clock.max(since), now };
         let max_reply = shared.config.max_reply;
         let was_spent = worker.is_spent;
         let received = worker.receive(max_reply, now, |said| {
@@ -733,7 +1001,9 @@ impl Slot {
                 if worker.replies == received.answered as u64 {
                     shared.learn_start_time(now.since(worker.born));
                 }
-                if worker.has_served(&shared.config, now) && worker.flights.is_empty() {
+                if worker.is_deaf && !worker.flights.is_empty() {
+                    self.stdin_closed();
+                } else if worker.has_served(&shared.config, now) && worker.flights.is_empty() {
                     self.retire();
                 }
             }
@@ -753,6 +1023,9 @@ impl Slot {
 
     /// The worker has served its time: the spare takes its place, while it ends in the background.
     fn retire(&mut self) {
+        if std::mem::take(&mut self.awaits_input) {
+            self.start_spare();
+        }
         let Some(worker) = self.worker.take() else { return };
         // Those that take their time to end must not pile up.
         match self.shared.config.standby == 0 || self.shared.queue.is_crowded() {
@@ -777,7 +1050,7 @@ impl Slot {
             }
             Some(mut spare) => {
                 // It was waiting, not idle.
-                spare.turn_began = self.shared.now();
+                spare.begin_turn(self.shared.now());
                 Some(spare)
             }
             None => None,
@@ -785,11 +1058,15 @@ impl Slot {
     }
 
     fn protocol_broken(&mut self, violation: &Violation) {
-        let message = format!(
-            "{}: {}; a worker's stdout is for replies only, diagnostics belong on stderr",
-            violation.what,
-            quote(&violation.bytes)
-        );
+        if self.worker.as_ref().is_some_and(|worker| !worker.unasked().is_empty()) {
+            return self.printed_unasked();
+        }
+        let message =
+            format!("{}: {}{}", violation.what, quote(&violation.bytes), buffering::FOR_REPLIES);
+        if let Some(worker) = self.worker.as_mut().filter(|_| violation.is_surplus) {
+            let bytes = quote(&violation.bytes);
+            self.shared.doubt(worker, &format!("printed more than it was asked for ({bytes})"));
+        }
         if self.in_flight() == 0 {
             let pid = self.worker.as_ref().map_or(0, |worker| worker.process.pid());
             self.shared.watcher.note(&format!(
@@ -818,8 +1095,8 @@ impl Slot {
                 None => self.finished += 1,
             }
         }
-        let others = worker.flights.drain(..).map(Flight::into_job);
-        self.shared.queue.put_back(self.index, others);
+        let others = worker.take_jobs();
+        self.put_back(others.into_iter());
         self.dismiss(worker, stop);
     }
 
@@ -846,13 +1123,22 @@ impl Slot {
             return;
         };
         let shared = Arc::clone(&self.shared);
-        shared.queue.set_aside(self.index);
+        let was_idle = worker.flights.is_empty();
+        if worker.replies > 0 {
+            // What it has not read is done by others, who need not wait for its end.
+            let taken = worker.taken();
+            self.put_back(worker.take_unread(taken).into_iter());
+        }
+        self.step_aside();
         let watcher = &*shared.watcher;
         let is_stopped = matches!(end, End::Stopped(_));
         let exited = end == End::Exited
             || (!is_stopped
                 && worker.await_exit(&shared.groups, Some(&self.wake), EXIT_PATIENCE, watcher));
         let taken = worker.taken();
+        if !exited && !is_stopped && worker.flights.is_empty() {
+            return self.idle_worker_ended(worker, end);
+        }
         let first = if exited { Stop::Kill } else { Stop::Terminate };
         let grace = shared.config.grace;
         let wake = Some(&*self.wake);
@@ -872,8 +1158,11 @@ impl Slot {
             (false, _) => format!("the worker (pid {pid}) closed its stdout but went on running"),
         };
         if worker.flights.is_empty() {
+            if !worker.unasked().is_empty() && !shared.groups.is_killing() {
+                shared.printed_unasked(&mut worker);
+            }
             let is_well = status.is_some_and(|status| status.success()) && !is_stopped;
-            if !is_well && !shared.groups.is_killing() {
+            if was_idle && !is_well && !shared.groups.is_killing() {
                 let slot = self.number();
                 let advice = if is_stopped { Stopped::advice() } else { "" };
                 let then = if is_stopped { "; " } else { "" };
@@ -886,12 +1175,25 @@ impl Slot {
         if !worker.rest().is_empty() {
             message.push_str("; its last output was ");
             message.push_str(&quote(worker.rest()));
+            message.push_str(&worker.likely_framing());
         }
         append_last_words(&mut message, &worker);
         if is_stopped {
             message = format!("{message}; {}", Stopped::advice());
         }
         self.settle(worker, begun, message);
+    }
+
+    /// A worker that is on no job closed a pipe and went on running. Nothing waits for its end.
+    fn idle_worker_ended(&mut self, worker: Worker, end: End) {
+        let what = if end == End::ClosedStdin { "stdin" } else { "stdout" };
+        self.shared.watcher.note(&format!(
+            "in slot {}, the worker (pid {}) closed its {what} between two jobs but went on \
+             running: it is replaced",
+            self.number(),
+            worker.process.pid()
+        ));
+        self.shared.retire(worker);
     }
 
     /// Deals out the blame for a worker that died. The oldest job had its turn if the worker had
@@ -909,12 +1211,12 @@ impl Slot {
                 break;
             }
         }
-        let others = worker.flights.drain(..).map(Flight::into_job).collect();
+        let others = worker.take_jobs();
         drop(worker);
         // One that had begun its job had started: what it died of is that job's.
         match begun || replies > 0 {
             false => self.start_failed(others, message, failures_before),
-            true => self.shared.queue.put_back(self.index, others.into_iter()),
+            true => self.put_back(others.into_iter()),
         }
     }
 
@@ -926,7 +1228,8 @@ impl Slot {
             // What had been read already comes first.
             let now = shared.now();
             let max_reply = shared.config.max_reply;
-            let ran = |start| Ran { slot, pid, start, now };
+            let since = worker.turn_clock();
+            let ran = |start, clock: Moment| Ran { slot, pid, start, clock: clock.max(since), now };
             let received = worker.receive(max_reply, now, |said| {
                 self.finished += take_answer(shared, said, ran, &mut self.answers);
             });
@@ -976,7 +1279,7 @@ impl Slot {
             self.flush();
             return shared.give_up(&failure);
         }
-        shared.queue.put_back(self.index, jobs.into_iter());
+        self.put_back(jobs.into_iter());
         self.flush();
         let doublings = count.saturating_sub(1).min(16);
         let pause = (FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE);
@@ -1003,18 +1306,35 @@ impl Slot {
 
     fn fail(&mut self, worker: &Worker, flight: Flight, failure: &Failure) {
         let (slot, pid, now) = (self.number(), worker.process.pid(), self.shared.now());
-        let Flight { job, start, .. } = flight;
-        let (ran, answers) = (Ran { slot, pid, start, now }, &mut self.answers);
+        let Flight { job, start, clock, .. } = flight;
+        let (ran, answers) = (Ran { slot, pid, start, clock, now }, &mut self.answers);
         let is_over = deliver(&self.shared, ran, job, Err(failure), None, answers);
         self.finished += usize::from(is_over);
     }
 
     /// Ends a worker, and waits until it is gone.
     fn dismiss(&mut self, worker: Worker, first: Stop) {
-        self.shared.queue.set_aside(self.index);
+        self.step_aside();
         self.flush();
         self.shared.dismiss(worker, first, Some(&self.wake));
     }
+
+    /// Has others called for the jobs that wait, since this slot has something else to do.
+    fn step_aside(&self) {
+        let fresh = self.shared.queue.set_aside(self.index);
+        self.shared.start_slots(fresh);
+    }
+}
+
+/// The jobs that a worker is on.
+fn underway(shared: &Shared, worker: &Worker, slot: usize) -> Vec<Underway> {
+    let pid = worker.process.pid();
+    let show = |job: &Job, since| shared.underway(job, slot, pid, since);
+    let (mut jobs, waiting) = worker.underway(show);
+    if let Some(first) = jobs.first_mut() {
+        first.waiting = waiting;
+    }
+    jobs
 }
 
 /// How many jobs these are.
@@ -1047,6 +1367,8 @@ struct Ran {
     slot: usize,
     pid: u32,
     start: Moment,
+    /// When its time began.
+    clock: Moment,
     now: Moment,
 }
 
@@ -1062,12 +1384,17 @@ fn deliver(
 ) -> bool {
     let config = &shared.config;
     let may_pass = outcome.is_err_and(|failure| config.retry_on.contains(&failure.kind));
-    if may_pass && job.attempt <= job.retries.unwrap_or(config.retries) && !shared.is_stopping() {
+    let has_tries = job.attempt <= job.retries.unwrap_or(config.retries);
+    if may_pass && has_tries && !shared.is_stopping() && !job.is_abandoned() {
         let due = ran.now.after(backoff(config.retry_delay, job.attempt));
         shared.retried(&Done { job: &job, outcome, printed, run: run_of(shared, &ran, &job) });
         job.attempt += 1;
-        shared.queue.put_off(ran.slot - 1 - config.slots_before, job, due);
-        return false;
+        match shared.queue.put_off(ran.slot - 1 - config.slots_before, job, due) {
+            Ok(()) => return false,
+            // The run was ended just now: there is no other try.
+            Err(back) => job = *back,
+        }
+        job.attempt -= 1;
     }
     hand_out(shared, &ran, &job, outcome, printed);
     if let Some(caller) = job.caller {
@@ -1093,8 +1420,8 @@ fn hand_out(
     printed: Option<&Arc<Printed>>,
 ) {
     let run = run_of(shared, ran, job);
-    if let (Ok(_), Some(run)) = (outcome, run) {
-        shared.learn_duration(run.seconds);
+    if outcome.is_ok() {
+        shared.learn_duration(ran.now.since(ran.clock).as_secs_f64());
     }
     shared.deliver(&Done { job, outcome, printed, run });
 }
@@ -1115,15 +1442,15 @@ fn run_of(shared: &Shared, ran: &Ran, job: &Job) -> Option<Run> {
 fn take_answer(
     shared: &Shared,
     said: Answer<'_>,
-    ran: impl Fn(Moment) -> Ran,
+    ran: impl Fn(Moment, Moment) -> Ran,
     answers: &mut Vec<(Caller, caller::Answer)>,
 ) -> usize {
     match said {
-        Answer::One(Flight { job, start, .. }, outcome) => {
-            usize::from(deliver(shared, ran(start), job, outcome, None, answers))
+        Answer::One(Flight { job, start, clock, .. }, outcome) => {
+            usize::from(deliver(shared, ran(start, clock), job, outcome, None, answers))
         }
-        Answer::Next { job, start, value } => {
-            hand_out(shared, &ran(start), job, Ok(value), None);
+        Answer::Next { job, start, clock, value } => {
+            hand_out(shared, &ran(start, clock), job, Ok(value), None);
             1
         }
         Answer::Texts { seq, count, texts } => {

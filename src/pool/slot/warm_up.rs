@@ -6,13 +6,13 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::config::Init;
-use crate::job::{Job, Why};
+use crate::job::Why;
 use crate::pool::shared::{STACK, Shared};
 use crate::process::stops::Stopped;
 use crate::process::{Progress, Stop, Wake};
 use crate::util::clock::Moment;
-use crate::util::text::printable;
-use crate::worker::{Answer, Worker};
+use crate::util::text::{printable, quote};
+use crate::worker::{Answer, Violation, Worker};
 
 /// A worker that does not answer is remarked on after so long.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -38,7 +38,7 @@ pub(crate) fn warm_up(
     unwanted: &AtomicBool,
 ) -> Result<(), Unfit> {
     for init in &shared.config.init {
-        let job = Job::new(0, &init.cmd, &init.args, "");
+        let job = init.job();
         let sent = match init.has_reply {
             true => worker.accept(job, shared.now()).map_err(|refused| refused.1),
             false => worker.notify(&job),
@@ -52,15 +52,19 @@ pub(crate) fn warm_up(
                 return Err(Unfit::Unwanted);
             }
             let waited = shared.now().since(began);
-            if let Some(limit) = shared.timeout().filter(|limit| waited >= *limit) {
+            let limit = shared.config.start_timeout;
+            if let Some(limit) = limit.filter(|limit| shared.now() >= worker.born.after(*limit)) {
                 let limit = humantime::format_duration(limit);
-                let message = format!("it had not answered {} after {limit}", name(init));
+                let unfinished = behind(&worker.unfinished());
+                let message =
+                    format!("it had not answered {} after {limit}{unfinished}", name(init));
                 return Err(Unfit::Failed(message));
             }
             if waited >= SILENCE && !std::mem::replace(&mut is_remarked, true) {
                 let (pid, name) = (worker.process.pid(), name(init));
+                let unfinished = behind(&worker.unfinished());
                 shared.watcher.note(&format!(
-                    "the worker (pid {pid}) has not answered {name} for {} s. Waiting on.",
+                    "the worker (pid {pid}) has not answered {name} for {} s{unfinished}. Waiting on.",
                     SILENCE.as_secs()
                 ));
             }
@@ -95,12 +99,16 @@ fn step(
         return Ok(());
     }
     let now = shared.now();
-    let limits = [shared.timeout(), Some(SILENCE), wake.is_none().then_some(TICK)];
-    let deadline = limits.into_iter().flatten().map(|limit| began.after(limit));
-    let tick = wake.is_none().then(|| now.after(TICK));
-    let deadline = deadline.chain(tick).chain([shared.stop_at()]).filter(|at| *at > now).min();
+    let deadlines = [
+        shared.config.start_timeout.map(|limit| worker.born.after(limit)),
+        Some(began.after(SILENCE)),
+        wake.is_none().then(|| now.after(TICK)),
+        Some(shared.stop_at()),
+    ];
+    let deadline = deadlines.into_iter().flatten().filter(|at| *at > now).min();
     let timeout = deadline.filter(|at| *at != Moment::NEVER).and_then(|at| at.until(now));
     let ready = worker.process.wait(wake, worker.has_unsent(), None, timeout);
+    worker.words_before = worker.process.words();
     if ready.stderr {
         worker.process.forward_stderr(&*shared.watcher);
     }
@@ -114,8 +122,9 @@ fn step(
                 *answer = Some(outcome.map(drop).map_err(|failure| failure.message.clone()));
             }
         });
-        let received =
-            received.map_err(|violation| format!("broke the protocol ({})", violation.what))?;
+        let received = received.map_err(|Violation { what, bytes, .. }| {
+            format!("broke the protocol ({what}: {})", quote(&bytes))
+        })?;
         return match received.stale {
             Some(id) => Err(format!("answered request {id} twice")),
             None => Ok(()),
@@ -124,11 +133,19 @@ fn step(
     if ready.exited {
         return Err("ended".into());
     }
+    if ready.deaf {
+        return Err("closed its stdin".into());
+    }
     let who = || format!("the worker (pid {})", worker.process.pid());
     match shared.stopped_for_terminal(&worker.process, who) {
         Some(stopped) => Err(format!("{stopped} ({})", Stopped::advice())),
         None => Ok(()),
     }
+}
+
+/// What is said of unfinished output, behind something else.
+fn behind(unfinished: &str) -> String {
+    if unfinished.is_empty() { String::new() } else { format!("; {unfinished}") }
 }
 
 fn name(init: &Init) -> String {

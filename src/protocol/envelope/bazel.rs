@@ -26,7 +26,7 @@ struct WorkRequest {
     request_id: u64,
     #[serde(skip_serializing_if = "is_zero")]
     verbosity: i32,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", alias = "sandbox_dir")]
     sandbox_dir: String,
 }
 
@@ -42,12 +42,16 @@ struct Input {
     digest: String,
 }
 
+/// In JSON, protocol buffers have two names for a field, and take both.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct WorkResponse {
+    #[serde(alias = "exit_code")]
     exit_code: i32,
     output: String,
+    #[serde(alias = "request_id")]
     request_id: u64,
+    #[serde(alias = "was_cancelled")]
     was_cancelled: bool,
 }
 
@@ -69,7 +73,7 @@ fn work_request(id: u64, job: &Job) -> Result<WorkRequest, String> {
         format!(
             "the args of a Bazel worker are an array of strings, or an object with arguments and \
              inputs: {}",
-            describe(&error)
+            describe("", &error)
         )
     })?;
     request.request_id = id;
@@ -120,7 +124,7 @@ fn bytes_field(out: &mut Vec<u8>, field: u64, bytes: &[u8]) {
 
 fn read_json(message: &[u8]) -> Result<Message<'_>, String> {
     let text = utf8(message)?;
-    serde_json::from_str(text).map(reply).map_err(|error| describe(&error))
+    serde_json::from_str(text).map(reply).map_err(|error| describe(text, &error))
 }
 
 fn read_proto(message: &[u8]) -> Result<Message<'_>, String> {
@@ -235,7 +239,13 @@ mod tests {
         assert_eq!(outcome(&JSON, b"{}"), ok);
         let failed = r#"Some(300) exit: exit code 1: no {"exit_code":1,"output":"\nno\n"}"#;
         assert_eq!(outcome(&BAZEL, b"\x08\x01\x12\x04\nno\n\x18\xac\x02"), failed);
-        assert_eq!(outcome(&JSON, br#"{"exitCode":1,"output":"\nno\n","requestId":300}"#), failed);
+        for json in [
+            &br#"{"exitCode":1,"output":"\nno\n","requestId":300}"#[..],
+            br#"{"exit_code":1,"output":"\nno\n","request_id":300}"#,
+            b"\xef\xbb\xbf{\"exitCode\":1,\"output\":\"\\nno\\n\",\"requestId\":300}",
+        ] {
+            assert_eq!(outcome(&JSON, json), failed);
+        }
         for garbage in [&b"\x12\x05ab"[..], b"\x08", b"\x0f", b"hello"] {
             assert!(outcome(&BAZEL, garbage).contains("WorkResponse"), "{garbage:?}");
         }

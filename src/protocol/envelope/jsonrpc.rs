@@ -59,7 +59,7 @@ struct Wire<'a> {
 
 fn read(message: &[u8]) -> Result<Message<'_>, String> {
     let Some(text) = object(message)? else { return Ok(Message::Nothing) };
-    let wire: Wire<'_> = serde_json::from_str(text).map_err(|error| describe(&error))?;
+    let wire: Wire<'_> = serde_json::from_str(text).map_err(|error| describe(text, &error))?;
     let outcome = match (&wire.method, wire.result, wire.error) {
         (Some(method), _, _) => {
             return Ok(wire.id.map_or(Message::Nothing, |id| answer(method, wire.params, id)));

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::job::{Failure, Job, Kind, Value};
-use crate::util::json::on_one_line;
+use crate::util::json::{error_text, on_one_line};
 
 /// What messages say.
 #[derive(Debug)]
@@ -103,9 +103,11 @@ fn failure(error: &RawValue) -> Failure {
     Failure { kind: Kind::Error, message, data: Some(data) }
 }
 
-/// A message as text.
+/// A message as text, without the mark (U+FEFF) that some programs begin a text with.
 fn utf8(message: &[u8]) -> Result<&str, String> {
-    std::str::from_utf8(message).map_err(|error| format!("it is not UTF-8 ({error})"))
+    let text =
+        std::str::from_utf8(message).map_err(|error| format!("it is not UTF-8 ({error})"))?;
+    Ok(text.trim_ascii_start().strip_prefix('\u{feff}').unwrap_or(text))
 }
 
 /// A message as the text of a JSON object; `None`: it is blank, which is no message and does no harm.
@@ -118,12 +120,38 @@ fn object(message: &[u8]) -> Result<Option<&str>, String> {
     }
 }
 
+/// What is said of JSON that ends too early.
+pub const CUT: &str = "EOF while parsing";
+
 /// What is wrong with JSON.
-fn describe(error: &serde_json::Error) -> String {
-    let text = error.to_string();
+fn describe(text: &str, error: &serde_json::Error) -> String {
+    let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let foreign = foreign(line, error.column().saturating_sub(1)).filter(|_| !error.is_eof());
     // A message is one line, mostly: only the column tells something.
-    let what = text.split(" at line ").next().unwrap_or(&text);
-    format!("{what}, at column {}", error.column())
+    match foreign {
+        Some((at, what)) => format!("it has {what}, at column {}", at + 1),
+        None => format!("{}, at column {}", error_text(error), error.column()),
+    }
+}
+
+/// What other languages write where JSON has something else: where it begins, and what it is.
+fn foreign(line: &str, at: usize) -> Option<(usize, String)> {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let before = line.as_bytes().get(..at)?.iter().rev().take_while(|byte| is_part(byte)).count();
+    let begin = at - before;
+    let rest = line.get(begin..)?;
+    let word = &rest[..rest.bytes().take_while(is_part).count()];
+    let python = |json: &str| format!("{word}, which is Python's word for {json}");
+    let what = match word {
+        "NaN" | "-NaN" | "nan" | "-nan" | "Infinity" | "-Infinity" | "inf" | "-inf"
+        | "undefined" => format!("{word}, which is no JSON"),
+        "None" => python("null"),
+        "True" => python("true"),
+        "False" => python("false"),
+        "" if rest.starts_with('\'') => "the quotes of Python, not of JSON".to_owned(),
+        _ => return None,
+    };
+    Some((begin, what))
 }
 
 /// Appends a number as digits.

@@ -34,8 +34,12 @@ struct Wire<'a> {
 
 fn read(message: &[u8]) -> Result<Message<'_>, String> {
     let Some(text) = object(message)? else { return Ok(Message::Nothing) };
-    let wire: Wire<'_> = serde_json::from_str(text).map_err(|error| describe(&error))?;
+    let wire: Wire<'_> = serde_json::from_str(text).map_err(|error| describe(text, &error))?;
+    let is_null = |value: &RawValue| value.get() == "null";
     let outcome = match (wire.result, wire.error) {
+        // Libraries that always write both write `null` for the one that there is not.
+        (Some(result), Some(error)) if is_null(error) => Ok(Body::of(result)),
+        (Some(result), Some(error)) if is_null(result) => Err(failure(error)),
         (Some(result), None) => Ok(Body::of(result)),
         (None, Some(error)) => Err(failure(error)),
         (Some(_), Some(_)) => return Err("it has both a result and an error".into()),
@@ -76,6 +80,13 @@ mod tests {
             (r#"{"result":null}"#, "None ok null"),
             (r#" { "error" : "no" , "id" : 3 } "#, r#"Some(3) error "no""#),
             (r#"{"error":null}"#, "None error null"),
+            (r#"{"id":2,"result":1,"error":null}"#, "Some(2) ok 1"),
+            (r#"{"error": null, "result": [null]}"#, "None ok [null]"),
+            (r#"{"result":null,"error":null}"#, "None ok null"),
+            (r#"{"result":null,"error":"no"}"#, r#"None error "no""#),
+            ("\u{feff}{\"result\":1}", "None ok 1"),
+            (" \u{feff} {\"result\":1}", "None ok 1"),
+            ("\u{feff}", "Nothing"),
             (r#"{"id":null,"result":1}"#, "None ok 1"),
             // As framings let it be that do not go by lines.
             ("{\"result\":{\n\"a\": 1\r\n}\n}", r#"None ok { "a": 1  }"#),
@@ -100,6 +111,10 @@ mod tests {
             (r#"{"result":"#, "EOF"),
             ("[1,2,3]", "not a JSON object"),
             (r#"{"result":tru}"#, "expected ident, at column 14"),
+            (r#"{"result":[1,NaN]}"#, "NaN, which is no JSON, at column 14"),
+            (r#"{"result":-Infinity}"#, "-Infinity, which is no JSON, at column 11"),
+            (r#"{"result":None}"#, "None, which is Python's word for null, at column 11"),
+            ("{'result': 1}", "quotes of Python, not of JSON, at column 2"),
         ] {
             let error = outcome(text).expect_err(text);
             assert!(error.contains(part), "{text}: {error}");

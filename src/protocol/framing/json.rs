@@ -1,7 +1,7 @@
 //! The framing `json`: a stream of JSON values with nothing but white space, or not even that,
 //! between them.
 
-use super::{Framing, Scan, Split};
+use super::{BOM, Framing, Scan, Split};
 
 /// A JSON value is a message.
 pub static JSON: Framing = Framing { name: "json", seal, split };
@@ -13,9 +13,11 @@ fn seal(out: &mut Vec<u8>, _: usize) -> Result<(), String> {
 }
 
 fn split(bytes: &[u8], scan: &mut Scan) -> Split {
-    let blanks = bytes.iter().skip(scan.blanks).take_while(|byte| byte.is_ascii_whitespace());
-    let begin = scan.blanks + blanks.count();
-    scan.blanks = begin;
+    scan.skip_blanks(bytes);
+    let begin = scan.blanks;
+    if BOM.starts_with(&bytes[begin..]) {
+        return Split::More(0);
+    }
     let Some(&first) = bytes.get(begin) else { return Split::More(0) };
     let end = match first {
         b'{' | b'[' | b'"' => end_of_structure(bytes, begin, scan),
@@ -70,6 +72,12 @@ mod tests {
             at += next;
         }
         assert_eq!(values, [r#"{"a":"}\""}"#, r#"[1,"]"]"#, r#""x""#, "true", "12"]);
+        let text = "\n\u{feff} {}".as_bytes();
+        for len in 0..text.len() - 1 {
+            assert!(matches!(split(&text[..len], &mut Scan::default()), Split::More(_)));
+        }
+        let whole = Split::Message { begin: 5, end: 7, next: 7 };
+        assert_eq!(split(text, &mut Scan::default()), whole);
         assert!(matches!(split(b"hello", &mut Scan::default()), Split::Broken(_)));
     }
 }

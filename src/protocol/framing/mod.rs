@@ -1,11 +1,11 @@
 //! Framings: bytes ↔ messages. Each is a pair of pure functions in a file of its own and a line in
 //! [`FRAMINGS`]; the tests here try all that stand in the table.
 
-mod content_length;
-mod fixed;
+pub mod content_length;
+pub mod fixed;
 pub mod json;
 pub mod line;
-mod netstring;
+pub mod netstring;
 pub mod nul;
 pub mod varint;
 
@@ -41,6 +41,24 @@ pub struct Scan {
     in_string: bool,
     /// Whether a backslash stands before it.
     is_escaped: bool,
+}
+
+/// The mark that some programs begin a text with.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+impl Scan {
+    /// Goes on to the first byte that is no blank, nor the mark before a text.
+    fn skip_blanks(&mut self, bytes: &[u8]) {
+        while let Some(&byte) = bytes.get(self.blanks) {
+            if byte.is_ascii_whitespace() {
+                self.blanks += 1;
+            } else if bytes[self.blanks..].starts_with(BOM) {
+                self.blanks += BOM.len();
+            } else {
+                break;
+            }
+        }
+    }
 }
 
 /// What some bytes begin with.

@@ -12,10 +12,13 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum, ValueHint};
+use clap::parser::ValueSource;
+use clap::{
+    Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum, ValueHint,
+};
 use procpool::protocol::PROTOCOLS;
 use procpool::protocol::framing::FRAMINGS;
-use procpool::{Depth, Init, Kind, Timeout, parse_init};
+use procpool::{Depth, Kind, Timeout};
 
 use halt::{Halt, parse_halt};
 use report::{Report, parse_report};
@@ -89,7 +92,7 @@ const FOREIGN: [(&[&str], &str); 18] = [
 ];
 
 /// More workers than this no machine has room for.
-const MOST_PROCS: usize = 65_536;
+pub const MOST_PROCS: usize = 65_536;
 
 /// The command line as the user gave it.
 #[derive(Debug, Parser)]
@@ -125,7 +128,8 @@ pub struct Options {
     /// worker finds PROCPOOL_SLOT, PROCPOOL_GENERATION and PROCPOOL_PROTOCOL in its environment,
     /// and PYTHONUNBUFFERED=1 where that is not set. Several workers have names, -w NAME=CMDLINE: a
     /// job's cmd, or its key `worker`, says which one it is for. Each of them has up to -j
-    /// processes.
+    /// processes; their slots are numbered on, 1 to 4 for two workers with -j2. A worker and its
+    /// replacement have the same PROCPOOL_SLOT for a while, unless --standby is 0.
     #[arg(short, long, value_name = "CMDLINE", help_heading = "Workers", value_hint = ValueHint::CommandString)]
     pub worker: Vec<String>,
 
@@ -144,7 +148,7 @@ pub struct Options {
     /// line, nul: a newline or a NUL byte ends a message. u16, u32, u32le: its length stands before it
     /// (big-endian; le: little-endian), varint: as protocol buffers write it, content-length:
     /// as of HTTP, netstring: 5:hello, and json: one JSON value after the other.
-    #[arg(hide_short_help = true, long, value_name = "NAME", help_heading = "Workers", requires = "worker", value_parser = PossibleValuesParser::new(FRAMINGS.iter().map(|framing| framing.name)), hide_possible_values = true)]
+    #[arg(hide_short_help = true, long, value_name = "NAME", help_heading = "Workers", value_parser = PossibleValuesParser::new(FRAMINGS.iter().map(|framing| framing.name)), hide_possible_values = true)]
     pub framing: Option<String>,
 
     /// A reply is N messages instead of one (raw, with line or nul)
@@ -156,8 +160,7 @@ pub struct Options {
         long,
         value_name = "N",
         default_value_t = 1,
-        help_heading = "Workers",
-        requires = "worker"
+        help_heading = "Workers"
     )]
     pub reply_messages: usize,
 
@@ -165,7 +168,7 @@ pub struct Options {
     ///
     /// Most programs hold their output back in a buffer when they write to a pipe, and so never seem
     /// to answer. To a terminal they write each line at once. TERM is dumb there, and NO_COLOR set.
-    #[arg(hide_short_help = true, long, help_heading = "Workers", requires = "worker")]
+    #[arg(hide_short_help = true, long, help_heading = "Workers")]
     pub pty: bool,
 
     /// Send jobs with equal KEYs to the same worker
@@ -178,37 +181,30 @@ pub struct Options {
 
     /// Send each fresh worker this job line first; may be repeated
     ///
-    /// Handshakes, warming caches. Its reply is awaited before the first real job. A worker that
+    /// Handshakes, warming caches. With --protocol raw the line is sent as it is. Its reply is awaited before the first real job. A worker that
     /// replies with an error has failed to start.
-    #[arg(
-        hide_short_help = true,
-        long,
-        value_name = "LINE",
-        help_heading = "Workers",
-        requires = "worker"
-    )]
+    #[arg(hide_short_help = true, long, value_name = "LINE", help_heading = "Workers")]
     pub init: Vec<String>,
 
-    /// The same for a message that has no reply (jsonrpc)
+    /// The same for a message that has no reply (jsonrpc, raw)
     ///
-    /// A notification, such as initialized. It is sent where it stands among those of --init.
-    #[arg(
-        hide_short_help = true,
-        long,
-        value_name = "LINE",
-        help_heading = "Workers",
-        requires = "worker"
-    )]
+    /// A notification, such as initialized; with raw, a command that prints nothing. It is sent where it stands among those of --init.
+    #[arg(hide_short_help = true, long, value_name = "LINE", help_heading = "Workers")]
     pub notify: Vec<String>,
 
-    /// What --init and --notify say, in their order.
+    /// What --init and --notify say, in their order, and whether it has a reply.
     #[arg(skip)]
-    pub first: Vec<Init>,
+    pub first: Vec<(String, bool)>,
+
+    /// The options that were given, as the definition names them.
+    #[arg(skip)]
+    pub given: Vec<String>,
 
     /// At most N jobs at a time, each in a process [default: the number of CPUs]
     ///
-    /// Also relative to the number of CPUs: 50%, +1, -1. A worker is started only when a job waits
-    /// and no idle worker is there to take it.
+    /// Also relative to the number of CPUs: 50%, +1, -1. 0: as many as the limits of the system for
+    /// open files and processes allow. A worker is started only when a job waits and no idle worker
+    /// is there to take it.
     #[arg(short = 'j', long, visible_short_alias = 'P', value_name = "N", help_heading = "Workers", value_parser = parse_count, allow_hyphen_values = true)]
     pub max_procs: Option<usize>,
 
@@ -233,7 +229,6 @@ pub struct Options {
         long,
         value_name = "N",
         default_value_t = 0,
-        requires = "max_reqs",
         help_heading = "Recycling"
     )]
     pub max_reqs_jitter: u64,
@@ -256,7 +251,8 @@ pub struct Options {
     /// At most N replacements started ahead of need [default: one per worker]
     ///
     /// A worker whose time is nearly over is replaced by one that has started already, so that no
-    /// job waits. With 0 it is stopped first, and the next one is started then.
+    /// job waits. With 0 it is stopped first, and the next one is started then: so no two processes
+    /// have the same PROCPOOL_SLOT at the same time.
     #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Recycling")]
     pub standby: Option<usize>,
 
@@ -268,6 +264,13 @@ pub struct Options {
     #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Workers")]
     pub start_limit: Option<u32>,
 
+    /// How long a worker may take to start
+    ///
+    /// Until it has read its first request and, before that, answered --init. A start that takes
+    /// longer has failed: the worker is ended and no job is charged with that. 0: no limit.
+    #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "5m", help_heading = "Workers", value_parser = procpool::parse_duration)]
+    pub start_timeout: Duration,
+
     /// The longest reply that a worker may give
     ///
     /// In bytes, or with a suffix K, M or G (powers of 1024). A worker that prints a longer one is
@@ -277,7 +280,8 @@ pub struct Options {
 
     /// Evaluate CODE for each line (x); or --perl, --node, --ruby, --sh
     ///
-    /// An expression has x (the line), args and cmd. Of a FILE the functions are the commands of
+    /// An expression has x (the line; the list of lines with -n; the first column of csv and tsv; the
+    /// object with --header; the value with --input json), args (all of them) and cmd. Of a FILE the functions are the commands of
     /// jobs: resize ["a.png", 100] calls resize("a.png", 100), and args that are an object become
     /// keyword arguments. What code prints goes to stderr. An exception is the job's error. Several
     /// requests are in flight (--pipeline auto).
@@ -304,7 +308,7 @@ pub struct Options {
     pub sh: Option<String>,
 
     /// Run CODE once in each process before its first job; may be repeated
-    #[arg(long, value_name = "CODE", help_heading = "Code", requires = "code")]
+    #[arg(long, value_name = "CODE", help_heading = "Code")]
     pub setup: Vec<String>,
 
     /// Run COMMAND by sh -c; what {} stands for stays data, whatever it is
@@ -323,8 +327,7 @@ pub struct Options {
         long,
         value_name = "STR",
         help_heading = "Commands",
-        conflicts_with = "worker",
-        requires = "command"
+        conflicts_with = "worker"
     )]
     pub replace: Option<OsString>,
 
@@ -347,6 +350,9 @@ pub struct Options {
     pub cwd: Option<OsString>,
 
     /// Print each command instead of running it, quoted for a shell
+    ///
+    /// It goes with all options that say how jobs are run, and has no effect besides: it writes no
+    /// --failed, --joblog or --journal.
     #[arg(long, help_heading = "Commands", conflicts_with = "worker")]
     pub dry_run: bool,
 
@@ -361,7 +367,7 @@ pub struct Options {
     pub confirm: bool,
 
     /// Wait TIME between one start of a job and the next
-    #[arg(hide_short_help = true, long, value_name = "TIME", help_heading = "Gates", value_parser = procpool::parse_duration, allow_negative_numbers = true)]
+    #[arg(hide_short_help = true, long, value_name = "TIME", help_heading = "Gates", value_parser = procpool::parse_duration)]
     pub delay: Option<Duration>,
 
     /// Start at most so many jobs in a time: 10/s, 100/m, 1000/h
@@ -369,15 +375,17 @@ pub struct Options {
     pub rate: Option<Duration>,
 
     /// Start no job while the load average is above N
-    #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Gates", value_parser = parse_load, allow_negative_numbers = true)]
+    #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Gates", value_parser = parse_load)]
     pub max_load: Option<f64>,
 
     /// Start no job while less memory than SIZE is free
+    ///
+    /// It is free on the machine and in the memory cgroup of procpool: the lower number counts.
     #[arg(hide_short_help = true, long, value_name = "SIZE", help_heading = "Gates", value_parser = parse_size)]
     pub min_free_memory: Option<usize>,
 
     /// Run jobs with a lower priority: 1 (a little) to 39
-    #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Gates", value_parser = clap::value_parser!(i32).range(1..=39), allow_negative_numbers = true)]
+    #[arg(hide_short_help = true, long, value_name = "N", help_heading = "Gates", value_parser = clap::value_parser!(i32).range(1..=39))]
     pub nice: Option<i32>,
 
     /// Read jobs from FILE instead of stdin (-: stdin); may be repeated
@@ -398,7 +406,7 @@ pub struct Options {
     pub header: bool,
 
     /// Make one job of N lines; max: of as many as a command can take
-    #[arg(short = 'n', long, value_name = "N|max", help_heading = "Input", value_parser = parse_max_args, allow_negative_numbers = true)]
+    #[arg(short = 'n', long, value_name = "N|max", help_heading = "Input", value_parser = parse_max_args)]
     pub max_args: Option<MaxArgs>,
 
     /// With no input run nothing: the default
@@ -501,7 +509,8 @@ pub struct Options {
 
     /// Log each job that is over to FILE, as GNU parallel does
     ///
-    /// With --resume the log is added to, by the jobs that are run.
+    /// With --resume the log is added to, by the jobs that are run. FILE may not be the input, nor
+    /// another file that the run writes.
     #[arg(hide_short_help = true, long, value_name = "FILE", help_heading = "Output", value_hint = ValueHint::FilePath)]
     pub joblog: Option<PathBuf>,
 
@@ -515,8 +524,10 @@ pub struct Options {
     /// End a job that takes longer, and its process; it fails
     ///
     /// A number of seconds, or a duration such as 500ms or 1m30s; 0: no limit. 300%: three times the
-    /// median of the jobs that have succeeded, once there are three of them. The whole process
-    /// group of its worker or command is ended: TERM, then KILL after --grace.
+    /// median of the jobs that have succeeded, once there are three of them. The time of a job begins
+    /// when its worker has read the request: a worker's start has a limit of its own,
+    /// --start-timeout. The whole process group of its worker or command is ended: TERM, then KILL
+    /// after --grace.
     #[arg(long, value_name = "TIME|N%", help_heading = "Failures", value_parser = parse_timeout)]
     pub timeout: Option<Timeout>,
 
@@ -543,14 +554,17 @@ pub struct Options {
 
     /// Write the input lines of failed jobs to FILE, to be fed in again
     ///
-    /// As they stood in the input. Lines of a job that was not run at all, or that were longer than
-    /// --max-line, are not among them.
+    /// As they stood in the input. FILE is replaced when the run is over. It may be the input: then
+    /// lines that were not run stay in it, however the run ends. Of other inputs, lines of a job that
+    /// was not run at all, or that were longer than --max-line, are not among them.
     #[arg(hide_short_help = true, long, value_name = "FILE", help_heading = "Failures", value_hint = ValueHint::FilePath)]
     pub failed: Option<PathBuf>,
 
     /// How long a process may take to end before it is killed
     ///
-    /// This is also how long running jobs may go on after the first Ctrl-C.
+    /// This is also how long running jobs may go on after the first Ctrl-C. Then they get TERM, and KILL
+    /// after as long again. And it is how long what a command has left running may be silent while it
+    /// holds stdout or stderr open: then the job is over, and that lives on.
     #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "5s", help_heading = "Failures", value_parser = procpool::parse_duration)]
     pub grace: Duration,
 
@@ -641,42 +655,98 @@ pub fn parse() -> Options {
     let matches = definition().try_get_matches().unwrap_or_else(|error| refuse(error));
     let mut options = Options::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     options.first = first_lines(&matches);
+    options.given = given(&matches);
     options
 }
 
 /// Ends the process because of a wrong command line, or of --help. Of another tool's option it says
 /// what it is here.
-fn refuse(error: clap::Error) -> ! {
+fn refuse(mut error: clap::Error) -> ! {
     let unknown = match (error.kind(), error.get(ContextKind::InvalidArg)) {
-        (ErrorKind::UnknownArgument, Some(ContextValue::String(option))) => option.as_str(),
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(option))) => option.clone(),
         _ => error.exit(),
     };
-    match FOREIGN.iter().find(|(names, _)| names.contains(&unknown)) {
-        Some((_, hint)) => misused(&format!("there is no option '{unknown}'; {hint}")),
-        None => error.exit(),
+    let words: Vec<String> =
+        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    if let Some(option) = option_before(&unknown, &words) {
+        misused(&format!(
+            "{option} has no value; one that begins with '-' is written {option}='…'"
+        ));
     }
+    if let Some((_, hint)) = FOREIGN.iter().find(|(names, _)| names.contains(&unknown.as_str())) {
+        misused(&format!("there is no option '{unknown}'; {hint}"));
+    }
+    // Behind `--` comes the COMMAND, so what clap says of that is wrong here; and it finds options alike
+    // that are not.
+    error.remove(ContextKind::Suggested);
+    error.remove(ContextKind::SuggestedArg);
+    let definition = definition();
+    let longs: Vec<String> = definition
+        .get_arguments()
+        .filter_map(Arg::get_long)
+        .map(|long| format!("--{long}"))
+        .collect();
+    if let Some(similar) = procpool::similar(&unknown, longs.iter().map(String::as_str)) {
+        let similar = ContextValue::String(similar.to_owned());
+        error.insert(ContextKind::SuggestedArg, similar);
+    }
+    error.exit()
+}
+
+/// The option that takes a value and stands right before a word that begins like this one.
+fn option_before(unknown: &str, words: &[String]) -> Option<String> {
+    let at = words.iter().position(|word| word.starts_with(unknown))?;
+    let before = words.get(at.checked_sub(1)?)?;
+    let definition = definition();
+    let mut options = definition.get_arguments().filter(|arg| arg.get_action().takes_values());
+    let is_it = |arg: &Arg| {
+        arg.get_long().is_some_and(|long| *before == format!("--{long}"))
+            || arg
+                .get_short_and_visible_aliases()
+                .is_some_and(|shorts| shorts.iter().any(|short| *before == format!("-{short}")))
+    };
+    options.any(is_it).then(|| before.clone())
 }
 
 /// The lines of --init and --notify, in the order they were given.
-fn first_lines(matches: &ArgMatches) -> Vec<Init> {
+fn first_lines(matches: &ArgMatches) -> Vec<(String, bool)> {
     let lines = |name: &str, has_reply: bool| {
         let indices = matches.indices_of(name).into_iter().flatten();
         let lines = matches.get_many::<String>(name).into_iter().flatten();
-        let read = |line: &String| {
-            parse_init(line, has_reply)
-                .unwrap_or_else(|message| misused(&format!("--{name} '{line}': {message}")))
-        };
-        indices.zip(lines.map(read)).collect::<Vec<_>>()
+        indices.zip(lines.map(|line| (line.clone(), has_reply))).collect::<Vec<_>>()
     };
     let mut all = lines("init", true);
     all.extend(lines("notify", false));
     all.sort_by_key(|(index, _)| *index);
-    all.into_iter().map(|(_, init)| init).collect()
+    all.into_iter().map(|(_, line)| line).collect()
+}
+
+/// What was given on the command line, whether or not it says what is the default.
+pub fn given(matches: &ArgMatches) -> Vec<String> {
+    let is_given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let definition = definition();
+    let ids = definition.get_arguments().map(|arg| arg.get_id().as_str());
+    ids.filter(is_given).map(str::to_owned).collect()
 }
 
 /// The definition of the command line, for the man page and the completions.
 pub fn definition() -> clap::Command {
-    Options::command()
+    // A negative number is a wrong value of its option, not an option that does not exist.
+    Options::command().mut_args(|arg| {
+        let is_option = arg.get_long().is_some() && arg.get_action().takes_values();
+        let names = arg.get_value_names().unwrap_or_default();
+        let is_amount = names.iter().any(|name| {
+            let is_number = *name == "N" || name.starts_with("N|") || name.starts_with("N/");
+            is_number || name.contains("TIME") || name.contains("SIZE")
+        });
+        if is_option && is_amount {
+            arg.allow_hyphen_values(true)
+        } else if is_option {
+            arg.allow_negative_numbers(true)
+        } else {
+            arg
+        }
+    })
 }
 
 /// How many lines make a job.
@@ -707,7 +777,7 @@ fn parse_halt_option(text: &str) -> Result<HaltOption, String> {
     parse_halt(text).map(HaltOption)
 }
 
-/// A number of processes, or one that depends on the number of CPUs.
+/// A number of processes, or one that depends on the number of CPUs; 0: as many as there can be.
 fn parse_count(text: &str) -> Result<usize, String> {
     let cpus = num_cpus::get();
     let is_signed = |text: &str| text.starts_with('+') || text.starts_with('-');
@@ -722,8 +792,11 @@ fn parse_count(text: &str) -> Result<usize, String> {
         _ => text.parse().ok(),
     };
     let count = count.filter(|_| !text.get(1..).is_some_and(is_signed));
-    count.filter(|count| (1..=MOST_PROCS).contains(count)).ok_or_else(|| {
-        format!("expected a whole number from 1 to {MOST_PROCS}, or 50%, +1 or -1 (of the CPUs)")
+    count.filter(|count| *count <= MOST_PROCS).ok_or_else(|| {
+        format!(
+            "expected a whole number from 1 to {MOST_PROCS}, 0 (as many as the system allows), or \
+             50%, +1 or -1 (of the CPUs)"
+        )
     })
 }
 

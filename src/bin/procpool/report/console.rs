@@ -3,18 +3,24 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use procpool::printable;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open};
+use rustix::io::Errno;
+use rustix::stdio::stderr;
 use rustix::termios::tcgetwinsize;
 
 use crate::cli::When;
+use crate::signals::writes_in_vain;
 
 /// How often the line is drawn.
 const TICK: Duration = Duration::from_millis(100);
@@ -22,20 +28,141 @@ const TICK: Duration = Duration::from_millis(100);
 /// How often a line is printed where it can't be drawn over.
 const SLOW_TICK: Duration = Duration::from_secs(5);
 
+/// Once the run is to end, so long is waited for a stderr that takes nothing; then it is given up.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// Who stops the process on Ctrl-Z waits no longer than this for whoever writes just then.
+const SHORT_PATIENCE: Duration = Duration::from_millis(200);
+
+/// Where the system may hold up a write that is longer, no more than this is written at a time.
+const PIECE: usize = 512;
+
 /// Everything that goes to stderr goes through here, so that it does not mix with the progress
-/// line.
-#[derive(Debug, Default)]
+/// line. One writes at a time. Until [`Console::hurry`] is called, the others wait.
+#[derive(Debug)]
 pub struct Console {
-    /// The line, while it is shown.
-    bar: Mutex<Option<ProgressBar>>,
+    state: Mutex<State>,
+    /// Told when a turn is over, and when nobody is to wait much longer.
+    free: Condvar,
     /// The cursor stands behind text that lacks its newline. To draw there would wipe that out.
     is_held: Arc<AtomicBool>,
+    /// What a worker wrote last has no end: it waits behind a prompt, say.
+    in_line: AtomicBool,
+    /// A message has ended that line.
+    is_cut: AtomicBool,
+    stderr: Arc<Stderr>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// It is somebody's turn…
+    is_taken: bool,
+    /// …and so many wait for theirs.
+    waiting: usize,
+    /// The line, while it is shown.
+    bar: Option<ProgressBar>,
+}
+
+/// stderr, which perhaps nobody reads, or which is a terminal that was told to hold on (Ctrl-S).
+#[derive(Debug)]
+struct Stderr {
+    /// The same pipe, opened anew, so that no write to it waits and that concerns nobody else.
+    own: Option<OwnedFd>,
+    /// A write to what was given as stderr may wait.
+    may_block: bool,
+    /// When the run was told to end.
+    hurried: OnceLock<Instant>,
+    /// It was waited for in vain, so nobody waits for it any more.
+    is_deaf: AtomicBool,
+}
+
+impl Stderr {
+    fn new() -> Self {
+        let stat = fstat(stderr());
+        let kind = stat.as_ref().map(|stat| FileType::from_raw_mode(stat.st_mode));
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        // Elsewhere to open it anew may be to have the same once more, with all its settings.
+        let may_open = cfg!(target_os = "linux") && kind == Ok(FileType::Fifo);
+        let own = may_open.then(|| open("/proc/self/fd/2", flags, Mode::empty()).ok()).flatten();
+        let is_same = |own: &OwnedFd| {
+            let place = |stat: Stat| (stat.st_dev, stat.st_ino);
+            fstat(own).map(place) == stat.map(place)
+        };
+        Self {
+            own: own.filter(is_same),
+            may_block: kind != Ok(FileType::RegularFile),
+            hurried: OnceLock::new(),
+            is_deaf: AtomicBool::new(false),
+        }
+    }
+
+    /// Writes all of it. Waits for room, but once the run is to end, not much longer; then the rest is
+    /// dropped.
+    fn write(&self, mut bytes: &[u8], waits: bool) {
+        if self.hurried.get().is_some() && writes_in_vain() {
+            return;
+        }
+        while !bytes.is_empty() {
+            match self.write_some(bytes) {
+                Ok(count) => {
+                    bytes = &bytes[count..];
+                    if self.is_deaf.load(Ordering::Relaxed) {
+                        self.is_deaf.store(false, Ordering::Relaxed);
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if waits && self.has_come_to_room() => {}
+                // There is no one to tell.
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn write_some(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
+        match &self.own {
+            Some(own) => rustix::io::write(own, bytes),
+            None if !self.may_block => rustix::io::write(stderr(), bytes),
+            None if self.has_room(Duration::ZERO) => {
+                rustix::io::write(stderr(), &bytes[..bytes.len().min(PIECE)])
+            }
+            None => Err(Errno::AGAIN),
+        }
+    }
+
+    /// Waits until something can be written. Returns whether it can.
+    fn has_come_to_room(&self) -> bool {
+        let begin = Instant::now();
+        while !self.is_given_up(begin) {
+            if self.has_room(TICK) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether one who has waited since `begin` is to wait no longer.
+    fn is_given_up(&self, begin: Instant) -> bool {
+        let Some(hurried) = self.hurried.get() else { return false };
+        let is_over = begin.max(*hurried).elapsed() >= PATIENCE;
+        if is_over {
+            self.is_deaf.store(true, Ordering::Relaxed);
+        }
+        is_over || self.is_deaf.load(Ordering::Relaxed)
+    }
+
+    fn has_room(&self, patience: Duration) -> bool {
+        let fd = self.own.as_ref().map_or(stderr(), AsFd::as_fd);
+        let patience = Timespec::try_from(patience).ok();
+        let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
+        matches!(poll(&mut fds, patience.as_ref()), Ok(1..))
+    }
 }
 
 /// The terminal, where the line is drawn: one row of it.
 #[derive(Debug)]
 struct Screen {
     is_held: Arc<AtomicBool>,
+    stderr: Arc<Stderr>,
     /// What is to be written, at once.
     text: Mutex<String>,
 }
@@ -87,17 +214,32 @@ impl TermLike for Screen {
 
     fn flush(&self) -> io::Result<()> {
         let text = std::mem::take(&mut *self.text.lock().unwrap_or_else(PoisonError::into_inner));
-        match self.is_held.load(Ordering::Acquire) {
-            true => Ok(()),
-            false => io::stderr().lock().write_all(text.as_bytes()),
+        if !self.is_held.load(Ordering::Acquire) {
+            // It is drawn again soon: nothing waits for that.
+            self.stderr.write(text.as_bytes(), false);
         }
+        Ok(())
     }
 }
 
 impl Console {
     /// A console without a progress line.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            state: Mutex::default(),
+            free: Condvar::new(),
+            is_held: Arc::default(),
+            in_line: AtomicBool::new(false),
+            is_cut: AtomicBool::new(false),
+            stderr: Arc::new(Stderr::new()),
+        }
+    }
+
+    /// The run is to end: from now on nobody waits without a bound for stderr, or for whoever writes to it.
+    pub fn hurry(&self) {
+        let _ = self.stderr.hurried.set(Instant::now());
+        drop(self.lock());
+        self.free.notify_all();
     }
 
     /// Prints a message. Whatever it quotes stays text.
@@ -114,12 +256,32 @@ impl Console {
 
     /// Prints whole lines. Nobody is told if stderr is closed: there is no one to tell.
     pub fn print(&self, lines: &[u8]) {
-        self.aside(lines, &mut || drop(io::stderr().lock().write_all(lines)));
+        if self.in_line.swap(false, Ordering::AcqRel) {
+            self.is_cut.store(true, Ordering::Release);
+            self.write(b"\n");
+        }
+        self.write(lines);
+    }
+
+    /// Prints what a worker wrote to its stderr, which need not be whole lines.
+    pub fn pass_on(&self, piece: &[u8]) {
+        if self.is_cut.swap(false, Ordering::AcqRel) && piece == b"\n" {
+            return;
+        }
+        self.write(piece);
+        self.in_line.store(piece.last() != Some(&b'\n'), Ordering::Release);
+    }
+
+    fn write(&self, lines: &[u8]) {
+        if let Some(turn) = self.turn(Duration::MAX) {
+            turn.aside(lines, &mut || self.stderr.write(lines, true));
+        }
     }
 
     /// The terminal, where questions are asked.
     pub fn terminal() -> io::Result<File> {
-        OpenOptions::new().read(true).write(true).open("/dev/tty")
+        let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+        OpenOptions::new().read(true).write(true).custom_flags(flags).open("/dev/tty")
     }
 
     /// Asks a question on the terminal and waits for a line, until `is_over`. Whether the answer was
@@ -128,18 +290,24 @@ impl Console {
         let mut terminal = Self::terminal()?;
         let mut answer = Vec::new();
         let mut asked = Ok(());
+        let mut rest = question;
         self.aside(b"\n", &mut || {
-            asked = terminal.write_all(question);
             while asked.is_ok() && !answer.ends_with(b"\n") && !is_over() {
-                let mut fds = [PollFd::new(&terminal, PollFlags::IN)];
-                let tick = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-                if !matches!(poll(&mut fds, Some(&tick)), Ok(1..)) {
+                let wanted = if rest.is_empty() { PollFlags::IN } else { PollFlags::OUT };
+                let mut fds = [PollFd::new(&terminal, wanted)];
+                let tick = Timespec::try_from(TICK).ok();
+                if !matches!(poll(&mut fds, tick.as_ref()), Ok(1..)) {
                     continue;
                 }
                 let mut bytes = [0; 64];
-                match terminal.read(&mut bytes) {
+                let moved =
+                    if rest.is_empty() { terminal.read(&mut bytes) } else { terminal.write(rest) };
+                match moved {
                     Ok(0) => break,
-                    Ok(count) => answer.extend_from_slice(&bytes[..count]),
+                    Ok(count) if rest.is_empty() => answer.extend_from_slice(&bytes[..count]),
+                    Ok(count) => rest = &rest[count..],
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => asked = Err(error),
                 }
             }
@@ -153,21 +321,77 @@ impl Console {
 
     /// Brings `text` on the terminal while the line is out of the way.
     pub fn aside(&self, text: &[u8], act: &mut dyn FnMut()) {
-        let mut act = || {
-            act();
-            if let Some(last) = text.last() {
-                self.is_held.store(*last != b'\n', Ordering::Release);
-            }
-        };
-        let bar = self.lock();
-        match &*bar {
-            Some(bar) => bar.suspend(act),
+        match self.turn(Duration::MAX) {
+            Some(turn) => turn.aside(text, act),
+            // Nobody writes to stderr any more that would be in its way.
             None => act(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<ProgressBar>> {
-        self.bar.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Acts while the line is out of the way, or after a moment where something else is.
+    pub fn make_way(&self, act: &mut dyn FnMut()) {
+        match self.turn(SHORT_PATIENCE) {
+            Some(turn) => turn.aside(b"\n", act),
+            None => act(),
+        }
+    }
+
+    /// Waits for a turn; `None`: it did not come.
+    fn turn(&self, patience: Duration) -> Option<Turn<'_>> {
+        let mut state = self.lock();
+        if state.is_taken {
+            let begin = Instant::now();
+            while state.is_taken {
+                let left = patience.saturating_sub(begin.elapsed());
+                if left.is_zero() || self.stderr.is_given_up(begin) {
+                    return None;
+                }
+                state.waiting += 1;
+                let is_patient = self.stderr.hurried.get().is_none() && patience == Duration::MAX;
+                state = if is_patient {
+                    self.free.wait(state).unwrap_or_else(PoisonError::into_inner)
+                } else {
+                    let waited = self.free.wait_timeout(state, left.min(TICK));
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                };
+                state.waiting -= 1;
+            }
+        }
+        state.is_taken = true;
+        Some(Turn(self))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to write to the terminal, until it is dropped.
+struct Turn<'a>(&'a Console);
+
+impl Turn<'_> {
+    fn aside(&self, text: &[u8], act: &mut dyn FnMut()) {
+        let mut act = || {
+            act();
+            if let Some(last) = text.last() {
+                self.0.is_held.store(*last != b'\n', Ordering::Release);
+            }
+        };
+        let bar = self.0.lock().bar.clone();
+        match bar {
+            Some(bar) => bar.suspend(act),
+            None => act(),
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.is_taken = false;
+        if state.waiting > 0 {
+            self.0.free.notify_one();
+        }
     }
 }
 
@@ -229,21 +453,29 @@ fn draw(console: &Console, stopped: &Receiver<()>, counts: &impl Fn() -> (u64, u
     if stopped.recv_timeout(2 * TICK) != Err(RecvTimeoutError::Timeout) {
         return;
     }
-    let screen = Screen { is_held: Arc::clone(&console.is_held), text: Mutex::default() };
+    let (is_held, stderr) = (Arc::clone(&console.is_held), Arc::clone(&console.stderr));
+    let screen = Screen { is_held, stderr, text: Mutex::default() };
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::term_like(Box::new(screen)));
     if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
         bar.set_style(style);
     }
-    *console.lock() = Some(bar.clone());
+    console.lock().bar = Some(bar.clone());
     loop {
-        bar.set_message(line(counts(), rate));
-        bar.tick();
+        let text = line(counts(), rate);
+        // Whoever has the turn may have it for long.
+        if let Some(_turn) = console.turn(Duration::ZERO) {
+            bar.set_message(text);
+            bar.tick();
+        }
         if stopped.recv_timeout(TICK) != Err(RecvTimeoutError::Timeout) {
             break;
         }
     }
-    bar.finish_and_clear();
-    *console.lock() = None;
+    let turn = console.turn(Duration::MAX);
+    console.lock().bar = None;
+    if turn.is_some() {
+        bar.finish_and_clear();
+    }
 }
 
 /// Prints a line now and then: for a log, where nothing can be drawn over.

@@ -224,6 +224,10 @@ impl Sink for Tally {
         }
     }
 
+    fn doubt(&self, done: &Done<'_>) {
+        self.output.doubt(done);
+    }
+
     fn lines(&self, job: &Job, out: &[u8], err: &[u8]) -> bool {
         self.output.lines(job, out, err)
     }
@@ -317,7 +321,7 @@ fn ending(done: &Done<'_>) -> (i32, i32) {
 }
 
 /// A time as a person wants to read it.
-struct Seconds(f64);
+pub struct Seconds(pub f64);
 
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,0 +1,63 @@
+//! How many jobs there can be at a time: what `-j0` stands for.
+
+use std::fs;
+use std::path::Path;
+
+use rustix::process::{Resource, getrlimit};
+
+use crate::cli::MOST_PROCS;
+
+/// The descriptors that a slot may take, and those that procpool has besides. (`allow_descriptors`
+/// raises the limit to that.)
+const DESCRIPTORS_EACH: u64 = 10;
+const DESCRIPTORS: u64 = 64;
+
+/// A job takes a process, and a thread of procpool. As much again is left to what it starts itself.
+const TASKS_EACH: u64 = 4;
+
+/// As many as the limits for open files and for processes allow, and at least one.
+pub fn most() -> usize {
+    let files = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let by_files = files.saturating_sub(DESCRIPTORS) / DESCRIPTORS_EACH;
+    let most = by_files.min(tasks() / TASKS_EACH);
+    usize::try_from(most).unwrap_or(MOST_PROCS).clamp(1, MOST_PROCS)
+}
+
+/// How many more processes and threads there can be.
+fn tasks() -> u64 {
+    let read = |path: &str| String::from_utf8(fs::read(path).ok()?).ok();
+    let number = |path: &str| read(path)?.trim().parse::<u64>().ok();
+    // Those of all users: how many of them are ours is not told.
+    let present = read("/proc/loadavg")
+        .and_then(|text| text.split(' ').nth(3)?.split_once('/')?.1.parse::<u64>().ok());
+    let limits = [
+        getrlimit(Resource::Nproc).current,
+        number("/proc/sys/kernel/threads-max"),
+        number("/proc/sys/kernel/pid_max"),
+    ];
+    let left = limits.into_iter().flatten().map(|limit| limit.saturating_sub(present.unwrap_or(0)));
+    let groups = read("/proc/self/cgroup").unwrap_or_default();
+    left.chain(groups.lines().flat_map(left_in_group)).min().unwrap_or(u64::MAX)
+}
+
+/// How many more tasks the control group of a line of `/proc/self/cgroup` has room for, and each above
+/// it.
+fn left_in_group(line: &str) -> Vec<u64> {
+    let mut parts = line.splitn(3, ':').skip(1);
+    let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { return Vec::new() };
+    let root = match controllers {
+        "" => Path::new("/sys/fs/cgroup"),
+        "pids" => Path::new("/sys/fs/cgroup/pids"),
+        _ => return Vec::new(),
+    };
+    let number = |folder: &Path, name: &str| {
+        String::from_utf8(fs::read(folder.join(name)).ok()?).ok()?.trim().parse::<u64>().ok()
+    };
+    let group = root.join(path.trim_start_matches('/'));
+    let groups = group.ancestors().take_while(|folder| folder.starts_with(root));
+    groups
+        .filter_map(|folder| {
+            Some(number(folder, "pids.max")?.saturating_sub(number(folder, "pids.current")?))
+        })
+        .collect()
+}

@@ -1,0 +1,360 @@
+//! Which options mean something in which kind of run. None is accepted that would do nothing: each has
+//! its row in [`TABLE`], and what it says there is looked at before anything is started or read.
+//!
+//! `--dry-run` shows what a run would do, so it goes with all that says how jobs are run.
+
+use procpool::Kind;
+
+use crate::cli::Options;
+
+/// What runs jobs, and what a line of the input is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A COMMAND is started for each line.
+    Command,
+    /// Each line names a program that is started for it.
+    JobCommands,
+    /// Job lines go to a worker.
+    Worker,
+    /// Each line is the args of a COMMAND of a worker.
+    WorkerCommand,
+    /// Each line is a message to a worker.
+    Raw,
+    /// Each line is what an expression is evaluated for.
+    Expression,
+    /// Job lines name functions of a file.
+    File,
+    /// Each line is the args of a function of a file.
+    FileCommand,
+}
+
+use Mode::{Command, Expression, File, FileCommand, JobCommands, Raw, Worker, WorkerCommand};
+
+/// Where an option has something to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    /// Everywhere, or where it has not that is said by those who read it.
+    Everywhere,
+    /// With processes that stay from job to job.
+    Staying,
+    /// With a `--worker`.
+    Worker,
+    /// With code.
+    Code,
+    /// With commands that are started for each job.
+    Commands,
+    /// With the text of a COMMAND that is started for each job.
+    Template,
+    /// Where each line is the args of something.
+    Args,
+    /// Where there are lines, and not args after `:::`.
+    Lines,
+    /// Where something is run, and not only shown.
+    Run,
+}
+
+/// All options, in the order of `--help`.
+#[rustfmt::skip]
+const TABLE: &[(&str, Rule)] = &[
+    ("command", Rule::Everywhere),
+    ("worker", Rule::Everywhere),
+    ("protocol", Rule::Worker),
+    ("framing", Rule::Worker),
+    ("reply_messages", Rule::Worker),
+    ("pty", Rule::Worker),
+    // `Choice` in plan.rs, which knows its key.
+    ("route", Rule::Everywhere),
+    ("init", Rule::Worker),
+    ("notify", Rule::Worker),
+    ("max_procs", Rule::Everywhere),
+    ("pipeline", Rule::Staying),
+    ("max_reqs", Rule::Staying),
+    ("start_limit", Rule::Staying),
+    ("start_timeout", Rule::Staying),
+    ("max_reply", Rule::Staying),
+    ("max_reqs_jitter", Rule::Staying),
+    ("max_age", Rule::Staying),
+    ("max_rss", Rule::Staying),
+    ("idle_timeout", Rule::Staying),
+    ("standby", Rule::Staying),
+    ("python", Rule::Everywhere),
+    ("perl", Rule::Everywhere),
+    ("node", Rule::Everywhere),
+    ("ruby", Rule::Everywhere),
+    ("sh", Rule::Everywhere),
+    ("setup", Rule::Code),
+    ("shell", Rule::Template),
+    ("replace", Rule::Template),
+    ("stdin", Rule::Commands),
+    ("env", Rule::Commands),
+    ("cwd", Rule::Commands),
+    ("dry_run", Rule::Commands),
+    ("confirm", Rule::Commands),
+    ("delay", Rule::Everywhere),
+    ("rate", Rule::Everywhere),
+    ("max_load", Rule::Everywhere),
+    ("min_free_memory", Rule::Everywhere),
+    ("nice", Rule::Everywhere),
+    // `sources` in plan.rs: two places for args.
+    ("arg_file", Rule::Everywhere),
+    ("input", Rule::Args),
+    ("header", Rule::Args),
+    ("max_args", Rule::Args),
+    ("no_run_if_empty", Rule::Everywhere),
+    ("delimiter", Rule::Lines),
+    ("null", Rule::Lines),
+    ("max_line", Rule::Lines),
+    ("format", Rule::Everywhere),
+    // `shape` in plan.rs, by the format.
+    ("tag", Rule::Everywhere),
+    ("live", Rule::Commands),
+    ("detail", Rule::Everywhere),
+    ("stream", Rule::Everywhere),
+    ("keep_order", Rule::Everywhere),
+    ("buffer", Rule::Everywhere),
+    ("summary", Rule::Everywhere),
+    ("joblog", Rule::Run),
+    ("progress", Rule::Everywhere),
+    ("timeout", Rule::Everywhere),
+    ("retries", Rule::Everywhere),
+    ("retry_on", Rule::Everywhere),
+    ("retry_delay", Rule::Everywhere),
+    ("failed", Rule::Run),
+    ("grace", Rule::Everywhere),
+    ("halt", Rule::Everywhere),
+    ("fail_fast", Rule::Everywhere),
+    ("journal", Rule::Run),
+    ("resume", Rule::Everywhere),
+    ("fsync", Rule::Everywhere),
+    ("help", Rule::Everywhere),
+    ("version", Rule::Everywhere),
+];
+
+/// Options that only say more of others: without one of those they do nothing.
+const NEEDS: &[(&str, &[&str], &str)] = &[
+    ("max_reqs_jitter", &["max_reqs"], "adds to --max-reqs <N>: give that as well"),
+    (
+        "standby",
+        &["max_reqs", "max_age", "max_rss", "idle_timeout"],
+        "is for workers that are replaced, and none is: give --max-reqs, --max-age or --max-rss as \
+         well",
+    ),
+    ("retry_on", &["retries"], "is for jobs that are tried again: say how often with --retries N"),
+    (
+        "retry_delay",
+        &["retries"],
+        "is for jobs that are tried again: say how often with --retries N",
+    ),
+];
+
+/// Looks whether each option that was given has something to do. `has_lists`: args come after
+/// `:::`.
+///
+/// # Errors
+/// Which one has not, why, and what to do: a sentence.
+pub fn check(options: &Options, mode: Mode, has_lists: bool) -> Result<(), String> {
+    let given = |id: &str| options.given.iter().any(|given| given == id);
+    for id in &options.given {
+        let name = spelled(id);
+        let rule = TABLE.iter().find(|(row, _)| row == id).map_or(Rule::Everywhere, |row| row.1);
+        if let Some(why) = rule.refusal(mode, has_lists, options.dry_run) {
+            return Err(format!("{name} {why}"));
+        }
+        // A job line may say how often it is tried again.
+        let says_itself = id.starts_with("retry") && matches!(mode, JobCommands | Worker | File);
+        let needs = NEEDS.iter().find(|(option, ..)| option == id);
+        if let Some((_, others, why)) = needs
+            && !says_itself
+            && !others.iter().any(|other| given(other))
+        {
+            return Err(format!("{name} {why}"));
+        }
+    }
+    let is_command = matches!(mode, Command | JobCommands);
+    let can_be = |kind: Kind| match kind {
+        Kind::Exit => is_command,
+        Kind::Error | Kind::Crash | Kind::Protocol => !is_command,
+        _ => true,
+    };
+    if given("retry_on") && !options.retry_on.iter().any(|kind| can_be(kind.0)) {
+        return Err(if is_command {
+            "--retry-on names no failure of a command: those are exit, timeout and spawn".to_owned()
+        } else {
+            "--retry-on names no failure of a worker: those are error, crash, timeout and protocol"
+                .to_owned()
+        });
+    }
+    Ok(())
+}
+
+/// An option as people write it.
+fn spelled(id: &str) -> String {
+    match id {
+        "replace" => "-I".to_owned(),
+        "max_args" => "-n".to_owned(),
+        "null" => "-0".to_owned(),
+        "delimiter" => "-d".to_owned(),
+        _ => format!("--{}", id.replace('_', "-")),
+    }
+}
+
+impl Rule {
+    /// Why an option has nothing to do, and what to do about that; `None`: it has.
+    fn refusal(self, mode: Mode, has_lists: bool, is_dry: bool) -> Option<String> {
+        let is_code = matches!(mode, Expression | File | FileCommand);
+        let is_command = matches!(mode, Command | JobCommands);
+        let has_args = matches!(mode, Command | WorkerCommand | Expression | FileCommand);
+        let started = match mode {
+            JobCommands => "here a program is started for each job",
+            _ => "a COMMAND is started for each job",
+        };
+        let why = match self {
+            Self::Staying if is_command => format!(
+                "is for workers, which stay from job to job, and {started}: leave it out, or name a \
+                 --worker or give code (--python …)"
+            ),
+            Self::Worker if is_command => {
+                "says how a --worker is spoken to: name one (--worker <CMDLINE>), or leave it out"
+                    .to_owned()
+            }
+            Self::Worker if is_code => {
+                "says how a --worker is spoken to, and code has a worker of procpool's: leave it out"
+                    .to_owned()
+            }
+            Self::Code if !is_code => "is for code (--python, --perl, --node, --ruby or --sh): give \
+                                       some, or leave it out"
+                .to_owned(),
+            Self::Commands | Self::Template if is_code => {
+                "is for commands, and code is none: leave it out".to_owned()
+            }
+            Self::Commands | Self::Template if !is_command => {
+                "is for commands, and a --worker is none: leave it out".to_owned()
+            }
+            Self::Template if mode == JobCommands => {
+                "is for a COMMAND, and each line is a whole job here: name a COMMAND ('sh -c' runs each \
+                 line as a shell command), or have the jobs name it: sh [\"-c\", \"…\"]"
+                    .to_owned()
+            }
+            Self::Args if mode == Raw => {
+                "says what the args of a job are, and with --protocol raw a line is a message: no \
+                 --input, --header or -n"
+                    .to_owned()
+            }
+            Self::Args if !has_args => "says what the lines of a COMMAND are, and without a COMMAND \
+                                        each line is a whole job: name a COMMAND, or leave it out"
+                .to_owned(),
+            Self::Lines if has_lists => {
+                "says how lines are read, and args after ::: are none: leave it out".to_owned()
+            }
+            Self::Run if is_dry => {
+                "is about jobs that are run, and --dry-run runs none: leave one of them out".to_owned()
+            }
+            _ => return None,
+        };
+        Some(why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::FromArgMatches;
+
+    use super::*;
+    use crate::cli::definition;
+
+    const MODES: [Mode; 8] =
+        [Command, JobCommands, Worker, WorkerCommand, Raw, Expression, File, FileCommand];
+
+    fn rule(id: &str) -> Rule {
+        TABLE.iter().find(|row| row.0 == id).expect("each option has a row").1
+    }
+
+    #[test]
+    fn each_option_has_its_row() {
+        let definition = definition();
+        for arg in definition.get_arguments() {
+            let id = arg.get_id().as_str();
+            assert_eq!(TABLE.iter().filter(|row| row.0 == id).count(), 1, "{id}");
+        }
+        for (id, needed, _) in NEEDS {
+            assert!(needed.iter().all(|id| TABLE.iter().any(|row| row.0 == *id)), "{id}");
+        }
+    }
+
+    #[test]
+    fn each_rule_in_each_mode() {
+        use Mode::*;
+        for (rule, fine) in [
+            (Rule::Everywhere, &MODES[..]),
+            (Rule::Staying, &[Worker, WorkerCommand, Raw, Expression, File, FileCommand]),
+            (Rule::Worker, &[Worker, WorkerCommand, Raw]),
+            (Rule::Code, &[Expression, File, FileCommand]),
+            (Rule::Commands, &[Command, JobCommands]),
+            (Rule::Template, &[Command]),
+            (Rule::Args, &[Command, WorkerCommand, Expression, FileCommand]),
+            (Rule::Lines, &MODES),
+            (Rule::Run, &MODES),
+        ] {
+            for mode in MODES {
+                let refusal = rule.refusal(mode, false, false);
+                assert_eq!(
+                    refusal.is_none(),
+                    fine.contains(&mode),
+                    "{rule:?} {mode:?}: {refusal:?}"
+                );
+                let with_lists = rule.refusal(mode, true, false).is_none();
+                assert_eq!(with_lists, fine.contains(&mode) && rule != Rule::Lines, "{rule:?}");
+                let shown = rule.refusal(mode, false, true).is_none();
+                assert_eq!(shown, fine.contains(&mode) && rule != Rule::Run, "{rule:?}");
+            }
+        }
+    }
+
+    /// No refusal tells to give an option that would be refused there as well.
+    #[test]
+    fn what_is_advised_is_not_refused() {
+        for (id, _) in TABLE {
+            for mode in MODES {
+                let Some(why) = rule(id).refusal(mode, false, false) else { continue };
+                let why = why.replace("no --input, --header or -n", "");
+                let advised =
+                    why.split("--").skip(1).filter_map(|rest| rest.split([' ', ',', ')']).next());
+                for name in advised.filter(|name| *name != "worker" && *name != "protocol") {
+                    assert!(
+                        rule(&name.replace('-', "_")).refusal(mode, false, false).is_none(),
+                        "{id} in {mode:?}: {why}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn options_that_say_more_of_others() {
+        let check = |words: &[&str], mode: Mode| {
+            let words = [&["procpool"], words, &["x"]].concat();
+            let matches = definition().try_get_matches_from(words).expect("options");
+            let mut options = Options::from_arg_matches(&matches).expect("options");
+            options.given = crate::cli::given(&matches);
+            check(&options, mode, false)
+        };
+        for words in [
+            &["--retry-on", "exit"][..],
+            &["--retry-delay", "1s"],
+            &["--retries", "1", "--retry-on", "crash,error"],
+        ] {
+            assert!(check(words, Command).is_err(), "{words:?}");
+        }
+        for words in [
+            &["--max-reqs-jitter", "1"][..],
+            &["--standby", "1"],
+            &["--retries", "1", "--retry-on", "exit"],
+        ] {
+            assert!(check(words, WorkerCommand).is_err(), "{words:?}");
+        }
+        assert_eq!(check(&["--retries", "1", "--retry-on", "exit,crash"], Command), Ok(()));
+        assert_eq!(check(&["--retry-delay", "1s"], JobCommands), Ok(()));
+        assert_eq!(check(&["--max-reqs", "0", "--max-reqs-jitter", "1"], Worker), Ok(()));
+        assert_eq!(check(&["--max-rss", "1M", "--standby", "0"], Raw), Ok(()));
+    }
+}

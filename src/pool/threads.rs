@@ -1,0 +1,80 @@
+//! The threads of slots.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+
+use crate::job::{Failure, Kind};
+use crate::pool::shared::{STACK, Shared};
+use crate::pool::slot::Slot;
+use crate::process::Wake;
+
+/// Starts slots.
+pub(crate) fn start(shared: &Arc<Shared>, slots: Vec<usize>) {
+    let mut slots = slots.into_iter();
+    let failed = slots.find_map(|index| start_one(shared, index).err());
+    if let Some(error) = failed {
+        // The others would fare no better. They are tried again with the next jobs.
+        for index in slots {
+            shared.queue.leave(index, || shared.renew());
+        }
+        not_started(shared, &error);
+    }
+}
+
+fn start_one(shared: &Arc<Shared>, index: usize) -> io::Result<()> {
+    let shared = Arc::clone(shared);
+    let leaving = Leaving { shared: Arc::clone(&shared), index };
+    let wake = Arc::new(Wake::new()?);
+    shared.queue.enter(index, &wake);
+    thread::Builder::new()
+        .name(format!("slot {}", index + 1))
+        .stack_size(STACK)
+        .spawn(move || {
+            let _leaving = leaving;
+            be_nice(shared.config.nice);
+            let run = || Slot::new(index, Arc::clone(&shared), Arc::clone(&wake)).run();
+            // A sink that panics costs the jobs that the slot had, and no others.
+            while catch_unwind(AssertUnwindSafe(run)).is_err() {
+                shared.queue.give_up_on(index);
+                shared.watcher.output_lost(
+                    "outcomes of jobs were lost, since what was to take them has panicked",
+                );
+            }
+        })
+        .map(drop)
+}
+
+/// A pool with fewer threads than it may have is only slower; one with none is stuck.
+fn not_started(shared: &Shared, error: &io::Error) {
+    let (present, _) = shared.queue.presence();
+    if present == 0 {
+        let message = format!("no thread could be started for a worker: {error}");
+        shared.give_up(&Failure::new(Kind::Spawn, message));
+    } else {
+        shared.is_crowded(error);
+    }
+}
+
+/// Tells the queue that a slot has left, also when its thread panics or never began.
+struct Leaving {
+    shared: Arc<Shared>,
+    index: usize,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.shared.queue.leave(self.index, || self.shared.renew());
+    }
+}
+
+/// Lowers the priority of this thread, which what it starts will inherit.
+fn be_nice(more: i32) {
+    if more > 0
+        // Not that of this thread, which may have been started by one that is nice already.
+        && let Ok(now) = rustix::process::getpriority_process(Some(rustix::process::getpid()))
+    {
+        let _ = rustix::process::setpriority_process(None, (now + more).min(19));
+    }
+}

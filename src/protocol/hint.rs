@@ -1,0 +1,163 @@
+//! What bytes look like that are not what they should be: words for messages.
+
+use super::Protocol;
+use super::envelope::CUT;
+use super::framing::content_length::CONTENT_LENGTH;
+use super::framing::fixed::{U16, U32, U32LE};
+use super::framing::json::JSON;
+use super::framing::line::LINE;
+use super::framing::netstring::NETSTRING;
+use super::framing::nul::NUL;
+use super::framing::varint::VARINT;
+use super::framing::{Framing, Scan, Split};
+
+/// Framings that bytes may be in, the most telling ones first.
+static LIKELY: [&Framing; 9] =
+    [&CONTENT_LENGTH, &NETSTRING, &U32, &U32LE, &U16, &LINE, &NUL, &JSON, &VARINT];
+
+/// A message is seldom longer than this where its length looks strange.
+const USUAL: usize = 16 << 20;
+
+/// So many bytes are looked at to tell what they look like.
+const SAMPLE: usize = 4 << 10;
+
+/// What is wrong with a length that is too small.
+const CHARACTERS: &str = "its Content-Length is too small, as one is that counts characters where \
+                          it should count bytes";
+
+impl Protocol {
+    /// What to do about bytes that begin no message, or one that has no end, if another framing fits
+    /// them: a phrase that follows others.
+    pub(crate) fn likely_framing(&self, bytes: &[u8]) -> String {
+        let is_it = |framing: &&&Framing| !std::ptr::eq(**framing, self.framing);
+        let bytes = &bytes[..bytes.len().min(SAMPLE)];
+        match LIKELY.iter().filter(is_it).find(|framing| fits(framing, bytes)) {
+            Some(framing) => format!("; it looks like --framing {}", framing.name),
+            None => String::new(),
+        }
+    }
+
+    /// Why a message is no reply, where its envelope says `what`.
+    pub(crate) fn why(&self, message: &[u8], what: String) -> String {
+        let is_cut = what.starts_with(CUT);
+        let is = |framing: &'static Framing| std::ptr::eq(self.framing, framing);
+        if is(&LINE) && is_cut {
+            return "its JSON goes on after this line, and a reply is one line: print it on one \
+                    line, or give --framing json"
+                .to_owned();
+        }
+        if is(&CONTENT_LENGTH) && (is_cut || what.contains("not UTF-8")) {
+            let why = "its Content-Length is too small";
+            let why = if message.is_ascii() { why } else { CHARACTERS };
+            return format!("its end is missing: {why}");
+        }
+        what
+    }
+
+    /// What is wrong if `behind` follows the one reply that was asked for.
+    pub(crate) fn surplus(&self, message: &[u8], behind: &[u8]) -> String {
+        let what = "it printed more than one reply to one request";
+        let has_ends = [&LINE, &NUL].iter().any(|framing| std::ptr::eq(*framing, self.framing));
+        if self.is_raw() && has_ends {
+            let whole = self.reply_messages + messages(self.framing, behind);
+            return format!("{what} (if it is one reply, give --reply-messages {whole})");
+        }
+        let is_more = matches!(
+            (self.framing.split)(behind, &mut Scan::default()),
+            Split::Message { .. } | Split::More(1..)
+        );
+        if std::ptr::eq(self.framing, &CONTENT_LENGTH)
+            && !is_more
+            && !(message.is_ascii() && behind.is_ascii())
+        {
+            return format!("its reply goes on after its end: {CHARACTERS}");
+        }
+        what.to_owned()
+    }
+}
+
+/// How many messages these are; the last may lack its end.
+fn messages(framing: &Framing, mut bytes: &[u8]) -> usize {
+    let mut count = 0;
+    while let Split::Message { next, .. } = (framing.split)(bytes, &mut Scan::default()) {
+        (count, bytes) = (count + 1, &bytes[next..]);
+    }
+    count + usize::from(!bytes.is_empty())
+}
+
+/// Whether bytes are, as far as can be told, messages in this framing.
+fn fits(framing: &Framing, bytes: &[u8]) -> bool {
+    let is = |other: &'static Framing| std::ptr::eq(framing, other);
+    let is_plain = |c: char| !c.is_control() || c.is_whitespace() || (c == '\0' && is(&NUL));
+    let is_text = match std::str::from_utf8(bytes) {
+        Ok(text) => text.chars().all(is_plain),
+        // The sample ends within a character.
+        Err(error) => bytes.len() == SAMPLE && error.error_len().is_none(),
+    };
+    if (is(&LINE) || is(&NUL) || is(&JSON)) && !is_text {
+        return false;
+    }
+    match (framing.split)(bytes, &mut Scan::default()) {
+        Split::Message { begin, end, next } => {
+            begin < end && (is(&LINE) || is(&NUL) || is(&JSON) || next == bytes.len())
+        }
+        // A length in four bytes has one that is zero.
+        Split::More(len) if is(&U32) || is(&U32LE) => {
+            (1..USUAL).contains(&len) && bytes.len() > 4 && bytes[..4].contains(&0)
+        }
+        Split::More(len) => is(&CONTENT_LENGTH) && len > 0,
+        Split::Broken(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::framing;
+
+    fn of(protocol: &str, framing: &str) -> Protocol {
+        let framing = framing::named(framing).expect("a framing");
+        Protocol::named(protocol).expect("a protocol").framed(framing)
+    }
+
+    #[test]
+    fn another_framing() {
+        for (framing, bytes, expected) in [
+            ("u32", &b"\x05\0\0\0hello"[..], "u32le"),
+            ("u32le", b"\0\0\0\x05hello", "u32"),
+            ("u32le", b"\0\0\0\x05hell", "u32"),
+            ("u32", b"hello\n", "line"),
+            ("u32", b"\0\x05hello", "u16"),
+            ("u32", b"Content-Length: 5\r\n\r\nhel", "content-length"),
+            ("line", b"\0\0\0\x05hello", "u32"),
+            ("line", b"5:hello,", "netstring"),
+            ("line", b"hello\0", "nul"),
+            ("netstring", b"{}\n", "line"),
+            ("content-length", b"\x05hello", "varint"),
+        ] {
+            let said = of("raw", framing).likely_framing(bytes);
+            assert_eq!(said, format!("; it looks like --framing {expected}"), "{bytes:?}");
+        }
+        for (framing, bytes) in
+            [("u32", &b"\xff\xff\xff\xffabc"[..]), ("line", b"hello"), ("u32", b"")]
+        {
+            assert_eq!(of("raw", framing).likely_framing(bytes), "");
+        }
+    }
+
+    #[test]
+    fn too_many_messages() {
+        let raw = Protocol::named("raw").expect("a protocol");
+        for (protocol, behind, part) in [
+            (raw, &b"b\n"[..], "--reply-messages 2)"),
+            (raw, b"b\nc", "--reply-messages 3)"),
+            (of("raw", "nul"), b"b\0c\0", "--reply-messages 3)"),
+            (raw.with_reply_messages(2).expect("lines"), b"c\n", "--reply-messages 3)"),
+            (of("jsonl", "line"), b"b\n", "to one request"),
+            (of("raw", "content-length"), "\u{e9}".as_bytes(), "counts characters"),
+        ] {
+            let said = protocol.surplus(b"a", behind);
+            assert!(said.ends_with(part) || said.contains("counts characters"), "{said}");
+        }
+    }
+}

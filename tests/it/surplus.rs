@@ -1,0 +1,478 @@
+//! Workers that print more than they are asked for: with replies that do not say which request they
+//! answer, each that follows would be taken for another job's.
+
+use std::fs;
+
+use crate::common::{Crew, Test, assert_has, json, message, need, result};
+
+/// A raw worker in `sh`, one at a time.
+fn raw(script: &str) -> Test {
+    Test::new().workers(1, format!("sh -c {}", shell_words::quote(script))).arg("--protocol=raw")
+}
+
+/// No record of the journal that counts says that a job with one of these results is done.
+#[track_caller]
+fn assert_not_recorded(journal: &str, results: &[&str]) {
+    let mut last = std::collections::HashMap::new();
+    for line in fs::read_to_string(journal).expect("a journal").lines() {
+        let record = json(line);
+        last.insert((record["key"].to_string(), record["nth"].to_string()), record);
+    }
+    for record in last.values() {
+        let is_doubtful = results.iter().any(|text| record["message"] == *text);
+        assert!(!(record["ok"] == true && is_doubtful), "{record}");
+    }
+}
+
+#[test]
+fn a_banner_is_no_reply() {
+    for pipeline in ["1", "8", "auto"] {
+        let output = raw("echo banner; exec cat")
+            .args(["--format=record", "--pipeline", pipeline])
+            .stdin("a\nb\nc\n")
+            .any_stdout()
+            .any_stderr()
+            .status(1)
+            .run();
+        // Where it is taken for a reply, since it comes late, what follows tells.
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &output.stderr;
+        assert!(text.contains("'banner\\") || text.contains("doubtful"), "{text}");
+    }
+}
+
+#[test]
+fn what_is_printed_before_the_request_is_read_is_charged_to_no_other_job() {
+    let crew = Crew::new();
+    let go = crew.path("go");
+    // It reads nothing until the test lets it, so that the order is known.
+    let run = raw(&format!("echo banner; until [ -e {go} ]; do sleep 0.01; done; exec cat"))
+        .args(["--retries=0", "--format=record"])
+        .stdin("a\n")
+        .stdout(concat!(
+            r#"{"id":1,"ok":false,"error":{"kind":"protocol","message":"it printed this before it "#,
+            r#"had read the request: 'banner\\n'; a worker's stdout is for replies only, "#,
+            r#"diagnostics belong on stderr"}}"#,
+            "\n"
+        ))
+        .status(1);
+    run.run();
+}
+
+#[test]
+fn a_prompt_without_a_newline_is_no_part_of_a_reply() {
+    let output = raw("printf '> '; exec sleep 1000")
+        .stdin("a\nb\n")
+        .any_stdout()
+        .stderr_has("'> '")
+        .status(1)
+        .run();
+    assert_eq!(output.lines(), Vec::<&str>::new());
+}
+
+/// Two rows for a query, the second of which comes when nothing is asked.
+#[test]
+fn a_row_too_many_is_seen_while_the_worker_is_idle() {
+    let crew = Crew::new();
+    let (journal, folder) = (crew.path("journal"), crew.path(""));
+    let wait = format!("until [ -e {folder}/$l ]; do sleep 0.01; done");
+    let mut run = raw(&format!("while read -r l; do echo \"$l\"; {wait}; echo \"$l too\"; done"))
+        .args(["--journal", &journal])
+        .stdin_open()
+        .any_stdout()
+        .any_stderr()
+        .status(1)
+        .spawn();
+    run.write("a\n");
+    assert_eq!(run.line(), "a");
+    crew.file("a", "");
+    run.await_stderr(
+        "printed 'a too\\n' after its reply to job 1 (line 1), though nothing more was asked of it: \
+         its result for job 1 (line 1) is doubtful\n",
+    );
+    run.write("b\n");
+    assert_eq!(run.line(), "b");
+    // The last one is seen when the worker ends.
+    run.close_stdin();
+    crew.file("b", "");
+    let output = run.finish();
+    assert_has(&output.stderr, &["printed 'b too\\n' after its reply to job 2 (line 2)"]);
+    assert_eq!(output.stderr.lines().count(), 2, "each is told once: {}", output.stderr);
+    assert_not_recorded(&journal, &["a", "b"]);
+}
+
+#[test]
+fn a_row_too_many_is_seen_at_the_end() {
+    for options in
+        [&["--max-reqs=1"][..], &["--max-reqs=1", "--standby=0"], &["--pipeline=auto"], &[]]
+    {
+        let crew = Crew::new();
+        let journal = crew.path("journal");
+        let output = raw("read -r l; echo \"$l\"; cat >/dev/null; echo late")
+            .args(options)
+            .args(["--journal", &journal])
+            .stdin("a\n")
+            .stdout("a\n")
+            .any_stderr()
+            .status(1)
+            .run();
+        assert_has(&output.stderr, &["printed 'late\\n' after its reply to job 1 (line 1)"]);
+        assert_has(&output.stderr, &["its result for job 1 (line 1) is doubtful"]);
+        assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+        assert_not_recorded(&journal, &["a"]);
+    }
+}
+
+#[test]
+fn a_worker_that_ends_by_itself_is_read_to_the_end() {
+    // Without a newline as well.
+    for (end, shown) in [("echo late", "'late\\n'"), ("printf late", "'late'")] {
+        let crew = Crew::new();
+        let go = crew.path("go");
+        let wait = format!("until [ -e {go} ]; do sleep 0.01; done");
+        let mut run = raw(&format!("read -r l; echo \"$l\"; {wait}; {end}"))
+            .stdin_open()
+            .any_stdout()
+            .stderr_has(format!("printed {shown} after its reply to job 1 (line 1)"))
+            .status(1)
+            .spawn();
+        run.write("a\n");
+        assert_eq!(run.line(), "a");
+        crew.file("go", "");
+        run.await_stderr("is doubtful\n");
+        run.close_stdin();
+        run.finish();
+    }
+}
+
+/// `git cat-file --batch` and its like: several lines for one that is read.
+#[test]
+fn several_lines_at_once_are_told_with_the_option_that_helps() {
+    let output = raw("while read -r l; do printf '%s\\nsize\\n\\n' \"$l\"; done")
+        .stdin("a\nb\n")
+        .stdout("")
+        .any_stderr()
+        .status(1)
+        .run();
+    assert_has(&output.stderr, &["job 1 (line 1): protocol: it printed more than one reply"]);
+    assert_has(
+        &output.stderr,
+        &["(if it is one reply, give --reply-messages 3): 'a\\nsize\\n\\n'"],
+    );
+    raw("while read -r l; do printf '%s\\nsize\\n\\n' \"$l\"; done")
+        .arg("--reply-messages=3")
+        .stdin("a\nb\n")
+        .stdout("a\nsize\n\nb\nsize\n\n")
+        .run();
+}
+
+#[test]
+fn with_requests_in_flight_all_that_came_before_is_doubtful() {
+    let crew = Crew::new();
+    let journal = crew.path("journal");
+    let lines: String = (1..=100).map(|n| format!("{n}\n")).collect();
+    let output = raw("while read -r l; do echo \"$l\"; [ $l = 50 ] && echo extra; :; done")
+        .args(["--pipeline=16", "--journal", &journal])
+        .stdin(&lines)
+        .any_stdout()
+        .any_stderr()
+        .status(1)
+        .run();
+    assert_has(&output.stderr, &["are doubtful"]);
+    assert_not_recorded(&journal, &["extra"]);
+}
+
+/// What was doubtful is run again, and only that.
+#[test]
+fn a_resumed_run_does_not_take_doubtful_results() {
+    let crew = Crew::new();
+    let (journal, bad) = (crew.path("journal"), crew.file("bad", ""));
+    let script = format!(
+        "[ -e {bad} ] && {{ read -r l; echo banner; while read -r l; do echo \"$l\"; done; echo x; exit; }}; exec cat"
+    );
+    let run = || raw(&script).args(["--journal", &journal]).stdin("a\nb\nc\n");
+    run()
+        .any_stdout()
+        .stderr_has("its results for job 1 (line 1) to job 3 (line 3)")
+        .status(1)
+        .run();
+    assert_not_recorded(&journal, &["banner", "b", "c"]);
+    fs::remove_file(&bad).expect("it is there");
+    run().arg("--resume").stdout("a\nb\nc\n").run();
+}
+
+#[test]
+fn a_spare_that_prints_too_early_gets_no_job() {
+    let output = raw("echo banner; exec cat")
+        .args(["--max-reqs=1", "--format=record"])
+        .stdin("a\nb\nc\n")
+        .any_stdout()
+        .any_stderr()
+        .status(1)
+        .run();
+    for record in output.records() {
+        assert!(record["ok"] == false || record["result"] != "banner", "{record}");
+    }
+}
+
+#[test]
+fn json_without_ids_is_no_safer_than_raw() {
+    let worker =
+        r#"sh -c 'read -r l; echo "{\"result\":1}"; cat >/dev/null; echo "{\"result\":2}"'"#;
+    let output =
+        Test::new().workers(1, worker).jobs(["a"]).any_stdout().any_stderr().status(1).run();
+    assert_eq!(result(&output.records()[0]), &json("1"));
+    assert_has(&output.stderr, &["its result for job 1 (line 1) is doubtful"]);
+    // With ids nothing can be taken for what it is not, and what is no reply misleads nobody.
+    for end in [r#"echo "{\"id\":1,\"result\":2}""#, "echo bye"] {
+        let worker = format!(
+            r#"sh -c 'read -r l; echo "{{\"id\":1,\"result\":1}}"; cat >/dev/null; {end}'"#
+        );
+        let output = Test::new().workers(1, worker).jobs(["a"]).any_stdout().run();
+        assert_eq!(result(&output.records()[0]), &json("1"));
+    }
+}
+
+// ---- Lines for fresh workers
+
+#[test]
+fn raw_lines_of_init_and_notify_are_sent_as_they_are() {
+    let worker = "while read -r l; do case $l in set*) state=\"$state<$l>\";; *) echo \"$state$l\";; esac; done";
+    raw(worker)
+        .args(["--init=hello [no JSON", "--notify=set x y", "--notify=set {"])
+        .stdin("a\nb\n")
+        .stdout("<set x y><set {>a\n<set x y><set {>b\n")
+        .run();
+    // One that answers what it is only told has printed something unasked.
+    raw("exec cat").arg("--notify=x").stdin("a\n").any_stdout().stderr_has("'x\\n").status(1).run();
+}
+
+#[test]
+fn what_fresh_workers_can_not_be_sent_is_wrong_usage_at_once() {
+    let long = format!("--init={}", "x".repeat(70_000));
+    for (args, part) in [
+        (&["--notify=x"][..], "--notify 'x': the protocol jsonl has no message without a reply"),
+        (&["--protocol=bazel", "--notify=x []"], "the protocol bazel has no message without"),
+        (&["--protocol=bazel", "--init=x 5"], "--init 'x 5': the args of a Bazel worker"),
+        (&["--protocol=jsonrpc", "--init=x 5"], "the params of JSON-RPC are an array"),
+        (&["--protocol=raw", "--init=a\nb"], "the message holds a newline"),
+        (&["--protocol=raw", "--framing=u16", &long], "the message has 70000 bytes"),
+    ] {
+        Test::new()
+            .args(["-w", "touch started"])
+            .args(args)
+            .stdin("a\n")
+            .stderr_has(part)
+            .status(2)
+            .run();
+    }
+}
+
+// ---- What replies may look like
+
+fn jsonl(reply: &str, options: &[&str]) -> Test {
+    let script = format!("head -c1 >/dev/null; printf '{reply}'; cat >/dev/null");
+    Test::new()
+        .workers(1, format!("sh -c {}", shell_words::quote(&script)))
+        .args(options)
+        .jobs(["a"])
+}
+
+#[test]
+fn replies_of_other_libraries() {
+    for (reply, options, expected) in [
+        (r#"{"result":1,"error":null}\n"#, &[][..], "1"),
+        (r#"{"error":null,"id":1,"result":null}\n"#, &[], "null"),
+        (r#"\357\273\277{"result":1}\n"#, &[], "1"),
+        (r#"\357\273\277{"result":1}"#, &["--framing=json"], "1"),
+        (r#"\r\n\nContent-Length: 12\r\n\r\n{"result":1}"#, &["--framing=content-length"], "1"),
+        (
+            r#"\357\273\277Content-Length: 12\r\n\r\n{"result":1}"#,
+            &["--framing=content-length"],
+            "1",
+        ),
+        (
+            r#"{"exit_code":0,"output":"x","request_id":1}"#,
+            &["--protocol=bazel", "--framing=json"],
+            r#"{"exit_code":0,"output":"x"}"#,
+        ),
+        (
+            r#"{"exitCode":0,"output":"x","requestId":1}"#,
+            &["--protocol=bazel", "--framing=json"],
+            r#"{"exit_code":0,"output":"x"}"#,
+        ),
+    ] {
+        let output = jsonl(reply, options).args(["--format=value"]).any_stdout().run();
+        assert_eq!(output.lines(), [expected], "{reply}");
+    }
+    let records = jsonl(r#"{"result":null,"error":"no"}\n"#, &[]).status(1).records();
+    assert_eq!(message(&records[0], "error"), "no");
+}
+
+#[test]
+fn what_is_no_reply_is_named_for_what_it_is() {
+    for (reply, options, what) in [
+        (r#"{"result":NaN}\n"#, &[][..], "it has NaN, which is no JSON, at column 11"),
+        (r#"{"id":1,"result":[0,-Infinity]}\n"#, &[], "it has -Infinity, which is no JSON"),
+        (r#"{"result":True}\n"#, &[], "it has True, which is Python'"),
+        (r#"{\n  "result": 1\n}\n"#, &[], "its JSON goes on after this line, and a reply is one"),
+        (r#"{"result":[\n1]}\n"#, &[], "or give --framing json"),
+        (
+            r#"Content-Length: 14\r\n\r\n{"result":"\303\251"}"#,
+            &["--framing=content-length"],
+            "as one is that counts characters where it should count bytes",
+        ),
+        (
+            r#"Content-Length: 11\r\n\r\n{"result":1}"#,
+            &["--framing=content-length"],
+            "its end is missing: its Content-Length is too small: ",
+        ),
+        (r#"\005\000\000\000hello"#, &["--framing=u32"], "it looks like --framing u32le"),
+        (r#"\000\000\000\005hello"#, &["--framing=u32le"], "it looks like --framing u32"),
+        (r#"hello\n"#, &["--framing=u32"], "it looks like --framing line"),
+        (r#"5:hello,"#, &["--framing=u32"], "it looks like --framing netstring"),
+    ] {
+        let records = jsonl(reply, options).any_stderr().status(1).records();
+        assert_has(message(&records[0], "protocol"), &[what]);
+    }
+}
+
+#[test]
+fn a_timeout_tells_what_was_printed_of_an_unfinished_message() {
+    for (reply, options, what) in [
+        ("42", &["--protocol=raw"][..], "it has printed '42', which is no whole message\n"),
+        (r#"\001\000\000\000x"#, &["--protocol=raw", "--framing=u32"], "--framing u32le\n"),
+        ("", &["--protocol=raw"], "so its worker was ended\n"),
+    ] {
+        jsonl(reply, options)
+            .args(["--timeout=300ms", "--grace=0"])
+            .stderr_has(
+                "job 1 (line 1): timeout: it took longer than 300ms, so its worker was ended",
+            )
+            .stderr_has(what)
+            .status(1)
+            .run();
+    }
+}
+
+// ---- stderr
+
+#[test]
+fn a_prompt_on_stderr_is_passed_on_before_its_line_ends() {
+    let crew = Crew::new();
+    let go = crew.path("go");
+    let run = raw(&format!(
+        "printf 'PIN: ' >&2; until [ -e {go} ]; do sleep 0.01; done; echo >&2; exec cat"
+    ))
+    .stdin("a\n")
+    .stdout("a\n")
+    .stderr("PIN: \n")
+    .spawn();
+    run.await_stderr("PIN: ");
+    crew.file("go", "");
+    run.finish();
+}
+
+#[test]
+fn a_carriage_return_ends_a_piece_of_stderr() {
+    let crew = Crew::new();
+    let go = crew.path("go");
+    let run = raw(&format!(
+        "printf '10%%\\r20%%\\r' >&2; until [ -e {go} ]; do sleep 0.01; done; printf 'done\\r\\n' >&2; exec cat"
+    ))
+    .stdin("a\n")
+    .stdout("a\n")
+    .stderr("10%\r20%\rdone\r\n")
+    .spawn();
+    run.await_stderr("10%\r20%\r");
+    crew.file("go", "");
+    run.finish();
+}
+
+#[test]
+fn a_message_does_not_go_on_behind_a_prompt() {
+    let crew = Crew::new();
+    let go = crew.path("go");
+    let run = raw(&format!(
+        "read -r l; printf 'PIN: ' >&2; until [ -e {go} ]; do sleep 0.01; done; kill -9 $$"
+    ))
+    .stdin("a\n")
+    .any_stderr()
+    .status(1)
+    .spawn();
+    run.await_stderr("PIN: ");
+    crew.file("go", "");
+    let output = run.finish();
+    assert!(
+        output.stderr.starts_with("PIN: \nprocpool: job 1 (line 1): crash:"),
+        "{}",
+        output.stderr
+    );
+}
+
+#[test]
+fn a_crash_quotes_only_what_was_written_since_its_job_began() {
+    let worker = "while read -r l; do [ $l = b ] && exit 3; [ $l = c ] && { echo dying >&2; exit 4; }; echo noise of $l >&2; echo $l; done";
+    let output = raw(worker)
+        .args(["--format=record"])
+        .stdin("a\nb\nd\nc\n")
+        .any_stdout()
+        .any_stderr()
+        .status(1)
+        .run();
+    let records = output.records();
+    let text = message(&records[1], "crash");
+    assert!(text.ends_with("exited with status 3 before it answered"), "{text}");
+    let text = message(&records[3], "crash");
+    assert!(text.ends_with("before it answered; its stderr ended with: dying"), "{text}");
+}
+
+// ---- The hint after 10 s
+
+/// All at the same time, since each takes so long.
+#[test]
+fn the_hint_never_blames_what_is_not_to_blame() {
+    let has_python = need("python3");
+    let slow = |args: &[&str]| {
+        Test::new()
+            .args(["-j1", "--grace=0"])
+            .args(args)
+            .stdin("1\n")
+            .any_stdout()
+            .any_stderr()
+            .spawn()
+    };
+    let mut runs = vec![
+        // It has answered --init, so that it holds nothing back.
+        (
+            slow(&[
+                "--protocol=raw",
+                "--init=x",
+                "-w",
+                "sh -c 'read -r l; echo $l; read -r l; sleep 11; echo $l'",
+            ]),
+            "",
+        ),
+        (slow(&["--sh", "sleep 11; echo $1"]), ""),
+        (
+            slow(&["--protocol=raw", "--pty", "-w", "sh -c 'read -r l; sleep 11; echo $l'"]),
+            "may be at work on it still",
+        ),
+        (
+            slow(&["--protocol=raw", "-w", "sh -c 'read -r l; printf half; sleep 11; echo $l'"]),
+            "So far it has printed 'half', which is no whole message",
+        ),
+    ];
+    if has_python {
+        runs.push((slow(&["--python", "__import__('time').sleep(11) or x"]), ""));
+    }
+    for (run, part) in runs {
+        let output = run.finish();
+        match part {
+            "" => assert_eq!(output.stderr, ""),
+            part => assert_has(&output.stderr, &[part]),
+        }
+        for blame in ["buffer", "flush", "stdbuf", "--pty"] {
+            assert!(!output.stderr.contains(blame), "{}", output.stderr);
+        }
+    }
+}
