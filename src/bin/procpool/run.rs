@@ -682,17 +682,26 @@ impl Run {
         kept
     }
 
-    /// Has the reports written. They may go to a pipe that nobody reads: a signal ends that.
+    /// Has the reports written. They may go to a pipe that nobody reads: a signal, another one if there
+    /// was one, ends that.
     async fn write_reports(&mut self, end: Option<Status>) -> Option<Status> {
+        let Some(reports) = self.reports.clone() else { return end };
         let soon = |time| Some(tokio::time::Instant::now() + time);
         let mut last = caught(&self.signal).and_then(|_| soon(LAST_REPORT));
         if self.give_up_at.is_some() {
             last = soon(LAST_WAIT);
         }
-        let mut reported = self.report(caught(&self.signal).or(end));
+        let (output, ending) = (Arc::clone(&self.output), self.ending(end));
+        let (done, mut written) = tokio::sync::oneshot::channel();
+        // On a thread of its own: whoever reads a report may be slow.
+        let write = move || drop(done.send(reports.write(ending, &output)));
+        if let Err(error) = thread::Builder::new().name("reports".into()).spawn(write) {
+            self.console.say(&format!("the reports could not be written: {error}"));
+            return end.or(Some(Status::Trouble));
+        }
         loop {
             tokio::select! {
-                troubles = &mut reported => {
+                troubles = &mut written => {
                     let troubles = troubles.unwrap_or_default();
                     troubles.iter().for_each(|trouble| self.console.say(trouble));
                     return end.or((!troubles.is_empty()).then_some(Status::Trouble));
@@ -708,30 +717,16 @@ impl Run {
         }
     }
 
-    /// Writes the reports, on a thread of its own: their reader may be slow. What is returned is given what
-    /// could not be written, a sentence each.
-    fn report(&self, end: Option<Status>) -> tokio::sync::oneshot::Receiver<Vec<String>> {
-        let (done, reported) = tokio::sync::oneshot::channel();
-        if let Some(reports) = self.reports.clone() {
-            let (output, ending) = (Arc::clone(&self.output), self.ending(end));
-            let console = Arc::clone(&self.console);
-            let write = move || drop(done.send(reports.write(ending, &output)));
-            if let Err(error) = thread::Builder::new().name("reports".into()).spawn(write) {
-                console.say(&format!("the reports could not be written: {error}"));
-            }
-        }
-        reported
-    }
-
     /// How the run ended, as reports tell it.
     fn ending(&self, end: Option<Status>) -> Ending {
         let is_read = matches!(self.input, Some(End::Complete(_) | End::Incomplete));
         let left = self.pool.left() + self.unfed;
-        let outcome = match end {
+        let outcome = match caught(&self.signal).or(end) {
             Some(Status::Signal(signal)) => Outcome::Interrupted(signal),
             Some(_) => Outcome::Broken,
             None if self.tally.has_halted() => Outcome::Halted,
             None if self.trouble => Outcome::Broken,
+            None if self.is_doubtful => Outcome::Doubtful,
             None => Outcome::Complete,
         };
         let processes = self.pool.started();

@@ -617,6 +617,7 @@ impl Slot {
             }
             None => self.shared.printed_unasked(&mut worker),
         }
+        worker.why = Why::Protocol;
         self.dismiss(worker, Stop::Terminate);
     }
 
