@@ -416,6 +416,19 @@ impl Shared {
                  its stdin, nor within {grace} after TERM"
             ));
         }
+        self.worker_ended(&worker);
+    }
+
+    /// A worker is gone.
+    pub(crate) fn worker_ended(&self, worker: &Worker) {
+        self.watcher.worker_ended(&worker.ended(&self.groups.clock));
+    }
+
+    /// A try of a job that no call waits for has failed, and it will be tried again.
+    pub(crate) fn retried(&self, done: &Done<'_>) {
+        if let (Some(sink), None) = (&self.sink, &done.job.caller) {
+            sink.retried(done);
+        }
     }
 
     /// Too many workers in a row have died before their first reply. All jobs that wait fail; jobs

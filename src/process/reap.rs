@@ -3,6 +3,7 @@
 
 use std::process::ExitStatus;
 use std::sync::MutexGuard;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Signal, kill_process_group, test_kill_process_group};
@@ -10,7 +11,11 @@ use rustix::process::{Signal, kill_process_group, test_kill_process_group};
 use super::child::Process;
 use super::groups::Groups;
 use super::groups::Members;
+use super::poll;
 use super::stop::KILL_PATIENCE;
+
+/// The pause after the first look whether a group is gone; it doubles with each further look.
+const FIRST_TICK: Duration = Duration::from_millis(1);
 
 impl Process {
     /// Reaps the exited process and kills the rest of its group. `None`: it could not be killed, and is
@@ -39,6 +44,20 @@ impl Process {
         let status = self.forget(members);
         let is_left = !is_killed && test_kill_process_group(self.group) != Err(Errno::SRCH);
         (status, is_left)
+    }
+
+    /// Whether anything of a group that was released is still there after `time`.
+    pub(crate) fn is_left_after(&self, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        let mut tick = FIRST_TICK;
+        while test_kill_process_group(self.group) != Err(Errno::SRCH) {
+            if Instant::now() >= end {
+                return true;
+            }
+            poll::pause(tick);
+            tick *= 2;
+        }
+        false
     }
 
     /// Takes the group off the list, and then reaps the leader: a group whose leader was reaped must

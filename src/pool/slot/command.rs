@@ -27,6 +27,9 @@ const LITTLE: u64 = 16 << 10;
 /// starting has all pipes open for a moment.
 const SHORTEST_SILENCE: Duration = Duration::from_millis(50);
 
+/// Many a program closes its streams so long, at most, before it ends.
+const LAST_MOMENT: Duration = Duration::from_millis(50);
+
 /// So many processes, at most, are named of those that a command has left running.
 const MOST_NAMES: usize = 3;
 
@@ -386,6 +389,9 @@ impl<'a> Running<'a> {
 
     /// Names what the command has left running.
     fn tell_what_is_left(&self) {
+        if self.process.is_closed() && !self.process.is_left_after(LAST_MOMENT) {
+            return;
+        }
         let names = self.process.leftovers();
         let mut left = match names.as_deref() {
             // What was seen is gone by now.

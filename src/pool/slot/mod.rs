@@ -15,7 +15,7 @@ use crate::command::Commands;
 use crate::command::command_line as shell_line;
 use crate::job::caller::{self, Caller};
 use crate::job::printed::Printed;
-use crate::job::{Done, Failure, Job, Kind, Run, Value};
+use crate::job::{Done, Failure, Job, Kind, Run, Value, Why};
 use crate::pool::gates::jobserver::Token;
 use crate::pool::queue::{Ask, Taken};
 use crate::pool::roll::{Seen, Underway};
@@ -330,6 +330,8 @@ impl Slot {
         let pid = worker.process.pid();
         let (grace, watcher, wake) = (shared.config.grace, &*shared.watcher, Some(&*self.wake));
         let status = worker.process.stop(Stop::Terminate, grace, &shared.groups, wake, watcher);
+        worker.why = if matches!(unfit, Unfit::Failed(_)) { Why::Unfit } else { Why::Cancelled };
+        shared.worker_ended(&worker);
         let jobs = std::mem::take(&mut self.jobs);
         match unfit {
             Unfit::Failed(message) => {
@@ -564,7 +566,9 @@ impl Slot {
             wake: &self.wake,
         };
         let process = Process::start(&spec, &shared.groups)?;
-        Ok(Worker::new(process, &shared.config, shared.now(), failures_before))
+        let mut worker = Worker::new(process, &shared.config, shared.now(), failures_before);
+        worker.place = (self.number(), self.generation);
+        Ok(worker)
     }
 
     /// Looks whether a worker without a job has printed something all the same, which would be taken for
@@ -864,7 +868,7 @@ impl Slot {
             worker.flights.push_front(flight);
         }
         let Some(worker) = &self.worker else { return };
-        let Some(flight) = worker.flights.front() else { return self.retire() };
+        let Some(flight) = worker.flights.front() else { return self.retire_unused(now) };
         if now >= self.shared.stop_at() {
             return self.cancel();
         }
@@ -1006,6 +1010,16 @@ impl Slot {
         }
     }
 
+    /// A worker without a job has been idle for long enough, or is old.
+    fn retire_unused(&mut self, now: Moment) {
+        let age = self.shared.config.max_age;
+        if let Some(worker) = &mut self.worker {
+            let is_old = age.is_some_and(|age| now >= worker.born.after(age));
+            worker.why = if is_old { Why::MaxAge } else { Why::Idle };
+        }
+        self.retire();
+    }
+
     /// The worker has served its time: the spare takes its place, while it ends in the background.
     fn retire(&mut self) {
         if std::mem::take(&mut self.awaits_input) {
@@ -1028,7 +1042,8 @@ impl Slot {
     /// The spare, if there is one, is the worker from now on.
     fn promote(&mut self, spare: Option<Worker>) {
         self.worker = match spare {
-            Some(spare) if spare.process.has_exited() => {
+            Some(mut spare) if spare.process.has_exited() => {
+                spare.why = Why::Died;
                 self.dismiss(spare, Stop::Kill);
                 None
             }
@@ -1068,6 +1083,11 @@ impl Slot {
         let Some(mut worker) = self.worker.take() else {
             return;
         };
+        worker.why = match failure.as_ref().map(|failure| failure.kind) {
+            Some(Kind::Timeout) => Why::Timeout,
+            Some(_) => Why::Protocol,
+            None => Why::Cancelled,
+        };
         if let Some(flight) = worker.take_oldest() {
             match &failure {
                 Some(failure) => self.fail(&worker, flight, failure),
@@ -1084,6 +1104,7 @@ impl Slot {
         let Some(mut worker) = self.worker.take() else {
             return;
         };
+        worker.why = Why::Cancelled;
         self.cancel_jobs(&mut worker);
         self.dismiss(worker, self.shared.stop_means());
     }
@@ -1122,6 +1143,8 @@ impl Slot {
         let wake = Some(&*self.wake);
         let status = worker.process.stop(first, grace, &shared.groups, wake, watcher);
         self.take_last_replies(&mut worker);
+        worker.why = if shared.groups.is_killing() { Why::Cancelled } else { Why::Died };
+        shared.worker_ended(&worker);
         // Not before: the replies that were still to be read change which job is the oldest.
         let begun = worker.had_begun(taken);
         let pid = worker.process.pid();
@@ -1363,6 +1386,7 @@ fn deliver(
     let has_tries = job.attempt <= job.retries.unwrap_or(config.retries);
     if may_pass && has_tries && !shared.is_stopping() && !job.is_abandoned() {
         let due = ran.now.after(backoff(config.retry_delay, job.attempt));
+        shared.retried(&Done { job: &job, outcome, printed, run: run_of(shared, &ran, &job) });
         job.attempt += 1;
         match shared.queue.put_off(ran.slot - 1 - config.slots_before, job, due) {
             Ok(()) => return false,
@@ -1394,6 +1418,15 @@ fn hand_out(
     outcome: Result<Value<'_>, &Failure>,
     printed: Option<&Arc<Printed>>,
 ) {
+    let run = run_of(shared, ran, job);
+    if outcome.is_ok() {
+        shared.learn_duration(ran.now.since(ran.clock).as_secs_f64());
+    }
+    shared.deliver(&Done { job, outcome, printed, run });
+}
+
+/// Where and when a job ran; `None`: it never did.
+fn run_of(shared: &Shared, ran: &Ran, job: &Job) -> Option<Run> {
     let run = Run {
         slot: ran.slot,
         pid: ran.pid,
@@ -1401,11 +1434,7 @@ fn hand_out(
         start: shared.groups.clock.unix_seconds(ran.start),
         seconds: ran.now.since(ran.start).as_secs_f64(),
     };
-    if outcome.is_ok() {
-        shared.learn_duration(ran.now.since(ran.clock).as_secs_f64());
-    }
-    let run = Some(run).filter(|run| run.pid > 0);
-    shared.deliver(&Done { job, outcome, printed, run });
+    Some(run).filter(|run| run.pid > 0)
 }
 
 /// Hands on what a worker has answered. Returns how many jobs are over.

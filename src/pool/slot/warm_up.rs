@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::config::Init;
+use crate::job::Why;
 use crate::pool::shared::{STACK, Shared};
 use crate::process::stops::Stopped;
 use crate::process::{Stop, Transfer, Wake};
@@ -169,6 +170,7 @@ impl Warming {
             Ok(()) => Some(worker),
             Err(_) => {
                 // If that is no accident, it will be told of the next one, which a job waits for.
+                worker.why = Why::Unfit;
                 shared.dismiss(worker, Stop::Terminate, None);
                 None
             }
