@@ -38,7 +38,7 @@ function numbers() {
   byId("numbers").replaceChildren(...tiles.map(([id, name, value, more]) =>
     make("div", { class: id === "failed" && totals.failed > 0 ? "bad" : undefined },
       make("dt", {}, name),
-      make("dd", {}, make("span", { id }, value), more ? make("small", {}, more) : ""))));
+      make("dd", {}, make("span", { id, style: `font-size: ${Math.min(23, 183 / value.length)}px` }, value), more ? make("small", {}, more) : ""))));
 }
 
 function histogram() {

@@ -39,7 +39,7 @@ function moment(seconds, step) {
 }
 
 function rate(perSecond) {
-  if (perSecond >= 100) return `${grouped(perSecond)}/s`;
+  if (perSecond >= 100) return `${grouped(Number(perSecond.toPrecision(3)))}/s`;
   return perSecond >= 1 ? `${perSecond.toPrecision(3)}/s` : `${(perSecond * 60).toPrecision(3)}/min`;
 }
 

@@ -4,7 +4,13 @@
 function table(caption, columns, rows, { id, sorted } = {}) {
   const body = make("tbody", { role: "rowgroup" });
   let order = rows;
-  const fill = () => body.replaceChildren(...order.map((row) => make("tr", { role: "row" }, ...columns.map((column) => cell(column, row)))));
+  // Rows are made once, however often they are sorted.
+  const made = new Map();
+  const line = (row) => {
+    if (!made.has(row)) made.set(row, make("tr", { role: "row" }, ...columns.map((column) => cell(column, row))));
+    return made.get(row);
+  };
+  const fill = () => body.replaceChildren(...order.map(line));
   const headings = columns.map((column) => {
     const name = column.key ? make("button", { type: "button" }, column.name) : column.name;
     const heading = make("th", { role: "columnheader", scope: "col", class: classes(column) }, name);
@@ -63,12 +69,15 @@ function failures() {
     const matches = (row) => (!kind || row.kind === kind) && (!text || `${row.job}\n${row.message}\n${row.details}\n${row.id || row.seq}`.toLowerCase().includes(text));
     const kept = all.filter(matches);
     element.filter(kept);
+    tell(kept);
+  };
+  const tell = (kept) => {
     const more = run.failures_left_out > 0 ? `; ${grouped(run.failures_left_out)} more failed and are only counted` : "";
     byId("shown").textContent = `${grouped(kept.length)} of ${grouped(all.length)}${more}`;
   };
   byId("kind").addEventListener("change", apply);
   byId("search").addEventListener("input", apply);
-  apply();
+  tell(all);
 }
 
 /** What a job does, its own name, and what it printed. */
@@ -77,7 +86,12 @@ function what(row) {
   if (row.id) parts.push(make("div", { class: "muted small" }, `id ${row.id}`));
   if (row.details) {
     const lines = row.details.split("\n").length;
-    parts.push(make("details", { open: run.failures.length <= 3 }, make("summary", {}, `What it said (${plural(lines, "line")})`), make("pre", { tabindex: 0 }, row.details)));
+    const details = make("details", { open: run.failures.length <= 3 }, make("summary", {}, `What it said (${plural(lines, "line")})`));
+    // There may be a thousand of them, of which few are looked at.
+    const show = () => details.childElementCount === 1 && details.append(make("pre", { tabindex: 0 }, row.details));
+    if (details.open) show();
+    details.addEventListener("toggle", show);
+    parts.push(details);
   }
   return make("div", {}, ...parts);
 }
