@@ -488,7 +488,11 @@ impl Shared {
             self.watcher.terminal_wanted();
             return Some(stopped);
         }
-        self.watcher.note(&format!("{} {stopped}. {}", who(), stopped.remedy(process.pid())));
+        self.watcher.note(&format!(
+            "{} {stopped}. {}",
+            who(),
+            stopped.how_to_continue(process.pid())
+        ));
         None
     }
 
@@ -559,7 +563,7 @@ impl Shared {
     pub(crate) fn renew(&self) {
         *self.lock_stop() = NOT_STOPPING;
         self.is_stopping.store(false, Ordering::Release);
-        self.groups.spare();
+        self.groups.stop_killing();
     }
 }
 

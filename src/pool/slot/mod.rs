@@ -23,7 +23,7 @@ use crate::pool::shared::{Shared, SparePermit};
 use crate::pool::slot::warm_up::{Unfit, Warming, warm_up};
 use crate::process::lookup::{self, Runner};
 use crate::process::stops::Stopped;
-use crate::process::{Process, Progress, Spec, Stop, Wake, describe};
+use crate::process::{Process, Spec, Stop, Transfer, Wake, describe};
 use crate::util::clock::Moment;
 use crate::util::random::random;
 use crate::util::text::quote;
@@ -223,7 +223,7 @@ impl Slot {
             self.rest();
             return true;
         };
-        if worker.has_unsent() && worker.send() == Progress::Closed {
+        if worker.has_unsent() && worker.send() == Transfer::Closed {
             self.stdin_closed();
             return true;
         }
@@ -579,7 +579,7 @@ impl Slot {
         };
         if !worker.process.may_be_read() {
             worker.has_rested(self.shared.now());
-        } else if let Progress::Moved(_) = worker.read() {
+        } else if let Transfer::Moved(_) = worker.read() {
             self.receive();
         }
         if self.worker.as_ref().is_some_and(|worker| !worker.unasked().is_empty()) {
@@ -676,20 +676,20 @@ impl Slot {
         let ready = worker.process.wait(Some(&self.wake), worker.has_unsent(), spare, timeout);
         let pid = worker.process.pid();
         let watcher = &*self.shared.watcher;
-        worker.words_before = worker.process.words();
+        worker.words_before = worker.process.stderr_count();
         if ready.stderr {
             worker.process.forward_stderr(watcher);
         }
         if let Some(Spare { state: SpareState::Ready(spare), .. }) = &mut self.spare
-            && ready.spare_stderr
+            && ready.other_stderr
         {
             spare.process.forward_stderr(watcher);
         }
-        if ready.readable {
+        if ready.stdout {
             match worker.read() {
-                Progress::Moved(_) => self.receive(),
-                Progress::Closed => return self.worker_ended(End::ClosedStdout),
-                Progress::Blocked => {}
+                Transfer::Moved(_) => self.receive(),
+                Transfer::Closed => return self.worker_ended(End::ClosedStdout),
+                Transfer::Blocked => {}
             }
         }
         // Its last reply may have made room for its successor.
@@ -697,7 +697,7 @@ impl Slot {
         if ready.exited && is_same {
             return self.worker_ended(End::Exited);
         }
-        if ready.deaf && is_same {
+        if ready.stdin_closed && is_same {
             return self.stdin_closed();
         }
         if is_same && let Some(stopped) = self.worker_stopped() {
@@ -1247,7 +1247,7 @@ impl Slot {
             }
             match worker.read() {
                 // A process that left the group may hold the pipe and flood it.
-                Progress::Moved(count) if count < left => left -= count,
+                Transfer::Moved(count) if count < left => left -= count,
                 _ => return,
             }
         }
@@ -1469,7 +1469,7 @@ fn take_answer(
 }
 
 fn append_last_words(message: &mut String, worker: &Worker) {
-    let words = worker.process.last_words();
+    let words = worker.process.last_stderr();
     if !words.is_empty() {
         message.push_str("; its stderr ended with: ");
         message.push_str(&words.replace('\n', " | "));
