@@ -1,9 +1,10 @@
 //! Which of several pools a job is for.
 
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::job_lines::Invalid;
-use crate::command::{Args, Names, Settings, Template};
+use crate::command::{Args, CommandError, Names, Template, TemplateSettings};
 use crate::job::Job;
 
 /// How a job's pool is found.
@@ -23,17 +24,42 @@ pub enum Choice {
     },
 }
 
+/// Why a text is not a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteError {
+    /// It is not a template.
+    Template(CommandError),
+    /// It names no arg, so that it is the same for all jobs.
+    NoArg,
+}
+
+impl fmt::Display for RouteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Template(error) => error.fmt(f),
+            Self::NoArg => {
+                f.write_str("--route names no arg: use the name of a field, or {1}, {user} …")
+            }
+        }
+    }
+}
+
+impl std::error::Error for RouteError {}
+
+impl From<CommandError> for RouteError {
+    fn from(error: CommandError) -> Self {
+        Self::Template(error)
+    }
+}
+
 impl Choice {
     /// By a key: placeholders with other text around them, or the name or number of an arg alone.
     ///
     /// # Errors
-    /// What is wrong with the key, as a sentence.
-    pub fn by_key(key: &str, count: usize) -> Result<Self, String> {
-        let key = match key.contains('{') {
-            true => key.to_owned(),
-            false => format!("{{{key}}}"),
-        };
-        let settings = Settings {
+    /// The key is misused.
+    pub fn by_key(key: &str, count: usize) -> Result<Self, RouteError> {
+        let key = if key.contains('{') { key.to_owned() } else { format!("{{{key}}}") };
+        let settings = TemplateSettings {
             shell: false,
             replace: None,
             names: Names::Any,
@@ -44,7 +70,7 @@ impl Choice {
         };
         let key = Box::new(Template::new(&[key.into()], &settings)?);
         if key.is_plain() {
-            return Err("--route names no arg: use the name of a field, or {1}, {user} …".into());
+            return Err(RouteError::NoArg);
         }
         Ok(Self::Key { key, count })
     }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use procpool::command::{Names, Settings, Template};
+use procpool::command::{Names, Template, TemplateSettings};
 use procpool::input::plain_lines::{Columns, Pack, Plain, Target};
 use procpool::input::route::Choice;
 use procpool::input::{Form, Reader, Source};
@@ -226,7 +226,7 @@ fn most_args(options: &Options, lists: &[Vec<OsString>]) -> Option<usize> {
 fn template(options: &Options, words: &[OsString], lists: &[Vec<OsString>]) -> Template {
     let has_names =
         options.input.header || options.input.format == InputFormat::Json || words.is_empty();
-    let settings = Settings {
+    let settings = TemplateSettings {
         shell: options.commands.shell,
         replace: options.commands.replace.as_ref().map(|text| text.as_bytes().to_vec()),
         names: if has_names { Names::Any } else { Names::None },
@@ -239,7 +239,7 @@ fn template(options: &Options, words: &[OsString], lists: &[Vec<OsString>]) -> T
         [] => Template::for_jobs(&settings),
         words => Template::new(words, &settings),
     };
-    let template = template.unwrap_or_else(|message| cli::misused(&message));
+    let template = template.unwrap_or_else(|error| cli::misused(&error.to_string()));
     match most_args(options, lists).filter(|_| !words.is_empty()) {
         None => template,
         Some(count) => template.with_count(count).unwrap_or_else(|message| {
@@ -331,7 +331,7 @@ fn choice(options: &Options, has_worker: bool, names: Vec<String>) -> Choice {
         }
         Some(key) => {
             let count = options.workers.max_procs.unwrap_or_else(num_cpus::get);
-            Choice::by_key(key, count).unwrap_or_else(|message| cli::misused(&message))
+            Choice::by_key(key, count).unwrap_or_else(|error| cli::misused(&error.to_string()))
         }
         None if names.is_empty() => Choice::One,
         None => Choice::Names(names),
