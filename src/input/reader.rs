@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use super::job_lines::{self, Fields, Invalid};
 use super::plain_lines::{Columns, Plain};
 use super::remainder::Remainder;
-use super::route::Choice;
+use super::route::Route;
 use super::source::Source;
 use crate::job::Job;
 use crate::journal::Journal;
@@ -57,7 +57,7 @@ pub struct Reader {
     /// ([`Sink::texts`](crate::Sink::texts)).
     pub bundles: bool,
     /// Which of several pools a job is for.
-    pub choice: Choice,
+    pub route: Route,
     /// The journal: a job that has succeeded according to it is not run again.
     pub journal: Option<Arc<Journal>>,
     /// Sources whose undone jobs are written back. Jobs keep their lines then.
@@ -101,17 +101,17 @@ impl Reader {
 
     /// Whether jobs consist of their texts only, unless their lines say more of them.
     pub(super) fn is_bare(&self) -> bool {
-        !self.keep_lines && self.journal.is_none() && matches!(self.choice, Choice::One)
+        !self.keep_lines && self.journal.is_none() && matches!(self.route, Route::One)
     }
 
     /// Finds the pool of a job.
     pub(super) fn choose(&self, mut job: Job, worker: Option<&str>) -> Result<Job, Invalid> {
-        if matches!((&self.choice, worker), (Choice::One, None)) {
+        if matches!((&self.route, worker), (Route::One, None)) {
             return Ok(job);
         }
-        match self.choice.lane(&job, worker) {
-            Ok(lane) => {
-                job.lane = lane;
+        match self.route.pool_of(&job, worker) {
+            Ok(pool) => {
+                job.pool = pool;
                 Ok(job)
             }
             Err(invalid) => {

@@ -9,7 +9,7 @@ use crate::job::Job;
 
 /// How a job's pool is found.
 #[derive(Clone, Debug, Default)]
-pub enum Choice {
+pub enum Route {
     /// There is one.
     #[default]
     One,
@@ -52,7 +52,7 @@ impl From<CommandError> for RouteError {
     }
 }
 
-impl Choice {
+impl Route {
     /// By a key: placeholders with other text around them, or the name or number of an arg alone.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl Choice {
     }
 
     /// The pool of a job, which may name one.
-    pub(super) fn lane(&self, job: &Job, worker: Option<&str>) -> Result<usize, Invalid> {
+    pub(super) fn pool_of(&self, job: &Job, worker: Option<&str>) -> Result<usize, Invalid> {
         match (self, worker) {
             (Self::One, None) => Ok(0),
             (Self::Names(names), Some(worker)) => position(names, worker),
@@ -84,7 +84,7 @@ impl Choice {
                 let cmd = serde_json::from_slice::<String>(job.cmd()).unwrap_or_default();
                 position(names, &cmd)
             }
-            (Self::Key { key, count }, None) => Ok(share(key, job, *count)),
+            (Self::Key { key, count }, None) => Ok(by_hash(key, job, *count)),
             (Self::One | Self::Key { .. }, Some(_)) => {
                 Err(Invalid::of_line("`worker` names one of several -w NAME=CMDLINE"))
             }
@@ -100,7 +100,7 @@ fn position(names: &[String], name: &str) -> Result<usize, Invalid> {
 }
 
 /// Jobs without the key are dealt out in turn.
-fn share(key: &Template, job: &Job, count: usize) -> usize {
+fn by_hash(key: &Template, job: &Job, count: usize) -> usize {
     let args = match job.as_message() {
         Some(message) => Ok(Args { words: vec![message.into()], ..Args::default() }),
         None => Args::from_json(job.args()),
@@ -124,18 +124,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn equal_keys_have_equal_lanes(user in "[a-z]{1,5}", other in any::<u32>(), count in 1_usize..9) {
-            let lane = |key: &str, args: &str| {
-                let choice = Choice::by_key(key, count).expect("a key");
-                choice.lane(&Job::new(1, r#""x""#, args, ""), None).expect("a lane")
+        fn equal_keys_have_equal_pools(user in "[a-z]{1,5}", other in any::<u32>(), count in 1_usize..9) {
+            let pool = |key: &str, args: &str| {
+                let route = Route::by_key(key, count).expect("a key");
+                route.pool_of(&Job::new(1, r#""x""#, args, ""), None).expect("a pool")
             };
             let first = format!(r#"{{"user":"{user}","n":1}}"#);
             let second = format!(r#"{{"n":{other},"user":"{user}"}}"#);
-            prop_assert!(lane("user", &first) < count);
-            prop_assert_eq!(lane("user", &first), lane("user", &second));
-            prop_assert_eq!(lane("{user}", &first), lane("{user}", &second));
+            prop_assert!(pool("user", &first) < count);
+            prop_assert_eq!(pool("user", &first), pool("user", &second));
+            prop_assert_eq!(pool("{user}", &first), pool("{user}", &second));
             let (first, second) = (format!(r#"["{user}",1]"#), format!(r#"["{user}",{other}]"#));
-            prop_assert_eq!(lane("1", &first), lane("1", &second));
+            prop_assert_eq!(pool("1", &first), pool("1", &second));
         }
     }
 }

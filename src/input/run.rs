@@ -100,7 +100,7 @@ mod tests {
 
     use super::*;
     use crate::input::feeder::BATCH_BYTES;
-    use crate::input::route::Choice;
+    use crate::input::route::Route;
     use crate::job::{Closed, Done, Job};
 
     /// Takes all jobs, and remembers how large the batches were.
@@ -129,7 +129,7 @@ mod tests {
             max_line: 64 << 20,
             keep_lines: false,
             bundles: false,
-            choice: Choice::One,
+            route: Route::One,
             journal: None,
             rest: None,
             stop: Arc::default(),

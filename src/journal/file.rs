@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::error::JournalProblem;
 use super::record;
-use crate::util::files::{Links, Place};
+use crate::util::files::{FilePlace, Links};
 
 /// How long to wait for the lock. A process that was killed a moment ago may have left a child that is
 /// about to become a command, and holds the lock until then.
@@ -24,7 +24,7 @@ const LOCK_TICK: Duration = Duration::from_millis(10);
 /// Opens the file, for nobody else to read. A symbolic link in its place is not followed, not even the
 /// user's own: whoever can make one there must not have other files written to.
 pub(super) fn open(path: &Path) -> Result<File, JournalProblem> {
-    let opened = Place::find(path, Links::Refused).and_then(|place| place.append_and_read());
+    let opened = FilePlace::find(path, Links::Refused).and_then(|place| place.append_and_read());
     opened.map_err(JournalProblem::Unopened)
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use procpool::files::{Links, Place, is_regular, is_same};
+use procpool::files::{FilePlace, Links, is_regular, is_same};
 use procpool::input::Source;
 use procpool::input::remainder::Remainder;
 use rustix::fs::{FileType, Stat, fstat, stat, tell};
@@ -22,7 +22,7 @@ const STDERR: [&str; 3] = ["/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"];
 #[derive(Debug)]
 pub enum Target {
     Stderr,
-    Place(Place),
+    Place(FilePlace),
 }
 
 impl Target {
@@ -30,7 +30,7 @@ impl Target {
         if STDERR.iter().any(|name| path == Path::new(name)) {
             return Ok(Self::Stderr);
         }
-        Place::find(path, Links::Followed).map(Self::Place)
+        FilePlace::find(path, Links::Followed).map(Self::Place)
     }
 
     /// Makes the file, or empties the one that is there.
@@ -45,7 +45,7 @@ impl Target {
     }
 
     /// Where it is, unless it is stderr, which several may write.
-    fn place(&self) -> Option<&Place> {
+    fn place(&self) -> Option<&FilePlace> {
         match self {
             Self::Stderr => None,
             Self::Place(place) => Some(place),
@@ -101,7 +101,7 @@ impl Outputs {
         outputs.is_piped = inputs.iter().any(|(_, file)| is_pipe(file));
         // Whoever opens it says what is wrong with it.
         let journal = options.journal.file.as_ref().and_then(|path| {
-            let place = Place::find(path, Links::Refused).ok()?;
+            let place = FilePlace::find(path, Links::Refused).ok()?;
             Some((path.clone(), Target::Place(place)))
         });
         let made = [
@@ -153,7 +153,7 @@ pub fn unwritable(path: &Path) -> String {
 struct Made<'a> {
     option: &'static str,
     path: &'a Path,
-    place: &'a Place,
+    place: &'a FilePlace,
 }
 
 /// The sources that are files or pipes, each with its number.

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use procpool::command::{Names, Template, TemplateSettings};
 use procpool::input::plain_lines::{Columns, Pack, Plain, Target};
-use procpool::input::route::Choice;
+use procpool::input::route::Route;
 use procpool::input::{Form, Reader, Source};
 use procpool::journal::{self, Context};
 use procpool::output::format::Shape;
@@ -126,7 +126,7 @@ impl Plan {
             max_line: options.input.max_line,
             keep_lines: options.failures.failed.is_some(),
             bundles: may_bundle(options, protocol, shape(options, code.as_ref(), protocol)),
-            choice,
+            route: choice,
             journal: None,
             rest: None,
             stop,
@@ -321,7 +321,7 @@ fn may_bundle(options: &Options, protocol: Protocol, shape: Shape) -> bool {
 }
 
 /// How the worker of a job is found.
-fn choice(options: &Options, has_worker: bool, names: Vec<String>) -> Choice {
+fn choice(options: &Options, has_worker: bool, names: Vec<String>) -> Route {
     match &options.workers.route {
         Some(_) if !has_worker => {
             cli::misused("--route sends jobs to workers that stay: name a --worker or give code")
@@ -331,22 +331,22 @@ fn choice(options: &Options, has_worker: bool, names: Vec<String>) -> Choice {
         }
         Some(key) => {
             let count = options.workers.max_procs.unwrap_or_else(num_cpus::get);
-            Choice::by_key(key, count).unwrap_or_else(|error| cli::misused(&error.to_string()))
+            Route::by_key(key, count).unwrap_or_else(|error| cli::misused(&error.to_string()))
         }
-        None if names.is_empty() => Choice::One,
-        None => Choice::Names(names),
+        None if names.is_empty() => Route::One,
+        None => Route::Names(names),
     }
 }
 
 /// Looks whether jobs can have the key that they are shared out by.
 fn check_route(
-    choice: &Choice,
+    choice: &Route,
     options: &Options,
     words: &[OsString],
     lists: &[Vec<OsString>],
     form: &Form,
 ) -> Result<(), String> {
-    let Choice::Key { key, .. } = choice else { return Ok(()) };
+    let Route::Key { key, .. } = choice else { return Ok(()) };
     let has_names = options.input.header || options.input.format == InputFormat::Json;
     let count = match form {
         Form::Job => return Ok(()),

@@ -92,7 +92,7 @@ impl Feed for Lanes {
         let mut parts: Vec<Vec<Job>> = self.pools.iter().map(|_| Vec::new()).collect();
         for job in batch.drain(..) {
             // Who reads the jobs knows how many pools there are.
-            let lane = job.lane.min(parts.len() - 1);
+            let lane = job.pool.min(parts.len() - 1);
             parts[lane].push(job);
         }
         for (pool, part) in self.pools.iter().zip(&mut parts) {

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use procpool::input::plain_lines::{Columns, Pack, Plain};
-use procpool::input::route::Choice;
+use procpool::input::route::Route;
 use procpool::input::{End, Form, Reader, Source};
 use procpool::journal::{self, Journal};
-use procpool::output::{Format, Output, Settings, Surroundings, Trouble};
+use procpool::output::{Format, Output, Screen, Settings, Trouble};
 use procpool::{
     Builder, Failure, Init, Pool, Protocol, Sink, Timeout, Watcher, WorkerEnd, printable,
 };
@@ -143,7 +143,7 @@ impl Watcher for Reporter {
     }
 }
 
-impl Surroundings for Reporter {
+impl Screen for Reporter {
     fn failure(&self, lines: &[u8]) {
         self.console.print(lines);
     }
@@ -185,10 +185,10 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         Console::terminal().context("--confirm has no terminal to ask on")?;
     }
     let sources: Vec<String> = reader.sources.iter().map(Source::name).collect();
-    let (lanes, lane_procs) = match (&reader.choice, options.workers.max_procs) {
-        (Choice::Key { count, .. }, _) => (*count, 1),
-        (Choice::Names(names), procs) => (names.len(), procs.unwrap_or_else(num_cpus::get)),
-        (Choice::One, procs) => (1, procs.unwrap_or_else(num_cpus::get)),
+    let (lanes, lane_procs) = match (&reader.route, options.workers.max_procs) {
+        (Route::Key { count, .. }, _) => (*count, 1),
+        (Route::Names(names), procs) => (names.len(), procs.unwrap_or_else(num_cpus::get)),
+        (Route::One, procs) => (1, procs.unwrap_or_else(num_cpus::get)),
     };
     let max_procs = lanes * lane_procs;
     allow_descriptors(max_procs);
@@ -216,7 +216,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         // It is set once.
         let _ = reporter.reports.set(Arc::clone(reports));
     }
-    let surroundings = Arc::clone(&reporter) as Arc<dyn Surroundings>;
+    let surroundings = Arc::clone(&reporter) as Arc<dyn Screen>;
     let output =
         Arc::new(Output::start(settings, surroundings).context("the output can't be started")?);
     let halted = Box::new({

@@ -167,7 +167,7 @@ impl Slot {
     fn flush(&mut self) {
         self.shared.flush();
         for (caller, answer) in self.answers.drain(..) {
-            caller.tell(answer);
+            caller.reply(answer);
         }
     }
 
