@@ -204,6 +204,11 @@ impl Shared {
         self.lock_stop().means
     }
 
+    /// Whether jobs are fed, and come to an end: those of calls may always come.
+    pub(crate) fn is_fed(&self) -> bool {
+        self.sink.is_some()
+    }
+
     /// Gives the outcome of a job that no call waits for to the sink.
     pub(crate) fn deliver(&self, done: &Done<'_>) {
         if let (Some(sink), None) = (&self.sink, &done.job.caller) {

@@ -43,7 +43,7 @@ const UNREAD: Duration = Duration::from_secs(10);
 
 /// Where no job is left, whoever reads the input is given so long to read on or find its end before a
 /// spare is started.
-const INPUT_PATIENCE: Duration = Duration::from_millis(20);
+const INPUT_PATIENCE: Duration = Duration::from_millis(50);
 
 /// A worker that was given no job, and may be starting still, has so long to end of itself.
 const SPARE_PATIENCE: Duration = Duration::from_millis(500);
@@ -177,7 +177,7 @@ impl Slot {
         let spare = self.spare.take().and_then(Spare::abandon);
         for worker in [spare, self.worker.take()].into_iter().flatten() {
             if worker.has_started {
-                self.shared.retire(worker);
+                self.end_in_its_own_time(worker);
             } else {
                 self.shared.retire_within(worker, SPARE_PATIENCE);
             }
@@ -617,6 +617,7 @@ impl Slot {
             }
             None => self.shared.printed_unasked(&mut worker),
         }
+        worker.why = Why::Protocol;
         self.dismiss(worker, Stop::Terminate);
     }
 
@@ -730,7 +731,8 @@ impl Slot {
             return;
         }
         let turn_began = self.worker.as_ref().map_or(now, |worker| worker.turn_began);
-        if now < turn_began.after(INPUT_PATIENCE) && self.shared.queue.may_get_jobs() {
+        let is_fed = self.shared.is_fed() && now < turn_began.after(INPUT_PATIENCE);
+        if is_fed && self.shared.queue.may_get_jobs() {
             self.awaits_input = true;
             return;
         }
@@ -1026,16 +1028,23 @@ impl Slot {
             self.start_spare();
         }
         let Some(worker) = self.worker.take() else { return };
-        // Those that take their time to end must not pile up.
-        match self.shared.config.standby == 0 || self.shared.queue.is_crowded() {
-            true => self.dismiss(worker, Stop::Retire),
-            false => self.shared.retire(worker),
-        }
+        self.end_in_its_own_time(worker);
         self.spare_failed = false;
         // One that is not ready yet is waited for when there is a job for it.
         if let Some(spare) = self.spare.take_if(|spare| spare.ready().is_some()) {
             // One that has died is nobody's failed job.
             self.promote(spare.worker());
+        }
+    }
+
+    /// Has a worker end in the background or, where another one may not be started before, waits for
+    /// that.
+    fn end_in_its_own_time(&mut self, worker: Worker) {
+        // Those that take their time to end must not pile up.
+        if self.shared.config.standby == 0 || self.shared.queue.is_crowded() {
+            self.dismiss(worker, Stop::Retire);
+        } else {
+            self.shared.retire(worker);
         }
     }
 
@@ -1183,7 +1192,7 @@ impl Slot {
         self.settle(worker, begun, message);
     }
 
-    /// A worker that is on no job closed a pipe and went on running. Nothing waits for its end.
+    /// A worker that is on no job closed a pipe and went on running.
     fn idle_worker_ended(&mut self, worker: Worker, end: End) {
         let what = if end == End::ClosedStdin { "stdin" } else { "stdout" };
         self.shared.watcher.note(&format!(
@@ -1192,7 +1201,7 @@ impl Slot {
             self.number(),
             worker.process.pid()
         ));
-        self.shared.retire(worker);
+        self.end_in_its_own_time(worker);
     }
 
     /// Deals out the blame for a worker that died. The oldest job had its turn if the worker had
