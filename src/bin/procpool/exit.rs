@@ -1,11 +1,12 @@
 //! How the process ends.
 
 use std::io::{self, Write};
-use std::process::ExitCode;
 
 use procpool::{BuildError, ProgramError};
 use rustix::process::getpid;
 
+use crate::cli::EarlyExit;
+use crate::plan::Misuse;
 use crate::report::console::message;
 use crate::terminal;
 
@@ -31,6 +32,9 @@ pub enum Status {
 impl Status {
     /// Prints the error, and says what status it leads to.
     pub fn from_error(error: anyhow::Error) -> Self {
+        if let Some(misuse) = error.downcast_ref::<Misuse>() {
+            return Self::from_early_exit(&EarlyExit::misuse(&misuse.to_string()));
+        }
         let option = match error.downcast_ref::<BuildError>() {
             Some(BuildError::Program(ProgramError::NeedsShell(_))) => {
                 " (put --shell before the command)"
@@ -49,9 +53,15 @@ impl Status {
         }
     }
 
+    /// Prints what there is to print instead of a run, and says what status it leads to.
+    pub fn from_early_exit(exit: &EarlyExit) -> Self {
+        exit.print();
+        if exit.is_misuse() { Self::Usage } else { Self::Success }
+    }
+
     /// Ends the process. To be interrupted is to die of the signal, so that a shell script ends
     /// with it.
-    pub fn leave(self) -> ExitCode {
+    pub fn leave(self) -> ! {
         terminal::restore();
         let code = match self {
             Self::Success => 0,

@@ -179,7 +179,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     });
     let stop = Arc::clone(&reporter.stop);
     let Plan { mut reader, commands, code, workers, protocol, first, shape, limits, journal } =
-        Plan::of(&options, Arc::clone(&stop));
+        Plan::of(&options, Arc::clone(&stop))?;
     if options.commands.confirm && !options.commands.dry_run {
         // Before any input is read and lost.
         Console::terminal().context("--confirm has no terminal to ask on")?;
