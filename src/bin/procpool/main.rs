@@ -5,6 +5,7 @@ mod cli;
 mod descriptors;
 mod exit;
 mod interrupts;
+mod lock;
 mod no_shell;
 mod outputs;
 mod plan;
@@ -15,7 +16,7 @@ mod signals;
 mod terminal;
 mod usage;
 
-fn main() -> std::process::ExitCode {
+fn main() {
     signals::outlive_harmless();
     let mut options = cli::parse();
     if options.max_procs == Some(0) {
