@@ -13,7 +13,7 @@ use rustix::termios::tcgetwinsize;
 
 use super::console::Console;
 use super::stderr::{Stderr, TICK};
-use crate::cli::When;
+use crate::cli::values::When;
 use crate::lock::lock;
 
 /// How often a line is printed where it can't be drawn over.

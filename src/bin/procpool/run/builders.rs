@@ -83,7 +83,7 @@ fn kinds(plan: &Plan, options: &Options) -> Vec<Builder> {
     if let Some(code) = &plan.code {
         return vec![Pool::code(code)];
     }
-    let worker = |line: &String| worker(line, plan.protocol, &plan.first, options.pty);
+    let worker = |line: &String| worker(line, plan.protocol, &plan.first, options.workers.pty);
     plan.workers.iter().map(worker).collect()
 }
 
@@ -95,32 +95,32 @@ fn worker(line: &str, protocol: Protocol, first: &[Init], pty: bool) -> Builder 
 
 /// Sets what is the same for workers and commands.
 fn set(pool: Builder, options: &Options) -> Builder {
-    let pool = match options.timeout {
+    let pool = match options.failures.timeout {
         Some(Timeout::Time(time)) if !time.is_zero() => pool.timeout(time),
         Some(Timeout::Median(times)) => pool.timeout_by_median(times),
         _ => pool,
     };
-    let pool = match options.pipeline {
+    let pool = match options.workers.pipeline {
         Some(depth) => pool.depth(depth),
         None => pool,
     };
-    let pool = match options.start_limit {
+    let pool = match options.workers.start_limit {
         Some(limit) => pool.start_limit(limit),
         None => pool,
     };
-    pool.max_reqs(options.max_reqs)
-        .max_reqs_jitter(options.max_reqs_jitter)
-        .max_age(options.max_age.filter(|age| !age.is_zero()))
-        .max_rss(options.max_rss.map(|bytes| bytes as u64))
-        .idle_timeout(options.idle_timeout.filter(|time| !time.is_zero()))
-        .standby(options.standby.unwrap_or(usize::MAX))
-        .retries(options.retries)
-        .retry_on(options.retry_on.iter().map(|kind| kind.0).collect())
-        .retry_delay(options.retry_delay)
-        .grace(options.grace)
-        .start_timeout(Some(options.start_timeout).filter(|time| !time.is_zero()))
-        .max_reply(options.max_reply)
-        .nice(options.nice.unwrap_or_default())
+    pool.max_reqs(options.workers.max_reqs)
+        .max_reqs_jitter(options.recycling.max_reqs_jitter)
+        .max_age(options.recycling.max_age.filter(|age| !age.is_zero()))
+        .max_rss(options.recycling.max_rss.map(|bytes| bytes as u64))
+        .idle_timeout(options.recycling.idle_timeout.filter(|time| !time.is_zero()))
+        .standby(options.recycling.standby.unwrap_or(usize::MAX))
+        .retries(options.failures.retries)
+        .retry_on(options.failures.retry_on.iter().map(|kind| kind.0).collect())
+        .retry_delay(options.failures.retry_delay)
+        .grace(options.failures.grace)
+        .start_timeout(Some(options.workers.start_timeout).filter(|time| !time.is_zero()))
+        .max_reply(options.workers.max_reply)
+        .nice(options.throttling.nice.unwrap_or_default())
         .reap_orphans(adopts_orphans())
 }
 

@@ -77,29 +77,19 @@ impl Run {
 
     /// Writes the reports. A report may go to a pipe that nobody reads. A signal ends the wait for that.
     async fn write_reports(&mut self, end: Option<Status>) -> Option<Status> {
-        if self.reports.is_none() {
-            return end;
+        let Some(reports) = self.reports.clone() else { return end };
+        let output = Arc::clone(&self.output);
+        let ending = self.ending(end);
+        let (done, written) = oneshot::channel();
+        // This needs a thread, since the reader of a report may be slow.
+        let write = move || drop(done.send(reports.write(ending, &output)));
+        if let Err(error) = thread::Builder::new().name("reports".into()).spawn(write) {
+            self.console.say(&format!("the reports could not be written: {error}"));
+            return end.or(Some(Status::Trouble));
         }
-        let reported = self.start_reports(self.signal.status().or(end));
-        let troubles = self.wait_for(reported).await.unwrap_or_default();
+        let troubles = self.wait_for(written).await.unwrap_or_default();
         troubles.iter().for_each(|trouble| self.console.say(trouble));
         end.or((!troubles.is_empty()).then_some(Status::Trouble))
-    }
-
-    /// Writes the reports on a thread, since their readers may be slow. The receiver is sent a sentence for
-    /// each report that could not be written.
-    fn start_reports(&self, end: Option<Status>) -> oneshot::Receiver<Vec<String>> {
-        let (done, reported) = oneshot::channel();
-        if let Some(reports) = self.reports.clone() {
-            let output = Arc::clone(&self.output);
-            let ending = self.ending(end);
-            let console = Arc::clone(&self.console);
-            let write = move || drop(done.send(reports.write(ending, &output)));
-            if let Err(error) = thread::Builder::new().name("reports".into()).spawn(write) {
-                console.say(&format!("the reports could not be written: {error}"));
-            }
-        }
-        reported
     }
 
     /// Waits for a thread that writes files. After a signal, it waits for a limited time only, and another
@@ -131,10 +121,11 @@ impl Run {
 
     /// How the run ended, for reports.
     fn ending(&self, end: Option<Status>) -> Ending {
-        let outcome = match end {
+        let outcome = match self.signal.status().or(end) {
             Some(status) => status.signal().map_or(Outcome::Broken, Outcome::Interrupted),
             None if self.bookkeeper.has_halted() => Outcome::Halted,
             None if self.course.misses_input() => Outcome::Broken,
+            None if self.course.is_doubtful => Outcome::Doubtful,
             None => Outcome::Complete,
         };
         Ending {

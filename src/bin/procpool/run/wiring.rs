@@ -43,11 +43,11 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let reporter = Arc::new(Reporter::new(events.clone()));
     let console = Arc::clone(&reporter.console);
     let mut plan = Plan::of(&options, Arc::clone(&reporter.stop));
-    if options.confirm && !options.dry_run {
+    if options.commands.confirm && !options.commands.dry_run {
         // This is checked before any input is read, which would be lost.
         Console::terminal().context("--confirm has no terminal to ask on")?;
     }
-    let size = Size::of(&plan.reader.choice, options.max_procs);
+    let size = Size::of(&plan.reader.choice, options.workers.max_procs);
     builders::allow_descriptors(size.all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
     check_streams(&plan.reader.sources)?;
@@ -64,8 +64,9 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let pools = builders::build(&plan, &options, size, &watcher, &sink)?;
     bookkeeper.watch(&pools);
     let counts = Arc::clone(&output);
-    let progress =
-        ProgressLine::start(options.progress, Arc::clone(&console), move || counts.counts())?;
+    let progress = ProgressLine::start(options.output.progress, Arc::clone(&console), move || {
+        counts.counts()
+    })?;
     allow_signals().context("signals can't be listened to")?;
     let (orders, ordered) = unbounded_channel();
     let signal = FatalSignal::default();
@@ -73,7 +74,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         pools: pools.clone(),
         console: Arc::clone(&console),
         stop: Arc::clone(&reporter.stop),
-        grace: options.grace,
+        grace: options.failures.grace,
         orders,
         signal: signal.clone(),
     };
@@ -118,8 +119,8 @@ impl Results {
     ) -> anyhow::Result<Self> {
         let format = Format {
             shape: plan.shape,
-            detail: options.detail,
-            tag: options.tag,
+            detail: options.output.detail,
+            tag: options.output.tag,
             commands: plan.commands.clone(),
             sources: builders::source_names(&plan.reader),
         };
@@ -130,8 +131,8 @@ impl Results {
         }
         let settings = Settings {
             format,
-            ordered: !options.stream,
-            buffer: options.buffer,
+            ordered: !options.output.stream,
+            buffer: options.output.buffer,
             journal: journal.clone(),
         };
         let surroundings = Arc::clone(reporter) as Arc<dyn Surroundings>;
@@ -164,11 +165,11 @@ fn report_settings(
         is_piped: outputs.is_piped,
     };
     let failed = outputs.failed.map(|failed| FailedLines::open(failed, settings));
-    let halt = options.halt.as_ref().and_then(|halt| halt.0);
+    let halt = options.failures.halt.as_ref().and_then(|halt| halt.0);
     Ok(ReportSettings {
-        halt: if options.fail_fast { Some(FAIL_FAST) } else { halt },
+        halt: if options.failures.fail_fast { Some(FAIL_FAST) } else { halt },
         joblog: outputs.joblog,
-        resume: options.resume,
+        resume: options.journal.resume,
         reports,
         failed: failed.transpose()?,
     })
