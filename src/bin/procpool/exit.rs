@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use procpool::{BuildError, ProgramError};
 use rustix::process::{Signal, getpid};
 
+use crate::cli::EarlyExit;
+use crate::plan::Misuse;
 use crate::report::console::message;
 use crate::terminal;
 
@@ -32,6 +34,9 @@ pub enum Status {
 impl Status {
     /// Prints the error, and says what status it leads to.
     pub fn from_error(error: anyhow::Error) -> Self {
+        if let Some(misuse) = error.downcast_ref::<Misuse>() {
+            return Self::from_early_exit(&EarlyExit::misuse(&misuse.to_string()));
+        }
         let option = match error.downcast_ref::<BuildError>() {
             Some(BuildError::Program(ProgramError::NeedsShell(_))) => {
                 " (put --shell before the command)"
@@ -57,6 +62,12 @@ impl Status {
             Self::StdoutClosed => Some(Signal::PIPE.as_raw()),
             _ => None,
         }
+    }
+
+    /// Prints what there is to print instead of a run, and says what status it leads to.
+    pub fn from_early_exit(exit: &EarlyExit) -> Self {
+        exit.print();
+        if exit.is_misuse() { Self::Usage } else { Self::Success }
     }
 
     /// Ends the process. An interrupted process dies of the signal, so that a shell script that runs it ends too.

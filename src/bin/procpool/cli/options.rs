@@ -5,9 +5,10 @@ use std::ffi::OsString;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueHint};
 
+use super::capacity;
 use super::code::CodeOptions;
 use super::commands::CommandOptions;
-use super::errors::refuse;
+use super::errors::{EarlyExit, explain};
 use super::failures::FailureOptions;
 use super::help::HelpOptions;
 use super::input::InputOptions;
@@ -85,13 +86,21 @@ pub struct Options {
     pub given: Vec<String>,
 }
 
-/// The command line of this process; a wrong one ends it.
-pub fn parse() -> Options {
-    let matches = definition().try_get_matches().unwrap_or_else(|error| refuse(error));
-    let mut options = Options::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+/// Parses the command line of this process.
+///
+/// # Errors
+/// There is nothing to run: the command line asks for help or the version, or is wrong.
+pub fn parse() -> Result<Options, EarlyExit> {
+    let matches = definition().try_get_matches().map_err(explain)?;
+    let mut options = Options::from_arg_matches(&matches)?;
     options.first = first_lines(&matches);
     options.given = given(&matches);
-    options
+    if options.workers.max_procs == Some(0) {
+        // Each of several workers has up to this number of processes.
+        let kinds = options.workers.worker.len().max(1);
+        options.workers.max_procs = Some((capacity::most() / kinds).max(1));
+    }
+    Ok(options)
 }
 
 /// The lines of --init and --notify, in the order they were given.

@@ -42,7 +42,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let (events, received) = unbounded_channel();
     let reporter = Arc::new(Reporter::new(events.clone()));
     let console = Arc::clone(&reporter.console);
-    let mut plan = Plan::of(&options, Arc::clone(&reporter.stop));
+    let mut plan = Plan::of(&options, Arc::clone(&reporter.stop))?;
     if options.commands.confirm && !options.commands.dry_run {
         // This is checked before any input is read, which would be lost.
         Console::terminal().context("--confirm has no terminal to ask on")?;

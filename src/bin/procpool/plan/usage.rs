@@ -5,28 +5,8 @@
 
 use procpool::Kind;
 
+use super::mode::Mode;
 use crate::cli::Options;
-
-/// What runs jobs, and what a line of the input is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// A COMMAND is started for each line.
-    Command,
-    /// Each line names a program that is started for it.
-    JobCommands,
-    /// Job lines go to a worker.
-    Worker,
-    /// Each line is the args of a COMMAND of a worker.
-    WorkerCommand,
-    /// Each line is a message to a worker.
-    Raw,
-    /// Each line is what an expression is evaluated for.
-    Expression,
-    /// Job lines name functions of a file.
-    File,
-    /// Each line is the args of a function of a file.
-    FileCommand,
-}
 
 use Mode::{Command, Expression, File, FileCommand, JobCommands, Raw, Worker, WorkerCommand};
 
