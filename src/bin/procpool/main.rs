@@ -4,6 +4,7 @@ mod cli;
 mod descriptors;
 mod exit;
 mod interrupts;
+mod lock;
 mod outputs;
 mod plan;
 mod pools;
