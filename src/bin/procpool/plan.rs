@@ -59,9 +59,6 @@ impl Plan {
     /// Makes it, or says how the options are misused.
     pub fn of(options: &Options, stop: Arc<AtomicBool>) -> Self {
         no_foreign_lists(&options.command);
-        if let Some(message) = cli::report::misuse(options) {
-            cli::misused(&message);
-        }
         let (words, lists) = split_lists(&options.command);
         let code = code(options);
         let has_worker = !options.worker.is_empty() || code.is_some();
@@ -177,6 +174,7 @@ fn check(
         code.check_path()?;
     }
     usage::check(options, mode(options, !words.is_empty(), code), !lists.is_empty())?;
+    cli::report::check(options)?;
     for line in &options.worker {
         no_shell::check_worker(line)?;
     }
