@@ -72,13 +72,13 @@ pub trait Sink: Send + Sync {
     /// bundle jobs.
     fn texts(&self, _seq: u64, _count: u64, _texts: &[u8]) {}
 
-    /// A try of a job has failed, and the job will be tried again: this is not its outcome. Called on
-    /// the thread of the slot, and only to be taken note of.
-    fn retried(&self, _done: &Done<'_>) {}
-
     /// A job's result, which was delivered, may be wrong: `done` says why, and has none of the job's
     /// texts. Whoever keeps results for later must not count this one as a success.
     fn doubt(&self, _done: &Done<'_>) {}
+
+    /// A try of a job has failed, and the job will be tried again: this is not its outcome. Called on
+    /// the thread of the slot, and only to be taken note of.
+    fn retried(&self, _done: &Done<'_>) {}
 
     /// Takes lines that a command has printed while it runs, to stdout and to stderr. They are not
     /// in what is delivered at its end. Called only where that was asked for. Returns whether it took

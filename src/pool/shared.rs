@@ -204,6 +204,11 @@ impl Shared {
         self.lock_stop().means
     }
 
+    /// Whether jobs are fed, and come to an end: those of calls may always come.
+    pub(crate) fn is_fed(&self) -> bool {
+        self.sink.is_some()
+    }
+
     /// Gives the outcome of a job that no call waits for to the sink.
     pub(crate) fn deliver(&self, done: &Done<'_>) {
         if let (Some(sink), None) = (&self.sink, &done.job.caller) {
@@ -483,7 +488,11 @@ impl Shared {
             self.watcher.terminal_wanted();
             return Some(stopped);
         }
-        self.watcher.note(&format!("{} {stopped}. {}", who(), stopped.remedy(process.pid())));
+        self.watcher.note(&format!(
+            "{} {stopped}. {}",
+            who(),
+            stopped.how_to_continue(process.pid())
+        ));
         None
     }
 
@@ -554,7 +563,7 @@ impl Shared {
     pub(crate) fn renew(&self) {
         *self.lock_stop() = NOT_STOPPING;
         self.is_stopping.store(false, Ordering::Release);
-        self.groups.spare();
+        self.groups.stop_killing();
     }
 }
 

@@ -180,12 +180,12 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let stop = Arc::clone(&reporter.stop);
     let Plan { mut reader, commands, code, workers, protocol, first, shape, limits, journal } =
         Plan::of(&options, Arc::clone(&stop));
-    if options.confirm && !options.dry_run {
+    if options.commands.confirm && !options.commands.dry_run {
         // Before any input is read and lost.
         Console::terminal().context("--confirm has no terminal to ask on")?;
     }
     let sources: Vec<String> = reader.sources.iter().map(Source::name).collect();
-    let (lanes, lane_procs) = match (&reader.choice, options.max_procs) {
+    let (lanes, lane_procs) = match (&reader.choice, options.workers.max_procs) {
         (Choice::Key { count, .. }, _) => (*count, 1),
         (Choice::Names(names), procs) => (names.len(), procs.unwrap_or_else(num_cpus::get)),
         (Choice::One, procs) => (1, procs.unwrap_or_else(num_cpus::get)),
@@ -202,13 +202,13 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let settings = Settings {
         format: Format {
             shape,
-            detail: options.detail,
-            tag: options.tag,
+            detail: options.output.detail,
+            tag: options.output.tag,
             commands: commands.clone(),
             sources: sources.clone(),
         },
-        ordered: !options.stream,
-        buffer: options.buffer,
+        ordered: !options.output.stream,
+        buffer: options.output.buffer,
         journal: journal.clone(),
     };
     let reports = reports(&options, &outputs, &reader.sources, &settings.format, max_procs)?;
@@ -238,7 +238,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         (Some(commands), _) => vec![Pool::commands((**commands).clone())],
         (None, Some(code)) => vec![Pool::code(code)],
         (None, None) => {
-            workers.iter().map(|line| worker(line, protocol, &first, options.pty)).collect()
+            workers.iter().map(|line| worker(line, protocol, &first, options.workers.pty)).collect()
         }
     };
     // As many of a kind as there are lanes, or a kind for each.
@@ -256,7 +256,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     tally.watch(&pool);
     let counts = Arc::clone(&output);
     let progress =
-        Progress::start(options.progress, Arc::clone(&console), move || counts.counts())?;
+        Progress::start(options.output.progress, Arc::clone(&console), move || counts.counts())?;
     allow_signals().context("signals can't be listened to")?;
     let (tell, orders) = unbounded_channel();
     let signal = Arc::new(AtomicI32::new(0));
@@ -264,7 +264,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         pool: pool.clone(),
         console: Arc::clone(&console),
         stop: Arc::clone(&stop),
-        grace: options.grace,
+        grace: options.failures.grace,
         orders: tell,
         signal: Arc::clone(&signal),
     };
@@ -285,7 +285,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         give_up_at: None,
         progress,
         reports,
-        has_summary: options.summary,
+        has_summary: options.output.summary,
         journal,
         trouble: false,
         is_doubtful: false,
@@ -313,12 +313,12 @@ fn wanted(
         is_piped: outputs.is_piped,
     };
     Ok(Wanted {
-        halt: match (&options.halt, options.fail_fast) {
+        halt: match (&options.failures.halt, options.failures.fail_fast) {
             (_, true) => Some(FAIL_FAST),
             (halt, false) => halt.and_then(|halt| halt.0),
         },
         joblog: outputs.joblog,
-        resume: options.resume,
+        resume: options.journal.resume,
         reports,
         failed: outputs.failed.map(|failed| FailedLines::open(failed, lines)).transpose()?,
     })
@@ -407,32 +407,32 @@ fn told_by(journal: &Journal, (succeeded, failed): (u64, u64), others: u64) -> O
 
 /// Sets what is the same for workers and commands.
 fn set(pool: Builder, options: &Options) -> Builder {
-    let pool = match options.timeout {
+    let pool = match options.failures.timeout {
         Some(Timeout::Time(time)) if !time.is_zero() => pool.timeout(time),
         Some(Timeout::Median(times)) => pool.timeout_by_median(times),
         _ => pool,
     };
-    let pool = match options.pipeline {
+    let pool = match options.workers.pipeline {
         Some(depth) => pool.depth(depth),
         None => pool,
     };
-    let pool = match options.start_limit {
+    let pool = match options.workers.start_limit {
         Some(limit) => pool.start_limit(limit),
         None => pool,
     };
-    pool.max_reqs(options.max_reqs)
-        .max_reqs_jitter(options.max_reqs_jitter)
-        .max_age(options.max_age.filter(|age| !age.is_zero()))
-        .max_rss(options.max_rss.map(|bytes| bytes as u64))
-        .idle_timeout(options.idle_timeout.filter(|time| !time.is_zero()))
-        .standby(options.standby.unwrap_or(usize::MAX))
-        .retries(options.retries)
-        .retry_on(options.retry_on.iter().map(|kind| kind.0).collect())
-        .retry_delay(options.retry_delay)
-        .grace(options.grace)
-        .start_timeout(Some(options.start_timeout).filter(|time| !time.is_zero()))
-        .max_reply(options.max_reply)
-        .nice(options.nice.unwrap_or_default())
+    pool.max_reqs(options.workers.max_reqs)
+        .max_reqs_jitter(options.recycling.max_reqs_jitter)
+        .max_age(options.recycling.max_age.filter(|age| !age.is_zero()))
+        .max_rss(options.recycling.max_rss.map(|bytes| bytes as u64))
+        .idle_timeout(options.recycling.idle_timeout.filter(|time| !time.is_zero()))
+        .standby(options.recycling.standby.unwrap_or(usize::MAX))
+        .retries(options.failures.retries)
+        .retry_on(options.failures.retry_on.iter().map(|kind| kind.0).collect())
+        .retry_delay(options.failures.retry_delay)
+        .grace(options.failures.grace)
+        .start_timeout(Some(options.workers.start_timeout).filter(|time| !time.is_zero()))
+        .max_reply(options.workers.max_reply)
+        .nice(options.throttling.nice.unwrap_or_default())
         .reap_orphans(adopts_orphans())
 }
 
@@ -570,7 +570,7 @@ impl Run {
     /// Does what a signal asks for.
     fn obey(&mut self, order: Order) {
         if order == Order::Report {
-            return self.report();
+            return self.say_what_runs();
         }
         // First, or else what is handed out now would wait for whoever reads stdout.
         self.output.hurry();
@@ -603,7 +603,7 @@ impl Run {
     }
 
     /// Says what runs.
-    fn report(&self) {
+    fn say_what_runs(&self) {
         let jobs = self.pool.underway(ROLL_PATIENCE);
         let (succeeded, failed) = self.output.counts();
         let mut text = format!("{} done, {failed} failed, ", succeeded + failed);
@@ -708,6 +708,7 @@ impl Run {
                 }
                 Some(order) = self.orders.recv() => match order {
                     Order::Report => {}
+                    // All are gone.
                     Order::Kill => last = soon(LAST_WAIT),
                     Order::Stop | Order::Terminate => return end,
                 },

@@ -12,7 +12,7 @@ use crate::job::printed::{Capture, Printed};
 use crate::pool::roll::Seen;
 use crate::pool::shared::Shared;
 use crate::process::stops::Stopped;
-use crate::process::{Process, Progress, Spec, Stop, Stream, Wake};
+use crate::process::{OutputStream, Process, Spec, Stop, Transfer, Wake};
 use crate::util::clock::Moment;
 
 /// What a command has printed is read at its end for no longer than this much at once: what it left
@@ -195,7 +195,7 @@ impl<'a> Running<'a> {
                 false => {
                     let ready = self.process.wait(Some(wake), self.has_input(), None, timeout);
                     self.feed();
-                    self.listen(ready.readable, ready.stderr);
+                    self.listen(ready.stdout, ready.stderr);
                     ready.exited
                 }
             };
@@ -235,7 +235,7 @@ impl<'a> Running<'a> {
     /// running can print more.
     fn outlive(&mut self) -> bool {
         self.heard = Some(self.shared.now());
-        self.process.outlive();
+        self.process.ignore_exit();
         self.read_rest();
         self.process.is_closed()
     }
@@ -265,7 +265,7 @@ impl<'a> Running<'a> {
     }
 
     fn tell(&mut self, step: Stop) -> Duration {
-        self.process.tell(step, self.shared.config.grace)
+        self.process.take_step(step, self.shared.config.grace)
     }
 
     fn has_input(&self) -> bool {
@@ -280,9 +280,9 @@ impl<'a> Running<'a> {
         }
         while self.has_input() {
             match self.process.write(&self.input[self.written..]) {
-                Progress::Moved(count) => self.written += count,
-                Progress::Blocked => return,
-                Progress::Closed => self.written = self.input.len(),
+                Transfer::Moved(count) => self.written += count,
+                Transfer::Blocked => return,
+                Transfer::Closed => self.written = self.input.len(),
             }
         }
         self.process.close_stdin();
@@ -300,12 +300,13 @@ impl<'a> Running<'a> {
     /// Reads what the streams hold.
     fn listen(&mut self, stdout: bool, stderr: bool) {
         let Printed { stdout: out, stderr: err, .. } = &mut self.printed;
-        for (stream, capture, _) in [(Stream::Stdout, out, stdout), (Stream::Stderr, err, stderr)]
-            .into_iter()
-            .filter(|(_, _, is_ready)| *is_ready)
+        for (stream, capture, _) in
+            [(OutputStream::Stdout, out, stdout), (OutputStream::Stderr, err, stderr)]
+                .into_iter()
+                .filter(|(_, _, is_ready)| *is_ready)
         {
             let progress = self.process.collect(stream, capture.buffer());
-            if matches!(progress, Progress::Moved(_)) && self.heard.is_some() {
+            if matches!(progress, Transfer::Moved(_)) && self.heard.is_some() {
                 self.heard = Some(self.shared.now());
             }
         }
@@ -334,13 +335,13 @@ impl<'a> Running<'a> {
 
     /// Reads what the streams hold, but for very much.
     fn read_rest(&mut self) {
-        for stream in [Stream::Stdout, Stream::Stderr] {
+        for stream in [OutputStream::Stdout, OutputStream::Stderr] {
             let mut left = LAST_READ;
             loop {
                 let Printed { stdout, stderr, .. } = &mut self.printed;
-                let capture = if stream == Stream::Stdout { stdout } else { stderr };
+                let capture = if stream == OutputStream::Stdout { stdout } else { stderr };
                 match self.process.collect(stream, capture.buffer()) {
-                    Progress::Moved(count) if count < left => left -= count,
+                    Transfer::Moved(count) if count < left => left -= count,
                     _ => break,
                 }
                 self.pass_on();
@@ -388,7 +389,7 @@ impl<'a> Running<'a> {
 
     /// Names what the command has left running.
     fn tell_what_is_left(&self) {
-        if self.process.is_closed() && !self.process.lasts(LAST_MOMENT) {
+        if self.process.is_closed() && !self.process.is_left_after(LAST_MOMENT) {
             return;
         }
         let names = self.process.leftovers();

@@ -23,7 +23,7 @@ use crate::pool::shared::{Shared, SparePermit};
 use crate::pool::slot::warm_up::{Unfit, Warming, warm_up};
 use crate::process::lookup::{self, Runner};
 use crate::process::stops::Stopped;
-use crate::process::{Process, Progress, Spec, Stop, Wake, describe};
+use crate::process::{Process, Spec, Stop, Transfer, Wake, describe};
 use crate::util::clock::Moment;
 use crate::util::random::random;
 use crate::util::text::quote;
@@ -43,7 +43,7 @@ const UNREAD: Duration = Duration::from_secs(10);
 
 /// Where no job is left, whoever reads the input is given so long to read on or find its end before a
 /// spare is started.
-const INPUT_PATIENCE: Duration = Duration::from_millis(20);
+const INPUT_PATIENCE: Duration = Duration::from_millis(50);
 
 /// A worker that was given no job, and may be starting still, has so long to end of itself.
 const SPARE_PATIENCE: Duration = Duration::from_millis(500);
@@ -177,7 +177,7 @@ impl Slot {
         let spare = self.spare.take().and_then(Spare::abandon);
         for worker in [spare, self.worker.take()].into_iter().flatten() {
             if worker.has_started {
-                self.shared.retire(worker);
+                self.end_in_its_own_time(worker);
             } else {
                 self.shared.retire_within(worker, SPARE_PATIENCE);
             }
@@ -223,7 +223,7 @@ impl Slot {
             self.rest();
             return true;
         };
-        if worker.has_unsent() && worker.send() == Progress::Closed {
+        if worker.has_unsent() && worker.send() == Transfer::Closed {
             self.stdin_closed();
             return true;
         }
@@ -579,7 +579,7 @@ impl Slot {
         };
         if !worker.process.may_be_read() {
             worker.has_rested(self.shared.now());
-        } else if let Progress::Moved(_) = worker.read() {
+        } else if let Transfer::Moved(_) = worker.read() {
             self.receive();
         }
         if self.worker.as_ref().is_some_and(|worker| !worker.unasked().is_empty()) {
@@ -676,20 +676,20 @@ impl Slot {
         let ready = worker.process.wait(Some(&self.wake), worker.has_unsent(), spare, timeout);
         let pid = worker.process.pid();
         let watcher = &*self.shared.watcher;
-        worker.words_before = worker.process.words();
+        worker.words_before = worker.process.stderr_count();
         if ready.stderr {
             worker.process.forward_stderr(watcher);
         }
         if let Some(Spare { state: SpareState::Ready(spare), .. }) = &mut self.spare
-            && ready.spare_stderr
+            && ready.other_stderr
         {
             spare.process.forward_stderr(watcher);
         }
-        if ready.readable {
+        if ready.stdout {
             match worker.read() {
-                Progress::Moved(_) => self.receive(),
-                Progress::Closed => return self.worker_ended(End::ClosedStdout),
-                Progress::Blocked => {}
+                Transfer::Moved(_) => self.receive(),
+                Transfer::Closed => return self.worker_ended(End::ClosedStdout),
+                Transfer::Blocked => {}
             }
         }
         // Its last reply may have made room for its successor.
@@ -697,7 +697,7 @@ impl Slot {
         if ready.exited && is_same {
             return self.worker_ended(End::Exited);
         }
-        if ready.deaf && is_same {
+        if ready.stdin_closed && is_same {
             return self.stdin_closed();
         }
         if is_same && let Some(stopped) = self.worker_stopped() {
@@ -731,7 +731,8 @@ impl Slot {
             return;
         }
         let turn_began = self.worker.as_ref().map_or(now, |worker| worker.turn_began);
-        if now < turn_began.after(INPUT_PATIENCE) && self.shared.queue.may_get_jobs() {
+        let is_fed = self.shared.is_fed() && now < turn_began.after(INPUT_PATIENCE);
+        if is_fed && self.shared.queue.may_get_jobs() {
             self.awaits_input = true;
             return;
         }
@@ -1027,16 +1028,23 @@ impl Slot {
             self.start_spare();
         }
         let Some(worker) = self.worker.take() else { return };
-        // Those that take their time to end must not pile up.
-        match self.shared.config.standby == 0 || self.shared.queue.is_crowded() {
-            true => self.dismiss(worker, Stop::Retire),
-            false => self.shared.retire(worker),
-        }
+        self.end_in_its_own_time(worker);
         self.spare_failed = false;
         // One that is not ready yet is waited for when there is a job for it.
         if let Some(spare) = self.spare.take_if(|spare| spare.ready().is_some()) {
             // One that has died is nobody's failed job.
             self.promote(spare.worker());
+        }
+    }
+
+    /// Has a worker end in the background or, where another one may not be started before, waits for
+    /// that.
+    fn end_in_its_own_time(&mut self, worker: Worker) {
+        // Those that take their time to end must not pile up.
+        if self.shared.config.standby == 0 || self.shared.queue.is_crowded() {
+            self.dismiss(worker, Stop::Retire);
+        } else {
+            self.shared.retire(worker);
         }
     }
 
@@ -1184,7 +1192,7 @@ impl Slot {
         self.settle(worker, begun, message);
     }
 
-    /// A worker that is on no job closed a pipe and went on running. Nothing waits for its end.
+    /// A worker that is on no job closed a pipe and went on running.
     fn idle_worker_ended(&mut self, worker: Worker, end: End) {
         let what = if end == End::ClosedStdin { "stdin" } else { "stdout" };
         self.shared.watcher.note(&format!(
@@ -1193,7 +1201,7 @@ impl Slot {
             self.number(),
             worker.process.pid()
         ));
-        self.shared.retire(worker);
+        self.end_in_its_own_time(worker);
     }
 
     /// Deals out the blame for a worker that died. The oldest job had its turn if the worker had
@@ -1239,7 +1247,7 @@ impl Slot {
             }
             match worker.read() {
                 // A process that left the group may hold the pipe and flood it.
-                Progress::Moved(count) if count < left => left -= count,
+                Transfer::Moved(count) if count < left => left -= count,
                 _ => return,
             }
         }
@@ -1461,7 +1469,7 @@ fn take_answer(
 }
 
 fn append_last_words(message: &mut String, worker: &Worker) {
-    let words = worker.process.last_words();
+    let words = worker.process.last_stderr();
     if !words.is_empty() {
         message.push_str("; its stderr ended with: ");
         message.push_str(&words.replace('\n', " | "));

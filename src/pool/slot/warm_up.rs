@@ -9,7 +9,7 @@ use crate::config::Init;
 use crate::job::Why;
 use crate::pool::shared::{STACK, Shared};
 use crate::process::stops::Stopped;
-use crate::process::{Progress, Stop, Wake};
+use crate::process::{Stop, Transfer, Wake};
 use crate::util::clock::Moment;
 use crate::util::text::{printable, quote};
 use crate::worker::{Answer, Violation, Worker};
@@ -92,7 +92,7 @@ fn step(
     began: Moment,
     answer: &mut Option<Result<(), String>>,
 ) -> Result<(), String> {
-    if worker.has_unsent() && worker.send() == Progress::Closed {
+    if worker.has_unsent() && worker.send() == Transfer::Closed {
         return Err("closed its stdin".into());
     }
     if worker.flights.is_empty() && !worker.has_unsent() {
@@ -108,14 +108,14 @@ fn step(
     let deadline = deadlines.into_iter().flatten().filter(|at| *at > now).min();
     let timeout = deadline.filter(|at| *at != Moment::NEVER).and_then(|at| at.until(now));
     let ready = worker.process.wait(wake, worker.has_unsent(), None, timeout);
-    worker.words_before = worker.process.words();
+    worker.words_before = worker.process.stderr_count();
     if ready.stderr {
         worker.process.forward_stderr(&*shared.watcher);
     }
-    if ready.readable {
+    if ready.stdout {
         match worker.read() {
-            Progress::Closed => return Err("closed its stdout".into()),
-            Progress::Moved(_) | Progress::Blocked => {}
+            Transfer::Closed => return Err("closed its stdout".into()),
+            Transfer::Moved(_) | Transfer::Blocked => {}
         }
         let received = worker.receive(shared.config.max_reply, now, |said| {
             if let Answer::One(_, outcome) = said {
@@ -133,7 +133,7 @@ fn step(
     if ready.exited {
         return Err("ended".into());
     }
-    if ready.deaf {
+    if ready.stdin_closed {
         return Err("closed its stdin".into());
     }
     let who = || format!("the worker (pid {})", worker.process.pid());

@@ -69,17 +69,17 @@ fn format(name: &str) -> Option<ReportFormat> {
 /// # Errors
 /// A sentence that says why not, and what to do.
 pub fn check(options: &Options) -> Result<(), String> {
-    if options.results.is_some() && options.live {
+    if options.output.results.is_some() && options.output.live {
         return Err(
             "--live passes on what a command prints and keeps none of it for --results: leave out \
                     one of them"
                 .into(),
         );
     }
-    if options.report.iter().filter(|report| report.file.is_none()).count() > 1 {
+    if options.output.report.iter().filter(|report| report.file.is_none()).count() > 1 {
         return Err("only one --report can go to stdout: name files for the others".into());
     }
-    if options.trace.as_deref() == Some(Path::new("-")) {
+    if options.output.trace.as_deref() == Some(Path::new("-")) {
         return Err(
             "--trace writes to a file while jobs run, and stdout is for results: name a FILE"
                 .into(),
