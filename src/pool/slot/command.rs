@@ -152,7 +152,7 @@ impl<'a> Running<'a> {
             return false;
         }
         let timeout = self.job.timeout.or_else(|| self.shared.timeout());
-        self.process.wait_for_exit(wake, timeout.map_or(QUICK, |timeout| timeout.min(QUICK)))
+        self.process.exits_within(wake, timeout.map_or(QUICK, |timeout| timeout.min(QUICK)))
     }
 
     /// Attends to a command for as long as it takes. Returns why it was cut short, if it was.
