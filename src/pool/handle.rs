@@ -12,8 +12,9 @@ use crate::job::Closed;
 use crate::job::{Failure, Feed, Job, Kind};
 use crate::pool::calls::{Deferred, Pipeline};
 use crate::pool::engine::Engine;
-use crate::pool::roll::Underway;
-use crate::pool::shared::{Shared, Stopping};
+use crate::pool::shared::Shared;
+use crate::pool::shared::stopping::StopOrder;
+use crate::pool::underway::Underway;
 use crate::process::Stop;
 use crate::util::clock::Moment;
 
@@ -197,8 +198,8 @@ impl Pool {
     /// # Cancellation
     /// Dropping the future does not stop the shutdown; it goes on in the background.
     pub async fn shutdown(&self) {
-        let stopping = Stopping { at: self.engine.shared.now(), means: Stop::Terminate };
-        let epoch = self.engine.end(stopping, true);
+        let order = StopOrder { at: self.engine.shared.now(), means: Stop::Terminate };
+        let epoch = self.engine.end(order, true);
         self.engine.gone(epoch).await;
     }
 }
@@ -250,27 +251,27 @@ impl Pool {
 
     fn terminate_at(&self, at: Moment) {
         self.engine.shared.groups.terminate_at(at);
-        self.engine.end(Stopping { at, means: Stop::Terminate }, false);
+        self.engine.end(StopOrder { at, means: Stop::Terminate }, false);
     }
 
     /// The jobs that run now, in the order of their slots. All slots are asked; those that have not
     /// answered after `patience`, since what they hand on is not taken, are left out.
     pub fn underway(&self, patience: Duration) -> Vec<Underway> {
         let shared = &self.engine.shared;
-        shared.roll.call(patience, || shared.queue.wake_all())
+        shared.roll_call.ask(patience, || shared.queue.wake_all())
     }
 
     /// Ends the run once the jobs are done that are running: queued jobs are dropped, and no other
     /// is started. May be called by a [`Sink`](crate::Sink).
     pub fn drain(&self) {
-        self.engine.end(Stopping { at: Moment::NEVER, means: Stop::Terminate }, false);
+        self.engine.end(StopOrder { at: Moment::NEVER, means: Stop::Terminate }, false);
     }
 
     /// Ends the run: queued jobs are dropped, running ones are ended (TERM, KILL after the pool's
     /// grace period) and cancelled. May be called by a [`Sink`](crate::Sink).
     pub fn cancel(&self) {
         let at = self.engine.shared.now();
-        self.engine.end(Stopping { at, means: Stop::Terminate }, false);
+        self.engine.end(StopOrder { at, means: Stop::Terminate }, false);
     }
 
     /// Ends the run at once: all processes are killed, running jobs are cancelled.
@@ -290,6 +291,6 @@ impl Pool {
 
     /// How many jobs were fed and never run, since the run was ended before.
     pub fn left(&self) -> usize {
-        self.engine.shared.left()
+        self.engine.shared.deliveries.left()
     }
 }

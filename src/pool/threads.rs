@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::job::{Failure, Kind};
-use crate::pool::shared::{STACK, Shared};
-use crate::pool::slot::Slot;
+use crate::pool::background::STACK;
+use crate::pool::shared::Shared;
+use crate::pool::slot;
 use crate::process::Wake;
 
 /// Starts slots.
@@ -34,7 +35,7 @@ fn start_one(shared: &Arc<Shared>, index: usize) -> io::Result<()> {
         .spawn(move || {
             let _leaving = leaving;
             be_nice(shared.config.nice);
-            let run = || Slot::new(index, Arc::clone(&shared), Arc::clone(&wake)).run();
+            let run = || slot::run(index, Arc::clone(&shared), Arc::clone(&wake));
             // A sink that panics costs the jobs that the slot had, and no others.
             while catch_unwind(AssertUnwindSafe(run)).is_err() {
                 shared.queue.give_up_on(index);
