@@ -23,7 +23,7 @@ _procpool() {
 
     case "${cmd}" in
         procpool)
-            opts="-w -P -j -I -p -a -n -r -d -0 -k -h -V --worker --protocol --framing --reply-messages --pty --route --init --notify --max-procs --pipeline --max-reqs --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --start-limit --start-timeout --max-reply --python --perl --node --ruby --sh --setup --shell --replace --stdin --env --cwd --dry-run --confirm --delay --rate --max-load --min-free-memory --nice --arg-file --input --header --max-args --no-run-if-empty --delimiter --null --max-line --format --tag --live --detail --stream --keep-order --buffer --summary --joblog --progress --timeout --retries --retry-on --retry-delay --failed --grace --halt --fail-fast --journal --resume --fsync --help --version"
+            opts="-w -P -j -I -p -a -n -r -d -0 -k -h -V --worker --protocol --framing --reply-messages --pty --route --init --notify --max-procs --pipeline --max-reqs --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --start-limit --start-timeout --max-reply --python --perl --node --ruby --sh --setup --shell --replace --stdin --env --cwd --dry-run --confirm --delay --rate --max-load --min-free-memory --nice --arg-file --input --header --max-args --no-run-if-empty --delimiter --null --max-line --format --tag --live --detail --stream --keep-order --buffer --summary --report --trace --results --joblog --progress --timeout --retries --retry-on --retry-delay --failed --grace --halt --fail-fast --journal --resume --fsync --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -291,6 +291,43 @@ _procpool() {
                     ;;
                 --buffer)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --report)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --trace)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --results)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
                     return 0
                     ;;
                 --joblog)

@@ -49,10 +49,13 @@ tsv\t'Values with tabs between them, an arg each'"
 complete -c procpool -s n -l max-args -d 'Make one job of N lines; max: of as many as a command can take' -r
 complete -c procpool -s d -l delimiter -d 'Lines end with CHAR instead of a newline: a byte, or \\n, \\r, \\t, \\0, \\xHH' -r
 complete -c procpool -l max-line -d 'The longest input line' -r
-complete -c procpool -l format -d 'How results look: record (default with a worker), value, text (default without)' -r -f -a "record\t'One JSON object a job, failed jobs too'
+complete -c procpool -l format -d 'How results look: record (default with a worker), value, text (otherwise)' -r -f -a "record\t'One JSON object a job, failed jobs too'
 value\t'The bare result as JSON; failures go to stderr'
 text\t'Strings, and what commands print, as they are; failures go to stderr'"
 complete -c procpool -l buffer -d 'Memory for results that wait for their turn' -r
+complete -c procpool -l report -d 'Write a report at the end: FILE.html, .json, .xml (JUnit), .md' -r -F
+complete -c procpool -l trace -d 'Write when each job ran where to FILE, for Perfetto or chrome://tracing' -r -F
+complete -c procpool -l results -d 'Keep what each job printed, and its record, in a folder of its own in DIR' -r -f -a "(__fish_complete_directories)"
 complete -c procpool -l joblog -d 'Log each job that is over to FILE, as GNU parallel does' -r -F
 complete -c procpool -l progress -d 'Show a progress line' -r -f -a "auto\t'When stderr is a terminal'
 always\t'Always'

@@ -47,7 +47,9 @@ pub use input::job_lines::parse_init;
 pub use interpreter::{Code, CodeError, Language};
 pub use job::naming::name;
 pub use job::printed::{Capture, Printed, Spool};
-pub use job::{Closed, Done, Failure, Feed, Job, Kind, Place, Run, Sink, Value, Watcher};
+pub use job::{
+    Closed, Done, Failure, Feed, Job, Kind, Place, Run, Sink, Value, Watcher, Why, WorkerEnd,
+};
 pub use pool::Pool;
 pub use pool::builder::{BuildError, Builder};
 pub use pool::calls::{Deferred, Pipeline};

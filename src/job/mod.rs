@@ -11,5 +11,5 @@ mod unit;
 
 pub(crate) use outcome::base64;
 pub use outcome::{Failure, Kind, Value};
-pub use sink::{Closed, Done, Feed, Run, Sink, Watcher};
+pub use sink::{Closed, Done, Feed, Run, Sink, Watcher, Why, WorkerEnd};
 pub use unit::{Job, Place};

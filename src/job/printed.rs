@@ -180,6 +180,32 @@ impl Capture {
         each(&self.held)
     }
 
+    /// The last bytes of it, no more than `most` of them. No more than these are read.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn end(&self, most: usize) -> io::Result<Vec<u8>> {
+        let spare = self.held.len().saturating_sub(most);
+        let mut end = self.held[spare..].to_vec();
+        let missing = ((most - end.len()) as u64).min(self.filed);
+        if missing > 0 {
+            let file = self.spool.file()?;
+            let mut filed = Vec::new();
+            let from = self.filed - missing;
+            let first = usize::try_from(from / CHUNK as u64).unwrap_or(usize::MAX);
+            for (index, &chunk) in self.chunks.iter().enumerate().skip(first) {
+                let at = index as u64 * CHUNK as u64;
+                let skip = from.saturating_sub(at);
+                let len = (self.filed - at).min(CHUNK as u64) - skip;
+                let mut piece = vec![0; usize::try_from(len).unwrap_or_default()];
+                file.read_exact_at(&mut piece, begin(chunk) + skip)?;
+                filed.extend_from_slice(&piece);
+            }
+            end.splice(0..0, filed);
+        }
+        Ok(end)
+    }
+
     /// Whether all of it is text.
     fn is_text(&self) -> io::Result<bool> {
         let mut is_text = true;
@@ -376,6 +402,14 @@ mod tests {
         fn what_went_in_comes_out(bytes in prop::collection::vec(any::<u8>(), 0..200), piece in 1_usize..20) {
             let spool = Arc::new(Spool::default());
             prop_assert_eq!(all(&capture(&spool, &bytes, piece)), bytes);
+        }
+
+        #[test]
+        fn the_end_is_the_end(len in 0_usize..700_000, most in 0_usize..600_000) {
+            let spool = Arc::new(Spool::default());
+            let bytes: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
+            let end = capture(&spool, &bytes, 65_536).end(most).expect("it can be read");
+            prop_assert!(end == bytes[len.saturating_sub(most)..]);
         }
     }
 }

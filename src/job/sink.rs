@@ -76,11 +76,78 @@ pub trait Sink: Send + Sync {
     /// texts. Whoever keeps results for later must not count this one as a success.
     fn doubt(&self, _done: &Done<'_>) {}
 
+    /// A try of a job has failed, and the job will be tried again: this is not its outcome. Called on
+    /// the thread of the slot, and only to be taken note of.
+    fn retried(&self, _done: &Done<'_>) {}
+
     /// Takes lines that a command has printed while it runs, to stdout and to stderr. They are not
     /// in what is delivered at its end. Called only where that was asked for. Returns whether it took
     /// them; otherwise they are offered again soon, so that this need not block.
     fn lines(&self, _job: &Job, _out: &[u8], _err: &[u8]) -> bool {
         true
+    }
+}
+
+/// A worker that is gone: how long it lived, and what it did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WorkerEnd {
+    /// The slot, from 1.
+    pub slot: usize,
+    /// Its process id.
+    pub pid: u32,
+    /// Which one it was in its slot, from 1.
+    pub generation: u64,
+    /// When it was started, in seconds since 1970.
+    pub start: f64,
+    /// How long it lived, in seconds, without the time that the run was stopped.
+    pub seconds: f64,
+    /// How many jobs it has answered.
+    pub jobs: u64,
+    /// Why it ended.
+    pub why: Why,
+}
+
+/// Why a worker ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Why {
+    /// It was not needed any more.
+    Done,
+    /// It has had all the jobs that a worker may have.
+    MaxReqs,
+    /// It had lived as long as a worker may.
+    MaxAge,
+    /// It held more memory than a worker may.
+    MaxRss,
+    /// It had no job for a while.
+    Idle,
+    /// It died by itself.
+    Died,
+    /// Its job took too long.
+    Timeout,
+    /// What it printed was no reply.
+    Protocol,
+    /// It could not be made ready for work.
+    Unfit,
+    /// Nobody waited for its job any more, or the run was ended.
+    Cancelled,
+}
+
+impl Why {
+    /// The reason's name in records and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::MaxReqs => "max-reqs",
+            Self::MaxAge => "max-age",
+            Self::MaxRss => "max-rss",
+            Self::Idle => "idle-timeout",
+            Self::Died => "died",
+            Self::Timeout => "timeout",
+            Self::Protocol => "protocol",
+            Self::Unfit => "unfit",
+            Self::Cancelled => "cancelled",
+        }
     }
 }
 
@@ -112,6 +179,9 @@ pub trait Watcher: Send + Sync {
     fn output_lost(&self, message: &str) {
         self.note(message);
     }
+
+    /// A worker is gone. One that ended while it was started is told of as well.
+    fn worker_ended(&self, _worker: &WorkerEnd) {}
 
     /// Whether a command may be run, which is given as it would be typed into a shell. Called only
     /// where that was asked for.

@@ -1,7 +1,7 @@
 //! Where records are put in their places, under one lock, until the writer takes what is ready.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::batch::Batch;
@@ -28,6 +28,8 @@ pub(super) struct Shelf {
     pub(super) spool: Arc<Spool>,
     pub(super) succeeded: AtomicU64,
     pub(super) failed: AtomicU64,
+    /// What was printed last does not end its line.
+    pub(super) is_in_line: AtomicBool,
 }
 
 pub(super) struct State {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
@@ -12,7 +12,7 @@ use super::batch::with_batch;
 use super::order::{Order, Ready};
 use super::settings::{Settings, Surroundings};
 use super::shelf::{ENOUGH, Shelf, State};
-use super::writer::Writer;
+use super::writer::{Writer, print};
 use crate::job::{Done, Job, Sink};
 use crate::journal::Journal;
 
@@ -52,6 +52,7 @@ impl Output {
             spool: Arc::default(),
             succeeded: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            is_in_line: AtomicBool::new(false),
         });
         let (done, written) = oneshot::channel();
         let writer = Writer { shelf: Arc::clone(&shelf), stdout, _done: done };
@@ -85,6 +86,23 @@ impl Output {
         let mut state = self.shelf.lock();
         state.is_hurried = true;
         self.shelf.room.notify_all();
+    }
+
+    /// Prints text that is no result, on lines of its own, once [`Output::finish`] has printed all
+    /// results. Blocks for as long as the reader of stdout likes.
+    ///
+    /// # Errors
+    /// stdout can't be written.
+    pub fn print_last(&self, text: &[u8]) -> io::Result<()> {
+        let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+        let shelf = &self.shelf;
+        if shelf.lock().is_broken {
+            return Ok(());
+        }
+        if shelf.is_in_line.load(Ordering::Relaxed) {
+            print(shelf, &stdout, b"\n")?;
+        }
+        Ok(print(shelf, &stdout, text)?)
     }
 
     /// How many jobs have succeeded and how many have failed, of those that were passed on.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -74,14 +75,10 @@ impl Writer {
     }
 
     fn write(&self, ready: &Ready) -> rustix::io::Result<()> {
-        let mut result = Ok(());
         for (out, behind) in ready.parts() {
             if !out.is_empty() {
-                self.shelf
-                    .surroundings
-                    .around_write(out, &mut || result = write_all(&self.stdout, out));
+                print(&self.shelf, &self.stdout, out)?;
             }
-            result?;
             match behind {
                 Some(Between::Err(err)) => self.shelf.surroundings.failure(err),
                 Some(Between::Large(large)) => self.write_large(large)?,
@@ -95,7 +92,7 @@ impl Writer {
         let surroundings = &self.shelf.surroundings;
         let mut result = Ok(());
         let mut to_stdout = |piece: &[u8]| {
-            surroundings.around_write(piece, &mut || result = write_all(&self.stdout, piece));
+            result = print(&self.shelf, &self.stdout, piece);
             result.map_err(io::Error::from)
         };
         let mut read = large.printed.stdout.each(&mut to_stdout);
@@ -137,6 +134,15 @@ impl Writer {
         };
         self.shelf.surroundings.trouble(trouble);
     }
+}
+
+/// Writes to stdout.
+pub(super) fn print(shelf: &Shelf, stdout: &OwnedFd, text: &[u8]) -> rustix::io::Result<()> {
+    let mut result = Ok(());
+    shelf.surroundings.around_write(text, &mut || result = write_all(stdout, text));
+    let is_in_line = text.last().is_some_and(|&last| last != b'\n');
+    shelf.is_in_line.store(is_in_line, Ordering::Relaxed);
+    result
 }
 
 /// Writes everything, also to a pipe that some other process has made non-blocking.

@@ -19,9 +19,6 @@ use crate::pool::threads;
 use crate::process::lookup::{self, ProgramError, Runner};
 use crate::protocol::Protocol;
 
-/// How long an interpreter may take to check code.
-const CHECK_PATIENCE: Duration = Duration::from_secs(300);
-
 /// A pool that is being described.
 #[derive(Clone)]
 pub struct Builder {
@@ -235,7 +232,7 @@ impl Builder {
 
     /// How long a worker may take to start: to read its first request and, before that, to answer
     /// what fresh workers are asked. One that takes longer has failed to start; no job is charged
-    /// with that. Default: 5 minutes; `None`: no limit.
+    /// with that. An interpreter may take so long to check code. Default: 5 minutes; `None`: no limit.
     #[must_use]
     pub fn start_timeout(self, time: impl Into<Option<Duration>>) -> Self {
         self.set(|config| config.start_timeout = time.into())
@@ -313,7 +310,8 @@ impl Builder {
         }
         let shared = Shared::new(config, self.watcher, self.sink, self.sources, threads::start);
         if let (Some(code), None) = (&self.code, &self.beside) {
-            code.check(&shared.groups, CHECK_PATIENCE).map_err(|unchecked| match unchecked {
+            let patience = shared.config.start_timeout.unwrap_or(Duration::MAX);
+            code.check(&shared.groups, patience).map_err(|unchecked| match unchecked {
                 Unchecked::Wrong(error) => BuildError::Code(error),
                 Unchecked::Ended(message) => ProgramError::CannotRun(message).into(),
             })?;

@@ -59,9 +59,11 @@ const RETIREMENT_TICK: Duration = Duration::from_millis(100);
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A process that has exited and is traced can't be reaped before its tracer has taken note of that.
-/// It is waited for so long, and looked for at first so often.
+/// It is waited for so long.
 const TRACER_PATIENCE: Duration = Duration::from_secs(1);
-const TRACER_TICK: Duration = Duration::from_millis(1);
+
+/// What no descriptor tells of is looked for at first so often.
+const FIRST_TICK: Duration = Duration::from_millis(1);
 
 /// Interrupts a slot that waits: the one thing that other threads do to a slot.
 #[derive(Debug)]
@@ -938,6 +940,20 @@ impl Process {
         (status, is_left)
     }
 
+    /// Whether anything of a group that was released is there for so long.
+    pub(crate) fn lasts(&self, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        let mut tick = FIRST_TICK;
+        while test_kill_process_group(self.group) != Err(Errno::SRCH) {
+            if Instant::now() >= end {
+                return true;
+            }
+            let _ = poll(&mut [], timespec(Some(tick)).as_ref());
+            tick *= 2;
+        }
+        false
+    }
+
     /// What is alive of the group, or holds stdout or stderr open, by name; `None`: that can't be told.
     pub(crate) fn leftovers(&self) -> Option<Vec<String>> {
         let pipes = [&self.stdout, &self.stderr].into_iter().flatten();
@@ -958,7 +974,7 @@ impl Process {
     /// The status of a process that has exited and could not be reaped, since it is traced.
     fn status_of_traced(&mut self) -> Option<ExitStatus> {
         let end = Instant::now() + TRACER_PATIENCE;
-        let mut tick = TRACER_TICK;
+        let mut tick = FIRST_TICK;
         while self.has_exited() && Instant::now() < end {
             let _ = poll(&mut [], timespec(Some(tick)).as_ref());
             match self.child.try_wait() {

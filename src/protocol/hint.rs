@@ -60,6 +60,8 @@ impl Protocol {
         let has_ends = [&LINE, &NUL].iter().any(|framing| std::ptr::eq(*framing, self.framing));
         if self.is_raw() && has_ends {
             let whole = self.reply_messages + messages(self.framing, behind);
+            // So many are hardly the same number each time.
+            let whole = if whole > 9 { "N".to_owned() } else { whole.to_string() };
             return format!("{what} (if it is one reply, give --reply-messages {whole})");
         }
         let is_more = matches!(

@@ -259,11 +259,10 @@ impl Beside {
         if *is_open_file {
             return Err(Errno::ACCESS.into());
         }
-        let (made, fresh) = self.name_beside()?;
-        let renamed = self.dress(fresh.as_ref().unwrap_or(&self.file)).and_then(|()| {
-            renameat(folder, &made, folder, name)?;
-            Ok(())
-        });
+        // What takes time comes first: whoever kills the process between the next two leaves a file behind.
+        self.dress(&self.file)?;
+        let made = self.name_beside()?;
+        let renamed = renameat(folder, &made, folder, name).map_err(io::Error::from);
         if renamed.is_err() {
             let _ = unlinkat(folder, &made, AtFlags::empty());
         }
@@ -271,7 +270,7 @@ impl Beside {
     }
 
     /// Gives the new file a name in the folder, or makes a copy of it there.
-    fn name_beside(&self) -> io::Result<(String, Option<File>)> {
+    fn name_beside(&self) -> io::Result<String> {
         let folder = &self.place.folder;
         let mut number = 0_u32;
         loop {
@@ -287,14 +286,16 @@ impl Beside {
                 // Left over, or somebody wants to be in the way.
                 Err(Errno::EXIST) if number < 1000 => number += 1,
                 Err(error) => return Err(error.into()),
-                Ok(None) => return Ok((name, None)),
+                Ok(None) => return Ok(name),
                 Ok(Some(fd)) => {
                     let mut copy = File::from(fd);
-                    if let Err(error) = copy_rest(&self.file, 0, &mut copy) {
+                    let copied =
+                        copy_rest(&self.file, 0, &mut copy).and_then(|_| self.dress(&copy));
+                    if let Err(error) = copied {
                         let _ = unlinkat(folder, &name, AtFlags::empty());
                         return Err(error);
                     }
-                    return Ok((name, Some(copy)));
+                    return Ok(name);
                 }
             }
         }
@@ -465,9 +466,9 @@ mod tests {
                     }
                     let mut beside = begun(path);
                     beside.is_linkable &= is_linkable;
-                    assert_eq!(fs::read_to_string(path).ok().as_deref(), old);
+                    assert_eq!(fs::read(path).ok().as_deref(), old.map(str::as_bytes));
                     beside.replace().expect("it is replaced");
-                    assert_eq!(fs::read_to_string(path).expect("a file"), "new");
+                    assert_eq!(fs::read(path).expect("a file"), b"new");
                     let mode = fs::metadata(path).expect("a file").permissions().mode() & 0o777;
                     assert_eq!(mode, if old.is_some() { 0o604 } else { 0o600 });
                     assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 2);
@@ -476,7 +477,7 @@ mod tests {
         }
         let beside = begun(&path);
         beside.write_over().expect("it is written over");
-        assert_eq!(fs::read_to_string(&path).expect("a file"), "new");
+        assert_eq!(fs::read(&path).expect("a file"), b"new");
     }
 
     #[test]

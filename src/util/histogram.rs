@@ -51,6 +51,17 @@ impl Durations {
         self.sum
     }
 
+    /// How many there are of each length: from, to, in seconds, and a number. Each doubling is cut into so
+    /// many bins, a divisor of 32; those at the ends that hold none are left out.
+    pub fn bins(&self, per_doubling: usize) -> Vec<(f64, f64, u64)> {
+        let width = (PARTS / per_doubling.clamp(1, PARTS)).max(1);
+        let counts: Vec<u64> = self.counts.chunks(width).map(|some| some.iter().sum()).collect();
+        let Some(first) = counts.iter().position(|&count| count > 0) else { return Vec::new() };
+        let last = counts.iter().rposition(|&count| count > 0).unwrap_or(first);
+        let edge = |bin: usize| ((bin * width) as f64 / PARTS as f64).exp2() / 1e9;
+        (first..=last).map(|bin| (edge(bin), edge(bin + 1), counts[bin])).collect()
+    }
+
     /// The duration, in seconds, that a share of all, from 0 to 1, do not exceed; `None`: there are
     /// none.
     pub fn quantile(&self, share: f64) -> Option<f64> {
@@ -81,5 +92,18 @@ mod tests {
             assert!((quantile / share - 1.0).abs() < 0.03, "{share}: {quantile}");
         }
         assert!((durations.longest() - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn bins_hold_them_all() {
+        let mut durations = Durations::new();
+        assert!(durations.bins(4).is_empty());
+        for n in 1..=1000 {
+            durations.add(f64::from(n) / 1000.0);
+        }
+        let bins = durations.bins(4);
+        assert_eq!(bins.iter().map(|&(_, _, count)| count).sum::<u64>(), 1000);
+        assert!(bins[0].0 <= 0.001 && bins.last().is_some_and(|&(_, to, _)| to >= 1.0));
+        assert!(bins.iter().all(|&(from, to, _)| (to / from - 2_f64.powf(0.25)).abs() < 1e-9));
     }
 }

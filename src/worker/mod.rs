@@ -8,13 +8,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::job::{Failure, Job, Place, Value, Watcher};
+use crate::job::{Failure, Job, Place, Value, Watcher, Why, WorkerEnd};
 use crate::process::{Groups, Process, Progress, Wake};
 use crate::protocol::Protocol;
 use crate::protocol::envelope::{Body, Message};
 use crate::protocol::framing::{Scan, Split};
 use crate::util::buffer::Usual;
-use crate::util::clock::Moment;
+use crate::util::clock::{Clock, Moment};
 use crate::util::random::random;
 use crate::util::text::quote;
 use crate::worker::doubt::Unproven;
@@ -34,6 +34,9 @@ const MOST_ANSWERS: usize = 4 << 20;
 
 /// A worker that has had no job for so long, and is silent, has answered all it was asked.
 const PROOF: Duration = Duration::from_secs(1);
+
+/// With so many replies it is looked whether a worker had read its request by then.
+const PROBATION: u64 = 64;
 
 /// A worker's memory is looked at no more often than this.
 const MEMORY_TICK: Duration = Duration::from_millis(5);
@@ -173,6 +176,10 @@ pub(crate) struct Worker {
     printed_unasked: usize,
     /// It has closed its stdin: it can only answer what it has read.
     pub(crate) is_deaf: bool,
+    /// Why it ends, as far as it is known yet.
+    pub(crate) why: Why,
+    /// Its slot, from 1, and which one it is there.
+    pub(crate) place: (usize, u64),
     /// When it was started.
     pub(crate) born: Moment,
     /// When the oldest job became the one that the worker is on; without jobs, when it became idle.
@@ -244,6 +251,8 @@ impl Worker {
             has_started: false,
             printed_unasked: 0,
             is_deaf: false,
+            why: Why::Done,
+            place: (0, 0),
             born: now,
             turn_began: now,
             looked: now,
@@ -297,18 +306,42 @@ impl Worker {
 
     /// Whether its time has come: it has had all its jobs, is old, or holds too much memory.
     pub(crate) fn has_served(&mut self, config: &Config, now: Moment) -> bool {
-        if self.requests >= self.max_reqs
-            || config.max_age.is_some_and(|age| now >= self.born.after(age))
-        {
-            self.is_spent = true;
+        if self.requests >= self.max_reqs {
+            self.spend(Why::MaxReqs);
+        }
+        if config.max_age.is_some_and(|age| now >= self.born.after(age)) {
+            self.spend(Why::MaxAge);
         }
         if let Some(limit) = config.max_rss
             && now >= self.weighed.after(MEMORY_TICK)
         {
             self.weighed = now;
-            self.is_spent |= self.process.memory().is_some_and(|bytes| bytes > limit);
+            if self.process.memory().is_some_and(|bytes| bytes > limit) {
+                self.spend(Why::MaxRss);
+            }
         }
         self.is_spent
+    }
+
+    /// It gets no more jobs. The first reason counts.
+    fn spend(&mut self, why: Why) {
+        if !self.is_spent {
+            (self.is_spent, self.why) = (true, why);
+        }
+    }
+
+    /// What it did, now that it is gone.
+    pub(crate) fn ended(&self, clock: &Clock) -> WorkerEnd {
+        let (slot, generation) = self.place;
+        WorkerEnd {
+            slot,
+            pid: self.process.pid(),
+            generation,
+            start: clock.unix_seconds(self.born),
+            seconds: clock.now().since(self.born).as_secs_f64(),
+            jobs: self.replies,
+            why: self.why,
+        }
     }
 
     /// When it will have served its time, about. Where its own pace is not known yet, `pace` is
@@ -667,7 +700,7 @@ impl Worker {
             Ok(index) => index,
             Err(id) => {
                 received.stale = Some(id);
-                self.is_spent = true;
+                self.spend(Why::Protocol);
                 return Ok(());
             }
         };
@@ -837,10 +870,11 @@ impl Worker {
     }
 
     /// Whether it has printed something before it had read its first request, or the only one: no reply,
-    /// for sure.
+    /// for sure. One that has a reply too many is mostly found out so within a few replies.
     fn is_early(&self) -> bool {
-        let may_be = (self.replies == 0 || self.in_flight == 1) && self.protocol.is_raw();
+        let may_be = self.replies == 0 || (self.in_flight == 1 && self.replies < PROBATION);
         may_be
+            && self.protocol.is_raw()
             && !self.flights.is_empty()
             && !self.inbox.is_empty()
             && self.reading() == Reading::Nothing

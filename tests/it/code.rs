@@ -332,10 +332,15 @@ fn the_worker_in_sh() {
 
 /// procpool with an interpreter for Python that is this script.
 fn with_python(crew: &Crew, script: &str) -> Test {
+    with_python_and(crew, script, &[])
+}
+
+/// The same with more options.
+fn with_python_and(crew: &Crew, script: &str, options: &[&str]) -> Test {
     let python = crew.file("python3", format!("#!/bin/sh\n{script}\n"));
     fs::set_permissions(python, fs::Permissions::from_mode(0o755)).expect("it is ours");
     let path = format!("{}:{}", crew.path(""), std::env::var("PATH").unwrap_or_default());
-    Test::new().env("PATH", path).args(["--python", "x", ":::", "a"])
+    Test::new().env("PATH", path).args(options).args(["--python", "x", ":::", "a"])
 }
 
 #[test]
@@ -357,6 +362,12 @@ fn an_interpreter_that_does_not_get_to_judge_the_code_is_no_wrong_usage() {
     with_python(&crew, "printf wrong >&2; exit 3")
         .stderr("procpool: Python can't run this code:\nwrong\n")
         .status(2)
+        .run();
+    // It has the time of a start.
+    let hanging = "trap '' TERM; while :; do sleep 0.1; done";
+    with_python_and(&crew, hanging, &["--start-timeout", "0.3"])
+        .stderr("procpool: Python took longer than 300ms and was ended while it checked the code\n")
+        .status(126)
         .run();
 }
 

@@ -544,7 +544,7 @@ fn feed(pipe: Option<ChildStdin>, input: Input) -> Option<ChildStdin> {
 }
 
 fn capture(
-    mut pipe: impl Read + Send + 'static,
+    pipe: impl Read + Send + 'static,
     shared: Arc<Shared>,
     which: fn(&mut State) -> &mut Captured,
     head: Option<usize>,
@@ -552,16 +552,17 @@ fn capture(
     thread::spawn(move || {
         let mut buffer = vec![0; 64 << 10];
         let mut lines = 0;
-        while head.is_none_or(|head| lines < head) {
+        let mut open = Some(pipe);
+        while let Some(pipe) = &mut open {
             let count = pipe.read(&mut buffer).unwrap_or(0);
-            if count == 0 {
-                break;
-            }
             let bytes = &buffer[..count];
             lines += bytes.iter().filter(|&&byte| byte == b'\n').count();
+            if count == 0 || head.is_some_and(|head| lines >= head) {
+                // Before the line is seen: what is printed after that must find nobody who reads.
+                open = None;
+            }
             shared.change(|state| which(state).bytes.extend_from_slice(bytes));
         }
-        drop(pipe);
         shared.change(|state| which(state).closed = true);
     });
 }

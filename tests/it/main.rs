@@ -28,6 +28,7 @@ mod pipeline;
 mod protocols;
 mod real_programs;
 mod recycle;
+mod reports;
 mod retries;
 mod security;
 mod sh;

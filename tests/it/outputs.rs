@@ -117,7 +117,7 @@ fn a_run_that_cannot_begin_or_does_nothing_leaves_the_file() {
     for (args, status) in [
         (&["-a", "q", "--failed", "q", "there-is-no-such-program"][..], 127),
         (&["-a", "q", "--failed", "q", "--journal", "/", "true"], 125),
-        (&["-a", "q", "--failed", "q", "--dry-run", "true"], 0),
+        (&["-a", "q", "--failed", "q", "--dry-run", "true"], 2),
         (&["-a", "q", "--failed", "q", "--input", "csv", "--header", "echo", "{x}"], 2),
         (&["-a", "q", "--failed", "q", "-w", "sh -c 'exit 3'", "--start-limit", "1"], 126),
     ] {

@@ -33,6 +33,17 @@ impl Target {
         Place::find(path, Links::Followed).map(Self::Place)
     }
 
+    /// Makes the file, or empties the one that is there.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn create(&self) -> io::Result<File> {
+        match self {
+            Self::Stderr => Ok(File::from(descriptors::copy(Stream::Stderr)?)),
+            Self::Place(place) => place.create(),
+        }
+    }
+
     /// Where it is, unless it is stderr, which several may write.
     fn place(&self) -> Option<&Place> {
         match self {
@@ -47,6 +58,9 @@ impl Target {
 pub struct Outputs {
     pub joblog: Option<(PathBuf, Target)>,
     pub failed: Option<(PathBuf, Target)>,
+    /// Reports, in their order; `None`: it goes to stdout.
+    pub reports: Vec<Option<(PathBuf, Target)>>,
+    pub trace: Option<(PathBuf, Target)>,
     /// What is left to do of the input that the lines of failed jobs will replace.
     pub rest: Option<Arc<Rest>>,
     /// Some input comes through a pipe, whose other end may be reading any file.
@@ -66,9 +80,18 @@ impl Outputs {
         let failed = options.failed.as_ref().filter(|_| !options.dry_run).map(|path| {
             anyhow::Ok((path.clone(), Target::find(path).with_context(|| unwritable(path))?))
         });
+        let find = |what: &str, path: &Path| {
+            let context = || format!("the {what} '{}' can't be written", path.display());
+            anyhow::Ok((path.to_owned(), Target::find(path).with_context(context)?))
+        };
+        let reports = options.report.iter().map(|report| report.file.as_deref());
+        let reports = reports.map(|file| file.map(|file| find("report", file)).transpose());
+        let trace = options.trace.as_deref().map(|file| find("trace", file));
         let mut outputs = Self {
             joblog: joblog.transpose()?,
             failed: failed.transpose()?,
+            reports: reports.collect::<Result<_, _>>()?,
+            trace: trace.transpose()?,
             rest: None,
             is_piped: false,
         };
@@ -83,8 +106,10 @@ impl Outputs {
             ("--journal", journal.as_ref()),
             ("--joblog", outputs.joblog.as_ref()),
             ("--failed", outputs.failed.as_ref()),
+            ("--trace", outputs.trace.as_ref()),
         ];
-        let made = made.into_iter().filter_map(|(option, made)| {
+        let reports = outputs.reports.iter().map(|report| ("--report", report.as_ref()));
+        let made = made.into_iter().chain(reports).filter_map(|(option, made)| {
             let (path, target) = made?;
             Some(Made { option, path, place: target.place()? })
         });

@@ -59,6 +59,9 @@ impl Plan {
     /// Makes it, or says how the options are misused.
     pub fn of(options: &Options, stop: Arc<AtomicBool>) -> Self {
         no_foreign_lists(&options.command);
+        if let Some(message) = cli::report::misuse(options) {
+            cli::misused(&message);
+        }
         let (words, lists) = split_lists(&options.command);
         let code = code(options);
         let has_worker = !options.worker.is_empty() || code.is_some();
@@ -280,6 +283,9 @@ fn named_workers(workers: &[String]) -> (Vec<String>, Vec<String>) {
 /// but their results.
 fn may_bundle(options: &Options, protocol: Protocol, shape: Shape) -> bool {
     let is_each_counted = options.summary
+        || !options.report.is_empty()
+        || options.trace.is_some()
+        || options.results.is_some()
         || options.joblog.is_some()
         || options.failed.is_some()
         || options.halt.is_some()

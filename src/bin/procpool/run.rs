@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -14,7 +14,9 @@ use procpool::input::route::Choice;
 use procpool::input::{End, Form, Reader, Source};
 use procpool::journal::{self, Journal};
 use procpool::output::{Format, Output, Settings, Surroundings, Trouble};
-use procpool::{Builder, Failure, Init, Pool, Protocol, Sink, Timeout, Watcher, printable};
+use procpool::{
+    Builder, Failure, Init, Pool, Protocol, Sink, Timeout, Watcher, WorkerEnd, printable,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -28,6 +30,9 @@ use crate::plan::Plan;
 use crate::pools::Lanes;
 use crate::report::console::{Console, Progress};
 use crate::report::failed::{FailedLines, Lines};
+use crate::report::findings::{Ending, Outcome};
+use crate::report::names::Names;
+use crate::report::reports::Reports;
 use crate::report::{Seconds, Tally, Wanted};
 use crate::signals::Early;
 use crate::terminal;
@@ -37,6 +42,9 @@ const FAIL_FAST: Halt = Halt { now: true, what: What::Fail, limit: Limit::Count(
 
 /// How long what is finished may take to be printed once a run was interrupted.
 const LAST_PRINT: Duration = Duration::from_secs(1);
+
+/// How long reports may take to be written then.
+const LAST_REPORT: Duration = Duration::from_secs(5);
 
 /// How long the lines of failed jobs, and what was not run, may take to be written once a run was
 /// interrupted.
@@ -77,6 +85,8 @@ struct Reporter {
     asking: Mutex<()>,
     /// It was told that output is lost: what befalls one slot befalls the others.
     has_lost: AtomicBool,
+    /// They are told of workers that are gone.
+    reports: OnceLock<Arc<Reports>>,
 }
 
 impl Watcher for Reporter {
@@ -99,6 +109,12 @@ impl Watcher for Reporter {
 
     fn start_limit_reached(&self, failure: &Failure) {
         let _ = self.events.send(Event::StartLimit(failure.clone()));
+    }
+
+    fn worker_ended(&self, worker: &WorkerEnd) {
+        if let Some(reports) = self.reports.get() {
+            reports.add_worker(worker);
+        }
     }
 
     fn output_lost(&self, message: &str) {
@@ -159,6 +175,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         stop: Arc::new(AtomicBool::new(false)),
         asking: Mutex::new(()),
         has_lost: AtomicBool::new(false),
+        reports: OnceLock::new(),
     });
     let stop = Arc::clone(&reporter.stop);
     let Plan { mut reader, commands, code, workers, protocol, first, shape, limits, journal } =
@@ -194,6 +211,11 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         buffer: options.buffer,
         journal: journal.clone(),
     };
+    let reports = reports(&options, &outputs, &reader.sources, &settings.format, max_procs)?;
+    if let Some(reports) = &reports {
+        // It is set once.
+        let _ = reporter.reports.set(Arc::clone(reports));
+    }
     let surroundings = Arc::clone(&reporter) as Arc<dyn Surroundings>;
     let output =
         Arc::new(Output::start(settings, surroundings).context("the output can't be started")?);
@@ -201,8 +223,8 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         let events = events.clone();
         move || drop(events.send(Event::Halted))
     });
-    let wanted = wanted(&options, outputs, &reader)?;
-    let tally = Tally::new(Arc::clone(&output), wanted, sources.clone(), commands.clone(), halted)?;
+    let wanted = wanted(&options, outputs, &reader, reports.clone())?;
+    let tally = Tally::new(Arc::clone(&output), wanted, commands.clone(), halted)?;
     let tally = Arc::new(tally);
     // What is the same for all pools.
     let described = |pool: Builder| {
@@ -262,7 +284,8 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         hint_at: None,
         give_up_at: None,
         progress,
-        max_procs,
+        reports,
+        has_summary: options.summary,
         journal,
         trouble: false,
         is_doubtful: false,
@@ -273,7 +296,12 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
 }
 
 /// What is to be kept count of.
-fn wanted(options: &Options, outputs: Outputs, reader: &Reader) -> anyhow::Result<Wanted> {
+fn wanted(
+    options: &Options,
+    outputs: Outputs,
+    reader: &Reader,
+    reports: Option<Arc<Reports>>,
+) -> anyhow::Result<Wanted> {
     let lines = Lines {
         delimiter: reader.delimiter,
         is_csv: matches!(&reader.form, Form::Plain(plain) if plain.columns == Columns::Csv),
@@ -291,7 +319,7 @@ fn wanted(options: &Options, outputs: Outputs, reader: &Reader) -> anyhow::Resul
         },
         joblog: outputs.joblog,
         resume: options.resume,
-        summary: options.summary,
+        reports,
         failed: outputs.failed.map(|failed| FailedLines::open(failed, lines)).transpose()?,
     })
 }
@@ -309,6 +337,27 @@ fn check_streams(sources: &[Source]) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// What is reported of the run, if anything is.
+fn reports(
+    options: &Options,
+    outputs: &Outputs,
+    sources: &[Source],
+    format: &Format,
+    slots: usize,
+) -> anyhow::Result<Option<Arc<Reports>>> {
+    let file = |source: &Source| match source {
+        Source::File(path) => Some(path.clone()),
+        Source::Stdin | Source::Args(_) => None,
+    };
+    let names = Names {
+        commands: format.commands.clone(),
+        sources: format.sources.clone(),
+        files: sources.iter().map(file).collect(),
+    };
+    let reports = Reports::open(options, outputs, names, format, slots)?;
+    Ok(reports.map(Arc::new))
 }
 
 /// The pool of one worker.
@@ -445,7 +494,8 @@ struct Run {
     /// When nothing that was killed is waited for any more.
     give_up_at: Option<tokio::time::Instant>,
     progress: Progress,
-    max_procs: usize,
+    reports: Option<Arc<Reports>>,
+    has_summary: bool,
     journal: Option<Arc<Journal>>,
     /// Some input could not be read.
     trouble: bool,
@@ -510,6 +560,7 @@ impl Run {
         }
         self.print_rest(end).await;
         self.keep_failed().await;
+        let end = self.write_reports(end).await;
         let signal = Arc::clone(&self.signal);
         let status = self.finish(end);
         // It may have come at the very last.
@@ -519,7 +570,7 @@ impl Run {
     /// Does what a signal asks for.
     fn obey(&mut self, order: Order) {
         if order == Order::Report {
-            return self.report();
+            return self.say_what_runs();
         }
         // First, or else what is handed out now would wait for whoever reads stdout.
         self.output.hurry();
@@ -552,7 +603,7 @@ impl Run {
     }
 
     /// Says what runs.
-    fn report(&self) {
+    fn say_what_runs(&self) {
         let jobs = self.pool.underway(ROLL_PATIENCE);
         let (succeeded, failed) = self.output.counts();
         let mut text = format!("{} done, {failed} failed, ", succeeded + failed);
@@ -631,6 +682,62 @@ impl Run {
         kept
     }
 
+    /// Has the reports written. They may go to a pipe that nobody reads: a signal ends that.
+    async fn write_reports(&mut self, end: Option<Status>) -> Option<Status> {
+        let soon = |time| Some(tokio::time::Instant::now() + time);
+        let mut last = caught(&self.signal).and_then(|_| soon(LAST_REPORT));
+        if self.give_up_at.is_some() {
+            last = soon(LAST_WAIT);
+        }
+        let mut reported = self.report(caught(&self.signal).or(end));
+        loop {
+            tokio::select! {
+                troubles = &mut reported => {
+                    let troubles = troubles.unwrap_or_default();
+                    troubles.iter().for_each(|trouble| self.console.say(trouble));
+                    return end.or((!troubles.is_empty()).then_some(Status::Trouble));
+                }
+                Some(order) = self.orders.recv() => match order {
+                    Order::Report => {}
+                    // All are gone.
+                    Order::Kill => last = soon(LAST_WAIT),
+                    Order::Stop | Order::Terminate => return end,
+                },
+                () = sleep_until(last) => return end,
+            }
+        }
+    }
+
+    /// Writes the reports, on a thread of its own: their reader may be slow. What is returned is given what
+    /// could not be written, a sentence each.
+    fn report(&self, end: Option<Status>) -> tokio::sync::oneshot::Receiver<Vec<String>> {
+        let (done, reported) = tokio::sync::oneshot::channel();
+        if let Some(reports) = self.reports.clone() {
+            let (output, ending) = (Arc::clone(&self.output), self.ending(end));
+            let console = Arc::clone(&self.console);
+            let write = move || drop(done.send(reports.write(ending, &output)));
+            if let Err(error) = thread::Builder::new().name("reports".into()).spawn(write) {
+                console.say(&format!("the reports could not be written: {error}"));
+            }
+        }
+        reported
+    }
+
+    /// How the run ended, as reports tell it.
+    fn ending(&self, end: Option<Status>) -> Ending {
+        let is_read = matches!(self.input, Some(End::Complete(_) | End::Incomplete));
+        let left = self.pool.left() + self.unfed;
+        let outcome = match end {
+            Some(Status::Signal(signal)) => Outcome::Interrupted(signal),
+            Some(_) => Outcome::Broken,
+            None if self.tally.has_halted() => Outcome::Halted,
+            None if self.trouble => Outcome::Broken,
+            None => Outcome::Complete,
+        };
+        let processes = self.pool.started();
+        Ending { outcome, left: left as u64, has_unread_input: !is_read, processes }
+    }
+
     /// Deals with an event; returns how the run is to end, if it is.
     fn happened(&mut self, event: Event) -> Option<Status> {
         if matches!(event, Event::Output(_) | Event::StartLimit(_)) {
@@ -689,6 +796,8 @@ impl Run {
 
     /// Says what is to be said at the end.
     fn finish(self, end: Option<Status>) -> Status {
+        let ending = self.ending(end);
+        let (reports, has_summary) = (self.reports.clone(), self.has_summary);
         let Self { output, console, pool, tally, progress, journal, mut events, .. } = self;
         drop(progress);
         let (mut end, mut input, mut unfed) = (end, self.input, self.unfed);
@@ -734,7 +843,11 @@ impl Run {
         {
             console.say(&message);
         }
-        if let Some(summary) = tally.summary(pool.started(), self.max_procs) {
+        if let Some(annotations) = reports.as_ref().and_then(|reports| reports.annotations()) {
+            console.print(annotations.as_bytes());
+        }
+        let summary = reports.as_ref().and_then(|reports| reports.summary(ending));
+        if let Some(summary) = summary.filter(|_| has_summary) {
             console.say(&summary);
         }
         let trouble = tally.trouble();

@@ -31,6 +31,14 @@ impl Deliveries {
         }
     }
 
+    /// Reports to the sink that a try of a job has failed and that the job is tried again, unless a
+    /// caller waits for it.
+    pub(crate) fn retried(&self, done: &Done<'_>) {
+        if let (Some(sink), None) = (&self.sink, &done.job.caller) {
+            sink.retried(done);
+        }
+    }
+
     /// Gives the results of `count` successive jobs to the sink: texts, each with a newline after it.
     pub(crate) fn deliver_texts(&self, seq: u64, count: u64, texts: &[u8]) {
         if let Some(sink) = &self.sink {

@@ -27,6 +27,9 @@ const LITTLE: u64 = 16 << 10;
 /// starting has all pipes open for a moment.
 const SHORTEST_SILENCE: Duration = Duration::from_millis(50);
 
+/// A program that closes its streams before it ends does so at most this long before its end.
+const LAST_MOMENT: Duration = Duration::from_millis(50);
+
 /// A message names up to this many of the processes that a command has left running.
 const MOST_NAMES: usize = 3;
 
@@ -340,6 +343,9 @@ impl<'a> Running<'a> {
 
     /// Names the processes that the command has left running.
     fn report_leftovers(&self) {
+        if self.process.is_closed() && !self.process.lasts(LAST_MOMENT) {
+            return;
+        }
         let names = self.process.leftovers();
         let mut left = match names.as_deref() {
             // The processes that were seen are gone by now.

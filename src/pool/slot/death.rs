@@ -4,10 +4,10 @@
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use crate::job::{Failure, Kind};
+use crate::job::{Failure, Kind, Why};
 use crate::pool::slot::deliver::running_at_end;
 use crate::pool::slot::doubt::report_unasked;
-use crate::pool::slot::retire::retire;
+use crate::pool::slot::retire::{report_end, retire};
 use crate::pool::slot::steps::Slot;
 use crate::process::stops::Stopped;
 use crate::process::{Progress, Stop, describe};
@@ -47,6 +47,11 @@ impl Slot {
     /// Ends a worker that can't go on. Its oldest job fails, or is forgotten without a failure; its other
     /// jobs go to other workers.
     pub(super) fn fail_oldest(&mut self, mut worker: Worker, failure: Option<&Failure>) {
+        worker.why = match failure.map(|failure| failure.kind) {
+            Some(Kind::Timeout) => Why::Timeout,
+            Some(_) => Why::Protocol,
+            None => Why::Cancelled,
+        };
         if let Some(flight) = worker.take_oldest() {
             match failure {
                 Some(failure) => self.deliver_failure(worker.process.pid(), flight, failure),
@@ -59,6 +64,7 @@ impl Slot {
 
     /// Ends a worker whose jobs have had all the time that they had after the end of the run.
     pub(super) fn cancel(&mut self, mut worker: Worker) {
+        worker.why = Why::Cancelled;
         self.cancel_jobs(&mut worker);
         let means = self.shared.stopping.means();
         self.dismiss(worker, means);
@@ -89,6 +95,9 @@ impl Slot {
         let first = if has_exited { Stop::Kill } else { Stop::Terminate };
         let status = self.stop(&mut worker, first);
         self.take_last_replies(&mut worker);
+        let is_killing = self.shared.groups.is_killing();
+        worker.why = if is_killing { Why::Cancelled } else { Why::Died };
+        report_end(&self.shared, &worker);
         // Not before this: the last replies change which job is the oldest.
         let begun = worker.had_begun(taken);
         let what = end.describe(has_exited, status);

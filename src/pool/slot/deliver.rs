@@ -47,6 +47,8 @@ impl Slot {
         printed: Option<&Arc<Printed>>,
     ) {
         if outcome.is_err_and(|failure| self.may_retry(&job, failure)) {
+            let run = self.run_of(attempt, &job);
+            self.shared.deliveries.retried(&Done { job: &job, outcome, printed, run });
             match self.put_off(job, attempt.now) {
                 PutOff::Queued => return,
                 PutOff::RunEnded(back) => job = *back,
@@ -100,21 +102,26 @@ impl Slot {
         printed: Option<&Arc<Printed>>,
     ) {
         let shared = &*self.shared;
-        let run = Run {
-            slot: self.number(),
-            pid: attempt.pid,
-            attempt: job.attempt,
-            start: shared.groups.clock.unix_seconds(attempt.start),
-            seconds: attempt.now.since(attempt.start).as_secs_f64(),
-        };
         if outcome.is_ok() {
             let seconds = attempt.now.since(attempt.clock).as_secs_f64();
             if shared.estimates.learn_duration(seconds) {
                 shared.queue.wake_all();
             }
         }
-        let run = Some(run).filter(|run| run.pid > 0);
+        let run = self.run_of(attempt, job);
         shared.deliveries.deliver(&Done { job, outcome, printed, run });
+    }
+
+    /// Where and when a job ran; `None`: it never did.
+    fn run_of(&self, attempt: Attempt, job: &Job) -> Option<Run> {
+        let run = Run {
+            slot: self.number(),
+            pid: attempt.pid,
+            attempt: job.attempt,
+            start: self.shared.groups.clock.unix_seconds(attempt.start),
+            seconds: attempt.now.since(attempt.start).as_secs_f64(),
+        };
+        Some(run).filter(|run| run.pid > 0)
     }
 
     /// Whether a job that has failed is to be tried again.

@@ -64,10 +64,8 @@ pub(super) fn dismiss(shared: &Shared, mut worker: Worker, first: Stop, wake: Op
         step = if has_ended { Stop::Kill } else { Stop::Terminate };
     }
     let status = worker.process.stop(step, grace, &shared.groups, wake, watcher);
-    if !is_retired || shared.groups.is_killing() {
-        return;
-    }
-    if may_mislead {
+    let is_orderly = is_retired && !shared.groups.is_killing();
+    if is_orderly && may_mislead {
         worker.read_rest();
         // A worker that never had a job misleads nobody.
         if worker.replies > 0 && !worker.unasked().is_empty() {
@@ -75,9 +73,15 @@ pub(super) fn dismiss(shared: &Shared, mut worker: Worker, first: Stop, wake: Op
         }
     }
     // A worker that had ended before its group was killed was not killed itself.
-    if step != Stop::Kill && was_killed(status) {
+    if is_orderly && step != Stop::Kill && was_killed(status) {
         report_killed(shared, &worker);
     }
+    report_end(shared, &worker);
+}
+
+/// Reports that a worker is gone.
+pub(super) fn report_end(shared: &Shared, worker: &Worker) {
+    shared.watcher.worker_ended(&worker.ended(&shared.groups.clock));
 }
 
 fn was_killed(status: Option<ExitStatus>) -> bool {

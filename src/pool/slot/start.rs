@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::job::{Done, Failure, Job, Kind};
+use crate::job::{Done, Failure, Job, Kind, Why};
 use crate::pool::shared::Shared;
 use crate::pool::shared::deliveries::answer_caller;
 use crate::pool::slot::death::append_last_words;
+use crate::pool::slot::retire::report_end;
 use crate::pool::slot::steps::{Slot, unbundled};
 use crate::pool::slot::warm_up::{Unfit, warm_up};
 use crate::process::{Process, Spec, Stop, describe};
@@ -52,7 +53,9 @@ impl Slot {
             wake: &self.wake,
         };
         let process = Process::start(&spec, &shared.groups)?;
-        Ok(Worker::new(process, &shared.config, shared.now(), failures_before))
+        let mut worker = Worker::new(process, &shared.config, shared.now(), failures_before);
+        worker.place = (self.number(), self.generation);
+        Ok(worker)
     }
 
     /// What is added to the environment of a worker.
@@ -114,6 +117,8 @@ impl Slot {
             Some(&self.wake),
             &*shared.watcher,
         );
+        worker.why = if matches!(unfit, Unfit::Failed(_)) { Why::Unfit } else { Why::Cancelled };
+        report_end(shared, &worker);
         match unfit {
             Unfit::Failed(message) => {
                 let mut message = format!(

@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::config::Init;
+use crate::job::Why;
 use crate::pool::background::STACK;
 use crate::pool::shared::Shared;
 use crate::pool::slot::retire::dismiss;
@@ -209,6 +210,7 @@ impl Warming {
             Ok(()) => Some(worker),
             Err(_) => {
                 // If that is no accident, the next worker, which a job waits for, will fail too.
+                worker.why = Why::Unfit;
                 dismiss(&shared, worker, Stop::Terminate, None);
                 None
             }

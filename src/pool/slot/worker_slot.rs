@@ -1,7 +1,7 @@
 //! A slot that keeps a worker: it takes jobs, starts a worker, hands the jobs over, waits, and deals
 //! with what happened.
 
-use crate::job::{Failure, Job, Kind};
+use crate::job::{Failure, Job, Kind, Why};
 use crate::pool::queue::{Ask, Taken};
 use crate::pool::shared::Shared;
 use crate::pool::slot::deadline::{Deadlines, Due};
@@ -151,6 +151,7 @@ impl WorkerSlot {
     /// The spare is the worker from now on. If it has died another one is started, and no job fails.
     fn take_on(&mut self, mut spare: Worker) {
         if spare.process.has_exited() {
+            spare.why = Why::Died;
             self.slot.dismiss(spare, Stop::Kill);
         } else {
             // Until now it was waiting, not idle.
@@ -310,7 +311,7 @@ impl WorkerSlot {
         }
         match Deadlines::new(shared, worker).due(now) {
             Due::Nothing => {}
-            Due::Retirement => self.retire(),
+            Due::Retirement => self.retire_unused(now),
             Due::EndOfRun => self.cancel(),
             Due::NotStarted => self.not_started(),
             Due::Unread => self.request_unread(now),
@@ -407,6 +408,16 @@ impl WorkerSlot {
         } else if worker.has_served(&shared.config, now) && worker.flights.is_empty() {
             self.retire();
         }
+    }
+
+    /// A worker without a job has been idle for long enough, or is old.
+    fn retire_unused(&mut self, now: Moment) {
+        let age = self.slot.shared.config.max_age;
+        if let Some(worker) = &mut self.worker {
+            let is_old = age.is_some_and(|age| now >= worker.born.after(age));
+            worker.why = if is_old { Why::MaxAge } else { Why::Idle };
+        }
+        self.retire();
     }
 
     /// The worker has served its time: the spare takes its place, and it ends in the background.

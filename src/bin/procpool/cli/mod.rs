@@ -3,6 +3,7 @@
 //! Parsing only validates: every option is resolved here, once, into plain data.
 
 pub mod halt;
+pub mod report;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use procpool::protocol::framing::FRAMINGS;
 use procpool::{Depth, Kind, Timeout};
 
 use halt::{Halt, parse_halt};
+use report::{Report, parse_report};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
@@ -68,7 +70,7 @@ Exit status:
   126 the worker cannot be run; 127 it is not found; 128+N ended by signal N";
 
 /// Options of xargs and GNU parallel that have other names here, or are not needed.
-const FOREIGN: [(&[&str], &str); 19] = [
+const FOREIGN: [(&[&str], &str); 18] = [
     (&["-t", "--verbose", "-v"], "--dry-run prints the commands, --confirm asks before each"),
     (&["-L", "--max-lines", "-l"], "-n N makes one job of N lines; a line is one arg"),
     (&["-N", "--max-replace-args"], "-n N makes one job of N lines"),
@@ -85,7 +87,6 @@ const FOREIGN: [(&[&str], &str); 19] = [
     (&["--workdir", "--wd"], "it is --cwd DIR"),
     (&["--load"], "it is --max-load N"),
     (&["--memfree"], "it is --min-free-memory SIZE"),
-    (&["--results"], "--format record prints what a job printed, and how it ended"),
     (&["--resume-failed", "--retry-failed"], "--journal FILE --resume runs again what failed"),
     (&["-S", "--sshlogin"], "all jobs run on this machine"),
 ];
@@ -427,7 +428,7 @@ pub struct Options {
     #[arg(hide_short_help = true, long, value_name = "SIZE", default_value = "64M", help_heading = "Input", value_parser = parse_size)]
     pub max_line: usize,
 
-    /// How results look: record (default with a worker), value, text (default without)
+    /// How results look: record (default with a worker), value, text (otherwise)
     ///
     /// For text, what a command prints is passed on byte for byte, its stderr behind it.
     #[arg(
@@ -475,8 +476,36 @@ pub struct Options {
     pub buffer: usize,
 
     /// Say at the end what a run came to: jobs, failures, durations
+    ///
+    /// With the slowest jobs, retries, and the workers that were replaced, and why.
     #[arg(long, help_heading = "Output")]
     pub summary: bool,
+
+    /// Write a report at the end: FILE.html, .json, .xml (JUnit), .md
+    ///
+    /// It may be repeated. html is a page for a browser: a timeline, failures, durations, workers; it
+    /// loads nothing from elsewhere. xml is JUnit's, as CI systems read it. md is a table for the
+    /// summary of a CI job. For a FILE with another name, put the format before it: json:FILE. -.json
+    /// is stdout: the report is the last line, after all results. A report is written however the run
+    /// ends, except after kill -9. Where GITHUB_ACTIONS is set, failures are annotations as well,
+    /// without this option.
+    #[arg(long, value_name = "FILE", help_heading = "Output", value_parser = parse_report, allow_hyphen_values = true, value_hint = ValueHint::FilePath)]
+    pub report: Vec<Report>,
+
+    /// Write when each job ran where to FILE, for Perfetto or chrome://tracing
+    ///
+    /// As Chrome's trace-event format has it. Events are written as jobs finish. A trace that kill -9 cut
+    /// off can still be opened.
+    #[arg(hide_short_help = true, long, value_name = "FILE", help_heading = "Output", value_hint = ValueHint::FilePath)]
+    pub trace: Option<PathBuf>,
+
+    /// Keep what each job printed, and its record, in a folder of its own in DIR
+    ///
+    /// DIR/000007-ARGS has the files stdout, stderr and record.json; of the ARGS, letters, digits, dots
+    /// and dashes are in the name. DIR must be new or empty, unless --resume is given. What a worker
+    /// answers is in stdout, as text.
+    #[arg(hide_short_help = true, long, value_name = "DIR", help_heading = "Output", value_hint = ValueHint::DirPath)]
+    pub results: Option<PathBuf>,
 
     /// Log each job that is over to FILE, as GNU parallel does
     ///

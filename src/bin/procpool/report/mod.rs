@@ -1,30 +1,43 @@
-//! What is kept count of while results are printed: `--summary`, `--joblog`, and `--halt`, which
-//! may end the run.
+//! What is told of a run besides its results: what is seen while it goes on, reports of all kinds at its
+//! end, the job log; and `--halt`, which may end it.
 
+mod annotations;
+mod collector;
 pub mod console;
 pub mod failed;
+pub mod findings;
+mod html;
+mod json;
+mod junit;
+mod longest;
+mod markdown;
+pub mod names;
+pub mod reports;
+mod results;
+mod series;
+mod summary;
+mod totals;
+mod trace;
+mod track;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use procpool::output::Output;
-use procpool::{Commands, Done, Durations, Job, Kind, Run, Sink, name};
+use procpool::{Commands, Done, Job, Kind, Run, Sink};
 
 use crate::cli::halt::{Halt, Limit, What};
 use crate::descriptors::{self, Stream};
 use crate::outputs::Target;
 use crate::pools::Lanes;
 use failed::FailedLines;
-
-/// So many failed jobs of each kind are named.
-const NAMED: usize = 3;
+use reports::Reports;
 
 /// Counts the outcomes on their way to the output.
 pub struct Tally {
@@ -41,9 +54,8 @@ pub struct Tally {
     /// How many jobs there are in all; 0: that is not known yet.
     total: AtomicU64,
     joblog: Option<Mutex<Joblog>>,
-    summary: Option<Mutex<Summary>>,
+    reports: Option<Arc<Reports>>,
     failed: Option<FailedLines>,
-    sources: Vec<String>,
     commands: Option<Arc<Commands>>,
 }
 
@@ -54,7 +66,7 @@ pub struct Wanted {
     pub joblog: Option<(PathBuf, Target)>,
     /// The job log has the jobs of earlier runs, and is added to.
     pub resume: bool,
-    pub summary: bool,
+    pub reports: Option<Arc<Reports>>,
     /// A file for the lines of failed jobs.
     pub failed: Option<FailedLines>,
 }
@@ -67,7 +79,6 @@ impl Tally {
     pub fn new(
         output: Arc<Output>,
         wanted: Wanted,
-        sources: Vec<String>,
         commands: Option<Arc<Commands>>,
         halted: Box<dyn Fn() + Send + Sync>,
     ) -> anyhow::Result<Self> {
@@ -86,8 +97,7 @@ impl Tally {
             total: AtomicU64::new(0),
             joblog: joblog.transpose()?.map(Mutex::new),
             failed: wanted.failed,
-            summary: wanted.summary.then(|| Mutex::new(Summary::new())),
-            sources,
+            reports: wanted.reports,
             commands,
         })
     }
@@ -109,12 +119,6 @@ impl Tally {
     /// Whether `--halt` has ended the run.
     pub fn has_halted(&self) -> bool {
         self.has_halted.load(Ordering::Acquire)
-    }
-
-    /// What a person wants to know at the end; `None`: it was not asked for.
-    pub fn summary(&self, processes: u64, slots: usize) -> Option<String> {
-        let summary = lock(self.summary.as_ref()?);
-        Some(summary.describe(self.output.counts(), processes, slots))
     }
 
     /// Why the job log or the file of failed lines is not whole, if it is not.
@@ -192,8 +196,8 @@ impl Sink for Tally {
         if let Some(failed) = &self.failed {
             failed.over(done.job, done.outcome.is_err());
         }
-        if let Some(summary) = &self.summary {
-            lock(summary).add(done, || name(done.job, &self.sources));
+        if let Some(reports) = &self.reports {
+            reports.add(done);
         }
         if self.halt.is_some() {
             let is_ok = done.outcome.is_ok();
@@ -205,6 +209,12 @@ impl Sink for Tally {
 
     fn texts(&self, seq: u64, count: u64, texts: &[u8]) {
         self.output.texts(seq, count, texts);
+    }
+
+    fn retried(&self, done: &Done<'_>) {
+        if let Some(reports) = &self.reports {
+            reports.add_try(done);
+        }
     }
 
     fn flush(&self) {
@@ -307,80 +317,6 @@ fn ending(done: &Done<'_>) -> (i32, i32) {
         // As of a shell that finds no such program.
         (Err(failure), None) if failure.kind == Kind::Spawn => (127, 0),
         (Err(_), None) => (1, 0),
-    }
-}
-
-/// What a run came to.
-#[derive(Debug)]
-struct Summary {
-    begin: Instant,
-    failures: BTreeMap<&'static str, (u64, Vec<String>)>,
-    durations: Durations,
-    /// How many have succeeded in an earlier run.
-    recorded: u64,
-}
-
-impl Summary {
-    fn new() -> Self {
-        Self {
-            begin: Instant::now(),
-            failures: BTreeMap::new(),
-            durations: Durations::new(),
-            recorded: 0,
-        }
-    }
-
-    fn add(&mut self, done: &Done<'_>, name: impl FnOnce() -> String) {
-        if let Err(failure) = done.outcome {
-            let (count, names) = self.failures.entry(failure.kind.name()).or_default();
-            *count += 1;
-            if names.len() < NAMED {
-                names.push(name());
-            }
-        }
-        if done.job.is_recorded() {
-            self.recorded += 1;
-        } else if let Some(run) = done.run {
-            self.durations.add(run.seconds);
-        }
-    }
-
-    fn describe(&self, (ok, failed): (u64, u64), processes: u64, slots: usize) -> String {
-        let wall = self.begin.elapsed().as_secs_f64();
-        let jobs = ok + failed;
-        let mut text = format!(
-            "{jobs} job{}: {ok} ok, {failed} failed; {} ({:.0}/s)",
-            if jobs == 1 { "" } else { "s" },
-            Seconds(wall),
-            jobs as f64 / wall.max(1e-9),
-        );
-        if self.recorded > 0 {
-            text.push_str(&format!(
-                "\n  {} of them from the journal, not run again",
-                self.recorded
-            ));
-        }
-        for (kind, (count, names)) in &self.failures {
-            let more = if *count > names.len() as u64 { ", …" } else { "" };
-            text.push_str(&format!("\n  {kind}: {count} ({}{more})", names.join(", ")));
-        }
-        if let (Some(half), Some(most)) =
-            (self.durations.quantile(0.5), self.durations.quantile(0.95))
-        {
-            let longest = self.durations.longest();
-            let used = self.durations.sum() / (wall * slots as f64).max(1e-9) * 100.0;
-            text.push_str(&format!(
-                "\n  a job took {} (p50), {} (p95), {} (max)\n  {processes} process{} started; \
-                 {slots} slot{}, in use {:.0} % of the time",
-                Seconds(half),
-                Seconds(most),
-                Seconds(longest),
-                if processes == 1 { "" } else { "es" },
-                if slots == 1 { "" } else { "s" },
-                used.min(100.0),
-            ));
-        }
-        text
     }
 }
 

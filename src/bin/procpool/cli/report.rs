@@ -1,0 +1,124 @@
+//! What `--report` asks for: how a report looks, and where it goes.
+
+use std::path::{Path, PathBuf};
+
+use super::Options;
+
+/// A report that is to be written at the end of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    pub format: ReportFormat,
+    /// `None`: it is printed to stdout, after the results.
+    pub file: Option<PathBuf>,
+}
+
+/// How a report looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportFormat {
+    Json,
+    /// JUnit's XML, as CI systems read it.
+    Junit,
+    /// A page for a browser.
+    Html,
+    Markdown,
+}
+
+/// Reads what follows `--report`: a file whose extension names the format, or `FORMAT:FILE`. The file
+/// `-` is stdout.
+///
+/// # Errors
+/// A sentence that says what was expected.
+pub fn parse_report(text: &str) -> Result<Report, String> {
+    let with_format = text.split_once(':').and_then(|(name, file)| Some((format(name)?, file)));
+    let (format, file) = match with_format {
+        Some((_, "")) => return Err("there is no FILE after the colon".into()),
+        Some((format, file)) => (format, file),
+        None => (extension(text).ok_or_else(expected)?, text),
+    };
+    let is_stdout = file == "-" || (with_format.is_none() && is_dash(file));
+    Ok(Report { format, file: (!is_stdout).then(|| file.into()) })
+}
+
+/// `-.json`: stdout, and how it is written.
+fn is_dash(file: &str) -> bool {
+    file.starts_with("-.")
+}
+
+fn expected() -> String {
+    "the name of FILE must end with .json, .xml (JUnit), .html or .md; for another name, put the \
+     format before it: json:FILE"
+        .into()
+}
+
+fn extension(file: &str) -> Option<ReportFormat> {
+    format(Path::new(file).extension()?.to_str()?)
+}
+
+fn format(name: &str) -> Option<ReportFormat> {
+    match name.to_ascii_lowercase().as_str() {
+        "json" => Some(ReportFormat::Json),
+        "xml" | "junit" => Some(ReportFormat::Junit),
+        "html" | "htm" => Some(ReportFormat::Html),
+        "md" | "markdown" => Some(ReportFormat::Markdown),
+        _ => None,
+    }
+}
+
+/// Why options that concern reports make no sense together, if they don't, and what to do.
+pub fn misuse(options: &Options) -> Option<String> {
+    let has_report = !options.report.is_empty();
+    let given = [
+        ("--report", has_report),
+        ("--trace", options.trace.is_some()),
+        ("--results", options.results.is_some()),
+    ];
+    if options.dry_run
+        && let Some((name, _)) = given.into_iter().find(|(_, is_given)| *is_given)
+    {
+        return Some(format!(
+            "--dry-run runs nothing that {name} could tell of: leave out one of them"
+        ));
+    }
+    if options.results.is_some() && options.live {
+        return Some(
+            "--live passes on what a command prints and keeps none of it for --results: leave out \
+             one of them"
+                .into(),
+        );
+    }
+    if options.report.iter().filter(|report| report.file.is_none()).count() > 1 {
+        return Some("only one --report can go to stdout: name files for the others".into());
+    }
+    if options.trace.as_deref() == Some(Path::new("-")) {
+        return Some(
+            "--trace writes to a file while jobs run, and stdout is for results: name a FILE"
+                .into(),
+        );
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Option<(ReportFormat, Option<String>)> {
+        let report = parse_report(text).ok()?;
+        Some((report.format, report.file.map(|file| file.display().to_string())))
+    }
+
+    #[test]
+    fn the_name_or_what_stands_before_it_says_the_format() {
+        let file = |format, name: &str| Some((format, Some(name.to_owned())));
+        assert_eq!(parsed("run.json"), file(ReportFormat::Json, "run.json"));
+        assert_eq!(parsed("a:b/run.HTML"), file(ReportFormat::Html, "a:b/run.HTML"));
+        assert_eq!(parsed("xml:/dev/fd/3"), file(ReportFormat::Junit, "/dev/fd/3"));
+        assert_eq!(parsed("md:run.json"), file(ReportFormat::Markdown, "run.json"));
+        assert_eq!(parsed("-.json"), Some((ReportFormat::Json, None)));
+        assert_eq!(parsed("junit:-"), Some((ReportFormat::Junit, None)));
+        assert_eq!(parsed("./-.json"), file(ReportFormat::Json, "./-.json"));
+        for wrong in ["", "-", "run", "run.txt", "json", "json:", ".json/"] {
+            assert_eq!(parsed(wrong), None, "{wrong}");
+        }
+    }
+}

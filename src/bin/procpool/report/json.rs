@@ -1,0 +1,314 @@
+//! A run as one JSON document: what `--report FILE.json` writes, and what the page in HTML is made from.
+
+use std::collections::BTreeMap;
+
+use procpool::WorkerEnd;
+use serde::Serialize;
+
+use super::findings::{Findings, Outcome};
+use super::totals::{Bar, Failed, Totals};
+
+/// So many of the slowest jobs are listed.
+const SLOWEST: usize = 25;
+
+/// The document. Members are added in later versions; those that are there keep their names.
+#[derive(Debug, Serialize)]
+pub struct Document<'a> {
+    procpool: &'static str,
+    command_line: &'a str,
+    began: String,
+    ended: String,
+    seconds: f64,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: Option<String>,
+    totals: Counts<'a>,
+    durations: Durations,
+    slots: Slots,
+    throughput: Throughput<'a>,
+    workers: Workers<'a>,
+    failures: Vec<Failure<'a>>,
+    failures_left_out: u64,
+    slowest: Vec<Slow<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeline: Option<Timeline<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Counts<'a> {
+    jobs: u64,
+    ok: u64,
+    failed: u64,
+    recorded: u64,
+    not_run: u64,
+    input_left_unread: bool,
+    retries: u64,
+    passed_on_retry: u64,
+    failed_by_kind: BTreeMap<&'a str, u64>,
+    retried_by_kind: &'a BTreeMap<&'static str, u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Durations {
+    jobs: u64,
+    sum: f64,
+    p50: Option<f64>,
+    p90: Option<f64>,
+    p95: Option<f64>,
+    p99: Option<f64>,
+    max: f64,
+    histogram: Vec<Bin>,
+}
+
+#[derive(Debug, Serialize)]
+struct Bin {
+    from: f64,
+    to: f64,
+    jobs: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Slots {
+    count: usize,
+    busy_seconds: f64,
+    #[serde(rename = "use")]
+    used: f64,
+}
+
+/// What ended in each step of time.
+#[derive(Debug, Serialize)]
+struct Throughput<'a> {
+    step_seconds: f64,
+    jobs: &'a [u64],
+    failed: &'a [u64],
+}
+
+#[derive(Debug, Serialize)]
+struct Workers<'a> {
+    processes: u64,
+    ended: u64,
+    replaced: u64,
+    replaced_by_reason: BTreeMap<&'a str, u64>,
+    list: Vec<Life>,
+    left_out: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Life {
+    slot: usize,
+    generation: u64,
+    pid: u32,
+    start: f64,
+    seconds: f64,
+    jobs: u64,
+    why: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Failure<'a> {
+    seq: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    name: &'a str,
+    job: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
+    line: u64,
+    kind: &'static str,
+    message: &'a str,
+    details: &'a str,
+    slot: Option<usize>,
+    start: Option<f64>,
+    seconds: Option<f64>,
+    attempt: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct Slow<'a> {
+    seq: u64,
+    name: &'a str,
+    job: &'a str,
+    slot: usize,
+    start: f64,
+    seconds: f64,
+    ok: bool,
+    attempt: u32,
+}
+
+/// What is drawn of slots.
+#[derive(Debug, Serialize)]
+struct Timeline<'a> {
+    hosts: [&'a str; 1],
+    step_seconds: f64,
+    rows: Vec<Row>,
+    /// Job, slot, start, end, kind of failure or nothing, 1 if it was tried again, attempt, what it does.
+    bars: Vec<(u64, usize, f64, f64, &'static str, u8, u32, &'a str)>,
+    bars_left_out: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    host: usize,
+    first_slot: usize,
+    last_slot: usize,
+    jobs: u64,
+    failed: u64,
+    busy: f64,
+    /// How busy it was in each step, in hundredths.
+    steps: Vec<u8>,
+}
+
+/// Makes the document; for a page, with what is drawn on it.
+pub fn document<'a>(findings: &'a Findings<'a>, is_page: bool) -> Document<'a> {
+    let Findings { totals, ending, .. } = findings;
+    let ended = totals.reasons.values().sum();
+    Document {
+        procpool: env!("CARGO_PKG_VERSION"),
+        command_line: findings.command_line,
+        began: findings.time(0.0),
+        ended: findings.time(findings.seconds),
+        seconds: micros(findings.seconds),
+        outcome: ending.outcome.name(),
+        signal: match ending.outcome {
+            Outcome::Interrupted(signal) => Some(super::findings::signal_name(signal)),
+            _ => None,
+        },
+        totals: counts(findings),
+        durations: durations(totals),
+        slots: Slots {
+            count: findings.slots,
+            busy_seconds: micros(totals.busy()),
+            used: micros(findings.use_of_slots()),
+        },
+        throughput: Throughput {
+            step_seconds: totals.series.step,
+            jobs: &totals.series.ended,
+            failed: &totals.series.failed,
+        },
+        workers: Workers {
+            processes: ending.processes,
+            ended,
+            replaced: totals.replaced().map(|(_, count)| count).sum(),
+            replaced_by_reason: totals.replaced().map(|(why, n)| (why.name(), n)).collect(),
+            list: lives(totals),
+            left_out: totals.lives.left_out(),
+        },
+        failures: totals.failures.iter().map(failure).collect(),
+        failures_left_out: totals.failed - totals.failures.len() as u64,
+        slowest: totals.slowest().take(SLOWEST).map(slow).collect(),
+        timeline: is_page.then(|| timeline(findings)),
+    }
+}
+
+fn counts<'a>(findings: &Findings<'a>) -> Counts<'a> {
+    let totals = findings.totals;
+    Counts {
+        jobs: totals.jobs(),
+        ok: totals.ok,
+        failed: totals.failed,
+        recorded: totals.recorded,
+        not_run: findings.ending.left,
+        input_left_unread: findings.ending.has_unread_input,
+        retries: totals.retries,
+        passed_on_retry: totals.passed_on_retry,
+        failed_by_kind: totals.kinds.iter().map(|(&kind, (count, _))| (kind, *count)).collect(),
+        retried_by_kind: &totals.retried_kinds,
+    }
+}
+
+fn durations(totals: &Totals) -> Durations {
+    let durations = &totals.durations;
+    let quantile = |share| durations.quantile(share).map(micros);
+    let bins = durations.bins(4).into_iter();
+    Durations {
+        jobs: durations.count(),
+        sum: micros(durations.sum()),
+        p50: quantile(0.5),
+        p90: quantile(0.9),
+        p95: quantile(0.95),
+        p99: quantile(0.99),
+        max: micros(durations.longest()),
+        histogram: bins.map(|(from, to, jobs)| Bin { from, to, jobs }).collect(),
+    }
+}
+
+/// The lives of workers, in the order of their starts.
+fn lives(totals: &Totals) -> Vec<Life> {
+    let mut lives: Vec<&WorkerEnd> = totals.lives.sorted();
+    lives.sort_by(|a, b| a.start.total_cmp(&b.start));
+    let life = |&&WorkerEnd { slot, pid, generation, start, seconds, jobs, why }: &&WorkerEnd| {
+        let (start, seconds) = (micros(start), micros(seconds));
+        Life { slot, generation, pid, start, seconds, jobs, why: why.name() }
+    };
+    lives.iter().map(life).collect()
+}
+
+fn failure(failed: &Failed) -> Failure<'_> {
+    Failure {
+        seq: failed.seq,
+        id: failed.id.as_deref(),
+        name: &failed.name,
+        job: &failed.label,
+        file: failed.file.as_deref(),
+        line: failed.line,
+        kind: failed.kind.name(),
+        message: &failed.message,
+        details: &failed.details,
+        slot: failed.run.map(|run| run.slot),
+        start: failed.run.map(|run| micros(run.start)),
+        seconds: failed.run.map(|run| micros(run.seconds)),
+        attempt: failed.attempt,
+    }
+}
+
+fn slow(bar: &Bar) -> Slow<'_> {
+    Slow {
+        seq: bar.seq,
+        name: &bar.name,
+        job: &bar.label,
+        slot: bar.slot,
+        start: micros(bar.start),
+        seconds: micros(bar.seconds),
+        ok: bar.failed.is_none(),
+        attempt: bar.attempt,
+    }
+}
+
+fn timeline<'a>(findings: &Findings<'a>) -> Timeline<'a> {
+    let totals = findings.totals;
+    let series = &totals.series;
+    let rows = series.rows.iter().enumerate().map(|(row, what)| {
+        let (first_slot, last_slot) = series.slots_of(row);
+        let whole = series.step * (last_slot + 1 - first_slot) as f64;
+        let share = |busy: &f64| (busy / whole * 100.0).round().clamp(0.0, 100.0) as u8;
+        Row {
+            host: 0,
+            first_slot,
+            last_slot,
+            jobs: what.jobs,
+            failed: what.failed,
+            busy: micros(what.busy),
+            steps: what.steps.iter().map(share).collect(),
+        }
+    });
+    let mut bars = totals.bars.sorted();
+    bars.sort_by(|a, b| a.begun.total_cmp(&b.begun));
+    let bars_left_out = totals.tries.saturating_sub(bars.len() as u64);
+    let bar = |bar: &&'a Bar| {
+        let (from, to) = (micros(bar.begun), micros(bar.start + bar.seconds));
+        let kind = bar.failed.map_or("", |kind| kind.name());
+        (bar.seq, bar.slot, from, to, kind, u8::from(bar.is_retried), bar.attempt, &*bar.label)
+    };
+    Timeline {
+        hosts: [findings.host],
+        step_seconds: series.step,
+        rows: rows.collect(),
+        bars: bars.iter().map(bar).collect(),
+        bars_left_out,
+    }
+}
+
+/// A number of seconds without digits that mean nothing.
+fn micros(seconds: f64) -> f64 {
+    (seconds * 1e6).round() / 1e6
+}

@@ -1,0 +1,204 @@
+//! What jobs are called in reports, and what came of them as text. All of it is fit for people: control
+//! characters are escaped.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use procpool::command::Args;
+use procpool::{Commands, Done, Failure, Job, name, printable};
+use serde_json::Value;
+
+/// What a job is called is no longer than this, in characters.
+const LONGEST_LABEL: usize = 240;
+
+/// A message is no longer than this.
+const LONGEST_MESSAGE: usize = 1_000;
+
+/// No more bytes of a job are looked at.
+const ENOUGH: usize = 4 << 10;
+
+/// What is needed to name jobs.
+#[derive(Debug)]
+pub struct Names {
+    pub commands: Option<Arc<Commands>>,
+    /// What the inputs are called in messages.
+    pub sources: Vec<String>,
+    /// The files among them.
+    pub files: Vec<Option<PathBuf>>,
+}
+
+impl Names {
+    /// What a job does: a command line, or a call. Empty: its line was no job.
+    pub fn label(&self, job: &Job, slot: usize) -> String {
+        let bytes = match (&self.commands, job.as_message()) {
+            (Some(commands), _) => commands.line(job, slot).0,
+            (None, Some(message)) => head(message).to_vec(),
+            (None, None) => call(job).into_bytes(),
+        };
+        shorten(&printable(&String::from_utf8_lossy(head(&bytes))), LONGEST_LABEL)
+    }
+
+    /// The args of a job, with blanks between them.
+    pub fn args(&self, job: &Job) -> String {
+        let args = match &self.commands {
+            Some(commands) => commands.args(job),
+            None => Args::from_json(job.args()),
+        };
+        let bytes = match (job.as_message(), args) {
+            (Some(message), _) => head(message).to_vec(),
+            (None, Ok(Args { whole: Some(whole), .. })) => head(&whole).to_vec(),
+            (None, Ok(args)) => head(&args.words.join(&b' ')).to_vec(),
+            (None, Err(_)) => head(job.args()).to_vec(),
+        };
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// What a job is called in messages: `job j1 (line 3)`.
+    pub fn name(&self, job: &Job) -> String {
+        name(job, &self.sources)
+    }
+
+    /// The id that a job names, as text.
+    pub fn id(&self, job: &Job) -> Option<String> {
+        let text = String::from_utf8_lossy(job.id()?);
+        let text = serde_json::from_str::<String>(&text).unwrap_or_else(|_| text.into_owned());
+        Some(shorten(&printable(&text), LONGEST_LABEL))
+    }
+
+    /// The file that a job was read from, if it was one, and the line there; 0: none.
+    pub fn place(&self, job: &Job) -> (Option<&Path>, u64) {
+        let index = usize::try_from(job.place.source).unwrap_or(usize::MAX);
+        (self.files.get(index).and_then(Option::as_deref), job.place.line)
+    }
+}
+
+/// A call of a function, as it is written in most languages.
+fn call(job: &Job) -> String {
+    let text = |json: &[u8]| String::from_utf8_lossy(head(json)).into_owned();
+    let cmd = text(job.cmd());
+    let cmd = serde_json::from_str::<String>(&cmd).unwrap_or(cmd);
+    let args = text(job.args());
+    let inner = args.strip_prefix('[').and_then(|args| args.strip_suffix(']'));
+    match (cmd.is_empty(), inner) {
+        // The arg of an expression.
+        (true, Some(inner)) => serde_json::from_str(inner).unwrap_or_else(|_| inner.to_owned()),
+        (true, None) => args,
+        (false, Some(inner)) => format!("{cmd}({inner})"),
+        (false, None) => format!("{cmd}({args})"),
+    }
+}
+
+fn head(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.len().min(ENOUGH)]
+}
+
+/// A text of no more than so many characters: what is too much is taken from its middle.
+pub fn shorten(text: &str, most: usize) -> String {
+    let count = text.chars().count();
+    if count <= most {
+        return text.to_owned();
+    }
+    let (first, last) = (most * 2 / 3, most - most * 2 / 3 - 1);
+    let begin: String = text.chars().take(first).collect();
+    let end: String = text.chars().skip(count - last).collect();
+    format!("{begin}…{end}")
+}
+
+/// Why a job failed, on one line.
+pub fn message(failure: &Failure) -> String {
+    shorten(&printable(&failure.message), LONGEST_MESSAGE)
+}
+
+/// What a failed job said besides: the end of its stderr, or its traceback; no more than `most` bytes.
+pub fn details(done: &Done<'_>, most: usize) -> String {
+    match (done.printed, done.outcome) {
+        (Some(printed), _) => tail(&printed.stderr, most),
+        (None, Err(failure)) => {
+            let data = failure.data.as_ref().map(|data| data.get()).unwrap_or_default();
+            let end = data.len().min(64 * most);
+            let text = data.get(..end).unwrap_or_default();
+            multiline(last(&trace_of(text), most))
+        }
+        (None, Ok(_)) => String::new(),
+    }
+}
+
+/// The traceback in an error, where it has one; otherwise the error itself, unless it is a text, which
+/// is the message.
+fn trace_of(data: &str) -> String {
+    match serde_json::from_str(data) {
+        Ok(Value::String(_)) | Err(_) => String::new(),
+        Ok(Value::Object(members)) => match members.get("data") {
+            Some(Value::String(trace)) => trace.clone(),
+            _ => data.to_owned(),
+        },
+        Ok(_) => data.to_owned(),
+    }
+}
+
+/// The end of what was printed on a stream, as text.
+pub fn tail(stream: &procpool::Capture, most: usize) -> String {
+    // What can't be read back is not there.
+    let kept = stream.end(most).unwrap_or_default();
+    let text = multiline(&String::from_utf8_lossy(&kept));
+    if stream.total() > kept.len() as u64 { format!("…{text}") } else { text }
+}
+
+fn last(text: &str, most: usize) -> &str {
+    let from = text.len().saturating_sub(most);
+    (from..=text.len()).find_map(|at| text.get(at..)).unwrap_or_default()
+}
+
+/// Text of several lines without what moves a cursor: colours are left out, other control characters are
+/// escaped.
+fn multiline(text: &str) -> String {
+    let mut lines = Vec::new();
+    for line in text.trim_end().split('\n') {
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        let parts: Vec<String> = without_colours(line).split('\t').map(printable).collect();
+        lines.push(parts.join("\t"));
+    }
+    lines.join("\n")
+}
+
+/// A line without the sequences that set colours (`ESC [ … m`).
+fn without_colours(line: &str) -> String {
+    let mut pieces = line.split("\u{1b}[");
+    let mut plain = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let end = piece.find(|c: char| !c.is_ascii_digit() && c != ';');
+        match end.and_then(|end| piece[end..].strip_prefix('m')) {
+            Some(rest) => plain.push_str(rest),
+            None => plain.extend(["\u{1b}[", piece]),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_look_like_calls() {
+        let label = |cmd: &str, args: &str| call(&Job::new(1, cmd, args, ""));
+        assert_eq!(label(r#""resize""#, r#"["a.png",{"w":1}]"#), r#"resize("a.png",{"w":1})"#);
+        assert_eq!(label(r#""total""#, r#"{"price":5}"#), r#"total({"price":5})"#);
+        assert_eq!(label(r#""ping""#, "[]"), "ping()");
+        assert_eq!(label(r#""""#, r#"["a b"]"#), "a b");
+        assert_eq!(label(r#""""#, r#"["a","b"]"#), r#""a","b""#);
+    }
+
+    #[test]
+    fn colours_go_and_other_controls_are_shown() {
+        assert_eq!(multiline("\u{1b}[1;31mred\u{1b}[m\r\n\tin\u{7}\n"), "red\n\tin\\u{7}");
+        assert_eq!(multiline("\u{1b}[2Jgone"), "\\u{1b}[2Jgone");
+    }
+
+    #[test]
+    fn the_middle_of_long_texts_is_left_out() {
+        assert_eq!(shorten("abcdef", 6), "abcdef");
+        assert_eq!(shorten("abcdefg", 6), "abcd…g");
+        assert_eq!(last("aé", 1), "");
+    }
+}

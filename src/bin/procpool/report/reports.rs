@@ -1,0 +1,256 @@
+//! All reports of a run: tells each of them of every job that is over, and has them written at the end.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use anyhow::Context as _;
+use procpool::output::{Format, Output};
+use procpool::{Done, WorkerEnd};
+
+use super::annotations::Annotations;
+use super::collector::Collector;
+use super::findings::{Ending, Findings};
+use super::junit::Cases;
+use super::names::Names;
+use super::results::Results;
+use super::trace::Trace;
+use super::{html, json, lock, markdown, summary};
+use crate::cli::Options;
+use crate::cli::report::{Report, ReportFormat};
+use crate::outputs::{Outputs, Target};
+
+/// What is reported of a run. Where nothing is, there is no such thing.
+#[derive(Debug)]
+pub struct Reports {
+    names: Arc<Names>,
+    collector: Option<Collector>,
+    /// What is written at the end, and where.
+    files: Mutex<Vec<Destination>>,
+    cases: Option<Cases>,
+    trace: Option<Trace>,
+    results: Option<Results>,
+    annotations: Option<Annotations>,
+    command_line: String,
+    host: String,
+    slots: usize,
+}
+
+/// Where a report goes.
+#[derive(Debug)]
+struct Destination {
+    format: ReportFormat,
+    /// `None`: stdout.
+    file: Option<(PathBuf, File)>,
+}
+
+impl Reports {
+    /// Begins the reports that are asked for, if any are. Their files are made now: a run is not to
+    /// find out at its end that it can't write them.
+    ///
+    /// # Errors
+    /// Something can't be written.
+    pub fn open(
+        options: &Options,
+        outputs: &Outputs,
+        names: Names,
+        format: &Format,
+        slots: usize,
+    ) -> anyhow::Result<Option<Self>> {
+        let annotations = Annotations::wanted().filter(|_| !options.dry_run);
+        let is_counted = options.summary || !options.report.is_empty();
+        let is_asked_for = is_counted || options.trace.is_some() || options.results.is_some();
+        if !is_asked_for && annotations.is_none() {
+            return Ok(None);
+        }
+        let names = Arc::new(names);
+        let files = options.report.iter().zip(&outputs.reports);
+        let files = files.map(|(report, target)| destination(report, target.as_ref()));
+        let files = files.collect::<anyhow::Result<Vec<_>>>()?;
+        let cases = files.iter().any(|file| file.format == ReportFormat::Junit);
+        let cases = cases.then(|| Cases::new(&class(options))).transpose();
+        let cases = cases.context("a temporary file for the report could not be made")?;
+        let host = host();
+        let trace = outputs.trace.as_ref().map(|made| create("trace", made)).transpose()?;
+        let results = options.results.as_deref();
+        let results = results.map(|folder| Results::open(folder, options.resume, format));
+        let results = results.transpose().map_err(anyhow::Error::msg)?;
+        Ok(Some(Self {
+            collector: is_asked_for.then(|| Collector::new(slots, Arc::clone(&names))),
+            names,
+            files: Mutex::new(files),
+            cases,
+            trace: trace.map(|file| Trace::new(file, &host)),
+            results,
+            annotations,
+            command_line: command_line(),
+            host,
+            slots,
+        }))
+    }
+
+    /// A job is over.
+    pub fn add(&self, done: &Done<'_>) {
+        let span = self.collector.as_ref().and_then(|collector| collector.add(done, false));
+        if let Some(trace) = &self.trace {
+            trace.add(done, span, false, &self.names);
+        }
+        if let Some(cases) = &self.cases {
+            cases.add(done, &self.names);
+        }
+        if let Some(results) = &self.results {
+            results.add(done, &self.names);
+        }
+        if let Some(annotations) = &self.annotations {
+            annotations.add(done, &self.names);
+        }
+    }
+
+    /// A try of a job has failed, and it will be tried again.
+    pub fn add_try(&self, done: &Done<'_>) {
+        let span = self.collector.as_ref().and_then(|collector| collector.add(done, true));
+        if let Some(trace) = &self.trace {
+            trace.add(done, span, true, &self.names);
+        }
+    }
+
+    /// A worker is gone.
+    pub fn add_worker(&self, worker: &WorkerEnd) {
+        let Some(collector) = &self.collector else { return };
+        collector.add_worker(worker);
+        if let Some(trace) = &self.trace {
+            trace.add_worker(&WorkerEnd { start: worker.start - collector.began, ..*worker });
+        }
+    }
+
+    /// The lines of `--summary`.
+    pub fn summary(&self, ending: Ending) -> Option<String> {
+        let collector = self.collector.as_ref()?;
+        Some(self.find(collector, ending, summary::text))
+    }
+
+    /// The annotations of a workflow.
+    pub fn annotations(&self) -> Option<String> {
+        self.annotations.as_ref().map(Annotations::text).filter(|text| !text.is_empty())
+    }
+
+    /// The run is over: writes what is to be written. Returns what could not be, a sentence each.
+    pub fn write(&self, ending: Ending, output: &Output) -> Vec<String> {
+        let mut troubles = Vec::new();
+        for destination in lock(&self.files).drain(..) {
+            troubles.extend(self.write_to(destination, ending, output).err());
+        }
+        let trace = self.trace.as_ref().map_or(Ok(()), Trace::finish);
+        troubles
+            .extend(trace.err().map(|error| format!("the trace could not be written: {error}")));
+        troubles.extend(self.results.as_ref().and_then(Results::trouble));
+        troubles
+    }
+
+    fn write_to(&self, to: Destination, ending: Ending, output: &Output) -> Result<(), String> {
+        let Some(collector) = &self.collector else { return Ok(()) };
+        let format = to.format;
+        let write = |to: &mut dyn Write| {
+            self.find(collector, ending, |findings| self.print(format, findings, to))
+        };
+        match to.file {
+            None => {
+                let mut text = Vec::new();
+                write(&mut text)
+                    .and_then(|()| output.print_last(&text))
+                    .map_err(|error| format!("the report could not be written to stdout: {error}"))
+            }
+            Some((path, file)) => {
+                let mut file = io::BufWriter::new(file);
+                write(&mut file).and_then(|()| file.flush()).map_err(|error| {
+                    format!("the report '{}' could not be written: {error}", path.display())
+                })
+            }
+        }
+    }
+
+    fn print(
+        &self,
+        format: ReportFormat,
+        findings: &Findings<'_>,
+        to: &mut dyn Write,
+    ) -> io::Result<()> {
+        match format {
+            ReportFormat::Json => {
+                serde_json::to_writer(&mut *to, &json::document(findings, false))?;
+                to.write_all(b"\n")
+            }
+            ReportFormat::Html => to.write_all(html::page(findings)?.as_bytes()),
+            ReportFormat::Markdown => to.write_all(markdown::text(findings).as_bytes()),
+            ReportFormat::Junit => match &self.cases {
+                Some(cases) => cases.write(findings, to),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn find<T>(
+        &self,
+        collector: &Collector,
+        ending: Ending,
+        tell: impl FnOnce(&Findings<'_>) -> T,
+    ) -> T {
+        let seconds = collector.elapsed();
+        let totals = collector.totals();
+        tell(&Findings {
+            command_line: &self.command_line,
+            host: &self.host,
+            slots: self.slots,
+            began: collector.began,
+            seconds,
+            ending,
+            totals: &totals,
+        })
+    }
+}
+
+fn destination(report: &Report, made: Option<&(PathBuf, Target)>) -> anyhow::Result<Destination> {
+    let file = match made {
+        Some(made) => Some((made.0.clone(), create("report", made)?)),
+        None => None,
+    };
+    Ok(Destination { format: report.format, file })
+}
+
+fn create(what: &str, (path, target): &(PathBuf, Target)) -> anyhow::Result<File> {
+    target.create().with_context(|| format!("the {what} '{}' can't be written", path.display()))
+}
+
+/// What test cases belong to: the program that runs.
+fn class(options: &Options) -> String {
+    let code = [
+        (&options.python, "python"),
+        (&options.perl, "perl"),
+        (&options.node, "node"),
+        (&options.ruby, "ruby"),
+        (&options.sh, "sh"),
+    ];
+    let code = code.into_iter().find_map(|(code, name)| code.as_ref().map(|_| name.to_owned()));
+    let worker = options
+        .worker
+        .first()
+        .and_then(|line| shell_words::split(line).ok().and_then(|words| words.into_iter().next()));
+    let command = options.command.first().map(|word| word.to_string_lossy().into_owned());
+    let program = code.or(worker).or(command).unwrap_or_else(|| "procpool".into());
+    let name = Path::new(&program).file_name().map(|name| name.to_string_lossy().into_owned());
+    procpool::printable(&name.unwrap_or(program))
+}
+
+/// How this process was called, as it can be typed into a shell.
+fn command_line() -> String {
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let words: Vec<String> = std::iter::once("procpool".to_owned()).chain(words).collect();
+    super::names::shorten(&procpool::printable(&shell_words::join(words)), 2_000)
+}
+
+/// The name of this machine.
+fn host() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    procpool::printable(&name)
+}

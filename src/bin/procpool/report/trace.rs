@@ -1,0 +1,181 @@
+//! A run as Chrome's trace-event format, which Perfetto and `chrome://tracing` show: a slice for each
+//! job, and for each try of it, in the row of its slot; and how long workers lived.
+//!
+//! Events are written as they come, as an array. The format allows it to have no end, so that what is
+//! left of a run that was killed can be looked at, too.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::Mutex;
+
+use procpool::{Done, Run, WorkerEnd};
+use serde_json::{Value, json};
+
+use super::lock;
+use super::names::{Names, message};
+use super::track::Span;
+
+/// With so many bytes events are written.
+const ENOUGH: usize = 64 << 10;
+
+/// What slots and workers are in the file: processes, which have threads.
+const SLOTS: u32 = 1;
+const WORKERS: u32 = 2;
+
+/// The row of a slot's second lane is so many rows further on than that of the first.
+const LANE: usize = 65_536;
+
+/// A file of events.
+#[derive(Debug)]
+pub struct Trace {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    file: File,
+    unwritten: Vec<u8>,
+    /// Rows that have their names.
+    named: HashSet<usize>,
+    trouble: Option<io::Error>,
+}
+
+impl Trace {
+    /// Begins to write.
+    pub fn new(file: File, host: &str) -> Self {
+        let mut unwritten = b"[\n".to_vec();
+        let process = |pid, name: String| json!({ "ph": "M", "pid": pid, "name": "process_name", "args": { "name": name } });
+        unwritten.extend(process(SLOTS, format!("slots on {host}")).to_string().into_bytes());
+        let mut state = State { file, unwritten, named: HashSet::new(), trouble: None };
+        state.event(&process(WORKERS, format!("workers on {host}")));
+        Self { state: Mutex::new(state) }
+    }
+
+    /// A job is over, or one try of it that is not its last; `span`: when its slot was busy with it.
+    pub fn add(&self, done: &Done<'_>, span: Option<Span>, is_retried: bool, names: &Names) {
+        let (Some(span), Some(run)) = (span, done.run) else { return };
+        let row = run.slot + span.lane * LANE;
+        let slice = slice(done, run, span, (row, is_retried), names);
+        let mut state = lock(&self.state);
+        if state.named.insert(row) {
+            state.name_row(row, run.slot, span.lane);
+        }
+        state.unwritten.extend_from_slice(&slice);
+        if state.unwritten.len() >= ENOUGH {
+            state.write();
+        }
+    }
+
+    /// A worker is gone, whose times are in seconds since the begin of the run.
+    pub fn add_worker(&self, worker: &WorkerEnd) {
+        let name = format!("worker {} of slot {}", worker.generation, worker.slot);
+        let event = |ph: &str, ts: f64, args: Value| {
+            json!({
+                "ph": ph, "pid": WORKERS, "tid": worker.slot, "ts": micros(ts), "cat": "worker",
+                "id": format!("{}.{}", worker.slot, worker.generation), "name": name, "args": args,
+            })
+        };
+        let args = json!({ "pid": worker.pid, "jobs": worker.jobs, "ended": worker.why.name() });
+        let mut state = lock(&self.state);
+        state.event(&event("b", worker.start, args));
+        state.event(&event("e", worker.start + worker.seconds, json!({})));
+    }
+
+    /// The run is over.
+    ///
+    /// # Errors
+    /// The file could not be written.
+    pub fn finish(&self) -> io::Result<()> {
+        let mut state = lock(&self.state);
+        state.unwritten.extend_from_slice(b"\n]\n");
+        state.write();
+        state.trouble.take().map_or(Ok(()), Err)
+    }
+}
+
+impl State {
+    fn name_row(&mut self, row: usize, slot: usize, lane: usize) {
+        let name = match lane {
+            0 => format!("slot {slot}"),
+            lane => format!("slot {slot}, job {} at a time", lane + 1),
+        };
+        let index = slot * 64 + lane.min(63);
+        for (kind, args) in [
+            ("thread_name", json!({ "name": name })),
+            ("thread_sort_index", json!({ "sort_index": index })),
+        ] {
+            self.event(&json!({ "ph": "M", "pid": SLOTS, "tid": row, "name": kind, "args": args }));
+        }
+    }
+
+    fn event(&mut self, event: &Value) {
+        self.unwritten.extend_from_slice(b",\n");
+        // A Vec takes all that is written to it.
+        let _ = serde_json::to_writer(&mut self.unwritten, event);
+        if self.unwritten.len() >= ENOUGH {
+            self.write();
+        }
+    }
+
+    fn write(&mut self) {
+        if self.trouble.is_none() {
+            self.trouble = self.file.write_all(&self.unwritten).err();
+        }
+        self.unwritten.clear();
+    }
+}
+
+/// The event of a job, with what stands between it and the one before. There may be millions of them:
+/// they are written piece by piece, and not made of values.
+fn slice(
+    done: &Done<'_>,
+    run: Run,
+    span: Span,
+    (row, is_retried): (usize, bool),
+    names: &Names,
+) -> Vec<u8> {
+    let name = names.name(done.job);
+    let label = names.label(done.job, run.slot);
+    let label = if label.is_empty() { &name } else { &label };
+    let category = match (done.outcome.is_ok(), is_retried) {
+        (true, _) => "job",
+        (false, true) => "job,retried",
+        (false, false) => "job,failed",
+    };
+    let (ts, dur) = (micros(span.begun), micros(span.end - span.begun));
+    let mut text = Vec::with_capacity(320);
+    // A Vec takes all that is written to it.
+    let _ = write!(
+        text,
+        ",\n{{\"ph\":\"X\",\"pid\":{SLOTS},\"tid\":{row},\"ts\":{ts:.3},\"dur\":{dur:.3},\
+         \"cat\":\"{category}\",\"name\":"
+    );
+    string(&mut text, label);
+    let _ = write!(text, ",\"args\":{{\"seq\":{},\"pid\":{},\"job\":", done.job.seq, run.pid);
+    string(&mut text, &name);
+    if run.attempt > 1 || is_retried {
+        let _ = write!(text, ",\"attempt\":{}", run.attempt);
+    }
+    let waited = micros(span.begun - span.start);
+    if waited > 0.0 {
+        let _ = write!(text, ",\"waited_us\":{waited:.3}");
+    }
+    if let Err(failure) = done.outcome {
+        let _ = write!(text, ",\"failed\":\"{}\",\"message\":", failure.kind.name());
+        string(&mut text, &message(failure));
+    }
+    text.extend_from_slice(b"}}");
+    text
+}
+
+/// Appends text as JSON.
+fn string(to: &mut Vec<u8>, text: &str) {
+    // A Vec takes all that is written to it.
+    let _ = serde_json::to_writer(to, text);
+}
+
+/// In the unit of the format, without digits that mean nothing.
+fn micros(seconds: f64) -> f64 {
+    (seconds * 1e9).round() / 1e3
+}
