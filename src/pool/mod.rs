@@ -1,4 +1,5 @@
-//! A pool: jobs are queued, slots pull them, run them and deliver what becomes of them.
+//! A pool: jobs are queued; slots take them, run them and deliver their outcomes. Layers: gates, queue,
+//! then shared, slot, threads, engine, and the public handle and builder.
 
 mod background;
 pub(crate) mod builder;

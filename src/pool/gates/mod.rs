@@ -181,7 +181,7 @@ impl Turns {
     }
 }
 
-/// The load average of the last minute; `None`: the system does not tell.
+/// The load average of the last minute; `None`: the system does not say.
 fn load() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }

@@ -91,8 +91,10 @@ impl Running<'_> {
     /// Passes whole lines on. If nobody takes them they stay.
     fn pass_lines(&mut self) {
         let Printed { stdout, stderr, .. } = &mut self.printed;
-        let (out, err) = (stdout.whole_lines(), stderr.whole_lines());
-        let (out_lines, err_lines) = (&stdout.buffer()[..out], &stderr.buffer()[..err]);
+        let out = stdout.whole_lines();
+        let err = stderr.whole_lines();
+        let out_lines = &stdout.buffer()[..out];
+        let err_lines = &stderr.buffer()[..err];
         let deliveries = &self.shared.deliveries;
         self.is_held_up = out + err > 0 && !deliveries.pass_lines(self.job, out_lines, err_lines);
         if !self.is_held_up {

@@ -158,7 +158,8 @@ impl Slot {
         if self.shared.groups.is_killing() {
             return self.cancel_jobs(&mut worker);
         }
-        let (replies, failures_before) = (worker.replies, worker.failures_before);
+        let replies = worker.replies;
+        let failures_before = worker.failures_before;
         let failure = Failure::new(Kind::Crash, message.clone());
         while begun && let Some(flight) = worker.take_oldest() {
             self.deliver_failure(worker.process.pid(), flight, &failure);

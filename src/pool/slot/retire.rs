@@ -53,7 +53,8 @@ fn retire_within(shared: &Arc<Shared>, worker: Worker, patience: Duration) {
 
 /// Ends a worker, beginning with this step, and waits until it is gone.
 pub(super) fn dismiss(shared: &Shared, mut worker: Worker, first: Stop, wake: Option<&Wake>) {
-    let (grace, watcher) = (shared.config.grace, &*shared.watcher);
+    let grace = shared.config.grace;
+    let watcher = &*shared.watcher;
     let is_retired = first == Stop::Retire;
     let may_mislead = worker.may_mislead();
     let mut step = first;

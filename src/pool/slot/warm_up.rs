@@ -93,7 +93,8 @@ impl<'a> Exchange<'a> {
 
     /// Gives up if the time for the start is over, and remarks on a long silence.
     fn look_at_clock(&mut self, name: &str) -> Result<(), Unfit> {
-        let (worker, shared) = (&*self.worker, self.shared);
+        let worker = &*self.worker;
+        let shared = self.shared;
         let now = shared.now();
         if let Some(limit) = shared.config.start_timeout
             && now >= worker.born.after(limit)
@@ -205,7 +206,8 @@ impl Warming {
     /// Begins; `None`: no thread could be started.
     pub(super) fn start(mut worker: Worker, shared: &Arc<Shared>) -> Option<Self> {
         let unwanted = Arc::new(AtomicBool::new(false));
-        let (shared, flag) = (Arc::clone(shared), Arc::clone(&unwanted));
+        let shared = Arc::clone(shared);
+        let flag = Arc::clone(&unwanted);
         let run = move || match warm_up(&mut worker, &shared, None, &flag) {
             Ok(()) => Some(worker),
             Err(_) => {

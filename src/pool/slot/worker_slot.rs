@@ -15,7 +15,7 @@ use crate::pool::slot::steps::{self, Slot, unbundled};
 use crate::pool::slot::stopped::stopped_for_terminal;
 use crate::pool::underway::Underway;
 use crate::process::stops::Stopped;
-use crate::process::{Progress, Stop};
+use crate::process::{Progress, Ready, Stop};
 use crate::util::clock::Moment;
 use crate::util::text::quote;
 use crate::worker::buffering;
@@ -236,16 +236,29 @@ impl WorkerSlot {
         let spare = self.spare.ready().map(|worker| &worker.process);
         let has_unsent = worker.has_unsent();
         let ready = worker.process.wait(Some(&self.slot.wake), has_unsent, spare, timeout);
+        self.forward_stderr(&ready);
+        self.attend(&ready);
+    }
+
+    /// Forwards what the worker and the spare have written to stderr.
+    fn forward_stderr(&mut self, ready: &Ready) {
         let watcher = &*self.slot.shared.watcher;
-        worker.words_before = worker.process.words();
-        if ready.stderr {
-            worker.process.forward_stderr(watcher);
+        if let Some(worker) = &mut self.worker {
+            worker.words_before = worker.process.words();
+            if ready.stderr {
+                worker.process.forward_stderr(watcher);
+            }
         }
         if ready.spare_stderr
             && let Some(spare) = self.spare.ready_mut()
         {
             spare.process.forward_stderr(watcher);
         }
+    }
+
+    /// Deals with what came: replies, the end of the worker, a caller that is gone, a deadline.
+    fn attend(&mut self, ready: &Ready) {
+        let Some(worker) = &mut self.worker else { return };
         let pid = worker.process.pid();
         if ready.readable {
             match worker.read() {
