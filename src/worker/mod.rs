@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::job::{Failure, Job, Place, Value, Watcher, Why, WorkerEnd};
-use crate::process::{Groups, Process, Progress, Wake};
+use crate::process::{Groups, Process, Transfer, Wake};
 use crate::protocol::Protocol;
 use crate::protocol::envelope::{Body, Message};
 use crate::protocol::framing::{Scan, Split};
@@ -400,7 +400,7 @@ impl Worker {
         }
         if self.flights.is_empty() {
             self.begin_turn(now);
-            self.process.forget_words(self.process.words());
+            self.process.ignore_stderr_before(self.process.stderr_count());
         }
         self.requests += job.count() as u64;
         self.in_flight += job.count();
@@ -489,26 +489,26 @@ impl Worker {
     }
 
     /// Writes as much of the outbox as the worker takes now. `Closed`: it takes no more, ever.
-    pub(crate) fn send(&mut self) -> Progress {
+    pub(crate) fn send(&mut self) -> Transfer {
         while self.has_unsent() {
             match self.process.write(&self.outbox[self.written..]) {
-                Progress::Moved(count) => self.written += count,
+                Transfer::Moved(count) => self.written += count,
                 other => return other,
             }
         }
         self.sent_before += self.outbox.len() as u64;
         self.out_size.empty(&mut self.outbox);
         (self.written, self.said) = (0, 0);
-        Progress::Blocked
+        Transfer::Blocked
     }
 
     /// Reads what the worker has printed, once.
-    pub(crate) fn read(&mut self) -> Progress {
+    pub(crate) fn read(&mut self) -> Transfer {
         if self.inbox.len() > LARGE && !std::mem::replace(&mut self.is_wide, true) {
             self.process.widen();
         }
         let progress = self.process.read(&mut self.inbox);
-        if let (Progress::Moved(count), false) = (progress, self.has_started) {
+        if let (Transfer::Moved(count), false) = (progress, self.has_started) {
             self.printed_unasked = self.printed_unasked.saturating_add(count);
         }
         progress
@@ -553,7 +553,7 @@ impl Worker {
         if received.answered > 0 {
             self.learn(received.answered, now.since(began));
             self.begin_turn(now);
-            self.process.forget_words(self.words_before);
+            self.process.ignore_stderr_before(self.words_before);
         }
         outcome.map(|()| received)
     }
@@ -916,7 +916,7 @@ impl Worker {
     /// Reads what is left of its stdout, after its end.
     pub(crate) fn read_rest(&mut self) {
         while self.inbox.len() < LARGE
-            && matches!(self.process.read(&mut self.inbox), Progress::Moved(_))
+            && matches!(self.process.read(&mut self.inbox), Transfer::Moved(_))
         {}
     }
 

@@ -31,10 +31,18 @@ pub enum Status {
 impl Status {
     /// Prints the error, and says what status it leads to.
     pub fn from_error(error: anyhow::Error) -> Self {
+        let option = match error.downcast_ref::<BuildError>() {
+            Some(BuildError::Program(ProgramError::NeedsShell(_))) => {
+                " (put --shell before the command)"
+            }
+            _ => "",
+        };
         // If nobody can be told, the status still tells.
-        let _ = io::stderr().write_all(message(&format!("{error:#}")).as_bytes());
+        let _ = io::stderr().write_all(message(&format!("{error:#}{option}")).as_bytes());
         match error.downcast_ref::<BuildError>() {
-            Some(BuildError::Program(ProgramError::NotFound(_))) => Self::NotFound,
+            Some(BuildError::Program(ProgramError::NotFound(_) | ProgramError::NeedsShell(_))) => {
+                Self::NotFound
+            }
             Some(BuildError::Program(_)) => Self::CannotRun,
             Some(BuildError::Quotes(_) | BuildError::Empty | BuildError::Code(_)) => Self::Usage,
             _ => Self::Trouble,

@@ -18,9 +18,10 @@ mod usage;
 fn main() -> std::process::ExitCode {
     signals::outlive_harmless();
     let mut options = cli::parse();
-    if options.max_procs == Some(0) {
+    if options.workers.max_procs == Some(0) {
         // Each of several workers has up to so many.
-        options.max_procs = Some((capacity::most() / options.worker.len().max(1)).max(1));
+        options.workers.max_procs =
+            Some((capacity::most() / options.workers.worker.len().max(1)).max(1));
     }
     signals::hear_of_children();
     let early = signals::end_early();

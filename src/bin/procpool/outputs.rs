@@ -73,20 +73,22 @@ impl Outputs {
     /// # Errors
     /// One of them can't be written.
     pub fn find(options: &Options, sources: &[Source]) -> anyhow::Result<Self> {
-        let joblog = options.joblog.as_ref().filter(|_| !options.dry_run).map(|path| {
-            let context = || format!("the job log '{}' can't be written", path.display());
-            anyhow::Ok((path.clone(), Target::find(path).with_context(context)?))
-        });
-        let failed = options.failed.as_ref().filter(|_| !options.dry_run).map(|path| {
-            anyhow::Ok((path.clone(), Target::find(path).with_context(|| unwritable(path))?))
-        });
+        let joblog =
+            options.output.joblog.as_ref().filter(|_| !options.commands.dry_run).map(|path| {
+                let context = || format!("the job log '{}' can't be written", path.display());
+                anyhow::Ok((path.clone(), Target::find(path).with_context(context)?))
+            });
+        let failed =
+            options.failures.failed.as_ref().filter(|_| !options.commands.dry_run).map(|path| {
+                anyhow::Ok((path.clone(), Target::find(path).with_context(|| unwritable(path))?))
+            });
         let find = |what: &str, path: &Path| {
             let context = || format!("the {what} '{}' can't be written", path.display());
             anyhow::Ok((path.to_owned(), Target::find(path).with_context(context)?))
         };
-        let reports = options.report.iter().map(|report| report.file.as_deref());
+        let reports = options.output.report.iter().map(|report| report.file.as_deref());
         let reports = reports.map(|file| file.map(|file| find("report", file)).transpose());
-        let trace = options.trace.as_deref().map(|file| find("trace", file));
+        let trace = options.output.trace.as_deref().map(|file| find("trace", file));
         let mut outputs = Self {
             joblog: joblog.transpose()?,
             failed: failed.transpose()?,
@@ -98,7 +100,7 @@ impl Outputs {
         let inputs = inputs(sources);
         outputs.is_piped = inputs.iter().any(|(_, file)| is_pipe(file));
         // Whoever opens it says what is wrong with it.
-        let journal = options.journal.as_ref().and_then(|path| {
+        let journal = options.journal.file.as_ref().and_then(|path| {
             let place = Place::find(path, Links::Refused).ok()?;
             Some((path.clone(), Target::Place(place)))
         });

@@ -17,7 +17,8 @@ use procpool::protocol::framing;
 use procpool::{Code, Commands, Depth, Init, Language, Limits, Protocol, parse_init};
 use rustix::process::{Resource, getrlimit};
 
-use crate::cli::{self, Format, InputFormat, MaxArgs, Options};
+use crate::cli::values::{Format, InputFormat, MaxArgs};
+use crate::cli::{self, Options};
 use crate::no_shell;
 use crate::usage::{self, Mode};
 
@@ -64,7 +65,7 @@ impl Plan {
         }
         let (words, lists) = split_lists(&options.command);
         let code = code(options);
-        let has_worker = !options.worker.is_empty() || code.is_some();
+        let has_worker = !options.workers.worker.is_empty() || code.is_some();
         let checked = check(options, words, &lists, code.as_ref());
         checked.unwrap_or_else(|message| cli::misused(&message));
         let template = (!has_worker).then(|| template(options, words, &lists));
@@ -75,10 +76,10 @@ impl Plan {
             _ if protocol.is_raw() => message_form(words),
             _ => form(options, words, template.as_ref()),
         };
-        let journal = options.journal.as_ref().map(|path| journal::Settings {
+        let journal = options.journal.file.as_ref().map(|path| journal::Settings {
             path: path.clone(),
-            resume: options.resume,
-            sync: options.fsync,
+            resume: options.journal.resume,
+            sync: options.journal.fsync,
             context: context(options, words, code.as_ref(), protocol, &form),
             pack: match &form {
                 Form::Plain(Plain { pack: Pack::Bytes { most, .. }, .. }) => Some(*most),
@@ -88,10 +89,10 @@ impl Plan {
         let commands = template.map(|template| {
             Arc::new(Commands {
                 in_jobs: words.is_empty(),
-                stdin: options.stdin,
-                dry_run: options.dry_run,
-                confirm: options.confirm,
-                live: options.live,
+                stdin: options.commands.stdin,
+                dry_run: options.commands.dry_run,
+                confirm: options.commands.confirm,
+                live: options.output.live,
                 header: match &form {
                     Form::Plain(plain) => Arc::clone(&plain.header),
                     Form::Job | Form::Message => Arc::default(),
@@ -99,7 +100,7 @@ impl Plan {
                 ..Commands::new(template)
             })
         });
-        let (names, workers) = named_workers(&options.worker);
+        let (names, workers) = named_workers(&options.workers.worker);
         if !names.is_empty() && protocol.is_raw() {
             cli::misused("with --protocol raw a line can't say which worker it is for: name none");
         }
@@ -117,9 +118,13 @@ impl Plan {
         let reader = Reader {
             sources: sources(options, words.is_empty() && !has_worker, lists),
             form,
-            delimiter: options.delimiter.unwrap_or(if options.null { 0 } else { b'\n' }),
-            max_line: options.max_line,
-            keep_lines: options.failed.is_some(),
+            delimiter: options.input.delimiter.unwrap_or(if options.input.null {
+                0
+            } else {
+                b'\n'
+            }),
+            max_line: options.input.max_line,
+            keep_lines: options.failures.failed.is_some(),
             bundles: may_bundle(options, protocol, shape(options, code.as_ref(), protocol)),
             choice,
             journal: None,
@@ -134,13 +139,17 @@ impl Plan {
 
 /// What jobs wait for. Nothing is started by a dry run, so it waits for nothing.
 fn limits(options: &Options) -> Limits {
-    if options.dry_run {
+    if options.commands.dry_run {
         return Limits::default();
     }
     Limits {
-        interval: options.delay.max(options.rate).filter(|interval| !interval.is_zero()),
-        max_load: options.max_load,
-        min_free_memory: options.min_free_memory.map(|bytes| bytes as u64),
+        interval: options
+            .throttling
+            .delay
+            .max(options.throttling.rate)
+            .filter(|interval| !interval.is_zero()),
+        max_load: options.throttling.max_load,
+        min_free_memory: options.throttling.min_free_memory.map(|bytes| bytes as u64),
         jobserver: true,
     }
 }
@@ -177,10 +186,10 @@ fn check(
         code.check_path()?;
     }
     usage::check(options, mode(options, !words.is_empty(), code), !lists.is_empty())?;
-    for line in &options.worker {
+    for line in &options.workers.worker {
         no_shell::check_worker(line)?;
     }
-    if options.worker.is_empty() && code.is_none() && !options.shell {
+    if options.workers.worker.is_empty() && code.is_none() && !options.commands.shell {
         no_shell::check_command(words)?;
     }
     match (code.filter(|code| code.is_file()), words.first().and_then(|word| word.to_str())) {
@@ -195,9 +204,9 @@ fn mode(options: &Options, has_command: bool, code: Option<&Code>) -> Mode {
         Some(code) if !code.is_file() => Mode::Expression,
         Some(_) if has_command => Mode::FileCommand,
         Some(_) => Mode::File,
-        None if options.worker.is_empty() && has_command => Mode::Command,
-        None if options.worker.is_empty() => Mode::JobCommands,
-        None if options.protocol == "raw" => Mode::Raw,
+        None if options.workers.worker.is_empty() && has_command => Mode::Command,
+        None if options.workers.worker.is_empty() => Mode::JobCommands,
+        None if options.workers.protocol == "raw" => Mode::Raw,
         None if has_command => Mode::WorkerCommand,
         None => Mode::Worker,
     }
@@ -205,7 +214,7 @@ fn mode(options: &Options, has_command: bool, code: Option<&Code>) -> Mode {
 
 /// The most args that a job can have, where that does not depend on its line.
 fn most_args(options: &Options, lists: &[Vec<OsString>]) -> Option<usize> {
-    let lines = match options.max_args {
+    let lines = match options.input.max_args {
         None => 1,
         Some(MaxArgs::Lines(lines)) => lines,
         Some(MaxArgs::Max) => return None,
@@ -215,14 +224,15 @@ fn most_args(options: &Options, lists: &[Vec<OsString>]) -> Option<usize> {
 }
 
 fn template(options: &Options, words: &[OsString], lists: &[Vec<OsString>]) -> Template {
-    let has_names = options.header || options.input == InputFormat::Json || words.is_empty();
+    let has_names =
+        options.input.header || options.input.format == InputFormat::Json || words.is_empty();
     let settings = Settings {
-        shell: options.shell,
-        replace: options.replace.as_ref().map(|text| text.as_bytes().to_vec()),
+        shell: options.commands.shell,
+        replace: options.commands.replace.as_ref().map(|text| text.as_bytes().to_vec()),
         names: if has_names { Names::Any } else { Names::None },
-        stdin: options.stdin,
-        env: options.env.clone(),
-        cwd: options.cwd.clone(),
+        stdin: options.commands.stdin,
+        env: options.commands.env.clone(),
+        cwd: options.commands.cwd.clone(),
     };
     let template = match words {
         [word, ..] if word.is_empty() => cli::misused("COMMAND is an empty word"),
@@ -244,16 +254,16 @@ fn template(options: &Options, words: &[OsString], lists: &[Vec<OsString>]) -> T
 /// The code that workers are to run, if there is any.
 fn code(options: &Options) -> Option<Code> {
     let (language, text) = [
-        (Language::Python, &options.python),
-        (Language::Perl, &options.perl),
-        (Language::Node, &options.node),
-        (Language::Ruby, &options.ruby),
-        (Language::Sh, &options.sh),
+        (Language::Python, &options.code.python),
+        (Language::Perl, &options.code.perl),
+        (Language::Node, &options.code.node),
+        (Language::Ruby, &options.code.ruby),
+        (Language::Sh, &options.code.sh),
     ]
     .into_iter()
     .find_map(|(language, text)| Some((language, text.clone()?)))?;
-    let lists = !matches!(options.max_args, None | Some(MaxArgs::Lines(1)));
-    Some(Code { language, text, setup: options.setup.clone(), lists })
+    let lists = !matches!(options.input.max_args, None | Some(MaxArgs::Lines(1)));
+    Some(Code { language, text, setup: options.code.setup.clone(), lists })
 }
 
 /// The names of the workers, if they have any, and their command lines.
@@ -282,37 +292,37 @@ fn named_workers(workers: &[String]) -> (Vec<String>, Vec<String>) {
 /// Whether jobs that come together may go together: lines that are messages, of which nothing is asked
 /// but their results.
 fn may_bundle(options: &Options, protocol: Protocol, shape: Shape) -> bool {
-    let is_each_counted = options.summary
-        || !options.report.is_empty()
-        || options.trace.is_some()
-        || options.results.is_some()
-        || options.joblog.is_some()
-        || options.failed.is_some()
-        || options.halt.is_some()
-        || options.journal.is_some()
-        || options.fail_fast
-        || options.tag
-        || options.timeout.is_some()
-        || options.retries > 0
-        || options.route.is_some()
-        || options.worker.len() > 1;
-    let has_gates = options.delay.is_some()
-        || options.rate.is_some()
-        || options.max_load.is_some()
-        || options.min_free_memory.is_some();
+    let is_each_counted = options.output.summary
+        || !options.output.report.is_empty()
+        || options.output.trace.is_some()
+        || options.output.results.is_some()
+        || options.output.joblog.is_some()
+        || options.failures.failed.is_some()
+        || options.failures.halt.is_some()
+        || options.journal.file.is_some()
+        || options.failures.fail_fast
+        || options.output.tag
+        || options.failures.timeout.is_some()
+        || options.failures.retries > 0
+        || options.workers.route.is_some()
+        || options.workers.worker.len() > 1;
+    let has_gates = options.throttling.delay.is_some()
+        || options.throttling.rate.is_some()
+        || options.throttling.max_load.is_some()
+        || options.throttling.min_free_memory.is_some();
     let lines = Protocol::named("raw").is_some_and(|raw| raw == protocol)
-        && options.delimiter.is_none_or(|end| end == b'\n')
-        && !options.null;
+        && options.input.delimiter.is_none_or(|end| end == b'\n')
+        && !options.input.null;
     lines
         && shape == Shape::Text
-        && options.pipeline == Some(Depth::Auto)
+        && options.workers.pipeline == Some(Depth::Auto)
         && !is_each_counted
         && !has_gates
 }
 
 /// How the worker of a job is found.
 fn choice(options: &Options, has_worker: bool, names: Vec<String>) -> Choice {
-    match &options.route {
+    match &options.workers.route {
         Some(_) if !has_worker => {
             cli::misused("--route sends jobs to workers that stay: name a --worker or give code")
         }
@@ -320,7 +330,7 @@ fn choice(options: &Options, has_worker: bool, names: Vec<String>) -> Choice {
             cli::misused("--route has one kind of worker: it goes without -w NAME=CMDLINE")
         }
         Some(key) => {
-            let count = options.max_procs.unwrap_or_else(num_cpus::get);
+            let count = options.workers.max_procs.unwrap_or_else(num_cpus::get);
             Choice::by_key(key, count).unwrap_or_else(|message| cli::misused(&message))
         }
         None if names.is_empty() => Choice::One,
@@ -337,7 +347,7 @@ fn check_route(
     form: &Form,
 ) -> Result<(), String> {
     let Choice::Key { key, .. } = choice else { return Ok(()) };
-    let has_names = options.header || options.input == InputFormat::Json;
+    let has_names = options.input.header || options.input.format == InputFormat::Json;
     let count = match form {
         Form::Job => return Ok(()),
         Form::Message => Some(1),
@@ -387,7 +397,7 @@ fn context(
     form: &Form,
 ) -> Context {
     let mut parts: Vec<Vec<u8>> = Vec::new();
-    match (code, options.worker.as_slice()) {
+    match (code, options.workers.worker.as_slice()) {
         (Some(code), _) if !code.is_file() => {
             parts.extend([b"code".to_vec(), code.language.name().into(), code.text.clone().into()]);
             parts.extend(code.setup.iter().map(|setup| setup.clone().into_bytes()));
@@ -398,10 +408,13 @@ fn context(
         (None, []) => {
             parts.push(format!("command of {} words", words.len()).into_bytes());
             parts.extend(words.iter().map(|word| word.as_bytes().to_vec()));
-            parts.push(format!("shell {}, stdin {}", options.shell, options.stdin).into_bytes());
-            let texts = [("replace", &options.replace), ("cwd", &options.cwd)];
+            parts.push(
+                format!("shell {}, stdin {}", options.commands.shell, options.commands.stdin)
+                    .into_bytes(),
+            );
+            let texts = [("replace", &options.commands.replace), ("cwd", &options.commands.cwd)];
             let texts = texts.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?)));
-            let env = options.env.iter().map(|variable| ("env", variable));
+            let env = options.commands.env.iter().map(|variable| ("env", variable));
             parts.extend(
                 texts
                     .chain(env)
@@ -414,19 +427,19 @@ fn context(
         Form::Plain(plain) => Arc::clone(&plain.header),
         Form::Job | Form::Message => Arc::default(),
     };
-    let (names, _) = named_workers(&options.worker);
+    let (names, _) = named_workers(&options.workers.worker);
     Context::new(parts.iter().map(Vec::as_slice), header).with_workers(names)
 }
 
 /// How the worker is spoken to.
 fn protocol(options: &Options) -> Protocol {
     // Both names were checked when they were parsed.
-    let protocol = Protocol::named(&options.protocol).unwrap_or_default();
-    let protocol = match options.framing.as_deref().and_then(framing::named) {
+    let protocol = Protocol::named(&options.workers.protocol).unwrap_or_default();
+    let protocol = match options.workers.framing.as_deref().and_then(framing::named) {
         Some(framing) => protocol.framed(framing),
         None => protocol,
     };
-    match protocol.with_reply_messages(options.reply_messages) {
+    match protocol.with_reply_messages(options.workers.reply_messages) {
         Ok(protocol) => protocol,
         Err(message) => cli::misused(&format!("--reply-messages: {message}")),
     }
@@ -451,7 +464,7 @@ fn message_form(words: &[OsString]) -> Form {
 }
 
 fn columns(options: &Options) -> Columns {
-    match options.input {
+    match options.input.format {
         InputFormat::Lines => Columns::One,
         InputFormat::Json => Columns::Json,
         InputFormat::Csv => Columns::Csv,
@@ -474,15 +487,15 @@ fn form(options: &Options, words: &[OsString], template: Option<&Template>) -> F
 /// What of the options concerns all plain lines.
 fn pack(options: &Options, mut plain: Plain, template: Option<&Template>) -> Form {
     let columns = plain.columns;
-    if columns == Columns::Json && (options.max_args.is_some() || options.header) {
+    if columns == Columns::Json && (options.input.max_args.is_some() || options.input.header) {
         cli::misused("with --input json a line is all the args of a job: no -n and no --header");
     }
-    let is_split = options.null || options.delimiter.is_some();
+    let is_split = options.input.null || options.input.delimiter.is_some();
     if columns == Columns::Csv && is_split {
         cli::misused("CSV says itself where its lines end: --input csv goes without -0 and -d");
     }
-    plain.has_header = options.header;
-    plain.pack = match options.max_args {
+    plain.has_header = options.input.header;
+    plain.pack = match options.input.max_args {
         None => Pack::Lines(1),
         Some(MaxArgs::Lines(lines)) => Pack::Lines(lines),
         Some(MaxArgs::Max) => max_args(options, template),
@@ -513,7 +526,7 @@ fn max_args(options: &Options, template: Option<&Template>) -> Pack {
     let size = |text: &OsStr| text.len() + 1;
     let env: usize =
         std::env::vars_os().map(|(name, value)| size(&name) + size(&value) + pointer).sum();
-    let more: usize = options.env.iter().map(|text| size(text) + pointer).sum();
+    let more: usize = options.commands.env.iter().map(|text| size(text) + pointer).sum();
     let fixed = template.map_or(0, Template::fixed_size) + env + more;
     let limit = usize::try_from(limit - SPARE_ARGS).unwrap_or(usize::MAX);
     let most = limit.saturating_sub(fixed);
@@ -523,13 +536,13 @@ fn max_args(options: &Options, template: Option<&Template>) -> Pack {
             false => most,
         },
         longest: LONGEST_ARG,
-        overhead: 1 + pointer + if options.shell { SHELL_REFERENCE } else { 0 },
+        overhead: 1 + pointer + if options.commands.shell { SHELL_REFERENCE } else { 0 },
         copies: template.map_or(1, Template::copies).max(1),
     }
 }
 
 fn sources(options: &Options, is_idle: bool, lists: Vec<Vec<OsString>>) -> Vec<Source> {
-    match (options.arg_file.as_slice(), lists.is_empty()) {
+    match (options.input.arg_file.as_slice(), lists.is_empty()) {
         ([], true) => {
             if is_idle && std::io::stdin().is_terminal() {
                 cli::misused(
@@ -539,7 +552,7 @@ fn sources(options: &Options, is_idle: bool, lists: Vec<Vec<OsString>>) -> Vec<S
             }
             vec![Source::Stdin]
         }
-        ([], false) if options.failed.is_some() => {
+        ([], false) if options.failures.failed.is_some() => {
             cli::misused("--failed keeps lines of input, and args behind ::: are none")
         }
         ([], false) => vec![Source::Args(lists)],
@@ -555,21 +568,23 @@ fn sources(options: &Options, is_idle: bool, lists: Vec<Vec<OsString>>) -> Vec<S
 }
 
 fn shape(options: &Options, code: Option<&Code>, protocol: Protocol) -> Shape {
-    let shape = match options.format {
+    let shape = match options.output.format {
         Some(Format::Record) => Shape::Record,
         Some(Format::Value) => Shape::Value,
         Some(Format::Text) => Shape::Text,
         None if protocol.is_raw() => Shape::Text,
-        None if !options.worker.is_empty() || code.is_some_and(Code::is_file) => Shape::Record,
+        None if !options.workers.worker.is_empty() || code.is_some_and(Code::is_file) => {
+            Shape::Record
+        }
         None => Shape::Text,
     };
-    if options.detail && shape != Shape::Record {
+    if options.output.detail && shape != Shape::Record {
         cli::misused("--detail adds to records: it goes with --format record only");
     }
-    if options.tag && shape != Shape::Text {
+    if options.output.tag && shape != Shape::Text {
         cli::misused("--tag marks lines of text: it goes with --format text only");
     }
-    if options.live && shape != Shape::Text {
+    if options.output.live && shape != Shape::Text {
         cli::misused("--live passes lines on as they come: it goes with --format text only");
     }
     shape

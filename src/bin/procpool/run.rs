@@ -180,12 +180,12 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let stop = Arc::clone(&reporter.stop);
     let Plan { mut reader, commands, code, workers, protocol, first, shape, limits, journal } =
         Plan::of(&options, Arc::clone(&stop));
-    if options.confirm && !options.dry_run {
+    if options.commands.confirm && !options.commands.dry_run {
         // Before any input is read and lost.
         Console::terminal().context("--confirm has no terminal to ask on")?;
     }
     let sources: Vec<String> = reader.sources.iter().map(Source::name).collect();
-    let (lanes, lane_procs) = match (&reader.choice, options.max_procs) {
+    let (lanes, lane_procs) = match (&reader.choice, options.workers.max_procs) {
         (Choice::Key { count, .. }, _) => (*count, 1),
         (Choice::Names(names), procs) => (names.len(), procs.unwrap_or_else(num_cpus::get)),
         (Choice::One, procs) => (1, procs.unwrap_or_else(num_cpus::get)),
@@ -202,13 +202,13 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let settings = Settings {
         format: Format {
             shape,
-            detail: options.detail,
-            tag: options.tag,
+            detail: options.output.detail,
+            tag: options.output.tag,
             commands: commands.clone(),
             sources: sources.clone(),
         },
-        ordered: !options.stream,
-        buffer: options.buffer,
+        ordered: !options.output.stream,
+        buffer: options.output.buffer,
         journal: journal.clone(),
     };
     let reports = reports(&options, &outputs, &reader.sources, &settings.format, max_procs)?;
@@ -238,7 +238,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         (Some(commands), _) => vec![Pool::commands((**commands).clone())],
         (None, Some(code)) => vec![Pool::code(code)],
         (None, None) => {
-            workers.iter().map(|line| worker(line, protocol, &first, options.pty)).collect()
+            workers.iter().map(|line| worker(line, protocol, &first, options.workers.pty)).collect()
         }
     };
     // As many of a kind as there are lanes, or a kind for each.
@@ -256,7 +256,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     tally.watch(&pool);
     let counts = Arc::clone(&output);
     let progress =
-        Progress::start(options.progress, Arc::clone(&console), move || counts.counts())?;
+        Progress::start(options.output.progress, Arc::clone(&console), move || counts.counts())?;
     allow_signals().context("signals can't be listened to")?;
     let (tell, orders) = unbounded_channel();
     let signal = Arc::new(AtomicI32::new(0));
@@ -264,7 +264,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         pool: pool.clone(),
         console: Arc::clone(&console),
         stop: Arc::clone(&stop),
-        grace: options.grace,
+        grace: options.failures.grace,
         orders: tell,
         signal: Arc::clone(&signal),
     };
@@ -285,7 +285,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         give_up_at: None,
         progress,
         reports,
-        has_summary: options.summary,
+        has_summary: options.output.summary,
         journal,
         trouble: false,
         is_doubtful: false,
@@ -313,12 +313,12 @@ fn wanted(
         is_piped: outputs.is_piped,
     };
     Ok(Wanted {
-        halt: match (&options.halt, options.fail_fast) {
+        halt: match (&options.failures.halt, options.failures.fail_fast) {
             (_, true) => Some(FAIL_FAST),
             (halt, false) => halt.and_then(|halt| halt.0),
         },
         joblog: outputs.joblog,
-        resume: options.resume,
+        resume: options.journal.resume,
         reports,
         failed: outputs.failed.map(|failed| FailedLines::open(failed, lines)).transpose()?,
     })
@@ -407,32 +407,32 @@ fn told_by(journal: &Journal, (succeeded, failed): (u64, u64), others: u64) -> O
 
 /// Sets what is the same for workers and commands.
 fn set(pool: Builder, options: &Options) -> Builder {
-    let pool = match options.timeout {
+    let pool = match options.failures.timeout {
         Some(Timeout::Time(time)) if !time.is_zero() => pool.timeout(time),
         Some(Timeout::Median(times)) => pool.timeout_by_median(times),
         _ => pool,
     };
-    let pool = match options.pipeline {
+    let pool = match options.workers.pipeline {
         Some(depth) => pool.depth(depth),
         None => pool,
     };
-    let pool = match options.start_limit {
+    let pool = match options.workers.start_limit {
         Some(limit) => pool.start_limit(limit),
         None => pool,
     };
-    pool.max_reqs(options.max_reqs)
-        .max_reqs_jitter(options.max_reqs_jitter)
-        .max_age(options.max_age.filter(|age| !age.is_zero()))
-        .max_rss(options.max_rss.map(|bytes| bytes as u64))
-        .idle_timeout(options.idle_timeout.filter(|time| !time.is_zero()))
-        .standby(options.standby.unwrap_or(usize::MAX))
-        .retries(options.retries)
-        .retry_on(options.retry_on.iter().map(|kind| kind.0).collect())
-        .retry_delay(options.retry_delay)
-        .grace(options.grace)
-        .start_timeout(Some(options.start_timeout).filter(|time| !time.is_zero()))
-        .max_reply(options.max_reply)
-        .nice(options.nice.unwrap_or_default())
+    pool.max_reqs(options.workers.max_reqs)
+        .max_reqs_jitter(options.recycling.max_reqs_jitter)
+        .max_age(options.recycling.max_age.filter(|age| !age.is_zero()))
+        .max_rss(options.recycling.max_rss.map(|bytes| bytes as u64))
+        .idle_timeout(options.recycling.idle_timeout.filter(|time| !time.is_zero()))
+        .standby(options.recycling.standby.unwrap_or(usize::MAX))
+        .retries(options.failures.retries)
+        .retry_on(options.failures.retry_on.iter().map(|kind| kind.0).collect())
+        .retry_delay(options.failures.retry_delay)
+        .grace(options.failures.grace)
+        .start_timeout(Some(options.workers.start_timeout).filter(|time| !time.is_zero()))
+        .max_reply(options.workers.max_reply)
+        .nice(options.throttling.nice.unwrap_or_default())
         .reap_orphans(adopts_orphans())
 }
 
@@ -682,17 +682,26 @@ impl Run {
         kept
     }
 
-    /// Has the reports written. They may go to a pipe that nobody reads: a signal ends that.
+    /// Has the reports written. They may go to a pipe that nobody reads: a signal, another one if there
+    /// was one, ends that.
     async fn write_reports(&mut self, end: Option<Status>) -> Option<Status> {
+        let Some(reports) = self.reports.clone() else { return end };
         let soon = |time| Some(tokio::time::Instant::now() + time);
         let mut last = caught(&self.signal).and_then(|_| soon(LAST_REPORT));
         if self.give_up_at.is_some() {
             last = soon(LAST_WAIT);
         }
-        let mut reported = self.report(caught(&self.signal).or(end));
+        let (output, ending) = (Arc::clone(&self.output), self.ending(end));
+        let (done, mut written) = tokio::sync::oneshot::channel();
+        // On a thread of its own: whoever reads a report may be slow.
+        let write = move || drop(done.send(reports.write(ending, &output)));
+        if let Err(error) = thread::Builder::new().name("reports".into()).spawn(write) {
+            self.console.say(&format!("the reports could not be written: {error}"));
+            return end.or(Some(Status::Trouble));
+        }
         loop {
             tokio::select! {
-                troubles = &mut reported => {
+                troubles = &mut written => {
                     let troubles = troubles.unwrap_or_default();
                     troubles.iter().for_each(|trouble| self.console.say(trouble));
                     return end.or((!troubles.is_empty()).then_some(Status::Trouble));
@@ -708,30 +717,16 @@ impl Run {
         }
     }
 
-    /// Writes the reports, on a thread of its own: their reader may be slow. What is returned is given what
-    /// could not be written, a sentence each.
-    fn report(&self, end: Option<Status>) -> tokio::sync::oneshot::Receiver<Vec<String>> {
-        let (done, reported) = tokio::sync::oneshot::channel();
-        if let Some(reports) = self.reports.clone() {
-            let (output, ending) = (Arc::clone(&self.output), self.ending(end));
-            let console = Arc::clone(&self.console);
-            let write = move || drop(done.send(reports.write(ending, &output)));
-            if let Err(error) = thread::Builder::new().name("reports".into()).spawn(write) {
-                console.say(&format!("the reports could not be written: {error}"));
-            }
-        }
-        reported
-    }
-
     /// How the run ended, as reports tell it.
     fn ending(&self, end: Option<Status>) -> Ending {
         let is_read = matches!(self.input, Some(End::Complete(_) | End::Incomplete));
         let left = self.pool.left() + self.unfed;
-        let outcome = match end {
+        let outcome = match caught(&self.signal).or(end) {
             Some(Status::Signal(signal)) => Outcome::Interrupted(signal),
             Some(_) => Outcome::Broken,
             None if self.tally.has_halted() => Outcome::Halted,
             None if self.trouble => Outcome::Broken,
+            None if self.is_doubtful => Outcome::Doubtful,
             None => Outcome::Complete,
         };
         let processes = self.pool.started();

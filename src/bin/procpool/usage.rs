@@ -157,7 +157,7 @@ pub fn check(options: &Options, mode: Mode, has_lists: bool) -> Result<(), Strin
     for id in &options.given {
         let name = spelled(id);
         let rule = TABLE.iter().find(|(row, _)| row == id).map_or(Rule::Everywhere, |row| row.1);
-        if let Some(why) = rule.refusal(mode, has_lists, options.dry_run) {
+        if let Some(why) = rule.refusal(mode, has_lists, options.commands.dry_run) {
             return Err(format!("{name} {why}"));
         }
         // A job line may say how often it is tried again.
@@ -176,7 +176,7 @@ pub fn check(options: &Options, mode: Mode, has_lists: bool) -> Result<(), Strin
         Kind::Error | Kind::Crash | Kind::Protocol => !is_command,
         _ => true,
     };
-    if given("retry_on") && !options.retry_on.iter().any(|kind| can_be(kind.0)) {
+    if given("retry_on") && !options.failures.retry_on.iter().any(|kind| can_be(kind.0)) {
         return Err(if is_command {
             "--retry-on names no failure of a command: those are exit, timeout and spawn".to_owned()
         } else {
@@ -260,7 +260,7 @@ mod tests {
     use clap::FromArgMatches;
 
     use super::*;
-    use crate::cli::definition;
+    use crate::cli::options::definition;
 
     const MODES: [Mode; 8] =
         [Command, JobCommands, Worker, WorkerCommand, Raw, Expression, File, FileCommand];
@@ -335,7 +335,7 @@ mod tests {
             let words = [&["procpool"], words, &["x"]].concat();
             let matches = definition().try_get_matches_from(words).expect("options");
             let mut options = Options::from_arg_matches(&matches).expect("options");
-            options.given = crate::cli::given(&matches);
+            options.given = crate::cli::options::given(&matches);
             check(&options, mode, false)
         };
         for words in [

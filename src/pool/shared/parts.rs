@@ -120,7 +120,7 @@ impl Shared {
     /// The last slot has left: the pool is as new.
     pub(crate) fn renew(&self) {
         self.stopping.reset();
-        self.groups.spare();
+        self.groups.stop_killing();
     }
 }
 

@@ -223,7 +223,7 @@ impl<'a> Running<'a> {
         }
         let ready = self.process.wait(Some(wake), self.has_input(), None, timeout);
         self.feed();
-        self.listen(ready.readable, ready.stderr);
+        self.listen(ready.stdout, ready.stderr);
         ready.exited
     }
 
@@ -234,7 +234,7 @@ impl<'a> Running<'a> {
 
     /// Takes a step of ending the command.
     fn signal(&mut self, step: Stop, now: Moment) -> Ending {
-        let patience = self.process.tell(step, self.shared.config.grace);
+        let patience = self.process.take_step(step, self.shared.config.grace);
         Ending { step, until: now.after(patience) }
     }
 
@@ -269,7 +269,7 @@ impl<'a> Running<'a> {
     /// running can print more.
     fn outlive(&mut self) -> bool {
         self.heard = Some(self.shared.now());
-        self.process.outlive();
+        self.process.ignore_exit();
         self.read_rest();
         self.process.is_closed()
     }
@@ -343,7 +343,7 @@ impl<'a> Running<'a> {
 
     /// Names the processes that the command has left running.
     fn report_leftovers(&self) {
-        if self.process.is_closed() && !self.process.lasts(LAST_MOMENT) {
+        if self.process.is_closed() && !self.process.is_left_after(LAST_MOMENT) {
             return;
         }
         let names = self.process.leftovers();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::job::printed::Printed;
 use crate::pool::slot::command::Running;
-use crate::process::{Progress, Stream, Wake};
+use crate::process::{OutputStream, Transfer, Wake};
 
 /// At the end of a command no more than this is read of a stream at once: a process that it left running
 /// may write for ever.
@@ -26,9 +26,9 @@ impl Running<'_> {
         }
         while self.has_input() {
             match self.process.write(&self.input[self.written..]) {
-                Progress::Moved(count) => self.written += count,
-                Progress::Blocked => return,
-                Progress::Closed => self.written = self.input.len(),
+                Transfer::Moved(count) => self.written += count,
+                Transfer::Blocked => return,
+                Transfer::Closed => self.written = self.input.len(),
             }
         }
         self.process.close_stdin();
@@ -45,8 +45,8 @@ impl Running<'_> {
 
     /// Reads what the streams hold that have something to read.
     pub(super) fn listen(&mut self, stdout: bool, stderr: bool) {
-        for (stream, is_ready) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
-            let has_read = is_ready && matches!(self.collect(stream), Progress::Moved(_));
+        for (stream, is_ready) in [(OutputStream::Stdout, stdout), (OutputStream::Stderr, stderr)] {
+            let has_read = is_ready && matches!(self.collect(stream), Transfer::Moved(_));
             if has_read && self.heard.is_some() {
                 self.heard = Some(self.shared.now());
             }
@@ -56,9 +56,9 @@ impl Running<'_> {
 
     /// Reads what the streams hold, but no more than [`LAST_READ`] of each.
     pub(super) fn read_rest(&mut self) {
-        for stream in [Stream::Stdout, Stream::Stderr] {
+        for stream in [OutputStream::Stdout, OutputStream::Stderr] {
             let mut left = LAST_READ;
-            while let Progress::Moved(count) = self.collect(stream)
+            while let Transfer::Moved(count) = self.collect(stream)
                 && count < left
             {
                 left -= count;
@@ -68,9 +68,9 @@ impl Running<'_> {
     }
 
     /// Reads once what a stream holds.
-    fn collect(&mut self, stream: Stream) -> Progress {
+    fn collect(&mut self, stream: OutputStream) -> Transfer {
         let Printed { stdout, stderr, .. } = &mut self.printed;
-        let capture = if stream == Stream::Stdout { stdout } else { stderr };
+        let capture = if stream == OutputStream::Stdout { stdout } else { stderr };
         self.process.collect(stream, capture.buffer())
     }
 

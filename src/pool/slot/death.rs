@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::job::{Failure, Kind, Why};
 use crate::pool::slot::deliver::running_at_end;
 use crate::pool::slot::doubt::report_unasked;
-use crate::pool::slot::retire::{report_end, retire};
+use crate::pool::slot::retire::report_end;
 use crate::pool::slot::steps::Slot;
 use crate::process::stops::Stopped;
-use crate::process::{Progress, Stop, describe};
+use crate::process::{Stop, Transfer, describe};
 use crate::util::text::quote;
 use crate::worker::Worker;
 
@@ -122,9 +122,8 @@ impl Slot {
         worker.process.stop(first, grace, &shared.groups, Some(&self.wake), &*shared.watcher)
     }
 
-    /// Replaces a worker that closed a pipe while it had no job and went on running. Nothing waits for
-    /// its end.
-    fn replace_idle(&self, worker: Worker, end: &WorkerEnd) {
+    /// Replaces a worker that closed a pipe while it had no job and went on running.
+    fn replace_idle(&mut self, worker: Worker, end: &WorkerEnd) {
         let pipe = if *end == WorkerEnd::ClosedStdin { "stdin" } else { "stdout" };
         self.shared.watcher.note(&format!(
             "in slot {}, the worker (pid {}) closed its {pipe} between two jobs but went on \
@@ -132,7 +131,7 @@ impl Slot {
             self.number(),
             worker.process.pid()
         ));
-        retire(&self.shared, worker);
+        self.retire(worker);
     }
 
     /// Reports what is worth notice of a worker that has ended without a job: what it printed, and the
@@ -190,7 +189,7 @@ impl Slot {
             }
             match worker.read() {
                 // A process that left the group may hold the pipe and flood it.
-                Progress::Moved(count) if count < left => left -= count,
+                Transfer::Moved(count) if count < left => left -= count,
                 _ => return,
             }
         }
@@ -216,7 +215,7 @@ fn advice_after(end: &WorkerEnd) -> String {
 
 /// Adds the end of a worker's stderr to a message.
 pub(super) fn append_last_words(message: &mut String, worker: &Worker) {
-    let words = worker.process.last_words();
+    let words = worker.process.last_stderr();
     if !words.is_empty() {
         message.push_str("; its stderr ended with: ");
         message.push_str(&words.replace('\n', " | "));

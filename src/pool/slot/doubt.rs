@@ -1,7 +1,7 @@
 //! Output that nobody asked for: it may be the reply to another request, so that the results of its
 //! worker are in doubt.
 
-use crate::job::{Done, Failure, Job, Kind, Place};
+use crate::job::{Done, Failure, Job, Kind, Place, Why};
 use crate::pool::shared::Shared;
 use crate::pool::slot::deliver::Attempt;
 use crate::pool::slot::steps::Slot;
@@ -19,6 +19,7 @@ impl Slot {
             Some(job) => self.fail_unasked(&worker, job),
             None => report_unasked(&self.shared, &mut worker),
         }
+        worker.why = Why::Protocol;
         self.dismiss(worker, Stop::Terminate);
     }
 

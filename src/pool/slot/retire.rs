@@ -18,25 +18,31 @@ use crate::worker::Worker;
 const UNUSED_PATIENCE: Duration = Duration::from_millis(500);
 
 impl Slot {
+    /// Has a worker end in its own time: in the background or, if no other worker may be started before
+    /// its end, while the slot waits.
+    pub(super) fn retire(&mut self, worker: Worker) {
+        // Workers that take their time to end must not pile up.
+        if self.shared.config.standby == 0 || self.shared.queue.is_crowded() {
+            self.dismiss(worker, Stop::Retire);
+        } else {
+            retire_within(&self.shared, worker, self.shared.config.grace);
+        }
+    }
+
+    /// Has a worker end whose slot ends.
+    pub(super) fn retire_last(&mut self, worker: Worker) {
+        if worker.has_started {
+            self.retire(worker);
+        } else {
+            retire_within(&self.shared, worker, UNUSED_PATIENCE);
+        }
+    }
+
     /// Ends a worker, and waits until it is gone. Other slots take the jobs that wait.
     pub(super) fn dismiss(&mut self, worker: Worker, first: Stop) {
         self.step_aside();
         self.flush();
         dismiss(&self.shared, worker, first, Some(&self.wake));
-    }
-}
-
-/// Ends a worker in the background.
-pub(super) fn retire(shared: &Arc<Shared>, worker: Worker) {
-    retire_within(shared, worker, shared.config.grace);
-}
-
-/// Ends a worker in the background when its slot ends.
-pub(super) fn retire_last(shared: &Arc<Shared>, worker: Worker) {
-    if worker.has_started {
-        retire(shared, worker);
-    } else {
-        retire_within(shared, worker, UNUSED_PATIENCE);
     }
 }
 

@@ -12,7 +12,7 @@ use crate::worker::Worker;
 
 /// If the queue is empty, the reader of the input has this long to find more jobs or the end of the
 /// input before a spare is started.
-const INPUT_PATIENCE: Duration = Duration::from_millis(20);
+const INPUT_PATIENCE: Duration = Duration::from_millis(50);
 
 /// The place for a spare.
 #[derive(Default)]
@@ -93,7 +93,9 @@ impl SparePlace {
             return;
         }
         let is_early = now < worker.turn_began.after(INPUT_PATIENCE);
-        if is_early && slot.shared.queue.may_get_jobs() {
+        let shared = &*slot.shared;
+        // Callers may queue jobs for ever: their end is not waited for.
+        if is_early && shared.deliveries.sink().is_some() && shared.queue.may_get_jobs() {
             self.awaits_input = true;
             return;
         }

@@ -16,6 +16,10 @@ pub(super) fn stopped_for_terminal(
         shared.watcher.terminal_wanted();
         return Some(stopped);
     }
-    shared.watcher.note(&format!("{} {stopped}. {}", who(), stopped.remedy(process.pid())));
+    shared.watcher.note(&format!(
+        "{} {stopped}. {}",
+        who(),
+        stopped.how_to_continue(process.pid())
+    ));
     None
 }

@@ -14,7 +14,7 @@ use crate::pool::slot::retire::dismiss;
 use crate::pool::slot::silence::SILENCE;
 use crate::pool::slot::stopped::stopped_for_terminal;
 use crate::process::stops::Stopped;
-use crate::process::{Progress, Stop, Wake};
+use crate::process::{Stop, Transfer, Wake};
 use crate::util::clock::Moment;
 use crate::util::text::{printable, quote};
 use crate::worker::{Answer, Violation, Worker};
@@ -120,7 +120,7 @@ impl<'a> Exchange<'a> {
     /// Waits once, and deals with what comes. An error is what ended the worker, as a verb.
     fn step(&mut self, wake: Option<&Wake>) -> Result<(), String> {
         let worker = &mut *self.worker;
-        if worker.has_unsent() && worker.send() == Progress::Closed {
+        if worker.has_unsent() && worker.send() == Transfer::Closed {
             return Err("closed its stdin".into());
         }
         if worker.flights.is_empty() && !worker.has_unsent() {
@@ -130,17 +130,17 @@ impl<'a> Exchange<'a> {
         let timeout = self.deadline(wake, now).and_then(|at| at.until(now));
         let worker = &mut *self.worker;
         let ready = worker.process.wait(wake, worker.has_unsent(), None, timeout);
-        worker.words_before = worker.process.words();
+        worker.words_before = worker.process.stderr_count();
         if ready.stderr {
             worker.process.forward_stderr(&*self.shared.watcher);
         }
-        if ready.readable {
+        if ready.stdout {
             return self.receive(now);
         }
         if ready.exited {
             return Err("ended".into());
         }
-        if ready.deaf {
+        if ready.stdin_closed {
             return Err("closed its stdin".into());
         }
         let who = || format!("the worker (pid {})", worker.process.pid());
@@ -165,7 +165,7 @@ impl<'a> Exchange<'a> {
 
     /// Reads what the worker has printed: the answer.
     fn receive(&mut self, now: Moment) -> Result<(), String> {
-        if self.worker.read() == Progress::Closed {
+        if self.worker.read() == Transfer::Closed {
             return Err("closed its stdout".into());
         }
         let received = self.worker.receive(self.shared.config.max_reply, now, |said| {

@@ -8,14 +8,13 @@ use crate::pool::slot::deadline::{Deadlines, Due};
 use crate::pool::slot::death::{WorkerEnd, append_last_words};
 use crate::pool::slot::deliver::Attempt;
 use crate::pool::slot::doubt::doubt_results;
-use crate::pool::slot::retire::{retire, retire_last};
 use crate::pool::slot::silence::remark_on_silence;
 use crate::pool::slot::spare::SparePlace;
 use crate::pool::slot::steps::{self, Slot, unbundled};
 use crate::pool::slot::stopped::stopped_for_terminal;
 use crate::pool::underway::Underway;
 use crate::process::stops::Stopped;
-use crate::process::{Progress, Ready, Stop};
+use crate::process::{Readiness, Stop, Transfer};
 use crate::util::clock::Moment;
 use crate::util::text::quote;
 use crate::worker::buffering;
@@ -38,7 +37,7 @@ impl WorkerSlot {
         while self.turn() {}
         let spare = self.spare.abandon();
         for worker in [spare, self.worker.take()].into_iter().flatten() {
-            retire_last(&self.slot.shared, worker);
+            self.slot.retire_last(worker);
         }
         self.slot.flush();
     }
@@ -61,7 +60,7 @@ impl WorkerSlot {
             self.slot.pause_until_due();
             return true;
         };
-        if worker.has_unsent() && worker.send() == Progress::Closed {
+        if worker.has_unsent() && worker.send() == Transfer::Closed {
             self.stdin_closed();
             return true;
         }
@@ -168,7 +167,7 @@ impl WorkerSlot {
         };
         if !worker.process.may_be_read() {
             worker.has_rested(self.slot.now());
-        } else if let Progress::Moved(_) = worker.read() {
+        } else if let Transfer::Moved(_) = worker.read() {
             self.receive();
         }
         self.end_unasked();
@@ -241,15 +240,15 @@ impl WorkerSlot {
     }
 
     /// Forwards what the worker and the spare have written to stderr.
-    fn forward_stderr(&mut self, ready: &Ready) {
+    fn forward_stderr(&mut self, ready: &Readiness) {
         let watcher = &*self.slot.shared.watcher;
         if let Some(worker) = &mut self.worker {
-            worker.words_before = worker.process.words();
+            worker.words_before = worker.process.stderr_count();
             if ready.stderr {
                 worker.process.forward_stderr(watcher);
             }
         }
-        if ready.spare_stderr
+        if ready.other_stderr
             && let Some(spare) = self.spare.ready_mut()
         {
             spare.process.forward_stderr(watcher);
@@ -257,14 +256,14 @@ impl WorkerSlot {
     }
 
     /// Deals with what came: replies, the end of the worker, a caller that is gone, a deadline.
-    fn attend(&mut self, ready: &Ready) {
+    fn attend(&mut self, ready: &Readiness) {
         let Some(worker) = &mut self.worker else { return };
         let pid = worker.process.pid();
-        if ready.readable {
+        if ready.stdout {
             match worker.read() {
-                Progress::Moved(_) => self.receive(),
-                Progress::Closed => return self.worker_ended(&WorkerEnd::ClosedStdout),
-                Progress::Blocked => {}
+                Transfer::Moved(_) => self.receive(),
+                Transfer::Closed => return self.worker_ended(&WorkerEnd::ClosedStdout),
+                Transfer::Blocked => {}
             }
         }
         // After its last reply another worker may have taken its place.
@@ -272,7 +271,7 @@ impl WorkerSlot {
         if ready.exited && is_same {
             return self.worker_ended(&WorkerEnd::Exited);
         }
-        if ready.deaf && is_same {
+        if ready.stdin_closed && is_same {
             return self.stdin_closed();
         }
         if is_same && let Some(stopped) = self.worker_stopped() {
@@ -437,13 +436,7 @@ impl WorkerSlot {
     fn retire(&mut self) {
         let Some(worker) = self.worker.take() else { return };
         self.spare.stop_waiting_for_input(&mut self.slot, &worker);
-        let shared = &self.slot.shared;
-        // Workers that take their time to end must not pile up.
-        if shared.config.standby == 0 || shared.queue.is_crowded() {
-            self.slot.dismiss(worker, Stop::Retire);
-        } else {
-            retire(shared, worker);
-        }
+        self.slot.retire(worker);
         self.spare.allow_next();
         // A spare that is not ready yet is waited for when there is a job for it.
         if let Some(spare) = self.spare.take_ready() {

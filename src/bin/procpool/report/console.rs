@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use rustix::stdio::stderr;
 use rustix::termios::tcgetwinsize;
 
-use crate::cli::When;
+use crate::cli::values::When;
 use crate::signals::writes_in_vain;
 
 /// How often the line is drawn.

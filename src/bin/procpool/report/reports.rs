@@ -58,14 +58,15 @@ impl Reports {
         format: &Format,
         slots: usize,
     ) -> anyhow::Result<Option<Self>> {
-        let annotations = Annotations::wanted().filter(|_| !options.dry_run);
-        let is_counted = options.summary || !options.report.is_empty();
-        let is_asked_for = is_counted || options.trace.is_some() || options.results.is_some();
+        let annotations = Annotations::wanted().filter(|_| !options.commands.dry_run);
+        let is_counted = options.output.summary || !options.output.report.is_empty();
+        let is_asked_for =
+            is_counted || options.output.trace.is_some() || options.output.results.is_some();
         if !is_asked_for && annotations.is_none() {
             return Ok(None);
         }
         let names = Arc::new(names);
-        let files = options.report.iter().zip(&outputs.reports);
+        let files = options.output.report.iter().zip(&outputs.reports);
         let files = files.map(|(report, target)| destination(report, target.as_ref()));
         let files = files.collect::<anyhow::Result<Vec<_>>>()?;
         let cases = files.iter().any(|file| file.format == ReportFormat::Junit);
@@ -73,8 +74,8 @@ impl Reports {
         let cases = cases.context("a temporary file for the report could not be made")?;
         let host = host();
         let trace = outputs.trace.as_ref().map(|made| create("trace", made)).transpose()?;
-        let results = options.results.as_deref();
-        let results = results.map(|folder| Results::open(folder, options.resume, format));
+        let results = options.output.results.as_deref();
+        let results = results.map(|folder| Results::open(folder, options.journal.resume, format));
         let results = results.transpose().map_err(anyhow::Error::msg)?;
         Ok(Some(Self {
             collector: is_asked_for.then(|| Collector::new(slots, Arc::clone(&names))),
@@ -225,17 +226,17 @@ fn create(what: &str, (path, target): &(PathBuf, Target)) -> anyhow::Result<File
 /// What test cases belong to: the program that runs.
 fn class(options: &Options) -> String {
     let code = [
-        (&options.python, "python"),
-        (&options.perl, "perl"),
-        (&options.node, "node"),
-        (&options.ruby, "ruby"),
-        (&options.sh, "sh"),
+        (&options.code.python, "python"),
+        (&options.code.perl, "perl"),
+        (&options.code.node, "node"),
+        (&options.code.ruby, "ruby"),
+        (&options.code.sh, "sh"),
     ];
     let code = code.into_iter().find_map(|(code, name)| code.as_ref().map(|_| name.to_owned()));
-    let worker = options
-        .worker
-        .first()
-        .and_then(|line| shell_words::split(line).ok().and_then(|words| words.into_iter().next()));
+    let worker =
+        options.workers.worker.first().and_then(|line| {
+            shell_words::split(line).ok().and_then(|words| words.into_iter().next())
+        });
     let command = options.command.first().map(|word| word.to_string_lossy().into_owned());
     let program = code.or(worker).or(command).unwrap_or_else(|| "procpool".into());
     let name = Path::new(&program).file_name().map(|name| name.to_string_lossy().into_owned());

@@ -1,0 +1,136 @@
+//! The definition of the command line: the groups of options, in the order of `--help`.
+
+use std::ffi::OsString;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueHint};
+
+use super::code::CodeOptions;
+use super::commands::CommandOptions;
+use super::errors::refuse;
+use super::failures::FailureOptions;
+use super::help::HelpOptions;
+use super::input::InputOptions;
+use super::journal::JournalOptions;
+use super::output::OutputOptions;
+use super::recycling::RecyclingOptions;
+use super::texts::{ABOUT, EXAMPLES, LONG_ABOUT, STYLES};
+use super::throttling::ThrottlingOptions;
+use super::workers::WorkerOptions;
+
+/// The command line as the user gave it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "procpool",
+    version,
+    about = ABOUT,
+    override_usage = "procpool [OPTIONS] [COMMAND [ARG]...]",
+    long_about = LONG_ABOUT,
+    after_help = "'procpool --help' explains everything, with examples.",
+    after_long_help = EXAMPLES,
+    styles = STYLES,
+    max_term_width = 100,
+    args_override_self = true,
+    disable_help_flag = true,
+    disable_version_flag = true,
+    trailing_var_arg = true
+)]
+pub struct Options {
+    /// The command of every job: each input line is its args
+    ///
+    /// With a COMMAND each input line is the args of one job of it, as --input says; they go where
+    /// the ARGs have placeholders ({}, {.}, {1} …) or, where there are none, behind them. With a
+    /// worker they go behind them. Without a COMMAND each input line is a whole job. Options go
+    /// before COMMAND: all that follows it belongs to it. COMMAND ::: A B C takes args from the
+    /// command line instead of stdin; several ::: make all combinations.
+    #[arg(value_name = "COMMAND", num_args = 0.., value_hint = ValueHint::CommandWithArguments)]
+    pub command: Vec<OsString>,
+
+    #[command(flatten, next_help_heading = "Workers")]
+    pub workers: WorkerOptions,
+
+    #[command(flatten, next_help_heading = "Recycling")]
+    pub recycling: RecyclingOptions,
+
+    #[command(flatten, next_help_heading = "Code")]
+    pub code: CodeOptions,
+
+    #[command(flatten, next_help_heading = "Commands")]
+    pub commands: CommandOptions,
+
+    #[command(flatten, next_help_heading = "Throttling")]
+    pub throttling: ThrottlingOptions,
+
+    #[command(flatten, next_help_heading = "Input")]
+    pub input: InputOptions,
+
+    #[command(flatten, next_help_heading = "Output")]
+    pub output: OutputOptions,
+
+    #[command(flatten, next_help_heading = "Failures")]
+    pub failures: FailureOptions,
+
+    #[command(flatten, next_help_heading = "Journal")]
+    pub journal: JournalOptions,
+
+    #[command(flatten, next_help_heading = "Help")]
+    pub help: HelpOptions,
+
+    /// What --init and --notify say, in their order, and whether it has a reply.
+    #[arg(skip)]
+    pub first: Vec<(String, bool)>,
+
+    /// The options that were given, as the definition names them.
+    #[arg(skip)]
+    pub given: Vec<String>,
+}
+
+/// The command line of this process; a wrong one ends it.
+pub fn parse() -> Options {
+    let matches = definition().try_get_matches().unwrap_or_else(|error| refuse(error));
+    let mut options = Options::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    options.first = first_lines(&matches);
+    options.given = given(&matches);
+    options
+}
+
+/// The lines of --init and --notify, in the order they were given.
+fn first_lines(matches: &ArgMatches) -> Vec<(String, bool)> {
+    let lines = |name: &str, has_reply: bool| {
+        let indices = matches.indices_of(name).into_iter().flatten();
+        let lines = matches.get_many::<String>(name).into_iter().flatten();
+        indices.zip(lines.map(|line| (line.clone(), has_reply))).collect::<Vec<_>>()
+    };
+    let mut all = lines("init", true);
+    all.extend(lines("notify", false));
+    all.sort_by_key(|(index, _)| *index);
+    all.into_iter().map(|(_, line)| line).collect()
+}
+
+/// What was given on the command line, whether or not it says what is the default.
+pub fn given(matches: &ArgMatches) -> Vec<String> {
+    let is_given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let definition = definition();
+    let ids = definition.get_arguments().map(|arg| arg.get_id().as_str());
+    ids.filter(is_given).map(str::to_owned).collect()
+}
+
+/// The definition of the command line, for the man page and the completions.
+pub fn definition() -> clap::Command {
+    // A negative number is a wrong value of its option, not an option that does not exist.
+    Options::command().mut_args(|arg| {
+        let is_option = arg.get_long().is_some() && arg.get_action().takes_values();
+        let names = arg.get_value_names().unwrap_or_default();
+        let is_amount = names.iter().any(|name| {
+            let is_number = *name == "N" || name.starts_with("N|") || name.starts_with("N/");
+            is_number || name.contains("TIME") || name.contains("SIZE")
+        });
+        if is_option && is_amount {
+            arg.allow_hyphen_values(true)
+        } else if is_option {
+            arg.allow_negative_numbers(true)
+        } else {
+            arg
+        }
+    })
+}
