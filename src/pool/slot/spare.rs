@@ -1,5 +1,5 @@
-//! The spare: a worker that is started ahead, to take the place of the present one when that has served
-//! its time.
+//! The spare: a worker that is started ahead, to replace the present one when that has served its time.
+//! It is decided here when the spare is started, and whether there is a job for it.
 
 use std::time::Duration;
 
