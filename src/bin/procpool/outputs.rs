@@ -12,8 +12,9 @@ use procpool::input::Source;
 use procpool::input::rest::Rest;
 use rustix::fs::{FileType, Stat, fstat, stat, tell};
 
-use crate::cli::{self, Options};
+use crate::cli::Options;
 use crate::descriptors::{self, Stream};
+use crate::plan::Misuse;
 
 /// stderr, by its names. There may be no other way to open it.
 const STDERR: [&str; 3] = ["/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"];
@@ -116,7 +117,7 @@ impl Outputs {
             Some(Made { option, path, place: target.place()? })
         });
         let made: Vec<_> = made.collect();
-        check(&made, &inputs);
+        check(&made, &inputs)?;
         outputs.rest = outputs.rest(sources, &inputs)?;
         Ok(outputs)
     }
@@ -175,37 +176,56 @@ fn is_pipe(file: &Stat) -> bool {
 }
 
 /// Refuses files that would overwrite each other, or the input.
-fn check(made: &[Made<'_>], inputs: &[(usize, Stat)]) {
-    for (index, Made { option, path, place }) in made.iter().enumerate() {
+fn check(made: &[Made<'_>], inputs: &[(usize, Stat)]) -> Result<(), Misuse> {
+    for (index, file) in made.iter().enumerate() {
+        check_file(file, &made[..index], inputs)?;
+    }
+    check_stream(Stream::Stdout, "stdout", made, inputs)?;
+    check_stream(Stream::Stderr, "stderr", made, inputs)
+}
+
+/// Refuses a file that would overwrite the input, or one of the others.
+fn check_file(
+    file: &Made<'_>,
+    others: &[Made<'_>],
+    inputs: &[(usize, Stat)],
+) -> Result<(), Misuse> {
+    let Made { option, path, place } = file;
+    let path = path.display();
+    let is_input = inputs.iter().any(|(_, file)| place.is(file));
+    // The lines of failed jobs replace a file that has been read to its end.
+    if is_input && !(*option == "--failed" && place.is_regular()) {
+        return Err(Misuse::new(format!(
+            "{option} would write to '{path}', which jobs are read from: name another file"
+        )));
+    }
+    let is_same = |other: &&Made<'_>| place.is_regular() && other.place.is_that_of(place);
+    match others.iter().find(is_same) {
+        Some(Made { option: other, .. }) => Err(Misuse::new(format!(
+            "{other} and {option} would both write to '{path}': name two files"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a file that a stream goes to as well, and a stream that goes to an input.
+fn check_stream(
+    stream: Stream,
+    name: &str,
+    made: &[Made<'_>],
+    inputs: &[(usize, Stat)],
+) -> Result<(), Misuse> {
+    let Some(file) = descriptors::found(stream).filter(is_regular) else { return Ok(()) };
+    if let Some(Made { option, path, .. }) = made.iter().find(|made| made.place.is(&file)) {
         let path = path.display();
-        let is_input = inputs.iter().any(|(_, file)| place.is(file));
-        // The lines of failed jobs replace a file when it has been read.
-        if is_input && !(*option == "--failed" && place.is_regular()) {
-            cli::misused(&format!(
-                "{option} would write to '{path}', which jobs are read from: name another file"
-            ));
-        }
-        for other in made[..index].iter().filter(|other| other.place.is_that_of(place)) {
-            if place.is_regular() {
-                let other = other.option;
-                cli::misused(&format!(
-                    "{other} and {option} would both write to '{path}': name two files"
-                ));
-            }
-        }
+        return Err(Misuse::new(format!(
+            "{option} would write to '{path}', and {name} goes there too: name another file"
+        )));
     }
-    for (stream, name) in [(Stream::Stdout, "stdout"), (Stream::Stderr, "stderr")] {
-        let Some(file) = descriptors::found(stream).filter(is_regular) else { continue };
-        if let Some(Made { option, path, .. }) = made.iter().find(|made| made.place.is(&file)) {
-            let path = path.display();
-            cli::misused(&format!(
-                "{option} would write to '{path}', and {name} goes there too: name another file"
-            ));
-        }
-        if inputs.iter().any(|(_, input)| is_same(input, &file)) {
-            cli::misused(&format!(
-                "{name} goes to a file that jobs are read from: let it go to another file"
-            ));
-        }
+    if inputs.iter().any(|(_, input)| is_same(input, &file)) {
+        return Err(Misuse::new(format!(
+            "{name} goes to a file that jobs are read from: let it go to another file"
+        )));
     }
+    Ok(())
 }

@@ -163,7 +163,7 @@ impl<'a> Running<'a> {
             return false;
         }
         let time = self.timeout().map_or(QUICK, |timeout| timeout.min(QUICK));
-        self.process.wait_for_exit(wake, time)
+        self.process.exits_within(wake, time)
     }
 
     fn timeout(&self) -> Option<Duration> {

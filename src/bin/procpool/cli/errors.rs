@@ -1,5 +1,7 @@
 //! clap's errors → messages that say what to write instead.
 
+use std::ffi::OsString;
+
 use clap::Arg;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
@@ -27,25 +29,50 @@ const FOREIGN: [(&[&str], &str); 18] = [
     (&["-S", "--sshlogin"], "all jobs run on this machine"),
 ];
 
-/// Ends the process because of a wrong command line, or of --help. Of another tool's option it says
-/// what it is here.
-pub fn refuse(mut error: clap::Error) -> ! {
+/// The process ends without a run: for `--help` or `--version`, or because of a wrong command line.
+#[derive(Debug)]
+pub struct EarlyExit(clap::Error);
+
+impl EarlyExit {
+    /// A wrong command line. The message says why, and what to do.
+    pub fn misuse(message: &str) -> Self {
+        Self(definition().error(ErrorKind::ArgumentConflict, message))
+    }
+
+    /// Whether the command line is wrong.
+    pub fn is_misuse(&self) -> bool {
+        self.0.use_stderr()
+    }
+
+    /// Prints the help to stdout, or the message to stderr.
+    pub fn print(&self) {
+        // The status says the rest.
+        let _ = self.0.print();
+    }
+}
+
+impl From<clap::Error> for EarlyExit {
+    fn from(error: clap::Error) -> Self {
+        Self(error)
+    }
+}
+
+/// Adds advice to an error of clap. For an option of another tool, the advice is the option of procpool.
+pub fn explain(mut error: clap::Error, words: &[OsString]) -> EarlyExit {
     let unknown = match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (ErrorKind::UnknownArgument, Some(ContextValue::String(option))) => option.clone(),
-        _ => error.exit(),
+        _ => return error.into(),
     };
-    let words: Vec<String> =
-        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     if let Some(option) = option_before(&unknown, &words) {
-        misused(&format!(
+        return EarlyExit::misuse(&format!(
             "{option} has no value; one that begins with '-' is written {option}='…'"
         ));
     }
     if let Some((_, hint)) = FOREIGN.iter().find(|(names, _)| names.contains(&unknown.as_str())) {
-        misused(&format!("there is no option '{unknown}'; {hint}"));
+        return EarlyExit::misuse(&format!("there is no option '{unknown}'; {hint}"));
     }
-    // Behind `--` comes the COMMAND, so what clap says of that is wrong here; and it finds options alike
-    // that are not.
+    // clap suggests `--`, which begins the COMMAND here, and options that have little in common.
     error.remove(ContextKind::Suggested);
     error.remove(ContextKind::SuggestedArg);
     let definition = definition();
@@ -58,7 +85,7 @@ pub fn refuse(mut error: clap::Error) -> ! {
         let similar = ContextValue::String(similar.to_owned());
         error.insert(ContextKind::SuggestedArg, similar);
     }
-    error.exit()
+    error.into()
 }
 
 /// The option that takes a value and stands right before a word that begins like this one.
@@ -74,9 +101,4 @@ fn option_before(unknown: &str, words: &[String]) -> Option<String> {
                 .is_some_and(|shorts| shorts.iter().any(|short| *before == format!("-{short}")))
     };
     options.any(is_it).then(|| before.clone())
-}
-
-/// Says how the command line was misused, and ends the process with status 2.
-pub fn misused(message: &str) -> ! {
-    definition().error(ErrorKind::ArgumentConflict, message).exit()
 }

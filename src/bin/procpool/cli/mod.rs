@@ -2,6 +2,7 @@
 //!
 //! Parsing only validates: every option is resolved here, once, into plain data.
 
+mod capacity;
 mod code;
 mod commands;
 mod errors;
@@ -19,5 +20,5 @@ mod throttling;
 pub mod values;
 mod workers;
 
-pub use errors::misused;
+pub use errors::EarlyExit;
 pub use options::{Options, parse};

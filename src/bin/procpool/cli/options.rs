@@ -5,9 +5,10 @@ use std::ffi::OsString;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueHint};
 
+use super::capacity;
 use super::code::CodeOptions;
 use super::commands::CommandOptions;
-use super::errors::refuse;
+use super::errors::{EarlyExit, explain};
 use super::failures::FailureOptions;
 use super::help::HelpOptions;
 use super::input::InputOptions;
@@ -85,13 +86,29 @@ pub struct Options {
     pub given: Vec<String>,
 }
 
-/// The command line of this process; a wrong one ends it.
-pub fn parse() -> Options {
-    let matches = definition().try_get_matches().unwrap_or_else(|error| refuse(error));
-    let mut options = Options::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+/// Parses the command line of this process.
+///
+/// # Errors
+/// There is nothing to run: the command line asks for help or the version, or is wrong.
+pub fn parse() -> Result<Options, EarlyExit> {
+    parse_words(&std::env::args_os().collect::<Vec<_>>())
+}
+
+/// As [`parse`], for any words. The first word is the name of the program.
+///
+/// # Errors
+/// As for [`parse`].
+pub fn parse_words(words: &[OsString]) -> Result<Options, EarlyExit> {
+    let matches = definition().try_get_matches_from(words).map_err(|e| explain(e, words))?;
+    let mut options = Options::from_arg_matches(&matches)?;
     options.first = first_lines(&matches);
     options.given = given(&matches);
-    options
+    if options.workers.max_procs == Some(0) {
+        // Each of several workers has up to this number of processes.
+        let kinds = options.workers.worker.len().max(1);
+        options.workers.max_procs = Some((capacity::most() / kinds).max(1));
+    }
+    Ok(options)
 }
 
 /// The lines of --init and --notify, in the order they were given.
@@ -108,7 +125,7 @@ fn first_lines(matches: &ArgMatches) -> Vec<(String, bool)> {
 }
 
 /// What was given on the command line, whether or not it says what is the default.
-pub fn given(matches: &ArgMatches) -> Vec<String> {
+fn given(matches: &ArgMatches) -> Vec<String> {
     let is_given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
     let definition = definition();
     let ids = definition.get_arguments().map(|arg| arg.get_id().as_str());

@@ -1,4 +1,4 @@
-//! All reports of a run: tells each of them of every job that is over, and has them written at the end.
+//! All reports of a run: passes every job that is over to each of them, and writes them at the end.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -16,17 +16,18 @@ use super::junit::Cases;
 use super::names::Names;
 use super::results::Results;
 use super::trace::Trace;
-use super::{html, json, lock, markdown, summary};
+use super::{html, json, markdown, summary};
 use crate::cli::Options;
 use crate::cli::report::{Report, ReportFormat};
+use crate::lock::lock;
 use crate::outputs::{Outputs, Target};
 
-/// What is reported of a run. Where nothing is, there is no such thing.
+/// The reports of a run, at least one.
 #[derive(Debug)]
 pub struct Reports {
     names: Arc<Names>,
     collector: Option<Collector>,
-    /// What is written at the end, and where.
+    /// The reports that are written at the end.
     files: Mutex<Vec<Destination>>,
     cases: Option<Cases>,
     trace: Option<Trace>,
@@ -35,6 +36,8 @@ pub struct Reports {
     command_line: String,
     host: String,
     slots: usize,
+    /// The user asks for `--summary`.
+    has_summary: bool,
 }
 
 /// Where a report goes.
@@ -46,8 +49,8 @@ struct Destination {
 }
 
 impl Reports {
-    /// Begins the reports that are asked for, if any are. Their files are made now: a run is not to
-    /// find out at its end that it can't write them.
+    /// Begins the reports that the user asks for, if there are any. Their files are made now, so that a run does
+    /// not fail at its end because it can't write them.
     ///
     /// # Errors
     /// Something can't be written.
@@ -88,6 +91,7 @@ impl Reports {
             command_line: command_line(),
             host,
             slots,
+            has_summary: options.output.summary,
         }))
     }
 
@@ -125,9 +129,9 @@ impl Reports {
         }
     }
 
-    /// The lines of `--summary`.
+    /// The lines of `--summary`, if the user asks for them.
     pub fn summary(&self, ending: Ending) -> Option<String> {
-        let collector = self.collector.as_ref()?;
+        let collector = self.collector.as_ref().filter(|_| self.has_summary)?;
         Some(self.find(collector, ending, summary::text))
     }
 
@@ -136,7 +140,7 @@ impl Reports {
         self.annotations.as_ref().map(Annotations::text).filter(|text| !text.is_empty())
     }
 
-    /// The run is over: writes what is to be written. Returns what could not be, a sentence each.
+    /// Writes all reports after the run. Returns a sentence for each that could not be written.
     pub fn write(&self, ending: Ending, output: &Output) -> Vec<String> {
         let mut troubles = Vec::new();
         for destination in lock(&self.files).drain(..) {
@@ -223,7 +227,7 @@ fn create(what: &str, (path, target): &(PathBuf, Target)) -> anyhow::Result<File
     target.create().with_context(|| format!("the {what} '{}' can't be written", path.display()))
 }
 
-/// What test cases belong to: the program that runs.
+/// The class of all test cases: the program that runs.
 fn class(options: &Options) -> String {
     let code = [
         (&options.code.python, "python"),
@@ -243,7 +247,7 @@ fn class(options: &Options) -> String {
     procpool::printable(&name.unwrap_or(program))
 }
 
-/// How this process was called, as it can be typed into a shell.
+/// The command line of this process, as you can type it into a shell.
 fn command_line() -> String {
     let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
     let words: Vec<String> = std::iter::once("procpool".to_owned()).chain(words).collect();

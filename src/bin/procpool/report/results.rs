@@ -11,8 +11,8 @@ use procpool::files::{Links, Place};
 use procpool::output::Format;
 use procpool::output::format::Shape;
 
-use super::lock;
 use super::names::Names;
+use crate::lock::lock;
 
 /// The name of a job's folder has no more characters of its args.
 const LONGEST: usize = 60;

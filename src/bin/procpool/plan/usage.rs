@@ -5,28 +5,8 @@
 
 use procpool::Kind;
 
+use super::mode::Mode;
 use crate::cli::Options;
-
-/// What runs jobs, and what a line of the input is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// A COMMAND is started for each line.
-    Command,
-    /// Each line names a program that is started for it.
-    JobCommands,
-    /// Job lines go to a worker.
-    Worker,
-    /// Each line is the args of a COMMAND of a worker.
-    WorkerCommand,
-    /// Each line is a message to a worker.
-    Raw,
-    /// Each line is what an expression is evaluated for.
-    Expression,
-    /// Job lines name functions of a file.
-    File,
-    /// Each line is the args of a function of a file.
-    FileCommand,
-}
 
 use Mode::{Command, Expression, File, FileCommand, JobCommands, Raw, Worker, WorkerCommand};
 
@@ -113,6 +93,10 @@ const TABLE: &[(&str, Rule)] = &[
     ("keep_order", Rule::Everywhere),
     ("buffer", Rule::Everywhere),
     ("summary", Rule::Everywhere),
+    // `misuse` in cli/report.rs, which has better advice for a dry run.
+    ("report", Rule::Everywhere),
+    ("trace", Rule::Everywhere),
+    ("results", Rule::Everywhere),
     ("joblog", Rule::Run),
     ("progress", Rule::Everywhere),
     ("timeout", Rule::Everywhere),
@@ -257,10 +241,8 @@ impl Rule {
 
 #[cfg(test)]
 mod tests {
-    use clap::FromArgMatches;
-
     use super::*;
-    use crate::cli::options::definition;
+    use crate::cli::options::{definition, parse_words};
 
     const MODES: [Mode; 8] =
         [Command, JobCommands, Worker, WorkerCommand, Raw, Expression, File, FileCommand];
@@ -332,10 +314,9 @@ mod tests {
     #[test]
     fn options_that_say_more_of_others() {
         let check = |words: &[&str], mode: Mode| {
-            let words = [&["procpool"], words, &["x"]].concat();
-            let matches = definition().try_get_matches_from(words).expect("options");
-            let mut options = Options::from_arg_matches(&matches).expect("options");
-            options.given = crate::cli::options::given(&matches);
+            let words: Vec<_> = [&["procpool"], words, &["x"]].concat();
+            let words: Vec<_> = words.into_iter().map(Into::into).collect();
+            let options = parse_words(&words).expect("options");
             check(&options, mode, false)
         };
         for words in [
