@@ -87,7 +87,7 @@ impl Engine {
             Ok(text) => text,
             Err(error) => {
                 let message = format!("the args can't be written as JSON: {error}");
-                return caller.tell(Err(Failure::new(Kind::Invalid, message)));
+                return caller.reply(Err(Failure::new(Kind::Invalid, message)));
             }
         };
         // A request is one line. Only raw JSON values have line breaks, and only between their parts.

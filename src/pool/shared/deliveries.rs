@@ -111,6 +111,6 @@ pub(crate) fn waiting_at_end() -> Failure {
 /// Gives the outcome of a job to its caller, if it has one.
 pub(crate) fn answer_caller(job: Job, outcome: Result<Value<'_>, &Failure>) {
     if let Some(caller) = job.caller {
-        caller.tell(outcome.map(|value| value.to_json()).map_err(Clone::clone));
+        caller.reply(outcome.map(|value| value.to_json()).map_err(Clone::clone));
     }
 }

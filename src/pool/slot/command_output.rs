@@ -80,7 +80,7 @@ impl Running<'_> {
             self.pass_lines();
         }
         let Printed { stdout, stderr, .. } = &mut self.printed;
-        if let Err(error) = stdout.settle().and_then(|()| stderr.settle()) {
+        if let Err(error) = stdout.spill_excess().and_then(|()| stderr.spill_excess()) {
             self.trouble.get_or_insert(error);
             // There is no room for it, and no use.
             stdout.buffer().clear();

@@ -92,8 +92,8 @@ impl CommandSlot {
         let commands = Arc::clone(&self.commands);
         let (command, input) = match commands.of(&job, self.slot.number()) {
             Ok(command) => command,
-            Err(message) => {
-                let message = self.slot.shared.deliveries.with_place(&job, message);
+            Err(error) => {
+                let message = self.slot.shared.deliveries.with_place(&job, error.to_string());
                 return self.never_ran(job, Kind::Invalid, message);
             }
         };

@@ -76,7 +76,7 @@ impl Slot {
     pub(super) fn flush(&mut self) {
         self.shared.deliveries.flush();
         for (caller, answer) in self.answers.drain(..) {
-            caller.tell(answer);
+            caller.reply(answer);
         }
     }
 

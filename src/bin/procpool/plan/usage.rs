@@ -42,7 +42,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("framing", Rule::Worker),
     ("reply_messages", Rule::Worker),
     ("pty", Rule::Worker),
-    // `Choice` in plan.rs, which knows its key.
+    // `Route` in plan.rs, which knows its key.
     ("route", Rule::Everywhere),
     ("init", Rule::Worker),
     ("notify", Rule::Worker),
