@@ -47,15 +47,14 @@ impl Commands {
     /// Why it is none.
     pub fn of(&self, job: &Job, slot: usize) -> Result<(Command, Vec<u8>), CommandError> {
         let args = self.args(job)?;
-        let command = match self.in_jobs {
-            false => self.template.fill(&args, job.seq, slot)?,
-            true => {
-                let cmd: String = serde_json::from_slice(job.cmd()).map_err(|e| e.to_string())?;
-                if args.whole.is_some() {
-                    return Err("the args of a command are an array, not an object".into());
-                }
-                self.template.fill_job(cmd.as_bytes(), &args, job.seq, slot)?
+        let command = if self.in_jobs {
+            let cmd: String = serde_json::from_slice(job.cmd()).map_err(|e| e.to_string())?;
+            if args.whole.is_some() {
+                return Err("the args of a command are an array, not an object".into());
             }
+            self.template.fill_job(cmd.as_bytes(), &args, job.seq, slot)?
+        } else {
+            self.template.fill(&args, job.seq, slot)?
         };
         let mut input = Vec::new();
         if self.stdin {
@@ -78,9 +77,10 @@ impl Commands {
     /// A command and what it reads as they can be typed into a shell.
     pub(crate) fn typed(&self, command: &Command, input: &[u8]) -> Vec<u8> {
         let line = command_line(command);
-        match self.stdin {
-            true => [b"printf %s ", quote(input).as_slice(), b" | ", &line].concat(),
-            false => line,
+        if self.stdin {
+            [b"printf %s ", quote(input).as_slice(), b" | ", &line].concat()
+        } else {
+            line
         }
     }
 

@@ -44,9 +44,10 @@ pub fn command_line(command: &Command) -> Vec<u8> {
             line.push(b' ');
         }
         // The first word is also looked at for assignments and for the words of the language.
-        match index == 0 && command.env.is_empty() && (word.contains(&b'=') || is_reserved(word)) {
-            true => line.extend(in_quotes(word)),
-            false => line.extend(quote(word)),
+        if index == 0 && command.env.is_empty() && (word.contains(&b'=') || is_reserved(word)) {
+            line.extend(in_quotes(word))
+        } else {
+            line.extend(quote(word))
         }
     }
     if command.cwd.is_some() {
@@ -64,9 +65,10 @@ fn is_reserved(word: &[u8]) -> bool {
 /// A word as a POSIX shell has to be told it, in quotes only if it needs them.
 pub fn quote(word: &[u8]) -> Vec<u8> {
     let is_plain = |&byte: &u8| byte.is_ascii_alphanumeric() || b"@%_-+:,./=".contains(&byte);
-    match !word.is_empty() && word[0] != b'=' && word.iter().all(is_plain) {
-        true => word.to_vec(),
-        false => in_quotes(word),
+    if !word.is_empty() && word[0] != b'=' && word.iter().all(is_plain) {
+        word.to_vec()
+    } else {
+        in_quotes(word)
     }
 }
 

@@ -285,9 +285,10 @@ pub(super) fn parse(text: &[u8], settings: &TemplateSettings) -> Result<Word, Co
 }
 
 pub(super) fn check_replace(settings: &TemplateSettings) -> Result<(), CommandError> {
-    match settings.replace.as_ref().is_some_and(Vec::is_empty) {
-        true => Err("the placeholder that -I chooses is empty".into()),
-        false => Ok(()),
+    if settings.replace.as_ref().is_some_and(Vec::is_empty) {
+        Err("the placeholder that -I chooses is empty".into())
+    } else {
+        Ok(())
     }
 }
 

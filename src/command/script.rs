@@ -72,12 +72,13 @@ impl Script {
 
     /// Looks whether args can be appended.
     pub(super) fn check_open(&self) -> Result<(), CommandError> {
-        match self.is_open {
-            true => Ok(()),
-            false => Err("with --shell the args can't be appended to this text (its end is in a \
+        if self.is_open {
+            Ok(())
+        } else {
+            Err("with --shell the args can't be appended to this text (its end is in a \
                           comment, between quotes, behind a here-document, or no end of a \
                           command): write {} where they belong"
-                .into()),
+                .into())
         }
     }
 

@@ -136,7 +136,9 @@ impl Scanner {
 
     /// Goes over a placeholder that stands for a value.
     pub(super) fn value(&mut self) {
-        (self.escaped, self.dollar, self.redirects) = (false, false, false);
+        self.escaped = false;
+        self.dollar = false;
+        self.redirects = false;
         self.last = PART_OF_WORD;
     }
 
@@ -380,7 +382,7 @@ mod tests {
             "echo $'\\'@",
             "echo $(case a in a) echo @",
         ] {
-            let error = spot(text).expect_err(text);
+            let error = spot(text).expect_err(text).to_string();
             assert!(error.contains("variable") && error.contains("--stdin"), "{error}");
         }
     }

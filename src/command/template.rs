@@ -51,11 +51,12 @@ impl Template {
             return Err("there is no command".into());
         }
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-        let body = match settings.shell {
-            true => CommandBody::Script(Script::new(&words.join(&b' '), settings)?),
-            false => CommandBody::Words(
+        let body = if settings.shell {
+            CommandBody::Script(Script::new(&words.join(&b' '), settings)?)
+        } else {
+            CommandBody::Words(
                 words.iter().map(|word| parse(word, settings)).collect::<Result<_, _>>()?,
-            ),
+            )
         };
         let template = Self::with(body, settings)?;
         if let CommandBody::Script(script) = &template.body

@@ -101,9 +101,10 @@ impl Capture {
     /// How many bytes of whole lines can be taken from the front of [`Capture::buffer`]. There are
     /// none behind a line that was too long for memory: its beginning would come after its end.
     pub(crate) fn whole_lines(&self) -> usize {
-        match self.chunks.is_empty() {
-            true => memchr::memrchr(b'\n', &self.held).map_or(0, |at| at + 1),
-            false => 0,
+        if self.chunks.is_empty() {
+            memchr::memrchr(b'\n', &self.held).map_or(0, |at| at + 1)
+        } else {
+            0
         }
     }
 

@@ -5,10 +5,7 @@
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        match is_harmful(c) {
-            true => shown.extend(c.escape_debug()),
-            false => shown.push(c),
-        }
+        if is_harmful(c) { shown.extend(c.escape_debug()) } else { shown.push(c) }
     }
     shown
 }
