@@ -150,11 +150,13 @@ impl Plain {
         let names: Vec<Vec<u8>> = columns.iter().map(|name| name.to_vec()).collect();
         // Only the first one says whether the command can be run at all.
         if let (Target::Command(template), None) = (&self.target, self.header.get()) {
-            template.check_names(&names).map_err(NoHeader::Misused)?;
+            let checked = template.check_names(&names);
+            checked.map_err(|error| NoHeader::Misused(error.to_string()))?;
         }
-        match self.header.get_or_init(|| names.clone()) == &names {
-            true => Ok(()),
-            false => Err(NoHeader::Different),
+        if self.header.get_or_init(|| names.clone()) == &names {
+            Ok(())
+        } else {
+            Err(NoHeader::Different)
         }
     }
 
@@ -228,9 +230,10 @@ impl Plain {
                 // A comma stands behind each; a line without fields adds none.
                 let args = args.strip_suffix(',').unwrap_or_default();
                 let is_object = self.has_header && self.pack == Pack::Lines(1) && head.is_empty();
-                match is_object {
-                    true => Job::new(seq, cmd, args, ""),
-                    false => Job::new(seq, cmd, &format!("[{args}]"), ""),
+                if is_object {
+                    Job::new(seq, cmd, args, "")
+                } else {
+                    Job::new(seq, cmd, &format!("[{args}]"), "")
                 }
             }
         };
@@ -352,7 +355,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn template() -> Template {
-        let settings = crate::command::Settings {
+        let settings = crate::command::TemplateSettings {
             shell: false,
             replace: None,
             names: crate::command::Names::None,

@@ -1,18 +1,5 @@
-//! The guardian: a small process that kills the workers if procpool can't do it itself any more,
-//! because it was killed (`kill -9`) or crashed. It holds a pipe to procpool, and a list of the
-//! groups there are; when the pipe ends it kills those that are on the list.
-//!
-//! The list is a file without a name, so that a change of it costs a write to memory and wakes
-//! nobody: a command may be started and be gone within a millisecond.
-//!
-//! A process has no number before it is started, and procpool may be killed before it has entered it.
-//! So what is entered first is the pipe that will be its stderr: of a start that was under way, the
-//! guardian finds the process, or one that it has started, by its open files. It can't be too early for that: a process that is
-//! being started has a copy of all that procpool has open, the guardian's pipe included, until it has
-//! become the program.
-//!
-//! What it does not cover: a process that has left its group (`setsid`), and one that is started in the
-//! very moment, where there is no `/proc`, or that has let go of its stderr within a few milliseconds.
+//! The guardian: a small process that kills the groups on its list when this process was killed
+//! (`kill -9`) or has crashed. It notices that by the end of a pipe to this process.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -26,16 +13,17 @@ use std::thread;
 use rustix::fs::fstat;
 use rustix::process::{Pid, getpid};
 
-use crate::process::stops::Stat;
+use super::stat::Stat;
 
-/// It reads the list from what it was given as stderr. A signal that is meant for procpool must not
-/// end it before its time.
+/// The guardian's code. It gets the list as its stderr, and the group of this process as its first
+/// argument. A signal that is meant for this process must not end the guardian, so it ignores those.
 ///
-/// Who has the pipe of a start that was under way may be a child whose parent, the leader of the group,
-/// is gone already. So the group is that of its stat, which ends with the last parenthesis and a state,
-/// the parent, the group, the session. One in another session has left its group, and one in the group
-/// of procpool itself (the first argument) does not go for that reason. A process that forks and exits
-/// while the others are looked at may be missed: they are looked at until twice nothing new is found.
+/// The pipe of an unfinished start may belong to a child of the leader, and the leader may be gone. So
+/// the guardian kills the group in the stat of the process that has the pipe. After the last
+/// parenthesis the stat has a state, the parent, the group and the session. A process in another
+/// session has left its group. A process in the group of this process is not killed because of the
+/// pipe. A process that forks and exits during a look may be missed, so the guardian looks until it
+/// finds nothing new twice.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT PIPE TERM TSTP
 exec 3<&2 2>/dev/null
@@ -76,93 +64,116 @@ while [ $looks -lt 2 ]; do
 done
 "#;
 
-/// How long an entry of the list is, in bytes: a number or a pipe, spaces, and a newline.
-const ENTRY: usize = 32;
+/// The length of an entry of the list, in bytes: a number or a pipe, spaces, and a newline.
+const ENTRY_LEN: usize = 32;
 
-/// Where on the list something stands.
+/// The index of an entry of the list.
 #[derive(Debug)]
-pub(crate) struct Place(usize);
+pub(super) struct ListEntry(usize);
 
-/// The guardian of a pool. When it is dropped, it kills the groups that are left and ends.
+/// The guardian of a pool. When it is dropped, its process kills the groups that are left and ends.
+///
+/// The list is a file without a name: a change of it costs one write to memory and wakes nobody. A
+/// command may be started and be gone within a millisecond.
+///
+/// A process has no number before it is started, and this process may be killed before it has written
+/// the number to the list. So the first entry of a process is the pipe that will be its stderr. Of an
+/// unfinished start the guardian finds the process, and the processes that it has started, by their
+/// open files. The guardian can't be too early for that: until a process that is being started has
+/// become the program, it has a copy of all open files of this process, also of the guardian's pipe.
+///
+/// The guardian does not kill a process that has left its group (`setsid`). It misses an unfinished
+/// start where there is no `/proc`, or where the process closes its stderr within a few milliseconds.
 #[derive(Debug)]
-pub(crate) struct Guardian {
-    /// `None`: it could not be started. Then only `kill -9` can leave anything behind.
-    running: Option<(Child, OwnedFd, File)>,
-    /// Where on the list each group stands.
-    places: HashMap<Pid, usize>,
+pub(super) struct Guardian {
+    /// `None`: it could not be started. Then `kill -9` may leave processes running.
+    running: Option<GuardianProcess>,
+    /// The entry of each group.
+    entries: HashMap<Pid, usize>,
     free: Vec<usize>,
-    /// How many places the list has.
+    /// The number of entries that the list has.
     count: usize,
 }
 
+#[derive(Debug)]
+struct GuardianProcess {
+    child: Child,
+    /// Its end tells the guardian that this process is gone.
+    pipe: OwnedFd,
+    list: File,
+}
+
 impl Guardian {
-    pub(crate) fn start() -> Self {
-        Self { running: started().ok(), places: HashMap::new(), free: Vec::new(), count: 0 }
+    pub(super) fn start() -> Self {
+        let running = GuardianProcess::start().ok();
+        Self { running, entries: HashMap::new(), free: Vec::new(), count: 0 }
     }
 
     /// Its number, if it runs.
-    pub(crate) fn pid(&self) -> Option<Pid> {
-        self.running.as_ref().map(|(child, ..)| Pid::from_child(child))
+    pub(super) fn pid(&self) -> Option<Pid> {
+        self.running.as_ref().map(|running| Pid::from_child(&running.child))
     }
 
-    /// A process is about to be started that will have this pipe as its stderr.
-    pub(crate) fn announce(&mut self, pipe: BorrowedFd<'_>) -> Place {
-        let place = self.free.pop().unwrap_or_else(|| {
+    /// Announces a process that is about to be started and will have this pipe as its stderr.
+    pub(super) fn announce(&mut self, pipe: BorrowedFd<'_>) -> ListEntry {
+        let entry = self.free.pop().unwrap_or_else(|| {
             self.count += 1;
             self.count - 1
         });
         if let Ok(stat) = fstat(pipe) {
-            self.write(place, &format!("pipe:[{}]", stat.st_ino));
+            self.write(entry, &format!("pipe:[{}]", stat.st_ino));
         }
-        Place(place)
+        ListEntry(entry)
     }
 
-    /// It could not be started.
-    pub(crate) fn withdraw(&mut self, place: Place) {
-        self.write(place.0, "0");
-        self.free.push(place.0);
+    /// Withdraws a process that was announced and could not be started.
+    pub(super) fn withdraw(&mut self, entry: ListEntry) {
+        self.write(entry.0, "0");
+        self.free.push(entry.0);
     }
 
-    /// It leads this group.
-    pub(crate) fn add(&mut self, group: Pid, place: Place) {
-        self.write(place.0, &group.as_raw_nonzero().to_string());
-        self.places.insert(group, place.0);
+    /// Enters the group that the announced process leads.
+    pub(super) fn add(&mut self, group: Pid, entry: ListEntry) {
+        self.write(entry.0, &group.as_raw_nonzero().to_string());
+        self.entries.insert(group, entry.0);
     }
 
-    /// A group is gone. To be told before its number can be another's: while its leader is a
-    /// zombie.
-    pub(crate) fn remove(&mut self, group: Pid) {
-        if let Some(place) = self.places.remove(&group) {
-            self.withdraw(Place(place));
+    /// Removes a group that is gone. Its leader must still be a zombie: after that its number may be
+    /// another's.
+    pub(super) fn remove(&mut self, group: Pid) {
+        if let Some(entry) = self.entries.remove(&group) {
+            self.withdraw(ListEntry(entry));
         }
     }
 
-    fn write(&self, place: usize, entry: &str) {
-        if let Some((_, _, list)) = &self.running {
-            let entry = format!("{entry:width$}\n", width = ENTRY - 1);
-            // Without room for its list the guardian knows fewer groups, and the run goes on.
-            let _ = list.write_all_at(entry.as_bytes(), (place * ENTRY) as u64);
+    fn write(&self, entry: usize, text: &str) {
+        if let Some(running) = &self.running {
+            let text = format!("{text:width$}\n", width = ENTRY_LEN - 1);
+            // If the list has no room for it, the guardian knows fewer groups and the run goes on.
+            let _ = running.list.write_all_at(text.as_bytes(), (entry * ENTRY_LEN) as u64);
         }
     }
 }
 
-fn started() -> io::Result<(Child, OwnedFd, File)> {
-    let list = list()?;
-    // Not `getpgrp`: as PID 1 of a container this process may be in a group that has no number there.
-    let ours = Stat::of(getpid()).and_then(|stat| stat.group).map_or(0, Pid::as_raw_pid);
-    let mut child = Command::new("/bin/sh")
-        .args(["-c", SCRIPT, "procpool-guardian"])
-        .arg(ours.to_string())
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::from(list.try_clone()?))
-        .process_group(0)
-        .spawn()?;
-    let pipe = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
-    Ok((child, OwnedFd::from(pipe), list))
+impl GuardianProcess {
+    fn start() -> io::Result<Self> {
+        let list = list()?;
+        // Not `getpgrp`: as PID 1 of a container this process may be in a group without a number there.
+        let ours = Stat::of(getpid()).and_then(|stat| stat.group).map_or(0, Pid::as_raw_pid);
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", SCRIPT, "procpool-guardian"])
+            .arg(ours.to_string())
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::from(list.try_clone()?))
+            .process_group(0)
+            .spawn()?;
+        let pipe = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok(Self { child, pipe: OwnedFd::from(pipe), list })
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -178,9 +189,9 @@ fn list() -> io::Result<File> {
 
 impl Drop for Guardian {
     fn drop(&mut self) {
-        if let Some((mut child, pipe, _)) = self.running.take() {
+        if let Some(GuardianProcess { mut child, pipe, .. }) = self.running.take() {
             drop(pipe);
-            // It ends at once, but nobody is to wait for that.
+            // It ends at once, but this thread must not wait for that.
             let _ = thread::Builder::new().name("guardian".into()).spawn(move || child.wait());
         }
     }

@@ -1,4 +1,5 @@
-//! Whether a program can be run, told before it is: so that a mistyped name costs no input.
+//! Whether a program can be run, found out before it is started; and why a program was not started.
+//! The messages give advice about names that only a shell knows.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -18,43 +19,48 @@ use crate::command::Command;
 pub enum ProgramError {
     /// There is no such program.
     NotFound(String),
-    /// It is there, but can't be run.
+    /// There is no such program, but a shell could run this, as with the setting
+    /// [`Settings::shell`](crate::command::Settings::shell).
+    NeedsShell(String),
+    /// The program is there, but can't be run.
     CannotRun(String),
 }
 
 impl fmt::Display for ProgramError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotFound(message) | Self::CannotRun(message) => f.write_str(message),
+            Self::NotFound(message) | Self::NeedsShell(message) | Self::CannotRun(message) => {
+                f.write_str(message)
+            }
         }
     }
 }
 
 impl std::error::Error for ProgramError {}
 
-/// Words that mean something to a shell only: its own commands, and what its language begins with.
+/// Words that only a shell knows: its commands, and words that begin a statement of its language.
 const SHELL_WORDS: &str = ". : alias bg bind break builtin case cd command continue coproc declare \
     dirs disown enable eval exec exit export fc fg for function getopts hash help history if jobs let \
     local logout mapfile popd pushd read readarray readonly return select set shift shopt source \
     suspend times trap type typeset ulimit umask unalias unset until wait while { ( ! [[";
 
-/// Whether a word means something to a shell, and is no program.
+/// Whether only a shell knows this word, so that it is no program.
 pub fn is_shell_word(word: &str) -> bool {
     SHELL_WORDS.split_ascii_whitespace().any(|known| known == word)
 }
 
-/// Who runs a program, and so what can be done about one that is not there.
+/// What a program is run as. The advice in a message depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Runner {
-    /// It is a worker.
+    /// A worker.
     Worker,
-    /// It is the command of all jobs, on the command line.
+    /// The command of all jobs.
     Command,
-    /// A job names it.
+    /// The command that a job names.
     Job,
 }
 
-/// Looks a program up as the system will, and at its first line.
+/// Looks a program up as the system will, and looks at its first line.
 ///
 /// # Errors
 /// Why it can't be run.
@@ -62,9 +68,8 @@ pub fn check(program: &OsStr) -> Result<(), ProgramError> {
     check_for(program, Runner::Command)
 }
 
-/// The same; what to do about it depends on who runs it.
+/// As [`check`], with advice for this runner.
 pub(crate) fn check_for(program: &OsStr, runner: Runner) -> Result<(), ProgramError> {
-    let name = program.to_string_lossy();
     if program.as_bytes().contains(&b'/') {
         return check_file(Path::new(program), runner);
     }
@@ -74,52 +79,65 @@ pub(crate) fn check_for(program: &OsStr, runner: Runner) -> Result<(), ProgramEr
         match check_file(&candidate, runner) {
             Ok(()) => return Ok(()),
             Err(error @ ProgramError::CannotRun(_)) => refused = refused.or(Some(error)),
-            Err(ProgramError::NotFound(_)) => {}
+            Err(_) => {}
         }
     }
-    Err(refused.unwrap_or_else(|| {
-        let hint = if name.contains('=') && !name.contains(char::is_whitespace) {
-            format!("; no shell is run, so variables need env: 'env {name} …'")
-        } else if Path::new(program).exists() && !is_function(&name) && !is_shell_word(&name) {
-            format!("; for the file in this directory write './{name}'")
-        } else {
-            hint_of_a_shell(program, runner).unwrap_or_default()
-        };
-        ProgramError::NotFound(format!("there is no program '{name}' in PATH{hint}"))
-    }))
+    Err(refused.unwrap_or_else(|| not_in_path(program, runner)))
 }
 
-/// What to do about a name that means something to a shell only. Who is used to GNU parallel also
-/// writes a whole command for a shell as one argument.
-fn hint_of_a_shell(program: &OsStr, runner: Runner) -> Option<String> {
+fn not_in_path(program: &OsStr, runner: Runner) -> ProgramError {
+    let name = program.to_string_lossy();
+    let message = format!("there is no program '{name}' in PATH");
+    if name.contains('=') && !name.contains(char::is_whitespace) {
+        let advice = "no shell is run, so variables need env";
+        ProgramError::NotFound(format!("{message}; {advice}: 'env {name} …'"))
+    } else if Path::new(program).exists() && !is_function(&name) && !is_shell_word(&name) {
+        ProgramError::NotFound(format!(
+            "{message}; for the file in this directory write './{name}'"
+        ))
+    } else {
+        not_found(message, program, runner)
+    }
+}
+
+/// The error for a program that is not there. If a shell could run it, the message says so. Users of GNU
+/// parallel often write a whole command line for a shell as one argument.
+fn not_found(message: String, program: &OsStr, runner: Runner) -> ProgramError {
     let name = program.to_string_lossy();
     let is_sign = |c: char| c.is_ascii_whitespace() || "|&;<>()$`".contains(c);
-    let (is_function, is_word) = (is_function(&name), is_shell_word(&name));
-    let what = if is_function {
-        "it is a function of your shell, and no shell is run"
-    } else if is_word {
-        "it is a part of the shell, and no shell is run"
+    let (why, advice) = if is_function(&name) {
+        let advice = match runner {
+            Runner::Command => format!("write bash -c '{name} \"$0\"'"),
+            Runner::Worker => format!("write bash -c {name}"),
+            Runner::Job => format!("write bash [\"-c\", \"{name} …\"]"),
+        };
+        ("it is a function of your shell, and no shell is run", advice)
+    } else if is_shell_word(&name) {
+        let advice = match runner {
+            Runner::Command => "let a shell run it".to_owned(),
+            Runner::Worker => format!("write sh -c '{name} …'"),
+            Runner::Job => "write sh [\"-c\", \"…\"]".to_owned(),
+        };
+        ("it is a part of the shell, and no shell is run", advice)
     } else if name.contains(is_sign) {
-        "no shell is run"
+        let advice = match runner {
+            Runner::Command => "make each word an argument of its own, or let a shell run it",
+            Runner::Worker => "write sh -c '…'",
+            Runner::Job => "write sh [\"-c\", \"…\"]",
+        };
+        ("no shell is run", advice.to_owned())
     } else {
-        return None;
+        return ProgramError::NotFound(message);
     };
-    let cure = match runner {
-        Runner::Command if is_function => format!("write bash -c '{name} \"$0\"'"),
-        Runner::Command if is_word => "put --shell before the command".to_owned(),
-        Runner::Command => {
-            "make each word an argument of its own, or put --shell before the command".to_owned()
-        }
-        Runner::Worker if is_function => format!("write bash -c {name}"),
-        Runner::Worker if is_word => format!("write sh -c '{name} …'"),
-        Runner::Worker => "write sh -c '…'".to_owned(),
-        Runner::Job if is_function => format!("write bash [\"-c\", \"{name} …\"]"),
-        Runner::Job => "write sh [\"-c\", \"…\"]".to_owned(),
-    };
-    Some(format!("; {what}: {cure}"))
+    let message = format!("{message}; {why}: {advice}");
+    if runner == Runner::Command && !is_function(&name) {
+        ProgramError::NeedsShell(message)
+    } else {
+        ProgramError::NotFound(message)
+    }
 }
 
-/// Whether a name is that of a function that bash has exported.
+/// Whether this is the name of a function that bash has exported.
 fn is_function(name: &str) -> bool {
     let has = |variable: String| std::env::var_os(variable).is_some();
     !name.contains(['=', '\0'])
@@ -129,34 +147,34 @@ fn is_function(name: &str) -> bool {
 /// Why a command was not started, as a sentence.
 pub(crate) fn not_started(command: &Command, runner: Runner, error: &std::io::Error) -> String {
     let program = command.argv.first().map(OsString::as_os_str).unwrap_or_default();
-    if let Some(cwd) = &command.cwd
-        && !Path::new(cwd).is_dir()
-    {
-        return format!("there is no directory '{}' to run it in", Path::new(cwd).display());
+    let cwd = command.cwd.as_ref().map(Path::new);
+    if let Some(cwd) = cwd.filter(|cwd| !cwd.is_dir()) {
+        return format!("there is no directory '{}' to run it in", cwd.display());
     }
     let name = program.to_string_lossy();
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::TOOBIG) => format!(
             "'{name}' can't be run: its arguments are longer than the system allows (one may have \
-             128 KiB on Linux); use --stdin, or fewer lines for each job (-n)"
+             128 KiB on Linux); pass them on stdin, or give each job fewer lines"
         ),
         Some(Errno::NOENT | Errno::ACCESS | Errno::NOEXEC | Errno::NOTDIR) => {
-            let why = check_for(program, runner).err().map(|error| error.to_string());
-            let elsewhere = if command.env.iter().any(|(name, _)| name == "PATH") {
-                " in the PATH that --env sets"
-            } else if command.cwd.is_some() {
-                " from the directory that --cwd sets"
+            if let Err(error) = check_for(program, runner) {
+                return error.to_string();
+            }
+            // It can be run, but not in the command's environment or directory.
+            let place = if command.env.iter().any(|(name, _)| name == "PATH") {
+                " with the PATH in its environment".to_owned()
             } else {
-                ""
+                cwd.map(|cwd| format!(" from the directory '{}'", cwd.display()))
+                    .unwrap_or_default()
             };
-            why.unwrap_or_else(|| format!("'{name}' can't be run{elsewhere}: {error}"))
+            format!("'{name}' can't be run{place}: {error}")
         }
         _ => format!("'{name}' can't be run: {error}"),
     }
 }
 
-/// Where a program is, so that it need not be looked for again and again; `None`: leave that to the
-/// system.
+/// The path of a program, so that it is looked up only once; `None`: the system looks it up.
 pub(crate) fn locate(program: &OsStr) -> Option<PathBuf> {
     if program.as_bytes().contains(&b'/') {
         return None;
@@ -173,49 +191,48 @@ fn check_file(path: &Path, runner: Runner) -> Result<(), ProgramError> {
     let metadata = match path.metadata() {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            return Err(ProgramError::CannotRun(format!("'{name}' can't be run: {error}")));
+            return Err(cannot_run(path, &error.to_string()));
         }
         Err(_) => {
-            let hint = if path.starts_with("~") {
-                "; no shell is run, so write the directory out instead of '~'".to_owned()
-            } else {
-                hint_of_a_shell(path.as_os_str(), runner).unwrap_or_default()
-            };
-            return Err(ProgramError::NotFound(format!("there is no file '{name}'{hint}")));
+            let message = format!("there is no file '{name}'");
+            if path.starts_with("~") {
+                let advice = "no shell is run, so write the directory out instead of '~'";
+                return Err(ProgramError::NotFound(format!("{message}; {advice}")));
+            }
+            return Err(not_found(message, path.as_os_str(), runner));
         }
     };
     if metadata.is_dir() {
-        return Err(ProgramError::CannotRun(format!("'{name}' can't be run: it is a directory")));
+        return Err(cannot_run(path, "it is a directory"));
     }
     if !metadata.is_file() {
-        return Err(ProgramError::CannotRun(format!("'{name}' can't be run: it is not a file")));
+        return Err(cannot_run(path, "it is not a file"));
     }
     if access(path, Access::EXEC_OK).is_err() {
-        return Err(ProgramError::CannotRun(format!(
-            "'{name}' can't be run: it is not executable; make it so (chmod +x '{name}') or name \
-             its interpreter ('python3 {name}')"
-        )));
+        let why = format!(
+            "it is not executable; make it so (chmod +x '{name}') or name its interpreter ('python3 \
+             {name}')"
+        );
+        return Err(cannot_run(path, &why));
     }
     check_first_line(path)
 }
 
-/// A file that can't be read is left to the system to judge.
+/// Whether the interpreter in the first line of a script is there. A file that can't be read is left to
+/// the system.
 fn check_first_line(path: &Path) -> Result<(), ProgramError> {
     let mut head = Vec::new();
     let read = File::open(path).and_then(|file| file.take(256).read_to_end(&mut head));
     if read.is_err() || head.is_empty() {
         return Ok(());
     }
-    let name = path.display();
     let Some(line) = head.strip_prefix(b"#!") else {
         let is_text = head.iter().all(|&byte| byte >= b' ' || byte.is_ascii_whitespace());
-        return match is_text {
-            true => Err(ProgramError::CannotRun(format!(
-                "'{name}' can't be run: its first line does not name an interpreter (such as \
-                 #!/bin/sh)"
-            ))),
-            false => Ok(()),
-        };
+        if is_text {
+            let why = "its first line does not name an interpreter (such as #!/bin/sh)";
+            return Err(cannot_run(path, why));
+        }
+        return Ok(());
     };
     let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let word = line.trim_ascii_start().split(|&byte| byte == b' ' || byte == b'\t').next();
@@ -223,13 +240,17 @@ fn check_first_line(path: &Path) -> Result<(), ProgramError> {
     if interpreter.exists() {
         return Ok(());
     }
-    let shown = interpreter.display();
-    let hint = match line.ends_with(b"\r") {
-        true => " (the line ends with a carriage return: save the file with Unix line ends)",
-        false => "",
+    let shown = interpreter.display().to_string();
+    let hint = if line.ends_with(b"\r") {
+        " (the line ends with a carriage return: save the file with Unix line ends)"
+    } else {
+        ""
     };
-    Err(ProgramError::CannotRun(format!(
-        "'{name}' can't be run: the interpreter in its first line, '{}', is not there{hint}",
-        shown.to_string().trim_end()
-    )))
+    let shown = shown.trim_end();
+    let why = format!("the interpreter in its first line, '{shown}', is not there{hint}");
+    Err(cannot_run(path, &why))
+}
+
+fn cannot_run(path: &Path, why: &str) -> ProgramError {
+    ProgramError::CannotRun(format!("'{}' can't be run: {why}", path.display()))
 }

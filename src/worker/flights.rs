@@ -18,12 +18,12 @@ pub(crate) struct Flight {
     id: u64,
     /// How many jobs of a bundle have been answered.
     answered: usize,
-    span: Span,
+    span: RequestSpan,
 }
 
 /// Where a request is among all bytes that the worker has been sent.
 #[derive(Debug, Default)]
-pub(super) struct Span {
+pub(super) struct RequestSpan {
     /// Where the request of the first job begins that has not been taken out.
     pub(super) begins_at: u64,
     /// Where the last request ends.
@@ -67,7 +67,7 @@ impl Flight {
             clock: self.clock,
             id: self.next_id(),
             answered: 0,
-            span: Span::default(),
+            span: RequestSpan::default(),
         }
     }
 
@@ -114,7 +114,7 @@ impl Flight {
     /// Takes the first job out of a bundle of which none has been answered.
     fn take_first(&mut self) -> Self {
         let ends_at = self.next_ends_at();
-        let span = Span { begins_at: self.span.begins_at, ends_at, ends: VecDeque::new() };
+        let span = RequestSpan { begins_at: self.span.begins_at, ends_at, ends: VecDeque::new() };
         let job = self.job.split_off_first(1);
         let first =
             Self { job, start: self.start, clock: self.clock, id: self.id, answered: 0, span };
@@ -201,7 +201,7 @@ impl Flights {
     }
 
     /// Adds a job whose request has the id `id`, or whose requests begin with it.
-    pub(super) fn push(&mut self, job: Job, now: Moment, id: u64, span: Span) {
+    pub(super) fn push(&mut self, job: Job, now: Moment, id: u64, span: RequestSpan) {
         self.jobs += job.count();
         self.bytes += job.size();
         self.open.push_back(Flight { job, start: now, clock: now, id, answered: 0, span });

@@ -1,18 +1,18 @@
 //! The bytes that a worker has printed and that no reply has been made of yet.
 
 use super::violation::Violation;
-use crate::process::{Process, Progress};
+use crate::process::{Process, Transfer};
 use crate::protocol::Protocol;
 use crate::protocol::envelope::Message;
 use crate::protocol::framing::{Scan, Split};
-use crate::util::buffer::Usual;
+use crate::util::buffer::TypicalSize;
 use crate::util::text::quote;
 
 /// The bytes that have come.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     bytes: Vec<u8>,
-    size: Usual,
+    size: TypicalSize,
     /// How far the bytes were looked through. They hold no whole message.
     scan: Scan,
 }
@@ -36,7 +36,7 @@ impl Inbox {
     }
 
     /// Reads what the worker has printed, once.
-    pub(super) fn read(&mut self, process: &Process) -> Progress {
+    pub(super) fn read(&mut self, process: &Process) -> Transfer {
         process.read(&mut self.bytes)
     }
 

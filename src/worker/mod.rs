@@ -17,6 +17,6 @@ mod worker;
 
 pub(crate) use flights::Flight;
 pub(crate) use reading::Reading;
-pub(crate) use replies::Reply;
+pub(crate) use replies::{Received, Reply};
 pub(crate) use violation::{EARLY, Violation};
 pub(crate) use worker::{Refused, Worker, WorkerId};

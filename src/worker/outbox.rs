@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use super::flights::Span;
+use super::flights::RequestSpan;
 use super::violation::Violation;
 use crate::job::Job;
-use crate::process::{Process, Progress};
+use crate::process::{Process, Transfer};
 use crate::protocol::Protocol;
-use crate::util::buffer::Usual;
+use crate::util::buffer::TypicalSize;
 
 /// A worker may leave at most this many bytes of answers to its own questions unread.
 const MOST_ANSWERS: usize = 4 << 20;
@@ -24,7 +24,7 @@ pub(super) struct Outbox {
     sent_before: u64,
     /// The worker has closed its stdin. It can only answer what it has read.
     is_closed: bool,
-    size: Usual,
+    size: TypicalSize,
     /// The job of a bundle whose request is being written.
     shown: Job,
 }
@@ -37,7 +37,7 @@ impl Outbox {
             answers: 0,
             sent_before: 0,
             is_closed: false,
-            size: Usual::default(),
+            size: TypicalSize::default(),
             shown: Job::new(0, "", "", ""),
         }
     }
@@ -69,12 +69,19 @@ impl Outbox {
     ///
     /// # Errors
     /// Why the job can't be asked for. Nothing has been added then.
-    pub(super) fn add(&mut self, protocol: Protocol, id: u64, job: &Job) -> Result<Span, String> {
+    pub(super) fn add(
+        &mut self,
+        protocol: Protocol,
+        id: u64,
+        job: &Job,
+    ) -> Result<RequestSpan, String> {
         let start = self.bytes.len();
         match self.encode(protocol, id, job) {
-            Ok(ends) => {
-                Ok(Span { begins_at: self.sent_before + start as u64, ends_at: self.end(), ends })
-            }
+            Ok(ends) => Ok(RequestSpan {
+                begins_at: self.sent_before + start as u64,
+                ends_at: self.end(),
+                ends,
+            }),
             Err(message) => {
                 self.bytes.truncate(start);
                 Err(message)
@@ -144,10 +151,10 @@ impl Outbox {
     }
 
     /// Writes as much as the worker takes now. `Closed`: it takes no more, ever.
-    pub(super) fn send(&mut self, process: &Process) -> Progress {
+    pub(super) fn send(&mut self, process: &Process) -> Transfer {
         while self.has_unsent() {
             match process.write(&self.bytes[self.written..]) {
-                Progress::Moved(count) => self.written += count,
+                Transfer::Moved(count) => self.written += count,
                 other => return other,
             }
         }
@@ -155,7 +162,7 @@ impl Outbox {
         self.size.empty(&mut self.bytes);
         self.written = 0;
         self.answers = 0;
-        Progress::Blocked
+        Transfer::Blocked
     }
 }
 

@@ -97,14 +97,16 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
     /// that were.
     fn take_lines(&mut self, bytes: &[u8]) -> Result<usize, Violation> {
         let Some(pending) = self.flights.pending_lines() else { return Ok(0) };
-        let Some(mut lines) = Lines::first(bytes, pending, self.max_reply) else { return Ok(0) };
+        let Some(mut lines) = WholeLines::first(bytes, pending, self.max_reply) else {
+            return Ok(0);
+        };
         // As for single jobs: after its last reply a worker must print nothing more.
         let is_surplus =
             self.flights.jobs() == lines.count && !bytes[lines.len..].trim_ascii().is_empty();
         if is_surplus {
             lines = lines.without_last(bytes);
         }
-        let Lines { count, len } = lines;
+        let WholeLines { count, len } = lines;
         if count > 0
             && let Some((seq, place)) = self.flights.next_job()
         {
@@ -113,7 +115,7 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
             self.complete_next(count);
         }
         if is_surplus {
-            let end = Lines::first(&bytes[len..], 1, usize::MAX).map_or(0, |line| line.len);
+            let end = WholeLines::first(&bytes[len..], 1, usize::MAX).map_or(0, |line| line.len);
             let (message, after) = bytes[len..].split_at(end);
             return Err(Violation::surplus(self.protocol, None, message, after));
         }
@@ -197,13 +199,13 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
 
 /// Whole lines that some bytes begin with.
 #[derive(Clone, Copy, Debug)]
-struct Lines {
+struct WholeLines {
     count: usize,
     /// Their length in bytes, newlines included.
     len: usize,
 }
 
-impl Lines {
+impl WholeLines {
     /// The first `most` whole lines, or as many as there are. `None`: there is none, or the first one
     /// is longer than `longest`.
     fn first(bytes: &[u8], most: usize, longest: usize) -> Option<Self> {

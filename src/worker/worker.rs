@@ -14,7 +14,7 @@ use super::unproven::Unproven;
 use super::violation::Violation;
 use crate::config::Config;
 use crate::job::{Job, Watcher, Why, WorkerEnd};
-use crate::process::{Groups, Process, Progress, Wake};
+use crate::process::{Groups, Process, Transfer, Wake};
 use crate::protocol::Protocol;
 use crate::util::clock::{Clock, Moment};
 
@@ -239,7 +239,7 @@ impl Worker {
         };
         if self.flights.is_empty() {
             self.begin_turn(now);
-            self.process.forget_words(self.process.words());
+            self.process.ignore_stderr_before(self.process.stderr_count());
         }
         self.service.count_requests(job.count());
         self.widen_for(self.outbox.len());
@@ -260,7 +260,7 @@ impl Worker {
     }
 
     /// Writes as much of the outbox as the worker takes now. `Closed`: it takes no more, ever.
-    pub(crate) fn send(&mut self) -> Progress {
+    pub(crate) fn send(&mut self) -> Transfer {
         self.outbox.send(&self.process)
     }
 
@@ -281,10 +281,10 @@ impl Worker {
 
 impl Worker {
     /// Reads what the worker has printed, once.
-    pub(crate) fn read(&mut self) -> Progress {
+    pub(crate) fn read(&mut self) -> Transfer {
         self.widen_for(self.inbox.len());
         let progress = self.inbox.read(&self.process);
-        if let Progress::Moved(count) = progress {
+        if let Transfer::Moved(count) = progress {
             self.reading.note_output(count);
         }
         progress
@@ -318,7 +318,7 @@ impl Worker {
         if received.answered > 0 {
             self.learn(received.answered, now.since(self.turn_began));
             self.begin_turn(now);
-            self.process.forget_words(self.words_before);
+            self.process.ignore_stderr_before(self.words_before);
         }
         outcome.map(|()| received)
     }
@@ -383,7 +383,7 @@ impl Worker {
     /// Reads the rest of its stdout, after its end.
     pub(crate) fn read_rest(&mut self) {
         while self.inbox.len() < LARGE
-            && matches!(self.inbox.read(&self.process), Progress::Moved(_))
+            && matches!(self.inbox.read(&self.process), Transfer::Moved(_))
         {}
     }
 

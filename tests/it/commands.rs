@@ -815,7 +815,7 @@ fn an_argument_that_is_too_long_costs_no_other() {
             .status(1)
             .run();
         let records = output.records();
-        let advice = ["'printf' can't be run", "128 KiB", "--stdin", "-n"];
+        let advice = ["'printf' can't be run", "128 KiB", "stdin", "fewer lines"];
         assert_has(message(&records[1], "spawn"), &advice);
         let printed: String =
             records.iter().filter_map(|record| record["result"]["stdout"].as_str()).collect();

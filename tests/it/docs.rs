@@ -1,7 +1,11 @@
 //! What is written about procpool agrees with procpool: the man page and the completions, README, the
 //! pages in docs, ARCHITECTURE.md and CHANGELOG.md.
 
-#[expect(dead_code, reason = "only the definition of the command line is of use here")]
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "only the definition of the command line is of use here"
+)]
 #[path = "../../src/bin/procpool/cli/mod.rs"]
 mod cli;
 
@@ -71,7 +75,7 @@ fn the_completions_are_fresh() {
         (Shell::Fish, "completions/procpool.fish"),
     ] {
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut cli::definition(), "procpool", &mut script);
+        clap_complete::generate(shell, &mut cli::options::definition(), "procpool", &mut script);
         is_fresh(path, std::str::from_utf8(&script).expect("a completion is UTF-8"));
     }
 }
@@ -92,7 +96,7 @@ fn is_fresh(path: &str, generated: &str) {
 
 /// The man page, all of it from the definition of the command line.
 fn man_page() -> String {
-    let definition = cli::definition();
+    let definition = cli::options::definition();
     // Of options that -h hides, the page has only the long text: the short one is all there is of some.
     let definition =
         definition.mut_args(|arg| match (arg.get_help().cloned(), arg.get_long_help()) {
@@ -202,7 +206,7 @@ fn escape(line: &str) -> String {
 /// The headings of the groups of options, in their order.
 fn headings() -> Vec<String> {
     let mut headings: Vec<String> = Vec::new();
-    for arg in cli::definition().get_arguments().filter(|arg| !arg.is_positional()) {
+    for arg in cli::options::definition().get_arguments().filter(|arg| !arg.is_positional()) {
         let heading = heading(arg);
         if !headings.contains(&heading) {
             headings.push(heading);
@@ -217,7 +221,7 @@ fn heading(arg: &Arg) -> String {
 
 /// All options, in the order of the help.
 fn options() -> Vec<Arg> {
-    let mut definition = cli::definition();
+    let mut definition = cli::options::definition();
     definition.build();
     let mut options: Vec<Arg> =
         definition.get_arguments().filter(|arg| !arg.is_positional()).cloned().collect();
@@ -228,7 +232,7 @@ fn options() -> Vec<Arg> {
 
 #[test]
 fn short_help_fits_a_screen() {
-    let help = cli::definition().term_width(100).render_help().to_string();
+    let help = cli::options::definition().term_width(100).render_help().to_string();
     let longest = help.lines().map(|line| line.chars().count()).max();
     assert!(longest <= Some(100), "{longest:?} columns:\n{help}");
     assert!(help.lines().count() <= 50, "{} lines:\n{help}", help.lines().count());
@@ -236,7 +240,7 @@ fn short_help_fits_a_screen() {
 
 #[test]
 fn long_help_groups_the_options() {
-    let help = cli::definition().term_width(100).render_long_help().to_string();
+    let help = cli::options::definition().term_width(100).render_long_help().to_string();
     let headings = headings();
     assert!(headings.len() >= 5, "{headings:?}");
     let mut rest = help.as_str();
@@ -262,7 +266,7 @@ fn help_and_version_of_the_program() {
         ("-h", clap::Command::render_help as fn(&mut clap::Command) -> clap::builder::StyledStr),
         ("--help", clap::Command::render_long_help),
     ] {
-        let help = render(&mut cli::definition().term_width(100)).to_string();
+        let help = render(&mut cli::options::definition().term_width(100)).to_string();
         Test::new().arg(flag).env("COLUMNS", "100").stdout(help).run();
     }
 }

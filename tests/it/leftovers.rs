@@ -354,8 +354,9 @@ fn a_command_that_cannot_be_killed_is_left_behind() {
     assert_eq!(records.len(), 3);
     for record in &records {
         let pid = record["error"]["data"]["stdout"].as_str().expect("its number").trim();
-        let expected =
-            format!("it took longer than 300ms; it could not be killed, left behind (pid {pid})");
+        let expected = format!(
+            "it took longer than 300ms; it could not be killed and is left running (pid {pid})"
+        );
         assert_eq!(message(record, "timeout"), expected);
     }
     assert_eq!(leftovers(&left.sleep).len(), 3);
@@ -384,7 +385,8 @@ fn a_worker_that_cannot_be_killed_is_left_behind() {
         .run();
     assert_eq!(output.records().iter().map(result).filter(|one| **one == 1).count(), 2);
     let pid = left.pid().as_raw_nonzero();
-    let expected = format!("procpool: the worker (pid {pid}) could not be killed, left behind\n");
+    let expected =
+        format!("procpool: the worker (pid {pid}) could not be killed and is left running\n");
     assert_eq!(output.stderr, expected);
     left.assert_alive();
 }

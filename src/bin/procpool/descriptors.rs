@@ -85,8 +85,15 @@ const MOST: i32 = 1 << 24;
 /// Has the files that workers are not told of closed when they are started. To be called before
 /// anything is started, by the command only: a library can't know whose they are.
 pub fn keep_from_workers(options: &Options) {
-    let code = [&options.python, &options.perl, &options.node, &options.ruby, &options.sh];
-    let texts = options.worker.iter().chain(code.into_iter().flatten()).chain(&options.setup);
+    let code = [
+        &options.code.python,
+        &options.code.perl,
+        &options.code.node,
+        &options.code.ruby,
+        &options.code.sh,
+    ];
+    let texts =
+        options.workers.worker.iter().chain(code.into_iter().flatten()).chain(&options.code.setup);
     let mut told: BTreeSet<i32> = texts.clone().flat_map(|text| named(text)).collect();
     if texts.count() > 0 {
         told.extend(std::env::var("MAKEFLAGS").iter().flat_map(|flags| jobserver(flags)));

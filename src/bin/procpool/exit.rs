@@ -1,11 +1,12 @@
 //! How the process ends.
 
 use std::io::{self, Write};
-use std::process::ExitCode;
 
 use procpool::{BuildError, ProgramError};
-use rustix::process::getpid;
+use rustix::process::{Signal, getpid};
 
+use crate::cli::EarlyExit;
+use crate::plan::Misuse;
 use crate::report::console::message;
 use crate::terminal;
 
@@ -24,26 +25,53 @@ pub enum Status {
     CannotRun,
     /// The worker is not found.
     NotFound,
-    /// Ended by a signal: the process dies of it.
+    /// A signal ended the run: the process dies of it.
     Signal(i32),
+    /// Nobody reads stdout any more: the process dies of SIGPIPE, and prints no message.
+    StdoutClosed,
 }
 
 impl Status {
     /// Prints the error, and says what status it leads to.
     pub fn from_error(error: anyhow::Error) -> Self {
+        if let Some(misuse) = error.downcast_ref::<Misuse>() {
+            return Self::from_early_exit(&EarlyExit::misuse(&misuse.to_string()));
+        }
+        let option = match error.downcast_ref::<BuildError>() {
+            Some(BuildError::Program(ProgramError::NeedsShell(_))) => {
+                " (put --shell before the command)"
+            }
+            _ => "",
+        };
         // If nobody can be told, the status still tells.
-        let _ = io::stderr().write_all(message(&format!("{error:#}")).as_bytes());
+        let _ = io::stderr().write_all(message(&format!("{error:#}{option}")).as_bytes());
         match error.downcast_ref::<BuildError>() {
-            Some(BuildError::Program(ProgramError::NotFound(_))) => Self::NotFound,
+            Some(BuildError::Program(ProgramError::NotFound(_) | ProgramError::NeedsShell(_))) => {
+                Self::NotFound
+            }
             Some(BuildError::Program(_)) => Self::CannotRun,
             Some(BuildError::Quotes(_) | BuildError::Empty | BuildError::Code(_)) => Self::Usage,
             _ => Self::Trouble,
         }
     }
 
-    /// Ends the process. To be interrupted is to die of the signal, so that a shell script ends
-    /// with it.
-    pub fn leave(self) -> ExitCode {
+    /// The signal that the process dies of.
+    pub fn signal(self) -> Option<i32> {
+        match self {
+            Self::Signal(signal) => Some(signal),
+            Self::StdoutClosed => Some(Signal::PIPE.as_raw()),
+            _ => None,
+        }
+    }
+
+    /// Prints what there is to print instead of a run, and says what status it leads to.
+    pub fn from_early_exit(exit: &EarlyExit) -> Self {
+        exit.print();
+        if exit.is_misuse() { Self::Usage } else { Self::Success }
+    }
+
+    /// Ends the process. An interrupted process dies of the signal, so that a shell script that runs it ends too.
+    pub fn leave(self) -> ! {
         terminal::restore();
         let code = match self {
             Self::Success => 0,
@@ -52,14 +80,19 @@ impl Status {
             Self::Trouble => 125,
             Self::CannotRun => 126,
             Self::NotFound => 127,
-            // PID 1 does not die of a signal that it sends itself.
-            Self::Signal(signal) if getpid().is_init() => u8::try_from(128 + signal).unwrap_or(255),
-            Self::Signal(signal) => {
-                let _ = signal_hook::low_level::emulate_default_handler(signal);
-                u8::try_from(128 + signal).unwrap_or(255)
-            }
+            Self::Signal(_) | Self::StdoutClosed => self.die(),
         };
-        // Threads that wait for input or output must not hold the process up.
-        std::process::exit(code.into())
+        // This does not wait for threads that wait for input or output.
+        std::process::exit(code)
+    }
+
+    /// Dies of the signal. Returns the exit status for a process that survives it: PID 1 does not die of a
+    /// signal that it sends itself.
+    fn die(self) -> i32 {
+        let Some(signal) = self.signal() else { return 125 };
+        if !getpid().is_init() {
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
+        (128 + signal).min(255)
     }
 }

@@ -1,6 +1,5 @@
-//! Signals end a run, whatever else is stuck. A thread of its own listens to them. It waits for no
-//! stream, no job and no file, tells the run what to do, and ends the process itself if the run does not
-//! come to its end in time.
+//! How signals end a run: which signal leads to which order, and when the process ends by force.
+//! A thread of its own does this. It waits for no stream, no job and no file.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,58 +12,73 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep_until};
 
 use crate::exit::Status;
-use crate::pools::Lanes;
+use crate::pools::Pools;
 use crate::report::console::Console;
 use crate::signals::{Caught, Signals};
 
-/// Signals that come so close together are one: coreutils' `timeout` signals its child and then the group,
-/// and a wrapper passes on what the terminal has sent to both.
+/// Signals within this time count as one. coreutils' `timeout` signals its child and then the group, and a wrapper
+/// passes on a signal that the terminal has sent to both.
 const ONE: Duration = Duration::from_millis(100);
 
-/// What gets TERM at the second signal gets KILL after so long.
+/// Processes that got TERM at the second signal get KILL after this time.
 const SECOND_GRACE: Duration = Duration::from_secs(1);
 
-/// A run whose processes were killed has so long to see them gone, to print the rest and to write its files.
+/// After its processes were killed, a run has this time to see them gone, print the rest and write its files.
 const LAST: Duration = Duration::from_secs(5);
 
-/// What a run is told to do.
+/// What a run is ordered to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// No job is begun any more. Those that run have the grace period to finish, then they get TERM.
+    /// Begin no job. Running jobs get TERM after the grace period.
     Stop,
-    /// All processes get TERM now.
+    /// Send TERM to all processes now.
     Terminate,
-    /// All processes get KILL now.
+    /// Send KILL to all processes now.
     Kill,
-    /// Say what runs, and go on.
+    /// Print which jobs run, and go on.
     Report,
 }
 
-/// What signals can reach.
+/// The signal that the process is to die of, once one has come. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct FatalSignal(Arc<AtomicI32>);
+
+impl FatalSignal {
+    fn set(&self, signal: i32) {
+        self.0.store(signal, Ordering::Release);
+    }
+
+    /// How the process ends. `None`: no signal has come.
+    pub fn status(&self) -> Option<Status> {
+        let signal = self.0.load(Ordering::Acquire);
+        (signal != 0).then_some(Status::Signal(signal))
+    }
+}
+
+/// The parts of a run that signals act on.
 pub struct Interrupts {
-    pub pool: Lanes,
+    pub pools: Pools,
     pub console: Arc<Console>,
     /// Set when no job is to be begun any more.
     pub stop: Arc<AtomicBool>,
     pub grace: Duration,
-    /// Where the run listens.
+    /// The run receives its orders from here.
     pub orders: UnboundedSender<Order>,
-    /// The signal that the process is to die of; 0: none has come.
-    pub signal: Arc<AtomicI32>,
+    pub signal: FatalSignal,
 }
 
 impl Interrupts {
     /// Begins to listen.
     ///
     /// # Errors
-    /// A handler can't be installed, or no thread be started.
+    /// A handler can't be installed, or the thread can't be started.
     pub fn listen(self) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let signals = {
             let _inside = runtime.enter();
             Signals::listen()?
         };
-        let watch = Watch {
+        let listener = Listener {
             reach: self,
             signals,
             stage: None,
@@ -75,8 +89,8 @@ impl Interrupts {
         thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
-                // Without it nothing could end the run but KILL.
-                if catch_unwind(AssertUnwindSafe(|| runtime.block_on(watch.run()))).is_err() {
+                // Without this thread only KILL could end the run.
+                if catch_unwind(AssertUnwindSafe(|| runtime.block_on(listener.run()))).is_err() {
                     Status::Trouble.leave();
                 }
             })
@@ -85,29 +99,29 @@ impl Interrupts {
 }
 
 /// How far the end of a run has come, and what comes next.
-struct Watch {
+struct Listener {
     reach: Interrupts,
     signals: Signals,
-    /// What the run was told last, to end.
+    /// The last order that ends the run.
     stage: Option<Order>,
-    /// When the last signal was taken notice of.
+    /// The time of the last signal that counted.
     counted: Option<Instant>,
-    /// When all processes are to be killed…
+    /// When all processes are killed.
     kill_at: Option<Instant>,
-    /// …and when the process ends, whatever the run is at.
+    /// When the process ends, whatever the run is doing.
     leave_at: Option<Instant>,
 }
 
-impl Watch {
+impl Listener {
     async fn run(mut self) {
         loop {
             tokio::select! {
                 biased;
                 caught = self.signals.next() => self.take(caught),
                 () = until(self.leave_at) => {
-                    Status::Signal(self.reach.signal.load(Ordering::Acquire)).leave();
+                    self.reach.signal.status().unwrap_or(Status::Trouble).leave();
                 }
-                () = until(self.kill_at) => self.tell(Order::Kill),
+                () = until(self.kill_at) => self.order(Order::Kill),
             }
         }
     }
@@ -130,17 +144,17 @@ impl Watch {
         }
     }
 
-    /// The run is to end, and the process to die of this signal.
+    /// Ends the run by this order. The process will die of the signal.
     fn end(&mut self, signal: i32, order: Order) {
-        self.reach.signal.store(signal, Ordering::Release);
-        // Whoever asks a question has the terminal until then.
+        self.reach.signal.set(signal);
+        // A question holds the terminal until this is set.
         self.reach.stop.store(true, Ordering::Release);
         self.reach.console.hurry();
-        self.tell(order);
+        self.order(order);
         self.counted = Some(Instant::now());
     }
 
-    fn tell(&mut self, order: Order) {
+    fn order(&mut self, order: Order) {
         let now = Instant::now();
         let at = match order {
             Order::Stop => now.checked_add(self.reach.grace.saturating_mul(2)),
@@ -159,12 +173,12 @@ impl Watch {
         let _ = self.reach.orders.send(order);
     }
 
-    /// Stands still until told to go on. No time passes meanwhile.
+    /// Stops this process and its workers until a CONT. The time until then does not count.
     fn suspend(&mut self) {
         let began = Instant::now();
-        self.reach.pool.pause();
+        self.reach.pools.pause();
         self.reach.console.make_way(&mut || self.signals.suspend());
-        self.reach.pool.resume();
+        self.reach.pools.resume();
         let paused = began.elapsed();
         for at in [&mut self.kill_at, &mut self.leave_at, &mut self.counted] {
             *at = at.and_then(|at| at.checked_add(paused));
@@ -172,7 +186,7 @@ impl Watch {
     }
 }
 
-/// Waits for a moment, or for ever.
+/// Waits until a moment. Without one it waits forever.
 async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,

@@ -1,11 +1,10 @@
 //! The command `procpool`: parse, run, exit status.
 
-mod capacity;
 mod cli;
 mod descriptors;
 mod exit;
 mod interrupts;
-mod no_shell;
+mod lock;
 mod outputs;
 mod plan;
 mod pools;
@@ -13,18 +12,23 @@ mod report;
 mod run;
 mod signals;
 mod terminal;
-mod usage;
 
-fn main() -> std::process::ExitCode {
+use cli::Options;
+use exit::Status;
+
+fn main() -> ! {
     signals::outlive_harmless();
-    let mut options = cli::parse();
-    if options.max_procs == Some(0) {
-        // Each of several workers has up to so many.
-        options.max_procs = Some((capacity::most() / options.worker.len().max(1)).max(1));
-    }
+    let status = match cli::parse() {
+        Ok(options) => run(options),
+        Err(exit) => Status::from_early_exit(&exit),
+    };
+    status.leave()
+}
+
+fn run(options: Options) -> Status {
     signals::hear_of_children();
     let early = signals::end_early();
     descriptors::keep_from_workers(&options);
     terminal::remember();
-    run::run(options, early).unwrap_or_else(exit::Status::from_error).leave()
+    run::run(options, early).unwrap_or_else(Status::from_error)
 }

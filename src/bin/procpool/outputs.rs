@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use procpool::files::{Links, Place, is_regular, is_same};
+use procpool::files::{FilePlace, Links, is_regular, is_same};
 use procpool::input::Source;
-use procpool::input::rest::Rest;
+use procpool::input::remainder::Remainder;
 use rustix::fs::{FileType, Stat, fstat, stat, tell};
 
-use crate::cli::{self, Options};
+use crate::cli::Options;
 use crate::descriptors::{self, Stream};
+use crate::plan::Misuse;
 
 /// stderr, by its names. There may be no other way to open it.
 const STDERR: [&str; 3] = ["/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"];
@@ -22,7 +23,7 @@ const STDERR: [&str; 3] = ["/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"];
 #[derive(Debug)]
 pub enum Target {
     Stderr,
-    Place(Place),
+    Place(FilePlace),
 }
 
 impl Target {
@@ -30,7 +31,7 @@ impl Target {
         if STDERR.iter().any(|name| path == Path::new(name)) {
             return Ok(Self::Stderr);
         }
-        Place::find(path, Links::Followed).map(Self::Place)
+        FilePlace::find(path, Links::Followed).map(Self::Place)
     }
 
     /// Makes the file, or empties the one that is there.
@@ -45,7 +46,7 @@ impl Target {
     }
 
     /// Where it is, unless it is stderr, which several may write.
-    fn place(&self) -> Option<&Place> {
+    fn place(&self) -> Option<&FilePlace> {
         match self {
             Self::Stderr => None,
             Self::Place(place) => Some(place),
@@ -62,7 +63,7 @@ pub struct Outputs {
     pub reports: Vec<Option<(PathBuf, Target)>>,
     pub trace: Option<(PathBuf, Target)>,
     /// What is left to do of the input that the lines of failed jobs will replace.
-    pub rest: Option<Arc<Rest>>,
+    pub rest: Option<Arc<Remainder>>,
     /// Some input comes through a pipe, whose other end may be reading any file.
     pub is_piped: bool,
 }
@@ -73,20 +74,22 @@ impl Outputs {
     /// # Errors
     /// One of them can't be written.
     pub fn find(options: &Options, sources: &[Source]) -> anyhow::Result<Self> {
-        let joblog = options.joblog.as_ref().filter(|_| !options.dry_run).map(|path| {
-            let context = || format!("the job log '{}' can't be written", path.display());
-            anyhow::Ok((path.clone(), Target::find(path).with_context(context)?))
-        });
-        let failed = options.failed.as_ref().filter(|_| !options.dry_run).map(|path| {
-            anyhow::Ok((path.clone(), Target::find(path).with_context(|| unwritable(path))?))
-        });
+        let joblog =
+            options.output.joblog.as_ref().filter(|_| !options.commands.dry_run).map(|path| {
+                let context = || format!("the job log '{}' can't be written", path.display());
+                anyhow::Ok((path.clone(), Target::find(path).with_context(context)?))
+            });
+        let failed =
+            options.failures.failed.as_ref().filter(|_| !options.commands.dry_run).map(|path| {
+                anyhow::Ok((path.clone(), Target::find(path).with_context(|| unwritable(path))?))
+            });
         let find = |what: &str, path: &Path| {
             let context = || format!("the {what} '{}' can't be written", path.display());
             anyhow::Ok((path.to_owned(), Target::find(path).with_context(context)?))
         };
-        let reports = options.report.iter().map(|report| report.file.as_deref());
+        let reports = options.output.report.iter().map(|report| report.file.as_deref());
         let reports = reports.map(|file| file.map(|file| find("report", file)).transpose());
-        let trace = options.trace.as_deref().map(|file| find("trace", file));
+        let trace = options.output.trace.as_deref().map(|file| find("trace", file));
         let mut outputs = Self {
             joblog: joblog.transpose()?,
             failed: failed.transpose()?,
@@ -98,8 +101,8 @@ impl Outputs {
         let inputs = inputs(sources);
         outputs.is_piped = inputs.iter().any(|(_, file)| is_pipe(file));
         // Whoever opens it says what is wrong with it.
-        let journal = options.journal.as_ref().and_then(|path| {
-            let place = Place::find(path, Links::Refused).ok()?;
+        let journal = options.journal.file.as_ref().and_then(|path| {
+            let place = FilePlace::find(path, Links::Refused).ok()?;
             Some((path.clone(), Target::Place(place)))
         });
         let made = [
@@ -114,7 +117,7 @@ impl Outputs {
             Some(Made { option, path, place: target.place()? })
         });
         let made: Vec<_> = made.collect();
-        check(&made, &inputs);
+        check(&made, &inputs)?;
         outputs.rest = outputs.rest(sources, &inputs)?;
         Ok(outputs)
     }
@@ -124,9 +127,9 @@ impl Outputs {
         &self,
         sources: &[Source],
         inputs: &[(usize, Stat)],
-    ) -> anyhow::Result<Option<Arc<Rest>>> {
+    ) -> anyhow::Result<Option<Arc<Remainder>>> {
         let Some((path, Target::Place(place))) = &self.failed else { return Ok(None) };
-        let rest = Rest::default();
+        let rest = Remainder::default();
         let mut has_any = false;
         for (index, _) in inputs.iter().filter(|(_, file)| place.is(file)) {
             let opened = match &sources[*index] {
@@ -151,7 +154,7 @@ pub fn unwritable(path: &Path) -> String {
 struct Made<'a> {
     option: &'static str,
     path: &'a Path,
-    place: &'a Place,
+    place: &'a FilePlace,
 }
 
 /// The sources that are files or pipes, each with its number.
@@ -173,37 +176,56 @@ fn is_pipe(file: &Stat) -> bool {
 }
 
 /// Refuses files that would overwrite each other, or the input.
-fn check(made: &[Made<'_>], inputs: &[(usize, Stat)]) {
-    for (index, Made { option, path, place }) in made.iter().enumerate() {
+fn check(made: &[Made<'_>], inputs: &[(usize, Stat)]) -> Result<(), Misuse> {
+    for (index, file) in made.iter().enumerate() {
+        check_file(file, &made[..index], inputs)?;
+    }
+    check_stream(Stream::Stdout, "stdout", made, inputs)?;
+    check_stream(Stream::Stderr, "stderr", made, inputs)
+}
+
+/// Refuses a file that would overwrite the input, or one of the others.
+fn check_file(
+    file: &Made<'_>,
+    others: &[Made<'_>],
+    inputs: &[(usize, Stat)],
+) -> Result<(), Misuse> {
+    let Made { option, path, place } = file;
+    let path = path.display();
+    let is_input = inputs.iter().any(|(_, file)| place.is(file));
+    // The lines of failed jobs replace a file that has been read to its end.
+    if is_input && !(*option == "--failed" && place.is_regular()) {
+        return Err(Misuse::new(format!(
+            "{option} would write to '{path}', which jobs are read from: name another file"
+        )));
+    }
+    let is_same = |other: &&Made<'_>| place.is_regular() && other.place.is_that_of(place);
+    match others.iter().find(is_same) {
+        Some(Made { option: other, .. }) => Err(Misuse::new(format!(
+            "{other} and {option} would both write to '{path}': name two files"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a file that a stream goes to as well, and a stream that goes to an input.
+fn check_stream(
+    stream: Stream,
+    name: &str,
+    made: &[Made<'_>],
+    inputs: &[(usize, Stat)],
+) -> Result<(), Misuse> {
+    let Some(file) = descriptors::found(stream).filter(is_regular) else { return Ok(()) };
+    if let Some(Made { option, path, .. }) = made.iter().find(|made| made.place.is(&file)) {
         let path = path.display();
-        let is_input = inputs.iter().any(|(_, file)| place.is(file));
-        // The lines of failed jobs replace a file when it has been read.
-        if is_input && !(*option == "--failed" && place.is_regular()) {
-            cli::misused(&format!(
-                "{option} would write to '{path}', which jobs are read from: name another file"
-            ));
-        }
-        for other in made[..index].iter().filter(|other| other.place.is_that_of(place)) {
-            if place.is_regular() {
-                let other = other.option;
-                cli::misused(&format!(
-                    "{other} and {option} would both write to '{path}': name two files"
-                ));
-            }
-        }
+        return Err(Misuse::new(format!(
+            "{option} would write to '{path}', and {name} goes there too: name another file"
+        )));
     }
-    for (stream, name) in [(Stream::Stdout, "stdout"), (Stream::Stderr, "stderr")] {
-        let Some(file) = descriptors::found(stream).filter(is_regular) else { continue };
-        if let Some(Made { option, path, .. }) = made.iter().find(|made| made.place.is(&file)) {
-            let path = path.display();
-            cli::misused(&format!(
-                "{option} would write to '{path}', and {name} goes there too: name another file"
-            ));
-        }
-        if inputs.iter().any(|(_, input)| is_same(input, &file)) {
-            cli::misused(&format!(
-                "{name} goes to a file that jobs are read from: let it go to another file"
-            ));
-        }
+    if inputs.iter().any(|(_, input)| is_same(input, &file)) {
+        return Err(Misuse::new(format!(
+            "{name} goes to a file that jobs are read from: let it go to another file"
+        )));
     }
+    Ok(())
 }

@@ -1,6 +1,5 @@
-//! Several pools in one run: a worker of its own kind for each name (`-w NAME=CMDLINE`), or one
-//! process for each share of the keys (`--route`). All feed the same output; each job says which pool
-//! it is for.
+//! The pools of a run, handled as one: one for each name (`-w NAME=CMDLINE`), one for each share of the keys
+//! (`--route`), or a single one. Each job says which pool it is for.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,12 +8,12 @@ use procpool::{Closed, Feed, Job, Pool, Underway};
 
 /// The pools of a run, at least one.
 #[derive(Clone, Debug)]
-pub struct Lanes {
+pub struct Pools {
     pools: Arc<[Pool]>,
 }
 
-impl Lanes {
-    /// All of them; the first is asked what concerns all.
+impl Pools {
+    /// Makes one of all of them. The first answers for what they share.
     pub fn new(pools: Vec<Pool>) -> Self {
         Self { pools: pools.into() }
     }
@@ -63,7 +62,7 @@ impl Lanes {
         }
     }
 
-    /// As [`Pool::pause`]: processes and clock are those of all.
+    /// As [`Pool::pause`]. All pools share their processes and their clock.
     pub fn pause(&self) {
         self.pools[0].pause();
     }
@@ -73,7 +72,7 @@ impl Lanes {
         self.pools[0].resume();
     }
 
-    /// How many processes there have been.
+    /// As [`Pool::started`], of all.
     pub fn started(&self) -> u64 {
         self.pools[0].started()
     }
@@ -84,20 +83,20 @@ impl Lanes {
     }
 }
 
-impl Feed for Lanes {
+impl Feed for Pools {
     fn feed(&self, batch: &mut Vec<Job>) -> Result<(), Closed> {
         if let [pool] = &*self.pools {
             return pool.feed(batch);
         }
         let mut parts: Vec<Vec<Job>> = self.pools.iter().map(|_| Vec::new()).collect();
         for job in batch.drain(..) {
-            // Who reads the jobs knows how many pools there are.
-            let lane = job.lane.min(parts.len() - 1);
-            parts[lane].push(job);
+            // The reader knows the number of pools.
+            let index = job.pool.min(parts.len() - 1);
+            parts[index].push(job);
         }
         for (pool, part) in self.pools.iter().zip(&mut parts) {
             if !part.is_empty() && pool.feed(part).is_err() {
-                // Those that got nowhere are the reader's to count.
+                // The reader counts the jobs that got nowhere.
                 batch.extend(parts.into_iter().flatten());
                 return Err(Closed);
             }

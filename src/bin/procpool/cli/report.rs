@@ -66,30 +66,30 @@ fn format(name: &str) -> Option<ReportFormat> {
 
 /// Why options that concern reports make no sense together, if they don't, and what to do.
 pub fn misuse(options: &Options) -> Option<String> {
-    let has_report = !options.report.is_empty();
+    let has_report = !options.output.report.is_empty();
     let given = [
         ("--report", has_report),
-        ("--trace", options.trace.is_some()),
-        ("--results", options.results.is_some()),
+        ("--trace", options.output.trace.is_some()),
+        ("--results", options.output.results.is_some()),
     ];
-    if options.dry_run
+    if options.commands.dry_run
         && let Some((name, _)) = given.into_iter().find(|(_, is_given)| *is_given)
     {
         return Some(format!(
             "--dry-run runs nothing that {name} could tell of: leave out one of them"
         ));
     }
-    if options.results.is_some() && options.live {
+    if options.output.results.is_some() && options.output.live {
         return Some(
             "--live passes on what a command prints and keeps none of it for --results: leave out \
              one of them"
                 .into(),
         );
     }
-    if options.report.iter().filter(|report| report.file.is_none()).count() > 1 {
+    if options.output.report.iter().filter(|report| report.file.is_none()).count() > 1 {
         return Some("only one --report can go to stdout: name files for the others".into());
     }
-    if options.trace.as_deref() == Some(Path::new("-")) {
+    if options.output.trace.as_deref() == Some(Path::new("-")) {
         return Some(
             "--trace writes to a file while jobs run, and stdout is for results: name a FILE"
                 .into(),

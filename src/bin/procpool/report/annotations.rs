@@ -5,8 +5,8 @@ use std::sync::Mutex;
 
 use procpool::{Done, printable};
 
-use super::lock;
 use super::names::{Names, details, message};
+use crate::lock::lock;
 
 /// GitHub shows no more than this many errors of a step.
 const MOST: usize = 10;

@@ -7,10 +7,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use procpool::{Done, Run, WorkerEnd};
 
-use super::lock;
 use super::names::{Names, details, message, shorten};
 use super::totals::{Bar, Failed, Seen, Totals};
 use super::track::{Span, Track};
+use crate::lock::lock;
 
 /// What so many jobs came to is counted at once.
 const BATCH: usize = 512;

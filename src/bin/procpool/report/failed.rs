@@ -1,61 +1,62 @@
-//! `--failed`: the lines of failed jobs, to be fed in again. They replace a file when the run is over, so
-//! that it can be the input of the run; what of the input was not run stays in it.
+//! `--failed`: a file of the lines of failed jobs, to be the input of another run. It replaces an older file when
+//! the run is over, so that this may be the input of the run. Lines that were not run stay in it.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use anyhow::Context as _;
 use procpool::Job;
 use procpool::files::Beside;
-use procpool::input::rest::{LineForm, Rest, add_missing};
+use procpool::input::remainder::{LineForm, Remainder, add_missing};
 
 use crate::descriptors::{self, Stream};
+use crate::lock::lock;
 use crate::outputs::{Target, unwritable};
 
-/// What the lines are.
+/// What the lines look like, and where they come from.
 #[derive(Debug, Default)]
-pub struct Lines {
-    /// What ends a line.
+pub struct FailedSettings {
+    /// The byte that ends a line.
     pub delimiter: u8,
     /// Lines are CSV records.
     pub is_csv: bool,
-    /// The line that is to be the first.
+    /// The first line of the file.
     pub header: Arc<OnceLock<Vec<u8>>>,
-    /// What is left to do of the input, where the file is the input.
-    pub rest: Option<Arc<Rest>>,
-    /// Some input comes through a pipe, whose other end may be reading the file.
+    /// What is left to do of the input, if the file is the input.
+    pub rest: Option<Arc<Remainder>>,
+    /// Some input comes through a pipe. Its other end may be reading the file.
     pub is_piped: bool,
 }
 
-/// The lines of jobs that have failed, as they stood in the input.
+/// The lines of failed jobs, as they are in the input.
 #[derive(Debug)]
 pub struct FailedLines {
     path: PathBuf,
-    lines: Lines,
-    state: Mutex<State>,
+    settings: FailedSettings,
+    file: Mutex<FailedFile>,
 }
 
 #[derive(Debug)]
-struct State {
-    out: Out,
-    /// The header is written.
+struct FailedFile {
+    out: LineOut,
+    /// The header was written.
     has_begun: bool,
-    /// The file has replaced the other, and nothing is added any more.
+    /// The run is over. Nothing is added any more.
     is_over: bool,
     trouble: Option<String>,
 }
 
 #[derive(Debug)]
-enum Out {
-    /// A FIFO or a terminal, say, which takes lines as they come.
+enum LineOut {
+    /// A FIFO or a terminal, for example, which takes lines as they come.
     Stream(File),
-    /// A file, which will replace another.
+    /// A new file, which will replace another.
     Beside(Beside),
 }
 
-impl Out {
+impl LineOut {
     fn file(&self) -> &File {
         match self {
             Self::Stream(file) => file,
@@ -65,58 +66,64 @@ impl Out {
 }
 
 impl FailedLines {
-    /// Makes room for them.
+    /// Begins the file.
     ///
     /// # Errors
-    /// They can't be written there.
-    pub fn open((path, target): (PathBuf, Target), lines: Lines) -> anyhow::Result<Self> {
+    /// It can't be written there.
+    pub fn open(
+        (path, target): (PathBuf, Target),
+        settings: FailedSettings,
+    ) -> anyhow::Result<Self> {
         let out = match target {
-            Target::Stderr => descriptors::copy(Stream::Stderr).map(|fd| Out::Stream(fd.into())),
-            Target::Place(place) if place.is_regular() => place.beside().map(Out::Beside),
-            Target::Place(place) => place.create().map(Out::Stream),
+            Target::Stderr => {
+                descriptors::copy(Stream::Stderr).map(|fd| LineOut::Stream(fd.into()))
+            }
+            Target::Place(place) if place.is_regular() => place.beside().map(LineOut::Beside),
+            Target::Place(place) => place.create().map(LineOut::Stream),
         };
         let out = out.with_context(|| unwritable(&path))?;
-        let state = State { out, has_begun: false, is_over: false, trouble: None };
-        Ok(Self { path, lines, state: Mutex::new(state) })
+        let file = FailedFile { out, has_begun: false, is_over: false, trouble: None };
+        Ok(Self { path, settings, file: Mutex::new(file) })
     }
 
     /// A job is over.
     pub fn over(&self, job: &Job, has_failed: bool) {
-        if has_failed || self.lines.rest.is_some() {
-            let mut state = self.lock();
-            if state.is_over {
+        if has_failed || self.settings.rest.is_some() {
+            let mut file = self.lock();
+            if file.is_over {
                 return;
             }
-            // A line that was too long is copied at the end, if it is to be kept.
+            // A line that was too long is not here. It is copied from the input at the end.
             if let Some(line) = job.line().filter(|_| has_failed)
-                && let Err(error) = self.add(&mut state, line)
+                && let Err(error) = self.add(&mut file, line)
             {
                 let message = format!("the lines of failed jobs could not be written: {error}");
-                state.trouble.get_or_insert(message);
+                file.trouble.get_or_insert(message);
             }
-            if let Some(rest) = &self.lines.rest {
+            if let Some(rest) = &self.settings.rest {
                 rest.done(job.seq);
             }
         }
     }
 
-    /// The run is over: the file comes to its place. `is_whole`: all of the input was read and run.
-    /// Returns what is to be said of it.
+    /// Puts the file in its place after the run. `is_whole`: all of the input was read and run. Returns a message
+    /// for the user, if there is one.
     pub fn finish(&self, is_whole: bool) -> Option<String> {
-        let mut state = self.lock();
-        if std::mem::replace(&mut state.is_over, true) {
+        let mut file = self.lock();
+        if file.is_over {
             return None;
         }
+        file.is_over = true;
         let path = self.path.display();
-        let Out::Beside(beside) = &state.out else { return None };
+        let LineOut::Beside(beside) = &file.out else { return None };
         let has_old = beside.old_len() > 0;
-        if has_old && let Some(trouble) = &mut state.trouble {
+        if has_old && let Some(trouble) = &mut file.trouble {
             trouble.push_str(&format!("; '{path}' is as it was"));
             return None;
         }
-        let keeps_old = self.lines.is_piped && !is_whole && has_old;
-        if let Err(error) = self.put(&mut state, keeps_old) {
-            state.trouble.get_or_insert(format!(
+        let keeps_old = self.settings.is_piped && !is_whole && has_old;
+        if let Err(error) = self.put(&mut file, keeps_old) {
+            file.trouble.get_or_insert(format!(
                 "the lines of failed jobs could not be written: {error}; '{path}' is as it was"
             ));
             return None;
@@ -129,45 +136,46 @@ impl FailedLines {
         })
     }
 
-    /// Why they are not whole, if they are not.
+    /// Why the file is not complete, if it is not.
     pub fn trouble(&self) -> Option<String> {
         self.lock().trouble.take()
     }
 
-    /// Adds what was not run, and puts the file in the place of the other.
-    fn put(&self, state: &mut State, keeps_old: bool) -> io::Result<()> {
-        if let Some(rest) = self.lines.rest.as_ref().filter(|rest| !rest.is_empty()) {
-            self.begin(state)?;
-            rest.write(self.form(), &mut state.out.file())?;
+    /// Adds the lines that were not run, and puts the file in the place of the older one.
+    fn put(&self, file: &mut FailedFile, keeps_old: bool) -> io::Result<()> {
+        if let Some(rest) = self.settings.rest.as_ref().filter(|rest| !rest.is_empty()) {
+            self.begin(file)?;
+            rest.write(self.form(), &mut file.out.file())?;
         }
-        let Out::Beside(beside) = &state.out else { return Ok(()) };
+        let LineOut::Beside(beside) = &file.out else { return Ok(()) };
         if keeps_old {
             add_missing(&beside.old()?, beside.file(), self.form())?;
         }
         beside.replace()
     }
 
-    fn add(&self, state: &mut State, line: &[u8]) -> io::Result<()> {
-        self.begin(state)?;
-        state.out.file().write_all(&[line, &[self.lines.delimiter]].concat())
+    fn add(&self, file: &mut FailedFile, line: &[u8]) -> io::Result<()> {
+        self.begin(file)?;
+        file.out.file().write_all(&[line, &[self.settings.delimiter]].concat())
     }
 
-    fn begin(&self, state: &mut State) -> io::Result<()> {
-        match self.lines.header.get() {
-            Some(header) if !std::mem::replace(&mut state.has_begun, true) => {
-                state.out.file().write_all(&[header, &[self.lines.delimiter][..]].concat())
+    fn begin(&self, file: &mut FailedFile) -> io::Result<()> {
+        match self.settings.header.get() {
+            Some(header) if !file.has_begun => {
+                file.has_begun = true;
+                file.out.file().write_all(&[header, &[self.settings.delimiter][..]].concat())
             }
             _ => Ok(()),
         }
     }
 
     fn form(&self) -> LineForm<'_> {
-        let Lines { delimiter, is_csv, header, .. } = &self.lines;
+        let FailedSettings { delimiter, is_csv, header, .. } = &self.settings;
         let header = header.get().map(Vec::as_slice);
         LineForm { delimiter: *delimiter, is_csv: *is_csv, header }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, FailedFile> {
+        lock(&self.file)
     }
 }

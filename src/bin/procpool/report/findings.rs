@@ -15,6 +15,8 @@ pub enum Outcome {
     Interrupted(i32),
     /// procpool itself could not go on.
     Broken,
+    /// A worker has printed more than it was asked for: some results may be wrong.
+    Doubtful,
 }
 
 /// How a run ended, and what was left.
@@ -86,6 +88,7 @@ impl Findings<'_> {
             Outcome::Interrupted(signal) => {
                 Some(format!("The run was ended by {}", signal_name(signal)))
             }
+            Outcome::Doubtful => Some("Some results are doubtful: see what the run said".into()),
             Outcome::Broken => Some("The run was ended by an error of procpool itself".into()),
         }
     }
@@ -99,6 +102,7 @@ impl Outcome {
             Self::Halted => "halted",
             Self::Interrupted(_) => "interrupted",
             Self::Broken => "broken",
+            Self::Doubtful => "doubtful",
         }
     }
 }
@@ -114,7 +118,7 @@ pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -135,14 +135,17 @@ struct Slow<'a> {
     attempt: u32,
 }
 
+/// A job as it is drawn: its number, its slot, from when, to when, the kind of failure or nothing, 1 if it
+/// was tried again, which try it was, what it does. Without names of members, since there are many.
+type Drawn<'a> = (u64, usize, f64, f64, &'static str, u8, u32, &'a str);
+
 /// What is drawn of slots.
 #[derive(Debug, Serialize)]
 struct Timeline<'a> {
     hosts: [&'a str; 1],
     step_seconds: f64,
     rows: Vec<Row>,
-    /// Job, slot, start, end, kind of failure or nothing, 1 if it was tried again, attempt, what it does.
-    bars: Vec<(u64, usize, f64, f64, &'static str, u8, u32, &'a str)>,
+    bars: Vec<Drawn<'a>>,
     bars_left_out: u64,
 }
 

@@ -13,8 +13,8 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 
 use super::findings::Findings;
-use super::lock;
 use super::names::{Names, details, message, tail};
+use crate::lock::lock;
 
 /// With so many bytes cases are written.
 const ENOUGH: usize = 64 << 10;

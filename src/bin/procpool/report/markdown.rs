@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::Seconds;
 use super::findings::{Findings, grouped};
 use super::names::shorten;
+use super::seconds::Seconds;
 
 /// So many failures are listed: a CI summary has little room.
 const LISTED: usize = 50;

@@ -1,4 +1,4 @@
-//! All reports of a run: tells each of them of every job that is over, and has them written at the end.
+//! All reports of a run: passes every job that is over to each of them, and writes them at the end.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -16,17 +16,18 @@ use super::junit::Cases;
 use super::names::Names;
 use super::results::Results;
 use super::trace::Trace;
-use super::{html, json, lock, markdown, summary};
+use super::{html, json, markdown, summary};
 use crate::cli::Options;
 use crate::cli::report::{Report, ReportFormat};
+use crate::lock::lock;
 use crate::outputs::{Outputs, Target};
 
-/// What is reported of a run. Where nothing is, there is no such thing.
+/// The reports of a run, at least one.
 #[derive(Debug)]
 pub struct Reports {
     names: Arc<Names>,
     collector: Option<Collector>,
-    /// What is written at the end, and where.
+    /// The reports that are written at the end.
     files: Mutex<Vec<Destination>>,
     cases: Option<Cases>,
     trace: Option<Trace>,
@@ -35,6 +36,8 @@ pub struct Reports {
     command_line: String,
     host: String,
     slots: usize,
+    /// The user asks for `--summary`.
+    has_summary: bool,
 }
 
 /// Where a report goes.
@@ -46,8 +49,8 @@ struct Destination {
 }
 
 impl Reports {
-    /// Begins the reports that are asked for, if any are. Their files are made now: a run is not to
-    /// find out at its end that it can't write them.
+    /// Begins the reports that the user asks for, if there are any. Their files are made now, so that a run does
+    /// not fail at its end because it can't write them.
     ///
     /// # Errors
     /// Something can't be written.
@@ -58,14 +61,15 @@ impl Reports {
         format: &Format,
         slots: usize,
     ) -> anyhow::Result<Option<Self>> {
-        let annotations = Annotations::wanted().filter(|_| !options.dry_run);
-        let is_counted = options.summary || !options.report.is_empty();
-        let is_asked_for = is_counted || options.trace.is_some() || options.results.is_some();
+        let annotations = Annotations::wanted().filter(|_| !options.commands.dry_run);
+        let is_counted = options.output.summary || !options.output.report.is_empty();
+        let is_asked_for =
+            is_counted || options.output.trace.is_some() || options.output.results.is_some();
         if !is_asked_for && annotations.is_none() {
             return Ok(None);
         }
         let names = Arc::new(names);
-        let files = options.report.iter().zip(&outputs.reports);
+        let files = options.output.report.iter().zip(&outputs.reports);
         let files = files.map(|(report, target)| destination(report, target.as_ref()));
         let files = files.collect::<anyhow::Result<Vec<_>>>()?;
         let cases = files.iter().any(|file| file.format == ReportFormat::Junit);
@@ -73,8 +77,8 @@ impl Reports {
         let cases = cases.context("a temporary file for the report could not be made")?;
         let host = host();
         let trace = outputs.trace.as_ref().map(|made| create("trace", made)).transpose()?;
-        let results = options.results.as_deref();
-        let results = results.map(|folder| Results::open(folder, options.resume, format));
+        let results = options.output.results.as_deref();
+        let results = results.map(|folder| Results::open(folder, options.journal.resume, format));
         let results = results.transpose().map_err(anyhow::Error::msg)?;
         Ok(Some(Self {
             collector: is_asked_for.then(|| Collector::new(slots, Arc::clone(&names))),
@@ -87,6 +91,7 @@ impl Reports {
             command_line: command_line(),
             host,
             slots,
+            has_summary: options.output.summary,
         }))
     }
 
@@ -124,9 +129,9 @@ impl Reports {
         }
     }
 
-    /// The lines of `--summary`.
+    /// The lines of `--summary`, if the user asks for them.
     pub fn summary(&self, ending: Ending) -> Option<String> {
-        let collector = self.collector.as_ref()?;
+        let collector = self.collector.as_ref().filter(|_| self.has_summary)?;
         Some(self.find(collector, ending, summary::text))
     }
 
@@ -135,7 +140,7 @@ impl Reports {
         self.annotations.as_ref().map(Annotations::text).filter(|text| !text.is_empty())
     }
 
-    /// The run is over: writes what is to be written. Returns what could not be, a sentence each.
+    /// Writes all reports after the run. Returns a sentence for each that could not be written.
     pub fn write(&self, ending: Ending, output: &Output) -> Vec<String> {
         let mut troubles = Vec::new();
         for destination in lock(&self.files).drain(..) {
@@ -222,27 +227,27 @@ fn create(what: &str, (path, target): &(PathBuf, Target)) -> anyhow::Result<File
     target.create().with_context(|| format!("the {what} '{}' can't be written", path.display()))
 }
 
-/// What test cases belong to: the program that runs.
+/// The class of all test cases: the program that runs.
 fn class(options: &Options) -> String {
     let code = [
-        (&options.python, "python"),
-        (&options.perl, "perl"),
-        (&options.node, "node"),
-        (&options.ruby, "ruby"),
-        (&options.sh, "sh"),
+        (&options.code.python, "python"),
+        (&options.code.perl, "perl"),
+        (&options.code.node, "node"),
+        (&options.code.ruby, "ruby"),
+        (&options.code.sh, "sh"),
     ];
     let code = code.into_iter().find_map(|(code, name)| code.as_ref().map(|_| name.to_owned()));
-    let worker = options
-        .worker
-        .first()
-        .and_then(|line| shell_words::split(line).ok().and_then(|words| words.into_iter().next()));
+    let worker =
+        options.workers.worker.first().and_then(|line| {
+            shell_words::split(line).ok().and_then(|words| words.into_iter().next())
+        });
     let command = options.command.first().map(|word| word.to_string_lossy().into_owned());
     let program = code.or(worker).or(command).unwrap_or_else(|| "procpool".into());
     let name = Path::new(&program).file_name().map(|name| name.to_string_lossy().into_owned());
     procpool::printable(&name.unwrap_or(program))
 }
 
-/// How this process was called, as it can be typed into a shell.
+/// The command line of this process, as you can type it into a shell.
 fn command_line() -> String {
     let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
     let words: Vec<String> = std::iter::once("procpool".to_owned()).chain(words).collect();

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use procpool::Done;
-use procpool::files::{Links, Place};
+use procpool::files::{FilePlace, Links};
 use procpool::output::Format;
 use procpool::output::format::Shape;
 
-use super::lock;
 use super::names::Names;
+use crate::lock::lock;
 
 /// The name of a job's folder has no more characters of its args.
 const LONGEST: usize = 60;
@@ -70,7 +70,7 @@ impl Results {
             made => made?,
         }
         let file = |name: &str| {
-            let place = Place::find(&folder.join(name), Links::Refused)?;
+            let place = FilePlace::find(&folder.join(name), Links::Refused)?;
             place.create().map(BufWriter::new)
         };
         let (mut stdout, mut stderr) = (file("stdout")?, file("stderr")?);

@@ -1,8 +1,8 @@
 //! `--summary`: what a person wants to know at the end, on a few lines.
 
-use super::Seconds;
 use super::findings::Findings;
 use super::names::shorten;
+use super::seconds::Seconds;
 use super::totals::{Bar, Totals};
 
 /// So many of the slowest jobs are named.

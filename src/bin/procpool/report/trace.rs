@@ -12,9 +12,9 @@ use std::sync::Mutex;
 use procpool::{Done, Run, WorkerEnd};
 use serde_json::{Value, json};
 
-use super::lock;
 use super::names::{Names, message};
 use super::track::Span;
+use crate::lock::lock;
 
 /// With so many bytes events are written.
 const ENOUGH: usize = 64 << 10;

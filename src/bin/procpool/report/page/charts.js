@@ -11,6 +11,7 @@ function head() {
     halted: "The run was ended by --halt.",
     interrupted: `The run was ended by ${run.signal}.`,
     broken: "The run was ended by an error of procpool itself.",
+    doubtful: "Some results are doubtful: a worker printed more than it was asked for.",
   }[run.outcome];
   byId("ended-by").hidden = !ended;
   byId("ended-by").textContent = ended || "";

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::cli::MOST_PROCS;
+use super::values::MOST_PROCS;
 
 /// The descriptors that a slot may take, and those that procpool has besides. (`allow_descriptors`
 /// raises the limit to that.)

@@ -16,7 +16,7 @@ const PIECE: usize = 64 << 10;
 
 /// What is left to do of some of the sources of a run.
 #[derive(Debug, Default)]
-pub struct Rest {
+pub struct Remainder {
     state: Mutex<State>,
 }
 
@@ -54,14 +54,11 @@ pub struct LineForm<'a> {
 
 impl LineForm<'_> {
     fn lines(self) -> Lines {
-        match self.is_csv {
-            true => Lines::of_csv(usize::MAX),
-            false => Lines::new(self.delimiter, usize::MAX),
-        }
+        if self.is_csv { Lines::of_csv(usize::MAX) } else { Lines::new(self.delimiter, usize::MAX) }
     }
 }
 
-impl Rest {
+impl Remainder {
     /// Nothing of this source may be lost. It is read from this place on.
     pub fn keep(&self, source: u32, file: File, begin: u64) {
         let too_long = Vec::new();

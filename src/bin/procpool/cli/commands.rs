@@ -1,0 +1,50 @@
+//! The options of the heading Commands: how the command of a job is made and run.
+
+use std::ffi::OsString;
+
+use clap::{Args, ValueHint};
+
+#[derive(Debug, Args)]
+pub struct CommandOptions {
+    /// Run COMMAND with sh -c; placeholders are passed safely as arguments
+    ///
+    /// COMMAND and its ARGs, joined by spaces, are the text of a shell command. Placeholders become its
+    /// positional parameters, with the quotes that they need where they stand. No argument can break
+    /// out of its place. (This does not protect a second shell that the text starts with eval, sh -c or
+    /// ssh.)
+    #[arg(long, conflicts_with = "worker")]
+    pub shell: bool,
+
+    /// Use STR as the only placeholder in COMMAND, instead of braces
+    #[arg(
+        hide_short_help = true,
+        short = 'I',
+        long,
+        value_name = "STR",
+        conflicts_with = "worker"
+    )]
+    pub replace: Option<OsString>,
+
+    /// Write the args to the stdin of COMMAND, one per line
+    #[arg(hide_short_help = true, long, conflicts_with = "worker")]
+    pub stdin: bool,
+
+    /// Set a variable for COMMAND; VALUE may have placeholders
+    #[arg(hide_short_help = true, long, value_name = "NAME=VALUE", conflicts_with = "worker")]
+    pub env: Vec<OsString>,
+
+    /// Run COMMAND in DIR, which may have placeholders
+    #[arg(hide_short_help = true, long, value_name = "DIR", conflicts_with = "worker", value_hint = ValueHint::DirPath)]
+    pub cwd: Option<OsString>,
+
+    /// Print each command, quoted for a shell, instead of running it
+    ///
+    /// You can combine it with all options that say how jobs are run. It writes no --failed, --joblog
+    /// or --journal.
+    #[arg(long, conflicts_with = "worker")]
+    pub dry_run: bool,
+
+    /// Ask on the terminal before each command
+    #[arg(hide_short_help = true, short = 'p', long, conflicts_with = "worker")]
+    pub confirm: bool,
+}

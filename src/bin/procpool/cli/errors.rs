@@ -1,0 +1,104 @@
+//! clap's errors → messages that say what to write instead.
+
+use std::ffi::OsString;
+
+use clap::Arg;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::options::definition;
+
+/// Options of xargs and GNU parallel that have other names here, or are not needed.
+const FOREIGN: [(&[&str], &str); 18] = [
+    (&["-t", "--verbose", "-v"], "--dry-run prints the commands, --confirm asks before each"),
+    (&["-L", "--max-lines", "-l"], "-n N makes one job of N lines; a line is one arg"),
+    (&["-N", "--max-replace-args"], "-n N makes one job of N lines"),
+    (&["-s", "--max-chars", "-x", "--exit"], "-n max makes jobs as long as the system allows"),
+    (&["-X", "-m", "--xargs"], "-n max makes one job of as many lines as a command can take"),
+    (&["-i"], "{} is known without it, and -I STR chooses another placeholder"),
+    (&["-q", "--quote"], "an arg is never split, so nothing needs quotes"),
+    (&["--jobs"], "it is -j, or --max-procs"),
+    (&["--colsep", "-C"], "--input csv or --input tsv takes lines apart"),
+    (&["--csv"], "it is --input csv"),
+    (&["--pipe", "--spreadstdin"], "-n N --stdin feeds each command N lines"),
+    (&["-u", "--ungroup", "--line-buffer", "--lb"], "--live --stream prints lines as they come"),
+    (&["--bar", "--eta"], "a terminal shows the progress anyway, else --progress always"),
+    (&["--workdir", "--wd"], "it is --cwd DIR"),
+    (&["--load"], "it is --max-load N"),
+    (&["--memfree"], "it is --min-free-memory SIZE"),
+    (&["--resume-failed", "--retry-failed"], "--journal FILE --resume runs again what failed"),
+    (&["-S", "--sshlogin"], "all jobs run on this machine"),
+];
+
+/// The process ends without a run: for `--help` or `--version`, or because of a wrong command line.
+#[derive(Debug)]
+pub struct EarlyExit(clap::Error);
+
+impl EarlyExit {
+    /// A wrong command line. The message says why, and what to do.
+    pub fn misuse(message: &str) -> Self {
+        Self(definition().error(ErrorKind::ArgumentConflict, message))
+    }
+
+    /// Whether the command line is wrong.
+    pub fn is_misuse(&self) -> bool {
+        self.0.use_stderr()
+    }
+
+    /// Prints the help to stdout, or the message to stderr.
+    pub fn print(&self) {
+        // The status says the rest.
+        let _ = self.0.print();
+    }
+}
+
+impl From<clap::Error> for EarlyExit {
+    fn from(error: clap::Error) -> Self {
+        Self(error)
+    }
+}
+
+/// Adds advice to an error of clap. For an option of another tool, the advice is the option of procpool.
+pub fn explain(mut error: clap::Error, words: &[OsString]) -> EarlyExit {
+    let unknown = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(option))) => option.clone(),
+        _ => return error.into(),
+    };
+    let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    if let Some(option) = option_before(&unknown, &words) {
+        return EarlyExit::misuse(&format!(
+            "{option} has no value; one that begins with '-' is written {option}='…'"
+        ));
+    }
+    if let Some((_, hint)) = FOREIGN.iter().find(|(names, _)| names.contains(&unknown.as_str())) {
+        return EarlyExit::misuse(&format!("there is no option '{unknown}'; {hint}"));
+    }
+    // clap suggests `--`, which begins the COMMAND here, and options that have little in common.
+    error.remove(ContextKind::Suggested);
+    error.remove(ContextKind::SuggestedArg);
+    let definition = definition();
+    let longs: Vec<String> = definition
+        .get_arguments()
+        .filter_map(Arg::get_long)
+        .map(|long| format!("--{long}"))
+        .collect();
+    if let Some(similar) = procpool::similar(&unknown, longs.iter().map(String::as_str)) {
+        let similar = ContextValue::String(similar.to_owned());
+        error.insert(ContextKind::SuggestedArg, similar);
+    }
+    error.into()
+}
+
+/// The option that takes a value and stands right before a word that begins like this one.
+fn option_before(unknown: &str, words: &[String]) -> Option<String> {
+    let at = words.iter().position(|word| word.starts_with(unknown))?;
+    let before = words.get(at.checked_sub(1)?)?;
+    let definition = definition();
+    let mut options = definition.get_arguments().filter(|arg| arg.get_action().takes_values());
+    let is_it = |arg: &Arg| {
+        arg.get_long().is_some_and(|long| *before == format!("--{long}"))
+            || arg
+                .get_short_and_visible_aliases()
+                .is_some_and(|shorts| shorts.iter().any(|short| *before == format!("-{short}")))
+    };
+    options.any(is_it).then(|| before.clone())
+}

@@ -1,0 +1,89 @@
+//! The options of the heading Failures: timeouts, retries, and what ends the run.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueHint};
+use procpool::Timeout;
+
+use super::values::{self, HaltOption, RetryOn};
+
+#[derive(Debug, Args)]
+pub struct FailureOptions {
+    /// End a job that takes longer, and its process; the job fails
+    ///
+    /// A number of seconds, or a duration such as 500ms or 1m30s. 0: no limit. 300%: three times the
+    /// median of the jobs that have succeeded, as soon as there are three of them. The time of a job
+    /// starts when its worker has read the request: --start-timeout limits the start of a worker. The
+    /// whole process group of the worker or command is ended: it gets TERM, and KILL after --grace.
+    #[arg(long, value_name = "TIME|N%", value_parser = values::timeout)]
+    pub timeout: Option<Timeout>,
+
+    /// Try a failed job again, up to N times
+    ///
+    /// Any worker can take the next attempt. The result has the number of attempts. The `retries` of a
+    /// job line override this.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub retries: u32,
+
+    /// Failures after which a job is tried again
+    ///
+    /// error (reply of a worker), exit (status of a command), crash, timeout, protocol, spawn (a
+    /// command could not be started).
+    #[arg(hide_short_help = true, long, value_name = "KIND", value_delimiter = ',', default_value = "error,exit,crash,timeout,protocol", value_parser = values::kind)]
+    pub retry_on: Vec<RetryOn>,
+
+    /// Wait before the second attempt of a job
+    ///
+    /// The wait doubles before each further attempt, up to one minute. At random, it is up to a half
+    /// shorter or longer.
+    #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "0.1s", value_parser = procpool::parse_duration)]
+    pub retry_delay: Duration,
+
+    /// Write the input lines of failed jobs to FILE, to run them again
+    ///
+    /// The lines are written unchanged. FILE is replaced when the run is over. It may be the input:
+    /// lines that were not run then stay in it, however the run ends. With other inputs, FILE does not
+    /// have the lines of jobs that were not run, or lines that are longer than --max-line.
+    #[arg(hide_short_help = true, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub failed: Option<PathBuf>,
+
+    /// Time that a process has to end before it is killed
+    ///
+    /// Running jobs also have this time after the first Ctrl-C. Then they get TERM, and KILL after the
+    /// same time again. A command may leave a process that keeps stdout or stderr open: when that has
+    /// been silent for this time, the job is over, and the process lives on.
+    #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "5s", value_parser = procpool::parse_duration)]
+    pub grace: Duration,
+
+    /// End the run when jobs fail: now,fail=1 or soon,fail=10%
+    ///
+    /// The words are those of GNU parallel: now (running jobs are ended) or soon (running jobs may
+    /// finish); then fail, success or done; then a number of jobs, or a percentage of all jobs, which
+    /// is known when all input has been read. Jobs that were not run have no result. Their number is
+    /// printed on stderr, and the exit status is not 0.
+    #[arg(long, value_name = "WHEN", value_parser = values::halt_option, allow_hyphen_values = true)]
+    pub halt: Option<HaltOption>,
+
+    /// End the run at the first failed job: --halt now,fail=1
+    #[arg(long, conflicts_with = "halt")]
+    pub fail_fast: bool,
+}
+
+impl FailureOptions {
+    /// Whether something that these options ask for needs each job by itself. (All options are listed here:
+    /// a new one does not compile before it says so.)
+    pub fn wants_each_job(&self) -> bool {
+        let Self {
+            timeout,
+            retries,
+            failed,
+            halt,
+            fail_fast,
+            retry_on: _,
+            retry_delay: _,
+            grace: _,
+        } = self;
+        timeout.is_some() || *retries > 0 || failed.is_some() || halt.is_some() || *fail_fast
+    }
+}

@@ -1,0 +1,51 @@
+//! The options of the heading Input: where lines come from, and what a line is.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+use super::values::{self, InputFormat, MaxArgs};
+
+#[derive(Debug, Args)]
+pub struct InputOptions {
+    /// Read jobs from FILE instead of stdin (-: stdin); may be repeated
+    #[arg(short = 'a', long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub arg_file: Vec<PathBuf>,
+
+    /// Format of the input lines
+    ///
+    /// With a COMMAND, each line has the args of one job: one string, any JSON value, or columns, each
+    /// of which is an arg.
+    #[arg(id = "input", long = "input", value_name = "FORMAT", value_enum, default_value_t = InputFormat::Lines)]
+    pub format: InputFormat,
+
+    /// The first line names the columns: use {name} for one
+    ///
+    /// A worker gets the args as an object.
+    #[arg(hide_short_help = true, long)]
+    pub header: bool,
+
+    /// Make one job of N lines; max: as many as a command can take
+    #[arg(short = 'n', long, value_name = "N|max", value_parser = values::max_args)]
+    pub max_args: Option<MaxArgs>,
+
+    /// Run nothing if there is no input (this is the default)
+    // Nothing reads it: it exists for compatibility with xargs and GNU parallel.
+    #[arg(hide_short_help = true, short = 'r', long)]
+    pub no_run_if_empty: bool,
+
+    /// Lines end with CHAR instead of a newline: a byte, or \n, \r, \t, \0, \xHH
+    #[arg(short = 'd', long, value_name = "CHAR", value_parser = values::delimiter, conflicts_with = "null")]
+    pub delimiter: Option<u8>,
+
+    /// Lines end with a NUL byte instead of a newline
+    #[arg(short = '0', long)]
+    pub null: bool,
+
+    /// Size limit of an input line
+    ///
+    /// In bytes, or with a suffix K, M or G (powers of 1024). A longer line is an invalid job. It is
+    /// skipped, and not kept in memory.
+    #[arg(hide_short_help = true, long, value_name = "SIZE", default_value = "64M", value_parser = values::size)]
+    pub max_line: usize,
+}

@@ -1,0 +1,153 @@
+//! The definition of the command line: the groups of options, in the order of `--help`.
+
+use std::ffi::OsString;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueHint};
+
+use super::capacity;
+use super::code::CodeOptions;
+use super::commands::CommandOptions;
+use super::errors::{EarlyExit, explain};
+use super::failures::FailureOptions;
+use super::help::HelpOptions;
+use super::input::InputOptions;
+use super::journal::JournalOptions;
+use super::output::OutputOptions;
+use super::recycling::RecyclingOptions;
+use super::texts::{ABOUT, EXAMPLES, LONG_ABOUT, STYLES};
+use super::throttling::ThrottlingOptions;
+use super::workers::WorkerOptions;
+
+/// The command line, as the user gave it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "procpool",
+    version,
+    about = ABOUT,
+    override_usage = "procpool [OPTIONS] [COMMAND [ARG]...]",
+    long_about = LONG_ABOUT,
+    after_help = "'procpool --help' explains everything, with examples.",
+    after_long_help = EXAMPLES,
+    styles = STYLES,
+    max_term_width = 100,
+    args_override_self = true,
+    disable_help_flag = true,
+    disable_version_flag = true,
+    trailing_var_arg = true
+)]
+pub struct Options {
+    /// The command of each job: each input line is its args
+    ///
+    /// With a COMMAND, each input line has the args of one job, as --input says. They replace the
+    /// placeholders in the ARGs ({}, {.}, {1} …), or come after the ARGs if there is no placeholder.
+    /// With a worker, they always come after the ARGs. Without a COMMAND, each input line is a whole job.
+    /// Options go before COMMAND: everything after it belongs to it. COMMAND ::: A B C takes args from the
+    /// command line instead of stdin. Several ::: make all combinations.
+    #[arg(value_name = "COMMAND", num_args = 0.., value_hint = ValueHint::CommandWithArguments)]
+    pub command: Vec<OsString>,
+
+    #[command(flatten, next_help_heading = "Workers")]
+    pub workers: WorkerOptions,
+
+    #[command(flatten, next_help_heading = "Recycling")]
+    pub recycling: RecyclingOptions,
+
+    #[command(flatten, next_help_heading = "Code")]
+    pub code: CodeOptions,
+
+    #[command(flatten, next_help_heading = "Commands")]
+    pub commands: CommandOptions,
+
+    #[command(flatten, next_help_heading = "Throttling")]
+    pub throttling: ThrottlingOptions,
+
+    #[command(flatten, next_help_heading = "Input")]
+    pub input: InputOptions,
+
+    #[command(flatten, next_help_heading = "Output")]
+    pub output: OutputOptions,
+
+    #[command(flatten, next_help_heading = "Failures")]
+    pub failures: FailureOptions,
+
+    #[command(flatten, next_help_heading = "Journal")]
+    pub journal: JournalOptions,
+
+    #[command(flatten, next_help_heading = "Help")]
+    pub help: HelpOptions,
+
+    /// The lines of --init and --notify in their order, and whether each has a reply.
+    #[arg(skip)]
+    pub first: Vec<(String, bool)>,
+
+    /// The ids of the options that were given.
+    #[arg(skip)]
+    pub given: Vec<String>,
+}
+
+/// Parses the command line of this process.
+///
+/// # Errors
+/// There is nothing to run: the command line asks for help or the version, or is wrong.
+pub fn parse() -> Result<Options, EarlyExit> {
+    parse_words(&std::env::args_os().collect::<Vec<_>>())
+}
+
+/// As [`parse`], for any words. The first word is the name of the program.
+///
+/// # Errors
+/// As for [`parse`].
+pub fn parse_words(words: &[OsString]) -> Result<Options, EarlyExit> {
+    let matches = definition().try_get_matches_from(words).map_err(|e| explain(e, words))?;
+    let mut options = Options::from_arg_matches(&matches)?;
+    options.first = first_lines(&matches);
+    options.given = given(&matches);
+    if options.workers.max_procs == Some(0) {
+        // Each of several workers has up to this number of processes.
+        let kinds = options.workers.worker.len().max(1);
+        options.workers.max_procs = Some((capacity::most() / kinds).max(1));
+    }
+    Ok(options)
+}
+
+/// The lines of --init and --notify, in the order they were given.
+fn first_lines(matches: &ArgMatches) -> Vec<(String, bool)> {
+    let lines = |name: &str, has_reply: bool| {
+        let indices = matches.indices_of(name).into_iter().flatten();
+        let lines = matches.get_many::<String>(name).into_iter().flatten();
+        indices.zip(lines.map(|line| (line.clone(), has_reply))).collect::<Vec<_>>()
+    };
+    let mut all = lines("init", true);
+    all.extend(lines("notify", false));
+    all.sort_by_key(|(index, _)| *index);
+    all.into_iter().map(|(_, line)| line).collect()
+}
+
+/// The ids of the options that were given, also of those with the default value.
+fn given(matches: &ArgMatches) -> Vec<String> {
+    let is_given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let definition = definition();
+    let ids = definition.get_arguments().map(|arg| arg.get_id().as_str());
+    ids.filter(is_given).map(str::to_owned).collect()
+}
+
+/// The definition of the command line, for the man page and the completions.
+pub fn definition() -> clap::Command {
+    // A negative number is a wrong value of its option, not an option that does not exist.
+    Options::command().mut_args(|arg| {
+        let is_option = arg.get_long().is_some() && arg.get_action().takes_values();
+        let names = arg.get_value_names().unwrap_or_default();
+        let is_amount = names.iter().any(|name| {
+            let is_number = *name == "N" || name.starts_with("N|") || name.starts_with("N/");
+            is_number || name.contains("TIME") || name.contains("SIZE")
+        });
+        if is_option && is_amount {
+            arg.allow_hyphen_values(true)
+        } else if is_option {
+            arg.allow_negative_numbers(true)
+        } else {
+            arg
+        }
+    })
+}

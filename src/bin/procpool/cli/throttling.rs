@@ -1,0 +1,33 @@
+//! The options of the heading Throttling: what a job waits for besides a slot.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::values::{self};
+
+#[derive(Debug, Args)]
+pub struct ThrottlingOptions {
+    /// Wait TIME between the start of a job and the next
+    #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = procpool::parse_duration)]
+    pub delay: Option<Duration>,
+
+    /// Start at most N jobs per unit of time: 10/s, 100/m, 1000/h
+    #[arg(hide_short_help = true, long, value_name = "N/s", value_parser = values::rate)]
+    pub rate: Option<Duration>,
+
+    /// Start no job while the load average is above N
+    #[arg(hide_short_help = true, long, value_name = "N", value_parser = values::load)]
+    pub max_load: Option<f64>,
+
+    /// Start no job while less memory than SIZE is free
+    ///
+    /// The free memory of the machine and that of the memory cgroup of procpool count: the smaller of
+    /// the two.
+    #[arg(hide_short_help = true, long, value_name = "SIZE", value_parser = values::size)]
+    pub min_free_memory: Option<usize>,
+
+    /// Run jobs with a lower priority: 1 (a little) to 39
+    #[arg(hide_short_help = true, long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=39))]
+    pub nice: Option<i32>,
+}

@@ -1,0 +1,198 @@
+//! The text of an option's value → the value: numbers, sizes, rates, formats.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use procpool::{Depth, Kind, Timeout};
+
+use super::halt::{Halt, parse_halt};
+
+/// The largest number of processes. No machine has room for more.
+pub const MOST_PROCS: usize = 65_536;
+
+/// What an input line is if there is a COMMAND.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum InputFormat {
+    /// The line is one string
+    Lines,
+    /// The line is a JSON value: all the args
+    Json,
+    /// Comma-separated values: each is an arg
+    Csv,
+    /// Tab-separated values: each is an arg
+    Tsv,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// One JSON object per job, for failed jobs too
+    Record,
+    /// The result alone, as JSON; failures go to stderr
+    Value,
+    /// Strings and the output of commands, unchanged; failures go to stderr
+    Text,
+}
+
+/// When to do something that only a person at a terminal needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// When stderr is a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The number of lines of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxArgs {
+    Lines(usize),
+    /// As many as a command can take.
+    Max,
+}
+
+/// A kind of failure that a further attempt may not have.
+#[derive(Clone, Copy, Debug)]
+pub struct RetryOn(pub Kind);
+
+pub fn kind(text: &str) -> Result<RetryOn, String> {
+    let kind = Kind::PASSING.into_iter().find(|kind| kind.name() == text).map(RetryOn);
+    kind.ok_or_else(|| {
+        let names: Vec<_> = Kind::PASSING.iter().map(|kind| kind.name()).collect();
+        format!("expected one or more of {}", names.join(", "))
+    })
+}
+
+/// The value of `--halt`; `None`: never.
+#[derive(Clone, Copy, Debug)]
+pub struct HaltOption(pub Option<Halt>);
+
+pub fn halt_option(text: &str) -> Result<HaltOption, String> {
+    parse_halt(text).map(HaltOption)
+}
+
+/// A number of processes, which may depend on the number of CPUs. 0: as many as there can be.
+pub fn count(text: &str) -> Result<usize, String> {
+    let cpus = num_cpus::get();
+    let is_signed = |text: &str| text.starts_with('+') || text.starts_with('-');
+    let count = match (text.strip_suffix('%'), text.strip_prefix('+'), text.strip_prefix('-')) {
+        (Some(percent), ..) => percent
+            .parse()
+            .ok()
+            .filter(|&percent| percent > 0)
+            .map(|percent: usize| (cpus.saturating_mul(percent) / 100).max(1)),
+        (_, Some(more), _) => more.parse().ok().map(|more: usize| cpus.saturating_add(more)),
+        (.., Some(less)) => less.parse().ok().map(|less: usize| cpus.saturating_sub(less).max(1)),
+        _ => text.parse().ok(),
+    };
+    let count = count.filter(|_| !text.get(1..).is_some_and(is_signed));
+    count.filter(|count| *count <= MOST_PROCS).ok_or_else(|| {
+        format!(
+            "expected a whole number from 1 to {MOST_PROCS}, 0 (as many as the system allows), or \
+             50%, +1 or -1 (of the CPUs)"
+        )
+    })
+}
+
+pub fn max_args(text: &str) -> Result<MaxArgs, String> {
+    match (text, text.parse()) {
+        ("max", _) => Ok(MaxArgs::Max),
+        (_, Ok(lines @ 1..)) => Ok(MaxArgs::Lines(lines)),
+        _ => Err("expected a number of lines, 1 or more, or max".into()),
+    }
+}
+
+/// A byte, or an escape sequence of xargs.
+pub fn delimiter(text: &str) -> Result<u8, String> {
+    let byte = match (text.as_bytes(), text.strip_prefix('\\')) {
+        (&[byte], _) => Some(byte),
+        (_, Some(escape)) => parse_escape(escape),
+        _ => None,
+    };
+    byte.ok_or_else(|| {
+        "expected one character (a byte), or \\n, \\r, \\t, \\0, \\\\, \\xHH or \\OOO (octal)"
+            .into()
+    })
+}
+
+/// The byte that the text after a backslash means.
+fn parse_escape(text: &str) -> Option<u8> {
+    let number = |digits: &str, radix| {
+        let is_number =
+            (1..=3).contains(&digits.len()) && digits.chars().all(|c| c.is_digit(radix));
+        u8::from_str_radix(digits, radix).ok().filter(|_| is_number)
+    };
+    match (text, text.strip_prefix('x')) {
+        ("a", _) => Some(0x07),
+        ("b", _) => Some(0x08),
+        ("t", _) => Some(b'\t'),
+        ("n", _) => Some(b'\n'),
+        ("v", _) => Some(0x0b),
+        ("f", _) => Some(0x0c),
+        ("r", _) => Some(b'\r'),
+        ("\\", _) => Some(b'\\'),
+        (_, Some(hex)) => number(hex, 16),
+        (octal, None) => number(octal, 8),
+    }
+}
+
+pub fn timeout(text: &str) -> Result<Timeout, String> {
+    let Some(percent) = text.strip_suffix('%') else {
+        return procpool::parse_duration(text)
+            .map(Timeout::Time)
+            .map_err(|error| error.to_string());
+    };
+    let percent =
+        percent.parse().ok().filter(|percent: &f64| percent.is_finite() && *percent > 0.0);
+    let times = percent.map(|percent| Timeout::Median(percent / 100.0));
+    times.ok_or_else(|| "expected a percentage of the median above 0, such as 300%".into())
+}
+
+/// The time between two starts.
+pub fn rate(text: &str) -> Result<Duration, String> {
+    let (count, unit) = text.split_once('/').unwrap_or((text, "s"));
+    let seconds = match unit {
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => 0.0,
+    };
+    let count = count
+        .parse::<f64>()
+        .ok()
+        .filter(|&count: &f64| count.is_finite() && count > 0.0 && seconds > 0.0);
+    let interval = count.and_then(|count| Duration::try_from_secs_f64(seconds / count).ok());
+    interval
+        .ok_or_else(|| "expected a number per second, minute or hour: 10/s, 100/m, 1000/h".into())
+}
+
+pub fn load(text: &str) -> Result<f64, String> {
+    let load = text.parse().ok().filter(|load: &f64| load.is_finite() && *load > 0.0);
+    load.ok_or_else(|| "expected a load average such as 4 or 2.5".into())
+}
+
+pub fn depth(text: &str) -> Result<Depth, String> {
+    match (text, text.parse()) {
+        ("auto", _) => Ok(Depth::Auto),
+        (_, Ok(depth)) if depth > 0 => Ok(Depth::Fixed(depth)),
+        _ => Err("expected a whole number, 1 or more, or auto".into()),
+    }
+}
+
+/// A number of bytes, with an optional suffix K, M or G (powers of 1024).
+pub fn size(text: &str) -> Result<usize, String> {
+    let (digits, shift) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 30),
+        _ => (text, 0),
+    };
+    digits
+        .parse::<usize>()
+        .ok()
+        .and_then(|number| number.checked_mul(1 << shift))
+        .filter(|&bytes| bytes > 0)
+        .ok_or_else(|| "expected a number of bytes, 1 or more, such as 65536, 64K or 64M".into())
+}

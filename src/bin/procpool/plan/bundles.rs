@@ -1,0 +1,47 @@
+//! Whether lines may travel in bundles. They may where each consumer of the run takes results by the bundle.
+
+use procpool::input::Form;
+use procpool::input::route::Route;
+use procpool::output::format::Shape;
+use procpool::{Depth, Limits, Protocol};
+
+use crate::cli::Options;
+
+/// The consumers that a plan itself makes.
+pub struct Consumers<'a> {
+    pub shape: Shape,
+    pub route: &'a Route,
+    pub limits: &'a Limits,
+    pub has_journal: bool,
+}
+
+impl Consumers<'_> {
+    /// Whether one of them needs each job by itself.
+    fn want_each_job(&self) -> bool {
+        let Limits { interval, max_load, min_free_memory, jobserver: _ } = self.limits;
+        self.shape != Shape::Text
+            || !matches!(self.route, Route::One)
+            || self.has_journal
+            || interval.is_some()
+            || max_load.is_some()
+            || min_free_memory.is_some()
+    }
+}
+
+/// Whether lines may travel in bundles.
+pub fn may_bundle(
+    options: &Options,
+    protocol: Protocol,
+    form: &Form,
+    consumers: &Consumers<'_>,
+) -> bool {
+    let is_line_by_line = Protocol::named("raw").is_some_and(|raw| raw == protocol)
+        && options.input.delimiter.is_none_or(|end| end == b'\n')
+        && !options.input.null;
+    matches!(form, Form::Message)
+        && is_line_by_line
+        && options.workers.pipeline == Some(Depth::Auto)
+        && !consumers.want_each_job()
+        && !options.output.wants_each_job()
+        && !options.failures.wants_each_job()
+}

@@ -1,0 +1,56 @@
+//! The commands that are started for each job.
+
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+use procpool::Commands;
+use procpool::command::{Names, Template, TemplateSettings};
+use procpool::input::Form;
+
+use super::invocation::Invocation;
+use super::misuse::Misuse;
+
+/// The template of the command of each job.
+pub fn template(invocation: &Invocation<'_>) -> Result<Template, Misuse> {
+    let (options, words) = (invocation.options, invocation.words);
+    let has_names = invocation.has_arg_names() || words.is_empty();
+    let settings = TemplateSettings {
+        shell: options.commands.shell,
+        replace: options.commands.replace.as_ref().map(|text| text.as_bytes().to_vec()),
+        names: if has_names { Names::Any } else { Names::None },
+        stdin: options.commands.stdin,
+        env: options.commands.env.clone(),
+        cwd: options.commands.cwd.clone(),
+    };
+    let [program, ..] = words else {
+        return Template::for_jobs(&settings).map_err(Misuse::new);
+    };
+    if program.is_empty() {
+        return Err("COMMAND is an empty word".into());
+    }
+    let template = Template::new(words, &settings).map_err(Misuse::new)?;
+    let Some(count) = invocation.most_args() else { return Ok(template) };
+    template.with_count(count).map_err(|message| {
+        Misuse::new(format!(
+            "{message}; --input csv or tsv takes a line apart, -n N makes one job of N lines, and \
+             each ::: gives an arg"
+        ))
+    })
+}
+
+/// The commands of a template, for lines of a form.
+pub fn commands(invocation: &Invocation<'_>, template: Template, form: &Form) -> Arc<Commands> {
+    let options = invocation.options;
+    Arc::new(Commands {
+        in_jobs: invocation.words.is_empty(),
+        stdin: options.commands.stdin,
+        dry_run: options.commands.dry_run,
+        confirm: options.commands.confirm,
+        live: options.output.live,
+        header: match form {
+            Form::Plain(plain) => Arc::clone(&plain.header),
+            Form::Job | Form::Message => Arc::default(),
+        },
+        ..Commands::new(template)
+    })
+}

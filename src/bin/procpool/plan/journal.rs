@@ -1,0 +1,71 @@
+//! The settings of the journal, and the context of its records.
+
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+use procpool::Protocol;
+use procpool::input::Form;
+use procpool::input::plain_lines::{Pack, Plain};
+use procpool::journal::{Context, JournalSettings};
+
+use super::invocation::Invocation;
+
+/// The settings of the journal, if there is one. `names`: those of the workers.
+pub fn settings(
+    invocation: &Invocation<'_>,
+    protocol: Protocol,
+    form: &Form,
+    names: &[String],
+) -> Option<JournalSettings> {
+    let options = &invocation.options.journal;
+    let path = options.file.as_ref()?;
+    let header = match form {
+        Form::Plain(plain) => Arc::clone(&plain.header),
+        Form::Job | Form::Message => Arc::default(),
+    };
+    let parts = parts(invocation, protocol);
+    let context = Context::new(parts.iter().map(Vec::as_slice), header);
+    Some(JournalSettings {
+        path: path.clone(),
+        resume: options.resume,
+        sync: options.fsync,
+        context: context.with_workers(names.to_vec()),
+        pack: match form {
+            Form::Plain(Plain { pack: Pack::Bytes { most, .. }, .. }) => Some(*most),
+            _ => None,
+        },
+    })
+}
+
+/// What jobs mean besides their lines: the command or the expression. Where job lines name their commands,
+/// the worker is not a part of it: you may mend the worker and resume the run.
+fn parts(invocation: &Invocation<'_>, protocol: Protocol) -> Vec<Vec<u8>> {
+    if let Some(code) = invocation.expression() {
+        let name = code.language.name();
+        let setup = code.setup.iter().map(|setup| setup.clone().into_bytes());
+        return [b"code".to_vec(), name.into(), code.text.clone().into()]
+            .into_iter()
+            .chain(setup)
+            .collect();
+    }
+    match invocation.options.workers.worker.as_slice() {
+        _ if invocation.code.is_some() => Vec::new(),
+        [worker] if protocol.is_raw() => vec![b"raw".to_vec(), worker.clone().into()],
+        [] => command_parts(invocation),
+        _ => Vec::new(),
+    }
+}
+
+/// What a job means that is run by a command.
+fn command_parts(invocation: &Invocation<'_>) -> Vec<Vec<u8>> {
+    let (commands, words) = (&invocation.options.commands, invocation.words);
+    let mut parts = vec![format!("command of {} words", words.len()).into_bytes()];
+    parts.extend(words.iter().map(|word| word.as_bytes().to_vec()));
+    parts.push(format!("shell {}, stdin {}", commands.shell, commands.stdin).into_bytes());
+    let texts = [("replace", &commands.replace), ("cwd", &commands.cwd)];
+    let texts = texts.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?)));
+    let env = commands.env.iter().map(|variable| ("env", variable));
+    let texts = texts.chain(env);
+    parts.extend(texts.map(|(name, text)| [name.as_bytes(), b" ", text.as_bytes()].concat()));
+    parts
+}

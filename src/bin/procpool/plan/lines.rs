@@ -1,0 +1,108 @@
+//! What a line of the input is: a job, a message, or the args of a command or an expression.
+
+use std::ffi::OsString;
+
+use procpool::command::Template;
+use procpool::input::Form;
+use procpool::input::plain_lines::{Columns, Pack, Plain, Target};
+use procpool::{Code, Protocol};
+
+use super::arg_space;
+use super::invocation::Invocation;
+use super::misuse::Misuse;
+use crate::cli::values::MaxArgs;
+
+/// What a line is. `template`: that of the commands, if there are any.
+pub fn form(
+    invocation: &Invocation<'_>,
+    protocol: Protocol,
+    template: Option<&Template>,
+) -> Result<Form, Misuse> {
+    if let Some(code) = invocation.expression() {
+        return expression_form(invocation, code);
+    }
+    if protocol.is_raw() {
+        return message_form(invocation.words);
+    }
+    if invocation.words.is_empty() {
+        return Ok(Form::Job);
+    }
+    let columns = invocation.columns();
+    let target = match template {
+        Some(template) => Target::Command(template.clone()),
+        None => worker_target(invocation.words, columns)?,
+    };
+    plain_form(invocation, Plain::new(target, columns), template)
+}
+
+/// Lines that an expression is evaluated for.
+fn expression_form(invocation: &Invocation<'_>, code: &Code) -> Result<Form, Misuse> {
+    if !invocation.words.is_empty() {
+        let text = &code.text;
+        let is_word = text.chars().all(|c| c.is_alphanumeric() || "_-.".contains(c));
+        let what = if is_word { format!("there is no file '{text}', and ") } else { String::new() };
+        return Err(Misuse::new(format!(
+            "{what}an expression needs no COMMAND: it is evaluated for each line; to run a function \
+             for each, name a FILE of functions, then the function as COMMAND"
+        )));
+    }
+    let columns = invocation.columns();
+    let mut plain = match columns {
+        Columns::Json => Plain::json(""),
+        _ => Plain::strings("", &[]),
+    };
+    plain.columns = columns;
+    plain_form(invocation, plain, None)
+}
+
+/// Lines that are messages.
+fn message_form(words: &[OsString]) -> Result<Form, Misuse> {
+    if words.is_empty() {
+        Ok(Form::Message)
+    } else {
+        Err("with --protocol raw a line is the whole message: it goes without COMMAND".into())
+    }
+}
+
+/// Lines that are args, with the settings that concern all of them.
+fn plain_form(
+    invocation: &Invocation<'_>,
+    mut plain: Plain,
+    template: Option<&Template>,
+) -> Result<Form, Misuse> {
+    let input = &invocation.options.input;
+    let columns = plain.columns;
+    if columns == Columns::Json && (input.max_args.is_some() || input.header) {
+        return Err(
+            "with --input json a line is all the args of a job: no -n and no --header".into()
+        );
+    }
+    let is_split = input.null || input.delimiter.is_some();
+    if columns == Columns::Csv && is_split {
+        return Err(
+            "CSV says itself where its lines end: --input csv goes without -0 and -d".into()
+        );
+    }
+    plain.has_header = input.header;
+    plain.pack = match input.max_args {
+        None => Pack::Lines(1),
+        Some(MaxArgs::Lines(lines)) => Pack::Lines(lines),
+        Some(MaxArgs::Max) => arg_space::pack(invocation, template),
+    };
+    Ok(Form::Plain(plain))
+}
+
+/// The command of a worker that lines are the args of.
+fn worker_target(words: &[OsString], columns: Columns) -> Result<Target, Misuse> {
+    let words: Option<Vec<String>> =
+        words.iter().map(|word| word.to_str().map(str::to_owned)).collect();
+    let Some(words) = words else {
+        return Err("COMMAND and its ARGs must be UTF-8 for a worker".into());
+    };
+    match Plain::strings(&words[0], &words[1..]).target {
+        Target::Worker { head, .. } if columns == Columns::Json && !head.is_empty() => {
+            Err("with --input json a line is all the args, so no ARG can stand before it".into())
+        }
+        target => Ok(target),
+    }
+}

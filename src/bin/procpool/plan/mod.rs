@@ -1,0 +1,23 @@
+//! Options → [`Plan`]: what the library is to do. Nothing here starts or reads anything, or ends the process.
+
+mod arg_space;
+mod build;
+mod bundles;
+mod commands;
+mod invocation;
+mod journal;
+mod lines;
+mod machine;
+mod misuse;
+mod mode;
+mod no_shell;
+mod results;
+mod route;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod usage;
+mod workers;
+
+pub use build::Plan;
+pub use misuse::Misuse;

@@ -1,0 +1,32 @@
+//! How results are printed.
+
+use procpool::output::format::Shape;
+use procpool::{Code, Protocol};
+
+use super::invocation::Invocation;
+use super::misuse::Misuse;
+use crate::cli::values::Format;
+
+/// The shape of results.
+pub fn shape(invocation: &Invocation<'_>, protocol: Protocol) -> Result<Shape, Misuse> {
+    let options = invocation.options;
+    let gives_records =
+        !options.workers.worker.is_empty() || invocation.code.as_ref().is_some_and(Code::is_file);
+    let shape = match options.output.format {
+        Some(Format::Record) => Shape::Record,
+        Some(Format::Value) => Shape::Value,
+        Some(Format::Text) => Shape::Text,
+        None if gives_records && !protocol.is_raw() => Shape::Record,
+        None => Shape::Text,
+    };
+    if options.output.detail && shape != Shape::Record {
+        return Err("--detail adds to records: it goes with --format record only".into());
+    }
+    if options.output.tag && shape != Shape::Text {
+        return Err("--tag marks lines of text: it goes with --format text only".into());
+    }
+    if options.output.live && shape != Shape::Text {
+        return Err("--live passes lines on as they come: it goes with --format text only".into());
+    }
+    Ok(shape)
+}

@@ -1,0 +1,128 @@
+//! Writes to stderr that never hold up the end of a run: nobody may be reading it, or the terminal is held (Ctrl-S).
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open};
+use rustix::io::Errno;
+use rustix::stdio::stderr;
+
+use crate::signals::writes_in_vain;
+
+/// How often a wait looks whether it is over.
+pub const TICK: Duration = Duration::from_millis(100);
+
+/// At the end of a run, the time that a stderr has to take something. Then it is given up.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// Where the system may hold up longer writes, this many bytes are written at a time.
+const PIECE: usize = 512;
+
+/// stderr, as it was given to this process.
+#[derive(Debug)]
+pub struct Stderr {
+    /// The same pipe, opened anew. Writes to it do not wait, and this setting concerns nobody else.
+    own: Option<OwnedFd>,
+    /// A write to the stderr that was given may wait.
+    may_block: bool,
+    /// When the run was told to end.
+    hurried: OnceLock<Instant>,
+    /// A wait for it was in vain. Nobody waits for it any more.
+    is_deaf: AtomicBool,
+}
+
+impl Stderr {
+    /// Finds out what stderr is.
+    pub fn new() -> Self {
+        let stat = fstat(stderr());
+        let kind = stat.as_ref().map(|stat| FileType::from_raw_mode(stat.st_mode));
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        // On other systems, opening it anew may give the same open file, with all its settings.
+        let may_open = cfg!(target_os = "linux") && kind == Ok(FileType::Fifo);
+        let own = may_open.then(|| open("/proc/self/fd/2", flags, Mode::empty()).ok()).flatten();
+        let is_same = |own: &OwnedFd| {
+            let place = |stat: Stat| (stat.st_dev, stat.st_ino);
+            fstat(own).map(place) == stat.map(place)
+        };
+        Self {
+            own: own.filter(is_same),
+            may_block: kind != Ok(FileType::RegularFile),
+            hurried: OnceLock::new(),
+            is_deaf: AtomicBool::new(false),
+        }
+    }
+
+    /// The run is to end: from now on nobody waits for stderr without a limit.
+    pub fn hurry(&self) {
+        let _ = self.hurried.set(Instant::now());
+    }
+
+    /// Whether the run is to end.
+    pub fn is_hurried(&self) -> bool {
+        self.hurried.get().is_some()
+    }
+
+    /// Writes all of it, and waits for room if `waits`. Once the run is to end, it waits for a limited time only,
+    /// and then drops the rest.
+    pub fn write(&self, mut bytes: &[u8], waits: bool) {
+        if self.is_hurried() && writes_in_vain() {
+            return;
+        }
+        while !bytes.is_empty() {
+            match self.write_some(bytes) {
+                Ok(count) => {
+                    bytes = &bytes[count..];
+                    if self.is_deaf.load(Ordering::Relaxed) {
+                        self.is_deaf.store(false, Ordering::Relaxed);
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if waits && self.has_come_to_room() => {}
+                // There is nowhere to report this.
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn write_some(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
+        match &self.own {
+            Some(own) => rustix::io::write(own, bytes),
+            None if !self.may_block => rustix::io::write(stderr(), bytes),
+            None if self.has_room(Duration::ZERO) => {
+                rustix::io::write(stderr(), &bytes[..bytes.len().min(PIECE)])
+            }
+            None => Err(Errno::AGAIN),
+        }
+    }
+
+    /// Waits until something can be written. Returns whether it can.
+    fn has_come_to_room(&self) -> bool {
+        let begin = Instant::now();
+        while !self.is_given_up(begin) {
+            if self.has_room(TICK) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether somebody who has waited since `begin` stops waiting.
+    pub fn is_given_up(&self, begin: Instant) -> bool {
+        let Some(hurried) = self.hurried.get() else { return false };
+        let is_over = begin.max(*hurried).elapsed() >= PATIENCE;
+        if is_over {
+            self.is_deaf.store(true, Ordering::Relaxed);
+        }
+        is_over || self.is_deaf.load(Ordering::Relaxed)
+    }
+
+    fn has_room(&self, patience: Duration) -> bool {
+        let fd = self.own.as_ref().map_or(stderr(), AsFd::as_fd);
+        let patience = Timespec::try_from(patience).ok();
+        let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
+        matches!(poll(&mut fds, patience.as_ref()), Ok(1..))
+    }
+}

@@ -1,0 +1,146 @@
+//! How many pools and slots a run has, and what the options set in each pool.
+
+use std::sync::Arc;
+
+use procpool::input::route::Route;
+use procpool::input::{Reader, Source};
+use procpool::{Builder, Init, Pool, Protocol, Sink, Timeout, Watcher};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::cli::Options;
+use crate::plan::Plan;
+use crate::pools::Pools;
+
+/// The numbers of pools and slots.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    pools: usize,
+    /// The slots of each pool.
+    slots: usize,
+}
+
+impl Size {
+    /// A pool for each kind of worker has as many slots as the user asks for. A pool for a share of the keys has
+    /// one.
+    pub fn of(choice: &Route, max_procs: Option<usize>) -> Self {
+        let slots = || max_procs.unwrap_or_else(num_cpus::get);
+        match choice {
+            Route::Key { count, .. } => Self { pools: *count, slots: 1 },
+            Route::Names(names) => Self { pools: names.len(), slots: slots() },
+            Route::One => Self { pools: 1, slots: slots() },
+        }
+    }
+
+    /// The slots of all pools.
+    pub fn all_slots(self) -> usize {
+        self.pools * self.slots
+    }
+}
+
+/// Builds the pools. `watcher` and `sink` hear of what happens in all of them.
+///
+/// # Errors
+/// The command or a worker can't be run.
+pub fn build(
+    plan: &Plan,
+    options: &Options,
+    size: Size,
+    watcher: &Arc<dyn Watcher>,
+    sink: &Arc<dyn Sink>,
+) -> anyhow::Result<Pools> {
+    let sources = source_names(&plan.reader);
+    let described = |pool: Builder| {
+        set(pool, options)
+            .limits(plan.limits.clone())
+            .sources(sources.clone())
+            .watcher(Arc::clone(watcher))
+            .sink(Arc::clone(sink))
+            .max_procs(size.slots)
+    };
+    // Either each pool is of another kind, or all are of one.
+    let builders = kinds(plan, options).into_iter().map(described).cycle().take(size.pools);
+    let mut pools: Vec<Pool> = Vec::new();
+    for (index, builder) in builders.enumerate() {
+        let builder = match pools.first() {
+            Some(first) => builder.beside(first, index * size.slots),
+            None => builder,
+        };
+        pools.push(builder.build()?);
+    }
+    Ok(Pools::new(pools))
+}
+
+/// The names of the inputs in messages.
+pub fn source_names(reader: &Reader) -> Vec<String> {
+    reader.sources.iter().map(Source::name).collect()
+}
+
+/// The kinds of pools: one for commands or code, or one for each worker.
+fn kinds(plan: &Plan, options: &Options) -> Vec<Builder> {
+    if let Some(commands) = &plan.commands {
+        return vec![Pool::commands((**commands).clone())];
+    }
+    if let Some(code) = &plan.code {
+        return vec![Pool::code(code)];
+    }
+    let worker = |line: &String| worker(line, plan.protocol, &plan.first, options.workers.pty);
+    plan.workers.iter().map(worker).collect()
+}
+
+/// The pool of one worker.
+fn worker(line: &str, protocol: Protocol, first: &[Init], pty: bool) -> Builder {
+    let pool = Pool::builder(line).protocol(protocol).pty(pty);
+    first.iter().fold(pool, |pool, init| pool.init(init.clone()))
+}
+
+/// Sets what is the same for workers and commands.
+fn set(pool: Builder, options: &Options) -> Builder {
+    let pool = match options.failures.timeout {
+        Some(Timeout::Time(time)) if !time.is_zero() => pool.timeout(time),
+        Some(Timeout::Median(times)) => pool.timeout_by_median(times),
+        _ => pool,
+    };
+    let pool = match options.workers.pipeline {
+        Some(depth) => pool.depth(depth),
+        None => pool,
+    };
+    let pool = match options.workers.start_limit {
+        Some(limit) => pool.start_limit(limit),
+        None => pool,
+    };
+    pool.max_reqs(options.workers.max_reqs)
+        .max_reqs_jitter(options.recycling.max_reqs_jitter)
+        .max_age(options.recycling.max_age.filter(|age| !age.is_zero()))
+        .max_rss(options.recycling.max_rss.map(|bytes| bytes as u64))
+        .idle_timeout(options.recycling.idle_timeout.filter(|time| !time.is_zero()))
+        .standby(options.recycling.standby.unwrap_or(usize::MAX))
+        .retries(options.failures.retries)
+        .retry_on(options.failures.retry_on.iter().map(|kind| kind.0).collect())
+        .retry_delay(options.failures.retry_delay)
+        .grace(options.failures.grace)
+        .start_timeout(Some(options.workers.start_timeout).filter(|time| !time.is_zero()))
+        .max_reply(options.workers.max_reply)
+        .nice(options.throttling.nice.unwrap_or_default())
+        .reap_orphans(adopts_orphans())
+}
+
+/// Whether the orphans among the descendants of this process become its children.
+fn adopts_orphans() -> bool {
+    #[cfg(target_os = "linux")]
+    if rustix::process::child_subreaper().is_ok_and(|subreaper| subreaper.is_some()) {
+        return true;
+    }
+    rustix::process::getpid().is_init()
+}
+
+/// Raises the limit of open files for this number of slots, as far as the system allows it. A worker takes three
+/// descriptors for its pipes and one for its exit, its slot takes two, and a spare worker takes as many again.
+pub fn allow_descriptors(slots: usize) {
+    let wanted = 64 + 10 * u64::try_from(slots).unwrap_or(u64::MAX / 16);
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let current = Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted)));
+        // If the limit stays too low, the workers that can't be started report it.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum: limit.maximum });
+    }
+}

@@ -1,0 +1,223 @@
+//! The loop that watches a run: it waits for events, signals and deadlines until all processes are gone.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use procpool::input::{End, Reader};
+use procpool::journal::Journal;
+use procpool::output::Output;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::time::Instant;
+
+use super::events::{Action, Course, Event};
+use crate::exit::Status;
+use crate::interrupts::{FatalSignal, Order};
+use crate::pools::Pools;
+use crate::report::bookkeeper::Bookkeeper;
+use crate::report::console::Console;
+use crate::report::progress::ProgressLine;
+use crate::report::reports::Reports;
+use crate::report::seconds::Seconds;
+
+/// The time that killed processes have to disappear.
+pub const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// An interrupted run that is still not over after this time says what it waits for.
+const HINT_AFTER: Duration = Duration::from_millis(100);
+
+/// The time that slots have to say what they run.
+const ROLL_PATIENCE: Duration = Duration::from_millis(200);
+
+/// A run under way.
+pub struct Run {
+    pub pools: Pools,
+    pub output: Arc<Output>,
+    pub bookkeeper: Arc<Bookkeeper>,
+    pub console: Arc<Console>,
+    /// Set when no job is to be begun any more. The reader stops then.
+    pub stop: Arc<AtomicBool>,
+    pub events: UnboundedReceiver<Event>,
+    /// The orders that signals lead to.
+    pub orders: UnboundedReceiver<Order>,
+    pub signal: FatalSignal,
+    /// When the user is told what the run waits for.
+    pub hint_at: Option<Instant>,
+    /// When the run stops waiting for killed processes.
+    pub give_up_at: Option<Instant>,
+    pub progress: ProgressLine,
+    pub reports: Option<Arc<Reports>>,
+    pub journal: Option<Arc<Journal>>,
+    pub course: Course,
+}
+
+impl Run {
+    /// Waits for the end of the run. Returns how the process ends.
+    ///
+    /// # Errors
+    /// The input can't be read: there is no thread for it.
+    pub async fn watch(
+        mut self,
+        reader: Reader,
+        events: UnboundedSender<Event>,
+    ) -> anyhow::Result<Status> {
+        self.read(reader, events)?;
+        let mut end = None;
+        let mut is_ending = false;
+        loop {
+            tokio::select! {
+                biased;
+                Some(order) = self.orders.recv() => {
+                    self.obey(order);
+                    if order == Order::Report {
+                        continue;
+                    }
+                }
+                () = sleep_until(self.hint_at) => {
+                    self.hint();
+                    continue;
+                }
+                // One slot that hangs must not hold up the run.
+                () = sleep_until(self.give_up_at) => break,
+                Some(event) = self.events.recv() => end = self.react(event).or(end),
+                () = self.pools.ended(), if is_ending => break,
+            }
+            is_ending = true;
+            if self.bookkeeper.has_halted() {
+                self.stop.store(true, Ordering::Release);
+            }
+            if end.is_some() {
+                self.stop.store(true, Ordering::Release);
+                self.output.hurry();
+            }
+        }
+        Ok(self.end(end).await)
+    }
+
+    /// Starts the thread that reads the input.
+    fn read(&self, reader: Reader, events: UnboundedSender<Event>) -> anyhow::Result<()> {
+        let pools = self.pools.clone();
+        let sink = Arc::clone(&self.bookkeeper);
+        let console = Arc::clone(&self.console);
+        let read = move || {
+            let complain = |problem: &str| console.say(problem);
+            let read = || reader.run(&pools, &*sink, &complain);
+            // Without an end of its input a run would never end.
+            let end = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+                complain("the input could not be read on: this is a defect of procpool");
+                End::Incomplete
+            });
+            let _ = events.send(Event::InputRead(end));
+        };
+        let thread = thread::Builder::new().name("input".into()).spawn(read);
+        thread.map(drop).context("no thread could be started for the input")
+    }
+
+    /// Does what an event asks for. Returns how the process ends because of it.
+    fn react(&mut self, event: Event) -> Option<Status> {
+        if event.stops_at_once() {
+            // A question holds the terminal until this is set.
+            self.stop.store(true, Ordering::Release);
+        }
+        // stderr may be as stuck as stdout. So the pools act before anything is written there.
+        let acts_first = event.is_of_output();
+        let verdict = self.course.judge(event);
+        if acts_first {
+            self.act(verdict.action);
+        }
+        if let Some(message) = &verdict.message {
+            self.console.say(message);
+        }
+        if !acts_first {
+            self.act(verdict.action);
+        }
+        verdict.status
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Continue => {}
+            Action::Finish => {
+                if let Some(jobs) = self.course.total() {
+                    self.bookkeeper.set_total(jobs);
+                }
+                self.pools.finish();
+            }
+            Action::Stop => self.pools.stop(),
+            Action::Kill => self.pools.kill(),
+            Action::Abandon => {
+                self.console.hurry();
+                self.pools.kill();
+                self.give_up();
+            }
+        }
+    }
+
+    /// Does what a signal asks for.
+    pub fn obey(&mut self, order: Order) {
+        if order == Order::Report {
+            return self.say_what_runs();
+        }
+        // This comes first. Otherwise results would wait for the reader of stdout.
+        self.output.hurry();
+        match order {
+            Order::Stop => {
+                self.pools.stop();
+                self.hint_at = Some(Instant::now() + HINT_AFTER);
+            }
+            Order::Terminate => self.pools.terminate(),
+            Order::Kill | Order::Report => {
+                self.pools.kill();
+                self.give_up();
+            }
+        }
+    }
+
+    /// Sets the time until which the run waits for killed processes.
+    fn give_up(&mut self) {
+        self.give_up_at.get_or_insert_with(|| Instant::now() + LAST_WAIT);
+    }
+
+    /// Tells a user at the terminal what the run waits for.
+    fn hint(&mut self) {
+        self.hint_at = None;
+        let jobs = self.pools.underway(ROLL_PATIENCE / 2).len();
+        if jobs > 0 {
+            let s = if jobs == 1 { "" } else { "s" };
+            self.console.hint(&format!("waiting for {jobs} running job{s}; once more to end them"));
+        }
+    }
+
+    /// Prints which jobs run.
+    fn say_what_runs(&self) {
+        let jobs = self.pools.underway(ROLL_PATIENCE);
+        let (succeeded, failed) = self.output.counts();
+        let mut text = format!("{} done, {failed} failed, ", succeeded + failed);
+        match jobs.len() {
+            0 => text.push_str("none running"),
+            count => text.push_str(&format!("{count} running:")),
+        }
+        for job in &jobs {
+            let time = Seconds(job.time.as_secs_f64());
+            text.push_str(&format!(
+                "\n  {}, for {time} in slot {} (pid {}): {}",
+                job.job, job.slot, job.pid, job.what
+            ));
+            if job.waiting > 0 {
+                text.push_str(&format!("; {} more at this worker", job.waiting));
+            }
+        }
+        self.console.say(&text);
+    }
+}
+
+/// Waits until a moment. Without one it waits forever.
+pub async fn sleep_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,7 @@
+//! The queue between input and slots: the jobs that wait, the slots that take them, and one lock.
+
+mod backlog;
+mod monitor;
+mod roster;
+
+pub(crate) use monitor::{Ask, Queue, Taken};

@@ -1,0 +1,544 @@
+//! The queue's one lock: feeders push jobs and wait for room, slots take jobs and wait for more, and
+//! whoever has to know is woken.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::backlog::Backlog;
+use super::roster::Roster;
+use crate::job::{Closed, Job};
+use crate::process::Wake;
+use crate::util::clock::Moment;
+
+/// The queue.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    state: Mutex<QueueState>,
+    /// Feeders wait here for room.
+    room: Condvar,
+    /// Notified when no job is queued or running, and when the last slot has left.
+    pub(crate) quiet: Notify,
+}
+
+/// What the lock protects.
+#[derive(Debug)]
+struct QueueState {
+    backlog: Backlog,
+    roster: Roster,
+    /// How many feeders wait for room.
+    feeders: usize,
+    /// Jobs that slots have taken and have not accounted for yet.
+    running: usize,
+    phase: Phase,
+    /// The run was ended: a job that comes back is not run again.
+    has_ended: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Jobs come and go.
+    Open,
+    /// No more jobs come, and slots leave when no job is left.
+    Closed {
+        /// The queue opens again when the last slot has left.
+        reopens: bool,
+    },
+}
+
+/// What a slot asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask {
+    /// The slot has a worker.
+    pub(crate) warm: bool,
+    /// The slot has jobs in flight, and could take more.
+    pub(crate) busy: bool,
+    /// How many jobs the slot has finished since it last asked.
+    pub(crate) finished: usize,
+    /// The time.
+    pub(crate) now: Moment,
+    /// The most jobs that the slot can take.
+    pub(crate) max: usize,
+    /// About the most bytes of jobs that the slot can take.
+    pub(crate) max_bytes: usize,
+    /// How many jobs are worth one write to the worker, and take it next to no time.
+    pub(crate) portion: usize,
+}
+
+/// What a slot gets that asks for jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Jobs.
+    Jobs,
+    /// No jobs: the slot waits until it is woken.
+    Wait,
+    /// No jobs, and none will come.
+    Leave,
+}
+
+impl Queue {
+    pub(crate) fn new(slots: usize) -> Self {
+        Self {
+            state: Mutex::new(QueueState {
+                backlog: Backlog::new(slots),
+                roster: Roster::new(slots),
+                feeders: 0,
+                running: 0,
+                phase: Phase::Open,
+                has_ended: false,
+            }),
+            room: Condvar::new(),
+            quiet: Notify::new(),
+        }
+    }
+
+    // ---- Jobs
+
+    /// Queues all jobs of a batch when there is room, and returns the slots to be started. A closed
+    /// queue takes no job of the batch.
+    pub(crate) fn push(&self, batch: &mut Vec<Job>, wait: bool) -> Result<Vec<usize>, Closed> {
+        let mut state = self.lock();
+        while wait && state.is_open() && state.backlog.is_full() {
+            state.feeders += 1;
+            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.feeders -= 1;
+        }
+        if !state.is_open() {
+            return Err(Closed);
+        }
+        state.backlog.append(batch);
+        Ok(state.wake_for_jobs())
+    }
+
+    /// Puts jobs back at the head of the queue: they did not get their turn. Wakes an idle slot for
+    /// each job if there is one. Starts no slot, since the caller comes back or calls
+    /// [`Queue::set_aside`]. If the run was ended, returns the jobs: they will not be run.
+    pub(crate) fn put_back(
+        &self,
+        from: usize,
+        jobs: impl DoubleEndedIterator<Item = Job>,
+    ) -> Vec<Job> {
+        let mut state = self.lock();
+        let mut left = Vec::new();
+        for job in jobs.rev() {
+            let count = job.count();
+            state.release(from, count);
+            if state.has_ended {
+                left.push(job);
+                continue;
+            }
+            state.backlog.prepend(job);
+            for _ in 0..count {
+                if !state.roster.wake_idle() {
+                    break;
+                }
+            }
+        }
+        left.reverse();
+        left
+    }
+
+    /// Puts off a job that is to be tried again. The slot that puts it off comes back and learns when
+    /// the job is due.
+    ///
+    /// # Errors
+    /// The job: the run was ended.
+    pub(crate) fn put_off(&self, from: usize, job: Job, due: Moment) -> Result<(), Box<Job>> {
+        let mut state = self.lock();
+        if state.has_ended {
+            return Err(Box::new(job));
+        }
+        state.release(from, 1);
+        state.backlog.put_off(job, due);
+        // An idle slot has time to watch the clock.
+        state.roster.wake_idle();
+        Ok(())
+    }
+
+    /// Moves jobs to `into`, as `ask` says. Returns also when to come back if nothing else happens.
+    pub(crate) fn take(&self, slot: usize, ask: Ask, into: &mut VecDeque<Job>) -> (Taken, Moment) {
+        let mut state = self.lock();
+        if !state.backlog.has_none_later() {
+            state.requeue_due(ask.now);
+        }
+        let taken = self.take_from(&mut state, slot, ask, into);
+        (taken, state.backlog.next_due())
+    }
+
+    fn take_from(
+        &self,
+        state: &mut QueueState,
+        slot: usize,
+        ask: Ask,
+        into: &mut VecDeque<Job>,
+    ) -> Taken {
+        state.release(slot, ask.finished);
+        state.roster.arrive(slot);
+        if state.backlog.has_none_now() {
+            if state.is_quiet() {
+                self.quiet.notify_waiters();
+            }
+            return state.nothing_for(slot, ask);
+        }
+        state.roster.stop_idling(slot);
+        let count = state.portion_for(ask);
+        if count == 0 {
+            return Taken::Wait;
+        }
+        let taken = state.backlog.take(count, ask.max_bytes, into);
+        state.running += taken;
+        state.roster.hold(slot, taken);
+        if state.feeders > 0 && state.backlog.has_much_room() {
+            self.room.notify_all();
+        }
+        Taken::Jobs
+    }
+
+    /// Removes all jobs that no slot has taken.
+    pub(crate) fn clear(&self) -> VecDeque<Job> {
+        let mut state = self.lock();
+        self.room.notify_all();
+        if state.running == 0 {
+            self.quiet.notify_waiters();
+        }
+        state.backlog.remove_all()
+    }
+
+    /// Calls were dropped. Their jobs are not tried again. Those that run are to be ended by the slot
+    /// that has them, or by any slot if it is not known which one has them.
+    pub(crate) fn calls_dropped(&self, slot: Option<usize>) {
+        let mut state = self.lock();
+        let calls = match slot {
+            Some(slot) => {
+                state.roster.notify(slot);
+                1
+            }
+            None => {
+                state.roster.notify_all();
+                usize::MAX
+            }
+        };
+        if !state.backlog.calls_dropped(calls) {
+            return;
+        }
+        self.room.notify_all();
+        if state.is_quiet() {
+            self.quiet.notify_waiters();
+        }
+        state.let_leave();
+    }
+
+    /// Whether no job is queued, and more may come.
+    pub(crate) fn may_get_jobs(&self) -> bool {
+        let state = self.lock();
+        state.is_open() && state.backlog.has_none_now()
+    }
+
+    /// Whether another worker may get a job when `others` workers get one each.
+    pub(crate) fn has_more_than(&self, others: usize) -> bool {
+        let state = self.lock();
+        state.is_open() || state.backlog.waiting() > others
+    }
+
+    /// Whether no job is queued or running.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.lock().is_quiet()
+    }
+
+    // ---- The end
+
+    /// No more jobs come. Slots leave when the queue is empty.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.phase = Phase::Closed { reopens: false };
+        self.room.notify_all();
+        state.roster.notify_all();
+        self.one_has_left(state, || ());
+    }
+
+    /// No more jobs come. Returns the jobs that no slot has taken, and how often the last slot had left
+    /// before. If the queue is to reopen, it does so when the last slot has left, after `renew`. `begin`
+    /// is called under the lock: no slot comes or leaves meanwhile.
+    pub(crate) fn end(
+        &self,
+        reopens: bool,
+        begin: impl FnOnce(),
+        renew: impl FnOnce(),
+    ) -> (VecDeque<Job>, u64) {
+        let mut state = self.lock();
+        let epoch = state.roster.epoch();
+        begin();
+        state.phase = Phase::Closed { reopens };
+        state.has_ended = true;
+        let jobs = state.backlog.remove_all();
+        self.room.notify_all();
+        state.roster.notify_all();
+        self.one_has_left(state, renew);
+        (jobs, epoch)
+    }
+
+    fn one_has_left(&self, mut state: MutexGuard<'_, QueueState>, renew: impl FnOnce()) {
+        if state.roster.present() == 0 {
+            state.all_have_left(renew);
+            self.quiet.notify_waiters();
+        }
+    }
+
+    // ---- Slots
+
+    /// A slot begins: it can be woken from now on.
+    pub(crate) fn enter(&self, slot: usize, wake: &Arc<Wake>) {
+        self.lock().roster.enter(slot, wake);
+    }
+
+    /// A slot has ended, or could not be started.
+    pub(crate) fn leave(&self, slot: usize, renew: impl FnOnce()) {
+        let mut state = self.lock();
+        state.roster.leave(slot);
+        self.one_has_left(state, renew);
+    }
+
+    /// A slot has panicked, and does not account for its jobs: nobody waits for them.
+    pub(crate) fn give_up_on(&self, slot: usize) {
+        let mut state = self.lock();
+        state.running -= state.roster.release_all(slot);
+    }
+
+    /// A slot has something else to do than to take a job: others are woken in its place. Returns
+    /// those that are to be started.
+    #[must_use]
+    pub(crate) fn set_aside(&self, slot: usize) -> Vec<usize> {
+        let mut state = self.lock();
+        state.roster.arrive(slot);
+        state.roster.stop_idling(slot);
+        state.wake_for_jobs()
+    }
+
+    /// Interrupts all slots: something has changed that each must look at. Returns how many there are.
+    pub(crate) fn wake_all(&self) -> usize {
+        self.lock().roster.notify_all()
+    }
+
+    /// How many slots and ending workers there are, and how often the last one has left.
+    pub(crate) fn presence(&self) -> (usize, u64) {
+        let state = self.lock();
+        (state.roster.present(), state.roster.epoch())
+    }
+
+    // ---- Workers that end in the background
+
+    /// A worker begins to end in the background. It counts as present until [`Queue::retired`].
+    pub(crate) fn retiring(&self) {
+        self.lock().roster.retiring();
+    }
+
+    /// A worker has ended in the background.
+    pub(crate) fn retired(&self, renew: impl FnOnce()) {
+        let mut state = self.lock();
+        state.roster.retired();
+        self.one_has_left(state, renew);
+    }
+
+    /// Whether as many workers end in the background as there are slots.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.lock().roster.is_crowded()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl QueueState {
+    fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.running == 0 && self.backlog.is_empty()
+    }
+
+    /// A slot has finished jobs or given them back.
+    fn release(&mut self, slot: usize, jobs: usize) {
+        self.running -= jobs;
+        self.roster.release(slot, jobs);
+    }
+
+    /// Moves the jobs that are due to the head of the queue. The caller takes one; slots are woken for
+    /// the others.
+    fn requeue_due(&mut self, now: Moment) {
+        let count = self.backlog.requeue_due(now);
+        for _ in 1..count {
+            self.roster.wake_idle();
+        }
+        if count > 0 {
+            self.let_leave();
+        }
+    }
+
+    /// Interrupts all slots if those may leave that waited only for jobs to be tried again.
+    fn let_leave(&self) {
+        if !self.is_open() && self.backlog.has_none_later() {
+            self.roster.notify_all();
+        }
+    }
+
+    /// How many jobs a slot gets. A slot without jobs gets one. It gets more only if no free slot is
+    /// there for them, and only if as many are left for the others: at the end of the input the portions
+    /// become small, and no job waits for another one while a worker is idle.
+    fn portion_for(&self, ask: Ask) -> usize {
+        let first = usize::from(!ask.busy);
+        if ask.max <= first {
+            return first;
+        }
+        let slots = self.roster.len();
+        // A few jobs are kept for the slots that will be free soon.
+        let kept = self.roster.free().max(8 * slots);
+        let surplus = self.backlog.queued().saturating_sub(first + kept);
+        // A portion may take longer than those before it. It is taken only if another one is left.
+        if surplus < 2 * ask.portion {
+            return first;
+        }
+        let fair = surplus.div_ceil(2 * slots).max(ask.portion);
+        first + fair.min(ask.max - first)
+    }
+
+    /// There is no job: the slot leaves, or is idle unless it has jobs in flight.
+    fn nothing_for(&mut self, slot: usize, ask: Ask) -> Taken {
+        if !self.is_open() && self.backlog.has_none_later() {
+            self.roster.stop_idling(slot);
+            return Taken::Leave;
+        }
+        if !ask.busy {
+            self.roster.set_idle(slot, ask.warm);
+        }
+        Taken::Wait
+    }
+
+    /// Wakes a slot for each job that no slot was woken for: first warm ones, then idle ones without a
+    /// worker. Returns the slots that are to be started for the jobs that are left.
+    fn wake_for_jobs(&mut self) -> Vec<usize> {
+        let mut fresh = Vec::new();
+        while self.backlog.queued() > self.roster.woken() {
+            if self.roster.wake_idle() {
+                continue;
+            }
+            let Some(slot) = self.roster.call_absent() else { break };
+            fresh.push(slot);
+        }
+        fresh
+    }
+
+    fn all_have_left(&mut self, renew: impl FnOnce()) {
+        self.roster.all_have_left();
+        if self.phase == (Phase::Closed { reopens: true }) {
+            renew();
+            self.phase = Phase::Open;
+            self.has_ended = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::backlog::MAX_JOBS;
+    use super::*;
+    use proptest::prelude::*;
+
+    const ASK: Ask = Ask {
+        warm: true,
+        busy: false,
+        finished: 0,
+        now: Moment::ZERO,
+        max: 1,
+        max_bytes: usize::MAX,
+        portion: 1,
+    };
+
+    /// A job may fail, or come back, while the run is being ended.
+    #[test]
+    fn what_comes_back_after_the_end_is_not_kept() {
+        let queue = Queue::new(1);
+        let mut batch: Vec<Job> = (1..=2).map(|seq| Job::message(seq, b"a")).collect();
+        assert_eq!(queue.push(&mut batch, true), Ok(vec![0]));
+        let mut jobs = VecDeque::new();
+        assert_eq!(queue.take(0, ASK, &mut jobs).0, Taken::Jobs);
+        assert_eq!(queue.take(0, ASK, &mut jobs).0, Taken::Jobs);
+        let (left, _) = queue.end(false, || (), || ());
+        assert_eq!((left.len(), jobs.len()), (0, 2));
+        let job = jobs.pop_front().expect("a job");
+        let back = queue.put_off(0, job, Moment::NEVER).expect_err("it is over");
+        assert_eq!(queue.put_back(0, jobs.into_iter()).len(), 1);
+        let ask = Ask { finished: 1, ..ASK };
+        assert_eq!(queue.take(0, ask, &mut VecDeque::new()), (Taken::Leave, Moment::NEVER));
+        assert!(queue.is_quiet());
+        assert_eq!(back.seq, 1);
+    }
+
+    #[test]
+    fn a_slot_that_steps_aside_has_others_called() {
+        let queue = Queue::new(3);
+        let mut batch = vec![Job::message(1, b"a")];
+        assert_eq!(queue.push(&mut batch, true), Ok(vec![0]));
+        // It was woken for the job, and has no time for it.
+        assert_eq!(queue.set_aside(0), [1]);
+        assert!(queue.set_aside(0).is_empty());
+    }
+
+    #[test]
+    fn jobs_that_wait_to_be_tried_again_leave_room() {
+        let queue = Queue::new(1);
+        let (mut jobs, mut batch) = (VecDeque::new(), Vec::new());
+        for seq in 1..=2 * MAX_JOBS as u64 {
+            batch.push(Job::message(seq, b"a"));
+            queue.push(&mut batch, true).expect("it is open");
+            assert_eq!(queue.take(0, ASK, &mut jobs).0, Taken::Jobs);
+            let job = jobs.pop_front().expect("a job");
+            queue.put_off(0, job, Moment::NEVER).expect("it is open");
+        }
+        let state = queue.lock();
+        assert_eq!(state.backlog.sizes(), (0, 2 * MAX_JOBS, 0));
+        assert!(!state.backlog.is_full());
+    }
+
+    proptest! {
+        #[test]
+        fn what_has_been_taken_is_counted_no_more(
+            sizes in prop::collection::vec(1_usize..30, 1..20),
+            takes in prop::collection::vec(1_usize..12, 1..60),
+        ) {
+            let queue = Queue::new(1);
+            let (mut seq, mut batch) = (1, Vec::new());
+            for count in sizes {
+                let lines = "abc\n".repeat(count);
+                batch.push(Job::of_lines(seq, lines.as_bytes(), count));
+                seq += count as u64;
+            }
+            queue.push(&mut batch, true).expect("it is open");
+            let (mut next, mut finished, mut jobs) = (1, 0, VecDeque::new());
+            for &max in takes.iter().chain(std::iter::repeat(&1)) {
+                let ask = Ask {
+                    warm: true,
+                    busy: false,
+                    finished: std::mem::take(&mut finished),
+                    now: Moment::NEVER,
+                    max,
+                    max_bytes: usize::MAX,
+                    portion: 1,
+                };
+                if queue.take(0, ask, &mut jobs).0 != Taken::Jobs {
+                    break;
+                }
+                for job in jobs.drain(..) {
+                    prop_assert_eq!(job.seq, next);
+                    next += job.count() as u64;
+                    finished += job.count();
+                }
+            }
+            let state = queue.lock();
+            prop_assert_eq!(next, seq);
+            prop_assert_eq!((state.backlog.sizes(), state.running), ((0, 0, 0), 0));
+        }
+    }
+}

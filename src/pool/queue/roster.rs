@@ -1,0 +1,231 @@
+//! The slots as the queue knows them: which are absent, idle, woken or busy, how many jobs each holds,
+//! and which one is woken next. Idle slots with a warm worker are woken first.
+
+use std::sync::Arc;
+
+use crate::process::Wake;
+
+/// All slots, and the workers that end in the background.
+#[derive(Debug)]
+pub(super) struct Roster {
+    slots: Vec<Activity>,
+    /// How many of the running jobs each slot has.
+    held: Vec<usize>,
+    /// How each slot is woken that has a thread.
+    wakes: Vec<Option<Arc<Wake>>>,
+    /// Idle slots with a worker; the last one became idle last. An entry may be out of date: `slots`
+    /// decides.
+    idle_warm: Vec<usize>,
+    /// Idle slots without a worker.
+    idle_cold: Vec<usize>,
+    /// How many slots are `Woken`.
+    woken: usize,
+    /// How many slots are `Busy`.
+    busy: usize,
+    /// How many slots are not `Absent`.
+    present: usize,
+    /// How many workers end in the background.
+    retiring: usize,
+    /// How often the last slot has left.
+    epoch: u64,
+}
+
+/// What a slot is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Activity {
+    /// The slot has no thread.
+    Absent,
+    /// The slot works.
+    Busy,
+    /// The slot waits for jobs.
+    Idle,
+    /// The slot was woken for a job, and has not come for it yet.
+    Woken,
+}
+
+impl Roster {
+    pub(super) fn new(slots: usize) -> Self {
+        Self {
+            slots: vec![Activity::Absent; slots],
+            held: vec![0; slots],
+            wakes: vec![None; slots],
+            idle_warm: Vec::new(),
+            idle_cold: Vec::new(),
+            woken: 0,
+            busy: 0,
+            present: 0,
+            retiring: 0,
+            epoch: 0,
+        }
+    }
+
+    /// How many slots there are, with or without a thread.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// How many slots could take a job now or after they were started.
+    pub(super) fn free(&self) -> usize {
+        self.slots.len() - self.busy
+    }
+
+    /// How many slots were woken and have not come yet.
+    pub(super) fn woken(&self) -> usize {
+        self.woken
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// How many slots have a thread, and how many workers end in the background.
+    pub(super) fn present(&self) -> usize {
+        self.present + self.retiring
+    }
+
+    // ---- Jobs
+
+    /// A slot has taken jobs.
+    pub(super) fn hold(&mut self, slot: usize, jobs: usize) {
+        self.held[slot] += jobs;
+    }
+
+    /// A slot has finished jobs or given them back.
+    pub(super) fn release(&mut self, slot: usize, jobs: usize) {
+        self.held[slot] -= jobs;
+    }
+
+    /// A slot will not account for its jobs. Returns how many it had.
+    pub(super) fn release_all(&mut self, slot: usize) -> usize {
+        std::mem::take(&mut self.held[slot])
+    }
+
+    // ---- Activity
+
+    /// A slot that was woken has come.
+    pub(super) fn arrive(&mut self, slot: usize) {
+        if self.slots[slot] == Activity::Woken {
+            self.woken -= 1;
+            self.set_busy(slot);
+        }
+    }
+
+    /// A slot that was idle works.
+    pub(super) fn stop_idling(&mut self, slot: usize) {
+        if self.slots[slot] == Activity::Idle {
+            self.set_busy(slot);
+        }
+    }
+
+    fn set_busy(&mut self, slot: usize) {
+        if self.slots[slot] == Activity::Idle {
+            self.unlist(slot);
+        }
+        self.slots[slot] = Activity::Busy;
+        self.busy += 1;
+    }
+
+    /// A slot that works has no job. Its worker may have ended since it was last idle.
+    pub(super) fn set_idle(&mut self, slot: usize, is_warm: bool) {
+        if self.slots[slot] == Activity::Idle {
+            self.unlist(slot);
+        } else {
+            self.busy -= 1;
+        }
+        self.slots[slot] = Activity::Idle;
+        let idle = if is_warm { &mut self.idle_warm } else { &mut self.idle_cold };
+        idle.push(slot);
+    }
+
+    fn unlist(&mut self, slot: usize) {
+        self.idle_warm.retain(|&idle| idle != slot);
+        self.idle_cold.retain(|&idle| idle != slot);
+    }
+
+    // ---- Waking
+
+    /// Wakes an idle slot: one with a worker if there is one. Returns whether there was any.
+    pub(super) fn wake_idle(&mut self) -> bool {
+        let Some(slot) = self.next_idle() else { return false };
+        self.slots[slot] = Activity::Woken;
+        self.woken += 1;
+        self.notify(slot);
+        true
+    }
+
+    fn next_idle(&mut self) -> Option<usize> {
+        let Self { slots, idle_warm, idle_cold, .. } = self;
+        std::iter::from_fn(|| idle_warm.pop().or_else(|| idle_cold.pop()))
+            .find(|&slot| slots[slot] == Activity::Idle)
+    }
+
+    /// Finds a slot without a thread, which is to be started and come for a job.
+    pub(super) fn call_absent(&mut self) -> Option<usize> {
+        if self.present >= self.slots.len() {
+            return None;
+        }
+        let slot = self.slots.iter().position(|slot| *slot == Activity::Absent)?;
+        self.slots[slot] = Activity::Woken;
+        self.woken += 1;
+        self.present += 1;
+        Some(slot)
+    }
+
+    /// Interrupts a slot if it has a thread.
+    pub(super) fn notify(&self, slot: usize) {
+        if let Some(Some(wake)) = self.wakes.get(slot) {
+            wake.notify();
+        }
+    }
+
+    /// Interrupts all slots that have a thread. Returns how many there are.
+    pub(super) fn notify_all(&self) -> usize {
+        let mut count = 0;
+        for wake in self.wakes.iter().flatten() {
+            wake.notify();
+            count += 1;
+        }
+        count
+    }
+
+    // ---- Coming and going
+
+    /// A slot has a thread, which can be woken from now on.
+    pub(super) fn enter(&mut self, slot: usize, wake: &Arc<Wake>) {
+        self.wakes[slot] = Some(Arc::clone(wake));
+    }
+
+    /// The thread of a slot has ended, or could not be started.
+    pub(super) fn leave(&mut self, slot: usize) {
+        match self.slots[slot] {
+            Activity::Woken => self.woken -= 1,
+            Activity::Busy => self.busy -= 1,
+            Activity::Idle | Activity::Absent => {}
+        }
+        self.slots[slot] = Activity::Absent;
+        self.wakes[slot] = None;
+        self.present -= 1;
+    }
+
+    /// A worker begins to end in the background.
+    pub(super) fn retiring(&mut self) {
+        self.retiring += 1;
+    }
+
+    /// A worker has ended in the background.
+    pub(super) fn retired(&mut self) {
+        self.retiring -= 1;
+    }
+
+    /// Whether as many workers end in the background as there are slots.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.retiring >= self.slots.len()
+    }
+
+    /// The last slot has left.
+    pub(super) fn all_have_left(&mut self) {
+        self.epoch += 1;
+        self.idle_warm.clear();
+        self.idle_cold.clear();
+    }
+}

@@ -1,0 +1,144 @@
+//! `Process`: a running process, the leader of its own group. This file has its pipes: read, write,
+//! close. The rest is in `start`, `wait`, `ladder` and `reap`.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Child;
+use std::sync::Weak;
+
+use rustix::fs::fstat;
+use rustix::process::Pid;
+
+use super::exit::ExitWatch;
+use super::groups::Groups;
+use super::leftovers;
+use super::pipe;
+use super::pipe::Transfer;
+use super::stderr::StderrReader;
+use super::stops::Stopped;
+use crate::job::Watcher;
+
+/// The streams that a process writes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OutputStream {
+    Stdout,
+    Stderr,
+}
+
+/// A running process, the leader of its own group.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(super) child: Child,
+    pub(super) group: Pid,
+    pub(super) exit: ExitWatch,
+    /// Whether waits end when the process exits.
+    pub(super) watches_exit: bool,
+    pub(super) stdin: Option<OwnedFd>,
+    /// Whether waits end when the process closes its stdin.
+    pub(super) watches_stdin: bool,
+    pub(super) stdout: Option<OwnedFd>,
+    pub(super) stderr: StderrReader,
+    /// Whether it is off the list of groups: it was reaped, or could not be killed.
+    pub(super) is_over: bool,
+    pub(super) groups: Weak<Groups>,
+    /// The stop for the terminal that ended [`Process::await_exit`].
+    pub(crate) wanted_terminal: Option<Stopped>,
+}
+
+impl Process {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The memory that the process holds now, in bytes; `None`: the system does not tell.
+    pub(crate) fn memory(&self) -> Option<u64> {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.pid())).ok()?;
+        let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+        Some(pages * rustix::param::page_size() as u64)
+    }
+
+    /// A stop that was found in its group since the last call. The slot is woken for it.
+    pub(crate) fn stopped(&self, groups: &Groups) -> Option<Stopped> {
+        groups.take_stop(self.group)
+    }
+
+    /// The names of the processes that are alive in its group, or hold its stdout or stderr open.
+    /// `None`: the system does not tell.
+    pub(crate) fn leftovers(&self) -> Option<Vec<String>> {
+        let pipes = [self.stdout.as_ref().map(AsFd::as_fd), self.stderr.pipe()];
+        let inodes = pipes.into_iter().flatten().filter_map(|pipe| Some(fstat(pipe).ok()?.st_ino));
+        leftovers::names(self.group, &inodes.collect::<Vec<u64>>())
+    }
+}
+
+/// Stdin and stdout.
+impl Process {
+    /// Writes as many bytes to its stdin as the pipe takes now.
+    pub(crate) fn write(&self, bytes: &[u8]) -> Transfer {
+        self.stdin.as_ref().map_or(Transfer::Closed, |stdin| pipe::write(stdin.as_fd(), bytes))
+    }
+
+    pub(crate) fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    /// The number of written bytes that the process has not read; `None`: the system does not tell.
+    pub(crate) fn unread(&self) -> Option<u64> {
+        #[cfg(target_os = "linux")]
+        return rustix::io::ioctl_fionread(self.stdin.as_ref()?).ok();
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+
+    /// Makes the pipes of stdin and stdout wider, so that large messages take fewer reads and writes.
+    pub(crate) fn widen(&self) {
+        [&self.stdin, &self.stdout].into_iter().flatten().for_each(pipe::widen);
+    }
+
+    /// Appends what stdout holds now to `into`, up to a limit.
+    pub(crate) fn read(&self, into: &mut Vec<u8>) -> Transfer {
+        self.stdout.as_ref().map_or(Transfer::Closed, |stdout| pipe::read(stdout.as_fd(), into))
+    }
+
+    /// Whether stdout may hold anything to read.
+    pub(crate) fn may_be_read(&self) -> bool {
+        let waiting = |pipe| rustix::io::ioctl_fionread(pipe).map_or(true, |bytes| bytes > 0);
+        self.stdout.as_ref().is_some_and(waiting)
+    }
+
+    /// Appends what a stream holds now to `into`, up to a limit. A stream that is closed is dropped.
+    pub(crate) fn collect(&mut self, stream: OutputStream, into: &mut Vec<u8>) -> Transfer {
+        match stream {
+            OutputStream::Stdout => pipe::read_or_drop(&mut self.stdout, into),
+            OutputStream::Stderr => self.stderr.collect(into),
+        }
+    }
+
+    /// Whether stdout and stderr have been read to their ends.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.stdout.is_none() && self.stderr.is_closed()
+    }
+}
+
+/// Stderr.
+impl Process {
+    /// Passes on whole lines of its stderr. Each call reads once only.
+    pub(crate) fn forward_stderr(&mut self, watcher: &dyn Watcher) -> Transfer {
+        self.stderr.forward(watcher)
+    }
+
+    /// The number of bytes of its stderr that have been read.
+    pub(crate) fn stderr_count(&self) -> u64 {
+        self.stderr.count()
+    }
+
+    /// The first `count` bytes of its stderr are left out of messages: they do not concern what
+    /// happens now.
+    pub(crate) fn ignore_stderr_before(&mut self, count: u64) {
+        self.stderr.ignore_before(count);
+    }
+
+    /// The last lines of its stderr, for a message; empty if there are none.
+    pub(crate) fn last_stderr(&self) -> String {
+        self.stderr.last_lines()
+    }
+}

@@ -1,0 +1,126 @@
+//! The exit of a process: how it is noticed without reaping, the status of a traced zombie, and
+//! how an exit is described in messages.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFd;
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
+use super::poll;
+use super::stat::Stat;
+use super::wake::Wake;
+
+/// Where no descriptor shows an exit, a wait looks for it this often.
+pub(super) const EXIT_TICK: Duration = Duration::from_millis(50);
+
+/// A process that has exited and is traced can't be reaped before its tracer has noticed the exit.
+/// The tracer has this long.
+const TRACER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The pause after the first try to reap a traced process; it doubles with each further try.
+const TRACER_TICK: Duration = Duration::from_millis(1);
+
+/// Notices the exit of a process. It does not reap the process.
+#[derive(Debug)]
+pub(super) struct ExitWatch {
+    pid: Pid,
+    /// Becomes readable when the process exits. `None`: the system has no such descriptor.
+    descriptor: Option<OwnedFd>,
+}
+
+impl ExitWatch {
+    pub(super) fn new(pid: Pid) -> Self {
+        Self { pid, descriptor: descriptor(pid) }
+    }
+
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.descriptor.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Whether the process is a zombie. Where there is a descriptor it decides, as in all waits: a
+    /// tracer hides a zombie from its parent.
+    pub(super) fn has_exited(&self) -> bool {
+        if let Some(exit) = &self.descriptor {
+            return matches!(
+                poll::poll(&mut [poll::readable(exit)], Some(Duration::ZERO)),
+                Ok(1..)
+            );
+        }
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        !matches!(waitid(WaitId::Pid(self.pid), options), Ok(None))
+    }
+
+    /// Waits for the exit for at most `time`, or a little longer.
+    pub(super) fn wait(&self, time: Option<Duration>) {
+        match &self.descriptor {
+            Some(exit) => {
+                let _ = poll::poll(&mut [poll::readable(exit)], time);
+            }
+            None => poll::pause(EXIT_TICK),
+        }
+    }
+
+    /// Waits for the exit or a wake-up, for at most `time`. Returns whether the process has exited;
+    /// `false` where no descriptor shows that.
+    pub(super) fn wait_or_wake(&self, wake: &Wake, time: Duration) -> bool {
+        let Some(exit) = &self.descriptor else { return false };
+        let mut fds: [PollFd<'_>; 2] = [poll::readable(exit), poll::readable(wake)];
+        poll::poll(&mut fds, Some(time)).is_ok() && !fds[0].revents().is_empty()
+    }
+
+    /// The status of a process that has exited and could not be reaped, since it is traced.
+    pub(super) fn status_of_traced(&self, child: &mut Child) -> Option<ExitStatus> {
+        let end = Instant::now() + TRACER_PATIENCE;
+        let mut tick = TRACER_TICK;
+        while self.has_exited() && Instant::now() < end {
+            poll::pause(tick);
+            match child.try_wait() {
+                Ok(None) => {}
+                Ok(status) => return status,
+                Err(_) => return None,
+            }
+            tick = (2 * tick).min(EXIT_TICK);
+        }
+        if self.has_exited() { Stat::of(self.pid)?.exit_status() } else { None }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn descriptor(pid: Pid) -> Option<OwnedFd> {
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn descriptor(_: Pid) -> Option<OwnedFd> {
+    None
+}
+
+/// Says how a process ended, as a phrase after its name. `None`: it could not be killed.
+pub(crate) fn describe(status: Option<ExitStatus>) -> String {
+    let Some(status) = status else {
+        return "could not be killed and is left running".into();
+    };
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited with status {code}"),
+        (None, Some(number)) => {
+            let name = signal_hook::low_level::signal_name(number).unwrap_or("an unnamed signal");
+            let core = if status.core_dumped() { ", core dumped" } else { "" };
+            format!("was killed by {name} (signal {number}{core})")
+        }
+        (None, None) => format!("ended ({status})"),
+    }
+}
+
+/// Whether any child of this process is a zombie.
+pub(super) fn is_any_zombie() -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    matches!(waitid(WaitId::All, options), Ok(Some(_)))
+}
+
+/// Reaps a zombie.
+pub(super) fn reap(pid: Pid) {
+    let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+}

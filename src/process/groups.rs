@@ -1,0 +1,328 @@
+//! `Groups`: the list of all process groups of a pool, and the actions on all of them at once: pause,
+//! resume, kill. It also reaps orphans.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak};
+
+use rustix::process::{Pid, Signal, getpid, kill_process_group};
+
+use super::exit;
+use super::guardian::Guardian;
+use super::guardian::ListEntry;
+use super::stat::Stat;
+use super::stat::Survey;
+use super::stops;
+use super::stops::Stopped;
+use super::stops::ToWatch;
+use super::wake::Wake;
+use crate::util::clock::{Clock, Moment};
+
+/// All process groups of a pool.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    members: Mutex<Members>,
+    is_killing: AtomicBool,
+    /// From this moment on no process is left to end by itself.
+    terminate_at: Mutex<Moment>,
+    pub(crate) clock: Clock,
+    /// The stdin of processes that read nothing. It is opened once, since opening it takes longer than
+    /// the rest of the work for a stream.
+    null: OnceLock<File>,
+    me: Weak<Self>,
+    /// Whether some group has a stop that its slot has not seen.
+    has_stops: AtomicBool,
+    /// Held for reading while a process is started. `None`: orphans are not to be reaped.
+    orphans: Option<RwLock<()>>,
+}
+
+/// A process group.
+#[derive(Debug)]
+struct Member {
+    /// Wakes the slot that the process was started for.
+    wake: Arc<Wake>,
+    /// A stop that the slot has not seen.
+    stop: Option<Stopped>,
+    /// Whether a stop by somebody was noted once.
+    is_remarked: bool,
+}
+
+impl Member {
+    /// Notes a stop. A stop by somebody is noted only once.
+    fn note(&mut self, stop: Option<Stopped>) {
+        let is_new = |stop: &Stopped| stop.wanted_terminal() || !self.is_remarked;
+        if let Some(stop) = stop.filter(is_new) {
+            self.is_remarked |= !stop.wanted_terminal();
+            self.stop = Some(stop);
+        }
+    }
+}
+
+/// The list of groups. Who holds its lock may signal or reap.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    groups: HashMap<Pid, Member>,
+    is_paused: bool,
+    /// Whether the monitor is to be notified of the next process.
+    notifies: bool,
+    /// The thread that looks for stops. It is started with the first process.
+    monitor: Option<stops::Monitor>,
+    /// The number of processes that were started.
+    started: u64,
+    /// It is started with the first process.
+    guardian: Option<Guardian>,
+}
+
+impl Members {
+    pub(super) fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    fn add(&mut self, group: Pid, entry: ListEntry, wake: Arc<Wake>) {
+        self.groups.insert(group, Member { wake, stop: None, is_remarked: false });
+        self.started += 1;
+        if std::mem::take(&mut self.notifies)
+            && let Some(monitor) = &self.monitor
+        {
+            monitor.notify();
+        }
+        if let Some(guardian) = &mut self.guardian {
+            guardian.add(group, entry);
+        }
+    }
+
+    /// Takes a group off the list. This comes before its leader is reaped, since a group whose leader
+    /// was reaped must not be signalled.
+    pub(super) fn remove(&mut self, group: Pid) {
+        self.groups.remove(&group);
+        if let Some(guardian) = &mut self.guardian {
+            guardian.remove(group);
+        }
+    }
+
+    /// Notes which groups are stopped, all or in part. `seen`: processes of the system.
+    fn note_stops(&mut self, seen: &[Stat]) {
+        for (group, member) in &mut self.groups {
+            member.note(stops::stop_of(*group));
+        }
+        // A leader may wait for a member of its group that is stopped, and not notice the stop.
+        for stat in seen.iter().filter(|stat| stat.is_stopped() && Some(stat.pid) != stat.group) {
+            if let Some(member) = stat.group.and_then(|group| self.groups.get_mut(&group)) {
+                member.note(stops::stop_of_member(stat));
+            }
+        }
+    }
+
+    /// The groups with a stop that their slots have not seen.
+    fn stopped(&self) -> impl Iterator<Item = &Member> {
+        self.groups.values().filter(|member| member.stop.is_some())
+    }
+
+    /// Whether the process is the leader of a group, or the guardian.
+    fn has(&self, pid: Pid) -> bool {
+        let guardian = self.guardian.as_ref().and_then(Guardian::pid);
+        self.groups.contains_key(&pid) || guardian == Some(pid)
+    }
+
+    fn signal(&self, signal: Signal) {
+        for &group in self.groups.keys() {
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}
+
+/// What is done to all processes.
+impl Groups {
+    /// `reaps_orphans`: whether to reap processes that become children of this process when their
+    /// parents end.
+    pub(crate) fn new(reaps_orphans: bool) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            members: Mutex::default(),
+            is_killing: AtomicBool::new(false),
+            terminate_at: Mutex::new(Moment::NEVER),
+            clock: Clock::new(),
+            null: OnceLock::new(),
+            me: Weak::clone(me),
+            has_stops: AtomicBool::new(false),
+            orphans: reaps_orphans.then(RwLock::default),
+        })
+    }
+
+    /// Stops all processes and the clock.
+    pub(crate) fn pause(&self) {
+        let mut members = self.lock();
+        self.clock.pause();
+        members.is_paused = true;
+        members.signal(Signal::STOP);
+    }
+
+    /// Whether all processes are stopped.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.lock().is_paused
+    }
+
+    /// Lets all processes and the clock go on.
+    pub(crate) fn resume(&self) {
+        let mut members = self.lock();
+        members.is_paused = false;
+        members.signal(Signal::CONT);
+        self.clock.resume();
+    }
+
+    /// Kills all processes, and every process that is started before [`Groups::stop_killing`].
+    pub(crate) fn kill(&self) {
+        let members = self.lock();
+        self.is_killing.store(true, Ordering::Release);
+        members.signal(Signal::KILL);
+    }
+
+    /// Processes that are started from now on are not killed, and may end by themselves.
+    pub(crate) fn stop_killing(&self) {
+        self.is_killing.store(false, Ordering::Release);
+        *self.lock_terminate_at() = Moment::NEVER;
+    }
+
+    pub(crate) fn is_killing(&self) -> bool {
+        self.is_killing.load(Ordering::Acquire)
+    }
+
+    /// From this moment on a process that is to end gets TERM at once, and is not left to end by
+    /// itself. An earlier moment that was set before holds.
+    pub(crate) fn terminate_at(&self, at: Moment) {
+        let mut terminate_at = self.lock_terminate_at();
+        *terminate_at = at.min(*terminate_at);
+    }
+
+    /// The moment that [`Groups::terminate_at`] has set.
+    pub(super) fn termination(&self) -> Moment {
+        *self.lock_terminate_at()
+    }
+
+    fn lock_terminate_at(&self) -> MutexGuard<'_, Moment> {
+        self.terminate_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of processes that were started.
+    pub(crate) fn started(&self) -> u64 {
+        self.lock().started
+    }
+
+    /// The processes that were started so far do not count.
+    pub(crate) fn count_anew(&self) {
+        self.lock().started = 0;
+    }
+
+    /// The number of processes that run.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().groups.len()
+    }
+
+    /// Locks the list of groups. Hold the lock while you signal or reap the leader of a group: when it
+    /// has been reaped, its number may be another process's.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The start of a process.
+impl Groups {
+    pub(super) fn weak(&self) -> Weak<Self> {
+        Weak::clone(&self.me)
+    }
+
+    /// `/dev/null` as the stdin of a process.
+    pub(super) fn null(&self) -> io::Result<Stdio> {
+        let null = match self.null.get() {
+            Some(null) => null,
+            None => {
+                let null = File::open("/dev/null")?;
+                self.null.get_or_init(|| null)
+            }
+        };
+        null.try_clone().map(Stdio::from)
+    }
+
+    /// Announces a process that is about to be started and will write to this pipe.
+    pub(super) fn announce(&self, pipe: BorrowedFd<'_>) -> ListEntry {
+        let mut members = self.lock();
+        members.monitor.get_or_insert_with(|| {
+            let me = Weak::clone(&self.me);
+            stops::start(move |survey| me.upgrade().map(|groups| groups.look(survey)))
+        });
+        members.guardian.get_or_insert_with(Guardian::start).announce(pipe)
+    }
+
+    /// Withdraws a process that was announced and could not be started.
+    pub(super) fn withdraw(&self, entry: ListEntry) {
+        if let Some(guardian) = &mut self.lock().guardian {
+            guardian.withdraw(entry);
+        }
+    }
+
+    /// Adds a process that was started. If all others are stopped or killed, so is this one.
+    pub(super) fn add(&self, group: Pid, entry: ListEntry, wake: Arc<Wake>) {
+        let mut members = self.lock();
+        members.add(group, entry, wake);
+        if self.is_killing() {
+            let _ = kill_process_group(group, Signal::KILL);
+        } else if members.is_paused {
+            let _ = kill_process_group(group, Signal::STOP);
+        }
+    }
+
+    /// Hold this lock while you start a process whose number is not known yet: otherwise its zombie
+    /// may be taken for an orphan's.
+    pub(super) fn lock_start(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        self.orphans.as_ref().map(|lock| lock.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The look for stops and orphans, by the thread of [`stops`].
+impl Groups {
+    /// A stop that was found in a group since the last call.
+    pub(super) fn take_stop(&self, group: Pid) -> Option<Stopped> {
+        if !self.has_stops.load(Ordering::Acquire) {
+            return None;
+        }
+        self.lock().groups.get_mut(&group)?.stop.take()
+    }
+
+    /// Looks for stopped processes, wakes the slots of those that it finds, and reaps orphans.
+    fn look(&self, survey: &mut Survey) -> ToWatch {
+        let has_orphans = self.orphans.is_some() && exit::is_any_zombie();
+        let seen = if survey.has_terminal || has_orphans { survey.processes() } else { Vec::new() };
+        self.reap_orphans(&seen);
+        let mut members = self.lock();
+        members.notifies = true;
+        if !members.is_paused {
+            members.note_stops(&seen);
+        }
+        self.has_stops.store(members.stopped().next().is_some(), Ordering::Release);
+        members.stopped().for_each(|member| member.wake.notify());
+        if !members.groups.is_empty() {
+            ToWatch::Groups
+        } else if self.orphans.is_some() {
+            ToWatch::Orphans
+        } else {
+            ToWatch::Nothing
+        }
+    }
+
+    /// Reaps the zombies that no slot reaps.
+    fn reap_orphans(&self, seen: &[Stat]) {
+        let Some(lock) = &self.orphans else { return };
+        let me = getpid();
+        let mut zombies = seen.iter().filter(|stat| stat.is_zombie_of(me)).peekable();
+        if zombies.peek().is_none() {
+            return;
+        }
+        // While a process is being started this waits for the next look.
+        let Ok(_nothing_is_started) = lock.try_write() else { return };
+        let members = self.lock();
+        zombies.map(|stat| stat.pid).filter(|&pid| !members.has(pid)).for_each(exit::reap);
+    }
+}

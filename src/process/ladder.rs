@@ -1,0 +1,121 @@
+//! The stop ladder: stdin is closed, after the grace period the group gets TERM, after another one
+//! KILL. Here are the signals, the order of the steps and how long each may take.
+
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use rustix::process::{Signal, kill_process_group};
+
+use super::child::Process;
+use super::exit::describe;
+use super::groups::Groups;
+use super::wake::Wake;
+use crate::job::Watcher;
+use crate::util::clock::Clock;
+
+/// A wait for a process to end by itself checks this often whether it is to end sooner.
+const RETIREMENT_TICK: Duration = Duration::from_millis(100);
+
+/// How long a killed process may take to vanish. It takes longer only if the kernel holds it.
+pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A step of the stop ladder. A stop begins with one step, and the later steps follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stop {
+    /// Its stdin is closed: it should end by itself.
+    Retire,
+    /// Its group gets TERM.
+    Terminate,
+    /// Its group gets KILL.
+    Kill,
+}
+
+impl Process {
+    /// Ends the process and its group, and waits until it is gone. Each step has a limit: this takes at
+    /// most twice the grace period and a little. `None`: the kernel does not let go of the process.
+    pub(crate) fn stop(
+        &mut self,
+        first: Stop,
+        grace: Duration,
+        groups: &Groups,
+        wake: Option<&Wake>,
+        watcher: &dyn Watcher,
+    ) -> Option<ExitStatus> {
+        self.close_stdin();
+        for step in [Stop::Retire, Stop::Terminate, Stop::Kill] {
+            if step < first || (step < Stop::Kill && groups.is_killing()) {
+                continue;
+            }
+            let patience = self.take_step(step, grace);
+            let gone = match step {
+                Stop::Kill => self.await_death(patience),
+                Stop::Terminate => self.await_exit(groups, wake, patience, watcher, None),
+                Stop::Retire => self.await_retirement(groups, wake, patience, watcher),
+            };
+            if gone {
+                break;
+            }
+        }
+        let status = self.reap(groups);
+        self.stderr.finish(watcher);
+        if status.is_none() && !self.has_exited() {
+            watcher.note(&format!("the worker (pid {}) {}", self.pid(), describe(None)));
+        }
+        status
+    }
+
+    /// Takes one step of the ladder: closes stdin and sends the signals of the step. Returns how long
+    /// to wait before the next step.
+    pub(crate) fn take_step(&mut self, step: Stop, grace: Duration) -> Duration {
+        self.close_stdin();
+        match step {
+            Stop::Retire => grace,
+            Stop::Terminate => {
+                let _ = kill_process_group(self.group, Signal::TERM);
+                let _ = kill_process_group(self.group, Signal::CONT);
+                grace
+            }
+            Stop::Kill => {
+                let _ = kill_process_group(self.group, Signal::KILL);
+                KILL_PATIENCE
+            }
+        }
+    }
+
+    /// Waits for the process to end by itself, until the time for that is over.
+    fn await_retirement(
+        &mut self,
+        groups: &Groups,
+        wake: Option<&Wake>,
+        patience: Duration,
+        watcher: &dyn Watcher,
+    ) -> bool {
+        let clock = &groups.clock;
+        let end = clock.now().after(patience);
+        loop {
+            // The end may be moved forward at any time, and not every caller can be woken.
+            let end = end.min(groups.termination());
+            let left = end.until(clock.now()).unwrap_or(Duration::MAX);
+            if self.await_exit(groups, wake, left.min(RETIREMENT_TICK), watcher, None) {
+                return true;
+            }
+            if left <= RETIREMENT_TICK || groups.is_killing() {
+                return false;
+            }
+        }
+    }
+
+    /// Waits for a process that was killed. Nothing interrupts this wait.
+    pub(super) fn await_death(&self, patience: Duration) -> bool {
+        let clock = Clock::new();
+        let end = clock.now().after(patience);
+        while !self.has_exited() {
+            let now = clock.now();
+            if now >= end {
+                return false;
+            }
+            self.exit.wait(end.until(now));
+        }
+        true
+    }
+}

@@ -1,0 +1,114 @@
+//! The start of a process: in a group of its own, with pipes that never block, on the list of groups
+//! and of the guardian.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::Pid;
+
+use super::child::Process;
+use super::exit::ExitWatch;
+use super::groups::Groups;
+use super::stderr::StderrReader;
+use super::terminal;
+use super::wake::Wake;
+
+/// How a process is to be started.
+#[derive(Debug)]
+pub(crate) struct Spec<'a> {
+    pub(crate) argv: &'a [OsString],
+    /// The path of the program; `None`: the system looks for it.
+    pub(crate) program: Option<&'a OsStr>,
+    /// Additions to the environment.
+    pub(crate) env: &'a [(OsString, OsString)],
+    /// The directory to start it in.
+    pub(crate) cwd: Option<&'a OsStr>,
+    /// Whether stdin is a pipe. Otherwise it is `/dev/null`.
+    pub(crate) has_stdin: bool,
+    /// Whether stdout is a terminal. Otherwise it is a pipe.
+    pub(crate) pty: bool,
+    /// Wakes the slot that waits for the process.
+    pub(crate) wake: &'a Arc<Wake>,
+}
+
+impl Process {
+    /// Starts a process. The call returns when the program has been loaded, or can't be.
+    pub(crate) fn start(spec: &Spec<'_>, groups: &Groups) -> io::Result<Self> {
+        let mut command = command(spec)?;
+        let (stdout, terminal) = if spec.pty {
+            let (ours, theirs) = terminal::open_terminal()?;
+            (Stdio::from(theirs), Some(ours))
+        } else {
+            (Stdio::piped(), None)
+        };
+        let stdin = if spec.has_stdin { Stdio::piped() } else { groups.null()? };
+        let (stderr, their_stderr) = pipe_with(PipeFlags::CLOEXEC)?;
+        let entry = groups.announce(their_stderr.as_fd());
+        command.stdin(stdin).stdout(stdout).stderr(Stdio::from(their_stderr));
+        let start = groups.lock_start();
+        let child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                groups.withdraw(entry);
+                return Err(error);
+            }
+        };
+        // It holds the process's end of the terminal, which would never close.
+        drop(command);
+        groups.add(Pid::from_child(&child), entry, Arc::clone(spec.wake));
+        drop(start);
+        let process = Self::new(child, terminal, stderr, groups);
+        process.set_nonblocking()?;
+        Ok(process)
+    }
+
+    fn new(mut child: Child, terminal: Option<OwnedFd>, stderr: OwnedFd, groups: &Groups) -> Self {
+        let group = Pid::from_child(&child);
+        Self {
+            stdin: child.stdin.take().map(OwnedFd::from),
+            watches_stdin: true,
+            stdout: terminal.or_else(|| child.stdout.take().map(OwnedFd::from)),
+            stderr: StderrReader::new(stderr),
+            exit: ExitWatch::new(group),
+            watches_exit: true,
+            child,
+            group,
+            is_over: false,
+            groups: groups.weak(),
+            wanted_terminal: None,
+        }
+    }
+
+    /// Sets our ends of its pipes to nonblocking. The other ends are open files of their own, and stay
+    /// as they are.
+    fn set_nonblocking(&self) -> io::Result<()> {
+        let pipes = [&self.stdin, &self.stdout].map(|pipe| pipe.as_ref().map(AsFd::as_fd));
+        for pipe in pipes.into_iter().flatten().chain(self.stderr.pipe()) {
+            rustix::io::ioctl_fionbio(pipe, true)?;
+        }
+        Ok(())
+    }
+}
+
+/// The command without its streams.
+fn command(spec: &Spec<'_>) -> io::Result<Command> {
+    let (program, args) = spec.argv.split_first().ok_or(io::ErrorKind::NotFound)?;
+    let mut command = Command::new(spec.program.unwrap_or(program));
+    command
+        .arg0(program)
+        .args(args)
+        .process_group(0)
+        .envs(spec.env.iter().map(|(name, value)| (name, value)));
+    if let Some(cwd) = spec.cwd {
+        command.current_dir(cwd);
+    }
+    if spec.pty {
+        command.envs(terminal::plain_text());
+    }
+    Ok(command)
+}

@@ -1,0 +1,177 @@
+//! Waiting for a process: `Process::wait` is the only wait of a slot that has a process, and
+//! `Process::await_exit` is the wait for the exit.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags};
+
+use super::child::Process;
+use super::exit::EXIT_TICK;
+use super::groups::Groups;
+use super::pipe::Transfer;
+use super::poll::poll;
+use super::stops::Stopped;
+use super::wake::Wake;
+use crate::job::Watcher;
+
+/// While its exit is awaited, this many bytes of what a process prints are kept, or a little more.
+const KEPT: usize = 64 << 20;
+
+/// The number of descriptors that a wait watches at most.
+const MOST_WATCHED: usize = 6;
+
+/// What a wait found. Several things may have happened at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Readiness {
+    /// Stdout can be read.
+    pub(crate) stdout: bool,
+    /// Stderr can be read, or its unfinished line must be passed on.
+    pub(crate) stderr: bool,
+    /// The same for the stderr of the other process.
+    pub(crate) other_stderr: bool,
+    /// The process has exited.
+    pub(crate) exited: bool,
+    /// The process has closed its stdin, and the wait was not for writing.
+    pub(crate) stdin_closed: bool,
+}
+
+/// A descriptor and the events to wait for; `None`: it is not watched.
+type Watched<'a> = (Option<BorrowedFd<'a>>, PollFlags);
+
+impl Process {
+    /// Waits until something happens, for at most `timeout`. `write`: whether there is anything to
+    /// write. `other`: another process, whose stderr is watched as well.
+    pub(crate) fn wait(
+        &self,
+        wake: Option<&Wake>,
+        write: bool,
+        other: Option<&Self>,
+        timeout: Option<Duration>,
+    ) -> Readiness {
+        let looks_for_exit = self.watches_exit && self.exit.descriptor().is_none();
+        let tick = looks_for_exit.then_some(EXIT_TICK);
+        let stderrs = [Some(self), other].into_iter().flatten();
+        let due = stderrs.filter_map(|process| process.stderr.due_in());
+        let timeout = timeout.into_iter().chain(tick).chain(due).min();
+        let sources = self.sources(wake, write, other);
+        let Some([woken, stdout, stderr, exited, other_stderr, stdin]) =
+            poll_sources(&sources, timeout)
+        else {
+            return Readiness::default();
+        };
+        if let Some(wake) = wake.filter(|_| woken) {
+            wake.clear();
+        }
+        Readiness {
+            stdout,
+            stderr: stderr || self.stderr.is_due(),
+            other_stderr: other_stderr || other.is_some_and(|other| other.stderr.is_due()),
+            exited: exited || (looks_for_exit && self.exit.has_exited()),
+            stdin_closed: stdin && !write,
+        }
+    }
+
+    fn sources<'a>(
+        &'a self,
+        wake: Option<&'a Wake>,
+        write: bool,
+        other: Option<&'a Self>,
+    ) -> [Watched<'a>; MOST_WATCHED] {
+        let exit = self.exit.descriptor().filter(|_| self.watches_exit);
+        let stdin = self.stdin.as_ref().filter(|_| write || self.watches_stdin);
+        // A poll shows that stdin is closed whatever events it waits for.
+        let writing = if write { PollFlags::OUT } else { PollFlags::empty() };
+        [
+            (wake.map(AsFd::as_fd), PollFlags::IN),
+            (self.stdout.as_ref().map(AsFd::as_fd), PollFlags::IN),
+            (self.stderr.pipe(), PollFlags::IN),
+            (exit, PollFlags::IN),
+            (other.and_then(|other| other.stderr.pipe()), PollFlags::IN),
+            (stdin.map(AsFd::as_fd), writing),
+        ]
+    }
+
+    /// From now on waits do not end when the process closes its stdin.
+    pub(crate) fn ignore_stdin(&mut self) {
+        self.watches_stdin = false;
+    }
+
+    /// From now on waits do not end when the process exits, since it has exited. It is not reaped
+    /// yet, so that its group can still be signalled.
+    pub(crate) fn ignore_exit(&mut self) {
+        self.watches_exit = false;
+    }
+
+    /// Whether the process has exited. It is not reaped by this.
+    pub(crate) fn has_exited(&self) -> bool {
+        self.exit.has_exited()
+    }
+
+    /// Whether the process exits within `time`. A wake-up ends this wait, and other events do not: a
+    /// process that will exit soon closes its streams before.
+    pub(crate) fn exits_within(&self, wake: &Wake, time: Duration) -> bool {
+        self.exit.wait_or_wake(wake, time)
+    }
+
+    /// Waits for the process to exit by itself, for at most `patience`. Stdout that comes meanwhile is
+    /// appended to `keep`, or thrown away. Returns whether the process has exited.
+    pub(crate) fn await_exit(
+        &mut self,
+        groups: &Groups,
+        wake: Option<&Wake>,
+        patience: Duration,
+        watcher: &dyn Watcher,
+        mut keep: Option<&mut Vec<u8>>,
+    ) -> bool {
+        let end = groups.clock.now().after(patience);
+        self.ignore_stdin();
+        loop {
+            if self.has_exited() {
+                return true;
+            }
+            let now = groups.clock.now();
+            if now >= end || groups.is_killing() {
+                return false;
+            }
+            if let Some(stopped) = self.stopped(groups).filter(Stopped::wanted_terminal) {
+                self.wanted_terminal = Some(stopped);
+                return false;
+            }
+            let ready = self.wait(wake, false, None, end.until(now));
+            if ready.stderr {
+                self.forward_stderr(watcher);
+            }
+            let mut waste = Vec::new();
+            let into = keep.as_deref_mut().filter(|kept| kept.len() < KEPT).unwrap_or(&mut waste);
+            if ready.stdout && self.read(into) == Transfer::Closed {
+                self.stdout = None;
+            }
+        }
+    }
+}
+
+/// Polls those sources that are watched. Returns which of them are ready; `None`: the poll was
+/// interrupted.
+fn poll_sources(
+    sources: &[Watched<'_>; MOST_WATCHED],
+    timeout: Option<Duration>,
+) -> Option<[bool; MOST_WATCHED]> {
+    let mut watched =
+        sources.iter().filter_map(|&(fd, flags)| fd.map(|fd| PollFd::from_borrowed_fd(fd, flags)));
+    let mut count = 0;
+    let mut fds: [PollFd<'_>; MOST_WATCHED] = std::array::from_fn(|_| match watched.next() {
+        Some(fd) => {
+            count += 1;
+            fd
+        }
+        // It fills the array and is not polled.
+        None => PollFd::from_borrowed_fd(rustix::stdio::stderr(), PollFlags::empty()),
+    });
+    poll(&mut fds[..count], timeout).ok()?;
+    let mut fds = fds.iter();
+    Some(
+        sources
+            .map(|(fd, _)| fd.and_then(|_| fds.next()).is_some_and(|fd| !fd.revents().is_empty())),
+    )
+}

@@ -1,0 +1,59 @@
+//! `Wake`: interrupts the wait of a slot. It is the only thing that other threads do to a slot.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::poll::poll;
+use super::poll::readable;
+
+/// Interrupts a slot that waits.
+#[derive(Debug)]
+pub(crate) struct Wake {
+    receiver: OwnedFd,
+    sender: OwnedFd,
+}
+
+impl Wake {
+    pub(crate) fn new() -> io::Result<Self> {
+        let (receiver, sender) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        Ok(Self { receiver, sender })
+    }
+
+    /// Wakes the slot. No error matters: a full pipe wakes the slot as well.
+    pub(crate) fn notify(&self) {
+        let _ = rustix::io::write(&self.sender, &[1]);
+    }
+
+    /// Forgets all wake-ups so far.
+    pub(crate) fn clear(&self) {
+        let mut bytes = [0_u8; 64];
+        while matches!(rustix::io::read(&self.receiver, &mut bytes), Ok(64)) {}
+    }
+
+    /// Waits for `time`, or until a wake-up, which is kept for the next wait.
+    pub(crate) fn wait_briefly(&self, time: Duration) {
+        let _ = poll(&mut [readable(self)], Some(time));
+    }
+
+    /// Waits for a wake-up, or until `other` is readable.
+    pub(crate) fn wait_also_for(&self, other: BorrowedFd<'_>) {
+        let _ = poll(&mut [readable(self), readable(&other)], None);
+        self.clear();
+    }
+
+    /// Waits for a wake-up, or for `timeout`.
+    pub(crate) fn wait(&self, timeout: Option<Duration>) {
+        let _ = poll(&mut [readable(self)], timeout);
+        self.clear();
+    }
+}
+
+/// The descriptor that becomes readable with a wake-up.
+impl AsFd for Wake {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.receiver.as_fd()
+    }
+}
