@@ -21,12 +21,12 @@ const STDERR: [&str; 3] = ["/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"];
 
 /// Where something is written.
 #[derive(Debug)]
-pub enum Target {
+pub enum WriteTarget {
     Stderr,
     Place(Place),
 }
 
-impl Target {
+impl WriteTarget {
     fn find(path: &Path) -> io::Result<Self> {
         if STDERR.iter().any(|name| path == Path::new(name)) {
             return Ok(Self::Stderr);
@@ -57,11 +57,11 @@ impl Target {
 /// What a run writes besides stdout and stderr.
 #[derive(Debug, Default)]
 pub struct Outputs {
-    pub joblog: Option<(PathBuf, Target)>,
-    pub failed: Option<(PathBuf, Target)>,
+    pub joblog: Option<(PathBuf, WriteTarget)>,
+    pub failed: Option<(PathBuf, WriteTarget)>,
     /// Reports, in their order; `None`: it goes to stdout.
-    pub reports: Vec<Option<(PathBuf, Target)>>,
-    pub trace: Option<(PathBuf, Target)>,
+    pub reports: Vec<Option<(PathBuf, WriteTarget)>>,
+    pub trace: Option<(PathBuf, WriteTarget)>,
     /// What is left to do of the input that the lines of failed jobs will replace.
     pub rest: Option<Arc<Rest>>,
     /// Some input comes through a pipe, whose other end may be reading any file.
@@ -77,15 +77,18 @@ impl Outputs {
         let joblog =
             options.output.joblog.as_ref().filter(|_| !options.commands.dry_run).map(|path| {
                 let context = || format!("the job log '{}' can't be written", path.display());
-                anyhow::Ok((path.clone(), Target::find(path).with_context(context)?))
+                anyhow::Ok((path.clone(), WriteTarget::find(path).with_context(context)?))
             });
         let failed =
             options.failures.failed.as_ref().filter(|_| !options.commands.dry_run).map(|path| {
-                anyhow::Ok((path.clone(), Target::find(path).with_context(|| unwritable(path))?))
+                anyhow::Ok((
+                    path.clone(),
+                    WriteTarget::find(path).with_context(|| unwritable(path))?,
+                ))
             });
         let find = |what: &str, path: &Path| {
             let context = || format!("the {what} '{}' can't be written", path.display());
-            anyhow::Ok((path.to_owned(), Target::find(path).with_context(context)?))
+            anyhow::Ok((path.to_owned(), WriteTarget::find(path).with_context(context)?))
         };
         let reports = options.output.report.iter().map(|report| report.file.as_deref());
         let reports = reports.map(|file| file.map(|file| find("report", file)).transpose());
@@ -103,7 +106,7 @@ impl Outputs {
         // Whoever opens it says what is wrong with it.
         let journal = options.journal.file.as_ref().and_then(|path| {
             let place = Place::find(path, Links::Refused).ok()?;
-            Some((path.clone(), Target::Place(place)))
+            Some((path.clone(), WriteTarget::Place(place)))
         });
         let made = [
             ("--journal", journal.as_ref()),
@@ -128,7 +131,7 @@ impl Outputs {
         sources: &[Source],
         inputs: &[(usize, Stat)],
     ) -> anyhow::Result<Option<Arc<Rest>>> {
-        let Some((path, Target::Place(place))) = &self.failed else { return Ok(None) };
+        let Some((path, WriteTarget::Place(place))) = &self.failed else { return Ok(None) };
         let rest = Rest::default();
         let mut has_any = false;
         for (index, _) in inputs.iter().filter(|(_, file)| place.is(file)) {
