@@ -1,5 +1,6 @@
 //! The args of a job as a command line takes them.
 
+use super::error::CommandError;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
@@ -29,7 +30,7 @@ impl Args<'_> {
     ///
     /// # Errors
     /// Why it can't be args: a sentence.
-    pub fn from_json(json: &[u8]) -> Result<Args<'static>, String> {
+    pub fn from_json(json: &[u8]) -> Result<Args<'static>, CommandError> {
         let not_json =
             |error: serde_json::Error| format!("the args are not JSON: {}", error_text(&error));
         let text = std::str::from_utf8(json).map_err(|_| "the args are not UTF-8".to_owned())?;
@@ -42,7 +43,7 @@ impl Args<'_> {
                 }
             }
             Some(b'{') => {
-                let Fields(fields) = serde_json::from_str(text).map_err(not_json)?;
+                let ObjectFields(fields) = serde_json::from_str(text).map_err(not_json)?;
                 for (name, value) in fields {
                     args.names.push(name.into_bytes().into());
                     args.words.push(word_of(value).map_err(not_json)?.into());
@@ -63,20 +64,20 @@ impl Args<'_> {
         self.whole.iter().chain(words).map(AsRef::as_ref)
     }
 
-    /// Which arg has a name; the last one counts.
+    /// PlaceholderKind arg has a name; the last one counts.
     pub(super) fn position(&self, name: &[u8]) -> Option<usize> {
         self.names.iter().rposition(|known| known.as_ref() == name)
     }
 }
 
 /// The fields of an object in their order.
-struct Fields<'a>(Vec<(String, &'a RawValue)>);
+struct ObjectFields<'a>(Vec<(String, &'a RawValue)>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for ObjectFields<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct InOrder;
         impl<'de> Visitor<'de> for InOrder {
-            type Value = Fields<'de>;
+            type Value = ObjectFields<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -95,7 +96,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
                         }
                     }
                 }
-                Ok(Fields(fields))
+                Ok(ObjectFields(fields))
             }
         }
         deserializer.deserialize_map(InOrder)

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::args::Args;
+use super::error::CommandError;
 use super::line::{Command, command_line, quote};
 use super::template::Template;
 use crate::job::Job;
@@ -44,7 +45,7 @@ impl Commands {
     ///
     /// # Errors
     /// Why it is none.
-    pub fn of(&self, job: &Job, slot: usize) -> Result<(Command, Vec<u8>), String> {
+    pub fn of(&self, job: &Job, slot: usize) -> Result<(Command, Vec<u8>), CommandError> {
         let args = self.args(job)?;
         let command = match self.in_jobs {
             false => self.template.fill(&args, job.seq, slot)?,
@@ -87,7 +88,7 @@ impl Commands {
     ///
     /// # Errors
     /// Why they can't be the args of a command.
-    pub fn args<'a>(&'a self, job: &'a Job) -> Result<Args<'a>, String> {
+    pub fn args<'a>(&'a self, job: &'a Job) -> Result<Args<'a>, CommandError> {
         let Some(words) = job.arg_words() else { return Args::from_json(job.args()) };
         let names = self.header.get().map_or(&[][..], Vec::as_slice);
         Ok(Args {

@@ -1,16 +1,18 @@
 //! Placeholders of GNU parallel's that mean nothing here. To leave them alone as text would run commands
 //! that nobody meant.
 
+use super::error::CommandError;
+
 /// The placeholders that are always known.
 pub(super) const KNOWN: &str = "{} {.} {/} {//} {/.}, {1} {1.} {1/} {1//} {1/.} and so on, {#} {%}";
 
 /// GNU parallel's expressions in Perl, `{= … =}`, which may have braces of their own.
-pub(super) fn no_expression(text: &[u8]) -> Result<(), String> {
+pub(super) fn no_expression(text: &[u8]) -> Result<(), CommandError> {
     let begin = memchr::memmem::find(text, b"{=");
     let is_shells = |at: usize| at > 0 && text[at - 1] == b'$';
     let Some(begin) = begin.filter(|&at| !is_shells(at)) else { return Ok(()) };
     match memchr::memmem::find(&text[begin + 2..], b"=}") {
-        Some(length) => Err(unknown(&text[begin..begin + length + 4])),
+        Some(length) => Err(unknown(&text[begin..begin + length + 4]).into()),
         None => Ok(()),
     }
 }

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 
 use super::args::Args;
+use super::error::CommandError;
 use super::foreign::{KNOWN, is_foreign, is_name, no_expression, unknown};
 
-/// Which names placeholders may use.
+/// PlaceholderKind names placeholders may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
     /// There are none: an unknown name is an error.
@@ -17,12 +18,12 @@ pub enum Names {
 
 /// How the words of a template are meant.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct TemplateSettings {
     /// They are the text of a shell command.
     pub shell: bool,
     /// Stands for `{}`; then no other placeholder is known.
     pub replace: Option<Vec<u8>>,
-    /// Which names placeholders may use.
+    /// PlaceholderKind names placeholders may use.
     pub names: Names,
     /// Args are fed to the command's stdin, so none are appended.
     pub stdin: bool,
@@ -32,38 +33,38 @@ pub struct Settings {
     pub cwd: Option<OsString>,
 }
 
-pub(super) type Word = Vec<Piece>;
+pub(super) type Word = Vec<WordPart>;
 
 #[derive(Clone, Debug)]
-pub(super) enum Piece {
+pub(super) enum WordPart {
     Text(Vec<u8>),
-    Place(Place),
+    Placeholder(Placeholder),
 }
 
 /// A placeholder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) which: Which,
-    pub(super) cut: Cut,
+pub(super) struct Placeholder {
+    pub(super) which: PlaceholderKind,
+    pub(super) cut: PathCut,
     /// How it was written.
     pub(super) spelled: Vec<u8>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Which {
+pub(super) enum PlaceholderKind {
     All,
     /// From 1.
     Nth(usize),
     Named(Vec<u8>),
     /// A name if there is such a one, with what it cuts or without; otherwise it is plain text.
-    Perhaps(Vec<u8>),
+    NameIfPresent(Vec<u8>),
     Number,
     Slot,
 }
 
 /// What is left of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cut {
+pub(super) enum PathCut {
     Nothing,
     Extension,
     Directory,
@@ -81,10 +82,10 @@ pub(super) struct Values<'a> {
     pub(super) count: usize,
 }
 
-pub(super) fn places(word: &[Piece]) -> impl Iterator<Item = &Place> {
+pub(super) fn places(word: &[WordPart]) -> impl Iterator<Item = &Placeholder> {
     word.iter().filter_map(|piece| match piece {
-        Piece::Place(place) => Some(place),
-        Piece::Text(_) => None,
+        WordPart::Placeholder(place) => Some(place),
+        WordPart::Text(_) => None,
     })
 }
 
@@ -93,15 +94,18 @@ pub(super) fn list<'a>(names: impl Iterator<Item = &'a [u8]>) -> String {
     if names.is_empty() { "none".into() } else { names.join(", ") }
 }
 
-impl Place {
+impl Placeholder {
     /// Whether it stands for args whatever they are.
     pub(super) fn is_arg(&self) -> bool {
-        matches!(self.which, Which::All | Which::Nth(_) | Which::Named(_))
+        matches!(
+            self.which,
+            PlaceholderKind::All | PlaceholderKind::Nth(_) | PlaceholderKind::Named(_)
+        )
     }
 
     /// Whether it depends on the names of the args if it stands for any.
     pub(super) fn is_uncertain(&self) -> bool {
-        matches!(self.which, Which::Perhaps(_))
+        matches!(self.which, PlaceholderKind::NameIfPresent(_))
     }
 
     /// Why it stands for nothing where there are only so many args.
@@ -112,7 +116,7 @@ impl Place {
     }
 }
 
-impl Cut {
+impl PathCut {
     /// The longest ending of a placeholder that says what is cut off.
     pub(super) fn of_ending(inner: &[u8]) -> (&[u8], Self) {
         let endings: [(&[u8], Self); 4] = [
@@ -159,32 +163,33 @@ fn without_slashes(path: &[u8]) -> &[u8] {
 impl<'a> Values<'a> {
     /// What a placeholder stands for, one value for each arg where it stands for all; `None`: it is
     /// plain text.
-    pub(super) fn of(self, place: &Place) -> Result<Option<Vec<Cow<'a, [u8]>>>, String> {
-        let one = |value: &'a [u8], cut: Cut| Ok(Some(vec![Cow::Borrowed(cut.apply(value))]));
+    pub(super) fn of(self, place: &Placeholder) -> Result<Option<Vec<Cow<'a, [u8]>>>, String> {
+        let one = |value: &'a [u8], cut: PathCut| Ok(Some(vec![Cow::Borrowed(cut.apply(value))]));
         let nth = |index: usize| self.args.words.get(index).map_or(&b""[..], AsRef::as_ref);
         match &place.which {
-            Which::All => {
+            PlaceholderKind::All => {
                 Ok(Some(self.args.all().map(|arg| place.cut.apply(arg).into()).collect()))
             }
-            Which::Nth(number) if *number > self.args.words.len().max(self.count) => {
-                Err(place.is_beyond(self.args.words.len(), "this job"))
+            PlaceholderKind::Nth(number) if *number > self.args.words.len().max(self.count) => {
+                Err(place.is_beyond(self.args.words.len(), "this job").into())
             }
             // `resolve` lets no 0 through.
-            Which::Nth(number) => one(nth(number - 1), place.cut),
-            Which::Number => Ok(Some(vec![self.seq.to_string().into_bytes().into()])),
-            Which::Slot => Ok(Some(vec![self.slot.to_string().into_bytes().into()])),
-            Which::Named(name) => match self.args.position(name) {
+            PlaceholderKind::Nth(number) => one(nth(number - 1), place.cut),
+            PlaceholderKind::Number => Ok(Some(vec![self.seq.to_string().into_bytes().into()])),
+            PlaceholderKind::Slot => Ok(Some(vec![self.slot.to_string().into_bytes().into()])),
+            PlaceholderKind::Named(name) => match self.args.position(name) {
                 Some(index) => one(nth(index), place.cut),
                 None => Err(format!(
                     "the placeholder {} is no field of this job; its fields are {}",
                     String::from_utf8_lossy(&place.spelled),
                     list(self.args.names.iter().map(AsRef::as_ref))
-                )),
+                )
+                .into()),
             },
-            Which::Perhaps(name) => {
-                let (stem, cut) = Cut::of_ending(name);
+            PlaceholderKind::NameIfPresent(name) => {
+                let (stem, cut) = PathCut::of_ending(name);
                 match (self.args.position(name), self.args.position(stem)) {
-                    (Some(index), _) => one(nth(index), Cut::Nothing),
+                    (Some(index), _) => one(nth(index), PathCut::Nothing),
                     (None, Some(index)) => one(nth(index), cut),
                     (None, None) => Ok(None),
                 }
@@ -193,16 +198,18 @@ impl<'a> Values<'a> {
     }
 
     /// Whether a placeholder stands for args of this job.
-    pub(super) fn uses_args(self, place: &Place) -> bool {
+    pub(super) fn uses_args(self, place: &Placeholder) -> bool {
         place.is_arg() || (place.is_uncertain() && matches!(self.of(place), Ok(Some(_))))
     }
 
     /// All words of a command.
-    pub(super) fn argv(self, words: &[Word], appends: bool) -> Result<Vec<Vec<u8>>, String> {
+    pub(super) fn argv(self, words: &[Word], appends: bool) -> Result<Vec<Vec<u8>>, CommandError> {
         let mut argv = Vec::with_capacity(words.len() + self.args.words.len());
         for word in words {
             match word.as_slice() {
-                [Piece::Place(place @ Place { which: Which::All, .. })] => {
+                [
+                    WordPart::Placeholder(place @ Placeholder { which: PlaceholderKind::All, .. }),
+                ] => {
                     let values = self.of(place)?.unwrap_or_default();
                     argv.extend(values.into_iter().map(Cow::into_owned));
                 }
@@ -216,12 +223,12 @@ impl<'a> Values<'a> {
     }
 
     /// A word that stays one.
-    pub(super) fn one(self, word: &[Piece]) -> Result<Vec<u8>, String> {
+    pub(super) fn one(self, word: &[WordPart]) -> Result<Vec<u8>, CommandError> {
         let mut text = Vec::new();
         for piece in word {
             match piece {
-                Piece::Text(bytes) => text.extend_from_slice(bytes),
-                Piece::Place(place) => match self.of(place)? {
+                WordPart::Text(bytes) => text.extend_from_slice(bytes),
+                WordPart::Placeholder(place) => match self.of(place)? {
                     Some(values) => text.extend(values.join(&b' ')),
                     None => text.extend_from_slice(&place.spelled),
                 },
@@ -233,7 +240,11 @@ impl<'a> Values<'a> {
 
 /// The next text from `from` on that may be a placeholder: where it begins and where it ends, which are
 /// within the text, with `from` <= begin < end. With braces it has both of them.
-pub(super) fn next_place(text: &[u8], from: usize, settings: &Settings) -> Option<(usize, usize)> {
+pub(super) fn next_place(
+    text: &[u8],
+    from: usize,
+    settings: &TemplateSettings,
+) -> Option<(usize, usize)> {
     if let Some(replace) = &settings.replace {
         let at = from + memchr::memmem::find(&text[from..], replace)?;
         return Some((at, at + replace.len()));
@@ -249,7 +260,7 @@ pub(super) fn next_place(text: &[u8], from: usize, settings: &Settings) -> Optio
 }
 
 /// A word outside of a shell's text.
-pub(super) fn parse(text: &[u8], settings: &Settings) -> Result<Word, String> {
+pub(super) fn parse(text: &[u8], settings: &TemplateSettings) -> Result<Word, CommandError> {
     check_replace(settings)?;
     if settings.replace.is_none() {
         no_expression(text)?;
@@ -261,19 +272,19 @@ pub(super) fn parse(text: &[u8], settings: &Settings) -> Result<Word, String> {
         let is_shells = begin > 0 && text[begin - 1] == b'$';
         if let Some(place) = resolve(&text[begin..end], is_shells, settings)? {
             if begin > done {
-                word.push(Piece::Text(text[done..begin].to_vec()));
+                word.push(WordPart::Text(text[done..begin].to_vec()));
             }
-            word.push(Piece::Place(place));
+            word.push(WordPart::Placeholder(place));
             done = end;
         }
     }
     if done < text.len() || word.is_empty() {
-        word.push(Piece::Text(text[done..].to_vec()));
+        word.push(WordPart::Text(text[done..].to_vec()));
     }
     Ok(word)
 }
 
-pub(super) fn check_replace(settings: &Settings) -> Result<(), String> {
+pub(super) fn check_replace(settings: &TemplateSettings) -> Result<(), CommandError> {
     match settings.replace.as_ref().is_some_and(Vec::is_empty) {
         true => Err("the placeholder that -I chooses is empty".into()),
         false => Ok(()),
@@ -285,47 +296,51 @@ pub(super) fn check_replace(settings: &Settings) -> Result<(), String> {
 pub(super) fn resolve(
     spelled: &[u8],
     is_shells: bool,
-    settings: &Settings,
-) -> Result<Option<Place>, String> {
-    let place = |which, cut| Ok(Some(Place { which, cut, spelled: spelled.to_vec() }));
+    settings: &TemplateSettings,
+) -> Result<Option<Placeholder>, CommandError> {
+    let place = |which, cut| Ok(Some(Placeholder { which, cut, spelled: spelled.to_vec() }));
     if settings.replace.is_some() {
-        return place(Which::All, Cut::Nothing);
+        return place(PlaceholderKind::All, PathCut::Nothing);
     }
     // It has its two braces, since `next_place` found it.
     let inner = &spelled[1..spelled.len() - 1];
-    let (stem, cut) = Cut::of_ending(inner);
+    let (stem, cut) = PathCut::of_ending(inner);
     if !is_shells && is_foreign(inner) {
         return match settings.names {
             // There may be a column of this name.
-            Names::Any => place(Which::Named(inner.to_vec()), Cut::Nothing),
-            Names::None => Err(unknown(spelled)),
+            Names::Any => place(PlaceholderKind::Named(inner.to_vec()), PathCut::Nothing),
+            Names::None => Err(unknown(spelled).into()),
         };
     }
     match stem {
-        b"" => place(Which::All, cut),
-        b"#" if cut == Cut::Nothing => place(Which::Number, cut),
-        b"%" if cut == Cut::Nothing => place(Which::Slot, cut),
+        b"" => place(PlaceholderKind::All, cut),
+        b"#" if cut == PathCut::Nothing => place(PlaceholderKind::Number, cut),
+        b"%" if cut == PathCut::Nothing => place(PlaceholderKind::Slot, cut),
         digits if digits.iter().all(u8::is_ascii_digit) => {
             let number = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
             match number {
                 Some(0) => Err(format!(
                     "the placeholder {} stands for nothing: args are counted from 1",
                     String::from_utf8_lossy(spelled)
-                )),
+                )
+                .into()),
                 // So many args there are never.
-                number => place(Which::Nth(number.unwrap_or(usize::MAX)), cut),
+                number => place(PlaceholderKind::Nth(number.unwrap_or(usize::MAX)), cut),
             }
         }
         name if is_name(name) && settings.names == Names::Any => {
-            place(Which::Named(name.to_vec()), cut)
+            place(PlaceholderKind::Named(name.to_vec()), cut)
         }
         name if is_name(name) => Err(format!(
             "the placeholder {} is unknown; known are {KNOWN}, and names only with --header or \
              --input json; if it is meant literally, choose another placeholder with -I STR, then \
              braces mean nothing",
             String::from_utf8_lossy(spelled)
-        )),
-        _ if settings.names == Names::Any => place(Which::Perhaps(inner.to_vec()), Cut::Nothing),
+        )
+        .into()),
+        _ if settings.names == Names::Any => {
+            place(PlaceholderKind::NameIfPresent(inner.to_vec()), PathCut::Nothing)
+        }
         _ => Ok(None),
     }
 }

@@ -4,8 +4,12 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::error::CommandError;
 use super::foreign::no_expression;
-use super::placeholder::{Cut, Place, Settings, Values, Which, check_replace, next_place, resolve};
+use super::placeholder::{
+    PathCut, Placeholder, PlaceholderKind, TemplateSettings, Values, check_replace, next_place,
+    resolve,
+};
 use super::shell::{Quoting, Scanner, Spot};
 
 /// What parameters of a shell command are bound to, with their numbers, where it may change them.
@@ -14,17 +18,17 @@ const VARIABLE: &str = "procpool_";
 /// The text of a shell command.
 #[derive(Clone, Debug)]
 pub(super) struct Script {
-    pub(super) pieces: Vec<Part>,
+    pub(super) pieces: Vec<ScriptPart>,
     /// Args may be appended to it.
     is_open: bool,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Part {
+pub(super) enum ScriptPart {
     Text(Vec<u8>),
     /// A reference to a value; one that is a word by itself becomes one for each arg.
-    Place {
-        place: Place,
+    Placeholder {
+        place: Placeholder,
         quoting: Quoting,
         is_word: bool,
     },
@@ -38,7 +42,7 @@ pub(super) fn shell_argv(text: &[u8]) -> Vec<Vec<u8>> {
 }
 
 impl Script {
-    pub(super) fn new(text: &[u8], settings: &Settings) -> Result<Self, String> {
+    pub(super) fn new(text: &[u8], settings: &TemplateSettings) -> Result<Self, CommandError> {
         check_replace(settings)?;
         if settings.replace.is_none() {
             no_expression(text)?;
@@ -55,19 +59,19 @@ impl Script {
             {
                 let ends = text.get(end).is_none_or(|next| b" \t\n;&|)<>`".contains(next));
                 let is_word = quoting == Quoting::Bare && scanner.begins_word() && ends;
-                pieces.push(Part::Text(text[done..begin].to_vec()));
-                pieces.push(Part::Place { place, quoting, is_word });
+                pieces.push(ScriptPart::Text(text[done..begin].to_vec()));
+                pieces.push(ScriptPart::Placeholder { place, quoting, is_word });
                 scanner.value();
                 (done, seen) = (end, end);
             }
         }
         scanner.text(text, seen, text.len());
-        pieces.push(Part::Text(text[done..].to_vec()));
+        pieces.push(ScriptPart::Text(text[done..].to_vec()));
         Ok(Self { pieces, is_open: scanner.is_open() })
     }
 
     /// Looks whether args can be appended.
-    pub(super) fn check_open(&self) -> Result<(), String> {
+    pub(super) fn check_open(&self) -> Result<(), CommandError> {
         match self.is_open {
             true => Ok(()),
             false => Err("with --shell the args can't be appended to this text (its end is in a \
@@ -82,38 +86,44 @@ impl Script {
     fn rebinds(&self) -> bool {
         let signs: [&[u8]; 4] = [b"()", b"set", b"shift", b"function"];
         self.pieces.iter().any(|piece| match piece {
-            Part::Text(text) => {
+            ScriptPart::Text(text) => {
                 // Blanks mean nothing to the shell where these signs stand.
                 let text: Vec<u8> =
                     text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
                 signs.iter().any(|sign| memchr::memmem::find(&text, sign).is_some())
             }
-            Part::Place { .. } => false,
+            ScriptPart::Placeholder { .. } => false,
         })
     }
 
     /// The shell, with its text and what that refers to.
-    pub(super) fn argv(&self, values: Values<'_>, appends: bool) -> Result<Vec<Vec<u8>>, String> {
-        let mut pieces: Vec<&Part> = self.pieces.iter().collect();
-        let space = Part::Text(b" ".to_vec());
-        let all = Place { which: Which::All, cut: Cut::Nothing, spelled: Vec::new() };
-        let appended = Part::Place { place: all, quoting: Quoting::Bare, is_word: true };
+    pub(super) fn argv(
+        &self,
+        values: Values<'_>,
+        appends: bool,
+    ) -> Result<Vec<Vec<u8>>, CommandError> {
+        let mut pieces: Vec<&ScriptPart> = self.pieces.iter().collect();
+        let space = ScriptPart::Text(b" ".to_vec());
+        let all =
+            Placeholder { which: PlaceholderKind::All, cut: PathCut::Nothing, spelled: Vec::new() };
+        let appended =
+            ScriptPart::Placeholder { place: all, quoting: Quoting::Bare, is_word: true };
         if appends {
             self.check_open()?;
             pieces.extend([&space, &appended]);
         }
         let name = if self.rebinds() { VARIABLE } else { "" };
-        let mut held = Held { name, ..Held::default() };
+        let mut held = Parameters { name, ..Parameters::default() };
         for part in &pieces {
-            if let Part::Place { place, is_word, .. } = part {
+            if let ScriptPart::Placeholder { place, is_word, .. } = part {
                 held.add(place, *is_word, values)?;
             }
         }
         let mut text = held.bindings();
         for part in &pieces {
             match part {
-                Part::Text(bytes) => text.extend_from_slice(bytes),
-                Part::Place { place, quoting, is_word } => {
+                ScriptPart::Text(bytes) => text.extend_from_slice(bytes),
+                ScriptPart::Placeholder { place, quoting, is_word } => {
                     held.refer(&mut text, place, *is_word, *quoting);
                 }
             }
@@ -126,22 +136,27 @@ impl Script {
 
 /// The positional parameters of a shell command. What stands for the same is held once.
 #[derive(Default)]
-struct Held<'a> {
+struct Parameters<'a> {
     /// They are bound to variables of this name, with their numbers; empty: they are not.
     name: &'static str,
     parameters: Vec<Vec<u8>>,
-    known: Vec<(Key<'a>, Range<usize>)>,
+    known: Vec<(ParameterKey<'a>, Range<usize>)>,
 }
 
 /// What a placeholder stands for, and whether each arg is a word.
-type Key<'a> = (&'a Which, Cut, bool);
+type ParameterKey<'a> = (&'a PlaceholderKind, PathCut, bool);
 
-impl<'a> Held<'a> {
-    fn key(place: &'a Place, is_word: bool) -> Key<'a> {
-        (&place.which, place.cut, is_word && place.which == Which::All)
+impl<'a> Parameters<'a> {
+    fn key(place: &'a Placeholder, is_word: bool) -> ParameterKey<'a> {
+        (&place.which, place.cut, is_word && place.which == PlaceholderKind::All)
     }
 
-    fn add(&mut self, place: &'a Place, is_word: bool, values: Values<'_>) -> Result<(), String> {
+    fn add(
+        &mut self,
+        place: &'a Placeholder,
+        is_word: bool,
+        values: Values<'_>,
+    ) -> Result<(), CommandError> {
         let key = Self::key(place, is_word);
         if self.known.iter().any(|(known, _)| *known == key) {
             return Ok(());
@@ -163,8 +178,8 @@ impl<'a> Held<'a> {
         (1..=count).map(|n| format!("{name}{n}=${{{n}}}; ")).collect::<String>().into_bytes()
     }
 
-    fn refer(&self, text: &mut Vec<u8>, place: &Place, is_word: bool, quoting: Quoting) {
-        let key = Held::key(place, is_word);
+    fn refer(&self, text: &mut Vec<u8>, place: &Placeholder, is_word: bool, quoting: Quoting) {
+        let key = Parameters::key(place, is_word);
         let Some((_, numbers)) = self.known.iter().find(|(known, _)| *known == key) else {
             return text.extend_from_slice(&place.spelled);
         };
@@ -187,8 +202,8 @@ impl<'a> Held<'a> {
 fn place_in_script(
     spelled: &[u8],
     scanner: &Scanner,
-    settings: &Settings,
-) -> Result<Option<(Place, Quoting)>, String> {
+    settings: &TemplateSettings,
+) -> Result<Option<(Placeholder, Quoting)>, CommandError> {
     let spot = scanner.spot();
     let is_braced = settings.replace.is_none();
     let is_shells =
@@ -203,7 +218,7 @@ fn place_in_script(
     // What may stay plain text must not bring quotes into it.
     let is_neutral =
         |&byte: &u8| byte.is_ascii_alphanumeric() || byte > 127 || b" -_.:/+@%,=".contains(&byte);
-    if let Which::Perhaps(name) = &place.which
+    if let PlaceholderKind::NameIfPresent(name) = &place.which
         && (!name.iter().all(is_neutral) || !matches!(spot, Ok(Spot::Value(_))))
     {
         return Ok(None);
@@ -215,7 +230,8 @@ fn place_in_script(
             Err(format!(
                 "with --shell ${spelled} is not clear: write \\${spelled} for a dollar sign and \
                  the placeholder {spelled} behind it"
-            ))
+            )
+            .into())
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Where in the text of a shell command a placeholder stands: between which quotes, so that it can
 //! become a reference to a positional parameter. Where that is not certain, it is an error.
 
+use super::error::CommandError;
+
 /// What stands around a reference to a parameter, so that its value is taken as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Quoting {
@@ -100,7 +102,7 @@ impl Scanner {
     ///
     /// # Errors
     /// No value is safe here: a sentence with the remedy.
-    pub(super) fn spot(&self) -> Result<Spot, String> {
+    pub(super) fn spot(&self) -> Result<Spot, CommandError> {
         let quoting = match self.inside.last() {
             Some(Inside::Comment) => return Ok(Spot::Literal),
             Some(Inside::Single { .. }) => Quoting::Single,
@@ -122,7 +124,8 @@ impl Scanner {
             Some(place) => Err(format!(
                 "with --shell no placeholder can stand {place}; assign it to a variable before \
                  that (x={{}}; … \"$x\" …), or feed it to the command with --stdin"
-            )),
+            )
+            .into()),
         }
     }
 
@@ -297,7 +300,7 @@ mod tests {
     use super::*;
 
     /// What stands where the text has an `@`.
-    fn spot(text: &str) -> Result<Spot, String> {
+    fn spot(text: &str) -> Result<Spot, CommandError> {
         let (before, _) = text.split_once('@').expect("a place");
         let mut scanner = Scanner::new();
         scanner.text(text.as_bytes(), 0, before.len());

@@ -1,6 +1,7 @@
 //! Job lines: `{"cmd":"resize","args":["a.png"],"id":"j1"}` or `resize ["a.png"]`.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
@@ -231,30 +232,59 @@ pub(crate) fn error_column(text: &str, error: &serde_json::Error) -> usize {
     (newline.map_or(0, |at| at + 1) + error.column()).max(1)
 }
 
-/// Reads a line that is for fresh workers: a job line, or with `raw` the message itself. `has_reply`:
-/// it is a job; otherwise the worker is told and does not answer.
+/// Reads a line that is sent to each fresh worker: a job line, or the message itself with the protocol
+/// `raw`. With `has_reply` the worker answers it; without, it is a message without a reply.
 ///
 /// # Errors
 /// Why it is no such line, or can't be sent with this protocol.
-pub fn parse_init(line: &str, has_reply: bool, protocol: Protocol) -> Result<Init, String> {
+pub fn parse_init(line: &str, has_reply: bool, protocol: Protocol) -> Result<Init, InitError> {
     let texts = if protocol.is_raw() {
         None
     } else {
-        let fields = parse(line.as_bytes()).map_err(|invalid| invalid.message)?;
-        let fields = fields.ok_or("it is empty, and should be a job line such as initialize {}")?;
+        let fields = parse(line.as_bytes()).map_err(|invalid| InitError::NoJob(invalid.message))?;
+        let fields = fields.ok_or(InitError::Empty)?;
         Some((fields.cmd.into_owned(), fields.args.into_owned()))
     };
     let init = Init { line: line.to_owned(), texts, has_reply };
-    // What can't be sent now never can.
+    check_sendable(&init, protocol).map_err(InitError::NotSendable)?;
+    Ok(init)
+}
+
+/// Encodes a line once: what can't be sent now never can.
+fn check_sendable(init: &Init, protocol: Protocol) -> Result<(), String> {
     let mut out = Vec::new();
-    if has_reply {
+    if init.has_reply {
         (protocol.envelope.request)(&mut out, 1, &init.job())?;
     } else {
         protocol.notice()?(&mut out, &init.job())?;
     }
     (protocol.framing.seal)(&mut out, 0)?;
-    Ok(init)
+    Ok(())
 }
+
+/// Why a line can't be sent to fresh workers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InitError {
+    /// It is not a job line. The text says why.
+    NoJob(String),
+    /// It is blank or a comment.
+    Empty,
+    /// The protocol can't send it. The text says why.
+    NotSendable(String),
+}
+
+impl fmt::Display for InitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoJob(reason) | Self::NotSendable(reason) => f.write_str(reason),
+            Self::Empty => {
+                f.write_str("it is empty, and should be a job line such as initialize {}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for InitError {}
 
 #[cfg(test)]
 mod tests {

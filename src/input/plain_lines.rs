@@ -150,7 +150,8 @@ impl Plain {
         let names: Vec<Vec<u8>> = columns.iter().map(|name| name.to_vec()).collect();
         // Only the first one says whether the command can be run at all.
         if let (Target::Command(template), None) = (&self.target, self.header.get()) {
-            template.check_names(&names).map_err(NoHeader::Misused)?;
+            let checked = template.check_names(&names);
+            checked.map_err(|error| NoHeader::Misused(error.to_string()))?;
         }
         match self.header.get_or_init(|| names.clone()) == &names {
             true => Ok(()),
@@ -352,7 +353,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn template() -> Template {
-        let settings = crate::command::Settings {
+        let settings = crate::command::TemplateSettings {
             shell: false,
             replace: None,
             names: crate::command::Names::None,

@@ -36,7 +36,7 @@ impl Caller {
         }
     }
 
-    pub(crate) fn tell(self, answer: Answer) {
+    pub(crate) fn reply(self, answer: Answer) {
         match self {
             Self::One { sender, .. } => drop(sender.send(answer)),
             Self::Pipeline { tag, sender, room } => {

@@ -93,7 +93,7 @@ impl Capture {
         Self { spool: Arc::clone(spool), chunks: Vec::new(), filed: 0, held: Vec::new(), passed: 0 }
     }
 
-    /// Where the next bytes are to be appended; [`Capture::settle`] is to follow.
+    /// Where the next bytes are to be appended; [`Capture::spill_excess`] is to follow.
     pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.held
     }
@@ -122,7 +122,7 @@ impl Capture {
     ///
     /// # Errors
     /// The file can't be made or written.
-    pub(crate) fn settle(&mut self) -> io::Result<()> {
+    pub(crate) fn spill_excess(&mut self) -> io::Result<()> {
         while self.held.len() >= CHUNK {
             let number = self.spool.write(&self.held[..CHUNK])?;
             self.chunks.push(number);
@@ -137,7 +137,7 @@ impl Capture {
     /// # Errors
     /// The file can't be written.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
-        self.settle()?;
+        self.spill_excess()?;
         if !self.chunks.is_empty() && !self.held.is_empty() {
             self.chunks.push(self.spool.write(&self.held)?);
             self.filed += self.held.len() as u64;
@@ -261,7 +261,7 @@ fn whole_characters(bytes: &[u8]) -> (bool, usize) {
 impl Write for Capture {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.held.extend_from_slice(bytes);
-        self.settle()?;
+        self.spill_excess()?;
         Ok(bytes.len())
     }
 

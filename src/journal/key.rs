@@ -50,7 +50,7 @@ impl Context {
         }
         let Some(words) = job.arg_words() else {
             let parts = [b"json", context, job.cmd(), job.args()];
-            let worker = self.workers.get(job.lane).map(String::as_bytes);
+            let worker = self.workers.get(job.pool).map(String::as_bytes);
             return Digest128::of(parts.into_iter().chain(worker));
         };
         match self.header.get() {

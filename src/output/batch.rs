@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use super::format::Format;
 use crate::job::Done;
-use crate::util::buffer::Usual;
+use crate::util::buffer::TypicalSize;
 
 thread_local! {
     /// The batch of each output that this thread delivers to: one, but where a program has several.
@@ -38,7 +38,7 @@ pub(super) struct Batch {
     /// all here and there, since slots that count together hold each other up.
     pub(super) succeeded: u64,
     pub(super) failed: u64,
-    usual: Usual,
+    typical: TypicalSize,
 }
 
 /// Records of successive jobs: `count` of them from `seq` on. They end at so many bytes of the
@@ -60,7 +60,7 @@ impl Batch {
             streaks: Vec::new(),
             succeeded: 0,
             failed: 0,
-            usual: Usual::new(),
+            typical: TypicalSize::new(),
         }
     }
 
@@ -99,7 +99,7 @@ impl Batch {
     }
 
     pub(super) fn clear(&mut self) {
-        self.usual.empty(&mut self.out);
+        self.typical.empty(&mut self.out);
         self.err.clear();
         self.records.clear();
         self.streaks.clear();

@@ -15,5 +15,5 @@ mod spill;
 mod writer;
 
 pub use format::Format;
-pub use settings::{Settings, Surroundings, Trouble};
+pub use settings::{Screen, Settings, Trouble};
 pub use sink::Output;

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use crate::job::printed::{Capture, Printed, Spool};
-use crate::util::buffer::Usual;
+use crate::util::buffer::TypicalSize;
 
 use super::large::Large;
 use super::pages::{Pages, Piece};
@@ -31,7 +31,7 @@ pub struct Ready {
     out: Vec<u8>,
     /// What stands between the bytes of `out`, and behind how many of them.
     between: Vec<(usize, Between)>,
-    usual: Usual,
+    typical: TypicalSize,
 }
 
 impl Ready {
@@ -60,7 +60,7 @@ impl Ready {
 
     /// Forgets everything, but keeps some of the memory.
     pub fn clear(&mut self) {
-        self.usual.empty(&mut self.out);
+        self.typical.empty(&mut self.out);
         self.between.clear();
     }
 
@@ -95,7 +95,7 @@ impl Between {
 /// Records of successive jobs that wait, one behind the other: what goes to stdout and, from
 /// `split` on, to stderr. Slots take successive jobs, so that a run is what most often comes.
 #[derive(Debug)]
-struct Run {
+struct WaitingStreak {
     piece: Piece,
     split: usize,
     /// How many records.
@@ -110,7 +110,7 @@ pub struct Order {
     /// Whose turn it is.
     next: u64,
     /// By the number of their first record.
-    waiting: BTreeMap<u64, Run>,
+    waiting: BTreeMap<u64, WaitingStreak>,
     /// How many of them do not lie in memory.
     large: usize,
     /// Lines of jobs that are still running, until their turn comes.
@@ -153,7 +153,7 @@ impl Order {
             return self.is_turn_of(seq + count, ready);
         }
         let piece = self.pages.put(out, err);
-        self.waiting.insert(seq, Run { piece, split: out.len(), count, large: None });
+        self.waiting.insert(seq, WaitingStreak { piece, split: out.len(), count, large: None });
         match self.is_full() && !self.has_next() {
             true => self.spill(),
             false => Ok(()),
@@ -175,7 +175,7 @@ impl Order {
             return self.is_turn_of(seq + 1, ready);
         }
         let (piece, large) = (self.pages.put(&[], &[]), Some(Box::new(large)));
-        self.waiting.insert(seq, Run { piece, split: 0, count: 1, large });
+        self.waiting.insert(seq, WaitingStreak { piece, split: 0, count: 1, large });
         self.large += 1;
         Ok(())
     }

@@ -7,8 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use super::batch::Batch;
 use super::large::Large;
 use super::order::{Order, Ready};
-use super::settings::{Settings, Surroundings, Trouble};
+use super::settings::{Screen, Settings, Trouble};
 use crate::job::printed::Spool;
+use crate::journal::JournalError;
 
 /// With so many bytes ready the writer does not rest.
 pub(super) const ENOUGH: usize = 64 << 10;
@@ -23,7 +24,7 @@ pub(super) struct Shelf {
     pub(super) work: Condvar,
     /// Slots wait here for the writer.
     pub(super) room: Condvar,
-    pub(super) surroundings: Arc<dyn Surroundings>,
+    pub(super) screen: Arc<dyn Screen>,
     /// Where large records are made.
     pub(super) spool: Arc<Spool>,
     pub(super) succeeded: AtomicU64,
@@ -81,10 +82,10 @@ impl Shelf {
         batch.clear();
     }
 
-    /// Tells it if something could not be recorded.
-    pub(super) fn recorded(&self, outcome: Result<(), String>) {
-        if let Err(message) = outcome {
-            self.surroundings.trouble(Trouble::Unrecorded(message));
+    /// Reports it if something could not be recorded.
+    pub(super) fn recorded(&self, outcome: Result<(), JournalError>) {
+        if let Err(error) = outcome {
+            self.screen.trouble(Trouble::Unrecorded(error.to_string()));
         }
     }
 
@@ -135,7 +136,7 @@ impl Shelf {
     fn order_lost(&self, state: &mut State, error: &io::Error) {
         if !state.has_lost_order {
             state.has_lost_order = true;
-            self.surroundings.trouble(Trouble::Disordered(format!(
+            self.screen.trouble(Trouble::Disordered(format!(
                 "results that wait for their turn could not be written to a temporary file in \
                  '{}': {error}; make room there, set TMPDIR to another folder, or raise --buffer",
                 std::env::temp_dir().display()

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::batch::with_batch;
 use super::order::{Order, Ready};
-use super::settings::{Settings, Surroundings};
+use super::settings::{Screen, Settings};
 use super::shelf::{ENOUGH, Shelf, State};
 use super::writer::{Writer, print};
 use crate::job::{Done, Job, Sink};
@@ -32,7 +32,7 @@ impl Output {
     ///
     /// # Errors
     /// No thread could be started, or stdout can't be used.
-    pub fn start(settings: Settings, surroundings: Arc<dyn Surroundings>) -> io::Result<Self> {
+    pub fn start(settings: Settings, screen: Arc<dyn Screen>) -> io::Result<Self> {
         let stdout = io::stdout().as_fd().try_clone_to_owned()?;
         let limit = settings.buffer;
         let shelf = Arc::new(Shelf {
@@ -48,7 +48,7 @@ impl Output {
             }),
             work: Condvar::new(),
             room: Condvar::new(),
-            surroundings,
+            screen,
             spool: Arc::default(),
             succeeded: AtomicU64::new(0),
             failed: AtomicU64::new(0),

@@ -32,7 +32,7 @@ impl Writer {
         let mut ready = Ready::default();
         while self.next(&mut ready) {
             if let Some(journal) = &self.shelf.settings.journal {
-                self.shelf.recorded(journal.settle());
+                self.shelf.recorded(journal.wait_synced());
             }
             if let Err(error) = self.write(&ready) {
                 return self.broken(error);
@@ -48,7 +48,7 @@ impl Writer {
         loop {
             let State { order, ready: next, is_over, .. } = &mut *state;
             if let Err(error) = order.advance(next, *is_over) {
-                self.shelf.surroundings.trouble(Trouble::Disordered(format!(
+                self.shelf.screen.trouble(Trouble::Disordered(format!(
                     "results are lost that waited for their turn in a temporary file: it could \
                      not be read back: {error}"
                 )));
@@ -80,7 +80,7 @@ impl Writer {
                 print(&self.shelf, &self.stdout, out)?;
             }
             match behind {
-                Some(Between::Err(err)) => self.shelf.surroundings.failure(err),
+                Some(Between::Err(err)) => self.shelf.screen.failure(err),
                 Some(Between::Large(large)) => self.write_large(large)?,
                 None => {}
             }
@@ -89,7 +89,7 @@ impl Writer {
     }
 
     fn write_large(&self, large: &Large) -> rustix::io::Result<()> {
-        let surroundings = &self.shelf.surroundings;
+        let screen = &self.shelf.screen;
         let mut result = Ok(());
         let mut to_stdout = |piece: &[u8]| {
             result = print(&self.shelf, &self.stdout, piece);
@@ -101,21 +101,21 @@ impl Writer {
         if read.is_ok() {
             read = large.printed.stderr.each(|piece| {
                 in_line = piece.last().map_or(in_line, |&last| last != b'\n');
-                surroundings.failure(piece);
+                screen.failure(piece);
                 Ok(())
             });
         }
         if in_line {
             // What follows is another's, or about it.
-            surroundings.failure(b"\n");
+            screen.failure(b"\n");
         }
         if let Err(error) = read {
-            surroundings.trouble(Trouble::Disordered(format!(
+            screen.trouble(Trouble::Disordered(format!(
                 "what a command printed could not be read back from a temporary file: {error}"
             )));
         }
         if !large.tail.is_empty() {
-            surroundings.failure(&large.tail);
+            screen.failure(&large.tail);
         }
         Ok(())
     }
@@ -132,14 +132,14 @@ impl Writer {
                 Trouble::Broken(format!("the results could not be written to stdout: {error}"))
             }
         };
-        self.shelf.surroundings.trouble(trouble);
+        self.shelf.screen.trouble(trouble);
     }
 }
 
 /// Writes to stdout.
 pub(super) fn print(shelf: &Shelf, stdout: &OwnedFd, text: &[u8]) -> rustix::io::Result<()> {
     let mut result = Ok(());
-    shelf.surroundings.around_write(text, &mut || result = write_all(stdout, text));
+    shelf.screen.around_write(text, &mut || result = write_all(stdout, text));
     let is_in_line = text.last().is_some_and(|&last| last != b'\n');
     shelf.is_in_line.store(is_in_line, Ordering::Relaxed);
     result

@@ -70,7 +70,7 @@ impl Engine {
             Ok(text) => text,
             Err(error) => {
                 let message = format!("the args can't be written as JSON: {error}");
-                return caller.tell(Err(Failure::new(Kind::Invalid, message)));
+                return caller.reply(Err(Failure::new(Kind::Invalid, message)));
             }
         };
         // Only raw values have line breaks, and only between their parts; a request is one line.

@@ -245,7 +245,7 @@ impl Shared {
     /// Gives the outcome of a job to the call that waits for it, if there is one.
     pub(crate) fn tell_caller(&self, job: Job, outcome: Result<Value<'_>, &Failure>) {
         if let Some(caller) = job.caller {
-            caller.tell(outcome.map(|value| value.to_json()).map_err(Clone::clone));
+            caller.reply(outcome.map(|value| value.to_json()).map_err(Clone::clone));
         }
     }
 

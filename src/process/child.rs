@@ -1,5 +1,5 @@
 //! `Process`: a running process, the leader of its own group. This file has its pipes: read, write,
-//! close. The rest is in `start`, `wait`, `stop` and `reap`.
+//! close. The rest is in `start`, `wait`, `ladder` and `reap`.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Child;

@@ -1,5 +1,5 @@
-//! Whether a program can be run, found out before it is started; and why one could not be started. The
-//! messages say what to do about a name that only a shell knows.
+//! Whether a program can be run, found out before it is started; and why a program was not started.
+//! The messages give advice about names that only a shell knows.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! `poll` with a `Duration` as its timeout: every wait in this folder is one of these calls.
+//! `poll` with a `Duration` as its timeout. Every wait for a descriptor in this folder is such a call.
 
 use std::time::Duration;
 

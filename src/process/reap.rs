@@ -11,8 +11,8 @@ use rustix::process::{Signal, kill_process_group, test_kill_process_group};
 use super::child::Process;
 use super::groups::Groups;
 use super::groups::Members;
+use super::ladder::KILL_PATIENCE;
 use super::poll;
-use super::stop::KILL_PATIENCE;
 
 /// The pause after the first look whether a group is gone; it doubles with each further look.
 const FIRST_TICK: Duration = Duration::from_millis(1);

@@ -98,7 +98,7 @@ pub(super) enum ToWatch {
     Nothing,
 }
 
-/// Starts the thread. It ends when `look` returns `None`. If it can't be started, stops are not noticed.
+/// Starts the thread. It ends when `look` returns `None`. If it can't be started, no stop is noticed.
 pub(super) fn start(look: impl Fn(&mut Survey) -> Option<ToWatch> + Send + 'static) -> Monitor {
     let (sender, receiver) = channel();
     let run = move || watch(&look, &receiver);

@@ -108,9 +108,9 @@ impl Process {
         self.exit.has_exited()
     }
 
-    /// Waits for the exit or a wake-up, for at most `time`. A process that will exit soon does not wake
-    /// the slot for each stream that it closes before. Returns whether the process has exited.
-    pub(crate) fn wait_for_exit(&self, wake: &Wake, time: Duration) -> bool {
+    /// Whether the process exits within `time`. A wake-up ends this wait, and other events do not: a
+    /// process that will exit soon closes its streams before.
+    pub(crate) fn exits_within(&self, wake: &Wake, time: Duration) -> bool {
         self.exit.wait_or_wake(wake, time)
     }
 

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use procpool::files::{Links, Place, is_regular, is_same};
+use procpool::files::{FilePlace, Links, is_regular, is_same};
 use procpool::input::Source;
-use procpool::input::rest::Rest;
+use procpool::input::remainder::Remainder;
 use rustix::fs::{FileType, Stat, fstat, stat, tell};
 
 use crate::cli::Options;
@@ -23,7 +23,7 @@ const STDERR: [&str; 3] = ["/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"];
 #[derive(Debug)]
 pub enum WriteTarget {
     Stderr,
-    Place(Place),
+    Place(FilePlace),
 }
 
 impl WriteTarget {
@@ -31,7 +31,7 @@ impl WriteTarget {
         if STDERR.iter().any(|name| path == Path::new(name)) {
             return Ok(Self::Stderr);
         }
-        Place::find(path, Links::Followed).map(Self::Place)
+        FilePlace::find(path, Links::Followed).map(Self::Place)
     }
 
     /// Makes the file, or empties the one that is there.
@@ -46,7 +46,7 @@ impl WriteTarget {
     }
 
     /// The place of a file. stderr has none, since several may write to it.
-    fn place(&self) -> Option<&Place> {
+    fn place(&self) -> Option<&FilePlace> {
         match self {
             Self::Stderr => None,
             Self::Place(place) => Some(place),
@@ -63,7 +63,7 @@ pub struct Outputs {
     pub reports: Vec<Option<(PathBuf, WriteTarget)>>,
     pub trace: Option<(PathBuf, WriteTarget)>,
     /// What is left of the input that the lines of failed jobs will replace.
-    pub rest: Option<Arc<Rest>>,
+    pub rest: Option<Arc<Remainder>>,
     /// Some input comes through a pipe. Its other end may be reading any file.
     pub is_piped: bool,
 }
@@ -105,7 +105,7 @@ impl Outputs {
         outputs.is_piped = inputs.iter().any(|(_, file)| is_pipe(file));
         // An error is reported when the journal is opened.
         let journal = options.journal.file.as_ref().and_then(|path| {
-            let place = Place::find(path, Links::Refused).ok()?;
+            let place = FilePlace::find(path, Links::Refused).ok()?;
             Some((path.clone(), WriteTarget::Place(place)))
         });
         let made = [
@@ -130,9 +130,9 @@ impl Outputs {
         &self,
         sources: &[Source],
         inputs: &[(usize, Stat)],
-    ) -> anyhow::Result<Option<Arc<Rest>>> {
+    ) -> anyhow::Result<Option<Arc<Remainder>>> {
         let Some((path, WriteTarget::Place(place))) = &self.failed else { return Ok(None) };
-        let rest = Rest::default();
+        let rest = Remainder::default();
         let mut has_any = false;
         for (index, _) in inputs.iter().filter(|(_, file)| place.is(file)) {
             let opened = match &sources[*index] {
@@ -157,7 +157,7 @@ pub fn unwritable(path: &Path) -> String {
 struct Made<'a> {
     option: &'static str,
     path: &'a Path,
-    place: &'a Place,
+    place: &'a FilePlace,
 }
 
 /// The sources that are files or pipes, each with its number.

@@ -152,7 +152,7 @@ impl<'a> Running<'a> {
             return false;
         }
         let timeout = self.job.timeout.or_else(|| self.shared.timeout());
-        self.process.wait_for_exit(wake, timeout.map_or(QUICK, |timeout| timeout.min(QUICK)))
+        self.process.exits_within(wake, timeout.map_or(QUICK, |timeout| timeout.min(QUICK)))
     }
 
     /// Attends to a command for as long as it takes. Returns why it was cut short, if it was.
@@ -325,7 +325,7 @@ impl<'a> Running<'a> {
                 stderr.pass(err);
             }
         }
-        if let Err(error) = stdout.settle().and_then(|()| stderr.settle()) {
+        if let Err(error) = stdout.spill_excess().and_then(|()| stderr.spill_excess()) {
             self.trouble.get_or_insert(error);
             // There is no room for it, and no use.
             stdout.buffer().clear();

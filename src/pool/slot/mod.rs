@@ -167,7 +167,7 @@ impl Slot {
     fn flush(&mut self) {
         self.shared.flush();
         for (caller, answer) in self.answers.drain(..) {
-            caller.tell(answer);
+            caller.reply(answer);
         }
     }
 
@@ -439,7 +439,8 @@ impl Slot {
         let start = shared.now();
         let (command, input) = match commands.of(&job, self.number()) {
             Ok(command) => command,
-            Err(message) => {
+            Err(error) => {
+                let message = error.to_string();
                 let place = crate::job::naming::place(job.place, shared.sources());
                 let message = place.map_or(message.clone(), |place| format!("{place}: {message}"));
                 return self.command_over(job, (0, start), Some((Kind::Invalid, message)), None);

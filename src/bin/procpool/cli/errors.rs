@@ -1,5 +1,7 @@
 //! clap's errors → messages that say what to write instead.
 
+use std::ffi::OsString;
+
 use clap::Arg;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
@@ -56,13 +58,12 @@ impl From<clap::Error> for EarlyExit {
 }
 
 /// Adds advice to an error of clap. For an option of another tool, the advice is the option of procpool.
-pub fn explain(mut error: clap::Error) -> EarlyExit {
+pub fn explain(mut error: clap::Error, words: &[OsString]) -> EarlyExit {
     let unknown = match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (ErrorKind::UnknownArgument, Some(ContextValue::String(option))) => option.clone(),
         _ => return error.into(),
     };
-    let words: Vec<String> =
-        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     if let Some(option) = option_before(&unknown, &words) {
         return EarlyExit::misuse(&format!(
             "{option} has no value; one that begins with '-' is written {option}='…'"

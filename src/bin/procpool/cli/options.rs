@@ -91,7 +91,15 @@ pub struct Options {
 /// # Errors
 /// There is nothing to run: the command line asks for help or the version, or is wrong.
 pub fn parse() -> Result<Options, EarlyExit> {
-    let matches = definition().try_get_matches().map_err(explain)?;
+    parse_words(&std::env::args_os().collect::<Vec<_>>())
+}
+
+/// As [`parse`], for any words. The first word is the name of the program.
+///
+/// # Errors
+/// As for [`parse`].
+pub fn parse_words(words: &[OsString]) -> Result<Options, EarlyExit> {
+    let matches = definition().try_get_matches_from(words).map_err(|e| explain(e, words))?;
     let mut options = Options::from_arg_matches(&matches)?;
     options.first = first_lines(&matches);
     options.given = given(&matches);
@@ -117,7 +125,7 @@ fn first_lines(matches: &ArgMatches) -> Vec<(String, bool)> {
 }
 
 /// What was given on the command line, whether or not it says what is the default.
-pub fn given(matches: &ArgMatches) -> Vec<String> {
+fn given(matches: &ArgMatches) -> Vec<String> {
     let is_given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
     let definition = definition();
     let ids = definition.get_arguments().map(|arg| arg.get_id().as_str());

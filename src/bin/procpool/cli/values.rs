@@ -140,7 +140,9 @@ fn parse_escape(text: &str) -> Option<u8> {
 
 pub fn timeout(text: &str) -> Result<Timeout, String> {
     let Some(percent) = text.strip_suffix('%') else {
-        return procpool::parse_duration(text).map(Timeout::Time);
+        return procpool::parse_duration(text)
+            .map(Timeout::Time)
+            .map_err(|error| error.to_string());
     };
     let percent =
         percent.parse().ok().filter(|percent: &f64| percent.is_finite() && *percent > 0.0);

@@ -42,7 +42,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("framing", Rule::Worker),
     ("reply_messages", Rule::Worker),
     ("pty", Rule::Worker),
-    // `Choice` in plan.rs, which knows its key.
+    // `Route` in plan.rs, which knows its key.
     ("route", Rule::Everywhere),
     ("init", Rule::Worker),
     ("notify", Rule::Worker),
@@ -93,6 +93,10 @@ const TABLE: &[(&str, Rule)] = &[
     ("keep_order", Rule::Everywhere),
     ("buffer", Rule::Everywhere),
     ("summary", Rule::Everywhere),
+    // `misuse` in cli/report.rs, which has better advice for a dry run.
+    ("report", Rule::Everywhere),
+    ("trace", Rule::Everywhere),
+    ("results", Rule::Everywhere),
     ("joblog", Rule::Run),
     ("progress", Rule::Everywhere),
     ("timeout", Rule::Everywhere),
@@ -237,10 +241,8 @@ impl Rule {
 
 #[cfg(test)]
 mod tests {
-    use clap::FromArgMatches;
-
     use super::*;
-    use crate::cli::options::definition;
+    use crate::cli::options::{definition, parse_words};
 
     const MODES: [Mode; 8] =
         [Command, JobCommands, Worker, WorkerCommand, Raw, Expression, File, FileCommand];
@@ -312,10 +314,9 @@ mod tests {
     #[test]
     fn options_that_say_more_of_others() {
         let check = |words: &[&str], mode: Mode| {
-            let words = [&["procpool"], words, &["x"]].concat();
-            let matches = definition().try_get_matches_from(words).expect("options");
-            let mut options = Options::from_arg_matches(&matches).expect("options");
-            options.given = crate::cli::options::given(&matches);
+            let words: Vec<_> = [&["procpool"], words, &["x"]].concat();
+            let words: Vec<_> = words.into_iter().map(Into::into).collect();
+            let options = parse_words(&words).expect("options");
             check(&options, mode, false)
         };
         for words in [

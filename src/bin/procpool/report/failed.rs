@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use anyhow::Context as _;
 use procpool::Job;
 use procpool::files::Beside;
-use procpool::input::rest::{LineForm, Rest, add_missing};
+use procpool::input::remainder::{LineForm, Remainder, add_missing};
 
 use crate::descriptors::{self, Stream};
 use crate::lock::lock;
@@ -24,8 +24,8 @@ pub struct FailedSettings {
     pub is_csv: bool,
     /// The first line of the file.
     pub header: Arc<OnceLock<Vec<u8>>>,
-    /// What is left of the input, if the file is the input.
-    pub rest: Option<Arc<Rest>>,
+    /// What is left to do of the input, if the file is the input.
+    pub rest: Option<Arc<Remainder>>,
     /// Some input comes through a pipe. Its other end may be reading the file.
     pub is_piped: bool,
 }

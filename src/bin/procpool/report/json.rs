@@ -300,7 +300,7 @@ fn timeline<'a>(findings: &Findings<'a>) -> Timeline<'a> {
     let bars_left_out = totals.tries.saturating_sub(bars.len() as u64);
     let bar = |bar: &&'a Bar| {
         let from = micros(bar.begun);
-        let to = micros(bar.start + bar.seconds);
+        let to = micros(bar.start + bar.seconds).max(from);
         let kind = bar.failed.map_or("", |kind| kind.name());
         (bar.seq, bar.slot, from, to, kind, u8::from(bar.is_retried), bar.attempt, &*bar.label)
     };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use procpool::Done;
-use procpool::files::{Links, Place};
+use procpool::files::{FilePlace, Links};
 use procpool::output::Format;
 use procpool::output::format::Shape;
 
@@ -69,7 +69,7 @@ impl Results {
             made => made?,
         }
         let file = |name: &str| {
-            let place = Place::find(&folder.join(name), Links::Refused)?;
+            let place = FilePlace::find(&folder.join(name), Links::Refused)?;
             place.create().map(BufWriter::new)
         };
         let mut stdout = file("stdout")?;

@@ -38,8 +38,10 @@ impl Track {
         if self.ends.is_empty() {
             self.ends.push(f64::NEG_INFINITY);
         }
-        let begun = start.max(self.ends[0]).min(end);
-        self.ends[0] = self.ends[0].max(end);
+        let begun = start.max(self.ends[0]);
+        // Rounded times can make a job end before the one that it waited for.
+        let end = end.max(begun);
+        self.ends[0] = end;
         Span { start, begun, end, lane: 0 }
     }
 }
@@ -55,6 +57,14 @@ mod tests {
         let spans = spans.map(|(start, seconds)| track.add(start, seconds));
         let begun = spans.map(|span| (span.begun, span.end, span.lane));
         assert_eq!(begun, [(0.0, 1.0, 0), (1.0, 2.0, 0), (2.0, 3.0, 0), (4.0, 5.0, 0)]);
+    }
+
+    #[test]
+    fn rounded_times_do_not_overlap() {
+        let mut track = Track::default();
+        track.add(0.0, 1.000_000_2);
+        let span = track.add(0.5, 0.5);
+        assert_eq!((span.begun, span.end), (1.000_000_2, 1.000_000_2));
     }
 
     #[test]

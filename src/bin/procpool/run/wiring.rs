@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use procpool::input::plain_lines::{Columns, Pack, Plain};
 use procpool::input::{Form, Reader, Source};
 use procpool::journal::{self, Journal};
-use procpool::output::{Format, Output, Settings, Surroundings};
+use procpool::output::{Format, Output, Screen, Settings};
 use procpool::{Sink, Watcher};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -47,7 +47,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         // This is checked before any input is read, which would be lost.
         Console::terminal().context("--confirm has no terminal to ask on")?;
     }
-    let size = Size::of(&plan.reader.choice, options.workers.max_procs);
+    let size = Size::of(&plan.reader.route, options.workers.max_procs);
     builders::allow_descriptors(size.all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
     check_streams(&plan.reader.sources)?;
@@ -135,7 +135,7 @@ impl ResultSinks {
             buffer: options.output.buffer,
             journal: journal.clone(),
         };
-        let surroundings = Arc::clone(reporter) as Arc<dyn Surroundings>;
+        let surroundings = Arc::clone(reporter) as Arc<dyn Screen>;
         let output = Output::start(settings, surroundings);
         let output = Arc::new(output.context("the output can't be started")?);
         let settings = report_settings(options, outputs, &plan.reader, reports.clone())?;
@@ -212,7 +212,10 @@ fn check_streams(sources: &[Source]) -> anyhow::Result<()> {
 }
 
 /// Opens the journal, and reports an incomplete last line.
-fn open_journal(settings: &journal::Settings, console: &Console) -> anyhow::Result<Arc<Journal>> {
+fn open_journal(
+    settings: &journal::JournalSettings,
+    console: &Console,
+) -> anyhow::Result<Arc<Journal>> {
     let journal = Journal::open(settings).map_err(anyhow::Error::msg)?;
     let torn = journal.torn();
     if torn > 0 {

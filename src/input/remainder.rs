@@ -16,7 +16,7 @@ const PIECE: usize = 64 << 10;
 
 /// What is left to do of some of the sources of a run.
 #[derive(Debug, Default)]
-pub struct Rest {
+pub struct Remainder {
     state: Mutex<State>,
 }
 
@@ -61,7 +61,7 @@ impl LineForm<'_> {
     }
 }
 
-impl Rest {
+impl Remainder {
     /// Nothing of this source may be lost. It is read from this place on.
     pub fn keep(&self, source: u32, file: File, begin: u64) {
         let too_long = Vec::new();
