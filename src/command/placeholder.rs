@@ -33,7 +33,7 @@ pub struct TemplateSettings {
     pub cwd: Option<OsString>,
 }
 
-pub(super) type Word = Vec<WordPart>;
+pub(super) type TemplateWord = Vec<WordPart>;
 
 #[derive(Clone, Debug)]
 pub(super) enum WordPart {
@@ -202,7 +202,11 @@ impl<'a> Values<'a> {
     }
 
     /// All words of a command.
-    pub(super) fn argv(self, words: &[Word], appends: bool) -> Result<Vec<Vec<u8>>, CommandError> {
+    pub(super) fn argv(
+        self,
+        words: &[TemplateWord],
+        appends: bool,
+    ) -> Result<Vec<Vec<u8>>, CommandError> {
         let mut argv = Vec::with_capacity(words.len() + self.args.words.len());
         for word in words {
             match word.as_slice() {
@@ -259,7 +263,10 @@ pub(super) fn next_place(
 }
 
 /// Reads a word that is not the text of a shell command.
-pub(super) fn parse(text: &[u8], settings: &TemplateSettings) -> Result<Word, CommandError> {
+pub(super) fn parse(
+    text: &[u8],
+    settings: &TemplateSettings,
+) -> Result<TemplateWord, CommandError> {
     check_replace(settings)?;
     if settings.replace.is_none() {
         no_expression(text)?;

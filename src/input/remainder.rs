@@ -114,7 +114,7 @@ impl Remainder {
     /// A file can't be read or written, or a source has another header.
     pub fn write(&self, form: LineForm<'_>, out: &mut impl Write) -> io::Result<()> {
         let state = self.lock();
-        let mut out = Ended { out, delimiter: form.delimiter, last: form.delimiter };
+        let mut out = EndedLines { out, delimiter: form.delimiter, last: form.delimiter };
         for kept in &state.kept {
             // Those after `at` are copied with the rest of the file.
             for &(begin, end) in kept.too_long.iter().filter(|(begin, _)| *begin < kept.at) {
@@ -221,19 +221,19 @@ fn copy_part(from: &File, begin: u64, end: u64, to: &mut impl Write) -> io::Resu
 }
 
 /// A writer that knows whether the last line has its end.
-struct Ended<'a, W> {
+struct EndedLines<'a, W> {
     out: &'a mut W,
     delimiter: u8,
     last: u8,
 }
 
-impl<W: Write> Ended<'_, W> {
+impl<W: Write> EndedLines<'_, W> {
     fn end(&mut self) -> io::Result<()> {
         if self.last == self.delimiter { Ok(()) } else { self.write_all(&[self.delimiter]) }
     }
 }
 
-impl<W: Write> Write for Ended<'_, W> {
+impl<W: Write> Write for EndedLines<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.out.write(bytes)?;
         self.last = bytes[..count].last().copied().unwrap_or(self.last);
