@@ -162,7 +162,10 @@ fn without_slashes(path: &[u8]) -> &[u8] {
 
 impl<'a> Values<'a> {
     /// The values of a placeholder: one for each arg if it means all of them. `None`: it is plain text.
-    pub(super) fn of(self, place: &Placeholder) -> Result<Option<Vec<Cow<'a, [u8]>>>, String> {
+    pub(super) fn of(
+        self,
+        place: &Placeholder,
+    ) -> Result<Option<Vec<Cow<'a, [u8]>>>, CommandError> {
         let one = |value: &'a [u8], cut: PathCut| Ok(Some(vec![Cow::Borrowed(cut.apply(value))]));
         let nth = |index: usize| self.args.words.get(index).map_or(&b""[..], AsRef::as_ref);
         match &place.which {
