@@ -275,7 +275,8 @@ pub(super) fn parse(
         no_expression(text)?;
     }
     let mut word = Vec::new();
-    let (mut done, mut from) = (0, 0);
+    let mut done = 0;
+    let mut from = 0;
     while let Some((begin, end)) = next_place(text, from, settings) {
         from = end;
         let is_shells = begin > 0 && text[begin - 1] == b'$';

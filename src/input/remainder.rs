@@ -168,7 +168,8 @@ fn each_line(
     form: LineForm<'_>,
     act: &mut dyn FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    let (mut lines, mut at) = (form.lines(), 0);
+    let mut lines = form.lines();
+    let mut at = 0;
     loop {
         let count = read_piece(file, at, lines.buffer())?;
         at += count as u64;
@@ -184,7 +185,8 @@ fn each_line(
 
 /// Where the header ends of a source of which nothing was read.
 fn after_header(kept: &Kept, header: &[u8], form: LineForm<'_>) -> io::Result<u64> {
-    let (mut lines, mut at) = (form.lines(), kept.begin);
+    let mut lines = form.lines();
+    let mut at = kept.begin;
     loop {
         let count = read_piece(&kept.file, at, lines.buffer())?;
         at += count as u64;
@@ -209,7 +211,8 @@ fn read_piece(file: &File, at: u64, to: &mut Vec<u8>) -> io::Result<usize> {
 }
 
 fn copy_part(from: &File, begin: u64, end: u64, to: &mut impl Write) -> io::Result<()> {
-    let (mut at, mut piece) = (begin, Vec::new());
+    let mut at = begin;
+    let mut piece = Vec::new();
     while at < end {
         let len = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);
         piece.resize(len, 0);
