@@ -156,7 +156,10 @@ enum PutOff {
 }
 
 /// What a caller gets: where a command ran, what it printed.
-fn answer(outcome: Result<Value<'_>, &Failure>, printed: Option<&Arc<Printed>>) -> caller::Answer {
+fn answer(
+    outcome: Result<Value<'_>, &Failure>,
+    printed: Option<&Arc<Printed>>,
+) -> caller::CallResult {
     match outcome {
         Ok(result) => Ok(printed.map_or_else(|| result.to_json(), |printed| printed.to_json())),
         Err(failure) => {

@@ -135,8 +135,8 @@ impl ResultSinks {
             buffer: options.output.buffer,
             journal: journal.clone(),
         };
-        let surroundings = Arc::clone(reporter) as Arc<dyn Screen>;
-        let output = Output::start(settings, surroundings);
+        let screen = Arc::clone(reporter) as Arc<dyn Screen>;
+        let output = Output::start(settings, screen);
         let output = Arc::new(output.context("the output can't be started")?);
         let settings = report_settings(options, outputs, &plan.reader, reports.clone())?;
         let events = events.clone();
