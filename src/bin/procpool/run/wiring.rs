@@ -52,11 +52,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
     check_streams(&plan.reader.sources)?;
     plan.reader.rest.clone_from(&outputs.rest);
-    let journal = plan.journal.as_ref().map(|settings| open_journal(settings, &console));
-    let journal = journal.transpose()?;
-    if let Some(journal) = &journal {
-        resume_from(journal, &mut plan.reader);
-    }
+    let journal = open_journal(&mut plan, &console)?;
     let results = ResultSinks::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
     let ResultSinks { output, reports, bookkeeper } = results;
     let watcher = Arc::clone(&reporter) as Arc<dyn Watcher>;
@@ -67,7 +63,6 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let progress = ProgressLine::start(options.output.progress, Arc::clone(&console), move || {
         counts.counts()
     })?;
-    allow_signals().context("signals can't be listened to")?;
     let (orders, ordered) = unbounded_channel();
     let signal = FatalSignal::default();
     let interrupts = Interrupts {
@@ -78,7 +73,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         orders,
         signal: signal.clone(),
     };
-    interrupts.listen().context("signals can't be listened to")?;
+    listen(interrupts).context("signals can't be listened to")?;
     drop(early);
     let run = ActiveRun {
         pools,
@@ -226,19 +221,18 @@ fn open_journal(
             settings.path.display()
         ));
     }
-    Ok(Arc::new(journal))
-}
-
-/// Makes the reader look jobs up in the journal, and pack lines as the first run did.
-fn resume_from(journal: &Arc<Journal>, reader: &mut Reader) {
-    reader.journal = Some(Arc::clone(journal));
+    let journal = Arc::new(journal);
+    let reader = &mut plan.reader;
+    reader.journal = Some(Arc::clone(&journal));
     if let Form::Plain(Plain { pack: Pack::Bytes { most, .. }, .. }) = &mut reader.form {
         *most = journal.pack().unwrap_or(*most);
     }
+    Ok(Some(journal))
 }
 
-/// Checks that there are descriptors left for the runtime of the signals. Without some of them tokio panics.
-fn allow_signals() -> io::Result<()> {
+/// Begins to listen to signals. Without some descriptors tokio panics. So this first checks that there are enough.
+fn listen(interrupts: Interrupts) -> io::Result<()> {
     let pairs: io::Result<Vec<_>> = (0..4).map(|_| UnixStream::pair()).collect();
-    pairs.map(drop)
+    drop(pairs?);
+    interrupts.listen()
 }
