@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use procpool::input::plain_lines::{Columns, Pack, Plain};
 use procpool::input::{Form, Reader, Source};
-use procpool::journal::{self, Journal};
+use procpool::journal::Journal;
 use procpool::output::{Format, Output, Screen, Settings};
 use procpool::{Sink, Watcher};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -206,11 +206,10 @@ fn check_streams(sources: &[Source]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Opens the journal, and reports an incomplete last line.
-fn open_journal(
-    settings: &journal::JournalSettings,
-    console: &Console,
-) -> anyhow::Result<Arc<Journal>> {
+/// Opens the journal, if there is one, and reports an incomplete last line. The reader then looks jobs up in it, and
+/// packs lines as the first run did.
+fn open_journal(plan: &mut Plan, console: &Console) -> anyhow::Result<Option<Arc<Journal>>> {
+    let Some(settings) = &plan.journal else { return Ok(None) };
     let journal = Journal::open(settings).map_err(anyhow::Error::msg)?;
     let torn = journal.torn();
     if torn > 0 {
