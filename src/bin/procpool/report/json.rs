@@ -1,4 +1,4 @@
-//! A run as one JSON document: what `--report FILE.json` writes, and what the page in HTML is made from.
+//! A run as one JSON document, for `--report FILE.json` and for the page in HTML.
 
 use std::collections::BTreeMap;
 
