@@ -19,14 +19,14 @@ complete -c procpool -l notify -d 'The same for a message that has no reply (jso
 complete -c procpool -s j -s P -l max-procs -d 'At most N jobs at a time, each in a process [default: the number of CPUs]' -r
 complete -c procpool -l pipeline -d 'Requests in flight at each worker, or auto [default: 1; for code: auto]' -r
 complete -c procpool -l max-reqs -d 'Replace a worker after N jobs; 0: never' -r
+complete -c procpool -l start-limit -d 'End the run after N failed start-ups in a row; 0: never [default: 5; for code: 1]' -r
+complete -c procpool -l start-timeout -d 'How long a worker may take to start' -r
+complete -c procpool -l max-reply -d 'The longest reply that a worker may give' -r
 complete -c procpool -l max-reqs-jitter -d 'Give each worker up to N jobs more than that, at random' -r
 complete -c procpool -l max-age -d 'Replace a worker that has lived for TIME, once it has no job' -r
 complete -c procpool -l max-rss -d 'Replace a worker that holds more memory than SIZE, once it has no job' -r
 complete -c procpool -l idle-timeout -d 'End a worker that has had no job for TIME' -r
 complete -c procpool -l standby -d 'At most N replacements started ahead of need [default: one per worker]' -r
-complete -c procpool -l start-limit -d 'End the run after N failed start-ups in a row; 0: never [default: 5; for code: 1]' -r
-complete -c procpool -l start-timeout -d 'How long a worker may take to start' -r
-complete -c procpool -l max-reply -d 'The longest reply that a worker may give' -r
 complete -c procpool -l python -d 'Evaluate CODE for each line (x); or --perl, --node, --ruby, --sh' -r -F
 complete -c procpool -l perl -d 'The same in Perl: @_ and $_ are the args; also a class with new and run' -r -F
 complete -c procpool -l node -d 'The same in Node.js: x, args, cmd; what a FILE exports' -r -F
