@@ -38,8 +38,10 @@ impl Track {
         if self.ends.is_empty() {
             self.ends.push(f64::NEG_INFINITY);
         }
-        let begun = start.max(self.ends[0]).min(end);
-        self.ends[0] = self.ends[0].max(end);
+        // Jobs are told of in the order of their ends, but times since 1970 are no more exact than that.
+        let end = end.max(self.ends[0]);
+        let begun = start.max(self.ends[0]);
+        self.ends[0] = end;
         Span { start, begun, end, lane: 0 }
     }
 }
