@@ -43,7 +43,7 @@ mod worker;
 
 pub use command::Commands;
 pub use config::{Depth, Init, Limits, Timeout};
-pub use input::job_lines::parse_init;
+pub use input::job_lines::{InitError, parse_init};
 pub use interpreter::{Code, CodeError, Language};
 pub use job::naming::name;
 pub use job::printed::{Capture, Printed, Spool};
@@ -53,10 +53,10 @@ pub use job::{
 pub use pool::Pool;
 pub use pool::builder::{BuildError, Builder};
 pub use pool::calls::{Deferred, Pipeline};
-pub use pool::roll::Underway;
+pub use pool::underway::Underway;
 pub use process::lookup::{ProgramError, check as check_program, is_shell_word};
 pub use protocol::Protocol;
-pub use util::duration::parse_duration;
+pub use util::duration::{DurationError, parse_duration};
 pub use util::files;
 pub use util::histogram::Durations;
 pub use util::similar::similar;

@@ -1,5 +1,6 @@
-//! The args of a job as a command line takes them.
+//! The args of a job as words for a command line.
 
+use super::error::CommandError;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
@@ -15,11 +16,9 @@ use crate::util::json::{compact, error_text};
 pub struct Args<'a> {
     /// The args, in order.
     pub words: Vec<Cow<'a, [u8]>>,
-    /// Their names, as far as they have any (the header of CSV, the fields of a JSON object), in the
-    /// same order; empty: none.
+    /// Their names in the same order, if they have any: the header of CSV, or the fields of a JSON object.
     pub names: Vec<Cow<'a, [u8]>>,
-    /// What `{}` stands for, where that is not the words one by one (a JSON object: its compact
-    /// JSON).
+    /// The value of `{}`, if it is not the words one by one: for a JSON object, its compact JSON.
     pub whole: Option<Cow<'a, [u8]>>,
 }
 
@@ -28,8 +27,8 @@ impl Args<'_> {
     /// are taken as they are, other scalars as their text, nested values as compact JSON.
     ///
     /// # Errors
-    /// Why it can't be args: a sentence.
-    pub fn from_json(json: &[u8]) -> Result<Args<'static>, String> {
+    /// It can't be args.
+    pub fn from_json(json: &[u8]) -> Result<Args<'static>, CommandError> {
         let not_json =
             |error: serde_json::Error| format!("the args are not JSON: {}", error_text(&error));
         let text = std::str::from_utf8(json).map_err(|_| "the args are not UTF-8".to_owned())?;
@@ -42,7 +41,7 @@ impl Args<'_> {
                 }
             }
             Some(b'{') => {
-                let Fields(fields) = serde_json::from_str(text).map_err(not_json)?;
+                let ObjectFields(fields) = serde_json::from_str(text).map_err(not_json)?;
                 for (name, value) in fields {
                     args.names.push(name.into_bytes().into());
                     args.words.push(word_of(value).map_err(not_json)?.into());
@@ -57,26 +56,26 @@ impl Args<'_> {
         Ok(args)
     }
 
-    /// What `{}` stands for, one by one.
+    /// The values of `{}`, one by one.
     pub fn all(&self) -> impl Iterator<Item = &[u8]> {
         let words = if self.whole.is_some() { &[][..] } else { self.words.as_slice() };
         self.whole.iter().chain(words).map(AsRef::as_ref)
     }
 
-    /// Which arg has a name; the last one counts.
+    /// PlaceholderKind arg has a name; the last one counts.
     pub(super) fn position(&self, name: &[u8]) -> Option<usize> {
         self.names.iter().rposition(|known| known.as_ref() == name)
     }
 }
 
 /// The fields of an object in their order.
-struct Fields<'a>(Vec<(String, &'a RawValue)>);
+struct ObjectFields<'a>(Vec<(String, &'a RawValue)>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for ObjectFields<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct InOrder;
         impl<'de> Visitor<'de> for InOrder {
-            type Value = Fields<'de>;
+            type Value = ObjectFields<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -87,7 +86,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
                 let mut places = HashMap::new();
                 while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
                     match places.get(&name) {
-                        // Where it was put, and none is ever taken out.
+                        // It is there: no field is ever removed.
                         Some(&place) => fields[place] = (name, value),
                         None => {
                             places.insert(name.clone(), fields.len());
@@ -95,7 +94,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
                         }
                     }
                 }
-                Ok(Fields(fields))
+                Ok(ObjectFields(fields))
             }
         }
         deserializer.deserialize_map(InOrder)

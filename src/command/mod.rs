@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod error;
 mod foreign;
 mod line;
 mod placeholder;
@@ -11,6 +12,7 @@ mod template;
 
 pub use args::Args;
 pub use commands::Commands;
+pub use error::CommandError;
 pub use line::{Command, command_line, quote};
-pub use placeholder::{Names, Settings};
+pub use placeholder::{Names, TemplateSettings};
 pub use template::Template;

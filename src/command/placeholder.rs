@@ -1,30 +1,31 @@
-//! Placeholders: where they are in a word, and what they are replaced with for the args of a job.
+//! Placeholders: finds them in a word, and replaces them with the args of a job.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
 
 use super::args::Args;
+use super::error::CommandError;
 use super::foreign::{KNOWN, is_foreign, is_name, no_expression, unknown};
 
-/// Which names placeholders may use.
+/// PlaceholderKind names placeholders may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
-    /// There are none: an unknown name is an error.
+    /// None: a name is an error.
     None,
-    /// Any: they are known only when a job or the header is read.
+    /// Any name: which ones there are is known when a job or the header is read.
     Any,
 }
 
-/// How the words of a template are meant.
+/// How the words of a template are read.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct TemplateSettings {
     /// They are the text of a shell command.
     pub shell: bool,
-    /// Stands for `{}`; then no other placeholder is known.
+    /// The text that replaces `{}`. Then there is no other placeholder.
     pub replace: Option<Vec<u8>>,
-    /// Which names placeholders may use.
+    /// PlaceholderKind names placeholders may use.
     pub names: Names,
-    /// Args are fed to the command's stdin, so none are appended.
+    /// Args go to the command's stdin, so none are appended.
     pub stdin: bool,
     /// Additions to the environment, each `NAME=VALUE`; values may have placeholders.
     pub env: Vec<OsString>,
@@ -32,38 +33,38 @@ pub struct Settings {
     pub cwd: Option<OsString>,
 }
 
-pub(super) type Word = Vec<Piece>;
+pub(super) type Word = Vec<WordPart>;
 
 #[derive(Clone, Debug)]
-pub(super) enum Piece {
+pub(super) enum WordPart {
     Text(Vec<u8>),
-    Place(Place),
+    Placeholder(Placeholder),
 }
 
 /// A placeholder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) which: Which,
-    pub(super) cut: Cut,
-    /// How it was written.
+pub(super) struct Placeholder {
+    pub(super) which: PlaceholderKind,
+    pub(super) cut: PathCut,
+    /// Its text in the template.
     pub(super) spelled: Vec<u8>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Which {
+pub(super) enum PlaceholderKind {
     All,
     /// From 1.
     Nth(usize),
     Named(Vec<u8>),
-    /// A name if there is such a one, with what it cuts or without; otherwise it is plain text.
-    Perhaps(Vec<u8>),
+    /// The arg of this name, with or without the ending that cuts. Plain text if there is none.
+    NameIfPresent(Vec<u8>),
     Number,
     Slot,
 }
 
-/// What is left of a path.
+/// Which part of a path is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cut {
+pub(super) enum PathCut {
     Nothing,
     Extension,
     Directory,
@@ -71,20 +72,20 @@ pub(super) enum Cut {
     DirectoryAndExtension,
 }
 
-/// What the placeholders of one job stand for.
+/// The values of the placeholders for one job.
 #[derive(Clone, Copy)]
 pub(super) struct Values<'a> {
     pub(super) args: &'a Args<'a>,
     pub(super) seq: u64,
     pub(super) slot: usize,
-    /// Args up to this one are empty where there are fewer.
+    /// Args up to this number are empty if the job has fewer.
     pub(super) count: usize,
 }
 
-pub(super) fn places(word: &[Piece]) -> impl Iterator<Item = &Place> {
+pub(super) fn places(word: &[WordPart]) -> impl Iterator<Item = &Placeholder> {
     word.iter().filter_map(|piece| match piece {
-        Piece::Place(place) => Some(place),
-        Piece::Text(_) => None,
+        WordPart::Placeholder(place) => Some(place),
+        WordPart::Text(_) => None,
     })
 }
 
@@ -93,18 +94,21 @@ pub(super) fn list<'a>(names: impl Iterator<Item = &'a [u8]>) -> String {
     if names.is_empty() { "none".into() } else { names.join(", ") }
 }
 
-impl Place {
-    /// Whether it stands for args whatever they are.
+impl Placeholder {
+    /// Whether it is replaced with args, whatever their names are.
     pub(super) fn is_arg(&self) -> bool {
-        matches!(self.which, Which::All | Which::Nth(_) | Which::Named(_))
+        matches!(
+            self.which,
+            PlaceholderKind::All | PlaceholderKind::Nth(_) | PlaceholderKind::Named(_)
+        )
     }
 
-    /// Whether it depends on the names of the args if it stands for any.
+    /// Whether it is replaced with an arg only if there is one of its name.
     pub(super) fn is_uncertain(&self) -> bool {
-        matches!(self.which, Which::Perhaps(_))
+        matches!(self.which, PlaceholderKind::NameIfPresent(_))
     }
 
-    /// Why it stands for nothing where there are only so many args.
+    /// Why it has no value if a job has only `count` args.
     pub(super) fn is_beyond(&self, count: usize, job: &str) -> String {
         let spelled = String::from_utf8_lossy(&self.spelled);
         let s = if count == 1 { "" } else { "s" };
@@ -112,8 +116,8 @@ impl Place {
     }
 }
 
-impl Cut {
-    /// The longest ending of a placeholder that says what is cut off.
+impl PathCut {
+    /// The longest ending of a placeholder that says what is removed.
     pub(super) fn of_ending(inner: &[u8]) -> (&[u8], Self) {
         let endings: [(&[u8], Self); 4] = [
             (b"/.", Self::DirectoryAndExtension),
@@ -126,7 +130,7 @@ impl Cut {
         found.unwrap_or((inner, Self::Nothing))
     }
 
-    /// What it leaves.
+    /// The part of a path that is left.
     pub(super) fn apply(self, path: &[u8]) -> &[u8] {
         match self {
             Self::Nothing => path,
@@ -157,34 +161,34 @@ fn without_slashes(path: &[u8]) -> &[u8] {
 }
 
 impl<'a> Values<'a> {
-    /// What a placeholder stands for, one value for each arg where it stands for all; `None`: it is
-    /// plain text.
-    pub(super) fn of(self, place: &Place) -> Result<Option<Vec<Cow<'a, [u8]>>>, String> {
-        let one = |value: &'a [u8], cut: Cut| Ok(Some(vec![Cow::Borrowed(cut.apply(value))]));
+    /// The values of a placeholder: one for each arg if it means all of them. `None`: it is plain text.
+    pub(super) fn of(self, place: &Placeholder) -> Result<Option<Vec<Cow<'a, [u8]>>>, String> {
+        let one = |value: &'a [u8], cut: PathCut| Ok(Some(vec![Cow::Borrowed(cut.apply(value))]));
         let nth = |index: usize| self.args.words.get(index).map_or(&b""[..], AsRef::as_ref);
         match &place.which {
-            Which::All => {
+            PlaceholderKind::All => {
                 Ok(Some(self.args.all().map(|arg| place.cut.apply(arg).into()).collect()))
             }
-            Which::Nth(number) if *number > self.args.words.len().max(self.count) => {
-                Err(place.is_beyond(self.args.words.len(), "this job"))
+            PlaceholderKind::Nth(number) if *number > self.args.words.len().max(self.count) => {
+                Err(place.is_beyond(self.args.words.len(), "this job").into())
             }
             // `resolve` lets no 0 through.
-            Which::Nth(number) => one(nth(number - 1), place.cut),
-            Which::Number => Ok(Some(vec![self.seq.to_string().into_bytes().into()])),
-            Which::Slot => Ok(Some(vec![self.slot.to_string().into_bytes().into()])),
-            Which::Named(name) => match self.args.position(name) {
+            PlaceholderKind::Nth(number) => one(nth(number - 1), place.cut),
+            PlaceholderKind::Number => Ok(Some(vec![self.seq.to_string().into_bytes().into()])),
+            PlaceholderKind::Slot => Ok(Some(vec![self.slot.to_string().into_bytes().into()])),
+            PlaceholderKind::Named(name) => match self.args.position(name) {
                 Some(index) => one(nth(index), place.cut),
                 None => Err(format!(
                     "the placeholder {} is no field of this job; its fields are {}",
                     String::from_utf8_lossy(&place.spelled),
                     list(self.args.names.iter().map(AsRef::as_ref))
-                )),
+                )
+                .into()),
             },
-            Which::Perhaps(name) => {
-                let (stem, cut) = Cut::of_ending(name);
+            PlaceholderKind::NameIfPresent(name) => {
+                let (stem, cut) = PathCut::of_ending(name);
                 match (self.args.position(name), self.args.position(stem)) {
-                    (Some(index), _) => one(nth(index), Cut::Nothing),
+                    (Some(index), _) => one(nth(index), PathCut::Nothing),
                     (None, Some(index)) => one(nth(index), cut),
                     (None, None) => Ok(None),
                 }
@@ -192,17 +196,19 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Whether a placeholder stands for args of this job.
-    pub(super) fn uses_args(self, place: &Place) -> bool {
+    /// Whether a placeholder is replaced with args of this job.
+    pub(super) fn uses_args(self, place: &Placeholder) -> bool {
         place.is_arg() || (place.is_uncertain() && matches!(self.of(place), Ok(Some(_))))
     }
 
     /// All words of a command.
-    pub(super) fn argv(self, words: &[Word], appends: bool) -> Result<Vec<Vec<u8>>, String> {
+    pub(super) fn argv(self, words: &[Word], appends: bool) -> Result<Vec<Vec<u8>>, CommandError> {
         let mut argv = Vec::with_capacity(words.len() + self.args.words.len());
         for word in words {
             match word.as_slice() {
-                [Piece::Place(place @ Place { which: Which::All, .. })] => {
+                [
+                    WordPart::Placeholder(place @ Placeholder { which: PlaceholderKind::All, .. }),
+                ] => {
                     let values = self.of(place)?.unwrap_or_default();
                     argv.extend(values.into_iter().map(Cow::into_owned));
                 }
@@ -215,13 +221,13 @@ impl<'a> Values<'a> {
         Ok(argv)
     }
 
-    /// A word that stays one.
-    pub(super) fn one(self, word: &[Piece]) -> Result<Vec<u8>, String> {
+    /// A word that stays one word.
+    pub(super) fn one(self, word: &[WordPart]) -> Result<Vec<u8>, CommandError> {
         let mut text = Vec::new();
         for piece in word {
             match piece {
-                Piece::Text(bytes) => text.extend_from_slice(bytes),
-                Piece::Place(place) => match self.of(place)? {
+                WordPart::Text(bytes) => text.extend_from_slice(bytes),
+                WordPart::Placeholder(place) => match self.of(place)? {
                     Some(values) => text.extend(values.join(&b' ')),
                     None => text.extend_from_slice(&place.spelled),
                 },
@@ -231,9 +237,13 @@ impl<'a> Values<'a> {
     }
 }
 
-/// The next text from `from` on that may be a placeholder: where it begins and where it ends, which are
-/// within the text, with `from` <= begin < end. With braces it has both of them.
-pub(super) fn next_place(text: &[u8], from: usize, settings: &Settings) -> Option<(usize, usize)> {
+/// Finds the next text from `from` on that may be a placeholder. Returns its begin and its end in the
+/// text: `from` <= begin < end. A text with braces has both of them.
+pub(super) fn next_place(
+    text: &[u8],
+    from: usize,
+    settings: &TemplateSettings,
+) -> Option<(usize, usize)> {
     if let Some(replace) = &settings.replace {
         let at = from + memchr::memmem::find(&text[from..], replace)?;
         return Some((at, at + replace.len()));
@@ -248,8 +258,8 @@ pub(super) fn next_place(text: &[u8], from: usize, settings: &Settings) -> Optio
     }
 }
 
-/// A word outside of a shell's text.
-pub(super) fn parse(text: &[u8], settings: &Settings) -> Result<Word, String> {
+/// Reads a word that is not the text of a shell command.
+pub(super) fn parse(text: &[u8], settings: &TemplateSettings) -> Result<Word, CommandError> {
     check_replace(settings)?;
     if settings.replace.is_none() {
         no_expression(text)?;
@@ -261,71 +271,76 @@ pub(super) fn parse(text: &[u8], settings: &Settings) -> Result<Word, String> {
         let is_shells = begin > 0 && text[begin - 1] == b'$';
         if let Some(place) = resolve(&text[begin..end], is_shells, settings)? {
             if begin > done {
-                word.push(Piece::Text(text[done..begin].to_vec()));
+                word.push(WordPart::Text(text[done..begin].to_vec()));
             }
-            word.push(Piece::Place(place));
+            word.push(WordPart::Placeholder(place));
             done = end;
         }
     }
     if done < text.len() || word.is_empty() {
-        word.push(Piece::Text(text[done..].to_vec()));
+        word.push(WordPart::Text(text[done..].to_vec()));
     }
     Ok(word)
 }
 
-pub(super) fn check_replace(settings: &Settings) -> Result<(), String> {
-    match settings.replace.as_ref().is_some_and(Vec::is_empty) {
-        true => Err("the placeholder that -I chooses is empty".into()),
-        false => Ok(()),
+pub(super) fn check_replace(settings: &TemplateSettings) -> Result<(), CommandError> {
+    if settings.replace.as_ref().is_some_and(Vec::is_empty) {
+        Err("the placeholder that -I chooses is empty".into())
+    } else {
+        Ok(())
     }
 }
 
-/// What a text that may be a placeholder is; `None`: it is only text. `is_shells`: it may be a variable
-/// of a shell's, `${x%.gz}`.
+/// Reads a text that may be a placeholder. `None`: it is plain text. `is_shells`: it may be a variable
+/// of the shell, `${x%.gz}`.
 pub(super) fn resolve(
     spelled: &[u8],
     is_shells: bool,
-    settings: &Settings,
-) -> Result<Option<Place>, String> {
-    let place = |which, cut| Ok(Some(Place { which, cut, spelled: spelled.to_vec() }));
+    settings: &TemplateSettings,
+) -> Result<Option<Placeholder>, CommandError> {
+    let place = |which, cut| Ok(Some(Placeholder { which, cut, spelled: spelled.to_vec() }));
     if settings.replace.is_some() {
-        return place(Which::All, Cut::Nothing);
+        return place(PlaceholderKind::All, PathCut::Nothing);
     }
     // It has its two braces, since `next_place` found it.
     let inner = &spelled[1..spelled.len() - 1];
-    let (stem, cut) = Cut::of_ending(inner);
+    let (stem, cut) = PathCut::of_ending(inner);
     if !is_shells && is_foreign(inner) {
         return match settings.names {
             // There may be a column of this name.
-            Names::Any => place(Which::Named(inner.to_vec()), Cut::Nothing),
-            Names::None => Err(unknown(spelled)),
+            Names::Any => place(PlaceholderKind::Named(inner.to_vec()), PathCut::Nothing),
+            Names::None => Err(unknown(spelled).into()),
         };
     }
     match stem {
-        b"" => place(Which::All, cut),
-        b"#" if cut == Cut::Nothing => place(Which::Number, cut),
-        b"%" if cut == Cut::Nothing => place(Which::Slot, cut),
+        b"" => place(PlaceholderKind::All, cut),
+        b"#" if cut == PathCut::Nothing => place(PlaceholderKind::Number, cut),
+        b"%" if cut == PathCut::Nothing => place(PlaceholderKind::Slot, cut),
         digits if digits.iter().all(u8::is_ascii_digit) => {
             let number = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
             match number {
                 Some(0) => Err(format!(
                     "the placeholder {} stands for nothing: args are counted from 1",
                     String::from_utf8_lossy(spelled)
-                )),
-                // So many args there are never.
-                number => place(Which::Nth(number.unwrap_or(usize::MAX)), cut),
+                )
+                .into()),
+                // No job has so many args.
+                number => place(PlaceholderKind::Nth(number.unwrap_or(usize::MAX)), cut),
             }
         }
         name if is_name(name) && settings.names == Names::Any => {
-            place(Which::Named(name.to_vec()), cut)
+            place(PlaceholderKind::Named(name.to_vec()), cut)
         }
         name if is_name(name) => Err(format!(
             "the placeholder {} is unknown; known are {KNOWN}, and names only with --header or \
              --input json; if it is meant literally, choose another placeholder with -I STR, then \
              braces mean nothing",
             String::from_utf8_lossy(spelled)
-        )),
-        _ if settings.names == Names::Any => place(Which::Perhaps(inner.to_vec()), Cut::Nothing),
+        )
+        .into()),
+        _ if settings.names == Names::Any => {
+            place(PlaceholderKind::NameIfPresent(inner.to_vec()), PathCut::Nothing)
+        }
         _ => Ok(None),
     }
 }

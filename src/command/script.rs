@@ -1,49 +1,53 @@
 //! The text of a shell command: its placeholders become positional parameters, so that no value is ever
-//! part of the text.
+//! a part of the text.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::error::CommandError;
 use super::foreign::no_expression;
-use super::placeholder::{Cut, Place, Settings, Values, Which, check_replace, next_place, resolve};
+use super::placeholder::{
+    PathCut, Placeholder, PlaceholderKind, TemplateSettings, Values, check_replace, next_place,
+    resolve,
+};
 use super::shell::{Quoting, Scanner, Spot};
 
-/// What parameters of a shell command are bound to, with their numbers, where it may change them.
+/// If a text may change its positional parameters, their values go to variables: this name and a number.
 const VARIABLE: &str = "procpool_";
 
 /// The text of a shell command.
 #[derive(Clone, Debug)]
 pub(super) struct Script {
-    pub(super) pieces: Vec<Part>,
-    /// Args may be appended to it.
+    pub(super) pieces: Vec<ScriptPart>,
+    /// Args may be appended to the text.
     is_open: bool,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Part {
+pub(super) enum ScriptPart {
     Text(Vec<u8>),
-    /// A reference to a value; one that is a word by itself becomes one for each arg.
-    Place {
-        place: Place,
+    /// A reference to a value. If it is a word by itself, it becomes one reference for each arg.
+    Placeholder {
+        place: Placeholder,
         quoting: Quoting,
         is_word: bool,
     },
 }
 
-/// A shell with the text of a command; its parameters are to follow.
+/// A shell with the text of a command. Its parameters are appended.
 pub(super) fn shell_argv(text: &[u8]) -> Vec<Vec<u8>> {
-    // Some shells would take a text that begins so for options.
+    // Some shells would take a text that begins with one of these for options.
     let before = if matches!(text.first(), Some(b'-' | b'+')) { &b" "[..] } else { b"" };
     vec![b"sh".to_vec(), b"-c".to_vec(), [before, text].concat(), b"sh".to_vec()]
 }
 
 impl Script {
-    pub(super) fn new(text: &[u8], settings: &Settings) -> Result<Self, String> {
+    pub(super) fn new(text: &[u8], settings: &TemplateSettings) -> Result<Self, CommandError> {
         check_replace(settings)?;
         if settings.replace.is_none() {
             no_expression(text)?;
         }
-        // A line's end behind the text would make a command of what is appended.
+        // After a line's end, the appended args would be a command of their own.
         let text = if settings.stdin { text } else { text.trim_ascii_end() };
         let mut scanner = Scanner::new();
         let mut pieces = Vec::new();
@@ -55,25 +59,26 @@ impl Script {
             {
                 let ends = text.get(end).is_none_or(|next| b" \t\n;&|)<>`".contains(next));
                 let is_word = quoting == Quoting::Bare && scanner.begins_word() && ends;
-                pieces.push(Part::Text(text[done..begin].to_vec()));
-                pieces.push(Part::Place { place, quoting, is_word });
+                pieces.push(ScriptPart::Text(text[done..begin].to_vec()));
+                pieces.push(ScriptPart::Placeholder { place, quoting, is_word });
                 scanner.value();
                 (done, seen) = (end, end);
             }
         }
         scanner.text(text, seen, text.len());
-        pieces.push(Part::Text(text[done..].to_vec()));
+        pieces.push(ScriptPart::Text(text[done..].to_vec()));
         Ok(Self { pieces, is_open: scanner.is_open() })
     }
 
-    /// Looks whether args can be appended.
-    pub(super) fn check_open(&self) -> Result<(), String> {
-        match self.is_open {
-            true => Ok(()),
-            false => Err("with --shell the args can't be appended to this text (its end is in a \
+    /// Checks that args can be appended.
+    pub(super) fn check_open(&self) -> Result<(), CommandError> {
+        if self.is_open {
+            Ok(())
+        } else {
+            Err("with --shell the args can't be appended to this text (its end is in a \
                           comment, between quotes, behind a here-document, or no end of a \
                           command): write {} where they belong"
-                .into()),
+                .into())
         }
     }
 
@@ -82,38 +87,44 @@ impl Script {
     fn rebinds(&self) -> bool {
         let signs: [&[u8]; 4] = [b"()", b"set", b"shift", b"function"];
         self.pieces.iter().any(|piece| match piece {
-            Part::Text(text) => {
-                // Blanks mean nothing to the shell where these signs stand.
+            ScriptPart::Text(text) => {
+                // The shell ignores blanks between these signs.
                 let text: Vec<u8> =
                     text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
                 signs.iter().any(|sign| memchr::memmem::find(&text, sign).is_some())
             }
-            Part::Place { .. } => false,
+            ScriptPart::Placeholder { .. } => false,
         })
     }
 
-    /// The shell, with its text and what that refers to.
-    pub(super) fn argv(&self, values: Values<'_>, appends: bool) -> Result<Vec<Vec<u8>>, String> {
-        let mut pieces: Vec<&Part> = self.pieces.iter().collect();
-        let space = Part::Text(b" ".to_vec());
-        let all = Place { which: Which::All, cut: Cut::Nothing, spelled: Vec::new() };
-        let appended = Part::Place { place: all, quoting: Quoting::Bare, is_word: true };
+    /// The shell, with its text and the parameters of the text.
+    pub(super) fn argv(
+        &self,
+        values: Values<'_>,
+        appends: bool,
+    ) -> Result<Vec<Vec<u8>>, CommandError> {
+        let mut pieces: Vec<&ScriptPart> = self.pieces.iter().collect();
+        let space = ScriptPart::Text(b" ".to_vec());
+        let all =
+            Placeholder { which: PlaceholderKind::All, cut: PathCut::Nothing, spelled: Vec::new() };
+        let appended =
+            ScriptPart::Placeholder { place: all, quoting: Quoting::Bare, is_word: true };
         if appends {
             self.check_open()?;
             pieces.extend([&space, &appended]);
         }
         let name = if self.rebinds() { VARIABLE } else { "" };
-        let mut held = Held { name, ..Held::default() };
+        let mut held = Parameters { name, ..Parameters::default() };
         for part in &pieces {
-            if let Part::Place { place, is_word, .. } = part {
+            if let ScriptPart::Placeholder { place, is_word, .. } = part {
                 held.add(place, *is_word, values)?;
             }
         }
         let mut text = held.bindings();
         for part in &pieces {
             match part {
-                Part::Text(bytes) => text.extend_from_slice(bytes),
-                Part::Place { place, quoting, is_word } => {
+                ScriptPart::Text(bytes) => text.extend_from_slice(bytes),
+                ScriptPart::Placeholder { place, quoting, is_word } => {
                     held.refer(&mut text, place, *is_word, *quoting);
                 }
             }
@@ -124,24 +135,29 @@ impl Script {
     }
 }
 
-/// The positional parameters of a shell command. What stands for the same is held once.
+/// The positional parameters of a shell command. Equal placeholders share their parameters.
 #[derive(Default)]
-struct Held<'a> {
-    /// They are bound to variables of this name, with their numbers; empty: they are not.
+struct Parameters<'a> {
+    /// Their values go to variables with this name and their numbers. Empty: they do not.
     name: &'static str,
     parameters: Vec<Vec<u8>>,
-    known: Vec<(Key<'a>, Range<usize>)>,
+    known: Vec<(ParameterKey<'a>, Range<usize>)>,
 }
 
-/// What a placeholder stands for, and whether each arg is a word.
-type Key<'a> = (&'a Which, Cut, bool);
+/// What makes two placeholders equal. The bool: each arg is a word of its own.
+type ParameterKey<'a> = (&'a PlaceholderKind, PathCut, bool);
 
-impl<'a> Held<'a> {
-    fn key(place: &'a Place, is_word: bool) -> Key<'a> {
-        (&place.which, place.cut, is_word && place.which == Which::All)
+impl<'a> Parameters<'a> {
+    fn key(place: &'a Placeholder, is_word: bool) -> ParameterKey<'a> {
+        (&place.which, place.cut, is_word && place.which == PlaceholderKind::All)
     }
 
-    fn add(&mut self, place: &'a Place, is_word: bool, values: Values<'_>) -> Result<(), String> {
+    fn add(
+        &mut self,
+        place: &'a Placeholder,
+        is_word: bool,
+        values: Values<'_>,
+    ) -> Result<(), CommandError> {
         let key = Self::key(place, is_word);
         if self.known.iter().any(|(known, _)| *known == key) {
             return Ok(());
@@ -156,39 +172,39 @@ impl<'a> Held<'a> {
         Ok(())
     }
 
-    /// What stands before the text, so that it may refer to variables.
+    /// The beginning of the text, which sets the variables.
     fn bindings(&self) -> Vec<u8> {
         let name = self.name;
         let count = if name.is_empty() { 0 } else { self.parameters.len() };
         (1..=count).map(|n| format!("{name}{n}=${{{n}}}; ")).collect::<String>().into_bytes()
     }
 
-    fn refer(&self, text: &mut Vec<u8>, place: &Place, is_word: bool, quoting: Quoting) {
-        let key = Held::key(place, is_word);
+    fn refer(&self, text: &mut Vec<u8>, place: &Placeholder, is_word: bool, quoting: Quoting) {
+        let key = Parameters::key(place, is_word);
         let Some((_, numbers)) = self.known.iter().find(|(known, _)| *known == key) else {
             return text.extend_from_slice(&place.spelled);
         };
         if key.2 && self.known.len() == 1 && self.name.is_empty() {
-            // The text stays short, however many there are.
+            // The text stays short, however many parameters there are.
             return text.extend_from_slice(b"\"$@\"");
         }
-        let (before, behind) = quoting.around();
+        let (before, after) = quoting.around();
         for number in numbers.clone() {
             if number > numbers.start {
                 text.push(b' ');
             }
             let reference = format!("${{{}{number}}}", self.name);
-            text.extend([before, reference.as_bytes(), behind].concat());
+            text.extend([before, reference.as_bytes(), after].concat());
         }
     }
 }
 
-/// What may be a placeholder in the text of a shell command; `None`: it is only text.
+/// Reads a text that may be a placeholder in the text of a shell command. `None`: it is plain text.
 fn place_in_script(
     spelled: &[u8],
     scanner: &Scanner,
-    settings: &Settings,
-) -> Result<Option<(Place, Quoting)>, String> {
+    settings: &TemplateSettings,
+) -> Result<Option<(Placeholder, Quoting)>, CommandError> {
     let spot = scanner.spot();
     let is_braced = settings.replace.is_none();
     let is_shells =
@@ -200,10 +216,10 @@ fn place_in_script(
     }
     let is_variable = matches!(spot, Ok(Spot::Dollar));
     let Some(place) = resolve(spelled, is_variable, settings)? else { return Ok(None) };
-    // What may stay plain text must not bring quotes into it.
+    // If it may stay plain text, it must not have quotes.
     let is_neutral =
         |&byte: &u8| byte.is_ascii_alphanumeric() || byte > 127 || b" -_.:/+@%,=".contains(&byte);
-    if let Which::Perhaps(name) = &place.which
+    if let PlaceholderKind::NameIfPresent(name) = &place.which
         && (!name.iter().all(is_neutral) || !matches!(spot, Ok(Spot::Value(_))))
     {
         return Ok(None);
@@ -215,7 +231,8 @@ fn place_in_script(
             Err(format!(
                 "with --shell ${spelled} is not clear: write \\${spelled} for a dollar sign and \
                  the placeholder {spelled} behind it"
-            ))
+            )
+            .into())
         }
     }
 }

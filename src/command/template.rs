@@ -1,38 +1,41 @@
-//! The command of a job: words with placeholders, and what becomes of them when the args are there.
-//! A value never becomes more than one argument, nor part of the text of a shell command.
+//! The template of a command: words with placeholders, which the args of each job replace. A value is
+//! never more than one argument, and never a part of the text of a shell command.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use super::args::Args;
+use super::error::CommandError;
 use super::foreign::KNOWN;
 use super::line::Command;
-use super::placeholder::{Piece, Place, Settings, Values, Which, Word, list, parse, places};
-use super::script::{Part, Script, shell_argv};
+use super::placeholder::{
+    Placeholder, PlaceholderKind, TemplateSettings, Values, Word, WordPart, list, parse, places,
+};
+use super::script::{Script, ScriptPart, shell_argv};
 
-/// What an argument takes besides its bytes: the NUL behind it and a pointer to it.
+/// How many bytes an argument takes besides its own: the NUL after it and a pointer to it.
 const OVERHEAD: usize = 1 + 8;
 
-/// The longest number that stands for `{#}` or `{%}`.
+/// The most digits of the numbers for `{#}` and `{%}`.
 const NUMBER_SIZE: usize = 20;
 
 /// A command with placeholders.
 #[derive(Clone, Debug)]
 pub struct Template {
-    body: Body,
+    body: CommandBody,
     env: Vec<(OsString, Word)>,
     cwd: Option<Word>,
     stdin: bool,
-    /// So many args count as there, and are empty where they are not.
+    /// Args up to this number are empty if a job has fewer.
     count: usize,
 }
 
-/// What is run.
+/// The command itself.
 #[derive(Clone, Debug)]
-enum Body {
+enum CommandBody {
     Words(Vec<Word>),
     Script(Script),
-    /// What each job says: a program, or the text of a shell command.
+    /// Each job names it: a program, or the text of a shell command.
     Job {
         shell: bool,
     },
@@ -42,20 +45,21 @@ impl Template {
     /// Reads the words of a command.
     ///
     /// # Errors
-    /// How it was misused: a sentence for a person.
-    pub fn new(words: &[OsString], settings: &Settings) -> Result<Self, String> {
+    /// The words or settings are misused.
+    pub fn new(words: &[OsString], settings: &TemplateSettings) -> Result<Self, CommandError> {
         if words.is_empty() {
             return Err("there is no command".into());
         }
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-        let body = match settings.shell {
-            true => Body::Script(Script::new(&words.join(&b' '), settings)?),
-            false => Body::Words(
+        let body = if settings.shell {
+            CommandBody::Script(Script::new(&words.join(&b' '), settings)?)
+        } else {
+            CommandBody::Words(
                 words.iter().map(|word| parse(word, settings)).collect::<Result<_, _>>()?,
-            ),
+            )
         };
         let template = Self::with(body, settings)?;
-        if let Body::Script(script) = &template.body
+        if let CommandBody::Script(script) = &template.body
             && !settings.stdin
             && template.body_places().all(|place| !place.is_arg() && !place.is_uncertain())
         {
@@ -64,21 +68,21 @@ impl Template {
         Ok(template)
     }
 
-    /// A template for jobs that say themselves what is run.
+    /// A template for jobs that name their command themselves.
     ///
     /// # Errors
     /// As for [`Template::new`].
-    pub fn for_jobs(settings: &Settings) -> Result<Self, String> {
-        Self::with(Body::Job { shell: settings.shell }, settings)
+    pub fn for_jobs(settings: &TemplateSettings) -> Result<Self, CommandError> {
+        Self::with(CommandBody::Job { shell: settings.shell }, settings)
     }
 
-    fn with(body: Body, settings: &Settings) -> Result<Self, String> {
+    fn with(body: CommandBody, settings: &TemplateSettings) -> Result<Self, CommandError> {
         let mut env = Vec::with_capacity(settings.env.len());
         for text in &settings.env {
             let bytes = text.as_bytes();
             let Some(at) = memchr::memchr(b'=', bytes).filter(|&at| at > 0) else {
                 let text = text.to_string_lossy();
-                return Err(format!("'{text}' sets no variable; write --env NAME=VALUE"));
+                return Err(format!("'{text}' sets no variable; write --env NAME=VALUE").into());
             };
             let name = OsStr::from_bytes(&bytes[..at]).to_owned();
             env.push((name, parse(&bytes[at + 1..], settings)?));
@@ -90,10 +94,10 @@ impl Template {
     /// Looks whether a header that was read has the names that are used.
     ///
     /// # Errors
-    /// Which one is missing, and which are known: a sentence.
-    pub fn check_names(&self, names: &[Vec<u8>]) -> Result<(), String> {
+    /// PlaceholderKind one is missing, and which are known: a sentence.
+    pub fn check_names(&self, names: &[Vec<u8>]) -> Result<(), CommandError> {
         for place in self.body_places().chain(self.other_places()) {
-            if let Which::Named(name) = &place.which
+            if let PlaceholderKind::Named(name) = &place.which
                 && !names.contains(name)
             {
                 return Err(format!(
@@ -101,21 +105,22 @@ impl Template {
                      known are {KNOWN}",
                     String::from_utf8_lossy(&place.spelled),
                     list(names.iter().map(Vec::as_slice))
-                ));
+                )
+                .into());
             }
         }
         Ok(())
     }
 
-    /// Says that jobs have so many args, but for the last one, which may have fewer: there the others are
-    /// empty. Otherwise a placeholder with a number that a job has no arg for makes it invalid.
+    /// Declares that each job has `count` args. The last job may have fewer: the missing ones are empty.
+    /// Without this, a job is invalid if it has no arg for the number of a placeholder.
     ///
     /// # Errors
-    /// A placeholder can never stand for anything: a sentence.
-    pub fn with_count(mut self, count: usize) -> Result<Self, String> {
+    /// A placeholder has a larger number.
+    pub fn with_count(mut self, count: usize) -> Result<Self, CommandError> {
         for place in self.body_places().chain(self.other_places()) {
-            if matches!(place.which, Which::Nth(number) if number > count) {
-                return Err(place.is_beyond(count, "a job"));
+            if matches!(place.which, PlaceholderKind::Nth(number) if number > count) {
+                return Err(place.is_beyond(count, "a job").into());
             }
         }
         self.count = count;
@@ -125,32 +130,32 @@ impl Template {
     /// The command of a job.
     ///
     /// # Errors
-    /// Why there is none for these args: a sentence.
-    pub fn fill(&self, args: &Args<'_>, seq: u64, slot: usize) -> Result<Command, String> {
+    /// There is none for these args.
+    pub fn fill(&self, args: &Args<'_>, seq: u64, slot: usize) -> Result<Command, CommandError> {
         let values = Values { args, seq, slot, count: self.count };
         let appends = !self.stdin && !self.body_places().any(|place| values.uses_args(place));
         let argv = match &self.body {
-            Body::Words(words) => values.argv(words, appends)?,
-            Body::Script(script) => script.argv(values, appends)?,
-            Body::Job { .. } => return Err("the job names no command".into()),
+            CommandBody::Words(words) => values.argv(words, appends)?,
+            CommandBody::Script(script) => script.argv(values, appends)?,
+            CommandBody::Job { .. } => return Err("the job names no command".into()),
         };
         self.command(argv, values)
     }
 
-    /// The command of a job that says itself what is run: a program or, with a shell, the text of a
-    /// command. The args are its arguments, for the text `"$@"`.
+    /// The command of a job that names it itself: a program or, with a shell, the text of a command. The
+    /// args are its arguments; for the text they are `"$@"`.
     ///
     /// # Errors
-    /// Why there is none for these args: a sentence.
+    /// There is none for these args.
     pub fn fill_job(
         &self,
         cmd: &[u8],
         args: &Args<'_>,
         seq: u64,
         slot: usize,
-    ) -> Result<Command, String> {
+    ) -> Result<Command, CommandError> {
         let mut argv: Vec<Vec<u8>> = match self.body {
-            Body::Job { shell: true } => shell_argv(cmd),
+            CommandBody::Job { shell: true } => shell_argv(cmd),
             _ => vec![cmd.to_vec()],
         };
         if !self.stdin {
@@ -159,7 +164,7 @@ impl Template {
         self.command(argv, Values { args, seq, slot, count: self.count })
     }
 
-    fn command(&self, argv: Vec<Vec<u8>>, values: Values<'_>) -> Result<Command, String> {
+    fn command(&self, argv: Vec<Vec<u8>>, values: Values<'_>) -> Result<Command, CommandError> {
         if argv.first().is_none_or(Vec::is_empty) {
             return Err("the name of the program is empty".into());
         }
@@ -182,90 +187,94 @@ impl Template {
     /// The program, if it is the same for every job.
     pub fn program(&self) -> Option<&OsStr> {
         match &self.body {
-            Body::Script(_) | Body::Job { shell: true } => Some(OsStr::new("sh")),
-            Body::Job { shell: false } => None,
-            Body::Words(words) => match words.first()?.as_slice() {
-                [Piece::Text(text)] => Some(OsStr::from_bytes(text)),
+            CommandBody::Script(_) | CommandBody::Job { shell: true } => Some(OsStr::new("sh")),
+            CommandBody::Job { shell: false } => None,
+            CommandBody::Words(words) => match words.first()?.as_slice() {
+                [WordPart::Text(text)] => Some(OsStr::from_bytes(text)),
                 _ => None,
             },
         }
     }
 
-    /// Whether a program is found where it is for procpool itself: in the same `PATH`, and from the
-    /// same directory. The shell is always ours.
+    /// Whether the command finds a program where procpool finds it: with the same `PATH`, and from the
+    /// same directory. The shell is always procpool's own.
     pub fn finds_as_we_do(&self, program: &OsStr) -> bool {
         let program = program.as_bytes();
         match self.body {
-            Body::Words(_) if program.contains(&b'/') => {
+            CommandBody::Words(_) if program.contains(&b'/') => {
                 self.cwd.is_none() || program.starts_with(b"/")
             }
-            Body::Words(_) => !self.env.iter().any(|(name, _)| name == "PATH"),
-            Body::Script(_) | Body::Job { .. } => true,
+            CommandBody::Words(_) => !self.env.iter().any(|(name, _)| name == "PATH"),
+            CommandBody::Script(_) | CommandBody::Job { .. } => true,
         }
     }
 
-    /// Whether all args stand together in one argument or variable, which may not be as long as all
-    /// arguments together. In the text of a shell command each may be referred to.
+    /// Whether all args may be joined in one argument or variable, which must be shorter than all
+    /// arguments together. The text of a shell command may refer to each of them.
     pub fn joins(&self) -> bool {
-        let is_all = |piece: &Piece| matches!(piece, Piece::Place(Place { which: Which::All, .. }));
+        let is_all = |piece: &WordPart| {
+            matches!(piece, WordPart::Placeholder(Placeholder { which: PlaceholderKind::All, .. }))
+        };
         let in_words = match &self.body {
-            Body::Words(words) => {
+            CommandBody::Words(words) => {
                 words.iter().any(|word| word.len() > 1 && word.iter().any(is_all))
             }
-            Body::Script(_) => true,
-            Body::Job { .. } => false,
+            CommandBody::Script(_) => true,
+            CommandBody::Job { .. } => false,
         };
         let mut single = self.env.iter().map(|(_, value)| value).chain(&self.cwd);
         in_words || single.any(|word| word.iter().any(is_all))
     }
 
-    /// How many copies of all args a command and its environment hold, at most.
+    /// The most copies of all args that a command and its environment hold.
     pub fn copies(&self) -> usize {
-        let count = |places: &mut dyn Iterator<Item = &Place>| {
+        let count = |places: &mut dyn Iterator<Item = &Placeholder>| {
             places.filter(|place| place.is_arg() || place.is_uncertain()).count()
         };
-        let is_certain = self.body_places().any(Place::is_arg);
+        let is_certain = self.body_places().any(Placeholder::is_arg);
         let appended = usize::from(!self.stdin && !is_certain);
         count(&mut self.body_places()) + count(&mut self.other_places()) + appended
     }
 
-    /// How many bytes of argv are the same for every job, with a NUL and a pointer for each
-    /// argument. Numbers count with the most they can take.
+    /// How many bytes of argv are the same for every job, with a NUL and a pointer for each argument.
+    /// Numbers count with their most digits.
     pub fn fixed_size(&self) -> usize {
-        let of_place = |place: &Place| match place.which {
-            Which::Number | Which::Slot => NUMBER_SIZE,
-            Which::Perhaps(_) => place.spelled.len(),
+        let of_place = |place: &Placeholder| match place.which {
+            PlaceholderKind::Number | PlaceholderKind::Slot => NUMBER_SIZE,
+            PlaceholderKind::NameIfPresent(_) => place.spelled.len(),
             _ => 0,
         };
         match &self.body {
-            Body::Job { shell } => {
+            CommandBody::Job { shell } => {
                 if *shell {
                     b"sh-csh".len() + 3 * OVERHEAD
                 } else {
                     0
                 }
             }
-            Body::Words(words) => words
+            CommandBody::Words(words) => words
                 .iter()
                 .map(|word| match word.as_slice() {
-                    [Piece::Place(Place { which: Which::All, .. })] => 0,
+                    [WordPart::Placeholder(Placeholder { which: PlaceholderKind::All, .. })] => 0,
                     word => {
                         OVERHEAD
                             + word
                                 .iter()
                                 .map(|piece| match piece {
-                                    Piece::Text(text) => text.len(),
-                                    Piece::Place(place) => of_place(place),
+                                    WordPart::Text(text) => text.len(),
+                                    WordPart::Placeholder(place) => of_place(place),
                                 })
                                 .sum::<usize>()
                     }
                 })
                 .sum(),
-            Body::Script(script) => {
+            CommandBody::Script(script) => {
                 let parts = script.pieces.iter().map(|part| match part {
-                    Part::Text(text) => text.len(),
-                    // The reference stands in the text, and the value behind it.
-                    Part::Place { place, .. } => of_place(place) + NUMBER_SIZE + OVERHEAD,
+                    ScriptPart::Text(text) => text.len(),
+                    // The reference is in the text, and the value is an argument after it.
+                    ScriptPart::Placeholder { place, .. } => {
+                        of_place(place) + NUMBER_SIZE + OVERHEAD
+                    }
                 });
                 b"sh-c sh \"$@\"".len() + 4 * OVERHEAD + parts.sum::<usize>()
             }
@@ -278,30 +287,30 @@ impl Template {
     }
 
     /// The placeholders of the command itself.
-    fn body_places(&self) -> impl Iterator<Item = &Place> {
+    fn body_places(&self) -> impl Iterator<Item = &Placeholder> {
         let (words, parts) = match &self.body {
-            Body::Words(words) => (words.as_slice(), &[][..]),
-            Body::Script(script) => (&[][..], script.pieces.as_slice()),
-            Body::Job { .. } => (&[][..], &[][..]),
+            CommandBody::Words(words) => (words.as_slice(), &[][..]),
+            CommandBody::Script(script) => (&[][..], script.pieces.as_slice()),
+            CommandBody::Job { .. } => (&[][..], &[][..]),
         };
         let in_parts = parts.iter().filter_map(|part| match part {
-            Part::Place { place, .. } => Some(place),
-            Part::Text(_) => None,
+            ScriptPart::Placeholder { place, .. } => Some(place),
+            ScriptPart::Text(_) => None,
         });
         words.iter().flat_map(|word| places(word)).chain(in_parts)
     }
 
     /// The placeholders of its environment and directory.
-    fn other_places(&self) -> impl Iterator<Item = &Place> {
+    fn other_places(&self) -> impl Iterator<Item = &Placeholder> {
         let words = self.env.iter().map(|(_, value)| value).chain(&self.cwd);
         words.flat_map(|word| places(word))
     }
 }
 
-fn os_string(bytes: Vec<u8>, what: &str) -> Result<OsString, String> {
+fn os_string(bytes: Vec<u8>, what: &str) -> Result<OsString, CommandError> {
     match memchr::memchr(0, &bytes) {
         None => Ok(OsString::from_vec(bytes)),
-        Some(_) => Err(format!("{what} would have a NUL byte, which none can have")),
+        Some(_) => Err(format!("{what} would have a NUL byte, which none can have").into()),
     }
 }
 

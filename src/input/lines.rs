@@ -1,9 +1,9 @@
-//! Splits a stream of bytes into lines. A line that is too long is skipped as it comes, and is
-//! never held in memory.
+//! Splits a stream of bytes into lines or CSV records. A line that is too long is skipped piece by
+//! piece, and is never held in memory.
 
 use csv_core::ReadRecordResult;
 
-use crate::util::buffer::Usual;
+use crate::util::buffer::TypicalSize;
 
 /// A line, without the byte that ends it.
 #[derive(Debug, PartialEq, Eq)]
@@ -11,16 +11,16 @@ pub struct Line<'a> {
     /// Its number, from 1.
     pub number: u64,
     /// Its bytes.
-    pub text: Result<&'a [u8], TooLong>,
-    /// It is a CSV record with a quote that is not closed, which has taken all the rest of the stream.
+    pub text: Result<&'a [u8], LineTooLong>,
+    /// It is a CSV record with a quote that is not closed, and holds all the rest of the stream.
     pub is_open: bool,
-    /// How many bytes of the stream there are up to its end, with the byte that ends it.
+    /// Where it ends in the stream, in bytes, after the byte that ends it.
     pub end: u64,
 }
 
-/// A line is longer than so many bytes.
+/// A line is longer than this many bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooLong(pub usize);
+pub struct LineTooLong(pub usize);
 
 /// The bytes that have come and the lines found in them.
 #[derive(Debug)]
@@ -32,16 +32,16 @@ pub struct Lines {
     before: u64,
     /// Where the next line begins: within the buffer, or at its end.
     start: usize,
-    /// How far from there no end of a line was found. Bytes are only added meanwhile, so it is within
-    /// the buffer as well.
+    /// How many bytes from `start` on have no end of a line. Bytes are only added meanwhile, so they are
+    /// all in the buffer.
     seen: usize,
-    /// The line that is coming is too long, and what has come of it is gone.
+    /// The line that is coming is too long. The bytes of it that have come are dropped.
     skipping: bool,
     /// How many lines there have been.
     number: u64,
-    /// Lines are CSV records, in which quoted newlines do not count.
+    /// Lines are CSV records: a quoted newline does not end them.
     csv: Option<Box<Csv>>,
-    usual: Usual,
+    typical: TypicalSize,
 }
 
 impl Lines {
@@ -57,7 +57,7 @@ impl Lines {
             skipping: false,
             number: 0,
             csv: None,
-            usual: Usual::new(),
+            typical: TypicalSize::new(),
         }
     }
 
@@ -69,27 +69,27 @@ impl Lines {
             reader,
             text: [0; 1024],
             ends: [0; 64],
-            is_behind_return: false,
+            is_after_return: false,
             has_begun: false,
             newlines: 0,
         };
         Self { csv: Some(Box::new(csv)), ..Self::new(b'\n', max) }
     }
 
-    /// Where the next bytes of the stream are to be appended. Call it when [`Lines::next`] has
+    /// The buffer to which the next bytes of the stream are appended. Call it when [`Lines::next`] has
     /// returned `None`.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         let held = self.buffer.len();
         self.buffer.drain(..self.start);
         self.before += self.start as u64;
         self.start = 0;
-        self.usual.settle(held, &mut self.buffer);
+        self.typical.shrink(held, &mut self.buffer);
         &mut self.buffer
     }
 
-    /// The whole lines that are there, with their ends, if none is too long: the number of the first
-    /// one, their bytes, of which there are no more than `most`, and how many there are. `None`: there
-    /// is none, or [`Lines::next`] must see to it.
+    /// The whole lines that have come, at most `most` bytes: the number of the first line, the bytes of
+    /// all with their ends, and how many lines there are. `None`: there is no whole line, or a line may
+    /// be too long, which [`Lines::next`] finds out.
     pub fn whole(&mut self, most: usize) -> Option<(u64, &[u8], usize)> {
         let rest = &self.buffer[self.start..];
         let len = memchr::memrchr(self.delimiter, &rest[..rest.len().min(most)])? + 1;
@@ -103,8 +103,8 @@ impl Lines {
         Some((first, &self.buffer[begin..begin + len], count))
     }
 
-    /// The next line; `None`: more bytes are needed or, `at_end` of the stream, there is none. What
-    /// stands before the end is a line, unless it is empty.
+    /// The next line. `None`: more bytes are needed or, `at_end` of the stream, there are no more lines.
+    /// The last line need not have an end.
     pub fn next(&mut self, at_end: bool) -> Option<Line<'_>> {
         if !self.begin_record(at_end) {
             return None;
@@ -118,7 +118,7 @@ impl Lines {
         let (len, step) = match found.map(|at| self.seen + at) {
             Some(at) => (at, at + 1),
             None if at_end && (!rest.is_empty() || self.skipping) => {
-                // A line break, which it may lack, ends every record but one within quotes.
+                // A line break ends the last record, unless a quote is not closed.
                 is_open = self.csv.as_mut().is_some_and(|csv| csv.end(b"\n").is_none());
                 (rest.len(), rest.len())
             }
@@ -144,16 +144,16 @@ impl Lines {
         self.number += 1;
         let number = self.number;
         if let Some(csv) = &mut self.csv {
-            csv.is_behind_return = self.buffer.get(begin + len) == Some(&b'\r');
+            csv.is_after_return = self.buffer.get(begin + len) == Some(&b'\r');
             self.number += std::mem::take(&mut csv.newlines) + newlines(line);
         }
-        let text = if too_long { Err(TooLong(self.max)) } else { Ok(line) };
+        let text = if too_long { Err(LineTooLong(self.max)) } else { Ok(line) };
         let end = self.before + self.start as u64;
         Some(Line { number, text, is_open, end })
     }
 
-    /// Steps over what stands before a CSV record and is no part of it: line breaks and, where the
-    /// stream begins, the mark of UTF-8. Returns whether the record can be read.
+    /// Skips line breaks before a CSV record and, at the beginning of the stream, the mark of UTF-8.
+    /// Returns whether the record can be read.
     fn begin_record(&mut self, at_end: bool) -> bool {
         let Some(csv) = &mut self.csv else { return true };
         if self.seen > 0 || self.skipping {
@@ -171,9 +171,9 @@ impl Lines {
         let len = rest.iter().position(|byte| !b"\n\r".contains(byte)).unwrap_or(rest.len());
         let breaks = &rest[..len];
         if let Some(first) = breaks.first() {
-            // What is left of the line break before is not another one.
-            let is_behind_return = std::mem::take(&mut csv.is_behind_return);
-            let counted = if is_behind_return && *first == b'\n' { &breaks[1..] } else { breaks };
+            // The newline of a CR LF whose CR ended the last record is not another line break.
+            let is_after_return = std::mem::take(&mut csv.is_after_return);
+            let counted = if is_after_return && *first == b'\n' { &breaks[1..] } else { breaks };
             self.number += newlines(counted);
         }
         self.start += len;
@@ -181,14 +181,14 @@ impl Lines {
     }
 }
 
-/// What some editors begin a file with, to say that it is UTF-8.
-const MARK: &[u8] = b"\xef\xbb\xbf";
+/// The mark of UTF-8 that some editors begin a file with.
+pub(super) const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Makes a reader of CSV ready for records that stand anywhere in a stream.
+/// Makes a reader of CSV ready for a record from anywhere in a stream.
 pub(super) fn begin_anywhere(reader: &mut csv_core::Reader) {
     reader.reset();
-    // It would take a mark of UTF-8 away from the first bytes that it sees, if all of it came at
-    // once. Line breaks before a record mean nothing to it.
+    // It would drop a mark of UTF-8 at the beginning of the first bytes that it sees. It ignores a
+    // line break before a record.
     let _ = reader.read_record(b"\n", &mut [0], &mut [0]);
 }
 
@@ -200,24 +200,23 @@ fn newlines(bytes: &[u8]) -> u64 {
 #[derive(Debug)]
 struct Csv {
     reader: csv_core::Reader,
-    /// The fields are written here, and not looked at.
+    /// The reader writes the fields here. Nobody looks at them.
     text: [u8; 1024],
     ends: [usize; 64],
-    /// The last record ended with a carriage return, behind which a newline is a part of its end.
-    is_behind_return: bool,
-    /// The mark of UTF-8 that the stream may begin with is behind.
+    /// The last record ended with a carriage return. A newline after it is a part of its end.
+    is_after_return: bool,
+    /// The stream was searched for a mark of UTF-8 at its beginning.
     has_begun: bool,
-    /// How many newlines there were in what is gone of a record that is too long.
+    /// How many newlines the dropped bytes of a too long record had.
     newlines: u64,
 }
 
 impl Csv {
-    /// Where the line break stands that ends the record that goes on with these bytes; `None`: not
-    /// in them.
+    /// Finds the line break that ends the record that goes on with these bytes. `None`: it is not in
+    /// them.
     fn end(&mut self, bytes: &[u8]) -> Option<usize> {
-        // The reader says how many of the bytes behind it that it was given it has read.
         let mut read = 0;
-        // Without bytes the reader would take that for the end of all, and the record for complete.
+        // The reader takes an empty slice for the end of the stream.
         while read < bytes.len() {
             let (result, count, ..) =
                 self.reader.read_record(&bytes[read..], &mut self.text, &mut self.ends);
@@ -238,7 +237,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// All lines of `bytes`, which arrive in pieces of `piece` bytes.
-    fn lines(bytes: &[u8], piece: usize, max: usize) -> Vec<Result<Vec<u8>, TooLong>> {
+    fn lines(bytes: &[u8], piece: usize, max: usize) -> Vec<Result<Vec<u8>, LineTooLong>> {
         let mut lines = Lines::new(b'\n', max);
         let mut all = Vec::new();
         let mut pieces = bytes.chunks(piece);
@@ -270,10 +269,10 @@ mod tests {
 
     #[test]
     fn a_long_line_is_skipped_alone() {
-        let too_long = Err(TooLong(3));
+        let too_long = Err(LineTooLong(3));
         assert_eq!(
             lines(b"abc\nabcd\nab", 2, 3),
-            [Ok(b"abc".to_vec()), Err(TooLong(3)), Ok(b"ab".to_vec())]
+            [Ok(b"abc".to_vec()), Err(LineTooLong(3)), Ok(b"ab".to_vec())]
         );
         assert_eq!(lines(b"abcdefgh", 2, 3), std::slice::from_ref(&too_long));
         assert_eq!(lines(b"abcdefgh\n", 1, 3), [too_long]);
@@ -335,7 +334,7 @@ mod tests {
             }
             let expected: Vec<_> = expected
                 .into_iter()
-                .map(|line| if line.len() > max { Err(TooLong(max)) } else { Ok(line) })
+                .map(|line| if line.len() > max { Err(LineTooLong(max)) } else { Ok(line) })
                 .collect();
             prop_assert_eq!(lines(&bytes, piece, max), expected);
         }

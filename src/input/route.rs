@@ -1,14 +1,15 @@
 //! Which of several pools a job is for.
 
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::job_lines::Invalid;
-use crate::command::{Args, Names, Settings, Template};
+use crate::command::{Args, CommandError, Names, Template, TemplateSettings};
 use crate::job::Job;
 
 /// How a job's pool is found.
 #[derive(Clone, Debug, Default)]
-pub enum Choice {
+pub enum Route {
     /// There is one.
     #[default]
     One,
@@ -23,17 +24,42 @@ pub enum Choice {
     },
 }
 
-impl Choice {
+/// Why a text is not a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteError {
+    /// It is not a template.
+    Template(CommandError),
+    /// It names no arg, so that it is the same for all jobs.
+    NoArg,
+}
+
+impl fmt::Display for RouteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Template(error) => error.fmt(f),
+            Self::NoArg => {
+                f.write_str("--route names no arg: use the name of a field, or {1}, {user} …")
+            }
+        }
+    }
+}
+
+impl std::error::Error for RouteError {}
+
+impl From<CommandError> for RouteError {
+    fn from(error: CommandError) -> Self {
+        Self::Template(error)
+    }
+}
+
+impl Route {
     /// By a key: placeholders with other text around them, or the name or number of an arg alone.
     ///
     /// # Errors
-    /// What is wrong with the key, as a sentence.
-    pub fn by_key(key: &str, count: usize) -> Result<Self, String> {
-        let key = match key.contains('{') {
-            true => key.to_owned(),
-            false => format!("{{{key}}}"),
-        };
-        let settings = Settings {
+    /// The key is misused.
+    pub fn by_key(key: &str, count: usize) -> Result<Self, RouteError> {
+        let key = if key.contains('{') { key.to_owned() } else { format!("{{{key}}}") };
+        let settings = TemplateSettings {
             shell: false,
             replace: None,
             names: Names::Any,
@@ -44,13 +70,13 @@ impl Choice {
         };
         let key = Box::new(Template::new(&[key.into()], &settings)?);
         if key.is_plain() {
-            return Err("--route names no arg: use the name of a field, or {1}, {user} …".into());
+            return Err(RouteError::NoArg);
         }
         Ok(Self::Key { key, count })
     }
 
     /// The pool of a job, which may name one.
-    pub(super) fn lane(&self, job: &Job, worker: Option<&str>) -> Result<usize, Invalid> {
+    pub(super) fn pool_of(&self, job: &Job, worker: Option<&str>) -> Result<usize, Invalid> {
         match (self, worker) {
             (Self::One, None) => Ok(0),
             (Self::Names(names), Some(worker)) => position(names, worker),
@@ -58,7 +84,7 @@ impl Choice {
                 let cmd = serde_json::from_slice::<String>(job.cmd()).unwrap_or_default();
                 position(names, &cmd)
             }
-            (Self::Key { key, count }, None) => Ok(share(key, job, *count)),
+            (Self::Key { key, count }, None) => Ok(by_hash(key, job, *count)),
             (Self::One | Self::Key { .. }, Some(_)) => {
                 Err(Invalid::of_line("`worker` names one of several -w NAME=CMDLINE"))
             }
@@ -74,7 +100,7 @@ fn position(names: &[String], name: &str) -> Result<usize, Invalid> {
 }
 
 /// Jobs without the key are dealt out in turn.
-fn share(key: &Template, job: &Job, count: usize) -> usize {
+fn by_hash(key: &Template, job: &Job, count: usize) -> usize {
     let args = match job.as_message() {
         Some(message) => Ok(Args { words: vec![message.into()], ..Args::default() }),
         None => Args::from_json(job.args()),
@@ -98,18 +124,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn equal_keys_have_equal_lanes(user in "[a-z]{1,5}", other in any::<u32>(), count in 1_usize..9) {
-            let lane = |key: &str, args: &str| {
-                let choice = Choice::by_key(key, count).expect("a key");
-                choice.lane(&Job::new(1, r#""x""#, args, ""), None).expect("a lane")
+        fn equal_keys_have_equal_pools(user in "[a-z]{1,5}", other in any::<u32>(), count in 1_usize..9) {
+            let pool = |key: &str, args: &str| {
+                let route = Route::by_key(key, count).expect("a key");
+                route.pool_of(&Job::new(1, r#""x""#, args, ""), None).expect("a pool")
             };
             let first = format!(r#"{{"user":"{user}","n":1}}"#);
             let second = format!(r#"{{"n":{other},"user":"{user}"}}"#);
-            prop_assert!(lane("user", &first) < count);
-            prop_assert_eq!(lane("user", &first), lane("user", &second));
-            prop_assert_eq!(lane("{user}", &first), lane("{user}", &second));
+            prop_assert!(pool("user", &first) < count);
+            prop_assert_eq!(pool("user", &first), pool("user", &second));
+            prop_assert_eq!(pool("{user}", &first), pool("{user}", &second));
             let (first, second) = (format!(r#"["{user}",1]"#), format!(r#"["{user}",{other}]"#));
-            prop_assert_eq!(lane("1", &first), lane("1", &second));
+            prop_assert_eq!(pool("1", &first), pool("1", &second));
         }
     }
 }

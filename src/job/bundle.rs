@@ -1,89 +1,94 @@
-//! Bundles: jobs that come one behind the other and travel as one [`Job`], so that what a job costs
-//! beside its bytes is paid once for many. Whoever must tell one of them from the others takes it
-//! out.
+//! Bundles: successive jobs that travel as one [`Job`], so that the cost of a job beside its bytes is
+//! paid once for many. A single job is taken out where it must be told from the others.
 
-use super::unit::{Form, Job, Part, Place};
+use super::unit::{Job, JobForm, Part, Place};
 
-/// A bundle of JSON is complete with so many bytes: about as many as are read at once.
+/// A bundle of JSON is complete with this many bytes: about as many as are read at once.
 const ENOUGH: usize = 64 << 10;
 
-/// A job of more bytes than this travels alone: beside them, nothing that it costs counts.
+/// A job of more bytes than this travels alone: its other costs do not matter.
 const LARGE: usize = 4 << 10;
 
 impl Job {
-    /// Jobs that are messages, one behind the other, in one: `count` lines of `lines`, each with its
-    /// newline.
+    /// Successive jobs that are messages, in one: the `count` lines of `lines`, each with its newline.
     pub(crate) fn of_lines(seq: u64, lines: &[u8], count: usize) -> Self {
         match count {
             1 => Self::message(seq, lines.strip_suffix(b"\n").unwrap_or(lines)),
-            _ => Self::bytes(seq, lines, Form::Lines(count)),
+            _ => Self::bytes(seq, lines, JobForm::Lines(count)),
         }
     }
 
-    /// How many jobs this is: 1, but for a bundle.
+    /// How many jobs this is: 1 unless it is a bundle.
     pub(crate) fn count(&self) -> usize {
-        match &self.form {
-            Form::Lines(count) => *count,
-            Form::Parts { parts, first } => parts.len() - first,
-            Form::Json | Form::Words | Form::Message => 1,
+        match &self.body.form {
+            JobForm::Lines(count) => *count,
+            JobForm::Parts { parts, first } => parts.len() - first,
+            JobForm::Json | JobForm::Words | JobForm::Message => 1,
         }
     }
 
     /// The lines of a bundle of messages.
     pub(crate) fn lines(&self) -> Option<&[u8]> {
-        matches!(self.form, Form::Lines(_)).then_some(&self.text[self.begin..])
+        matches!(self.body.form, JobForm::Lines(_)).then_some(&self.body.text[self.body.begin..])
     }
 
-    /// Where the line behind the first `count` begins.
+    /// Where the line after the first `count` lines begins.
     pub(crate) fn offset(&self, count: usize) -> usize {
         let Some(last) = count.checked_sub(1) else { return 0 };
         let lines = self.lines().unwrap_or_default();
         memchr::memchr_iter(b'\n', lines).nth(last).map_or(lines.len(), |at| at + 1)
     }
 
-    /// Makes `job` the same as one of a bundle of JSON, counted from 0. It keeps its buffer, so that
-    /// many can be looked at one after the other for nothing but their bytes.
+    /// Makes `job` equal to job `nth` of a bundle of JSON, counted from 0. `job` keeps its buffer, so that
+    /// many jobs can be looked at without an allocation for each.
     pub(crate) fn show(&self, nth: usize, job: &mut Self) {
-        let Form::Parts { parts, first } = &self.form else { return };
+        let JobForm::Parts { parts, first } = &self.body.form else { return };
         let Some(part) = parts.get(first + nth) else { return };
-        let begin = if nth == 0 { self.begin } else { parts[first + nth - 1].end as usize };
+        let begin = if nth == 0 { self.body.begin } else { parts[first + nth - 1].end as usize };
         let end = part.end as usize;
-        (job.seq, job.place) = (self.seq + nth as u64, self.place.behind(nth));
-        job.text.clear();
-        job.text.extend_from_slice(&self.text[begin..end]);
-        (job.args_at, job.id_at) = (part.args_at as usize - begin, part.id_at as usize - begin);
+        job.seq = self.seq + nth as u64;
+        job.place = self.place.after(nth);
+        job.body.text.clear();
+        job.body.text.extend_from_slice(&self.body.text[begin..end]);
+        job.body.args_at = part.args_at as usize - begin;
+        job.body.id_at = part.id_at as usize - begin;
     }
 
-    /// One of a bundle of JSON, counted from 0.
+    /// Job `nth` of a bundle of JSON, counted from 0.
     pub(crate) fn nth(&self, nth: usize) -> Self {
         let mut job = Self::new(0, "", "", "");
         self.show(nth, &mut job);
         job
     }
 
-    /// One of a bundle of any kind, counted from 0.
+    /// Job `nth` of a bundle of any kind, counted from 0.
     pub(crate) fn one(&self, nth: usize) -> Self {
         let Some(lines) = self.lines() else { return self.nth(nth) };
         let line = &lines[self.offset(nth)..self.offset(nth + 1)];
         let job = Self::of_lines(self.seq + nth as u64, line, 1);
-        Self { place: self.place.behind(nth), ..job }
+        Self { place: self.place.after(nth), ..job }
     }
 
     /// Takes the first `count` jobs out of a bundle of more.
     pub(crate) fn split_off_first(&mut self, count: usize) -> Self {
-        let (mut taken, end) = match &mut self.form {
-            Form::Parts { parts, first } => {
+        let (mut taken, end) = match &mut self.body.form {
+            JobForm::Parts { parts, first } => {
                 let some = &parts[*first..*first + count];
-                let end = some.last().map_or(self.begin, |part| part.end as usize);
+                let end = some.last().map_or(self.body.begin, |part| part.end as usize);
                 let taken = match count {
                     1 => self.nth(0),
-                    _ => Self::of_parts(self.seq, &self.text[self.begin..end], some, self.begin),
+                    _ => Self::of_parts(
+                        self.seq,
+                        &self.body.text[self.body.begin..end],
+                        some,
+                        self.body.begin,
+                    ),
                 };
                 (taken, end)
             }
             _ => {
-                let end = self.begin + self.offset(count);
-                (Self::of_lines(self.seq, &self.text[self.begin..end], count), end)
+                let end = self.body.begin + self.offset(count);
+                (Self::of_lines(self.seq, &self.body.text[self.body.begin..end], count), end)
             }
         };
         taken.place = self.place;
@@ -91,31 +96,33 @@ impl Job {
         taken
     }
 
-    /// The first `count` jobs, which end at `end`, are no part of the bundle any more.
+    /// Removes the first `count` jobs, which end at `end`, from the bundle.
     fn forget_first(&mut self, count: usize, end: usize) {
         let left = self.count() - count;
-        let place = self.place.behind(count);
-        (self.seq, self.place, self.begin) = (self.seq + count as u64, place, end);
-        match &mut self.form {
-            Form::Parts { first, .. } => {
+        let place = self.place.after(count);
+        self.seq += count as u64;
+        self.place = place;
+        self.body.begin = end;
+        match &mut self.body.form {
+            JobForm::Parts { first, .. } => {
                 *first += count;
                 if left == 1 {
                     *self = self.nth(0);
                 }
             }
             form => {
-                *form = Form::Lines(left);
+                *form = JobForm::Lines(left);
                 if left == 1 {
-                    *self = Self::of_lines(self.seq, &self.text[end..], 1);
+                    *self = Self::of_lines(self.seq, &self.body.text[end..], 1);
                     self.place = place;
                 }
             }
         }
     }
 
-    /// A bundle of these parts, at least 2, whose places count `before` bytes before the text.
+    /// A bundle of these parts, at least 2. Their positions count from `before` bytes before the text.
     fn of_parts(seq: u64, text: &[u8], parts: &[Part], before: usize) -> Self {
-        // Places are in the text, which is no longer than they can tell.
+        // Positions are in the text, which is no longer than a `u32` can count.
         let before = u32::try_from(before).unwrap_or(u32::MAX);
         let parts = parts
             .iter()
@@ -125,19 +132,19 @@ impl Job {
                 end: part.end - before,
             })
             .collect();
-        Self::bytes(seq, text, Form::Parts { parts, first: 0 })
+        Self::bytes(seq, text, JobForm::Parts { parts, first: 0 })
     }
 
-    /// How many bytes it takes to say where the jobs of a bundle stand.
+    /// How many bytes the positions of the jobs of a bundle take.
     pub(super) fn size_of_parts(&self) -> usize {
-        match &self.form {
-            Form::Parts { .. } => self.count() * size_of::<Part>(),
+        match &self.body.form {
+            JobForm::Parts { .. } => self.count() * size_of::<Part>(),
             _ => 0,
         }
     }
 }
 
-/// Makes bundles of jobs that come one by one.
+/// Makes bundles of jobs that are read one by one.
 #[derive(Debug, Default)]
 pub(crate) struct Bundler {
     seq: u64,
@@ -147,9 +154,9 @@ pub(crate) struct Bundler {
 }
 
 impl Bundler {
-    /// Adds a job, whose texts are as for [`Job::new`]. Returns whether it did: it does not if the job
-    /// does not follow those before it, or they are enough, and then they are to be taken first; nor
-    /// if it had better travel alone.
+    /// Adds a job, whose texts are as for [`Job::new`]. Returns whether it was added. It is not if it does
+    /// not follow the jobs before it, if the bundle is complete, or if the job is large. Then the bundle
+    /// must be taken, and the job be added again or travel alone.
     pub(crate) fn add(
         &mut self,
         (seq, place): (u64, Place),
@@ -157,11 +164,13 @@ impl Bundler {
         args: &str,
         id: &str,
     ) -> bool {
-        let (count, len) = (self.parts.len(), cmd.len() + args.len() + id.len());
+        let count = self.parts.len();
+        let len = cmd.len() + args.len() + id.len();
         if count == 0 {
-            (self.seq, self.place) = (seq, place);
+            self.seq = seq;
+            self.place = place;
         }
-        let follows = (seq, place) == (self.seq + count as u64, self.place.behind(count));
+        let follows = (seq, place) == (self.seq + count as u64, self.place.after(count));
         if !follows || len > LARGE || self.text.len() >= ENOUGH {
             return false;
         }
@@ -177,7 +186,7 @@ impl Bundler {
         true
     }
 
-    /// All that were added, in one; `None`: there is none.
+    /// Takes all jobs that were added, in one. `None`: there are none.
     pub(crate) fn take(&mut self) -> Option<Job> {
         let mut job = match self.parts.as_slice() {
             [] => return None,
@@ -231,15 +240,12 @@ mod tests {
             cuts in prop::collection::vec(1_usize..4, 0..6),
             is_json in any::<bool>(),
         ) {
-            let make = || match is_json {
-                true => bundle(&texts),
-                false => {
+            let make = || if is_json { bundle(&texts) } else {
                     let lines: String = texts.iter().map(|(cmd, ..)| format!("{cmd}\n")).collect();
                     let mut job = Job::of_lines(7, lines.as_bytes(), texts.len());
                     job.place = Place { source: 2, line: 3 };
                     job
-                }
-            };
+                };
             let whole = all(make());
             prop_assert_eq!(whole.len(), texts.len());
             let (mut rest, mut pieces) = (make(), Vec::new());

@@ -1,4 +1,5 @@
-//! Where jobs go, and where what became of them goes: the seams between the layers.
+//! The traits between the layers: where jobs go ([`Feed`]), where their results go ([`Sink`]), and who
+//! is notified of what happens in the pool ([`Watcher`]).
 
 use std::sync::Arc;
 
@@ -8,10 +9,10 @@ use super::unit::Job;
 
 /// Takes jobs in batches.
 pub trait Feed: Sync {
-    /// As [`Pool::feed`].
+    /// Takes all jobs of a batch, as `Pool::feed` does.
     ///
     /// # Errors
-    /// No more jobs are taken; those that were not taken are still in the batch.
+    /// No more jobs are taken. The batch still has the jobs that were not taken.
     fn feed(&self, batch: &mut Vec<Job>) -> Result<(), Closed>;
 }
 
@@ -27,17 +28,16 @@ impl std::fmt::Display for Closed {
 
 impl std::error::Error for Closed {}
 
-/// A job that is over: what a [`Sink`] is given, once for each job.
+/// A job that is over. A [`Sink`] gets one for each job.
 #[derive(Debug)]
 pub struct Done<'a> {
     /// The job.
     pub job: &'a Job,
-    /// Its result, or why there is none. Of a command it is `null`: its result is what it has
-    /// printed.
+    /// Its result, or why there is none. The result of a command is `null`: its output is in `printed`.
     pub outcome: Result<Value<'a>, &'a Failure>,
-    /// What a command printed and how it ended; `None`: it is none, or was not started.
+    /// The output of a command, and how it ended. `None`: the job is no command, or it was not started.
     pub printed: Option<&'a Arc<Printed>>,
-    /// Where and when it ran; `None`: it never did.
+    /// Where and when it ran. `None`: it did not run.
     pub run: Option<Run>,
 }
 
@@ -50,45 +50,51 @@ pub struct Run {
     pub pid: u32,
     /// Which try it was, from 1.
     pub attempt: u32,
-    /// When it was handed to the worker, in seconds since 1970.
+    /// When the worker got it, in seconds since 1970.
     pub start: f64,
-    /// How long it took, in seconds, without the time that the run was stopped.
+    /// How long it took, in seconds. Time in which the run was stopped does not count.
     pub seconds: f64,
 }
 
 /// Takes the outcome of every job that no call waits for.
 ///
-/// A sink is called by the slots, on their own threads, several at a time. While it blocks, that
-/// slot's worker gets no new job: a sink that blocks is back-pressure.
+/// Slots call a sink on their own threads, several at a time. While a call blocks, the worker of that
+/// slot gets no new job: a sink that blocks slows the run down.
 pub trait Sink: Send + Sync {
-    /// Takes one outcome. It may be kept back until the same thread calls [`Sink::flush`].
+    /// Takes one outcome. The sink may keep it back until the same thread calls [`Sink::flush`].
     fn deliver(&self, done: &Done<'_>);
 
-    /// Passes on what this thread has delivered: called after every few outcomes, without delay.
+    /// Passes on all outcomes that this thread has delivered. Called soon after each outcome.
     fn flush(&self) {}
 
-    /// Takes the results of `count` successive jobs, from the one with the number `seq` on: texts with a
-    /// newline behind each. Called only where a [`Reader`](crate::input::Reader) was told that it may
-    /// bundle jobs.
-    fn texts(&self, _seq: u64, _count: u64, _texts: &[u8]) {}
+    /// Takes the results of `count` successive jobs, the first of which has the number `seq`: texts with
+    /// a newline after each. Called only if a [`Reader`](crate::input::Reader) may bundle jobs. By
+    /// default each result is delivered alone, with a job of which only the number is known.
+    fn texts(&self, seq: u64, count: u64, texts: &[u8]) {
+        for (seq, text) in (seq..seq + count).zip(texts.split(|&byte| byte == b'\n')) {
+            let job = Job::message(seq, b"");
+            let outcome = Ok(Value::Bytes(text));
+            self.deliver(&Done { job: &job, outcome, printed: None, run: None });
+        }
+    }
 
-    /// A job's result, which was delivered, may be wrong: `done` says why, and has none of the job's
-    /// texts. Whoever keeps results for later must not count this one as a success.
+    /// A result that was delivered may be wrong. `done` says why, and has no texts of the job. A sink that
+    /// records results must not count this one as a success.
     fn doubt(&self, _done: &Done<'_>) {}
 
     /// A try of a job has failed, and the job will be tried again: this is not its outcome. Called on
-    /// the thread of the slot, and only to be taken note of.
+    /// the thread of the slot.
     fn retried(&self, _done: &Done<'_>) {}
 
-    /// Takes lines that a command has printed while it runs, to stdout and to stderr. They are not
-    /// in what is delivered at its end. Called only where that was asked for. Returns whether it took
-    /// them; otherwise they are offered again soon, so that this need not block.
+    /// Takes lines that a command has printed to stdout and to stderr while it runs. They are not
+    /// delivered again at its end. Called only with `Commands::live`. Returns whether it took them; if
+    /// not, they are offered again soon, so that this need not block.
     fn lines(&self, _job: &Job, _out: &[u8], _err: &[u8]) -> bool {
         true
     }
 }
 
-/// A worker that is gone: how long it lived, and what it did.
+/// A worker that has ended: how long it lived, and what it did.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WorkerEnd {
     /// The slot, from 1.
@@ -99,7 +105,7 @@ pub struct WorkerEnd {
     pub generation: u64,
     /// When it was started, in seconds since 1970.
     pub start: f64,
-    /// How long it lived, in seconds, without the time that the run was stopped.
+    /// How long it lived, in seconds. Time in which the run was stopped does not count.
     pub seconds: f64,
     /// How many jobs it has answered.
     pub jobs: u64,
@@ -111,9 +117,9 @@ pub struct WorkerEnd {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Why {
-    /// It was not needed any more.
+    /// No more jobs came.
     Done,
-    /// It has had all the jobs that a worker may have.
+    /// It has had as many jobs as a worker may have.
     MaxReqs,
     /// It had lived as long as a worker may.
     MaxAge,
@@ -127,7 +133,7 @@ pub enum Why {
     Timeout,
     /// What it printed was no reply.
     Protocol,
-    /// It could not be made ready for work.
+    /// Its first messages failed.
     Unfit,
     /// Nobody waited for its job any more, or the run was ended.
     Cancelled,
@@ -151,40 +157,40 @@ impl Why {
     }
 }
 
-/// Is told what is worth a person's notice. What it is told is not the outcome of a job.
+/// Is notified of what happens in the pool and is not the outcome of a job: stderr of workers, notes for
+/// a person, workers that end. It is also asked whether a command may run.
 pub trait Watcher: Send + Sync {
-    /// A worker wrote to its stderr: whole lines as they came, the last one perhaps unfinished when
-    /// the worker has ended.
+    /// A worker wrote whole lines to its stderr. When the worker has ended, the last line may lack its
+    /// end.
     fn worker_stderr(&self, lines: &[u8]);
 
     /// Something happened that a person should know: one sentence, no line break.
     fn note(&self, text: &str);
 
-    /// Results that were delivered may be wrong: a worker has printed more than it was asked for. One
-    /// sentence says which results, and what it has printed.
+    /// Results that were delivered may be wrong: a worker has printed more than it was asked for. The
+    /// sentence says which results, and what the worker has printed.
     fn doubtful(&self, text: &str) {
         self.note(text);
     }
 
-    /// Too many workers in a row have died before their first reply, or could not be started. The
-    /// jobs they were to run have failed with the same words.
+    /// Too many workers in a row have died before their first reply, or could not be started. Their jobs
+    /// have failed with the same failure.
     fn start_limit_reached(&self, failure: &Failure);
 
-    /// A job wanted to use the terminal, and was stopped for that. A person may be typing what it has
-    /// asked for.
+    /// A job wanted to use the terminal, and was stopped for it. A person may be typing an answer to it.
     fn terminal_wanted(&self) {}
 
-    /// Outcomes of jobs, or what a command printed, could not be kept. Such a job has failed with the
-    /// same words, if it still could.
+    /// Outcomes of jobs, or the output of a command, could not be kept. The job has failed with the same
+    /// message, unless its outcome was delivered before.
     fn output_lost(&self, message: &str) {
         self.note(message);
     }
 
-    /// A worker is gone. One that ended while it was started is told of as well.
+    /// A worker has ended, perhaps before it was ready.
     fn worker_ended(&self, _worker: &WorkerEnd) {}
 
-    /// Whether a command may be run, which is given as it would be typed into a shell. Called only
-    /// where that was asked for.
+    /// Whether a command may be run. It is given as it would be typed into a shell. Called only with
+    /// `Commands::confirm`.
     fn confirms(&self, _command: &[u8]) -> bool {
         true
     }

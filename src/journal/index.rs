@@ -1,27 +1,20 @@
 //! Which jobs a journal has records of, and where: 32 bytes a record. Results stay in the file.
 
 use std::fs::File;
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead};
 use std::num::NonZeroU32;
-use std::os::unix::fs::FileExt;
 
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::record::{self, Window};
+use super::reader::RecordReader;
+use super::record::{self, Lookahead};
 use crate::job::key::{Digest128, Key};
-
-/// A journal is read in pieces of so many bytes while it is looked through…
-const PIECE: usize = 1 << 20;
-
-/// …and of so many while results are read back.
-const LOOK: usize = 64 << 10;
 
 /// A record, in 32 bytes.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     digest: Digest128,
-    /// Where the record begins in the file, twice that, and one more if the job has succeeded.
+    /// Twice the place where the record begins in the file, plus 1 if the job has succeeded.
     place: u64,
     nth: NonZeroU32,
     /// In the first entry with its digest: how many such jobs were read in this run.
@@ -33,12 +26,12 @@ struct Entry {
 pub(super) struct Index {
     /// In the order of their digests.
     entries: Vec<Entry>,
-    /// Where each of so many equal parts of all digests begins: to look through all entries for each
-    /// job would cost a dozen of accesses to memory that is in no cache.
+    /// All digests in equal parts: where each part begins in `entries`. A search through all entries
+    /// for each job would cost a dozen accesses to memory that is in no cache.
     parts: Vec<usize>,
 }
 
-/// A part has so many entries, about.
+/// About how many entries a part has.
 const PART: usize = 16;
 
 /// What a journal holds.
@@ -47,7 +40,7 @@ pub(super) struct Found {
     pub(super) index: Index,
     /// The length of its whole lines.
     pub(super) len: u64,
-    /// The last line is torn: it has so many bytes.
+    /// How many bytes the torn last line has; 0: it is not torn.
     pub(super) torn: u64,
     /// What is recorded of how lines are packed.
     pub(super) pack: Option<usize>,
@@ -69,36 +62,39 @@ impl From<io::Error> for Unusable {
 }
 
 impl Index {
-    /// Looks through a journal, and for the record with the digest `pack` ([`record::pack_line`]).
+    /// Reads all of a journal. Of the record with the digest `pack` ([`record::pack_line`]), reads also
+    /// what it says.
     ///
     /// # Errors
-    /// It can't be read, or is not a journal, or a damaged one. Only its last line may be torn.
+    /// The file can't be read, or has a line that is no record. Only the last line may be torn.
     pub(super) fn load(file: &File, pack: Digest128) -> Result<Found, Unusable> {
-        let mut at = At::new(file.try_clone()?, 0, PIECE);
+        let mut reader = RecordReader::whole(file.try_clone()?);
         let mut found = Found::default();
         let mut entries = Vec::new();
         let mut number = 0;
         loop {
-            let (begin, line) = (at.offset(), at.look()?);
+            let begin = reader.offset();
+            let line = reader.look()?;
             number += 1;
             let key = record::key(line);
             if let Some(end) = memchr::memchr(b'\n', line) {
                 let line = &line[..=end];
-                // A raw value, since that has to be UTF-8.
+                // A raw value, since it must be UTF-8.
                 let is_json = serde_json::from_slice::<&RawValue>(line).is_ok();
                 let key = key.filter(|_| is_json).ok_or(Unusable::Line(number))?;
                 if key.0.digest == pack {
                     found.pack = record::pack(line);
                 }
                 entries.push(entry(key, begin));
-                at.consume(end + 1);
+                reader.consume(end + 1);
                 continue;
             }
-            // It is too long to be looked at now, or has no end.
+            // The line is too long for the buffer, or has no end.
             let begins_as = Beginning::of(line);
-            let rest = at.skip_line()?;
+            let rest = reader.skip_line()?;
             if !rest.has_end && begins_as.is_torn(rest.zeros_from) {
-                (found.len, found.torn) = (begin, at.offset() - begin);
+                found.len = begin;
+                found.torn = reader.offset() - begin;
                 found.index = Self::of(entries);
                 return Ok(found);
             }
@@ -128,8 +124,8 @@ impl Index {
         self.entries.len()
     }
 
-    /// Which job with this digest the one is that has just been read, and where its record begins.
-    /// `None`: no such job is recorded.
+    /// Counts one more job with this digest. Returns how many there were, and where the record of this
+    /// one begins. `None`: no job with this digest is recorded.
     pub(super) fn next(&mut self, digest: Digest128) -> Option<(u32, Option<u64>)> {
         let part = part_of(digest, self.parts.len());
         let begin = *self.parts.get(part)?;
@@ -139,18 +135,18 @@ impl Index {
         entry.seen = entry.seen.saturating_add(1);
         let nth = entry.seen;
         let key = |entry: &Entry| (entry.digest, entry.nth.get());
-        // The nth of them stands no further back than that, since they are in order.
+        // They are in order, so the nth has at most that index.
         let last = self.entries.len().min(first + nth as usize);
         let place = self.entries[first..last].binary_search_by_key(&(digest, nth), key).ok();
         Some((nth, place.map(|at| self.entries[first + at].place / 2)))
     }
 }
 
-/// Which of so many equal parts of all digests one is in.
+/// Which one of `parts` equal parts of all digests this one is in.
 fn part_of(digest: Digest128, parts: usize) -> usize {
     let [a, b, c, d, ..] = digest.0;
     let begin = u64::from(u32::from_be_bytes([a, b, c, d]));
-    // Less than `parts`, since it is less than that of all.
+    // It is less than `parts`, since `begin` is less than 2³².
     ((u128::from(begin) * parts as u128) >> 32) as usize
 }
 
@@ -158,29 +154,32 @@ fn entry((key, is_ok): (Key, bool), begin: u64) -> Entry {
     Entry { digest: key.digest, place: 2 * begin + u64::from(is_ok), nth: key.nth, seen: 0 }
 }
 
-/// What a line without an end begins with.
+/// How a line without an end begins.
 #[derive(Clone, Copy)]
 enum Beginning {
-    /// It is a record, as far as it goes.
+    /// As a record.
     Record,
-    /// So many bytes of one, and then zeros: after a power cut, some file systems have them where
-    /// something was to be.
+    /// With this many bytes of a record, and then zeros: after a power cut, some file systems have
+    /// zeros where bytes were to be written.
     Zeros(u64),
+    /// In some other way.
     Other,
 }
 
 impl Beginning {
     fn of(line: &[u8]) -> Self {
         let len = line.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-        match line.starts_with(record::BEGIN) {
-            true => Self::Record,
-            false if record::BEGIN.starts_with(&line[..len]) => Self::Zeros(len as u64),
-            false => Self::Other,
+        if line.starts_with(record::BEGIN) {
+            Self::Record
+        } else if record::BEGIN.starts_with(&line[..len]) {
+            Self::Zeros(len as u64)
+        } else {
+            Self::Other
         }
     }
 
-    /// Whether the line, which has nothing but zeros from this byte on, may be the beginning of a
-    /// record: a file that is no journal at all must not be cut.
+    /// Whether the line may be the beginning of a record. It has only zeros from the byte `zeros_from`
+    /// on. A file that is no journal must not be cut.
     fn is_torn(self, zeros_from: u64) -> bool {
         match self {
             Self::Record => true,
@@ -190,168 +189,9 @@ impl Beginning {
     }
 }
 
-/// What a line holds that is too long to be looked at at once.
-#[derive(Debug, Default)]
-struct Long {
-    /// How many bytes it has before its end.
-    len: u64,
-    has_end: bool,
-    last: u8,
-    /// From this byte on there are only zeros.
-    zeros_from: u64,
-    /// A byte of it is no UTF-8, or a control character, of which JSON has but a few, between its values.
-    is_damaged: bool,
-    /// One of those that it may have: a tab.
-    has_tab: bool,
-}
-
-impl Long {
-    /// Adds bytes of it, whole characters of UTF-8 if they are that at all.
-    fn add(&mut self, part: &[u8], is_utf8: bool) {
-        if let Some(last) = part.iter().rposition(|&byte| byte != 0) {
-            self.zeros_from = self.len + last as u64 + 1;
-        }
-        self.len += part.len() as u64;
-        self.last = part.last().copied().unwrap_or(self.last);
-        self.is_damaged |= !is_utf8 || part.iter().any(|&byte| byte < b' ' && byte != b'\t');
-        self.has_tab |= memchr::memchr(b'\t', part).is_some();
-    }
-
-    /// Whether it has only bytes that a record has. To parse it takes much longer, and is done only to
-    /// know where a tab stands.
-    fn is_text(&self, file: &File, begin: u64) -> io::Result<bool> {
-        if self.is_damaged || !self.has_tab {
-            return Ok(!self.is_damaged);
-        }
-        let line = At::new(file.try_clone()?, begin, PIECE).take(self.len);
-        match serde_json::from_reader::<_, IgnoredAny>(line) {
-            Err(error) if error.is_io() => Err(error.into()),
-            outcome => Ok(outcome.is_ok()),
-        }
-    }
-}
-
-/// A file that is read from some place on.
-#[derive(Debug)]
-pub(super) struct At {
-    file: File,
-    /// What was read and not consumed is `buffer[at..]`.
-    buffer: Vec<u8>,
-    at: usize,
-    /// Where the buffer ends in the file.
-    end: u64,
-    /// How much is read at once.
-    piece: usize,
-}
-
-impl At {
-    fn new(file: File, offset: u64, piece: usize) -> Self {
-        Self { file, buffer: Vec::new(), at: 0, end: offset, piece }
-    }
-
-    /// One that reads records here and there.
-    pub(super) fn records(file: File) -> Self {
-        Self::new(file, 0, LOOK)
-    }
-
-    /// Where the next byte stands in the file.
-    fn offset(&self) -> u64 {
-        self.end - (self.buffer.len() - self.at) as u64
-    }
-
-    /// Goes to a place in the file; what is in memory is not read again.
-    pub(super) fn go(&mut self, offset: u64) {
-        let begin = self.end - self.buffer.len() as u64;
-        match offset.checked_sub(begin).map(usize::try_from) {
-            Some(Ok(at)) if at <= self.buffer.len() => self.at = at,
-            _ => (self.at, self.end) = (0, offset),
-        }
-        if self.end == offset {
-            self.buffer.clear();
-            self.at = 0;
-        }
-    }
-
-    /// Reads one more piece. Returns whether there was any.
-    fn more(&mut self) -> io::Result<bool> {
-        self.buffer.drain(..self.at);
-        self.at = 0;
-        let len = self.buffer.len();
-        self.buffer.resize(len + self.piece, 0);
-        let read = loop {
-            match self.file.read_at(&mut self.buffer[len..], self.end) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read,
-            }
-        };
-        let count = *read.as_ref().unwrap_or(&0);
-        self.buffer.truncate(len + count);
-        self.end += count as u64;
-        read.map(|count| count > 0)
-    }
-
-    /// Skips a line, and says what it holds.
-    fn skip_line(&mut self) -> io::Result<Long> {
-        let mut line = Long::default();
-        loop {
-            // A character that ends behind what was read so far comes whole with what follows.
-            let is_over = self.buffer.len() - self.at < 4 && !self.more()?;
-            let rest = &self.buffer[self.at..];
-            if rest.is_empty() {
-                return Ok(line);
-            }
-            let end = memchr::memchr(b'\n', rest);
-            let part = &rest[..end.unwrap_or(rest.len())];
-            let (len, is_utf8) = match std::str::from_utf8(part) {
-                Err(error) if error.error_len().is_none() && end.is_none() && !is_over => {
-                    (error.valid_up_to(), true)
-                }
-                outcome => (part.len(), outcome.is_ok()),
-            };
-            line.add(&part[..len], is_utf8);
-            self.consume(len + usize::from(end.is_some()));
-            if end.is_some() {
-                line.has_end = true;
-                return Ok(line);
-            }
-        }
-    }
-}
-
-impl Window for At {
-    fn look(&mut self) -> io::Result<&[u8]> {
-        while self.buffer.len() - self.at < self.piece
-            && memchr::memchr(b'\n', &self.buffer[self.at..]).is_none()
-            && self.more()?
-        {}
-        Ok(&self.buffer[self.at..])
-    }
-}
-
-impl BufRead for At {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.at == self.buffer.len() {
-            self.more()?;
-        }
-        Ok(&self.buffer[self.at..])
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.at += count;
-    }
-}
-
-impl Read for At {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let mut buffer = self.fill_buf()?;
-        let count = buffer.read(out)?;
-        self.consume(count);
-        Ok(count)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::reader::PIECE;
     use super::*;
     use proptest::prelude::*;
     use std::io::Write;
@@ -473,20 +313,6 @@ mod tests {
         let last = text.len() - "x\"}\n".len();
         text[last] = 0xff;
         assert!(matches!(load(&text), Err(Unusable::Line(2))));
-    }
-
-    #[test]
-    fn lines_are_read_from_anywhere() {
-        let lines: Vec<String> = (0..200).map(|n| format!("{}\n", "y".repeat(n * 17))).collect();
-        let mut file = tempfile::tempfile().expect("a file");
-        file.write_all(lines.concat().as_bytes()).expect("written");
-        let mut at = At::new(file, 0, 1000);
-        for n in (0..200).chain((0..200).rev()).chain((0..200).map(|n| n * 77 % 200)) {
-            at.go(lines[..n].concat().len() as u64);
-            let mut line = Vec::new();
-            at.read_until(b'\n', &mut line).expect("read");
-            assert_eq!(line, lines[n].as_bytes(), "line {n}");
-        }
     }
 
     proptest! {

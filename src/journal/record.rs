@@ -1,7 +1,6 @@
-//! A record: the line of a journal that tells what came of a job.
-//!
-//! `{"key":"…","nth":1,"ok":true,` begins each, in these bytes, so that a journal can be looked through
-//! without being parsed. What may be large comes last, so that it can be read piece by piece.
+//! A record: the line of a journal that says what a job came to. Each begins with exactly
+//! `{"key":"…","nth":1,"ok":true,`, so that a journal can be searched without being parsed. A part that
+//! may be large comes last, so that it can be read piece by piece.
 
 use std::io::{self, BufRead, Write};
 use std::num::NonZeroU32;
@@ -16,37 +15,37 @@ use crate::job::printed::{Capture, Printed, Spool};
 use crate::job::{Done, Job, Run, Sink, Value, base64};
 use crate::util::json::on_one_line;
 
-/// All records begin so.
+/// The first bytes of each record.
 pub(super) const BEGIN: &[u8] = b"{\"key\":\"";
 
-/// What may stand last in the record of a job that has succeeded.
-const BODIES: [(&[u8], Body); 5] = [
-    (b",\"result\":", Body::Json),
-    (b",\"result_text\":", Body::Text),
-    (b",\"message\":", Body::Message),
-    (b",\"message_base64\":", Body::Base64),
-    (b",\"printed\":", Body::Printed),
+/// The last parts that the record of a job that has succeeded may have.
+const BODIES: [(&[u8], BodyForm); 5] = [
+    (b",\"result\":", BodyForm::Json),
+    (b",\"result_text\":", BodyForm::Text),
+    (b",\"message\":", BodyForm::Message),
+    (b",\"message_base64\":", BodyForm::Base64),
+    (b",\"printed\":", BodyForm::Printed),
 ];
 
 /// How a result is written.
 #[derive(Clone, Copy)]
-enum Body {
-    /// JSON, as it is.
+enum BodyForm {
+    /// JSON, unchanged.
     Json,
     /// JSON that has line breaks, as a string.
     Text,
     /// The reply of a worker that speaks no JSON, as a string.
     Message,
-    /// The same where it is not UTF-8.
+    /// Such a reply that is not UTF-8.
     Base64,
-    /// What a command has printed.
+    /// The output of a command.
     Printed,
 }
 
 /// Writes the record of a job that has a key.
 ///
 /// # Errors
-/// Those of `out`, or what a command printed can't be read back.
+/// Those of `out`, or the output of a command can't be read back.
 pub(super) fn write(done: &Done<'_>, key: Key, out: &mut impl Write) -> io::Result<()> {
     begin(key, done.outcome.is_ok(), done.job.attempt(), out)?;
     if let Some(id) = done.job.id() {
@@ -82,8 +81,8 @@ fn begin(key: Key, is_ok: bool, attempt: u32, out: &mut impl Write) -> io::Resul
     write!(out, "\",\"nth\":{},\"ok\":{is_ok},\"attempt\":{attempt}", key.nth)
 }
 
-/// The record of how many bytes of lines make a job. It has the form of one of a job that failed, which
-/// counts for nothing, so that it does not mean anything to whoever does not know it.
+/// The record of how many bytes of lines make a job. It has the form of a record of a failed job, so
+/// that an older procpool ignores it.
 pub(super) fn pack_line(digest: Digest128, most: usize) -> Vec<u8> {
     let mut line = Vec::new();
     // A Vec takes all that is written to it.
@@ -92,7 +91,7 @@ pub(super) fn pack_line(digest: Digest128, most: usize) -> Vec<u8> {
     line
 }
 
-/// What such a record says.
+/// Reads the number out of a record of [`pack_line`].
 pub(super) fn pack(line: &[u8]) -> Option<usize> {
     #[derive(Deserialize)]
     struct Packed {
@@ -121,7 +120,7 @@ fn write_value(value: Value<'_>, out: &mut impl Write) -> io::Result<()> {
     }
 }
 
-/// Takes the key from the beginning of a record, and whether the job has succeeded.
+/// Reads the beginning of a record: the key, and whether the job has succeeded.
 pub(super) fn key(line: &[u8]) -> Option<(Key, bool)> {
     let (hex, rest) = line.strip_prefix(BEGIN)?.split_at_checked(32)?;
     let mut digest = [0; 16];
@@ -145,9 +144,9 @@ pub(super) fn key(line: &[u8]) -> Option<(Key, bool)> {
     Some((Key { digest: Digest128(digest), nth }, is_ok))
 }
 
-/// What stands in a record before its body.
+/// The fields of a record before its body.
 #[derive(Debug, Deserialize)]
-struct Head {
+struct RecordHead {
     attempt: u32,
     slot: Option<usize>,
     pid: Option<u32>,
@@ -155,14 +154,14 @@ struct Head {
     seconds: Option<f64>,
 }
 
-impl Head {
+impl RecordHead {
     fn run(&self) -> Option<Run> {
         let Self { attempt, slot, pid, start, seconds } = *self;
         Some(Run { slot: slot?, pid: pid?, attempt, start: start?, seconds: seconds? })
     }
 }
 
-/// What came of a job in an earlier run.
+/// What a job came to in an earlier run.
 #[derive(Debug)]
 pub struct Recorded {
     attempt: u32,
@@ -181,9 +180,9 @@ impl Recorded {
     /// Reads the record of a job that has succeeded.
     ///
     /// # Errors
-    /// It can't be read, or is none.
-    pub(super) fn read(from: &mut impl Window, spool: &Arc<Spool>) -> io::Result<Self> {
-        if let Some((at, len, Body::Printed)) = body(from.look()?) {
+    /// It can't be read, or is no record.
+    pub(super) fn read(from: &mut impl Lookahead, spool: &Arc<Spool>) -> io::Result<Self> {
+        if let Some((at, len, BodyForm::Printed)) = body(from.look()?) {
             let head = head(&from.look()?[..at])?;
             from.consume(at + len);
             return Self::printed(&head, from, spool);
@@ -195,25 +194,25 @@ impl Recorded {
         let mut rest = &line[at + len..];
         let text = rest.strip_suffix(b"}\n").ok_or_else(damaged);
         let result = match kind {
-            Body::Json => Recollection::Json(serde_json::from_slice(text?)?),
-            Body::Text => {
+            BodyForm::Json => Recollection::Json(serde_json::from_slice(text?)?),
+            BodyForm::Text => {
                 let text: String = serde_json::from_slice(text?)?;
                 Recollection::Json(RawValue::from_string(text)?)
             }
-            Body::Message => {
+            BodyForm::Message => {
                 Recollection::Bytes(serde_json::from_slice::<String>(text?)?.into_bytes())
             }
-            Body::Base64 => {
+            BodyForm::Base64 => {
                 let text: &str = serde_json::from_slice(text?)?;
                 let bytes = base64::engine::general_purpose::STANDARD.decode(text);
                 Recollection::Bytes(bytes.map_err(|_| damaged())?)
             }
-            Body::Printed => return Self::printed(&head, &mut rest, spool),
+            BodyForm::Printed => return Self::printed(&head, &mut rest, spool),
         };
         Ok(Self { attempt: head.attempt, run: head.run(), result })
     }
 
-    fn printed(head: &Head, from: &mut impl BufRead, spool: &Arc<Spool>) -> io::Result<Self> {
+    fn printed(head: &RecordHead, from: &mut impl BufRead, spool: &Arc<Spool>) -> io::Result<Self> {
         expect(from, b"{\"exit\":0,\"stdout")?;
         let stdout = stream(from, spool)?;
         expect(from, b",\"stderr")?;
@@ -224,7 +223,7 @@ impl Recorded {
         Ok(Self { attempt: head.attempt, run: head.run(), result })
     }
 
-    /// Gives it to a sink, as what came of the job.
+    /// Delivers it to a sink as the result of the job.
     pub fn deliver(&self, mut job: Job, sink: &dyn Sink) {
         job.attempt = self.attempt;
         job.is_recorded = true;
@@ -237,9 +236,9 @@ impl Recorded {
     }
 }
 
-/// What a record is read from.
-pub(super) trait Window: BufRead {
-    /// The bytes that come next: to the end of the line, or a good many.
+/// A reader that shows the bytes that come next before they are consumed.
+pub(super) trait Lookahead: BufRead {
+    /// The bytes that come next: to the end of the line, or as many as the buffer holds.
     fn look(&mut self) -> io::Result<&[u8]>;
 }
 
@@ -247,9 +246,9 @@ fn damaged() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "a record is damaged")
 }
 
-/// Where the body of a record begins, how long its name is, and what it is. No text before it can be
-/// mistaken for it: in a string, quotes have a backslash.
-fn body(text: &[u8]) -> Option<(usize, usize, Body)> {
+/// Finds the body of a record: where it begins, how long its name is, and its form. No text before it
+/// can be mistaken for it, since quotes in a string have a backslash.
+fn body(text: &[u8]) -> Option<(usize, usize, BodyForm)> {
     let line = &text[..memchr::memchr(b'\n', text).unwrap_or(text.len())];
     let found = BODIES.iter().filter_map(|&(name, body)| {
         let at = memchr::memmem::find(line, name)?;
@@ -258,7 +257,7 @@ fn body(text: &[u8]) -> Option<(usize, usize, Body)> {
     found.min_by_key(|&(at, ..)| at)
 }
 
-fn head(text: &[u8]) -> io::Result<Head> {
+fn head(text: &[u8]) -> io::Result<RecordHead> {
     Ok(serde_json::from_slice(&[text, b"}"].concat())?)
 }
 
@@ -269,7 +268,7 @@ fn expect(from: &mut impl BufRead, text: &[u8]) -> io::Result<()> {
     if seen == text { Ok(()) } else { Err(damaged()) }
 }
 
-/// Reads what stands behind the name of a stream, piece by piece: it may be large.
+/// Reads the value after the name of a stream, piece by piece: it may be large.
 fn stream(from: &mut impl BufRead, spool: &Arc<Spool>) -> io::Result<Capture> {
     let mut capture = Capture::new(spool);
     let mut quote = [0; 3];
@@ -318,7 +317,7 @@ fn unescape(from: &mut impl BufRead, out: &mut impl Write) -> io::Result<()> {
                 let mut digits = [0; 4];
                 from.read_exact(&mut digits)?;
                 let text = std::str::from_utf8(&digits).map_err(|_| damaged())?;
-                // Control characters alone are written so.
+                // Only control characters are written like this.
                 let code = u32::from_str_radix(text, 16).map_err(|_| damaged())?;
                 let code = char::from_u32(code).ok_or_else(damaged)?;
                 let mut utf8 = [0; 4];
@@ -331,7 +330,7 @@ fn unescape(from: &mut impl BufRead, out: &mut impl Write) -> io::Result<()> {
     }
 }
 
-/// These bytes of a string: control characters are never written as they are.
+/// Checks bytes of a string: it must not have control characters.
 fn text(bytes: &[u8]) -> io::Result<&[u8]> {
     if bytes.iter().any(|&byte| byte < b' ') { Err(damaged()) } else { Ok(bytes) }
 }
@@ -365,7 +364,7 @@ mod tests {
     use crate::job::Kind;
     use proptest::prelude::*;
 
-    impl Window for &[u8] {
+    impl Lookahead for &[u8] {
         fn look(&mut self) -> io::Result<&[u8]> {
             Ok(self)
         }

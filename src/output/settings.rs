@@ -1,4 +1,5 @@
-//! What the output is told once, and what it tells those around it.
+//! How results are printed, and what the output needs around stdout: stderr and the terminal
+//! ([`Screen`]).
 
 use std::sync::Arc;
 
@@ -10,35 +11,39 @@ use crate::journal::Journal;
 pub struct Settings {
     /// How a record looks.
     pub format: Format,
-    /// In input order, not as they come.
+    /// Results are printed in the order of the input, not as they come.
     pub ordered: bool,
-    /// How many bytes of results that wait for their turn are held in memory.
+    /// The most bytes of waiting results in memory.
     pub buffer: usize,
     /// Where each result is recorded before it is printed.
     pub journal: Option<Arc<Journal>>,
 }
 
-/// Why the output came to its end before the run did.
+/// What went wrong with the output.
 #[derive(Debug)]
 pub enum Trouble {
     /// Nobody reads stdout any more.
     Closed,
-    /// stdout can't be written, and nothing more will be: a sentence.
+    /// stdout can't be written, and nothing more will be printed. The text is a sentence.
     Broken(String),
-    /// Results that waited for their turn are lost, or out of order: a sentence.
+    /// Results that waited for their turn are lost, or out of order. The text is a sentence.
     Disordered(String),
-    /// Results could not be recorded in the journal; they are printed nevertheless: a sentence.
+    /// Results could not be recorded in the journal, and are printed nevertheless. The text is a
+    /// sentence.
     Unrecorded(String),
 }
 
-/// What output tells, and asks, of those around it.
-pub trait Surroundings: Send + Sync {
+/// What the output shares a terminal with: stderr, and whatever else is drawn there, such as a progress
+/// bar. (What happens in the pool goes to a [`Watcher`](crate::Watcher).)
+pub trait Screen: Send + Sync {
     /// Prints a failure, in whole lines, to stderr.
     fn failure(&self, lines: &[u8]);
 
-    /// Runs a write of this text to stdout, out of the way of whatever else is on the terminal.
+    /// Runs `write`, which writes this text to stdout. A progress bar on the terminal is cleared
+    /// meanwhile.
     fn around_write(&self, text: &[u8], write: &mut dyn FnMut());
 
-    /// The output can't go on; nothing more will be printed if it is [`Trouble::Closed`].
+    /// Something went wrong. With [`Trouble::Closed`] and [`Trouble::Broken`], nothing more will be
+    /// printed.
     fn trouble(&self, trouble: Trouble);
 }

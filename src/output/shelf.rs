@@ -1,4 +1,5 @@
-//! Where records are put in their places, under one lock, until the writer takes what is ready.
+//! The shelf between slots and the writer: one lock, under which slots put records in order and the
+//! writer takes those that are ready.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,57 +8,58 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use super::batch::Batch;
 use super::large::Large;
 use super::order::{Order, Ready};
-use super::settings::{Settings, Surroundings, Trouble};
+use super::settings::{Screen, Settings, Trouble};
 use crate::job::printed::Spool;
+use crate::journal::JournalError;
 
-/// With so many bytes ready the writer does not rest.
+/// With this many bytes ready, the writer does not pause.
 pub(super) const ENOUGH: usize = 64 << 10;
 
-/// With so many bytes ready slots wait for the writer.
+/// With this many bytes ready, slots wait for the writer.
 const TOO_MUCH: usize = 1 << 20;
 
 pub(super) struct Shelf {
     pub(super) settings: Settings,
-    pub(super) state: Mutex<State>,
+    pub(super) state: Mutex<ShelfState>,
     /// The writer waits here for records.
     pub(super) work: Condvar,
     /// Slots wait here for the writer.
     pub(super) room: Condvar,
-    pub(super) surroundings: Arc<dyn Surroundings>,
-    /// Where large records are made.
+    pub(super) screen: Arc<dyn Screen>,
+    /// The temporary file for large records.
     pub(super) spool: Arc<Spool>,
     pub(super) succeeded: AtomicU64,
     pub(super) failed: AtomicU64,
-    /// What was printed last does not end its line.
+    /// The last text that was printed does not end with a newline.
     pub(super) is_in_line: AtomicBool,
 }
 
-pub(super) struct State {
+pub(super) struct ShelfState {
     pub(super) order: Order,
     pub(super) ready: Ready,
-    /// The writer waits for the next record, however long that takes.
+    /// The writer waits for the next record.
     pub(super) is_idle: bool,
     /// No more records come.
     pub(super) is_over: bool,
     /// Slots do not wait for the writer any more.
     pub(super) is_hurried: bool,
-    /// stdout is closed or broken: records are thrown away.
+    /// stdout is closed or broken: records are dropped.
     pub(super) is_broken: bool,
-    /// The order could not keep all records; that was told.
+    /// The order could not keep all records, which was reported.
     pub(super) has_lost_order: bool,
 }
 
 impl Shelf {
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, ShelfState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts records in their places.
+    /// Puts the records of a batch in order.
     pub(super) fn put(&self, batch: &mut Batch) {
         self.succeeded.fetch_add(std::mem::take(&mut batch.succeeded), Ordering::Relaxed);
         self.failed.fetch_add(std::mem::take(&mut batch.failed), Ordering::Relaxed);
         if let Some(journal) = &self.settings.journal {
-            // What is printed is recorded: this comes first.
+            // A result is recorded before it is printed.
             self.recorded(journal.append(&batch.records));
         }
         self.add(|state, is_ordered| {
@@ -67,13 +69,12 @@ impl Shelf {
                 let out = &batch.out[out_begin..streak.out_end];
                 let err = &batch.err[err_begin..streak.err_end];
                 (out_begin, err_begin) = (streak.out_end, streak.err_end);
-                match is_ordered {
-                    true => {
-                        let put =
-                            state.order.put(streak.seq, streak.count, (out, err), &mut state.ready);
-                        outcome = outcome.and(put);
-                    }
-                    false => state.ready.append(out, err),
+                if is_ordered {
+                    let put =
+                        state.order.put(streak.seq, streak.count, (out, err), &mut state.ready);
+                    outcome = outcome.and(put);
+                } else {
+                    state.ready.append(out, err)
                 }
             }
             outcome
@@ -81,25 +82,26 @@ impl Shelf {
         batch.clear();
     }
 
-    /// Tells it if something could not be recorded.
-    pub(super) fn recorded(&self, outcome: Result<(), String>) {
-        if let Err(message) = outcome {
-            self.surroundings.trouble(Trouble::Unrecorded(message));
+    /// Reports it if something could not be recorded.
+    pub(super) fn recorded(&self, outcome: Result<(), JournalError>) {
+        if let Err(error) = outcome {
+            self.screen.trouble(Trouble::Unrecorded(error.to_string()));
         }
     }
 
     pub(super) fn put_large(&self, seq: u64, large: Large) {
-        self.add(|state, is_ordered| match is_ordered {
-            true => state.order.put_large(seq, large, &mut state.ready),
-            false => {
+        self.add(|state, is_ordered| {
+            if is_ordered {
+                state.order.put_large(seq, large, &mut state.ready)
+            } else {
                 state.ready.append_large(large);
                 Ok(())
             }
         });
     }
 
-    /// Adds to what is printed. Waits while too much is ready to be written.
-    pub(super) fn add(&self, add: impl FnOnce(&mut State, bool) -> io::Result<()>) {
+    /// Adds records. Waits while there is no room.
+    pub(super) fn add(&self, add: impl FnOnce(&mut ShelfState, bool) -> io::Result<()>) {
         let mut state = self.lock();
         while state.must_wait() {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -107,11 +109,11 @@ impl Shelf {
         self.add_to(state, add);
     }
 
-    /// Adds to what is printed, also where there is no room.
+    /// Adds records, even if there is no room.
     pub(super) fn add_to(
         &self,
-        mut state: MutexGuard<'_, State>,
-        add: impl FnOnce(&mut State, bool) -> io::Result<()>,
+        mut state: MutexGuard<'_, ShelfState>,
+        add: impl FnOnce(&mut ShelfState, bool) -> io::Result<()>,
     ) {
         let state = &mut *state;
         if state.is_broken {
@@ -126,16 +128,16 @@ impl Shelf {
         }
     }
 
-    /// The record of a job that printed a lot could not be made.
+    /// The record of a command with a large output could not be made.
     pub(super) fn lost(&self, error: &io::Error) {
         let mut state = self.lock();
         self.order_lost(&mut state, error);
     }
 
-    fn order_lost(&self, state: &mut State, error: &io::Error) {
+    fn order_lost(&self, state: &mut ShelfState, error: &io::Error) {
         if !state.has_lost_order {
             state.has_lost_order = true;
-            self.surroundings.trouble(Trouble::Disordered(format!(
+            self.screen.trouble(Trouble::Disordered(format!(
                 "results that wait for their turn could not be written to a temporary file in \
                  '{}': {error}; make room there, set TMPDIR to another folder, or raise --buffer",
                 std::env::temp_dir().display()
@@ -144,7 +146,7 @@ impl Shelf {
     }
 }
 
-impl State {
+impl ShelfState {
     /// Whether there is no room for more until the writer has written.
     pub(super) fn must_wait(&self) -> bool {
         self.is_full() && !self.is_broken && !self.is_hurried

@@ -1,14 +1,14 @@
-//! Buffers that are emptied and filled again: how much of them is worth keeping.
+//! How much memory a buffer keeps when it is emptied, to be filled again.
 
-/// So much is always kept, in bytes.
+/// A buffer always keeps this many bytes.
 const LEAST: usize = 64 << 10;
 
-/// How large a buffer usually grows. So much of it is kept when it is emptied, since giving memory
-/// back and fetching it again costs more than using it; a single large message is soon forgotten.
+/// The size to which a buffer typically grows. This much is kept when it is emptied, since to free and
+/// allocate memory again costs more than to keep it. A single large message is soon forgotten.
 #[derive(Debug, Default)]
-pub(crate) struct Usual(usize);
+pub(crate) struct TypicalSize(usize);
 
-impl Usual {
+impl TypicalSize {
     pub(crate) const fn new() -> Self {
         Self(0)
     }
@@ -17,11 +17,11 @@ impl Usual {
     pub(crate) fn empty(&mut self, buffer: &mut Vec<u8>) {
         let size = buffer.len();
         buffer.clear();
-        self.settle(size, buffer);
+        self.shrink(size, buffer);
     }
 
-    /// Gives memory back that the buffer, which has just held `size` bytes, will not need soon.
-    pub(crate) fn settle(&mut self, size: usize, buffer: &mut Vec<u8>) {
+    /// Frees memory that the buffer will not need soon. It has just held `size` bytes.
+    pub(crate) fn shrink(&mut self, size: usize, buffer: &mut Vec<u8>) {
         self.0 = size.max(self.0 - self.0 / 8);
         if buffer.capacity() > 4 * self.0.max(LEAST) {
             buffer.shrink_to(2 * self.0.max(LEAST));
@@ -35,11 +35,11 @@ mod tests {
 
     #[test]
     fn what_is_used_is_kept_and_what_was_is_forgotten() {
-        let (mut usual, mut buffer) = (Usual::new(), Vec::new());
+        let (mut typical, mut buffer) = (TypicalSize::new(), Vec::new());
         let mut fill = |size: usize, times: usize| {
             for _ in 0..times {
                 buffer.resize(size, 0);
-                usual.empty(&mut buffer);
+                typical.empty(&mut buffer);
             }
             buffer.capacity()
         };

@@ -53,7 +53,7 @@ pub enum Links {
 
 /// Where a file is, or is to be: a folder that is open, and a name in it.
 #[derive(Debug)]
-pub struct Place {
+pub struct FilePlace {
     folder: OwnedFd,
     name: OsString,
     found: Option<Stat>,
@@ -61,7 +61,7 @@ pub struct Place {
     is_open_file: bool,
 }
 
-impl Place {
+impl FilePlace {
     /// Goes to the place of a file.
     ///
     /// # Errors
@@ -169,7 +169,7 @@ impl Place {
     /// Makes the file, or opens the one that is there to add to it.
     ///
     /// # Errors
-    /// As those of [`Place::create`].
+    /// As those of [`FilePlace::create`].
     pub fn append(&self) -> io::Result<File> {
         self.open(OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND)
     }
@@ -177,7 +177,7 @@ impl Place {
     /// The same, and what is there can be read.
     ///
     /// # Errors
-    /// As those of [`Place::create`].
+    /// As those of [`FilePlace::create`].
     pub fn append_and_read(&self) -> io::Result<File> {
         self.open(OFlags::RDWR | OFlags::CREATE | OFlags::APPEND)
     }
@@ -215,7 +215,7 @@ impl Place {
 /// killed, nothing of it is left, and the other is as it was.
 #[derive(Debug)]
 pub struct Beside {
-    place: Place,
+    place: FilePlace,
     old: Option<File>,
     file: File,
     /// It can be given a name in the folder.
@@ -255,7 +255,7 @@ impl Beside {
     }
 
     fn rename(&self) -> io::Result<()> {
-        let Place { folder, name, is_open_file, .. } = &self.place;
+        let FilePlace { folder, name, is_open_file, .. } = &self.place;
         if *is_open_file {
             return Err(Errno::ACCESS.into());
         }
@@ -431,9 +431,10 @@ fn check_owner(folder: &OwnedFd, found: &Stat, name: &OsStr, is_last: bool) -> i
     if !is_shared || found.st_uid == us || found.st_uid == folder.st_uid {
         return Ok(());
     }
-    let message = match is_last {
-        true => format!("there is a {what} of another user's in its place"),
-        false => format!("'{}' on the way to it is a {what} of another user's", name.display()),
+    let message = if is_last {
+        format!("there is a {what} of another user's in its place")
+    } else {
+        format!("'{}' on the way to it is a {what} of another user's", name.display())
     };
     Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
 }
@@ -446,7 +447,8 @@ mod tests {
     use super::*;
 
     fn begun(path: &Path) -> Beside {
-        let beside = Place::find(path, Links::Followed).and_then(Place::beside).expect("a file");
+        let beside =
+            FilePlace::find(path, Links::Followed).and_then(FilePlace::beside).expect("a file");
         beside.file().write_all(b"new").expect("there is room");
         beside
     }
@@ -492,7 +494,7 @@ mod tests {
             if is_there {
                 fs::write(at(path), "").expect("a file");
             }
-            let place = Place::find(&at(path), Links::Followed).expect("a place");
+            let place = FilePlace::find(&at(path), Links::Followed).expect("a place");
             assert_eq!(place.found().is_some(), is_there, "{path}");
             let made = place.create().expect("a file");
             assert!(is_same(
@@ -501,7 +503,7 @@ mod tests {
             ));
         }
         let error =
-            |path: &str| Place::find(&at(path), Links::Followed).expect_err("no place").kind();
+            |path: &str| FilePlace::find(&at(path), Links::Followed).expect_err("no place").kind();
         assert_eq!(error("missing/x"), io::ErrorKind::NotFound);
         assert_eq!(error("a/c/x"), io::ErrorKind::NotADirectory);
         assert_eq!(error("a/"), io::ErrorKind::IsADirectory);
@@ -509,10 +511,10 @@ mod tests {
         assert_eq!(error("a/.."), io::ErrorKind::IsADirectory);
         assert_eq!(
             Errno::from_io_error(
-                &Place::find(&at("round"), Links::Followed).expect_err("no place")
+                &FilePlace::find(&at("round"), Links::Followed).expect_err("no place")
             ),
             Some(Errno::LOOP)
         );
-        assert!(Place::find(&at("to_c"), Links::Refused).is_err());
+        assert!(FilePlace::find(&at("to_c"), Links::Refused).is_err());
     }
 }

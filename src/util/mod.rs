@@ -6,6 +6,7 @@ pub(crate) mod duration;
 pub mod files;
 pub(crate) mod histogram;
 pub(crate) mod json;
+pub(crate) mod lock;
 pub(crate) mod random;
 pub(crate) mod similar;
 pub(crate) mod temporary;

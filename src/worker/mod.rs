@@ -13,7 +13,7 @@ use crate::process::{Groups, Process, Transfer, Wake};
 use crate::protocol::Protocol;
 use crate::protocol::envelope::{Body, Message};
 use crate::protocol::framing::{Scan, Split};
-use crate::util::buffer::Usual;
+use crate::util::buffer::TypicalSize;
 use crate::util::clock::{Clock, Moment};
 use crate::util::random::random;
 use crate::util::text::quote;
@@ -213,11 +213,11 @@ pub(crate) struct Worker {
     said: usize,
     /// How many bytes the worker was sent before those in the outbox.
     sent_before: u64,
-    out_size: Usual,
+    out_size: TypicalSize,
     /// Its pipes were made wide, since its messages are large.
     is_wide: bool,
     inbox: Vec<u8>,
-    in_size: Usual,
+    in_size: TypicalSize,
     /// How far the inbox was looked through that holds no whole message.
     scan: Scan,
     /// The job of a bundle that is being looked at.
@@ -268,13 +268,13 @@ impl Worker {
             weighed: now,
             rests: 0,
             outbox: Vec::new(),
-            out_size: Usual::default(),
+            out_size: TypicalSize::default(),
             is_wide: false,
             written: 0,
             said: 0,
             sent_before: 0,
             inbox: Vec::new(),
-            in_size: Usual::default(),
+            in_size: TypicalSize::default(),
             scan: Scan::default(),
             shown: Job::new(0, "", "", ""),
             is_anonymous: config.protocol.is_raw(),

@@ -103,17 +103,17 @@ fn no_option_is_accepted_that_does_nothing() {
 fn a_refused_option_says_what_to_do() {
     refused(
         &["--max-rss", "1M", "echo"],
-        "--max-rss is for workers, which stay from job to job, and a COMMAND is started for each \
+        "--max-rss is for workers, which stay alive between jobs, but a COMMAND is started for each \
          job: leave it out, or name a --worker or give code (--python …)",
     );
     refused(
         &["--shell"],
-        "--shell is for a COMMAND, and each line is a whole job here: name a COMMAND ('sh -c' runs \
+        "--shell is for a COMMAND, but here each line is a whole job: name a COMMAND ('sh -c' runs \
          each line as a shell command), or have the jobs name it: sh [\"-c\", \"…\"]",
     );
     refused(
         &["-0", "echo", ":::", "a"],
-        "-0 says how lines are read, and args after ::: are none: leave it out",
+        "-0 says how lines are read, but args after ::: are not lines: leave it out",
     );
     refused(
         &["--dry-run", "--failed", "f", "echo"],
@@ -129,7 +129,7 @@ fn a_refused_option_says_what_to_do() {
     );
     refused(
         &["-w", "cat", "--standby", "1"],
-        "--standby is for workers that are replaced, and none is: give --max-reqs, --max-age or \
+        "--standby is for workers that are replaced, but none is: give --max-reqs, --max-age or \
          --max-rss as well",
     );
     refused_with(&["-w", "cat", "--route", "user", "f"], 2, &["--route names a field"]);
@@ -307,7 +307,7 @@ fn a_command_that_was_written_for_a_shell() {
         refused(
             args,
             &format!(
-                "no shell is run, so '{sign}' would be only a word for 'cat': put --shell before the \
+                "no shell is run, so '{sign}' would be a plain argument of 'cat': put --shell before the \
                  command, or write sh -c '…'"
             ),
         );

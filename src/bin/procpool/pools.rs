@@ -91,7 +91,7 @@ impl Feed for Pools {
         let mut parts: Vec<Vec<Job>> = self.pools.iter().map(|_| Vec::new()).collect();
         for job in batch.drain(..) {
             // The reader knows the number of pools.
-            let index = job.lane.min(parts.len() - 1);
+            let index = job.pool.min(parts.len() - 1);
             parts[index].push(job);
         }
         for (pool, part) in self.pools.iter().zip(&mut parts) {

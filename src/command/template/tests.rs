@@ -3,17 +3,17 @@
 use std::borrow::Cow;
 use std::process;
 
-use super::super::placeholder::Cut;
+use super::super::placeholder::PathCut;
 use super::*;
 use crate::command::{Names, command_line, quote};
 use proptest::prelude::*;
 
-fn settings(names: Names) -> Settings {
-    Settings { shell: false, replace: None, names, stdin: false, env: vec![], cwd: None }
+fn settings(names: Names) -> TemplateSettings {
+    TemplateSettings { shell: false, replace: None, names, stdin: false, env: vec![], cwd: None }
 }
 
-fn shell() -> Settings {
-    Settings { shell: true, ..settings(Names::None) }
+fn shell() -> TemplateSettings {
+    TemplateSettings { shell: true, ..settings(Names::None) }
 }
 
 fn args<'a>(words: &[&'a str]) -> Args<'a> {
@@ -32,11 +32,15 @@ fn named<'a>(fields: &[(&'a str, &'a str)]) -> Args<'a> {
     }
 }
 
-fn template(words: &[&str], settings: &Settings) -> Result<Template, String> {
+fn template(words: &[&str], settings: &TemplateSettings) -> Result<Template, CommandError> {
     Template::new(&words.iter().map(OsString::from).collect::<Vec<_>>(), settings)
 }
 
-fn argv(words: &[&str], settings: &Settings, args: &Args<'_>) -> Result<Vec<String>, String> {
+fn argv(
+    words: &[&str],
+    settings: &TemplateSettings,
+    args: &Args<'_>,
+) -> Result<Vec<String>, CommandError> {
     let command = template(words, settings)?.fill(args, 7, 2)?;
     Ok(command.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect())
 }
@@ -79,7 +83,8 @@ fn placeholders_stand_anywhere() {
     assert_eq!(filled(&["e", "{a{}b}", "{{}}"], &["1"]), ["e", "{a1b}", "{1}"]);
     assert_eq!(filled(&["e", "{2}", "{1}", "{3}"], &["a", "b", ""]), ["e", "b", "a", ""]);
     let far = "{99999999999999999999999}";
-    let beyond = argv(&["e", far], &settings(Names::None), &args(&["a"])).expect_err("too far");
+    let beyond =
+        argv(&["e", far], &settings(Names::None), &args(&["a"])).expect_err("too far").to_string();
     assert!(beyond.ends_with("stands for nothing: this job has 1 arg"), "{beyond}");
     for text in ["{print $1}", "{\"a\":1}", "{a,b}", "}{", "{", "}", "{1x}", "{-1}", "{ }"] {
         assert_eq!(filled(&["awk", text], &["f"]), ["awk", text, "f"], "{text}");
@@ -109,18 +114,18 @@ fn misuse_is_told() {
         ("{0}", "counted from 1"),
         ("{0.}", "counted from 1"),
     ] {
-        let error = template(&["e", word], &settings(Names::None)).expect_err(word);
+        let error = template(&["e", word], &settings(Names::None)).expect_err(word).to_string();
         assert!(error.contains(part), "{error}");
     }
     assert!(template(&[], &settings(Names::None)).is_err());
     for wrong in ["A", "=x", ""] {
-        let settings = Settings { env: vec![wrong.into()], ..settings(Names::None) };
-        assert!(template(&["e"], &settings).expect_err(wrong).contains("NAME=VALUE"));
+        let settings = TemplateSettings { env: vec![wrong.into()], ..settings(Names::None) };
+        assert!(template(&["e"], &settings).expect_err(wrong).to_string().contains("NAME=VALUE"));
     }
-    let empty = Settings { replace: Some(vec![]), ..settings(Names::None) };
+    let empty = TemplateSettings { replace: Some(vec![]), ..settings(Names::None) };
     assert!(template(&["e"], &empty).is_err());
     for (words, of, part) in [(["e", "{}"], "a\0b", "NUL"), (["{}", ""], "", "program is empty")] {
-        let error = argv(&words, &settings(Names::None), &args(&[of])).expect_err(part);
+        let error = argv(&words, &settings(Names::None), &args(&[of])).expect_err(part).to_string();
         assert!(error.contains(part), "{error}");
     }
 }
@@ -133,10 +138,10 @@ fn names() {
     let filled = argv(&words, &any, &of).expect("a command");
     assert_eq!(filled[1..], ["1xe", "x/y", "y", "{c d}", "{w"]);
     let with = template(&words, &any).expect("a template");
-    let error = with.check_names(&[b"w".to_vec(), b"v".to_vec()]).expect_err("no f");
+    let error = with.check_names(&[b"w".to_vec(), b"v".to_vec()]).expect_err("no f").to_string();
     assert!(error.contains("{f/.}") && error.contains("w, v") && error.contains("{//}"));
     assert_eq!(with.check_names(&[b"w".to_vec(), b"f".to_vec()]), Ok(()));
-    let error = with.fill(&named(&[("v", "1")]), 1, 1).expect_err("no w");
+    let error = with.fill(&named(&[("v", "1")]), 1, 1).expect_err("no w").to_string();
     assert!(error.contains("{w}") && error.contains("fields are v"), "{error}");
     // What is no placeholder after all leaves the args to be appended.
     assert_eq!(argv(&["e", "{a b}"], &any, &named(&[("v", "1")])).expect("")[1..], ["{a b}", "1"]);
@@ -145,10 +150,10 @@ fn names() {
 
 #[test]
 fn another_placeholder() {
-    let settings = Settings { replace: Some(b"X".to_vec()), ..settings(Names::None) };
+    let settings = TemplateSettings { replace: Some(b"X".to_vec()), ..settings(Names::None) };
     let filled = argv(&["e", "aXb{}{foo}{#}", "X"], &settings, &args(&["1", "2"]));
     assert_eq!(filled.expect("a command")[1..], ["a1 2b{}{foo}{#}", "1", "2"]);
-    let settings = Settings { shell: true, ..settings };
+    let settings = TemplateSettings { shell: true, ..settings };
     let filled = argv(&["e 'X'X {}"], &settings, &args(&["1"])).expect("a command");
     assert_eq!(filled[2], "e ''\"${1}\"''\"${1}\" {}");
 }
@@ -157,7 +162,7 @@ fn another_placeholder() {
 fn environment_and_directory() {
     let env = vec!["A=x{}=".into(), "B=".into(), "C={2}".into()];
     let settings =
-        Settings { env, cwd: Some("{1//}".into()), stdin: true, ..settings(Names::None) };
+        TemplateSettings { env, cwd: Some("{1//}".into()), stdin: true, ..settings(Names::None) };
     let with = template(&["ls"], &settings).expect("a template");
     let command = with.fill(&args(&["d/f", "g"]), 1, 1).expect("a command");
     assert_eq!(command.argv, ["ls"]);
@@ -165,15 +170,20 @@ fn environment_and_directory() {
     assert_eq!(command.env, env.map(|(name, value)| (name.into(), value.into())));
     assert_eq!(command.cwd, Some("d".into()));
     assert_eq!(command_line(&command), b"(cd ./d && env A='xd/f g=' B= C=g ls)");
-    let appended = Settings { stdin: false, ..settings };
+    let appended = TemplateSettings { stdin: false, ..settings };
     assert_eq!(argv(&["ls"], &appended, &args(&["a", "b"])).expect("")[1..], ["a", "b"]);
-    let nowhere = Settings { cwd: Some("{3}".into()), ..appended };
-    assert!(argv(&["ls"], &nowhere, &args(&["a", "b", ""])).expect_err("no cwd").contains("--cwd"));
+    let nowhere = TemplateSettings { cwd: Some("{3}".into()), ..appended };
+    assert!(
+        argv(&["ls"], &nowhere, &args(&["a", "b", ""]))
+            .expect_err("no cwd")
+            .to_string()
+            .contains("--cwd")
+    );
 }
 
 #[test]
 fn jobs_that_name_their_command() {
-    let settings = Settings { env: vec!["A={1}{#}".into()], ..settings(Names::Any) };
+    let settings = TemplateSettings { env: vec!["A={1}{#}".into()], ..settings(Names::Any) };
     let with = Template::for_jobs(&settings).expect("a template");
     let command = with.fill_job(b"{}", &args(&["a", "b"]), 7, 1).expect("a command");
     assert_eq!(command.argv, ["{}", "a", "b"]);
@@ -182,7 +192,8 @@ fn jobs_that_name_their_command() {
     assert!(with.fill_job(b"a\0", &args(&[]), 7, 1).is_err());
     assert!(with.fill(&args(&[]), 7, 1).is_err());
     assert_eq!(with.program(), None);
-    let with = Template::for_jobs(&Settings { shell: true, ..settings }).expect("a template");
+    let with =
+        Template::for_jobs(&TemplateSettings { shell: true, ..settings }).expect("a template");
     let command = with.fill_job(b"-x", &args(&["a"]), 7, 1).expect("a command");
     assert_eq!(command.argv[2], " -x");
     let command = with.fill_job(b"echo $1", &args(&["a"]), 7, 1).expect("a command");
@@ -192,14 +203,14 @@ fn jobs_that_name_their_command() {
 
 #[test]
 fn what_is_the_same_for_all_jobs() {
-    let measure = |words: &[&str], settings: &Settings| {
+    let measure = |words: &[&str], settings: &TemplateSettings| {
         let with = template(words, settings).expect("a template");
         (with.copies(), with.fixed_size(), with.program().map(OsStr::to_owned))
     };
     let none = settings(Names::None);
     assert_eq!(measure(&["echo", "-n"], &none), (1, 4 + 2 + 18, Some("echo".into())));
     assert_eq!(measure(&["{}", "<{}>"], &none), (2, 2 + 9, None));
-    let env = Settings { env: vec!["A={}".into()], stdin: true, ..none.clone() };
+    let env = TemplateSettings { env: vec!["A={}".into()], stdin: true, ..none.clone() };
     assert_eq!(measure(&["e"], &env), (1, 10, Some("e".into())));
     let (copies, _, program) = measure(&["echo {} '{}'"], &shell());
     assert_eq!((copies, program), (2, Some("sh".into())));
@@ -224,7 +235,7 @@ fn shell_texts() {
     assert_eq!(script("e \"\\${1}\"", &["a"])[0], "e \"\\$${1}\"");
     let joined = argv(&["e", "{}", "x"], &shell(), &args(&["a"])).expect("a command");
     assert_eq!(joined[2], "e \"$@\" x");
-    let stdin = Settings { stdin: true, ..shell() };
+    let stdin = TemplateSettings { stdin: true, ..shell() };
     let fed = argv(&["e #"], &stdin, &args(&["a"])).expect("a command");
     assert_eq!(fed, ["sh", "-c", "e #", "sh"]);
 }
@@ -243,10 +254,10 @@ fn shell_texts_that_are_misused() {
         ("cat <<E\n{}\nE", "--stdin"),
         ("e {foo}", "unknown"),
     ] {
-        let error = template(&[text], &shell()).expect_err(text);
+        let error = template(&[text], &shell()).expect_err(text).to_string();
         assert!(error.contains(part), "{text}: {error}");
     }
-    let any = Settings { names: Names::Any, ..shell() };
+    let any = TemplateSettings { names: Names::Any, ..shell() };
     let of = named(&[("a b", "1"), ("n", "2")]);
     let filled = argv(&["e {a b} '{c d}' ${n} ${x:-a b} {n}"], &any, &of).expect("a command");
     assert_eq!(filled[2], "e \"${1}\" '{c d}' ${n} ${x:-a b} \"${2}\"");
@@ -273,7 +284,7 @@ fn json_args() {
     assert_eq!((words, names), (vec!["3".into(), "2".into()], vec!["b".into(), "a".into()]));
     assert_eq!(whole.as_deref(), Some(r#"{"b":"x y","a":2,"b":3}"#));
     for wrong in ["", "[1,]", "{\"a\":1", "a", "[1] 2", r#"["\ud800"]"#] {
-        let error = Args::from_json(wrong.as_bytes()).expect_err(wrong);
+        let error = Args::from_json(wrong.as_bytes()).expect_err(wrong).to_string();
         assert!(error.contains("not JSON") && !error.contains("line"), "{error}");
     }
     assert!(Args::from_json(b"[\"\xff\"]").is_err());
@@ -332,7 +343,7 @@ fn nasty() -> impl Strategy<Value = Vec<u8>> {
 type Expected = fn(&[Vec<u8>]) -> Vec<Vec<u8>>;
 const PIECES: [(&str, Expected); 23] = [
     ("{}", <[Vec<u8>]>::to_vec),
-    ("{/}", |words| words.iter().map(|word| Cut::Directory.apply(word).to_vec()).collect()),
+    ("{/}", |words| words.iter().map(|word| PathCut::Directory.apply(word).to_vec()).collect()),
     ("x{}y", |words| around("x", words, "y")),
     ("\"{}\"", |words| around("", words, "")),
     ("'{}'", |words| around("", words, "")),
@@ -379,7 +390,7 @@ proptest! {
         let texts: Vec<&str> = pieces.iter().map(|(text, _)| *text).collect();
         let text = format!("printf '%s\\0' s {} # {{}} '", texts.join(" "));
         // It ends in a comment, where nothing could be appended.
-        let stdin = Settings { stdin: true, ..shell() };
+        let stdin = TemplateSettings { stdin: true, ..shell() };
         let template = template(&[&text], &stdin).expect("a template");
         let mut argv = template.fill(&of(&words), 7, 2).expect("a command").argv;
         let expected: Vec<_> = pieces.iter().flat_map(|(_, expected)| expected(&words)).collect();
@@ -432,7 +443,7 @@ proptest! {
     ) {
         let names = if any { Names::Any } else { Names::None };
         let replace = replace.map(String::into_bytes);
-        let settings = Settings { shell, stdin, replace, ..settings(names) };
+        let settings = TemplateSettings { shell, stdin, replace, ..settings(names) };
         if let Ok(template) = template(&["e", &text], &settings) {
             let _ = (template.copies(), template.fixed_size(), template.program());
             let _ = template.check_names(&[b"a".to_vec()]);
@@ -445,7 +456,7 @@ proptest! {
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
         let _ = Args::from_json(&bytes);
         for shell in [false, true] {
-            let settings = Settings { shell, ..settings(Names::Any) };
+            let settings = TemplateSettings { shell, ..settings(Names::Any) };
             if let Ok(with) = Template::new(&[OsString::from_vec(bytes.clone())], &settings) {
                 let _ = with.fill(&of(std::slice::from_ref(&bytes)), 1, 1);
             }

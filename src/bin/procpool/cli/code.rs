@@ -6,30 +6,31 @@ use clap::{Args, ValueHint};
 pub struct CodeOptions {
     /// Evaluate CODE for each line (x); or --perl, --node, --ruby, --sh
     ///
-    /// An expression has x (the line; the list of lines with -n; the first column of csv and tsv; the
-    /// object with --header; the value with --input json), args (all of them) and cmd. Of a FILE the functions are the commands of
-    /// jobs: resize ["a.png", 100] calls resize("a.png", 100), and args that are an object become
-    /// keyword arguments. What code prints goes to stderr. An exception is the job's error. Several
-    /// requests are in flight (--pipeline auto).
+    /// In an expression, x is the line (the list of lines with -n; the first column of csv and tsv; the
+    /// object with --header; the value with --input json), args is all args, and cmd is the command.
+    /// The functions of a FILE are the commands of jobs: resize ["a.png", 100] calls resize("a.png",
+    /// 100). Args that are an object become keyword arguments. Whatever CODE prints goes to stderr. An
+    /// exception is the error of the job. Several requests are in flight (--pipeline auto).
     #[arg(long, value_name = "CODE|FILE", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
     pub python: Option<String>,
 
-    /// The same in Perl: @_ and $_ are the args; also a class with new and run
+    /// As --python, in Perl: @_ and $_ are the args; or a class with new and run
     #[arg(hide_short_help = true, long, value_name = "CODE|FILE", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
     pub perl: Option<String>,
 
-    /// The same in Node.js: x, args, cmd; what a FILE exports
+    /// As --python, in Node.js: x, args and cmd, or the exports of a FILE
     #[arg(hide_short_help = true, long, value_name = "CODE|FILE", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
     pub node: Option<String>,
 
-    /// The same in Ruby: x, args, cmd
+    /// As --python, in Ruby: x, args and cmd
     #[arg(hide_short_help = true, long, value_name = "CODE|FILE", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
     pub ruby: Option<String>,
 
-    /// The same in sh: "$@" are the args; what it prints is the result
+    /// As --python, in sh: "$@" are the args, and the output is the result
     ///
-    /// CODE is run in a subshell of a warm shell, with its variables and functions, and without stdin.
-    /// Of a FILE the functions are the commands. A status other than 0 is an error.
+    /// CODE runs in a subshell of a warm shell, with the variables and functions of that shell, and
+    /// without stdin. The functions of a FILE are the commands of jobs. An exit status other than 0 is
+    /// an error.
     #[arg(hide_short_help = true, long, value_name = "CODE|FILE", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
     pub sh: Option<String>,
 

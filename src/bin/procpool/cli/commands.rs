@@ -6,16 +6,16 @@ use clap::{Args, ValueHint};
 
 #[derive(Debug, Args)]
 pub struct CommandOptions {
-    /// Run COMMAND by sh -c; what {} stands for stays data, whatever it is
+    /// Run COMMAND with sh -c; placeholders are passed safely as arguments
     ///
-    /// The COMMAND and its ARGs, with spaces between them, are the text of a shell command.
-    /// Placeholders become its positional parameters, quoted as they must be where they stand: no
-    /// argument can break out of its place. (A second shell that the text starts, by eval, sh -c or
-    /// ssh, is on its own.)
+    /// COMMAND and its ARGs, joined by spaces, are the text of a shell command. Placeholders become its
+    /// positional parameters, with the quotes that they need where they stand. No argument can break
+    /// out of its place. (This does not protect a second shell that the text starts with eval, sh -c or
+    /// ssh.)
     #[arg(long, conflicts_with = "worker")]
     pub shell: bool,
 
-    /// STR stands for the args in COMMAND; braces mean nothing then
+    /// Use STR as the only placeholder in COMMAND, instead of braces
     #[arg(
         hide_short_help = true,
         short = 'I',
@@ -25,7 +25,7 @@ pub struct CommandOptions {
     )]
     pub replace: Option<OsString>,
 
-    /// Feed the args to COMMAND's stdin, one a line, not to its arguments
+    /// Write the args to the stdin of COMMAND, one per line
     #[arg(hide_short_help = true, long, conflicts_with = "worker")]
     pub stdin: bool,
 
@@ -37,14 +37,14 @@ pub struct CommandOptions {
     #[arg(hide_short_help = true, long, value_name = "DIR", conflicts_with = "worker", value_hint = ValueHint::DirPath)]
     pub cwd: Option<OsString>,
 
-    /// Print each command instead of running it, quoted for a shell
+    /// Print each command, quoted for a shell, instead of running it
     ///
-    /// It goes with all options that say how jobs are run, and has no effect besides: it writes no
-    /// --failed, --joblog or --journal.
+    /// You can combine it with all options that say how jobs are run. It writes no --failed, --joblog
+    /// or --journal.
     #[arg(long, conflicts_with = "worker")]
     pub dry_run: bool,
 
-    /// Ask on the terminal before each command is run
+    /// Ask on the terminal before each command
     #[arg(hide_short_help = true, short = 'p', long, conflicts_with = "worker")]
     pub confirm: bool,
 }

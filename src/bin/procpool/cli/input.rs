@@ -12,24 +12,25 @@ pub struct InputOptions {
     #[arg(short = 'a', long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub arg_file: Vec<PathBuf>,
 
-    /// What a COMMAND's lines are
+    /// Format of the input lines
     ///
-    /// With a COMMAND each line is the args of one job of it: one string, any JSON, or columns,
-    /// which are an arg each.
+    /// With a COMMAND, each line has the args of one job: one string, any JSON value, or columns, each
+    /// of which is an arg.
     #[arg(id = "input", long = "input", value_name = "FORMAT", value_enum, default_value_t = InputFormat::Lines)]
     pub format: InputFormat,
 
-    /// The first line names the columns: {name} stands for one
+    /// The first line names the columns: use {name} for one
     ///
     /// A worker gets the args as an object.
     #[arg(hide_short_help = true, long)]
     pub header: bool,
 
-    /// Make one job of N lines; max: of as many as a command can take
+    /// Make one job of N lines; max: as many as a command can take
     #[arg(short = 'n', long, value_name = "N|max", value_parser = values::max_args)]
     pub max_args: Option<MaxArgs>,
 
-    /// With no input run nothing: the default
+    /// Run nothing if there is no input (this is the default)
+    // Nothing reads it: it exists for compatibility with xargs and GNU parallel.
     #[arg(hide_short_help = true, short = 'r', long)]
     pub no_run_if_empty: bool,
 
@@ -41,10 +42,10 @@ pub struct InputOptions {
     #[arg(short = '0', long)]
     pub null: bool,
 
-    /// The longest input line
+    /// Size limit of an input line
     ///
-    /// In bytes, or with a suffix K, M or G (powers of 1024). A longer line is an invalid job; it
-    /// is skipped without being held in memory.
+    /// In bytes, or with a suffix K, M or G (powers of 1024). A longer line is an invalid job. It is
+    /// skipped, and not kept in memory.
     #[arg(hide_short_help = true, long, value_name = "SIZE", default_value = "64M", value_parser = values::size)]
     pub max_line: usize,
 }

@@ -6,28 +6,28 @@ use clap::{Args, ValueHint};
 
 #[derive(Debug, Args)]
 pub struct JournalOptions {
-    /// Record what comes of each job in FILE, so that the run can be resumed
+    /// Record the outcome of each job in FILE, so that you can resume the run
     ///
-    /// A line of JSON for each job when it finishes, whatever the order of the output, before its
-    /// result is printed. FILE must be new or empty, unless --resume is given. It is made for you
-    /// alone to read, and only one run can have it at a time.
+    /// Each job gets a line of JSON when it finishes, in any order, before its result is printed. FILE
+    /// must be new or empty, unless you give --resume. Only you can read it, and only one run can use
+    /// it at a time.
     #[arg(id = "journal", hide_short_help = true, long = "journal", value_name = "FILE", conflicts_with_all = ["live", "dry_run"], value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
 
-    /// Go on with the run that the journal is of: print what succeeded, run the rest
+    /// Continue the run of the journal: print what succeeded, run the rest
     ///
-    /// Results of jobs that have succeeded are printed in their places as they were recorded, so that
-    /// the output is that of a run that was never interrupted. A job goes by its id where the input
-    /// names one (also if its args have changed), otherwise by what it is, and for equal jobs by
-    /// which of them it is: lines may come, go and change places. Jobs that failed are run again.
-    /// Where there is no journal yet, the run begins with one.
+    /// The recorded results of jobs that have succeeded are printed in their places: the output is that
+    /// of a run without a break. A job is identified by its id if the input has one, even if its args
+    /// have changed. Otherwise it is identified by its content, and equal jobs by their order: you can
+    /// add, remove and move lines. Failed jobs are run again. If there is no journal yet, the run
+    /// creates it.
     #[arg(hide_short_help = true, long, requires = "journal")]
     pub resume: bool,
 
-    /// Have each record on the disk before its result is printed
+    /// Write each record to the disk before its result is printed
     ///
-    /// Without it a journal survives whatever happens to procpool, but not a power cut. Records are
-    /// brought to the disk many at a time, and workers do not wait for that.
+    /// Without it, a journal survives any end of procpool, but not a power cut. Records are written to
+    /// the disk in groups, and workers do not wait for them.
     #[arg(hide_short_help = true, long, requires = "journal")]
     pub fsync: bool,
 }

@@ -19,7 +19,7 @@ use super::texts::{ABOUT, EXAMPLES, LONG_ABOUT, STYLES};
 use super::throttling::ThrottlingOptions;
 use super::workers::WorkerOptions;
 
-/// The command line as the user gave it.
+/// The command line, as the user gave it.
 #[derive(Debug, Parser)]
 #[command(
     name = "procpool",
@@ -37,13 +37,13 @@ use super::workers::WorkerOptions;
     trailing_var_arg = true
 )]
 pub struct Options {
-    /// The command of every job: each input line is its args
+    /// The command of each job: each input line is its args
     ///
-    /// With a COMMAND each input line is the args of one job of it, as --input says; they go where
-    /// the ARGs have placeholders ({}, {.}, {1} …) or, where there are none, behind them. With a
-    /// worker they go behind them. Without a COMMAND each input line is a whole job. Options go
-    /// before COMMAND: all that follows it belongs to it. COMMAND ::: A B C takes args from the
-    /// command line instead of stdin; several ::: make all combinations.
+    /// With a COMMAND, each input line has the args of one job, as --input says. They replace the
+    /// placeholders in the ARGs ({}, {.}, {1} …), or come after the ARGs if there is no placeholder.
+    /// With a worker, they always come after the ARGs. Without a COMMAND, each input line is a whole job.
+    /// Options go before COMMAND: everything after it belongs to it. COMMAND ::: A B C takes args from the
+    /// command line instead of stdin. Several ::: make all combinations.
     #[arg(value_name = "COMMAND", num_args = 0.., value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
 
@@ -77,11 +77,11 @@ pub struct Options {
     #[command(flatten, next_help_heading = "Help")]
     pub help: HelpOptions,
 
-    /// What --init and --notify say, in their order, and whether it has a reply.
+    /// The lines of --init and --notify in their order, and whether each has a reply.
     #[arg(skip)]
     pub first: Vec<(String, bool)>,
 
-    /// The options that were given, as the definition names them.
+    /// The ids of the options that were given.
     #[arg(skip)]
     pub given: Vec<String>,
 }
@@ -124,7 +124,7 @@ fn first_lines(matches: &ArgMatches) -> Vec<(String, bool)> {
     all.into_iter().map(|(_, line)| line).collect()
 }
 
-/// What was given on the command line, whether or not it says what is the default.
+/// The ids of the options that were given, also of those with the default value.
 fn given(matches: &ArgMatches) -> Vec<String> {
     let is_given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
     let definition = definition();

@@ -8,20 +8,20 @@ use super::values::{self};
 
 #[derive(Debug, Args)]
 pub struct RecyclingOptions {
-    /// Give each worker up to N jobs more than that, at random
+    /// Add up to N jobs, at random, to the --max-reqs of each worker
     ///
-    /// So workers that were started together are not all replaced together.
+    /// Workers that were started together are then not all replaced together.
     #[arg(hide_short_help = true, long, value_name = "N", default_value_t = 0)]
     pub max_reqs_jitter: u64,
 
-    /// Replace a worker that has lived for TIME, once it has no job
+    /// Replace a worker that is older than TIME, once it has no job
     #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = procpool::parse_duration)]
     pub max_age: Option<Duration>,
 
-    /// Replace a worker that holds more memory than SIZE, once it has no job
+    /// Replace a worker that uses more memory than SIZE, once it has no job
     ///
-    /// In bytes, or with a suffix K, M or G (powers of 1024). What counts is the worker's own
-    /// resident memory, not that of its children. It is looked at between jobs.
+    /// In bytes, or with a suffix K, M or G (powers of 1024). The resident memory of the worker counts,
+    /// without that of its children. It is measured between jobs.
     #[arg(hide_short_help = true, long, value_name = "SIZE", value_parser = values::size)]
     pub max_rss: Option<usize>,
 
@@ -29,10 +29,10 @@ pub struct RecyclingOptions {
     #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = procpool::parse_duration)]
     pub idle_timeout: Option<Duration>,
 
-    /// At most N replacements started ahead of need [default: one per worker]
+    /// Start up to N replacement workers in advance [default: one per worker]
     ///
-    /// A worker whose time is nearly over is replaced by one that has started already, so that no
-    /// job waits. With 0 it is stopped first, and the next one is started then: so no two processes
+    /// A worker that will soon be replaced runs until its replacement has started, so that no job
+    /// waits. With 0 the old worker is stopped before the new one is started, so that no two processes
     /// have the same PROCPOOL_SLOT at the same time.
     #[arg(hide_short_help = true, long, value_name = "N")]
     pub standby: Option<usize>,

@@ -10,11 +10,12 @@ pub const STYLES: Styles = Styles::styled()
 pub const ABOUT: &str = "xargs with warm workers";
 
 pub const LONG_ABOUT: &str = "\
-procpool runs jobs, a line of input each, several at a time, and prints what comes of them to \
-stdout, in the order of the input. A job is run by a command that is started for it, or by a worker: \
-a process that stays alive between jobs.
+procpool runs one job per line of input, several at a time, and prints the results to stdout in the \
+order of the input. A job is run by a command that is started for it, or by a worker: a process that \
+stays alive between jobs.
 
-With a COMMAND, the line is its argument, put in place of {} or behind the others. No shell is run.
+Given a COMMAND, procpool runs it once per line. The line is its argument: it replaces {}, or is \
+appended if there is no placeholder. No shell is run.
 
     find . -name '*.png' | procpool convert {} {.}.jpg
 
@@ -29,7 +30,7 @@ a line of JSON, to its stdout:
     {\"id\":17,\"result\":\"done\"}                   the reply, or
     {\"id\":17,\"error\":\"no such file\"}            the reply of a job that failed
 
-It flushes its stdout after each reply, exits when its stdin ends, and keeps diagnostics on stderr.";
+A worker flushes its stdout after each reply, exits when its stdin ends, and writes diagnostics to stderr.";
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -40,10 +41,10 @@ Examples:
   find . -name '*.png' | procpool --worker ./handler resize
   tail -f queue.jsonl | procpool --worker 'python3 handler.py' --timeout 30s
 
-Jobs, when no COMMAND is given, a line each:
+Jobs, one per line, if you give no COMMAND:
   {\"cmd\":\"resize\",\"args\":[\"a.png\",{\"w\":100}],\"id\":\"j1\"}
   resize [\"a.png\", {\"w\":100}]
 
 Exit status:
-  0 all jobs succeeded; 1 some failed; 2 wrong usage; 125 procpool itself failed;
-  126 the worker cannot be run; 127 it is not found; 128+N ended by signal N";
+  0 all jobs succeeded; 1 some jobs failed; 2 wrong usage; 125 procpool itself failed;
+  126 the worker cannot be run; 127 the worker is not found; 128+N ended by signal N";

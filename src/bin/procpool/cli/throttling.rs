@@ -8,11 +8,11 @@ use super::values::{self};
 
 #[derive(Debug, Args)]
 pub struct ThrottlingOptions {
-    /// Wait TIME between one start of a job and the next
+    /// Wait TIME between the start of a job and the next
     #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = procpool::parse_duration)]
     pub delay: Option<Duration>,
 
-    /// Start at most so many jobs in a time: 10/s, 100/m, 1000/h
+    /// Start at most N jobs per unit of time: 10/s, 100/m, 1000/h
     #[arg(hide_short_help = true, long, value_name = "N/s", value_parser = values::rate)]
     pub rate: Option<Duration>,
 
@@ -22,7 +22,8 @@ pub struct ThrottlingOptions {
 
     /// Start no job while less memory than SIZE is free
     ///
-    /// It is free on the machine and in the memory cgroup of procpool: the lower number counts.
+    /// The free memory of the machine and that of the memory cgroup of procpool count: the smaller of
+    /// the two.
     #[arg(hide_short_help = true, long, value_name = "SIZE", value_parser = values::size)]
     pub min_free_memory: Option<usize>,
 

@@ -7,34 +7,34 @@ use procpool::{Depth, Kind, Timeout};
 
 use super::halt::{Halt, parse_halt};
 
-/// More workers than this no machine has room for.
+/// The largest number of processes. No machine has room for more.
 pub const MOST_PROCS: usize = 65_536;
 
-/// What an input line is when COMMAND stands on the command line.
+/// What an input line is if there is a COMMAND.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum InputFormat {
-    /// The line is one string arg
+    /// The line is one string
     Lines,
-    /// The line is a JSON value, and that is the args
+    /// The line is a JSON value: all the args
     Json,
-    /// Comma-separated values, an arg each
+    /// Comma-separated values: each is an arg
     Csv,
-    /// Values with tabs between them, an arg each
+    /// Tab-separated values: each is an arg
     Tsv,
 }
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// One JSON object a job, failed jobs too
+    /// One JSON object per job, for failed jobs too
     Record,
-    /// The bare result as JSON; failures go to stderr
+    /// The result alone, as JSON; failures go to stderr
     Value,
-    /// Strings, and what commands print, as they are; failures go to stderr
+    /// Strings and the output of commands, unchanged; failures go to stderr
     Text,
 }
 
-/// When to do something that only a person at a terminal wants.
+/// When to do something that only a person at a terminal needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum When {
     /// When stderr is a terminal
@@ -45,7 +45,7 @@ pub enum When {
     Never,
 }
 
-/// How many lines make a job.
+/// The number of lines of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxArgs {
     Lines(usize),
@@ -53,7 +53,7 @@ pub enum MaxArgs {
     Max,
 }
 
-/// A kind of failure that may pass.
+/// A kind of failure that a further attempt may not have.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryOn(pub Kind);
 
@@ -65,7 +65,7 @@ pub fn kind(text: &str) -> Result<RetryOn, String> {
     })
 }
 
-/// What `--halt` says; never is something, too.
+/// The value of `--halt`; `None`: never.
 #[derive(Clone, Copy, Debug)]
 pub struct HaltOption(pub Option<Halt>);
 
@@ -73,7 +73,7 @@ pub fn halt_option(text: &str) -> Result<HaltOption, String> {
     parse_halt(text).map(HaltOption)
 }
 
-/// A number of processes, or one that depends on the number of CPUs; 0: as many as there can be.
+/// A number of processes, which may depend on the number of CPUs. 0: as many as there can be.
 pub fn count(text: &str) -> Result<usize, String> {
     let cpus = num_cpus::get();
     let is_signed = |text: &str| text.starts_with('+') || text.starts_with('-');
@@ -104,7 +104,7 @@ pub fn max_args(text: &str) -> Result<MaxArgs, String> {
     }
 }
 
-/// A byte, or an escape that xargs knows.
+/// A byte, or an escape sequence of xargs.
 pub fn delimiter(text: &str) -> Result<u8, String> {
     let byte = match (text.as_bytes(), text.strip_prefix('\\')) {
         (&[byte], _) => Some(byte),
@@ -117,7 +117,7 @@ pub fn delimiter(text: &str) -> Result<u8, String> {
     })
 }
 
-/// What stands behind a backslash.
+/// The byte that the text after a backslash means.
 fn parse_escape(text: &str) -> Option<u8> {
     let number = |digits: &str, radix| {
         let is_number =
@@ -140,7 +140,9 @@ fn parse_escape(text: &str) -> Option<u8> {
 
 pub fn timeout(text: &str) -> Result<Timeout, String> {
     let Some(percent) = text.strip_suffix('%') else {
-        return procpool::parse_duration(text).map(Timeout::Time);
+        return procpool::parse_duration(text)
+            .map(Timeout::Time)
+            .map_err(|error| error.to_string());
     };
     let percent =
         percent.parse().ok().filter(|percent: &f64| percent.is_finite() && *percent > 0.0);
@@ -148,7 +150,7 @@ pub fn timeout(text: &str) -> Result<Timeout, String> {
     times.ok_or_else(|| "expected a percentage of the median above 0, such as 300%".into())
 }
 
-/// How long must pass between two starts.
+/// The time between two starts.
 pub fn rate(text: &str) -> Result<Duration, String> {
     let (count, unit) = text.split_once('/').unwrap_or((text, "s"));
     let seconds = match unit {
@@ -162,7 +164,8 @@ pub fn rate(text: &str) -> Result<Duration, String> {
         .ok()
         .filter(|&count: &f64| count.is_finite() && count > 0.0 && seconds > 0.0);
     let interval = count.and_then(|count| Duration::try_from_secs_f64(seconds / count).ok());
-    interval.ok_or_else(|| "expected so many a second, minute or hour: 10/s, 100/m, 1000/h".into())
+    interval
+        .ok_or_else(|| "expected a number per second, minute or hour: 10/s, 100/m, 1000/h".into())
 }
 
 pub fn load(text: &str) -> Result<f64, String> {

@@ -34,7 +34,7 @@ pub struct Plan {
     pub shape: Shape,
     pub limits: Limits,
     /// The settings of the journal, if there is one.
-    pub journal: Option<journal::Settings>,
+    pub journal: Option<journal::JournalSettings>,
 }
 
 impl Plan {
@@ -58,12 +58,12 @@ impl Plan {
         let (names, workers) = named_workers(&options.workers.worker)?;
         check_names(&invocation, protocol, &names)?;
         let journal = journal_plan::settings(&invocation, protocol, &form, &names);
-        let choice = route::choice(&invocation, names, &form)?;
+        let route = route::route(&invocation, names, &form)?;
         let sources = sources::sources(&invocation)?;
         let shape = results::shape(&invocation, protocol)?;
         let limits = limits(options);
         let consumers =
-            Consumers { shape, choice: &choice, limits: &limits, has_journal: journal.is_some() };
+            Consumers { shape, route: &route, limits: &limits, has_journal: journal.is_some() };
         let default_delimiter = if options.input.null { 0 } else { b'\n' };
         let reader = Reader {
             sources,
@@ -71,7 +71,7 @@ impl Plan {
             delimiter: options.input.delimiter.unwrap_or(default_delimiter),
             max_line: options.input.max_line,
             keep_lines: options.failures.failed.is_some(),
-            choice,
+            route,
             journal: None,
             rest: None,
             stop,

@@ -1,7 +1,7 @@
 //! Whether lines may travel in bundles. They may where each consumer of the run takes results by the bundle.
 
 use procpool::input::Form;
-use procpool::input::route::Choice;
+use procpool::input::route::Route;
 use procpool::output::format::Shape;
 use procpool::{Depth, Limits, Protocol};
 
@@ -10,7 +10,7 @@ use crate::cli::Options;
 /// The consumers that a plan itself makes.
 pub struct Consumers<'a> {
     pub shape: Shape,
-    pub choice: &'a Choice,
+    pub route: &'a Route,
     pub limits: &'a Limits,
     pub has_journal: bool,
 }
@@ -20,7 +20,7 @@ impl Consumers<'_> {
     fn want_each_job(&self) -> bool {
         let Limits { interval, max_load, min_free_memory, jobserver: _ } = self.limits;
         self.shape != Shape::Text
-            || !matches!(self.choice, Choice::One)
+            || !matches!(self.route, Route::One)
             || self.has_journal
             || interval.is_some()
             || max_load.is_some()

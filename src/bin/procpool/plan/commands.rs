@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use procpool::Commands;
-use procpool::command::{Names, Settings, Template};
+use procpool::command::{Names, Template, TemplateSettings};
 use procpool::input::Form;
 
 use super::invocation::Invocation;
@@ -14,7 +14,7 @@ use super::misuse::Misuse;
 pub fn template(invocation: &Invocation<'_>) -> Result<Template, Misuse> {
     let (options, words) = (invocation.options, invocation.words);
     let has_names = invocation.has_arg_names() || words.is_empty();
-    let settings = Settings {
+    let settings = TemplateSettings {
         shell: options.commands.shell,
         replace: options.commands.replace.as_ref().map(|text| text.as_bytes().to_vec()),
         names: if has_names { Names::Any } else { Names::None },

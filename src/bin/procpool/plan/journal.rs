@@ -6,7 +6,7 @@ use std::sync::Arc;
 use procpool::Protocol;
 use procpool::input::Form;
 use procpool::input::plain_lines::{Pack, Plain};
-use procpool::journal::{Context, Settings};
+use procpool::journal::{Context, JournalSettings};
 
 use super::invocation::Invocation;
 
@@ -16,7 +16,7 @@ pub fn settings(
     protocol: Protocol,
     form: &Form,
     names: &[String],
-) -> Option<Settings> {
+) -> Option<JournalSettings> {
     let options = &invocation.options.journal;
     let path = options.file.as_ref()?;
     let header = match form {
@@ -25,7 +25,7 @@ pub fn settings(
     };
     let parts = parts(invocation, protocol);
     let context = Context::new(parts.iter().map(Vec::as_slice), header);
-    Some(Settings {
+    Some(JournalSettings {
         path: path.clone(),
         resume: options.resume,
         sync: options.fsync,

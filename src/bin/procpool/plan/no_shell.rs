@@ -1,24 +1,24 @@
-//! Command lines that were written for a shell, though none is run: what of them would reach a program
-//! as a word of no use to it. Said before anything is started or read, with what to write instead.
+//! Command lines that were written for a shell, although procpool runs none. They are refused before anything
+//! is started or read, and the message says what to write instead.
 
 use std::ffi::{OsStr, OsString};
 
 use procpool::check_program;
 
-/// Programs for which a sign of a shell is a word like others: they hand it to another shell, print it,
-/// or compare with it.
+/// Programs that take a sign of a shell as a plain argument: they pass it to another shell, print it, or
+/// compare with it.
 const TAKES_SIGNS: [&str; 14] = [
     "ssh", "rsh", "mosh", "echo", "printf", "expr", "test", "[", "dpkg", "bc", "git", "sqlite3",
     "psql", "xargs",
 ];
 
-/// Names that are often set before a command, and no names of workers.
+/// Variables that people set before a command. They are no names of workers.
 const VARIABLES: [&str; 4] = ["http_proxy", "https_proxy", "no_proxy", "all_proxy"];
 
-/// Looks at the command line of a worker.
+/// Checks the command line of a worker.
 ///
 /// # Errors
-/// What of it is for a shell, and what to write: a sentence.
+/// A part of it is for a shell. The message says what to write.
 pub fn check_worker(line: &str) -> Result<(), String> {
     let words = split(line);
     let found = words.iter().enumerate().find_map(|(index, word)| {
@@ -40,16 +40,16 @@ pub fn check_worker(line: &str) -> Result<(), String> {
     };
     let text = format!("{exec}{}", line.trim());
     let written = format!("sh -c {}", shell_words::quote(&text));
-    // In double quotes these would mean something.
+    // These characters have a meaning in double quotes.
     let is_plain = !written.contains(['"', '$', '`', '\\', '!']);
     let written = if is_plain { format!("-w \"{written}\"") } else { written };
     Err(format!(
-        "no shell is run for a --worker, so '{sign}' would be only a word for it: write {written}"
+        "no shell is run for a --worker, so '{sign}' would be a plain argument: write {written}"
     ))
 }
 
-/// Whether what stands before the first `=` of a worker's command line is no name of it, but a variable,
-/// as before a command in a shell.
+/// Whether the text before the first `=` of a worker's command line is a variable, as before a command in a
+/// shell, and not the name of the worker.
 pub fn sets_variable(name: &str, rest: &str) -> bool {
     let is_variable = VARIABLES.contains(&name)
         || name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
@@ -61,7 +61,7 @@ pub fn sets_variable(name: &str, rest: &str) -> bool {
     is_variable && (rest.starts_with(char::is_whitespace) || !has_program)
 }
 
-/// Looks at a COMMAND and its ARGs.
+/// Checks a COMMAND and its ARGs.
 ///
 /// # Errors
 /// As for [`check_worker`].
@@ -86,14 +86,14 @@ pub fn check_command(words: &[OsString]) -> Result<(), String> {
     match found {
         None => Ok(()),
         Some((_, sign)) => Err(format!(
-            "no shell is run, so '{sign}' would be only a word for '{program}': put --shell before \
+            "no shell is run, so '{sign}' would be a plain argument of '{program}': put --shell before \
              the command, or write sh -c '…'"
         )),
     }
 }
 
-/// A COMMAND that is a whole command line, and has a placeholder: what its name is would show only in
-/// each job.
+/// Refuses a COMMAND that is a whole command line with a placeholder. Only a job would show the name of the
+/// program.
 fn check_one_word(program: &str, is_alone: bool) -> Result<(), String> {
     let is_split = |c: char| c.is_whitespace();
     if !program.contains('{') || !program.contains(is_split) {
@@ -110,7 +110,7 @@ fn check_one_word(program: &str, is_alone: bool) -> Result<(), String> {
     ))
 }
 
-/// Whether a word names a program, or something of a shell.
+/// Whether a word is the name of a program, or a word of a shell.
 fn is_known(word: &str) -> bool {
     procpool::is_shell_word(word) || check_program(OsStr::new(word)).is_ok()
 }
@@ -119,13 +119,13 @@ fn is_list(word: &str) -> bool {
     matches!(word, "|" | "||" | "&&" | ";" | "|&")
 }
 
-/// Whether a word without quotes is where a shell would send, or take, input or output.
+/// Whether a word without quotes redirects input or output in a shell.
 fn is_redirection(word: &str) -> bool {
     let word = word.trim_start_matches(|c: char| c.is_ascii_digit());
     word.starts_with('>') || word.starts_with('<') || word.starts_with("&>")
 }
 
-/// Whether a word is hardly anything but that: `2>/dev/null`, `2>&1`, `>/dev/null`.
+/// Whether a word is almost certainly a redirection: `2>/dev/null`, `2>&1`, `>/dev/null`.
 fn is_output(word: &str) -> bool {
     let target = match word.as_bytes() {
         [b'0'..=b'2', b'>', ..] => word[2..].trim_start_matches('>'),
@@ -135,14 +135,13 @@ fn is_output(word: &str) -> bool {
     target.starts_with(|c: char| "/&.{~$_".contains(c) || c.is_ascii_alphabetic())
 }
 
-/// A word as it was written.
+/// A word of a command line, with its quotes.
 #[derive(Debug, Default)]
 struct Word {
-    /// With its quotes.
     text: String,
-    /// So much of its beginning is neither quoted nor escaped.
+    /// The number of characters at its start that are neither quoted nor escaped.
     bare: usize,
-    /// Its last character is neither quoted nor escaped.
+    /// Whether its last character is neither quoted nor escaped.
     ends_bare: bool,
 }
 
@@ -152,7 +151,7 @@ impl Word {
     }
 }
 
-/// Takes a command line apart at its blanks, and keeps its quotes.
+/// Splits a command line at its blanks, and keeps the quotes.
 fn split(line: &str) -> Vec<Word> {
     let mut words = vec![];
     let mut word = Word::default();

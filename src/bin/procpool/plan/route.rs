@@ -1,20 +1,20 @@
 //! Which of several pools a job goes to.
 
 use procpool::input::Form;
-use procpool::input::route::Choice;
+use procpool::input::route::Route;
 
 use super::invocation::Invocation;
 use super::misuse::Misuse;
 
 /// How the pool of a job is found. `names`: those of the workers.
-pub fn choice(
+pub fn route(
     invocation: &Invocation<'_>,
     names: Vec<String>,
     form: &Form,
-) -> Result<Choice, Misuse> {
+) -> Result<Route, Misuse> {
     let workers = &invocation.options.workers;
     let Some(key) = &workers.route else {
-        return Ok(if names.is_empty() { Choice::One } else { Choice::Names(names) });
+        return Ok(if names.is_empty() { Route::One } else { Route::Names(names) });
     };
     if !invocation.has_workers() {
         return Err("--route sends jobs to workers that stay: name a --worker or give code".into());
@@ -23,14 +23,14 @@ pub fn choice(
         return Err("--route has one kind of worker: it goes without -w NAME=CMDLINE".into());
     }
     let count = workers.max_procs.unwrap_or(invocation.machine.cpus);
-    let choice = Choice::by_key(key, count).map_err(Misuse::new)?;
-    check_key(&choice, invocation, form)?;
-    Ok(choice)
+    let route = Route::by_key(key, count).map_err(Misuse::new)?;
+    check_key(&route, invocation, form)?;
+    Ok(route)
 }
 
 /// Checks that jobs can have the key.
-fn check_key(choice: &Choice, invocation: &Invocation<'_>, form: &Form) -> Result<(), Misuse> {
-    let Choice::Key { key, .. } = choice else { return Ok(()) };
+fn check_key(route: &Route, invocation: &Invocation<'_>, form: &Form) -> Result<(), Misuse> {
+    let Route::Key { key, .. } = route else { return Ok(()) };
     let count = match form {
         Form::Job => return Ok(()),
         Form::Message => Some(1),

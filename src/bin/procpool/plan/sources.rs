@@ -13,13 +13,15 @@ pub fn sources(invocation: &Invocation<'_>) -> Result<Vec<Source>, Misuse> {
     let files = &options.input.arg_file;
     if !files.is_empty() {
         if !lists.is_empty() {
-            return Err("args come from files (-a) or from behind :::, not from both".into());
+            return Err("args come from files (-a) or from :::, not from both".into());
         }
         return Ok(files.iter().map(|file| source(file)).collect());
     }
     if !lists.is_empty() {
         if options.failures.failed.is_some() {
-            return Err("--failed keeps lines of input, and args behind ::: are none".into());
+            return Err(
+                "--failed records input lines, and args given with ::: are not input lines".into(),
+            );
         }
         return Ok(vec![Source::Args(lists.clone())]);
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use procpool::input::plain_lines::{Columns, Pack, Plain, Target};
-use procpool::input::route::Choice;
+use procpool::input::route::Route;
 use procpool::input::{Form, Source};
 use procpool::output::format::Shape;
 use procpool::parse_init;
@@ -194,7 +194,7 @@ fn a_terminal_is_not_read_without_a_command() {
 fn workers_with_names() {
     let plan = plan(&["-w", "a=./one", "-w", "b=./two", "a"]);
     assert_eq!(plan.workers, ["./one", "./two"]);
-    assert!(matches!(&plan.reader.choice, Choice::Names(names) if names == &["a", "b"]));
+    assert!(matches!(&plan.reader.route, Route::Names(names) if names == &["a", "b"]));
     assert!(refusal(&["-w", "a=./one", "-w", "./two"]).starts_with("several workers need names"));
     assert!(refusal(&["-w", "a=./one", "-w", "a=./two"]).starts_with("two workers are named 'a'"));
     assert!(refusal(&["-w", "a=./one", "-w", "b=./two", "c"]).contains("there are a, b"));
@@ -208,9 +208,9 @@ fn a_variable_is_no_name() {
 
 #[test]
 fn the_key_of_a_route() {
-    let count = |words: &[&str]| match plan(words).reader.choice {
-        Choice::Key { count, .. } => count,
-        choice => panic!("{choice:?}"),
+    let count = |words: &[&str]| match plan(words).reader.route {
+        Route::Key { count, .. } => count,
+        route => panic!("{route:?}"),
     };
     assert_eq!(count(&["--route", "user", "-w", "./worker"]), 4);
     assert_eq!(count(&["--route", "1", "-j2", "-w", "./worker", "resize"]), 2);

@@ -1,7 +1,5 @@
-//! Which options mean something in which kind of run. None is accepted that would do nothing: each has
-//! its row in [`TABLE`], and what it says there is looked at before anything is started or read.
-//!
-//! `--dry-run` shows what a run would do, so it goes with all that says how jobs are run.
+//! The options that have an effect in each kind of run. Every option has a row in [`TABLE`].
+//! An option without effect is refused before anything is started or read.
 
 use procpool::Kind;
 
@@ -10,26 +8,26 @@ use crate::cli::Options;
 
 use Mode::{Command, Expression, File, FileCommand, JobCommands, Raw, Worker, WorkerCommand};
 
-/// Where an option has something to do.
+/// The runs in which an option has an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
-    /// Everywhere, or where it has not that is said by those who read it.
+    /// All runs. Whoever reads the option refuses the exceptions.
     Everywhere,
-    /// With processes that stay from job to job.
+    /// Runs with workers or code.
     Staying,
-    /// With a `--worker`.
+    /// Runs with a `--worker`.
     Worker,
-    /// With code.
+    /// Runs with code.
     Code,
-    /// With commands that are started for each job.
+    /// Runs with commands that are started for each job.
     Commands,
-    /// With the text of a COMMAND that is started for each job.
+    /// Runs with a COMMAND that is started for each job.
     Template,
-    /// Where each line is the args of something.
+    /// Runs whose lines are args.
     Args,
-    /// Where there are lines, and not args after `:::`.
+    /// Runs that read lines, and not args after `:::`.
     Lines,
-    /// Where something is run, and not only shown.
+    /// All runs but dry runs.
     Run,
 }
 
@@ -42,7 +40,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("framing", Rule::Worker),
     ("reply_messages", Rule::Worker),
     ("pty", Rule::Worker),
-    // `Choice` in plan.rs, which knows its key.
+    // `route.rs` refuses it by its key.
     ("route", Rule::Everywhere),
     ("init", Rule::Worker),
     ("notify", Rule::Worker),
@@ -75,7 +73,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("max_load", Rule::Everywhere),
     ("min_free_memory", Rule::Everywhere),
     ("nice", Rule::Everywhere),
-    // `sources` in plan.rs: two places for args.
+    // `sources.rs` refuses two places for args.
     ("arg_file", Rule::Everywhere),
     ("input", Rule::Args),
     ("header", Rule::Args),
@@ -85,7 +83,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("null", Rule::Lines),
     ("max_line", Rule::Lines),
     ("format", Rule::Everywhere),
-    // `shape` in plan.rs, by the format.
+    // `results.rs` refuses the next three by the format.
     ("tag", Rule::Everywhere),
     ("live", Rule::Commands),
     ("detail", Rule::Everywhere),
@@ -93,7 +91,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("keep_order", Rule::Everywhere),
     ("buffer", Rule::Everywhere),
     ("summary", Rule::Everywhere),
-    // `misuse` in cli/report.rs, which has better advice for a dry run.
+    // cli/report.rs refuses the next three in a dry run, with other advice.
     ("report", Rule::Everywhere),
     ("trace", Rule::Everywhere),
     ("results", Rule::Everywhere),
@@ -114,13 +112,13 @@ const TABLE: &[(&str, Rule)] = &[
     ("version", Rule::Everywhere),
 ];
 
-/// Options that only say more of others: without one of those they do nothing.
+/// The options that refine others, and have no effect without one of these.
 const NEEDS: &[(&str, &[&str], &str)] = &[
     ("max_reqs_jitter", &["max_reqs"], "adds to --max-reqs <N>: give that as well"),
     (
         "standby",
         &["max_reqs", "max_age", "max_rss", "idle_timeout"],
-        "is for workers that are replaced, and none is: give --max-reqs, --max-age or --max-rss as \
+        "is for workers that are replaced, but none is: give --max-reqs, --max-age or --max-rss as \
          well",
     ),
     ("retry_on", &["retries"], "is for jobs that are tried again: say how often with --retries N"),
@@ -131,11 +129,10 @@ const NEEDS: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
-/// Looks whether each option that was given has something to do. `has_lists`: args come after
-/// `:::`.
+/// Checks that each given option has an effect. `has_lists`: args come after `:::`.
 ///
 /// # Errors
-/// Which one has not, why, and what to do: a sentence.
+/// An option has no effect: why, and what to do.
 pub fn check(options: &Options, mode: Mode, has_lists: bool) -> Result<(), String> {
     let given = |id: &str| options.given.iter().any(|given| given == id);
     for id in &options.given {
@@ -171,7 +168,7 @@ pub fn check(options: &Options, mode: Mode, has_lists: bool) -> Result<(), Strin
     Ok(())
 }
 
-/// An option as people write it.
+/// The usual spelling of an option.
 fn spelled(id: &str) -> String {
     match id {
         "replace" => "-I".to_owned(),
@@ -183,7 +180,7 @@ fn spelled(id: &str) -> String {
 }
 
 impl Rule {
-    /// Why an option has nothing to do, and what to do about that; `None`: it has.
+    /// Why an option has no effect, and what to do; `None`: it has one.
     fn refusal(self, mode: Mode, has_lists: bool, is_dry: bool) -> Option<String> {
         let is_code = matches!(mode, Expression | File | FileCommand);
         let is_command = matches!(mode, Command | JobCommands);
@@ -194,7 +191,7 @@ impl Rule {
         };
         let why = match self {
             Self::Staying if is_command => format!(
-                "is for workers, which stay from job to job, and {started}: leave it out, or name a \
+                "is for workers, which stay alive between jobs, but {started}: leave it out, or name a \
                  --worker or give code (--python …)"
             ),
             Self::Worker if is_command => {
@@ -202,20 +199,20 @@ impl Rule {
                     .to_owned()
             }
             Self::Worker if is_code => {
-                "says how a --worker is spoken to, and code has a worker of procpool's: leave it out"
+                "says how a --worker is spoken to, but code runs in a worker of procpool: leave it out"
                     .to_owned()
             }
             Self::Code if !is_code => "is for code (--python, --perl, --node, --ruby or --sh): give \
                                        some, or leave it out"
                 .to_owned(),
             Self::Commands | Self::Template if is_code => {
-                "is for commands, and code is none: leave it out".to_owned()
+                "works only with commands, not with code: leave it out".to_owned()
             }
             Self::Commands | Self::Template if !is_command => {
-                "is for commands, and a --worker is none: leave it out".to_owned()
+                "works only with commands, not with a --worker: leave it out".to_owned()
             }
             Self::Template if mode == JobCommands => {
-                "is for a COMMAND, and each line is a whole job here: name a COMMAND ('sh -c' runs each \
+                "is for a COMMAND, but here each line is a whole job: name a COMMAND ('sh -c' runs each \
                  line as a shell command), or have the jobs name it: sh [\"-c\", \"…\"]"
                     .to_owned()
             }
@@ -228,7 +225,7 @@ impl Rule {
                                         each line is a whole job: name a COMMAND, or leave it out"
                 .to_owned(),
             Self::Lines if has_lists => {
-                "says how lines are read, and args after ::: are none: leave it out".to_owned()
+                "says how lines are read, but args after ::: are not lines: leave it out".to_owned()
             }
             Self::Run if is_dry => {
                 "is about jobs that are run, and --dry-run runs none: leave one of them out".to_owned()

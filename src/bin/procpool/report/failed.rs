@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use anyhow::Context as _;
 use procpool::Job;
 use procpool::files::Beside;
-use procpool::input::rest::{LineForm, Rest, add_missing};
+use procpool::input::remainder::{LineForm, Remainder, add_missing};
 
 use crate::descriptors::{self, Stream};
 use crate::lock::lock;
-use crate::outputs::{Target, unwritable};
+use crate::outputs::{WriteTarget, unwritable};
 
 /// What the lines look like, and where they come from.
 #[derive(Debug, Default)]
@@ -24,8 +24,8 @@ pub struct FailedSettings {
     pub is_csv: bool,
     /// The first line of the file.
     pub header: Arc<OnceLock<Vec<u8>>>,
-    /// What is left of the input, if the file is the input.
-    pub rest: Option<Arc<Rest>>,
+    /// What is left to do of the input, if the file is the input.
+    pub rest: Option<Arc<Remainder>>,
     /// Some input comes through a pipe. Its other end may be reading the file.
     pub is_piped: bool,
 }
@@ -71,15 +71,15 @@ impl FailedLines {
     /// # Errors
     /// It can't be written there.
     pub fn open(
-        (path, target): (PathBuf, Target),
+        (path, target): (PathBuf, WriteTarget),
         settings: FailedSettings,
     ) -> anyhow::Result<Self> {
         let out = match target {
-            Target::Stderr => {
+            WriteTarget::Stderr => {
                 descriptors::copy(Stream::Stderr).map(|fd| LineOut::Stream(fd.into()))
             }
-            Target::Place(place) if place.is_regular() => place.beside().map(LineOut::Beside),
-            Target::Place(place) => place.create().map(LineOut::Stream),
+            WriteTarget::Place(place) if place.is_regular() => place.beside().map(LineOut::Beside),
+            WriteTarget::Place(place) => place.create().map(LineOut::Stream),
         };
         let out = out.with_context(|| unwritable(&path))?;
         let file = FailedFile { out, has_begun: false, is_over: false, trouble: None };

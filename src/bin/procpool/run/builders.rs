@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use procpool::input::route::Choice;
+use procpool::input::route::Route;
 use procpool::input::{Reader, Source};
 use procpool::{Builder, Init, Pool, Protocol, Sink, Timeout, Watcher};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -22,12 +22,12 @@ pub struct Size {
 impl Size {
     /// A pool for each kind of worker has as many slots as the user asks for. A pool for a share of the keys has
     /// one.
-    pub fn of(choice: &Choice, max_procs: Option<usize>) -> Self {
+    pub fn of(choice: &Route, max_procs: Option<usize>) -> Self {
         let slots = || max_procs.unwrap_or_else(num_cpus::get);
         match choice {
-            Choice::Key { count, .. } => Self { pools: *count, slots: 1 },
-            Choice::Names(names) => Self { pools: names.len(), slots: slots() },
-            Choice::One => Self { pools: 1, slots: slots() },
+            Route::Key { count, .. } => Self { pools: *count, slots: 1 },
+            Route::Names(names) => Self { pools: names.len(), slots: slots() },
+            Route::One => Self { pools: 1, slots: slots() },
         }
     }
 

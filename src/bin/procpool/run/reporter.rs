@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use procpool::output::{Surroundings, Trouble};
+use procpool::output::{Screen, Trouble};
 use procpool::{Failure, Watcher, WorkerEnd, printable};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -110,7 +110,7 @@ impl Watcher for Reporter {
     }
 }
 
-impl Surroundings for Reporter {
+impl Screen for Reporter {
     fn failure(&self, lines: &[u8]) {
         self.console.print(lines);
     }

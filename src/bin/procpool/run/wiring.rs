@@ -8,14 +8,14 @@ use anyhow::Context as _;
 use procpool::input::plain_lines::{Columns, Pack, Plain};
 use procpool::input::{Form, Reader, Source};
 use procpool::journal::{self, Journal};
-use procpool::output::{Format, Output, Settings, Surroundings};
+use procpool::output::{Format, Output, Screen, Settings};
 use procpool::{Sink, Watcher};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::builders::{self, Size};
 use super::events::{Course, Event};
 use super::reporter::Reporter;
-use super::watch::Run;
+use super::watch::ActiveRun;
 use crate::cli::Options;
 use crate::cli::halt::{Halt, Limit, What};
 use crate::descriptors::{self, Stream};
@@ -26,7 +26,7 @@ use crate::plan::Plan;
 use crate::report::bookkeeper::{Bookkeeper, ReportSettings};
 use crate::report::console::Console;
 use crate::report::failed::{FailedLines, FailedSettings};
-use crate::report::names::Names;
+use crate::report::names::JobNames;
 use crate::report::progress::ProgressLine;
 use crate::report::reports::Reports;
 use crate::signals::Early;
@@ -47,7 +47,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         // This is checked before any input is read, which would be lost.
         Console::terminal().context("--confirm has no terminal to ask on")?;
     }
-    let size = Size::of(&plan.reader.choice, options.workers.max_procs);
+    let size = Size::of(&plan.reader.route, options.workers.max_procs);
     builders::allow_descriptors(size.all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
     check_streams(&plan.reader.sources)?;
@@ -57,8 +57,8 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     if let Some(journal) = &journal {
         resume_from(journal, &mut plan.reader);
     }
-    let results = Results::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
-    let Results { output, reports, bookkeeper } = results;
+    let results = ResultSinks::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
+    let ResultSinks { output, reports, bookkeeper } = results;
     let watcher = Arc::clone(&reporter) as Arc<dyn Watcher>;
     let sink = Arc::clone(&bookkeeper) as Arc<dyn Sink>;
     let pools = builders::build(&plan, &options, size, &watcher, &sink)?;
@@ -80,7 +80,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     };
     interrupts.listen().context("signals can't be listened to")?;
     drop(early);
-    let run = Run {
+    let run = ActiveRun {
         pools,
         output,
         bookkeeper,
@@ -101,13 +101,13 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
 }
 
 /// Where results go.
-struct Results {
+struct ResultSinks {
     output: Arc<Output>,
     reports: Option<Arc<Reports>>,
     bookkeeper: Arc<Bookkeeper>,
 }
 
-impl Results {
+impl ResultSinks {
     fn open(
         options: &Options,
         plan: &Plan,
@@ -135,7 +135,7 @@ impl Results {
             buffer: options.output.buffer,
             journal: journal.clone(),
         };
-        let surroundings = Arc::clone(reporter) as Arc<dyn Surroundings>;
+        let surroundings = Arc::clone(reporter) as Arc<dyn Screen>;
         let output = Output::start(settings, surroundings);
         let output = Arc::new(output.context("the output can't be started")?);
         let settings = report_settings(options, outputs, &plan.reader, reports.clone())?;
@@ -187,7 +187,7 @@ fn open_reports(
         Source::File(path) => Some(path.clone()),
         Source::Stdin | Source::Args(_) => None,
     };
-    let names = Names {
+    let names = JobNames {
         commands: format.commands.clone(),
         sources: format.sources.clone(),
         files: sources.iter().map(file).collect(),
@@ -212,7 +212,10 @@ fn check_streams(sources: &[Source]) -> anyhow::Result<()> {
 }
 
 /// Opens the journal, and reports an incomplete last line.
-fn open_journal(settings: &journal::Settings, console: &Console) -> anyhow::Result<Arc<Journal>> {
+fn open_journal(
+    settings: &journal::JournalSettings,
+    console: &Console,
+) -> anyhow::Result<Arc<Journal>> {
     let journal = Journal::open(settings).map_err(anyhow::Error::msg)?;
     let torn = journal.torn();
     if torn > 0 {

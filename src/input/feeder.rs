@@ -1,0 +1,317 @@
+//! The way of jobs from one read to the queue: bytes are read, split into lines, made into jobs,
+//! looked up in the journal and fed in batches.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+use super::job_lines::{Fields, Invalid};
+use super::lines::{LineTooLong, Lines, MARK};
+use super::plain_lines::{self, NoHeader, Packed};
+use super::position::Position;
+use super::reader::{Form, Reader};
+use super::source::Source;
+use crate::job::bundle::Bundler;
+use crate::job::{Done, Failure, Feed, Job, Kind, Place, Sink};
+use crate::journal::JournalError;
+
+/// How many bytes are read at once: as many as a pipe holds.
+const READ_SIZE: usize = 64 << 10;
+
+/// The most bytes of lines that become one bundle without being looked at. It is more than
+/// [`READ_SIZE`], since the buffer is larger after a long line.
+const BUNDLE_BYTES: usize = 128 << 10;
+
+/// A batch is fed when its jobs hold this many bytes.
+pub(super) const BATCH_BYTES: usize = 1 << 20;
+
+/// The way of jobs from one read to the queue.
+pub(super) struct Feeder<'a> {
+    pub(super) reader: &'a Reader,
+    pool: &'a dyn Feed,
+    sink: &'a dyn Sink,
+    /// The names of the sources.
+    names: Vec<String>,
+    batch: Vec<Job>,
+    /// The jobs after those of the batch.
+    bundler: Bundler,
+    /// The bytes of the jobs in the batch.
+    bytes: usize,
+    /// The number of the last job.
+    seq: u64,
+    /// Lines that are to make a job together with those after them.
+    pub(super) packed: Packed,
+    /// The next line is a header.
+    pub(super) wants_header: bool,
+    /// Why reading stopped, unless the pool takes no more jobs.
+    pub(super) stopped: Option<Stopped>,
+    pub(super) position: Position,
+}
+
+/// Why reading stopped.
+pub(super) enum Stopped {
+    /// The source does not have the header that it should have.
+    Header(NoHeader),
+    /// A record of the journal can't be read back.
+    Journal(JournalError),
+}
+
+impl<'a> Feeder<'a> {
+    pub(super) fn new(reader: &'a Reader, pool: &'a dyn Feed, sink: &'a dyn Sink) -> Self {
+        Self {
+            reader,
+            pool,
+            sink,
+            names: reader.sources.iter().map(Source::name).collect(),
+            batch: Vec::new(),
+            bundler: Bundler::default(),
+            bytes: 0,
+            seq: 0,
+            packed: Packed::default(),
+            wants_header: false,
+            stopped: None,
+            position: Position::new(reader.rest.as_ref()),
+        }
+    }
+}
+
+impl Feeder<'_> {
+    /// The number of the last job.
+    pub(super) fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// How many jobs are in the batch.
+    pub(super) fn batched(&self) -> usize {
+        self.batch.len()
+    }
+
+    /// All sources were read: feeds all jobs.
+    pub(super) fn finish(&mut self) {
+        if self.pack_up() {
+            self.position.took(None);
+        }
+        self.feed();
+    }
+
+    /// How many jobs were read and not fed.
+    pub(super) fn left(&self) -> usize {
+        self.batch.iter().map(Job::count).sum()
+    }
+
+    /// Reads one source to its end. `Ok(false)`: the pool takes no more jobs.
+    pub(super) fn read(&mut self, source: BorrowedFd<'_>, index: u32) -> io::Result<bool> {
+        let mut lines = if self.reader.is_csv() {
+            Lines::of_csv(self.reader.max_line)
+        } else {
+            Lines::new(self.reader.delimiter, self.reader.max_line)
+        };
+        let begin = self.position.begin(index)?;
+        let mut read = begin;
+        loop {
+            let count = match read_some(source, lines.buffer()) {
+                Ok(count) => count,
+                Err(error) => {
+                    self.feed();
+                    return Err(error.into());
+                }
+            };
+            read += count as u64;
+            let at_end = count == 0;
+            if !self.lines(&mut lines, (index, begin), at_end) || !self.feed() {
+                return Ok(false);
+            }
+            if at_end {
+                self.position.read_to(read);
+                self.position.came_here();
+                if self.packed.is_empty() {
+                    self.position.took(None);
+                }
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Handles the lines of a source that have come. The source is read from `begin` on. Returns whether
+    /// to go on.
+    fn lines(&mut self, lines: &mut Lines, (source, begin): (u32, u64), at_end: bool) -> bool {
+        loop {
+            while self.reader.bundles
+                && let Some((line, text, count)) = lines.whole(BUNDLE_BYTES)
+            {
+                let mut job = Job::of_lines(self.seq + 1, text, count);
+                job.place = Place { source, line };
+                if !self.queue(job) {
+                    return false;
+                }
+            }
+            let Some(line) = lines.next(at_end) else { return true };
+            let place = Place { source, line: line.number };
+            let line_begin = self.position.read_to(begin + line.end);
+            if line.text.is_err() {
+                self.position.too_long(line_begin);
+            }
+            let goes_on = match (line.is_open, line.text) {
+                (true, Ok(text)) => self.open_record(place, text),
+                (_, text) => self.line(place, text),
+            };
+            if !goes_on {
+                return false;
+            }
+        }
+    }
+
+    /// Handles one line. Returns whether to go on.
+    pub(super) fn line(&mut self, place: Place, text: Result<&[u8], LineTooLong>) -> bool {
+        // Some editors begin a file with a mark of UTF-8.
+        let text = text.map(|text| match place.line {
+            1 if self.reader.is_text(place.source) => text.strip_prefix(MARK).unwrap_or(text),
+            _ => text,
+        });
+        let reader = self.reader;
+        let is_row = matches!(&reader.form, Form::Plain(plain) if !plain.is_simple());
+        if !is_row || text.is_err() {
+            self.position.came_here();
+        }
+        match (text, &reader.form) {
+            (Err(LineTooLong(max)), _) if self.wants_header => {
+                // The line after it is not a header.
+                let message = format!(
+                    "the header is longer than the limit of {max} bytes (raise --max-line to allow \
+                     it)"
+                );
+                self.stopped = Some(Stopped::Header(NoHeader::Misused(message)));
+                false
+            }
+            (Err(LineTooLong(max)), _) => {
+                let message = format!(
+                    "it is longer than the limit of {max} bytes (raise --max-line to allow it)"
+                );
+                self.invalid(place, &Invalid::of_line(message), None);
+                true
+            }
+            (Ok(text), Form::Plain(plain)) if is_row => {
+                self.row(plain, place, &plain_lines::split(plain.columns, text), text)
+            }
+            (Ok(text), Form::Message) => {
+                self.job(Job::message(self.seq + 1, text), place, None, text)
+            }
+            (Ok(text), _) => match reader.fields(text) {
+                Ok(None) => true,
+                Ok(Some(fields)) => self.fields(place, &fields, text),
+                Err(invalid) => {
+                    self.invalid(place, &invalid, Some(text.into()));
+                    true
+                }
+            },
+        }
+    }
+
+    /// A line is a job. Returns whether to go on.
+    fn fields(&mut self, place: Place, fields: &Fields<'_>, line: &[u8]) -> bool {
+        let seq = self.seq + 1;
+        let Fields { cmd, args, id, timeout, retries, worker } = fields;
+        if (timeout, retries, worker) == (&None, &None, &None) && self.reader.is_bare() {
+            let is_added = self.bundler.add((seq, place), cmd, args, id) || {
+                self.unbundle();
+                self.bundler.add((seq, place), cmd, args, id)
+            };
+            if is_added {
+                self.seq = seq;
+                return self.bytes < BATCH_BYTES || self.feed();
+            }
+        }
+        let mut job = Job::new(seq, cmd, args, id);
+        job.timeout = *timeout;
+        job.retries = *retries;
+        self.job(job, place, worker.as_deref(), line)
+    }
+
+    /// A job was made of a line, which may say which worker it is for. Returns whether to go on.
+    pub(super) fn job(
+        &mut self,
+        mut job: Job,
+        place: Place,
+        worker: Option<&str>,
+        line: &[u8],
+    ) -> bool {
+        job.place = place;
+        job.line = self.reader.keep_lines.then(|| line.into());
+        match self.reader.choose(job, worker) {
+            Ok(job) => self.queue(job),
+            Err(invalid) => {
+                self.invalid(place, &invalid, Some(line.into()));
+                true
+            }
+        }
+    }
+
+    /// A job is complete. Returns whether to go on.
+    pub(super) fn queue(&mut self, mut job: Job) -> bool {
+        self.unbundle();
+        self.seq = job.seq + job.count() as u64 - 1;
+        self.bytes += job.size();
+        self.position.took(job.line.clone().map(|line| (job.seq, line)));
+        match self.reader.journal.as_ref().map_or(Ok(None), |journal| journal.admit(&mut job)) {
+            Ok(None) => self.batch.push(job),
+            Ok(Some(recorded)) => recorded.deliver(job, self.sink),
+            Err(error) => {
+                self.stopped = Some(Stopped::Journal(error));
+                return false;
+            }
+        }
+        self.bytes < BATCH_BYTES || self.feed()
+    }
+
+    /// Moves the bundle to the batch.
+    fn unbundle(&mut self) {
+        if let Some(job) = self.bundler.take() {
+            self.bytes += job.size();
+            self.batch.push(job);
+        }
+    }
+
+    /// Delivers a failure for a line that is no job.
+    pub(super) fn invalid(&mut self, place: Place, invalid: &Invalid, line: Option<Arc<[u8]>>) {
+        self.seq += 1;
+        let name = crate::job::naming::place(place, &self.names).unwrap_or_default();
+        let failure = Failure::new(Kind::Invalid, invalid.describe(&name));
+        let mut job = Job::unreadable(self.seq, place, &invalid.id);
+        job.line = line.filter(|_| self.reader.keep_lines);
+        if self.packed.is_empty() {
+            self.position.took(job.line.clone().map(|line| (job.seq, line)));
+        }
+        self.sink.deliver(&Done { job: &job, outcome: Err(&failure), printed: None, run: None });
+    }
+
+    /// Feeds the batch. Returns whether to go on.
+    pub(super) fn feed(&mut self) -> bool {
+        self.unbundle();
+        self.bytes = 0;
+        self.sink.flush();
+        if self.reader.stop.load(Ordering::Acquire) {
+            return false;
+        }
+        self.batch.is_empty() || self.pool.feed(&mut self.batch).is_ok()
+    }
+}
+
+/// Reads what has come of a source, and waits for it if nothing has. Returns how many bytes there are;
+/// 0: the source is at its end.
+fn read_some(source: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
+    buffer.reserve(READ_SIZE);
+    loop {
+        match rustix::io::read(source, spare_capacity(buffer)) {
+            Err(Errno::AGAIN) => {
+                let _ = poll(&mut [PollFd::new(&source, PollFlags::IN)], None);
+            }
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}

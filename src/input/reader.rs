@@ -1,0 +1,123 @@
+//! How the input is read: which sources, what a line of them is, and which pool a job is for.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::job_lines::{self, Fields, Invalid};
+use super::plain_lines::{Columns, Plain};
+use super::remainder::Remainder;
+use super::route::Route;
+use super::source::Source;
+use crate::job::Job;
+use crate::journal::Journal;
+
+/// How the reading of the input ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All of it was read. The number is how many jobs there are.
+    Complete(u64),
+    /// The pool takes no more jobs. The number is how many jobs were read and not fed.
+    Stopped(usize),
+    /// Some of it could not be read, which was reported.
+    Incomplete,
+    /// It lacks columns that the command needs. The text is a sentence.
+    Misused(String),
+    /// A record of the journal could not be read back. The text is a sentence.
+    Unresumable(String),
+}
+
+/// What a line is.
+#[derive(Clone, Debug)]
+pub enum Form {
+    /// A whole job.
+    Job,
+    /// The args of a fixed command.
+    Plain(Plain),
+    /// A message to a worker, which may be any bytes.
+    Message,
+}
+
+/// How the sources are read.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    /// The sources, in the order in which they are read.
+    pub sources: Vec<Source>,
+    /// What a line is.
+    pub form: Form,
+    /// The byte that ends a line.
+    pub delimiter: u8,
+    /// The longest line, in bytes.
+    pub max_line: usize,
+    /// Each job keeps the lines that it was made of.
+    pub keep_lines: bool,
+    /// Messages that are read together may be fed as one job. Their results are delivered together
+    /// ([`Sink::texts`](crate::Sink::texts)).
+    pub bundles: bool,
+    /// Which of several pools a job is for.
+    pub route: Route,
+    /// The journal: a job that has succeeded according to it is not run again.
+    pub journal: Option<Arc<Journal>>,
+    /// Sources whose undone jobs are written back. Jobs keep their lines then.
+    pub rest: Option<Arc<Remainder>>,
+    /// Reading ends soon after this is set.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Reader {
+    /// Opens a source. A source that is written back is open already, and may have another name now.
+    pub(super) fn open(&self, path: &Path, source: u32) -> io::Result<File> {
+        let kept = self.rest.as_ref().map_or(Ok(None), |rest| rest.source(source))?;
+        kept.map_or_else(|| File::open(path), |(file, _)| Ok(file))
+    }
+
+    /// Whether lines are CSV records.
+    pub(super) fn is_csv(&self) -> bool {
+        matches!(&self.form, Form::Plain(plain) if plain.columns == Columns::Csv)
+    }
+
+    /// Whether lines are text that a person may have written with an editor, and not any bytes, such
+    /// as names of files.
+    pub(super) fn is_text(&self, source: u32) -> bool {
+        let source = usize::try_from(source).ok().and_then(|index| self.sources.get(index));
+        let is_form = match &self.form {
+            Form::Job => true,
+            Form::Plain(plain) => plain.columns != Columns::One,
+            Form::Message => false,
+        };
+        is_form && self.delimiter == b'\n' && !matches!(source, Some(Source::Args(_)))
+    }
+
+    /// Reads a line that is a job. `Ok(None)`: the line is to be skipped.
+    pub(super) fn fields<'a>(&'a self, line: &'a [u8]) -> Result<Option<Fields<'a>>, Invalid> {
+        match &self.form {
+            Form::Job => job_lines::parse(line),
+            Form::Plain(plain) => plain.parse(line),
+            Form::Message => Ok(None),
+        }
+    }
+
+    /// Whether jobs consist of their texts only, unless their lines say more of them.
+    pub(super) fn is_bare(&self) -> bool {
+        !self.keep_lines && self.journal.is_none() && matches!(self.route, Route::One)
+    }
+
+    /// Finds the pool of a job.
+    pub(super) fn choose(&self, mut job: Job, worker: Option<&str>) -> Result<Job, Invalid> {
+        if matches!((&self.route, worker), (Route::One, None)) {
+            return Ok(job);
+        }
+        match self.route.pool_of(&job, worker) {
+            Ok(pool) => {
+                job.pool = pool;
+                Ok(job)
+            }
+            Err(invalid) => {
+                let id = job.id().map(String::from_utf8_lossy).unwrap_or_default();
+                Err(Invalid { id: id.into_owned(), ..invalid })
+            }
+        }
+    }
+}
