@@ -4,12 +4,12 @@
 use std::borrow::Cow;
 
 use csv_core::{ReadRecordResult, Reader};
-use procpool::input::lines::{Lines, TooLong};
+use procpool::input::lines::{LineTooLong, Lines};
 use procpool::input::plain_lines::{Columns, split};
 
 use super::{choice, pieces};
 
-type Found = Vec<(u64, Result<Vec<u8>, TooLong>)>;
+type Found = Vec<(u64, Result<Vec<u8>, LineTooLong>)>;
 
 /// The pieces make no difference, and lines are what the standard library and csv-core find.
 pub fn check(data: &[u8]) {
@@ -61,7 +61,7 @@ fn naive(bytes: &[u8], max: usize) -> Found {
     if lines.last().is_some_and(|line| line.is_empty()) {
         lines.pop();
     }
-    let of = |line: &[u8]| if line.len() > max { Err(TooLong(max)) } else { Ok(line.to_vec()) };
+    let of = |line: &[u8]| if line.len() > max { Err(LineTooLong(max)) } else { Ok(line.to_vec()) };
     (1..).zip(lines.into_iter().map(of)).collect()
 }
 

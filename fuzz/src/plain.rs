@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use procpool::command::{Names, Settings, Template};
+use procpool::command::{Names, Template, TemplateSettings};
 use procpool::input::plain_lines::{Columns, Pack, Packed, Plain, Target, split};
 
 use super::{assert_json, choice};
@@ -88,6 +88,7 @@ fn take(
 
 fn template() -> Template {
     let (names, env) = (Names::None, Vec::new());
-    let settings = Settings { shell: false, replace: None, names, stdin: false, env, cwd: None };
+    let settings =
+        TemplateSettings { shell: false, replace: None, names, stdin: false, env, cwd: None };
     Template::new(&["resize".into()], &settings).expect("a command")
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use procpool::command::{Args, Command, Names, Settings, Template, command_line};
+use procpool::command::{Args, Command, Names, Template, TemplateSettings, command_line};
 
 use super::choice;
 
@@ -48,10 +48,10 @@ pub fn check(data: &[u8]) {
     }
 }
 
-fn settings(how: u8, words: &[&[u8]]) -> Settings {
+fn settings(how: u8, words: &[&[u8]]) -> TemplateSettings {
     let is = |bit: u8| how >> bit & 1 == 1;
     let first = OsStr::from_bytes(words[0]);
-    Settings {
+    TemplateSettings {
         shell: is(0),
         replace: is(1).then(|| b"@@".to_vec()),
         names: if is(2) { Names::Any } else { Names::None },
@@ -66,7 +66,7 @@ fn os_words(words: &[&[u8]]) -> Vec<OsString> {
 }
 
 /// Where each word is either all args or certainly none, the command is known.
-fn check_words(settings: &Settings, words: &[&[u8]], args: &Args<'_>, command: &Command) {
+fn check_words(settings: &TemplateSettings, words: &[&[u8]], args: &Args<'_>, command: &Command) {
     let all = settings.replace.as_deref().unwrap_or(b"{}");
     let is_text = |word: &&[u8]| !word.windows(2).any(|two| two == b"@@") && !word.contains(&b'{');
     if !words.iter().all(|word| *word == all || is_text(word)) {

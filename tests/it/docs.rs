@@ -1,7 +1,11 @@
 //! What is written about procpool agrees with procpool: the man page and the completions, README, the
 //! pages in docs, ARCHITECTURE.md and CHANGELOG.md.
 
-#[expect(dead_code, unused_imports, reason = "only the definition of the command line is of use here")]
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "only the definition of the command line is of use here"
+)]
 #[path = "../../src/bin/procpool/cli/mod.rs"]
 mod cli;
 

@@ -19,7 +19,9 @@ pub fn sources(invocation: &Invocation<'_>) -> Result<Vec<Source>, Misuse> {
     }
     if !lists.is_empty() {
         if options.failures.failed.is_some() {
-            return Err("--failed records input lines, and args given with ::: are not input lines".into());
+            return Err(
+                "--failed records input lines, and args given with ::: are not input lines".into(),
+            );
         }
         return Ok(vec![Source::Args(lists.clone())]);
     }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use procpool::input::plain_lines::{Columns, Pack, Plain};
 use procpool::input::{Form, Reader, Source};
 use procpool::journal::{self, Journal};
-use procpool::output::{Format, Output, Settings, Screen};
+use procpool::output::{Format, Output, Screen, Settings};
 use procpool::{Sink, Watcher};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -212,7 +212,10 @@ fn check_streams(sources: &[Source]) -> anyhow::Result<()> {
 }
 
 /// Opens the journal, and reports an incomplete last line.
-fn open_journal(settings: &journal::JournalSettings, console: &Console) -> anyhow::Result<Arc<Journal>> {
+fn open_journal(
+    settings: &journal::JournalSettings,
+    console: &Console,
+) -> anyhow::Result<Arc<Journal>> {
     let journal = Journal::open(settings).map_err(anyhow::Error::msg)?;
     let torn = journal.torn();
     if torn > 0 {
