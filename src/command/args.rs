@@ -1,4 +1,4 @@
-//! The args of a job as a command line takes them.
+//! The args of a job as words for a command line.
 
 use super::error::CommandError;
 use std::borrow::Cow;
@@ -16,11 +16,9 @@ use crate::util::json::{compact, error_text};
 pub struct Args<'a> {
     /// The args, in order.
     pub words: Vec<Cow<'a, [u8]>>,
-    /// Their names, as far as they have any (the header of CSV, the fields of a JSON object), in the
-    /// same order; empty: none.
+    /// Their names in the same order, if they have any: the header of CSV, or the fields of a JSON object.
     pub names: Vec<Cow<'a, [u8]>>,
-    /// What `{}` stands for, where that is not the words one by one (a JSON object: its compact
-    /// JSON).
+    /// The value of `{}`, if it is not the words one by one: for a JSON object, its compact JSON.
     pub whole: Option<Cow<'a, [u8]>>,
 }
 
@@ -29,7 +27,7 @@ impl Args<'_> {
     /// are taken as they are, other scalars as their text, nested values as compact JSON.
     ///
     /// # Errors
-    /// Why it can't be args: a sentence.
+    /// It can't be args.
     pub fn from_json(json: &[u8]) -> Result<Args<'static>, CommandError> {
         let not_json =
             |error: serde_json::Error| format!("the args are not JSON: {}", error_text(&error));
@@ -58,7 +56,7 @@ impl Args<'_> {
         Ok(args)
     }
 
-    /// What `{}` stands for, one by one.
+    /// The values of `{}`, one by one.
     pub fn all(&self) -> impl Iterator<Item = &[u8]> {
         let words = if self.whole.is_some() { &[][..] } else { self.words.as_slice() };
         self.whole.iter().chain(words).map(AsRef::as_ref)
@@ -88,7 +86,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for ObjectFields<'a> {
                 let mut places = HashMap::new();
                 while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
                     match places.get(&name) {
-                        // Where it was put, and none is ever taken out.
+                        // It is there: no field is ever removed.
                         Some(&place) => fields[place] = (name, value),
                         None => {
                             places.insert(name.clone(), fields.len());

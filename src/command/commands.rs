@@ -1,4 +1,4 @@
-//! What a pool without workers runs: a command for each job.
+//! How a pool without workers makes the command of each job.
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,20 +8,20 @@ use super::line::{Command, command_line, quote};
 use super::template::Template;
 use crate::job::Job;
 
-/// What a pool without workers runs: a command for each job.
+/// How a pool without workers makes the command of each job.
 #[derive(Clone, Debug)]
 pub struct Commands {
-    /// The command, and where args go in it.
+    /// The command, with placeholders for the args.
     pub template: Template,
-    /// Each job names its program itself; otherwise it has words for the template.
+    /// Each job names its program itself. Otherwise it has words for the template.
     pub in_jobs: bool,
-    /// Args are fed to the command's stdin, one a line.
+    /// Args go to the command's stdin, one a line.
     pub stdin: bool,
-    /// Nothing is run: what would be run is what is printed.
+    /// Nothing is run: the command line is printed instead.
     pub dry_run: bool,
     /// The watcher is asked before a command is run.
     pub confirm: bool,
-    /// Lines are handed on while the command runs.
+    /// Lines are delivered while the command runs.
     pub live: bool,
     /// The names of the args, once the header of the input has been read.
     pub header: Arc<OnceLock<Vec<Vec<u8>>>>,
@@ -41,21 +41,20 @@ impl Commands {
         }
     }
 
-    /// The command of a job, and what it reads.
+    /// The command of a job, and its stdin.
     ///
     /// # Errors
-    /// Why it is none.
+    /// The job has no command.
     pub fn of(&self, job: &Job, slot: usize) -> Result<(Command, Vec<u8>), CommandError> {
         let args = self.args(job)?;
-        let command = match self.in_jobs {
-            false => self.template.fill(&args, job.seq, slot)?,
-            true => {
-                let cmd: String = serde_json::from_slice(job.cmd()).map_err(|e| e.to_string())?;
-                if args.whole.is_some() {
-                    return Err("the args of a command are an array, not an object".into());
-                }
-                self.template.fill_job(cmd.as_bytes(), &args, job.seq, slot)?
+        let command = if self.in_jobs {
+            let cmd: String = serde_json::from_slice(job.cmd()).map_err(|e| e.to_string())?;
+            if args.whole.is_some() {
+                return Err("the args of a command are an array, not an object".into());
             }
+            self.template.fill_job(cmd.as_bytes(), &args, job.seq, slot)?
+        } else {
+            self.template.fill(&args, job.seq, slot)?
         };
         let mut input = Vec::new();
         if self.stdin {
@@ -68,26 +67,27 @@ impl Commands {
         Ok((command, input))
     }
 
-    /// The command of a job as it can be typed into a shell, without what it reads, and how many bytes
-    /// that is. Empty: it is none.
+    /// The command of a job as it can be typed into a shell, and how many bytes its stdin has. Empty: the
+    /// job has no command.
     pub fn line(&self, job: &Job, slot: usize) -> (Vec<u8>, usize) {
         let of = self.of(job, slot);
         of.map(|(command, input)| (command_line(&command), input.len())).unwrap_or_default()
     }
 
-    /// A command and what it reads as they can be typed into a shell.
+    /// A command and its stdin as they can be typed into a shell.
     pub(crate) fn typed(&self, command: &Command, input: &[u8]) -> Vec<u8> {
         let line = command_line(command);
-        match self.stdin {
-            true => [b"printf %s ", quote(input).as_slice(), b" | ", &line].concat(),
-            false => line,
+        if self.stdin {
+            [b"printf %s ", quote(input).as_slice(), b" | ", &line].concat()
+        } else {
+            line
         }
     }
 
     /// The args of a job.
     ///
     /// # Errors
-    /// Why they can't be the args of a command.
+    /// They can't be the args of a command.
     pub fn args<'a>(&'a self, job: &'a Job) -> Result<Args<'a>, CommandError> {
         let Some(words) = job.arg_words() else { return Args::from_json(job.args()) };
         let names = self.header.get().map_or(&[][..], Vec::as_slice);

@@ -1,12 +1,12 @@
-//! Placeholders of GNU parallel's that mean nothing here. To leave them alone as text would run commands
-//! that nobody meant.
+//! Placeholders of GNU parallel that procpool does not have. They are errors: as plain text they would
+//! run commands that nobody meant.
 
 use super::error::CommandError;
 
-/// The placeholders that are always known.
+/// The placeholders that can always be used.
 pub(super) const KNOWN: &str = "{} {.} {/} {//} {/.}, {1} {1.} {1/} {1//} {1/.} and so on, {#} {%}";
 
-/// GNU parallel's expressions in Perl, `{= … =}`, which may have braces of their own.
+/// Finds GNU parallel's expressions in Perl, `{= … =}`, which may have braces of their own.
 pub(super) fn no_expression(text: &[u8]) -> Result<(), CommandError> {
     let begin = memchr::memmem::find(text, b"{=");
     let is_shells = |at: usize| at > 0 && text[at - 1] == b'$';
@@ -17,7 +17,7 @@ pub(super) fn no_expression(text: &[u8]) -> Result<(), CommandError> {
     }
 }
 
-/// Why a text can't be left alone that is a placeholder elsewhere.
+/// The error for a placeholder that only GNU parallel has.
 pub(super) fn unknown(spelled: &[u8]) -> String {
     format!(
         "the placeholder {} is GNU parallel's, and means nothing here; known are {KNOWN}; to take a \
@@ -27,9 +27,8 @@ pub(super) fn unknown(spelled: &[u8]) -> String {
     )
 }
 
-/// Whether what stands between braces is a placeholder of GNU parallel's that is none here: `..`,
-/// `+/`, `%.gz`, `##` and their like. What other programs have there is left to them: `%s`,
-/// `1..3`, `s/a/b/`.
+/// Whether the text between braces is a placeholder that only GNU parallel has: `..`, `+/`, `%.gz`, `##`
+/// and so on. Texts of other programs are left alone: `%s`, `1..3`, `s/a/b/`.
 pub(super) fn is_foreign(inner: &[u8]) -> bool {
     let Ok(inner) = std::str::from_utf8(inner) else { return false };
     let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -60,7 +59,7 @@ fn is_suffix(text: &str) -> bool {
     has_end && text.starts_with(['.', '_']) && !is_format
 }
 
-/// Whether what stands between braces may be the name of a column.
+/// Whether the text between braces may be the name of a column.
 pub(super) fn is_name(name: &[u8]) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     name.first().is_some_and(|&first| is_letter(first))

@@ -18,10 +18,10 @@ pub struct Command {
 pub fn command_line(command: &Command) -> Vec<u8> {
     let mut line = Vec::new();
     if let Some(cwd) = &command.cwd {
-        // What is typed next is to run where it would have run before.
+        // In a subshell, so that the next command runs in the same directory as before.
         line.extend_from_slice(b"(cd ");
         if !cwd.as_bytes().starts_with(b"/") && !cwd.as_bytes().starts_with(b".") {
-            // It could be an option, or be looked for in CDPATH.
+            // Otherwise it could be an option, or be searched for in CDPATH.
             line.extend_from_slice(b"./");
         }
         line.extend(quote(cwd.as_bytes()));
@@ -43,10 +43,11 @@ pub fn command_line(command: &Command) -> Vec<u8> {
         if index > 0 {
             line.push(b' ');
         }
-        // The first word is also looked at for assignments and for the words of the language.
-        match index == 0 && command.env.is_empty() && (word.contains(&b'=') || is_reserved(word)) {
-            true => line.extend(in_quotes(word)),
-            false => line.extend(quote(word)),
+        // The first word could be an assignment or a reserved word.
+        if index == 0 && command.env.is_empty() && (word.contains(&b'=') || is_reserved(word)) {
+            line.extend(in_quotes(word))
+        } else {
+            line.extend(quote(word))
         }
     }
     if command.cwd.is_some() {
@@ -61,12 +62,13 @@ fn is_reserved(word: &[u8]) -> bool {
     words.split(' ').any(|reserved| reserved.as_bytes() == word)
 }
 
-/// A word as a POSIX shell has to be told it, in quotes only if it needs them.
+/// A word as it is typed into a POSIX shell, in quotes only if it needs them.
 pub fn quote(word: &[u8]) -> Vec<u8> {
     let is_plain = |&byte: &u8| byte.is_ascii_alphanumeric() || b"@%_-+:,./=".contains(&byte);
-    match !word.is_empty() && word[0] != b'=' && word.iter().all(is_plain) {
-        true => word.to_vec(),
-        false => in_quotes(word),
+    if !word.is_empty() && word[0] != b'=' && word.iter().all(is_plain) {
+        word.to_vec()
+    } else {
+        in_quotes(word)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Placeholders: where they are in a word, and what they are replaced with for the args of a job.
+//! Placeholders: finds them in a word, and replaces them with the args of a job.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -10,22 +10,22 @@ use super::foreign::{KNOWN, is_foreign, is_name, no_expression, unknown};
 /// PlaceholderKind names placeholders may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
-    /// There are none: an unknown name is an error.
+    /// None: a name is an error.
     None,
-    /// Any: they are known only when a job or the header is read.
+    /// Any name: which ones there are is known when a job or the header is read.
     Any,
 }
 
-/// How the words of a template are meant.
+/// How the words of a template are read.
 #[derive(Clone, Debug)]
 pub struct TemplateSettings {
     /// They are the text of a shell command.
     pub shell: bool,
-    /// Stands for `{}`; then no other placeholder is known.
+    /// The text that replaces `{}`. Then there is no other placeholder.
     pub replace: Option<Vec<u8>>,
     /// PlaceholderKind names placeholders may use.
     pub names: Names,
-    /// Args are fed to the command's stdin, so none are appended.
+    /// Args go to the command's stdin, so none are appended.
     pub stdin: bool,
     /// Additions to the environment, each `NAME=VALUE`; values may have placeholders.
     pub env: Vec<OsString>,
@@ -46,7 +46,7 @@ pub(super) enum WordPart {
 pub(super) struct Placeholder {
     pub(super) which: PlaceholderKind,
     pub(super) cut: PathCut,
-    /// How it was written.
+    /// Its text in the template.
     pub(super) spelled: Vec<u8>,
 }
 
@@ -56,13 +56,13 @@ pub(super) enum PlaceholderKind {
     /// From 1.
     Nth(usize),
     Named(Vec<u8>),
-    /// A name if there is such a one, with what it cuts or without; otherwise it is plain text.
+    /// The arg of this name, with or without the ending that cuts. Plain text if there is none.
     NameIfPresent(Vec<u8>),
     Number,
     Slot,
 }
 
-/// What is left of a path.
+/// Which part of a path is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PathCut {
     Nothing,
@@ -72,13 +72,13 @@ pub(super) enum PathCut {
     DirectoryAndExtension,
 }
 
-/// What the placeholders of one job stand for.
+/// The values of the placeholders for one job.
 #[derive(Clone, Copy)]
 pub(super) struct Values<'a> {
     pub(super) args: &'a Args<'a>,
     pub(super) seq: u64,
     pub(super) slot: usize,
-    /// Args up to this one are empty where there are fewer.
+    /// Args up to this number are empty if the job has fewer.
     pub(super) count: usize,
 }
 
@@ -95,7 +95,7 @@ pub(super) fn list<'a>(names: impl Iterator<Item = &'a [u8]>) -> String {
 }
 
 impl Placeholder {
-    /// Whether it stands for args whatever they are.
+    /// Whether it is replaced with args, whatever their names are.
     pub(super) fn is_arg(&self) -> bool {
         matches!(
             self.which,
@@ -103,12 +103,12 @@ impl Placeholder {
         )
     }
 
-    /// Whether it depends on the names of the args if it stands for any.
+    /// Whether it is replaced with an arg only if there is one of its name.
     pub(super) fn is_uncertain(&self) -> bool {
         matches!(self.which, PlaceholderKind::NameIfPresent(_))
     }
 
-    /// Why it stands for nothing where there are only so many args.
+    /// Why it has no value if a job has only `count` args.
     pub(super) fn is_beyond(&self, count: usize, job: &str) -> String {
         let spelled = String::from_utf8_lossy(&self.spelled);
         let s = if count == 1 { "" } else { "s" };
@@ -117,7 +117,7 @@ impl Placeholder {
 }
 
 impl PathCut {
-    /// The longest ending of a placeholder that says what is cut off.
+    /// The longest ending of a placeholder that says what is removed.
     pub(super) fn of_ending(inner: &[u8]) -> (&[u8], Self) {
         let endings: [(&[u8], Self); 4] = [
             (b"/.", Self::DirectoryAndExtension),
@@ -130,7 +130,7 @@ impl PathCut {
         found.unwrap_or((inner, Self::Nothing))
     }
 
-    /// What it leaves.
+    /// The part of a path that is left.
     pub(super) fn apply(self, path: &[u8]) -> &[u8] {
         match self {
             Self::Nothing => path,
@@ -161,8 +161,7 @@ fn without_slashes(path: &[u8]) -> &[u8] {
 }
 
 impl<'a> Values<'a> {
-    /// What a placeholder stands for, one value for each arg where it stands for all; `None`: it is
-    /// plain text.
+    /// The values of a placeholder: one for each arg if it means all of them. `None`: it is plain text.
     pub(super) fn of(self, place: &Placeholder) -> Result<Option<Vec<Cow<'a, [u8]>>>, String> {
         let one = |value: &'a [u8], cut: PathCut| Ok(Some(vec![Cow::Borrowed(cut.apply(value))]));
         let nth = |index: usize| self.args.words.get(index).map_or(&b""[..], AsRef::as_ref);
@@ -197,7 +196,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Whether a placeholder stands for args of this job.
+    /// Whether a placeholder is replaced with args of this job.
     pub(super) fn uses_args(self, place: &Placeholder) -> bool {
         place.is_arg() || (place.is_uncertain() && matches!(self.of(place), Ok(Some(_))))
     }
@@ -222,7 +221,7 @@ impl<'a> Values<'a> {
         Ok(argv)
     }
 
-    /// A word that stays one.
+    /// A word that stays one word.
     pub(super) fn one(self, word: &[WordPart]) -> Result<Vec<u8>, CommandError> {
         let mut text = Vec::new();
         for piece in word {
@@ -238,8 +237,8 @@ impl<'a> Values<'a> {
     }
 }
 
-/// The next text from `from` on that may be a placeholder: where it begins and where it ends, which are
-/// within the text, with `from` <= begin < end. With braces it has both of them.
+/// Finds the next text from `from` on that may be a placeholder. Returns its begin and its end in the
+/// text: `from` <= begin < end. A text with braces has both of them.
 pub(super) fn next_place(
     text: &[u8],
     from: usize,
@@ -259,7 +258,7 @@ pub(super) fn next_place(
     }
 }
 
-/// A word outside of a shell's text.
+/// Reads a word that is not the text of a shell command.
 pub(super) fn parse(text: &[u8], settings: &TemplateSettings) -> Result<Word, CommandError> {
     check_replace(settings)?;
     if settings.replace.is_none() {
@@ -285,14 +284,15 @@ pub(super) fn parse(text: &[u8], settings: &TemplateSettings) -> Result<Word, Co
 }
 
 pub(super) fn check_replace(settings: &TemplateSettings) -> Result<(), CommandError> {
-    match settings.replace.as_ref().is_some_and(Vec::is_empty) {
-        true => Err("the placeholder that -I chooses is empty".into()),
-        false => Ok(()),
+    if settings.replace.as_ref().is_some_and(Vec::is_empty) {
+        Err("the placeholder that -I chooses is empty".into())
+    } else {
+        Ok(())
     }
 }
 
-/// What a text that may be a placeholder is; `None`: it is only text. `is_shells`: it may be a variable
-/// of a shell's, `${x%.gz}`.
+/// Reads a text that may be a placeholder. `None`: it is plain text. `is_shells`: it may be a variable
+/// of the shell, `${x%.gz}`.
 pub(super) fn resolve(
     spelled: &[u8],
     is_shells: bool,
@@ -324,7 +324,7 @@ pub(super) fn resolve(
                     String::from_utf8_lossy(spelled)
                 )
                 .into()),
-                // So many args there are never.
+                // No job has so many args.
                 number => place(PlaceholderKind::Nth(number.unwrap_or(usize::MAX)), cut),
             }
         }

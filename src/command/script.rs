@@ -1,5 +1,5 @@
 //! The text of a shell command: its placeholders become positional parameters, so that no value is ever
-//! part of the text.
+//! a part of the text.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -12,21 +12,21 @@ use super::placeholder::{
 };
 use super::shell::{Quoting, Scanner, Spot};
 
-/// What parameters of a shell command are bound to, with their numbers, where it may change them.
+/// If a text may change its positional parameters, their values go to variables: this name and a number.
 const VARIABLE: &str = "procpool_";
 
 /// The text of a shell command.
 #[derive(Clone, Debug)]
 pub(super) struct Script {
     pub(super) pieces: Vec<ScriptPart>,
-    /// Args may be appended to it.
+    /// Args may be appended to the text.
     is_open: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum ScriptPart {
     Text(Vec<u8>),
-    /// A reference to a value; one that is a word by itself becomes one for each arg.
+    /// A reference to a value. If it is a word by itself, it becomes one reference for each arg.
     Placeholder {
         place: Placeholder,
         quoting: Quoting,
@@ -34,9 +34,9 @@ pub(super) enum ScriptPart {
     },
 }
 
-/// A shell with the text of a command; its parameters are to follow.
+/// A shell with the text of a command. Its parameters are appended.
 pub(super) fn shell_argv(text: &[u8]) -> Vec<Vec<u8>> {
-    // Some shells would take a text that begins so for options.
+    // Some shells would take a text that begins with one of these for options.
     let before = if matches!(text.first(), Some(b'-' | b'+')) { &b" "[..] } else { b"" };
     vec![b"sh".to_vec(), b"-c".to_vec(), [before, text].concat(), b"sh".to_vec()]
 }
@@ -47,7 +47,7 @@ impl Script {
         if settings.replace.is_none() {
             no_expression(text)?;
         }
-        // A line's end behind the text would make a command of what is appended.
+        // After a line's end, the appended args would be a command of their own.
         let text = if settings.stdin { text } else { text.trim_ascii_end() };
         let mut scanner = Scanner::new();
         let mut pieces = Vec::new();
@@ -70,14 +70,15 @@ impl Script {
         Ok(Self { pieces, is_open: scanner.is_open() })
     }
 
-    /// Looks whether args can be appended.
+    /// Checks that args can be appended.
     pub(super) fn check_open(&self) -> Result<(), CommandError> {
-        match self.is_open {
-            true => Ok(()),
-            false => Err("with --shell the args can't be appended to this text (its end is in a \
+        if self.is_open {
+            Ok(())
+        } else {
+            Err("with --shell the args can't be appended to this text (its end is in a \
                           comment, between quotes, behind a here-document, or no end of a \
                           command): write {} where they belong"
-                .into()),
+                .into())
         }
     }
 
@@ -87,7 +88,7 @@ impl Script {
         let signs: [&[u8]; 4] = [b"()", b"set", b"shift", b"function"];
         self.pieces.iter().any(|piece| match piece {
             ScriptPart::Text(text) => {
-                // Blanks mean nothing to the shell where these signs stand.
+                // The shell ignores blanks between these signs.
                 let text: Vec<u8> =
                     text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
                 signs.iter().any(|sign| memchr::memmem::find(&text, sign).is_some())
@@ -96,7 +97,7 @@ impl Script {
         })
     }
 
-    /// The shell, with its text and what that refers to.
+    /// The shell, with its text and the parameters of the text.
     pub(super) fn argv(
         &self,
         values: Values<'_>,
@@ -134,16 +135,16 @@ impl Script {
     }
 }
 
-/// The positional parameters of a shell command. What stands for the same is held once.
+/// The positional parameters of a shell command. Equal placeholders share their parameters.
 #[derive(Default)]
 struct Parameters<'a> {
-    /// They are bound to variables of this name, with their numbers; empty: they are not.
+    /// Their values go to variables with this name and their numbers. Empty: they do not.
     name: &'static str,
     parameters: Vec<Vec<u8>>,
     known: Vec<(ParameterKey<'a>, Range<usize>)>,
 }
 
-/// What a placeholder stands for, and whether each arg is a word.
+/// What makes two placeholders equal. The bool: each arg is a word of its own.
 type ParameterKey<'a> = (&'a PlaceholderKind, PathCut, bool);
 
 impl<'a> Parameters<'a> {
@@ -171,7 +172,7 @@ impl<'a> Parameters<'a> {
         Ok(())
     }
 
-    /// What stands before the text, so that it may refer to variables.
+    /// The beginning of the text, which sets the variables.
     fn bindings(&self) -> Vec<u8> {
         let name = self.name;
         let count = if name.is_empty() { 0 } else { self.parameters.len() };
@@ -184,21 +185,21 @@ impl<'a> Parameters<'a> {
             return text.extend_from_slice(&place.spelled);
         };
         if key.2 && self.known.len() == 1 && self.name.is_empty() {
-            // The text stays short, however many there are.
+            // The text stays short, however many parameters there are.
             return text.extend_from_slice(b"\"$@\"");
         }
-        let (before, behind) = quoting.around();
+        let (before, after) = quoting.around();
         for number in numbers.clone() {
             if number > numbers.start {
                 text.push(b' ');
             }
             let reference = format!("${{{}{number}}}", self.name);
-            text.extend([before, reference.as_bytes(), behind].concat());
+            text.extend([before, reference.as_bytes(), after].concat());
         }
     }
 }
 
-/// What may be a placeholder in the text of a shell command; `None`: it is only text.
+/// Reads a text that may be a placeholder in the text of a shell command. `None`: it is plain text.
 fn place_in_script(
     spelled: &[u8],
     scanner: &Scanner,
@@ -215,7 +216,7 @@ fn place_in_script(
     }
     let is_variable = matches!(spot, Ok(Spot::Dollar));
     let Some(place) = resolve(spelled, is_variable, settings)? else { return Ok(None) };
-    // What may stay plain text must not bring quotes into it.
+    // If it may stay plain text, it must not have quotes.
     let is_neutral =
         |&byte: &u8| byte.is_ascii_alphanumeric() || byte > 127 || b" -_.:/+@%,=".contains(&byte);
     if let PlaceholderKind::NameIfPresent(name) = &place.which

@@ -1,23 +1,23 @@
-//! Where in the text of a shell command a placeholder stands: between which quotes, so that it can
-//! become a reference to a positional parameter. Where that is not certain, it is an error.
+//! Follows the quoting of a shell command's text, to find out between which quotes a placeholder is. So
+//! it can become a reference to a positional parameter. If the quoting is not certain, it is an error.
 
 use super::error::CommandError;
 
-/// What stands around a reference to a parameter, so that its value is taken as it is.
+/// The quotes around a placeholder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Quoting {
     /// No quotes.
     Bare,
     /// Double quotes.
     Double,
-    /// Double quotes, and a backslash before it, which must not act on the dollar sign.
+    /// Double quotes, and a backslash before the placeholder, which must not act on the dollar sign.
     Backslash,
-    /// Single quotes, which must end for it.
+    /// Single quotes, which must be closed before the reference.
     Single,
 }
 
 impl Quoting {
-    /// What comes before the reference, and what behind it.
+    /// The texts before and after the reference, so that its value is taken literally.
     pub(super) fn around(self) -> (&'static [u8], &'static [u8]) {
         match self {
             Self::Bare => (b"\"", b"\""),
@@ -28,12 +28,12 @@ impl Quoting {
     }
 }
 
-/// What a placeholder is at its place.
+/// What a placeholder means at its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spot {
-    /// It stands for its value.
+    /// Its value.
     Value(Quoting),
-    /// It is plain text: in a comment, or escaped.
+    /// Plain text: it is in a comment, or escaped.
     Literal,
     /// A dollar sign before it makes it the shell's own.
     Dollar,
@@ -48,19 +48,19 @@ enum Inside {
         dollar: bool,
     },
     Comment,
-    /// `$(…)`, with so many open parentheses.
+    /// `$(…)`, with this many open parentheses.
     Command(usize),
     Backquotes,
     /// `${…}`, maybe between double quotes.
     Braces {
         quoted: bool,
     },
-    /// `$((…))` or `((…))`, with so many open parentheses.
+    /// `$((…))` or `((…))`, with this many open parentheses.
     Arithmetic(usize),
 }
 
-/// Follows the quoting of a text as POSIX sh does. Shells disagree about some texts: behind such a
-/// place it is unsure, and says so.
+/// Follows the quoting of a text as POSIX sh does. Shells disagree about some texts: after such a text
+/// the scanner is unsure, and says why.
 #[derive(Debug)]
 pub(super) struct Scanner {
     inside: Vec<Inside>,
@@ -68,15 +68,15 @@ pub(super) struct Scanner {
     escaped: bool,
     /// A dollar sign gives a meaning to the next byte.
     dollar: bool,
-    /// The last byte, as far as it has a meaning for the next.
+    /// The last byte, if it has a meaning for the next one.
     last: u8,
-    /// What comes next is the target of a redirection.
+    /// The next word is the target of a redirection.
     redirects: bool,
-    /// What made it unsure.
+    /// Why the scanner is unsure.
     unsure: Option<&'static str>,
 }
 
-/// A last byte that means nothing.
+/// A last byte without a meaning for the next one.
 const PART_OF_WORD: u8 = b'x';
 
 impl Scanner {
@@ -91,17 +91,17 @@ impl Scanner {
         }
     }
 
-    /// Goes over `text[from..to]`; what follows may be looked at.
+    /// Scans `text[from..to]`. It may look at the bytes after `to`.
     pub(super) fn text(&mut self, text: &[u8], from: usize, to: usize) {
         for (at, &byte) in text.iter().enumerate().take(to).skip(from) {
             self.byte(byte, &text[at + 1..]);
         }
     }
 
-    /// What a placeholder would be here.
+    /// What a placeholder would mean here.
     ///
     /// # Errors
-    /// No value is safe here: a sentence with the remedy.
+    /// No value is safe here. The sentence says what to do.
     pub(super) fn spot(&self) -> Result<Spot, CommandError> {
         let quoting = match self.inside.last() {
             Some(Inside::Comment) => return Ok(Spot::Literal),
@@ -129,18 +129,20 @@ impl Scanner {
         }
     }
 
-    /// Whether a word can begin here that becomes several.
+    /// Whether a word can begin here that is replaced with several words.
     pub(super) fn begins_word(&self) -> bool {
         is_boundary(self.last) && !self.redirects
     }
 
-    /// Goes over a placeholder that stands for a value.
+    /// Scans a placeholder that is replaced with a value.
     pub(super) fn value(&mut self) {
-        (self.escaped, self.dollar, self.redirects) = (false, false, false);
+        self.escaped = false;
+        self.dollar = false;
+        self.redirects = false;
         self.last = PART_OF_WORD;
     }
 
-    /// Whether arguments can be added at the end of the text, which has no blanks there.
+    /// Whether arguments can be appended to the text. It has no blanks at its end.
     pub(super) fn is_open(&self) -> bool {
         self.inside.is_empty()
             && !self.escaped
@@ -159,7 +161,7 @@ impl Scanner {
         let joins = matches!(byte, b'&' | b'|') && matches!(last, b'<' | b'>');
         self.redirects &= is_blank || joins || byte == b'\\';
         if let Some(at) = self.inside.iter().position(|inside| *inside == Inside::Backquotes) {
-            // The shell looks for the second backquote before it looks at what is inside.
+            // The shell looks for the second backquote before it parses the text between them.
             match byte {
                 b'`' => return self.leave(at),
                 b'\\' => self.unsure = Some("behind a backslash inside `…` (write $(…) instead)"),
@@ -182,7 +184,7 @@ impl Scanner {
             (Some(Inside::Arithmetic(open)), _) => {
                 match byte {
                     b'(' => *open += 1,
-                    // It was 1 at least: at 0 it is left.
+                    // It was at least 1: at 0 the scanner has left it.
                     b')' => *open -= 1,
                     b'\'' | b'"' | b'`' | b'\\' => {
                         self.unsure = Some("behind $((…)) or ((…)) that has quotes");
@@ -214,7 +216,7 @@ impl Scanner {
         }
     }
 
-    /// Ends what is at this depth and all that is inside of it.
+    /// Leaves this depth and all depths below it.
     fn leave(&mut self, depth: usize) {
         self.inside.truncate(depth);
         self.last = PART_OF_WORD;
@@ -227,7 +229,7 @@ impl Scanner {
         });
     }
 
-    /// A byte that no quotes protect.
+    /// Scans a byte that is not in quotes.
     fn bare(&mut self, byte: u8, dollar: bool, last: u8, rest: &[u8]) {
         match byte {
             b'\'' | b'"' => self.quote(byte, dollar),
@@ -239,7 +241,7 @@ impl Scanner {
             }
             b'(' | b')' if !dollar => self.parenthesis(byte),
             b'c' if is_boundary(last) && is_case(rest) && !self.inside.is_empty() => {
-                // Its patterns have a closing parenthesis only.
+                // Its patterns have a closing parenthesis without an opening one.
                 self.unsure = Some("behind `case` inside $(…)");
             }
             _ => self.meaningful(byte, dollar, last, rest),
@@ -256,16 +258,16 @@ impl Scanner {
         }
     }
 
-    /// What has a meaning between double quotes as well.
+    /// Scans a byte that also has a meaning between double quotes.
     fn meaningful(&mut self, byte: u8, dollar: bool, last: u8, rest: &[u8]) {
         match byte {
             b'\\' => {
                 self.escaped = true;
-                // It may go together with a line's end, as if neither had been there.
+                // The shell may remove it together with a line's end.
                 self.last = last;
             }
             b'`' => self.inside.push(Inside::Backquotes),
-            // Two of them are the number of the process.
+            // `$$` is the number of the process.
             b'$' => self.dollar = !dollar,
             b'(' if dollar && rest.first() == Some(&b'(') => {
                 self.inside.push(Inside::Arithmetic(1));
@@ -284,12 +286,12 @@ impl Scanner {
     }
 }
 
-/// Whether a word begins behind this byte.
+/// Whether a word begins after this byte.
 fn is_boundary(byte: u8) -> bool {
     b" \t\n;&|()<>`".contains(&byte)
 }
 
-/// Whether what follows a `c` makes it the word `case`.
+/// Whether the text after a `c` makes it the word `case`.
 fn is_case(rest: &[u8]) -> bool {
     let after = rest.strip_prefix(b"ase");
     after.is_some_and(|rest| rest.first().is_none_or(|next| b" \t\n\\".contains(next)))
@@ -299,7 +301,7 @@ fn is_case(rest: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// What stands where the text has an `@`.
+    /// What a placeholder would mean at the `@` of the text.
     fn spot(text: &str) -> Result<Spot, CommandError> {
         let (before, _) = text.split_once('@').expect("a place");
         let mut scanner = Scanner::new();
@@ -380,7 +382,7 @@ mod tests {
             "echo $'\\'@",
             "echo $(case a in a) echo @",
         ] {
-            let error = spot(text).expect_err(text);
+            let error = spot(text).expect_err(text).to_string();
             assert!(error.contains("variable") && error.contains("--stdin"), "{error}");
         }
     }

@@ -1,5 +1,5 @@
-//! The command of a job: words with placeholders, and what becomes of them when the args are there.
-//! A value never becomes more than one argument, nor part of the text of a shell command.
+//! The template of a command: words with placeholders, which the args of each job replace. A value is
+//! never more than one argument, and never a part of the text of a shell command.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -13,10 +13,10 @@ use super::placeholder::{
 };
 use super::script::{Script, ScriptPart, shell_argv};
 
-/// What an argument takes besides its bytes: the NUL behind it and a pointer to it.
+/// How many bytes an argument takes besides its own: the NUL after it and a pointer to it.
 const OVERHEAD: usize = 1 + 8;
 
-/// The longest number that stands for `{#}` or `{%}`.
+/// The most digits of the numbers for `{#}` and `{%}`.
 const NUMBER_SIZE: usize = 20;
 
 /// A command with placeholders.
@@ -26,16 +26,16 @@ pub struct Template {
     env: Vec<(OsString, Word)>,
     cwd: Option<Word>,
     stdin: bool,
-    /// So many args count as there, and are empty where they are not.
+    /// Args up to this number are empty if a job has fewer.
     count: usize,
 }
 
-/// What is run.
+/// The command itself.
 #[derive(Clone, Debug)]
 enum CommandBody {
     Words(Vec<Word>),
     Script(Script),
-    /// What each job says: a program, or the text of a shell command.
+    /// Each job names it: a program, or the text of a shell command.
     Job {
         shell: bool,
     },
@@ -45,17 +45,18 @@ impl Template {
     /// Reads the words of a command.
     ///
     /// # Errors
-    /// How it was misused: a sentence for a person.
+    /// The words or settings are misused.
     pub fn new(words: &[OsString], settings: &TemplateSettings) -> Result<Self, CommandError> {
         if words.is_empty() {
             return Err("there is no command".into());
         }
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-        let body = match settings.shell {
-            true => CommandBody::Script(Script::new(&words.join(&b' '), settings)?),
-            false => CommandBody::Words(
+        let body = if settings.shell {
+            CommandBody::Script(Script::new(&words.join(&b' '), settings)?)
+        } else {
+            CommandBody::Words(
                 words.iter().map(|word| parse(word, settings)).collect::<Result<_, _>>()?,
-            ),
+            )
         };
         let template = Self::with(body, settings)?;
         if let CommandBody::Script(script) = &template.body
@@ -67,7 +68,7 @@ impl Template {
         Ok(template)
     }
 
-    /// A template for jobs that say themselves what is run.
+    /// A template for jobs that name their command themselves.
     ///
     /// # Errors
     /// As for [`Template::new`].
@@ -111,11 +112,11 @@ impl Template {
         Ok(())
     }
 
-    /// Says that jobs have so many args, but for the last one, which may have fewer: there the others are
-    /// empty. Otherwise a placeholder with a number that a job has no arg for makes it invalid.
+    /// Declares that each job has `count` args. The last job may have fewer: the missing ones are empty.
+    /// Without this, a job is invalid if it has no arg for the number of a placeholder.
     ///
     /// # Errors
-    /// A placeholder can never stand for anything: a sentence.
+    /// A placeholder has a larger number.
     pub fn with_count(mut self, count: usize) -> Result<Self, CommandError> {
         for place in self.body_places().chain(self.other_places()) {
             if matches!(place.which, PlaceholderKind::Nth(number) if number > count) {
@@ -129,7 +130,7 @@ impl Template {
     /// The command of a job.
     ///
     /// # Errors
-    /// Why there is none for these args: a sentence.
+    /// There is none for these args.
     pub fn fill(&self, args: &Args<'_>, seq: u64, slot: usize) -> Result<Command, CommandError> {
         let values = Values { args, seq, slot, count: self.count };
         let appends = !self.stdin && !self.body_places().any(|place| values.uses_args(place));
@@ -141,11 +142,11 @@ impl Template {
         self.command(argv, values)
     }
 
-    /// The command of a job that says itself what is run: a program or, with a shell, the text of a
-    /// command. The args are its arguments, for the text `"$@"`.
+    /// The command of a job that names it itself: a program or, with a shell, the text of a command. The
+    /// args are its arguments; for the text they are `"$@"`.
     ///
     /// # Errors
-    /// Why there is none for these args: a sentence.
+    /// There is none for these args.
     pub fn fill_job(
         &self,
         cmd: &[u8],
@@ -195,8 +196,8 @@ impl Template {
         }
     }
 
-    /// Whether a program is found where it is for procpool itself: in the same `PATH`, and from the
-    /// same directory. The shell is always ours.
+    /// Whether the command finds a program where procpool finds it: with the same `PATH`, and from the
+    /// same directory. The shell is always procpool's own.
     pub fn finds_as_we_do(&self, program: &OsStr) -> bool {
         let program = program.as_bytes();
         match self.body {
@@ -208,8 +209,8 @@ impl Template {
         }
     }
 
-    /// Whether all args stand together in one argument or variable, which may not be as long as all
-    /// arguments together. In the text of a shell command each may be referred to.
+    /// Whether all args may be joined in one argument or variable, which must be shorter than all
+    /// arguments together. The text of a shell command may refer to each of them.
     pub fn joins(&self) -> bool {
         let is_all = |piece: &WordPart| {
             matches!(piece, WordPart::Placeholder(Placeholder { which: PlaceholderKind::All, .. }))
@@ -225,7 +226,7 @@ impl Template {
         in_words || single.any(|word| word.iter().any(is_all))
     }
 
-    /// How many copies of all args a command and its environment hold, at most.
+    /// The most copies of all args that a command and its environment hold.
     pub fn copies(&self) -> usize {
         let count = |places: &mut dyn Iterator<Item = &Placeholder>| {
             places.filter(|place| place.is_arg() || place.is_uncertain()).count()
@@ -235,8 +236,8 @@ impl Template {
         count(&mut self.body_places()) + count(&mut self.other_places()) + appended
     }
 
-    /// How many bytes of argv are the same for every job, with a NUL and a pointer for each
-    /// argument. Numbers count with the most they can take.
+    /// How many bytes of argv are the same for every job, with a NUL and a pointer for each argument.
+    /// Numbers count with their most digits.
     pub fn fixed_size(&self) -> usize {
         let of_place = |place: &Placeholder| match place.which {
             PlaceholderKind::Number | PlaceholderKind::Slot => NUMBER_SIZE,
@@ -270,7 +271,7 @@ impl Template {
             CommandBody::Script(script) => {
                 let parts = script.pieces.iter().map(|part| match part {
                     ScriptPart::Text(text) => text.len(),
-                    // The reference stands in the text, and the value behind it.
+                    // The reference is in the text, and the value is an argument after it.
                     ScriptPart::Placeholder { place, .. } => {
                         of_place(place) + NUMBER_SIZE + OVERHEAD
                     }

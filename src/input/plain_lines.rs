@@ -153,9 +153,10 @@ impl Plain {
             let checked = template.check_names(&names);
             checked.map_err(|error| NoHeader::Misused(error.to_string()))?;
         }
-        match self.header.get_or_init(|| names.clone()) == &names {
-            true => Ok(()),
-            false => Err(NoHeader::Different),
+        if self.header.get_or_init(|| names.clone()) == &names {
+            Ok(())
+        } else {
+            Err(NoHeader::Different)
         }
     }
 
@@ -229,9 +230,10 @@ impl Plain {
                 // A comma stands behind each; a line without fields adds none.
                 let args = args.strip_suffix(',').unwrap_or_default();
                 let is_object = self.has_header && self.pack == Pack::Lines(1) && head.is_empty();
-                match is_object {
-                    true => Job::new(seq, cmd, args, ""),
-                    false => Job::new(seq, cmd, &format!("[{args}]"), ""),
+                if is_object {
+                    Job::new(seq, cmd, args, "")
+                } else {
+                    Job::new(seq, cmd, &format!("[{args}]"), "")
                 }
             }
         };

@@ -54,10 +54,7 @@ pub struct LineForm<'a> {
 
 impl LineForm<'_> {
     fn lines(self) -> Lines {
-        match self.is_csv {
-            true => Lines::of_csv(usize::MAX),
-            false => Lines::new(self.delimiter, usize::MAX),
-        }
+        if self.is_csv { Lines::of_csv(usize::MAX) } else { Lines::new(self.delimiter, usize::MAX) }
     }
 }
 

@@ -240,15 +240,12 @@ mod tests {
             cuts in prop::collection::vec(1_usize..4, 0..6),
             is_json in any::<bool>(),
         ) {
-            let make = || match is_json {
-                true => bundle(&texts),
-                false => {
+            let make = || if is_json { bundle(&texts) } else {
                     let lines: String = texts.iter().map(|(cmd, ..)| format!("{cmd}\n")).collect();
                     let mut job = Job::of_lines(7, lines.as_bytes(), texts.len());
                     job.place = Place { source: 2, line: 3 };
                     job
-                }
-            };
+                };
             let whole = all(make());
             prop_assert_eq!(whole.len(), texts.len());
             let (mut rest, mut pieces) = (make(), Vec::new());

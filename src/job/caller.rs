@@ -1,4 +1,4 @@
-//! The other end of a call that waits for a job.
+//! The call that waits for a job, as the slot sees it: whether it still waits, and where its answer goes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::outcome::Failure;
 
-/// The other end of a call that waits for a job.
+/// The call that waits for a job.
 #[derive(Debug)]
 pub(crate) enum Caller {
     One { sender: oneshot::Sender<Answer>, slot: Arc<AtomicUsize> },
@@ -18,12 +18,12 @@ pub(crate) enum Caller {
 pub(crate) type Answer = Result<Box<RawValue>, Failure>;
 
 impl Caller {
-    /// The job is to be handed to the worker of this slot, unless [`Caller::is_gone`] says
-    /// otherwise from now on.
+    /// The job goes to the worker of this slot next, unless [`Caller::is_gone`] says from now on that
+    /// nobody waits for it.
     pub(crate) fn is_at(&self, index: usize) {
         if let Self::One { slot, .. } = self {
             slot.store(index, Ordering::Relaxed);
-            // Either the caller sees this, or what follows sees that it is gone.
+            // Either the caller sees this, or the next look at `is_gone` sees that it has gone.
             fence(Ordering::SeqCst);
         }
     }

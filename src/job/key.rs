@@ -1,14 +1,14 @@
-//! What a job is known by from one run to the next. What makes keys is the journal.
+//! The key of a job, which is the same from one run to the next. The journal makes the keys.
 
 use sha2::{Digest, Sha256};
 
-/// The first half of a SHA-256: it is the same in all versions and on all machines, and nobody can
-/// make two jobs that have the same.
+/// The first half of a SHA-256: it is the same in all versions and on all machines, and nobody can make
+/// two jobs with equal ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Digest128(pub(crate) [u8; 16]);
 
 impl Digest128 {
-    /// Each part counts with its length, so that no two lists of parts are taken for the same.
+    /// The length of each part is hashed too, so that no two lists of parts are equal.
     pub(crate) fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut hasher = Sha256::new();
         for part in parts {
@@ -21,7 +21,7 @@ impl Digest128 {
     }
 }
 
-/// What a job is known by. The count is a `NonZero`, so that a job without a key is no larger.
+/// The key of a job. The count is a `NonZero`, so that a job without a key takes no more memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(crate) digest: Digest128,

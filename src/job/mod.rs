@@ -1,4 +1,4 @@
-//! The words all other layers use: a job, what becomes of it, and who is told.
+//! What a job is, what it comes to, and the traits by which jobs and results travel between layers.
 
 pub(crate) mod bundle;
 pub(crate) mod caller;

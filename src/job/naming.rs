@@ -1,9 +1,9 @@
-//! What a job is called in messages.
+//! The name of a job in messages, its place in the input, and its id.
 
 use super::unit::{Job, Place};
 use crate::util::text::printable;
 
-/// What a job is called in messages: `job j1 (line 3)`, with the source where there are several.
+/// The name of a job in messages: `job j1 (line 3)`, with the source if there are several.
 pub fn name(job: &Job, sources: &[String]) -> String {
     let id = id(job);
     match place(job.place, sources) {
@@ -12,7 +12,7 @@ pub fn name(job: &Job, sources: &[String]) -> String {
     }
 }
 
-/// Where a job stood, with the name of the source where it has one; `None`: it was not read.
+/// The place of a job, with the name of its source if it has one. `None`: the job was not read.
 pub(crate) fn place(place: Place, sources: &[String]) -> Option<String> {
     let source = usize::try_from(place.source).ok().and_then(|index| sources.get(index));
     match (place.line, source.filter(|source| !source.is_empty())) {

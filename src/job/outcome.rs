@@ -1,4 +1,4 @@
-//! What became of a job: its result, or why there is none.
+//! What a job came to: its result ([`Value`]), or why there is none ([`Failure`]).
 
 use std::fmt;
 
@@ -45,7 +45,7 @@ impl Kind {
         }
     }
 
-    /// All kinds that another try may cure.
+    /// All kinds after which another try may succeed.
     pub const PASSING: [Self; 6] =
         [Self::Error, Self::Exit, Self::Crash, Self::Timeout, Self::Protocol, Self::Spawn];
 }
@@ -63,9 +63,9 @@ pub struct Failure {
     pub kind: Kind,
     /// What happened, as a sentence for a person.
     pub message: String,
-    /// For [`Kind::Error`]: the worker's error as it came, any JSON value. For a command that
-    /// was started: what it printed, as an object with `exit`, `stdout` and `stderr`, unless that
-    /// is in [`Done::printed`].
+    /// For [`Kind::Error`]: the error that the worker sent, any JSON value. For a command that was
+    /// started: its output, as an object with `exit`, `stdout` and `stderr`, unless it is in
+    /// `Done::printed`.
     pub data: Option<Box<RawValue>>,
 }
 
@@ -88,12 +88,12 @@ impl std::error::Error for Failure {}
 pub enum Value<'a> {
     /// JSON text.
     Json(&'a RawValue),
-    /// The message of a worker that speaks no JSON, as it came.
+    /// The reply of a worker that speaks no JSON, unchanged.
     Bytes(&'a [u8]),
 }
 
 impl Value<'_> {
-    /// What stands for the result of a command.
+    /// The result of a command, whose output is elsewhere.
     pub(crate) const NULL: Self = Self::Json(RawValue::NULL);
 
     /// How many bytes it has.
@@ -104,7 +104,7 @@ impl Value<'_> {
         }
     }
 
-    /// As JSON: bytes become a string, or where they are not UTF-8 an object with their `base64`.
+    /// As JSON. Bytes become a string or, if they are not UTF-8, an object with their `base64`.
     pub fn to_json(&self) -> Box<RawValue> {
         match self {
             Self::Json(json) => (*json).to_owned(),
@@ -120,7 +120,7 @@ impl Value<'_> {
     }
 }
 
-/// Bytes that are no text, for JSON.
+/// Bytes that are not UTF-8, for JSON.
 pub(crate) fn base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }

@@ -1,5 +1,5 @@
-//! What a command prints: held in memory while it is little, otherwise in a temporary file without
-//! a name, which all commands of a pool share.
+//! The output of a command: in memory while it is small, otherwise in a temporary file without a name,
+//! which all commands of a pool share.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -10,11 +10,11 @@ use serde_json::value::RawValue;
 
 use crate::util::temporary::temporary_file;
 
-/// The file is used in pieces of so many bytes; what is shorter stays in memory.
+/// The file is used in chunks of this many bytes. Shorter output stays in memory.
 const CHUNK: usize = 256 << 10;
 
-/// The temporary file of a pool. Chunks that are not needed any more are used again, so that it
-/// grows no larger than what is captured at a time.
+/// The temporary file of a pool. Chunks are used again, so that the file is never larger than the output
+/// that is captured at a time.
 #[derive(Debug, Default)]
 pub struct Spool(Mutex<Chunks>);
 
@@ -60,7 +60,7 @@ impl Spool {
         let mut chunks = self.lock();
         chunks.free.extend_from_slice(numbers);
         if chunks.free.len() == chunks.count as usize {
-            // Nothing is held: the room on the disk is given back.
+            // The file holds nothing: free the disk.
             (chunks.count, chunks.free) = (0, Vec::new());
             if let Some(file) = &chunks.file {
                 let _ = file.set_len(0);
@@ -73,17 +73,17 @@ fn begin(chunk: u32) -> u64 {
     u64::from(chunk) * CHUNK as u64
 }
 
-/// What was printed on one stream.
+/// The output of a command on one stream.
 #[derive(Debug)]
 pub struct Capture {
     spool: Arc<Spool>,
     /// Whole chunks in the file, but for the last one, which may be shorter once it is finished.
     chunks: Vec<u32>,
-    /// How many bytes lie in the file.
+    /// How many bytes are in the file.
     filed: u64,
-    /// What comes behind those.
+    /// The bytes after those of the file.
     held: Vec<u8>,
-    /// How many bytes were taken from the front, and are not here any more.
+    /// How many bytes were taken from the front.
     passed: u64,
 }
 
@@ -93,32 +93,33 @@ impl Capture {
         Self { spool: Arc::clone(spool), chunks: Vec::new(), filed: 0, held: Vec::new(), passed: 0 }
     }
 
-    /// Where the next bytes are to be appended; [`Capture::spill_excess`] is to follow.
+    /// The buffer to which the next bytes are appended. Call [`Capture::spill_excess`] after that.
     pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.held
     }
 
-    /// How many bytes of whole lines can be taken from the front of [`Capture::buffer`]. There are
-    /// none behind a line that was too long for memory: its beginning would come after its end.
+    /// How many bytes of whole lines can be taken from the front of [`Capture::buffer`]: none after a line
+    /// that was too long for memory, since its beginning is in the file.
     pub(crate) fn whole_lines(&self) -> usize {
-        match self.chunks.is_empty() {
-            true => memchr::memrchr(b'\n', &self.held).map_or(0, |at| at + 1),
-            false => 0,
+        if self.chunks.is_empty() {
+            memchr::memrchr(b'\n', &self.held).map_or(0, |at| at + 1)
+        } else {
+            0
         }
     }
 
-    /// Takes so many bytes from the front of [`Capture::buffer`].
+    /// Takes `count` bytes from the front of [`Capture::buffer`].
     pub(crate) fn pass(&mut self, count: usize) {
         self.held.drain(..count);
         self.passed += count as u64;
     }
 
-    /// How many bytes were printed, with those that are not here any more.
+    /// How many bytes were printed, including those that were taken from the front.
     pub fn total(&self) -> u64 {
         self.passed + self.len()
     }
 
-    /// Moves what is too much for memory to the file.
+    /// Moves whole chunks from memory to the file.
     ///
     /// # Errors
     /// The file can't be made or written.
@@ -132,7 +133,7 @@ impl Capture {
         Ok(())
     }
 
-    /// No more will come: the rest of what is large goes to the file as well.
+    /// No more will come: if any of it is in the file, the last bytes go there as well.
     ///
     /// # Errors
     /// The file can't be written.
@@ -156,15 +157,15 @@ impl Capture {
         self.len() == 0
     }
 
-    /// All of it, if it lies in memory.
+    /// All of it, if it is in memory.
     pub fn small(&self) -> Option<&[u8]> {
         self.chunks.is_empty().then_some(&self.held)
     }
 
-    /// Hands all of it on, piece by piece, none of them large.
+    /// Calls `each` with all of it, in small pieces.
     ///
     /// # Errors
-    /// The file can't be read, or what `each` returns.
+    /// The file can't be read, or `each` returns an error.
     pub fn each(&self, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         if !self.chunks.is_empty() {
             let file = self.spool.file()?;
@@ -180,7 +181,7 @@ impl Capture {
         each(&self.held)
     }
 
-    /// The last bytes of it, no more than `most` of them. No more than these are read.
+    /// The last bytes of it, at most `most`. Only these are read.
     ///
     /// # Errors
     /// The file can't be read.
@@ -206,7 +207,7 @@ impl Capture {
         Ok(end)
     }
 
-    /// Whether all of it is text.
+    /// Whether all of it is UTF-8.
     fn is_text(&self) -> io::Result<bool> {
         let mut is_text = true;
         let mut carry = Vec::new();
@@ -220,7 +221,7 @@ impl Capture {
         Ok(is_text && carry.is_empty())
     }
 
-    /// Appends it as JSON: a key and a string, in base64 where it is not text.
+    /// Writes it as JSON: a key and a string, in base64 if it is not UTF-8.
     fn json(&self, key: &str, out: &mut impl Write) -> io::Result<()> {
         if let Some(text) = self.small().and_then(|bytes| std::str::from_utf8(bytes).ok()) {
             write!(out, "\"{key}\":")?;
@@ -248,8 +249,8 @@ impl Capture {
     }
 }
 
-/// Whether the bytes are UTF-8 but for a character at the end that is not whole yet, and how many
-/// bytes that one has.
+/// Whether the bytes are UTF-8, except for a last character that is not whole yet. Returns also how many
+/// bytes that character has.
 fn whole_characters(bytes: &[u8]) -> (bool, usize) {
     match std::str::from_utf8(bytes) {
         Ok(_) => (true, 0),
@@ -278,7 +279,7 @@ impl Drop for Capture {
     }
 }
 
-/// What a command printed, and how it ended.
+/// The output of a command, and how it ended.
 #[derive(Debug)]
 pub struct Printed {
     /// Its exit status; `None`: a signal ended it, or it could not be killed.
@@ -299,8 +300,7 @@ impl Printed {
         Self { exit: Some(0), signal: None, stdout, stderr: Capture::new(spool) }
     }
 
-    /// It as JSON. What can't be read back is missing: this is for calls, which have nobody else to
-    /// tell.
+    /// It as JSON, for a call. `null` if it can't be read back: a call has no other place for that error.
     pub(crate) fn to_json(&self) -> Box<RawValue> {
         let mut text = Vec::new();
         let written = self.json(&mut text);
@@ -309,7 +309,7 @@ impl Printed {
         value.unwrap_or_else(|| RawValue::NULL.to_owned())
     }
 
-    /// Whether none of it lies in a file.
+    /// Whether all of it is in memory.
     pub(crate) fn is_small(&self) -> bool {
         self.stdout.small().is_some() && self.stderr.small().is_some()
     }
@@ -317,7 +317,7 @@ impl Printed {
     /// Writes it as JSON: `{"exit":0,"stdout":"…","stderr":"…"}`.
     ///
     /// # Errors
-    /// It could not be read from the temporary file, or what `out` returns.
+    /// It can't be read from the temporary file, or `out` returns an error.
     pub fn json(&self, out: &mut impl Write) -> io::Result<()> {
         match (self.exit, self.signal) {
             (Some(exit), _) => write!(out, "{{\"exit\":{exit},")?,

@@ -80,10 +80,7 @@ impl Batch {
     }
 
     fn count(&mut self, jobs: u64, is_ok: bool) {
-        match is_ok {
-            true => self.succeeded += jobs,
-            false => self.failed += jobs,
-        }
+        if is_ok { self.succeeded += jobs } else { self.failed += jobs }
     }
 
     /// What was added last is that of `count` jobs.

@@ -154,10 +154,7 @@ impl Order {
         }
         let piece = self.pages.put(out, err);
         self.waiting.insert(seq, WaitingStreak { piece, split: out.len(), count, large: None });
-        match self.is_full() && !self.has_next() {
-            true => self.spill(),
-            false => Ok(()),
-        }
+        if self.is_full() && !self.has_next() { self.spill() } else { Ok(()) }
     }
 
     /// Takes the record of one job, which does not lie in memory.
@@ -210,10 +207,7 @@ impl Order {
     fn is_turn_of(&mut self, seq: u64, ready: &mut Ready) -> io::Result<()> {
         self.next = seq;
         self.show_lines(ready)?;
-        match self.has_next() {
-            true => self.advance(ready, false),
-            false => Ok(()),
-        }
+        if self.has_next() { self.advance(ready, false) } else { Ok(()) }
     }
 
     /// The lines are ready of the job whose turn it is.
@@ -250,9 +244,10 @@ impl Order {
                 self.next = seq;
                 self.show_lines(ready)?;
             }
-            let count = match waiting == Some(seq) {
-                true => self.take_waiting(ready),
-                false => self.take_spilled(ready)?,
+            let count = if waiting == Some(seq) {
+                self.take_waiting(ready)
+            } else {
+                self.take_spilled(ready)?
             };
             self.next = seq + count;
             self.show_lines(ready)?;

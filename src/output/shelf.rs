@@ -68,13 +68,12 @@ impl Shelf {
                 let out = &batch.out[out_begin..streak.out_end];
                 let err = &batch.err[err_begin..streak.err_end];
                 (out_begin, err_begin) = (streak.out_end, streak.err_end);
-                match is_ordered {
-                    true => {
-                        let put =
-                            state.order.put(streak.seq, streak.count, (out, err), &mut state.ready);
-                        outcome = outcome.and(put);
-                    }
-                    false => state.ready.append(out, err),
+                if is_ordered {
+                    let put =
+                        state.order.put(streak.seq, streak.count, (out, err), &mut state.ready);
+                    outcome = outcome.and(put);
+                } else {
+                    state.ready.append(out, err)
                 }
             }
             outcome
@@ -90,9 +89,10 @@ impl Shelf {
     }
 
     pub(super) fn put_large(&self, seq: u64, large: Large) {
-        self.add(|state, is_ordered| match is_ordered {
-            true => state.order.put_large(seq, large, &mut state.ready),
-            false => {
+        self.add(|state, is_ordered| {
+            if is_ordered {
+                state.order.put_large(seq, large, &mut state.ready)
+            } else {
                 state.ready.append_large(large);
                 Ok(())
             }

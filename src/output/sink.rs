@@ -176,9 +176,10 @@ impl Sink for Output {
         if state.must_wait() {
             return false;
         }
-        self.shelf.add_to(state, |state, is_ordered| match is_ordered {
-            true => state.order.put_lines(job.seq, (&out, &err), &mut state.ready),
-            false => {
+        self.shelf.add_to(state, |state, is_ordered| {
+            if is_ordered {
+                state.order.put_lines(job.seq, (&out, &err), &mut state.ready)
+            } else {
                 state.ready.append(&out, &err);
                 Ok(())
             }

@@ -139,9 +139,6 @@ impl Heap {
         self.buffer.resize(held + more, 0);
         file.read_exact_at(&mut self.buffer[held..], self.at)?;
         self.at += more as u64;
-        match self.buffer.len() < count {
-            true => Err(io::ErrorKind::UnexpectedEof.into()),
-            false => Ok(()),
-        }
+        if self.buffer.len() < count { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 }

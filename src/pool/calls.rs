@@ -1,4 +1,4 @@
-//! Calls that wait for jobs: one at a time, or many through a pipeline.
+//! Callers that wait for their jobs: [`Deferred`] for one job, [`Pipeline`] for many.
 
 use std::fmt;
 use std::future::Future;
@@ -23,13 +23,13 @@ fn value(answer: Answer) -> Result<Value, Failure> {
         .map_err(|error| Failure::new(Kind::Protocol, format!("its result can't be read: {error}")))
 }
 
-/// A job that was queued with [`Pool::defer`]: a future of its outcome.
+/// The outcome of a job that was queued with [`crate::Pool::defer`], as a future.
 #[must_use = "dropping it cancels the job"]
 pub struct Deferred {
     receiver: oneshot::Receiver<Answer>,
-    /// The slot that has the job, or none.
+    /// The slot that has the job, or [`NO_SLOT`].
     slot: Arc<AtomicUsize>,
-    /// Not a handle of the pool: a job that is awaited does not keep it alive.
+    /// This is no handle of the pool: a job that is awaited does not keep the pool alive.
     shared: Arc<Shared>,
     is_over: bool,
 }
@@ -68,15 +68,15 @@ impl Drop for Deferred {
         self.receiver.close();
         fence(Ordering::SeqCst);
         let slot = self.slot.load(Ordering::Relaxed);
-        // A job that is still queued is forgotten when its turn comes.
+        // If the job is still queued, a slot forgets it when its turn comes.
         if slot != NO_SLOT && !self.is_over && self.receiver.try_recv().is_err() {
             self.shared.queue.calls_dropped(Some(slot));
         }
     }
 }
 
-/// Jobs go in with [`Pipeline::queue`], outcomes come out with [`Pipeline::next`], as they are
-/// finished. Both may be called from several tasks at a time.
+/// Many jobs at a time: [`Pipeline::queue`] queues a job, [`Pipeline::next`] returns the outcome of
+/// whichever job is finished next. Both may be called from several tasks at a time.
 ///
 /// Dropping the pipeline cancels its jobs.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ pub struct Pipeline {
     /// A permit for each job that may be queued or running.
     room: Arc<Semaphore>,
     tags: AtomicU64,
-    /// Outcomes that have not been returned yet.
+    /// How many outcomes have not been returned yet.
     owed: AtomicU64,
 }
 
@@ -104,9 +104,9 @@ impl Pipeline {
         }
     }
 
-    /// Queues a job, as soon as few enough jobs of this pipeline wait for a process, and returns the
-    /// number, from 0, that its outcome will carry. Outcomes that nobody has asked for do not hold
-    /// it up; they are kept in memory.
+    /// Queues a job as soon as few enough jobs of this pipeline wait for a process. Returns the number,
+    /// from 0, that comes with its outcome. Outcomes that nobody has asked for are kept in memory, and
+    /// hold nothing up.
     ///
     /// # Cancellation
     /// Dropping the future before it is done queues nothing.
@@ -121,8 +121,8 @@ impl Pipeline {
         tag
     }
 
-    /// Waits for the next outcome, of whichever job; `None`: all outcomes of the jobs queued so far
-    /// have been returned.
+    /// Waits for the next outcome of any job; `None`: the outcomes of all jobs that were queued have been
+    /// returned.
     ///
     /// # Cancellation
     /// Dropping the future loses no outcome.

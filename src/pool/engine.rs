@@ -1,4 +1,4 @@
-//! What all handles of a pool share: it queues jobs, starts slots for them, and ends them.
+//! What all handles of a pool share: it queues the jobs of callers, and ends the run.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,12 +7,16 @@ use serde::Serialize;
 
 use crate::job::caller::Caller;
 use crate::job::{Closed, Failure, Job, Kind};
-use crate::pool::shared::{Shared, Stopping};
+use crate::pool::background::drop_in_background;
+use crate::pool::shared::Shared;
+use crate::pool::shared::deliveries::answer_caller;
+use crate::pool::shared::stopping::StopOrder;
 use crate::process::Stop;
 
+/// What all handles of a pool share. All processes are killed when the last handle is dropped.
 pub(crate) struct Engine {
     pub(crate) shared: Arc<Shared>,
-    /// Jobs that a pipeline may have queued or running.
+    /// How many jobs of a pipeline may be queued or running.
     pub(crate) window: usize,
 }
 
@@ -23,29 +27,41 @@ impl Drop for Engine {
 }
 
 impl Engine {
-    /// Closes the queue and drops what is in it; running jobs are ended as `stopping` says. Returns
-    /// what [`Engine::gone`] goes by.
-    pub(crate) fn end(&self, stopping: Stopping, reopens: bool) -> u64 {
+    /// Closes the queue and drops the jobs in it. Running jobs are ended as ordered. Returns the epoch
+    /// that ends, for [`Engine::gone`].
+    pub(crate) fn end(&self, order: StopOrder, reopens: bool) -> u64 {
         let shared = &self.shared;
-        // What stands still would not end.
+        // Processes that are stopped would not end.
         if shared.groups.is_paused() {
             shared.groups.resume();
         }
         let begin = || {
-            shared.set_stop(stopping);
-            if stopping.means == Stop::Kill && stopping.at <= shared.now() {
+            shared.stopping.order(order);
+            if order.means == Stop::Kill && order.at <= shared.now() {
                 shared.groups.kill();
             }
         };
-        // Until all that was queued is delivered, it is not over.
+        // The run is not over until all jobs that were queued are delivered.
         shared.queue.retiring();
         let (jobs, epoch) = shared.queue.end(reopens, begin, || shared.renew());
-        shared.drop_aside(jobs);
+        self.drop_queued(jobs);
         epoch
     }
 
+    /// Drops jobs that were queued when the run was ended. The sink may block, so it gets the outcomes of
+    /// jobs that have run from another thread.
+    fn drop_queued(&self, jobs: impl IntoIterator<Item = Job>) {
+        let goes_to_sink = |job: &Job| job.attempt > 1 && job.caller.is_none();
+        let (tried, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(goes_to_sink);
+        self.shared.drop_jobs(others);
+        let dropping = Dropping { shared: Arc::clone(&self.shared), jobs: tried };
+        if !dropping.jobs.is_empty() {
+            drop_in_background("dropping", dropping);
+        }
+    }
+
     pub(crate) fn kill(&self) {
-        self.end(Stopping { at: self.shared.now(), means: Stop::Kill }, false);
+        self.end(StopOrder { at: self.shared.now(), means: Stop::Kill }, false);
     }
 
     /// Waits until the slots of this epoch have left.
@@ -63,6 +79,7 @@ impl Engine {
         }
     }
 
+    /// Queues the job of a caller.
     pub(crate) fn queue(&self, cmd: &str, args: impl Serialize, caller: Caller) {
         let text = serde_json::to_string(cmd)
             .and_then(|cmd| serde_json::to_string(&args).map(|args| (cmd, args)));
@@ -73,11 +90,9 @@ impl Engine {
                 return caller.reply(Err(Failure::new(Kind::Invalid, message)));
             }
         };
-        // Only raw values have line breaks, and only between their parts; a request is one line.
-        let args = match args.contains(['\n', '\r']) {
-            true => args.replace(['\n', '\r'], " "),
-            false => args,
-        };
+        // A request is one line. Only raw JSON values have line breaks, and only between their parts.
+        let has_breaks = args.contains(['\n', '\r']);
+        let args = if has_breaks { args.replace(['\n', '\r'], " ") } else { args };
         let mut job = Job::new(0, &cmd, &args, "");
         job.caller = Some(caller);
         let mut batch = vec![job];
@@ -86,7 +101,7 @@ impl Engine {
             Err(Closed) => {
                 let failure = Failure::new(Kind::Cancelled, "the pool is being shut down");
                 for job in batch {
-                    self.shared.tell_caller(job, Err(&failure));
+                    answer_caller(job, Err(&failure));
                 }
             }
         }
@@ -96,5 +111,18 @@ impl Engine {
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine").field("config", &self.shared.config).finish_non_exhaustive()
+    }
+}
+
+/// Jobs that are dropped when this is.
+struct Dropping {
+    shared: Arc<Shared>,
+    jobs: Vec<Job>,
+}
+
+impl Drop for Dropping {
+    fn drop(&mut self) {
+        self.shared.drop_jobs(std::mem::take(&mut self.jobs));
+        self.shared.queue.retired(|| self.shared.renew());
     }
 }

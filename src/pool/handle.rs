@@ -1,4 +1,4 @@
-//! The public face of a pool: a handle that clones share.
+//! [`Pool`]: the public handle of a pool, for callers and for programs that feed jobs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,16 +12,17 @@ use crate::job::Closed;
 use crate::job::{Failure, Feed, Job, Kind};
 use crate::pool::calls::{Deferred, Pipeline};
 use crate::pool::engine::Engine;
-use crate::pool::roll::Underway;
-use crate::pool::shared::{Shared, Stopping};
+use crate::pool::shared::Shared;
+use crate::pool::shared::stopping::StopOrder;
+use crate::pool::underway::Underway;
 use crate::process::Stop;
 use crate::util::clock::Moment;
 
 /// A pool of persistent worker processes.
 ///
 /// A `Pool` is a handle: clones share the same processes. When the last handle is dropped, all
-/// processes are killed at once; [`Pool::shutdown`] ends them in an orderly way. The pool's threads
-/// are its own, so that it works under either of tokio's runtimes, and from several at a time.
+/// processes are killed at once; [`Pool::shutdown`] ends them in an orderly way. The pool has threads of
+/// its own, so it works under both of tokio's runtimes, and under several at a time.
 #[derive(Clone)]
 pub struct Pool {
     engine: Arc<Engine>,
@@ -34,8 +35,8 @@ impl fmt::Debug for Pool {
 }
 
 impl Pool {
-    /// A pool that shares what this one shares with it.
-    pub(crate) fn stand_beside(&self, shared: Shared) -> Shared {
+    /// Has a new pool share the processes, the clock, the gates and the spares of this one.
+    pub(crate) fn share_with(&self, shared: Shared) -> Shared {
         shared.beside(&self.engine.shared)
     }
 
@@ -53,7 +54,7 @@ impl Pool {
         self.engine.shared.groups.started()
     }
 
-    /// Runs one job: waits for a free process, hands it the job, waits for the reply.
+    /// Runs one job: waits for a free process, hands it the job, and waits for the reply.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> anyhow::Result<()> {
@@ -68,8 +69,8 @@ impl Pool {
     /// Why the job has no result. A job whose args can't be written as JSON is [`Kind::Invalid`].
     ///
     /// # Cancellation
-    /// Dropping the future cancels the job: it leaves the queue or, if it is running, its worker is
-    /// ended, as after a timeout, and replaced when the next job needs it.
+    /// Dropping the future cancels the job. If it is queued, it leaves the queue. If it is running, its
+    /// worker is ended, as after a timeout, and the next job gets a new one.
     pub async fn process(&self, cmd: &str, args: impl Serialize) -> Result<Value, Failure> {
         self.defer(cmd, args).await
     }
@@ -96,8 +97,8 @@ impl Pool {
         deferred
     }
 
-    /// Runs a job of the same command for each of `args` and returns the outcomes in their order.
-    /// Args are taken from the iterator as processes become free for them.
+    /// Runs the same command with each of `args`, and returns the outcomes in this order. Args are taken
+    /// from the iterator as processes become free for them.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> anyhow::Result<()> {
@@ -130,7 +131,7 @@ impl Pool {
         outcomes
     }
 
-    /// Opens a pipeline: jobs go in, outcomes come out as they are finished.
+    /// Opens a pipeline: jobs go in, and outcomes come out as the jobs are finished.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> anyhow::Result<()> {
@@ -150,7 +151,7 @@ impl Pool {
         Pipeline::new(Arc::clone(&self.engine))
     }
 
-    /// Waits until no job is queued or running. Jobs may be queued meanwhile, and are waited for.
+    /// Waits until no job is queued or running. Jobs that are queued meanwhile are waited for too.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> anyhow::Result<()> {
@@ -180,9 +181,9 @@ impl Pool {
     /// Ends all processes and waits until they are gone; then the pool may be used again.
     ///
     /// Jobs that are queued or running fail as [`Kind::Cancelled`]; call [`Pool::join`] first to
-    /// let them finish. An idle worker's stdin is closed; a busy worker gets TERM. What has not
-    /// ended after the pool's grace period gets TERM, then KILL. Jobs that are queued while the
-    /// pool shuts down are cancelled as well.
+    /// let them finish. An idle worker's stdin is closed; a busy worker gets TERM. A process that has
+    /// not ended after the pool's grace period gets TERM, then KILL. Jobs that are queued while the
+    /// pool shuts down are cancelled too.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> anyhow::Result<()> {
@@ -197,8 +198,8 @@ impl Pool {
     /// # Cancellation
     /// Dropping the future does not stop the shutdown; it goes on in the background.
     pub async fn shutdown(&self) {
-        let stopping = Stopping { at: self.engine.shared.now(), means: Stop::Terminate };
-        let epoch = self.engine.end(stopping, true);
+        let order = StopOrder { at: self.engine.shared.now(), means: Stop::Terminate };
+        let epoch = self.engine.end(order, true);
         self.engine.gone(epoch).await;
     }
 }
@@ -209,22 +210,21 @@ impl Feed for Pool {
     }
 }
 
-/// For programs that have jobs by the million and no call waiting for each, such as the command
-/// `procpool` itself: jobs are fed in batches, outcomes go to the [`Sink`] that the pool was built
-/// with.
+/// For programs that have millions of jobs and no caller for each of them, such as the command
+/// `procpool`: jobs are fed in batches, and outcomes go to the [`Sink`](crate::Sink) of the pool.
 impl Pool {
-    /// Queues a batch of jobs and empties it. Blocks while the queue is full: this is how input is
-    /// read only as fast as it is worked off.
+    /// Queues a batch of jobs and empties it. This blocks while the queue is full, so that input is read
+    /// no faster than its jobs are run.
     ///
     /// # Errors
-    /// The pool takes no more jobs; the batch is as it was.
+    /// The pool takes no more jobs. The batch is unchanged.
     pub fn feed(&self, batch: &mut Vec<Job>) -> Result<(), Closed> {
         let slots = self.engine.shared.queue.push(batch, true)?;
         self.engine.shared.start_slots(slots);
         Ok(())
     }
 
-    /// No more jobs will be fed. Workers are retired as they run out of work.
+    /// Closes the queue: no more jobs will be fed. Workers are retired when no job is left for them.
     pub fn finish(&self) {
         self.engine.shared.queue.close();
     }
@@ -235,42 +235,43 @@ impl Pool {
         self.engine.gone(epoch).await;
     }
 
-    /// Ends the run: queued jobs are dropped, running ones may go on for the pool's grace period.
-    /// What is not finished then is cancelled: it gets TERM, and KILL after as long again. This does not
-    /// block: jobs that waited to be tried again go to the [`Sink`](crate::Sink) from another thread.
+    /// Ends the run: queued jobs are dropped, and running jobs may go on for the pool's grace period.
+    /// Jobs that are not finished then are cancelled: they get TERM, and KILL after another grace period.
+    /// This does not block: the [`Sink`](crate::Sink) gets the outcomes of jobs that waited to be tried
+    /// again from another thread.
     pub fn stop(&self) {
         let shared = &self.engine.shared;
         self.terminate_at(shared.now().after(shared.config.grace));
     }
 
-    /// Ends the run now: as [`Pool::cancel`], and workers without a job get TERM as well.
+    /// Ends the run now, like [`Pool::cancel`]. Workers without a job get TERM too.
     pub fn terminate(&self) {
         self.terminate_at(self.engine.shared.now());
     }
 
     fn terminate_at(&self, at: Moment) {
         self.engine.shared.groups.terminate_at(at);
-        self.engine.end(Stopping { at, means: Stop::Terminate }, false);
+        self.engine.end(StopOrder { at, means: Stop::Terminate }, false);
     }
 
-    /// The jobs that run now, in the order of their slots. All slots are asked; those that have not
-    /// answered after `patience`, since what they hand on is not taken, are left out.
+    /// The jobs that run now, in the order of their slots. Slots that do not answer within `patience`,
+    /// since the sink does not take their outcomes, are left out.
     pub fn underway(&self, patience: Duration) -> Vec<Underway> {
         let shared = &self.engine.shared;
-        shared.roll.call(patience, || shared.queue.wake_all())
+        shared.roll_call.ask(patience, || shared.queue.wake_all())
     }
 
-    /// Ends the run once the jobs are done that are running: queued jobs are dropped, and no other
-    /// is started. May be called by a [`Sink`](crate::Sink).
+    /// Ends the run when the running jobs are finished: queued jobs are dropped, and no other job is
+    /// started. A [`Sink`](crate::Sink) may call this.
     pub fn drain(&self) {
-        self.engine.end(Stopping { at: Moment::NEVER, means: Stop::Terminate }, false);
+        self.engine.end(StopOrder { at: Moment::NEVER, means: Stop::Terminate }, false);
     }
 
-    /// Ends the run: queued jobs are dropped, running ones are ended (TERM, KILL after the pool's
-    /// grace period) and cancelled. May be called by a [`Sink`](crate::Sink).
+    /// Ends the run: queued jobs are dropped, and running jobs are cancelled (TERM, then KILL after the
+    /// pool's grace period). A [`Sink`](crate::Sink) may call this.
     pub fn cancel(&self) {
         let at = self.engine.shared.now();
-        self.engine.end(Stopping { at, means: Stop::Terminate }, false);
+        self.engine.end(StopOrder { at, means: Stop::Terminate }, false);
     }
 
     /// Ends the run at once: all processes are killed, running jobs are cancelled.
@@ -283,13 +284,13 @@ impl Pool {
         self.engine.shared.groups.pause();
     }
 
-    /// Lets all processes and the clock go on.
+    /// Lets all processes, and the clock, go on.
     pub fn resume(&self) {
         self.engine.shared.groups.resume();
     }
 
-    /// How many jobs were fed and never run, since the run was ended before.
+    /// How many jobs were fed and never ran, since the run was ended.
     pub fn left(&self) -> usize {
-        self.engine.shared.left()
+        self.engine.shared.deliveries.left()
     }
 }

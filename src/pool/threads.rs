@@ -1,4 +1,5 @@
-//! The threads of slots.
+//! The threads of slots: they are started here, survive a sink that panics, and tell the queue when
+//! they end.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,16 +7,17 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::job::{Failure, Kind};
-use crate::pool::shared::{STACK, Shared};
-use crate::pool::slot::Slot;
+use crate::pool::background::STACK;
+use crate::pool::shared::Shared;
+use crate::pool::slot;
 use crate::process::Wake;
 
-/// Starts slots.
+/// Starts the threads of slots.
 pub(crate) fn start(shared: &Arc<Shared>, slots: Vec<usize>) {
     let mut slots = slots.into_iter();
     let failed = slots.find_map(|index| start_one(shared, index).err());
     if let Some(error) = failed {
-        // The others would fare no better. They are tried again with the next jobs.
+        // The other threads can't be started either. The next jobs try again.
         for index in slots {
             shared.queue.leave(index, || shared.renew());
         }
@@ -34,8 +36,8 @@ fn start_one(shared: &Arc<Shared>, index: usize) -> io::Result<()> {
         .spawn(move || {
             let _leaving = leaving;
             be_nice(shared.config.nice);
-            let run = || Slot::new(index, Arc::clone(&shared), Arc::clone(&wake)).run();
-            // A sink that panics costs the jobs that the slot had, and no others.
+            let run = || slot::run(index, Arc::clone(&shared), Arc::clone(&wake));
+            // If the sink panics, only the jobs that the slot had are lost.
             while catch_unwind(AssertUnwindSafe(run)).is_err() {
                 shared.queue.give_up_on(index);
                 shared.watcher.output_lost(
@@ -46,7 +48,8 @@ fn start_one(shared: &Arc<Shared>, index: usize) -> io::Result<()> {
         .map(drop)
 }
 
-/// A pool with fewer threads than it may have is only slower; one with none is stuck.
+/// A thread could not be started. A pool with fewer threads is only slower; a pool without threads gives
+/// up.
 fn not_started(shared: &Shared, error: &io::Error) {
     let (present, _) = shared.queue.presence();
     if present == 0 {
@@ -57,7 +60,7 @@ fn not_started(shared: &Shared, error: &io::Error) {
     }
 }
 
-/// Tells the queue that a slot has left, also when its thread panics or never began.
+/// Tells the queue that a slot has left when this is dropped, also if its thread panics or never began.
 struct Leaving {
     shared: Arc<Shared>,
     index: usize,
@@ -69,10 +72,10 @@ impl Drop for Leaving {
     }
 }
 
-/// Lowers the priority of this thread, which what it starts will inherit.
+/// Lowers the priority of this thread. The processes that it starts inherit that.
 fn be_nice(more: i32) {
     if more > 0
-        // Not that of this thread, which may have been started by one that is nice already.
+        // Of the process, since the thread that started this one may have lowered its priority already.
         && let Ok(now) = rustix::process::getpriority_process(Some(rustix::process::getpid()))
     {
         let _ = rustix::process::setpriority_process(None, (now + more).min(19));

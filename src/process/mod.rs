@@ -25,4 +25,5 @@ pub(crate) use groups::Groups;
 pub(crate) use ladder::Stop;
 pub(crate) use pipe::Transfer;
 pub(crate) use start::Spec;
+pub(crate) use wait::Readiness;
 pub(crate) use wake::Wake;

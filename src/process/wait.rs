@@ -19,7 +19,7 @@ use crate::job::Watcher;
 const KEPT: usize = 64 << 20;
 
 /// The number of descriptors that a wait watches at most.
-const WATCHED: usize = 6;
+const MOST_WATCHED: usize = 6;
 
 /// What a wait found. Several things may have happened at once.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,7 +37,7 @@ pub(crate) struct Readiness {
 }
 
 /// A descriptor and the events to wait for; `None`: it is not watched.
-type Source<'a> = (Option<BorrowedFd<'a>>, PollFlags);
+type Watched<'a> = (Option<BorrowedFd<'a>>, PollFlags);
 
 impl Process {
     /// Waits until something happens, for at most `timeout`. `write`: whether there is anything to
@@ -77,7 +77,7 @@ impl Process {
         wake: Option<&'a Wake>,
         write: bool,
         other: Option<&'a Self>,
-    ) -> [Source<'a>; WATCHED] {
+    ) -> [Watched<'a>; MOST_WATCHED] {
         let exit = self.exit.descriptor().filter(|_| self.watches_exit);
         let stdin = self.stdin.as_ref().filter(|_| write || self.watches_stdin);
         // A poll shows that stdin is closed whatever events it waits for.
@@ -154,13 +154,13 @@ impl Process {
 /// Polls those sources that are watched. Returns which of them are ready; `None`: the poll was
 /// interrupted.
 fn poll_sources(
-    sources: &[Source<'_>; WATCHED],
+    sources: &[Watched<'_>; MOST_WATCHED],
     timeout: Option<Duration>,
-) -> Option<[bool; WATCHED]> {
+) -> Option<[bool; MOST_WATCHED]> {
     let mut watched =
         sources.iter().filter_map(|&(fd, flags)| fd.map(|fd| PollFd::from_borrowed_fd(fd, flags)));
     let mut count = 0;
-    let mut fds: [PollFd<'_>; WATCHED] = std::array::from_fn(|_| match watched.next() {
+    let mut fds: [PollFd<'_>; MOST_WATCHED] = std::array::from_fn(|_| match watched.next() {
         Some(fd) => {
             count += 1;
             fd

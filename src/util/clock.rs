@@ -1,5 +1,5 @@
-//! The clock that jobs are timed by. It stands still while the run is stopped (Ctrl-Z), so that a
-//! pause costs no job its timeout.
+//! The clock by which jobs are timed. It is stopped while the run is stopped (Ctrl-Z), so that a pause
+//! does not count towards a timeout.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -22,7 +22,7 @@ impl Moment {
         Self(self.0.saturating_add(nanos))
     }
 
-    /// So much earlier, but not before the clock was made.
+    /// Earlier by this duration, but not before the clock was made.
     pub(crate) fn before(self, time: Duration) -> Self {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         if self == Self::NEVER { self } else { Self(self.0.saturating_sub(nanos)) }
@@ -32,7 +32,7 @@ impl Moment {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// What is left until this moment; nothing for [`Moment::NEVER`].
+    /// The time until this moment. `None` for [`Moment::NEVER`].
     pub(crate) fn until(self, now: Self) -> Option<Duration> {
         (self != Self::NEVER).then(|| self.since(now))
     }
@@ -45,7 +45,7 @@ pub(crate) struct Clock {
     origin_unix: Duration,
     /// The length of all pauses that are over, in nanoseconds.
     paused: AtomicU64,
-    /// What the clock shows while it stands still; `u64::MAX` while it runs.
+    /// The time that the clock shows while it is stopped; `u64::MAX` while it runs.
     frozen: AtomicU64,
     /// Serialises pause and resume.
     switch: Mutex<()>,
@@ -64,13 +64,13 @@ impl Clock {
 
     pub(crate) fn now(&self) -> Moment {
         match self.frozen.load(Ordering::Acquire) {
-            // A pause may begin and end between the two looks, and be longer than what ran before it.
+            // A pause may begin and end between the two loads, and be longer than the running time.
             u64::MAX => Moment(self.elapsed().saturating_sub(self.paused.load(Ordering::Acquire))),
             shown => Moment(shown),
         }
     }
 
-    /// The time of day at a moment, in seconds since 1970, pauses left out of account.
+    /// The time of day at a moment, in seconds since 1970, as if all pauses so far came before it.
     pub(crate) fn unix_seconds(&self, moment: Moment) -> f64 {
         let paused = Duration::from_nanos(self.paused.load(Ordering::Relaxed));
         (self.origin_unix + Duration::from_nanos(moment.0) + paused).as_secs_f64()

@@ -431,9 +431,10 @@ fn check_owner(folder: &OwnedFd, found: &Stat, name: &OsStr, is_last: bool) -> i
     if !is_shared || found.st_uid == us || found.st_uid == folder.st_uid {
         return Ok(());
     }
-    let message = match is_last {
-        true => format!("there is a {what} of another user's in its place"),
-        false => format!("'{}' on the way to it is a {what} of another user's", name.display()),
+    let message = if is_last {
+        format!("there is a {what} of another user's in its place")
+    } else {
+        format!("'{}' on the way to it is a {what} of another user's", name.display())
     };
     Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
 }

@@ -1,7 +1,7 @@
-//! How long jobs took, without keeping each: for the summary of a run, and for a timeout that is so
-//! many times the median.
+//! How long jobs took, in bins: for the summary of a run, and for a timeout that is a multiple of the
+//! median.
 
-/// Each doubling of a duration is cut into so many parts, so that a quantile is known to 2 %.
+/// How many bins each doubling of a duration has, so that a quantile is known to 2 %.
 const PARTS: usize = 32;
 
 /// Many durations, in seconds.
@@ -20,12 +20,12 @@ impl Default for Durations {
 }
 
 impl Durations {
-    /// None.
+    /// No durations.
     pub fn new() -> Self {
         Self { counts: vec![0; 64 * PARTS], count: 0, longest: 0.0, sum: 0.0 }
     }
 
-    /// One more, in seconds.
+    /// Adds a duration, in seconds.
     pub fn add(&mut self, seconds: f64) {
         let nanos = (seconds * 1e9).max(1.0);
         let place = (nanos.log2() * PARTS as f64) as usize;
@@ -46,13 +46,14 @@ impl Durations {
         self.longest
     }
 
-    /// All together, in seconds.
+    /// The sum, in seconds.
     pub fn sum(&self) -> f64 {
         self.sum
     }
 
-    /// How many there are of each length: from, to, in seconds, and a number. Each doubling is cut into so
-    /// many bins, a divisor of 32; those at the ends that hold none are left out.
+    /// The bins: from, to, in seconds, and how many durations are between. Each doubling has
+    /// `per_doubling` bins, a
+    /// divisor of 32. Empty bins at the ends are left out.
     pub fn bins(&self, per_doubling: usize) -> Vec<(f64, f64, u64)> {
         let width = (PARTS / per_doubling.clamp(1, PARTS)).max(1);
         let counts: Vec<u64> = self.counts.chunks(width).map(|some| some.iter().sum()).collect();
@@ -62,8 +63,7 @@ impl Durations {
         (first..=last).map(|bin| (edge(bin), edge(bin + 1), counts[bin])).collect()
     }
 
-    /// The duration, in seconds, that a share of all, from 0 to 1, do not exceed; `None`: there are
-    /// none.
+    /// The quantile of a share from 0 to 1, in seconds. `None`: there are no durations.
     pub fn quantile(&self, share: f64) -> Option<f64> {
         let mut left = (self.count as f64 * share).ceil().max(1.0) as u64;
         let place = self.counts.iter().position(|&count| {

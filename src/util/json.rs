@@ -1,19 +1,19 @@
-//! JSON as text: what can be done to it without reading it into values.
+//! JSON as text: changes to it that need no values, and the texts of its errors.
 
 use std::borrow::Cow;
 
-/// What is wrong with a JSON text, without where.
+/// What is wrong with a JSON text, without the place.
 pub(crate) fn error_text(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.split(" at line ").next().unwrap_or(&text).to_owned()
 }
 
 /// JSON without line breaks, so that it fits into a message of one line. Only lines that end with
-/// another byte can have any.
+/// another byte than a newline can have line breaks.
 pub(crate) fn on_one_line(text: &str) -> Cow<'_, str> {
     match memchr::memchr2(b'\n', b'\r', text.as_bytes()) {
         None => Cow::Borrowed(text),
-        // Inside strings JSON has no line breaks.
+        // JSON has no line breaks inside strings.
         Some(_) => Cow::Owned(text.replace(['\n', '\r'], " ")),
     }
 }

@@ -1,4 +1,4 @@
-//! Random numbers that need not be good ones.
+//! Random numbers for delays and names, of no cryptographic strength.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 

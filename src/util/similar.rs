@@ -1,7 +1,7 @@
-//! Which of the names that there are was meant by one that there is not.
+//! Finds the known name that a mistyped name is most like.
 
-/// The known name that a mistyped one is most like, if there is one that it is hardly different from:
-/// one letter in three may be another, missing, one too many, or have changed places with the next.
+/// The known name that a mistyped one is most like. `None`: none is similar. Names are similar if at most
+/// one letter in three is changed, missing, added, or swapped with the next.
 pub fn similar<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = |text: &str| text.trim_start_matches('-').chars().count();
     let near = known.into_iter().map(|other| (distance(name, other), other));
@@ -9,7 +9,8 @@ pub fn similar<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     near.min_by_key(|(steps, _)| *steps).map(|(_, other)| other)
 }
 
-/// How many letters must be changed, added, left out or swapped with the next to make one of the other.
+/// How many letters must be changed, added, removed or swapped with the next to get from one to the
+/// other.
 fn distance(a: &str, b: &str) -> usize {
     let fold = |text: &str| text.to_lowercase().chars().collect::<Vec<char>>();
     let (a, b) = (fold(a), fold(b));

@@ -1,21 +1,18 @@
 //! Text from jobs and workers, made fit for people to read.
 
-/// Text from a job or a worker, fit for a message on a terminal: what could move its cursor, break the
-/// line, or show the text in another order than it stands in is escaped.
+/// Text from a job or a worker, for a message on a terminal. Characters are escaped that could move the
+/// cursor, break the line, or change the order of the text.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        match is_harmful(c) {
-            true => shown.extend(c.escape_debug()),
-            false => shown.push(c),
-        }
+        if is_harmful(c) { shown.extend(c.escape_debug()) } else { shown.push(c) }
     }
     shown
 }
 
-/// Whether a character does something to the text around it: control characters, those of the upper
-/// half (a terminal takes U+009B for an escape sequence) included; line and paragraph separators;
-/// marks that turn the direction of text.
+/// Whether a character acts on the text around it: control characters, also those from U+0080 on (a
+/// terminal takes U+009B for an escape sequence), line and paragraph separators, and marks that change
+/// the direction of text.
 fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -29,7 +26,7 @@ fn is_harmful(c: char) -> bool {
         )
 }
 
-/// Offending bytes, so that a person can read them: in quotes, escaped, and not too many.
+/// The first of some wrong bytes, for a person: in quotes and escaped.
 pub(crate) fn quote(bytes: &[u8]) -> String {
     const MOST: usize = 120;
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MOST)]);

@@ -8,7 +8,11 @@ import { pathToFileURL } from "node:url";
 const [playwright, chromium, page, folder] = process.argv.slice(2);
 const { chromium: browserType } = await import(pathToFileURL(path.join(playwright, "index.mjs")).href);
 
+// On a busy machine a browser takes its time.
+const PATIENCE = 120_000;
+
 const browser = await browserType.launch({
+  timeout: PATIENCE,
   executablePath: chromium,
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
 });
@@ -16,6 +20,7 @@ const seen = { errors: [], requests: [] };
 
 async function open(width, scheme) {
   const tab = await browser.newPage({ viewport: { width, height: 900 }, colorScheme: scheme });
+  tab.setDefaultTimeout(PATIENCE);
   tab.on("pageerror", (error) => seen.errors.push(error.message));
   tab.on("console", (message) => { if (message.type() === "error") seen.errors.push(message.text()); });
   tab.on("request", (request) => { if (!request.url().startsWith("file:")) seen.requests.push(request.url()); });

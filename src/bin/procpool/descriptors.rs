@@ -1,10 +1,6 @@
-//! What workers inherit of the files that procpool was given itself (`procpool … 3<file`, bash's
-//! `<(…)`): what they are told of, and nothing else. A worker lives as long as the run, and would hold
-//! the rest open for as long: the other end of such a pipe would wait for its end until then.
-//!
-//! Commands inherit them all, as those of xargs do.
-//!
-//! And its three, as its caller has left them.
+//! The open files that the caller has given to procpool: stdin, stdout, stderr, and others (`3<file`, `<(list)` in bash).
+//! Workers inherit only those that their command lines name: an open pipe would keep its other end waiting for the
+//! whole run. Commands inherit all, as those of xargs do.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -17,7 +13,7 @@ use rustix::stdio as given;
 
 use crate::cli::Options;
 
-/// One of the three that every process has.
+/// One of the three streams that every process has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     Stdin,
@@ -25,13 +21,12 @@ pub enum Stream {
     Stderr,
 }
 
-/// Which of the three were closed when the process began, a bit each.
+/// The streams that were closed when the process began, a bit each.
 static CLOSED: AtomicU8 = AtomicU8::new(0);
 
-/// Looks which of the three are closed. Before `main`, Rust's library opens `/dev/null` in the place of
-/// each of them that is, and what it has opened looks like what Python's `DEVNULL` and others give a
-/// process that is to be silent. So this is called by the system's loader, before Rust's library has
-/// done anything; it may use nothing of that library that needs it to be set up.
+/// Finds out which of the streams are closed. Before `main`, Rust's library opens `/dev/null` in place of a closed
+/// stream. That looks like the `/dev/null` that a caller gives on purpose. So the system's loader calls this function
+/// before Rust's library has done anything. It must not use a part of that library that needs a set-up.
 #[ctor::ctor]
 fn look() {
     let closed = [Stream::Stdin, Stream::Stdout, Stream::Stderr].map(|stream| {
@@ -41,25 +36,25 @@ fn look() {
     CLOSED.store(closed.into_iter().sum(), Ordering::Relaxed);
 }
 
-/// Whether the caller has closed it (`>&-`).
+/// Whether the caller has closed the stream (`>&-`).
 pub fn is_closed(stream: Stream) -> bool {
     CLOSED.load(Ordering::Relaxed) >> stream as u8 & 1 == 1
 }
 
-/// What it is.
+/// The file that the stream is.
 pub fn found(stream: Stream) -> Option<Stat> {
     fstat(borrowed(stream)).ok()
 }
 
-/// stdin, to be asked about.
+/// stdin, for questions about it.
 pub fn stdin() -> BorrowedFd<'static> {
     borrowed(Stream::Stdin)
 }
 
-/// It once more, with the same place in the file.
+/// Another descriptor of the stream, with the same position in the file.
 ///
 /// # Errors
-/// There is no room for another open file.
+/// The process has no room for another open file.
 pub fn copy(stream: Stream) -> io::Result<OwnedFd> {
     borrowed(stream).try_clone_to_owned()
 }
@@ -72,18 +67,18 @@ fn borrowed(stream: Stream) -> BorrowedFd<'static> {
     }
 }
 
-/// How a command line, or code, names an open file: as a path, or to redirect it in a shell.
+/// The text before the number of an open file in a command line or in code: a path, or a redirection of a shell.
 const NAMES: [&str; 4] = ["/dev/fd/", "/proc/self/fd/", "<&", ">&"];
 
-/// What stands before the two ends of the pipe of make's jobserver in MAKEFLAGS. A worker may run `make`
-/// itself, which takes its tokens from there.
+/// The text before the pipe of make's jobserver in MAKEFLAGS. A worker may run `make`, which takes its tokens from
+/// there.
 const JOBSERVER: [&str; 2] = ["--jobserver-auth=", "--jobserver-fds="];
 
-/// No open file has a number as large as this.
+/// The number of an open file is smaller than this.
 const MOST: i32 = 1 << 24;
 
-/// Has the files that workers are not told of closed when they are started. To be called before
-/// anything is started, by the command only: a library can't know whose they are.
+/// Closes the other open files in all workers that will be started. Only the command may call this, before it starts
+/// anything: a library can't know whose files they are.
 pub fn keep_from_workers(options: &Options) {
     let code = [
         &options.code.python,
@@ -94,20 +89,20 @@ pub fn keep_from_workers(options: &Options) {
     ];
     let texts =
         options.workers.worker.iter().chain(code.into_iter().flatten()).chain(&options.code.setup);
-    let mut told: BTreeSet<i32> = texts.clone().flat_map(|text| named(text)).collect();
+    let mut kept: BTreeSet<i32> = texts.clone().flat_map(|text| named(text)).collect();
     if texts.count() > 0 {
-        told.extend(std::env::var("MAKEFLAGS").iter().flat_map(|flags| jobserver(flags)));
-        close_fds::set_fds_cloexec(3, &told.into_iter().collect::<Vec<_>>());
+        kept.extend(std::env::var("MAKEFLAGS").iter().flat_map(|flags| jobserver(flags)));
+        close_fds::set_fds_cloexec(3, &kept.into_iter().collect::<Vec<_>>());
     }
 }
 
-/// The open files that a text names.
+/// The numbers of the open files that a text names.
 fn named(text: &str) -> Vec<i32> {
-    let behind = |name| text.split(name).skip(1).filter_map(number);
-    NAMES.into_iter().flat_map(behind).collect()
+    let after = |name| text.split(name).skip(1).filter_map(number);
+    NAMES.into_iter().flat_map(after).collect()
 }
 
-/// Both ends of the pipe of make's jobserver.
+/// The numbers of both ends of the pipe of make's jobserver.
 fn jobserver(flags: &str) -> Vec<i32> {
     let words = flags.split_whitespace();
     let pipes = words.filter_map(|word| JOBSERVER.iter().find_map(|name| word.strip_prefix(name)));

@@ -1,4 +1,4 @@
-//! How the process ends.
+//! How the process ends: exit statuses, and the errors that lead to them. Only this file ends the process.
 
 use std::io::{self, Write};
 
@@ -17,13 +17,13 @@ pub enum Status {
     Success,
     /// Some job failed.
     JobsFailed,
-    /// The command line makes no sense.
+    /// The command line is wrong.
     Usage,
     /// procpool itself failed: something could not be read or written.
     Trouble,
-    /// The worker cannot be run.
+    /// The worker or the command can't be run.
     CannotRun,
-    /// The worker is not found.
+    /// The worker or the command is not found.
     NotFound,
     /// A signal ended the run: the process dies of it.
     Signal(i32),
@@ -32,7 +32,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// Prints the error, and says what status it leads to.
+    /// Prints the error. Returns the status that it leads to.
     pub fn from_error(error: anyhow::Error) -> Self {
         if let Some(misuse) = error.downcast_ref::<Misuse>() {
             return Self::from_early_exit(&EarlyExit::misuse(&misuse.to_string()));
@@ -43,7 +43,7 @@ impl Status {
             }
             _ => "",
         };
-        // If nobody can be told, the status still tells.
+        // If stderr is closed, the status still shows the error.
         let _ = io::stderr().write_all(message(&format!("{error:#}{option}")).as_bytes());
         match error.downcast_ref::<BuildError>() {
             Some(BuildError::Program(ProgramError::NotFound(_) | ProgramError::NeedsShell(_))) => {

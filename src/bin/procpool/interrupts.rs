@@ -28,7 +28,7 @@ const LAST: Duration = Duration::from_secs(5);
 
 /// What a run is ordered to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum SignalOrder {
     /// Begin no job. Running jobs get TERM after the grace period.
     Stop,
     /// Send TERM to all processes now.
@@ -63,7 +63,7 @@ pub struct Interrupts {
     pub stop: Arc<AtomicBool>,
     pub grace: Duration,
     /// The run receives its orders from here.
-    pub orders: UnboundedSender<Order>,
+    pub orders: UnboundedSender<SignalOrder>,
     pub signal: FatalSignal,
 }
 
@@ -103,7 +103,7 @@ struct Listener {
     reach: Interrupts,
     signals: Signals,
     /// The last order that ends the run.
-    stage: Option<Order>,
+    stage: Option<SignalOrder>,
     /// The time of the last signal that counted.
     counted: Option<Instant>,
     /// When all processes are killed.
@@ -121,23 +121,23 @@ impl Listener {
                 () = until(self.leave_at) => {
                     self.reach.signal.status().unwrap_or(Status::Trouble).leave();
                 }
-                () = until(self.kill_at) => self.order(Order::Kill),
+                () = until(self.kill_at) => self.order(SignalOrder::Kill),
             }
         }
     }
 
     fn take(&mut self, caught: Caught) {
         match caught {
-            Caught::Report => drop(self.reach.orders.send(Order::Report)),
-            Caught::Suspend if self.stage != Some(Order::Kill) => self.suspend(),
+            Caught::Report => drop(self.reach.orders.send(SignalOrder::Report)),
+            Caught::Suspend if self.stage != Some(SignalOrder::Kill) => self.suspend(),
             Caught::Suspend => {}
-            Caught::Quit(signal) => self.end(signal, Order::Kill),
+            Caught::Quit(signal) => self.end(signal, SignalOrder::Kill),
             Caught::End(_) if self.counted.is_some_and(|last| last.elapsed() < ONE) => {}
             Caught::End(signal) => {
                 let order = match self.stage {
-                    None => Order::Stop,
-                    Some(Order::Stop) => Order::Terminate,
-                    Some(_) => Order::Kill,
+                    None => SignalOrder::Stop,
+                    Some(SignalOrder::Stop) => SignalOrder::Terminate,
+                    Some(_) => SignalOrder::Kill,
                 };
                 self.end(signal, order);
             }
@@ -145,7 +145,7 @@ impl Listener {
     }
 
     /// Ends the run by this order. The process will die of the signal.
-    fn end(&mut self, signal: i32, order: Order) {
+    fn end(&mut self, signal: i32, order: SignalOrder) {
         self.reach.signal.set(signal);
         // A question holds the terminal until this is set.
         self.reach.stop.store(true, Ordering::Release);
@@ -154,18 +154,18 @@ impl Listener {
         self.counted = Some(Instant::now());
     }
 
-    fn order(&mut self, order: Order) {
+    fn order(&mut self, order: SignalOrder) {
         let now = Instant::now();
         let at = match order {
-            Order::Stop => now.checked_add(self.reach.grace.saturating_mul(2)),
-            Order::Terminate => now.checked_add(SECOND_GRACE),
-            Order::Kill | Order::Report => None,
+            SignalOrder::Stop => now.checked_add(self.reach.grace.saturating_mul(2)),
+            SignalOrder::Terminate => now.checked_add(SECOND_GRACE),
+            SignalOrder::Kill | SignalOrder::Report => None,
         };
         self.kill_at = match (self.kill_at, at) {
             (Some(before), Some(at)) => Some(before.min(at)),
             (_, at) => at,
         };
-        if order == Order::Kill {
+        if order == SignalOrder::Kill {
             self.leave_at.get_or_insert(now + LAST);
         }
         self.stage = Some(order);

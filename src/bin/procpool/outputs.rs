@@ -1,5 +1,5 @@
-//! The files that a run writes: none of them is another, and none is read by it as well. Files are told
-//! by what they are, not by their names, of which a file may have many.
+//! The files that a run writes. No two are the same file, and none is read by the run as well. A file may have many
+//! names, so files are compared by device and inode.
 
 use std::fs::File;
 use std::io;
@@ -16,17 +16,17 @@ use crate::cli::Options;
 use crate::descriptors::{self, Stream};
 use crate::plan::Misuse;
 
-/// stderr, by its names. There may be no other way to open it.
+/// The names of stderr. A sandbox may allow no other way to open it.
 const STDERR: [&str; 3] = ["/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"];
 
-/// Where something is written.
+/// A place that a run writes to.
 #[derive(Debug)]
-pub enum Target {
+pub enum WriteTarget {
     Stderr,
     Place(FilePlace),
 }
 
-impl Target {
+impl WriteTarget {
     fn find(path: &Path) -> io::Result<Self> {
         if STDERR.iter().any(|name| path == Path::new(name)) {
             return Ok(Self::Stderr);
@@ -45,7 +45,7 @@ impl Target {
         }
     }
 
-    /// Where it is, unless it is stderr, which several may write.
+    /// The place of a file. stderr has none, since several may write to it.
     fn place(&self) -> Option<&FilePlace> {
         match self {
             Self::Stderr => None,
@@ -54,38 +54,41 @@ impl Target {
     }
 }
 
-/// What a run writes besides stdout and stderr.
+/// The files that a run writes besides stdout and stderr.
 #[derive(Debug, Default)]
 pub struct Outputs {
-    pub joblog: Option<(PathBuf, Target)>,
-    pub failed: Option<(PathBuf, Target)>,
-    /// Reports, in their order; `None`: it goes to stdout.
-    pub reports: Vec<Option<(PathBuf, Target)>>,
-    pub trace: Option<(PathBuf, Target)>,
-    /// What is left to do of the input that the lines of failed jobs will replace.
+    pub joblog: Option<(PathBuf, WriteTarget)>,
+    pub failed: Option<(PathBuf, WriteTarget)>,
+    /// The reports, in the order of the options. `None`: it goes to stdout.
+    pub reports: Vec<Option<(PathBuf, WriteTarget)>>,
+    pub trace: Option<(PathBuf, WriteTarget)>,
+    /// What is left of the input that the lines of failed jobs will replace.
     pub rest: Option<Arc<Remainder>>,
-    /// Some input comes through a pipe, whose other end may be reading any file.
+    /// Some input comes through a pipe. Its other end may be reading any file.
     pub is_piped: bool,
 }
 
 impl Outputs {
-    /// Finds them, or says which of them can't go together.
+    /// Finds the files, and checks that they can be used together.
     ///
     /// # Errors
-    /// One of them can't be written.
+    /// A file can't be written, or two of them are the same.
     pub fn find(options: &Options, sources: &[Source]) -> anyhow::Result<Self> {
         let joblog =
             options.output.joblog.as_ref().filter(|_| !options.commands.dry_run).map(|path| {
                 let context = || format!("the job log '{}' can't be written", path.display());
-                anyhow::Ok((path.clone(), Target::find(path).with_context(context)?))
+                anyhow::Ok((path.clone(), WriteTarget::find(path).with_context(context)?))
             });
         let failed =
             options.failures.failed.as_ref().filter(|_| !options.commands.dry_run).map(|path| {
-                anyhow::Ok((path.clone(), Target::find(path).with_context(|| unwritable(path))?))
+                anyhow::Ok((
+                    path.clone(),
+                    WriteTarget::find(path).with_context(|| unwritable(path))?,
+                ))
             });
         let find = |what: &str, path: &Path| {
             let context = || format!("the {what} '{}' can't be written", path.display());
-            anyhow::Ok((path.to_owned(), Target::find(path).with_context(context)?))
+            anyhow::Ok((path.to_owned(), WriteTarget::find(path).with_context(context)?))
         };
         let reports = options.output.report.iter().map(|report| report.file.as_deref());
         let reports = reports.map(|file| file.map(|file| find("report", file)).transpose());
@@ -100,10 +103,10 @@ impl Outputs {
         };
         let inputs = inputs(sources);
         outputs.is_piped = inputs.iter().any(|(_, file)| is_pipe(file));
-        // Whoever opens it says what is wrong with it.
+        // An error is reported when the journal is opened.
         let journal = options.journal.file.as_ref().and_then(|path| {
             let place = FilePlace::find(path, Links::Refused).ok()?;
-            Some((path.clone(), Target::Place(place)))
+            Some((path.clone(), WriteTarget::Place(place)))
         });
         let made = [
             ("--journal", journal.as_ref()),
@@ -122,13 +125,13 @@ impl Outputs {
         Ok(outputs)
     }
 
-    /// What the lines of failed jobs will replace, where that is read.
+    /// What is left of the inputs that the lines of failed jobs will replace.
     fn rest(
         &self,
         sources: &[Source],
         inputs: &[(usize, Stat)],
     ) -> anyhow::Result<Option<Arc<Remainder>>> {
-        let Some((path, Target::Place(place))) = &self.failed else { return Ok(None) };
+        let Some((path, WriteTarget::Place(place))) = &self.failed else { return Ok(None) };
         let rest = Remainder::default();
         let mut has_any = false;
         for (index, _) in inputs.iter().filter(|(_, file)| place.is(file)) {
@@ -145,7 +148,7 @@ impl Outputs {
     }
 }
 
-/// What to say if the lines of failed jobs can't be written there.
+/// The message for a file that can't take the lines of failed jobs.
 pub fn unwritable(path: &Path) -> String {
     format!("the lines of failed jobs can't be written to '{}'", path.display())
 }
@@ -165,7 +168,7 @@ fn inputs(sources: &[Source]) -> Vec<(usize, Stat)> {
             Source::File(path) => stat(path),
             Source::Args(_) => return None,
         };
-        // One that can't be read is told of when it is to be.
+        // An error is reported when the source is read.
         Some((index, found.ok()?))
     });
     stats.filter(|(_, file)| is_regular(file) || is_pipe(file)).collect()

@@ -1,4 +1,4 @@
-//! Signals, as the events that a run knows.
+//! Which signals this process listens to, ignores or survives, and whether it may be stopped.
 
 use std::fs;
 use std::io::{self, IsTerminal};
@@ -13,16 +13,16 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::report::console::Console;
 
-/// What a signal asks for.
+/// A signal, by what it asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caught {
-    /// To end: the first time in an orderly way, then ever sooner.
+    /// End. The first one lets jobs finish, and later ones end them sooner.
     End(i32),
-    /// To end at once.
+    /// End at once.
     Quit(i32),
-    /// To stand still until the shell says otherwise (Ctrl-Z).
+    /// Stop until the shell continues the process (Ctrl-Z).
     Suspend,
-    /// To say what runs.
+    /// Print which jobs run.
     Report,
 }
 
@@ -34,13 +34,13 @@ pub struct Signals {
     hangup: Option<Signal>,
     quit: Option<Signal>,
     suspend: Option<Signal>,
-    /// A process in the background reads the terminal…
+    /// TTIN: a process in the background reads the terminal.
     read: Option<Signal>,
-    /// …or writes to it.
+    /// TTOU: a process in the background writes to the terminal.
     write: Option<Signal>,
     report: Option<Signal>,
     resume: Option<Signal>,
-    /// It was told to go on, which has not been taken notice of yet.
+    /// A CONT has come and was not handled yet.
     is_resumed: Arc<AtomicBool>,
 }
 
@@ -50,8 +50,8 @@ const SIGTTOU: SignalKind = SignalKind::from_raw(rustix::process::Signal::TTOU.a
 const SIGCONT: i32 = rustix::process::Signal::CONT.as_raw();
 
 impl Signals {
-    /// Begins to listen. A signal that is ignored when the process starts (as with `nohup`, or in
-    /// the background of a script) stays ignored.
+    /// Begins to listen. A signal that is ignored when the process starts stays ignored. `nohup` does that, and
+    /// so does a script for its background.
     ///
     /// # Errors
     /// A handler can't be installed.
@@ -80,7 +80,7 @@ impl Signals {
     pub async fn next(&mut self) -> Caught {
         loop {
             tokio::select! {
-                // So that it is not stopped after it was told to go on: of both, this comes last.
+                // The CONT comes last, so that a STOP before it does not stop the process after it.
                 biased;
                 () = next(&mut self.interrupt) => return end(SignalKind::interrupt()),
                 () = next(&mut self.terminate) => return end(SignalKind::terminate()),
@@ -95,15 +95,15 @@ impl Signals {
         }
     }
 
-    /// Stands still until the process is told to go on. It may have been told already, while the workers
-    /// were stopped: nobody would tell it again. (Between the question here and the stop are two
-    /// microseconds; shells don't send CONT before they have seen the stop.)
+    /// Stops this process until a CONT. If the CONT came while the workers were stopped, it does not stop: no other
+    /// CONT would come. (Two microseconds are between the check and the stop. A shell sends CONT only after it has
+    /// seen the stop.)
     pub fn suspend(&self) {
-        // The shell is next.
+        // The shell uses the terminal next.
         crate::terminal::restore();
         if !self.is_resumed.load(Ordering::SeqCst) {
-            // To this thread, which then stops here. Sent to the process it would go to another thread, and
-            // this one would go on for a moment, and tell the workers to.
+            // The signal goes to this thread, which stops here. If it went to the process, another thread might take
+            // it, and this one would continue the workers.
             let _ = signal_hook::low_level::raise(rustix::process::Signal::STOP.as_raw());
         }
     }
@@ -123,11 +123,12 @@ async fn next(signal: &mut Option<Signal>) {
     }
 }
 
-/// Makes a file that has reached the limit of its size (`ulimit -f`) an error, not the end. Signals of the
-/// user's own do no harm, however early they come.
+/// Makes a file that reaches its size limit (`ulimit -f`) an error instead of the end of the process. Also makes
+/// USR1, USR2 and TTIN harmless before the run listens to them.
 pub fn outlive_harmless() {
     use rustix::process::Signal;
-    let (caught, ignored) = (Arc::new(AtomicBool::new(false)), ignored());
+    let caught = Arc::new(AtomicBool::new(false));
+    let ignored = ignored();
     for signal in [Signal::XFSZ, Signal::USR1, Signal::USR2, Signal::TTIN].map(Signal::as_raw) {
         if !is_among(ignored, signal) {
             let _ = flag::register(signal, Arc::clone(&caught));
@@ -135,7 +136,7 @@ pub fn outlive_harmless() {
     }
 }
 
-/// Who a process belongs to.
+/// The parent, the group and the session of a process.
 struct Kin {
     parent: i32,
     group: i32,
@@ -144,11 +145,11 @@ struct Kin {
 }
 
 impl Kin {
-    /// That of a process, or of `self`. Only Linux tells. In a container, a number that is not seen from
-    /// there is 0, which is why it is not asked for with `getsid` and the like.
+    /// The kin of a process, or of `self`. Only Linux has it. It comes from `/proc` and not from `getsid` and the
+    /// like, since a number from outside a container is 0 there.
     fn of(process: impl AsRef<Path>) -> Option<Self> {
         let stat = fs::read_to_string(Path::new("/proc/").join(process).join("stat")).ok()?;
-        // What is before is the name, which may hold anything.
+        // Before this is the name, which may have any character.
         let mut fields = stat.rsplit_once(") ")?.1.split(' ');
         let is_over = matches!(fields.next()?, "Z" | "X");
         let mut number = || fields.next()?.parse().ok();
@@ -156,9 +157,9 @@ impl Kin {
     }
 }
 
-/// Whether anybody can tell this process to go on once it has stopped. It is the system's own rule for
-/// Ctrl-Z: some process of the group must have a parent in the same session, but in another group. A shell
-/// is such a parent; the leader of a session has none. Where that is not known, somebody can.
+/// Whether somebody can continue this process after it has stopped. The rule is the system's own for Ctrl-Z: some
+/// process of the group must have a parent in the same session, but in another group. A shell is such a parent. The
+/// leader of a session has none. If nothing is known, the answer is yes.
 fn can_be_continued() -> bool {
     let Some(own) = Kin::of("self") else { return true };
     let is_minded = |kin: &Kin| {
@@ -173,13 +174,14 @@ fn can_be_continued() -> bool {
     group.filter(|kin| kin.group == own.group && !kin.is_over).any(|kin| is_minded(&kin))
 }
 
-/// Whether the system has stopped the group since the input is read from a terminal that is another's now.
-/// TTIN from somebody else means nothing.
+/// Whether TTIN has come because the input is a terminal that another group uses now. If it comes from a process,
+/// it means nothing.
 fn reads_in_vain() -> bool {
     io::stdin().is_terminal() && is_in_background(io::stdin()) && can_be_continued()
 }
 
-/// The same for what is written to the terminal, where its settings forbid that (`stty tostop`).
+/// Whether TTOU has come because this process writes to a terminal that another group uses now, and that forbids
+/// it (`stty tostop`).
 pub fn writes_in_vain() -> bool {
     let Ok(terminal) = Console::terminal() else { return false };
     let is_forbidden = || {
@@ -191,7 +193,7 @@ pub fn writes_in_vain() -> bool {
         && can_be_continued()
 }
 
-/// Whether a terminal is another group's now.
+/// Whether another group uses the terminal now.
 pub fn is_in_background(terminal: impl AsFd) -> bool {
     let tell = || rustix::process::getpgrp().as_raw_pid();
     let own = Kin::of("self").map_or_else(tell, |kin| kin.group);
@@ -202,18 +204,18 @@ fn is_among(signals: u64, signal: i32) -> bool {
     signals >> (signal - 1) & 1 == 1
 }
 
-/// A parent that ignores SIGCHLD has its children ignore it too, and then the system keeps no exit status
-/// for them. Where that can't be told it is taken to be so.
+/// Makes the system keep the exit status of children. It does not while SIGCHLD is ignored, and a parent that ignores
+/// it passes that on. If it is not known, SIGCHLD counts as ignored.
 pub fn hear_of_children() {
     let signal = rustix::process::Signal::CHILD.as_raw();
     if mask().is_none_or(|mask| is_among(mask, signal)) {
-        // It does not matter what the handler does. What is started begins without it.
+        // The handler does nothing. Children start without it.
         let _ = flag::register(signal, Arc::default());
     }
 }
 
-/// PID 1 does not end by a signal without a handler. Until the run listens to signals it ends at once by
-/// those that end it otherwise.
+/// Makes PID 1 end at once by the usual signals, until the run listens to them. Without a handler no signal ends
+/// PID 1.
 #[derive(Debug)]
 pub struct Early(Arc<AtomicBool>);
 
@@ -223,7 +225,7 @@ impl Drop for Early {
     }
 }
 
-/// See [`Early`]; `None`: this process is not PID 1.
+/// Begins that. `None`: this process is not PID 1.
 pub fn end_early() -> Option<Early> {
     use rustix::process::Signal;
     if !rustix::process::getpid().is_init() {
@@ -239,7 +241,7 @@ pub fn end_early() -> Option<Early> {
     Some(Early(is_early))
 }
 
-/// The signals that are ignored, a bit each. Only Linux tells; elsewhere none is taken to be.
+/// The ignored signals, a bit each. Only Linux has them. Elsewhere no signal counts as ignored.
 fn ignored() -> u64 {
     mask().unwrap_or_default()
 }

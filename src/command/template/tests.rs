@@ -83,7 +83,8 @@ fn placeholders_stand_anywhere() {
     assert_eq!(filled(&["e", "{a{}b}", "{{}}"], &["1"]), ["e", "{a1b}", "{1}"]);
     assert_eq!(filled(&["e", "{2}", "{1}", "{3}"], &["a", "b", ""]), ["e", "b", "a", ""]);
     let far = "{99999999999999999999999}";
-    let beyond = argv(&["e", far], &settings(Names::None), &args(&["a"])).expect_err("too far");
+    let beyond =
+        argv(&["e", far], &settings(Names::None), &args(&["a"])).expect_err("too far").to_string();
     assert!(beyond.ends_with("stands for nothing: this job has 1 arg"), "{beyond}");
     for text in ["{print $1}", "{\"a\":1}", "{a,b}", "}{", "{", "}", "{1x}", "{-1}", "{ }"] {
         assert_eq!(filled(&["awk", text], &["f"]), ["awk", text, "f"], "{text}");
@@ -113,18 +114,18 @@ fn misuse_is_told() {
         ("{0}", "counted from 1"),
         ("{0.}", "counted from 1"),
     ] {
-        let error = template(&["e", word], &settings(Names::None)).expect_err(word);
+        let error = template(&["e", word], &settings(Names::None)).expect_err(word).to_string();
         assert!(error.contains(part), "{error}");
     }
     assert!(template(&[], &settings(Names::None)).is_err());
     for wrong in ["A", "=x", ""] {
         let settings = TemplateSettings { env: vec![wrong.into()], ..settings(Names::None) };
-        assert!(template(&["e"], &settings).expect_err(wrong).contains("NAME=VALUE"));
+        assert!(template(&["e"], &settings).expect_err(wrong).to_string().contains("NAME=VALUE"));
     }
     let empty = TemplateSettings { replace: Some(vec![]), ..settings(Names::None) };
     assert!(template(&["e"], &empty).is_err());
     for (words, of, part) in [(["e", "{}"], "a\0b", "NUL"), (["{}", ""], "", "program is empty")] {
-        let error = argv(&words, &settings(Names::None), &args(&[of])).expect_err(part);
+        let error = argv(&words, &settings(Names::None), &args(&[of])).expect_err(part).to_string();
         assert!(error.contains(part), "{error}");
     }
 }
@@ -137,10 +138,10 @@ fn names() {
     let filled = argv(&words, &any, &of).expect("a command");
     assert_eq!(filled[1..], ["1xe", "x/y", "y", "{c d}", "{w"]);
     let with = template(&words, &any).expect("a template");
-    let error = with.check_names(&[b"w".to_vec(), b"v".to_vec()]).expect_err("no f");
+    let error = with.check_names(&[b"w".to_vec(), b"v".to_vec()]).expect_err("no f").to_string();
     assert!(error.contains("{f/.}") && error.contains("w, v") && error.contains("{//}"));
     assert_eq!(with.check_names(&[b"w".to_vec(), b"f".to_vec()]), Ok(()));
-    let error = with.fill(&named(&[("v", "1")]), 1, 1).expect_err("no w");
+    let error = with.fill(&named(&[("v", "1")]), 1, 1).expect_err("no w").to_string();
     assert!(error.contains("{w}") && error.contains("fields are v"), "{error}");
     // What is no placeholder after all leaves the args to be appended.
     assert_eq!(argv(&["e", "{a b}"], &any, &named(&[("v", "1")])).expect("")[1..], ["{a b}", "1"]);
@@ -172,7 +173,12 @@ fn environment_and_directory() {
     let appended = TemplateSettings { stdin: false, ..settings };
     assert_eq!(argv(&["ls"], &appended, &args(&["a", "b"])).expect("")[1..], ["a", "b"]);
     let nowhere = TemplateSettings { cwd: Some("{3}".into()), ..appended };
-    assert!(argv(&["ls"], &nowhere, &args(&["a", "b", ""])).expect_err("no cwd").contains("--cwd"));
+    assert!(
+        argv(&["ls"], &nowhere, &args(&["a", "b", ""]))
+            .expect_err("no cwd")
+            .to_string()
+            .contains("--cwd")
+    );
 }
 
 #[test]
@@ -248,7 +254,7 @@ fn shell_texts_that_are_misused() {
         ("cat <<E\n{}\nE", "--stdin"),
         ("e {foo}", "unknown"),
     ] {
-        let error = template(&[text], &shell()).expect_err(text);
+        let error = template(&[text], &shell()).expect_err(text).to_string();
         assert!(error.contains(part), "{text}: {error}");
     }
     let any = TemplateSettings { names: Names::Any, ..shell() };
@@ -278,7 +284,7 @@ fn json_args() {
     assert_eq!((words, names), (vec!["3".into(), "2".into()], vec!["b".into(), "a".into()]));
     assert_eq!(whole.as_deref(), Some(r#"{"b":"x y","a":2,"b":3}"#));
     for wrong in ["", "[1,]", "{\"a\":1", "a", "[1] 2", r#"["\ud800"]"#] {
-        let error = Args::from_json(wrong.as_bytes()).expect_err(wrong);
+        let error = Args::from_json(wrong.as_bytes()).expect_err(wrong).to_string();
         assert!(error.contains("not JSON") && !error.contains("line"), "{error}");
     }
     assert!(Args::from_json(b"[\"\xff\"]").is_err());

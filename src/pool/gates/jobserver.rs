@@ -1,5 +1,5 @@
-//! The jobserver of GNU make: a pipe that holds a token, one byte, for each job that may run beside
-//! the first. `make` names it in MAKEFLAGS.
+//! The jobserver of GNU make: a pipe that holds a token, one byte, for each job that may run besides
+//! the first. `make` names the pipe in MAKEFLAGS.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::process::Wake;
 
-/// A jobserver.
+/// The jobserver that this process was started with.
 #[derive(Debug)]
 pub(crate) struct Jobserver {
     read: File,
@@ -19,14 +19,14 @@ pub(crate) struct Jobserver {
     first: Mutex<First>,
 }
 
-/// The token that came with procpool: `make` has taken it for the recipe. It goes to whoever has
-/// waited longest, or else a slot that gives it back would be the next to take it, for ever.
+/// The token that came with procpool: `make` has taken it for the recipe. The slot that has waited
+/// longest gets it. Otherwise a slot that gives it back would take it again, for ever.
 #[derive(Debug, Default)]
 struct First {
     is_taken: bool,
-    /// Who waits for a token, by the order in which they came.
+    /// The slots that wait for a token, in the order in which they came.
     waiting: BTreeMap<u64, Arc<Wake>>,
-    /// How many have come.
+    /// How many slots have come.
     count: u64,
 }
 
@@ -34,19 +34,27 @@ struct First {
 #[derive(Debug)]
 pub(crate) struct Token {
     server: Arc<Jobserver>,
-    /// What was read; `None`: it is the one that came with procpool.
-    byte: Option<u8>,
+    origin: Origin,
+}
+
+/// Where a token comes from.
+#[derive(Clone, Copy, Debug)]
+enum Origin {
+    /// It came with procpool.
+    First,
+    /// This byte was read from the pipe.
+    Pipe(u8),
 }
 
 impl Jobserver {
-    /// The one that MAKEFLAGS names, if it is there.
+    /// The jobserver that MAKEFLAGS names, if there is one.
     pub(crate) fn from_make() -> Option<Self> {
         let flags = std::env::var("MAKEFLAGS").ok()?;
         let (read, write) = paths(&flags)?;
         if !is_handed_down(&read) || !is_handed_down(&write) {
             return None;
         }
-        // Opened anew: to make them non-blocking must not concern `make` and its other children.
+        // The pipe is opened anew: that it is non-blocking here must not concern others that have it.
         let mut options = OpenOptions::new();
         options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().try_into().ok()?);
         let read = options.clone().read(true).open(read).ok()?;
@@ -71,28 +79,28 @@ impl Jobserver {
             if is_over() {
                 break None;
             }
-            if let Some(byte) = server.take(number) {
-                break Some(Token { server: Arc::clone(server), byte });
+            if let Some(origin) = server.take(number) {
+                break Some(Token { server: Arc::clone(server), origin });
             }
             wake.wait_also_for(server.read.as_fd());
         };
         let mut first = server.lock();
         first.waiting.remove(&number);
-        first.tell_next();
+        first.wake_next();
         token
     }
 
     /// Takes a token, if there is one now.
-    fn take(&self, number: u64) -> Option<Option<u8>> {
+    fn take(&self, number: u64) -> Option<Origin> {
         let mut first = self.lock();
         let is_next = first.waiting.first_key_value().is_some_and(|(&next, _)| next == number);
         if is_next && !first.is_taken {
             first.is_taken = true;
-            return Some(None);
+            return Some(Origin::First);
         }
         drop(first);
         let mut byte = [0];
-        matches!((&self.read).read(&mut byte), Ok(1)).then_some(Some(byte[0]))
+        matches!((&self.read).read(&mut byte), Ok(1)).then_some(Origin::Pipe(byte[0]))
     }
 
     fn lock(&self) -> MutexGuard<'_, First> {
@@ -101,8 +109,8 @@ impl Jobserver {
 }
 
 impl First {
-    /// Nothing in the pipe shows that this token can be had.
-    fn tell_next(&self) {
+    /// Wakes the slot that has waited longest, if the token is free: nothing in the pipe shows that.
+    fn wake_next(&self) {
         if let Some((_, wake)) = self.waiting.first_key_value().filter(|_| !self.is_taken) {
             wake.notify();
         }
@@ -111,14 +119,14 @@ impl First {
 
 impl Drop for Token {
     fn drop(&mut self) {
-        match self.byte {
-            None => {
+        match self.origin {
+            Origin::First => {
                 let mut first = self.server.lock();
                 first.is_taken = false;
-                first.tell_next();
+                first.wake_next();
             }
-            // There is room for it: it was taken from there.
-            Some(byte) => drop((&self.server.write).write_all(&[byte])),
+            // The pipe has room for it, since it came from there.
+            Origin::Pipe(byte) => drop((&self.server.write).write_all(&[byte])),
         }
     }
 }
@@ -136,9 +144,9 @@ fn paths(flags: &str) -> Option<(PathBuf, PathBuf)> {
     Some((path(read)?, path(write)?))
 }
 
-/// Whether it is a pipe that was there when procpool was started. `make` names its pipe to all
-/// recipes, and closes it for those that are not marked as its own kind (`+`): then the numbers are
-/// those of whatever procpool has opened since, and that closes when a program is run.
+/// Whether this is a pipe that was open when procpool was started. `make` names its pipe to all recipes,
+/// and closes it for those that are not marked with `+`. Then the numbers may be those of files that
+/// procpool has opened since. Such files are closed when a program is run.
 fn is_handed_down(path: &Path) -> bool {
     let is_pipe = fs::metadata(path).is_ok_and(|data| data.file_type().is_fifo());
     let fd = path.strip_prefix("/dev/fd").ok();

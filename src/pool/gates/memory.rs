@@ -1,12 +1,12 @@
-//! How much memory can be had: of the machine, and of the control groups (cgroups) that this process is in.
+//! How much memory is free: in the machine, and in the control groups (cgroups) of this process.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A limit that is larger is none: version 1 has no word for that.
+/// A larger number means that there is no limit: version 1 has no word for that.
 const NO_LIMIT: u64 = 1 << 60;
 
-/// Where control groups are found if nothing else is known.
+/// Where control groups usually are.
 const USUAL: [(&str, Version); 3] = [
     ("/sys/fs/cgroup", Version::Two),
     ("/sys/fs/cgroup/unified", Version::Two),
@@ -19,15 +19,15 @@ enum Version {
     Two,
 }
 
-/// Memory that can be had, in bytes.
+/// Free memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Free {
     pub(super) bytes: u64,
-    /// It is a control group that has no more.
+    /// The limit of a control group counts, not the memory of the machine.
     pub(super) is_of_group: bool,
 }
 
-/// The control groups whose limits hold for this process: its own and those above it.
+/// The control groups whose limits apply to this process: its own group and those above it.
 #[derive(Debug)]
 pub(super) struct Memory(Vec<(PathBuf, Version)>);
 
@@ -53,7 +53,8 @@ impl Memory {
         Self(groups)
     }
 
-    /// How much can be had without swapping: the lowest counts; `None`: the system does not tell.
+    /// How much memory is free without swapping: the lowest number of all groups and the machine. `None`:
+    /// the system does not say.
     pub(super) fn free(&self) -> Option<Free> {
         let groups = self.0.iter().filter_map(|(folder, version)| free_in(folder, *version));
         let of_groups = groups.map(|bytes| Free { bytes, is_of_group: true });
@@ -88,7 +89,7 @@ impl Version {
         }
     }
 
-    /// What of the memory that is in use is given back when there is need.
+    /// The parts of the memory in use that the system takes back when it needs memory.
     fn caches(self) -> &'static [&'static str] {
         match self {
             Self::One => &["total_active_file", "total_inactive_file"],
@@ -100,7 +101,7 @@ impl Version {
 /// Where a hierarchy of control groups is mounted.
 struct Mount<'a> {
     at: &'a str,
-    /// The group that is found there.
+    /// The group at the top of it.
     root: &'a str,
     version: Version,
 }
@@ -122,7 +123,7 @@ impl<'a> Mount<'a> {
         Some(Self { at, root, version })
     }
 
-    /// The folders of a group and of those above it, as far as they can be seen from here.
+    /// The folders of a group and of the groups above it, as far as they are visible from here.
     fn folders(&self, group: &str) -> Vec<PathBuf> {
         let below = Path::new(group).strip_prefix(self.root).unwrap_or(Path::new(group));
         let below = below.strip_prefix("/").unwrap_or(below);

@@ -1,5 +1,5 @@
-//! Gates: what a job must wait for besides a free slot. A pause between starts, a rate, the load and
-//! the memory of the machine, and a token of make's jobserver.
+//! Gates: what a job waits for besides a free slot: a pause between starts, a rate, the load and the
+//! memory of the machine, a token of make's jobserver.
 
 pub(crate) mod jobserver;
 mod memory;
@@ -25,10 +25,21 @@ pub(crate) struct Gates {
     limits: Limits,
     turns: Mutex<Turns>,
     jobserver: Option<Arc<Jobserver>>,
-    /// Where free memory counts.
+    /// How free memory is measured, if it matters.
     memory: Option<Memory>,
-    /// It was told what is waited for.
-    has_told: AtomicBool,
+    /// It was reported that jobs wait.
+    has_reported: AtomicBool,
+}
+
+/// Whether a job may start.
+#[derive(Debug)]
+pub(crate) enum Passage {
+    /// It may.
+    Free,
+    /// It may, with this token, which is kept until the job is over.
+    With(Token),
+    /// It may not: the run was ended.
+    Closed,
 }
 
 /// Whose turn it is to start a job.
@@ -36,9 +47,9 @@ pub(crate) struct Gates {
 struct Turns {
     /// When the next job may start.
     next: Option<Moment>,
-    /// Who waits and since when, by the order in which they came.
+    /// The slots that wait and since when, in the order in which they came.
     waiting: BTreeMap<u64, (Moment, Arc<Wake>)>,
-    /// How many have come.
+    /// How many slots have come.
     count: u64,
 }
 
@@ -50,12 +61,12 @@ impl Gates {
             limits,
             turns: Mutex::default(),
             jobserver: jobserver.map(Arc::new),
-            has_told: AtomicBool::new(false),
+            has_reported: AtomicBool::new(false),
         }
     }
 
     /// Whether there is anything to wait for. If so, a worker gets one job at a time.
-    pub(crate) fn are_there(&self) -> bool {
+    pub(crate) fn any(&self) -> bool {
         let Limits { interval, max_load, min_free_memory, .. } = &self.limits;
         interval.is_some()
             || max_load.is_some()
@@ -63,35 +74,39 @@ impl Gates {
             || self.jobserver.is_some()
     }
 
-    /// Waits until a job may start; `None`: the run was ended before. What is returned is to be
-    /// kept until the job is over.
+    /// Waits until a job may start, or until the run is over.
     pub(crate) fn pass(
         &self,
         clock: &Clock,
         watcher: &dyn Watcher,
         wake: &Arc<Wake>,
         is_over: impl Fn() -> bool,
-    ) -> Option<Option<Token>> {
+    ) -> Passage {
         if let Some(interval) = self.limits.interval
             && !self.wait_for_turn(interval, clock, wake, &is_over)
         {
-            return None;
+            return Passage::Closed;
         }
         while let Some(what) = self.what_is_short() {
             if is_over() {
-                return None;
+                return Passage::Closed;
             }
-            if !self.has_told.swap(true, Ordering::AcqRel) {
+            let had_reported = self.has_reported.swap(true, Ordering::AcqRel);
+            if !had_reported {
                 watcher.note(&format!("jobs wait: {what}"));
             }
             wake.wait(Some(LOOK));
         }
-        let Some(jobserver) = &self.jobserver else { return Some(None) };
-        Jobserver::wait(jobserver, wake, is_over).map(Some)
+        match &self.jobserver {
+            None => Passage::Free,
+            Some(jobserver) => {
+                Jobserver::wait(jobserver, wake, is_over).map_or(Passage::Closed, Passage::With)
+            }
+        }
     }
 
-    /// Waits for the time of the next start. Returns whether it has come; if not, it is that of
-    /// whoever has come next.
+    /// Waits for the time of the next start. Returns whether it has come. If the run is over instead,
+    /// the next slot gets that time.
     fn wait_for_turn(
         &self,
         interval: Duration,
@@ -115,7 +130,7 @@ impl Gates {
                 return !over;
             }
             drop(turns);
-            // One that is first and late is left time to come.
+            // A slot that is first and late needs a moment to come.
             wake.wait(Some(due.since(now).max(Duration::from_millis(1))));
         }
     }
@@ -126,7 +141,8 @@ impl Gates {
 
     /// What the machine has too little of now, as a phrase.
     fn what_is_short(&self) -> Option<String> {
-        if let (Some(most), Some(load)) = (self.limits.max_load, self.limits.max_load.and(load()))
+        if let Some(most) = self.limits.max_load
+            && let Some(load) = load()
             && load > most
         {
             return Some(format!("the load is {load:.2}, above --max-load {most}"));
@@ -155,7 +171,7 @@ impl Turns {
         self.count
     }
 
-    /// When it is the turn of one that waits, as far as is known, and whether it is the first.
+    /// When it is the turn of a slot that waits, as far as is known, and whether it is the first.
     fn due(&self, number: u64, interval: Duration) -> (Moment, bool) {
         let before = self.waiting.range(..number).count();
         let came = self.waiting.get(&number).map_or(Moment::NEVER, |(came, _)| *came);
@@ -165,7 +181,7 @@ impl Turns {
     }
 }
 
-/// The load average of the last minute; `None`: the system does not tell.
+/// The load average of the last minute; `None`: the system does not say.
 fn load() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }

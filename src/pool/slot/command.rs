@@ -1,7 +1,9 @@
-//! A command: started for one job, fed, listened to, and ended when its time is over.
+//! A command under way: started for one job, attended to, and ended when its time is over.
 
 use std::fmt;
 use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,63 +11,61 @@ use crate::command::Command;
 use crate::command::Commands;
 use crate::job::Job;
 use crate::job::printed::{Capture, Printed};
-use crate::pool::roll::Seen;
 use crate::pool::shared::Shared;
+use crate::pool::slot::steps::underway;
+use crate::pool::slot::stopped::stopped_for_terminal;
+use crate::pool::underway::Responder;
 use crate::process::stops::Stopped;
-use crate::process::{OutputStream, Process, Spec, Stop, Transfer, Wake};
+use crate::process::{Process, Spec, Stop, Wake};
 use crate::util::clock::Moment;
 
-/// What a command has printed is read at its end for no longer than this much at once: what it left
-/// running may go on writing for ever.
-const LAST_READ: usize = 2 << 20;
-
-/// A command that is done sooner, and prints less, is quick.
+/// A command that takes less time than this, and prints less, is quick.
 const QUICK: Duration = Duration::from_millis(5);
 const LITTLE: u64 = 16 << 10;
 
-/// What a command has left running may be silent for at least so long: a process that another slot is
+/// What a command has left running may be silent for at least this long: a process that another slot is
 /// starting has all pipes open for a moment.
 const SHORTEST_SILENCE: Duration = Duration::from_millis(50);
 
-/// Many a program closes its streams so long, at most, before it ends.
+/// A program that closes its streams before it ends does so at most this long before its end.
 const LAST_MOMENT: Duration = Duration::from_millis(50);
 
-/// So many processes, at most, are named of those that a command has left running.
+/// A message names up to this many of the processes that a command has left running.
 const MOST_NAMES: usize = 3;
-
-/// While nobody takes the lines that a command has printed they are offered this often.
-const OFFER_TICK: Duration = Duration::from_millis(10);
 
 /// Why a command was not left to end of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cut {
+pub(super) enum CutShort {
     /// Its time was over.
     TimedOut,
     /// The run was ended.
-    Cancelled,
-    /// Nobody waits for it any more.
+    RunEnded,
+    /// Its caller is gone.
     Abandoned,
-    /// What it printed could not be kept.
+    /// Its output could not be kept.
     NotKept,
     /// It was stopped, since it wanted the terminal.
     Stopped,
 }
 
 /// A command under way.
-pub(crate) struct Running<'a> {
-    shared: &'a Shared,
-    commands: &'a Commands,
-    job: &'a Job,
-    process: Process,
-    /// What it is to read, and how much of that it has been given.
-    input: Vec<u8>,
-    written: usize,
-    printed: Printed,
-    /// Lines wait that nobody takes now: no more are read.
-    is_held_up: bool,
-    /// When it exited, or what it left running was last heard of; `None`: it has not exited.
-    heard: Option<Moment>,
-    trouble: Option<io::Error>,
+pub(super) struct Running<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) commands: &'a Commands,
+    pub(super) job: &'a Job,
+    pub(super) process: Process,
+    /// What it is to read.
+    pub(super) input: Vec<u8>,
+    /// How much of its input it has been given.
+    pub(super) written: usize,
+    pub(super) printed: Printed,
+    /// Nobody takes the lines that it has printed, and so no more are read.
+    pub(super) is_held_up: bool,
+    /// When it exited, or when the processes that it left running last printed something; `None`: it
+    /// has not exited.
+    pub(super) heard: Option<Moment>,
+    /// Why its output could not be kept.
+    pub(super) trouble: Option<io::Error>,
     stopped: Option<Stopped>,
 }
 
@@ -76,16 +76,23 @@ impl fmt::Debug for Running<'_> {
 }
 
 /// How a command ended.
-pub(crate) struct Ended {
-    pub(crate) printed: Arc<Printed>,
-    pub(crate) status: Option<std::process::ExitStatus>,
-    pub(crate) cut: Option<Cut>,
+pub(super) struct Ended {
+    pub(super) printed: Arc<Printed>,
+    pub(super) status: Option<ExitStatus>,
+    pub(super) cut: Option<CutShort>,
     /// It could not be killed.
-    pub(crate) is_left_behind: bool,
+    pub(super) is_left_behind: bool,
     /// Why its output could not be kept.
-    pub(crate) trouble: Option<io::Error>,
+    pub(super) trouble: Option<io::Error>,
     /// What it did with the terminal.
-    pub(crate) stopped: Option<Stopped>,
+    pub(super) stopped: Option<Stopped>,
+}
+
+/// How a command is being ended: the last step, and when the next one is due.
+#[derive(Clone, Copy)]
+struct Ending {
+    step: Stop,
+    until: Moment,
 }
 
 impl<'a> Running<'a> {
@@ -93,7 +100,7 @@ impl<'a> Running<'a> {
     ///
     /// # Errors
     /// It could not be started.
-    pub(crate) fn start(
+    pub(super) fn start(
         shared: &'a Shared,
         commands: &'a Commands,
         job: &'a Job,
@@ -112,7 +119,6 @@ impl<'a> Running<'a> {
         };
         let process = Process::start(&spec, &shared.groups)?;
         let stream = || Capture::new(&shared.spool);
-        let printed = Printed { exit: None, signal: None, stdout: stream(), stderr: stream() };
         Ok(Self {
             shared,
             commands,
@@ -120,7 +126,7 @@ impl<'a> Running<'a> {
             process,
             input,
             written: 0,
-            printed,
+            printed: Printed { exit: None, signal: None, stdout: stream(), stderr: stream() },
             is_held_up: false,
             heard: None,
             trouble: None,
@@ -128,18 +134,23 @@ impl<'a> Running<'a> {
         })
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    pub(super) fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    /// Attends to the command until it is gone, and to what it has left running for as long as that
-    /// prints. `is_quick` says whether the one before it was quick, so that this one may be, and then
-    /// whether it was.
-    pub(crate) fn attend(mut self, wake: &Wake, is_quick: &mut bool, roll: &mut Seen) -> Ended {
+    /// Attends to the command until it is gone, and to the processes that it has left running for as
+    /// long as they print. `is_quick` says whether the command before it was quick, so that this one may
+    /// be quick too; afterwards it says whether this one was.
+    pub(super) fn attend(
+        mut self,
+        wake: &Wake,
+        is_quick: &mut bool,
+        responder: &mut Responder,
+    ) -> Ended {
         let shared = self.shared;
         let began = shared.now();
         let is_over = *is_quick && self.exits_soon(wake) && self.outlive();
-        let cut = if is_over { None } else { self.attend_long(began, wake, roll) };
+        let cut = if is_over { None } else { self.attend_long(began, wake, responder) };
         let ended = self.end(cut);
         let printed = ended.printed.stdout.len() + ended.printed.stderr.len();
         *is_quick = shared.now() < began.after(QUICK) && printed < LITTLE;
@@ -151,56 +162,51 @@ impl<'a> Running<'a> {
         if self.commands.stdin || self.commands.live {
             return false;
         }
-        let timeout = self.job.timeout.or_else(|| self.shared.timeout());
-        self.process.exits_within(wake, timeout.map_or(QUICK, |timeout| timeout.min(QUICK)))
+        let time = self.timeout().map_or(QUICK, |timeout| timeout.min(QUICK));
+        self.process.exits_within(wake, time)
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        self.job.timeout.or_else(|| self.shared.estimates.timeout())
     }
 
     /// Attends to a command for as long as it takes. Returns why it was cut short, if it was.
-    fn attend_long(&mut self, began: Moment, wake: &Wake, roll: &mut Seen) -> Option<Cut> {
+    fn attend_long(
+        &mut self,
+        began: Moment,
+        wake: &Wake,
+        responder: &mut Responder,
+    ) -> Option<CutShort> {
         let shared = self.shared;
         let mut cut = None;
-        // One that has nothing to read is told so at once.
+        let mut ending: Option<Ending> = None;
+        // A command that has nothing to read finds the end of its stdin at once.
         self.feed();
-        // How it is being ended, and when the next step is due.
-        let mut step: Option<(Stop, Moment)> = None;
         loop {
-            shared.roll.answer(roll, |slot| {
-                vec![shared.underway(self.job, slot, self.process.pid(), began)]
+            shared.roll_call.answer(responder, |slot| {
+                vec![underway(shared, self.job, slot, self.process.pid(), began)]
             });
             let now = shared.now();
-            let timeout = self.job.timeout.or_else(|| shared.timeout());
-            let deadline = timeout.map_or(Moment::NEVER, |timeout| began.after(timeout));
+            let deadline = self.timeout().map_or(Moment::NEVER, |timeout| began.after(timeout));
             let wants_terminal = self.notice_stop();
-            if step.is_none() {
-                cut = self.reason(now, deadline);
-                let first = match cut {
-                    Some(Cut::Cancelled) => Some(shared.stop_means()),
-                    Some(_) => Some(Stop::Terminate),
-                    None => None,
-                };
-                step = first.map(|first| (first, now.after(self.tell(first))));
-            } else if let Some((stop, until)) = step
-                && (now >= until
-                    || (stop < Stop::Kill && (wants_terminal || shared.groups.is_killing())))
-            {
-                if stop == Stop::Kill {
-                    break;
+            match ending {
+                None => {
+                    cut = self.why_cut_short(now, deadline);
+                    ending = cut.map(|cut| self.signal(self.first_step(cut), now));
                 }
-                step = Some((Stop::Kill, now.after(self.tell(Stop::Kill))));
+                Some(last) if self.is_step_due(last, now, wants_terminal) => {
+                    if last.step == Stop::Kill {
+                        break;
+                    }
+                    ending = Some(self.signal(Stop::Kill, now));
+                }
+                Some(_) => {}
             }
-            let Some(due) = self.due(step, deadline, now) else { break };
+            let Some(due) = self.due(ending, deadline, now) else { break };
             let timeout = if due == Moment::NEVER { None } else { due.until(now) };
-            let has_exited = match self.is_held_up && self.heard.is_none() {
-                true => self.offer_again(wake, timeout),
-                false => {
-                    let ready = self.process.wait(Some(wake), self.has_input(), None, timeout);
-                    self.feed();
-                    self.listen(ready.stdout, ready.stderr);
-                    ready.exited
-                }
-            };
-            // Whatever it was that ended it ends what it has left running.
-            if has_exited && (step.is_some() || self.outlive()) {
+            let has_exited = self.wait(wake, timeout);
+            // What has ended the command also ends the processes that it has left running.
+            if has_exited && (ending.is_some() || self.outlive()) {
                 break;
             }
             if self.heard.is_some() && self.process.is_closed() {
@@ -210,28 +216,56 @@ impl<'a> Running<'a> {
         cut
     }
 
+    /// Waits once, and deals with what comes. Returns whether the command has exited.
+    fn wait(&mut self, wake: &Wake, timeout: Option<Duration>) -> bool {
+        if self.is_held_up && self.heard.is_none() {
+            return self.offer_again(wake, timeout);
+        }
+        let ready = self.process.wait(Some(wake), self.has_input(), None, timeout);
+        self.feed();
+        self.listen(ready.stdout, ready.stderr);
+        ready.exited
+    }
+
+    /// The first step of ending a command.
+    fn first_step(&self, cut: CutShort) -> Stop {
+        if cut == CutShort::RunEnded { self.shared.stopping.means() } else { Stop::Terminate }
+    }
+
+    /// Takes a step of ending the command.
+    fn signal(&mut self, step: Stop, now: Moment) -> Ending {
+        let patience = self.process.take_step(step, self.shared.config.grace);
+        Ending { step, until: now.after(patience) }
+    }
+
+    /// Whether it is time for the step after this one.
+    fn is_step_due(&self, last: Ending, now: Moment, wants_terminal: bool) -> bool {
+        let is_urgent = wants_terminal || self.shared.groups.is_killing();
+        now >= last.until || (last.step < Stop::Kill && is_urgent)
+    }
+
     /// When something must be done even if nothing happens; `None`: there is nothing to wait for.
-    fn due(&self, step: Option<(Stop, Moment)>, deadline: Moment, now: Moment) -> Option<Moment> {
-        let stop_at = self.shared.stop_at();
+    fn due(&self, ending: Option<Ending>, deadline: Moment, now: Moment) -> Option<Moment> {
+        let stop_at = self.shared.stopping.at();
         let silent_at = match self.heard {
-            // Those that were killed print no more.
-            Some(_) if step.is_some_and(|(stop, _)| stop == Stop::Kill) => return None,
-            // What is left running when the run is ended goes with it.
-            Some(heard) if step.is_none() && stop_at == Moment::NEVER => {
+            // Processes that were killed print no more.
+            Some(_) if ending.is_some_and(|last| last.step == Stop::Kill) => return None,
+            // If the run is ended, the processes that the command has left running are ended too.
+            Some(heard) if ending.is_none() && stop_at == Moment::NEVER => {
                 heard.after(self.silence())
             }
             _ => Moment::NEVER,
         };
-        let due = step.map_or(deadline.min(stop_at).min(silent_at), |(_, until)| until);
+        let due = ending.map_or(deadline.min(stop_at).min(silent_at), |last| last.until);
         (now < silent_at).then_some(due)
     }
 
-    /// How long what is left running may be silent.
+    /// How long the processes that it has left running may be silent.
     fn silence(&self) -> Duration {
         self.shared.config.grace.max(SHORTEST_SILENCE)
     }
 
-    /// The command has exited: what it has printed is read. Returns whether nothing that it has left
+    /// The command has exited: what it has printed is read. Returns whether no process that it has left
     /// running can print more.
     fn outlive(&mut self) -> bool {
         self.heard = Some(self.shared.now());
@@ -241,142 +275,62 @@ impl<'a> Running<'a> {
     }
 
     /// Why the command must be ended now, if it must.
-    fn reason(&self, now: Moment, deadline: Moment) -> Option<Cut> {
-        match () {
-            () if self.trouble.is_some() => Some(Cut::NotKept),
-            () if self.shared.groups.is_killing() || now >= self.shared.stop_at() => {
-                Some(Cut::Cancelled)
-            }
-            () if self.job.is_abandoned() => Some(Cut::Abandoned),
-            () if self.stopped.is_some() => Some(Cut::Stopped),
-            () if now >= deadline => Some(Cut::TimedOut),
-            () => None,
+    fn why_cut_short(&self, now: Moment, deadline: Moment) -> Option<CutShort> {
+        if self.trouble.is_some() {
+            Some(CutShort::NotKept)
+        } else if self.shared.groups.is_killing() || now >= self.shared.stopping.at() {
+            Some(CutShort::RunEnded)
+        } else if self.job.is_abandoned() {
+            Some(CutShort::Abandoned)
+        } else if self.stopped.is_some() {
+            Some(CutShort::Stopped)
+        } else if now >= deadline {
+            Some(CutShort::TimedOut)
+        } else {
+            None
         }
     }
 
     /// Deals with a stop that was noticed. Returns whether it was one for the terminal, which nobody
     /// will undo.
     fn notice_stop(&mut self) -> bool {
-        let who = || format!("the command of {}", self.shared.name(self.job));
-        let stopped = self.shared.stopped_for_terminal(&self.process, who);
+        let who = || format!("the command of {}", self.shared.deliveries.name(self.job));
+        let stopped = stopped_for_terminal(self.shared, &self.process, who);
         let wants_terminal = stopped.is_some();
         self.stopped = self.stopped.take().or(stopped);
         wants_terminal
     }
 
-    fn tell(&mut self, step: Stop) -> Duration {
-        self.process.take_step(step, self.shared.config.grace)
-    }
-
-    fn has_input(&self) -> bool {
-        self.written < self.input.len()
-    }
-
-    /// Writes as much of the input as the command takes now. One that does not want it all is free
-    /// not to read it.
-    fn feed(&mut self) {
-        if !self.commands.stdin {
-            return;
-        }
-        while self.has_input() {
-            match self.process.write(&self.input[self.written..]) {
-                Transfer::Moved(count) => self.written += count,
-                Transfer::Blocked => return,
-                Transfer::Closed => self.written = self.input.len(),
-            }
-        }
-        self.process.close_stdin();
-    }
-
-    /// Waits a moment and offers again the lines that nobody took. Returns whether the command has
-    /// exited.
-    fn offer_again(&mut self, wake: &Wake, timeout: Option<Duration>) -> bool {
-        wake.wait(Some(timeout.map_or(OFFER_TICK, |timeout| timeout.min(OFFER_TICK))));
-        self.feed();
-        self.pass_on();
-        self.process.has_exited()
-    }
-
-    /// Reads what the streams hold.
-    fn listen(&mut self, stdout: bool, stderr: bool) {
-        let Printed { stdout: out, stderr: err, .. } = &mut self.printed;
-        for (stream, capture, _) in
-            [(OutputStream::Stdout, out, stdout), (OutputStream::Stderr, err, stderr)]
-                .into_iter()
-                .filter(|(_, _, is_ready)| *is_ready)
-        {
-            let progress = self.process.collect(stream, capture.buffer());
-            if matches!(progress, Transfer::Moved(_)) && self.heard.is_some() {
-                self.heard = Some(self.shared.now());
-            }
-        }
-        self.pass_on();
-    }
-
-    /// Hands on whole lines, where that is asked for; the rest must find its place.
-    fn pass_on(&mut self) {
-        let Printed { stdout, stderr, .. } = &mut self.printed;
-        if self.commands.live && self.job.caller.is_none() {
-            let (out, err) = (stdout.whole_lines(), stderr.whole_lines());
-            let lines = (&stdout.buffer()[..out], &stderr.buffer()[..err]);
-            self.is_held_up = out + err > 0 && !self.shared.pass_lines(self.job, lines);
-            if !self.is_held_up {
-                stdout.pass(out);
-                stderr.pass(err);
-            }
-        }
-        if let Err(error) = stdout.spill_excess().and_then(|()| stderr.spill_excess()) {
-            self.trouble.get_or_insert(error);
-            // There is no room for it, and no use.
-            stdout.buffer().clear();
-            stderr.buffer().clear();
-        }
-    }
-
-    /// Reads what the streams hold, but for very much.
-    fn read_rest(&mut self) {
-        for stream in [OutputStream::Stdout, OutputStream::Stderr] {
-            let mut left = LAST_READ;
-            loop {
-                let Printed { stdout, stderr, .. } = &mut self.printed;
-                let capture = if stream == OutputStream::Stdout { stdout } else { stderr };
-                match self.process.collect(stream, capture.buffer()) {
-                    Transfer::Moved(count) if count < left => left -= count,
-                    _ => break,
-                }
-                self.pass_on();
-            }
-        }
-    }
-
-    /// The command has exited, or can't be killed. What is left of its group goes as well, unless the
-    /// command has ended of itself.
-    fn end(mut self, cut: Option<Cut>) -> Ended {
+    /// The command has exited, or can't be killed. Its group is ended as well, unless the command has
+    /// ended of itself.
+    fn end(mut self, cut: Option<CutShort>) -> Ended {
         let was_killed = self.shared.groups.is_killing();
-        let (status, is_left) = if cut.is_none() && self.trouble.is_none() {
+        let is_own_end = cut.is_none() && self.trouble.is_none();
+        let (status, is_left) = if is_own_end {
             self.process.release(&self.shared.groups)
         } else {
             (self.process.reap(&self.shared.groups), false)
         };
         self.read_rest();
         if cut.is_none() && !was_killed && (is_left || !self.process.is_closed()) {
-            self.tell_what_is_left();
+            self.report_leftovers();
         }
         let is_left_behind = status.is_none() && !self.process.has_exited();
         let Printed { stdout, stderr, .. } = &mut self.printed;
         if let Err(error) = stdout.finish().and_then(|()| stderr.finish()) {
             self.trouble.get_or_insert(error);
         }
-        let cut = match cut {
-            _ if self.trouble.is_some() => Some(Cut::NotKept),
-            // It was killed with all others, and had no time to notice that.
-            None if was_killed => Some(Cut::Cancelled),
-            cut => cut,
+        let cut = if self.trouble.is_some() {
+            Some(CutShort::NotKept)
+        } else if cut.is_none() && was_killed {
+            // It was killed with all others, before its slot noticed.
+            Some(CutShort::RunEnded)
+        } else {
+            cut
         };
         let mut printed = self.printed;
         printed.exit = status.and_then(|status| status.code());
-        printed.signal =
-            status.and_then(|status| std::os::unix::process::ExitStatusExt::signal(&status));
+        printed.signal = status.and_then(|status| status.signal());
         Ended {
             printed: Arc::new(printed),
             status,
@@ -387,14 +341,14 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Names what the command has left running.
-    fn tell_what_is_left(&self) {
+    /// Names the processes that the command has left running.
+    fn report_leftovers(&self) {
         if self.process.is_closed() && !self.process.is_left_after(LAST_MOMENT) {
             return;
         }
         let names = self.process.leftovers();
         let mut left = match names.as_deref() {
-            // What was seen is gone by now.
+            // The processes that were seen are gone by now.
             Some([]) => return,
             None => "something".to_owned(),
             Some(names) => names[..names.len().min(MOST_NAMES)].join(", "),
@@ -409,7 +363,7 @@ impl<'a> Running<'a> {
                  prints from now on is lost"
             ));
         }
-        let job = self.shared.name(self.job);
+        let job = self.shared.deliveries.name(self.job);
         self.shared.watcher.note(&format!("{job}: the command has left running: {left}"));
     }
 }

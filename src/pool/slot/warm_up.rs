@@ -1,4 +1,5 @@
-//! What a fresh worker is asked, or told, before its first job: handshakes, caches to be filled.
+//! Warming a worker up: it is sent the init messages, and answers them, before its first job. It loads
+//! models, fills caches, agrees on a protocol.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,147 +8,187 @@ use std::time::Duration;
 
 use crate::config::Init;
 use crate::job::Why;
-use crate::pool::shared::{STACK, Shared};
+use crate::pool::background::STACK;
+use crate::pool::shared::Shared;
+use crate::pool::slot::retire::dismiss;
+use crate::pool::slot::silence::SILENCE;
+use crate::pool::slot::stopped::stopped_for_terminal;
 use crate::process::stops::Stopped;
 use crate::process::{Stop, Transfer, Wake};
 use crate::util::clock::Moment;
 use crate::util::text::{printable, quote};
 use crate::worker::{Answer, Violation, Worker};
 
-/// A worker that does not answer is remarked on after so long.
-const SILENCE: Duration = Duration::from_secs(10);
-
-/// Who warms a spare up looks this often whether it is still wanted.
+/// The thread that warms up a spare looks this often whether the spare is still wanted.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Why a worker did not become fit for work.
 #[derive(Debug)]
-pub(crate) enum Unfit {
+pub(super) enum Unfit {
     /// It is not wanted any more.
     Unwanted,
     /// What happened, as a sentence.
     Failed(String),
 }
 
-/// Asks a worker all that fresh ones are asked, and waits for each answer. Others may interrupt that
-/// through `wake`, or by `unwanted`.
-pub(crate) fn warm_up(
+/// Sends a worker the init messages, and waits for each answer. `wake` and `unwanted` interrupt the
+/// wait.
+pub(super) fn warm_up(
     worker: &mut Worker,
     shared: &Shared,
     wake: Option<&Wake>,
     unwanted: &AtomicBool,
 ) -> Result<(), Unfit> {
     for init in &shared.config.init {
-        let job = init.job();
-        let sent = match init.has_reply {
-            true => worker.accept(job, shared.now()).map_err(|refused| refused.1),
-            false => worker.notify(&job),
-        };
-        sent.map_err(|message| Unfit::Failed(format!("{}: {message}", name(init))))?;
-        let mut answer = None;
-        let began = shared.now();
-        let mut is_remarked = false;
-        while worker.has_unsent() || !worker.flights.is_empty() {
-            if unwanted.load(Ordering::Acquire) || shared.now() >= shared.stop_at() {
-                return Err(Unfit::Unwanted);
-            }
-            let waited = shared.now().since(began);
-            let limit = shared.config.start_timeout;
-            if let Some(limit) = limit.filter(|limit| shared.now() >= worker.born.after(*limit)) {
-                let limit = humantime::format_duration(limit);
-                let unfinished = behind(&worker.unfinished());
-                let message =
-                    format!("it had not answered {} after {limit}{unfinished}", name(init));
-                return Err(Unfit::Failed(message));
-            }
-            if waited >= SILENCE && !std::mem::replace(&mut is_remarked, true) {
-                let (pid, name) = (worker.process.pid(), name(init));
-                let unfinished = behind(&worker.unfinished());
-                shared.watcher.note(&format!(
-                    "the worker (pid {pid}) has not answered {name} for {} s{unfinished}. Waiting on.",
-                    SILENCE.as_secs()
-                ));
-            }
-            step(worker, shared, wake, began, &mut answer).map_err(|what| {
-                Unfit::Failed(format!("it {what} before it answered {}", name(init)))
-            })?;
-        }
-        if let Some(Err(message)) = answer {
-            return Err(Unfit::Failed(format!(
-                "it answered {} with an error: {message}",
-                name(init)
-            )));
-        }
+        let mut exchange = Exchange::begin(worker, shared, init)?;
+        exchange.finish(wake, unwanted)?;
     }
     worker.be_fresh(shared.now());
     Ok(())
 }
 
-/// Waits for something to happen once, and deals with it. An error is what ended the worker, as a
-/// verb.
-fn step(
-    worker: &mut Worker,
-    shared: &Shared,
-    wake: Option<&Wake>,
+/// An init message on its way to a worker, and its answer.
+struct Exchange<'a> {
+    worker: &'a mut Worker,
+    shared: &'a Shared,
+    init: &'a Init,
     began: Moment,
-    answer: &mut Option<Result<(), String>>,
-) -> Result<(), String> {
-    if worker.has_unsent() && worker.send() == Transfer::Closed {
-        return Err("closed its stdin".into());
+    /// The silence of the worker was remarked on.
+    is_remarked: bool,
+    answer: Option<Result<(), String>>,
+}
+
+impl<'a> Exchange<'a> {
+    /// Puts an init message into the worker's outbox.
+    fn begin(worker: &'a mut Worker, shared: &'a Shared, init: &'a Init) -> Result<Self, Unfit> {
+        let job = init.job();
+        let sent = if init.has_reply {
+            worker.accept(job, shared.now()).map_err(|refused| refused.1)
+        } else {
+            worker.notify(&job)
+        };
+        sent.map_err(|message| Unfit::Failed(format!("{}: {message}", name(init))))?;
+        let began = shared.now();
+        Ok(Self { worker, shared, init, began, is_remarked: false, answer: None })
     }
-    if worker.flights.is_empty() && !worker.has_unsent() {
-        return Ok(());
-    }
-    let now = shared.now();
-    let deadlines = [
-        shared.config.start_timeout.map(|limit| worker.born.after(limit)),
-        Some(began.after(SILENCE)),
-        wake.is_none().then(|| now.after(TICK)),
-        Some(shared.stop_at()),
-    ];
-    let deadline = deadlines.into_iter().flatten().filter(|at| *at > now).min();
-    let timeout = deadline.filter(|at| *at != Moment::NEVER).and_then(|at| at.until(now));
-    let ready = worker.process.wait(wake, worker.has_unsent(), None, timeout);
-    worker.words_before = worker.process.stderr_count();
-    if ready.stderr {
-        worker.process.forward_stderr(&*shared.watcher);
-    }
-    if ready.stdout {
-        match worker.read() {
-            Transfer::Closed => return Err("closed its stdout".into()),
-            Transfer::Moved(_) | Transfer::Blocked => {}
+
+    /// Waits until the message is sent and answered.
+    fn finish(&mut self, wake: Option<&Wake>, unwanted: &AtomicBool) -> Result<(), Unfit> {
+        let name = name(self.init);
+        while self.worker.has_unsent() || !self.worker.flights.is_empty() {
+            if unwanted.load(Ordering::Acquire) || self.shared.now() >= self.shared.stopping.at() {
+                return Err(Unfit::Unwanted);
+            }
+            self.look_at_clock(&name)?;
+            self.step(wake)
+                .map_err(|what| Unfit::Failed(format!("it {what} before it answered {name}")))?;
         }
-        let received = worker.receive(shared.config.max_reply, now, |said| {
+        match &self.answer {
+            Some(Err(message)) => {
+                Err(Unfit::Failed(format!("it answered {name} with an error: {message}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives up if the time for the start is over, and remarks on a long silence.
+    fn look_at_clock(&mut self, name: &str) -> Result<(), Unfit> {
+        let worker = &*self.worker;
+        let shared = self.shared;
+        let now = shared.now();
+        if let Some(limit) = shared.config.start_timeout
+            && now >= worker.born.after(limit)
+        {
+            let limit = humantime::format_duration(limit);
+            let unfinished = after_semicolon(&worker.unfinished());
+            let message = format!("it had not answered {name} after {limit}{unfinished}");
+            return Err(Unfit::Failed(message));
+        }
+        if now >= self.began.after(SILENCE) && !self.is_remarked {
+            self.is_remarked = true;
+            let pid = worker.process.pid();
+            let unfinished = after_semicolon(&worker.unfinished());
+            let seconds = SILENCE.as_secs();
+            shared.watcher.note(&format!(
+                "the worker (pid {pid}) has not answered {name} for {seconds} s{unfinished}. \
+                 Waiting on."
+            ));
+        }
+        Ok(())
+    }
+
+    /// Waits once, and deals with what comes. An error is what ended the worker, as a verb.
+    fn step(&mut self, wake: Option<&Wake>) -> Result<(), String> {
+        let worker = &mut *self.worker;
+        if worker.has_unsent() && worker.send() == Transfer::Closed {
+            return Err("closed its stdin".into());
+        }
+        if worker.flights.is_empty() && !worker.has_unsent() {
+            return Ok(());
+        }
+        let now = self.shared.now();
+        let timeout = self.deadline(wake, now).and_then(|at| at.until(now));
+        let worker = &mut *self.worker;
+        let ready = worker.process.wait(wake, worker.has_unsent(), None, timeout);
+        worker.words_before = worker.process.stderr_count();
+        if ready.stderr {
+            worker.process.forward_stderr(&*self.shared.watcher);
+        }
+        if ready.stdout {
+            return self.receive(now);
+        }
+        if ready.exited {
+            return Err("ended".into());
+        }
+        if ready.stdin_closed {
+            return Err("closed its stdin".into());
+        }
+        let who = || format!("the worker (pid {})", worker.process.pid());
+        match stopped_for_terminal(self.shared, &worker.process, who) {
+            Some(stopped) => Err(format!("{stopped} ({})", Stopped::advice())),
+            None => Ok(()),
+        }
+    }
+
+    /// When to look at the clock again even if nothing happens.
+    fn deadline(&self, wake: Option<&Wake>, now: Moment) -> Option<Moment> {
+        let limit = self.shared.config.start_timeout;
+        let deadlines = [
+            limit.map(|limit| self.worker.born.after(limit)),
+            Some(self.began.after(SILENCE)),
+            wake.is_none().then(|| now.after(TICK)),
+            Some(self.shared.stopping.at()),
+        ];
+        let next = deadlines.into_iter().flatten().filter(|at| *at > now).min();
+        next.filter(|at| *at != Moment::NEVER)
+    }
+
+    /// Reads what the worker has printed: the answer.
+    fn receive(&mut self, now: Moment) -> Result<(), String> {
+        if self.worker.read() == Transfer::Closed {
+            return Err("closed its stdout".into());
+        }
+        let received = self.worker.receive(self.shared.config.max_reply, now, |said| {
             if let Answer::One(_, outcome) = said {
-                *answer = Some(outcome.map(drop).map_err(|failure| failure.message.clone()));
+                self.answer = Some(outcome.map(drop).map_err(|failure| failure.message.clone()));
             }
         });
         let received = received.map_err(|Violation { what, bytes, .. }| {
             format!("broke the protocol ({what}: {})", quote(&bytes))
         })?;
-        return match received.stale {
+        match received.stale {
             Some(id) => Err(format!("answered request {id} twice")),
             None => Ok(()),
-        };
-    }
-    if ready.exited {
-        return Err("ended".into());
-    }
-    if ready.stdin_closed {
-        return Err("closed its stdin".into());
-    }
-    let who = || format!("the worker (pid {})", worker.process.pid());
-    match shared.stopped_for_terminal(&worker.process, who) {
-        Some(stopped) => Err(format!("{stopped} ({})", Stopped::advice())),
-        None => Ok(()),
+        }
     }
 }
 
-/// What is said of unfinished output, behind something else.
-fn behind(unfinished: &str) -> String {
+/// A phrase about unfinished output, to be put after another one.
+fn after_semicolon(unfinished: &str) -> String {
     if unfinished.is_empty() { String::new() } else { format!("; {unfinished}") }
 }
 
+/// What an init message is called in messages.
 fn name(init: &Init) -> String {
     let option = if init.has_reply { "--init" } else { "--notify" };
     let line: String = init.line.chars().take(60).collect();
@@ -156,22 +197,23 @@ fn name(init: &Init) -> String {
 
 /// A worker that is warmed up by a thread of its own, while its slot has other work.
 #[derive(Debug)]
-pub(crate) struct Warming {
+pub(super) struct Warming {
     thread: JoinHandle<Option<Worker>>,
     unwanted: Arc<AtomicBool>,
 }
 
 impl Warming {
     /// Begins; `None`: no thread could be started.
-    pub(crate) fn start(mut worker: Worker, shared: &Arc<Shared>) -> Option<Self> {
+    pub(super) fn start(mut worker: Worker, shared: &Arc<Shared>) -> Option<Self> {
         let unwanted = Arc::new(AtomicBool::new(false));
-        let (shared, flag) = (Arc::clone(shared), Arc::clone(&unwanted));
+        let shared = Arc::clone(shared);
+        let flag = Arc::clone(&unwanted);
         let run = move || match warm_up(&mut worker, &shared, None, &flag) {
             Ok(()) => Some(worker),
             Err(_) => {
-                // If that is no accident, it will be told of the next one, which a job waits for.
+                // If that is no accident, the next worker, which a job waits for, will fail too.
                 worker.why = Why::Unfit;
-                shared.dismiss(worker, Stop::Terminate, None);
+                dismiss(&shared, worker, Stop::Terminate, None);
                 None
             }
         };
@@ -180,12 +222,12 @@ impl Warming {
     }
 
     /// The worker, as soon as it is fit; `None`: it is not.
-    pub(crate) fn finish(self) -> Option<Worker> {
+    pub(super) fn finish(self) -> Option<Worker> {
         self.thread.join().ok().flatten()
     }
 
-    /// The worker is not needed; returned if it is fit already.
-    pub(crate) fn abandon(self) -> Option<Worker> {
+    /// The worker is not needed. It is returned if it is fit already.
+    pub(super) fn abandon(self) -> Option<Worker> {
         self.unwanted.store(true, Ordering::Release);
         self.finish()
     }

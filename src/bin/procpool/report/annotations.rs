@@ -1,41 +1,41 @@
-//! Failures as annotations of a GitHub workflow: lines on stderr that its runner takes for commands.
+//! Failures as annotations of a GitHub workflow: lines on stderr that its runner reads as commands.
 
 use std::env;
 use std::sync::Mutex;
 
 use procpool::{Done, printable};
 
-use super::names::{Names, details, message};
+use super::names::{JobNames, details, message};
 use crate::lock::lock;
 
-/// GitHub shows no more than this many errors of a step.
+/// The largest number of errors that GitHub shows for a step.
 const MOST: usize = 10;
 
-/// So many bytes of what a job printed go with it.
+/// The number of bytes of a job's output that go with it.
 const DETAILS: usize = 2 << 10;
 
 /// The first failures of a run.
 #[derive(Debug, Default)]
 pub struct Annotations {
-    first: Mutex<First>,
+    first: Mutex<FirstFailures>,
 }
 
 #[derive(Debug, Default)]
-struct First {
+struct FirstFailures {
     lines: Vec<(u64, String)>,
     count: u64,
 }
 
 impl Annotations {
-    /// Where a workflow of GitHub runs this.
+    /// The annotations, if a workflow of GitHub runs this process.
     pub fn wanted() -> Option<Self> {
         let is_there =
             env::var_os("GITHUB_ACTIONS").is_some_and(|it| !it.is_empty() && it != "false");
         is_there.then(Self::default)
     }
 
-    /// A job is over.
-    pub fn add(&self, done: &Done<'_>, names: &Names) {
+    /// Adds a job that is over.
+    pub fn add(&self, done: &Done<'_>, names: &JobNames) {
         if done.outcome.is_ok() {
             return;
         }
@@ -46,7 +46,7 @@ impl Annotations {
         }
     }
 
-    /// All of them, in the order of the input, a line each.
+    /// A line for each annotation, in the order of the input.
     pub fn text(&self) -> String {
         let mut first = lock(&self.first);
         first.lines.sort();
@@ -60,7 +60,7 @@ impl Annotations {
     }
 }
 
-fn line(done: &Done<'_>, names: &Names) -> String {
+fn line(done: &Done<'_>, names: &JobNames) -> String {
     let Err(failure) = done.outcome else { return String::new() };
     let job = done.job;
     let label = names.label(job, done.run.map_or(1, |run| run.slot));
@@ -80,12 +80,12 @@ fn line(done: &Done<'_>, names: &Names) -> String {
     format!("::error {}::{}\n", properties.join(","), data(&text))
 }
 
-/// The message of a command.
+/// Escapes the message of a command.
 fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// A property of a command.
+/// Escapes a property of a command.
 fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }

@@ -13,7 +13,7 @@ use super::halting::Halting;
 use super::joblog::Joblog;
 use super::reports::Reports;
 use crate::cli::halt::Halt;
-use crate::outputs::Target;
+use crate::outputs::WriteTarget;
 use crate::pools::Pools;
 
 /// Keeps account of all jobs of a run.
@@ -29,7 +29,7 @@ pub struct Bookkeeper {
 #[derive(Debug, Default)]
 pub struct ReportSettings {
     pub halt: Option<Halt>,
-    pub joblog: Option<(PathBuf, Target)>,
+    pub joblog: Option<(PathBuf, WriteTarget)>,
     /// The job log keeps the jobs of earlier runs.
     pub resume: bool,
     pub reports: Option<Arc<Reports>>,

@@ -1,5 +1,5 @@
-//! Sees every job that is over, and counts. Slots note what happened in a list of their own, which is
-//! counted when it is long enough: so they don't hold each other up.
+//! Collects the facts of every job that is over. Each slot has a list of its own, which is counted when it is long
+//! enough. So slots do not wait for each other.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -7,47 +7,47 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use procpool::{Done, Run, WorkerEnd};
 
-use super::names::{Names, details, message, shorten};
-use super::totals::{Bar, Failed, Seen, Totals};
+use super::names::{JobNames, details, message, shorten};
+use super::totals::{Bar, Failed, JobFacts, Totals};
 use super::track::{Span, Track};
 use crate::lock::lock;
 
-/// What so many jobs came to is counted at once.
+/// The number of jobs that are counted at once.
 const BATCH: usize = 512;
 
-/// Slots have a list each, up to this number.
+/// The largest number of lists. More slots share them.
 const SHARDS: usize = 64;
 
-/// So many bytes of what a failed job printed are kept.
+/// The number of bytes that are kept of the output of a failed job.
 const DETAILS: usize = 4 << 10;
 
-/// What a job that is drawn is called is no longer than this: there are many of them.
+/// The largest number of characters in the label of a job that is drawn. There are many of them.
 const LONGEST_LABEL: usize = 100;
 
-/// Counts what jobs came to.
+/// Collects the outcomes of all jobs.
 #[derive(Debug)]
 pub struct Collector {
-    names: Arc<Names>,
+    names: Arc<JobNames>,
     begin: Instant,
     /// The same, in seconds since 1970.
     pub began: f64,
     shards: Box<[Mutex<Shard>]>,
-    /// A job that took no longer is not among those that are drawn: the bits of an `f64`.
+    /// Only jobs that took longer than this are drawn: the bits of an `f64`.
     threshold: AtomicU64,
-    /// The details of further failures are not kept.
+    /// There is no room for the details of another failure.
     is_full: AtomicBool,
     totals: Mutex<Totals>,
 }
 
 #[derive(Debug, Default)]
 struct Shard {
-    seen: Vec<Seen>,
+    seen: Vec<JobFacts>,
     tracks: Vec<Track>,
 }
 
 impl Collector {
-    /// Of a run with so many slots, which begins now.
-    pub fn new(slots: usize, names: Arc<Names>) -> Self {
+    /// Begins a run with this number of slots.
+    pub fn new(slots: usize, names: Arc<JobNames>) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             names,
@@ -60,13 +60,12 @@ impl Collector {
         }
     }
 
-    /// How long the run has lasted, in seconds.
+    /// The time since the begin of the run, in seconds.
     pub fn elapsed(&self) -> f64 {
         self.begin.elapsed().as_secs_f64()
     }
 
-    /// A job is over, or one try of it that is not its last. Returns when its slot was busy with it, if
-    /// it was, in seconds since the begin.
+    /// Adds a job that is over, or an attempt that is not its last. Returns when its slot was busy with it, if it ran.
     pub fn add(&self, done: &Done<'_>, is_retried: bool) -> Option<Span> {
         let is_recorded = done.job.is_recorded();
         let run = done.run.filter(|_| !is_recorded);
@@ -78,7 +77,7 @@ impl Collector {
         let (begun, seconds) =
             (span.map_or(end, |span| span.begun), run.map_or(0.0, |r| r.seconds));
         let attempt = done.job.attempt();
-        let seen = Seen { slot, begun, end, seconds, attempt, failed, is_retried, is_recorded };
+        let seen = JobFacts { slot, begun, end, seconds, attempt, failed, is_retried, is_recorded };
         shard.seen.push(seen);
         if shard.seen.len() >= BATCH {
             self.count(&mut shard);
@@ -95,13 +94,13 @@ impl Collector {
         span
     }
 
-    /// A worker is gone.
+    /// Adds a worker that has ended.
     pub fn add_worker(&self, worker: &WorkerEnd) {
         let start = worker.start - self.began;
         lock(&self.totals).add_worker(WorkerEnd { start, ..*worker });
     }
 
-    /// What all jobs came to that are over by now.
+    /// The totals of all jobs that are over by now.
     pub fn totals(&self) -> MutexGuard<'_, Totals> {
         for shard in &self.shards {
             self.count(&mut lock(shard));
@@ -116,7 +115,7 @@ impl Collector {
         }
     }
 
-    /// Keeps a job that took long, by name.
+    /// Keeps a long job, to be drawn.
     fn draw(&self, done: &Done<'_>, run: Run, span: Span, is_retried: bool) {
         let bar = Bar {
             seq: done.job.seq,
@@ -151,7 +150,8 @@ impl Collector {
     /// The details of a failure.
     fn failed(&self, done: &Done<'_>) -> Option<Failed> {
         let failure = done.outcome.err()?;
-        let (job, names) = (done.job, &self.names);
+        let job = done.job;
+        let names = &self.names;
         let (file, line) = names.place(job);
         let slot = done.run.map_or(1, |run| run.slot);
         Some(Failed {
@@ -171,7 +171,7 @@ impl Collector {
 }
 
 impl Shard {
-    /// When a slot was busy with a job. `shards`: every so many slots share this list.
+    /// When a slot was busy with a job. `shards` is the number of lists.
     fn span(&mut self, shards: usize, run: Run, began: f64) -> Span {
         let index = run.slot / shards;
         if self.tracks.len() <= index {

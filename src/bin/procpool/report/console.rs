@@ -12,7 +12,7 @@ use procpool::printable;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 
-use super::stderr::{Stderr, TICK};
+use super::stderr::{StderrStream, TICK};
 use crate::lock::lock;
 
 /// Ctrl-Z stops the process after this time at the latest, even if somebody is writing.
@@ -21,7 +21,7 @@ const SHORT_PATIENCE: Duration = Duration::from_millis(200);
 /// The way of all text to stderr. One writes at a time. Until [`Console::hurry`] is called, the others wait.
 #[derive(Debug)]
 pub struct Console {
-    turns: Mutex<Turns>,
+    turns: Mutex<ConsoleTurns>,
     /// Notified when a turn is over, and when nobody is to wait much longer.
     free: Condvar,
     /// The cursor is at the end of text without a newline. Drawing there would wipe the text out.
@@ -30,11 +30,11 @@ pub struct Console {
     in_line: AtomicBool,
     /// A message has ended that line.
     is_cut: AtomicBool,
-    pub(super) stderr: Arc<Stderr>,
+    pub(super) stderr: Arc<StderrStream>,
 }
 
 #[derive(Debug, Default)]
-struct Turns {
+struct ConsoleTurns {
     /// Somebody has the turn.
     is_taken: bool,
     /// The number of those who wait for it.
@@ -52,7 +52,7 @@ impl Console {
             is_held: Arc::default(),
             in_line: AtomicBool::new(false),
             is_cut: AtomicBool::new(false),
-            stderr: Arc::new(Stderr::new()),
+            stderr: Arc::new(StderrStream::new()),
         }
     }
 
@@ -178,7 +178,7 @@ impl Console {
         Some(Turn(self))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Turns> {
+    fn lock(&self) -> MutexGuard<'_, ConsoleTurns> {
         lock(&self.turns)
     }
 }

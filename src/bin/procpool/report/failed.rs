@@ -13,7 +13,7 @@ use procpool::input::remainder::{LineForm, Remainder, add_missing};
 
 use crate::descriptors::{self, Stream};
 use crate::lock::lock;
-use crate::outputs::{Target, unwritable};
+use crate::outputs::{WriteTarget, unwritable};
 
 /// What the lines look like, and where they come from.
 #[derive(Debug, Default)]
@@ -71,15 +71,15 @@ impl FailedLines {
     /// # Errors
     /// It can't be written there.
     pub fn open(
-        (path, target): (PathBuf, Target),
+        (path, target): (PathBuf, WriteTarget),
         settings: FailedSettings,
     ) -> anyhow::Result<Self> {
         let out = match target {
-            Target::Stderr => {
+            WriteTarget::Stderr => {
                 descriptors::copy(Stream::Stderr).map(|fd| LineOut::Stream(fd.into()))
             }
-            Target::Place(place) if place.is_regular() => place.beside().map(LineOut::Beside),
-            Target::Place(place) => place.create().map(LineOut::Stream),
+            WriteTarget::Place(place) if place.is_regular() => place.beside().map(LineOut::Beside),
+            WriteTarget::Place(place) => place.create().map(LineOut::Stream),
         };
         let out = out.with_context(|| unwritable(&path))?;
         let file = FailedFile { out, has_begun: false, is_over: false, trouble: None };

@@ -1,4 +1,4 @@
-//! What all reports of a run tell, once it is over.
+//! The facts of a run that all reports share, after its end.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -6,32 +6,32 @@ use super::totals::Totals;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RunOutcome {
     /// All jobs have run.
     Complete,
     /// `--halt` ended it.
     Halted,
     /// A signal ended it.
     Interrupted(i32),
-    /// procpool itself could not go on.
+    /// An error of procpool itself ended it.
     Broken,
-    /// A worker has printed more than it was asked for: some results may be wrong.
+    /// A worker printed more than it was asked for. Some results may be wrong.
     Doubtful,
 }
 
-/// How a run ended, and what was left.
+/// How a run ended, and what was left to do.
 #[derive(Clone, Copy, Debug)]
 pub struct Ending {
-    pub outcome: Outcome,
-    /// How many jobs were read and not run.
+    pub outcome: RunOutcome,
+    /// The number of jobs that were read and not run.
     pub left: u64,
-    /// There is input that was not read.
+    /// Some input was not read.
     pub has_unread_input: bool,
-    /// How many processes were started.
+    /// The number of processes that were started.
     pub processes: u64,
 }
 
-/// What a run was, and came to.
+/// The facts of a run.
 #[derive(Debug)]
 pub struct Findings<'a> {
     /// The command line of procpool.
@@ -39,27 +39,27 @@ pub struct Findings<'a> {
     /// The name of this machine.
     pub host: &'a str,
     pub slots: usize,
-    /// When it began, in seconds since 1970.
+    /// The begin of the run, in seconds since 1970.
     pub began: f64,
-    /// How long it took, in seconds.
+    /// The duration of the run, in seconds.
     pub seconds: f64,
     pub ending: Ending,
     pub totals: &'a Totals,
 }
 
 impl Findings<'_> {
-    /// Which share of the time the slots were at work, from 0 to 1.
+    /// The share of the time in which the slots were busy, from 0 to 1.
     pub fn use_of_slots(&self) -> f64 {
         (self.totals.busy() / (self.seconds * self.slots as f64).max(1e-9)).min(1.0)
     }
 
-    /// A moment that is so many seconds after the begin, as text.
+    /// The moment this number of seconds after the begin, as text.
     pub fn time(&self, after: f64) -> String {
         let since = Duration::try_from_secs_f64(self.began + after).unwrap_or_default();
         humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
     }
 
-    /// What the run came to, as a sentence.
+    /// The result of the run, as a sentence.
     pub fn verdict(&self) -> String {
         let Totals { failed, .. } = *self.totals;
         let jobs = self.totals.jobs();
@@ -80,21 +80,21 @@ impl Findings<'_> {
         format!("{ran}{rest}")
     }
 
-    /// How the run ended, if not by itself.
+    /// Why the run ended, if it did not end by itself.
     pub fn how_it_ended(&self) -> Option<String> {
         match self.ending.outcome {
-            Outcome::Complete => None,
-            Outcome::Halted => Some("The run was ended by --halt".into()),
-            Outcome::Interrupted(signal) => {
+            RunOutcome::Complete => None,
+            RunOutcome::Halted => Some("The run was ended by --halt".into()),
+            RunOutcome::Interrupted(signal) => {
                 Some(format!("The run was ended by {}", signal_name(signal)))
             }
-            Outcome::Doubtful => Some("Some results are doubtful: see what the run said".into()),
-            Outcome::Broken => Some("The run was ended by an error of procpool itself".into()),
+            RunOutcome::Doubtful => Some("Some results are doubtful: see what the run said".into()),
+            RunOutcome::Broken => Some("The run was ended by an error of procpool itself".into()),
         }
     }
 }
 
-impl Outcome {
+impl RunOutcome {
     /// Its name in records.
     pub fn name(self) -> &'static str {
         match self {

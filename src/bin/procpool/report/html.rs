@@ -1,7 +1,5 @@
-//! A run as a page for a browser: one file, which needs nothing else.
-//!
-//! The page is fixed; the run is in it as JSON, which its script draws. No text of a job is ever a part
-//! of the markup.
+//! A run as a page for a browser: one file that needs nothing else. The page is fixed. The run is in it as JSON,
+//! which its script draws. No text of a job becomes markup.
 
 use super::findings::Findings;
 use super::json;
@@ -18,7 +16,7 @@ const SCRIPTS: [&str; 4] = [
 /// Makes the page.
 ///
 /// # Errors
-/// It can't be made: a defect.
+/// It can't be made. This is a defect.
 pub fn page(findings: &Findings<'_>) -> serde_json::Result<String> {
     let data = serde_json::to_string(&json::document(findings, true))?;
     let mut page = String::with_capacity(PAGE.len() + STYLE.len() + data.len() + (64 << 10));
@@ -41,12 +39,12 @@ fn title(findings: &Findings<'_>) -> String {
     format!("{} – procpool", findings.verdict())
 }
 
-/// Text for markup.
+/// Escapes text for markup.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// JSON that nothing in a page can mistake for markup. The characters stand in strings only.
+/// Escapes JSON so that a browser finds no markup in it. The escaped characters can be in strings only.
 fn inert(json: &str) -> String {
     json.replace('<', "\\u003c").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
 }

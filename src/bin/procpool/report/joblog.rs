@@ -9,7 +9,7 @@ use procpool::{Commands, Done, Job, Kind, Run};
 
 use crate::descriptors::{self, Stream};
 use crate::lock::lock;
-use crate::outputs::Target;
+use crate::outputs::WriteTarget;
 
 /// The log of a run.
 pub struct Joblog {
@@ -23,7 +23,7 @@ impl Joblog {
     /// # Errors
     /// It can't be written.
     pub fn open(
-        target: &Target,
+        target: &WriteTarget,
         appends: bool,
         commands: Option<Arc<Commands>>,
     ) -> io::Result<Self> {
@@ -75,16 +75,16 @@ struct LogFile {
 }
 
 impl LogFile {
-    fn open(target: &Target, appends: bool) -> io::Result<Self> {
+    fn open(target: &WriteTarget, appends: bool) -> io::Result<Self> {
         let file = match target {
-            Target::Stderr => File::from(descriptors::copy(Stream::Stderr)?),
-            Target::Place(place) if appends => place.append()?,
-            Target::Place(place) => place.create()?,
+            WriteTarget::Stderr => File::from(descriptors::copy(Stream::Stderr)?),
+            WriteTarget::Place(place) if appends => place.append()?,
+            WriteTarget::Place(place) => place.create()?,
         };
         let head: &[u8] =
             b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
         // Earlier text on stderr is no job log.
-        let has_head = matches!(target, Target::Place(_)) && file.metadata()?.len() > 0;
+        let has_head = matches!(target, WriteTarget::Place(_)) && file.metadata()?.len() > 0;
         let head = if has_head { &[] } else { head };
         let mut log = Self { file, unwritten: head.to_vec(), trouble: None };
         log.flush();

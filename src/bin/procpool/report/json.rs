@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use procpool::WorkerEnd;
 use serde::Serialize;
 
-use super::findings::{Findings, Outcome};
+use super::findings::{Findings, RunOutcome};
 use super::totals::{Bar, Failed, Totals};
 
-/// So many of the slowest jobs are listed.
+/// The number of slowest jobs that are listed.
 const SLOWEST: usize = 25;
 
-/// The document. Members are added in later versions; those that are there keep their names.
+/// The document. Later versions may add members. Members keep their names.
 #[derive(Debug, Serialize)]
 pub struct Document<'a> {
     procpool: &'static str,
@@ -23,11 +23,11 @@ pub struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     signal: Option<String>,
     totals: Counts<'a>,
-    durations: Durations,
+    durations: DurationRecord,
     slots: Slots,
     throughput: Throughput<'a>,
     workers: Workers<'a>,
-    failures: Vec<Failure<'a>>,
+    failures: Vec<FailureRecord<'a>>,
     failures_left_out: u64,
     slowest: Vec<Slow<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,7 +49,7 @@ struct Counts<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Durations {
+struct DurationRecord {
     jobs: u64,
     sum: f64,
     p50: Option<f64>,
@@ -75,7 +75,7 @@ struct Slots {
     used: f64,
 }
 
-/// What ended in each step of time.
+/// The jobs that ended in each step of time.
 #[derive(Debug, Serialize)]
 struct Throughput<'a> {
     step_seconds: f64,
@@ -105,7 +105,7 @@ struct Life {
 }
 
 #[derive(Debug, Serialize)]
-struct Failure<'a> {
+struct FailureRecord<'a> {
     seq: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
@@ -135,33 +135,33 @@ struct Slow<'a> {
     attempt: u32,
 }
 
-/// A job as it is drawn: its number, its slot, from when, to when, the kind of failure or nothing, 1 if it
-/// was tried again, which try it was, what it does. Without names of members, since there are many.
+/// A job as it is drawn: number, slot, start, end, kind of failure or nothing, 1 if it was tried again, attempt, and
+/// label. It has no names of members, since there may be thousands of jobs.
 type Drawn<'a> = (u64, usize, f64, f64, &'static str, u8, u32, &'a str);
 
-/// What is drawn of slots.
+/// The slots, as they are drawn.
 #[derive(Debug, Serialize)]
 struct Timeline<'a> {
     hosts: [&'a str; 1],
     step_seconds: f64,
-    rows: Vec<Row>,
+    rows: Vec<RowRecord>,
     bars: Vec<Drawn<'a>>,
     bars_left_out: u64,
 }
 
 #[derive(Debug, Serialize)]
-struct Row {
+struct RowRecord {
     host: usize,
     first_slot: usize,
     last_slot: usize,
     jobs: u64,
     failed: u64,
     busy: f64,
-    /// How busy it was in each step, in hundredths.
+    /// The share of each step in which the slot was busy, in percent.
     steps: Vec<u8>,
 }
 
-/// Makes the document; for a page, with what is drawn on it.
+/// Makes the document. For a page, it has the timeline, which is drawn there.
 pub fn document<'a>(findings: &'a Findings<'a>, is_page: bool) -> Document<'a> {
     let Findings { totals, ending, .. } = findings;
     let ended = totals.reasons.values().sum();
@@ -173,7 +173,7 @@ pub fn document<'a>(findings: &'a Findings<'a>, is_page: bool) -> Document<'a> {
         seconds: micros(findings.seconds),
         outcome: ending.outcome.name(),
         signal: match ending.outcome {
-            Outcome::Interrupted(signal) => Some(super::findings::signal_name(signal)),
+            RunOutcome::Interrupted(signal) => Some(super::findings::signal_name(signal)),
             _ => None,
         },
         totals: counts(findings),
@@ -219,11 +219,11 @@ fn counts<'a>(findings: &Findings<'a>) -> Counts<'a> {
     }
 }
 
-fn durations(totals: &Totals) -> Durations {
+fn durations(totals: &Totals) -> DurationRecord {
     let durations = &totals.durations;
     let quantile = |share| durations.quantile(share).map(micros);
     let bins = durations.bins(4).into_iter();
-    Durations {
+    DurationRecord {
         jobs: durations.count(),
         sum: micros(durations.sum()),
         p50: quantile(0.5),
@@ -240,14 +240,15 @@ fn lives(totals: &Totals) -> Vec<Life> {
     let mut lives: Vec<&WorkerEnd> = totals.lives.sorted();
     lives.sort_by(|a, b| a.start.total_cmp(&b.start));
     let life = |&&WorkerEnd { slot, pid, generation, start, seconds, jobs, why }: &&WorkerEnd| {
-        let (start, seconds) = (micros(start), micros(seconds));
+        let start = micros(start);
+        let seconds = micros(seconds);
         Life { slot, generation, pid, start, seconds, jobs, why: why.name() }
     };
     lives.iter().map(life).collect()
 }
 
-fn failure(failed: &Failed) -> Failure<'_> {
-    Failure {
+fn failure(failed: &Failed) -> FailureRecord<'_> {
+    FailureRecord {
         seq: failed.seq,
         id: failed.id.as_deref(),
         name: &failed.name,
@@ -284,7 +285,7 @@ fn timeline<'a>(findings: &Findings<'a>) -> Timeline<'a> {
         let (first_slot, last_slot) = series.slots_of(row);
         let whole = series.step * (last_slot + 1 - first_slot) as f64;
         let share = |busy: &f64| (busy / whole * 100.0).round().clamp(0.0, 100.0) as u8;
-        Row {
+        RowRecord {
             host: 0,
             first_slot,
             last_slot,
@@ -298,7 +299,8 @@ fn timeline<'a>(findings: &Findings<'a>) -> Timeline<'a> {
     bars.sort_by(|a, b| a.begun.total_cmp(&b.begun));
     let bars_left_out = totals.tries.saturating_sub(bars.len() as u64);
     let bar = |bar: &&'a Bar| {
-        let (from, to) = (micros(bar.begun), micros(bar.start + bar.seconds));
+        let from = micros(bar.begun);
+        let to = micros(bar.start + bar.seconds).max(from);
         let kind = bar.failed.map_or("", |kind| kind.name());
         (bar.seq, bar.slot, from, to, kind, u8::from(bar.is_retried), bar.attempt, &*bar.label)
     };
@@ -311,7 +313,7 @@ fn timeline<'a>(findings: &Findings<'a>) -> Timeline<'a> {
     }
 }
 
-/// A number of seconds without digits that mean nothing.
+/// Rounds seconds to microseconds.
 fn micros(seconds: f64) -> f64 {
     (seconds * 1e6).round() / 1e6
 }

@@ -1,7 +1,5 @@
-//! A run as JUnit's XML, as CI systems read it: a test case for each job.
-//!
-//! The head says how many cases there are, and is known last. So the cases are kept in a temporary file
-//! until the run is over: a million of them take no memory.
+//! A run as JUnit's XML for CI systems: a test case for each job. The head of the document has the number of cases,
+//! which is known last. So the cases are in a temporary file until the run is over.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -13,25 +11,25 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 
 use super::findings::Findings;
-use super::names::{Names, details, message, tail};
+use super::names::{JobNames, details, message, tail};
 use crate::lock::lock;
 
-/// With so many bytes cases are written.
+/// Cases are written to the file when they have this many bytes.
 const ENOUGH: usize = 64 << 10;
 
-/// So many bytes of what a failed job printed are kept.
+/// The number of bytes that are kept of the output of a failed job.
 const PRINTED: usize = 8 << 10;
 
 /// The cases of jobs that are over.
 #[derive(Debug)]
 pub struct Cases {
-    state: Mutex<State>,
-    /// What cases belong to.
+    state: Mutex<CaseSpool>,
+    /// The class of all cases.
     class: String,
 }
 
 #[derive(Debug)]
-struct State {
+struct CaseSpool {
     spool: File,
     unwritten: Vec<u8>,
     errors: u64,
@@ -40,12 +38,12 @@ struct State {
 }
 
 impl Cases {
-    /// None. `class` is what they belong to: the command or the worker.
+    /// Begins with no case. `class` is the command or the worker.
     ///
     /// # Errors
-    /// There is no room for a temporary file.
+    /// No temporary file can be made.
     pub fn new(class: &str) -> io::Result<Self> {
-        let state = State {
+        let state = CaseSpool {
             spool: tempfile::tempfile()?,
             unwritten: Vec::new(),
             errors: 0,
@@ -56,7 +54,7 @@ impl Cases {
     }
 
     /// A job is over.
-    pub fn add(&self, done: &Done<'_>, names: &Names) {
+    pub fn add(&self, done: &Done<'_>, names: &JobNames) {
         let mut case = Writer::new(Vec::with_capacity(256));
         // A Vec takes all that is written to it.
         let _ = self.write_case(done, names, &mut case);
@@ -75,15 +73,13 @@ impl Cases {
     fn write_case(
         &self,
         done: &Done<'_>,
-        names: &Names,
+        names: &JobNames,
         to: &mut Writer<Vec<u8>>,
     ) -> io::Result<()> {
         let job = done.job;
         let label = names.label(job, done.run.map_or(1, |run| run.slot));
-        let name = match label.is_empty() {
-            true => names.name(job),
-            false => format!("{label} [{}]", names.name(job)),
-        };
+        let name = names.name(job);
+        let name = if label.is_empty() { name } else { format!("{label} [{name}]") };
         let run = done.run.filter(|_| !job.is_recorded());
         let seconds = format!("{:.3}", run.map_or(0.0, |run| run.seconds));
         let case = [("classname", &*self.class), ("name", &*name), ("time", &*seconds)];
@@ -138,7 +134,7 @@ impl Cases {
     }
 }
 
-impl State {
+impl CaseSpool {
     fn write(&mut self) {
         if self.trouble.is_none() {
             self.trouble = self.spool.write_all(&self.unwritten).err();
@@ -162,7 +158,7 @@ impl State {
         to.write_event(Event::Start(start("testsuites", &counts)))?;
         to.get_mut().push(b'\n');
         let time = findings.time(0.0);
-        // In UTC, without a zone: the format has none.
+        // The format has no zone. The time is UTC.
         let timestamp = time.get(..19).unwrap_or_default();
         let more = [("skipped", "0"), ("timestamp", timestamp), ("hostname", findings.host)];
         let attributes = [&counts[..], &more].concat();
@@ -171,7 +167,7 @@ impl State {
         self.properties(findings, to)
     }
 
-    /// What cases can't say.
+    /// The properties of the run as a whole.
     fn properties(&self, findings: &Findings<'_>, to: &mut Writer<Vec<u8>>) -> io::Result<()> {
         let totals = findings.totals;
         to.write_event(Event::Start(BytesStart::new("properties")))?;
@@ -191,7 +187,7 @@ impl State {
     }
 }
 
-/// Whether a job failed as a test does; otherwise something else went wrong.
+/// Whether a job failed as a test does. All else is an error in JUnit's terms.
 fn is_failure(kind: Kind) -> bool {
     matches!(kind, Kind::Error | Kind::Exit)
 }
@@ -206,17 +202,18 @@ fn text(to: &mut Writer<Vec<u8>>, text: &str) -> io::Result<()> {
     to.write_event(Event::Text(BytesText::new(&characters(text))))
 }
 
-/// Text without what XML has no characters for. Control characters were escaped before.
+/// Replaces characters that XML does not allow. Control characters were escaped before.
 fn characters(text: &str) -> Cow<'_, str> {
     let is_none =
         |c: char| matches!(c, '\u{fffe}' | '\u{ffff}') || (c < ' ' && c != '\n' && c != '\t');
-    match text.contains(is_none) {
-        true => Cow::Owned(text.replace(is_none, "\u{fffd}")),
-        false => Cow::Borrowed(text),
+    if text.contains(is_none) {
+        Cow::Owned(text.replace(is_none, "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
     }
 }
 
-/// An element that begins, with attributes.
+/// The start of an element, with attributes.
 fn start<'a>(tag: &'a str, attributes: &[(&str, &str)]) -> BytesStart<'a> {
     let mut start = BytesStart::new(tag);
     for (name, value) in attributes {

@@ -1,4 +1,4 @@
-//! The longest of many, without keeping the others.
+//! The longest of many entries, without keeping the others.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -7,16 +7,16 @@ use std::collections::BinaryHeap;
 #[derive(Debug)]
 pub struct Longest<T> {
     most: usize,
-    /// The shortest of them is on top.
-    heap: BinaryHeap<Reverse<Entry<T>>>,
-    /// How many there have been in all.
+    /// The shortest is on top.
+    heap: BinaryHeap<Reverse<Ranked<T>>>,
+    /// The number of entries that were added.
     count: u64,
 }
 
 #[derive(Debug)]
-struct Entry<T> {
+struct Ranked<T> {
     seconds: f64,
-    /// Which one it was: of equally long ones the first counts.
+    /// The position among all entries. Of two equally long entries, the first counts.
     nth: u64,
     what: T,
 }
@@ -27,7 +27,7 @@ impl<T> Longest<T> {
         Self { most, heap: BinaryHeap::new(), count: 0 }
     }
 
-    /// One more.
+    /// Adds an entry, if it is among the longest.
     pub fn add(&mut self, seconds: f64, what: T) {
         self.count += 1;
         if self.heap.len() >= self.most {
@@ -36,10 +36,10 @@ impl<T> Longest<T> {
             }
             self.heap.pop();
         }
-        self.heap.push(Reverse(Entry { seconds, nth: self.count, what }));
+        self.heap.push(Reverse(Ranked { seconds, nth: self.count, what }));
     }
 
-    /// Only what took longer than this is kept.
+    /// Only entries that took longer than this are kept.
     pub fn threshold(&self) -> f64 {
         match self.heap.peek() {
             Some(Reverse(shortest)) if self.heap.len() >= self.most => shortest.seconds,
@@ -47,12 +47,12 @@ impl<T> Longest<T> {
         }
     }
 
-    /// How many there have been that are not here.
+    /// The number of entries that are not kept.
     pub fn left_out(&self) -> u64 {
         self.count - self.heap.len() as u64
     }
 
-    /// Those that are kept, the longest first.
+    /// The entries that are kept, the longest first.
     pub fn sorted(&self) -> Vec<&T> {
         let mut entries: Vec<_> = self.heap.iter().map(|Reverse(entry)| entry).collect();
         entries.sort_by(|a, b| b.cmp(a));
@@ -60,21 +60,21 @@ impl<T> Longest<T> {
     }
 }
 
-impl<T> PartialEq for Entry<T> {
+impl<T> PartialEq for Ranked<T> {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl<T> Eq for Entry<T> {}
+impl<T> Eq for Ranked<T> {}
 
-impl<T> PartialOrd for Entry<T> {
+impl<T> PartialOrd for Ranked<T> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<T> Ord for Entry<T> {
+impl<T> Ord for Ranked<T> {
     fn cmp(&self, other: &Self) -> Ordering {
         self.seconds.total_cmp(&other.seconds).then(other.nth.cmp(&self.nth))
     }

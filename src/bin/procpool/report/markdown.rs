@@ -1,4 +1,4 @@
-//! A run as Markdown: a short table, for the summary of a CI job.
+//! A run as Markdown: a short table for the summary of a CI job.
 
 use std::fmt::Write;
 
@@ -6,10 +6,10 @@ use super::findings::{Findings, grouped};
 use super::names::shorten;
 use super::seconds::Seconds;
 
-/// So many failures are listed: a CI summary has little room.
+/// The number of failures that are listed. A CI summary has little room.
 const LISTED: usize = 50;
 
-/// A cell has no more characters.
+/// The largest number of characters in a cell.
 const CELL: usize = 160;
 
 /// Makes the text.
@@ -63,7 +63,8 @@ fn failures(findings: &Findings<'_>, text: &mut String) {
     text.push_str("\n| Failed job | Kind | Why | Where |\n|---|---|---|---|\n");
     for failed in totals.failures.iter().take(LISTED) {
         let label = if failed.label.is_empty() { &failed.name } else { &failed.label };
-        let (label, why) = (code_cell(label), cell(&failed.message));
+        let label = code_cell(label);
+        let why = cell(&failed.message);
         row(text, format_args!("| {label} | {} | {why} | {} |\n", failed.kind, cell(&failed.name)));
     }
     let more = totals.failed.saturating_sub(LISTED.min(totals.failures.len()) as u64);
@@ -77,7 +78,7 @@ fn row(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     let _ = text.write_fmt(arguments);
 }
 
-/// Text that is one cell of a table, and nothing but text.
+/// Escapes text for one cell of a table.
 fn cell(text: &str) -> String {
     let mut escaped = String::new();
     for c in shorten(text, CELL).chars() {
@@ -93,7 +94,7 @@ fn cell(text: &str) -> String {
     escaped
 }
 
-/// Text as it is typed, on one line. It stands between more backquotes than it has in a row.
+/// Text as code, on one line. The quotes are longer than any row of backquotes in the text.
 fn code(text: &str) -> String {
     let text = shorten(text, CELL).replace(['\n', '\r'], " ");
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
@@ -102,7 +103,7 @@ fn code(text: &str) -> String {
     format!("{quotes}{blank}{text}{blank}{quotes}")
 }
 
-/// The same in a table.
+/// Text as code in a table.
 fn code_cell(text: &str) -> String {
     if text.is_empty() { String::new() } else { code(text).replace('|', "\\|") }
 }

@@ -1,5 +1,4 @@
-//! What jobs are called in reports, and what came of them as text. All of it is fit for people: control
-//! characters are escaped.
+//! The names of jobs in reports, and their failures as text. Control characters are escaped everywhere.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,27 +7,27 @@ use procpool::command::Args;
 use procpool::{Commands, Done, Failure, Job, name, printable};
 use serde_json::Value;
 
-/// What a job is called is no longer than this, in characters.
+/// The largest number of characters in the label of a job.
 const LONGEST_LABEL: usize = 240;
 
-/// A message is no longer than this.
+/// The largest number of characters in a message.
 const LONGEST_MESSAGE: usize = 1_000;
 
-/// No more bytes of a job are looked at.
+/// The number of bytes of a job that are looked at.
 const ENOUGH: usize = 4 << 10;
 
-/// What is needed to name jobs.
+/// What the names of jobs are made from.
 #[derive(Debug)]
-pub struct Names {
+pub struct JobNames {
     pub commands: Option<Arc<Commands>>,
-    /// What the inputs are called in messages.
+    /// The names of the inputs in messages.
     pub sources: Vec<String>,
     /// The files among them.
     pub files: Vec<Option<PathBuf>>,
 }
 
-impl Names {
-    /// What a job does: a command line, or a call. Empty: its line was no job.
+impl JobNames {
+    /// The label of a job: its command line, or its call. It is empty for a line that was no job.
     pub fn label(&self, job: &Job, slot: usize) -> String {
         let bytes = match (&self.commands, job.as_message()) {
             (Some(commands), _) => commands.line(job, slot).0,
@@ -38,7 +37,7 @@ impl Names {
         shorten(&printable(&String::from_utf8_lossy(head(&bytes))), LONGEST_LABEL)
     }
 
-    /// The args of a job, with blanks between them.
+    /// The args of a job, separated by blanks.
     pub fn args(&self, job: &Job) -> String {
         let args = match &self.commands {
             Some(commands) => commands.args(job),
@@ -53,26 +52,26 @@ impl Names {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// What a job is called in messages: `job j1 (line 3)`.
+    /// The name of a job in messages: `job j1 (line 3)`.
     pub fn name(&self, job: &Job) -> String {
         name(job, &self.sources)
     }
 
-    /// The id that a job names, as text.
+    /// The id of a job, as text.
     pub fn id(&self, job: &Job) -> Option<String> {
         let text = String::from_utf8_lossy(job.id()?);
         let text = serde_json::from_str::<String>(&text).unwrap_or_else(|_| text.into_owned());
         Some(shorten(&printable(&text), LONGEST_LABEL))
     }
 
-    /// The file that a job was read from, if it was one, and the line there; 0: none.
+    /// The file of a job, if it was read from one, and its line. 0: it has no line.
     pub fn place(&self, job: &Job) -> (Option<&Path>, u64) {
         let index = usize::try_from(job.place.source).unwrap_or(usize::MAX);
         (self.files.get(index).and_then(Option::as_deref), job.place.line)
     }
 }
 
-/// A call of a function, as it is written in most languages.
+/// A call of a function, as most languages write it.
 fn call(job: &Job) -> String {
     let text = |json: &[u8]| String::from_utf8_lossy(head(json)).into_owned();
     let cmd = text(job.cmd());
@@ -80,7 +79,7 @@ fn call(job: &Job) -> String {
     let args = text(job.args());
     let inner = args.strip_prefix('[').and_then(|args| args.strip_suffix(']'));
     match (cmd.is_empty(), inner) {
-        // The arg of an expression.
+        // This is the arg of an expression.
         (true, Some(inner)) => serde_json::from_str(inner).unwrap_or_else(|_| inner.to_owned()),
         (true, None) => args,
         (false, Some(inner)) => format!("{cmd}({inner})"),
@@ -92,13 +91,14 @@ fn head(bytes: &[u8]) -> &[u8] {
     &bytes[..bytes.len().min(ENOUGH)]
 }
 
-/// A text of no more than so many characters: what is too much is taken from its middle.
+/// Shortens a text to `most` characters. The middle is left out.
 pub fn shorten(text: &str, most: usize) -> String {
     let count = text.chars().count();
     if count <= most {
         return text.to_owned();
     }
-    let (first, last) = (most * 2 / 3, most - most * 2 / 3 - 1);
+    let first = most * 2 / 3;
+    let last = most - first - 1;
     let begin: String = text.chars().take(first).collect();
     let end: String = text.chars().skip(count - last).collect();
     format!("{begin}…{end}")
@@ -109,7 +109,7 @@ pub fn message(failure: &Failure) -> String {
     shorten(&printable(&failure.message), LONGEST_MESSAGE)
 }
 
-/// What a failed job said besides: the end of its stderr, or its traceback; no more than `most` bytes.
+/// The details of a failed job: the last `most` bytes of its stderr or of its traceback.
 pub fn details(done: &Done<'_>, most: usize) -> String {
     match (done.printed, done.outcome) {
         (Some(printed), _) => tail(&printed.stderr, most),
@@ -123,8 +123,7 @@ pub fn details(done: &Done<'_>, most: usize) -> String {
     }
 }
 
-/// The traceback in an error, where it has one; otherwise the error itself, unless it is a text, which
-/// is the message.
+/// The traceback in an error, if it has one. Otherwise the error itself, unless it is a text: that is the message.
 fn trace_of(data: &str) -> String {
     match serde_json::from_str(data) {
         Ok(Value::String(_)) | Err(_) => String::new(),
@@ -136,9 +135,9 @@ fn trace_of(data: &str) -> String {
     }
 }
 
-/// The end of what was printed on a stream, as text.
+/// The end of a stream's output, as text.
 pub fn tail(stream: &procpool::Capture, most: usize) -> String {
-    // What can't be read back is not there.
+    // Output that can't be read back is left out.
     let kept = stream.end(most).unwrap_or_default();
     let text = multiline(&String::from_utf8_lossy(&kept));
     if stream.total() > kept.len() as u64 { format!("…{text}") } else { text }
@@ -149,8 +148,7 @@ fn last(text: &str, most: usize) -> &str {
     (from..=text.len()).find_map(|at| text.get(at..)).unwrap_or_default()
 }
 
-/// Text of several lines without what moves a cursor: colours are left out, other control characters are
-/// escaped.
+/// Text of several lines that can't control a terminal. Colours are left out. Other control characters are escaped.
 fn multiline(text: &str) -> String {
     let mut lines = Vec::new();
     for line in text.trim_end().split('\n') {
@@ -161,7 +159,7 @@ fn multiline(text: &str) -> String {
     lines.join("\n")
 }
 
-/// A line without the sequences that set colours (`ESC [ … m`).
+/// A line without the sequences that set colours: `ESC [`, numbers, `m`.
 fn without_colours(line: &str) -> String {
     let mut pieces = line.split("\u{1b}[");
     let mut plain = pieces.next().unwrap_or_default().to_owned();

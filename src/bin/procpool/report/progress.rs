@@ -12,7 +12,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle, Term
 use rustix::termios::tcgetwinsize;
 
 use super::console::Console;
-use super::stderr::{Stderr, TICK};
+use super::stderr::{StderrStream, TICK};
 use crate::cli::values::When;
 use crate::lock::lock;
 
@@ -168,7 +168,7 @@ impl Rate {
 struct Screen {
     /// The cursor is at the end of text without a newline. Drawing there would wipe the text out.
     is_held: Arc<AtomicBool>,
-    stderr: Arc<Stderr>,
+    stderr: Arc<StderrStream>,
     /// The text that the next flush writes at once.
     text: Mutex<String>,
 }

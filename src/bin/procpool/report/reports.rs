@@ -13,22 +13,22 @@ use super::annotations::Annotations;
 use super::collector::Collector;
 use super::findings::{Ending, Findings};
 use super::junit::Cases;
-use super::names::Names;
+use super::names::JobNames;
 use super::results::Results;
 use super::trace::Trace;
 use super::{html, json, markdown, summary};
 use crate::cli::Options;
 use crate::cli::report::{Report, ReportFormat};
 use crate::lock::lock;
-use crate::outputs::{Outputs, Target};
+use crate::outputs::{Outputs, WriteTarget};
 
 /// The reports of a run, at least one.
 #[derive(Debug)]
 pub struct Reports {
-    names: Arc<Names>,
+    names: Arc<JobNames>,
     collector: Option<Collector>,
     /// The reports that are written at the end.
-    files: Mutex<Vec<Destination>>,
+    files: Mutex<Vec<ReportFile>>,
     cases: Option<Cases>,
     trace: Option<Trace>,
     results: Option<Results>,
@@ -40,11 +40,11 @@ pub struct Reports {
     has_summary: bool,
 }
 
-/// Where a report goes.
+/// A report, and where it goes.
 #[derive(Debug)]
-struct Destination {
+struct ReportFile {
     format: ReportFormat,
-    /// `None`: stdout.
+    /// `None`: it goes to stdout.
     file: Option<(PathBuf, File)>,
 }
 
@@ -57,7 +57,7 @@ impl Reports {
     pub fn open(
         options: &Options,
         outputs: &Outputs,
-        names: Names,
+        names: JobNames,
         format: &Format,
         slots: usize,
     ) -> anyhow::Result<Option<Self>> {
@@ -95,7 +95,7 @@ impl Reports {
         }))
     }
 
-    /// A job is over.
+    /// Adds a job that is over.
     pub fn add(&self, done: &Done<'_>) {
         let span = self.collector.as_ref().and_then(|collector| collector.add(done, false));
         if let Some(trace) = &self.trace {
@@ -112,7 +112,7 @@ impl Reports {
         }
     }
 
-    /// A try of a job has failed, and it will be tried again.
+    /// Adds a failed attempt of a job that will be tried again.
     pub fn add_try(&self, done: &Done<'_>) {
         let span = self.collector.as_ref().and_then(|collector| collector.add(done, true));
         if let Some(trace) = &self.trace {
@@ -120,7 +120,7 @@ impl Reports {
         }
     }
 
-    /// A worker is gone.
+    /// Adds a worker that has ended.
     pub fn add_worker(&self, worker: &WorkerEnd) {
         let Some(collector) = &self.collector else { return };
         collector.add_worker(worker);
@@ -153,7 +153,7 @@ impl Reports {
         troubles
     }
 
-    fn write_to(&self, to: Destination, ending: Ending, output: &Output) -> Result<(), String> {
+    fn write_to(&self, to: ReportFile, ending: Ending, output: &Output) -> Result<(), String> {
         let Some(collector) = &self.collector else { return Ok(()) };
         let format = to.format;
         let write = |to: &mut dyn Write| {
@@ -215,15 +215,18 @@ impl Reports {
     }
 }
 
-fn destination(report: &Report, made: Option<&(PathBuf, Target)>) -> anyhow::Result<Destination> {
+fn destination(
+    report: &Report,
+    made: Option<&(PathBuf, WriteTarget)>,
+) -> anyhow::Result<ReportFile> {
     let file = match made {
         Some(made) => Some((made.0.clone(), create("report", made)?)),
         None => None,
     };
-    Ok(Destination { format: report.format, file })
+    Ok(ReportFile { format: report.format, file })
 }
 
-fn create(what: &str, (path, target): &(PathBuf, Target)) -> anyhow::Result<File> {
+fn create(what: &str, (path, target): &(PathBuf, WriteTarget)) -> anyhow::Result<File> {
     target.create().with_context(|| format!("the {what} '{}' can't be written", path.display()))
 }
 

@@ -1,4 +1,4 @@
-//! `--results DIR`: a folder for each job, with what it printed and its record in files of their own.
+//! `--results DIR`: a folder for each job, with files for its stdout, its stderr and its record.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -11,13 +11,13 @@ use procpool::files::{FilePlace, Links};
 use procpool::output::Format;
 use procpool::output::format::Shape;
 
-use super::names::Names;
+use super::names::JobNames;
 use crate::lock::lock;
 
-/// The name of a job's folder has no more characters of its args.
+/// The largest number of characters of the args in the name of a job's folder.
 const LONGEST: usize = 60;
 
-/// Where the results of jobs go.
+/// The folder for the results of all jobs.
 #[derive(Debug)]
 pub struct Results {
     folder: PathBuf,
@@ -27,18 +27,17 @@ pub struct Results {
 }
 
 impl Results {
-    /// Makes the folder. It must be new or empty, unless a run is gone on with. `format`: how records
-    /// look.
+    /// Makes the folder. It must be new or empty, unless the run resumes another. `format`: how records look.
     ///
     /// # Errors
-    /// A sentence: it can't be made, or it has files.
-    pub fn open(folder: &Path, goes_on: bool, format: &Format) -> Result<Self, String> {
+    /// A sentence: the folder can't be made, or it is not empty.
+    pub fn open(folder: &Path, resumes: bool, format: &Format) -> Result<Self, String> {
         let name = folder.display();
         let cannot =
             |error: io::Error| format!("the folder for results '{name}' can't be used: {error}");
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(cannot)?;
         let is_empty = fs::read_dir(folder).map_err(cannot)?.next().is_none();
-        if !is_empty && !goes_on {
+        if !is_empty && !resumes {
             return Err(format!(
                 "the folder for results '{name}' is not empty: name another, or remove it; with \
                  --journal FILE --resume, a run goes on with it"
@@ -49,8 +48,8 @@ impl Results {
         Ok(Self { folder: folder.to_owned(), record, text, trouble: Mutex::new(None) })
     }
 
-    /// A job is over.
-    pub fn add(&self, done: &Done<'_>, names: &Names) {
+    /// Adds a job that is over.
+    pub fn add(&self, done: &Done<'_>, names: &JobNames) {
         let folder = self.folder.join(folder_name(done, names));
         if let Err(error) = self.write(done, &folder) {
             let message =
@@ -59,7 +58,7 @@ impl Results {
         }
     }
 
-    /// What could not be written, if something could not.
+    /// Why the folder is not complete, if it is not.
     pub fn trouble(&self) -> Option<String> {
         lock(&self.trouble).take()
     }
@@ -73,7 +72,8 @@ impl Results {
             let place = FilePlace::find(&folder.join(name), Links::Refused)?;
             place.create().map(BufWriter::new)
         };
-        let (mut stdout, mut stderr) = (file("stdout")?, file("stderr")?);
+        let mut stdout = file("stdout")?;
+        let mut stderr = file("stderr")?;
         match (done.printed, done.outcome) {
             (Some(printed), _) => {
                 printed.stdout.each(|piece| stdout.write_all(piece))?;
@@ -88,9 +88,9 @@ impl Results {
     }
 }
 
-/// A name that sorts as the input does, and has nothing in it that means something to a shell or to a
-/// file system, whatever the args are.
-fn folder_name(done: &Done<'_>, names: &Names) -> String {
+/// The name of a job's folder. Names sort in the order of the input. They have no character that is special to a
+/// shell or a file system, whatever the args are.
+fn folder_name(done: &Done<'_>, names: &JobNames) -> String {
     let job = done.job;
     let text = names.id(job).unwrap_or_else(|| names.args(job));
     let safe = safe(&text);
@@ -103,7 +103,7 @@ fn safe(text: &str) -> String {
     for c in text.chars() {
         let is_safe = c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
         match if is_safe { c } else { '_' } {
-            // Several in a row say no more than one.
+            // One replaces several in a row.
             '_' if safe.is_empty() || safe.ends_with('_') => {}
             c => safe.push(c),
         }

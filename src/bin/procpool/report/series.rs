@@ -1,16 +1,16 @@
-//! What happened when, in a few hundred steps of time, however long the run: steps double in length as
-//! it goes on. All jobs count; none of them is kept.
+//! What happened when, in at most a few hundred steps of time. Steps double in length as the run goes on.
+//! All jobs count, and none of them is kept.
 
-/// How many steps there are at most.
+/// The largest number of steps.
 pub const STEPS: usize = 400;
 
-/// How long a step is at first, in seconds.
+/// The first length of a step, in seconds.
 const FIRST_STEP: f64 = 0.001;
 
-/// No moment is later, in seconds: thirty years.
+/// The latest moment, in seconds: thirty years.
 const LAST: f64 = 1e9;
 
-/// How many rows there are at most. Of more slots, neighbours share one.
+/// The largest number of rows. Where there are more slots, neighbours share a row.
 pub const ROWS: usize = 128;
 
 /// Jobs that ended, and how busy slots were, by time.
@@ -18,27 +18,27 @@ pub const ROWS: usize = 128;
 pub struct Series {
     /// The length of a step, in seconds.
     pub step: f64,
-    /// How many jobs ended in each step…
+    /// The number of jobs that ended in each step.
     pub ended: Vec<u64>,
-    /// …and how many of them failed.
+    /// The number of jobs that failed in each step.
     pub failed: Vec<u64>,
     pub rows: Vec<Row>,
     slots: usize,
 }
 
-/// A slot, or a few that stand together.
+/// A slot, or neighbours that share a row.
 #[derive(Clone, Debug, Default)]
 pub struct Row {
     pub jobs: u64,
     pub failed: u64,
-    /// How long its jobs ran, in seconds.
+    /// The time that its jobs ran, in seconds.
     pub busy: f64,
-    /// The same, by time.
+    /// The same for each step.
     pub steps: Vec<f64>,
 }
 
 impl Series {
-    /// Of so many slots.
+    /// An empty series for this number of slots.
     pub fn new(slots: usize) -> Self {
         let rows = vec![Row::default(); slots.clamp(1, ROWS)];
         Self { step: FIRST_STEP, ended: Vec::new(), failed: Vec::new(), rows, slots: slots.max(1) }
@@ -50,7 +50,7 @@ impl Series {
         (first(row), first(row + 1) - 1)
     }
 
-    /// A job ended, so many seconds after the begin.
+    /// Counts a job that ended `at` this number of seconds after the begin.
     pub fn end(&mut self, at: f64, has_failed: bool) {
         let place = self.place(at);
         if self.ended.len() <= place {
@@ -61,11 +61,13 @@ impl Series {
         self.failed[place] += u64::from(has_failed);
     }
 
-    /// A slot was busy from one moment to another. Whether that was a job's last try, and whether it
-    /// failed.
+    /// Counts the time that a slot was busy. `job`: whether the job failed; `None`: it will be tried again.
     pub fn busy(&mut self, slot: usize, (from, to): (f64, f64), job: Option<bool>) {
-        let (from, to) = (from.max(0.0), to.max(0.0));
-        let (first, last) = (self.place_of_both(from, to), self.place(to));
+        let from = from.max(0.0);
+        let to = to.max(0.0);
+        // The later one comes first: it may double the steps.
+        let last = self.place(to);
+        let first = self.place(from);
         let step = self.step;
         let row = (slot.clamp(1, self.slots) - 1) * self.rows.len() / self.slots;
         let row = &mut self.rows[row];
@@ -76,18 +78,13 @@ impl Series {
             row.steps.resize(last + 1, 0.0);
         }
         for place in first..=last {
-            let (begin, end) = (place as f64 * step, (place + 1) as f64 * step);
+            let begin = place as f64 * step;
+            let end = (place + 1) as f64 * step;
             row.steps[place] += (to.min(end) - from.max(begin)).max(0.0);
         }
     }
 
-    /// Where `from` is, once there is room for `to`.
-    fn place_of_both(&mut self, from: f64, to: f64) -> usize {
-        self.place(to);
-        self.place(from)
-    }
-
-    /// In which step a moment lies; steps become longer until it lies in one.
+    /// The step of a moment. Steps double in length until there is one.
     fn place(&mut self, at: f64) -> usize {
         let at = at.clamp(0.0, LAST);
         while at >= self.step * STEPS as f64 {
@@ -100,7 +97,7 @@ impl Series {
     }
 }
 
-/// Makes one step of two.
+/// Joins each two steps.
 fn pair<T: Copy + std::ops::Add<Output = T>>(steps: &mut Vec<T>) {
     let pairs = steps.chunks(2).map(|pair| match *pair {
         [first, second] => first + second,

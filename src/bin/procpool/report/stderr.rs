@@ -23,7 +23,7 @@ const PIECE: usize = 512;
 
 /// stderr, as it was given to this process.
 #[derive(Debug)]
-pub struct Stderr {
+pub struct StderrStream {
     /// The same pipe, opened anew. Writes to it do not wait, and this setting concerns nobody else.
     own: Option<OwnedFd>,
     /// A write to the stderr that was given may wait.
@@ -34,7 +34,7 @@ pub struct Stderr {
     is_deaf: AtomicBool,
 }
 
-impl Stderr {
+impl StderrStream {
     /// Finds out what stderr is.
     pub fn new() -> Self {
         let stat = fstat(stderr());

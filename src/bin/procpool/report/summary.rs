@@ -1,24 +1,26 @@
-//! `--summary`: what a person wants to know at the end, on a few lines.
+//! `--summary`: a few lines at the end of a run, for people.
 
 use super::findings::Findings;
 use super::names::shorten;
 use super::seconds::Seconds;
 use super::totals::{Bar, Totals};
 
-/// So many of the slowest jobs are named.
+/// The number of slowest jobs that are named.
 const SLOWEST: usize = 3;
 
-/// A job that is named has no more characters.
+/// The largest number of characters of a job that is named.
 const LABEL: usize = 70;
 
 /// The lines, without a newline at the end.
 pub fn text(findings: &Findings<'_>) -> String {
     let totals = findings.totals;
-    let (ok, failed, jobs) = (totals.ok, totals.failed, totals.jobs());
+    let jobs = totals.jobs();
     let rate = jobs as f64 / findings.seconds.max(1e-9);
     let mut text = format!(
-        "{}: {ok} ok, {failed} failed; {} ({rate:.0}/s)",
+        "{}: {} ok, {} failed; {} ({rate:.0}/s)",
         number(jobs, "job"),
+        totals.ok,
+        totals.failed,
         Seconds(findings.seconds),
     );
     if totals.recorded > 0 {

@@ -1,8 +1,5 @@
-//! What a run came to: counted for all jobs, with details of a few.
-//!
-//! Exact, for all jobs: every count, the sum and the maximum of durations, what happened when. Sampled:
-//! quantiles (to 2 %), the details of the first [`FAILURES`] failures, and names, which are those of the
-//! [`BARS`] longest jobs. So a run of any length takes a few megabytes.
+//! The totals of a run, in a few megabytes for any number of jobs. Counts, sums, maxima and times are exact.
+//! Quantiles are exact to 2 %. Details are kept of the first [`FAILURES`] failures and the [`BARS`] longest jobs.
 
 use std::collections::BTreeMap;
 
@@ -11,21 +8,21 @@ use procpool::{Durations, Kind, Why, WorkerEnd};
 use super::longest::Longest;
 use super::series::Series;
 
-/// The details of so many failures are kept…
+/// The largest number of failures whose details are kept.
 pub const FAILURES: usize = 1_000;
-/// …if they have no more characters than this, which is what a page has room for.
+/// The largest number of characters of these details. A page has room for them.
 const FAILURE_TEXT: usize = 2_000_000;
 
-/// So many jobs, the longest, are kept by name.
+/// The number of longest jobs that are kept with their names.
 pub const BARS: usize = 4_000;
 
-/// The lives of so many workers, the longest, are kept.
+/// The number of longest lives of workers that are kept.
 pub const LIVES: usize = 2_000;
 
-/// So many failed jobs of each kind are named in a summary.
+/// The number of failed jobs of each kind that are named in a summary.
 const NAMED: usize = 3;
 
-/// A job, or one try of it, as it is drawn.
+/// An attempt of a job, as it is drawn.
 #[derive(Clone, Debug)]
 pub struct Bar {
     pub seq: u64,
@@ -33,12 +30,12 @@ pub struct Bar {
     /// In seconds since the begin of the run.
     pub start: f64,
     pub seconds: f64,
-    /// Since when the worker was on it: it may have been handed to the worker long before.
+    /// When the worker turned to it. The worker may have been given it long before.
     pub begun: f64,
     pub attempt: u32,
     /// `None`: it succeeded.
     pub failed: Option<Kind>,
-    /// It was tried again.
+    /// Another attempt followed.
     pub is_retried: bool,
     pub name: String,
     pub label: String,
@@ -56,20 +53,20 @@ pub struct Failed {
     pub kind: Kind,
     pub message: String,
     pub details: String,
-    /// Where and when it ran, in seconds since the begin of the run; `None`: it never did.
+    /// Where and when it ran, in seconds since the begin of the run. `None`: it never ran.
     pub run: Option<procpool::Run>,
     pub attempt: u32,
 }
 
-/// What happened to a job, without its texts: what is noted of every one.
+/// The facts that are noted of every attempt. They have no text.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen {
+pub struct JobFacts {
     /// 0: it never ran.
     pub slot: usize,
     /// In seconds since the begin of the run.
     pub begun: f64,
     pub end: f64,
-    /// How long it took.
+    /// The duration.
     pub seconds: f64,
     pub attempt: u32,
     pub failed: Option<Kind>,
@@ -77,24 +74,25 @@ pub struct Seen {
     pub is_recorded: bool,
 }
 
-/// What a run came to.
+/// The totals of a run.
 #[derive(Debug)]
 pub struct Totals {
     pub ok: u64,
     pub failed: u64,
-    /// How many of those that succeeded did so in an earlier run.
+    /// The number of jobs whose results come from an earlier run.
     pub recorded: u64,
-    /// How often jobs were tried again, and how many of them succeeded then.
+    /// The number of attempts after the first.
     pub retries: u64,
+    /// The number of jobs that succeeded after the first attempt.
     pub passed_on_retry: u64,
     /// Failed jobs by kind, with the names of a few.
     pub kinds: BTreeMap<&'static str, (u64, Vec<String>)>,
-    /// Tries that failed and were not the last.
+    /// Failed attempts that were not the last, by kind.
     pub retried_kinds: BTreeMap<&'static str, u64>,
     pub durations: Durations,
     pub series: Series,
     pub bars: Longest<Bar>,
-    /// How often a job, or a further try of one, has run.
+    /// The number of attempts that have run.
     pub tries: u64,
     pub failures: Vec<Failed>,
     failure_text: usize,
@@ -103,7 +101,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Of so many slots.
+    /// The totals of a run with this number of slots, before its first job.
     pub fn new(slots: usize) -> Self {
         Self {
             ok: 0,
@@ -124,7 +122,7 @@ impl Totals {
         }
     }
 
-    /// How many jobs are over.
+    /// The number of jobs that are over.
     pub fn jobs(&self) -> u64 {
         self.ok + self.failed
     }
@@ -134,13 +132,13 @@ impl Totals {
         self.bars.sorted().into_iter().filter(|bar| !bar.is_retried)
     }
 
-    /// How long slots were at work, in seconds.
+    /// The time that all slots were busy, in seconds.
     pub fn busy(&self) -> f64 {
         self.series.rows.iter().map(|row| row.busy).sum()
     }
 
-    /// A job is over, or one try of it.
-    pub fn add(&mut self, seen: &Seen) {
+    /// Counts a job that is over, or an attempt that is not its last.
+    pub fn add(&mut self, seen: &JobFacts) {
         let job = (!seen.is_retried).then_some(seen.failed.is_some());
         if seen.slot > 0 {
             self.tries += 1;
@@ -172,7 +170,7 @@ impl Totals {
         self.failures.len() < FAILURES && self.failure_text < FAILURE_TEXT
     }
 
-    /// A job failed. That it is over is counted by [`Totals::add`].
+    /// Counts a failed job by kind. [`Totals::add`] counts that it is over.
     pub fn fail(&mut self, kind: Kind, name: impl FnOnce() -> String) {
         let (count, names) = self.kinds.entry(kind.name()).or_default();
         *count += 1;
@@ -190,20 +188,20 @@ impl Totals {
         self.failures.push(failure);
     }
 
-    /// A worker is gone.
+    /// Counts a worker that has ended.
     pub fn add_worker(&mut self, worker: WorkerEnd) {
         *self.reasons.entry(worker.why).or_default() += 1;
         self.lives.add(worker.seconds, worker);
     }
 
-    /// How many workers were replaced, and why: those that were not needed any more were not.
+    /// The number of workers that were replaced, by reason. Workers that were no longer needed do not count.
     pub fn replaced(&self) -> impl Iterator<Item = (Why, u64)> {
         let is_end = |why: Why| matches!(why, Why::Done | Why::Cancelled);
         self.reasons.iter().map(|(&why, &count)| (why, count)).filter(move |&(why, _)| !is_end(why))
     }
 }
 
-/// How many characters a text has on a page, where some are written with six.
+/// The number of characters of a text on a page, where some take six.
 fn weight(text: &str) -> usize {
     let cost = |byte: u8| if byte == b'<' || byte == b'&' || byte < b' ' { 6 } else { 1 };
     text.bytes().map(cost).sum()

@@ -1,8 +1,6 @@
-//! A run as Chrome's trace-event format, which Perfetto and `chrome://tracing` show: a slice for each
-//! job, and for each try of it, in the row of its slot; and how long workers lived.
-//!
-//! Events are written as they come, as an array. The format allows it to have no end, so that what is
-//! left of a run that was killed can be looked at, too.
+//! `--trace`: a run in Chrome's trace-event format, for Perfetto and `chrome://tracing`. Each attempt of a job is a
+//! slice in the row of its slot. Events are written as they come, as an array, which the format allows to have no
+//! end: the file of a killed run can be read, too.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -12,31 +10,31 @@ use std::sync::Mutex;
 use procpool::{Done, Run, WorkerEnd};
 use serde_json::{Value, json};
 
-use super::names::{Names, message};
+use super::names::{JobNames, message};
 use super::track::Span;
 use crate::lock::lock;
 
-/// With so many bytes events are written.
+/// Events are written to the file when they have this many bytes.
 const ENOUGH: usize = 64 << 10;
 
-/// What slots and workers are in the file: processes, which have threads.
+/// Slots and workers are threads in the file. These are the numbers of their processes.
 const SLOTS: u32 = 1;
 const WORKERS: u32 = 2;
 
-/// The row of a slot's second lane is so many rows further on than that of the first.
+/// The distance between the rows of a slot's lanes.
 const LANE: usize = 65_536;
 
 /// A file of events.
 #[derive(Debug)]
 pub struct Trace {
-    state: Mutex<State>,
+    state: Mutex<TraceFile>,
 }
 
 #[derive(Debug)]
-struct State {
+struct TraceFile {
     file: File,
     unwritten: Vec<u8>,
-    /// Rows that have their names.
+    /// The rows that have names.
     named: HashSet<usize>,
     trouble: Option<io::Error>,
 }
@@ -47,13 +45,13 @@ impl Trace {
         let mut unwritten = b"[\n".to_vec();
         let process = |pid, name: String| json!({ "ph": "M", "pid": pid, "name": "process_name", "args": { "name": name } });
         unwritten.extend(process(SLOTS, format!("slots on {host}")).to_string().into_bytes());
-        let mut state = State { file, unwritten, named: HashSet::new(), trouble: None };
+        let mut state = TraceFile { file, unwritten, named: HashSet::new(), trouble: None };
         state.event(&process(WORKERS, format!("workers on {host}")));
         Self { state: Mutex::new(state) }
     }
 
-    /// A job is over, or one try of it that is not its last; `span`: when its slot was busy with it.
-    pub fn add(&self, done: &Done<'_>, span: Option<Span>, is_retried: bool, names: &Names) {
+    /// Adds a job that is over, or an attempt that is not its last. `span`: when its slot was busy with it.
+    pub fn add(&self, done: &Done<'_>, span: Option<Span>, is_retried: bool, names: &JobNames) {
         let (Some(span), Some(run)) = (span, done.run) else { return };
         let row = run.slot + span.lane * LANE;
         let slice = slice(done, run, span, (row, is_retried), names);
@@ -67,7 +65,7 @@ impl Trace {
         }
     }
 
-    /// A worker is gone, whose times are in seconds since the begin of the run.
+    /// Adds a worker that has ended. Its times are in seconds since the begin of the run.
     pub fn add_worker(&self, worker: &WorkerEnd) {
         let name = format!("worker {} of slot {}", worker.generation, worker.slot);
         let event = |ph: &str, ts: f64, args: Value| {
@@ -82,7 +80,7 @@ impl Trace {
         state.event(&event("e", worker.start + worker.seconds, json!({})));
     }
 
-    /// The run is over.
+    /// Ends the file.
     ///
     /// # Errors
     /// The file could not be written.
@@ -94,7 +92,7 @@ impl Trace {
     }
 }
 
-impl State {
+impl TraceFile {
     fn name_row(&mut self, row: usize, slot: usize, lane: usize) {
         let name = match lane {
             0 => format!("slot {slot}"),
@@ -126,14 +124,14 @@ impl State {
     }
 }
 
-/// The event of a job, with what stands between it and the one before. There may be millions of them:
-/// they are written piece by piece, and not made of values.
+/// The event of a job, and the text before it. There may be millions of events. So they are written piece by piece,
+/// and not made of values.
 fn slice(
     done: &Done<'_>,
     run: Run,
     span: Span,
     (row, is_retried): (usize, bool),
-    names: &Names,
+    names: &JobNames,
 ) -> Vec<u8> {
     let name = names.name(done.job);
     let label = names.label(done.job, run.slot);
@@ -143,7 +141,8 @@ fn slice(
         (false, true) => "job,retried",
         (false, false) => "job,failed",
     };
-    let (ts, dur) = (micros(span.begun), micros(span.end - span.begun));
+    let ts = micros(span.begun);
+    let dur = micros(span.end - span.begun);
     let mut text = Vec::with_capacity(320);
     // A Vec takes all that is written to it.
     let _ = write!(
@@ -175,7 +174,7 @@ fn string(to: &mut Vec<u8>, text: &str) {
     let _ = serde_json::to_writer(to, text);
 }
 
-/// In the unit of the format, without digits that mean nothing.
+/// Seconds → microseconds, the unit of the format, rounded to nanoseconds.
 fn micros(seconds: f64) -> f64 {
     (seconds * 1e9).round() / 1e3
 }

@@ -1,30 +1,30 @@
-//! When a slot was busy with which job. Of several jobs that a worker has been handed, it is on the
-//! oldest, unless it answers them in another order: then it is on all of them.
+//! When a slot was busy with which job. A worker that has several jobs is busy with the oldest. If it answers them in
+//! another order, it is busy with all of them.
 
 /// When a slot was busy with a job, in seconds since the begin of the run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Span {
-    /// The job was handed to the worker…
+    /// When the job was given to the worker.
     pub start: f64,
-    /// …which was on it from then on.
+    /// When the worker turned to it.
     pub begun: f64,
     pub end: f64,
-    /// Jobs that a slot is on at the same time have different ones, from 0.
+    /// The number of the lane, from 0. Jobs that overlap have different lanes.
     pub lane: usize,
 }
 
-/// What a slot was busy with last.
+/// The last jobs of a slot.
 #[derive(Debug, Default)]
 pub struct Track {
     last_start: f64,
-    /// The ends of the last jobs of each lane.
+    /// The end of the last job of each lane.
     ends: Vec<f64>,
-    /// It has been on several jobs at a time.
+    /// The slot has been busy with several jobs at a time.
     is_mixed: bool,
 }
 
 impl Track {
-    /// A job is over that was handed over at `start`.
+    /// Adds a job that is over, and that was given to the worker at `start`.
     pub fn add(&mut self, start: f64, seconds: f64) -> Span {
         let end = start + seconds;
         self.is_mixed |= start < self.last_start;
@@ -38,8 +38,10 @@ impl Track {
         if self.ends.is_empty() {
             self.ends.push(f64::NEG_INFINITY);
         }
-        let begun = start.max(self.ends[0]).min(end);
-        self.ends[0] = self.ends[0].max(end);
+        let begun = start.max(self.ends[0]);
+        // Rounded times can make a job end before the one that it waited for.
+        let end = end.max(begun);
+        self.ends[0] = end;
         Span { start, begun, end, lane: 0 }
     }
 }
@@ -55,6 +57,14 @@ mod tests {
         let spans = spans.map(|(start, seconds)| track.add(start, seconds));
         let begun = spans.map(|span| (span.begun, span.end, span.lane));
         assert_eq!(begun, [(0.0, 1.0, 0), (1.0, 2.0, 0), (2.0, 3.0, 0), (4.0, 5.0, 0)]);
+    }
+
+    #[test]
+    fn rounded_times_do_not_overlap() {
+        let mut track = Track::default();
+        track.add(0.0, 1.000_000_2);
+        let span = track.add(0.5, 0.5);
+        assert_eq!((span.begun, span.end), (1.000_000_2, 1.000_000_2));
     }
 
     #[test]

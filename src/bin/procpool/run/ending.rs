@@ -9,10 +9,10 @@ use procpool::journal::Journal;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::watch::{LAST_WAIT, Run, sleep_until};
+use super::watch::{ActiveRun, LAST_WAIT, sleep_until};
 use crate::exit::Status;
-use crate::interrupts::Order;
-use crate::report::findings::{Ending, Outcome};
+use crate::interrupts::SignalOrder;
+use crate::report::findings::{Ending, RunOutcome};
 
 /// The time that the remaining results of an interrupted run have to be printed.
 const LAST_PRINT: Duration = Duration::from_secs(1);
@@ -20,7 +20,7 @@ const LAST_PRINT: Duration = Duration::from_secs(1);
 /// The time that a file may take to be written after an interrupt: the reports, or the lines of failed jobs.
 const LAST_WRITE: Duration = Duration::from_secs(5);
 
-impl Run {
+impl ActiveRun {
     /// Does all that is left to do after the processes are gone. `end`: how the process ends, if an event has
     /// decided that.
     pub async fn end(mut self, end: Option<Status>) -> Status {
@@ -104,10 +104,10 @@ impl Run {
             tokio::select! {
                 result = &mut written => return result.ok(),
                 Some(order) = self.orders.recv() => match order {
-                    Order::Report => {}
+                    SignalOrder::Report => {}
                     // All processes are gone already.
-                    Order::Kill => last = soon(LAST_WAIT),
-                    Order::Stop | Order::Terminate => return None,
+                    SignalOrder::Kill => last = soon(LAST_WAIT),
+                    SignalOrder::Stop | SignalOrder::Terminate => return None,
                 },
                 () = sleep_until(last) => return None,
             }
@@ -122,11 +122,11 @@ impl Run {
     /// How the run ended, for reports.
     fn ending(&self, end: Option<Status>) -> Ending {
         let outcome = match self.signal.status().or(end) {
-            Some(status) => status.signal().map_or(Outcome::Broken, Outcome::Interrupted),
-            None if self.bookkeeper.has_halted() => Outcome::Halted,
-            None if self.course.misses_input() => Outcome::Broken,
-            None if self.course.is_doubtful => Outcome::Doubtful,
-            None => Outcome::Complete,
+            Some(status) => status.signal().map_or(RunOutcome::Broken, RunOutcome::Interrupted),
+            None if self.bookkeeper.has_halted() => RunOutcome::Halted,
+            None if self.course.misses_input() => RunOutcome::Broken,
+            None if self.course.is_doubtful => RunOutcome::Doubtful,
+            None => RunOutcome::Complete,
         };
         Ending {
             outcome,

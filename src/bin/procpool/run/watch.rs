@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::events::{Action, Course, Event};
 use crate::exit::Status;
-use crate::interrupts::{FatalSignal, Order};
+use crate::interrupts::{FatalSignal, SignalOrder};
 use crate::pools::Pools;
 use crate::report::bookkeeper::Bookkeeper;
 use crate::report::console::Console;
@@ -33,7 +33,7 @@ const HINT_AFTER: Duration = Duration::from_millis(100);
 const ROLL_PATIENCE: Duration = Duration::from_millis(200);
 
 /// A run under way.
-pub struct Run {
+pub struct ActiveRun {
     pub pools: Pools,
     pub output: Arc<Output>,
     pub bookkeeper: Arc<Bookkeeper>,
@@ -42,7 +42,7 @@ pub struct Run {
     pub stop: Arc<AtomicBool>,
     pub events: UnboundedReceiver<Event>,
     /// The orders that signals lead to.
-    pub orders: UnboundedReceiver<Order>,
+    pub orders: UnboundedReceiver<SignalOrder>,
     pub signal: FatalSignal,
     /// When the user is told what the run waits for.
     pub hint_at: Option<Instant>,
@@ -54,7 +54,7 @@ pub struct Run {
     pub course: Course,
 }
 
-impl Run {
+impl ActiveRun {
     /// Waits for the end of the run. Returns how the process ends.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl Run {
                 biased;
                 Some(order) = self.orders.recv() => {
                     self.obey(order);
-                    if order == Order::Report {
+                    if order == SignalOrder::Report {
                         continue;
                     }
                 }
@@ -157,19 +157,19 @@ impl Run {
     }
 
     /// Does what a signal asks for.
-    pub fn obey(&mut self, order: Order) {
-        if order == Order::Report {
+    pub fn obey(&mut self, order: SignalOrder) {
+        if order == SignalOrder::Report {
             return self.say_what_runs();
         }
         // This comes first. Otherwise results would wait for the reader of stdout.
         self.output.hurry();
         match order {
-            Order::Stop => {
+            SignalOrder::Stop => {
                 self.pools.stop();
                 self.hint_at = Some(Instant::now() + HINT_AFTER);
             }
-            Order::Terminate => self.pools.terminate(),
-            Order::Kill | Order::Report => {
+            SignalOrder::Terminate => self.pools.terminate(),
+            SignalOrder::Kill | SignalOrder::Report => {
                 self.pools.kill();
                 self.give_up();
             }

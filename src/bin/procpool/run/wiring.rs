@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use super::builders::{self, Size};
 use super::events::{Course, Event};
 use super::reporter::Reporter;
-use super::watch::Run;
+use super::watch::ActiveRun;
 use crate::cli::Options;
 use crate::cli::halt::{Halt, Limit, What};
 use crate::descriptors::{self, Stream};
@@ -26,7 +26,7 @@ use crate::plan::Plan;
 use crate::report::bookkeeper::{Bookkeeper, ReportSettings};
 use crate::report::console::Console;
 use crate::report::failed::{FailedLines, FailedSettings};
-use crate::report::names::Names;
+use crate::report::names::JobNames;
 use crate::report::progress::ProgressLine;
 use crate::report::reports::Reports;
 use crate::signals::Early;
@@ -57,8 +57,8 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     if let Some(journal) = &journal {
         resume_from(journal, &mut plan.reader);
     }
-    let results = Results::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
-    let Results { output, reports, bookkeeper } = results;
+    let results = ResultSinks::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
+    let ResultSinks { output, reports, bookkeeper } = results;
     let watcher = Arc::clone(&reporter) as Arc<dyn Watcher>;
     let sink = Arc::clone(&bookkeeper) as Arc<dyn Sink>;
     let pools = builders::build(&plan, &options, size, &watcher, &sink)?;
@@ -80,7 +80,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     };
     interrupts.listen().context("signals can't be listened to")?;
     drop(early);
-    let run = Run {
+    let run = ActiveRun {
         pools,
         output,
         bookkeeper,
@@ -101,13 +101,13 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
 }
 
 /// Where results go.
-struct Results {
+struct ResultSinks {
     output: Arc<Output>,
     reports: Option<Arc<Reports>>,
     bookkeeper: Arc<Bookkeeper>,
 }
 
-impl Results {
+impl ResultSinks {
     fn open(
         options: &Options,
         plan: &Plan,
@@ -187,7 +187,7 @@ fn open_reports(
         Source::File(path) => Some(path.clone()),
         Source::Stdin | Source::Args(_) => None,
     };
-    let names = Names {
+    let names = JobNames {
         commands: format.commands.clone(),
         sources: format.sources.clone(),
         files: sources.iter().map(file).collect(),

@@ -1,5 +1,5 @@
-//! What runs now: asked of all slots, which answer between their other work. A job costs nothing for
-//! that while nobody asks.
+//! The roll call: all slots are asked which jobs they run now, and answer between their other work. A
+//! job costs nothing for that while nobody asks.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ pub struct Underway {
     pub pid: u32,
     /// What it is called in messages.
     pub job: String,
-    /// What is run: a command line, or what the worker is asked. It is fit for a message, and cut if it is
+    /// What is run: a command line, or the worker's request. It is fit for a message, and cut if it is
     /// long.
     pub what: String,
     /// How long it has run, without the time that the run was stopped.
@@ -24,15 +24,15 @@ pub struct Underway {
     pub waiting: usize,
 }
 
-/// The question, and the answers to it.
+/// The question which jobs run, and the answers of all slots.
 #[derive(Debug, Default)]
-pub(crate) struct Roll {
+pub(crate) struct RollCall {
     /// How often it was asked.
     asked: AtomicU32,
     answers: Mutex<Answers>,
-    /// Told of each answer.
+    /// Notified of each answer.
     answered: Condvar,
-    /// One asks at a time.
+    /// Held by the one who asks, so that there is one at a time.
     asking: Mutex<()>,
 }
 
@@ -43,22 +43,23 @@ struct Answers {
     jobs: Vec<Underway>,
 }
 
-/// Up to which question a slot has answered.
+/// A slot's part in the roll call: how many times it has answered or need not.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(crate) struct Responder {
     slot: usize,
     asked: u32,
 }
 
-impl Roll {
-    /// For a slot that begins now.
-    pub(crate) fn seen(&self, slot: usize) -> Seen {
-        Seen { slot, asked: self.asked.load(Ordering::Relaxed) }
+impl RollCall {
+    /// The part of a slot that begins now.
+    pub(crate) fn responder(&self, slot: usize) -> Responder {
+        Responder { slot, asked: self.asked.load(Ordering::Relaxed) }
     }
 
-    /// Asks all slots what they run, in the order of their numbers. `wake` wakes them, and says how many
-    /// there are. One that does not answer in time, since it waits for a stream or a lock, is left out.
-    pub(crate) fn call(&self, patience: Duration, wake: impl FnOnce() -> usize) -> Vec<Underway> {
+    /// Asks all slots which jobs they run, and returns them in the order of the slots. `wake` wakes the
+    /// slots, and returns how many there are. A slot that does not answer in time, since it waits for a
+    /// stream or a lock, is left out.
+    pub(crate) fn ask(&self, patience: Duration, wake: impl FnOnce() -> usize) -> Vec<Underway> {
         let _asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         let mut answers = self.lock();
         *answers = Answers::default();
@@ -73,14 +74,18 @@ impl Roll {
         jobs
     }
 
-    /// Answers for a slot, if it was asked since it last did.
-    pub(crate) fn answer(&self, seen: &mut Seen, jobs: impl FnOnce(usize) -> Vec<Underway>) {
+    /// Answers for a slot, if there was a question since its last answer.
+    pub(crate) fn answer(
+        &self,
+        responder: &mut Responder,
+        jobs: impl FnOnce(usize) -> Vec<Underway>,
+    ) {
         let asked = self.asked.load(Ordering::Acquire);
-        if seen.asked == asked {
+        if responder.asked == asked {
             return;
         }
-        seen.asked = asked;
-        let jobs = jobs(seen.slot);
+        responder.asked = asked;
+        let jobs = jobs(responder.slot);
         let mut answers = self.lock();
         answers.count += 1;
         answers.jobs.extend(jobs);

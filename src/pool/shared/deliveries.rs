@@ -1,0 +1,116 @@
+//! Where outcomes go: to the sink, to callers, or into the count of jobs that never ran. Also what jobs
+//! are called in messages.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::job::{Done, Failure, Job, Kind, Sink, Value, naming};
+
+/// The way out of a pool.
+pub(crate) struct Deliveries {
+    sink: Option<Arc<dyn Sink>>,
+    /// What the sources of jobs are called.
+    sources: Vec<String>,
+    /// How many jobs were fed and never run.
+    left: AtomicUsize,
+}
+
+impl Deliveries {
+    pub(super) fn new(sink: Option<Arc<dyn Sink>>, sources: Vec<String>) -> Self {
+        Self { sink, sources, left: AtomicUsize::new(0) }
+    }
+
+    pub(crate) fn sink(&self) -> Option<&dyn Sink> {
+        self.sink.as_deref()
+    }
+
+    /// Gives the outcome of a job to the sink, unless a caller waits for it.
+    pub(crate) fn deliver(&self, done: &Done<'_>) {
+        if let (Some(sink), None) = (&self.sink, &done.job.caller) {
+            sink.deliver(done);
+        }
+    }
+
+    /// Reports to the sink that a try of a job has failed and that the job is tried again, unless a
+    /// caller waits for it.
+    pub(crate) fn retried(&self, done: &Done<'_>) {
+        if let (Some(sink), None) = (&self.sink, &done.job.caller) {
+            sink.retried(done);
+        }
+    }
+
+    /// Gives the results of `count` successive jobs to the sink: texts, each with a newline after it.
+    pub(crate) fn deliver_texts(&self, seq: u64, count: u64, texts: &[u8]) {
+        if let Some(sink) = &self.sink {
+            sink.texts(seq, count, texts);
+        }
+    }
+
+    /// Gives lines that a command has printed to stdout and to stderr to the sink. Returns whether it
+    /// took them.
+    pub(crate) fn pass_lines(&self, job: &Job, out: &[u8], err: &[u8]) -> bool {
+        self.sink.as_ref().is_none_or(|sink| sink.lines(job, out, err))
+    }
+
+    /// Has the sink write what this thread has delivered.
+    pub(crate) fn flush(&self) {
+        if let Some(sink) = &self.sink {
+            sink.flush();
+        }
+    }
+
+    /// Drops jobs. Callers get the failure; jobs for the sink are counted as left.
+    pub(crate) fn drop_jobs(&self, jobs: impl IntoIterator<Item = Job>, failure: &Failure) {
+        for job in jobs {
+            if job.caller.is_some() {
+                answer_caller(job, Err(failure));
+            } else if job.attempt > 1 {
+                self.drop_tried(&job);
+            } else {
+                self.left.fetch_add(job.count(), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Drops a job that has run and waited for another try.
+    fn drop_tried(&self, job: &Job) {
+        let message = "it was waiting to be tried again when the run was ended";
+        let failure = Failure::new(Kind::Cancelled, message);
+        self.deliver(&Done { job, outcome: Err(&failure), printed: None, run: None });
+        self.flush();
+    }
+
+    /// How many jobs were fed and never run.
+    pub(crate) fn left(&self) -> usize {
+        self.left.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn sources(&self) -> &[String] {
+        &self.sources
+    }
+
+    /// What a job is called in messages.
+    pub(crate) fn name(&self, job: &Job) -> String {
+        naming::name(job, &self.sources)
+    }
+
+    /// A message with the place of its job before it, if that is known.
+    pub(crate) fn with_place(&self, job: &Job, message: String) -> String {
+        match naming::place(job.place, &self.sources) {
+            Some(place) => format!("{place}: {message}"),
+            None => message,
+        }
+    }
+}
+
+/// The failure of a job that was queued when the run was ended.
+pub(crate) fn waiting_at_end() -> Failure {
+    Failure::new(Kind::Cancelled, "it was waiting when the pool was shut down")
+}
+
+/// Gives the outcome of a job to its caller, if it has one.
+pub(crate) fn answer_caller(job: Job, outcome: Result<Value<'_>, &Failure>) {
+    if let Some(caller) = job.caller {
+        caller.reply(outcome.map(|value| value.to_json()).map_err(Clone::clone));
+    }
+}

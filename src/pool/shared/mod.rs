@@ -1,0 +1,10 @@
+//! What all slots of a pool share. [`Shared`] has one part for each subject; each file owns one part.
+
+pub(crate) mod deliveries;
+pub(crate) mod estimates;
+mod parts;
+pub(crate) mod spares;
+pub(crate) mod start_ups;
+pub(crate) mod stopping;
+
+pub(crate) use parts::Shared;

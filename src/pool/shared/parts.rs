@@ -1,0 +1,133 @@
+//! [`Shared`]: the parts that all slots of a pool share, and the few steps that need several parts.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::job::printed::Spool;
+use crate::job::{Failure, Job, Sink, Watcher};
+use crate::pool::gates::Gates;
+use crate::pool::queue::Queue;
+use crate::pool::shared::deliveries::{self, Deliveries};
+use crate::pool::shared::estimates::Estimates;
+use crate::pool::shared::spares::Spares;
+use crate::pool::shared::start_ups::StartUps;
+use crate::pool::shared::stopping::Stopping;
+use crate::pool::underway::RollCall;
+use crate::process::{Groups, lookup};
+use crate::util::clock::Moment;
+
+/// What all slots of a pool share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) queue: Queue,
+    pub(crate) groups: Arc<Groups>,
+    pub(crate) gates: Arc<Gates>,
+    /// The temporary file for large outputs of commands.
+    pub(crate) spool: Arc<Spool>,
+    /// The program of all commands, and where it was found.
+    program: Option<(OsString, OsString)>,
+    pub(crate) watcher: Arc<dyn Watcher>,
+    /// Starts slots. They are a layer above this.
+    starter: Starter,
+    pub(crate) stopping: Stopping,
+    pub(crate) start_ups: StartUps,
+    pub(crate) estimates: Estimates,
+    pub(crate) spares: Spares,
+    pub(crate) deliveries: Deliveries,
+    pub(crate) roll_call: RollCall,
+}
+
+type Starter = fn(&Arc<Shared>, Vec<usize>);
+
+impl Shared {
+    pub(crate) fn new(
+        config: Config,
+        watcher: Arc<dyn Watcher>,
+        sink: Option<Arc<dyn Sink>>,
+        sources: Vec<String>,
+        starter: Starter,
+    ) -> Self {
+        Self {
+            queue: Queue::new(config.max_procs),
+            gates: Arc::new(Gates::new(config.limits.clone())),
+            spool: Arc::default(),
+            program: find_program(&config),
+            groups: Groups::new(config.reaps_orphans),
+            watcher,
+            starter,
+            stopping: Stopping::new(),
+            start_ups: StartUps::new(),
+            estimates: Estimates::new(&config),
+            spares: Spares::new(config.standby),
+            deliveries: Deliveries::new(sink, sources),
+            roll_call: RollCall::default(),
+            config,
+        }
+    }
+
+    /// The same with the processes, the clock, the gates and the count of spares of another pool.
+    pub(crate) fn beside(self, other: &Self) -> Self {
+        Self {
+            groups: Arc::clone(&other.groups),
+            gates: Arc::clone(&other.gates),
+            spares: self.spares.beside(&other.spares),
+            ..self
+        }
+    }
+
+    pub(crate) fn start_slots(self: &Arc<Self>, slots: Vec<usize>) {
+        (self.starter)(self, slots);
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.groups.clock.now()
+    }
+
+    /// Where the program of a command is, if that is known.
+    pub(crate) fn program_of(&self, argv: &[OsString]) -> Option<&OsStr> {
+        let (name, path) = self.program.as_ref()?;
+        (argv.first() == Some(name)).then_some(path)
+    }
+
+    /// Whether a process could not be started only because the machine has no room for it now.
+    pub(crate) fn is_crowded(&self, error: &io::Error) -> bool {
+        self.start_ups.is_crowded(error, self.now(), &self.groups, &*self.watcher)
+    }
+
+    /// Too many workers in a row have died before their first reply. All jobs that wait fail; jobs
+    /// for the sink are left, and the pool takes no more of them.
+    pub(crate) fn give_up(&self, failure: &Failure) {
+        let has_sink = self.deliveries.sink().is_some();
+        if has_sink {
+            self.queue.close();
+        }
+        self.deliveries.drop_jobs(self.queue.clear(), failure);
+        if !has_sink {
+            self.start_ups.forget_failures();
+        }
+        if !has_sink || self.start_ups.give_up() {
+            self.watcher.start_limit_reached(failure);
+        }
+    }
+
+    /// Drops jobs that will not run, since the run was ended.
+    pub(crate) fn drop_jobs(&self, jobs: impl IntoIterator<Item = Job>) {
+        self.deliveries.drop_jobs(jobs, &deliveries::waiting_at_end());
+    }
+
+    /// The last slot has left: the pool is as new.
+    pub(crate) fn renew(&self) {
+        self.stopping.reset();
+        self.groups.stop_killing();
+    }
+}
+
+/// The program of all commands, and where it is, if every job runs the same one and the system would
+/// search for it as we do.
+fn find_program(config: &Config) -> Option<(OsString, OsString)> {
+    let template = &config.commands.as_ref()?.template;
+    let name = template.program().filter(|name| template.finds_as_we_do(name))?;
+    Some((name.to_owned(), lookup::locate(name)?.into_os_string()))
+}

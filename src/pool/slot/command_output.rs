@@ -1,0 +1,105 @@
+//! The streams of a command under way: its stdin is fed, its stdout and stderr are read and kept, and
+//! whole lines are passed on as they come where that is asked for.
+
+use std::time::Duration;
+
+use crate::job::printed::Printed;
+use crate::pool::slot::command::Running;
+use crate::process::{OutputStream, Transfer, Wake};
+
+/// At the end of a command no more than this is read of a stream at once: a process that it left running
+/// may write for ever.
+const LAST_READ: usize = 2 << 20;
+
+/// While nobody takes the lines that a command has printed they are offered this often.
+const OFFER_TICK: Duration = Duration::from_millis(10);
+
+impl Running<'_> {
+    pub(super) fn has_input(&self) -> bool {
+        self.written < self.input.len()
+    }
+
+    /// Writes as much of the input as the command takes now. A command need not read all of it.
+    pub(super) fn feed(&mut self) {
+        if !self.commands.stdin {
+            return;
+        }
+        while self.has_input() {
+            match self.process.write(&self.input[self.written..]) {
+                Transfer::Moved(count) => self.written += count,
+                Transfer::Blocked => return,
+                Transfer::Closed => self.written = self.input.len(),
+            }
+        }
+        self.process.close_stdin();
+    }
+
+    /// Waits a moment, and offers the lines again that nobody took. Returns whether the command has
+    /// exited.
+    pub(super) fn offer_again(&mut self, wake: &Wake, timeout: Option<Duration>) -> bool {
+        wake.wait(Some(timeout.map_or(OFFER_TICK, |timeout| timeout.min(OFFER_TICK))));
+        self.feed();
+        self.pass_on();
+        self.process.has_exited()
+    }
+
+    /// Reads what the streams hold that have something to read.
+    pub(super) fn listen(&mut self, stdout: bool, stderr: bool) {
+        for (stream, is_ready) in [(OutputStream::Stdout, stdout), (OutputStream::Stderr, stderr)] {
+            let has_read = is_ready && matches!(self.collect(stream), Transfer::Moved(_));
+            if has_read && self.heard.is_some() {
+                self.heard = Some(self.shared.now());
+            }
+        }
+        self.pass_on();
+    }
+
+    /// Reads what the streams hold, but no more than [`LAST_READ`] of each.
+    pub(super) fn read_rest(&mut self) {
+        for stream in [OutputStream::Stdout, OutputStream::Stderr] {
+            let mut left = LAST_READ;
+            while let Transfer::Moved(count) = self.collect(stream)
+                && count < left
+            {
+                left -= count;
+                self.pass_on();
+            }
+        }
+    }
+
+    /// Reads once what a stream holds.
+    fn collect(&mut self, stream: OutputStream) -> Transfer {
+        let Printed { stdout, stderr, .. } = &mut self.printed;
+        let capture = if stream == OutputStream::Stdout { stdout } else { stderr };
+        self.process.collect(stream, capture.buffer())
+    }
+
+    /// Passes whole lines on, where that is asked for, and moves what is large to the temporary file.
+    fn pass_on(&mut self) {
+        if self.commands.live && self.job.caller.is_none() {
+            self.pass_lines();
+        }
+        let Printed { stdout, stderr, .. } = &mut self.printed;
+        if let Err(error) = stdout.spill_excess().and_then(|()| stderr.spill_excess()) {
+            self.trouble.get_or_insert(error);
+            // There is no room for it, and no use.
+            stdout.buffer().clear();
+            stderr.buffer().clear();
+        }
+    }
+
+    /// Passes whole lines on. If nobody takes them they stay.
+    fn pass_lines(&mut self) {
+        let Printed { stdout, stderr, .. } = &mut self.printed;
+        let out = stdout.whole_lines();
+        let err = stderr.whole_lines();
+        let out_lines = &stdout.buffer()[..out];
+        let err_lines = &stderr.buffer()[..err];
+        let deliveries = &self.shared.deliveries;
+        self.is_held_up = out + err > 0 && !deliveries.pass_lines(self.job, out_lines, err_lines);
+        if !self.is_held_up {
+            stdout.pass(out);
+            stderr.pass(err);
+        }
+    }
+}

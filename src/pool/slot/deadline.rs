@@ -1,0 +1,163 @@
+//! The moments at which a slot must do something about its worker even if nothing happens: which one is
+//! next, and what it means once it has come.
+
+use std::time::Duration;
+
+use crate::pool::shared::Shared;
+use crate::pool::slot::silence::SILENCE;
+use crate::util::clock::Moment;
+use crate::worker::{Flight, Worker};
+
+/// A worker that has answered before, and leaves a request unread for longer than its job may take, is
+/// not ended sooner than this.
+const SHORTEST_UNREAD: Duration = Duration::from_secs(10);
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Nothing.
+    Nothing,
+    /// The worker has no job, and was idle for long enough or is old: it is retired.
+    Retirement,
+    /// The time that running jobs had after the end of the run is over.
+    EndOfRun,
+    /// The worker has not read its first request in time: it has failed to start.
+    NotStarted,
+    /// The worker has not read the request of its oldest job in time.
+    Unread,
+    /// The time of the oldest job is over.
+    JobTimeout,
+    /// No worker has ever answered, and that is remarked on.
+    Silence,
+}
+
+/// The deadlines of a worker.
+#[derive(Clone, Copy)]
+pub(super) struct Deadlines<'a> {
+    shared: &'a Shared,
+    worker: &'a Worker,
+}
+
+impl<'a> Deadlines<'a> {
+    pub(super) fn new(shared: &'a Shared, worker: &'a Worker) -> Self {
+        Self { shared, worker }
+    }
+
+    /// When something is due next. `spare_due` says when the spare is.
+    pub(super) fn next(self, spare_due: impl FnOnce() -> Moment) -> Moment {
+        let Self { shared, worker } = self;
+        let Some(oldest) = worker.flights.front() else { return self.retirement() };
+        let mut deadline = shared.stopping.at().min(self.any_job(oldest));
+        deadline = deadline.min(self.next_look()).min(self.reading());
+        if shared.spares.has_room() {
+            deadline = deadline.min(spare_due());
+        }
+        if shared.start_ups.is_silent() {
+            deadline = deadline.min(worker.turn_began.after(SILENCE));
+        }
+        deadline
+    }
+
+    /// What is due now.
+    pub(super) fn due(self, now: Moment) -> Due {
+        let Self { shared, worker } = self;
+        let Some(oldest) = worker.flights.front() else { return Due::Retirement };
+        if now >= shared.stopping.at() {
+            return Due::EndOfRun;
+        }
+        if now >= self.reading() {
+            return if now < self.starting() { Due::Unread } else { Due::NotStarted };
+        }
+        if now >= self.job(oldest) {
+            return Due::JobTimeout;
+        }
+        let is_silent = shared.start_ups.is_silent() && now >= worker.turn_began.after(SILENCE);
+        if is_silent { Due::Silence } else { Due::Nothing }
+    }
+
+    /// Whether to look how much the worker has read, since something that is due depends on it.
+    pub(super) fn needs_look(self, now: Moment) -> bool {
+        let Some(oldest) = self.worker.flights.front() else { return false };
+        let deadline = self.any_job(oldest).min(self.reading());
+        now >= deadline.min(self.next_look()) && !self.worker.is_read()
+    }
+
+    /// Which of the jobs is late, by its place among those in flight, if the worker works on several at
+    /// a time.
+    pub(super) fn late_job(self, now: Moment) -> Option<usize> {
+        if !self.worker.is_unordered {
+            return None;
+        }
+        self.worker.flights.iter().position(|flight| now >= self.job(flight))
+    }
+
+    /// How long a job may take.
+    pub(super) fn timeout_of(self, flight: &Flight) -> Option<Duration> {
+        flight.job.timeout.or_else(|| self.shared.estimates.timeout())
+    }
+
+    /// When a worker without a job is retired.
+    fn retirement(self) -> Moment {
+        let config = &self.shared.config;
+        let idle = config.idle_timeout.map(|time| self.worker.turn_began.after(time));
+        let age = config.max_age.map(|age| self.worker.born.after(age));
+        idle.into_iter().chain(age).min().unwrap_or(Moment::NEVER)
+    }
+
+    /// When the time of a job is over: of the oldest one, or of any if the worker works on several at a
+    /// time.
+    fn any_job(self, oldest: &Flight) -> Moment {
+        let deadline = self.job(oldest);
+        if self.worker.is_unordered {
+            let flights = self.worker.flights.iter();
+            flights.map(|flight| self.job(flight)).fold(deadline, Moment::min)
+        } else {
+            deadline
+        }
+    }
+
+    /// When the time of a job is over. It begins when the job becomes the one that the worker is on, or
+    /// when the worker gets the job if it works on several at a time, but not before the worker has read
+    /// the request.
+    fn job(self, flight: &Flight) -> Moment {
+        let timeout = self.timeout_of(flight);
+        timeout.map_or(Moment::NEVER, |timeout| self.worker.clock(flight).after(timeout))
+    }
+
+    /// When to look next how much the worker has read, where the time of a job depends on it.
+    fn next_look(self) -> Moment {
+        let Self { shared, worker } = self;
+        let count = if worker.is_unordered { worker.flights.len() } else { 1 };
+        let flights = worker.flights.iter().take(count);
+        match flights.filter_map(|flight| self.timeout_of(flight)).min() {
+            Some(timeout) => worker.next_look(timeout),
+            // The timeout follows from the median, which is not known yet.
+            None if shared.config.timeout.is_some() => worker.next_look(SILENCE),
+            None => Moment::NEVER,
+        }
+    }
+
+    /// Until when the worker must have read something of its oldest request.
+    fn reading(self) -> Moment {
+        let worker = self.worker;
+        let Some(oldest) = worker.flights.front() else { return Moment::NEVER };
+        let is_late = worker.is_unread && (worker.has_started || worker.is_flooding());
+        let timeout = self.timeout_of(oldest).filter(|_| is_late);
+        let deadline = timeout
+            .map_or(Moment::NEVER, |timeout| worker.turn_began.after(timeout.max(SHORTEST_UNREAD)));
+        deadline.min(self.starting())
+    }
+
+    /// Until when the worker must have started.
+    fn starting(self) -> Moment {
+        let worker = self.worker;
+        match self.shared.config.start_timeout {
+            // A spare may have waited for longer than that, and must have a moment to read.
+            Some(limit) if !worker.has_started => {
+                let moment = worker.turn_began.after(limit.min(SHORTEST_UNREAD));
+                worker.born.after(limit).max(moment)
+            }
+            _ => Moment::NEVER,
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The end of a worker that had jobs: what it died of, which job is charged with that, and what becomes
+//! of the others.
+
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use crate::job::{Failure, Kind, Why};
+use crate::pool::slot::deliver::running_at_end;
+use crate::pool::slot::doubt::report_unasked;
+use crate::pool::slot::retire::report_end;
+use crate::pool::slot::steps::Slot;
+use crate::process::stops::Stopped;
+use crate::process::{Stop, Transfer, describe};
+use crate::util::text::quote;
+use crate::worker::Worker;
+
+/// A process whose pipes have closed has this long to exit, so that its status is known.
+const EXIT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How a worker showed that it is at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum WorkerEnd {
+    Exited,
+    ClosedStdout,
+    ClosedStdin,
+    /// It was stopped since it wanted the terminal, and will not go on.
+    Stopped(Stopped),
+}
+
+impl WorkerEnd {
+    fn is_stopped(&self) -> bool {
+        matches!(self, Self::Stopped(_))
+    }
+
+    /// What happened, after "the worker (pid N)".
+    fn describe(&self, has_exited: bool, status: Option<ExitStatus>) -> String {
+        match self {
+            _ if has_exited => describe(status),
+            Self::ClosedStdin => "closed its stdin but went on running".to_owned(),
+            Self::Stopped(stopped) => stopped.to_string(),
+            Self::Exited | Self::ClosedStdout => "closed its stdout but went on running".to_owned(),
+        }
+    }
+}
+
+impl Slot {
+    /// Ends a worker that can't go on. Its oldest job fails, or is forgotten without a failure; its other
+    /// jobs go to other workers.
+    pub(super) fn fail_oldest(&mut self, mut worker: Worker, failure: Option<&Failure>) {
+        worker.why = match failure.map(|failure| failure.kind) {
+            Some(Kind::Timeout) => Why::Timeout,
+            Some(_) => Why::Protocol,
+            None => Why::Cancelled,
+        };
+        if let Some(flight) = worker.take_oldest() {
+            match failure {
+                Some(failure) => self.deliver_failure(worker.process.pid(), flight, failure),
+                None => self.finished += 1,
+            }
+        }
+        self.put_back(worker.take_jobs().into_iter());
+        self.dismiss(worker, Stop::Terminate);
+    }
+
+    /// Ends a worker whose jobs have had all the time that they had after the end of the run.
+    pub(super) fn cancel(&mut self, mut worker: Worker) {
+        worker.why = Why::Cancelled;
+        self.cancel_jobs(&mut worker);
+        let means = self.shared.stopping.means();
+        self.dismiss(worker, means);
+    }
+
+    fn cancel_jobs(&mut self, worker: &mut Worker) {
+        let failure = running_at_end();
+        while let Some(flight) = worker.take_oldest() {
+            self.deliver_failure(worker.process.pid(), flight, &failure);
+        }
+    }
+
+    /// Deals with a worker that has exited, or closed a pipe, which means the same.
+    pub(super) fn worker_ended(&mut self, mut worker: Worker, end: &WorkerEnd) {
+        let was_idle = worker.flights.is_empty();
+        if worker.replies > 0 {
+            // Other workers do what it has not read. They need not wait for its end.
+            let taken = worker.taken();
+            self.put_back(worker.take_unread(taken).into_iter());
+        }
+        self.step_aside();
+        let has_exited =
+            *end == WorkerEnd::Exited || (!end.is_stopped() && self.await_exit(&mut worker));
+        let taken = worker.taken();
+        if !has_exited && !end.is_stopped() && worker.flights.is_empty() {
+            return self.replace_idle(worker, end);
+        }
+        let first = if has_exited { Stop::Kill } else { Stop::Terminate };
+        let status = self.stop(&mut worker, first);
+        self.take_last_replies(&mut worker);
+        let is_killing = self.shared.groups.is_killing();
+        worker.why = if is_killing { Why::Cancelled } else { Why::Died };
+        report_end(&self.shared, &worker);
+        // Not before this: the last replies change which job is the oldest.
+        let begun = worker.had_begun(taken);
+        let what = end.describe(has_exited, status);
+        let message = format!("the worker (pid {}) {what}", worker.process.pid());
+        if worker.flights.is_empty() {
+            let is_well = status.is_some_and(|status| status.success()) && !end.is_stopped();
+            self.ended_without_job(worker, end, (!is_well && was_idle).then_some(message));
+        } else {
+            let message = before_its_answer(message, &worker, end);
+            self.charge(worker, begun, message);
+        }
+    }
+
+    fn await_exit(&self, worker: &mut Worker) -> bool {
+        let shared = &*self.shared;
+        worker.await_exit(&shared.groups, Some(&self.wake), EXIT_PATIENCE, &*shared.watcher)
+    }
+
+    fn stop(&self, worker: &mut Worker, first: Stop) -> Option<ExitStatus> {
+        let shared = &*self.shared;
+        let grace = shared.config.grace;
+        worker.process.stop(first, grace, &shared.groups, Some(&self.wake), &*shared.watcher)
+    }
+
+    /// Replaces a worker that closed a pipe while it had no job and went on running.
+    fn replace_idle(&mut self, worker: Worker, end: &WorkerEnd) {
+        let pipe = if *end == WorkerEnd::ClosedStdin { "stdin" } else { "stdout" };
+        self.shared.watcher.note(&format!(
+            "in slot {}, the worker (pid {}) closed its {pipe} between two jobs but went on \
+             running: it is replaced",
+            self.number(),
+            worker.process.pid()
+        ));
+        self.retire(worker);
+    }
+
+    /// Reports what is worth notice of a worker that has ended without a job: what it printed, and the
+    /// `trouble` that it had while it was idle.
+    fn ended_without_job(&self, mut worker: Worker, end: &WorkerEnd, trouble: Option<String>) {
+        let shared = &*self.shared;
+        if shared.groups.is_killing() {
+            return;
+        }
+        if !worker.unasked().is_empty() {
+            report_unasked(shared, &mut worker);
+        }
+        if let Some(message) = trouble {
+            let slot = self.number();
+            let advice = advice_after(end);
+            shared.watcher.note(&format!("in slot {slot}, {message} while it had no job{advice}"));
+        }
+    }
+
+    /// Charges the jobs that a worker's death may be due to. That is the oldest job if the worker had
+    /// begun to read it; the others go back.
+    fn charge(&mut self, mut worker: Worker, begun: bool, message: String) {
+        if self.shared.groups.is_killing() {
+            return self.cancel_jobs(&mut worker);
+        }
+        let replies = worker.replies;
+        let failures_before = worker.failures_before;
+        let failure = Failure::new(Kind::Crash, message.clone());
+        while begun && let Some(flight) = worker.take_oldest() {
+            self.deliver_failure(worker.process.pid(), flight, &failure);
+            // Of a worker that works on several jobs at a time, each of them is charged.
+            if !worker.is_unordered {
+                break;
+            }
+        }
+        let others = worker.take_jobs();
+        drop(worker);
+        // A worker that had begun its job had started: that job is charged with its death.
+        if begun || replies > 0 {
+            self.put_back(others.into_iter());
+        } else {
+            self.start_failed(others, message, failures_before);
+        }
+    }
+
+    /// Delivers the replies that a dead worker printed before its end.
+    fn take_last_replies(&mut self, worker: &mut Worker) {
+        let mut left = self.shared.config.max_reply;
+        loop {
+            // The replies that have been read already come first.
+            let now = self.now();
+            let Ok(received) = self.deliver_replies(worker, now) else { return };
+            if received.answered > 0 {
+                self.shared.start_ups.worker_answered();
+            }
+            match worker.read() {
+                // A process that left the group may hold the pipe and flood it.
+                Transfer::Moved(count) if count < left => left -= count,
+                _ => return,
+            }
+        }
+    }
+}
+
+/// The message about a worker that ended with jobs.
+fn before_its_answer(mut message: String, worker: &Worker, end: &WorkerEnd) -> String {
+    message.push_str(" before it answered");
+    if !worker.rest().is_empty() {
+        message.push_str("; its last output was ");
+        message.push_str(&quote(worker.rest()));
+        message.push_str(&worker.likely_framing());
+    }
+    append_last_words(&mut message, worker);
+    message + &advice_after(end)
+}
+
+/// What to do about a worker that wanted the terminal; empty: it did not.
+fn advice_after(end: &WorkerEnd) -> String {
+    if end.is_stopped() { format!("; {}", Stopped::advice()) } else { String::new() }
+}
+
+/// Adds the end of a worker's stderr to a message.
+pub(super) fn append_last_words(message: &mut String, worker: &Worker) {
+    let words = worker.process.last_stderr();
+    if !words.is_empty() {
+        message.push_str("; its stderr ended with: ");
+        message.push_str(&words.replace('\n', " | "));
+    }
+}

@@ -1,0 +1,175 @@
+//! From an outcome to those who want it: the sink, the caller, or the queue for another try.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::job::caller;
+use crate::job::printed::Printed;
+use crate::job::{Done, Failure, Job, Kind, Run, Value};
+use crate::pool::slot::steps::Slot;
+use crate::util::clock::Moment;
+use crate::util::random::random;
+use crate::worker::{Answer, Flight, Received, Violation, Worker};
+
+/// The longest wait before another try, but for the jitter.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+
+/// When a job was tried, and by which process.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attempt {
+    /// 0: the job never ran.
+    pub(super) pid: u32,
+    pub(super) start: Moment,
+    /// When the time of the job began.
+    pub(super) clock: Moment,
+    pub(super) now: Moment,
+}
+
+impl Attempt {
+    /// A job that never ran, or had no time to run.
+    pub(super) fn at_once(pid: u32, now: Moment) -> Self {
+        Self { pid, start: now, clock: now, now }
+    }
+}
+
+/// The failure of a job that ran when its time was over with the run.
+pub(super) fn running_at_end() -> Failure {
+    Failure::new(Kind::Cancelled, "it was running when the run was ended")
+}
+
+impl Slot {
+    /// Delivers the outcome of a job, or puts the job off if it is to be tried again.
+    pub(super) fn deliver(
+        &mut self,
+        attempt: Attempt,
+        mut job: Job,
+        outcome: Result<Value<'_>, &Failure>,
+        printed: Option<&Arc<Printed>>,
+    ) {
+        if outcome.is_err_and(|failure| self.may_retry(&job, failure)) {
+            let run = self.run_of(attempt, &job);
+            self.shared.deliveries.retried(&Done { job: &job, outcome, printed, run });
+            match self.put_off(job, attempt.now) {
+                PutOff::Queued => return,
+                PutOff::RunEnded(back) => job = *back,
+            }
+        }
+        self.give_to_sink(attempt, &job, outcome, printed);
+        if let Some(caller) = job.caller {
+            self.answers.push((caller, answer(outcome, printed)));
+        }
+        self.finished += 1;
+    }
+
+    /// Delivers the failure of a job that a worker was on.
+    pub(super) fn deliver_failure(&mut self, pid: u32, flight: Flight, failure: &Failure) {
+        let Flight { job, start, clock, .. } = flight;
+        let attempt = Attempt { pid, start, clock, now: self.now() };
+        self.deliver(attempt, job, Err(failure), None);
+    }
+
+    /// Delivers the replies that a worker has printed and that were read.
+    pub(super) fn deliver_replies(
+        &mut self,
+        worker: &mut Worker,
+        now: Moment,
+    ) -> Result<Received, Violation> {
+        let max_reply = self.shared.config.max_reply;
+        let pid = worker.process.pid();
+        let since = worker.turn_clock();
+        let attempt = |start, clock: Moment| Attempt { pid, start, clock: clock.max(since), now };
+        worker.receive(max_reply, now, |answer| match answer {
+            Answer::One(Flight { job, start, clock, .. }, outcome) => {
+                self.deliver(attempt(start, clock), job, outcome, None);
+            }
+            Answer::Next { job, start, clock, value } => {
+                self.give_to_sink(attempt(start, clock), job, Ok(value), None);
+                self.finished += 1;
+            }
+            Answer::Texts { seq, count, texts } => {
+                self.shared.deliveries.deliver_texts(seq, count as u64, texts);
+                self.finished += count;
+            }
+        })
+    }
+
+    /// Gives an outcome to the sink.
+    fn give_to_sink(
+        &self,
+        attempt: Attempt,
+        job: &Job,
+        outcome: Result<Value<'_>, &Failure>,
+        printed: Option<&Arc<Printed>>,
+    ) {
+        let shared = &*self.shared;
+        if outcome.is_ok() {
+            let seconds = attempt.now.since(attempt.clock).as_secs_f64();
+            if shared.estimates.learn_duration(seconds) {
+                shared.queue.wake_all();
+            }
+        }
+        let run = self.run_of(attempt, job);
+        shared.deliveries.deliver(&Done { job, outcome, printed, run });
+    }
+
+    /// Where and when a job ran; `None`: it never did.
+    fn run_of(&self, attempt: Attempt, job: &Job) -> Option<Run> {
+        let run = Run {
+            slot: self.number(),
+            pid: attempt.pid,
+            attempt: job.attempt,
+            start: self.shared.groups.clock.unix_seconds(attempt.start),
+            seconds: attempt.now.since(attempt.start).as_secs_f64(),
+        };
+        Some(run).filter(|run| run.pid > 0)
+    }
+
+    /// Whether a job that has failed is to be tried again.
+    fn may_retry(&self, job: &Job, failure: &Failure) -> bool {
+        let config = &self.shared.config;
+        config.retry_on.contains(&failure.kind)
+            && job.attempt <= job.retries.unwrap_or(config.retries)
+            && !self.shared.stopping.has_begun()
+            && !job.is_abandoned()
+    }
+
+    /// Puts a job off until its next try.
+    fn put_off(&self, mut job: Job, now: Moment) -> PutOff {
+        let due = now.after(backoff(self.shared.config.retry_delay, job.attempt));
+        job.attempt += 1;
+        match self.shared.queue.put_off(self.index, job, due) {
+            Ok(()) => PutOff::Queued,
+            Err(mut back) => {
+                back.attempt -= 1;
+                PutOff::RunEnded(back)
+            }
+        }
+    }
+}
+
+/// What became of a job that was to be tried again.
+enum PutOff {
+    /// It waits in the queue.
+    Queued,
+    /// The run was ended just now: there is no other try.
+    RunEnded(Box<Job>),
+}
+
+/// What a caller gets: where a command ran, what it printed.
+fn answer(outcome: Result<Value<'_>, &Failure>, printed: Option<&Arc<Printed>>) -> caller::Answer {
+    match outcome {
+        Ok(result) => Ok(printed.map_or_else(|| result.to_json(), |printed| printed.to_json())),
+        Err(failure) => {
+            let data = printed.map(|printed| printed.to_json()).or(failure.data.clone());
+            Err(Failure { data, ..failure.clone() })
+        }
+    }
+}
+
+/// How long a job waits for another try: twice as long each time, and up to a half more or less, so
+/// that jobs that failed together do not come back together.
+fn backoff(first: Duration, attempt: u32) -> Duration {
+    let doubled = first.saturating_mul(2_u32.saturating_pow(attempt - 1)).min(LONGEST_BACKOFF);
+    let jitter = random(1000) as f64 / 1000.0;
+    doubled.mul_f64(0.5 + jitter)
+}

@@ -1,0 +1,73 @@
+//! Output that nobody asked for: it may be the reply to another request, so that the results of its
+//! worker are in doubt.
+
+use crate::job::{Done, Failure, Job, Kind, Place, Why};
+use crate::pool::shared::Shared;
+use crate::pool::slot::deliver::Attempt;
+use crate::pool::slot::steps::Slot;
+use crate::process::Stop;
+use crate::util::text::quote;
+use crate::worker::buffering;
+use crate::worker::{EARLY, Worker};
+
+impl Slot {
+    /// Ends a worker that has printed something though it had no job. If it has never answered, the next
+    /// worker will do the same, and all others: then it is the failure of the job that it was to get.
+    pub(super) fn end_unasked(&mut self, mut worker: Worker) {
+        let job = if worker.replies == 0 { self.jobs.pop_front() } else { None };
+        match job {
+            Some(job) => self.fail_unasked(&worker, job),
+            None => report_unasked(&self.shared, &mut worker),
+        }
+        worker.why = Why::Protocol;
+        self.dismiss(worker, Stop::Terminate);
+    }
+
+    /// Fails a job, or the first one of a bundle, whose worker has printed something before it was asked.
+    fn fail_unasked(&mut self, worker: &Worker, mut job: Job) {
+        if job.count() > 1 {
+            let first = job.split_off_first(1);
+            self.jobs.push_front(std::mem::replace(&mut job, first));
+        }
+        let bytes = quote(worker.unasked());
+        let message = format!("{EARLY}: {bytes}{}", buffering::FOR_REPLIES);
+        let failure = Failure::new(Kind::Protocol, message);
+        let attempt = Attempt::at_once(worker.process.pid(), self.now());
+        self.deliver(attempt, job, Err(&failure), None);
+    }
+}
+
+/// Reports that a worker has printed something though it had no job, or more than its jobs asked for.
+pub(super) fn report_unasked(shared: &Shared, worker: &mut Worker) {
+    let after = match worker.unproven.last(shared.deliveries.sources()) {
+        Some(job) => format!("after its reply to {job}, though nothing more was asked of it"),
+        None => "before it was asked anything".to_owned(),
+    };
+    let what = format!("printed {} {after}", quote(worker.unasked()));
+    if !doubt_results(shared, worker, &what) {
+        let pid = worker.process.pid();
+        shared.watcher.doubtful(&format!("the worker (pid {pid}) {what}"));
+    }
+}
+
+/// Reports that the results of a worker that did `what` may be those of other jobs, and tells the sink,
+/// so that no journal takes them for successes. Returns whether there are such results.
+pub(super) fn doubt_results(shared: &Shared, worker: &mut Worker, what: &str) -> bool {
+    let deliveries = &shared.deliveries;
+    let Some(doubtful) = worker.unproven.describe(deliveries.sources()) else { return false };
+    let pid = worker.process.pid();
+    shared.watcher.doubtful(&format!("the worker (pid {pid}) {what}: {doubtful}"));
+    // The records of successes come first.
+    deliveries.flush();
+    if let Some(sink) = deliveries.sink() {
+        let message = format!("its worker (pid {pid}) {what}: this may be another job's result");
+        let failure = Failure::new(Kind::Protocol, message);
+        for key in worker.unproven.take_keys() {
+            let mut job = Job::unreadable(0, Place::default(), "");
+            job.key = Some(key);
+            sink.doubt(&Done { job: &job, outcome: Err(&failure), printed: None, run: None });
+        }
+    }
+    worker.unproven.prove();
+    true
+}

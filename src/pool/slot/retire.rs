@@ -1,0 +1,129 @@
+//! Ending workers that are not needed any more: at once, while the slot waits, or in the background.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::pool::background::drop_in_background;
+use crate::pool::shared::Shared;
+use crate::pool::slot::doubt::report_unasked;
+use crate::pool::slot::steps::Slot;
+use crate::process::{Stop, Wake};
+use crate::worker::Worker;
+
+/// How long a worker that had no job, and may still be starting, has to end of itself.
+const UNUSED_PATIENCE: Duration = Duration::from_millis(500);
+
+impl Slot {
+    /// Has a worker end in its own time: in the background or, if no other worker may be started before
+    /// its end, while the slot waits.
+    pub(super) fn retire(&mut self, worker: Worker) {
+        // Workers that take their time to end must not pile up.
+        if self.shared.config.standby == 0 || self.shared.queue.is_crowded() {
+            self.dismiss(worker, Stop::Retire);
+        } else {
+            retire_within(&self.shared, worker, self.shared.config.grace);
+        }
+    }
+
+    /// Has a worker end whose slot ends.
+    pub(super) fn retire_last(&mut self, worker: Worker) {
+        if worker.has_started {
+            self.retire(worker);
+        } else {
+            retire_within(&self.shared, worker, UNUSED_PATIENCE);
+        }
+    }
+
+    /// Ends a worker, and waits until it is gone. Other slots take the jobs that wait.
+    pub(super) fn dismiss(&mut self, worker: Worker, first: Stop) {
+        self.step_aside();
+        self.flush();
+        dismiss(&self.shared, worker, first, Some(&self.wake));
+    }
+}
+
+/// Ends a worker in the background that has this long to end of itself.
+fn retire_within(shared: &Arc<Shared>, worker: Worker, patience: Duration) {
+    if worker.unproven.is_recorded() {
+        // Doubts that arise about its results must come after their records.
+        shared.deliveries.flush();
+    }
+    shared.queue.retiring();
+    let retiring = Retiring { shared: Arc::clone(shared), worker: Some(worker), patience };
+    drop_in_background("retiring", retiring);
+}
+
+/// Ends a worker, beginning with this step, and waits until it is gone.
+pub(super) fn dismiss(shared: &Shared, mut worker: Worker, first: Stop, wake: Option<&Wake>) {
+    let grace = shared.config.grace;
+    let watcher = &*shared.watcher;
+    let is_retired = first == Stop::Retire;
+    let may_mislead = worker.may_mislead();
+    let mut step = first;
+    if is_retired && may_mislead {
+        worker.has_rested(shared.now());
+        worker.process.close_stdin();
+        let has_ended = worker.await_exit(&shared.groups, wake, grace, watcher);
+        step = if has_ended { Stop::Kill } else { Stop::Terminate };
+    }
+    let status = worker.process.stop(step, grace, &shared.groups, wake, watcher);
+    let is_orderly = is_retired && !shared.groups.is_killing();
+    if is_orderly && may_mislead {
+        worker.read_rest();
+        // A worker that never had a job misleads nobody.
+        if worker.replies > 0 && !worker.unasked().is_empty() {
+            report_unasked(shared, &mut worker);
+        }
+    }
+    // A worker that had ended before its group was killed was not killed itself.
+    if is_orderly && step != Stop::Kill && was_killed(status) {
+        report_killed(shared, &worker);
+    }
+    report_end(shared, &worker);
+}
+
+/// Reports that a worker is gone.
+pub(super) fn report_end(shared: &Shared, worker: &Worker) {
+    shared.watcher.worker_ended(&worker.ended(&shared.groups.clock));
+}
+
+fn was_killed(status: Option<ExitStatus>) -> bool {
+    status.and_then(|status| status.signal()) == Some(Signal::KILL.as_raw())
+}
+
+fn report_killed(shared: &Shared, worker: &Worker) {
+    let pid = worker.process.pid();
+    let grace = humantime::format_duration(shared.config.grace);
+    shared.watcher.note(&format!(
+        "the worker (pid {pid}) was killed: it did not end within {grace} after the end of its \
+         stdin, nor within {grace} after TERM"
+    ));
+}
+
+/// A worker that ends while its slot goes on. It is ended when this is dropped.
+struct Retiring {
+    shared: Arc<Shared>,
+    worker: Option<Worker>,
+    /// How long it may take to end of itself.
+    patience: Duration,
+}
+
+impl Drop for Retiring {
+    fn drop(&mut self) {
+        let shared = &*self.shared;
+        if let Some(mut worker) = self.worker.take() {
+            if self.patience < shared.config.grace {
+                worker.process.close_stdin();
+                worker.await_exit(&shared.groups, None, self.patience, &*shared.watcher);
+                dismiss(shared, worker, Stop::Terminate, None);
+            } else {
+                dismiss(shared, worker, Stop::Retire, None);
+            }
+        }
+        shared.queue.retired(|| shared.renew());
+    }
+}

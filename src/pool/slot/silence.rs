@@ -1,0 +1,36 @@
+//! The remark on a worker that does not answer: what it may be waiting for.
+
+use std::time::Duration;
+
+use crate::job::Job;
+use crate::pool::shared::Shared;
+use crate::worker::buffering;
+use crate::worker::{Reading, Worker};
+
+/// A worker that does not answer is remarked on after this long.
+pub(super) const SILENCE: Duration = Duration::from_secs(10);
+
+/// Says what a worker may be waiting for that has never answered. A worker that runs the user's code is
+/// slow and nothing else.
+pub(super) fn remark_on_silence(shared: &Shared, worker: &Worker, job: &Job) {
+    let config = &shared.config;
+    if config.is_code {
+        return;
+    }
+    let has_read = worker.reading() != Reading::Nothing;
+    let state =
+        if has_read { "has read its request but not answered" } else { "has not read its request" };
+    let said = worker.unfinished();
+    let why = match (has_read, said.is_empty()) {
+        (true, true) => buffering::silence(config),
+        (true, false) => format!("So far {said}: a reply that has no end is not taken for one."),
+        (false, true) => "It may be starting still.".to_owned(),
+        (false, false) => format!("It may be starting still; {said}."),
+    };
+    let pid = worker.process.pid();
+    let job = shared.deliveries.name(job);
+    let seconds = SILENCE.as_secs();
+    shared
+        .watcher
+        .note(&format!("{job}: the worker (pid {pid}) {state} for {seconds} s. {why} Waiting on."));
+}

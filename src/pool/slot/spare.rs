@@ -1,0 +1,144 @@
+//! The spare: a worker that is started ahead, to replace the present one when that has served its time.
+//! It is decided here when the spare is started, and whether there is a job for it.
+
+use std::time::Duration;
+
+use crate::pool::shared::Shared;
+use crate::pool::shared::spares::SparePermit;
+use crate::pool::slot::steps::Slot;
+use crate::pool::slot::warm_up::Warming;
+use crate::util::clock::Moment;
+use crate::worker::Worker;
+
+/// If the queue is empty, the reader of the input has this long to find more jobs or the end of the
+/// input before a spare is started.
+const INPUT_PATIENCE: Duration = Duration::from_millis(50);
+
+/// The place for a spare.
+#[derive(Default)]
+pub(super) struct SparePlace {
+    spare: Option<Spare>,
+    /// No spare is started for the present worker: it could not be, or there is no job for it.
+    is_given_up: bool,
+    /// It is not started yet, since the input may be at its end.
+    awaits_input: bool,
+}
+
+/// A worker that was started ahead.
+struct Spare {
+    state: SpareState,
+    _permit: SparePermit,
+}
+
+enum SpareState {
+    Ready(Box<Worker>),
+    /// Another thread warms it up.
+    Warming(Warming),
+}
+
+impl SparePlace {
+    /// The spare, if it is ready.
+    pub(super) fn ready(&self) -> Option<&Worker> {
+        match &self.spare.as_ref()?.state {
+            SpareState::Ready(worker) => Some(worker),
+            SpareState::Warming(_) => None,
+        }
+    }
+
+    pub(super) fn ready_mut(&mut self) -> Option<&mut Worker> {
+        match &mut self.spare.as_mut()?.state {
+            SpareState::Ready(worker) => Some(worker),
+            SpareState::Warming(_) => None,
+        }
+    }
+
+    /// Takes the spare if it is ready.
+    pub(super) fn take_ready(&mut self) -> Option<Worker> {
+        self.ready().is_some().then(|| self.take()).flatten()
+    }
+
+    /// Takes the spare, and waits until it is ready.
+    pub(super) fn take(&mut self) -> Option<Worker> {
+        match self.spare.take()?.state {
+            SpareState::Ready(worker) => Some(*worker),
+            SpareState::Warming(warming) => warming.finish(),
+        }
+    }
+
+    /// Takes the spare if it is ready; otherwise it is ended.
+    pub(super) fn abandon(&mut self) -> Option<Worker> {
+        match self.spare.take()?.state {
+            SpareState::Ready(worker) => Some(*worker),
+            SpareState::Warming(warming) => warming.abandon(),
+        }
+    }
+
+    /// When the spare is to be started: so early that it is ready when the present worker has served
+    /// its time.
+    pub(super) fn due(&self, shared: &Shared, worker: &Worker) -> Moment {
+        let is_wanted = self.spare.is_none() && !self.is_given_up && !worker.flights.is_empty();
+        if !is_wanted || shared.config.standby == 0 || shared.stopping.has_begun() {
+            return Moment::NEVER;
+        }
+        let estimates = &shared.estimates;
+        let due = worker.end(&shared.config, estimates.pace()).before(estimates.start_time());
+        if self.awaits_input { due.max(worker.turn_began.after(INPUT_PATIENCE)) } else { due }
+    }
+
+    /// Starts the spare if it is time for that.
+    pub(super) fn prepare(&mut self, slot: &mut Slot, worker: &Worker) {
+        let now = slot.now();
+        let due = self.due(&slot.shared, worker);
+        if due == Moment::NEVER || now < due {
+            return;
+        }
+        let is_early = now < worker.turn_began.after(INPUT_PATIENCE);
+        let shared = &*slot.shared;
+        // Callers may queue jobs for ever: their end is not waited for.
+        if is_early && shared.deliveries.sink().is_some() && shared.queue.may_get_jobs() {
+            self.awaits_input = true;
+            return;
+        }
+        self.start(slot, worker);
+    }
+
+    /// The present worker has served its time: a spare that waited for more input is started now.
+    pub(super) fn stop_waiting_for_input(&mut self, slot: &mut Slot, worker: &Worker) {
+        if self.awaits_input {
+            self.start(slot, worker);
+        }
+    }
+
+    /// The present worker is gone. The next one may have a spare.
+    pub(super) fn allow_next(&mut self) {
+        self.is_given_up = false;
+    }
+
+    /// Starts the spare if a job may be left for it.
+    fn start(&mut self, slot: &mut Slot, worker: &Worker) {
+        self.awaits_input = false;
+        let Some(permit) = slot.shared.spares.permit() else { return };
+        self.spare = start_spare(slot, worker, permit);
+        self.is_given_up = self.spare.is_none();
+    }
+}
+
+/// Starts a spare if a job may be left for it. If it can't be started now, that is reported when a
+/// worker is needed.
+fn start_spare(slot: &mut Slot, worker: &Worker, permit: SparePermit) -> Option<Spare> {
+    let shared = &slot.shared;
+    // The present worker takes the jobs that it may have, and each of the other spares at least one.
+    let left = worker.left(&shared.config);
+    let others = shared.spares.count() - 1;
+    if !shared.queue.has_more_than(left.saturating_add(others)) {
+        return None;
+    }
+    let spare = slot.spawn_worker().ok()?;
+    let shared = &slot.shared;
+    let state = if shared.config.init.is_empty() {
+        SpareState::Ready(Box::new(spare))
+    } else {
+        SpareState::Warming(Warming::start(spare, shared)?)
+    };
+    Some(Spare { state, _permit: permit })
+}

@@ -1,0 +1,206 @@
+//! Starting a worker: its process and environment, start-up failures, and the pauses after them.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crate::job::{Done, Failure, Job, Kind, Why};
+use crate::pool::shared::Shared;
+use crate::pool::shared::deliveries::answer_caller;
+use crate::pool::slot::death::append_last_words;
+use crate::pool::slot::retire::report_end;
+use crate::pool::slot::steps::{Slot, unbundled};
+use crate::pool::slot::warm_up::{Unfit, warm_up};
+use crate::process::{Process, Spec, Stop, describe};
+use crate::worker::Worker;
+
+/// The pause after the first start-up failure. It doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The pause after the machine had no room for a process.
+pub(super) const CROWDED_PAUSE: Duration = Duration::from_millis(100);
+
+impl Slot {
+    /// Starts a worker for the jobs in hand. If that fails the jobs go back, and a pause is made.
+    pub(super) fn start_worker(&mut self) -> Option<Worker> {
+        let failures_before = self.shared.start_ups.failures();
+        match self.spawn_worker() {
+            Ok(worker) => self.warmed_up(worker, failures_before),
+            Err(error) => {
+                self.not_spawned(&error, failures_before);
+                None
+            }
+        }
+    }
+
+    /// Starts the process of a worker.
+    pub(super) fn spawn_worker(&mut self) -> io::Result<Worker> {
+        self.generation += 1;
+        let shared = &*self.shared;
+        let failures_before = shared.start_ups.failures();
+        let env = self.environment();
+        let spec = Spec {
+            argv: &shared.config.worker,
+            program: None,
+            env: &env,
+            cwd: None,
+            has_stdin: true,
+            pty: shared.config.pty,
+            wake: &self.wake,
+        };
+        let process = Process::start(&spec, &shared.groups)?;
+        let mut worker = Worker::new(process, &shared.config, shared.now(), failures_before);
+        worker.place = (self.number(), self.generation);
+        Ok(worker)
+    }
+
+    /// What is added to the environment of a worker.
+    fn environment(&self) -> Vec<(OsString, OsString)> {
+        let config = &self.shared.config;
+        let variable = |name: &str, value: String| (name.into(), value.into());
+        let mut env = vec![
+            variable("PROCPOOL_SLOT", self.number().to_string()),
+            variable("PROCPOOL_GENERATION", self.generation.to_string()),
+            variable("PROCPOOL_PROTOCOL", config.protocol.label()),
+        ];
+        if std::env::var_os("PYTHONUNBUFFERED").is_none() {
+            env.push(variable("PYTHONUNBUFFERED", "1".into()));
+        }
+        if config.is_code && config.protocol.label() == "sh" {
+            // This worker waits itself for what the code leaves running.
+            let millis = config.grace.as_millis().min(u128::from(u32::MAX));
+            env.push(variable("PROCPOOL_GRACE", millis.to_string()));
+        }
+        env.extend_from_slice(&config.env);
+        env
+    }
+
+    /// The process of a worker could not be started.
+    fn not_spawned(&mut self, error: &io::Error, failures_before: u32) {
+        let jobs = std::mem::take(&mut self.jobs);
+        if self.shared.is_crowded(error) {
+            self.put_back(jobs.into_iter());
+            return self.pause(CROWDED_PAUSE);
+        }
+        let program = self.shared.config.worker[0].to_string_lossy();
+        let message = format!("the worker '{program}' could not be started: {error}");
+        self.start_failed(jobs, message, failures_before);
+    }
+
+    /// Warms a fresh worker up. If that fails it gets no job.
+    fn warmed_up(&mut self, mut worker: Worker, failures_before: u32) -> Option<Worker> {
+        let result = warm_up(&mut worker, &self.shared, Some(&self.wake), &AtomicBool::new(false));
+        match result {
+            Ok(()) => {
+                learn_from_start(&self.shared, &worker);
+                Some(worker)
+            }
+            Err(unfit) => {
+                self.end_unfit(worker, unfit, failures_before);
+                None
+            }
+        }
+    }
+
+    /// Ends a worker that is not fit for work, and puts the jobs in hand back.
+    fn end_unfit(&mut self, mut worker: Worker, unfit: Unfit, failures_before: u32) {
+        let shared = &*self.shared;
+        let pid = worker.process.pid();
+        let status = worker.process.stop(
+            Stop::Terminate,
+            shared.config.grace,
+            &shared.groups,
+            Some(&self.wake),
+            &*shared.watcher,
+        );
+        worker.why = if matches!(unfit, Unfit::Failed(_)) { Why::Unfit } else { Why::Cancelled };
+        report_end(shared, &worker);
+        match unfit {
+            Unfit::Failed(message) => {
+                let mut message = format!(
+                    "the worker (pid {pid}) is not fit for work: {message}; it {}",
+                    describe(status)
+                );
+                append_last_words(&mut message, &worker);
+                let jobs = std::mem::take(&mut self.jobs);
+                self.start_failed(jobs, message, failures_before);
+            }
+            Unfit::Unwanted => self.drop_jobs(),
+        }
+    }
+
+    /// A worker died before its first reply, or could not be started. After too many such failures in a
+    /// row the pool gives up; otherwise `jobs` go back and a pause is made.
+    pub(super) fn start_failed(
+        &mut self,
+        jobs: VecDeque<Job>,
+        message: String,
+        failures_before: u32,
+    ) {
+        let shared = &*self.shared;
+        if shared.stopping.has_begun() {
+            self.jobs = jobs;
+            return self.drop_jobs();
+        }
+        let failures = shared.start_ups.count_failure(failures_before);
+        let limit = shared.config.start_limit;
+        if limit > 0 && failures >= limit {
+            return self.give_up(jobs, &message, failures);
+        }
+        self.put_back(jobs.into_iter());
+        self.flush();
+        let doublings = failures.saturating_sub(1).min(16);
+        self.pause((FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE));
+    }
+
+    /// Too many start-ups in a row have failed: `jobs` fail, and all jobs that wait.
+    fn give_up(&mut self, jobs: VecDeque<Job>, message: &str, failures: u32) {
+        let shared = Arc::clone(&self.shared);
+        let failure = Failure::new(Kind::Spawn, why_given_up(&shared, message, failures));
+        let jobs = unbundled(jobs);
+        for job in &jobs {
+            let outcome = Err(&failure);
+            shared.deliveries.deliver(&Done { job, outcome, printed: None, run: None });
+        }
+        self.finished += jobs.len();
+        for job in jobs {
+            answer_caller(job, Err(&failure));
+        }
+        self.flush();
+        shared.give_up(&failure);
+    }
+}
+
+fn why_given_up(shared: &Shared, message: &str, failures: u32) -> String {
+    let config = &shared.config;
+    if config.is_code {
+        return format!("the code can't be loaded: {message}");
+    }
+    let times =
+        if failures == 1 { "once".to_owned() } else { format!("{failures} times in a row") };
+    let line = command_line(&config.worker);
+    format!("{message} ({times}); to see why, run it by hand: {line}")
+}
+
+/// What the start of a worker that is fit for work shows.
+fn learn_from_start(shared: &Shared, worker: &Worker) {
+    let init = &shared.config.init;
+    // A worker that was asked nothing may still be starting: its first reply will show when it was ready.
+    if !init.is_empty() {
+        shared.estimates.learn_start_time(shared.now().since(worker.born));
+    }
+    if init.iter().any(|init| init.has_reply) {
+        // It has answered, so it holds no replies back.
+        shared.start_ups.end_silence();
+    }
+}
+
+/// A command line, as it can be pasted into a shell.
+fn command_line(argv: &[OsString]) -> String {
+    let words: Vec<_> = argv.iter().map(|word| word.to_string_lossy()).collect();
+    shell_words::join(words)
+}

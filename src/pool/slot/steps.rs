@@ -1,0 +1,225 @@
+//! [`Slot`]: what every kind of slot has, and the steps that every kind takes: take jobs, wait at the
+//! gates, put jobs back, pause.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::job::Job;
+use crate::job::caller::{self, Caller};
+use crate::pool::gates::Passage;
+use crate::pool::gates::jobserver::Token;
+use crate::pool::queue::{Ask, Taken};
+use crate::pool::shared::Shared;
+use crate::pool::underway::{Responder, Underway};
+use crate::process::Wake;
+use crate::util::clock::Moment;
+use crate::util::text::printable;
+
+/// The request of a job is shown up to this many characters.
+const SHOWN: usize = 100;
+
+/// What every kind of slot has.
+pub(super) struct Slot {
+    /// Its place in the queue, from 0.
+    pub(super) index: usize,
+    pub(super) shared: Arc<Shared>,
+    pub(super) wake: Arc<Wake>,
+    /// Jobs that were taken from the queue, and not begun yet.
+    pub(super) jobs: VecDeque<Job>,
+    /// When a job is to be tried again for which no other slot may be awake.
+    due: Moment,
+    /// How many jobs are over that the queue does not know of.
+    pub(super) finished: usize,
+    /// How many workers it has started.
+    pub(super) generation: u64,
+    /// The right to run a job, where `make` gives it.
+    token: Option<Token>,
+    pub(super) responder: Responder,
+    /// Answers that callers do not have yet. They get them once the queue knows that this slot is free:
+    /// otherwise a caller's next job would start another worker.
+    pub(super) answers: Vec<(Caller, caller::Answer)>,
+}
+
+impl Slot {
+    pub(super) fn new(index: usize, shared: Arc<Shared>, wake: Arc<Wake>) -> Self {
+        let responder = shared.roll_call.responder(shared.config.slots_before + index + 1);
+        Self {
+            index,
+            shared,
+            wake,
+            jobs: VecDeque::new(),
+            due: Moment::NEVER,
+            finished: 0,
+            generation: 0,
+            token: None,
+            responder,
+            answers: Vec::new(),
+        }
+    }
+
+    /// What the slot is called in messages and in environments, from 1.
+    pub(super) fn number(&self) -> usize {
+        self.shared.config.slots_before + self.index + 1
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        self.shared.now()
+    }
+
+    /// When a job is to be tried again for which no other slot may be awake.
+    pub(super) fn due(&self) -> Moment {
+        self.due
+    }
+
+    /// Passes on what has been delivered.
+    pub(super) fn flush(&mut self) {
+        self.shared.deliveries.flush();
+        for (caller, answer) in self.answers.drain(..) {
+            caller.reply(answer);
+        }
+    }
+
+    /// Answers the roll call, if there was one since the last answer.
+    pub(super) fn answer_roll_call(&mut self, jobs: impl FnOnce(&Shared, usize) -> Vec<Underway>) {
+        let shared = &*self.shared;
+        shared.roll_call.answer(&mut self.responder, |slot| jobs(shared, slot));
+    }
+
+    /// The slot has no job in flight: others may have the token of its last one.
+    pub(super) fn give_token_back(&mut self) {
+        self.token = None;
+    }
+
+    /// The slot does not ask the queue now, and so does not know of jobs that are to be tried again.
+    pub(super) fn forget_due(&mut self) {
+        self.due = Moment::NEVER;
+    }
+
+    /// Takes jobs from the queue.
+    pub(super) fn take(&mut self, ask: Ask) -> Taken {
+        let (taken, due) = self.shared.queue.take(self.index, ask, &mut self.jobs);
+        self.due = due;
+        taken
+    }
+
+    /// Waits for a wake-up, or until a job is to be tried again.
+    pub(super) fn pause_until_due(&self) {
+        match self.due {
+            Moment::NEVER => self.wake.wait(None),
+            due => self.wake.wait(due.until(self.now())),
+        }
+    }
+
+    /// Waits for this long, or until the run is ended.
+    pub(super) fn pause(&self, time: Duration) {
+        let end = self.now().after(time);
+        while let Some(left) = end.until(self.now()).filter(|left| !left.is_zero()) {
+            if self.shared.stopping.has_begun() {
+                break;
+            }
+            self.wake.wait(Some(left));
+        }
+    }
+
+    /// Puts jobs back to where they came from. If the run was ended they are dropped.
+    pub(super) fn put_back(&self, jobs: impl DoubleEndedIterator<Item = Job>) {
+        let left = self.shared.queue.put_back(self.index, jobs);
+        self.shared.drop_jobs(left);
+    }
+
+    /// Forgets the jobs in hand whose callers are gone. Returns whether none is left.
+    pub(super) fn forget_abandoned(&mut self) -> bool {
+        let before = count(&self.jobs);
+        let index = self.index;
+        self.jobs.retain(|job| {
+            if let Some(caller) = &job.caller {
+                caller.is_at(index);
+            }
+            !job.is_abandoned()
+        });
+        self.finished += before - count(&self.jobs);
+        self.jobs.is_empty()
+    }
+
+    /// Waits until the jobs in hand may start. If the run ends before that, or all callers go, the jobs
+    /// are dropped. Returns whether the jobs may start.
+    pub(super) fn pass_gates(&mut self) -> bool {
+        if !self.shared.gates.any() {
+            return true;
+        }
+        if self.forget_abandoned() {
+            return false;
+        }
+        self.flush();
+        let shared = &*self.shared;
+        let jobs = &self.jobs;
+        let is_over = || shared.stopping.has_begun() || jobs.iter().all(Job::is_abandoned);
+        let clock = &shared.groups.clock;
+        match shared.gates.pass(clock, &*shared.watcher, &self.wake, is_over) {
+            Passage::Free => self.token = None,
+            Passage::With(token) => self.token = Some(token),
+            Passage::Closed => {
+                self.forget_abandoned();
+                self.drop_jobs();
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Drops the jobs in hand: the run is over.
+    pub(super) fn drop_jobs(&mut self) {
+        let jobs = std::mem::take(&mut self.jobs);
+        self.finished += count(&jobs);
+        self.shared.drop_jobs(jobs);
+    }
+
+    /// Has other slots called for the jobs that wait, since this one has something else to do.
+    pub(super) fn step_aside(&self) {
+        let fresh = self.shared.queue.set_aside(self.index);
+        self.shared.start_slots(fresh);
+    }
+}
+
+/// How many jobs these are. Bundles are many.
+fn count(jobs: &VecDeque<Job>) -> usize {
+    jobs.iter().map(Job::count).sum()
+}
+
+/// Takes bundles apart: the jobs one by one.
+pub(super) fn unbundled(jobs: VecDeque<Job>) -> VecDeque<Job> {
+    let mut each = VecDeque::with_capacity(count(&jobs));
+    for mut job in jobs {
+        while job.count() > 1 {
+            each.push_back(job.split_off_first(1));
+        }
+        each.push_back(job);
+    }
+    each
+}
+
+/// How the roll call lists a job that has run since this moment.
+pub(super) fn underway(
+    shared: &Shared,
+    job: &Job,
+    slot: usize,
+    pid: u32,
+    since: Moment,
+) -> Underway {
+    let what = match (&shared.config.commands, job.as_message()) {
+        (Some(commands), _) => commands.line(job, slot).0,
+        (None, Some(message)) => message.to_vec(),
+        (None, None) => {
+            let cmd = serde_json::from_slice::<String>(job.cmd()).unwrap_or_default();
+            [cmd.as_bytes(), b" ", job.args()].concat()
+        }
+    };
+    let what = String::from_utf8_lossy(&what[..what.len().min(4 * SHOWN)]).into_owned();
+    let mut shown = printable(&what.chars().take(SHOWN).collect::<String>());
+    if what.chars().count() > SHOWN {
+        shown.push('…');
+    }
+    let job = shared.deliveries.name(job);
+    Underway { slot, pid, job, what: shown, time: shared.now().since(since), waiting: 0 }
+}

@@ -1,0 +1,504 @@
+//! A slot that keeps a worker: it takes jobs, starts a worker, hands the jobs over, waits, and deals
+//! with what happened.
+
+use crate::job::{Failure, Job, Kind, Why};
+use crate::pool::queue::{Ask, Taken};
+use crate::pool::shared::Shared;
+use crate::pool::slot::deadline::{Deadlines, Due};
+use crate::pool::slot::death::{WorkerEnd, append_last_words};
+use crate::pool::slot::deliver::Attempt;
+use crate::pool::slot::doubt::doubt_results;
+use crate::pool::slot::silence::remark_on_silence;
+use crate::pool::slot::spare::SparePlace;
+use crate::pool::slot::steps::{self, Slot, unbundled};
+use crate::pool::slot::stopped::stopped_for_terminal;
+use crate::pool::underway::Underway;
+use crate::process::stops::Stopped;
+use crate::process::{Readiness, Stop, Transfer};
+use crate::util::clock::Moment;
+use crate::util::text::quote;
+use crate::worker::buffering;
+use crate::worker::{Reading, Received, Violation, Worker};
+
+/// A slot with a worker, as soon as it has jobs for one.
+pub(super) struct WorkerSlot {
+    slot: Slot,
+    worker: Option<Worker>,
+    spare: SparePlace,
+}
+
+impl WorkerSlot {
+    pub(super) fn new(slot: Slot) -> Self {
+        Self { slot, worker: None, spare: SparePlace::default() }
+    }
+
+    /// Works until the queue is closed and empty; then the worker is retired.
+    pub(super) fn run(mut self) {
+        while self.turn() {}
+        let spare = self.spare.abandon();
+        for worker in [spare, self.worker.take()].into_iter().flatten() {
+            self.slot.retire_last(worker);
+        }
+        self.slot.flush();
+    }
+
+    /// One round: take jobs, hand them to the worker, wait, deal with what happened. Returns
+    /// whether there is anything left to do.
+    fn turn(&mut self) -> bool {
+        let worker = self.worker.as_ref();
+        self.slot.answer_roll_call(|shared, slot| {
+            worker.map_or_else(Vec::new, |worker| underway(shared, worker, slot))
+        });
+        if self.take() == Taken::Leave && self.in_flight() == 0 {
+            return false;
+        }
+        if !self.slot.jobs.is_empty() && !self.put_to_work() {
+            return true;
+        }
+        let Some(worker) = &mut self.worker else {
+            self.slot.flush();
+            self.slot.pause_until_due();
+            return true;
+        };
+        if worker.has_unsent() && worker.send() == Transfer::Closed {
+            self.stdin_closed();
+            return true;
+        }
+        self.wait();
+        true
+    }
+
+    fn in_flight(&self) -> usize {
+        self.worker.as_ref().map_or(0, |worker| worker.flights.len())
+    }
+
+    /// Takes as many jobs as the worker may have now.
+    fn take(&mut self) -> Taken {
+        let has_gates = self.slot.shared.gates.any();
+        if self.in_flight() == 0 {
+            self.slot.give_token_back();
+        } else if has_gates {
+            return Taken::Wait;
+        }
+        let is_spent = |worker: &Worker| worker.is_spent && worker.flights.is_empty();
+        if self.worker.as_ref().is_some_and(is_spent) {
+            // It would get no job, and hold the slot for ever.
+            self.retire();
+        }
+        let now = self.slot.now();
+        self.slot.forget_due();
+        let (max, max_bytes) = match &self.worker {
+            Some(worker) if !has_gates => (worker.room(now), worker.room_bytes()),
+            _ => (1, 1),
+        };
+        if max == 0 {
+            return Taken::Wait;
+        }
+        let ask = Ask {
+            warm: self.worker.is_some(),
+            busy: self.in_flight() > 0,
+            finished: std::mem::take(&mut self.slot.finished),
+            now,
+            max,
+            max_bytes,
+            portion: self.worker.as_ref().map_or(1, Worker::portion),
+        };
+        self.slot.take(ask)
+    }
+
+    /// Hands the jobs in hand to the worker, which is started if there is none. Returns whether to wait
+    /// for the worker now; otherwise the next round begins.
+    fn put_to_work(&mut self) -> bool {
+        if !self.slot.pass_gates() {
+            return false;
+        }
+        if self.worker.is_none() && self.slot.forget_abandoned() {
+            return false;
+        }
+        let is_new = self.worker.is_none();
+        if is_new && !self.start() {
+            return false;
+        }
+        self.look_out();
+        self.hand_over();
+        if self.in_flight() == 0 {
+            // The callers of all jobs are gone: the queue must be told.
+            return false;
+        }
+        // A fresh worker may have more than the job it was started for.
+        let has_room = |worker: &Worker| worker.room(self.slot.now()) > 0;
+        !(is_new && self.worker.as_ref().is_some_and(has_room))
+    }
+
+    /// Gets a worker for the jobs in hand: the spare, or a fresh one. Returns whether there is one.
+    fn start(&mut self) -> bool {
+        self.slot.flush();
+        if self.slot.now() >= self.slot.shared.stopping.at() {
+            // The run is over: no worker is needed any more.
+            self.slot.drop_jobs();
+            return false;
+        }
+        if let Some(spare) = self.spare.take() {
+            self.take_on(spare);
+        }
+        if self.worker.is_none() {
+            self.worker = self.slot.start_worker();
+        }
+        self.worker.is_some()
+    }
+
+    /// The spare is the worker from now on. If it has died another one is started, and no job fails.
+    fn take_on(&mut self, mut spare: Worker) {
+        if spare.process.has_exited() {
+            spare.why = Why::Died;
+            self.slot.dismiss(spare, Stop::Kill);
+        } else {
+            // Until now it was waiting, not idle.
+            spare.begin_turn(self.slot.now());
+            self.worker = Some(spare);
+        }
+    }
+
+    /// Ends a worker that has printed something while it had no job: that would be taken for the reply
+    /// to the next one.
+    fn look_out(&mut self) {
+        let Some(worker) = self.worker.as_mut().filter(|worker| worker.may_mislead()) else {
+            return;
+        };
+        if !worker.process.may_be_read() {
+            worker.has_rested(self.slot.now());
+        } else if let Transfer::Moved(_) = worker.read() {
+            self.receive();
+        }
+        self.end_unasked();
+        if self.worker.is_none() {
+            let jobs = std::mem::take(&mut self.slot.jobs);
+            self.slot.shared.queue.put_back(self.slot.index, jobs.into_iter());
+        }
+    }
+
+    /// Ends the worker if it has printed something that nobody asked for. Returns whether it has.
+    fn end_unasked(&mut self) -> bool {
+        let has_printed = |worker: &mut Worker| !worker.unasked().is_empty();
+        let Some(worker) = self.worker.take_if(has_printed) else { return false };
+        self.slot.end_unasked(worker);
+        true
+    }
+
+    /// Hands the jobs in hand to the worker.
+    fn hand_over(&mut self) {
+        let now = self.slot.now();
+        if self.worker.as_ref().is_some_and(|worker| worker.is_unordered) {
+            self.slot.jobs = unbundled(std::mem::take(&mut self.slot.jobs));
+        }
+        while let Some(job) = self.slot.jobs.pop_front() {
+            if let Some(caller) = &job.caller {
+                caller.is_at(self.slot.index);
+            }
+            if job.is_abandoned() {
+                self.slot.finished += 1;
+            } else if let Some(worker) = &mut self.worker
+                && let Err(refused) = worker.accept(job, now)
+            {
+                let (job, message) = *refused;
+                self.refused(job, message);
+            }
+        }
+    }
+
+    /// A job can't be put into a request: it fails. Of a bundle, the jobs are tried one by one.
+    fn refused(&mut self, job: Job, message: String) {
+        if job.count() > 1 {
+            let others = std::mem::take(&mut self.slot.jobs);
+            self.slot.jobs = unbundled([job].into());
+            self.slot.jobs.extend(others);
+            return;
+        }
+        let message = self.slot.shared.deliveries.with_place(&job, message);
+        let failure = Failure::new(Kind::Invalid, message);
+        self.slot.deliver(Attempt::at_once(0, self.slot.now()), job, Err(&failure), None);
+    }
+
+    /// Waits for the worker, a deadline or a wake-up, and deals with what came.
+    fn wait(&mut self) {
+        self.slot.flush();
+        let Some(worker) = &mut self.worker else { return };
+        self.spare.prepare(&mut self.slot, worker);
+        let deadline = next_deadline(&self.slot.shared, worker, &self.spare);
+        let timeout = match deadline.min(self.slot.due()) {
+            Moment::NEVER => None,
+            deadline => deadline.until(self.slot.now()),
+        };
+        if let Some(time) = worker.rest_time() {
+            self.slot.wake.wait_briefly(time);
+        }
+        let spare = self.spare.ready().map(|worker| &worker.process);
+        let has_unsent = worker.has_unsent();
+        let ready = worker.process.wait(Some(&self.slot.wake), has_unsent, spare, timeout);
+        self.forward_stderr(&ready);
+        self.attend(&ready);
+    }
+
+    /// Forwards what the worker and the spare have written to stderr.
+    fn forward_stderr(&mut self, ready: &Readiness) {
+        let watcher = &*self.slot.shared.watcher;
+        if let Some(worker) = &mut self.worker {
+            worker.words_before = worker.process.stderr_count();
+            if ready.stderr {
+                worker.process.forward_stderr(watcher);
+            }
+        }
+        if ready.other_stderr
+            && let Some(spare) = self.spare.ready_mut()
+        {
+            spare.process.forward_stderr(watcher);
+        }
+    }
+
+    /// Deals with what came: replies, the end of the worker, a caller that is gone, a deadline.
+    fn attend(&mut self, ready: &Readiness) {
+        let Some(worker) = &mut self.worker else { return };
+        let pid = worker.process.pid();
+        if ready.stdout {
+            match worker.read() {
+                Transfer::Moved(_) => self.receive(),
+                Transfer::Closed => return self.worker_ended(&WorkerEnd::ClosedStdout),
+                Transfer::Blocked => {}
+            }
+        }
+        // After its last reply another worker may have taken its place.
+        let is_same = self.worker.as_ref().is_some_and(|worker| worker.process.pid() == pid);
+        if ready.exited && is_same {
+            return self.worker_ended(&WorkerEnd::Exited);
+        }
+        if ready.stdin_closed && is_same {
+            return self.stdin_closed();
+        }
+        if is_same && let Some(stopped) = self.worker_stopped() {
+            return self.worker_ended(&WorkerEnd::Stopped(stopped));
+        }
+        if self.front_is_abandoned() {
+            return self.fail_oldest(None);
+        }
+        // Not before the replies that have come: a reply that is late but there counts.
+        self.look_at_clock();
+    }
+
+    /// Whether the worker was stopped since it wanted the terminal.
+    fn worker_stopped(&self) -> Option<Stopped> {
+        let worker = self.worker.as_ref()?;
+        let shared = &*self.slot.shared;
+        let who = || {
+            let job = worker.flights.front().map(|flight| shared.deliveries.name(&flight.job));
+            let on = job.map(|job| format!(" on {job}")).unwrap_or_default();
+            format!("the worker (pid {}){on}", worker.process.pid())
+        };
+        stopped_for_terminal(shared, &worker.process, who)
+    }
+
+    fn front_is_abandoned(&self) -> bool {
+        let front = self.worker.as_ref().and_then(|worker| worker.flights.front());
+        front.is_some_and(|flight| flight.job.is_abandoned())
+    }
+
+    /// Does what is due now, if anything is.
+    fn look_at_clock(&mut self) {
+        let Some(worker) = &mut self.worker else { return };
+        let shared = &*self.slot.shared;
+        let deadline = next_deadline(shared, worker, &self.spare);
+        let now = shared.now();
+        if deadline == Moment::NEVER || now < deadline {
+            return;
+        }
+        if Deadlines::new(shared, worker).needs_look(now) {
+            worker.look(now);
+            if now < next_deadline(shared, worker, &self.spare) {
+                return;
+            }
+        }
+        if let Some(late) = Deadlines::new(shared, worker).late_job(now)
+            && let Some(flight) = worker.flights.remove(late)
+        {
+            worker.flights.push_front(flight);
+        }
+        match Deadlines::new(shared, worker).due(now) {
+            Due::Nothing => {}
+            Due::Retirement => self.retire_unused(now),
+            Due::EndOfRun => self.cancel(),
+            Due::NotStarted => self.not_started(),
+            Due::Unread => self.request_unread(now),
+            Due::JobTimeout => self.job_timed_out(),
+            Due::Silence => {
+                if shared.start_ups.end_silence()
+                    && let Some(flight) = worker.flights.front()
+                {
+                    remark_on_silence(shared, worker, &flight.job);
+                }
+            }
+        }
+    }
+
+    /// The time of the oldest job is over.
+    fn job_timed_out(&mut self) {
+        let Some(worker) = &self.worker else { return };
+        let deadlines = Deadlines::new(&self.slot.shared, worker);
+        let timeout = worker.flights.front().and_then(|flight| deadlines.timeout_of(flight));
+        let limit = humantime::format_duration(timeout.unwrap_or_default());
+        let unfinished = match worker.unfinished() {
+            said if said.is_empty() => said,
+            said => format!("; {said}"),
+        };
+        let message = format!("it took longer than {limit}, so its worker was ended{unfinished}");
+        self.fail_oldest(Some(&Failure::new(Kind::Timeout, message)));
+    }
+
+    /// The worker has not read the request of its oldest job in time.
+    fn request_unread(&mut self, now: Moment) {
+        let Some(worker) = &self.worker else { return };
+        let waited = now.since(worker.turn_began).as_secs();
+        let message = format!("the worker did not read its request for {waited} s, and was ended");
+        self.fail_oldest(Some(&Failure::new(Kind::Timeout, message)));
+    }
+
+    /// The worker has never read anything: it has failed to start.
+    fn not_started(&mut self) {
+        let Some(mut worker) = self.worker.take() else { return };
+        let limit = self.slot.shared.config.start_timeout.unwrap_or_default();
+        let mut message = format!(
+            "the worker (pid {}) did not start within {}: it had not read its first request",
+            worker.process.pid(),
+            humantime::format_duration(limit)
+        );
+        append_last_words(&mut message, &worker);
+        let jobs = worker.take_jobs();
+        let failures_before = worker.failures_before;
+        self.slot.dismiss(worker, Stop::Terminate);
+        self.slot.start_failed(jobs, message, failures_before);
+    }
+
+    /// The worker has closed its stdin, or does not read it any more. It may answer what it has read.
+    fn stdin_closed(&mut self) {
+        let Some(worker) = &mut self.worker else { return };
+        worker.be_deaf();
+        if worker.flights.is_empty() || worker.reading() != Reading::All {
+            self.worker_ended(&WorkerEnd::ClosedStdin);
+        }
+    }
+
+    /// Delivers the replies that have come, and ends or replaces a worker that must not go on.
+    fn receive(&mut self) {
+        let Some(worker) = &mut self.worker else { return };
+        let now = self.slot.now();
+        let was_spent = worker.is_spent;
+        match self.slot.deliver_replies(worker, now) {
+            Ok(received) => self.received(&received, was_spent, now),
+            Err(violation) => self.protocol_broken(&violation),
+        }
+    }
+
+    /// The worker has sent replies, which were delivered.
+    fn received(&mut self, received: &Received, was_spent: bool, now: Moment) {
+        let Some(worker) = &mut self.worker else { return };
+        let shared = &*self.slot.shared;
+        if received.answered > 0 {
+            shared.start_ups.worker_answered();
+            shared.estimates.learn_pace(worker.pace());
+        }
+        if let Some(id) = received.stale.filter(|_| !was_spent) {
+            shared.watcher.note(&format!(
+                "the worker in slot {} (pid {}) answered request {id} twice: it is replaced after \
+                 the job it is on",
+                self.slot.number(),
+                worker.process.pid()
+            ));
+        }
+        if worker.replies == received.answered as u64 {
+            shared.estimates.learn_start_time(now.since(worker.born));
+        }
+        if worker.is_deaf && !worker.flights.is_empty() {
+            self.stdin_closed();
+        } else if worker.has_served(&shared.config, now) && worker.flights.is_empty() {
+            self.retire();
+        }
+    }
+
+    /// A worker without a job has been idle for long enough, or is old.
+    fn retire_unused(&mut self, now: Moment) {
+        let age = self.slot.shared.config.max_age;
+        if let Some(worker) = &mut self.worker {
+            let is_old = age.is_some_and(|age| now >= worker.born.after(age));
+            worker.why = if is_old { Why::MaxAge } else { Why::Idle };
+        }
+        self.retire();
+    }
+
+    /// The worker has served its time: the spare takes its place, and it ends in the background.
+    fn retire(&mut self) {
+        let Some(worker) = self.worker.take() else { return };
+        self.spare.stop_waiting_for_input(&mut self.slot, &worker);
+        self.slot.retire(worker);
+        self.spare.allow_next();
+        // A spare that is not ready yet is waited for when there is a job for it.
+        if let Some(spare) = self.spare.take_ready() {
+            self.take_on(spare);
+        }
+    }
+
+    /// The worker has broken the protocol: it is ended, and its oldest job fails.
+    fn protocol_broken(&mut self, violation: &Violation) {
+        if self.end_unasked() {
+            return;
+        }
+        let Some(worker) = &mut self.worker else { return };
+        let shared = &*self.slot.shared;
+        let bytes = quote(&violation.bytes);
+        let message = format!("{}: {bytes}{}", violation.what, buffering::FOR_REPLIES);
+        if violation.is_surplus {
+            let what = format!("printed more than it was asked for ({bytes})");
+            doubt_results(shared, worker, &what);
+        }
+        if worker.flights.is_empty() {
+            let slot = self.slot.number();
+            let pid = worker.process.pid();
+            shared
+                .watcher
+                .note(&format!("the worker in slot {slot} (pid {pid}) is replaced: {message}"));
+        }
+        self.fail_oldest(Some(&Failure::new(Kind::Protocol, message)));
+    }
+
+    /// Ends the worker. Its oldest job fails, or is forgotten without a failure.
+    fn fail_oldest(&mut self, failure: Option<&Failure>) {
+        if let Some(worker) = self.worker.take() {
+            self.slot.fail_oldest(worker, failure);
+        }
+    }
+
+    fn cancel(&mut self) {
+        if let Some(worker) = self.worker.take() {
+            self.slot.cancel(worker);
+        }
+    }
+
+    fn worker_ended(&mut self, end: &WorkerEnd) {
+        if let Some(worker) = self.worker.take() {
+            self.slot.worker_ended(worker, end);
+        }
+    }
+}
+
+/// When something is due next.
+fn next_deadline(shared: &Shared, worker: &Worker, spare: &SparePlace) -> Moment {
+    Deadlines::new(shared, worker).next(|| spare.due(shared, worker))
+}
+
+/// The jobs that a worker is on.
+fn underway(shared: &Shared, worker: &Worker, slot: usize) -> Vec<Underway> {
+    let pid = worker.process.pid();
+    let show = |job: &Job, since| steps::underway(shared, job, slot, pid, since);
+    let (mut jobs, waiting) = worker.underway(show);
+    if let Some(first) = jobs.first_mut() {
+        first.waiting = waiting;
+    }
+    jobs
+}
