@@ -92,30 +92,3 @@ pub struct OutputOptions {
     #[arg(hide_short_help = true, long, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
     pub progress: When,
 }
-
-impl OutputOptions {
-    /// Whether something that these options ask for needs each job by itself. (All options are listed here:
-    /// a new one does not compile before it says so.)
-    pub fn wants_each_job(&self) -> bool {
-        let Self {
-            tag,
-            summary,
-            report,
-            trace,
-            results,
-            joblog,
-            format: _,
-            live: _,
-            detail: _,
-            stream: _,
-            keep_order: _,
-            buffer: _,
-            progress: _,
-        } = self;
-        *tag || *summary
-            || !report.is_empty()
-            || trace.is_some()
-            || results.is_some()
-            || joblog.is_some()
-    }
-}
