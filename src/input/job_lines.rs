@@ -1,4 +1,5 @@
-//! Job lines: `{"cmd":"resize","args":["a.png"],"id":"j1"}` or `resize ["a.png"]`.
+//! Job lines: `{"cmd":"resize","args":["a.png"],"id":"j1"}` or `resize ["a.png"]`. Owns the keys that a
+//! job may have, and the messages about lines that are no jobs.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,31 +13,31 @@ use crate::protocol::Protocol;
 use crate::util::duration::parse_duration;
 use crate::util::json::{error_text, on_one_line};
 
-/// What a line says of a job. The texts are JSON.
+/// The fields of a job line. The texts are JSON.
 #[derive(Debug, PartialEq)]
 pub struct Fields<'a> {
     /// The command, a string.
     pub cmd: Cow<'a, str>,
     /// The args, any value, without line breaks.
     pub args: Cow<'a, str>,
-    /// The id, a string or a number; empty: none is named.
+    /// The id, a string or a number. Empty: there is none.
     pub id: &'a str,
     /// How long the job may take.
     pub timeout: Option<Duration>,
     /// How often the job may be tried again.
     pub retries: Option<u32>,
-    /// The name of the worker that it is for.
+    /// The name of its worker.
     pub worker: Option<Cow<'a, str>>,
 }
 
 /// Why a line is no job.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Invalid {
-    /// What is wrong and what to do.
+    /// What is wrong, and what to do.
     pub message: String,
     /// Where, in bytes from 1.
     pub column: Option<usize>,
-    /// The id that it names nevertheless, as JSON; empty: none.
+    /// Its id, as JSON. Empty: it has none.
     pub id: String,
 }
 
@@ -45,7 +46,7 @@ impl Invalid {
         Self { message: message.into(), column: Some(column), id: String::new() }
     }
 
-    /// Something is wrong with the whole line.
+    /// The whole line is wrong.
     pub(crate) fn of_line(message: impl Into<String>) -> Self {
         Self { message: message.into(), column: None, id: String::new() }
     }
@@ -76,12 +77,12 @@ struct Object<'a> {
     worker: Option<Cow<'a, str>>,
 }
 
-/// A key that is there has a value, even if that is `null`.
+/// A key that is present has a value, even if that is `null`.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)
 }
 
-/// Reads a job line; `Ok(None)`: it is blank or a comment.
+/// Reads a job line. `Ok(None)`: it is blank or a comment.
 ///
 /// # Errors
 /// Why it is no job.
@@ -104,7 +105,7 @@ pub fn parse(line: &[u8]) -> Result<Option<Fields<'_>>, Invalid> {
 /// The line as text.
 pub(crate) fn utf8(line: &[u8]) -> Result<&str, Invalid> {
     std::str::from_utf8(line).map_err(|error| {
-        // Something that is no UTF-8 follows, so there is a byte.
+        // There is a byte at this index, since it is not UTF-8.
         let at = error.valid_up_to();
         Invalid::new(
             at + 1,
@@ -145,7 +146,7 @@ fn fields(text: &str) -> Result<Fields<'_>, Invalid> {
 
 /// Where in the line a value begins, from 1.
 fn column(text: &str, value: &RawValue) -> usize {
-    // The value is a part of the line, since nothing was copied.
+    // The value borrows from the line.
     (value.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize) + 1
 }
 
@@ -153,7 +154,7 @@ fn is_id(value: &RawValue) -> bool {
     value.get().starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit())
 }
 
-/// The id in an object that is otherwise no job.
+/// The id of an object that is not a job.
 fn named_id(text: &str) -> String {
     #[derive(Deserialize)]
     struct Named<'a> {
@@ -224,8 +225,8 @@ fn not_an_object(text: &str, error: &serde_json::Error) -> Invalid {
     Invalid::new(error_column(text, error), message)
 }
 
-/// Where in some JSON an error is, from 1. Lines that end with another byte than a newline can be
-/// several to the parser, which counts columns within them.
+/// Where an error is in a JSON text, in bytes from 1. The text may have newlines if lines end with another
+/// byte, and the parser counts columns from the last newline.
 pub(crate) fn error_column(text: &str, error: &serde_json::Error) -> usize {
     let before = error.line().checked_sub(2);
     let newline = before.and_then(|nth| memchr::memchr_iter(b'\n', text.as_bytes()).nth(nth));

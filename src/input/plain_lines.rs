@@ -1,4 +1,4 @@
-//! Plain lines: each is the args of one fixed command, or several of them are.
+//! Plain lines: the args of one fixed command. A line, or several lines, make a job.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -12,7 +12,7 @@ use crate::command::Template;
 use crate::job::Job;
 use crate::util::json::on_one_line;
 
-/// A command whose args come line by line.
+/// How plain lines are read.
 #[derive(Clone, Debug)]
 pub struct Plain {
     /// Who gets the args.
@@ -23,9 +23,9 @@ pub struct Plain {
     pub has_header: bool,
     /// How many lines make a job.
     pub pack: Pack,
-    /// The names of the columns, once they have been read.
+    /// The names of the columns, after the header was read.
     pub header: Arc<OnceLock<Vec<Vec<u8>>>>,
-    /// The line they stand in.
+    /// The line of the header.
     pub header_line: Arc<OnceLock<Vec<u8>>>,
 }
 
@@ -36,7 +36,7 @@ pub enum Target {
     Worker {
         /// The command, as a JSON string.
         cmd: String,
-        /// The args that come before those of the line, as JSON strings with a comma behind each.
+        /// The args before those of the line, as JSON strings with a comma after each.
         head: String,
     },
     /// A command of its own, whose args are bytes.
@@ -48,7 +48,7 @@ pub enum Target {
 pub enum Columns {
     /// One arg.
     One,
-    /// A JSON value, and that is all the args.
+    /// A JSON value, which is all args.
     Json,
     /// Comma-separated values, an arg each.
     Csv,
@@ -59,16 +59,17 @@ pub enum Columns {
 /// How many lines make a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pack {
-    /// So many, at least 1.
+    /// This many, at least 1.
     Lines(usize),
-    /// As many as have no more than so many bytes, each arg with `overhead` bytes more and counted
-    /// `copies` times.
+    /// As many as have at most `most` bytes. Each arg counts with `overhead` more bytes, and `copies`
+    /// times.
     Bytes {
-        /// All of them.
+        /// The most bytes of all args.
         most: usize,
-        /// One that has more bytes can't be run, and is a job by itself, so that none is lost with it.
+        /// The most bytes of one arg. A longer one can't be run, and is a job of its own, so that no other
+        /// line fails with it.
         longest: usize,
-        /// What an arg takes besides its bytes.
+        /// How many bytes an arg takes besides its own.
         overhead: usize,
         /// How often each arg is in the command.
         copies: usize,
@@ -89,13 +90,13 @@ pub(crate) enum NoHeader {
 pub struct Packed {
     /// How many lines there are.
     count: usize,
-    /// The lines as they stood in the input, where they are to be kept.
+    /// The lines of the input, if they are kept.
     pub lines: Vec<u8>,
     /// How many bytes they count for.
     size: usize,
     /// The line that was read first.
     pub place: crate::job::Place,
-    /// For a command: words with a NUL byte behind each; for a worker: JSON with commas behind it.
+    /// For a command: words with a NUL byte after each. For a worker: JSON values with a comma after each.
     text: Vec<u8>,
 }
 
@@ -107,7 +108,7 @@ impl Packed {
 }
 
 impl Plain {
-    /// Lines that are one string arg each, behind `args`.
+    /// Lines that are one string arg each, after `args`.
     pub fn strings(cmd: &str, args: &[String]) -> Self {
         let head = args.iter().map(|arg| quote(arg) + ",").collect();
         Self::new(Target::Worker { cmd: quote(cmd), head }, Columns::One)
@@ -124,7 +125,7 @@ impl Plain {
         Self { target, columns, has_header: false, pack: Pack::Lines(1), header, header_line }
     }
 
-    /// The job of one line, where a line is a job: `Ok(None)`: it is blank, and should be JSON.
+    /// The job of one line, if each line is a job. `Ok(None)`: the line is blank, and should be JSON.
     ///
     /// # Errors
     /// Why it can't be the args of a job.
@@ -142,13 +143,13 @@ impl Plain {
         Ok(Some(Fields { cmd, args, id: "", timeout: None, retries: None, worker: None }))
     }
 
-    /// Takes the first line of an input, where that is to be the header.
+    /// Takes the first line of an input as the header.
     ///
     /// # Errors
     /// Why it can't be.
     pub(crate) fn read_header(&self, columns: &[Cow<'_, [u8]>]) -> Result<(), NoHeader> {
         let names: Vec<Vec<u8>> = columns.iter().map(|name| name.to_vec()).collect();
-        // Only the first one says whether the command can be run at all.
+        // The header of the first input decides whether the command can be run.
         if let (Target::Command(template), None) = (&self.target, self.header.get()) {
             let checked = template.check_names(&names);
             checked.map_err(|error| NoHeader::Misused(error.to_string()))?;
@@ -227,7 +228,7 @@ impl Plain {
             Target::Worker { cmd, head } => {
                 let text = String::from_utf8_lossy(&packed.text);
                 let args = format!("{head}{text}");
-                // A comma stands behind each; a line without fields adds none.
+                // Each value has a comma after it. A line without fields adds no value.
                 let args = args.strip_suffix(',').unwrap_or_default();
                 let is_object = self.has_header && self.pack == Pack::Lines(1) && head.is_empty();
                 if is_object {
@@ -244,7 +245,7 @@ impl Plain {
     }
 }
 
-/// Takes a line apart.
+/// Splits a line into columns.
 pub fn split<'a>(columns: Columns, line: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
     match columns {
         Columns::One | Columns::Json => vec![Cow::Borrowed(line)],
@@ -262,7 +263,7 @@ pub fn split<'a>(columns: Columns, line: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
 /// The fields of one record.
 fn csv(record: &[u8]) -> Vec<Cow<'static, [u8]>> {
     thread_local! {
-        /// To make one takes much longer than to read a record.
+        /// Making a reader takes much longer than reading a record.
         static READER: RefCell<csv_core::Reader> = RefCell::new(csv_core::Reader::new());
     }
     let mut text = vec![0; record.len() + 1];
@@ -270,12 +271,12 @@ fn csv(record: &[u8]) -> Vec<Cow<'static, [u8]>> {
     let (mut read, mut wrote, mut count) = (0, 0, 0);
     READER.with_borrow_mut(|reader| {
         begin_anywhere(reader);
-        // Each index is a sum of what the reader said that it used of the rest, so it is in bounds.
+        // Each index is a sum of lengths that the reader has used, so it is in bounds.
         loop {
             let (result, more_read, more_wrote, more) =
                 reader.read_record(&record[read..], &mut text[wrote..], &mut ends[count..]);
             (read, wrote, count) = (read + more_read, wrote + more_wrote, count + more);
-            // There is room for all of it. Once it has been read, nothing to read says that it ends.
+            // There is room for all fields. When all bytes are read, an empty slice ends the record.
             if result != csv_core::ReadRecordResult::InputEmpty {
                 break;
             }

@@ -1,5 +1,5 @@
-//! What a run has not done of a file that it reads jobs from and writes failed ones to: jobs that were
-//! read and are not over, and what was not read at all.
+//! The remainder of a file that a run reads jobs from and writes failed ones back to: the lines of jobs
+//! that were read and are not over, and the lines that were not read.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -11,23 +11,23 @@ use super::lines::Lines;
 use crate::job::key::Digest128;
 use crate::util::files::copy_rest;
 
-/// How much is read at once.
+/// How many bytes are read at once.
 const PIECE: usize = 64 << 10;
 
-/// What is left to do of some of the sources of a run.
+/// What is left to do of the sources that are written back.
 #[derive(Debug, Default)]
 pub struct Remainder {
-    state: Mutex<State>,
+    state: Mutex<RemainderState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct RemainderState {
     kept: Vec<Kept>,
     /// The lines of each job that was read and is not over, by its number.
     open: BTreeMap<u64, Arc<[u8]>>,
 }
 
-/// A source of which nothing may be lost.
+/// A source that is written back.
 #[derive(Debug)]
 struct Kept {
     /// Its number among the sources.
@@ -35,16 +35,16 @@ struct Kept {
     file: File,
     /// Where reading began.
     begin: u64,
-    /// What stands before is over, or is among the jobs that are open.
+    /// The lines before this place are over, or are lines of open jobs.
     at: u64,
     /// Lines that were too long to be kept in memory: where each begins and ends.
     too_long: Vec<(u64, u64)>,
 }
 
-/// How the lines of a file are told apart.
+/// How a file is split into lines.
 #[derive(Clone, Copy, Debug)]
 pub struct LineForm<'a> {
-    /// What ends a line.
+    /// The byte that ends a line.
     pub delimiter: u8,
     /// Lines are CSV records.
     pub is_csv: bool,
@@ -59,7 +59,7 @@ impl LineForm<'_> {
 }
 
 impl Remainder {
-    /// Nothing of this source may be lost. It is read from this place on.
+    /// Adds a source that is written back. It is read from this place on.
     pub fn keep(&self, source: u32, file: File, begin: u64) {
         let too_long = Vec::new();
         self.lock().kept.push(Kept { source, file, begin, at: begin, too_long });
@@ -72,14 +72,15 @@ impl Remainder {
         kept.map(|kept| Ok((kept.file.try_clone()?, kept.begin))).transpose()
     }
 
-    /// Sources were read up to these places, and a job was made of what came last.
+    /// Sources were read up to these places, and the last lines are this job, or none.
     pub(super) fn took(&self, places: &[(u32, u64)], job: Option<(u64, Arc<[u8]>)>) {
         let mut state = self.lock();
-        let State { kept, open } = &mut *state;
+        let RemainderState { kept, open } = &mut *state;
         let mut is_kept = false;
         for &(source, at) in places {
             for kept in kept.iter_mut().filter(|kept| kept.source == source) {
-                (kept.at, is_kept) = (at, true);
+                kept.at = at;
+                is_kept = true;
             }
         }
         open.extend(job.filter(|_| is_kept));
@@ -106,16 +107,16 @@ impl Remainder {
         state.open.is_empty() && state.kept.iter().all(is_read)
     }
 
-    /// Writes all that is left: lines that were too long, the lines of jobs that are not over, and what
-    /// was not read. The header is written already, if it is known.
+    /// Writes what is left: lines that were too long, the lines of jobs that are not over, and all that was
+    /// not read. A header that is known is written already.
     ///
     /// # Errors
-    /// It can't be read or written; or a source has another header.
+    /// A file can't be read or written, or a source has another header.
     pub fn write(&self, form: LineForm<'_>, out: &mut impl Write) -> io::Result<()> {
         let state = self.lock();
         let mut out = Ended { out, delimiter: form.delimiter, last: form.delimiter };
         for kept in &state.kept {
-            // Of what was not read, they are a part.
+            // Those after `at` are copied with the rest of the file.
             for &(begin, end) in kept.too_long.iter().filter(|(begin, _)| *begin < kept.at) {
                 copy_part(&kept.file, begin, end, &mut out)?;
                 out.end()?;
@@ -128,7 +129,7 @@ impl Remainder {
         for kept in &state.kept {
             let is_new = kept.at == kept.begin;
             let at = match form.header.filter(|_| is_new) {
-                Some(header) => behind_header(kept, header, form)?,
+                Some(header) => after_header(kept, header, form)?,
                 None => kept.at,
             };
             copy_rest(&kept.file, at, &mut out)?;
@@ -137,13 +138,13 @@ impl Remainder {
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, RemainderState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Adds those lines of an older file that the new one does not have to the new one, each as often as it
-/// is missing there.
+/// Appends the lines of an older file to the new one that the new one lacks, each as often as it is
+/// missing there.
 ///
 /// # Errors
 /// One of them can't be read or written.
@@ -172,7 +173,7 @@ fn each_line(
         let count = read_piece(file, at, lines.buffer())?;
         at += count as u64;
         while let Some(line) = lines.next(count == 0) {
-            // They have no limit.
+            // Lines have no limit here.
             act(line.text.unwrap_or_default())?;
         }
         if count == 0 {
@@ -181,8 +182,8 @@ fn each_line(
     }
 }
 
-/// Where the header of a source ends, of which nothing was read.
-fn behind_header(kept: &Kept, header: &[u8], form: LineForm<'_>) -> io::Result<u64> {
+/// Where the header ends of a source of which nothing was read.
+fn after_header(kept: &Kept, header: &[u8], form: LineForm<'_>) -> io::Result<u64> {
     let (mut lines, mut at) = (form.lines(), kept.begin);
     loop {
         let count = read_piece(&kept.file, at, lines.buffer())?;
@@ -219,7 +220,7 @@ fn copy_part(from: &File, begin: u64, end: u64, to: &mut impl Write) -> io::Resu
     Ok(())
 }
 
-/// Knows whether the last line that was written has its end.
+/// A writer that knows whether the last line has its end.
 struct Ended<'a, W> {
     out: &'a mut W,
     delimiter: u8,

@@ -1,5 +1,5 @@
-//! What a job is known by from one run to the next: its id, or a hash of what it asks for, and which
-//! of several equal ones it is.
+//! Makes the key of a job, which is the same from one run to the next: a hash of its id or of its texts,
+//! and a count of equal jobs.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -8,8 +8,8 @@ use std::sync::{Arc, OnceLock};
 use crate::job::Job;
 use crate::job::key::Digest128;
 
-/// What jobs mean besides what stands in them: the command that is run for each line, say. Other jobs
-/// than these do not have their keys, even where their lines are the same.
+/// What jobs mean besides their own texts: for example the command that is run for each line. Jobs with
+/// another context have other keys, even if their lines are equal.
 #[derive(Clone, Debug)]
 pub struct Context {
     digest: Digest128,
@@ -19,8 +19,8 @@ pub struct Context {
 }
 
 impl Context {
-    /// `parts` are the words of the command, or whatever else a line is nothing without. `header`
-    /// holds the names of the columns of plain lines, once they have been read.
+    /// `parts` are the words of the command, or the code, that gives lines their meaning. `header` has the
+    /// names of the columns of plain lines, after they were read.
     pub fn new<'a>(
         parts: impl IntoIterator<Item = &'a [u8]>,
         header: Arc<OnceLock<Vec<Vec<u8>>>>,

@@ -1,4 +1,4 @@
-//! Records that a slot has delivered and not flushed.
+//! The batch of a slot: records that it has delivered and not flushed.
 
 use std::cell::RefCell;
 
@@ -7,11 +7,11 @@ use crate::job::Done;
 use crate::util::buffer::TypicalSize;
 
 thread_local! {
-    /// The batch of each output that this thread delivers to: one, but where a program has several.
+    /// The batch of each output that this thread delivers to. Most programs have one output.
     static BATCHES: RefCell<Vec<(u64, Batch)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Calls a function with this thread's batch for the output of this number.
+/// Calls a function with this thread's batch for the output with this number.
 pub(super) fn with_batch(output: u64, call: impl FnOnce(&mut Batch)) {
     BATCHES.with_borrow_mut(|batches| {
         let at = batches.iter().position(|(number, _)| *number == output);
@@ -20,29 +20,29 @@ pub(super) fn with_batch(output: u64, call: impl FnOnce(&mut Batch)) {
             batches.len() - 1
         });
         call(&mut batches[at].1);
-        // A thread that has several outputs may outlive them: nothing empty is kept for them.
+        // A thread may outlive its outputs. If there are several, an empty batch is dropped.
         if batches.len() > 1 && batches[at].1.streaks.is_empty() {
             batches.swap_remove(at);
         }
     });
 }
 
-/// Records that wait to be put in their places, all under one lock.
+/// Records that are put in order together, so that the lock is taken once for all.
 pub(super) struct Batch {
     pub(super) out: Vec<u8>,
     pub(super) err: Vec<u8>,
-    /// For the journal.
+    /// The records for the journal.
     pub(super) records: Vec<u8>,
     pub(super) streaks: Vec<Streak>,
-    /// How many of them are of jobs that have succeeded, and how many of others. They are counted for
-    /// all here and there, since slots that count together hold each other up.
+    /// How many jobs of the batch have succeeded. The counters that all slots share are changed once for
+    /// a batch, since slots that count at the same time slow each other down.
     pub(super) succeeded: u64,
     pub(super) failed: u64,
     typical: TypicalSize,
 }
 
-/// Records of successive jobs: `count` of them from `seq` on. They end at so many bytes of the
-/// batch. Only the last of a streak has anything for stderr.
+/// Records of successive jobs: `count` of them from `seq` on. They end at `out_end` and `err_end` in the
+/// batch. Only the last record of a streak may have bytes for stderr.
 pub(super) struct Streak {
     pub(super) seq: u64,
     pub(super) count: u64,
@@ -66,13 +66,13 @@ impl Batch {
 
     pub(super) fn add(&mut self, format: &Format, done: &Done<'_>) {
         let (seq, err_begin) = (done.job.seq, self.err.len());
-        // A Vec takes all that is written to it.
+        // Writing to a Vec does not fail.
         let _ = format.write(done, &mut self.out, &mut self.err);
         self.count(1, done.outcome.is_ok());
         self.end(seq, 1, self.err.len() > err_begin);
     }
 
-    /// The results of `count` jobs that look as they are to be printed.
+    /// Adds the results of `count` jobs, which are printed unchanged.
     pub(super) fn add_texts(&mut self, seq: u64, count: u64, texts: &[u8]) {
         self.out.extend_from_slice(texts);
         self.count(count, true);
@@ -83,7 +83,7 @@ impl Batch {
         if is_ok { self.succeeded += jobs } else { self.failed += jobs }
     }
 
-    /// What was added last is that of `count` jobs.
+    /// The bytes that were added last are the records of `count` jobs.
     fn end(&mut self, seq: u64, count: u64, has_err: bool) {
         let (out_end, err_end) = (self.out.len(), self.err.len());
         match self.streaks.last_mut() {

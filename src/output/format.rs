@@ -1,4 +1,4 @@
-//! What a result looks like.
+//! The format of results: JSON lines, bare JSON or text for stdout, and failures for stderr.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -19,32 +19,32 @@ use crate::util::text::printable;
 pub struct Format {
     /// What is printed of a job.
     pub shape: Shape,
-    /// Records say where, when and what.
+    /// Records say also where and when the job ran, and its args.
     pub detail: bool,
     /// With [`Shape::Text`], each line begins with the args of its job and a tab.
     pub tag: bool,
-    /// What jobs without a worker are.
+    /// How jobs without a worker are run.
     pub commands: Option<Arc<Commands>>,
-    /// What the sources of jobs are called in messages.
+    /// The names of the sources of jobs in messages.
     pub sources: Vec<String>,
 }
 
 /// What is printed of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// One JSON object, whether it failed or not.
+    /// One JSON object, whether the job failed or not.
     Record,
-    /// The bare result as JSON; a failure is a line on stderr.
+    /// The bare result as JSON. A failure is a line on stderr.
     Value,
-    /// A string as it is, any other result as JSON; a failure is a line on stderr.
+    /// A string unquoted, any other result as JSON. A failure is a line on stderr.
     Text,
 }
 
 impl Format {
-    /// Appends what is to be printed to stdout to `out`, and to stderr, in whole lines, to `err`.
+    /// Appends the text for stdout to `out`, and the text for stderr, in whole lines, to `err`.
     ///
     /// # Errors
-    /// Those of `out` and `err`, or what a command printed can't be read back.
+    /// Those of `out` and `err`, or the output of a command can't be read back.
     pub fn write(
         &self,
         done: &Done<'_>,
@@ -76,10 +76,10 @@ impl Format {
         out.write_all(b"\n")
     }
 
-    /// What is to be printed of a command that has printed a lot.
+    /// The record of a command with a large output.
     ///
     /// # Errors
-    /// It can't be read back, or not be written to the temporary file of `spool`.
+    /// The output can't be read back, or not be written to the temporary file of `spool`.
     pub(super) fn large(&self, done: &Done<'_>, spool: &Arc<Spool>) -> io::Result<Large> {
         if let (Shape::Text, false, Some(printed)) = (self.shape, self.tag, done.printed) {
             let mut tail = Vec::new();
@@ -94,18 +94,18 @@ impl Format {
         Ok(Large { printed, tail: Vec::new() })
     }
 
-    /// What is to be printed of lines that a command prints while it runs.
+    /// The text for lines that a command has printed to stdout while it runs.
     pub(super) fn lines(&self, job: &Job, lines: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(lines.len());
-        // A Vec takes all that is written to it.
+        // Writing to a Vec does not fail.
         let _ = self.tagger(job, &mut out).write(lines);
         out
     }
 
-    /// The same of lines for stderr.
+    /// The text for lines that a command has printed to stderr while it runs.
     pub(super) fn stderr_lines(&self, job: &Job, lines: &[u8]) -> Vec<u8> {
         let mut err = Vec::with_capacity(lines.len());
-        // A Vec takes all that is written to it.
+        // Writing to a Vec does not fail.
         let _ = self.stderr_tagger(job, &mut err).write(lines);
         err
     }
@@ -140,7 +140,7 @@ impl Format {
         tag
     }
 
-    /// What a command wrote to stderr, and why the job failed.
+    /// Writes the stderr of a command, and why the job failed.
     fn to_stderr(
         &self,
         done: &Done<'_>,
@@ -154,7 +154,7 @@ impl Format {
             in_line = tagger.in_line;
         }
         if in_line {
-            // What follows is another's, or about it.
+            // The next line is of another job, or about this one.
             err.write_all(b"\n")?;
         }
         self.failure_line(done, err)
@@ -241,7 +241,7 @@ impl Format {
     }
 }
 
-/// Bytes as a member of an object that has some already: in base64 where they are not text.
+/// Appends bytes as a further member of an object: in base64 if they are not UTF-8.
 fn write_bytes(key: &str, bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
     match std::str::from_utf8(bytes) {
         Ok(text) => {
@@ -277,7 +277,7 @@ fn or_null(json: &[u8]) -> Cow<'_, [u8]> {
     Cow::Borrowed(if json.is_empty() { b"null" } else { json })
 }
 
-/// A tag as it stands before a line on stderr, which is for people.
+/// A tag for a line on stderr, which is for people.
 fn fit_for_stderr(tag: Vec<u8>) -> Vec<u8> {
     let Some(args) = tag.strip_suffix(b"\t") else { return tag };
     let mut shown = printable(&String::from_utf8_lossy(args)).into_bytes();
@@ -289,7 +289,7 @@ fn fit_for_stderr(tag: Vec<u8>) -> Vec<u8> {
 struct Tagger<'a, W> {
     tag: Vec<u8>,
     out: &'a mut W,
-    /// The line that was written last goes on.
+    /// The last line that was written has no end yet.
     in_line: bool,
 }
 

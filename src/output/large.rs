@@ -1,15 +1,15 @@
-//! A result that is too large for a page, and stays where it lies until it is printed.
+//! A record that is too large for memory, and stays in its temporary file until it is printed.
 
 use std::sync::Arc;
 
 use crate::job::printed::Printed;
 
-/// A record that does not lie in memory, since a command has printed a lot.
+/// A record that is not in memory, since the output of its command is large.
 #[derive(Debug)]
 pub struct Large {
-    /// What goes to stdout, and then to stderr…
+    /// What the command printed to stdout and to stderr.
     pub(super) printed: Arc<Printed>,
-    /// …and behind that.
+    /// Lines for stderr after that.
     pub(super) tail: Vec<u8>,
 }
 

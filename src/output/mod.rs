@@ -1,7 +1,5 @@
-//! Outcomes → stdout, in order or as they come. This is the only place that writes stdout.
-//!
-//! Slots format their records themselves, and put them in order under one lock; a thread of its own
-//! writes what is ready, many records at a time.
+//! Outcomes → stdout, in the order of the input or as they come. Nothing else writes stdout. Slots format
+//! their records and put them in order under one lock; a thread writes the records that are ready.
 
 mod batch;
 pub mod format;

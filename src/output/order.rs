@@ -1,5 +1,5 @@
-//! Order: records come as jobs finish and leave as their turn comes. Those that must wait are held
-//! in memory up to a limit; more are spilled to a file without a name.
+//! The order of records: they come as jobs finish, and leave in the order of the input. Those that wait
+//! are held in memory up to a limit; more go to a temporary file.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -13,24 +13,24 @@ use super::large::Large;
 use super::pages::{Pages, Piece};
 use super::spill::{Spill, Spilled};
 
-/// Records move on to be written until so many bytes are ready.
+/// Records are made ready until there are this many bytes.
 const BATCH: usize = 256 << 10;
 
-/// What a run that waits costs beside its bytes, in bytes.
+/// About how many bytes of memory a waiting streak takes besides its own.
 const OVERHEAD: usize = 64;
 
-/// So many bytes whose turn has come wait in memory for a slow reader; more would bring nothing.
+/// The most bytes in memory whose turn has come, and which wait only for a slow reader of stdout.
 const AMPLE: usize = 4 << 20;
 
 /// The smallest limit: below it, spilling costs more memory than it saves.
 const LEAST: usize = 256 << 10;
 
-/// Records that are ready to be written, one behind the other.
+/// Records that are ready to be written, one after the other.
 #[derive(Debug, Default)]
 pub struct Ready {
     out: Vec<u8>,
-    /// What stands between the bytes of `out`, and behind how many of them.
-    between: Vec<(usize, Between)>,
+    /// What comes between the bytes of `out`, each with the number of bytes before it.
+    between: Vec<(usize, Aside)>,
     typical: TypicalSize,
 }
 
@@ -39,13 +39,13 @@ impl Ready {
     pub fn append(&mut self, out: &[u8], err: &[u8]) {
         self.out.extend_from_slice(out);
         if !err.is_empty() {
-            self.between.push((self.out.len(), Between::Err(err.to_vec())));
+            self.between.push((self.out.len(), Aside::Err(err.to_vec())));
         }
     }
 
-    /// Appends what does not lie in memory.
+    /// Appends a record that is not in memory.
     pub(super) fn append_large(&mut self, large: Large) {
-        self.between.push((self.out.len(), Between::Large(large)));
+        self.between.push((self.out.len(), Aside::Large(large)));
     }
 
     /// Whether there is nothing to write.
@@ -58,14 +58,14 @@ impl Ready {
         self.out.len() + self.between.iter().map(|(_, what)| what.len()).sum::<usize>()
     }
 
-    /// Forgets everything, but keeps some of the memory.
+    /// Drops all records, and keeps some of the memory.
     pub fn clear(&mut self) {
         self.typical.empty(&mut self.out);
         self.between.clear();
     }
 
-    /// What is to be written, piece by piece: to stdout, then what stands behind that.
-    pub(super) fn parts(&self) -> impl Iterator<Item = (&[u8], Option<&Between>)> {
+    /// The parts that are to be written: bytes for stdout, and what comes after them.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (&[u8], Option<&Aside>)> {
         let ends = self.between.iter().map(|(end, what)| (*end, Some(what)));
         ends.chain([(self.out.len(), None)]).scan(0, |begin, (end, what)| {
             let out = &self.out[*begin..end];
@@ -75,15 +75,15 @@ impl Ready {
     }
 }
 
-/// What is not simply written to stdout.
+/// A part of the output that is not bytes in memory for stdout.
 #[derive(Debug)]
-pub(super) enum Between {
-    /// It goes to stderr.
+pub(super) enum Aside {
+    /// Lines for stderr.
     Err(Vec<u8>),
     Large(Large),
 }
 
-impl Between {
+impl Aside {
     fn len(&self) -> usize {
         match self {
             Self::Err(err) => err.len(),
@@ -92,26 +92,26 @@ impl Between {
     }
 }
 
-/// Records of successive jobs that wait, one behind the other: what goes to stdout and, from
-/// `split` on, to stderr. Slots take successive jobs, so that a run is what most often comes.
+/// Records of successive jobs that wait: bytes for stdout and, from `split` on, for stderr. Slots take
+/// successive jobs, so that most records come in streaks.
 #[derive(Debug)]
 struct WaitingStreak {
     piece: Piece,
     split: usize,
-    /// How many records.
+    /// How many records there are.
     count: u64,
-    /// The record, if it does not lie in memory.
+    /// The record, if it is not in memory.
     large: Option<Box<Large>>,
 }
 
-/// The runs that wait for their turn.
+/// The records that wait for their turn.
 #[derive(Debug)]
 pub struct Order {
-    /// Whose turn it is.
+    /// The number of the job whose turn it is.
     next: u64,
-    /// By the number of their first record.
+    /// Streaks by the number of their first job.
     waiting: BTreeMap<u64, WaitingStreak>,
-    /// How many of them do not lie in memory.
+    /// How many of them are not in memory.
     large: usize,
     /// Lines of jobs that are still running, until their turn comes.
     lines: BTreeMap<u64, Printed>,
@@ -136,7 +136,7 @@ impl Order {
         }
     }
 
-    /// Takes the records of `count` jobs from `seq` on; what is ready after that goes to `ready`.
+    /// Takes the records of `count` jobs from `seq` on. Records whose turn it is then go to `ready`.
     ///
     /// # Errors
     /// The memory is full and the temporary file can't be written. The records are kept in memory
@@ -157,7 +157,7 @@ impl Order {
         if self.is_full() && !self.has_next() { self.spill() } else { Ok(()) }
     }
 
-    /// Takes the record of one job, which does not lie in memory.
+    /// Takes the record of one job, which is not in memory.
     ///
     /// # Errors
     /// As of [`Order::put`].
@@ -177,8 +177,7 @@ impl Order {
         Ok(())
     }
 
-    /// Takes lines that a job has printed and that is still running. If it is its turn they are
-    /// ready at once.
+    /// Takes lines of a job that is still running. They are ready at once if it is the turn of the job.
     ///
     /// # Errors
     /// They can't be kept.
@@ -203,14 +202,14 @@ impl Order {
         kept.stderr.write_all(err)
     }
 
-    /// It is the turn of a job: what it has printed so far is ready, and all that follows it.
+    /// It is the turn of a job: its lines so far become ready, and the records after it.
     fn is_turn_of(&mut self, seq: u64, ready: &mut Ready) -> io::Result<()> {
         self.next = seq;
         self.show_lines(ready)?;
         if self.has_next() { self.advance(ready, false) } else { Ok(()) }
     }
 
-    /// The lines are ready of the job whose turn it is.
+    /// Makes the lines ready of the job whose turn it is.
     fn show_lines(&mut self, ready: &mut Ready) -> io::Result<()> {
         if self.lines.is_empty() {
             return Ok(());
@@ -227,11 +226,11 @@ impl Order {
         Ok(())
     }
 
-    /// Moves records whose turn it is to `ready`, until a good many bytes are there. At the end of a
-    /// run of procpool (`skip_gaps`) it is the turn of the next one that there is.
+    /// Moves records whose turn it is to `ready`, until it has [`BATCH`] bytes. With `skip_gaps`, at the end
+    /// of a run, missing records are skipped.
     ///
     /// # Errors
-    /// The temporary file can't be read; its records are lost.
+    /// The temporary file can't be read, and its records are lost.
     pub fn advance(&mut self, ready: &mut Ready, skip_gaps: bool) -> io::Result<()> {
         while ready.len() < BATCH {
             let waiting = self.waiting.first_key_value().map(|(&seq, _)| seq);
@@ -255,7 +254,7 @@ impl Order {
         Ok(())
     }
 
-    /// Moves the first run that waits in memory; returns how many records it has.
+    /// Moves the first streak that waits in memory. Returns how many records it has.
     fn take_waiting(&mut self, ready: &mut Ready) -> u64 {
         let Some((_, run)) = self.waiting.pop_first() else { return 0 };
         match run.large {
@@ -272,7 +271,7 @@ impl Order {
         run.count
     }
 
-    /// Moves the first run that waits in the file; returns how many records it has.
+    /// Moves the first streak that waits in the file. Returns how many records it has.
     fn take_spilled(&mut self, ready: &mut Ready) -> io::Result<u64> {
         let Some(spill) = &mut self.spill else { return Ok(0) };
         match spill.take(|out, err| ready.append(out, err)) {
@@ -284,25 +283,25 @@ impl Order {
         }
     }
 
-    /// Whether the record is there whose turn it is.
+    /// Whether the record whose turn it is has come.
     pub fn has_next(&self) -> bool {
         self.waiting.first_key_value().is_some_and(|(&seq, _)| seq == self.next)
             || self.spill.as_ref().and_then(Spill::first) == Some(self.next)
     }
 
-    /// Whether those that bring more had better wait until some of it is written: it is the turn of what
-    /// waits, so that it is the reader of stdout who is slow, and no job.
+    /// Whether slots should wait until some records are written: it is the turn of the records that wait,
+    /// so the reader of stdout is slow, and not a job.
     pub fn is_ample(&self) -> bool {
         let has_spilled = self.spill.as_ref().is_some_and(|spill| spill.first().is_some());
         self.has_next() && (self.is_full() || (!has_spilled && self.pages.used() > AMPLE))
     }
 
-    /// Whether as much waits in memory as may.
+    /// Whether the memory for waiting records is full.
     pub fn is_full(&self) -> bool {
         self.pages.used() + (self.waiting.len() - self.large) * OVERHEAD > self.limit
     }
 
-    /// Moves all that waits to the temporary file.
+    /// Moves all waiting records to the temporary file.
     fn spill(&mut self) -> io::Result<()> {
         let spill = match &mut self.spill {
             Some(spill) => spill,
@@ -335,7 +334,7 @@ mod tests {
         let (mut all_out, mut all_err) = (Vec::new(), Vec::new());
         for (out, err) in ready.parts() {
             all_out.extend_from_slice(out);
-            if let Some(Between::Err(err)) = err {
+            if let Some(Aside::Err(err)) = err {
                 all_err.extend_from_slice(err);
             }
         }

@@ -1,10 +1,10 @@
-//! Memory for records that wait: pages that are used again and again, so that what waits never
-//! holds more memory than it may, whichever threads bring it and take it.
+//! Memory for records that wait: pages that are used again and again. So the memory stays within its
+//! limit, whichever threads add and remove records.
 
-/// How much a page holds.
+/// The size of a page, in bytes.
 const PAGE: usize = 64 << 10;
 
-/// Where some bytes lie. Whoever has it gives it back with [`Pages::release`].
+/// Where some bytes are. Its owner must give it back with [`Pages::release`].
 #[derive(Debug)]
 pub(super) struct Piece {
     page: usize,
@@ -15,7 +15,7 @@ pub(super) struct Piece {
 #[derive(Debug, Default)]
 struct Page {
     bytes: Vec<u8>,
-    /// How many pieces lie in it.
+    /// How many pieces are in it.
     pieces: usize,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Pages {
     free: Vec<usize>,
     /// The page that is being filled.
     current: Option<usize>,
-    /// How many bytes the pages hold that are not free.
+    /// How many bytes the pages that are not free have.
     used: usize,
 }
 
@@ -57,7 +57,7 @@ impl Pages {
         &self.pages[piece.page].bytes[piece.at..piece.at + piece.len]
     }
 
-    /// Forgets a piece.
+    /// Gives a piece back.
     #[expect(clippy::needless_pass_by_value, reason = "a piece is given back once")]
     pub(super) fn release(&mut self, piece: Piece) {
         let page = &mut self.pages[piece.page];

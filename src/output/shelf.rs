@@ -1,4 +1,5 @@
-//! Where records are put in their places, under one lock, until the writer takes what is ready.
+//! The shelf between slots and the writer: one lock, under which slots put records in order and the
+//! writer takes those that are ready.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,54 +12,54 @@ use super::settings::{Screen, Settings, Trouble};
 use crate::job::printed::Spool;
 use crate::journal::JournalError;
 
-/// With so many bytes ready the writer does not rest.
+/// With this many bytes ready, the writer does not pause.
 pub(super) const ENOUGH: usize = 64 << 10;
 
-/// With so many bytes ready slots wait for the writer.
+/// With this many bytes ready, slots wait for the writer.
 const TOO_MUCH: usize = 1 << 20;
 
 pub(super) struct Shelf {
     pub(super) settings: Settings,
-    pub(super) state: Mutex<State>,
+    pub(super) state: Mutex<ShelfState>,
     /// The writer waits here for records.
     pub(super) work: Condvar,
     /// Slots wait here for the writer.
     pub(super) room: Condvar,
     pub(super) screen: Arc<dyn Screen>,
-    /// Where large records are made.
+    /// The temporary file for large records.
     pub(super) spool: Arc<Spool>,
     pub(super) succeeded: AtomicU64,
     pub(super) failed: AtomicU64,
-    /// What was printed last does not end its line.
+    /// The last text that was printed does not end with a newline.
     pub(super) is_in_line: AtomicBool,
 }
 
-pub(super) struct State {
+pub(super) struct ShelfState {
     pub(super) order: Order,
     pub(super) ready: Ready,
-    /// The writer waits for the next record, however long that takes.
+    /// The writer waits for the next record.
     pub(super) is_idle: bool,
     /// No more records come.
     pub(super) is_over: bool,
     /// Slots do not wait for the writer any more.
     pub(super) is_hurried: bool,
-    /// stdout is closed or broken: records are thrown away.
+    /// stdout is closed or broken: records are dropped.
     pub(super) is_broken: bool,
-    /// The order could not keep all records; that was told.
+    /// The order could not keep all records, which was reported.
     pub(super) has_lost_order: bool,
 }
 
 impl Shelf {
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, ShelfState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts records in their places.
+    /// Puts the records of a batch in order.
     pub(super) fn put(&self, batch: &mut Batch) {
         self.succeeded.fetch_add(std::mem::take(&mut batch.succeeded), Ordering::Relaxed);
         self.failed.fetch_add(std::mem::take(&mut batch.failed), Ordering::Relaxed);
         if let Some(journal) = &self.settings.journal {
-            // What is printed is recorded: this comes first.
+            // A result is recorded before it is printed.
             self.recorded(journal.append(&batch.records));
         }
         self.add(|state, is_ordered| {
@@ -99,8 +100,8 @@ impl Shelf {
         });
     }
 
-    /// Adds to what is printed. Waits while too much is ready to be written.
-    pub(super) fn add(&self, add: impl FnOnce(&mut State, bool) -> io::Result<()>) {
+    /// Adds records. Waits while there is no room.
+    pub(super) fn add(&self, add: impl FnOnce(&mut ShelfState, bool) -> io::Result<()>) {
         let mut state = self.lock();
         while state.must_wait() {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -108,11 +109,11 @@ impl Shelf {
         self.add_to(state, add);
     }
 
-    /// Adds to what is printed, also where there is no room.
+    /// Adds records, even if there is no room.
     pub(super) fn add_to(
         &self,
-        mut state: MutexGuard<'_, State>,
-        add: impl FnOnce(&mut State, bool) -> io::Result<()>,
+        mut state: MutexGuard<'_, ShelfState>,
+        add: impl FnOnce(&mut ShelfState, bool) -> io::Result<()>,
     ) {
         let state = &mut *state;
         if state.is_broken {
@@ -127,13 +128,13 @@ impl Shelf {
         }
     }
 
-    /// The record of a job that printed a lot could not be made.
+    /// The record of a command with a large output could not be made.
     pub(super) fn lost(&self, error: &io::Error) {
         let mut state = self.lock();
         self.order_lost(&mut state, error);
     }
 
-    fn order_lost(&self, state: &mut State, error: &io::Error) {
+    fn order_lost(&self, state: &mut ShelfState, error: &io::Error) {
         if !state.has_lost_order {
             state.has_lost_order = true;
             self.screen.trouble(Trouble::Disordered(format!(
@@ -145,7 +146,7 @@ impl Shelf {
     }
 }
 
-impl State {
+impl ShelfState {
     /// Whether there is no room for more until the writer has written.
     pub(super) fn must_wait(&self) -> bool {
         self.is_full() && !self.is_broken && !self.is_hurried

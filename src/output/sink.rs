@@ -1,4 +1,4 @@
-//! The sink of a run: slots format their records themselves and hand them over in batches.
+//! The sink that prints results: slots format their records themselves and add them in batches.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -11,17 +11,17 @@ use tokio::sync::oneshot;
 use super::batch::with_batch;
 use super::order::{Order, Ready};
 use super::settings::{Screen, Settings};
-use super::shelf::{ENOUGH, Shelf, State};
+use super::shelf::{ENOUGH, Shelf, ShelfState};
 use super::writer::{Writer, print};
 use crate::job::{Done, Job, Sink};
 use crate::journal::Journal;
 
-/// How many outputs there have been in this process.
+/// How many outputs were made in this process.
 static OUTPUTS: AtomicU64 = AtomicU64::new(0);
 
 /// The printer of results: the sink of a run.
 pub struct Output {
-    /// Tells its batches from those of another output on the same thread.
+    /// Which batches on a thread are its own.
     number: u64,
     shelf: Arc<Shelf>,
     written: Mutex<Option<oneshot::Receiver<()>>>,
@@ -37,7 +37,7 @@ impl Output {
         let limit = settings.buffer;
         let shelf = Arc::new(Shelf {
             settings,
-            state: Mutex::new(State {
+            state: Mutex::new(ShelfState {
                 order: Order::new(limit),
                 ready: Ready::default(),
                 is_idle: false,
@@ -61,15 +61,16 @@ impl Output {
         Ok(Self { number, shelf, written: Mutex::new(Some(written)) })
     }
 
-    /// Prints all that was delivered, even if others before it are missing, and waits until that is
-    /// done, which takes as long as the reader of stdout likes.
+    /// Prints all results that were delivered, even if some before them are missing, and waits until they
+    /// are written. A slow reader of stdout makes that long.
     ///
     /// # Cancellation
     /// Dropping the future does not stop the printing.
     pub async fn finish(&self) {
         {
             let mut state = self.shelf.lock();
-            (state.is_over, state.is_hurried) = (true, true);
+            state.is_over = true;
+            state.is_hurried = true;
         }
         self.shelf.work.notify_all();
         self.shelf.room.notify_all();
@@ -80,16 +81,16 @@ impl Output {
         }
     }
 
-    /// The run is at its end: no slot waits for a reader of stdout any more. What it still delivers
-    /// is kept in memory until [`Output::finish`].
+    /// The run ends: slots do not wait for the reader of stdout any more. Further results are kept in
+    /// memory until [`Output::finish`].
     pub fn hurry(&self) {
         let mut state = self.shelf.lock();
         state.is_hurried = true;
         self.shelf.room.notify_all();
     }
 
-    /// Prints text that is no result, on lines of its own, once [`Output::finish`] has printed all
-    /// results. Blocks for as long as the reader of stdout likes.
+    /// Prints text that is no result, on lines of its own, after [`Output::finish`] has printed all
+    /// results. Blocks while the reader of stdout does.
     ///
     /// # Errors
     /// stdout can't be written.
@@ -105,7 +106,7 @@ impl Output {
         Ok(print(shelf, &stdout, text)?)
     }
 
-    /// How many jobs have succeeded and how many have failed, of those that were passed on.
+    /// How many jobs have succeeded and how many have failed, of those that were flushed.
     pub fn counts(&self) -> (u64, u64) {
         let shelf = &self.shelf;
         (shelf.succeeded.load(Ordering::Relaxed), shelf.failed.load(Ordering::Relaxed))
@@ -158,20 +159,20 @@ impl Sink for Output {
 
     fn doubt(&self, done: &Done<'_>) {
         let Some(journal) = &self.shelf.settings.journal else { return };
-        // Of several records of a job the last one counts.
+        // Of several records of a job, the last one counts.
         let mut record = Vec::new();
         Journal::add(done, &mut record);
         self.shelf.recorded(journal.append(&record));
     }
 
     fn lines(&self, job: &Job, out: &[u8], err: &[u8]) -> bool {
-        // A command that is under way must not wait for whoever reads stdout.
+        // A running command must not wait for the reader of stdout.
         if self.shelf.lock().must_wait() {
             return false;
         }
         let format = &self.shelf.settings.format;
         let (out, err) = (format.lines(job, out), format.stderr_lines(job, err));
-        // Nor if others have filled the room since.
+        // Other slots may have filled the room meanwhile.
         let state = self.shelf.lock();
         if state.must_wait() {
             return false;

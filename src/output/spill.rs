@@ -1,5 +1,5 @@
-//! Records that found no room in memory: sorted heaps of them, one behind the other, in a temporary file
-//! that has no name, so that nothing of it outlives the process.
+//! The temporary file for records that have no room in memory: sorted heaps of streaks. The file has no
+//! name, so that it is gone when the process ends.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,13 +8,13 @@ use std::os::unix::fs::FileExt;
 
 use crate::util::temporary::temporary_file;
 
-/// How much is read at once.
+/// How many bytes are read at once.
 const READ_SIZE: usize = 16 << 10;
 
-/// A run in the file begins with the number of its first job, its length, its split and its count.
+/// A streak in the file begins with the number of its first job, its length, its split and its count.
 const HEAD: usize = 32;
 
-/// A run on its way to the file.
+/// A streak on its way to the file.
 pub(super) struct Spilled<'a> {
     pub(super) seq: u64,
     pub(super) count: u64,
@@ -27,17 +27,17 @@ pub(super) struct Spilled<'a> {
 pub(super) struct Spill {
     file: File,
     end: u64,
-    /// By the number of their first record.
+    /// Heaps by the number of their first job.
     heaps: BTreeMap<u64, Heap>,
 }
 
-/// What was spilled at once: runs in the order of their numbers.
+/// The streaks that were spilled at once, in the order of their numbers.
 #[derive(Debug)]
 struct Heap {
     buffer: Vec<u8>,
     /// How much of the buffer has been taken.
     taken: usize,
-    /// Where the rest lies.
+    /// Where the rest of it is in the file.
     at: u64,
     end: u64,
 }
@@ -52,7 +52,7 @@ impl Spill {
         self.heaps.first_key_value().map(|(&seq, _)| seq)
     }
 
-    /// Adds runs, which come in order, as a heap. If that fails, none was added.
+    /// Adds streaks, which come in order, as a heap. If that fails, none was added.
     pub(super) fn write<'a>(&mut self, runs: impl Iterator<Item = Spilled<'a>>) -> io::Result<()> {
         let begin = self.end;
         let (mut at, mut first) = (begin, None);
@@ -76,7 +76,7 @@ impl Spill {
         Ok(())
     }
 
-    /// Takes the first run out and hands on what is in it for stdout and for stderr; returns how
+    /// Removes the first streak and calls a function with its bytes for stdout and for stderr. Returns how
     /// many records it has.
     pub(super) fn take(&mut self, hand_on: impl FnOnce(&[u8], &[u8])) -> io::Result<u64> {
         let Some((_, mut heap)) = self.heaps.pop_first() else { return Ok(0) };
@@ -88,7 +88,7 @@ impl Spill {
         match heap.head(&self.file)? {
             Some(next) => drop(self.heaps.insert(next.seq, heap)),
             None if self.heaps.is_empty() => {
-                // All has been read: the room on the disk is given back.
+                // All streaks have been read: free the disk.
                 self.end = 0;
                 self.file.set_len(0)?;
             }
@@ -98,7 +98,7 @@ impl Spill {
     }
 }
 
-/// What stands before a run in the file.
+/// The fields before a streak in the file.
 struct Head {
     seq: u64,
     len: usize,
@@ -107,7 +107,7 @@ struct Head {
 }
 
 impl Heap {
-    /// What stands before the first run; `None`: there is none.
+    /// The fields of the first streak. `None`: there is no streak.
     fn head(&mut self, file: &File) -> io::Result<Option<Head>> {
         if self.held().is_empty() && self.at == self.end {
             return Ok(None);
@@ -121,7 +121,7 @@ impl Heap {
         Ok(Some(Head { seq: number(0), len: size(8)?, split: size(16)?, count: number(24) }))
     }
 
-    /// What has been read and not been taken.
+    /// The bytes that were read and not taken.
     fn held(&self) -> &[u8] {
         &self.buffer[self.taken..]
     }

@@ -1,4 +1,4 @@
-//! The thread that writes stdout: it takes all that is ready, many records at a time.
+//! The thread that writes stdout: it takes all records that are ready, and writes them at once.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,13 +11,13 @@ use rustix::io::Errno;
 use tokio::sync::oneshot;
 
 use super::large::Large;
-use super::order::{Between, Ready};
+use super::order::{Aside, Ready};
 use super::settings::Trouble;
-use super::shelf::{ENOUGH, Shelf, State};
+use super::shelf::{ENOUGH, Shelf, ShelfState};
 
-/// The writer is told of new records at once when it is idle; after a write it rests so long, so
-/// that records that come thick and fast are written many at a time.
-const REST: Duration = Duration::from_millis(1);
+/// How long the writer pauses after a write, so that many records are written at once. A writer that is
+/// idle is woken at once by a new record.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// The thread that writes.
 pub(super) struct Writer {
@@ -38,7 +38,7 @@ impl Writer {
                 return self.broken(error);
             }
             ready.clear();
-            self.rest();
+            self.pause();
         }
     }
 
@@ -46,7 +46,7 @@ impl Writer {
     fn next(&self, ready: &mut Ready) -> bool {
         let mut state = self.shelf.lock();
         loop {
-            let State { order, ready: next, is_over, .. } = &mut *state;
+            let ShelfState { order, ready: next, is_over, .. } = &mut *state;
             if let Err(error) = order.advance(next, *is_over) {
                 self.shelf.screen.trouble(Trouble::Disordered(format!(
                     "results are lost that waited for their turn in a temporary file: it could \
@@ -67,21 +67,21 @@ impl Writer {
         }
     }
 
-    fn rest(&self) {
+    fn pause(&self) {
         let state = self.shelf.lock();
         if state.ready.len() < ENOUGH && !state.is_over && !state.is_broken {
-            drop(self.shelf.work.wait_timeout(state, REST));
+            drop(self.shelf.work.wait_timeout(state, PAUSE));
         }
     }
 
     fn write(&self, ready: &Ready) -> rustix::io::Result<()> {
-        for (out, behind) in ready.parts() {
+        for (out, aside) in ready.parts() {
             if !out.is_empty() {
                 print(&self.shelf, &self.stdout, out)?;
             }
-            match behind {
-                Some(Between::Err(err)) => self.shelf.screen.failure(err),
-                Some(Between::Large(large)) => self.write_large(large)?,
+            match aside {
+                Some(Aside::Err(err)) => self.shelf.screen.failure(err),
+                Some(Aside::Large(large)) => self.write_large(large)?,
                 None => {}
             }
         }
@@ -106,7 +106,7 @@ impl Writer {
             });
         }
         if in_line {
-            // What follows is another's, or about it.
+            // The next line is of another job, or about this one.
             screen.failure(b"\n");
         }
         if let Err(error) = read {
@@ -145,7 +145,7 @@ pub(super) fn print(shelf: &Shelf, stdout: &OwnedFd, text: &[u8]) -> rustix::io:
     result
 }
 
-/// Writes everything, also to a pipe that some other process has made non-blocking.
+/// Writes all bytes, also to a pipe that another process has made non-blocking.
 fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> rustix::io::Result<()> {
     while !bytes.is_empty() {
         match rustix::io::write(fd, bytes) {
