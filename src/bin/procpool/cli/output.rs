@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::report::{self, Report};
-use super::values::{self, Format, When};
+use super::values::{self, ResultFormat, When};
 
 #[derive(Debug, Args)]
 pub struct OutputOptions {
@@ -13,7 +13,7 @@ pub struct OutputOptions {
     ///
     /// With text, the output of a command is passed on byte for byte, and its stderr comes after it.
     #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
-    pub format: Option<Format>,
+    pub format: Option<ResultFormat>,
 
     /// Start each line with the args of its job and a tab
     #[arg(long)]
