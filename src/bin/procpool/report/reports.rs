@@ -95,6 +95,11 @@ impl Reports {
         }))
     }
 
+    /// Whether they need each job by itself. Annotations need failed jobs only, which are never in bundles.
+    pub fn want_each_job(&self) -> bool {
+        self.collector.is_some()
+    }
+
     /// Adds a job that is over.
     pub fn add(&self, done: &Done<'_>) {
         let span = self.collector.as_ref().and_then(|collector| collector.add(done, false));

@@ -55,6 +55,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let journal = open_journal(&mut plan, &console)?;
     let results = ResultSinks::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
     let ResultSinks { output, reports, bookkeeper } = results;
+    plan.reader.bundles &= !bookkeeper.wants_each_job();
     let watcher = Arc::clone(&reporter) as Arc<dyn Watcher>;
     let sink = Arc::clone(&bookkeeper) as Arc<dyn Sink>;
     let pools = builders::build(&plan, &options, size, &watcher, &sink)?;
