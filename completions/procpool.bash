@@ -23,7 +23,7 @@ _procpool() {
 
     case "${cmd}" in
         procpool)
-            opts="-w -P -j -I -p -a -n -r -d -0 -k -h -V --worker --protocol --framing --reply-messages --pty --route --init --notify --max-procs --pipeline --max-reqs --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --start-limit --start-timeout --max-reply --python --perl --node --ruby --sh --setup --shell --replace --stdin --env --cwd --dry-run --confirm --delay --rate --max-load --min-free-memory --nice --arg-file --input --header --max-args --no-run-if-empty --delimiter --null --max-line --format --tag --live --detail --stream --keep-order --buffer --summary --report --trace --results --joblog --progress --timeout --retries --retry-on --retry-delay --failed --grace --halt --fail-fast --journal --resume --fsync --help --version"
+            opts="-w -P -j -I -p -a -n -r -d -0 -k -h -V --worker --protocol --framing --reply-messages --pty --route --init --notify --max-procs --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup --shell --replace --stdin --env --cwd --dry-run --confirm --delay --rate --max-load --min-free-memory --nice --arg-file --input --header --max-args --no-run-if-empty --delimiter --null --max-line --format --tag --live --detail --stream --keep-order --buffer --summary --report --trace --results --joblog --progress --timeout --retries --retry-on --retry-delay --failed --grace --halt --fail-fast --journal --resume --fsync --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -81,6 +81,18 @@ _procpool() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --start-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --start-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-reply)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --max-reqs-jitter)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -98,18 +110,6 @@ _procpool() {
                     return 0
                     ;;
                 --standby)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --start-limit)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --start-timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --max-reply)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

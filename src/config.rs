@@ -1,4 +1,4 @@
-//! Plain settings: what a pool is told once, when it is built.
+//! The settings of a pool, with their defaults. They do not change once the pool is built.
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -8,95 +8,137 @@ use crate::command::Commands;
 use crate::job::{Job, Kind};
 use crate::protocol::Protocol;
 
-/// The settings of a pool, with their defaults. Made by [`crate::Builder`].
+/// The settings of a pool. [`crate::Builder`] makes them.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
-    /// The worker's program and its arguments; empty where there are `commands`.
-    pub(crate) worker: Vec<OsString>,
-    /// How it is spoken to.
-    pub(crate) protocol: Protocol,
-    /// What a fresh one is asked, or told, before its first job.
-    pub(crate) init: Vec<Init>,
-    /// The worker is procpool's own, for code of the user's.
-    pub(crate) is_code: bool,
-    /// What is run for each job where there is no worker.
+    pub(crate) worker: WorkerConfig,
+    /// The command that is run for each job where there is no worker.
     pub(crate) commands: Option<Arc<Commands>>,
-    /// What jobs must wait for.
+    pub(crate) recycling: RecyclingConfig,
+    pub(crate) failures: FailureConfig,
+    /// What a job waits for before it starts.
     pub(crate) limits: Limits,
-    /// How much nicer than procpool workers and commands are.
-    pub(crate) nice: i32,
-    /// The worker's stdout is a terminal.
-    pub(crate) pty: bool,
-    /// Additions to the worker's environment.
-    pub(crate) env: Vec<(OsString, OsString)>,
-    /// At most so many workers at a time, at least 1.
+    /// The pool has at most this many workers at a time, at least 1.
     pub(crate) max_procs: usize,
-    /// So many slots of other pools are counted before those of this one.
+    /// How many slots of other pools are counted before those of this one.
     pub(crate) slots_before: usize,
-    /// A worker is replaced after so many jobs; 0: never…
-    pub(crate) max_reqs: u64,
-    /// …or up to so many more, at random.
-    pub(crate) max_reqs_jitter: u64,
-    /// A worker that has lived so long is replaced.
-    pub(crate) max_age: Option<Duration>,
-    /// A worker that holds more memory, in bytes, is replaced.
-    pub(crate) max_rss: Option<u64>,
-    /// A worker that had no job for so long is ended.
-    pub(crate) idle_timeout: Option<Duration>,
-    /// So many workers may be started ahead of those that they replace.
-    pub(crate) standby: usize,
-    /// How long a job may take, unless it says so itself.
-    pub(crate) timeout: Option<Timeout>,
-    /// How often a job may be tried again, unless it says so itself.
-    pub(crate) retries: u32,
-    /// The failures after which it may.
-    pub(crate) retry_on: Vec<Kind>,
-    /// How long it waits before its second try, about; twice as long before each further one.
-    pub(crate) retry_delay: Duration,
-    /// How long a worker may take to end before it is killed.
+    /// How much lower the priority of workers and commands is than that of this process.
+    pub(crate) nice: i32,
+    /// How long a worker or a command may take to end before it is killed.
     pub(crate) grace: Duration,
-    /// How long a worker may take to start: to read its first request.
-    pub(crate) start_timeout: Option<Duration>,
-    /// So many start-up failures in a row are one too many; 0: no limit.
-    pub(crate) start_limit: u32,
-    /// The longest reply, in bytes.
-    pub(crate) max_reply: usize,
-    /// How many requests a worker may have in flight.
-    pub(crate) depth: Depth,
     /// Processes that others have left to this one are reaped.
     pub(crate) reaps_orphans: bool,
 }
 
+/// What a worker is, and how it is spoken to.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkerConfig {
+    /// The program and its arguments. It is empty where commands are run instead.
+    pub(crate) argv: Vec<OsString>,
+    /// The worker is procpool's own, for code of the user's.
+    pub(crate) is_code: bool,
+    /// Additions to the worker's environment.
+    pub(crate) env: Vec<(OsString, OsString)>,
+    /// The worker's stdout is a terminal.
+    pub(crate) pty: bool,
+    pub(crate) protocol: Protocol,
+    /// What a fresh worker is asked, or is sent, before its first job.
+    pub(crate) init: Vec<Init>,
+    /// How many requests a worker may have in flight.
+    pub(crate) depth: Depth,
+    /// The longest reply, in bytes.
+    pub(crate) max_reply: usize,
+}
+
+/// When a worker is replaced.
+#[derive(Clone, Debug)]
+pub(crate) struct RecyclingConfig {
+    /// A worker is replaced after this many jobs; 0: never.
+    pub(crate) max_reqs: u64,
+    /// A worker gets up to this many jobs more, at random.
+    pub(crate) max_reqs_jitter: u64,
+    /// A worker that is older is replaced.
+    pub(crate) max_age: Option<Duration>,
+    /// A worker that holds more memory, in bytes, is replaced.
+    pub(crate) max_rss: Option<u64>,
+    /// A worker that has had no job for this long is ended.
+    pub(crate) idle_timeout: Option<Duration>,
+    /// How many workers may be started before those that they replace have ended.
+    pub(crate) standby: usize,
+}
+
+/// When a job or a start-up has failed, and when a job is tried again.
+#[derive(Clone, Debug)]
+pub(crate) struct FailureConfig {
+    /// How long a job may take, unless it says so itself.
+    pub(crate) timeout: Option<Timeout>,
+    /// How often a job may be tried again, unless it says so itself.
+    pub(crate) retries: u32,
+    /// The failures after which a job may be tried again.
+    pub(crate) retry_on: Vec<Kind>,
+    /// How long a job waits before its second try, about; twice as long before each further one.
+    pub(crate) retry_delay: Duration,
+    /// How long a worker may take to start: to read its first request.
+    pub(crate) start_timeout: Option<Duration>,
+    /// The pool gives up after this many start-up failures in a row; 0: never.
+    pub(crate) start_limit: u32,
+}
+
 impl Config {
-    pub(crate) fn new(worker: Vec<OsString>) -> Self {
+    /// The default settings of a pool with this worker.
+    pub(crate) fn new(argv: Vec<OsString>) -> Self {
         Self {
-            worker,
-            protocol: Protocol::default(),
-            init: Vec::new(),
-            is_code: false,
+            worker: WorkerConfig::new(argv),
             commands: None,
+            recycling: RecyclingConfig::default(),
+            failures: FailureConfig::default(),
             limits: Limits::default(),
-            nice: 0,
-            pty: false,
-            env: Vec::new(),
             max_procs: num_cpus::get(),
             slots_before: 0,
+            nice: 0,
+            grace: Duration::from_secs(5),
+            reaps_orphans: false,
+        }
+    }
+}
+
+impl WorkerConfig {
+    fn new(argv: Vec<OsString>) -> Self {
+        Self {
+            argv,
+            is_code: false,
+            env: Vec::new(),
+            pty: false,
+            protocol: Protocol::default(),
+            init: Vec::new(),
+            depth: Depth::Fixed(1),
+            max_reply: 64 << 20,
+        }
+    }
+}
+
+impl Default for RecyclingConfig {
+    fn default() -> Self {
+        Self {
             max_reqs: 0,
             max_reqs_jitter: 0,
             max_age: None,
             max_rss: None,
             idle_timeout: None,
             standby: usize::MAX,
+        }
+    }
+}
+
+impl Default for FailureConfig {
+    fn default() -> Self {
+        Self {
             timeout: None,
             retries: 0,
             retry_on: vec![Kind::Error, Kind::Exit, Kind::Crash, Kind::Timeout, Kind::Protocol],
             retry_delay: Duration::from_millis(100),
-            grace: Duration::from_secs(5),
             start_timeout: Some(Duration::from_secs(300)),
             start_limit: 5,
-            max_reply: 64 << 20,
-            depth: Depth::Fixed(1),
-            reaps_orphans: false,
         }
     }
 }
@@ -104,24 +146,25 @@ impl Config {
 /// How long a job may take.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Timeout {
-    /// So long.
+    /// This long.
     Time(Duration),
-    /// So many times the median of the jobs that have succeeded, once there are three.
+    /// This multiple of the median time of the jobs that have succeeded, once there are three.
     Median(f64),
 }
 
-/// Something that a fresh worker is asked or told.
+/// A message that a fresh worker is sent before its first job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Init {
-    /// As a person wrote it.
+    /// The message as a person wrote it.
     pub(crate) line: String,
-    /// The command and the args; `None`: the line is the message.
+    /// Command and args, as JSON; `None`: the line itself is the message.
     pub(crate) texts: Option<(String, String)>,
+    /// The worker answers the message.
     pub(crate) has_reply: bool,
 }
 
 impl Init {
-    /// What the worker is sent, as a job.
+    /// The message as a job.
     pub(crate) fn job(&self) -> Job {
         match &self.texts {
             Some((cmd, args)) => Job::new(0, cmd, args, ""),
@@ -134,22 +177,21 @@ impl Init {
 /// asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// So many, at least 1.
+    /// This many, at least 1.
     Fixed(usize),
     /// A few milliseconds of work: many short jobs, one long one.
     Auto,
 }
 
-/// What jobs must wait for.
+/// What a job waits for before it starts, besides a free worker.
 #[derive(Clone, Debug, Default)]
 pub struct Limits {
-    /// So long must pass from one start to the next.
+    /// At least this much time passes from one start to the next.
     pub interval: Option<Duration>,
-    /// No job starts while the load average of the last minute is higher.
+    /// No job starts while the load average of the last minute is above this.
     pub max_load: Option<f64>,
-    /// No job starts while fewer bytes of memory are available.
+    /// No job starts while fewer bytes of memory than this are available.
     pub min_free_memory: Option<u64>,
-    /// A job takes a token of the jobserver of the `make` that procpool was started by, if there
-    /// is one.
+    /// Each job takes a token of the jobserver, if `make` has started procpool and has a jobserver.
     pub jobserver: bool,
 }

@@ -44,7 +44,7 @@ mod worker;
 pub use command::Commands;
 pub use config::{Depth, Init, Limits, Timeout};
 pub use input::job_lines::{InitError, parse_init};
-pub use interpreter::{Code, CodeError, Language};
+pub use interpreter::{Code, CodeError, CodeFileError, Language};
 pub use job::naming::name;
 pub use job::printed::{Capture, Printed, Spool};
 pub use job::{
@@ -55,7 +55,7 @@ pub use pool::builder::{BuildError, Builder};
 pub use pool::calls::{Deferred, Pipeline};
 pub use pool::underway::Underway;
 pub use process::lookup::{ProgramError, check as check_program, is_shell_word};
-pub use protocol::Protocol;
+pub use protocol::{Protocol, ReplyMessagesError};
 pub use util::duration::{DurationError, parse_duration};
 pub use util::files;
 pub use util::histogram::Durations;

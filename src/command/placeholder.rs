@@ -33,7 +33,7 @@ pub struct TemplateSettings {
     pub cwd: Option<OsString>,
 }
 
-pub(super) type Word = Vec<WordPart>;
+pub(super) type TemplateWord = Vec<WordPart>;
 
 #[derive(Clone, Debug)]
 pub(super) enum WordPart {
@@ -162,7 +162,10 @@ fn without_slashes(path: &[u8]) -> &[u8] {
 
 impl<'a> Values<'a> {
     /// The values of a placeholder: one for each arg if it means all of them. `None`: it is plain text.
-    pub(super) fn of(self, place: &Placeholder) -> Result<Option<Vec<Cow<'a, [u8]>>>, String> {
+    pub(super) fn of(
+        self,
+        place: &Placeholder,
+    ) -> Result<Option<Vec<Cow<'a, [u8]>>>, CommandError> {
         let one = |value: &'a [u8], cut: PathCut| Ok(Some(vec![Cow::Borrowed(cut.apply(value))]));
         let nth = |index: usize| self.args.words.get(index).map_or(&b""[..], AsRef::as_ref);
         match &place.which {
@@ -202,7 +205,11 @@ impl<'a> Values<'a> {
     }
 
     /// All words of a command.
-    pub(super) fn argv(self, words: &[Word], appends: bool) -> Result<Vec<Vec<u8>>, CommandError> {
+    pub(super) fn argv(
+        self,
+        words: &[TemplateWord],
+        appends: bool,
+    ) -> Result<Vec<Vec<u8>>, CommandError> {
         let mut argv = Vec::with_capacity(words.len() + self.args.words.len());
         for word in words {
             match word.as_slice() {
@@ -259,13 +266,17 @@ pub(super) fn next_place(
 }
 
 /// Reads a word that is not the text of a shell command.
-pub(super) fn parse(text: &[u8], settings: &TemplateSettings) -> Result<Word, CommandError> {
+pub(super) fn parse(
+    text: &[u8],
+    settings: &TemplateSettings,
+) -> Result<TemplateWord, CommandError> {
     check_replace(settings)?;
     if settings.replace.is_none() {
         no_expression(text)?;
     }
     let mut word = Vec::new();
-    let (mut done, mut from) = (0, 0);
+    let mut done = 0;
+    let mut from = 0;
     while let Some((begin, end)) = next_place(text, from, settings) {
         from = end;
         let is_shells = begin > 0 && text[begin - 1] == b'$';

@@ -51,10 +51,13 @@ impl Script {
         let text = if settings.stdin { text } else { text.trim_ascii_end() };
         let mut scanner = Scanner::new();
         let mut pieces = Vec::new();
-        let (mut done, mut seen, mut from) = (0, 0, 0);
+        let mut done = 0;
+        let mut seen = 0;
+        let mut from = 0;
         while let Some((begin, end)) = next_place(text, from, settings) {
             scanner.text(text, seen, begin);
-            (seen, from) = (begin, end);
+            seen = begin;
+            from = end;
             if let Some((place, quoting)) = place_in_script(&text[begin..end], &scanner, settings)?
             {
                 let ends = text.get(end).is_none_or(|next| b" \t\n;&|)<>`".contains(next));
@@ -62,7 +65,8 @@ impl Script {
                 pieces.push(ScriptPart::Text(text[done..begin].to_vec()));
                 pieces.push(ScriptPart::Placeholder { place, quoting, is_word });
                 scanner.value();
-                (done, seen) = (end, end);
+                done = end;
+                seen = end;
             }
         }
         scanner.text(text, seen, text.len());

@@ -210,7 +210,9 @@ impl Scanner {
     fn escaped_byte(&mut self, byte: u8) {
         // The shell removes a backslash together with a line's end.
         if byte != b'\n' {
-            (self.last, self.dollar, self.redirects) = (PART_OF_WORD, false, false);
+            self.last = PART_OF_WORD;
+            self.dollar = false;
+            self.redirects = false;
         } else if self.dollar || matches!(self.last, b'$' | b'<' | b'(') {
             self.unsure = Some("behind a line that ends between two signs that belong together");
         }

@@ -9,7 +9,8 @@ use super::error::CommandError;
 use super::foreign::KNOWN;
 use super::line::Command;
 use super::placeholder::{
-    Placeholder, PlaceholderKind, TemplateSettings, Values, Word, WordPart, list, parse, places,
+    Placeholder, PlaceholderKind, TemplateSettings, TemplateWord, Values, WordPart, list, parse,
+    places,
 };
 use super::script::{Script, ScriptPart, shell_argv};
 
@@ -23,8 +24,8 @@ const NUMBER_SIZE: usize = 20;
 #[derive(Clone, Debug)]
 pub struct Template {
     body: CommandBody,
-    env: Vec<(OsString, Word)>,
-    cwd: Option<Word>,
+    env: Vec<(OsString, TemplateWord)>,
+    cwd: Option<TemplateWord>,
     stdin: bool,
     /// Args up to this number are empty if a job has fewer.
     count: usize,
@@ -33,7 +34,7 @@ pub struct Template {
 /// The command itself.
 #[derive(Clone, Debug)]
 enum CommandBody {
-    Words(Vec<Word>),
+    Words(Vec<TemplateWord>),
     Script(Script),
     /// Each job names it: a program, or the text of a shell command.
     Job {

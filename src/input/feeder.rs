@@ -49,12 +49,12 @@ pub(super) struct Feeder<'a> {
     /// The next line is a header.
     pub(super) wants_header: bool,
     /// Why reading stopped, unless the pool takes no more jobs.
-    pub(super) stopped: Option<Stopped>,
+    pub(super) stopped: Option<StopReason>,
     pub(super) position: Position,
 }
 
 /// Why reading stopped.
-pub(super) enum Stopped {
+pub(super) enum StopReason {
     /// The source does not have the header that it should have.
     Header(NoHeader),
     /// A record of the journal can't be read back.
@@ -185,7 +185,7 @@ impl Feeder<'_> {
                     "the header is longer than the limit of {max} bytes (raise --max-line to allow \
                      it)"
                 );
-                self.stopped = Some(Stopped::Header(NoHeader::Misused(message)));
+                self.stopped = Some(StopReason::Header(NoHeader::Misused(message)));
                 false
             }
             (Err(LineTooLong(max)), _) => {
@@ -261,7 +261,7 @@ impl Feeder<'_> {
             Ok(None) => self.batch.push(job),
             Ok(Some(recorded)) => recorded.deliver(job, self.sink),
             Err(error) => {
-                self.stopped = Some(Stopped::Journal(error));
+                self.stopped = Some(StopReason::Journal(error));
                 return false;
             }
         }

@@ -97,8 +97,10 @@ impl Lines {
             return None;
         }
         let count = memchr::memchr_iter(self.delimiter, &rest[..len]).count();
-        let (begin, first) = (self.start, self.number + 1);
-        (self.start, self.seen) = (begin + len, 0);
+        let begin = self.start;
+        let first = self.number + 1;
+        self.start = begin + len;
+        self.seen = 0;
         self.number += count as u64;
         Some((first, &self.buffer[begin..begin + len], count))
     }

@@ -121,8 +121,14 @@ impl Plain {
 
     /// One line a job, without a header.
     pub fn new(target: Target, columns: Columns) -> Self {
-        let (header, header_line) = (Arc::default(), Arc::default());
-        Self { target, columns, has_header: false, pack: Pack::Lines(1), header, header_line }
+        Self {
+            target,
+            columns,
+            has_header: false,
+            pack: Pack::Lines(1),
+            header: Arc::default(),
+            header_line: Arc::default(),
+        }
     }
 
     /// The job of one line, if each line is a job. `Ok(None)`: the line is blank, and should be JSON.
@@ -268,14 +274,18 @@ fn csv(record: &[u8]) -> Vec<Cow<'static, [u8]>> {
     }
     let mut text = vec![0; record.len() + 1];
     let mut ends = vec![0; memchr::memchr_iter(b',', record).count() + 2];
-    let (mut read, mut wrote, mut count) = (0, 0, 0);
+    let mut read = 0;
+    let mut wrote = 0;
+    let mut count = 0;
     READER.with_borrow_mut(|reader| {
         begin_anywhere(reader);
         // Each index is a sum of lengths that the reader has used, so it is in bounds.
         loop {
             let (result, more_read, more_wrote, more) =
                 reader.read_record(&record[read..], &mut text[wrote..], &mut ends[count..]);
-            (read, wrote, count) = (read + more_read, wrote + more_wrote, count + more);
+            read += more_read;
+            wrote += more_wrote;
+            count += more;
             // There is room for all fields. When all bytes are read, an empty slice ends the record.
             if result != csv_core::ReadRecordResult::InputEmpty {
                 break;

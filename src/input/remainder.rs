@@ -114,7 +114,7 @@ impl Remainder {
     /// A file can't be read or written, or a source has another header.
     pub fn write(&self, form: LineForm<'_>, out: &mut impl Write) -> io::Result<()> {
         let state = self.lock();
-        let mut out = Ended { out, delimiter: form.delimiter, last: form.delimiter };
+        let mut out = EndedLines { out, delimiter: form.delimiter, last: form.delimiter };
         for kept in &state.kept {
             // Those after `at` are copied with the rest of the file.
             for &(begin, end) in kept.too_long.iter().filter(|(begin, _)| *begin < kept.at) {
@@ -168,7 +168,8 @@ fn each_line(
     form: LineForm<'_>,
     act: &mut dyn FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    let (mut lines, mut at) = (form.lines(), 0);
+    let mut lines = form.lines();
+    let mut at = 0;
     loop {
         let count = read_piece(file, at, lines.buffer())?;
         at += count as u64;
@@ -184,7 +185,8 @@ fn each_line(
 
 /// Where the header ends of a source of which nothing was read.
 fn after_header(kept: &Kept, header: &[u8], form: LineForm<'_>) -> io::Result<u64> {
-    let (mut lines, mut at) = (form.lines(), kept.begin);
+    let mut lines = form.lines();
+    let mut at = kept.begin;
     loop {
         let count = read_piece(&kept.file, at, lines.buffer())?;
         at += count as u64;
@@ -209,7 +211,8 @@ fn read_piece(file: &File, at: u64, to: &mut Vec<u8>) -> io::Result<usize> {
 }
 
 fn copy_part(from: &File, begin: u64, end: u64, to: &mut impl Write) -> io::Result<()> {
-    let (mut at, mut piece) = (begin, Vec::new());
+    let mut at = begin;
+    let mut piece = Vec::new();
     while at < end {
         let len = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);
         piece.resize(len, 0);
@@ -221,19 +224,19 @@ fn copy_part(from: &File, begin: u64, end: u64, to: &mut impl Write) -> io::Resu
 }
 
 /// A writer that knows whether the last line has its end.
-struct Ended<'a, W> {
+struct EndedLines<'a, W> {
     out: &'a mut W,
     delimiter: u8,
     last: u8,
 }
 
-impl<W: Write> Ended<'_, W> {
+impl<W: Write> EndedLines<'_, W> {
     fn end(&mut self) -> io::Result<()> {
         if self.last == self.delimiter { Ok(()) } else { self.write_all(&[self.delimiter]) }
     }
 }
 
-impl<W: Write> Write for Ended<'_, W> {
+impl<W: Write> Write for EndedLines<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.out.write(bytes)?;
         self.last = bytes[..count].last().copied().unwrap_or(self.last);

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::feeder::{Feeder, Stopped};
+use super::feeder::{Feeder, StopReason};
 use super::job_lines::Invalid;
 use super::plain_lines::{NoHeader, Plain};
 use super::reader::Form;
@@ -19,7 +19,7 @@ impl Feeder<'_> {
         line: &[u8],
     ) -> bool {
         if std::mem::take(&mut self.wants_header) {
-            self.stopped = plain.read_header(columns).err().map(Stopped::Header);
+            self.stopped = plain.read_header(columns).err().map(StopReason::Header);
             let _ = plain.header_line.set(line.to_vec());
             if self.stopped.is_none() && self.packed.is_empty() {
                 self.position.came_here();
@@ -80,7 +80,7 @@ impl Feeder<'_> {
         let message = "a quote begins a field and none ends it, up to the end of the input";
         if self.wants_header {
             let message = format!("the header is not CSV: {message}");
-            self.stopped = Some(Stopped::Header(NoHeader::Misused(message)));
+            self.stopped = Some(StopReason::Header(NoHeader::Misused(message)));
             return false;
         }
         let goes_on = self.pack_up();

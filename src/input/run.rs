@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use super::feeder::{Feeder, Stopped};
+use super::feeder::{Feeder, StopReason};
 use super::plain_lines::NoHeader;
 use super::reader::{End, Form, Reader};
 use super::source::Source;
@@ -41,7 +41,7 @@ impl Reader {
             }
         }
         feeder.finish();
-        if let Some(Stopped::Journal(error)) = &feeder.stopped {
+        if let Some(StopReason::Journal(error)) = &feeder.stopped {
             return End::Unresumable(error.to_string());
         }
         match feeder.left() {
@@ -70,13 +70,13 @@ impl Reader {
         match result {
             Ok(true) => SourceEnd::Next,
             Ok(false) => match feeder.stopped.take() {
-                Some(Stopped::Header(NoHeader::Misused(message))) => {
+                Some(StopReason::Header(NoHeader::Misused(message))) => {
                     SourceEnd::Over(End::Misused(message))
                 }
-                Some(Stopped::Journal(error)) => {
+                Some(StopReason::Journal(error)) => {
                     SourceEnd::Over(End::Unresumable(error.to_string()))
                 }
-                Some(Stopped::Header(NoHeader::Different)) => {
+                Some(StopReason::Header(NoHeader::Different)) => {
                     complain(&format!(
                         "the header in '{}' is not that of the input before it, so it was not read",
                         source.name()

@@ -1,18 +1,20 @@
-//! The functions of a file of code, as far as its text tells. The file itself is run by the workers
-//! only: to load it may take long, and do anything.
+//! The functions that the text of a file of code defines. Only workers run the file: to load it may take
+//! long, and do anything.
 
-use super::{Code, Language};
+use super::code::Code;
+use super::code_file::CodeFileError;
+use super::language::Language;
 use crate::util::similar::similar;
 
-/// The most names that a message lists.
+/// A message lists at most this many names.
 const MOST: usize = 12;
 
-/// Looks whether a file may have a function of this name. One whose name does not occur in the text has
-/// none, unless something in there may bring in names from elsewhere.
+/// Checks whether a file may have a function of this name. The name must occur in the text, unless the
+/// text may bring in names from elsewhere.
 ///
 /// # Errors
-/// It has none, and what it has: a sentence.
-pub(super) fn check(code: &Code, text: &str, name: &str) -> Result<(), String> {
+/// The file has no such function.
+pub(super) fn check(code: &Code, text: &str, name: &str) -> Result<(), CodeFileError> {
     let all = [text, &code.setup.join("\n")].join("\n");
     let is_class =
         code.language == Language::Perl && name.starts_with(|c: char| c.is_ascii_uppercase());
@@ -22,21 +24,20 @@ pub(super) fn check(code: &Code, text: &str, name: &str) -> Result<(), String> {
     }
     let known = defined(code.language, text);
     if known.is_empty() {
-        // It may not even be code, which its interpreter says better.
+        // The file may not even be code. Its interpreter says that better.
         return Ok(());
     }
-    let hint = match similar(name, known.iter().copied()) {
-        Some(meant) => format!("; did you mean '{meant}'?"),
-        None => {
-            let more = if known.len() > MOST { ", …" } else { "" };
-            format!("; it has {}{more}", known[..known.len().min(MOST)].join(", "))
-        }
-    };
-    Err(format!("there is no function '{name}' in '{}'{hint}", code.text))
+    Err(CodeFileError::NoFunction {
+        path: code.text.clone(),
+        name: name.to_owned(),
+        meant: similar(name, known.iter().copied()).map(str::to_owned),
+        known: known.iter().take(MOST).map(|&name| name.to_owned()).collect(),
+        has_more: known.len() > MOST,
+    })
 }
 
-/// Whether a file may have functions whose names do not occur in it: what the workers take for its
-/// functions differs from language to language.
+/// Whether a file may have functions whose names do not occur in it. Which functions a worker counts as
+/// the file's own differs from language to language.
 fn brings_in_others(language: Language, text: &str) -> bool {
     let signs: &[&str] = match language {
         Language::Python => &[
@@ -49,7 +50,7 @@ fn brings_in_others(language: Language, text: &str) -> bool {
             "__dict__",
             "sys.modules",
         ],
-        // Those of other files are none of its own.
+        // Functions of other files do not count in Perl.
         Language::Perl => &["*{", "*$"],
         Language::Ruby => &["define_method", "eval", "def_"],
         Language::Node => &[
@@ -69,7 +70,7 @@ fn brings_in_others(language: Language, text: &str) -> bool {
         Language::Sh => text.split_whitespace().any(is_sourced),
         _ => {
             let exports = text.split("exports").chain(text.split("default")).skip(1);
-            // What is spread in there, or comes from another file, has names that are not seen.
+            // An object that is spread, or comes from another file, has names that are not seen here.
             let is_open =
                 exports.map(|rest| rest.split('}').next().unwrap_or_default()).any(|rest| {
                     let rest = rest.trim_start_matches(['=', ' ']);
@@ -80,7 +81,7 @@ fn brings_in_others(language: Language, text: &str) -> bool {
     }
 }
 
-/// The words that a text consists of: what may be a name.
+/// The words of a text, each of which may be a name.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !is_letter(c))
 }
@@ -89,7 +90,7 @@ fn is_letter(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '$')
 }
 
-/// The names that follow a word that defines a function, in order, each once.
+/// The functions that a text defines, in order, each once.
 fn defined(language: Language, text: &str) -> Vec<&str> {
     let mut known = Vec::new();
     for line in text.lines().map(str::trim_start) {
@@ -131,7 +132,7 @@ mod tests {
 
     fn looked_for(language: Language, text: &str, name: &str) -> Result<(), String> {
         let code = Code { language, text: "f".to_owned(), setup: Vec::new(), lists: false };
-        check(&code, text, name)
+        check(&code, text, name).map_err(|error| error.to_string())
     }
 
     #[test]

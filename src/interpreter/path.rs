@@ -1,17 +1,18 @@
-//! Whether code that is no file was meant for the path of one. Division, regular expressions and other
-//! quotes of Perl have slashes as well.
+//! Whether code that names no file was meant for the path of one. Division, regular expressions and
+//! Perl's quotes have slashes as well.
 
 use std::path::Path;
 
-use super::{Code, Language};
+use super::code::Code;
+use super::language::Language;
 
-/// The ends of the names of files that hold code.
+/// The endings of the names of files of code.
 const ENDINGS: [&str; 9] = [".py", ".pl", ".pm", ".js", ".mjs", ".cjs", ".ts", ".rb", ".sh"];
 
-/// What stands before the first slash of Perl's quotes.
+/// The operators before the first slash of Perl's quotes.
 const QUOTES: [&str; 8] = ["s", "m", "q", "qq", "qw", "qr", "y", "tr"];
 
-/// Whether this can only be meant for the path of a file.
+/// Whether the code can only be meant for the path of a file.
 pub(super) fn is_meant(code: &Code) -> bool {
     let text = code.text.as_str();
     let is_path = |c: char| c.is_alphanumeric() || "_-./~+@,:%=".contains(c);
@@ -34,7 +35,7 @@ pub(super) fn is_meant(code: &Code) -> bool {
     if Path::new(first).is_dir() {
         return true;
     }
-    // What is divided is a number, the line, or something that --setup has defined.
+    // A dividend is a number, the line, or a name that the setup has defined.
     let is_value = |name: &str| {
         let is_number = name.starts_with(|c: char| c.is_ascii_digit());
         let is_known = ["x", "args", "cmd"].contains(&name.split('.').next().unwrap_or_default());
@@ -44,7 +45,7 @@ pub(super) fn is_meant(code: &Code) -> bool {
     !is_quote && !text.split('/').any(is_value)
 }
 
-/// `/…/` with flags behind it, without the first slash.
+/// Whether this is `/…/` and flags, without the first slash.
 fn is_regular_expression(rest: &str) -> bool {
     rest.split_once('/')
         .is_some_and(|(_, flags)| flags.chars().all(|c| "acdgilmnopsuvxy".contains(c)))

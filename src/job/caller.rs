@@ -11,11 +11,18 @@ use super::outcome::Failure;
 /// The call that waits for a job.
 #[derive(Debug)]
 pub(crate) enum Caller {
-    One { sender: oneshot::Sender<Answer>, slot: Arc<AtomicUsize> },
-    Pipeline { tag: u64, sender: mpsc::UnboundedSender<(u64, Answer)>, room: OwnedSemaphorePermit },
+    One {
+        sender: oneshot::Sender<CallResult>,
+        slot: Arc<AtomicUsize>,
+    },
+    Pipeline {
+        tag: u64,
+        sender: mpsc::UnboundedSender<(u64, CallResult)>,
+        room: OwnedSemaphorePermit,
+    },
 }
 
-pub(crate) type Answer = Result<Box<RawValue>, Failure>;
+pub(crate) type CallResult = Result<Box<RawValue>, Failure>;
 
 impl Caller {
     /// The job goes to the worker of this slot next, unless [`Caller::is_gone`] says from now on that
@@ -36,7 +43,7 @@ impl Caller {
         }
     }
 
-    pub(crate) fn reply(self, answer: Answer) {
+    pub(crate) fn reply(self, answer: CallResult) {
         match self {
             Self::One { sender, .. } => drop(sender.send(answer)),
             Self::Pipeline { tag, sender, room } => {

@@ -61,7 +61,8 @@ impl Spool {
         chunks.free.extend_from_slice(numbers);
         if chunks.free.len() == chunks.count as usize {
             // The file holds nothing: free the disk.
-            (chunks.count, chunks.free) = (0, Vec::new());
+            chunks.count = 0;
+            chunks.free = Vec::new();
             if let Some(file) = &chunks.file {
                 let _ = file.set_len(0);
             }

@@ -94,10 +94,10 @@ pub(super) fn pack_line(digest: Digest128, most: usize) -> Vec<u8> {
 /// Reads the number out of a record of [`pack_line`].
 pub(super) fn pack(line: &[u8]) -> Option<usize> {
     #[derive(Deserialize)]
-    struct Packed {
+    struct PackRecord {
         pack: usize,
     }
-    serde_json::from_slice::<Packed>(line).ok().map(|packed| packed.pack)
+    serde_json::from_slice::<PackRecord>(line).ok().map(|record| record.pack)
 }
 
 fn write_value(value: Value<'_>, out: &mut impl Write) -> io::Result<()> {

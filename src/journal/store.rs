@@ -14,7 +14,7 @@ use super::index::{Found, Index, Unusable};
 use super::key::{Context, Repeats};
 use super::reader::RecordReader;
 use super::record::{self, Recorded};
-use super::sync::Sync;
+use super::sync::DiskSync;
 use super::tail::Tail;
 use crate::job::key::Key;
 use crate::job::printed::Spool;
@@ -44,7 +44,7 @@ pub struct Journal {
     context: Context,
     past: Mutex<Past>,
     tail: Mutex<Tail>,
-    sync: Option<Arc<Sync>>,
+    sync: Option<Arc<DiskSync>>,
     /// Where large results go when they are read back.
     spool: Arc<Spool>,
     resumed: AtomicU64,
@@ -90,7 +90,7 @@ impl Journal {
         found: Found,
         pack: Option<usize>,
     ) -> io::Result<Self> {
-        let sync = if settings.sync { Some(Sync::start(&file, &settings.path)?) } else { None };
+        let sync = if settings.sync { Some(DiskSync::start(&file, &settings.path)?) } else { None };
         let records = RecordReader::records(file.try_clone()?);
         Ok(Self {
             path: settings.path.clone(),

@@ -14,7 +14,7 @@ use crate::util::lock::{lock, wait};
 
 /// What was written, and what of it is on the disk.
 #[derive(Debug, Default)]
-pub(super) struct Sync {
+pub(super) struct DiskSync {
     state: Mutex<Synced>,
     changed: Condvar,
 }
@@ -30,7 +30,7 @@ struct Synced {
     is_over: bool,
 }
 
-impl Sync {
+impl DiskSync {
     /// Starts the thread. It syncs at once all records that were written while it was busy.
     pub(super) fn start(file: &File, path: &Path) -> io::Result<Arc<Self>> {
         // The records of earlier runs will be printed, too.

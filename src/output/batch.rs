@@ -65,7 +65,8 @@ impl Batch {
     }
 
     pub(super) fn add(&mut self, format: &Format, done: &Done<'_>) {
-        let (seq, err_begin) = (done.job.seq, self.err.len());
+        let seq = done.job.seq;
+        let err_begin = self.err.len();
         // Writing to a Vec does not fail.
         let _ = format.write(done, &mut self.out, &mut self.err);
         self.count(1, done.outcome.is_ok());
@@ -85,11 +86,14 @@ impl Batch {
 
     /// The bytes that were added last are the records of `count` jobs.
     fn end(&mut self, seq: u64, count: u64, has_err: bool) {
-        let (out_end, err_end) = (self.out.len(), self.err.len());
+        let out_end = self.out.len();
+        let err_end = self.err.len();
         match self.streaks.last_mut() {
             Some(streak) if streak.seq + streak.count == seq && !streak.has_err => {
                 streak.count += count;
-                (streak.out_end, streak.err_end, streak.has_err) = (out_end, err_end, has_err);
+                streak.out_end = out_end;
+                streak.err_end = err_end;
+                streak.has_err = has_err;
             }
             _ => self.streaks.push(Streak { seq, count, out_end, err_end, has_err }),
         }

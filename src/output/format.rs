@@ -86,7 +86,8 @@ impl Format {
             self.failure_line(done, &mut tail)?;
             return Ok(Large { printed: Arc::clone(printed), tail });
         }
-        let (mut stdout, mut stderr) = (Capture::new(spool), Capture::new(spool));
+        let mut stdout = Capture::new(spool);
+        let mut stderr = Capture::new(spool);
         self.write(done, &mut stdout, &mut stderr)?;
         stdout.finish()?;
         stderr.finish()?;

@@ -171,7 +171,8 @@ impl Order {
             ready.append_large(large);
             return self.is_turn_of(seq + 1, ready);
         }
-        let (piece, large) = (self.pages.put(&[], &[]), Some(Box::new(large)));
+        let piece = self.pages.put(&[], &[]);
+        let large = Some(Box::new(large));
         self.waiting.insert(seq, WaitingStreak { piece, split: 0, count: 1, large });
         self.large += 1;
         Ok(())

@@ -64,11 +64,13 @@ impl Shelf {
         }
         self.add(|state, is_ordered| {
             let mut outcome = Ok(());
-            let (mut out_begin, mut err_begin) = (0, 0);
+            let mut out_begin = 0;
+            let mut err_begin = 0;
             for streak in &batch.streaks {
                 let out = &batch.out[out_begin..streak.out_end];
                 let err = &batch.err[err_begin..streak.err_end];
-                (out_begin, err_begin) = (streak.out_end, streak.err_end);
+                out_begin = streak.out_end;
+                err_begin = streak.err_end;
                 if is_ordered {
                     let put =
                         state.order.put(streak.seq, streak.count, (out, err), &mut state.ready);

@@ -171,7 +171,8 @@ impl Sink for Output {
             return false;
         }
         let format = &self.shelf.settings.format;
-        let (out, err) = (format.lines(job, out), format.stderr_lines(job, err));
+        let out = format.lines(job, out);
+        let err = format.stderr_lines(job, err);
         // Other slots may have filled the room meanwhile.
         let state = self.shelf.lock();
         if state.must_wait() {

@@ -55,7 +55,8 @@ impl Spill {
     /// Adds streaks, which come in order, as a heap. If that fails, none was added.
     pub(super) fn write<'a>(&mut self, runs: impl Iterator<Item = Spilled<'a>>) -> io::Result<()> {
         let begin = self.end;
-        let (mut at, mut first) = (begin, None);
+        let mut at = begin;
+        let mut first = None;
         let mut bytes = Vec::with_capacity(READ_SIZE);
         for run in runs {
             first.get_or_insert(run.seq);

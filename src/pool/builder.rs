@@ -48,14 +48,12 @@ impl Builder {
     }
 
     pub(crate) fn of_code(code: &Code) -> Self {
-        let config = Config {
-            is_code: true,
-            protocol: code.protocol(),
-            depth: Depth::Auto,
-            // If it can't load the code it will fail again.
-            start_limit: 1,
-            ..Config::new(code.worker())
-        };
+        let mut config = Config::new(code.worker());
+        config.worker.is_code = true;
+        config.worker.protocol = code.protocol();
+        config.worker.depth = Depth::Auto;
+        // If it can't load the code it will fail again.
+        config.failures.start_limit = 1;
         Self { code: Some(code.clone()), ..Self::with(Ok(config)) }
     }
 
@@ -80,33 +78,33 @@ impl Builder {
     /// One more argument for the worker.
     #[must_use]
     pub fn arg(self, arg: impl Into<OsString>) -> Self {
-        self.set(|config| config.worker.push(arg.into()))
+        self.set(|config| config.worker.argv.push(arg.into()))
     }
 
     /// One more variable in the workers' environment.
     #[must_use]
     pub fn env(self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
-        self.set(|config| config.env.push((name.into(), value.into())))
+        self.set(|config| config.worker.env.push((name.into(), value.into())))
     }
 
     /// The protocol of the workers. Default: `jsonl`.
     #[must_use]
     pub fn protocol(self, protocol: Protocol) -> Self {
-        self.set(|config| config.protocol = protocol)
+        self.set(|config| config.worker.protocol = protocol)
     }
 
     /// Whether the stdout of a worker is a terminal. Many programs write each line at once to a
     /// terminal, and hold their output back in a buffer otherwise. Default: no.
     #[must_use]
     pub fn pty(self, pty: bool) -> Self {
-        self.set(|config| config.pty = pty)
+        self.set(|config| config.worker.pty = pty)
     }
 
     /// One more message for each fresh worker before its first job. A worker that does not answer it, or
     /// answers with an error, is not fit for work: that is a failed start-up.
     #[must_use]
     pub fn init(self, init: Init) -> Self {
-        self.set(|config| config.init.push(init))
+        self.set(|config| config.worker.init.push(init))
     }
 
     /// How many workers there may be at a time, from 1 to 65,536. Default: the number of CPUs.
@@ -119,20 +117,20 @@ impl Builder {
     /// After how many jobs a worker is replaced. 0, the default: never.
     #[must_use]
     pub fn max_reqs(self, count: u64) -> Self {
-        self.set(|config| config.max_reqs = count)
+        self.set(|config| config.recycling.max_reqs = count)
     }
 
     /// How many jobs more than [`Builder::max_reqs`] a worker may have, at random for each worker, so
     /// that workers that were started together are not replaced together. Default: 0.
     #[must_use]
     pub fn max_reqs_jitter(self, count: u64) -> Self {
-        self.set(|config| config.max_reqs_jitter = count)
+        self.set(|config| config.recycling.max_reqs_jitter = count)
     }
 
     /// A worker that is older than this is replaced once it has no job. Default: no limit.
     #[must_use]
     pub fn max_age(self, age: impl Into<Option<Duration>>) -> Self {
-        self.set(|config| config.max_age = age.into())
+        self.set(|config| config.recycling.max_age = age.into())
     }
 
     /// A worker whose resident memory is larger, in bytes, is replaced once it has no job. Only its
@@ -140,13 +138,13 @@ impl Builder {
     /// Default: no limit.
     #[must_use]
     pub fn max_rss(self, bytes: impl Into<Option<u64>>) -> Self {
-        self.set(|config| config.max_rss = bytes.into())
+        self.set(|config| config.recycling.max_rss = bytes.into())
     }
 
     /// A worker that has had no job for this long is ended. Default: it may wait for ever.
     #[must_use]
     pub fn idle_timeout(self, time: impl Into<Option<Duration>>) -> Self {
-        self.set(|config| config.idle_timeout = time.into())
+        self.set(|config| config.recycling.idle_timeout = time.into())
     }
 
     /// How many spare workers there may be. A spare is started before the time of a worker is over, so
@@ -154,7 +152,7 @@ impl Builder {
     /// Default: one for each slot.
     #[must_use]
     pub fn standby(self, count: usize) -> Self {
-        self.set(|config| config.standby = count)
+        self.set(|config| config.recycling.standby = count)
     }
 
     /// How many requests a worker may have in flight. Default: one. More are faster for short jobs,
@@ -162,7 +160,7 @@ impl Builder {
     #[must_use]
     pub fn depth(self, depth: Depth) -> Self {
         self.set(|config| {
-            config.depth = match depth {
+            config.worker.depth = match depth {
                 Depth::Fixed(depth) => Depth::Fixed(depth.max(1)),
                 Depth::Auto => Depth::Auto,
             }
@@ -186,34 +184,34 @@ impl Builder {
     /// command is started. Default: no limit.
     #[must_use]
     pub fn timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.set(|config| config.timeout = timeout.into().map(Timeout::Time))
+        self.set(|config| config.failures.timeout = timeout.into().map(Timeout::Time))
     }
 
     /// How long a job may take, as a multiple of the median of the jobs that have succeeded. There is no
     /// limit before three jobs have succeeded.
     #[must_use]
     pub fn timeout_by_median(self, times: f64) -> Self {
-        self.set(|config| config.timeout = Some(Timeout::Median(times)))
+        self.set(|config| config.failures.timeout = Some(Timeout::Median(times)))
     }
 
     /// How many times a job that has failed is tried again, unless the job says so itself. Default: 0.
     #[must_use]
     pub fn retries(self, count: u32) -> Self {
-        self.set(|config| config.retries = count)
+        self.set(|config| config.failures.retries = count)
     }
 
     /// After which failures a job is tried again: some of [`Kind::PASSING`]. Default: all of these but
     /// [`Kind::Spawn`].
     #[must_use]
     pub fn retry_on(self, kinds: Vec<Kind>) -> Self {
-        self.set(|config| config.retry_on = kinds)
+        self.set(|config| config.failures.retry_on = kinds)
     }
 
     /// How long a job waits before its second try. It waits about twice as long before each further try,
     /// and no longer than about a minute. Default: 100 ms.
     #[must_use]
     pub fn retry_delay(self, time: Duration) -> Self {
-        self.set(|config| config.retry_delay = time)
+        self.set(|config| config.failures.retry_delay = time)
     }
 
     /// How long a worker may take to end after its stdin is closed, and again after it gets TERM.
@@ -228,20 +226,20 @@ impl Builder {
     /// take this long to check code. Default: 5 minutes; `None`: no limit.
     #[must_use]
     pub fn start_timeout(self, time: impl Into<Option<Duration>>) -> Self {
-        self.set(|config| config.start_timeout = time.into())
+        self.set(|config| config.failures.start_timeout = time.into())
     }
 
     /// After how many workers in a row that die before their first reply the pool gives up: all jobs that
     /// wait fail. 0: never. Default: 5.
     #[must_use]
     pub fn start_limit(self, count: u32) -> Self {
-        self.set(|config| config.start_limit = count)
+        self.set(|config| config.failures.start_limit = count)
     }
 
     /// The longest reply, in bytes. Default: 64 MiB.
     #[must_use]
     pub fn max_reply(self, bytes: usize) -> Self {
-        self.set(|config| config.max_reply = bytes)
+        self.set(|config| config.worker.max_reply = bytes)
     }
 
     /// Whether orphans are reaped: processes that become children of this process when their parents
@@ -292,7 +290,7 @@ impl Builder {
         check_program(&config)?;
         let shared = Shared::new(config, self.watcher, self.sink, self.sources, threads::start);
         if let (Some(code), None) = (&self.code, &self.beside) {
-            let patience = shared.config.start_timeout.unwrap_or(Duration::MAX);
+            let patience = shared.config.failures.start_timeout.unwrap_or(Duration::MAX);
             code.check(&shared.groups, patience).map_err(|unchecked| match unchecked {
                 Unchecked::Wrong(error) => BuildError::Code(error),
                 Unchecked::Ended(message) => ProgramError::CannotRun(message).into(),
@@ -370,7 +368,7 @@ impl From<ProgramError> for BuildError {
 /// Checks whether the program of the workers, or of all commands, can be run.
 fn check_program(config: &Config) -> Result<(), BuildError> {
     let Some(commands) = &config.commands else {
-        let program = config.worker.first().ok_or(BuildError::Empty)?;
+        let program = config.worker.argv.first().ok_or(BuildError::Empty)?;
         return Ok(lookup::check_for(program, Runner::Worker)?);
     };
     if commands.dry_run || commands.in_jobs {

@@ -11,13 +11,13 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::job::caller::{Answer, Caller};
+use crate::job::caller::{CallResult, Caller};
 use crate::job::{Failure, Kind};
 use crate::pool::engine::Engine;
 use crate::pool::shared::Shared;
 
 /// The text of a result as a value.
-fn value(answer: Answer) -> Result<Value, Failure> {
+fn value(answer: CallResult) -> Result<Value, Failure> {
     let text = answer?;
     serde_json::from_str(text.get())
         .map_err(|error| Failure::new(Kind::Protocol, format!("its result can't be read: {error}")))
@@ -26,7 +26,7 @@ fn value(answer: Answer) -> Result<Value, Failure> {
 /// The outcome of a job that was queued with [`crate::Pool::defer`], as a future.
 #[must_use = "dropping it cancels the job"]
 pub struct Deferred {
-    receiver: oneshot::Receiver<Answer>,
+    receiver: oneshot::Receiver<CallResult>,
     /// The slot that has the job, or [`NO_SLOT`].
     slot: Arc<AtomicUsize>,
     /// This is no handle of the pool: a job that is awaited does not keep the pool alive.
@@ -82,8 +82,8 @@ impl Drop for Deferred {
 #[derive(Debug)]
 pub struct Pipeline {
     engine: Arc<Engine>,
-    sender: mpsc::UnboundedSender<(u64, Answer)>,
-    receiver: tokio::sync::Mutex<mpsc::UnboundedReceiver<(u64, Answer)>>,
+    sender: mpsc::UnboundedSender<(u64, CallResult)>,
+    receiver: tokio::sync::Mutex<mpsc::UnboundedReceiver<(u64, CallResult)>>,
     /// A permit for each job that may be queued or running.
     room: Arc<Semaphore>,
     tags: AtomicU64,

@@ -41,7 +41,7 @@ impl Pool {
     }
 
     pub(crate) fn new(shared: Shared) -> Self {
-        let depth = match shared.config.depth {
+        let depth = match shared.config.worker.depth {
             Depth::Fixed(depth) => depth,
             Depth::Auto => 64,
         };

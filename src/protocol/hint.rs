@@ -1,4 +1,5 @@
-//! What bytes look like that are not what they should be: words for messages.
+//! Hints for bytes that are no message or no reply: another framing that fits them, or a length that is
+//! too small. Each is a phrase for a message to the user.
 
 use super::Protocol;
 use super::envelope::CUT;
@@ -11,14 +12,14 @@ use super::framing::nul::NUL;
 use super::framing::varint::VARINT;
 use super::framing::{Framing, Scan, Split};
 
-/// Framings that bytes may be in, the most telling ones first.
+/// The framings that a hint may name. Those that few other bytes fit come first.
 static LIKELY: [&Framing; 9] =
     [&CONTENT_LENGTH, &NETSTRING, &U32, &U32LE, &U16, &LINE, &NUL, &JSON, &VARINT];
 
-/// A message is seldom longer than this where its length looks strange.
+/// A message whose length looks strange is seldom longer than this.
 const USUAL: usize = 16 << 20;
 
-/// So many bytes are looked at to tell what they look like.
+/// A hint looks at this many bytes.
 const SAMPLE: usize = 4 << 10;
 
 /// What is wrong with a length that is too small.
@@ -26,8 +27,8 @@ const CHARACTERS: &str = "its Content-Length is too small, as one is that counts
                           it should count bytes";
 
 impl Protocol {
-    /// What to do about bytes that begin no message, or one that has no end, if another framing fits
-    /// them: a phrase that follows others.
+    /// Names another framing if it fits bytes that are no whole message. The phrase follows others; it is
+    /// empty if no framing fits.
     pub(crate) fn likely_framing(&self, bytes: &[u8]) -> String {
         let is_it = |framing: &&&Framing| !std::ptr::eq(**framing, self.framing);
         let bytes = &bytes[..bytes.len().min(SAMPLE)];
@@ -37,7 +38,7 @@ impl Protocol {
         }
     }
 
-    /// Why a message is no reply, where its envelope says `what`.
+    /// Says why a message is no reply. `what` is what its envelope says.
     pub(crate) fn why(&self, message: &[u8], what: String) -> String {
         let is_cut = what.starts_with(CUT);
         let is = |framing: &'static Framing| std::ptr::eq(self.framing, framing);
@@ -54,23 +55,23 @@ impl Protocol {
         what
     }
 
-    /// What is wrong if `behind` follows the one reply that was asked for.
-    pub(crate) fn surplus(&self, message: &[u8], behind: &[u8]) -> String {
+    /// Says what is wrong if `after` follows the one reply that was asked for.
+    pub(crate) fn surplus(&self, message: &[u8], after: &[u8]) -> String {
         let what = "it printed more than one reply to one request";
         let has_ends = [&LINE, &NUL].iter().any(|framing| std::ptr::eq(*framing, self.framing));
         if self.is_raw() && has_ends {
-            let whole = self.reply_messages + messages(self.framing, behind);
-            // So many are hardly the same number each time.
+            let whole = self.reply_messages + messages(self.framing, after);
+            // Many messages are hardly the same number each time.
             let whole = if whole > 9 { "N".to_owned() } else { whole.to_string() };
             return format!("{what} (if it is one reply, give --reply-messages {whole})");
         }
         let is_more = matches!(
-            (self.framing.split)(behind, &mut Scan::default()),
+            (self.framing.split)(after, &mut Scan::default()),
             Split::Message { .. } | Split::More(1..)
         );
         if std::ptr::eq(self.framing, &CONTENT_LENGTH)
             && !is_more
-            && !(message.is_ascii() && behind.is_ascii())
+            && !(message.is_ascii() && after.is_ascii())
         {
             return format!("its reply goes on after its end: {CHARACTERS}");
         }
@@ -78,7 +79,7 @@ impl Protocol {
     }
 }
 
-/// How many messages these are; the last may lack its end.
+/// How many messages these bytes are. The last may lack its end.
 fn messages(framing: &Framing, mut bytes: &[u8]) -> usize {
     let mut count = 0;
     while let Split::Message { next, .. } = (framing.split)(bytes, &mut Scan::default()) {
@@ -103,7 +104,7 @@ fn fits(framing: &Framing, bytes: &[u8]) -> bool {
         Split::Message { begin, end, next } => {
             begin < end && (is(&LINE) || is(&NUL) || is(&JSON) || next == bytes.len())
         }
-        // A length in four bytes has one that is zero.
+        // One of the four bytes of a length is zero, unless the message is very long.
         Split::More(len) if is(&U32) || is(&U32LE) => {
             (1..USUAL).contains(&len) && bytes.len() > 4 && bytes[..4].contains(&0)
         }
@@ -150,7 +151,7 @@ mod tests {
     #[test]
     fn too_many_messages() {
         let raw = Protocol::named("raw").expect("a protocol");
-        for (protocol, behind, part) in [
+        for (protocol, after, part) in [
             (raw, &b"b\n"[..], "--reply-messages 2)"),
             (raw, b"b\nc", "--reply-messages 3)"),
             (of("raw", "nul"), b"b\0c\0", "--reply-messages 3)"),
@@ -158,7 +159,7 @@ mod tests {
             (of("jsonl", "line"), b"b\n", "to one request"),
             (of("raw", "content-length"), "\u{e9}".as_bytes(), "counts characters"),
         ] {
-            let said = protocol.surplus(b"a", behind);
+            let said = protocol.surplus(b"a", after);
             assert!(said.ends_with(part) || said.contains("counts characters"), "{said}");
         }
     }

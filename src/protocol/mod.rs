@@ -1,9 +1,11 @@
-//! How workers are spoken to, in two layers that do no IO: a framing (bytes ↔ messages) and an
-//! envelope (messages ↔ jobs). A protocol is a pair of them.
+//! The protocols of workers, in two layers that do no IO: a framing (bytes ↔ messages) and an envelope
+//! (messages ↔ jobs). A protocol is one of each.
 
 pub mod envelope;
 pub mod framing;
 mod hint;
+
+use std::fmt;
 
 use envelope::bazel::{self, BAZEL};
 use envelope::jsonrpc::JSONRPC;
@@ -20,17 +22,17 @@ use framing::{Framing, LINES_AND_NULS, Scan, Split};
 /// A way to speak to a worker.
 #[derive(Clone, Copy, Debug)]
 pub struct Protocol {
-    /// What it is called on the command line.
+    /// Its name.
     pub name: &'static str,
-    /// What messages say.
+    /// The contents of messages.
     pub envelope: &'static Envelope,
     /// Where messages begin and end.
     pub framing: &'static Framing,
-    /// A reply is so many messages.
+    /// How many messages a reply consists of.
     reply_messages: usize,
 }
 
-/// All of them; the first is the default.
+/// All protocols that the user can choose. The first is the default.
 pub static PROTOCOLS: [Protocol; 4] = [
     Protocol::pair("jsonl", &PROCPOOL, &LINE),
     Protocol::pair("raw", &RAW, &LINE),
@@ -38,7 +40,7 @@ pub static PROTOCOLS: [Protocol; 4] = [
     Protocol::pair("bazel", &BAZEL, &VARINT),
 ];
 
-/// That of procpool's own worker for `sh`.
+/// The protocol of procpool's own worker for `sh`.
 pub static OF_SH: Protocol = Protocol::pair("sh", &SH, &LINES_AND_NULS);
 
 impl Protocol {
@@ -55,31 +57,27 @@ impl Protocol {
         PROTOCOLS.iter().find(|protocol| protocol.name == name).copied()
     }
 
-    /// The same with another framing.
+    /// The same protocol with another framing.
     #[must_use]
     pub fn framed(self, framing: &'static Framing) -> Self {
-        let is_bazel = std::ptr::eq(self.envelope, &BAZEL);
-        // Bazel's workers speak protocol buffers or JSON, and frame each in its own way.
-        let envelope = match is_bazel && std::ptr::eq(framing, &JSON) {
-            true => &bazel::JSON,
-            false => self.envelope,
-        };
+        // Bazel's workers speak protocol buffers or JSON, and each has a framing of its own.
+        let is_bazel_json = std::ptr::eq(self.envelope, &BAZEL) && std::ptr::eq(framing, &JSON);
+        let envelope = if is_bazel_json { &bazel::JSON } else { self.envelope };
         Self { envelope, framing, ..self }
     }
 
-    /// The same, but a reply is so many messages, which keep what separates them.
+    /// The same protocol, but a reply consists of `count` messages. They keep the bytes that separate
+    /// them.
     ///
     /// # Errors
-    /// Only bytes that a byte ends can be taken together so: why these can't, as a sentence.
-    pub fn with_reply_messages(self, count: usize) -> Result<Self, String> {
+    /// The protocol has no replies of this many messages.
+    pub fn with_reply_messages(self, count: usize) -> Result<Self, ReplyMessagesError> {
         let has_ends = [&LINE, &NUL].iter().any(|framing| std::ptr::eq(*framing, self.framing));
         match count {
-            0 => Err("a reply is one message at least".into()),
+            0 => Err(ReplyMessagesError::Zero),
             1 => Ok(self),
             _ if self.is_raw() && has_ends => Ok(Self { reply_messages: count, ..self }),
-            _ => Err("only with the protocol raw and the framing line or nul can a reply be more \
-                      than one message"
-                .into()),
+            _ => Err(ReplyMessagesError::NotSeparable),
         }
     }
 
@@ -88,10 +86,10 @@ impl Protocol {
         framing::split_many(self.framing, self.reply_messages, bytes, scan)
     }
 
-    /// How a worker is told something.
+    /// Writes a message without a reply.
     ///
     /// # Errors
-    /// It can't be: why, as a phrase.
+    /// Why the protocol has no such message, as a phrase.
     pub(crate) fn notice(&self) -> Result<Notice, String> {
         self.envelope.notice.ok_or_else(|| {
             let name = self.name;
@@ -99,13 +97,13 @@ impl Protocol {
         })
     }
 
-    /// Bytes without those that are no part of any message.
+    /// The bytes without those that are no part of any message.
     pub(crate) fn without_blanks<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         if std::ptr::eq(self.framing, &JSON) { bytes.trim_ascii() } else { bytes }
     }
 
-    /// What a worker finds in `PROCPOOL_PROTOCOL`: the name, and behind a plus the framing where it
-    /// is not the usual one.
+    /// The value of a worker's `PROCPOOL_PROTOCOL`: the name, then a plus and the framing if that is not
+    /// the usual one.
     pub fn label(&self) -> String {
         match Self::named(self.name) {
             Some(usual) if !std::ptr::eq(usual.framing, self.framing) => {
@@ -115,11 +113,35 @@ impl Protocol {
         }
     }
 
-    /// Whether each message is a job by itself, whatever bytes it has.
+    /// Whether each message is a job by itself: any bytes.
     pub fn is_raw(&self) -> bool {
         std::ptr::eq(self.envelope, &RAW)
     }
 }
+
+/// A protocol has no replies of this many messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReplyMessagesError {
+    /// A reply consists of at least one message.
+    Zero,
+    /// Several messages are one reply only with the protocol `raw` and a byte that ends each message.
+    NotSeparable,
+}
+
+impl fmt::Display for ReplyMessagesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Zero => "a reply is one message at least",
+            Self::NotSeparable => {
+                "only with the protocol raw and the framing line or nul can a reply be more than one \
+                 message"
+            }
+        })
+    }
+}
+
+impl std::error::Error for ReplyMessagesError {}
 
 impl Default for Protocol {
     fn default() -> Self {

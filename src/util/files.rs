@@ -1,9 +1,6 @@
-//! Files that a run opens for writing, whatever they are for: private, and through nobody else's links.
-//!
-//! A path is gone through folder by folder. In a folder such as `/tmp`, where everybody may make files
-//! and remove only their own, a link is followed, and a file or a FIFO is written to, only if it is
-//! ours or the folder's owner's: the rule of Linux's `fs.protected_symlinks`, `fs.protected_regular` and
-//! `fs.protected_fifos`, which may be off, and which other systems lack.
+//! Opens the files that a run writes: they are private, and not reached through links of other users. In
+//! a folder such as `/tmp`, a link, a file or a FIFO is used only if its owner is the user or the owner of
+//! the folder. (Linux has this rule as `fs.protected_symlinks` and so on, which may be off.)
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -21,22 +18,22 @@ use rustix::io::Errno;
 
 use super::temporary::temporary_file;
 
-/// Set on directories such as `/tmp`: everybody may make files there, and remove only their own.
+/// The mode bit of folders such as `/tmp`: everybody may make files there, and remove only their own.
 const STICKY: u32 = 0o1000;
 
-/// Others may make files in such a directory.
+/// The mode bits of folders in which others may make files.
 const OPEN_TO_OTHERS: u32 = 0o022;
 
-/// As many links as Linux follows.
+/// The most links that are followed for one path, as in Linux.
 const MOST_LINKS: usize = 40;
 
-/// What is copied at once.
+/// How many bytes are copied at once.
 const PIECE: usize = 64 << 10;
 
-/// How a folder is opened that is only gone through.
+/// How a folder on the way to a file is opened.
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC).union(THROUGH);
 
-/// To go through a folder needs no right to list it; other systems than Linux ask for it.
+/// On Linux, a folder on the way need not be readable. Other systems ask for that.
 #[cfg(target_os = "linux")]
 const THROUGH: OFlags = OFlags::PATH;
 #[cfg(not(target_os = "linux"))]
@@ -45,7 +42,7 @@ const THROUGH: OFlags = OFlags::RDONLY;
 /// What to do about a link in the place of the file itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
-    /// It is followed, if it is to be trusted.
+    /// It is followed if its owner is trusted.
     Followed,
     /// It is an error, `ELOOP`.
     Refused,
@@ -57,15 +54,15 @@ pub struct FilePlace {
     folder: OwnedFd,
     name: OsString,
     found: Option<Stat>,
-    /// The name is that of an open file in `/proc`, where only the system can follow it.
+    /// The name is that of an open file in `/proc`. Only the system can follow it.
     is_open_file: bool,
 }
 
 impl FilePlace {
-    /// Goes to the place of a file.
+    /// Finds the place of a file.
     ///
     /// # Errors
-    /// A folder is missing; or a link on the way, or what is there, was put there by another user.
+    /// A folder is missing, or another user has made a link on the way or the file itself.
     pub fn find(path: &Path, links: Links) -> io::Result<Self> {
         if path.as_os_str().is_empty() {
             return Err(Errno::NOENT.into());
@@ -92,7 +89,7 @@ impl FilePlace {
                     }
                     check_owner(&folder, &link, &name, is_last)?;
                     if !has_open_files(&folder) {
-                        // Whoever has it cannot change it: it is ours, or the folder's owner's.
+                        // Its owner is the user or the owner of the folder.
                         push_link(&folder, &name, &mut left)?;
                     } else if is_last {
                         return Self::open_file(folder, name);
@@ -112,7 +109,7 @@ impl FilePlace {
         Err(io::ErrorKind::IsADirectory.into())
     }
 
-    /// An open file by its name in `/proc`. One that has a name elsewhere is found there.
+    /// An open file by its name in `/proc`. If it has another name, that one is used.
     fn open_file(folder: OwnedFd, name: OsString) -> io::Result<Self> {
         let found = statat(&folder, &name, AtFlags::empty())?;
         if FileType::from_raw_mode(found.st_mode) == FileType::RegularFile
@@ -125,12 +122,12 @@ impl FilePlace {
         Ok(Self { folder, name, found: Some(found), is_open_file: true })
     }
 
-    /// What is there.
+    /// The file that is there.
     pub fn found(&self) -> Option<&Stat> {
         self.found.as_ref()
     }
 
-    /// Whether this file is what is there.
+    /// Whether the file that is there is this one.
     pub fn is(&self, file: &Stat) -> bool {
         self.found.as_ref().is_some_and(|found| is_same(found, file))
     }
@@ -160,7 +157,7 @@ impl FilePlace {
     pub fn create(&self) -> io::Result<File> {
         let file = self.open(OFlags::WRONLY | OFlags::CREATE)?;
         if file.metadata()?.is_file() {
-            // Not before it is known whose it is.
+            // It is emptied after its owner was checked.
             file.set_len(0)?;
         }
         Ok(file)
@@ -191,10 +188,10 @@ impl FilePlace {
         Ok(fd.into())
     }
 
-    /// Begins a file that will replace what is there when it is complete.
+    /// Begins a file that will replace the one that is there when it is complete.
     ///
     /// # Errors
-    /// What is there can't be written, or nothing can be made there.
+    /// The file that is there can't be written, or none can be made there.
     pub fn beside(self) -> io::Result<Beside> {
         let old = match self.found {
             Some(_) => Some(self.open(OFlags::WRONLY)?),
@@ -202,7 +199,7 @@ impl FilePlace {
         };
         let linkable = nameless(&self.folder).filter(|_| !self.is_open_file);
         if old.is_none() && linkable.is_none() {
-            // It will be made at the end: whether it can be is to be known before.
+            // The file is made at the end. Whether that is possible must be known now.
             accessat(&self.folder, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())?;
         }
         let is_linkable = linkable.is_some();
@@ -211,8 +208,8 @@ impl FilePlace {
     }
 }
 
-/// A file that will replace another when it is complete. Until then it has no name: if the process is
-/// killed, nothing of it is left, and the other is as it was.
+/// A file that will replace another one when it is complete. Until then it has no name: if the process
+/// is killed, it is gone, and the other file is unchanged.
 #[derive(Debug)]
 pub struct Beside {
     place: FilePlace,
@@ -242,11 +239,11 @@ impl Beside {
         self.place.open(OFlags::RDONLY)
     }
 
-    /// Puts the new file in the place of the old one, at once. It has the old one's mode and owner.
-    /// Where the folder does not allow that, the old file is written over.
+    /// Replaces the old file with the new one at once. The new file gets the mode and the owner of the old
+    /// one. If the folder does not allow it, the old file is overwritten.
     ///
     /// # Errors
-    /// Neither could be done. The old file is as it was, unless even that says otherwise.
+    /// Neither could be done. The old file is unchanged, unless the message says otherwise.
     pub fn replace(&self) -> io::Result<()> {
         match self.rename() {
             Err(error) if is_forbidden(&error) && self.old.is_some() => self.write_over(),
@@ -259,7 +256,7 @@ impl Beside {
         if *is_open_file {
             return Err(Errno::ACCESS.into());
         }
-        // What takes time comes first: whoever kills the process between the next two leaves a file behind.
+        // Slow steps come first: a kill between the next two steps leaves a file.
         self.dress(&self.file)?;
         let made = self.name_beside()?;
         let renamed = renameat(folder, &made, folder, name).map_err(io::Error::from);
@@ -283,7 +280,7 @@ impl Beside {
                 openat(folder, &name, flags, Mode::RUSR | Mode::WUSR).map(Some)
             };
             match made {
-                // Left over, or somebody wants to be in the way.
+                // A file of a killed run, or of somebody who wants to be in the way.
                 Err(Errno::EXIST) if number < 1000 => number += 1,
                 Err(error) => return Err(error.into()),
                 Ok(None) => return Ok(name),
@@ -301,8 +298,8 @@ impl Beside {
         }
     }
 
-    /// Gives the new file the mode and the owner of the old one, as far as we may, and brings it to the
-    /// disk: after a power cut there is one of the two.
+    /// Gives the new file the mode and the owner of the old one, as far as that is allowed, and syncs it:
+    /// after a power cut there is one of the two.
     fn dress(&self, new: &File) -> io::Result<()> {
         let Some(old) = &self.old else { return Ok(()) };
         let (old, now) = (fstat(old)?, fstat(new)?);
@@ -314,8 +311,8 @@ impl Beside {
         if old.st_size > 0 { new.sync_data() } else { Ok(()) }
     }
 
-    /// Writes over the old file, which is cut only then: where a disk is full there is room for what
-    /// is no longer than before.
+    /// Overwrites the old file, and truncates it after that: on a full disk there is room for a file that
+    /// is not longer than before.
     fn write_over(&self) -> io::Result<()> {
         let Some(old) = &self.old else { return Err(Errno::NOENT.into()) };
         let mut at = 0;
@@ -331,14 +328,14 @@ impl Beside {
     }
 }
 
-/// The folder does not let the file be replaced; in a container it may be a mount of its own.
+/// Whether the folder does not let the file be replaced. In a container, the file may be a mount point.
 fn is_forbidden(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     let forbidden = [Errno::ACCESS, Errno::PERM, Errno::ROFS, Errno::BUSY, Errno::NOENT];
     errno.is_some_and(|errno| forbidden.contains(&errno))
 }
 
-/// A file without a name, which it can be given in this folder.
+/// A file without a name, which can get one in this folder.
 fn nameless(folder: &OwnedFd) -> Option<File> {
     #[cfg(target_os = "linux")]
     {
@@ -352,7 +349,7 @@ fn nameless(folder: &OwnedFd) -> Option<File> {
     }
 }
 
-/// Copies a file from a place on. Where it is read otherwise is not changed by that.
+/// Copies a file from a place on. Its own position is not changed.
 ///
 /// # Errors
 /// One of them can't be read or written.
@@ -382,7 +379,7 @@ pub fn is_regular(file: &Stat) -> bool {
     FileType::from_raw_mode(file.st_mode) == FileType::RegularFile
 }
 
-/// The names on a path, the first one last. What ends with a slash is a folder.
+/// The names on a path, the first one last. A path that ends with a slash is a folder.
 fn push(left: &mut Vec<OsString>, path: &Path) {
     if path.as_os_str().as_bytes().ends_with(b"/") {
         left.push(".".into());
@@ -391,7 +388,7 @@ fn push(left: &mut Vec<OsString>, path: &Path) {
     left.extend(names.map(OsStr::to_owned));
 }
 
-/// Goes on with what a link says.
+/// Puts the target of a link in front of the names that are left.
 fn push_link(folder: &OwnedFd, name: &OsStr, left: &mut Vec<OsString>) -> io::Result<()> {
     let target = readlinkat(folder, name, Vec::new())?;
     push(left, as_path(target.to_bytes()));
@@ -402,7 +399,7 @@ fn as_path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
 
-/// Whether links in this folder lead to open files of processes, without a path in between.
+/// Whether links in this folder lead directly to open files of processes.
 fn has_open_files(folder: &OwnedFd) -> bool {
     #[cfg(target_os = "linux")]
     {
@@ -416,8 +413,8 @@ fn has_open_files(folder: &OwnedFd) -> bool {
     }
 }
 
-/// Where others may make files, only what is ours, or the folder's owner's, is to be trusted. Folders
-/// are gone through: what is in them has an owner of its own.
+/// Checks the owner of a file in a folder where others may make files: it must be the user or the owner of
+/// the folder. A folder may have any owner, since the files in it are checked.
 fn check_owner(folder: &OwnedFd, found: &Stat, name: &OsStr, is_last: bool) -> io::Result<()> {
     let what = match FileType::from_raw_mode(found.st_mode) {
         FileType::Symlink => "link",

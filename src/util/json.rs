@@ -20,7 +20,8 @@ pub(crate) fn on_one_line(text: &str) -> Cow<'_, str> {
 
 /// JSON without the blanks outside its strings.
 pub(crate) fn compact(json: &str) -> Vec<u8> {
-    let (mut in_string, mut escaped) = (false, false);
+    let mut in_string = false;
+    let mut escaped = false;
     let mut text = Vec::with_capacity(json.len());
     for byte in json.bytes() {
         if in_string || !byte.is_ascii_whitespace() {

@@ -1,37 +1,38 @@
-//! What to do about a worker that holds its replies back in a buffer, since it writes to a pipe and
-//! not to a terminal.
+//! Advice for a worker that holds its replies back in a buffer, since it writes to a pipe and not to a
+//! terminal.
 
 use std::ffi::OsString;
 use std::path::Path;
 
 use crate::config::Config;
 
-/// What follows on the quotation of what is no reply.
+/// The advice that follows the quotation of output that is no reply.
 pub(crate) const FOR_REPLIES: &str =
     "; a worker's stdout is for replies only, diagnostics belong on stderr";
 
-/// What may be the matter with a worker that has read its request, and has printed nothing.
+/// Says what a worker may be doing that has read its request and has printed nothing.
 pub(crate) fn silence(config: &Config) -> String {
-    let is_set = |name: &str| config.env.iter().any(|(variable, _)| variable == name);
+    let is_set = |name: &str| config.worker.env.iter().any(|(variable, _)| variable == name);
     let is_unbuffered = is_set("PYTHONUNBUFFERED")
         || std::env::var_os("PYTHONUNBUFFERED").is_none_or(|value| !value.is_empty());
-    match remedy(&config.worker, config.pty, is_unbuffered) {
-        Some(remedy) => format!(
+    match advice(&config.worker.argv, config.worker.pty, is_unbuffered) {
+        Some(advice) => format!(
             "It may be holding its reply back in a buffer: a worker must flush its stdout after each \
-             reply. {remedy}"
+             reply. {advice}"
         ),
         None => "It may be at work on it still, or wait for more input.".to_owned(),
     }
 }
 
-/// The remedy for the program of this command line, as a sentence; `None`: what could be done is done.
-fn remedy(argv: &[OsString], pty: bool, python_is_unbuffered: bool) -> Option<String> {
+/// The advice for the program of this command line, as a sentence; `None`: the program writes its replies
+/// at once already.
+fn advice(argv: &[OsString], pty: bool, python_is_unbuffered: bool) -> Option<String> {
     if pty {
-        // To a terminal programs write each line at once.
+        // Programs write each line at once to a terminal.
         return None;
     }
     let words: Vec<_> = argv.iter().map(|word| word.to_string_lossy()).collect();
-    // `env NAME=VALUE` says nothing about the program.
+    // The program comes after `env NAME=VALUE`.
     let is_env = |word: &str| word == "env" || word.ends_with("/env");
     let prefix = match words.first() {
         Some(first) if is_env(first) => {
@@ -42,13 +43,13 @@ fn remedy(argv: &[OsString], pty: bool, python_is_unbuffered: bool) -> Option<St
     let (program, args) = words.get(prefix..)?.split_first()?;
     let name = Path::new(&**program).file_name()?.to_string_lossy();
     let has = |long: &str| args.iter().any(|arg| arg == long);
-    // A letter may stand among others: -nu.
+    // Letters may be joined: -nu.
     let has_letter = |letter: char| {
         let is_short = |arg: &str| arg.starts_with('-') && !arg.starts_with("--");
         args.iter().any(|arg| is_short(arg) && arg.contains(letter))
     };
     let says = |part: &str| args.iter().any(|arg| arg.contains(part));
-    let (advice, is_on) = match &*name {
+    let (cure, is_on) = match &*name {
         "sed" | "gsed" => ("run it as 'sed -u'", has_letter('u') || has("--unbuffered")),
         "jq" | "gojq" => ("run it as 'jq --unbuffered'", has("--unbuffered")),
         "grep" | "egrep" | "fgrep" => ("run it as 'grep --line-buffered'", has("--line-buffered")),
@@ -81,7 +82,7 @@ fn remedy(argv: &[OsString], pty: bool, python_is_unbuffered: bool) -> Option<St
             ));
         }
     };
-    (!is_on).then(|| format!("To cure that, {advice}, or give it a terminal with --pty."))
+    (!is_on).then(|| format!("To cure that, {cure}, or give it a terminal with --pty."))
 }
 
 #[cfg(test)]
@@ -91,11 +92,11 @@ mod tests {
     fn of(line: &str, pty: bool, python_is_unbuffered: bool) -> Option<String> {
         let words = shell_words::split(line).expect("words");
         let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
-        remedy(&words, pty, python_is_unbuffered)
+        advice(&words, pty, python_is_unbuffered)
     }
 
     #[test]
-    fn each_program_has_its_own() {
+    fn each_program_has_advice_of_its_own() {
         for (line, part) in [
             ("sed s/a/b/", "'sed -u'"),
             ("/usr/bin/jq -c .", "'jq --unbuffered'"),
@@ -106,14 +107,14 @@ mod tests {
             ("env A=1 B=2 sed s/a/b/", "'sed -u'"),
             ("stdbuf -oL ./static", "does not heed"),
         ] {
-            let remedy = of(line, false, false).expect(line);
-            assert!(remedy.contains(part), "{line}: {remedy}");
-            assert!(remedy.contains("--pty") && remedy.ends_with('.'), "{remedy}");
+            let advice = of(line, false, false).expect(line);
+            assert!(advice.contains(part), "{line}: {advice}");
+            assert!(advice.contains("--pty") && advice.ends_with('.'), "{advice}");
         }
     }
 
     #[test]
-    fn what_is_on_is_not_proposed() {
+    fn an_option_that_is_given_is_not_advised() {
         for line in [
             "sed -u s/a/b/",
             "sed -nu p",

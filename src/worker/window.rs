@@ -4,29 +4,32 @@ use std::time::Duration;
 
 use crate::config::Depth;
 
-/// So much work is to wait at a worker: enough to keep it busy while its replies are dealt with.
+/// This much work is to wait at a worker: enough to keep it busy while its replies are dealt with.
 const AMPLE: Duration = Duration::from_millis(2);
 
 /// Jobs that take longer gain nothing from waiting at the worker.
 const SLOW: Duration = Duration::from_micros(250);
 
-/// More requests in flight than this bring nothing.
+/// More requests in flight than this gain nothing.
 const MOST: usize = 1 << 15;
 
-/// After so many quick jobs a slow one is forgotten.
+/// While this many bytes of requests are in flight no more are sent: many small ones or one large one.
+const WINDOW_BYTES: usize = 256 << 10;
+
+/// A slow job is forgotten after this many quick ones.
 const FADING: usize = 64;
 
 /// The window of one worker.
 #[derive(Debug)]
-pub(crate) struct Window {
+pub(super) struct Window {
     is_auto: bool,
     size: usize,
-    /// About the slowest job of late, in nanoseconds; old ones fade.
+    /// About how long the slowest recent job took, in nanoseconds. Earlier jobs fade.
     slowest: u64,
 }
 
 impl Window {
-    pub(crate) fn new(depth: Depth) -> Self {
+    pub(super) fn new(depth: Depth) -> Self {
         let (is_auto, size) = match depth {
             Depth::Fixed(size) => (false, size),
             Depth::Auto => (true, 1),
@@ -34,32 +37,36 @@ impl Window {
         Self { is_auto, size, slowest: 0 }
     }
 
-    pub(crate) fn size(&self) -> usize {
-        self.size
+    /// How many more jobs a worker with `in_flight` jobs may be given. The window is filled up when it
+    /// is half empty, so that a write carries many requests.
+    pub(super) fn room(&self, in_flight: usize) -> usize {
+        if in_flight <= self.size / 2 { self.size - in_flight } else { 0 }
     }
 
-    /// Whether a job that has taken so long is to have none behind it.
-    pub(crate) fn is_slow(&self, time: Duration) -> bool {
+    /// How many more bytes of requests a worker with `in_flight` bytes may be given.
+    pub(super) fn room_bytes(&self, in_flight: usize) -> usize {
+        WINDOW_BYTES.saturating_sub(in_flight)
+    }
+
+    /// Whether no other job is to wait for a job that has taken this long.
+    pub(super) fn is_slow(&self, time: Duration) -> bool {
         self.is_auto && time > AMPLE
     }
 
     /// Learns that `answered` jobs took `time` together. The window shrinks at once and grows by
     /// doubling.
-    pub(crate) fn observe(&mut self, answered: usize, time: Duration) {
+    pub(super) fn observe(&mut self, answered: usize, time: Duration) {
         if !self.is_auto || answered == 0 {
             return;
         }
         let each = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) / answered as u64;
-        // Many that came together are as much evidence as many that came one by one.
+        // N jobs that came together are as much evidence as N jobs that came one by one.
         for _ in 0..answered.min(FADING) {
             self.slowest -= self.slowest / 8;
         }
         self.slowest = each.max(self.slowest);
         let slowest = Duration::from_nanos(self.slowest);
-        let target = match slowest > SLOW {
-            true => 1,
-            false => AMPLE.as_nanos() / slowest.as_nanos().max(1),
-        };
+        let target = if slowest > SLOW { 1 } else { AMPLE.as_nanos() / slowest.as_nanos().max(1) };
         let target = usize::try_from(target).unwrap_or(MOST).clamp(1, MOST);
         self.size = target.min(self.size * 2);
     }
@@ -74,7 +81,7 @@ mod tests {
         for &(answered, time) in times {
             window.observe(answered, time);
         }
-        window.size()
+        window.size
     }
 
     #[test]
@@ -102,6 +109,6 @@ mod tests {
     fn a_fixed_window_stays() {
         let mut window = Window::new(Depth::Fixed(7));
         window.observe(1, Duration::from_secs(1));
-        assert_eq!(window.size(), 7);
+        assert_eq!(window.size, 7);
     }
 }

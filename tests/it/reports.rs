@@ -328,7 +328,7 @@ fn nothing_in_a_job_breaks_out_of_a_format() {
     let folder = folder();
     let script = "printf '%s\\033[31mred\\033[m\\001\\377|\\n' \"$0\" >&2; exit 1";
     all(&folder)
-        .args(["-0", "sh", "-c", script])
+        .args(["-j1", "-0", "sh", "-c", script])
         .stdin(format!("{HOSTILE}\0../../x\ny\0"))
         .any_stderr()
         .status(1)

@@ -1,4 +1,4 @@
-//! The command `procpool`: parse, run, exit status.
+//! The command `procpool`: parses the options, runs, and ends the process.
 
 mod cli;
 mod descriptors;

@@ -62,7 +62,7 @@ pub struct Outputs {
     /// The reports, in the order of the options. `None`: it goes to stdout.
     pub reports: Vec<Option<(PathBuf, WriteTarget)>>,
     pub trace: Option<(PathBuf, WriteTarget)>,
-    /// What is left of the input that the lines of failed jobs will replace.
+    /// The remaining input that the lines of failed jobs will replace.
     pub rest: Option<Arc<Remainder>>,
     /// Some input comes through a pipe. Its other end may be reading any file.
     pub is_piped: bool,
@@ -125,7 +125,7 @@ impl Outputs {
         Ok(outputs)
     }
 
-    /// What is left of the inputs that the lines of failed jobs will replace.
+    /// The remaining input of the files that the lines of failed jobs will replace.
     fn rest(
         &self,
         sources: &[Source],

@@ -31,8 +31,8 @@ pub(crate) struct Estimates {
 impl Estimates {
     pub(super) fn new(config: &Config) -> Self {
         Self {
-            limit: config.timeout,
-            wants_pace: config.max_reqs > 0,
+            limit: config.failures.timeout,
+            wants_pace: config.recycling.max_reqs > 0,
             start_time: AtomicU64::new(0),
             pace: AtomicU64::new(0),
             durations: Mutex::default(),

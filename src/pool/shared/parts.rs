@@ -60,7 +60,7 @@ impl Shared {
             stopping: Stopping::new(),
             start_ups: StartUps::new(),
             estimates: Estimates::new(&config),
-            spares: Spares::new(config.standby),
+            spares: Spares::new(config.recycling.standby),
             deliveries: Deliveries::new(sink, sources),
             roll_call: RollCall::default(),
             config,

@@ -85,7 +85,7 @@ impl<'a> Deadlines<'a> {
     /// Which of the jobs is late, by its place among those in flight, if the worker works on several at
     /// a time.
     pub(super) fn late_job(self, now: Moment) -> Option<usize> {
-        if !self.worker.is_unordered {
+        if !self.worker.is_unordered() {
             return None;
         }
         self.worker.flights.iter().position(|flight| now >= self.job(flight))
@@ -99,8 +99,8 @@ impl<'a> Deadlines<'a> {
     /// When a worker without a job is retired.
     fn retirement(self) -> Moment {
         let config = &self.shared.config;
-        let idle = config.idle_timeout.map(|time| self.worker.turn_began.after(time));
-        let age = config.max_age.map(|age| self.worker.born.after(age));
+        let idle = config.recycling.idle_timeout.map(|time| self.worker.turn_began.after(time));
+        let age = config.recycling.max_age.map(|age| self.worker.born().after(age));
         idle.into_iter().chain(age).min().unwrap_or(Moment::NEVER)
     }
 
@@ -108,7 +108,7 @@ impl<'a> Deadlines<'a> {
     /// time.
     fn any_job(self, oldest: &Flight) -> Moment {
         let deadline = self.job(oldest);
-        if self.worker.is_unordered {
+        if self.worker.is_unordered() {
             let flights = self.worker.flights.iter();
             flights.map(|flight| self.job(flight)).fold(deadline, Moment::min)
         } else {
@@ -127,12 +127,12 @@ impl<'a> Deadlines<'a> {
     /// When to look next how much the worker has read, where the time of a job depends on it.
     fn next_look(self) -> Moment {
         let Self { shared, worker } = self;
-        let count = if worker.is_unordered { worker.flights.len() } else { 1 };
+        let count = if worker.is_unordered() { worker.flights.len() } else { 1 };
         let flights = worker.flights.iter().take(count);
         match flights.filter_map(|flight| self.timeout_of(flight)).min() {
             Some(timeout) => worker.next_look(timeout),
             // The timeout follows from the median, which is not known yet.
-            None if shared.config.timeout.is_some() => worker.next_look(SILENCE),
+            None if shared.config.failures.timeout.is_some() => worker.next_look(SILENCE),
             None => Moment::NEVER,
         }
     }
@@ -141,7 +141,7 @@ impl<'a> Deadlines<'a> {
     fn reading(self) -> Moment {
         let worker = self.worker;
         let Some(oldest) = worker.flights.front() else { return Moment::NEVER };
-        let is_late = worker.is_unread && (worker.has_started || worker.is_flooding());
+        let is_late = worker.is_unread() && (worker.has_started() || worker.is_flooding());
         let timeout = self.timeout_of(oldest).filter(|_| is_late);
         let deadline = timeout
             .map_or(Moment::NEVER, |timeout| worker.turn_began.after(timeout.max(SHORTEST_UNREAD)));
@@ -151,11 +151,11 @@ impl<'a> Deadlines<'a> {
     /// Until when the worker must have started.
     fn starting(self) -> Moment {
         let worker = self.worker;
-        match self.shared.config.start_timeout {
+        match self.shared.config.failures.start_timeout {
             // A spare may have waited for longer than that, and must have a moment to read.
-            Some(limit) if !worker.has_started => {
+            Some(limit) if !worker.has_started() => {
                 let moment = worker.turn_began.after(limit.min(SHORTEST_UNREAD));
-                worker.born.after(limit).max(moment)
+                worker.born().after(limit).max(moment)
             }
             _ => Moment::NEVER,
         }

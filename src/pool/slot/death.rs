@@ -47,11 +47,11 @@ impl Slot {
     /// Ends a worker that can't go on. Its oldest job fails, or is forgotten without a failure; its other
     /// jobs go to other workers.
     pub(super) fn fail_oldest(&mut self, mut worker: Worker, failure: Option<&Failure>) {
-        worker.why = match failure.map(|failure| failure.kind) {
+        worker.set_why(match failure.map(|failure| failure.kind) {
             Some(Kind::Timeout) => Why::Timeout,
             Some(_) => Why::Protocol,
             None => Why::Cancelled,
-        };
+        });
         if let Some(flight) = worker.take_oldest() {
             match failure {
                 Some(failure) => self.deliver_failure(worker.process.pid(), flight, failure),
@@ -64,7 +64,7 @@ impl Slot {
 
     /// Ends a worker whose jobs have had all the time that they had after the end of the run.
     pub(super) fn cancel(&mut self, mut worker: Worker) {
-        worker.why = Why::Cancelled;
+        worker.set_why(Why::Cancelled);
         self.cancel_jobs(&mut worker);
         let means = self.shared.stopping.means();
         self.dismiss(worker, means);
@@ -80,15 +80,15 @@ impl Slot {
     /// Deals with a worker that has exited, or closed a pipe, which means the same.
     pub(super) fn worker_ended(&mut self, mut worker: Worker, end: &EndSign) {
         let was_idle = worker.flights.is_empty();
-        if worker.replies > 0 {
+        if worker.replies() > 0 {
             // Other workers do what it has not read. They need not wait for its end.
-            let taken = worker.taken();
+            let taken = worker.bytes_read();
             self.put_back(worker.take_unread(taken).into_iter());
         }
         self.step_aside();
         let has_exited =
             *end == EndSign::Exited || (!end.is_stopped() && self.await_exit(&mut worker));
-        let taken = worker.taken();
+        let taken = worker.bytes_read();
         if !has_exited && !end.is_stopped() && worker.flights.is_empty() {
             return self.replace_idle(worker, end);
         }
@@ -96,7 +96,7 @@ impl Slot {
         let status = self.stop(&mut worker, first);
         self.take_last_replies(&mut worker);
         let is_killing = self.shared.groups.is_killing();
-        worker.why = if is_killing { Why::Cancelled } else { Why::Died };
+        worker.set_why(if is_killing { Why::Cancelled } else { Why::Died });
         report_end(&self.shared, &worker);
         // Not before this: the last replies change which job is the oldest.
         let begun = worker.had_begun(taken);
@@ -157,13 +157,13 @@ impl Slot {
         if self.shared.groups.is_killing() {
             return self.cancel_jobs(&mut worker);
         }
-        let replies = worker.replies;
+        let replies = worker.replies();
         let failures_before = worker.failures_before;
         let failure = Failure::new(Kind::Crash, message.clone());
         while begun && let Some(flight) = worker.take_oldest() {
             self.deliver_failure(worker.process.pid(), flight, &failure);
             // Of a worker that works on several jobs at a time, each of them is charged.
-            if !worker.is_unordered {
+            if !worker.is_unordered() {
                 break;
             }
         }
@@ -179,7 +179,7 @@ impl Slot {
 
     /// Delivers the replies that a dead worker printed before its end.
     fn take_last_replies(&mut self, worker: &mut Worker) {
-        let mut left = self.shared.config.max_reply;
+        let mut left = self.shared.config.worker.max_reply;
         loop {
             // The replies that have been read already come first.
             let now = self.now();
@@ -199,9 +199,9 @@ impl Slot {
 /// The message about a worker that ended with jobs.
 fn before_its_answer(mut message: String, worker: &Worker, end: &EndSign) -> String {
     message.push_str(" before it answered");
-    if !worker.rest().is_empty() {
+    if !worker.unparsed().is_empty() {
         message.push_str("; its last output was ");
-        message.push_str(&quote(worker.rest()));
+        message.push_str(&quote(worker.unparsed()));
         message.push_str(&worker.likely_framing());
     }
     append_last_words(&mut message, worker);

@@ -9,7 +9,7 @@ use crate::job::{Done, Failure, Job, Kind, Run, Value};
 use crate::pool::slot::steps::Slot;
 use crate::util::clock::Moment;
 use crate::util::random::random;
-use crate::worker::{Answer, Flight, Received, Violation, Worker};
+use crate::worker::{Flight, Received, Reply, Violation, Worker};
 
 /// The longest wait before another try, but for the jitter.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
@@ -74,19 +74,19 @@ impl Slot {
         worker: &mut Worker,
         now: Moment,
     ) -> Result<Received, Violation> {
-        let max_reply = self.shared.config.max_reply;
+        let max_reply = self.shared.config.worker.max_reply;
         let pid = worker.process.pid();
         let since = worker.turn_clock();
         let attempt = |start, clock: Moment| Attempt { pid, start, clock: clock.max(since), now };
         worker.receive(max_reply, now, |answer| match answer {
-            Answer::One(Flight { job, start, clock, .. }, outcome) => {
+            Reply::One(Flight { job, start, clock, .. }, outcome) => {
                 self.deliver(attempt(start, clock), job, outcome, None);
             }
-            Answer::Next { job, start, clock, value } => {
+            Reply::Next { job, start, clock, value } => {
                 self.give_to_sink(attempt(start, clock), job, Ok(value), None);
                 self.finished += 1;
             }
-            Answer::Texts { seq, count, texts } => {
+            Reply::Texts { seq, count, texts } => {
                 self.shared.deliveries.deliver_texts(seq, count as u64, texts);
                 self.finished += count;
             }
@@ -127,15 +127,15 @@ impl Slot {
     /// Whether a job that has failed is to be tried again.
     fn may_retry(&self, job: &Job, failure: &Failure) -> bool {
         let config = &self.shared.config;
-        config.retry_on.contains(&failure.kind)
-            && job.attempt <= job.retries.unwrap_or(config.retries)
+        config.failures.retry_on.contains(&failure.kind)
+            && job.attempt <= job.retries.unwrap_or(config.failures.retries)
             && !self.shared.stopping.has_begun()
             && !job.is_abandoned()
     }
 
     /// Puts a job off until its next try.
     fn put_off(&self, mut job: Job, now: Moment) -> PutOff {
-        let due = now.after(backoff(self.shared.config.retry_delay, job.attempt));
+        let due = now.after(backoff(self.shared.config.failures.retry_delay, job.attempt));
         job.attempt += 1;
         match self.shared.queue.put_off(self.index, job, due) {
             Ok(()) => PutOff::Queued,
@@ -156,7 +156,10 @@ enum PutOff {
 }
 
 /// What a caller gets: where a command ran, what it printed.
-fn answer(outcome: Result<Value<'_>, &Failure>, printed: Option<&Arc<Printed>>) -> caller::Answer {
+fn answer(
+    outcome: Result<Value<'_>, &Failure>,
+    printed: Option<&Arc<Printed>>,
+) -> caller::CallResult {
     match outcome {
         Ok(result) => Ok(printed.map_or_else(|| result.to_json(), |printed| printed.to_json())),
         Err(failure) => {

@@ -14,12 +14,12 @@ impl Slot {
     /// Ends a worker that has printed something though it had no job. If it has never answered, the next
     /// worker will do the same, and all others: then it is the failure of the job that it was to get.
     pub(super) fn end_unasked(&mut self, mut worker: Worker) {
-        let job = if worker.replies == 0 { self.jobs.pop_front() } else { None };
+        let job = if worker.replies() == 0 { self.jobs.pop_front() } else { None };
         match job {
             Some(job) => self.fail_unasked(&worker, job),
             None => report_unasked(&self.shared, &mut worker),
         }
-        worker.why = Why::Protocol;
+        worker.set_why(Why::Protocol);
         self.dismiss(worker, Stop::Terminate);
     }
 

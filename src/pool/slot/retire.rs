@@ -22,7 +22,7 @@ impl Slot {
     /// its end, while the slot waits.
     pub(super) fn retire(&mut self, worker: Worker) {
         // Workers that take their time to end must not pile up.
-        if self.shared.config.standby == 0 || self.shared.queue.is_crowded() {
+        if self.shared.config.recycling.standby == 0 || self.shared.queue.is_crowded() {
             self.dismiss(worker, Stop::Retire);
         } else {
             retire_within(&self.shared, worker, self.shared.config.grace);
@@ -31,7 +31,7 @@ impl Slot {
 
     /// Has a worker end whose slot ends.
     pub(super) fn retire_last(&mut self, worker: Worker) {
-        if worker.has_started {
+        if worker.has_started() {
             self.retire(worker);
         } else {
             retire_within(&self.shared, worker, UNUSED_PATIENCE);
@@ -65,7 +65,7 @@ pub(super) fn dismiss(shared: &Shared, mut worker: Worker, first: Stop, wake: Op
     let may_mislead = worker.may_mislead();
     let mut step = first;
     if is_retired && may_mislead {
-        worker.has_rested(shared.now());
+        worker.trust_if_silent(shared.now());
         worker.process.close_stdin();
         let has_ended = worker.await_exit(&shared.groups, wake, grace, watcher);
         step = if has_ended { Stop::Kill } else { Stop::Terminate };
@@ -75,7 +75,7 @@ pub(super) fn dismiss(shared: &Shared, mut worker: Worker, first: Stop, wake: Op
     if is_orderly && may_mislead {
         worker.read_rest();
         // A worker that never had a job misleads nobody.
-        if worker.replies > 0 && !worker.unasked().is_empty() {
+        if worker.replies() > 0 && !worker.unasked().is_empty() {
             report_unasked(shared, &mut worker);
         }
     }

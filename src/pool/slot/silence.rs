@@ -14,7 +14,7 @@ pub(super) const SILENCE: Duration = Duration::from_secs(10);
 /// slow and nothing else.
 pub(super) fn remark_on_silence(shared: &Shared, worker: &Worker, job: &Job) {
     let config = &shared.config;
-    if config.is_code {
+    if config.worker.is_code {
         return;
     }
     let has_read = worker.reading() != Reading::Nothing;

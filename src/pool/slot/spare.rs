@@ -77,11 +77,12 @@ impl SparePlace {
     /// its time.
     pub(super) fn due(&self, shared: &Shared, worker: &Worker) -> Moment {
         let is_wanted = self.spare.is_none() && !self.is_given_up && !worker.flights.is_empty();
-        if !is_wanted || shared.config.standby == 0 || shared.stopping.has_begun() {
+        if !is_wanted || shared.config.recycling.standby == 0 || shared.stopping.has_begun() {
             return Moment::NEVER;
         }
         let estimates = &shared.estimates;
-        let due = worker.end(&shared.config, estimates.pace()).before(estimates.start_time());
+        let due =
+            worker.expected_end(&shared.config, estimates.pace()).before(estimates.start_time());
         if self.awaits_input { due.max(worker.turn_began.after(INPUT_PATIENCE)) } else { due }
     }
 
@@ -138,7 +139,7 @@ fn start_spare(slot: &mut Slot, worker: &Worker, permit: SparePermit) -> Option<
     }
     let spare = slot.spawn_worker().ok()?;
     let shared = &slot.shared;
-    let state = if shared.config.init.is_empty() {
+    let state = if shared.config.worker.init.is_empty() {
         SpareState::Ready(Box::new(spare))
     } else {
         SpareState::Warming(Warming::start(spare, shared)?)

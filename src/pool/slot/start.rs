@@ -15,7 +15,7 @@ use crate::pool::slot::retire::report_end;
 use crate::pool::slot::steps::{Slot, unbundled};
 use crate::pool::slot::warm_up::{Unfit, warm_up};
 use crate::process::{Process, Spec, Stop, describe};
-use crate::worker::Worker;
+use crate::worker::{Worker, WorkerId};
 
 /// The pause after the first start-up failure. It doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -44,17 +44,17 @@ impl Slot {
         let failures_before = shared.start_ups.failures();
         let env = self.environment();
         let spec = Spec {
-            argv: &shared.config.worker,
+            argv: &shared.config.worker.argv,
             program: None,
             env: &env,
             cwd: None,
             has_stdin: true,
-            pty: shared.config.pty,
+            pty: shared.config.worker.pty,
             wake: &self.wake,
         };
         let process = Process::start(&spec, &shared.groups)?;
         let mut worker = Worker::new(process, &shared.config, shared.now(), failures_before);
-        worker.place = (self.number(), self.generation);
+        worker.id = WorkerId { slot: self.number(), generation: self.generation };
         Ok(worker)
     }
 
@@ -65,17 +65,17 @@ impl Slot {
         let mut env = vec![
             variable("PROCPOOL_SLOT", self.number().to_string()),
             variable("PROCPOOL_GENERATION", self.generation.to_string()),
-            variable("PROCPOOL_PROTOCOL", config.protocol.label()),
+            variable("PROCPOOL_PROTOCOL", config.worker.protocol.label()),
         ];
         if std::env::var_os("PYTHONUNBUFFERED").is_none() {
             env.push(variable("PYTHONUNBUFFERED", "1".into()));
         }
-        if config.is_code && config.protocol.label() == "sh" {
+        if config.worker.is_code && config.worker.protocol.label() == "sh" {
             // This worker waits itself for what the code leaves running.
             let millis = config.grace.as_millis().min(u128::from(u32::MAX));
             env.push(variable("PROCPOOL_GRACE", millis.to_string()));
         }
-        env.extend_from_slice(&config.env);
+        env.extend_from_slice(&config.worker.env);
         env
     }
 
@@ -86,7 +86,7 @@ impl Slot {
             self.put_back(jobs.into_iter());
             return self.pause(CROWDED_PAUSE);
         }
-        let program = self.shared.config.worker[0].to_string_lossy();
+        let program = self.shared.config.worker.argv[0].to_string_lossy();
         let message = format!("the worker '{program}' could not be started: {error}");
         self.start_failed(jobs, message, failures_before);
     }
@@ -117,7 +117,7 @@ impl Slot {
             Some(&self.wake),
             &*shared.watcher,
         );
-        worker.why = if matches!(unfit, Unfit::Failed(_)) { Why::Unfit } else { Why::Cancelled };
+        worker.set_why(if matches!(unfit, Unfit::Failed(_)) { Why::Unfit } else { Why::Cancelled });
         report_end(shared, &worker);
         match unfit {
             Unfit::Failed(message) => {
@@ -147,7 +147,7 @@ impl Slot {
             return self.drop_jobs();
         }
         let failures = shared.start_ups.count_failure(failures_before);
-        let limit = shared.config.start_limit;
+        let limit = shared.config.failures.start_limit;
         if limit > 0 && failures >= limit {
             return self.give_up(jobs, &message, failures);
         }
@@ -177,21 +177,21 @@ impl Slot {
 
 fn why_given_up(shared: &Shared, message: &str, failures: u32) -> String {
     let config = &shared.config;
-    if config.is_code {
+    if config.worker.is_code {
         return format!("the code can't be loaded: {message}");
     }
     let times =
         if failures == 1 { "once".to_owned() } else { format!("{failures} times in a row") };
-    let line = command_line(&config.worker);
+    let line = command_line(&config.worker.argv);
     format!("{message} ({times}); to see why, run it by hand: {line}")
 }
 
 /// What the start of a worker that is fit for work shows.
 fn learn_from_start(shared: &Shared, worker: &Worker) {
-    let init = &shared.config.init;
+    let init = &shared.config.worker.init;
     // A worker that was asked nothing may still be starting: its first reply will show when it was ready.
     if !init.is_empty() {
-        shared.estimates.learn_start_time(shared.now().since(worker.born));
+        shared.estimates.learn_start_time(shared.now().since(worker.born()));
     }
     if init.iter().any(|init| init.has_reply) {
         // It has answered, so it holds no replies back.

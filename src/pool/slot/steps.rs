@@ -38,7 +38,7 @@ pub(super) struct Slot {
     pub(super) responder: Responder,
     /// Answers that callers do not have yet. They get them once the queue knows that this slot is free:
     /// otherwise a caller's next job would start another worker.
-    pub(super) answers: Vec<(Caller, caller::Answer)>,
+    pub(super) answers: Vec<(Caller, caller::CallResult)>,
 }
 
 impl Slot {

@@ -17,7 +17,7 @@ use crate::process::stops::Stopped;
 use crate::process::{Stop, Transfer, Wake};
 use crate::util::clock::Moment;
 use crate::util::text::{printable, quote};
-use crate::worker::{Answer, Violation, Worker};
+use crate::worker::{Reply, Violation, Worker};
 
 /// The thread that warms up a spare looks this often whether the spare is still wanted.
 const TICK: Duration = Duration::from_millis(100);
@@ -39,11 +39,11 @@ pub(super) fn warm_up(
     wake: Option<&Wake>,
     unwanted: &AtomicBool,
 ) -> Result<(), Unfit> {
-    for init in &shared.config.init {
+    for init in &shared.config.worker.init {
         let mut exchange = Exchange::begin(worker, shared, init)?;
         exchange.finish(wake, unwanted)?;
     }
-    worker.be_fresh(shared.now());
+    worker.finish_warm_up(shared.now());
     Ok(())
 }
 
@@ -63,7 +63,7 @@ impl<'a> Exchange<'a> {
     fn begin(worker: &'a mut Worker, shared: &'a Shared, init: &'a Init) -> Result<Self, Unfit> {
         let job = init.job();
         let sent = if init.has_reply {
-            worker.accept(job, shared.now()).map_err(|refused| refused.1)
+            worker.accept(job, shared.now()).map_err(|refused| refused.message)
         } else {
             worker.notify(&job)
         };
@@ -96,8 +96,8 @@ impl<'a> Exchange<'a> {
         let worker = &*self.worker;
         let shared = self.shared;
         let now = shared.now();
-        if let Some(limit) = shared.config.start_timeout
-            && now >= worker.born.after(limit)
+        if let Some(limit) = shared.config.failures.start_timeout
+            && now >= worker.born().after(limit)
         {
             let limit = humantime::format_duration(limit);
             let unfinished = after_semicolon(&worker.unfinished());
@@ -152,9 +152,9 @@ impl<'a> Exchange<'a> {
 
     /// When to look at the clock again even if nothing happens.
     fn deadline(&self, wake: Option<&Wake>, now: Moment) -> Option<Moment> {
-        let limit = self.shared.config.start_timeout;
+        let limit = self.shared.config.failures.start_timeout;
         let deadlines = [
-            limit.map(|limit| self.worker.born.after(limit)),
+            limit.map(|limit| self.worker.born().after(limit)),
             Some(self.began.after(SILENCE)),
             wake.is_none().then(|| now.after(TICK)),
             Some(self.shared.stopping.at()),
@@ -168,8 +168,8 @@ impl<'a> Exchange<'a> {
         if self.worker.read() == Transfer::Closed {
             return Err("closed its stdout".into());
         }
-        let received = self.worker.receive(self.shared.config.max_reply, now, |said| {
-            if let Answer::One(_, outcome) = said {
+        let received = self.worker.receive(self.shared.config.worker.max_reply, now, |said| {
+            if let Reply::One(_, outcome) = said {
                 self.answer = Some(outcome.map(drop).map_err(|failure| failure.message.clone()));
             }
         });
@@ -212,7 +212,7 @@ impl Warming {
             Ok(()) => Some(worker),
             Err(_) => {
                 // If that is no accident, the next worker, which a job waits for, will fail too.
-                worker.why = Why::Unfit;
+                worker.set_why(Why::Unfit);
                 dismiss(&shared, worker, Stop::Terminate, None);
                 None
             }

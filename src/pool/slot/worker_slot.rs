@@ -18,7 +18,7 @@ use crate::process::{Readiness, Stop, Transfer};
 use crate::util::clock::Moment;
 use crate::util::text::quote;
 use crate::worker::buffering;
-use crate::worker::{Reading, Received, Violation, Worker};
+use crate::worker::{Reading, Received, Refused, Violation, Worker};
 
 /// A slot with a worker, as soon as it has jobs for one.
 pub(super) struct WorkerSlot {
@@ -80,7 +80,7 @@ impl WorkerSlot {
         } else if has_gates {
             return Taken::Wait;
         }
-        let is_spent = |worker: &Worker| worker.is_spent && worker.flights.is_empty();
+        let is_spent = |worker: &Worker| worker.is_spent() && worker.flights.is_empty();
         if self.worker.as_ref().is_some_and(is_spent) {
             // It would get no job, and hold the slot for ever.
             self.retire();
@@ -150,7 +150,7 @@ impl WorkerSlot {
     /// The spare is the worker from now on. If it has died another one is started, and no job fails.
     fn take_on(&mut self, mut spare: Worker) {
         if spare.process.has_exited() {
-            spare.why = Why::Died;
+            spare.set_why(Why::Died);
             self.slot.dismiss(spare, Stop::Kill);
         } else {
             // Until now it was waiting, not idle.
@@ -166,7 +166,7 @@ impl WorkerSlot {
             return;
         };
         if !worker.process.may_be_read() {
-            worker.has_rested(self.slot.now());
+            worker.trust_if_silent(self.slot.now());
         } else if let Transfer::Moved(_) = worker.read() {
             self.receive();
         }
@@ -188,7 +188,7 @@ impl WorkerSlot {
     /// Hands the jobs in hand to the worker.
     fn hand_over(&mut self) {
         let now = self.slot.now();
-        if self.worker.as_ref().is_some_and(|worker| worker.is_unordered) {
+        if self.worker.as_ref().is_some_and(|worker| worker.is_unordered()) {
             self.slot.jobs = unbundled(std::mem::take(&mut self.slot.jobs));
         }
         while let Some(job) = self.slot.jobs.pop_front() {
@@ -200,7 +200,7 @@ impl WorkerSlot {
             } else if let Some(worker) = &mut self.worker
                 && let Err(refused) = worker.accept(job, now)
             {
-                let (job, message) = *refused;
+                let Refused { job, message } = *refused;
                 self.refused(job, message);
             }
         }
@@ -229,7 +229,7 @@ impl WorkerSlot {
             Moment::NEVER => None,
             deadline => deadline.until(self.slot.now()),
         };
-        if let Some(time) = worker.rest_time() {
+        if let Some(time) = worker.pause() {
             self.slot.wake.wait_briefly(time);
         }
         let spare = self.spare.ready().map(|worker| &worker.process);
@@ -319,10 +319,8 @@ impl WorkerSlot {
                 return;
             }
         }
-        if let Some(late) = Deadlines::new(shared, worker).late_job(now)
-            && let Some(flight) = worker.flights.remove(late)
-        {
-            worker.flights.push_front(flight);
+        if let Some(late) = Deadlines::new(shared, worker).late_job(now) {
+            worker.flights.move_to_front(late);
         }
         match Deadlines::new(shared, worker).due(now) {
             Due::Nothing => {}
@@ -366,7 +364,7 @@ impl WorkerSlot {
     /// The worker has never read anything: it has failed to start.
     fn not_started(&mut self) {
         let Some(mut worker) = self.worker.take() else { return };
-        let limit = self.slot.shared.config.start_timeout.unwrap_or_default();
+        let limit = self.slot.shared.config.failures.start_timeout.unwrap_or_default();
         let mut message = format!(
             "the worker (pid {}) did not start within {}: it had not read its first request",
             worker.process.pid(),
@@ -382,7 +380,7 @@ impl WorkerSlot {
     /// The worker has closed its stdin, or does not read it any more. It may answer what it has read.
     fn stdin_closed(&mut self) {
         let Some(worker) = &mut self.worker else { return };
-        worker.be_deaf();
+        worker.stdin_closed();
         if worker.flights.is_empty() || worker.reading() != Reading::All {
             self.worker_ended(&EndSign::ClosedStdin);
         }
@@ -392,7 +390,7 @@ impl WorkerSlot {
     fn receive(&mut self) {
         let Some(worker) = &mut self.worker else { return };
         let now = self.slot.now();
-        let was_spent = worker.is_spent;
+        let was_spent = worker.is_spent();
         match self.slot.deliver_replies(worker, now) {
             Ok(received) => self.received(&received, was_spent, now),
             Err(violation) => self.protocol_broken(&violation),
@@ -415,10 +413,10 @@ impl WorkerSlot {
                 worker.process.pid()
             ));
         }
-        if worker.replies == received.answered as u64 {
-            shared.estimates.learn_start_time(now.since(worker.born));
+        if worker.replies() == received.answered as u64 {
+            shared.estimates.learn_start_time(now.since(worker.born()));
         }
-        if worker.is_deaf && !worker.flights.is_empty() {
+        if worker.has_closed_stdin() && !worker.flights.is_empty() {
             self.stdin_closed();
         } else if worker.has_served(&shared.config, now) && worker.flights.is_empty() {
             self.retire();
@@ -427,10 +425,10 @@ impl WorkerSlot {
 
     /// A worker without a job has been idle for long enough, or is old.
     fn retire_unused(&mut self, now: Moment) {
-        let age = self.slot.shared.config.max_age;
+        let age = self.slot.shared.config.recycling.max_age;
         if let Some(worker) = &mut self.worker {
-            let is_old = age.is_some_and(|age| now >= worker.born.after(age));
-            worker.why = if is_old { Why::MaxAge } else { Why::Idle };
+            let is_old = age.is_some_and(|age| now >= worker.born().after(age));
+            worker.set_why(if is_old { Why::MaxAge } else { Why::Idle });
         }
         self.retire();
     }

@@ -1,6 +1,6 @@
 //! The envelope `bazel`: `WorkRequest` and `WorkResponse` of Bazel's persistent workers, as protocol
-//! buffers or as JSON. Array args of a job are its `arguments`; object args have `arguments`,
-//! `inputs`, `verbosity` and `sandboxDir` as Bazel's JSON has them.
+//! buffers or as JSON. Array args of a job are the `arguments` of its request. Object args have
+//! `arguments`, `inputs`, `verbosity` and `sandboxDir`, as in Bazel's JSON.
 
 use base64::Engine as _;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use crate::protocol::framing::varint;
 pub static BAZEL: Envelope =
     Envelope { request: request_proto, notice: None, read: read_proto, only_replies: true };
 
-/// The same in JSON.
+/// The same envelope in JSON.
 pub static JSON: Envelope =
     Envelope { request: request_json, notice: None, read: read_json, only_replies: true };
 
@@ -38,11 +38,11 @@ fn is_zero(number: &i32) -> bool {
 #[serde(default, deny_unknown_fields)]
 struct Input {
     path: String,
-    /// In base64.
+    /// The digest in base64.
     digest: String,
 }
 
-/// In JSON, protocol buffers have two names for a field, and take both.
+/// In JSON, a field of a protocol buffer has two names. Both are read.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct WorkResponse {
@@ -55,7 +55,7 @@ struct WorkResponse {
     was_cancelled: bool,
 }
 
-/// What a job gets to see of a response.
+/// The result of a job: a part of the response.
 #[derive(Serialize)]
 struct Outcome<'a> {
     exit_code: i32,
@@ -102,7 +102,7 @@ fn request_proto(out: &mut Vec<u8>, id: u64, job: &Job) -> Result<(), String> {
     }
     number_field(out, 3, request.request_id);
     if request.verbosity != 0 {
-        // Negative numbers are sign-extended, as protocol buffers have it.
+        // Protocol buffers sign-extend negative numbers.
         number_field(out, 5, i64::from(request.verbosity) as u64);
     }
     if !request.sandbox_dir.is_empty() {
@@ -136,7 +136,7 @@ fn read_proto(message: &[u8]) -> Result<Message<'_>, String> {
             0 => {
                 let number = take_number(&mut rest)?;
                 match key >> 3 {
-                    // The low half is what protocol buffers take of an int32.
+                    // Protocol buffers use the low half for an int32.
                     1 => response.exit_code = number as i32,
                     3 => response.request_id = number & u64::from(u32::MAX),
                     4 => response.was_cancelled = number != 0,
@@ -160,7 +160,7 @@ fn read_proto(message: &[u8]) -> Result<Message<'_>, String> {
 
 fn take_number(rest: &mut &[u8]) -> Result<u64, String> {
     match varint::read(rest) {
-        // So many of these bytes were read.
+        // `len` is at most the length of `rest`.
         Ok(Some((number, len))) => {
             *rest = &rest[len..];
             Ok(number)
@@ -170,15 +170,15 @@ fn take_number(rest: &mut &[u8]) -> Result<u64, String> {
 }
 
 fn take<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], String> {
-    let (bytes, behind) =
+    let (bytes, after) =
         rest.split_at_checked(len).ok_or_else(|| "it is no whole WorkResponse".to_owned())?;
-    *rest = behind;
+    *rest = after;
     Ok(bytes)
 }
 
 fn reply(response: WorkResponse) -> Message<'static> {
     let WorkResponse { exit_code, output, request_id, was_cancelled } = response;
-    // A struct of a number and a string can always be written.
+    // A struct of a number and a string can always be written as JSON.
     let json: Box<RawValue> =
         to_raw_value(&Outcome { exit_code, output: &output }).unwrap_or_default();
     let first = output.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
@@ -189,7 +189,7 @@ fn reply(response: WorkResponse) -> Message<'static> {
         (false, code) => Err((Kind::Exit, format!("exit code {code}: {first}"))),
     };
     let outcome = outcome.map_err(|(kind, message)| Failure { kind, message, data: Some(json) });
-    // Workers that can do one thing at a time need not say which.
+    // A worker that does one thing at a time may leave the id out.
     Message::Reply { id: Some(request_id).filter(|&id| id > 0), outcome }
 }
 

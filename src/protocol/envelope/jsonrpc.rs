@@ -1,5 +1,5 @@
-//! The envelope `jsonrpc`: JSON-RPC 2.0, as language servers and MCP servers speak it. A job's `cmd`
-//! is the method, its args are the params.
+//! The envelope `jsonrpc`: JSON-RPC 2.0, as language servers and MCP servers speak it. A job's `cmd` is
+//! the method. Its args are the params.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -25,7 +25,7 @@ fn notice(out: &mut Vec<u8>, job: &Job) -> Result<(), String> {
     call(out, job)
 }
 
-/// Method and params. Without args there are none, since that suits all methods.
+/// Appends method and params. Without args there are no params, which suits all methods.
 fn call(out: &mut Vec<u8>, job: &Job) -> Result<(), String> {
     out.extend_from_slice(b"\"method\":");
     out.extend_from_slice(job.cmd());
@@ -44,7 +44,7 @@ fn call(out: &mut Vec<u8>, job: &Job) -> Result<(), String> {
 }
 
 #[derive(Deserialize)]
-struct Wire<'a> {
+struct ServerMessage<'a> {
     #[serde(default, borrow, deserialize_with = "present")]
     id: Option<&'a RawValue>,
     #[serde(default, borrow, deserialize_with = "present")]
@@ -59,7 +59,8 @@ struct Wire<'a> {
 
 fn read(message: &[u8]) -> Result<Message<'_>, String> {
     let Some(text) = object(message)? else { return Ok(Message::Nothing) };
-    let wire: Wire<'_> = serde_json::from_str(text).map_err(|error| describe(text, &error))?;
+    let wire: ServerMessage<'_> =
+        serde_json::from_str(text).map_err(|error| describe(text, &error))?;
     let outcome = match (&wire.method, wire.result, wire.error) {
         (Some(method), _, _) => {
             return Ok(wire.id.map_or(Message::Nothing, |id| answer(method, wire.params, id)));
@@ -69,16 +70,15 @@ fn read(message: &[u8]) -> Result<Message<'_>, String> {
         (None, None, None) => return Err("it has neither a result nor an error".into()),
     };
     let id = match wire.id.map(RawValue::get) {
-        // Of a request that the server could not read.
+        // The server could not read the request.
         None | Some("null") => None,
         Some(id) => Some(id.parse().map_err(|_| format!("its id, {id}, is not one of ours"))?),
     };
     Ok(Message::Reply { id, outcome })
 }
 
-/// A server that asks something must have an answer, or it may wait for ever. Language servers ask
-/// what an editor would know, and some end when they are told that nobody answers: so they are told
-/// that there is nothing to know.
+/// The answer to a question of the server, which may wait for it for ever. Language servers ask for what
+/// an editor knows, and some end if the answer is an error. They get an empty answer.
 fn answer(method: &str, params: Option<&RawValue>, id: &RawValue) -> Message<'static> {
     let outcome = match method {
         "ping" => r#""result":{}"#.to_owned(),
@@ -90,7 +90,7 @@ fn answer(method: &str, params: Option<&RawValue>, id: &RawValue) -> Message<'st
         | "workspace/workspaceFolders" => r#""result":null"#.to_owned(),
         "workspace/applyEdit" => r#""result":{"applied":false}"#.to_owned(),
         "window/showDocument" => r#""result":{"success":false}"#.to_owned(),
-        // That something has changed, for an editor to ask again.
+        // The server says that something has changed, and that the editor should ask again.
         _ if method.starts_with("workspace/") && method.ends_with("/refresh") => {
             r#""result":null"#.to_owned()
         }
@@ -100,7 +100,7 @@ fn answer(method: &str, params: Option<&RawValue>, id: &RawValue) -> Message<'st
     Message::Question(format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},{outcome}}}").into_bytes())
 }
 
-/// A `null` for each of the settings that are asked for.
+/// A `null` for each setting that the server asks for.
 fn no_settings(params: Option<&RawValue>) -> String {
     #[derive(Default, Deserialize)]
     struct Params {

@@ -1,5 +1,5 @@
-//! Envelopes: messages ↔ jobs and their outcomes. Each is a few pure functions in a file of its own
-//! and a line in the table of [`crate::protocol`].
+//! Envelopes: messages ↔ jobs and their outcomes. Each is a few pure functions in a file of its own and a
+//! line in the table of [`crate::protocol`].
 
 pub mod bazel;
 pub mod jsonrpc;
@@ -15,58 +15,57 @@ use serde_json::value::RawValue;
 use crate::job::{Failure, Job, Kind, Value};
 use crate::util::json::{error_text, on_one_line};
 
-/// What messages say.
+/// The contents of messages.
 #[derive(Debug)]
 pub struct Envelope {
-    /// Appends the request for a job, which the worker may tell from others by its `id`.
+    /// Appends the request for a job. The worker may tell it from others by its `id`.
     ///
     /// # Errors
-    /// Why the job can't be asked for so, as a sentence. Then `out` is to be cut to what it was.
+    /// Why the job can't be put into a request, as a sentence. The caller cuts `out` to its old length.
     pub request: fn(out: &mut Vec<u8>, id: u64, job: &Job) -> Result<(), String>,
-    /// Appends a message that is not answered; `None`: there is no such thing.
+    /// Appends a message that is not answered; `None`: the envelope has no such message.
     pub notice: Option<Notice>,
-    /// Reads what a worker has sent.
+    /// Reads a message of a worker.
     ///
     /// # Errors
-    /// What is wrong with it, as a phrase.
+    /// What is wrong with the message, as a phrase.
     pub read: fn(message: &[u8]) -> Result<Message<'_>, String>,
-    /// A worker sends nothing but replies: whatever follows one is out of place.
+    /// A worker sends nothing but replies: nothing may follow the last one.
     pub only_replies: bool,
 }
 
-/// Appends a message that is not answered, as [`Envelope::request`] does one that is.
+/// Appends a message that is not answered. Otherwise it is like [`Envelope::request`].
 pub type Notice = fn(out: &mut Vec<u8>, job: &Job) -> Result<(), String>;
 
-/// What a worker has sent.
+/// A message of a worker.
 #[derive(Debug)]
 pub enum Message<'a> {
     /// The outcome of a job.
     Reply {
-        /// Which request it answers; `None`: the oldest one.
+        /// The id of the request that it answers; `None`: it answers the oldest one.
         id: Option<u64>,
-        /// The result, or why there is none.
+        /// The result, or the failure.
         outcome: Result<Body<'a>, Failure>,
     },
-    /// Nothing that anyone waits for.
+    /// A message that nobody waits for.
     Nothing,
-    /// A question to procpool, which has this to say.
+    /// A question to procpool, with the answer to it.
     Question(Vec<u8>),
 }
 
-/// A result in a message.
+/// The result in a reply.
 #[derive(Debug)]
 pub enum Body<'a> {
-    /// JSON, as it came.
+    /// JSON, as the worker sent it.
     Json(&'a RawValue),
-    /// Bytes, as they came.
+    /// Bytes, as the worker sent them.
     Bytes(&'a [u8]),
-    /// JSON that was made of it.
+    /// JSON that procpool has made of the message.
     Made(Box<RawValue>),
 }
 
 impl<'a> Body<'a> {
-    /// A result in JSON. It is to be a part of one line, and framings that do not go by lines let it be
-    /// several.
+    /// A result in JSON, as a part of one line. A framing other than `line` allows line breaks in it.
     fn of(json: &'a RawValue) -> Self {
         match on_one_line(json.get()) {
             Cow::Borrowed(_) => Self::Json(json),
@@ -75,7 +74,7 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// What it is to all others.
+    /// The result as the other layers see it.
     pub fn value(&self) -> Value<'_> {
         match self {
             Self::Json(json) => Value::Json(json),
@@ -85,8 +84,8 @@ impl<'a> Body<'a> {
     }
 }
 
-/// The failure of a job whose worker replied with an error: any JSON value, which may be a message
-/// or have one.
+/// The failure of a job whose worker replied with an error. The error is any JSON value. It may be a
+/// message, or have one.
 fn failure(error: &RawValue) -> Failure {
     #[derive(Deserialize)]
     struct WithMessage {
@@ -103,14 +102,14 @@ fn failure(error: &RawValue) -> Failure {
     Failure { kind: Kind::Error, message, data: Some(data) }
 }
 
-/// A message as text, without the mark (U+FEFF) that some programs begin a text with.
+/// A message as text, without the byte order mark (U+FEFF) that some programs begin a text with.
 fn utf8(message: &[u8]) -> Result<&str, String> {
     let text =
         std::str::from_utf8(message).map_err(|error| format!("it is not UTF-8 ({error})"))?;
     Ok(text.trim_ascii_start().strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// A message as the text of a JSON object; `None`: it is blank, which is no message and does no harm.
+/// A message as the text of a JSON object; `None`: the message is blank, which does no harm.
 fn object(message: &[u8]) -> Result<Option<&str>, String> {
     let text = utf8(message)?;
     match text.as_bytes().trim_ascii_start().first() {
@@ -120,21 +119,21 @@ fn object(message: &[u8]) -> Result<Option<&str>, String> {
     }
 }
 
-/// What is said of JSON that ends too early.
+/// The beginning of serde's message for JSON that ends too early.
 pub const CUT: &str = "EOF while parsing";
 
-/// What is wrong with JSON.
+/// Says what is wrong with JSON.
 fn describe(text: &str, error: &serde_json::Error) -> String {
     let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
     let foreign = foreign(line, error.column().saturating_sub(1)).filter(|_| !error.is_eof());
-    // A message is one line, mostly: only the column tells something.
+    // A message is mostly one line: the line's number tells nothing.
     match foreign {
         Some((at, what)) => format!("it has {what}, at column {}", at + 1),
         None => format!("{}, at column {}", error_text(error), error.column()),
     }
 }
 
-/// What other languages write where JSON has something else: where it begins, and what it is.
+/// A word of another language that JSON does not have: where it begins, and what it is.
 fn foreign(line: &str, at: usize) -> Option<(usize, String)> {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let before = line.as_bytes().get(..at)?.iter().rev().take_while(|byte| is_part(byte)).count();
@@ -159,7 +158,7 @@ fn number(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// A key that is there has a value, even if that is `null`.
+/// Reads the value of a key that is present. `null` is a value as well.
 fn present<'de, D>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error>
 where
     D: serde::Deserializer<'de>,

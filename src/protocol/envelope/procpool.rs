@@ -23,7 +23,7 @@ fn request(out: &mut Vec<u8>, id: u64, job: &Job) -> Result<(), String> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wire<'a> {
+struct WorkerReply<'a> {
     #[serde(default)]
     id: Option<u64>,
     #[serde(default, borrow, deserialize_with = "present")]
@@ -34,10 +34,11 @@ struct Wire<'a> {
 
 fn read(message: &[u8]) -> Result<Message<'_>, String> {
     let Some(text) = object(message)? else { return Ok(Message::Nothing) };
-    let wire: Wire<'_> = serde_json::from_str(text).map_err(|error| describe(text, &error))?;
+    let wire: WorkerReply<'_> =
+        serde_json::from_str(text).map_err(|error| describe(text, &error))?;
     let is_null = |value: &RawValue| value.get() == "null";
     let outcome = match (wire.result, wire.error) {
-        // Libraries that always write both write `null` for the one that there is not.
+        // Some libraries always write both, with `null` for the one that is missing.
         (Some(result), Some(error)) if is_null(error) => Ok(Body::of(result)),
         (Some(result), Some(error)) if is_null(result) => Err(failure(error)),
         (Some(result), None) => Ok(Body::of(result)),
@@ -88,7 +89,7 @@ mod tests {
             (" \u{feff} {\"result\":1}", "None ok 1"),
             ("\u{feff}", "Nothing"),
             (r#"{"id":null,"result":1}"#, "None ok 1"),
-            // As framings let it be that do not go by lines.
+            // Framings other than `line` allow line breaks.
             ("{\"result\":{\n\"a\": 1\r\n}\n}", r#"None ok { "a": 1  }"#),
             ("{\"error\":[\n]}", "None error [ ]"),
             (" \r", "Nothing"),

@@ -1,4 +1,4 @@
-//! The envelope `raw`: a message is a job, and the message that comes back is its result.
+//! The envelope `raw`: each message is a job, and the message that answers it is the result.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,8 @@ fn request(out: &mut Vec<u8>, _: u64, job: &Job) -> Result<(), String> {
     Ok(())
 }
 
-/// Args as a message: a string as it is, also as the only one of an array; anything else as JSON.
+/// Args as a message. A string is sent as it is, and so is the only string of an array. Anything else is
+/// sent as JSON.
 fn text(args: &[u8]) -> Cow<'_, [u8]> {
     match serde_json::from_slice::<[String; 1]>(args) {
         Ok([text]) => Cow::Owned(text.into_bytes()),

@@ -1,5 +1,5 @@
-//! The envelope of procpool's own worker for `sh`, which can't read JSON: a request is a line of words
-//! in quotes, `'17' 'resize' 'a.png'`, and a reply is `17 0 what it printed`.
+//! The envelope of procpool's own worker for `sh`, which can't read JSON. A request is a line of words in
+//! quotes: `17 'resize' 'a.png'`. A reply is id, status and output: `17 0 done`.
 
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -10,7 +10,7 @@ use crate::util::json::compact;
 /// The envelope of the worker for `sh`.
 pub static SH: Envelope = Envelope { request, notice: None, read, only_replies: true };
 
-/// What has no place among the words of a shell.
+/// Why a word can't be passed to a shell.
 const NUL: &str = "the args of sh can't hold a NUL byte";
 
 fn request(out: &mut Vec<u8>, id: u64, job: &Job) -> Result<(), String> {
@@ -23,7 +23,7 @@ fn request(out: &mut Vec<u8>, id: u64, job: &Job) -> Result<(), String> {
     }
 }
 
-/// A string as it is, anything else as compact JSON.
+/// Appends a string as it is, and anything else as compact JSON.
 fn json_word(out: &mut Vec<u8>, json: &str) -> Result<(), String> {
     match serde_json::from_str::<String>(json) {
         Ok(text) => word(out, text.as_bytes()),
@@ -31,7 +31,7 @@ fn json_word(out: &mut Vec<u8>, json: &str) -> Result<(), String> {
     }
 }
 
-/// Appends a word in quotes. The line must stay one: a newline is a variable of the worker's.
+/// Appends a word in quotes. The request must stay one line: a variable of the worker's has the newline.
 fn word(out: &mut Vec<u8>, text: &[u8]) -> Result<(), String> {
     out.extend_from_slice(b" '");
     for &byte in text {

@@ -1,12 +1,12 @@
-//! The framing `content-length`: headers as of HTTP, an empty line, then as many bytes as
+//! The framing `content-length`: headers like those of HTTP, an empty line, then as many bytes as
 //! `Content-Length` says.
 
 use super::{Framing, Scan, Split, counted, insert};
 
-/// Headers, one of them `Content-Length`, and the message.
+/// The framing of language servers.
 pub static CONTENT_LENGTH: Framing = Framing { name: "content-length", seal, split };
 
-/// Headers have no more bytes than this.
+/// The headers of a message have at most this many bytes.
 const LONGEST_HEAD: usize = 4 << 10;
 
 fn seal(out: &mut Vec<u8>, start: usize) -> Result<(), String> {
@@ -15,7 +15,7 @@ fn seal(out: &mut Vec<u8>, start: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// So far from where a header should begin the next one is looked for.
+/// A header is looked for up to this many bytes after the place where it should begin.
 const NEAR: usize = 1 << 10;
 
 fn split(bytes: &[u8], scan: &mut Scan) -> Split {
@@ -25,8 +25,8 @@ fn split(bytes: &[u8], scan: &mut Scan) -> Split {
         Split::Message { begin: from, end, next } => {
             Split::Message { begin: begin + from, end: begin + end, next: begin + next }
         }
-        // A length that is too small ends a message before its end, and its rest stands here.
-        Split::Broken(_) if is_behind(bytes, begin) => Split::Broken(
+        // If the length is too small, the rest of the message is here, before the next header.
+        Split::Broken(_) if has_header_near(bytes, begin) => Split::Broken(
             "the message before it goes on here: its Content-Length is too small, as one is that \
              counts characters where it should count bytes",
         ),
@@ -35,15 +35,15 @@ fn split(bytes: &[u8], scan: &mut Scan) -> Split {
 }
 
 /// Whether a header begins a little further on.
-fn is_behind(bytes: &[u8], begin: usize) -> bool {
+fn has_header_near(bytes: &[u8], begin: usize) -> bool {
     let near = &bytes[begin..bytes.len().min(begin + NEAR)];
     let name = b"Content-Length:";
     near.windows(name.len()).skip(1).any(|window| window.eq_ignore_ascii_case(name))
 }
 
-/// As [`split`], of bytes that begin with a header.
+/// Does the same as [`split`] with bytes that begin with a header.
 fn headers(bytes: &[u8]) -> Split {
-    // `at` stands behind a newline that was found, or at the beginning: within the head.
+    // `at` is within the head: at its beginning, or after a newline.
     let (mut at, mut len) = (0, None);
     let head = &bytes[..bytes.len().min(LONGEST_HEAD)];
     while let Some(end) = memchr::memchr(b'\n', &head[at..]) {
@@ -67,10 +67,10 @@ fn headers(bytes: &[u8]) -> Split {
             len = Some(number);
         }
     }
-    match head.len() == LONGEST_HEAD {
-        true => Split::Broken("its headers have no end"),
-        false => Split::More(0),
+    if head.len() == LONGEST_HEAD {
+        return Split::Broken("its headers have no end");
     }
+    Split::More(0)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The framings `u16`, `u32` and `u32le`: a message's length, in a fixed number of bytes, stands
-//! before it.
+//! The framings `u16`, `u32` and `u32le`: the message's length, in a fixed number of bytes, then the
+//! message.
 
 use super::{Framing, Scan, Split, counted, insert};
 

@@ -1,5 +1,4 @@
-//! The framing `json`: a stream of JSON values with nothing but white space, or not even that,
-//! between them.
+//! The framing `json`: a stream of JSON values. Between them there may be white space, but nothing else.
 
 use super::{BOM, Framing, Scan, Split};
 
@@ -7,7 +6,7 @@ use super::{BOM, Framing, Scan, Split};
 pub static JSON: Framing = Framing { name: "json", seal, split };
 
 fn seal(out: &mut Vec<u8>, _: usize) -> Result<(), String> {
-    // Where numbers follow each other something must stand between them.
+    // A number has no end of its own: something must follow it.
     out.push(b'\n');
     Ok(())
 }
@@ -51,7 +50,8 @@ fn end_of_structure(bytes: &[u8], begin: usize, scan: &mut Scan) -> Option<usize
     None
 }
 
-/// Where the number or the word that begins at `begin` ends: before what can't belong to it.
+/// Where the number or the word that begins at `begin` ends: before the first byte that can't be a part
+/// of it.
 fn end_of_word(bytes: &[u8], begin: usize, scan: &mut Scan) -> Option<usize> {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
     let from = scan.seen.max(begin);
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_behind_each_other() {
+    fn values_one_after_the_other() {
         let text = br#" {"a":"}\""}[1,"]"]"x" true 12 "#;
         let (mut at, mut values) = (0, Vec::new());
         while let Split::Message { begin, end, next } = split(&text[at..], &mut Scan::default()) {

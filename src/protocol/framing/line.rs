@@ -1,4 +1,4 @@
-//! The framing `line`: a message is what stands before a newline.
+//! The framing `line`: a newline ends each message.
 
 use super::{Framing, Scan, Split, end_with, until};
 

@@ -1,5 +1,5 @@
 //! Framings: bytes ↔ messages. Each is a pair of pure functions in a file of its own and a line in
-//! [`FRAMINGS`]; the tests here try all that stand in the table.
+//! [`FRAMINGS`]. The tests here try each framing of that table.
 
 pub mod content_length;
 pub mod fixed;
@@ -12,42 +12,42 @@ pub mod varint;
 /// Where a message begins and ends among other bytes.
 #[derive(Debug)]
 pub struct Framing {
-    /// What it is called on the command line.
+    /// Its name.
     pub name: &'static str,
-    /// Makes a message of what stands in `out` from `start` on.
+    /// Makes a message of the bytes of `out` from `start` on.
     ///
     /// # Errors
-    /// Why that can't be a message, as a sentence about "the message". Then `out` is as it was.
+    /// Why those bytes can't be a message, as a sentence about "the message". Then `out` is as it was.
     pub seal: fn(out: &mut Vec<u8>, start: usize) -> Result<(), String>,
-    /// Looks for the first message in some bytes; what it says of one is within them, with `begin` <=
-    /// `end` <= `next`, which is more than 0. `scan` is where the last look at the same bytes,
-    /// which were fewer then, has ended; it begins as the default.
+    /// Looks for the first message in some bytes. Its places are within the bytes: `begin` <= `end` <=
+    /// `next`, and `next` is more than 0. `scan` is where the last look at the same bytes ended, when
+    /// there were fewer of them. It begins as the default.
     pub split: fn(bytes: &[u8], scan: &mut Scan) -> Split,
 }
 
-/// How far bytes have been looked through that hold no whole message yet, so that a long one is not
-/// searched again and again.
+/// How far some bytes have been looked through, which hold no whole message yet. A long message is so
+/// not searched again and again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scan {
-    /// So many bytes.
+    /// How many bytes have been looked at.
     pub seen: usize,
-    /// How many blanks stand before it.
+    /// How many blanks are before the message.
     blanks: usize,
-    /// How many messages of a reply that is several end there.
+    /// How many messages of a reply of several messages have ended.
     ended: usize,
-    /// How many brackets are open there.
+    /// How many brackets are open after those bytes.
     depth: usize,
-    /// Whether it is within a string.
+    /// Whether those bytes end within a string.
     in_string: bool,
-    /// Whether a backslash stands before it.
+    /// Whether those bytes end with a backslash that escapes the next one.
     is_escaped: bool,
 }
 
-/// The mark that some programs begin a text with.
+/// The byte order mark, which some programs begin a text with.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 impl Scan {
-    /// Goes on to the first byte that is no blank, nor the mark before a text.
+    /// Skips blanks and byte order marks.
     fn skip_blanks(&mut self, bytes: &[u8]) {
         while let Some(&byte) = bytes.get(self.blanks) {
             if byte.is_ascii_whitespace() {
@@ -61,25 +61,25 @@ impl Scan {
     }
 }
 
-/// What some bytes begin with.
+/// What is at the beginning of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
     /// A whole message.
     Message {
         /// Where it begins.
         begin: usize,
-        /// The index behind its last byte.
+        /// The index after its last byte.
         end: usize,
-        /// Where the bytes behind it begin.
+        /// Where the bytes after it begin.
         next: usize,
     },
-    /// A part of a message, which will have so many bytes at least.
+    /// A part of a message, which will have at least this many bytes.
     More(usize),
-    /// No message: why, as a phrase.
+    /// No message. The phrase says why.
     Broken(&'static str),
 }
 
-/// All of them.
+/// All framings.
 pub static FRAMINGS: [&Framing; 9] = [
     &line::LINE,
     &nul::NUL,
@@ -92,8 +92,8 @@ pub static FRAMINGS: [&Framing; 9] = [
     &json::JSON,
 ];
 
-/// Requests are lines and replies end with a NUL byte, for a worker in `sh`, whose `read` takes lines
-/// and which prints lines by itself. It has no name on the command line.
+/// The framing of a worker in `sh`: requests are lines, since the `read` of `sh` takes lines. Replies end
+/// with a NUL byte, since they may be several lines. The user can't choose this framing.
 pub static LINES_AND_NULS: Framing =
     Framing { name: "lines and NUL bytes", seal: line::seal, split: nul::split };
 
@@ -102,21 +102,21 @@ pub fn named(name: &str) -> Option<&'static Framing> {
     FRAMINGS.into_iter().find(|framing| framing.name == name)
 }
 
-/// The message of `len` bytes that begins at `begin`, once it is there; `behind` bytes end it.
-fn counted(bytes: &[u8], begin: usize, len: usize, behind: usize) -> Split {
-    match begin.checked_add(len).and_then(|end| Some((end, end.checked_add(behind)?))) {
+/// The message of `len` bytes that begins at `begin`, once it is complete. `after` bytes end it.
+fn counted(bytes: &[u8], begin: usize, len: usize, after: usize) -> Split {
+    match begin.checked_add(len).and_then(|end| Some((end, end.checked_add(after)?))) {
         Some((end, next)) if next <= bytes.len() => Split::Message { begin, end, next },
         Some(_) => Split::More(len),
         None => Split::Broken("its length is beyond all bounds"),
     }
 }
 
-/// Puts a head before what stands in `out` from `start` on.
+/// Puts a head before the bytes of `out` from `start` on.
 fn insert(out: &mut Vec<u8>, start: usize, head: &[u8]) {
     out.splice(start..start, head.iter().copied());
 }
 
-/// Adds a byte that ends a message, which must not hold it.
+/// Adds the byte that ends a message. The message must not hold it.
 fn end_with(out: &mut Vec<u8>, start: usize, end: u8, name: &str) -> Result<(), String> {
     match memchr::memchr(end, &out[start..]) {
         Some(_) => Err(format!(
@@ -143,8 +143,8 @@ fn until(bytes: &[u8], scan: &mut Scan, end: u8) -> Split {
     }
 }
 
-/// Looks for the first so many messages, which are taken as one, with what separates them. `framing`
-/// is one whose messages are ended by a byte.
+/// Looks for the first `count` messages. They are taken as one, with the bytes that separate them. A byte
+/// ends each message of `framing`.
 pub fn split_many(framing: &Framing, count: usize, bytes: &[u8], scan: &mut Scan) -> Split {
     loop {
         match (framing.split)(bytes, scan) {
@@ -287,7 +287,7 @@ mod tests {
         fn a_part_of_a_message_is_none(message in message()) {
             for framing in FRAMINGS {
                 let bytes = sealed(framing, std::slice::from_ref(&message));
-                // What ends a JSON value is what comes behind it, so its last byte is optional.
+                // The bytes after a JSON value end it, so its last byte is optional.
                 let whole = if framing.name == "json" { message.len() } else { bytes.len() };
                 for len in 0..whole {
                     let split = (framing.split)(&bytes[..len], &mut Scan::default());

@@ -1,11 +1,11 @@
-//! The framing `netstring`: `5:hello,`.
+//! The framing `netstring`: length, colon, message, comma, as in `5:hello,`.
 
 use super::{Framing, Scan, Split, counted, insert};
 
-/// A length in digits, a colon, the message, a comma.
+/// The framing of netstrings.
 pub static NETSTRING: Framing = Framing { name: "netstring", seal, split };
 
-/// No length has more digits.
+/// A length has at most this many digits.
 const MOST_DIGITS: usize = 18;
 
 fn seal(out: &mut Vec<u8>, start: usize) -> Result<(), String> {

@@ -1,4 +1,4 @@
-//! The framing `nul`: a message is what stands before a NUL byte.
+//! The framing `nul`: a NUL byte ends each message.
 
 use super::{Framing, Scan, Split, end_with, until};
 

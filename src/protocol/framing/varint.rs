@@ -1,5 +1,5 @@
-//! The framing `varint`: a message's length, seven bits a byte, the lowest first, as protocol
-//! buffers write it, stands before it.
+//! The framing `varint`: the message's length as protocol buffers write it (seven bits a byte, the lowest
+//! first), then the message.
 
 use super::{Framing, Scan, Split, counted, insert};
 
@@ -15,11 +15,11 @@ pub fn write(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-/// Reads the number that some bytes begin with, and tells how many they were; `Ok(None)`: more are
-/// needed.
+/// Reads the number at the beginning of some bytes. Returns the number and how many bytes it takes;
+/// `Ok(None)`: more bytes are needed.
 ///
 /// # Errors
-/// It has more than 64 bits.
+/// The number has more than 64 bits.
 pub fn read(bytes: &[u8]) -> Result<Option<(u64, usize)>, TooLong> {
     let mut number = 0_u64;
     for (index, &byte) in bytes.iter().enumerate() {

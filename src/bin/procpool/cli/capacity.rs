@@ -1,4 +1,4 @@
-//! How many jobs there can be at a time: what `-j0` stands for.
+//! The meaning of `-j0`: the number of jobs that the limits of the system allow at a time.
 
 use std::fs;
 use std::path::Path;
@@ -7,15 +7,15 @@ use rustix::process::{Resource, getrlimit};
 
 use super::values::MOST_PROCS;
 
-/// The descriptors that a slot may take, and those that procpool has besides. (`allow_descriptors`
-/// raises the limit to that.)
+/// The descriptors that a slot may take, and those that procpool needs besides. (`allow_descriptors` raises the
+/// limit to that.)
 const DESCRIPTORS_EACH: u64 = 10;
 const DESCRIPTORS: u64 = 64;
 
-/// A job takes a process, and a thread of procpool. As much again is left to what it starts itself.
+/// A job takes a process and a thread of procpool. The same number is left for what the process starts.
 const TASKS_EACH: u64 = 4;
 
-/// As many as the limits for open files and for processes allow, and at least one.
+/// The number of jobs that the limits for open files and processes allow, at least one.
 pub fn most() -> usize {
     let files = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     let by_files = files.saturating_sub(DESCRIPTORS) / DESCRIPTORS_EACH;
@@ -23,11 +23,11 @@ pub fn most() -> usize {
     usize::try_from(most).unwrap_or(MOST_PROCS).clamp(1, MOST_PROCS)
 }
 
-/// How many more processes and threads there can be.
+/// The number of processes and threads that can still be started.
 fn tasks() -> u64 {
     let read = |path: &str| String::from_utf8(fs::read(path).ok()?).ok();
     let number = |path: &str| read(path)?.trim().parse::<u64>().ok();
-    // Those of all users: how many of them are ours is not told.
+    // The tasks of all users: the number of our own is unknown.
     let present = read("/proc/loadavg")
         .and_then(|text| text.split(' ').nth(3)?.split_once('/')?.1.parse::<u64>().ok());
     let limits = [
@@ -40,8 +40,8 @@ fn tasks() -> u64 {
     left.chain(groups.lines().flat_map(left_in_group)).min().unwrap_or(u64::MAX)
 }
 
-/// How many more tasks the control group of a line of `/proc/self/cgroup` has room for, and each above
-/// it.
+/// The number of further tasks that a control group and each group above it allow. `line` is a line of
+/// `/proc/self/cgroup`.
 fn left_in_group(line: &str) -> Vec<u64> {
     let mut parts = line.splitn(3, ':').skip(1);
     let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { return Vec::new() };

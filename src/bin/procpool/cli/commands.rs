@@ -39,8 +39,8 @@ pub struct CommandOptions {
 
     /// Print each command, quoted for a shell, instead of running it
     ///
-    /// You can combine it with all options that say how jobs are run. It writes no --failed, --joblog
-    /// or --journal.
+    /// It writes no --failed, --joblog or --journal. You can combine it with all options that say how
+    /// jobs are run.
     #[arg(long, conflicts_with = "worker")]
     pub dry_run: bool,
 

@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::options::definition;
 
-/// Options of xargs and GNU parallel that have other names here, or are not needed.
+/// Options of xargs and GNU parallel, and what to use instead.
 const FOREIGN: [(&[&str], &str); 18] = [
     (&["-t", "--verbose", "-v"], "--dry-run prints the commands, --confirm asks before each"),
     (&["-L", "--max-lines", "-l"], "-n N makes one job of N lines; a line is one arg"),
@@ -88,7 +88,7 @@ pub fn explain(mut error: clap::Error, words: &[OsString]) -> EarlyExit {
     error.into()
 }
 
-/// The option that takes a value and stands right before a word that begins like this one.
+/// The option without its value: the word before the first word that begins with `unknown`.
 fn option_before(unknown: &str, words: &[String]) -> Option<String> {
     let at = words.iter().position(|word| word.starts_with(unknown))?;
     let before = words.get(at.checked_sub(1)?)?;

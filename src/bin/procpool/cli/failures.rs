@@ -69,21 +69,3 @@ pub struct FailureOptions {
     #[arg(long, conflicts_with = "halt")]
     pub fail_fast: bool,
 }
-
-impl FailureOptions {
-    /// Whether something that these options ask for needs each job by itself. (All options are listed here:
-    /// a new one does not compile before it says so.)
-    pub fn wants_each_job(&self) -> bool {
-        let Self {
-            timeout,
-            retries,
-            failed,
-            halt,
-            fail_fast,
-            retry_on: _,
-            retry_delay: _,
-            grace: _,
-        } = self;
-        timeout.is_some() || *retries > 0 || failed.is_some() || halt.is_some() || *fail_fast
-    }
-}

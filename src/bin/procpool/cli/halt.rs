@@ -1,17 +1,17 @@
-//! When a run is to be ended by the outcomes of its jobs: GNU parallel's `--halt`.
+//! The value of `--halt`: when the outcomes of jobs end the run.
 
-/// When a run is to be ended by the outcomes of its jobs, as GNU parallel's `--halt` says it.
+/// When the outcomes of jobs end the run, in the words of GNU parallel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Halt {
-    /// Running jobs are killed; otherwise they may finish.
+    /// Whether running jobs are ended. Otherwise they may finish.
     pub now: bool,
-    /// Which jobs count.
+    /// The jobs that count.
     pub what: What,
-    /// How many of them end the run.
+    /// The number of them that ends the run.
     pub limit: Limit,
 }
 
-/// Which jobs count.
+/// The jobs that count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     Fail,
@@ -19,15 +19,15 @@ pub enum What {
     Done,
 }
 
-/// How many jobs end the run.
+/// The number of jobs that ends the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     Count(u64),
-    /// So many in a hundred of all jobs. That is known when all input has been read.
+    /// A percentage of all jobs, whose number is known when all input has been read.
     Percent(u64),
 }
 
-/// Reads what follows `--halt`; `Ok(None)`: never.
+/// Parses the value of `--halt`; `Ok(None)`: never.
 ///
 /// # Errors
 /// A sentence that says what was expected.

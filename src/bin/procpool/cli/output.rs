@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::report::{self, Report};
-use super::values::{self, Format, When};
+use super::values::{self, ResultFormat, When};
 
 #[derive(Debug, Args)]
 pub struct OutputOptions {
@@ -13,7 +13,7 @@ pub struct OutputOptions {
     ///
     /// With text, the output of a command is passed on byte for byte, and its stderr comes after it.
     #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
-    pub format: Option<Format>,
+    pub format: Option<ResultFormat>,
 
     /// Start each line with the args of its job and a tab
     #[arg(long)]
@@ -91,31 +91,4 @@ pub struct OutputOptions {
     /// terminal, a line is printed every few seconds.
     #[arg(hide_short_help = true, long, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
     pub progress: When,
-}
-
-impl OutputOptions {
-    /// Whether something that these options ask for needs each job by itself. (All options are listed here:
-    /// a new one does not compile before it says so.)
-    pub fn wants_each_job(&self) -> bool {
-        let Self {
-            tag,
-            summary,
-            report,
-            trace,
-            results,
-            joblog,
-            format: _,
-            live: _,
-            detail: _,
-            stream: _,
-            keep_order: _,
-            buffer: _,
-            progress: _,
-        } = self;
-        *tag || *summary
-            || !report.is_empty()
-            || trace.is_some()
-            || results.is_some()
-            || joblog.is_some()
-    }
 }

@@ -1,18 +1,18 @@
-//! What `--report` asks for: how a report looks, and where it goes.
+//! The value of `--report`: the format of a report and its file; and the options that conflict with reports.
 
 use std::path::{Path, PathBuf};
 
 use super::Options;
 
-/// A report that is to be written at the end of a run.
+/// A report, which is written at the end of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     pub format: ReportFormat,
-    /// `None`: it is printed to stdout, after the results.
+    /// `None`: stdout, after the results.
     pub file: Option<PathBuf>,
 }
 
-/// How a report looks.
+/// The format of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReportFormat {
     Json,
@@ -23,8 +23,8 @@ pub enum ReportFormat {
     Markdown,
 }
 
-/// Reads what follows `--report`: a file whose extension names the format, or `FORMAT:FILE`. The file
-/// `-` is stdout.
+/// Parses the value of `--report`: a file whose extension names the format, or `FORMAT:FILE`. The file `-` is
+/// stdout.
 ///
 /// # Errors
 /// A sentence that says what was expected.
@@ -39,7 +39,7 @@ pub fn parse_report(text: &str) -> Result<Report, String> {
     Ok(Report { format, file: (!is_stdout).then(|| file.into()) })
 }
 
-/// `-.json`: stdout, and how it is written.
+/// Whether a file is stdout with a format: `-.json`.
 fn is_dash(file: &str) -> bool {
     file.starts_with("-.")
 }
@@ -64,7 +64,7 @@ fn format(name: &str) -> Option<ReportFormat> {
     }
 }
 
-/// Why options that concern reports make no sense together, if they don't, and what to do.
+/// Why the options of reports conflict, and what to do; `None`: they don't.
 pub fn misuse(options: &Options) -> Option<String> {
     let has_report = !options.output.report.is_empty();
     let given = [

@@ -25,7 +25,7 @@ pub enum InputFormat {
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum ResultFormat {
     /// One JSON object per job, for failed jobs too
     Record,
     /// The result alone, as JSON; failures go to stderr

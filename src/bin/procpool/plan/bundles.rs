@@ -7,7 +7,7 @@ use procpool::{Depth, Limits, Protocol};
 
 use crate::cli::Options;
 
-/// The consumers that a plan itself makes.
+/// The consumers that a plan itself makes. (The run asks the others.)
 pub struct Consumers<'a> {
     pub shape: Shape,
     pub route: &'a Route,
@@ -28,7 +28,7 @@ impl Consumers<'_> {
     }
 }
 
-/// Whether lines may travel in bundles.
+/// Whether lines may travel in bundles. A tag, a deadline and a retry belong to a single job.
 pub fn may_bundle(
     options: &Options,
     protocol: Protocol,
@@ -42,6 +42,7 @@ pub fn may_bundle(
         && is_line_by_line
         && options.workers.pipeline == Some(Depth::Auto)
         && !consumers.want_each_job()
-        && !options.output.wants_each_job()
-        && !options.failures.wants_each_job()
+        && !options.output.tag
+        && options.failures.timeout.is_none()
+        && options.failures.retries == 0
 }

@@ -5,7 +5,7 @@ use procpool::{Code, Protocol};
 
 use super::invocation::Invocation;
 use super::misuse::Misuse;
-use crate::cli::values::Format;
+use crate::cli::values::ResultFormat;
 
 /// The shape of results.
 pub fn shape(invocation: &Invocation<'_>, protocol: Protocol) -> Result<Shape, Misuse> {
@@ -13,9 +13,9 @@ pub fn shape(invocation: &Invocation<'_>, protocol: Protocol) -> Result<Shape, M
     let gives_records =
         !options.workers.worker.is_empty() || invocation.code.as_ref().is_some_and(Code::is_file);
     let shape = match options.output.format {
-        Some(Format::Record) => Shape::Record,
-        Some(Format::Value) => Shape::Value,
-        Some(Format::Text) => Shape::Text,
+        Some(ResultFormat::Record) => Shape::Record,
+        Some(ResultFormat::Value) => Shape::Value,
+        Some(ResultFormat::Text) => Shape::Text,
         None if gives_records && !protocol.is_raw() => Shape::Record,
         None => Shape::Text,
     };

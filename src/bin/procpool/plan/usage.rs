@@ -206,10 +206,10 @@ impl Rule {
                                        some, or leave it out"
                 .to_owned(),
             Self::Commands | Self::Template if is_code => {
-                "works only with commands, not with code: leave it out".to_owned()
+                "has no effect with code, only with commands: leave it out".to_owned()
             }
             Self::Commands | Self::Template if !is_command => {
-                "works only with commands, not with a --worker: leave it out".to_owned()
+                "has no effect with a --worker, only with commands: leave it out".to_owned()
             }
             Self::Template if mode == JobCommands => {
                 "is for a COMMAND, but here each line is a whole job: name a COMMAND ('sh -c' runs each \

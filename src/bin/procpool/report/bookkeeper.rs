@@ -61,6 +61,16 @@ impl Bookkeeper {
         })
     }
 
+    /// Whether it needs each job by itself, and not only the texts of a bundle. (All fields are listed here: a
+    /// new one does not compile before it says so.)
+    pub fn wants_each_job(&self) -> bool {
+        let Self { output: _, halting, joblog, reports, failed } = self;
+        halting.is_some()
+            || joblog.is_some()
+            || failed.is_some()
+            || reports.as_ref().is_some_and(|reports| reports.want_each_job())
+    }
+
     /// Sets the pools that `--halt` ends.
     pub fn watch(&self, pools: &Pools) {
         if let Some(halting) = &self.halting {

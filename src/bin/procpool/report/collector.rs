@@ -140,10 +140,10 @@ impl Collector {
         let mut totals = lock(&self.totals);
         totals.fail(failure.kind, || self.names.name(done.job));
         if let Some(kept) = kept.flatten()
-            && totals.has_room_for_failures()
+            && totals.failures.has_room()
         {
-            totals.keep_failure(kept);
-            self.is_full.store(!totals.has_room_for_failures(), Ordering::Relaxed);
+            totals.failures.keep(kept);
+            self.is_full.store(!totals.failures.has_room(), Ordering::Relaxed);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Who may write to stderr, and when: messages, workers' stderr and questions take turns, beside the progress line.
+//! The turns on stderr and on the terminal: messages, workers' stderr, questions and the progress line do not mix.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};

@@ -24,7 +24,7 @@ pub struct FailedSettings {
     pub is_csv: bool,
     /// The first line of the file.
     pub header: Arc<OnceLock<Vec<u8>>>,
-    /// What is left to do of the input, if the file is the input.
+    /// The remaining input, if the file is the input.
     pub rest: Option<Arc<Remainder>>,
     /// Some input comes through a pipe. Its other end may be reading the file.
     pub is_piped: bool,

@@ -21,7 +21,7 @@ pub enum RunOutcome {
 
 /// How a run ended, and what was left to do.
 #[derive(Clone, Copy, Debug)]
-pub struct Ending {
+pub struct RunEnding {
     pub outcome: RunOutcome,
     /// The number of jobs that were read and not run.
     pub left: u64,
@@ -43,7 +43,7 @@ pub struct Findings<'a> {
     pub began: f64,
     /// The duration of the run, in seconds.
     pub seconds: f64,
-    pub ending: Ending,
+    pub ending: RunEnding,
     pub totals: &'a Totals,
 }
 

@@ -1,11 +1,11 @@
-//! A run as one JSON document: what `--report FILE.json` writes, and what the page in HTML is made from.
+//! A run as one JSON document, for `--report FILE.json` and for the page in HTML.
 
 use std::collections::BTreeMap;
 
 use procpool::WorkerEnd;
 use serde::Serialize;
 
-use super::findings::{Findings, RunOutcome};
+use super::findings::{Findings, RunOutcome, signal_name};
 use super::totals::{Bar, Failed, Totals};
 
 /// The number of slowest jobs that are listed.
@@ -14,14 +14,8 @@ const SLOWEST: usize = 25;
 /// The document. Later versions may add members. Members keep their names.
 #[derive(Debug, Serialize)]
 pub struct Document<'a> {
-    procpool: &'static str,
-    command_line: &'a str,
-    began: String,
-    ended: String,
-    seconds: f64,
-    outcome: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    signal: Option<String>,
+    #[serde(flatten)]
+    run: RunFacts<'a>,
     totals: Counts<'a>,
     durations: DurationRecord,
     slots: Slots,
@@ -32,6 +26,19 @@ pub struct Document<'a> {
     slowest: Vec<Slow<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     timeline: Option<Timeline<'a>>,
+}
+
+/// The run as a whole.
+#[derive(Debug, Serialize)]
+struct RunFacts<'a> {
+    procpool: &'static str,
+    command_line: &'a str,
+    began: String,
+    ended: String,
+    seconds: f64,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -166,16 +173,7 @@ pub fn document<'a>(findings: &'a Findings<'a>, is_page: bool) -> Document<'a> {
     let Findings { totals, ending, .. } = findings;
     let ended = totals.reasons.values().sum();
     Document {
-        procpool: env!("CARGO_PKG_VERSION"),
-        command_line: findings.command_line,
-        began: findings.time(0.0),
-        ended: findings.time(findings.seconds),
-        seconds: micros(findings.seconds),
-        outcome: ending.outcome.name(),
-        signal: match ending.outcome {
-            RunOutcome::Interrupted(signal) => Some(super::findings::signal_name(signal)),
-            _ => None,
-        },
+        run: run_facts(findings),
         totals: counts(findings),
         durations: durations(totals),
         slots: Slots {
@@ -196,10 +194,26 @@ pub fn document<'a>(findings: &'a Findings<'a>, is_page: bool) -> Document<'a> {
             list: lives(totals),
             left_out: totals.lives.left_out(),
         },
-        failures: totals.failures.iter().map(failure).collect(),
-        failures_left_out: totals.failed - totals.failures.len() as u64,
+        failures: totals.failures.list.iter().map(failure).collect(),
+        failures_left_out: totals.failed - totals.failures.list.len() as u64,
         slowest: totals.slowest().take(SLOWEST).map(slow).collect(),
         timeline: is_page.then(|| timeline(findings)),
+    }
+}
+
+fn run_facts<'a>(findings: &Findings<'a>) -> RunFacts<'a> {
+    let outcome = findings.ending.outcome;
+    RunFacts {
+        procpool: env!("CARGO_PKG_VERSION"),
+        command_line: findings.command_line,
+        began: findings.time(0.0),
+        ended: findings.time(findings.seconds),
+        seconds: micros(findings.seconds),
+        outcome: outcome.name(),
+        signal: match outcome {
+            RunOutcome::Interrupted(signal) => Some(signal_name(signal)),
+            _ => None,
+        },
     }
 }
 

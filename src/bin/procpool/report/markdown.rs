@@ -57,17 +57,17 @@ fn facts(findings: &Findings<'_>) -> Vec<(&'static str, String)> {
 
 fn failures(findings: &Findings<'_>, text: &mut String) {
     let totals = findings.totals;
-    if totals.failures.is_empty() {
+    if totals.failures.list.is_empty() {
         return;
     }
     text.push_str("\n| Failed job | Kind | Why | Where |\n|---|---|---|---|\n");
-    for failed in totals.failures.iter().take(LISTED) {
+    for failed in totals.failures.list.iter().take(LISTED) {
         let label = if failed.label.is_empty() { &failed.name } else { &failed.label };
         let label = code_cell(label);
         let why = cell(&failed.message);
         row(text, format_args!("| {label} | {} | {why} | {} |\n", failed.kind, cell(&failed.name)));
     }
-    let more = totals.failed.saturating_sub(LISTED.min(totals.failures.len()) as u64);
+    let more = totals.failed.saturating_sub(LISTED.min(totals.failures.list.len()) as u64);
     if more > 0 {
         row(text, format_args!("\n{} failed jobs more are not listed.\n", grouped(more)));
     }

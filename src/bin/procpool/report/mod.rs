@@ -1,5 +1,5 @@
-//! What a run tells people and files besides its results: messages and progress on stderr, the job log, the lines
-//! of failed jobs, and the reports at its end.
+//! All that a run writes besides its results: messages and progress on stderr, the job log, the lines of failed jobs,
+//! and the reports at its end.
 
 mod annotations;
 pub mod bookkeeper;

@@ -81,7 +81,7 @@ fn draw(console: &Console, stopped: &Receiver<()>, counts: &impl Fn() -> (u64, u
     }
     let is_held = Arc::clone(&console.is_held);
     let stderr = Arc::clone(&console.stderr);
-    let screen = Screen { is_held, stderr, text: Mutex::default() };
+    let screen = ProgressRow { is_held, stderr, text: Mutex::default() };
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::term_like(Box::new(screen)));
     if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
         bar.set_style(style);
@@ -165,7 +165,7 @@ impl Rate {
 
 /// The row of the terminal in which the line is drawn.
 #[derive(Debug)]
-struct Screen {
+struct ProgressRow {
     /// The cursor is at the end of text without a newline. Drawing there would wipe the text out.
     is_held: Arc<AtomicBool>,
     stderr: Arc<StderrStream>,
@@ -173,14 +173,14 @@ struct Screen {
     text: Mutex<String>,
 }
 
-impl Screen {
+impl ProgressRow {
     fn push(&self, text: &str) -> io::Result<()> {
         lock(&self.text).push_str(text);
         Ok(())
     }
 }
 
-impl TermLike for Screen {
+impl TermLike for ProgressRow {
     fn width(&self) -> u16 {
         let columns = tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col);
         let columns = if columns == 0 { 80 } else { columns };

@@ -11,7 +11,7 @@ use procpool::{Done, WorkerEnd};
 
 use super::annotations::Annotations;
 use super::collector::Collector;
-use super::findings::{Ending, Findings};
+use super::findings::{Findings, RunEnding};
 use super::junit::Cases;
 use super::names::JobNames;
 use super::results::Results;
@@ -95,6 +95,11 @@ impl Reports {
         }))
     }
 
+    /// Whether they need each job by itself. Annotations need failed jobs only, which are never in bundles.
+    pub fn want_each_job(&self) -> bool {
+        self.collector.is_some()
+    }
+
     /// Adds a job that is over.
     pub fn add(&self, done: &Done<'_>) {
         let span = self.collector.as_ref().and_then(|collector| collector.add(done, false));
@@ -130,7 +135,7 @@ impl Reports {
     }
 
     /// The lines of `--summary`, if the user asks for them.
-    pub fn summary(&self, ending: Ending) -> Option<String> {
+    pub fn summary(&self, ending: RunEnding) -> Option<String> {
         let collector = self.collector.as_ref().filter(|_| self.has_summary)?;
         Some(self.find(collector, ending, summary::text))
     }
@@ -141,7 +146,7 @@ impl Reports {
     }
 
     /// Writes all reports after the run. Returns a sentence for each that could not be written.
-    pub fn write(&self, ending: Ending, output: &Output) -> Vec<String> {
+    pub fn write(&self, ending: RunEnding, output: &Output) -> Vec<String> {
         let mut troubles = Vec::new();
         for destination in lock(&self.files).drain(..) {
             troubles.extend(self.write_to(destination, ending, output).err());
@@ -153,7 +158,7 @@ impl Reports {
         troubles
     }
 
-    fn write_to(&self, to: ReportFile, ending: Ending, output: &Output) -> Result<(), String> {
+    fn write_to(&self, to: ReportFile, ending: RunEnding, output: &Output) -> Result<(), String> {
         let Some(collector) = &self.collector else { return Ok(()) };
         let format = to.format;
         let write = |to: &mut dyn Write| {
@@ -198,7 +203,7 @@ impl Reports {
     fn find<T>(
         &self,
         collector: &Collector,
-        ending: Ending,
+        ending: RunEnding,
         tell: impl FnOnce(&Findings<'_>) -> T,
     ) -> T {
         let seconds = collector.elapsed();

@@ -1,4 +1,4 @@
-//! What happened when, in at most a few hundred steps of time. Steps double in length as the run goes on.
+//! The course of a run over time, in at most a few hundred steps. Steps double in length as the run goes on.
 //! All jobs count, and none of them is kept.
 
 /// The largest number of steps.

@@ -74,6 +74,14 @@ pub struct JobFacts {
     pub is_recorded: bool,
 }
 
+/// The details of the first failures.
+#[derive(Debug, Default)]
+pub struct KeptFailures {
+    pub list: Vec<Failed>,
+    /// The number of characters of all texts.
+    text: usize,
+}
+
 /// The totals of a run.
 #[derive(Debug)]
 pub struct Totals {
@@ -94,8 +102,7 @@ pub struct Totals {
     pub bars: Longest<Bar>,
     /// The number of attempts that have run.
     pub tries: u64,
-    pub failures: Vec<Failed>,
-    failure_text: usize,
+    pub failures: KeptFailures,
     pub lives: Longest<WorkerEnd>,
     pub reasons: BTreeMap<Why, u64>,
 }
@@ -115,8 +122,7 @@ impl Totals {
             series: Series::new(slots),
             bars: Longest::new(BARS),
             tries: 0,
-            failures: Vec::new(),
-            failure_text: 0,
+            failures: KeptFailures::default(),
             lives: Longest::new(LIVES),
             reasons: BTreeMap::new(),
         }
@@ -165,11 +171,6 @@ impl Totals {
         self.series.end(seen.end, seen.failed.is_some());
     }
 
-    /// Whether there is room for the details of another failure.
-    pub fn has_room_for_failures(&self) -> bool {
-        self.failures.len() < FAILURES && self.failure_text < FAILURE_TEXT
-    }
-
     /// Counts a failed job by kind. [`Totals::add`] counts that it is over.
     pub fn fail(&mut self, kind: Kind, name: impl FnOnce() -> String) {
         let (count, names) = self.kinds.entry(kind.name()).or_default();
@@ -177,15 +178,6 @@ impl Totals {
         if names.len() < NAMED {
             names.push(name());
         }
-    }
-
-    /// Keeps the details of a failure.
-    pub fn keep_failure(&mut self, failure: Failed) {
-        self.failure_text += [&failure.label, &failure.message, &failure.details]
-            .into_iter()
-            .map(|text| weight(text))
-            .sum::<usize>();
-        self.failures.push(failure);
     }
 
     /// Counts a worker that has ended.
@@ -198,6 +190,22 @@ impl Totals {
     pub fn replaced(&self) -> impl Iterator<Item = (Why, u64)> {
         let is_end = |why: Why| matches!(why, Why::Done | Why::Cancelled);
         self.reasons.iter().map(|(&why, &count)| (why, count)).filter(move |&(why, _)| !is_end(why))
+    }
+}
+
+impl KeptFailures {
+    /// Whether there is room for the details of another failure.
+    pub fn has_room(&self) -> bool {
+        self.list.len() < FAILURES && self.text < FAILURE_TEXT
+    }
+
+    /// Keeps the details of a failure.
+    pub fn keep(&mut self, failure: Failed) {
+        self.text += [&failure.label, &failure.message, &failure.details]
+            .into_iter()
+            .map(|text| weight(text))
+            .sum::<usize>();
+        self.list.push(failure);
     }
 }
 

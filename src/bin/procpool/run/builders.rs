@@ -93,7 +93,7 @@ fn worker(line: &str, protocol: Protocol, first: &[Init], pty: bool) -> Builder 
     first.iter().fold(pool, |pool, init| pool.init(init.clone()))
 }
 
-/// Sets what is the same for workers and commands.
+/// Sets the options that workers and commands share.
 fn set(pool: Builder, options: &Options) -> Builder {
     let pool = match options.failures.timeout {
         Some(Timeout::Time(time)) if !time.is_zero() => pool.timeout(time),

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::watch::{ActiveRun, LAST_WAIT, sleep_until};
 use crate::exit::Status;
 use crate::interrupts::SignalOrder;
-use crate::report::findings::{Ending, RunOutcome};
+use crate::report::findings::{RunEnding, RunOutcome};
 
 /// The time that the remaining results of an interrupted run have to be printed.
 const LAST_PRINT: Duration = Duration::from_secs(1);
@@ -57,8 +57,8 @@ impl ActiveRun {
         }
     }
 
-    /// Writes the lines of failed jobs on a thread, since a disk may be slow. The receiver is told when that is
-    /// done.
+    /// Writes the lines of failed jobs on a thread, since a disk may be slow. The receiver gets a message when
+    /// it is done.
     fn start_keeping(&self) -> oneshot::Receiver<()> {
         let is_whole = self.course.total().is_some() && self.left() == 0;
         let bookkeeper = Arc::clone(&self.bookkeeper);
@@ -120,7 +120,7 @@ impl ActiveRun {
     }
 
     /// How the run ended, for reports.
-    fn ending(&self, end: Option<Status>) -> Ending {
+    fn ending(&self, end: Option<Status>) -> RunEnding {
         let outcome = match self.signal.status().or(end) {
             Some(status) => status.signal().map_or(RunOutcome::Broken, RunOutcome::Interrupted),
             None if self.bookkeeper.has_halted() => RunOutcome::Halted,
@@ -128,7 +128,7 @@ impl ActiveRun {
             None if self.course.is_doubtful => RunOutcome::Doubtful,
             None => RunOutcome::Complete,
         };
-        Ending {
+        RunEnding {
             outcome,
             left: self.left() as u64,
             has_unread_input: !self.course.is_read(),

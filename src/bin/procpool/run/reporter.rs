@@ -1,4 +1,4 @@
-//! What the pools and the output tell the run, and ask it: messages, questions, events.
+//! The run's end of the traits by which pools and output report to it: messages, questions, events.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -44,7 +44,7 @@ pub struct ActiveRun {
     /// The orders that signals lead to.
     pub orders: UnboundedReceiver<SignalOrder>,
     pub signal: FatalSignal,
-    /// When the user is told what the run waits for.
+    /// When a hint says what the run waits for.
     pub hint_at: Option<Instant>,
     /// When the run stops waiting for killed processes.
     pub give_up_at: Option<Instant>,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use procpool::input::plain_lines::{Columns, Pack, Plain};
 use procpool::input::{Form, Reader, Source};
-use procpool::journal::{self, Journal};
+use procpool::journal::Journal;
 use procpool::output::{Format, Output, Screen, Settings};
 use procpool::{Sink, Watcher};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -52,13 +52,10 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
     check_streams(&plan.reader.sources)?;
     plan.reader.rest.clone_from(&outputs.rest);
-    let journal = plan.journal.as_ref().map(|settings| open_journal(settings, &console));
-    let journal = journal.transpose()?;
-    if let Some(journal) = &journal {
-        resume_from(journal, &mut plan.reader);
-    }
+    let journal = open_journal(&mut plan, &console)?;
     let results = ResultSinks::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
     let ResultSinks { output, reports, bookkeeper } = results;
+    plan.reader.bundles &= !bookkeeper.wants_each_job();
     let watcher = Arc::clone(&reporter) as Arc<dyn Watcher>;
     let sink = Arc::clone(&bookkeeper) as Arc<dyn Sink>;
     let pools = builders::build(&plan, &options, size, &watcher, &sink)?;
@@ -67,7 +64,6 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let progress = ProgressLine::start(options.output.progress, Arc::clone(&console), move || {
         counts.counts()
     })?;
-    allow_signals().context("signals can't be listened to")?;
     let (orders, ordered) = unbounded_channel();
     let signal = FatalSignal::default();
     let interrupts = Interrupts {
@@ -78,7 +74,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         orders,
         signal: signal.clone(),
     };
-    interrupts.listen().context("signals can't be listened to")?;
+    listen(interrupts).context("signals can't be listened to")?;
     drop(early);
     let run = ActiveRun {
         pools,
@@ -135,8 +131,8 @@ impl ResultSinks {
             buffer: options.output.buffer,
             journal: journal.clone(),
         };
-        let surroundings = Arc::clone(reporter) as Arc<dyn Screen>;
-        let output = Output::start(settings, surroundings);
+        let screen = Arc::clone(reporter) as Arc<dyn Screen>;
+        let output = Output::start(settings, screen);
         let output = Arc::new(output.context("the output can't be started")?);
         let settings = report_settings(options, outputs, &plan.reader, reports.clone())?;
         let events = events.clone();
@@ -211,11 +207,10 @@ fn check_streams(sources: &[Source]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Opens the journal, and reports an incomplete last line.
-fn open_journal(
-    settings: &journal::JournalSettings,
-    console: &Console,
-) -> anyhow::Result<Arc<Journal>> {
+/// Opens the journal, if there is one, and reports an incomplete last line. The reader then looks jobs up in it, and
+/// packs lines as the first run did.
+fn open_journal(plan: &mut Plan, console: &Console) -> anyhow::Result<Option<Arc<Journal>>> {
+    let Some(settings) = &plan.journal else { return Ok(None) };
     let journal = Journal::open(settings).map_err(anyhow::Error::msg)?;
     let torn = journal.torn();
     if torn > 0 {
@@ -226,19 +221,18 @@ fn open_journal(
             settings.path.display()
         ));
     }
-    Ok(Arc::new(journal))
-}
-
-/// Makes the reader look jobs up in the journal, and pack lines as the first run did.
-fn resume_from(journal: &Arc<Journal>, reader: &mut Reader) {
-    reader.journal = Some(Arc::clone(journal));
+    let journal = Arc::new(journal);
+    let reader = &mut plan.reader;
+    reader.journal = Some(Arc::clone(&journal));
     if let Form::Plain(Plain { pack: Pack::Bytes { most, .. }, .. }) = &mut reader.form {
         *most = journal.pack().unwrap_or(*most);
     }
+    Ok(Some(journal))
 }
 
-/// Checks that there are descriptors left for the runtime of the signals. Without some of them tokio panics.
-fn allow_signals() -> io::Result<()> {
+/// Begins to listen to signals. Without some descriptors tokio panics. So this first checks that there are enough.
+fn listen(interrupts: Interrupts) -> io::Result<()> {
     let pairs: io::Result<Vec<_>> = (0..4).map(|_| UnixStream::pair()).collect();
-    pairs.map(drop)
+    drop(pairs?);
+    interrupts.listen()
 }

@@ -1,0 +1,51 @@
+//! The interpreters that procpool has workers for: their programs, and the code of the workers.
+
+/// An interpreter that procpool has a worker for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// Python 3.
+    Python,
+    /// Perl 5.
+    Perl,
+    /// Node.js.
+    Node,
+    /// Ruby.
+    Ruby,
+    /// A POSIX shell.
+    Sh,
+}
+
+impl Language {
+    /// The language's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Python => "Python",
+            Self::Perl => "Perl",
+            Self::Node => "Node.js",
+            Self::Ruby => "Ruby",
+            Self::Sh => "sh",
+        }
+    }
+
+    /// The program, and its options. The code of the worker follows them.
+    pub(super) fn program(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Self::Python => ("python3", &["-c"]),
+            Self::Perl => ("perl", &["-e"]),
+            Self::Node => ("node", &["-e"]),
+            Self::Ruby => ("ruby", &["-e"]),
+            Self::Sh => ("sh", &["-c"]),
+        }
+    }
+
+    /// The code of the worker.
+    pub(super) fn source(self) -> &'static str {
+        match self {
+            Self::Python => include_str!("worker.py"),
+            Self::Perl => include_str!("worker.pl"),
+            Self::Node => include_str!("worker.js"),
+            Self::Ruby => include_str!("worker.rb"),
+            Self::Sh => include_str!("worker.sh"),
+        }
+    }
+}

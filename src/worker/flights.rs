@@ -1,0 +1,370 @@
+//! The requests that are open: those that a worker has been sent and has not answered, oldest first,
+//! with the place of each among all bytes that the worker has been sent.
+
+use std::collections::VecDeque;
+
+use crate::job::{Job, Place};
+use crate::util::clock::Moment;
+
+/// A job at a worker, or a bundle of jobs.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    pub(crate) job: Job,
+    /// When the job was handed to the worker.
+    pub(crate) start: Moment,
+    /// When the job's time began, as far as is known: not before its request was read.
+    pub(crate) clock: Moment,
+    /// The request's id. The jobs of a bundle count on from there.
+    id: u64,
+    /// How many jobs of a bundle have been answered.
+    answered: usize,
+    span: RequestSpan,
+}
+
+/// Where a request is among all bytes that the worker has been sent.
+#[derive(Debug, Default)]
+pub(super) struct RequestSpan {
+    /// Where the request of the first job begins that has not been taken out.
+    pub(super) begins_at: u64,
+    /// Where the last request ends.
+    pub(super) ends_at: u64,
+    /// Where the request of each job of a bundle of JSON ends. It is empty for all other jobs.
+    pub(super) ends: VecDeque<u64>,
+}
+
+impl Flight {
+    /// How many jobs are in flight with it.
+    pub(super) fn pending(&self) -> usize {
+        self.job.count() - self.answered
+    }
+
+    /// Whether this is a bundle of jobs that are answered one at a time.
+    fn is_many(&self) -> bool {
+        self.job.count() > 1 && self.job.lines().is_none()
+    }
+
+    /// The number of the next job to be answered.
+    fn next_seq(&self) -> u64 {
+        self.job.seq + self.answered as u64
+    }
+
+    /// The place in the input of the next job to be answered.
+    fn next_place(&self) -> Place {
+        let place = self.job.place;
+        Place { line: place.line + self.answered as u64, ..place }
+    }
+
+    /// The request id of the next job to be answered.
+    fn next_id(&self) -> u64 {
+        self.id + self.answered as u64
+    }
+
+    /// The next job to be answered of a bundle of JSON, by itself.
+    fn next(&self) -> Self {
+        Self {
+            job: self.job.nth(self.answered),
+            start: self.start,
+            clock: self.clock,
+            id: self.next_id(),
+            answered: 0,
+            span: RequestSpan::default(),
+        }
+    }
+
+    /// Looks at the next job to be answered, by itself.
+    pub(super) fn look_at_next<T>(&self, look: impl FnOnce(&Job) -> T) -> T {
+        match self.job.count() {
+            1 => look(&self.job),
+            _ => look(&self.job.one(self.answered)),
+        }
+    }
+
+    /// Where the request of the next job to be answered begins.
+    fn next_begins_at(&self) -> u64 {
+        match self.answered {
+            0 => self.span.begins_at,
+            answered => self.nth_ends_at(answered - 1),
+        }
+    }
+
+    /// Where the request of the next job to be answered ends.
+    fn next_ends_at(&self) -> u64 {
+        self.nth_ends_at(self.answered)
+    }
+
+    /// Where the request of one of the jobs ends, counted from 0.
+    fn nth_ends_at(&self, nth: usize) -> u64 {
+        if self.job.lines().is_some() {
+            return self.span.begins_at + self.job.offset(nth + 1) as u64;
+        }
+        self.span.ends.get(nth).copied().unwrap_or(self.span.ends_at)
+    }
+
+    /// Takes the jobs that have been answered out of a bundle.
+    fn drop_answered(&mut self) {
+        if self.answered > 0 {
+            self.span.begins_at = self.next_begins_at();
+            self.id = self.next_id();
+            self.span.ends.drain(..self.answered.min(self.span.ends.len()));
+            drop(self.job.split_off_first(self.answered));
+            self.answered = 0;
+        }
+    }
+
+    /// Takes the first job out of a bundle of which none has been answered.
+    fn take_first(&mut self) -> Self {
+        let ends_at = self.next_ends_at();
+        let span = RequestSpan { begins_at: self.span.begins_at, ends_at, ends: VecDeque::new() };
+        let job = self.job.split_off_first(1);
+        let first =
+            Self { job, start: self.start, clock: self.clock, id: self.id, answered: 0, span };
+        self.span.begins_at = ends_at;
+        self.span.ends.pop_front();
+        self.id += 1;
+        first
+    }
+
+    /// The jobs that have not been answered.
+    fn into_job(mut self) -> Job {
+        if self.answered > 0 {
+            drop(self.job.split_off_first(self.answered));
+        }
+        self.job
+    }
+}
+
+/// Which request a reply answers.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Match {
+    /// The next job of the bundle that is the oldest request.
+    NextOfBundle,
+    /// The job at this place among the flights.
+    Flight(usize),
+    /// None that is open: the request with this id has been answered before.
+    Stale(u64),
+    /// None: there has been no request with this id.
+    Unknown(u64),
+    /// None: no request is open.
+    Unasked,
+}
+
+/// All jobs at a worker, oldest first.
+#[derive(Debug)]
+pub(crate) struct Flights {
+    open: VecDeque<Flight>,
+    /// How many jobs are in flight. That is more than flights where those are bundles.
+    jobs: usize,
+    /// How many bytes of requests are in flight.
+    bytes: usize,
+    /// The worker has answered a younger job before an older one.
+    is_unordered: bool,
+    /// The job of a bundle that was answered last.
+    shown: Job,
+}
+
+impl Flights {
+    pub(super) fn new() -> Self {
+        let shown = Job::new(0, "", "", "");
+        Self { open: VecDeque::new(), jobs: 0, bytes: 0, is_unordered: false, shown }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// The oldest.
+    pub(crate) fn front(&self) -> Option<&Flight> {
+        self.open.front()
+    }
+
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Flight> {
+        self.open.iter()
+    }
+
+    /// How many jobs are in flight.
+    pub(super) fn jobs(&self) -> usize {
+        self.jobs
+    }
+
+    /// How many bytes of requests are in flight.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether the worker has answered a younger job before an older one.
+    pub(super) fn is_unordered(&self) -> bool {
+        self.is_unordered
+    }
+
+    /// Adds a job whose request has the id `id`, or whose requests begin with it.
+    pub(super) fn push(&mut self, job: Job, now: Moment, id: u64, span: RequestSpan) {
+        self.jobs += job.count();
+        self.bytes += job.size();
+        self.open.push_back(Flight { job, start: now, clock: now, id, answered: 0, span });
+    }
+
+    /// Makes a flight the oldest.
+    pub(crate) fn move_to_front(&mut self, index: usize) {
+        if let Some(flight) = self.open.remove(index) {
+            self.open.push_front(flight);
+        }
+    }
+
+    // ---- Replies
+
+    /// Finds the job that a reply answers; `requests` is how many the worker has been sent. A reply
+    /// without an id answers the oldest.
+    pub(super) fn find(&mut self, id: Option<u64>, requests: u64) -> Match {
+        let Some(front) = self.open.front() else {
+            return Self::no_match(id, requests);
+        };
+        let is_next = id.is_none_or(|id| id == front.next_id());
+        if is_next && front.is_many() {
+            return Match::NextOfBundle;
+        }
+        if !is_next {
+            self.take_apart();
+        }
+        let index = match id {
+            None => Some(0),
+            Some(id) => self.open.iter().position(|flight| flight.id == id),
+        };
+        index.map_or_else(|| Self::no_match(id, requests), Match::Flight)
+    }
+
+    fn no_match(id: Option<u64>, requests: u64) -> Match {
+        match id {
+            None => Match::Unasked,
+            Some(id) if (1..=requests).contains(&id) => Match::Stale(id),
+            Some(id) => Match::Unknown(id),
+        }
+    }
+
+    /// Takes a job out that has been answered.
+    pub(super) fn take_answered(&mut self, index: usize) -> Option<Flight> {
+        let flight = self.open.remove(index)?;
+        self.is_unordered |= index > 0;
+        self.jobs -= 1;
+        self.bytes -= flight.job.size();
+        Some(flight)
+    }
+
+    /// The oldest request, if it is for lines that are answered by lines, and how many of them are
+    /// still to be answered.
+    pub(super) fn pending_lines(&self) -> Option<usize> {
+        self.open.front().filter(|front| front.job.lines().is_some()).map(Flight::pending)
+    }
+
+    /// The number and the place of the job that is to be answered next.
+    pub(super) fn next_job(&self) -> Option<(u64, Place)> {
+        self.open.front().map(|front| (front.next_seq(), front.next_place()))
+    }
+
+    /// The next job of the bundle that is the oldest request, for as long as it takes to look at it.
+    pub(super) fn show_next(&mut self) -> Option<(&Job, Moment, Moment)> {
+        let front = self.open.front()?;
+        front.job.show(front.answered, &mut self.shown);
+        Some((&self.shown, front.start, front.clock))
+    }
+
+    /// A copy of the next job of the bundle that is the oldest request.
+    pub(super) fn copy_next(&self) -> Option<Flight> {
+        self.open.front().map(Flight::next)
+    }
+
+    /// The next `count` jobs of the oldest request have been answered.
+    pub(super) fn complete_next(&mut self, count: usize) {
+        let Some(front) = self.open.front_mut() else { return };
+        front.answered += count;
+        self.jobs -= count;
+        if front.pending() == 0
+            && let Some(flight) = self.open.pop_front()
+        {
+            self.bytes -= flight.job.size();
+        }
+    }
+
+    /// Makes single jobs of bundles: they are not answered in their order. That is done once, since to
+    /// look at all flights for each reply takes long. A worker without order gets no more bundles.
+    fn take_apart(&mut self) {
+        if self.is_unordered || !self.open.iter().any(Flight::is_many) {
+            return;
+        }
+        for mut flight in std::mem::take(&mut self.open) {
+            flight.drop_answered();
+            while flight.is_many() {
+                self.open.push_back(flight.take_first());
+            }
+            self.open.push_back(flight);
+        }
+        self.bytes = self.open.iter().map(|flight| flight.job.size()).sum();
+    }
+
+    // ---- What a worker leaves that ends
+
+    /// Takes the oldest job out, also out of a bundle.
+    pub(super) fn take_oldest(&mut self) -> Option<Flight> {
+        let mut flight = self.open.pop_front()?;
+        self.jobs -= 1;
+        flight.drop_answered();
+        if flight.job.count() == 1 {
+            return Some(flight);
+        }
+        let oldest = flight.take_first();
+        self.open.push_front(flight);
+        Some(oldest)
+    }
+
+    /// Takes all jobs out that have not been answered.
+    pub(super) fn take_jobs(&mut self) -> VecDeque<Job> {
+        self.jobs = 0;
+        self.bytes = 0;
+        self.open.drain(..).map(Flight::into_job).collect()
+    }
+
+    /// Takes those jobs out of which a worker has read nothing that has read `read` bytes.
+    pub(super) fn take_unread(&mut self, read: u64) -> Vec<Job> {
+        let begun = self.open.iter().take_while(|flight| flight.span.begins_at < read).count();
+        let unread = self.open.split_off(begun);
+        let jobs: Vec<Job> = unread.into_iter().map(Flight::into_job).collect();
+        self.jobs -= jobs.iter().map(Job::count).sum::<usize>();
+        let bytes = jobs.iter().map(Job::size).sum();
+        self.bytes = self.bytes.saturating_sub(bytes);
+        jobs
+    }
+
+    // ---- What has been read
+
+    /// Where the request of the oldest job begins and where it ends.
+    pub(super) fn oldest_span(&self) -> Option<(u64, u64)> {
+        self.open.front().map(|front| (front.next_begins_at(), front.next_ends_at()))
+    }
+
+    /// Where the last request ends.
+    pub(super) fn end(&self) -> u64 {
+        self.open.back().map_or(0, |last| last.span.ends_at)
+    }
+
+    /// Begins the time of the oldest job anew.
+    pub(super) fn restart_oldest(&mut self, now: Moment) {
+        if let Some(oldest) = self.open.front_mut() {
+            oldest.clock = now;
+        }
+    }
+
+    /// Begins the time anew of each younger job whose request has not been read, or has been read since
+    /// the worker had read `before` bytes. Now it has read `read` bytes.
+    pub(super) fn restart_younger(&mut self, now: Moment, before: u64, read: u64) {
+        // Requests are sent one after the other: those that had been read before are in front.
+        let younger = self.open.iter_mut().skip(1).rev();
+        for flight in younger.take_while(|flight| flight.span.ends_at > before) {
+            if flight.span.begins_at >= read || read > before {
+                flight.clock = now;
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The bytes that a worker has printed and that no reply has been made of yet.
+
+use super::violation::Violation;
+use crate::process::{Process, Transfer};
+use crate::protocol::Protocol;
+use crate::protocol::envelope::Message;
+use crate::protocol::framing::{Scan, Split};
+use crate::util::buffer::TypicalSize;
+use crate::util::text::quote;
+
+/// The bytes that have come.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    bytes: Vec<u8>,
+    size: TypicalSize,
+    /// How far the bytes were looked through. They hold no whole message.
+    scan: Scan,
+}
+
+impl Inbox {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The buffer, for someone else who reads what the worker prints.
+    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Reads what the worker has printed, once.
+    pub(super) fn read(&mut self, process: &Process) -> Transfer {
+        process.read(&mut self.bytes)
+    }
+
+    /// Has `take` take message after message: it returns how many bytes it took, or 0 where there is no
+    /// whole message.
+    ///
+    /// # Errors
+    /// What `take` returns as one. Messages before that have been taken.
+    pub(super) fn take_messages(
+        &mut self,
+        mut take: impl FnMut(&[u8], &mut Scan) -> Result<usize, Violation>,
+    ) -> Result<(), Violation> {
+        let mut taken = 0;
+        let outcome = loop {
+            match take(&self.bytes[taken..], &mut self.scan) {
+                Ok(0) => break Ok(()),
+                Ok(len) => taken += len,
+                Err(violation) => break Err(violation),
+            }
+            self.scan = Scan::default();
+        };
+        if taken == self.bytes.len() {
+            self.size.empty(&mut self.bytes);
+        } else {
+            drop(self.bytes.drain(..taken));
+        }
+        outcome
+    }
+
+    /// The bytes that were printed last and are no whole message.
+    pub(super) fn unparsed(&self) -> &[u8] {
+        self.bytes.trim_ascii()
+    }
+
+    /// Describes the bytes of a message without an end, as a phrase; empty: there are none.
+    pub(super) fn describe_unparsed(&self, protocol: Protocol) -> String {
+        match self.unparsed() {
+            [] => String::new(),
+            bytes => format!(
+                "it has printed {}, which is no whole message{}",
+                quote(bytes),
+                protocol.likely_framing(&self.bytes)
+            ),
+        }
+    }
+
+    /// The bytes that would be taken for a reply to the next request.
+    pub(super) fn unasked(&self, protocol: Protocol) -> &[u8] {
+        if protocol.is_raw() {
+            return protocol.without_blanks(&self.bytes);
+        }
+        let mut at = 0;
+        while let Split::Message { begin, end, next } =
+            protocol.split(&self.bytes[at..], &mut Scan::default())
+        {
+            let message = &self.bytes[at + begin..at + end];
+            if let Ok(Message::Reply { id: None, .. }) = (protocol.envelope.read)(message) {
+                return &self.bytes[at..];
+            }
+            at += next;
+        }
+        &[]
+    }
+}

@@ -1,0 +1,93 @@
+//! How long a job takes at a worker, and what follows from that: the window, how many jobs are taken at
+//! once, and for how long a slot leaves a worker alone that writes its replies one at a time.
+
+use std::time::Duration;
+
+use super::window::Window;
+use crate::config::Depth;
+
+/// Jobs that take no longer than this together may be taken at once, whoever else might take them.
+const PORTION: Duration = Duration::from_micros(200);
+
+/// A slot takes at most this many jobs at once.
+const MOST_JOBS: usize = 256;
+
+/// A shorter pause gains nothing.
+const SHORTEST_PAUSE: Duration = Duration::from_micros(150);
+
+/// A slot pauses for no longer than this.
+const LONGEST_PAUSE: Duration = Duration::from_millis(1);
+
+/// A worker that sends fewer replies than this per read writes them one at a time.
+const FEW: usize = 16;
+
+/// After such a read a slot makes this many pauses before it looks again how the worker writes.
+const PAUSES: u32 = 32;
+
+/// With fewer jobs in flight than this a slot does not pause.
+const FEWEST_IN_FLIGHT: usize = 8;
+
+/// The speed of one worker.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// How many requests the worker may have in flight.
+    pub(super) window: Window,
+    /// The average time of a job, as a moving average; zero: it is not known yet.
+    per_job: Duration,
+    /// How many pauses are left.
+    pauses: u32,
+}
+
+impl Pace {
+    pub(super) fn new(depth: Depth) -> Self {
+        Self { window: Window::new(depth), per_job: Duration::ZERO, pauses: 0 }
+    }
+
+    /// The average time of a job; zero: it is not known yet.
+    pub(super) fn per_job(&self) -> Duration {
+        self.per_job
+    }
+
+    /// How many jobs are done in next to no time.
+    pub(super) fn portion(&self) -> usize {
+        match self.per_job.as_nanos() {
+            0 => 1,
+            nanos => usize::try_from(PORTION.as_nanos() / nanos).unwrap_or(1).clamp(1, MOST_JOBS),
+        }
+    }
+
+    /// For how long to leave the worker alone, so that its next replies come in one read. `None`: wait
+    /// for the worker as usual.
+    pub(super) fn pause(&mut self, in_flight: usize) -> Option<Duration> {
+        if self.pauses == 0 || in_flight < FEWEST_IN_FLIGHT {
+            return None;
+        }
+        let queued = self.per_job * u32::try_from(in_flight).unwrap_or(u32::MAX);
+        let pause = queued / 4;
+        let is_worth_it = (SHORTEST_PAUSE..=LONGEST_PAUSE).contains(&pause);
+        self.pauses -= u32::from(is_worth_it);
+        is_worth_it.then_some(pause)
+    }
+
+    /// Learns that one read brought this many replies.
+    pub(super) fn learn_replies(&mut self, answered: usize) {
+        if answered < FEW {
+            self.pauses = PAUSES;
+        }
+    }
+
+    /// Learns that `answered` jobs took `time` together.
+    pub(super) fn learn_time(&mut self, answered: usize, time: Duration) {
+        self.window.observe(answered, time);
+        let each = time / u32::try_from(answered).unwrap_or(u32::MAX);
+        self.per_job = match self.per_job {
+            Duration::ZERO => each,
+            average => (average * 7 + each) / 8,
+        };
+    }
+
+    /// Forgets how long jobs take.
+    pub(super) fn forget_time(&mut self) {
+        self.per_job = Duration::ZERO;
+    }
+}

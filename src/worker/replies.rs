@@ -1,0 +1,228 @@
+//! From bytes to replies: the messages in a worker's output, and which request each of them answers.
+
+use super::flights::{Flight, Flights, Match};
+use super::outbox::Outbox;
+use super::unproven::Unproven;
+use super::violation::Violation;
+use crate::job::{Failure, Job, Value};
+use crate::protocol::Protocol;
+use crate::protocol::envelope::{Body, Message};
+use crate::protocol::framing::{Scan, Split};
+use crate::util::clock::Moment;
+
+/// No framing needs more bytes than this before a message.
+const LONGEST_HEAD: usize = 4 << 10;
+
+/// A reply of a worker, with the job that it answers.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
+pub(crate) enum Reply<'a> {
+    /// To a single job.
+    One(Flight, Result<Value<'a>, &'a Failure>),
+    /// To one job of a bundle, which the worker was handed at `start`.
+    Next { job: &'a Job, start: Moment, clock: Moment, value: Value<'a> },
+    /// To `count` jobs of a bundle, of which `seq` is the first: one line for each.
+    Texts { seq: u64, count: usize, texts: &'a [u8] },
+}
+
+/// What the replies in one batch came to.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    /// How many jobs have been answered.
+    pub(crate) answered: usize,
+    /// The id of a request that was answered a second time. That harms no job, since the replies to
+    /// the others are still to come, but such a worker is trusted with no more jobs.
+    pub(crate) stale: Option<u64>,
+}
+
+/// Takes replies out of bytes and hands each to `answer`.
+pub(super) struct Receiver<'a, F> {
+    pub(super) protocol: Protocol,
+    /// The longest reply, in bytes.
+    pub(super) max_reply: usize,
+    /// How many jobs the worker has been given.
+    pub(super) requests: u64,
+    pub(super) flights: &'a mut Flights,
+    pub(super) outbox: &'a mut Outbox,
+    pub(super) unproven: &'a mut Unproven,
+    pub(super) received: Received,
+    pub(super) answer: F,
+}
+
+impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
+    /// Takes the first message out of some bytes, or the first lines where those are replies. Returns
+    /// how many bytes that were; 0: there is no whole message.
+    pub(super) fn take(&mut self, bytes: &[u8], scan: &mut Scan) -> Result<usize, Violation> {
+        let len = self.take_lines(bytes)?;
+        if len > 0 {
+            return Ok(len);
+        }
+        let (message, next) = match self.protocol.split(bytes, scan) {
+            Split::Message { begin, end, next } => (&bytes[begin..end], next),
+            Split::More(len) if len > self.max_reply => return Err(self.too_long(len, bytes)),
+            // Bytes that are no part of a message, such as blanks, have a limit as well.
+            Split::More(_) if bytes.len() > self.max_reply.saturating_add(LONGEST_HEAD) => {
+                return Err(self.too_long(0, bytes));
+            }
+            Split::More(_) => return Ok(0),
+            Split::Broken(what) => return Err(Violation::no_message(self.protocol, what, bytes)),
+        };
+        if message.len() > self.max_reply {
+            return Err(self.too_long(0, message));
+        }
+        self.read(message, &bytes[next..])?;
+        Ok(next)
+    }
+
+    fn too_long(&self, len: usize, bytes: &[u8]) -> Violation {
+        Violation::too_long(self.protocol, len, bytes, self.max_reply)
+    }
+
+    /// Deals with a message; `after` are the bytes after it.
+    fn read(&mut self, message: &[u8], after: &[u8]) -> Result<(), Violation> {
+        let envelope = self.protocol.envelope;
+        match (envelope.read)(message) {
+            Ok(Message::Reply { id, outcome }) => {
+                let after = if envelope.only_replies { after } else { &[] };
+                self.match_reply(id, outcome.as_ref().map(Body::value), message, after)
+            }
+            Ok(Message::Nothing) => Ok(()),
+            Ok(Message::Question(answer)) => {
+                self.outbox.add_answer(self.protocol, &answer, message)
+            }
+            Err(what) => Err(Violation::no_reply(self.protocol, what, message)),
+        }
+    }
+
+    /// Takes as many lines as there are that answer jobs of a bundle of lines. Returns how many bytes
+    /// that were.
+    fn take_lines(&mut self, bytes: &[u8]) -> Result<usize, Violation> {
+        let Some(pending) = self.flights.pending_lines() else { return Ok(0) };
+        let Some(mut lines) = WholeLines::first(bytes, pending, self.max_reply) else {
+            return Ok(0);
+        };
+        // As for single jobs: after its last reply a worker must print nothing more.
+        let is_surplus =
+            self.flights.jobs() == lines.count && !bytes[lines.len..].trim_ascii().is_empty();
+        if is_surplus {
+            lines = lines.without_last(bytes);
+        }
+        let WholeLines { count, len } = lines;
+        if count > 0
+            && let Some((seq, place)) = self.flights.next_job()
+        {
+            self.unproven.add(seq, place, count, None);
+            (self.answer)(Reply::Texts { seq, count, texts: &bytes[..len] });
+            self.complete_next(count);
+        }
+        if is_surplus {
+            let end = WholeLines::first(&bytes[len..], 1, usize::MAX).map_or(0, |line| line.len);
+            let (message, after) = bytes[len..].split_at(end);
+            return Err(Violation::surplus(self.protocol, None, message, after));
+        }
+        Ok(len)
+    }
+
+    /// The next `count` jobs of the oldest request have been answered.
+    fn complete_next(&mut self, count: usize) {
+        self.flights.complete_next(count);
+        self.received.answered += count;
+    }
+
+    /// Finds the job that a reply answers. `after` are the bytes after the reply.
+    fn match_reply(
+        &mut self,
+        id: Option<u64>,
+        outcome: Result<Value<'_>, &Failure>,
+        message: &[u8],
+        after: &[u8],
+    ) -> Result<(), Violation> {
+        // After its last reply a worker must print nothing more.
+        let is_surplus = self.flights.jobs() == 1 && !after.trim_ascii().is_empty();
+        if id.is_none() {
+            self.unproven.note_anonymous();
+        }
+        match self.flights.find(id, self.requests) {
+            Match::NextOfBundle | Match::Flight(_) if is_surplus => {
+                let message = [message, b"\n"].concat();
+                Err(Violation::surplus(self.protocol, id, &message, after))
+            }
+            Match::NextOfBundle => {
+                self.answer_next(id, outcome);
+                Ok(())
+            }
+            Match::Flight(index) => {
+                self.answer_one(index, id, outcome);
+                Ok(())
+            }
+            Match::Stale(id) => {
+                self.received.stale = Some(id);
+                Ok(())
+            }
+            Match::Unknown(id) => Err(Violation::unknown_id(id, message)),
+            Match::Unasked => Err(Violation::unasked(message)),
+        }
+    }
+
+    /// Hands on the reply to the next job of the bundle that is the oldest request.
+    fn answer_next(&mut self, id: Option<u64>, outcome: Result<Value<'_>, &Failure>) {
+        if id.is_none()
+            && let Some((seq, place)) = self.flights.next_job()
+        {
+            self.unproven.add(seq, place, 1, None);
+        }
+        match outcome {
+            Ok(value) => {
+                if let Some((job, start, clock)) = self.flights.show_next() {
+                    (self.answer)(Reply::Next { job, start, clock, value });
+                }
+            }
+            Err(failure) => {
+                if let Some(flight) = self.flights.copy_next() {
+                    (self.answer)(Reply::One(flight, Err(failure)));
+                }
+            }
+        }
+        self.complete_next(1);
+    }
+
+    /// Hands on the reply to a single job.
+    fn answer_one(&mut self, index: usize, id: Option<u64>, outcome: Result<Value<'_>, &Failure>) {
+        let Some(flight) = self.flights.take_answered(index) else { return };
+        self.received.answered += 1;
+        if id.is_none() {
+            let job = &flight.job;
+            self.unproven.add(job.seq, job.place, 1, job.key.filter(|_| outcome.is_ok()));
+        }
+        (self.answer)(Reply::One(flight, outcome));
+    }
+}
+
+/// Whole lines that some bytes begin with.
+#[derive(Clone, Copy, Debug)]
+struct WholeLines {
+    count: usize,
+    /// Their length in bytes, newlines included.
+    len: usize,
+}
+
+impl WholeLines {
+    /// The first `most` whole lines, or as many as there are. `None`: there is none, or the first one
+    /// is longer than `longest`.
+    fn first(bytes: &[u8], most: usize, longest: usize) -> Option<Self> {
+        let mut lines = Self { count: 0, len: 0 };
+        for at in memchr::memchr_iter(b'\n', bytes).take(most) {
+            if at - lines.len > longest {
+                break;
+            }
+            lines.count += 1;
+            lines.len = at + 1;
+        }
+        (lines.count > 0).then_some(lines)
+    }
+
+    /// The same lines of `bytes` but for the last one.
+    fn without_last(self, bytes: &[u8]) -> Self {
+        let len = memchr::memrchr(b'\n', &bytes[..self.len - 1]).map_or(0, |at| at + 1);
+        Self { count: self.count - 1, len }
+    }
+}

@@ -1,0 +1,83 @@
+//! What a worker did that no worker may do: the words for it, and the bytes that the worker printed.
+
+use crate::protocol::Protocol;
+
+/// What is wrong with a worker that does not wait for its request.
+pub(crate) const EARLY: &str = "it printed this before it had read the request";
+
+/// A message quotes at most this many bytes of output that is no message.
+const QUOTED: usize = 200;
+
+/// A worker did what no worker may do. The oldest job is charged with it.
+#[derive(Debug)]
+pub(crate) struct Violation {
+    /// What is wrong, as a phrase.
+    pub(crate) what: String,
+    /// The offending bytes.
+    pub(crate) bytes: Vec<u8>,
+    /// The worker printed a message too many. Earlier replies may belong to other requests.
+    pub(crate) is_surplus: bool,
+}
+
+impl Violation {
+    fn new(what: impl Into<String>, bytes: &[u8]) -> Self {
+        Self { what: what.into(), bytes: bytes.to_vec(), is_surplus: false }
+    }
+
+    /// The worker printed something before it read its request.
+    pub(super) fn early(bytes: &[u8]) -> Self {
+        Self { is_surplus: true, ..Self::new(EARLY, bytes) }
+    }
+
+    /// The worker printed `after` after the last reply that it was asked for.
+    pub(super) fn surplus(
+        protocol: Protocol,
+        id: Option<u64>,
+        message: &[u8],
+        after: &[u8],
+    ) -> Self {
+        let what = protocol.surplus(message, after);
+        Self { is_surplus: id.is_none(), ..Self::new(what, &[message, after].concat()) }
+    }
+
+    /// The worker printed a reply, but has no request to answer.
+    pub(super) fn unasked(message: &[u8]) -> Self {
+        Self { is_surplus: true, ..Self::new("it printed a reply without being asked", message) }
+    }
+
+    /// No request has had this id.
+    pub(super) fn unknown_id(id: u64, message: &[u8]) -> Self {
+        Self::new(format!("its reply has an unknown id, {id}"), message)
+    }
+
+    /// The message is no reply: `what` is what its envelope says of it.
+    pub(super) fn no_reply(protocol: Protocol, what: String, message: &[u8]) -> Self {
+        let what = protocol.why(message, what);
+        Self::new(format!("what it printed is no reply: {what}"), message)
+    }
+
+    /// The bytes are no message in the protocol's framing: `what` says why.
+    pub(super) fn no_message(protocol: Protocol, what: &str, bytes: &[u8]) -> Self {
+        let name = protocol.framing.name;
+        let likely = protocol.likely_framing(bytes);
+        let what = format!("what it printed is no message in the framing '{name}': {what}{likely}");
+        Self::new(what, &bytes[..bytes.len().min(QUOTED)])
+    }
+
+    /// A reply is longer than `max_reply`. `len` is how long it is to be, as far as is known.
+    pub(super) fn too_long(protocol: Protocol, len: usize, bytes: &[u8], max_reply: usize) -> Self {
+        let announced =
+            if len > bytes.len() { format!(" (it is to have {len})") } else { String::new() };
+        let likely = protocol.likely_framing(bytes);
+        let what = format!(
+            "its reply is longer than the limit of {max_reply} bytes \
+             (--max-reply){announced}{likely}"
+        );
+        Self::new(what, &bytes[..bytes.len().min(QUOTED)])
+    }
+
+    /// The worker asks questions and does not read the answers.
+    pub(super) fn unread_answers(question: &[u8]) -> Self {
+        Self::new("it asks much and does not read the answers", question)
+    }
+}

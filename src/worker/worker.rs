@@ -1,0 +1,497 @@
+//! A worker: its process, its parts, and the steps that a slot takes with it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::flights::{Flight, Flights};
+use super::inbox::Inbox;
+use super::outbox::Outbox;
+use super::pace::Pace;
+use super::reading::{ReadProgress, Reading};
+use super::replies::{Received, Receiver, Reply};
+use super::service::Service;
+use super::unproven::Unproven;
+use super::violation::Violation;
+use crate::config::Config;
+use crate::job::{Job, Watcher, Why, WorkerEnd};
+use crate::process::{Groups, Process, Transfer, Wake};
+use crate::protocol::Protocol;
+use crate::util::clock::{Clock, Moment};
+
+/// For messages that are larger than this, in bytes, pipes are made wide.
+const LARGE: usize = 128 << 10;
+
+/// A worker that has had no job for this long, and is silent, has answered all it was asked.
+const PROOF: Duration = Duration::from_secs(1);
+
+/// For each of this many first replies it is checked that the worker had read its request by then.
+const PROBATION: u64 = 64;
+
+/// A worker and what it has been asked.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) process: Process,
+    pub(crate) id: WorkerId,
+    protocol: Protocol,
+    pub(crate) flights: Flights,
+    outbox: Outbox,
+    inbox: Inbox,
+    pace: Pace,
+    service: Service,
+    reading: ReadProgress,
+    pub(crate) unproven: Unproven,
+    /// When the oldest job became the one that the worker is on; without jobs, when it became idle.
+    pub(crate) turn_began: Moment,
+    /// How many start-up failures had been counted when the worker was started.
+    pub(crate) failures_before: u32,
+    /// How much of its stderr had been read before it was last waited for.
+    pub(crate) words_before: u64,
+    /// Its pipes were made wide, since its messages are large.
+    is_wide: bool,
+}
+
+/// Which worker of a pool this is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WorkerId {
+    /// Its slot, counted from 1.
+    pub(crate) slot: usize,
+    /// Which worker of its slot it is.
+    pub(crate) generation: u64,
+}
+
+/// A job that can't be asked for.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) job: Job,
+    /// Why, as a sentence.
+    pub(crate) message: String,
+}
+
+// ---- Its life
+
+impl Worker {
+    pub(crate) fn new(
+        process: Process,
+        config: &Config,
+        now: Moment,
+        failures_before: u32,
+    ) -> Self {
+        let protocol = config.worker.protocol;
+        Self {
+            process,
+            id: WorkerId::default(),
+            protocol,
+            flights: Flights::new(),
+            outbox: Outbox::new(),
+            inbox: Inbox::default(),
+            pace: Pace::new(config.worker.depth),
+            service: Service::new(&config.recycling, now),
+            reading: ReadProgress::new(now),
+            unproven: Unproven::new(protocol.is_raw()),
+            turn_began: now,
+            failures_before,
+            words_before: 0,
+            is_wide: false,
+        }
+    }
+
+    /// When the worker was started.
+    pub(crate) fn born(&self) -> Moment {
+        self.service.born()
+    }
+
+    /// How many jobs the worker has answered.
+    pub(crate) fn replies(&self) -> u64 {
+        self.service.replies()
+    }
+
+    /// Whether the worker gets no more jobs.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.service.is_spent()
+    }
+
+    /// Whether the worker has answered a younger job before an older one.
+    pub(crate) fn is_unordered(&self) -> bool {
+        self.flights.is_unordered()
+    }
+
+    /// Whether the worker has served its time: it has had all its jobs, is old, or holds too much
+    /// memory.
+    pub(crate) fn has_served(&mut self, config: &Config, now: Moment) -> bool {
+        self.service.has_served(&config.recycling, &self.process, now)
+    }
+
+    /// How many more jobs the worker may be given before its time is over; 0 where age may end it as
+    /// well.
+    pub(crate) fn left(&self, config: &Config) -> usize {
+        let left = if config.recycling.max_age.is_some() { 0 } else { self.service.left() };
+        usize::try_from(left).unwrap_or(usize::MAX)
+    }
+
+    /// When the worker will have served its time, about. `pace` is that of the other workers. It counts
+    /// while this worker's own is not known.
+    pub(crate) fn expected_end(&self, config: &Config, pace: Duration) -> Moment {
+        let by_age = self.service.end_by_age(&config.recycling);
+        // The worker is on the oldest of its jobs, and will get those that it may still have.
+        let Some(left) = self.service.until_last(self.flights.jobs()) else { return by_age };
+        let own = self.pace();
+        let pace = if own.is_zero() { pace } else { own };
+        if pace.is_zero() {
+            // Nothing is known: the end comes near with the last job.
+            return if left <= 1 { self.turn_began } else { by_age };
+        }
+        let left = u32::try_from(left).unwrap_or(u32::MAX);
+        by_age.min(self.turn_began.after(pace.saturating_mul(left)))
+    }
+
+    /// Says why the worker ends.
+    pub(crate) fn set_why(&mut self, why: Why) {
+        self.service.set_why(why);
+    }
+
+    /// Describes what the worker did, once it is gone.
+    pub(crate) fn ended(&self, clock: &Clock) -> WorkerEnd {
+        WorkerEnd {
+            slot: self.id.slot,
+            pid: self.process.pid(),
+            generation: self.id.generation,
+            start: clock.unix_seconds(self.born()),
+            seconds: clock.now().since(self.born()).as_secs_f64(),
+            jobs: self.replies(),
+            why: self.service.why(),
+        }
+    }
+
+    /// The worker has been warmed up: what it did before does not count.
+    pub(crate) fn finish_warm_up(&mut self, now: Moment) {
+        self.service.restart();
+        self.pace.forget_time();
+        self.unproven.forget();
+        self.begin_turn(now);
+    }
+
+    /// The worker is idle, or another job is the oldest.
+    pub(crate) fn begin_turn(&mut self, now: Moment) {
+        self.turn_began = now;
+        self.reading.begin_turn(now);
+    }
+
+    /// Makes the pipes wide for a message of this length.
+    fn widen_for(&mut self, len: usize) {
+        if len > LARGE && !self.is_wide {
+            self.is_wide = true;
+            self.process.widen();
+        }
+    }
+}
+
+// ---- How much it is given
+
+impl Worker {
+    /// How many more jobs the worker may be given now.
+    pub(crate) fn room(&self, now: Moment) -> usize {
+        if self.service.is_spent() {
+            return 0;
+        }
+        let in_flight = self.flights.jobs();
+        let is_full = self.pace.window.room_bytes(self.flights.bytes()) == 0;
+        if in_flight > 0 && (is_full || self.pace.window.is_slow(now.since(self.turn_began))) {
+            return 0;
+        }
+        let left = usize::try_from(self.service.left()).unwrap_or(usize::MAX);
+        self.pace.window.room(in_flight).min(left)
+    }
+
+    /// How many bytes of requests the worker may be given.
+    pub(crate) fn room_bytes(&self) -> usize {
+        self.pace.window.room_bytes(self.flights.bytes())
+    }
+
+    /// How long a job takes, about; zero: it is not known yet.
+    pub(crate) fn pace(&self) -> Duration {
+        self.pace.per_job()
+    }
+
+    /// How many jobs are done in next to no time.
+    pub(crate) fn portion(&self) -> usize {
+        self.pace.portion()
+    }
+
+    /// For how long to leave a worker alone that has much to do and writes its replies one at a time, so
+    /// that each does not wake the slot. `None`: wait for the worker as usual.
+    pub(crate) fn pause(&mut self) -> Option<Duration> {
+        if self.has_unsent() { None } else { self.pace.pause(self.flights.jobs()) }
+    }
+}
+
+// ---- What it is sent
+
+impl Worker {
+    /// Takes a job on: its request goes to the outbox.
+    ///
+    /// # Errors
+    /// The job can't be asked for.
+    pub(crate) fn accept(&mut self, job: Job, now: Moment) -> Result<(), Box<Refused>> {
+        let id = self.service.requests() + 1;
+        let span = match self.outbox.add(self.protocol, id, &job) {
+            Ok(span) => span,
+            Err(message) => return Err(Box::new(Refused { job, message })),
+        };
+        if self.flights.is_empty() {
+            self.begin_turn(now);
+            self.process.ignore_stderr_before(self.process.stderr_count());
+        }
+        self.service.count_requests(job.count());
+        self.widen_for(self.outbox.len());
+        self.flights.push(job, now, id, span);
+        Ok(())
+    }
+
+    /// Sends the worker a message that it does not answer.
+    ///
+    /// # Errors
+    /// Why there is no such message.
+    pub(crate) fn notify(&mut self, job: &Job) -> Result<(), String> {
+        self.outbox.add_notice(self.protocol, job)
+    }
+
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.outbox.has_unsent()
+    }
+
+    /// Writes as much of the outbox as the worker takes now. `Closed`: it takes no more, ever.
+    pub(crate) fn send(&mut self) -> Transfer {
+        self.outbox.send(&self.process)
+    }
+
+    /// Whether the worker has closed its stdin. It can only answer what it has read then.
+    pub(crate) fn has_closed_stdin(&self) -> bool {
+        self.outbox.is_closed()
+    }
+
+    /// The worker has closed its stdin, and gets no more.
+    pub(crate) fn stdin_closed(&mut self) {
+        self.process.ignore_stdin();
+        self.outbox.close();
+        self.service.spend();
+    }
+}
+
+// ---- What it prints
+
+impl Worker {
+    /// Reads what the worker has printed, once.
+    pub(crate) fn read(&mut self) -> Transfer {
+        self.widen_for(self.inbox.len());
+        let progress = self.inbox.read(&self.process);
+        if let Transfer::Moved(count) = progress {
+            self.reading.note_output(count);
+        }
+        progress
+    }
+
+    /// Takes the whole replies out of the inbox and hands each on with the job that it answers.
+    pub(crate) fn receive(
+        &mut self,
+        max_reply: usize,
+        now: Moment,
+        answer: impl FnMut(Reply<'_>),
+    ) -> Result<Received, Violation> {
+        if self.is_early() {
+            return Err(Violation::early(self.inbox.bytes()));
+        }
+        let mut receiver = Receiver {
+            protocol: self.protocol,
+            max_reply,
+            requests: self.service.requests(),
+            flights: &mut self.flights,
+            outbox: &mut self.outbox,
+            unproven: &mut self.unproven,
+            received: Received::default(),
+            answer,
+        };
+        let outcome = self.inbox.take_messages(|bytes, scan| receiver.take(bytes, scan));
+        let received = receiver.received;
+        if received.stale.is_some() {
+            self.service.spend_for(Why::Protocol);
+        }
+        if received.answered > 0 {
+            self.learn(received.answered, now.since(self.turn_began));
+            self.begin_turn(now);
+            self.process.ignore_stderr_before(self.words_before);
+        }
+        outcome.map(|()| received)
+    }
+
+    /// Learns from this many replies how fast the worker is.
+    fn learn(&mut self, answered: usize, time: Duration) {
+        // The first reply shows how long the start-up took, not how long a job takes.
+        let is_first = self.service.replies() == 0 && answered == 1;
+        self.service.count_replies(answered);
+        self.reading.note_reply();
+        self.pace.learn_replies(answered);
+        if !is_first {
+            self.pace.learn_time(answered, time);
+        }
+    }
+
+    /// Whether the worker has printed something before it had read its first request, or the only one.
+    /// That is no reply. A worker that prints a reply too many is mostly found out within its first
+    /// replies.
+    fn is_early(&self) -> bool {
+        let replies = self.service.replies();
+        let may_be = replies == 0 || (self.flights.jobs() == 1 && replies < PROBATION);
+        may_be
+            && self.protocol.is_raw()
+            && !self.flights.is_empty()
+            && !self.inbox.is_empty()
+            && self.reading() == Reading::Nothing
+    }
+
+    /// Whether the worker may have printed something unasked that would be taken for a reply.
+    pub(crate) fn may_mislead(&self) -> bool {
+        self.unproven.is_anonymous() && self.flights.is_empty()
+    }
+
+    /// What the worker has printed that would be taken for a reply, though it has no job.
+    pub(crate) fn unasked(&self) -> &[u8] {
+        if self.may_mislead() { self.inbox.unasked(self.protocol) } else { &[] }
+    }
+
+    /// Trusts the results of a worker that has been idle and silent for long enough.
+    pub(crate) fn trust_if_silent(&mut self, now: Moment) {
+        if now >= self.turn_began.after(PROOF) {
+            self.unproven.prove();
+        }
+    }
+
+    /// What the worker printed last and is no whole message.
+    pub(crate) fn unparsed(&self) -> &[u8] {
+        self.inbox.unparsed()
+    }
+
+    /// The framing that the unparsed bytes look like, as a phrase; empty: none but the worker's own.
+    pub(crate) fn likely_framing(&self) -> String {
+        self.protocol.likely_framing(self.inbox.bytes())
+    }
+
+    /// Describes what was printed of a message without an end, as a phrase; empty: nothing was.
+    pub(crate) fn unfinished(&self) -> String {
+        self.inbox.describe_unparsed(self.protocol)
+    }
+
+    /// Reads the rest of its stdout, after its end.
+    pub(crate) fn read_rest(&mut self) {
+        while self.inbox.len() < LARGE
+            && matches!(self.inbox.read(&self.process), Transfer::Moved(_))
+        {}
+    }
+
+    /// Waits for the process to exit. What it prints meanwhile is kept.
+    pub(crate) fn await_exit(
+        &mut self,
+        groups: &Groups,
+        wake: Option<&Wake>,
+        patience: Duration,
+        watcher: &dyn Watcher,
+    ) -> bool {
+        self.process.await_exit(groups, wake, patience, watcher, Some(self.inbox.buffer()))
+    }
+}
+
+// ---- Its jobs
+
+impl Worker {
+    /// When the time of a job began.
+    pub(crate) fn clock(&self, flight: &Flight) -> Moment {
+        flight.clock.max(self.turn_clock())
+    }
+
+    /// When the time of the oldest job began at the earliest: a worker without order is on all jobs.
+    pub(crate) fn turn_clock(&self) -> Moment {
+        if self.is_unordered() { Moment::ZERO } else { self.turn_began }
+    }
+
+    /// The jobs that the worker is on, and how many wait after them. `show` makes each of a job and the
+    /// moment from which its time counts.
+    pub(crate) fn underway<T>(&self, show: impl Fn(&Job, Moment) -> T) -> (Vec<T>, usize) {
+        if self.is_unordered() {
+            let flights = self.flights.iter();
+            return (flights.map(|flight| show(&flight.job, flight.start)).collect(), 0);
+        }
+        let Some(oldest) = self.flights.front() else { return (vec![], 0) };
+        let shown = oldest.look_at_next(|job| show(job, self.turn_began));
+        (vec![shown], self.flights.jobs() - 1)
+    }
+
+    /// Takes the oldest job out of those in flight, also out of a bundle.
+    pub(crate) fn take_oldest(&mut self) -> Option<Flight> {
+        self.flights.take_oldest()
+    }
+
+    /// Takes all jobs out that the worker has not answered.
+    pub(crate) fn take_jobs(&mut self) -> VecDeque<Job> {
+        self.flights.take_jobs()
+    }
+
+    /// Takes those jobs out that a worker can't have begun, since it has read this many bytes only.
+    pub(crate) fn take_unread(&mut self, bytes_read: Option<u64>) -> Vec<Job> {
+        bytes_read.map_or_else(Vec::new, |read| self.flights.take_unread(read))
+    }
+}
+
+// ---- What it has read
+
+impl Worker {
+    /// How many bytes the worker has read; `None`: the system does not tell.
+    pub(crate) fn bytes_read(&self) -> Option<u64> {
+        let unread = self.process.unread()?;
+        // A worker can open its stdin for writing, and so have more unread than it was sent.
+        Some(self.outbox.written().saturating_sub(unread))
+    }
+
+    /// Whether the worker had read something of the oldest request when it had read this many bytes.
+    pub(crate) fn had_begun(&self, bytes_read: Option<u64>) -> bool {
+        let Some((begins_at, _)) = self.flights.oldest_span() else { return false };
+        bytes_read.is_none_or(|read| read > begins_at)
+    }
+
+    /// How much of its oldest request the worker has read. Where the system does not tell, all of it.
+    pub(crate) fn reading(&self) -> Reading {
+        match (self.flights.oldest_span(), self.bytes_read()) {
+            (Some(span), Some(read)) => Reading::of(span, read),
+            _ => Reading::All,
+        }
+    }
+
+    /// Whether it is known that the request of the oldest job has been read.
+    pub(crate) fn is_read(&self) -> bool {
+        self.reading.is_read()
+    }
+
+    /// Whether the worker had read nothing of the oldest job's request at the last look.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.reading.is_unread()
+    }
+
+    /// Whether the worker has read something, or has answered.
+    pub(crate) fn has_started(&self) -> bool {
+        self.reading.has_started()
+    }
+
+    /// Whether the worker prints much although it has read nothing.
+    pub(crate) fn is_flooding(&self) -> bool {
+        self.reading.is_flooding()
+    }
+
+    /// When to look next how much has been read. `timeout` is that of the oldest job.
+    pub(crate) fn next_look(&self, timeout: Duration) -> Moment {
+        self.reading.next_look(self.turn_began, timeout)
+    }
+
+    /// Looks how much has been read. The time of a job does not run before its request has been read.
+    pub(crate) fn look(&mut self, now: Moment) {
+        let read = self.bytes_read().unwrap_or(u64::MAX);
+        self.reading.look(&mut self.flights, read, self.turn_began, now);
+    }
+}
