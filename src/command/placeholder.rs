@@ -112,7 +112,7 @@ impl Placeholder {
     pub(super) fn is_beyond(&self, count: usize, job: &str) -> String {
         let spelled = String::from_utf8_lossy(&self.spelled);
         let s = if count == 1 { "" } else { "s" };
-        format!("the placeholder {spelled} stands for nothing: {job} has {count} arg{s}")
+        format!("the placeholder {spelled} has no value: {job} has {count} arg{s}")
     }
 }
 
@@ -331,11 +331,11 @@ pub(super) fn resolve(
             let number = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
             match number {
                 Some(0) => Err(format!(
-                    "the placeholder {} stands for nothing: args are counted from 1",
+                    "the placeholder {} has no value: args are counted from 1",
                     String::from_utf8_lossy(spelled)
                 )
                 .into()),
-                // No job has so many args.
+                // No job has that many args.
                 number => place(PlaceholderKind::Nth(number.unwrap_or(usize::MAX)), cut),
             }
         }

@@ -80,7 +80,7 @@ impl Script {
             Ok(())
         } else {
             Err("with --shell the args can't be appended to this text (its end is in a \
-                          comment, between quotes, behind a here-document, or no end of a \
+                          comment, between quotes, after a here-document, or no end of a \
                           command): write {} where they belong"
                 .into())
         }
@@ -234,7 +234,7 @@ fn place_in_script(
             let spelled = String::from_utf8_lossy(spelled);
             Err(format!(
                 "with --shell ${spelled} is not clear: write \\${spelled} for a dollar sign and \
-                 the placeholder {spelled} behind it"
+                 the placeholder {spelled} after it"
             )
             .into())
         }

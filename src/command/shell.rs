@@ -164,7 +164,7 @@ impl Scanner {
             // The shell looks for the second backquote before it parses the text between them.
             match byte {
                 b'`' => return self.leave(at),
-                b'\\' => self.unsure = Some("behind a backslash inside `…` (write $(…) instead)"),
+                b'\\' => self.unsure = Some("after a backslash inside `…` (write $(…) instead)"),
                 _ => {}
             }
         }
@@ -174,7 +174,7 @@ impl Scanner {
                 self.leave(depth);
             }
             (Some(Inside::Single { dollar: true }), b'\\') => {
-                self.unsure = Some("behind a backslash inside $'…', which POSIX does not know");
+                self.unsure = Some("after a backslash inside $'…', which POSIX does not know");
             }
             (Some(Inside::Single { .. }), _) => {}
             (Some(Inside::Comment), b'\n') => {
@@ -187,7 +187,7 @@ impl Scanner {
                     // It was at least 1: at 0 the scanner has left it.
                     b')' => *open -= 1,
                     b'\'' | b'"' | b'`' | b'\\' => {
-                        self.unsure = Some("behind $((…)) or ((…)) that has quotes");
+                        self.unsure = Some("after $((…)) or ((…)) that has quotes");
                     }
                     _ => {}
                 }
@@ -197,7 +197,7 @@ impl Scanner {
             }
             (Some(Inside::Braces { .. }), b'}') => self.leave(depth),
             (Some(Inside::Braces { quoted: true }), b'\'' | b'"') => {
-                self.unsure = Some("behind quotes inside \"${…}\", of which shells differ");
+                self.unsure = Some("after quotes inside \"${…}\", of which shells differ");
             }
             (Some(Inside::Braces { .. }), b'\'' | b'"') => self.quote(byte, dollar),
             (Some(Inside::Double | Inside::Braces { .. }), _) => {
@@ -214,7 +214,7 @@ impl Scanner {
             self.dollar = false;
             self.redirects = false;
         } else if self.dollar || matches!(self.last, b'$' | b'<' | b'(') {
-            self.unsure = Some("behind a line that ends between two signs that belong together");
+            self.unsure = Some("after a line that ends between two signs that belong together");
         }
     }
 
@@ -236,7 +236,7 @@ impl Scanner {
         match byte {
             b'\'' | b'"' => self.quote(byte, dollar),
             b'#' if is_boundary(last) => self.inside.push(Inside::Comment),
-            b'<' if last == b'<' => self.unsure = Some("behind a here-document (<<)"),
+            b'<' if last == b'<' => self.unsure = Some("after a here-document (<<)"),
             b'<' | b'>' => self.redirects = true,
             b'(' if !dollar && rest.first() == Some(&b'(') => {
                 self.inside.push(Inside::Arithmetic(1));
@@ -244,7 +244,7 @@ impl Scanner {
             b'(' | b')' if !dollar => self.parenthesis(byte),
             b'c' if is_boundary(last) && is_case(rest) && !self.inside.is_empty() => {
                 // Its patterns have a closing parenthesis without an opening one.
-                self.unsure = Some("behind `case` inside $(…)");
+                self.unsure = Some("after `case` inside $(…)");
             }
             _ => self.meaningful(byte, dollar, last, rest),
         }
@@ -275,7 +275,7 @@ impl Scanner {
                 self.inside.push(Inside::Arithmetic(1));
             }
             b'(' if dollar => self.inside.push(Inside::Command(1)),
-            b'[' if dollar => self.unsure = Some("behind $[, which is arithmetic to some shells"),
+            b'[' if dollar => self.unsure = Some("after $[, which is arithmetic to some shells"),
             b'{' if dollar => {
                 let quoted = matches!(
                     self.inside.last(),

@@ -55,7 +55,7 @@ impl Feeder<'_> {
     }
 }
 
-/// How many combinations there are, or the largest number if there are more: nobody reads so many.
+/// How many combinations there are, or the largest number if there are more: nobody reads that many.
 fn count(lists: &[&[OsString]]) -> usize {
     if lists.iter().any(|list| list.is_empty()) {
         return 0;

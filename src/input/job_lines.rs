@@ -198,7 +198,7 @@ fn words(text: &str, indent: usize) -> Result<Fields<'_>, Invalid> {
                 return Err(Invalid::new(
                     args_at + error_column(rest, &error),
                     format!(
-                        "what stands behind the command '{word}' is not JSON ({}); write its args \
+                        "the text after the command '{word}' is not JSON ({}); write its args \
                          as JSON: {word} [\"a.png\"]",
                         error_text(&error)
                     ),

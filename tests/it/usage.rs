@@ -137,7 +137,7 @@ fn a_refused_option_says_what_to_do() {
     refused_with(
         &["-w", "cat", "--protocol", "raw", "--route", "2"],
         2,
-        &["--route: the placeholder {2} stands for nothing: a job has 1 arg"],
+        &["--route: the placeholder {2} has no value: a job has 1 arg"],
     );
     // What to do works.
     Test::new().args(["sh", "-c"]).stdin("echo a | tr a b\n").stdout("b\n").run();
@@ -209,7 +209,7 @@ fn a_placeholder_that_nothing_can_stand_for() {
         (&["-n2", "echo", "{5}", ":::", "a", ":::", "b"], "{5}", "4 args"),
     ] {
         let message =
-            format!("the placeholder {spelled} stands for nothing: a job has {has}{hint}");
+            format!("the placeholder {spelled} has no value: a job has {has}{hint}");
         refused(args, &message);
     }
     Test::new().args(["-n2", "echo", "{2}{1}"]).stdin("a\nb\n").stdout("ba\n").run();
@@ -227,7 +227,7 @@ fn a_line_with_too_few_columns_is_no_job() {
             .stdin(format!("a{separator}b\nc\nd{separator}\n"))
             .stdout("<b>\n<>\n")
             .stderr(
-                "procpool: job 2: invalid: line 2: the placeholder {2} stands for nothing: \
+                "procpool: job 2: invalid: line 2: the placeholder {2} has no value: \
                  this job has 1 arg\n",
             )
             .status(1)
@@ -237,7 +237,7 @@ fn a_line_with_too_few_columns_is_no_job() {
         .args(["--input", "json", "--env", "A={3}", "echo"])
         .stdin("[1,2]\n")
         .stderr_has(
-            "job 1: invalid: line 1: the placeholder {3} stands for nothing: this job has 2 args",
+            "job 1: invalid: line 1: the placeholder {3} has no value: this job has 2 args",
         )
         .status(1)
         .run();

@@ -76,7 +76,7 @@ function histogram() {
 /** A round duration, without zeros at its end. */
 const round = (seconds) => time(seconds).replace(/(\.\d*?)0+ /, "$1 ").replace(". ", " ");
 
-/** Round durations between two, no more than so many if that is possible. */
+/** Round durations between two, at most a given number if possible. */
 function axis(from, to, most) {
   const marks = [];
   for (let power = Math.floor(Math.log10(from)); power <= Math.log10(to); power++) {

@@ -80,7 +80,7 @@ function prepare(canvas, height) {
   return [context, width];
 }
 
-/** A step between two marks of an axis that has room for so many. */
+/** The step between two marks of an axis. */
 function niceStep(span, count) {
   const raw = span / Math.max(1, count);
   if (raw > 20) return [30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400].find((step) => step >= raw) || raw;
