@@ -198,7 +198,7 @@ impl Groups {
     }
 
     /// The moment that [`Groups::terminate_at`] has set.
-    pub(super) fn termination(&self) -> Moment {
+    pub(crate) fn termination(&self) -> Moment {
         *self.lock_terminate_at()
     }
 

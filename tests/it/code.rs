@@ -256,7 +256,7 @@ fn misuse() {
         (&["--python", "x", "--perl", "x"][..], "cannot be used with"),
         (&["--python", "x", "-w", "cat"], "cannot be used with"),
         (&["--python", "x", "command"], "an expression needs no COMMAND"),
-        (&["--python", "x", "--shell"], "--shell is for commands"),
+        (&["--python", "x", "--shell"], "--shell has no effect with code, only with commands"),
         (&["--setup", "x", "true"], "--python"),
     ] {
         Test::new().args(args).stdin("1\n").stdout("").stderr_has(part).status(2).run();

@@ -346,18 +346,23 @@ fn what_ignores_term_is_killed() {
     // The first leaves it as long again as it had to finish; the second, a second; the third, no time.
     for (count, grace) in [(1, "0.3s"), (2, "10m"), (3, "10m")] {
         let crew = Crew::new();
-        let run = Test::new()
+        let mut run = Test::new()
             .args(["-j4", "--grace", grace])
             .args(["-w", &format!("a={}", crew.worker("--ignore-term --ignore-eof"))])
             .args(["-w", &format!("b={}", crew.worker("--ignore-term --ignore-eof"))])
-            .jobs([
-                r#"{"worker":"a","cmd":"ignore_term","args":[]}"#,
-                r#"{"worker":"b","cmd":"grandchild_hang","args":["--ignore-term"]}"#,
-                r#"{"worker":"b","cmd":"echo","args":[3]}"#,
-            ])
+            .stdin_open()
             .any_stdout()
             .killed_by(Signal::INT)
             .spawn();
+        // stdin stays open: no worker is to end before the signal.
+        run.write(concat!(
+            r#"{"worker":"a","cmd":"ignore_term","args":[]}"#,
+            "\n",
+            r#"{"worker":"b","cmd":"grandchild_hang","args":["--ignore-term"]}"#,
+            "\n",
+            r#"{"worker":"b","cmd":"echo","args":[3]}"#,
+            "\n",
+        ));
         crew.await_logged("done", 1);
         wait_for("the grandchild", || crew.left().len() >= 3);
         repeat(&run, count);

@@ -181,6 +181,108 @@ fn the_library_is_built_without_the_command() {
     cargo(&["check", "--lib", "--target-dir", "target/library"]);
 }
 
+/// A file is a room that one person can look over, and so is a function a page.
+#[test]
+fn files_functions_and_structs_are_of_a_size_to_look_over() {
+    for (path, text) in sources("src") {
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines.len() <= 600, "{path} has {} lines", lines.len());
+        for (begin, line) in lines.iter().enumerate() {
+            let indent = &line[..line.len() - line.trim_start().len()];
+            let end = lines[begin..].iter().position(|line| *line == format!("{indent}}}"));
+            let Some(length) = end.map(|end| end + 1) else { continue };
+            let code = lines[begin..begin + length].join("\n");
+            if is_function(line) && !line.trim_end().ends_with([';', '}']) {
+                assert!(length <= 60, "{path}, line {}: a function of {length} lines", begin + 1);
+            }
+            if is_struct(line) {
+                let fields = code.lines().filter(|line| is_field(line)).count();
+                assert!(fields <= 14, "{path}, line {}: a struct of {fields} fields", begin + 1);
+            }
+        }
+    }
+}
+
+/// The first words of a line of code, without who may use it.
+fn without_visibility(line: &str) -> &str {
+    let line = line.trim_start();
+    let Some(rest) = line.strip_prefix("pub") else { return line };
+    rest.strip_prefix('(')
+        .and_then(|rest| Some(rest.split_once(')')?.1))
+        .unwrap_or(rest)
+        .trim_start()
+}
+
+fn is_function(line: &str) -> bool {
+    let line = without_visibility(line);
+    let line = line.strip_prefix("const ").or(line.strip_prefix("async ")).unwrap_or(line);
+    line.starts_with("fn ")
+}
+
+fn is_struct(line: &str) -> bool {
+    without_visibility(line).starts_with("struct ") && line.trim_end().ends_with('{')
+}
+
+fn is_field(line: &str) -> bool {
+    let field = without_visibility(line);
+    line.starts_with("    ")
+        && !line.starts_with("     ")
+        && field
+            .split_once(": ")
+            .is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+}
+
+/// A reader of one file must not have to ask which of two things a name means.
+#[test]
+fn no_type_name_means_two_things() {
+    // What traits of others are made of has their names.
+    const OF_TRAITS: [&str; 6] = ["Item", "Output", "Value", "Target", "Err", "Error"];
+    let mut files: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (path, text) in sources("src") {
+        for line in text.lines() {
+            let mut words =
+                without_visibility(line).split(|c: char| !(c.is_alphanumeric() || c == '_'));
+            let is_definition = words
+                .next()
+                .is_some_and(|word| ["struct", "enum", "trait", "type"].contains(&word));
+            let name = words.next().unwrap_or_default();
+            if is_definition
+                && name.starts_with(|c: char| c.is_ascii_uppercase())
+                && !OF_TRAITS.contains(&name)
+            {
+                files.entry(name.to_owned()).or_default().insert(path.clone());
+            }
+        }
+    }
+    assert!(files.len() > 100, "{files:?}");
+    for (name, files) in files {
+        assert!(files.len() == 1, "{name} is defined in {files:?}");
+    }
+}
+
+#[test]
+fn an_if_is_not_a_match() {
+    for (path, text) in sources("src") {
+        let arm = text.lines().find(|line| {
+            let line = line.trim_start();
+            line.starts_with("true =>") || line.starts_with("false =>")
+        });
+        assert!(arm.is_none(), "{path}: {arm:?}");
+    }
+}
+
+#[test]
+fn no_public_error_is_a_string() {
+    for (path, text) in sources("src") {
+        if path.starts_with("src/bin/") {
+            continue;
+        }
+        let signature =
+            text.lines().find(|line| line.contains("pub fn ") && line.contains(", String> {"));
+        assert!(signature.is_none(), "{path}: {signature:?}");
+    }
+}
+
 /// Which files of the library use which others of it.
 fn imports() -> BTreeMap<String, BTreeSet<String>> {
     let files = sources("src");

@@ -19,7 +19,7 @@ const EXIT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How a worker showed that it is at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum WorkerEnd {
+pub(super) enum EndSign {
     Exited,
     ClosedStdout,
     ClosedStdin,
@@ -27,7 +27,7 @@ pub(super) enum WorkerEnd {
     Stopped(Stopped),
 }
 
-impl WorkerEnd {
+impl EndSign {
     fn is_stopped(&self) -> bool {
         matches!(self, Self::Stopped(_))
     }
@@ -78,7 +78,7 @@ impl Slot {
     }
 
     /// Deals with a worker that has exited, or closed a pipe, which means the same.
-    pub(super) fn worker_ended(&mut self, mut worker: Worker, end: &WorkerEnd) {
+    pub(super) fn worker_ended(&mut self, mut worker: Worker, end: &EndSign) {
         let was_idle = worker.flights.is_empty();
         if worker.replies() > 0 {
             // Other workers do what it has not read. They need not wait for its end.
@@ -87,7 +87,7 @@ impl Slot {
         }
         self.step_aside();
         let has_exited =
-            *end == WorkerEnd::Exited || (!end.is_stopped() && self.await_exit(&mut worker));
+            *end == EndSign::Exited || (!end.is_stopped() && self.await_exit(&mut worker));
         let taken = worker.bytes_read();
         if !has_exited && !end.is_stopped() && worker.flights.is_empty() {
             return self.replace_idle(worker, end);
@@ -123,8 +123,8 @@ impl Slot {
     }
 
     /// Replaces a worker that closed a pipe while it had no job and went on running.
-    fn replace_idle(&mut self, worker: Worker, end: &WorkerEnd) {
-        let pipe = if *end == WorkerEnd::ClosedStdin { "stdin" } else { "stdout" };
+    fn replace_idle(&mut self, worker: Worker, end: &EndSign) {
+        let pipe = if *end == EndSign::ClosedStdin { "stdin" } else { "stdout" };
         self.shared.watcher.note(&format!(
             "in slot {}, the worker (pid {}) closed its {pipe} between two jobs but went on \
              running: it is replaced",
@@ -136,7 +136,7 @@ impl Slot {
 
     /// Reports what is worth notice of a worker that has ended without a job: what it printed, and the
     /// `trouble` that it had while it was idle.
-    fn ended_without_job(&self, mut worker: Worker, end: &WorkerEnd, trouble: Option<String>) {
+    fn ended_without_job(&self, mut worker: Worker, end: &EndSign, trouble: Option<String>) {
         let shared = &*self.shared;
         if shared.groups.is_killing() {
             return;
@@ -197,7 +197,7 @@ impl Slot {
 }
 
 /// The message about a worker that ended with jobs.
-fn before_its_answer(mut message: String, worker: &Worker, end: &WorkerEnd) -> String {
+fn before_its_answer(mut message: String, worker: &Worker, end: &EndSign) -> String {
     message.push_str(" before it answered");
     if !worker.unparsed().is_empty() {
         message.push_str("; its last output was ");
@@ -209,7 +209,7 @@ fn before_its_answer(mut message: String, worker: &Worker, end: &WorkerEnd) -> S
 }
 
 /// What to do about a worker that wanted the terminal; empty: it did not.
-fn advice_after(end: &WorkerEnd) -> String {
+fn advice_after(end: &EndSign) -> String {
     if end.is_stopped() { format!("; {}", Stopped::advice()) } else { String::new() }
 }
 

@@ -79,8 +79,10 @@ pub(super) fn dismiss(shared: &Shared, mut worker: Worker, first: Stop, wake: Op
             report_unasked(shared, &mut worker);
         }
     }
-    // A worker that had ended before its group was killed was not killed itself.
-    if is_orderly && step != Stop::Kill && was_killed(status) {
+    // A worker that had ended before its group was killed was not killed itself. In an interrupted run,
+    // to be killed is what happens to all.
+    let is_interrupted = shared.now() >= shared.groups.termination();
+    if is_orderly && step != Stop::Kill && was_killed(status) && !is_interrupted {
         report_killed(shared, &worker);
     }
     report_end(shared, &worker);

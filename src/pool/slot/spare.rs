@@ -88,9 +88,12 @@ impl SparePlace {
 
     /// Starts the spare if it is time for that.
     pub(super) fn prepare(&mut self, slot: &mut Slot, worker: &Worker) {
-        let now = slot.now();
         let due = self.due(&slot.shared, worker);
-        if due == Moment::NEVER || now < due {
+        if due == Moment::NEVER {
+            return;
+        }
+        let now = slot.now();
+        if now < due {
             return;
         }
         let is_early = now < worker.turn_began.after(INPUT_PATIENCE);

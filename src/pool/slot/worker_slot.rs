@@ -5,7 +5,7 @@ use crate::job::{Failure, Job, Kind, Why};
 use crate::pool::queue::{Ask, Taken};
 use crate::pool::shared::Shared;
 use crate::pool::slot::deadline::{Deadlines, Due};
-use crate::pool::slot::death::{WorkerEnd, append_last_words};
+use crate::pool::slot::death::{EndSign, append_last_words};
 use crate::pool::slot::deliver::Attempt;
 use crate::pool::slot::doubt::doubt_results;
 use crate::pool::slot::silence::remark_on_silence;
@@ -262,20 +262,20 @@ impl WorkerSlot {
         if ready.stdout {
             match worker.read() {
                 Transfer::Moved(_) => self.receive(),
-                Transfer::Closed => return self.worker_ended(&WorkerEnd::ClosedStdout),
+                Transfer::Closed => return self.worker_ended(&EndSign::ClosedStdout),
                 Transfer::Blocked => {}
             }
         }
         // After its last reply another worker may have taken its place.
         let is_same = self.worker.as_ref().is_some_and(|worker| worker.process.pid() == pid);
         if ready.exited && is_same {
-            return self.worker_ended(&WorkerEnd::Exited);
+            return self.worker_ended(&EndSign::Exited);
         }
         if ready.stdin_closed && is_same {
             return self.stdin_closed();
         }
         if is_same && let Some(stopped) = self.worker_stopped() {
-            return self.worker_ended(&WorkerEnd::Stopped(stopped));
+            return self.worker_ended(&EndSign::Stopped(stopped));
         }
         if self.front_is_abandoned() {
             return self.fail_oldest(None);
@@ -306,8 +306,11 @@ impl WorkerSlot {
         let Some(worker) = &mut self.worker else { return };
         let shared = &*self.slot.shared;
         let deadline = next_deadline(shared, worker, &self.spare);
+        if deadline == Moment::NEVER {
+            return;
+        }
         let now = shared.now();
-        if deadline == Moment::NEVER || now < deadline {
+        if now < deadline {
             return;
         }
         if Deadlines::new(shared, worker).needs_look(now) {
@@ -379,7 +382,7 @@ impl WorkerSlot {
         let Some(worker) = &mut self.worker else { return };
         worker.stdin_closed();
         if worker.flights.is_empty() || worker.reading() != Reading::All {
-            self.worker_ended(&WorkerEnd::ClosedStdin);
+            self.worker_ended(&EndSign::ClosedStdin);
         }
     }
 
@@ -478,7 +481,7 @@ impl WorkerSlot {
         }
     }
 
-    fn worker_ended(&mut self, end: &WorkerEnd) {
+    fn worker_ended(&mut self, end: &EndSign) {
         if let Some(worker) = self.worker.take() {
             self.slot.worker_ended(worker, end);
         }
