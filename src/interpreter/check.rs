@@ -114,16 +114,23 @@ impl Code {
         let argv = self.command_line("check-");
         // Without room for a wake there is none for a worker. That is reported when one is started.
         let Ok(wake) = Wake::new().map(Arc::new) else { return Ok(()) };
-        let (program, env, cwd, wake) = (None, &[], None, &wake);
         // Its stdout is a pipe here as well as later: some operations fail on one kind of file and not on
         // another.
-        let spec = Spec { argv: &argv, program, env, cwd, has_stdin: false, pty: false, wake };
+        let spec = Spec {
+            argv: &argv,
+            program: None,
+            env: &[],
+            cwd: None,
+            has_stdin: false,
+            pty: false,
+            wake: &wake,
+        };
         // An interpreter that can't be started is reported when a worker is started.
         let Ok(mut process) = Process::start(&spec, groups) else { return Ok(()) };
         let said = CheckOutput::default();
-        let is_over = process.await_exit(groups, Some(wake), patience, &said, None);
+        let is_over = process.await_exit(groups, Some(&wake), patience, &said, None);
         let first = if is_over { Stop::Kill } else { Stop::Terminate };
-        let status = process.stop(first, GRACE, groups, Some(wake), &said);
+        let status = process.stop(first, GRACE, groups, Some(&wake), &said);
         let how = match &process.wanted_terminal {
             Some(stopped) => format!("{stopped} ({})", Stopped::advice()),
             None if is_over => describe(status),

@@ -83,7 +83,8 @@ impl Protocol {
 fn messages(framing: &Framing, mut bytes: &[u8]) -> usize {
     let mut count = 0;
     while let Split::Message { next, .. } = (framing.split)(bytes, &mut Scan::default()) {
-        (count, bytes) = (count + 1, &bytes[next..]);
+        count += 1;
+        bytes = &bytes[next..];
     }
     count + usize::from(!bytes.is_empty())
 }

@@ -79,8 +79,10 @@ impl Unproven {
 
     /// Says which results are doubtful, as a sentence; `None`: none is.
     pub(crate) fn describe(&self, sources: &[String]) -> Option<String> {
-        let (first, last) = (self.first?, self.last?);
-        let (from, to) = (first.name(sources), last.name(sources));
+        let first = self.first?;
+        let last = self.last?;
+        let from = first.name(sources);
+        let to = last.name(sources);
         Some(if first == last {
             format!("its result for {from} is doubtful")
         } else {

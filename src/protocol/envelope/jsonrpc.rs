@@ -123,7 +123,8 @@ mod tests {
             ("[1]", r#"{"jsonrpc":"2.0","id":7,"method":"tools/list","params":[1]}"#),
             (r#"{"a":1}"#, r#"{"jsonrpc":"2.0","id":7,"method":"tools/list","params":{"a":1}}"#),
         ] {
-            let (job, mut out) = (Job::new(1, r#""tools/list""#, args, ""), Vec::new());
+            let job = Job::new(1, r#""tools/list""#, args, "");
+            let mut out = Vec::new();
             request(&mut out, 7, &job).expect("a request");
             assert_eq!(String::from_utf8_lossy(&out), expected);
         }

@@ -49,7 +49,9 @@ fn word(out: &mut Vec<u8>, text: &[u8]) -> Result<(), String> {
 fn read(message: &[u8]) -> Result<Message<'_>, String> {
     let mut parts = message.splitn(3, |&byte| byte == b' ');
     let mut part = || parts.next().ok_or_else(|| "it is no reply of sh".to_owned());
-    let (id, status, text) = (part()?, part()?, part()?);
+    let id = part()?;
+    let status = part()?;
+    let text = part()?;
     let word = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
     let id = word(id).parse().map_err(|_| "it begins with no number")?;
     let outcome = match (status, word(status).parse::<u8>()) {

@@ -44,7 +44,8 @@ fn has_header_near(bytes: &[u8], begin: usize) -> bool {
 /// Does the same as [`split`] with bytes that begin with a header.
 fn headers(bytes: &[u8]) -> Split {
     // `at` is within the head: at its beginning, or after a newline.
-    let (mut at, mut len) = (0, None);
+    let mut at = 0;
+    let mut len = None;
     let head = &bytes[..bytes.len().min(LONGEST_HEAD)];
     while let Some(end) = memchr::memchr(b'\n', &head[at..]) {
         let line = head[at..at + end].trim_ascii();
@@ -58,7 +59,8 @@ fn headers(bytes: &[u8]) -> Split {
         let Some(colon) = memchr::memchr(b':', line) else {
             return Split::Broken("there is no header before it");
         };
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        let name = &line[..colon];
+        let value = line[colon + 1..].trim_ascii();
         if name.eq_ignore_ascii_case(b"content-length") {
             let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
             let Some(number) = number else {

@@ -66,7 +66,8 @@ mod tests {
     #[test]
     fn values_one_after_the_other() {
         let text = br#" {"a":"}\""}[1,"]"]"x" true 12 "#;
-        let (mut at, mut values) = (0, Vec::new());
+        let mut at = 0;
+        let mut values = Vec::new();
         while let Split::Message { begin, end, next } = split(&text[at..], &mut Scan::default()) {
             values.push(std::str::from_utf8(&text[at + begin..at + end]).expect("UTF-8"));
             at += next;

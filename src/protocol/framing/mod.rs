@@ -149,7 +149,8 @@ pub fn split_many(framing: &Framing, count: usize, bytes: &[u8], scan: &mut Scan
     loop {
         match (framing.split)(bytes, scan) {
             Split::Message { next, .. } if scan.ended + 1 < count => {
-                (scan.ended, scan.seen) = (scan.ended + 1, next);
+                scan.ended += 1;
+                scan.seen = next;
             }
             other => return other,
         }
@@ -186,7 +187,8 @@ mod tests {
     /// Takes the messages out of bytes that come in pieces, as a slot does.
     fn received<'a>(framing: &Framing, pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
         let mut messages = Vec::new();
-        let (mut buffer, mut scan) = (Vec::new(), Scan::default());
+        let mut buffer = Vec::new();
+        let mut scan = Scan::default();
         for piece in pieces {
             buffer.extend_from_slice(piece);
             loop {
@@ -269,13 +271,16 @@ mod tests {
         ) {
             for (framing, end) in [(&line::LINE, "\n"), (&nul::NUL, "\0")] {
                 let bytes: String = replies.iter().flatten().map(|part| part.clone() + end).collect();
-                let (mut scan, mut at, mut found) = (Scan::default(), 0, Vec::new());
+                let mut scan = Scan::default();
+                let mut at = 0;
+                let mut found = Vec::new();
                 for until in (0..bytes.len()).step_by(cut).chain([bytes.len()]) {
                     while let Split::Message { begin, end, next } =
                         split_many(framing, 3, &bytes.as_bytes()[at..until.max(at)], &mut scan)
                     {
                         found.push(bytes[at + begin..at + end].to_owned());
-                        (at, scan) = (at + next, Scan::default());
+                        at += next;
+                        scan = Scan::default();
                     }
                 }
                 let expected: Vec<_> = replies.iter().map(|parts| parts.join(end)).collect();
@@ -302,7 +307,8 @@ mod tests {
             cut in 1_usize..40,
         ) {
             for framing in FRAMINGS {
-                let (mut scan, mut begin) = (Scan::default(), 0);
+                let mut scan = Scan::default();
+                let mut begin = 0;
                 for end in (0..bytes.len()).step_by(cut) {
                     match (framing.split)(&bytes[begin..end.max(begin)], &mut scan) {
                         Split::Message { begin: from, end: to, next } => {
