@@ -406,6 +406,12 @@ fn the_readme_is_short() {
     assert!(lines <= 180, "{lines} lines");
 }
 
+#[test]
+fn the_architecture_is_short() {
+    let lines = read("ARCHITECTURE.md").lines().count();
+    assert!(lines <= 250, "{lines} lines");
+}
+
 /// Every link to a file of the repository, or to a heading of one, leads somewhere.
 #[test]
 fn links_lead_somewhere() {
