@@ -1304,6 +1304,9 @@ fn the_first_interrupt_lets_running_commands_finish() {
     run.write("1\n2\n3\n");
     wait_for("two commands", || fs::read_to_string(&started).is_ok_and(|text| text.len() == 2));
     run.signal(Signal::INT);
+    // What runs is reported once the interrupt has been obeyed.
+    run.signal(Signal::USR1);
+    run.await_stderr("2 running:");
     run.write("4\n");
     crew.file("go", "");
     run.finish_by_itself();

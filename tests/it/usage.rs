@@ -208,8 +208,7 @@ fn a_placeholder_that_nothing_can_stand_for() {
         (&["echo", "{3}", ":::", "a", ":::", "b"], "{3}", "2 args"),
         (&["-n2", "echo", "{5}", ":::", "a", ":::", "b"], "{5}", "4 args"),
     ] {
-        let message =
-            format!("the placeholder {spelled} has no value: a job has {has}{hint}");
+        let message = format!("the placeholder {spelled} has no value: a job has {has}{hint}");
         refused(args, &message);
     }
     Test::new().args(["-n2", "echo", "{2}{1}"]).stdin("a\nb\n").stdout("ba\n").run();
@@ -236,9 +235,7 @@ fn a_line_with_too_few_columns_is_no_job() {
     Test::new()
         .args(["--input", "json", "--env", "A={3}", "echo"])
         .stdin("[1,2]\n")
-        .stderr_has(
-            "job 1: invalid: line 1: the placeholder {3} has no value: this job has 2 args",
-        )
+        .stderr_has("job 1: invalid: line 1: the placeholder {3} has no value: this job has 2 args")
         .status(1)
         .run();
     // The last job of several lines may have fewer.
