@@ -74,6 +74,8 @@ seen.ranges.push(await tab.textContent("#range"));
 await tab.click("#whole");
 seen.reasons = await texts(tab, "#reasons-table tbody tr");
 await tab.click("#workers-summary");
+// The table is made when the browser says that the details are open.
+await tab.waitForSelector("#workers-table tbody tr");
 seen.workers = await tab.locator("#workers-table tbody tr").count();
 seen.names = await tab.$$eval("button, select, input, canvas, svg[role=img]", (elements) =>
   elements.filter((element) => !(element.getAttribute("aria-label") || element.textContent.trim() || element.closest("label"))).map((element) => element.id));
