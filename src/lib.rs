@@ -28,12 +28,14 @@
 //!
 //! The first lines of each file say what it owns.
 
+mod agent;
 pub mod command;
 mod config;
 pub mod input;
 mod interpreter;
 mod job;
 pub mod journal;
+mod link;
 pub mod output;
 mod pool;
 mod process;
@@ -41,8 +43,9 @@ pub mod protocol;
 mod util;
 mod worker;
 
+pub use agent::{AgentEnd, AgentPool, AgentTask, run_agent};
 pub use command::Commands;
-pub use config::{Depth, Init, Limits, Timeout};
+pub use config::{Depth, Host, Hosts, Init, Limits, Timeout};
 pub use input::job_lines::{InitError, parse_init};
 pub use interpreter::{Code, CodeError, CodeFileError, Language};
 pub use job::naming::name;
@@ -50,7 +53,7 @@ pub use job::printed::{Capture, Printed, Spool};
 pub use job::{
     Closed, Done, Failure, Feed, Job, Kind, Place, Run, Sink, Value, Watcher, Why, WorkerEnd,
 };
-pub use pool::Pool;
+pub use pool::{Pool, program_hash};
 pub use pool::builder::{BuildError, Builder};
 pub use pool::calls::{Deferred, Pipeline};
 pub use pool::underway::Underway;

@@ -5,6 +5,7 @@ pub(crate) mod caller;
 pub(crate) mod key;
 pub(crate) mod naming;
 mod outcome;
+mod portable;
 pub(crate) mod printed;
 mod sink;
 mod unit;

@@ -28,6 +28,8 @@ pub enum Kind {
     Spawn,
     /// It was running, or waiting to be tried again, when the run was ended.
     Cancelled,
+    /// The machine that it ran on was lost, time and again.
+    Lost,
 }
 
 impl Kind {
@@ -42,7 +44,14 @@ impl Kind {
             Self::Protocol => "protocol",
             Self::Spawn => "spawn",
             Self::Cancelled => "cancelled",
+            Self::Lost => "lost",
         }
+    }
+
+    /// The kind with this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        const OTHERS: [Kind; 3] = [Kind::Invalid, Kind::Cancelled, Kind::Lost];
+        Self::PASSING.into_iter().chain(OTHERS).find(|kind| kind.name() == name)
     }
 
     /// All kinds after which another try may succeed.

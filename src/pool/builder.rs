@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::command::Commands;
-use crate::config::{Config, Depth, Init, Limits, Timeout};
+use crate::config::{Config, Depth, Hosts, Init, Limits, Timeout};
 use crate::interpreter::{Code, CodeError, Unchecked};
 use crate::job::{Failure, Kind, Sink, Watcher};
 use crate::pool::handle::Pool;
@@ -250,6 +250,19 @@ impl Builder {
         self.set(|config| config.reaps_orphans = reaps)
     }
 
+    /// The machines that run the jobs, instead of [`Builder::max_procs`]: each has its own slots.
+    #[must_use]
+    pub fn hosts(self, hosts: Hosts) -> Self {
+        let others = hosts.hosts.iter().map(|host| host.slots.unwrap_or(1)).sum::<usize>();
+        self.max_procs(hosts.local_slots + others).set(|config| config.hosts = Some(Arc::new(hosts)))
+    }
+
+    /// How many slots are counted before those of this pool, as on other machines. Default: none.
+    #[must_use]
+    pub fn slots_before(self, slots: usize) -> Self {
+        self.set(|config| config.slots_before = slots)
+    }
+
     /// Where the outcomes of fed jobs go. Without a sink they are lost.
     #[must_use]
     pub fn sink(mut self, sink: Arc<dyn Sink>) -> Self {
@@ -287,9 +300,12 @@ impl Builder {
     /// The worker can't be run, as far as can be known without running it.
     pub fn build(self) -> Result<Pool, BuildError> {
         let config = self.config?;
-        check_program(&config)?;
+        let runs_none = config.hosts.as_ref().is_some_and(|hosts| hosts.local_slots == 0);
+        if !runs_none {
+            check_program(&config)?;
+        }
         let shared = Shared::new(config, self.watcher, self.sink, self.sources, threads::start);
-        if let (Some(code), None) = (&self.code, &self.beside) {
+        if let (Some(code), None, false) = (&self.code, &self.beside, runs_none) {
             let patience = shared.config.failures.start_timeout.unwrap_or(Duration::MAX);
             code.check(&shared.groups, patience).map_err(|unchecked| match unchecked {
                 Unchecked::Wrong(error) => BuildError::Code(error),

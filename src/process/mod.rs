@@ -23,7 +23,7 @@ pub(crate) use child::{OutputStream, Process};
 pub(crate) use exit::describe;
 pub(crate) use groups::Groups;
 pub(crate) use ladder::Stop;
-pub(crate) use pipe::Transfer;
+pub(crate) use pipe::{PipeCopy, Transfer};
 pub(crate) use start::Spec;
 pub(crate) use wait::Readiness;
 pub(crate) use wake::Wake;

@@ -1,5 +1,6 @@
 //! The command `procpool`: parses the options, runs, and ends the process.
 
+mod agent;
 mod cli;
 mod descriptors;
 mod exit;
@@ -18,6 +19,9 @@ use exit::Status;
 
 fn main() -> ! {
     signals::outlive_harmless();
+    if let Some(status) = agent::run() {
+        status.leave();
+    }
     let status = match cli::parse() {
         Ok(options) => run(options),
         Err(exit) => Status::from_early_exit(&exit),

@@ -9,6 +9,8 @@ use crate::job::{Done, Failure, Job, Kind, Sink, Value, naming};
 /// The way out of a pool.
 pub(crate) struct Deliveries {
     sink: Option<Arc<dyn Sink>>,
+    /// The sink is told which jobs are taken.
+    wants_begun: bool,
     /// What the sources of jobs are called.
     sources: Vec<String>,
     /// How many jobs were fed and never run.
@@ -17,7 +19,8 @@ pub(crate) struct Deliveries {
 
 impl Deliveries {
     pub(super) fn new(sink: Option<Arc<dyn Sink>>, sources: Vec<String>) -> Self {
-        Self { sink, sources, left: AtomicUsize::new(0) }
+        let wants_begun = sink.as_ref().is_some_and(|sink| sink.wants_begun());
+        Self { sink, wants_begun, sources, left: AtomicUsize::new(0) }
     }
 
     pub(crate) fn sink(&self) -> Option<&dyn Sink> {
@@ -36,6 +39,13 @@ impl Deliveries {
     pub(crate) fn retried(&self, done: &Done<'_>) {
         if let (Some(sink), None) = (&self.sink, &done.job.caller) {
             sink.retried(done);
+        }
+    }
+
+    /// A slot, counted from 1, has taken jobs.
+    pub(crate) fn begun<'a>(&self, slot: usize, jobs: impl IntoIterator<Item = &'a Job>) {
+        if let Some(sink) = self.sink.as_ref().filter(|_| self.wants_begun) {
+            jobs.into_iter().for_each(|job| sink.begun(slot, job));
         }
     }
 
@@ -68,6 +78,9 @@ impl Deliveries {
                 self.drop_tried(&job);
             } else {
                 self.left.fetch_add(job.count(), Ordering::Relaxed);
+                if let Some(sink) = &self.sink {
+                    sink.dropped(&job);
+                }
             }
         }
     }

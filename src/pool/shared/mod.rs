@@ -2,6 +2,7 @@
 
 pub(crate) mod deliveries;
 pub(crate) mod estimates;
+pub(crate) mod hosts;
 mod parts;
 pub(crate) mod spares;
 pub(crate) mod start_ups;

@@ -9,6 +9,7 @@ mod deadline;
 mod death;
 mod deliver;
 mod doubt;
+mod host;
 mod kind;
 mod retire;
 mod silence;
@@ -19,4 +20,5 @@ mod stopped;
 mod warm_up;
 mod worker_slot;
 
+pub(crate) use host::run as run_host;
 pub(crate) use kind::run;

@@ -36,6 +36,8 @@ pub(super) struct Slot {
     /// The right to run a job, where `make` gives it.
     token: Option<Token>,
     pub(super) responder: Responder,
+    /// The other machine that a job ran on which is delivered next, and its slot there.
+    pub(super) elsewhere: Option<(usize, &'static str)>,
     /// Answers that callers do not have yet. They get them once the queue knows that this slot is free:
     /// otherwise a caller's next job would start another worker.
     pub(super) answers: Vec<(Caller, caller::CallResult)>,
@@ -54,6 +56,7 @@ impl Slot {
             generation: 0,
             token: None,
             responder,
+            elsewhere: None,
             answers: Vec::new(),
         }
     }
@@ -100,6 +103,9 @@ impl Slot {
     pub(super) fn take(&mut self, ask: Ask) -> Taken {
         let (taken, due) = self.shared.queue.take(self.index, ask, &mut self.jobs);
         self.due = due;
+        if taken == Taken::Jobs {
+            self.shared.deliveries.begun(self.number(), &self.jobs);
+        }
         taken
     }
 

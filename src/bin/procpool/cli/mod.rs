@@ -9,6 +9,7 @@ mod errors;
 mod failures;
 pub mod halt;
 mod help;
+mod hosts;
 mod input;
 mod journal;
 pub mod options;

@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use procpool::input::route::Route;
 use procpool::input::{Reader, Source};
-use procpool::{Builder, Init, Pool, Protocol, Sink, Timeout, Watcher};
+use anyhow::Context as _;
+use procpool::{
+    AgentTask, Builder, Hosts, Init, Limits, Pool, Protocol, Sink, Timeout, Watcher,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cli::Options;
 use crate::plan::Plan;
+use crate::run::hosts::THIS_HOST;
 use crate::pools::Pools;
 
 /// The numbers of pools and slots.
@@ -31,6 +35,13 @@ impl Size {
         }
     }
 
+    /// The same with hosts that have slots of their own.
+    pub fn with_hosts(self, hosts: Option<&Hosts>) -> Self {
+        let Some(hosts) = hosts else { return self };
+        let others = hosts.hosts.iter().map(|host| host.slots.unwrap_or(1));
+        Self { slots: hosts.local_slots + others.sum::<usize>(), ..self }
+    }
+
     /// The slots of all pools.
     pub fn all_slots(self) -> usize {
         self.pools * self.slots
@@ -45,6 +56,7 @@ pub fn build(
     plan: &Plan,
     options: &Options,
     size: Size,
+    hosts: Option<&Hosts>,
     watcher: &Arc<dyn Watcher>,
     sink: &Arc<dyn Sink>,
 ) -> anyhow::Result<Pools> {
@@ -57,6 +69,10 @@ pub fn build(
             .sink(Arc::clone(sink))
             .max_procs(size.slots)
     };
+    let described = |pool: Builder| match hosts {
+        Some(hosts) => on_host(described(pool), plan, THIS_HOST).hosts(hosts.clone()),
+        None => described(pool),
+    };
     // Either each pool is of another kind, or all are of one.
     let builders = kinds(plan, options).into_iter().map(described).cycle().take(size.pools);
     let mut pools: Vec<Pool> = Vec::new();
@@ -68,6 +84,34 @@ pub fn build(
         pools.push(builder.build()?);
     }
     Ok(Pools::new(pools))
+}
+
+/// Builds the pool of an agent.
+///
+/// # Errors
+/// The command or the worker can't be run.
+pub fn build_agent(
+    plan: &Plan,
+    options: &Options,
+    task: &AgentTask,
+    watcher: &Arc<dyn Watcher>,
+    sink: &Arc<dyn Sink>,
+) -> anyhow::Result<Pool> {
+    let kind = kinds(plan, options).into_iter().next().context("there is nothing to run")?;
+    let limits = Limits { jobserver: false, ..plan.limits.clone() };
+    let pool = set(on_host(kind, plan, &task.host), options)
+        .limits(limits)
+        .sources(source_names(&plan.reader))
+        .watcher(Arc::clone(watcher))
+        .sink(Arc::clone(sink))
+        .max_procs(task.slots)
+        .slots_before(task.slots_before);
+    Ok(pool.build()?)
+}
+
+/// Has the jobs of a pool find the name of their machine.
+fn on_host(pool: Builder, plan: &Plan, host: &str) -> Builder {
+    if plan.commands.is_some() { pool } else { pool.env("PROCPOOL_HOST", host) }
 }
 
 /// The names of the inputs in messages.
