@@ -74,11 +74,13 @@ struct Calls {
 pub(crate) struct Voice {
     outgoing: Outgoing,
     pipe: PipeCopy,
+    /// An agent is there that understands messages.
+    pub(crate) has_agent: bool,
 }
 
 impl Voice {
     pub(crate) fn new(pipe: PipeCopy) -> Self {
-        Self { outgoing: Outgoing::new(), pipe }
+        Self { outgoing: Outgoing::new(), pipe, has_agent: false }
     }
 
     /// Where what is to be said is appended.
@@ -174,7 +176,9 @@ impl Desk {
 
     /// Says something, if there is an agent.
     pub(crate) fn say(&self, message: &ToAgent<'_>) {
-        if let Some(voice) = &mut *self.voice() {
+        if let Some(voice) = &mut *self.voice()
+            && voice.has_agent
+        {
             message.put(voice.end());
             voice.flush();
         }
@@ -280,6 +284,7 @@ impl HostDesks {
             while let (Some(desks), Ok(wake)) = (desks.upgrade(), &never) {
                 for desk in &desks.desks {
                     if let Some(voice) = &mut *desk.voice()
+                        && voice.has_agent
                         && voice.outgoing.is_silent_for(pause)
                     {
                         ToAgent::Ping(0).put(voice.end());

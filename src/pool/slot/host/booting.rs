@@ -147,6 +147,9 @@ impl HostSlot {
             folder: hosts.settings.folder.as_os_str().as_bytes(),
             task: &hosts.settings.task,
         });
+        if let Some(voice) = &mut *self.desk.voice() {
+            voice.has_agent = true;
+        }
         self.desk.say(&setup);
         if let Some(connection) = &mut self.connection
             && let Stage::Booting { _login, .. } =
