@@ -31,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) reaps_orphans: bool,
     /// The other machines, if there are any.
     pub(crate) hosts: Option<Arc<Hosts>>,
+    /// What this machine is called, where jobs also run on others: jobs find it in their environment.
+    pub(crate) host_name: Option<(OsString, OsString)>,
 }
 
 /// What a worker is, and how it is spoken to.
@@ -102,6 +104,7 @@ impl Config {
             grace: Duration::from_secs(5),
             reaps_orphans: false,
             hosts: None,
+            host_name: None,
         }
     }
 }
@@ -164,6 +167,13 @@ pub struct Hosts {
     pub timeout: Duration,
     /// A job that ran on a host that was lost is run again elsewhere.
     pub rerun: bool,
+}
+
+impl Hosts {
+    /// How many machines there are, with this one if it runs jobs.
+    pub(crate) fn count(&self) -> usize {
+        self.hosts.len() + usize::from(self.local_slots > 0)
+    }
 }
 
 /// Another machine.

@@ -53,10 +53,10 @@ pub use job::printed::{Capture, Printed, Spool};
 pub use job::{
     Closed, Done, Failure, Feed, Job, Kind, Place, Run, Sink, Value, Watcher, Why, WorkerEnd,
 };
-pub use pool::{Pool, program_hash};
 pub use pool::builder::{BuildError, Builder};
 pub use pool::calls::{Deferred, Pipeline};
 pub use pool::underway::Underway;
+pub use pool::{Pool, program_hash};
 pub use process::lookup::{ProgramError, check as check_program, is_shell_word};
 pub use protocol::{Protocol, ReplyMessagesError};
 pub use util::duration::{DurationError, parse_duration};

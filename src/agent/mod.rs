@@ -141,9 +141,7 @@ impl Agent {
                 self.heard = Instant::now();
                 true
             }
-            Err(error) => {
-                error == rustix::io::Errno::INTR || error == rustix::io::Errno::AGAIN
-            }
+            Err(error) => error == rustix::io::Errno::INTR || error == rustix::io::Errno::AGAIN,
         }
     }
 

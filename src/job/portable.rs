@@ -169,7 +169,9 @@ mod tests {
         job.place = Place { source: 1, line: 9 };
         job.timeout = Some(Duration::from_millis(1500));
         job.key = Some(Key { digest: Digest128([7; 16]), nth: NonZeroU32::MIN });
-        for job in [job, Job::words(3, b"a\0b c\0\xff\0"), Job::message(4, b"\0\n"), Job::words(1, b"")] {
+        for job in
+            [job, Job::words(3, b"a\0b c\0\xff\0"), Job::message(4, b"\0\n"), Job::words(1, b"")]
+        {
             assert_eq!(texts(&there_and_back(&job)), texts(&job));
         }
     }

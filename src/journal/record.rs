@@ -393,7 +393,14 @@ mod tests {
     }
 
     fn done<'a>(job: &'a Job, value: Value<'a>) -> Done<'a> {
-        let run = Run { slot: 2, pid: 9, attempt: 1, start: 1_764_000_000.123_456, seconds: 1e-7, host: None };
+        let run = Run {
+            slot: 2,
+            pid: 9,
+            attempt: 1,
+            start: 1_764_000_000.123_456,
+            seconds: 1e-7,
+            host: None,
+        };
         Done { job, outcome: Ok(value), printed: None, run: Some(run) }
     }
 

@@ -120,7 +120,10 @@ mod tests {
         let need = BootLine::Need { system: "Linux".into(), machine: "x86_64".into() };
         assert_eq!(read("need Linux x86_64"), need);
         assert_eq!(read("agent 1 0.1.0"), BootLine::Agent(vec!["1".into(), "0.1.0".into()]));
-        assert_eq!(read("fail run no such file"), BootLine::Fail(BootFailure::Run("no such file".into())));
+        assert_eq!(
+            read("fail run no such file"),
+            BootLine::Fail(BootFailure::Run("no such file".into()))
+        );
         assert_eq!(read("hello"), BootLine::Unknown);
         assert_eq!(read(""), BootLine::Unknown);
     }

@@ -119,7 +119,9 @@ impl FromAgent<'_> {
     /// Appends the message as a frame.
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         let mut numbers = |kind, numbers: &[u64]| {
-            frame::seal(kind, out, |out| numbers.iter().for_each(|&number| put_number(number, out)));
+            frame::seal(kind, out, |out| {
+                numbers.iter().for_each(|&number| put_number(number, out))
+            });
         };
         match self {
             Self::Ready { slots } => numbers(READY, &[*slots]),
@@ -264,7 +266,8 @@ impl<'a> RemoteOutcome<'a> {
         let command = match from.number()? {
             0 => None,
             _ => {
-                let number = |bits: u64| Some(i32::from_ne_bytes(u32::try_from(bits).ok()?.to_ne_bytes()));
+                let number =
+                    |bits: u64| Some(i32::from_ne_bytes(u32::try_from(bits).ok()?.to_ne_bytes()));
                 let (exit, signal) = (from.option()?, from.option()?);
                 let exit = exit.map_or(Some(None), |bits| number(bits).map(Some))?;
                 let signal = signal.map_or(Some(None), |bits| number(bits).map(Some))?;
@@ -305,8 +308,8 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::super::frame::{LONGEST, Split, split};
-    use crate::job::key::Digest128;
     use super::*;
+    use crate::job::key::Digest128;
     use proptest::prelude::*;
 
     fn outcomes() -> Vec<FromAgent<'static>> {
@@ -325,7 +328,10 @@ mod tests {
             done(Some(run), Some(command), Ok(RemoteValue::Json(RawValue::NULL))),
             done(Some(run), Some(killed), Err(failure.clone())),
             done(None, None, Err(Failure::new(Kind::Invalid, ""))),
-            FromAgent::Doubt { key: Key { digest: Digest128([9; 16]), nth: NonZeroU32::MIN }, failure },
+            FromAgent::Doubt {
+                key: Key { digest: Digest128([9; 16]), nth: NonZeroU32::MIN },
+                failure,
+            },
         ]
     }
 

@@ -123,7 +123,10 @@ mod tests {
         let words: Vec<String> = line.split_ascii_whitespace().skip(2).map(str::to_owned).collect();
         assert_eq!(check(&words), Ok(12));
         assert_eq!(check(&["1".into(), "9.9.9".into()]), Err(OtherVersion("9.9.9".into())));
-        assert_eq!(check(&["7".into(), PROGRAM_VERSION.into()]), Err(OtherVersion(PROGRAM_VERSION.into())));
+        assert_eq!(
+            check(&["7".into(), PROGRAM_VERSION.into()]),
+            Err(OtherVersion(PROGRAM_VERSION.into()))
+        );
         assert_eq!(check(&[]), Err(OtherVersion("unknown".into())));
     }
 

@@ -30,7 +30,10 @@ impl Incoming {
     ///
     /// # Errors
     /// What came is no message.
-    pub(crate) fn each(&mut self, mut each: impl FnMut(u8, &[u8]) -> Option<()>) -> Result<(), Garbled> {
+    pub(crate) fn each(
+        &mut self,
+        mut each: impl FnMut(u8, &[u8]) -> Option<()>,
+    ) -> Result<(), Garbled> {
         loop {
             match split(&self.bytes[self.read..], LONGEST) {
                 Split::Frame { kind, message, len } => {

@@ -84,10 +84,8 @@ impl Ledger {
         let left = job.count();
         self.unfinished += left;
         self.bytes += job.size();
-        self.sent.insert(
-            job.seq,
-            Sent { job, over: Bits::default(), begun: Bits::default(), left },
-        );
+        self.sent
+            .insert(job.seq, Sent { job, over: Bits::default(), begun: Bits::default(), left });
     }
 
     fn find(&mut self, seq: u64) -> Option<(&mut Sent, usize)> {

@@ -382,7 +382,8 @@ mod tests {
     #[test]
     fn details() {
         let raw: &RawValue = serde_json::from_str("1").expect("JSON");
-        let run = Run { slot: 2, pid: 99, attempt: 1, start: 1_764_000_000.5, seconds: 0.25, host: None };
+        let run =
+            Run { slot: 2, pid: 99, attempt: 1, start: 1_764_000_000.5, seconds: 0.25, host: None };
         let job = job("");
         let done = Done { job: &job, outcome: Ok(Value::Json(raw)), printed: None, run: Some(run) };
         assert_eq!(

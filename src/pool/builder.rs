@@ -254,7 +254,14 @@ impl Builder {
     #[must_use]
     pub fn hosts(self, hosts: Hosts) -> Self {
         let others = hosts.hosts.iter().map(|host| host.slots.unwrap_or(1)).sum::<usize>();
-        self.max_procs(hosts.local_slots + others).set(|config| config.hosts = Some(Arc::new(hosts)))
+        self.max_procs(hosts.local_slots + others)
+            .set(|config| config.hosts = Some(Arc::new(hosts)))
+    }
+
+    /// What this machine is called among others: jobs find it in `PROCPOOL_HOST`. Default: nothing.
+    #[must_use]
+    pub fn host_name(self, name: &str) -> Self {
+        self.set(|config| config.host_name = Some(("PROCPOOL_HOST".into(), name.into())))
     }
 
     /// How many slots are counted before those of this pool, as on other machines. Default: none.

@@ -14,5 +14,5 @@ mod threads;
 pub(crate) mod underway;
 
 pub use handle::Pool;
-pub(crate) use shared::hosts::pause_of_heart;
 pub use shared::hosts::hash as program_hash;
+pub(crate) use shared::hosts::pause_of_heart;

@@ -35,8 +35,10 @@ pub(crate) struct HostDesks {
     logins: AtomicUsize,
     copy: OnceLock<Result<Arc<ProgramCopy>, String>>,
     has_heart: AtomicBool,
-    /// How many hosts may still run jobs.
+    /// How many machines may still run jobs.
     usable: AtomicUsize,
+    /// No worker starts on this machine.
+    is_local_aside: AtomicBool,
     /// Some job has succeeded on any machine.
     pub(crate) has_succeeded: AtomicBool,
 }
@@ -196,7 +198,8 @@ impl HostDesks {
             logins: AtomicUsize::new(0),
             copy: OnceLock::new(),
             has_heart: AtomicBool::new(false),
-            usable: AtomicUsize::new(settings.hosts.len()),
+            usable: AtomicUsize::new(settings.hosts.len() + usize::from(settings.local_slots > 0)),
+            is_local_aside: AtomicBool::new(false),
             has_succeeded: AtomicBool::new(false),
             settings,
         })
@@ -264,6 +267,20 @@ impl HostDesks {
     /// A host will run no jobs any more. Returns how many are left.
     pub(crate) fn set_aside(&self) -> usize {
         self.usable.fetch_sub(1, Ordering::AcqRel) - 1
+    }
+
+    /// No worker starts on this machine, but on others. Returns `None` if there is no other that may run
+    /// jobs, otherwise whether this is new.
+    pub(crate) fn set_local_aside(&self) -> Option<bool> {
+        if self.is_local_aside.swap(true, Ordering::AcqRel) {
+            return Some(false);
+        }
+        if self.usable.load(Ordering::Acquire) > 1 {
+            self.set_aside();
+            return Some(true);
+        }
+        self.is_local_aside.store(false, Ordering::Release);
+        None
     }
 
     /// Says something to all agents.

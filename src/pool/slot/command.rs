@@ -108,10 +108,18 @@ impl<'a> Running<'a> {
         input: Vec<u8>,
         wake: &Arc<Wake>,
     ) -> io::Result<Self> {
+        let with_host: Vec<_>;
+        let env = match &shared.config.host_name {
+            None => &command.env,
+            Some(host) => {
+                with_host = std::iter::once(host).chain(&command.env).cloned().collect();
+                &with_host
+            }
+        };
         let spec = Spec {
             argv: &command.argv,
             program: shared.program_of(&command.argv),
-            env: &command.env,
+            env,
             cwd: command.cwd.as_deref(),
             has_stdin: commands.stdin,
             pty: false,

@@ -75,6 +75,7 @@ impl Slot {
             let millis = config.grace.as_millis().min(u128::from(u32::MAX));
             env.push(variable("PROCPOOL_GRACE", millis.to_string()));
         }
+        env.extend(config.host_name.clone());
         env.extend_from_slice(&config.worker.env);
         env
     }
@@ -149,12 +150,29 @@ impl Slot {
         let failures = shared.start_ups.count_failure(failures_before);
         let limit = shared.config.failures.start_limit;
         if limit > 0 && failures >= limit {
-            return self.give_up(jobs, &message, failures);
+            let hosts = shared.hosts.as_ref();
+            return match hosts.and_then(|hosts| hosts.set_local_aside()) {
+                Some(is_new) => self.sit_out(jobs, is_new.then_some(&*message)),
+                None => self.give_up(jobs, &message, failures),
+            };
         }
         self.put_back(jobs.into_iter());
         self.flush();
         let doublings = failures.saturating_sub(1).min(16);
         self.pause((FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE));
+    }
+
+    /// No worker starts on this machine, and others run the jobs. Returns when no more jobs will come.
+    fn sit_out(&mut self, jobs: VecDeque<Job>, message: Option<&str>) {
+        if let Some(message) = message {
+            self.shared.watcher.note(&format!("this machine is set aside: {message}"));
+        }
+        self.put_back(jobs.into_iter());
+        self.flush();
+        self.step_aside();
+        while self.may_get_jobs() {
+            self.wake.wait(None);
+        }
     }
 
     /// Too many start-ups in a row have failed: `jobs` fail, and all jobs that wait.

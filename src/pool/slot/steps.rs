@@ -109,6 +109,21 @@ impl Slot {
         taken
     }
 
+    /// Whether more jobs may come. Takes none.
+    pub(super) fn may_get_jobs(&mut self) -> bool {
+        let ask = Ask {
+            warm: false,
+            busy: true,
+            finished: std::mem::take(&mut self.finished),
+            now: self.now(),
+            max: 0,
+            max_bytes: 0,
+            portion: 1,
+            holder: self.index,
+        };
+        self.take(ask) != Taken::Leave
+    }
+
     /// Waits for a wake-up, or until a job is to be tried again.
     pub(super) fn pause_until_due(&self) {
         match self.due {

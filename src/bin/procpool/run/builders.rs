@@ -2,18 +2,16 @@
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use procpool::input::route::Route;
 use procpool::input::{Reader, Source};
-use anyhow::Context as _;
-use procpool::{
-    AgentTask, Builder, Hosts, Init, Limits, Pool, Protocol, Sink, Timeout, Watcher,
-};
+use procpool::{AgentTask, Builder, Hosts, Init, Limits, Pool, Protocol, Sink, Timeout, Watcher};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cli::Options;
 use crate::plan::Plan;
-use crate::run::hosts::THIS_HOST;
 use crate::pools::Pools;
+use crate::run::hosts::THIS_HOST;
 
 /// The numbers of pools and slots.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +68,7 @@ pub fn build(
             .max_procs(size.slots)
     };
     let described = |pool: Builder| match hosts {
-        Some(hosts) => on_host(described(pool), plan, THIS_HOST).hosts(hosts.clone()),
+        Some(hosts) => described(pool).host_name(THIS_HOST).hosts(hosts.clone()),
         None => described(pool),
     };
     // Either each pool is of another kind, or all are of one.
@@ -99,7 +97,8 @@ pub fn build_agent(
 ) -> anyhow::Result<Pool> {
     let kind = kinds(plan, options).into_iter().next().context("there is nothing to run")?;
     let limits = Limits { jobserver: false, ..plan.limits.clone() };
-    let pool = set(on_host(kind, plan, &task.host), options)
+    let pool = set(kind, options)
+        .host_name(&task.host)
         .limits(limits)
         .sources(source_names(&plan.reader))
         .watcher(Arc::clone(watcher))
@@ -107,11 +106,6 @@ pub fn build_agent(
         .max_procs(task.slots)
         .slots_before(task.slots_before);
     Ok(pool.build()?)
-}
-
-/// Has the jobs of a pool find the name of their machine.
-fn on_host(pool: Builder, plan: &Plan, host: &str) -> Builder {
-    if plan.commands.is_some() { pool } else { pool.env("PROCPOOL_HOST", host) }
 }
 
 /// The names of the inputs in messages.

@@ -187,13 +187,8 @@ fn task(options: &Options) -> anyhow::Result<Vec<u8>> {
     Ok(task)
 }
 
-/// Puts the name of a machine into the options: jobs find it in `PROCPOOL_HOST`, and in place of `{host}`
-/// in a command.
+/// Puts the name of a machine into a command in place of `{host}`, unless that may be the name of an arg.
 pub fn name_host(options: &mut Options, name: &str) {
-    let is_command = options.workers.worker.is_empty() && !has_code(options);
-    if is_command {
-        options.commands.env.push(format!("PROCPOOL_HOST={name}").into());
-    }
     let has_names = options.input.header || !options.workers.worker.is_empty();
     if has_names || options.commands.replace.is_some() {
         return;
@@ -208,11 +203,6 @@ pub fn name_host(options: &mut Options, name: &str) {
             *word = text.replace(HOST, name).into();
         }
     }
-}
-
-fn has_code(options: &Options) -> bool {
-    let code = &options.code;
-    [&code.python, &code.perl, &code.node, &code.ruby, &code.sh].into_iter().any(Option::is_some)
 }
 
 #[cfg(test)]

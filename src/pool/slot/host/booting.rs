@@ -59,7 +59,7 @@ impl HostSlot {
 
     /// One round of a connection whose agent is not ready. Returns whether there is anything left to do.
     pub(super) fn boot(&mut self) -> bool {
-        if self.slot.shared.stopping.has_begun() || !self.may_get_jobs() {
+        if self.slot.shared.stopping.has_begun() || !self.slot.may_get_jobs() {
             return false;
         }
         let timeout = self.timeout();
@@ -133,7 +133,8 @@ impl HostSlot {
             Some((before, slots)) if slots == self.capacity => before,
             _ => hosts.slots_before(&self.desk, self.capacity),
         };
-        if self.record.slots_before.is_none() && self.desk.host.slots.is_none() && self.capacity > 1 {
+        if self.record.slots_before.is_none() && self.desk.host.slots.is_none() && self.capacity > 1
+        {
             let count = self.capacity - 1;
             let first = self.slot.shared.queue.grow(count);
             hosts.add_slots(first, count, &self.desk);
@@ -184,4 +185,3 @@ impl HostSlot {
         }
     }
 }
-

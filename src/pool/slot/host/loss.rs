@@ -143,8 +143,8 @@ impl HostSlot {
         let shared = Arc::clone(&self.slot.shared);
         let Some(hosts) = &shared.hosts else { return };
         shared.watcher.note(&format!("{} is set aside: {why}", self.desk.name));
-        if hosts.set_aside() == 0 && hosts.settings.local_slots == 0 {
-            let message = match hosts.desks.len() {
+        if hosts.set_aside() == 0 {
+            let message = match hosts.settings.count() {
                 1 => "the only host is set aside".to_owned(),
                 count => format!("all {count} hosts are set aside"),
             };
@@ -208,9 +208,8 @@ impl HostSlot {
         }
         self.record.streak += 1;
         let hosts = self.slot.shared.hosts.as_ref();
-        let others = hosts.is_some_and(|hosts| {
-            hosts.has_succeeded.load(std::sync::atomic::Ordering::Relaxed)
-        });
+        let others = hosts
+            .is_some_and(|hosts| hosts.has_succeeded.load(std::sync::atomic::Ordering::Relaxed));
         if others
             && !self.record.has_succeeded
             && self.record.streak >= SHORTEST_STREAK.max(2 * self.capacity)

@@ -143,13 +143,6 @@ impl HostSlot {
         }
     }
 
-    /// Whether jobs may still come. Takes none.
-    fn may_get_jobs(&mut self) -> bool {
-        let ask = self.ask(true, 0);
-        let (taken, _) = self.slot.shared.queue.take(self.slot.index, ask, &mut self.slot.jobs);
-        taken != Taken::Leave
-    }
-
     fn ask(&mut self, busy: bool, max: usize) -> Ask {
         Ask {
             warm: true,
@@ -165,7 +158,7 @@ impl HostSlot {
 
     /// One round without a connection. Returns whether there is anything left to do.
     fn stay_away(&mut self) -> bool {
-        let is_over = self.slot.shared.stopping.has_begun() || !self.may_get_jobs();
+        let is_over = self.slot.shared.stopping.has_begun() || !self.slot.may_get_jobs();
         if is_over {
             return false;
         }
@@ -192,7 +185,7 @@ impl HostSlot {
         if self.said.stop.is_none() {
             self.take();
         } else {
-            self.is_leaving = !self.may_get_jobs();
+            self.is_leaving = !self.slot.may_get_jobs();
         }
         if self.is_leaving && self.ledger.unfinished() == 0 {
             return false;
