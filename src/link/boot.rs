@@ -34,6 +34,7 @@ n=procpool-{PROGRAM_VERSION}-{hash}
 t=$d/.new-{token}
 if [ -x \"$d/$n\" ] && [ -O \"$d/$n\" ]; then exec \"$d/$n\" --agent; fi
 if [ \"$(procpool --version 2>/dev/null)\" = 'procpool {PROGRAM_VERSION}' ]; then exec procpool --agent; fi
+trap 'rm -f \"$t\"; exit 126' HUP INT TERM PIPE
 e=$(mkdir -p \"$d\" 2>&1) || fail folder \"$e\"
 [ -O \"$d\" ] || fail folder \"$d belongs to somebody else\"
 e=$( (: >\"$t\") 2>&1) || fail folder \"$e\"
@@ -44,6 +45,7 @@ e=$(chmod 700 \"$t\" 2>&1) || fail write \"$e\"
 e=$(\"$t\" --agent --check {hash} 2>&1 </dev/null) || {{ rm -f \"$t\"; fail run \"$e\"; }}
 e=$(mv -f \"$t\" \"$d/$n\" 2>&1) || fail write \"$e\"
 find \"$d\" -name 'procpool-*' ! -name \"$n\" -mtime +30 -exec rm -f {{}} + 2>/dev/null </dev/null
+find \"$d\" -name '.new-*' -mtime +1 -exec rm -f {{}} + 2>/dev/null </dev/null
 exec \"$d/$n\" --agent
 }}
 "

@@ -70,10 +70,8 @@ impl HostSlot {
         let ready = connection.wait(&self.slot.shared, &self.desk, wake, deadline.until(now));
         let is_late = !ready.stdout && self.slot.shared.now() >= deadline;
         let is_closed = connection.is_closed;
-        let heard = match connection.stage {
-            Stage::Booting { .. } => self.hear_script(),
-            Stage::SetUp { .. } | Stage::Ready => self.read_messages(),
-        };
+        let is_booting = matches!(connection.stage, Stage::Booting { .. });
+        let heard = if is_booting { self.hear_script() } else { self.read_messages() };
         match heard {
             Err(hitch) => self.failed(&hitch),
             Ok(()) if is_closed => self.closed(),
@@ -95,7 +93,11 @@ impl HostSlot {
             match BootLine::read(&line) {
                 BootLine::Need { system, machine } => self.send_copy(&system, &machine)?,
                 BootLine::Fail(failure) => return Err(Hitch::lasting(failure.to_string())),
-                BootLine::Agent(words) => return self.set_up(&words),
+                BootLine::Agent(words) => {
+                    self.set_up(&words)?;
+                    // What comes after the greeting is a message.
+                    return self.read_messages();
+                }
                 BootLine::Unknown => return Err(Hitch::lasting("its answer can't be understood")),
             }
         }

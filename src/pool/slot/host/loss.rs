@@ -235,8 +235,16 @@ impl HostSlot {
             }
         }
         if let Some(connection) = self.connection.take() {
-            let first = if self.record.has_said_bye { Stop::Retire } else { Stop::Kill };
-            connection.end(&self.desk, &hosts, first, Duration::from_secs(2));
+            // A login that is not needed any more may have left a part of a copy.
+            let (said_bye, was_ready) = (self.record.has_said_bye, connection.is_ready());
+            let first = if said_bye {
+                Stop::Retire
+            } else if was_ready {
+                Stop::Kill
+            } else {
+                Stop::Terminate
+            };
+            connection.end(&self.desk, &hosts, first, FIRST_PAUSE);
         }
     }
 }

@@ -153,6 +153,10 @@ impl HostSlot {
                 self.slot.deliver(attempt, job, outcome, printed.as_ref());
             }
         }
+        if self.slot.shared.config.commands.as_ref().is_some_and(|commands| commands.live) {
+            // Lines of the next job must not be printed after those of a job that follows it.
+            self.slot.flush();
+        }
     }
 
     /// Successive jobs are over.
