@@ -1,5 +1,5 @@
 //! The first line of each end: which version of procpool it is. What a login shell prints before the
-//! greeting is skipped, and kept for a message.
+//! greeting is skipped.
 
 use std::fmt;
 
@@ -14,9 +14,6 @@ const MARK: &[u8] = b"\0procpool ";
 
 /// As much noise is skipped. A login that prints more is none that a program can use.
 const MOST_NOISE: usize = 1 << 20;
-
-/// As much of the noise is kept for a message.
-const KEPT_NOISE: usize = 2 << 10;
 
 /// The line by which an agent says that it is ready to be told what to do.
 pub(crate) fn greeting(cpus: usize) -> Vec<u8> {
@@ -61,8 +58,6 @@ pub(crate) fn check(words: &[String]) -> Result<usize, OtherVersion> {
 #[derive(Debug, Default)]
 pub(crate) struct Listener {
     skipped: usize,
-    /// The last bytes that were no marked line.
-    noise: Vec<u8>,
 }
 
 /// Too much was printed that is no greeting.
@@ -92,19 +87,9 @@ impl Listener {
     }
 
     fn skip(&mut self, bytes: &mut Vec<u8>, count: usize) -> Result<(), TooNoisy> {
-        self.noise.extend(bytes.drain(..count));
-        let surplus = self.noise.len().saturating_sub(KEPT_NOISE);
-        self.noise.drain(..surplus);
+        bytes.drain(..count);
         self.skipped += count;
         if self.skipped > MOST_NOISE { Err(TooNoisy) } else { Ok(()) }
-    }
-
-    /// The last line that was no marked line, for a message. `rest`: what came after it.
-    pub(crate) fn last_noise(&self, rest: &[u8]) -> Option<String> {
-        let all = [&self.noise, rest].concat();
-        let text = String::from_utf8_lossy(&all);
-        let line = text.lines().rev().find(|line| !line.trim().is_empty())?;
-        Some(crate::util::text::printable(line.trim()))
     }
 }
 

@@ -21,6 +21,7 @@ impl Incoming {
     }
 
     /// What was not read yet.
+    #[cfg(test)]
     pub(crate) fn rest(&self) -> &[u8] {
         &self.bytes[self.read..]
     }

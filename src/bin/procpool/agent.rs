@@ -59,14 +59,15 @@ fn make(
     watcher: Arc<dyn Watcher>,
 ) -> Result<AgentPool, Box<dyn Error>> {
     let words = task.task.strip_suffix(b"\0").unwrap_or_default().split(|&byte| byte == 0);
-    let words: Vec<OsString> =
-        words.map(|word| std::ffi::OsStr::from_bytes(word).to_owned()).collect();
+    let mut words = words.map(|word| std::ffi::OsStr::from_bytes(word).to_owned());
+    let index = words.next().and_then(|word| word.to_str()?.parse().ok()).unwrap_or_default();
+    let words: Vec<OsString> = words.collect();
     let mut options = parse_words(&words).map_err(|error| text_of(&error))?;
     adapt(&mut options, task);
     builders::allow_descriptors(task.slots);
     descriptors::keep_from_workers(&options);
     let plan = Plan::of(&options, Arc::new(AtomicBool::new(false)))?;
-    let pool = builders::build_agent(&plan, &options, task, &watcher, &sink)?;
+    let pool = builders::build_agent(&plan, &options, (task, index), &watcher, &sink)?;
     let header = plan.commands.map(|commands| Arc::clone(&commands.header));
     Ok(AgentPool { pool, header })
 }

@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::cli::Options;
 use crate::plan::Plan;
 use crate::pools::Pools;
-use crate::run::hosts::THIS_HOST;
+use crate::run::hosts::{self, THIS_HOST};
 
 /// The numbers of pools and slots.
 #[derive(Clone, Copy, Debug)]
@@ -67,14 +67,16 @@ pub fn build(
             .sink(Arc::clone(sink))
             .max_procs(size.slots)
     };
-    let described = |pool: Builder| match hosts {
-        Some(hosts) => described(pool).host_name(THIS_HOST).hosts(hosts.clone()),
-        None => described(pool),
+    // Each kind of worker has a connection of its own.
+    let on_hosts = |index: usize, pool: Builder| match hosts {
+        Some(hosts) => pool.host_name(THIS_HOST).hosts(hosts::of_pool(hosts, index)),
+        None => pool,
     };
     // Either each pool is of another kind, or all are of one.
     let builders = kinds(plan, options).into_iter().map(described).cycle().take(size.pools);
     let mut pools: Vec<Pool> = Vec::new();
     for (index, builder) in builders.enumerate() {
+        let builder = on_hosts(index, builder);
         let builder = match pools.first() {
             Some(first) => builder.beside(first, index * size.slots),
             None => builder,
@@ -84,18 +86,18 @@ pub fn build(
     Ok(Pools::new(pools))
 }
 
-/// Builds the pool of an agent.
+/// Builds the pool of an agent: the one with this index.
 ///
 /// # Errors
 /// The command or the worker can't be run.
 pub fn build_agent(
     plan: &Plan,
     options: &Options,
-    task: &AgentTask,
+    (task, index): (&AgentTask, usize),
     watcher: &Arc<dyn Watcher>,
     sink: &Arc<dyn Sink>,
 ) -> anyhow::Result<Pool> {
-    let kind = kinds(plan, options).into_iter().next().context("there is nothing to run")?;
+    let kind = kinds(plan, options).into_iter().nth(index).context("there is nothing to run")?;
     let limits = Limits { jobserver: false, ..plan.limits.clone() };
     let pool = set(kind, options)
         .host_name(&task.host)

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use procpool::{Host, Hosts};
 
+use super::slurm;
 use crate::cli::Options;
 use crate::plan::Misuse;
 
@@ -18,9 +19,9 @@ const HOST: &str = "{host}";
 
 /// A machine as it was named: how many slots it has, and its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Named {
-    slots: Option<usize>,
-    name: String,
+pub struct Named {
+    pub slots: Option<usize>,
+    pub name: String,
 }
 
 /// The machines that run jobs; `None`: this one alone.
@@ -47,11 +48,14 @@ pub fn find(options: &Options) -> anyhow::Result<Option<Hosts>> {
         return Ok(None);
     }
     let mut named = Vec::new();
+    if given.slurm {
+        named = slurm::nodes()?;
+    }
     for item in &given.hosts {
         read_item(item, &mut named)?;
     }
     let slots = options.workers.max_procs;
-    let launcher = launcher(options)?;
+    let launcher = if given.slurm { slurm::launcher() } else { launcher(options)? };
     let mut hosts = Hosts {
         hosts: Vec::new(),
         local_slots: 0,
@@ -62,6 +66,8 @@ pub fn find(options: &Options) -> anyhow::Result<Option<Hosts>> {
         rerun: !given.no_rerun,
     };
     for Named { slots: own, name } in distinct(named)? {
+        // Each node has as many slots as the allocation has CPUs there, unless the user says otherwise.
+        let own = own.filter(|_| !given.slurm || slots.is_none());
         if name == THIS_HOST {
             hosts.local_slots = own.or(slots).unwrap_or_else(num_cpus::get);
         } else {
@@ -164,6 +170,12 @@ fn ssh(options: &Options) -> Vec<String> {
     words.extend(settings.into_iter().flat_map(|setting| ["-o".to_owned(), setting]));
     words.extend(["--".to_owned(), HOST.to_owned()]);
     words
+}
+
+/// The hosts of the pool with this index: their agents are told which one it is.
+pub fn of_pool(hosts: &Hosts, index: usize) -> Hosts {
+    let task = [format!("{index}\0").as_bytes(), &hosts.task].concat();
+    Hosts { task, ..hosts.clone() }
 }
 
 /// What agents are told to run: the words of this command line, each with a NUL byte after it. Of each

@@ -145,7 +145,7 @@ impl HostSlot {
         let setup = ToAgent::Setup(Setup {
             host: self.desk.name,
             slots: Some(self.capacity as u64),
-            slots_before: before as u64,
+            slots_before: (self.slot.shared.config.slots_before + before) as u64,
             timeout: hosts.settings.timeout,
             folder: hosts.settings.folder.as_os_str().as_bytes(),
             task: &hosts.settings.task,

@@ -160,6 +160,7 @@ impl HostSlot {
 
     /// The jobs of a lost agent go back. Those that it ran may have done harm: they go back a few times.
     fn give_jobs_back(&mut self, why: &str) {
+        self.give_up_turn();
         let lost = self.ledger.lose();
         self.printed.clear();
         if std::mem::take(&mut self.said).hoard {

@@ -182,10 +182,11 @@ impl HostSlot {
     /// One round with an agent that takes jobs. Returns whether there is anything left to do.
     fn work(&mut self) -> bool {
         self.pass_stop_on();
-        if self.said.stop.is_none() {
-            self.take();
-        } else {
+        if self.said.stop.is_some() {
+            self.give_up_turn();
             self.is_leaving = !self.slot.may_get_jobs();
+        } else if self.send_in_turn() {
+            self.take();
         }
         if self.is_leaving && self.ledger.unfinished() == 0 {
             return false;
@@ -201,7 +202,8 @@ impl HostSlot {
         self.is_leaving = false;
         // Each idle slot must ask: the queue may wait for any of them.
         for index in std::mem::take(&mut self.idle) {
-            if self.ledger.unfinished() < self.capacity && !self.is_leaving {
+            let has_room = self.ledger.unfinished() < self.capacity;
+            if has_room && !self.is_leaving && self.slot.jobs.is_empty() {
                 let room = self.room();
                 if self.take_for(index, false, room) {
                     self.busy.push(index);
@@ -215,7 +217,7 @@ impl HostSlot {
             }
         }
         let room = self.room();
-        if self.idle.is_empty() && room > 0 && !self.slot.shared.gates.any() {
+        if self.idle.is_empty() && room > 0 && !self.slot.shared.gates.have_interval() {
             self.take_for(self.slot.index, true, room);
         }
     }
@@ -241,8 +243,8 @@ impl HostSlot {
 
     /// Takes jobs for a slot, and sends them. Returns whether there were any.
     fn take_for(&mut self, index: usize, busy: bool, max: usize) -> bool {
-        let has_gates = self.slot.shared.gates.any();
-        let ask = self.ask(busy, if has_gates { 1 } else { max });
+        let has_interval = self.slot.shared.gates.have_interval();
+        let ask = self.ask(busy, if has_interval { 1 } else { max });
         let (taken, due) = self.slot.shared.queue.take(index, ask, &mut self.slot.jobs);
         self.said.due = due;
         match taken {
@@ -253,10 +255,35 @@ impl HostSlot {
             Taken::Wait => return false,
             Taken::Jobs => {}
         }
-        if self.slot.pass_gates() {
-            self.send_jobs();
-        }
+        self.send_in_turn();
         true
+    }
+
+    /// Sends the jobs in hand, if it is the time for it. Returns whether none is left. The load and the
+    /// memory that jobs wait for are those of the machine that runs them.
+    fn send_in_turn(&mut self) -> bool {
+        if self.slot.jobs.is_empty() {
+            return true;
+        }
+        let shared = &*self.slot.shared;
+        let (ticket, clock) = (&mut self.said.ticket, &shared.groups.clock);
+        if let Some(due) = shared.gates.ask_for_turn(ticket, clock, &self.slot.wake) {
+            self.said.turn_at = due;
+            return false;
+        }
+        self.said.turn_at = Moment::NEVER;
+        self.send_jobs();
+        true
+    }
+
+    /// The jobs in hand go back: they are not sent.
+    fn give_up_turn(&mut self) {
+        self.slot.shared.gates.forgo_turn(&mut self.said.ticket);
+        self.said.turn_at = Moment::NEVER;
+        let jobs = std::mem::take(&mut self.slot.jobs);
+        if !jobs.is_empty() {
+            self.slot.put_back(jobs.into_iter());
+        }
     }
 
     /// Sends the jobs in hand to the agent.

@@ -27,7 +27,7 @@ impl HostSlot {
         let Some(connection) = &mut self.connection else { return };
         let shared = Arc::clone(&self.slot.shared);
         let silent_at = connection.heard.after(timeout);
-        let due = due.min(silent_at).min(self.said.due);
+        let due = due.min(silent_at).min(self.said.due).min(self.said.turn_at);
         let wait = due.until(shared.now());
         let ready = connection.wait(&shared, &self.desk, &self.slot.wake, wait);
         let is_silent = !ready.stdout && shared.now() >= silent_at;

@@ -29,6 +29,10 @@ pub(super) struct Said {
     origin: Instant,
     /// When a job is to be tried again for which no other slot may be awake.
     pub(super) due: Moment,
+    /// Its place among those who wait to start a job.
+    pub(super) ticket: Option<u64>,
+    /// When it may be its turn.
+    pub(super) turn_at: Moment,
 }
 
 impl Default for Said {
@@ -42,6 +46,8 @@ impl Default for Said {
             pinged: false,
             origin: Instant::now(),
             due: Moment::NEVER,
+            ticket: None,
+            turn_at: Moment::NEVER,
         }
     }
 }
