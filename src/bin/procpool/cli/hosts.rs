@@ -8,15 +8,16 @@ use clap::Args;
 pub struct HostOptions {
     /// Run the jobs on these machines: 2/alpha,user@beta,:
     ///
-    /// Each HOST is a name for ssh, with the number of its slots before it: 8/alpha. Without a number it
-    /// has -j slots or, without -j, as many as it has CPUs. : is this machine, @FILE a file with a host a
-    /// line. One connection carries all jobs of a host. A host that has no procpool of this version gets
-    /// a copy in its cache folder. Your files are your business: use a shared folder, or copy them.
+    /// LIST has names of hosts as ssh knows them, with commas between them. The number of its slots comes
+    /// before a name: 8/alpha. Without a number, a host has -j slots or, without -j, as many as it has
+    /// CPUs. : is this machine. @FILE reads the names from a file, one a line. One connection carries all
+    /// jobs of a host. A host that has no procpool of this version gets a copy in its cache folder. Files
+    /// are not copied: use a folder that all machines share, or copy them yourself.
     #[arg(
         short = 'S',
         long,
         visible_alias = "sshlogin",
-        value_name = "HOST,…",
+        value_name = "LIST",
         value_delimiter = ','
     )]
     pub hosts: Vec<String>,
