@@ -53,6 +53,7 @@ pub use job::{
 pub use pool::Pool;
 pub use pool::builder::{BuildError, Builder};
 pub use pool::calls::{Deferred, Pipeline};
+pub use pool::gates::Gate;
 pub use pool::underway::Underway;
 pub use process::lookup::{ProgramError, check as check_program, is_shell_word};
 pub use protocol::{Protocol, ReplyMessagesError};

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use procpool::{Closed, Feed, Job, Pool, Underway};
+use procpool::{Closed, Feed, Gate, Job, Pool, Underway};
 
 /// The pools of a run, at least one.
 #[derive(Clone, Debug)]
@@ -38,6 +38,16 @@ impl Pools {
         let begin = Instant::now();
         let left = || patience.saturating_sub(begin.elapsed());
         self.pools.iter().flat_map(|pool| pool.underway(left())).collect()
+    }
+
+    /// As [`Pool::warming`], of all.
+    pub fn warming(&self) -> usize {
+        self.pools.iter().map(Pool::warming).sum()
+    }
+
+    /// As [`Pool::held_back`]. All pools share their limits.
+    pub fn held_back(&self) -> Option<(Gate, usize)> {
+        self.pools[0].held_back()
     }
 
     /// As [`Pool::kill`].

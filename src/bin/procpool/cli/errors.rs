@@ -21,7 +21,7 @@ const FOREIGN: [(&[&str], &str); 18] = [
     (&["--csv"], "it is --input csv"),
     (&["--pipe", "--spreadstdin"], "-n N --stdin feeds each command N lines"),
     (&["-u", "--ungroup", "--line-buffer", "--lb"], "--live --stream prints lines as they come"),
-    (&["--bar", "--eta"], "a terminal shows the progress anyway, else --progress always"),
+    (&["--bar", "--eta"], "a terminal shows the progress anyway, else --progress line"),
     (&["--workdir", "--wd"], "it is --cwd DIR"),
     (&["--load"], "it is --max-load N"),
     (&["--memfree"], "it is --min-free-memory SIZE"),

@@ -34,15 +34,19 @@ pub enum ResultFormat {
     Text,
 }
 
-/// When to do something that only a person at a terminal needs.
+/// How a run shows its progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum When {
-    /// When stderr is a terminal
+pub enum ProgressMode {
+    /// A line on a terminal; in CI, a line a minute
     Auto,
-    /// Always
-    Always,
-    /// Never
+    /// Nothing
+    #[value(alias = "off")]
     Never,
+    /// A line, also where auto shows none
+    #[value(alias = "always")]
+    Line,
+    /// A line, and a row for each running job
+    Full,
 }
 
 /// The number of lines of a job.

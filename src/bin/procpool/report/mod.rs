@@ -3,6 +3,7 @@
 
 mod annotations;
 pub mod bookkeeper;
+mod canvas;
 mod collector;
 pub mod console;
 pub mod failed;

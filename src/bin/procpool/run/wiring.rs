@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use procpool::input::plain_lines::{Columns, Pack, Plain};
-use procpool::input::{Form, Reader, Source};
+use procpool::input::{Census, Form, Reader, Source};
 use procpool::journal::Journal;
 use procpool::output::{Format, Output, Screen, Settings};
 use procpool::{Sink, Watcher};
@@ -23,11 +23,14 @@ use crate::exit::Status;
 use crate::interrupts::{FatalSignal, Interrupts};
 use crate::outputs::Outputs;
 use crate::plan::Plan;
+use crate::pools::Pools;
 use crate::report::bookkeeper::{Bookkeeper, ReportSettings};
 use crate::report::console::Console;
 use crate::report::failed::{FailedLines, FailedSettings};
 use crate::report::names::JobNames;
 use crate::report::progress::ProgressLine;
+use crate::report::progress::manner::{Manner, Setting};
+use crate::report::progress::view::{View, Viewed};
 use crate::report::reports::Reports;
 use crate::signals::Early;
 
@@ -60,10 +63,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let sink = Arc::clone(&bookkeeper) as Arc<dyn Sink>;
     let pools = builders::build(&plan, &options, size, &watcher, &sink)?;
     bookkeeper.watch(&pools);
-    let counts = Arc::clone(&output);
-    let progress = ProgressLine::start(options.output.progress, Arc::clone(&console), move || {
-        counts.counts()
-    })?;
+    let progress = show_progress(&options, &plan, &pools, size, &output, &journal, &reporter)?;
     let (orders, ordered) = unbounded_channel();
     let signal = FatalSignal::default();
     let interrupts = Interrupts {
@@ -94,6 +94,32 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(run.watch(plan.reader, events))
+}
+
+/// Shows the progress, as the options say.
+fn show_progress(
+    options: &Options,
+    plan: &Plan,
+    pools: &Pools,
+    size: Size,
+    output: &Arc<Output>,
+    journal: &Option<Arc<Journal>>,
+    reporter: &Reporter,
+) -> io::Result<ProgressLine> {
+    let manner = Setting::of(&plan.reader.sources).manner(options.output.progress);
+    let has_rate = options.throttling.rate >= options.throttling.delay;
+    let viewed = Viewed {
+        output: Arc::clone(output),
+        pools: pools.clone(),
+        slots: size.all_slots(),
+        intake: Arc::clone(&plan.reader.intake),
+        census: if manner == Manner::Hidden { None } else { Census::new(&plan.reader) },
+        journal: journal.clone(),
+        stop: Arc::clone(&reporter.stop),
+        interval: if has_rate { "--rate" } else { "--delay" },
+        has_one_command: plan.commands.as_ref().is_some_and(|commands| !commands.in_jobs),
+    };
+    ProgressLine::start(manner, Arc::clone(&reporter.console), View::new(viewed))
 }
 
 /// Where results go.
