@@ -163,11 +163,10 @@ impl Console {
     /// Runs `write`, which writes results to a pipe. Its reader may bring them on the terminal, so the progress line
     /// goes away until there has been no result for a while.
     pub fn beside_pipe(&self, write: &mut dyn FnMut()) {
-        let mut turns = self.lock();
-        if !turns.canvas.is_in_use() {
-            drop(turns);
+        if !self.is_piped || !self.lock().canvas.is_in_use() {
             return write();
         }
+        let mut turns = self.lock();
         turns.is_piping = true;
         let is_drawn = turns.canvas.is_drawn();
         drop(turns);
