@@ -284,7 +284,10 @@ fn keys() -> &'static [String] {
         for mut job in jobs() {
             assert!(journal.admit(&mut job).is_ok_and(|recorded| recorded.is_none()));
             let outcome = Ok(Value::Json(RawValue::NULL));
-            Journal::add(&Done { job: &job, outcome, printed: None, run: None, unproven: None }, &mut lines);
+            Journal::add(
+                &Done { job: &job, outcome, printed: None, run: None, unproven: None },
+                &mut lines,
+            );
         }
         let lines = String::from_utf8(lines).expect("text");
         lines.lines().map(|line| line[BEGIN.len()..][..32].to_owned()).collect()
