@@ -91,4 +91,11 @@ pub struct OutputOptions {
     /// terminal, a line is printed every few seconds.
     #[arg(hide_short_help = true, long, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
     pub progress: When,
+
+    /// Use colours in messages: auto, always or never
+    ///
+    /// auto: if stderr is a terminal, unless NO_COLOR is set or TERM is dumb. Only messages of procpool
+    /// have colours. Results and the output of jobs are not changed.
+    #[arg(hide_short_help = true, long, value_name = "WHEN", value_enum, hide_possible_values = true, default_value_t = When::Auto)]
+    pub color: When,
 }

@@ -4,6 +4,7 @@
 mod annotations;
 pub mod bookkeeper;
 mod collector;
+pub mod colors;
 pub mod console;
 pub mod failed;
 pub mod findings;
