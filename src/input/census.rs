@@ -122,7 +122,8 @@ impl Census {
 
     fn combinations(&self, lists: &[Vec<std::ffi::OsString>]) -> u64 {
         let names = usize::from(has_header(&self.reader));
-        let lists: Vec<_> = lists.iter().map(|list| list.get(names..).unwrap_or_default()).collect();
+        let lists: Vec<_> =
+            lists.iter().map(|list| list.get(names..).unwrap_or_default()).collect();
         combinations::count(&lists) as u64
     }
 

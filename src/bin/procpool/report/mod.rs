@@ -5,6 +5,7 @@ mod annotations;
 pub mod bookkeeper;
 mod canvas;
 mod collector;
+pub mod colors;
 pub mod console;
 pub mod failed;
 pub mod findings;

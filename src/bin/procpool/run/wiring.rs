@@ -25,6 +25,7 @@ use crate::outputs::Outputs;
 use crate::plan::Plan;
 use crate::pools::Pools;
 use crate::report::bookkeeper::{Bookkeeper, ReportSettings};
+use crate::report::colors::Colors;
 use crate::report::console::Console;
 use crate::report::failed::{FailedLines, FailedSettings};
 use crate::report::names::JobNames;
@@ -119,7 +120,8 @@ fn show_progress(
         interval: if has_rate { "--rate" } else { "--delay" },
         has_one_command: plan.commands.as_ref().is_some_and(|commands| !commands.in_jobs),
     };
-    ProgressLine::start(manner, Arc::clone(&reporter.console), View::new(viewed))
+    let colors = Colors::of_stderr(options.output.color);
+    ProgressLine::start(manner, colors, Arc::clone(&reporter.console), View::new(viewed))
 }
 
 /// Where results go.

@@ -2,6 +2,7 @@
 
 use std::env;
 
+use super::super::colors::{Colors, Paint};
 use super::facts::{Facts, RunningJob, State, Total};
 use super::segments::{about, fit, rate, run_time, time_left, width};
 
@@ -20,23 +21,37 @@ pub struct Glyphs {
     pub cut: &'static str,
     /// Only ASCII can be shown.
     is_ascii: bool,
+    pub colors: Colors,
 }
 
-const UNICODE: Glyphs =
-    Glyphs { bar: Some(["━", "─"]), dot: " · ", failed: "✗", cut: "…", is_ascii: false };
-const ASCII: Glyphs =
-    Glyphs { bar: Some(["#", "-"]), dot: ", ", failed: "!", cut: "...", is_ascii: true };
+const UNICODE: Glyphs = Glyphs {
+    bar: Some(["━", "─"]),
+    dot: " · ",
+    failed: "✗",
+    cut: "…",
+    is_ascii: false,
+    colors: Colors::NONE,
+};
+const ASCII: Glyphs = Glyphs {
+    bar: Some(["#", "-"]),
+    dot: ", ",
+    failed: "!",
+    cut: "...",
+    is_ascii: true,
+    colors: Colors::NONE,
+};
 
 impl Glyphs {
     /// Those that the user's locale has. Where none is set, as in many containers, terminals show UTF-8.
-    pub fn of_locale() -> Self {
+    pub fn of_locale(colors: Colors) -> Self {
         let names = ["LC_ALL", "LC_CTYPE", "LANG"].map(env::var);
         let name = names.into_iter().flatten().find(|name| !name.is_empty());
         let is_ascii = name.is_some_and(|name| {
             let name = name.to_ascii_lowercase();
             !name.contains("utf-8") && !name.contains("utf8")
         });
-        if is_ascii { ASCII } else { UNICODE }
+        let glyphs = if is_ascii { ASCII } else { UNICODE };
+        Self { colors, ..glyphs }
     }
 
     pub fn without_bar(self) -> Self {
@@ -73,6 +88,19 @@ impl Parts {
     }
 }
 
+impl Parts {
+    /// Gives the parts their colours. After that they have no width.
+    fn paint(&mut self, glyphs: &Glyphs) {
+        let colors = glyphs.colors;
+        let left = glyphs.bar.and_then(|[_, left]| self.bar.find(left));
+        let (done, left) = self.bar.split_at(left.unwrap_or(self.bar.len()));
+        self.bar = colors.paint(Paint::Good, done) + &colors.paint(Paint::Faint, left);
+        self.failed = colors.paint(Paint::Bad, &self.failed);
+        self.state = colors.paint(Paint::Warning, &self.state);
+        self.job = colors.paint(Paint::Faint, &self.job);
+    }
+}
+
 /// Joins those texts that are not empty.
 fn joined(texts: &[&str], between: &str) -> String {
     let texts: Vec<&str> = texts.iter().filter(|text| !text.is_empty()).copied().collect();
@@ -85,7 +113,7 @@ pub fn line(facts: &Facts, columns: usize, glyphs: &Glyphs) -> String {
     let mut layout = Layout { parts: Parts::default(), columns, dot };
     let state = words(&facts.state);
     if is_news(facts) && width(&state) + dot.len() + width(&count(facts)) > columns {
-        return fit(&state, columns, glyphs.cut);
+        return glyphs.colors.paint(Paint::Warning, &fit(&state, columns, glyphs.cut));
     }
     layout.parts.count = fit(&count(facts), columns, glyphs.cut);
     layout.add(|parts| &mut parts.percent, percent(facts));
@@ -115,6 +143,7 @@ pub fn line(facts: &Facts, columns: usize, glyphs: &Glyphs) -> String {
     {
         layout.add_job(job, glyphs);
     }
+    layout.parts.paint(glyphs);
     layout.parts.join(dot)
 }
 
@@ -273,7 +302,9 @@ mod tests {
             State::WaitingForInput,
             State::HeldBack { by: "--min-free-memory", longest: None },
             State::Stopping { jobs: 3 },
-            State::Running { longest: Some(job(&["日本語の名前の長いファイル.jpg"], 400.0)) },
+            State::Running {
+                longest: Some(job(&["日本語の名前の長いファイル.jpg"], 400.0))
+            },
         ];
         let totals = [Total::Exactly(123_456_789), Total::About(1 << 60), Total::AtLeast(37)];
         for state in states {

@@ -20,6 +20,7 @@ use self::layout::{Glyphs, line};
 use self::manner::Manner;
 use self::rows::rows;
 use self::view::View;
+use super::colors::Colors;
 use super::console::Console;
 use super::stderr::TICK;
 use crate::signals::is_in_background;
@@ -36,14 +37,19 @@ impl ProgressLine {
     ///
     /// # Errors
     /// No thread could be started.
-    pub fn start(manner: Manner, console: Arc<Console>, view: View) -> io::Result<Self> {
+    pub fn start(
+        manner: Manner,
+        colors: Colors,
+        console: Arc<Console>,
+        view: View,
+    ) -> io::Result<Self> {
         if manner == Manner::Hidden {
             return Ok(Self { stop: None, thread: None });
         }
         let (stop, stopped) = channel();
         let show = move || match manner {
             Manner::Hidden => {}
-            Manner::Drawn { has_rows } => draw(&console, &stopped, view, has_rows),
+            Manner::Drawn { has_rows } => draw(&console, &stopped, view, has_rows, colors),
             Manner::Lines { every, is_asked_for } => {
                 print(&console, &stopped, view, every, is_asked_for);
             }
@@ -68,12 +74,12 @@ impl Drop for ProgressLine {
 }
 
 /// Draws it again and again, and removes it at the end.
-fn draw(console: &Console, stopped: &Receiver<()>, mut view: View, has_rows: bool) {
+fn draw(console: &Console, stopped: &Receiver<()>, mut view: View, has_rows: bool, colors: Colors) {
     // A very short run shows nothing.
     if stopped.recv_timeout(2 * TICK) != Err(RecvTimeoutError::Timeout) {
         return;
     }
-    let glyphs = Glyphs::of_locale();
+    let glyphs = Glyphs::of_locale(colors);
     loop {
         // In the background the terminal belongs to others.
         if !is_in_background(io::stderr()) {
@@ -114,7 +120,7 @@ fn print(
     every: Duration,
     is_asked_for: bool,
 ) {
-    let glyphs = Glyphs::of_locale().without_bar();
+    let glyphs = Glyphs::of_locale(Colors::NONE).without_bar();
     loop {
         let mut left = every;
         while !left.is_zero() {

@@ -1,5 +1,6 @@
 //! The rows of the running jobs: how long each has run, where, and what it is.
 
+use super::super::colors::Paint;
 use super::facts::RunningJob;
 use super::layout::Glyphs;
 use super::segments::{fit, run_time, width};
@@ -23,8 +24,7 @@ pub fn rows(jobs: &[RunningJob], columns: usize, most: usize, glyphs: &Glyphs) -
         widest(|job| job.slot.to_string()).unwrap_or(0),
         widest(|job| job.pid.to_string()).unwrap_or(0),
     ];
-    let mut rows: Vec<String> =
-        shown.iter().map(|job| row(job, widths, columns, glyphs)).collect();
+    let mut rows: Vec<String> = shown.iter().map(|job| row(job, widths, columns, glyphs)).collect();
     if others > 0 && most > 0 {
         rows.push(fit(&format!("  {} {others} more", glyphs.cut), columns, glyphs.cut));
     }
@@ -50,15 +50,20 @@ fn row(job: &RunningJob, widths: [usize; 3], columns: usize, glyphs: &Glyphs) ->
     ];
     let what = glyphs.shown(&job.what);
     let room = |head: &str, more: &str| columns.saturating_sub(width(head) + width(more));
-    let best = rooms.iter().find(|(head, more)| room(head, more) >= width(&what).min(LEAST_COMMAND));
-    let Some((head, more)) = best else { return fit(&format!("{time}  {what}"), columns, glyphs.cut) };
-    format!("{head}{}{more}", fit(&what, room(head, more), glyphs.cut))
+    let best =
+        rooms.iter().find(|(head, more)| room(head, more) >= width(&what).min(LEAST_COMMAND));
+    let Some((head, more)) = best else {
+        return fit(&format!("{time}  {what}"), columns, glyphs.cut);
+    };
+    let faint = |text: &str| glyphs.colors.paint(Paint::Faint, text);
+    faint(head) + &fit(&what, room(head, more), glyphs.cut) + &faint(more)
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use super::super::super::colors::Colors;
     use super::*;
 
     fn job(slot: usize, seconds: u64) -> RunningJob {
@@ -75,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_row_says_how_long_where_and_what() {
-        let glyphs = Glyphs::of_locale();
+        let glyphs = Glyphs::of_locale(Colors::NONE);
         let jobs = [job(1, 4), job(2, 65), job(3, 0)];
         assert_eq!(
             rows(&jobs, 100, 20, &glyphs),
@@ -94,10 +99,10 @@ mod tests {
     #[test]
     fn the_longest_jobs_are_shown_if_there_is_no_room_for_all() {
         let jobs: Vec<_> = (1..=9).map(|slot| job(slot, slot as u64)).collect();
-        let shown = rows(&jobs, 100, 3, &Glyphs::of_locale());
+        let shown = rows(&jobs, 100, 3, &Glyphs::of_locale(Colors::NONE));
         assert_eq!(shown.len(), 3);
         assert!(shown[0].contains("slot 8") && shown[1].contains("slot 9"), "{shown:?}");
         assert!(shown[2].ends_with(" 7 more"), "{shown:?}");
-        assert_eq!(rows(&jobs, 100, 0, &Glyphs::of_locale()), Vec::<String>::new());
+        assert_eq!(rows(&jobs, 100, 0, &Glyphs::of_locale(Colors::NONE)), Vec::<String>::new());
     }
 }

@@ -57,12 +57,21 @@ pub struct View {
     rolled: Option<Instant>,
     /// Since when no job can run, for want of workers.
     starting: Option<Instant>,
+    begin: Instant,
 }
 
 impl View {
     pub fn new(run: Viewed) -> Self {
         let now = Instant::now();
-        Self { run, rate: Rate::new(now), now, roll: Vec::new(), rolled: None, starting: None }
+        Self {
+            run,
+            rate: Rate::new(now),
+            now,
+            roll: Vec::new(),
+            rolled: None,
+            starting: None,
+            begin: now,
+        }
     }
 
     /// Takes note of how many jobs are done.
@@ -145,7 +154,9 @@ impl View {
             self.starting = None;
             return State::Running { longest };
         }
-        let since = *self.starting.get_or_insert(self.now);
+        // Until the first job is done, the workers start since the begin.
+        let begin = if done == 0 { self.begin } else { self.now };
+        let since = *self.starting.get_or_insert(begin);
         State::Starting { workers, since: self.now.saturating_duration_since(since) }
     }
 
@@ -188,7 +199,8 @@ impl View {
 fn names(job: &Underway, has_one_command: bool) -> Vec<String> {
     let mut names = Vec::new();
     let has_args = !job.args.is_empty();
-    if !has_one_command || !has_args {
+    // A number alone is no name.
+    if !has_one_command || !job.args.contains(char::is_alphabetic) {
         names.push(job.what.clone());
     }
     if has_args {
