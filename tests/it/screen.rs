@@ -7,7 +7,7 @@ use std::num::NonZeroU16;
 use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rexpect::process::PtyProcess;
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -64,8 +64,7 @@ impl Screen {
         screen.send("pp() { \"$PROCPOOL\" \"$@\"; }; clear() { printf '\\033[2J\\033[H'; }");
         screen.send("echo set $((40 + 2)) up");
         screen.see("the setup", |screen| screen.contains("set 42 up"));
-        screen.send("clear");
-        screen.see("a clear screen", |screen| screen.trim() == "$");
+        screen.clear();
         Some(screen)
     }
 
@@ -113,9 +112,19 @@ impl Screen {
     #[track_caller]
     pub(crate) fn run(&mut self, script: &str) {
         self.send(&format!("run() {{ {script}; }}"));
-        self.send("clear");
-        self.see("a clear screen", |screen| screen.trim() == "$");
+        self.clear();
         self.send("run");
+    }
+
+    /// Clears the screen, and waits for the prompt.
+    #[track_caller]
+    pub(crate) fn clear(&mut self) {
+        self.send("clear");
+        let end = Instant::now() + PATIENCE;
+        while !self.raw().contains("\u{1b}[H$ ") {
+            assert!(Instant::now() < end, "the screen is not cleared: {}", self.raw());
+            thread::park_timeout(Duration::from_millis(3));
+        }
     }
 
     /// Presses keys.

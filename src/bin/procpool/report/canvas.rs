@@ -23,6 +23,8 @@ pub(super) struct Canvas {
     /// They are on the terminal.
     is_drawn: bool,
     cursor: Cursor,
+    /// The terminal has shown a key, such as `^C`, where the cursor is.
+    has_key: bool,
 }
 
 /// Where the cursor is, as far as this process has moved it.
@@ -81,7 +83,16 @@ impl Canvas {
     /// Erases the rows. Returns what is to be written for that: nothing, if none are drawn.
     pub(super) fn erase(&mut self) -> String {
         let was_drawn = std::mem::take(&mut self.is_drawn);
-        if was_drawn { [SAVE, CLEAR_SCREEN, RESTORE].concat() } else { String::new() }
+        if !was_drawn {
+            return String::new();
+        }
+        let has_key = std::mem::take(&mut self.has_key) && self.cursor == Cursor::Fresh;
+        [if has_key { "\r" } else { "" }, SAVE, CLEAR_SCREEN, RESTORE].concat()
+    }
+
+    /// The user has pressed a key that the terminal shows. It goes with the rows.
+    pub(super) fn pressed_key(&mut self) {
+        self.has_key = self.is_drawn;
     }
 
     /// Forgets the rows: they are not to be drawn again.

@@ -67,7 +67,7 @@ impl Console {
     /// The run is to end: from now on nobody waits without a limit for stderr, or for the turn.
     pub fn hurry(&self) {
         self.stderr.hurry();
-        drop(self.lock());
+        self.lock().canvas.pressed_key();
         self.free.notify_all();
     }
 

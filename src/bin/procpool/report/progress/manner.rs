@@ -5,9 +5,10 @@ use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use procpool::input::Source;
-use rustix::fs::{FileType, fstat};
+use rustix::fs::FileType;
 
 use crate::cli::values::ProgressMode;
+use crate::descriptors::{self, Stream};
 
 /// How often a line is printed that was asked for.
 const OFTEN: Duration = Duration::from_secs(5);
@@ -51,12 +52,13 @@ impl Setting {
     /// The setting of this process, which reads jobs from `sources`.
     pub fn of(sources: &[Source]) -> Self {
         let variable = |name| env::var(name).unwrap_or_default();
-        let stdout = fstat(io::stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
+        let stdout = descriptors::found(Stream::Stdout);
+        let stdout = stdout.map(|stat| FileType::from_raw_mode(stat.st_mode));
         Self {
             is_terminal: io::stderr().is_terminal(),
             is_dumb: matches!(variable("TERM").as_str(), "" | "dumb"),
             is_typed: sources.contains(&Source::Stdin) && io::stdin().is_terminal(),
-            is_piped: matches!(stdout, Ok(FileType::Fifo | FileType::Socket)),
+            is_piped: matches!(stdout, Some(FileType::Fifo | FileType::Socket)),
             is_ci: !matches!(variable("CI").as_str(), "" | "0" | "false"),
         }
     }

@@ -8,7 +8,7 @@ mod rows;
 mod segments;
 pub mod view;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -88,7 +88,7 @@ fn draw(console: &Console, stopped: &Receiver<()>, mut view: View, has_rows: boo
             let facts = view.facts();
             let mut shown = vec![line(&facts, columns, &glyphs)];
             if has_rows {
-                shown.extend(rows(&view.running(), columns, height.saturating_sub(3), &glyphs));
+                shown.extend(rows(&view.running(), columns, most_rows(height), &glyphs));
             }
             console.draw(shown, columns);
         }
@@ -97,6 +97,13 @@ fn draw(console: &Console, stopped: &Receiver<()>, mut view: View, has_rows: boo
         }
     }
     console.undraw();
+}
+
+/// How many rows there may be for running jobs. Where results are on the same screen, half of it is theirs.
+fn most_rows(height: usize) -> usize {
+    let is_shared = io::stdout().is_terminal();
+    let rows = if is_shared { (height / 2).saturating_sub(1) } else { height.saturating_sub(3) };
+    rows.max(1)
 }
 
 /// How many columns and rows the progress may take. The last column stays free: after it, some terminals go on to
