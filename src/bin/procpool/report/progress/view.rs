@@ -14,12 +14,8 @@ use super::facts::{Facts, RunningJob, State, Total};
 use super::rate::Rate;
 use crate::pools::Pools;
 
-/// The shortest time from one roll call to the next. Each slot takes part in one.
-const ROLL_EVERY: Duration = Duration::from_millis(500);
-
-/// The time from one roll call to the next is at least this for each slot, so that they take no more than a few
-/// thousandths of a CPU.
-const ROLL_FOR_EACH: Duration = Duration::from_millis(2);
+/// The time from one roll call to the next is at least this for each slot. An answer takes some 20 µs of a CPU.
+const ROLL_FOR_EACH: Duration = Duration::from_millis(4);
 
 /// Slots that have something else to do are left out of a roll call after this time.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -88,7 +84,7 @@ impl View {
             census.step(COUNT_FOR);
         }
         let slots = u32::try_from(self.run.slots).unwrap_or(u32::MAX);
-        let every = ROLL_EVERY.max(ROLL_FOR_EACH.saturating_mul(slots));
+        let every = ROLL_FOR_EACH.saturating_mul(slots);
         if self.rolled.is_none_or(|rolled| self.now.saturating_duration_since(rolled) >= every) {
             self.roll = self.run.pools.underway(PATIENCE);
             self.now = Instant::now();
