@@ -60,4 +60,4 @@ pub use util::duration::{DurationError, parse_duration};
 pub use util::files;
 pub use util::histogram::Durations;
 pub use util::similar::similar;
-pub use util::text::printable;
+pub use util::text::{printable, printable_bytes};

@@ -282,10 +282,12 @@ impl Feeder<'_> {
         let name = crate::job::naming::place(place, &self.names).unwrap_or_default();
         let failure = Failure::new(Kind::Invalid, invalid.describe(&name));
         let mut job = Job::unreadable(self.seq, place, &invalid.id);
-        job.line = line.filter(|_| self.reader.keep_lines);
         if self.packed.is_empty() {
-            self.position.took(job.line.clone().map(|line| (job.seq, line)));
+            let kept = line.clone().filter(|_| self.reader.keep_lines);
+            self.position.took(kept.map(|line| (job.seq, line)));
         }
+        // The line is all that is known of the job.
+        job.line = line;
         self.sink.deliver(&Done { job: &job, outcome: Err(&failure), printed: None, run: None });
     }
 

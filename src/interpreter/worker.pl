@@ -23,6 +23,7 @@ my $encoder = $module->new->canonical->allow_nonref->convert_blessed;
 
 my %source;    # file name => its lines, for tracebacks
 my $trace;     # of the last exception
+my @places;    # the same: a pair of file and line for each frame, the innermost first
 my ($mode, $code, @setups) = map { Encode::decode('UTF-8', $_) } splice @ARGV;
 my $checking = $mode =~ s/^check-//;
 my $is_list  = $mode =~ s/^list-//;
@@ -46,7 +47,7 @@ sub result {
     }
     local $SIG{__DIE__} = \&remember_trace;
     my @values = $job->($cmd, $args);
-    undef $trace;    # of exceptions that the code caught
+    forget_trace();    # of exceptions that the code caught
     return @values == 1 ? $values[0] : @values ? \@values : undef;
 }
 
@@ -137,7 +138,9 @@ sub failure {
     $message =~ s/ at \S*-e line \d+\.\n\z//;    # the worker's own line
     chomp $message;
     my %failure = (message => $message, data => "$message\n" . ($trace // ''));
-    undef $trace;
+    my $place = place();
+    $failure{at} = $place if defined $place && $message !~ / at \S+ line [0-9]/;
+    forget_trace();
     if ($class) {
         $failure{class}   = $class;
         $failure{message} = "$class: $message";
@@ -145,14 +148,30 @@ sub failure {
     return \%failure;
 }
 
+# The innermost frame: `ops.pl:3`, with the line in the code that led there.
+sub place {
+    return if !@places;
+    my $show = sub { File::Basename::basename($_[0][0]) . ":$_[0][1]" };
+    my ($called) = grep { $_->[0] eq $0 || $_->[0] =~ /^</ } @places;
+    return $show->($places[0]) if !$called || $called->[0] eq $places[0][0];
+    return $show->($places[0]) . ', called from ' . $show->($called);
+}
+
+sub forget_trace {
+    undef $trace;
+    @places = ();
+}
+
 # The handler of `die`: where the code was, and what it says there.
 sub remember_trace {
-    $trace = '';
+    $trace  = '';
+    @places = ();
     for (my $depth = 0; my ($package, $file, $line) = caller $depth; $depth++) {
         next if $file eq __FILE__ || $file =~ /^\(eval/;
         if (!$source{$file} && open my $handle, '<:utf8', $file) {
             chomp(@{ $source{$file} } = <$handle>);
         }
+        push @places, [ $file, $line ];
         my $text = $source{$file}[ $line - 1 ] // '';
         $trace .= "    at $file line $line: " . $text =~ s/^\s+//r . "\n";
         last if $depth > 50;

@@ -2,6 +2,7 @@
 //! their records and put them in order under one lock; a thread writes the records that are ready.
 
 mod batch;
+pub mod failure;
 pub mod format;
 mod large;
 pub mod order;

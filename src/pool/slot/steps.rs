@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::command::label::{LabelSize, label};
 use crate::job::Job;
 use crate::job::caller::{self, Caller};
+use crate::job::naming::details;
 use crate::pool::gates::Passage;
 use crate::pool::gates::jobserver::Token;
 use crate::pool::queue::{Ask, Taken};
@@ -18,6 +20,9 @@ use crate::util::text::printable;
 
 /// The request of a job is shown up to this many characters.
 const SHOWN: usize = 100;
+
+/// The room for the label of a job.
+const LABEL: LabelSize = LabelSize { arg: 60, whole: 160 };
 
 /// What every kind of slot has.
 pub(super) struct Slot {
@@ -220,6 +225,14 @@ pub(super) fn underway(
     if what.chars().count() > SHOWN {
         shown.push('…');
     }
-    let job = shared.deliveries.name(job);
-    Underway { slot, pid, job, what: shown, time: shared.now().since(since), waiting: 0 }
+    Underway {
+        slot,
+        pid,
+        label: label(shared.config.commands.as_deref(), job, slot, LABEL),
+        details: details(job, shared.deliveries.sources()),
+        job: shared.deliveries.name(job),
+        what: shown,
+        time: shared.now().since(since),
+        waiting: 0,
+    }
 }

@@ -349,7 +349,7 @@ impl WorkerSlot {
             said if said.is_empty() => said,
             said => format!("; {said}"),
         };
-        let message = format!("it took longer than {limit}, so its worker was ended{unfinished}");
+        let message = format!("timed out after {limit}, and its worker was ended{unfinished}");
         self.fail_oldest(Some(&Failure::new(Kind::Timeout, message)));
     }
 

@@ -17,6 +17,7 @@ mod recycling;
 pub mod report;
 mod texts;
 mod throttling;
+pub mod typed;
 pub mod values;
 mod workers;
 

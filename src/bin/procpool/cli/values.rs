@@ -150,6 +150,14 @@ pub fn timeout(text: &str) -> Result<Timeout, String> {
     times.ok_or_else(|| "expected a percentage of the median above 0, such as 300%".into())
 }
 
+/// A duration; never is 0.
+pub fn slow(text: &str) -> Result<Duration, String> {
+    match text {
+        "never" => Ok(Duration::ZERO),
+        _ => procpool::parse_duration(text).map_err(|error| format!("{error}, or never")),
+    }
+}
+
 /// The time between two starts.
 pub fn rate(text: &str) -> Result<Duration, String> {
     let (count, unit) = text.split_once('/').unwrap_or((text, "s"));

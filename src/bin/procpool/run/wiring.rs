@@ -1,21 +1,26 @@
 //! Builds all parts of a run from the options, and connects them: input, pools, output, reports, signals.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use procpool::command::label::LabelSize;
 use procpool::input::plain_lines::{Columns, Pack, Plain};
 use procpool::input::{Form, Reader, Source};
 use procpool::journal::Journal;
+use procpool::output::failure::FailureStyle;
 use procpool::output::{Format, Output, Screen, Settings};
 use procpool::{Sink, Watcher};
+use rustix::termios::tcgetwinsize;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::builders::{self, Size};
 use super::events::{Course, Event};
 use super::reporter::Reporter;
-use super::watch::ActiveRun;
+use super::slow::SlowJobs;
+use super::watch::{ActiveRun, Timers};
 use crate::cli::Options;
 use crate::cli::halt::{Halt, Limit, What};
 use crate::descriptors::{self, Stream};
@@ -23,9 +28,13 @@ use crate::exit::Status;
 use crate::interrupts::{FatalSignal, Interrupts};
 use crate::outputs::Outputs;
 use crate::plan::Plan;
+use crate::report::again::Again;
 use crate::report::bookkeeper::{Bookkeeper, ReportSettings};
+use crate::report::closing::Closing;
+use crate::report::colors::{Colors, Paint};
 use crate::report::console::Console;
 use crate::report::failed::{FailedLines, FailedSettings};
+use crate::report::few::FewFailures;
 use crate::report::names::JobNames;
 use crate::report::progress::ProgressLine;
 use crate::report::reports::Reports;
@@ -33,6 +42,9 @@ use crate::signals::Early;
 
 /// The meaning of `--fail-fast`.
 const FAIL_FAST: Halt = Halt { now: true, what: What::Fail, limit: Limit::Count(1) };
+
+/// At a terminal, a job that runs for longer is remarked on.
+const SLOW: Duration = Duration::from_secs(60);
 
 /// Runs what the options ask for.
 ///
@@ -85,8 +97,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         events: received,
         orders: ordered,
         signal,
-        hint_at: None,
-        give_up_at: None,
+        timers: Timers { hint_at: None, give_up_at: None, slow: slow_jobs(&options) },
         progress,
         reports,
         journal,
@@ -119,6 +130,7 @@ impl ResultSinks {
             tag: options.output.tag,
             commands: plan.commands.clone(),
             sources: builders::source_names(&plan.reader),
+            failures: failure_style(Colors::of_stderr(options.output.color)),
         };
         let slots = size.all_slots();
         let reports = open_reports(options, &outputs, &plan.reader.sources, &format, slots)?;
@@ -141,6 +153,24 @@ impl ResultSinks {
         let bookkeeper = Bookkeeper::new(Arc::clone(&output), settings, commands, halted)?;
         Ok(Self { output, reports, bookkeeper: Arc::new(bookkeeper) })
     }
+}
+
+/// The jobs that `--slow` remarks on. By default somebody has to be there to see that.
+fn slow_jobs(options: &Options) -> SlowJobs {
+    let default = io::stderr().is_terminal().then_some(SLOW);
+    SlowJobs::new(options.output.slow.or(default), Colors::of_stderr(options.output.color))
+}
+
+/// How failures look on stderr. On a terminal, what a job runs gets three rows at most.
+fn failure_style(colors: Colors) -> FailureStyle {
+    let columns = tcgetwinsize(io::stderr())
+        .ok()
+        .map(|size| size.ws_col)
+        .filter(|_| io::stderr().is_terminal());
+    let size = columns.map_or(LabelSize::LARGE, |columns| {
+        LabelSize::of_terminal(if columns == 0 { 80 } else { columns.into() })
+    });
+    FailureStyle { word: colors.paint(Paint::Bad, "failed"), size }
 }
 
 /// Settings of the bookkeeper.
@@ -168,6 +198,11 @@ fn report_settings(
         resume: options.journal.resume,
         reports,
         failed: failed.transpose()?,
+        closing: Closing::new(
+            Again::new(options, reader),
+            FewFailures::new(reader),
+            Colors::of_stderr(options.output.color),
+        ),
     })
 }
 
