@@ -54,8 +54,11 @@ fn command(commands: &Commands, job: &Job, slot: usize, size: LabelSize) -> Stri
     let args = commands.args(job).unwrap_or_default();
     let short = |word: &[u8]| cut_arg(&readable(word), size.arg);
     let Ok((command, _)) = commands.of(job, slot) else {
+        if job.arg_words().is_none() {
+            return cut(&readable(job.args()), size.whole);
+        }
         let words: Vec<String> = args.all().map(|word| quoted(&short(word))).collect();
-        return words.join(" ");
+        return cut_list(&words, " ", size.whole);
     };
     let words = |words: &[std::ffi::OsString]| {
         use std::os::unix::ffi::OsStrExt;

@@ -228,8 +228,8 @@ fn a_line_with_too_few_columns_is_no_job() {
             .stdin(format!("a{separator}b\nc\nd{separator}\n"))
             .stdout("<b>\n<>\n")
             .stderr(
-                "procpool: job 2: invalid: line 2: the placeholder {2} has no value: \
-                 this job has 1 arg\n",
+                "procpool: failed: c: invalid job: the placeholder {2} has no value: \
+                 this job has 1 arg (job 2, line 2)\n",
             )
             .status(1)
             .run();
@@ -237,7 +237,10 @@ fn a_line_with_too_few_columns_is_no_job() {
     Test::new()
         .args(["--input", "json", "--env", "A={3}", "echo"])
         .stdin("[1,2]\n")
-        .stderr_has("job 1: invalid: line 1: the placeholder {3} has no value: this job has 2 args")
+        .stderr_has(
+            "procpool: failed: [1,2]: invalid job: the placeholder {3} has no value: \
+             this job has 2 args (job 1, line 1)\n",
+        )
         .status(1)
         .run();
     // The last job of several lines may have fewer.
