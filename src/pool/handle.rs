@@ -254,7 +254,7 @@ impl Pool {
         self.engine.end(StopOrder { at, means: Stop::Terminate }, false);
     }
 
-    /// The jobs that run now, in the order of their slots. Slots that do not answer within `patience`,
+    /// The jobs that run now, in the order in which they were read. Slots that do not answer within `patience`,
     /// since the sink does not take their outcomes, are left out.
     pub fn underway(&self, patience: Duration) -> Vec<Underway> {
         let shared = &self.engine.shared;

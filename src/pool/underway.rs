@@ -9,6 +9,8 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Underway {
+    /// Its place among all jobs read, from 1. 0: a call has queued it.
+    pub seq: u64,
     /// The slot it runs in, from 1.
     pub slot: usize,
     /// The process that it runs in, or that it was handed to.
@@ -56,9 +58,9 @@ impl RollCall {
         Responder { slot, asked: self.asked.load(Ordering::Relaxed) }
     }
 
-    /// Asks all slots which jobs they run, and returns them in the order of the slots. `wake` wakes the
-    /// slots, and returns how many there are. A slot that does not answer in time, since it waits for a
-    /// stream or a lock, is left out.
+    /// Asks all slots which jobs they run, and returns them in the order in which they were read. `wake`
+    /// wakes the slots, and returns how many there are. A slot that does not answer in time, since it
+    /// waits for a stream or a lock, is left out.
     pub(crate) fn ask(&self, patience: Duration, wake: impl FnOnce() -> usize) -> Vec<Underway> {
         let _asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         let mut answers = self.lock();
@@ -70,7 +72,7 @@ impl RollCall {
             .wait_timeout_while(answers, patience, |answers| answers.count < count)
             .unwrap_or_else(PoisonError::into_inner);
         let mut jobs = std::mem::take(&mut answers.jobs);
-        jobs.sort_by_key(|job| job.slot);
+        jobs.sort_by_key(|job| (job.seq, job.slot));
         jobs
     }
 

@@ -220,6 +220,7 @@ pub(super) fn underway(
     if what.chars().count() > SHOWN {
         shown.push('…');
     }
-    let job = shared.deliveries.name(job);
-    Underway { slot, pid, job, what: shown, time: shared.now().since(since), waiting: 0 }
+    let time = shared.now().since(since);
+    let name = shared.deliveries.name(job);
+    Underway { seq: job.seq, slot, pid, job: name, what: shown, time, waiting: 0 }
 }
