@@ -197,7 +197,7 @@ fn as_many_jobs_as_the_system_allows() {
 
 #[test]
 fn a_placeholder_that_nothing_can_stand_for() {
-    let hint = "; --input csv or tsv takes a line apart, -n N makes one job of N lines, and each ::: \
+    let hint = "; --input csv or tsv splits a line into args, -n N makes one job of N lines, and each ::: \
                 gives an arg";
     for (args, spelled, has) in [
         (&["echo", "{2}"][..], "{2}", "1 arg"),
