@@ -20,6 +20,8 @@ use File::Spec;
 my ($module) = grep { eval "require $_" } qw(Cpanel::JSON::XS JSON::XS JSON::PP);
 my $decoder = $module->new->utf8->allow_nonref;
 my $encoder = $module->new->canonical->allow_nonref->convert_blessed;
+# Otherwise Cpanel::JSON::XS makes null of them. `encode` refuses them.
+$encoder->stringify_infnan(2) if $encoder->can('stringify_infnan');
 
 my %source;    # file name => its lines, for tracebacks
 my $trace;     # of the last exception
