@@ -319,7 +319,7 @@ fn what_is_no_reply_is_named_for_what_it_is() {
         (
             r#"Content-Length: 14\r\n\r\n{"result":"\303\251"}"#,
             &["--framing=content-length"],
-            "as one is that counts characters where it should count bytes",
+            "its Content-Length is too small; perhaps it counts characters instead of bytes",
         ),
         (
             r#"Content-Length: 11\r\n\r\n{"result":1}"#,
