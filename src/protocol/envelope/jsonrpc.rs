@@ -72,7 +72,9 @@ fn read(message: &[u8]) -> Result<Message<'_>, String> {
     let id = match wire.id.map(RawValue::get) {
         // The server could not read the request.
         None | Some("null") => None,
-        Some(id) => Some(id.parse().map_err(|_| format!("its id, {id}, is not the id of a request"))?),
+        Some(id) => {
+            Some(id.parse().map_err(|_| format!("its id, {id}, is not the id of a request"))?)
+        }
     };
     Ok(Message::Reply { id, outcome })
 }

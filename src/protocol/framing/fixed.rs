@@ -31,9 +31,8 @@ fn seal<T, E, const N: usize>(
     encode: impl Fn(T) -> [u8; N],
 ) -> Result<(), String> {
     let len = out.len() - start;
-    let number = convert(len).map_err(|_| {
-        format!("the message has {len} bytes, too many for a length of {N} bytes")
-    })?;
+    let number = convert(len)
+        .map_err(|_| format!("the message has {len} bytes, too many for a length of {N} bytes"))?;
     insert(out, start, &encode(number));
     Ok(())
 }
