@@ -1,5 +1,5 @@
-//! Memory for records that wait: pages that are used again and again. So the memory stays within its
-//! limit, whichever threads add and remove records.
+//! Memory for records that wait, in pages that are used again and again. So it stays within its limit,
+//! whichever threads add and remove records.
 
 /// The size of a page, in bytes.
 const PAGE: usize = 64 << 10;
@@ -27,7 +27,7 @@ pub(super) struct Pages {
     free: Vec<usize>,
     /// The page that is being filled.
     current: Option<usize>,
-    /// How many bytes the pages that are not free have.
+    /// How many bytes all pages take that are not free.
     used: usize,
 }
 

@@ -1,21 +1,21 @@
-//! The doubtful results of a worker that prints more than it was asked for: those whose replies did not
-//! say which request they answer. Each of them may be the answer to an earlier request.
+//! The results of replies without a request id. They become doubtful if the worker prints more than it
+//! was asked for: each of these replies may then answer an earlier request.
 
 use crate::job::key::Key;
 use crate::job::naming;
 use crate::job::{Job, Place};
 
-/// The results of a worker whose replies do not say which request they answer. They are counted since
-/// the worker was last known to have answered everything and to have printed nothing else.
+/// The results of replies without a request id. They count from the last time that the worker was known
+/// to have answered everything and to have printed nothing else.
 #[derive(Debug)]
 pub(crate) struct Unproven {
-    /// The worker sends replies that do not say which request they answer.
+    /// The worker sends replies without a request id.
     is_anonymous: bool,
     /// The job with the first of these results.
     first: Option<JobAt>,
-    /// The job with the last result of this kind that there has been.
+    /// The job with the last such result, even if that is proven by now.
     last: Option<JobAt>,
-    /// The journal keys of those results that are in a journal.
+    /// The keys of the results that are in the journal.
     keys: Vec<Key>,
 }
 
@@ -31,12 +31,12 @@ impl Unproven {
         Self { is_anonymous, first: None, last: None, keys: Vec::new() }
     }
 
-    /// Whether the worker sends replies that do not say which request they answer.
+    /// Whether the worker sends replies without a request id.
     pub(super) fn is_anonymous(&self) -> bool {
         self.is_anonymous
     }
 
-    /// Notes that a reply has come that does not say which request it answers.
+    /// Notes that a reply without a request id has come.
     pub(super) fn note_anonymous(&mut self) {
         self.is_anonymous = true;
     }
