@@ -70,9 +70,9 @@ pub(crate) struct RecyclingConfig {
 /// When a job or a start-up has failed, and when a job is tried again.
 #[derive(Clone, Debug)]
 pub(crate) struct FailureConfig {
-    /// How long a job may take that does not say so itself.
+    /// How long a job may take, unless the job sets that itself.
     pub(crate) timeout: Option<Timeout>,
-    /// How often a job may be tried again that does not say so itself.
+    /// How often a job may be tried again, unless the job sets that itself.
     pub(crate) retries: u32,
     /// The failures after which a job may be tried again.
     pub(crate) retry_on: Vec<Kind>,

@@ -19,8 +19,8 @@ const BATCH: usize = 256 << 10;
 /// About how many bytes of memory a waiting streak takes besides its records.
 const OVERHEAD: usize = 64;
 
-/// Slots wait once records whose turn has come have more bytes than this: only a slow reader of stdout
-/// holds them up.
+/// If the turn of the waiting records has come, slots wait once they have more bytes than this: only a
+/// slow reader of stdout holds them up.
 const AMPLE: usize = 4 << 20;
 
 /// The smallest limit: below it, spilling costs more memory than it saves.

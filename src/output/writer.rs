@@ -19,7 +19,6 @@ use super::shelf::{ENOUGH, Shelf, ShelfState};
 /// idle is woken at once by a new record.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The thread that writes.
 pub(super) struct Writer {
     pub(super) shelf: Arc<Shelf>,
     pub(super) stdout: OwnedFd,
@@ -136,7 +135,6 @@ impl Writer {
     }
 }
 
-/// Writes to stdout.
 pub(super) fn print(shelf: &Shelf, stdout: &OwnedFd, text: &[u8]) -> rustix::io::Result<()> {
     let mut result = Ok(());
     shelf.screen.around_write(text, &mut || result = write_all(stdout, text));

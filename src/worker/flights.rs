@@ -176,7 +176,6 @@ impl Flights {
         self.open.is_empty()
     }
 
-    /// The oldest.
     pub(crate) fn front(&self) -> Option<&Flight> {
         self.open.front()
     }

@@ -8,7 +8,6 @@ use crate::protocol::framing::{Scan, Split};
 use crate::util::buffer::TypicalSize;
 use crate::util::text::quote;
 
-/// The bytes that have come.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     bytes: Vec<u8>,

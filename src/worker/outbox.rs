@@ -12,7 +12,6 @@ use crate::util::buffer::TypicalSize;
 /// A worker may leave at most this many bytes of answers to its own questions unread.
 const MOST_ANSWERS: usize = 4 << 20;
 
-/// The bytes that are to be sent.
 #[derive(Debug)]
 pub(super) struct Outbox {
     bytes: Vec<u8>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::window::Window;
 use crate::config::Depth;
 
-/// Jobs that take no longer than this together are taken at once: it gains nothing to share them out.
+/// Jobs that take no longer than this together are taken at once: sharing them out gains nothing.
 const PORTION: Duration = Duration::from_micros(200);
 
 /// A slot takes at most this many jobs at once.

@@ -1,5 +1,5 @@
-//! Output that nobody asked for: it may be the reply to another request, so that the results of its
-//! worker are in doubt.
+//! Output that nobody asked for: it may be the reply to another request, so the results of its worker
+//! are in doubt.
 
 use crate::job::{Done, Failure, Job, Kind, Place, Why};
 use crate::pool::shared::Shared;
@@ -11,8 +11,8 @@ use crate::worker::buffering;
 use crate::worker::{EARLY, Worker};
 
 impl Slot {
-    /// Ends a worker that has printed something though it had no job. If it has never answered, the next
-    /// worker will do the same, and all others: then it is the failure of the job that it was to get.
+    /// Ends a worker that has printed something though it had no job. If it has never answered, each
+    /// further worker would do the same: then the job that it was to get fails.
     pub(super) fn end_unasked(&mut self, mut worker: Worker) {
         let job = if worker.replies() == 0 { self.jobs.pop_front() } else { None };
         match job {
@@ -50,8 +50,8 @@ pub(super) fn report_unasked(shared: &Shared, worker: &mut Worker) {
     }
 }
 
-/// Reports that the results of a worker that did `what` may be those of other jobs, and tells the sink,
-/// so that no journal takes them for successes. Returns whether there are such results.
+/// Reports that a worker did `what`, so its results may be those of other jobs. The sink learns of it
+/// too, so that no journal takes them for successes. Returns whether there are such results.
 pub(super) fn doubt_results(shared: &Shared, worker: &mut Worker, what: &str) -> bool {
     let deliveries = &shared.deliveries;
     let Some(doubtful) = worker.unproven.describe(deliveries.sources()) else { return false };
