@@ -21,9 +21,6 @@ use crate::util::clock::{Clock, Moment};
 /// Pipes are made wide for messages of more bytes than this.
 const LARGE: usize = 128 << 10;
 
-/// A worker that has had no job for this long, and is silent, is trusted to have answered all requests.
-const PROOF: Duration = Duration::from_secs(1);
-
 /// For the first replies of a worker, up to this many, it is checked that the request had been read.
 const PROBATION: u64 = 64;
 
@@ -190,7 +187,7 @@ impl Worker {
 impl Worker {
     /// How many more jobs the worker may be given now.
     pub(crate) fn room(&self, now: Moment) -> usize {
-        if self.service.is_spent() {
+        if self.service.is_spent() || now >= self.unproven.break_at(self.pace.slowest()) {
             return 0;
         }
         let in_flight = self.flights.jobs();
@@ -239,6 +236,7 @@ impl Worker {
         };
         if self.flights.is_empty() {
             self.begin_turn(now);
+            self.unproven.begin_job(now);
             self.process.ignore_stderr_before(self.process.stderr_count());
         }
         self.service.count_requests(job.count());
@@ -304,6 +302,7 @@ impl Worker {
             protocol: self.protocol,
             max_reply,
             requests: self.service.requests(),
+            now,
             flights: &mut self.flights,
             outbox: &mut self.outbox,
             unproven: &mut self.unproven,
@@ -358,11 +357,31 @@ impl Worker {
         if self.may_mislead() { self.inbox.unasked(self.protocol) } else { &[] }
     }
 
-    /// Trusts the results of a worker that has been idle and silent for long enough.
-    pub(crate) fn trust_if_silent(&mut self, now: Moment) {
-        if now >= self.turn_began.after(PROOF) {
-            self.unproven.prove();
+    /// When to check whether the results so far are proven, if records wait for that.
+    pub(crate) fn proof_at(&self) -> Moment {
+        match self.flights.jobs() {
+            _ if !self.unproven.is_kept() => Moment::NEVER,
+            0 => self.unproven.proof_at(self.turn_began, self.pace.slowest()),
+            1 => self.unproven.next_look(),
+            _ => Moment::NEVER,
         }
+    }
+
+    /// Whether it is proven that the worker has printed nothing that would be taken for a reply to
+    /// another request. It has been idle and silent for long enough, or it has read its next request
+    /// and printed nothing.
+    pub(crate) fn has_proof(&mut self, now: Moment) -> bool {
+        let has_proof = match self.flights.jobs() {
+            0 => now >= self.unproven.proof_at(self.turn_began, self.pace.slowest()),
+            1 => self.bytes_read().is_some() && self.reading() == Reading::All,
+            _ => false,
+        };
+        // All that it printed before it read its request has arrived by now.
+        let is_silent = self.unparsed().is_empty() && !self.process.may_be_read();
+        if !(has_proof && is_silent) {
+            self.unproven.look_again(self.turn_began, now);
+        }
+        has_proof && is_silent
     }
 
     /// The end of the worker's output, which is no whole message.
