@@ -526,7 +526,7 @@ fn the_hint_never_blames_what_is_not_to_blame() {
         (slow(&["--sh", "sleep 11; echo $1"]), ""),
         (
             slow(&["--protocol=raw", "--pty", "-w", "sh -c 'read -r l; sleep 11; echo $l'"]),
-            "may be at work on it still",
+            "may still be working on it",
         ),
         (
             slow(&["--protocol=raw", "-w", "sh -c 'read -r l; printf half; sleep 11; echo $l'"]),
