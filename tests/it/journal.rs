@@ -22,7 +22,7 @@ fn read(path: impl AsRef<Path>) -> String {
 
 /// The records of a journal.
 fn records(folder: &TempDir) -> Vec<Value> {
-    read(journal_of(&folder)).lines().map(crate::common::json).collect()
+    read(journal_of(folder)).lines().map(crate::common::json).collect()
 }
 
 fn journal_of(folder: &TempDir) -> PathBuf {
@@ -120,7 +120,7 @@ struct Jobs {
 /// How often each thing was recorded as done.
 fn recorded(folder: &TempDir, jobs: &Jobs) -> HashMap<String, usize> {
     let mut counts = HashMap::new();
-    let text = read(journal_of(&folder));
+    let text = read(journal_of(folder));
     // The last line may be torn.
     for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
         let record = crate::common::json(line);

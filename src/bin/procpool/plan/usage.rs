@@ -294,8 +294,8 @@ mod tests {
         for (id, _) in TABLE {
             for mode in MODES {
                 let Some(why) = rule(id).refusal(mode, false, false) else { continue };
-                let advised =
-                    why.split("--").skip(1).filter_map(|rest| rest.split([' ', ',', ')']).next());
+                let end = [' ', ',', ':', ')'];
+                let advised = why.split("--").skip(1).filter_map(|rest| rest.split(end).next());
                 for name in advised.filter(|name| *name != "worker" && *name != "protocol") {
                     assert!(
                         rule(&name.replace('-', "_")).refusal(mode, false, false).is_none(),
