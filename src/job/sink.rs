@@ -39,8 +39,8 @@ pub struct Done<'a> {
     pub printed: Option<&'a Arc<Printed>>,
     /// Where and when it ran. `None`: it did not run.
     pub run: Option<Run>,
-    /// The result may be that of another job, until the worker is seen to have answered all it was
-    /// asked. This is the number under which a record of it is to be kept until [`Sink::proved`].
+    /// A number if the result may be that of another job. Do not record it as a success before
+    /// [`Sink::proved`] is called with this number.
     pub unproven: Option<u64>,
 }
 
@@ -81,7 +81,7 @@ pub trait Sink: Send + Sync {
         }
     }
 
-    /// The results that were delivered with this number in [`Done::unproven`] are those of their jobs.
+    /// The results that were delivered with this number in [`Done::unproven`] belong to their jobs.
     fn proved(&self, _number: u64) {}
 
     /// The results that were delivered with this number in [`Done::unproven`] may be wrong. They must not
