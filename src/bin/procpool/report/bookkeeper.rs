@@ -65,8 +65,8 @@ impl Bookkeeper {
         })
     }
 
-    /// Whether it needs each job by itself, and not only the texts of a bundle. (All fields are listed here: a
-    /// new one does not compile before it says so.)
+    /// Whether it needs each job by itself, and not only the texts of a bundle. (All fields are listed here, so
+    /// that a new field does not compile until it is considered.)
     pub fn wants_each_job(&self) -> bool {
         let Self { output: _, halting, joblog, reports, failed, closing: _ } = self;
         halting.is_some()
@@ -151,6 +151,14 @@ impl Sink for Bookkeeper {
         if let Some(joblog) = &self.joblog {
             joblog.flush();
         }
+    }
+
+    fn proved(&self, number: u64) {
+        self.output.proved(number);
+    }
+
+    fn unprovable(&self, number: u64) {
+        self.output.unprovable(number);
     }
 
     fn doubt(&self, done: &Done<'_>) {

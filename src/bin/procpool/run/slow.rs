@@ -21,8 +21,8 @@ pub struct SlowJobs {
     colors: Colors,
     /// When a job may have become slow.
     at: Option<Instant>,
-    /// The jobs that were remarked on and still run: slot, process, and name.
-    known: HashSet<(usize, u32, String)>,
+    /// The jobs that were remarked on and still run: number and process.
+    known: HashSet<(u64, u32)>,
 }
 
 impl SlowJobs {
@@ -45,7 +45,7 @@ impl SlowJobs {
     /// Looks at what runs now. Returns a line for each job that has become slow.
     pub fn look(&mut self, jobs: &[Underway]) -> String {
         let Some(limit) = self.limit else { return String::new() };
-        let key = |job: &Underway| (job.slot, job.pid, job.details.clone());
+        let key = |job: &Underway| (job.seq, job.pid);
         let mut lines = String::new();
         let mut next = limit;
         let mut known = HashSet::new();
