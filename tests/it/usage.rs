@@ -199,7 +199,7 @@ fn as_many_jobs_as_the_system_allows() {
 
 #[test]
 fn a_placeholder_that_nothing_can_stand_for() {
-    let hint = "; --input csv or tsv takes a line apart, -n N makes one job of N lines, and each ::: \
+    let hint = "; --input csv or tsv splits a line into args, -n N makes one job of N lines, and each ::: \
                 gives an arg";
     for (args, spelled, has) in [
         (&["echo", "{2}"][..], "{2}", "1 arg"),
@@ -228,8 +228,8 @@ fn a_line_with_too_few_columns_is_no_job() {
             .stdin(format!("a{separator}b\nc\nd{separator}\n"))
             .stdout("<b>\n<>\n")
             .stderr(
-                "procpool: job 2: invalid: line 2: the placeholder {2} has no value: \
-                 this job has 1 arg\n",
+                "procpool: failed: c: invalid job: the placeholder {2} has no value: \
+                 this job has 1 arg (job 2, line 2)\n",
             )
             .status(1)
             .run();
@@ -237,7 +237,10 @@ fn a_line_with_too_few_columns_is_no_job() {
     Test::new()
         .args(["--input", "json", "--env", "A={3}", "echo"])
         .stdin("[1,2]\n")
-        .stderr_has("job 1: invalid: line 1: the placeholder {3} has no value: this job has 2 args")
+        .stderr_has(
+            "procpool: failed: [1,2]: invalid job: the placeholder {3} has no value: \
+             this job has 2 args (job 1, line 1)\n",
+        )
         .status(1)
         .run();
     // The last job of several lines may have fewer.
@@ -253,7 +256,8 @@ fn placeholders_of_gnu_parallel_are_refused() {
         for args in
             [&["echo", &text][..], &["--env", &format!("A={text}"), "echo"], &["--shell", &text]]
         {
-            let parts = [&format!("the placeholder {place} "), "means nothing here", "-I STR"];
+            let parts =
+                [&format!("the placeholder {place} "), "procpool does not have it", "-I STR"];
             refused_with(args, 2, &parts);
         }
         Test::new()

@@ -181,7 +181,7 @@ impl View {
         let since = self.rolled.map_or(Duration::ZERO, |at| self.now.saturating_duration_since(at));
         RunningJob {
             names: names(job, self.run.has_one_command),
-            what: job.what.clone(),
+            what: job.label.clone(),
             time: job.time + since,
             slot: job.slot,
             pid: job.pid,
@@ -197,7 +197,7 @@ fn names(job: &Underway, has_one_command: bool) -> Vec<String> {
     let has_args = !job.args.is_empty();
     // A number alone is no name.
     if !has_one_command || !job.args.contains(char::is_alphabetic) {
-        names.push(job.what.clone());
+        names.push(job.label.clone());
     }
     if has_args {
         names.push(job.args.clone());
