@@ -110,6 +110,10 @@ const TABLE: &[(&str, Rule)] = &[
     ("fsync", Rule::Everywhere),
     ("help", Rule::Everywhere),
     ("version", Rule::Everywhere),
+    // These are given alone.
+    ("doctor", Rule::Everywhere),
+    ("example_worker", Rule::Everywhere),
+    ("generate", Rule::Everywhere),
 ];
 
 /// The options that refine others, and have no effect without one of these.

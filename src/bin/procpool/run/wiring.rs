@@ -1,6 +1,6 @@
 //! Builds all parts of a run from the options, and connects them: input, pools, output, reports, signals.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
@@ -34,6 +34,11 @@ use crate::signals::Early;
 /// The meaning of `--fail-fast`.
 const FAIL_FAST: Halt = Halt { now: true, what: What::Fail, limit: Limit::Count(1) };
 
+/// What a user is told whose lines come from the terminal, who may have forgotten to give any.
+const FROM_TERMINAL: &str = "reading lines from the terminal, one argument each; Ctrl-D ends them (on the command \
+     line, arguments come after :::)";
+const FROM_TERMINAL_JOBS: &str = "reading jobs from the terminal, one per line; Ctrl-D ends them";
+
 /// Runs what the options ask for.
 ///
 /// # Errors
@@ -51,6 +56,12 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     builders::allow_descriptors(size.all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
     check_streams(&plan.reader.sources)?;
+    if plan.reader.sources.contains(&Source::Stdin) && io::stdin().is_terminal() {
+        console.say(match plan.reader.form {
+            Form::Job => FROM_TERMINAL_JOBS,
+            Form::Plain(_) | Form::Message => FROM_TERMINAL,
+        });
+    }
     plan.reader.rest.clone_from(&outputs.rest);
     let journal = open_journal(&mut plan, &console)?;
     let results = ResultSinks::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
