@@ -286,7 +286,13 @@ impl Feeder<'_> {
         if self.packed.is_empty() {
             self.position.took(job.line.clone().map(|line| (job.seq, line)));
         }
-        self.sink.deliver(&Done { job: &job, outcome: Err(&failure), printed: None, run: None });
+        self.sink.deliver(&Done {
+            job: &job,
+            outcome: Err(&failure),
+            printed: None,
+            run: None,
+            unproven: None,
+        });
     }
 
     /// Feeds the batch. Returns whether to go on.

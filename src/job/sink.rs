@@ -39,6 +39,9 @@ pub struct Done<'a> {
     pub printed: Option<&'a Arc<Printed>>,
     /// Where and when it ran. `None`: it did not run.
     pub run: Option<Run>,
+    /// The result may be that of another job, until the worker is seen to have answered all it was
+    /// asked. This is the number under which a record of it is to be kept until [`Sink::proved`].
+    pub unproven: Option<u64>,
 }
 
 /// Where and when a job ran.
@@ -74,9 +77,16 @@ pub trait Sink: Send + Sync {
         for (seq, text) in (seq..seq + count).zip(texts.split(|&byte| byte == b'\n')) {
             let job = Job::message(seq, b"");
             let outcome = Ok(Value::Bytes(text));
-            self.deliver(&Done { job: &job, outcome, printed: None, run: None });
+            self.deliver(&Done { job: &job, outcome, printed: None, run: None, unproven: None });
         }
     }
+
+    /// The results that were delivered with this number in [`Done::unproven`] are those of their jobs.
+    fn proved(&self, _number: u64) {}
+
+    /// The results that were delivered with this number in [`Done::unproven`] may be wrong. They must not
+    /// be recorded as successes.
+    fn unprovable(&self, _number: u64) {}
 
     /// A result that was delivered may be wrong. `done` says why, and has no texts of the job. A sink that
     /// records results must not count this one as a success.

@@ -232,7 +232,13 @@ impl Recorded {
             Recollection::Bytes(bytes) => (Value::Bytes(bytes), None),
             Recollection::Printed(printed) => (Value::NULL, Some(printed)),
         };
-        sink.deliver(&Done { job: &job, outcome: Ok(value), printed, run: self.run });
+        sink.deliver(&Done {
+            job: &job,
+            outcome: Ok(value),
+            printed,
+            run: self.run,
+            unproven: None,
+        });
     }
 }
 
@@ -387,7 +393,7 @@ mod tests {
 
     fn done<'a>(job: &'a Job, value: Value<'a>) -> Done<'a> {
         let run = Run { slot: 2, pid: 9, attempt: 1, start: 1_764_000_000.123_456, seconds: 1e-7 };
-        Done { job, outcome: Ok(value), printed: None, run: Some(run) }
+        Done { job, outcome: Ok(value), printed: None, run: Some(run), unproven: None }
     }
 
     #[test]
@@ -408,7 +414,13 @@ mod tests {
         let raw = RawValue::from_string("[1,\n2]".into()).expect("JSON");
         let failure = Failure { data: Some(raw), ..Failure::new(Kind::Error, "no\n\"way\"") };
         let job = Job::new(7, r#""a""#, "[1]", "");
-        written(&Done { job: &job, outcome: Err(&failure), printed: None, run: None });
+        written(&Done {
+            job: &job,
+            outcome: Err(&failure),
+            printed: None,
+            run: None,
+            unproven: None,
+        });
     }
 
     #[test]

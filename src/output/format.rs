@@ -352,7 +352,13 @@ mod tests {
         ] {
             let raw: &RawValue = serde_json::from_str(json).expect("JSON");
             let job = job(r#""j1""#);
-            let done = Done { job: &job, outcome: Ok(Value::Json(raw)), printed: None, run: None };
+            let done = Done {
+                job: &job,
+                outcome: Ok(Value::Json(raw)),
+                printed: None,
+                run: None,
+                unproven: None,
+            };
             let record = format!("{{\"id\":\"j1\",\"ok\":true,\"result\":{json}}}\n");
             assert_eq!(write(Shape::Record, false, &done), (record, String::new()));
             assert_eq!(write(Shape::Value, false, &done), (value.into(), String::new()));
@@ -364,7 +370,8 @@ mod tests {
     fn failures() {
         let failure = Failure::new(Kind::Crash, "it \"died\"\u{1b}[2J");
         let job = job("");
-        let done = Done { job: &job, outcome: Err(&failure), printed: None, run: None };
+        let done =
+            Done { job: &job, outcome: Err(&failure), printed: None, run: None, unproven: None };
         let record = "{\"id\":7,\"ok\":false,\"error\":{\"kind\":\"crash\",\"message\":\"it \\\"died\\\"\\u001b[2J\"}}\n";
         assert_eq!(write(Shape::Record, false, &done), (record.into(), String::new()));
         let line = "procpool: job 7 (a.jsonl line 9): crash: it \"died\"\\u{1b}[2J\n";
@@ -377,7 +384,13 @@ mod tests {
         let raw: &RawValue = serde_json::from_str("1").expect("JSON");
         let run = Run { slot: 2, pid: 99, attempt: 1, start: 1_764_000_000.5, seconds: 0.25 };
         let job = job("");
-        let done = Done { job: &job, outcome: Ok(Value::Json(raw)), printed: None, run: Some(run) };
+        let done = Done {
+            job: &job,
+            outcome: Ok(Value::Json(raw)),
+            printed: None,
+            run: Some(run),
+            unproven: None,
+        };
         assert_eq!(
             write(Shape::Record, true, &done).0,
             "{\"id\":7,\"ok\":true,\"result\":1,\"seq\":7,\"cmd\":\"resize\",\"args\":[\"a.png\"],\
@@ -385,7 +398,8 @@ mod tests {
         );
         let failure = Failure::new(Kind::Invalid, "no");
         let job = Job::unreadable(3, Place { source: 0, line: 3 }, "");
-        let done = Done { job: &job, outcome: Err(&failure), printed: None, run: None };
+        let done =
+            Done { job: &job, outcome: Err(&failure), printed: None, run: None, unproven: None };
         assert_eq!(
             write(Shape::Record, true, &done).0,
             "{\"id\":3,\"ok\":false,\"error\":{\"kind\":\"invalid\",\"message\":\"no\"},\"seq\":3,\

@@ -1,5 +1,6 @@
 //! The sink that prints results: slots format their records themselves and add them in batches.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,6 +16,7 @@ use super::shelf::{ENOUGH, Shelf, ShelfState};
 use super::writer::{Writer, print};
 use crate::job::{Done, Job, Sink};
 use crate::journal::Journal;
+use crate::util::lock::lock;
 
 /// How many outputs were made in this process.
 static OUTPUTS: AtomicU64 = AtomicU64::new(0);
@@ -25,6 +27,8 @@ pub struct Output {
     number: u64,
     shelf: Arc<Shelf>,
     written: Mutex<Option<oneshot::Receiver<()>>>,
+    /// The records of results that are not proven yet, by the number that they were delivered with.
+    unproven: Mutex<HashMap<u64, Vec<u8>>>,
 }
 
 impl Output {
@@ -58,7 +62,7 @@ impl Output {
         let writer = Writer { shelf: Arc::clone(&shelf), stdout, _done: done };
         thread::Builder::new().name("output".into()).spawn(move || writer.run())?;
         let number = OUTPUTS.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { number, shelf, written: Mutex::new(Some(written)) })
+        Ok(Self { number, shelf, written: Mutex::new(Some(written)), unproven: Mutex::default() })
     }
 
     /// Prints all results that were delivered, even if some before them are missing, and waits until they
@@ -131,8 +135,10 @@ impl Sink for Output {
         }
         with_batch(self.number, |batch| {
             batch.add(&shelf.settings.format, done);
-            if shelf.settings.journal.is_some() {
-                Journal::add(done, &mut batch.records);
+            match done.unproven {
+                _ if shelf.settings.journal.is_none() => {}
+                Some(number) => Journal::add(done, lock(&self.unproven).entry(number).or_default()),
+                None => Journal::add(done, &mut batch.records),
             }
             if batch.out.len() + batch.err.len() + batch.records.len() >= ENOUGH {
                 shelf.put(batch);
@@ -157,9 +163,19 @@ impl Sink for Output {
         });
     }
 
+    fn proved(&self, number: u64) {
+        let records = lock(&self.unproven).remove(&number);
+        if let (Some(journal), Some(records)) = (&self.shelf.settings.journal, records) {
+            self.shelf.recorded(journal.append(&records));
+        }
+    }
+
+    fn unprovable(&self, number: u64) {
+        lock(&self.unproven).remove(&number);
+    }
+
     fn doubt(&self, done: &Done<'_>) {
         let Some(journal) = &self.shelf.settings.journal else { return };
-        // Of several records of a job, the last one counts.
         let mut record = Vec::new();
         Journal::add(done, &mut record);
         self.shelf.recorded(journal.append(&record));

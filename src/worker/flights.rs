@@ -186,7 +186,7 @@ impl Flights {
     }
 
     /// How many jobs are in flight.
-    pub(super) fn jobs(&self) -> usize {
+    pub(crate) fn jobs(&self) -> usize {
         self.jobs
     }
 

@@ -86,6 +86,11 @@ impl Pace {
         };
     }
 
+    /// About how long the slowest recent job took.
+    pub(super) fn slowest(&self) -> Duration {
+        self.window.slowest()
+    }
+
     /// Forgets how long jobs take.
     pub(super) fn forget_time(&mut self) {
         self.per_job = Duration::ZERO;

@@ -16,8 +16,8 @@ const LONGEST_HEAD: usize = 4 << 10;
 /// A reply of a worker, with the job that it answers.
 #[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 pub(crate) enum Reply<'a> {
-    /// To a single job.
-    One(Flight, Result<Value<'a>, &'a Failure>),
+    /// To a single job. The number is that of [`Done::unproven`](crate::job::Done::unproven).
+    One(Flight, Result<Value<'a>, &'a Failure>, Option<u64>),
     /// To one job of a bundle, which the worker was handed at `start`.
     Next { job: &'a Job, start: Moment, clock: Moment, value: Value<'a> },
     /// To `count` jobs of a bundle, of which `seq` is the first: one line for each.
@@ -41,6 +41,7 @@ pub(super) struct Receiver<'a, F> {
     pub(super) max_reply: usize,
     /// How many jobs the worker has been given.
     pub(super) requests: u64,
+    pub(super) now: Moment,
     pub(super) flights: &'a mut Flights,
     pub(super) outbox: &'a mut Outbox,
     pub(super) unproven: &'a mut Unproven,
@@ -110,7 +111,7 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
         if count > 0
             && let Some((seq, place)) = self.flights.next_job()
         {
-            self.unproven.add(seq, place, count, None);
+            self.unproven.add(seq, place, count);
             (self.answer)(Reply::Texts { seq, count, texts: &bytes[..len] });
             self.complete_next(count);
         }
@@ -168,7 +169,7 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
         if id.is_none()
             && let Some((seq, place)) = self.flights.next_job()
         {
-            self.unproven.add(seq, place, 1, None);
+            self.unproven.add(seq, place, 1);
         }
         match outcome {
             Ok(value) => {
@@ -178,7 +179,7 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
             }
             Err(failure) => {
                 if let Some(flight) = self.flights.copy_next() {
-                    (self.answer)(Reply::One(flight, Err(failure)));
+                    (self.answer)(Reply::One(flight, Err(failure), None));
                 }
             }
         }
@@ -189,11 +190,14 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
     fn answer_one(&mut self, index: usize, id: Option<u64>, outcome: Result<Value<'_>, &Failure>) {
         let Some(flight) = self.flights.take_answered(index) else { return };
         self.received.answered += 1;
+        let mut number = None;
         if id.is_none() {
             let job = &flight.job;
-            self.unproven.add(job.seq, job.place, 1, job.key.filter(|_| outcome.is_ok()));
+            self.unproven.add(job.seq, job.place, 1);
+            let key = job.key.filter(|_| outcome.is_ok());
+            number = key.map(|key| self.unproven.add_key(key, self.now));
         }
-        (self.answer)(Reply::One(flight, outcome));
+        (self.answer)(Reply::One(flight, outcome, number));
     }
 }
 

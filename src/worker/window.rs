@@ -53,10 +53,15 @@ impl Window {
         self.is_auto && time > AMPLE
     }
 
+    /// About how long the slowest recent job took.
+    pub(super) fn slowest(&self) -> Duration {
+        Duration::from_nanos(self.slowest)
+    }
+
     /// Learns that `answered` jobs took `time` together. The window shrinks at once and grows by
     /// doubling.
     pub(super) fn observe(&mut self, answered: usize, time: Duration) {
-        if !self.is_auto || answered == 0 {
+        if answered == 0 {
             return;
         }
         let each = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) / answered as u64;
@@ -65,6 +70,9 @@ impl Window {
             self.slowest -= self.slowest / 8;
         }
         self.slowest = each.max(self.slowest);
+        if !self.is_auto {
+            return;
+        }
         let slowest = Duration::from_nanos(self.slowest);
         let target = if slowest > SLOW { 1 } else { AMPLE.as_nanos() / slowest.as_nanos().max(1) };
         let target = usize::try_from(target).unwrap_or(MOST).clamp(1, MOST);

@@ -21,9 +21,6 @@ use crate::util::clock::{Clock, Moment};
 /// For messages that are larger than this, in bytes, pipes are made wide.
 const LARGE: usize = 128 << 10;
 
-/// A worker that has had no job for this long, and is silent, has answered all it was asked.
-const PROOF: Duration = Duration::from_secs(1);
-
 /// For each of this many first replies it is checked that the worker had read its request by then.
 const PROBATION: u64 = 64;
 
@@ -190,7 +187,7 @@ impl Worker {
 impl Worker {
     /// How many more jobs the worker may be given now.
     pub(crate) fn room(&self, now: Moment) -> usize {
-        if self.service.is_spent() {
+        if self.service.is_spent() || now >= self.unproven.break_at(self.pace.slowest()) {
             return 0;
         }
         let in_flight = self.flights.jobs();
@@ -239,6 +236,7 @@ impl Worker {
         };
         if self.flights.is_empty() {
             self.begin_turn(now);
+            self.unproven.begin_job(now);
             self.process.ignore_stderr_before(self.process.stderr_count());
         }
         self.service.count_requests(job.count());
@@ -304,6 +302,7 @@ impl Worker {
             protocol: self.protocol,
             max_reply,
             requests: self.service.requests(),
+            now,
             flights: &mut self.flights,
             outbox: &mut self.outbox,
             unproven: &mut self.unproven,
@@ -358,11 +357,30 @@ impl Worker {
         if self.may_mislead() { self.inbox.unasked(self.protocol) } else { &[] }
     }
 
-    /// Trusts the results of a worker that has been idle and silent for long enough.
-    pub(crate) fn trust_if_silent(&mut self, now: Moment) {
-        if now >= self.turn_began.after(PROOF) {
-            self.unproven.prove();
+    /// When to see whether the results so far are proven, if they wait for that.
+    pub(crate) fn proof_at(&self) -> Moment {
+        match self.flights.jobs() {
+            _ if !self.unproven.is_kept() => Moment::NEVER,
+            0 => self.unproven.proof_at(self.turn_began, self.pace.slowest()),
+            1 => self.unproven.next_look(),
+            _ => Moment::NEVER,
         }
+    }
+
+    /// Whether the worker has printed nothing that would be taken for a reply to another request. It has
+    /// been idle and silent for long enough, or it has read its next request and printed nothing.
+    pub(crate) fn has_proof(&mut self, now: Moment) -> bool {
+        let has_proof = match self.flights.jobs() {
+            0 => now >= self.unproven.proof_at(self.turn_began, self.pace.slowest()),
+            1 => self.bytes_read().is_some() && self.reading() == Reading::All,
+            _ => false,
+        };
+        // What it printed before it read its request has come by now.
+        let is_silent = self.unparsed().is_empty() && !self.process.may_be_read();
+        if !(has_proof && is_silent) {
+            self.unproven.look_again(self.turn_began, now);
+        }
+        has_proof && is_silent
     }
 
     /// What the worker printed last and is no whole message.

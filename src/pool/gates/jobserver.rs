@@ -160,6 +160,10 @@ fn is_handed_down(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::OwnedFd;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -174,5 +178,34 @@ mod tests {
         assert_eq!(paths("-j2 --jobserver-auth=fifo:/tmp/GMfifo1"), fifo);
         assert_eq!(paths("-j2 --jobserver-auth=-2,-2"), None);
         assert_eq!(paths("-n"), None);
+    }
+
+    /// The jobs for which a token was wanted were dropped: another process may have the token.
+    #[test]
+    fn who_gives_up_takes_no_token() {
+        let (read, write) = std::io::pipe().expect("there are descriptors");
+        let (read, write) = (File::from(OwnedFd::from(read)), File::from(OwnedFd::from(write)));
+        rustix::io::ioctl_fionbio(&read, true).expect("it is a pipe");
+        let server = Arc::new(Jobserver { read, write, first: Mutex::default() });
+        let wake = Arc::new(Wake::new().expect("there are descriptors"));
+        let first = Jobserver::wait(&server, &wake, || false).expect("it is free");
+        let is_over = Arc::new(AtomicBool::new(false));
+        let waiter = {
+            let (server, wake, is_over) = (server.clone(), wake.clone(), is_over.clone());
+            thread::spawn(move || {
+                Jobserver::wait(&server, &wake, || is_over.load(Ordering::Acquire)).is_none()
+            })
+        };
+        while server.lock().waiting.is_empty() {
+            thread::yield_now();
+        }
+        is_over.store(true, Ordering::Release);
+        wake.notify();
+        assert!(waiter.join().expect("it does not panic"));
+        (&server.write).write_all(b"t").expect("it has room");
+        drop(first);
+        // Both tokens are there.
+        let tokens = [(); 2].map(|()| Jobserver::wait(&server, &wake, || false));
+        assert!(tokens.iter().all(Option::is_some));
     }
 }

@@ -76,7 +76,13 @@ impl Deliveries {
     fn drop_tried(&self, job: &Job) {
         let message = "it was waiting to be tried again when the run was ended";
         let failure = Failure::new(Kind::Cancelled, message);
-        self.deliver(&Done { job, outcome: Err(&failure), printed: None, run: None });
+        self.deliver(&Done {
+            job,
+            outcome: Err(&failure),
+            printed: None,
+            run: None,
+            unproven: None,
+        });
         self.flush();
     }
 

@@ -137,7 +137,7 @@ impl CommandSlot {
         }
         let outcome = failure.as_ref().map_or(Ok(Value::NULL), Err);
         let printed = Some(&ended.printed).filter(|_| ended.cut != Some(CutShort::NotKept));
-        let attempt = Attempt { pid, start, clock: start, now: shared.now() };
+        let attempt = Attempt { pid, start, clock: start, now: shared.now(), unproven: None };
         self.slot.deliver(attempt, job, outcome, printed);
     }
 

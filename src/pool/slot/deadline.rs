@@ -29,6 +29,8 @@ pub(super) enum Due {
     JobTimeout,
     /// No worker has ever answered, and that is remarked on.
     Silence,
+    /// It may be seen now whether the results so far are those of their jobs.
+    Proof,
 }
 
 /// The deadlines of a worker.
@@ -46,8 +48,10 @@ impl<'a> Deadlines<'a> {
     /// When something is due next. `spare_due` says when the spare is.
     pub(super) fn next(self, spare_due: impl FnOnce() -> Moment) -> Moment {
         let Self { shared, worker } = self;
-        let Some(oldest) = worker.flights.front() else { return self.retirement() };
-        let mut deadline = shared.stopping.at().min(self.any_job(oldest));
+        let Some(oldest) = worker.flights.front() else {
+            return self.retirement().min(worker.proof_at());
+        };
+        let mut deadline = shared.stopping.at().min(self.any_job(oldest)).min(worker.proof_at());
         deadline = deadline.min(self.next_look()).min(self.reading());
         if shared.spares.has_room() {
             deadline = deadline.min(spare_due());
@@ -61,7 +65,9 @@ impl<'a> Deadlines<'a> {
     /// What is due now.
     pub(super) fn due(self, now: Moment) -> Due {
         let Self { shared, worker } = self;
-        let Some(oldest) = worker.flights.front() else { return Due::Retirement };
+        let Some(oldest) = worker.flights.front() else {
+            return if now >= self.retirement() { Due::Retirement } else { Due::Proof };
+        };
         if now >= shared.stopping.at() {
             return Due::EndOfRun;
         }
@@ -72,7 +78,10 @@ impl<'a> Deadlines<'a> {
             return Due::JobTimeout;
         }
         let is_silent = shared.start_ups.is_silent() && now >= worker.turn_began.after(SILENCE);
-        if is_silent { Due::Silence } else { Due::Nothing }
+        if is_silent {
+            return Due::Silence;
+        }
+        if now >= worker.proof_at() { Due::Proof } else { Due::Nothing }
     }
 
     /// Whether to look how much the worker has read, since something that is due depends on it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::job::{Failure, Kind, Why};
 use crate::pool::slot::deliver::running_at_end;
-use crate::pool::slot::doubt::report_unasked;
+use crate::pool::slot::doubt::{accept_results, drop_records, report_unasked};
 use crate::pool::slot::retire::report_end;
 use crate::pool::slot::steps::Slot;
 use crate::process::stops::Stopped;
@@ -139,9 +139,11 @@ impl Slot {
     fn ended_without_job(&self, mut worker: Worker, end: &EndSign, trouble: Option<String>) {
         let shared = &*self.shared;
         if shared.groups.is_killing() {
-            return;
+            return drop_records(shared, &mut worker);
         }
-        if !worker.unasked().is_empty() {
+        if worker.unasked().is_empty() {
+            accept_results(shared, &mut worker);
+        } else {
             report_unasked(shared, &mut worker);
         }
         if let Some(message) = trouble {
@@ -154,6 +156,13 @@ impl Slot {
     /// Charges the jobs that a worker's death may be due to. That is the oldest job if the worker had
     /// begun to read it; the others go back.
     fn charge(&mut self, mut worker: Worker, begun: bool, message: String) {
+        // A worker that has read its next request, and printed no more before its end, has answered those
+        // before.
+        if begun && worker.flights.jobs() == 1 && worker.unparsed().is_empty() {
+            accept_results(&self.shared, &mut worker);
+        } else {
+            drop_records(&self.shared, &mut worker);
+        }
         if self.shared.groups.is_killing() {
             return self.cancel_jobs(&mut worker);
         }

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use crate::pool::background::drop_in_background;
 use crate::pool::shared::Shared;
-use crate::pool::slot::doubt::report_unasked;
+use crate::pool::slot::doubt::{accept_results, drop_records, prove_results, report_unasked};
 use crate::pool::slot::steps::Slot;
 use crate::process::{Stop, Wake};
 use crate::worker::Worker;
@@ -48,10 +48,6 @@ impl Slot {
 
 /// Ends a worker in the background that has this long to end of itself.
 fn retire_within(shared: &Arc<Shared>, worker: Worker, patience: Duration) {
-    if worker.unproven.is_recorded() {
-        // Doubts that arise about its results must come after their records.
-        shared.deliveries.flush();
-    }
     shared.queue.retiring();
     let retiring = Retiring { shared: Arc::clone(shared), worker: Some(worker), patience };
     drop_in_background("retiring", retiring);
@@ -65,7 +61,7 @@ pub(super) fn dismiss(shared: &Shared, mut worker: Worker, first: Stop, wake: Op
     let may_mislead = worker.may_mislead();
     let mut step = first;
     if is_retired && may_mislead {
-        worker.trust_if_silent(shared.now());
+        prove_results(shared, &mut worker, shared.now());
         worker.process.close_stdin();
         let has_ended = worker.await_exit(&shared.groups, wake, grace, watcher);
         step = if has_ended { Stop::Kill } else { Stop::Terminate };
@@ -77,8 +73,11 @@ pub(super) fn dismiss(shared: &Shared, mut worker: Worker, first: Stop, wake: Op
         // A worker that never had a job misleads nobody.
         if worker.replies() > 0 && !worker.unasked().is_empty() {
             report_unasked(shared, &mut worker);
+        } else {
+            accept_results(shared, &mut worker);
         }
     }
+    drop_records(shared, &mut worker);
     // A worker that had ended before its group was killed was not killed itself. In an interrupted run,
     // to be killed is what happens to all.
     let is_interrupted = shared.now() >= shared.groups.termination();

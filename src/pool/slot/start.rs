@@ -164,7 +164,13 @@ impl Slot {
         let jobs = unbundled(jobs);
         for job in &jobs {
             let outcome = Err(&failure);
-            shared.deliveries.deliver(&Done { job, outcome, printed: None, run: None });
+            shared.deliveries.deliver(&Done {
+                job,
+                outcome,
+                printed: None,
+                run: None,
+                unproven: None,
+            });
         }
         self.finished += jobs.len();
         for job in jobs {

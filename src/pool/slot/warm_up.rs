@@ -169,7 +169,7 @@ impl<'a> Exchange<'a> {
             return Err("closed its stdout".into());
         }
         let received = self.worker.receive(self.shared.config.worker.max_reply, now, |said| {
-            if let Reply::One(_, outcome) = said {
+            if let Reply::One(_, outcome, _) = said {
                 self.answer = Some(outcome.map(drop).map_err(|failure| failure.message.clone()));
             }
         });

@@ -7,7 +7,7 @@ use crate::pool::shared::Shared;
 use crate::pool::slot::deadline::{Deadlines, Due};
 use crate::pool::slot::death::{EndSign, append_last_words};
 use crate::pool::slot::deliver::Attempt;
-use crate::pool::slot::doubt::doubt_results;
+use crate::pool::slot::doubt::{doubt_results, prove_results};
 use crate::pool::slot::silence::remark_on_silence;
 use crate::pool::slot::spare::SparePlace;
 use crate::pool::slot::steps::{self, Slot, unbundled};
@@ -166,7 +166,7 @@ impl WorkerSlot {
             return;
         };
         if !worker.process.may_be_read() {
-            worker.trust_if_silent(self.slot.now());
+            prove_results(&self.slot.shared, worker, self.slot.now());
         } else if let Transfer::Moved(_) = worker.read() {
             self.receive();
         }
@@ -329,6 +329,10 @@ impl WorkerSlot {
             Due::NotStarted => self.not_started(),
             Due::Unread => self.request_unread(now),
             Due::JobTimeout => self.job_timed_out(),
+            Due::Proof => {
+                prove_results(shared, worker, now);
+                self.end_unasked();
+            }
             Due::Silence => {
                 if shared.start_ups.end_silence()
                     && let Some(flight) = worker.flights.front()
