@@ -81,14 +81,15 @@ fn the_man_page_can_be_formatted() {
     let path = file.path().join("procpool.1");
     fs::write(&path, man_page()).expect("there is room");
     let lint = std::process::Command::new("mandoc")
-        .args(["-W", "warning", "-T", "lint"])
+        .args(["-W", "error", "-T", "lint"])
         .arg(&path)
         .output()
         .expect("it runs");
     let text = String::from_utf8_lossy(&lint.stdout);
-    // The page has no date, which would make it stale.
-    let warnings = text.lines().filter(|line| !line.contains("missing date"));
-    assert_eq!(warnings.collect::<Vec<_>>(), Vec::<&str>::new());
+    // It lists matters of style as well.
+    let errors =
+        text.lines().filter(|line| line.contains(" ERROR: ") || line.contains(" UNSUPP: "));
+    assert_eq!(errors.collect::<Vec<_>>(), Vec::<&str>::new());
 }
 
 #[test]
@@ -289,6 +290,24 @@ fn the_sessions_about_workers_are_real() {
     sessions_are_real("docs/workers.md");
 }
 
+/// The programs that the recipes drive are there, or stand-ins for them (`tests/stand-ins`).
+#[test]
+fn the_recipes_are_real() {
+    if ["python3", "perl", "jq", "make"].into_iter().all(need) {
+        sessions_are_real("docs/cookbook.md");
+    }
+}
+
+#[test]
+fn there_are_forty_recipes_in_order() {
+    let page = read("docs/cookbook.md");
+    let recipes: Vec<&str> = page.lines().filter(|line| line.starts_with("**")).collect();
+    assert!(recipes.len() >= 40, "{} recipes", recipes.len());
+    for (index, recipe) in recipes.iter().enumerate() {
+        assert!(recipe.starts_with(&format!("**{}. ", index + 1)), "{recipe}");
+    }
+}
+
 /// Runs each session of a page, in a folder that holds the smallest worker on it as `worker.py`, and
 /// the examples. A line `…` in its output is any number of lines.
 #[track_caller]
@@ -298,8 +317,11 @@ fn sessions_are_real(page: &str) {
     }
     let page = read(page);
     let folder = TempDir::new().expect("a folder");
-    let worker = blocks(&page, "python").next().expect("a worker in Python");
-    fs::write(folder.path().join("worker.py"), worker).expect("the folder can be written to");
+    if let Some(worker) = blocks(&page, "python").next() {
+        fs::write(folder.path().join("worker.py"), worker).expect("the folder can be written to");
+    }
+    let stand_ins = root().join("tests/stand-ins");
+    let path = format!("{}:{}", stand_ins.display(), std::env::var("PATH").expect("a PATH"));
     let examples = root().join("examples");
     std::os::unix::fs::symlink(examples, folder.path().join("examples")).expect("a link");
 
@@ -310,7 +332,9 @@ fn sessions_are_real(page: &str) {
         const END: &str = "---- the end ----";
         let mut script = String::from("procpool() { \"$program\" \"$@\"; }\nprogram=$1\n");
         let (mut expected, mut is_first) = (String::new(), true);
-        for line in session.lines() {
+        // A line that begins with `>` goes on with the command.
+        for line in session.replace("\n> ", "\r").lines() {
+            let line = line.replace('\r', "\n");
             match line.strip_prefix("$ ") {
                 Some(command) => {
                     let command = command.replace("cargo run --release --", "procpool");
@@ -325,6 +349,7 @@ fn sessions_are_real(page: &str) {
         expected.push_str(&format!("{END}\n"));
         let output = Test::through_shell(&format!("exec 2>&1\n{script}\ntrue"))
             .cwd(folder.path())
+            .env("PATH", &path)
             .any_stdout()
             .run();
         let printed = String::from_utf8(output.stdout).expect("the output is UTF-8");
@@ -360,7 +385,9 @@ fn the_architecture_is_short() {
 /// Every link to a file of the repository, or to a heading of one, leads somewhere.
 #[test]
 fn links_lead_somewhere() {
-    for page in ["README.md", "docs/guide.md", "docs/workers.md", "docs/reference.md"] {
+    for page in
+        ["README.md", "docs/guide.md", "docs/cookbook.md", "docs/workers.md", "docs/reference.md"]
+    {
         let text = read(page);
         let folder = root().join(page).parent().expect("a folder").to_owned();
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());

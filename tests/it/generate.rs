@@ -19,7 +19,7 @@ const LINES: [(&str, &str); 22] = [
     ("--example-worker p", "--example-worker perl python"),
     ("--framing u", "--framing u16 u32 u32le"),
     ("-n m", "-n max"),
-    ("-a ./only-this", "-a ./only-this-file"),
+    ("-a ./only-this-fi", "-a ./only-this-file"),
     ("--cwd ./only", "--cwd ./only-this-folder"),
     // A command after options, and after their values.
     ("only-this-prog", "only-this-program"),

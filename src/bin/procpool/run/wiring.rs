@@ -56,12 +56,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     builders::allow_descriptors(size.all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
     check_streams(&plan.reader.sources)?;
-    if plan.reader.sources.contains(&Source::Stdin) && io::stdin().is_terminal() {
-        console.say(match plan.reader.form {
-            Form::Job => FROM_TERMINAL_JOBS,
-            Form::Plain(_) | Form::Message => FROM_TERMINAL,
-        });
-    }
+    greet_terminal(&plan.reader, &console);
     plan.reader.rest.clone_from(&outputs.rest);
     let journal = open_journal(&mut plan, &console)?;
     let results = ResultSinks::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
@@ -216,6 +211,16 @@ fn check_streams(sources: &[Source]) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Says that lines are read from the terminal.
+fn greet_terminal(reader: &Reader, console: &Console) {
+    if reader.sources.contains(&Source::Stdin) && io::stdin().is_terminal() {
+        console.say(match reader.form {
+            Form::Job => FROM_TERMINAL_JOBS,
+            Form::Plain(_) | Form::Message => FROM_TERMINAL,
+        });
+    }
 }
 
 /// Opens the journal, if there is one, and reports an incomplete last line. The reader then looks jobs up in it, and
