@@ -1,9 +1,9 @@
 //! procpool: xargs with warm workers, as a library.
 //!
-//! A [`Pool`] runs jobs (a command and JSON args) in persistent worker processes, which it speaks to
-//! over their stdin and stdout. Workers are started as they are needed, at most
-//! [`Builder::max_procs`]; a caller waits for a free one; a worker is replaced after
-//! [`Builder::max_reqs`] jobs; one that dies, stalls or talks nonsense costs its own job only.
+//! A [`Pool`] runs jobs (a command and JSON args) in persistent worker processes. It talks to them over
+//! their stdin and stdout. Workers are started when they are needed, at most [`Builder::max_procs`] of
+//! them. A caller waits for a free worker. A worker is replaced after [`Builder::max_reqs`] jobs. A
+//! worker that dies, stalls or breaks the protocol costs only its own job.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> anyhow::Result<()> {
@@ -15,7 +15,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The command `procpool` is a user of this library.
+//! The command `procpool` uses this library.
 //!
 //! # Layout
 //!

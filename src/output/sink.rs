@@ -23,7 +23,7 @@ static OUTPUTS: AtomicU64 = AtomicU64::new(0);
 
 /// The printer of results: the sink of a run.
 pub struct Output {
-    /// Which batches on a thread are its own.
+    /// Its batch on each thread has this number.
     number: u64,
     shelf: Arc<Shelf>,
     written: Mutex<Option<oneshot::Receiver<()>>>,
@@ -65,8 +65,8 @@ impl Output {
         Ok(Self { number, shelf, written: Mutex::new(Some(written)), unproven: Mutex::default() })
     }
 
-    /// Prints all results that were delivered, even if some before them are missing, and waits until they
-    /// are written. A slow reader of stdout makes that long.
+    /// Prints all results that were delivered, even if some before them are missing, and waits until
+    /// they are written. That takes long if the reader of stdout is slow.
     ///
     /// # Cancellation
     /// Dropping the future does not stop the printing.
@@ -85,8 +85,8 @@ impl Output {
         }
     }
 
-    /// The run ends: slots do not wait for the reader of stdout any more. Further results are kept in
-    /// memory until [`Output::finish`].
+    /// The run ends: slots no longer wait for the reader of stdout. Further results are kept in memory
+    /// until [`Output::finish`].
     pub fn hurry(&self) {
         let mut state = self.shelf.lock();
         state.is_hurried = true;
@@ -94,7 +94,7 @@ impl Output {
     }
 
     /// Prints text that is no result, on lines of its own, after [`Output::finish`] has printed all
-    /// results. Blocks while the reader of stdout does.
+    /// results. Blocks while nobody reads stdout.
     ///
     /// # Errors
     /// stdout can't be written.
@@ -110,7 +110,7 @@ impl Output {
         Ok(print(shelf, &stdout, text)?)
     }
 
-    /// How many jobs have succeeded and how many have failed, of those that were flushed.
+    /// How many of the flushed jobs have succeeded, and how many have failed.
     pub fn counts(&self) -> (u64, u64) {
         let shelf = &self.shelf;
         (shelf.succeeded.load(Ordering::Relaxed), shelf.failed.load(Ordering::Relaxed))

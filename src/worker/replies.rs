@@ -1,4 +1,4 @@
-//! From bytes to replies: the messages in a worker's output, and which request each of them answers.
+//! Finds the messages in a worker's output, and the request that each of them answers.
 
 use super::flights::{Flight, Flights, Match};
 use super::outbox::Outbox;
@@ -24,13 +24,13 @@ pub(crate) enum Reply<'a> {
     Texts { seq: u64, count: usize, texts: &'a [u8] },
 }
 
-/// What the replies in one batch came to.
+/// What a batch of replies has brought.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
     /// How many jobs have been answered.
     pub(crate) answered: usize,
-    /// The id of a request that was answered a second time. That harms no job, since the replies to
-    /// the others are still to come, but such a worker is trusted with no more jobs.
+    /// The id of a request that was answered a second time. That harms no job, since the replies to the
+    /// open requests are still to come. But such a worker gets no more jobs.
     pub(crate) stale: Option<u64>,
 }
 
@@ -50,8 +50,8 @@ pub(super) struct Receiver<'a, F> {
 }
 
 impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
-    /// Takes the first message out of some bytes, or the first lines where those are replies. Returns
-    /// how many bytes that were; 0: there is no whole message.
+    /// Takes the first message out of some bytes, or the first lines if lines are replies. Returns how
+    /// many bytes it took; 0: there is no whole message.
     pub(super) fn take(&mut self, bytes: &[u8], scan: &mut Scan) -> Result<usize, Violation> {
         let len = self.take_lines(bytes)?;
         if len > 0 {
@@ -78,7 +78,7 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
         Violation::too_long(self.protocol, len, bytes, self.max_reply)
     }
 
-    /// Deals with a message; `after` are the bytes after it.
+    /// Handles a message. `after` are the bytes after it.
     fn read(&mut self, message: &[u8], after: &[u8]) -> Result<(), Violation> {
         let envelope = self.protocol.envelope;
         match (envelope.read)(message) {
@@ -94,8 +94,7 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
         }
     }
 
-    /// Takes as many lines as there are that answer jobs of a bundle of lines. Returns how many bytes
-    /// that were.
+    /// Takes all whole lines that answer jobs of a bundle of lines. Returns how many bytes it took.
     fn take_lines(&mut self, bytes: &[u8]) -> Result<usize, Violation> {
         let Some(pending) = self.flights.pending_lines() else { return Ok(0) };
         let Some(mut lines) = WholeLines::first(bytes, pending, self.max_reply) else {
@@ -201,7 +200,7 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
     }
 }
 
-/// Whole lines that some bytes begin with.
+/// Whole lines at the beginning of some bytes.
 #[derive(Clone, Copy, Debug)]
 struct WholeLines {
     count: usize,
@@ -224,7 +223,7 @@ impl WholeLines {
         (lines.count > 0).then_some(lines)
     }
 
-    /// The same lines of `bytes` but for the last one.
+    /// The same lines of `bytes` without the last one.
     fn without_last(self, bytes: &[u8]) -> Self {
         let len = memchr::memrchr(b'\n', &bytes[..self.len - 1]).map_or(0, |at| at + 1);
         Self { count: self.count - 1, len }

@@ -1,5 +1,5 @@
-//! The results of a worker whose replies do not say which request they answer: which of them are not
-//! proven yet, and when the worker is given a break to prove them.
+//! The results of replies without a request id: which of them are not proven yet, and when the worker
+//! gets a break to prove them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,39 +9,39 @@ use crate::job::naming;
 use crate::job::{Job, Place};
 use crate::util::clock::Moment;
 
-/// A worker that has had no job for this long, and is silent, has answered all it was asked.
+/// A worker that has had no job for this long, and is silent, is trusted to have answered all requests.
 const PROOF: Duration = Duration::from_secs(1);
 
 /// In a break, a worker is silent for at least this long.
 const SHORTEST_BREAK: Duration = Duration::from_millis(10);
 
-/// A break takes at most one part in this many of the time.
+/// Breaks take at most one part in this many of the time of a worker.
 const RARITY: u32 = 50;
 
-/// This long after a worker was given a job, it is looked at for the first time whether it has read the
-/// request and has printed nothing more.
+/// The first check whether a worker has read its next request, and has printed nothing more, comes this
+/// long after it was given the job.
 const FIRST_LOOK: Duration = Duration::from_millis(2);
 
 /// The number of the next worker that has such results.
 static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
-/// The results of a worker whose replies do not say which request they answer. They are counted since
-/// the worker was last known to have answered everything and to have printed nothing else.
+/// The results of replies without a request id. They count from the last time that the worker was known
+/// to have answered everything and to have printed nothing else.
 #[derive(Debug)]
 pub(crate) struct Unproven {
-    /// The worker sends replies that do not say which request they answer.
+    /// The worker sends replies without a request id.
     is_anonymous: bool,
     /// The number under which a sink keeps the records of these results.
     number: u64,
     /// The job with the first of these results.
     first: Option<JobAt>,
-    /// The job with the last result of this kind that there has been.
+    /// The job with the last such result, even if that is proven by now.
     last: Option<JobAt>,
-    /// The journal keys of those results that are for a journal.
+    /// The keys of the results that are for a journal.
     keys: Vec<Key>,
     /// When the first result with a key came.
     since: Moment,
-    /// When to look at the worker next.
+    /// When to check the worker next.
     next_look: Moment,
 }
 
@@ -65,12 +65,12 @@ impl Unproven {
         }
     }
 
-    /// Whether the worker sends replies that do not say which request they answer.
+    /// Whether the worker sends replies without a request id.
     pub(super) fn is_anonymous(&self) -> bool {
         self.is_anonymous
     }
 
-    /// Notes that a reply has come that does not say which request it answers.
+    /// Notes that a reply without a request id has come.
     pub(super) fn note_anonymous(&mut self) {
         self.is_anonymous = true;
     }
@@ -119,24 +119,24 @@ impl Unproven {
         (self.number, std::mem::take(&mut self.keys))
     }
 
-    /// The worker has got its next job: it will be looked at.
+    /// The worker has got its next job: it will be checked.
     pub(super) fn begin_job(&mut self, now: Moment) {
         if self.is_kept() {
             self.next_look = now.after(FIRST_LOOK);
         }
     }
 
-    /// The worker was looked at in vain. The time between looks doubles.
+    /// A check has proven nothing. The time to the next one doubles.
     pub(super) fn look_again(&mut self, turn_began: Moment, now: Moment) {
         self.next_look = now.after(now.since(turn_began).max(FIRST_LOOK));
     }
 
-    /// When to look at a worker that is on its next job.
+    /// When to check a worker that is on its next job.
     pub(super) fn next_look(&self) -> Moment {
         self.next_look
     }
 
-    /// From when on the worker gets no further job before its results are proven. `slowest` is how long
+    /// After this moment the worker gets no job before its results are proven. `slowest` is how long
     /// its slowest recent job took.
     pub(super) fn break_at(&self, slowest: Duration) -> Moment {
         if self.is_kept() { self.since.after(silence(slowest) * RARITY) } else { Moment::NEVER }
@@ -167,7 +167,7 @@ impl Unproven {
     }
 }
 
-/// How long a worker must be silent in a break: for longer than another reply would take it.
+/// How long a worker must be silent in a break: longer than it needs for another reply.
 fn silence(slowest: Duration) -> Duration {
     (slowest * 2).clamp(SHORTEST_BREAK, PROOF)
 }

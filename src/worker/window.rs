@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::Depth;
 
-/// This much work is to wait at a worker: enough to keep it busy while its replies are dealt with.
+/// This much work should wait at a worker: enough to keep it busy while its replies are handled.
 const AMPLE: Duration = Duration::from_millis(2);
 
 /// Jobs that take longer gain nothing from waiting at the worker.
@@ -13,7 +13,7 @@ const SLOW: Duration = Duration::from_micros(250);
 /// More requests in flight than this gain nothing.
 const MOST: usize = 1 << 15;
 
-/// While this many bytes of requests are in flight no more are sent: many small ones or one large one.
+/// While requests of this many bytes are in flight, no more are sent.
 const WINDOW_BYTES: usize = 256 << 10;
 
 /// A slow job is forgotten after this many quick ones.
@@ -24,7 +24,7 @@ const FADING: usize = 64;
 pub(super) struct Window {
     is_auto: bool,
     size: usize,
-    /// About how long the slowest recent job took, in nanoseconds. Earlier jobs fade.
+    /// About how long the slowest recent job took, in nanoseconds. Earlier jobs count less and less.
     slowest: u64,
 }
 
@@ -48,7 +48,7 @@ impl Window {
         WINDOW_BYTES.saturating_sub(in_flight)
     }
 
-    /// Whether no other job is to wait for a job that has taken this long.
+    /// Whether a job has taken so long that no other job should wait for it.
     pub(super) fn is_slow(&self, time: Duration) -> bool {
         self.is_auto && time > AMPLE
     }

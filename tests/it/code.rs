@@ -150,11 +150,17 @@ fn setup_runs_once_in_each_process() {
     }
 }
 
+/// A folder with one file.
+fn folder_with(name: &str, text: impl AsRef<[u8]>) -> TempDir {
+    let folder = TempDir::new().expect("a folder");
+    fs::write(folder.path().join(name), text).expect("it can be written");
+    folder
+}
+
 #[test]
 fn a_file_of_functions() {
     for Language { option, file: (name, text), .. } in languages() {
-        let folder = TempDir::new().expect("a folder");
-        fs::write(folder.path().join(name), text).expect("it can be written");
+        let folder = folder_with(name, text);
         Test::new()
             .cwd(folder.path())
             .args([option, name])
@@ -193,8 +199,7 @@ fn mistakes_are_found_before_any_input_is_read() {
 #[test]
 fn a_file_that_cannot_be_loaded_is_tried_once() {
     for Language { option, import, file: (name, _), .. } in languages() {
-        let folder = TempDir::new().expect("a folder");
-        fs::write(folder.path().join(name), import).expect("it can be written");
+        let folder = folder_with(name, import);
         let output = Test::new()
             .cwd(folder.path())
             .args(["-j1", option, name, "add"])
@@ -308,9 +313,8 @@ fn words_that_are_alike() {
     }
     let script = r#"cat examples/data/*.txt | tr -cs "[:alpha:]'" '\n' | sort -u | head -60"#;
     let words = Command::new("sh").args(["-c", script]).output().expect("sh").stdout;
-    let folder = TempDir::new().expect("a folder");
+    let folder = folder_with("words", &words);
     let path = folder.path().join("words");
-    fs::write(&path, &words).expect("a file");
     let script = r#"xargs -d '\n' -n1 python3 -c 'import difflib, sys
 known = open("examples/data/alice.txt").read().split(); x = sys.argv[1]
 print(f"{x}: {difflib.get_close_matches(x, known)}")' < "$0""#;

@@ -619,6 +619,22 @@ pub(crate) fn message<'a>(record: &'a Value, kind: &str) -> &'a str {
     record["error"]["message"].as_str().expect("a message is a string")
 }
 
+/// A shell script as a command; its `$1` is the arg of the job.
+pub(crate) fn sh(script: &str) -> [&str; 4] {
+    ["sh", "-c", script, "sh"]
+}
+
+/// A line of shell that waits until a file is there, or its folder is gone.
+pub(crate) fn until(path: &str) -> String {
+    let folder = Path::new(path).parent().expect("a folder").display();
+    format!("until test -e '{path}' -o ! -d '{folder}'; do sleep 0.02; done")
+}
+
+/// The lines of a file. A file that is not there has none.
+pub(crate) fn lines_of(path: &str) -> Vec<String> {
+    fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
 /// Asserts that a text holds all these parts.
 #[track_caller]
 pub(crate) fn assert_has(text: &str, parts: &[&str]) {
@@ -633,6 +649,12 @@ pub(crate) fn worker(flags: &str) -> String {
     let path = faulty();
     let path = path.to_str().expect("the path of the build is UTF-8");
     format!("{} {flags}", shell_words::quote(path))
+}
+
+/// The command line of a worker of `tests/workers/batch.rs` with these flags.
+#[track_caller]
+pub(crate) fn batch(flags: &str) -> String {
+    worker(flags).replacen("/examples/faulty", "/examples/batch", 1)
 }
 
 #[track_caller]
@@ -673,6 +695,12 @@ impl Crew {
         worker(&format!("--mark {} --log {} {flags}", self.mark, shell_words::quote(&log)))
     }
 
+    /// The command line of a worker of `tests/workers/batch.rs` with these flags.
+    #[track_caller]
+    pub(crate) fn batch(&self, flags: &str) -> String {
+        self.worker(flags).replacen("/examples/faulty", "/examples/batch", 1)
+    }
+
     /// The path of a file in the crew's directory.
     pub(crate) fn path(&self, name: &str) -> String {
         let path = self.directory.path().join(name);
@@ -695,6 +723,15 @@ impl Crew {
         let path = self.path(name);
         fs::write(&path, content).expect("the directory can be written to");
         path
+    }
+
+    /// Makes a FIFO in the crew's directory, which is open for reading and for writing.
+    pub(crate) fn fifo(&self, name: &str) -> (String, File) {
+        let path = self.path(name);
+        let made = Command::new("mkfifo").arg(&path).status().expect("mkfifo runs");
+        assert!(made.success());
+        let file = File::options().read(true).write(true).open(&path).expect("it is there");
+        (path, file)
     }
 
     /// A file with this content, opened at its start.
@@ -726,6 +763,18 @@ impl Crew {
     /// The living processes of the crew, grandchildren too.
     pub(crate) fn left(&self) -> Vec<String> {
         leftovers(&self.mark)
+    }
+
+    /// Waits until this number of its processes is alive.
+    #[track_caller]
+    pub(crate) fn await_processes(&self, count: usize) {
+        wait_for(&format!("{count} processes"), || self.left().len() == count);
+    }
+
+    /// Waits until it has this number of processes, and all are stopped.
+    #[track_caller]
+    pub(crate) fn await_stopped(&self, count: usize) {
+        wait_for("all to be stopped", || self.states() == vec!['T'; count]);
     }
 
     /// Their states, as in `ps`: `T` is stopped.
@@ -785,7 +834,7 @@ fn processes(mark: &str) -> Vec<(Pid, String)> {
 }
 
 /// The state of a process; `None` if it has ended, even if nobody has waited for it yet.
-fn state(pid: Pid) -> Option<char> {
+pub(crate) fn state(pid: Pid) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
     let state = stat.rsplit(") ").next()?.chars().next()?;
     (!matches!(state, 'Z' | 'X')).then_some(state)
@@ -826,6 +875,15 @@ pub(crate) fn cpu_time(pid: Pid) -> u64 {
     let stat = stat.expect("procpool lives");
     let fields: Vec<&str> = stat.rsplit(") ").next().expect("fields").split_whitespace().collect();
     fields[11..13].iter().map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
+}
+
+/// The most memory that a process has held, in bytes.
+pub(crate) fn peak_memory(pid: Pid) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
+    let status = status.expect("the process lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kilobytes << 10
 }
 
 /// Whether a program is there that a test needs. Where `PROCPOOL_TEST_REQUIRE=all` is set, a missing

@@ -6,13 +6,8 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::common::{Crew, Output, Test, leftovers, need, wait_for};
+use crate::common::{Crew, Output, Test, leftovers, need, sh, wait_for};
 use rustix::process::Signal;
-
-/// A shell script as a command; its `$1` is the arg of the job.
-fn sh(script: &str) -> [&str; 4] {
-    ["sh", "-c", script, "sh"]
-}
 
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()

@@ -4,24 +4,10 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use crate::common::{
-    Crew, Test, assert_has, message, need, offset, result, wait_for, wait_for_rest,
+    Crew, Test, assert_has, lines_of, message, need, offset, result, sh, until, wait_for,
+    wait_for_rest,
 };
 use rustix::process::Signal;
-
-/// A shell script as a command; its `$1` is the arg of the job.
-fn sh(script: &str) -> [&str; 4] {
-    ["sh", "-c", script, "sh"]
-}
-
-/// A line of shell that waits until a file is there, or the folder that it is in is gone.
-fn until(path: &str) -> String {
-    let folder = std::path::Path::new(path).parent().expect("a folder").display();
-    format!("until test -e '{path}' -o ! -d '{folder}'; do sleep 0.02; done")
-}
-
-fn lines_of(path: &str) -> usize {
-    fs::read_to_string(path).unwrap_or_default().lines().count()
-}
 
 const HALTED: &str = "procpool: the run was ended by --halt: ";
 
@@ -54,7 +40,7 @@ fn with_one_process_no_job_starts_after_the_one_that_halts() {
             .stderr_has(HALTED)
             .status(1)
             .run();
-        assert_eq!(lines_of(&log), count, "{option}");
+        assert_eq!(lines_of(&log).len(), count, "{option}");
         let failures = jobs[..count].iter().filter(|&&job| job == "1").count();
         assert_eq!(run.stderr.matches(": exit: ").count(), failures, "{option}: {}", run.stderr);
     }
@@ -97,7 +83,7 @@ fn fail_fast_is_now_fail_1() {
         .stderr_has(HALTED)
         .status(1)
         .run();
-    assert_eq!(lines_of(&log), 2);
+    assert_eq!(lines_of(&log).len(), 2);
 }
 
 #[test]
@@ -123,7 +109,7 @@ fn now_ends_running_jobs_and_soon_lets_them_finish() {
             .stderr_has(HALTED)
             .status(1)
             .spawn();
-        wait_for("the slow job to begin", || lines_of(&log) == 1);
+        wait_for("the slow job to begin", || lines_of(&log).len() == 1);
         crew.file("bad", "");
         if !is_now {
             // It would be over by then if it were killed.
@@ -138,7 +124,7 @@ fn now_ends_running_jobs_and_soon_lets_them_finish() {
             false => assert_eq!(result(&records[0])["stdout"], "slow\n"),
         }
         assert_has(message(&records[1], "exit"), &["status 9"]);
-        assert_eq!(lines_of(&log), 1, "{option}: another job was begun");
+        assert_eq!(lines_of(&log).len(), 1, "{option}: another job was begun");
     }
 }
 
@@ -161,7 +147,7 @@ fn now_kills_what_ignores_term_after_the_grace_period() {
         .status(1)
         .spawn();
     run.write("deaf\n");
-    wait_for("it to begin", || lines_of(&log) == 1);
+    wait_for("it to begin", || lines_of(&log).len() == 1);
     run.write("bad\n");
     // stdin stays open: it is not waited for.
     let records = run.finish_by_itself().records();
@@ -225,12 +211,12 @@ fn a_percentage_is_one_of_all_jobs() {
             .stderr_has(format!("{HALTED}{} jobs read and not run\n", total - count))
             .status(1)
             .spawn();
-        wait_for("the first job", || lines_of(&log) == 1);
+        wait_for("the first job", || lines_of(&log).len() == 1);
         let read = wait_for_rest("the reading to stop", || offset(&input));
         assert_eq!(read, total as u64 * 2);
         crew.file("go", "");
         run.finish();
-        assert_eq!(lines_of(&log), count, "{option}");
+        assert_eq!(lines_of(&log).len(), count, "{option}");
     }
 }
 
@@ -508,7 +494,7 @@ fn a_job_log_has_a_line_for_each_job_as_it_finishes() {
         .stdout("1\n2\n3\n")
         .spawn();
     run.write("1\n2\n3\n");
-    wait_for("two lines", || lines_of(&log) == 3);
+    wait_for("two lines", || lines_of(&log).len() == 3);
     crew.file("go", "");
     run.finish();
     let seqs: Vec<String> = table(&log).into_iter().map(|mut line| line.swap_remove(0)).collect();
@@ -552,7 +538,7 @@ fn a_job_log_that_cannot_be_written_is_a_failure_of_procpool() {
             .stderr_has("the job log '")
             .status(125)
             .run();
-        assert_eq!(lines_of(&log), 0, "a job was run");
+        assert_eq!(lines_of(&log).len(), 0, "a job was run");
     }
     Test::new()
         .args(["--joblog", "/dev/full", "echo"])

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, getuid, test_kill_process};
 
 use crate::common::{
-    Crew, Test, end_all, find_program, leftovers, message, need, result, wait_for,
+    Crew, Test, end_all, find_program, leftovers, message, need, result, sh, until, wait_for,
 };
 
 /// A process that commands leave running; it is killed at the end of the test.
@@ -75,14 +75,9 @@ fn silent(grace: &str) -> String {
     )
 }
 
-fn sh(script: &str) -> [&str; 4] {
-    ["sh", "-c", script, "sh"]
-}
-
-/// A line of shell that waits until a file is there, or the folder that it is in is gone.
-fn until(path: &str) -> String {
-    let folder = std::path::Path::new(path).parent().expect("a folder").display();
-    format!("until test -e '{path}' -o ! -d '{folder}'; do sleep 0.02; done")
+/// A run of one job, which is this script.
+fn run_of(options: &[&str], script: &str) -> Test {
+    Test::new().args(options).args(sh(script)).stdin("a\n").stdout("out\n").any_stderr()
 }
 
 #[test]
@@ -90,14 +85,7 @@ fn what_holds_no_stream_is_told_and_lives_on() {
     for (ending, status) in [(":", 0), ("exit 3", 1), ("kill -9 $$", 1)] {
         let left = Left::new();
         let script = left.script("> /dev/null 2>&1", &format!("echo out; {ending}"));
-        let output = Test::new()
-            .args(["--grace", "1h"])
-            .args(sh(&script))
-            .stdin("a\n")
-            .stdout("out\n")
-            .any_stderr()
-            .status(status)
-            .run();
+        let output = run_of(&["--grace", "1h"], &script).status(status).run();
         let failure = match ending {
             ":" => "",
             "exit 3" => "procpool: job 1 (line 1): exit: it exited with status 3\n",
@@ -113,13 +101,7 @@ fn what_is_silent_is_left_alone_after_the_grace_period() {
     for redirections in ["", "> /dev/null", "2> /dev/null"] {
         let left = Left::new();
         let script = left.script(redirections, "echo out; echo err >&2");
-        let output = Test::new()
-            .args(["--grace", "0.3"])
-            .args(sh(&script))
-            .stdin("a\n")
-            .stdout("out\n")
-            .any_stderr()
-            .run();
+        let output = run_of(&["--grace", "0.3"], &script).run();
         assert_eq!(output.stderr, format!("{}{}err\n", left.remark(), silent("300ms")));
         left.assert_alive();
     }
@@ -137,13 +119,7 @@ fn what_has_left_the_group_and_holds_a_stream_is_told() {
         left.crew.path("pid"),
         left.sleep
     );
-    let output = Test::new()
-        .args(["--grace", "0.3"])
-        .args(sh(&script))
-        .stdin("a\n")
-        .stdout("out\n")
-        .any_stderr()
-        .run();
+    let output = run_of(&["--grace", "0.3"], &script).run();
     assert_eq!(output.stderr, format!("{}{}", left.remark(), silent("300ms")));
     left.assert_alive();
 }
@@ -201,10 +177,7 @@ fn one_that_prints_for_ever_ends_with_the_timeout() {
         left.sleep,
         left.crew.path("pid")
     );
-    Test::new()
-        .args(["--timeout", "0.5", "--grace", "5"])
-        .args(sh(&script))
-        .stdin("a\n")
+    run_of(&["--timeout", "0.5", "--grace", "5"], &script)
         .any_stdout()
         .stderr("procpool: job 1 (line 1): timeout: it took longer than 500ms, and was ended\n")
         .status(1)
@@ -218,11 +191,7 @@ fn one_that_prints_for_ever_ends_with_the_timeout() {
 fn one_that_does_not_mind_term_is_killed_after_the_timeout() {
     let left = Left::new();
     let script = format!("trap '' TERM; {}", left.script("", "echo out"));
-    let output = Test::new()
-        .args(["--timeout", "0.5", "--grace", "0.6"])
-        .args(sh(&script))
-        .stdin("a\n")
-        .stdout("out\n")
+    let output = run_of(&["--timeout", "0.5", "--grace", "0.6"], &script)
         .stderr("procpool: job 1 (line 1): timeout: it took longer than 500ms, and was ended\n")
         .status(1)
         .run();
@@ -241,14 +210,7 @@ fn whatever_ends_a_run_ends_what_is_still_read_from() {
     for (signals, grace) in ways {
         let left = Left::new();
         let script = left.script("", "echo out");
-        let run = Test::new()
-            .args(["--grace", grace])
-            .args(sh(&script))
-            .stdin("a\n")
-            .any_stdout()
-            .any_stderr()
-            .killed_by(signals[0])
-            .spawn();
+        let run = run_of(&["--grace", grace], &script).any_stdout().killed_by(signals[0]).spawn();
         let pid = left.pid();
         // The command, whose script names it too, is over.
         wait_for("the end of the command", || leftovers(&left.sleep).len() == 1);

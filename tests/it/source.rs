@@ -107,6 +107,19 @@ fn workers_are_not_read_with_blocking_calls() {
     });
 }
 
+/// Code that is not a test handles each error. Nothing is assumed to succeed.
+#[test]
+fn no_error_is_assumed_away() {
+    let mut files = sources("src");
+    files.retain(|(path, _)| !path.ends_with("/tests.rs"));
+    for (path, text) in &mut files {
+        text.truncate(text.find("#[cfg(test)]\nmod tests").unwrap_or(text.len()));
+        for word in [".unwrap()", ".expect(", "unreachable!", "panic!"] {
+            assert!(!text.contains(word), "{path}: {word}");
+        }
+    }
+}
+
 // ---- The house
 
 /// The layers of the library: each may use those in the rows before its own.

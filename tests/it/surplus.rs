@@ -390,7 +390,7 @@ fn what_is_no_reply_is_named_for_what_it_is() {
         (
             r#"Content-Length: 14\r\n\r\n{"result":"\303\251"}"#,
             &["--framing=content-length"],
-            "as one is that counts characters where it should count bytes",
+            "its Content-Length is too small; perhaps it counts characters instead of bytes",
         ),
         (
             r#"Content-Length: 11\r\n\r\n{"result":1}"#,
@@ -526,7 +526,7 @@ fn the_hint_never_blames_what_is_not_to_blame() {
         (slow(&["--sh", "sleep 11; echo $1"]), ""),
         (
             slow(&["--protocol=raw", "--pty", "-w", "sh -c 'read -r l; sleep 11; echo $l'"]),
-            "may be at work on it still",
+            "may still be working on it",
         ),
         (
             slow(&["--protocol=raw", "-w", "sh -c 'read -r l; printf half; sleep 11; echo $l'"]),

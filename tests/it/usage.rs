@@ -197,7 +197,7 @@ fn as_many_jobs_as_the_system_allows() {
 
 #[test]
 fn a_placeholder_that_nothing_can_stand_for() {
-    let hint = "; --input csv or tsv takes a line apart, -n N makes one job of N lines, and each ::: \
+    let hint = "; --input csv or tsv splits a line into args, -n N makes one job of N lines, and each ::: \
                 gives an arg";
     for (args, spelled, has) in [
         (&["echo", "{2}"][..], "{2}", "1 arg"),
@@ -251,7 +251,8 @@ fn placeholders_of_gnu_parallel_are_refused() {
         for args in
             [&["echo", &text][..], &["--env", &format!("A={text}"), "echo"], &["--shell", &text]]
         {
-            let parts = [&format!("the placeholder {place} "), "means nothing here", "-I STR"];
+            let parts =
+                [&format!("the placeholder {place} "), "procpool does not have it", "-I STR"];
             refused_with(args, 2, &parts);
         }
         Test::new()

@@ -20,7 +20,7 @@ pub(crate) struct Jobserver {
 }
 
 /// The token that came with procpool: `make` has taken it for the recipe. The slot that has waited
-/// longest gets it. Otherwise a slot that gives it back would take it again, for ever.
+/// longest gets it. Otherwise a slot that gives it back would take it again, forever.
 #[derive(Debug, Default)]
 struct First {
     is_taken: bool,
@@ -54,7 +54,8 @@ impl Jobserver {
         if !is_handed_down(&read) || !is_handed_down(&write) {
             return None;
         }
-        // The pipe is opened anew: that it is non-blocking here must not concern others that have it.
+        // The pipe is opened again, so that it is non-blocking here and not for the others that have
+        // it.
         let mut options = OpenOptions::new();
         options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().try_into().ok()?);
         let read = options.clone().read(true).open(read).ok()?;
@@ -144,9 +145,9 @@ fn paths(flags: &str) -> Option<(PathBuf, PathBuf)> {
     Some((path(read)?, path(write)?))
 }
 
-/// Whether this is a pipe that was open when procpool was started. `make` names its pipe to all recipes,
-/// and closes it for those that are not marked with `+`. Then the numbers may be those of files that
-/// procpool has opened since. Such files are closed when a program is run.
+/// Whether this is a pipe that was open when procpool was started. `make` names its pipe to all
+/// recipes, and closes it for those that are not marked with `+`. Then the numbers may be those of
+/// files that procpool has opened since. Such files have the close-on-exec flag.
 fn is_handed_down(path: &Path) -> bool {
     let is_pipe = fs::metadata(path).is_ok_and(|data| data.file_type().is_fifo());
     let fd = path.strip_prefix("/dev/fd").ok();

@@ -1,17 +1,17 @@
-//! Where outcomes go: to the sink, to callers, or into the count of jobs that never ran. Also what jobs
-//! are called in messages.
+//! Where outcomes go: to the sink, to callers, or into the count of jobs that never ran. Also the names
+//! of jobs in messages.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::job::{Done, Failure, Job, Kind, Sink, Value, naming};
 
-/// The way out of a pool.
+/// The places where outcomes go.
 pub(crate) struct Deliveries {
     sink: Option<Arc<dyn Sink>>,
-    /// What the sources of jobs are called.
+    /// The names of the sources of jobs.
     sources: Vec<String>,
-    /// How many jobs were fed and never run.
+    /// How many jobs were fed and never ran.
     left: AtomicUsize,
 }
 
@@ -86,7 +86,7 @@ impl Deliveries {
         self.flush();
     }
 
-    /// How many jobs were fed and never run.
+    /// How many jobs were fed and never ran.
     pub(crate) fn left(&self) -> usize {
         self.left.load(Ordering::Relaxed)
     }
@@ -95,7 +95,7 @@ impl Deliveries {
         &self.sources
     }
 
-    /// What a job is called in messages.
+    /// The name of a job in messages.
     pub(crate) fn name(&self, job: &Job) -> String {
         naming::name(job, &self.sources)
     }

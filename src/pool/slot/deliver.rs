@@ -1,4 +1,4 @@
-//! From an outcome to those who want it: the sink, the caller, or the queue for another try.
+//! Hands an outcome on: to the sink, to the caller, or to the queue for another try.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::util::clock::Moment;
 use crate::util::random::random;
 use crate::worker::{Flight, Received, Reply, Violation, Worker};
 
-/// The longest wait before another try, but for the jitter.
+/// The longest wait before another try, without the jitter.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
 /// When a job was tried, and by which process.
@@ -34,7 +34,7 @@ impl Attempt {
     }
 }
 
-/// The failure of a job that ran when its time was over with the run.
+/// The failure of a job that was running when the run was ended.
 pub(super) fn running_at_end() -> Failure {
     Failure::new(Kind::Cancelled, "it was running when the run was ended")
 }
@@ -167,7 +167,7 @@ enum PutOff {
     RunEnded(Box<Job>),
 }
 
-/// What a caller gets: where a command ran, what it printed.
+/// The answer to a caller. For a command, it is the output.
 fn answer(
     outcome: Result<Value<'_>, &Failure>,
     printed: Option<&Arc<Printed>>,

@@ -14,12 +14,12 @@ use crate::pool::slot::steps::Slot;
 use crate::process::{Stop, Wake};
 use crate::worker::Worker;
 
-/// How long a worker that had no job, and may still be starting, has to end of itself.
+/// A worker that had no job, and may still be starting, has this long to end by itself.
 const UNUSED_PATIENCE: Duration = Duration::from_millis(500);
 
 impl Slot {
-    /// Has a worker end in its own time: in the background or, if no other worker may be started before
-    /// its end, while the slot waits.
+    /// Lets a worker end in its own time, in the background. If no other worker may be started before
+    /// its end, the slot waits.
     pub(super) fn retire(&mut self, worker: Worker) {
         // Workers that take their time to end must not pile up.
         if self.shared.config.recycling.standby == 0 || self.shared.queue.is_crowded() {
@@ -29,7 +29,7 @@ impl Slot {
         }
     }
 
-    /// Has a worker end whose slot ends.
+    /// Ends the worker of a slot that ends.
     pub(super) fn retire_last(&mut self, worker: Worker) {
         if worker.has_started() {
             self.retire(worker);
@@ -46,7 +46,7 @@ impl Slot {
     }
 }
 
-/// Ends a worker in the background that has this long to end of itself.
+/// Ends a worker in the background. It has `patience` to end by itself.
 fn retire_within(shared: &Arc<Shared>, worker: Worker, patience: Duration) {
     shared.queue.retiring();
     let retiring = Retiring { shared: Arc::clone(shared), worker: Some(worker), patience };
@@ -78,8 +78,8 @@ pub(super) fn dismiss(shared: &Shared, mut worker: Worker, first: Stop, wake: Op
         }
     }
     drop_records(shared, &mut worker);
-    // A worker that had ended before its group was killed was not killed itself. In an interrupted run,
-    // to be killed is what happens to all.
+    // If a worker ended first, only its group was killed. In an interrupted run, all workers may be
+    // killed: that is not reported.
     let is_interrupted = shared.now() >= shared.groups.termination();
     if is_orderly && step != Stop::Kill && was_killed(status) && !is_interrupted {
         report_killed(shared, &worker);
@@ -109,7 +109,7 @@ fn report_killed(shared: &Shared, worker: &Worker) {
 struct Retiring {
     shared: Arc<Shared>,
     worker: Option<Worker>,
-    /// How long it may take to end of itself.
+    /// How long it may take to end by itself.
     patience: Duration,
 }
 

@@ -1,6 +1,6 @@
 //! The command line (clap) → [`Options`], in groups by the headings of `--help`. Nothing else knows clap.
 //!
-//! Parsing only validates: every option is resolved here, once, into plain data.
+//! Each option becomes plain data here, once. Nothing is opened or started.
 
 pub mod capacity;
 mod code;

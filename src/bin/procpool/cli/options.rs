@@ -105,7 +105,7 @@ pub fn parse_words(words: &[OsString]) -> Result<Options, EarlyExit> {
     options.first = first_lines(&matches);
     options.given = given(&matches);
     if options.workers.max_procs == Some(0) {
-        // Each of several workers has up to this number of processes.
+        // If there are several workers, each has up to this number of processes.
         let kinds = options.workers.worker.len().max(1);
         options.workers.max_procs = Some((capacity::most() / kinds).max(1));
     }
@@ -125,7 +125,7 @@ fn first_lines(matches: &ArgMatches) -> Vec<(String, bool)> {
     all.into_iter().map(|(_, line)| line).collect()
 }
 
-/// The ids of the options that were given, also of those with the default value.
+/// The ids of the options that were given, even with their default value.
 fn given(matches: &ArgMatches) -> Vec<String> {
     let is_given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
     let definition = definition();

@@ -40,8 +40,8 @@ pub struct OutputOptions {
 
     /// Memory for results that wait for their turn
     ///
-    /// In bytes, or with a suffix K, M or G (powers of 1024). More results go to a temporary file in
-    /// TMPDIR. The file has no name, so nothing of it is left.
+    /// In bytes, or with a suffix K, M or G (powers of 1024). Further results go to a temporary file in
+    /// TMPDIR. The file has no name, so it is gone when procpool ends.
     #[arg(hide_short_help = true, long, value_name = "SIZE", default_value = "64M", value_parser = values::size)]
     pub buffer: usize,
 
@@ -72,8 +72,8 @@ pub struct OutputOptions {
 
     /// Keep the output and the record of each job in a folder of its own in DIR
     ///
-    /// DIR/000007-ARGS has the files stdout, stderr and record.json. The letters, digits, dots and
-    /// dashes of the ARGS are in the name. DIR must be new or empty, unless you give --resume. The
+    /// DIR/000007-ARGS has the files stdout, stderr and record.json. ARGS stands for the args of the job:
+    /// characters other than letters, digits, dots and dashes become _. DIR must be new or empty, unless you give --resume. The
     /// reply of a worker is in stdout, as text.
     #[arg(hide_short_help = true, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub results: Option<PathBuf>,

@@ -53,7 +53,7 @@ pub enum MaxArgs {
     Max,
 }
 
-/// A kind of failure that a further attempt may not have.
+/// A kind of failure after which a job may be tried again.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryOn(pub Kind);
 
@@ -73,7 +73,7 @@ pub fn halt_option(text: &str) -> Result<HaltOption, String> {
     parse_halt(text).map(HaltOption)
 }
 
-/// A number of processes, which may depend on the number of CPUs. 0: as many as there can be.
+/// A number of processes, which may depend on the number of CPUs. 0: as many as the system allows.
 pub fn count(text: &str) -> Result<usize, String> {
     let cpus = num_cpus::get();
     let is_signed = |text: &str| text.starts_with('+') || text.starts_with('-');

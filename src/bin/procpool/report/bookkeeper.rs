@@ -61,8 +61,8 @@ impl Bookkeeper {
         })
     }
 
-    /// Whether it needs each job by itself, and not only the texts of a bundle. (All fields are listed here: a
-    /// new one does not compile before it says so.)
+    /// Whether it needs each job by itself, and not only the texts of a bundle. (All fields are listed here, so
+    /// that a new field does not compile until it is considered.)
     pub fn wants_each_job(&self) -> bool {
         let Self { output: _, halting, joblog, reports, failed } = self;
         halting.is_some()

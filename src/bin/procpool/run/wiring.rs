@@ -80,7 +80,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         orders,
         signal: signal.clone(),
     };
-    listen(interrupts).context("signals can't be listened to")?;
+    listen(interrupts).context("procpool can't listen to signals")?;
     drop(early);
     let run = ActiveRun {
         pools,
@@ -202,12 +202,12 @@ fn open_reports(
 fn check_streams(sources: &[Source]) -> anyhow::Result<()> {
     if descriptors::is_closed(Stream::Stdout) {
         anyhow::bail!(
-            "stdout is closed, and all results would be lost: let it go to a file, or to /dev/null"
+            "stdout is closed, so all results would be lost: redirect it to a file, or to /dev/null"
         );
     }
     if descriptors::is_closed(Stream::Stdin) && sources.contains(&Source::Stdin) {
         anyhow::bail!(
-            "stdin is closed, and jobs are read from there: give it a file or a pipe, or /dev/null"
+            "stdin is closed, but jobs are read from it: redirect it from a file or a pipe, or /dev/null"
         );
     }
     Ok(())
@@ -223,8 +223,8 @@ fn greet_terminal(reader: &Reader, console: &Console) {
     }
 }
 
-/// Opens the journal, if there is one, and reports an incomplete last line. The reader then looks jobs up in it, and
-/// packs lines as the first run did.
+/// Opens the journal, if there is one, and reports an incomplete last line. Makes the reader look jobs up in it, and
+/// pack lines as the first run did.
 fn open_journal(plan: &mut Plan, console: &Console) -> anyhow::Result<Option<Arc<Journal>>> {
     let Some(settings) = &plan.journal else { return Ok(None) };
     let journal = Journal::open(settings).map_err(anyhow::Error::msg)?;
@@ -232,8 +232,8 @@ fn open_journal(plan: &mut Plan, console: &Console) -> anyhow::Result<Option<Arc
     if torn > 0 {
         let s = if torn == 1 { "" } else { "s" };
         console.say(&format!(
-            "the last line of the journal '{}' was not written to its end, and was cut off \
-             ({torn} byte{s}): its job will be run again",
+            "the last line of the journal '{}' was incomplete and has been cut off ({torn} byte{s}): \
+             its job will be run again",
             settings.path.display()
         ));
     }
@@ -246,7 +246,7 @@ fn open_journal(plan: &mut Plan, console: &Console) -> anyhow::Result<Option<Arc
     Ok(Some(journal))
 }
 
-/// Begins to listen to signals. Without some descriptors tokio panics. So this first checks that there are enough.
+/// Begins to listen to signals. It first checks that enough descriptors are left, because tokio panics without them.
 fn listen(interrupts: Interrupts) -> io::Result<()> {
     let pairs: io::Result<Vec<_>> = (0..4).map(|_| UnixStream::pair()).collect();
     drop(pairs?);
