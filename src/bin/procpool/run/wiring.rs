@@ -49,6 +49,11 @@ const FAIL_FAST: Halt = Halt { now: true, what: What::Fail, limit: Limit::Count(
 /// At a terminal, a job that runs for longer is remarked on.
 const SLOW: Duration = Duration::from_secs(60);
 
+/// What a user is told whose lines come from the terminal, who may have forgotten to give any.
+const FROM_TERMINAL: &str = "reading lines from the terminal, one argument each; Ctrl-D ends them (on the command \
+     line, arguments come after :::)";
+const FROM_TERMINAL_JOBS: &str = "reading jobs from the terminal, one per line; Ctrl-D ends them";
+
 /// Runs what the options ask for.
 ///
 /// # Errors
@@ -66,6 +71,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     builders::allow_descriptors(size.all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
     check_streams(&plan.reader.sources)?;
+    greet_terminal(&plan.reader, &console);
     plan.reader.rest.clone_from(&outputs.rest);
     let journal = open_journal(&mut plan, &console)?;
     let results = ResultSinks::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
@@ -267,6 +273,16 @@ fn check_streams(sources: &[Source]) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Says that lines are read from the terminal.
+fn greet_terminal(reader: &Reader, console: &Console) {
+    if reader.sources.contains(&Source::Stdin) && io::stdin().is_terminal() {
+        console.say(match reader.form {
+            Form::Job => FROM_TERMINAL_JOBS,
+            Form::Plain(_) | Form::Message => FROM_TERMINAL,
+        });
+    }
 }
 
 /// Opens the journal, if there is one, and reports an incomplete last line. Makes the reader look jobs up in it, and
