@@ -1,9 +1,9 @@
 //! procpool: xargs with warm workers, as a library.
 //!
-//! A [`Pool`] runs jobs (a command and JSON args) in persistent worker processes, which it speaks to
-//! over their stdin and stdout. Workers are started as they are needed, at most
-//! [`Builder::max_procs`]; a caller waits for a free one; a worker is replaced after
-//! [`Builder::max_reqs`] jobs; one that dies, stalls or talks nonsense costs its own job only.
+//! A [`Pool`] runs jobs (a command and JSON args) in persistent worker processes. It talks to them over
+//! their stdin and stdout. Workers are started when they are needed, at most [`Builder::max_procs`] of
+//! them. A caller waits for a free worker. A worker is replaced after [`Builder::max_reqs`] jobs. A
+//! worker that dies, stalls or breaks the protocol costs only its own job.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> anyhow::Result<()> {
@@ -15,7 +15,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The command `procpool` is a user of this library.
+//! The command `procpool` uses this library.
 //!
 //! # Layout
 //!
@@ -55,12 +55,14 @@ pub use job::{
 };
 pub use pool::builder::{BuildError, Builder};
 pub use pool::calls::{Deferred, Pipeline};
+pub use pool::gates::Gate;
+pub use pool::gates::memory::{FreeMemory, free_memory};
 pub use pool::underway::Underway;
 pub use pool::{Pool, program_hash};
-pub use process::lookup::{ProgramError, check as check_program, is_shell_word};
+pub use process::lookup::{ProgramError, check as check_program, is_shell_word, locate};
 pub use protocol::{Protocol, ReplyMessagesError};
 pub use util::duration::{DurationError, parse_duration};
 pub use util::files;
 pub use util::histogram::Durations;
 pub use util::similar::similar;
-pub use util::text::printable;
+pub use util::text::{printable, printable_bytes};

@@ -71,7 +71,13 @@ impl Sink for LinkReporter {
             Err(failure) => Err(failure.clone()),
         };
         self.outbox.wait_for_room();
-        self.outbox.add(&FromAgent::Done(RemoteOutcome { seq, run, command, outcome }));
+        self.outbox.add(&FromAgent::Done(RemoteOutcome {
+            seq,
+            run,
+            command,
+            outcome,
+            unproven: done.unproven,
+        }));
     }
 
     fn flush(&self) {
@@ -81,6 +87,14 @@ impl Sink for LinkReporter {
     fn texts(&self, seq: u64, count: u64, texts: &[u8]) {
         self.outbox.wait_for_room();
         self.outbox.add(&FromAgent::Texts { seq, count, texts });
+    }
+
+    fn proved(&self, number: u64) {
+        self.outbox.say(&FromAgent::Proved(number));
+    }
+
+    fn unprovable(&self, number: u64) {
+        self.outbox.say(&FromAgent::Unprovable(number));
     }
 
     fn doubt(&self, done: &Done<'_>) {

@@ -2,14 +2,10 @@
 
 use super::error::CommandError;
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::fmt;
 
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::util::json::{compact, error_text};
+use crate::util::json::{ObjectFields, compact, error_text};
 
 /// The args of one job as a template sees them.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +14,7 @@ pub struct Args<'a> {
     pub words: Vec<Cow<'a, [u8]>>,
     /// Their names in the same order, if they have any: the header of CSV, or the fields of a JSON object.
     pub names: Vec<Cow<'a, [u8]>>,
-    /// The value of `{}`, if it is not the words one by one: for a JSON object, its compact JSON.
+    /// For a JSON object: its compact JSON, the value of `{}`. Otherwise `{}` is the words, one by one.
     pub whole: Option<Cow<'a, [u8]>>,
 }
 
@@ -27,7 +23,7 @@ impl Args<'_> {
     /// are taken as they are, other scalars as their text, nested values as compact JSON.
     ///
     /// # Errors
-    /// It can't be args.
+    /// The text is not JSON, or not UTF-8.
     pub fn from_json(json: &[u8]) -> Result<Args<'static>, CommandError> {
         let not_json =
             |error: serde_json::Error| format!("the args are not JSON: {}", error_text(&error));
@@ -62,42 +58,9 @@ impl Args<'_> {
         self.whole.iter().chain(words).map(AsRef::as_ref)
     }
 
-    /// PlaceholderKind arg has a name; the last one counts.
+    /// The index of the arg with this name. If several have it, the last one counts.
     pub(super) fn position(&self, name: &[u8]) -> Option<usize> {
         self.names.iter().rposition(|known| known.as_ref() == name)
-    }
-}
-
-/// The fields of an object in their order.
-struct ObjectFields<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for ObjectFields<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = ObjectFields<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields: Vec<(String, &RawValue)> = Vec::new();
-                let mut places = HashMap::new();
-                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
-                    match places.get(&name) {
-                        // It is there: no field is ever removed.
-                        Some(&place) => fields[place] = (name, value),
-                        None => {
-                            places.insert(name.clone(), fields.len());
-                            fields.push((name, value));
-                        }
-                    }
-                }
-                Ok(ObjectFields(fields))
-            }
-        }
-        deserializer.deserialize_map(InOrder)
     }
 }
 

@@ -5,7 +5,8 @@
 # `list-expression` $_ is a reference to the list of all args.
 # Requests come on stdin and replies go to stdout, one line of JSON each, in the same order.
 
-# Up here the code sees none of the lexicals and pragmas below. `package main` is all its own.
+# These subs come first, so the code sees none of the lexicals and pragmas below.
+# `package main` is the code's alone.
 sub Procpool::compile { eval $_[0] }
 sub Procpool::execute { do $_[0] }
 
@@ -20,9 +21,12 @@ use File::Spec;
 my ($module) = grep { eval "require $_" } qw(Cpanel::JSON::XS JSON::XS JSON::PP);
 my $decoder = $module->new->utf8->allow_nonref;
 my $encoder = $module->new->canonical->allow_nonref->convert_blessed;
+# Otherwise Cpanel::JSON::XS makes null of them. `encode` refuses them.
+$encoder->stringify_infnan(2) if $encoder->can('stringify_infnan');
 
 my %source;    # file name => its lines, for tracebacks
-my $trace;     # of the last exception
+my $trace;     # the trace of the last exception
+my @places;    # its frames, a file and a line each, the innermost first
 my ($mode, $code, @setups) = map { Encode::decode('UTF-8', $_) } splice @ARGV;
 my $checking = $mode =~ s/^check-//;
 my $is_list  = $mode =~ s/^list-//;
@@ -33,12 +37,12 @@ open my $replies,  '>&', \*STDOUT or die "stdout: $!\n";
 open STDIN,  '<',  File::Spec->devnull or die "stdin: $!\n";
 open STDOUT, '>&', \*STDERR            or die "stdout: $!\n";
 binmode $_, ':utf8' for *STDOUT, *STDERR;
-$_->autoflush for *STDOUT, $replies;    # thus no reply is lost if the code should exit
+$_->autoflush for *STDOUT, $replies;    # so no reply is lost if the code exits
 
 sub result {
     my ($job, $line) = @_;
     my ($cmd, $args);
-    # One plain string is the commonest case, and JSON::PP takes ten times longer than this.
+    # One plain string is the most common case, and JSON::PP takes ten times longer than this.
     if ($line =~ /^\{"id":[0-9]+,"cmd":"(\w*)","args":\["([ !#-\[\]-~]*)"\]\}$/a) {
         ($cmd, $args) = ($1, [$2]);
     } else {
@@ -46,7 +50,7 @@ sub result {
     }
     local $SIG{__DIE__} = \&remember_trace;
     my @values = $job->($cmd, $args);
-    undef $trace;    # of exceptions that the code caught
+    forget_trace();    # the code caught these exceptions
     return @values == 1 ? $values[0] : @values ? \@values : undef;
 }
 
@@ -102,11 +106,11 @@ sub load_file {
     };
 }
 
-# Runs the setups, and returns the value of the code behind them, which sees their `my` variables.
+# Runs the setups, and returns the value of the code after them, which sees their `my` variables.
 sub evaluate {
     my ($code) = @_;
     my $text = 'package main;';
-    $text .= 'return 1;' if $checking;    # it has been compiled by then
+    $text .= 'return 1;' if $checking;    # all of it has been compiled, and need not run
     for my $number (1 .. @setups) {
         my $setup = $setups[$number - 1];
         $source{"<setup $number>"} = [ split /\n/, $setup ];
@@ -137,7 +141,9 @@ sub failure {
     $message =~ s/ at \S*-e line \d+\.\n\z//;    # the worker's own line
     chomp $message;
     my %failure = (message => $message, data => "$message\n" . ($trace // ''));
-    undef $trace;
+    my $place = place();
+    $failure{at} = $place if defined $place && $message !~ / at \S+ line [0-9]/;
+    forget_trace();
     if ($class) {
         $failure{class}   = $class;
         $failure{message} = "$class: $message";
@@ -145,14 +151,30 @@ sub failure {
     return \%failure;
 }
 
-# The handler of `die`: where the code was, and what it says there.
+# The innermost frame: `ops.pl:3`, with the line in the code that led there.
+sub place {
+    return if !@places;
+    my $show = sub { File::Basename::basename($_[0][0]) . ":$_[0][1]" };
+    my ($called) = grep { $_->[0] eq $0 || $_->[0] =~ /^</ } @places;
+    return $show->($places[0]) if !$called || $called->[0] eq $places[0][0];
+    return $show->($places[0]) . ', called from ' . $show->($called);
+}
+
+sub forget_trace {
+    undef $trace;
+    @places = ();
+}
+
+# The handler of `die`. It keeps the frames of the code, each with its line.
 sub remember_trace {
-    $trace = '';
+    $trace  = '';
+    @places = ();
     for (my $depth = 0; my ($package, $file, $line) = caller $depth; $depth++) {
         next if $file eq __FILE__ || $file =~ /^\(eval/;
         if (!$source{$file} && open my $handle, '<:utf8', $file) {
             chomp(@{ $source{$file} } = <$handle>);
         }
+        push @places, [ $file, $line ];
         my $text = $source{$file}[ $line - 1 ] // '';
         $trace .= "    at $file line $line: " . $text =~ s/^\s+//r . "\n";
         last if $depth > 50;
@@ -170,13 +192,13 @@ exit if $checking;
 
 my $process = $$;
 while (my $line = <$requests>) {
-    $. = 0;    # or `die` says which line of the requests it was
+    $. = 0;    # otherwise `die` names a line of the requests
     my $reply;
     if (!eval { $reply = '{"result":' . encode(result($job, $line)) . "}\n"; 1 }) {
         my $error = $@;
         die $error if $$ != $process;
         $reply = '{"error":' . encode(failure($error)) . "}\n";
     }
-    exit if $$ != $process;    # a child that the code forked: its parent answers
+    exit if $$ != $process;    # in a child that the code forked: the parent answers
     print $replies $reply;
 }

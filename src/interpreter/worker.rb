@@ -6,7 +6,7 @@
 # Requests come on stdin and replies go to stdout, one line of JSON each, in the same order.
 require "json"
 
-module Procpool # whose methods and variables the code does not see
+module Procpool # a module, so that the code does not see its methods and variables
   AS_TEXT = %w[BigDecimal Complex Date IPAddr Pathname Rational Time URI::Generic].freeze
 
   @sources = {} # file name => its lines, for backtraces
@@ -24,7 +24,7 @@ module Procpool # whose methods and variables the code does not see
         name = "<setup #{number}>"
         checking ? compile("", setup, name) : run(setup, name)
       end
-      job ||= load_expression(code, is_list) # which sees the setups' variables
+      job ||= load_expression(code, is_list) # after the setups: it sees their variables
     rescue SystemExit, SignalException
       raise
     rescue Exception => error
@@ -55,8 +55,8 @@ module Procpool # whose methods and variables the code does not see
         raise if Process.pid != process
         reply = JSON.generate({ error: failure(error) }) << "\n"
       end
-      exit if Process.pid != process # a child that the code forked: its parent answers
-      replies.syswrite(reply) # at once: the next job may be slow, or exit
+      exit if Process.pid != process # in a child that the code forked: the parent answers
+      replies.syswrite(reply) # at once: the next job may be slow, or end the process
     end
   end
 
@@ -106,7 +106,7 @@ module Procpool # whose methods and variables the code does not see
 
   # Results and errors.
 
-  # What stands in JSON for a value: JSON.generate would write "#<Object:0x...>" for any object.
+  # Turns a value into one that JSON has: JSON.generate would write "#<Object:0x...>" for any object.
   def plain(value)
     case value
     when nil, true, false, Integer, Float, String, Symbol then value
@@ -132,15 +132,33 @@ module Procpool # whose methods and variables the code does not see
 
   def failure(error)
     name = error.class.name || "Exception"
-    { message: "#{name}: #{error.message}".scrub, class: name, data: trace(error).scrub }
+    failed = { message: "#{name}: #{error.message}".scrub, class: name, data: trace(error).scrub }
+    place = place_of(error)
+    place ? failed.merge(at: place.scrub) : failed
+  end
+
+  # The innermost frame: `ops.rb:3`, with the line in the code that led there.
+  def place_of(error)
+    places = own_frames(error).filter_map { |frame| frame.match(/\A(.+?):(\d+)/)&.captures }
+    return if places.empty?
+
+    show = ->((file, line)) { "#{File.basename(file)}:#{line}" }
+    code = $PROGRAM_NAME.delete_prefix("procpool ")
+    called = places.find { |file, _| file == code || file.start_with?("<") } || places.first
+    return show.(places.first) if called.first == places.first.first
+
+    "#{show.(places.first)}, called from #{show.(called)}"
+  end
+
+  def own_frames(error)
+    (error.backtrace || []).reject { |frame| frame.start_with?("-e:", "<internal:") }
   end
 
   # The message and the code's own frames, each with its line.
   def trace(error)
     return error.message if error.is_a?(SyntaxError)
 
-    frames = (error.backtrace || []).reject { |frame| frame.start_with?("-e:", "<internal:") }
-    frames = frames.first(50).map { |frame| "    #{frame}\n        #{source(frame)}\n" }
+    frames = own_frames(error).first(50).map { |frame| "    #{frame}\n        #{source(frame)}\n" }
     "#{error.class}: #{error.message}\n#{frames.join}"
   end
 

@@ -25,12 +25,12 @@ pub(crate) enum Caller {
 pub(crate) type CallResult = Result<Box<RawValue>, Failure>;
 
 impl Caller {
-    /// The job goes to the worker of this slot next, unless [`Caller::is_gone`] says from now on that
-    /// nobody waits for it.
+    /// Tells the caller that its job is about to go to the worker of this slot. Call [`Caller::is_gone`]
+    /// after this: if the caller is gone, the job must not go there.
     pub(crate) fn is_at(&self, index: usize) {
         if let Self::One { slot, .. } = self {
             slot.store(index, Ordering::Relaxed);
-            // Either the caller sees this, or the next look at `is_gone` sees that it has gone.
+            // A caller that goes now sees the slot, or the next `is_gone` sees that the caller is gone.
             fence(Ordering::SeqCst);
         }
     }

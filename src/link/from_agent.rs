@@ -26,6 +26,10 @@ pub(crate) enum FromAgent<'a> {
     Texts { seq: u64, count: u64, texts: &'a [u8] },
     /// Lines that the command of a job has printed while it runs.
     Lines { seq: u64, out: &'a [u8], err: &'a [u8] },
+    /// The results with this number belong to their jobs.
+    Proved(u64),
+    /// The results with this number may be wrong.
+    Unprovable(u64),
     /// The result of a job that was delivered may be wrong.
     Doubt { key: Key, failure: Failure },
     /// These successive jobs were not begun, and will not be.
@@ -58,6 +62,8 @@ pub(crate) struct RemoteOutcome<'a> {
     /// A command was started, and ended like this. What it printed has come before.
     pub(crate) command: Option<RemoteCommand>,
     pub(crate) outcome: Result<RemoteValue<'a>, Failure>,
+    /// The number under which a result is proven later.
+    pub(crate) unproven: Option<u64>,
 }
 
 /// Where a job ran, and for how long.
@@ -114,6 +120,8 @@ const WORKER_ENDED: u8 = 15;
 const UNFIT: u8 = 16;
 const PONG: u8 = 17;
 const BYE: u8 = 18;
+const PROVED: u8 = 19;
+const UNPROVABLE: u8 = 20;
 
 impl FromAgent<'_> {
     /// Appends the message as a frame.
@@ -129,6 +137,8 @@ impl FromAgent<'_> {
             Self::Returned { seq, count } => numbers(RETURNED, &[*seq, *count]),
             Self::Recalled => numbers(RECALLED, &[]),
             Self::Bye => numbers(BYE, &[]),
+            Self::Proved(number) => numbers(PROVED, &[*number]),
+            Self::Unprovable(number) => numbers(UNPROVABLE, &[*number]),
             Self::Pong(stamp) => frame::seal(PONG, out, |out| put_option(*stamp, out)),
             Self::WorkerEnded(RemoteWorkerEnd { slot, pid, generation, time, jobs, why }) => {
                 let (pid, time) = (u64::from(*pid), nanos(*time));
@@ -210,6 +220,8 @@ impl<'a> FromAgent<'a> {
             }),
             PONG => Self::Pong(from.option()?),
             BYE => Self::Bye,
+            PROVED => Self::Proved(from.number()?),
+            UNPROVABLE => Self::Unprovable(from.number()?),
             _ => return None,
         };
         from.is_empty().then_some(read)
@@ -224,6 +236,7 @@ impl<'a> RemoteOutcome<'a> {
     /// The value comes last, so that it can be large and is not copied.
     fn put(&self, out: &mut Vec<u8>) {
         put_number(self.seq, out);
+        put_option(self.unproven, out);
         let run = self.run;
         put_option(run.map(|run| run.slot), out);
         if let Some(RemoteRun { pid, time, .. }) = run {
@@ -256,6 +269,7 @@ impl<'a> RemoteOutcome<'a> {
 
     fn read(mut from: ByteReader<'a>) -> Option<Self> {
         let seq = from.number()?;
+        let unproven = from.option()?;
         let run = match from.option()? {
             None => None,
             Some(slot) => {
@@ -279,7 +293,7 @@ impl<'a> RemoteOutcome<'a> {
             BYTES => Ok(RemoteValue::Bytes(from.0)),
             _ => Err(failure(&mut from).filter(|_| from.is_empty())?),
         };
-        Some(Self { seq, run, command, outcome })
+        Some(Self { seq, run, command, outcome, unproven })
     }
 }
 
@@ -320,7 +334,13 @@ mod tests {
         let failure = Failure { kind: Kind::Error, message: "no \u{1b}".into(), data };
         let killed = RemoteCommand { exit: None, signal: Some(9), passed: [0, 0] };
         let done = |run, command, outcome| {
-            FromAgent::Done(RemoteOutcome { seq: 1 << 40, run, command, outcome })
+            FromAgent::Done(RemoteOutcome {
+                seq: 1 << 40,
+                run,
+                command,
+                outcome,
+                unproven: Some(3),
+            })
         };
         vec![
             done(Some(run), None, Ok(RemoteValue::Json(json))),
@@ -364,6 +384,8 @@ mod tests {
             FromAgent::Pong(None),
             FromAgent::Pong(Some(3)),
             FromAgent::Bye,
+            FromAgent::Proved(1),
+            FromAgent::Unprovable(2),
         ]);
         for message in messages {
             let mut bytes = Vec::new();
@@ -399,7 +421,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(kind in 0_u8..20, bytes: Vec<u8>) {
+        fn no_bytes_make_it_panic(kind in 0_u8..23, bytes: Vec<u8>) {
             let _ = FromAgent::read(kind, &bytes);
         }
     }

@@ -6,37 +6,40 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+use super::failure::{FailureStyle, Wording};
 use super::large::Large;
 use crate::command::Args;
 use crate::command::Commands;
-use crate::job::naming::{id, name};
 use crate::job::printed::{Capture, Printed, Spool};
-use crate::job::{Done, Failure, Job, Kind, Run, Value, base64};
+use crate::job::{Done, Failure, Job, Run, Value, base64};
+use crate::util::json::ObjectFields;
 use crate::util::text::printable;
 
 /// The format of results.
 #[derive(Clone, Debug)]
 pub struct Format {
-    /// What is printed of a job.
+    /// What is printed for a job.
     pub shape: Shape,
-    /// Records say also where and when the job ran, and its args.
+    /// Records also give the args of the job, and where and when it ran.
     pub detail: bool,
     /// With [`Shape::Text`], each line begins with the args of its job and a tab.
     pub tag: bool,
     /// How jobs without a worker are run.
     pub commands: Option<Arc<Commands>>,
-    /// The names of the sources of jobs in messages.
+    /// The names that messages give to the sources of jobs.
     pub sources: Vec<String>,
+    /// How failures look on stderr.
+    pub failures: FailureStyle,
 }
 
-/// What is printed of a job.
+/// What is printed for a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// One JSON object, whether the job failed or not.
     Record,
-    /// The bare result as JSON. A failure is a line on stderr.
+    /// The bare result as JSON. Of a job that failed there is only the line on stderr.
     Value,
-    /// A string unquoted, any other result as JSON. A failure is a line on stderr.
+    /// A string unquoted, any other result as JSON. Of a job that failed there is only the line on stderr.
     Text,
 }
 
@@ -52,7 +55,10 @@ impl Format {
         err: &mut impl Write,
     ) -> io::Result<()> {
         match (self.shape, done.outcome, done.printed) {
-            (Shape::Record, ..) => self.record(done, out)?,
+            (Shape::Record, ..) => {
+                self.record(done, out)?;
+                self.failure_line(done, err)?;
+            }
             (Shape::Value, Ok(_), Some(printed)) => printed.json(out)?,
             (Shape::Value, Ok(Value::Json(json)), None) => out.write_all(json.get().as_bytes())?,
             (Shape::Value, Ok(result), None) => out.write_all(result.to_json().get().as_bytes())?,
@@ -79,7 +85,7 @@ impl Format {
     /// The record of a command with a large output.
     ///
     /// # Errors
-    /// The output can't be read back, or not be written to the temporary file of `spool`.
+    /// The output can't be read back, or can't be written to the temporary file of `spool`.
     pub(super) fn large(&self, done: &Done<'_>, spool: &Arc<Spool>) -> io::Result<Large> {
         if let (Shape::Text, false, Some(printed)) = (self.shape, self.tag, done.printed) {
             let mut tail = Vec::new();
@@ -155,25 +161,24 @@ impl Format {
             in_line = tagger.in_line;
         }
         if in_line {
-            // The next line is of another job, or about this one.
+            // The next text is another job's, or says why this one failed. It must begin a line.
             err.write_all(b"\n")?;
         }
         self.failure_line(done, err)
     }
 
+    /// Writes which job failed and why, if it did.
     fn failure_line(&self, done: &Done<'_>, err: &mut impl Write) -> io::Result<()> {
         let Err(failure) = done.outcome else { return Ok(()) };
-        // The message of an invalid job begins with its line.
-        let name = match failure.kind {
-            Kind::Invalid => format!("job {}", id(done.job)),
-            _ => name(done.job, &self.sources),
+        let wording = Wording {
+            commands: self.commands.as_deref(),
+            sources: &self.sources,
+            quotes_stderr: self.shape == Shape::Record,
         };
-        let message = printable(&failure.message);
-        let times = match done.job.attempt() {
-            1 => String::new(),
-            attempts => format!(" (attempt {attempts})"),
-        };
-        writeln!(err, "procpool: {name}: {}: {message}{times}", failure.kind)
+        let line = wording.line(done, failure, &self.failures);
+        let mut tagger = self.stderr_tagger(done.job, err);
+        tagger.write(line.as_bytes())?;
+        err.write_all(b"\n")
     }
 
     fn record(&self, done: &Done<'_>, out: &mut impl Write) -> io::Result<()> {
@@ -273,19 +278,41 @@ fn error(
             printed.json(out)?;
         }
         (None, Some(data)) => {
-            out.write_all(b",\"data\":")?;
-            out.write_all(data.get().as_bytes())?;
+            if let Some(rest) = without_message(data.get(), &failure.message) {
+                out.write_all(b",\"data\":")?;
+                out.write_all(rest.as_bytes())?;
+            }
         }
         (None, None) => {}
     }
     out.write_all(b"}")
 }
 
+/// The error that a worker sent, without its message, which is in the record already. `None`: nothing is
+/// left.
+fn without_message<'a>(data: &'a str, message: &str) -> Option<Cow<'a, str>> {
+    let is_message =
+        |json: &str| serde_json::from_str::<String>(json).is_ok_and(|it| it == message);
+    if is_message(data) {
+        return None;
+    }
+    let ObjectFields(mut members) = serde_json::from_str(data).unwrap_or(ObjectFields(Vec::new()));
+    let count = members.len();
+    members.retain(|(key, value)| key != "message" || !is_message(value.get()));
+    if members.len() == count {
+        return Some(Cow::Borrowed(data));
+    }
+    let name = |key: String| serde_json::Value::from(key);
+    let members = members.into_iter().map(|(key, value)| format!("{}:{}", name(key), value.get()));
+    let members: Vec<String> = members.collect();
+    (!members.is_empty()).then(|| Cow::Owned(format!("{{{}}}", members.join(","))))
+}
+
 fn or_null(json: &[u8]) -> Cow<'_, [u8]> {
     Cow::Borrowed(if json.is_empty() { b"null" } else { json })
 }
 
-/// A tag for a line on stderr, which is for people.
+/// Makes a tag fit for stderr, where people read it: control characters are escaped.
 fn fit_for_stderr(tag: Vec<u8>) -> Vec<u8> {
     let Some(args) = tag.strip_suffix(b"\t") else { return tag };
     let mut shown = printable(&String::from_utf8_lossy(args)).into_bytes();
@@ -332,12 +359,13 @@ fn text(result: &RawValue) -> Cow<'_, [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Job, Place};
+    use crate::job::{Job, Kind, Place};
 
     fn write(shape: Shape, detail: bool, done: &Done<'_>) -> (String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let sources = vec!["a.jsonl".into()];
-        let format = Format { shape, detail, tag: false, commands: None, sources };
+        let failures = FailureStyle::default();
+        let format = Format { shape, detail, tag: false, commands: None, sources, failures };
         format.write(done, &mut out, &mut err).expect("written");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         (text(out), text(err))
@@ -359,7 +387,13 @@ mod tests {
         ] {
             let raw: &RawValue = serde_json::from_str(json).expect("JSON");
             let job = job(r#""j1""#);
-            let done = Done { job: &job, outcome: Ok(Value::Json(raw)), printed: None, run: None };
+            let done = Done {
+                job: &job,
+                outcome: Ok(Value::Json(raw)),
+                printed: None,
+                run: None,
+                unproven: None,
+            };
             let record = format!("{{\"id\":\"j1\",\"ok\":true,\"result\":{json}}}\n");
             assert_eq!(write(Shape::Record, false, &done), (record, String::new()));
             assert_eq!(write(Shape::Value, false, &done), (value.into(), String::new()));
@@ -371,10 +405,12 @@ mod tests {
     fn failures() {
         let failure = Failure::new(Kind::Crash, "it \"died\"\u{1b}[2J");
         let job = job("");
-        let done = Done { job: &job, outcome: Err(&failure), printed: None, run: None };
+        let done =
+            Done { job: &job, outcome: Err(&failure), printed: None, run: None, unproven: None };
         let record = "{\"id\":7,\"ok\":false,\"error\":{\"kind\":\"crash\",\"message\":\"it \\\"died\\\"\\u001b[2J\"}}\n";
-        assert_eq!(write(Shape::Record, false, &done), (record.into(), String::new()));
-        let line = "procpool: job 7 (a.jsonl line 9): crash: it \"died\"\\u{1b}[2J\n";
+        let line =
+            "procpool: failed: resize(\"a.png\"): it \"died\"\\u{1b}[2J (job 7, a.jsonl line 9)\n";
+        assert_eq!(write(Shape::Record, false, &done), (record.into(), line.into()));
         assert_eq!(write(Shape::Text, false, &done), (String::new(), line.into()));
         assert_eq!(write(Shape::Value, true, &done), (String::new(), line.into()));
     }
@@ -385,7 +421,13 @@ mod tests {
         let run =
             Run { slot: 2, pid: 99, attempt: 1, start: 1_764_000_000.5, seconds: 0.25, host: None };
         let job = job("");
-        let done = Done { job: &job, outcome: Ok(Value::Json(raw)), printed: None, run: Some(run) };
+        let done = Done {
+            job: &job,
+            outcome: Ok(Value::Json(raw)),
+            printed: None,
+            run: Some(run),
+            unproven: None,
+        };
         assert_eq!(
             write(Shape::Record, true, &done).0,
             "{\"id\":7,\"ok\":true,\"result\":1,\"seq\":7,\"cmd\":\"resize\",\"args\":[\"a.png\"],\
@@ -393,7 +435,8 @@ mod tests {
         );
         let failure = Failure::new(Kind::Invalid, "no");
         let job = Job::unreadable(3, Place { source: 0, line: 3 }, "");
-        let done = Done { job: &job, outcome: Err(&failure), printed: None, run: None };
+        let done =
+            Done { job: &job, outcome: Err(&failure), printed: None, run: None, unproven: None };
         assert_eq!(
             write(Shape::Record, true, &done).0,
             "{\"id\":3,\"ok\":false,\"error\":{\"kind\":\"invalid\",\"message\":\"no\"},\"seq\":3,\

@@ -1,7 +1,7 @@
 //! The thread that writes stdout: it takes all records that are ready, and writes them at once.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -19,7 +19,6 @@ use super::shelf::{ENOUGH, Shelf, ShelfState};
 /// idle is woken at once by a new record.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The thread that writes.
 pub(super) struct Writer {
     pub(super) shelf: Arc<Shelf>,
     pub(super) stdout: OwnedFd,
@@ -49,8 +48,8 @@ impl Writer {
             let ShelfState { order, ready: next, is_over, .. } = &mut *state;
             if let Err(error) = order.advance(next, *is_over) {
                 self.shelf.screen.trouble(Trouble::Disordered(format!(
-                    "results are lost that waited for their turn in a temporary file: it could \
-                     not be read back: {error}"
+                    "results that waited for their turn in a temporary file are lost: the file \
+                     could not be read: {error}"
                 )));
             }
             if !next.is_empty() {
@@ -106,12 +105,12 @@ impl Writer {
             });
         }
         if in_line {
-            // The next line is of another job, or about this one.
+            // The next text is another job's, or says why this one failed. It must begin a line.
             screen.failure(b"\n");
         }
         if let Err(error) = read {
             screen.trouble(Trouble::Disordered(format!(
-                "what a command printed could not be read back from a temporary file: {error}"
+                "the output of a command could not be read back from a temporary file: {error}"
             )));
         }
         if !large.tail.is_empty() {
@@ -136,23 +135,22 @@ impl Writer {
     }
 }
 
-/// Writes to stdout.
 pub(super) fn print(shelf: &Shelf, stdout: &OwnedFd, text: &[u8]) -> rustix::io::Result<()> {
     let mut result = Ok(());
-    shelf.screen.around_write(text, &mut || result = write_all(stdout, text));
+    shelf.screen.around_write(text, &mut || result = write_all(stdout.as_fd(), text));
     let is_in_line = text.last().is_some_and(|&last| last != b'\n');
     shelf.is_in_line.store(is_in_line, Ordering::Relaxed);
     result
 }
 
-/// Writes all bytes, also to a pipe that another process has made non-blocking.
-fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> rustix::io::Result<()> {
+/// Writes all bytes, even to a pipe that another process has made non-blocking.
+pub(super) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
     while !bytes.is_empty() {
         match rustix::io::write(fd, bytes) {
             Ok(count) => bytes = &bytes[count..],
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => {
-                let _ = poll(&mut [PollFd::new(fd, PollFlags::OUT)], None);
+                let _ = poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], None);
             }
             Err(error) => return Err(error),
         }

@@ -29,7 +29,7 @@ pub struct Deferred {
     receiver: oneshot::Receiver<CallResult>,
     /// The slot that has the job, or [`NO_SLOT`].
     slot: Arc<AtomicUsize>,
-    /// This is no handle of the pool: a job that is awaited does not keep the pool alive.
+    /// The shared state, and no handle of the pool: a job that is awaited does not keep the pool alive.
     shared: Arc<Shared>,
     is_over: bool,
 }
@@ -104,9 +104,9 @@ impl Pipeline {
         }
     }
 
-    /// Queues a job as soon as few enough jobs of this pipeline wait for a process. Returns the number,
-    /// from 0, that comes with its outcome. Outcomes that nobody has asked for are kept in memory, and
-    /// hold nothing up.
+    /// Queues a job. This waits while too many jobs of this pipeline are queued or running. Returns the
+    /// number of the job, from 0, which comes with its outcome. Outcomes that nobody has asked for are
+    /// kept in memory, and do not delay other jobs.
     ///
     /// # Cancellation
     /// Dropping the future before it is done queues nothing.
@@ -121,7 +121,7 @@ impl Pipeline {
         tag
     }
 
-    /// Waits for the next outcome of any job; `None`: the outcomes of all jobs that were queued have been
+    /// Waits for the next outcome of any job; `None`: the outcomes of all queued jobs have been
     /// returned.
     ///
     /// # Cancellation

@@ -27,11 +27,11 @@ impl Drop for Engine {
 }
 
 impl Engine {
-    /// Closes the queue and drops the jobs in it. Running jobs are ended as ordered. Returns the epoch
-    /// that ends, for [`Engine::gone`].
+    /// Closes the queue and drops the jobs in it. Running jobs are ended as `order` says. Returns the
+    /// epoch that ends, for [`Engine::gone`].
     pub(crate) fn end(&self, order: StopOrder, reopens: bool) -> u64 {
         let shared = &self.shared;
-        // Processes that are stopped would not end.
+        // Stopped processes would not end.
         if shared.groups.is_paused() {
             shared.groups.resume();
         }
@@ -41,15 +41,15 @@ impl Engine {
                 shared.groups.kill();
             }
         };
-        // The run is not over until all jobs that were queued are delivered.
+        // The run is not over until the dropped jobs are delivered.
         shared.queue.retiring();
         let (jobs, epoch) = shared.queue.end(reopens, begin, || shared.renew());
         self.drop_queued(jobs);
         epoch
     }
 
-    /// Drops jobs that were queued when the run was ended. The sink may block, so it gets the outcomes of
-    /// jobs that have run from another thread.
+    /// Drops jobs that were queued when the run was ended. The sink may block, so another thread gives
+    /// it the outcomes of jobs that have run before.
     fn drop_queued(&self, jobs: impl IntoIterator<Item = Job>) {
         let goes_to_sink = |job: &Job| job.attempt > 1 && job.caller.is_none();
         let (tried, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(goes_to_sink);
@@ -90,7 +90,7 @@ impl Engine {
                 return caller.reply(Err(Failure::new(Kind::Invalid, message)));
             }
         };
-        // A request is one line. Only raw JSON values have line breaks, and only between their parts.
+        // A request is one line. Only raw JSON values can have line breaks, and only outside strings.
         let has_breaks = args.contains(['\n', '\r']);
         let args = if has_breaks { args.replace(['\n', '\r'], " ") } else { args };
         let mut job = Job::new(0, &cmd, &args, "");
@@ -114,7 +114,7 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// Jobs that are dropped when this is.
+/// Jobs that are dropped together with this value.
 struct Dropping {
     shared: Arc<Shared>,
     jobs: Vec<Job>,

@@ -13,6 +13,7 @@ use crate::job::{Failure, Feed, Job, Kind};
 use crate::link::to_agent::ToAgent;
 use crate::pool::calls::{Deferred, Pipeline};
 use crate::pool::engine::Engine;
+use crate::pool::gates::Gate;
 use crate::pool::shared::Shared;
 use crate::pool::shared::stopping::StopOrder;
 use crate::pool::underway::Underway;
@@ -263,9 +264,9 @@ impl Pool {
     }
 
     /// Ends the run: queued jobs are dropped, and running jobs may go on for the pool's grace period.
-    /// Jobs that are not finished then are cancelled: they get TERM, and KILL after another grace period.
-    /// This does not block: the [`Sink`](crate::Sink) gets the outcomes of jobs that waited to be tried
-    /// again from another thread.
+    /// Jobs that are not finished then are cancelled: they get TERM, and KILL after another grace
+    /// period. This does not block: another thread gives the [`Sink`](crate::Sink) the outcomes of jobs
+    /// that waited to be tried again.
     pub fn stop(&self) {
         let shared = &self.engine.shared;
         self.terminate_at(shared.now().after(shared.config.grace));
@@ -281,11 +282,22 @@ impl Pool {
         self.engine.end(StopOrder { at, means: Stop::Terminate }, false);
     }
 
-    /// The jobs that run now, in the order of their slots. Slots that do not answer within `patience`,
-    /// since the sink does not take their outcomes, are left out.
+    /// The jobs that run now, in the order in which they were read. A slot that does not answer within
+    /// `patience`, because it waits for the sink, is left out.
     pub fn underway(&self, patience: Duration) -> Vec<Underway> {
         let shared = &self.engine.shared;
         shared.roll_call.ask(patience, || shared.queue.wake_all())
+    }
+
+    /// How many workers are being warmed up by the messages of
+    /// [`Builder::init`](crate::Builder::init), for jobs that wait for them.
+    pub fn warming(&self) -> usize {
+        self.engine.shared.start_ups.warming()
+    }
+
+    /// What holds most of the waiting slots back from starting their jobs, and how many slots wait for it.
+    pub fn held_back(&self) -> Option<(Gate, usize)> {
+        self.engine.shared.gates.busiest()
     }
 
     /// Ends the run when the running jobs are finished: queued jobs are dropped, and no other job is
@@ -322,7 +334,7 @@ impl Pool {
         }
     }
 
-    /// How many jobs were fed and never ran, since the run was ended.
+    /// How many jobs were fed and never ran, because the run was ended.
     pub fn left(&self) -> usize {
         self.engine.shared.deliveries.left()
     }

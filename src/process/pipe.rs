@@ -1,11 +1,11 @@
-//! Pipes to and from a process that never block: how far one read or write gets, and wide pipes.
+//! Pipes to and from a process: reads and writes that never block, and wide pipes.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 
-/// One read takes this many bytes at most: as many as a pipe holds.
+/// One read takes at most this many bytes, as many as a pipe holds.
 pub(super) const READ_SIZE: usize = 64 << 10;
 
 /// A wide pipe holds this many bytes.
@@ -52,6 +52,26 @@ pub(super) fn write(pipe: BorrowedFd<'_>, bytes: &[u8]) -> Transfer {
         Err(Errno::AGAIN | Errno::INTR) => Transfer::Blocked,
         Err(_) => Transfer::Closed,
     }
+}
+
+/// A pipe: the end to read from, and the end to write to. Programs do not inherit it.
+pub(super) fn new() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    #[cfg(not(target_vendor = "apple"))]
+    return rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+    #[cfg(target_vendor = "apple")]
+    {
+        let (reader, writer) = rustix::pipe::pipe()?;
+        keep(&reader)?;
+        keep(&writer)?;
+        Ok((reader, writer))
+    }
+}
+
+/// Keeps an open file from programs, where the system has no way to open it so. A program that another thread
+/// starts in between inherits it.
+#[cfg(target_vendor = "apple")]
+pub(super) fn keep(file: &OwnedFd) -> rustix::io::Result<()> {
+    rustix::io::fcntl_setfd(file, rustix::io::FdFlags::CLOEXEC)
 }
 
 /// Makes a pipe wider, where the system allows it.

@@ -8,12 +8,12 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
 use super::child::Process;
 use super::exit::ExitWatch;
 use super::groups::Groups;
+use super::pipe;
 use super::stderr::StderrReader;
 use super::terminal;
 use super::wake::Wake;
@@ -47,7 +47,7 @@ impl Process {
             (Stdio::piped(), None)
         };
         let stdin = if spec.has_stdin { Stdio::piped() } else { groups.null()? };
-        let (stderr, their_stderr) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (stderr, their_stderr) = pipe::new()?;
         let entry = groups.announce(their_stderr.as_fd());
         command.stdin(stdin).stdout(stdout).stderr(Stdio::from(their_stderr));
         let start = groups.lock_start();
@@ -58,7 +58,7 @@ impl Process {
                 return Err(error);
             }
         };
-        // It holds the process's end of the terminal, which would never close.
+        // It holds the process's end of the terminal. With a copy of that end, the terminal never closes.
         drop(command);
         groups.add(Pid::from_child(&child), entry, Arc::clone(spec.wake));
         drop(start);
@@ -84,8 +84,7 @@ impl Process {
         }
     }
 
-    /// Sets our ends of its pipes to nonblocking. The other ends are open files of their own, and stay
-    /// as they are.
+    /// Sets our ends of its pipes to nonblocking. The other ends are separate open files, and stay blocking.
     fn set_nonblocking(&self) -> io::Result<()> {
         let pipes = [&self.stdin, &self.stdout].map(|pipe| pipe.as_ref().map(AsFd::as_fd));
         for pipe in pipes.into_iter().flatten().chain(self.stderr.pipe()) {

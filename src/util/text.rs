@@ -1,11 +1,23 @@
-//! Text from jobs and workers, made fit for people to read.
+//! Makes text from jobs and workers safe to show to people.
 
-/// Text from a job or a worker, for a message on a terminal. Characters are escaped that could move the
+/// Makes text from a job or a worker safe for a message on a terminal. Escapes characters that could move the
 /// cursor, break the line, or change the order of the text.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         if is_harmful(c) { shown.extend(c.escape_debug()) } else { shown.push(c) }
+    }
+    shown
+}
+
+/// As [`printable`], of bytes that need not be UTF-8: each wrong byte becomes `\xff` or the like.
+pub fn printable_bytes(bytes: &[u8]) -> String {
+    let mut shown = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        shown.push_str(&printable(chunk.valid()));
+        for byte in chunk.invalid() {
+            shown.push_str(&format!("\\x{byte:02x}"));
+        }
     }
     shown
 }
@@ -26,7 +38,7 @@ fn is_harmful(c: char) -> bool {
         )
 }
 
-/// The first of some wrong bytes, for a person: in quotes and escaped.
+/// The first of some bytes for an error message, escaped and in quotes.
 pub(crate) fn quote(bytes: &[u8]) -> String {
     const MOST: usize = 120;
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MOST)]);

@@ -81,7 +81,7 @@ proptest! {
         let mut stream = Vec::new();
         let failure = Failure::new(Kind::Error, "no");
         for (what, seq, count) in history {
-            let done = |outcome| FromAgent::Done(RemoteOutcome { seq, run: None, command: None, outcome });
+            let done = |outcome| FromAgent::Done(RemoteOutcome { seq, run: None, command: None, outcome, unproven: None });
             match what {
                 0 => FromAgent::Begun { slot: count, seq, count }.put(&mut stream),
                 1 => done(Ok(RemoteValue::Json(RawValue::NULL))).put(&mut stream),

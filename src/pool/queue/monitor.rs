@@ -1,5 +1,5 @@
-//! The queue's one lock: feeders push jobs and wait for room, slots take jobs and wait for more, and
-//! whoever has to know is woken.
+//! The queue's one lock: feeders push jobs and wait for room, slots take jobs and wait for more. Each
+//! change wakes those who wait for it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,6 @@ use crate::job::{Closed, Job};
 use crate::process::Wake;
 use crate::util::clock::Moment;
 
-/// The queue.
 #[derive(Debug)]
 pub(crate) struct Queue {
     state: Mutex<QueueState>,
@@ -58,23 +57,21 @@ pub(crate) struct Ask {
     pub(crate) busy: bool,
     /// How many jobs the slot has finished since it last asked.
     pub(crate) finished: usize,
-    /// The time.
     pub(crate) now: Moment,
     /// The most jobs that the slot can take.
     pub(crate) max: usize,
     /// About the most bytes of jobs that the slot can take.
     pub(crate) max_bytes: usize,
-    /// How many jobs are worth one write to the worker, and take it next to no time.
+    /// How many jobs are worth one write to the worker. Together they take it almost no time.
     pub(crate) portion: usize,
     /// The slot that accounts for the jobs: the slot itself, but for the slots of another machine, whose
     /// jobs are counted together.
     pub(crate) holder: usize,
 }
 
-/// What a slot gets that asks for jobs.
+/// The answer to a slot that asks for jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// Jobs.
     Jobs,
     /// No jobs: the slot waits until it is woken.
     Wait,
@@ -149,7 +146,7 @@ impl Queue {
     /// the job is due.
     ///
     /// # Errors
-    /// The job: the run was ended.
+    /// The run was ended. The error holds the job.
     pub(crate) fn put_off(&self, from: usize, job: Job, due: Moment) -> Result<(), Box<Job>> {
         let mut state = self.lock();
         if state.has_ended {
@@ -162,7 +159,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Moves jobs to `into`, as `ask` says. Returns also when to come back if nothing else happens.
+    /// Moves jobs to `into`, as `ask` says. Also returns when to come back if nothing else happens.
     pub(crate) fn take(&self, slot: usize, ask: Ask, into: &mut VecDeque<Job>) -> (Taken, Moment) {
         let mut state = self.lock();
         if !state.backlog.has_none_later() {
@@ -211,8 +208,8 @@ impl Queue {
         state.backlog.remove_all()
     }
 
-    /// Calls were dropped. Their jobs are not tried again. Those that run are to be ended by the slot
-    /// that has them, or by any slot if it is not known which one has them.
+    /// Calls were dropped. Their jobs are not tried again. Those that run are ended by the slot that
+    /// has them. If that is not known, all slots are woken.
     pub(crate) fn calls_dropped(&self, slot: Option<usize>) {
         let mut state = self.lock();
         let calls = match slot {
@@ -305,14 +302,14 @@ impl Queue {
         self.one_has_left(state, renew);
     }
 
-    /// A slot has panicked, and does not account for its jobs: nobody waits for them.
+    /// A slot has panicked, and will not account for its jobs. They no longer count as running.
     pub(crate) fn give_up_on(&self, slot: usize) {
         let mut state = self.lock();
         state.running -= state.roster.release_all(slot);
     }
 
-    /// A slot has something else to do than to take a job: others are woken in its place. Returns
-    /// those that are to be started.
+    /// A slot is busy with something else and takes no job: others are woken in its place. Returns the
+    /// slots that are to be started.
     #[must_use]
     pub(crate) fn set_aside(&self, slot: usize) -> Vec<usize> {
         let mut state = self.lock();
@@ -417,16 +414,16 @@ impl QueueState {
         }
     }
 
-    /// Interrupts all slots if those may leave that waited only for jobs to be tried again.
+    /// Interrupts all slots if no job comes or is tried again any more: then they may leave.
     fn let_leave(&self) {
         if !self.is_open() && self.backlog.has_none_later() && self.hoarders.is_empty() {
             self.roster.notify_all();
         }
     }
 
-    /// How many jobs a slot gets. A slot without jobs gets one. It gets more only if no free slot is
-    /// there for them, and only if as many are left for the others: at the end of the input the portions
-    /// become small, and no job waits for another one while a worker is idle.
+    /// How many jobs a slot gets. A slot without jobs gets one. It gets more only if no free slot could
+    /// take them, and only if as many are left for the others. So the portions become small at the end
+    /// of the input, and no job waits for another one while a worker is idle.
     fn portion_for(&self, ask: Ask) -> usize {
         let first = usize::from(!ask.busy);
         if ask.max <= first {

@@ -1,19 +1,19 @@
-//! Where outcomes go: to the sink, to callers, or into the count of jobs that never ran. Also what jobs
-//! are called in messages.
+//! Where outcomes go: to the sink, to callers, or into the count of jobs that never ran. Also the names
+//! of jobs in messages.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::job::{Done, Failure, Job, Kind, Sink, Value, naming};
 
-/// The way out of a pool.
+/// The places where outcomes go.
 pub(crate) struct Deliveries {
     sink: Option<Arc<dyn Sink>>,
     /// The sink is told which jobs are taken.
     wants_begun: bool,
-    /// What the sources of jobs are called.
+    /// The names of the sources of jobs.
     sources: Vec<String>,
-    /// How many jobs were fed and never run.
+    /// How many jobs were fed and never ran.
     left: AtomicUsize,
 }
 
@@ -89,11 +89,17 @@ impl Deliveries {
     fn drop_tried(&self, job: &Job) {
         let message = "it was waiting to be tried again when the run was ended";
         let failure = Failure::new(Kind::Cancelled, message);
-        self.deliver(&Done { job, outcome: Err(&failure), printed: None, run: None });
+        self.deliver(&Done {
+            job,
+            outcome: Err(&failure),
+            printed: None,
+            run: None,
+            unproven: None,
+        });
         self.flush();
     }
 
-    /// How many jobs were fed and never run.
+    /// How many jobs were fed and never ran.
     pub(crate) fn left(&self) -> usize {
         self.left.load(Ordering::Relaxed)
     }
@@ -102,7 +108,7 @@ impl Deliveries {
         &self.sources
     }
 
-    /// What a job is called in messages.
+    /// The name of a job in messages.
     pub(crate) fn name(&self, job: &Job) -> String {
         naming::name(job, &self.sources)
     }

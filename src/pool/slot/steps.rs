@@ -5,8 +5,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::command::Args;
+use crate::command::label::{LabelSize, label};
 use crate::job::Job;
 use crate::job::caller::{self, Caller};
+use crate::job::naming::details;
 use crate::pool::gates::Passage;
 use crate::pool::gates::jobserver::Token;
 use crate::pool::queue::{Ask, Taken};
@@ -19,6 +22,9 @@ use crate::util::text::printable;
 /// The request of a job is shown up to this many characters.
 const SHOWN: usize = 100;
 
+/// The room for the label of a job.
+const LABEL: LabelSize = LabelSize { arg: 60, whole: 160 };
+
 /// What every kind of slot has.
 pub(super) struct Slot {
     /// Its place in the queue, from 0.
@@ -27,13 +33,13 @@ pub(super) struct Slot {
     pub(super) wake: Arc<Wake>,
     /// Jobs that were taken from the queue, and not begun yet.
     pub(super) jobs: VecDeque<Job>,
-    /// When a job is to be tried again for which no other slot may be awake.
+    /// When the next job is to be tried again. Perhaps no other slot is awake then.
     due: Moment,
-    /// How many jobs are over that the queue does not know of.
+    /// How many jobs are over that the queue still counts as running.
     pub(super) finished: usize,
     /// How many workers it has started.
     pub(super) generation: u64,
-    /// The right to run a job, where `make` gives it.
+    /// The right to run a job, if `make` gives it.
     token: Option<Token>,
     pub(super) responder: Responder,
     /// The other machine that a job ran on which is delivered next, and its slot there.
@@ -61,7 +67,7 @@ impl Slot {
         }
     }
 
-    /// What the slot is called in messages and in environments, from 1.
+    /// The number of the slot in messages and environments, from 1.
     pub(super) fn number(&self) -> usize {
         self.shared.config.slots_before + self.index + 1
     }
@@ -70,7 +76,7 @@ impl Slot {
         self.shared.now()
     }
 
-    /// When a job is to be tried again for which no other slot may be awake.
+    /// When the next job is to be tried again. Perhaps no other slot is awake then.
     pub(super) fn due(&self) -> Moment {
         self.due
     }
@@ -143,7 +149,7 @@ impl Slot {
         }
     }
 
-    /// Puts jobs back to where they came from. If the run was ended they are dropped.
+    /// Puts jobs back into the queue. If the run was ended they are dropped.
     pub(super) fn put_back(&self, jobs: impl DoubleEndedIterator<Item = Job>) {
         let left = self.shared.queue.put_back(self.index, jobs);
         self.shared.drop_jobs(left);
@@ -196,14 +202,14 @@ impl Slot {
         self.shared.drop_jobs(jobs);
     }
 
-    /// Has other slots called for the jobs that wait, since this one has something else to do.
+    /// Calls other slots for the jobs that wait: this one has something else to do.
     pub(super) fn step_aside(&self) {
         let fresh = self.shared.queue.set_aside(self.index);
         self.shared.start_slots(fresh);
     }
 }
 
-/// How many jobs these are. Bundles are many.
+/// How many jobs there are. Each job of a bundle counts.
 fn count(jobs: &VecDeque<Job>) -> usize {
     jobs.iter().map(Job::count).sum()
 }
@@ -220,7 +226,7 @@ pub(super) fn unbundled(jobs: VecDeque<Job>) -> VecDeque<Job> {
     each
 }
 
-/// How the roll call lists a job that has run since this moment.
+/// The entry in the roll call for a job that has run since this moment.
 pub(super) fn underway(
     shared: &Shared,
     job: &Job,
@@ -236,11 +242,39 @@ pub(super) fn underway(
             [cmd.as_bytes(), b" ", job.args()].concat()
         }
     };
-    let what = String::from_utf8_lossy(&what[..what.len().min(4 * SHOWN)]).into_owned();
-    let mut shown = printable(&what.chars().take(SHOWN).collect::<String>());
-    if what.chars().count() > SHOWN {
+    Underway {
+        seq: job.seq,
+        slot,
+        pid,
+        label: label(shared.config.commands.as_deref(), job, slot, LABEL),
+        details: details(job, shared.deliveries.sources()),
+        job: shared.deliveries.name(job),
+        what: shown(&what),
+        args: shown(&args_of(shared, job)),
+        is_starting: false,
+        time: shared.now().since(since),
+        waiting: 0,
+    }
+}
+
+/// The args of a job with blanks between them, or its message.
+fn args_of(shared: &Shared, job: &Job) -> Vec<u8> {
+    if let Some(message) = job.as_message() {
+        return message.to_vec();
+    }
+    let args = match &shared.config.commands {
+        Some(commands) => commands.args(job),
+        None => Args::from_json(job.args()),
+    };
+    args.map(|args| args.all().collect::<Vec<_>>().join(&b' ')).unwrap_or_default()
+}
+
+/// Text of a job as it is shown: on one line, and not too long.
+fn shown(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&text[..text.len().min(4 * SHOWN)]);
+    let mut shown = printable(&text.chars().take(SHOWN).collect::<String>());
+    if text.chars().count() > SHOWN {
         shown.push('…');
     }
-    let job = shared.deliveries.name(job);
-    Underway { slot, pid, job, what: shown, time: shared.now().since(since), waiting: 0 }
+    shown
 }

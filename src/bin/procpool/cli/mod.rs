@@ -1,14 +1,14 @@
 //! The command line (clap) → [`Options`], in groups by the headings of `--help`. Nothing else knows clap.
 //!
-//! Parsing only validates: every option is resolved here, once, into plain data.
+//! Each option becomes plain data here, once. Nothing is opened or started.
 
-mod capacity;
+pub mod capacity;
 mod code;
 mod commands;
 mod errors;
 mod failures;
 pub mod halt;
-mod help;
+pub mod help;
 mod hosts;
 mod input;
 mod journal;
@@ -16,8 +16,10 @@ pub mod options;
 mod output;
 mod recycling;
 pub mod report;
-mod texts;
+mod short_help;
+pub mod texts;
 mod throttling;
+pub mod typed;
 pub mod values;
 mod workers;
 

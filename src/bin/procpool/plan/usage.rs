@@ -11,7 +11,7 @@ use Mode::{Command, Expression, File, FileCommand, JobCommands, Raw, Worker, Wor
 /// The runs in which an option has an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
-    /// All runs. Whoever reads the option refuses the exceptions.
+    /// All runs. The code that uses the option refuses the exceptions.
     Everywhere,
     /// Runs with workers or code.
     Staying,
@@ -103,6 +103,8 @@ const TABLE: &[(&str, Rule)] = &[
     ("results", Rule::Everywhere),
     ("joblog", Rule::Run),
     ("progress", Rule::Everywhere),
+    ("slow", Rule::Everywhere),
+    ("color", Rule::Everywhere),
     ("timeout", Rule::Everywhere),
     ("retries", Rule::Everywhere),
     ("retry_on", Rule::Everywhere),
@@ -116,9 +118,13 @@ const TABLE: &[(&str, Rule)] = &[
     ("fsync", Rule::Everywhere),
     ("help", Rule::Everywhere),
     ("version", Rule::Everywhere),
+    // These are given alone.
+    ("doctor", Rule::Everywhere),
+    ("example_worker", Rule::Everywhere),
+    ("generate", Rule::Everywhere),
 ];
 
-/// The options that refine others, and have no effect without one of these.
+/// Options that have no effect without one of the options in the list, and the message for that.
 const NEEDS: &[(&str, &[&str], &str)] = &[
     ("max_reqs_jitter", &["max_reqs"], "adds to --max-reqs <N>: give that as well"),
     (
@@ -135,11 +141,31 @@ const NEEDS: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
+/// The options that need what only Linux tells.
+const LINUX: &[(&str, &str)] = &[
+    ("max_load", "the load average (/proc/loadavg)"),
+    ("min_free_memory", "the free memory (/proc/meminfo)"),
+    ("max_rss", "the memory of a process (/proc/PID/statm)"),
+];
+
+/// Refuses the options that have no effect on this system.
+fn check_system(options: &Options) -> Result<(), String> {
+    let given = |(id, _): &&(&str, &str)| options.given.iter().any(|given| given == id);
+    match LINUX.iter().find(given) {
+        Some((id, what)) if !cfg!(target_os = "linux") => Err(format!(
+            "{} has no effect on this system: procpool reads {what} on Linux only",
+            spelled(id)
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Checks that each given option has an effect. `has_lists`: args come after `:::`.
 ///
 /// # Errors
 /// An option has no effect: why, and what to do.
 pub fn check(options: &Options, mode: Mode, has_lists: bool) -> Result<(), String> {
+    check_system(options)?;
     let given = |id: &str| options.given.iter().any(|given| given == id);
     for id in &options.given {
         let name = spelled(id);
@@ -201,11 +227,11 @@ impl Rule {
                  --worker or give code (--python …)"
             ),
             Self::Worker if is_command => {
-                "says how a --worker is spoken to: name one (--worker <CMDLINE>), or leave it out"
+                "is for a --worker: name one (--worker <CMDLINE>), or leave it out"
                     .to_owned()
             }
             Self::Worker if is_code => {
-                "says how a --worker is spoken to, but code runs in a worker of procpool: leave it out"
+                "is for a --worker, but code runs in a worker of procpool: leave it out"
                     .to_owned()
             }
             Self::Code if !is_code => "is for code (--python, --perl, --node, --ruby or --sh): give \
@@ -223,12 +249,11 @@ impl Rule {
                     .to_owned()
             }
             Self::Args if mode == Raw => {
-                "says what the args of a job are, and with --protocol raw a line is a message: no \
-                 --input, --header or -n"
+                "has no effect with --protocol raw, where each line is a message without args: leave it out"
                     .to_owned()
             }
-            Self::Args if !has_args => "says what the lines of a COMMAND are, and without a COMMAND \
-                                        each line is a whole job: name a COMMAND, or leave it out"
+            Self::Args if !has_args => "is about the args of a COMMAND, but without a COMMAND each \
+                                        line is a whole job: name a COMMAND, or leave it out"
                 .to_owned(),
             Self::Lines if has_lists => {
                 "says how lines are read, but args after ::: are not lines: leave it out".to_owned()
@@ -301,9 +326,8 @@ mod tests {
         for (id, _) in TABLE {
             for mode in MODES {
                 let Some(why) = rule(id).refusal(mode, false, false) else { continue };
-                let why = why.replace("no --input, --header or -n", "");
-                let advised =
-                    why.split("--").skip(1).filter_map(|rest| rest.split([' ', ',', ')']).next());
+                let end = [' ', ',', ':', ')'];
+                let advised = why.split("--").skip(1).filter_map(|rest| rest.split(end).next());
                 for name in advised.filter(|name| *name != "worker" && *name != "protocol") {
                     assert!(
                         rule(&name.replace('-', "_")).refusal(mode, false, false).is_none(),

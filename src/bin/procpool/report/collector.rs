@@ -1,13 +1,14 @@
-//! Collects the facts of every job that is over. Each slot has a list of its own, which is counted when it is long
-//! enough. So slots do not wait for each other.
+//! Collects the facts of every job that is over. Each slot has a list of its own, and adds it to the totals when it is
+//! long enough. So slots do not wait for each other.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use procpool::command::label::cut;
 use procpool::{Done, Run, WorkerEnd};
 
-use super::names::{JobNames, details, message, shorten};
+use super::names::{JobNames, details, message};
 use super::totals::{Bar, Failed, JobFacts, Totals};
 use super::track::{Span, Track};
 use crate::lock::lock;
@@ -29,7 +30,7 @@ const LONGEST_LABEL: usize = 100;
 pub struct Collector {
     names: Arc<JobNames>,
     begin: Instant,
-    /// The same, in seconds since 1970.
+    /// The begin of the run, in seconds since 1970.
     pub began: f64,
     shards: Box<[Mutex<Shard>]>,
     /// Only jobs that took longer than this are drawn: the bits of an `f64`.
@@ -127,7 +128,7 @@ impl Collector {
             failed: done.outcome.err().map(|failure| failure.kind),
             is_retried,
             name: self.names.name(done.job),
-            label: shorten(&self.names.label(done.job, run.slot), LONGEST_LABEL),
+            label: cut(&self.names.label(done.job, run.slot), LONGEST_LABEL),
         };
         let mut totals = lock(&self.totals);
         totals.bars.add(run.seconds, bar);

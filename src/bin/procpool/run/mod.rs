@@ -5,6 +5,7 @@ mod ending;
 mod events;
 pub mod hosts;
 mod reporter;
+mod slow;
 mod slurm;
 mod watch;
 mod wiring;

@@ -163,8 +163,13 @@ impl HostSlot {
         self.give_up_turn();
         let lost = self.ledger.lose();
         self.printed.clear();
-        if std::mem::take(&mut self.said).hoard {
+        self.slot.flush();
+        let said = std::mem::take(&mut self.said);
+        if said.hoard {
             self.slot.shared.queue.set_hoarding(self.slot.index, false);
+        }
+        if let Some(sink) = self.slot.shared.deliveries.sink() {
+            said.unproven.iter().for_each(|&number| sink.unprovable(number));
         }
         let mut back = Vec::new();
         for mut job in lost.ran {

@@ -90,6 +90,8 @@ impl HostSlot {
             FromAgent::Refused(why) => return Some(why.to_owned()),
             FromAgent::Unfit(why) => return Some(why.to_owned()),
             FromAgent::Bye => self.record.has_said_bye = true,
+            FromAgent::Proved(number) => self.prove(number, true),
+            FromAgent::Unprovable(number) => self.prove(number, false),
             FromAgent::Doubt { key, failure } => self.doubt(key, &failure),
             FromAgent::Stderr(lines) => self.watcher().worker_stderr(lines),
             FromAgent::Note(text) => self.watcher().note(text),
@@ -131,7 +133,8 @@ impl HostSlot {
         let time = done.run.map_or(Duration::ZERO, |run| run.time);
         let start = now.before(time);
         let pid = done.run.map_or(0, |run| run.pid);
-        let attempt = Attempt { pid, start, clock: start, now };
+        let unproven = done.unproven.map(|number| self.said.number_of(number));
+        let attempt = Attempt { pid, start, clock: start, now, unproven };
         let slot = done.run.map_or(0, |run| usize::try_from(run.slot).unwrap_or_default());
         self.slot.elsewhere = Some((slot, self.desk.name));
         match &done.outcome {
@@ -206,13 +209,30 @@ impl HostSlot {
         self.slot.shared.start_slots(fresh);
     }
 
+    /// The results with this number are proven, or never will be.
+    fn prove(&mut self, number: u64, is_proven: bool) {
+        let number = self.said.number_of(number);
+        self.said.unproven.remove(&number);
+        // The records of the results come first.
+        self.slot.flush();
+        if let Some(sink) = self.slot.shared.deliveries.sink() {
+            if is_proven { sink.proved(number) } else { sink.unprovable(number) }
+        }
+    }
+
     fn doubt(&mut self, key: Key, failure: &Failure) {
         let mut job = Job::new(0, "", "", "");
         job.key = Some(key);
         // The records of successes come first.
         self.slot.flush();
         if let Some(sink) = self.slot.shared.deliveries.sink() {
-            sink.doubt(&Done { job: &job, outcome: Err(failure), printed: None, run: None });
+            sink.doubt(&Done {
+                job: &job,
+                outcome: Err(failure),
+                printed: None,
+                run: None,
+                unproven: None,
+            });
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a coordinator has said to an agent, and says besides jobs: the end of the run, recalls, pings.
 
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::link::to_agent::ToAgent;
@@ -33,6 +35,25 @@ pub(super) struct Said {
     pub(super) ticket: Option<u64>,
     /// When it may be its turn.
     pub(super) turn_at: Moment,
+    /// The numbers of results that are not proven, as this procpool knows them.
+    pub(super) unproven: HashSet<u64>,
+    /// The numbers of an agent are added to this, so that all numbers differ.
+    numbers: u64,
+}
+
+/// How many numbers are set aside for each agent.
+const NUMBERS_EACH: u64 = 1 << 40;
+
+/// How many agents there have been.
+static AGENTS: AtomicU64 = AtomicU64::new(0);
+
+impl Said {
+    /// The number of results that are not proven yet, by the number that the agent has given them.
+    pub(super) fn number_of(&mut self, number: u64) -> u64 {
+        let number = self.numbers + number % NUMBERS_EACH;
+        self.unproven.insert(number);
+        number
+    }
 }
 
 impl Default for Said {
@@ -48,6 +69,9 @@ impl Default for Said {
             due: Moment::NEVER,
             ticket: None,
             turn_at: Moment::NEVER,
+            unproven: HashSet::new(),
+            // Those of workers on this machine are smaller.
+            numbers: (1 + AGENTS.fetch_add(1, Ordering::Relaxed)).wrapping_mul(NUMBERS_EACH),
         }
     }
 }
