@@ -156,20 +156,17 @@ impl Agent {
     /// Does one thing. `None`: it has no meaning now.
     fn do_one(&mut self, message: ToAgent<'_>, make: Make<'_>) -> Option<()> {
         match message {
-            ToAgent::Setup(setup) if self.pool.is_none() => {
-                self.set_up(&setup, make);
-                return Some(());
-            }
-            ToAgent::Ping(stamp) => {
-                self.outbox.say(&FromAgent::Pong(Some(stamp)));
-                return Some(());
-            }
-            _ => {}
+            ToAgent::Setup(setup) if self.pool.is_none() => self.set_up(&setup, make),
+            ToAgent::Ping(stamp) => self.outbox.say(&FromAgent::Pong(Some(stamp))),
+            // What it was told to run was refused.
+            _ if self.is_ending.load(Ordering::Acquire) && self.pool.is_none() => {}
+            message => return self.work(message),
         }
-        if self.is_ending.load(Ordering::Acquire) && self.pool.is_none() {
-            // It was refused.
-            return Some(());
-        }
+        Some(())
+    }
+
+    /// Does what the pool is to do. `None`: the message has no meaning now.
+    fn work(&mut self, message: ToAgent<'_>) -> Option<()> {
         let (AgentPool { pool, header }, reporter) = (self.pool.as_ref()?, self.reporter.as_ref()?);
         match message {
             ToAgent::Job(job) => {
@@ -184,13 +181,11 @@ impl Agent {
                 }
             }
             ToAgent::Recall(most) => {
-                let jobs = pool.recall(usize::try_from(most).unwrap_or(usize::MAX));
-                jobs.iter().for_each(|job| reporter.give_back(job));
+                give_back(pool, reporter, usize::try_from(most).unwrap_or(usize::MAX));
                 self.outbox.say(&FromAgent::Recalled);
             }
             ToAgent::Stop { after, means } => {
-                let jobs = pool.recall(usize::MAX);
-                jobs.iter().for_each(|job| reporter.give_back(job));
+                give_back(pool, reporter, usize::MAX);
                 if means == Stop::Kill {
                     pool.kill();
                 } else {
@@ -292,4 +287,9 @@ impl Agent {
             let _ = gone.recv_timeout(KILL_PATIENCE);
         }
     }
+}
+
+/// Gives up to `most` jobs back that no slot has taken, those that came last.
+fn give_back(pool: &Pool, reporter: &LinkReporter, most: usize) {
+    pool.recall(most).iter().for_each(|job| reporter.give_back(job));
 }

@@ -56,7 +56,7 @@ pub(crate) fn check(words: &[String]) -> Result<usize, OtherVersion> {
 
 /// Finds marked lines in what a login prints.
 #[derive(Debug, Default)]
-pub(crate) struct Listener {
+pub(crate) struct GreetingFinder {
     skipped: usize,
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct Listener {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooNoisy;
 
-impl Listener {
+impl GreetingFinder {
     /// Takes the next marked line out of the front of `bytes`, and what was printed before it.
     ///
     /// # Errors
@@ -117,10 +117,10 @@ mod tests {
 
     #[test]
     fn a_login_that_prints_without_end_is_given_up() {
-        let mut listener = Listener::default();
+        let mut listener = GreetingFinder::default();
         let mut bytes = vec![b'x'; MOST_NOISE + 64];
         assert_eq!(listener.next(&mut bytes), Err(TooNoisy));
-        let mut listener = Listener::default();
+        let mut listener = GreetingFinder::default();
         let mut bytes = [MARK, &vec![b'x'; MOST_NOISE + 64]].concat();
         assert_eq!(listener.next(&mut bytes), Err(TooNoisy));
     }
@@ -133,7 +133,7 @@ mod tests {
             piece in 1_usize..30,
         ) {
             let stream = [noise.as_bytes(), MARK, b"agent 1 0.1.0\n", &after].concat();
-            let (mut listener, mut bytes, mut found) = (Listener::default(), Vec::new(), Vec::new());
+            let (mut listener, mut bytes, mut found) = (GreetingFinder::default(), Vec::new(), Vec::new());
             for part in stream.chunks(piece) {
                 bytes.extend_from_slice(part);
                 if found.is_empty() {

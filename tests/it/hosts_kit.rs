@@ -22,12 +22,14 @@ impl Machines {
         fs::create_dir(machines.path("bin")).expect("a folder");
         let installed = machines.path("bin/procpool");
         symlink(env!("CARGO_BIN_EXE_procpool"), installed).expect("a link");
+        machines.login("");
         machines
     }
 
     /// Machines on which procpool is not installed.
     pub(crate) fn bare() -> Self {
         let machines = Self { folder: TempDir::new().expect("a folder") };
+        machines.login("");
         // Before its program a host may do what the file `login` says.
         machines.script(
             "host",
@@ -53,7 +55,9 @@ impl Machines {
 
     /// Has each login do something first.
     pub(crate) fn login(&self, text: &str) {
-        fs::write(self.path("host.login"), text).expect("there is room");
+        let is_bare = !Path::new(&self.path("bin")).exists();
+        let path = if is_bare { "PATH=/usr/bin:/bin\n" } else { "" };
+        fs::write(self.path("host.login"), format!("{path}{text}")).expect("there is room");
     }
 
     /// The home folder of a host.
@@ -80,12 +84,18 @@ impl Machines {
 pub(crate) struct Sshd {
     folder: TempDir,
     child: Child,
+    address: String,
     port: u16,
 }
 
 impl Sshd {
     /// `None`: there is no sshd here.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_at("127.0.0.1", &[])
+    }
+
+    /// Starts it at this address, by a program that starts others.
+    pub(crate) fn start_at(address: &str, by: &[&str]) -> Option<Self> {
         if !need("ssh") || !need("ssh-keygen") {
             return None;
         }
@@ -106,13 +116,13 @@ impl Sshd {
         }
         let port = free_port();
         let public = |key: &str| fs::read_to_string(at(&format!("{key}.pub"))).expect("a key");
-        write(&at("known"), &format!("[127.0.0.1]:{port} {}", public("host")));
-        write(&at("wrong"), &format!("[127.0.0.1]:{port} {}", public("other")));
+        write(&at("known"), &format!("tested {}", public("host")));
+        write(&at("wrong"), &format!("tested {}", public("other")));
         write(&at("authorized"), &public("user"));
         write(
             &at("sshd.conf"),
             &format!(
-                "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
+                "Port {port}\nListenAddress {address}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
                  StrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
                  MaxStartups 20\nSetEnv PATH={}:/usr/bin:/bin HOME={}\n",
                 at("host"),
@@ -124,16 +134,19 @@ impl Sshd {
         fs::create_dir(at("bin")).expect("a folder");
         fs::create_dir(at("home")).expect("a folder");
         symlink(env!("CARGO_BIN_EXE_procpool"), at("bin/procpool")).expect("a link");
-        let child = Command::new(sshd)
+        let mut words = by.iter().map(std::ffi::OsString::from).collect::<Vec<_>>();
+        words.push(sshd.into());
+        let child = Command::new(&words[0])
+            .args(&words[1..])
             .args(["-D", "-e", "-f", &at("sshd.conf")])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("sshd starts");
-        let sshd = Self { folder, child, port };
+        let sshd = Self { folder, child, address: address.to_owned(), port };
         wait_for("sshd to listen", || {
-            std::net::TcpStream::connect(("127.0.0.1", sshd.port)).is_ok()
+            std::net::TcpStream::connect((&*sshd.address, sshd.port)).is_ok()
         });
         Some(sshd)
     }
@@ -148,9 +161,9 @@ impl Sshd {
         write(
             &config,
             &format!(
-                "Host *\n HostName 127.0.0.1\n Port {}\n HostKeyAlias [127.0.0.1]:{}\n IdentityFile {}\n\
+                "Host *\n HostName {}\n Port {}\n HostKeyAlias tested\n IdentityFile {}\n\
                  IdentitiesOnly yes\n UserKnownHostsFile {}\n StrictHostKeyChecking yes\n",
-                self.port,
+                self.address,
                 self.port,
                 self.path(key),
                 self.path(known)
@@ -185,6 +198,7 @@ fn free_port() -> u16 {
 #[track_caller]
 pub(crate) fn assert_same(local: Test, remote: Test) {
     let run = |test: Test| {
+        // How long a job took is no part of the comparison.
         let Output { stdout, stderr, .. } =
             test.any_stdout().any_stderr().any_status().patience(60).run();
         (without_pids(&String::from_utf8_lossy(&stdout)), without_pids(&stderr))
@@ -196,13 +210,19 @@ pub(crate) fn assert_same(local: Test, remote: Test) {
     assert!(remote.0 == local.0, "here and there differ: {lens:?} {first:?}");
 }
 
-/// A text in which all numbers of processes are equal.
+/// A text in which all numbers of processes are equal, and all times.
 pub(crate) fn without_pids(text: &str) -> String {
     let mut parts = text.split("(pid ");
     let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| {
+    let text = parts.fold(first, |text, part| {
         let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
         format!("{text}(pid N{rest}")
+    });
+    let mut parts = text.rsplit(" s)");
+    let last = parts.next().unwrap_or_default().to_owned();
+    parts.fold(last, |text, part| {
+        let rest = part.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+        format!("{rest}N s){text}")
     })
 }
 

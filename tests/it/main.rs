@@ -19,6 +19,8 @@ mod halt;
 mod hosts;
 mod hosts_boot;
 mod hosts_kit;
+mod hosts_net;
+mod hosts_slurm;
 mod hosts_ssh;
 mod interrupts;
 mod jobs;

@@ -1,6 +1,6 @@
 //! A slot: a thread that runs jobs, one kind of slot per file: `worker_slot.rs`, `command_slot.rs`.
-//! A third kind (a connection to another machine) is one more such file over the common steps in
-//! [`steps`], [`deliver`], [`start`] and [`retire`], and one more arm in `kind.rs`.
+//! The slots of another machine are in `host/`. All use the common steps in [`steps`], [`deliver`],
+//! [`start`] and [`retire`].
 
 mod command;
 mod command_output;

@@ -10,30 +10,13 @@ use crate::link::boot::BootLine;
 use crate::link::greeting::{self, TooNoisy};
 use crate::link::to_agent::{Setup, ToAgent};
 use crate::pool::shared::hosts::{HostDesks, Login};
-use crate::pool::slot::host::HostSlot;
 use crate::pool::slot::host::connection::{Connection, Stage};
+use crate::pool::slot::host::record::Hitch;
 use crate::pool::slot::host::said::Said;
+use crate::pool::slot::host::state::HostSlot;
 
 /// A login, or a copy, that makes no progress for this long is given up.
 const BOOT_PATIENCE: Duration = Duration::from_secs(60);
-
-/// Why a connection can't be used.
-#[derive(Debug)]
-pub(super) struct Hitch {
-    pub(super) why: String,
-    /// It would be the same another time.
-    pub(super) is_lasting: bool,
-}
-
-impl Hitch {
-    pub(super) fn lasting(why: impl Into<String>) -> Self {
-        Self { why: why.into(), is_lasting: true }
-    }
-
-    pub(super) fn passing(why: impl Into<String>) -> Self {
-        Self { why: why.into(), is_lasting: false }
-    }
-}
 
 impl HostSlot {
     /// Starts the launcher of the host.

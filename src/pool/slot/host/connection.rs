@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::job::{Failure, Watcher};
 use crate::link::boot::{REMOTE_PROGRAM, script};
-use crate::link::greeting::Listener;
+use crate::link::greeting::GreetingFinder;
 use crate::link::incoming::Incoming;
 use crate::pool::shared::Shared;
 use crate::pool::shared::hosts::{Desk, HostDesks, Login, Voice};
@@ -33,7 +33,7 @@ pub(super) struct Connection {
 /// How far a connection is.
 pub(super) enum Stage {
     /// The other end has not said what it is.
-    Booting { listener: Listener, _login: Login },
+    Booting { listener: GreetingFinder, _login: Login },
     /// It has, and was told what to run.
     SetUp { _login: Login },
     /// The agent takes jobs.
@@ -70,7 +70,7 @@ impl Connection {
         voice.end().extend_from_slice(script(&copy.parcel, random(u64::MAX - 1)).as_bytes());
         voice.flush();
         *desk.voice() = Some(voice);
-        let listener = Listener::default();
+        let listener = GreetingFinder::default();
         Ok(Self {
             process,
             incoming: Incoming::default(),

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use crate::job::{Failure, Job, Kind};
 use crate::pool::slot::deliver::{Attempt, running_at_end};
-use crate::pool::slot::host::HostSlot;
-use crate::pool::slot::host::booting::Hitch;
+use crate::pool::slot::host::record::Hitch;
+use crate::pool::slot::host::state::HostSlot;
 use crate::process::{Stop, describe};
-use crate::util::clock::Moment;
 use crate::util::text::printable;
 
 /// A job that was running on this many machines when they were lost fails.
@@ -30,45 +29,6 @@ const SHORTEST_STREAK: usize = 10;
 
 /// An agent that has nothing left to do, or is killed, has this long to say so.
 const KILL_PATIENCE: Duration = Duration::from_millis(500);
-
-/// What the connections of a host have been like.
-#[derive(Debug)]
-pub(super) struct Record {
-    /// The host runs no jobs any more.
-    pub(super) is_set_aside: bool,
-    /// When it is tried again.
-    pub(super) retry_at: Moment,
-    /// How often in a row no agent got ready.
-    pub(super) boot_failures: u32,
-    /// How often in a row it was lost before it had finished a job.
-    pub(super) idle_losses: u32,
-    /// How many jobs in a row have failed.
-    pub(super) streak: usize,
-    /// A job has succeeded.
-    pub(super) has_succeeded: bool,
-    /// How many slots are numbered before its own, and how many it had then.
-    pub(super) slots_before: Option<(usize, usize)>,
-    /// The agent has finished.
-    pub(super) has_said_bye: bool,
-    /// Why the agent is of no use.
-    pub(super) is_unfit: Option<String>,
-}
-
-impl Default for Record {
-    fn default() -> Self {
-        Self {
-            is_set_aside: false,
-            retry_at: Moment::ZERO,
-            boot_failures: 0,
-            idle_losses: 0,
-            streak: 0,
-            has_succeeded: false,
-            slots_before: None,
-            has_said_bye: false,
-            is_unfit: None,
-        }
-    }
-}
 
 impl HostSlot {
     /// Nothing more comes from the host: says why as well as that can be known.

@@ -12,9 +12,9 @@ use crate::link::from_agent::{FromAgent, RemoteOutcome, RemoteValue, RemoteWorke
 use crate::link::incoming::Garbled;
 use crate::link::ledger::Finished;
 use crate::pool::slot::deliver::Attempt;
-use crate::pool::slot::host::HostSlot;
-use crate::pool::slot::host::booting::Hitch;
 use crate::pool::slot::host::connection::HostWatcher;
+use crate::pool::slot::host::record::Hitch;
+use crate::pool::slot::host::state::HostSlot;
 use crate::util::clock::Moment;
 
 /// Lines that the output does not take now are offered again after this time.
