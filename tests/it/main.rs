@@ -8,6 +8,7 @@ mod commands;
 mod common;
 mod docs;
 mod examples;
+mod failing;
 mod faults;
 mod formats;
 mod from_parallel;

@@ -1,7 +1,6 @@
 //! The options of the heading Output: how results look, their order, and reports.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, ValueHint};
 
@@ -92,13 +91,6 @@ pub struct OutputOptions {
     /// terminal, a line is printed every few seconds.
     #[arg(hide_short_help = true, long, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
     pub progress: When,
-
-    /// Report a job that runs for longer, while it runs; 0 or never: don't
-    ///
-    /// It is reported once, on stderr, with the slot and the process that it runs in. The default is 60s
-    /// if stderr is a terminal, and never otherwise.
-    #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = values::slow)]
-    pub slow: Option<Duration>,
 
     /// Use colours in messages: auto, always or never
     ///
