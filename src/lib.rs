@@ -53,8 +53,10 @@ pub use job::{
 pub use pool::Pool;
 pub use pool::builder::{BuildError, Builder};
 pub use pool::calls::{Deferred, Pipeline};
+pub use pool::gates::Gate;
+pub use pool::gates::memory::{FreeMemory, free_memory};
 pub use pool::underway::Underway;
-pub use process::lookup::{ProgramError, check as check_program, is_shell_word};
+pub use process::lookup::{ProgramError, check as check_program, is_shell_word, locate};
 pub use protocol::{Protocol, ReplyMessagesError};
 pub use util::duration::{DurationError, parse_duration};
 pub use util::files;

@@ -122,6 +122,7 @@ impl Feeder<'_> {
                 }
             };
             read += count as u64;
+            self.reader.intake.add_bytes(count);
             let at_end = count == 0;
             if !self.lines(&mut lines, (index, begin), at_end) || !self.feed() {
                 return Ok(false);
@@ -303,6 +304,7 @@ impl Feeder<'_> {
     pub(super) fn feed(&mut self) -> bool {
         self.unbundle();
         self.bytes = 0;
+        self.reader.intake.has_jobs(self.seq);
         self.sink.flush();
         if self.reader.stop.load(Ordering::Acquire) {
             return false;

@@ -5,7 +5,7 @@ mod background;
 pub(crate) mod builder;
 pub(crate) mod calls;
 mod engine;
-mod gates;
+pub(crate) mod gates;
 mod handle;
 mod queue;
 mod shared;

@@ -504,6 +504,7 @@ fn underway(shared: &Shared, worker: &Worker, slot: usize) -> Vec<Underway> {
     let (mut jobs, waiting) = worker.underway(show);
     if let Some(first) = jobs.first_mut() {
         first.waiting = waiting;
+        first.is_starting = worker.replies() == 0 && worker.reading() == Reading::Nothing;
     }
     jobs
 }

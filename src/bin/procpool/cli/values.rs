@@ -45,6 +45,21 @@ pub enum When {
     Never,
 }
 
+/// How a run shows its progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProgressMode {
+    /// A line on a terminal; in CI, a line a minute
+    Auto,
+    /// Nothing
+    #[value(alias = "off")]
+    Never,
+    /// A line, also where auto shows none
+    #[value(alias = "always")]
+    Line,
+    /// A line, and a row for each running job
+    Full,
+}
+
 /// The number of lines of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxArgs {

@@ -18,6 +18,8 @@ pub enum Paint {
     Strong,
     /// Details that are seldom needed.
     Faint,
+    /// Something is done.
+    Good,
 }
 
 /// Whether texts for stderr have colours.
@@ -27,6 +29,9 @@ pub struct Colors {
 }
 
 impl Colors {
+    /// No text has a colour.
+    pub const NONE: Self = Self { is_on: false };
+
     /// The colours of stderr, as `--color` asks for them. `auto`: on a terminal, unless NO_COLOR is set or the
     /// terminal is dumb.
     pub fn of_stderr(when: When) -> Self {
@@ -40,7 +45,7 @@ impl Colors {
 
     /// The text in the colour of its kind, or unchanged.
     pub fn paint(self, paint: Paint, text: &str) -> String {
-        if !self.is_on {
+        if !self.is_on || text.is_empty() {
             return text.to_owned();
         }
         let style = paint.style();
@@ -55,6 +60,7 @@ impl Paint {
             Self::Warning => AnsiColor::Yellow.on_default().bold(),
             Self::Strong => Style::new().bold(),
             Self::Faint => Style::new().dimmed(),
+            Self::Good => AnsiColor::Green.on_default(),
         }
     }
 }

@@ -4,6 +4,7 @@
 pub mod again;
 mod annotations;
 pub mod bookkeeper;
+mod canvas;
 pub mod closing;
 mod collector;
 pub mod colors;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use procpool::command::label::LabelSize;
 use procpool::input::plain_lines::{Columns, Pack, Plain};
-use procpool::input::{Form, Reader, Source};
+use procpool::input::{Census, Form, Reader, Source};
 use procpool::journal::Journal;
 use procpool::output::failure::FailureStyle;
 use procpool::output::{Format, Output, Screen, Settings};
@@ -28,6 +28,7 @@ use crate::exit::Status;
 use crate::interrupts::{FatalSignal, Interrupts};
 use crate::outputs::Outputs;
 use crate::plan::Plan;
+use crate::pools::Pools;
 use crate::report::again::Again;
 use crate::report::bookkeeper::{Bookkeeper, ReportSettings};
 use crate::report::closing::Closing;
@@ -37,6 +38,8 @@ use crate::report::failed::{FailedLines, FailedSettings};
 use crate::report::few::FewFailures;
 use crate::report::names::JobNames;
 use crate::report::progress::ProgressLine;
+use crate::report::progress::manner::{Manner, Setting};
+use crate::report::progress::view::{View, Viewed};
 use crate::report::reports::Reports;
 use crate::signals::Early;
 
@@ -45,6 +48,11 @@ const FAIL_FAST: Halt = Halt { now: true, what: What::Fail, limit: Limit::Count(
 
 /// At a terminal, a job that runs for longer is remarked on.
 const SLOW: Duration = Duration::from_secs(60);
+
+/// What a user is told whose lines come from the terminal, who may have forgotten to give any.
+const FROM_TERMINAL: &str = "reading lines from the terminal, one argument each; Ctrl-D ends them (on the command \
+     line, arguments come after :::)";
+const FROM_TERMINAL_JOBS: &str = "reading jobs from the terminal, one per line; Ctrl-D ends them";
 
 /// Runs what the options ask for.
 ///
@@ -63,6 +71,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     builders::allow_descriptors(size.all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
     check_streams(&plan.reader.sources)?;
+    greet_terminal(&plan.reader, &console);
     plan.reader.rest.clone_from(&outputs.rest);
     let journal = open_journal(&mut plan, &console)?;
     let results = ResultSinks::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
@@ -72,10 +81,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let sink = Arc::clone(&bookkeeper) as Arc<dyn Sink>;
     let pools = builders::build(&plan, &options, size, &watcher, &sink)?;
     bookkeeper.watch(&pools);
-    let counts = Arc::clone(&output);
-    let progress = ProgressLine::start(options.output.progress, Arc::clone(&console), move || {
-        counts.counts()
-    })?;
+    let progress = show_progress(&options, &plan, &pools, size, &output, &journal, &reporter)?;
     let (orders, ordered) = unbounded_channel();
     let signal = FatalSignal::default();
     let interrupts = Interrupts {
@@ -105,6 +111,33 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(run.watch(plan.reader, events))
+}
+
+/// Shows the progress, as the options say.
+fn show_progress(
+    options: &Options,
+    plan: &Plan,
+    pools: &Pools,
+    size: Size,
+    output: &Arc<Output>,
+    journal: &Option<Arc<Journal>>,
+    reporter: &Reporter,
+) -> io::Result<ProgressLine> {
+    let manner = Setting::of(&plan.reader.sources).manner(options.output.progress);
+    let has_rate = options.throttling.rate >= options.throttling.delay;
+    let viewed = Viewed {
+        output: Arc::clone(output),
+        pools: pools.clone(),
+        slots: size.all_slots(),
+        intake: Arc::clone(&plan.reader.intake),
+        census: if manner == Manner::Hidden { None } else { Census::new(&plan.reader) },
+        journal: journal.clone(),
+        stop: Arc::clone(&reporter.stop),
+        interval: if has_rate { "--rate" } else { "--delay" },
+        has_one_command: plan.commands.as_ref().is_some_and(|commands| !commands.in_jobs),
+    };
+    let colors = Colors::of_stderr(options.output.color);
+    ProgressLine::start(manner, colors, Arc::clone(&reporter.console), View::new(viewed))
 }
 
 /// Where results go.
@@ -241,6 +274,16 @@ fn check_streams(sources: &[Source]) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Says that lines are read from the terminal.
+fn greet_terminal(reader: &Reader, console: &Console) {
+    if reader.sources.contains(&Source::Stdin) && io::stdin().is_terminal() {
+        console.say(match reader.form {
+            Form::Job => FROM_TERMINAL_JOBS,
+            Form::Plain(_) | Form::Message => FROM_TERMINAL,
+        });
+    }
 }
 
 /// Opens the journal, if there is one, and reports an incomplete last line. Makes the reader look jobs up in it, and
