@@ -53,6 +53,7 @@ pub use job::{
 pub use pool::Pool;
 pub use pool::builder::{BuildError, Builder};
 pub use pool::calls::{Deferred, Pipeline};
+pub use pool::gates::Gate;
 pub use pool::gates::memory::{FreeMemory, free_memory};
 pub use pool::underway::Underway;
 pub use process::lookup::{ProgramError, check as check_program, is_shell_word, locate};
@@ -61,4 +62,4 @@ pub use util::duration::{DurationError, parse_duration};
 pub use util::files;
 pub use util::histogram::Durations;
 pub use util::similar::similar;
-pub use util::text::printable;
+pub use util::text::{printable, printable_bytes};

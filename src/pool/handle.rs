@@ -12,6 +12,7 @@ use crate::job::Closed;
 use crate::job::{Failure, Feed, Job, Kind};
 use crate::pool::calls::{Deferred, Pipeline};
 use crate::pool::engine::Engine;
+use crate::pool::gates::Gate;
 use crate::pool::shared::Shared;
 use crate::pool::shared::stopping::StopOrder;
 use crate::pool::underway::Underway;
@@ -259,6 +260,17 @@ impl Pool {
     pub fn underway(&self, patience: Duration) -> Vec<Underway> {
         let shared = &self.engine.shared;
         shared.roll_call.ask(patience, || shared.queue.wake_all())
+    }
+
+    /// How many workers are being warmed up by the messages of
+    /// [`Builder::init`](crate::Builder::init), for jobs that wait for them.
+    pub fn warming(&self) -> usize {
+        self.engine.shared.start_ups.warming()
+    }
+
+    /// What holds most of the waiting slots back from starting their jobs, and how many slots wait for it.
+    pub fn held_back(&self) -> Option<(Gate, usize)> {
+        self.engine.shared.gates.busiest()
     }
 
     /// Ends the run when the running jobs are finished: queued jobs are dropped, and no other job is

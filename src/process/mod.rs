@@ -20,7 +20,7 @@ mod wait;
 mod wake;
 
 pub(crate) use child::{OutputStream, Process};
-pub(crate) use exit::describe;
+pub(crate) use exit::{describe, end_of_command};
 pub(crate) use groups::Groups;
 pub(crate) use ladder::Stop;
 pub(crate) use pipe::Transfer;

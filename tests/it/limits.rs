@@ -86,7 +86,8 @@ fn assert_none_lost(output: &Output, count: usize) {
     let lines = output.lines();
     let numbers: Vec<usize> = lines.iter().map(|line| line.parse().expect("a number")).collect();
     assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
-    let failed = output.stderr.lines().filter(|line| line.starts_with("procpool: job ")).count();
+    let failed =
+        output.stderr.lines().filter(|line| line.starts_with("procpool: failed: ")).count();
     let left = output.stderr.lines().find_map(|line| {
         let text = line.strip_prefix("procpool: the run was ended: ")?;
         text.split(' ').next()?.parse::<usize>().ok()

@@ -23,7 +23,7 @@ const FOREIGN: [(&[&str], &str); 18] = [
     (&["-u", "--ungroup", "--line-buffer", "--lb"], "--live --stream prints lines as they come"),
     (
         &["--bar", "--eta"],
-        "a terminal shows the progress without it; elsewhere, write --progress always",
+        "a terminal shows the progress without it; elsewhere, write --progress line",
     ),
     (&["--workdir", "--wd"], "write --cwd DIR"),
     (&["--load"], "write --max-load N"),

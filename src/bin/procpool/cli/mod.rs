@@ -18,6 +18,7 @@ pub mod report;
 mod short_help;
 pub mod texts;
 mod throttling;
+pub mod typed;
 pub mod values;
 mod workers;
 

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueHint};
+use clap::{ArgMatches, ColorChoice, CommandFactory, FromArgMatches, Parser, ValueHint};
 
 use super::capacity;
 use super::code::CodeOptions;
@@ -133,10 +133,24 @@ fn given(matches: &ArgMatches) -> Vec<String> {
     ids.filter(is_given).map(str::to_owned).collect()
 }
 
+/// The colours of help and of errors in the command line, which is not parsed by then.
+fn early_color() -> ColorChoice {
+    let words: Vec<OsString> = std::env::args_os().take_while(|word| word != "--").collect();
+    let value = words.iter().enumerate().rev().find_map(|(at, word)| match word.to_str()? {
+        "--color" => words.get(at + 1)?.to_str(),
+        word => word.strip_prefix("--color="),
+    });
+    match value {
+        Some("always") => ColorChoice::Always,
+        Some("never") => ColorChoice::Never,
+        _ => ColorChoice::Auto,
+    }
+}
+
 /// The definition of the command line, for the man page and the completions.
 pub fn definition() -> clap::Command {
     // A negative number is a wrong value of its option, not an option that does not exist.
-    Options::command().mut_args(|arg| {
+    Options::command().color(early_color()).mut_args(|arg| {
         // -h is one screen of text, which is written by hand.
         let arg = arg.hide_short_help(true);
         let is_option = arg.get_long().is_some() && arg.get_action().takes_values();

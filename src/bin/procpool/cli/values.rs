@@ -45,6 +45,21 @@ pub enum When {
     Never,
 }
 
+/// How a run shows its progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProgressMode {
+    /// A line on a terminal; in CI, a line a minute
+    Auto,
+    /// Nothing
+    #[value(alias = "off")]
+    Never,
+    /// A line, also where auto shows none
+    #[value(alias = "always")]
+    Line,
+    /// A line, and a row for each running job
+    Full,
+}
+
 /// The number of lines of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxArgs {
@@ -148,6 +163,14 @@ pub fn timeout(text: &str) -> Result<Timeout, String> {
         percent.parse().ok().filter(|percent: &f64| percent.is_finite() && *percent > 0.0);
     let times = percent.map(|percent| Timeout::Median(percent / 100.0));
     times.ok_or_else(|| "expected a percentage of the median above 0, such as 300%".into())
+}
+
+/// A duration; never is 0.
+pub fn slow(text: &str) -> Result<Duration, String> {
+    match text {
+        "never" => Ok(Duration::ZERO),
+        _ => procpool::parse_duration(text).map_err(|error| format!("{error}, or never")),
+    }
 }
 
 /// The time between two starts.

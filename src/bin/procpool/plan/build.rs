@@ -75,6 +75,7 @@ impl Plan {
             journal: None,
             rest: None,
             stop,
+            intake: Arc::default(),
             form,
         };
         let commands =

@@ -97,6 +97,8 @@ const TABLE: &[(&str, Rule)] = &[
     ("results", Rule::Everywhere),
     ("joblog", Rule::Run),
     ("progress", Rule::Everywhere),
+    ("slow", Rule::Everywhere),
+    ("color", Rule::Everywhere),
     ("timeout", Rule::Everywhere),
     ("retries", Rule::Everywhere),
     ("retry_on", Rule::Everywhere),

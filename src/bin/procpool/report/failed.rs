@@ -45,6 +45,8 @@ struct FailedFile {
     has_begun: bool,
     /// The run is over. Nothing is added any more.
     is_over: bool,
+    /// The file is in its place, and has all lines.
+    is_readable: bool,
     trouble: Option<String>,
 }
 
@@ -84,7 +86,8 @@ impl FailedLines {
             WriteTarget::Place(place) => place.create().map(LineOut::Stream),
         };
         let out = out.with_context(|| unwritable(&path))?;
-        let file = FailedFile { out, has_begun: false, is_over: false, trouble: None };
+        let file =
+            FailedFile { out, has_begun: false, is_over: false, is_readable: false, trouble: None };
         Ok(Self { path, settings, file: Mutex::new(file) })
     }
 
@@ -130,12 +133,18 @@ impl FailedLines {
             ));
             return None;
         }
+        file.is_readable = file.trouble.is_none();
         keeps_old.then(|| {
             format!(
                 "the run ended early, and its input may come from '{path}': the old lines of that \
                  file are kept"
             )
         })
+    }
+
+    /// Whether the file has the lines of all failed jobs, and can be the input of another run.
+    pub fn is_readable(&self) -> bool {
+        self.lock().is_readable
     }
 
     /// Why the file is not complete, if it is not.
