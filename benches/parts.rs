@@ -8,13 +8,13 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use procpool::input::job_lines;
-use procpool::input::lines::Lines;
-use procpool::output::format::{Format, Shape};
-use procpool::protocol::envelope::procpool::PROCPOOL;
-use procpool::protocol::framing::line::LINE;
-use procpool::protocol::framing::{Scan, Split};
-use procpool::{Done, Failure, Job, Kind, Run, Value};
+use procpool::engine::input::job_lines;
+use procpool::engine::input::lines::Lines;
+use procpool::engine::output::format::{Format, Shape};
+use procpool::engine::protocol::envelope::procpool::engine::PROCPOOL;
+use procpool::engine::protocol::framing::line::LINE;
+use procpool::engine::protocol::framing::{Scan, Split};
+use procpool::engine::{Done, Failure, Job, Kind, Run, Value};
 use serde_json::value::RawValue;
 
 /// As much as is read from a pipe at once.

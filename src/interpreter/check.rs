@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
-use super::code::Code;
+use super::code::{Code, CodeForm};
 use super::code_file::CodeFileError;
 use super::functions;
 use super::language::Language;
@@ -73,9 +73,18 @@ impl Code {
     ///
     /// # Errors
     /// There is no such file, or not each worker can read it.
+    #[doc(hidden)]
     pub fn check_path(&self) -> Result<(), CodeFileError> {
         let path = Path::new(&self.text);
-        if self.is_file() || !path::is_meant(self) {
+        let is_right = match self.form {
+            CodeForm::Expression => true,
+            CodeForm::File => path.is_file(),
+            CodeForm::FileOfUnknownLanguage => {
+                return Err(CodeFileError::UnknownLanguage { path: self.text.clone() });
+            }
+            CodeForm::Guess => self.is_file() || !path::is_meant(self),
+        };
+        if is_right {
             return Ok(());
         }
         let path_text = self.text.clone();
@@ -95,6 +104,7 @@ impl Code {
     ///
     /// # Errors
     /// The file has no such function.
+    #[doc(hidden)]
     pub fn check_function(&self, name: &str) -> Result<(), CodeFileError> {
         match std::fs::read(&self.text) {
             Ok(text) => functions::check(self, &String::from_utf8_lossy(&text), name),
@@ -120,9 +130,11 @@ impl Code {
             argv: &argv,
             program: None,
             env: &[],
+            clears_env: false,
             cwd: None,
             has_stdin: false,
             pty: false,
+            slot: 0,
             wake: &wake,
         };
         // An interpreter that can't be started is reported when a worker is started.

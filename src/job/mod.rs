@@ -1,5 +1,6 @@
 //! What a job is, what it comes to, and the traits by which jobs and results travel between layers.
 
+mod answer;
 pub(crate) mod bundle;
 pub(crate) mod caller;
 pub(crate) mod key;
@@ -9,6 +10,8 @@ pub(crate) mod printed;
 mod sink;
 mod unit;
 
+pub use answer::CommandOutput;
+pub(crate) use answer::Answer;
 pub(crate) use outcome::base64;
 pub use outcome::{Failure, Kind, Value};
 pub use sink::{Closed, Done, Feed, Run, Sink, Watcher, Why, WorkerEnd};

@@ -19,7 +19,7 @@ mod terminal;
 mod wait;
 mod wake;
 
-pub(crate) use child::{OutputStream, Process};
+pub(crate) use child::{OutputStream, Process, memory_of};
 pub(crate) use exit::describe;
 pub(crate) use groups::Groups;
 pub(crate) use ladder::Stop;

@@ -12,7 +12,7 @@ pub(crate) const FOR_REPLIES: &str =
 
 /// Says what a worker may be doing that has read its request and has printed nothing.
 pub(crate) fn silence(config: &Config) -> String {
-    let is_set = |name: &str| config.worker.env.iter().any(|(variable, _)| variable == name);
+    let is_set = |name: &str| config.process.env.iter().any(|(variable, _)| variable == name);
     let is_unbuffered = is_set("PYTHONUNBUFFERED")
         || std::env::var_os("PYTHONUNBUFFERED").is_none_or(|value| !value.is_empty());
     match advice(&config.worker.argv, config.worker.pty, is_unbuffered) {

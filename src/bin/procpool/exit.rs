@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use procpool::{BuildError, ProgramError};
+use procpool::engine::{BuildError, ProgramError};
 use rustix::process::{Signal, getpid};
 
 use crate::cli::EarlyExit;

@@ -43,6 +43,7 @@ impl Estimates {
     /// How long a job may take that does not say so itself.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         match self.limit? {
+            Timeout::Never => None,
             Timeout::Time(time) => Some(time),
             Timeout::Median(_) => match self.timeout.load(Ordering::Relaxed) {
                 0 => None,

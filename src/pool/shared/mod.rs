@@ -1,10 +1,13 @@
 //! What all slots of a pool share. [`Shared`] has one part for each subject; each file owns one part.
 
+mod census;
 pub(crate) mod deliveries;
 pub(crate) mod estimates;
+mod guarded;
 mod parts;
 pub(crate) mod spares;
 pub(crate) mod start_ups;
 pub(crate) mod stopping;
+mod tally;
 
 pub(crate) use parts::Shared;

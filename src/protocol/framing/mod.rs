@@ -80,7 +80,7 @@ pub enum Split {
 }
 
 /// All framings.
-pub static FRAMINGS: [&Framing; 9] = [
+pub static FRAMINGS: &[&Framing] = &[
     &line::LINE,
     &nul::NUL,
     &fixed::U16,
@@ -99,7 +99,7 @@ pub static LINES_AND_NULS: Framing =
 
 /// The framing of this name.
 pub fn named(name: &str) -> Option<&'static Framing> {
-    FRAMINGS.into_iter().find(|framing| framing.name == name)
+    FRAMINGS.iter().copied().find(|framing| framing.name == name)
 }
 
 /// The message of `len` bytes that begins at `begin`, once it is complete. `after` bytes end it.

@@ -1,7 +1,7 @@
 //! The room that the arguments of a command have, which `-n max` fills with lines.
 
-use procpool::command::Template;
-use procpool::input::plain_lines::Pack;
+use procpool::engine::command::Template;
+use procpool::engine::input::plain_lines::Pack;
 
 use super::invocation::Invocation;
 use super::machine::arg_size;

@@ -5,11 +5,11 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use procpool::input::plain_lines::{Columns, Pack, Plain};
-use procpool::input::{Form, Reader, Source};
-use procpool::journal::Journal;
-use procpool::output::{Format, Output, Screen, Settings};
-use procpool::{Sink, Watcher};
+use procpool::engine::input::plain_lines::{Columns, Pack, Plain};
+use procpool::engine::input::{Form, Reader, Source};
+use procpool::engine::journal::Journal;
+use procpool::engine::output::{Format, Output, Screen, Settings};
+use procpool::engine::{Sink, Watcher};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::builders::{self, Size};

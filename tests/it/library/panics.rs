@@ -1,0 +1,116 @@
+//! Code of the user's that panics: a sink, a watcher, a callback, a waker. Nobody waits for ever for it.
+
+use std::panic::panic_any;
+use std::task::{Context, Wake, Waker};
+
+use super::*;
+
+/// A watcher that panics whenever it is called.
+struct Panics;
+
+impl Watcher for Panics {
+    fn worker_stderr(&self, _: &[u8]) {
+        panic_any("stderr, as it is to");
+    }
+
+    fn note(&self, _: &str) {
+        panic_any("a note, as it is to");
+    }
+
+    fn start_limit_reached(&self, _: &Failure) {
+        panic_any("the limit, as it is to");
+    }
+
+    fn worker_ended(&self, _: &procpool::engine::WorkerEnd) {
+        panic_any("the end of a worker, as it is to");
+    }
+}
+
+#[tokio::test]
+async fn a_watcher_that_panics_is_blamed_on_no_job() {
+    let crew = Crew::new();
+    let builder = Pool::builder(&crew.worker("")).max_procs(2).max_reqs(2);
+    let pool = builder.watcher(Arc::new(Panics)).build().expect("a pool");
+    for at in 0..20_u64 {
+        assert_eq!(ok("a job", pool.process::<u64>("first", [at])).await, at);
+    }
+    soon("shutdown", pool.shutdown()).await;
+    assert!(crew.left().is_empty());
+}
+
+#[tokio::test]
+async fn a_callback_that_panics_is_blamed_on_no_job() {
+    let worker = r#"sh -c 'while read -r l; do echo said >&2; echo "{\"result\":42}"; done'"#;
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&calls);
+    let stderr = WorkerStderr::call(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        panic_any("as it is to");
+    });
+    let pool = Pool::builder(worker).max_procs(1).stderr(stderr).build().expect("a pool");
+    for _ in 0..5 {
+        assert_eq!(ok("a job", pool.process::<u64>("a", ())).await, 42);
+    }
+    soon("shutdown", pool.shutdown()).await;
+    assert!(calls.load(Ordering::Relaxed) > 0);
+}
+
+/// A sink whose `flush` always panics.
+#[derive(Default)]
+struct NeverFlushes(AtomicUsize);
+
+impl Sink for NeverFlushes {
+    fn deliver(&self, _: &Done<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn flush(&self) {
+        panic_any("as it is to");
+    }
+}
+
+#[tokio::test]
+async fn a_sink_whose_flush_always_panics_holds_nobody_up() {
+    let crew = Crew::new();
+    let (sink, notes) = (Arc::new(NeverFlushes::default()), Arc::new(Notes::default()));
+    let builder = Pool::builder(&crew.worker("")).max_procs(2).sink(Arc::clone(&sink) as Arc<_>);
+    let pool = builder.watcher(Arc::clone(&notes) as Arc<_>).build().expect("a pool");
+    pool.feed(&mut fed("first", 1..=50)).expect("open");
+    soon("join", pool.join()).await;
+    assert_eq!(sink.0.load(Ordering::Relaxed), 50);
+    assert_eq!(notes.lock().notes.len(), 1, "{:?}", notes.lock().notes);
+    soon("shutdown", pool.shutdown()).await;
+    assert!(crew.left().is_empty());
+}
+
+/// A waker that panics.
+struct Insomnia;
+
+impl Wake for Insomnia {
+    fn wake(self: Arc<Self>) {
+        panic_any("as it is to");
+    }
+}
+
+#[tokio::test]
+async fn a_waker_that_panics_costs_no_other_call_its_answer() {
+    let crew = Crew::new();
+    let pool = build(Pool::builder(&crew.worker("")).max_procs(1).depth(Depth::Fixed(8)));
+    let gate = crew.path("gate");
+    let first = pool.defer::<bool>("await_file", [&gate]);
+    let mut bad: Vec<_> = (0..3_u64).map(|at| pool.defer::<u64>("first", [at])).collect();
+    let good: Vec<_> = (0..20_u64).map(|at| pool.defer::<u64>("first", [at])).collect();
+    let waker = Waker::from(Arc::new(Insomnia));
+    for call in &mut bad {
+        assert!(Pin::new(call).poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    crew.file("gate", "");
+    assert!(ok("the first", first).await);
+    for (at, call) in good.into_iter().enumerate() {
+        assert_eq!(ok("a good one", call).await, at as u64);
+    }
+    for (at, call) in bad.into_iter().enumerate() {
+        assert_eq!(ok("a bad one", call).await, at as u64);
+    }
+    assert_eq!(crew.logged("start").len(), 1);
+}
