@@ -1,6 +1,7 @@
 //! The settings of a pool, with their defaults. They do not change once the pool is built.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::job::{Job, Kind};
 use crate::protocol::Protocol;
 
 /// The settings of a pool. [`crate::Builder`] makes them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) worker: WorkerConfig,
     /// The command that is run for each job where there is no worker.
@@ -117,6 +118,17 @@ pub(crate) struct FailureConfig {
     pub(crate) start_timeout: Option<Duration>,
     /// The pool gives up after this many start-up failures in a row; 0: never.
     pub(crate) start_limit: u32,
+}
+
+impl fmt::Debug for Config {
+    /// What tells a pool from others: all settings are a page.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let program = self.worker.argv.first();
+        f.debug_struct("Config")
+            .field("program", &program)
+            .field("max_procs", &self.max_procs)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ProcessConfig {

@@ -250,12 +250,7 @@ impl Builder {
     /// How many requests a worker may have in flight. Default: one. More are faster for short jobs,
     /// but many workers can't deal with more than one.
     pub fn depth(self, depth: Depth) -> Self {
-        self.set(|config| {
-            config.worker.depth = match depth {
-                Depth::Fixed(depth) => Depth::Fixed(depth.max(1)),
-                Depth::Auto => Depth::Auto,
-            }
-        })
+        self.set(|config| config.worker.depth = depth)
     }
 
     /// What jobs wait for besides a free worker. Default: nothing.

@@ -1,5 +1,6 @@
 //! [`Call`]: a call with settings of its own.
 
+use std::fmt::Display;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,13 +74,13 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Calls with equal keys go to the same slot of the pool, in order: to the same worker and, after its
-    /// end, to the one that replaces it. So a worker may keep what belongs to a key in memory. A pool of
-    /// as many slots as there are keys may have slots with several keys.
-    pub fn key(mut self, key: impl Hash) -> Self {
+    /// Calls with equal keys, as text, go to the same slot of the pool, in order: to the same worker and,
+    /// after its end, to the one that replaces it. So a worker may keep what belongs to a key in memory.
+    /// Several keys may share a slot while other slots are idle.
+    pub fn key(mut self, key: impl Display) -> Self {
         // The hasher has no random start, so that equal keys are equal in all calls.
         let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
+        key.to_string().hash(&mut hasher);
         let slots = self.engine.shared.config.max_procs as u64;
         self.home = u32::try_from(hasher.finish() % slots).ok();
         self

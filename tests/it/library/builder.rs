@@ -82,7 +82,7 @@ fn code_is_what_it_is_called() {
         (Code::file(crew.path("ops.py")), "there is no file"),
         (Code::file(crew.path("")), "no ending"),
         (Code::file(crew.file("ops", "")), "no ending"),
-        (Code::file_in(Language::Python, crew.path("ops")), "there is no file"),
+        (Code::file_in(Language::Python, crew.path("other")), "there is no file"),
         (Code::file_in(Language::Python, "/dev/null"), "not a regular file"),
     ] {
         let error = wrong(Pool::code(&code));

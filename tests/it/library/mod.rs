@@ -94,6 +94,12 @@ async fn failed<T: std::fmt::Debug>(
     }
 }
 
+/// The pool was ended before the job was.
+#[track_caller]
+fn assert_ended(failure: &Failure) {
+    assert!(matches!(failure.kind, Kind::Cancelled | Kind::Unstarted), "{failure}");
+}
+
 /// Waits for a condition to hold, while other tasks go on.
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let mut tick = tokio::time::interval(TICK);
