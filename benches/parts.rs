@@ -171,7 +171,8 @@ fn output(c: &mut Criterion) {
                 let message = result.trim_matches('"').to_owned();
                 let failure = Failure { kind: Kind::Error, message, data: None };
                 let outcome = if is_ok { Ok(Value::Json(raw(result))) } else { Err(&failure) };
-                let done = Done { job: &job, outcome, printed: None, run: Some(run) };
+                let done =
+                    Done { job: &job, outcome, printed: None, run: Some(run), unproven: None };
                 let (mut out, mut err) = (Vec::with_capacity(2 * BATCH), Vec::new());
                 time(count, || {
                     // A Vec takes all that is written to it.

@@ -16,7 +16,7 @@ use crate::protocol::Protocol;
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) worker: WorkerConfig,
-    /// The command that is run for each job where there is no worker.
+    /// The command that is run for each job if there is no worker.
     pub(crate) commands: Option<Arc<Commands>>,
     pub(crate) recycling: RecyclingConfig,
     pub(crate) failures: FailureConfig,
@@ -32,21 +32,21 @@ pub(crate) struct Config {
     pub(crate) nice: i32,
     /// How long a worker or a command may take to end before it is killed.
     pub(crate) grace: Duration,
-    /// Processes that others have left to this one are reaped.
+    /// Orphans that become children of this process are reaped.
     pub(crate) reaps_orphans: bool,
 }
 
-/// What a worker is, and how it is spoken to.
+/// The program of a worker, and how procpool talks to it.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkerConfig {
-    /// The program and its arguments. It is empty where commands are run instead.
+    /// The program and its arguments. It is empty if commands are run instead.
     pub(crate) argv: Vec<OsString>,
-    /// The worker is procpool's own, for code of the user's.
+    /// The worker is one of procpool's own, which run the user's code.
     pub(crate) is_code: bool,
     /// The worker's stdout is a terminal.
     pub(crate) pty: bool,
     pub(crate) protocol: Protocol,
-    /// What a fresh worker is asked, or is sent, before its first job.
+    /// The messages that a fresh worker is sent before its first job.
     pub(crate) init: Vec<Init>,
     /// How many requests a worker may have in flight.
     pub(crate) depth: Depth,
@@ -106,9 +106,9 @@ pub(crate) struct RecyclingConfig {
 /// When a job or a start-up has failed, and when a job is tried again.
 #[derive(Clone, Debug)]
 pub(crate) struct FailureConfig {
-    /// How long a job may take, unless it says so itself.
+    /// How long a job may take, unless the job sets that itself.
     pub(crate) timeout: Option<Timeout>,
-    /// How often a job may be tried again, unless it says so itself.
+    /// How often a job may be tried again, unless the job sets that itself.
     pub(crate) retries: u32,
     /// The failures after which a job may be tried again.
     pub(crate) retry_on: Vec<Kind>,
@@ -272,7 +272,7 @@ impl Init {
 pub enum Depth {
     /// This many, at least 1.
     Fixed(usize),
-    /// A few milliseconds of work: many short jobs, one long one.
+    /// A few milliseconds of work: many short jobs, or one long one.
     Auto,
 }
 

@@ -1,4 +1,32 @@
 //! procpool: xargs with warm workers, as a library.
+//!
+//! A [`Pool`] runs jobs (a command and JSON args) in persistent worker processes. It talks to them over
+//! their stdin and stdout. Workers are started when they are needed, at most [`Builder::max_procs`] of
+//! them. A caller waits for a free worker. A worker is replaced after [`Builder::max_reqs`] jobs. A
+//! worker that dies, stalls or breaks the protocol costs only its own job.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> anyhow::Result<()> {
+//! // Any program that answers each line with a line `{"result": …}` is a worker.
+//! let worker = r#"sh -c 'while read -r line; do echo "{\"result\":42}"; done'"#;
+//! let pool = procpool::Pool::builder(worker).max_procs(4).max_reqs(100).build()?;
+//! assert_eq!(pool.process("answer", ["everything"]).await?, 42);
+//! pool.shutdown().await;
+//! # Ok(()) }
+//! ```
+//!
+//! The command `procpool` uses this library.
+//!
+//! # Layout
+//!
+//! Data flows one way: input → queue → slot → output. A slot pulls; there is no dispatcher.
+//!
+//! Each folder is a layer, and uses only those before it:
+//!
+//! `util` < `job` < [`command`], [`journal`] < [`protocol`], `process`, [`output`] < `config`,
+//! `interpreter` < `worker`, [`input`] < `pool`
+//!
+//! The first lines of each file say what it owns.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(

@@ -68,6 +68,7 @@ fn go_on(file: &NamedTempFile, journal: &Journal, before: &[u8], records: &[Reco
                         outcome: Ok(Value::Json(RawValue::NULL)),
                         printed: None,
                         run: None,
+                        unproven: None,
                     };
                     Journal::add(&done, &mut lines);
                 }
@@ -174,7 +175,7 @@ impl Made {
             3 => Err(&self.failure),
             _ => Ok(Value::Bytes(&self.message)),
         };
-        Done { job, outcome, printed, run: None }
+        Done { job, outcome, printed, run: None, unproven: None }
     }
 
     fn result(&self, nth: usize) -> Option<Result> {
@@ -283,7 +284,10 @@ fn keys() -> &'static [String] {
         for mut job in jobs() {
             assert!(journal.admit(&mut job).is_ok_and(|recorded| recorded.is_none()));
             let outcome = Ok(Value::Json(RawValue::NULL));
-            Journal::add(&Done { job: &job, outcome, printed: None, run: None }, &mut lines);
+            Journal::add(
+                &Done { job: &job, outcome, printed: None, run: None, unproven: None },
+                &mut lines,
+            );
         }
         let lines = String::from_utf8(lines).expect("text");
         lines.lines().map(|line| line[BEGIN.len()..][..32].to_owned()).collect()

@@ -18,7 +18,7 @@ pub struct Args<'a> {
     pub words: Vec<Cow<'a, [u8]>>,
     /// Their names in the same order, if they have any: the header of CSV, or the fields of a JSON object.
     pub names: Vec<Cow<'a, [u8]>>,
-    /// The value of `{}`, if it is not the words one by one: for a JSON object, its compact JSON.
+    /// For a JSON object: its compact JSON, the value of `{}`. Otherwise `{}` is the words, one by one.
     pub whole: Option<Cow<'a, [u8]>>,
 }
 
@@ -27,7 +27,7 @@ impl Args<'_> {
     /// are taken as they are, other scalars as their text, nested values as compact JSON.
     ///
     /// # Errors
-    /// It can't be args.
+    /// The text is not JSON, or not UTF-8.
     pub fn from_json(json: &[u8]) -> Result<Args<'static>, CommandError> {
         let not_json =
             |error: serde_json::Error| format!("the args are not JSON: {}", error_text(&error));
@@ -62,7 +62,7 @@ impl Args<'_> {
         self.whole.iter().chain(words).map(AsRef::as_ref)
     }
 
-    /// PlaceholderKind arg has a name; the last one counts.
+    /// The index of the arg with this name. If several have it, the last one counts.
     pub(super) fn position(&self, name: &[u8]) -> Option<usize> {
         self.names.iter().rposition(|known| known.as_ref() == name)
     }
@@ -86,7 +86,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for ObjectFields<'a> {
                 let mut places = HashMap::new();
                 while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
                     match places.get(&name) {
-                        // It is there: no field is ever removed.
+                        // The index is valid: no field is ever removed.
                         Some(&place) => fields[place] = (name, value),
                         None => {
                             places.insert(name.clone(), fields.len());

@@ -1,4 +1,4 @@
-//! Why there is no command: it is misused, or has no arguments for a job.
+//! Why there is no command: its words are misused, or do not fit the args of a job.
 
 use std::fmt;
 

@@ -6,7 +6,7 @@ use super::error::CommandError;
 /// The placeholders that can always be used.
 pub(super) const KNOWN: &str = "{} {.} {/} {//} {/.}, {1} {1.} {1/} {1//} {1/.} and so on, {#} {%}";
 
-/// Finds GNU parallel's expressions in Perl, `{= … =}`, which may have braces of their own.
+/// Refuses GNU parallel's Perl expressions, `{= … =}`. They may have braces of their own.
 pub(super) fn no_expression(text: &[u8]) -> Result<(), CommandError> {
     let begin = memchr::memmem::find(text, b"{=");
     let is_shells = |at: usize| at > 0 && text[at - 1] == b'$';
@@ -20,9 +20,9 @@ pub(super) fn no_expression(text: &[u8]) -> Result<(), CommandError> {
 /// The error for a placeholder that only GNU parallel has.
 pub(super) fn unknown(spelled: &[u8]) -> String {
     format!(
-        "the placeholder {} is GNU parallel's, and means nothing here; known are {KNOWN}; to take a \
-         name apart in another way, use a shell (sh -c 'echo \"${{0%.gz}}\"' {{}}); if it is meant \
-         literally, choose another placeholder with -I STR, then braces mean nothing",
+        "the placeholder {} is GNU parallel's, and procpool does not have it; known are {KNOWN}; to \
+         take a name apart in another way, use a shell (sh -c 'echo \"${{0%.gz}}\"' {{}}); if you mean \
+         it literally, choose another placeholder with -I STR: then braces are plain text",
         String::from_utf8_lossy(spelled)
     )
 }

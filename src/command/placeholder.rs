@@ -7,24 +7,24 @@ use super::args::Args;
 use super::error::CommandError;
 use super::foreign::{KNOWN, is_foreign, is_name, no_expression, unknown};
 
-/// PlaceholderKind names placeholders may use.
+/// The names that placeholders may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Names {
     /// None: a name is an error.
     #[default]
     None,
-    /// Any name: which ones there are is known when a job or the header is read.
+    /// Any name. The header or the job shows whether it exists.
     Any,
 }
 
 /// How the words of a template are read.
 #[derive(Clone, Debug, Default)]
 pub struct TemplateSettings {
-    /// They are the text of a shell command.
+    /// The words are the text of a shell command.
     pub shell: bool,
-    /// The text that replaces `{}`. Then there is no other placeholder.
+    /// The text that is the placeholder instead of `{}`. Then there is no other placeholder.
     pub replace: Option<Vec<u8>>,
-    /// PlaceholderKind names placeholders may use.
+    /// The names that placeholders may use.
     pub names: Names,
     /// Args go to the command's stdin, so none are appended.
     pub stdin: bool,
@@ -57,7 +57,7 @@ pub(super) enum PlaceholderKind {
     /// From 1.
     Nth(usize),
     Named(Vec<u8>),
-    /// The arg of this name, with or without the ending that cuts. Plain text if there is none.
+    /// The arg of this name, or else of this name without an ending that cuts. Plain text if there is none.
     NameIfPresent(Vec<u8>),
     Number,
     Slot,
@@ -96,7 +96,7 @@ pub(super) fn list<'a>(names: impl Iterator<Item = &'a [u8]>) -> String {
 }
 
 impl Placeholder {
-    /// Whether it is replaced with args, whatever their names are.
+    /// Whether it is always replaced with args.
     pub(super) fn is_arg(&self) -> bool {
         matches!(
             self.which,
@@ -104,7 +104,7 @@ impl Placeholder {
         )
     }
 
-    /// Whether it is replaced with an arg only if there is one of its name.
+    /// Whether it is replaced only if there is an arg of its name.
     pub(super) fn is_uncertain(&self) -> bool {
         matches!(self.which, PlaceholderKind::NameIfPresent(_))
     }
@@ -118,7 +118,7 @@ impl Placeholder {
 }
 
 impl PathCut {
-    /// The longest ending of a placeholder that says what is removed.
+    /// Splits off the longest ending that cuts. Returns the text before it, and the cut.
     pub(super) fn of_ending(inner: &[u8]) -> (&[u8], Self) {
         let endings: [(&[u8], Self); 4] = [
             (b"/.", Self::DirectoryAndExtension),
@@ -176,7 +176,7 @@ impl<'a> Values<'a> {
             PlaceholderKind::Nth(number) if *number > self.args.words.len().max(self.count) => {
                 Err(place.is_beyond(self.args.words.len(), "this job").into())
             }
-            // `resolve` lets no 0 through.
+            // `resolve` refuses 0.
             PlaceholderKind::Nth(number) => one(nth(number - 1), place.cut),
             PlaceholderKind::Number => Ok(Some(vec![self.seq.to_string().into_bytes().into()])),
             PlaceholderKind::Slot => Ok(Some(vec![self.slot.to_string().into_bytes().into()])),
@@ -205,7 +205,7 @@ impl<'a> Values<'a> {
         place.is_arg() || (place.is_uncertain() && matches!(self.of(place), Ok(Some(_))))
     }
 
-    /// All words of a command.
+    /// Fills all words of a command.
     pub(super) fn argv(
         self,
         words: &[TemplateWord],
@@ -229,7 +229,7 @@ impl<'a> Values<'a> {
         Ok(argv)
     }
 
-    /// A word that stays one word.
+    /// Fills a word that stays one word.
     pub(super) fn one(self, word: &[WordPart]) -> Result<Vec<u8>, CommandError> {
         let mut text = Vec::new();
         for piece in word {
@@ -245,8 +245,8 @@ impl<'a> Values<'a> {
     }
 }
 
-/// Finds the next text from `from` on that may be a placeholder. Returns its begin and its end in the
-/// text: `from` <= begin < end. A text with braces has both of them.
+/// Finds the next part of `text`, from `from` on, that may be a placeholder. Returns its begin and its end:
+/// `from` <= begin < end. The part has both braces, unless another placeholder was chosen.
 pub(super) fn next_place(
     text: &[u8],
     from: usize,
@@ -345,8 +345,8 @@ pub(super) fn resolve(
         }
         name if is_name(name) => Err(format!(
             "the placeholder {} is unknown; known are {KNOWN}, and names only with --header or \
-             --input json; if it is meant literally, choose another placeholder with -I STR, then \
-             braces mean nothing",
+             --input json; if you mean it literally, choose another placeholder with -I STR: then \
+             braces are plain text",
             String::from_utf8_lossy(spelled)
         )
         .into()),

@@ -12,7 +12,8 @@ use super::placeholder::{
 };
 use super::shell::{Quoting, Scanner, Spot};
 
-/// If a text may change its positional parameters, their values go to variables: this name and a number.
+/// If a text may change its positional parameters, variables get their values first. The name of each is
+/// this and a number.
 const VARIABLE: &str = "procpool_";
 
 /// The text of a shell command.
@@ -47,7 +48,7 @@ impl Script {
         if settings.replace.is_none() {
             no_expression(text)?;
         }
-        // After a line's end, the appended args would be a command of their own.
+        // Args that are appended after a line end would be a command of their own.
         let text = if settings.stdin { text } else { text.trim_ascii_end() };
         let mut scanner = Scanner::new();
         let mut pieces = Vec::new();
@@ -79,9 +80,9 @@ impl Script {
         if self.is_open {
             Ok(())
         } else {
-            Err("with --shell the args can't be appended to this text (its end is in a \
-                          comment, between quotes, after a here-document, or no end of a \
-                          command): write {} where they belong"
+            Err("with --shell the args can't be appended to this text (it ends in a \
+                          comment, in quotes, after a here-document, or in mid-command): write \
+                          {} where they belong"
                 .into())
         }
     }
@@ -142,13 +143,13 @@ impl Script {
 /// The positional parameters of a shell command. Equal placeholders share their parameters.
 #[derive(Default)]
 struct Parameters<'a> {
-    /// Their values go to variables with this name and their numbers. Empty: they do not.
+    /// The name of the variables that get their values, without the number. Empty: there are no variables.
     name: &'static str,
     parameters: Vec<Vec<u8>>,
     known: Vec<(ParameterKey<'a>, Range<usize>)>,
 }
 
-/// What makes two placeholders equal. The bool: each arg is a word of its own.
+/// Equal placeholders have equal keys. The bool says whether each arg is a word of its own.
 type ParameterKey<'a> = (&'a PlaceholderKind, PathCut, bool);
 
 impl<'a> Parameters<'a> {
@@ -220,7 +221,7 @@ fn place_in_script(
     }
     let is_variable = matches!(spot, Ok(Spot::Dollar));
     let Some(place) = resolve(spelled, is_variable, settings)? else { return Ok(None) };
-    // If it may stay plain text, it must not have quotes.
+    // Quotes in a placeholder that stays plain text would change the quoting.
     let is_neutral =
         |&byte: &u8| byte.is_ascii_alphanumeric() || byte > 127 || b" -_.:/+@%,=".contains(&byte);
     if let PlaceholderKind::NameIfPresent(name) = &place.which
@@ -233,8 +234,8 @@ fn place_in_script(
         _ => {
             let spelled = String::from_utf8_lossy(spelled);
             Err(format!(
-                "with --shell ${spelled} is not clear: write \\${spelled} for a dollar sign and \
-                 the placeholder {spelled} after it"
+                "with --shell ${spelled} is ambiguous: write \\${spelled} for a dollar sign before \
+                 the placeholder {spelled}"
             )
             .into())
         }

@@ -1,5 +1,5 @@
-//! Follows the quoting of a shell command's text, to find out between which quotes a placeholder is. So
-//! it can become a reference to a positional parameter. If the quoting is not certain, it is an error.
+//! Follows the quoting in the text of a shell command, to find the quotes around each placeholder. Then a
+//! placeholder can become a reference to a positional parameter. Uncertain quoting is an error.
 
 use super::error::CommandError;
 
@@ -10,7 +10,7 @@ pub(super) enum Quoting {
     Bare,
     /// Double quotes.
     Double,
-    /// Double quotes, and a backslash before the placeholder, which must not act on the dollar sign.
+    /// Double quotes, and a backslash before the placeholder. It must not escape the dollar sign.
     Backslash,
     /// Single quotes, which must be closed before the reference.
     Single,
@@ -28,18 +28,18 @@ impl Quoting {
     }
 }
 
-/// What a placeholder means at its place.
+/// The meaning of a placeholder at its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spot {
     /// Its value.
     Value(Quoting),
     /// Plain text: it is in a comment, or escaped.
     Literal,
-    /// A dollar sign before it makes it the shell's own.
+    /// The shell's own syntax: a dollar sign is before it.
     Dollar,
 }
 
-/// What the scanner is inside of.
+/// A construct of the shell that the scanner is inside of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Inside {
     Double,
@@ -51,7 +51,7 @@ enum Inside {
     /// `$(…)`, with this many open parentheses.
     Command(usize),
     Backquotes,
-    /// `${…}`, maybe between double quotes.
+    /// `${…}`, perhaps between double quotes.
     Braces {
         quoted: bool,
     },
@@ -64,7 +64,7 @@ enum Inside {
 #[derive(Debug)]
 pub(super) struct Scanner {
     inside: Vec<Inside>,
-    /// A backslash takes away the meaning of the next byte.
+    /// A backslash escapes the next byte.
     escaped: bool,
     /// A dollar sign gives a meaning to the next byte.
     dollar: bool,
@@ -98,7 +98,7 @@ impl Scanner {
         }
     }
 
-    /// What a placeholder would mean here.
+    /// The meaning of a placeholder at this place.
     ///
     /// # Errors
     /// No value is safe here. The sentence says what to do.
@@ -122,14 +122,14 @@ impl Scanner {
         match self.unsure.or(enclosing) {
             None => Ok(Spot::Value(quoting)),
             Some(place) => Err(format!(
-                "with --shell no placeholder can stand {place}; assign it to a variable before \
+                "with --shell no placeholder is allowed {place}; assign it to a variable before \
                  that (x={{}}; … \"$x\" …), or feed it to the command with --stdin"
             )
             .into()),
         }
     }
 
-    /// Whether a word can begin here that is replaced with several words.
+    /// Whether a placeholder here begins a word that several words may replace.
     pub(super) fn begins_word(&self) -> bool {
         is_boundary(self.last) && !self.redirects
     }
@@ -174,7 +174,7 @@ impl Scanner {
                 self.leave(depth);
             }
             (Some(Inside::Single { dollar: true }), b'\\') => {
-                self.unsure = Some("after a backslash inside $'…', which POSIX does not know");
+                self.unsure = Some("after a backslash inside $'…', which is not POSIX");
             }
             (Some(Inside::Single { .. }), _) => {}
             (Some(Inside::Comment), b'\n') => {
@@ -197,7 +197,7 @@ impl Scanner {
             }
             (Some(Inside::Braces { .. }), b'}') => self.leave(depth),
             (Some(Inside::Braces { quoted: true }), b'\'' | b'"') => {
-                self.unsure = Some("after quotes inside \"${…}\", of which shells differ");
+                self.unsure = Some("after quotes inside \"${…}\", which shells read differently");
             }
             (Some(Inside::Braces { .. }), b'\'' | b'"') => self.quote(byte, dollar),
             (Some(Inside::Double | Inside::Braces { .. }), _) => {
@@ -214,7 +214,7 @@ impl Scanner {
             self.dollar = false;
             self.redirects = false;
         } else if self.dollar || matches!(self.last, b'$' | b'<' | b'(') {
-            self.unsure = Some("after a line that ends between two signs that belong together");
+            self.unsure = Some("after a line end within an operator such as $( or <<");
         }
     }
 

@@ -92,10 +92,10 @@ impl Template {
         Ok(Self { body, env, cwd, stdin: settings.stdin, count: 0 })
     }
 
-    /// Looks whether a header that was read has the names that are used.
+    /// Checks that the header has each name that the template uses.
     ///
     /// # Errors
-    /// PlaceholderKind one is missing, and which are known: a sentence.
+    /// A name is missing. The sentence names it and the known ones.
     pub fn check_names(&self, names: &[Vec<u8>]) -> Result<(), CommandError> {
         for place in self.body_places().chain(self.other_places()) {
             if let PlaceholderKind::Named(name) = &place.which
@@ -144,7 +144,7 @@ impl Template {
     }
 
     /// The command of a job that names it itself: a program or, with a shell, the text of a command. The
-    /// args are its arguments; for the text they are `"$@"`.
+    /// args are the program's arguments, or the `"$@"` of the text.
     ///
     /// # Errors
     /// There is none for these args.
@@ -197,8 +197,8 @@ impl Template {
         }
     }
 
-    /// Whether the command finds a program where procpool finds it: with the same `PATH`, and from the
-    /// same directory. The shell is always procpool's own.
+    /// Whether the command is looked up where procpool looks a program up: in the same `PATH`, and from the
+    /// same directory. `sh` is always looked up there.
     pub fn finds_as_we_do(&self, program: &OsStr) -> bool {
         let program = program.as_bytes();
         match self.body {
@@ -210,8 +210,8 @@ impl Template {
         }
     }
 
-    /// Whether all args may be joined in one argument or variable, which must be shorter than all
-    /// arguments together. The text of a shell command may refer to each of them.
+    /// Whether all args may be joined in one argument or variable. The system allows fewer bytes in one than
+    /// in all together. The text of a shell command counts as one, since it may refer to each arg.
     pub fn joins(&self) -> bool {
         let is_all = |piece: &WordPart| {
             matches!(piece, WordPart::Placeholder(Placeholder { which: PlaceholderKind::All, .. }))
@@ -311,7 +311,7 @@ impl Template {
 fn os_string(bytes: Vec<u8>, what: &str) -> Result<OsString, CommandError> {
     match memchr::memchr(0, &bytes) {
         None => Ok(OsString::from_vec(bytes)),
-        Some(_) => Err(format!("{what} would have a NUL byte, which none can have").into()),
+        Some(_) => Err(format!("{what} would have a NUL byte, which is not allowed").into()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Jobs from the command line: each combination of one arg of each list is one.
+//! Jobs from the command line: each combination of one arg from each list is a job.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -13,13 +13,13 @@ use crate::job::Place;
 const BATCH: usize = 256;
 
 impl Feeder<'_> {
-    /// Makes a job of each combination of one arg of each list. Returns whether to go on.
+    /// Makes a job of each combination of one arg from each list. Returns whether to go on.
     pub(super) fn args(&mut self, lists: &[Vec<OsString>]) -> bool {
         let mut lists: Vec<&[OsString]> = lists.iter().map(Vec::as_slice).collect();
         if let Form::Plain(plain) = &self.reader.form
             && self.wants_header
         {
-            // Each list begins with its name.
+            // Each list begins with the name of its column.
             let split: Option<Vec<_>> = lists.iter().map(|list| list.split_first()).collect();
             let (names, args): (Vec<_>, _) = split.unwrap_or_default().into_iter().unzip();
             lists = args;
@@ -55,7 +55,7 @@ impl Feeder<'_> {
     }
 }
 
-/// How many combinations there are, or the largest number if there are more: nobody reads that many.
+/// How many combinations there are, or the largest number if there are more: nobody runs that many.
 fn count(lists: &[&[OsString]]) -> usize {
     if lists.iter().any(|list| list.is_empty()) {
         return 0;
@@ -63,7 +63,7 @@ fn count(lists: &[&[OsString]]) -> usize {
     lists.iter().map(|list| list.len()).fold(1, usize::saturating_mul)
 }
 
-/// One of all combinations, in which the arg of the last list changes first.
+/// Combination `index`, counted from 0. The arg of the last list changes first.
 fn nth<'a>(lists: &[&'a [OsString]], index: usize) -> Vec<Cow<'a, [u8]>> {
     let mut columns = Vec::with_capacity(lists.len());
     let mut left = index;

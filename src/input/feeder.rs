@@ -23,8 +23,8 @@ use crate::journal::JournalError;
 /// How many bytes are read at once: as many as a pipe holds.
 const READ_SIZE: usize = 64 << 10;
 
-/// The most bytes of lines that become one bundle without being looked at. It is more than
-/// [`READ_SIZE`], since the buffer is larger after a long line.
+/// A bundle of unparsed lines has at most this many bytes. It is more than [`READ_SIZE`], since the
+/// buffer is larger after a long line.
 const BUNDLE_BYTES: usize = 128 << 10;
 
 /// A batch is fed when its jobs hold this many bytes.
@@ -44,7 +44,7 @@ pub(super) struct Feeder<'a> {
     bytes: usize,
     /// The number of the last job.
     seq: u64,
-    /// Lines that are to make a job together with those after them.
+    /// Lines that wait for more lines to make a job.
     pub(super) packed: Packed,
     /// The next line is a header.
     pub(super) wants_header: bool,
@@ -91,7 +91,7 @@ impl Feeder<'_> {
         self.batch.len()
     }
 
-    /// All sources were read: feeds all jobs.
+    /// Feeds the last jobs, after all sources were read.
     pub(super) fn finish(&mut self) {
         if self.pack_up() {
             self.position.took(None);
@@ -180,7 +180,7 @@ impl Feeder<'_> {
         }
         match (text, &reader.form) {
             (Err(LineTooLong(max)), _) if self.wants_header => {
-                // The line after it is not a header.
+                // The run must not take the next line for the header.
                 let message = format!(
                     "the header is longer than the limit of {max} bytes (raise --max-line to allow \
                      it)"
@@ -212,7 +212,7 @@ impl Feeder<'_> {
         }
     }
 
-    /// A line is a job. Returns whether to go on.
+    /// Makes a job of the fields of a line. Returns whether to go on.
     fn fields(&mut self, place: Place, fields: &Fields<'_>, line: &[u8]) -> bool {
         let seq = self.seq + 1;
         let Fields { cmd, args, id, timeout, retries, worker } = fields;
@@ -232,7 +232,8 @@ impl Feeder<'_> {
         self.job(job, place, worker.as_deref(), line)
     }
 
-    /// A job was made of a line, which may say which worker it is for. Returns whether to go on.
+    /// Finds the pool of a job that was made of a line, and queues it. `worker` is the pool that the
+    /// line names. Returns whether to go on.
     pub(super) fn job(
         &mut self,
         mut job: Job,
@@ -251,7 +252,8 @@ impl Feeder<'_> {
         }
     }
 
-    /// A job is complete. Returns whether to go on.
+    /// Adds a complete job to the batch, or delivers its result if the journal has it. Returns whether
+    /// to go on.
     pub(super) fn queue(&mut self, mut job: Job) -> bool {
         self.unbundle();
         self.seq = job.seq + job.count() as u64 - 1;
@@ -286,7 +288,13 @@ impl Feeder<'_> {
         if self.packed.is_empty() {
             self.position.took(job.line.clone().map(|line| (job.seq, line)));
         }
-        self.sink.deliver(&Done { job: &job, outcome: Err(&failure), printed: None, run: None });
+        self.sink.deliver(&Done {
+            job: &job,
+            outcome: Err(&failure),
+            printed: None,
+            run: None,
+            unproven: None,
+        });
     }
 
     /// Feeds the batch. Returns whether to go on.
@@ -301,8 +309,8 @@ impl Feeder<'_> {
     }
 }
 
-/// Reads what has come of a source, and waits for it if nothing has. Returns how many bytes there are;
-/// 0: the source is at its end.
+/// Reads the bytes of a source that have come, and waits if there are none. Returns how many it has
+/// read; 0: the source is at its end.
 fn read_some(source: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
     buffer.reserve(READ_SIZE);
     loop {

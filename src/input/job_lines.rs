@@ -105,11 +105,11 @@ pub fn parse(line: &[u8]) -> Result<Option<Fields<'_>>, Invalid> {
 /// The line as text.
 pub(crate) fn utf8(line: &[u8]) -> Result<&str, Invalid> {
     std::str::from_utf8(line).map_err(|error| {
-        // There is a byte at this index, since it is not UTF-8.
+        // The byte at this index is not UTF-8, so there is one.
         let at = error.valid_up_to();
         Invalid::new(
             at + 1,
-            format!("the byte 0x{:02x} is not UTF-8, which JSON has to be", line[at]),
+            format!("the byte 0x{:02x} is not UTF-8: JSON must be UTF-8", line[at]),
         )
     })
 }
@@ -233,11 +233,11 @@ pub(crate) fn error_column(text: &str, error: &serde_json::Error) -> usize {
     (newline.map_or(0, |at| at + 1) + error.column()).max(1)
 }
 
-/// Reads a line that is sent to each fresh worker: a job line, or the message itself with the protocol
-/// `raw`. With `has_reply` the worker answers it; without, it is a message without a reply.
+/// Reads a line that each fresh worker is sent: a job line or, with the protocol `raw`, the message
+/// itself. `has_reply` says whether the worker answers it.
 ///
 /// # Errors
-/// Why it is no such line, or can't be sent with this protocol.
+/// The line is no job line, or the protocol can't send it.
 pub fn parse_init(line: &str, has_reply: bool, protocol: Protocol) -> Result<Init, InitError> {
     let texts = if protocol.is_raw() {
         None
@@ -251,7 +251,7 @@ pub fn parse_init(line: &str, has_reply: bool, protocol: Protocol) -> Result<Ini
     Ok(init)
 }
 
-/// Encodes a line once: what can't be sent now never can.
+/// Encodes a line to try it: a line that can't be sent now can never be sent.
 fn check_sendable(init: &Init, protocol: Protocol) -> Result<(), String> {
     let mut out = Vec::new();
     if init.has_reply {

@@ -32,10 +32,10 @@ pub struct Lines {
     before: u64,
     /// Where the next line begins: within the buffer, or at its end.
     start: usize,
-    /// How many bytes from `start` on have no end of a line. Bytes are only added meanwhile, so they are
-    /// all in the buffer.
+    /// How many bytes from `start` on were searched: no line ends in them. The buffer only grows
+    /// meanwhile, so it holds all of them.
     seen: usize,
-    /// The line that is coming is too long. The bytes of it that have come are dropped.
+    /// The current line is too long. Its bytes are dropped as they come.
     skipping: bool,
     /// How many lines there have been.
     number: u64,
@@ -76,8 +76,7 @@ impl Lines {
         Self { csv: Some(Box::new(csv)), ..Self::new(b'\n', max) }
     }
 
-    /// The buffer to which the next bytes of the stream are appended. Call it when [`Lines::next`] has
-    /// returned `None`.
+    /// The buffer. Append the next bytes of the stream to it after [`Lines::next`] has returned `None`.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         let held = self.buffer.len();
         self.buffer.drain(..self.start);
@@ -87,9 +86,9 @@ impl Lines {
         &mut self.buffer
     }
 
-    /// The whole lines that have come, at most `most` bytes: the number of the first line, the bytes of
-    /// all with their ends, and how many lines there are. `None`: there is no whole line, or a line may
-    /// be too long, which [`Lines::next`] finds out.
+    /// Takes the whole lines in the next `most` bytes. Returns the number of the first line, the bytes
+    /// of all lines with their ends, and how many lines there are. `None`: there is no whole line, or a
+    /// line may be too long. Then call [`Lines::next`].
     pub fn whole(&mut self, most: usize) -> Option<(u64, &[u8], usize)> {
         let rest = &self.buffer[self.start..];
         let len = memchr::memrchr(self.delimiter, &rest[..rest.len().min(most)])? + 1;
@@ -105,8 +104,8 @@ impl Lines {
         Some((first, &self.buffer[begin..begin + len], count))
     }
 
-    /// The next line. `None`: more bytes are needed or, `at_end` of the stream, there are no more lines.
-    /// The last line need not have an end.
+    /// The next line. `None`: more bytes are needed or, if `at_end` says that the stream has ended,
+    /// there are no more lines. The last line need not have an end.
     pub fn next(&mut self, at_end: bool) -> Option<Line<'_>> {
         if !self.begin_record(at_end) {
             return None;
@@ -120,7 +119,7 @@ impl Lines {
         let (len, step) = match found.map(|at| self.seen + at) {
             Some(at) => (at, at + 1),
             None if at_end && (!rest.is_empty() || self.skipping) => {
-                // A line break ends the last record, unless a quote is not closed.
+                // If a line break does not end the last record, a quote in it is not closed.
                 is_open = self.csv.as_mut().is_some_and(|csv| csv.end(b"\n").is_none());
                 (rest.len(), rest.len())
             }
@@ -173,7 +172,7 @@ impl Lines {
         let len = rest.iter().position(|byte| !b"\n\r".contains(byte)).unwrap_or(rest.len());
         let breaks = &rest[..len];
         if let Some(first) = breaks.first() {
-            // The newline of a CR LF whose CR ended the last record is not another line break.
+            // If a CR ended the last record, the LF after it is not another line break.
             let is_after_return = std::mem::take(&mut csv.is_after_return);
             let counted = if is_after_return && *first == b'\n' { &breaks[1..] } else { breaks };
             self.number += newlines(counted);
@@ -189,8 +188,8 @@ pub(super) const MARK: &[u8] = b"\xef\xbb\xbf";
 /// Makes a reader of CSV ready for a record from anywhere in a stream.
 pub(super) fn begin_anywhere(reader: &mut csv_core::Reader) {
     reader.reset();
-    // It would drop a mark of UTF-8 at the beginning of the first bytes that it sees. It ignores a
-    // line break before a record.
+    // The reader would drop a mark of UTF-8 at the beginning of the first bytes that it gets. So it
+    // gets a line break first, which it ignores.
     let _ = reader.read_record(b"\n", &mut [0], &mut [0]);
 }
 
@@ -209,13 +208,13 @@ struct Csv {
     is_after_return: bool,
     /// The stream was searched for a mark of UTF-8 at its beginning.
     has_begun: bool,
-    /// How many newlines the dropped bytes of a too long record had.
+    /// How many newlines were in the dropped bytes of a record that is too long.
     newlines: u64,
 }
 
 impl Csv {
-    /// Finds the line break that ends the record that goes on with these bytes. `None`: it is not in
-    /// them.
+    /// Finds the line break that ends the current record. `bytes` are the next bytes. `None`: the
+    /// record goes on after them.
     fn end(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut read = 0;
         // The reader takes an empty slice for the end of the stream.

@@ -61,8 +61,8 @@ pub enum Columns {
 pub enum Pack {
     /// This many, at least 1.
     Lines(usize),
-    /// As many as have at most `most` bytes. Each arg counts with `overhead` more bytes, and `copies`
-    /// times.
+    /// As many as fit into `most` bytes. Each arg counts `copies` times, each time with `overhead` more
+    /// bytes.
     Bytes {
         /// The most bytes of all args.
         most: usize,
@@ -81,7 +81,7 @@ pub enum Pack {
 pub(crate) enum NoHeader {
     /// The command asks for other columns.
     Misused(String),
-    /// Another input had another one.
+    /// An earlier input had another header.
     Different,
 }
 
@@ -92,7 +92,7 @@ pub struct Packed {
     count: usize,
     /// The lines of the input, if they are kept.
     pub lines: Vec<u8>,
-    /// How many bytes they count for.
+    /// How many bytes they count as.
     size: usize,
     /// The line that was read first.
     pub place: crate::job::Place,
@@ -131,10 +131,10 @@ impl Plain {
         }
     }
 
-    /// The job of one line, if each line is a job. `Ok(None)`: the line is blank, and should be JSON.
+    /// The job of one line, if each line is a job. `Ok(None)`: the line should be JSON, and is blank.
     ///
     /// # Errors
-    /// Why it can't be the args of a job.
+    /// The line can't be the args of a job.
     pub fn parse<'a>(&'a self, line: &'a [u8]) -> Result<Option<Fields<'a>>, Invalid> {
         let (cmd, head) = match &self.target {
             Target::Worker { cmd, head } => (cmd.as_str(), head.as_str()),
@@ -152,7 +152,7 @@ impl Plain {
     /// Takes the first line of an input as the header.
     ///
     /// # Errors
-    /// Why it can't be.
+    /// The line can't be the header.
     pub(crate) fn read_header(&self, columns: &[Cow<'_, [u8]>]) -> Result<(), NoHeader> {
         let names: Vec<Vec<u8>> = columns.iter().map(|name| name.to_vec()).collect();
         // The header of the first input decides whether the command can be run.
@@ -196,7 +196,7 @@ impl Plain {
     /// Adds a line; returns whether the job is complete.
     ///
     /// # Errors
-    /// Why these can't be args.
+    /// The columns can't be args.
     pub fn add(&self, packed: &mut Packed, columns: &[Cow<'_, [u8]>]) -> Result<bool, Invalid> {
         let names = self.header.get().filter(|_| self.has_header);
         if let Some(names) = names.filter(|names| names.len() != columns.len()) {
@@ -215,7 +215,7 @@ impl Plain {
         };
         if let Err(invalid) = added {
             packed.text.truncate(before);
-            // Where it is in its field does not say where it is in the line.
+            // A place within a field is not the place within the line.
             let is_split = matches!(self.columns, Columns::Csv | Columns::Tsv);
             return Err(Invalid { column: invalid.column.filter(|_| !is_split), ..invalid });
         }
@@ -255,7 +255,7 @@ impl Plain {
 pub fn split<'a>(columns: Columns, line: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
     match columns {
         Columns::One | Columns::Json => vec![Cow::Borrowed(line)],
-        // As for CSV, a line may end as Windows ends it.
+        // As in CSV, a line may end with CR LF.
         Columns::Tsv => line
             .strip_suffix(b"\r")
             .unwrap_or(line)

@@ -1,20 +1,21 @@
-//! How far a source was read: what of a file that is read and written back has become jobs.
+//! How far a source was read. If its file is written back, this says which of its lines have become
+//! jobs.
 
 use std::io;
 use std::sync::Arc;
 
 use super::remainder::Remainder;
 
-/// How far the source that is being read was read.
+/// How far the current source was read.
 #[derive(Debug, Default)]
 pub(super) struct Position {
-    /// The sources whose undone jobs are written back.
+    /// The sources that are written back, with the jobs that are not done.
     rest: Option<Arc<Remainder>>,
     /// The source that is being read.
     source: u32,
     /// This source is written back.
     is_kept: bool,
-    /// Where in it the line that was read last ends.
+    /// Where the line that was read last ends in this source.
     line_end: u64,
     /// For each source with lines in the job that is being made: where the last of them ends.
     came: Vec<(u32, u64)>,
@@ -25,7 +26,7 @@ impl Position {
         Self { rest: rest.cloned(), ..Self::default() }
     }
 
-    /// Begins to read a source. Returns where.
+    /// Begins a source. Returns where its reading begins.
     pub(super) fn begin(&mut self, source: u32) -> io::Result<u64> {
         let kept = self.rest.as_ref().map_or(Ok(None), |rest| rest.source(source))?;
         self.source = source;
@@ -34,7 +35,7 @@ impl Position {
         Ok(self.line_end)
     }
 
-    /// A line was read, which ends here. Returns where it begins.
+    /// Notes that a line was read, and where it ends. Returns where it begins.
     pub(super) fn read_to(&mut self, end: u64) -> u64 {
         std::mem::replace(&mut self.line_end, end)
     }
@@ -54,7 +55,7 @@ impl Position {
         }
     }
 
-    /// All lines that came up to here are this job, or none.
+    /// Notes that the lines since the last call became `job`; `None`: they became no job.
     pub(super) fn took(&mut self, job: Option<(u64, Arc<[u8]>)>) {
         if let Some(rest) = self.rest.as_ref().filter(|_| !self.came.is_empty()) {
             rest.took(&self.came, job);

@@ -1,4 +1,4 @@
-//! How the input is read: which sources, what a line of them is, and which pool a job is for.
+//! The settings of the input: its sources, the form of its lines, and the pools that jobs are for.
 
 use std::fs::File;
 use std::io;
@@ -17,13 +17,13 @@ use crate::journal::Journal;
 /// How the reading of the input ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// All of it was read. The number is how many jobs there are.
+    /// All of the input was read. The number is how many jobs there are.
     Complete(u64),
     /// The pool takes no more jobs. The number is how many jobs were read and not fed.
     Stopped(usize),
-    /// Some of it could not be read, which was reported.
+    /// Some of the input could not be read. That was reported.
     Incomplete,
-    /// It lacks columns that the command needs. The text is a sentence.
+    /// The input lacks columns that the command needs. The text is a sentence.
     Misused(String),
     /// A record of the journal could not be read back. The text is a sentence.
     Unresumable(String),
@@ -60,7 +60,7 @@ pub struct Reader {
     pub route: Route,
     /// The journal: a job that has succeeded according to it is not run again.
     pub journal: Option<Arc<Journal>>,
-    /// Sources whose undone jobs are written back. Jobs keep their lines then.
+    /// The sources that are written back, with the jobs that are not done. Jobs keep their lines then.
     pub rest: Option<Arc<Remainder>>,
     /// Reading ends soon after this is set.
     pub stop: Arc<AtomicBool>,
@@ -90,7 +90,7 @@ impl Reader {
         is_form && self.delimiter == b'\n' && !matches!(source, Some(Source::Args(_)))
     }
 
-    /// Reads a line that is a job. `Ok(None)`: the line is to be skipped.
+    /// Reads a line that is a job. `Ok(None)`: the line is skipped.
     pub(super) fn fields<'a>(&'a self, line: &'a [u8]) -> Result<Option<Fields<'a>>, Invalid> {
         match &self.form {
             Form::Job => job_lines::parse(line),
@@ -99,7 +99,7 @@ impl Reader {
         }
     }
 
-    /// Whether jobs consist of their texts only, unless their lines say more of them.
+    /// Whether a job has nothing but its texts, unless its line says more.
     pub(super) fn is_bare(&self) -> bool {
         !self.keep_lines && self.journal.is_none() && matches!(self.route, Route::One)
     }

@@ -1,5 +1,5 @@
-//! The remainder of a file that a run reads jobs from and writes failed ones back to: the lines of jobs
-//! that were read and are not over, and the lines that were not read.
+//! The remainder of a file that a run reads jobs from and writes failed jobs back to: the lines of jobs
+//! that are not over, and the lines that were not read.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -14,7 +14,7 @@ use crate::util::files::copy_rest;
 /// How many bytes are read at once.
 const PIECE: usize = 64 << 10;
 
-/// What is left to do of the sources that are written back.
+/// The jobs that are left to do in the sources that are written back.
 #[derive(Debug, Default)]
 pub struct Remainder {
     state: Mutex<RemainderState>,
@@ -35,7 +35,7 @@ struct Kept {
     file: File,
     /// Where reading began.
     begin: u64,
-    /// The lines before this place are over, or are lines of open jobs.
+    /// The jobs before this place are over or open.
     at: u64,
     /// Lines that were too long to be kept in memory: where each begins and ends.
     too_long: Vec<(u64, u64)>,
@@ -59,20 +59,21 @@ impl LineForm<'_> {
 }
 
 impl Remainder {
-    /// Adds a source that is written back. It is read from this place on.
+    /// Adds a source that is written back. It is read from `begin` on.
     pub fn keep(&self, source: u32, file: File, begin: u64) {
         let too_long = Vec::new();
         self.lock().kept.push(Kept { source, file, begin, at: begin, too_long });
     }
 
-    /// The file of a source, and where it is read from.
+    /// The file of a source, and where its reading begins. `None`: it is not written back.
     pub(super) fn source(&self, source: u32) -> io::Result<Option<(File, u64)>> {
         let state = self.lock();
         let kept = state.kept.iter().find(|kept| kept.source == source);
         kept.map(|kept| Ok((kept.file.try_clone()?, kept.begin))).transpose()
     }
 
-    /// Sources were read up to these places, and the last lines are this job, or none.
+    /// Notes that sources were read up to these places, and that the last lines became this job, or
+    /// none.
     pub(super) fn took(&self, places: &[(u32, u64)], job: Option<(u64, Arc<[u8]>)>) {
         let mut state = self.lock();
         let RemainderState { kept, open } = &mut *state;
@@ -86,7 +87,7 @@ impl Remainder {
         open.extend(job.filter(|_| is_kept));
     }
 
-    /// A line that was too long begins and ends here.
+    /// Notes where a line that was too long begins and ends.
     pub(super) fn too_long(&self, source: u32, begin: u64, end: u64) {
         let mut state = self.lock();
         let kept = state.kept.iter_mut().filter(|kept| kept.source == source);
@@ -107,8 +108,8 @@ impl Remainder {
         state.open.is_empty() && state.kept.iter().all(is_read)
     }
 
-    /// Writes what is left: lines that were too long, the lines of jobs that are not over, and all that was
-    /// not read. A header that is known is written already.
+    /// Writes what is left: lines that were too long, the lines of jobs that are not over, and all that
+    /// was not read. A known header is not written: the caller has done that.
     ///
     /// # Errors
     /// A file can't be read or written, or a source has another header.
@@ -143,8 +144,7 @@ impl Remainder {
     }
 }
 
-/// Appends the lines of an older file to the new one that the new one lacks, each as often as it is
-/// missing there.
+/// Appends to the new file the lines of an older one that it lacks, each as often as it is missing.
 ///
 /// # Errors
 /// One of them can't be read or written.
@@ -183,7 +183,7 @@ fn each_line(
     }
 }
 
-/// Where the header ends of a source of which nothing was read.
+/// Where the header ends in a source that was not read.
 fn after_header(kept: &Kept, header: &[u8], form: LineForm<'_>) -> io::Result<u64> {
     let mut lines = form.lines();
     let mut at = kept.begin;
@@ -223,7 +223,7 @@ fn copy_part(from: &File, begin: u64, end: u64, to: &mut impl Write) -> io::Resu
     Ok(())
 }
 
-/// A writer that knows whether the last line has its end.
+/// A writer that knows whether its last line has an end.
 struct EndedLines<'a, W> {
     out: &'a mut W,
     delimiter: u8,

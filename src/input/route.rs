@@ -10,7 +10,7 @@ use crate::job::Job;
 /// How a job's pool is found.
 #[derive(Clone, Debug, Default)]
 pub enum Route {
-    /// There is one.
+    /// There is one pool.
     #[default]
     One,
     /// The pools have names: a job names one, or its command is the name of one.
@@ -29,7 +29,7 @@ pub enum Route {
 pub enum RouteError {
     /// It is not a template.
     Template(CommandError),
-    /// It names no arg, so that it is the same for all jobs.
+    /// It names no arg, so it is the same for all jobs.
     NoArg,
 }
 
@@ -53,17 +53,17 @@ impl From<CommandError> for RouteError {
 }
 
 impl Route {
-    /// By a key: placeholders with other text around them, or the name or number of an arg alone.
+    /// Makes a route by a key. The key is a text with placeholders, or the name or number of an arg.
     ///
     /// # Errors
-    /// The key is misused.
+    /// The key is no template, or names no arg.
     pub fn by_key(key: &str, count: usize) -> Result<Self, RouteError> {
         let key = if key.contains('{') { key.to_owned() } else { format!("{{{key}}}") };
         let settings = TemplateSettings {
             shell: false,
             replace: None,
             names: Names::Any,
-            // Nothing is appended to it.
+            // Otherwise the template would append the args to the key.
             stdin: true,
             env: Vec::new(),
             cwd: None,
@@ -75,7 +75,7 @@ impl Route {
         Ok(Self::Key { key, count })
     }
 
-    /// The pool of a job, which may name one.
+    /// The pool of a job. `worker` is the name that its line gives.
     pub(super) fn pool_of(&self, job: &Job, worker: Option<&str>) -> Result<usize, Invalid> {
         match (self, worker) {
             (Self::One, None) => Ok(0),
@@ -85,9 +85,9 @@ impl Route {
                 position(names, &cmd)
             }
             (Self::Key { key, count }, None) => Ok(by_hash(key, job, *count)),
-            (Self::One | Self::Key { .. }, Some(_)) => {
-                Err(Invalid::of_line("`worker` names one of several -w NAME=CMDLINE"))
-            }
+            (Self::One | Self::Key { .. }, Some(_)) => Err(Invalid::of_line(
+                "the key `worker` needs several workers with names (-w NAME=CMDLINE)",
+            )),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Rows: lines that are split into columns, may have a header, and of which several may make a job.
+//! Rows: lines that are split into columns. They may have a header. Several rows may make one job.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ impl Feeder<'_> {
     }
 
     /// Handles a CSV record with a quote that is not closed. It holds all the rest of the input, which
-    /// must not pass for a field. Returns whether to go on.
+    /// must not be taken for a field. Returns whether to go on.
     pub(super) fn open_record(&mut self, place: Place, text: &[u8]) -> bool {
         let message = "a quote begins a field and none ends it, up to the end of the input";
         if self.wants_header {

@@ -12,7 +12,7 @@ use crate::job::{Feed, Sink};
 enum SourceEnd {
     /// The next one is read.
     Next,
-    /// It was not read, or not to its end, which was reported. The next one is read.
+    /// It was not read, or not to its end. That was reported. The next one is read.
     Skipped,
     /// No more sources are read.
     Over(End),
@@ -20,9 +20,9 @@ enum SourceEnd {
 
 impl Reader {
     /// Reads all sources to their ends and feeds their jobs to the pool. Blocks while the pool's queue
-    /// is full. A line that is no job is delivered to `sink` as a failure. Why a source can't be read
-    /// goes to `complain`, a sentence for each, at once if it is known before the source is opened; the
-    /// other sources are read nevertheless.
+    /// is full. A line that is no job is delivered to `sink` as a failure. If a source can't be read,
+    /// `complain` gets a sentence that says why, before the reading begins if possible. The other
+    /// sources are still read.
     pub fn run(&self, pool: &dyn Feed, sink: &dyn Sink, complain: &dyn Fn(&str)) -> End {
         let mut feeder = Feeder::new(self, pool, sink);
         let problems: Vec<_> = self.sources.iter().map(Source::problem).collect();
@@ -136,7 +136,7 @@ mod tests {
         }
     }
 
-    /// The buffer that held a long line stays large, and takes as much at once after it.
+    /// After a long line the buffer stays large, and more is read at once.
     #[test]
     fn what_is_read_at_once_is_fed_in_batches_of_their_size() {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");

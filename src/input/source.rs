@@ -13,7 +13,7 @@ pub enum Source {
     Stdin,
     /// A file.
     File(PathBuf),
-    /// Lists of args from the command line: each combination of one arg of each list is a job.
+    /// Lists of args from the command line: each combination of one arg from each list is a job.
     Args(Vec<Vec<OsString>>),
 }
 

@@ -1,5 +1,5 @@
-//! The check of code before a worker is started: by its path, by the functions of a file, and by its
-//! interpreter.
+//! Checks code before a worker is started: whether its file exists, whether the file has the function,
+//! and whether the interpreter accepts the code.
 
 use std::fmt;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::job::{Failure, Watcher};
 use crate::process::stops::Stopped;
 use crate::process::{Groups, Process, Spec, Stop, Wake, describe};
 
-/// How long an interpreter that has taken too long has from TERM to KILL.
+/// An interpreter that takes too long gets TERM, and KILL after this time.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// At most this many bytes of an interpreter's messages are kept.
@@ -36,7 +36,7 @@ impl fmt::Display for CodeError {
 
 impl std::error::Error for CodeError {}
 
-/// Why a check did not find that code can be run.
+/// Why a check has failed.
 #[derive(Debug)]
 pub(crate) enum Unchecked {
     /// The code can't be run.
@@ -69,10 +69,10 @@ impl Watcher for CheckOutput {
 }
 
 impl Code {
-    /// Checks the code if it can only be meant for the path of a file.
+    /// Checks that there is a file if the code can only be meant for a path.
     ///
     /// # Errors
-    /// There is no such file, or not each worker can read it.
+    /// There is no such file, or workers can't all read it.
     #[doc(hidden)]
     pub fn check_path(&self) -> Result<(), CodeFileError> {
         let path = Path::new(&self.text);
@@ -113,18 +113,18 @@ impl Code {
         }
     }
 
-    /// Checks whether the code can be run, without running it: an expression is compiled. A mistake in a
-    /// file is found when the first worker loads the file. A shell's file is checked here, since a shell
-    /// would run everything before the mistake. The interpreter may take `patience`, and belongs to
-    /// `groups`.
+    /// Checks whether the code can be run, without running it: an expression is compiled. A mistake in
+    /// a file is found when the first worker loads the file. A shell's file is checked here, since a
+    /// shell would run everything before the mistake. The interpreter may take `patience`. Its process
+    /// group is one of `groups`.
     pub(crate) fn check(&self, groups: &Groups, patience: Duration) -> Result<(), Unchecked> {
         if self.is_file() && self.language != Language::Sh {
             return Ok(());
         }
         let argv = self.command_line("check-");
-        // Without room for a wake there is none for a worker. That is reported when one is started.
+        // If no wake can be made, no worker can be started. That is reported when one is started.
         let Ok(wake) = Wake::new().map(Arc::new) else { return Ok(()) };
-        // Its stdout is a pipe here as well as later: some operations fail on one kind of file and not on
+        // Its stdout is a pipe, as in a worker: some operations fail on one kind of file and not on
         // another.
         let spec = Spec {
             argv: &argv,
@@ -151,8 +151,8 @@ impl Code {
         self.judge(status.filter(|_| is_over), &how, &said.text())
     }
 
-    /// Judges the code by how its interpreter ended and what it said. Without an exit status it has not
-    /// judged the code.
+    /// Judges the code by the exit status and the messages of its interpreter. Without an exit status,
+    /// nothing is known about the code.
     fn judge(&self, status: Option<ExitStatus>, how: &str, said: &str) -> Result<(), Unchecked> {
         let name = self.language.name();
         match status.and_then(|status| status.code()) {

@@ -1,4 +1,4 @@
-//! Code of the user's as the job, and the command line of the worker that runs it.
+//! The user's code as the job, and the command line of the worker that runs it.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -141,7 +141,7 @@ impl Code {
         }
     }
 
-    /// The command line of the worker. `before` is put before the mode, which is `file` or `expression`.
+    /// The command line of the worker. The mode is `before`, then `file` or `expression`.
     pub(super) fn command_line(&self, before: &str) -> Vec<OsString> {
         let (program, options) = self.language.program();
         let mode = if self.is_file() { "file" } else { "expression" };

@@ -1,4 +1,4 @@
-//! What can be wrong with a file of code before any worker loads it.
+//! The errors of a file of code that are found before a worker loads it.
 
 use std::fmt;
 use std::io;
@@ -15,14 +15,14 @@ pub enum CodeFileError {
         /// Its path.
         path: String,
     },
-    /// The path is that of a directory.
+    /// The path leads to a directory.
     Directory {
         /// The path.
         path: String,
         /// The language of the code.
         language: Language,
     },
-    /// The path is that of a pipe or a device. Not each worker could read it.
+    /// The path leads to a pipe or a device. The second worker could not read it.
     NotRegular {
         /// The path.
         path: String,
@@ -51,7 +51,7 @@ pub enum CodeFileError {
         meant: Option<String>,
         /// The functions of the file, or the first of them.
         known: Vec<String>,
-        /// The file has more functions.
+        /// The file has more functions than these.
         has_more: bool,
     },
 }
@@ -66,8 +66,8 @@ impl fmt::Display for CodeFileError {
             }
             Self::NotRegular { path, language } => write!(
                 f,
-                "'{path}' is not a regular file, which each worker could read; write the code for {} to \
-                 a file, and name that",
+                "'{path}' is not a regular file: the second worker could not read it; write the code \
+                 for {} to a file, and name that file",
                 language.name()
             ),
             Self::Unreadable { path, error } => {

@@ -1,5 +1,5 @@
-//! The functions that the text of a file of code defines. Only workers run the file: to load it may take
-//! long, and do anything.
+//! Finds the functions that a file of code defines, by its text. Only workers load the file: loading it
+//! may take long, and do anything.
 
 use super::code::Code;
 use super::code_file::CodeFileError;
@@ -24,7 +24,7 @@ pub(super) fn check(code: &Code, text: &str, name: &str) -> Result<(), CodeFileE
     }
     let known = defined(code.language, text);
     if known.is_empty() {
-        // The file may not even be code. Its interpreter says that better.
+        // Perhaps the file is not code at all. Its interpreter says that better.
         return Ok(());
     }
     Err(CodeFileError::NoFunction {
@@ -70,7 +70,7 @@ fn brings_in_others(language: Language, text: &str) -> bool {
         Language::Sh => text.split_whitespace().any(is_sourced),
         _ => {
             let exports = text.split("exports").chain(text.split("default")).skip(1);
-            // An object that is spread, or comes from another file, has names that are not seen here.
+            // If an object is spread, or comes from another file, its names are not in this text.
             let is_open =
                 exports.map(|rest| rest.split('}').next().unwrap_or_default()).any(|rest| {
                     let rest = rest.trim_start_matches(['=', ' ']);

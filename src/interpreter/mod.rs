@@ -1,5 +1,5 @@
-//! Code as the job: procpool's own workers for interpreters (`worker.*`), and the check of the user's
-//! code before a worker is started.
+//! The user's code as the job: procpool's own workers for interpreters (`worker.*`), and the check of
+//! the code before a worker is started.
 
 mod check;
 mod code;

@@ -1,5 +1,5 @@
-//! Whether code that names no file was meant for the path of one. Division, regular expressions and
-//! Perl's quotes have slashes as well.
+//! Decides whether code was meant for the path of a file that does not exist. Division, regular
+//! expressions and Perl's quotes have slashes as well.
 
 use std::path::Path;
 
@@ -35,7 +35,7 @@ pub(super) fn is_meant(code: &Code) -> bool {
     if Path::new(first).is_dir() {
         return true;
     }
-    // A dividend is a number, the line, or a name that the setup has defined.
+    // An operand of a division is a number, the line, or a name that the setup has defined.
     let is_value = |name: &str| {
         let is_number = name.starts_with(|c: char| c.is_ascii_digit());
         let is_known = ["x", "args", "cmd"].contains(&name.split('.').next().unwrap_or_default());

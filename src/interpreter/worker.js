@@ -5,7 +5,7 @@
 // With `list-expression` x is the list of all args.
 // Requests come on stdin and replies go to stdout, one line of JSON each, in the same order.
 
-(() => { // a function, lest the code sees these names
+(() => { // a function, so that the code does not see these names
   'use strict';
 
   const fs = require('node:fs');
@@ -33,7 +33,7 @@
     }
     if (checking) process.exit(0);
 
-    let pending = ''; // the beginning of a line whose end is still to come
+    let pending = ''; // the beginning of a line that is not complete
     for await (const chunk of stream(input)) {
       const lines = chunk.split('\n');
       lines[0] = pending + lines[0];
@@ -48,10 +48,10 @@
         } catch (error) {
           reply = `${JSON.stringify({ error: failure(error) })}\n`;
         }
-        write(replies, reply); // at once: the next job may be slow, or exit
+        write(replies, reply); // at once: the next job may be slow, or end the process
       }
     }
-    process.exit(); // whatever timers the code has left running
+    process.exit(); // even if the code has left timers running
   }
 
   // Requests and replies. The code must not get at them: its stdin is empty, its stdout is stderr.
@@ -61,7 +61,7 @@
     const replies = reopen(1, 'a');
     if (input !== 0) {
       fs.closeSync(0);
-      fs.openSync('/dev/null', 'r'); // becomes the lowest number that is free, 0
+      fs.openSync('/dev/null', 'r'); // it gets the lowest free number, 0
     }
     if (replies !== 1) {
       fs.closeSync(1);
@@ -71,7 +71,7 @@
     return { input, replies };
   }
 
-  // Made when the code has been loaded: it begins to read at once.
+  // It begins to read at once, so it is made after the code has been loaded.
   function stream(input) {
     const stat = fs.fstatSync(input);
     const requests = stat.isFIFO() || stat.isSocket()
@@ -80,8 +80,8 @@
     return requests.setEncoding('utf8');
   }
 
-  // Node has no dup(), but a pipe or a file can be opened once more. A socket cannot, and is used as
-  // it is.
+  // Node has no dup(), but a pipe or a file can be opened again. A socket can't be, and keeps its
+  // number.
   function reopen(number, flags) {
     try {
       return fs.openSync(`/dev/fd/${number}`, flags);
@@ -187,7 +187,7 @@
     return typeof value === 'string' ? value : JSON.stringify(value) ?? String(value);
   }
 
-  // The code's own frames, under the line at which the first of them is.
+  // The line of the code's first frame, and all of its frames.
   function trace(error) {
     if (typeof error?.stack !== 'string') return `thrown: ${text(error)}`;
     const stack = error.stack

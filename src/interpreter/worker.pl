@@ -5,7 +5,8 @@
 # `list-expression` $_ is a reference to the list of all args.
 # Requests come on stdin and replies go to stdout, one line of JSON each, in the same order.
 
-# Up here the code sees none of the lexicals and pragmas below. `package main` is all its own.
+# These subs come first, so the code sees none of the lexicals and pragmas below.
+# `package main` is the code's alone.
 sub Procpool::compile { eval $_[0] }
 sub Procpool::execute { do $_[0] }
 
@@ -22,7 +23,7 @@ my $decoder = $module->new->utf8->allow_nonref;
 my $encoder = $module->new->canonical->allow_nonref->convert_blessed;
 
 my %source;    # file name => its lines, for tracebacks
-my $trace;     # of the last exception
+my $trace;     # the trace of the last exception
 my ($mode, $code, @setups) = map { Encode::decode('UTF-8', $_) } splice @ARGV;
 my $checking = $mode =~ s/^check-//;
 my $is_list  = $mode =~ s/^list-//;
@@ -33,12 +34,12 @@ open my $replies,  '>&', \*STDOUT or die "stdout: $!\n";
 open STDIN,  '<',  File::Spec->devnull or die "stdin: $!\n";
 open STDOUT, '>&', \*STDERR            or die "stdout: $!\n";
 binmode $_, ':utf8' for *STDOUT, *STDERR;
-$_->autoflush for *STDOUT, $replies;    # thus no reply is lost if the code should exit
+$_->autoflush for *STDOUT, $replies;    # so no reply is lost if the code exits
 
 sub result {
     my ($job, $line) = @_;
     my ($cmd, $args);
-    # One plain string is the commonest case, and JSON::PP takes ten times longer than this.
+    # One plain string is the most common case, and JSON::PP takes ten times longer than this.
     if ($line =~ /^\{"id":[0-9]+,"cmd":"(\w*)","args":\["([ !#-\[\]-~]*)"\]\}$/a) {
         ($cmd, $args) = ($1, [$2]);
     } else {
@@ -46,7 +47,7 @@ sub result {
     }
     local $SIG{__DIE__} = \&remember_trace;
     my @values = $job->($cmd, $args);
-    undef $trace;    # of exceptions that the code caught
+    undef $trace;    # the code caught these exceptions
     return @values == 1 ? $values[0] : @values ? \@values : undef;
 }
 
@@ -102,11 +103,11 @@ sub load_file {
     };
 }
 
-# Runs the setups, and returns the value of the code behind them, which sees their `my` variables.
+# Runs the setups, and returns the value of the code after them, which sees their `my` variables.
 sub evaluate {
     my ($code) = @_;
     my $text = 'package main;';
-    $text .= 'return 1;' if $checking;    # it has been compiled by then
+    $text .= 'return 1;' if $checking;    # all of it has been compiled, and need not run
     for my $number (1 .. @setups) {
         my $setup = $setups[$number - 1];
         $source{"<setup $number>"} = [ split /\n/, $setup ];
@@ -145,7 +146,7 @@ sub failure {
     return \%failure;
 }
 
-# The handler of `die`: where the code was, and what it says there.
+# The handler of `die`. It keeps the frames of the code, each with its line.
 sub remember_trace {
     $trace = '';
     for (my $depth = 0; my ($package, $file, $line) = caller $depth; $depth++) {
@@ -170,13 +171,13 @@ exit if $checking;
 
 my $process = $$;
 while (my $line = <$requests>) {
-    $. = 0;    # or `die` says which line of the requests it was
+    $. = 0;    # otherwise `die` names a line of the requests
     my $reply;
     if (!eval { $reply = '{"result":' . encode(result($job, $line)) . "}\n"; 1 }) {
         my $error = $@;
         die $error if $$ != $process;
         $reply = '{"error":' . encode(failure($error)) . "}\n";
     }
-    exit if $$ != $process;    # a child that the code forked: its parent answers
+    exit if $$ != $process;    # in a child that the code forked: the parent answers
     print $replies $reply;
 }

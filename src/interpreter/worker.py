@@ -19,12 +19,12 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Set, ValuesView
 
 FIRST = "args if type(args) is not list else args[0] if args else None"
-HOLD = 0.001  # seconds that a finished reply may wait for others, to be written with them
+HOLD = 0.001  # a reply waits up to this many seconds, to be written with others
 BETWEEN = {"ast", "asyncio.base_events", "asyncio.futures", "asyncio.tasks"}
 AS_TEXT = {"datetime", "decimal", "fractions", "ipaddress", "pathlib", "uuid"}
 
-requests = []  # those being answered
-replies = []  # those not yet written, as text
+requests = []  # the requests that are being answered
+replies = []  # the replies that are not written yet, as text
 writing = threading.Lock()
 working = threading.Event()  # set while several requests are being answered
 
@@ -61,7 +61,7 @@ def take_stdin_and_stdout():
         before=writing.acquire, after_in_parent=writing.release, after_in_child=forget
     )
     for name in "_exit", "abort", "kill", "killpg", "execv", "execve":
-        setattr(os, name, flushing(getattr(os, name)))  # this may be the process's last act
+        setattr(os, name, flushing(getattr(os, name)))  # the process may end in it
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     threading.Thread(target=flush_in_time, daemon=True).start()
 
@@ -82,10 +82,10 @@ def batches():
 
 
 def parse(lines):
-    """Yields lists of requests: all of them at once, which is fastest."""
+    """Yields lists of requests: one list of all, since that is fastest."""
     try:
         yield json.loads("[" + lines.decode().replace("\n", ",") + "]")
-    except (ValueError, RecursionError):  # at least one is no good: find out which
+    except (ValueError, RecursionError):  # at least one is not JSON: find out which
         for line in lines.split(b"\n"):
             try:
                 yield [json.loads(line)]
@@ -119,7 +119,7 @@ def flush():
 
 
 def flush_in_time():
-    """Runs in a thread: a slow job must not keep the replies to those before it waiting."""
+    """Runs in a thread: a slow job must not delay the replies to earlier jobs."""
     while working.wait():
         time.sleep(HOLD)
         flush()
@@ -182,7 +182,7 @@ def body_of(code, name):
     try:
         return [ast.Return(ast.parse(code, name, "eval").body)]
     except SyntaxError:
-        pass  # statements, then: if the last one is an expression, it is the value
+        pass  # the code has statements: if the last one is an expression, it is the value
     body = ast.parse(code, name).body
     if body and isinstance(body[-1], ast.Expr):
         body[-1] = ast.Return(body[-1].value)
@@ -191,7 +191,7 @@ def body_of(code, name):
 
 def awaits(node):
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
-        return False  # what is in there is that function's own affair
+        return False  # an inner function awaits for itself
     return (
         isinstance(node, (ast.Await, ast.AsyncFor, ast.AsyncWith))
         or getattr(node, "is_async", False)
@@ -207,7 +207,7 @@ def compile_setups(setups):
 
 
 def remember(name, code):
-    """Makes tracebacks quote the code's lines, and takes off indentation that all of them have."""
+    """Makes tracebacks quote the code's lines, and removes the indentation that all of them have."""
     import linecache
     import textwrap
 
@@ -251,7 +251,7 @@ def command(commands, cmd, args):
 
 
 def plain(value):
-    """What stands in JSON for a value of a type that json does not know."""
+    """Returns a replacement for a value of a type that json does not know."""
     kind = type(value)
     if hasattr(value, "__await__"):
         return wait_for(value)
@@ -299,7 +299,7 @@ def make_encoder():
             default=plain, ensure_ascii=False, allow_nan=False, separators=(",", ":")
         )
         return lambda value, _: encoder.encode(value)
-    # JSONEncoder makes one for every call, which takes longer than to encode most results.
+    # JSONEncoder makes an encoder for every call. That takes longer than most results take.
     return json.encoder.c_make_encoder(
         None, plain, json.encoder.encode_basestring, None, ":", ",", False, False, False
     )
@@ -326,7 +326,7 @@ def trace(error):
 
 
 def is_foreign(namespace):
-    """Whether this is the worker's own, or that of a module through which it reaches the code."""
+    """Whether this namespace is the worker's, or that of a module between it and the code."""
     return namespace is globals() or namespace.get("__name__") in BETWEEN
 
 

@@ -6,7 +6,7 @@
 # Requests come on stdin and replies go to stdout, one line of JSON each, in the same order.
 require "json"
 
-module Procpool # whose methods and variables the code does not see
+module Procpool # a module, so that the code does not see its methods and variables
   AS_TEXT = %w[BigDecimal Complex Date IPAddr Pathname Rational Time URI::Generic].freeze
 
   @sources = {} # file name => its lines, for backtraces
@@ -24,7 +24,7 @@ module Procpool # whose methods and variables the code does not see
         name = "<setup #{number}>"
         checking ? compile("", setup, name) : run(setup, name)
       end
-      job ||= load_expression(code, is_list) # which sees the setups' variables
+      job ||= load_expression(code, is_list) # after the setups: it sees their variables
     rescue SystemExit, SignalException
       raise
     rescue Exception => error
@@ -55,8 +55,8 @@ module Procpool # whose methods and variables the code does not see
         raise if Process.pid != process
         reply = JSON.generate({ error: failure(error) }) << "\n"
       end
-      exit if Process.pid != process # a child that the code forked: its parent answers
-      replies.syswrite(reply) # at once: the next job may be slow, or exit
+      exit if Process.pid != process # in a child that the code forked: the parent answers
+      replies.syswrite(reply) # at once: the next job may be slow, or end the process
     end
   end
 
@@ -106,7 +106,7 @@ module Procpool # whose methods and variables the code does not see
 
   # Results and errors.
 
-  # What stands in JSON for a value: JSON.generate would write "#<Object:0x...>" for any object.
+  # Turns a value into one that JSON has: JSON.generate would write "#<Object:0x...>" for any object.
   def plain(value)
     case value
     when nil, true, false, Integer, Float, String, Symbol then value

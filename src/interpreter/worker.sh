@@ -3,7 +3,7 @@
 # MODE is `expression` (CODE is run once per job) or `file` (the functions in the file CODE are the
 # commands); `check-expression` and `check-file` only report whether CODE can be read.
 # A request on stdin is a line of words in quotes, ID CMD ARG..., in which $procpool_nl is a newline. A
-# reply on stdout is `ID STATUS TEXT` and a NUL byte; the status `?` says that TEXT is what is wrong.
+# reply on stdout is `ID STATUS TEXT` and a NUL byte; with the status `?`, TEXT is an error message.
 
 procpool_nl='
 '
@@ -17,7 +17,7 @@ check-expression) exec sh -n -c "$procpool_text" ;;
 esac
 case $procpool_code in
 */*) ;;
-# Otherwise `.` would look for it in PATH.
+# Without a slash, `.` would look for it in PATH.
 *) procpool_code=./$procpool_code ;;
 esac
 case $procpool_mode in
@@ -27,7 +27,8 @@ esac
 # The code must not get at requests and replies: its stdin is empty, its stdout is stderr.
 exec 3<&0 4>&1 </dev/null >&2
 
-# Whether something is started in the background: an & that is no part of && or of a redirection.
+# Whether the code starts something in the background: it has an & that is no part of && or of a
+# redirection.
 procpool_starts() {
     procpool_rest=$1
     while :; do
@@ -56,14 +57,14 @@ for procpool_one in "$procpool_text" "$@"; do
     if procpool_starts "$procpool_one"; then procpool_run=procpool_patiently; fi
 done
 
-# The code prints until nobody has its stdout open.
+# Reads what the code prints until no process has its stdout open.
 procpool_plainly() {
     procpool_text=$(exec 3<&- 4>&-; eval "$procpool_set"; "$procpool_cmd" "$@")
     procpool_status=$?
 }
 
-# What it leaves running may have its stdout open for long, and print more: that is waited for until
-# nothing has come for the grace period, in milliseconds. The files have no names once they are open.
+# Processes that the code leaves running may hold its stdout open for long, and print more. This waits
+# until nothing has come for the grace period, in milliseconds. The files have no names once they are open.
 procpool_patiently() {
     procpool_file=${TMPDIR:-/tmp}/procpool-$$-$procpool_id
     if ! (umask 077; set -C; command mkfifo "$procpool_file" && : >"$procpool_file-out"); then
@@ -114,7 +115,7 @@ expression) eval "$procpool_text" ;;
 file) . "$procpool_code" ;;
 esac
 
-# With `set -e` the loop would end at the first job that fails: it is for the jobs alone.
+# With `set -e` the loop would end at the first job that fails, so only the jobs get it.
 case $- in
 *e*) procpool_set='set -e' ;;
 *) procpool_set=: ;;
@@ -128,7 +129,7 @@ procpool_is_function() {
     case $1 in
     '' | [0-9]* | *[!A-Za-z0-9_]* | procpool_*) return 1 ;;
     esac
-    # All shells say so in their first line, and in these words if the language is C.
+    # All shells say so in the first line of `type`, in one of these forms if the language is C.
     case $(LC_ALL=C type "$1" 2>/dev/null) in
     "$1 is a function"* | "$1 is a shell function"*) procpool_known="$procpool_known$1 " ;;
     *) return 1 ;;

@@ -1,16 +1,16 @@
-//! Bundles: successive jobs that travel as one [`Job`], so that the cost of a job beside its bytes is
-//! paid once for many. A single job is taken out where it must be told from the others.
+//! Bundles: successive jobs that travel as one [`Job`]. So allocating, moving and freeing are paid once for
+//! many. Code that must treat one job separately takes it out.
 
 use super::unit::{Job, JobForm, Part, Place};
 
-/// A bundle of JSON is complete with this many bytes: about as many as are read at once.
+/// A bundle of JSON is complete when it has this many bytes, about as many as one read returns.
 const ENOUGH: usize = 64 << 10;
 
-/// A job of more bytes than this travels alone: its other costs do not matter.
+/// A job of more bytes than this travels alone: its other costs are small compared with its bytes.
 const LARGE: usize = 4 << 10;
 
 impl Job {
-    /// Successive jobs that are messages, in one: the `count` lines of `lines`, each with its newline.
+    /// A bundle of messages: the `count` lines of `lines`, each with its newline. One line is a single job.
     pub(crate) fn of_lines(seq: u64, lines: &[u8], count: usize) -> Self {
         match count {
             1 => Self::message(seq, lines.strip_suffix(b"\n").unwrap_or(lines)),
@@ -39,8 +39,8 @@ impl Job {
         memchr::memchr_iter(b'\n', lines).nth(last).map_or(lines.len(), |at| at + 1)
     }
 
-    /// Makes `job` equal to job `nth` of a bundle of JSON, counted from 0. `job` keeps its buffer, so that
-    /// many jobs can be looked at without an allocation for each.
+    /// Copies job `nth` of a bundle of JSON, counted from 0, to `job`. `job` keeps its buffer, so that many
+    /// jobs can be copied without an allocation for each.
     pub(crate) fn show(&self, nth: usize, job: &mut Self) {
         let JobForm::Parts { parts, first } = &self.body.form else { return };
         let Some(part) = parts.get(first + nth) else { return };
@@ -69,7 +69,7 @@ impl Job {
         Self { place: self.place.after(nth), ..job }
     }
 
-    /// Takes the first `count` jobs out of a bundle of more.
+    /// Takes the first `count` jobs out of a bundle that has more.
     pub(crate) fn split_off_first(&mut self, count: usize) -> Self {
         let (mut taken, end) = match &mut self.body.form {
             JobForm::Parts { parts, first } => {
@@ -122,7 +122,7 @@ impl Job {
 
     /// A bundle of these parts, at least 2. Their positions count from `before` bytes before the text.
     fn of_parts(seq: u64, text: &[u8], parts: &[Part], before: usize) -> Self {
-        // Positions are in the text, which is no longer than a `u32` can count.
+        // A `u32` holds every position, since the text is shorter than 4 GiB.
         let before = u32::try_from(before).unwrap_or(u32::MAX);
         let parts = parts
             .iter()
@@ -154,9 +154,9 @@ pub(crate) struct Bundler {
 }
 
 impl Bundler {
-    /// Adds a job, whose texts are as for [`Job::new`]. Returns whether it was added. It is not if it does
-    /// not follow the jobs before it, if the bundle is complete, or if the job is large. Then the bundle
-    /// must be taken, and the job be added again or travel alone.
+    /// Adds a job, with texts as for [`Job::new`]. Returns `false` if the job does not follow the jobs before
+    /// it, if the bundle is complete, or if the job is large. Then take the bundle, and add the job again or
+    /// let it travel alone.
     pub(crate) fn add(
         &mut self,
         (seq, place): (u64, Place),
@@ -178,7 +178,7 @@ impl Bundler {
         self.text.extend_from_slice(cmd.as_bytes());
         self.text.extend_from_slice(args.as_bytes());
         self.text.extend_from_slice(id.as_bytes());
-        // No bundle has more bytes than fit: `ENOUGH` and `LARGE`.
+        // `ENOUGH` and `LARGE` keep each position within a `u32`.
         let [args_at, id_at, end] =
             [begin + cmd.len(), begin + cmd.len() + args.len(), begin + len]
                 .map(|at| u32::try_from(at).unwrap_or(u32::MAX));
@@ -186,7 +186,7 @@ impl Bundler {
         true
     }
 
-    /// Takes all jobs that were added, in one. `None`: there are none.
+    /// Takes all jobs that were added, as one [`Job`]. `None`: there are none.
     pub(crate) fn take(&mut self) -> Option<Job> {
         let mut job = match self.parts.as_slice() {
             [] => return None,
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What the jobs of a bundle are, one by one.
+    /// A text for each job of a bundle.
     fn all(mut job: Job) -> Vec<String> {
         let mut all = Vec::new();
         loop {

@@ -240,8 +240,8 @@ impl OpenCall {
 pub(crate) struct Caller(Option<Arc<OpenCall>>);
 
 impl Caller {
-    /// The job goes to the worker of this slot next, unless [`Caller::is_gone`] says from now on that
-    /// nobody waits for it.
+    /// Tells the caller that its job is about to go to the worker of this slot. Call [`Caller::is_gone`]
+    /// after this: if the caller is gone, the job must not go there.
     pub(crate) fn is_at(&self, index: usize) {
         if let Some(call) = &self.0
             && let Stage::AtSlot(slot) = &mut call.lock().stage

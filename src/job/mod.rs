@@ -1,4 +1,4 @@
-//! What a job is, what it comes to, and the traits by which jobs and results travel between layers.
+//! Jobs, their outcomes, and the traits by which both travel between layers.
 
 mod answer;
 pub(crate) mod bundle;

@@ -12,7 +12,7 @@ pub fn name(job: &Job, sources: &[String]) -> String {
     }
 }
 
-/// The place of a job, with the name of its source if it has one. `None`: the job was not read.
+/// The place of a job, with the name of its source if it has one. `None`: the job was not read from input.
 pub(crate) fn place(place: Place, sources: &[String]) -> Option<String> {
     let source = usize::try_from(place.source).ok().and_then(|index| sources.get(index));
     match (place.line, source.filter(|source| !source.is_empty())) {

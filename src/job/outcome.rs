@@ -1,4 +1,4 @@
-//! What a job came to: its result ([`Value`]), or why there is none ([`Failure`]).
+//! The outcome of a job: its result ([`Value`]), or why there is none ([`Failure`]).
 
 use std::fmt;
 
@@ -185,7 +185,7 @@ impl Value<'_> {
     }
 }
 
-/// Bytes that are not UTF-8, for JSON.
+/// Encodes bytes that are not UTF-8, for JSON.
 pub(crate) fn base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }

@@ -11,8 +11,8 @@ use crate::util::temporary::temporary_file;
 /// The file is used in chunks of this many bytes. Shorter output stays in memory.
 const CHUNK: usize = 256 << 10;
 
-/// The temporary file of a pool. Chunks are used again, so that the file is never larger than the output
-/// that is captured at a time.
+/// The temporary file of a pool. Chunks are used again. So the file is never larger than all output that is
+/// captured at the same time.
 #[derive(Debug, Default)]
 pub struct Spool(Mutex<Chunks>);
 
@@ -21,7 +21,7 @@ struct Chunks {
     /// Made when it is first needed.
     file: Option<Arc<File>>,
     free: Vec<u32>,
-    /// How many chunks the file has had.
+    /// The number of chunks in the file, free ones included.
     count: u32,
 }
 
@@ -76,18 +76,18 @@ fn begin(chunk: u32) -> u64 {
 #[derive(Debug)]
 pub struct Capture {
     spool: Arc<Spool>,
-    /// Whole chunks in the file, but for the last one, which may be shorter once it is finished.
+    /// Its chunks in the file. Only the last one may be shorter, after [`Capture::finish`].
     chunks: Vec<u32>,
     /// How many bytes are in the file.
     filed: u64,
-    /// The bytes after those of the file.
+    /// The bytes after those in the file.
     held: Vec<u8>,
     /// How many bytes were taken from the front.
     passed: u64,
 }
 
 impl Capture {
-    /// An empty one.
+    /// An empty capture.
     pub fn new(spool: &Arc<Spool>) -> Self {
         Self { spool: Arc::clone(spool), chunks: Vec::new(), filed: 0, held: Vec::new(), passed: 0 }
     }
@@ -97,8 +97,8 @@ impl Capture {
         &mut self.held
     }
 
-    /// How many bytes of whole lines can be taken from the front of [`Capture::buffer`]: none after a line
-    /// that was too long for memory, since its beginning is in the file.
+    /// The number of bytes of whole lines at the front of [`Capture::buffer`]. It is 0 after a line that was
+    /// too long for memory, since the beginning of that line is in the file.
     pub(crate) fn whole_lines(&self) -> usize {
         if self.chunks.is_empty() {
             memchr::memrchr(b'\n', &self.held).map_or(0, |at| at + 1)
@@ -132,7 +132,7 @@ impl Capture {
         Ok(())
     }
 
-    /// No more will come: if any of it is in the file, the last bytes go there as well.
+    /// Ends the capture. If a part of the output is in the file, the last bytes go there as well.
     ///
     /// # Errors
     /// The file can't be written.
@@ -146,22 +146,22 @@ impl Capture {
         Ok(())
     }
 
-    /// How many bytes there are.
+    /// The number of bytes, without those that were taken from the front.
     pub fn len(&self) -> u64 {
         self.filed + self.held.len() as u64
     }
 
-    /// Whether nothing was printed.
+    /// Whether [`Capture::len`] is 0.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// All of it, if it is in memory.
+    /// All bytes, if they are in memory.
     pub fn small(&self) -> Option<&[u8]> {
         self.chunks.is_empty().then_some(&self.held)
     }
 
-    /// Calls `each` with all of it, in small pieces.
+    /// Calls `each` with all bytes, in pieces.
     ///
     /// # Errors
     /// The file can't be read, or `each` returns an error.
@@ -180,7 +180,7 @@ impl Capture {
         each(&self.held)
     }
 
-    /// The last bytes of it, at most `most`. Only these are read.
+    /// The last bytes, at most `most`. Only these are read.
     ///
     /// # Errors
     /// The file can't be read.
@@ -206,7 +206,7 @@ impl Capture {
         Ok(end)
     }
 
-    /// Whether all of it is UTF-8.
+    /// Whether all bytes are UTF-8.
     fn is_text(&self) -> io::Result<bool> {
         let mut is_text = true;
         let mut carry = Vec::new();
@@ -220,7 +220,7 @@ impl Capture {
         Ok(is_text && carry.is_empty())
     }
 
-    /// Writes it as JSON: a key and a string, in base64 if it is not UTF-8.
+    /// Writes the bytes as JSON: a key and a string. Bytes that are not UTF-8 become base64, as the key says.
     fn json(&self, key: &str, out: &mut impl Write) -> io::Result<()> {
         if let Some(text) = self.small().and_then(|bytes| std::str::from_utf8(bytes).ok()) {
             write!(out, "\"{key}\":")?;
@@ -248,8 +248,8 @@ impl Capture {
     }
 }
 
-/// Whether the bytes are UTF-8, except for a last character that is not whole yet. Returns also how many
-/// bytes that character has.
+/// Whether the bytes are UTF-8. The last character may be incomplete. The number of its bytes is returned as
+/// well.
 fn whole_characters(bytes: &[u8]) -> (bool, usize) {
     match std::str::from_utf8(bytes) {
         Ok(_) => (true, 0),
@@ -292,7 +292,7 @@ pub struct Printed {
 }
 
 impl Printed {
-    /// One line on stdout.
+    /// The output of one line on stdout.
     pub(crate) fn line(spool: &Arc<Spool>, line: &[u8]) -> Self {
         let mut stdout = Capture::new(spool);
         stdout.held = [line, b"\n"].concat();

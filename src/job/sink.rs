@@ -1,5 +1,5 @@
-//! The traits between the layers: where jobs go ([`Feed`]), where their results go ([`Sink`]), and who
-//! is notified of what happens in the pool ([`Watcher`]).
+//! The traits between the layers: a [`Feed`] takes jobs, a [`Sink`] takes their outcomes, and a
+//! [`Watcher`] is notified of other events in the pool.
 
 use std::sync::Arc;
 
@@ -39,6 +39,9 @@ pub struct Done<'a> {
     pub printed: Option<&'a Arc<Printed>>,
     /// Where and when it ran. `None`: it did not run.
     pub run: Option<Run>,
+    /// A number if the result may be that of another job. Do not record it as a success before
+    /// [`Sink::proved`] is called with this number.
+    pub unproven: Option<u64>,
 }
 
 /// Where and when a job ran.
@@ -67,16 +70,23 @@ pub trait Sink: Send + Sync {
     /// Passes on all outcomes that this thread has delivered. Called soon after each outcome.
     fn flush(&self) {}
 
-    /// Takes the results of `count` successive jobs, the first of which has the number `seq`: texts with
-    /// a newline after each. Called only if a [`Reader`](crate::input::Reader) may bundle jobs. By
-    /// default each result is delivered alone, with a job of which only the number is known.
+    /// Takes the results of `count` successive jobs. `seq` is the number of the first job. `texts` has a
+    /// newline after each result. Called only if a [`Reader`](crate::input::Reader) may bundle jobs. By
+    /// default each result is delivered alone, with a job that has nothing but its number.
     fn texts(&self, seq: u64, count: u64, texts: &[u8]) {
         for (seq, text) in (seq..seq + count).zip(texts.split(|&byte| byte == b'\n')) {
             let job = Job::message(seq, b"");
             let outcome = Ok(Value::Bytes(text));
-            self.deliver(&Done { job: &job, outcome, printed: None, run: None });
+            self.deliver(&Done { job: &job, outcome, printed: None, run: None, unproven: None });
         }
     }
+
+    /// The results that were delivered with this number in [`Done::unproven`] belong to their jobs.
+    fn proved(&self, _number: u64) {}
+
+    /// The results that were delivered with this number in [`Done::unproven`] may be wrong. They must not
+    /// be recorded as successes.
+    fn unprovable(&self, _number: u64) {}
 
     /// A result that was delivered may be wrong. `done` says why, and has no texts of the job. A sink that
     /// records results must not count this one as a success.
@@ -86,9 +96,9 @@ pub trait Sink: Send + Sync {
     /// the thread of the slot.
     fn retried(&self, _done: &Done<'_>) {}
 
-    /// Takes lines that a command has printed to stdout and to stderr while it runs. They are not
-    /// delivered again at its end. Called only with `Commands::live`. Returns whether it took them; if
-    /// not, they are offered again soon, so that this need not block.
+    /// Takes lines that a running command has printed to stdout and to stderr. They are not delivered again
+    /// at its end. Called only with `Commands::live`. Returns whether the sink took them. If not, they are
+    /// offered again soon, so this call need not block.
     fn lines(&self, _job: &Job, _out: &[u8], _err: &[u8]) -> bool {
         true
     }
@@ -101,7 +111,7 @@ pub struct WorkerEnd {
     pub slot: usize,
     /// Its process id.
     pub pid: u32,
-    /// Which one it was in its slot, from 1.
+    /// Its number among the workers of its slot, from 1.
     pub generation: u64,
     /// When it was started, in seconds since 1970.
     pub start: f64,
@@ -157,11 +167,11 @@ impl Why {
     }
 }
 
-/// Is notified of what happens in the pool and is not the outcome of a job: stderr of workers, notes for
-/// a person, workers that end. It is also asked whether a command may run.
+/// Is notified of events that are not outcomes of jobs: stderr of workers, notes for a person, ends of
+/// workers. It also decides whether a command may run.
 pub trait Watcher: Send + Sync {
-    /// A worker wrote whole lines to its stderr. When the worker has ended, the last line may lack its
-    /// end.
+    /// A worker wrote to its stderr. `lines` are whole lines. Only a line that is over 64 KiB, or not
+    /// finished after 0.1 s, or the last one, comes in pieces.
     fn worker_stderr(&self, lines: &[u8]);
 
     /// The same, of the worker with this process id in this slot, which is counted from 1.

@@ -12,7 +12,7 @@ use super::key::Key;
 /// costs at most one allocation, and a request is written with two copies.
 #[derive(Debug)]
 pub struct Job {
-    /// Its place among all jobs read, from 1. Results are ordered by it.
+    /// Its number among all jobs, from 1. Results are ordered by it.
     pub seq: u64,
     /// Where its line is in the input.
     pub place: Place,
@@ -40,10 +40,9 @@ pub struct Job {
 pub(super) struct JobBody {
     /// Command, args and id, one after the other.
     pub(super) text: Vec<u8>,
-    /// The bytes before this one are not a part of the job any more.
+    /// The bytes before this one are no longer a part of the job.
     pub(super) begin: usize,
-    /// Where the args begin. It is at most `id_at`, which is at most the length of the text: `new` adds
-    /// up lengths.
+    /// Where the args begin: at most at `id_at`, which is at most the length of the text.
     pub(super) args_at: usize,
     /// Where the id begins.
     pub(super) id_at: usize,
@@ -66,8 +65,8 @@ pub(super) enum JobForm {
     Parts { parts: Vec<Part>, first: usize },
 }
 
-/// Where the texts of a job of a bundle are: they begin where the texts of the job before it end, and
-/// end with the id.
+/// Where the texts of one job in a bundle are. They begin where the texts of the job before it end. The id
+/// is the last of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) args_at: u32,
@@ -92,8 +91,8 @@ impl Place {
 }
 
 impl Job {
-    /// Makes a job. `cmd` is a JSON string, `args` a JSON value, `id` a JSON string or number or
-    /// nothing. None of them has line breaks between its parts: they are passed on unchanged.
+    /// Makes a job. `cmd` is a JSON string, `args` a JSON value, `id` a JSON string, a number or empty. They
+    /// are passed on unchanged, so they must not have line breaks between their parts.
     pub fn new(seq: u64, cmd: &str, args: &str, id: &str) -> Self {
         let mut text = Vec::with_capacity(cmd.len() + args.len() + id.len());
         text.extend_from_slice(cmd.as_bytes());
@@ -120,13 +119,13 @@ impl Job {
         }
     }
 
-    /// A job of the pool's one command: `words` are its args, each followed by a NUL byte, which no
-    /// argument of a command can hold.
+    /// A job for the pool's one command. `words` are its args, each followed by a NUL byte. No argument of a
+    /// command can hold this byte.
     pub fn words(seq: u64, words: &[u8]) -> Self {
         Self::bytes(seq, words, JobForm::Words)
     }
 
-    /// A job that is a message to a worker, which is sent unchanged.
+    /// A job that is a message. It is sent to a worker unchanged.
     pub fn message(seq: u64, message: &[u8]) -> Self {
         Self::bytes(seq, message, JobForm::Message)
     }
@@ -161,7 +160,7 @@ impl Job {
         (self.body.form == JobForm::Message).then_some(&self.body.text[..])
     }
 
-    /// The args if they are words of any bytes, as those of a command that came as plain lines.
+    /// The args of a job that [`Job::words`] has made: words of any bytes.
     pub fn arg_words(&self) -> Option<impl Iterator<Item = &[u8]>> {
         let words = &self.body.text[self.body.args_at..self.body.id_at];
         let words = words.strip_suffix(b"\0").map(|words| words.split(|&byte| byte == 0));
@@ -184,7 +183,7 @@ impl Job {
         self.attempt
     }
 
-    /// Whether it ran in an earlier run, and its result comes from the journal.
+    /// Whether its result comes from the journal, since an earlier run has run it.
     pub fn is_recorded(&self) -> bool {
         self.is_recorded
     }

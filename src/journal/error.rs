@@ -29,7 +29,7 @@ pub enum JournalProblem {
     NotAFile,
     /// The file has text that is no journal.
     NotAJournal,
-    /// The journal has records, and the run was not to resume.
+    /// The journal has records, but the settings do not say to resume.
     HasRecords,
     /// The file can't be read or written.
     Unreadable(io::Error),
@@ -54,7 +54,7 @@ pub enum JournalProblem {
     },
     /// A large result could not be copied to a temporary file.
     NotSpooled(io::Error),
-    /// Records could not be written, or not be brought to the disk.
+    /// Records could not be written, or not synced to the disk.
     NotRecorded(io::Error),
 }
 
@@ -88,8 +88,8 @@ impl fmt::Display for JournalError {
             ),
             JournalProblem::HasRecords => write!(
                 f,
-                "the journal '{path}' has records of an earlier run: go on with that run by \
-                 --resume, or remove the file to begin anew"
+                "the journal '{path}' has records of an earlier run: give --resume to continue \
+                 that run, or remove the file to start again"
             ),
             JournalProblem::Unreadable(error) => {
                 write!(f, "the journal '{path}' can't be used: {error}")
@@ -102,9 +102,9 @@ impl fmt::Display for JournalError {
             JournalProblem::LessRoom { then, now } => write!(
                 f,
                 "the journal '{path}' can't be used: its jobs have up to {then} bytes of arguments, \
-                 and now there is room for {now} only, so that lines would make other jobs; make the \
-                 environment smaller or the limit of the stack (ulimit -s) larger, as it was, or \
-                 name another file"
+                 but now there is room for {now} only, so its lines would make other jobs; make the \
+                 environment smaller or the limit of the stack (ulimit -s) larger, as in that run, \
+                 or name another file"
             ),
             JournalProblem::RecordUnreadable { place, error } => write!(
                 f,
@@ -119,8 +119,8 @@ impl fmt::Display for JournalError {
             ),
             JournalProblem::NotRecorded(error) => write!(
                 f,
-                "results could not be recorded in the journal '{path}': {error}; those of jobs that \
-                 have run are printed, but only what is recorded counts as done for --resume"
+                "results could not be recorded in the journal '{path}': {error}; the results of jobs \
+                 that have run are printed, but --resume runs each job again that has no record"
             ),
         }
     }
@@ -137,7 +137,7 @@ fn write_unopened(path: &Path, error: &io::Error, f: &mut fmt::Formatter<'_>) ->
         Some(Errno::ROFS | Errno::ACCESS | Errno::PERM) => {
             write!(f, "the journal '{path}' can't be written: {error}")
         }
-        // Somebody else has made the file.
+        // The error says that another user has made the file.
         None if error.kind() == io::ErrorKind::PermissionDenied => {
             write!(f, "the journal '{path}' can't be used: {error}; name another file")
         }

@@ -14,15 +14,15 @@ use super::error::JournalProblem;
 use super::record;
 use crate::util::files::{FilePlace, Links};
 
-/// How long to wait for the lock. A process that was killed a moment ago may have left a child that is
-/// about to become a command, and holds the lock until then.
+/// How long to wait for the lock. A run that was just killed may have left a child that has not become its
+/// program yet. Until it does, the child holds the lock.
 const LOCK_PATIENCE: Duration = Duration::from_millis(300);
 
 /// How long to wait between two looks at the lock.
 const LOCK_TICK: Duration = Duration::from_millis(10);
 
-/// Opens the file, for nobody else to read. A symbolic link in its place is not followed, not even the
-/// user's own: whoever can make one there must not have other files written to.
+/// Opens the file. A new file can be read by nobody else. A symbolic link in its place is not followed, not
+/// even the user's own: a link must not direct records to another file.
 pub(super) fn open(path: &Path) -> Result<File, JournalProblem> {
     let opened = FilePlace::find(path, Links::Refused).and_then(|place| place.append_and_read());
     opened.map_err(JournalProblem::Unopened)
@@ -42,8 +42,8 @@ pub(super) fn lock(file: &File) -> Result<(), JournalProblem> {
     }
 }
 
-/// Whether a file that is not empty looks like a journal, by its first lines: one of them begins as a
-/// record does, or the first line is the beginning of a record.
+/// Whether a file that is not empty looks like a journal: one of its first lines begins as a record does, or
+/// the whole file is the beginning of a record.
 pub(super) fn may_be_journal(file: &File) -> bool {
     let mut head = vec![0; 64 << 10];
     let Ok(length) = file.read_at(&mut head, 0) else { return true };

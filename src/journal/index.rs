@@ -1,4 +1,4 @@
-//! Which jobs a journal has records of, and where: 32 bytes a record. Results stay in the file.
+//! The index of a journal: where the record of each job is, in 32 bytes a record. Results stay in the file.
 
 use std::fs::File;
 use std::io::{self, BufRead};
@@ -26,12 +26,12 @@ struct Entry {
 pub(super) struct Index {
     /// In the order of their digests.
     entries: Vec<Entry>,
-    /// All digests in equal parts: where each part begins in `entries`. A search through all entries
-    /// for each job would cost a dozen accesses to memory that is in no cache.
+    /// Where each of several equal ranges of digests begins in `entries`. A binary search of all entries
+    /// would miss the cache a dozen times for each job.
     parts: Vec<usize>,
 }
 
-/// About how many entries a part has.
+/// The average number of entries in a part.
 const PART: usize = 16;
 
 /// What a journal holds.
@@ -42,7 +42,7 @@ pub(super) struct Found {
     pub(super) len: u64,
     /// How many bytes the torn last line has; 0: it is not torn.
     pub(super) torn: u64,
-    /// What is recorded of how lines are packed.
+    /// The recorded limit for packing lines into jobs, in bytes.
     pub(super) pack: Option<usize>,
 }
 
@@ -62,8 +62,8 @@ impl From<io::Error> for Unusable {
 }
 
 impl Index {
-    /// Reads all of a journal. Of the record with the digest `pack` ([`record::pack_line`]), reads also
-    /// what it says.
+    /// Reads all of a journal. The record with the digest `pack` has the limit for packing lines
+    /// ([`record::pack_line`]).
     ///
     /// # Errors
     /// The file can't be read, or has a line that is no record. Only the last line may be torn.
@@ -79,7 +79,7 @@ impl Index {
             let key = record::key(line);
             if let Some(end) = memchr::memchr(b'\n', line) {
                 let line = &line[..=end];
-                // A raw value, since it must be UTF-8.
+                // A raw value must be UTF-8, so this checks that as well.
                 let is_json = serde_json::from_slice::<&RawValue>(line).is_ok();
                 let key = key.filter(|_| is_json).ok_or(Unusable::Line(number))?;
                 if key.0.digest == pack {
@@ -104,7 +104,7 @@ impl Index {
         }
     }
 
-    /// Of several records of a job the last one counts, and only successes count.
+    /// Sorts the entries. If a job has several, the last one counts. Only successes are kept.
     fn of(mut entries: Vec<Entry>) -> Self {
         entries.sort_unstable_by_key(|entry| (entry.digest, entry.nth, !entry.place));
         entries.dedup_by_key(|entry| (entry.digest, entry.nth));
@@ -124,8 +124,8 @@ impl Index {
         self.entries.len()
     }
 
-    /// Counts one more job with this digest. Returns how many there were, and where the record of this
-    /// one begins. `None`: no job with this digest is recorded.
+    /// Counts one more job with this digest. Returns its number among them, and the place of its record.
+    /// `None`: no job with this digest is recorded.
     pub(super) fn next(&mut self, digest: Digest128) -> Option<(u32, Option<u64>)> {
         let part = part_of(digest, self.parts.len());
         let begin = *self.parts.get(part)?;
@@ -135,7 +135,7 @@ impl Index {
         entry.seen = entry.seen.saturating_add(1);
         let nth = entry.seen;
         let key = |entry: &Entry| (entry.digest, entry.nth.get());
-        // They are in order, so the nth has at most that index.
+        // Entries are sorted, so entry `nth` is before this index.
         let last = self.entries.len().min(first + nth as usize);
         let place = self.entries[first..last].binary_search_by_key(&(digest, nth), key).ok();
         Some((nth, place.map(|at| self.entries[first + at].place / 2)))
@@ -159,8 +159,8 @@ fn entry((key, is_ok): (Key, bool), begin: u64) -> Entry {
 enum Beginning {
     /// As a record.
     Record,
-    /// With this many bytes of a record, and then zeros: after a power cut, some file systems have
-    /// zeros where bytes were to be written.
+    /// With this many bytes of a record, and then zeros. After a power cut, some file systems have zeros in
+    /// place of the last bytes.
     Zeros(u64),
     /// In some other way.
     Other,

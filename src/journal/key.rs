@@ -8,8 +8,8 @@ use std::sync::{Arc, OnceLock};
 use crate::job::Job;
 use crate::job::key::Digest128;
 
-/// What jobs mean besides their own texts: for example the command that is run for each line. Jobs with
-/// another context have other keys, even if their lines are equal.
+/// Everything besides a job's own texts that gives it its meaning, such as the command that is run for each
+/// line. Jobs with different contexts have different keys, even if their lines are equal.
 #[derive(Clone, Debug)]
 pub struct Context {
     digest: Digest128,
@@ -34,12 +34,12 @@ impl Context {
         Self { workers, ..self }
     }
 
-    /// What is recorded of how lines are packed into jobs goes by this: no job does.
+    /// The digest of the record of the limit for packing. No job has it.
     pub(super) fn pack(&self) -> Digest128 {
         Digest128::of([&b"pack"[..], &self.digest.0])
     }
 
-    /// What a job is known by, but for the count of equal ones.
+    /// The key of a job without the count of equal jobs.
     pub(crate) fn digest(&self, job: &Job) -> Digest128 {
         let context = &self.digest.0[..];
         if let Some(id) = job.id() {
@@ -64,7 +64,7 @@ impl Context {
     }
 }
 
-/// Counts equal jobs, in some 20 to 40 bytes for each that is different.
+/// Counts equal jobs. Each different job takes 20 to 40 bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Repeats {
     once: HashSet<Digest128, BuildHasherDefault<Identity>>,
@@ -72,7 +72,7 @@ pub(crate) struct Repeats {
 }
 
 impl Repeats {
-    /// Which job with this digest this one is, from 1.
+    /// Counts a job. Returns its number among those with this digest, from 1.
     pub(crate) fn count(&mut self, digest: Digest128) -> u32 {
         if self.once.insert(digest) {
             return 1;
@@ -83,7 +83,7 @@ impl Repeats {
     }
 }
 
-/// Digests are random enough as they are.
+/// Uses the first bytes of a digest as its hash, since digests are random already.
 #[derive(Debug, Default)]
 struct Identity(u64);
 
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(job(r#""a""#, "[1]", ""), job(r#""a""#, "[1]", ""));
         assert_ne!(job(r#""a""#, "[1]", ""), job(r#""a""#, "[2]", ""));
         assert_ne!(job(r#""a""#, "[1]", ""), job(r#""b""#, "[1]", ""));
-        // An id is the key, whatever else the job is, and in whatever run.
+        // If a job has an id, nothing else is a part of its key.
         assert_eq!(job(r#""a""#, "[1]", r#""x""#), job(r#""b""#, "[2]", r#""x""#));
         assert_ne!(job(r#""a""#, "[1]", r#""x""#), job(r#""a""#, "[1]", r#""y""#));
         let named = Job::new(9, r#""a""#, "[1]", "7");

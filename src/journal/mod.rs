@@ -1,6 +1,6 @@
-//! The journal of a run: a record of what each job came to, written before its result is printed, so
-//! that a run that was cut short can be resumed. What a person has seen of a run is in its journal,
-//! and a job that has succeeded according to the journal is not run again.
+//! The journal of a run: a record of the outcome of each job, from which a run that was cut short can be
+//! resumed. A record is written before its result is printed, so each printed result is in the journal.
+//! A job that has succeeded according to the journal is not run again.
 
 mod error;
 mod file;

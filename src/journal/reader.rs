@@ -9,13 +9,13 @@ use serde::de::IgnoredAny;
 
 use super::record::Lookahead;
 
-/// How many bytes are read at once of a journal that is read as a whole.
+/// The number of bytes that are read at once when a whole journal is read.
 pub(super) const PIECE: usize = 1 << 20;
 
-/// How many bytes are read at once of a single record.
+/// The number of bytes that are read at once when single records are read.
 const LOOK: usize = 64 << 10;
 
-/// What is known of a line that is too long for the buffer.
+/// The facts about a line that is too long for the buffer.
 #[derive(Debug, Default)]
 pub(super) struct LongLine {
     /// How many bytes the line has before its end.
@@ -123,11 +123,11 @@ impl RecordReader {
         read.map(|count| count > 0)
     }
 
-    /// Skips a line, and returns what is known of it.
+    /// Skips a line, and returns the facts about it.
     pub(super) fn skip_line(&mut self) -> io::Result<LongLine> {
         let mut line = LongLine::default();
         loop {
-            // A character may be cut at the end of the buffer: it is read again with the bytes after it.
+            // The buffer may end within a character. Its bytes stay there until the rest is read.
             let is_over = self.buffer.len() - self.at < 4 && !self.more()?;
             let rest = &self.buffer[self.at..];
             if rest.is_empty() {

@@ -1,4 +1,4 @@
-//! A record: the line of a journal that says what a job came to. Each begins with exactly
+//! A record: the line of a journal with the outcome of a job. Each begins with exactly
 //! `{"key":"…","nth":1,"ok":true,`, so that a journal can be searched without being parsed. A part that
 //! may be large comes last, so that it can be read piece by piece.
 
@@ -45,7 +45,7 @@ enum BodyForm {
 /// Writes the record of a job that has a key.
 ///
 /// # Errors
-/// Those of `out`, or the output of a command can't be read back.
+/// `out` returns an error, or the output of a command can't be read back.
 pub(super) fn write(done: &Done<'_>, key: Key, out: &mut impl Write) -> io::Result<()> {
     begin(key, done.outcome.is_ok(), done.job.attempt(), out)?;
     if let Some(id) = done.job.id() {
@@ -81,8 +81,8 @@ fn begin(key: Key, is_ok: bool, attempt: u32, out: &mut impl Write) -> io::Resul
     write!(out, "\",\"nth\":{},\"ok\":{is_ok},\"attempt\":{attempt}", key.nth)
 }
 
-/// The record of how many bytes of lines make a job. It has the form of a record of a failed job, so
-/// that an older procpool ignores it.
+/// The record of the limit for packing: the most bytes of lines in a job. It has the form of a record of a
+/// failed job, so that an older procpool ignores it.
 pub(super) fn pack_line(digest: Digest128, most: usize) -> Vec<u8> {
     let mut line = Vec::new();
     // A Vec takes all that is written to it.
@@ -161,7 +161,7 @@ impl RecordHead {
     }
 }
 
-/// What a job came to in an earlier run.
+/// The result of a job in an earlier run.
 #[derive(Debug)]
 pub struct Recorded {
     attempt: u32,
@@ -232,7 +232,13 @@ impl Recorded {
             Recollection::Bytes(bytes) => (Value::Bytes(bytes), None),
             Recollection::Printed(printed) => (Value::NULL, Some(printed)),
         };
-        sink.deliver(&Done { job: &job, outcome: Ok(value), printed, run: self.run });
+        sink.deliver(&Done {
+            job: &job,
+            outcome: Ok(value),
+            printed,
+            run: self.run,
+            unproven: None,
+        });
     }
 }
 
@@ -285,7 +291,7 @@ fn stream(from: &mut impl BufRead, spool: &Arc<Spool>) -> io::Result<Capture> {
     Ok(capture)
 }
 
-/// The rest of a JSON string, as `serde_json` writes it.
+/// Reads the rest of a JSON string that `serde_json` has written.
 fn unescape(from: &mut impl BufRead, out: &mut impl Write) -> io::Result<()> {
     loop {
         let buffer = from.fill_buf()?;
@@ -335,7 +341,7 @@ fn text(bytes: &[u8]) -> io::Result<&[u8]> {
     if bytes.iter().any(|&byte| byte < b' ') { Err(damaged()) } else { Ok(bytes) }
 }
 
-/// The rest of a string in base64.
+/// Reads the rest of a string in base64.
 fn decode(from: &mut impl BufRead, out: &mut impl Write) -> io::Result<()> {
     let engine = &base64::engine::general_purpose::STANDARD;
     let mut held = Vec::new();
@@ -387,7 +393,7 @@ mod tests {
 
     fn done<'a>(job: &'a Job, value: Value<'a>) -> Done<'a> {
         let run = Run { slot: 2, pid: 9, attempt: 1, start: 1_764_000_000.123_456, seconds: 1e-7 };
-        Done { job, outcome: Ok(value), printed: None, run: Some(run) }
+        Done { job, outcome: Ok(value), printed: None, run: Some(run), unproven: None }
     }
 
     #[test]
@@ -408,7 +414,13 @@ mod tests {
         let raw = RawValue::from_string("[1,\n2]".into()).expect("JSON");
         let failure = Failure { data: Some(raw), ..Failure::new(Kind::Error, "no\n\"way\"") };
         let job = Job::new(7, r#""a""#, "[1]", "");
-        written(&Done { job: &job, outcome: Err(&failure), printed: None, run: None });
+        written(&Done {
+            job: &job,
+            outcome: Err(&failure),
+            printed: None,
+            run: None,
+            unproven: None,
+        });
     }
 
     #[test]
@@ -450,7 +462,7 @@ mod tests {
             let printed = Arc::new(Printed { exit: Some(0), signal: None, stdout, stderr });
             let job = Job::words(1, b"m\0");
             let line = written(&Done { printed: Some(&printed), ..done(&job, Value::NULL) });
-            // Also where the pieces that are read end anywhere.
+            // The pieces that are read may end anywhere.
             let (at, len, _) = body(&line).expect("a body");
             let mut pieces = io::BufReader::with_capacity(size, &line[at + len..]);
             let head = head(&line[..at]).expect("a head");

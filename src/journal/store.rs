@@ -1,4 +1,4 @@
-//! A journal that is open: its records are looked up for each job that is read, and new ones appended.
+//! An open journal: looks up the record of each job that is read, and appends new records.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Write};
@@ -31,7 +31,7 @@ pub struct JournalSettings {
     pub resume: bool,
     /// A record is on the disk before its result is printed.
     pub sync: bool,
-    /// What jobs mean besides their own texts.
+    /// What gives jobs their meaning besides their own texts.
     pub context: Context,
     /// The most bytes of lines in a job, if the lines of a job are limited by their bytes.
     pub pack: Option<usize>,
@@ -131,8 +131,8 @@ impl Journal {
         self.resumed.load(Ordering::Relaxed)
     }
 
-    /// Gives a job its key, or finds its result of an earlier run. Jobs must be shown in the order of
-    /// the input.
+    /// Gives a job its key, or finds its result of an earlier run. Call this for all jobs in the order of the
+    /// input.
     ///
     /// # Errors
     /// Its record can't be read back.
@@ -152,8 +152,8 @@ impl Journal {
         Ok(Some(recorded))
     }
 
-    /// Adds the record of a job to those that are to be appended, if the job has a key
-    /// ([`Journal::admit`] gives it one) and was not cancelled.
+    /// Adds the record of a job to `records`, for [`Journal::append`]. A cancelled job and a job without a
+    /// key have no record. [`Journal::admit`] gives a job its key.
     pub fn add(done: &Done<'_>, records: &mut Vec<u8>) {
         if let Some(key) = key_of(done) {
             let begin = records.len();
@@ -179,7 +179,7 @@ impl Journal {
     /// Appends the record of a command with a large output, piece by piece.
     ///
     /// # Errors
-    /// As those of [`Journal::append`].
+    /// As for [`Journal::append`].
     pub fn append_large(&self, done: &Done<'_>) -> Result<(), JournalError> {
         match key_of(done) {
             Some(key) => self.append_by(|tail| tail.append_large(done, key)),
@@ -205,7 +205,7 @@ impl Journal {
     /// Waits until all records that were appended are on the disk, with [`JournalSettings::sync`].
     ///
     /// # Errors
-    /// They could not be brought there. This is reported once.
+    /// They could not be written there. This is reported once.
     pub(crate) fn wait_synced(&self) -> Result<(), JournalError> {
         let Some(sync) = &self.sync else { return Ok(()) };
         sync.wait_synced().map_err(|error| self.not_recorded(error))
@@ -252,9 +252,8 @@ fn load(
     Ok(found)
 }
 
-/// How many bytes of lines make a job, and the line that is to be recorded of it. How much there is
-/// room for depends on the environment. It may be larger in a later run: half of the room is left for
-/// it.
+/// The most bytes of lines in a job, and the record of that limit if the journal has none. The environment
+/// takes a part of the room, and may be larger in a later run. So half of the room is left for it.
 fn packing(
     settings: &JournalSettings,
     recorded: Option<usize>,

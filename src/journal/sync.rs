@@ -31,11 +31,11 @@ struct Synced {
 }
 
 impl DiskSync {
-    /// Starts the thread. It syncs at once all records that were written while it was busy.
+    /// Starts the thread. Each sync covers all records that were written during the one before.
     pub(super) fn start(file: &File, path: &Path) -> io::Result<Arc<Self>> {
-        // The records of earlier runs will be printed, too.
+        // The results of earlier runs will be printed too, so their records are synced now.
         file.sync_data().or_else(pass_devices)?;
-        // The file itself must be there after a power cut. If its folder can't be opened, it may not.
+        // Syncing the folder keeps the file itself. If the folder can't be opened, a power cut may remove it.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         if let Ok(folder) = File::open(folder.unwrap_or(Path::new("."))) {
             let _ = folder.sync_all();
@@ -94,7 +94,7 @@ impl DiskSync {
     }
 }
 
-/// A device does not lie on a disk, and can't be synced. That is no error.
+/// A device has no data on a disk, and can't be synced. That is no error.
 fn pass_devices(error: io::Error) -> io::Result<()> {
     match Errno::from_io_error(&error) {
         Some(Errno::INVAL) => Ok(()),

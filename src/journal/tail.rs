@@ -40,7 +40,7 @@ impl Tail {
                 break Ok(());
             }
         };
-        // Each whole line counts as recorded, also if a later one could not be written.
+        // Each whole line counts as recorded, even if a later one could not be written.
         let whole = memchr::memrchr(b'\n', &records[..written]).map_or(0, |at| at + 1);
         self.appended(whole as u64, result)
     }
@@ -51,7 +51,7 @@ impl Tail {
         self.appended(len, result)
     }
 
-    /// Whole records of `len` bytes were appended, and no more if there is an error.
+    /// Counts whole records of `len` bytes. After an error, cuts off a torn record.
     fn appended(&mut self, len: u64, result: io::Result<()>) -> io::Result<()> {
         self.len += len;
         if result.is_err() {

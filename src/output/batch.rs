@@ -27,22 +27,22 @@ pub(super) fn with_batch(output: u64, call: impl FnOnce(&mut Batch)) {
     });
 }
 
-/// Records that are put in order together, so that the lock is taken once for all.
+/// Records that are put in order together. The lock is taken once for all of them.
 pub(super) struct Batch {
     pub(super) out: Vec<u8>,
     pub(super) err: Vec<u8>,
     /// The records for the journal.
     pub(super) records: Vec<u8>,
     pub(super) streaks: Vec<Streak>,
-    /// How many jobs of the batch have succeeded. The counters that all slots share are changed once for
-    /// a batch, since slots that count at the same time slow each other down.
+    /// How many jobs of the batch have succeeded. The counters that all slots share change once per
+    /// batch: slots that count at the same time slow each other down.
     pub(super) succeeded: u64,
     pub(super) failed: u64,
     typical: TypicalSize,
 }
 
-/// Records of successive jobs: `count` of them from `seq` on. They end at `out_end` and `err_end` in the
-/// batch. Only the last record of a streak may have bytes for stderr.
+/// The records of `count` successive jobs. The first of them is job `seq`. They end at `out_end` and
+/// `err_end` in the batch. Only the last record of a streak may have bytes for stderr.
 pub(super) struct Streak {
     pub(super) seq: u64,
     pub(super) count: u64,
@@ -84,7 +84,7 @@ impl Batch {
         if is_ok { self.succeeded += jobs } else { self.failed += jobs }
     }
 
-    /// The bytes that were added last are the records of `count` jobs.
+    /// Marks the bytes that were added last as the records of `count` jobs.
     fn end(&mut self, seq: u64, count: u64, has_err: bool) {
         let out_end = self.out.len();
         let err_end = self.err.len();

@@ -17,19 +17,19 @@ use crate::util::text::printable;
 /// The format of results.
 #[derive(Clone, Debug)]
 pub struct Format {
-    /// What is printed of a job.
+    /// What is printed for a job.
     pub shape: Shape,
-    /// Records say also where and when the job ran, and its args.
+    /// Records also give the args of the job, and where and when it ran.
     pub detail: bool,
     /// With [`Shape::Text`], each line begins with the args of its job and a tab.
     pub tag: bool,
     /// How jobs without a worker are run.
     pub commands: Option<Arc<Commands>>,
-    /// The names of the sources of jobs in messages.
+    /// The names that messages give to the sources of jobs.
     pub sources: Vec<String>,
 }
 
-/// What is printed of a job.
+/// What is printed for a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// One JSON object, whether the job failed or not.
@@ -79,7 +79,7 @@ impl Format {
     /// The record of a command with a large output.
     ///
     /// # Errors
-    /// The output can't be read back, or not be written to the temporary file of `spool`.
+    /// The output can't be read back, or can't be written to the temporary file of `spool`.
     pub(super) fn large(&self, done: &Done<'_>, spool: &Arc<Spool>) -> io::Result<Large> {
         if let (Shape::Text, false, Some(printed)) = (self.shape, self.tag, done.printed) {
             let mut tail = Vec::new();
@@ -155,7 +155,7 @@ impl Format {
             in_line = tagger.in_line;
         }
         if in_line {
-            // The next line is of another job, or about this one.
+            // The next text is another job's, or says why this one failed. It must begin a line.
             err.write_all(b"\n")?;
         }
         self.failure_line(done, err)
@@ -278,7 +278,7 @@ fn or_null(json: &[u8]) -> Cow<'_, [u8]> {
     Cow::Borrowed(if json.is_empty() { b"null" } else { json })
 }
 
-/// A tag for a line on stderr, which is for people.
+/// Makes a tag fit for stderr, where people read it: control characters are escaped.
 fn fit_for_stderr(tag: Vec<u8>) -> Vec<u8> {
     let Some(args) = tag.strip_suffix(b"\t") else { return tag };
     let mut shown = printable(&String::from_utf8_lossy(args)).into_bytes();
@@ -352,7 +352,13 @@ mod tests {
         ] {
             let raw: &RawValue = serde_json::from_str(json).expect("JSON");
             let job = job(r#""j1""#);
-            let done = Done { job: &job, outcome: Ok(Value::Json(raw)), printed: None, run: None };
+            let done = Done {
+                job: &job,
+                outcome: Ok(Value::Json(raw)),
+                printed: None,
+                run: None,
+                unproven: None,
+            };
             let record = format!("{{\"id\":\"j1\",\"ok\":true,\"result\":{json}}}\n");
             assert_eq!(write(Shape::Record, false, &done), (record, String::new()));
             assert_eq!(write(Shape::Value, false, &done), (value.into(), String::new()));
@@ -364,7 +370,8 @@ mod tests {
     fn failures() {
         let failure = Failure::new(Kind::Crash, "it \"died\"\u{1b}[2J");
         let job = job("");
-        let done = Done { job: &job, outcome: Err(&failure), printed: None, run: None };
+        let done =
+            Done { job: &job, outcome: Err(&failure), printed: None, run: None, unproven: None };
         let record = "{\"id\":7,\"ok\":false,\"error\":{\"kind\":\"crash\",\"message\":\"it \\\"died\\\"\\u001b[2J\"}}\n";
         assert_eq!(write(Shape::Record, false, &done), (record.into(), String::new()));
         let line = "procpool: job 7 (a.jsonl line 9): crash: it \"died\"\\u{1b}[2J\n";
@@ -377,7 +384,13 @@ mod tests {
         let raw: &RawValue = serde_json::from_str("1").expect("JSON");
         let run = Run { slot: 2, pid: 99, attempt: 1, start: 1_764_000_000.5, seconds: 0.25 };
         let job = job("");
-        let done = Done { job: &job, outcome: Ok(Value::Json(raw)), printed: None, run: Some(run) };
+        let done = Done {
+            job: &job,
+            outcome: Ok(Value::Json(raw)),
+            printed: None,
+            run: Some(run),
+            unproven: None,
+        };
         assert_eq!(
             write(Shape::Record, true, &done).0,
             "{\"id\":7,\"ok\":true,\"result\":1,\"seq\":7,\"cmd\":\"resize\",\"args\":[\"a.png\"],\
@@ -385,7 +398,8 @@ mod tests {
         );
         let failure = Failure::new(Kind::Invalid, "no");
         let job = Job::unreadable(3, Place { source: 0, line: 3 }, "");
-        let done = Done { job: &job, outcome: Err(&failure), printed: None, run: None };
+        let done =
+            Done { job: &job, outcome: Err(&failure), printed: None, run: None, unproven: None };
         assert_eq!(
             write(Shape::Record, true, &done).0,
             "{\"id\":3,\"ok\":false,\"error\":{\"kind\":\"invalid\",\"message\":\"no\"},\"seq\":3,\

@@ -9,7 +9,7 @@ use crate::job::printed::Printed;
 pub struct Large {
     /// What the command printed to stdout and to stderr.
     pub(super) printed: Arc<Printed>,
-    /// Lines for stderr after that.
+    /// Lines for stderr that follow the output.
     pub(super) tail: Vec<u8>,
 }
 

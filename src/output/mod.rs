@@ -1,5 +1,6 @@
-//! Outcomes → stdout, in the order of the input or as they come. Nothing else writes stdout. Slots format
-//! their records and put them in order under one lock; a thread writes the records that are ready.
+//! Prints outcomes to stdout, in the order of the input or as jobs finish. Nothing else writes stdout.
+//! Slots format their records and put them in order under one lock; a thread writes the records that
+//! are ready.
 
 mod batch;
 pub mod format;

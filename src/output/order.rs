@@ -1,5 +1,5 @@
-//! The order of records: they come as jobs finish, and leave in the order of the input. Those that wait
-//! are held in memory up to a limit; more go to a temporary file.
+//! Puts records in the order of the input. They come as jobs finish. Records that wait are held in
+//! memory up to a limit; the others go to a temporary file.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -13,13 +13,14 @@ use super::large::Large;
 use super::pages::{Pages, Piece};
 use super::spill::{Spill, Spilled};
 
-/// Records are made ready until there are this many bytes.
+/// No more records are made ready once this many bytes are.
 const BATCH: usize = 256 << 10;
 
-/// About how many bytes of memory a waiting streak takes besides its own.
+/// About how many bytes of memory a waiting streak takes besides its records.
 const OVERHEAD: usize = 64;
 
-/// The most bytes in memory whose turn has come, and which wait only for a slow reader of stdout.
+/// If the turn of the waiting records has come, slots wait once they have more bytes than this: only a
+/// slow reader of stdout holds them up.
 const AMPLE: usize = 4 << 20;
 
 /// The smallest limit: below it, spilling costs more memory than it saves.
@@ -29,7 +30,7 @@ const LEAST: usize = 256 << 10;
 #[derive(Debug, Default)]
 pub struct Ready {
     out: Vec<u8>,
-    /// What comes between the bytes of `out`, each with the number of bytes before it.
+    /// The parts between the bytes of `out`, each with the number of bytes of `out` before it.
     between: Vec<(usize, Aside)>,
     typical: TypicalSize,
 }
@@ -64,7 +65,7 @@ impl Ready {
         self.between.clear();
     }
 
-    /// The parts that are to be written: bytes for stdout, and what comes after them.
+    /// The parts to write: bytes for stdout, and the other part that follows them, if there is one.
     pub(super) fn parts(&self) -> impl Iterator<Item = (&[u8], Option<&Aside>)> {
         let ends = self.between.iter().map(|(end, what)| (*end, Some(what)));
         ends.chain([(self.out.len(), None)]).scan(0, |begin, (end, what)| {
@@ -92,8 +93,8 @@ impl Aside {
     }
 }
 
-/// Records of successive jobs that wait: bytes for stdout and, from `split` on, for stderr. Slots take
-/// successive jobs, so that most records come in streaks.
+/// The records of successive jobs that wait: bytes for stdout and, from `split` on, bytes for stderr.
+/// Slots take successive jobs, so most records come in streaks.
 #[derive(Debug)]
 struct WaitingStreak {
     piece: Piece,
@@ -111,7 +112,7 @@ pub struct Order {
     next: u64,
     /// Streaks by the number of their first job.
     waiting: BTreeMap<u64, WaitingStreak>,
-    /// How many of them are not in memory.
+    /// How many waiting streaks are large records.
     large: usize,
     /// Lines of jobs that are still running, until their turn comes.
     lines: BTreeMap<u64, Printed>,
@@ -136,11 +137,11 @@ impl Order {
         }
     }
 
-    /// Takes the records of `count` jobs from `seq` on. Records whose turn it is then go to `ready`.
+    /// Takes the records of `count` jobs, the first of which is job `seq`. Records whose turn it is go
+    /// to `ready`.
     ///
     /// # Errors
-    /// The memory is full and the temporary file can't be written. The records are kept in memory
-    /// nevertheless.
+    /// The memory is full and the temporary file can't be written. The records stay in memory.
     pub fn put(
         &mut self,
         seq: u64,
@@ -160,7 +161,7 @@ impl Order {
     /// Takes the record of one job, which is not in memory.
     ///
     /// # Errors
-    /// As of [`Order::put`].
+    /// Those of [`Order::put`].
     pub(super) fn put_large(
         &mut self,
         seq: u64,
@@ -181,7 +182,7 @@ impl Order {
     /// Takes lines of a job that is still running. They are ready at once if it is the turn of the job.
     ///
     /// # Errors
-    /// They can't be kept.
+    /// The lines can't be written to the temporary file.
     pub(super) fn put_lines(
         &mut self,
         seq: u64,
@@ -210,7 +211,7 @@ impl Order {
         if self.has_next() { self.advance(ready, false) } else { Ok(()) }
     }
 
-    /// Makes the lines ready of the job whose turn it is.
+    /// Moves the lines of the job whose turn it is to `ready`.
     fn show_lines(&mut self, ready: &mut Ready) -> io::Result<()> {
         if self.lines.is_empty() {
             return Ok(());
@@ -290,8 +291,8 @@ impl Order {
             || self.spill.as_ref().and_then(Spill::first) == Some(self.next)
     }
 
-    /// Whether slots should wait until some records are written: it is the turn of the records that wait,
-    /// so the reader of stdout is slow, and not a job.
+    /// Whether slots should wait until some records are written: the records whose turn it is are
+    /// there, so they wait for the reader of stdout and not for a job.
     pub fn is_ample(&self) -> bool {
         let has_spilled = self.spill.as_ref().is_some_and(|spill| spill.first().is_some());
         self.has_next() && (self.is_full() || (!has_spilled && self.pages.used() > AMPLE))

@@ -1,5 +1,5 @@
-//! Memory for records that wait: pages that are used again and again. So the memory stays within its
-//! limit, whichever threads add and remove records.
+//! Memory for records that wait, in pages that are used again and again. So it stays within its limit,
+//! whichever threads add and remove records.
 
 /// The size of a page, in bytes.
 const PAGE: usize = 64 << 10;
@@ -19,7 +19,6 @@ struct Page {
     pieces: usize,
 }
 
-/// The pages.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
     pages: Vec<Page>,
@@ -27,7 +26,7 @@ pub(super) struct Pages {
     free: Vec<usize>,
     /// The page that is being filled.
     current: Option<usize>,
-    /// How many bytes the pages that are not free have.
+    /// How many bytes the pages in use take.
     used: usize,
 }
 
@@ -52,12 +51,10 @@ impl Pages {
         Piece { page, at, len }
     }
 
-    /// The bytes of a piece.
     pub(super) fn get(&self, piece: &Piece) -> &[u8] {
         &self.pages[piece.page].bytes[piece.at..piece.at + piece.len]
     }
 
-    /// Gives a piece back.
     #[expect(clippy::needless_pass_by_value, reason = "a piece is given back once")]
     pub(super) fn release(&mut self, piece: Piece) {
         let page = &mut self.pages[piece.page];

@@ -1,5 +1,4 @@
-//! How results are printed, and what the output needs around stdout: stderr and the terminal
-//! ([`Screen`]).
+//! The settings of the output, and [`Screen`]: the stderr and the terminal that it shares with others.
 
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use crate::journal::Journal;
 pub struct Settings {
     /// How a record looks.
     pub format: Format,
-    /// Results are printed in the order of the input, not as they come.
+    /// Results are printed in the order of the input, not as jobs finish.
     pub ordered: bool,
     /// The most bytes of waiting results in memory.
     pub buffer: usize,
@@ -28,13 +27,12 @@ pub enum Trouble {
     Broken(String),
     /// Results that waited for their turn are lost, or out of order. The text is a sentence.
     Disordered(String),
-    /// Results could not be recorded in the journal, and are printed nevertheless. The text is a
-    /// sentence.
+    /// Results could not be recorded in the journal. They are still printed. The text is a sentence.
     Unrecorded(String),
 }
 
-/// What the output shares a terminal with: stderr, and whatever else is drawn there, such as a progress
-/// bar. (What happens in the pool goes to a [`Watcher`](crate::Watcher).)
+/// The things that share a terminal with the output: stderr, and drawings such as a progress bar. (News
+/// of the pool goes to a [`Watcher`](crate::Watcher).)
 pub trait Screen: Send + Sync {
     /// Prints a failure, in whole lines, to stderr.
     fn failure(&self, lines: &[u8]);

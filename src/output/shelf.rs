@@ -45,7 +45,7 @@ pub(super) struct ShelfState {
     pub(super) is_hurried: bool,
     /// stdout is closed or broken: records are dropped.
     pub(super) is_broken: bool,
-    /// The order could not keep all records, which was reported.
+    /// It was reported that some records could not be kept in order.
     pub(super) has_lost_order: bool,
 }
 
@@ -84,7 +84,7 @@ impl Shelf {
         batch.clear();
     }
 
-    /// Reports it if something could not be recorded.
+    /// Reports a failure to record results.
     pub(super) fn recorded(&self, outcome: Result<(), JournalError>) {
         if let Err(error) = outcome {
             self.screen.trouble(Trouble::Unrecorded(error.to_string()));

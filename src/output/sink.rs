@@ -1,5 +1,6 @@
 //! The sink that prints results: slots format their records themselves and add them in batches.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,16 +16,19 @@ use super::shelf::{ENOUGH, Shelf, ShelfState};
 use super::writer::{Writer, print};
 use crate::job::{Done, Job, Sink};
 use crate::journal::Journal;
+use crate::util::lock::lock;
 
 /// How many outputs were made in this process.
 static OUTPUTS: AtomicU64 = AtomicU64::new(0);
 
 /// The printer of results: the sink of a run.
 pub struct Output {
-    /// Which batches on a thread are its own.
+    /// Its batch on each thread has this number.
     number: u64,
     shelf: Arc<Shelf>,
     written: Mutex<Option<oneshot::Receiver<()>>>,
+    /// The records of results that are not proven yet, by the number that they were delivered with.
+    unproven: Mutex<HashMap<u64, Vec<u8>>>,
 }
 
 impl Output {
@@ -58,11 +62,11 @@ impl Output {
         let writer = Writer { shelf: Arc::clone(&shelf), stdout, _done: done };
         thread::Builder::new().name("output".into()).spawn(move || writer.run())?;
         let number = OUTPUTS.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { number, shelf, written: Mutex::new(Some(written)) })
+        Ok(Self { number, shelf, written: Mutex::new(Some(written)), unproven: Mutex::default() })
     }
 
-    /// Prints all results that were delivered, even if some before them are missing, and waits until they
-    /// are written. A slow reader of stdout makes that long.
+    /// Prints all results that were delivered, even if some before them are missing, and waits until
+    /// they are written. That takes long if the reader of stdout is slow.
     ///
     /// # Cancellation
     /// Dropping the future does not stop the printing.
@@ -81,8 +85,8 @@ impl Output {
         }
     }
 
-    /// The run ends: slots do not wait for the reader of stdout any more. Further results are kept in
-    /// memory until [`Output::finish`].
+    /// The run ends: slots no longer wait for the reader of stdout. Further results are kept in memory
+    /// until [`Output::finish`].
     pub fn hurry(&self) {
         let mut state = self.shelf.lock();
         state.is_hurried = true;
@@ -90,7 +94,7 @@ impl Output {
     }
 
     /// Prints text that is no result, on lines of its own, after [`Output::finish`] has printed all
-    /// results. Blocks while the reader of stdout does.
+    /// results. Blocks while nobody reads stdout.
     ///
     /// # Errors
     /// stdout can't be written.
@@ -106,7 +110,7 @@ impl Output {
         Ok(print(shelf, &stdout, text)?)
     }
 
-    /// How many jobs have succeeded and how many have failed, of those that were flushed.
+    /// How many of the flushed jobs have succeeded, and how many have failed.
     pub fn counts(&self) -> (u64, u64) {
         let shelf = &self.shelf;
         (shelf.succeeded.load(Ordering::Relaxed), shelf.failed.load(Ordering::Relaxed))
@@ -131,8 +135,10 @@ impl Sink for Output {
         }
         with_batch(self.number, |batch| {
             batch.add(&shelf.settings.format, done);
-            if shelf.settings.journal.is_some() {
-                Journal::add(done, &mut batch.records);
+            match done.unproven {
+                _ if shelf.settings.journal.is_none() => {}
+                Some(number) => Journal::add(done, lock(&self.unproven).entry(number).or_default()),
+                None => Journal::add(done, &mut batch.records),
             }
             if batch.out.len() + batch.err.len() + batch.records.len() >= ENOUGH {
                 shelf.put(batch);
@@ -157,9 +163,19 @@ impl Sink for Output {
         });
     }
 
+    fn proved(&self, number: u64) {
+        let records = lock(&self.unproven).remove(&number);
+        if let (Some(journal), Some(records)) = (&self.shelf.settings.journal, records) {
+            self.shelf.recorded(journal.append(&records));
+        }
+    }
+
+    fn unprovable(&self, number: u64) {
+        lock(&self.unproven).remove(&number);
+    }
+
     fn doubt(&self, done: &Done<'_>) {
         let Some(journal) = &self.shelf.settings.journal else { return };
-        // Of several records of a job, the last one counts.
         let mut record = Vec::new();
         Journal::add(done, &mut record);
         self.shelf.recorded(journal.append(&record));

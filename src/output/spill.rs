@@ -1,5 +1,5 @@
 //! The temporary file for records that have no room in memory: sorted heaps of streaks. The file has no
-//! name, so that it is gone when the process ends.
+//! name, so it is gone when the process ends.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -31,13 +31,13 @@ pub(super) struct Spill {
     heaps: BTreeMap<u64, Heap>,
 }
 
-/// The streaks that were spilled at once, in the order of their numbers.
+/// Streaks that were spilled together, in the order of their numbers.
 #[derive(Debug)]
 struct Heap {
     buffer: Vec<u8>,
     /// How much of the buffer has been taken.
     taken: usize,
-    /// Where the rest of it is in the file.
+    /// Where the unread part of the heap begins in the file.
     at: u64,
     end: u64,
 }
@@ -52,7 +52,7 @@ impl Spill {
         self.heaps.first_key_value().map(|(&seq, _)| seq)
     }
 
-    /// Adds streaks, which come in order, as a heap. If that fails, none was added.
+    /// Adds streaks, which come in order, as one heap. If that fails, none is added.
     pub(super) fn write<'a>(&mut self, runs: impl Iterator<Item = Spilled<'a>>) -> io::Result<()> {
         let begin = self.end;
         let mut at = begin;

@@ -19,7 +19,6 @@ use super::shelf::{ENOUGH, Shelf, ShelfState};
 /// idle is woken at once by a new record.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The thread that writes.
 pub(super) struct Writer {
     pub(super) shelf: Arc<Shelf>,
     pub(super) stdout: OwnedFd,
@@ -49,8 +48,8 @@ impl Writer {
             let ShelfState { order, ready: next, is_over, .. } = &mut *state;
             if let Err(error) = order.advance(next, *is_over) {
                 self.shelf.screen.trouble(Trouble::Disordered(format!(
-                    "results are lost that waited for their turn in a temporary file: it could \
-                     not be read back: {error}"
+                    "results that waited for their turn in a temporary file are lost: the file \
+                     could not be read: {error}"
                 )));
             }
             if !next.is_empty() {
@@ -106,12 +105,12 @@ impl Writer {
             });
         }
         if in_line {
-            // The next line is of another job, or about this one.
+            // The next text is another job's, or says why this one failed. It must begin a line.
             screen.failure(b"\n");
         }
         if let Err(error) = read {
             screen.trouble(Trouble::Disordered(format!(
-                "what a command printed could not be read back from a temporary file: {error}"
+                "the output of a command could not be read back from a temporary file: {error}"
             )));
         }
         if !large.tail.is_empty() {
@@ -136,7 +135,6 @@ impl Writer {
     }
 }
 
-/// Writes to stdout.
 pub(super) fn print(shelf: &Shelf, stdout: &OwnedFd, text: &[u8]) -> rustix::io::Result<()> {
     let mut result = Ok(());
     shelf.screen.around_write(text, &mut || result = write_all(stdout, text));
@@ -145,7 +143,7 @@ pub(super) fn print(shelf: &Shelf, stdout: &OwnedFd, text: &[u8]) -> rustix::io:
     result
 }
 
-/// Writes all bytes, also to a pipe that another process has made non-blocking.
+/// Writes all bytes, even to a pipe that another process has made non-blocking.
 fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> rustix::io::Result<()> {
     while !bytes.is_empty() {
         match rustix::io::write(fd, bytes) {

@@ -1,4 +1,4 @@
-//! [`Builder`]: the settings of a pool. `build.rs` checks them and makes the pool.
+//! [`Builder`]: the settings of a pool, the errors in them, and the making of the pool.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -80,7 +80,7 @@ impl Builder {
         config.worker.is_code = true;
         config.worker.protocol = code.protocol();
         config.worker.depth = Depth::Auto;
-        // If it can't load the code it will fail again.
+        // A worker that can't load the code would fail again.
         config.failures.start_limit = 1;
         Self { code: Some(code), ..Self::with(Ok(config)) }
     }
@@ -217,8 +217,10 @@ impl Builder {
         self.set(|config| config.recycling.max_reqs = count)
     }
 
-    /// How many jobs more than [`Builder::max_reqs`] a worker may have, at random for each worker, so
-    /// that workers that were started together are not replaced together. Default: 0.
+    /// How many jobs more than [`Builder::max_reqs`] a worker may have at most. The number is random
+    /// for each worker, so that workers that were started together are not replaced together. Default:
+    /// 0.
+    #[must_use]
     pub fn max_reqs_jitter(self, count: u64) -> Self {
         self.set(|config| config.recycling.max_reqs_jitter = count)
     }
@@ -235,7 +237,8 @@ impl Builder {
         self.set(|config| config.recycling.max_rss = bytes.into())
     }
 
-    /// A worker that has had no job for this long is ended. Default: it may wait for ever.
+    /// A worker that has had no job for this long is ended. Default: no limit.
+    #[must_use]
     pub fn idle_timeout(self, time: impl Into<Option<Duration>>) -> Self {
         self.set(|config| config.recycling.idle_timeout = time.into())
     }
@@ -247,8 +250,9 @@ impl Builder {
         self.set(|config| config.recycling.standby = count)
     }
 
-    /// How many requests a worker may have in flight. Default: one. More are faster for short jobs,
-    /// but many workers can't deal with more than one.
+    /// How many requests a worker may have in flight. Default: one. More are faster for short jobs, but
+    /// many workers can't handle more than one.
+    #[must_use]
     pub fn depth(self, depth: Depth) -> Self {
         self.set(|config| config.worker.depth = depth)
     }
@@ -259,7 +263,7 @@ impl Builder {
         self.set(|config| config.limits = limits)
     }
 
-    /// How much lower the priority of workers and commands is than that of this process, from 0 to
+    /// By how much the priority of workers and commands is lower than that of this process, from 0 to
     /// 39. Default: 0.
     pub fn nice(self, more: i32) -> Self {
         self.set(|config| config.nice = more)
@@ -274,7 +278,9 @@ impl Builder {
         })
     }
 
-    /// How many times a job that has failed is tried again, unless the job says so itself. Default: 0.
+    /// How many times a job that has failed is tried again, unless the job sets that itself. Default:
+    /// 0.
+    #[must_use]
     pub fn retries(self, count: u32) -> Self {
         self.set(|config| config.failures.retries = count)
     }
@@ -304,8 +310,9 @@ impl Builder {
         self.set(|config| config.failures.start_timeout = time.into())
     }
 
-    /// After how many workers in a row that die before their first reply the pool gives up: all jobs that
-    /// wait fail. 0: never. Default: 5.
+    /// The pool gives up once this many workers in a row have died before their first reply. Then all
+    /// jobs that wait fail. 0: never. Default: 5.
+    #[must_use]
     pub fn start_limit(self, count: u32) -> Self {
         self.set(|config| config.failures.start_limit = count)
     }
@@ -315,10 +322,11 @@ impl Builder {
         self.set(|config| config.worker.max_reply = bytes)
     }
 
-    /// Whether orphans are reaped: processes that become children of this process when their parents
-    /// end, as in PID 1 of a container. This process must have no other children but those of its pools.
-    /// Default: no.
+    /// Whether orphans are reaped. These are processes that become children of this process when their
+    /// parents end, as for PID 1 of a container. This process must have no children but those of its
+    /// pools. Default: no.
     #[doc(hidden)]
+    #[must_use]
     pub fn reap_orphans(self, reaps: bool) -> Self {
         self.set(|config| config.reaps_orphans = reaps)
     }
@@ -330,10 +338,10 @@ impl Builder {
         self
     }
 
-    /// The pool belongs together with another one. To pause or kill one of them pauses or kills both, the
-    /// limits that jobs wait for and the number of spares are for both together, and the slots of this
-    /// pool are numbered after `slots` others.
+    /// Joins the pool to another one. To pause or kill one of them pauses or kills both. Limits and the
+    /// number of spares hold for both together. The numbers of this pool's slots begin after `slots`.
     #[doc(hidden)]
+    #[must_use]
     pub fn beside(mut self, other: &Pool, slots: usize) -> Self {
         self.beside = Some(other.clone());
         self.set(|config| config.slots_before = slots)

@@ -12,6 +12,7 @@ use crate::pool::background::drop_in_background;
 use crate::pool::shared::Shared;
 use crate::pool::shared::stopping::StopOrder;
 use crate::process::Stop;
+use crate::util::json::on_one_line;
 
 /// What all handles of a pool share. All processes are killed when the last handle is dropped.
 pub(crate) struct Engine {
@@ -52,11 +53,11 @@ impl Engine {
         Self { shared: Arc::new(shared), window, family, alarm: Alarm::default() }
     }
 
-    /// Closes the queue and drops the jobs in it. Running jobs are ended as ordered. Returns the epoch
-    /// that ends, for [`Engine::gone`].
+    /// Closes the queue and drops the jobs in it. Running jobs are ended as `order` says. Returns the
+    /// epoch that ends, for [`Engine::gone`].
     pub(crate) fn end(&self, order: StopOrder, ending: RunEnd) -> u64 {
         let shared = &self.shared;
-        // Processes that are stopped would not end.
+        // Stopped processes would not end.
         if shared.groups.is_paused() {
             shared.groups.resume();
         }
@@ -66,15 +67,15 @@ impl Engine {
                 shared.groups.kill();
             }
         };
-        // The run is not over until all jobs that were queued are delivered.
+        // The run is not over until the dropped jobs are delivered.
         shared.queue.retiring();
         let (jobs, epoch) = shared.queue.end(ending.reopens, begin, || shared.renew());
         self.drop_queued(jobs);
         epoch
     }
 
-    /// Drops jobs that were queued when the run was ended. The sink may block, so it gets the outcomes of
-    /// jobs that have run from another thread.
+    /// Drops jobs that were queued when the run was ended. The sink may block, so another thread gives
+    /// it the outcomes of jobs that have run before.
     fn drop_queued(&self, jobs: impl IntoIterator<Item = Job>) {
         let goes_to_sink = |job: &Job| job.attempt > 1 && job.caller.is_none();
         let (tried, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(goes_to_sink);
@@ -139,9 +140,7 @@ impl Engine {
         let has_none = self.shared.config.commands.is_some() && args == "null";
         let args = if has_none { "[]".to_owned() } else { args };
         // A request is one line. Only raw JSON values have line breaks, and only between their parts.
-        let has_breaks = args.contains(['\n', '\r']);
-        let args = if has_breaks { args.replace(['\n', '\r'], " ") } else { args };
-        Ok(Job::new(0, &cmd, &args, ""))
+        Ok(Job::new(0, &cmd, &on_one_line(&args), ""))
     }
 }
 
@@ -151,7 +150,7 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// Jobs that are dropped when this is.
+/// Jobs that are dropped together with this value.
 struct Dropping {
     shared: Arc<Shared>,
     jobs: Vec<Job>,

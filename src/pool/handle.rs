@@ -345,9 +345,9 @@ impl Pool {
     }
 
     /// Ends the run: queued jobs are dropped, and running jobs may go on for the pool's grace period.
-    /// Jobs that are not finished then are cancelled: they get TERM, and KILL after another grace period.
-    /// This does not block: the [`Sink`](crate::Sink) gets the outcomes of jobs that waited to be tried
-    /// again from another thread.
+    /// Jobs that are not finished then are cancelled: they get TERM, and KILL after another grace
+    /// period. This does not block: another thread gives the [`Sink`](crate::Sink) the outcomes of jobs
+    /// that waited to be tried again.
     #[doc(hidden)]
     pub fn stop(&self) {
         let shared = &self.engine.shared;
@@ -365,8 +365,8 @@ impl Pool {
         self.engine.end(StopOrder { at, means: Stop::Terminate }, RunEnd::LAST);
     }
 
-    /// The jobs that run now, in the order of their slots. Slots that do not answer within `patience`,
-    /// since the sink does not take their outcomes, are left out.
+    /// The jobs that run now, in the order of their slots. A slot that does not answer within
+    /// `patience`, because it waits for the sink, is left out.
     #[doc(hidden)]
     pub fn underway(&self, patience: Duration) -> Vec<Underway> {
         let shared = &self.engine.shared;
@@ -406,7 +406,7 @@ impl Pool {
         self.engine.shared.groups.resume();
     }
 
-    /// How many jobs were fed and never ran, since the run was ended.
+    /// How many jobs were fed and never ran, because the run was ended.
     #[doc(hidden)]
     pub fn left(&self) -> usize {
         self.engine.shared.deliveries.left()

@@ -41,7 +41,7 @@ fn start_one(shared: &Arc<Shared>, index: usize) -> io::Result<()> {
             while catch_unwind(AssertUnwindSafe(run)).is_err() {
                 shared.queue.give_up_on(index);
                 shared.watcher.output_lost(
-                    "outcomes of jobs were lost, since what was to take them has panicked",
+                    "outcomes of jobs were lost: the sink that takes them has panicked",
                 );
             }
         })
@@ -60,7 +60,7 @@ fn not_started(shared: &Shared, error: &io::Error) {
     }
 }
 
-/// Tells the queue that a slot has left when this is dropped, also if its thread panics or never began.
+/// Tells the queue that a slot has left when this is dropped, even if its thread panics or never began.
 struct Leaving {
     shared: Arc<Shared>,
     index: usize,
@@ -75,7 +75,8 @@ impl Drop for Leaving {
 /// Lowers the priority of this thread. The processes that it starts inherit that.
 fn be_nice(more: i32) {
     if more > 0
-        // Of the process, since the thread that started this one may have lowered its priority already.
+        // The priority of the process counts: the thread that started this one may have lowered its
+        // own.
         && let Ok(now) = rustix::process::getpriority_process(Some(rustix::process::getpid()))
     {
         let _ = rustix::process::setpriority_process(None, (now + more).min(19));

@@ -1,5 +1,5 @@
-//! The roll call: all slots are asked which jobs they run now, and answer between their other work. A
-//! job costs nothing for that while nobody asks.
+//! The roll call: all slots are asked which jobs they run now, and answer between their other work.
+//! While nobody asks, this costs a job nothing.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ pub struct Underway {
     pub slot: usize,
     /// The process that it runs in, or that it was handed to.
     pub pid: u32,
-    /// What it is called in messages.
+    /// Its name in messages.
     pub job: String,
     /// What is run: a command line, or the worker's request. It is fit for a message, and cut if it is
     /// long.
@@ -32,7 +32,7 @@ pub(crate) struct RollCall {
     answers: Mutex<Answers>,
     /// Notified of each answer.
     answered: Condvar,
-    /// Held by the one who asks, so that there is one at a time.
+    /// Held by the thread that asks: one asks at a time.
     asking: Mutex<()>,
 }
 
@@ -43,7 +43,7 @@ struct Answers {
     jobs: Vec<Underway>,
 }
 
-/// A slot's part in the roll call: how many times it has answered or need not.
+/// A slot's part in the roll call, and the last question that it has answered or need not answer.
 #[derive(Debug)]
 pub(crate) struct Responder {
     slot: usize,
@@ -57,8 +57,8 @@ impl RollCall {
     }
 
     /// Asks all slots which jobs they run, and returns them in the order of the slots. `wake` wakes the
-    /// slots, and returns how many there are. A slot that does not answer in time, since it waits for a
-    /// stream or a lock, is left out.
+    /// slots, and returns how many there are. A slot that does not answer in time, because it waits for
+    /// a stream or a lock, is left out.
     pub(crate) fn ask(&self, patience: Duration, wake: impl FnOnce() -> usize) -> Vec<Underway> {
         let _asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         let mut answers = self.lock();

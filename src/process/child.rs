@@ -136,8 +136,8 @@ impl Process {
         self.stderr.count()
     }
 
-    /// The first `count` bytes of its stderr are left out of messages: they do not concern what
-    /// happens now.
+    /// Leaves the first `count` bytes of its stderr out of messages, since they are about something
+    /// earlier.
     pub(crate) fn ignore_stderr_before(&mut self, count: u64) {
         self.stderr.ignore_before(count);
     }

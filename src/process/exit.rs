@@ -40,8 +40,8 @@ impl ExitWatch {
         self.descriptor.as_ref().map(AsFd::as_fd)
     }
 
-    /// Whether the process is a zombie. Where there is a descriptor it decides, as in all waits: a
-    /// tracer hides a zombie from its parent.
+    /// Whether the process is a zombie. The descriptor decides, if there is one, as in all waits: a tracer
+    /// hides a zombie from `waitid`.
     pub(super) fn has_exited(&self) -> bool {
         if let Some(exit) = &self.descriptor {
             return matches!(

@@ -27,7 +27,7 @@ use crate::util::clock::{Clock, Moment};
 pub(crate) struct Groups {
     members: Mutex<Members>,
     is_killing: AtomicBool,
-    /// From this moment on no process is left to end by itself.
+    /// From this moment on, no process gets time to end by itself.
     terminate_at: Mutex<Moment>,
     pub(crate) clock: Clock,
     /// The stdin of processes that read nothing. It is opened once, since opening it takes longer than
@@ -47,7 +47,7 @@ struct Member {
     wake: Arc<Wake>,
     /// A stop that the slot has not seen.
     stop: Option<Stopped>,
-    /// Whether a stop by somebody was noted once.
+    /// Whether a stop by somebody was noted before.
     is_remarked: bool,
 }
 
@@ -62,7 +62,7 @@ impl Member {
     }
 }
 
-/// The list of groups. Who holds its lock may signal or reap.
+/// The list of groups. Only a thread that holds its lock may signal or reap.
 #[derive(Debug, Default)]
 pub(super) struct Members {
     groups: HashMap<Pid, Member>,
@@ -104,7 +104,7 @@ impl Members {
         }
     }
 
-    /// Notes which groups are stopped, all or in part. `seen`: processes of the system.
+    /// Notes the groups with a stopped process. `seen`: the processes of the system.
     fn note_stops(&mut self, seen: &[Stat]) {
         for (group, member) in &mut self.groups {
             member.note(stops::stop_of(*group));
@@ -165,7 +165,7 @@ impl Groups {
         self.lock().is_paused
     }
 
-    /// Lets all processes and the clock go on.
+    /// Continues all processes and the clock.
     pub(crate) fn resume(&self) {
         let mut members = self.lock();
         members.is_paused = false;
@@ -191,7 +191,7 @@ impl Groups {
     }
 
     /// From this moment on a process that is to end gets TERM at once, and is not left to end by
-    /// itself. An earlier moment that was set before holds.
+    /// itself. If an earlier moment is set already, that one counts.
     pub(crate) fn terminate_at(&self, at: Moment) {
         let mut terminate_at = self.lock_terminate_at();
         *terminate_at = at.min(*terminate_at);
@@ -211,7 +211,7 @@ impl Groups {
         self.lock().started
     }
 
-    /// The processes that were started so far do not count.
+    /// Sets the number of processes that were started to 0.
     pub(crate) fn count_anew(&self) {
         self.lock().started = 0;
     }
@@ -274,14 +274,14 @@ impl Groups {
         }
     }
 
-    /// Hold this lock while you start a process whose number is not known yet: otherwise its zombie
-    /// may be taken for an orphan's.
+    /// Hold this lock while you start a process, until it is on the list. Otherwise its zombie may be taken
+    /// for an orphan.
     pub(super) fn lock_start(&self) -> Option<RwLockReadGuard<'_, ()>> {
         self.orphans.as_ref().map(|lock| lock.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// The look for stops and orphans, by the thread of [`stops`].
+/// The search for stops and orphans, by the thread of [`stops`].
 impl Groups {
     /// A stop that was found in a group since the last call.
     pub(super) fn take_stop(&self, group: Pid) -> Option<Stopped> {
@@ -320,7 +320,7 @@ impl Groups {
         if zombies.peek().is_none() {
             return;
         }
-        // While a process is being started this waits for the next look.
+        // While a process is being started, orphans wait for the next look.
         let Ok(_nothing_is_started) = lock.try_write() else { return };
         let members = self.lock();
         zombies.map(|stat| stat.pid).filter(|&pid| !members.has(pid)).for_each(exit::reap);

@@ -1,5 +1,5 @@
 //! The guardian: a small process that kills the groups on its list when this process was killed
-//! (`kill -9`) or has crashed. It notices that by the end of a pipe to this process.
+//! (`kill -9`) or has crashed. It notices this when its pipe from this process ends.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -18,11 +18,10 @@ use super::stat::Stat;
 /// The guardian's code. It gets the list as its stderr, and the group of this process as its first
 /// argument. A signal that is meant for this process must not end the guardian, so it ignores those.
 ///
-/// The pipe of an unfinished start may belong to a child of the leader, and the leader may be gone. So
-/// the guardian kills the group in the stat of the process that has the pipe. After the last
-/// parenthesis the stat has a state, the parent, the group and the session. A process in another
-/// session has left its group. A process in the group of this process is not killed because of the
-/// pipe. A process that forks and exits during a look may be missed, so the guardian looks until it
+/// The holder of the pipe of an unfinished start may be a child of the leader, and the leader may be gone.
+/// So the guardian kills the group that the holder's stat names. After the last parenthesis the stat has
+/// the state, the parent, the group and the session. A holder in another session has left its group. A
+/// holder in the group of this process is not killed. A process that forks and exits during a look may be missed, so the guardian looks until it
 /// finds nothing new twice.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT PIPE TERM TSTP
@@ -73,14 +72,14 @@ pub(super) struct ListEntry(usize);
 
 /// The guardian of a pool. When it is dropped, its process kills the groups that are left and ends.
 ///
-/// The list is a file without a name: a change of it costs one write to memory and wakes nobody. A
-/// command may be started and be gone within a millisecond.
+/// The list is a file without a name. A change costs one write to memory and wakes nobody, since a command
+/// may start and end within a millisecond.
 ///
 /// A process has no number before it is started, and this process may be killed before it has written
-/// the number to the list. So the first entry of a process is the pipe that will be its stderr. Of an
-/// unfinished start the guardian finds the process, and the processes that it has started, by their
-/// open files. The guardian can't be too early for that: until a process that is being started has
-/// become the program, it has a copy of all open files of this process, also of the guardian's pipe.
+/// the number to the list. So the first entry of a process is the pipe that will be its stderr. If a
+/// start is unfinished, the guardian finds the process and its descendants by that pipe. It can't look too
+/// early: until a process has become its program, it holds copies of all open files of this process, also
+/// of the guardian's pipe.
 ///
 /// The guardian does not kill a process that has left its group (`setsid`). It misses an unfinished
 /// start where there is no `/proc`, or where the process closes its stderr within a few milliseconds.

@@ -1,5 +1,5 @@
-//! The stop ladder: stdin is closed, after the grace period the group gets TERM, after another one
-//! KILL. Here are the signals, the order of the steps and how long each may take.
+//! The stop ladder: stdin is closed; after the grace period the group gets TERM; after another one it gets
+//! KILL. This file has the signals, the order of the steps, and the time that each may take.
 
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::wake::Wake;
 use crate::job::Watcher;
 use crate::util::clock::Clock;
 
-/// A wait for a process to end by itself checks this often whether it is to end sooner.
+/// The time between two checks whether a process that may end by itself must end sooner.
 const RETIREMENT_TICK: Duration = Duration::from_millis(100);
 
 /// How long a killed process may take to vanish. It takes longer only if the kernel holds it.
@@ -31,8 +31,8 @@ pub(crate) enum Stop {
 }
 
 impl Process {
-    /// Ends the process and its group, and waits until it is gone. Each step has a limit: this takes at
-    /// most twice the grace period and a little. `None`: the kernel does not let go of the process.
+    /// Ends the process and its group, and waits until it is gone. This takes at most twice the grace
+    /// period and [`KILL_PATIENCE`]. `None`: the kernel does not let go of the process.
     pub(crate) fn stop(
         &mut self,
         first: Stop,
@@ -93,7 +93,7 @@ impl Process {
         let clock = &groups.clock;
         let end = clock.now().after(patience);
         loop {
-            // The end may be moved forward at any time, and not every caller can be woken.
+            // An earlier end may be set at any time, and not every caller can be woken.
             let end = end.min(groups.termination());
             let left = end.until(clock.now()).unwrap_or(Duration::MAX);
             if self.await_exit(groups, wake, left.min(RETIREMENT_TICK), watcher, None) {

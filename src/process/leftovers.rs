@@ -1,5 +1,5 @@
-//! What a command has left running: the names of processes that are alive in its group or hold its
-//! pipes open.
+//! The processes that a command has left running: the names of those that are alive in its group or hold
+//! its pipes open.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
-//! Whether a program can be run, found out before it is started; and why a program was not started.
-//! The messages give advice about names that only a shell knows.
+//! Checks whether a program can be run before it is started, and says why a program was not started. The
+//! messages give advice about names that only a shell knows.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -19,8 +19,8 @@ use crate::command::Command;
 pub enum ProgramError {
     /// There is no such program.
     NotFound(String),
-    /// There is no such program, but a shell could run this, as with the setting
-    /// [`Settings::shell`](crate::command::Settings::shell).
+    /// There is no such program, but a shell could run this, as with
+    /// [`TemplateSettings::shell`](crate::command::TemplateSettings::shell).
     NeedsShell(String),
     /// The program is there, but can't be run.
     CannotRun(String),
@@ -49,7 +49,7 @@ pub fn is_shell_word(word: &str) -> bool {
     SHELL_WORDS.split_ascii_whitespace().any(|known| known == word)
 }
 
-/// What a program is run as. The advice in a message depends on it.
+/// The role of a program. The advice in a message depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Runner {
     /// A worker.
@@ -60,7 +60,7 @@ pub(crate) enum Runner {
     Job,
 }
 
-/// Looks a program up as the system will, and looks at its first line.
+/// Looks a program up as the system will, and checks its first line.
 ///
 /// # Errors
 /// Why it can't be run.

@@ -1,11 +1,11 @@
-//! Pipes to and from a process that never block: how far one read or write gets, and wide pipes.
+//! Pipes to and from a process: reads and writes that never block, and wide pipes.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 
-/// One read takes this many bytes at most: as many as a pipe holds.
+/// One read takes at most this many bytes, as many as a pipe holds.
 pub(super) const READ_SIZE: usize = 64 << 10;
 
 /// A wide pipe holds this many bytes.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::event::{self, PollFd, PollFlags, Timespec};
 use rustix::io::Result;
 
-/// A longer timeout is as good as none, and may be more than the system accepts.
+/// The longest timeout of a poll. The system may not accept a longer one.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Waits until a descriptor is ready, or for `timeout`. Returns how many descriptors are ready.

@@ -29,8 +29,8 @@ impl Process {
         self.forget(members)
     }
 
-    /// Reaps the exited process and leaves the rest of its group running; but while all processes are
-    /// killed the rest is killed as well. Returns the status and whether anything is left running. The
+    /// Reaps the exited process and leaves the rest of its group running. While all processes are being
+    /// killed, it kills the rest as well. Returns the status and whether anything is left running. The
     /// group is never signalled again.
     pub(crate) fn release(&mut self, groups: &Groups) -> (Option<ExitStatus>, bool) {
         let members = groups.lock();
@@ -72,8 +72,8 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// Kills a process that nobody has stopped, as when a thread has panicked. It must not stay on the
-    /// list of groups, where its number may soon be another's.
+    /// Kills a process that nobody has stopped, such as after a panic of its thread. The process must leave
+    /// the list of groups, since its number may soon be another's.
     fn drop(&mut self) {
         if !self.is_over {
             let _ = kill_process_group(self.group, Signal::KILL);

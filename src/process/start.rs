@@ -62,7 +62,7 @@ impl Process {
                 return Err(error);
             }
         };
-        // It holds the process's end of the terminal, which would never close.
+        // It holds the process's end of the terminal. With a copy of that end, the terminal never closes.
         drop(command);
         groups.add(Pid::from_child(&child), entry, Arc::clone(spec.wake));
         drop(start);
@@ -94,8 +94,7 @@ impl Process {
         }
     }
 
-    /// Sets our ends of its pipes to nonblocking. The other ends are open files of their own, and stay
-    /// as they are.
+    /// Sets our ends of its pipes to nonblocking. The other ends are separate open files, and stay blocking.
     fn set_nonblocking(&self) -> io::Result<()> {
         let pipes = [&self.stdin, &self.stdout].map(|pipe| pipe.as_ref().map(AsFd::as_fd));
         for pipe in pipes.into_iter().flatten().chain(self.stderr.pipe()) {

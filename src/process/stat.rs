@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::Pid;
 
-/// A process has this flag when its files are closed already and it is about to be a zombie.
+/// A process has this flag while it exits: it is about to be a zombie.
 const EXITING: u32 = 4;
 
-/// Looking at all processes takes at most one part in this many of the time.
+/// Looks at all processes take at most one of this many parts of the time.
 const SHARE_OF_TIME: u32 = 100;
 
 /// What the system tells of a process.

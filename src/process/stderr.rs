@@ -63,8 +63,8 @@ impl StderrReader {
         pipe::read_or_drop(&mut self.pipe, into)
     }
 
-    /// Passes on whole lines. A carriage return ends a line as well, and so does time. Each call reads
-    /// once only, so that a flood does not keep the slot from its other work.
+    /// Passes on whole lines. A carriage return ends a line as well, and so does [`LONGEST_LINE_TIME`]. Each
+    /// call reads only once, so that a flood does not keep the slot from its other work.
     pub(super) fn forward(&mut self, watcher: &dyn Watcher) -> Transfer {
         if self.pipe.is_none() {
             return Transfer::Closed;

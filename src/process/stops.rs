@@ -1,5 +1,5 @@
-//! Stopped processes: one thread finds them, and `Stopped` says in messages what stopped one and what
-//! to do. The same thread reaps orphans where this process is to do that (as PID 1).
+//! Stopped processes: one thread finds them. `Stopped` says in messages what stopped a process and what to
+//! do. Where this process must reap orphans (as PID 1), the same thread does that.
 
 use std::fmt;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -75,8 +75,8 @@ impl fmt::Display for Stopped {
     }
 }
 
-/// Stops are looked for by a thread, since no descriptor shows that a process was stopped. This handle
-/// notifies the thread, which ends when the handle is dropped.
+/// Notifies the thread that looks for stops. There is a thread, since no descriptor shows that a process was
+/// stopped. It ends when this handle is dropped.
 #[derive(Debug)]
 pub(super) struct Monitor(Sender<()>);
 
@@ -90,7 +90,7 @@ impl Monitor {
 /// What the thread has to look for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ToWatch {
-    /// Stopped processes in the groups there are.
+    /// Stopped processes in the groups.
     Groups,
     /// Orphans that may come.
     Orphans,
@@ -131,8 +131,8 @@ pub(super) fn stop_of(leader: Pid) -> Option<Stopped> {
     Some(Stopped { member: None, signal: status.stopping_signal() })
 }
 
-/// The stop of a member of a group that was seen stopped. It is looked at again, since it may have been
-/// stopped and continued with all others.
+/// The stop of a member of a group that was seen stopped. It is looked at again, since a pause of all groups
+/// may have stopped it, and may be over.
 pub(super) fn stop_of_member(seen: &Stat) -> Option<Stopped> {
     let now = Stat::of(seen.pid).filter(Stat::is_stopped)?;
     let signal = now.stop_signal();

@@ -26,8 +26,8 @@ pub(super) fn open_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((ours, theirs))
 }
 
-/// Variables that ask a program for plain text, since a program reads what it prints. A `NO_COLOR` that
-/// the user has set is kept.
+/// Variables that ask a program for plain text, since procpool reads its output, not a person. A `NO_COLOR`
+/// that the user has set is kept.
 pub(super) fn plain_text() -> impl Iterator<Item = (&'static OsStr, &'static OsStr)> {
     let no_color = std::env::var_os("NO_COLOR").is_none().then_some(("NO_COLOR", "1"));
     [("TERM", "dumb")]

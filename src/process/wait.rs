@@ -15,10 +15,10 @@ use super::stops::Stopped;
 use super::wake::Wake;
 use crate::job::Watcher;
 
-/// While its exit is awaited, this many bytes of what a process prints are kept, or a little more.
+/// The number of bytes that [`Process::await_exit`] keeps of a process's stdout, or a little more.
 const KEPT: usize = 64 << 20;
 
-/// The number of descriptors that a wait watches at most.
+/// The largest number of descriptors that a wait watches.
 const MOST_WATCHED: usize = 6;
 
 /// What a wait found. Several things may have happened at once.

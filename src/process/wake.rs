@@ -1,4 +1,4 @@
-//! `Wake`: interrupts the wait of a slot. It is the only thing that other threads do to a slot.
+//! `Wake`: interrupts the wait of a slot. Other threads can do nothing else to a slot.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -12,23 +12,23 @@ use super::framing::nul::NUL;
 use super::framing::varint::VARINT;
 use super::framing::{Framing, Scan, Split};
 
-/// The framings that a hint may name. Those that few other bytes fit come first.
+/// The framings that a hint may name. Those come first that seldom fit bytes of another framing.
 static LIKELY: [&Framing; 9] =
     [&CONTENT_LENGTH, &NETSTRING, &U32, &U32LE, &U16, &LINE, &NUL, &JSON, &VARINT];
 
-/// A message whose length looks strange is seldom longer than this.
+/// A hint takes four bytes for a length only if it is less than this.
 const USUAL: usize = 16 << 20;
 
 /// A hint looks at this many bytes.
 const SAMPLE: usize = 4 << 10;
 
-/// What is wrong with a length that is too small.
-const CHARACTERS: &str = "its Content-Length is too small, as one is that counts characters where \
-                          it should count bytes";
+/// The probable cause of a length that is too small.
+const CHARACTERS: &str = "its Content-Length is too small; perhaps it counts characters instead \
+                          of bytes";
 
 impl Protocol {
-    /// Names another framing if it fits bytes that are no whole message. The phrase follows others; it is
-    /// empty if no framing fits.
+    /// Names another framing that fits bytes that are no whole message. The phrase is the end of a message.
+    /// It is empty if no framing fits.
     pub(crate) fn likely_framing(&self, bytes: &[u8]) -> String {
         let is_it = |framing: &&&Framing| !std::ptr::eq(**framing, self.framing);
         let bytes = &bytes[..bytes.len().min(SAMPLE)];
@@ -38,7 +38,7 @@ impl Protocol {
         }
     }
 
-    /// Says why a message is no reply. `what` is what its envelope says.
+    /// Says why a message is no reply. `what` is the error of the envelope.
     pub(crate) fn why(&self, message: &[u8], what: String) -> String {
         let is_cut = what.starts_with(CUT);
         let is = |framing: &'static Framing| std::ptr::eq(self.framing, framing);
@@ -61,7 +61,7 @@ impl Protocol {
         let has_ends = [&LINE, &NUL].iter().any(|framing| std::ptr::eq(*framing, self.framing));
         if self.is_raw() && has_ends {
             let whole = self.reply_messages + messages(self.framing, after);
-            // Many messages are hardly the same number each time.
+            // Such a large number probably changes from reply to reply.
             let whole = if whole > 9 { "N".to_owned() } else { whole.to_string() };
             return format!("{what} (if it is one reply, give --reply-messages {whole})");
         }
@@ -89,7 +89,7 @@ fn messages(framing: &Framing, mut bytes: &[u8]) -> usize {
     count + usize::from(!bytes.is_empty())
 }
 
-/// Whether bytes are, as far as can be told, messages in this framing.
+/// Whether bytes look like messages in this framing.
 fn fits(framing: &Framing, bytes: &[u8]) -> bool {
     let is = |other: &'static Framing| std::ptr::eq(framing, other);
     let is_plain = |c: char| !c.is_control() || c.is_whitespace() || (c == '\0' && is(&NUL));

@@ -118,18 +118,18 @@ impl Protocol {
         framing::split_many(self.framing, self.reply_messages, bytes, scan)
     }
 
-    /// Writes a message without a reply.
+    /// The function that writes a message without a reply.
     ///
     /// # Errors
     /// Why the protocol has no such message, as a phrase.
     pub(crate) fn notice(&self) -> Result<Notice, String> {
         self.envelope.notice.ok_or_else(|| {
             let name = self.name;
-            format!("the protocol {name} has no message without a reply; raw and jsonrpc have")
+            format!("the protocol {name} has no message without a reply; raw and jsonrpc have one")
         })
     }
 
-    /// The bytes without those that are no part of any message.
+    /// The bytes without blanks around them, if the framing ignores blanks.
     pub(crate) fn without_blanks<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         if std::ptr::eq(self.framing, &JSON) { bytes.trim_ascii() } else { bytes }
     }
@@ -146,7 +146,7 @@ impl Protocol {
         }
     }
 
-    /// Whether each message is a job by itself: any bytes.
+    /// Whether each message is a job, of any bytes.
     #[doc(hidden)]
     pub fn is_raw(&self) -> bool {
         std::ptr::eq(self.envelope, &RAW)
@@ -166,10 +166,10 @@ pub enum ReplyMessagesError {
 impl fmt::Display for ReplyMessagesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Zero => "a reply is one message at least",
+            Self::Zero => "a reply is at least one message",
             Self::NotSeparable => {
-                "only with the protocol raw and the framing line or nul can a reply be more than one \
-                 message"
+                "a reply can be more than one message only with the protocol raw and the framing line \
+                 or nul"
             }
         })
     }

@@ -1,10 +1,10 @@
-//! How much memory a buffer keeps when it is emptied, to be filled again.
+//! Decides how much memory an emptied buffer keeps for its next use.
 
 /// A buffer always keeps this many bytes.
 const LEAST: usize = 64 << 10;
 
-/// The size to which a buffer typically grows. This much is kept when it is emptied, since to free and
-/// allocate memory again costs more than to keep it. A single large message is soon forgotten.
+/// The size to which a buffer typically grows. An emptied buffer keeps up to four times as much memory, since
+/// freeing and allocating it again costs time. A single large message raises this size only for a while.
 #[derive(Debug, Default)]
 pub(crate) struct TypicalSize(usize);
 
@@ -13,7 +13,7 @@ impl TypicalSize {
         Self(0)
     }
 
-    /// Empties the buffer.
+    /// Empties the buffer, and frees memory that it will not need soon.
     pub(crate) fn empty(&mut self, buffer: &mut Vec<u8>) {
         let size = buffer.len();
         buffer.clear();

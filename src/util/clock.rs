@@ -70,7 +70,7 @@ impl Clock {
         }
     }
 
-    /// The time of day at a moment, in seconds since 1970, as if all pauses so far came before it.
+    /// The time of day at a moment, in seconds since 1970. All pauses so far count as before the moment.
     pub(crate) fn unix_seconds(&self, moment: Moment) -> f64 {
         let paused = Duration::from_nanos(self.paused.load(Ordering::Relaxed));
         (self.origin_unix + Duration::from_nanos(moment.0) + paused).as_secs_f64()

@@ -1,9 +1,9 @@
-//! Times as people write them.
+//! Reads durations as people write them: `2`, `0.5`, `500ms`, `1m30s`.
 
 use std::fmt;
 use std::time::Duration;
 
-/// A text that is no duration.
+/// The text is not a duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DurationError;
 
@@ -19,7 +19,7 @@ impl std::error::Error for DurationError {}
 /// `0.5`), or a number with units (`500ms`, `1m30s`).
 ///
 /// # Errors
-/// The text is no duration. The message says what was expected.
+/// The text is not a duration. The message says what was expected.
 pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     let parsed = match text.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),

@@ -33,7 +33,7 @@ const PIECE: usize = 64 << 10;
 /// How a folder on the way to a file is opened.
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC).union(THROUGH);
 
-/// On Linux, a folder on the way need not be readable. Other systems ask for that.
+/// Linux opens a folder on the way even if the user may not read it. Other systems do not.
 #[cfg(target_os = "linux")]
 const THROUGH: OFlags = OFlags::PATH;
 #[cfg(not(target_os = "linux"))]
@@ -48,13 +48,13 @@ pub enum Links {
     Refused,
 }
 
-/// Where a file is, or is to be: a folder that is open, and a name in it.
+/// The place of a file that exists or will be made: an open folder, and a name in it.
 #[derive(Debug)]
 pub struct FilePlace {
     folder: OwnedFd,
     name: OsString,
     found: Option<Stat>,
-    /// The name is that of an open file in `/proc`. Only the system can follow it.
+    /// The name is a link in `/proc` to an open file. Only the system can follow it.
     is_open_file: bool,
 }
 
@@ -89,7 +89,6 @@ impl FilePlace {
                     }
                     check_owner(&folder, &link, &name, is_last)?;
                     if !has_open_files(&folder) {
-                        // Its owner is the user or the owner of the folder.
                         push_link(&folder, &name, &mut left)?;
                     } else if is_last {
                         return Self::open_file(folder, name);
@@ -109,7 +108,7 @@ impl FilePlace {
         Err(io::ErrorKind::IsADirectory.into())
     }
 
-    /// An open file by its name in `/proc`. If it has another name, that one is used.
+    /// The place of an open file, from its link in `/proc`: that of its ordinary name, if it has one.
     fn open_file(folder: OwnedFd, name: OsString) -> io::Result<Self> {
         let found = statat(&folder, &name, AtFlags::empty())?;
         if FileType::from_raw_mode(found.st_mode) == FileType::RegularFile
@@ -122,17 +121,17 @@ impl FilePlace {
         Ok(Self { folder, name, found: Some(found), is_open_file: true })
     }
 
-    /// The file that is there.
+    /// The file in this place. `None`: there was none.
     pub fn found(&self) -> Option<&Stat> {
         self.found.as_ref()
     }
 
-    /// Whether the file that is there is this one.
+    /// Whether `file` is in this place.
     pub fn is(&self, file: &Stat) -> bool {
         self.found.as_ref().is_some_and(|found| is_same(found, file))
     }
 
-    /// Whether both are the same file, or will be.
+    /// Whether both places are of the same file, or will be.
     pub fn is_that_of(&self, other: &Self) -> bool {
         match (&self.found, &other.found) {
             (Some(one), Some(other)) => is_same(one, other),
@@ -145,25 +144,25 @@ impl FilePlace {
         }
     }
 
-    /// Whether it is a regular file, or will be.
+    /// Whether the file is a regular one, or will be.
     pub fn is_regular(&self) -> bool {
         self.found.as_ref().is_none_or(is_regular)
     }
 
-    /// Makes the file, or empties the one that is there. A new one is its owner's alone (0600).
+    /// Makes the file, or empties the existing one. Only the user may read and write a new one (0600).
     ///
     /// # Errors
     /// It can't be written, or another user has put something there meanwhile.
     pub fn create(&self) -> io::Result<File> {
         let file = self.open(OFlags::WRONLY | OFlags::CREATE)?;
         if file.metadata()?.is_file() {
-            // It is emptied after its owner was checked.
+            // `O_TRUNC` would empty it before its owner is checked.
             file.set_len(0)?;
         }
         Ok(file)
     }
 
-    /// Makes the file, or opens the one that is there to add to it.
+    /// Makes the file, or opens the existing one to add to it.
     ///
     /// # Errors
     /// As those of [`FilePlace::create`].
@@ -171,7 +170,7 @@ impl FilePlace {
         self.open(OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND)
     }
 
-    /// The same, and what is there can be read.
+    /// Opens the file as [`FilePlace::append`] does, and for reading as well.
     ///
     /// # Errors
     /// As those of [`FilePlace::create`].
@@ -180,7 +179,7 @@ impl FilePlace {
     }
 
     fn open(&self, flags: OFlags) -> io::Result<File> {
-        // A link that was laid in its place since is not followed.
+        // A link that somebody puts in its place meanwhile is not followed.
         let links = if self.is_open_file { OFlags::empty() } else { OFlags::NOFOLLOW };
         let flags = flags | links | OFlags::CLOEXEC | OFlags::NOCTTY;
         let fd = openat(&self.folder, &self.name, flags, Mode::RUSR | Mode::WUSR)?;
@@ -188,10 +187,10 @@ impl FilePlace {
         Ok(fd.into())
     }
 
-    /// Begins a file that will replace the one that is there when it is complete.
+    /// Begins a file that replaces the existing one when it is complete.
     ///
     /// # Errors
-    /// The file that is there can't be written, or none can be made there.
+    /// The existing file can't be written, or no file can be made in the folder.
     pub fn beside(self) -> io::Result<Beside> {
         let old = match self.found {
             Some(_) => Some(self.open(OFlags::WRONLY)?),
@@ -199,7 +198,7 @@ impl FilePlace {
         };
         let linkable = nameless(&self.folder).filter(|_| !self.is_open_file);
         if old.is_none() && linkable.is_none() {
-            // The file is made at the end. Whether that is possible must be known now.
+            // The file is made only at the end. If that is impossible, the error must come now.
             accessat(&self.folder, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())?;
         }
         let is_linkable = linkable.is_some();
@@ -215,7 +214,7 @@ pub struct Beside {
     place: FilePlace,
     old: Option<File>,
     file: File,
-    /// It can be given a name in the folder.
+    /// Whether it can be given a name in the folder.
     is_linkable: bool,
 }
 
@@ -225,7 +224,7 @@ impl Beside {
         &self.file
     }
 
-    /// How many bytes the file has that will be replaced.
+    /// The size of the file that will be replaced, in bytes.
     pub fn old_len(&self) -> u64 {
         let metadata = self.old.as_ref().and_then(|old| old.metadata().ok());
         metadata.map_or(0, |metadata| metadata.len())
@@ -239,11 +238,11 @@ impl Beside {
         self.place.open(OFlags::RDONLY)
     }
 
-    /// Replaces the old file with the new one at once. The new file gets the mode and the owner of the old
-    /// one. If the folder does not allow it, the old file is overwritten.
+    /// Replaces the old file with the new one atomically. The new file gets the mode and the owner of the old
+    /// one. If the folder does not allow this, the old file is overwritten.
     ///
     /// # Errors
-    /// Neither could be done. The old file is unchanged, unless the message says otherwise.
+    /// Neither was possible. The old file is unchanged, or was overwritten in part.
     pub fn replace(&self) -> io::Result<()> {
         match self.rename() {
             Err(error) if is_forbidden(&error) && self.old.is_some() => self.write_over(),
@@ -256,7 +255,7 @@ impl Beside {
         if *is_open_file {
             return Err(Errno::ACCESS.into());
         }
-        // Slow steps come first: a kill between the next two steps leaves a file.
+        // The slow step comes first, since a kill between the next two steps leaves a file behind.
         self.dress(&self.file)?;
         let made = self.name_beside()?;
         let renamed = renameat(folder, &made, folder, name).map_err(io::Error::from);
@@ -280,7 +279,7 @@ impl Beside {
                 openat(folder, &name, flags, Mode::RUSR | Mode::WUSR).map(Some)
             };
             match made {
-                // A file of a killed run, or of somebody who wants to be in the way.
+                // A killed run left this file, or somebody else made it.
                 Err(Errno::EXIST) if number < 1000 => number += 1,
                 Err(error) => return Err(error.into()),
                 Ok(None) => return Ok(name),
@@ -298,8 +297,8 @@ impl Beside {
         }
     }
 
-    /// Gives the new file the mode and the owner of the old one, as far as that is allowed, and syncs it:
-    /// after a power cut there is one of the two.
+    /// Gives the new file the mode of the old one, and its owner if that is allowed. Syncs it, so that after
+    /// a power cut the file is the old one or the new one.
     fn dress(&self, new: &File) -> io::Result<()> {
         let Some(old) = &self.old else { return Ok(()) };
         let (old, now) = (fstat(old)?, fstat(new)?);
@@ -311,8 +310,8 @@ impl Beside {
         if old.st_size > 0 { new.sync_data() } else { Ok(()) }
     }
 
-    /// Overwrites the old file, and truncates it after that: on a full disk there is room for a file that
-    /// is not longer than before.
+    /// Overwrites the old file, and then truncates it. In this order, a full disk has room for a file that is
+    /// not longer than before.
     fn write_over(&self) -> io::Result<()> {
         let Some(old) = &self.old else { return Err(Errno::NOENT.into()) };
         let mut at = 0;
@@ -328,14 +327,14 @@ impl Beside {
     }
 }
 
-/// Whether the folder does not let the file be replaced. In a container, the file may be a mount point.
+/// Whether the error says that the file can't be replaced in its folder. In a container, the file may be a mount point.
 fn is_forbidden(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     let forbidden = [Errno::ACCESS, Errno::PERM, Errno::ROFS, Errno::BUSY, Errno::NOENT];
     errno.is_some_and(|errno| forbidden.contains(&errno))
 }
 
-/// A file without a name, which can get one in this folder.
+/// A file without a name, which can be given one in this folder.
 fn nameless(folder: &OwnedFd) -> Option<File> {
     #[cfg(target_os = "linux")]
     {
@@ -349,7 +348,7 @@ fn nameless(folder: &OwnedFd) -> Option<File> {
     }
 }
 
-/// Copies a file from a place on. Its own position is not changed.
+/// Copies a file from the byte `begin` on. Returns the number of bytes. The file's position does not change.
 ///
 /// # Errors
 /// One of them can't be read or written.
@@ -379,7 +378,7 @@ pub fn is_regular(file: &Stat) -> bool {
     FileType::from_raw_mode(file.st_mode) == FileType::RegularFile
 }
 
-/// The names on a path, the first one last. A path that ends with a slash is a folder.
+/// Pushes the names on a path, the first one last. A path that ends with a slash is a folder.
 fn push(left: &mut Vec<OsString>, path: &Path) {
     if path.as_os_str().as_bytes().ends_with(b"/") {
         left.push(".".into());
@@ -429,9 +428,9 @@ fn check_owner(folder: &OwnedFd, found: &Stat, name: &OsStr, is_last: bool) -> i
         return Ok(());
     }
     let message = if is_last {
-        format!("there is a {what} of another user's in its place")
+        format!("another user's {what} is in its place")
     } else {
-        format!("'{}' on the way to it is a {what} of another user's", name.display())
+        format!("'{}' on the way to it is another user's {what}", name.display())
     };
     Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
 }

@@ -1,7 +1,7 @@
 //! How long jobs took, in bins: for the summary of a run, and for a timeout that is a multiple of the
 //! median.
 
-/// How many bins each doubling of a duration has, so that a quantile is known to 2 %.
+/// The number of bins for each doubling of a duration. With it, a quantile is exact to 2 %.
 const PARTS: usize = 32;
 
 /// Many durations, in seconds.
@@ -36,7 +36,7 @@ impl Durations {
         self.sum += seconds;
     }
 
-    /// How many there are.
+    /// The number of durations.
     pub fn count(&self) -> u64 {
         self.count
     }
@@ -51,9 +51,8 @@ impl Durations {
         self.sum
     }
 
-    /// The bins: from, to, in seconds, and how many durations are between. Each doubling has
-    /// `per_doubling` bins, a
-    /// divisor of 32. Empty bins at the ends are left out.
+    /// The bins: from and to, in seconds, and the number of durations between them. Each doubling has
+    /// `per_doubling` bins, a divisor of 32. Empty bins at the ends are left out.
     pub fn bins(&self, per_doubling: usize) -> Vec<(f64, f64, u64)> {
         let width = (PARTS / per_doubling.clamp(1, PARTS)).max(1);
         let counts: Vec<u64> = self.counts.chunks(width).map(|some| some.iter().sum()).collect();

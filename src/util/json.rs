@@ -1,4 +1,4 @@
-//! JSON as text: changes to it that need no values, and the texts of its errors.
+//! JSON as text: puts it on one line, removes blanks, and words its errors.
 
 use std::borrow::Cow;
 
@@ -8,8 +8,8 @@ pub(crate) fn error_text(error: &serde_json::Error) -> String {
     text.split(" at line ").next().unwrap_or(&text).to_owned()
 }
 
-/// JSON without line breaks, so that it fits into a message of one line. Only lines that end with
-/// another byte than a newline can have line breaks.
+/// JSON without line breaks, so that it fits into a message of one line. It has line breaks only if its
+/// line or message ended with another byte than a newline.
 pub(crate) fn on_one_line(text: &str) -> Cow<'_, str> {
     match memchr::memchr2(b'\n', b'\r', text.as_bytes()) {
         None => Cow::Borrowed(text),

@@ -1,8 +1,8 @@
-//! Locks, whether or not another thread panicked while it held one.
+//! Locks that still work after a thread panicked while it held one.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Locks a mutex.
+/// Locks a mutex, poisoned or not.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Random numbers for delays and names, of no cryptographic strength.
+//! Random numbers for delays and names. They are not safe for cryptography.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 

@@ -4,8 +4,8 @@ use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 
-/// A temporary file without a name: it is gone when the process ends. Nobody else may read it through
-/// `/proc`, whatever the umask is.
+/// A temporary file without a name. It is gone when the process ends. Its mode keeps other users from reading
+/// it through `/proc`, whatever the umask is.
 pub(crate) fn temporary_file() -> io::Result<File> {
     let file = tempfile::tempfile()?;
     file.set_permissions(Permissions::from_mode(0o600))?;

@@ -1,6 +1,6 @@
-//! Text from jobs and workers, made fit for people to read.
+//! Makes text from jobs and workers safe to show to people.
 
-/// Text from a job or a worker, for a message on a terminal. Characters are escaped that could move the
+/// Makes text from a job or a worker safe for a message on a terminal. Escapes characters that could move the
 /// cursor, break the line, or change the order of the text.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -26,7 +26,7 @@ fn is_harmful(c: char) -> bool {
         )
 }
 
-/// The first of some wrong bytes, for a person: in quotes and escaped.
+/// The first of some bytes for an error message, escaped and in quotes.
 pub(crate) fn quote(bytes: &[u8]) -> String {
     const MOST: usize = 120;
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MOST)]);

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use crate::config::Config;
 
-/// The advice that follows the quotation of output that is no reply.
+/// The advice after a quotation of output that is no reply.
 pub(crate) const FOR_REPLIES: &str =
     "; a worker's stdout is for replies only, diagnostics belong on stderr";
 
-/// Says what a worker may be doing that has read its request and has printed nothing.
+/// Says what a worker that has read its request and printed nothing may be doing.
 pub(crate) fn silence(config: &Config) -> String {
     let is_set = |name: &str| config.process.env.iter().any(|(variable, _)| variable == name);
     let is_unbuffered = is_set("PYTHONUNBUFFERED")
@@ -20,12 +20,12 @@ pub(crate) fn silence(config: &Config) -> String {
             "It may be holding its reply back in a buffer: a worker must flush its stdout after each \
              reply. {advice}"
         ),
-        None => "It may be at work on it still, or wait for more input.".to_owned(),
+        None => "It may still be working on it, or be waiting for more input.".to_owned(),
     }
 }
 
-/// The advice for the program of this command line, as a sentence; `None`: the program writes its replies
-/// at once already.
+/// The advice for the program of this command line, as a sentence; `None`: the program already writes
+/// its replies at once.
 fn advice(argv: &[OsString], pty: bool, python_is_unbuffered: bool) -> Option<String> {
     if pty {
         // Programs write each line at once to a terminal.
@@ -54,7 +54,7 @@ fn advice(argv: &[OsString], pty: bool, python_is_unbuffered: bool) -> Option<St
         "jq" | "gojq" => ("run it as 'jq --unbuffered'", has("--unbuffered")),
         "grep" | "egrep" | "fgrep" => ("run it as 'grep --line-buffered'", has("--line-buffered")),
         "awk" | "gawk" | "nawk" | "original-awk" => (
-            "call fflush() after each print (as mawk: with -W interactive)",
+            "call fflush() after each print (mawk: run it with -W interactive)",
             says("fflush") || says("interactive"),
         ),
         "mawk" => ("run it as 'mawk -W interactive'", says("fflush") || says("interactive")),
@@ -69,10 +69,10 @@ fn advice(argv: &[OsString], pty: bool, python_is_unbuffered: bool) -> Option<St
         "ruby" => ("set $stdout.sync = true", says("sync")),
         "php" => ("call flush() after each reply", says("flush")),
         "node" | "nodejs" | "sh" | "bash" | "dash" => {
-            ("what it runs must flush its stdout after each reply", false)
+            ("have its code flush stdout after each reply", false)
         }
         "stdbuf" => {
-            return Some("It does not heed stdbuf: give it a terminal with --pty.".to_owned());
+            return Some("It ignores stdbuf: give it a terminal with --pty.".to_owned());
         }
         "unbuffer" | "script" | "socat" => return None,
         _ => {
@@ -105,7 +105,7 @@ mod tests {
             ("awk '{ print }'", "fflush()"),
             ("python3.11 worker.py", "flush=True"),
             ("env A=1 B=2 sed s/a/b/", "'sed -u'"),
-            ("stdbuf -oL ./static", "does not heed"),
+            ("stdbuf -oL ./static", "ignores stdbuf"),
         ] {
             let advice = of(line, false, false).expect(line);
             assert!(advice.contains(part), "{line}: {advice}");

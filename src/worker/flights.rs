@@ -1,5 +1,5 @@
-//! The requests that are open: those that a worker has been sent and has not answered, oldest first,
-//! with the place of each among all bytes that the worker has been sent.
+//! The open requests of a worker: sent and not answered, oldest first. Each has its place among all
+//! bytes that the worker has been sent.
 
 use std::collections::VecDeque;
 
@@ -14,7 +14,7 @@ pub(crate) struct Flight {
     pub(crate) start: Moment,
     /// When the job's time began, as far as is known: not before its request was read.
     pub(crate) clock: Moment,
-    /// The request's id. The jobs of a bundle count on from there.
+    /// The id of the request. In a bundle it is the id of the first job, and the others follow it.
     id: u64,
     /// How many jobs of a bundle have been answered.
     answered: usize,
@@ -26,7 +26,7 @@ pub(crate) struct Flight {
 /// Where a request is among all bytes that the worker has been sent.
 #[derive(Debug, Default)]
 pub(super) struct RequestSpan {
-    /// Where the request of the first job begins that has not been taken out.
+    /// Where the request of the first job that is left begins.
     pub(super) begins_at: u64,
     /// Where the last request ends.
     pub(super) ends_at: u64,
@@ -35,7 +35,7 @@ pub(super) struct RequestSpan {
 }
 
 impl Flight {
-    /// How many jobs are in flight with it.
+    /// How many of its jobs have not been answered.
     pub(super) fn pending(&self) -> usize {
         self.job.count() - self.answered
     }
@@ -61,7 +61,7 @@ impl Flight {
         self.id + self.answered as u64
     }
 
-    /// The next job to be answered of a bundle of JSON, by itself.
+    /// A copy of the next job to be answered in a bundle of JSON.
     fn next(&self) -> Self {
         Self {
             job: self.job.nth(self.answered),
@@ -74,7 +74,7 @@ impl Flight {
         }
     }
 
-    /// Looks at the next job to be answered, by itself.
+    /// Calls `look` with the next job to be answered, alone.
     pub(super) fn look_at_next<T>(&self, look: impl FnOnce(&Job) -> T) -> T {
         match self.job.count() {
             1 => look(&self.job),
@@ -95,7 +95,7 @@ impl Flight {
         self.nth_ends_at(self.answered)
     }
 
-    /// Where the request of one of the jobs ends, counted from 0.
+    /// Where the request of job `nth` of the bundle ends. Jobs count from 0.
     fn nth_ends_at(&self, nth: usize) -> u64 {
         if self.job.lines().is_some() {
             return self.span.begins_at + self.job.offset(nth + 1) as u64;
@@ -103,7 +103,7 @@ impl Flight {
         self.span.ends.get(nth).copied().unwrap_or(self.span.ends_at)
     }
 
-    /// Takes the jobs that have been answered out of a bundle.
+    /// Removes the answered jobs from a bundle.
     fn drop_answered(&mut self) {
         if self.answered > 0 {
             self.span.begins_at = self.next_begins_at();
@@ -114,7 +114,7 @@ impl Flight {
         }
     }
 
-    /// Takes the first job out of a bundle of which none has been answered.
+    /// Removes the first job from a bundle. None of its jobs may have been answered.
     fn take_first(&mut self) -> Self {
         let ends_at = self.next_ends_at();
         let span = RequestSpan { begins_at: self.span.begins_at, ends_at, ends: VecDeque::new() };
@@ -162,13 +162,13 @@ pub(super) enum Match {
 #[derive(Debug)]
 pub(crate) struct Flights {
     open: VecDeque<Flight>,
-    /// How many jobs are in flight. That is more than flights where those are bundles.
+    /// How many jobs are in flight. Each job of a bundle counts.
     jobs: usize,
     /// How many bytes of requests are in flight.
     bytes: usize,
     /// The worker has answered a younger job before an older one.
     is_unordered: bool,
-    /// The job of a bundle that was answered last.
+    /// The job of a bundle that [`Flights::show_next`] shows.
     shown: Job,
 }
 
@@ -186,7 +186,6 @@ impl Flights {
         self.open.is_empty()
     }
 
-    /// The oldest.
     pub(crate) fn front(&self) -> Option<&Flight> {
         self.open.front()
     }
@@ -196,7 +195,7 @@ impl Flights {
     }
 
     /// How many jobs are in flight.
-    pub(super) fn jobs(&self) -> usize {
+    pub(crate) fn jobs(&self) -> usize {
         self.jobs
     }
 
@@ -210,7 +209,7 @@ impl Flights {
         self.is_unordered
     }
 
-    /// Adds a job whose request has the id `id`, or whose requests begin with it.
+    /// Adds a job. Its request has the id `id`; in a bundle, the first request has it.
     pub(super) fn push(&mut self, job: Job, now: Moment, id: u64, span: RequestSpan) {
         self.jobs += job.count();
         self.bytes += job.size();
@@ -280,7 +279,7 @@ impl Flights {
         }
     }
 
-    /// Takes a job out that has been answered.
+    /// Takes out a job that has been answered.
     pub(super) fn take_answered(&mut self, index: usize) -> Option<Flight> {
         let flight = self.open.remove(index)?;
         self.is_unordered |= index > 0;
@@ -289,8 +288,7 @@ impl Flights {
         Some(flight)
     }
 
-    /// The oldest request, if it is for lines that are answered by lines, and how many of them are
-    /// still to be answered.
+    /// How many lines of the oldest request have not been answered. `None`: it is no bundle of lines.
     pub(super) fn pending_lines(&self) -> Option<usize> {
         self.open.front().filter(|front| front.job.lines().is_some()).map(Flight::pending)
     }
@@ -300,7 +298,8 @@ impl Flights {
         self.open.front().map(|front| (front.next_seq(), front.next_place()))
     }
 
-    /// The next job of the bundle that is the oldest request, for as long as it takes to look at it.
+    /// Shows the next job of the bundle that is the oldest request, with the times at which it was
+    /// handed over and at which its time began.
     pub(super) fn show_next(&mut self) -> Option<(&Job, Moment, Moment)> {
         let front = self.open.front()?;
         front.job.show(front.answered, &mut self.shown);
@@ -324,8 +323,8 @@ impl Flights {
         }
     }
 
-    /// Makes single jobs of bundles: they are not answered in their order. That is done once, since to
-    /// look at all flights for each reply takes long. A worker without order gets no more bundles.
+    /// Splits bundles into single jobs: the worker answers out of order. This is done once, since a
+    /// search of all flights for each reply takes long. Such a worker gets no more bundles.
     fn take_apart(&mut self) {
         if self.is_unordered || !self.open.iter().any(Flight::is_many) {
             return;
@@ -340,9 +339,9 @@ impl Flights {
         self.bytes = self.open.iter().map(|flight| flight.job.size()).sum();
     }
 
-    // ---- What a worker leaves that ends
+    // ---- The jobs of a worker that ends
 
-    /// Takes the oldest job out, also out of a bundle.
+    /// Takes out the oldest job, even if it is in a bundle.
     pub(super) fn take_oldest(&mut self) -> Option<Flight> {
         let mut flight = self.open.pop_front()?;
         self.jobs -= 1;
@@ -355,14 +354,14 @@ impl Flights {
         Some(oldest)
     }
 
-    /// Takes all jobs out that have not been answered.
+    /// Takes out all jobs that have not been answered.
     pub(super) fn take_jobs(&mut self) -> VecDeque<Job> {
         self.jobs = 0;
         self.bytes = 0;
         self.open.drain(..).map(Flight::into_job).collect()
     }
 
-    /// Takes those jobs out of which a worker has read nothing that has read `read` bytes.
+    /// Takes out the jobs whose requests the worker has not begun to read. It has read `read` bytes.
     pub(super) fn take_unread(&mut self, read: u64) -> Vec<Job> {
         let begun = self.open.iter().take_while(|flight| flight.span.begins_at < read).count();
         let unread = self.open.split_off(begun);
@@ -385,15 +384,16 @@ impl Flights {
         self.open.back().map_or(0, |last| last.span.ends_at)
     }
 
-    /// Begins the time of the oldest job anew.
+    /// Starts the time of the oldest job again.
     pub(super) fn restart_oldest(&mut self, now: Moment) {
         if let Some(oldest) = self.open.front_mut() {
             oldest.clock = now;
         }
     }
 
-    /// Begins the time anew of each younger job whose request has not been read, or has been read since
-    /// the worker had read `before` bytes. Now it has read `read` bytes.
+    /// Starts the time of each younger job again if its request has not been read, or has been read
+    /// since the last check. At the last check the worker had read `before` bytes; now it has read
+    /// `read` bytes.
     pub(super) fn restart_younger(&mut self, now: Moment, before: u64, read: u64) {
         // Requests are sent one after the other: those that had been read before are in front.
         let younger = self.open.iter_mut().skip(1).rev();

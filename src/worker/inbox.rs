@@ -1,4 +1,4 @@
-//! The bytes that a worker has printed and that no reply has been made of yet.
+//! The bytes that a worker has printed and that have not been taken as replies yet.
 
 use super::violation::Violation;
 use crate::process::{Process, Transfer};
@@ -8,12 +8,11 @@ use crate::protocol::framing::{Scan, Split};
 use crate::util::buffer::TypicalSize;
 use crate::util::text::quote;
 
-/// The bytes that have come.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     bytes: Vec<u8>,
     size: TypicalSize,
-    /// How far the bytes were looked through. They hold no whole message.
+    /// How far the bytes were searched. They hold no whole message.
     scan: Scan,
 }
 
@@ -30,7 +29,7 @@ impl Inbox {
         self.bytes.is_empty()
     }
 
-    /// The buffer, for someone else who reads what the worker prints.
+    /// The buffer, for another reader of the worker's output.
     pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
@@ -40,11 +39,11 @@ impl Inbox {
         process.read(&mut self.bytes)
     }
 
-    /// Has `take` take message after message: it returns how many bytes it took, or 0 where there is no
+    /// Calls `take` for one message after the other. It returns how many bytes it took; 0: there is no
     /// whole message.
     ///
     /// # Errors
-    /// What `take` returns as one. Messages before that have been taken.
+    /// The error of `take`. The messages before it have been taken.
     pub(super) fn take_messages(
         &mut self,
         mut take: impl FnMut(&[u8], &mut Scan) -> Result<usize, Violation>,
@@ -66,12 +65,12 @@ impl Inbox {
         outcome
     }
 
-    /// The bytes that were printed last and are no whole message.
+    /// The last bytes, which are no whole message.
     pub(super) fn unparsed(&self) -> &[u8] {
         self.bytes.trim_ascii()
     }
 
-    /// Describes the bytes of a message without an end, as a phrase; empty: there are none.
+    /// Describes the bytes of an incomplete message, as a phrase; empty: there are none.
     pub(super) fn describe_unparsed(&self, protocol: Protocol) -> String {
         match self.unparsed() {
             [] => String::new(),

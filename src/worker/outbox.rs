@@ -12,7 +12,6 @@ use crate::util::buffer::TypicalSize;
 /// A worker may leave at most this many bytes of answers to its own questions unread.
 const MOST_ANSWERS: usize = 4 << 20;
 
-/// The bytes that are to be sent.
 #[derive(Debug)]
 pub(super) struct Outbox {
     bytes: Vec<u8>,
@@ -64,11 +63,11 @@ impl Outbox {
         self.is_closed = true;
     }
 
-    /// Adds the request for a job, or the requests for those of a bundle, with ids from `id` on.
-    /// Returns where they are among all bytes that the worker is sent.
+    /// Adds the request for a job, or one request for each job of a bundle, with ids from `id` on.
+    /// Returns where the requests are among all bytes that the worker is sent.
     ///
     /// # Errors
-    /// Why the job can't be asked for. Nothing has been added then.
+    /// The job can't be put into a request; the text says why. Nothing is added then.
     pub(super) fn add(
         &mut self,
         protocol: Protocol,
@@ -97,7 +96,7 @@ impl Outbox {
     /// Appends the requests. Returns where each ends, for a bundle of JSON.
     fn encode(&mut self, protocol: Protocol, id: u64, job: &Job) -> Result<VecDeque<u64>, String> {
         if let Some(lines) = job.lines() {
-            // Lines are sealed already.
+            // Lines have their framing already.
             self.bytes.extend_from_slice(lines);
             return Ok(VecDeque::new());
         }
@@ -118,7 +117,7 @@ impl Outbox {
     /// Adds a message that the worker does not answer.
     ///
     /// # Errors
-    /// Why there is no such message.
+    /// The protocol has no such message, or this one can't be sent. The text says why.
     pub(super) fn add_notice(&mut self, protocol: Protocol, job: &Job) -> Result<(), String> {
         let notice = protocol.notice()?;
         let start = self.bytes.len();
@@ -138,8 +137,8 @@ impl Outbox {
     ) -> Result<(), Violation> {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(answer);
-        // An answer is JSON on one line. A framing takes it unless it is too long for the framing's
-        // lengths: then there is no answer.
+        // An answer is JSON on one line. A framing refuses it only if it is too long: then there is no
+        // answer.
         match (protocol.framing.seal)(&mut self.bytes, start) {
             Ok(()) => self.answers += self.bytes.len() - start,
             Err(_) => self.bytes.truncate(start),
@@ -150,7 +149,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Writes as much as the worker takes now. `Closed`: it takes no more, ever.
+    /// Writes as much as the worker takes now. `Closed`: the worker has closed its stdin.
     pub(super) fn send(&mut self, process: &Process) -> Transfer {
         while self.has_unsent() {
             match process.write(&self.bytes[self.written..]) {

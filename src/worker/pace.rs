@@ -1,12 +1,12 @@
-//! How long a job takes at a worker, and what follows from that: the window, how many jobs are taken at
-//! once, and for how long a slot leaves a worker alone that writes its replies one at a time.
+//! How long a job takes at a worker. From that follow the window, how many jobs are taken at once, and
+//! the pauses of a slot whose worker writes its replies one at a time.
 
 use std::time::Duration;
 
 use super::window::Window;
 use crate::config::Depth;
 
-/// Jobs that take no longer than this together may be taken at once, whoever else might take them.
+/// Jobs that take no longer than this together are taken at once: sharing them out gains nothing.
 const PORTION: Duration = Duration::from_micros(200);
 
 /// A slot takes at most this many jobs at once.
@@ -21,7 +21,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(1);
 /// A worker that sends fewer replies than this per read writes them one at a time.
 const FEW: usize = 16;
 
-/// After such a read a slot makes this many pauses before it looks again how the worker writes.
+/// After a read with few replies, a slot makes this many pauses before it checks again how the worker
+/// writes.
 const PAUSES: u32 = 32;
 
 /// With fewer jobs in flight than this a slot does not pause.
@@ -32,7 +33,7 @@ const FEWEST_IN_FLIGHT: usize = 8;
 pub(super) struct Pace {
     /// How many requests the worker may have in flight.
     pub(super) window: Window,
-    /// The average time of a job, as a moving average; zero: it is not known yet.
+    /// The moving average of the time that a job takes; zero: it is not known yet.
     per_job: Duration,
     /// How many pauses are left.
     pauses: u32,
@@ -48,7 +49,7 @@ impl Pace {
         self.per_job
     }
 
-    /// How many jobs are done in next to no time.
+    /// How many jobs may be taken at once: as many as take [`PORTION`].
     pub(super) fn portion(&self) -> usize {
         match self.per_job.as_nanos() {
             0 => 1,
@@ -56,8 +57,8 @@ impl Pace {
         }
     }
 
-    /// For how long to leave the worker alone, so that its next replies come in one read. `None`: wait
-    /// for the worker as usual.
+    /// How long to leave the worker alone, so that its next replies come in one read. `None`: wait for
+    /// the worker as usual.
     pub(super) fn pause(&mut self, in_flight: usize) -> Option<Duration> {
         if self.pauses == 0 || in_flight < FEWEST_IN_FLIGHT {
             return None;
@@ -84,6 +85,11 @@ impl Pace {
             Duration::ZERO => each,
             average => (average * 7 + each) / 8,
         };
+    }
+
+    /// About how long the slowest recent job took.
+    pub(super) fn slowest(&self) -> Duration {
+        self.window.slowest()
     }
 
     /// Forgets how long jobs take.

@@ -1,19 +1,19 @@
-//! How much of what it was sent a worker has read. The time of a job does not run before its worker
-//! has read the request.
+//! How much of its requests a worker has read. The time of a job does not begin before its worker has
+//! read the request.
 
 use std::time::Duration;
 
 use super::flights::Flights;
 use crate::util::clock::Moment;
 
-/// Whether a request has been read is looked at first after this time, or after a tenth of the timeout
-/// if that is less.
+/// The first check whether a request has been read comes after this time, or after a tenth of the
+/// timeout if that is less.
 const FIRST_LOOK: Duration = Duration::from_millis(5);
 
-/// The time from one look to the next grows up to this.
+/// The time from one check to the next grows up to this.
 const LAST_LOOK: Duration = Duration::from_millis(100);
 
-/// A worker that prints more than this before it has read anything is not starting any more.
+/// A worker that prints more than this before it has read anything is no longer starting.
 const FLOOD: usize = 1 << 20;
 
 /// How much of its oldest request a worker has read.
@@ -25,7 +25,8 @@ pub(crate) enum Reading {
 }
 
 impl Reading {
-    /// How much a worker has read of a request that is there among the bytes that it has been sent.
+    /// How much of a request a worker has read. `span` is where the request is among all bytes sent.
+    /// The worker has read `read` of these.
     pub(super) fn of(span: (u64, u64), read: u64) -> Self {
         let (begins_at, ends_at) = span;
         if read <= begins_at {
@@ -41,13 +42,13 @@ impl Reading {
 /// What is known of a worker's reading.
 #[derive(Debug)]
 pub(super) struct ReadProgress {
-    /// When it was last looked how much the worker had read.
+    /// When it was last checked how much the worker had read.
     looked: Moment,
     /// How many bytes the worker had read then.
     read: u64,
-    /// The request of the oldest job has been read. Of a worker without order, all requests have.
+    /// The request of the oldest job has been read. If the worker answers out of order: all requests.
     is_read: bool,
-    /// At the last look, the worker had read nothing of the oldest job's request.
+    /// At the last check, the worker had read nothing of the oldest job's request.
     is_unread: bool,
     /// The worker has read something, or has answered: it has started.
     has_started: bool,
@@ -103,8 +104,8 @@ impl ReadProgress {
         !self.has_started && self.printed_early > FLOOD
     }
 
-    /// When to look next how much has been read. `timeout` is that of the oldest job, which became the
-    /// oldest when `turn_began`.
+    /// When to check again how much has been read. `timeout` is that of the oldest job, which became
+    /// the oldest when `turn_began`.
     pub(super) fn next_look(&self, turn_began: Moment, timeout: Duration) -> Moment {
         if self.is_read {
             return Moment::NEVER;
@@ -113,8 +114,8 @@ impl ReadProgress {
         self.looked.after(wait.clamp(FIRST_LOOK.min(timeout / 10), LAST_LOOK))
     }
 
-    /// Takes note that the worker has read `read` bytes. The time of a job whose request has not been
-    /// read begins anew. It runs while a worker has read a part of the request and reads no more.
+    /// Notes that the worker has read `read` bytes. The time of a job whose request has not been read
+    /// begins again. It runs on if the worker has read a part of the request and reads no more.
     pub(super) fn look(
         &mut self,
         flights: &mut Flights,
@@ -125,7 +126,8 @@ impl ReadProgress {
         let Some((begins_at, ends_at)) = flights.oldest_span() else { return };
         let before = self.read;
         let is_read = read >= ends_at;
-        // What is found read at the first look was read at once, unless the worker was starting.
+        // A request that is found read at the first check was read at once, unless the worker was
+        // starting.
         let is_late = self.looked > turn_began || !self.has_started;
         self.has_started |= read > begins_at;
         self.is_unread = read <= begins_at;

@@ -1,4 +1,4 @@
-//! From bytes to replies: the messages in a worker's output, and which request each of them answers.
+//! Finds the messages in a worker's output, and the request that each of them answers.
 
 use super::flights::{Flight, Flights, Match};
 use super::outbox::Outbox;
@@ -16,21 +16,21 @@ const LONGEST_HEAD: usize = 4 << 10;
 /// A reply of a worker, with the job that it answers.
 #[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 pub(crate) enum Reply<'a> {
-    /// To a single job.
-    One(Flight, Result<Value<'a>, &'a Failure>),
+    /// To a single job. The number is that of [`Done::unproven`](crate::job::Done::unproven).
+    One(Flight, Result<Value<'a>, &'a Failure>, Option<u64>),
     /// To one job of a bundle, which the worker was handed at `start`.
     Next { job: &'a Job, start: Moment, clock: Moment, value: Value<'a> },
     /// To `count` jobs of a bundle, of which `seq` is the first: one line for each.
     Texts { seq: u64, count: usize, texts: &'a [u8] },
 }
 
-/// What the replies in one batch came to.
+/// What a batch of replies has brought.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
     /// How many jobs have been answered.
     pub(crate) answered: usize,
-    /// The id of a request that was answered a second time. That harms no job, since the replies to
-    /// the others are still to come, but such a worker is trusted with no more jobs.
+    /// The id of a request that was answered a second time. That harms no job, since the replies to the
+    /// open requests are still to come. But such a worker gets no more jobs.
     pub(crate) stale: Option<u64>,
 }
 
@@ -41,6 +41,7 @@ pub(super) struct Receiver<'a, F> {
     pub(super) max_reply: usize,
     /// How many jobs the worker has been given.
     pub(super) requests: u64,
+    pub(super) now: Moment,
     pub(super) flights: &'a mut Flights,
     pub(super) outbox: &'a mut Outbox,
     pub(super) unproven: &'a mut Unproven,
@@ -49,8 +50,8 @@ pub(super) struct Receiver<'a, F> {
 }
 
 impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
-    /// Takes the first message out of some bytes, or the first lines where those are replies. Returns
-    /// how many bytes that were; 0: there is no whole message.
+    /// Takes the first message out of some bytes, or the first lines if lines are replies. Returns how
+    /// many bytes it took; 0: there is no whole message.
     pub(super) fn take(&mut self, bytes: &[u8], scan: &mut Scan) -> Result<usize, Violation> {
         let len = self.take_lines(bytes)?;
         if len > 0 {
@@ -77,7 +78,7 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
         Violation::too_long(self.protocol, len, bytes, self.max_reply)
     }
 
-    /// Deals with a message; `after` are the bytes after it.
+    /// Handles a message. `after` are the bytes after it.
     fn read(&mut self, message: &[u8], after: &[u8]) -> Result<(), Violation> {
         let envelope = self.protocol.envelope;
         match (envelope.read)(message) {
@@ -93,8 +94,7 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
         }
     }
 
-    /// Takes as many lines as there are that answer jobs of a bundle of lines. Returns how many bytes
-    /// that were.
+    /// Takes all whole lines that answer jobs of a bundle of lines. Returns how many bytes it took.
     fn take_lines(&mut self, bytes: &[u8]) -> Result<usize, Violation> {
         let Some(pending) = self.flights.pending_lines() else { return Ok(0) };
         let Some(mut lines) = WholeLines::first(bytes, pending, self.max_reply) else {
@@ -110,7 +110,7 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
         if count > 0
             && let Some((seq, place)) = self.flights.next_job()
         {
-            self.unproven.add(seq, place, count, None);
+            self.unproven.add(seq, place, count);
             (self.answer)(Reply::Texts { seq, count, texts: &bytes[..len] });
             self.complete_next(count);
         }
@@ -168,7 +168,7 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
         if id.is_none()
             && let Some((seq, place)) = self.flights.next_job()
         {
-            self.unproven.add(seq, place, 1, None);
+            self.unproven.add(seq, place, 1);
         }
         match outcome {
             Ok(value) => {
@@ -178,7 +178,7 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
             }
             Err(failure) => {
                 if let Some(flight) = self.flights.copy_next() {
-                    (self.answer)(Reply::One(flight, Err(failure)));
+                    (self.answer)(Reply::One(flight, Err(failure), None));
                 }
             }
         }
@@ -189,15 +189,18 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
     fn answer_one(&mut self, index: usize, id: Option<u64>, outcome: Result<Value<'_>, &Failure>) {
         let Some(flight) = self.flights.take_answered(index) else { return };
         self.received.answered += 1;
+        let mut number = None;
         if id.is_none() {
             let job = &flight.job;
-            self.unproven.add(job.seq, job.place, 1, job.key.filter(|_| outcome.is_ok()));
+            self.unproven.add(job.seq, job.place, 1);
+            let key = job.key.filter(|_| outcome.is_ok());
+            number = key.map(|key| self.unproven.add_key(key, self.now));
         }
-        (self.answer)(Reply::One(flight, outcome));
+        (self.answer)(Reply::One(flight, outcome, number));
     }
 }
 
-/// Whole lines that some bytes begin with.
+/// Whole lines at the beginning of some bytes.
 #[derive(Clone, Copy, Debug)]
 struct WholeLines {
     count: usize,
@@ -220,7 +223,7 @@ impl WholeLines {
         (lines.count > 0).then_some(lines)
     }
 
-    /// The same lines of `bytes` but for the last one.
+    /// The same lines of `bytes` without the last one.
     fn without_last(self, bytes: &[u8]) -> Self {
         let len = memchr::memrchr(b'\n', &bytes[..self.len - 1]).map_or(0, |at| at + 1);
         Self { count: self.count - 1, len }

@@ -99,7 +99,8 @@ impl Service {
 
     /// The worker has been warmed up: what it did before does not count.
     pub(super) fn restart(&mut self) {
-        // Request ids go on from where they are, since late replies must not be taken for others.
+        // Request ids go on from where they are: a late reply must not be taken for the reply to
+        // another request.
         self.max_reqs = self.max_reqs.saturating_add(self.requests);
         self.replies = 0;
     }
@@ -134,8 +135,8 @@ impl Service {
         config.max_age.map_or(Moment::NEVER, |age| self.born.after(age))
     }
 
-    /// How many jobs are between the oldest of `in_flight` jobs and the last job of the worker, that
-    /// one included; `None`: there is no last one.
+    /// How many jobs the worker will still answer: the `in_flight` jobs, and those that it may still be
+    /// given. `None`: there is no limit.
     pub(super) fn until_last(&self, in_flight: usize) -> Option<u64> {
         let is_limited = self.max_reqs != u64::MAX;
         is_limited.then(|| self.max_reqs - (self.requests - in_flight as u64))

@@ -1,4 +1,4 @@
-//! What a worker did that no worker may do: the words for it, and the bytes that the worker printed.
+//! Breaches of the protocol: the words for each, and the bytes that the worker printed.
 
 use crate::protocol::Protocol;
 
@@ -8,7 +8,7 @@ pub(crate) const EARLY: &str = "it printed this before it had read the request";
 /// A message quotes at most this many bytes of output that is no message.
 const QUOTED: usize = 200;
 
-/// A worker did what no worker may do. The oldest job is charged with it.
+/// A worker has broken the protocol. Its oldest job is charged with that.
 #[derive(Debug)]
 pub(crate) struct Violation {
     /// What is wrong, as a phrase.
@@ -50,24 +50,24 @@ impl Violation {
         Self::new(format!("its reply has an unknown id, {id}"), message)
     }
 
-    /// The message is no reply: `what` is what its envelope says of it.
+    /// The message is no reply: `what` is the error of its envelope.
     pub(super) fn no_reply(protocol: Protocol, what: String, message: &[u8]) -> Self {
         let what = protocol.why(message, what);
-        Self::new(format!("what it printed is no reply: {what}"), message)
+        Self::new(format!("its output is no reply: {what}"), message)
     }
 
     /// The bytes are no message in the protocol's framing: `what` says why.
     pub(super) fn no_message(protocol: Protocol, what: &str, bytes: &[u8]) -> Self {
         let name = protocol.framing.name;
         let likely = protocol.likely_framing(bytes);
-        let what = format!("what it printed is no message in the framing '{name}': {what}{likely}");
+        let what = format!("its output is no message in the framing '{name}': {what}{likely}");
         Self::new(what, &bytes[..bytes.len().min(QUOTED)])
     }
 
-    /// A reply is longer than `max_reply`. `len` is how long it is to be, as far as is known.
+    /// A reply is longer than `max_reply`. `len` is the length that it announces, as far as is known.
     pub(super) fn too_long(protocol: Protocol, len: usize, bytes: &[u8], max_reply: usize) -> Self {
         let announced =
-            if len > bytes.len() { format!(" (it is to have {len})") } else { String::new() };
+            if len > bytes.len() { format!(" (it announces {len})") } else { String::new() };
         let likely = protocol.likely_framing(bytes);
         let what = format!(
             "its reply is longer than the limit of {max_reply} bytes \
@@ -78,6 +78,6 @@ impl Violation {
 
     /// The worker asks questions and does not read the answers.
     pub(super) fn unread_answers(question: &[u8]) -> Self {
-        Self::new("it asks much and does not read the answers", question)
+        Self::new("it asks many questions and does not read the answers", question)
     }
 }

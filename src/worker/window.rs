@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::Depth;
 
-/// This much work is to wait at a worker: enough to keep it busy while its replies are dealt with.
+/// This much work should wait at a worker: enough to keep it busy while its replies are handled.
 const AMPLE: Duration = Duration::from_millis(2);
 
 /// Jobs that take longer gain nothing from waiting at the worker.
@@ -13,7 +13,7 @@ const SLOW: Duration = Duration::from_micros(250);
 /// More requests in flight than this gain nothing.
 const MOST: usize = 1 << 15;
 
-/// While this many bytes of requests are in flight no more are sent: many small ones or one large one.
+/// While requests of this many bytes are in flight, no more are sent.
 const WINDOW_BYTES: usize = 256 << 10;
 
 /// A slow job is forgotten after this many quick ones.
@@ -24,7 +24,7 @@ const FADING: usize = 64;
 pub(super) struct Window {
     is_auto: bool,
     size: usize,
-    /// About how long the slowest recent job took, in nanoseconds. Earlier jobs fade.
+    /// About how long the slowest recent job took, in nanoseconds. Earlier jobs count less and less.
     slowest: u64,
 }
 
@@ -48,15 +48,20 @@ impl Window {
         WINDOW_BYTES.saturating_sub(in_flight)
     }
 
-    /// Whether no other job is to wait for a job that has taken this long.
+    /// Whether a job has taken so long that no other job should wait for it.
     pub(super) fn is_slow(&self, time: Duration) -> bool {
         self.is_auto && time > AMPLE
+    }
+
+    /// About how long the slowest recent job took.
+    pub(super) fn slowest(&self) -> Duration {
+        Duration::from_nanos(self.slowest)
     }
 
     /// Learns that `answered` jobs took `time` together. The window shrinks at once and grows by
     /// doubling.
     pub(super) fn observe(&mut self, answered: usize, time: Duration) {
-        if !self.is_auto || answered == 0 {
+        if answered == 0 {
             return;
         }
         let each = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) / answered as u64;
@@ -65,6 +70,9 @@ impl Window {
             self.slowest -= self.slowest / 8;
         }
         self.slowest = each.max(self.slowest);
+        if !self.is_auto {
+            return;
+        }
         let slowest = Duration::from_nanos(self.slowest);
         let target = if slowest > SLOW { 1 } else { AMPLE.as_nanos() / slowest.as_nanos().max(1) };
         let target = usize::try_from(target).unwrap_or(MOST).clamp(1, MOST);

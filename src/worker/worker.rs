@@ -20,13 +20,10 @@ use crate::process::{Groups, Process, Transfer, Wake};
 use crate::protocol::Protocol;
 use crate::util::clock::{Clock, Moment};
 
-/// For messages that are larger than this, in bytes, pipes are made wide.
+/// Pipes are made wide for messages of more bytes than this.
 const LARGE: usize = 128 << 10;
 
-/// A worker that has had no job for this long, and is silent, has answered all it was asked.
-const PROOF: Duration = Duration::from_secs(1);
-
-/// For each of this many first replies it is checked that the worker had read its request by then.
+/// For the first replies of a worker, up to this many, it is checked that the request had been read.
 const PROBATION: u64 = 64;
 
 /// A worker and what it has been asked.
@@ -42,17 +39,17 @@ pub(crate) struct Worker {
     service: Service,
     reading: ReadProgress,
     pub(crate) unproven: Unproven,
-    /// When the oldest job became the one that the worker is on; without jobs, when it became idle.
+    /// When the oldest job became the oldest. Without jobs: when the worker became idle.
     pub(crate) turn_began: Moment,
     /// How many start-up failures had been counted when the worker was started.
     pub(crate) failures_before: u32,
-    /// How much of its stderr had been read before it was last waited for.
+    /// How much of its stderr had been read before the last wait.
     pub(crate) words_before: u64,
     /// Its pipes were made wide, since its messages are large.
     is_wide: bool,
 }
 
-/// A job that can't be asked for.
+/// A job that can't be put into a request.
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) job: Job,
@@ -115,30 +112,30 @@ impl Worker {
         self.service.has_served(&config.recycling, &self.process, now)
     }
 
-    /// How many more jobs the worker may be given before its time is over; 0 where age may end it as
-    /// well.
+    /// How many more jobs the worker may be given before its time is over; 0 if its age may end it
+    /// first.
     pub(crate) fn left(&self, config: &Config) -> usize {
         let left = if config.recycling.max_age.is_some() { 0 } else { self.service.left() };
         usize::try_from(left).unwrap_or(usize::MAX)
     }
 
-    /// When the worker will have served its time, about. `pace` is that of the other workers. It counts
-    /// while this worker's own is not known.
+    /// When the worker will have served its time, about. `pace` is that of the other workers. It is
+    /// used until this worker's own is known.
     pub(crate) fn expected_end(&self, config: &Config, pace: Duration) -> Moment {
         let by_age = self.service.end_by_age(&config.recycling);
-        // The worker is on the oldest of its jobs, and will get those that it may still have.
+        // The worker is on its oldest job, and will get all jobs that it may still have.
         let Some(left) = self.service.until_last(self.flights.jobs()) else { return by_age };
         let own = self.pace();
         let pace = if own.is_zero() { pace } else { own };
         if pace.is_zero() {
-            // Nothing is known: the end comes near with the last job.
+            // No pace is known: the last job alone shows that the end is near.
             return if left <= 1 { self.turn_began } else { by_age };
         }
         let left = u32::try_from(left).unwrap_or(u32::MAX);
         by_age.min(self.turn_began.after(pace.saturating_mul(left)))
     }
 
-    /// Says why the worker ends.
+    /// Sets why the worker ends.
     pub(crate) fn set_why(&mut self, why: Why) {
         self.service.set_why(why);
     }
@@ -186,7 +183,7 @@ impl Worker {
 impl Worker {
     /// How many more jobs the worker may be given now.
     pub(crate) fn room(&self, now: Moment) -> usize {
-        if self.service.is_spent() {
+        if self.service.is_spent() || now >= self.unproven.break_at(self.pace.slowest()) {
             return 0;
         }
         let in_flight = self.flights.jobs();
@@ -208,13 +205,13 @@ impl Worker {
         self.pace.per_job()
     }
 
-    /// How many jobs are done in next to no time.
+    /// How many jobs may be taken at once, since together they take almost no time.
     pub(crate) fn portion(&self) -> usize {
         self.pace.portion()
     }
 
-    /// For how long to leave a worker alone that has much to do and writes its replies one at a time, so
-    /// that each does not wake the slot. `None`: wait for the worker as usual.
+    /// How long to leave the worker alone. A worker that has much to do and writes its replies one at a
+    /// time would wake the slot for each of them. `None`: wait for the worker as usual.
     pub(crate) fn pause(&mut self) -> Option<Duration> {
         if self.has_unsent() { None } else { self.pace.pause(self.flights.jobs()) }
     }
@@ -226,7 +223,7 @@ impl Worker {
     /// Takes a job on: its request goes to the outbox.
     ///
     /// # Errors
-    /// The job can't be asked for.
+    /// The job can't be put into a request.
     pub(crate) fn accept(&mut self, job: Job, now: Moment) -> Result<(), Box<Refused>> {
         let id = self.service.requests() + 1;
         let span = match self.outbox.add(self.protocol, id, &job) {
@@ -235,6 +232,7 @@ impl Worker {
         };
         if self.flights.is_empty() {
             self.begin_turn(now);
+            self.unproven.begin_job(now);
             self.process.ignore_stderr_before(self.process.stderr_count());
         }
         self.service.count_requests(job.count());
@@ -247,7 +245,7 @@ impl Worker {
     /// Sends the worker a message that it does not answer.
     ///
     /// # Errors
-    /// Why there is no such message.
+    /// The protocol has no such message, or this one can't be sent. The text says why.
     pub(crate) fn notify(&mut self, job: &Job) -> Result<(), String> {
         self.outbox.add_notice(self.protocol, job)
     }
@@ -256,12 +254,12 @@ impl Worker {
         self.outbox.has_unsent()
     }
 
-    /// Writes as much of the outbox as the worker takes now. `Closed`: it takes no more, ever.
+    /// Writes as much of the outbox as the worker takes now. `Closed`: the worker has closed its stdin.
     pub(crate) fn send(&mut self) -> Transfer {
         self.outbox.send(&self.process)
     }
 
-    /// Whether the worker has closed its stdin. It can only answer what it has read then.
+    /// Whether the worker has closed its stdin. Then it can only answer what it has read.
     pub(crate) fn has_closed_stdin(&self) -> bool {
         self.outbox.is_closed()
     }
@@ -287,7 +285,7 @@ impl Worker {
         progress
     }
 
-    /// Takes the whole replies out of the inbox and hands each on with the job that it answers.
+    /// Takes all complete replies out of the inbox, and hands each to `answer` with its job.
     pub(crate) fn receive(
         &mut self,
         max_reply: usize,
@@ -301,6 +299,7 @@ impl Worker {
             protocol: self.protocol,
             max_reply,
             requests: self.service.requests(),
+            now,
             flights: &mut self.flights,
             outbox: &mut self.outbox,
             unproven: &mut self.unproven,
@@ -334,8 +333,8 @@ impl Worker {
         }
     }
 
-    /// Whether the worker has printed something before it had read its first request, or the only one.
-    /// That is no reply. A worker that prints a reply too many is mostly found out within its first
+    /// Whether the worker has printed something before it read its first request, or the only one in
+    /// flight. That is no reply. A worker that prints a reply too many mostly does so among its first
     /// replies.
     fn is_early(&self) -> bool {
         let replies = self.service.replies();
@@ -347,39 +346,60 @@ impl Worker {
             && self.reading() == Reading::Nothing
     }
 
-    /// Whether the worker may have printed something unasked that would be taken for a reply.
+    /// Whether output that nobody asked for would be taken for the reply to the next request.
     pub(crate) fn may_mislead(&self) -> bool {
         self.unproven.is_anonymous() && self.flights.is_empty()
     }
 
-    /// What the worker has printed that would be taken for a reply, though it has no job.
+    /// The output of a worker without a job that would be taken for a reply.
     pub(crate) fn unasked(&self) -> &[u8] {
         if self.may_mislead() { self.inbox.unasked(self.protocol) } else { &[] }
     }
 
-    /// Trusts the results of a worker that has been idle and silent for long enough.
-    pub(crate) fn trust_if_silent(&mut self, now: Moment) {
-        if now >= self.turn_began.after(PROOF) {
-            self.unproven.prove();
+    /// When to check whether the results so far are proven, if records wait for that.
+    pub(crate) fn proof_at(&self) -> Moment {
+        match self.flights.jobs() {
+            _ if !self.unproven.is_kept() => Moment::NEVER,
+            0 => self.unproven.proof_at(self.turn_began, self.pace.slowest()),
+            1 => self.unproven.next_look(),
+            _ => Moment::NEVER,
         }
     }
 
-    /// What the worker printed last and is no whole message.
+    /// Whether it is proven that the worker has printed nothing that would be taken for a reply to
+    /// another request. It has been idle and silent for long enough, or it has read its next request
+    /// and printed nothing.
+    pub(crate) fn has_proof(&mut self, now: Moment) -> bool {
+        let has_proof = match self.flights.jobs() {
+            0 => now >= self.unproven.proof_at(self.turn_began, self.pace.slowest()),
+            1 => self.bytes_read().is_some() && self.reading() == Reading::All,
+            _ => false,
+        };
+        // All that it printed before it read its request has arrived by now.
+        let is_silent = self.unparsed().is_empty() && !self.process.may_be_read();
+        if !(has_proof && is_silent) {
+            self.unproven.look_again(self.turn_began, now);
+        }
+        has_proof && is_silent
+    }
+
+    /// The end of the worker's output, which is no whole message.
     pub(crate) fn unparsed(&self) -> &[u8] {
         self.inbox.unparsed()
     }
 
-    /// The framing that the unparsed bytes look like, as a phrase; empty: none but the worker's own.
+    /// The framing that the unparsed bytes look like, as a phrase; empty: they look like no other than
+    /// the worker's own.
     pub(crate) fn likely_framing(&self) -> String {
         self.protocol.likely_framing(self.inbox.bytes())
     }
 
-    /// Describes what was printed of a message without an end, as a phrase; empty: nothing was.
+    /// Describes the printed part of an incomplete message, as a phrase; empty: there is none.
     pub(crate) fn unfinished(&self) -> String {
         self.inbox.describe_unparsed(self.protocol)
     }
 
-    /// Reads the rest of its stdout, after its end.
+    /// Reads the rest of the stdout of a worker that has ended.
     pub(crate) fn read_rest(&mut self) {
         while self.inbox.len() < LARGE
             && matches!(self.inbox.read(&self.process), Transfer::Moved(_))
@@ -406,13 +426,14 @@ impl Worker {
         flight.clock.max(self.turn_clock())
     }
 
-    /// When the time of the oldest job began at the earliest: a worker without order is on all jobs.
+    /// The earliest moment at which the time of a job can have begun. A worker that answers out of
+    /// order is on all of its jobs at once.
     pub(crate) fn turn_clock(&self) -> Moment {
         if self.is_unordered() { Moment::ZERO } else { self.turn_began }
     }
 
-    /// The jobs that the worker is on, and how many wait after them. `show` makes each of a job and the
-    /// moment from which its time counts.
+    /// The jobs that the worker is on, and how many wait after them. `show` is called with each of
+    /// these jobs and the moment at which its time began.
     pub(crate) fn underway<T>(&self, show: impl Fn(&Job, Moment) -> T) -> (Vec<T>, usize) {
         if self.is_unordered() {
             let flights = self.flights.iter();
@@ -423,17 +444,17 @@ impl Worker {
         (vec![shown], self.flights.jobs() - 1)
     }
 
-    /// Takes the oldest job out of those in flight, also out of a bundle.
+    /// Takes out the oldest job, even if it is in a bundle.
     pub(crate) fn take_oldest(&mut self) -> Option<Flight> {
         self.flights.take_oldest()
     }
 
-    /// Takes all jobs out that the worker has not answered.
+    /// Takes out all jobs that the worker has not answered.
     pub(crate) fn take_jobs(&mut self) -> VecDeque<Job> {
         self.flights.take_jobs()
     }
 
-    /// Takes those jobs out that a worker can't have begun, since it has read this many bytes only.
+    /// Takes out the jobs that the worker can't have begun, since it has read only `bytes_read` bytes.
     pub(crate) fn take_unread(&mut self, bytes_read: Option<u64>) -> Vec<Job> {
         bytes_read.map_or_else(Vec::new, |read| self.flights.take_unread(read))
     }
@@ -442,20 +463,20 @@ impl Worker {
 // ---- What it has read
 
 impl Worker {
-    /// How many bytes the worker has read; `None`: the system does not tell.
+    /// How many bytes the worker has read; `None`: the system does not say.
     pub(crate) fn bytes_read(&self) -> Option<u64> {
         let unread = self.process.unread()?;
         // A worker can open its stdin for writing, and so have more unread than it was sent.
         Some(self.outbox.written().saturating_sub(unread))
     }
 
-    /// Whether the worker had read something of the oldest request when it had read this many bytes.
+    /// Whether the worker had read a part of the oldest request once it had read `bytes_read` bytes.
     pub(crate) fn had_begun(&self, bytes_read: Option<u64>) -> bool {
         let Some((begins_at, _)) = self.flights.oldest_span() else { return false };
         bytes_read.is_none_or(|read| read > begins_at)
     }
 
-    /// How much of its oldest request the worker has read. Where the system does not tell, all of it.
+    /// How much of its oldest request the worker has read. All of it, if the system does not say.
     pub(crate) fn reading(&self) -> Reading {
         match (self.flights.oldest_span(), self.bytes_read()) {
             (Some(span), Some(read)) => Reading::of(span, read),
@@ -483,12 +504,12 @@ impl Worker {
         self.reading.is_flooding()
     }
 
-    /// When to look next how much has been read. `timeout` is that of the oldest job.
+    /// When to check again how much has been read. `timeout` is that of the oldest job.
     pub(crate) fn next_look(&self, timeout: Duration) -> Moment {
         self.reading.next_look(self.turn_began, timeout)
     }
 
-    /// Looks how much has been read. The time of a job does not run before its request has been read.
+    /// Checks how much has been read. The time of a job begins when its request has been read.
     pub(crate) fn look(&mut self, now: Moment) {
         let read = self.bytes_read().unwrap_or(u64::MAX);
         self.reading.look(&mut self.flights, read, self.turn_began, now);

@@ -437,7 +437,7 @@ fn large_output_that_finds_no_temporary_file_is_a_failure_of_procpool() {
             .stderr_has("set TMPDIR")
             .status(125)
             .run();
-        let said = run.stderr.matches("procpool: what a command printed could not").count();
+        let said = run.stderr.matches("procpool: the output of a command could not").count();
         assert_eq!(said, 1, "{options:?}: {}", run.stderr);
         let jobs = String::from_utf8_lossy(&run.stdout).lines().count();
         assert!(run.stderr.matches("cancelled").count() + jobs < 10, "{options:?}: {}", run.stderr);

@@ -619,8 +619,8 @@ fn a_new_run_does_not_begin_in_an_old_journal() {
     begin().stdout("1\n").run();
     begin()
         .stderr(
-            "procpool: the journal 'journal' has records of an earlier run: go on with that run by \
-             --resume, or remove the file to begin anew\n",
+            "procpool: the journal 'journal' has records of an earlier run: give --resume to \
+             continue that run, or remove the file to start again\n",
         )
         .status(125)
         .run();

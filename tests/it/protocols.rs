@@ -116,7 +116,7 @@ fn a_worker_that_does_not_speak_the_framing() {
     for (framing, what) in [
         ("content-length", "there is no header before it"),
         ("netstring", "a netstring begins with its length"),
-        ("json", "no JSON value begins so"),
+        ("json", "no JSON value begins like this"),
     ] {
         let output = Test::new()
             .workers(1, "sh -c 'head -c1 >/dev/null; echo hello, I am no server; cat'")

@@ -252,10 +252,10 @@ fn what_another_user_has_planted_is_not_written_through() {
     for option in ["--joblog", "--failed", "--journal"] {
         for (path, what) in [
             (&link, "link"),
-            (&file, "there is a file of another user's in its place"),
-            (&fifo, "there is a FIFO of another user's in its place"),
-            (&forged, "there is a file of another user's in its place"),
-            (&inside, "'folder' on the way to it is a link of another user's"),
+            (&file, "another user's file is in its place"),
+            (&fifo, "another user's FIFO is in its place"),
+            (&forged, "another user's file is in its place"),
+            (&inside, "'folder' on the way to it is another user's link"),
         ] {
             let test = Test::new().args([option, path, "false"]).stdin("1\n").stderr_has(what);
             test.status(125).run();

@@ -3,25 +3,29 @@
 
 use std::fs;
 
-use crate::common::{Crew, Test, assert_has, json, message, need, result};
+use rustix::process::Signal;
+
+use crate::common::{Crew, Test, assert_has, json, message, need, result, wait_for};
 
 /// A raw worker in `sh`, one at a time.
 fn raw(script: &str) -> Test {
     Test::new().workers(1, format!("sh -c {}", shell_words::quote(script))).arg("--protocol=raw")
 }
 
-/// No record of the journal that counts says that a job with one of these results is done.
+/// No record of the journal has ever said that a job with one of these results is done.
 #[track_caller]
 fn assert_not_recorded(journal: &str, results: &[&str]) {
-    let mut last = std::collections::HashMap::new();
     for line in fs::read_to_string(journal).expect("a journal").lines() {
         let record = json(line);
-        last.insert((record["key"].to_string(), record["nth"].to_string()), record);
-    }
-    for record in last.values() {
         let is_doubtful = results.iter().any(|text| record["message"] == *text);
         assert!(!(record["ok"] == true && is_doubtful), "{record}");
     }
+}
+
+/// How many jobs are done according to the journal.
+fn done(journal: &str) -> usize {
+    let records = fs::read_to_string(journal).unwrap_or_default();
+    records.lines().filter(|line| line.contains(r#""ok":true"#)).count()
 }
 
 #[test]
@@ -200,6 +204,73 @@ fn a_resumed_run_does_not_take_doubtful_results() {
     run().arg("--resume").stdout("a\nb\nc\n").run();
 }
 
+/// Killed before it can be known, no result is in the journal; what is known by then is.
+#[test]
+fn a_result_is_recorded_once_its_worker_has_read_its_next_request() {
+    let crew = Crew::new();
+    let (journal, go, begun) = (crew.path("journal"), crew.path("go"), crew.path("begun"));
+    // It leaves its second request unread until the test lets it go on, and does not answer the third.
+    let script = format!(
+        "read -r l; echo $l; until [ -e {go} ]; do sleep 0.01; done; read -r l; echo $l; \
+         read -r l; echo >{begun}; exec sleep 100"
+    );
+    let run = raw(&script).args(["--journal", &journal]).stdin("a\nb\nc\n");
+    let mut run = run.any_stdout().any_stderr().killed_by(Signal::KILL).spawn();
+    assert_eq!(run.line(), "a");
+    assert_eq!(done(&journal), 0);
+    fs::write(&go, "").expect("it can be written");
+    wait_for("the third job", || fs::exists(&begun).unwrap_or(false));
+    wait_for("both records", || done(&journal) == 2);
+    run.signal(Signal::KILL);
+    run.finish();
+    assert_eq!(done(&journal), 2);
+}
+
+#[test]
+fn a_result_is_recorded_once_its_worker_is_idle() {
+    let crew = Crew::new();
+    let journal = crew.path("journal");
+    let run = raw("exec cat").args(["--journal", &journal]).stdin_open();
+    let mut run = run.any_stdout().spawn();
+    run.write("a\n");
+    assert_eq!(run.line(), "a");
+    wait_for("the record", || done(&journal) == 1);
+    run.finish();
+    assert_eq!(done(&journal), 1);
+}
+
+/// A worker that always has requests in flight is given a break now and then.
+#[test]
+fn results_of_a_worker_that_is_never_idle_are_recorded() {
+    for pipeline in ["1", "8", "auto"] {
+        let crew = Crew::new();
+        let journal = crew.path("journal");
+        let run = raw("exec cat").args(["--journal", &journal, "--pipeline", pipeline]);
+        let run =
+            run.stdin_endless("a\n").any_stdout().any_stderr().killed_by(Signal::KILL).spawn();
+        wait_for("records", || done(&journal) > 100);
+        run.signal(Signal::KILL);
+        run.finish_by_itself();
+    }
+}
+
+/// Its last reply came before it had read the next request, or when it had none.
+#[test]
+fn a_worker_that_dies_leaves_only_proven_results_in_the_journal() {
+    let crew = Crew::new();
+    for (name, script, count) in [
+        ("read", "read -r l; echo $l; read -r l; exit 3", 1),
+        ("extra", "read -r l; echo $l; read -r l; printf more; exit 3", 0),
+        ("idle", "read -r l; echo $l; exec cat >/dev/null", 1),
+    ] {
+        let journal = crew.path(name);
+        let lines = if name == "idle" { "a\n" } else { "a\nb\n" };
+        let run = raw(script).args(["--retries=0", "--journal", &journal]).stdin(lines);
+        run.any_stdout().any_stderr().any_status().run();
+        assert_eq!(done(&journal), count, "{name}");
+    }
+}
+
 #[test]
 fn a_spare_that_prints_too_early_gets_no_job() {
     let output = raw("echo banner; exec cat")
@@ -319,7 +390,7 @@ fn what_is_no_reply_is_named_for_what_it_is() {
         (
             r#"Content-Length: 14\r\n\r\n{"result":"\303\251"}"#,
             &["--framing=content-length"],
-            "as one is that counts characters where it should count bytes",
+            "its Content-Length is too small; perhaps it counts characters instead of bytes",
         ),
         (
             r#"Content-Length: 11\r\n\r\n{"result":1}"#,
@@ -455,7 +526,7 @@ fn the_hint_never_blames_what_is_not_to_blame() {
         (slow(&["--sh", "sleep 11; echo $1"]), ""),
         (
             slow(&["--protocol=raw", "--pty", "-w", "sh -c 'read -r l; sleep 11; echo $l'"]),
-            "may be at work on it still",
+            "may still be working on it",
         ),
         (
             slow(&["--protocol=raw", "-w", "sh -c 'read -r l; printf half; sleep 11; echo $l'"]),

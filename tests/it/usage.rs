@@ -251,7 +251,8 @@ fn placeholders_of_gnu_parallel_are_refused() {
         for args in
             [&["echo", &text][..], &["--env", &format!("A={text}"), "echo"], &["--shell", &text]]
         {
-            let parts = [&format!("the placeholder {place} "), "means nothing here", "-I STR"];
+            let parts =
+                [&format!("the placeholder {place} "), "procpool does not have it", "-I STR"];
             refused_with(args, 2, &parts);
         }
         Test::new()

@@ -143,7 +143,7 @@ fn names() {
     assert_eq!(with.check_names(&[b"w".to_vec(), b"f".to_vec()]), Ok(()));
     let error = with.fill(&named(&[("v", "1")]), 1, 1).expect_err("no w").to_string();
     assert!(error.contains("{w}") && error.contains("fields are v"), "{error}");
-    // What is no placeholder after all leaves the args to be appended.
+    // If a text in braces is no placeholder, the args are appended.
     assert_eq!(argv(&["e", "{a b}"], &any, &named(&[("v", "1")])).expect("")[1..], ["{a b}", "1"]);
     assert_eq!(argv(&["e", "{a b}"], &any, &named(&[("a b", "1")])).expect("")[1..], ["1"]);
 }
@@ -310,7 +310,7 @@ fn lines_to_paste() {
     assert_eq!(command_line(&command), b"(cd ./- && env B='c d' a)");
 }
 
-/// What a command that is run prints, in a directory where it must leave nothing.
+/// The stdout of a command. It runs in a directory where it must leave nothing.
 fn output(argv: &[OsString]) -> Vec<u8> {
     let directory = tempfile::tempdir().expect("a directory");
     let mut command = process::Command::new(&argv[0]);
@@ -339,7 +339,7 @@ fn nasty() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![prop::sample::select(fixed), prop::collection::vec(byte, 0..8)]
 }
 
-/// Pieces of a shell command, and what one of them becomes.
+/// Pieces of a shell command, and the words that each becomes.
 type Expected = fn(&[Vec<u8>]) -> Vec<Vec<u8>>;
 const PIECES: [(&str, Expected); 23] = [
     ("{}", <[Vec<u8>]>::to_vec),

@@ -20,7 +20,7 @@ pub(crate) struct Jobserver {
 }
 
 /// The token that came with procpool: `make` has taken it for the recipe. The slot that has waited
-/// longest gets it. Otherwise a slot that gives it back would take it again, for ever.
+/// longest gets it. Otherwise a slot that gives it back would take it again, forever.
 #[derive(Debug, Default)]
 struct First {
     is_taken: bool,
@@ -54,7 +54,8 @@ impl Jobserver {
         if !is_handed_down(&read) || !is_handed_down(&write) {
             return None;
         }
-        // The pipe is opened anew: that it is non-blocking here must not concern others that have it.
+        // The pipe is opened again, so that it is non-blocking here and not for the others that have
+        // it.
         let mut options = OpenOptions::new();
         options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().try_into().ok()?);
         let read = options.clone().read(true).open(read).ok()?;
@@ -144,9 +145,9 @@ fn paths(flags: &str) -> Option<(PathBuf, PathBuf)> {
     Some((path(read)?, path(write)?))
 }
 
-/// Whether this is a pipe that was open when procpool was started. `make` names its pipe to all recipes,
-/// and closes it for those that are not marked with `+`. Then the numbers may be those of files that
-/// procpool has opened since. Such files are closed when a program is run.
+/// Whether this is a pipe that was open when procpool was started. `make` names its pipe to all
+/// recipes, and closes it for those that are not marked with `+`. Then the numbers may be those of
+/// files that procpool has opened since. Such files have the close-on-exec flag.
 fn is_handed_down(path: &Path) -> bool {
     let is_pipe = fs::metadata(path).is_ok_and(|data| data.file_type().is_fifo());
     let fd = path.strip_prefix("/dev/fd").ok();
@@ -160,6 +161,10 @@ fn is_handed_down(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::OwnedFd;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -174,5 +179,34 @@ mod tests {
         assert_eq!(paths("-j2 --jobserver-auth=fifo:/tmp/GMfifo1"), fifo);
         assert_eq!(paths("-j2 --jobserver-auth=-2,-2"), None);
         assert_eq!(paths("-n"), None);
+    }
+
+    /// The jobs for which a token was wanted were dropped: another process may have the token.
+    #[test]
+    fn who_gives_up_takes_no_token() {
+        let (read, write) = std::io::pipe().expect("there are descriptors");
+        let (read, write) = (File::from(OwnedFd::from(read)), File::from(OwnedFd::from(write)));
+        rustix::io::ioctl_fionbio(&read, true).expect("it is a pipe");
+        let server = Arc::new(Jobserver { read, write, first: Mutex::default() });
+        let wake = Arc::new(Wake::new().expect("there are descriptors"));
+        let first = Jobserver::wait(&server, &wake, || false).expect("it is free");
+        let is_over = Arc::new(AtomicBool::new(false));
+        let waiter = {
+            let (server, wake, is_over) = (server.clone(), wake.clone(), is_over.clone());
+            thread::spawn(move || {
+                Jobserver::wait(&server, &wake, || is_over.load(Ordering::Acquire)).is_none()
+            })
+        };
+        while server.lock().waiting.is_empty() {
+            thread::yield_now();
+        }
+        is_over.store(true, Ordering::Release);
+        wake.notify();
+        assert!(waiter.join().expect("it does not panic"));
+        (&server.write).write_all(b"t").expect("it has room");
+        drop(first);
+        // Both tokens are there.
+        let tokens = [(); 2].map(|()| Jobserver::wait(&server, &wake, || false));
+        assert!(tokens.iter().all(Option::is_some));
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A larger number means that there is no limit: version 1 has no word for that.
+/// A larger number means that there is no limit: version 1 has no other sign for that.
 const NO_LIMIT: u64 = 1 << 60;
 
 /// Where control groups usually are.
@@ -19,7 +19,6 @@ enum Version {
     Two,
 }
 
-/// Free memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Free {
     pub(super) bytes: u64,

@@ -16,10 +16,9 @@ use crate::pool::gates::memory::Memory;
 use crate::process::Wake;
 use crate::util::clock::{Clock, Moment};
 
-/// How often the load and the memory of the machine are looked at.
+/// How often the load and the memory of the machine are checked.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// The gates of a pool.
 #[derive(Debug)]
 pub(crate) struct Gates {
     limits: Limits,
@@ -130,7 +129,7 @@ impl Gates {
                 return !over;
             }
             drop(turns);
-            // A slot that is first and late needs a moment to come.
+            // If the turn is due but another slot is first, that slot needs a moment to come.
             wake.wait(Some(due.since(now).max(Duration::from_millis(1))));
         }
     }

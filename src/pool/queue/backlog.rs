@@ -27,7 +27,7 @@ const MAX_LATER_BYTES: usize = 16 << 20;
 pub(super) struct Backlog {
     /// The jobs that can run now. An entry may be a bundle of several jobs.
     jobs: VecDeque<Job>,
-    /// How many jobs there are besides one for each entry of `jobs`.
+    /// How many jobs the entries of `jobs` have besides their first ones.
     bundled: usize,
     /// The bytes of the jobs in `jobs`.
     bytes: usize,
@@ -162,8 +162,8 @@ impl Backlog {
         taken
     }
 
-    /// Takes the first entry, or the first `most` jobs of a bundle that has more. Returns also how much
-    /// less memory is held: a job that is split off a bundle is smaller than it was in the bundle.
+    /// Takes the first entry, or the first `most` jobs of a bundle that has more. Also returns how many
+    /// bytes that frees: a job that is split off a bundle is smaller than it was in the bundle.
     fn next(&mut self, most: usize) -> Option<(Job, usize)> {
         let front = self.jobs.front_mut()?;
         let bundled_before = bundled(front);

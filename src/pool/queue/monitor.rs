@@ -1,5 +1,5 @@
-//! The queue's one lock: feeders push jobs and wait for room, slots take jobs and wait for more, and
-//! whoever has to know is woken.
+//! The queue's one lock: feeders push jobs and wait for room, slots take jobs and wait for more. Each
+//! change wakes those who wait for it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,6 @@ use crate::job::{Closed, Job};
 use crate::process::Wake;
 use crate::util::clock::Moment;
 
-/// The queue.
 #[derive(Debug)]
 pub(crate) struct Queue {
     state: Mutex<QueueState>,
@@ -60,20 +59,18 @@ pub(crate) struct Ask {
     pub(crate) busy: bool,
     /// How many jobs the slot has finished since it last asked.
     pub(crate) finished: usize,
-    /// The time.
     pub(crate) now: Moment,
     /// The most jobs that the slot can take.
     pub(crate) max: usize,
     /// About the most bytes of jobs that the slot can take.
     pub(crate) max_bytes: usize,
-    /// How many jobs are worth one write to the worker, and take it next to no time.
+    /// How many jobs are worth one write to the worker. Together they take it almost no time.
     pub(crate) portion: usize,
 }
 
-/// What a slot gets that asks for jobs.
+/// The answer to a slot that asks for jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// Jobs.
     Jobs,
     /// No jobs: the slot waits until it is woken.
     Wait,
@@ -191,7 +188,7 @@ impl Queue {
     /// the job is due.
     ///
     /// # Errors
-    /// The job: the run was ended.
+    /// The run was ended. The error holds the job.
     pub(crate) fn put_off(&self, from: usize, job: Job, due: Moment) -> Result<(), Box<Job>> {
         let mut state = self.lock();
         if state.has_ended {
@@ -204,7 +201,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Moves jobs to `into`, as `ask` says. Returns also when to come back if nothing else happens.
+    /// Moves jobs to `into`, as `ask` says. Also returns when to come back if nothing else happens.
     pub(crate) fn take(&self, slot: usize, ask: Ask, into: &mut VecDeque<Job>) -> (Taken, Moment) {
         let mut state = self.lock();
         if !state.backlog.has_none_later() {
@@ -406,14 +403,14 @@ impl Queue {
         self.one_has_left(state, renew);
     }
 
-    /// A slot has panicked, and does not account for its jobs: nobody waits for them.
+    /// A slot has panicked, and will not account for its jobs. They no longer count as running.
     pub(crate) fn give_up_on(&self, slot: usize) {
         let mut state = self.lock();
         state.running -= state.roster.release_all(slot);
     }
 
-    /// A slot has something else to do than to take a job: others are woken in its place. Returns
-    /// those that are to be started.
+    /// A slot is busy with something else and takes no job: others are woken in its place. Returns the
+    /// slots that are to be started.
     #[must_use]
     pub(crate) fn set_aside(&self, slot: usize) -> Vec<usize> {
         let mut state = self.lock();
@@ -484,16 +481,16 @@ impl QueueState {
         }
     }
 
-    /// Interrupts all slots if those may leave that waited only for jobs to be tried again.
+    /// Interrupts all slots if no job comes or is tried again any more: then they may leave.
     fn let_leave(&self) {
         if !self.is_open() && self.backlog.has_none_later() {
             self.roster.notify_all();
         }
     }
 
-    /// How many jobs a slot gets. A slot without jobs gets one. It gets more only if no free slot is
-    /// there for them, and only if as many are left for the others: at the end of the input the portions
-    /// become small, and no job waits for another one while a worker is idle.
+    /// How many jobs a slot gets. A slot without jobs gets one. It gets more only if no free slot could
+    /// take them, and only if as many are left for the others. So the portions become small at the end
+    /// of the input, and no job waits for another one while a worker is idle.
     fn portion_for(&self, ask: Ask) -> usize {
         let first = usize::from(!ask.busy);
         if ask.max <= first {

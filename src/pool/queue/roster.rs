@@ -11,7 +11,7 @@ pub(super) struct Roster {
     slots: Vec<Activity>,
     /// How many of the running jobs each slot has.
     held: Vec<usize>,
-    /// How each slot is woken that has a thread.
+    /// The wake of each slot that has a thread.
     wakes: Vec<Option<Arc<Wake>>>,
     /// Idle slots with a worker; the last one became idle last. An entry may be out of date: `slots`
     /// decides.
@@ -125,7 +125,7 @@ impl Roster {
         self.busy += 1;
     }
 
-    /// A slot that works has no job. Its worker may have ended since it was last idle.
+    /// A slot has no job left. If it was idle before, its worker may have ended since.
     pub(super) fn set_idle(&mut self, slot: usize, is_warm: bool) {
         if self.slots[slot] == Activity::Idle {
             self.unlist(slot);
@@ -159,7 +159,7 @@ impl Roster {
             .find(|&slot| slots[slot] == Activity::Idle)
     }
 
-    /// Finds a slot without a thread, which is to be started and come for a job.
+    /// Finds a slot without a thread. The caller starts it, and it comes for a job.
     pub(super) fn call_absent(&mut self) -> Option<usize> {
         if self.present >= self.slots.len() {
             return None;

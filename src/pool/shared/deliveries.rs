@@ -1,5 +1,5 @@
-//! Where outcomes go: to the sink, to callers, or into the count of jobs that never ran. Also what jobs
-//! are called in messages.
+//! Where outcomes go: to the sink, to callers, or into the count of jobs that never ran. Also the names
+//! of jobs in messages.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,12 +10,12 @@ use crate::pool::events;
 use crate::pool::shared::guarded::GuardedSink;
 use crate::pool::shared::tally::{Counts, Tally};
 
-/// The way out of a pool.
+/// The places where outcomes go.
 pub(crate) struct Deliveries {
     sink: Option<GuardedSink>,
-    /// What the sources of jobs are called.
+    /// The names of the sources of jobs.
     sources: Vec<String>,
-    /// How many jobs were fed and never run.
+    /// How many jobs were fed and never ran.
     left: AtomicUsize,
     tally: Tally,
 }
@@ -102,11 +102,17 @@ impl Deliveries {
     /// Drops a job that has run and waited for another try.
     fn drop_tried(&self, job: &Job) {
         let failure = waiting_at_end();
-        self.deliver(&Done { job, outcome: Err(&failure), printed: None, run: None });
+        self.deliver(&Done {
+            job,
+            outcome: Err(&failure),
+            printed: None,
+            run: None,
+            unproven: None,
+        });
         self.flush();
     }
 
-    /// How many jobs were fed and never run.
+    /// How many jobs were fed and never ran.
     pub(crate) fn left(&self) -> usize {
         self.left.load(Ordering::Relaxed)
     }
@@ -115,7 +121,7 @@ impl Deliveries {
         &self.sources
     }
 
-    /// What a job is called in messages.
+    /// The name of a job in messages.
     pub(crate) fn name(&self, job: &Job) -> String {
         naming::name(job, &self.sources)
     }

@@ -11,18 +11,17 @@ use crate::util::histogram::Durations;
 /// The median of fewer jobs than this means nothing.
 const ENOUGH_FOR_MEDIAN: u64 = 3;
 
-/// How long things take.
 #[derive(Debug)]
 pub(crate) struct Estimates {
-    /// How long a job may take, as it was set.
+    /// The setting for how long a job may take.
     limit: Option<Timeout>,
-    /// Workers are replaced after a number of jobs, so that the time of a job matters.
+    /// Workers are replaced after a number of jobs, so the time of a job matters.
     wants_pace: bool,
     /// How long a worker takes from its start to its first reply, in nanoseconds.
     start_time: AtomicU64,
     /// How long a job takes, in nanoseconds; 0: not known yet.
     pace: AtomicU64,
-    /// How long jobs took that succeeded, where the timeout follows from that.
+    /// How long successful jobs took, if the timeout follows from that.
     durations: Mutex<Durations>,
     /// The timeout that follows from the median, in nanoseconds; 0: there is none yet.
     timeout: AtomicU64,
@@ -40,7 +39,7 @@ impl Estimates {
         }
     }
 
-    /// How long a job may take that does not say so itself.
+    /// How long a job may take, unless the job sets that itself.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         match self.limit? {
             Timeout::Never => None,
@@ -66,7 +65,7 @@ impl Estimates {
         self.timeout.swap(nanos, Ordering::Relaxed) == 0
     }
 
-    /// How long before it is needed a worker must be started: one and a half times its start-up.
+    /// How early a worker must be started: one and a half times its start-up before it is needed.
     pub(crate) fn start_time(&self) -> Duration {
         let nanos = self.start_time.load(Ordering::Relaxed);
         Duration::from_nanos(nanos + nanos / 2)

@@ -103,6 +103,14 @@ impl Sink for GuardedSink {
         self.guard((), |sink| sink.texts(seq, count, texts));
     }
 
+    fn proved(&self, number: u64) {
+        self.guard((), |sink| sink.proved(number));
+    }
+
+    fn unprovable(&self, number: u64) {
+        self.guard((), |sink| sink.unprovable(number));
+    }
+
     fn doubt(&self, done: &Done<'_>) {
         self.guard((), |sink| sink.doubt(done));
     }

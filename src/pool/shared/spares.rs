@@ -1,4 +1,4 @@
-//! How many spare workers there are, and may be, in all slots of a pool and of the pools beside it.
+//! The number of spare workers, and its limit, in all slots of a pool and of the pools beside it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

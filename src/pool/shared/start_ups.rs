@@ -22,7 +22,7 @@ pub(crate) struct StartUps {
     failures: AtomicU32,
     /// It was reported that the pool has given up.
     has_given_up: AtomicBool,
-    /// A worker has answered once, or the silence of all has been remarked on.
+    /// A worker has answered, or the silence of all workers was reported.
     is_silence_over: AtomicBool,
     /// It was reported that a process could not be started for lack of room.
     was_crowded: AtomicBool,
@@ -54,7 +54,7 @@ impl StartUps {
     }
 
     /// Counts a failure of a start-up that began when there were `before` failures, and returns the
-    /// count. Workers that are started side by side fail side by side: that counts once.
+    /// count. Start-ups that fail side by side count once.
     pub(crate) fn count_failure(&self, before: u32) -> u32 {
         match self.failures.compare_exchange(
             before,
@@ -81,18 +81,18 @@ impl StartUps {
         self.failures.store(0, Ordering::Release);
     }
 
-    /// Whether no worker has ever answered, and that has not been remarked on.
+    /// Whether no worker has ever answered, and that was not reported.
     pub(crate) fn is_silent(&self) -> bool {
         !self.is_silence_over.load(Ordering::Relaxed)
     }
 
-    /// Ends the silence. Returns whether it had not ended before: then the caller remarks on it.
+    /// Ends the silence. Returns whether this call ended it: then the caller reports it.
     pub(crate) fn end_silence(&self) -> bool {
         let was_over = self.is_silence_over.swap(true, Ordering::AcqRel);
         !was_over
     }
 
-    /// The pool gives up. Returns whether it had not done so before.
+    /// The pool gives up. Returns whether that is the first time.
     pub(super) fn give_up(&self) -> bool {
         let had_given_up = self.has_given_up.swap(true, Ordering::AcqRel);
         !had_given_up

@@ -43,7 +43,7 @@ impl Stopping {
         self.lock().means
     }
 
-    /// Orders the end of the run. An earlier order stays where it is sooner or stronger.
+    /// Orders the end of the run. Of two orders, the earlier time and the stronger step count.
     pub(crate) fn order(&self, new: StopOrder) {
         let mut order = self.lock();
         order.at = order.at.min(new.at);

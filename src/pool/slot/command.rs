@@ -24,8 +24,8 @@ use crate::util::clock::Moment;
 const QUICK: Duration = Duration::from_millis(5);
 const LITTLE: u64 = 16 << 10;
 
-/// What a command has left running may be silent for at least this long: a process that another slot is
-/// starting has all pipes open for a moment.
+/// The processes that a command has left running may be silent for at least this long. A process that
+/// another slot is starting holds all pipes open for a moment.
 const SHORTEST_SILENCE: Duration = Duration::from_millis(50);
 
 /// A program that closes its streams before it ends does so at most this long before its end.
@@ -34,7 +34,7 @@ const LAST_MOMENT: Duration = Duration::from_millis(50);
 /// A message names up to this many of the processes that a command has left running.
 const MOST_NAMES: usize = 3;
 
-/// Why a command was not left to end of itself.
+/// Why a command was not left to end by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CutShort {
     /// Its time was over.
@@ -45,7 +45,7 @@ pub(super) enum CutShort {
     Abandoned,
     /// Its output could not be kept.
     NotKept,
-    /// It was stopped, since it wanted the terminal.
+    /// It was stopped, because it wanted the terminal.
     Stopped,
 }
 
@@ -55,12 +55,12 @@ pub(super) struct Running<'a> {
     pub(super) commands: &'a Commands,
     pub(super) job: &'a Job,
     pub(super) process: Process,
-    /// What it is to read.
+    /// The bytes for its stdin.
     pub(super) input: Vec<u8>,
     /// How much of its input it has been given.
     pub(super) written: usize,
     pub(super) printed: Printed,
-    /// Nobody takes the lines that it has printed, and so no more are read.
+    /// Nobody takes the lines that it has printed, so no more are read.
     pub(super) is_held_up: bool,
     /// When it exited, or when the processes that it left running last printed something; `None`: it
     /// has not exited.
@@ -85,7 +85,7 @@ pub(super) struct Ended {
     pub(super) is_left_behind: bool,
     /// Why its output could not be kept.
     pub(super) trouble: Option<io::Error>,
-    /// What it did with the terminal.
+    /// How it was stopped, if it wanted the terminal.
     pub(super) stopped: Option<Stopped>,
 }
 
@@ -149,8 +149,8 @@ impl<'a> Running<'a> {
     }
 
     /// Attends to the command until it is gone, and to the processes that it has left running for as
-    /// long as they print. `is_quick` says whether the command before it was quick, so that this one may
-    /// be quick too; afterwards it says whether this one was.
+    /// long as they print. `is_quick` says whether the last command was quick: this one may be quick
+    /// too. On return, it says whether this one was.
     pub(super) fn attend(
         mut self,
         wake: &Wake,
@@ -301,8 +301,8 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Deals with a stop that was noticed. Returns whether it was one for the terminal, which nobody
-    /// will undo.
+    /// Notices a stop of the command. Returns whether the terminal was the cause: nobody will undo
+    /// that.
     fn notice_stop(&mut self) -> bool {
         let who = || format!("the command of {}", self.shared.deliveries.name(self.job));
         let stopped = stopped_for_terminal(self.shared, &self.process, who);
@@ -312,7 +312,7 @@ impl<'a> Running<'a> {
     }
 
     /// The command has exited, or can't be killed. Its group is ended as well, unless the command has
-    /// ended of itself.
+    /// ended by itself.
     fn end(mut self, cut: Option<CutShort>) -> Ended {
         let was_killed = self.shared.groups.is_killing();
         let is_own_end = cut.is_none() && self.trouble.is_none();

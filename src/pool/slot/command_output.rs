@@ -1,5 +1,5 @@
-//! The streams of a command under way: its stdin is fed, its stdout and stderr are read and kept, and
-//! whole lines are passed on as they come where that is asked for.
+//! The streams of a command under way: its stdin is fed, its stdout and stderr are read and kept. If
+//! asked for, whole lines are passed on as they come.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use crate::job::printed::Printed;
 use crate::pool::slot::command::Running;
 use crate::process::{OutputStream, Transfer, Wake};
 
-/// At the end of a command no more than this is read of a stream at once: a process that it left running
-/// may write for ever.
+/// After the end of a command, no more than this is read of a stream at once: a process that it left
+/// running may write forever.
 const LAST_READ: usize = 2 << 20;
 
 /// While nobody takes the lines that a command has printed they are offered this often.
@@ -34,7 +34,7 @@ impl Running<'_> {
         self.process.close_stdin();
     }
 
-    /// Waits a moment, and offers the lines again that nobody took. Returns whether the command has
+    /// Waits a moment, and offers again the lines that nobody took. Returns whether the command has
     /// exited.
     pub(super) fn offer_again(&mut self, wake: &Wake, timeout: Option<Duration>) -> bool {
         wake.wait(Some(timeout.map_or(OFFER_TICK, |timeout| timeout.min(OFFER_TICK))));
@@ -43,7 +43,7 @@ impl Running<'_> {
         self.process.has_exited()
     }
 
-    /// Reads what the streams hold that have something to read.
+    /// Reads once from each stream that is ready.
     pub(super) fn listen(&mut self, stdout: bool, stderr: bool) {
         for (stream, is_ready) in [(OutputStream::Stdout, stdout), (OutputStream::Stderr, stderr)] {
             let has_read = is_ready && matches!(self.collect(stream), Transfer::Moved(_));
@@ -74,7 +74,7 @@ impl Running<'_> {
         self.process.collect(stream, capture.buffer())
     }
 
-    /// Passes whole lines on, where that is asked for, and moves what is large to the temporary file.
+    /// Passes whole lines on, if asked for, and moves large output to the temporary file.
     fn pass_on(&mut self) {
         if self.commands.live && self.job.caller.is_none() {
             self.pass_lines();
@@ -82,7 +82,7 @@ impl Running<'_> {
         let Printed { stdout, stderr, .. } = &mut self.printed;
         if let Err(error) = stdout.spill_excess().and_then(|()| stderr.spill_excess()) {
             self.trouble.get_or_insert(error);
-            // There is no room for it, and no use.
+            // The output can't be kept, and is of no use.
             stdout.buffer().clear();
             stderr.buffer().clear();
         }

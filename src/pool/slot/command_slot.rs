@@ -22,7 +22,7 @@ use crate::process::stops::Stopped;
 pub(super) struct CommandSlot {
     slot: Slot,
     commands: Arc<Commands>,
-    /// The last command took next to no time.
+    /// The last command took almost no time.
     is_quick: bool,
 }
 
@@ -138,7 +138,7 @@ impl CommandSlot {
         }
         let outcome = failure.as_ref().map_or(Ok(Value::NULL), Err);
         let printed = Some(&ended.printed).filter(|_| ended.cut != Some(CutShort::NotKept));
-        let attempt = Attempt { pid, start, clock: start, now: shared.now() };
+        let attempt = Attempt { pid, start, clock: start, now: shared.now(), unproven: None };
         self.slot.deliver(attempt, job, outcome, printed);
     }
 
@@ -162,7 +162,7 @@ impl CommandSlot {
     fn why_failed(&self, ended: &Ended, timeout: Option<Duration>) -> Option<Failure> {
         let (kind, message) = match ended.cut {
             None if ended.status.is_some_and(|status| status.success()) => return None,
-            // It has exited, and the process that traces it keeps the status.
+            // It has exited, and a process that traces it keeps the status.
             None if ended.status.is_none() => {
                 (Kind::Exit, "it has exited, and its status can't be told".to_owned())
             }
@@ -174,7 +174,7 @@ impl CommandSlot {
             }
             Some(CutShort::NotKept) => {
                 self.report_not_kept(ended.trouble.as_ref());
-                (Kind::Cancelled, "what it printed could not be kept".to_owned())
+                (Kind::Cancelled, "its output could not be kept".to_owned())
             }
             Some(CutShort::Stopped) => {
                 let stopped = ended.stopped.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -189,7 +189,7 @@ impl CommandSlot {
     fn report_not_kept(&self, trouble: Option<&io::Error>) {
         let error = trouble.map(ToString::to_string).unwrap_or_default();
         self.slot.shared.watcher.output_lost(&format!(
-            "what a command printed could not be kept in a temporary file in '{}': {error}; make \
+            "the output of a command could not be kept in a temporary file in '{}': {error}; make \
              room there, or set TMPDIR to another folder",
             std::env::temp_dir().display()
         ));

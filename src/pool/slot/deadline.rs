@@ -1,5 +1,4 @@
-//! The moments at which a slot must do something about its worker even if nothing happens: which one is
-//! next, and what it means once it has come.
+//! The deadlines of a worker: which one is next, and what the slot must do once it has come.
 
 use std::time::Duration;
 
@@ -8,14 +7,12 @@ use crate::pool::slot::silence::SILENCE;
 use crate::util::clock::Moment;
 use crate::worker::{Flight, Worker};
 
-/// A worker that has answered before, and leaves a request unread for longer than its job may take, is
-/// not ended sooner than this.
+/// A worker that has answered before may leave a request unread for at least this long, even if the job
+/// may take less time.
 const SHORTEST_UNREAD: Duration = Duration::from_secs(10);
 
-/// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
-    /// Nothing.
     Nothing,
     /// The worker has no job, and was idle for long enough or is old: it is retired.
     Retirement,
@@ -29,11 +26,12 @@ pub(super) enum Due {
     JobTimeout,
     /// The time is over that a job had whose caller is gone.
     Abandoned,
-    /// No worker has ever answered, and that is remarked on.
+    /// No worker has ever answered, and that is reported.
     Silence,
+    /// The results so far may be proven by now: the worker is checked.
+    Proof,
 }
 
-/// The deadlines of a worker.
 #[derive(Clone, Copy)]
 pub(super) struct Deadlines<'a> {
     shared: &'a Shared,
@@ -48,8 +46,10 @@ impl<'a> Deadlines<'a> {
     /// When something is due next. `spare_due` says when the spare is.
     pub(super) fn next(self, spare_due: impl FnOnce() -> Moment) -> Moment {
         let Self { shared, worker } = self;
-        let Some(oldest) = worker.flights.front() else { return self.retirement() };
-        let mut deadline = shared.stopping.at().min(self.any_job(oldest));
+        let Some(oldest) = worker.flights.front() else {
+            return self.retirement().min(worker.proof_at());
+        };
+        let mut deadline = shared.stopping.at().min(self.any_job(oldest)).min(worker.proof_at());
         deadline = deadline.min(self.next_look()).min(self.reading()).min(self.abandoned());
         if shared.spares.has_room() {
             deadline = deadline.min(spare_due());
@@ -63,7 +63,9 @@ impl<'a> Deadlines<'a> {
     /// What is due now.
     pub(super) fn due(self, now: Moment) -> Due {
         let Self { shared, worker } = self;
-        let Some(oldest) = worker.flights.front() else { return Due::Retirement };
+        let Some(oldest) = worker.flights.front() else {
+            return if now >= self.retirement() { Due::Retirement } else { Due::Proof };
+        };
         if now >= shared.stopping.at() {
             return Due::EndOfRun;
         }
@@ -77,10 +79,13 @@ impl<'a> Deadlines<'a> {
             return Due::JobTimeout;
         }
         let is_silent = shared.start_ups.is_silent() && now >= worker.turn_began.after(SILENCE);
-        if is_silent { Due::Silence } else { Due::Nothing }
+        if is_silent {
+            return Due::Silence;
+        }
+        if now >= worker.proof_at() { Due::Proof } else { Due::Nothing }
     }
 
-    /// Whether to look how much the worker has read, since something that is due depends on it.
+    /// Whether to check how much the worker has read: something that is due depends on it.
     pub(super) fn needs_look(self, now: Moment) -> bool {
         let Some(oldest) = self.worker.flights.front() else { return false };
         let deadline = self.any_job(oldest).min(self.reading());
@@ -129,15 +134,15 @@ impl<'a> Deadlines<'a> {
         }
     }
 
-    /// When the time of a job is over. It begins when the job becomes the one that the worker is on, or
-    /// when the worker gets the job if it works on several at a time, but not before the worker has read
-    /// the request.
+    /// When the time of a job is over. It begins when the job becomes the oldest, or when the worker
+    /// gets the job if it works on several at a time. It never begins before the worker has read the
+    /// request.
     fn job(self, flight: &Flight) -> Moment {
         let timeout = self.timeout_of(flight);
         timeout.map_or(Moment::NEVER, |timeout| self.worker.clock(flight).after(timeout))
     }
 
-    /// When to look next how much the worker has read, where the time of a job depends on it.
+    /// When to check again how much the worker has read, if the time of a job depends on it.
     fn next_look(self) -> Moment {
         let Self { shared, worker } = self;
         let count = if worker.is_unordered() { worker.flights.len() } else { 1 };
@@ -150,7 +155,7 @@ impl<'a> Deadlines<'a> {
         }
     }
 
-    /// Until when the worker must have read something of its oldest request.
+    /// By when the worker must have read a part of its oldest request.
     fn reading(self) -> Moment {
         let worker = self.worker;
         let Some(oldest) = worker.flights.front() else { return Moment::NEVER };
@@ -161,7 +166,7 @@ impl<'a> Deadlines<'a> {
         deadline.min(self.starting())
     }
 
-    /// Until when the worker must have started.
+    /// By when the worker must have started.
     fn starting(self) -> Moment {
         let worker = self.worker;
         match self.shared.config.failures.start_timeout {

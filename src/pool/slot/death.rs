@@ -1,12 +1,12 @@
-//! The end of a worker that had jobs: what it died of, which job is charged with that, and what becomes
-//! of the others.
+//! The end of a worker that had jobs: its cause, the job that is charged with it, and where its other
+//! jobs go.
 
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use crate::job::{Failure, Kind, Why};
 use crate::pool::slot::deliver::running_at_end;
-use crate::pool::slot::doubt::report_unasked;
+use crate::pool::slot::doubt::{accept_results, drop_records, report_unasked};
 use crate::pool::slot::retire::report_end;
 use crate::pool::slot::steps::Slot;
 use crate::process::stops::Stopped;
@@ -17,13 +17,13 @@ use crate::worker::Worker;
 /// A process whose pipes have closed has this long to exit, so that its status is known.
 const EXIT_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How a worker showed that it is at its end.
+/// The sign that a worker is at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum EndSign {
     Exited,
     ClosedStdout,
     ClosedStdin,
-    /// It was stopped since it wanted the terminal, and will not go on.
+    /// It was stopped because it wanted the terminal, and will not go on.
     Stopped(Stopped),
 }
 
@@ -44,8 +44,8 @@ impl EndSign {
 }
 
 impl Slot {
-    /// Ends a worker that can't go on. Its oldest job fails, or is forgotten without a failure; its other
-    /// jobs go to other workers.
+    /// Ends a worker that can't go on. Its oldest job fails, or is forgotten if there is no failure.
+    /// Its other jobs go to other workers.
     pub(super) fn fail_oldest(&mut self, mut worker: Worker, failure: Option<&Failure>) {
         worker.set_why(match failure.map(|failure| failure.kind) {
             Some(Kind::Timeout) => Why::Timeout,
@@ -62,7 +62,7 @@ impl Slot {
         self.dismiss(worker, Stop::Terminate);
     }
 
-    /// Ends a worker whose jobs have had all the time that they had after the end of the run.
+    /// Ends a worker whose jobs have used up the time that they had after the end of the run.
     pub(super) fn cancel(&mut self, mut worker: Worker) {
         worker.set_why(Why::Cancelled);
         self.cancel_jobs(&mut worker);
@@ -81,7 +81,7 @@ impl Slot {
     pub(super) fn worker_ended(&mut self, mut worker: Worker, end: &EndSign) {
         let was_idle = worker.flights.is_empty();
         if worker.replies() > 0 {
-            // Other workers do what it has not read. They need not wait for its end.
+            // Other workers take the jobs that it has not read. They need not wait for its end.
             let taken = worker.bytes_read();
             self.put_back(worker.take_unread(taken).into_iter());
         }
@@ -98,7 +98,7 @@ impl Slot {
         let is_killing = self.shared.groups.is_killing();
         worker.set_why(if is_killing { Why::Cancelled } else { Why::Died });
         report_end(&self.shared, &worker);
-        // Not before this: the last replies change which job is the oldest.
+        // This must come after the last replies: they change which job is the oldest.
         let begun = worker.had_begun(taken);
         let what = end.describe(has_exited, status);
         let message = format!("the worker (pid {}) {what}", worker.process.pid());
@@ -134,14 +134,16 @@ impl Slot {
         self.retire(worker);
     }
 
-    /// Reports what is worth notice of a worker that has ended without a job: what it printed, and the
+    /// Reports on a worker that has ended without a job: output that nobody asked for, and the
     /// `trouble` that it had while it was idle.
     fn ended_without_job(&self, mut worker: Worker, end: &EndSign, trouble: Option<String>) {
         let shared = &*self.shared;
         if shared.groups.is_killing() {
-            return;
+            return drop_records(shared, &mut worker);
         }
-        if !worker.unasked().is_empty() {
+        if worker.unasked().is_empty() {
+            accept_results(shared, &mut worker);
+        } else {
             report_unasked(shared, &mut worker);
         }
         if let Some(message) = trouble {
@@ -154,6 +156,13 @@ impl Slot {
     /// Charges the jobs that a worker's death may be due to. That is the oldest job if the worker had
     /// begun to read it; the others go back.
     fn charge(&mut self, mut worker: Worker, begun: bool, message: String) {
+        // A worker that has read its next request, and then printed nothing before its end, has
+        // answered the earlier requests.
+        if begun && worker.flights.jobs() == 1 && worker.unparsed().is_empty() {
+            accept_results(&self.shared, &mut worker);
+        } else {
+            drop_records(&self.shared, &mut worker);
+        }
         if self.shared.groups.is_killing() {
             return self.cancel_jobs(&mut worker);
         }
@@ -162,7 +171,7 @@ impl Slot {
         let failure = Failure::new(Kind::Crash, message.clone());
         while begun && let Some(flight) = worker.take_oldest() {
             self.deliver_failure(worker.process.pid(), flight, &failure);
-            // Of a worker that works on several jobs at a time, each of them is charged.
+            // If the worker works on several jobs at a time, each of them is charged.
             if !worker.is_unordered() {
                 break;
             }

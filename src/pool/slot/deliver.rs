@@ -1,4 +1,4 @@
-//! From an outcome to those who want it: the sink, the caller, or the queue for another try.
+//! Hands an outcome on: to the sink, to the caller, or to the queue for another try.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::util::clock::Moment;
 use crate::util::random::random;
 use crate::worker::{Flight, Received, Reply, Violation, Worker};
 
-/// The longest wait before another try, but for the jitter.
+/// The longest wait before another try, without the jitter.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
 /// When a job was tried, and by which process.
@@ -23,16 +23,18 @@ pub(super) struct Attempt {
     /// When the time of the job began.
     pub(super) clock: Moment,
     pub(super) now: Moment,
+    /// See [`Done::unproven`].
+    pub(super) unproven: Option<u64>,
 }
 
 impl Attempt {
     /// A job that never ran, or had no time to run.
     pub(super) fn at_once(pid: u32, now: Moment) -> Self {
-        Self { pid, start: now, clock: now, now }
+        Self { pid, start: now, clock: now, now, unproven: None }
     }
 }
 
-/// The failure of a job that ran when its time was over with the run.
+/// The failure of a job that was running when the run was ended.
 pub(super) fn running_at_end() -> Failure {
     Failure::new(Kind::Cancelled, "it was running when the run was ended")
 }
@@ -48,7 +50,13 @@ impl Slot {
     ) {
         if outcome.is_err_and(|failure| self.may_retry(&job, failure)) {
             let run = self.run_of(attempt, &job);
-            self.shared.deliveries.retried(&Done { job: &job, outcome, printed, run });
+            self.shared.deliveries.retried(&Done {
+                job: &job,
+                outcome,
+                printed,
+                run,
+                unproven: None,
+            });
             match self.put_off(job, attempt.now) {
                 PutOff::Queued => return,
                 PutOff::RunEnded(back) => job = *back,
@@ -65,7 +73,7 @@ impl Slot {
     /// Delivers the failure of a job that a worker was on.
     pub(super) fn deliver_failure(&mut self, pid: u32, flight: Flight, failure: &Failure) {
         let Flight { job, start, clock, .. } = flight;
-        let attempt = Attempt { pid, start, clock, now: self.now() };
+        let attempt = Attempt { pid, start, clock, now: self.now(), unproven: None };
         self.deliver(attempt, job, Err(failure), None);
     }
 
@@ -78,13 +86,16 @@ impl Slot {
         let max_reply = self.shared.config.worker.max_reply;
         let pid = worker.process.pid();
         let since = worker.turn_clock();
-        let attempt = |start, clock: Moment| Attempt { pid, start, clock: clock.max(since), now };
+        let attempt = |start, clock: Moment, unproven| {
+            let clock = clock.max(since);
+            Attempt { pid, start, clock, now, unproven }
+        };
         worker.receive(max_reply, now, |answer| match answer {
-            Reply::One(Flight { job, start, clock, .. }, outcome) => {
-                self.deliver(attempt(start, clock), job, outcome, None);
+            Reply::One(Flight { job, start, clock, .. }, outcome, unproven) => {
+                self.deliver(attempt(start, clock, unproven), job, outcome, None);
             }
             Reply::Next { job, start, clock, value } => {
-                self.give_to_sink(attempt(start, clock), job, Ok(value), None);
+                self.give_to_sink(attempt(start, clock, None), job, Ok(value), None);
                 self.finished += 1;
             }
             Reply::Texts { seq, count, texts } => {
@@ -110,7 +121,8 @@ impl Slot {
             }
         }
         let run = self.run_of(attempt, job);
-        shared.deliveries.deliver(&Done { job, outcome, printed, run });
+        let unproven = attempt.unproven;
+        shared.deliveries.deliver(&Done { job, outcome, printed, run, unproven });
     }
 
     /// Where and when a job ran; `None`: it never did.
@@ -156,7 +168,7 @@ enum PutOff {
     RunEnded(Box<Job>),
 }
 
-/// What a caller gets: where a command ran, what it printed.
+/// The answer to a caller. For a command, it is the output.
 fn answer(
     outcome: Result<Value<'_>, &Failure>,
     printed: Option<&Arc<Printed>>,

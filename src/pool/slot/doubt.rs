@@ -1,18 +1,19 @@
-//! Output that nobody asked for: it may be the reply to another request, so that the results of its
-//! worker are in doubt.
+//! Output that nobody asked for: it may be the reply to another request, so the results of its worker
+//! are in doubt.
 
 use crate::job::{Done, Failure, Job, Kind, Place, Why};
 use crate::pool::shared::Shared;
 use crate::pool::slot::deliver::Attempt;
 use crate::pool::slot::steps::Slot;
 use crate::process::Stop;
+use crate::util::clock::Moment;
 use crate::util::text::quote;
 use crate::worker::buffering;
 use crate::worker::{EARLY, Worker};
 
 impl Slot {
-    /// Ends a worker that has printed something though it had no job. If it has never answered, the next
-    /// worker will do the same, and all others: then it is the failure of the job that it was to get.
+    /// Ends a worker that has printed something though it had no job. If it has never answered, each
+    /// further worker would do the same: then the job that it was to get fails.
     pub(super) fn end_unasked(&mut self, mut worker: Worker) {
         let job = if worker.replies() == 0 { self.jobs.pop_front() } else { None };
         match job {
@@ -50,22 +51,53 @@ pub(super) fn report_unasked(shared: &Shared, worker: &mut Worker) {
     }
 }
 
-/// Reports that the results of a worker that did `what` may be those of other jobs, and tells the sink,
-/// so that no journal takes them for successes. Returns whether there are such results.
+/// Has the results of a worker recorded if they are proven by now.
+pub(super) fn prove_results(shared: &Shared, worker: &mut Worker, now: Moment) {
+    if worker.has_proof(now) {
+        accept_results(shared, worker);
+    }
+}
+
+/// Has the results of a worker recorded: the worker is known to have printed nothing else.
+pub(super) fn accept_results(shared: &Shared, worker: &mut Worker) {
+    if let (Some(number), Some(sink)) = (worker.unproven.prove(), shared.deliveries.sink()) {
+        sink.proved(number);
+    }
+}
+
+/// Drops the records of results that can't be proven any more. Their jobs are run again if the run is
+/// resumed.
+pub(super) fn drop_records(shared: &Shared, worker: &mut Worker) {
+    if worker.unproven.is_kept()
+        && let Some(sink) = shared.deliveries.sink()
+    {
+        let (number, _) = worker.unproven.take_keys();
+        sink.unprovable(number);
+    }
+}
+
+/// Reports that a worker did `what`, so its results may be those of other jobs. The sink learns of it
+/// too, so that no journal takes them for successes. Returns whether there are such results.
 pub(super) fn doubt_results(shared: &Shared, worker: &mut Worker, what: &str) -> bool {
     let deliveries = &shared.deliveries;
     let Some(doubtful) = worker.unproven.describe(deliveries.sources()) else { return false };
     let pid = worker.process.pid();
     shared.watcher.doubtful(&format!("the worker (pid {pid}) {what}: {doubtful}"));
-    // The records of successes come first.
-    deliveries.flush();
     if let Some(sink) = deliveries.sink() {
         let message = format!("its worker (pid {pid}) {what}: this may be another job's result");
         let failure = Failure::new(Kind::Protocol, message);
-        for key in worker.unproven.take_keys() {
+        let (number, keys) = worker.unproven.take_keys();
+        sink.unprovable(number);
+        for key in keys {
             let mut job = Job::unreadable(0, Place::default(), "");
             job.key = Some(key);
-            sink.doubt(&Done { job: &job, outcome: Err(&failure), printed: None, run: None });
+            sink.doubt(&Done {
+                job: &job,
+                outcome: Err(&failure),
+                printed: None,
+                run: None,
+                unproven: None,
+            });
         }
     }
     worker.unproven.prove();

@@ -10,17 +10,17 @@ use rustix::process::Signal;
 use crate::pool::background::drop_in_background;
 use crate::pool::events;
 use crate::pool::shared::Shared;
-use crate::pool::slot::doubt::report_unasked;
+use crate::pool::slot::doubt::{accept_results, drop_records, prove_results, report_unasked};
 use crate::pool::slot::steps::Slot;
 use crate::process::{Stop, Wake};
 use crate::worker::{Duty, Worker};
 
-/// How long a worker that had no job, and may still be starting, has to end of itself.
+/// A worker that had no job, and may still be starting, has this long to end by itself.
 const UNUSED_PATIENCE: Duration = Duration::from_millis(500);
 
 impl Slot {
-    /// Has a worker end in its own time: in the background or, if no other worker may be started before
-    /// its end, while the slot waits.
+    /// Lets a worker end in its own time, in the background. If no other worker may be started before
+    /// its end, the slot waits.
     pub(super) fn retire(&mut self, worker: Worker) {
         // Workers that take their time to end must not pile up.
         if self.shared.config.recycling.standby == 0 || self.shared.queue.is_crowded() {
@@ -30,7 +30,7 @@ impl Slot {
         }
     }
 
-    /// Has a worker end whose slot ends.
+    /// Ends the worker of a slot that ends.
     pub(super) fn retire_last(&mut self, worker: Worker) {
         if worker.has_started() {
             self.retire(worker);
@@ -47,12 +47,8 @@ impl Slot {
     }
 }
 
-/// Ends a worker in the background that has this long to end of itself.
+/// Ends a worker in the background. It has `patience` to end by itself.
 fn retire_within(shared: &Arc<Shared>, worker: Worker, patience: Duration) {
-    if worker.unproven.is_recorded() {
-        // Doubts that arise about its results must come after their records.
-        shared.deliveries.flush();
-    }
     shared.queue.retiring();
     let retiring = Retiring { shared: Arc::clone(shared), worker: Some(worker), patience };
     drop_in_background("retiring", retiring);
@@ -67,7 +63,7 @@ pub(super) fn dismiss(shared: &Shared, mut worker: Worker, first: Stop, wake: Op
     let may_mislead = worker.may_mislead();
     let mut step = first;
     if is_retired && may_mislead {
-        worker.trust_if_silent(shared.now());
+        prove_results(shared, &mut worker, shared.now());
         worker.process.close_stdin();
         let has_ended = worker.await_exit(&shared.groups, wake, grace, watcher);
         step = if has_ended { Stop::Kill } else { Stop::Terminate };
@@ -79,10 +75,13 @@ pub(super) fn dismiss(shared: &Shared, mut worker: Worker, first: Stop, wake: Op
         // A worker that never had a job misleads nobody.
         if worker.replies() > 0 && !worker.unasked().is_empty() {
             report_unasked(shared, &mut worker);
+        } else {
+            accept_results(shared, &mut worker);
         }
     }
-    // A worker that had ended before its group was killed was not killed itself. In an interrupted run,
-    // to be killed is what happens to all.
+    drop_records(shared, &mut worker);
+    // If a worker ended first, only its group was killed. In an interrupted run, all workers may be
+    // killed: that is not reported.
     let is_interrupted = shared.now() >= shared.groups.termination();
     if is_orderly && step != Stop::Kill && was_killed(status) && !is_interrupted {
         report_killed(shared, &worker);
@@ -114,7 +113,7 @@ fn report_killed(shared: &Shared, worker: &Worker) {
 struct Retiring {
     shared: Arc<Shared>,
     worker: Option<Worker>,
-    /// How long it may take to end of itself.
+    /// How long it may take to end by itself.
     patience: Duration,
 }
 

@@ -1,5 +1,5 @@
-//! The spare: a worker that is started ahead, to replace the present one when that has served its time.
-//! It is decided here when the spare is started, and whether there is a job for it.
+//! The spare: a worker that is started early, to replace the present one when that has served its time.
+//! This file decides when the spare is started, and whether there is a job for it.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use crate::pool::slot::warm_up::Warming;
 use crate::util::clock::Moment;
 use crate::worker::{Duty, Worker};
 
-/// If the queue is empty, the reader of the input has this long to find more jobs or the end of the
-/// input before a spare is started.
+/// While the queue is empty, a spare is started only after this long. Meanwhile the reader of the input
+/// may find more jobs, or the end of the input.
 const INPUT_PATIENCE: Duration = Duration::from_millis(50);
 
 /// The place for a spare.
 #[derive(Default)]
 pub(super) struct SparePlace {
     spare: Option<Spare>,
-    /// No spare is started for the present worker: it could not be, or there is no job for it.
+    /// No spare is started for the present worker: it could not be started, or there is no job for it.
     is_given_up: bool,
     /// It is not started yet, since the input may be at its end.
     awaits_input: bool,
 }
 
-/// A worker that was started ahead.
+/// A worker that was started early.
 struct Spare {
     state: SpareState,
     _permit: SparePermit,
@@ -98,7 +98,7 @@ impl SparePlace {
         }
         let is_early = now < worker.turn_began.after(INPUT_PATIENCE);
         let shared = &*slot.shared;
-        // Callers may queue jobs for ever: their end is not waited for.
+        // Only a sink's input has an end to wait for. Callers may queue jobs forever.
         if is_early && shared.deliveries.sink().is_some() && shared.queue.may_get_jobs() {
             self.awaits_input = true;
             return;

@@ -25,7 +25,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub(super) const CROWDED_PAUSE: Duration = Duration::from_millis(100);
 
 impl Slot {
-    /// Starts a worker for the jobs in hand. If that fails the jobs go back, and a pause is made.
+    /// Starts a worker for the jobs in hand. If that fails the jobs go back, and the slot pauses.
     pub(super) fn start_worker(&mut self) -> Option<Worker> {
         let failures_before = self.shared.start_ups.failures();
         match self.spawn_worker() {
@@ -77,7 +77,7 @@ impl Slot {
             env.push(variable("PYTHONUNBUFFERED", "1".into()));
         }
         if config.worker.is_code && config.worker.protocol.label() == "sh" {
-            // This worker waits itself for what the code leaves running.
+            // This worker waits for the processes that the code leaves running.
             let millis = config.grace.as_millis().min(u128::from(u32::MAX));
             env.push(variable("PROCPOOL_GRACE", millis.to_string()));
         }
@@ -140,7 +140,7 @@ impl Slot {
     }
 
     /// A worker died before its first reply, or could not be started. After too many such failures in a
-    /// row the pool gives up; otherwise `jobs` go back and a pause is made.
+    /// row the pool gives up; otherwise `jobs` go back and the slot pauses.
     pub(super) fn start_failed(
         &mut self,
         jobs: VecDeque<Job>,
@@ -170,7 +170,13 @@ impl Slot {
         let jobs = unbundled(jobs);
         for job in &jobs {
             let outcome = Err(&failure);
-            shared.deliveries.deliver(&Done { job, outcome, printed: None, run: None });
+            shared.deliveries.deliver(&Done {
+                job,
+                outcome,
+                printed: None,
+                run: None,
+                unproven: None,
+            });
         }
         self.finished += jobs.len();
         for job in jobs {
@@ -192,7 +198,7 @@ fn why_given_up(shared: &Shared, message: &str, failures: u32) -> String {
     format!("{message} ({times}); to see why, run it by hand: {line}")
 }
 
-/// What the start of a worker that is fit for work shows.
+/// Learns from the start of a worker that is fit for work.
 fn learn_from_start(shared: &Shared, worker: &Worker) {
     let init = &shared.config.worker.init;
     // A worker that was asked nothing may still be starting: its first reply will show when it was ready.

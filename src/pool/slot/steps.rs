@@ -27,13 +27,13 @@ pub(super) struct Slot {
     pub(super) wake: Arc<Wake>,
     /// Jobs that were taken from the queue, and not begun yet.
     pub(super) jobs: VecDeque<Job>,
-    /// When a job is to be tried again for which no other slot may be awake.
+    /// When the next job is to be tried again. Perhaps no other slot is awake then.
     due: Moment,
-    /// How many jobs are over that the queue does not know of.
+    /// How many jobs are over that the queue still counts as running.
     pub(super) finished: usize,
     /// How many workers it has started.
     pub(super) generation: u64,
-    /// The right to run a job, where `make` gives it.
+    /// The right to run a job, if `make` gives it.
     token: Option<Token>,
     pub(super) responder: Responder,
     /// Answers that callers do not have yet. They get them once the queue knows that this slot is free:
@@ -58,7 +58,7 @@ impl Slot {
         }
     }
 
-    /// What the slot is called in messages and in environments, from 1.
+    /// The number of the slot in messages and environments, from 1.
     pub(super) fn number(&self) -> usize {
         self.shared.config.slots_before + self.index + 1
     }
@@ -67,7 +67,7 @@ impl Slot {
         self.shared.now()
     }
 
-    /// When a job is to be tried again for which no other slot may be awake.
+    /// When the next job is to be tried again. Perhaps no other slot is awake then.
     pub(super) fn due(&self) -> Moment {
         self.due
     }
@@ -122,7 +122,7 @@ impl Slot {
         }
     }
 
-    /// Puts jobs back to where they came from. If the run was ended they are dropped.
+    /// Puts jobs back into the queue. If the run was ended they are dropped.
     pub(super) fn put_back(&self, jobs: impl DoubleEndedIterator<Item = Job>) {
         let left = self.shared.queue.put_back(self.index, jobs);
         self.shared.drop_jobs(left);
@@ -175,14 +175,14 @@ impl Slot {
         self.shared.drop_jobs(jobs);
     }
 
-    /// Has other slots called for the jobs that wait, since this one has something else to do.
+    /// Calls other slots for the jobs that wait: this one has something else to do.
     pub(super) fn step_aside(&self) {
         let fresh = self.shared.queue.set_aside(self.index);
         self.shared.start_slots(fresh);
     }
 }
 
-/// How many jobs these are. Bundles are many.
+/// How many jobs there are. Each job of a bundle counts.
 fn count(jobs: &VecDeque<Job>) -> usize {
     jobs.iter().map(Job::count).sum()
 }
@@ -199,7 +199,7 @@ pub(super) fn unbundled(jobs: VecDeque<Job>) -> VecDeque<Job> {
     each
 }
 
-/// How the roll call lists a job that has run since this moment.
+/// The entry in the roll call for a job that has run since this moment.
 pub(super) fn underway(
     shared: &Shared,
     job: &Job,

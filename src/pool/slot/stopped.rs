@@ -4,8 +4,8 @@ use crate::pool::shared::Shared;
 use crate::process::Process;
 use crate::process::stops::Stopped;
 
-/// Whether a process was stopped since it wanted the terminal. If somebody else has stopped it, a note
-/// says so: `who` is its subject.
+/// Whether a process was stopped because it wanted the terminal. If somebody else has stopped it, a
+/// note says so. `who` is the subject of the note.
 pub(super) fn stopped_for_terminal(
     shared: &Shared,
     process: &Process,

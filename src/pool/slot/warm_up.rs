@@ -1,5 +1,5 @@
-//! Warming a worker up: it is sent the init messages, and answers them, before its first job. It loads
-//! models, fills caches, agrees on a protocol.
+//! Warms a worker up: it gets the init messages and answers them before its first job. Meanwhile it
+//! loads models, fills caches, or agrees on a protocol.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,10 +19,10 @@ use crate::util::clock::Moment;
 use crate::util::text::{printable, quote};
 use crate::worker::{Reply, Violation, Worker};
 
-/// The thread that warms up a spare looks this often whether the spare is still wanted.
+/// The thread that warms up a spare checks this often whether the spare is still wanted.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Why a worker did not become fit for work.
+/// Why a worker is not fit for work.
 #[derive(Debug)]
 pub(super) enum Unfit {
     /// It is not wanted any more.
@@ -53,7 +53,7 @@ struct Exchange<'a> {
     shared: &'a Shared,
     init: &'a Init,
     began: Moment,
-    /// The silence of the worker was remarked on.
+    /// The silence of the worker was reported.
     is_remarked: bool,
     answer: Option<Result<(), String>>,
 }
@@ -91,7 +91,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Gives up if the time for the start is over, and remarks on a long silence.
+    /// Gives up if the time for the start is over, and reports a long silence.
     fn look_at_clock(&mut self, name: &str) -> Result<(), Unfit> {
         let worker = &*self.worker;
         let shared = self.shared;
@@ -111,13 +111,14 @@ impl<'a> Exchange<'a> {
             let seconds = SILENCE.as_secs();
             shared.watcher.note(&format!(
                 "the worker (pid {pid}) has not answered {name} for {seconds} s{unfinished}. \
-                 Waiting on."
+                 Still waiting."
             ));
         }
         Ok(())
     }
 
-    /// Waits once, and deals with what comes. An error is what ended the worker, as a verb.
+    /// Waits once, and deals with what comes. The error says what the worker did wrong, as a phrase
+    /// that begins with a verb.
     fn step(&mut self, wake: Option<&Wake>) -> Result<(), String> {
         let worker = &mut *self.worker;
         if worker.has_unsent() && worker.send() == Transfer::Closed {
@@ -169,7 +170,7 @@ impl<'a> Exchange<'a> {
             return Err("closed its stdout".into());
         }
         let received = self.worker.receive(self.shared.config.worker.max_reply, now, |said| {
-            if let Reply::One(_, outcome) = said {
+            if let Reply::One(_, outcome, _) = said {
                 self.answer = Some(outcome.map(drop).map_err(|failure| failure.message.clone()));
             }
         });
@@ -188,7 +189,7 @@ fn after_semicolon(unfinished: &str) -> String {
     if unfinished.is_empty() { String::new() } else { format!("; {unfinished}") }
 }
 
-/// What an init message is called in messages.
+/// The name of an init message in notes and failures.
 fn name(init: &Init) -> String {
     let option = if init.has_reply { "--init" } else { "--notify" };
     let line: String = init.line.chars().take(60).collect();
@@ -211,7 +212,8 @@ impl Warming {
         let run = move || match warm_up(&mut worker, &shared, None, &flag) {
             Ok(()) => Some(worker),
             Err(_) => {
-                // If that is no accident, the next worker, which a job waits for, will fail too.
+                // This is not reported. If the cause lasts, the next worker fails too, and a job waits
+                // for that one.
                 worker.set_why(Why::Unfit);
                 dismiss(&shared, worker, Stop::Terminate, None);
                 None
@@ -221,7 +223,7 @@ impl Warming {
         Some(Self { thread: thread.ok()?, unwanted })
     }
 
-    /// The worker, as soon as it is fit; `None`: it is not.
+    /// Waits until the worker is fit, and returns it; `None`: it is not fit.
     pub(super) fn finish(self) -> Option<Worker> {
         self.thread.join().ok().flatten()
     }

@@ -7,7 +7,7 @@ use crate::pool::shared::Shared;
 use crate::pool::slot::deadline::{Deadlines, Due};
 use crate::pool::slot::death::{EndSign, append_last_words};
 use crate::pool::slot::deliver::Attempt;
-use crate::pool::slot::doubt::doubt_results;
+use crate::pool::slot::doubt::{doubt_results, prove_results};
 use crate::pool::slot::silence::remark_on_silence;
 use crate::pool::slot::spare::SparePlace;
 use crate::pool::slot::steps::{self, Slot, unbundled};
@@ -96,7 +96,7 @@ impl WorkerSlot {
         }
         let is_spent = |worker: &Worker| worker.is_spent() && worker.flights.is_empty();
         if self.worker.as_ref().is_some_and(is_spent) {
-            // It would get no job, and hold the slot for ever.
+            // It would get no job, and keep the slot forever.
             self.retire();
         }
         let now = self.slot.now();
@@ -139,7 +139,7 @@ impl WorkerSlot {
             // The callers of all jobs are gone: the queue must be told.
             return false;
         }
-        // A fresh worker may have more than the job it was started for.
+        // A fresh worker may get more jobs than the one that it was started for.
         let has_room = |worker: &Worker| worker.room(self.slot.now()) > 0;
         !(is_new && self.worker.as_ref().is_some_and(has_room))
     }
@@ -181,7 +181,7 @@ impl WorkerSlot {
             return;
         };
         if !worker.process.may_be_read() {
-            worker.trust_if_silent(self.slot.now());
+            prove_results(&self.slot.shared, worker, self.slot.now());
         } else if let Transfer::Moved(_) = worker.read() {
             self.receive();
         }
@@ -221,7 +221,7 @@ impl WorkerSlot {
         }
     }
 
-    /// A job can't be put into a request: it fails. Of a bundle, the jobs are tried one by one.
+    /// A job can't be put into a request: it fails. The jobs of a bundle are tried one by one.
     fn refused(&mut self, job: Job, message: String) {
         if job.count() > 1 {
             let others = std::mem::take(&mut self.slot.jobs);
@@ -281,7 +281,7 @@ impl WorkerSlot {
                 Transfer::Blocked => {}
             }
         }
-        // After its last reply another worker may have taken its place.
+        // The worker may have been replaced after its last reply.
         let is_same = self.worker.as_ref().is_some_and(|worker| worker.process.pid() == pid);
         if ready.exited && is_same {
             return self.worker_ended(&EndSign::Exited);
@@ -293,11 +293,11 @@ impl WorkerSlot {
             return self.worker_ended(&EndSign::Stopped(stopped));
         }
         self.note_abandoned();
-        // Not before the replies that have come: a reply that is late but there counts.
+        // The replies that have come are handled first: a late reply counts if it is there.
         self.look_at_clock();
     }
 
-    /// Whether the worker was stopped since it wanted the terminal.
+    /// Whether the worker was stopped because it wanted the terminal.
     fn worker_stopped(&self) -> Option<Stopped> {
         let worker = self.worker.as_ref()?;
         let shared = &*self.slot.shared;
@@ -358,6 +358,10 @@ impl WorkerSlot {
             Due::Unread => self.request_unread(now),
             Due::JobTimeout => self.job_timed_out(),
             Due::Abandoned => self.fail_abandoned(),
+            Due::Proof => {
+                prove_results(shared, worker, now);
+                self.end_unasked();
+            }
             Due::Silence => {
                 if shared.start_ups.end_silence()
                     && let Some(flight) = worker.flights.front()
@@ -462,7 +466,7 @@ impl WorkerSlot {
         self.retire();
     }
 
-    /// The worker has served its time: the spare takes its place, and it ends in the background.
+    /// The worker has served its time: it ends in the background, and the spare takes its place.
     fn retire(&mut self) {
         let Some(worker) = self.worker.take() else { return };
         self.spare.stop_waiting_for_input(&mut self.slot, &worker);
@@ -497,7 +501,7 @@ impl WorkerSlot {
         self.fail_oldest(Some(&Failure::new(Kind::Protocol, message)));
     }
 
-    /// Ends the worker. Its oldest job fails, or is forgotten without a failure.
+    /// Ends the worker. Its oldest job fails, or is forgotten if there is no failure.
     fn fail_oldest(&mut self, failure: Option<&Failure>) {
         if let Some(worker) = self.worker.take() {
             self.slot.fail_oldest(worker, failure);

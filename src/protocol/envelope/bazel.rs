@@ -152,7 +152,7 @@ fn read_proto(message: &[u8]) -> Result<Message<'_>, String> {
             }
             1 => drop(take(&mut rest, 8)?),
             5 => drop(take(&mut rest, 4)?),
-            _ => return Err("it is no WorkResponse".into()),
+            _ => return Err("it is not a WorkResponse".into()),
         }
     }
     Ok(reply(response))
@@ -165,13 +165,13 @@ fn take_number(rest: &mut &[u8]) -> Result<u64, String> {
             *rest = &rest[len..];
             Ok(number)
         }
-        _ => Err("it is no whole WorkResponse".into()),
+        _ => Err("it is not a whole WorkResponse".into()),
     }
 }
 
 fn take<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], String> {
     let (bytes, after) =
-        rest.split_at_checked(len).ok_or_else(|| "it is no whole WorkResponse".to_owned())?;
+        rest.split_at_checked(len).ok_or_else(|| "it is not a whole WorkResponse".to_owned())?;
     *rest = after;
     Ok(bytes)
 }

@@ -25,7 +25,7 @@ fn notice(out: &mut Vec<u8>, job: &Job) -> Result<(), String> {
     call(out, job)
 }
 
-/// Appends method and params. Without args there are no params, which suits all methods.
+/// Appends method and params. Without args there are no params: all methods accept that.
 fn call(out: &mut Vec<u8>, job: &Job) -> Result<(), String> {
     out.extend_from_slice(b"\"method\":");
     out.extend_from_slice(job.cmd());
@@ -72,13 +72,15 @@ fn read(message: &[u8]) -> Result<Message<'_>, String> {
     let id = match wire.id.map(RawValue::get) {
         // The server could not read the request.
         None | Some("null") => None,
-        Some(id) => Some(id.parse().map_err(|_| format!("its id, {id}, is not one of ours"))?),
+        Some(id) => {
+            Some(id.parse().map_err(|_| format!("its id, {id}, is not the id of a request"))?)
+        }
     };
     Ok(Message::Reply { id, outcome })
 }
 
-/// The answer to a question of the server, which may wait for it for ever. Language servers ask for what
-/// an editor knows, and some end if the answer is an error. They get an empty answer.
+/// The answer to a question of the server. Without one the server may wait forever. Language servers ask
+/// about things that an editor knows, and some of them end on an error. They get an empty answer.
 fn answer(method: &str, params: Option<&RawValue>, id: &RawValue) -> Message<'static> {
     let outcome = match method {
         "ping" => r#""result":{}"#.to_owned(),
@@ -130,7 +132,7 @@ mod tests {
         }
         let mut out = Vec::new();
         assert!(request(&mut out, 1, &Job::new(1, r#""a""#, "1", "")).is_err());
-        // A caller of the library can say what is no JSON.
+        // A caller of the library can pass text that is not JSON.
         assert_eq!(request(&mut out, 1, &Job::new(1, r#""a""#, "[", "")), Ok(()));
         out.clear();
         notice(&mut out, &Job::new(1, r#""initialized""#, "{}", "")).expect("a notice");
@@ -162,7 +164,7 @@ mod tests {
             (r#"{"id":3,"result":1,"error":null}"#, Ok("Some(3) ok 1")),
             (r#"{"method":"log","params":[]}"#, Ok("nothing")),
             (r#"{"id":"q","method":"ping"}"#, Ok(r#"{"jsonrpc":"2.0","id":"q","result":{}}"#)),
-            (r#"{"id":"x","result":1}"#, Err(r#"its id, "x", is not one of ours"#)),
+            (r#"{"id":"x","result":1}"#, Err(r#"its id, "x", is not the id of a request"#)),
             ("{\"id\":{\n},\"method\":\"ping\"}", Ok(r#"{"jsonrpc":"2.0","id":{ },"result":{}}"#)),
             ("{\"id\":3,\"result\":[\r\n1\n]}", Ok("Some(3) ok [  1 ]")),
             ("[]", Err("it is not a JSON object")),

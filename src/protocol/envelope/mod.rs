@@ -69,7 +69,7 @@ impl<'a> Body<'a> {
     fn of(json: &'a RawValue) -> Self {
         match on_one_line(json.get()) {
             Cow::Borrowed(_) => Self::Json(json),
-            // Blanks instead of line breaks leave it JSON.
+            // With blanks in place of line breaks it is still JSON.
             Cow::Owned(text) => RawValue::from_string(text).map_or(Self::Json(json), Self::Made),
         }
     }
@@ -84,8 +84,8 @@ impl<'a> Body<'a> {
     }
 }
 
-/// The failure of a job whose worker replied with an error. The error is any JSON value. It may be a
-/// message, or have one.
+/// The failure of a job whose worker replied with an error, which is any JSON value. The message is a string,
+/// or the `message` of an object, or else the value itself.
 fn failure(error: &RawValue) -> Failure {
     #[derive(Deserialize)]
     struct WithMessage {
@@ -109,7 +109,7 @@ fn utf8(message: &[u8]) -> Result<&str, String> {
     Ok(text.trim_ascii_start().strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// A message as the text of a JSON object; `None`: the message is blank, which does no harm.
+/// A message as the text of a JSON object. `None`: the message is blank, and is ignored.
 fn object(message: &[u8]) -> Result<Option<&str>, String> {
     let text = utf8(message)?;
     match text.as_bytes().trim_ascii_start().first() {
@@ -126,14 +126,14 @@ pub const CUT: &str = "EOF while parsing";
 fn describe(text: &str, error: &serde_json::Error) -> String {
     let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
     let foreign = foreign(line, error.column().saturating_sub(1)).filter(|_| !error.is_eof());
-    // A message is mostly one line: the line's number tells nothing.
+    // Most messages are one line, so the line's number is left out.
     match foreign {
         Some((at, what)) => format!("it has {what}, at column {}", at + 1),
         None => format!("{}, at column {}", error_text(error), error.column()),
     }
 }
 
-/// A word of another language that JSON does not have: where it begins, and what it is.
+/// A word of another language that JSON does not have: its begin, and a phrase about it.
 fn foreign(line: &str, at: usize) -> Option<(usize, String)> {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let before = line.as_bytes().get(..at)?.iter().rev().take_while(|byte| is_part(byte)).count();

@@ -17,7 +17,7 @@ fn request(out: &mut Vec<u8>, _: u64, job: &Job) -> Result<(), String> {
     Ok(())
 }
 
-/// Args as a message. A string is sent as it is, and so is the only string of an array. Anything else is
+/// Args as a message. A string is sent unchanged, and so is the only string of an array. All other args are
 /// sent as JSON.
 fn text(args: &[u8]) -> Cow<'_, [u8]> {
     match serde_json::from_slice::<[String; 1]>(args) {

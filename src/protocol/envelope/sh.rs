@@ -31,7 +31,7 @@ fn json_word(out: &mut Vec<u8>, json: &str) -> Result<(), String> {
     }
 }
 
-/// Appends a word in quotes. The request must stay one line: a variable of the worker's has the newline.
+/// Appends a word in quotes. The request must stay one line, so a variable holds the newline.
 fn word(out: &mut Vec<u8>, text: &[u8]) -> Result<(), String> {
     out.extend_from_slice(b" '");
     for &byte in text {

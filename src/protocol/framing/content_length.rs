@@ -27,8 +27,8 @@ fn split(bytes: &[u8], scan: &mut Scan) -> Split {
         }
         // If the length is too small, the rest of the message is here, before the next header.
         Split::Broken(_) if has_header_near(bytes, begin) => Split::Broken(
-            "the message before it goes on here: its Content-Length is too small, as one is that \
-             counts characters where it should count bytes",
+            "the message before it goes on here: its Content-Length is too small; perhaps it \
+             counts characters instead of bytes",
         ),
         other => other,
     }
@@ -41,7 +41,7 @@ fn has_header_near(bytes: &[u8], begin: usize) -> bool {
     near.windows(name.len()).skip(1).any(|window| window.eq_ignore_ascii_case(name))
 }
 
-/// Does the same as [`split`] with bytes that begin with a header.
+/// Splits as [`split`] does. The bytes begin with a header.
 fn headers(bytes: &[u8]) -> Split {
     // `at` is within the head: at its beginning, or after a newline.
     let mut at = 0;

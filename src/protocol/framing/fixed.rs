@@ -31,9 +31,8 @@ fn seal<T, E, const N: usize>(
     encode: impl Fn(T) -> [u8; N],
 ) -> Result<(), String> {
     let len = out.len() - start;
-    let number = convert(len).map_err(|_| {
-        format!("the message has {len} bytes, more than {N} bytes of length can tell")
-    })?;
+    let number = convert(len)
+        .map_err(|_| format!("the message has {len} bytes, too many for a length of {N} bytes"))?;
     insert(out, start, &encode(number));
     Ok(())
 }
@@ -42,7 +41,7 @@ fn split<const N: usize>(bytes: &[u8], _: &mut Scan, decode: impl Fn([u8; N]) ->
     match bytes.first_chunk() {
         Some(head) => match usize::try_from(decode(*head)) {
             Ok(len) => counted(bytes, N, len, 0),
-            Err(_) => Split::Broken("its length is beyond all bounds"),
+            Err(_) => Split::Broken("its length is too large"),
         },
         None => Split::More(0),
     }

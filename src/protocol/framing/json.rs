@@ -21,7 +21,7 @@ fn split(bytes: &[u8], scan: &mut Scan) -> Split {
     let end = match first {
         b'{' | b'[' | b'"' => end_of_structure(bytes, begin, scan),
         b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => end_of_word(bytes, begin, scan),
-        _ => return Split::Broken("no JSON value begins so"),
+        _ => return Split::Broken("no JSON value begins like this"),
     };
     match end {
         Some(end) => Split::Message { begin, end, next: end },

@@ -20,13 +20,13 @@ pub struct Framing {
     /// Why those bytes can't be a message, as a sentence about "the message". Then `out` is as it was.
     pub seal: fn(out: &mut Vec<u8>, start: usize) -> Result<(), String>,
     /// Looks for the first message in some bytes. Its places are within the bytes: `begin` <= `end` <=
-    /// `next`, and `next` is more than 0. `scan` is where the last look at the same bytes ended, when
-    /// there were fewer of them. It begins as the default.
+    /// `next`, and `next` is more than 0. `scan` holds the progress of earlier looks at the beginning of
+    /// the same bytes. It is the default before the first look.
     pub split: fn(bytes: &[u8], scan: &mut Scan) -> Split,
 }
 
-/// How far some bytes have been looked through, which hold no whole message yet. A long message is so
-/// not searched again and again.
+/// How far bytes without a whole message were searched. So a long message that comes in pieces is searched
+/// only once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scan {
     /// How many bytes have been looked at.
@@ -92,7 +92,7 @@ pub static FRAMINGS: &[&Framing] = &[
     &json::JSON,
 ];
 
-/// The framing of a worker in `sh`: requests are lines, since the `read` of `sh` takes lines. Replies end
+/// The framing of a worker in `sh`. Requests are lines, since the `read` of `sh` takes lines. Replies end
 /// with a NUL byte, since they may be several lines. The user can't choose this framing.
 pub static LINES_AND_NULS: Framing =
     Framing { name: "lines and NUL bytes", seal: line::seal, split: nul::split };
@@ -107,7 +107,7 @@ fn counted(bytes: &[u8], begin: usize, len: usize, after: usize) -> Split {
     match begin.checked_add(len).and_then(|end| Some((end, end.checked_add(after)?))) {
         Some((end, next)) if next <= bytes.len() => Split::Message { begin, end, next },
         Some(_) => Split::More(len),
-        None => Split::Broken("its length is beyond all bounds"),
+        None => Split::Broken("its length is too large"),
     }
 }
 
@@ -143,8 +143,8 @@ fn until(bytes: &[u8], scan: &mut Scan, end: u8) -> Split {
     }
 }
 
-/// Looks for the first `count` messages. They are taken as one, with the bytes that separate them. A byte
-/// ends each message of `framing`.
+/// Looks for the first `count` messages. They are taken as one, with the bytes that separate them. `framing`
+/// must end each message with a byte.
 pub fn split_many(framing: &Framing, count: usize, bytes: &[u8], scan: &mut Scan) -> Split {
     loop {
         match (framing.split)(bytes, scan) {

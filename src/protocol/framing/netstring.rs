@@ -19,7 +19,7 @@ fn split(bytes: &[u8], _: &mut Scan) -> Split {
     let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let number = std::str::from_utf8(&bytes[..digits]).ok().and_then(|text| text.parse().ok());
     match (bytes.get(digits), number) {
-        _ if digits > MOST_DIGITS => Split::Broken("its length is beyond all bounds"),
+        _ if digits > MOST_DIGITS => Split::Broken("its length is too large"),
         (None, _) => Split::More(0),
         (Some(b':'), Some(len)) => match counted(bytes, digits + 1, len, 1) {
             Split::Message { end, .. } if bytes.get(end) != Some(&b',') => {

@@ -52,9 +52,9 @@ fn split(bytes: &[u8], _: &mut Scan) -> Split {
         Ok(None) => Split::More(0),
         Ok(Some((len, begin))) => match usize::try_from(len) {
             Ok(len) => counted(bytes, begin, len, 0),
-            Err(_) => Split::Broken("its length is beyond all bounds"),
+            Err(_) => Split::Broken("its length is too large"),
         },
-        Err(TooLong) => Split::Broken("its length is beyond all bounds"),
+        Err(TooLong) => Split::Broken("its length is too large"),
     }
 }
 

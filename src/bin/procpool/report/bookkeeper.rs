@@ -142,6 +142,14 @@ impl Sink for Bookkeeper {
         }
     }
 
+    fn proved(&self, number: u64) {
+        self.output.proved(number);
+    }
+
+    fn unprovable(&self, number: u64) {
+        self.output.unprovable(number);
+    }
+
     fn doubt(&self, done: &Done<'_>) {
         self.output.doubt(done);
     }
