@@ -87,6 +87,7 @@ pub mod engine {
     pub use crate::util::histogram::Durations;
     pub use crate::util::similar::similar;
     pub use crate::util::text::printable;
+    pub use crate::util::wording::name_options;
     pub use crate::{
         BuildError, Builder, Closed, Code, CodeError, CodeFileError, Depth, Failure, Kind, Language,
         Pool, ProgramError, Protocol, Timeout,

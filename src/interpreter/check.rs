@@ -16,7 +16,7 @@ use super::language::Language;
 use super::path;
 use crate::job::{Failure, Watcher};
 use crate::process::stops::Stopped;
-use crate::process::{Groups, Process, Spec, Stop, Wake, describe};
+use crate::process::{Groups, Process, Spec, Stop, Wake, describe_exited};
 
 /// An interpreter that takes too long gets TERM, and KILL after this time.
 const GRACE: Duration = Duration::from_secs(1);
@@ -145,9 +145,13 @@ impl Code {
         let status = process.stop(first, GRACE, groups, Some(&wake), &said);
         let how = match &process.wanted_terminal {
             Some(stopped) => format!("{stopped} ({})", Stopped::advice()),
-            None if is_over => describe(status),
+            None if is_over => describe_exited(status),
             None => format!("took longer than {} and was ended", format_duration(patience)),
         };
+        if is_over && status.is_none() && said.text().is_empty() {
+            // It has exited, and somebody else has its status. The first worker will judge the code.
+            return Ok(());
+        }
         self.judge(status.filter(|_| is_over), &how, &said.text())
     }
 

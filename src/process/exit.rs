@@ -10,6 +10,7 @@ use rustix::event::PollFd;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use super::poll;
+use super::signal::signal_name;
 use super::stat::Stat;
 use super::wake::Wake;
 
@@ -106,11 +107,21 @@ pub(crate) fn describe(status: Option<ExitStatus>) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exited with status {code}"),
         (None, Some(number)) => {
-            let name = signal_hook::low_level::signal_name(number).unwrap_or("an unnamed signal");
+            let name = signal_name(number).unwrap_or("an unnamed signal");
             let core = if status.core_dumped() { ", core dumped" } else { "" };
             format!("was killed by {name} (signal {number}{core})")
         }
         (None, None) => format!("ended ({status})"),
+    }
+}
+
+/// As [`describe`], of a process that has exited. `None`: somebody else has its status.
+pub(crate) fn describe_exited(status: Option<ExitStatus>) -> String {
+    match status {
+        Some(_) => describe(status),
+        None => "has exited, and its status can't be told: this process ignores SIGCHLD or another \
+                 part of it waits for all children"
+            .to_owned(),
     }
 }
 

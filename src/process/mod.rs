@@ -11,6 +11,7 @@ pub(crate) mod lookup;
 mod pipe;
 mod poll;
 mod reap;
+mod signal;
 mod start;
 mod stat;
 mod stderr;
@@ -20,7 +21,7 @@ mod wait;
 mod wake;
 
 pub(crate) use child::{OutputStream, Process, memory_of};
-pub(crate) use exit::describe;
+pub(crate) use exit::{describe, describe_exited};
 pub(crate) use groups::Groups;
 pub(crate) use ladder::Stop;
 pub(crate) use pipe::Transfer;

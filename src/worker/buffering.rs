@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use crate::config::Config;
+use crate::util::wording::setting;
 
 /// The advice after a quotation of output that is no reply.
 pub(crate) const FOR_REPLIES: &str =
@@ -31,6 +32,8 @@ fn advice(argv: &[OsString], pty: bool, python_is_unbuffered: bool) -> Option<St
         // Programs write each line at once to a terminal.
         return None;
     }
+    let terminal =
+        setting("give it a terminal with --pty", "give it a terminal with Builder::pty");
     let words: Vec<_> = argv.iter().map(|word| word.to_string_lossy()).collect();
     // The program comes after `env NAME=VALUE`.
     let is_env = |word: &str| word == "env" || word.ends_with("/env");
@@ -72,17 +75,17 @@ fn advice(argv: &[OsString], pty: bool, python_is_unbuffered: bool) -> Option<St
             ("have its code flush stdout after each reply", false)
         }
         "stdbuf" => {
-            return Some("It ignores stdbuf: give it a terminal with --pty.".to_owned());
+            return Some(format!("It ignores stdbuf: {terminal}."));
         }
         "unbuffer" | "script" | "socat" => return None,
         _ => {
             let line = shell_words::join(&words);
             return Some(format!(
-                "Run it as 'stdbuf -oL {line}', or give it a terminal with --pty."
+                "Run it as 'stdbuf -oL {line}', or {terminal}."
             ));
         }
     };
-    (!is_on).then(|| format!("To cure that, {cure}, or give it a terminal with --pty."))
+    (!is_on).then(|| format!("To cure that, {cure}, or {terminal}."))
 }
 
 #[cfg(test)]
@@ -109,7 +112,7 @@ mod tests {
         ] {
             let advice = of(line, false, false).expect(line);
             assert!(advice.contains(part), "{line}: {advice}");
-            assert!(advice.contains("--pty") && advice.ends_with('.'), "{advice}");
+            assert!(advice.contains("Builder::pty") && advice.ends_with('.'), "{advice}");
         }
     }
 

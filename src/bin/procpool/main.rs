@@ -17,6 +17,7 @@ use cli::Options;
 use exit::Status;
 
 fn main() -> ! {
+    procpool::engine::name_options();
     signals::outlive_harmless();
     let status = match cli::parse() {
         Ok(options) => run(options),

@@ -14,7 +14,7 @@ use crate::pool::slot::death::append_last_words;
 use crate::pool::slot::retire::report_end;
 use crate::pool::slot::steps::{Slot, unbundled};
 use crate::pool::slot::warm_up::{Unfit, warm_up};
-use crate::process::{Process, Spec, Stop, describe};
+use crate::process::{Process, Spec, Stop, describe, describe_exited};
 use crate::worker::{Worker, WorkerId};
 
 /// The pause after the first start-up failure. It doubles with each further one.
@@ -129,7 +129,11 @@ impl Slot {
             Unfit::Failed(message) => {
                 let mut message = format!(
                     "the worker (pid {pid}) is not fit for work: {message}; it {}",
-                    describe(status)
+                    if worker.process.has_exited() {
+                        describe_exited(status)
+                    } else {
+                        describe(status)
+                    }
                 );
                 append_last_words(&mut message, &worker);
                 let jobs = std::mem::take(&mut self.jobs);

@@ -223,3 +223,40 @@ fn what_cannot_be_run_is_told_at_once() {
         }
     }
 }
+
+/// This process ignores SIGCHLD, so nobody learns how its children end. They are not said to be alive.
+#[test]
+fn a_host_without_exit_statuses_is_told_nothing_wrong() {
+    const TEST: &str = "library::failures::a_host_without_exit_statuses_is_told_nothing_wrong";
+    if std::env::var_os("PROCPOOL_TEST_ALONE").is_none() {
+        let output = Command::new("sh")
+            .args(["-c", "trap '' CHLD; exec \"$0\" --exact \"$1\" --nocapture"])
+            .arg(std::env::current_exe().expect("the path of this program"))
+            .arg(TEST)
+            .env("PROCPOOL_TEST_ALONE", "1")
+            .output()
+            .expect("this program runs once more");
+        let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        assert!(output.status.success() && said[0].contains("1 passed"), "{}", said.concat());
+        return;
+    }
+    one_thread().block_on(async {
+        let crew = Crew::new();
+        let notes = Arc::new(Notes::default());
+        let builder = Pool::builder(&crew.worker("")).max_procs(1).max_reqs(3);
+        let pool = builder.watcher(Arc::clone(&notes) as Arc<_>).build().expect("a pool");
+        let failure = failed("a crash", pool.process::<Value>("die", [9])).await;
+        assert_eq!(failure.kind, Kind::Crash);
+        assert_has(&failure.message, &["has exited", "SIGCHLD"]);
+        for at in 0..10_u64 {
+            assert_eq!(ok("a job", pool.process::<u64>("first", [at])).await, at);
+        }
+        soon("shutdown", pool.shutdown()).await;
+        assert_eq!(notes.lock().notes, [""; 0]);
+        let commands = build(Pool::command(["true"]).max_procs(1));
+        let failure = failed("a command", commands.process::<CommandOutput>("", ())).await;
+        assert_has(&failure.message, &["has exited", "can't be told"]);
+        let code = Pool::code(&Code::python("x + 1")).max_procs(1).build_checked().expect("a pool");
+        assert_eq!(ok("code", code.process::<u64>("", [7])).await, 8);
+    });
+}

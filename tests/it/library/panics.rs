@@ -114,3 +114,42 @@ async fn a_waker_that_panics_costs_no_other_call_its_answer() {
     }
     assert_eq!(crew.logged("start").len(), 1);
 }
+
+/// A screen that panics when stdout is to be written.
+struct NoScreen(Arc<Notes>);
+
+impl procpool::engine::output::Screen for NoScreen {
+    fn failure(&self, _: &[u8]) {}
+
+    fn around_write(&self, _: &[u8], _: &mut dyn FnMut()) {
+        panic_any("as it is to");
+    }
+
+    fn trouble(&self, trouble: procpool::engine::output::Trouble) {
+        self.0.note(&format!("{trouble:?}"));
+    }
+}
+
+/// The thread that writes results has panicked, and slots have more results than it may keep waiting.
+#[tokio::test]
+async fn an_output_whose_thread_panics_stops_no_slot() {
+    use procpool::engine::output::{Format, Output, Settings, format::Shape};
+    let notes = Arc::new(Notes::default());
+    let format = Format {
+        shape: Shape::Record,
+        detail: false,
+        tag: false,
+        commands: None,
+        sources: Vec::new(),
+    };
+    let settings = Settings { format, ordered: true, buffer: 1 << 20, journal: None };
+    let screen = Arc::new(NoScreen(Arc::clone(&notes)));
+    let output = Arc::new(Output::start(settings, screen).expect("an output"));
+    let pool = build(Pool::builder(&worker("")).max_procs(2).sink(Arc::clone(&output) as Arc<_>));
+    let text = "x".repeat(20_000);
+    let mut jobs = (1..=300).map(|seq| job("echo", seq, &json!([text]))).collect();
+    pool.feed(&mut jobs).expect("open");
+    soon("join", pool.join()).await;
+    soon("finish", output.finish()).await;
+    assert_has(&notes.lock().notes.concat(), &["Broken", "has panicked"]);
+}
