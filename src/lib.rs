@@ -252,6 +252,7 @@ pub mod engine {
     pub use crate::job::naming::name;
     pub use crate::job::printed::{Capture, Printed, Spool};
     pub use crate::job::{Done, Feed, Job, Place, Run, Sink, Value, Watcher, Why, WorkerEnd};
+    pub use crate::pool::gates::Gate;
     pub use crate::pool::underway::Underway;
     pub use crate::process::lookup::{check as check_program, is_shell_word};
     pub use crate::protocol::ReplyMessagesError;
@@ -259,7 +260,7 @@ pub mod engine {
     pub use crate::util::files;
     pub use crate::util::histogram::Durations;
     pub use crate::util::similar::similar;
-    pub use crate::util::text::printable;
+    pub use crate::util::text::{printable, printable_bytes};
     pub use crate::util::wording::name_options;
     pub use crate::{
         BuildError, Builder, Closed, Code, CodeError, CodeFileError, Depth, Failure, Kind, Language,

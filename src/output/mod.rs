@@ -3,6 +3,7 @@
 //! are ready.
 
 mod batch;
+pub mod failure;
 pub mod format;
 mod large;
 pub mod order;

@@ -14,6 +14,7 @@ use crate::pool::blocking::Blocking;
 use crate::pool::call::Call;
 use crate::pool::deferred::Deferred;
 use crate::pool::engine::{Engine, RunEnd};
+use crate::pool::gates::Gate;
 use crate::pool::pipeline::Pipeline;
 use crate::pool::shared::Shared;
 use crate::pool::shared::stopping::StopOrder;
@@ -365,12 +366,23 @@ impl Pool {
         self.engine.end(StopOrder { at, means: Stop::Terminate }, RunEnd::LAST);
     }
 
-    /// The jobs that run now, in the order of their slots. A slot that does not answer within
+    /// The jobs that run now, in the order in which they were read. A slot that does not answer within
     /// `patience`, because it waits for the sink, is left out.
     #[doc(hidden)]
     pub fn underway(&self, patience: Duration) -> Vec<Underway> {
         let shared = &self.engine.shared;
         shared.roll_call.ask(patience, || shared.queue.wake_all())
+    }
+
+    /// How many workers are being warmed up by the messages of
+    /// [`Builder::init`](crate::Builder::init), for jobs that wait for them.
+    pub fn warming(&self) -> usize {
+        self.engine.shared.start_ups.warming()
+    }
+
+    /// What holds most of the waiting slots back from starting their jobs, and how many slots wait for it.
+    pub fn held_back(&self) -> Option<(Gate, usize)> {
+        self.engine.shared.gates.busiest()
     }
 
     /// Ends the run when the running jobs are finished: queued jobs are dropped, and no other job is

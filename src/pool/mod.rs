@@ -10,7 +10,7 @@ pub(crate) mod call;
 pub(crate) mod deferred;
 mod engine;
 mod events;
-mod gates;
+pub(crate) mod gates;
 mod handle;
 pub(crate) mod pipeline;
 mod queue;

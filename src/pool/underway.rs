@@ -9,6 +9,8 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Underway {
+    /// Its place among all jobs read, from 1. 0: a call has queued it.
+    pub seq: u64,
     /// The slot it runs in, from 1.
     pub slot: usize,
     /// The process that it runs in, or that it was handed to.
@@ -18,6 +20,15 @@ pub struct Underway {
     /// What is run: a command line, or the worker's request. It is fit for a message, and cut if it is
     /// long.
     pub what: String,
+    /// The same in the form of failures: a command line, or a call.
+    pub label: String,
+    /// Its id and its place in the input, as details in brackets: `job j1, line 3`.
+    pub details: String,
+    /// What tells it from others: its args, with blanks between them, or its message. They are fit for a
+    /// message, and cut if they are long.
+    pub args: String,
+    /// Its worker has read nothing yet: it is still starting.
+    pub is_starting: bool,
     /// How long it has run, without the time that the run was stopped.
     pub time: Duration,
     /// How many more jobs wait at the same worker.
@@ -56,9 +67,9 @@ impl RollCall {
         Responder { slot, asked: self.asked.load(Ordering::Relaxed) }
     }
 
-    /// Asks all slots which jobs they run, and returns them in the order of the slots. `wake` wakes the
-    /// slots, and returns how many there are. A slot that does not answer in time, because it waits for
-    /// a stream or a lock, is left out.
+    /// Asks all slots which jobs they run, and returns them in the order in which they were read. `wake`
+    /// wakes the slots, and returns how many there are. A slot that does not answer in time, because it
+    /// waits for a stream or a lock, is left out.
     pub(crate) fn ask(&self, patience: Duration, wake: impl FnOnce() -> usize) -> Vec<Underway> {
         let _asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         let mut answers = self.lock();
@@ -70,7 +81,7 @@ impl RollCall {
             .wait_timeout_while(answers, patience, |answers| answers.count < count)
             .unwrap_or_else(PoisonError::into_inner);
         let mut jobs = std::mem::take(&mut answers.jobs);
-        jobs.sort_by_key(|job| job.slot);
+        jobs.sort_by_key(|job| (job.seq, job.slot));
         jobs
     }
 

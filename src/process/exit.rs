@@ -104,14 +104,9 @@ pub(crate) fn describe(status: Option<ExitStatus>) -> String {
     let Some(status) = status else {
         return "could not be killed and is left running".into();
     };
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exited with status {code}"),
-        (None, Some(number)) => {
-            let name = signal_name(number).unwrap_or("an unnamed signal");
-            let core = if status.core_dumped() { ", core dumped" } else { "" };
-            format!("was killed by {name} (signal {number}{core})")
-        }
-        (None, None) => format!("ended ({status})"),
+    match status.code() {
+        Some(code) => format!("exited with status {code}"),
+        None => format!("was {}", end_by_signal(status)),
     }
 }
 
@@ -123,6 +118,21 @@ pub(crate) fn describe_exited(status: Option<ExitStatus>) -> String {
                  part of it waits for all children"
             .to_owned(),
     }
+}
+
+/// Says how a command ended, by itself.
+pub(crate) fn end_of_command(status: Option<ExitStatus>) -> String {
+    match status.and_then(|status| status.code()) {
+        Some(code) => format!("exit status {code}"),
+        None => status.map_or_else(|| describe(None), end_by_signal),
+    }
+}
+
+fn end_by_signal(status: ExitStatus) -> String {
+    let Some(number) = status.signal() else { return format!("ended ({status})") };
+    let name = signal_name(number).unwrap_or("an unnamed signal");
+    let core = if status.core_dumped() { ", core dumped" } else { "" };
+    format!("killed by {name} (signal {number}{core})")
 }
 
 /// Whether any child of this process is a zombie.

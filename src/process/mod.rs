@@ -21,7 +21,7 @@ mod wait;
 mod wake;
 
 pub(crate) use child::{OutputStream, Process, memory_of};
-pub(crate) use exit::{describe, describe_exited};
+pub(crate) use exit::{describe, describe_exited, end_of_command};
 pub(crate) use groups::Groups;
 pub(crate) use ladder::Stop;
 pub(crate) use pipe::Transfer;

@@ -1,6 +1,12 @@
 //! JSON as text: puts it on one line, removes blanks, and words its errors.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 /// What is wrong with a JSON text, without the place.
 pub(crate) fn error_text(error: &serde_json::Error) -> String {
@@ -33,4 +39,37 @@ pub(crate) fn compact(json: &str) -> Vec<u8> {
         }
     }
     text
+}
+
+/// The fields of an object in their order.
+pub(crate) struct ObjectFields<'a>(pub(crate) Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for ObjectFields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = ObjectFields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields: Vec<(String, &RawValue)> = Vec::new();
+                let mut places = HashMap::new();
+                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                    match places.get(&name) {
+                        // It is there: no field is ever removed.
+                        Some(&place) => fields[place] = (name, value),
+                        None => {
+                            places.insert(name.clone(), fields.len());
+                            fields.push((name, value));
+                        }
+                    }
+                }
+                Ok(ObjectFields(fields))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
 }

@@ -7,35 +7,16 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use crate::common::{Crew, Test, assert_has, cpu_time, message, result, wait_for};
+use crate::common::{
+    Crew, Test, assert_has, cpu_time, failed, lines_of, message, peak_memory, quoted, result, sh,
+    until, wait_for,
+};
 use base64::Engine as _;
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
-/// A shell script as a command; its `$1` is the arg of the job.
-fn sh(script: &str) -> [&str; 4] {
-    ["sh", "-c", script, "sh"]
-}
-
-/// A line of shell that waits until a file is there, or the folder that it is in is gone.
-fn until(path: &str) -> String {
-    let folder = std::path::Path::new(path).parent().expect("a folder").display();
-    format!("until test -e '{path}' -o ! -d '{folder}'; do sleep 0.02; done")
-}
-
-/// The most memory that a process has held, in MiB.
-fn peak_memory(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("procpool lives");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") >> 10
-}
-
 fn number(pid: Pid) -> u32 {
     pid.as_raw_nonzero().get().try_into().expect("a pid is positive")
-}
-
-fn lines_of(path: &str) -> usize {
-    fs::read_to_string(path).unwrap_or_default().lines().count()
 }
 
 #[test]
@@ -99,7 +80,7 @@ fn a_gigabyte_takes_little_memory() {
         assert!(buffer[..read].iter().all(|&byte| byte == 0), "other bytes than were printed");
         count += read;
     }
-    let peak = peak_memory(child.id());
+    let peak = peak_memory(Pid::from_child(&child)) >> 20;
     crew.file("go", "");
     assert_eq!(stdout.read(&mut buffer).expect("stdout can be read"), 0);
     assert_eq!(count, 1 << 30);
@@ -122,10 +103,10 @@ fn many_large_outputs_wait_without_memory_or_open_files() {
         .jobs((0..=COUNT).map(|number| number.to_string()))
         .stdout("x".repeat(COUNT * 2_000_000))
         .spawn();
-    wait_for("the others to be over", || lines_of(&log) == COUNT);
+    wait_for("the others to be over", || lines_of(&log).len() == COUNT);
     let folder = format!("/proc/{}/fd", number(run.pid()));
     let open = fs::read_dir(folder).expect("procpool lives").count();
-    let peak = peak_memory(number(run.pid()));
+    let peak = peak_memory(run.pid()) >> 20;
     crew.file("go", "");
     run.finish();
     assert!(open < COUNT, "{open} open files");
@@ -162,7 +143,8 @@ fn large_stderr_comes_whole_and_the_failure_behind_it() {
         .jobs(["0", "3"])
         .stdout("0\n3\n")
         .stderr(format!(
-            "{large}\n{large}\nprocpool: job 2 (line 2): exit: it exited with status 3\n"
+            "{large}\n{large}\n{}",
+            failed(&format!("sh -c {} sh 3", quoted(script)), "exit status 3", "job 2, line 2")
         ))
         .status(1)
         .run();
@@ -278,14 +260,14 @@ fn live_lines_come_while_their_job_runs_when_it_is_its_turn() {
         )
         .spawn();
     assert_eq!(run.line(), "begin 1");
-    wait_for("the second to begin", || lines_of(&log) == 2);
+    wait_for("the second to begin", || lines_of(&log).len() == 2);
     crew.file("go1", "");
     assert_eq!(run.line(), "unfinished");
     assert_eq!(run.line(), "end 1");
     // Its turn has come, and it still runs.
     assert_eq!(run.line(), "begin 2");
     // That one is over before its turn.
-    wait_for("the third to begin", || lines_of(&log) == 3);
+    wait_for("the third to begin", || lines_of(&log).len() == 3);
     crew.file("go3", "");
     crew.file("go2", "");
     run.finish();
@@ -329,11 +311,15 @@ fn live_failures_come_behind_what_their_job_has_printed() {
         .args(sh(&script))
         .jobs(["3", "late"])
         .stdout("3\ta\n3\tblate\ta\nlate\tb")
-        .stderr(
-            "3\te\n3\tf\nprocpool: job 1 (line 1): exit: it exited with status 3\n\
-             late\te\nlate\tf\n\
-             procpool: job 2 (line 2): timeout: it took longer than 500ms, and was ended\n",
-        )
+        .stderr(format!(
+            "3\te\n3\tf\n3\t{}late\te\nlate\tf\nlate\t{}",
+            failed(&format!("sh -c {} sh 3", quoted(&script)), "exit status 3", "job 1, line 1"),
+            failed(
+                &format!("sh -c {} sh late", quoted(&script)),
+                "timed out after 500ms",
+                "job 2, line 2"
+            ),
+        ))
         .status(1)
         .run();
     assert!(run.elapsed < Duration::from_secs(10), "{:?}", run.elapsed);
@@ -375,7 +361,7 @@ fn live_output_of_waiting_jobs_is_whole_however_much_it_is() {
         .jobs(["0", "300000", "300000", "3"])
         .stdout(expected.repeat(2) + "1\n2\n3\n")
         .spawn();
-    wait_for("the others to be over", || lines_of(&log) == 3);
+    wait_for("the others to be over", || lines_of(&log).len() == 3);
     crew.file("go", "");
     run.finish();
 }
@@ -408,16 +394,20 @@ fn a_command_may_close_its_stdout_and_go_on() {
         .args(sh(&script))
         .jobs(["1"])
         .stdout("out\n")
-        .stderr("procpool: job 1 (line 1): exit: it exited with status 3\n")
+        .stderr(failed(
+            &format!("sh -c {} sh 1", quoted(&script)),
+            "exit status 3",
+            "job 1, line 1",
+        ))
         .status(1)
         .spawn();
-    wait_for("it to close its stdout", || lines_of(&log) == 1);
+    wait_for("it to close its stdout", || lines_of(&log).len() == 1);
     let before = cpu_time(run.pid());
     thread::park_timeout(Duration::from_millis(500));
     let spent = cpu_time(run.pid()) - before;
     crew.file("go", "");
     run.finish();
-    assert_eq!(lines_of(&log), 2, "it was ended early");
+    assert_eq!(lines_of(&log).len(), 2, "it was ended early");
     assert!(spent < 20, "procpool was busy for {spent} ticks of 10 ms");
 }
 
@@ -498,7 +488,7 @@ fn live_a_reader_that_stalls_holds_up_no_timeout() {
         .stdin("a\n")
         .hold_stdout()
         .any_stdout()
-        .stderr_has("it took longer than 1s, and was ended")
+        .stderr_has("timed out after 1s")
         .status(1)
         .spawn();
     wait_for("the command to run", || {

@@ -681,7 +681,8 @@ fn check_text(round: &Round, output: &Output, killed: usize, was_cut: bool) {
         }
     }
     assert_eq!(printed.next(), None, "what is printed is in order, and each of it once");
-    let failures = output.stderr.lines().filter(|line| line.starts_with("procpool: job ")).count();
+    let failures =
+        output.stderr.lines().filter(|line| line.starts_with("procpool: failed: ")).count();
     let total = round.tasks.len();
     assert!(
         lines.len() + failures >= total || was_cut,

@@ -128,7 +128,8 @@ fn an_exit_costs_its_job_alone() {
             .args(["-j1", option, exit, "--setup", setup.0])
             .stdin("1\n2\n3\n4\n")
             .stdout("1\n3\n4\n")
-            .stderr_has("job 2 (line 2): crash: ")
+            .stderr_has(": the worker (pid ")
+            .stderr_has("(job 2, line 2")
             .status(1)
             .run();
     }
@@ -150,11 +151,17 @@ fn setup_runs_once_in_each_process() {
     }
 }
 
+/// A folder with one file.
+fn folder_with(name: &str, text: impl AsRef<[u8]>) -> TempDir {
+    let folder = TempDir::new().expect("a folder");
+    fs::write(folder.path().join(name), text).expect("it can be written");
+    folder
+}
+
 #[test]
 fn a_file_of_functions() {
     for Language { option, file: (name, text), .. } in languages() {
-        let folder = TempDir::new().expect("a folder");
-        fs::write(folder.path().join(name), text).expect("it can be written");
+        let folder = folder_with(name, text);
         Test::new()
             .cwd(folder.path())
             .args([option, name])
@@ -193,8 +200,7 @@ fn mistakes_are_found_before_any_input_is_read() {
 #[test]
 fn a_file_that_cannot_be_loaded_is_tried_once() {
     for Language { option, import, file: (name, _), .. } in languages() {
-        let folder = TempDir::new().expect("a folder");
-        fs::write(folder.path().join(name), import).expect("it can be written");
+        let folder = folder_with(name, import);
         let output = Test::new()
             .cwd(folder.path())
             .args(["-j1", option, name, "add"])
@@ -245,7 +251,8 @@ fn columns_and_bytes() {
         .args(["--python", "x"])
         .stdin(b"a\n\xff\n")
         .stdout("a\n")
-        .stderr_has("line 2, column 1: the byte 0xff is not UTF-8")
+        .stderr_has("procpool: failed: \\xff: invalid job: column 1: the byte 0xff is not UTF-8")
+        .stderr_has(" (job 2, line 2)\n")
         .status(1)
         .run();
 }
@@ -308,9 +315,8 @@ fn words_that_are_alike() {
     }
     let script = r#"cat examples/data/*.txt | tr -cs "[:alpha:]'" '\n' | sort -u | head -60"#;
     let words = Command::new("sh").args(["-c", script]).output().expect("sh").stdout;
-    let folder = TempDir::new().expect("a folder");
+    let folder = folder_with("words", &words);
     let path = folder.path().join("words");
-    fs::write(&path, &words).expect("a file");
     let script = r#"xargs -d '\n' -n1 python3 -c 'import difflib, sys
 known = open("examples/data/alice.txt").read().split(); x = sys.argv[1]
 print(f"{x}: {difflib.get_close_matches(x, known)}")' < "$0""#;

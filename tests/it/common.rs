@@ -57,6 +57,8 @@ struct Expected {
 
 #[derive(Debug)]
 enum Stderr {
+    /// There is a line for each failed record, and the last line that counts them. There is nothing else.
+    OfFailures,
     Is(String),
     Has(Vec<String>),
 }
@@ -91,7 +93,7 @@ impl Test {
             stderr_dropped: false,
             expected: Expected {
                 stdout: Some(Vec::new()),
-                stderr: Stderr::Is(String::new()),
+                stderr: Stderr::OfFailures,
                 status: Ending::Status(0),
             },
             patience: PATIENCE,
@@ -187,7 +189,8 @@ impl Test {
         self
     }
 
-    /// All of stderr.
+    /// All of stderr, without the times of failed jobs. If the text has not the last line, which counts the failed
+    /// jobs, the number in that must be the number of lines about failed jobs.
     pub(crate) fn stderr(mut self, text: impl Into<String>) -> Self {
         self.expected.stderr = Stderr::Is(text.into());
         self
@@ -197,7 +200,9 @@ impl Test {
     pub(crate) fn stderr_has(mut self, part: impl Into<String>) -> Self {
         match &mut self.expected.stderr {
             Stderr::Has(parts) => parts.push(part.into()),
-            Stderr::Is(_) => self.expected.stderr = Stderr::Has(vec![part.into()]),
+            Stderr::Is(_) | Stderr::OfFailures => {
+                self.expected.stderr = Stderr::Has(vec![part.into()]);
+            }
         }
         self
     }
@@ -445,11 +450,17 @@ impl Running {
             wrong.extend(difference("stdout", &output.stdout, expected));
         }
         match &self.expected.stderr {
+            Stderr::OfFailures => wrong.extend(unexpected(&output)),
             Stderr::Is(text) => {
-                wrong.extend(difference("stderr", output.stderr.as_bytes(), text.as_bytes()));
+                let seen = without_times(&output.stderr);
+                let seen =
+                    if text.contains(" jobs failed") { seen } else { without_closing(&seen) };
+                wrong.extend(difference("stderr", seen.as_bytes(), text.as_bytes()));
             }
             Stderr::Has(parts) => {
-                let missing = parts.iter().filter(|part| !output.stderr.contains(*part));
+                let seen = without_times(&output.stderr);
+                let is_there = |part: &String| output.stderr.contains(part) || seen.contains(part);
+                let missing = parts.iter().filter(|part| !is_there(part));
                 wrong.extend(missing.map(|part| format!("stderr lacks {part:?}")));
             }
         }
@@ -577,6 +588,62 @@ fn await_exit(mut child: Child, shared: Arc<Shared>) {
     });
 }
 
+/// The line about a failed job, without its time: what ran, why it failed, and where it is.
+pub(crate) fn failed(what: &str, why: &str, details: &str) -> String {
+    format!("procpool: failed: {what}: {why} ({details})\n")
+}
+
+/// A word as a line about a failed job has it.
+pub(crate) fn quoted(word: &str) -> String {
+    String::from_utf8_lossy(&procpool::command::quote(word.as_bytes())).into_owned()
+}
+
+/// The stderr of a run without the times of failed jobs.
+pub(crate) fn without_times(stderr: &str) -> String {
+    let lines = stderr.split_inclusive('\n').map(|line| match line.rsplit_once(" (job ") {
+        Some((before, details)) if line.contains("procpool: failed: ") => {
+            let is_time = |part: &str| {
+                let number = part.trim_end_matches([')', '\n']).strip_suffix(" s");
+                number.is_some_and(|number| number.parse::<f64>().is_ok())
+            };
+            let is_last = details.rsplit(", ").next().is_some_and(is_time);
+            let kept: Vec<&str> = details.split(", ").filter(|part| !is_time(part)).collect();
+            format!("{before} (job {}{}", kept.join(", "), if is_last { ")\n" } else { "" })
+        }
+        _ => line.to_owned(),
+    });
+    lines.collect()
+}
+
+/// The lines about failed jobs.
+pub(crate) fn failures(stderr: &str) -> Vec<&str> {
+    stderr.lines().filter(|line| line.contains("procpool: failed: ")).collect()
+}
+
+/// The stderr of a run without the last line, which counts the failed jobs rightly.
+fn without_closing(stderr: &str) -> String {
+    let begin = stderr.trim_end_matches('\n').rfind('\n').map_or(0, |at| at + 1);
+    let count = stderr[begin..].strip_prefix("procpool: ").and_then(|line| {
+        let (count, rest) = line.split_once(" of ")?;
+        rest.contains(" jobs failed").then(|| count.parse::<usize>().ok())?
+    });
+    let is_right = count.is_some() && count == Some(failures(stderr).len());
+    stderr[..if is_right { begin } else { stderr.len() }].to_owned()
+}
+
+/// What is on stderr besides a line for each failed record, and the last line.
+fn unexpected(output: &Output) -> Option<String> {
+    let stderr = without_closing(&output.stderr);
+    let (about, others): (Vec<&str>, Vec<&str>) =
+        stderr.lines().partition(|line| line.starts_with("procpool: failed: "));
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let records = stdout.lines().filter(|line| line.contains(",\"ok\":false,\"")).count();
+    let is_right = others.is_empty() && about.len() == records;
+    (!is_right).then(|| {
+        format!("stderr has no line for each of {records} failures alone: {:?}", output.stderr)
+    })
+}
+
 fn difference(name: &str, seen: &[u8], expected: &[u8]) -> Option<String> {
     if seen == expected {
         return None;
@@ -619,6 +686,22 @@ pub(crate) fn message<'a>(record: &'a Value, kind: &str) -> &'a str {
     record["error"]["message"].as_str().expect("a message is a string")
 }
 
+/// A shell script as a command; its `$1` is the arg of the job.
+pub(crate) fn sh(script: &str) -> [&str; 4] {
+    ["sh", "-c", script, "sh"]
+}
+
+/// A line of shell that waits until a file is there, or its folder is gone.
+pub(crate) fn until(path: &str) -> String {
+    let folder = Path::new(path).parent().expect("a folder").display();
+    format!("until test -e '{path}' -o ! -d '{folder}'; do sleep 0.02; done")
+}
+
+/// The lines of a file. A file that is not there has none.
+pub(crate) fn lines_of(path: &str) -> Vec<String> {
+    fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
 /// Asserts that a text holds all these parts.
 #[track_caller]
 pub(crate) fn assert_has(text: &str, parts: &[&str]) {
@@ -633,6 +716,12 @@ pub(crate) fn worker(flags: &str) -> String {
     let path = faulty();
     let path = path.to_str().expect("the path of the build is UTF-8");
     format!("{} {flags}", shell_words::quote(path))
+}
+
+/// The command line of a worker of `tests/workers/batch.rs` with these flags.
+#[track_caller]
+pub(crate) fn batch(flags: &str) -> String {
+    worker(flags).replacen("/examples/faulty", "/examples/batch", 1)
 }
 
 #[track_caller]
@@ -673,6 +762,12 @@ impl Crew {
         worker(&format!("--mark {} --log {} {flags}", self.mark, shell_words::quote(&log)))
     }
 
+    /// The command line of a worker of `tests/workers/batch.rs` with these flags.
+    #[track_caller]
+    pub(crate) fn batch(&self, flags: &str) -> String {
+        self.worker(flags).replacen("/examples/faulty", "/examples/batch", 1)
+    }
+
     /// The path of a file in the crew's directory.
     pub(crate) fn path(&self, name: &str) -> String {
         let path = self.directory.path().join(name);
@@ -695,6 +790,15 @@ impl Crew {
         let path = self.path(name);
         fs::write(&path, content).expect("the directory can be written to");
         path
+    }
+
+    /// Makes a FIFO in the crew's directory, which is open for reading and for writing.
+    pub(crate) fn fifo(&self, name: &str) -> (String, File) {
+        let path = self.path(name);
+        let made = Command::new("mkfifo").arg(&path).status().expect("mkfifo runs");
+        assert!(made.success());
+        let file = File::options().read(true).write(true).open(&path).expect("it is there");
+        (path, file)
     }
 
     /// A file with this content, opened at its start.
@@ -726,6 +830,18 @@ impl Crew {
     /// The living processes of the crew, grandchildren too.
     pub(crate) fn left(&self) -> Vec<String> {
         leftovers(&self.mark)
+    }
+
+    /// Waits until this number of its processes is alive.
+    #[track_caller]
+    pub(crate) fn await_processes(&self, count: usize) {
+        wait_for(&format!("{count} processes"), || self.left().len() == count);
+    }
+
+    /// Waits until it has this number of processes, and all are stopped.
+    #[track_caller]
+    pub(crate) fn await_stopped(&self, count: usize) {
+        wait_for("all to be stopped", || self.states() == vec!['T'; count]);
     }
 
     /// Their states, as in `ps`: `T` is stopped.
@@ -785,7 +901,7 @@ fn processes(mark: &str) -> Vec<(Pid, String)> {
 }
 
 /// The state of a process; `None` if it has ended, even if nobody has waited for it yet.
-fn state(pid: Pid) -> Option<char> {
+pub(crate) fn state(pid: Pid) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
     let state = stat.rsplit(") ").next()?.chars().next()?;
     (!matches!(state, 'Z' | 'X')).then_some(state)
@@ -826,6 +942,15 @@ pub(crate) fn cpu_time(pid: Pid) -> u64 {
     let stat = stat.expect("procpool lives");
     let fields: Vec<&str> = stat.rsplit(") ").next().expect("fields").split_whitespace().collect();
     fields[11..13].iter().map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
+}
+
+/// The most memory that a process has held, in bytes.
+pub(crate) fn peak_memory(pid: Pid) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
+    let status = status.expect("the process lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kilobytes << 10
 }
 
 /// Whether a program is there that a test needs. Where `PROCPOOL_TEST_REQUIRE=all` is set, a missing

@@ -4,24 +4,10 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use crate::common::{
-    Crew, Test, assert_has, message, need, offset, result, wait_for, wait_for_rest,
+    Crew, Test, assert_has, lines_of, message, need, offset, result, sh, until, wait_for,
+    wait_for_rest,
 };
 use rustix::process::Signal;
-
-/// A shell script as a command; its `$1` is the arg of the job.
-fn sh(script: &str) -> [&str; 4] {
-    ["sh", "-c", script, "sh"]
-}
-
-/// A line of shell that waits until a file is there, or the folder that it is in is gone.
-fn until(path: &str) -> String {
-    let folder = std::path::Path::new(path).parent().expect("a folder").display();
-    format!("until test -e '{path}' -o ! -d '{folder}'; do sleep 0.02; done")
-}
-
-fn lines_of(path: &str) -> usize {
-    fs::read_to_string(path).unwrap_or_default().lines().count()
-}
 
 const HALTED: &str = "procpool: the run was ended by --halt: ";
 
@@ -54,9 +40,14 @@ fn with_one_process_no_job_starts_after_the_one_that_halts() {
             .stderr_has(HALTED)
             .status(1)
             .run();
-        assert_eq!(lines_of(&log), count, "{option}");
+        assert_eq!(lines_of(&log).len(), count, "{option}");
         let failures = jobs[..count].iter().filter(|&&job| job == "1").count();
-        assert_eq!(run.stderr.matches(": exit: ").count(), failures, "{option}: {}", run.stderr);
+        assert_eq!(
+            run.stderr.matches(": exit status 1 (job ").count(),
+            failures,
+            "{option}: {}",
+            run.stderr
+        );
     }
 }
 
@@ -69,8 +60,8 @@ fn never_and_limits_that_are_not_reached_run_all() {
             .jobs(["1", "0", "1", "0"])
             .stdout("1\n0\n1\n0\n")
             .stderr(
-                "procpool: job 1 (line 1): exit: it exited with status 1\n\
-                 procpool: job 3 (line 3): exit: it exited with status 1\n",
+                "procpool: failed: sh -c 'echo $1; exit $1' sh 1: exit status 1 (job 1, line 1)\n\
+                 procpool: failed: sh -c 'echo $1; exit $1' sh 1: exit status 1 (job 3, line 3)\n",
             )
             .status(1)
             .run();
@@ -93,11 +84,12 @@ fn fail_fast_is_now_fail_1() {
         .args(["-j1", "--fail-fast"])
         .args(sh(&format!("echo $1 >> '{log}'; exit $1")))
         .jobs(["0", "3", "0", "0"])
-        .stderr_has("procpool: job 2 (line 2): exit: it exited with status 3\n")
+        .stderr_has("(job 2, line 2")
+        .stderr_has(": exit status 3")
         .stderr_has(HALTED)
         .status(1)
         .run();
-    assert_eq!(lines_of(&log), 2);
+    assert_eq!(lines_of(&log).len(), 2);
 }
 
 #[test]
@@ -123,7 +115,7 @@ fn now_ends_running_jobs_and_soon_lets_them_finish() {
             .stderr_has(HALTED)
             .status(1)
             .spawn();
-        wait_for("the slow job to begin", || lines_of(&log) == 1);
+        wait_for("the slow job to begin", || lines_of(&log).len() == 1);
         crew.file("bad", "");
         if !is_now {
             // It would be over by then if it were killed.
@@ -138,7 +130,7 @@ fn now_ends_running_jobs_and_soon_lets_them_finish() {
             false => assert_eq!(result(&records[0])["stdout"], "slow\n"),
         }
         assert_has(message(&records[1], "exit"), &["status 9"]);
-        assert_eq!(lines_of(&log), 1, "{option}: another job was begun");
+        assert_eq!(lines_of(&log).len(), 1, "{option}: another job was begun");
     }
 }
 
@@ -161,7 +153,7 @@ fn now_kills_what_ignores_term_after_the_grace_period() {
         .status(1)
         .spawn();
     run.write("deaf\n");
-    wait_for("it to begin", || lines_of(&log) == 1);
+    wait_for("it to begin", || lines_of(&log).len() == 1);
     run.write("bad\n");
     // stdin stays open: it is not waited for.
     let records = run.finish_by_itself().records();
@@ -187,7 +179,12 @@ fn input_without_end_is_left_unread() {
                 .stderr_has("read and not run, and input left unread\n")
                 .status(1)
                 .run();
-            assert_eq!(run.stderr.matches(": exit: ").count(), failed, "{}", run.stderr);
+            assert_eq!(
+                run.stderr.matches(": exit status 1 (job ").count(),
+                failed,
+                "{}",
+                run.stderr
+            );
         }
     }
 }
@@ -199,7 +196,7 @@ fn input_that_stays_open_is_not_waited_for() {
         .args(sh("exit $1"))
         .stdin_open()
         .stderr(format!(
-            "procpool: job 1 (line 1): exit: it exited with status 4\n\
+            "procpool: failed: sh -c 'exit $1' sh 4: exit status 4 (job 1, line 1)\n\
              {HALTED}0 jobs read and not run, and input left unread\n"
         ))
         .status(1)
@@ -225,12 +222,12 @@ fn a_percentage_is_one_of_all_jobs() {
             .stderr_has(format!("{HALTED}{} jobs read and not run\n", total - count))
             .status(1)
             .spawn();
-        wait_for("the first job", || lines_of(&log) == 1);
+        wait_for("the first job", || lines_of(&log).len() == 1);
         let read = wait_for_rest("the reading to stop", || offset(&input));
         assert_eq!(read, total as u64 * 2);
         crew.file("go", "");
         run.finish();
-        assert_eq!(lines_of(&log), count, "{option}");
+        assert_eq!(lines_of(&log).len(), count, "{option}");
     }
 }
 
@@ -336,7 +333,9 @@ fn a_summary_says_what_a_run_came_to() {
             "\n  8 processes started; 2 slots, in use ",
         ],
     );
+    let (summary, closing) = summary.rsplit_once("procpool: ").expect("a last line");
     assert!(summary.ends_with(" % of the time\n"), "{summary}");
+    assert!(closing.starts_with("5 of 8 jobs failed; again: "), "{closing}");
 }
 
 #[test]
@@ -508,7 +507,7 @@ fn a_job_log_has_a_line_for_each_job_as_it_finishes() {
         .stdout("1\n2\n3\n")
         .spawn();
     run.write("1\n2\n3\n");
-    wait_for("two lines", || lines_of(&log) == 3);
+    wait_for("two lines", || lines_of(&log).len() == 3);
     crew.file("go", "");
     run.finish();
     let seqs: Vec<String> = table(&log).into_iter().map(|mut line| line.swap_remove(0)).collect();
@@ -552,7 +551,7 @@ fn a_job_log_that_cannot_be_written_is_a_failure_of_procpool() {
             .stderr_has("the job log '")
             .status(125)
             .run();
-        assert_eq!(lines_of(&log), 0, "a job was run");
+        assert_eq!(lines_of(&log).len(), 0, "a job was run");
     }
     Test::new()
         .args(["--joblog", "/dev/full", "echo"])
@@ -571,7 +570,7 @@ fn what_a_halt_has_killed_is_not_in_the_joblog() {
         .args(["-j2", "--halt=now,fail=1", "--joblog", &log, "--shell"])
         .arg("test {} = 1 && sleep 1000; exit 3")
         .stdin("1\n2\n3\n")
-        .stderr_has("cancelled: it was running when the run was ended")
+        .stderr_has(": it was running when the run was ended")
         .status(1)
         .run();
     let lines = fs::read_to_string(&log).expect("a log");

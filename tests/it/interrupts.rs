@@ -3,12 +3,14 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::common::{Crew, Running, Test, message, need, wait_for, wait_for_rest, worker};
+use crate::common::{
+    Crew, Output, Running, Test, lines_of, message, need, sh, state, until, wait_for,
+    wait_for_rest, worker,
+};
 
 const ENDING: [Signal; 4] = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT];
 
@@ -20,11 +22,21 @@ struct Unread {
 
 impl Unread {
     fn new(crew: &Crew) -> Self {
-        let path = crew.path("unread");
-        let made = Command::new("mkfifo").arg(&path).status().expect("mkfifo runs");
-        assert!(made.success());
-        let file = File::options().read(true).write(true).open(&path).expect("it is there");
+        let (path, file) = crew.fifo("unread");
         Self { path, file }
+    }
+
+    /// A run of procpool with this as its stderr.
+    fn as_stderr(&self) -> Test {
+        Test::through_shell("exec \"$@\" 2>\"$TO\"").env("TO", &self.path)
+    }
+
+    /// Signals the run when this is full. The run ends, though its stdin stays open.
+    #[track_caller]
+    fn interrupt(&self, run: Running, signal: Signal) -> Output {
+        self.await_full();
+        run.signal(signal);
+        run.finish_by_itself()
     }
 
     /// Waits until it takes no more.
@@ -34,21 +46,6 @@ impl Unread {
             rustix::io::ioctl_fionread(&self.file).is_ok_and(|count| count >= 60 << 10)
         });
     }
-}
-
-/// A shell script as a command; its `$1` is the arg of the job.
-fn sh(script: &str) -> [&str; 4] {
-    ["sh", "-c", script, "sh"]
-}
-
-/// The state of a process, as in `ps`.
-fn state(pid: Pid) -> Option<char> {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?;
-    stat.rsplit(") ").next()?.chars().next()
-}
-
-fn lines_of(path: &str) -> Vec<String> {
-    fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
 #[track_caller]
@@ -80,9 +77,7 @@ fn a_stderr_that_nobody_reads_holds_up_no_end() {
                 .stdin_endless("x\n")
                 .killed_by(signal)
                 .spawn();
-            unread.await_full();
-            run.signal(signal);
-            run.finish_by_itself();
+            unread.interrupt(run, signal);
         }
     }
 }
@@ -91,17 +86,15 @@ fn a_stderr_that_nobody_reads_holds_up_no_end() {
 fn a_worker_that_floods_a_stderr_that_nobody_reads_holds_up_no_end() {
     let crew = Crew::new();
     let unread = Unread::new(&crew);
-    let run = Test::through_shell("exec \"$@\" 2>\"$TO\"")
-        .env("TO", &unread.path)
+    let run = unread
+        .as_stderr()
         .workers(3, crew.worker(""))
         .args(["--progress", "always", "--summary"])
         .stdin_endless("flood_stderr [200000]\n")
         .any_stdout()
         .killed_by(Signal::TERM)
         .spawn();
-    unread.await_full();
-    run.signal(Signal::TERM);
-    run.finish_by_itself();
+    unread.interrupt(run, Signal::TERM);
     crew.assert_gone();
 }
 
@@ -110,8 +103,8 @@ fn a_worker_that_floods_a_stderr_that_nobody_reads_holds_up_no_end() {
 fn the_last_messages_hold_up_no_end() {
     let crew = Crew::new();
     let unread = Unread::new(&crew);
-    let run = Test::through_shell("exec \"$@\" 2>\"$TO\"")
-        .env("TO", &unread.path)
+    let run = unread
+        .as_stderr()
         .args(["-j4", "--summary"])
         .args(sh("echo $1 >> \"$LOG\"; exit 1"))
         .env("LOG", crew.path("log"))
@@ -119,9 +112,7 @@ fn the_last_messages_hold_up_no_end() {
         .killed_by(Signal::INT)
         .spawn();
     wait_for("all jobs", || lines_of(&crew.path("log")).len() == 1500);
-    unread.await_full();
-    run.signal(Signal::INT);
-    run.finish_by_itself();
+    unread.interrupt(run, Signal::INT);
 }
 
 #[test]
@@ -135,7 +126,8 @@ fn a_stderr_that_is_read_late_gets_everything() {
         .arg("-j2")
         .args(sh("echo >> \"$LOG\"; exit 1"))
         .stdin("x\n".repeat(1500))
-        .stdout("1500\n")
+        // The last line counts the others.
+        .stdout("1501\n")
         .spawn();
     wait_for("all jobs", || lines_of(&log).len() == 1500);
     crew.file("go", "");
@@ -148,8 +140,8 @@ fn a_stderr_that_nobody_reads_keeps_no_result_back() {
     let crew = Crew::new();
     let unread = Unread::new(&crew);
     let log = crew.path("log");
-    let run = Test::through_shell("exec \"$@\" 2>\"$TO\"")
-        .env("TO", &unread.path)
+    let run = unread
+        .as_stderr()
         .env("LOG", &log)
         .args(["-j1", "--stream"])
         .args(sh("echo $1 >> \"$LOG\"; case $1 in *0) echo $1;; *) exit 1;; esac"))
@@ -157,9 +149,7 @@ fn a_stderr_that_nobody_reads_keeps_no_result_back() {
         .any_stdout()
         .killed_by(Signal::INT)
         .spawn();
-    unread.await_full();
-    run.signal(Signal::INT);
-    let output = run.finish_by_itself();
+    let output = unread.interrupt(run, Signal::INT);
     let ran = lines_of(&log).into_iter().filter(|line| line.ends_with('0')).count();
     assert!(ran > 10, "{ran}");
     assert_eq!(output.lines().len(), ran);
@@ -169,8 +159,8 @@ fn a_stderr_that_nobody_reads_keeps_no_result_back() {
 fn ctrl_z_waits_for_no_stream() {
     let crew = Crew::new();
     let unread = Unread::new(&crew);
-    let run = Test::through_shell("exec \"$@\" 2>\"$TO\"")
-        .env("TO", &unread.path)
+    let run = unread
+        .as_stderr()
         .workers(1, crew.worker(""))
         .jobs(["flood_stderr [2000000]"])
         .any_stdout()
@@ -222,9 +212,7 @@ fn a_job_log_that_nobody_reads_holds_up_no_end() {
         .any_stderr()
         .killed_by(Signal::TERM)
         .spawn();
-    unread.await_full();
-    run.signal(Signal::TERM);
-    run.finish_by_itself();
+    unread.interrupt(run, Signal::TERM);
 }
 
 // Signals that belong together.
@@ -446,6 +434,29 @@ fn usr1_says_which_commands_run() {
     crew.file("go", "");
     let output = run.finish();
     assert!(!output.stderr.contains('\x1b'), "{}", output.stderr);
+}
+
+/// They are in the order of the input, whichever slot each is in.
+#[test]
+fn usr1_lists_jobs_in_the_order_of_the_input() {
+    let crew = Crew::new();
+    let (log, go) = (crew.path("log"), crew.path("go"));
+    let begin = "if test $1 = quick; then until test -e \"$LOG\"; do sleep 0.02; done; exit; fi";
+    let script = format!("{begin}; echo >> \"$LOG\"; {}", until(&go));
+    // The third job gets the slot of the first one.
+    let run = Test::new()
+        .args(["-j2"])
+        .args(sh(&script))
+        .env("LOG", &log)
+        .jobs(["quick", "second", "third"])
+        .any_stderr()
+        .spawn();
+    wait_for("two jobs", || lines_of(&log).len() == 2);
+    run.signal(Signal::USR1);
+    run.await_stderr(" 2 running:\n  job 2 (line 2), for ");
+    run.await_stderr("\n  job 3 (line 3), for ");
+    crew.file("go", "");
+    run.finish();
 }
 
 #[test]

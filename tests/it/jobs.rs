@@ -1,8 +1,6 @@
 //! What a job line may look like, and what becomes of one that is none.
 
-use std::fs;
-
-use crate::common::{Crew, Test, assert_has, json, message, result, worker};
+use crate::common::{Crew, Test, assert_has, json, message, peak_memory, result, worker};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -306,14 +304,8 @@ fn an_overlong_line_is_not_held_in_memory() {
     run.write("\necho [2]\n");
     message(&run.record(), "invalid");
     assert_eq!(result(&run.record()), &json!([2]));
-    let status = format!("/proc/{}/status", run.pid().as_raw_nonzero());
-    let status = fs::read_to_string(status).expect("it runs");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes: u64 = peak
-        .and_then(|peak| peak.trim().strip_suffix(" kB"))
-        .and_then(|peak| peak.parse().ok())
-        .expect("a peak");
-    assert!(kilobytes < 30_000, "held {kilobytes} kB");
+    let peak = peak_memory(run.pid());
+    assert!(peak < 30_000 << 10, "held {peak} bytes");
     run.finish();
 }
 

@@ -57,11 +57,7 @@ fn slots_of_all_workers_are_counted_together() {
 #[test]
 fn a_command_for_all_lines_is_one_of_the_workers() {
     two().args(["--format=value", "upper"]).stdin("a\nb\n").any_stdout().run();
-    two()
-        .arg("middle")
-        .stderr_has("COMMAND is none of the workers; there are upper, lower-case")
-        .status(2)
-        .run();
+    two().arg("middle").stderr_has("; the workers are upper, lower-case").status(2).run();
 }
 
 #[test]
@@ -155,8 +151,11 @@ fn what_does_not_go_together() {
     for (args, part) in [
         (&["-w", "cat", "-w", "tac"][..], "several workers need names"),
         (&["-w", "a=cat", "-w", "a=tac"], "two workers are named 'a'"),
-        (&["-w", "a=cat", "--route=1"], "it goes without -w NAME=CMDLINE"),
-        (&["--route=1", "cat"], "--route sends jobs to workers that stay"),
+        (
+            &["-w", "a=cat", "--route=1"],
+            "--route needs a single kind of worker: leave out -w NAME=CMDLINE",
+        ),
+        (&["--route=1", "cat"], "--route is for workers"),
         (&["-w", "cat", "--route", "{a"], "--route names no arg"),
     ] {
         Test::new().args(args).stdin("x\n").stderr_has(part).status(2).run();

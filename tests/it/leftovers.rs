@@ -9,7 +9,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, getuid, test_kill_process};
 
 use crate::common::{
-    Crew, Test, end_all, find_program, leftovers, message, need, result, wait_for,
+    Crew, Test, end_all, failed, find_program, leftovers, message, need, quoted, result, sh, until,
+    wait_for, without_times,
 };
 
 /// A process that commands leave running; it is killed at the end of the test.
@@ -75,14 +76,9 @@ fn silent(grace: &str) -> String {
     )
 }
 
-fn sh(script: &str) -> [&str; 4] {
-    ["sh", "-c", script, "sh"]
-}
-
-/// A line of shell that waits until a file is there, or the folder that it is in is gone.
-fn until(path: &str) -> String {
-    let folder = std::path::Path::new(path).parent().expect("a folder").display();
-    format!("until test -e '{path}' -o ! -d '{folder}'; do sleep 0.02; done")
+/// A run of one job, which is this script.
+fn run_of(options: &[&str], script: &str) -> Test {
+    Test::new().args(options).args(sh(script)).stdin("a\n").stdout("out\n").any_stderr()
 }
 
 #[test]
@@ -90,20 +86,15 @@ fn what_holds_no_stream_is_told_and_lives_on() {
     for (ending, status) in [(":", 0), ("exit 3", 1), ("kill -9 $$", 1)] {
         let left = Left::new();
         let script = left.script("> /dev/null 2>&1", &format!("echo out; {ending}"));
-        let output = Test::new()
-            .args(["--grace", "1h"])
-            .args(sh(&script))
-            .stdin("a\n")
-            .stdout("out\n")
-            .any_stderr()
-            .status(status)
-            .run();
-        let failure = match ending {
-            ":" => "",
-            "exit 3" => "procpool: job 1 (line 1): exit: it exited with status 3\n",
-            _ => "procpool: job 1 (line 1): exit: it was killed by SIGKILL (signal 9)\n",
-        };
-        assert_eq!(output.stderr, format!("{}\n{failure}", left.remark()));
+        let output = run_of(&["--grace", "1h"], &script).status(status).run();
+        let why = if ending == "exit 3" { "exit status 3" } else { "killed by SIGKILL (signal 9)" };
+        let line = failed(&format!("sh -c {} sh a", quoted(&script)), why, "job 1, line 1");
+        let failure = if status == 0 { String::new() } else { line };
+        let stderr = without_times(&output.stderr);
+        let (told, closing) =
+            stderr.split_at(stderr.find("procpool: 1 of 1").unwrap_or(stderr.len()));
+        assert_eq!(told, format!("{}\n{failure}", left.remark()));
+        assert_eq!(closing.is_empty(), status == 0, "{stderr}");
         left.assert_alive();
     }
 }
@@ -113,13 +104,7 @@ fn what_is_silent_is_left_alone_after_the_grace_period() {
     for redirections in ["", "> /dev/null", "2> /dev/null"] {
         let left = Left::new();
         let script = left.script(redirections, "echo out; echo err >&2");
-        let output = Test::new()
-            .args(["--grace", "0.3"])
-            .args(sh(&script))
-            .stdin("a\n")
-            .stdout("out\n")
-            .any_stderr()
-            .run();
+        let output = run_of(&["--grace", "0.3"], &script).run();
         assert_eq!(output.stderr, format!("{}{}err\n", left.remark(), silent("300ms")));
         left.assert_alive();
     }
@@ -137,13 +122,7 @@ fn what_has_left_the_group_and_holds_a_stream_is_told() {
         left.crew.path("pid"),
         left.sleep
     );
-    let output = Test::new()
-        .args(["--grace", "0.3"])
-        .args(sh(&script))
-        .stdin("a\n")
-        .stdout("out\n")
-        .any_stderr()
-        .run();
+    let output = run_of(&["--grace", "0.3"], &script).run();
     assert_eq!(output.stderr, format!("{}{}", left.remark(), silent("300ms")));
     left.assert_alive();
 }
@@ -162,7 +141,14 @@ fn what_it_prints_is_waited_for() {
             .args(sh(&script))
             .stdin("0\n3\n")
             .stdout("out\nlate\nout\nlate\n")
-            .stderr("late-err\nlate-err\nprocpool: job 2 (line 2): exit: it exited with status 3\n")
+            .stderr(format!(
+                "late-err\nlate-err\n{}",
+                failed(
+                    &format!("sh -c {} sh 3", quoted(&script)),
+                    "exit status 3",
+                    "job 2, line 2"
+                )
+            ))
             .status(1)
             .spawn();
         wait_for("both", || fs::read_to_string(&log).is_ok_and(|text| text.len() == 2));
@@ -201,12 +187,13 @@ fn one_that_prints_for_ever_ends_with_the_timeout() {
         left.sleep,
         left.crew.path("pid")
     );
-    Test::new()
-        .args(["--timeout", "0.5", "--grace", "5"])
-        .args(sh(&script))
-        .stdin("a\n")
+    run_of(&["--timeout", "0.5", "--grace", "5"], &script)
         .any_stdout()
-        .stderr("procpool: job 1 (line 1): timeout: it took longer than 500ms, and was ended\n")
+        .stderr(failed(
+            &format!("sh -c {} sh a", quoted(&script)),
+            "timed out after 500ms",
+            "job 1, line 1",
+        ))
         .status(1)
         .run();
     let pid = left.pid();
@@ -218,12 +205,12 @@ fn one_that_prints_for_ever_ends_with_the_timeout() {
 fn one_that_does_not_mind_term_is_killed_after_the_timeout() {
     let left = Left::new();
     let script = format!("trap '' TERM; {}", left.script("", "echo out"));
-    let output = Test::new()
-        .args(["--timeout", "0.5", "--grace", "0.6"])
-        .args(sh(&script))
-        .stdin("a\n")
-        .stdout("out\n")
-        .stderr("procpool: job 1 (line 1): timeout: it took longer than 500ms, and was ended\n")
+    let output = run_of(&["--timeout", "0.5", "--grace", "0.6"], &script)
+        .stderr(failed(
+            &format!("sh -c {} sh a", quoted(&script)),
+            "timed out after 500ms",
+            "job 1, line 1",
+        ))
         .status(1)
         .run();
     assert!(output.elapsed >= Duration::from_millis(1100), "it had no grace period");
@@ -241,14 +228,7 @@ fn whatever_ends_a_run_ends_what_is_still_read_from() {
     for (signals, grace) in ways {
         let left = Left::new();
         let script = left.script("", "echo out");
-        let run = Test::new()
-            .args(["--grace", grace])
-            .args(sh(&script))
-            .stdin("a\n")
-            .any_stdout()
-            .any_stderr()
-            .killed_by(signals[0])
-            .spawn();
+        let run = run_of(&["--grace", grace], &script).any_stdout().killed_by(signals[0]).spawn();
         let pid = left.pid();
         // The command, whose script names it too, is over.
         wait_for("the end of the command", || leftovers(&left.sleep).len() == 1);
@@ -274,8 +254,10 @@ fn a_halt_ends_what_is_still_read_from() {
         .args(sh(&script))
         .stdin("1\n2\n")
         .stdout("out\n")
-        .stderr_has("job 2 (line 2): exit: it exited with status 4")
-        .stderr_has("job 1 (line 1): cancelled: it was running when the run was ended")
+        .stderr_has("(job 2, line 2")
+        .stderr_has(": exit status 4")
+        .stderr_has("(job 1, line 1")
+        .stderr_has(": it was running when the run was ended")
         .status(1)
         .run();
     left.assert_gone();
@@ -355,7 +337,7 @@ fn a_command_that_cannot_be_killed_is_left_behind() {
     for record in &records {
         let pid = record["error"]["data"]["stdout"].as_str().expect("its number").trim();
         let expected = format!(
-            "it took longer than 300ms; it could not be killed and is left running (pid {pid})"
+            "timed out after 300ms; it could not be killed and is left running (pid {pid})"
         );
         assert_eq!(message(record, "timeout"), expected);
     }
@@ -437,7 +419,7 @@ fn a_command_that_is_traced_has_its_status() {
         let printed = match status {
             0 => result(&records[0]),
             _ => {
-                assert_eq!(message(&records[0], "exit"), format!("it exited with status {status}"));
+                assert_eq!(message(&records[0], "exit"), format!("exit status {status}"));
                 &records[0]["error"]["data"]
             }
         };

@@ -1,11 +1,10 @@
 //! A machine at its limits makes a run slower, or ends it with a clear error: it never makes it hang,
 //! panic or lose a result.
 
-use std::fs::{self, File};
-use std::process::Command;
+use std::fs;
 
 use crate::common::{
-    Crew, Output, Test, assert_has, json, leftovers, message, need, result, wait_for,
+    Crew, Output, Test, assert_has, json, leftovers, lines_of, message, need, result, wait_for,
 };
 
 /// Asserts that these are the results of jobs `first [1]` to `first [count]`, each once, in order.
@@ -87,7 +86,8 @@ fn assert_none_lost(output: &Output, count: usize) {
     let lines = output.lines();
     let numbers: Vec<usize> = lines.iter().map(|line| line.parse().expect("a number")).collect();
     assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
-    let failed = output.stderr.lines().filter(|line| line.starts_with("procpool: job ")).count();
+    let failed =
+        output.stderr.lines().filter(|line| line.starts_with("procpool: failed: ")).count();
     let left = output.stderr.lines().find_map(|line| {
         let text = line.strip_prefix("procpool: the run was ended: ")?;
         text.split(' ').next()?.parse::<usize>().ok()
@@ -253,13 +253,10 @@ fn a_directory_that_is_gone_is_no_trouble() {
 #[test]
 fn two_thousand_processes_at_a_time() {
     let crew = Crew::new();
-    let go = crew.path("go");
+    // Who reads it waits until nobody has it open for writing any more.
+    let (go, gate) = crew.fifo("go");
     // All of them must have begun before any may end.
     let script = format!("echo {{}} >> {}; read x < {go}; echo {{}}", crew.path("begun"));
-    let made = Command::new("mkfifo").arg(&go).status().expect("mkfifo runs");
-    assert!(made.success());
-    // Who reads it waits until nobody has it open for writing any more.
-    let gate = File::options().read(true).write(true).open(&go).expect("it is there");
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     if limit.maximum.is_some_and(|most| most < 22_000) {
         println!("skipped: the system allows too few open files");
@@ -271,8 +268,7 @@ fn two_thousand_processes_at_a_time() {
         .any_stdout()
         .patience(60)
         .spawn();
-    let begun = || fs::read_to_string(crew.path("begun")).unwrap_or_default().lines().count();
-    wait_for("all to have begun", || begun() == 2000);
+    wait_for("all to have begun", || lines_of(&crew.path("begun")).len() == 2000);
     drop(gate);
     assert_all(&run.finish().stdout, 2000);
 }

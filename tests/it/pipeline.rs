@@ -5,20 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use crate::common::{
-    Crew, Output, Test, assert_has, json, message, offset, wait_for, wait_for_rest,
+    Crew, Output, Test, assert_has, batch, json, message, offset, peak_memory, wait_for,
+    wait_for_rest,
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use serde_json::Value;
-
-/// The command line of a worker with these flags (see `tests/workers/batch.rs`) that logs.
-fn batch(crew: &Crew, flags: &str) -> String {
-    crew.worker(flags).replacen("/examples/faulty", "/examples/batch", 1)
-}
-
-/// The same, without a log.
-fn silent(flags: &str) -> String {
-    crate::common::worker(flags).replacen("/examples/faulty", "/examples/batch", 1)
-}
 
 /// Numbers that look random and are the same in every run.
 fn random(mut state: u64) -> impl Iterator<Item = u64> {
@@ -54,7 +45,7 @@ fn records(keys: impl IntoIterator<Item = usize>) -> String {
 #[track_caller]
 fn prints_the_same(count: usize, max_procs: usize, pipeline: &str, flags: &str) {
     Test::new()
-        .workers(max_procs, silent(flags))
+        .workers(max_procs, batch(flags))
         .args(["--pipeline", pipeline])
         .stdin(random_naps(count))
         .stdout(records(1..=count))
@@ -126,7 +117,7 @@ fn whatever_stands_between_jobs_each_keeps_its_place() {
     assert!(failures > 50);
     for flags in ["", "--no-ids", "--one-at-a-time"] {
         let output = Test::new()
-            .workers(2, silent(flags))
+            .workers(2, batch(flags))
             .args(["--pipeline", "100", "--start-limit", "0"])
             .stdin(&input)
             .any_stdout()
@@ -176,7 +167,7 @@ fn a_job_that_can_not_be_asked_for_does_not_hold_up_those_beside_it() {
 fn as_a_stream_the_same_lines_come_in_another_order() {
     for pipeline in ["8", "auto"] {
         let output = Test::new()
-            .workers(8, silent(""))
+            .workers(8, batch(""))
             .args(["--stream", "--pipeline", pipeline])
             .stdin(random_naps(MANY))
             .any_stdout()
@@ -194,7 +185,7 @@ fn as_a_stream_the_same_lines_come_in_another_order() {
 #[test]
 fn a_window_that_has_no_end() {
     Test::new()
-        .workers(2, silent(""))
+        .workers(2, batch(""))
         .args(["--pipeline", &usize::MAX.to_string()])
         .stdin(naps(1..=20_000))
         .stdout(records(1..=20_000))
@@ -205,7 +196,7 @@ fn a_window_that_has_no_end() {
 fn the_worker_does_work_in_another_order_when_it_may() {
     let crew = Crew::new();
     Test::new()
-        .workers(1, batch(&crew, "--reverse"))
+        .workers(1, crew.batch("--reverse"))
         .args(["--pipeline", "64"])
         .stdin(naps(1..=500))
         .stdout(records(1..=500))
@@ -218,7 +209,7 @@ fn the_worker_does_work_in_another_order_when_it_may() {
 fn numbers_that_are_none() {
     for bad in ["0", "x", "-1", "1.5", "", "Auto", "auto 8"] {
         Test::new()
-            .workers(1, silent(""))
+            .workers(1, batch(""))
             .arg(format!("--pipeline={bad}"))
             .stderr_has("--pipeline <N|auto>")
             .status(2)
@@ -313,7 +304,7 @@ fn a_worker_that_dies_takes_only_the_job_that_it_is_on_with_it() {
             false => format!("nap [{key},0]"),
         });
         let output = Test::new()
-            .workers(3, batch(&crew, flags))
+            .workers(3, crew.batch(flags))
             .args(["--pipeline", "64"])
             .jobs(jobs)
             .any_stdout()
@@ -335,7 +326,7 @@ fn when_a_worker_dies_that_has_several_jobs_at_once_all_of_them_fail() {
         _ => format!("nap [{key},0]"),
     });
     let output = Test::new()
-        .workers(1, batch(&crew, "--reverse"))
+        .workers(1, crew.batch("--reverse"))
         .args(["--pipeline", "64"])
         .jobs(jobs)
         .any_stdout()
@@ -358,7 +349,7 @@ fn a_job_that_no_worker_has_read_is_not_lost_with_a_worker_that_ends() {
     let crew = Crew::new();
     // Each worker reads four of its requests, answers them and ends.
     Test::new()
-        .workers(2, batch(&crew, "--one-at-a-time --exit-after 4"))
+        .workers(2, crew.batch("--one-at-a-time --exit-after 4"))
         .args(["--pipeline", "64"])
         .stdin(naps(1..=1000))
         .stdout(records(1..=1000))
@@ -371,7 +362,7 @@ fn replies_count_that_a_worker_gave_before_its_end_even_if_they_are_read_later()
     let crew = Crew::new();
     let go = crew.path("go");
     let mut run = Test::new()
-        .workers(1, batch(&crew, "--one-at-a-time --exit-after 4"))
+        .workers(1, crew.batch("--one-at-a-time --exit-after 4"))
         .args(["--stream", "--pipeline", "5"])
         .stdin(format!(
             "big [1,1200000]\nbig [2,1200000]\nbig [3,100000]\nawait_file [4,\"{go}\"]\n{}",
@@ -406,7 +397,7 @@ fn replies_count_that_a_worker_gives_after_it_has_closed_its_stdin() {
         _ => format!("nap [{key},0]"),
     });
     Test::new()
-        .workers(1, batch(&crew, "--close-after 4"))
+        .workers(1, crew.batch("--close-after 4"))
         .args(["--pipeline", "4"])
         .jobs(jobs)
         .stdout(records(1..=40))
@@ -418,7 +409,7 @@ fn replies_count_that_a_worker_gives_after_it_has_closed_its_stdin() {
 fn an_empty_line_behind_each_reply_does_no_harm() {
     for pipeline in ["1", "8"] {
         Test::new()
-            .workers(2, silent("--empty-lines"))
+            .workers(2, batch("--empty-lines"))
             .args(["--pipeline", pipeline])
             .stdin(naps(1..=1000))
             .stdout(records(1..=1000))
@@ -434,7 +425,7 @@ fn garbage_costs_the_job_that_the_worker_was_on() {
         _ => format!("nap [{key},0]"),
     });
     let output = Test::new()
-        .workers(2, batch(&crew, ""))
+        .workers(2, crew.batch(""))
         .args(["--pipeline", "64"])
         .jobs(jobs)
         .any_stdout()
@@ -461,7 +452,7 @@ fn a_timeout_costs_the_job_that_the_worker_was_on() {
         _ => format!("nap [{key},0]"),
     });
     let output = Test::new()
-        .workers(1, batch(&crew, ""))
+        .workers(1, crew.batch(""))
         .args(["--pipeline", "64", "--timeout", "1s"])
         .jobs(jobs)
         .any_stdout()
@@ -478,7 +469,7 @@ fn the_clock_of_a_job_runs_from_its_turn() {
     let crew = Crew::new();
     let jobs = (1..=60).map(|key| format!("nap [{key},60000]"));
     Test::new()
-        .workers(1, batch(&crew, ""))
+        .workers(1, crew.batch(""))
         .args(["--pipeline", "64", "--timeout", "2.5s"])
         .jobs(jobs)
         .stdout(records(1..=60))
@@ -490,7 +481,7 @@ fn the_clock_of_a_job_runs_from_its_turn() {
 fn each_job_of_a_worker_that_has_several_at_once_has_its_own_time() {
     let crew = Crew::new();
     let mut run = Test::new()
-        .workers(1, batch(&crew, "--reverse"))
+        .workers(1, crew.batch("--reverse"))
         .args(["--pipeline", "64"])
         .stdin_open()
         .any_stdout()
@@ -510,7 +501,7 @@ fn each_job_of_a_worker_that_has_several_at_once_has_its_own_time() {
 fn a_worker_that_answers_nothing_before_its_stdin_ends_times_out() {
     let crew = Crew::new();
     let output = Test::new()
-        .workers(1, batch(&crew, "--at-end"))
+        .workers(1, crew.batch("--at-end"))
         .args(["--pipeline", "64", "--timeout", "0.3s"])
         .stdin(naps(1..=4))
         .any_stdout()
@@ -532,7 +523,7 @@ fn large_requests_and_replies_fill_no_memory_and_block_nobody() {
         let crew = Crew::new();
         let go = crew.path("go");
         let run = Test::new()
-            .workers(2, batch(&crew, flags))
+            .workers(2, crew.batch(flags))
             .args(["--stream", "--pipeline", "64"])
             .stdin(format!("{jobs}await_file [65,\"{go}\"]\n"))
             .any_stdout()
@@ -560,20 +551,11 @@ fn large_records(count: usize) -> String {
 fn small_requests_with_large_replies() {
     let jobs = (1..=128).map(|key| format!("big [{key},1048576]"));
     Test::new()
-        .workers(2, silent("--reverse"))
+        .workers(2, batch("--reverse"))
         .args(["--pipeline", "64"])
         .jobs(jobs)
         .stdout(large_records(128))
         .run();
-}
-
-/// The most memory that a process has held, in bytes.
-fn peak_memory(pid: Pid) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
-    let status = status.expect("procpool lives");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
-    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
-    kilobytes << 10
 }
 
 #[test]
@@ -584,7 +566,7 @@ fn after_ctrl_c_each_job_that_was_read_has_one_result_or_is_counted() {
         let jobs: String = (1..=3000).map(|key| format!("nap [{key},1000]\n")).collect();
         let input = crew.open("jobs", &jobs);
         let mut run = Test::new()
-            .workers(2, batch(&crew, ""))
+            .workers(2, crew.batch(""))
             .args(["--stream", "--pipeline", "1000", "--grace", grace])
             .stdin_file(&input)
             .any_stdout()
@@ -633,7 +615,7 @@ fn gets_nothing_while_it_is_slow(slow: &str) {
     let crew = Crew::new();
     let go = crew.path("go");
     let mut run = Test::new()
-        .workers(2, batch(&crew, ""))
+        .workers(2, crew.batch(""))
         .args(["--stream", "--pipeline", "auto"])
         .stdin_open()
         .any_stdout()
@@ -671,7 +653,7 @@ fn no_job_waits_behind_a_slow_one_among_slow_ones() {
         _ => format!("nap [{key},2000]"),
     });
     Test::new()
-        .workers(2, batch(&crew, ""))
+        .workers(2, crew.batch(""))
         .args(["--pipeline", "auto"])
         .jobs(jobs)
         .stdout(records(1..=60))
@@ -691,7 +673,7 @@ fn nobody_is_idle(quick_between: usize) {
         false => format!("nap [{key},0]"),
     });
     Test::new()
-        .workers(2, batch(&crew, ""))
+        .workers(2, crew.batch(""))
         .args(["--pipeline", "auto"])
         .jobs(jobs)
         .stdout(records(1..=count))

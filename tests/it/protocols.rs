@@ -1,6 +1,6 @@
 //! Workers that were not written for procpool: protocols, framings, handshakes.
 
-use crate::common::{Crew, Test, assert_has, message, need, result};
+use crate::common::{Crew, Test, assert_has, failures, message, need, result, without_times};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -21,6 +21,13 @@ fn speaks(framing: &str, envelope: &str) -> Test {
         "--framing",
         framing,
     ])
+}
+
+/// The message of the first job, which fails in this way in a run that ends with this status.
+#[track_caller]
+fn failure(test: Test, kind: &str, status: i32) -> String {
+    let output = test.any_stdout().status(status).run();
+    message(&output.records()[0], kind).to_owned()
 }
 
 #[test]
@@ -77,8 +84,8 @@ fn a_message_that_the_framing_can_not_hold_is_invalid() {
         .stdin("one\0two\nlines\0three\0")
         .stdout("one!\nthree!\n")
         .stderr(
-            "procpool: job 2: invalid: line 2: the message holds a newline, which would end it: \
-             choose another --framing, such as u32\n",
+            "procpool: failed: two\\nlines: invalid job: the message holds a newline, which would end it: \
+             choose another --framing, such as u32 (job 2, line 2)\n",
         )
         .status(1)
         .run();
@@ -118,26 +125,20 @@ fn a_worker_that_does_not_speak_the_framing() {
         ("netstring", "a netstring begins with its length"),
         ("json", "no JSON value begins like this"),
     ] {
-        let output = Test::new()
+        let test = Test::new()
             .workers(1, "sh -c 'head -c1 >/dev/null; echo hello, I am no server; cat'")
             .args(["--protocol", "raw", "--framing", framing, "--format", "record"])
-            .stdin("a\n")
-            .any_stdout()
-            .status(1)
-            .run();
-        let text = message(&output.records()[0], "protocol").to_owned();
+            .stdin("a\n");
+        let text = failure(test, "protocol", 1);
         assert_has(&text, &[what]);
         assert_has(&text, &["'hello, I am no server"]);
     }
     // A length that announces too much is seen before all of it has come.
-    let output = Test::new()
+    let test = Test::new()
         .workers(1, r"sh -c 'head -c1 >/dev/null; printf \\377\\377\\377\\377abc; sleep 1000'")
         .args(["--protocol=raw", "--framing=u32", "--format=record"])
-        .stdin("a\n")
-        .any_stdout()
-        .status(1)
-        .run();
-    assert_has(message(&output.records()[0], "protocol"), &["longer than the limit"]);
+        .stdin("a\n");
+    assert_has(&failure(test, "protocol", 1), &["longer than the limit"]);
 }
 
 #[test]
@@ -216,14 +217,10 @@ fn a_worker_that_refuses_to_be_initialized_has_failed_to_start() {
     if !need("python3") {
         return;
     }
-    let output = speaks("line", "jsonrpc")
+    let test = speaks("line", "jsonrpc")
         .args(["-j1", "--start-limit=2", "--init=initialize {\"fail\":true}"])
-        .stdin("echo [1]\necho [2]\n")
-        .any_stdout()
-        .any_stderr()
-        .status(126)
-        .run();
-    let text = message(&output.records()[0], "spawn").to_owned();
+        .stdin("echo [1]\necho [2]\n");
+    let text = failure(test.any_stderr(), "spawn", 126);
     assert_has(
         &text,
         &["it answered --init 'initialize {\"fail\":true}' with an error: not today"],
@@ -233,15 +230,11 @@ fn a_worker_that_refuses_to_be_initialized_has_failed_to_start() {
 
 #[test]
 fn a_worker_that_dies_while_it_is_initialized() {
-    let output = Test::new()
+    let test = Test::new()
         .workers(1, "sh -c 'read -r line; echo no such model >&2; exit 7'")
         .args(["--start-limit=1", "--init=load {\"model\":\"x\"}"])
-        .stdin("a\n")
-        .any_stdout()
-        .any_stderr()
-        .status(126)
-        .run();
-    let text = message(&output.records()[0], "spawn").to_owned();
+        .stdin("a\n");
+    let text = failure(test.any_stderr(), "spawn", 126);
     assert_has(&text, &["before it answered --init 'load {\"model\":\"x\"}'"]);
     assert_has(&text, &["exited with status 7"]);
     assert_has(&text, &["no such model"]);
@@ -249,15 +242,11 @@ fn a_worker_that_dies_while_it_is_initialized() {
 
 #[test]
 fn a_worker_that_never_answers_init_is_bounded_by_the_start_timeout() {
-    let output = Test::new()
+    let test = Test::new()
         .workers(1, "sleep 1000")
         .args(["--start-limit=1", "--init=load", "--start-timeout=200ms", "--grace=100ms"])
-        .stdin("a\n")
-        .any_stdout()
-        .any_stderr()
-        .status(126)
-        .run();
-    let text = message(&output.records()[0], "spawn").to_owned();
+        .stdin("a\n");
+    let text = failure(test.any_stderr(), "spawn", 126);
     assert_has(&text, &["it had not answered --init 'load' after 200ms"]);
 }
 
@@ -305,11 +294,17 @@ fn workers_are_told_the_protocol() {
 #[test]
 fn what_does_not_go_together() {
     for (args, part) in [
-        (&["--protocol=raw", "cat"][..], "--protocol says how a --worker is spoken to"),
+        (&["--protocol=raw", "cat"][..], "--protocol is for a --worker: name one"),
         (&["--worker=cat", "--protocol=soap"], "invalid value 'soap' for '--protocol <NAME>'"),
         (&["--worker=cat", "--framing=morse"], "[possible values: line, nul, u16"),
-        (&["--worker=cat", "--protocol=raw", "ping"], "it goes without COMMAND"),
-        (&["--worker=cat", "--protocol=raw", "--header"], "no --input, --header or -n"),
+        (
+            &["--worker=cat", "--protocol=raw", "ping"],
+            "each line is a whole message: leave out COMMAND",
+        ),
+        (
+            &["--worker=cat", "--protocol=raw", "--header"],
+            "with --protocol raw, where each line is a message without args: leave it out",
+        ),
         (&["--worker=cat", "--init", ""], "it is empty, and should be a job line"),
         (&["--worker=cat", "--init", "a b"], "is not JSON"),
         (&["--framing=nul", "cat"], "--worker <CMDLINE>"),
@@ -434,10 +429,11 @@ fn a_line_of_a_bundle_that_kills_its_worker_fails_alone() {
         .any_stderr()
         .status(1)
         .run();
-    let failures: Vec<_> = output.stderr.lines().collect();
+    let stderr = without_times(&output.stderr);
+    let failures = failures(&stderr);
     assert_eq!(failures.len(), poison.len(), "{}", output.stderr);
     for (failure, n) in failures.iter().zip(poison) {
-        assert_has(failure, &[&format!("job {n} (line {n}): crash:"), "SIGKILL"]);
+        assert_has(failure, &[&format!("(job {n}, line {n})"), ": the worker (pid ", "SIGKILL"]);
     }
 }
 
@@ -463,13 +459,15 @@ fn bundled_lines_that_are_interrupted_have_one_outcome_each() {
     let done: Vec<u32> =
         output.lines().iter().map(|line| line.parse().expect("a number")).collect();
     assert_eq!(done, (1..=5000).collect::<Vec<_>>());
-    let cancelled = output.stderr.lines().filter(|line| line.contains(": cancelled:")).count();
+    let cancelled =
+        output.stderr.lines().filter(|line| line.contains(": it was running when")).count();
     let left = output.stderr.lines().find_map(|line| {
         line.strip_prefix("procpool: the run was ended: ")?.split(' ').next()?.parse::<usize>().ok()
     });
     // The first of those that are not done is the 5001st; they follow each other without a gap.
     assert!(
-        cancelled >= 1 && output.stderr.contains("job 5001 (line 5001): cancelled"),
+        cancelled >= 1
+            && output.stderr.contains(": it was running when the run was ended (job 5001, "),
         "{}",
         output.stderr
     );
@@ -479,27 +477,18 @@ fn bundled_lines_that_are_interrupted_have_one_outcome_each() {
 #[test]
 fn blanks_without_an_end_are_no_reply() {
     let worker = r#"sh -c 'read -r line; exec yes ""'"#;
-    let records = Test::new()
+    let test = Test::new()
         .workers(1, worker)
         .args(["--framing", "json", "--max-reply", "1000"])
-        .jobs(["a []"])
-        .any_stderr()
-        .status(1)
-        .records();
-    assert_has(message(&records[0], "protocol"), &["--max-reply"]);
+        .jobs(["a []"]);
+    assert_has(&failure(test.any_stderr(), "protocol", 1), &["--max-reply"]);
 }
 
 #[test]
 fn questions_without_an_end_are_no_reply() {
     let worker = r#"sh -c 'read -r line; exec yes "{\"id\":1,\"method\":\"ping\"}"'"#;
-    let records = Test::new()
-        .workers(1, worker)
-        .args(["--protocol", "jsonrpc"])
-        .jobs(["a []"])
-        .any_stderr()
-        .status(1)
-        .records();
-    assert_has(message(&records[0], "protocol"), &["does not read the answers"]);
+    let test = Test::new().workers(1, worker).args(["--protocol", "jsonrpc"]).jobs(["a []"]);
+    assert_has(&failure(test.any_stderr(), "protocol", 1), &["does not read the answers"]);
 }
 
 #[test]
@@ -526,8 +515,7 @@ fn a_filter_that_prints_a_line_too_many_is_found_out_in_bundles_as_well() {
         .any_status()
         .run();
     // What came at once is charged; what came later, when nothing was asked, is told of.
-    let is_charged =
-        output.stderr.contains("job 20000 (line 20000): protocol: it printed more than");
+    let is_charged = output.stderr.contains("procpool: failed: 20000: it printed more than");
     let is_told = output.stderr.contains("it printed a reply without being asked");
     assert!(is_charged || is_told, "{}", output.stderr);
     assert!(!output.lines().contains(&"EXTRA"));
@@ -544,15 +532,9 @@ fn a_worker_that_answers_init_twice_is_not_fit() {
         .run();
     assert_eq!(result(&output.records()[0]), &json!(2));
     let twice = "sh -c 'read -r l; printf \"{\\\"id\\\":1,\\\"result\\\":1}\\n{\\\"id\\\":1,\\\"result\\\":1}\\n\"; cat'";
-    let output = Test::new()
-        .workers(1, twice)
-        .args(["--init=hello", "--start-limit=1"])
-        .stdin("a\nb\n")
-        .any_stdout()
-        .any_stderr()
-        .status(126)
-        .run();
-    assert_has(message(&output.records()[0], "spawn"), &["--init 'hello'"]);
+    let test =
+        Test::new().workers(1, twice).args(["--init=hello", "--start-limit=1"]).stdin("a\nb\n");
+    assert_has(&failure(test.any_stderr(), "spawn", 126), &["--init 'hello'"]);
 }
 
 /// The timeout is for jobs: a worker may take longer to become ready for them.

@@ -264,7 +264,7 @@ fn a_run_that_is_interrupted_or_killed_has_its_reports() {
             .args(["sh", "-c", "ulimit -c 0; test $0 = quick || { : > began; exec sleep 100; }"])
             .stdin_open()
             .any_stdout()
-            .stderr_has("cancelled: it was running when the run was ended")
+            .stderr_has(": it was running when the run was ended")
             .killed_by(signal)
             .spawn();
         run.write("quick\nslow\nnever\n");
@@ -449,8 +449,8 @@ fn what_makes_no_sense_is_refused_with_what_to_do() {
     for (options, status, said) in [
         ("--report r.txt", 2, "must end with .json, .xml (JUnit), .html or .md"),
         ("--report json:", 2, "there is no FILE after the colon"),
-        ("--report r.json --dry-run", 2, "--dry-run runs nothing that --report could tell of"),
-        ("--results d --live", 2, "keeps none of it for --results: leave out one of them"),
+        ("--report r.json --dry-run", 2, "--dry-run runs no jobs, so --report would be empty"),
+        ("--results d --live", 2, "and --results needs it: leave out one of them"),
         ("--report -.json --report xml:-", 2, "name files for the others"),
         ("--trace -", 2, "name a FILE"),
         ("--report r.json --report ./r.json", 2, "would both write to './r.json': name two files"),

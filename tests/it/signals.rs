@@ -1,12 +1,12 @@
 //! Signals, terminals and closed pipes: the run ends, and leaves nothing behind.
 
-use std::fs::File;
 use std::io::Read;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Crew, Test, assert_has, message, need, result, wait_for, wait_for_rest};
+use crate::common::{
+    Crew, Test, assert_has, lines_of, message, need, result, wait_for, wait_for_rest,
+};
 use rexpect::session::PtyReplSession;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -70,7 +70,7 @@ fn after_the_grace_period_running_jobs_are_cancelled() {
             .killed_by(Signal::INT)
             .spawn();
         crew.await_logged("job", 4);
-        wait_for("the grandchild", || crew.left().len() == 4);
+        crew.await_processes(4);
         run.signal(Signal::INT);
         run.finish()
     };
@@ -96,7 +96,7 @@ fn the_second_signal_kills_at_once() {
             .killed_by(signal)
             .spawn();
         crew.await_logged("job", 2);
-        wait_for("the grandchild", || crew.left().len() == 3);
+        crew.await_processes(3);
         insist(&run, signal);
         let records = run.finish().records();
         assert_eq!(records.len(), 2);
@@ -340,69 +340,30 @@ impl Terminal {
         self.0.wait_for_prompt().expect("a prompt")
     }
 
+    /// Presses Ctrl-Z, and waits until the shell has the terminal again.
+    #[track_caller]
+    fn stop(&mut self) {
+        self.press('z');
+        self.see("Stopped");
+        self.prompt();
+    }
+
+    /// Waits for the prompt. The last run had this status and has left nothing behind. Returns what was
+    /// printed before the prompt.
+    #[track_caller]
+    fn finish(&mut self, crew: &Crew, status: &str) -> String {
+        let before = self.prompt();
+        assert_eq!(self.status(), status);
+        crew.assert_gone();
+        before
+    }
+
     #[track_caller]
     pub(crate) fn status(&mut self) -> String {
         self.send("echo \"status=$?\"");
         self.see("status=");
         self.prompt().trim().to_owned()
     }
-}
-
-/// What a terminal of 80 columns shows after this, as far as procpool uses one.
-fn rows(seen: &str) -> Vec<String> {
-    // It was read as if each byte were a character.
-    let bytes: Vec<u8> = seen.chars().filter_map(|c| u8::try_from(c).ok()).collect();
-    let text = String::from_utf8_lossy(&bytes);
-    let mut rows = vec![Vec::new()];
-    let mut column = 0;
-    let mut rest = text.chars();
-    while let Some(c) = rest.next() {
-        if c == '\n' || (c >= ' ' && column == 80) {
-            rows.push(Vec::new());
-            column = 0;
-        }
-        let row = rows.last_mut().expect("there is one");
-        match c {
-            '\r' => column = 0,
-            '\x1b' => {
-                // `[K` clears what is right of the cursor, `[2K` the row.
-                let end: String = rest.by_ref().take_while(|c| *c != 'K').collect();
-                row.truncate(if end == "[2" { 0 } else { column });
-            }
-            c if c >= ' ' => {
-                row.resize(row.len().max(column + 1), ' ');
-                row[column] = c;
-                column += 1;
-            }
-            _ => {}
-        }
-    }
-    rows.into_iter().map(|row| row.into_iter().collect()).collect()
-}
-
-#[test]
-fn the_progress_line_leaves_nothing_behind() {
-    let Some(mut terminal) = Terminal::new() else { return };
-    terminal.send("stty columns 80");
-    terminal.prompt();
-    let procpool = format!("echo begin; {} -j1 sh -c", env!("CARGO_BIN_EXE_procpool"));
-
-    // A line that is not whole yet stays as it is.
-    terminal.send(&format!("{procpool} 'printf x; exec sleep 0.5' ::: 1 2"));
-    terminal.see("begin\r\n");
-    assert_eq!(rows(&terminal.prompt()), ["xx"]);
-
-    // The terminal shows `^C` behind the line.
-    terminal.send(&format!("{procpool} 'exec sleep 60' ::: 1"));
-    terminal.see("begin\r\n");
-    let mut seen = terminal.see(" 0 done") + " 0 done";
-    terminal.press('c');
-    seen += &(terminal.see("procpool: waiting") + "procpool: waiting");
-    terminal.press('c');
-    seen += &terminal.prompt();
-    let rows = rows(&seen);
-    assert!(rows[0].starts_with("procpool: waiting"), "{rows:?}");
-    assert!(!rows.iter().any(|row| row.contains("done")), "{rows:?}");
 }
 
 #[test]
@@ -416,10 +377,8 @@ fn ctrl_c_once() {
     thread::park_timeout(Duration::from_millis(100));
     crew.file("go", "");
     terminal.see("{\"id\":2,\"ok\":true,\"result\":true}");
-    let rest = terminal.prompt();
+    let rest = terminal.finish(&crew, "130");
     assert!(!rest.contains("\"id\":3"), "{rest}");
-    assert_eq!(terminal.status(), "130");
-    crew.assert_gone();
 }
 
 #[test]
@@ -429,13 +388,11 @@ fn ctrl_c_twice() {
     let jobs = ["echo [1]", "ignore_term", "grandchild_hang [\"--ignore-term\"]"];
     terminal.procpool(&crew, "-j2 --grace 10m", &jobs);
     crew.await_logged("job", 3);
-    wait_for("the grandchild", || crew.left().len() == 3);
+    crew.await_processes(3);
     terminal.press('c');
     thread::park_timeout(Duration::from_millis(500));
     terminal.press('c');
-    terminal.prompt();
-    assert_eq!(terminal.status(), "130");
-    crew.assert_gone();
+    terminal.finish(&crew, "130");
 }
 
 #[test]
@@ -447,10 +404,8 @@ fn ctrl_c_where_nothing_runs_speaks_of_no_jobs() {
     terminal.send("echo [1]");
     terminal.see("{\"id\":1,\"ok\":true,\"result\":[1]}");
     terminal.press('c');
-    let rest = terminal.prompt();
+    let rest = terminal.finish(&crew, "130");
     assert!(!rest.contains("procpool:"), "{rest}");
-    assert_eq!(terminal.status(), "130");
-    crew.assert_gone();
 }
 
 /// Ctrl-S: the terminal takes no more.
@@ -468,20 +423,15 @@ fn a_terminal_that_was_told_to_hold_on_holds_up_no_end() {
             "seq 2000 | LOG={log} sh -c 'echo $$ > {pid}; exec \"$@\"' sh \
              {procpool} {options} -j2 sh -c '{job}' sh"
         ));
-        wait_for("some jobs", || lines(&log) > 20);
+        wait_for("some jobs", || lines_of(&log).len() > 20);
         terminal.press('s');
-        wait_for_rest("the run to be held up", || lines(&log));
+        wait_for_rest("the run to be held up", || lines_of(&log).len() as u64);
         let pid = std::fs::read_to_string(&pid).expect("it was written");
         let pid = pid.trim().parse().ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(pid, Signal::TERM).expect("it lives");
         wait_for("the end", || kill_process(pid, Signal::CONT).is_err());
         terminal.press('q');
     }
-}
-
-fn lines(path: &str) -> u64 {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.lines().count() as u64
 }
 
 #[test]
@@ -491,12 +441,10 @@ fn ctrl_z_and_fg() {
     let go = format!("await_file [{:?}]", crew.path("go"));
     terminal.procpool(&crew, "-j1 --timeout 5s", &["grandchild_stdout", &go, "echo [3]"]);
     crew.await_logged("job", 2);
-    wait_for("the grandchild", || crew.left().len() == 2);
+    crew.await_processes(2);
     let stopped = Instant::now();
-    terminal.press('z');
-    terminal.see("Stopped");
-    terminal.prompt();
-    wait_for("all to be stopped", || crew.states() == ['T'; 2]);
+    terminal.stop();
+    crew.await_stopped(2);
     // The clocks stand still: the pause is longer than the timeout.
     while stopped.elapsed() < Duration::from_secs(6) {
         thread::park_timeout(Duration::from_millis(100));
@@ -507,18 +455,13 @@ fn ctrl_z_and_fg() {
     crew.file("go", "");
     terminal.see("{\"id\":2,\"ok\":true,\"result\":true}");
     terminal.see("{\"id\":3,\"ok\":true,\"result\":[3]}");
-    terminal.prompt();
-    assert_eq!(terminal.status(), "0");
-    crew.assert_gone();
+    terminal.finish(&crew, "0");
 }
 
 #[test]
 fn told_to_go_on_before_it_has_come_to_a_stop() {
     let crew = Crew::new();
-    let stderr = crew.path("stderr");
-    let made = Command::new("mkfifo").arg(&stderr).status().expect("mkfifo runs");
-    assert!(made.success());
-    let mut reader = File::options().read(true).write(true).open(&stderr).expect("it is there");
+    let (stderr, mut reader) = crew.fifo("stderr");
     let mut run = Test::through_shell("exec \"$@\" 2>\"$FIFO\"")
         .env("FIFO", &stderr)
         .workers(1, crew.worker(""))
@@ -532,7 +475,7 @@ fn told_to_go_on_before_it_has_come_to_a_stop() {
     let is_full = || rustix::io::ioctl_fionread(&reader).is_ok_and(|count| count >= 60 << 10);
     wait_for("stderr to be full", is_full);
     run.signal(Signal::TSTP);
-    wait_for("the worker to be stopped", || crew.states() == ['T']);
+    crew.await_stopped(1);
     run.signal(Signal::CONT);
     thread::spawn(move || while reader.read(&mut [0; 64 << 10]).is_ok_and(|count| count > 0) {});
     assert_eq!(run.line(), "[200000]");
@@ -548,18 +491,14 @@ fn ctrl_z_twice() {
     terminal.procpool(&crew, "-j1", &[&go, "echo [2]"]);
     crew.await_logged("job", 1);
     for _ in 0..2 {
-        terminal.press('z');
-        terminal.see("Stopped");
-        terminal.prompt();
-        wait_for("all to be stopped", || crew.states() == ['T']);
+        terminal.stop();
+        crew.await_stopped(1);
         terminal.send("fg");
         wait_for("all to go on", || !crew.states().contains(&'T'));
     }
     crew.file("go", "");
     terminal.see("{\"id\":2,\"ok\":true,\"result\":[2]}");
-    terminal.prompt();
-    assert_eq!(terminal.status(), "0");
-    crew.assert_gone();
+    terminal.finish(&crew, "0");
 }
 
 #[test]
@@ -568,10 +507,8 @@ fn ctrl_z_and_kill() {
     let crew = Crew::new();
     terminal.procpool(&crew, "-j2 --grace 0.3s", &["ignore_term", "grandchild_hang"]);
     crew.await_logged("job", 2);
-    wait_for("the grandchild", || crew.left().len() == 3);
-    terminal.press('z');
-    terminal.see("Stopped");
-    terminal.prompt();
+    crew.await_processes(3);
+    terminal.stop();
     terminal.send("kill %1");
     wait_for("the end", || crew.left().is_empty());
     terminal.prompt();
@@ -585,11 +522,9 @@ fn a_stopped_run_that_is_killed_leaves_nothing_behind() {
     let crew = Crew::new();
     terminal.procpool(&crew, "-j2", &["ignore_term", "grandchild_hang"]);
     crew.await_logged("job", 2);
-    wait_for("the grandchild", || crew.left().len() == 3);
-    terminal.press('z');
-    terminal.see("Stopped");
-    terminal.prompt();
-    wait_for("all to be stopped", || crew.states() == ['T'; 3]);
+    crew.await_processes(3);
+    terminal.stop();
+    crew.await_stopped(3);
     terminal.send("kill -9 %1");
     terminal.prompt();
     crew.assert_gone();
@@ -604,7 +539,7 @@ fn a_closed_terminal() {
     let crew = Crew::new();
     terminal.procpool(&crew, "-j2 --grace 0.3s", &["ignore_term", "grandchild_hang"]);
     crew.await_logged("job", 2);
-    wait_for("the grandchild", || crew.left().len() == 3);
+    crew.await_processes(3);
     kill_process(shell.expect("a process id"), Signal::HUP).expect("the shell lives");
     wait_for("the end", || crew.left().is_empty());
 }
@@ -620,7 +555,5 @@ fn jobs_typed_at_a_terminal() {
     terminal.send("echo [2]");
     terminal.see("{\"id\":2,\"ok\":true,\"result\":[2]}");
     terminal.press('d');
-    terminal.prompt();
-    assert_eq!(terminal.status(), "0");
-    crew.assert_gone();
+    terminal.finish(&crew, "0");
 }

@@ -8,11 +8,6 @@ use crate::common::{Crew, Test, result, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// The command line of a worker with these flags (see `tests/workers/batch.rs`).
-fn batch(crew: &Crew, flags: &str) -> String {
-    crew.worker(flags).replacen("/examples/faulty", "/examples/batch", 1)
-}
-
 fn naps(count: usize, micros: usize) -> String {
     (1..=count).map(|key| format!("nap [{key},{micros}]\n")).collect()
 }
@@ -94,7 +89,7 @@ fn most_at_work(crew: &Crew) -> usize {
 fn recycle(slots: usize, flags: &str, options: &[&str]) -> Crew {
     let crew = Crew::new();
     Test::new()
-        .workers(slots, batch(&crew, flags))
+        .workers(slots, crew.batch(flags))
         .args(["--max-reqs", "20"])
         .args(options)
         .stdin(naps(600, 1000))
@@ -159,7 +154,7 @@ fn started_ahead(flags: &str, max_reqs: usize, options: &[&str], job: impl Fn(us
         _ => job(key),
     });
     Test::new()
-        .workers(1, batch(&crew, flags))
+        .workers(1, crew.batch(flags))
         .args(["--max-reqs", &max_reqs.to_string()])
         .args(options)
         .jobs(jobs)
@@ -181,7 +176,7 @@ fn no_replacement_is_started_that_no_job_is_left_for() {
         for options in [&[][..], &["--init=nap [0,0]"], &["--pipeline=8"]] {
             let crew = Crew::new();
             Test::new()
-                .workers(slots, batch(&crew, "--sleep-at-start 200"))
+                .workers(slots, crew.batch("--sleep-at-start 200"))
                 .args(["--max-reqs", &max_reqs.to_string()])
                 .args(options)
                 .stdin(naps(jobs, 100_000))
@@ -197,7 +192,7 @@ fn no_replacement_is_started_that_no_job_is_left_for() {
 fn a_spare_that_is_not_needed_holds_up_no_end() {
     let crew = Crew::new();
     let line =
-        format!("if test $PROCPOOL_GENERATION = 2; then sleep 1000; fi; exec {}", batch(&crew, ""));
+        format!("if test $PROCPOOL_GENERATION = 2; then sleep 1000; fi; exec {}", crew.batch(""));
     let mut run = Test::new()
         .args(["--max-procs=1", "--worker", &shell_words::join(["sh", "-c", &line])])
         .args(["--max-reqs=1", "--grace=1h"])
@@ -246,7 +241,7 @@ fn the_replacement_is_started_ahead_of_jobs_that_take_longer_than_a_start() {
 fn the_replacement_is_started_as_early_as_its_start_is_slow() {
     let crew = Crew::new();
     Test::new()
-        .workers(1, batch(&crew, "--sleep-at-start 150"))
+        .workers(1, crew.batch("--sleep-at-start 150"))
         .args(["--max-reqs", "10"])
         .stdin(naps(30, 100_000))
         .stdout(records(30))
@@ -274,7 +269,7 @@ fn no_more_replacements_are_alive_than_allowed() {
     for standby in [1, 2, 4] {
         let crew = Crew::new();
         Test::new()
-            .workers(4, batch(&crew, "--sleep-at-start 20"))
+            .workers(4, crew.batch("--sleep-at-start 20"))
             .args(["--max-reqs", "20", "--standby", &standby.to_string()])
             .stdin(naps(1600, 1000))
             .stdout(records(1600))
@@ -336,7 +331,7 @@ fn a_spare_that_is_killed_costs_no_job() {
             _ => format!("nap [{key},1000]"),
         });
         let run = Test::new()
-            .workers(1, batch(&crew, "--sleep-at-start 50"))
+            .workers(1, crew.batch("--sleep-at-start 50"))
             .args(["--max-reqs", "20"])
             .args(options)
             .jobs(jobs)
@@ -383,7 +378,7 @@ fn when_a_worker_dies_whose_spare_is_ready_the_spare_goes_on() {
         _ => format!("nap [{key},1000]"),
     });
     let run = Test::new()
-        .workers(1, batch(&crew, "--sleep-at-start 50"))
+        .workers(1, crew.batch("--sleep-at-start 50"))
         .args(["--max-reqs", "20"])
         .jobs(jobs)
         .any_stdout()
@@ -410,7 +405,7 @@ fn after_ctrl_c_no_spare_is_left() {
             _ => format!("nap [{key},1000]"),
         });
         let run = Test::new()
-            .workers(1, batch(&crew, "--sleep-at-start 50"))
+            .workers(1, crew.batch("--sleep-at-start 50"))
             .args(["--max-reqs", "20", "--grace", "0.2s"])
             .jobs(jobs)
             .any_stdout()
@@ -432,7 +427,7 @@ fn after_ctrl_c_no_spare_is_left() {
 fn the_number_of_jobs_varies_with_jitter() {
     let crew = Crew::new();
     Test::new()
-        .workers(2, batch(&crew, ""))
+        .workers(2, crew.batch(""))
         .args(["--max-reqs", "10", "--max-reqs-jitter", "10"])
         .stdin(naps(900, 200))
         .stdout(records(900))
@@ -480,7 +475,7 @@ fn a_worker_that_leaks_is_replaced() {
     for options in [&[][..], &["--standby", "0"], &["--pipeline", "4"]] {
         let crew = Crew::new();
         Test::new()
-            .workers(1, batch(&crew, "--leak 10"))
+            .workers(1, crew.batch("--leak 10"))
             .args(["--max-rss", "100M"])
             .args(options)
             .stdin(naps(36, 6000))
@@ -500,7 +495,7 @@ fn a_worker_that_leaks_is_replaced() {
 fn a_worker_that_does_not_leak_stays() {
     let crew = Crew::new();
     Test::new()
-        .workers(1, batch(&crew, ""))
+        .workers(1, crew.batch(""))
         .args(["--max-rss", "100M"])
         .stdin(naps(200, 1000))
         .stdout(records(200))
@@ -514,7 +509,7 @@ fn an_old_worker_is_replaced() {
     for standby in ["0", "1"] {
         let crew = Crew::new();
         Test::new()
-            .workers(1, batch(&crew, ""))
+            .workers(1, crew.batch(""))
             .args(["--max-age", "0.1s", "--standby", standby])
             .stdin(naps(5, 120_000))
             .stdout(records(5))
@@ -542,7 +537,7 @@ fn ends_when_idle(options: &[&str]) {
     for standby in ["0", "1"] {
         let crew = Crew::new();
         let mut run = Test::new()
-            .workers(1, batch(&crew, ""))
+            .workers(1, crew.batch(""))
             .args(options)
             .args(["--standby", standby])
             .stdin_open()
@@ -565,7 +560,7 @@ fn a_worker_is_not_idle_while_it_works() {
     let crew = Crew::new();
     let jobs = ["pid [1]", "nap [2,300000]", "nap [3,300000]", "pid [4]"];
     let records: Vec<Value> = Test::new()
-        .workers(1, batch(&crew, ""))
+        .workers(1, crew.batch(""))
         .args(["--idle-timeout", "0.1s"])
         .jobs(jobs)
         .records();

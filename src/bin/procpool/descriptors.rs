@@ -1,6 +1,6 @@
 //! The open files that the caller has given to procpool: stdin, stdout, stderr, and others (`3<file`, `<(list)` in bash).
-//! Workers inherit only those that their command lines name: an open pipe would keep its other end waiting for the
-//! whole run. Commands inherit all, as those of xargs do.
+//! Workers inherit only those that their command lines name, because a worker that holds a pipe open keeps the other
+//! end of that pipe waiting until the run ends. Commands inherit all, as with xargs.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -41,12 +41,12 @@ pub fn is_closed(stream: Stream) -> bool {
     CLOSED.load(Ordering::Relaxed) >> stream as u8 & 1 == 1
 }
 
-/// The file that the stream is.
+/// The system's facts about the file that the stream is connected to. `None`: the stream is closed.
 pub fn found(stream: Stream) -> Option<Stat> {
     fstat(borrowed(stream)).ok()
 }
 
-/// stdin, for questions about it.
+/// stdin, to ask the system about it.
 pub fn stdin() -> BorrowedFd<'static> {
     borrowed(Stream::Stdin)
 }
@@ -74,11 +74,12 @@ const NAMES: [&str; 4] = ["/dev/fd/", "/proc/self/fd/", "<&", ">&"];
 /// there.
 const JOBSERVER: [&str; 2] = ["--jobserver-auth=", "--jobserver-fds="];
 
-/// The number of an open file is smaller than this.
+/// A number from here on is not taken for that of an open file.
 const MOST: i32 = 1 << 24;
 
-/// Closes the other open files in all workers that will be started. Only the command may call this, before it starts
-/// anything: a library can't know whose files they are.
+/// If the run has workers, marks the open files that their command lines do not name, so that no worker inherits
+/// them. This is called before anything is started. The library does not do it, because it can't know whose files
+/// they are.
 pub fn keep_from_workers(options: &Options) {
     let code = [
         &options.code.python,

@@ -64,7 +64,7 @@ impl Status {
         }
     }
 
-    /// Prints what there is to print instead of a run, and says what status it leads to.
+    /// Prints the help, the version or the message of a wrong command line. Returns the status that it leads to.
     pub fn from_early_exit(exit: &EarlyExit) -> Self {
         exit.print();
         if exit.is_misuse() { Self::Usage } else { Self::Success }

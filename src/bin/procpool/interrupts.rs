@@ -1,5 +1,5 @@
 //! How signals end a run: which signal leads to which order, and when the process ends by force.
-//! A thread of its own does this. It waits for no stream, no job and no file.
+//! A separate thread does this. It waits for no stream, no job and no file.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,10 +23,10 @@ const ONE: Duration = Duration::from_millis(100);
 /// Processes that got TERM at the second signal get KILL after this time.
 const SECOND_GRACE: Duration = Duration::from_secs(1);
 
-/// After its processes were killed, a run has this time to see them gone, print the rest and write its files.
+/// After KILL, a run has this time to reap its processes, print the last results and write its files.
 const LAST: Duration = Duration::from_secs(5);
 
-/// What a run is ordered to do.
+/// An order to the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignalOrder {
     /// Begin no job. Running jobs get TERM after the grace period.
@@ -39,7 +39,7 @@ pub enum SignalOrder {
     Report,
 }
 
-/// The signal that the process is to die of, once one has come. Clones share it.
+/// The signal that has ended the run, if one has. At the end, the process dies of it. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct FatalSignal(Arc<AtomicI32>);
 
@@ -59,10 +59,10 @@ impl FatalSignal {
 pub struct Interrupts {
     pub pools: Pools,
     pub console: Arc<Console>,
-    /// Set when no job is to be begun any more.
+    /// Once it is set, no further job begins.
     pub stop: Arc<AtomicBool>,
     pub grace: Duration,
-    /// The run receives its orders from here.
+    /// Sends orders to the run.
     pub orders: UnboundedSender<SignalOrder>,
     pub signal: FatalSignal,
 }
@@ -98,11 +98,11 @@ impl Interrupts {
     }
 }
 
-/// How far the end of a run has come, and what comes next.
+/// The state of the thread that listens.
 struct Listener {
     reach: Interrupts,
     signals: Signals,
-    /// The last order that ends the run.
+    /// The last order that was sent to end the run. `None`: no signal has ended it.
     stage: Option<SignalOrder>,
     /// The time of the last signal that counted.
     counted: Option<Instant>,
@@ -147,7 +147,7 @@ impl Listener {
     /// Ends the run by this order. The process will die of the signal.
     fn end(&mut self, signal: i32, order: SignalOrder) {
         self.reach.signal.set(signal);
-        // A question holds the terminal until this is set.
+        // This also ends a question of --confirm, which holds the terminal.
         self.reach.stop.store(true, Ordering::Release);
         self.reach.console.hurry();
         self.order(order);
@@ -169,11 +169,11 @@ impl Listener {
             self.leave_at.get_or_insert(now + LAST);
         }
         self.stage = Some(order);
-        // If nobody listens, the run is at its end.
+        // Sending fails only if the run is already over.
         let _ = self.reach.orders.send(order);
     }
 
-    /// Stops this process and its workers until a CONT. The time until then does not count.
+    /// Stops this process and its workers until a CONT. All deadlines move by that time.
     fn suspend(&mut self) {
         let began = Instant::now();
         self.reach.pools.pause();

@@ -1,5 +1,5 @@
-//! The files that a run writes. No two are the same file, and none is read by the run as well. A file may have many
-//! names, so files are compared by device and inode.
+//! The files that a run writes. No two are the same file, and none is an input of the run. A file may have many names,
+//! so files are compared by device and inode.
 
 use std::fs::File;
 use std::io;
@@ -16,7 +16,7 @@ use crate::cli::Options;
 use crate::descriptors::{self, Stream};
 use crate::plan::Misuse;
 
-/// The names of stderr. A sandbox may allow no other way to open it.
+/// The names of stderr. These are not opened: a sandbox may forbid that, and stderr is open already.
 const STDERR: [&str; 3] = ["/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"];
 
 /// A place that a run writes to.
@@ -45,7 +45,7 @@ impl WriteTarget {
         }
     }
 
-    /// The place of a file. stderr has none, since several may write to it.
+    /// The place of a file. stderr has none, because several outputs may go there.
     fn place(&self) -> Option<&FilePlace> {
         match self {
             Self::Stderr => None,
@@ -62,9 +62,9 @@ pub struct Outputs {
     /// The reports, in the order of the options. `None`: it goes to stdout.
     pub reports: Vec<Option<(PathBuf, WriteTarget)>>,
     pub trace: Option<(PathBuf, WriteTarget)>,
-    /// The remaining input that the lines of failed jobs will replace.
+    /// If `--failed` names an input file: the lines of that file that were not run. They stay in it.
     pub rest: Option<Arc<Remainder>>,
-    /// Some input comes through a pipe. Its other end may be reading any file.
+    /// Some input is a pipe. The program at its other end may be reading any of the files.
     pub is_piped: bool,
 }
 
@@ -125,7 +125,7 @@ impl Outputs {
         Ok(outputs)
     }
 
-    /// The remaining input of the files that the lines of failed jobs will replace.
+    /// If `--failed` names input files: opens them, to keep the lines that are not run.
     fn rest(
         &self,
         sources: &[Source],
@@ -196,7 +196,7 @@ fn check_file(
     let Made { option, path, place } = file;
     let path = path.display();
     let is_input = inputs.iter().any(|(_, file)| place.is(file));
-    // The lines of failed jobs replace a file that has been read to its end.
+    // --failed may name an input: the new lines replace the file after the run.
     if is_input && !(*option == "--failed" && place.is_regular()) {
         return Err(Misuse::new(format!(
             "{option} would write to '{path}', which jobs are read from: name another file"
@@ -227,7 +227,7 @@ fn check_stream(
     }
     if inputs.iter().any(|(_, input)| is_same(input, &file)) {
         return Err(Misuse::new(format!(
-            "{name} goes to a file that jobs are read from: let it go to another file"
+            "{name} goes to a file that jobs are read from: redirect it to another file"
         )));
     }
     Ok(())

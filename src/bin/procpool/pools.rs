@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use procpool::engine::{Closed, Feed, Job, Pool, Underway};
+use procpool::engine::{Closed, Feed, Gate, Job, Pool, Underway};
 
 /// The pools of a run, at least one.
 #[derive(Clone, Debug)]
@@ -13,7 +13,7 @@ pub struct Pools {
 }
 
 impl Pools {
-    /// Makes one of all of them. The first answers for what they share.
+    /// Joins these pools, at least one. The first one is asked about what all of them share.
     pub fn new(pools: Vec<Pool>) -> Self {
         Self { pools: pools.into() }
     }
@@ -33,11 +33,23 @@ impl Pools {
         self.pools.iter().for_each(Pool::terminate);
     }
 
-    /// As [`Pool::underway`], of all.
+    /// The running jobs of all pools, as [`Pool::underway`] lists those of one.
     pub fn underway(&self, patience: Duration) -> Vec<Underway> {
         let begin = Instant::now();
         let left = || patience.saturating_sub(begin.elapsed());
-        self.pools.iter().flat_map(|pool| pool.underway(left())).collect()
+        let mut jobs: Vec<_> = self.pools.iter().flat_map(|pool| pool.underway(left())).collect();
+        jobs.sort_by_key(|job| (job.seq, job.slot));
+        jobs
+    }
+
+    /// As [`Pool::warming`], of all.
+    pub fn warming(&self) -> usize {
+        self.pools.iter().map(Pool::warming).sum()
+    }
+
+    /// As [`Pool::held_back`]. All pools share their limits.
+    pub fn held_back(&self) -> Option<(Gate, usize)> {
+        self.pools[0].held_back()
     }
 
     /// As [`Pool::kill`].
@@ -55,7 +67,7 @@ impl Pools {
         self.pools.iter().for_each(Pool::cancel);
     }
 
-    /// As [`Pool::ended`], of all.
+    /// As [`Pool::ended`], for all pools.
     pub async fn ended(&self) {
         for pool in self.pools.iter() {
             pool.ended().await;
@@ -72,7 +84,7 @@ impl Pools {
         self.pools[0].resume();
     }
 
-    /// As [`Pool::started`], of all.
+    /// As [`Pool::started`], for all pools: they share the count.
     pub fn started(&self) -> u64 {
         self.pools[0].started()
     }
@@ -90,13 +102,13 @@ impl Feed for Pools {
         }
         let mut parts: Vec<Vec<Job>> = self.pools.iter().map(|_| Vec::new()).collect();
         for job in batch.drain(..) {
-            // The reader knows the number of pools.
+            // The reader gives no higher number. `min` keeps the index in range all the same.
             let index = job.pool.min(parts.len() - 1);
             parts[index].push(job);
         }
         for (pool, part) in self.pools.iter().zip(&mut parts) {
             if !part.is_empty() && pool.feed(part).is_err() {
-                // The reader counts the jobs that got nowhere.
+                // The reader counts the jobs that no pool has taken.
                 batch.extend(parts.into_iter().flatten());
                 return Err(Closed);
             }

@@ -80,7 +80,7 @@ impl Signals {
     pub async fn next(&mut self) -> Caught {
         loop {
             tokio::select! {
-                // The CONT comes last, so that a STOP before it does not stop the process after it.
+                // CONT comes last. Otherwise a Ctrl-Z that came before it would stop the process after it.
                 biased;
                 () = next(&mut self.interrupt) => return end(SignalKind::interrupt()),
                 () = next(&mut self.terminate) => return end(SignalKind::terminate()),
@@ -95,9 +95,9 @@ impl Signals {
         }
     }
 
-    /// Stops this process until a CONT. If the CONT came while the workers were stopped, it does not stop: no other
-    /// CONT would come. (Two microseconds are between the check and the stop. A shell sends CONT only after it has
-    /// seen the stop.)
+    /// Stops this process until a CONT. If the CONT came while the workers were being stopped, this does nothing,
+    /// because no other CONT would come. (A CONT in the two microseconds between the check and the stop would be lost.
+    /// But a shell sends CONT only after it has seen the stop.)
     pub fn suspend(&self) {
         // The shell uses the terminal next.
         crate::terminal::restore();
@@ -145,8 +145,8 @@ struct Kin {
 }
 
 impl Kin {
-    /// The kin of a process, or of `self`. Only Linux has it. It comes from `/proc` and not from `getsid` and the
-    /// like, since a number from outside a container is 0 there.
+    /// The kin of a process, or of `self`. Only Linux has it. It comes from `/proc`, because `getsid` and `getpgid`
+    /// return 0 for a process outside of the container.
     fn of(process: impl AsRef<Path>) -> Option<Self> {
         let stat = fs::read_to_string(Path::new("/proc/").join(process).join("stat")).ok()?;
         // Before this is the name, which may have any character.
@@ -174,8 +174,8 @@ fn can_be_continued() -> bool {
     group.filter(|kin| kin.group == own.group && !kin.is_over).any(|kin| is_minded(&kin))
 }
 
-/// Whether TTIN has come because the input is a terminal that another group uses now. If it comes from a process,
-/// it means nothing.
+/// Whether TTIN has come because the input is a terminal that another group uses now. A TTIN that a process has sent
+/// has no effect.
 fn reads_in_vain() -> bool {
     io::stdin().is_terminal() && is_in_background(io::stdin()) && can_be_continued()
 }
@@ -204,8 +204,8 @@ fn is_among(signals: u64, signal: i32) -> bool {
     signals >> (signal - 1) & 1 == 1
 }
 
-/// Makes the system keep the exit status of children. It does not while SIGCHLD is ignored, and a parent that ignores
-/// it passes that on. If it is not known, SIGCHLD counts as ignored.
+/// Makes the system keep the exit status of children, which it does not do while SIGCHLD is ignored. A process inherits
+/// that from its parent. If the system does not tell, SIGCHLD counts as ignored.
 pub fn hear_of_children() {
     let signal = rustix::process::Signal::CHILD.as_raw();
     if mask().is_none_or(|mask| is_among(mask, signal)) {
@@ -214,8 +214,8 @@ pub fn hear_of_children() {
     }
 }
 
-/// Makes PID 1 end at once by the usual signals, until the run listens to them. Without a handler no signal ends
-/// PID 1.
+/// While this lives, the usual signals end PID 1 at once. Without a handler no signal ends PID 1. The run drops it when
+/// it listens to signals itself.
 #[derive(Debug)]
 pub struct Early(Arc<AtomicBool>);
 
@@ -225,7 +225,7 @@ impl Drop for Early {
     }
 }
 
-/// Begins that. `None`: this process is not PID 1.
+/// Makes signals end this process at once, until the value is dropped. `None`: this process is not PID 1.
 pub fn end_early() -> Option<Early> {
     use rustix::process::Signal;
     if !rustix::process::getpid().is_init() {

@@ -69,7 +69,7 @@ impl Terminal {
         // Another process uses a terminal that is read key by key.
         if settings.local_modes.contains(LocalModes::ICANON) || self.is_alone {
             settings.local_modes.remove(LocalModes::ECHO);
-            // It changes at once, so that a held terminal (Ctrl-S) does not hold up the run.
+            // `Now` does not wait for output, so a held terminal (Ctrl-S) does not hold up the run.
             let _ = tcsetattr(&self.device, OptionalActions::Now, &settings);
             let _ = tcflush(&self.device, QueueSelector::IFlush);
             *is_silent = true;

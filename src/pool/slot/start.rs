@@ -99,7 +99,9 @@ impl Slot {
 
     /// Warms a fresh worker up. If that fails it gets no job.
     fn warmed_up(&mut self, mut worker: Worker, failures_before: u32) -> Option<Worker> {
-        let result = warm_up(&mut worker, &self.shared, Some(&self.wake), &AtomicBool::new(false));
+        let result = self.shared.start_ups.while_warming(|| {
+            warm_up(&mut worker, &self.shared, Some(&self.wake), &AtomicBool::new(false))
+        });
         match result {
             Ok(()) => {
                 learn_from_start(&self.shared, &worker);

@@ -382,7 +382,7 @@ impl WorkerSlot {
             said if said.is_empty() => said,
             said => format!("; {said}"),
         };
-        let message = format!("it took longer than {limit}, so its worker was ended{unfinished}");
+        let message = format!("timed out after {limit}, and its worker was ended{unfinished}");
         self.fail_oldest(Some(&Failure::new(Kind::Timeout, message)));
     }
 
@@ -533,6 +533,7 @@ fn underway(shared: &Shared, worker: &Worker, slot: usize) -> Vec<Underway> {
     let (mut jobs, waiting) = worker.underway(show);
     if let Some(first) = jobs.first_mut() {
         first.waiting = waiting;
+        first.is_starting = worker.replies() == 0 && worker.reading() == Reading::Nothing;
     }
     jobs
 }

@@ -12,7 +12,7 @@ use super::values::MOST_PROCS;
 const DESCRIPTORS_EACH: u64 = 10;
 const DESCRIPTORS: u64 = 64;
 
-/// A job takes a process and a thread of procpool. The same number is left for what the process starts.
+/// A job takes two tasks: its process, and a thread of procpool. Two more are left for the children of its process.
 const TASKS_EACH: u64 = 4;
 
 /// The number of jobs that the limits for open files and processes allow, at least one.

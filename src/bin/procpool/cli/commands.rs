@@ -8,10 +8,9 @@ use clap::{Args, ValueHint};
 pub struct CommandOptions {
     /// Run COMMAND with sh -c; placeholders are passed safely as arguments
     ///
-    /// COMMAND and its ARGs, joined by spaces, are the text of a shell command. Placeholders become its
-    /// positional parameters, with the quotes that they need where they stand. No argument can break
-    /// out of its place. (This does not protect a second shell that the text starts with eval, sh -c or
-    /// ssh.)
+    /// COMMAND and its ARGs, joined by spaces, are the text of a shell command. Each placeholder becomes
+    /// a positional parameter, in the quotes that its place needs. So no argument is run as code. (This
+    /// does not protect a second shell that the text starts with eval, sh -c or ssh.)
     #[arg(long, conflicts_with = "worker")]
     pub shell: bool,
 
@@ -39,8 +38,8 @@ pub struct CommandOptions {
 
     /// Print each command, quoted for a shell, instead of running it
     ///
-    /// It writes no --failed, --joblog or --journal. You can combine it with all options that say how
-    /// jobs are run.
+    /// You can combine it with all options that say how jobs are run, but not with --failed, --joblog,
+    /// --journal, --report, --trace or --results.
     #[arg(long, conflicts_with = "worker")]
     pub dry_run: bool,
 

@@ -14,17 +14,20 @@ const FOREIGN: [(&[&str], &str); 18] = [
     (&["-N", "--max-replace-args"], "-n N makes one job of N lines"),
     (&["-s", "--max-chars", "-x", "--exit"], "-n max makes jobs as long as the system allows"),
     (&["-X", "-m", "--xargs"], "-n max makes one job of as many lines as a command can take"),
-    (&["-i"], "{} is known without it, and -I STR chooses another placeholder"),
+    (&["-i"], "{} is a placeholder without it, and -I STR chooses another one"),
     (&["-q", "--quote"], "an arg is never split, so nothing needs quotes"),
-    (&["--jobs"], "it is -j, or --max-procs"),
-    (&["--colsep", "-C"], "--input csv or --input tsv takes lines apart"),
-    (&["--csv"], "it is --input csv"),
+    (&["--jobs"], "write -j or --max-procs"),
+    (&["--colsep", "-C"], "--input csv or --input tsv splits lines into columns"),
+    (&["--csv"], "write --input csv"),
     (&["--pipe", "--spreadstdin"], "-n N --stdin feeds each command N lines"),
     (&["-u", "--ungroup", "--line-buffer", "--lb"], "--live --stream prints lines as they come"),
-    (&["--bar", "--eta"], "a terminal shows the progress anyway, else --progress always"),
-    (&["--workdir", "--wd"], "it is --cwd DIR"),
-    (&["--load"], "it is --max-load N"),
-    (&["--memfree"], "it is --min-free-memory SIZE"),
+    (
+        &["--bar", "--eta"],
+        "a terminal shows the progress without it; elsewhere, write --progress line",
+    ),
+    (&["--workdir", "--wd"], "write --cwd DIR"),
+    (&["--load"], "write --max-load N"),
+    (&["--memfree"], "write --min-free-memory SIZE"),
     (&["--resume-failed", "--retry-failed"], "--journal FILE --resume runs again what failed"),
     (&["-S", "--sshlogin"], "all jobs run on this machine"),
 ];
@@ -46,7 +49,7 @@ impl EarlyExit {
 
     /// Prints the help to stdout, or the message to stderr.
     pub fn print(&self) {
-        // The status says the rest.
+        // If this can't be printed, the exit status still shows the outcome.
         let _ = self.0.print();
     }
 }
@@ -66,13 +69,13 @@ pub fn explain(mut error: clap::Error, words: &[OsString]) -> EarlyExit {
     let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     if let Some(option) = option_before(&unknown, &words) {
         return EarlyExit::misuse(&format!(
-            "{option} has no value; one that begins with '-' is written {option}='…'"
+            "{option} needs a value; write a value that begins with '-' as {option}='…'"
         ));
     }
     if let Some((_, hint)) = FOREIGN.iter().find(|(names, _)| names.contains(&unknown.as_str())) {
         return EarlyExit::misuse(&format!("there is no option '{unknown}'; {hint}"));
     }
-    // clap suggests `--`, which begins the COMMAND here, and options that have little in common.
+    // clap's suggestions mislead: `--` begins the COMMAND here, and the options that it names are often unrelated.
     error.remove(ContextKind::Suggested);
     error.remove(ContextKind::SuggestedArg);
     let definition = definition();

@@ -35,33 +35,34 @@ pub struct FailureOptions {
 
     /// Wait before the second attempt of a job
     ///
-    /// The wait doubles before each further attempt, up to one minute. At random, it is up to a half
-    /// shorter or longer.
+    /// The wait doubles before each further attempt, up to one minute. Each wait is made up to a half
+    /// shorter or longer, at random.
     #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "0.1s", value_parser = procpool::engine::parse_duration)]
     pub retry_delay: Duration,
 
     /// Write the input lines of failed jobs to FILE, to run them again
     ///
     /// The lines are written unchanged. FILE is replaced when the run is over. It may be the input:
-    /// lines that were not run then stay in it, however the run ends. With other inputs, FILE does not
-    /// have the lines of jobs that were not run, or lines that are longer than --max-line.
+    /// lines that were not run then stay in it, however the run ends. If it is not the input, it gets
+    /// neither the lines of jobs that were not run nor lines that are longer than --max-line.
     #[arg(hide_short_help = true, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub failed: Option<PathBuf>,
 
     /// Time that a process has to end before it is killed
     ///
     /// Running jobs also have this time after the first Ctrl-C. Then they get TERM, and KILL after the
-    /// same time again. A command may leave a process that keeps stdout or stderr open: when that has
-    /// been silent for this time, the job is over, and the process lives on.
+    /// same time again. If a command leaves a process running that holds stdout or stderr open, the job
+    /// is over when that process has printed nothing for this time. The process lives on.
     #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "5s", value_parser = procpool::engine::parse_duration)]
     pub grace: Duration,
 
     /// End the run when jobs fail: now,fail=1 or soon,fail=10%
     ///
-    /// The words are those of GNU parallel: now (running jobs are ended) or soon (running jobs may
-    /// finish); then fail, success or done; then a number of jobs, or a percentage of all jobs, which
-    /// is known when all input has been read. Jobs that were not run have no result. Their number is
-    /// printed on stderr, and the exit status is not 0.
+    /// WHEN is written as in GNU parallel: now (end running jobs) or soon (let running jobs finish);
+    /// then fail, success or done; then a number of jobs, or a percentage of all jobs. A percentage has
+    /// an effect when all input has been read, because the number of jobs is not known before. Jobs
+    /// that were not run have no result. Their number is printed on stderr, and the exit status is not
+    /// 0.
     #[arg(long, value_name = "WHEN", value_parser = values::halt_option, allow_hyphen_values = true)]
     pub halt: Option<HaltOption>,
 

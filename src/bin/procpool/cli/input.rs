@@ -14,8 +14,8 @@ pub struct InputOptions {
 
     /// Format of the input lines
     ///
-    /// With a COMMAND, each line has the args of one job: one string, any JSON value, or columns, each
-    /// of which is an arg.
+    /// With a COMMAND, each line has the args of one job: one string, one JSON value, or columns. Each
+    /// column is an arg.
     #[arg(id = "input", long = "input", value_name = "FORMAT", value_enum, default_value_t = InputFormat::Lines)]
     pub format: InputFormat,
 

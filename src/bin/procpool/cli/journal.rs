@@ -16,8 +16,8 @@ pub struct JournalOptions {
 
     /// Continue the run of the journal: print what succeeded, run the rest
     ///
-    /// The recorded results of jobs that have succeeded are printed in their places: the output is that
-    /// of a run without a break. A job is identified by its id if the input has one, even if its args
+    /// The recorded results of jobs that have succeeded are printed in their places, so the output is the
+    /// same as without the interruption. A job is identified by its id if the input has one, even if its args
     /// have changed. Otherwise it is identified by its content, and equal jobs by their order: you can
     /// add, remove and move lines. Failed jobs are run again. If there is no journal yet, the run
     /// creates it.

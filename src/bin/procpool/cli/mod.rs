@@ -1,6 +1,6 @@
 //! The command line (clap) → [`Options`], in groups by the headings of `--help`. Nothing else knows clap.
 //!
-//! Parsing only validates: every option is resolved here, once, into plain data.
+//! Each option becomes plain data here, once. Nothing is opened or started.
 
 mod capacity;
 mod code;
@@ -17,6 +17,7 @@ mod recycling;
 pub mod report;
 mod texts;
 mod throttling;
+pub mod typed;
 pub mod values;
 mod workers;
 

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueHint};
+use clap::{ArgMatches, ColorChoice, CommandFactory, FromArgMatches, Parser, ValueHint};
 
 use super::capacity;
 use super::code::CodeOptions;
@@ -104,7 +104,7 @@ pub fn parse_words(words: &[OsString]) -> Result<Options, EarlyExit> {
     options.first = first_lines(&matches);
     options.given = given(&matches);
     if options.workers.max_procs == Some(0) {
-        // Each of several workers has up to this number of processes.
+        // If there are several workers, each has up to this number of processes.
         let kinds = options.workers.worker.len().max(1);
         options.workers.max_procs = Some((capacity::most() / kinds).max(1));
     }
@@ -124,7 +124,7 @@ fn first_lines(matches: &ArgMatches) -> Vec<(String, bool)> {
     all.into_iter().map(|(_, line)| line).collect()
 }
 
-/// The ids of the options that were given, also of those with the default value.
+/// The ids of the options that were given, even with their default value.
 fn given(matches: &ArgMatches) -> Vec<String> {
     let is_given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
     let definition = definition();
@@ -132,10 +132,24 @@ fn given(matches: &ArgMatches) -> Vec<String> {
     ids.filter(is_given).map(str::to_owned).collect()
 }
 
+/// The colours of help and of errors in the command line, which is not parsed by then.
+fn early_color() -> ColorChoice {
+    let words: Vec<OsString> = std::env::args_os().take_while(|word| word != "--").collect();
+    let value = words.iter().enumerate().rev().find_map(|(at, word)| match word.to_str()? {
+        "--color" => words.get(at + 1)?.to_str(),
+        word => word.strip_prefix("--color="),
+    });
+    match value {
+        Some("always") => ColorChoice::Always,
+        Some("never") => ColorChoice::Never,
+        _ => ColorChoice::Auto,
+    }
+}
+
 /// The definition of the command line, for the man page and the completions.
 pub fn definition() -> clap::Command {
     // A negative number is a wrong value of its option, not an option that does not exist.
-    Options::command().mut_args(|arg| {
+    Options::command().color(early_color()).mut_args(|arg| {
         let is_option = arg.get_long().is_some() && arg.get_action().takes_values();
         let names = arg.get_value_names().unwrap_or_default();
         let is_amount = names.iter().any(|name| {

@@ -1,4 +1,4 @@
-//! The value of `--report`: the format of a report and its file; and the options that conflict with reports.
+//! The value of `--report` (the format of a report, and its file), and the options that conflict with reports.
 
 use std::path::{Path, PathBuf};
 
@@ -76,13 +76,13 @@ pub fn misuse(options: &Options) -> Option<String> {
         && let Some((name, _)) = given.into_iter().find(|(_, is_given)| *is_given)
     {
         return Some(format!(
-            "--dry-run runs nothing that {name} could tell of: leave out one of them"
+            "--dry-run runs no jobs, so {name} would be empty: leave out one of them"
         ));
     }
     if options.output.results.is_some() && options.output.live {
         return Some(
-            "--live passes on what a command prints and keeps none of it for --results: leave out \
-             one of them"
+            "--live does not keep what a command prints, and --results needs it: leave out one of \
+             them"
                 .into(),
         );
     }
@@ -90,10 +90,7 @@ pub fn misuse(options: &Options) -> Option<String> {
         return Some("only one --report can go to stdout: name files for the others".into());
     }
     if options.output.trace.as_deref() == Some(Path::new("-")) {
-        return Some(
-            "--trace writes to a file while jobs run, and stdout is for results: name a FILE"
-                .into(),
-        );
+        return Some("--trace can't go to stdout, which is for results: name a FILE".into());
     }
     None
 }

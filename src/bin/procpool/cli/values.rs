@@ -45,6 +45,21 @@ pub enum When {
     Never,
 }
 
+/// How a run shows its progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProgressMode {
+    /// A line on a terminal; in CI, a line a minute
+    Auto,
+    /// Nothing
+    #[value(alias = "off")]
+    Never,
+    /// A line, also where auto shows none
+    #[value(alias = "always")]
+    Line,
+    /// A line, and a row for each running job
+    Full,
+}
+
 /// The number of lines of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxArgs {
@@ -53,7 +68,7 @@ pub enum MaxArgs {
     Max,
 }
 
-/// A kind of failure that a further attempt may not have.
+/// A kind of failure after which a job may be tried again.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryOn(pub Kind);
 
@@ -73,7 +88,7 @@ pub fn halt_option(text: &str) -> Result<HaltOption, String> {
     parse_halt(text).map(HaltOption)
 }
 
-/// A number of processes, which may depend on the number of CPUs. 0: as many as there can be.
+/// A number of processes, which may depend on the number of CPUs. 0: as many as the system allows.
 pub fn count(text: &str) -> Result<usize, String> {
     let cpus = num_cpus::get();
     let is_signed = |text: &str| text.starts_with('+') || text.starts_with('-');
@@ -148,6 +163,14 @@ pub fn timeout(text: &str) -> Result<Timeout, String> {
         percent.parse().ok().filter(|percent: &f64| percent.is_finite() && *percent > 0.0);
     let times = percent.map(|percent| Timeout::Median(percent / 100.0));
     times.ok_or_else(|| "expected a percentage of the median above 0, such as 300%".into())
+}
+
+/// A duration; never is 0.
+pub fn slow(text: &str) -> Result<Duration, String> {
+    match text {
+        "never" => Ok(Duration::ZERO),
+        _ => procpool::engine::parse_duration(text).map_err(|error| format!("{error}, or never")),
+    }
 }
 
 /// The time between two starts.

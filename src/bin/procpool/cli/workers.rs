@@ -37,8 +37,8 @@ pub struct WorkerOptions {
     ///
     /// line, nul: a newline or a NUL byte ends each message. u16, u32, u32le: the length comes before
     /// each message, big-endian, or little-endian with le. varint: the length comes before each
-    /// message, as in protocol buffers. content-length: a header as in HTTP. netstring: 5:hello, and so
-    /// on. json: one JSON value follows the other.
+    /// message, as in protocol buffers. content-length: a header as in HTTP. netstring: 5:hello, for
+    /// the message hello. json: each message is a JSON value, and nothing separates them.
     #[arg(hide_short_help = true, long, value_name = "NAME", value_parser = PossibleValuesParser::new(FRAMINGS.iter().map(|framing| framing.name)), hide_possible_values = true)]
     pub framing: Option<String>,
 
@@ -52,7 +52,7 @@ pub struct WorkerOptions {
     /// Give the worker a terminal for its stdout
     ///
     /// Most programs buffer their output when they write to a pipe, and so appear to hang. On a
-    /// terminal they write each line at once. TERM is dumb there, and NO_COLOR is set.
+    /// terminal they write each line at once. TERM is set to dumb, and NO_COLOR to 1.
     #[arg(hide_short_help = true, long)]
     pub pty: bool,
 

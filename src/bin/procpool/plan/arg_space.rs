@@ -1,4 +1,4 @@
-//! The room that the arguments of a command have, which `-n max` fills with lines.
+//! `-n max`: the number of lines that fit into the arguments of a command.
 
 use procpool::engine::command::Template;
 use procpool::engine::input::plain_lines::Pack;
@@ -12,7 +12,7 @@ const LONGEST_ARG: usize = (128 << 10) - 1;
 /// The largest size of a reference to an argument in the text of a shell command.
 const SHELL_REFERENCE: usize = 64;
 
-/// As many lines as the arguments of a command have room for.
+/// Packs as many lines into a job as the arguments of its command have room for.
 pub fn pack(invocation: &Invocation<'_>, template: Option<&Template>) -> Pack {
     let (commands, machine) = (&invocation.options.commands, invocation.machine);
     let pointer = size_of::<usize>();

@@ -75,6 +75,7 @@ impl Plan {
             journal: None,
             rest: None,
             stop,
+            intake: Arc::default(),
             form,
         };
         let commands =
@@ -84,7 +85,7 @@ impl Plan {
     }
 }
 
-/// Checks that everything given goes together, before any of it is used.
+/// Checks that the options and COMMAND can be used together.
 fn check(invocation: &Invocation<'_>) -> Result<(), Misuse> {
     let options = invocation.options;
     if let Some(message) = cli::report::misuse(options) {

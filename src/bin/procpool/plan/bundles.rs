@@ -1,4 +1,4 @@
-//! Whether lines may travel in bundles. They may where each consumer of the run takes results by the bundle.
+//! Whether lines may travel in bundles. They may if every consumer of results takes them by the bundle.
 
 use procpool::engine::input::Form;
 use procpool::engine::input::route::Route;
@@ -7,7 +7,7 @@ use procpool::engine::{Depth, Limits, Protocol};
 
 use crate::cli::Options;
 
-/// The consumers that a plan itself makes. (The run asks the others.)
+/// The consumers that the plan knows. (The run asks the job log and the reports.)
 pub struct Consumers<'a> {
     pub shape: Shape,
     pub route: &'a Route,
@@ -28,7 +28,8 @@ impl Consumers<'_> {
     }
 }
 
-/// Whether lines may travel in bundles. A tag, a deadline and a retry belong to a single job.
+/// Whether lines may travel in bundles, as far as the plan knows. A tag, a deadline and a retry belong to a single
+/// job.
 pub fn may_bundle(
     options: &Options,
     protocol: Protocol,

@@ -32,7 +32,7 @@ pub fn template(invocation: &Invocation<'_>) -> Result<Template, Misuse> {
     let Some(count) = invocation.most_args() else { return Ok(template) };
     template.with_count(count).map_err(|message| {
         Misuse::new(format!(
-            "{message}; --input csv or tsv takes a line apart, -n N makes one job of N lines, and \
+            "{message}; --input csv or tsv splits a line into args, -n N makes one job of N lines, and \
              each ::: gives an arg"
         ))
     })

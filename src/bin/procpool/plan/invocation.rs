@@ -33,7 +33,7 @@ impl<'a> Invocation<'a> {
         Ok(Self { options, machine, words, lists, code: code(options) })
     }
 
-    /// Whether jobs go to processes that stay from job to job.
+    /// Whether workers run the jobs: programs, or code.
     pub fn has_workers(&self) -> bool {
         self.code.is_some() || !self.options.workers.worker.is_empty()
     }
@@ -58,7 +58,7 @@ impl<'a> Invocation<'a> {
         self.options.input.header || self.options.input.format == InputFormat::Json
     }
 
-    /// The largest number of args of a job, where that does not depend on its line.
+    /// The largest number of args of a job. `None`: it depends on the line.
     pub fn most_args(&self) -> Option<usize> {
         let lines = match self.options.input.max_args {
             None => 1,
@@ -70,12 +70,12 @@ impl<'a> Invocation<'a> {
     }
 }
 
-/// Refuses the other signs of GNU parallel for args, which would pass for args themselves.
+/// Refuses `::::` and `:::+` of GNU parallel. Otherwise they would be args of COMMAND.
 fn refuse_foreign_lists(command: &[OsString]) -> Result<(), Misuse> {
     let hint = |word: &OsString| match word.to_str() {
         Some("::::" | "::::+") => Some("args from a FILE are read with -a FILE, before COMMAND"),
         Some(":::+") => {
-            Some("args that belong together are the columns of a line: --input csv, tsv or json")
+            Some("write the args of a job as the columns of a line, with --input csv, tsv or json")
         }
         _ => None,
     };

@@ -37,8 +37,8 @@ pub fn settings(
     })
 }
 
-/// What jobs mean besides their lines: the command or the expression. Where job lines name their commands,
-/// the worker is not a part of it: you may mend the worker and resume the run.
+/// The parts of a job's key besides its line: the command or the expression. If job lines name their commands, the
+/// command line of the worker is no part of the key, so that you can mend the worker and resume the run.
 fn parts(invocation: &Invocation<'_>, protocol: Protocol) -> Vec<Vec<u8>> {
     if let Some(code) = invocation.expression() {
         let name = code.language.name();
@@ -56,7 +56,7 @@ fn parts(invocation: &Invocation<'_>, protocol: Protocol) -> Vec<Vec<u8>> {
     }
 }
 
-/// What a job means that is run by a command.
+/// The same for a job that a command runs.
 fn command_parts(invocation: &Invocation<'_>) -> Vec<Vec<u8>> {
     let (commands, words) = (&invocation.options.commands, invocation.words);
     let mut parts = vec![format!("command of {} words", words.len()).into_bytes()];

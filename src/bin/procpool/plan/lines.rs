@@ -42,8 +42,8 @@ fn expression_form(invocation: &Invocation<'_>, code: &Code) -> Result<Form, Mis
         let is_word = text.chars().all(|c| c.is_alphanumeric() || "_-.".contains(c));
         let what = if is_word { format!("there is no file '{text}', and ") } else { String::new() };
         return Err(Misuse::new(format!(
-            "{what}an expression needs no COMMAND: it is evaluated for each line; to run a function \
-             for each, name a FILE of functions, then the function as COMMAND"
+            "{what}an expression needs no COMMAND: it is evaluated for each line; to call a function \
+             for each line, name a FILE of functions, then the function as COMMAND"
         )));
     }
     let columns = invocation.columns();
@@ -60,7 +60,7 @@ fn message_form(words: &[OsString]) -> Result<Form, Misuse> {
     if words.is_empty() {
         Ok(Form::Message)
     } else {
-        Err("with --protocol raw a line is the whole message: it goes without COMMAND".into())
+        Err("with --protocol raw each line is a whole message: leave out COMMAND".into())
     }
 }
 
@@ -74,13 +74,14 @@ fn plain_form(
     let columns = plain.columns;
     if columns == Columns::Json && (input.max_args.is_some() || input.header) {
         return Err(
-            "with --input json a line is all the args of a job: no -n and no --header".into()
+            "with --input json a line is all the args of a job: leave out -n and --header".into()
         );
     }
     let is_split = input.null || input.delimiter.is_some();
     if columns == Columns::Csv && is_split {
         return Err(
-            "CSV says itself where its lines end: --input csv goes without -0 and -d".into()
+            "the format CSV defines where a line ends: with --input csv, leave out -0 and -d"
+                .into(),
         );
     }
     plain.has_header = input.header;
@@ -100,9 +101,10 @@ fn worker_target(words: &[OsString], columns: Columns) -> Result<Target, Misuse>
         return Err("COMMAND and its ARGs must be UTF-8 for a worker".into());
     };
     match Plain::strings(&words[0], &words[1..]).target {
-        Target::Worker { head, .. } if columns == Columns::Json && !head.is_empty() => {
-            Err("with --input json a line is all the args, so no ARG can stand before it".into())
-        }
+        Target::Worker { head, .. } if columns == Columns::Json && !head.is_empty() => Err(
+            "with --input json a line is all the args of a job: leave out the ARGs after COMMAND"
+                .into(),
+        ),
         target => Ok(target),
     }
 }

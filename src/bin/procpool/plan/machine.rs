@@ -9,7 +9,7 @@ use rustix::process::{Resource, getrlimit};
 const LEAST_ARGS: u64 = 128 << 10;
 const MOST_ARGS: u64 = 6 << 20;
 
-/// The bytes of them that stay free.
+/// The number of these bytes that stay free.
 const SPARE_ARGS: u64 = 4 << 10;
 
 /// The facts about the machine that a plan depends on.

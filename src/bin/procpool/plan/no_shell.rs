@@ -92,8 +92,8 @@ pub fn check_command(words: &[OsString]) -> Result<(), String> {
     }
 }
 
-/// Refuses a COMMAND that is a whole command line with a placeholder. Only a job would show the name of the
-/// program.
+/// Refuses a COMMAND that is a whole command line in one word, with a placeholder. (Without a placeholder, the name
+/// of the program is known before the first job, and a missing program is an error then.)
 fn check_one_word(program: &str, is_alone: bool) -> Result<(), String> {
     let is_split = |c: char| c.is_whitespace();
     if !program.contains('{') || !program.contains(is_split) {

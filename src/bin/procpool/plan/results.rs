@@ -20,13 +20,13 @@ pub fn shape(invocation: &Invocation<'_>, protocol: Protocol) -> Result<Shape, M
         None => Shape::Text,
     };
     if options.output.detail && shape != Shape::Record {
-        return Err("--detail adds to records: it goes with --format record only".into());
+        return Err("--detail adds fields to records: use it with --format record".into());
     }
     if options.output.tag && shape != Shape::Text {
-        return Err("--tag marks lines of text: it goes with --format text only".into());
+        return Err("--tag marks lines of text: use it with --format text".into());
     }
     if options.output.live && shape != Shape::Text {
-        return Err("--live passes lines on as they come: it goes with --format text only".into());
+        return Err("--live passes lines on as they come: use it with --format text".into());
     }
     Ok(shape)
 }

@@ -17,10 +17,10 @@ pub fn route(
         return Ok(if names.is_empty() { Route::One } else { Route::Names(names) });
     };
     if !invocation.has_workers() {
-        return Err("--route sends jobs to workers that stay: name a --worker or give code".into());
+        return Err("--route is for workers: name a --worker, or give code (--python …)".into());
     }
     if !names.is_empty() {
-        return Err("--route has one kind of worker: it goes without -w NAME=CMDLINE".into());
+        return Err("--route needs a single kind of worker: leave out -w NAME=CMDLINE".into());
     }
     let count = workers.max_procs.unwrap_or(invocation.machine.cpus);
     let route = Route::by_key(key, count).map_err(Misuse::new)?;

@@ -197,8 +197,14 @@ fn workers_with_names() {
     assert!(matches!(&plan.reader.route, Route::Names(names) if names == &["a", "b"]));
     assert!(refusal(&["-w", "a=./one", "-w", "./two"]).starts_with("several workers need names"));
     assert!(refusal(&["-w", "a=./one", "-w", "a=./two"]).starts_with("two workers are named 'a'"));
-    assert!(refusal(&["-w", "a=./one", "-w", "b=./two", "c"]).contains("there are a, b"));
-    assert!(refusal(&["--protocol", "raw", "-w", "a=./one"]).ends_with("name none"));
+    assert!(
+        refusal(&["-w", "a=./one", "-w", "b=./two", "c"])
+            .starts_with("there is no worker 'c'; the workers are a, b")
+    );
+    assert!(
+        refusal(&["--protocol", "raw", "-w", "a=./one"])
+            .ends_with("give one --worker, without a name")
+    );
 }
 
 #[test]
@@ -214,8 +220,8 @@ fn the_key_of_a_route() {
     };
     assert_eq!(count(&["--route", "user", "-w", "./worker"]), 4);
     assert_eq!(count(&["--route", "1", "-j2", "-w", "./worker", "resize"]), 2);
-    assert!(refusal(&["--route", "1", "cat"]).contains("workers that stay"));
-    assert!(refusal(&["--route", "1", "-w", "a=./one", "a"]).contains("one kind of worker"));
+    assert!(refusal(&["--route", "1", "cat"]).starts_with("--route is for workers"));
+    assert!(refusal(&["--route", "1", "-w", "a=./one", "a"]).contains("a single kind of worker"));
     let error = refusal(&["--route", "user", "-w", "./worker", "resize"]);
     assert!(error.contains("have no names"), "{error}");
     assert!(refusal(&["--route", "3", "-w", "./worker", "resize"]).starts_with("--route: "));
@@ -255,16 +261,16 @@ fn commands_that_make_no_sense() {
     assert!(refusal(&["cat {} | wc"]).starts_with("no shell is run"));
     assert!(refusal(&["-w", "./a | ./b"]).starts_with("no shell is run"));
     assert!(refusal(&["--python", "x", "nothing"]).starts_with("there is no file 'x', and"));
-    assert!(refusal(&["--protocol", "raw", "-w", "cat", "x"]).contains("without COMMAND"));
+    assert!(refusal(&["--protocol", "raw", "-w", "cat", "x"]).contains("leave out COMMAND"));
 }
 
 #[test]
 fn lines_that_make_no_sense() {
     let error = refusal(&["--input", "json", "-n", "2", "cat"]);
-    assert!(error.ends_with("no -n and no --header"), "{error}");
-    assert!(refusal(&["--input", "csv", "-0", "cat"]).starts_with("CSV says itself"));
+    assert!(error.ends_with("leave out -n and --header"), "{error}");
+    assert!(refusal(&["--input", "csv", "-0", "cat"]).starts_with("the format CSV defines"));
     let error = refusal(&["--input", "json", "-w", "./worker", "resize", "small"]);
-    assert!(error.contains("no ARG"), "{error}");
+    assert!(error.contains("leave out the ARGs"), "{error}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use Mode::{Command, Expression, File, FileCommand, JobCommands, Raw, Worker, Wor
 /// The runs in which an option has an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
-    /// All runs. Whoever reads the option refuses the exceptions.
+    /// All runs. The code that uses the option refuses the exceptions.
     Everywhere,
     /// Runs with workers or code.
     Staying,
@@ -97,6 +97,8 @@ const TABLE: &[(&str, Rule)] = &[
     ("results", Rule::Everywhere),
     ("joblog", Rule::Run),
     ("progress", Rule::Everywhere),
+    ("slow", Rule::Everywhere),
+    ("color", Rule::Everywhere),
     ("timeout", Rule::Everywhere),
     ("retries", Rule::Everywhere),
     ("retry_on", Rule::Everywhere),
@@ -112,7 +114,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("version", Rule::Everywhere),
 ];
 
-/// The options that refine others, and have no effect without one of these.
+/// Options that have no effect without one of the options in the list, and the message for that.
 const NEEDS: &[(&str, &[&str], &str)] = &[
     ("max_reqs_jitter", &["max_reqs"], "adds to --max-reqs <N>: give that as well"),
     (
@@ -195,11 +197,11 @@ impl Rule {
                  --worker or give code (--python …)"
             ),
             Self::Worker if is_command => {
-                "says how a --worker is spoken to: name one (--worker <CMDLINE>), or leave it out"
+                "is for a --worker: name one (--worker <CMDLINE>), or leave it out"
                     .to_owned()
             }
             Self::Worker if is_code => {
-                "says how a --worker is spoken to, but code runs in a worker of procpool: leave it out"
+                "is for a --worker, but code runs in a worker of procpool: leave it out"
                     .to_owned()
             }
             Self::Code if !is_code => "is for code (--python, --perl, --node, --ruby or --sh): give \
@@ -217,12 +219,11 @@ impl Rule {
                     .to_owned()
             }
             Self::Args if mode == Raw => {
-                "says what the args of a job are, and with --protocol raw a line is a message: no \
-                 --input, --header or -n"
+                "has no effect with --protocol raw, where each line is a message without args: leave it out"
                     .to_owned()
             }
-            Self::Args if !has_args => "says what the lines of a COMMAND are, and without a COMMAND \
-                                        each line is a whole job: name a COMMAND, or leave it out"
+            Self::Args if !has_args => "is about the args of a COMMAND, but without a COMMAND each \
+                                        line is a whole job: name a COMMAND, or leave it out"
                 .to_owned(),
             Self::Lines if has_lists => {
                 "says how lines are read, but args after ::: are not lines: leave it out".to_owned()
@@ -295,9 +296,8 @@ mod tests {
         for (id, _) in TABLE {
             for mode in MODES {
                 let Some(why) = rule(id).refusal(mode, false, false) else { continue };
-                let why = why.replace("no --input, --header or -n", "");
-                let advised =
-                    why.split("--").skip(1).filter_map(|rest| rest.split([' ', ',', ')']).next());
+                let end = [' ', ',', ':', ')'];
+                let advised = why.split("--").skip(1).filter_map(|rest| rest.split(end).next());
                 for name in advised.filter(|name| *name != "worker" && *name != "protocol") {
                     assert!(
                         rule(&name.replace('-', "_")).refusal(mode, false, false).is_none(),

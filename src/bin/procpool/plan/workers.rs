@@ -19,7 +19,7 @@ pub fn named_workers(workers: &[String]) -> Result<(Vec<String>, Vec<String>), M
     }
     if named.len() < workers.len() {
         return Err(
-            "several workers need names, so that jobs can say which: -w NAME=CMDLINE".into()
+            "several workers need names, and jobs choose one by its name: -w NAME=CMDLINE".into()
         );
     }
     let mut seen = HashSet::new();
@@ -48,12 +48,17 @@ pub fn check_names(
         return Ok(());
     }
     if protocol.is_raw() {
-        return Err("with --protocol raw a line can't say which worker it is for: name none".into());
+        return Err(
+            "with --protocol raw a line can't say which worker it is for: give one --worker, \
+                    without a name"
+                .into(),
+        );
     }
     let is_name = |word: &OsString| names.iter().any(|name| word == name.as_str());
-    if invocation.words.first().is_some_and(|word| !is_name(word)) {
+    if let Some(word) = invocation.words.first().filter(|word| !is_name(word)) {
         return Err(Misuse::new(format!(
-            "COMMAND is none of the workers; there are {}",
+            "there is no worker '{}'; the workers are {}",
+            word.display(),
             names.join(", ")
         )));
     }
@@ -63,7 +68,7 @@ pub fn check_names(
 /// The protocol of the workers.
 pub fn protocol(options: &Options) -> Result<Protocol, Misuse> {
     let workers = &options.workers;
-    // The command line takes known names only.
+    // clap has refused unknown names.
     let protocol = Protocol::named(&workers.protocol).unwrap_or_default();
     let protocol = match workers.framing.as_deref().and_then(framing::named) {
         Some(framing) => protocol.framed(framing),

@@ -11,7 +11,7 @@ use crate::lock::lock;
 /// The largest number of errors that GitHub shows for a step.
 const MOST: usize = 10;
 
-/// The number of bytes of a job's output that go with it.
+/// The largest number of bytes of a job's output in an annotation.
 const DETAILS: usize = 2 << 10;
 
 /// The first failures of a run.

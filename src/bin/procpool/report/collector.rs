@@ -1,5 +1,5 @@
-//! Collects the facts of every job that is over. Each slot has a list of its own, which is counted when it is long
-//! enough. So slots do not wait for each other.
+//! Collects the facts of every job that is over. Each slot has a list of its own, and adds it to the totals when it is
+//! long enough. So slots do not wait for each other.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -29,7 +29,7 @@ const LONGEST_LABEL: usize = 100;
 pub struct Collector {
     names: Arc<JobNames>,
     begin: Instant,
-    /// The same, in seconds since 1970.
+    /// The begin of the run, in seconds since 1970.
     pub began: f64,
     shards: Box<[Mutex<Shard>]>,
     /// Only jobs that took longer than this are drawn: the bits of an `f64`.

@@ -1,5 +1,5 @@
-//! `--failed`: a file of the lines of failed jobs, to be the input of another run. It replaces an older file when
-//! the run is over, so that this may be the input of the run. Lines that were not run stay in it.
+//! `--failed`: a file of the lines of failed jobs, as input for another run. It replaces an older file only when the
+//! run is over, so the older file may be the input of the run. Lines that were not run stay in it.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -45,6 +45,8 @@ struct FailedFile {
     has_begun: bool,
     /// The run is over. Nothing is added any more.
     is_over: bool,
+    /// The file is in its place, and has all lines.
+    is_readable: bool,
     trouble: Option<String>,
 }
 
@@ -82,11 +84,12 @@ impl FailedLines {
             WriteTarget::Place(place) => place.create().map(LineOut::Stream),
         };
         let out = out.with_context(|| unwritable(&path))?;
-        let file = FailedFile { out, has_begun: false, is_over: false, trouble: None };
+        let file =
+            FailedFile { out, has_begun: false, is_over: false, is_readable: false, trouble: None };
         Ok(Self { path, settings, file: Mutex::new(file) })
     }
 
-    /// A job is over.
+    /// Adds the line of a job that is over, if the job has failed.
     pub fn over(&self, job: &Job, has_failed: bool) {
         if has_failed || self.settings.rest.is_some() {
             let mut file = self.lock();
@@ -118,22 +121,28 @@ impl FailedLines {
         let LineOut::Beside(beside) = &file.out else { return None };
         let has_old = beside.old_len() > 0;
         if has_old && let Some(trouble) = &mut file.trouble {
-            trouble.push_str(&format!("; '{path}' is as it was"));
+            trouble.push_str(&format!("; '{path}' is unchanged"));
             return None;
         }
         let keeps_old = self.settings.is_piped && !is_whole && has_old;
         if let Err(error) = self.put(&mut file, keeps_old) {
             file.trouble.get_or_insert(format!(
-                "the lines of failed jobs could not be written: {error}; '{path}' is as it was"
+                "the lines of failed jobs could not be written: {error}; '{path}' is unchanged"
             ));
             return None;
         }
+        file.is_readable = file.trouble.is_none();
         keeps_old.then(|| {
             format!(
-                "the run was cut short, and its input may have come from '{path}': the lines that \
-                 were in it are kept there"
+                "the run ended early, and its input may come from '{path}': the old lines of that \
+                 file are kept"
             )
         })
+    }
+
+    /// Whether the file has the lines of all failed jobs, and can be the input of another run.
+    pub fn is_readable(&self) -> bool {
+        self.lock().is_readable
     }
 
     /// Why the file is not complete, if it is not.

@@ -88,7 +88,9 @@ impl Findings<'_> {
             RunOutcome::Interrupted(signal) => {
                 Some(format!("The run was ended by {}", signal_name(signal)))
             }
-            RunOutcome::Doubtful => Some("Some results are doubtful: see what the run said".into()),
+            RunOutcome::Doubtful => {
+                Some("Some results are doubtful: see the messages of the run".into())
+            }
             RunOutcome::Broken => Some("The run was ended by an error of procpool itself".into()),
         }
     }

@@ -36,7 +36,7 @@ impl Halting {
 
     /// Sets the pools that are ended.
     pub fn watch(&self, pools: &Pools) {
-        // It is set once.
+        // `set` fails only if the pools were set before.
         let _ = self.pools.set(pools.clone());
     }
 

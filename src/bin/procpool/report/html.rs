@@ -16,7 +16,7 @@ const SCRIPTS: [&str; 4] = [
 /// Makes the page.
 ///
 /// # Errors
-/// It can't be made. This is a defect.
+/// The facts can't be written as JSON. This is a defect.
 pub fn page(findings: &Findings<'_>) -> serde_json::Result<String> {
     let data = serde_json::to_string(&json::document(findings, true))?;
     let mut page = String::with_capacity(PAGE.len() + STYLE.len() + data.len() + (64 << 10));

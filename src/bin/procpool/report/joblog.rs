@@ -32,7 +32,7 @@ impl Joblog {
 
     /// Adds a job that is over, unless it did not run.
     pub fn add(&self, done: &Done<'_>) {
-        // Readers of the log take every job in it as done. So a cancelled job is not in it.
+        // Programs that read the log take every job in it as done. So a cancelled job is not in it.
         let is_cancelled = done.outcome.is_err_and(|failure| failure.kind == Kind::Cancelled);
         if done.job.is_recorded() || is_cancelled {
             return;
@@ -83,7 +83,7 @@ impl LogFile {
         };
         let head: &[u8] =
             b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
-        // Earlier text on stderr is no job log.
+        // Earlier text on stderr is no job log, so the head is written there in any case.
         let has_head = matches!(target, WriteTarget::Place(_)) && file.metadata()?.len() > 0;
         let head = if has_head { &[] } else { head };
         let mut log = Self { file, unwritten: head.to_vec(), trouble: None };
@@ -98,13 +98,13 @@ impl LogFile {
             (None, Ok(result)) => result.size() as u64,
             (None, Err(_)) => 0,
         };
-        // A Vec takes all that is written to it.
+        // Writing to a Vec can't fail.
         let _ = write!(
             self.unwritten,
             "{}\t:\t{:.3}\t{:10.3}\t{sent}\t{received}\t{exit}\t{signal}\t",
             done.job.seq, run.start, run.seconds
         );
-        // GNU parallel does the same: a line for each job.
+        // As in GNU parallel, a newline in a command becomes a NUL byte, so that each job has one line.
         self.unwritten.extend(command.iter().map(|&byte| if byte == b'\n' { 0 } else { byte }));
         self.unwritten.push(b'\n');
     }
@@ -121,7 +121,7 @@ impl LogFile {
     }
 }
 
-/// Where and when a job ran. A job that could not be started counts as run here and now.
+/// Where and when a job ran. A job that could not be started counts as run in slot 1, now.
 fn run_of(done: &Done<'_>) -> Option<Run> {
     let is_spawn = done.outcome.is_err_and(|failure| failure.kind == Kind::Spawn);
     done.run.or_else(|| {
@@ -143,7 +143,7 @@ fn exit_of(done: &Done<'_>) -> (i32, i32) {
         }
         (Ok(_), None) => (0, 0),
         (Err(failure), None) if failure.kind == Kind::Timeout => (-1, 0),
-        // A shell that does not find a program exits like this.
+        // A shell exits with 127 if it does not find a program.
         (Err(failure), None) if failure.kind == Kind::Spawn => (127, 0),
         (Err(_), None) => (1, 0),
     }

@@ -143,7 +143,7 @@ struct Slow<'a> {
 }
 
 /// A job as it is drawn: number, slot, start, end, kind of failure or nothing, 1 if it was tried again, attempt, and
-/// label. It has no names of members, since there may be thousands of jobs.
+/// label. It is an array, which is shorter than an object, because there may be thousands of jobs.
 type Drawn<'a> = (u64, usize, f64, f64, &'static str, u8, u32, &'a str);
 
 /// The slots, as they are drawn.

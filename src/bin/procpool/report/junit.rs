@@ -1,5 +1,5 @@
 //! A run as JUnit's XML for CI systems: a test case for each job. The head of the document has the number of cases,
-//! which is known last. So the cases are in a temporary file until the run is over.
+//! which is known only at the end. So the cases are in a temporary file until the run is over.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -53,10 +53,10 @@ impl Cases {
         Ok(Self { state: Mutex::new(state), class: class.to_owned() })
     }
 
-    /// A job is over.
+    /// Adds a job that is over.
     pub fn add(&self, done: &Done<'_>, names: &JobNames) {
         let mut case = Writer::new(Vec::with_capacity(256));
-        // A Vec takes all that is written to it.
+        // Writing to a Vec can't fail.
         let _ = self.write_case(done, names, &mut case);
         let mut state = lock(&self.state);
         state.unwritten.append(&mut case.into_inner());
@@ -187,7 +187,7 @@ impl CaseSpool {
     }
 }
 
-/// Whether a job failed as a test does. All else is an error in JUnit's terms.
+/// Whether JUnit calls such a job a failure. It calls the others errors.
 fn is_failure(kind: Kind) -> bool {
     matches!(kind, Kind::Error | Kind::Exit)
 }

@@ -69,11 +69,11 @@ fn failures(findings: &Findings<'_>, text: &mut String) {
     }
     let more = totals.failed.saturating_sub(LISTED.min(totals.failures.list.len()) as u64);
     if more > 0 {
-        row(text, format_args!("\n{} failed jobs more are not listed.\n", grouped(more)));
+        row(text, format_args!("\n{} more failed jobs are not listed.\n", grouped(more)));
     }
 }
 
-/// A String takes all that is written to it.
+/// Adds a row. Writing to a String can't fail.
 fn row(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     let _ = text.write_fmt(arguments);
 }

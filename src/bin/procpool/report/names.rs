@@ -160,7 +160,7 @@ fn multiline(text: &str) -> String {
 }
 
 /// A line without the sequences that set colours: `ESC [`, numbers, `m`.
-fn without_colours(line: &str) -> String {
+pub(super) fn without_colours(line: &str) -> String {
     let mut pieces = line.split("\u{1b}[");
     let mut plain = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {

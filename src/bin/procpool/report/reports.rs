@@ -53,7 +53,7 @@ impl Reports {
     /// not fail at its end because it can't write them.
     ///
     /// # Errors
-    /// Something can't be written.
+    /// A file can't be written.
     pub fn open(
         options: &Options,
         outputs: &Outputs,

@@ -103,7 +103,7 @@ fn safe(text: &str) -> String {
     for c in text.chars() {
         let is_safe = c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
         match if is_safe { c } else { '_' } {
-            // One replaces several in a row.
+            // One `_` replaces several characters in a row.
             '_' if safe.is_empty() || safe.ends_with('_') => {}
             c => safe.push(c),
         }

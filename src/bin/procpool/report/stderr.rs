@@ -1,4 +1,4 @@
-//! Writes to stderr that never hold up the end of a run: nobody may be reading it, or the terminal is held (Ctrl-S).
+//! Writes to stderr. They never hold up the end of a run, even if nobody reads stderr or the terminal is held (Ctrl-S).
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
@@ -12,25 +12,25 @@ use rustix::stdio::stderr;
 
 use crate::signals::writes_in_vain;
 
-/// How often a wait looks whether it is over.
+/// The time between two checks whether a wait is over.
 pub const TICK: Duration = Duration::from_millis(100);
 
-/// At the end of a run, the time that a stderr has to take something. Then it is given up.
+/// At the end of a run, stderr has this time to take some bytes. Then the rest is dropped.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// Where the system may hold up longer writes, this many bytes are written at a time.
+/// The number of bytes that are written at a time where a longer write may block.
 const PIECE: usize = 512;
 
 /// stderr, as it was given to this process.
 #[derive(Debug)]
 pub struct StderrStream {
-    /// The same pipe, opened anew. Writes to it do not wait, and this setting concerns nobody else.
+    /// The same pipe, opened a second time. This one does not block, and other processes are not affected.
     own: Option<OwnedFd>,
-    /// A write to the stderr that was given may wait.
+    /// A write to the stderr that was given may block.
     may_block: bool,
     /// When the run was told to end.
     hurried: OnceLock<Instant>,
-    /// A wait for it was in vain. Nobody waits for it any more.
+    /// A wait for it has timed out. Later writes do not wait.
     is_deaf: AtomicBool,
 }
 
@@ -40,7 +40,7 @@ impl StderrStream {
         let stat = fstat(stderr());
         let kind = stat.as_ref().map(|stat| FileType::from_raw_mode(stat.st_mode));
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        // On other systems, opening it anew may give the same open file, with all its settings.
+        // On other systems, opening it a second time may give the same open file, with all its settings.
         let may_open = cfg!(target_os = "linux") && kind == Ok(FileType::Fifo);
         let own = may_open.then(|| open("/proc/self/fd/2", flags, Mode::empty()).ok()).flatten();
         let is_same = |own: &OwnedFd| {
@@ -55,7 +55,7 @@ impl StderrStream {
         }
     }
 
-    /// The run is to end: from now on nobody waits for stderr without a limit.
+    /// The run is to end: from now on each wait for stderr has a limit.
     pub fn hurry(&self) {
         let _ = self.hurried.set(Instant::now());
     }
@@ -65,8 +65,8 @@ impl StderrStream {
         self.hurried.get().is_some()
     }
 
-    /// Writes all of it, and waits for room if `waits`. Once the run is to end, it waits for a limited time only,
-    /// and then drops the rest.
+    /// Writes all of it, and waits for room if `waits`. Once the run is to end, the wait has a limit, and then the
+    /// rest is dropped.
     pub fn write(&self, mut bytes: &[u8], waits: bool) {
         if self.is_hurried() && writes_in_vain() {
             return;
@@ -80,7 +80,7 @@ impl StderrStream {
                     }
                 }
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) if waits && self.has_come_to_room() => {}
+                Err(Errno::AGAIN) if waits && self.wait_for_room() => {}
                 // There is nowhere to report this.
                 Err(_) => return,
             }
@@ -98,8 +98,8 @@ impl StderrStream {
         }
     }
 
-    /// Waits until something can be written. Returns whether it can.
-    fn has_come_to_room(&self) -> bool {
+    /// Waits until something can be written. Returns `false` if the wait was given up.
+    fn wait_for_room(&self) -> bool {
         let begin = Instant::now();
         while !self.is_given_up(begin) {
             if self.has_room(TICK) {
@@ -109,7 +109,7 @@ impl StderrStream {
         false
     }
 
-    /// Whether somebody who has waited since `begin` stops waiting.
+    /// Whether a wait that has lasted since `begin` is over.
     pub fn is_given_up(&self, begin: Instant) -> bool {
         let Some(hurried) = self.hurried.get() else { return false };
         let is_over = begin.max(*hurried).elapsed() >= PATIENCE;
@@ -119,7 +119,8 @@ impl StderrStream {
         is_over || self.is_deaf.load(Ordering::Relaxed)
     }
 
-    fn has_room(&self, patience: Duration) -> bool {
+    /// Whether something can be written now, or can within this time.
+    pub fn has_room(&self, patience: Duration) -> bool {
         let fd = self.own.as_ref().map_or(stderr(), AsFd::as_fd);
         let patience = Timespec::try_from(patience).ok();
         let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];

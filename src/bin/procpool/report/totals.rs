@@ -30,7 +30,7 @@ pub struct Bar {
     /// In seconds since the begin of the run.
     pub start: f64,
     pub seconds: f64,
-    /// When the worker turned to it. The worker may have been given it long before.
+    /// When the worker began it. The worker may have received it long before.
     pub begun: f64,
     pub attempt: u32,
     /// `None`: it succeeded.
@@ -209,7 +209,7 @@ impl KeptFailures {
     }
 }
 
-/// The number of characters of a text on a page, where some take six.
+/// The number of characters of a text on a page. `<` takes six there, as do some others.
 fn weight(text: &str) -> usize {
     let cost = |byte: u8| if byte == b'<' || byte == b'&' || byte < b' ' { 6 } else { 1 };
     text.bytes().map(cost).sum()

@@ -17,7 +17,7 @@ use crate::lock::lock;
 /// Events are written to the file when they have this many bytes.
 const ENOUGH: usize = 64 << 10;
 
-/// Slots and workers are threads in the file. These are the numbers of their processes.
+/// The file shows slots and workers as threads of two processes, which have these numbers.
 const SLOTS: u32 = 1;
 const WORKERS: u32 = 2;
 
@@ -109,7 +109,7 @@ impl TraceFile {
 
     fn event(&mut self, event: &Value) {
         self.unwritten.extend_from_slice(b",\n");
-        // A Vec takes all that is written to it.
+        // Writing to a Vec can't fail.
         let _ = serde_json::to_writer(&mut self.unwritten, event);
         if self.unwritten.len() >= ENOUGH {
             self.write();
@@ -124,8 +124,8 @@ impl TraceFile {
     }
 }
 
-/// The event of a job, and the text before it. There may be millions of events. So they are written piece by piece,
-/// and not made of values.
+/// The event of a job, and the comma before it. There may be millions of events, so the text is written directly and
+/// not made from JSON values.
 fn slice(
     done: &Done<'_>,
     run: Run,
@@ -144,7 +144,7 @@ fn slice(
     let ts = micros(span.begun);
     let dur = micros(span.end - span.begun);
     let mut text = Vec::with_capacity(320);
-    // A Vec takes all that is written to it.
+    // Writing to a Vec can't fail.
     let _ = write!(
         text,
         ",\n{{\"ph\":\"X\",\"pid\":{SLOTS},\"tid\":{row},\"ts\":{ts:.3},\"dur\":{dur:.3},\
@@ -170,7 +170,7 @@ fn slice(
 
 /// Appends text as JSON.
 fn string(to: &mut Vec<u8>, text: &str) {
-    // A Vec takes all that is written to it.
+    // Writing to a Vec can't fail.
     let _ = serde_json::to_writer(to, text);
 }
 

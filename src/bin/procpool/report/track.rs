@@ -6,7 +6,7 @@
 pub struct Span {
     /// When the job was given to the worker.
     pub start: f64,
-    /// When the worker turned to it.
+    /// When the worker began it.
     pub begun: f64,
     pub end: f64,
     /// The number of the lane, from 0. Jobs that overlap have different lanes.

@@ -40,7 +40,7 @@ impl Size {
     }
 }
 
-/// Builds the pools. `watcher` and `sink` hear of what happens in all of them.
+/// Builds the pools. `watcher` and `sink` get the events and outcomes of all of them.
 ///
 /// # Errors
 /// The command or a worker can't be run.
@@ -60,7 +60,7 @@ pub fn build(
             .sink(Arc::clone(sink))
             .max_procs(size.slots.clamp(1, MOST_SLOTS))
     };
-    // Either each pool is of another kind, or all are of one.
+    // There is a builder for each pool, or one builder for all of them.
     let builders = kinds(plan, options).into_iter().map(described).cycle().take(size.pools);
     let mut pools: Vec<Pool> = Vec::new();
     for (index, builder) in builders.enumerate() {

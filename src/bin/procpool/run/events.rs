@@ -22,7 +22,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// Whether no job may be begun from now on, and no question be asked.
+    /// Whether no further job may begin, and no further question may be asked.
     pub fn stops_at_once(&self) -> bool {
         matches!(self, Self::Output(_) | Self::StartLimit(_))
     }
@@ -44,7 +44,7 @@ pub enum Action {
     Stop,
     /// They kill all processes.
     Kill,
-    /// They kill all processes, and the run does not wait for anybody.
+    /// They kill all processes, and the run waits for nothing.
     Abandon,
 }
 
@@ -80,7 +80,7 @@ pub struct Course {
 }
 
 impl Course {
-    /// Takes note of an event, and says what it means.
+    /// Records an event. Returns what it means.
     pub fn judge(&mut self, event: Event) -> Verdict {
         match event {
             Event::InputRead(end) => self.judge_input(end),

@@ -120,7 +120,7 @@ impl Screen for Reporter {
             self.console.aside(text, write);
         } else {
             // The write may block, and messages must not wait for it.
-            write();
+            self.console.beside_pipe(write);
         }
     }
 

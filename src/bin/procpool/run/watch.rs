@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
 
 use super::events::{Action, Course, Event};
+use super::slow::SlowJobs;
 use crate::exit::Status;
 use crate::interrupts::{FatalSignal, SignalOrder};
 use crate::pools::Pools;
@@ -26,10 +27,10 @@ use crate::report::seconds::Seconds;
 /// The time that killed processes have to disappear.
 pub const LAST_WAIT: Duration = Duration::from_secs(1);
 
-/// An interrupted run that is still not over after this time says what it waits for.
+/// If an interrupted run is not over after this time, it prints what it waits for.
 const HINT_AFTER: Duration = Duration::from_millis(100);
 
-/// The time that slots have to say what they run.
+/// The time that slots have to report their jobs.
 const ROLL_PATIENCE: Duration = Duration::from_millis(200);
 
 /// A run under way.
@@ -38,20 +39,27 @@ pub struct ActiveRun {
     pub output: Arc<Output>,
     pub bookkeeper: Arc<Bookkeeper>,
     pub console: Arc<Console>,
-    /// Set when no job is to be begun any more. The reader stops then.
+    /// Once it is set, no further job begins, and the reader stops.
     pub stop: Arc<AtomicBool>,
     pub events: UnboundedReceiver<Event>,
     /// The orders that signals lead to.
     pub orders: UnboundedReceiver<SignalOrder>,
     pub signal: FatalSignal,
-    /// When a hint says what the run waits for.
-    pub hint_at: Option<Instant>,
-    /// When the run stops waiting for killed processes.
-    pub give_up_at: Option<Instant>,
+    pub timers: Timers,
     pub progress: ProgressLine,
     pub reports: Option<Arc<Reports>>,
     pub journal: Option<Arc<Journal>>,
     pub course: Course,
+}
+
+/// What happens at a certain time.
+#[derive(Debug)]
+pub struct Timers {
+    /// When a hint says what the run waits for.
+    pub hint_at: Option<Instant>,
+    /// When the run stops waiting for killed processes.
+    pub give_up_at: Option<Instant>,
+    pub slow: SlowJobs,
 }
 
 impl ActiveRun {
@@ -76,12 +84,16 @@ impl ActiveRun {
                         continue;
                     }
                 }
-                () = sleep_until(self.hint_at) => {
+                () = sleep_until(self.timers.hint_at) => {
                     self.hint();
                     continue;
                 }
+                () = sleep_until(self.timers.slow.at()) => {
+                    self.remark_on_slow_jobs();
+                    continue;
+                }
                 // One slot that hangs must not hold up the run.
-                () = sleep_until(self.give_up_at) => break,
+                () = sleep_until(self.timers.give_up_at) => break,
                 Some(event) = self.events.recv() => end = self.react(event).or(end),
                 () = self.pools.ended(), if is_ending => break,
             }
@@ -105,9 +117,9 @@ impl ActiveRun {
         let read = move || {
             let complain = |problem: &str| console.say(problem);
             let read = || reader.run(&pools, &*sink, &complain);
-            // Without an end of its input a run would never end.
+            // The run waits for this event, so a panic must send it too.
             let end = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
-                complain("the input could not be read on: this is a defect of procpool");
+                complain("the rest of the input could not be read: this is a defect of procpool");
                 End::Incomplete
             });
             let _ = events.send(Event::InputRead(end));
@@ -119,10 +131,10 @@ impl ActiveRun {
     /// Does what an event asks for. Returns how the process ends because of it.
     fn react(&mut self, event: Event) -> Option<Status> {
         if event.stops_at_once() {
-            // A question holds the terminal until this is set.
+            // This also ends a question of --confirm, which holds the terminal.
             self.stop.store(true, Ordering::Release);
         }
-        // stderr may be as stuck as stdout. So the pools act before anything is written there.
+        // If stdout is blocked, stderr may be too. So the pools act before anything is written there.
         let acts_first = event.is_of_output();
         let verdict = self.course.judge(event);
         if acts_first {
@@ -161,12 +173,13 @@ impl ActiveRun {
         if order == SignalOrder::Report {
             return self.say_what_runs();
         }
+        self.timers.slow.stop();
         // This comes first. Otherwise results would wait for the reader of stdout.
         self.output.hurry();
         match order {
             SignalOrder::Stop => {
                 self.pools.stop();
-                self.hint_at = Some(Instant::now() + HINT_AFTER);
+                self.timers.hint_at = Some(Instant::now() + HINT_AFTER);
             }
             SignalOrder::Terminate => self.pools.terminate(),
             SignalOrder::Kill | SignalOrder::Report => {
@@ -178,16 +191,26 @@ impl ActiveRun {
 
     /// Sets the time until which the run waits for killed processes.
     fn give_up(&mut self) {
-        self.give_up_at.get_or_insert_with(|| Instant::now() + LAST_WAIT);
+        self.timers.give_up_at.get_or_insert_with(|| Instant::now() + LAST_WAIT);
     }
 
     /// Tells a user at the terminal what the run waits for.
     fn hint(&mut self) {
-        self.hint_at = None;
+        self.timers.hint_at = None;
         let jobs = self.pools.underway(ROLL_PATIENCE / 2).len();
         if jobs > 0 {
             let s = if jobs == 1 { "" } else { "s" };
-            self.console.hint(&format!("waiting for {jobs} running job{s}; once more to end them"));
+            self.console
+                .hint(&format!("waiting for {jobs} running job{s}; interrupt again to end them"));
+        }
+    }
+
+    /// Prints which jobs have become slow.
+    fn remark_on_slow_jobs(&mut self) {
+        let jobs = self.pools.underway(ROLL_PATIENCE);
+        let lines = self.timers.slow.look(&jobs);
+        if !lines.is_empty() {
+            self.console.print(lines.as_bytes());
         }
     }
 

@@ -1,21 +1,26 @@
 //! Builds all parts of a run from the options, and connects them: input, pools, output, reports, signals.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use procpool::engine::command::label::LabelSize;
 use procpool::engine::input::plain_lines::{Columns, Pack, Plain};
-use procpool::engine::input::{Form, Reader, Source};
+use procpool::engine::input::{Census, Form, Reader, Source};
 use procpool::engine::journal::Journal;
+use procpool::engine::output::failure::FailureStyle;
 use procpool::engine::output::{Format, Output, Screen, Settings};
 use procpool::engine::{Sink, Watcher};
+use rustix::termios::tcgetwinsize;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::builders::{self, Size};
 use super::events::{Course, Event};
 use super::reporter::Reporter;
-use super::watch::ActiveRun;
+use super::slow::SlowJobs;
+use super::watch::{ActiveRun, Timers};
 use crate::cli::Options;
 use crate::cli::halt::{Halt, Limit, What};
 use crate::descriptors::{self, Stream};
@@ -23,16 +28,26 @@ use crate::exit::Status;
 use crate::interrupts::{FatalSignal, Interrupts};
 use crate::outputs::Outputs;
 use crate::plan::Plan;
+use crate::pools::Pools;
+use crate::report::again::Again;
 use crate::report::bookkeeper::{Bookkeeper, ReportSettings};
+use crate::report::closing::Closing;
+use crate::report::colors::{Colors, Paint};
 use crate::report::console::Console;
 use crate::report::failed::{FailedLines, FailedSettings};
+use crate::report::few::FewFailures;
 use crate::report::names::JobNames;
 use crate::report::progress::ProgressLine;
+use crate::report::progress::manner::{Manner, Setting};
+use crate::report::progress::view::{View, Viewed};
 use crate::report::reports::Reports;
 use crate::signals::Early;
 
 /// The meaning of `--fail-fast`.
 const FAIL_FAST: Halt = Halt { now: true, what: What::Fail, limit: Limit::Count(1) };
+
+/// At a terminal, a job that runs for longer is remarked on.
+const SLOW: Duration = Duration::from_secs(60);
 
 /// Runs what the options ask for.
 ///
@@ -60,10 +75,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let sink = Arc::clone(&bookkeeper) as Arc<dyn Sink>;
     let pools = builders::build(&plan, &options, size, &watcher, &sink)?;
     bookkeeper.watch(&pools);
-    let counts = Arc::clone(&output);
-    let progress = ProgressLine::start(options.output.progress, Arc::clone(&console), move || {
-        counts.counts()
-    })?;
+    let progress = show_progress(&options, &plan, &pools, size, &output, &journal, &reporter)?;
     let (orders, ordered) = unbounded_channel();
     let signal = FatalSignal::default();
     let interrupts = Interrupts {
@@ -74,7 +86,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         orders,
         signal: signal.clone(),
     };
-    listen(interrupts).context("signals can't be listened to")?;
+    listen(interrupts).context("procpool can't listen to signals")?;
     drop(early);
     let run = ActiveRun {
         pools,
@@ -85,8 +97,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         events: received,
         orders: ordered,
         signal,
-        hint_at: None,
-        give_up_at: None,
+        timers: Timers { hint_at: None, give_up_at: None, slow: slow_jobs(&options) },
         progress,
         reports,
         journal,
@@ -94,6 +105,33 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(run.watch(plan.reader, events))
+}
+
+/// Shows the progress, as the options say.
+fn show_progress(
+    options: &Options,
+    plan: &Plan,
+    pools: &Pools,
+    size: Size,
+    output: &Arc<Output>,
+    journal: &Option<Arc<Journal>>,
+    reporter: &Reporter,
+) -> io::Result<ProgressLine> {
+    let manner = Setting::of(&plan.reader.sources).manner(options.output.progress);
+    let has_rate = options.throttling.rate >= options.throttling.delay;
+    let viewed = Viewed {
+        output: Arc::clone(output),
+        pools: pools.clone(),
+        slots: size.all_slots(),
+        intake: Arc::clone(&plan.reader.intake),
+        census: if manner == Manner::Hidden { None } else { Census::new(&plan.reader) },
+        journal: journal.clone(),
+        stop: Arc::clone(&reporter.stop),
+        interval: if has_rate { "--rate" } else { "--delay" },
+        has_one_command: plan.commands.as_ref().is_some_and(|commands| !commands.in_jobs),
+    };
+    let colors = Colors::of_stderr(options.output.color);
+    ProgressLine::start(manner, colors, Arc::clone(&reporter.console), View::new(viewed))
 }
 
 /// Where results go.
@@ -119,6 +157,7 @@ impl ResultSinks {
             tag: options.output.tag,
             commands: plan.commands.clone(),
             sources: builders::source_names(&plan.reader),
+            failures: failure_style(Colors::of_stderr(options.output.color)),
         };
         let slots = size.all_slots();
         let reports = open_reports(options, &outputs, &plan.reader.sources, &format, slots)?;
@@ -141,6 +180,24 @@ impl ResultSinks {
         let bookkeeper = Bookkeeper::new(Arc::clone(&output), settings, commands, halted)?;
         Ok(Self { output, reports, bookkeeper: Arc::new(bookkeeper) })
     }
+}
+
+/// The jobs that `--slow` remarks on. By default somebody has to be there to see that.
+fn slow_jobs(options: &Options) -> SlowJobs {
+    let default = io::stderr().is_terminal().then_some(SLOW);
+    SlowJobs::new(options.output.slow.or(default), Colors::of_stderr(options.output.color))
+}
+
+/// How failures look on stderr. On a terminal, what a job runs gets three rows at most.
+fn failure_style(colors: Colors) -> FailureStyle {
+    let columns = tcgetwinsize(io::stderr())
+        .ok()
+        .map(|size| size.ws_col)
+        .filter(|_| io::stderr().is_terminal());
+    let size = columns.map_or(LabelSize::LARGE, |columns| {
+        LabelSize::of_terminal(if columns == 0 { 80 } else { columns.into() })
+    });
+    FailureStyle { word: colors.paint(Paint::Bad, "failed"), size }
 }
 
 /// Settings of the bookkeeper.
@@ -168,6 +225,11 @@ fn report_settings(
         resume: options.journal.resume,
         reports,
         failed: failed.transpose()?,
+        closing: Closing::new(
+            Again::new(options, reader),
+            FewFailures::new(reader),
+            Colors::of_stderr(options.output.color),
+        ),
     })
 }
 
@@ -196,19 +258,19 @@ fn open_reports(
 fn check_streams(sources: &[Source]) -> anyhow::Result<()> {
     if descriptors::is_closed(Stream::Stdout) {
         anyhow::bail!(
-            "stdout is closed, and all results would be lost: let it go to a file, or to /dev/null"
+            "stdout is closed, so all results would be lost: redirect it to a file, or to /dev/null"
         );
     }
     if descriptors::is_closed(Stream::Stdin) && sources.contains(&Source::Stdin) {
         anyhow::bail!(
-            "stdin is closed, and jobs are read from there: give it a file or a pipe, or /dev/null"
+            "stdin is closed, but jobs are read from it: redirect it from a file or a pipe, or /dev/null"
         );
     }
     Ok(())
 }
 
-/// Opens the journal, if there is one, and reports an incomplete last line. The reader then looks jobs up in it, and
-/// packs lines as the first run did.
+/// Opens the journal, if there is one, and reports an incomplete last line. Makes the reader look jobs up in it, and
+/// pack lines as the first run did.
 fn open_journal(plan: &mut Plan, console: &Console) -> anyhow::Result<Option<Arc<Journal>>> {
     let Some(settings) = &plan.journal else { return Ok(None) };
     let journal = Journal::open(settings).map_err(anyhow::Error::msg)?;
@@ -216,8 +278,8 @@ fn open_journal(plan: &mut Plan, console: &Console) -> anyhow::Result<Option<Arc
     if torn > 0 {
         let s = if torn == 1 { "" } else { "s" };
         console.say(&format!(
-            "the last line of the journal '{}' was not written to its end, and was cut off \
-             ({torn} byte{s}): its job will be run again",
+            "the last line of the journal '{}' was incomplete and has been cut off ({torn} byte{s}): \
+             its job will be run again",
             settings.path.display()
         ));
     }
@@ -230,7 +292,7 @@ fn open_journal(plan: &mut Plan, console: &Console) -> anyhow::Result<Option<Arc
     Ok(Some(journal))
 }
 
-/// Begins to listen to signals. Without some descriptors tokio panics. So this first checks that there are enough.
+/// Begins to listen to signals. It first checks that enough descriptors are left, because tokio panics without them.
 fn listen(interrupts: Interrupts) -> io::Result<()> {
     let pairs: io::Result<Vec<_>> = (0..4).map(|_| UnixStream::pair()).collect();
     drop(pairs?);

@@ -87,7 +87,7 @@ function axis(from, to, most) {
   return inside.length > most ? inside.filter(isPower) : inside;
 }
 
-/** Where the quantiles are, each with its name; one that would be in the way of another is left out. */
+/** A mark with a name for each quantile. A quantile whose name would cover another one has none. */
 function marks(svg, x, top, base) {
   let last = -Infinity;
   for (const name of ["p50", "p95", "p99"]) {

@@ -2,7 +2,7 @@
 const run = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 
-/** An element with attributes and children; what is no element becomes text. */
+/** An element with attributes and children. A child that is no element becomes text. */
 function make(tag, attributes = {}, ...children) {
   const svg = ["svg", "rect", "line", "text", "g", "title"].includes(tag);
   const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
@@ -16,7 +16,7 @@ function make(tag, attributes = {}, ...children) {
 const grouped = (number) => Math.round(number).toLocaleString("en-US");
 const plural = (number, what) => `${grouped(number)} ${what}${number === 1 ? "" : "s"}`;
 
-/** A duration, as a person wants to read it. */
+/** A duration, for people. */
 function time(seconds) {
   if (seconds === null || seconds === undefined) return "–";
   if (seconds === 0) return "0 s";
@@ -27,7 +27,7 @@ function time(seconds) {
   return hours > 0 ? `${hours} h ${minutes} min` : `${minutes} min ${rest} s`;
 }
 
-/** A moment of the run: with as many digits as `step`, in seconds, asks for. */
+/** A moment of the run, with the number of digits that shows a difference of `step` seconds. */
 function moment(seconds, step) {
   const digits = Math.max(0, Math.min(6, -Math.floor(Math.log10(step))));
   if (Math.abs(seconds) < 1e-9) return "0 s";
@@ -51,7 +51,7 @@ function colours() {
 
 const tip = byId("tip");
 
-/** Shows a text by the pointer: the first line is what it is about. */
+/** Shows a text beside the pointer. The first line is its title. */
 function showTip(event, title, ...lines) {
   tip.replaceChildren(...(title ? [make("b", {}, title)] : []), ...lines.filter(Boolean).map((line) => make("div", {}, line)));
   tip.hidden = false;

@@ -1,4 +1,4 @@
-// Tables, which sort by a click on a heading, and what is said about how exact all this is.
+// Tables, which sort by a click on a heading, and the notes on how exact the numbers are.
 
 /** A table. A column has a name and says what it shows of a row (`text` or `cell`); with `key` it sorts. */
 function table(caption, columns, rows, { id, sorted } = {}) {
@@ -80,14 +80,14 @@ function failures() {
   tell(all);
 }
 
-/** What a job does, its own name, and what it printed. */
+/** The text of a job, its id, and its output. */
 function what(row) {
   const parts = [make("span", { class: "mono" }, row.job || row.name)];
   if (row.id) parts.push(make("div", { class: "muted small" }, `id ${row.id}`));
   if (row.details) {
     const lines = row.details.split("\n").length;
-    const details = make("details", { open: run.failures.length <= 3 }, make("summary", {}, `What it said (${plural(lines, "line")})`));
-    // There may be a thousand of them, of which few are looked at.
+    const details = make("details", { open: run.failures.length <= 3 }, make("summary", {}, `Output (${plural(lines, "line")})`));
+    // There may be a thousand of them, and most are never opened.
     const show = () => details.childElementCount === 1 && details.append(make("pre", { tabindex: 0 }, row.details));
     if (details.open) show();
     details.addEventListener("toggle", show);
@@ -104,7 +104,7 @@ function slowest() {
     { name: "Took", number: true, key: (row) => row.seconds, text: (row) => time(row.seconds) },
     { name: "Began at", minor: true, number: true, key: (row) => row.start, text: (row) => moment(row.start, run.seconds / 500) },
     { name: "Slot", minor: true, number: true, key: (row) => row.slot, text: (row) => row.slot },
-    { name: "Came to", key: (row) => (row.ok ? "succeeded" : "failed"), cell: (row) => make("span", { class: row.ok ? "pill ok" : "pill" }, row.ok ? "succeeded" : "failed") },
+    { name: "Result", key: (row) => (row.ok ? "succeeded" : "failed"), cell: (row) => make("span", { class: row.ok ? "pill ok" : "pill" }, row.ok ? "succeeded" : "failed") },
   ], run.slowest, { id: "slowest-table", sorted: ["Took", "descending"] }));
 }
 
@@ -115,7 +115,7 @@ const reasons = {
   "idle-timeout": "had no job for a while (--idle-timeout)",
   died: "died by itself",
   timeout: "its job took too long (--timeout)",
-  protocol: "printed what is no reply",
+  protocol: "printed something that is no reply",
   unfit: "could not be made ready for work",
   cancelled: "ended with the run, while it had a job",
   done: "was not needed any more",

@@ -1,4 +1,4 @@
-// What each slot did when, and how many jobs ended when. Both charts show the same stretch of time.
+// The jobs of each slot, and the number of jobs that ended, over time. Both charts show the same stretch of time.
 const timeline = {
   gutter: 74,
   from: 0,
@@ -138,7 +138,7 @@ const timeline = {
     }
   },
 
-  /** So that a failure can be told by those who don't see its colour. */
+  /** Marks a failure for people who do not see its colour. */
   hatch(context, colour, left, top, width, height) {
     context.save();
     context.beginPath();
@@ -197,7 +197,7 @@ const timeline = {
     const { step_seconds: step, jobs, failed } = run.throughput;
     this.grid(context, colour, height, false);
     const [first, last] = [Math.max(0, Math.floor(this.from / step)), Math.min(jobs.length, Math.ceil(this.to / step))];
-    // No more bars than there is room for.
+    // There are no more bars than pixels allow.
     const group = Math.max(1, Math.ceil((last - first) / Math.min(160, (this.width - this.gutter) / 4)));
     const sums = [];
     for (let at = first - (first % group); at < last; at += group) {
