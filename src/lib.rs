@@ -24,10 +24,10 @@
 //! # for line in sys.stdin:
 //! #     print(json.dumps({"result": len(json.loads(line)["args"][0])}), flush=True)"#;
 //! # let folder = std::env::temp_dir().join(format!("procpool-doc-{}", std::process::id()));
-//! # std::fs::create_dir_all(&folder).unwrap();
-//! # std::fs::write(folder.join("worker.py"), worker).unwrap();
-//! # std::env::set_current_dir(&folder).unwrap();
-//! # if std::process::Command::new("python3").arg("-V").output().is_err() { return; }
+//! # std::fs::create_dir_all(&folder)?;
+//! # std::fs::write(folder.join("worker.py"), worker)?;
+//! # std::env::set_current_dir(&folder)?;
+//! # if std::process::Command::new("python3").arg("-V").output().is_err() { return Ok(()); }
 //! use procpool::{Failure, Pool};
 //!
 //! #[tokio::main]
@@ -51,8 +51,9 @@
 //!     pool.shutdown().await;
 //!     Ok(())
 //! }
-//! # main().unwrap();
-//! # std::fs::remove_dir_all(&folder).unwrap();
+//! # main()?;
+//! # std::fs::remove_dir_all(&folder)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! Workers are started as they are needed, up to [`Builder::max_procs`]. A call waits for a free one. A
@@ -263,8 +264,8 @@ pub mod engine {
     pub use crate::util::text::{printable, printable_bytes};
     pub use crate::util::wording::name_options;
     pub use crate::{
-        BuildError, Builder, Closed, Code, CodeError, CodeFileError, Depth, Failure, Kind, Language,
-        Pool, ProgramError, Protocol, Timeout,
+        BuildError, Builder, Closed, Code, CodeError, CodeFileError, Depth, Failure, Kind,
+        Language, Pool, ProgramError, Protocol, Timeout,
     };
 
     /// A job → the command line that is run for it.

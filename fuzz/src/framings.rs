@@ -1,7 +1,9 @@
 //! Framings: bytes from a worker → messages. First a byte that chooses the pieces, then the bytes.
 
 use procpool::engine::Protocol;
-use procpool::engine::protocol::framing::{FRAMINGS, Framing, LINES_AND_NULS, Scan, Split, line, nul};
+use procpool::engine::protocol::framing::{
+    FRAMINGS, Framing, LINES_AND_NULS, Scan, Split, line, nul,
+};
 
 use super::{choice, pieces};
 

@@ -75,7 +75,8 @@ impl Code {
             "sh" => Some(Language::Sh),
             _ => None,
         };
-        let form = if language.is_some() { CodeForm::File } else { CodeForm::FileOfUnknownLanguage };
+        let form =
+            if language.is_some() { CodeForm::File } else { CodeForm::FileOfUnknownLanguage };
         let text = path.to_string_lossy().into_owned();
         Self::with(language.unwrap_or(Language::Sh), text, form)
     }

@@ -2,59 +2,15 @@
 //! came, or the output of a command.
 
 use std::borrow::Cow;
-use std::io;
 
 use bytes::Bytes;
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
-use serde::{Deserialize, forward_to_deserialize_any};
+use serde::forward_to_deserialize_any;
 use serde_json::value::RawValue;
 
+use super::command_output::CommandOutput;
 use super::outcome::Value;
-use super::printed::{Capture, Printed};
-
-/// What a command has printed, and how it ended: the result of a call to a pool of commands.
-///
-/// `T` of a call may also be a struct of your own with some of these fields, as text or as bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[non_exhaustive]
-pub struct CommandOutput {
-    /// Its exit status. `None`: a signal ended it, or its status is not known.
-    pub exit: Option<i32>,
-    /// The number of the signal that ended it.
-    pub signal: Option<i32>,
-    /// What it printed to stdout.
-    pub stdout: Bytes,
-    /// What it printed to stderr.
-    pub stderr: Bytes,
-}
-
-impl CommandOutput {
-    /// Reads what was kept of a command.
-    ///
-    /// # Errors
-    /// The temporary file can't be read.
-    pub(crate) fn of(printed: &Printed) -> io::Result<Self> {
-        Ok(Self {
-            exit: printed.exit,
-            signal: printed.signal,
-            stdout: bytes_of(&printed.stdout)?,
-            stderr: bytes_of(&printed.stderr)?,
-        })
-    }
-}
-
-fn bytes_of(capture: &Capture) -> io::Result<Bytes> {
-    if let Some(small) = capture.small() {
-        return Ok(Bytes::copy_from_slice(small));
-    }
-    let mut all = Vec::with_capacity(usize::try_from(capture.len()).unwrap_or_default());
-    capture.each(|piece| {
-        all.extend_from_slice(piece);
-        Ok(())
-    })?;
-    Ok(all.into())
-}
 
 /// The result that a call gets.
 #[derive(Clone, Debug)]
@@ -95,26 +51,6 @@ impl Answer {
             Self::Bytes(bytes) => Value::Bytes(bytes).to_json(),
             Self::Command(output) => output.to_json(),
         }
-    }
-}
-
-impl CommandOutput {
-    /// It as JSON: text as a string, other bytes in base64.
-    fn to_json(&self) -> Box<RawValue> {
-        let mut object = serde_json::Map::new();
-        object.insert("exit".to_owned(), self.exit.into());
-        if let Some(signal) = self.signal {
-            object.insert("signal".to_owned(), signal.into());
-        }
-        for (key, bytes) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
-            match std::str::from_utf8(bytes) {
-                Ok(text) => object.insert(key.to_owned(), text.into()),
-                Err(_) => {
-                    object.insert(format!("{key}_base64"), super::outcome::base64(bytes).into())
-                }
-            };
-        }
-        serde_json::value::to_raw_value(&object).unwrap_or_default()
     }
 }
 
@@ -317,6 +253,7 @@ impl<'de> Deserializer<'de> for &CommandOutput {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde::Deserialize;
 
     fn bytes(bytes: &'static [u8]) -> Answer {
         Answer::Bytes(Bytes::from_static(bytes))
@@ -338,10 +275,15 @@ mod tests {
 
     #[test]
     fn json_is_read_without_loss() {
-        let text = format!(r#"{{"z":123456789012345678901234567890,"a":{}1{}}}"#, "[".repeat(500), "]".repeat(500));
+        let text = format!(
+            r#"{{"z":123456789012345678901234567890,"a":{}1{}}}"#,
+            "[".repeat(500),
+            "]".repeat(500)
+        );
         let answer = Answer::Json(RawValue::from_string(text.clone()).expect("JSON"));
         assert_eq!(answer.read::<Box<RawValue>>().expect("JSON").get(), text);
-        let answer = Answer::Json(RawValue::from_string("18446744073709551615".into()).expect("JSON"));
+        let answer =
+            Answer::Json(RawValue::from_string("18446744073709551615".into()).expect("JSON"));
         assert_eq!(answer.read::<u64>().expect("a number"), u64::MAX);
         assert!(answer.read::<String>().is_err());
     }

@@ -34,10 +34,7 @@ enum Recipient {
     /// Whoever polls the call.
     Handle,
     /// A pipeline: the answer goes into its channel, with this number.
-    Pipeline {
-        tag: u64,
-        sender: mpsc::UnboundedSender<(u64, CallResult)>,
-    },
+    Pipeline { tag: u64, sender: mpsc::UnboundedSender<(u64, CallResult)> },
 }
 
 #[derive(Debug)]

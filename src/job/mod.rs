@@ -3,6 +3,7 @@
 mod answer;
 pub(crate) mod bundle;
 pub(crate) mod caller;
+mod command_output;
 pub(crate) mod key;
 pub(crate) mod naming;
 mod outcome;
@@ -10,9 +11,8 @@ pub(crate) mod printed;
 mod sink;
 mod unit;
 
-pub use answer::CommandOutput;
 pub(crate) use answer::Answer;
-pub(crate) use outcome::base64;
+pub use command_output::CommandOutput;
 pub use outcome::{Failure, Kind, Value};
 pub use sink::{Closed, Done, Feed, Run, Sink, Watcher, Why, WorkerEnd};
 pub use unit::{Job, Place};

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use base64::Engine as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::answer::CommandOutput;
+use super::command_output::CommandOutput;
+use crate::util::json::base64;
 
 /// What happened to a job that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -183,9 +183,4 @@ impl Value<'_> {
             }
         }
     }
-}
-
-/// Encodes bytes that are not UTF-8, for JSON.
-pub(crate) fn base64(bytes: &[u8]) -> String {
-    base64::engine::general_purpose::STANDARD.encode(bytes)
 }

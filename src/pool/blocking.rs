@@ -15,15 +15,14 @@ use crate::pool::stream::Outcomes;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let worker = r#"sh -c 'while read -r line; do echo "{\"result\":42}"; done'"#;
 /// let pool = procpool::Pool::builder(worker).max_procs(4).build()?;
-/// let answers: Vec<u64> = std::thread::scope(|scope| {
-///     let threads: Vec<_> =
-///         (0..4).map(|n| scope.spawn({
-///             let pool = pool.blocking();
-///             move || pool.process("answer", [n])
-///         })).collect();
-///     threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Result<_, _>>()
-/// })?;
-/// assert_eq!(answers, [42; 4]);
+/// let pool = pool.blocking();
+/// assert_eq!(pool.process::<u64>("answer", ())?, 42);
+/// std::thread::scope(|scope| {
+///     for n in 0..4 {
+///         let pool = pool.clone();
+///         scope.spawn(move || assert_eq!(pool.process("answer", [n]).ok(), Some(42)));
+///     }
+/// });
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]

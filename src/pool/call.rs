@@ -132,8 +132,7 @@ impl<'a> Call<'a> {
         };
         job.timeout = timeout;
         job.retries = retries;
-        let expires =
-            queue_timeout.map_or(Moment::NEVER, |time| engine.shared.now().after(time));
+        let expires = queue_timeout.map_or(Moment::NEVER, |time| engine.shared.now().after(time));
         engine.queue(OpenCall::new(job, expires, home, has_place))
     }
 }

@@ -125,6 +125,20 @@ impl Engine {
         }
     }
 
+    /// Queues many calls at once. They have no places and no limits of their wait.
+    pub(crate) fn queue_all(&self, calls: Vec<Arc<OpenCall>>) {
+        if calls.is_empty() {
+            return;
+        }
+        match self.shared.queue.push_calls(&calls) {
+            Ok(slots) => self.shared.start_slots(slots),
+            Err(_) => {
+                let jobs = calls.into_iter().filter_map(|call| Some(call.start(usize::MAX)?.0));
+                self.shared.drop_jobs(jobs);
+            }
+        }
+    }
+
     /// Makes the job of a call.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::iter::Fuse;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use serde::Serialize;
@@ -104,14 +104,21 @@ where
         context: &mut Context<'_>,
     ) -> Poll<Option<(u64, Result<T, Failure>)>> {
         loop {
-            self.fill();
+            // Many at once, so that the slots are not called for each.
+            if 2 * (self.taken - self.returned) <= self.window as u64 {
+                self.fill();
+            }
             let in_turn = self.early.remove(&self.returned);
             let next = match in_turn {
                 Some(answer) => (self.returned, answer),
                 None if self.returned == self.taken => return Poll::Ready(None),
-                None => match ready!(self.receiver.poll_recv(context)) {
-                    Some(next) => next,
-                    None => return Poll::Ready(None),
+                None => match self.receiver.poll_recv(context) {
+                    Poll::Ready(Some(next)) => next,
+                    Poll::Ready(None) => return Poll::Ready(None),
+                    Poll::Pending => {
+                        self.fill();
+                        return Poll::Pending;
+                    }
                 },
             };
             if self.is_ordered && next.0 != self.returned {
@@ -125,18 +132,18 @@ where
 
     /// Queues jobs as far as there is room for them.
     fn fill(&mut self) {
-        while ((self.taken - self.returned) as usize) < self.window
+        let mut calls = Vec::new();
+        while self.taken - self.returned < self.window as u64
             && let Some(args) = self.args.next()
         {
             let sender = self.sender.clone();
             match self.engine.job(&self.cmd, &args) {
-                Ok(job) => {
-                    self.engine.queue(OpenCall::of_pipeline(job, self.taken, sender, None));
-                }
+                Ok(job) => calls.push(OpenCall::of_pipeline(job, self.taken, sender, None)),
                 Err(failure) => drop(sender.send((self.taken, Err(failure)))),
             }
             self.taken += 1;
         }
+        self.engine.queue_all(calls);
     }
 }
 

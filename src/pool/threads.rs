@@ -45,7 +45,7 @@ fn start_one(shared: &Arc<Shared>, index: usize) -> io::Result<()> {
             while catch_unwind(AssertUnwindSafe(run)).is_err() {
                 shared.queue.give_up_on(index);
                 // Should the next turn panic as well, this thread must not use up a processor.
-                thread::sleep(PANIC_PAUSE);
+                wake.wait(Some(PANIC_PAUSE));
                 shared.watcher.output_lost(
                     "outcomes of jobs were lost: the sink that takes them has panicked",
                 );

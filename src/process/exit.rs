@@ -114,9 +114,11 @@ pub(crate) fn describe(status: Option<ExitStatus>) -> String {
 pub(crate) fn describe_exited(status: Option<ExitStatus>) -> String {
     match status {
         Some(_) => describe(status),
-        None => "has exited, and its status can't be told: this process ignores SIGCHLD or another \
+        None => {
+            "has exited, and its status can't be told: this process ignores SIGCHLD or another \
                  part of it waits for all children"
-            .to_owned(),
+                .to_owned()
+        }
     }
 }
 

@@ -108,15 +108,11 @@ impl Process {
 fn command(spec: &Spec<'_>) -> io::Result<Command> {
     let (program, args) = spec.argv.split_first().ok_or(io::ErrorKind::NotFound)?;
     let mut command = Command::new(spec.program.unwrap_or(program));
-    command
-        .arg0(program)
-        .args(args)
-        .process_group(0);
+    command.arg0(program).args(args).process_group(0);
     if spec.clears_env {
         command.env_clear();
     }
-    command
-        .envs(spec.env.iter().map(|(name, value)| (name, value)));
+    command.envs(spec.env.iter().map(|(name, value)| (name, value)));
     if let Some(cwd) = spec.cwd {
         command.current_dir(cwd);
     }

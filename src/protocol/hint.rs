@@ -37,7 +37,7 @@ impl Protocol {
             Some(framing) => {
                 let setting = setting("--framing", "the framing");
                 format!("; it looks like {setting} {}", framing.name)
-            },
+            }
             None => String::new(),
         }
     }

@@ -24,9 +24,8 @@ use framing::{Framing, LINES_AND_NULS, Scan, Split};
 /// ```
 /// use procpool::Protocol;
 ///
-/// let protocol = Protocol::JSONRPC.with_framing("content-length").unwrap();
+/// assert!(Protocol::JSONRPC.with_framing("content-length").is_some());
 /// assert!(Protocol::RAW.with_framing("no such framing").is_none());
-/// # let _ = protocol;
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Protocol {

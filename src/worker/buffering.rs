@@ -32,8 +32,7 @@ fn advice(argv: &[OsString], pty: bool, python_is_unbuffered: bool) -> Option<St
         // Programs write each line at once to a terminal.
         return None;
     }
-    let terminal =
-        setting("give it a terminal with --pty", "give it a terminal with Builder::pty");
+    let terminal = setting("give it a terminal with --pty", "give it a terminal with Builder::pty");
     let words: Vec<_> = argv.iter().map(|word| word.to_string_lossy()).collect();
     // The program comes after `env NAME=VALUE`.
     let is_env = |word: &str| word == "env" || word.ends_with("/env");
@@ -80,9 +79,7 @@ fn advice(argv: &[OsString], pty: bool, python_is_unbuffered: bool) -> Option<St
         "unbuffer" | "script" | "socat" => return None,
         _ => {
             let line = shell_words::join(&words);
-            return Some(format!(
-                "Run it as 'stdbuf -oL {line}', or {terminal}."
-            ));
+            return Some(format!("Run it as 'stdbuf -oL {line}', or {terminal}."));
         }
     };
     (!is_on).then(|| format!("To cure that, {cure}, or {terminal}."))

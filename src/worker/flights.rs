@@ -214,7 +214,15 @@ impl Flights {
         self.jobs += job.count();
         self.bytes += job.size();
         let abandoned = Moment::NEVER;
-        self.open.push_back(Flight { job, start: now, clock: now, id, answered: 0, span, abandoned });
+        self.open.push_back(Flight {
+            job,
+            start: now,
+            clock: now,
+            id,
+            answered: 0,
+            span,
+            abandoned,
+        });
     }
 
     /// Makes a flight the oldest.

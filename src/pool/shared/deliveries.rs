@@ -4,8 +4,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::job::{Answer, Done, Failure, Job, Kind, Sink, Value, naming};
 use crate::job::caller::{CallResult, Caller};
+use crate::job::{Answer, Done, Failure, Job, Kind, Sink, Value, naming};
 use crate::pool::events;
 use crate::pool::shared::guarded::GuardedSink;
 use crate::pool::shared::tally::{Counts, Tally};

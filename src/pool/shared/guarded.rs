@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::pool::events;
 use crate::job::{Done, Failure, Job, Sink, Watcher, WorkerEnd};
+use crate::pool::events;
 
 /// Calls code of the user's. If it panics, `otherwise` is returned in place of what it returns. The
 /// panic's message is on stderr by then.

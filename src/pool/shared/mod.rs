@@ -1,6 +1,5 @@
 //! What all slots of a pool share. [`Shared`] has one part for each subject; each file owns one part.
 
-mod census;
 pub(crate) mod deliveries;
 pub(crate) mod estimates;
 mod guarded;
@@ -9,5 +8,6 @@ pub(crate) mod spares;
 pub(crate) mod start_ups;
 pub(crate) mod stopping;
 mod tally;
+mod worker_list;
 
 pub(crate) use parts::Shared;

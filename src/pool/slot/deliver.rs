@@ -169,10 +169,7 @@ enum PutOff {
 }
 
 /// The answer to a caller. For a command, it is the output.
-fn answer(
-    outcome: Result<Value<'_>, &Failure>,
-    printed: Option<&Arc<Printed>>,
-) -> CallResult {
+fn answer(outcome: Result<Value<'_>, &Failure>, printed: Option<&Arc<Printed>>) -> CallResult {
     match outcome {
         Ok(result) => match printed.map(|printed| CommandOutput::of(printed)) {
             None => Ok(Answer::of(result)),

@@ -25,7 +25,8 @@ fn what_makes_no_sense_is_told_at_once() {
         (good().max_reply(0), "max_reply"),
     ] {
         let error = wrong(builder);
-        let is_it = matches!(&error, BuildError::OutOfRange { setting: named, .. } if *named == setting);
+        let is_it =
+            matches!(&error, BuildError::OutOfRange { setting: named, .. } if *named == setting);
         assert!(is_it, "{setting}: {error:?}");
         assert_has(&error.to_string(), &[setting, "must be"]);
     }
@@ -124,7 +125,8 @@ async fn workers_have_the_environment_and_the_directory_of_the_settings() {
     assert_eq!((Path::new(&directory), variable.as_str()), (folder.as_path(), "a b"));
     assert_eq!(of_home, "");
     // Also those that are not workers.
-    let pool = build(Pool::command(["sh", "-c", "pwd; echo $A"]).current_dir(&folder).env("A", "c"));
+    let pool =
+        build(Pool::command(["sh", "-c", "pwd; echo $A"]).current_dir(&folder).env("A", "c"));
     let output: CommandOutput = ok("a command", pool.process("", ())).await;
     assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{}\nc\n", folder.display()));
 }
@@ -183,7 +185,8 @@ async fn a_worker_is_initialised_with_a_call() {
     let pool = build(Pool::builder(&crew.worker("")).max_procs(1).init("first", ["model"]));
     assert_eq!(ok("a job", pool.process::<u64>("first", [1])).await, 1);
     assert_eq!(crew.logged("job").len(), 2);
-    let bad = build(Pool::builder(&crew.worker("")).max_procs(1).init("fail", ["no"]).start_limit(1));
+    let bad =
+        build(Pool::builder(&crew.worker("")).max_procs(1).init("fail", ["no"]).start_limit(1));
     let failure = failed("a job", bad.process::<u64>("first", [1])).await;
     assert_eq!(failure.kind, Kind::Spawn);
     assert_has(&failure.message, &["not fit for work", "no"]);

@@ -19,7 +19,8 @@ async fn a_job_gets_its_reply() {
     assert_eq!(ok("a tuple", pool.process::<Value>("echo", (1, "b"))).await, json!([1, "b"]));
     assert_eq!(ok("a text", pool.process::<Value>("echo", "b")).await, json!("b"));
     assert_eq!(ok("nothing", pool.process::<Value>("echo", ())).await, Value::Null);
-    let failure = failed("no such command", pool.process::<Value>("no \"such\"\ncommand", [1])).await;
+    let failure =
+        failed("no such command", pool.process::<Value>("no \"such\"\ncommand", [1])).await;
     assert_eq!(failure.kind, Kind::Error);
     assert_eq!(failure.message, "no \"such\"\ncommand: unknown command no \"such\"\ncommand");
 }

@@ -25,7 +25,8 @@ async fn thousands_of_dropped_jobs_hold_nobody_up() {
     let crew = Crew::new();
     let pool = build(Pool::builder(&crew.worker("")).max_procs(2));
     let gate = crew.path("gate");
-    let running = [pool.defer::<Value>("await_file", [&gate]), pool.defer::<Value>("await_file", [&gate])];
+    let running =
+        [pool.defer::<Value>("await_file", [&gate]), pool.defer::<Value>("await_file", [&gate])];
     crew.await_logged("job", 2);
     for round in 0..3 {
         let jobs: Vec<_> = (0..1000).map(|at| pool.defer::<Value>("echo", [at])).collect();
@@ -231,11 +232,16 @@ fn calls_dropped_by_many_threads() {
                 tokio::spawn(async move {
                     for at in 0..15 {
                         let hurry = Duration::from_micros((number * 131 + at * 577) % 3000);
-                        if let Some(outcome) = within(hurry, pool.process::<Value>("first", [at])).await {
+                        if let Some(outcome) =
+                            within(hurry, pool.process::<Value>("first", [at])).await
+                        {
                             assert_eq!(outcome.expect("ok"), at);
                         }
                     }
-                    assert_eq!(ok("a kept call", pool.process::<Value>("first", [number])).await, number);
+                    assert_eq!(
+                        ok("a kept call", pool.process::<Value>("first", [number])).await,
+                        number
+                    );
                 })
             })
             .collect();

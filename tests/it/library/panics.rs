@@ -141,6 +141,7 @@ async fn an_output_whose_thread_panics_stops_no_slot() {
         tag: false,
         commands: None,
         sources: Vec::new(),
+        failures: Default::default(),
     };
     let settings = Settings { format, ordered: true, buffer: 1 << 20, journal: None };
     let screen = Arc::new(NoScreen(Arc::clone(&notes)));

@@ -29,7 +29,10 @@ fn a_thousand_jobs_one_at_a_time_need_one_process() {
 async fn jobs_go_to_idle_processes_before_new_ones_are_started() {
     let crew = Crew::new();
     let pool = build(Pool::builder(&crew.worker("")).max_procs(4));
-    let pair = [pool.defer::<Value>("await_log", ("job", 2)), pool.defer::<Value>("await_log", ("job", 2))];
+    let pair = [
+        pool.defer::<Value>("await_log", ("job", 2)),
+        pool.defer::<Value>("await_log", ("job", 2)),
+    ];
     for job in pair {
         ok("one of two", job).await;
     }
@@ -44,7 +47,10 @@ async fn jobs_go_to_idle_processes_before_new_ones_are_started() {
 async fn jobs_go_to_a_living_process_before_a_dead_one_is_replaced() {
     let crew = Crew::new();
     let pool = build(Pool::builder(&crew.worker("")).max_procs(2));
-    let pair = [pool.defer::<Value>("await_log", ("job", 2)), pool.defer::<Value>("await_log", ("job", 2))];
+    let pair = [
+        pool.defer::<Value>("await_log", ("job", 2)),
+        pool.defer::<Value>("await_log", ("job", 2)),
+    ];
     for job in pair {
         ok("one of two", job).await;
     }
@@ -187,7 +193,8 @@ fn what_the_builder_sets_is_left_alone() {
             (Pool::builder(&worker("")).env(name, "mine"), "mine"),
         ] {
             let pool = build(builder);
-            let seen = one_thread().block_on(async { ok(name, pool.process::<Value>("env", [name])).await });
+            let seen = one_thread()
+                .block_on(async { ok(name, pool.process::<Value>("env", [name])).await });
             assert_eq!(seen, expected);
         }
     }

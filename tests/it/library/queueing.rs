@@ -197,9 +197,8 @@ async fn equal_keys_go_to_the_same_worker() {
     let crew = Crew::new();
     let pool = build(Pool::builder(&crew.worker("")).max_procs(4));
     let mut homes: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
-    let calls: Vec<_> = (0..120_u64)
-        .map(|at| (at % 6, pool.call("pid").key(at % 6).send::<u64>()))
-        .collect();
+    let calls: Vec<_> =
+        (0..120_u64).map(|at| (at % 6, pool.call("pid").key(at % 6).send::<u64>())).collect();
     for (key, call) in calls {
         homes.entry(key).or_default().insert(ok("a call", call).await);
     }
@@ -207,7 +206,10 @@ async fn equal_keys_go_to_the_same_worker() {
     // While its worker is busy, a call waits for it, and calls without a key do not.
     let gate = crew.path("gate");
     let busy = pool.call("await_file").args([&gate]).key(1).send::<bool>();
-    until("the job has begun", || crew.log().concat().concat().contains("gate") || pool.stats().running > 0).await;
+    until("the job has begun", || {
+        crew.log().concat().concat().contains("gate") || pool.stats().running > 0
+    })
+    .await;
     let mut same = pool.call("pid").key(1).send::<u64>();
     for _ in 0..10 {
         pid(&pool).await;

@@ -14,7 +14,10 @@ async fn a_result_is_read_as_the_type_that_is_asked_for() {
     let args = json!({"width": 7, "name": "a"});
     let size: Size = ok("a struct", pool.process("echo", &args)).await;
     assert_eq!(size, Size { width: 7, name: "a".into() });
-    assert_eq!(ok("a tuple", pool.process::<(u8, String)>("echo", (1, "b"))).await, (1, "b".into()));
+    assert_eq!(
+        ok("a tuple", pool.process::<(u8, String)>("echo", (1, "b"))).await,
+        (1, "b".into())
+    );
     ok("nothing", pool.process::<()>("echo", ())).await;
     assert_eq!(ok("an option", pool.process::<Option<u8>>("echo", ())).await, None);
     let failure = failed("another type", pool.process::<u8>("echo", "text")).await;
@@ -27,13 +30,8 @@ async fn a_result_is_read_as_the_type_that_is_asked_for() {
 async fn json_is_passed_on_without_loss() {
     let pool = build(Pool::builder(&worker("")).max_procs(1));
     let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
-    for text in [
-        "123456789012345678901234567890",
-        "1e999",
-        "1.10",
-        r#"{"z":1,"a":2,"z":3}"#,
-        &deep,
-    ] {
+    for text in ["123456789012345678901234567890", "1e999", "1.10", r#"{"z":1,"a":2,"z":3}"#, &deep]
+    {
         let result: Box<RawValue> = ok("raw", pool.process("raw", [text])).await;
         assert_eq!(result.get(), text);
     }
@@ -164,12 +162,18 @@ fn threads_need_no_runtime() {
     assert_eq!(pool.defer::<u64>("first", [8]).wait().expect("ok"), 8);
     assert_eq!(pool.call("first").args([9]).send::<u64>().wait().expect("ok"), 9);
     let outcomes = blocking.map::<u64, _>("first", (0..200_u64).map(|at| [at]));
-    assert_eq!(outcomes.into_iter().collect::<Result<Vec<_>, _>>().expect("ok"), (0..200).collect::<Vec<_>>());
+    assert_eq!(
+        outcomes.into_iter().collect::<Result<Vec<_>, _>>().expect("ok"),
+        (0..200).collect::<Vec<_>>()
+    );
     let stream = blocking.stream::<u64, _, _>("first", (0..200_u64).map(|at| [at])).unordered();
-    let places: BTreeSet<u64> = stream.window(5).map(|(place, outcome)| {
-        assert_eq!(outcome.expect("ok"), place);
-        place
-    }).collect();
+    let places: BTreeSet<u64> = stream
+        .window(5)
+        .map(|(place, outcome)| {
+            assert_eq!(outcome.expect("ok"), place);
+            place
+        })
+        .collect();
     assert_eq!(places.len(), 200);
     thread::scope(|scope| {
         for number in 0..8_u64 {

@@ -14,13 +14,17 @@ async fn many_tasks(pool: &Pool, count: usize) {
                         json!([number])
                     ),
                     1 => {
-                        let jobs = [pool.defer::<Value>("first", [number]), pool.defer::<Value>("first", [0])];
+                        let jobs = [
+                            pool.defer::<Value>("first", [number]),
+                            pool.defer::<Value>("first", [0]),
+                        ];
                         for (job, expected) in jobs.into_iter().zip([number, 0]) {
                             assert_eq!(ok("first", job).await, expected);
                         }
                     }
                     2 => {
-                        let outcomes = pool.map::<Value, _>("first", (0..5).map(|at| [number + at])).await;
+                        let outcomes =
+                            pool.map::<Value, _>("first", (0..5).map(|at| [number + at])).await;
                         for (at, outcome) in outcomes.into_iter().enumerate() {
                             assert_eq!(outcome.expect("ok"), number + at);
                         }

@@ -69,7 +69,8 @@ async fn shutdowns_at_the_same_time_end_together() {
     let crew = Crew::new();
     let pool = build(Pool::builder(&crew.worker("")).max_procs(2));
     for _ in 0..10 {
-        let jobs = [pool.defer::<Value>("never_answer", ()), pool.defer::<Value>("never_answer", ())];
+        let jobs =
+            [pool.defer::<Value>("never_answer", ()), pool.defer::<Value>("never_answer", ())];
         soon("shutdowns", async {
             tokio::join!(pool.shutdown(), pool.shutdown(), pool.shutdown(), pool.join());
         })
@@ -174,7 +175,8 @@ fn no_job_slips_through_a_shutdown() {
                 let (pool, over) = (pool.clone(), Arc::clone(&over));
                 tokio::spawn(async move {
                     while !over.load(Ordering::Acquire) {
-                        let failure = failed("a call", pool.process::<Value>("never_answer", ())).await;
+                        let failure =
+                            failed("a call", pool.process::<Value>("never_answer", ())).await;
                         assert_ended(&failure);
                     }
                 })
@@ -237,7 +239,10 @@ fn calls_joins_and_shutdowns_from_many_threads() {
                             if number == 0 && at % 7 == 0 {
                                 soon("join", pool.join()).await;
                             }
-                            let jobs = [pool.defer::<Value>("first", [at]), pool.defer::<Value>("first", [at])];
+                            let jobs = [
+                                pool.defer::<Value>("first", [at]),
+                                pool.defer::<Value>("first", [at]),
+                            ];
                             for job in jobs {
                                 match soon("a job", job).await {
                                     Ok(value) => {

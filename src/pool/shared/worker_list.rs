@@ -7,9 +7,9 @@ use crate::worker::WorkerCard;
 
 /// The cards of all workers.
 #[derive(Debug, Default)]
-pub(crate) struct Census(Mutex<Vec<Weak<WorkerCard>>>);
+pub(crate) struct WorkerList(Mutex<Vec<Weak<WorkerCard>>>);
 
-impl Census {
+impl WorkerList {
     /// A worker was started.
     pub(crate) fn add(&self, card: &Arc<WorkerCard>) {
         let mut cards = lock(&self.0);
