@@ -10,15 +10,14 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::answer::Answer;
 use super::outcome::{Failure, Kind};
-use super::unit::Job;
 use crate::util::clock::Moment;
 
 pub(crate) type CallResult = Result<Answer, Failure>;
 
 /// A job that somebody waits for. The one who waits and the queue or a slot share it.
 #[derive(Debug)]
-pub(crate) struct OpenCall {
-    state: Mutex<CallState>,
+pub(crate) struct CallRecord<J> {
+    state: Mutex<CallState<J>>,
     /// Nobody waits any more.
     is_gone: AtomicBool,
     recipient: Recipient,
@@ -38,8 +37,8 @@ enum Recipient {
 }
 
 #[derive(Debug)]
-struct CallState {
-    stage: Stage,
+struct CallState<J> {
+    stage: Stage<J>,
     waker: Option<Waker>,
     /// The place that the job takes in a pipeline.
     room: Option<OwnedSemaphorePermit>,
@@ -47,10 +46,10 @@ struct CallState {
 
 /// How far a call has come.
 #[derive(Debug)]
-enum Stage {
+enum Stage<J> {
     /// It waits in the queue.
     Queued {
-        job: Job,
+        job: J,
         shelf: Shelf,
         /// It takes a place in a queue with a bound.
         has_place: bool,
@@ -75,9 +74,9 @@ pub(crate) enum Shelf {
 /// What a call leaves that is dropped. What it held is freed with this, when the queue is not locked any
 /// more: to free a waker may run code of whoever waits.
 #[derive(Debug)]
-pub(crate) struct Dropped {
+pub(crate) struct Dropped<J> {
     pub(crate) stage: DroppedStage,
-    _held: (Option<Job>, Option<Waker>),
+    _held: (Option<J>, Option<Waker>),
 }
 
 /// How far a call had come when it was dropped.
@@ -91,15 +90,15 @@ pub(crate) enum DroppedStage {
     AtSlot(usize),
 }
 
-impl OpenCall {
+impl<J> CallRecord<J> {
     /// A call of a handle.
-    pub(crate) fn new(job: Job, expires: Moment, home: Option<u32>, has_place: bool) -> Arc<Self> {
+    pub(crate) fn new(job: J, expires: Moment, home: Option<u32>, has_place: bool) -> Arc<Self> {
         Arc::new(Self::with(job, Recipient::Handle, (expires, home), has_place, None))
     }
 
     /// A call of a pipeline.
     pub(crate) fn of_pipeline(
-        job: Job,
+        job: J,
         tag: u64,
         sender: mpsc::UnboundedSender<(u64, CallResult)>,
         room: Option<OwnedSemaphorePermit>,
@@ -109,7 +108,7 @@ impl OpenCall {
     }
 
     fn with(
-        job: Job,
+        job: J,
         recipient: Recipient,
         (expires, home): (Moment, Option<u32>),
         has_place: bool,
@@ -151,7 +150,7 @@ impl OpenCall {
     }
 
     /// Nobody waits any more. The caller holds the queue's lock.
-    pub(crate) fn abandon(&self) -> Dropped {
+    pub(crate) fn abandon(&self) -> Dropped<J> {
         let mut state = self.lock();
         self.is_gone.store(true, Ordering::Release);
         let waker = state.waker.take();
@@ -183,19 +182,25 @@ impl OpenCall {
 
     /// Takes the job out: it goes to this slot. `None`: the call was dropped while it was queued. Also
     /// whether it had a place in a queue with a bound.
-    pub(crate) fn start(self: Arc<Self>, slot: usize) -> Option<(Job, bool)> {
+    pub(super) fn start(&self, slot: usize) -> Option<(J, bool)> {
         let mut state = self.lock();
         match std::mem::replace(&mut state.stage, Stage::AtSlot(slot)) {
-            Stage::Queued { mut job, has_place, .. } => {
-                drop(state);
-                job.caller = Some(Caller(Some(self)));
-                Some((job, has_place))
-            }
+            Stage::Queued { job, has_place, .. } => Some((job, has_place)),
             stage => {
                 state.stage = stage;
                 None
             }
         }
+    }
+
+    /// Takes the job back: it is queued again. Returns whether anybody waits for it.
+    pub(super) fn requeue(&self, job: J, shelf: Shelf) -> bool {
+        let mut state = self.lock();
+        let is_waiting = matches!(state.stage, Stage::AtSlot(_));
+        if is_waiting {
+            state.stage = Stage::Queued { job, shelf, has_place: false };
+        }
+        is_waiting
     }
 
     /// Whether it waits in the queue, and somebody waits for it.
@@ -226,7 +231,7 @@ impl OpenCall {
         let _ = catch_unwind(AssertUnwindSafe(wake));
     }
 
-    fn lock(&self) -> MutexGuard<'_, CallState> {
+    fn lock(&self) -> MutexGuard<'_, CallState<J>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -234,9 +239,13 @@ impl OpenCall {
 /// The call that waits for a job, as the slot sees it. If it is dropped without a reply, as when a thread
 /// panics, the call fails.
 #[derive(Debug)]
-pub(crate) struct Caller(Option<Arc<OpenCall>>);
+pub(crate) struct Caller<J>(Option<Arc<CallRecord<J>>>);
 
-impl Caller {
+impl<J> Caller<J> {
+    pub(super) fn new(call: Arc<CallRecord<J>>) -> Self {
+        Self(Some(call))
+    }
+
     /// Tells the caller that its job is about to go to the worker of this slot. Call [`Caller::is_gone`]
     /// after this: if the caller is gone, the job must not go there.
     pub(crate) fn is_at(&self, index: usize) {
@@ -253,7 +262,7 @@ impl Caller {
     }
 
     /// Takes the call back, so that it can be queued.
-    pub(crate) fn into_call(mut self) -> Option<Arc<OpenCall>> {
+    pub(super) fn into_call(mut self) -> Option<Arc<CallRecord<J>>> {
         self.0.take()
     }
 
@@ -264,28 +273,11 @@ impl Caller {
     }
 }
 
-impl Drop for Caller {
+impl<J> Drop for Caller<J> {
     fn drop(&mut self) {
         if let Some(call) = self.0.take() {
             let message = "its outcome was lost, since a thread of the pool has panicked";
             call.finish(Err(Failure::new(Kind::Cancelled, message)));
         }
-    }
-}
-
-impl Job {
-    /// Puts the job of a call back into the call, which is to be queued again. A job that is none of a
-    /// call comes back.
-    pub(crate) fn into_call(mut self, shelf: Shelf) -> Result<Option<Arc<OpenCall>>, Box<Self>> {
-        let Some(caller) = self.caller.take() else { return Err(Box::new(self)) };
-        let Some(call) = caller.into_call() else { return Ok(None) };
-        let mut state = call.lock();
-        if !matches!(state.stage, Stage::AtSlot(_)) {
-            // It was dropped meanwhile.
-            return Ok(None);
-        }
-        state.stage = Stage::Queued { job: self, shelf, has_place: false };
-        drop(state);
-        Ok(Some(call))
     }
 }

@@ -2,6 +2,7 @@
 
 mod answer;
 pub(crate) mod bundle;
+pub(crate) mod call;
 pub(crate) mod caller;
 mod command_output;
 pub(crate) mod key;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::job::caller::OpenCall;
+use crate::job::call::OpenCall;
 use crate::job::{Failure, Job, Kind};
 use crate::pool::deferred::Deferred;
 use crate::pool::engine::Engine;

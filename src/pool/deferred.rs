@@ -11,7 +11,8 @@ use std::thread::{self, Thread};
 
 use serde::de::DeserializeOwned;
 
-use crate::job::caller::{CallResult, OpenCall};
+use crate::job::call::OpenCall;
+use crate::job::caller::CallResult;
 use crate::job::{Failure, Kind};
 use crate::pool::shared::Shared;
 

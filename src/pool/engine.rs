@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::job::caller::OpenCall;
+use crate::job::call::{self, OpenCall};
 use crate::job::{Failure, Job, Kind};
 use crate::pool::alarm::Alarm;
 use crate::pool::background::drop_in_background;
@@ -116,7 +116,7 @@ impl Engine {
                 call
             }
             Err(_) => {
-                if let Some((job, has_place)) = Arc::clone(&call).start(usize::MAX) {
+                if let Some((job, has_place)) = call::start(Arc::clone(&call), usize::MAX) {
                     self.shared.queue.free_places(usize::from(has_place));
                     self.shared.drop_jobs([job]);
                 }
@@ -133,7 +133,8 @@ impl Engine {
         match self.shared.queue.push_calls(&calls) {
             Ok(slots) => self.shared.start_slots(slots),
             Err(_) => {
-                let jobs = calls.into_iter().filter_map(|call| Some(call.start(usize::MAX)?.0));
+                let jobs =
+                    calls.into_iter().filter_map(|call| Some(call::start(call, usize::MAX)?.0));
                 self.shared.drop_jobs(jobs);
             }
         }

@@ -11,7 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
-use crate::job::caller::{CallResult, OpenCall};
+use crate::job::call::OpenCall;
+use crate::job::caller::CallResult;
 use crate::job::{Closed, Failure};
 use crate::pool::deferred::read;
 use crate::pool::engine::Engine;

@@ -16,7 +16,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use crate::job::Failure;
-use crate::job::caller::{CallResult, OpenCall};
+use crate::job::call::OpenCall;
+use crate::job::caller::CallResult;
 use crate::pool::deferred::read;
 use crate::pool::engine::Engine;
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::calls::{Left, WaitingCalls};
 use crate::job::Job;
-use crate::job::caller::{OpenCall, Shelf};
+use crate::job::call::{self, OpenCall};
+use crate::job::caller::Shelf;
 use crate::util::clock::Moment;
 
 /// The queue is full with this many jobs, or with 64 for each slot if that is more.
@@ -320,7 +321,7 @@ impl Later {
     fn into_jobs(self) -> impl Iterator<Item = Job> {
         self.heap.into_iter().filter_map(|retry| match retry.job {
             LaterJob::Fed(job) => Some(job),
-            LaterJob::OfCall(call) => call.start(usize::MAX).map(|(job, _)| job),
+            LaterJob::OfCall(call) => call::start(call, usize::MAX).map(|(job, _)| job),
         })
     }
 }

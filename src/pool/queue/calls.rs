@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::job::Job;
-use crate::job::caller::OpenCall;
+use crate::job::call::{self, OpenCall};
 use crate::util::clock::Moment;
 
 /// A search for calls that were dropped begins when there are more of them than this, and more than of
@@ -69,7 +69,7 @@ impl WaitingCalls {
         loop {
             let own = self.homed.get_mut(slot).and_then(VecDeque::pop_front);
             let call = own.or_else(|| self.any.pop_front())?;
-            match call.start(slot) {
+            match call::start(call, slot) {
                 Some(taken) => {
                     self.live -= 1;
                     return Some(taken);
@@ -120,7 +120,7 @@ impl WaitingCalls {
                     next = next.min(call.expires);
                     return true;
                 }
-                match Arc::clone(call).start(usize::MAX) {
+                match call::start(Arc::clone(call), usize::MAX) {
                     Some((job, has_place)) => {
                         left.jobs.push(job);
                         left.places += usize::from(has_place);
@@ -138,7 +138,7 @@ impl WaitingCalls {
     pub(super) fn remove_all(&mut self) -> Left {
         let mut left = Left::default();
         for call in self.lists().flat_map(std::mem::take) {
-            if let Some((job, has_place)) = call.start(usize::MAX) {
+            if let Some((job, has_place)) = call::start(call, usize::MAX) {
                 left.jobs.push(job);
                 left.places += usize::from(has_place);
             }

@@ -8,7 +8,7 @@ use crate::job::caller::{CallResult, Caller};
 use crate::job::{Answer, Done, Failure, Job, Kind, Sink, Value, naming};
 use crate::pool::events;
 use crate::pool::shared::guarded::GuardedSink;
-use crate::pool::shared::tally::{Counts, Tally};
+use crate::pool::shared::tally::{CallCounts, Tally};
 
 /// The places where outcomes go.
 pub(crate) struct Deliveries {
@@ -85,7 +85,7 @@ impl Deliveries {
     }
 
     /// Gives a caller its answer, and counts it. `time`: how long the job ran.
-    pub(crate) fn reply(&self, caller: Caller, answer: CallResult, time: Option<Duration>) {
+    pub(crate) fn reply(&self, caller: Caller<Job>, answer: CallResult, time: Option<Duration>) {
         if !caller.is_gone() {
             let kind = answer.as_ref().err().map(|failure| failure.kind);
             self.tally.add(kind, time);
@@ -95,7 +95,7 @@ impl Deliveries {
     }
 
     /// How calls have ended.
-    pub(crate) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> CallCounts {
         self.tally.counts()
     }
 

@@ -9,7 +9,7 @@ use crate::util::lock::lock;
 
 /// How calls have ended.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Counts {
+pub(crate) struct CallCounts {
     pub(crate) succeeded: u64,
     /// By kind, each once.
     pub(crate) failed: Vec<(Kind, u64)>,
@@ -19,7 +19,7 @@ pub(crate) struct Counts {
 
 /// The counts, which all slots add to.
 #[derive(Debug, Default)]
-pub(crate) struct Tally(Mutex<Counts>);
+pub(crate) struct Tally(Mutex<CallCounts>);
 
 impl Tally {
     /// A call has ended. `time`: how long its job ran; `None`: it did not run.
@@ -37,7 +37,7 @@ impl Tally {
         }
     }
 
-    pub(crate) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> CallCounts {
         lock(&self.0).clone()
     }
 }

@@ -44,7 +44,7 @@ pub(super) struct Slot {
     pub(super) responder: Responder,
     /// Answers that callers do not have yet. They get them once the queue knows that this slot is free:
     /// otherwise a caller's next job would start another worker.
-    pub(super) answers: Vec<(Caller, CallResult, Option<Duration>)>,
+    pub(super) answers: Vec<(Caller<Job>, CallResult, Option<Duration>)>,
 }
 
 impl Slot {
