@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use procpool::engine::input::job_lines;
 use procpool::engine::input::lines::Lines;
+use procpool::engine::output::failure::FailureStyle;
 use procpool::engine::output::format::{Format, Shape};
 use procpool::engine::protocol::envelope::procpool::PROCPOOL;
 use procpool::engine::protocol::framing::line::LINE;
@@ -158,7 +159,8 @@ fn protocol(c: &mut Criterion) {
 fn output(c: &mut Criterion) {
     let format = |shape, detail| {
         let sources = vec![String::new()];
-        Format { shape, detail, tag: false, commands: None, sources }
+        let failures = FailureStyle::default();
+        Format { shape, detail, tag: false, commands: None, sources, failures }
     };
     let job = Job::new(1_000_000, r#""double""#, "[1000000]", "");
     let run = Run { slot: 1, pid: 1000, attempt: 1, start: 1.7e9, seconds: 0.0123 };

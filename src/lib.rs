@@ -254,8 +254,9 @@ pub mod engine {
     pub use crate::job::printed::{Capture, Printed, Spool};
     pub use crate::job::{Done, Feed, Job, Place, Run, Sink, Value, Watcher, Why, WorkerEnd};
     pub use crate::pool::gates::Gate;
+    pub use crate::pool::gates::memory::{FreeMemory, free_memory};
     pub use crate::pool::underway::Underway;
-    pub use crate::process::lookup::{check as check_program, is_shell_word};
+    pub use crate::process::lookup::{check as check_program, is_shell_word, locate};
     pub use crate::protocol::ReplyMessagesError;
     pub use crate::util::duration::{DurationError, parse_duration};
     pub use crate::util::files;

@@ -1,7 +1,7 @@
 //! The thread that writes stdout: it takes all records that are ready, and writes them at once.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -151,20 +151,20 @@ impl Writer {
 
 pub(super) fn print(shelf: &Shelf, stdout: &OwnedFd, text: &[u8]) -> rustix::io::Result<()> {
     let mut result = Ok(());
-    shelf.screen.around_write(text, &mut || result = write_all(stdout, text));
+    shelf.screen.around_write(text, &mut || result = write_all(stdout.as_fd(), text));
     let is_in_line = text.last().is_some_and(|&last| last != b'\n');
     shelf.is_in_line.store(is_in_line, Ordering::Relaxed);
     result
 }
 
 /// Writes all bytes, even to a pipe that another process has made non-blocking.
-fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> rustix::io::Result<()> {
+pub(super) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
     while !bytes.is_empty() {
         match rustix::io::write(fd, bytes) {
             Ok(count) => bytes = &bytes[count..],
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => {
-                let _ = poll(&mut [PollFd::new(fd, PollFlags::OUT)], None);
+                let _ = poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], None);
             }
             Err(error) => return Err(error),
         }

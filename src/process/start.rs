@@ -8,12 +8,12 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
 use super::child::Process;
 use super::exit::ExitWatch;
 use super::groups::Groups;
+use super::pipe;
 use super::stderr::StderrReader;
 use super::terminal;
 use super::wake::Wake;
@@ -51,7 +51,7 @@ impl Process {
             (Stdio::piped(), None)
         };
         let stdin = if spec.has_stdin { Stdio::piped() } else { groups.null()? };
-        let (stderr, their_stderr) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (stderr, their_stderr) = pipe::new()?;
         let entry = groups.announce(their_stderr.as_fd());
         command.stdin(stdin).stdout(stdout).stderr(Stdio::from(their_stderr));
         let start = groups.lock_start();

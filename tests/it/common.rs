@@ -966,6 +966,17 @@ pub(crate) fn need(program: &str) -> bool {
     found
 }
 
+/// Whether a file of a package is there. If not, the test says so, as [`need`] does.
+pub(crate) fn is_there(file: &str, package: &str) -> bool {
+    let found = Path::new(file).exists();
+    if !found {
+        let required = std::env::var_os("PROCPOOL_TEST_REQUIRE").is_some_and(|what| what == "all");
+        assert!(!required, "{package} is not installed");
+        println!("skipped: {package} is not installed");
+    }
+    found
+}
+
 /// Where a program is.
 pub(crate) fn find_program(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

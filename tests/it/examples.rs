@@ -166,7 +166,7 @@ fn doubles(worker: &str) {
 
 /// The program that an example in Rust was built to.
 #[track_caller]
-fn built(example: &str) -> PathBuf {
+pub(crate) fn built(example: &str) -> PathBuf {
     let profile = Path::new(env!("CARGO_BIN_EXE_procpool")).parent().expect("a folder");
     let path = profile.join("examples").join(example);
     let age = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();

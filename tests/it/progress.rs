@@ -8,6 +8,7 @@ use rustix::process::Signal;
 
 use crate::common::{Crew, PATIENCE, Test, need, wait_for};
 use crate::screen::Screen;
+use crate::source::{read, root};
 
 /// A job that fails, waits for the file `go`, or ends at once. It prints its arg, except the newline if
 /// the arg is `part`.
@@ -65,7 +66,7 @@ fn what_the_line_says_in_so_many_columns() {
         (80, vec!["4/6 66% ━━━━━━━─── ", " ETA 0:", " · 1 failed · img/wait"]),
         (200, vec!["4/6 66% ━━━━━━━━━━━━━━━━━━━━──────────", " · 1 failed · img/wait"]),
     ] {
-        let Some(mut stage) = Stage::new(width, 12) else { return };
+        let Some(mut stage) = Stage::new(width, 40) else { return };
         let args = "img/wait1 img/wait2 img/fail1 a b c";
         stage.screen.run(&format!("pp -j3 --stream sh job ::: {args}"));
         let text = stage.screen.see("the line", |screen| {
@@ -251,14 +252,14 @@ fn a_line_that_is_asked_for_is_drawn_beside_a_pipe() {
 
 #[test]
 fn two_procpools_in_one_pipe() {
-    let Some(mut stage) = Stage::new(80, 20) else { return };
+    let Some(mut stage) = Stage::new(240, 20) else { return };
     stage.crew.file("slow", "sleep 0.02; test $1 -ne 7 -a $1 -ne 8 -a $1 -ne 9 && echo $1\n");
     stage.screen.run("{ seq 30; sleep 0.7; seq 31 40; } | pp -j1 sh slow | pp -j1 sh job > out");
     stage.screen.see_row("/");
     let rows = stage.screen.rows_at_prompt();
-    assert_eq!(rows.len(), 3, "{rows:?}");
+    assert_eq!(rows.len(), 4, "{rows:?}");
     for row in &rows {
-        assert!(row.starts_with("procpool: ") && row.matches("procpool").count() == 1, "{rows:?}");
+        assert!(row.starts_with("procpool: ") && row.contains(" failed"), "{rows:?}");
         assert!(!row.contains('━') && !row.contains('─') && !row.contains("/s"), "{rows:?}");
     }
 }
@@ -626,4 +627,35 @@ fn resumed_jobs_do_not_make_the_rest_look_quick() {
     assert!(begin.elapsed() < PATIENCE);
     let last = stderr.lines().rfind(|line| line.starts_with("procpool: 202/202")).expect("a line");
     assert!(!last.contains("/s") || last.contains("1/s"), "{last}");
+}
+
+// ---- The recording in README.md
+
+#[test]
+fn the_recording_can_be_made_again() {
+    for name in ["run.svg", "run-still.svg"] {
+        let text = read(&format!("docs/recording/{name}"));
+        assert!(text.len() < 300_000 && text.contains("procpool -j4"), "{name}");
+    }
+    assert!(read("README.md").contains("(docs/recording/run.svg)"));
+    if !need("tmux") || !need("python3") {
+        return;
+    }
+    let crew = Crew::new();
+    let output = Command::new(root().join("docs/recording/record"))
+        .args([env!("CARGO_BIN_EXE_procpool"), &crew.path("")])
+        .env("RECORD_JOBS", "12")
+        .env_remove("TMUX")
+        .output()
+        .expect("python3 runs it");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for (name, frames) in [("run.svg", 10..500), ("run-still.svg", 1..2)] {
+        let text = std::fs::read_to_string(crew.path(name)).expect("it was made");
+        assert!(frames.contains(&text.matches("class=\"cursor\"").count()), "{text}");
+        assert!(text.contains(">resize photos/p0") && text.contains("/12 "), "{text}");
+        if need("xmllint") {
+            let check = Command::new("xmllint").args(["--noout", &crew.path(name)]).status();
+            assert!(check.is_ok_and(|status| status.success()), "{text}");
+        }
+    }
 }

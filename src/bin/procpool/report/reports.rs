@@ -259,7 +259,10 @@ fn class(options: &Options) -> String {
 fn command_line() -> String {
     let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
     let words: Vec<String> = std::iter::once("procpool".to_owned()).chain(words).collect();
-    super::names::shorten(&procpool::engine::printable(&shell_words::join(words)), 2_000)
+    procpool::engine::command::label::cut(
+        &procpool::engine::printable(&shell_words::join(words)),
+        2_000,
+    )
 }
 
 /// The name of this machine.

@@ -128,22 +128,32 @@ fn print(
     is_asked_for: bool,
 ) {
     let glyphs = Glyphs::of_locale(Colors::NONE).without_bar();
-    loop {
-        let mut left = every;
-        while !left.is_zero() {
-            let wait = left.min(Duration::from_secs(1));
-            if stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
-                if is_asked_for {
-                    view.look();
-                    console.say(&line(&view.facts(), usize::MAX, &glyphs));
-                }
-                return;
-            }
-            // The rate of the last seconds is known only if somebody looks now and then.
-            view.note_rate();
-            left = left.saturating_sub(wait);
+    let say = |view: &mut View| {
+        // In the background a terminal belongs to others.
+        if !is_in_background(io::stderr()) {
+            view.look();
+            console.say(&line(&view.facts(), usize::MAX, &glyphs));
         }
-        view.look();
-        console.say(&line(&view.facts(), usize::MAX, &glyphs));
+    };
+    while waits(stopped, &mut view, every) {
+        say(&mut view);
     }
+    if is_asked_for {
+        say(&mut view);
+    }
+}
+
+/// Waits for this long. Returns whether the progress is still to be shown.
+fn waits(stopped: &Receiver<()>, view: &mut View, time: Duration) -> bool {
+    let mut left = time;
+    while !left.is_zero() {
+        let step = left.min(Duration::from_secs(1));
+        if stopped.recv_timeout(step) != Err(RecvTimeoutError::Timeout) {
+            return false;
+        }
+        // The rate of the last seconds is known only if somebody looks now and then.
+        view.note_rate();
+        left = left.saturating_sub(step);
+    }
+    true
 }

@@ -174,7 +174,9 @@ impl View {
 
     /// The running jobs, in the order of their slots.
     pub fn running(&self) -> Vec<RunningJob> {
-        self.roll.iter().map(|job| self.running_job(job)).collect()
+        let mut jobs: Vec<_> = self.roll.iter().map(|job| self.running_job(job)).collect();
+        jobs.sort_by_key(|job| job.slot);
+        jobs
     }
 
     fn running_job(&self, job: &Underway) -> RunningJob {
