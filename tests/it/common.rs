@@ -595,7 +595,7 @@ pub(crate) fn failed(what: &str, why: &str, details: &str) -> String {
 
 /// A word as a line about a failed job has it.
 pub(crate) fn quoted(word: &str) -> String {
-    String::from_utf8_lossy(&procpool::command::quote(word.as_bytes())).into_owned()
+    String::from_utf8_lossy(&procpool::engine::command::quote(word.as_bytes())).into_owned()
 }
 
 /// The stderr of a run without the times of failed jobs.
