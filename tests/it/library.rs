@@ -678,6 +678,9 @@ async fn shutdown_while_no_worker_can_be_started() {
 /// Only a shutdown ends these jobs: one that it overlooks makes it hang.
 #[test]
 fn no_job_slips_through_a_shutdown() {
+    if !crate::common::heavy() {
+        return;
+    }
     const ROUNDS: u64 = 60;
     let crew = Crew::new();
     let pool = build(Pool::builder(&crew.worker("")).max_procs(3));
@@ -734,6 +737,9 @@ fn no_job_slips_through_a_shutdown() {
 /// two ways it may, and the pool is as good as new.
 #[test]
 fn calls_joins_and_shutdowns_from_many_threads() {
+    if !crate::common::heavy() {
+        return;
+    }
     let crew = Crew::new();
     let pool = build(Pool::builder(&crew.worker("")).max_procs(3).max_reqs(5));
     let over = AtomicBool::new(false);
@@ -1010,6 +1016,9 @@ async fn calls_dropped_at_every_moment() {
 
 #[test]
 fn calls_dropped_by_many_threads() {
+    if !crate::common::heavy() {
+        return;
+    }
     let crew = Crew::new();
     let pool = build(Pool::builder(&crew.worker("")).max_procs(2));
     threads(4).block_on(async {
@@ -1655,6 +1664,9 @@ async fn the_worker_of_a_slot_that_panics_is_no_group_of_ours_any_more() {
 /// In a process of its own, since the other tests open files and start threads as well.
 #[test]
 fn nothing_is_left_of_many_pools() {
+    if !crate::common::heavy() {
+        return;
+    }
     if !alone("nothing_is_left_of_many_pools") {
         return;
     }
