@@ -1,6 +1,7 @@
 //! An agent: runs the jobs of a coordinator in a pool of its own, and ends with it. It hears the
 //! coordinator on one stream and answers on another.
 
+mod cpus;
 mod outbox;
 mod reporting;
 
@@ -222,7 +223,7 @@ impl Agent {
         let slots = setup.slots.and_then(|slots| usize::try_from(slots).ok());
         let task = AgentTask {
             host: setup.host.to_owned(),
-            slots: slots.unwrap_or_else(num_cpus::get),
+            slots: slots.unwrap_or_else(cpus::count),
             slots_before: usize::try_from(setup.slots_before).unwrap_or_default(),
             task: setup.task.to_vec(),
         };

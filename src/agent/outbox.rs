@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use super::cpus;
 use crate::link::from_agent::FromAgent;
 use crate::link::greeting::greeting;
 use crate::link::outgoing::Outgoing;
@@ -49,7 +50,7 @@ impl Outbox {
     /// No thread could be started.
     pub(super) fn start(output: File) -> io::Result<Arc<Self>> {
         let mut outgoing = Outgoing::new();
-        outgoing.end().extend_from_slice(&greeting(num_cpus::get()));
+        outgoing.end().extend_from_slice(&greeting(cpus::count()));
         let state = OutboxState { outgoing, pause: FIRST_PAUSE, is_last: false, is_over: false };
         let outbox = Arc::new(Self {
             state: Mutex::new(state),

@@ -310,7 +310,7 @@ fn failure(from: &mut ByteReader<'_>) -> Option<Failure> {
         "" => None,
         text => Some(RawValue::from_string(text.to_owned()).ok()?),
     };
-    Some(Failure { kind, message, data })
+    Some(Failure { kind, message, data, output: None })
 }
 
 fn nanos(time: Duration) -> u64 {
@@ -331,7 +331,8 @@ mod tests {
         let command = RemoteCommand { exit: Some(255), signal: None, passed: [3, 0] };
         let json: &RawValue = serde_json::from_str("{\"a\": [1 , 2]}").expect("JSON");
         let data = Some(RawValue::from_string("[1]".into()).expect("JSON"));
-        let failure = Failure { kind: Kind::Error, message: "no \u{1b}".into(), data };
+        let failure =
+            Failure { kind: Kind::Error, message: "no \u{1b}".into(), data, output: None };
         let killed = RemoteCommand { exit: None, signal: Some(9), passed: [0, 0] };
         let done = |run, command, outcome| {
             FromAgent::Done(RemoteOutcome {

@@ -1,18 +1,28 @@
 //! A pool: jobs are queued; slots take them, run them and deliver their outcomes. Layers: gates, queue,
 //! then shared, slot, threads, engine, and the public handle and builder.
 
+mod alarm;
 mod background;
+pub(crate) mod blocking;
+pub(crate) mod build;
 pub(crate) mod builder;
-pub(crate) mod calls;
+pub(crate) mod call;
+pub(crate) mod deferred;
 mod engine;
+mod events;
 pub(crate) mod gates;
 mod handle;
+pub(crate) mod pipeline;
 mod queue;
 mod shared;
 mod slot;
+pub(crate) mod stats;
+pub(crate) mod stderr;
+pub(crate) mod stream;
 mod threads;
 pub(crate) mod underway;
 
 pub use handle::Pool;
+#[cfg(feature = "unstable-engine")]
 pub use shared::hosts::hash as program_hash;
 pub(crate) use shared::hosts::pause_of_heart;

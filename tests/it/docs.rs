@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use crate::common::{Test, need};
+use crate::common::{Test, need, without_times};
 use crate::source::{read, root, sources};
 use clap::Arg;
 use tempfile::TempDir;
@@ -120,7 +120,7 @@ fn is_fresh(path: &str, generated: &str) {
 
 /// What `--generate` prints.
 fn generated(what: &str) -> String {
-    let output = Test::new().args(["--generate", what]).any_stdout().run();
+    let output = Test::new().args(["--generate", what]).any_stdout().any_stderr().run();
     String::from_utf8(output.stdout).expect("it is UTF-8")
 }
 
@@ -351,8 +351,11 @@ fn sessions_are_real(page: &str) {
             .cwd(folder.path())
             .env("PATH", &path)
             .any_stdout()
+            .any_stderr()
             .run();
         let printed = String::from_utf8(output.stdout).expect("the output is UTF-8");
+        let printed = without_times(&printed).replace(env!("CARGO_BIN_EXE_procpool"), "procpool");
+        let expected = without_times(&expected);
         let printed: Vec<&str> = printed.lines().collect();
         let expected: Vec<&str> = expected.lines().collect();
         assert!(is_as_shown(&printed, &expected), "{session}\nreally prints\n{printed:#?}");
@@ -398,14 +401,18 @@ fn links_lead_somewhere() {
             if !heading.is_empty() {
                 let text = fs::read_to_string(&file).expect("a page");
                 let is_there = text.lines().any(|line| {
-                    line.starts_with('#')
-                        && line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-")
-                            == heading
+                    line.starts_with('#') && anchor(line.trim_start_matches('#').trim()) == heading
                 });
                 assert!(is_there, "{page}: {target}");
             }
         }
     }
+}
+
+/// The anchor of a heading: punctuation is left out.
+fn anchor(heading: &str) -> String {
+    let is_kept = |c: &char| c.is_alphanumeric() || " -_".contains(*c);
+    heading.to_lowercase().chars().filter(is_kept).collect::<String>().replace(' ', "-")
 }
 
 /// The code blocks of a language.

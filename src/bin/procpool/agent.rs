@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use procpool::{AgentEnd, AgentPool, AgentTask, Sink, Watcher, run_agent};
+use procpool::engine::{AgentEnd, AgentPool, AgentTask, Sink, Watcher, run_agent};
 
 use crate::cli::options::parse_words;
 use crate::cli::{EarlyExit, Options};
@@ -37,7 +37,7 @@ pub fn run() -> Option<Status> {
 /// Whether this program is what was sent.
 fn check_copy(hash: &str) -> anyhow::Result<Status> {
     let own = std::fs::read(std::env::current_exe()?)?;
-    if procpool::program_hash(&own) != hash {
+    if procpool::engine::program_hash(&own) != hash {
         anyhow::bail!("the copy of procpool is damaged");
     }
     Ok(Status::Success)

@@ -22,6 +22,7 @@ use cli::help::HelpOptions;
 use exit::Status;
 
 fn main() -> ! {
+    procpool::engine::name_options();
     signals::outlive_harmless();
     if let Some(status) = agent::run() {
         status.leave();

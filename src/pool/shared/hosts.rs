@@ -8,8 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
 use crate::config::{Host, Hosts};
 use crate::link::boot::Parcel;
 use crate::link::outgoing::Outgoing;
@@ -322,8 +320,16 @@ pub(crate) fn pause_of_heart(timeout: Duration) -> Duration {
 }
 
 /// Half of the SHA-256 of a program, in hexadecimal digits: an agent's copy is checked against it.
+#[cfg(feature = "unstable-engine")]
 pub fn hash(program: &[u8]) -> String {
-    Sha256::digest(program)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    use sha2::Digest as _;
+    sha2::Sha256::digest(program)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Only [`Builder::hosts`](crate::Builder) makes hosts, and it has this feature as well.
+#[cfg(not(feature = "unstable-engine"))]
+fn hash(_program: &[u8]) -> String {
+    String::new()
 }
 
 /// The right to log in to a host, until it is dropped.

@@ -42,7 +42,7 @@ pub struct HostOptions {
     /// Its running jobs go to other hosts, at most three times each. A host whose connection ends is
     /// given up at once. It is tried again after a while. An agent that hears nothing for this time ends
     /// its jobs.
-    #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "15s", value_parser = procpool::parse_duration)]
+    #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "15s", value_parser = procpool::engine::parse_duration)]
     pub host_timeout: Duration,
 
     /// Do not run a job again that ran on a host that was lost: it fails as lost

@@ -1,7 +1,7 @@
 //! The options that have an effect in each kind of run. Every option has a row in [`TABLE`].
 //! An option without effect is refused before anything is started or read.
 
-use procpool::Kind;
+use procpool::engine::Kind;
 
 use super::mode::Mode;
 use crate::cli::Options;
@@ -103,9 +103,9 @@ const TABLE: &[(&str, Rule)] = &[
     ("results", Rule::Everywhere),
     ("joblog", Rule::Run),
     ("progress", Rule::Everywhere),
-    ("slow", Rule::Everywhere),
     ("color", Rule::Everywhere),
     ("timeout", Rule::Everywhere),
+    ("slow", Rule::Everywhere),
     ("retries", Rule::Everywhere),
     ("retry_on", Rule::Everywhere),
     ("retry_delay", Rule::Everywhere),

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::Context as _;
-use procpool::{Host, Hosts};
+use procpool::engine::{Host, Hosts};
 
 use super::slurm;
 use crate::cli::Options;
@@ -127,7 +127,7 @@ fn host(text: &str) -> Result<Named, Misuse> {
     if name.is_empty() || name.starts_with('-') || name.contains(is_odd) {
         return Err(Misuse::new(format!(
             "-S {}: this is no name of a host",
-            procpool::printable(text)
+            procpool::engine::printable(text)
         )));
     }
     Ok(Named { slots, name: name.to_owned() })

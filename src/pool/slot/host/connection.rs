@@ -59,6 +59,8 @@ impl Connection {
             argv: &argv,
             program: None,
             env: &[],
+            clears_env: false,
+            slot: 0,
             cwd: None,
             has_stdin: true,
             pty: false,
