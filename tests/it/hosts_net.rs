@@ -90,7 +90,7 @@ fn a_link_that_is_cut_for_ever_costs_no_job_and_leaves_no_process() {
     let run = sshd
         .test("2/far,1/:")
         .args(["--host-timeout", "2", "-w", &crew.worker(""), "--format", "value"])
-        .stdin("nap [200]\n".repeat(30))
+        .stdin("sleep [300]\n".repeat(30))
         .any_stdout()
         .stderr_has("far is lost: it has given no sign of life for 2s")
         .patience(60)

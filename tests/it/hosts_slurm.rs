@@ -167,6 +167,15 @@ fn a_batch_job_that_is_requeued_goes_on() {
     let journal = || fs::read_to_string(cluster.path("run.journal")).unwrap_or_default();
     wait_for("some results", || journal().lines().count() > 4);
     cluster.text(cluster.command("scancel").args(["--batch", "--signal=TERM", id]));
+    // Slurm would let a requeued job wait for two minutes.
+    wait_for("the job to be requeued", || {
+        cluster.text(cluster.command("squeue").args(["-h", "-o", "%T"])).trim() == "PENDING"
+    });
+    cluster.text(cluster.command("scontrol").args([
+        "update",
+        &format!("jobid={id}"),
+        "StartTime=now",
+    ]));
     let results = || fs::read_to_string(cluster.path("results")).unwrap_or_default();
     wait_for("all results", || results().lines().count() == 40);
     let expected: String = (1..=40).map(|n| format!("{n}\n")).collect();

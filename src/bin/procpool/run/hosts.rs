@@ -19,7 +19,7 @@ const HOST: &str = "{host}";
 
 /// A machine as it was named: how many slots it has, and its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
+pub struct NamedHost {
     pub slots: Option<usize>,
     pub name: String,
 }
@@ -65,7 +65,7 @@ pub fn find(options: &Options) -> anyhow::Result<Option<Hosts>> {
         timeout: given.host_timeout,
         rerun: !given.no_rerun,
     };
-    for Named { slots: own, name } in distinct(named)? {
+    for NamedHost { slots: own, name } in distinct(named)? {
         // Each node has as many slots as the allocation has CPUs there, unless the user says otherwise.
         let own = own.filter(|_| !given.slurm || slots.is_none());
         if name == THIS_HOST {
@@ -93,7 +93,7 @@ fn refuse(options: &Options) -> Result<(), Misuse> {
 }
 
 /// Reads an item of `-S`: a host, or the name of a file with hosts.
-fn read_item(item: &str, named: &mut Vec<Named>) -> anyhow::Result<()> {
+fn read_item(item: &str, named: &mut Vec<NamedHost>) -> anyhow::Result<()> {
     let Some(file) = item.strip_prefix('@') else {
         named.push(host(item)?);
         return Ok(());
@@ -110,7 +110,7 @@ fn read_item(item: &str, named: &mut Vec<Named>) -> anyhow::Result<()> {
 }
 
 /// Reads a host: its name, and perhaps the number of its slots before that.
-fn host(text: &str) -> Result<Named, Misuse> {
+fn host(text: &str) -> Result<NamedHost, Misuse> {
     let (slots, name) = match text.split_once('/') {
         None => (None, text),
         Some((count, name)) => {
@@ -130,11 +130,11 @@ fn host(text: &str) -> Result<Named, Misuse> {
             procpool::engine::printable(text)
         )));
     }
-    Ok(Named { slots, name: name.to_owned() })
+    Ok(NamedHost { slots, name: name.to_owned() })
 }
 
 /// Checks that no machine is named twice.
-fn distinct(named: Vec<Named>) -> Result<Vec<Named>, Misuse> {
+fn distinct(named: Vec<NamedHost>) -> Result<Vec<NamedHost>, Misuse> {
     let mut seen = HashSet::new();
     match named.iter().find(|host| !seen.insert(host.name.clone())) {
         Some(host) => Err(Misuse::new(format!("-S names {} twice", host.name))),
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn hosts_are_named_as_gnu_parallel_names_them() {
-        let named = |slots, name: &str| Ok(Named { slots, name: name.to_owned() });
+        let named = |slots, name: &str| Ok(NamedHost { slots, name: name.to_owned() });
         assert_eq!(host("alpha"), named(None, "alpha"));
         assert_eq!(host("8/user@beta"), named(Some(8), "user@beta"));
         assert_eq!(host("2/:"), named(Some(2), ":"));

@@ -4,14 +4,14 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::hosts::Named;
+use super::hosts::NamedHost;
 use crate::plan::Misuse;
 
 /// The nodes of the allocation that this process runs in, each with its number of CPUs.
 ///
 /// # Errors
 /// There is no allocation, or Slurm does not say what is in it.
-pub fn nodes() -> anyhow::Result<Vec<Named>> {
+pub fn nodes() -> anyhow::Result<Vec<NamedHost>> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let list = variable("SLURM_JOB_NODELIST").filter(|_| variable("SLURM_JOB_ID").is_some());
     let Some(list) = list else {
@@ -31,7 +31,7 @@ pub fn nodes() -> anyhow::Result<Vec<Named>> {
     }
     let names = String::from_utf8_lossy(&output.stdout);
     let mut cpus = cpus(&variable("SLURM_JOB_CPUS_PER_NODE").unwrap_or_default()).into_iter();
-    let named = |name: &str| Named { slots: cpus.next(), name: name.to_owned() };
+    let named = |name: &str| NamedHost { slots: cpus.next(), name: name.to_owned() };
     let nodes: Vec<_> = names.split_whitespace().map(named).collect();
     anyhow::ensure!(!nodes.is_empty(), "the allocation has no node");
     Ok(nodes)
