@@ -1,6 +1,7 @@
 //! The threads of slots: they are started here, survive a sink that panics, and tell the queue when
 //! they end.
 
+use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -69,10 +70,14 @@ fn start_host(shared: &Arc<Shared>, desk: &Arc<Desk>, index: usize) -> io::Resul
             return Err(error);
         }
     };
-    let ending = HostThread { shared: Arc::clone(shared), desk: Arc::clone(desk) };
+    let ending = HostThread {
+        shared: Arc::clone(shared),
+        desk: Arc::clone(desk),
+        has_left: Cell::new(false),
+    };
     let builder = thread::Builder::new().name(format!("host {}", desk.name));
     let run = move || {
-        let HostThread { shared, desk } = &ending;
+        let HostThread { shared, desk, has_left } = &ending;
         let run = || slot::run_host(index, Arc::clone(shared), Arc::clone(desk), Arc::clone(&wake));
         while catch_unwind(AssertUnwindSafe(run)).is_err() {
             shared.queue.give_up_on(index);
@@ -80,6 +85,8 @@ fn start_host(shared: &Arc<Shared>, desk: &Arc<Desk>, index: usize) -> io::Resul
                 "outcomes of jobs were lost, since what was to take them has panicked",
             );
         }
+        // Another thread may serve the machine by now.
+        has_left.set(true);
     };
     builder.stack_size(STACK).spawn(run).map(drop)
 }
@@ -88,11 +95,15 @@ fn start_host(shared: &Arc<Shared>, desk: &Arc<Desk>, index: usize) -> io::Resul
 struct HostThread {
     shared: Arc<Shared>,
     desk: Arc<Desk>,
+    /// Its slots have left.
+    has_left: Cell<bool>,
 }
 
 impl Drop for HostThread {
     fn drop(&mut self) {
-        self.desk.abandon(|index| self.shared.queue.leave(index, || self.shared.renew()));
+        if !self.has_left.get() {
+            self.desk.abandon(|index| self.shared.queue.leave(index, || self.shared.renew()));
+        }
     }
 }
 
