@@ -11,7 +11,7 @@ const MOST_AT_ONCE: u64 = 1 << 20;
 
 /// The jobs that an agent has.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct JobLedger {
     /// By the number of the first job of a bundle.
     sent: BTreeMap<u64, Sent>,
     /// The jobs that each slot has taken, in order: the first number and the count. Some are over.
@@ -63,7 +63,7 @@ pub(crate) struct LostJobs {
     pub(crate) waited: Vec<Job>,
 }
 
-impl Ledger {
+impl JobLedger {
     /// How many jobs are not over.
     pub(crate) fn unfinished(&self) -> usize {
         self.unfinished

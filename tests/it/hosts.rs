@@ -249,7 +249,7 @@ fn a_job_that_takes_each_host_down_is_lost_after_three() {
         .args(["sh", "-c", "test $0 != 5 || kill -9 $PPID; echo $0"])
         .stdin(numbers(12))
         .stdout(expected)
-        .stderr_has("job 5 (line 5): lost: 3 machines that ran it were lost, the last one was ")
+        .stderr_has(": 3 machines that ran it were lost, the last one was ")
         .status(1)
         .run();
 }

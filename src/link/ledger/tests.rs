@@ -26,7 +26,7 @@ fn scratch() -> Job {
 
 #[test]
 fn a_slot_was_on_the_first_job_that_it_has_not_finished() {
-    let mut ledger = Ledger::default();
+    let mut ledger = JobLedger::default();
     ledger.send(lines(1, 6));
     ledger.send(lines(7, 1));
     ledger.send(lines(8, 1));
@@ -47,7 +47,7 @@ fn a_slot_was_on_the_first_job_that_it_has_not_finished() {
 
 #[test]
 fn what_was_not_begun_comes_back_as_it_went() {
-    let mut ledger = Ledger::default();
+    let mut ledger = JobLedger::default();
     let mut bundle = lines(1, 70);
     bundle.losses = 2;
     ledger.send(bundle);
@@ -61,7 +61,7 @@ fn what_was_not_begun_comes_back_as_it_went() {
 
 #[test]
 fn a_job_that_was_put_back_and_taken_again_is_begun_once() {
-    let mut ledger = Ledger::default();
+    let mut ledger = JobLedger::default();
     ledger.send(lines(1, 1));
     ledger.begin(1, 1, 1, Moment::ZERO);
     ledger.begin(2, 1, 1, Moment::ZERO);
@@ -90,7 +90,7 @@ proptest! {
                 _ => FromAgent::Returned { seq, count }.put(&mut stream),
             }
         }
-        let mut ledger = Ledger::default();
+        let mut ledger = JobLedger::default();
         let mut next = 1;
         for size in sizes {
             ledger.send(lines(next, size));

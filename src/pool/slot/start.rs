@@ -12,7 +12,7 @@ use crate::pool::events;
 use crate::pool::shared::Shared;
 use crate::pool::slot::death::append_last_words;
 use crate::pool::slot::retire::report_end;
-use crate::pool::slot::steps::{Slot, unbundled};
+use crate::pool::slot::steps::{OVER_TICK, Slot, unbundled};
 use crate::pool::slot::warm_up::{Unfit, warm_up};
 use crate::process::{Process, Spec, Stop, describe, describe_exited};
 use crate::worker::{Worker, WorkerId};
@@ -182,7 +182,7 @@ impl Slot {
         self.flush();
         self.step_aside();
         while self.may_get_jobs() {
-            self.wake.wait(None);
+            self.wake.wait(Some(OVER_TICK));
         }
     }
 

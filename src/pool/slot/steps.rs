@@ -25,6 +25,9 @@ const SHOWN: usize = 100;
 /// The room for the label of a job.
 const LABEL: LabelSize = LabelSize { arg: 1_000, whole: 2_000 };
 
+/// Nobody wakes a slot that takes no jobs when the others have taken the last one: it looks this often.
+pub(super) const OVER_TICK: Duration = Duration::from_millis(100);
+
 /// What every kind of slot has.
 pub(super) struct Slot {
     /// Its place in the queue, from 0.

@@ -14,6 +14,7 @@ use crate::pool::slot::host::connection::{Connection, Stage};
 use crate::pool::slot::host::record::Hitch;
 use crate::pool::slot::host::said::Said;
 use crate::pool::slot::host::state::HostSlot;
+use crate::pool::slot::steps::OVER_TICK;
 
 /// A login, or a copy, that makes no progress for this long is given up.
 const BOOT_PATIENCE: Duration = Duration::from_secs(60);
@@ -50,7 +51,12 @@ impl HostSlot {
         let now = self.slot.shared.now();
         let deadline = connection.heard.after(BOOT_PATIENCE.max(timeout));
         let wake = &self.slot.wake;
-        let ready = connection.wait(&self.slot.shared, &self.desk, wake, deadline.until(now));
+        let ready = connection.wait(
+            &self.slot.shared,
+            &self.desk,
+            wake,
+            deadline.until(now).map(|time| time.min(OVER_TICK)),
+        );
         let is_late = !ready.stdout && self.slot.shared.now() >= deadline;
         let is_closed = connection.is_closed;
         let is_booting = matches!(connection.stage, Stage::Booting { .. });

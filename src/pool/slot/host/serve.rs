@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::link::ledger::Ledger;
+use crate::link::ledger::JobLedger;
 use crate::link::to_agent::{ToAgent, put_job};
 use crate::pool::queue::{Ask, Taken};
 use crate::pool::shared::Shared;
 use crate::pool::shared::hosts::Desk;
 use crate::pool::slot::host::state::HostSlot;
-use crate::pool::slot::steps::{self, Slot};
+use crate::pool::slot::steps::{self, OVER_TICK, Slot};
 use crate::pool::underway::Underway;
 use crate::process::Wake;
 use crate::util::clock::Moment;
@@ -94,12 +94,12 @@ impl HostSlot {
             return false;
         }
         if self.record.is_set_aside {
-            self.slot.wake.wait(None);
+            self.slot.wake.wait(Some(OVER_TICK));
             return true;
         }
         let wait = self.record.retry_at.since(self.slot.now());
         if !wait.is_zero() {
-            self.slot.wake.wait(Some(wait));
+            self.slot.wake.wait(Some(wait.min(OVER_TICK)));
             return true;
         }
         let Some(hosts) = self.slot.shared.hosts.clone() else { return false };
@@ -237,7 +237,7 @@ impl HostSlot {
 }
 
 /// The jobs that a host has begun.
-fn underway(shared: &Shared, ledger: &Ledger, desk: &Desk) -> Vec<Underway> {
+fn underway(shared: &Shared, ledger: &JobLedger, desk: &Desk) -> Vec<Underway> {
     let mut jobs = Vec::new();
     ledger.each_running(|slot, job, since| {
         let slot = usize::try_from(slot).unwrap_or_default();

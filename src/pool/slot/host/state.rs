@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::job::Job;
 use crate::job::printed::Capture;
-use crate::link::ledger::Ledger;
+use crate::link::ledger::JobLedger;
 use crate::link::window::AgentWindow;
 use crate::pool::shared::hosts::Desk;
 use crate::pool::slot::host::connection::Connection;
@@ -26,7 +26,7 @@ pub(super) struct HostSlot {
     pub(super) busy: Vec<usize>,
     /// How many jobs the machine runs at a time; 0: it is not known yet.
     pub(super) capacity: usize,
-    pub(super) ledger: Ledger,
+    pub(super) ledger: JobLedger,
     pub(super) window: AgentWindow,
     /// What the commands of running jobs have printed so far.
     pub(super) printed: HashMap<u64, [Capture; 2]>,
@@ -46,7 +46,7 @@ impl HostSlot {
             idle: Vec::new(),
             busy: desk.present(),
             capacity: 0,
-            ledger: Ledger::default(),
+            ledger: JobLedger::default(),
             window: AgentWindow::new(std::time::Instant::now()),
             printed: HashMap::new(),
             scratch: Job::new(0, "", "", ""),
