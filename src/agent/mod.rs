@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use self::outbox::Outbox;
+use self::outbox::LinkOutbox;
 use self::reporting::LinkReporter;
 use crate::job::{Sink, Watcher};
 use crate::link::from_agent::FromAgent;
@@ -79,7 +79,7 @@ type Make<'a> = &'a dyn Fn(
 /// # Errors
 /// A thread could not be started.
 pub fn run_agent(input: OwnedFd, output: File, make: Make<'_>) -> io::Result<AgentEnd> {
-    let outbox = Outbox::start(output)?;
+    let outbox = LinkOutbox::start(output)?;
     let agent = Agent {
         input,
         outbox,
@@ -97,7 +97,7 @@ pub fn run_agent(input: OwnedFd, output: File, make: Make<'_>) -> io::Result<Age
 /// An agent.
 struct Agent {
     input: OwnedFd,
-    outbox: Arc<Outbox>,
+    outbox: Arc<LinkOutbox>,
     incoming: Incoming,
     /// When anything came from the coordinator.
     heard: Instant,

@@ -22,8 +22,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What an agent has to say.
 #[derive(Debug)]
-pub(super) struct Outbox {
-    state: Mutex<OutboxState>,
+pub(super) struct LinkOutbox {
+    state: Mutex<LinkOutboxState>,
     /// Notified when there is something to write.
     work: Condvar,
     /// Notified when there is room again.
@@ -33,7 +33,7 @@ pub(super) struct Outbox {
 }
 
 #[derive(Debug)]
-struct OutboxState {
+struct LinkOutboxState {
     outgoing: Outgoing,
     /// How long it is silent at most.
     pause: Duration,
@@ -43,7 +43,7 @@ struct OutboxState {
     is_over: bool,
 }
 
-impl Outbox {
+impl LinkOutbox {
     /// Begins with the greeting.
     ///
     /// # Errors
@@ -51,7 +51,8 @@ impl Outbox {
     pub(super) fn start(output: File) -> io::Result<Arc<Self>> {
         let mut outgoing = Outgoing::new();
         outgoing.end().extend_from_slice(&greeting(cpus::count()));
-        let state = OutboxState { outgoing, pause: FIRST_PAUSE, is_last: false, is_over: false };
+        let state =
+            LinkOutboxState { outgoing, pause: FIRST_PAUSE, is_last: false, is_over: false };
         let outbox = Arc::new(Self {
             state: Mutex::new(state),
             work: Condvar::new(),
@@ -69,7 +70,7 @@ impl Outbox {
         self.work.notify_one();
     }
 
-    /// Says something soon: [`Outbox::flush`] follows.
+    /// Says something soon: [`LinkOutbox::flush`] follows.
     pub(super) fn add(&self, message: &FromAgent<'_>) {
         message.put(lock(&self.state).outgoing.end());
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::outbox::Outbox;
+use super::outbox::LinkOutbox;
 use crate::job::printed::{Capture, Printed};
 use crate::job::{Done, Failure, Job, Kind, Run, Sink, Value, Watcher, Why, WorkerEnd};
 use crate::link::from_agent::{
@@ -17,7 +17,7 @@ const PIECE: usize = 64 << 10;
 /// Reports to the coordinator.
 #[derive(Debug)]
 pub(super) struct LinkReporter {
-    pub(super) outbox: Arc<Outbox>,
+    pub(super) outbox: Arc<LinkOutbox>,
     /// A job that could not be started has not failed: no worker starts here.
     pub(super) has_workers: AtomicBool,
 }
