@@ -21,5 +21,6 @@ pub(crate) mod stderr;
 pub(crate) mod stream;
 mod threads;
 pub(crate) mod underway;
+mod worker_list;
 
 pub use handle::Pool;
