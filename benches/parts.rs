@@ -15,7 +15,7 @@ use procpool::engine::output::format::{Format, Shape};
 use procpool::engine::protocol::envelope::procpool::PROCPOOL;
 use procpool::engine::protocol::framing::line::LINE;
 use procpool::engine::protocol::framing::{Scan, Split};
-use procpool::engine::{Done, Failure, Job, Kind, Run, Value};
+use procpool::engine::{Done, Failure, Job, Run, Value};
 use serde_json::value::RawValue;
 
 /// As much as is read from a pipe at once.

@@ -8,6 +8,7 @@ mod commands;
 mod common;
 mod docs;
 mod examples;
+mod failing;
 mod faults;
 mod first_run;
 mod formats;

@@ -174,6 +174,9 @@ fn no_circle_of_imports() {
 /// The library is built without what only the command needs.
 #[test]
 fn the_library_is_built_without_the_command() {
+    if !crate::common::heavy() {
+        return;
+    }
     let cargo = |args: &[&str]| {
         let output = Command::new(env!("CARGO"))
             .args(args)

@@ -23,7 +23,7 @@ use crate::util::text::printable;
 const SHOWN: usize = 100;
 
 /// The room for the label of a job.
-const LABEL: LabelSize = LabelSize { arg: 60, whole: 160 };
+const LABEL: LabelSize = LabelSize { arg: 1_000, whole: 2_000 };
 
 /// What every kind of slot has.
 pub(super) struct Slot {

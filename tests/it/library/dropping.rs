@@ -223,6 +223,9 @@ async fn calls_dropped_at_every_moment() {
 
 #[test]
 fn calls_dropped_by_many_threads() {
+    if !crate::common::heavy() {
+        return;
+    }
     let crew = Crew::new();
     let pool = build(Pool::builder(&crew.worker("")).max_procs(2));
     threads(4).block_on(async {

@@ -5,6 +5,9 @@ use super::*;
 /// In a process of its own, since the other tests open files and start threads as well.
 #[test]
 fn nothing_is_left_of_many_pools() {
+    if !crate::common::heavy() {
+        return;
+    }
     if !alone("leaks::nothing_is_left_of_many_pools") {
         return;
     }

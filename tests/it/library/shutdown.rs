@@ -165,6 +165,9 @@ async fn shutdown_while_no_worker_can_be_started() {
 /// Only a shutdown ends these jobs: one that it overlooks makes it hang.
 #[test]
 fn no_job_slips_through_a_shutdown() {
+    if !crate::common::heavy() {
+        return;
+    }
     const ROUNDS: u64 = 60;
     let crew = Crew::new();
     let pool = build(Pool::builder(&crew.worker("")).max_procs(3));
@@ -222,6 +225,9 @@ fn no_job_slips_through_a_shutdown() {
 /// two ways it may, and the pool is as good as new.
 #[test]
 fn calls_joins_and_shutdowns_from_many_threads() {
+    if !crate::common::heavy() {
+        return;
+    }
     let crew = Crew::new();
     let pool = build(Pool::builder(&crew.worker("")).max_procs(3).max_reqs(5));
     let over = AtomicBool::new(false);

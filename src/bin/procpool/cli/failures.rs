@@ -19,6 +19,13 @@ pub struct FailureOptions {
     #[arg(long, value_name = "TIME|N%", value_parser = values::timeout)]
     pub timeout: Option<Timeout>,
 
+    /// Report a job that runs for longer, while it runs; 0 or never: don't
+    ///
+    /// It is reported once, on stderr, with the slot and the process that it runs in. The default is 60s
+    /// if stderr is a terminal, and never otherwise.
+    #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = values::slow)]
+    pub slow: Option<Duration>,
+
     /// Try a failed job again, up to N times
     ///
     /// Any worker can take the next attempt. The result has the number of attempts. The `retries` of a

@@ -1,10 +1,8 @@
-//! The options of the heading Messages: the progress of a run, slow jobs, colours.
-
-use std::time::Duration;
+//! The options of the heading Messages: the progress of a run, colours.
 
 use clap::Args;
 
-use super::values::{self, ProgressMode, When};
+use super::values::{ProgressMode, When};
 
 #[derive(Debug, Args)]
 pub struct MessageOptions {
@@ -18,13 +16,6 @@ pub struct MessageOptions {
     /// line and full print a line every 5 seconds. auto prints one a minute if CI is set.
     #[arg(long, value_name = "HOW", value_enum, hide_possible_values = true, default_value_t = ProgressMode::Auto)]
     pub progress: ProgressMode,
-
-    /// Report a job that runs for longer, while it runs; 0 or never: don't
-    ///
-    /// It is reported once, on stderr, with the slot and the process that it runs in. The default is 60s
-    /// if stderr is a terminal, and never otherwise.
-    #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = values::slow)]
-    pub slow: Option<Duration>,
 
     /// Use colours in messages: auto, always or never
     ///

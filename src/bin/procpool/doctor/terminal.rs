@@ -5,7 +5,9 @@ use std::io::IsTerminal;
 use rustix::fs::FileType;
 
 use super::Section;
+use crate::cli::values::ProgressMode;
 use crate::descriptors::{self, Stream};
+use crate::report::progress::manner::{Manner, Setting};
 
 pub fn section() -> Section {
     let mut section = Section::new("Terminal");
@@ -14,8 +16,7 @@ pub fn section() -> Section {
     {
         section.row(name, kind(stream));
     }
-    let is_shown = std::io::stderr().is_terminal();
-    section.row("progress", if is_shown { "shown" } else { "not shown: stderr is no terminal" });
+    section.row("progress", progress());
     section.row(
         "--confirm",
         match std::fs::File::open("/dev/tty") {
@@ -23,12 +24,24 @@ pub fn section() -> Section {
             Err(_) => "can't ask: this process has no terminal",
         },
     );
-    for variable in ["TERM", "NO_COLOR", "GITHUB_ACTIONS", "MAKEFLAGS", "TMPDIR", "LANG"] {
+    for variable in ["TERM", "NO_COLOR", "CI", "GITHUB_ACTIONS", "MAKEFLAGS", "TMPDIR", "LANG"] {
         if let Some(value) = std::env::var_os(variable) {
             section.row(variable, value.to_string_lossy());
         }
     }
     section
+}
+
+/// How the progress of a run is shown here.
+fn progress() -> &'static str {
+    let setting = Setting::of(&[]);
+    match setting.manner(ProgressMode::Auto) {
+        Manner::Drawn { .. } => "drawn on the terminal",
+        Manner::Lines { .. } => "a line now and then, since CI is set",
+        Manner::Hidden if !setting.is_terminal => "not shown: stderr is no terminal",
+        Manner::Hidden if setting.is_dumb => "not shown: TERM says that the terminal is dumb",
+        Manner::Hidden => "not shown: stdout is a pipe to a program that may use the terminal",
+    }
 }
 
 /// What a stream is.

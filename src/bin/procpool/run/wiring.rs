@@ -163,7 +163,10 @@ impl ResultSinks {
             tag: options.output.tag,
             commands: plan.commands.clone(),
             sources: builders::source_names(&plan.reader),
-            failures: failure_style(Colors::of_stderr(options.messages.color)),
+            failures: FailureStyle {
+                word: Colors::of_stderr(options.messages.color).paint(Paint::Bad, "failed"),
+                size: label_size(),
+            },
         };
         let slots = size.all_slots();
         let reports = open_reports(options, &outputs, &plan.reader.sources, &format, slots)?;
@@ -191,19 +194,17 @@ impl ResultSinks {
 /// The jobs that `--slow` remarks on. By default somebody has to be there to see that.
 fn slow_jobs(options: &Options) -> SlowJobs {
     let default = io::stderr().is_terminal().then_some(SLOW);
-    SlowJobs::new(options.messages.slow.or(default), Colors::of_stderr(options.messages.color))
+    let colors = Colors::of_stderr(options.messages.color);
+    SlowJobs::new(options.failures.slow.or(default), colors, label_size().whole)
 }
 
-/// How failures look on stderr. On a terminal, what a job runs gets three rows at most.
-fn failure_style(colors: Colors) -> FailureStyle {
-    let columns = tcgetwinsize(io::stderr())
-        .ok()
-        .map(|size| size.ws_col)
-        .filter(|_| io::stderr().is_terminal());
-    let size = columns.map_or(LabelSize::LARGE, |columns| {
-        LabelSize::of_terminal(if columns == 0 { 80 } else { columns.into() })
-    });
-    FailureStyle { word: colors.paint(Paint::Bad, "failed"), size }
+/// The room for what a job runs, in a message: three rows of a terminal.
+fn label_size() -> LabelSize {
+    if !io::stderr().is_terminal() {
+        return LabelSize::LARGE;
+    }
+    let columns = tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col);
+    LabelSize::of_terminal(if columns == 0 { 80 } else { columns.into() })
 }
 
 /// Settings of the bookkeeper.
