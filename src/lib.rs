@@ -230,7 +230,7 @@ pub use interpreter::{Code, CodeError, CodeFileError, Language};
 pub use job::{Closed, CommandOutput, Failure, Kind};
 pub use pool::Pool;
 pub use pool::blocking::{Blocking, BlockingOutcomes};
-pub use pool::build::BuildError;
+pub use pool::build_error::BuildError;
 pub use pool::builder::Builder;
 pub use pool::call::Call;
 pub use pool::deferred::Deferred;
