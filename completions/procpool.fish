@@ -11,7 +11,7 @@ function __procpool_command
                 break
             case '--*=*'
             case '--*' '-?'
-                if contains -- $words[$i] -w --worker --protocol --framing --reply-messages --route --init --notify -j -P --max-procs --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup -I --replace --env --cwd --delay --rate --max-load --min-free-memory --nice -a --arg-file --input -n --max-args -d --delimiter --max-line --format --buffer --report --trace --results --joblog --progress --timeout --retries --retry-on --retry-delay --failed --grace --halt --journal --example-worker --generate
+                if contains -- $words[$i] -w --worker --protocol --framing --reply-messages --route --init --notify -j -P --max-procs --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup -I --replace --env --cwd --delay --rate --max-load --min-free-memory --nice -a --arg-file --input -n --max-args -d --delimiter --max-line --format --buffer --report --trace --results --joblog --progress --color --timeout --slow --retries --retry-on --retry-delay --failed --grace --halt --journal --example-worker --generate
                     set i (math $i + 1)
                 end
             case '-*'
@@ -132,14 +132,19 @@ complete -c procpool -n 'not __procpool_command' -l report -r -F -d 'Write a rep
 complete -c procpool -n 'not __procpool_command' -l trace -r -F -d 'Write a timeline of all jobs to FILE, for Perfetto or chrome://tracing'
 complete -c procpool -n 'not __procpool_command' -l results -x -a '(__fish_complete_directories)' -d 'Keep the output and the record of each job in a folder of its own in DIR'
 complete -c procpool -n 'not __procpool_command' -l joblog -r -F -d 'Log each finished job to FILE, as GNU parallel does'
-complete -c procpool -n 'not __procpool_command' -l progress -x -a 'auto\\t\'When stderr is a terminal\'
+complete -c procpool -n 'not __procpool_command' -l progress -x -a 'auto\\t\'A line on a terminal; in CI, a line a minute\'
+never\\t\'Nothing\'
+line\\t\'A line, also where auto shows none\'
+full\\t\'A line, and a row for each running job\'' -d 'Show how far the run is: auto, never, line, full'
+complete -c procpool -n 'not __procpool_command' -l color -x -a 'auto\\t\'When stderr is a terminal\'
 always\\t\'Always\'
-never\\t\'Never\'' -d 'Show a progress line'
+never\\t\'Never\'' -d 'Use colours in messages: auto, always or never'
 complete -c procpool -n 'not __procpool_command' -l timeout -x -a '10s
 1m
 10m
 1h
 300%' -d 'End a job that takes longer, and its process; the job fails'
+complete -c procpool -n 'not __procpool_command' -l slow -x -d 'Report a job that runs for longer, while it runs; 0 or never: don\'t'
 complete -c procpool -n 'not __procpool_command' -l retries -x -d 'Try a failed job again, up to N times'
 complete -c procpool -n 'not __procpool_command' -l retry-on -x -a '(__fish_append , error exit crash timeout protocol spawn)' -d 'Failures after which a job is tried again'
 complete -c procpool -n 'not __procpool_command' -l retry-delay -x -d 'Wait before the second attempt of a job'
