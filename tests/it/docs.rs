@@ -120,7 +120,7 @@ fn is_fresh(path: &str, generated: &str) {
 
 /// What `--generate` prints.
 fn generated(what: &str) -> String {
-    let output = Test::new().args(["--generate", what]).any_stdout().run();
+    let output = Test::new().args(["--generate", what]).any_stdout().any_stderr().run();
     String::from_utf8(output.stdout).expect("it is UTF-8")
 }
 
@@ -401,14 +401,18 @@ fn links_lead_somewhere() {
             if !heading.is_empty() {
                 let text = fs::read_to_string(&file).expect("a page");
                 let is_there = text.lines().any(|line| {
-                    line.starts_with('#')
-                        && line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-")
-                            == heading
+                    line.starts_with('#') && anchor(line.trim_start_matches('#').trim()) == heading
                 });
                 assert!(is_there, "{page}: {target}");
             }
         }
     }
+}
+
+/// The anchor of a heading: punctuation is left out.
+fn anchor(heading: &str) -> String {
+    let is_kept = |c: &char| c.is_alphanumeric() || " -_".contains(*c);
+    heading.to_lowercase().chars().filter(is_kept).collect::<String>().replace(' ', "-")
 }
 
 /// The code blocks of a language.

@@ -11,6 +11,7 @@ pub mod halt;
 pub mod help;
 mod input;
 mod journal;
+mod messages;
 pub mod options;
 mod output;
 mod recycling;

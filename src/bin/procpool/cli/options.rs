@@ -13,6 +13,7 @@ use super::failures::FailureOptions;
 use super::help::HelpOptions;
 use super::input::InputOptions;
 use super::journal::JournalOptions;
+use super::messages::MessageOptions;
 use super::output::OutputOptions;
 use super::recycling::RecyclingOptions;
 use super::short_help;
@@ -68,6 +69,9 @@ pub struct Options {
 
     #[command(flatten, next_help_heading = "Output")]
     pub output: OutputOptions,
+
+    #[command(flatten, next_help_heading = "Messages")]
+    pub messages: MessageOptions,
 
     #[command(flatten, next_help_heading = "Failures")]
     pub failures: FailureOptions,
