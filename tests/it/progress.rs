@@ -260,7 +260,7 @@ fn two_procpools_in_one_pipe() {
     assert_eq!(rows.len(), 4, "{rows:?}");
     for row in &rows {
         assert!(row.starts_with("procpool: ") && row.contains(" failed"), "{rows:?}");
-        assert!(!row.contains('━') && !row.contains('─') && !row.contains("/s"), "{rows:?}");
+        assert!(!row.contains('━') && !row.contains('─') && !row.contains("ETA"), "{rows:?}");
     }
 }
 
@@ -502,7 +502,10 @@ fn a_terminal_that_wraps_rows_anew() {
         wait_for("the end", || rows().iter().any(|row| row == "end"));
         let numbers = (1..=20).map(|n| n.to_string());
         let results = ["one", "two", "wait1", "wait2", "end"].map(str::to_owned);
-        assert_eq!(rows(), numbers.chain(results).collect::<Vec<_>>(), "{options}");
+        // A resize in the middle of a drawing moves the cursor down.
+        let mut rows = rows();
+        rows.retain(|row| !row.is_empty());
+        assert_eq!(rows, numbers.chain(results).collect::<Vec<_>>(), "{options}");
         tmux(&["kill-server"]);
     }
 }

@@ -128,7 +128,7 @@ fn print(
     is_asked_for: bool,
 ) {
     let glyphs = Glyphs::of_locale(Colors::NONE).without_bar();
-    let mut say = |view: &mut View| {
+    let say = |view: &mut View| {
         // In the background a terminal belongs to others.
         if !is_in_background(io::stderr()) {
             view.look();

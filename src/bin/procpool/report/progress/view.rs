@@ -80,7 +80,9 @@ impl View {
     /// Looks at the run.
     pub fn look(&mut self) {
         self.note_rate();
-        if let Some(census) = &mut self.run.census {
+        if let Some(census) = &mut self.run.census
+            && !self.run.intake.is_over()
+        {
             census.step(COUNT_FOR);
         }
         let slots = u32::try_from(self.run.slots).unwrap_or(u32::MAX);
