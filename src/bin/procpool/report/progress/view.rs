@@ -139,7 +139,9 @@ impl View {
             let count = |job: &Underway| 1 + job.waiting;
             return State::Stopping { jobs: self.roll.iter().map(count).sum() };
         }
-        if !intake.is_over() && done >= intake.jobs() {
+        // Files and lists of args are always there.
+        let may_wait = self.run.census.is_none() && !intake.is_over();
+        if may_wait && done >= intake.jobs() {
             return State::WaitingForInput;
         }
         let longest = self.longest();
