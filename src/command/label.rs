@@ -31,7 +31,7 @@ impl LabelSize {
 
     /// The room on a terminal with this number of columns: three rows.
     pub fn of_terminal(columns: usize) -> Self {
-        Self { arg: (columns / 2).clamp(30, 120), whole: (3 * columns).clamp(120, 600) }
+        Self { arg: (columns * 2 / 3).clamp(40, 120), whole: (3 * columns).clamp(120, 600) }
     }
 }
 
@@ -40,7 +40,7 @@ impl LabelSize {
 pub fn label(commands: Option<&Commands>, job: &Job, slot: usize, size: LabelSize) -> String {
     let is_unread = job.cmd().is_empty() && job.args().is_empty() && job.arg_words().is_none();
     let label = match (commands, job.as_message()) {
-        (_, Some(message)) => cut_arg(&readable(message), size.whole),
+        (_, Some(message)) => cut_path(&readable(message), size.whole),
         // The line was no job.
         _ if is_unread => cut(&readable(job.line().unwrap_or_default()), size.whole),
         (Some(commands), None) => command(commands, job, slot, size),
@@ -52,7 +52,7 @@ pub fn label(commands: Option<&Commands>, job: &Job, slot: usize, size: LabelSiz
 /// The command line of a job. If it is too long, the program and the args of the job.
 fn command(commands: &Commands, job: &Job, slot: usize, size: LabelSize) -> String {
     let args = commands.args(job).unwrap_or_default();
-    let short = |word: &[u8]| cut_arg(&readable(word), size.arg);
+    let short = |word: &[u8]| cut_path(&readable(word), size.arg);
     let Ok((command, _)) = commands.of(job, slot) else {
         if job.arg_words().is_none() {
             return cut(&readable(job.args()), size.whole);
@@ -80,7 +80,7 @@ fn command(commands: &Commands, job: &Job, slot: usize, size: LabelSize) -> Stri
 /// The command that writes the args to the stdin of a job.
 fn input(args: &Args<'_>, size: LabelSize) -> String {
     let words: Vec<String> =
-        args.all().map(|word| quoted(&cut_arg(&readable(word), size.arg))).collect();
+        args.all().map(|word| quoted(&cut_path(&readable(word), size.arg))).collect();
     format!("printf '%s\\n' {} | ", cut_list(&words, " ", size.whole / 2))
 }
 
@@ -97,7 +97,7 @@ fn call(job: &Job, size: LabelSize) -> String {
         && !text.is_empty()
         && text == text.trim()
     {
-        return cut_arg(&printable(&text), size.whole);
+        return cut_path(&printable(&text), size.whole);
     }
     let shown = inner.unwrap_or(&json);
     let args = if shown.chars().count() <= size.arg {
@@ -112,7 +112,7 @@ fn call(job: &Job, size: LabelSize) -> String {
 fn elements(json: &str, size: LabelSize) -> Vec<String> {
     match serde_json::from_str::<Vec<&RawValue>>(json) {
         Ok(values) => {
-            values.into_iter().map(|value| cut_arg(&printable(value.get()), size.arg)).collect()
+            values.into_iter().map(|value| cut_path(&printable(value.get()), size.arg)).collect()
         }
         Err(_) => vec![cut(&printable(json), size.whole)],
     }
@@ -144,8 +144,8 @@ fn cut_list(texts: &[String], between: &str, most: usize) -> String {
     parts.join(between)
 }
 
-/// Cuts an argument in its middle. A file name at its end stays whole.
-fn cut_arg(text: &str, most: usize) -> String {
+/// As [`cut`]. A file name at the end stays whole.
+pub fn cut_path(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();
     }
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(cut("abcdef", 6), "abcdef");
         assert_eq!(cut("abcdefg", 6), "abcd…g");
         let long = format!("/{}/p77.jpg", "x".repeat(300));
-        assert_eq!(cut_arg(&long, 20), "/xxxxxxxxxx…/p77.jpg");
+        assert_eq!(cut_path(&long, 20), "/xxxxxxxxxx…/p77.jpg");
         let args = format!(r#"["{long}", 1]"#);
         assert_eq!(of(r#""f""#, &args, SMALL), r#"f("/xxxxxxxx…/p77.jpg", 1)"#);
         let words: Vec<String> = (0..50).map(|n| format!("w{n}")).collect();

@@ -12,8 +12,10 @@ mod settings;
 mod shelf;
 mod sink;
 mod spill;
+mod text;
 mod writer;
 
 pub use format::Format;
 pub use settings::{Screen, Settings, Trouble};
 pub use sink::Output;
+pub use text::print;

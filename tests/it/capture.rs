@@ -61,6 +61,9 @@ fn large_outputs_at_the_same_time_are_never_mixed() {
 
 #[test]
 fn a_gigabyte_takes_little_memory() {
+    if !crate::common::heavy() {
+        return;
+    }
     let crew = Crew::new();
     let script =
         format!("case $1 in big) head -c 1G /dev/zero;; *) {};; esac", until(&crew.path("go")));
@@ -90,6 +93,9 @@ fn a_gigabyte_takes_little_memory() {
 
 #[test]
 fn many_large_outputs_wait_without_memory_or_open_files() {
+    if !crate::common::heavy() {
+        return;
+    }
     const COUNT: usize = 40;
     let crew = Crew::new();
     let (go, log) = (crew.path("go"), crew.path("done"));

@@ -699,6 +699,9 @@ fn variable(name: &str) -> Option<u64> {
 
 #[test]
 fn chaos() {
+    if !crate::common::heavy() {
+        return;
+    }
     let clock = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
     let seed = variable("PROCPOOL_CHAOS_SEED")
         .unwrap_or_else(|| u64::try_from(clock()).unwrap_or_default() % 1_000_000);

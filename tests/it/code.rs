@@ -289,21 +289,33 @@ fn suite(program: &str, args: &[&str]) {
 
 #[test]
 fn the_worker_in_python() {
+    if !crate::common::heavy() {
+        return;
+    }
     suite("python3", &["-m", "unittest", "test_worker.py"]);
 }
 
 #[test]
 fn the_worker_in_perl() {
+    if !crate::common::heavy() {
+        return;
+    }
     suite("perl", &["worker.t"]);
 }
 
 #[test]
 fn the_worker_in_node() {
+    if !crate::common::heavy() {
+        return;
+    }
     suite("node", &["--test", "worker.test.js"]);
 }
 
 #[test]
 fn the_worker_in_ruby() {
+    if !crate::common::heavy() {
+        return;
+    }
     suite("ruby", &["test_worker.rb"]);
 }
 

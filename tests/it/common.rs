@@ -595,7 +595,7 @@ pub(crate) fn failed(what: &str, why: &str, details: &str) -> String {
 
 /// A word as a line about a failed job has it.
 pub(crate) fn quoted(word: &str) -> String {
-    String::from_utf8_lossy(&procpool::command::quote(word.as_bytes())).into_owned()
+    String::from_utf8_lossy(&procpool::engine::command::quote(word.as_bytes())).into_owned()
 }
 
 /// The stderr of a run without the times of failed jobs.
@@ -962,6 +962,30 @@ pub(crate) fn need(program: &str) -> bool {
         let required = std::env::var_os("PROCPOOL_TEST_REQUIRE").is_some_and(|what| what == "all");
         assert!(!required, "{program} is not installed");
         println!("skipped: {program} is not installed");
+    }
+    found
+}
+
+/// Whether this test, which is heavy, is to run: with `PROCPOOL_TEST_REQUIRE=all`, or if its name or its area was given
+/// (`cargo test --test it -- chaos::`). If not, the test says so.
+pub(crate) fn heavy() -> bool {
+    let thread = thread::current();
+    let name = thread.name().unwrap_or_default();
+    let is_named = std::env::args().skip(1).any(|arg| arg.len() > 3 && name.contains(&arg));
+    let required = std::env::var_os("PROCPOOL_TEST_REQUIRE").is_some_and(|what| what == "all");
+    if !required && !is_named {
+        println!("skipped: {name} is a heavy test: give its name, or PROCPOOL_TEST_REQUIRE=all");
+    }
+    required || is_named
+}
+
+/// Whether a file of a package is there. If not, the test says so, as [`need`] does.
+pub(crate) fn is_there(file: &str, package: &str) -> bool {
+    let found = Path::new(file).exists();
+    if !found {
+        let required = std::env::var_os("PROCPOOL_TEST_REQUIRE").is_some_and(|what| what == "all");
+        assert!(!required, "{package} is not installed");
+        println!("skipped: {package} is not installed");
     }
     found
 }

@@ -265,6 +265,9 @@ fn closes_stdin_but_lives_on() {
 /// The requests behind the first are in the pipe when the worker closes it, and are never read.
 #[test]
 fn closes_stdin_with_requests_unread() {
+    if !crate::common::heavy() {
+        return;
+    }
     for (before, after) in [("", "exec <&-; "), ("exec <&-; sleep 0.3; ", "")] {
         let code = format!(
             "read -r line; sleep 0.3; {before}echo \"{{\\\"result\\\":1}}\"; {after}exec sleep 1000"
@@ -439,6 +442,9 @@ fn a_worker_that_broke_the_protocol_is_never_used_again() {
 
 #[test]
 fn all_faults_at_once() {
+    if !crate::common::heavy() {
+        return;
+    }
     let faults = [
         ("echo [1]", "ok"),
         ("die []", "crash"),

@@ -156,7 +156,7 @@ fn failures_of_all_kinds_are_told() {
         .run();
     let heads = [
         "die(): the worker (pid ",
-        "garbage(\"x\"): what it printed is no reply: ",
+        "garbage(\"x\"): its output is no reply: ",
         "never_answer(): timed out after 1s, and its worker was ended",
         "{}: invalid job: ",
     ];

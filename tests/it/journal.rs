@@ -203,6 +203,9 @@ fn kills() -> u64 {
 
 #[test]
 fn killed_again_and_again_with_workers() {
+    if !crate::common::heavy() {
+        return;
+    }
     // Some jobs have ids, some are equal, and one fails.
     let worker = r#"sh -c 'while read -r line; do
         args=${line##*\"args\":}; args=${args%\}}
@@ -233,6 +236,9 @@ fn killed_again_and_again_with_workers() {
 
 #[test]
 fn killed_again_and_again_with_commands() {
+    if !crate::common::heavy() {
+        return;
+    }
     let script = "echo \"$RUN $0\" >> log; echo \"$0\"; echo \"about $0\" >&2; test \"$0\" != fail";
     let mut input: String = (1..=120).map(|n| format!("{}\n", n % 90)).collect();
     input.push_str("fail\n");

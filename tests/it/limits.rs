@@ -20,6 +20,9 @@ fn numbers(count: usize) -> String {
 
 #[test]
 fn few_descriptors_make_a_run_slower_or_end_it() {
+    if !crate::common::heavy() {
+        return;
+    }
     let crew = Crew::new();
     let mut was_slower = false;
     // From where nothing can work to where all does.
@@ -99,6 +102,9 @@ fn assert_none_lost(output: &Output, count: usize) {
 
 #[test]
 fn few_processes_make_a_run_slower_or_end_it() {
+    if !crate::common::heavy() {
+        return;
+    }
     let crew = Crew::new();
     let mut was_slower = false;
     let journal = ["--resume", "--journal", "/dev/null", "--protocol", "raw", "-w", "cat"];
@@ -252,6 +258,9 @@ fn a_directory_that_is_gone_is_no_trouble() {
 
 #[test]
 fn two_thousand_processes_at_a_time() {
+    if !crate::common::heavy() {
+        return;
+    }
     let crew = Crew::new();
     // Who reads it waits until nobody has it open for writing any more.
     let (go, gate) = crew.fifo("go");

@@ -2,7 +2,7 @@
 //! memory of the machine, a token of make's jobserver.
 
 pub(crate) mod jobserver;
-mod memory;
+pub(crate) mod memory;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,12 +1,11 @@
 //! The options of the heading Output: how results look, their order, and reports.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, ValueHint};
 
 use super::report::{self, Report};
-use super::values::{self, ProgressMode, ResultFormat, When};
+use super::values::{self, ResultFormat};
 
 #[derive(Debug, Args)]
 pub struct OutputOptions {
@@ -85,29 +84,4 @@ pub struct OutputOptions {
     /// file that the run writes.
     #[arg(hide_short_help = true, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub joblog: Option<PathBuf>,
-
-    /// Show how far the run is: auto, never, line, full
-    ///
-    /// The line is drawn below the text on the terminal and disappears at the end. It says how many jobs
-    /// are done, how many there are, jobs per second, the time left, how many have failed, and which job
-    /// has run longest. full adds a row for each running job: its time, slot, process and command. auto
-    /// draws no line if stdout is a pipe, since the next program may use the same terminal; line and full
-    /// do. Nothing is drawn while you type jobs, in the background, or if TERM is dumb. Without a terminal,
-    /// line and full print a line every 5 seconds. auto prints one a minute if CI is set.
-    #[arg(long, value_name = "HOW", value_enum, hide_possible_values = true, default_value_t = ProgressMode::Auto)]
-    pub progress: ProgressMode,
-
-    /// Report a job that runs for longer, while it runs; 0 or never: don't
-    ///
-    /// It is reported once, on stderr, with the slot and the process that it runs in. The default is 60s
-    /// if stderr is a terminal, and never otherwise.
-    #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = values::slow)]
-    pub slow: Option<Duration>,
-
-    /// Use colours in messages: auto, always or never
-    ///
-    /// auto: if stderr is a terminal, unless NO_COLOR is set or TERM is dumb. Only messages of procpool
-    /// have colours. Results and the output of jobs are not changed.
-    #[arg(hide_short_help = true, long, value_name = "WHEN", value_enum, hide_possible_values = true, default_value_t = When::Auto)]
-    pub color: When,
 }

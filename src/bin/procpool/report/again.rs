@@ -5,10 +5,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use procpool::command::quote;
-use procpool::input::plain_lines::Target;
-use procpool::input::{Form, Reader, Source};
-use procpool::printable_bytes;
+use procpool::engine::command::quote;
+use procpool::engine::input::plain_lines::Target;
+use procpool::engine::input::{Form, Reader, Source};
+use procpool::engine::{printable, printable_bytes};
 
 use super::few::FailedText;
 use crate::cli::Options;
@@ -310,11 +310,11 @@ fn program() -> OsString {
 
 /// The name of the file that stdin is.
 fn stdin_file() -> Option<PathBuf> {
-    use procpool::files::is_regular;
+    use procpool::engine::files::is_regular;
     let stdin = crate::descriptors::found(crate::descriptors::Stream::Stdin)?;
     let path = std::fs::read_link("/proc/self/fd/0").ok()?;
     let there = rustix::fs::stat(&path).ok()?;
-    let is_it = is_regular(&stdin) && procpool::files::is_same(&stdin, &there);
+    let is_it = is_regular(&stdin) && procpool::engine::files::is_same(&stdin, &there);
     let folder = std::env::current_dir().ok();
     let inside = folder.and_then(|folder| path.strip_prefix(folder).ok().map(PathBuf::from));
     is_it.then(|| inside.unwrap_or(path))
@@ -325,35 +325,45 @@ fn shell_line(words: &[OsString]) -> String {
     words.join(" ")
 }
 
-/// A word as it is typed into a shell. With control characters or wrong bytes it is `$'…'`, which bash, zsh, ksh and
-/// new versions of sh read.
+/// A word as it is typed into a shell, on one line. Control characters and wrong bytes are printed by the shell.
 fn shell_word(word: &OsStr) -> String {
     let bytes = word.as_bytes();
-    let shown = printable_bytes(bytes);
-    if shown.as_bytes() == bytes {
+    if printable_bytes(bytes).as_bytes() == bytes {
         return String::from_utf8_lossy(&quote(bytes)).into_owned();
     }
-    let mut text = "$'".to_owned();
-    let mut rest = bytes;
-    while let Some(chunk) = rest.utf8_chunks().next() {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            match c {
-                '\n' => text.push_str("\\n"),
-                '\t' => text.push_str("\\t"),
-                '\\' => text.push_str("\\\\"),
-                '\'' => text.push_str("\\'"),
-                c if printable_bytes(c.to_string().as_bytes()) == c.to_string() => text.push(c),
-                c => push_bytes(&mut text, c.to_string().as_bytes()),
-            }
+            push_escaped(&mut text, c);
         }
-        push_bytes(&mut text, chunk.invalid());
-        rest = &rest[chunk.valid().len() + chunk.invalid().len()..];
+        push_octal(&mut text, chunk.invalid());
     }
-    text + "'"
+    if bytes.ends_with(b"\n") {
+        // $(…) leaves that newline out. bash, zsh, ksh and new versions of sh have this form.
+        format!("$'{}'", text.replace("%%", "%"))
+    } else {
+        format!("\"$(printf '{text}')\"")
+    }
 }
 
-/// Three octal digits for each byte: what follows can't be a part of them.
-fn push_bytes(text: &mut String, bytes: &[u8]) {
+/// Adds a character to the format of a printf.
+fn push_escaped(text: &mut String, c: char) {
+    let mut buffer = [0; 4];
+    let encoded: &str = c.encode_utf8(&mut buffer);
+    // At the begin of the format it would be an option.
+    let is_option = c == '-' && text.is_empty();
+    match c {
+        '\n' => text.push_str("\\n"),
+        '\t' => text.push_str("\\t"),
+        '\\' => text.push_str("\\\\"),
+        '%' => text.push_str("%%"),
+        c if c != '\'' && !is_option && printable(encoded) == encoded => text.push(c),
+        _ => push_octal(text, encoded.as_bytes()),
+    }
+}
+
+/// Three digits for each byte: what follows can't be a part of them.
+fn push_octal(text: &mut String, bytes: &[u8]) {
     bytes.iter().for_each(|byte| text.push_str(&format!("\\{byte:03o}")));
 }
 
@@ -412,8 +422,8 @@ mod tests {
             run("procpool -a in --journal j --resume --results d f")
         );
         assert_eq!(
-            advice("procpool --journal j --resume --halt=-x f", Some("my in"), None),
-            run("procpool --journal j --resume --halt=-x f < 'my in'")
+            advice("procpool --journal j --resume --cwd=-x f", Some("my in"), None),
+            run("procpool --journal j --resume --cwd=-x f < 'my in'")
         );
         assert_eq!(
             advice("procpool --journal j f", None, None),
@@ -445,7 +455,7 @@ mod tests {
             run(r#"printf '%s\n' '{"a":"1"}' | procpool --input json --python x"#)
         });
         assert_eq!(of("procpool -w ./h resize 10", &[args(r#"["10","a\nb"]"#)]), {
-            run(r"procpool -w ./h resize 10 ::: $'a\nb'")
+            run(r#"procpool -w ./h resize 10 ::: "$(printf 'a\nb')""#)
         });
         let line = FailedText::Line(b"load [\"2.json\"]".to_vec());
         assert_eq!(of("procpool -w ./h", &[line]), {
@@ -470,6 +480,7 @@ mod tests {
         let word = |bytes: &[u8]| shell_word(OsStr::from_bytes(bytes));
         assert_eq!(word(b"a.jpg"), "a.jpg");
         assert_eq!(word(b"it's"), r"'it'\''s'");
-        assert_eq!(word(b"a\n'\\\x1b1\xff"), r"$'a\n\'\\\0331\377'");
+        assert_eq!(word(b"a\n'%\\\x1b1\xff"), r#""$(printf 'a\n\047%%\\\0331\377')""#);
+        assert_eq!(word(b"5%\n"), r"$'5%\n'");
     }
 }

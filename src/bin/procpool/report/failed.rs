@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use anyhow::Context as _;
-use procpool::Job;
-use procpool::files::Beside;
-use procpool::input::remainder::{LineForm, Remainder, add_missing};
+use procpool::engine::Job;
+use procpool::engine::files::Beside;
+use procpool::engine::input::remainder::{LineForm, Remainder, add_missing};
 
 use crate::descriptors::{self, Stream};
 use crate::lock::lock;
@@ -55,7 +55,7 @@ enum LineOut {
     /// A FIFO or a terminal, for example, which takes lines as they come.
     Stream(File),
     /// A new file, which will replace another.
-    Beside(Beside),
+    Beside(Box<Beside>),
 }
 
 impl LineOut {
@@ -80,7 +80,9 @@ impl FailedLines {
             WriteTarget::Stderr => {
                 descriptors::copy(Stream::Stderr).map(|fd| LineOut::Stream(fd.into()))
             }
-            WriteTarget::Place(place) if place.is_regular() => place.beside().map(LineOut::Beside),
+            WriteTarget::Place(place) if place.is_regular() => {
+                place.beside().map(Box::new).map(LineOut::Beside)
+            }
             WriteTarget::Place(place) => place.create().map(LineOut::Stream),
         };
         let out = out.with_context(|| unwritable(&path))?;

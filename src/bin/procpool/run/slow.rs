@@ -4,7 +4,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use procpool::Underway;
+use procpool::engine::Underway;
+use procpool::engine::command::label::cut_path;
 use tokio::time::Instant;
 
 use crate::report::colors::{Colors, Paint};
@@ -19,6 +20,8 @@ pub struct SlowJobs {
     /// `None`: no job is remarked on.
     limit: Option<Duration>,
     colors: Colors,
+    /// The room for what a job runs, in characters.
+    room: usize,
     /// When a job may have become slow.
     at: Option<Instant>,
     /// The jobs that were remarked on and still run: number and process.
@@ -27,9 +30,9 @@ pub struct SlowJobs {
 
 impl SlowJobs {
     /// A job that runs for longer than this is slow. `None` or 0: none is.
-    pub fn new(limit: Option<Duration>, colors: Colors) -> Self {
+    pub fn new(limit: Option<Duration>, colors: Colors, room: usize) -> Self {
         let limit = limit.filter(|limit| !limit.is_zero());
-        Self { limit, colors, at: moment_after(limit), known: HashSet::new() }
+        Self { limit, colors, room, at: moment_after(limit), known: HashSet::new() }
     }
 
     /// When to look next at what runs.
@@ -67,11 +70,11 @@ impl SlowJobs {
 
     fn line(&self, job: &Underway) -> String {
         let slow = self.colors.paint(Paint::Warning, "slow");
-        let Underway { label, details, slot, pid, time, .. } = job;
-        let time = Seconds(time.as_secs_f64());
-        format!(
-            "procpool: {slow}: {label}: still running after {time} ({details}, slot {slot}, pid {pid})\n"
-        )
+        let label = cut_path(&job.label, self.room);
+        let time = Seconds(job.time.as_secs_f64());
+        let Underway { details, slot, pid, .. } = job;
+        let details = format!("({details}, slot {slot}, pid {pid})");
+        format!("procpool: {slow}: {label}: still running after {time} {details}\n")
     }
 }
 

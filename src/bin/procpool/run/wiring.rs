@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use procpool::command::label::LabelSize;
-use procpool::input::plain_lines::{Columns, Pack, Plain};
-use procpool::input::{Census, Form, Reader, Source};
-use procpool::journal::Journal;
-use procpool::output::failure::FailureStyle;
-use procpool::output::{Format, Output, Screen, Settings};
-use procpool::{Sink, Watcher};
+use procpool::engine::command::label::LabelSize;
+use procpool::engine::input::plain_lines::{Columns, Pack, Plain};
+use procpool::engine::input::{Census, Form, Reader, Source};
+use procpool::engine::journal::Journal;
+use procpool::engine::output::failure::FailureStyle;
+use procpool::engine::output::{Format, Output, Screen, Settings};
+use procpool::engine::{Sink, Watcher};
 use rustix::termios::tcgetwinsize;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -49,6 +49,11 @@ const FAIL_FAST: Halt = Halt { now: true, what: What::Fail, limit: Limit::Count(
 /// At a terminal, a job that runs for longer is remarked on.
 const SLOW: Duration = Duration::from_secs(60);
 
+/// What a user is told whose lines come from the terminal, who may have forgotten to give any.
+const FROM_TERMINAL: &str = "reading lines from the terminal, one argument each; Ctrl-D ends them (on the command \
+     line, arguments come after :::)";
+const FROM_TERMINAL_JOBS: &str = "reading jobs from the terminal, one per line; Ctrl-D ends them";
+
 /// Runs what the options ask for.
 ///
 /// # Errors
@@ -66,6 +71,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     builders::allow_descriptors(size.all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
     check_streams(&plan.reader.sources)?;
+    greet_terminal(&plan.reader, &console);
     plan.reader.rest.clone_from(&outputs.rest);
     let journal = open_journal(&mut plan, &console)?;
     let results = ResultSinks::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
@@ -117,7 +123,7 @@ fn show_progress(
     journal: &Option<Arc<Journal>>,
     reporter: &Reporter,
 ) -> io::Result<ProgressLine> {
-    let manner = Setting::of(&plan.reader.sources).manner(options.output.progress);
+    let manner = Setting::of(&plan.reader.sources).manner(options.messages.progress);
     let has_rate = options.throttling.rate >= options.throttling.delay;
     let viewed = Viewed {
         output: Arc::clone(output),
@@ -130,7 +136,7 @@ fn show_progress(
         interval: if has_rate { "--rate" } else { "--delay" },
         has_one_command: plan.commands.as_ref().is_some_and(|commands| !commands.in_jobs),
     };
-    let colors = Colors::of_stderr(options.output.color);
+    let colors = Colors::of_stderr(options.messages.color);
     ProgressLine::start(manner, colors, Arc::clone(&reporter.console), View::new(viewed))
 }
 
@@ -157,7 +163,10 @@ impl ResultSinks {
             tag: options.output.tag,
             commands: plan.commands.clone(),
             sources: builders::source_names(&plan.reader),
-            failures: failure_style(Colors::of_stderr(options.output.color)),
+            failures: FailureStyle {
+                word: Colors::of_stderr(options.messages.color).paint(Paint::Bad, "failed"),
+                size: label_size(),
+            },
         };
         let slots = size.all_slots();
         let reports = open_reports(options, &outputs, &plan.reader.sources, &format, slots)?;
@@ -185,19 +194,17 @@ impl ResultSinks {
 /// The jobs that `--slow` remarks on. By default somebody has to be there to see that.
 fn slow_jobs(options: &Options) -> SlowJobs {
     let default = io::stderr().is_terminal().then_some(SLOW);
-    SlowJobs::new(options.output.slow.or(default), Colors::of_stderr(options.output.color))
+    let colors = Colors::of_stderr(options.messages.color);
+    SlowJobs::new(options.failures.slow.or(default), colors, label_size().whole)
 }
 
-/// How failures look on stderr. On a terminal, what a job runs gets three rows at most.
-fn failure_style(colors: Colors) -> FailureStyle {
-    let columns = tcgetwinsize(io::stderr())
-        .ok()
-        .map(|size| size.ws_col)
-        .filter(|_| io::stderr().is_terminal());
-    let size = columns.map_or(LabelSize::LARGE, |columns| {
-        LabelSize::of_terminal(if columns == 0 { 80 } else { columns.into() })
-    });
-    FailureStyle { word: colors.paint(Paint::Bad, "failed"), size }
+/// The room for what a job runs, in a message: three rows of a terminal.
+fn label_size() -> LabelSize {
+    if !io::stderr().is_terminal() {
+        return LabelSize::LARGE;
+    }
+    let columns = tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col);
+    LabelSize::of_terminal(if columns == 0 { 80 } else { columns.into() })
 }
 
 /// Settings of the bookkeeper.
@@ -228,7 +235,7 @@ fn report_settings(
         closing: Closing::new(
             Again::new(options, reader),
             FewFailures::new(reader),
-            Colors::of_stderr(options.output.color),
+            Colors::of_stderr(options.messages.color),
         ),
     })
 }
@@ -267,6 +274,16 @@ fn check_streams(sources: &[Source]) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Says that lines are read from the terminal.
+fn greet_terminal(reader: &Reader, console: &Console) {
+    if reader.sources.contains(&Source::Stdin) && io::stdin().is_terminal() {
+        console.say(match reader.form {
+            Form::Job => FROM_TERMINAL_JOBS,
+            Form::Plain(_) | Form::Message => FROM_TERMINAL,
+        });
+    }
 }
 
 /// Opens the journal, if there is one, and reports an incomplete last line. Makes the reader look jobs up in it, and

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use procpool::input::{Census, Intake};
-use procpool::journal::Journal;
-use procpool::output::Output;
-use procpool::{Gate, Underway};
+use procpool::engine::input::{Census, Intake};
+use procpool::engine::journal::Journal;
+use procpool::engine::output::Output;
+use procpool::engine::{Gate, Underway};
 
 use super::facts::{Facts, RunningJob, State, Total};
 use super::rate::Rate;
