@@ -4,6 +4,7 @@
 
 mod batch;
 pub mod format;
+mod kept;
 mod large;
 pub mod order;
 mod pages;
