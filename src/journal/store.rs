@@ -252,6 +252,7 @@ fn load(
     }
     let found = Index::load(file, settings.context.pack()).map_err(|unusable| match unusable {
         Unusable::Io(error) => JournalProblem::Unreadable(error),
+        Unusable::Line(_) if !file::may_be_journal(file) => JournalProblem::NotAJournal,
         Unusable::Line(line) => JournalProblem::Damaged { line },
     })?;
     if found.torn > 0 {
