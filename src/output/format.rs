@@ -11,8 +11,8 @@ use super::large::Large;
 use crate::command::Args;
 use crate::command::Commands;
 use crate::job::printed::{Capture, Printed, Spool};
-use crate::job::{Done, Failure, Job, Run, Value, base64};
-use crate::util::json::ObjectFields;
+use crate::job::{Done, Failure, Job, Run, Value};
+use crate::util::json::{ObjectFields, base64};
 use crate::util::text::printable;
 
 /// The format of results.

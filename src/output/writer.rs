@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -27,7 +28,16 @@ pub(super) struct Writer {
 }
 
 impl Writer {
+    /// Writes until the end. If this panics, slots must not wait for it.
     pub(super) fn run(self) {
+        if catch_unwind(AssertUnwindSafe(|| self.write_all_records())).is_err() {
+            let message = "the results could not be written to stdout: the thread that writes them has \
+                           panicked";
+            self.end_with(Trouble::Broken(message.to_owned()));
+        }
+    }
+
+    fn write_all_records(&self) {
         let mut ready = Ready::default();
         while self.next(&mut ready) {
             if let Some(journal) = &self.shelf.settings.journal {
@@ -120,17 +130,21 @@ impl Writer {
     }
 
     fn broken(&self, error: Errno) {
-        let mut state = self.shelf.lock();
-        state.is_broken = true;
-        self.shelf.room.notify_all();
-        drop(state);
-        let trouble = match error {
+        self.end_with(match error {
             Errno::PIPE => Trouble::Closed,
             error => {
                 let error = io::Error::from(error);
                 Trouble::Broken(format!("the results could not be written to stdout: {error}"))
             }
-        };
+        });
+    }
+
+    /// Nothing more is written.
+    fn end_with(&self, trouble: Trouble) {
+        let mut state = self.shelf.lock();
+        state.is_broken = true;
+        self.shelf.room.notify_all();
+        drop(state);
         self.shelf.screen.trouble(trouble);
     }
 }

@@ -10,6 +10,7 @@ use rustix::event::PollFd;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use super::poll;
+use super::signal::signal_name;
 use super::stat::Stat;
 use super::wake::Wake;
 
@@ -109,6 +110,18 @@ pub(crate) fn describe(status: Option<ExitStatus>) -> String {
     }
 }
 
+/// As [`describe`], of a process that has exited. `None`: somebody else has its status.
+pub(crate) fn describe_exited(status: Option<ExitStatus>) -> String {
+    match status {
+        Some(_) => describe(status),
+        None => {
+            "has exited, and its status can't be told: this process ignores SIGCHLD or another \
+                 part of it waits for all children"
+                .to_owned()
+        }
+    }
+}
+
 /// Says how a command ended, by itself.
 pub(crate) fn end_of_command(status: Option<ExitStatus>) -> String {
     match status.and_then(|status| status.code()) {
@@ -119,7 +132,7 @@ pub(crate) fn end_of_command(status: Option<ExitStatus>) -> String {
 
 fn end_by_signal(status: ExitStatus) -> String {
     let Some(number) = status.signal() else { return format!("ended ({status})") };
-    let name = signal_hook::low_level::signal_name(number).unwrap_or("an unnamed signal");
+    let name = signal_name(number).unwrap_or("an unnamed signal");
     let core = if status.core_dumped() { ", core dumped" } else { "" };
     format!("killed by {name} (signal {number}{core})")
 }

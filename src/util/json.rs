@@ -1,6 +1,8 @@
 //! JSON as text: puts it on one line, removes blanks, and words its errors.
 
 use std::borrow::Cow;
+
+use base64::Engine as _;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -72,4 +74,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for ObjectFields<'a> {
         }
         deserializer.deserialize_map(InOrder)
     }
+}
+
+/// Encodes bytes that are not UTF-8, for JSON.
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(bytes)
 }

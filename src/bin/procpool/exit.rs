@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use procpool::{BuildError, ProgramError};
+use procpool::engine::{BuildError, ProgramError};
 use rustix::process::{Signal, getpid};
 
 use crate::cli::EarlyExit;
@@ -76,7 +76,7 @@ impl Status {
         if descriptors::is_closed(Stream::Stdout) {
             return Self::from_error(anyhow::anyhow!("stdout is closed: let it go to a file"));
         }
-        match procpool::output::print(text) {
+        match procpool::engine::output::print(text) {
             Ok(()) => Self::Success,
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Self::StdoutClosed,
             Err(error) => Self::from_error(anyhow::anyhow!("stdout can't be written: {error}")),

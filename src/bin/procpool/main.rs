@@ -21,6 +21,7 @@ use cli::help::HelpOptions;
 use exit::Status;
 
 fn main() -> ! {
+    procpool::engine::name_options();
     signals::outlive_harmless();
     let status = match cli::parse() {
         Ok(options) => match instead_of_a_run(&options.help) {

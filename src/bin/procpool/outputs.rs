@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use procpool::files::{FilePlace, Links, is_regular, is_same};
-use procpool::input::Source;
-use procpool::input::remainder::Remainder;
+use procpool::engine::files::{FilePlace, Links, is_regular, is_same};
+use procpool::engine::input::Source;
+use procpool::engine::input::remainder::Remainder;
 use rustix::fs::{FileType, Stat, fstat, stat, tell};
 
 use crate::cli::Options;

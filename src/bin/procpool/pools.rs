@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use procpool::{Closed, Feed, Gate, Job, Pool, Underway};
+use procpool::engine::{Closed, Feed, Gate, Job, Pool, Underway};
 
 /// The pools of a run, at least one.
 #[derive(Clone, Debug)]

@@ -116,7 +116,8 @@ impl CommandSlot {
         let shared = Arc::clone(&self.slot.shared);
         let start = shared.now();
         let wake = &self.slot.wake;
-        let running = match Running::start(&shared, &self.commands, &job, command, input, wake) {
+        let at = (self.slot.number(), wake);
+        let running = match Running::start(&shared, &self.commands, &job, command, input, at) {
             Ok(running) => running,
             Err(error) => return self.not_started(job, command, &error),
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::command::Args;
 use crate::command::label::{LabelSize, label};
 use crate::job::Job;
-use crate::job::caller::{self, Caller};
+use crate::job::caller::{CallResult, Caller};
 use crate::job::naming::details;
 use crate::pool::gates::Passage;
 use crate::pool::gates::jobserver::Token;
@@ -44,7 +44,7 @@ pub(super) struct Slot {
     pub(super) responder: Responder,
     /// Answers that callers do not have yet. They get them once the queue knows that this slot is free:
     /// otherwise a caller's next job would start another worker.
-    pub(super) answers: Vec<(Caller, caller::CallResult)>,
+    pub(super) answers: Vec<(Caller<Job>, CallResult, Option<Duration>)>,
 }
 
 impl Slot {
@@ -81,8 +81,8 @@ impl Slot {
     /// Passes on what has been delivered.
     pub(super) fn flush(&mut self) {
         self.shared.deliveries.flush();
-        for (caller, answer) in self.answers.drain(..) {
-            caller.reply(answer);
+        for (caller, answer, time) in self.answers.drain(..) {
+            self.shared.deliveries.reply(caller, answer, time);
         }
     }
 

@@ -84,7 +84,7 @@ pub fn explain(mut error: clap::Error, words: &[OsString]) -> EarlyExit {
         .filter_map(Arg::get_long)
         .map(|long| format!("--{long}"))
         .collect();
-    if let Some(similar) = procpool::similar(&unknown, longs.iter().map(String::as_str)) {
+    if let Some(similar) = procpool::engine::similar(&unknown, longs.iter().map(String::as_str)) {
         let similar = ContextValue::String(similar.to_owned());
         error.insert(ContextKind::SuggestedArg, similar);
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use procpool::{Depth, Kind, Timeout};
+use procpool::engine::{Depth, Kind, Timeout};
 
 use super::halt::{Halt, parse_halt};
 
@@ -73,7 +73,7 @@ pub enum MaxArgs {
 pub struct RetryOn(pub Kind);
 
 pub fn kind(text: &str) -> Result<RetryOn, String> {
-    let kind = Kind::PASSING.into_iter().find(|kind| kind.name() == text).map(RetryOn);
+    let kind = Kind::PASSING.iter().copied().find(|kind| kind.name() == text).map(RetryOn);
     kind.ok_or_else(|| {
         let names: Vec<_> = Kind::PASSING.iter().map(|kind| kind.name()).collect();
         format!("expected one or more of {}", names.join(", "))
@@ -155,7 +155,7 @@ fn parse_escape(text: &str) -> Option<u8> {
 
 pub fn timeout(text: &str) -> Result<Timeout, String> {
     let Some(percent) = text.strip_suffix('%') else {
-        return procpool::parse_duration(text)
+        return procpool::engine::parse_duration(text)
             .map(Timeout::Time)
             .map_err(|error| error.to_string());
     };
@@ -169,7 +169,7 @@ pub fn timeout(text: &str) -> Result<Timeout, String> {
 pub fn slow(text: &str) -> Result<Duration, String> {
     match text {
         "never" => Ok(Duration::ZERO),
-        _ => procpool::parse_duration(text).map_err(|error| format!("{error}, or never")),
+        _ => procpool::engine::parse_duration(text).map_err(|error| format!("{error}, or never")),
     }
 }
 

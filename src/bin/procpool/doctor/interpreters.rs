@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use procpool::Language;
+use procpool::engine::Language;
 
 use super::Section;
 
@@ -12,7 +12,7 @@ pub fn section() -> Section {
     let mut section = Section::new("Interpreters");
     for language in Language::ALL {
         let program = language.interpreter();
-        let found = procpool::locate(OsStr::new(program));
+        let found = procpool::engine::locate(OsStr::new(program));
         let text = match &found {
             Some(path) => {
                 format!("{}{}", path.display(), version(language, path))

@@ -20,7 +20,7 @@ pub fn machine() -> Section {
     section.row("CPUs", format!("{cpus}: -j {cpus} is the default, -j 0 is {}", capacity::most()));
     section.row(
         "free memory",
-        match procpool::free_memory() {
+        match procpool::engine::free_memory() {
             Some(free) if free.is_of_group => {
                 format!("{}: a limit of the control group", bytes(free.bytes))
             }

@@ -37,7 +37,7 @@ pub fn report() -> String {
     for section in sections {
         text.push_str(&format!("\n{}\n", section.heading));
         for (name, value) in section.rows {
-            text.push_str(&format!("  {name:width$}  {}\n", procpool::printable(&value)));
+            text.push_str(&format!("  {name:width$}  {}\n", procpool::engine::printable(&value)));
         }
     }
     text

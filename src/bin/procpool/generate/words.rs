@@ -96,7 +96,7 @@ fn value(arg: &Arg) -> Completed {
     let id = arg.get_id().as_str();
     if id == RETRY_ON {
         return Completed::List(
-            procpool::Kind::PASSING.iter().map(|kind| plain(kind.name())).collect(),
+            procpool::engine::Kind::PASSING.iter().map(|kind| plain(kind.name())).collect(),
         );
     }
     let possible = arg.get_possible_values();

@@ -1,7 +1,7 @@
 //! The options that have an effect in each kind of run. Every option has a row in [`TABLE`].
 //! An option without effect is refused before anything is started or read.
 
-use procpool::Kind;
+use procpool::engine::Kind;
 
 use super::mode::Mode;
 use crate::cli::Options;

@@ -5,10 +5,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use procpool::command::quote;
-use procpool::input::plain_lines::Target;
-use procpool::input::{Form, Reader, Source};
-use procpool::{printable, printable_bytes};
+use procpool::engine::command::quote;
+use procpool::engine::input::plain_lines::Target;
+use procpool::engine::input::{Form, Reader, Source};
+use procpool::engine::{printable, printable_bytes};
 
 use super::few::FailedText;
 use crate::cli::Options;
@@ -310,11 +310,11 @@ fn program() -> OsString {
 
 /// The name of the file that stdin is.
 fn stdin_file() -> Option<PathBuf> {
-    use procpool::files::is_regular;
+    use procpool::engine::files::is_regular;
     let stdin = crate::descriptors::found(crate::descriptors::Stream::Stdin)?;
     let path = std::fs::read_link("/proc/self/fd/0").ok()?;
     let there = rustix::fs::stat(&path).ok()?;
-    let is_it = is_regular(&stdin) && procpool::files::is_same(&stdin, &there);
+    let is_it = is_regular(&stdin) && procpool::engine::files::is_same(&stdin, &there);
     let folder = std::env::current_dir().ok();
     let inside = folder.and_then(|folder| path.strip_prefix(folder).ok().map(PathBuf::from));
     is_it.then(|| inside.unwrap_or(path))

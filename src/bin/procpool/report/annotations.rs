@@ -3,7 +3,7 @@
 use std::env;
 use std::sync::Mutex;
 
-use procpool::{Done, printable};
+use procpool::engine::{Done, printable};
 
 use super::names::{JobNames, details};
 use crate::lock::lock;

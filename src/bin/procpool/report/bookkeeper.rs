@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use procpool::output::Output;
-use procpool::{Commands, Done, Job, Sink};
+use procpool::engine::output::Output;
+use procpool::engine::{Commands, Done, Job, Sink};
 
 use super::closing::Closing;
 use super::failed::FailedLines;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use procpool::Done;
+use procpool::engine::Done;
 
 use super::again::{Advice, Again};
 use super::colors::{Colors, Paint};

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use procpool::command::label::cut;
-use procpool::{Done, Run, WorkerEnd};
+use procpool::engine::command::label::cut;
+use procpool::engine::{Done, Run, WorkerEnd};
 
 use super::names::{JobNames, details, message};
 use super::totals::{Bar, Failed, JobFacts, Totals};
@@ -160,7 +160,7 @@ impl Collector {
             id: names.id(job),
             name: names.name(job),
             label: names.label(job, slot),
-            file: file.map(|file| procpool::printable(&file.to_string_lossy())),
+            file: file.map(|file| procpool::engine::printable(&file.to_string_lossy())),
             line,
             kind: failure.kind,
             message: message(failure),

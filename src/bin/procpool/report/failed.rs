@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use anyhow::Context as _;
-use procpool::Job;
-use procpool::files::Beside;
-use procpool::input::remainder::{LineForm, Remainder, add_missing};
+use procpool::engine::Job;
+use procpool::engine::files::Beside;
+use procpool::engine::input::remainder::{LineForm, Remainder, add_missing};
 
 use crate::descriptors::{self, Stream};
 use crate::lock::lock;

@@ -5,9 +5,9 @@ use std::os::unix::ffi::OsStringExt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use procpool::input::route::Route;
-use procpool::input::{Form, Reader};
-use procpool::{Done, Job, Kind};
+use procpool::engine::input::route::Route;
+use procpool::engine::input::{Form, Reader};
+use procpool::engine::{Done, Job, Kind};
 use serde_json::Value;
 
 use crate::lock::lock;

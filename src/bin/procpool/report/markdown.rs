@@ -1,6 +1,6 @@
 //! A run as Markdown: a short table for the summary of a CI job.
 
-use procpool::command::label::cut;
+use procpool::engine::command::label::cut;
 
 use std::fmt::Write;
 

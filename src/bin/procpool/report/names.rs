@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use procpool::command::Args;
-use procpool::command::label::{LabelSize, cut, label};
-use procpool::output::failure::Wording;
-use procpool::{Commands, Done, Failure, Job, name, printable};
+use procpool::engine::command::Args;
+use procpool::engine::command::label::{LabelSize, cut, label};
+use procpool::engine::output::failure::Wording;
+use procpool::engine::{Commands, Done, Failure, Job, name, printable};
 use serde_json::Value;
 
 /// The largest number of characters in an id.
@@ -117,7 +117,7 @@ fn trace_of(data: &str) -> String {
 }
 
 /// The end of a stream's output, as text.
-pub fn tail(stream: &procpool::Capture, most: usize) -> String {
+pub fn tail(stream: &procpool::engine::Capture, most: usize) -> String {
     // Output that can't be read back is left out.
     let kept = stream.end(most).unwrap_or_default();
     let text = multiline(&String::from_utf8_lossy(&kept));

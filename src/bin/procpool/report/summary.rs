@@ -1,6 +1,6 @@
 //! `--summary`: a few lines at the end of a run, for people.
 
-use procpool::command::label::cut;
+use procpool::engine::command::label::cut;
 
 use super::findings::Findings;
 use super::seconds::Seconds;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use procpool::journal::Journal;
+use procpool::engine::journal::Journal;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 

@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use procpool::Underway;
-use procpool::command::label::cut_path;
+use procpool::engine::Underway;
+use procpool::engine::command::label::cut_path;
 use tokio::time::Instant;
 
 use crate::report::colors::{Colors, Paint};

@@ -7,9 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use procpool::input::{End, Reader};
-use procpool::journal::Journal;
-use procpool::output::Output;
+use procpool::engine::input::{End, Reader};
+use procpool::engine::journal::Journal;
+use procpool::engine::output::Output;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
 

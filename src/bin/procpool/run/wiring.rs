@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use procpool::command::label::LabelSize;
-use procpool::input::plain_lines::{Columns, Pack, Plain};
-use procpool::input::{Census, Form, Reader, Source};
-use procpool::journal::Journal;
-use procpool::output::failure::FailureStyle;
-use procpool::output::{Format, Output, Screen, Settings};
-use procpool::{Sink, Watcher};
+use procpool::engine::command::label::LabelSize;
+use procpool::engine::input::plain_lines::{Columns, Pack, Plain};
+use procpool::engine::input::{Census, Form, Reader, Source};
+use procpool::engine::journal::Journal;
+use procpool::engine::output::failure::FailureStyle;
+use procpool::engine::output::{Format, Output, Screen, Settings};
+use procpool::engine::{Sink, Watcher};
 use rustix::termios::tcgetwinsize;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 

@@ -4,7 +4,7 @@ use std::env;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use procpool::input::Source;
+use procpool::engine::input::Source;
 use rustix::fs::FileType;
 
 use crate::cli::values::ProgressMode;
@@ -89,7 +89,7 @@ impl Setting {
 /// The time between two lines: the usual one, unless the environment has another.
 fn interval(usual: Duration) -> Duration {
     let text = env::var("PROCPOOL_PROGRESS_EVERY").ok();
-    let given = text.and_then(|text| procpool::parse_duration(&text).ok());
+    let given = text.and_then(|text| procpool::engine::parse_duration(&text).ok());
     given.filter(|time| !time.is_zero()).unwrap_or(usual)
 }
 
