@@ -10,7 +10,7 @@ use std::thread;
 use tokio::sync::oneshot;
 
 use super::batch::with_batch;
-use super::kept::Kept;
+use super::kept::KeptRecords;
 use super::order::{Order, Ready};
 use super::settings::{Screen, Settings};
 use super::shelf::{ENOUGH, Shelf, ShelfState};
@@ -29,7 +29,7 @@ pub struct Output {
     shelf: Arc<Shelf>,
     written: Mutex<Option<oneshot::Receiver<()>>>,
     /// The records of results that are not proven yet, by the number that they were delivered with.
-    unproven: Mutex<HashMap<u64, Kept>>,
+    unproven: Mutex<HashMap<u64, KeptRecords>>,
 }
 
 impl Output {
