@@ -4,7 +4,6 @@
 
 mod batch;
 pub mod format;
-mod kept;
 mod large;
 pub mod order;
 mod pages;
@@ -12,6 +11,7 @@ mod settings;
 mod shelf;
 mod sink;
 mod spill;
+mod unrecorded;
 mod writer;
 
 pub use format::Format;
