@@ -8,13 +8,14 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use procpool::input::job_lines;
-use procpool::input::lines::Lines;
-use procpool::output::format::{Format, Shape};
-use procpool::protocol::envelope::procpool::PROCPOOL;
-use procpool::protocol::framing::line::LINE;
-use procpool::protocol::framing::{Scan, Split};
-use procpool::{Done, Failure, Job, Kind, Run, Value};
+use procpool::engine::input::job_lines;
+use procpool::engine::input::lines::Lines;
+use procpool::engine::output::failure::FailureStyle;
+use procpool::engine::output::format::{Format, Shape};
+use procpool::engine::protocol::envelope::procpool::PROCPOOL;
+use procpool::engine::protocol::framing::line::LINE;
+use procpool::engine::protocol::framing::{Scan, Split};
+use procpool::engine::{Done, Failure, Job, Run, Value};
 use serde_json::value::RawValue;
 
 /// As much as is read from a pipe at once.
@@ -158,7 +159,8 @@ fn protocol(c: &mut Criterion) {
 fn output(c: &mut Criterion) {
     let format = |shape, detail| {
         let sources = vec![String::new()];
-        Format { shape, detail, tag: false, commands: None, sources }
+        let failures = FailureStyle::default();
+        Format { shape, detail, tag: false, commands: None, sources, failures }
     };
     let job = Job::new(1_000_000, r#""double""#, "[1000000]", "");
     let run = Run { slot: 1, pid: 1000, attempt: 1, start: 1.7e9, seconds: 0.0123 };
@@ -169,7 +171,7 @@ fn output(c: &mut Criterion) {
             |size| sized(size, "\"", "\""),
             |result, count| {
                 let message = result.trim_matches('"').to_owned();
-                let failure = Failure { kind: Kind::Error, message, data: None };
+                let failure = Failure::of_worker(message, raw("null").to_owned());
                 let outcome = if is_ok { Ok(Value::Json(raw(result))) } else { Err(&failure) };
                 let done =
                     Done { job: &job, outcome, printed: None, run: Some(run), unproven: None };

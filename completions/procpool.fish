@@ -1,89 +1,179 @@
-complete -c procpool -s w -l worker -d 'Command line of the worker to start; no shell is run' -r -f -a "(__fish_complete_command)"
-complete -c procpool -l protocol -d 'Protocol of the worker: jsonl, raw, jsonrpc or bazel' -r -f -a "jsonl\t''
-raw\t''
-jsonrpc\t''
-bazel\t''"
-complete -c procpool -l framing -d 'How messages are separated [default: that of the protocol]' -r -f -a "line\t''
-nul\t''
-u16\t''
-u32\t''
-u32le\t''
-content-length\t''
-netstring\t''
-varint\t''
-json\t''"
-complete -c procpool -l reply-messages -d 'A reply is N messages instead of one (raw, with line or nul)' -r
-complete -c procpool -l route -d 'Send jobs with equal KEYs to the same worker' -r
-complete -c procpool -l init -d 'Send each new worker this job line first; may be repeated' -r
-complete -c procpool -l notify -d 'Send each new worker this message, which has no reply (jsonrpc, raw)' -r
-complete -c procpool -s j -s P -l max-procs -d 'Run at most N jobs at a time [default: the number of CPUs]' -r
-complete -c procpool -l pipeline -d 'Requests in flight at each worker, or auto [default: 1; for code: auto]' -r
-complete -c procpool -l max-reqs -d 'Replace a worker after N jobs; 0: never' -r
-complete -c procpool -l start-limit -d 'End the run after N failed starts in a row; 0: never [default: 5; for code: 1]' -r
-complete -c procpool -l start-timeout -d 'Time limit for the start of a worker' -r
-complete -c procpool -l max-reply -d 'Size limit of a reply' -r
-complete -c procpool -l max-reqs-jitter -d 'Add up to N jobs, at random, to the --max-reqs of each worker' -r
-complete -c procpool -l max-age -d 'Replace a worker that is older than TIME, once it has no job' -r
-complete -c procpool -l max-rss -d 'Replace a worker that uses more memory than SIZE, once it has no job' -r
-complete -c procpool -l idle-timeout -d 'End a worker that has had no job for TIME' -r
-complete -c procpool -l standby -d 'Start up to N replacement workers in advance [default: one per worker]' -r
-complete -c procpool -l python -d 'Evaluate CODE for each line (x); or --perl, --node, --ruby, --sh' -r -F
-complete -c procpool -l perl -d 'As --python, in Perl: @_ and $_ are the args; or a class with new and run' -r -F
-complete -c procpool -l node -d 'As --python, in Node.js: x, args and cmd, or the exports of a FILE' -r -F
-complete -c procpool -l ruby -d 'As --python, in Ruby: x, args and cmd' -r -F
-complete -c procpool -l sh -d 'As --python, in sh: "$@" are the args, and the output is the result' -r -F
-complete -c procpool -l setup -d 'Run CODE once in each process before its first job; may be repeated' -r
-complete -c procpool -s I -l replace -d 'Use STR as the only placeholder in COMMAND, instead of braces' -r
-complete -c procpool -l env -d 'Set a variable for COMMAND; VALUE may have placeholders' -r
-complete -c procpool -l cwd -d 'Run COMMAND in DIR, which may have placeholders' -r -f -a "(__fish_complete_directories)"
-complete -c procpool -l delay -d 'Wait TIME between the start of a job and the next' -r
-complete -c procpool -l rate -d 'Start at most N jobs per unit of time: 10/s, 100/m, 1000/h' -r
-complete -c procpool -l max-load -d 'Start no job while the load average is above N' -r
-complete -c procpool -l min-free-memory -d 'Start no job while less memory than SIZE is free' -r
-complete -c procpool -l nice -d 'Run jobs with a lower priority: 1 (a little) to 39' -r
-complete -c procpool -s a -l arg-file -d 'Read jobs from FILE instead of stdin (-: stdin); may be repeated' -r -F
-complete -c procpool -l input -d 'Format of the input lines' -r -f -a "lines\t'The line is one string'
-json\t'The line is a JSON value: all the args'
-csv\t'Comma-separated values: each is an arg'
-tsv\t'Tab-separated values: each is an arg'"
-complete -c procpool -s n -l max-args -d 'Make one job of N lines; max: as many as a command can take' -r
-complete -c procpool -s d -l delimiter -d 'Lines end with CHAR instead of a newline: a byte, or \\n, \\r, \\t, \\0, \\xHH' -r
-complete -c procpool -l max-line -d 'Size limit of an input line' -r
-complete -c procpool -l format -d 'Format of results: record (default with a worker), value, text (otherwise)' -r -f -a "record\t'One JSON object per job, for failed jobs too'
-value\t'The result alone, as JSON; failures go to stderr'
-text\t'Strings and the output of commands, unchanged; failures go to stderr'"
-complete -c procpool -l buffer -d 'Memory for results that wait for their turn' -r
-complete -c procpool -l report -d 'Write a report at the end: FILE.html, .json, .xml (JUnit), .md' -r -F
-complete -c procpool -l trace -d 'Write a timeline of all jobs to FILE, for Perfetto or chrome://tracing' -r -F
-complete -c procpool -l results -d 'Keep the output and the record of each job in a folder of its own in DIR' -r -f -a "(__fish_complete_directories)"
-complete -c procpool -l joblog -d 'Log each finished job to FILE, as GNU parallel does' -r -F
-complete -c procpool -l progress -d 'Show a progress line' -r -f -a "auto\t'When stderr is a terminal'
-always\t'Always'
-never\t'Never'"
-complete -c procpool -l timeout -d 'End a job that takes longer, and its process; the job fails' -r
-complete -c procpool -l retries -d 'Try a failed job again, up to N times' -r
-complete -c procpool -l retry-on -d 'Failures after which a job is tried again' -r
-complete -c procpool -l retry-delay -d 'Wait before the second attempt of a job' -r
-complete -c procpool -l failed -d 'Write the input lines of failed jobs to FILE, to run them again' -r -F
-complete -c procpool -l grace -d 'Time that a process has to end before it is killed' -r
-complete -c procpool -l halt -d 'End the run when jobs fail: now,fail=1 or soon,fail=10%' -r
-complete -c procpool -l journal -d 'Record the outcome of each job in FILE, so that you can resume the run' -r -F
-complete -c procpool -l pty -d 'Give the worker a terminal for its stdout'
-complete -c procpool -l shell -d 'Run COMMAND with sh -c; placeholders are passed safely as arguments'
-complete -c procpool -l stdin -d 'Write the args to the stdin of COMMAND, one per line'
-complete -c procpool -l dry-run -d 'Print each command, quoted for a shell, instead of running it'
-complete -c procpool -s p -l confirm -d 'Ask on the terminal before each command'
-complete -c procpool -l header -d 'The first line names the columns: use {name} for one'
-complete -c procpool -s r -l no-run-if-empty -d 'Run nothing if there is no input (this is the default)'
-complete -c procpool -s 0 -l null -d 'Lines end with a NUL byte instead of a newline'
-complete -c procpool -l tag -d 'Start each line with the args of its job and a tab'
-complete -c procpool -l live -d 'Print a job\'s output while it runs, as soon as its turn comes'
-complete -c procpool -l detail -d 'Add seq, cmd, args, slot, pid, attempt, start and seconds to records'
-complete -c procpool -l stream -d 'Print each result as its job finishes, not in input order'
-complete -c procpool -s k -l keep-order -d 'Print results in input order (this is the default)'
-complete -c procpool -l summary -d 'Print totals, failures and durations at the end'
-complete -c procpool -l fail-fast -d 'End the run at the first failed job: --halt now,fail=1'
-complete -c procpool -l resume -d 'Continue the run of the journal: print what succeeded, run the rest'
-complete -c procpool -l fsync -d 'Write each record to the disk before its result is printed'
-complete -c procpool -s h -l help -d 'Print help (-h: a summary; --help: everything)'
-complete -c procpool -s V -l version -d 'Print the version'
+# Completions of procpool for fish. Generated by: procpool --generate fish
+
+# Prints the words before the cursor from COMMAND on. Fails where there is no COMMAND yet.
+function __procpool_command
+    set -l words (commandline -opc)
+    set -l i 2
+    while test $i -le (count $words)
+        switch $words[$i]
+            case --
+                set i (math $i + 1)
+                break
+            case '--*=*'
+            case '--*' '-?'
+                if contains -- $words[$i] -w --worker --protocol --framing --reply-messages --route --init --notify -j -P --max-procs --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup -I --replace --env --cwd --delay --rate --max-load --min-free-memory --nice -a --arg-file --input -n --max-args -d --delimiter --max-line --format --buffer --report --trace --results --joblog --progress --color --timeout --slow --retries --retry-on --retry-delay --failed --grace --halt --journal --example-worker --generate
+                    set i (math $i + 1)
+                end
+            case '-*'
+                # Several short options in one word. The value of the last may be the next word.
+                if string match -qr -- '^-[^wjPIand]*[wjPIand]$' $words[$i]
+                    set i (math $i + 1)
+                end
+            case '*'
+                break
+        end
+        set i (math $i + 1)
+    end
+    test $i -le (count $words); or return 1
+    printf '%s\n' $words[$i..-1]
+end
+
+# Whether jobs go to a worker, so that COMMAND is the name of a function.
+function __procpool_has_worker
+    for word in (commandline -opc)
+        if contains -- (string replace -r '=.*' '' -- $word) -w --worker --python --perl --node --ruby --sh
+            return 0
+        end
+    end
+    return 1
+end
+
+# Completes COMMAND, or its arguments as COMMAND completes them. After ::: they are files.
+function __procpool_rest
+    set -l words (__procpool_command)
+    if not set -q words[1]
+        __procpool_has_worker; or __fish_complete_command
+    else if __procpool_has_worker; or string match -q -- ':::*' $words
+        __fish_complete_path (commandline -ct)
+    else
+        complete -C (string join -- ' ' (string escape -- $words) (commandline -ct))
+    end
+end
+
+complete -c procpool -f -a '(__procpool_rest)'
+complete -c procpool -n 'not __procpool_command' -s w -l worker -x -a '(__fish_complete_command)' -d 'Command line of the worker to start; no shell is run'
+complete -c procpool -n 'not __procpool_command' -l protocol -x -a 'jsonl
+raw
+jsonrpc
+bazel' -d 'Protocol of the worker: jsonl, raw, jsonrpc or bazel'
+complete -c procpool -n 'not __procpool_command' -l framing -x -a 'line
+nul
+u16
+u32
+u32le
+content-length
+netstring
+varint
+json' -d 'How messages are separated [default: that of the protocol]'
+complete -c procpool -n 'not __procpool_command' -l reply-messages -x -d 'A reply is N messages instead of one (raw, with line or nul)'
+complete -c procpool -n 'not __procpool_command' -l pty -d 'Give the worker a terminal for its stdout'
+complete -c procpool -n 'not __procpool_command' -l route -x -d 'Send jobs with equal KEYs to the same worker'
+complete -c procpool -n 'not __procpool_command' -l init -x -d 'Send each new worker this job line first; may be repeated'
+complete -c procpool -n 'not __procpool_command' -l notify -x -d 'Send each new worker this message, which has no reply (jsonrpc, raw)'
+complete -c procpool -n 'not __procpool_command' -s j -s P -l max-procs -x -a '50%
+100%
+200%
++1
+-1
+0' -d 'Run at most N jobs at a time [default: the number of CPUs]'
+complete -c procpool -n 'not __procpool_command' -l pipeline -x -a 'auto' -d 'Requests in flight at each worker, or auto [default: 1; for code: auto]'
+complete -c procpool -n 'not __procpool_command' -l max-reqs -x -d 'Replace a worker after N jobs; 0: never'
+complete -c procpool -n 'not __procpool_command' -l start-limit -x -d 'End the run after N failed starts in a row; 0: never [default: 5; for code: 1]'
+complete -c procpool -n 'not __procpool_command' -l start-timeout -x -d 'Time limit for the start of a worker'
+complete -c procpool -n 'not __procpool_command' -l max-reply -x -d 'Size limit of a reply'
+complete -c procpool -n 'not __procpool_command' -l max-reqs-jitter -x -d 'Add up to N jobs, at random, to the --max-reqs of each worker'
+complete -c procpool -n 'not __procpool_command' -l max-age -x -d 'Replace a worker that is older than TIME, once it has no job'
+complete -c procpool -n 'not __procpool_command' -l max-rss -x -d 'Replace a worker that uses more memory than SIZE, once it has no job'
+complete -c procpool -n 'not __procpool_command' -l idle-timeout -x -d 'End a worker that has had no job for TIME'
+complete -c procpool -n 'not __procpool_command' -l standby -x -d 'Start up to N replacement workers in advance [default: one per worker]'
+complete -c procpool -n 'not __procpool_command' -l python -r -F -d 'Evaluate CODE for each line (x); or --perl, --node, --ruby, --sh'
+complete -c procpool -n 'not __procpool_command' -l perl -r -F -d 'As --python, in Perl: @_ and $_ are the args; or a class with new and run'
+complete -c procpool -n 'not __procpool_command' -l node -r -F -d 'As --python, in Node.js: x, args and cmd, or the exports of a FILE'
+complete -c procpool -n 'not __procpool_command' -l ruby -r -F -d 'As --python, in Ruby: x, args and cmd'
+complete -c procpool -n 'not __procpool_command' -l sh -r -F -d 'As --python, in sh: "$@" are the args, and the output is the result'
+complete -c procpool -n 'not __procpool_command' -l setup -x -d 'Run CODE once in each process before its first job; may be repeated'
+complete -c procpool -n 'not __procpool_command' -l shell -d 'Run COMMAND with sh -c; placeholders are passed safely as arguments'
+complete -c procpool -n 'not __procpool_command' -s I -l replace -x -d 'Use STR as the only placeholder in COMMAND, instead of braces'
+complete -c procpool -n 'not __procpool_command' -l stdin -d 'Write the args to the stdin of COMMAND, one per line'
+complete -c procpool -n 'not __procpool_command' -l env -x -d 'Set a variable for COMMAND; VALUE may have placeholders'
+complete -c procpool -n 'not __procpool_command' -l cwd -x -a '(__fish_complete_directories)' -d 'Run COMMAND in DIR, which may have placeholders'
+complete -c procpool -n 'not __procpool_command' -l dry-run -d 'Print each command, quoted for a shell, instead of running it'
+complete -c procpool -n 'not __procpool_command' -s p -l confirm -d 'Ask on the terminal before each command'
+complete -c procpool -n 'not __procpool_command' -l delay -x -d 'Wait TIME between the start of a job and the next'
+complete -c procpool -n 'not __procpool_command' -l rate -x -a '1/s
+10/s
+100/m
+1000/h' -d 'Start at most N jobs per unit of time: 10/s, 100/m, 1000/h'
+complete -c procpool -n 'not __procpool_command' -l max-load -x -d 'Start no job while the load average is above N'
+complete -c procpool -n 'not __procpool_command' -l min-free-memory -x -d 'Start no job while less memory than SIZE is free'
+complete -c procpool -n 'not __procpool_command' -l nice -x -d 'Run jobs with a lower priority: 1 (a little) to 39'
+complete -c procpool -n 'not __procpool_command' -s a -l arg-file -r -F -d 'Read jobs from FILE instead of stdin (-: stdin); may be repeated'
+complete -c procpool -n 'not __procpool_command' -l input -x -a 'lines\\t\'The line is one string\'
+json\\t\'The line is a JSON value: all the args\'
+csv\\t\'Comma-separated values: each is an arg\'
+tsv\\t\'Tab-separated values: each is an arg\'' -d 'Format of the input lines'
+complete -c procpool -n 'not __procpool_command' -l header -d 'The first line names the columns: use {name} for one'
+complete -c procpool -n 'not __procpool_command' -s n -l max-args -x -a 'max' -d 'Make one job of N lines; max: as many as a command can take'
+complete -c procpool -n 'not __procpool_command' -s r -l no-run-if-empty -d 'Run nothing if there is no input (this is the default)'
+complete -c procpool -n 'not __procpool_command' -s d -l delimiter -x -d 'Lines end with CHAR instead of a newline: a byte, or \\n, \\r, \\t, \\0, \\xHH'
+complete -c procpool -n 'not __procpool_command' -s 0 -l null -d 'Lines end with a NUL byte instead of a newline'
+complete -c procpool -n 'not __procpool_command' -l max-line -x -d 'Size limit of an input line'
+complete -c procpool -n 'not __procpool_command' -l format -x -a 'record\\t\'One JSON object per job, for failed jobs too\'
+value\\t\'The result alone, as JSON; failures go to stderr\'
+text\\t\'Strings and the output of commands, unchanged; failures go to stderr\'' -d 'Format of results: record (default with a worker), value, text (otherwise)'
+complete -c procpool -n 'not __procpool_command' -l tag -d 'Start each line with the args of its job and a tab'
+complete -c procpool -n 'not __procpool_command' -l live -d 'Print a job\'s output while it runs, as soon as its turn comes'
+complete -c procpool -n 'not __procpool_command' -l detail -d 'Add seq, cmd, args, slot, pid, attempt, start and seconds to records'
+complete -c procpool -n 'not __procpool_command' -l stream -d 'Print each result as its job finishes, not in input order'
+complete -c procpool -n 'not __procpool_command' -s k -l keep-order -d 'Print results in input order (this is the default)'
+complete -c procpool -n 'not __procpool_command' -l buffer -x -d 'Memory for results that wait for their turn'
+complete -c procpool -n 'not __procpool_command' -l summary -d 'Print totals, failures and durations at the end'
+complete -c procpool -n 'not __procpool_command' -l report -r -F -d 'Write a report at the end: FILE.html, .json, .xml (JUnit), .md'
+complete -c procpool -n 'not __procpool_command' -l trace -r -F -d 'Write a timeline of all jobs to FILE, for Perfetto or chrome://tracing'
+complete -c procpool -n 'not __procpool_command' -l results -x -a '(__fish_complete_directories)' -d 'Keep the output and the record of each job in a folder of its own in DIR'
+complete -c procpool -n 'not __procpool_command' -l joblog -r -F -d 'Log each finished job to FILE, as GNU parallel does'
+complete -c procpool -n 'not __procpool_command' -l progress -x -a 'auto\\t\'A line on a terminal; in CI, a line a minute\'
+never\\t\'Nothing\'
+line\\t\'A line, also where auto shows none\'
+full\\t\'A line, and a row for each running job\'' -d 'Show how far the run is: auto, never, line, full'
+complete -c procpool -n 'not __procpool_command' -l color -x -a 'auto\\t\'When stderr is a terminal\'
+always\\t\'Always\'
+never\\t\'Never\'' -d 'Use colours in messages: auto, always or never'
+complete -c procpool -n 'not __procpool_command' -l timeout -x -a '10s
+1m
+10m
+1h
+300%' -d 'End a job that takes longer, and its process; the job fails'
+complete -c procpool -n 'not __procpool_command' -l slow -x -d 'Report a job that runs for longer, while it runs; 0 or never: don\'t'
+complete -c procpool -n 'not __procpool_command' -l retries -x -d 'Try a failed job again, up to N times'
+complete -c procpool -n 'not __procpool_command' -l retry-on -x -a '(__fish_append , error exit crash timeout protocol spawn)' -d 'Failures after which a job is tried again'
+complete -c procpool -n 'not __procpool_command' -l retry-delay -x -d 'Wait before the second attempt of a job'
+complete -c procpool -n 'not __procpool_command' -l failed -r -F -d 'Write the input lines of failed jobs to FILE, to run them again'
+complete -c procpool -n 'not __procpool_command' -l grace -x -d 'Time that a process has to end before it is killed'
+complete -c procpool -n 'not __procpool_command' -l halt -x -a 'now,fail=1
+soon,fail=1
+now,fail=10%
+soon,fail=10%
+now,success=1
+soon,success=1
+now,done=100
+soon,done=100
+never' -d 'End the run when jobs fail: now,fail=1 or soon,fail=10%'
+complete -c procpool -n 'not __procpool_command' -l fail-fast -d 'End the run at the first failed job: --halt now,fail=1'
+complete -c procpool -n 'not __procpool_command' -l journal -r -F -d 'Record the outcome of each job in FILE, so that you can resume the run'
+complete -c procpool -n 'not __procpool_command' -l resume -d 'Continue the run of the journal: print what succeeded, run the rest'
+complete -c procpool -n 'not __procpool_command' -l fsync -d 'Write each record to the disk before its result is printed'
+complete -c procpool -n 'not __procpool_command' -s h -l help -d 'Print help (-h: one screen; --help: everything)'
+complete -c procpool -n 'not __procpool_command' -s V -l version -d 'Print the version'
+complete -c procpool -n 'not __procpool_command' -l doctor -d 'Print what procpool finds on this machine: limits, interpreters, terminal'
+complete -c procpool -n 'not __procpool_command' -l example-worker -x -a 'python
+node
+perl
+ruby
+sh
+rust' -d 'Print a worker to start from, in LANG'
+complete -c procpool -n 'not __procpool_command' -l generate -x -a 'man\\t\'The man page\'
+bash\\t\'Completions for bash\'
+zsh\\t\'Completions for zsh\'
+fish\\t\'Completions for fish\'
+powershell\\t\'Completions for PowerShell\'' -d 'Print the man page, or the completions for a shell'

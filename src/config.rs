@@ -1,21 +1,27 @@
 //! The settings of a pool, with their defaults. They do not change once the pool is built.
 
 use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde::Serialize;
 
 use crate::command::Commands;
 use crate::job::{Job, Kind};
 use crate::protocol::Protocol;
 
 /// The settings of a pool. [`crate::Builder`] makes them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) worker: WorkerConfig,
     /// The command that is run for each job if there is no worker.
     pub(crate) commands: Option<Arc<Commands>>,
     pub(crate) recycling: RecyclingConfig,
     pub(crate) failures: FailureConfig,
+    pub(crate) calls: CallConfig,
+    pub(crate) process: ProcessConfig,
     /// What a job waits for before it starts.
     pub(crate) limits: Limits,
     /// The pool has at most this many workers at a time, at least 1.
@@ -37,8 +43,6 @@ pub(crate) struct WorkerConfig {
     pub(crate) argv: Vec<OsString>,
     /// The worker is one of procpool's own, which run the user's code.
     pub(crate) is_code: bool,
-    /// Additions to the worker's environment.
-    pub(crate) env: Vec<(OsString, OsString)>,
     /// The worker's stdout is a terminal.
     pub(crate) pty: bool,
     pub(crate) protocol: Protocol,
@@ -48,6 +52,38 @@ pub(crate) struct WorkerConfig {
     pub(crate) depth: Depth,
     /// The longest reply, in bytes.
     pub(crate) max_reply: usize,
+    /// How many workers are started before there is a job.
+    pub(crate) prestart: usize,
+}
+
+/// What processes find when they are started.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ProcessConfig {
+    /// Additions to the environment.
+    pub(crate) env: Vec<(OsString, OsString)>,
+    /// The environment of this process is not passed on.
+    pub(crate) clears_env: bool,
+    /// The directory that they are started in; `None`: that of this process when the pool was made.
+    pub(crate) cwd: Option<PathBuf>,
+    /// The directory of this process when the pool was made, if that is known.
+    pub(crate) home: Option<PathBuf>,
+}
+
+/// How long calls wait, and what becomes of those that are dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct CallConfig {
+    /// How many calls may wait in the queue; `None`: any number.
+    pub(crate) max_queue: Option<usize>,
+    /// How long a call may wait in the queue, unless it says so itself.
+    pub(crate) queue_timeout: Option<Duration>,
+    /// How long a job may go on whose call was dropped, before its worker is ended.
+    pub(crate) cancel_grace: Duration,
+}
+
+impl Default for CallConfig {
+    fn default() -> Self {
+        Self { max_queue: None, queue_timeout: None, cancel_grace: Duration::from_secs(1) }
+    }
 }
 
 /// When a worker is replaced.
@@ -84,6 +120,30 @@ pub(crate) struct FailureConfig {
     pub(crate) start_limit: u32,
 }
 
+impl fmt::Debug for Config {
+    /// What tells a pool from others: all settings are a page.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let program = self.worker.argv.first();
+        f.debug_struct("Config")
+            .field("program", &program)
+            .field("max_procs", &self.max_procs)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ProcessConfig {
+    /// The directory to start a process in; `None`: the one that this process is in.
+    pub(crate) fn directory(&self) -> Option<OsString> {
+        if let Some(cwd) = &self.cwd {
+            return Some(cwd.clone().into_os_string());
+        }
+        let home = self.home.as_ref()?;
+        // This process may have gone elsewhere since, and relative paths must mean what they meant.
+        let has_moved = std::env::current_dir().is_ok_and(|now| now != *home);
+        has_moved.then(|| home.clone().into_os_string())
+    }
+}
+
 impl Config {
     /// The default settings of a pool with this worker.
     pub(crate) fn new(argv: Vec<OsString>) -> Self {
@@ -92,8 +152,10 @@ impl Config {
             commands: None,
             recycling: RecyclingConfig::default(),
             failures: FailureConfig::default(),
+            calls: CallConfig::default(),
+            process: ProcessConfig::default(),
             limits: Limits::default(),
-            max_procs: num_cpus::get(),
+            max_procs: std::thread::available_parallelism().map_or(1, usize::from),
             slots_before: 0,
             nice: 0,
             grace: Duration::from_secs(5),
@@ -107,12 +169,12 @@ impl WorkerConfig {
         Self {
             argv,
             is_code: false,
-            env: Vec::new(),
             pty: false,
             protocol: Protocol::default(),
             init: Vec::new(),
             depth: Depth::Fixed(1),
             max_reply: 64 << 20,
+            prestart: 0,
         }
     }
 }
@@ -143,13 +205,31 @@ impl Default for FailureConfig {
     }
 }
 
-/// How long a job may take.
+/// How long a job may take. A [`Duration`] turns into [`Timeout::Time`].
+///
+/// A job's time begins when its worker has read the request, or when its command is started. The time
+/// that it waits in the queue does not count.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Timeout {
+    /// As long as it likes.
+    Never,
     /// This long.
     Time(Duration),
     /// This multiple of the median time of the jobs that have succeeded, once there are three.
     Median(f64),
+}
+
+impl From<Duration> for Timeout {
+    fn from(time: Duration) -> Self {
+        Self::Time(time)
+    }
+}
+
+impl From<Option<Duration>> for Timeout {
+    fn from(time: Option<Duration>) -> Self {
+        time.map_or(Self::Never, Self::Time)
+    }
 }
 
 /// A message that a fresh worker is sent before its first job.
@@ -164,6 +244,18 @@ pub struct Init {
 }
 
 impl Init {
+    /// A call that the worker answers.
+    ///
+    /// # Errors
+    /// The args can't be written as JSON. The text says why.
+    pub(crate) fn of_call(cmd: &str, args: &impl Serialize) -> Result<Self, String> {
+        let text = |error: serde_json::Error| error.to_string();
+        let cmd_text = serde_json::to_string(cmd).map_err(text)?;
+        let args = serde_json::to_string(args).map_err(text)?.replace(['\n', '\r'], " ");
+        let line = format!("{cmd} {args}");
+        Ok(Self { line, texts: Some((cmd_text, args)), has_reply: true })
+    }
+
     /// The message as a job.
     pub(crate) fn job(&self) -> Job {
         match &self.texts {
@@ -176,6 +268,7 @@ impl Init {
 /// How many requests a worker may have in flight: a fixed number, or as many as its measured speed
 /// asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Depth {
     /// This many, at least 1.
     Fixed(usize),

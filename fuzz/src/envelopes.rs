@@ -1,11 +1,11 @@
 //! Envelopes: messages of a worker → outcomes, jobs → requests. All of it is tried as a message; up
 //! to the first NUL byte it is a command, and args behind that.
 
-use procpool::Job;
-use procpool::protocol::PROTOCOLS;
-use procpool::protocol::envelope::{Envelope, Message, bazel, sh};
-use procpool::protocol::framing::line::LINE;
-use procpool::protocol::framing::{FRAMINGS, varint};
+use procpool::engine::Job;
+use procpool::engine::protocol::PROTOCOLS;
+use procpool::engine::protocol::envelope::{Envelope, Message, bazel, sh};
+use procpool::engine::protocol::framing::line::LINE;
+use procpool::engine::protocol::framing::{FRAMINGS, varint};
 use serde_json::value::RawValue;
 
 use super::assert_json;

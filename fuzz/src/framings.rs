@@ -1,7 +1,9 @@
 //! Framings: bytes from a worker → messages. First a byte that chooses the pieces, then the bytes.
 
-use procpool::Protocol;
-use procpool::protocol::framing::{FRAMINGS, Framing, LINES_AND_NULS, Scan, Split, line, nul};
+use procpool::engine::Protocol;
+use procpool::engine::protocol::framing::{
+    FRAMINGS, Framing, LINES_AND_NULS, Scan, Split, line, nul,
+};
 
 use super::{choice, pieces};
 
@@ -17,7 +19,7 @@ struct Received {
 /// The pieces make no difference, and what was sealed is split as it was.
 pub fn check(data: &[u8]) {
     let (how, bytes) = choice(data);
-    for framing in FRAMINGS.into_iter().chain([&LINES_AND_NULS]) {
+    for framing in FRAMINGS.iter().copied().chain([&LINES_AND_NULS]) {
         let whole = received(&[bytes], framing.split);
         let parts = received(&pieces(how, bytes), framing.split);
         assert_eq!(whole, parts, "{}", framing.name);

@@ -1,9 +1,9 @@
 //! Job lines: the whole input is one, which other delimiters than a newline allow to have newlines.
 
-use procpool::Job;
-use procpool::input::job_lines::parse;
-use procpool::protocol::PROTOCOLS;
-use procpool::protocol::framing::line::LINE;
+use procpool::engine::Job;
+use procpool::engine::input::job_lines::parse;
+use procpool::engine::protocol::PROTOCOLS;
+use procpool::engine::protocol::framing::line::LINE;
 
 use super::assert_json;
 

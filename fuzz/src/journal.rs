@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use base64::Engine as _;
-use procpool::journal::{Context, Journal, JournalError, JournalSettings, Recorded};
-use procpool::{Capture, Done, Failure, Job, Kind, Printed, Sink, Spool, Value};
+use procpool::engine::journal::{Context, Journal, JournalError, JournalSettings, Recorded};
+use procpool::engine::{Capture, Done, Failure, Job, Printed, Sink, Spool, Value};
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 use tempfile::NamedTempFile;
@@ -151,7 +151,7 @@ impl Made {
         let (stdout, stderr) = data.split_at(data.len() / 2);
         let (stdout, stderr) = (captured(stdout), captured(stderr));
         let printed = Arc::new(Printed { exit: Some(0), signal: None, stdout, stderr });
-        let failure = Failure { kind: Kind::Error, message: text, data: Some(json.clone()) };
+        let failure = Failure::of_worker(text, json.clone());
         Self { quoted, json, message: data.to_vec(), printed, failure }
     }
 

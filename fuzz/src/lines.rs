@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 
 use csv_core::{ReadRecordResult, Reader};
-use procpool::input::lines::{LineTooLong, Lines};
-use procpool::input::plain_lines::{Columns, split};
+use procpool::engine::input::lines::{LineTooLong, Lines};
+use procpool::engine::input::plain_lines::{Columns, split};
 
 use super::{choice, pieces};
 

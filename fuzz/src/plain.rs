@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use procpool::command::{Names, Template, TemplateSettings};
-use procpool::input::plain_lines::{Columns, Pack, Packed, Plain, Target, split};
+use procpool::engine::command::{Names, Template, TemplateSettings};
+use procpool::engine::input::plain_lines::{Columns, Pack, Packed, Plain, Target, split};
 
 use super::{assert_json, choice};
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use procpool::command::{Args, Command, Names, Template, TemplateSettings, command_line};
+use procpool::engine::command::{Args, Command, Names, Template, TemplateSettings, command_line};
 
 use super::choice;
 

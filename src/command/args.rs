@@ -2,14 +2,10 @@
 
 use super::error::CommandError;
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::fmt;
 
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::util::json::{compact, error_text};
+use crate::util::json::{ObjectFields, compact, error_text};
 
 /// The args of one job as a template sees them.
 #[derive(Clone, Debug, Default)]
@@ -65,39 +61,6 @@ impl Args<'_> {
     /// The index of the arg with this name. If several have it, the last one counts.
     pub(super) fn position(&self, name: &[u8]) -> Option<usize> {
         self.names.iter().rposition(|known| known.as_ref() == name)
-    }
-}
-
-/// The fields of an object in their order.
-struct ObjectFields<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for ObjectFields<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = ObjectFields<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields: Vec<(String, &RawValue)> = Vec::new();
-                let mut places = HashMap::new();
-                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
-                    match places.get(&name) {
-                        // The index is valid: no field is ever removed.
-                        Some(&place) => fields[place] = (name, value),
-                        None => {
-                            places.insert(name.clone(), fields.len());
-                            fields.push((name, value));
-                        }
-                    }
-                }
-                Ok(ObjectFields(fields))
-            }
-        }
-        deserializer.deserialize_map(InOrder)
     }
 }
 

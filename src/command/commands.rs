@@ -1,10 +1,12 @@
 //! How a pool without workers makes the command of each job.
 
+use std::ffi::OsString;
 use std::sync::{Arc, OnceLock};
 
 use super::args::Args;
 use super::error::CommandError;
 use super::line::{Command, command_line, quote};
+use super::placeholder::{Names, TemplateSettings};
 use super::template::Template;
 use crate::job::Job;
 
@@ -39,6 +41,24 @@ impl Commands {
             live: false,
             header: Arc::default(),
         }
+    }
+
+    /// Each job names its program: its command is the program, and its args are the arguments.
+    ///
+    /// # Errors
+    /// None: the settings are plain.
+    pub(crate) fn named_by_jobs() -> Result<Self, CommandError> {
+        let template = Template::for_jobs(&TemplateSettings::default())?;
+        Ok(Self { in_jobs: true, ..Self::new(template) })
+    }
+
+    /// Runs the command of these words for each job. `{}` and the like are placeholders for its args.
+    ///
+    /// # Errors
+    /// A placeholder makes no sense.
+    pub(crate) fn of_words(words: &[OsString]) -> Result<Self, CommandError> {
+        let settings = TemplateSettings { names: Names::Any, ..TemplateSettings::default() };
+        Template::new(words, &settings).map(Self::new)
     }
 
     /// The command of a job, and its stdin.

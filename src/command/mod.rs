@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod error;
 mod foreign;
+pub mod label;
 mod line;
 mod placeholder;
 mod script;

@@ -8,16 +8,17 @@ use super::error::CommandError;
 use super::foreign::{KNOWN, is_foreign, is_name, no_expression, unknown};
 
 /// The names that placeholders may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Names {
     /// None: a name is an error.
+    #[default]
     None,
     /// Any name. The header or the job shows whether it exists.
     Any,
 }
 
 /// How the words of a template are read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct TemplateSettings {
     /// The words are the text of a shell command.
     pub shell: bool,

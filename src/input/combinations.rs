@@ -56,7 +56,7 @@ impl Feeder<'_> {
 }
 
 /// How many combinations there are, or the largest number if there are more: nobody runs that many.
-fn count(lists: &[&[OsString]]) -> usize {
+pub(super) fn count(lists: &[&[OsString]]) -> usize {
     if lists.iter().any(|list| list.is_empty()) {
         return 0;
     }

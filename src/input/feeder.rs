@@ -122,6 +122,7 @@ impl Feeder<'_> {
                 }
             };
             read += count as u64;
+            self.reader.intake.add_bytes(count);
             let at_end = count == 0;
             if !self.lines(&mut lines, (index, begin), at_end) || !self.feed() {
                 return Ok(false);
@@ -284,10 +285,12 @@ impl Feeder<'_> {
         let name = crate::job::naming::place(place, &self.names).unwrap_or_default();
         let failure = Failure::new(Kind::Invalid, invalid.describe(&name));
         let mut job = Job::unreadable(self.seq, place, &invalid.id);
-        job.line = line.filter(|_| self.reader.keep_lines);
         if self.packed.is_empty() {
-            self.position.took(job.line.clone().map(|line| (job.seq, line)));
+            let kept = line.clone().filter(|_| self.reader.keep_lines);
+            self.position.took(kept.map(|line| (job.seq, line)));
         }
+        // The line is all that is known of the job.
+        job.line = line;
         self.sink.deliver(&Done {
             job: &job,
             outcome: Err(&failure),
@@ -301,6 +304,7 @@ impl Feeder<'_> {
     pub(super) fn feed(&mut self) -> bool {
         self.unbundle();
         self.bytes = 0;
+        self.reader.intake.has_jobs(self.seq);
         self.sink.flush();
         if self.reader.stop.load(Ordering::Acquire) {
             return false;

@@ -1,8 +1,10 @@
 //! Bytes → jobs. One thread reads the sources one after the other, splits them into lines, makes a
 //! job of each line and feeds the jobs to the pool, as fast as the pool takes them.
 
+mod census;
 mod combinations;
 mod feeder;
+mod intake;
 pub mod job_lines;
 pub mod lines;
 pub mod plain_lines;
@@ -14,5 +16,7 @@ mod rows;
 mod run;
 mod source;
 
+pub use census::Census;
+pub use intake::Intake;
 pub use reader::{End, Form, Reader};
 pub use source::Source;

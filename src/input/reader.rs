@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::intake::Intake;
 use super::job_lines::{self, Fields, Invalid};
 use super::plain_lines::{Columns, Plain};
 use super::remainder::Remainder;
@@ -64,6 +65,8 @@ pub struct Reader {
     pub rest: Option<Arc<Remainder>>,
     /// Reading ends soon after this is set.
     pub stop: Arc<AtomicBool>,
+    /// How far the reading has come.
+    pub intake: Arc<Intake>,
 }
 
 impl Reader {

@@ -44,6 +44,9 @@ impl Reader {
         if let Some(StopReason::Journal(error)) = &feeder.stopped {
             return End::Unresumable(error.to_string());
         }
+        if feeder.left() == 0 {
+            self.intake.end(feeder.seq());
+        }
         match feeder.left() {
             left @ 1.. => End::Stopped(left),
             0 if is_complete => End::Complete(feeder.seq()),
@@ -133,6 +136,7 @@ mod tests {
             journal: None,
             rest: None,
             stop: Arc::default(),
+            intake: Arc::default(),
         }
     }
 

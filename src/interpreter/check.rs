@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
-use super::code::Code;
+use super::code::{Code, CodeForm};
 use super::code_file::CodeFileError;
 use super::functions;
 use super::language::Language;
 use super::path;
 use crate::job::{Failure, Watcher};
 use crate::process::stops::Stopped;
-use crate::process::{Groups, Process, Spec, Stop, Wake, describe};
+use crate::process::{Groups, Process, Spec, Stop, Wake, describe_exited};
 
 /// An interpreter that takes too long gets TERM, and KILL after this time.
 const GRACE: Duration = Duration::from_secs(1);
@@ -73,9 +73,18 @@ impl Code {
     ///
     /// # Errors
     /// There is no such file, or workers can't all read it.
+    #[doc(hidden)]
     pub fn check_path(&self) -> Result<(), CodeFileError> {
         let path = Path::new(&self.text);
-        if self.is_file() || !path::is_meant(self) {
+        let is_right = match self.form {
+            CodeForm::Expression => true,
+            CodeForm::File => path.is_file(),
+            CodeForm::FileOfUnknownLanguage => {
+                return Err(CodeFileError::UnknownLanguage { path: self.text.clone() });
+            }
+            CodeForm::Guess => self.is_file() || !path::is_meant(self),
+        };
+        if is_right {
             return Ok(());
         }
         let path_text = self.text.clone();
@@ -95,6 +104,7 @@ impl Code {
     ///
     /// # Errors
     /// The file has no such function.
+    #[doc(hidden)]
     pub fn check_function(&self, name: &str) -> Result<(), CodeFileError> {
         match std::fs::read(&self.text) {
             Ok(text) => functions::check(self, &String::from_utf8_lossy(&text), name),
@@ -120,9 +130,11 @@ impl Code {
             argv: &argv,
             program: None,
             env: &[],
+            clears_env: false,
             cwd: None,
             has_stdin: false,
             pty: false,
+            slot: 0,
             wake: &wake,
         };
         // An interpreter that can't be started is reported when a worker is started.
@@ -133,9 +145,13 @@ impl Code {
         let status = process.stop(first, GRACE, groups, Some(&wake), &said);
         let how = match &process.wanted_terminal {
             Some(stopped) => format!("{stopped} ({})", Stopped::advice()),
-            None if is_over => describe(status),
+            None if is_over => describe_exited(status),
             None => format!("took longer than {} and was ended", format_duration(patience)),
         };
+        if is_over && status.is_none() && said.text().is_empty() {
+            // It has exited, and somebody else has its status. The first worker will judge the code.
+            return Ok(());
+        }
         self.judge(status.filter(|_| is_over), &how, &said.text())
     }
 

@@ -6,33 +6,134 @@ use std::path::Path;
 use super::language::Language;
 use crate::protocol::{self, Protocol};
 
-/// Code that is run for each job.
+/// Code that is run for each job, in warm interpreters: an expression, or a file of functions.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use procpool::{Code, Pool};
+///
+/// // `x` is the only arg, or the first one; `args` are all of them.
+/// let squares = Pool::code(&Code::python("x ** e").setup("e = 2")).build()?;
+/// # if std::path::Path::new("/usr/bin/python3").exists() {
+/// assert_eq!(squares.blocking().process::<u64>("", [7])?, 49);
+/// # }
+/// # Ok(()) }
+/// ```
+///
+/// The functions of a file are the commands: `pool.process("resize", ("a.png", 100))` calls
+/// `resize("a.png", 100)` of the file `ops.py` in a pool of `Code::file("ops.py")`. An object as args
+/// becomes keyword arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Code {
     /// The language of the code.
+    #[doc(hidden)]
     pub language: Language,
-    /// An expression or the path of a file. An expression is evaluated for each job. The functions of a
-    /// file are the commands.
+    /// An expression or the path of a file.
+    #[doc(hidden)]
     pub text: String,
     /// Code that runs once in each process, before the first job.
+    #[doc(hidden)]
     pub setup: Vec<String>,
     /// An expression gets all args of a job as a list.
+    #[doc(hidden)]
     pub lists: bool,
+    pub(super) form: CodeForm,
+}
+
+/// What the text of code is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CodeForm {
+    Expression,
+    File,
+    /// A file whose name has no ending that tells the language.
+    FileOfUnknownLanguage,
+    /// A file if there is one of this name, otherwise an expression.
+    Guess,
 }
 
 impl Code {
+    /// A Python expression. `x` is the only arg or, of several, the first one; `args` are all of them.
+    pub fn python(expression: impl Into<String>) -> Self {
+        Self::expression(Language::Python, expression)
+    }
+
+    /// An expression in a language. In a shell it is a command, whose stdout is the result.
+    pub fn expression(language: Language, expression: impl Into<String>) -> Self {
+        Self::with(language, expression.into(), CodeForm::Expression)
+    }
+
+    /// A file whose functions are the commands. The end of its name tells the language: `.py`, `.pl`, `.pm`,
+    /// `.js`, `.mjs`, `.cjs`, `.rb` or `.sh`.
+    pub fn file(path: impl AsRef<Path>) -> Self {
+        let path = path.as_ref();
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        let language = match ending {
+            "py" => Some(Language::Python),
+            "pl" | "pm" => Some(Language::Perl),
+            "js" | "mjs" | "cjs" => Some(Language::Node),
+            "rb" => Some(Language::Ruby),
+            "sh" => Some(Language::Sh),
+            _ => None,
+        };
+        let form =
+            if language.is_some() { CodeForm::File } else { CodeForm::FileOfUnknownLanguage };
+        let text = path.to_string_lossy().into_owned();
+        Self::with(language.unwrap_or(Language::Sh), text, form)
+    }
+
+    /// As [`Code::file`], for a file whose name does not tell the language.
+    pub fn file_in(language: Language, path: impl AsRef<Path>) -> Self {
+        let text = path.as_ref().to_string_lossy().into_owned();
+        Self::with(language, text, CodeForm::File)
+    }
+
+    /// Code of the command's user, which may be an expression or the name of a file.
+    #[doc(hidden)]
+    pub fn guess(language: Language, text: String, setup: Vec<String>, lists: bool) -> Self {
+        Self { setup, lists, ..Self::with(language, text, CodeForm::Guess) }
+    }
+
+    fn with(language: Language, text: String, form: CodeForm) -> Self {
+        Self { language, text, setup: Vec::new(), lists: false, form }
+    }
+
+    /// Code that runs once in each process, before the first job: it may import modules, or load a model.
+    #[must_use]
+    pub fn setup(mut self, code: impl Into<String>) -> Self {
+        self.setup.push(code.into());
+        self
+    }
+
     /// Whether the code is a file, whose functions are the commands.
+    #[doc(hidden)]
     pub fn is_file(&self) -> bool {
-        Path::new(&self.text).is_file()
+        match self.form {
+            CodeForm::Expression => false,
+            CodeForm::File | CodeForm::FileOfUnknownLanguage => true,
+            CodeForm::Guess => Path::new(&self.text).is_file(),
+        }
+    }
+
+    /// The same with a path that does not depend on the current directory.
+    pub(crate) fn absolute(mut self) -> Self {
+        if self.form == CodeForm::File
+            && let Ok(path) = std::path::absolute(&self.text)
+            && let Ok(text) = path.into_os_string().into_string()
+        {
+            self.text = text;
+        }
+        self
     }
 
     /// The worker's command line.
+    #[doc(hidden)]
     pub fn worker(&self) -> Vec<OsString> {
         let is_list = self.lists && !self.is_file() && self.language != Language::Sh;
         self.command_line(if is_list { "list-" } else { "" })
     }
 
     /// The protocol of the worker.
+    #[doc(hidden)]
     pub fn protocol(&self) -> Protocol {
         match self.language {
             // A shell can't read JSON.

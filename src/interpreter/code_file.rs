@@ -36,6 +36,11 @@ pub enum CodeFileError {
         /// Why it can't be read.
         error: Arc<io::Error>,
     },
+    /// The name of the file does not tell the language: see [`Code::file_in`](crate::Code::file_in).
+    UnknownLanguage {
+        /// Its path.
+        path: String,
+    },
     /// The file does not define the function that jobs call.
     NoFunction {
         /// The path of the file.
@@ -67,6 +72,9 @@ impl fmt::Display for CodeFileError {
             ),
             Self::Unreadable { path, error } => {
                 write!(f, "the file '{path}' can't be read: {error}")
+            }
+            Self::UnknownLanguage { path } => {
+                write!(f, "the name of the file '{path}' has no ending that tells its language")
             }
             Self::NoFunction { path, name, meant, known, has_more } => {
                 write!(f, "there is no function '{name}' in '{path}'")?;

@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     fn looked_for(language: Language, text: &str, name: &str) -> Result<(), String> {
-        let code = Code { language, text: "f".to_owned(), setup: Vec::new(), lists: false };
+        let code = Code::guess(language, "f".to_owned(), Vec::new(), false);
         check(&code, text, name).map_err(|error| error.to_string())
     }
 

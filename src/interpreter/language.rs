@@ -27,6 +27,14 @@ impl Language {
         }
     }
 
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Python, Self::Perl, Self::Node, Self::Ruby, Self::Sh];
+
+    /// The name of the interpreter's program, which is looked for in `PATH`.
+    pub fn interpreter(self) -> &'static str {
+        self.program().0
+    }
+
     /// The program, and its options. The code of the worker follows them.
     pub(super) fn program(self) -> (&'static str, &'static [&'static str]) {
         match self {

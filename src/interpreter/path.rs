@@ -62,7 +62,7 @@ mod tests {
 
     fn is_path(language: Language, text: &str, setup: &[&str]) -> bool {
         let setup = setup.iter().map(|&setup| setup.to_owned()).collect();
-        is_meant(&Code { language, text: text.to_owned(), setup, lists: false })
+        is_meant(&Code::guess(language, text.to_owned(), setup, false))
     }
 
     #[test]

@@ -180,7 +180,22 @@
   function failure(error) {
     if (!(error instanceof Error)) return { message: `thrown: ${text(error)}`, data: null };
     const name = error.constructor?.name || error.name;
-    return { message: `${name}: ${error.message}`, class: name, data: trace(error) };
+    const failed = { message: `${name}: ${error.message}`, class: name, data: trace(error) };
+    const at = placeOf(error);
+    return at ? { ...failed, at } : failed;
+  }
+
+  // The innermost frame: `ops.js:3`, with the line in the code that led there.
+  function placeOf(error) {
+    const frames = String(error.stack).matchAll(/^ +at (?:.*\()?(.+?):(\d+):\d+\)?$/gm);
+    const places = [...frames].map(([, file, line]) => [file.replace(/^file:\/\//, ''), line])
+      .filter(([file]) => !/\[eval\]|node:/.test(file));
+    if (places.length === 0) return undefined;
+    const show = ([file, line]) => `${path.basename(file)}:${line}`;
+    const isCode = ([file]) => sources.has(file) || file.startsWith('<') || file === process.argv[1];
+    const called = places.find(isCode) ?? places[0];
+    return called[0] === places[0][0]
+      ? show(places[0]) : `${show(places[0])}, called from ${show(called)}`;
   }
 
   function text(value) {

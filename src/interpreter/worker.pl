@@ -26,6 +26,7 @@ $encoder->stringify_infnan(2) if $encoder->can('stringify_infnan');
 
 my %source;    # file name => its lines, for tracebacks
 my $trace;     # the trace of the last exception
+my @places;    # its frames, a file and a line each, the innermost first
 my ($mode, $code, @setups) = map { Encode::decode('UTF-8', $_) } splice @ARGV;
 my $checking = $mode =~ s/^check-//;
 my $is_list  = $mode =~ s/^list-//;
@@ -49,7 +50,7 @@ sub result {
     }
     local $SIG{__DIE__} = \&remember_trace;
     my @values = $job->($cmd, $args);
-    undef $trace;    # the code caught these exceptions
+    forget_trace();    # the code caught these exceptions
     return @values == 1 ? $values[0] : @values ? \@values : undef;
 }
 
@@ -140,7 +141,9 @@ sub failure {
     $message =~ s/ at \S*-e line \d+\.\n\z//;    # the worker's own line
     chomp $message;
     my %failure = (message => $message, data => "$message\n" . ($trace // ''));
-    undef $trace;
+    my $place = place();
+    $failure{at} = $place if defined $place && $message !~ / at \S+ line [0-9]/;
+    forget_trace();
     if ($class) {
         $failure{class}   = $class;
         $failure{message} = "$class: $message";
@@ -148,14 +151,30 @@ sub failure {
     return \%failure;
 }
 
+# The innermost frame: `ops.pl:3`, with the line in the code that led there.
+sub place {
+    return if !@places;
+    my $show = sub { File::Basename::basename($_[0][0]) . ":$_[0][1]" };
+    my ($called) = grep { $_->[0] eq $0 || $_->[0] =~ /^</ } @places;
+    return $show->($places[0]) if !$called || $called->[0] eq $places[0][0];
+    return $show->($places[0]) . ', called from ' . $show->($called);
+}
+
+sub forget_trace {
+    undef $trace;
+    @places = ();
+}
+
 # The handler of `die`. It keeps the frames of the code, each with its line.
 sub remember_trace {
-    $trace = '';
+    $trace  = '';
+    @places = ();
     for (my $depth = 0; my ($package, $file, $line) = caller $depth; $depth++) {
         next if $file eq __FILE__ || $file =~ /^\(eval/;
         if (!$source{$file} && open my $handle, '<:utf8', $file) {
             chomp(@{ $source{$file} } = <$handle>);
         }
+        push @places, [ $file, $line ];
         my $text = $source{$file}[ $line - 1 ] // '';
         $trace .= "    at $file line $line: " . $text =~ s/^\s+//r . "\n";
         last if $depth > 50;

@@ -311,18 +311,43 @@ def failure(error):
         message = f"{name}: {error}" if str(error) else name
     except Exception:
         message = name
+    place = place_of(error)
     error = {"message": message, "class": name, "data": trace(error)}
+    if place:
+        error["at"] = place
     return json.dumps({"error": error}) + "\n"
+
+
+def place_of(error):
+    """The last frame of the traceback: `ops.py:3`, with the line in the code that led there."""
+    frames = own_frames(error)
+    places = []
+    while frames:
+        places.append((frames.tb_frame.f_code.co_filename, frames.tb_lineno))
+        frames = frames.tb_next
+    if not places:
+        return None
+    is_code = lambda place: place[0] == sys.argv[0] or place[0].startswith("<")
+    last = places[-1]
+    called = next(filter(is_code, reversed(places)), last)
+    text = f"{os.path.basename(last[0])}:{last[1]}"
+    if called[0] != last[0]:
+        text += f", called from {os.path.basename(called[0])}:{called[1]}"
+    return text
 
 
 def trace(error):
     """The traceback, from the code's own first frame on."""
     import traceback
 
+    return "".join(traceback.format_exception(type(error), error, own_frames(error)))
+
+
+def own_frames(error):
     frames = error.__traceback__
     while frames and is_foreign(frames.tb_frame.f_globals):
         frames = frames.tb_next
-    return "".join(traceback.format_exception(type(error), error, frames))
+    return frames
 
 
 def is_foreign(namespace):

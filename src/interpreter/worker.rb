@@ -132,15 +132,33 @@ module Procpool # a module, so that the code does not see its methods and variab
 
   def failure(error)
     name = error.class.name || "Exception"
-    { message: "#{name}: #{error.message}".scrub, class: name, data: trace(error).scrub }
+    failed = { message: "#{name}: #{error.message}".scrub, class: name, data: trace(error).scrub }
+    place = place_of(error)
+    place ? failed.merge(at: place.scrub) : failed
+  end
+
+  # The innermost frame: `ops.rb:3`, with the line in the code that led there.
+  def place_of(error)
+    places = own_frames(error).filter_map { |frame| frame.match(/\A(.+?):(\d+)/)&.captures }
+    return if places.empty?
+
+    show = ->((file, line)) { "#{File.basename(file)}:#{line}" }
+    code = $PROGRAM_NAME.delete_prefix("procpool ")
+    called = places.find { |file, _| file == code || file.start_with?("<") } || places.first
+    return show.(places.first) if called.first == places.first.first
+
+    "#{show.(places.first)}, called from #{show.(called)}"
+  end
+
+  def own_frames(error)
+    (error.backtrace || []).reject { |frame| frame.start_with?("-e:", "<internal:") }
   end
 
   # The message and the code's own frames, each with its line.
   def trace(error)
     return error.message if error.is_a?(SyntaxError)
 
-    frames = (error.backtrace || []).reject { |frame| frame.start_with?("-e:", "<internal:") }
-    frames = frames.first(50).map { |frame| "    #{frame}\n        #{source(frame)}\n" }
+    frames = own_frames(error).first(50).map { |frame| "    #{frame}\n        #{source(frame)}\n" }
     "#{error.class}: #{error.message}\n#{frames.join}"
   end
 

@@ -1,5 +1,6 @@
 //! The key of a job, which is the same from one run to the next. The journal makes the keys.
 
+#[cfg(feature = "unstable-engine")]
 use sha2::{Digest, Sha256};
 
 /// The first half of a SHA-256. It is the same in all versions and on all machines. Nobody can make two
@@ -7,6 +8,7 @@ use sha2::{Digest, Sha256};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Digest128(pub(crate) [u8; 16]);
 
+#[cfg(feature = "unstable-engine")]
 impl Digest128 {
     /// The length of each part is hashed too, so that no two lists of parts give the same bytes to hash.
     pub(crate) fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {

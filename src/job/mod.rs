@@ -1,7 +1,10 @@
 //! Jobs, their outcomes, and the traits by which both travel between layers.
 
+mod answer;
 pub(crate) mod bundle;
+pub(crate) mod call;
 pub(crate) mod caller;
+mod command_output;
 pub(crate) mod key;
 pub(crate) mod naming;
 mod outcome;
@@ -9,7 +12,8 @@ pub(crate) mod printed;
 mod sink;
 mod unit;
 
-pub(crate) use outcome::base64;
+pub(crate) use answer::Answer;
+pub use command_output::CommandOutput;
 pub use outcome::{Failure, Kind, Value};
 pub use sink::{Closed, Done, Feed, Run, Sink, Watcher, Why, WorkerEnd};
 pub use unit::{Job, Place};

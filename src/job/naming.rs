@@ -12,6 +12,15 @@ pub fn name(job: &Job, sources: &[String]) -> String {
     }
 }
 
+/// The id of a job and its place, as details in brackets: `job j1, line 3`.
+pub(crate) fn details(job: &Job, sources: &[String]) -> String {
+    let id = id(job);
+    match place(job.place, sources) {
+        Some(place) => format!("job {id}, {place}"),
+        None => format!("job {id}"),
+    }
+}
+
 /// The place of a job, with the name of its source if it has one. `None`: the job was not read from input.
 pub(crate) fn place(place: Place, sources: &[String]) -> Option<String> {
     let source = usize::try_from(place.source).ok().and_then(|index| sources.get(index));

@@ -2,21 +2,25 @@
 
 use std::fmt;
 
-use base64::Engine as _;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use serde_json::value::RawValue;
+
+use super::command_output::CommandOutput;
+use crate::util::json::base64;
 
 /// What happened to a job that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Kind {
-    /// The input line is not a job.
+    /// The input is not a job: its args can't be written as JSON, say.
     Invalid,
-    /// The worker replied with an error.
+    /// The worker replied with an error. [`Failure::data`] has it as it came.
     Error,
-    /// The command ended with a status other than 0, or by a signal.
+    /// The command ended with a status other than 0, or by a signal. [`Failure::output`] has what it
+    /// printed.
     Exit,
     /// The worker died before it answered.
     Crash,
@@ -26,8 +30,17 @@ pub enum Kind {
     Protocol,
     /// The worker or the command could not be started.
     Spawn,
-    /// It was running, or waiting to be tried again, when the run was ended.
+    /// It was running, or waiting to be tried again, when the pool was shut down or dropped.
     Cancelled,
+    /// It was waiting for its first try when the pool was shut down or dropped.
+    Unstarted,
+    /// It waited in the queue for longer than it may.
+    Expired,
+    /// As many calls waited in the queue as may wait.
+    Full,
+    /// It has succeeded, but its result is not of the type that the caller asks for. [`Failure::data`] has
+    /// the result as it came.
+    Mismatch,
 }
 
 impl Kind {
@@ -42,12 +55,16 @@ impl Kind {
             Self::Protocol => "protocol",
             Self::Spawn => "spawn",
             Self::Cancelled => "cancelled",
+            Self::Unstarted => "unstarted",
+            Self::Expired => "expired",
+            Self::Full => "full",
+            Self::Mismatch => "mismatch",
         }
     }
 
-    /// All kinds after which another try may succeed.
-    pub const PASSING: [Self; 6] =
-        [Self::Error, Self::Exit, Self::Crash, Self::Timeout, Self::Protocol, Self::Spawn];
+    /// All kinds after which the pool can try a job again.
+    pub const PASSING: &'static [Self] =
+        &[Self::Error, Self::Exit, Self::Crash, Self::Timeout, Self::Protocol, Self::Spawn];
 }
 
 impl fmt::Display for Kind {
@@ -57,21 +74,69 @@ impl fmt::Display for Kind {
 }
 
 /// Why a job has no result.
+///
+/// ```
+/// # async fn example(pool: procpool::Pool) -> Result<u64, Box<dyn std::error::Error>> {
+/// use procpool::Kind;
+///
+/// match pool.process("count", ["a.txt"]).await {
+///     Ok(lines) => Ok(lines),
+///     Err(failure) if failure.may_retry() => Ok(pool.process("count", ["a.txt"]).await?),
+///     Err(failure) => match failure.kind {
+///         Kind::Error => Err(format!("the worker says: {}", failure.message).into()),
+///         _ => Err(failure.into()),
+///     },
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Failure {
     /// What happened, as a word.
     pub kind: Kind,
     /// What happened, as a sentence for a person.
     pub message: String,
-    /// For [`Kind::Error`]: the error that the worker sent, any JSON value. For a command that was
-    /// started: its output, as an object with `exit`, `stdout` and `stderr`, unless it is in
-    /// `Done::printed`.
+    /// As JSON, for the command: the error that the worker sent.
+    #[doc(hidden)]
     pub data: Option<Box<RawValue>>,
+    /// What the command of a call has printed.
+    pub(crate) output: Option<Box<CommandOutput>>,
 }
 
 impl Failure {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), data: None }
+        Self { kind, message: message.into(), data: None, output: None }
+    }
+
+    /// As a worker's error, for tests of the command.
+    #[doc(hidden)]
+    pub fn of_worker(message: impl Into<String>, data: Box<RawValue>) -> Self {
+        Self { data: Some(data), ..Self::new(Kind::Error, message) }
+    }
+
+    /// The error that the worker sent, or the result that has the wrong type ([`Kind::Mismatch`]), read as
+    /// a type of yours. `None`: there is none, or it is no value of this type. [`RawValue`] boxed takes
+    /// any.
+    pub fn data<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_str(self.data.as_ref()?.get()).ok()
+    }
+
+    /// What the command has printed, and how it ended. `None`: no command was started.
+    pub fn output(&self) -> Option<&CommandOutput> {
+        self.output.as_deref()
+    }
+
+    /// The exit status of the command. `None`: no command was started, or a signal ended it.
+    pub fn exit_code(&self) -> Option<i32> {
+        self.output()?.exit
+    }
+
+    /// Whether the job was certainly not begun, so that another try can't run it twice.
+    ///
+    /// After any other failure the job may have had effects. Whether it may be run again then is for you
+    /// to know; [`Builder::retries`](crate::Builder::retries) does that.
+    pub fn may_retry(&self) -> bool {
+        matches!(self.kind, Kind::Spawn | Kind::Unstarted | Kind::Expired | Kind::Full)
     }
 }
 
@@ -118,9 +183,4 @@ impl Value<'_> {
             }
         }
     }
-}
-
-/// Encodes bytes that are not UTF-8, for JSON.
-pub(crate) fn base64(bytes: &[u8]) -> String {
-    base64::engine::general_purpose::STANDARD.encode(bytes)
 }

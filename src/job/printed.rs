@@ -6,8 +6,6 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde_json::value::RawValue;
-
 use crate::util::temporary::temporary_file;
 
 /// The file is used in chunks of this many bytes. Shorter output stays in memory.
@@ -299,15 +297,6 @@ impl Printed {
         let mut stdout = Capture::new(spool);
         stdout.held = [line, b"\n"].concat();
         Self { exit: Some(0), signal: None, stdout, stderr: Capture::new(spool) }
-    }
-
-    /// The output as JSON, for a call. It is `null` if it can't be read back: a call can't report that error.
-    pub(crate) fn to_json(&self) -> Box<RawValue> {
-        let mut text = Vec::new();
-        let written = self.json(&mut text);
-        let text = written.ok().and_then(|()| String::from_utf8(text).ok());
-        let value = text.and_then(|text| RawValue::from_string(text).ok());
-        value.unwrap_or_else(|| RawValue::NULL.to_owned())
     }
 
     /// Whether all of it is in memory.

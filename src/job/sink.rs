@@ -174,6 +174,11 @@ pub trait Watcher: Send + Sync {
     /// finished after 0.1 s, or the last one, comes in pieces.
     fn worker_stderr(&self, lines: &[u8]);
 
+    /// The same, of the worker with this process id in this slot, which is counted from 1.
+    fn worker_wrote(&self, _slot: usize, _pid: u32, lines: &[u8]) {
+        self.worker_stderr(lines);
+    }
+
     /// Something happened that a person should know: one sentence, no line break.
     fn note(&self, text: &str);
 

@@ -31,7 +31,7 @@ pub struct Job {
     /// Its result was recorded by an earlier run.
     pub(crate) is_recorded: bool,
     /// The caller that waits for it; `None`: the result goes to the pool's sink.
-    pub(crate) caller: Option<Caller>,
+    pub(crate) caller: Option<Caller<Job>>,
     pub(super) body: JobBody,
 }
 

@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 
 use crate::job::key::{Digest128, Key};
 use crate::job::printed::{Capture, Printed, Spool};
-use crate::job::{Done, Job, Run, Sink, Value, base64};
-use crate::util::json::on_one_line;
+use crate::job::{Done, Job, Run, Sink, Value};
+use crate::util::json::{base64, on_one_line};
 
 /// The first bytes of each record.
 pub(super) const BEGIN: &[u8] = b"{\"key\":\"";

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+use super::failure::{FailureStyle, Wording};
 use super::large::Large;
 use crate::command::Args;
 use crate::command::Commands;
-use crate::job::naming::{id, name};
 use crate::job::printed::{Capture, Printed, Spool};
-use crate::job::{Done, Failure, Job, Kind, Run, Value, base64};
+use crate::job::{Done, Failure, Job, Run, Value};
+use crate::util::json::{ObjectFields, base64};
 use crate::util::text::printable;
 
 /// The format of results.
@@ -27,6 +28,8 @@ pub struct Format {
     pub commands: Option<Arc<Commands>>,
     /// The names that messages give to the sources of jobs.
     pub sources: Vec<String>,
+    /// How failures look on stderr.
+    pub failures: FailureStyle,
 }
 
 /// What is printed for a job.
@@ -34,9 +37,9 @@ pub struct Format {
 pub enum Shape {
     /// One JSON object, whether the job failed or not.
     Record,
-    /// The bare result as JSON. A failure is a line on stderr.
+    /// The bare result as JSON. Of a job that failed there is only the line on stderr.
     Value,
-    /// A string unquoted, any other result as JSON. A failure is a line on stderr.
+    /// A string unquoted, any other result as JSON. Of a job that failed there is only the line on stderr.
     Text,
 }
 
@@ -52,7 +55,10 @@ impl Format {
         err: &mut impl Write,
     ) -> io::Result<()> {
         match (self.shape, done.outcome, done.printed) {
-            (Shape::Record, ..) => self.record(done, out)?,
+            (Shape::Record, ..) => {
+                self.record(done, out)?;
+                self.failure_line(done, err)?;
+            }
             (Shape::Value, Ok(_), Some(printed)) => printed.json(out)?,
             (Shape::Value, Ok(Value::Json(json)), None) => out.write_all(json.get().as_bytes())?,
             (Shape::Value, Ok(result), None) => out.write_all(result.to_json().get().as_bytes())?,
@@ -161,19 +167,18 @@ impl Format {
         self.failure_line(done, err)
     }
 
+    /// Writes which job failed and why, if it did.
     fn failure_line(&self, done: &Done<'_>, err: &mut impl Write) -> io::Result<()> {
         let Err(failure) = done.outcome else { return Ok(()) };
-        // The message of an invalid job begins with its line.
-        let name = match failure.kind {
-            Kind::Invalid => format!("job {}", id(done.job)),
-            _ => name(done.job, &self.sources),
+        let wording = Wording {
+            commands: self.commands.as_deref(),
+            sources: &self.sources,
+            quotes_stderr: self.shape == Shape::Record,
         };
-        let message = printable(&failure.message);
-        let times = match done.job.attempt() {
-            1 => String::new(),
-            attempts => format!(" (attempt {attempts})"),
-        };
-        writeln!(err, "procpool: {name}: {}: {message}{times}", failure.kind)
+        let line = wording.line(done, failure, &self.failures);
+        let mut tagger = self.stderr_tagger(done.job, err);
+        tagger.write(line.as_bytes())?;
+        err.write_all(b"\n")
     }
 
     fn record(&self, done: &Done<'_>, out: &mut impl Write) -> io::Result<()> {
@@ -266,12 +271,34 @@ fn error(
             printed.json(out)?;
         }
         (None, Some(data)) => {
-            out.write_all(b",\"data\":")?;
-            out.write_all(data.get().as_bytes())?;
+            if let Some(rest) = without_message(data.get(), &failure.message) {
+                out.write_all(b",\"data\":")?;
+                out.write_all(rest.as_bytes())?;
+            }
         }
         (None, None) => {}
     }
     out.write_all(b"}")
+}
+
+/// The error that a worker sent, without its message, which is in the record already. `None`: nothing is
+/// left.
+fn without_message<'a>(data: &'a str, message: &str) -> Option<Cow<'a, str>> {
+    let is_message =
+        |json: &str| serde_json::from_str::<String>(json).is_ok_and(|it| it == message);
+    if is_message(data) {
+        return None;
+    }
+    let ObjectFields(mut members) = serde_json::from_str(data).unwrap_or(ObjectFields(Vec::new()));
+    let count = members.len();
+    members.retain(|(key, value)| key != "message" || !is_message(value.get()));
+    if members.len() == count {
+        return Some(Cow::Borrowed(data));
+    }
+    let name = |key: String| serde_json::Value::from(key);
+    let members = members.into_iter().map(|(key, value)| format!("{}:{}", name(key), value.get()));
+    let members: Vec<String> = members.collect();
+    (!members.is_empty()).then(|| Cow::Owned(format!("{{{}}}", members.join(","))))
 }
 
 fn or_null(json: &[u8]) -> Cow<'_, [u8]> {
@@ -325,12 +352,13 @@ fn text(result: &RawValue) -> Cow<'_, [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Job, Place};
+    use crate::job::{Job, Kind, Place};
 
     fn write(shape: Shape, detail: bool, done: &Done<'_>) -> (String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let sources = vec!["a.jsonl".into()];
-        let format = Format { shape, detail, tag: false, commands: None, sources };
+        let failures = FailureStyle::default();
+        let format = Format { shape, detail, tag: false, commands: None, sources, failures };
         format.write(done, &mut out, &mut err).expect("written");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         (text(out), text(err))
@@ -373,8 +401,9 @@ mod tests {
         let done =
             Done { job: &job, outcome: Err(&failure), printed: None, run: None, unproven: None };
         let record = "{\"id\":7,\"ok\":false,\"error\":{\"kind\":\"crash\",\"message\":\"it \\\"died\\\"\\u001b[2J\"}}\n";
-        assert_eq!(write(Shape::Record, false, &done), (record.into(), String::new()));
-        let line = "procpool: job 7 (a.jsonl line 9): crash: it \"died\"\\u{1b}[2J\n";
+        let line =
+            "procpool: failed: resize(\"a.png\"): it \"died\"\\u{1b}[2J (job 7, a.jsonl line 9)\n";
+        assert_eq!(write(Shape::Record, false, &done), (record.into(), line.into()));
         assert_eq!(write(Shape::Text, false, &done), (String::new(), line.into()));
         assert_eq!(write(Shape::Value, true, &done), (String::new(), line.into()));
     }

@@ -3,6 +3,7 @@
 //! are ready.
 
 mod batch;
+pub mod failure;
 pub mod format;
 mod large;
 pub mod order;
@@ -11,9 +12,11 @@ mod settings;
 mod shelf;
 mod sink;
 mod spill;
+mod text;
 mod unrecorded;
 mod writer;
 
 pub use format::Format;
 pub use settings::{Screen, Settings, Trouble};
 pub use sink::Output;
+pub use text::print;

@@ -1,7 +1,8 @@
 //! The thread that writes stdout: it takes all records that are ready, and writes them at once.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -27,7 +28,16 @@ pub(super) struct Writer {
 }
 
 impl Writer {
+    /// Writes until the end. If this panics, slots must not wait for it.
     pub(super) fn run(self) {
+        if catch_unwind(AssertUnwindSafe(|| self.write_all_records())).is_err() {
+            let message = "the results could not be written to stdout: the thread that writes them has \
+                           panicked";
+            self.end_with(Trouble::Broken(message.to_owned()));
+        }
+    }
+
+    fn write_all_records(&self) {
         let mut ready = Ready::default();
         while self.next(&mut ready) {
             if let Some(journal) = &self.shelf.settings.journal {
@@ -120,37 +130,41 @@ impl Writer {
     }
 
     fn broken(&self, error: Errno) {
-        let mut state = self.shelf.lock();
-        state.is_broken = true;
-        self.shelf.room.notify_all();
-        drop(state);
-        let trouble = match error {
+        self.end_with(match error {
             Errno::PIPE => Trouble::Closed,
             error => {
                 let error = io::Error::from(error);
                 Trouble::Broken(format!("the results could not be written to stdout: {error}"))
             }
-        };
+        });
+    }
+
+    /// Nothing more is written.
+    fn end_with(&self, trouble: Trouble) {
+        let mut state = self.shelf.lock();
+        state.is_broken = true;
+        self.shelf.room.notify_all();
+        drop(state);
         self.shelf.screen.trouble(trouble);
     }
 }
 
 pub(super) fn print(shelf: &Shelf, stdout: &OwnedFd, text: &[u8]) -> rustix::io::Result<()> {
     let mut result = Ok(());
-    shelf.screen.around_write(text, &mut || result = write_all(stdout, text));
+    shelf.screen.around_write(text, &mut || result = write_all(stdout.as_fd(), text));
     let is_in_line = text.last().is_some_and(|&last| last != b'\n');
     shelf.is_in_line.store(is_in_line, Ordering::Relaxed);
     result
 }
 
 /// Writes all bytes, even to a pipe that another process has made non-blocking.
-fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> rustix::io::Result<()> {
+pub(super) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
     while !bytes.is_empty() {
         match rustix::io::write(fd, bytes) {
             Ok(count) => bytes = &bytes[count..],
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => {
-                let _ = poll(&mut [PollFd::new(fd, PollFlags::OUT)], None);
+                let _ = poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], None);
             }
             Err(error) => return Err(error),
         }

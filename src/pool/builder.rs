@@ -2,31 +2,52 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::command::Commands;
 use crate::config::{Config, Depth, Init, Limits, Timeout};
-use crate::interpreter::{Code, CodeError, Unchecked};
-use crate::job::{Failure, Kind, Sink, Watcher};
+use crate::interpreter::Code;
+use crate::job::{Kind, Sink, Watcher};
+use crate::pool::build_error::BuildError;
 use crate::pool::handle::Pool;
-use crate::pool::shared::Shared;
-use crate::pool::threads;
-use crate::process::lookup::{self, ProgramError, Runner};
+use crate::pool::stderr::{Voice, WorkerStderr};
 use crate::protocol::Protocol;
 
-/// The settings of a pool that is not made yet.
+/// The settings of a pool that is not made yet. [`Builder::build`] checks them all.
+///
+/// ```
+/// # fn main() -> Result<(), procpool::BuildError> {
+/// use std::time::Duration;
+/// use procpool::{Pool, WorkerStderr};
+///
+/// let pool = Pool::worker(["sh", "-c", "while read -r line; do echo '{\"result\":42}'; done"])
+///     .max_procs(4)
+///     .max_reqs(10_000) // a worker is replaced after so many jobs
+///     .timeout(Duration::from_secs(30))
+///     .env("MODEL", "small")
+///     .stderr(WorkerStderr::call(|text| {
+///         eprintln!("worker {} in slot {}: {:?}", text.pid, text.slot, text.bytes);
+///     }))
+///     .build()?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
+#[must_use = "it makes no pool before it is built"]
 pub struct Builder {
-    config: Result<Config, BuildError>,
-    sink: Option<Arc<dyn Sink>>,
-    watcher: Arc<dyn Watcher>,
-    sources: Vec<String>,
+    pub(super) config: Result<Config, BuildError>,
+    pub(super) sink: Option<Arc<dyn Sink>>,
+    /// `None`: the voice has what the pool says.
+    pub(super) watcher: Option<Arc<dyn Watcher>>,
+    pub(super) voice: Voice,
+    pub(super) sources: Vec<String>,
     /// The pool whose processes, clock and gates it shares.
-    beside: Option<Pool>,
+    pub(super) beside: Option<Pool>,
     /// The code that is checked before the pool is made.
-    code: Option<Code>,
+    pub(super) code: Option<Code>,
 }
 
 impl fmt::Debug for Builder {
@@ -41,27 +62,35 @@ impl Builder {
         Self::with(words.map(|words| Config::new(words.into_iter().map(Into::into).collect())))
     }
 
-    pub(crate) fn of_commands(commands: Commands) -> Self {
-        let mut config = Config::new(Vec::new());
-        config.commands = Some(Arc::new(commands));
-        Self::with(Ok(config))
+    fn of_argv(argv: Vec<OsString>) -> Self {
+        Self::with(Ok(Config::new(argv)))
     }
 
-    pub(crate) fn of_code(code: &Code) -> Self {
+    fn of_commands(commands: Result<Commands, BuildError>) -> Self {
+        Self::with(commands.map(|commands| {
+            let mut config = Config::new(Vec::new());
+            config.commands = Some(Arc::new(commands));
+            config
+        }))
+    }
+
+    fn of_code(code: &Code) -> Self {
+        let code = code.clone().absolute();
         let mut config = Config::new(code.worker());
         config.worker.is_code = true;
         config.worker.protocol = code.protocol();
         config.worker.depth = Depth::Auto;
         // A worker that can't load the code would fail again.
         config.failures.start_limit = 1;
-        Self { code: Some(code.clone()), ..Self::with(Ok(config)) }
+        Self { code: Some(code), ..Self::with(Ok(config)) }
     }
 
     fn with(config: Result<Config, BuildError>) -> Self {
         Self {
             config,
             sink: None,
-            watcher: Arc::new(Stderr),
+            watcher: None,
+            voice: Voice::default(),
             sources: Vec::new(),
             beside: None,
             code: None,
@@ -75,47 +104,115 @@ impl Builder {
         self
     }
 
+    fn try_set(mut self, set: impl FnOnce(&mut Config) -> Result<(), BuildError>) -> Self {
+        if let Ok(config) = &mut self.config
+            && let Err(error) = set(config)
+        {
+            self.config = Err(error);
+        }
+        self
+    }
+
     /// One more argument for the worker.
-    #[must_use]
     pub fn arg(self, arg: impl Into<OsString>) -> Self {
-        self.set(|config| config.worker.argv.push(arg.into()))
+        self.try_set(|config| {
+            if config.commands.is_some() {
+                return Err(BuildError::NoEffect { setting: "arg" });
+            }
+            config.worker.argv.push(arg.into());
+            Ok(())
+        })
     }
 
-    /// One more variable in the workers' environment.
-    #[must_use]
+    /// One more variable in the environment of the workers or commands. [`Builder::env_clear`] does not
+    /// remove it.
     pub fn env(self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
-        self.set(|config| config.worker.env.push((name.into(), value.into())))
+        self.set(|config| config.process.env.push((name.into(), value.into())))
     }
 
-    /// The protocol of the workers. Default: `jsonl`.
-    #[must_use]
+    /// The workers or commands do not inherit the environment of this process. They have the variables of
+    /// [`Builder::env`], and workers those of procpool.
+    pub fn env_clear(self) -> Self {
+        self.set(|config| config.process.clears_env = true)
+    }
+
+    /// The directory that workers or commands are started in. Default: the current directory of this
+    /// process when the pool is built. A relative path of the program is not relative to this directory,
+    /// but to the current one.
+    pub fn current_dir(self, path: impl Into<PathBuf>) -> Self {
+        self.set(|config| config.process.cwd = Some(path.into()))
+    }
+
+    /// Where the stderr of workers goes. Default: to the stderr of this process.
+    pub fn stderr(mut self, stderr: WorkerStderr) -> Self {
+        self.voice.stderr = stderr;
+        self
+    }
+
+    /// A function gets the notes of the pool: sentences for a person, such as that a worker that was idle
+    /// has died. If it panics, that is ignored. Default: they are written to stderr.
+    pub fn on_note(mut self, on_note: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.voice.on_note = Some(Arc::new(on_note));
+        self
+    }
+
+    /// The protocol of the workers. Default: [`Protocol::JSONL`].
     pub fn protocol(self, protocol: Protocol) -> Self {
         self.set(|config| config.worker.protocol = protocol)
     }
 
     /// Whether the stdout of a worker is a terminal. Many programs write each line at once to a
     /// terminal, and hold their output back in a buffer otherwise. Default: no.
-    #[must_use]
     pub fn pty(self, pty: bool) -> Self {
         self.set(|config| config.worker.pty = pty)
     }
 
-    /// One more message for each fresh worker before its first job. A worker that does not answer it, or
-    /// answers with an error, is not fit for work: that is a failed start-up.
-    #[must_use]
-    pub fn init(self, init: Init) -> Self {
+    /// One more job for each fresh worker before its first job, to load a model, say. A worker that does not
+    /// answer it, or answers with an error, is not fit for work: that is a failed start-up.
+    pub fn init(self, cmd: &str, args: impl Serialize) -> Self {
+        self.try_set(|config| {
+            config.worker.init.push(Init::of_call(cmd, &args).map_err(BuildError::Args)?);
+            Ok(())
+        })
+    }
+
+    /// As [`Builder::init`], a message.
+    #[doc(hidden)]
+    pub fn first_message(self, init: Init) -> Self {
         self.set(|config| config.worker.init.push(init))
     }
 
+    /// How many workers are started at once, before there is a job for them. At most
+    /// [`Builder::max_procs`]. Workers that end later are replaced when there is a job. Default: 0.
+    pub fn prestart(self, count: usize) -> Self {
+        self.set(|config| config.worker.prestart = count)
+    }
+
     /// How many workers there may be at a time, from 1 to 65,536. Default: the number of CPUs.
-    #[must_use]
     pub fn max_procs(self, count: usize) -> Self {
-        // Each slot has its place in the queue's tables from the beginning.
-        self.set(|config| config.max_procs = count.clamp(1, 1 << 16))
+        self.set(|config| config.max_procs = count)
+    }
+
+    /// How many calls may wait in the queue for a worker, at least 1. [`Pool::process`] waits for a place,
+    /// and [`Pool::try_process`] fails if there is none. The calls of a [`Pool::pipeline`] or a
+    /// [`Pool::stream`] do not count: these have a bound of their own. Default: no limit.
+    pub fn max_queue(self, calls: impl Into<Option<usize>>) -> Self {
+        self.set(|config| config.calls.max_queue = calls.into())
+    }
+
+    /// How long a call may wait in the queue for its first try. Then it fails as [`Kind::Expired`], to within
+    /// about 10 ms. Default: no limit.
+    pub fn queue_timeout(self, time: impl Into<Option<Duration>>) -> Self {
+        self.set(|config| config.calls.queue_timeout = time.into())
+    }
+
+    /// How long a job may go on whose call was dropped. A worker that is done with it in time lives on;
+    /// otherwise it is ended as after a timeout. A command is ended at once. Default: 1 second.
+    pub fn cancel_grace(self, time: Duration) -> Self {
+        self.set(|config| config.calls.cancel_grace = time)
     }
 
     /// After how many jobs a worker is replaced. 0, the default: never.
-    #[must_use]
     pub fn max_reqs(self, count: u64) -> Self {
         self.set(|config| config.recycling.max_reqs = count)
     }
@@ -129,7 +226,6 @@ impl Builder {
     }
 
     /// A worker that is older than this is replaced once it has no job. Default: no limit.
-    #[must_use]
     pub fn max_age(self, age: impl Into<Option<Duration>>) -> Self {
         self.set(|config| config.recycling.max_age = age.into())
     }
@@ -137,7 +233,6 @@ impl Builder {
     /// A worker whose resident memory is larger, in bytes, is replaced once it has no job. Only its
     /// own memory counts, not that of its children. Linux only; elsewhere it has no effect.
     /// Default: no limit.
-    #[must_use]
     pub fn max_rss(self, bytes: impl Into<Option<u64>>) -> Self {
         self.set(|config| config.recycling.max_rss = bytes.into())
     }
@@ -151,7 +246,6 @@ impl Builder {
     /// How many spare workers there may be. A spare is started before the time of a worker is over, so
     /// that no job waits for a worker to start. 0: a worker is stopped before its successor is started.
     /// Default: one for each slot.
-    #[must_use]
     pub fn standby(self, count: usize) -> Self {
         self.set(|config| config.recycling.standby = count)
     }
@@ -160,39 +254,28 @@ impl Builder {
     /// many workers can't handle more than one.
     #[must_use]
     pub fn depth(self, depth: Depth) -> Self {
-        self.set(|config| {
-            config.worker.depth = match depth {
-                Depth::Fixed(depth) => Depth::Fixed(depth.max(1)),
-                Depth::Auto => Depth::Auto,
-            }
-        })
+        self.set(|config| config.worker.depth = depth)
     }
 
     /// What jobs wait for besides a free worker. Default: nothing.
-    #[must_use]
+    #[doc(hidden)]
     pub fn limits(self, limits: Limits) -> Self {
         self.set(|config| config.limits = limits)
     }
 
     /// By how much the priority of workers and commands is lower than that of this process, from 0 to
     /// 39. Default: 0.
-    #[must_use]
     pub fn nice(self, more: i32) -> Self {
         self.set(|config| config.nice = more)
     }
 
-    /// How long a job may take. Its time begins when its worker has read the request, or when its
-    /// command is started. Default: no limit.
-    #[must_use]
-    pub fn timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.set(|config| config.failures.timeout = timeout.into().map(Timeout::Time))
-    }
-
-    /// How long a job may take, as a multiple of the median of the jobs that have succeeded. There is no
-    /// limit before three jobs have succeeded.
-    #[must_use]
-    pub fn timeout_by_median(self, times: f64) -> Self {
-        self.set(|config| config.failures.timeout = Some(Timeout::Median(times)))
+    /// How long a job may take: a [`Duration`] or a [`Timeout`]. Its time begins when its worker has read
+    /// the request, or when its command is started; the time that it waits does not count. Default: no
+    /// limit.
+    pub fn timeout(self, timeout: impl Into<Timeout>) -> Self {
+        self.set(|config| {
+            config.failures.timeout = Some(timeout.into()).filter(|time| *time != Timeout::Never);
+        })
     }
 
     /// How many times a job that has failed is tried again, unless the job sets that itself. Default:
@@ -204,21 +287,18 @@ impl Builder {
 
     /// After which failures a job is tried again: some of [`Kind::PASSING`]. Default: all of these but
     /// [`Kind::Spawn`].
-    #[must_use]
-    pub fn retry_on(self, kinds: Vec<Kind>) -> Self {
-        self.set(|config| config.failures.retry_on = kinds)
+    pub fn retry_on(self, kinds: impl IntoIterator<Item = Kind>) -> Self {
+        self.set(|config| config.failures.retry_on = kinds.into_iter().collect())
     }
 
     /// How long a job waits before its second try. It waits about twice as long before each further try,
     /// and no longer than about a minute. Default: 100 ms.
-    #[must_use]
     pub fn retry_delay(self, time: Duration) -> Self {
         self.set(|config| config.failures.retry_delay = time)
     }
 
     /// How long a worker may take to end after its stdin is closed, and again after it gets TERM.
     /// Default: 5 seconds.
-    #[must_use]
     pub fn grace(self, grace: Duration) -> Self {
         self.set(|config| config.grace = grace)
     }
@@ -226,7 +306,6 @@ impl Builder {
     /// How long a worker may take to start: to answer its init messages and to read its first request. A
     /// worker that takes longer has failed to start; no job is charged with that. An interpreter may
     /// take this long to check code. Default: 5 minutes; `None`: no limit.
-    #[must_use]
     pub fn start_timeout(self, time: impl Into<Option<Duration>>) -> Self {
         self.set(|config| config.failures.start_timeout = time.into())
     }
@@ -239,7 +318,6 @@ impl Builder {
     }
 
     /// The longest reply, in bytes. Default: 64 MiB.
-    #[must_use]
     pub fn max_reply(self, bytes: usize) -> Self {
         self.set(|config| config.worker.max_reply = bytes)
     }
@@ -247,13 +325,14 @@ impl Builder {
     /// Whether orphans are reaped. These are processes that become children of this process when their
     /// parents end, as for PID 1 of a container. This process must have no children but those of its
     /// pools. Default: no.
+    #[doc(hidden)]
     #[must_use]
     pub fn reap_orphans(self, reaps: bool) -> Self {
         self.set(|config| config.reaps_orphans = reaps)
     }
 
     /// Where the outcomes of fed jobs go. Without a sink they are lost.
-    #[must_use]
+    #[doc(hidden)]
     pub fn sink(mut self, sink: Arc<dyn Sink>) -> Self {
         self.sink = Some(sink);
         self
@@ -261,6 +340,7 @@ impl Builder {
 
     /// Joins the pool to another one. To pause or kill one of them pauses or kills both. Limits and the
     /// number of spares hold for both together. The numbers of this pool's slots begin after `slots`.
+    #[doc(hidden)]
     #[must_use]
     pub fn beside(mut self, other: &Pool, slots: usize) -> Self {
         self.beside = Some(other.clone());
@@ -268,40 +348,17 @@ impl Builder {
     }
 
     /// Who gets notes, stderr of workers, and other news. Default: all of it is written to stderr.
-    #[must_use]
+    #[doc(hidden)]
     pub fn watcher(mut self, watcher: Arc<dyn Watcher>) -> Self {
-        self.watcher = watcher;
+        self.watcher = Some(watcher);
         self
     }
 
     /// The names of the sources that [`crate::Place`] counts, for messages.
-    #[must_use]
+    #[doc(hidden)]
     pub fn sources(mut self, names: Vec<String>) -> Self {
         self.sources = names;
         self
-    }
-
-    /// Makes the pool. No worker is started before a job waits for one. If the workers run code, this
-    /// waits until an interpreter has checked it.
-    ///
-    /// # Errors
-    /// The worker can't be run. Some causes show only later, when it is started.
-    pub fn build(self) -> Result<Pool, BuildError> {
-        let config = self.config?;
-        check_program(&config)?;
-        let shared = Shared::new(config, self.watcher, self.sink, self.sources, threads::start);
-        if let (Some(code), None) = (&self.code, &self.beside) {
-            let patience = shared.config.failures.start_timeout.unwrap_or(Duration::MAX);
-            code.check(&shared.groups, patience).map_err(|unchecked| match unchecked {
-                Unchecked::Wrong(error) => BuildError::Code(error),
-                Unchecked::Ended(message) => ProgramError::CannotRun(message).into(),
-            })?;
-            shared.groups.count_anew();
-        }
-        Ok(match self.beside {
-            Some(other) => Pool::new(other.share_with(shared)),
-            None => Pool::new(shared),
-        })
     }
 }
 
@@ -318,85 +375,59 @@ impl Pool {
         Builder::new(command)
     }
 
-    /// Describes a pool that runs a command for each job, in a process of its own.
-    pub fn commands(commands: Commands) -> Builder {
-        Builder::of_commands(commands)
+    /// Describes a pool of workers by their program and its arguments.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), procpool::BuildError> {
+    /// let pool = procpool::Pool::worker(["/opt/my tools/resize", "--quiet"]).build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn worker<W: Into<OsString>>(argv: impl IntoIterator<Item = W>) -> Builder {
+        Builder::of_argv(argv.into_iter().map(Into::into).collect())
     }
 
-    /// Describes a pool of warm interpreters that run code for each job. [`Builder::build`] has an
-    /// interpreter check the code. Each interpreter may have several requests in flight
-    /// ([`Depth::Auto`]).
+    /// Describes a pool of warm interpreters that run code for each job. Each interpreter may have several
+    /// requests in flight ([`Depth::Auto`]).
     pub fn code(code: &Code) -> Builder {
         Builder::of_code(code)
     }
-}
 
-/// Why a pool could not be made.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// The command line has an opening quote without a closing one.
-    Quotes(String),
-    /// The command line is empty.
-    Empty,
-    /// The worker's program can't be run.
-    Program(ProgramError),
-    /// The interpreter does not accept the code.
-    Code(CodeError),
-}
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Quotes(line) => {
-                write!(f, "the worker's command line has an unclosed quote: {line}")
-            }
-            Self::Empty => f.write_str("the worker's command line is empty"),
-            Self::Program(error) => error.fmt(f),
-            Self::Code(error) => error.fmt(f),
+    /// Describes a pool that runs a command for each job, in a process of its own. The result of a job is
+    /// a [`CommandOutput`](crate::CommandOutput). `{}` stands for all args of the job, `{1}` for the first,
+    /// `{name}` for a field of an object; without any of these the args are appended. No shell is run. The
+    /// `cmd` of a call is ignored.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procpool::{CommandOutput, Pool};
+    ///
+    /// let pool = Pool::command(["wc", "-c", "--", "{}"]).build()?;
+    /// let output: CommandOutput = pool.process("", ["/etc/passwd"]).await?;
+    /// assert!(output.stdout.ends_with(b"/etc/passwd\n"));
+    ///
+    /// if let Err(failure) = pool.process::<CommandOutput>("", ["/no/such/file"]).await {
+    ///     assert_eq!(failure.exit_code(), Some(1));
+    ///     assert!(failure.output().is_some_and(|output| !output.stderr.is_empty()));
+    /// }
+    /// # pool.shutdown().await; Ok(()) }
+    /// ```
+    pub fn command<W: Into<OsString>>(words: impl IntoIterator<Item = W>) -> Builder {
+        let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
+        if words.first().is_none_or(|program| program.is_empty()) {
+            return Builder::with(Err(BuildError::Empty));
         }
-    }
-}
-
-impl std::error::Error for BuildError {}
-
-impl From<ProgramError> for BuildError {
-    fn from(error: ProgramError) -> Self {
-        Self::Program(error)
-    }
-}
-
-/// Checks whether the program of the workers, or of all commands, can be run.
-fn check_program(config: &Config) -> Result<(), BuildError> {
-    let Some(commands) = &config.commands else {
-        let program = config.worker.argv.first().ok_or(BuildError::Empty)?;
-        return Ok(lookup::check_for(program, Runner::Worker)?);
-    };
-    if commands.dry_run || commands.in_jobs {
-        return Ok(());
-    }
-    let template = &commands.template;
-    match template.program() {
-        Some(program) if template.finds_as_we_do(program) => Ok(lookup::check(program)?),
-        // If another program can't be run, that shows when a job runs it.
-        _ => Ok(()),
-    }
-}
-
-/// Writes everything to stderr.
-struct Stderr;
-
-impl Watcher for Stderr {
-    fn worker_stderr(&self, lines: &[u8]) {
-        let _ = io::Write::write_all(&mut io::stderr().lock(), lines);
+        Builder::of_commands(Commands::of_words(&words).map_err(BuildError::Command))
     }
 
-    fn note(&self, text: &str) {
-        let _ = io::Write::write_all(
-            &mut io::stderr().lock(),
-            format!("procpool: {text}\n").as_bytes(),
-        );
+    /// Describes a pool that runs a command for each job, which names it: `cmd` is the program, and the
+    /// args are its arguments. Otherwise it is like [`Pool::command`].
+    pub fn commands() -> Builder {
+        Builder::of_commands(Commands::named_by_jobs().map_err(BuildError::Command))
     }
 
-    fn start_limit_reached(&self, _: &Failure) {}
+    /// Describes a pool that runs these commands.
+    #[doc(hidden)]
+    pub fn commands_of(commands: Commands) -> Builder {
+        Builder::of_commands(Ok(commands))
+    }
 }

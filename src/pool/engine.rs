@@ -5,31 +5,57 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::job::caller::Caller;
-use crate::job::{Closed, Failure, Job, Kind};
+use crate::job::call::{self, OpenCall};
+use crate::job::{Failure, Job, Kind};
+use crate::pool::alarm::Alarm;
 use crate::pool::background::drop_in_background;
 use crate::pool::shared::Shared;
-use crate::pool::shared::deliveries::answer_caller;
 use crate::pool::shared::stopping::StopOrder;
 use crate::process::Stop;
+use crate::util::json::on_one_line;
 
 /// What all handles of a pool share. All processes are killed when the last handle is dropped.
 pub(crate) struct Engine {
     pub(crate) shared: Arc<Shared>,
     /// How many jobs of a pipeline may be queued or running.
     pub(crate) window: usize,
+    /// All pools with the same list of processes.
+    pub(crate) family: Arc<()>,
+    alarm: Alarm,
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.kill();
+        let is_last = Arc::strong_count(&self.family) == 1;
+        let at = self.shared.now();
+        // The processes of other pools that are on the same list live on.
+        let means = Stop::Kill;
+        self.end(StopOrder { at, means }, RunEnd { reopens: false, kills_list: is_last });
     }
 }
 
+/// What the end of a run does besides ending its jobs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunEnd {
+    /// The pool may be used again.
+    pub(crate) reopens: bool,
+    /// If the jobs are to be killed now, all processes of the list are, without waiting for the slots.
+    pub(crate) kills_list: bool,
+}
+
+impl RunEnd {
+    /// The pool is not used again.
+    pub(crate) const LAST: Self = Self { reopens: false, kills_list: true };
+}
+
 impl Engine {
+    pub(crate) fn new(shared: Shared, window: usize, family: Arc<()>) -> Self {
+        Self { shared: Arc::new(shared), window, family, alarm: Alarm::default() }
+    }
+
     /// Closes the queue and drops the jobs in it. Running jobs are ended as `order` says. Returns the
     /// epoch that ends, for [`Engine::gone`].
-    pub(crate) fn end(&self, order: StopOrder, reopens: bool) -> u64 {
+    pub(crate) fn end(&self, order: StopOrder, ending: RunEnd) -> u64 {
         let shared = &self.shared;
         // Stopped processes would not end.
         if shared.groups.is_paused() {
@@ -37,13 +63,13 @@ impl Engine {
         }
         let begin = || {
             shared.stopping.order(order);
-            if order.means == Stop::Kill && order.at <= shared.now() {
+            if order.means == Stop::Kill && order.at <= shared.now() && ending.kills_list {
                 shared.groups.kill();
             }
         };
         // The run is not over until the dropped jobs are delivered.
         shared.queue.retiring();
-        let (jobs, epoch) = shared.queue.end(reopens, begin, || shared.renew());
+        let (jobs, epoch) = shared.queue.end(ending.reopens, begin, || shared.renew());
         self.drop_queued(jobs);
         epoch
     }
@@ -61,7 +87,7 @@ impl Engine {
     }
 
     pub(crate) fn kill(&self) {
-        self.end(StopOrder { at: self.shared.now(), means: Stop::Kill }, false);
+        self.end(StopOrder { at: self.shared.now(), means: Stop::Kill }, RunEnd::LAST);
     }
 
     /// Waits until the slots of this epoch have left.
@@ -79,32 +105,57 @@ impl Engine {
         }
     }
 
-    /// Queues the job of a caller.
-    pub(crate) fn queue(&self, cmd: &str, args: impl Serialize, caller: Caller) {
-        let text = serde_json::to_string(cmd)
-            .and_then(|cmd| serde_json::to_string(&args).map(|args| (cmd, args)));
-        let (cmd, args) = match text {
-            Ok(text) => text,
-            Err(error) => {
-                let message = format!("the args can't be written as JSON: {error}");
-                return caller.reply(Err(Failure::new(Kind::Invalid, message)));
-            }
-        };
-        // A request is one line. Only raw JSON values can have line breaks, and only outside strings.
-        let has_breaks = args.contains(['\n', '\r']);
-        let args = if has_breaks { args.replace(['\n', '\r'], " ") } else { args };
-        let mut job = Job::new(0, &cmd, &args, "");
-        job.caller = Some(caller);
-        let mut batch = vec![job];
-        match self.shared.queue.push(&mut batch, false) {
-            Ok(slots) => self.shared.start_slots(slots),
-            Err(Closed) => {
-                let failure = Failure::new(Kind::Cancelled, "the pool is being shut down");
-                for job in batch {
-                    answer_caller(job, Err(&failure));
+    /// Queues a call. If that can't be done the call is answered.
+    pub(crate) fn queue(&self, call: Arc<OpenCall>) -> Arc<OpenCall> {
+        match self.shared.queue.push_call(&call) {
+            Ok(slots) => {
+                self.alarm.set(&self.shared, call.expires);
+                if !slots.is_empty() {
+                    self.shared.start_slots(slots);
                 }
+                call
+            }
+            Err(_) => {
+                if let Some((job, has_place)) = call::start(Arc::clone(&call), usize::MAX) {
+                    self.shared.queue.free_places(usize::from(has_place));
+                    self.shared.drop_jobs([job]);
+                }
+                call
             }
         }
+    }
+
+    /// Queues many calls at once. They have no places and no limits of their wait.
+    pub(crate) fn queue_all(&self, calls: Vec<Arc<OpenCall>>) {
+        if calls.is_empty() {
+            return;
+        }
+        match self.shared.queue.push_calls(&calls) {
+            Ok(slots) => self.shared.start_slots(slots),
+            Err(_) => {
+                let jobs =
+                    calls.into_iter().filter_map(|call| Some(call::start(call, usize::MAX)?.0));
+                self.shared.drop_jobs(jobs);
+            }
+        }
+    }
+
+    /// Makes the job of a call.
+    ///
+    /// # Errors
+    /// The args can't be written as JSON.
+    pub(crate) fn job(&self, cmd: &str, args: &impl Serialize) -> Result<Job, Failure> {
+        let text = serde_json::to_string(cmd)
+            .and_then(|cmd| serde_json::to_string(args).map(|args| (cmd, args)));
+        let (cmd, args) = text.map_err(|error| {
+            let message = format!("the args can't be written as JSON: {error}");
+            Failure::new(Kind::Invalid, message)
+        })?;
+        // A command without args has no word `null`.
+        let has_none = self.shared.config.commands.is_some() && args == "null";
+        let args = if has_none { "[]".to_owned() } else { args };
+        // A request is one line. Only raw JSON values have line breaks, and only between their parts.
+        Ok(Job::new(0, &cmd, &on_one_line(&args), ""))
     }
 }
 

@@ -1,16 +1,27 @@
 //! A pool: jobs are queued; slots take them, run them and deliver their outcomes. Layers: gates, queue,
 //! then shared, slot, threads, engine, and the public handle and builder.
 
+mod alarm;
 mod background;
+pub(crate) mod blocking;
+mod build;
+pub(crate) mod build_error;
 pub(crate) mod builder;
-pub(crate) mod calls;
+pub(crate) mod call;
+pub(crate) mod deferred;
 mod engine;
-mod gates;
+mod events;
+pub(crate) mod gates;
 mod handle;
+pub(crate) mod pipeline;
 mod queue;
 mod shared;
 mod slot;
+pub(crate) mod stats;
+pub(crate) mod stderr;
+pub(crate) mod stream;
 mod threads;
 pub(crate) mod underway;
+mod worker_list;
 
 pub use handle::Pool;

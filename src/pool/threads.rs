@@ -5,12 +5,16 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use crate::job::{Failure, Kind};
 use crate::pool::background::STACK;
 use crate::pool::shared::Shared;
 use crate::pool::slot;
 use crate::process::Wake;
+
+/// The pause of a slot after a panic.
+const PANIC_PAUSE: Duration = Duration::from_millis(10);
 
 /// Starts the threads of slots.
 pub(crate) fn start(shared: &Arc<Shared>, slots: Vec<usize>) {
@@ -40,6 +44,8 @@ fn start_one(shared: &Arc<Shared>, index: usize) -> io::Result<()> {
             // If the sink panics, only the jobs that the slot had are lost.
             while catch_unwind(AssertUnwindSafe(run)).is_err() {
                 shared.queue.give_up_on(index);
+                // Should the next turn panic as well, this thread must not use up a processor.
+                wake.wait(Some(PANIC_PAUSE));
                 shared.watcher.output_lost(
                     "outcomes of jobs were lost: the sink that takes them has panicked",
                 );

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::pool::worker_list::WorkerList;
+
 /// A job that is running.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -20,6 +22,15 @@ pub struct Underway {
     /// What is run: a command line, or the worker's request. It is fit for a message, and cut if it is
     /// long.
     pub what: String,
+    /// The same in the form of failures: a command line, or a call.
+    pub label: String,
+    /// Its id and its place in the input, as details in brackets: `job j1, line 3`.
+    pub details: String,
+    /// What tells it from others: its args, with blanks between them, or its message. They are fit for a
+    /// message, and cut if they are long.
+    pub args: String,
+    /// Its worker has read nothing yet: it is still starting.
+    pub is_starting: bool,
     /// How long it has run, without the time that the run was stopped.
     pub time: Duration,
     /// How many more jobs wait at the same worker.
@@ -29,6 +40,8 @@ pub struct Underway {
 /// The question which jobs run, and the answers of all slots.
 #[derive(Debug, Default)]
 pub(crate) struct RollCall {
+    /// The workers that are alive.
+    pub(crate) workers: WorkerList,
     /// How often it was asked.
     asked: AtomicU32,
     answers: Mutex<Answers>,

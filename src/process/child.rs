@@ -51,9 +51,7 @@ impl Process {
 
     /// The memory that the process holds now, in bytes; `None`: the system does not tell.
     pub(crate) fn memory(&self) -> Option<u64> {
-        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.pid())).ok()?;
-        let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
-        Some(pages * rustix::param::page_size() as u64)
+        memory_of(self.pid())
     }
 
     /// A stop that was found in its group since the last call. The slot is woken for it.
@@ -68,6 +66,13 @@ impl Process {
         let inodes = pipes.into_iter().flatten().filter_map(|pipe| Some(fstat(pipe).ok()?.st_ino));
         leftovers::names(self.group, &inodes.collect::<Vec<u64>>())
     }
+}
+
+/// The memory that a process holds now, in bytes; `None`: the system does not tell.
+pub(crate) fn memory_of(pid: u32) -> Option<u64> {
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
 }
 
 /// Stdin and stdout.

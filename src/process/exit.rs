@@ -10,6 +10,7 @@ use rustix::event::PollFd;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use super::poll;
+use super::signal::signal_name;
 use super::stat::Stat;
 use super::wake::Wake;
 
@@ -103,15 +104,37 @@ pub(crate) fn describe(status: Option<ExitStatus>) -> String {
     let Some(status) = status else {
         return "could not be killed and is left running".into();
     };
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exited with status {code}"),
-        (None, Some(number)) => {
-            let name = signal_hook::low_level::signal_name(number).unwrap_or("an unnamed signal");
-            let core = if status.core_dumped() { ", core dumped" } else { "" };
-            format!("was killed by {name} (signal {number}{core})")
-        }
-        (None, None) => format!("ended ({status})"),
+    match status.code() {
+        Some(code) => format!("exited with status {code}"),
+        None => format!("was {}", end_by_signal(status)),
     }
+}
+
+/// As [`describe`], of a process that has exited. `None`: somebody else has its status.
+pub(crate) fn describe_exited(status: Option<ExitStatus>) -> String {
+    match status {
+        Some(_) => describe(status),
+        None => {
+            "has exited, and its status can't be told: this process ignores SIGCHLD or another \
+                 part of it waits for all children"
+                .to_owned()
+        }
+    }
+}
+
+/// Says how a command ended, by itself.
+pub(crate) fn end_of_command(status: Option<ExitStatus>) -> String {
+    match status.and_then(|status| status.code()) {
+        Some(code) => format!("exit status {code}"),
+        None => status.map_or_else(|| describe(None), end_by_signal),
+    }
+}
+
+fn end_by_signal(status: ExitStatus) -> String {
+    let Some(number) = status.signal() else { return format!("ended ({status})") };
+    let name = signal_name(number).unwrap_or("an unnamed signal");
+    let core = if status.core_dumped() { ", core dumped" } else { "" };
+    format!("killed by {name} (signal {number}{core})")
 }
 
 /// Whether any child of this process is a zombie.

@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, getpid, kill_process_group};
 use super::exit;
 use super::guardian::Guardian;
 use super::guardian::ListEntry;
+use super::pipe;
 use super::stat::Stat;
 use super::stat::Survey;
 use super::stops;
@@ -239,7 +240,11 @@ impl Groups {
         let null = match self.null.get() {
             Some(null) => null,
             None => {
-                let null = File::open("/dev/null")?;
+                let null = match File::open("/dev/null") {
+                    // An empty root has none. A pipe that nobody writes to is empty as well.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => pipe::new()?.0.into(),
+                    null => null?,
+                };
                 self.null.get_or_init(|| null)
             }
         };

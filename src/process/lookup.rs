@@ -178,8 +178,8 @@ pub(crate) fn not_started(command: &Command, runner: Runner, error: &std::io::Er
     }
 }
 
-/// The path of a program, so that it is looked up only once; `None`: the system looks it up.
-pub(crate) fn locate(program: &OsStr) -> Option<PathBuf> {
+/// The absolute path of a program in `PATH`. `None`: it is not there, or the name is a path already.
+pub fn locate(program: &OsStr) -> Option<PathBuf> {
     if program.as_bytes().contains(&b'/') {
         return None;
     }

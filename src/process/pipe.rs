@@ -54,6 +54,26 @@ pub(super) fn write(pipe: BorrowedFd<'_>, bytes: &[u8]) -> Transfer {
     }
 }
 
+/// A pipe: the end to read from, and the end to write to. Programs do not inherit it.
+pub(super) fn new() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    #[cfg(not(target_vendor = "apple"))]
+    return rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+    #[cfg(target_vendor = "apple")]
+    {
+        let (reader, writer) = rustix::pipe::pipe()?;
+        keep(&reader)?;
+        keep(&writer)?;
+        Ok((reader, writer))
+    }
+}
+
+/// Keeps an open file from programs, where the system has no way to open it so. A program that another thread
+/// starts in between inherits it.
+#[cfg(target_vendor = "apple")]
+pub(super) fn keep(file: &OwnedFd) -> rustix::io::Result<()> {
+    rustix::io::fcntl_setfd(file, rustix::io::FdFlags::CLOEXEC)
+}
+
 /// Makes a pipe wider, where the system allows it.
 pub(super) fn widen(_pipe: &OwnedFd) {
     #[cfg(target_os = "linux")]

@@ -84,3 +84,37 @@ impl Drop for Process {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::start::Spec;
+    use super::super::wake::Wake;
+    use super::*;
+    use std::ffi::OsString;
+    use std::sync::Arc;
+
+    /// As when the thread of a slot panics.
+    #[test]
+    fn a_process_that_is_dropped_is_killed_and_leaves_the_list() {
+        let groups = Groups::new(false);
+        let wake = Arc::new(Wake::new().expect("a wake"));
+        let argv = ["sleep", "600"].map(OsString::from);
+        let spec = Spec {
+            argv: &argv,
+            program: None,
+            env: &[],
+            clears_env: false,
+            cwd: None,
+            has_stdin: true,
+            pty: false,
+            slot: 1,
+            wake: &wake,
+        };
+        let process = Process::start(&spec, &groups).expect("a process");
+        let group = process.group;
+        assert_eq!(groups.count(), 1);
+        drop(process);
+        assert_eq!(groups.count(), 0);
+        assert_eq!(test_kill_process_group(group), Err(Errno::SRCH));
+    }
+}

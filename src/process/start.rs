@@ -8,12 +8,12 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
 use super::child::Process;
 use super::exit::ExitWatch;
 use super::groups::Groups;
+use super::pipe;
 use super::stderr::StderrReader;
 use super::terminal;
 use super::wake::Wake;
@@ -26,12 +26,16 @@ pub(crate) struct Spec<'a> {
     pub(crate) program: Option<&'a OsStr>,
     /// Additions to the environment.
     pub(crate) env: &'a [(OsString, OsString)],
+    /// The environment of this process is not passed on.
+    pub(crate) clears_env: bool,
     /// The directory to start it in.
     pub(crate) cwd: Option<&'a OsStr>,
     /// Whether stdin is a pipe. Otherwise it is `/dev/null`.
     pub(crate) has_stdin: bool,
     /// Whether stdout is a terminal. Otherwise it is a pipe.
     pub(crate) pty: bool,
+    /// The slot that it is for, from 1; 0: none.
+    pub(crate) slot: usize,
     /// Wakes the slot that waits for the process.
     pub(crate) wake: &'a Arc<Wake>,
 }
@@ -47,7 +51,7 @@ impl Process {
             (Stdio::piped(), None)
         };
         let stdin = if spec.has_stdin { Stdio::piped() } else { groups.null()? };
-        let (stderr, their_stderr) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (stderr, their_stderr) = pipe::new()?;
         let entry = groups.announce(their_stderr.as_fd());
         command.stdin(stdin).stdout(stdout).stderr(Stdio::from(their_stderr));
         let start = groups.lock_start();
@@ -62,18 +66,24 @@ impl Process {
         drop(command);
         groups.add(Pid::from_child(&child), entry, Arc::clone(spec.wake));
         drop(start);
+        let stderr = StderrReader::new(stderr, (spec.slot, child.id()));
         let process = Self::new(child, terminal, stderr, groups);
         process.set_nonblocking()?;
         Ok(process)
     }
 
-    fn new(mut child: Child, terminal: Option<OwnedFd>, stderr: OwnedFd, groups: &Groups) -> Self {
+    fn new(
+        mut child: Child,
+        terminal: Option<OwnedFd>,
+        stderr: StderrReader,
+        groups: &Groups,
+    ) -> Self {
         let group = Pid::from_child(&child);
         Self {
             stdin: child.stdin.take().map(OwnedFd::from),
             watches_stdin: true,
             stdout: terminal.or_else(|| child.stdout.take().map(OwnedFd::from)),
-            stderr: StderrReader::new(stderr),
+            stderr,
             exit: ExitWatch::new(group),
             watches_exit: true,
             child,
@@ -98,11 +108,11 @@ impl Process {
 fn command(spec: &Spec<'_>) -> io::Result<Command> {
     let (program, args) = spec.argv.split_first().ok_or(io::ErrorKind::NotFound)?;
     let mut command = Command::new(spec.program.unwrap_or(program));
-    command
-        .arg0(program)
-        .args(args)
-        .process_group(0)
-        .envs(spec.env.iter().map(|(name, value)| (name, value)));
+    command.arg0(program).args(args).process_group(0);
+    if spec.clears_env {
+        command.env_clear();
+    }
+    command.envs(spec.env.iter().map(|(name, value)| (name, value)));
     if let Some(cwd) = spec.cwd {
         command.current_dir(cwd);
     }

@@ -19,6 +19,8 @@ const LONGEST_LINE_TIME: Duration = Duration::from_millis(100);
 /// Reads the stderr of a process.
 #[derive(Debug)]
 pub(super) struct StderrReader {
+    /// The slot and the process that write to it.
+    origin: (usize, u32),
     pipe: Option<OwnedFd>,
     /// Text that is no whole line yet.
     unfinished: Vec<u8>,
@@ -35,8 +37,9 @@ pub(super) struct StderrReader {
 }
 
 impl StderrReader {
-    pub(super) fn new(pipe: OwnedFd) -> Self {
+    pub(super) fn new(pipe: OwnedFd, origin: (usize, u32)) -> Self {
         Self {
+            origin,
             pipe: Some(pipe),
             unfinished: Vec::new(),
             unfinished_since: None,
@@ -129,7 +132,8 @@ impl StderrReader {
     /// Passes on the first `count` bytes of the unfinished text.
     fn pass_on(&mut self, count: usize, watcher: &dyn Watcher) {
         if let Some(last) = count.checked_sub(1) {
-            watcher.worker_stderr(&self.unfinished[..count]);
+            let (slot, pid) = self.origin;
+            watcher.worker_wrote(slot, pid, &self.unfinished[..count]);
             self.in_line = self.unfinished[last] != b'\n';
             self.unfinished.drain(..count);
             self.unfinished_since = None;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
+use super::signal::signal_name;
 use super::stat::Stat;
 use super::stat::Survey;
 
@@ -58,7 +59,7 @@ impl fmt::Display for Stopped {
         if let Some((pid, name)) = &self.member {
             write!(f, "has a process ({name}, pid {pid}) that ")?;
         }
-        let name = self.signal.and_then(signal_hook::low_level::signal_name);
+        let name = self.signal.and_then(signal_name);
         match (self.signal, name) {
             (Some(signal), _) if signal == Signal::TTIN.as_raw() => {
                 f.write_str("wanted to read from the terminal and was stopped (SIGTTIN)")

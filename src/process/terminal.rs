@@ -13,7 +13,7 @@ const SIZE: Winsize = Winsize { ws_row: 24, ws_col: u16::MAX, ws_xpixel: 0, ws_y
 
 /// Opens a terminal: our end of it, and the end for the process.
 pub(super) fn open_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    let ours = open_ours()?;
     grantpt(&ours)?;
     unlockpt(&ours)?;
     let path = ptsname(&ours, Vec::new())?;
@@ -24,6 +24,18 @@ pub(super) fn open_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     tcsetattr(&theirs, OptionalActions::Now, &settings)?;
     tcsetwinsize(&theirs, SIZE)?;
     Ok((ours, theirs))
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn open_ours() -> rustix::io::Result<OwnedFd> {
+    openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+}
+
+#[cfg(target_vendor = "apple")]
+fn open_ours() -> rustix::io::Result<OwnedFd> {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+    super::pipe::keep(&ours)?;
+    Ok(ours)
 }
 
 /// Variables that ask a program for plain text, since procpool reads its output, not a person. A `NO_COLOR`

@@ -4,8 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::pipe::{PipeFlags, pipe_with};
-
+use super::pipe;
 use super::poll::poll;
 use super::poll::readable;
 
@@ -18,7 +17,9 @@ pub(crate) struct Wake {
 
 impl Wake {
     pub(crate) fn new() -> io::Result<Self> {
-        let (receiver, sender) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let (receiver, sender) = pipe::new()?;
+        rustix::io::ioctl_fionbio(&receiver, true)?;
+        rustix::io::ioctl_fionbio(&sender, true)?;
         Ok(Self { receiver, sender })
     }
 

@@ -11,6 +11,7 @@ use super::framing::netstring::NETSTRING;
 use super::framing::nul::NUL;
 use super::framing::varint::VARINT;
 use super::framing::{Framing, Scan, Split};
+use crate::util::wording::setting;
 
 /// The framings that a hint may name. Those come first that seldom fit bytes of another framing.
 static LIKELY: [&Framing; 9] =
@@ -36,7 +37,10 @@ impl Protocol {
             return String::new();
         }
         match LIKELY.iter().filter(is_it).find(|framing| fits(framing, bytes)) {
-            Some(framing) => format!("; it looks like --framing {}", framing.name),
+            Some(framing) => {
+                let setting = setting("--framing", "the framing");
+                format!("; it looks like {setting} {}", framing.name)
+            }
             None => String::new(),
         }
     }
@@ -46,9 +50,11 @@ impl Protocol {
         let is_cut = what.starts_with(CUT);
         let is = |framing: &'static Framing| std::ptr::eq(self.framing, framing);
         if is(&LINE) && is_cut {
-            return "its JSON goes on after this line, and a reply is one line: print it on one \
-                    line, or give --framing json"
-                .to_owned();
+            let json = setting("give --framing json", "choose the framing json");
+            return format!(
+                "its JSON goes on after this line, and a reply is one line: print it on one line, or \
+                 {json}"
+            );
         }
         if is(&CONTENT_LENGTH) && (is_cut || what.contains("not UTF-8")) {
             let why = "its Content-Length is too small";
@@ -66,7 +72,8 @@ impl Protocol {
             let whole = self.reply_messages + messages(self.framing, after);
             // Such a large number probably changes from reply to reply.
             let whole = if whole > 9 { "N".to_owned() } else { whole.to_string() };
-            return format!("{what} (if it is one reply, give --reply-messages {whole})");
+            let give = setting("give --reply-messages", "set the number of its messages to");
+            return format!("{what} (if it is one reply, {give} {whole})");
         }
         let is_more = matches!(
             (self.framing.split)(after, &mut Scan::default()),
@@ -149,7 +156,7 @@ mod tests {
             ("content-length", b"\x05hello", "varint"),
         ] {
             let said = of("raw", framing).likely_framing(bytes);
-            assert_eq!(said, format!("; it looks like --framing {expected}"), "{bytes:?}");
+            assert_eq!(said, format!("; it looks like the framing {expected}"), "{bytes:?}");
         }
         for (framing, bytes) in [
             ("u32", &b"\xff\xff\xff\xffabc"[..]),
@@ -165,10 +172,10 @@ mod tests {
     fn too_many_messages() {
         let raw = Protocol::named("raw").expect("a protocol");
         for (protocol, after, part) in [
-            (raw, &b"b\n"[..], "--reply-messages 2)"),
-            (raw, b"b\nc", "--reply-messages 3)"),
-            (of("raw", "nul"), b"b\0c\0", "--reply-messages 3)"),
-            (raw.with_reply_messages(2).expect("lines"), b"c\n", "--reply-messages 3)"),
+            (raw, &b"b\n"[..], "messages to 2)"),
+            (raw, b"b\nc", "messages to 3)"),
+            (of("raw", "nul"), b"b\0c\0", "messages to 3)"),
+            (raw.with_reply_messages(2).expect("lines"), b"c\n", "messages to 3)"),
             (of("jsonl", "line"), b"b\n", "to one request"),
             (of("raw", "content-length"), "\u{e9}".as_bytes(), "counts characters"),
         ] {

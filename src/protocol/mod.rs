@@ -19,31 +19,58 @@ use framing::nul::NUL;
 use framing::varint::VARINT;
 use framing::{Framing, LINES_AND_NULS, Scan, Split};
 
-/// A way to speak to a worker.
+/// A way to speak to a worker: what messages say, and where they begin and end.
+///
+/// ```
+/// use procpool::Protocol;
+///
+/// assert!(Protocol::JSONRPC.with_framing("content-length").is_some());
+/// assert!(Protocol::RAW.with_framing("no such framing").is_none());
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Protocol {
     /// Its name.
+    #[doc(hidden)]
     pub name: &'static str,
     /// The contents of messages.
+    #[doc(hidden)]
     pub envelope: &'static Envelope,
     /// Where messages begin and end.
+    #[doc(hidden)]
     pub framing: &'static Framing,
     /// How many messages a reply consists of.
     reply_messages: usize,
 }
 
 /// All protocols that the user can choose. The first is the default.
-pub static PROTOCOLS: [Protocol; 4] = [
-    Protocol::pair("jsonl", &PROCPOOL, &LINE),
-    Protocol::pair("raw", &RAW, &LINE),
-    Protocol::pair("jsonrpc", &JSONRPC, &LINE),
-    Protocol::pair("bazel", &BAZEL, &VARINT),
-];
+pub static PROTOCOLS: &[Protocol] =
+    &[Protocol::JSONL, Protocol::RAW, Protocol::JSONRPC, Protocol::BAZEL];
 
 /// The protocol of procpool's own worker for `sh`.
 pub static OF_SH: Protocol = Protocol::pair("sh", &SH, &LINES_AND_NULS);
 
 impl Protocol {
+    /// procpool's own: a line `{"id":1,"cmd":"resize","args":["a.png"]}` is a request, a line `{"result":…}`
+    /// or `{"error":…}` the reply. A reply may have the `id` of its request. The default.
+    pub const JSONL: Self = Self::pair("jsonl", &PROCPOOL, &LINE);
+
+    /// A line is a request, and the line that answers it is the result: a [`String`] or
+    /// [`Bytes`](crate::Bytes). A string as args is sent as it is, and so is the only string of a list; other
+    /// args are sent as JSON. The `cmd` of a call is ignored.
+    pub const RAW: Self = Self::pair("raw", &RAW, &LINE);
+
+    /// JSON-RPC 2.0, as language servers and MCP servers speak it. `cmd` is the method.
+    pub const JSONRPC: Self = Self::pair("jsonrpc", &JSONRPC, &LINE);
+
+    /// The protocol of Bazel's persistent workers.
+    pub const BAZEL: Self = Self::pair("bazel", &BAZEL, &VARINT);
+
+    /// The same protocol with a framing of this name: `line`, `nul`, `netstring`, `content-length`, `u32`,
+    /// `u32le`, `varint`, `json`. `None`: there is no such framing.
+    pub fn with_framing(self, name: &str) -> Option<Self> {
+        framing::named(name).map(|framing| self.framed(framing))
+    }
+
     const fn pair(
         name: &'static str,
         envelope: &'static Envelope,
@@ -53,11 +80,13 @@ impl Protocol {
     }
 
     /// The protocol of this name.
+    #[doc(hidden)]
     pub fn named(name: &str) -> Option<Self> {
         PROTOCOLS.iter().find(|protocol| protocol.name == name).copied()
     }
 
     /// The same protocol with another framing.
+    #[doc(hidden)]
     #[must_use]
     pub fn framed(self, framing: &'static Framing) -> Self {
         // Bazel's workers speak protocol buffers or JSON, and each has a framing of its own.
@@ -71,6 +100,7 @@ impl Protocol {
     ///
     /// # Errors
     /// The protocol has no replies of this many messages.
+    #[doc(hidden)]
     pub fn with_reply_messages(self, count: usize) -> Result<Self, ReplyMessagesError> {
         let has_ends = [&LINE, &NUL].iter().any(|framing| std::ptr::eq(*framing, self.framing));
         match count {
@@ -82,6 +112,7 @@ impl Protocol {
     }
 
     /// Looks for the first reply in some bytes, as [`Framing::split`] does for a message.
+    #[doc(hidden)]
     pub fn split(&self, bytes: &[u8], scan: &mut Scan) -> Split {
         framing::split_many(self.framing, self.reply_messages, bytes, scan)
     }
@@ -104,6 +135,7 @@ impl Protocol {
 
     /// The value of a worker's `PROCPOOL_PROTOCOL`: the name, then a plus and the framing if that is not
     /// the usual one.
+    #[doc(hidden)]
     pub fn label(&self) -> String {
         match Self::named(self.name) {
             Some(usual) if !std::ptr::eq(usual.framing, self.framing) => {
@@ -114,6 +146,7 @@ impl Protocol {
     }
 
     /// Whether each message is a job, of any bytes.
+    #[doc(hidden)]
     pub fn is_raw(&self) -> bool {
         std::ptr::eq(self.envelope, &RAW)
     }

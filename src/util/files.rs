@@ -11,18 +11,18 @@ use std::os::unix::fs::FileExt;
 use std::path::{Component, Path};
 
 use rustix::fs::{
-    Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, accessat, fchmod, fchown, fstat,
-    linkat, openat, readlinkat, renameat, statat, unlinkat,
+    Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, RawMode, Stat, Uid, accessat, fchmod,
+    fchown, fstat, linkat, openat, readlinkat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 
 use super::temporary::temporary_file;
 
 /// The mode bit of folders such as `/tmp`: everybody may make files there, and remove only their own.
-const STICKY: u32 = 0o1000;
+const STICKY: RawMode = 0o1000;
 
 /// The mode bits of folders in which others may make files.
-const OPEN_TO_OTHERS: u32 = 0o022;
+const OPEN_TO_OTHERS: RawMode = 0o022;
 
 /// The most links that are followed for one path, as in Linux.
 const MOST_LINKS: usize = 40;

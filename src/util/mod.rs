@@ -11,3 +11,4 @@ pub(crate) mod random;
 pub(crate) mod similar;
 pub(crate) mod temporary;
 pub(crate) mod text;
+pub(crate) mod wording;

@@ -10,6 +10,18 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
+/// As [`printable`], of bytes that need not be UTF-8: each wrong byte becomes `\xff` or the like.
+pub fn printable_bytes(bytes: &[u8]) -> String {
+    let mut shown = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        shown.push_str(&printable(chunk.valid()));
+        for byte in chunk.invalid() {
+            shown.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    shown
+}
+
 /// Whether a character acts on the text around it: control characters, also those from U+0080 on (a
 /// terminal takes U+009B for an escape sequence), line and paragraph separators, and marks that change
 /// the direction of text.

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use crate::config::Config;
+use crate::util::wording::setting;
 
 /// The advice after a quotation of output that is no reply.
 pub(crate) const FOR_REPLIES: &str =
@@ -12,7 +13,7 @@ pub(crate) const FOR_REPLIES: &str =
 
 /// Says what a worker that has read its request and printed nothing may be doing.
 pub(crate) fn silence(config: &Config) -> String {
-    let is_set = |name: &str| config.worker.env.iter().any(|(variable, _)| variable == name);
+    let is_set = |name: &str| config.process.env.iter().any(|(variable, _)| variable == name);
     let is_unbuffered = is_set("PYTHONUNBUFFERED")
         || std::env::var_os("PYTHONUNBUFFERED").is_none_or(|value| !value.is_empty());
     match advice(&config.worker.argv, config.worker.pty, is_unbuffered) {
@@ -31,6 +32,7 @@ fn advice(argv: &[OsString], pty: bool, python_is_unbuffered: bool) -> Option<St
         // Programs write each line at once to a terminal.
         return None;
     }
+    let terminal = setting("give it a terminal with --pty", "give it a terminal with Builder::pty");
     let words: Vec<_> = argv.iter().map(|word| word.to_string_lossy()).collect();
     // The program comes after `env NAME=VALUE`.
     let is_env = |word: &str| word == "env" || word.ends_with("/env");
@@ -72,17 +74,15 @@ fn advice(argv: &[OsString], pty: bool, python_is_unbuffered: bool) -> Option<St
             ("have its code flush stdout after each reply", false)
         }
         "stdbuf" => {
-            return Some("It ignores stdbuf: give it a terminal with --pty.".to_owned());
+            return Some(format!("It ignores stdbuf: {terminal}."));
         }
         "unbuffer" | "script" | "socat" => return None,
         _ => {
             let line = shell_words::join(&words);
-            return Some(format!(
-                "Run it as 'stdbuf -oL {line}', or give it a terminal with --pty."
-            ));
+            return Some(format!("Run it as 'stdbuf -oL {line}', or {terminal}."));
         }
     };
-    (!is_on).then(|| format!("To cure that, {cure}, or give it a terminal with --pty."))
+    (!is_on).then(|| format!("To cure that, {cure}, or {terminal}."))
 }
 
 #[cfg(test)]
@@ -109,7 +109,7 @@ mod tests {
         ] {
             let advice = of(line, false, false).expect(line);
             assert!(advice.contains(part), "{line}: {advice}");
-            assert!(advice.contains("--pty") && advice.ends_with('.'), "{advice}");
+            assert!(advice.contains("Builder::pty") && advice.ends_with('.'), "{advice}");
         }
     }
 

@@ -19,6 +19,8 @@ pub(crate) struct Flight {
     /// How many jobs of a bundle have been answered.
     answered: usize,
     span: RequestSpan,
+    /// When it was noted that nobody waits for it any more.
+    abandoned: Moment,
 }
 
 /// Where a request is among all bytes that the worker has been sent.
@@ -68,6 +70,7 @@ impl Flight {
             id: self.next_id(),
             answered: 0,
             span: RequestSpan::default(),
+            abandoned: Moment::NEVER,
         }
     }
 
@@ -116,8 +119,15 @@ impl Flight {
         let ends_at = self.next_ends_at();
         let span = RequestSpan { begins_at: self.span.begins_at, ends_at, ends: VecDeque::new() };
         let job = self.job.split_off_first(1);
-        let first =
-            Self { job, start: self.start, clock: self.clock, id: self.id, answered: 0, span };
+        let first = Self {
+            job,
+            start: self.start,
+            clock: self.clock,
+            id: self.id,
+            answered: 0,
+            span,
+            abandoned: Moment::NEVER,
+        };
         self.span.begins_at = ends_at;
         self.span.ends.pop_front();
         self.id += 1;
@@ -203,7 +213,16 @@ impl Flights {
     pub(super) fn push(&mut self, job: Job, now: Moment, id: u64, span: RequestSpan) {
         self.jobs += job.count();
         self.bytes += job.size();
-        self.open.push_back(Flight { job, start: now, clock: now, id, answered: 0, span });
+        let abandoned = Moment::NEVER;
+        self.open.push_back(Flight {
+            job,
+            start: now,
+            clock: now,
+            id,
+            answered: 0,
+            span,
+            abandoned,
+        });
     }
 
     /// Makes a flight the oldest.
@@ -211,6 +230,31 @@ impl Flights {
         if let Some(flight) = self.open.remove(index) {
             self.open.push_front(flight);
         }
+    }
+
+    // ---- Jobs that nobody waits for any more
+
+    /// How many jobs the worker may be on, from the oldest.
+    fn begun(&self) -> usize {
+        if self.is_unordered { self.open.len() } else { 1 }
+    }
+
+    /// Notes of the jobs that the worker is on that nobody waits for them any more.
+    pub(crate) fn note_abandoned(&mut self, now: Moment) {
+        let count = self.begun();
+        for flight in self.open.iter_mut().take(count) {
+            if flight.abandoned == Moment::NEVER && flight.job.is_abandoned() {
+                flight.abandoned = now;
+            }
+        }
+    }
+
+    /// The job that has been abandoned for longest, by its place, of those that the worker is on; and since
+    /// when.
+    pub(crate) fn longest_abandoned(&self) -> Option<(usize, Moment)> {
+        let flights = self.open.iter().take(self.begun()).enumerate();
+        let abandoned = flights.filter(|(_, flight)| flight.abandoned != Moment::NEVER);
+        abandoned.map(|(index, flight)| (index, flight.abandoned)).min_by_key(|(_, since)| *since)
     }
 
     // ---- Replies

@@ -2,6 +2,7 @@
 //! `worker.rs` has the steps that a slot takes with it. Each other file has one part of its state.
 
 pub(crate) mod buffering;
+mod card;
 mod flights;
 mod inbox;
 mod outbox;
@@ -15,8 +16,9 @@ mod window;
 #[expect(clippy::module_inception, reason = "the folder is named after what this file owns")]
 mod worker;
 
+pub(crate) use card::{Duty, WorkerCard, WorkerId};
 pub(crate) use flights::Flight;
 pub(crate) use reading::Reading;
 pub(crate) use replies::{Received, Reply};
 pub(crate) use violation::{EARLY, Violation};
-pub(crate) use worker::{Refused, Worker, WorkerId};
+pub(crate) use worker::{Refused, Worker};

@@ -1,8 +1,10 @@
 //! A worker: its process, its parts, and the steps that a slot takes with it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::card::{Duty, WorkerCard, WorkerId};
 use super::flights::{Flight, Flights};
 use super::inbox::Inbox;
 use super::outbox::Outbox;
@@ -28,7 +30,7 @@ const PROBATION: u64 = 64;
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) process: Process,
-    pub(crate) id: WorkerId,
+    pub(crate) card: Arc<WorkerCard>,
     protocol: Protocol,
     pub(crate) flights: Flights,
     outbox: Outbox,
@@ -47,15 +49,6 @@ pub(crate) struct Worker {
     is_wide: bool,
 }
 
-/// Which worker of a pool this is.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct WorkerId {
-    /// Its slot, counted from 1.
-    pub(crate) slot: usize,
-    /// Which worker of its slot it is.
-    pub(crate) generation: u64,
-}
-
 /// A job that can't be put into a request.
 #[derive(Debug)]
 pub(crate) struct Refused {
@@ -72,11 +65,12 @@ impl Worker {
         config: &Config,
         now: Moment,
         failures_before: u32,
+        id: WorkerId,
     ) -> Self {
         let protocol = config.worker.protocol;
         Self {
+            card: Arc::new(WorkerCard::new(id, process.pid(), now)),
             process,
-            id: WorkerId::default(),
             protocol,
             flights: Flights::new(),
             outbox: Outbox::new(),
@@ -149,9 +143,9 @@ impl Worker {
     /// Describes what the worker did, once it is gone.
     pub(crate) fn ended(&self, clock: &Clock) -> WorkerEnd {
         WorkerEnd {
-            slot: self.id.slot,
+            slot: self.card.id.slot,
             pid: self.process.pid(),
-            generation: self.id.generation,
+            generation: self.card.id.generation,
             start: clock.unix_seconds(self.born()),
             seconds: clock.now().since(self.born()).as_secs_f64(),
             jobs: self.replies(),
@@ -162,6 +156,8 @@ impl Worker {
     /// The worker has been warmed up: what it did before does not count.
     pub(crate) fn finish_warm_up(&mut self, now: Moment) {
         self.service.restart();
+        self.card.set_jobs(0);
+        self.card.set_duty(Duty::Serving);
         self.pace.forget_time();
         self.unproven.forget();
         self.begin_turn(now);
@@ -242,6 +238,7 @@ impl Worker {
         self.service.count_requests(job.count());
         self.widen_for(self.outbox.len());
         self.flights.push(job, now, id, span);
+        self.card.set_in_flight(self.flights.jobs());
         Ok(())
     }
 
@@ -327,6 +324,8 @@ impl Worker {
         // The first reply shows how long the start-up took, not how long a job takes.
         let is_first = self.service.replies() == 0 && answered == 1;
         self.service.count_replies(answered);
+        self.card.set_jobs(self.service.replies());
+        self.card.set_in_flight(self.flights.jobs());
         self.reading.note_reply();
         self.pace.learn_replies(answered);
         if !is_first {

@@ -128,7 +128,8 @@ fn an_exit_costs_its_job_alone() {
             .args(["-j1", option, exit, "--setup", setup.0])
             .stdin("1\n2\n3\n4\n")
             .stdout("1\n3\n4\n")
-            .stderr_has("job 2 (line 2): crash: ")
+            .stderr_has(": the worker (pid ")
+            .stderr_has("(job 2, line 2")
             .status(1)
             .run();
     }
@@ -250,7 +251,8 @@ fn columns_and_bytes() {
         .args(["--python", "x"])
         .stdin(b"a\n\xff\n")
         .stdout("a\n")
-        .stderr_has("line 2, column 1: the byte 0xff is not UTF-8")
+        .stderr_has("procpool: failed: \\xff: invalid job: column 1: the byte 0xff is not UTF-8")
+        .stderr_has(" (job 2, line 2)\n")
         .status(1)
         .run();
 }
@@ -287,21 +289,33 @@ fn suite(program: &str, args: &[&str]) {
 
 #[test]
 fn the_worker_in_python() {
+    if !crate::common::heavy() {
+        return;
+    }
     suite("python3", &["-m", "unittest", "test_worker.py"]);
 }
 
 #[test]
 fn the_worker_in_perl() {
+    if !crate::common::heavy() {
+        return;
+    }
     suite("perl", &["worker.t"]);
 }
 
 #[test]
 fn the_worker_in_node() {
+    if !crate::common::heavy() {
+        return;
+    }
     suite("node", &["--test", "worker.test.js"]);
 }
 
 #[test]
 fn the_worker_in_ruby() {
+    if !crate::common::heavy() {
+        return;
+    }
     suite("ruby", &["test_worker.rb"]);
 }
 

@@ -6,7 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::common::{Crew, Output, Test, assert_has, message, need, result, wait_for, worker};
+use crate::common::{
+    Crew, Output, Test, assert_has, failed, failures, message, need, result, wait_for,
+    without_times, worker,
+};
 use proptest::prelude::*;
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
@@ -90,7 +93,11 @@ fn a_placeholder_in_the_place_of_the_program() {
         .args(["{}", "hi"])
         .stdin("echo\nno-such-program\nprintf\n")
         .stdout("hi\nhi")
-        .stderr("procpool: job 2 (line 2): spawn: there is no program 'no-such-program' in PATH\n")
+        .stderr(failed(
+            "no-such-program hi",
+            "there is no program 'no-such-program' in PATH",
+            "job 2, line 2",
+        ))
         .status(1)
         .run();
 }
@@ -175,7 +182,12 @@ fn variables_and_the_directory_take_placeholders() {
         .any_stderr()
         .status(1)
         .run();
-    assert_has(&output.stderr, &["job 2 (line 2): spawn: there is no directory '/no/such'"]);
+    assert_has(
+        &output.stderr,
+        &[
+            "procpool: failed: (cd /no/such && pwd /no/such): there is no directory '/no/such' to run it in (job 2, line 2)\n",
+        ],
+    );
 }
 
 fn script(crew: &Crew, name: &str, text: &str) -> String {
@@ -194,7 +206,8 @@ fn a_path_of_its_own_is_where_the_command_is_looked_for() {
     Test::new()
         .args(["--env", &path, "sort"])
         .stdin("a\n")
-        .stderr_has("job 1 (line 1): spawn: 'sort' can't be run")
+        .stderr_has("(job 1, line 1")
+        .stderr_has(": 'sort' can't be run")
         .status(1)
         .run();
     // The shell is not looked for there.
@@ -221,7 +234,8 @@ fn a_program_is_looked_for_from_the_directory_it_runs_in() {
         .cwd(crew.path("."))
         .args(["--cwd", "sub", "./outer"])
         .stdin("a\n")
-        .stderr_has("job 1 (line 1): spawn: './outer' can't be run")
+        .stderr_has("(job 1, line 1")
+        .stderr_has(": './outer' can't be run")
         .status(1)
         .run();
 }
@@ -378,7 +392,7 @@ fn job_lines_name_their_commands() {
             "\n",
             r#"{"id":5,"ok":true,"result":{"exit":0,"stdout":"","stderr":""}}"#,
             "\n",
-            r#"{"id":7,"ok":false,"error":{"kind":"exit","message":"it exited with status 7","data":{"exit":7,"stdout":"out\n","stderr":"err\n"}}}"#,
+            r#"{"id":7,"ok":false,"error":{"kind":"exit","message":"exit status 7","data":{"exit":7,"stdout":"out\n","stderr":"err\n"}}}"#,
             "\n",
             r#"{"id":7,"ok":true,"result":{"exit":0,"stdout":"","stderr":""}}"#,
             "\n",
@@ -404,11 +418,12 @@ fn a_job_whose_command_cannot_be_run_fails_alone() {
         .jobs(jobs)
         .stdout("first\nlast\n")
         .stderr(format!(
-            "procpool: job 2 (line 2): spawn: there is no program 'no-such-program' in PATH\n\
-             procpool: job 3 (line 3): spawn: '/tmp' can't be run: it is a directory\n\
-             procpool: job 4 (line 4): spawn: there is no file '/no/such'\n\
-             procpool: job j (line 5): spawn: '{plain}' can't be run: it is not executable; make it \
-             so (chmod +x '{plain}') or name its interpreter ('python3 {plain}')\n"
+            "procpool: failed: no-such-program: there is no program 'no-such-program' in PATH \
+             (job 2, line 2)\n\
+             procpool: failed: /tmp: '/tmp' can't be run: it is a directory (job 3, line 3)\n\
+             procpool: failed: /no/such: there is no file '/no/such' (job 4, line 4)\n\
+             procpool: failed: {plain}: '{plain}' can't be run: it is not executable; make it \
+             so (chmod +x '{plain}') or name its interpreter ('python3 {plain}') (job j, line 5)\n"
         ))
         .status(1)
         .run();
@@ -564,7 +579,7 @@ fn wide_and_long_csv_records() {
     let wide: String = (0..300).map(|number| format!("{number},")).collect();
     let lines = "x\n".repeat(100_000);
     let long = "w".repeat(70_000);
-    Test::new()
+    let output = Test::new()
         .args(["--input", "csv", "--stdin", "sh", "-c", "tr '\\n' '|'; exit $1", "sh", "{2}"])
         .stdin(format!("{wide}\n\"{lines}\",0\n\"\"\"\",7,{long}\n"))
         .stdout(format!(
@@ -572,12 +587,14 @@ fn wide_and_long_csv_records() {
             wide.trim_end_matches(',').replace(',', "|"),
             lines.replace('\n', "|")
         ))
-        .stderr(concat!(
-            "procpool: job 1 (line 1): exit: it exited with status 1\n",
-            "procpool: job 3 (line 100003): exit: it exited with status 7\n",
-        ))
+        .any_stderr()
         .status(1)
         .run();
+    let stderr = without_times(&output.stderr);
+    let lines = failures(&stderr);
+    assert_eq!(lines.len(), 2, "{stderr}");
+    assert!(lines[0].ends_with(" sh 1: exit status 1 (job 1, line 1)"), "{}", lines[0]);
+    assert!(lines[1].ends_with(" sh 7: exit status 7 (job 3, line 100003)"), "{}", lines[1]);
 }
 
 #[test]
@@ -600,18 +617,14 @@ fn a_quote_that_is_not_closed_does_not_swallow_the_rest_unseen() {
         let options = [&["--input", "csv"], options].concat();
         show(&options, ["{}"]).stdin(input)
     };
-    let unclosed = "invalid: line 2: a quote begins a field and none ends it";
-    test(&[], "a,b\n\"c,d\ne,f\n")
-        .stdout("2[a][b]\n")
-        .stderr_has(format!("job 2: {unclosed}"))
-        .status(1)
-        .run();
+    let unclosed = failed(
+        "\"c,d\\ne,f\\n",
+        "invalid job: a quote begins a field and none ends it, up to the end of the input",
+        "job 2, line 2",
+    );
+    test(&[], "a,b\n\"c,d\ne,f\n").stdout("2[a][b]\n").stderr(&unclosed).status(1).run();
     // Lines before it that wait for more are a job before it.
-    test(&["-n", "2"], "a,b\n\"c,d\ne,f\n")
-        .stdout("2[a][b]\n")
-        .stderr_has(format!("job 2: {unclosed}"))
-        .status(1)
-        .run();
+    test(&["-n", "2"], "a,b\n\"c,d\ne,f\n").stdout("2[a][b]\n").stderr(&unclosed).status(1).run();
     misused(test(&["--header"], "a,\"b\nc,d\n"), &["the header is not CSV", "quote"]);
     for (whole, fields) in [
         ("\"a\"", "1[a]\n"),
@@ -648,9 +661,9 @@ fn lines_with_other_columns_than_the_header() {
         .stdin("a,b\n\"x\ny\",1\n\n2\n3,4,5\nz,6\nq,\"\n\n7\"\n8\n")
         .stdout("1[x\ny]\n1[z]\n1[q]\n")
         .stderr(concat!(
-            "procpool: job 2: invalid: line 5: it has 1 column, and the header has 2\n",
-            "procpool: job 3: invalid: line 6: it has 3 columns, and the header has 2\n",
-            "procpool: job 6: invalid: line 11: it has 1 column, and the header has 2\n",
+            "procpool: failed: 2: invalid job: it has 1 column, and the header has 2 (job 2, line 5)\n",
+            "procpool: failed: 3,4,5: invalid job: it has 3 columns, and the header has 2 (job 3, line 6)\n",
+            "procpool: failed: 8: invalid job: it has 1 column, and the header has 2 (job 6, line 11)\n",
         ))
         .status(1)
         .run();
@@ -662,9 +675,9 @@ fn messages_name_the_line_where_a_record_begins() {
         .args(["--input", "csv", "sh", "-c", "exit $1", "sh", "{2}"])
         .stdin("\"a\nb\",0\r\n\r\n\"c\n\nd\",3\nx,\0\ny,4\n")
         .stderr(concat!(
-            "procpool: job 2 (line 4): exit: it exited with status 3\n",
-            "procpool: job 3: invalid: line 7: it has a NUL byte, which no argument can hold\n",
-            "procpool: job 4 (line 8): exit: it exited with status 4\n",
+            "procpool: failed: sh -c 'exit $1' sh 3: exit status 3 (job 2, line 4)\n",
+            "procpool: failed: x,\\0: invalid job: it has a NUL byte, which no argument can hold (job 3, line 7)\n",
+            "procpool: failed: sh -c 'exit $1' sh 4: exit status 4 (job 4, line 8)\n",
         ))
         .status(1)
         .run();
@@ -702,15 +715,16 @@ fn json_lines_are_the_args() {
             "{bad",
         ])
         .stdout("4[a b][1][null][{\"k\":1}]\n1[{\"n\":\"x\",\"m\":2}]\n1[s\n]\n1[5]\n0\n")
-        .stderr_has("job 6: invalid: line 7, column 2: it is not JSON")
+        .stderr_has("procpool: failed: {bad: invalid job: column 2: it is not JSON")
+        .stderr_has(" (job 6, line 7)\n")
         .status(1)
         .run();
     show(&["--input", "json", "--env", "A={n}"], ["{n.}", "{m}", "{two words}"])
         .jobs([r#"{"n":"x.y","m":[1, 2],"two words":true}"#, r#"{"m":1}"#, r#"["x"]"#])
         .stdout("3[x][[1,2]][true]\n")
         .stderr(concat!(
-            "procpool: job 2: invalid: line 2: the placeholder {n.} is no field of this job; its fields are m\n",
-            "procpool: job 3: invalid: line 3: the placeholder {n.} is no field of this job; its fields are none\n",
+            "procpool: failed: {\"m\":1}: invalid job: the placeholder {n.} is no field of this job; its fields are m (job 2, line 2)\n",
+            "procpool: failed: [\"x\"]: invalid job: the placeholder {n.} is no field of this job; its fields are none (job 3, line 3)\n",
         ))
         .status(1)
         .run();
@@ -909,7 +923,7 @@ fn a_nul_byte_is_no_part_of_an_argument() {
         show(options, ["{}"])
             .stdin("a\0b\nc\n")
             .stdout("1[c]\n")
-            .stderr("procpool: job 1: invalid: line 1, column 2: it has a NUL byte, which no argument can hold\n")
+            .stderr("procpool: failed: a\\0b: invalid job: column 2: it has a NUL byte, which no argument can hold (job 1, line 1)\n")
             .status(1)
             .run();
     }
@@ -928,7 +942,7 @@ fn without_being_asked_a_command_reads_nothing() {
         .args(["sh", "-c", "cat; exit 3"])
         .stdin("a\n")
         .status(1)
-        .stderr("procpool: job 1 (line 1): exit: it exited with status 3\n")
+        .stderr(failed("sh -c 'cat; exit 3' a", "exit status 3", "job 1, line 1"))
         .run();
 }
 
@@ -1104,8 +1118,10 @@ fn each_command_is_confirmed_on_the_terminal() {
     assert_eq!(
         err,
         format!(
-            "procpool: job 2 ({file} line 2): cancelled: it was not confirmed\n\
-             procpool: job 4 ({file} line 4): cancelled: it was not confirmed\n"
+            "procpool: failed: echo ran c: it was not confirmed (job 2, {file} line 2)\n\
+             procpool: failed: echo ran e: it was not confirmed (job 4, {file} line 4)\n\
+             procpool: 2 of 4 jobs failed; again: {} -j 2 --progress never -p echo ran ::: c e\n",
+            env!("CARGO_BIN_EXE_procpool")
         )
     );
 }
@@ -1152,13 +1168,13 @@ fn ends_as_records() {
         .stdout(concat!(
             r#"{"id":1,"ok":true,"result":{"exit":0,"stdout":"no newline","stderr":"err\n"}}"#,
             "\n",
-            r#"{"id":"j2","ok":false,"error":{"kind":"exit","message":"it exited with status 3","data":{"exit":3,"stdout":"out\n","stderr":"err"}}}"#,
+            r#"{"id":"j2","ok":false,"error":{"kind":"exit","message":"exit status 3","data":{"exit":3,"stdout":"out\n","stderr":"err"}}}"#,
             "\n",
-            r#"{"id":3,"ok":false,"error":{"kind":"exit","message":"it was killed by SIGSEGV (signal 11)","data":{"exit":null,"signal":11,"stdout":"out\n","stderr":""}}}"#,
+            r#"{"id":3,"ok":false,"error":{"kind":"exit","message":"killed by SIGSEGV (signal 11)","data":{"exit":null,"signal":11,"stdout":"out\n","stderr":""}}}"#,
             "\n",
             r#"{"id":4,"ok":true,"result":{"exit":0,"stdout_base64":"/wo=","stderr":""}}"#,
             "\n",
-            r#"{"id":5,"ok":false,"error":{"kind":"timeout","message":"it took longer than 1s, and was ended","data":{"exit":null,"signal":15,"stdout":"before\n","stderr":"warning\n"}}}"#,
+            r#"{"id":5,"ok":false,"error":{"kind":"timeout","message":"timed out after 1s","data":{"exit":null,"signal":15,"stdout":"before\n","stderr":"warning\n"}}}"#,
             "\n",
         ))
         .status(1)
@@ -1167,10 +1183,10 @@ fn ends_as_records() {
 
 /// What is said of them on stderr.
 const SAID: &str = "err\n\
-    procpool: job j2 (line 2): exit: it exited with status 3\n\
-    procpool: job 3 (line 3): exit: it was killed by SIGSEGV (signal 11)\n\
+    procpool: failed: sh -c 'echo out; printf err >&2; exit 3': exit status 3 (job j2, line 2)\n\
+    procpool: failed: sh -c 'echo out; kill -SEGV $$': killed by SIGSEGV (signal 11) (job 3, line 3)\n\
     warning\n\
-    procpool: job 5 (line 5): timeout: it took longer than 1s, and was ended\n";
+    procpool: failed: sh -c 'echo before; echo warning >&2; exec sleep 60': timed out after 1s (job 5, line 5)\n";
 
 #[test]
 fn ends_as_values() {
@@ -1241,7 +1257,14 @@ fn tags() {
         .args(["--tag", "sh", "-c", "printf \"a\\nb$1\"; echo err >&2; exit $1", "sh"])
         .stdin("0\n3\n")
         .stdout("0\ta\n0\tb03\ta\n3\tb3")
-        .stderr("0\terr\n3\terr\nprocpool: job 2 (line 2): exit: it exited with status 3\n")
+        .stderr(format!(
+            "0\terr\n3\terr\n3\t{}",
+            failed(
+                "sh -c 'printf \"a\\nb$1\"; echo err >&2; exit $1' sh 3",
+                "exit status 3",
+                "job 2, line 2"
+            )
+        ))
         .status(1)
         .run();
 }
@@ -1264,7 +1287,7 @@ fn a_timeout_ends_the_whole_group() {
         .args(["--timeout", "0.5s", "--grace", "20s", &program])
         .stdin("a\n")
         .stdout("started\nterm\n")
-        .stderr("procpool: job 1 (line 1): timeout: it took longer than 500ms, and was ended\n")
+        .stderr(failed(&format!("{program} a"), "timed out after 500ms", "job 1, line 1"))
         .status(1)
         .run();
     assert!(output.elapsed.as_secs() < 15, "KILL was not needed: {:?}", output.elapsed);
@@ -1349,8 +1372,10 @@ fn a_command_that_takes_too_long_after_an_interrupt_is_ended() {
         .args(["-j2", "--grace", "0.3s", &program])
         .stdin("1\n2\n")
         .stdout("out\nout\n")
-        .stderr_has("job 1 (line 1): cancelled: it was running when the run was ended")
-        .stderr_has("job 2 (line 2): cancelled: it was running when the run was ended")
+        .stderr_has("(job 1, line 1")
+        .stderr_has(": it was running when the run was ended")
+        .stderr_has("(job 2, line 2")
+        .stderr_has(": it was running when the run was ended")
         .killed_by(Signal::TERM)
         .spawn();
     let started = format!("{program}-started");

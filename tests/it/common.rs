@@ -57,6 +57,8 @@ struct Expected {
 
 #[derive(Debug)]
 enum Stderr {
+    /// There is a line for each failed record, and the last line that counts them. There is nothing else.
+    OfFailures,
     Is(String),
     Has(Vec<String>),
 }
@@ -91,7 +93,7 @@ impl Test {
             stderr_dropped: false,
             expected: Expected {
                 stdout: Some(Vec::new()),
-                stderr: Stderr::Is(String::new()),
+                stderr: Stderr::OfFailures,
                 status: Ending::Status(0),
             },
             patience: PATIENCE,
@@ -187,7 +189,8 @@ impl Test {
         self
     }
 
-    /// All of stderr.
+    /// All of stderr, without the times of failed jobs. If the text has not the last line, which counts the failed
+    /// jobs, the number in that must be the number of lines about failed jobs.
     pub(crate) fn stderr(mut self, text: impl Into<String>) -> Self {
         self.expected.stderr = Stderr::Is(text.into());
         self
@@ -197,7 +200,9 @@ impl Test {
     pub(crate) fn stderr_has(mut self, part: impl Into<String>) -> Self {
         match &mut self.expected.stderr {
             Stderr::Has(parts) => parts.push(part.into()),
-            Stderr::Is(_) => self.expected.stderr = Stderr::Has(vec![part.into()]),
+            Stderr::Is(_) | Stderr::OfFailures => {
+                self.expected.stderr = Stderr::Has(vec![part.into()]);
+            }
         }
         self
     }
@@ -445,11 +450,17 @@ impl Running {
             wrong.extend(difference("stdout", &output.stdout, expected));
         }
         match &self.expected.stderr {
+            Stderr::OfFailures => wrong.extend(unexpected(&output, ending == Ending::Status(0))),
             Stderr::Is(text) => {
-                wrong.extend(difference("stderr", output.stderr.as_bytes(), text.as_bytes()));
+                let seen = without_times(&output.stderr);
+                let seen =
+                    if text.contains(" jobs failed") { seen } else { without_closing(&seen) };
+                wrong.extend(difference("stderr", seen.as_bytes(), text.as_bytes()));
             }
             Stderr::Has(parts) => {
-                let missing = parts.iter().filter(|part| !output.stderr.contains(*part));
+                let seen = without_times(&output.stderr);
+                let is_there = |part: &String| output.stderr.contains(part) || seen.contains(part);
+                let missing = parts.iter().filter(|part| !is_there(part));
                 wrong.extend(missing.map(|part| format!("stderr lacks {part:?}")));
             }
         }
@@ -575,6 +586,66 @@ fn await_exit(mut child: Child, shared: Arc<Shared>) {
             state.ended = Some(Instant::now());
         });
     });
+}
+
+/// The line about a failed job, without its time: what ran, why it failed, and where it is.
+pub(crate) fn failed(what: &str, why: &str, details: &str) -> String {
+    format!("procpool: failed: {what}: {why} ({details})\n")
+}
+
+/// A word as a line about a failed job has it.
+pub(crate) fn quoted(word: &str) -> String {
+    String::from_utf8_lossy(&procpool::engine::command::quote(word.as_bytes())).into_owned()
+}
+
+/// The stderr of a run without the times of failed jobs.
+pub(crate) fn without_times(stderr: &str) -> String {
+    let lines = stderr.split_inclusive('\n').map(|line| match line.rsplit_once(" (job ") {
+        Some((before, details)) if line.contains("procpool: failed: ") => {
+            let is_time = |part: &str| {
+                let number = part.trim_end_matches([')', '\n']).strip_suffix(" s");
+                number.is_some_and(|number| number.parse::<f64>().is_ok())
+            };
+            let is_last = details.rsplit(", ").next().is_some_and(is_time);
+            let kept: Vec<&str> = details.split(", ").filter(|part| !is_time(part)).collect();
+            format!("{before} (job {}{}", kept.join(", "), if is_last { ")\n" } else { "" })
+        }
+        _ => line.to_owned(),
+    });
+    lines.collect()
+}
+
+/// The lines about failed jobs.
+pub(crate) fn failures(stderr: &str) -> Vec<&str> {
+    stderr.lines().filter(|line| line.contains("procpool: failed: ")).collect()
+}
+
+/// The stderr of a run without the last line, which counts the failed jobs rightly.
+fn without_closing(stderr: &str) -> String {
+    let begin = stderr.trim_end_matches('\n').rfind('\n').map_or(0, |at| at + 1);
+    let count = stderr[begin..].strip_prefix("procpool: ").and_then(|line| {
+        let (count, rest) = line.split_once(" of ")?;
+        rest.contains(" jobs failed").then(|| count.parse::<usize>().ok())?
+    });
+    let is_right = count.is_some() && count == Some(failures(stderr).len());
+    stderr[..if is_right { begin } else { stderr.len() }].to_owned()
+}
+
+/// What is on stderr besides a line for each failed record, and the last line.
+fn unexpected(output: &Output, is_well: bool) -> Option<String> {
+    let stderr = without_closing(&output.stderr);
+    let (about, others): (Vec<&str>, Vec<&str>) =
+        stderr.lines().partition(|line| line.starts_with("procpool: failed: "));
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let has_failed = |line: &&str| {
+        let record = serde_json::from_str::<Value>(line);
+        line.contains("\"ok\":false") && record.is_ok_and(|record| record["ok"] == false)
+    };
+    let records = if is_well { 0 } else { stdout.lines().filter(has_failed).count() };
+    let is_right = others.is_empty() && about.len() == records;
+    (!is_right).then(|| {
+        format!("stderr has no line for each of {records} failures alone: {:?}", output.stderr)
+    })
 }
 
 fn difference(name: &str, seen: &[u8], expected: &[u8]) -> Option<String> {
@@ -895,6 +966,30 @@ pub(crate) fn need(program: &str) -> bool {
         let required = std::env::var_os("PROCPOOL_TEST_REQUIRE").is_some_and(|what| what == "all");
         assert!(!required, "{program} is not installed");
         println!("skipped: {program} is not installed");
+    }
+    found
+}
+
+/// Whether this test, which is heavy, is to run: with `PROCPOOL_TEST_REQUIRE=all`, or if its name or its area was given
+/// (`cargo test --test it -- chaos::`). If not, the test says so.
+pub(crate) fn heavy() -> bool {
+    let thread = thread::current();
+    let name = thread.name().unwrap_or_default();
+    let is_named = std::env::args().skip(1).any(|arg| arg.len() > 3 && name.contains(&arg));
+    let required = std::env::var_os("PROCPOOL_TEST_REQUIRE").is_some_and(|what| what == "all");
+    if !required && !is_named {
+        println!("skipped: {name} is a heavy test: give its name, or PROCPOOL_TEST_REQUIRE=all");
+    }
+    required || is_named
+}
+
+/// Whether a file of a package is there. If not, the test says so, as [`need`] does.
+pub(crate) fn is_there(file: &str, package: &str) -> bool {
+    let found = Path::new(file).exists();
+    if !found {
+        let required = std::env::var_os("PROCPOOL_TEST_REQUIRE").is_some_and(|what| what == "all");
+        assert!(!required, "{package} is not installed");
+        println!("skipped: {package} is not installed");
     }
     found
 }

@@ -11,14 +11,11 @@ mod cli;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::path::Path;
 
-use crate::common::{Test, need};
+use crate::common::{Test, need, without_times};
 use crate::source::{read, root, sources};
 use clap::Arg;
-use clap_complete::Shell;
-use clap_mangen::Man;
 use tempfile::TempDir;
 
 // ---- Generated files
@@ -59,7 +56,15 @@ fn the_man_page_has_all_sections() {
             "EXAMPLES",
             "JOBS",
             "\"EXIT STATUS\"",
-            "VERSION"
+            "CODE",
+            "WORKERS",
+            "RESULTS",
+            "FAILURES",
+            "JOURNAL",
+            "SIGNALS",
+            "ENVIRONMENT",
+            "FILES",
+            "\"SEE ALSO\"",
         ]
     );
     for heading in headings() {
@@ -68,15 +73,34 @@ fn the_man_page_has_all_sections() {
 }
 
 #[test]
+fn the_man_page_can_be_formatted() {
+    if !need("mandoc") {
+        return;
+    }
+    let file = TempDir::new().expect("a folder");
+    let path = file.path().join("procpool.1");
+    fs::write(&path, man_page()).expect("there is room");
+    let lint = std::process::Command::new("mandoc")
+        .args(["-W", "error", "-T", "lint"])
+        .arg(&path)
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8_lossy(&lint.stdout);
+    // It lists matters of style as well.
+    let errors =
+        text.lines().filter(|line| line.contains(" ERROR: ") || line.contains(" UNSUPP: "));
+    assert_eq!(errors.collect::<Vec<_>>(), Vec::<&str>::new());
+}
+
+#[test]
 fn the_completions_are_fresh() {
     for (shell, path) in [
-        (Shell::Bash, "completions/procpool.bash"),
-        (Shell::Zsh, "completions/_procpool"),
-        (Shell::Fish, "completions/procpool.fish"),
+        ("bash", "completions/procpool.bash"),
+        ("zsh", "completions/_procpool"),
+        ("fish", "completions/procpool.fish"),
+        ("powershell", "completions/procpool.ps1"),
     ] {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut cli::options::definition(), "procpool", &mut script);
-        is_fresh(path, std::str::from_utf8(&script).expect("a completion is UTF-8"));
+        is_fresh(path, &generated(shell));
     }
 }
 
@@ -94,111 +118,14 @@ fn is_fresh(path: &str, generated: &str) {
     );
 }
 
-/// The man page, all of it from the definition of the command line.
+/// What `--generate` prints.
+fn generated(what: &str) -> String {
+    let output = Test::new().args(["--generate", what]).any_stdout().any_stderr().run();
+    String::from_utf8(output.stdout).expect("it is UTF-8")
+}
+
 fn man_page() -> String {
-    let definition = cli::options::definition();
-    // Of options that -h hides, the page has only the long text: the short one is all there is of some.
-    let definition =
-        definition.mut_args(|arg| match (arg.get_help().cloned(), arg.get_long_help()) {
-            (Some(help), None) => arg.long_help(help),
-            _ => arg,
-        });
-    let man = Man::new(definition.clone());
-    let description = definition.get_long_about().expect("a long description").to_string();
-    let extra = definition.get_after_long_help().expect("examples").to_string();
-
-    let mut page = String::from(APOSTROPHE);
-    // No date: it would make every page stale.
-    page.push_str(&format!(
-        ".TH PROCPOOL 1 \"\" \"procpool {}\" \"User Commands\"\n",
-        env!("CARGO_PKG_VERSION")
-    ));
-    page.push_str(&rendered(|out| man.render_name_section(out)));
-    page.push_str(&rendered(|out| man.render_synopsis_section(out)));
-    page.push_str(&section("DESCRIPTION", &description));
-
-    // Groups of options are parts of one section, and an option has all of its names.
-    let mut part = rendered(|out| man.render_options_section(out));
-    for heading in headings() {
-        let section = format!("\n.SH {}\n", heading.to_uppercase());
-        assert!(part.contains(&section), "no section for {heading}");
-        part = part.replace(&section, &format!("\n.SS {heading}\n"));
-    }
-    for option in options() {
-        let bold = |short: char| format!("\n\\fB\\-{short}\\fR, ");
-        for alias in option.get_visible_short_aliases().unwrap_or_default() {
-            let short = bold(option.get_short().expect("an alias is of a short name"));
-            assert!(part.contains(&short), "{short}");
-            part = part.replace(&short, &format!("{short}{}", bold(alias).trim_start()));
-        }
-    }
-    page.push_str(&part);
-
-    // Each paragraph begins with its heading.
-    for paragraph in extra.split("\n\n") {
-        let (heading, body) = paragraph.split_once('\n').expect("a heading and a body");
-        let heading = heading.strip_suffix(':').expect("a heading ends with a colon");
-        page.push_str(&match heading.split_once(", ") {
-            Some((heading, rest)) => {
-                let (first, rest) = rest.split_at(1);
-                section(heading, &format!("{}{rest}:\n\n{body}", first.to_uppercase()))
-            }
-            None => section(heading, body),
-        });
-    }
-    page.push_str(&rendered(|out| man.render_version_section(out)));
-    page
-}
-
-/// Defines the string `Aq`, an apostrophe that can be copied.
-const APOSTROPHE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
-
-/// What a part of the page is rendered to, without what is defined once at the head of the page.
-fn rendered(render: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> String {
-    let mut roff = Vec::new();
-    render(&mut roff).expect("a Vec takes everything");
-    let roff = String::from_utf8(roff).expect("roff is UTF-8");
-    roff.strip_prefix(APOSTROPHE).expect("a part begins with this").to_owned()
-}
-
-/// A section of running text; indented lines stay as they are.
-fn section(heading: &str, text: &str) -> String {
-    let heading = heading.to_uppercase();
-    let mut roff = match heading.contains(' ') {
-        true => format!(".SH \"{heading}\"\n"),
-        false => format!(".SH {heading}\n"),
-    };
-    let mut is_indented = false;
-    for line in text.lines() {
-        if line.starts_with(' ') != is_indented {
-            is_indented = !is_indented;
-            roff.push_str(if is_indented { ".RS 4\n.nf\n" } else { ".fi\n.RE\n" });
-        }
-        match line.trim_start() {
-            "" => roff.push_str(".PP\n"),
-            line => roff.push_str(&format!("{}\n", escape(line))),
-        }
-    }
-    if is_indented {
-        roff.push_str(".fi\n.RE\n");
-    }
-    roff
-}
-
-fn escape(line: &str) -> String {
-    let mut escaped = String::new();
-    for c in line.chars() {
-        match c {
-            '\\' => escaped.push_str("\\e"),
-            '-' => escaped.push_str("\\-"),
-            '\'' => escaped.push_str("\\*(Aq"),
-            c => escaped.push(c),
-        }
-    }
-    match escaped.starts_with('.') {
-        true => format!("\\&{escaped}"),
-        false => escaped,
-    }
+    generated("man")
 }
 
 // ---- Help
@@ -230,12 +157,31 @@ fn options() -> Vec<Arg> {
     options
 }
 
+/// A terminal of 24 lines and 80 columns, one line of which is the prompt.
 #[test]
 fn short_help_fits_a_screen() {
-    let help = cli::options::definition().term_width(100).render_help().to_string();
-    let longest = help.lines().map(|line| line.chars().count()).max();
-    assert!(longest <= Some(100), "{longest:?} columns:\n{help}");
-    assert!(help.lines().count() <= 50, "{} lines:\n{help}", help.lines().count());
+    let output = Test::new().arg("-h").env("COLUMNS", "80").any_stdout().run();
+    let help = String::from_utf8(output.stdout).expect("it is UTF-8");
+    let lines: Vec<&str> = help.lines().collect();
+    assert!(lines.len() <= 23, "{} lines:\n{help}", lines.len());
+    for line in &lines {
+        assert!(line.chars().count() <= 80, "{line:?}");
+    }
+    assert_eq!(lines[0], "Examples:");
+    for example in &lines[1..4] {
+        assert!(example.contains("procpool ") && example.contains(" # "), "{example}");
+    }
+    let names: Vec<String> = options()
+        .iter()
+        .flat_map(|arg| arg.get_long().into_iter().map(|long| format!("--{long}")))
+        .collect();
+    let words = help.split(|c: char| c.is_whitespace() || ",;:".contains(c));
+    let named: Vec<&str> = words.filter(|word| word.starts_with("--")).collect();
+    assert!(named.len() > 20, "{named:?}");
+    for name in named {
+        let name = name.split('=').next().unwrap_or(name);
+        assert!(names.iter().any(|known| known == name), "-h names {name}, which is no option");
+    }
 }
 
 #[test]
@@ -344,6 +290,24 @@ fn the_sessions_about_workers_are_real() {
     sessions_are_real("docs/workers.md");
 }
 
+/// The programs that the recipes drive are there, or stand-ins for them (`tests/stand-ins`).
+#[test]
+fn the_recipes_are_real() {
+    if ["python3", "perl", "jq", "make"].into_iter().all(need) {
+        sessions_are_real("docs/cookbook.md");
+    }
+}
+
+#[test]
+fn there_are_forty_recipes_in_order() {
+    let page = read("docs/cookbook.md");
+    let recipes: Vec<&str> = page.lines().filter(|line| line.starts_with("**")).collect();
+    assert!(recipes.len() >= 40, "{} recipes", recipes.len());
+    for (index, recipe) in recipes.iter().enumerate() {
+        assert!(recipe.starts_with(&format!("**{}. ", index + 1)), "{recipe}");
+    }
+}
+
 /// Runs each session of a page, in a folder that holds the smallest worker on it as `worker.py`, and
 /// the examples. A line `…` in its output is any number of lines.
 #[track_caller]
@@ -353,8 +317,11 @@ fn sessions_are_real(page: &str) {
     }
     let page = read(page);
     let folder = TempDir::new().expect("a folder");
-    let worker = blocks(&page, "python").next().expect("a worker in Python");
-    fs::write(folder.path().join("worker.py"), worker).expect("the folder can be written to");
+    if let Some(worker) = blocks(&page, "python").next() {
+        fs::write(folder.path().join("worker.py"), worker).expect("the folder can be written to");
+    }
+    let stand_ins = root().join("tests/stand-ins");
+    let path = format!("{}:{}", stand_ins.display(), std::env::var("PATH").expect("a PATH"));
     let examples = root().join("examples");
     std::os::unix::fs::symlink(examples, folder.path().join("examples")).expect("a link");
 
@@ -363,9 +330,11 @@ fn sessions_are_real(page: &str) {
     for session in sessions {
         // The output of each command ends with this line; `$?` is as the command left it.
         const END: &str = "---- the end ----";
-        let mut script = String::from("procpool() { \"$program\" \"$@\"; }\nprogram=$1\n");
+        let mut script = String::from("program=$1; PATH=${1%/*}:$PATH; export PATH\n");
         let (mut expected, mut is_first) = (String::new(), true);
-        for line in session.lines() {
+        // A line that begins with `>` goes on with the command.
+        for line in session.replace("\n> ", "\r").lines() {
+            let line = line.replace('\r', "\n");
             match line.strip_prefix("$ ") {
                 Some(command) => {
                     let command = command.replace("cargo run --release --", "procpool");
@@ -379,10 +348,14 @@ fn sessions_are_real(page: &str) {
         }
         expected.push_str(&format!("{END}\n"));
         let output = Test::through_shell(&format!("exec 2>&1\n{script}\ntrue"))
+            .stderr("")
             .cwd(folder.path())
+            .env("PATH", &path)
             .any_stdout()
             .run();
         let printed = String::from_utf8(output.stdout).expect("the output is UTF-8");
+        // The time of a failed job is another one each time.
+        let (printed, expected) = (without_times(&printed), without_times(&expected));
         let printed: Vec<&str> = printed.lines().collect();
         let expected: Vec<&str> = expected.lines().collect();
         assert!(is_as_shown(&printed, &expected), "{session}\nreally prints\n{printed:#?}");
@@ -415,7 +388,9 @@ fn the_architecture_is_short() {
 /// Every link to a file of the repository, or to a heading of one, leads somewhere.
 #[test]
 fn links_lead_somewhere() {
-    for page in ["README.md", "docs/guide.md", "docs/workers.md", "docs/reference.md"] {
+    for page in
+        ["README.md", "docs/guide.md", "docs/cookbook.md", "docs/workers.md", "docs/reference.md"]
+    {
         let text = read(page);
         let folder = root().join(page).parent().expect("a folder").to_owned();
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
@@ -426,14 +401,18 @@ fn links_lead_somewhere() {
             if !heading.is_empty() {
                 let text = fs::read_to_string(&file).expect("a page");
                 let is_there = text.lines().any(|line| {
-                    line.starts_with('#')
-                        && line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-")
-                            == heading
+                    line.starts_with('#') && anchor(line.trim_start_matches('#').trim()) == heading
                 });
                 assert!(is_there, "{page}: {target}");
             }
         }
     }
+}
+
+/// The anchor of a heading: punctuation is left out.
+fn anchor(heading: &str) -> String {
+    let is_kept = |c: &char| c.is_alphanumeric() || " -_".contains(*c);
+    heading.to_lowercase().chars().filter(is_kept).collect::<String>().replace(' ', "-")
 }
 
 /// The code blocks of a language.

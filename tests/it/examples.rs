@@ -116,6 +116,18 @@ fn the_library() {
     );
 }
 
+/// The recipes of the library's front page.
+#[test]
+fn the_recipes() {
+    for (name, printed) in [("many", 100_000), ("threads", 400)] {
+        let output = std::process::Command::new(built(name)).output().expect("the example starts");
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).expect("it prints UTF-8");
+        let bytes: u64 = text.split(' ').next().and_then(|n| n.parse().ok()).expect("a number");
+        assert!(bytes > printed * 20, "{text}");
+    }
+}
+
 /// It is the first worker that somebody reads.
 #[test]
 fn the_handler_in_python_is_short() {
@@ -154,7 +166,7 @@ fn doubles(worker: &str) {
 
 /// The program that an example in Rust was built to.
 #[track_caller]
-fn built(example: &str) -> PathBuf {
+pub(crate) fn built(example: &str) -> PathBuf {
     let profile = Path::new(env!("CARGO_BIN_EXE_procpool")).parent().expect("a folder");
     let path = profile.join("examples").join(example);
     let age = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::common::{Crew, Test, assert_has, worker};
+use crate::common::{Crew, Test, assert_has, without_times, worker};
 use serde_json::{Value, json};
 
 /// Jobs of every kind of result, and two that fail.
@@ -28,7 +28,7 @@ fn a_record_for_each_job_is_the_default() {
         "\n",
         r#"{"id":2,"ok":true,"result":[1,{"b":null}]}"#,
         "\n",
-        r#"{"id":3,"ok":false,"error":{"kind":"error","message":"no such file","data":"no such file"}}"#,
+        r#"{"id":3,"ok":false,"error":{"kind":"error","message":"no such file"}}"#,
         "\n",
         r#"{"id":4,"ok":true,"result":{ "z": 1, "a": 2 }}"#,
         "\n",
@@ -36,7 +36,7 @@ fn a_record_for_each_job_is_the_default() {
         "\n",
         r#"{"id":6,"ok":true,"result":""}"#,
         "\n",
-        r#"{"id":"last","ok":false,"error":{"kind":"error","message":"it failed","data":{"code":7,"message":"it failed"}}}"#,
+        r#"{"id":"last","ok":false,"error":{"kind":"error","message":"it failed","data":{"code":7}}}"#,
         "\n",
     );
     jobs().stdout(records).status(1).run();
@@ -51,8 +51,8 @@ fn values() {
             "\"a \\\"quoted\\\" ä\\nb\"\n[1,{\"b\":null}]\n{ \"z\": 1, \"a\": 2 }\nnull\n\"\"\n",
         )
         .stderr(concat!(
-            "procpool: job 3 (line 3): error: no such file\n",
-            "procpool: job last (line 7): error: it failed\n",
+            "procpool: failed: fail(\"no such file\"): no such file (job 3, line 3)\n",
+            "procpool: failed: fail_object(): it failed (job last, line 7)\n",
         ))
         .status(1)
         .run();
@@ -64,8 +64,8 @@ fn texts() {
         .args(["--format", "text"])
         .stdout("a \"quoted\" ä\nb\n[1,{\"b\":null}]\n{ \"z\": 1, \"a\": 2 }\nnull\n\n")
         .stderr(concat!(
-            "procpool: job 3 (line 3): error: no such file\n",
-            "procpool: job last (line 7): error: it failed\n",
+            "procpool: failed: fail(\"no such file\"): no such file (job 3, line 3)\n",
+            "procpool: failed: fail_object(): it failed (job last, line 7)\n",
         ))
         .status(1)
         .run();
@@ -110,7 +110,8 @@ fn with_files_a_failure_names_the_file() {
         .args(["--format", "text", "-a", &first, "-a", &second])
         .stdout("[1]\n")
         .stderr(format!(
-            "procpool: job 2 ({second} line 2): error: x\nprocpool: job j3 ({second} line 3): error: y\n"
+            "procpool: failed: fail(\"x\"): x (job 2, {second} line 2)\n\
+             procpool: failed: fail(\"y\"): y (job j3, {second} line 3)\n"
         ))
         .status(1)
         .run();
@@ -130,9 +131,17 @@ fn every_failure_is_one_line() {
         .any_stderr()
         .status(1)
         .run();
-    assert_eq!(output.stderr.lines().count(), 4, "{}", output.stderr);
+    assert_eq!(output.stderr.lines().count(), 5, "{}", output.stderr);
     assert!(!output.stderr.contains(['\u{1b}', '\r']), "{:?}", output.stderr);
-    assert_has(&output.stderr, &["one", "three", "job 4: invalid: line 4"]);
+    assert_has(
+        &output.stderr,
+        &[
+            "one",
+            "three",
+            "procpool: failed: {: invalid job: column 1: it is not JSON: ",
+            " (job 4, line 4)\n",
+        ],
+    );
 }
 
 #[test]
@@ -146,16 +155,20 @@ fn failures_of_all_kinds_are_told() {
         .status(1)
         .run();
     let heads = [
-        "1 (line 1): crash: ",
-        "2 (line 2): protocol: ",
-        "3 (line 3): timeout: ",
-        "4: invalid: line 4, ",
+        "die(): the worker (pid ",
+        "garbage(\"x\"): its output is no reply: ",
+        "never_answer(): timed out after 1s, and its worker was ended",
+        "{}: invalid job: ",
     ];
-    let lines: Vec<&str> = output.stderr.lines().collect();
-    assert_eq!(lines.len(), heads.len(), "{lines:?}");
-    for (line, head) in lines.iter().zip(heads) {
-        assert!(line.starts_with(&format!("procpool: job {head}")), "{line}");
+    let stderr = without_times(&output.stderr);
+    let lines: Vec<&str> = stderr.lines().collect();
+    assert_eq!(lines.len(), heads.len() + 1, "{lines:?}");
+    for (nth, head) in heads.iter().enumerate() {
+        let number = nth + 1;
+        assert!(lines[nth].starts_with(&format!("procpool: failed: {head}")), "{}", lines[nth]);
+        assert!(lines[nth].ends_with(&format!(" (job {number}, line {number})")), "{}", lines[nth]);
     }
+    assert!(lines[4].starts_with("procpool: 4 of 5 jobs failed; again: "), "{}", lines[4]);
 }
 
 fn now() -> f64 {
@@ -182,7 +195,7 @@ fn details() {
     let starts = [
         r#"{"id":"j1","ok":true,"result":"#,
         r#"{"id":2,"ok":true,"result":[120],"seq":2,"cmd":"sleep","args":[120],"slot":1,"pid":"#,
-        r#"{"id":3,"ok":false,"error":{"kind":"error","message":"no","data":"no"},"seq":3,"cmd":"fail","args":["no"],"slot":1,"pid":"#,
+        r#"{"id":3,"ok":false,"error":{"kind":"error","message":"no"},"seq":3,"cmd":"fail","args":["no"],"slot":1,"pid":"#,
         r#"{"id":4,"ok":false,"error":{"kind":"invalid","message":""#,
     ];
     for (line, start) in lines.iter().zip(starts) {

@@ -73,7 +73,8 @@ fn a_job_that_waits_is_not_run_when_the_run_is_halted() {
     let run = Test::new()
         .args(["-j2", "--delay", "1h", "--halt", "soon,fail=1", "false"])
         .jobs(numbers(3))
-        .stderr_has("procpool: job 1 (line 1): exit: it exited with status 1\n")
+        .stderr_has("(job 1, line 1")
+        .stderr_has(": exit status 1")
         .stderr_has("by --halt: 2 jobs read and not run\n")
         .status(1)
         .run();

@@ -42,7 +42,12 @@ fn with_one_process_no_job_starts_after_the_one_that_halts() {
             .run();
         assert_eq!(lines_of(&log).len(), count, "{option}");
         let failures = jobs[..count].iter().filter(|&&job| job == "1").count();
-        assert_eq!(run.stderr.matches(": exit: ").count(), failures, "{option}: {}", run.stderr);
+        assert_eq!(
+            run.stderr.matches(": exit status 1 (job ").count(),
+            failures,
+            "{option}: {}",
+            run.stderr
+        );
     }
 }
 
@@ -55,8 +60,8 @@ fn never_and_limits_that_are_not_reached_run_all() {
             .jobs(["1", "0", "1", "0"])
             .stdout("1\n0\n1\n0\n")
             .stderr(
-                "procpool: job 1 (line 1): exit: it exited with status 1\n\
-                 procpool: job 3 (line 3): exit: it exited with status 1\n",
+                "procpool: failed: sh -c 'echo $1; exit $1' sh 1: exit status 1 (job 1, line 1)\n\
+                 procpool: failed: sh -c 'echo $1; exit $1' sh 1: exit status 1 (job 3, line 3)\n",
             )
             .status(1)
             .run();
@@ -79,7 +84,8 @@ fn fail_fast_is_now_fail_1() {
         .args(["-j1", "--fail-fast"])
         .args(sh(&format!("echo $1 >> '{log}'; exit $1")))
         .jobs(["0", "3", "0", "0"])
-        .stderr_has("procpool: job 2 (line 2): exit: it exited with status 3\n")
+        .stderr_has("(job 2, line 2")
+        .stderr_has(": exit status 3")
         .stderr_has(HALTED)
         .status(1)
         .run();
@@ -173,7 +179,12 @@ fn input_without_end_is_left_unread() {
                 .stderr_has("read and not run, and input left unread\n")
                 .status(1)
                 .run();
-            assert_eq!(run.stderr.matches(": exit: ").count(), failed, "{}", run.stderr);
+            assert_eq!(
+                run.stderr.matches(": exit status 1 (job ").count(),
+                failed,
+                "{}",
+                run.stderr
+            );
         }
     }
 }
@@ -185,7 +196,7 @@ fn input_that_stays_open_is_not_waited_for() {
         .args(sh("exit $1"))
         .stdin_open()
         .stderr(format!(
-            "procpool: job 1 (line 1): exit: it exited with status 4\n\
+            "procpool: failed: sh -c 'exit $1' sh 4: exit status 4 (job 1, line 1)\n\
              {HALTED}0 jobs read and not run, and input left unread\n"
         ))
         .status(1)
@@ -322,7 +333,9 @@ fn a_summary_says_what_a_run_came_to() {
             "\n  8 processes started; 2 slots, in use ",
         ],
     );
+    let (summary, closing) = summary.rsplit_once("procpool: ").expect("a last line");
     assert!(summary.ends_with(" % of the time\n"), "{summary}");
+    assert!(closing.starts_with("5 of 8 jobs failed; again: "), "{closing}");
 }
 
 #[test]
@@ -557,7 +570,7 @@ fn what_a_halt_has_killed_is_not_in_the_joblog() {
         .args(["-j2", "--halt=now,fail=1", "--joblog", &log, "--shell"])
         .arg("test {} = 1 && sleep 1000; exit 3")
         .stdin("1\n2\n3\n")
-        .stderr_has("cancelled: it was running when the run was ended")
+        .stderr_has(": it was running when the run was ended")
         .status(1)
         .run();
     let lines = fs::read_to_string(&log).expect("a log");

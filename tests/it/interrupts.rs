@@ -126,7 +126,8 @@ fn a_stderr_that_is_read_late_gets_everything() {
         .arg("-j2")
         .args(sh("echo >> \"$LOG\"; exit 1"))
         .stdin("x\n".repeat(1500))
-        .stdout("1500\n")
+        // The last line counts the others.
+        .stdout("1501\n")
         .spawn();
     wait_for("all jobs", || lines_of(&log).len() == 1500);
     crew.file("go", "");

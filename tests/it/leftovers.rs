@@ -9,7 +9,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, getuid, test_kill_process};
 
 use crate::common::{
-    Crew, Test, end_all, find_program, leftovers, message, need, result, sh, until, wait_for,
+    Crew, Test, end_all, failed, find_program, leftovers, message, need, quoted, result, sh, until,
+    wait_for, without_times,
 };
 
 /// A process that commands leave running; it is killed at the end of the test.
@@ -86,12 +87,14 @@ fn what_holds_no_stream_is_told_and_lives_on() {
         let left = Left::new();
         let script = left.script("> /dev/null 2>&1", &format!("echo out; {ending}"));
         let output = run_of(&["--grace", "1h"], &script).status(status).run();
-        let failure = match ending {
-            ":" => "",
-            "exit 3" => "procpool: job 1 (line 1): exit: it exited with status 3\n",
-            _ => "procpool: job 1 (line 1): exit: it was killed by SIGKILL (signal 9)\n",
-        };
-        assert_eq!(output.stderr, format!("{}\n{failure}", left.remark()));
+        let why = if ending == "exit 3" { "exit status 3" } else { "killed by SIGKILL (signal 9)" };
+        let line = failed(&format!("sh -c {} sh a", quoted(&script)), why, "job 1, line 1");
+        let failure = if status == 0 { String::new() } else { line };
+        let stderr = without_times(&output.stderr);
+        let (told, closing) =
+            stderr.split_at(stderr.find("procpool: 1 of 1").unwrap_or(stderr.len()));
+        assert_eq!(told, format!("{}\n{failure}", left.remark()));
+        assert_eq!(closing.is_empty(), status == 0, "{stderr}");
         left.assert_alive();
     }
 }
@@ -138,7 +141,14 @@ fn what_it_prints_is_waited_for() {
             .args(sh(&script))
             .stdin("0\n3\n")
             .stdout("out\nlate\nout\nlate\n")
-            .stderr("late-err\nlate-err\nprocpool: job 2 (line 2): exit: it exited with status 3\n")
+            .stderr(format!(
+                "late-err\nlate-err\n{}",
+                failed(
+                    &format!("sh -c {} sh 3", quoted(&script)),
+                    "exit status 3",
+                    "job 2, line 2"
+                )
+            ))
             .status(1)
             .spawn();
         wait_for("both", || fs::read_to_string(&log).is_ok_and(|text| text.len() == 2));
@@ -179,7 +189,11 @@ fn one_that_prints_for_ever_ends_with_the_timeout() {
     );
     run_of(&["--timeout", "0.5", "--grace", "5"], &script)
         .any_stdout()
-        .stderr("procpool: job 1 (line 1): timeout: it took longer than 500ms, and was ended\n")
+        .stderr(failed(
+            &format!("sh -c {} sh a", quoted(&script)),
+            "timed out after 500ms",
+            "job 1, line 1",
+        ))
         .status(1)
         .run();
     let pid = left.pid();
@@ -192,7 +206,11 @@ fn one_that_does_not_mind_term_is_killed_after_the_timeout() {
     let left = Left::new();
     let script = format!("trap '' TERM; {}", left.script("", "echo out"));
     let output = run_of(&["--timeout", "0.5", "--grace", "0.6"], &script)
-        .stderr("procpool: job 1 (line 1): timeout: it took longer than 500ms, and was ended\n")
+        .stderr(failed(
+            &format!("sh -c {} sh a", quoted(&script)),
+            "timed out after 500ms",
+            "job 1, line 1",
+        ))
         .status(1)
         .run();
     assert!(output.elapsed >= Duration::from_millis(1100), "it had no grace period");
@@ -236,8 +254,10 @@ fn a_halt_ends_what_is_still_read_from() {
         .args(sh(&script))
         .stdin("1\n2\n")
         .stdout("out\n")
-        .stderr_has("job 2 (line 2): exit: it exited with status 4")
-        .stderr_has("job 1 (line 1): cancelled: it was running when the run was ended")
+        .stderr_has("(job 2, line 2")
+        .stderr_has(": exit status 4")
+        .stderr_has("(job 1, line 1")
+        .stderr_has(": it was running when the run was ended")
         .status(1)
         .run();
     left.assert_gone();
@@ -317,7 +337,7 @@ fn a_command_that_cannot_be_killed_is_left_behind() {
     for record in &records {
         let pid = record["error"]["data"]["stdout"].as_str().expect("its number").trim();
         let expected = format!(
-            "it took longer than 300ms; it could not be killed and is left running (pid {pid})"
+            "timed out after 300ms; it could not be killed and is left running (pid {pid})"
         );
         assert_eq!(message(record, "timeout"), expected);
     }
@@ -399,7 +419,7 @@ fn a_command_that_is_traced_has_its_status() {
         let printed = match status {
             0 => result(&records[0]),
             _ => {
-                assert_eq!(message(&records[0], "exit"), format!("it exited with status {status}"));
+                assert_eq!(message(&records[0], "exit"), format!("exit status {status}"));
                 &records[0]["error"]["data"]
             }
         };

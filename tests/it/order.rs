@@ -27,6 +27,9 @@ fn nap_results(count: usize) -> Vec<String> {
 
 #[test]
 fn results_of_100_000_jobs_come_in_order() {
+    if !crate::common::heavy() {
+        return;
+    }
     Test::new()
         .workers(8, worker(""))
         .stdin(naps(100_000))
@@ -37,6 +40,9 @@ fn results_of_100_000_jobs_come_in_order() {
 
 #[test]
 fn one_worker_prints_the_same() {
+    if !crate::common::heavy() {
+        return;
+    }
     let at_once: String = (0..100_000).map(|at| format!("nap [{at},0]\n")).collect();
     Test::new()
         .workers(1, worker(""))
@@ -48,6 +54,9 @@ fn one_worker_prints_the_same() {
 
 #[test]
 fn as_a_stream_the_same_lines_come_in_another_order() {
+    if !crate::common::heavy() {
+        return;
+    }
     let output = Test::new()
         .workers(8, worker(""))
         .arg("--stream")

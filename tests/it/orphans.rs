@@ -45,12 +45,18 @@ fn kill_during_starts(max_procs: &str, jobs: usize, script: &str) {
 
 #[test]
 fn killed_while_it_starts_commands() {
+    if !crate::common::heavy() {
+        return;
+    }
     // Before, what was started and not yet on the guardian's list lived on: in two of three tries.
     kill_during_starts("-j40", 40, "sleep $0; :");
 }
 
 #[test]
 fn killed_while_it_starts_commands_that_are_gone_before_their_children() {
+    if !crate::common::heavy() {
+        return;
+    }
     // Whoever is found then is not the leader of its group.
     kill_during_starts("-j2", 3000, "sleep $0 &");
     kill_during_starts("-j8", 300, "(sh -c 'sleep $0; :' $0 &) & exec sh -c 'sleep $0 & :' $0");
@@ -58,6 +64,9 @@ fn killed_while_it_starts_commands_that_are_gone_before_their_children() {
 
 #[test]
 fn killed_while_it_starts_workers() {
+    if !crate::common::heavy() {
+        return;
+    }
     for number in 0..TRIES / 2 {
         let crew = Crew::new();
         let flags = "--ignore-eof --ignore-term --sleep-at-start 300000";
@@ -69,6 +78,9 @@ fn killed_while_it_starts_workers() {
 
 #[test]
 fn killed_on_busy_jobs_whose_workers_have_children() {
+    if !crate::common::heavy() {
+        return;
+    }
     let crew = Crew::new();
     let run = victim(Test::new().workers(3, crew.worker("--ignore-eof --ignore-term")).jobs([
         "ignore_term",
@@ -81,6 +93,9 @@ fn killed_on_busy_jobs_whose_workers_have_children() {
 
 #[test]
 fn killed_during_a_stop() {
+    if !crate::common::heavy() {
+        return;
+    }
     let crew = Crew::new();
     let run = victim(
         Test::new()
@@ -96,6 +111,9 @@ fn killed_during_a_stop() {
 
 #[test]
 fn killed_during_a_timeout() {
+    if !crate::common::heavy() {
+        return;
+    }
     let crew = Crew::new();
     let run = victim(
         Test::new()
@@ -103,12 +121,15 @@ fn killed_during_a_timeout() {
             .args(["--grace", "1m", "--timeout", "0.1s", "--format", "value"])
             .jobs(["grandchild_hang [\"--ignore-term\"]", "echo"]),
     );
-    run.await_stderr("timeout");
+    run.await_stderr("timed out");
     kill(run, &crew);
 }
 
 #[test]
 fn killed_while_workers_are_recycled() {
+    if !crate::common::heavy() {
+        return;
+    }
     for number in 0..TRIES / 2 {
         let crew = Crew::new();
         let run = victim(
@@ -125,6 +146,9 @@ fn killed_while_workers_are_recycled() {
 
 #[test]
 fn killed_while_all_is_stopped() {
+    if !crate::common::heavy() {
+        return;
+    }
     let crew = Crew::new();
     let run = victim(
         Test::new()

@@ -376,8 +376,8 @@ fn streams_are_written_as_ever() {
     let script = "$P -j1 --joblog /dev/stderr --failed /dev/fd/2 sh -c 'exit 1' < q 2> log";
     folder.script(script).status(1).run();
     let log = folder.read("log");
-    assert_has(&log, &["Exitval", "\na\n", "\nb\n", "exited with status 1", "\tsh -c"]);
-    assert_eq!(log.matches("exited with status 1").count(), 2, "{log}");
+    assert_has(&log, &["Exitval", "\na\n", "\nb\n", ": exit status 1 (job ", "\tsh -c"]);
+    assert_eq!(log.matches(": exit status 1 (job ").count(), 2, "{log}");
     let output = folder.script("$P -j1 --joblog /dev/stdout echo < q").run();
     assert_eq!(output.lines().len(), 1 + 4);
     folder

@@ -1,6 +1,6 @@
 //! Workers that were not written for procpool: protocols, framings, handshakes.
 
-use crate::common::{Crew, Test, assert_has, message, need, result};
+use crate::common::{Crew, Test, assert_has, failures, message, need, result, without_times};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -84,8 +84,8 @@ fn a_message_that_the_framing_can_not_hold_is_invalid() {
         .stdin("one\0two\nlines\0three\0")
         .stdout("one!\nthree!\n")
         .stderr(
-            "procpool: job 2: invalid: line 2: the message holds a newline, which would end it: \
-             choose another --framing, such as u32\n",
+            "procpool: failed: two\\nlines: invalid job: the message holds a newline, which would end it: \
+             choose another --framing, such as u32 (job 2, line 2)\n",
         )
         .status(1)
         .run();
@@ -429,10 +429,11 @@ fn a_line_of_a_bundle_that_kills_its_worker_fails_alone() {
         .any_stderr()
         .status(1)
         .run();
-    let failures: Vec<_> = output.stderr.lines().collect();
+    let stderr = without_times(&output.stderr);
+    let failures = failures(&stderr);
     assert_eq!(failures.len(), poison.len(), "{}", output.stderr);
     for (failure, n) in failures.iter().zip(poison) {
-        assert_has(failure, &[&format!("job {n} (line {n}): crash:"), "SIGKILL"]);
+        assert_has(failure, &[&format!("(job {n}, line {n})"), ": the worker (pid ", "SIGKILL"]);
     }
 }
 
@@ -458,13 +459,15 @@ fn bundled_lines_that_are_interrupted_have_one_outcome_each() {
     let done: Vec<u32> =
         output.lines().iter().map(|line| line.parse().expect("a number")).collect();
     assert_eq!(done, (1..=5000).collect::<Vec<_>>());
-    let cancelled = output.stderr.lines().filter(|line| line.contains(": cancelled:")).count();
+    let cancelled =
+        output.stderr.lines().filter(|line| line.contains(": it was running when")).count();
     let left = output.stderr.lines().find_map(|line| {
         line.strip_prefix("procpool: the run was ended: ")?.split(' ').next()?.parse::<usize>().ok()
     });
     // The first of those that are not done is the 5001st; they follow each other without a gap.
     assert!(
-        cancelled >= 1 && output.stderr.contains("job 5001 (line 5001): cancelled"),
+        cancelled >= 1
+            && output.stderr.contains(": it was running when the run was ended (job 5001, "),
         "{}",
         output.stderr
     );
@@ -512,8 +515,7 @@ fn a_filter_that_prints_a_line_too_many_is_found_out_in_bundles_as_well() {
         .any_status()
         .run();
     // What came at once is charged; what came later, when nothing was asked, is told of.
-    let is_charged =
-        output.stderr.contains("job 20000 (line 20000): protocol: it printed more than");
+    let is_charged = output.stderr.contains("procpool: failed: 20000: it printed more than");
     let is_told = output.stderr.contains("it printed a reply without being asked");
     assert!(is_charged || is_told, "{}", output.stderr);
     assert!(!output.lines().contains(&"EXTRA"));

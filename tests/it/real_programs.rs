@@ -112,7 +112,8 @@ fn bc_does_not_answer_what_has_no_value() {
         .stdin("6*7\n1/0\n2+2\n")
         .stdout("42\n4\n")
         .stderr_has("ivide by zero")
-        .stderr_has("job 2 (line 2): timeout: it took longer than 2s")
+        .stderr_has("(job 2, line 2")
+        .stderr_has(": timed out after 2s")
         .status(1)
         .run();
 }
@@ -177,7 +178,7 @@ fn git_check_attr_prints_three_messages_for_one() {
     // Otherwise it looks as if it answered more often than it was asked.
     check("text")
         .stdin("a.png\0")
-        .stderr_has("protocol: it printed more than one reply to one request")
+        .stderr_has(": it printed more than one reply to one request")
         .status(1)
         .run();
 }

@@ -264,7 +264,7 @@ fn a_run_that_is_interrupted_or_killed_has_its_reports() {
             .args(["sh", "-c", "ulimit -c 0; test $0 = quick || { : > began; exec sleep 100; }"])
             .stdin_open()
             .any_stdout()
-            .stderr_has("cancelled: it was running when the run was ended")
+            .stderr_has(": it was running when the run was ended")
             .killed_by(signal)
             .spawn();
         run.write("quick\nslow\nnever\n");

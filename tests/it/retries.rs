@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::common::{Crew, Test, assert_has, message, result, wait_for};
+use crate::common::{Crew, Test, assert_has, failed, message, quoted, result, wait_for};
 use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
@@ -59,7 +59,11 @@ fn a_job_that_fails_each_time_fails_once() {
         .args(["-j2", "--retries=2", "--retry-delay=1ms", "sh", "-c", UNTIL])
         .stdin("1\n9\n2\n")
         .stdout("done\ndone\n")
-        .stderr("procpool: job 2 (line 2): exit: it exited with status 1 (attempt 3)\n")
+        .stderr(failed(
+            &format!("sh -c {} 9", quoted(UNTIL)),
+            "exit status 1",
+            "job 2, line 2, attempt 3",
+        ))
         .status(1)
         .run();
     assert_eq!(runs(&folder).iter().filter(|run| *run == "9").count(), 3);

@@ -66,7 +66,7 @@ fn a_status_other_than_0_is_an_error() {
         sh(&path, "false; echo not here")
             .args(["--setup", "set -e"])
             .stdin("1\n")
-            .stderr("procpool: job 1 (line 1): error: exit status 1\n")
+            .stderr("procpool: failed: 1: exit status 1 (job 1, line 1)\n")
             .status(1)
             .run();
     }
@@ -134,7 +134,8 @@ fn a_shell_that_dies_costs_its_job_alone() {
         .arg("-j1")
         .stdin("1\n2\n3\n")
         .stdout("1\n3\n")
-        .stderr_has("job 2 (line 2): crash: ")
+        .stderr_has(": the worker (pid ")
+        .stderr_has("(job 2, line 2")
         .status(1)
         .run();
 }
@@ -193,7 +194,7 @@ fn what_code_leaves_running_is_not_waited_for_to_its_end() {
         sh(&path, &file)
             .args(["--grace", "0.3", "--format", "text", "f"])
             .stdin("1\n")
-            .stderr(format!("{SILENT}procpool: job 1 (line 1): error: exit status 3\n"))
+            .stderr(format!("{SILENT}procpool: failed: f(\"1\"): exit status 3 (job 1, line 1)\n"))
             .status(1)
             .run();
     }
@@ -216,7 +217,7 @@ fn what_it_still_prints_is_a_part_of_the_result() {
         sh(&path, "while :; do echo y; sleep 0.01; done & echo x")
             .args(["--timeout", "1", "--grace", "0.5"])
             .stdin("a\n")
-            .stderr_has("timeout: it took longer than 1s")
+            .stderr_has("procpool: failed: a: timed out after 1s, and its worker was ended")
             .status(1)
             .run();
     }

@@ -366,63 +366,6 @@ impl Terminal {
     }
 }
 
-/// What a terminal of 80 columns shows after this, as far as procpool uses one.
-fn rows(seen: &str) -> Vec<String> {
-    // It was read as if each byte were a character.
-    let bytes: Vec<u8> = seen.chars().filter_map(|c| u8::try_from(c).ok()).collect();
-    let text = String::from_utf8_lossy(&bytes);
-    let mut rows = vec![Vec::new()];
-    let mut column = 0;
-    let mut rest = text.chars();
-    while let Some(c) = rest.next() {
-        if c == '\n' || (c >= ' ' && column == 80) {
-            rows.push(Vec::new());
-            column = 0;
-        }
-        let row = rows.last_mut().expect("there is one");
-        match c {
-            '\r' => column = 0,
-            '\x1b' => {
-                // `[K` clears what is right of the cursor, `[2K` the row.
-                let end: String = rest.by_ref().take_while(|c| *c != 'K').collect();
-                row.truncate(if end == "[2" { 0 } else { column });
-            }
-            c if c >= ' ' => {
-                row.resize(row.len().max(column + 1), ' ');
-                row[column] = c;
-                column += 1;
-            }
-            _ => {}
-        }
-    }
-    rows.into_iter().map(|row| row.into_iter().collect()).collect()
-}
-
-#[test]
-fn the_progress_line_leaves_nothing_behind() {
-    let Some(mut terminal) = Terminal::new() else { return };
-    terminal.send("stty columns 80");
-    terminal.prompt();
-    let procpool = format!("echo begin; {} -j1 sh -c", env!("CARGO_BIN_EXE_procpool"));
-
-    // A line that is not whole yet stays as it is.
-    terminal.send(&format!("{procpool} 'printf x; exec sleep 0.5' ::: 1 2"));
-    terminal.see("begin\r\n");
-    assert_eq!(rows(&terminal.prompt()), ["xx"]);
-
-    // The terminal shows `^C` behind the line.
-    terminal.send(&format!("{procpool} 'exec sleep 60' ::: 1"));
-    terminal.see("begin\r\n");
-    let mut seen = terminal.see(" 0 done") + " 0 done";
-    terminal.press('c');
-    seen += &(terminal.see("procpool: waiting") + "procpool: waiting");
-    terminal.press('c');
-    seen += &terminal.prompt();
-    let rows = rows(&seen);
-    assert!(rows[0].starts_with("procpool: waiting"), "{rows:?}");
-    assert!(!rows.iter().any(|row| row.contains("done")), "{rows:?}");
-}
-
 #[test]
 fn ctrl_c_once() {
     let Some(mut terminal) = Terminal::new() else { return };

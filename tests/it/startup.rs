@@ -135,7 +135,7 @@ fn a_worker_that_is_no_program() {
         .args(["--worker", &file, "--format", "value"])
         .jobs(["echo"])
         .stderr_has(&file)
-        .stderr_has("job 1 (line 1): spawn: ")
+        .stderr_has("(job 1, line 1")
         .stderr_has("format")
         .status(126)
         .run();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::common::{Crew, Running, Test, assert_has, message, need, wait_for};
+use crate::common::{Crew, Running, Test, assert_has, failed, failures, message, need, wait_for};
 use crate::signals::Terminal;
 
 const PROCPOOL: &str = env!("CARGO_BIN_EXE_procpool");
@@ -61,7 +61,9 @@ fn a_command_that_touches_the_terminal_fails_at_once() {
         assert!(message.starts_with(begin), "{script}: {message}");
         assert!(message.ends_with(&format!("{what}; {ADVICE}")), "{script}: {message}");
     }
-    assert_eq!(fs::read_to_string(crew.path("out.err")).expect("it was written"), "");
+    let told = fs::read_to_string(crew.path("out.err")).expect("it was written");
+    assert_eq!(failures(&told).len(), cases.len(), "{told}");
+    assert_eq!(told.lines().count(), cases.len() + 1, "{told}");
 }
 
 #[test]
@@ -101,7 +103,7 @@ fn a_worker_that_touches_the_terminal_is_a_crash_or_a_failed_start() {
         "while read -r job; do case $job in *'\"a\"'*) read x </dev/tty;; esac; {answer}; done"
     );
     let (status, records, err) = run(&mut terminal, &[], &at_job);
-    assert_eq!((status.as_str(), err.as_str()), ("1", ""));
+    assert_eq!((status.as_str(), failures(&err).len(), err.lines().count()), ("1", 1, 2), "{err}");
     let words = message(&records[0], "crash");
     assert!(words.starts_with("the worker (pid "), "{words}");
     assert!(words.ends_with(&format!("{read} before it answered; {ADVICE}")), "{words}");
@@ -223,10 +225,10 @@ fn a_process_that_is_stopped_still_has_its_timeout() {
     let output = Test::new()
         .args(["--timeout", "0.5", "sh", "-c", "kill -STOP $$", ":::", "a"])
         .stderr_has("was stopped by SIGSTOP (signal 19), not by procpool.")
-        .stderr_has("procpool: job 1: timeout: it took longer than 500ms, and was ended\n")
+        .stderr_has(failed("sh -c 'kill -STOP $$' a", "timed out after 500ms", "job 1"))
         .status(1)
         .run();
-    assert_eq!(output.stderr.lines().count(), 2, "{}", output.stderr);
+    assert_eq!(output.stderr.lines().count(), 3, "{}", output.stderr);
 }
 
 #[test]
@@ -235,7 +237,7 @@ fn a_parent_that_ignores_sigchld_changes_nothing() {
     ignoring().args(["echo", ":::", "a"]).stdout("a\n").run();
     ignoring()
         .args(["-j2", "sh", "-c", "exit $0", ":::", "0", "3"])
-        .stderr("procpool: job 2: exit: it exited with status 3\n")
+        .stderr(failed("sh -c 'exit $0' 3", "exit status 3", "job 2"))
         .status(1)
         .run();
     let crew = Crew::new();
@@ -294,7 +296,7 @@ fn pid_1_ends_with_the_status_of_a_signal() {
         let script = format!("touch '{}'; exec sleep 60", crew.path("begun"));
         let run = test
             .args(["--grace", "0.2", "sh", "-c", &script, ":::", "a"])
-            .stderr_has("procpool: job 1: cancelled: ")
+            .stderr_has(" a: it was running when the run was ended (job 1)\n")
             .status(128 + signal.as_raw())
             .spawn();
         wait_for("the job to begin", || fs::exists(crew.path("begun")).unwrap_or(false));
@@ -342,7 +344,7 @@ fn pid_1_reaps_orphans_and_steals_no_status() {
         if exit == 0 {
             assert_eq!(record["result"]["exit"], 0, "{record}");
         } else {
-            assert_eq!(message(record, "exit"), format!("it exited with status {exit}"));
+            assert_eq!(message(record, "exit"), format!("exit status {exit}"));
         }
     }
     assert_eq!(records[60]["result"]["stdout"].as_str().map(str::trim), Some("0"));

@@ -157,7 +157,7 @@ fn several_lines_at_once_are_told_with_the_option_that_helps() {
         .any_stderr()
         .status(1)
         .run();
-    assert_has(&output.stderr, &["job 1 (line 1): protocol: it printed more than one reply"]);
+    assert_has(&output.stderr, &["procpool: failed: a: it printed more than one reply"]);
     assert_has(
         &output.stderr,
         &["(if it is one reply, give --reply-messages 3): 'a\\nsize\\n\\n'"],
@@ -451,15 +451,22 @@ fn what_is_no_reply_is_named_for_what_it_is() {
 #[test]
 fn a_timeout_tells_what_was_printed_of_an_unfinished_message() {
     for (reply, options, what) in [
-        ("42", &["--protocol=raw"][..], "it has printed '42', which is no whole message\n"),
-        (r#"\001\000\000\000x"#, &["--protocol=raw", "--framing=u32"], "--framing u32le\n"),
-        ("", &["--protocol=raw"], "so its worker was ended\n"),
+        (
+            "42",
+            &["--protocol=raw"][..],
+            "; it has printed '42', which is no whole message (job 1, line 1)\n",
+        ),
+        (
+            r#"\001\000\000\000x"#,
+            &["--protocol=raw", "--framing=u32"],
+            "--framing u32le (job 1, line 1)\n",
+        ),
+        ("", &["--protocol=raw"], "and its worker was ended (job 1, line 1)\n"),
     ] {
         jsonl(reply, options)
             .args(["--timeout=300ms", "--grace=0"])
-            .stderr_has(
-                "job 1 (line 1): timeout: it took longer than 300ms, so its worker was ended",
-            )
+            .stderr_has("(job 1, line 1")
+            .stderr_has(": timed out after 300ms, and its worker was ended")
             .stderr_has(what)
             .status(1)
             .run();
@@ -515,7 +522,7 @@ fn a_message_does_not_go_on_behind_a_prompt() {
     crew.file("go", "");
     let output = run.finish();
     assert!(
-        output.stderr.starts_with("PIN: \nprocpool: job 1 (line 1): crash:"),
+        output.stderr.starts_with("PIN: \nprocpool: failed: a: the worker (pid "),
         "{}",
         output.stderr
     );

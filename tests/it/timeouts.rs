@@ -177,7 +177,8 @@ fn so_many_times_the_median_for_commands() {
         .args(["sleep \"$0\"; echo done"])
         .stdin("0.05\n0.05\n0.05\n600\n0.1\n")
         .stdout("0.05\tdone\n0.05\tdone\n0.05\tdone\n0.1\tdone\n")
-        .stderr_has("job 4 (line 4): timeout: it took longer than ")
+        .stderr_has("(job 4, line 4")
+        .stderr_has(": timed out after ")
         .status(1)
         .run();
     assert!(output.elapsed < Duration::from_secs(60), "{:?}", output.elapsed);
@@ -192,7 +193,7 @@ fn so_many_times_the_median_for_workers() {
         .jobs(["sleep [50]", "sleep [50]", "sleep [50]", "never_answer", "echo [5]"])
         .any_status()
         .records();
-    assert_has(message(&records[3], "timeout"), &["it took longer than "]);
+    assert_has(message(&records[3], "timeout"), &["timed out after "]);
     assert_eq!(result(&records[4]), &json!([5]));
 }
 
@@ -299,7 +300,7 @@ fn a_job_is_ended_also_where_its_worker_was_slow_to_start() {
         .status(1)
         .run();
     let records = output.records();
-    assert_has(message(&records[0], "timeout"), &["it took longer than 400ms"]);
+    assert_has(message(&records[0], "timeout"), &["timed out after 400ms"]);
     assert_eq!(result(&records[1]), &json!([20]));
     assert_eq!(crew.logged("job").len(), 2);
 }

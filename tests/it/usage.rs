@@ -172,7 +172,9 @@ fn a_negative_number_is_a_wrong_value() {
 
 #[test]
 fn only_what_is_alike_is_proposed() {
-    for (option, proposed) in [("--color", ""), ("--shuf", ""), ("--retires", "'--retries'")] {
+    for (option, proposed) in
+        [("--colour", "'--color'"), ("--shuf", ""), ("--retires", "'--retries'")]
+    {
         let stderr = Test::new().args([option, "x"]).any_stderr().status(2).run().stderr;
         assert!(!stderr.contains("as a value"), "{stderr}");
         assert_eq!(stderr.contains("similar"), !proposed.is_empty(), "{stderr}");
@@ -226,8 +228,8 @@ fn a_line_with_too_few_columns_is_no_job() {
             .stdin(format!("a{separator}b\nc\nd{separator}\n"))
             .stdout("<b>\n<>\n")
             .stderr(
-                "procpool: job 2: invalid: line 2: the placeholder {2} has no value: \
-                 this job has 1 arg\n",
+                "procpool: failed: c: invalid job: the placeholder {2} has no value: \
+                 this job has 1 arg (job 2, line 2)\n",
             )
             .status(1)
             .run();
@@ -235,7 +237,10 @@ fn a_line_with_too_few_columns_is_no_job() {
     Test::new()
         .args(["--input", "json", "--env", "A={3}", "echo"])
         .stdin("[1,2]\n")
-        .stderr_has("job 1: invalid: line 1: the placeholder {3} has no value: this job has 2 args")
+        .stderr_has(
+            "procpool: failed: [1,2]: invalid job: the placeholder {3} has no value: \
+             this job has 2 args (job 1, line 1)\n",
+        )
         .status(1)
         .run();
     // The last job of several lines may have fewer.

@@ -59,7 +59,8 @@ pub fn copy(stream: Stream) -> io::Result<OwnedFd> {
     borrowed(stream).try_clone_to_owned()
 }
 
-fn borrowed(stream: Stream) -> BorrowedFd<'static> {
+/// The stream, for questions about it.
+pub fn borrowed(stream: Stream) -> BorrowedFd<'static> {
     match stream {
         Stream::Stdin => given::stdin(),
         Stream::Stdout => given::stdout(),

@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 
-use procpool::{BuildError, ProgramError};
+use procpool::engine::{BuildError, ProgramError};
 use rustix::process::{Signal, getpid};
 
 use crate::cli::EarlyExit;
+use crate::descriptors::{self, Stream};
 use crate::plan::Misuse;
 use crate::report::console::message;
 use crate::terminal;
@@ -68,6 +69,18 @@ impl Status {
     pub fn from_early_exit(exit: &EarlyExit) -> Self {
         exit.print();
         if exit.is_misuse() { Self::Usage } else { Self::Success }
+    }
+
+    /// Prints a text to stdout instead of a run.
+    pub fn of_text(text: &str) -> Self {
+        if descriptors::is_closed(Stream::Stdout) {
+            return Self::from_error(anyhow::anyhow!("stdout is closed: let it go to a file"));
+        }
+        match procpool::engine::output::print(text) {
+            Ok(()) => Self::Success,
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Self::StdoutClosed,
+            Err(error) => Self::from_error(anyhow::anyhow!("stdout can't be written: {error}")),
+        }
     }
 
     /// Ends the process. An interrupted process dies of the signal, so that a shell script that runs it ends too.

@@ -2,7 +2,10 @@
 
 mod cli;
 mod descriptors;
+mod doctor;
+mod examples;
 mod exit;
+mod generate;
 mod interrupts;
 mod lock;
 mod outputs;
@@ -14,15 +17,31 @@ mod signals;
 mod terminal;
 
 use cli::Options;
+use cli::help::HelpOptions;
 use exit::Status;
 
 fn main() -> ! {
+    procpool::engine::name_options();
     signals::outlive_harmless();
     let status = match cli::parse() {
-        Ok(options) => run(options),
+        Ok(options) => match instead_of_a_run(&options.help) {
+            Some(text) => Status::of_text(&text),
+            None => run(options),
+        },
         Err(exit) => Status::from_early_exit(&exit),
     };
     status.leave()
+}
+
+/// The text that is printed instead of a run, if the options ask for one.
+fn instead_of_a_run(help: &HelpOptions) -> Option<String> {
+    if help.doctor {
+        return Some(doctor::report());
+    }
+    if let Some(language) = help.example_worker {
+        return Some(examples::example(language).to_owned());
+    }
+    help.generate.map(generate::generate)
 }
 
 fn run(options: Options) -> Status {

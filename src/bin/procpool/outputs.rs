@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use procpool::files::{FilePlace, Links, is_regular, is_same};
-use procpool::input::Source;
-use procpool::input::remainder::Remainder;
+use procpool::engine::files::{FilePlace, Links, is_regular, is_same};
+use procpool::engine::input::Source;
+use procpool::engine::input::remainder::Remainder;
 use rustix::fs::{FileType, Stat, fstat, stat, tell};
 
 use crate::cli::Options;
@@ -23,7 +23,7 @@ const STDERR: [&str; 3] = ["/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"];
 #[derive(Debug)]
 pub enum WriteTarget {
     Stderr,
-    Place(FilePlace),
+    Place(Box<FilePlace>),
 }
 
 impl WriteTarget {
@@ -31,7 +31,7 @@ impl WriteTarget {
         if STDERR.iter().any(|name| path == Path::new(name)) {
             return Ok(Self::Stderr);
         }
-        FilePlace::find(path, Links::Followed).map(Self::Place)
+        FilePlace::find(path, Links::Followed).map(Box::new).map(Self::Place)
     }
 
     /// Makes the file, or empties the one that is there.
@@ -106,7 +106,7 @@ impl Outputs {
         // An error is reported when the journal is opened.
         let journal = options.journal.file.as_ref().and_then(|path| {
             let place = FilePlace::find(path, Links::Refused).ok()?;
-            Some((path.clone(), WriteTarget::Place(place)))
+            Some((path.clone(), WriteTarget::Place(Box::new(place))))
         });
         let made = [
             ("--journal", journal.as_ref()),

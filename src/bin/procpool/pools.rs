@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use procpool::{Closed, Feed, Job, Pool, Underway};
+use procpool::engine::{Closed, Feed, Gate, Job, Pool, Underway};
 
 /// The pools of a run, at least one.
 #[derive(Clone, Debug)]
@@ -40,6 +40,16 @@ impl Pools {
         let mut jobs: Vec<_> = self.pools.iter().flat_map(|pool| pool.underway(left())).collect();
         jobs.sort_by_key(|job| (job.seq, job.slot));
         jobs
+    }
+
+    /// As [`Pool::warming`], of all.
+    pub fn warming(&self) -> usize {
+        self.pools.iter().map(Pool::warming).sum()
+    }
+
+    /// As [`Pool::held_back`]. All pools share their limits.
+    pub fn held_back(&self) -> Option<(Gate, usize)> {
+        self.pools[0].held_back()
     }
 
     /// As [`Pool::kill`].

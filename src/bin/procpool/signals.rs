@@ -39,6 +39,8 @@ pub struct Signals {
     /// TTOU: a process in the background writes to the terminal.
     write: Option<Signal>,
     report: Option<Signal>,
+    /// INFO (Ctrl-T), where there is such a signal.
+    info: Option<Signal>,
     resume: Option<Signal>,
     /// A CONT has come and was not handled yet.
     is_resumed: Arc<AtomicBool>,
@@ -71,6 +73,7 @@ impl Signals {
             read: listen(SIGTTIN)?,
             write: listen(SIGTTOU)?,
             report: listen(SignalKind::user_defined1())?,
+            info: info().map_or(Ok(None), listen)?,
             resume: listen(SignalKind::from_raw(SIGCONT))?,
             is_resumed,
         })
@@ -87,6 +90,7 @@ impl Signals {
                 () = next(&mut self.hangup) => return end(SignalKind::hangup()),
                 () = next(&mut self.quit) => return Caught::Quit(SignalKind::quit().as_raw_value()),
                 () = next(&mut self.report) => return Caught::Report,
+                () = next(&mut self.info) => return Caught::Report,
                 () = next(&mut self.suspend) => if can_be_continued() { return Caught::Suspend },
                 () = next(&mut self.read) => if reads_in_vain() { return Caught::Suspend },
                 () = next(&mut self.write) => if writes_in_vain() { return Caught::Suspend },
@@ -107,6 +111,26 @@ impl Signals {
             let _ = signal_hook::low_level::raise(rustix::process::Signal::STOP.as_raw());
         }
     }
+}
+
+/// The signal that Ctrl-T sends on BSD and macOS.
+fn info() -> Option<SignalKind> {
+    #[cfg(any(
+        target_os = "dragonfly",
+        target_os = "freebsd",
+        target_os = "macos",
+        target_os = "netbsd",
+        target_os = "openbsd"
+    ))]
+    return Some(SignalKind::info());
+    #[cfg(not(any(
+        target_os = "dragonfly",
+        target_os = "freebsd",
+        target_os = "macos",
+        target_os = "netbsd",
+        target_os = "openbsd"
+    )))]
+    None
 }
 
 fn end(kind: SignalKind) -> Caught {

@@ -19,11 +19,19 @@ enum Version {
     Two,
 }
 
+/// The memory that a process could take without swapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Free {
-    pub(super) bytes: u64,
+pub struct FreeMemory {
+    /// In bytes.
+    pub bytes: u64,
     /// The limit of a control group counts, not the memory of the machine.
-    pub(super) is_of_group: bool,
+    pub is_of_group: bool,
+}
+
+/// The memory that is free now, in the machine and in the control groups of this process. `None`: the system does
+/// not say.
+pub fn free_memory() -> Option<FreeMemory> {
+    Memory::new().free()
 }
 
 /// The control groups whose limits apply to this process: its own group and those above it.
@@ -54,10 +62,10 @@ impl Memory {
 
     /// How much memory is free without swapping: the lowest number of all groups and the machine. `None`:
     /// the system does not say.
-    pub(super) fn free(&self) -> Option<Free> {
+    pub(super) fn free(&self) -> Option<FreeMemory> {
         let groups = self.0.iter().filter_map(|(folder, version)| free_in(folder, *version));
-        let of_groups = groups.map(|bytes| Free { bytes, is_of_group: true });
-        let of_machine = free_in_machine().map(|bytes| Free { bytes, is_of_group: false });
+        let of_groups = groups.map(|bytes| FreeMemory { bytes, is_of_group: true });
+        let of_machine = free_in_machine().map(|bytes| FreeMemory { bytes, is_of_group: false });
         of_groups.chain(of_machine).min()
     }
 }

@@ -2,10 +2,10 @@
 //! memory of the machine, a token of make's jobserver.
 
 pub(crate) mod jobserver;
-mod memory;
+pub(crate) mod memory;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,25 @@ use crate::util::clock::{Clock, Moment};
 /// How often the load and the memory of the machine are checked.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// What jobs wait for besides a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Gate {
+    /// The time between two starts.
+    Interval,
+    /// The load of the machine.
+    Load,
+    /// The free memory of the machine.
+    Memory,
+    /// A token of make's jobserver.
+    Jobserver,
+}
+
+impl Gate {
+    const ALL: [Self; 4] = [Self::Interval, Self::Load, Self::Memory, Self::Jobserver];
+}
+
+/// The gates of a pool.
 #[derive(Debug)]
 pub(crate) struct Gates {
     limits: Limits,
@@ -28,6 +47,17 @@ pub(crate) struct Gates {
     memory: Option<Memory>,
     /// It was reported that jobs wait.
     has_reported: AtomicBool,
+    /// How many slots wait at each gate.
+    waiting: [AtomicUsize; Gate::ALL.len()],
+}
+
+/// A slot that waits at a gate, until this is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Whether a job may start.
@@ -61,6 +91,7 @@ impl Gates {
             turns: Mutex::default(),
             jobserver: jobserver.map(Arc::new),
             has_reported: AtomicBool::new(false),
+            waiting: Default::default(),
         }
     }
 
@@ -71,6 +102,19 @@ impl Gates {
             || max_load.is_some()
             || min_free_memory.is_some()
             || self.jobserver.is_some()
+    }
+
+    /// The gate that most slots wait at, and how many they are.
+    pub(crate) fn busiest(&self) -> Option<(Gate, usize)> {
+        let counts = self.waiting.iter().map(|count| count.load(Ordering::Relaxed));
+        let gates = Gate::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0);
+        gates.max_by_key(|(_, count)| *count)
+    }
+
+    fn wait_at(&self, gate: Gate) -> Waiting<'_> {
+        let count = &self.waiting[gate as usize];
+        count.fetch_add(1, Ordering::Relaxed);
+        Waiting(count)
     }
 
     /// Waits until a job may start, or until the run is over.
@@ -86,7 +130,8 @@ impl Gates {
         {
             return Passage::Closed;
         }
-        while let Some(what) = self.what_is_short() {
+        while let Some((gate, what)) = self.what_is_short() {
+            let _waiting = self.wait_at(gate);
             if is_over() {
                 return Passage::Closed;
             }
@@ -99,6 +144,7 @@ impl Gates {
         match &self.jobserver {
             None => Passage::Free,
             Some(jobserver) => {
+                let _waiting = self.wait_at(Gate::Jobserver);
                 Jobserver::wait(jobserver, wake, is_over).map_or(Passage::Closed, Passage::With)
             }
         }
@@ -113,6 +159,7 @@ impl Gates {
         wake: &Arc<Wake>,
         is_over: impl Fn() -> bool,
     ) -> bool {
+        let _waiting = self.wait_at(Gate::Interval);
         let number = self.lock_turns().enter(clock.now(), wake);
         loop {
             let over = is_over();
@@ -138,13 +185,13 @@ impl Gates {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the machine has too little of now, as a phrase.
-    fn what_is_short(&self) -> Option<String> {
+    /// What the machine has too little of now: the gate, and a phrase.
+    fn what_is_short(&self) -> Option<(Gate, String)> {
         if let Some(most) = self.limits.max_load
             && let Some(load) = load()
             && load > most
         {
-            return Some(format!("the load is {load:.2}, above --max-load {most}"));
+            return Some((Gate::Load, format!("the load is {load:.2}, above --max-load {most}")));
         }
         if let Some(least) = self.limits.min_free_memory
             && let Some(free) = self.memory.as_ref().and_then(Memory::free)
@@ -153,11 +200,12 @@ impl Gates {
             let mib = |bytes: u64| bytes >> 20;
             let whose =
                 if free.is_of_group { " (the limit of the memory cgroup counts)" } else { "" };
-            return Some(format!(
+            let what = format!(
                 "{} MiB of memory are free, less than --min-free-memory {} MiB{whose}",
                 mib(free.bytes),
                 mib(least)
-            ));
+            );
+            return Some((Gate::Memory, what));
         }
         None
     }

@@ -1,10 +1,14 @@
-//! The jobs that wait: those that can run now, in the order of the input, and those that are to be
-//! tried again later. Owns the limits on how many jobs wait.
+//! The jobs that wait: those that can run now, in the order of the input, the calls, and those that are
+//! to be tried again later. Owns the limits on how many jobs wait.
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
 
+use super::calls::{Left, WaitingCalls};
 use crate::job::Job;
+use crate::job::call::{self, OpenCall};
+use crate::job::caller::Waits;
 use crate::util::clock::Moment;
 
 /// The queue is full with this many jobs, or with 64 for each slot if that is more.
@@ -28,8 +32,12 @@ pub(super) struct Backlog {
     bundled: usize,
     /// The bytes of the jobs in `jobs`.
     bytes: usize,
+    /// The calls that can run now.
+    calls: WaitingCalls,
     /// The jobs that are to be tried again.
     later: Later,
+    /// How many slots there are.
+    slots: usize,
     /// The most entries that `jobs` should have.
     max_jobs: usize,
 }
@@ -40,7 +48,9 @@ impl Backlog {
             jobs: VecDeque::new(),
             bundled: 0,
             bytes: 0,
+            calls: WaitingCalls::default(),
             later: Later::default(),
+            slots,
             max_jobs: MAX_JOBS.max(slots * 64),
         }
     }
@@ -57,12 +67,17 @@ impl Backlog {
 
     /// Whether no job can run now.
     pub(super) fn has_none_now(&self) -> bool {
-        self.jobs.is_empty()
+        self.jobs.is_empty() && self.calls.len() == 0
+    }
+
+    /// Whether no job can run now at this slot.
+    pub(super) fn has_none_for(&self, slot: usize) -> bool {
+        self.jobs.is_empty() && self.calls.has_none_for(slot)
     }
 
     /// Whether no job is to be tried again.
     pub(super) fn has_none_later(&self) -> bool {
-        self.later.heap.is_empty()
+        self.later.len() == 0
     }
 
     /// Whether no job waits at all.
@@ -72,12 +87,12 @@ impl Backlog {
 
     /// How many jobs can run now. Each job of a bundle counts.
     pub(super) fn queued(&self) -> usize {
-        self.jobs.len() + self.bundled
+        self.jobs.len() + self.bundled + self.calls.len()
     }
 
     /// How many jobs wait at all.
     pub(super) fn waiting(&self) -> usize {
-        self.queued() + self.later.heap.len()
+        self.queued() + self.later.len()
     }
 
     /// Appends all jobs of a batch.
@@ -87,20 +102,51 @@ impl Backlog {
         self.jobs.extend(batch.drain(..));
     }
 
+    /// Appends a call.
+    pub(super) fn append_call(&mut self, call: Arc<OpenCall>) {
+        self.calls.append(call, self.slots);
+    }
+
     /// Puts a job at the head.
     pub(super) fn prepend(&mut self, job: Job) {
+        let job = match job.into_call(Waits::Now) {
+            Ok(Some(call)) => return self.calls.prepend(call, self.slots),
+            Ok(None) => return,
+            Err(job) => *job,
+        };
         self.bytes += job.size();
         self.bundled += bundled(&job);
         self.jobs.push_front(job);
     }
 
-    /// Moves up to `count` jobs to `into`, about `max_bytes` of them. Returns how many jobs were moved.
+    /// Moves up to `count` jobs for a slot to `into`, about `max_bytes` of them. Returns how many jobs were
+    /// moved, and how many places in a queue with a bound they had.
     pub(super) fn take(
         &mut self,
+        slot: usize,
         count: usize,
         max_bytes: usize,
         into: &mut VecDeque<Job>,
-    ) -> usize {
+    ) -> (usize, usize) {
+        let (mut taken, mut places) = (0, 0);
+        let mut room = max_bytes;
+        while taken < count
+            && (taken == 0 || room > 0)
+            && let Some((job, has_place)) = self.calls.take(slot)
+        {
+            room = room.saturating_sub(job.size());
+            taken += 1;
+            places += usize::from(has_place);
+            into.push_back(job);
+        }
+        if taken == 0 {
+            taken = self.take_fed(count, max_bytes, into);
+        }
+        (taken, places)
+    }
+
+    /// As [`Backlog::take`], of the jobs that are none of calls.
+    fn take_fed(&mut self, count: usize, max_bytes: usize, into: &mut VecDeque<Job>) -> usize {
         let mut bytes = 0;
         let mut taken = 0;
         while taken < count
@@ -134,8 +180,7 @@ impl Backlog {
 
     /// Keeps a job that is to be tried again when it is due.
     pub(super) fn put_off(&mut self, job: Job, due: Moment) {
-        self.later.bytes += job.size();
-        self.later.heap.push(Retry { due, job });
+        self.later.put(job, due);
     }
 
     /// When the next job is to be tried again.
@@ -146,26 +191,51 @@ impl Backlog {
     /// Moves the jobs that are due to the head. Returns how many there were.
     pub(super) fn requeue_due(&mut self, now: Moment) -> usize {
         let mut count = 0;
-        while let Some(job) = self.later.pop_due(now) {
-            self.bytes += job.size();
-            self.jobs.push_front(job);
+        while let Some(waiting) = self.later.pop_due(now) {
+            match waiting {
+                LaterJob::Fed(job) => {
+                    self.bytes += job.size();
+                    self.jobs.push_front(job);
+                }
+                LaterJob::OfCall(call) => self.calls.prepend(call, self.slots),
+            }
             count += 1;
         }
         count
     }
 
-    /// Nobody waits any more for the jobs of `calls` more calls. Returns whether that removed any job.
-    pub(super) fn calls_dropped(&mut self, calls: usize) -> bool {
-        self.later.calls_dropped(calls)
+    /// A call was dropped that waited here.
+    pub(super) fn call_dropped(&mut self, shelf: Waits) {
+        match shelf {
+            Waits::Now => self.calls.one_dropped(),
+            Waits::Later => self.later.one_dropped(),
+        }
+    }
+
+    /// Many calls were dropped at once. Returns whether any of them waited here.
+    pub(super) fn forget_dropped(&mut self) -> bool {
+        let is_any_now = self.calls.forget_dropped();
+        self.later.forget_dropped() || is_any_now
+    }
+
+    /// Removes the calls that have waited for as long as they may, as [`WaitingCalls::expire`].
+    pub(super) fn expire(&mut self, now: Moment) -> (Left, Moment) {
+        self.calls.expire(now)
+    }
+
+    /// The calls of a slot that has no thread go to any other.
+    pub(super) fn rehome(&mut self, slot: usize) {
+        self.calls.rehome(slot);
     }
 
     /// Removes all jobs.
-    pub(super) fn remove_all(&mut self) -> VecDeque<Job> {
+    pub(super) fn remove_all(&mut self) -> Left {
         self.bundled = 0;
         self.bytes = 0;
-        self.later.bytes = 0;
-        let later = std::mem::take(&mut self.later.heap).into_iter().map(|retry| retry.job);
-        std::mem::take(&mut self.jobs).into_iter().chain(later).collect()
+        let Left { jobs: of_calls, places } = self.calls.remove_all();
+        let jobs = std::mem::take(&mut self.jobs).into_iter();
+        let jobs = jobs.chain(of_calls).chain(std::mem::take(&mut self.later).into_jobs());
+        Left { jobs: jobs.collect(), places }
     }
 
     /// The bytes of the jobs that can run now, those of the jobs to be tried again, and the count of
@@ -186,42 +256,82 @@ fn bundled(job: &Job) -> usize {
 struct Later {
     heap: BinaryHeap<Retry>,
     bytes: usize,
-    /// How many calls were dropped since the heap was last searched for their jobs.
+    /// How many calls in the heap were dropped.
     dropped: usize,
 }
 
+/// A job that is to be tried again.
+#[derive(Debug)]
+enum LaterJob {
+    Fed(Job),
+    OfCall(Arc<OpenCall>),
+}
+
 impl Later {
+    /// How many there are, without those of calls that were dropped.
+    fn len(&self) -> usize {
+        self.heap.len() - self.dropped
+    }
+
     fn is_full(&self) -> bool {
-        self.heap.len() >= MAX_LATER || self.bytes >= MAX_LATER_BYTES
+        self.len() >= MAX_LATER || self.bytes >= MAX_LATER_BYTES
     }
 
-    fn pop_due(&mut self, now: Moment) -> Option<Job> {
-        if self.heap.peek()?.due > now {
-            return None;
+    fn put(&mut self, job: Job, due: Moment) {
+        let (seq, size) = (job.seq, job.size());
+        let job = match job.into_call(Waits::Later) {
+            Ok(Some(call)) => LaterJob::OfCall(call),
+            Ok(None) => return,
+            Err(job) => LaterJob::Fed(*job),
+        };
+        self.bytes += size;
+        self.heap.push(Retry { due, seq, size, job });
+    }
+
+    fn pop_due(&mut self, now: Moment) -> Option<LaterJob> {
+        while self.heap.peek()?.due <= now {
+            let Retry { job, size, .. } = self.heap.pop()?;
+            self.bytes -= size;
+            if job.is_wanted() {
+                return Some(job);
+            }
+            // Nobody waits for it any more.
+            self.dropped = self.dropped.saturating_sub(1);
         }
-        let job = self.heap.pop()?.job;
-        self.bytes -= job.size();
-        Some(job)
+        None
     }
 
-    fn calls_dropped(&mut self, calls: usize) -> bool {
-        self.dropped = self.dropped.saturating_add(calls);
+    fn one_dropped(&mut self) {
+        self.dropped += 1;
         // A search for each dropped call would take long where there are many jobs.
-        self.dropped.saturating_mul(2) > self.heap.len() && self.forget_dropped()
+        if self.dropped * 2 > self.heap.len() {
+            self.forget_dropped();
+        }
     }
 
     /// Removes the jobs that nobody waits for any more. Returns whether there were any.
     fn forget_dropped(&mut self) -> bool {
         let before = self.heap.len();
-        let mut bytes = 0;
-        self.heap.retain(|retry| {
-            let is_wanted = !retry.job.is_abandoned();
-            bytes += if is_wanted { retry.job.size() } else { 0 };
-            is_wanted
-        });
-        self.bytes = bytes;
+        self.heap.retain(|retry| retry.job.is_wanted());
+        self.bytes = self.heap.iter().map(|retry| retry.size).sum();
         self.dropped = 0;
         self.heap.len() < before
+    }
+
+    fn into_jobs(self) -> impl Iterator<Item = Job> {
+        self.heap.into_iter().filter_map(|retry| match retry.job {
+            LaterJob::Fed(job) => Some(job),
+            LaterJob::OfCall(call) => call::start(call, usize::MAX).map(|(job, _)| job),
+        })
+    }
+}
+
+impl LaterJob {
+    fn is_wanted(&self) -> bool {
+        match self {
+            Self::Fed(_) => true,
+            Self::OfCall(call) => call.is_waiting(),
+        }
     }
 }
 
@@ -229,12 +339,14 @@ impl Later {
 #[derive(Debug)]
 struct Retry {
     due: Moment,
-    job: Job,
+    seq: u64,
+    size: usize,
+    job: LaterJob,
 }
 
 impl Ord for Retry {
     fn cmp(&self, other: &Self) -> Ordering {
-        (other.due, other.job.seq).cmp(&(self.due, self.job.seq))
+        (other.due, other.seq).cmp(&(self.due, self.seq))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The queue between input and slots: the jobs that wait, the slots that take them, and one lock.
 
 mod backlog;
+mod calls;
 mod monitor;
 mod roster;
 

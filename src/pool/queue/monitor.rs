@@ -4,10 +4,13 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::backlog::Backlog;
+use super::calls::Left;
 use super::roster::Roster;
+use crate::job::call::OpenCall;
+use crate::job::caller::DroppedStage;
 use crate::job::{Closed, Job};
 use crate::process::Wake;
 use crate::util::clock::Moment;
@@ -19,6 +22,8 @@ pub(crate) struct Queue {
     room: Condvar,
     /// Notified when no job is queued or running, and when the last slot has left.
     pub(crate) quiet: Notify,
+    /// The places of calls in a queue with a bound that are free.
+    places: Option<Semaphore>,
 }
 
 /// What the lock protects.
@@ -75,7 +80,8 @@ pub(crate) enum Taken {
 }
 
 impl Queue {
-    pub(crate) fn new(slots: usize) -> Self {
+    /// `most_calls`: how many calls may wait.
+    pub(crate) fn new(slots: usize, most_calls: Option<usize>) -> Self {
         Self {
             state: Mutex::new(QueueState {
                 backlog: Backlog::new(slots),
@@ -87,6 +93,7 @@ impl Queue {
             }),
             room: Condvar::new(),
             quiet: Notify::new(),
+            places: most_calls.map(|most| Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
         }
     }
 
@@ -105,6 +112,62 @@ impl Queue {
             return Err(Closed);
         }
         state.backlog.append(batch);
+        Ok(state.wake_for_jobs())
+    }
+
+    /// Waits for a place for a call, where the queue has a bound. The place is taken until the call leaves
+    /// the queue. Returns whether there is a bound.
+    pub(crate) async fn await_place(&self) -> bool {
+        match &self.places {
+            Some(places) => {
+                places.acquire().await.map(tokio::sync::SemaphorePermit::forget).is_ok()
+            }
+            None => false,
+        }
+    }
+
+    /// Takes a place for a call, as [`Queue::await_place`]. `None`: there is no place free.
+    pub(crate) fn try_place(&self) -> Option<bool> {
+        match &self.places {
+            Some(places) => {
+                places.try_acquire().ok()?.forget();
+                Some(true)
+            }
+            None => Some(false),
+        }
+    }
+
+    /// Calls have left the queue that had this many places. To free them may run code of whoever waits for
+    /// a place, so no lock is held.
+    pub(crate) fn free_places(&self, count: usize) {
+        if let (Some(places), 1..) = (&self.places, count) {
+            places.add_permits(count);
+        }
+    }
+
+    /// Queues a call, and returns the slots to be started.
+    pub(crate) fn push_call(&self, call: &Arc<OpenCall>) -> Result<Vec<usize>, Closed> {
+        let mut state = self.lock();
+        if !state.is_open() {
+            return Err(Closed);
+        }
+        state.backlog.append_call(Arc::clone(call));
+        let home = call.home.and_then(|home| usize::try_from(home).ok());
+        let mut fresh: Vec<usize> =
+            home.and_then(|home| state.roster.call(home)).into_iter().collect();
+        fresh.append(&mut state.wake_for_jobs());
+        Ok(fresh)
+    }
+
+    /// Queues calls that any slot may take, and returns the slots to be started.
+    pub(crate) fn push_calls(&self, calls: &[Arc<OpenCall>]) -> Result<Vec<usize>, Closed> {
+        let mut state = self.lock();
+        if !state.is_open() {
+            return Err(Closed);
+        }
+        for call in calls {
+            state.backlog.append_call(Arc::clone(call));
+        }
         Ok(state.wake_for_jobs())
     }
 
@@ -159,71 +222,115 @@ impl Queue {
         if !state.backlog.has_none_later() {
             state.requeue_due(ask.now);
         }
-        let taken = self.take_from(&mut state, slot, ask, into);
-        (taken, state.backlog.next_due())
+        let (taken, places) = self.take_from(&mut state, slot, ask, into);
+        let due = state.backlog.next_due();
+        drop(state);
+        self.free_places(places);
+        (taken, due)
     }
 
+    /// Returns also how many places in a queue with a bound the jobs had.
     fn take_from(
         &self,
         state: &mut QueueState,
         slot: usize,
         ask: Ask,
         into: &mut VecDeque<Job>,
-    ) -> Taken {
+    ) -> (Taken, usize) {
         state.release(slot, ask.finished);
         state.roster.arrive(slot);
-        if state.backlog.has_none_now() {
-            if state.is_quiet() {
-                self.quiet.notify_waiters();
-            }
-            return state.nothing_for(slot, ask);
+        if state.backlog.has_none_for(slot) {
+            return (self.nothing_for(state, slot, ask), 0);
         }
-        state.roster.stop_idling(slot);
         let count = state.portion_for(ask);
         if count == 0 {
-            return Taken::Wait;
+            state.roster.stop_idling(slot);
+            return (Taken::Wait, 0);
         }
-        let taken = state.backlog.take(count, ask.max_bytes, into);
+        let (taken, places) = state.backlog.take(slot, count, ask.max_bytes, into);
+        if taken == 0 {
+            // Only calls that were dropped were there, or those of other slots.
+            return (self.nothing_for(state, slot, ask), 0);
+        }
+        state.roster.stop_idling(slot);
         state.running += taken;
         state.roster.hold(slot, taken);
         if state.feeders > 0 && state.backlog.has_much_room() {
             self.room.notify_all();
         }
-        Taken::Jobs
+        (Taken::Jobs, places)
     }
 
-    /// Removes all jobs that no slot has taken.
-    pub(crate) fn clear(&self) -> VecDeque<Job> {
-        let mut state = self.lock();
-        self.room.notify_all();
-        if state.running == 0 {
-            self.quiet.notify_waiters();
-        }
-        state.backlog.remove_all()
-    }
-
-    /// Calls were dropped. Their jobs are not tried again. Those that run are ended by the slot that
-    /// has them. If that is not known, all slots are woken.
-    pub(crate) fn calls_dropped(&self, slot: Option<usize>) {
-        let mut state = self.lock();
-        let calls = match slot {
-            Some(slot) => {
-                state.roster.notify(slot);
-                1
-            }
-            None => {
-                state.roster.notify_all();
-                usize::MAX
-            }
-        };
-        if !state.backlog.calls_dropped(calls) {
-            return;
-        }
-        self.room.notify_all();
+    fn nothing_for(&self, state: &mut QueueState, slot: usize, ask: Ask) -> Taken {
         if state.is_quiet() {
             self.quiet.notify_waiters();
         }
-        state.let_leave();
+        state.nothing_for(slot, ask)
+    }
+
+    /// Removes all jobs that no slot has taken.
+    pub(crate) fn clear(&self) -> Vec<Job> {
+        let mut state = self.lock();
+        self.room.notify_all();
+        let Left { jobs, places } = state.backlog.remove_all();
+        if state.running == 0 {
+            self.quiet.notify_waiters();
+        }
+        drop(state);
+        self.free_places(places);
+        jobs
+    }
+
+    /// A call was dropped. If it is queued it leaves the queue, and what it holds is freed. If it runs, its
+    /// slot learns of it.
+    pub(crate) fn drop_call(&self, call: &OpenCall) {
+        let mut state = self.lock();
+        let dropped = call.abandon();
+        let mut places = 0;
+        match dropped.stage {
+            DroppedStage::Over => {}
+            DroppedStage::AtSlot(slot) => state.roster.notify(slot),
+            DroppedStage::Queued { shelf, had_place } => {
+                places = usize::from(had_place);
+                state.backlog.call_dropped(shelf);
+                self.calls_have_left(&state);
+            }
+        }
+        drop(state);
+        drop(dropped);
+        self.free_places(places);
+    }
+
+    /// Many calls were dropped at once: those of a pipeline.
+    pub(crate) fn forget_dropped(&self) {
+        let mut state = self.lock();
+        state.roster.notify_all();
+        if state.backlog.forget_dropped() {
+            self.calls_have_left(&state);
+        }
+    }
+
+    fn calls_have_left(&self, state: &QueueState) {
+        if state.is_quiet() {
+            self.quiet.notify_waiters();
+        }
+        if state.backlog.has_none_later() {
+            self.room.notify_all();
+            state.let_leave();
+        }
+    }
+
+    /// Removes the calls that have waited for as long as they may. Returns also when the next one will
+    /// have.
+    pub(crate) fn expire(&self, now: Moment) -> (Vec<Job>, Moment) {
+        let mut state = self.lock();
+        let (Left { jobs, places }, next) = state.backlog.expire(now);
+        if state.is_quiet() {
+            self.quiet.notify_waiters();
+        }
+        drop(state);
+        self.free_places(places);
+        (jobs, next)
     }
 
     /// Whether no job is queued, and more may come.
@@ -236,6 +343,19 @@ impl Queue {
     pub(crate) fn has_more_than(&self, others: usize) -> bool {
         let state = self.lock();
         state.is_open() || state.backlog.waiting() > others
+    }
+
+    /// How many jobs can run now, how many are to be tried again, and how many slots have taken.
+    pub(crate) fn counts(&self) -> (usize, usize, usize) {
+        let state = self.lock();
+        let queued = state.backlog.queued();
+        (queued, state.backlog.waiting() - queued, state.running)
+    }
+
+    /// Calls the first slots, which have nothing to do yet. Returns those that are to be started.
+    pub(crate) fn call_slots(&self, count: usize) -> Vec<usize> {
+        let mut state = self.lock();
+        (0..count).filter_map(|slot| state.roster.call(slot)).collect()
     }
 
     /// Whether no job is queued or running.
@@ -262,16 +382,17 @@ impl Queue {
         reopens: bool,
         begin: impl FnOnce(),
         renew: impl FnOnce(),
-    ) -> (VecDeque<Job>, u64) {
+    ) -> (Vec<Job>, u64) {
         let mut state = self.lock();
         let epoch = state.roster.epoch();
         begin();
         state.phase = Phase::Closed { reopens };
         state.has_ended = true;
-        let jobs = state.backlog.remove_all();
+        let Left { jobs, places } = state.backlog.remove_all();
         self.room.notify_all();
         state.roster.notify_all();
         self.one_has_left(state, renew);
+        self.free_places(places);
         (jobs, epoch)
     }
 
@@ -293,6 +414,7 @@ impl Queue {
     pub(crate) fn leave(&self, slot: usize, renew: impl FnOnce()) {
         let mut state = self.lock();
         state.roster.leave(slot);
+        state.backlog.rehome(slot);
         self.one_has_left(state, renew);
     }
 
@@ -438,104 +560,4 @@ impl QueueState {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::backlog::MAX_JOBS;
-    use super::*;
-    use proptest::prelude::*;
-
-    const ASK: Ask = Ask {
-        warm: true,
-        busy: false,
-        finished: 0,
-        now: Moment::ZERO,
-        max: 1,
-        max_bytes: usize::MAX,
-        portion: 1,
-    };
-
-    /// A job may fail, or come back, while the run is being ended.
-    #[test]
-    fn what_comes_back_after_the_end_is_not_kept() {
-        let queue = Queue::new(1);
-        let mut batch: Vec<Job> = (1..=2).map(|seq| Job::message(seq, b"a")).collect();
-        assert_eq!(queue.push(&mut batch, true), Ok(vec![0]));
-        let mut jobs = VecDeque::new();
-        assert_eq!(queue.take(0, ASK, &mut jobs).0, Taken::Jobs);
-        assert_eq!(queue.take(0, ASK, &mut jobs).0, Taken::Jobs);
-        let (left, _) = queue.end(false, || (), || ());
-        assert_eq!((left.len(), jobs.len()), (0, 2));
-        let job = jobs.pop_front().expect("a job");
-        let back = queue.put_off(0, job, Moment::NEVER).expect_err("it is over");
-        assert_eq!(queue.put_back(0, jobs.into_iter()).len(), 1);
-        let ask = Ask { finished: 1, ..ASK };
-        assert_eq!(queue.take(0, ask, &mut VecDeque::new()), (Taken::Leave, Moment::NEVER));
-        assert!(queue.is_quiet());
-        assert_eq!(back.seq, 1);
-    }
-
-    #[test]
-    fn a_slot_that_steps_aside_has_others_called() {
-        let queue = Queue::new(3);
-        let mut batch = vec![Job::message(1, b"a")];
-        assert_eq!(queue.push(&mut batch, true), Ok(vec![0]));
-        // It was woken for the job, and has no time for it.
-        assert_eq!(queue.set_aside(0), [1]);
-        assert!(queue.set_aside(0).is_empty());
-    }
-
-    #[test]
-    fn jobs_that_wait_to_be_tried_again_leave_room() {
-        let queue = Queue::new(1);
-        let (mut jobs, mut batch) = (VecDeque::new(), Vec::new());
-        for seq in 1..=2 * MAX_JOBS as u64 {
-            batch.push(Job::message(seq, b"a"));
-            queue.push(&mut batch, true).expect("it is open");
-            assert_eq!(queue.take(0, ASK, &mut jobs).0, Taken::Jobs);
-            let job = jobs.pop_front().expect("a job");
-            queue.put_off(0, job, Moment::NEVER).expect("it is open");
-        }
-        let state = queue.lock();
-        assert_eq!(state.backlog.sizes(), (0, 2 * MAX_JOBS, 0));
-        assert!(!state.backlog.is_full());
-    }
-
-    proptest! {
-        #[test]
-        fn what_has_been_taken_is_counted_no_more(
-            sizes in prop::collection::vec(1_usize..30, 1..20),
-            takes in prop::collection::vec(1_usize..12, 1..60),
-        ) {
-            let queue = Queue::new(1);
-            let (mut seq, mut batch) = (1, Vec::new());
-            for count in sizes {
-                let lines = "abc\n".repeat(count);
-                batch.push(Job::of_lines(seq, lines.as_bytes(), count));
-                seq += count as u64;
-            }
-            queue.push(&mut batch, true).expect("it is open");
-            let (mut next, mut finished, mut jobs) = (1, 0, VecDeque::new());
-            for &max in takes.iter().chain(std::iter::repeat(&1)) {
-                let ask = Ask {
-                    warm: true,
-                    busy: false,
-                    finished: std::mem::take(&mut finished),
-                    now: Moment::NEVER,
-                    max,
-                    max_bytes: usize::MAX,
-                    portion: 1,
-                };
-                if queue.take(0, ask, &mut jobs).0 != Taken::Jobs {
-                    break;
-                }
-                for job in jobs.drain(..) {
-                    prop_assert_eq!(job.seq, next);
-                    next += job.count() as u64;
-                    finished += job.count();
-                }
-            }
-            let state = queue.lock();
-            prop_assert_eq!(next, seq);
-            prop_assert_eq!((state.backlog.sizes(), state.running), ((0, 0, 0), 0));
-        }
-    }
-}
+mod tests;

@@ -171,6 +171,26 @@ impl Roster {
         Some(slot)
     }
 
+    /// Calls one slot: wakes it if it is idle. Returns it if it is to be started.
+    pub(super) fn call(&mut self, slot: usize) -> Option<usize> {
+        match self.slots.get(slot)? {
+            Activity::Idle => {
+                self.unlist(slot);
+                self.slots[slot] = Activity::Woken;
+                self.woken += 1;
+                self.notify(slot);
+                None
+            }
+            Activity::Absent => {
+                self.slots[slot] = Activity::Woken;
+                self.woken += 1;
+                self.present += 1;
+                Some(slot)
+            }
+            Activity::Busy | Activity::Woken => None,
+        }
+    }
+
     /// Interrupts a slot if it has a thread.
     pub(super) fn notify(&self, slot: usize) {
         if let Some(Some(wake)) = self.wakes.get(slot) {

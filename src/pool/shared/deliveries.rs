@@ -1,27 +1,32 @@
 //! Where outcomes go: to the sink, to callers, or into the count of jobs that never ran. Also the names
 //! of jobs in messages.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use crate::job::{Done, Failure, Job, Kind, Sink, Value, naming};
+use crate::job::caller::{CallResult, Caller};
+use crate::job::{Answer, Done, Failure, Job, Kind, Sink, Value, naming};
+use crate::pool::events;
+use crate::pool::shared::guarded::GuardedSink;
+use crate::pool::shared::tally::{CallCounts, Tally};
 
 /// The places where outcomes go.
 pub(crate) struct Deliveries {
-    sink: Option<Arc<dyn Sink>>,
+    sink: Option<GuardedSink>,
     /// The names of the sources of jobs.
     sources: Vec<String>,
     /// How many jobs were fed and never ran.
     left: AtomicUsize,
+    tally: Tally,
 }
 
 impl Deliveries {
-    pub(super) fn new(sink: Option<Arc<dyn Sink>>, sources: Vec<String>) -> Self {
-        Self { sink, sources, left: AtomicUsize::new(0) }
+    pub(super) fn new(sink: Option<GuardedSink>, sources: Vec<String>) -> Self {
+        Self { sink, sources, left: AtomicUsize::new(0), tally: Tally::default() }
     }
 
     pub(crate) fn sink(&self) -> Option<&dyn Sink> {
-        self.sink.as_deref()
+        self.sink.as_ref().map(|sink| sink as &dyn Sink)
     }
 
     /// Gives the outcome of a job to the sink, unless a caller waits for it.
@@ -63,7 +68,7 @@ impl Deliveries {
     pub(crate) fn drop_jobs(&self, jobs: impl IntoIterator<Item = Job>, failure: &Failure) {
         for job in jobs {
             if job.caller.is_some() {
-                answer_caller(job, Err(failure));
+                self.answer(job, Err(failure));
             } else if job.attempt > 1 {
                 self.drop_tried(&job);
             } else {
@@ -72,10 +77,31 @@ impl Deliveries {
         }
     }
 
+    /// Gives the outcome of a job that did not run to its caller, if it has one.
+    pub(crate) fn answer(&self, job: Job, outcome: Result<Value<'_>, &Failure>) {
+        if let Some(caller) = job.caller {
+            self.reply(caller, outcome.map(Answer::of).map_err(Clone::clone), None);
+        }
+    }
+
+    /// Gives a caller its answer, and counts it. `time`: how long the job ran.
+    pub(crate) fn reply(&self, caller: Caller<Job>, answer: CallResult, time: Option<Duration>) {
+        if !caller.is_gone() {
+            let kind = answer.as_ref().err().map(|failure| failure.kind);
+            self.tally.add(kind, time);
+            events::call_ended(answer.as_ref().err(), time);
+        }
+        caller.reply(answer);
+    }
+
+    /// How calls have ended.
+    pub(crate) fn counts(&self) -> CallCounts {
+        self.tally.counts()
+    }
+
     /// Drops a job that has run and waited for another try.
     fn drop_tried(&self, job: &Job) {
-        let message = "it was waiting to be tried again when the run was ended";
-        let failure = Failure::new(Kind::Cancelled, message);
+        let failure = waiting_at_end();
         self.deliver(&Done {
             job,
             outcome: Err(&failure),
@@ -109,14 +135,12 @@ impl Deliveries {
     }
 }
 
-/// The failure of a job that was queued when the run was ended.
-pub(crate) fn waiting_at_end() -> Failure {
-    Failure::new(Kind::Cancelled, "it was waiting when the pool was shut down")
+/// The failure of a job that had not been tried when the run was ended.
+pub(crate) fn unstarted_at_end() -> Failure {
+    Failure::new(Kind::Unstarted, "it was waiting when the pool was shut down")
 }
 
-/// Gives the outcome of a job to its caller, if it has one.
-pub(crate) fn answer_caller(job: Job, outcome: Result<Value<'_>, &Failure>) {
-    if let Some(caller) = job.caller {
-        caller.reply(outcome.map(|value| value.to_json()).map_err(Clone::clone));
-    }
+/// The failure of a job that waited for another try when the run was ended.
+pub(crate) fn waiting_at_end() -> Failure {
+    Failure::new(Kind::Cancelled, "it was waiting to be tried again when the run was ended")
 }

@@ -42,6 +42,7 @@ impl Estimates {
     /// How long a job may take, unless the job sets that itself.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         match self.limit? {
+            Timeout::Never => None,
             Timeout::Time(time) => Some(time),
             Timeout::Median(_) => match self.timeout.load(Ordering::Relaxed) {
                 0 => None,

@@ -2,9 +2,11 @@
 
 pub(crate) mod deliveries;
 pub(crate) mod estimates;
+mod guarded;
 mod parts;
 pub(crate) mod spares;
 pub(crate) mod start_ups;
 pub(crate) mod stopping;
+mod tally;
 
 pub(crate) use parts::Shared;

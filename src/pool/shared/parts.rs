@@ -11,6 +11,7 @@ use crate::pool::gates::Gates;
 use crate::pool::queue::Queue;
 use crate::pool::shared::deliveries::{self, Deliveries};
 use crate::pool::shared::estimates::Estimates;
+use crate::pool::shared::guarded::{GuardedSink, GuardedWatcher};
 use crate::pool::shared::spares::Spares;
 use crate::pool::shared::start_ups::StartUps;
 use crate::pool::shared::stopping::Stopping;
@@ -49,8 +50,10 @@ impl Shared {
         sources: Vec<String>,
         starter: Starter,
     ) -> Self {
+        let watcher: Arc<dyn Watcher> = Arc::new(GuardedWatcher(watcher));
+        let sink = sink.map(|sink| GuardedSink::new(sink, Arc::clone(&watcher)));
         Self {
-            queue: Queue::new(config.max_procs),
+            queue: Queue::new(config.max_procs, config.calls.max_queue),
             gates: Arc::new(Gates::new(config.limits.clone())),
             spool: Arc::default(),
             program: find_program(&config),
@@ -114,7 +117,9 @@ impl Shared {
 
     /// Drops jobs that will not run, since the run was ended.
     pub(crate) fn drop_jobs(&self, jobs: impl IntoIterator<Item = Job>) {
-        self.deliveries.drop_jobs(jobs, &deliveries::waiting_at_end());
+        let (tried, fresh) = jobs.into_iter().partition::<Vec<_>, _>(|job| job.attempt > 1);
+        self.deliveries.drop_jobs(fresh, &deliveries::unstarted_at_end());
+        self.deliveries.drop_jobs(tried, &deliveries::waiting_at_end());
     }
 
     /// The last slot has left: the pool is as new.

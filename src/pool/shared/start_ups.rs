@@ -2,7 +2,7 @@
 //! has room for another process.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ pub(crate) struct StartUps {
     /// It was reported that a process could not be started for lack of room.
     was_crowded: AtomicBool,
     lull: Mutex<Lull>,
+    /// How many workers are being warmed up for jobs that wait for them.
+    warming: AtomicUsize,
 }
 
 /// Since when no process has been started.
@@ -45,7 +47,21 @@ impl StartUps {
             is_silence_over: AtomicBool::new(false),
             was_crowded: AtomicBool::new(false),
             lull: Mutex::new(Lull { started: u64::MAX, since: Moment::NEVER }),
+            warming: AtomicUsize::new(0),
         }
+    }
+
+    /// How many workers are being warmed up for jobs that wait for them.
+    pub(crate) fn warming(&self) -> usize {
+        self.warming.load(Ordering::Relaxed)
+    }
+
+    /// Counts a worker as being warmed up while `act` runs.
+    pub(crate) fn while_warming<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.warming.fetch_add(1, Ordering::Relaxed);
+        let result = act();
+        self.warming.fetch_sub(1, Ordering::Relaxed);
+        result
     }
 
     /// Start-up failures in a row.

@@ -1,5 +1,6 @@
 //! A command under way: started for one job, attended to, and ended when its time is over.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -106,15 +107,24 @@ impl<'a> Running<'a> {
         job: &'a Job,
         command: &Command,
         input: Vec<u8>,
-        wake: &Arc<Wake>,
+        (slot, wake): (usize, &Arc<Wake>),
     ) -> io::Result<Self> {
+        let place = &shared.config.process;
+        let env = if place.env.is_empty() {
+            Cow::Borrowed(&command.env)
+        } else {
+            Cow::Owned([&place.env[..], &command.env[..]].concat())
+        };
+        let default = if command.cwd.is_none() { place.directory() } else { None };
         let spec = Spec {
             argv: &command.argv,
             program: shared.program_of(&command.argv),
-            env: &command.env,
-            cwd: command.cwd.as_deref(),
+            env: &env,
+            clears_env: place.clears_env,
+            cwd: command.cwd.as_deref().or(default.as_deref()),
             has_stdin: commands.stdin,
             pty: false,
+            slot,
             wake,
         };
         let process = Process::start(&spec, &shared.groups)?;

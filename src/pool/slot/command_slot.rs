@@ -14,9 +14,9 @@ use crate::pool::slot::command::{CutShort, Ended, Running};
 use crate::pool::slot::deliver::{Attempt, running_at_end};
 use crate::pool::slot::start::CROWDED_PAUSE;
 use crate::pool::slot::steps::Slot;
-use crate::process::describe;
 use crate::process::lookup::{self, Runner};
 use crate::process::stops::Stopped;
+use crate::process::{describe, end_of_command};
 
 /// A slot that runs a command for each job.
 pub(super) struct CommandSlot {
@@ -116,7 +116,8 @@ impl CommandSlot {
         let shared = Arc::clone(&self.slot.shared);
         let start = shared.now();
         let wake = &self.slot.wake;
-        let running = match Running::start(&shared, &self.commands, &job, command, input, wake) {
+        let at = (self.slot.number(), wake);
+        let running = match Running::start(&shared, &self.commands, &job, command, input, at) {
             Ok(running) => running,
             Err(error) => return self.not_started(job, command, &error),
         };
@@ -163,13 +164,12 @@ impl CommandSlot {
             None if ended.status.is_some_and(|status| status.success()) => return None,
             // It has exited, and a process that traces it keeps the status.
             None if ended.status.is_none() => {
-                (Kind::Exit, "it has exited, and its status can't be told".to_owned())
+                (Kind::Exit, "its exit status can't be told".to_owned())
             }
-            None => (Kind::Exit, format!("it {}", describe(ended.status))),
+            None => (Kind::Exit, end_of_command(ended.status)),
             Some(CutShort::TimedOut) => {
                 let limit = humantime::format_duration(timeout.unwrap_or_default());
-                let then = if ended.is_left_behind { "" } else { ", and was ended" };
-                (Kind::Timeout, format!("it took longer than {limit}{then}"))
+                (Kind::Timeout, format!("timed out after {limit}"))
             }
             Some(CutShort::NotKept) => {
                 self.report_not_kept(ended.trouble.as_ref());

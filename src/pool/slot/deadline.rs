@@ -24,6 +24,8 @@ pub(super) enum Due {
     Unread,
     /// The time of the oldest job is over.
     JobTimeout,
+    /// The time is over that a job had whose caller is gone.
+    Abandoned,
     /// No worker has ever answered, and that is reported.
     Silence,
     /// The results so far may be proven by now: the worker is checked.
@@ -48,7 +50,7 @@ impl<'a> Deadlines<'a> {
             return self.retirement().min(worker.proof_at());
         };
         let mut deadline = shared.stopping.at().min(self.any_job(oldest)).min(worker.proof_at());
-        deadline = deadline.min(self.next_look()).min(self.reading());
+        deadline = deadline.min(self.next_look()).min(self.reading()).min(self.abandoned());
         if shared.spares.has_room() {
             deadline = deadline.min(spare_due());
         }
@@ -66,6 +68,9 @@ impl<'a> Deadlines<'a> {
         };
         if now >= shared.stopping.at() {
             return Due::EndOfRun;
+        }
+        if now >= self.abandoned() {
+            return Due::Abandoned;
         }
         if now >= self.reading() {
             return if now < self.starting() { Due::Unread } else { Due::NotStarted };
@@ -94,6 +99,14 @@ impl<'a> Deadlines<'a> {
             return None;
         }
         self.worker.flights.iter().position(|flight| now >= self.job(flight))
+    }
+
+    /// When the time is over of a job whose caller is gone.
+    fn abandoned(self) -> Moment {
+        match self.worker.flights.longest_abandoned() {
+            Some((_, since)) => since.after(self.shared.config.calls.cancel_grace),
+            None => Moment::NEVER,
+        }
     }
 
     /// How long a job may take.

@@ -10,7 +10,7 @@ use crate::pool::slot::doubt::{accept_results, drop_records, report_unasked};
 use crate::pool::slot::retire::report_end;
 use crate::pool::slot::steps::Slot;
 use crate::process::stops::Stopped;
-use crate::process::{Stop, Transfer, describe};
+use crate::process::{Stop, Transfer, describe_exited};
 use crate::util::text::quote;
 use crate::worker::Worker;
 
@@ -35,7 +35,7 @@ impl EndSign {
     /// What happened, after "the worker (pid N)".
     fn describe(&self, has_exited: bool, status: Option<ExitStatus>) -> String {
         match self {
-            _ if has_exited => describe(status),
+            _ if has_exited => describe_exited(status),
             Self::ClosedStdin => "closed its stdin but went on running".to_owned(),
             Self::Stopped(stopped) => stopped.to_string(),
             Self::Exited | Self::ClosedStdout => "closed its stdout but went on running".to_owned(),

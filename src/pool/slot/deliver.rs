@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::job::caller;
+use crate::job::caller::CallResult;
 use crate::job::printed::Printed;
-use crate::job::{Done, Failure, Job, Kind, Run, Value};
+use crate::job::{Answer, CommandOutput, Done, Failure, Job, Kind, Run, Value};
 use crate::pool::slot::steps::Slot;
 use crate::util::clock::Moment;
 use crate::util::random::random;
@@ -64,7 +64,8 @@ impl Slot {
         }
         self.give_to_sink(attempt, &job, outcome, printed);
         if let Some(caller) = job.caller {
-            self.answers.push((caller, answer(outcome, printed)));
+            let time = (attempt.pid > 0).then(|| attempt.now.since(attempt.clock));
+            self.answers.push((caller, answer(outcome, printed), time));
         }
         self.finished += 1;
     }
@@ -168,15 +169,19 @@ enum PutOff {
 }
 
 /// The answer to a caller. For a command, it is the output.
-fn answer(
-    outcome: Result<Value<'_>, &Failure>,
-    printed: Option<&Arc<Printed>>,
-) -> caller::CallResult {
+fn answer(outcome: Result<Value<'_>, &Failure>, printed: Option<&Arc<Printed>>) -> CallResult {
     match outcome {
-        Ok(result) => Ok(printed.map_or_else(|| result.to_json(), |printed| printed.to_json())),
+        Ok(result) => match printed.map(|printed| CommandOutput::of(printed)) {
+            None => Ok(Answer::of(result)),
+            Some(Ok(output)) => Ok(Answer::Command(Box::new(output))),
+            Some(Err(error)) => Err(Failure::new(
+                Kind::Exit,
+                format!("it has succeeded, but what it printed can't be read back: {error}"),
+            )),
+        },
         Err(failure) => {
-            let data = printed.map(|printed| printed.to_json()).or(failure.data.clone());
-            Err(Failure { data, ..failure.clone() })
+            let output = printed.and_then(|printed| CommandOutput::of(printed).ok());
+            Err(Failure { output: output.map(Box::new), ..failure.clone() })
         }
     }
 }

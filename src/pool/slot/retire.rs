@@ -8,11 +8,12 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::pool::background::drop_in_background;
+use crate::pool::events;
 use crate::pool::shared::Shared;
 use crate::pool::slot::doubt::{accept_results, drop_records, prove_results, report_unasked};
 use crate::pool::slot::steps::Slot;
 use crate::process::{Stop, Wake};
-use crate::worker::Worker;
+use crate::worker::{Duty, Worker};
 
 /// A worker that had no job, and may still be starting, has this long to end by itself.
 const UNUSED_PATIENCE: Duration = Duration::from_millis(500);
@@ -55,6 +56,7 @@ fn retire_within(shared: &Arc<Shared>, worker: Worker, patience: Duration) {
 
 /// Ends a worker, beginning with this step, and waits until it is gone.
 pub(super) fn dismiss(shared: &Shared, mut worker: Worker, first: Stop, wake: Option<&Wake>) {
+    worker.card.set_duty(Duty::Ending);
     let grace = shared.config.grace;
     let watcher = &*shared.watcher;
     let is_retired = first == Stop::Retire;
@@ -89,7 +91,9 @@ pub(super) fn dismiss(shared: &Shared, mut worker: Worker, first: Stop, wake: Op
 
 /// Reports that a worker is gone.
 pub(super) fn report_end(shared: &Shared, worker: &Worker) {
-    shared.watcher.worker_ended(&worker.ended(&shared.groups.clock));
+    let end = worker.ended(&shared.groups.clock);
+    events::worker_ended(&end);
+    shared.watcher.worker_ended(&end);
 }
 
 fn was_killed(status: Option<ExitStatus>) -> bool {

@@ -8,7 +8,7 @@ use crate::pool::shared::spares::SparePermit;
 use crate::pool::slot::steps::Slot;
 use crate::pool::slot::warm_up::Warming;
 use crate::util::clock::Moment;
-use crate::worker::Worker;
+use crate::worker::{Duty, Worker};
 
 /// While the queue is empty, a spare is started only after this long. Meanwhile the reader of the input
 /// may find more jobs, or the end of the input.
@@ -138,6 +138,7 @@ fn start_spare(slot: &mut Slot, worker: &Worker, permit: SparePermit) -> Option<
         return None;
     }
     let spare = slot.spawn_worker().ok()?;
+    spare.card.set_duty(Duty::Spare);
     let shared = &slot.shared;
     let state = if shared.config.worker.init.is_empty() {
         SpareState::Ready(Box::new(spare))

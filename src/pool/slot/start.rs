@@ -8,13 +8,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::job::{Done, Failure, Job, Kind, Why};
+use crate::pool::events;
 use crate::pool::shared::Shared;
-use crate::pool::shared::deliveries::answer_caller;
 use crate::pool::slot::death::append_last_words;
 use crate::pool::slot::retire::report_end;
 use crate::pool::slot::steps::{Slot, unbundled};
 use crate::pool::slot::warm_up::{Unfit, warm_up};
-use crate::process::{Process, Spec, Stop, describe};
+use crate::process::{Process, Spec, Stop, describe, describe_exited};
 use crate::worker::{Worker, WorkerId};
 
 /// The pause after the first start-up failure. It doubles with each further one.
@@ -43,18 +43,24 @@ impl Slot {
         let shared = &*self.shared;
         let failures_before = shared.start_ups.failures();
         let env = self.environment();
+        let place = &shared.config.process;
+        let cwd = place.directory();
         let spec = Spec {
             argv: &shared.config.worker.argv,
             program: None,
             env: &env,
-            cwd: None,
+            clears_env: place.clears_env,
+            cwd: cwd.as_deref(),
             has_stdin: true,
             pty: shared.config.worker.pty,
+            slot: self.number(),
             wake: &self.wake,
         };
         let process = Process::start(&spec, &shared.groups)?;
-        let mut worker = Worker::new(process, &shared.config, shared.now(), failures_before);
-        worker.id = WorkerId { slot: self.number(), generation: self.generation };
+        let id = WorkerId { slot: self.number(), generation: self.generation };
+        let worker = Worker::new(process, &shared.config, shared.now(), failures_before, id);
+        shared.roll_call.workers.add(&worker.card);
+        events::worker_started(id.slot, worker.card.pid);
         Ok(worker)
     }
 
@@ -67,7 +73,7 @@ impl Slot {
             variable("PROCPOOL_GENERATION", self.generation.to_string()),
             variable("PROCPOOL_PROTOCOL", config.worker.protocol.label()),
         ];
-        if std::env::var_os("PYTHONUNBUFFERED").is_none() {
+        if config.process.clears_env || std::env::var_os("PYTHONUNBUFFERED").is_none() {
             env.push(variable("PYTHONUNBUFFERED", "1".into()));
         }
         if config.worker.is_code && config.worker.protocol.label() == "sh" {
@@ -75,7 +81,7 @@ impl Slot {
             let millis = config.grace.as_millis().min(u128::from(u32::MAX));
             env.push(variable("PROCPOOL_GRACE", millis.to_string()));
         }
-        env.extend_from_slice(&config.worker.env);
+        env.extend_from_slice(&config.process.env);
         env
     }
 
@@ -93,7 +99,9 @@ impl Slot {
 
     /// Warms a fresh worker up. If that fails it gets no job.
     fn warmed_up(&mut self, mut worker: Worker, failures_before: u32) -> Option<Worker> {
-        let result = warm_up(&mut worker, &self.shared, Some(&self.wake), &AtomicBool::new(false));
+        let result = self.shared.start_ups.while_warming(|| {
+            warm_up(&mut worker, &self.shared, Some(&self.wake), &AtomicBool::new(false))
+        });
         match result {
             Ok(()) => {
                 learn_from_start(&self.shared, &worker);
@@ -123,7 +131,11 @@ impl Slot {
             Unfit::Failed(message) => {
                 let mut message = format!(
                     "the worker (pid {pid}) is not fit for work: {message}; it {}",
-                    describe(status)
+                    if worker.process.has_exited() {
+                        describe_exited(status)
+                    } else {
+                        describe(status)
+                    }
                 );
                 append_last_words(&mut message, &worker);
                 let jobs = std::mem::take(&mut self.jobs);
@@ -174,7 +186,7 @@ impl Slot {
         }
         self.finished += jobs.len();
         for job in jobs {
-            answer_caller(job, Err(&failure));
+            shared.deliveries.answer(job, Err(&failure));
         }
         self.flush();
         shared.give_up(&failure);

@@ -5,8 +5,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::command::Args;
+use crate::command::label::{LabelSize, label};
 use crate::job::Job;
-use crate::job::caller::{self, Caller};
+use crate::job::caller::{CallResult, Caller};
+use crate::job::naming::details;
 use crate::pool::gates::Passage;
 use crate::pool::gates::jobserver::Token;
 use crate::pool::queue::{Ask, Taken};
@@ -18,6 +21,9 @@ use crate::util::text::printable;
 
 /// The request of a job is shown up to this many characters.
 const SHOWN: usize = 100;
+
+/// The room for the label of a job.
+const LABEL: LabelSize = LabelSize { arg: 1_000, whole: 2_000 };
 
 /// What every kind of slot has.
 pub(super) struct Slot {
@@ -38,7 +44,7 @@ pub(super) struct Slot {
     pub(super) responder: Responder,
     /// Answers that callers do not have yet. They get them once the queue knows that this slot is free:
     /// otherwise a caller's next job would start another worker.
-    pub(super) answers: Vec<(Caller, caller::CallResult)>,
+    pub(super) answers: Vec<(Caller<Job>, CallResult, Option<Duration>)>,
 }
 
 impl Slot {
@@ -75,8 +81,8 @@ impl Slot {
     /// Passes on what has been delivered.
     pub(super) fn flush(&mut self) {
         self.shared.deliveries.flush();
-        for (caller, answer) in self.answers.drain(..) {
-            caller.reply(answer);
+        for (caller, answer, time) in self.answers.drain(..) {
+            self.shared.deliveries.reply(caller, answer, time);
         }
     }
 
@@ -215,12 +221,39 @@ pub(super) fn underway(
             [cmd.as_bytes(), b" ", job.args()].concat()
         }
     };
-    let what = String::from_utf8_lossy(&what[..what.len().min(4 * SHOWN)]).into_owned();
-    let mut shown = printable(&what.chars().take(SHOWN).collect::<String>());
-    if what.chars().count() > SHOWN {
+    Underway {
+        seq: job.seq,
+        slot,
+        pid,
+        label: label(shared.config.commands.as_deref(), job, slot, LABEL),
+        details: details(job, shared.deliveries.sources()),
+        job: shared.deliveries.name(job),
+        what: shown(&what),
+        args: shown(&args_of(shared, job)),
+        is_starting: false,
+        time: shared.now().since(since),
+        waiting: 0,
+    }
+}
+
+/// The args of a job with blanks between them, or its message.
+fn args_of(shared: &Shared, job: &Job) -> Vec<u8> {
+    if let Some(message) = job.as_message() {
+        return message.to_vec();
+    }
+    let args = match &shared.config.commands {
+        Some(commands) => commands.args(job),
+        None => Args::from_json(job.args()),
+    };
+    args.map(|args| args.all().collect::<Vec<_>>().join(&b' ')).unwrap_or_default()
+}
+
+/// Text of a job as it is shown: on one line, and not too long.
+fn shown(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&text[..text.len().min(4 * SHOWN)]);
+    let mut shown = printable(&text.chars().take(SHOWN).collect::<String>());
+    if text.chars().count() > SHOWN {
         shown.push('…');
     }
-    let time = shared.now().since(since);
-    let name = shared.deliveries.name(job);
-    Underway { seq: job.seq, slot, pid, job: name, what: shown, time, waiting: 0 }
+    shown
 }

@@ -17,6 +17,7 @@ use crate::process::stops::Stopped;
 use crate::process::{Stop, Transfer, Wake};
 use crate::util::clock::Moment;
 use crate::util::text::{printable, quote};
+use crate::util::wording::setting;
 use crate::worker::{Reply, Violation, Worker};
 
 /// The thread that warms up a spare checks this often whether the spare is still wanted.
@@ -191,7 +192,11 @@ fn after_semicolon(unfinished: &str) -> String {
 
 /// The name of an init message in notes and failures.
 fn name(init: &Init) -> String {
-    let option = if init.has_reply { "--init" } else { "--notify" };
+    let option = if init.has_reply {
+        setting("--init", "the init job")
+    } else {
+        setting("--notify", "the first message")
+    };
     let line: String = init.line.chars().take(60).collect();
     format!("{option} '{}'", printable(&line))
 }

@@ -18,18 +18,21 @@ use crate::process::{Readiness, Stop, Transfer};
 use crate::util::clock::Moment;
 use crate::util::text::quote;
 use crate::worker::buffering;
-use crate::worker::{Reading, Received, Refused, Violation, Worker};
+use crate::worker::{Duty, Reading, Received, Refused, Violation, Worker};
 
 /// A slot with a worker, as soon as it has jobs for one.
 pub(super) struct WorkerSlot {
     slot: Slot,
     worker: Option<Worker>,
     spare: SparePlace,
+    /// A worker is to be started before there is a job for it.
+    prestarts: bool,
 }
 
 impl WorkerSlot {
     pub(super) fn new(slot: Slot) -> Self {
-        Self { slot, worker: None, spare: SparePlace::default() }
+        let prestarts = slot.index < slot.shared.config.worker.prestart;
+        Self { slot, worker: None, spare: SparePlace::default(), prestarts }
     }
 
     /// Works until the queue is closed and empty; then the worker is retired.
@@ -45,6 +48,9 @@ impl WorkerSlot {
     /// One round: take jobs, hand them to the worker, wait, deal with what happened. Returns
     /// whether there is anything left to do.
     fn turn(&mut self) -> bool {
+        if std::mem::take(&mut self.prestarts) {
+            self.prestart();
+        }
         let worker = self.worker.as_ref();
         self.slot.answer_roll_call(|shared, slot| {
             worker.map_or_else(Vec::new, |worker| underway(shared, worker, slot))
@@ -66,6 +72,14 @@ impl WorkerSlot {
         }
         self.wait();
         true
+    }
+
+    /// Starts a worker before there is a job for it. If it does not start, the next job starts another.
+    fn prestart(&mut self) {
+        if !self.slot.shared.stopping.has_begun() {
+            self.slot.step_aside();
+            self.worker = self.slot.start_worker();
+        }
     }
 
     fn in_flight(&self) -> usize {
@@ -155,6 +169,7 @@ impl WorkerSlot {
         } else {
             // Until now it was waiting, not idle.
             spare.begin_turn(self.slot.now());
+            spare.card.set_duty(Duty::Serving);
             self.worker = Some(spare);
         }
     }
@@ -277,9 +292,7 @@ impl WorkerSlot {
         if is_same && let Some(stopped) = self.worker_stopped() {
             return self.worker_ended(&EndSign::Stopped(stopped));
         }
-        if self.front_is_abandoned() {
-            return self.fail_oldest(None);
-        }
+        self.note_abandoned();
         // The replies that have come are handled first: a late reply counts if it is there.
         self.look_at_clock();
     }
@@ -296,9 +309,24 @@ impl WorkerSlot {
         stopped_for_terminal(shared, &worker.process, who)
     }
 
-    fn front_is_abandoned(&self) -> bool {
-        let front = self.worker.as_ref().and_then(|worker| worker.flights.front());
-        front.is_some_and(|flight| flight.job.is_abandoned())
+    /// Notes of the jobs at the worker that their callers are gone.
+    fn note_abandoned(&mut self) {
+        // Only calls have callers, and only a pool without a sink has many calls.
+        if let Some(worker) = &mut self.worker
+            && worker.flights.front().is_some_and(|flight| flight.job.caller.is_some())
+        {
+            let now = self.slot.now();
+            worker.flights.note_abandoned(now);
+        }
+    }
+
+    /// Ends the worker for a job whose caller is gone.
+    fn fail_abandoned(&mut self) {
+        let Some(worker) = &mut self.worker else { return };
+        if let Some((index, _)) = worker.flights.longest_abandoned() {
+            worker.flights.move_to_front(index);
+        }
+        self.fail_oldest(None);
     }
 
     /// Does what is due now, if anything is.
@@ -329,6 +357,7 @@ impl WorkerSlot {
             Due::NotStarted => self.not_started(),
             Due::Unread => self.request_unread(now),
             Due::JobTimeout => self.job_timed_out(),
+            Due::Abandoned => self.fail_abandoned(),
             Due::Proof => {
                 prove_results(shared, worker, now);
                 self.end_unasked();
@@ -353,7 +382,7 @@ impl WorkerSlot {
             said if said.is_empty() => said,
             said => format!("; {said}"),
         };
-        let message = format!("it took longer than {limit}, so its worker was ended{unfinished}");
+        let message = format!("timed out after {limit}, and its worker was ended{unfinished}");
         self.fail_oldest(Some(&Failure::new(Kind::Timeout, message)));
     }
 
@@ -504,6 +533,7 @@ fn underway(shared: &Shared, worker: &Worker, slot: usize) -> Vec<Underway> {
     let (mut jobs, waiting) = worker.underway(show);
     if let Some(first) = jobs.first_mut() {
         first.waiting = waiting;
+        first.is_starting = worker.replies() == 0 && worker.reading() == Reading::Nothing;
     }
     jobs
 }

@@ -188,7 +188,8 @@ fn reply(response: WorkResponse) -> Message<'static> {
         (false, code) if first.is_empty() => Err((Kind::Exit, format!("exit code {code}"))),
         (false, code) => Err((Kind::Exit, format!("exit code {code}: {first}"))),
     };
-    let outcome = outcome.map_err(|(kind, message)| Failure { kind, message, data: Some(json) });
+    let outcome = outcome
+        .map_err(|(kind, message)| Failure { data: Some(json), ..Failure::new(kind, message) });
     // A worker that does one thing at a time may leave the id out.
     Message::Reply { id: Some(request_id).filter(|&id| id > 0), outcome }
 }

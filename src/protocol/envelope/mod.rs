@@ -99,7 +99,7 @@ fn failure(error: &RawValue) -> Failure {
         Body::Made(json) => json,
         _ => error.to_owned(),
     };
-    Failure { kind: Kind::Error, message, data: Some(data) }
+    Failure { data: Some(data), ..Failure::new(Kind::Error, message) }
 }
 
 /// A message as text, without the byte order mark (U+FEFF) that some programs begin a text with.

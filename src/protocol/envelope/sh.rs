@@ -59,7 +59,7 @@ fn read(message: &[u8]) -> Result<Message<'_>, String> {
         (_, Ok(status)) => Err(failed(status, text)),
         (b"?", _) => {
             let message = String::from_utf8_lossy(text).into_owned();
-            Err(Failure { kind: Kind::Error, message, data: None })
+            Err(Failure::new(Kind::Error, message))
         }
         _ => return Err("it has no exit status".into()),
     };
@@ -69,7 +69,7 @@ fn read(message: &[u8]) -> Result<Message<'_>, String> {
 fn failed(status: u8, text: &[u8]) -> Failure {
     let stdout = String::from_utf8_lossy(text);
     let data = to_raw_value(&serde_json::json!({ "status": status, "stdout": stdout })).ok();
-    Failure { kind: Kind::Error, message: format!("exit status {status}"), data }
+    Failure { data, ..Failure::new(Kind::Error, format!("exit status {status}")) }
 }
 
 #[cfg(test)]

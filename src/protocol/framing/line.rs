@@ -24,7 +24,7 @@ mod tests {
             Split::Message { begin: 0, end: 1, next: 2 }
         );
         let mut out = b"before\na\nb".to_vec();
-        assert!(seal(&mut out, 7).expect_err("two lines").contains("--framing"));
+        assert!(seal(&mut out, 7).expect_err("two lines").contains("choose another framing"));
         assert_eq!(out, b"before\na\nb");
     }
 }

@@ -9,6 +9,8 @@ pub mod netstring;
 pub mod nul;
 pub mod varint;
 
+use crate::util::wording::setting;
+
 /// Where a message begins and ends among other bytes.
 #[derive(Debug)]
 pub struct Framing {
@@ -80,7 +82,7 @@ pub enum Split {
 }
 
 /// All framings.
-pub static FRAMINGS: [&Framing; 9] = [
+pub static FRAMINGS: &[&Framing] = &[
     &line::LINE,
     &nul::NUL,
     &fixed::U16,
@@ -99,7 +101,7 @@ pub static LINES_AND_NULS: Framing =
 
 /// The framing of this name.
 pub fn named(name: &str) -> Option<&'static Framing> {
-    FRAMINGS.into_iter().find(|framing| framing.name == name)
+    FRAMINGS.iter().copied().find(|framing| framing.name == name)
 }
 
 /// The message of `len` bytes that begins at `begin`, once it is complete. `after` bytes end it.
@@ -120,7 +122,8 @@ fn insert(out: &mut Vec<u8>, start: usize, head: &[u8]) {
 fn end_with(out: &mut Vec<u8>, start: usize, end: u8, name: &str) -> Result<(), String> {
     match memchr::memchr(end, &out[start..]) {
         Some(_) => Err(format!(
-            "the message holds {name}, which would end it: choose another --framing, such as u32"
+            "the message holds {name}, which would end it: choose another {}, such as u32",
+            setting("--framing", "framing")
         )),
         None => {
             out.push(end);

@@ -23,7 +23,7 @@ const FOREIGN: [(&[&str], &str); 18] = [
     (&["-u", "--ungroup", "--line-buffer", "--lb"], "--live --stream prints lines as they come"),
     (
         &["--bar", "--eta"],
-        "a terminal shows the progress without it; elsewhere, write --progress always",
+        "a terminal shows the progress without it; elsewhere, write --progress line",
     ),
     (&["--workdir", "--wd"], "write --cwd DIR"),
     (&["--load"], "write --max-load N"),
@@ -84,7 +84,7 @@ pub fn explain(mut error: clap::Error, words: &[OsString]) -> EarlyExit {
         .filter_map(Arg::get_long)
         .map(|long| format!("--{long}"))
         .collect();
-    if let Some(similar) = procpool::similar(&unknown, longs.iter().map(String::as_str)) {
+    if let Some(similar) = procpool::engine::similar(&unknown, longs.iter().map(String::as_str)) {
         let similar = ContextValue::String(similar.to_owned());
         error.insert(ContextKind::SuggestedArg, similar);
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueHint};
-use procpool::Timeout;
+use procpool::engine::Timeout;
 
 use super::values::{self, HaltOption, RetryOn};
 
@@ -18,6 +18,13 @@ pub struct FailureOptions {
     /// whole process group of the worker or command is ended: it gets TERM, and KILL after --grace.
     #[arg(long, value_name = "TIME|N%", value_parser = values::timeout)]
     pub timeout: Option<Timeout>,
+
+    /// Report a job that runs for longer, while it runs; 0 or never: don't
+    ///
+    /// It is reported once, on stderr, with the slot and the process that it runs in. The default is 60s
+    /// if stderr is a terminal, and never otherwise.
+    #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = values::slow)]
+    pub slow: Option<Duration>,
 
     /// Try a failed job again, up to N times
     ///
@@ -37,7 +44,7 @@ pub struct FailureOptions {
     ///
     /// The wait doubles before each further attempt, up to one minute. Each wait is made up to a half
     /// shorter or longer, at random.
-    #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "0.1s", value_parser = procpool::parse_duration)]
+    #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "0.1s", value_parser = procpool::engine::parse_duration)]
     pub retry_delay: Duration,
 
     /// Write the input lines of failed jobs to FILE, to run them again
@@ -53,7 +60,7 @@ pub struct FailureOptions {
     /// Running jobs also have this time after the first Ctrl-C. Then they get TERM, and KILL after the
     /// same time again. If a command leaves a process running that holds stdout or stderr open, the job
     /// is over when that process has printed nothing for this time. The process lives on.
-    #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "5s", value_parser = procpool::parse_duration)]
+    #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "5s", value_parser = procpool::engine::parse_duration)]
     pub grace: Duration,
 
     /// End the run when jobs fail: now,fail=1 or soon,fail=10%

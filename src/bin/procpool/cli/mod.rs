@@ -2,21 +2,24 @@
 //!
 //! Each option becomes plain data here, once. Nothing is opened or started.
 
-mod capacity;
+pub mod capacity;
 mod code;
 mod commands;
 mod errors;
 mod failures;
 pub mod halt;
-mod help;
+pub mod help;
 mod input;
 mod journal;
+mod messages;
 pub mod options;
 mod output;
 mod recycling;
 pub mod report;
-mod texts;
+mod short_help;
+pub mod texts;
 mod throttling;
+pub mod typed;
 pub mod values;
 mod workers;
 

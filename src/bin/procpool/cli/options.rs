@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueHint};
+use clap::{ArgMatches, ColorChoice, CommandFactory, FromArgMatches, Parser, ValueHint};
 
 use super::capacity;
 use super::code::CodeOptions;
@@ -13,9 +13,11 @@ use super::failures::FailureOptions;
 use super::help::HelpOptions;
 use super::input::InputOptions;
 use super::journal::JournalOptions;
+use super::messages::MessageOptions;
 use super::output::OutputOptions;
 use super::recycling::RecyclingOptions;
-use super::texts::{ABOUT, EXAMPLES, LONG_ABOUT, STYLES};
+use super::short_help;
+use super::texts::{EXAMPLES, LONG_ABOUT, STYLES};
 use super::throttling::ThrottlingOptions;
 use super::workers::WorkerOptions;
 
@@ -24,10 +26,10 @@ use super::workers::WorkerOptions;
 #[command(
     name = "procpool",
     version,
-    about = ABOUT,
+    about = short_help::BEFORE_USAGE,
     override_usage = "procpool [OPTIONS] [COMMAND [ARG]...]",
     long_about = LONG_ABOUT,
-    after_help = "'procpool --help' explains everything, with examples.",
+    after_help = short_help::AFTER_USAGE,
     after_long_help = EXAMPLES,
     styles = STYLES,
     max_term_width = 100,
@@ -67,6 +69,9 @@ pub struct Options {
 
     #[command(flatten, next_help_heading = "Output")]
     pub output: OutputOptions,
+
+    #[command(flatten, next_help_heading = "Messages")]
+    pub messages: MessageOptions,
 
     #[command(flatten, next_help_heading = "Failures")]
     pub failures: FailureOptions,
@@ -132,10 +137,26 @@ fn given(matches: &ArgMatches) -> Vec<String> {
     ids.filter(is_given).map(str::to_owned).collect()
 }
 
+/// The colours of help and of errors in the command line, which is not parsed by then.
+fn early_color() -> ColorChoice {
+    let words: Vec<OsString> = std::env::args_os().take_while(|word| word != "--").collect();
+    let value = words.iter().enumerate().rev().find_map(|(at, word)| match word.to_str()? {
+        "--color" => words.get(at + 1)?.to_str(),
+        word => word.strip_prefix("--color="),
+    });
+    match value {
+        Some("always") => ColorChoice::Always,
+        Some("never") => ColorChoice::Never,
+        _ => ColorChoice::Auto,
+    }
+}
+
 /// The definition of the command line, for the man page and the completions.
 pub fn definition() -> clap::Command {
     // A negative number is a wrong value of its option, not an option that does not exist.
-    Options::command().mut_args(|arg| {
+    Options::command().color(early_color()).mut_args(|arg| {
+        // -h is one screen of text, which is written by hand.
+        let arg = arg.hide_short_help(true);
         let is_option = arg.get_long().is_some() && arg.get_action().takes_values();
         let names = arg.get_value_names().unwrap_or_default();
         let is_amount = names.iter().any(|name| {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::report::{self, Report};
-use super::values::{self, ResultFormat, When};
+use super::values::{self, ResultFormat};
 
 #[derive(Debug, Args)]
 pub struct OutputOptions {
@@ -84,11 +84,4 @@ pub struct OutputOptions {
     /// file that the run writes.
     #[arg(hide_short_help = true, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub joblog: Option<PathBuf>,
-
-    /// Show a progress line
-    ///
-    /// The line is drawn on stderr and disappears at the end. With always, and if stderr is no
-    /// terminal, a line is printed every few seconds.
-    #[arg(hide_short_help = true, long, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
-    pub progress: When,
 }

@@ -15,7 +15,7 @@ pub struct RecyclingOptions {
     pub max_reqs_jitter: u64,
 
     /// Replace a worker that is older than TIME, once it has no job
-    #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = procpool::parse_duration)]
+    #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = procpool::engine::parse_duration)]
     pub max_age: Option<Duration>,
 
     /// Replace a worker that uses more memory than SIZE, once it has no job
@@ -26,7 +26,7 @@ pub struct RecyclingOptions {
     pub max_rss: Option<usize>,
 
     /// End a worker that has had no job for TIME
-    #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = procpool::parse_duration)]
+    #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = procpool::engine::parse_duration)]
     pub idle_timeout: Option<Duration>,
 
     /// Start up to N replacement workers in advance [default: one per worker]

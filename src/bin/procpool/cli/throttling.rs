@@ -9,7 +9,7 @@ use super::values::{self};
 #[derive(Debug, Args)]
 pub struct ThrottlingOptions {
     /// Wait TIME between the start of a job and the next
-    #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = procpool::parse_duration)]
+    #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = procpool::engine::parse_duration)]
     pub delay: Option<Duration>,
 
     /// Start at most N jobs per unit of time: 10/s, 100/m, 1000/h

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use procpool::{Depth, Kind, Timeout};
+use procpool::engine::{Depth, Kind, Timeout};
 
 use super::halt::{Halt, parse_halt};
 
@@ -45,6 +45,21 @@ pub enum When {
     Never,
 }
 
+/// How a run shows its progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProgressMode {
+    /// A line on a terminal; in CI, a line a minute
+    Auto,
+    /// Nothing
+    #[value(alias = "off")]
+    Never,
+    /// A line, also where auto shows none
+    #[value(alias = "always")]
+    Line,
+    /// A line, and a row for each running job
+    Full,
+}
+
 /// The number of lines of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxArgs {
@@ -58,7 +73,7 @@ pub enum MaxArgs {
 pub struct RetryOn(pub Kind);
 
 pub fn kind(text: &str) -> Result<RetryOn, String> {
-    let kind = Kind::PASSING.into_iter().find(|kind| kind.name() == text).map(RetryOn);
+    let kind = Kind::PASSING.iter().copied().find(|kind| kind.name() == text).map(RetryOn);
     kind.ok_or_else(|| {
         let names: Vec<_> = Kind::PASSING.iter().map(|kind| kind.name()).collect();
         format!("expected one or more of {}", names.join(", "))
@@ -140,7 +155,7 @@ fn parse_escape(text: &str) -> Option<u8> {
 
 pub fn timeout(text: &str) -> Result<Timeout, String> {
     let Some(percent) = text.strip_suffix('%') else {
-        return procpool::parse_duration(text)
+        return procpool::engine::parse_duration(text)
             .map(Timeout::Time)
             .map_err(|error| error.to_string());
     };
@@ -148,6 +163,14 @@ pub fn timeout(text: &str) -> Result<Timeout, String> {
         percent.parse().ok().filter(|percent: &f64| percent.is_finite() && *percent > 0.0);
     let times = percent.map(|percent| Timeout::Median(percent / 100.0));
     times.ok_or_else(|| "expected a percentage of the median above 0, such as 300%".into())
+}
+
+/// A duration; never is 0.
+pub fn slow(text: &str) -> Result<Duration, String> {
+    match text {
+        "never" => Ok(Duration::ZERO),
+        _ => procpool::engine::parse_duration(text).map_err(|error| format!("{error}, or never")),
+    }
 }
 
 /// The time between two starts.

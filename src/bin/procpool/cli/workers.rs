@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueHint};
-use procpool::Depth;
-use procpool::protocol::PROTOCOLS;
-use procpool::protocol::framing::FRAMINGS;
+use procpool::engine::Depth;
+use procpool::engine::protocol::PROTOCOLS;
+use procpool::engine::protocol::framing::FRAMINGS;
 
 use super::values::{self};
 
@@ -110,7 +110,7 @@ pub struct WorkerOptions {
     ///
     /// A worker has started when it has answered --init and read its first request. If that takes
     /// longer, the start has failed: the worker is ended, and no job fails because of it. 0: no limit.
-    #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "5m", value_parser = procpool::parse_duration)]
+    #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "5m", value_parser = procpool::engine::parse_duration)]
     pub start_timeout: Duration,
 
     /// Size limit of a reply

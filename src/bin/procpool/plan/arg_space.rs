@@ -1,7 +1,7 @@
 //! `-n max`: the number of lines that fit into the arguments of a command.
 
-use procpool::command::Template;
-use procpool::input::plain_lines::Pack;
+use procpool::engine::command::Template;
+use procpool::engine::input::plain_lines::Pack;
 
 use super::invocation::Invocation;
 use super::machine::arg_size;

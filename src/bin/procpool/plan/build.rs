@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use procpool::input::Reader;
-use procpool::journal;
-use procpool::output::format::Shape;
-use procpool::{Code, Commands, Init, Limits, Protocol};
+use procpool::engine::input::Reader;
+use procpool::engine::journal;
+use procpool::engine::output::format::Shape;
+use procpool::engine::{Code, Commands, Init, Limits, Protocol};
 
 use super::bundles::{Consumers, may_bundle};
 use super::invocation::Invocation;
@@ -75,6 +75,7 @@ impl Plan {
             journal: None,
             rest: None,
             stop,
+            intake: Arc::default(),
             form,
         };
         let commands =

@@ -1,9 +1,9 @@
 //! Whether lines may travel in bundles. They may if every consumer of results takes them by the bundle.
 
-use procpool::input::Form;
-use procpool::input::route::Route;
-use procpool::output::format::Shape;
-use procpool::{Depth, Limits, Protocol};
+use procpool::engine::input::Form;
+use procpool::engine::input::route::Route;
+use procpool::engine::output::format::Shape;
+use procpool::engine::{Depth, Limits, Protocol};
 
 use crate::cli::Options;
 

@@ -3,9 +3,9 @@
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use procpool::Commands;
-use procpool::command::{Names, Template, TemplateSettings};
-use procpool::input::Form;
+use procpool::engine::Commands;
+use procpool::engine::command::{Names, Template, TemplateSettings};
+use procpool::engine::input::Form;
 
 use super::invocation::Invocation;
 use super::misuse::Misuse;

@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 
-use procpool::input::plain_lines::Columns;
-use procpool::{Code, Language};
+use procpool::engine::input::plain_lines::Columns;
+use procpool::engine::{Code, Language};
 
 use super::machine::Machine;
 use super::misuse::Misuse;
@@ -97,5 +97,5 @@ fn code(options: &Options) -> Option<Code> {
     let given = |(language, text): (Language, &Option<String>)| Some((language, text.clone()?));
     let (language, text) = languages.into_iter().find_map(given)?;
     let lists = !matches!(options.input.max_args, None | Some(MaxArgs::Lines(1)));
-    Some(Code { language, text, setup: options.code.setup.clone(), lists })
+    Some(Code::guess(language, text, options.code.setup.clone(), lists))
 }

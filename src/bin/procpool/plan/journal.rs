@@ -3,10 +3,10 @@
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use procpool::Protocol;
-use procpool::input::Form;
-use procpool::input::plain_lines::{Pack, Plain};
-use procpool::journal::{Context, JournalSettings};
+use procpool::engine::Protocol;
+use procpool::engine::input::Form;
+use procpool::engine::input::plain_lines::{Pack, Plain};
+use procpool::engine::journal::{Context, JournalSettings};
 
 use super::invocation::Invocation;
 

@@ -2,10 +2,10 @@
 
 use std::ffi::OsString;
 
-use procpool::command::Template;
-use procpool::input::Form;
-use procpool::input::plain_lines::{Columns, Pack, Plain, Target};
-use procpool::{Code, Protocol};
+use procpool::engine::command::Template;
+use procpool::engine::input::Form;
+use procpool::engine::input::plain_lines::{Columns, Pack, Plain, Target};
+use procpool::engine::{Code, Protocol};
 
 use super::arg_space;
 use super::invocation::Invocation;

@@ -7,7 +7,7 @@ mod commands;
 mod invocation;
 mod journal;
 mod lines;
-mod machine;
+pub mod machine;
 mod misuse;
 mod mode;
 mod no_shell;

@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use procpool::check_program;
+use procpool::engine::check_program;
 
 /// Programs that take a sign of a shell as a plain argument: they pass it to another shell, print it, or
 /// compare with it.
@@ -112,7 +112,7 @@ fn check_one_word(program: &str, is_alone: bool) -> Result<(), String> {
 
 /// Whether a word is the name of a program, or a word of a shell.
 fn is_known(word: &str) -> bool {
-    procpool::is_shell_word(word) || check_program(OsStr::new(word)).is_ok()
+    procpool::engine::is_shell_word(word) || check_program(OsStr::new(word)).is_ok()
 }
 
 fn is_list(word: &str) -> bool {

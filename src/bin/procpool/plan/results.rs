@@ -1,7 +1,7 @@
 //! How results are printed.
 
-use procpool::output::format::Shape;
-use procpool::{Code, Protocol};
+use procpool::engine::output::format::Shape;
+use procpool::engine::{Code, Protocol};
 
 use super::invocation::Invocation;
 use super::misuse::Misuse;

@@ -1,7 +1,7 @@
 //! Which of several pools a job goes to.
 
-use procpool::input::Form;
-use procpool::input::route::Route;
+use procpool::engine::input::Form;
+use procpool::engine::input::route::Route;
 
 use super::invocation::Invocation;
 use super::misuse::Misuse;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use procpool::input::Source;
+use procpool::engine::input::Source;
 
 use super::invocation::Invocation;
 use super::misuse::Misuse;

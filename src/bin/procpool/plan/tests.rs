@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use procpool::input::plain_lines::{Columns, Pack, Plain, Target};
-use procpool::input::route::Route;
-use procpool::input::{Form, Source};
-use procpool::output::format::Shape;
-use procpool::parse_init;
+use procpool::engine::input::plain_lines::{Columns, Pack, Plain, Target};
+use procpool::engine::input::route::Route;
+use procpool::engine::input::{Form, Source};
+use procpool::engine::output::format::Shape;
+use procpool::engine::parse_init;
 
 use super::Plan;
 use super::machine::Machine;

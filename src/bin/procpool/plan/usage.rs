@@ -1,7 +1,7 @@
 //! The options that have an effect in each kind of run. Every option has a row in [`TABLE`].
 //! An option without effect is refused before anything is started or read.
 
-use procpool::Kind;
+use procpool::engine::Kind;
 
 use super::mode::Mode;
 use crate::cli::Options;
@@ -97,7 +97,9 @@ const TABLE: &[(&str, Rule)] = &[
     ("results", Rule::Everywhere),
     ("joblog", Rule::Run),
     ("progress", Rule::Everywhere),
+    ("color", Rule::Everywhere),
     ("timeout", Rule::Everywhere),
+    ("slow", Rule::Everywhere),
     ("retries", Rule::Everywhere),
     ("retry_on", Rule::Everywhere),
     ("retry_delay", Rule::Everywhere),
@@ -110,6 +112,10 @@ const TABLE: &[(&str, Rule)] = &[
     ("fsync", Rule::Everywhere),
     ("help", Rule::Everywhere),
     ("version", Rule::Everywhere),
+    // These are given alone.
+    ("doctor", Rule::Everywhere),
+    ("example_worker", Rule::Everywhere),
+    ("generate", Rule::Everywhere),
 ];
 
 /// Options that have no effect without one of the options in the list, and the message for that.
@@ -129,11 +135,31 @@ const NEEDS: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
+/// The options that need what only Linux tells.
+const LINUX: &[(&str, &str)] = &[
+    ("max_load", "the load average (/proc/loadavg)"),
+    ("min_free_memory", "the free memory (/proc/meminfo)"),
+    ("max_rss", "the memory of a process (/proc/PID/statm)"),
+];
+
+/// Refuses the options that have no effect on this system.
+fn check_system(options: &Options) -> Result<(), String> {
+    let given = |(id, _): &&(&str, &str)| options.given.iter().any(|given| given == id);
+    match LINUX.iter().find(given) {
+        Some((id, what)) if !cfg!(target_os = "linux") => Err(format!(
+            "{} has no effect on this system: procpool reads {what} on Linux only",
+            spelled(id)
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Checks that each given option has an effect. `has_lists`: args come after `:::`.
 ///
 /// # Errors
 /// An option has no effect: why, and what to do.
 pub fn check(options: &Options, mode: Mode, has_lists: bool) -> Result<(), String> {
+    check_system(options)?;
     let given = |id: &str| options.given.iter().any(|given| given == id);
     for id in &options.given {
         let name = spelled(id);

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::ffi::OsString;
 
-use procpool::protocol::framing;
-use procpool::{Init, Protocol, parse_init};
+use procpool::engine::protocol::framing;
+use procpool::engine::{Init, Protocol, parse_init};
 
 use super::invocation::Invocation;
 use super::misuse::Misuse;

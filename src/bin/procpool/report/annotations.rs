@@ -3,9 +3,9 @@
 use std::env;
 use std::sync::Mutex;
 
-use procpool::{Done, printable};
+use procpool::engine::{Done, printable};
 
-use super::names::{JobNames, details, message};
+use super::names::{JobNames, details};
 use crate::lock::lock;
 
 /// The largest number of errors that GitHub shows for a step.
@@ -71,7 +71,7 @@ fn line(done: &Done<'_>, names: &JobNames) -> String {
     }
     properties.push(format!("title={}", property(&format!("{} failed", names.name(job)))));
     let what = if label.is_empty() { String::new() } else { format!("{label}: ") };
-    let mut text = format!("{what}{}: {}", failure.kind, message(failure));
+    let mut text = format!("{what}{}", names.why(job, failure));
     let details = details(done, DETAILS);
     if !details.is_empty() {
         text.push('\n');

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use procpool::output::Output;
-use procpool::{Commands, Done, Job, Sink};
+use procpool::engine::output::Output;
+use procpool::engine::{Commands, Done, Job, Sink};
 
+use super::closing::Closing;
 use super::failed::FailedLines;
 use super::halting::Halting;
 use super::joblog::Joblog;
@@ -23,6 +24,7 @@ pub struct Bookkeeper {
     joblog: Option<Joblog>,
     reports: Option<Arc<Reports>>,
     failed: Option<FailedLines>,
+    closing: Closing,
 }
 
 /// What a run keeps besides its results.
@@ -35,6 +37,7 @@ pub struct ReportSettings {
     pub reports: Option<Arc<Reports>>,
     /// The file for the lines of failed jobs.
     pub failed: Option<FailedLines>,
+    pub closing: Closing,
 }
 
 impl Bookkeeper {
@@ -58,13 +61,14 @@ impl Bookkeeper {
             joblog: joblog.transpose()?,
             reports: settings.reports,
             failed: settings.failed,
+            closing: settings.closing,
         })
     }
 
     /// Whether it needs each job by itself, and not only the texts of a bundle. (All fields are listed here, so
     /// that a new field does not compile until it is considered.)
     pub fn wants_each_job(&self) -> bool {
-        let Self { output: _, halting, joblog, reports, failed } = self;
+        let Self { output: _, halting, joblog, reports, failed, closing: _ } = self;
         halting.is_some()
             || joblog.is_some()
             || failed.is_some()
@@ -96,6 +100,12 @@ impl Bookkeeper {
         joblog.or_else(|| self.failed.as_ref()?.trouble())
     }
 
+    /// The last line of a run in which jobs have failed. `None`: all succeeded.
+    pub fn closing(&self) -> Option<String> {
+        let has_file = self.failed.as_ref().is_some_and(FailedLines::is_readable);
+        self.closing.line(self.output.counts(), has_file)
+    }
+
     /// Whether the lines of failed jobs are kept.
     pub fn keeps_failed(&self) -> bool {
         self.failed.is_some()
@@ -111,6 +121,7 @@ impl Bookkeeper {
 impl Sink for Bookkeeper {
     fn deliver(&self, done: &Done<'_>) {
         self.output.deliver(done);
+        self.closing.add(done);
         if let Some(joblog) = &self.joblog {
             joblog.add(done);
         }

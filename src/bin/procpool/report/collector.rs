@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use procpool::{Done, Run, WorkerEnd};
+use procpool::engine::command::label::cut;
+use procpool::engine::{Done, Run, WorkerEnd};
 
-use super::names::{JobNames, details, message, shorten};
+use super::names::{JobNames, details, message};
 use super::totals::{Bar, Failed, JobFacts, Totals};
 use super::track::{Span, Track};
 use crate::lock::lock;
@@ -127,7 +128,7 @@ impl Collector {
             failed: done.outcome.err().map(|failure| failure.kind),
             is_retried,
             name: self.names.name(done.job),
-            label: shorten(&self.names.label(done.job, run.slot), LONGEST_LABEL),
+            label: cut(&self.names.label(done.job, run.slot), LONGEST_LABEL),
         };
         let mut totals = lock(&self.totals);
         totals.bars.add(run.seconds, bar);
@@ -159,7 +160,7 @@ impl Collector {
             id: names.id(job),
             name: names.name(job),
             label: names.label(job, slot),
-            file: file.map(|file| procpool::printable(&file.to_string_lossy())),
+            file: file.map(|file| procpool::engine::printable(&file.to_string_lossy())),
             line,
             kind: failure.kind,
             message: message(failure),

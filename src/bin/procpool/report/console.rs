@@ -4,19 +4,23 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::ProgressBar;
-use procpool::printable;
+use procpool::engine::printable;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 
+use super::canvas::Canvas;
+use super::progress::manner::Setting;
 use super::stderr::{StderrStream, TICK};
 use crate::lock::lock;
 
 /// Ctrl-Z stops the process after this time at the latest, even if somebody is writing.
 const SHORT_PATIENCE: Duration = Duration::from_millis(200);
+
+/// After results have gone to a pipe, the progress line comes back when there was none for this long.
+const QUIET: Duration = Duration::from_millis(200);
 
 /// The way of all text to stderr. One writes at a time. Until [`Console::hurry`] is called, the others wait.
 #[derive(Debug)]
@@ -24,13 +28,13 @@ pub struct Console {
     turns: Mutex<ConsoleTurns>,
     /// Notified when a turn is over, and when nobody is to wait much longer.
     free: Condvar,
-    /// The cursor is at the end of text without a newline. Drawing there would wipe the text out.
-    pub(super) is_held: Arc<AtomicBool>,
     /// The last text of a worker has no newline at its end: a prompt, for example.
     in_line: AtomicBool,
     /// A message has ended that line.
     is_cut: AtomicBool,
-    pub(super) stderr: Arc<StderrStream>,
+    /// stdout is a pipe to a program that may write to the same terminal.
+    is_piped: bool,
+    stderr: StderrStream,
 }
 
 #[derive(Debug, Default)]
@@ -39,8 +43,12 @@ struct ConsoleTurns {
     is_taken: bool,
     /// The number of those who wait for it.
     waiting: usize,
-    /// The progress line, while it is shown.
-    bar: Option<ProgressBar>,
+    /// Where the progress is drawn.
+    canvas: Canvas,
+    /// Results are being written to a pipe.
+    is_piping: bool,
+    /// When results were last written to a pipe.
+    piped: Option<Instant>,
 }
 
 impl Console {
@@ -49,17 +57,17 @@ impl Console {
         Self {
             turns: Mutex::default(),
             free: Condvar::new(),
-            is_held: Arc::default(),
             in_line: AtomicBool::new(false),
             is_cut: AtomicBool::new(false),
-            stderr: Arc::new(StderrStream::new()),
+            is_piped: Setting::of(&[]).may_meet_others(),
+            stderr: StderrStream::new(),
         }
     }
 
     /// The run is to end: from now on nobody waits without a limit for stderr, or for the turn.
     pub fn hurry(&self) {
         self.stderr.hurry();
-        drop(self.lock());
+        self.lock().canvas.pressed_key();
         self.free.notify_all();
     }
 
@@ -81,7 +89,13 @@ impl Console {
             self.is_cut.store(true, Ordering::Release);
             self.write(b"\n");
         }
-        self.write(lines);
+        if self.is_piped {
+            // The next program of the pipe may have drawn its progress in the same rows.
+            let lines: Vec<&[u8]> = lines.split(|&byte| byte == b'\n').collect();
+            self.write(&lines.join(&b"\x1b[K\n"[..]));
+        } else {
+            self.write(lines);
+        }
     }
 
     /// Prints text from the stderr of a worker, which need not be whole lines.
@@ -135,22 +149,63 @@ impl Console {
         }
     }
 
-    /// Runs `act` while the progress line is out of the way. Waits only briefly for another that writes.
+    /// Runs `act` while the progress line is out of the way, and does not bring it back: this process may be in the
+    /// background then. Waits only briefly for another that writes.
     pub fn make_way(&self, act: &mut dyn FnMut()) {
-        match self.turn(SHORT_PATIENCE) {
-            Some(turn) => turn.aside(b"\n", act),
-            None => act(),
+        let turn = self.turn(SHORT_PATIENCE);
+        if turn.is_some() {
+            self.erase();
+            self.lock().canvas.wrote(b"\n");
+        }
+        act();
+    }
+
+    /// Runs `write`, which writes results to a pipe. Its reader may bring them on the terminal, so the progress line
+    /// goes away until there has been no result for a while.
+    pub fn beside_pipe(&self, write: &mut dyn FnMut()) {
+        if !self.is_piped || !self.lock().canvas.is_in_use() {
+            return write();
+        }
+        let mut turns = self.lock();
+        turns.is_piping = true;
+        let is_drawn = turns.canvas.is_drawn();
+        drop(turns);
+        if is_drawn && let Some(_turn) = self.turn(SHORT_PATIENCE) {
+            self.erase();
+        }
+        write();
+        let mut turns = self.lock();
+        turns.is_piping = false;
+        turns.piped = Some(Instant::now());
+    }
+
+    /// Draws the progress in place of what was drawn before, unless somebody else writes to the terminal.
+    pub(super) fn draw(&self, rows: Vec<String>, columns: usize) {
+        // This does not wait for the turn, which another may keep for long.
+        let Some(_turn) = self.turn(Duration::ZERO) else { return };
+        let mut turns = self.lock();
+        let is_quiet = turns.piped.is_none_or(|piped| piped.elapsed() >= QUIET);
+        // A terminal that was told to hold on (Ctrl-S) has no room.
+        if !turns.is_piping && is_quiet && self.stderr.has_room(Duration::ZERO) {
+            let text = turns.canvas.draw(rows, columns);
+            drop(turns);
+            self.stderr.write(text.as_bytes(), true);
         }
     }
 
-    /// Keeps the progress line out of the way of other text from now on.
-    pub(super) fn show(&self, bar: ProgressBar) {
-        self.lock().bar = Some(bar);
+    /// Removes the progress for good.
+    pub(super) fn undraw(&self) {
+        let turn = self.turn(Duration::MAX);
+        self.lock().canvas.forget();
+        if turn.is_some() {
+            self.erase();
+        }
     }
 
-    /// The progress line is gone.
-    pub(super) fn hide(&self) {
-        self.lock().bar = None;
+    /// Erases the progress. The caller has the turn.
+    fn erase(&self) {
+        let text = self.lock().canvas.erase();
+        self.stderr.write(text.as_bytes(), true);
     }
 
     /// Waits for the turn. `None`: it did not come in time.
@@ -188,16 +243,16 @@ pub(super) struct Turn<'a>(&'a Console);
 
 impl Turn<'_> {
     fn aside(&self, text: &[u8], act: &mut dyn FnMut()) {
-        let mut act = || {
-            act();
-            if let Some(last) = text.last() {
-                self.0.is_held.store(*last != b'\n', Ordering::Release);
-            }
-        };
-        let bar = self.0.lock().bar.clone();
-        match bar {
-            Some(bar) => bar.suspend(act),
-            None => act(),
+        let console = self.0;
+        let erased = console.lock().canvas.erase();
+        console.stderr.write(erased.as_bytes(), true);
+        act();
+        let mut turns = console.lock();
+        turns.canvas.wrote(text);
+        if !erased.is_empty() {
+            let again = turns.canvas.redraw();
+            drop(turns);
+            console.stderr.write(again.as_bytes(), true);
         }
     }
 }

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use anyhow::Context as _;
-use procpool::Job;
-use procpool::files::Beside;
-use procpool::input::remainder::{LineForm, Remainder, add_missing};
+use procpool::engine::Job;
+use procpool::engine::files::Beside;
+use procpool::engine::input::remainder::{LineForm, Remainder, add_missing};
 
 use crate::descriptors::{self, Stream};
 use crate::lock::lock;
@@ -45,6 +45,8 @@ struct FailedFile {
     has_begun: bool,
     /// The run is over. Nothing is added any more.
     is_over: bool,
+    /// The file is in its place, and has all lines.
+    is_readable: bool,
     trouble: Option<String>,
 }
 
@@ -53,7 +55,7 @@ enum LineOut {
     /// A FIFO or a terminal, for example, which takes lines as they come.
     Stream(File),
     /// A new file, which will replace another.
-    Beside(Beside),
+    Beside(Box<Beside>),
 }
 
 impl LineOut {
@@ -78,11 +80,14 @@ impl FailedLines {
             WriteTarget::Stderr => {
                 descriptors::copy(Stream::Stderr).map(|fd| LineOut::Stream(fd.into()))
             }
-            WriteTarget::Place(place) if place.is_regular() => place.beside().map(LineOut::Beside),
+            WriteTarget::Place(place) if place.is_regular() => {
+                place.beside().map(Box::new).map(LineOut::Beside)
+            }
             WriteTarget::Place(place) => place.create().map(LineOut::Stream),
         };
         let out = out.with_context(|| unwritable(&path))?;
-        let file = FailedFile { out, has_begun: false, is_over: false, trouble: None };
+        let file =
+            FailedFile { out, has_begun: false, is_over: false, is_readable: false, trouble: None };
         Ok(Self { path, settings, file: Mutex::new(file) })
     }
 
@@ -128,12 +133,18 @@ impl FailedLines {
             ));
             return None;
         }
+        file.is_readable = file.trouble.is_none();
         keeps_old.then(|| {
             format!(
                 "the run ended early, and its input may come from '{path}': the old lines of that \
                  file are kept"
             )
         })
+    }
+
+    /// Whether the file has the lines of all failed jobs, and can be the input of another run.
+    pub fn is_readable(&self) -> bool {
+        self.lock().is_readable
     }
 
     /// Why the file is not complete, if it is not.

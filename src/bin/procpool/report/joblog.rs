@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use procpool::{Commands, Done, Job, Kind, Run};
+use procpool::engine::{Commands, Done, Job, Kind, Run};
 
 use crate::descriptors::{self, Stream};
 use crate::lock::lock;

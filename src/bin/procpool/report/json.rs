@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use procpool::WorkerEnd;
+use procpool::engine::WorkerEnd;
 use serde::Serialize;
 
 use super::findings::{Findings, RunOutcome, signal_name};

@@ -1,9 +1,10 @@
 //! A run as Markdown: a short table for the summary of a CI job.
 
+use procpool::engine::command::label::cut;
+
 use std::fmt::Write;
 
 use super::findings::{Findings, grouped};
-use super::names::shorten;
 use super::seconds::Seconds;
 
 /// The number of failures that are listed. A CI summary has little room.
@@ -81,7 +82,7 @@ fn row(text: &mut String, arguments: std::fmt::Arguments<'_>) {
 /// Escapes text for one cell of a table.
 fn cell(text: &str) -> String {
     let mut escaped = String::new();
-    for c in shorten(text, CELL).chars() {
+    for c in cut(text, CELL).chars() {
         match c {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
@@ -96,7 +97,7 @@ fn cell(text: &str) -> String {
 
 /// Text as code, on one line. The quotes are longer than any row of backquotes in the text.
 fn code(text: &str) -> String {
-    let text = shorten(text, CELL).replace(['\n', '\r'], " ");
+    let text = cut(text, CELL).replace(['\n', '\r'], " ");
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
     let quotes = "`".repeat(longest + 1);
     let blank = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };

@@ -1,11 +1,16 @@
 //! All that a run writes besides its results: messages and progress on stderr, the job log, the lines of failed jobs,
 //! and the reports at its end.
 
+pub mod again;
 mod annotations;
 pub mod bookkeeper;
+mod canvas;
+pub mod closing;
 mod collector;
+pub mod colors;
 pub mod console;
 pub mod failed;
+pub mod few;
 pub mod findings;
 mod halting;
 mod html;

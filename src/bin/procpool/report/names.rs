@@ -3,12 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use procpool::command::Args;
-use procpool::{Commands, Done, Failure, Job, name, printable};
+use procpool::engine::command::Args;
+use procpool::engine::command::label::{LabelSize, cut, label};
+use procpool::engine::output::failure::Wording;
+use procpool::engine::{Commands, Done, Failure, Job, name, printable};
 use serde_json::Value;
 
-/// The largest number of characters in the label of a job.
-const LONGEST_LABEL: usize = 240;
+/// The largest number of characters in an id.
+const LONGEST_ID: usize = 240;
+
+/// The room for the label of a job.
+const LABEL: LabelSize = LabelSize { arg: 200, whole: 240 };
 
 /// The largest number of characters in a message.
 const LONGEST_MESSAGE: usize = 1_000;
@@ -29,12 +34,17 @@ pub struct JobNames {
 impl JobNames {
     /// The label of a job: its command line, or its call. It is empty for a line that was no job.
     pub fn label(&self, job: &Job, slot: usize) -> String {
-        let bytes = match (&self.commands, job.as_message()) {
-            (Some(commands), _) => commands.line(job, slot).0,
-            (None, Some(message)) => head(message).to_vec(),
-            (None, None) => call(job).into_bytes(),
-        };
-        shorten(&printable(&String::from_utf8_lossy(head(&bytes))), LONGEST_LABEL)
+        let is_job = !job.cmd().is_empty() || !job.args().is_empty();
+        if !is_job && job.as_message().is_none() && job.arg_words().is_none() {
+            return String::new();
+        }
+        label(self.commands.as_deref(), job, slot, LABEL)
+    }
+
+    /// Why a job failed, as the line on stderr says it.
+    pub fn why(&self, job: &Job, failure: &Failure) -> String {
+        let commands = self.commands.as_deref();
+        Wording { commands, sources: &self.sources, quotes_stderr: false }.why(job, failure)
     }
 
     /// The args of a job, separated by blanks.
@@ -61,7 +71,7 @@ impl JobNames {
     pub fn id(&self, job: &Job) -> Option<String> {
         let text = String::from_utf8_lossy(job.id()?);
         let text = serde_json::from_str::<String>(&text).unwrap_or_else(|_| text.into_owned());
-        Some(shorten(&printable(&text), LONGEST_LABEL))
+        Some(cut(&printable(&text), LONGEST_ID))
     }
 
     /// The file of a job, if it was read from one, and its line. 0: it has no line.
@@ -71,42 +81,13 @@ impl JobNames {
     }
 }
 
-/// A call of a function, as most languages write it.
-fn call(job: &Job) -> String {
-    let text = |json: &[u8]| String::from_utf8_lossy(head(json)).into_owned();
-    let cmd = text(job.cmd());
-    let cmd = serde_json::from_str::<String>(&cmd).unwrap_or(cmd);
-    let args = text(job.args());
-    let inner = args.strip_prefix('[').and_then(|args| args.strip_suffix(']'));
-    match (cmd.is_empty(), inner) {
-        // This is the arg of an expression.
-        (true, Some(inner)) => serde_json::from_str(inner).unwrap_or_else(|_| inner.to_owned()),
-        (true, None) => args,
-        (false, Some(inner)) => format!("{cmd}({inner})"),
-        (false, None) => format!("{cmd}({args})"),
-    }
-}
-
 fn head(bytes: &[u8]) -> &[u8] {
     &bytes[..bytes.len().min(ENOUGH)]
 }
 
-/// Shortens a text to `most` characters. The middle is left out.
-pub fn shorten(text: &str, most: usize) -> String {
-    let count = text.chars().count();
-    if count <= most {
-        return text.to_owned();
-    }
-    let first = most * 2 / 3;
-    let last = most - first - 1;
-    let begin: String = text.chars().take(first).collect();
-    let end: String = text.chars().skip(count - last).collect();
-    format!("{begin}…{end}")
-}
-
 /// Why a job failed, on one line.
 pub fn message(failure: &Failure) -> String {
-    shorten(&printable(&failure.message), LONGEST_MESSAGE)
+    cut(&printable(&failure.message), LONGEST_MESSAGE)
 }
 
 /// The details of a failed job: the last `most` bytes of its stderr or of its traceback.
@@ -136,7 +117,7 @@ fn trace_of(data: &str) -> String {
 }
 
 /// The end of a stream's output, as text.
-pub fn tail(stream: &procpool::Capture, most: usize) -> String {
+pub fn tail(stream: &procpool::engine::Capture, most: usize) -> String {
     // Output that can't be read back is left out.
     let kept = stream.end(most).unwrap_or_default();
     let text = multiline(&String::from_utf8_lossy(&kept));
@@ -160,7 +141,7 @@ fn multiline(text: &str) -> String {
 }
 
 /// A line without the sequences that set colours: `ESC [`, numbers, `m`.
-fn without_colours(line: &str) -> String {
+pub(super) fn without_colours(line: &str) -> String {
     let mut pieces = line.split("\u{1b}[");
     let mut plain = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
@@ -178,25 +159,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_look_like_calls() {
-        let label = |cmd: &str, args: &str| call(&Job::new(1, cmd, args, ""));
-        assert_eq!(label(r#""resize""#, r#"["a.png",{"w":1}]"#), r#"resize("a.png",{"w":1})"#);
-        assert_eq!(label(r#""total""#, r#"{"price":5}"#), r#"total({"price":5})"#);
-        assert_eq!(label(r#""ping""#, "[]"), "ping()");
-        assert_eq!(label(r#""""#, r#"["a b"]"#), "a b");
-        assert_eq!(label(r#""""#, r#"["a","b"]"#), r#""a","b""#);
-    }
-
-    #[test]
     fn colours_go_and_other_controls_are_shown() {
         assert_eq!(multiline("\u{1b}[1;31mred\u{1b}[m\r\n\tin\u{7}\n"), "red\n\tin\\u{7}");
         assert_eq!(multiline("\u{1b}[2Jgone"), "\\u{1b}[2Jgone");
     }
 
     #[test]
-    fn the_middle_of_long_texts_is_left_out() {
-        assert_eq!(shorten("abcdef", 6), "abcdef");
-        assert_eq!(shorten("abcdefg", 6), "abcd…g");
+    fn the_last_bytes_begin_with_a_character() {
         assert_eq!(last("aé", 1), "");
     }
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
-use procpool::output::{Format, Output};
-use procpool::{Done, WorkerEnd};
+use procpool::engine::output::{Format, Output};
+use procpool::engine::{Done, WorkerEnd};
 
 use super::annotations::Annotations;
 use super::collector::Collector;
@@ -252,18 +252,21 @@ fn class(options: &Options) -> String {
     let command = options.command.first().map(|word| word.to_string_lossy().into_owned());
     let program = code.or(worker).or(command).unwrap_or_else(|| "procpool".into());
     let name = Path::new(&program).file_name().map(|name| name.to_string_lossy().into_owned());
-    procpool::printable(&name.unwrap_or(program))
+    procpool::engine::printable(&name.unwrap_or(program))
 }
 
 /// The command line of this process, as you can type it into a shell.
 fn command_line() -> String {
     let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
     let words: Vec<String> = std::iter::once("procpool".to_owned()).chain(words).collect();
-    super::names::shorten(&procpool::printable(&shell_words::join(words)), 2_000)
+    procpool::engine::command::label::cut(
+        &procpool::engine::printable(&shell_words::join(words)),
+        2_000,
+    )
 }
 
 /// The name of this machine.
 fn host() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    procpool::printable(&name)
+    procpool::engine::printable(&name)
 }

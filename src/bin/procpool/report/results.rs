@@ -6,10 +6,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use procpool::Done;
-use procpool::files::{FilePlace, Links};
-use procpool::output::Format;
-use procpool::output::format::Shape;
+use procpool::engine::Done;
+use procpool::engine::files::{FilePlace, Links};
+use procpool::engine::output::Format;
+use procpool::engine::output::format::Shape;
 
 use super::names::JobNames;
 use crate::lock::lock;

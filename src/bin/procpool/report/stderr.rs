@@ -119,7 +119,8 @@ impl StderrStream {
         is_over || self.is_deaf.load(Ordering::Relaxed)
     }
 
-    fn has_room(&self, patience: Duration) -> bool {
+    /// Whether something can be written now, or can within this time.
+    pub fn has_room(&self, patience: Duration) -> bool {
         let fd = self.own.as_ref().map_or(stderr(), AsFd::as_fd);
         let patience = Timespec::try_from(patience).ok();
         let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];

@@ -1,7 +1,8 @@
 //! `--summary`: a few lines at the end of a run, for people.
 
+use procpool::engine::command::label::cut;
+
 use super::findings::Findings;
-use super::names::shorten;
 use super::seconds::Seconds;
 use super::totals::{Bar, Totals};
 
@@ -86,7 +87,7 @@ fn durations(findings: &Findings<'_>) -> String {
 }
 
 fn slow(bar: &Bar) -> String {
-    let what = if bar.label.is_empty() { String::new() } else { shorten(&bar.label, LABEL) + ": " };
+    let what = if bar.label.is_empty() { String::new() } else { cut(&bar.label, LABEL) + ": " };
     let attempt =
         if bar.attempt > 1 { format!(", attempt {}", bar.attempt) } else { String::new() };
     let failed = if bar.failed.is_some() { ", failed" } else { "" };

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use procpool::{Durations, Kind, Why, WorkerEnd};
+use procpool::engine::{Durations, Kind, Why, WorkerEnd};
 
 use super::longest::Longest;
 use super::series::Series;
@@ -54,7 +54,7 @@ pub struct Failed {
     pub message: String,
     pub details: String,
     /// Where and when it ran, in seconds since the begin of the run. `None`: it never ran.
-    pub run: Option<procpool::Run>,
+    pub run: Option<procpool::engine::Run>,
     pub attempt: u32,
 }
 

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Mutex;
 
-use procpool::{Done, Run, WorkerEnd};
+use procpool::engine::{Done, Run, WorkerEnd};
 use serde_json::{Value, json};
 
 use super::names::{JobNames, message};

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use procpool::input::route::Route;
-use procpool::input::{Reader, Source};
-use procpool::{Builder, Init, Pool, Protocol, Sink, Timeout, Watcher};
+use procpool::engine::input::route::Route;
+use procpool::engine::input::{Reader, Source};
+use procpool::engine::{Builder, Init, Pool, Protocol, Sink, Timeout, Watcher};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cli::Options;
 use crate::plan::Plan;
 use crate::pools::Pools;
+
+/// A pool has at most this many slots.
+const MOST_SLOTS: usize = 1 << 16;
 
 /// The numbers of pools and slots.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +58,7 @@ pub fn build(
             .sources(sources.clone())
             .watcher(Arc::clone(watcher))
             .sink(Arc::clone(sink))
-            .max_procs(size.slots)
+            .max_procs(size.slots.clamp(1, MOST_SLOTS))
     };
     // There is a builder for each pool, or one builder for all of them.
     let builders = kinds(plan, options).into_iter().map(described).cycle().take(size.pools);
@@ -65,7 +68,7 @@ pub fn build(
             Some(first) => builder.beside(first, index * size.slots),
             None => builder,
         };
-        pools.push(builder.build()?);
+        pools.push(builder.build_checked()?);
     }
     Ok(Pools::new(pools))
 }
@@ -78,7 +81,7 @@ pub fn source_names(reader: &Reader) -> Vec<String> {
 /// The kinds of pools: one for commands or code, or one for each worker.
 fn kinds(plan: &Plan, options: &Options) -> Vec<Builder> {
     if let Some(commands) = &plan.commands {
-        return vec![Pool::commands((**commands).clone())];
+        return vec![Pool::commands_of((**commands).clone())];
     }
     if let Some(code) = &plan.code {
         return vec![Pool::code(code)];
@@ -90,14 +93,14 @@ fn kinds(plan: &Plan, options: &Options) -> Vec<Builder> {
 /// The pool of one worker.
 fn worker(line: &str, protocol: Protocol, first: &[Init], pty: bool) -> Builder {
     let pool = Pool::builder(line).protocol(protocol).pty(pty);
-    first.iter().fold(pool, |pool, init| pool.init(init.clone()))
+    first.iter().fold(pool, |pool, init| pool.first_message(init.clone()))
 }
 
 /// Sets the options that workers and commands share.
 fn set(pool: Builder, options: &Options) -> Builder {
     let pool = match options.failures.timeout {
         Some(Timeout::Time(time)) if !time.is_zero() => pool.timeout(time),
-        Some(Timeout::Median(times)) => pool.timeout_by_median(times),
+        Some(Timeout::Median(times)) => pool.timeout(Timeout::Median(times)),
         _ => pool,
     };
     let pool = match options.workers.pipeline {
@@ -115,7 +118,7 @@ fn set(pool: Builder, options: &Options) -> Builder {
         .idle_timeout(options.recycling.idle_timeout.filter(|time| !time.is_zero()))
         .standby(options.recycling.standby.unwrap_or(usize::MAX))
         .retries(options.failures.retries)
-        .retry_on(options.failures.retry_on.iter().map(|kind| kind.0).collect())
+        .retry_on(options.failures.retry_on.iter().map(|kind| kind.0))
         .retry_delay(options.failures.retry_delay)
         .grace(options.failures.grace)
         .start_timeout(Some(options.workers.start_timeout).filter(|time| !time.is_zero()))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use procpool::journal::Journal;
+use procpool::engine::journal::Journal;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -97,7 +97,7 @@ impl ActiveRun {
     async fn wait_for<T>(&mut self, mut written: oneshot::Receiver<T>) -> Option<T> {
         let soon = |time| Some(Instant::now() + time);
         let mut last = self.signal.status().and_then(|_| soon(LAST_WRITE));
-        if self.give_up_at.is_some() {
+        if self.timers.give_up_at.is_some() {
             last = soon(LAST_WAIT);
         }
         loop {
@@ -155,6 +155,11 @@ impl ActiveRun {
         let trouble = self.bookkeeper.trouble();
         if let Some(message) = &trouble {
             self.console.say(message);
+        }
+        if !matches!(end, Some(Status::StdoutClosed | Status::Usage))
+            && let Some(line) = self.bookkeeper.closing()
+        {
+            self.console.print(line.as_bytes());
         }
         end.unwrap_or_else(|| self.status(trouble.is_some()))
     }

@@ -1,8 +1,8 @@
 //! The events that can end a run, except signals, and what each of them means. Only this file decides that.
 
-use procpool::Failure;
-use procpool::input::End;
-use procpool::output::Trouble;
+use procpool::engine::Failure;
+use procpool::engine::input::End;
+use procpool::engine::output::Trouble;
 
 use crate::exit::Status;
 

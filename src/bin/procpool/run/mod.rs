@@ -4,6 +4,7 @@ mod builders;
 mod ending;
 mod events;
 mod reporter;
+mod slow;
 mod watch;
 mod wiring;
 

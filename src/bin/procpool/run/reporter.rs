@@ -4,8 +4,8 @@ use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use procpool::output::{Screen, Trouble};
-use procpool::{Failure, Watcher, WorkerEnd, printable};
+use procpool::engine::output::{Screen, Trouble};
+use procpool::engine::{Failure, Watcher, WorkerEnd, printable};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::events::Event;
@@ -120,7 +120,7 @@ impl Screen for Reporter {
             self.console.aside(text, write);
         } else {
             // The write may block, and messages must not wait for it.
-            write();
+            self.console.beside_pipe(write);
         }
     }
 

@@ -7,13 +7,14 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use procpool::input::{End, Reader};
-use procpool::journal::Journal;
-use procpool::output::Output;
+use procpool::engine::input::{End, Reader};
+use procpool::engine::journal::Journal;
+use procpool::engine::output::Output;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
 
 use super::events::{Action, Course, Event};
+use super::slow::SlowJobs;
 use crate::exit::Status;
 use crate::interrupts::{FatalSignal, SignalOrder};
 use crate::pools::Pools;
@@ -44,14 +45,21 @@ pub struct ActiveRun {
     /// The orders that signals lead to.
     pub orders: UnboundedReceiver<SignalOrder>,
     pub signal: FatalSignal,
-    /// When a hint is printed that says what the run waits for.
-    pub hint_at: Option<Instant>,
-    /// When the run stops waiting for killed processes.
-    pub give_up_at: Option<Instant>,
+    pub timers: Timers,
     pub progress: ProgressLine,
     pub reports: Option<Arc<Reports>>,
     pub journal: Option<Arc<Journal>>,
     pub course: Course,
+}
+
+/// What happens at a certain time.
+#[derive(Debug)]
+pub struct Timers {
+    /// When a hint says what the run waits for.
+    pub hint_at: Option<Instant>,
+    /// When the run stops waiting for killed processes.
+    pub give_up_at: Option<Instant>,
+    pub slow: SlowJobs,
 }
 
 impl ActiveRun {
@@ -76,12 +84,16 @@ impl ActiveRun {
                         continue;
                     }
                 }
-                () = sleep_until(self.hint_at) => {
+                () = sleep_until(self.timers.hint_at) => {
                     self.hint();
                     continue;
                 }
+                () = sleep_until(self.timers.slow.at()) => {
+                    self.remark_on_slow_jobs();
+                    continue;
+                }
                 // One slot that hangs must not hold up the run.
-                () = sleep_until(self.give_up_at) => break,
+                () = sleep_until(self.timers.give_up_at) => break,
                 Some(event) = self.events.recv() => end = self.react(event).or(end),
                 () = self.pools.ended(), if is_ending => break,
             }
@@ -161,12 +173,13 @@ impl ActiveRun {
         if order == SignalOrder::Report {
             return self.say_what_runs();
         }
+        self.timers.slow.stop();
         // This comes first. Otherwise results would wait for the reader of stdout.
         self.output.hurry();
         match order {
             SignalOrder::Stop => {
                 self.pools.stop();
-                self.hint_at = Some(Instant::now() + HINT_AFTER);
+                self.timers.hint_at = Some(Instant::now() + HINT_AFTER);
             }
             SignalOrder::Terminate => self.pools.terminate(),
             SignalOrder::Kill | SignalOrder::Report => {
@@ -178,17 +191,26 @@ impl ActiveRun {
 
     /// Sets the time until which the run waits for killed processes.
     fn give_up(&mut self) {
-        self.give_up_at.get_or_insert_with(|| Instant::now() + LAST_WAIT);
+        self.timers.give_up_at.get_or_insert_with(|| Instant::now() + LAST_WAIT);
     }
 
     /// Tells a user at the terminal what the run waits for.
     fn hint(&mut self) {
-        self.hint_at = None;
+        self.timers.hint_at = None;
         let jobs = self.pools.underway(ROLL_PATIENCE / 2).len();
         if jobs > 0 {
             let s = if jobs == 1 { "" } else { "s" };
             self.console
                 .hint(&format!("waiting for {jobs} running job{s}; interrupt again to end them"));
+        }
+    }
+
+    /// Prints which jobs have become slow.
+    fn remark_on_slow_jobs(&mut self) {
+        let jobs = self.pools.underway(ROLL_PATIENCE);
+        let lines = self.timers.slow.look(&jobs);
+        if !lines.is_empty() {
+            self.console.print(lines.as_bytes());
         }
     }
 

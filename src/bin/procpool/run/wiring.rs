@@ -1,21 +1,26 @@
 //! Builds all parts of a run from the options, and connects them: input, pools, output, reports, signals.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use procpool::input::plain_lines::{Columns, Pack, Plain};
-use procpool::input::{Form, Reader, Source};
-use procpool::journal::Journal;
-use procpool::output::{Format, Output, Screen, Settings};
-use procpool::{Sink, Watcher};
+use procpool::engine::command::label::LabelSize;
+use procpool::engine::input::plain_lines::{Columns, Pack, Plain};
+use procpool::engine::input::{Census, Form, Reader, Source};
+use procpool::engine::journal::Journal;
+use procpool::engine::output::failure::FailureStyle;
+use procpool::engine::output::{Format, Output, Screen, Settings};
+use procpool::engine::{Sink, Watcher};
+use rustix::termios::tcgetwinsize;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::builders::{self, Size};
 use super::events::{Course, Event};
 use super::reporter::Reporter;
-use super::watch::ActiveRun;
+use super::slow::SlowJobs;
+use super::watch::{ActiveRun, Timers};
 use crate::cli::Options;
 use crate::cli::halt::{Halt, Limit, What};
 use crate::descriptors::{self, Stream};
@@ -23,16 +28,31 @@ use crate::exit::Status;
 use crate::interrupts::{FatalSignal, Interrupts};
 use crate::outputs::Outputs;
 use crate::plan::Plan;
+use crate::pools::Pools;
+use crate::report::again::Again;
 use crate::report::bookkeeper::{Bookkeeper, ReportSettings};
+use crate::report::closing::Closing;
+use crate::report::colors::{Colors, Paint};
 use crate::report::console::Console;
 use crate::report::failed::{FailedLines, FailedSettings};
+use crate::report::few::FewFailures;
 use crate::report::names::JobNames;
 use crate::report::progress::ProgressLine;
+use crate::report::progress::manner::{Manner, Setting};
+use crate::report::progress::view::{View, Viewed};
 use crate::report::reports::Reports;
 use crate::signals::Early;
 
 /// The meaning of `--fail-fast`.
 const FAIL_FAST: Halt = Halt { now: true, what: What::Fail, limit: Limit::Count(1) };
+
+/// At a terminal, a job that runs for longer is remarked on.
+const SLOW: Duration = Duration::from_secs(60);
+
+/// What a user is told whose lines come from the terminal, who may have forgotten to give any.
+const FROM_TERMINAL: &str = "reading lines from the terminal, one argument each; Ctrl-D ends them (on the command \
+     line, arguments come after :::)";
+const FROM_TERMINAL_JOBS: &str = "reading jobs from the terminal, one per line; Ctrl-D ends them";
 
 /// Runs what the options ask for.
 ///
@@ -51,6 +71,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     builders::allow_descriptors(size.all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
     check_streams(&plan.reader.sources)?;
+    greet_terminal(&plan.reader, &console);
     plan.reader.rest.clone_from(&outputs.rest);
     let journal = open_journal(&mut plan, &console)?;
     let results = ResultSinks::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
@@ -60,10 +81,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let sink = Arc::clone(&bookkeeper) as Arc<dyn Sink>;
     let pools = builders::build(&plan, &options, size, &watcher, &sink)?;
     bookkeeper.watch(&pools);
-    let counts = Arc::clone(&output);
-    let progress = ProgressLine::start(options.output.progress, Arc::clone(&console), move || {
-        counts.counts()
-    })?;
+    let progress = show_progress(&options, &plan, &pools, size, &output, &journal, &reporter)?;
     let (orders, ordered) = unbounded_channel();
     let signal = FatalSignal::default();
     let interrupts = Interrupts {
@@ -85,8 +103,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         events: received,
         orders: ordered,
         signal,
-        hint_at: None,
-        give_up_at: None,
+        timers: Timers { hint_at: None, give_up_at: None, slow: slow_jobs(&options) },
         progress,
         reports,
         journal,
@@ -94,6 +111,33 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(run.watch(plan.reader, events))
+}
+
+/// Shows the progress, as the options say.
+fn show_progress(
+    options: &Options,
+    plan: &Plan,
+    pools: &Pools,
+    size: Size,
+    output: &Arc<Output>,
+    journal: &Option<Arc<Journal>>,
+    reporter: &Reporter,
+) -> io::Result<ProgressLine> {
+    let manner = Setting::of(&plan.reader.sources).manner(options.messages.progress);
+    let has_rate = options.throttling.rate >= options.throttling.delay;
+    let viewed = Viewed {
+        output: Arc::clone(output),
+        pools: pools.clone(),
+        slots: size.all_slots(),
+        intake: Arc::clone(&plan.reader.intake),
+        census: if manner == Manner::Hidden { None } else { Census::new(&plan.reader) },
+        journal: journal.clone(),
+        stop: Arc::clone(&reporter.stop),
+        interval: if has_rate { "--rate" } else { "--delay" },
+        has_one_command: plan.commands.as_ref().is_some_and(|commands| !commands.in_jobs),
+    };
+    let colors = Colors::of_stderr(options.messages.color);
+    ProgressLine::start(manner, colors, Arc::clone(&reporter.console), View::new(viewed))
 }
 
 /// Where results go.
@@ -119,6 +163,10 @@ impl ResultSinks {
             tag: options.output.tag,
             commands: plan.commands.clone(),
             sources: builders::source_names(&plan.reader),
+            failures: FailureStyle {
+                word: Colors::of_stderr(options.messages.color).paint(Paint::Bad, "failed"),
+                size: label_size(),
+            },
         };
         let slots = size.all_slots();
         let reports = open_reports(options, &outputs, &plan.reader.sources, &format, slots)?;
@@ -141,6 +189,22 @@ impl ResultSinks {
         let bookkeeper = Bookkeeper::new(Arc::clone(&output), settings, commands, halted)?;
         Ok(Self { output, reports, bookkeeper: Arc::new(bookkeeper) })
     }
+}
+
+/// The jobs that `--slow` remarks on. By default somebody has to be there to see that.
+fn slow_jobs(options: &Options) -> SlowJobs {
+    let default = io::stderr().is_terminal().then_some(SLOW);
+    let colors = Colors::of_stderr(options.messages.color);
+    SlowJobs::new(options.failures.slow.or(default), colors, label_size().whole)
+}
+
+/// The room for what a job runs, in a message: three rows of a terminal.
+fn label_size() -> LabelSize {
+    if !io::stderr().is_terminal() {
+        return LabelSize::LARGE;
+    }
+    let columns = tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col);
+    LabelSize::of_terminal(if columns == 0 { 80 } else { columns.into() })
 }
 
 /// Settings of the bookkeeper.
@@ -168,6 +232,11 @@ fn report_settings(
         resume: options.journal.resume,
         reports,
         failed: failed.transpose()?,
+        closing: Closing::new(
+            Again::new(options, reader),
+            FewFailures::new(reader),
+            Colors::of_stderr(options.messages.color),
+        ),
     })
 }
 
@@ -205,6 +274,16 @@ fn check_streams(sources: &[Source]) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Says that lines are read from the terminal.
+fn greet_terminal(reader: &Reader, console: &Console) {
+    if reader.sources.contains(&Source::Stdin) && io::stdin().is_terminal() {
+        console.say(match reader.form {
+            Form::Job => FROM_TERMINAL_JOBS,
+            Form::Plain(_) | Form::Message => FROM_TERMINAL,
+        });
+    }
 }
 
 /// Opens the journal, if there is one, and reports an incomplete last line. Makes the reader look jobs up in it, and

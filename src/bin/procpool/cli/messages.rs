@@ -1,0 +1,26 @@
+//! The options of the heading Messages: the progress of a run, colours.
+
+use clap::Args;
+
+use super::values::{ProgressMode, When};
+
+#[derive(Debug, Args)]
+pub struct MessageOptions {
+    /// Show how far the run is: auto, never, line, full
+    ///
+    /// The line is drawn below the text on the terminal and disappears at the end. It says how many jobs
+    /// are done, how many there are, jobs per second, the time left, how many have failed, and which job
+    /// has run longest. full adds a row for each running job: its time, slot, process and command. auto
+    /// draws no line if stdout is a pipe, since the next program may use the same terminal; line and full
+    /// do. Nothing is drawn while you type jobs, in the background, or if TERM is dumb. Without a terminal,
+    /// line and full print a line every 5 seconds. auto prints one a minute if CI is set.
+    #[arg(long, value_name = "HOW", value_enum, hide_possible_values = true, default_value_t = ProgressMode::Auto)]
+    pub progress: ProgressMode,
+
+    /// Use colours in messages: auto, always or never
+    ///
+    /// auto: if stderr is a terminal, unless NO_COLOR is set or TERM is dumb. Only messages of procpool
+    /// have colours. Results and the output of jobs are not changed.
+    #[arg(hide_short_help = true, long, value_name = "WHEN", value_enum, hide_possible_values = true, default_value_t = When::Auto)]
+    pub color: When,
+}

@@ -1,0 +1,40 @@
+//! What the system has of the things that procpool uses if they are there.
+
+use std::path::Path;
+
+use super::Section;
+
+pub fn section() -> Section {
+    let mut section = Section::new("System features");
+    section.row("/proc", if has_proc() { "yes" } else { NO_PROC });
+    section.row("pidfd", if has_pidfd() { "yes" } else { NO_PIDFD });
+    section.row(
+        "jobserver of make",
+        match std::env::var("MAKEFLAGS") {
+            Ok(flags) if flags.contains("--jobserver") => {
+                "named by MAKEFLAGS: jobs take tokens from it"
+            }
+            _ => "none",
+        },
+    );
+    section
+}
+
+const NO_PROC: &str =
+    "no: no advice on buffering, no --max-rss, and leftover processes are not named";
+const NO_PIDFD: &str = "no: the exit of a process is looked for every 50 ms";
+
+fn has_proc() -> bool {
+    Path::new("/proc/self/stat").exists()
+}
+
+#[cfg(target_os = "linux")]
+fn has_pidfd() -> bool {
+    use rustix::process::{PidfdFlags, getpid, pidfd_open};
+    pidfd_open(getpid(), PidfdFlags::empty()).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn has_pidfd() -> bool {
+    false
+}
