@@ -5,7 +5,6 @@
 mod batch;
 pub mod failure;
 pub mod format;
-mod kept;
 mod large;
 pub mod order;
 mod pages;
@@ -14,6 +13,7 @@ mod shelf;
 mod sink;
 mod spill;
 mod text;
+mod unrecorded;
 mod writer;
 
 pub use format::Format;

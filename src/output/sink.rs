@@ -10,10 +10,10 @@ use std::thread;
 use tokio::sync::oneshot;
 
 use super::batch::with_batch;
-use super::kept::Kept;
 use super::order::{Order, Ready};
 use super::settings::{Screen, Settings};
 use super::shelf::{ENOUGH, Shelf, ShelfState};
+use super::unrecorded::Unrecorded;
 use super::writer::{Writer, print};
 use crate::job::{Done, Job, Sink};
 use crate::journal::Journal;
@@ -29,7 +29,7 @@ pub struct Output {
     shelf: Arc<Shelf>,
     written: Mutex<Option<oneshot::Receiver<()>>>,
     /// The records of results that are not proven yet, by the number that they were delivered with.
-    unproven: Mutex<HashMap<u64, Kept>>,
+    unproven: Mutex<HashMap<u64, Unrecorded>>,
 }
 
 impl Output {

@@ -285,7 +285,7 @@ fn a_request_that_was_read_too_early_proves_nothing() {
         .any_stderr()
         .status(1)
         .run();
-    assert_has(&output.stderr, &["job 3 (line 3): crash"]);
+    assert_has(&output.stderr, &["before it answered (job 3, line 3"]);
     assert_eq!(done(&journal), 0);
 }
 

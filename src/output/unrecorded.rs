@@ -15,20 +15,20 @@ const PIECE: usize = 256 << 10;
 
 /// Records that the journal may get later: whole lines.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct Unrecorded {
     /// The first records.
     filed: Option<Capture>,
     /// The records after those.
     held: Vec<u8>,
 }
 
-impl Kept {
+impl Unrecorded {
     /// The buffer to which the next record is appended.
     pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.held
     }
 
-    /// Whether [`Kept::spill`] is to be called.
+    /// Whether [`Unrecorded::spill`] is to be called.
     pub(super) fn is_large(&self) -> bool {
         self.held.len() > MOST
     }
