@@ -12,7 +12,7 @@ use crate::command::Commands;
 use crate::config::{Config, Depth, Init, Limits, Timeout};
 use crate::interpreter::Code;
 use crate::job::{Kind, Sink, Watcher};
-use crate::pool::build::BuildError;
+use crate::pool::build_error::BuildError;
 use crate::pool::handle::Pool;
 use crate::pool::stderr::{Voice, WorkerStderr};
 use crate::protocol::Protocol;

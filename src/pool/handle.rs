@@ -10,7 +10,6 @@ use serde::de::DeserializeOwned;
 use crate::config::Depth;
 use crate::job::Closed;
 use crate::job::{Failure, Feed, Job};
-use crate::pool::blocking::Blocking;
 use crate::pool::call::Call;
 use crate::pool::deferred::Deferred;
 use crate::pool::engine::{Engine, RunEnd};
@@ -235,11 +234,6 @@ impl Pool {
     /// ```
     pub fn pipeline<T: DeserializeOwned>(&self) -> Pipeline<T> {
         Pipeline::new(Arc::clone(&self.engine))
-    }
-
-    /// The same pool for threads that run no futures.
-    pub fn blocking(&self) -> Blocking {
-        Blocking::new(self.clone())
     }
 
     /// What the pool does now, and how its calls have ended. This waits for nothing.
