@@ -5,6 +5,7 @@
 mod batch;
 pub mod failure;
 pub mod format;
+mod kept;
 mod large;
 pub mod order;
 mod pages;

@@ -73,6 +73,10 @@ pub(crate) fn check_for(program: &OsStr, runner: Runner) -> Result<(), ProgramEr
     if program.as_bytes().contains(&b'/') {
         return check_file(Path::new(program), runner);
     }
+    if program == "." {
+        // It would be found in each folder: as that folder itself.
+        return Err(not_in_path(program, runner));
+    }
     let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"));
     let mut refused = None;
     for candidate in std::env::split_paths(&path).map(|folder| folder.join(program)) {
