@@ -177,7 +177,7 @@
 //! never runs; if it runs and ends soon, the worker lives on. The folder `examples/axum` is this program:
 //!
 //! ```ignore
-#![doc = include_str!("../examples/axum/src/main.rs")]
+#![doc = include_str!("../docs/recipes/axum.rs")]
 //! ```
 //!
 //! ## A batch of 100,000 jobs in bounded memory
