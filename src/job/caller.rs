@@ -226,7 +226,9 @@ impl<J> CallRecord<J> {
         // What is woken may be code of the user's.
         let wake = || {
             drop(room);
-            waker.map(Waker::wake);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
         };
         let _ = catch_unwind(AssertUnwindSafe(wake));
     }

@@ -311,8 +311,8 @@ impl Feed for Pool {
     }
 }
 
-/// For programs that have millions of jobs and no caller for each of them, such as the command
-/// `procpool`: jobs are fed in batches, and outcomes go to the [`Sink`](crate::Sink) of the pool.
+// For programs that have millions of jobs and no caller for each of them, such as the command
+// `procpool`: jobs are fed in batches, and outcomes go to the sink of the pool.
 impl Pool {
     /// Queues a batch of jobs and empties it. This blocks while the queue is full, so that input is read
     /// no faster than its jobs are run.

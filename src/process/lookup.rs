@@ -20,7 +20,7 @@ pub enum ProgramError {
     /// There is no such program.
     NotFound(String),
     /// There is no such program, but a shell could run this, as with
-    /// [`TemplateSettings::shell`](crate::command::TemplateSettings::shell).
+    /// `TemplateSettings::shell`.
     NeedsShell(String),
     /// The program is there, but can't be run.
     CannotRun(String),

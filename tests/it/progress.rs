@@ -346,7 +346,7 @@ fn ctrl_c_leaves_nothing_behind() {
 
 #[test]
 fn jobs_that_are_typed() {
-    let Some(mut stage) = Stage::new(80, 12) else { return };
+    let Some(mut stage) = Stage::new(200, 12) else { return };
     for mode in ["auto", "line", "full"] {
         stage.screen.run(&format!("pp --progress {mode} sh job"));
         let said = "procpool: reading lines from the terminal until Ctrl-D; or give args after :::";
