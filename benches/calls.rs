@@ -148,7 +148,7 @@ async fn stream(pool: &Pool) -> f64 {
     let begun = Instant::now();
     let mut outcomes = pool.stream::<u64, _, _>("double", (0..).map(|n: u64| [n]));
     let mut count = 0_u64;
-    while count % 1024 != 0 || count == 0 || begun.elapsed() < TIME {
+    while !count.is_multiple_of(1024) || count == 0 || begun.elapsed() < TIME {
         let (place, outcome) = outcomes.next().await.expect("there are more");
         assert_eq!(outcome.expect("ok"), 2 * place);
         count += 1;

@@ -20,18 +20,18 @@
 //! # A whole program
 //!
 //! ```
-//! # let worker = r#"import json, sys
+//! # const WORKER: &str = r#"import json, sys
 //! # for line in sys.stdin:
 //! #     print(json.dumps({"result": len(json.loads(line)["args"][0])}), flush=True)"#;
-//! # let folder = std::env::temp_dir().join(format!("procpool-doc-{}", std::process::id()));
-//! # std::fs::create_dir_all(&folder)?;
-//! # std::fs::write(folder.join("worker.py"), worker)?;
-//! # std::env::set_current_dir(&folder)?;
-//! # if std::process::Command::new("python3").arg("-V").output().is_err() { return Ok(()); }
 //! use procpool::{Failure, Pool};
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     # let folder = std::env::temp_dir().join(format!("procpool-doc-{}", std::process::id()));
+//!     # std::fs::create_dir_all(&folder)?;
+//!     # std::fs::write(folder.join("worker.py"), WORKER)?;
+//!     # std::env::set_current_dir(&folder)?;
+//!     # if std::process::Command::new("python3").arg("-V").output().is_err() { return Ok(()); }
 //!     let pool = Pool::builder("python3 worker.py").max_procs(4).max_reqs(1000).build()?;
 //!
 //!     // One job: waits for a free worker, then for its reply, which is read as the type of `words`.
@@ -49,11 +49,9 @@
 //!
 //!     // Ends all workers. The next job would start new ones.
 //!     pool.shutdown().await;
+//!     # std::fs::remove_dir_all(&folder)?;
 //!     Ok(())
 //! }
-//! # main()?;
-//! # std::fs::remove_dir_all(&folder)?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! Workers are started as they are needed, up to [`Builder::max_procs`]. A call waits for a free one. A
@@ -179,7 +177,7 @@
 //! never runs; if it runs and ends soon, the worker lives on. The folder `examples/axum` is this program:
 //!
 //! ```ignore
-#![doc = include_str!("../examples/axum/src/main.rs")]
+#![doc = include_str!("../docs/recipes/axum.rs")]
 //! ```
 //!
 //! ## A batch of 100,000 jobs in bounded memory
@@ -235,7 +233,7 @@ pub use interpreter::{Code, CodeError, CodeFileError, Language};
 pub use job::{Closed, CommandOutput, Failure, Kind};
 pub use pool::Pool;
 pub use pool::blocking::{Blocking, BlockingOutcomes};
-pub use pool::build::BuildError;
+pub use pool::build_error::BuildError;
 pub use pool::builder::Builder;
 pub use pool::call::Call;
 pub use pool::deferred::Deferred;

@@ -12,7 +12,7 @@ use rustix::fs::{SeekFrom, seek};
 
 use super::combinations;
 use super::intake::Intake;
-use super::lines::{Line, Lines};
+use super::lines::Lines;
 use super::plain_lines::{Columns, Pack};
 use super::reader::{Form, Reader};
 use super::source::Source;
@@ -166,13 +166,13 @@ fn count_piece(
     buffer.truncate(before + count);
     *at += count as u64;
     let at_end = count == 0;
-    if is_each_line_a_row(reader) {
-        while let Some((_, _, whole)) = lines.whole(usize::MAX) {
-            *rows += whole as u64;
-        }
+    while !reader.is_csv()
+        && let Some((_, text, count)) = lines.whole(usize::MAX)
+    {
+        *rows += (count - skipped(reader, text)) as u64;
     }
     while let Some(line) = lines.next(at_end) {
-        *rows += u64::from(is_row(reader, &line));
+        *rows += u64::from(line.text.map_or(true, |text| is_row(reader, text)));
     }
     at_end.then(|| rows.saturating_sub(u64::from(has_header(reader))))
 }
@@ -189,19 +189,34 @@ fn has_header(reader: &Reader) -> bool {
     matches!(&reader.form, Form::Plain(plain) if plain.has_header)
 }
 
+/// How many of these lines, which all have their ends, are no rows. Most lines show that by their first byte.
+fn skipped(reader: &Reader, text: &[u8]) -> usize {
+    if is_each_line_a_row(reader) {
+        return 0;
+    }
+    let mut begin = 0;
+    let mut skipped = 0;
+    for end in memchr::memchr_iter(reader.delimiter, text) {
+        let is_doubtful =
+            matches!(text[begin], b'#' | b'\n' | b'\r' | b' ' | b'\t' | b'\x0c') || begin == end;
+        skipped += usize::from(is_doubtful && !is_row(reader, &text[begin..end]));
+        begin = end + 1;
+    }
+    skipped
+}
+
 /// Whether no line is skipped.
 fn is_each_line_a_row(reader: &Reader) -> bool {
     match &reader.form {
-        Form::Plain(plain) => matches!(plain.columns, Columns::One | Columns::Tsv),
+        Form::Plain(plain) => plain.columns != Columns::Json,
         Form::Message => true,
         Form::Job => false,
     }
 }
 
 /// Whether a line becomes a job, or a part of one. An invalid line has a result too.
-fn is_row(reader: &Reader, line: &Line<'_>) -> bool {
-    let Ok(text) = line.text else { return true };
-    let begin = text.trim_ascii_start().first();
+fn is_row(reader: &Reader, line: &[u8]) -> bool {
+    let begin = line.trim_ascii_start().first();
     match &reader.form {
         Form::Job => begin.is_some_and(|first| *first != b'#'),
         Form::Plain(plain) if plain.columns == Columns::Json => begin.is_some(),

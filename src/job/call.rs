@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::caller::{CallRecord, Caller, Shelf};
+use super::caller::{CallRecord, Caller, Waits};
 use super::unit::Job;
 
 /// A call that is open: somebody waits for its job.
@@ -21,7 +21,7 @@ impl Job {
     ///
     /// # Errors
     /// The job is none of a call.
-    pub(crate) fn into_call(mut self, shelf: Shelf) -> Result<Option<Arc<OpenCall>>, Box<Self>> {
+    pub(crate) fn into_call(mut self, shelf: Waits) -> Result<Option<Arc<OpenCall>>, Box<Self>> {
         let Some(caller) = self.caller.take() else { return Err(Box::new(self)) };
         Ok(caller.into_call().filter(|call| call.requeue(self, shelf)))
     }

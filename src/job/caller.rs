@@ -50,7 +50,7 @@ enum Stage<J> {
     /// It waits in the queue.
     Queued {
         job: J,
-        shelf: Shelf,
+        shelf: Waits,
         /// It takes a place in a queue with a bound.
         has_place: bool,
     },
@@ -64,7 +64,7 @@ enum Stage<J> {
 
 /// Which part of the queue a call waits in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shelf {
+pub(crate) enum Waits {
     /// It can run now.
     Now,
     /// It is to be tried again later.
@@ -85,7 +85,7 @@ pub(crate) enum DroppedStage {
     /// It was over.
     Over,
     /// It was queued there, and had a place in a queue with a bound.
-    Queued { shelf: Shelf, had_place: bool },
+    Queued { shelf: Waits, had_place: bool },
     /// This slot has its job.
     AtSlot(usize),
 }
@@ -114,7 +114,7 @@ impl<J> CallRecord<J> {
         has_place: bool,
         room: Option<OwnedSemaphorePermit>,
     ) -> Self {
-        let stage = Stage::Queued { job, shelf: Shelf::Now, has_place };
+        let stage = Stage::Queued { job, shelf: Waits::Now, has_place };
         let state = Mutex::new(CallState { stage, waker: None, room });
         Self { state, is_gone: AtomicBool::new(false), recipient, expires, home }
     }
@@ -194,7 +194,7 @@ impl<J> CallRecord<J> {
     }
 
     /// Takes the job back: it is queued again. Returns whether anybody waits for it.
-    pub(super) fn requeue(&self, job: J, shelf: Shelf) -> bool {
+    pub(super) fn requeue(&self, job: J, shelf: Waits) -> bool {
         let mut state = self.lock();
         let is_waiting = matches!(state.stage, Stage::AtSlot(_));
         if is_waiting {
@@ -226,7 +226,9 @@ impl<J> CallRecord<J> {
         // What is woken may be code of the user's.
         let wake = || {
             drop(room);
-            waker.map(Waker::wake);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
         };
         let _ = catch_unwind(AssertUnwindSafe(wake));
     }

@@ -179,7 +179,7 @@ impl Value<'_> {
     }
 
     /// As JSON. Bytes become a string or, if they are not UTF-8, an object with their `base64`.
-    pub fn to_json(&self) -> Box<RawValue> {
+    pub fn to_json(self) -> Box<RawValue> {
         match self {
             Self::Json(json) => (*json).to_owned(),
             Self::Bytes(bytes) => {

@@ -17,7 +17,7 @@ use super::record::{self, Recorded};
 use super::sync::DiskSync;
 use super::tail::Tail;
 use crate::job::key::Key;
-use crate::job::printed::Spool;
+use crate::job::printed::{Capture, Spool};
 use crate::job::{Done, Job, Kind};
 use crate::util::lock::lock;
 
@@ -176,6 +176,14 @@ impl Journal {
         self.append_by(|tail| tail.append(records))
     }
 
+    /// Appends records that may lie in a temporary file: whole lines, all of them or none.
+    ///
+    /// # Errors
+    /// As for [`Journal::append`], or they could not be read back.
+    pub(crate) fn append_captured(&self, records: &Capture) -> Result<(), JournalError> {
+        self.append_by(|tail| tail.append_captured(records))
+    }
+
     /// Appends the record of a command with a large output, piece by piece.
     ///
     /// # Errors
@@ -244,6 +252,7 @@ fn load(
     }
     let found = Index::load(file, settings.context.pack()).map_err(|unusable| match unusable {
         Unusable::Io(error) => JournalProblem::Unreadable(error),
+        Unusable::Line(_) if !file::may_be_journal(file) => JournalProblem::NotAJournal,
         Unusable::Line(line) => JournalProblem::Damaged { line },
     })?;
     if found.torn > 0 {

@@ -6,6 +6,7 @@ use std::io::{self, BufWriter, Write};
 use super::record;
 use crate::job::Done;
 use crate::job::key::Key;
+use crate::job::printed::Capture;
 
 /// Where records are appended.
 #[derive(Debug)]
@@ -43,6 +44,13 @@ impl Tail {
         // Each whole line counts as recorded, even if a later one could not be written.
         let whole = memchr::memrchr(b'\n', &records[..written]).map_or(0, |at| at + 1);
         self.appended(whole as u64, result)
+    }
+
+    /// Appends records, whole lines, all of them or none.
+    pub(super) fn append_captured(&mut self, records: &Capture) -> io::Result<()> {
+        let result = records.each(|piece| (&self.file).write_all(piece));
+        let len = if result.is_ok() { records.len() } else { 0 };
+        self.appended(len, result)
     }
 
     /// Appends one record piece by piece.

@@ -13,6 +13,7 @@ mod shelf;
 mod sink;
 mod spill;
 mod text;
+mod unrecorded;
 mod writer;
 
 pub use format::Format;

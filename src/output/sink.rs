@@ -13,6 +13,7 @@ use super::batch::with_batch;
 use super::order::{Order, Ready};
 use super::settings::{Screen, Settings};
 use super::shelf::{ENOUGH, Shelf, ShelfState};
+use super::unrecorded::Unrecorded;
 use super::writer::{Writer, print};
 use crate::job::{Done, Job, Sink};
 use crate::journal::Journal;
@@ -28,7 +29,7 @@ pub struct Output {
     shelf: Arc<Shelf>,
     written: Mutex<Option<oneshot::Receiver<()>>>,
     /// The records of results that are not proven yet, by the number that they were delivered with.
-    unproven: Mutex<HashMap<u64, Vec<u8>>>,
+    unproven: Mutex<HashMap<u64, Unrecorded>>,
 }
 
 impl Output {
@@ -110,6 +111,20 @@ impl Output {
         Ok(print(shelf, &stdout, text)?)
     }
 
+    /// Keeps the record of a result that is not proven yet.
+    fn keep(&self, number: u64, done: &Done<'_>) {
+        let mut unproven = lock(&self.unproven);
+        let kept = unproven.entry(number).or_default();
+        Journal::add(done, kept.buffer());
+        if kept.is_large() {
+            // No other thread uses this number now. They need not wait for the file.
+            let mut kept = std::mem::take(kept);
+            drop(unproven);
+            kept.spill(&self.shelf.spool);
+            lock(&self.unproven).insert(number, kept);
+        }
+    }
+
     /// How many of the flushed jobs have succeeded, and how many have failed.
     pub fn counts(&self) -> (u64, u64) {
         let shelf = &self.shelf;
@@ -137,7 +152,7 @@ impl Sink for Output {
             batch.add(&shelf.settings.format, done);
             match done.unproven {
                 _ if shelf.settings.journal.is_none() => {}
-                Some(number) => Journal::add(done, lock(&self.unproven).entry(number).or_default()),
+                Some(number) => self.keep(number, done),
                 None => Journal::add(done, &mut batch.records),
             }
             if batch.out.len() + batch.err.len() + batch.records.len() >= ENOUGH {
@@ -164,9 +179,9 @@ impl Sink for Output {
     }
 
     fn proved(&self, number: u64) {
-        let records = lock(&self.unproven).remove(&number);
-        if let (Some(journal), Some(records)) = (&self.shelf.settings.journal, records) {
-            self.shelf.recorded(journal.append(&records));
+        let kept = lock(&self.unproven).remove(&number);
+        if let (Some(journal), Some(kept)) = (&self.shelf.settings.journal, kept) {
+            self.shelf.recorded(kept.append_to(journal));
         }
     }
 

@@ -30,11 +30,14 @@ pub struct Blocking {
     pool: Pool,
 }
 
-impl Blocking {
-    pub(super) fn new(pool: Pool) -> Self {
-        Self { pool }
+impl Pool {
+    /// The same pool for threads that run no futures.
+    pub fn blocking(&self) -> Blocking {
+        Blocking { pool: self.clone() }
     }
+}
 
+impl Blocking {
     /// As [`Pool::process`].
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use crate::command::Commands;
 use crate::config::{Config, Depth, Init, Limits, Timeout};
 use crate::interpreter::Code;
 use crate::job::{Kind, Sink, Watcher};
-use crate::pool::build::BuildError;
+use crate::pool::build_error::BuildError;
 use crate::pool::handle::Pool;
 use crate::pool::stderr::{Voice, WorkerStderr};
 use crate::protocol::Protocol;
@@ -220,7 +220,6 @@ impl Builder {
     /// How many jobs more than [`Builder::max_reqs`] a worker may have at most. The number is random
     /// for each worker, so that workers that were started together are not replaced together. Default:
     /// 0.
-    #[must_use]
     pub fn max_reqs_jitter(self, count: u64) -> Self {
         self.set(|config| config.recycling.max_reqs_jitter = count)
     }
@@ -238,7 +237,6 @@ impl Builder {
     }
 
     /// A worker that has had no job for this long is ended. Default: no limit.
-    #[must_use]
     pub fn idle_timeout(self, time: impl Into<Option<Duration>>) -> Self {
         self.set(|config| config.recycling.idle_timeout = time.into())
     }
@@ -252,7 +250,6 @@ impl Builder {
 
     /// How many requests a worker may have in flight. Default: one. More are faster for short jobs, but
     /// many workers can't handle more than one.
-    #[must_use]
     pub fn depth(self, depth: Depth) -> Self {
         self.set(|config| config.worker.depth = depth)
     }
@@ -280,7 +277,6 @@ impl Builder {
 
     /// How many times a job that has failed is tried again, unless the job sets that itself. Default:
     /// 0.
-    #[must_use]
     pub fn retries(self, count: u32) -> Self {
         self.set(|config| config.failures.retries = count)
     }
@@ -312,7 +308,6 @@ impl Builder {
 
     /// The pool gives up once this many workers in a row have died before their first reply. Then all
     /// jobs that wait fail. 0: never. Default: 5.
-    #[must_use]
     pub fn start_limit(self, count: u32) -> Self {
         self.set(|config| config.failures.start_limit = count)
     }
@@ -326,7 +321,6 @@ impl Builder {
     /// parents end, as for PID 1 of a container. This process must have no children but those of its
     /// pools. Default: no.
     #[doc(hidden)]
-    #[must_use]
     pub fn reap_orphans(self, reaps: bool) -> Self {
         self.set(|config| config.reaps_orphans = reaps)
     }
@@ -364,7 +358,6 @@ impl Builder {
     /// Joins the pool to another one. To pause or kill one of them pauses or kills both. Limits and the
     /// number of spares hold for both together. The numbers of this pool's slots begin after `slots`.
     #[doc(hidden)]
-    #[must_use]
     pub fn beside(mut self, other: &Pool, slots: usize) -> Self {
         self.beside = Some(other.clone());
         self.set(|config| config.slots_before = slots)

@@ -11,7 +11,6 @@ use crate::config::Depth;
 use crate::job::Closed;
 use crate::job::{Failure, Feed, Job};
 use crate::link::to_agent::ToAgent;
-use crate::pool::blocking::Blocking;
 use crate::pool::call::Call;
 use crate::pool::deferred::Deferred;
 use crate::pool::engine::{Engine, RunEnd};
@@ -238,11 +237,6 @@ impl Pool {
         Pipeline::new(Arc::clone(&self.engine))
     }
 
-    /// The same pool for threads that run no futures.
-    pub fn blocking(&self) -> Blocking {
-        Blocking::new(self.clone())
-    }
-
     /// What the pool does now, and how its calls have ended. This waits for nothing.
     ///
     /// ```
@@ -318,8 +312,8 @@ impl Feed for Pool {
     }
 }
 
-/// For programs that have millions of jobs and no caller for each of them, such as the command
-/// `procpool`: jobs are fed in batches, and outcomes go to the [`Sink`](crate::Sink) of the pool.
+// For programs that have millions of jobs and no caller for each of them, such as the command
+// `procpool`: jobs are fed in batches, and outcomes go to the sink of the pool.
 impl Pool {
     /// Queues a batch of jobs and empties it. This blocks while the queue is full, so that input is read
     /// no faster than its jobs are run.

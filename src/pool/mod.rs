@@ -4,7 +4,8 @@
 mod alarm;
 mod background;
 pub(crate) mod blocking;
-pub(crate) mod build;
+mod build;
+pub(crate) mod build_error;
 pub(crate) mod builder;
 pub(crate) mod call;
 pub(crate) mod deferred;
@@ -21,6 +22,7 @@ pub(crate) mod stderr;
 pub(crate) mod stream;
 mod threads;
 pub(crate) mod underway;
+mod worker_list;
 
 pub use handle::Pool;
 #[cfg(feature = "unstable-engine")]

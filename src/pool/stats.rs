@@ -77,7 +77,7 @@ impl Stats {
     }
 
     pub(super) fn of(shared: &Shared) -> Self {
-        let cards = shared.workers.cards();
+        let cards = shared.roll_call.workers.cards();
         let (waiting, retrying, running) = shared.queue.counts();
         let counts = shared.deliveries.counts();
         Self {

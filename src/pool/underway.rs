@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::pool::worker_list::WorkerList;
+
 /// A job that is running.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -38,6 +40,8 @@ pub struct Underway {
 /// The question which jobs run, and the answers of all slots.
 #[derive(Debug, Default)]
 pub(crate) struct RollCall {
+    /// The workers that are alive.
+    pub(crate) workers: WorkerList,
     /// How often it was asked.
     asked: AtomicU32,
     answers: Mutex<Answers>,

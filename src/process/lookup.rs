@@ -20,7 +20,7 @@ pub enum ProgramError {
     /// There is no such program.
     NotFound(String),
     /// There is no such program, but a shell could run this, as with
-    /// [`TemplateSettings::shell`](crate::command::TemplateSettings::shell).
+    /// `TemplateSettings::shell`.
     NeedsShell(String),
     /// The program is there, but can't be run.
     CannotRun(String),
@@ -72,6 +72,10 @@ pub fn check(program: &OsStr) -> Result<(), ProgramError> {
 pub(crate) fn check_for(program: &OsStr, runner: Runner) -> Result<(), ProgramError> {
     if program.as_bytes().contains(&b'/') {
         return check_file(Path::new(program), runner);
+    }
+    if program == "." {
+        // It would be found in each folder: as that folder itself.
+        return Err(not_in_path(program, runner));
     }
     let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"));
     let mut refused = None;

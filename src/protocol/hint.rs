@@ -33,6 +33,9 @@ impl Protocol {
     pub(crate) fn likely_framing(&self, bytes: &[u8]) -> String {
         let is_it = |framing: &&&Framing| !std::ptr::eq(**framing, self.framing);
         let bytes = &bytes[..bytes.len().min(SAMPLE)];
+        if std::ptr::eq(self.framing, &CONTENT_LENGTH) && has_header(bytes) {
+            return String::new();
+        }
         match LIKELY.iter().filter(is_it).find(|framing| fits(framing, bytes)) {
             Some(framing) => {
                 let setting = setting("--framing", "the framing");
@@ -96,6 +99,12 @@ fn messages(framing: &Framing, mut bytes: &[u8]) -> usize {
     count + usize::from(!bytes.is_empty())
 }
 
+/// Whether bytes begin with a header of the framing content-length, even if that is wrong.
+fn has_header(bytes: &[u8]) -> bool {
+    let name = b"content-length:";
+    bytes.trim_ascii_start().get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name))
+}
+
 /// Whether bytes look like messages in this framing.
 fn fits(framing: &Framing, bytes: &[u8]) -> bool {
     let is = |other: &'static Framing| std::ptr::eq(framing, other);
@@ -149,9 +158,12 @@ mod tests {
             let said = of("raw", framing).likely_framing(bytes);
             assert_eq!(said, format!("; it looks like the framing {expected}"), "{bytes:?}");
         }
-        for (framing, bytes) in
-            [("u32", &b"\xff\xff\xff\xffabc"[..]), ("line", b"hello"), ("u32", b"")]
-        {
+        for (framing, bytes) in [
+            ("u32", &b"\xff\xff\xff\xffabc"[..]),
+            ("line", b"hello"),
+            ("u32", b""),
+            ("content-length", b"Content-Length: -5\r\n\r\n{}"),
+        ] {
             assert_eq!(of("raw", framing).likely_framing(bytes), "");
         }
     }

@@ -361,9 +361,16 @@ impl Worker {
         match self.flights.jobs() {
             _ if !self.unproven.is_kept() => Moment::NEVER,
             0 => self.unproven.proof_at(self.turn_began, self.pace.slowest()),
-            1 => self.unproven.next_look(),
+            1 if self.is_on_one() => self.unproven.next_look(),
             _ => Moment::NEVER,
         }
+    }
+
+    /// Whether a single request is open, and it was sent after all replies so far had come. If it was
+    /// sent earlier, the worker may have read it before it printed them.
+    pub(crate) fn is_on_one(&self) -> bool {
+        let was_idle = |flight: &Flight| flight.start >= self.turn_began;
+        self.flights.jobs() == 1 && self.flights.front().is_some_and(was_idle)
     }
 
     /// Whether it is proven that the worker has printed nothing that would be taken for a reply to
@@ -372,8 +379,8 @@ impl Worker {
     pub(crate) fn has_proof(&mut self, now: Moment) -> bool {
         let has_proof = match self.flights.jobs() {
             0 => now >= self.unproven.proof_at(self.turn_began, self.pace.slowest()),
-            1 => self.bytes_read().is_some() && self.reading() == Reading::All,
-            _ => false,
+            _ if !self.is_on_one() => false,
+            _ => self.bytes_read().is_some() && self.reading() == Reading::All,
         };
         // All that it printed before it read its request has arrived by now.
         let is_silent = self.unparsed().is_empty() && !self.process.may_be_read();

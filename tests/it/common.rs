@@ -450,7 +450,7 @@ impl Running {
             wrong.extend(difference("stdout", &output.stdout, expected));
         }
         match &self.expected.stderr {
-            Stderr::OfFailures => wrong.extend(unexpected(&output)),
+            Stderr::OfFailures => wrong.extend(unexpected(&output, ending == Ending::Status(0))),
             Stderr::Is(text) => {
                 let seen = without_times(&output.stderr);
                 let seen =
@@ -632,12 +632,16 @@ fn without_closing(stderr: &str) -> String {
 }
 
 /// What is on stderr besides a line for each failed record, and the last line.
-fn unexpected(output: &Output) -> Option<String> {
+fn unexpected(output: &Output, is_well: bool) -> Option<String> {
     let stderr = without_closing(&output.stderr);
     let (about, others): (Vec<&str>, Vec<&str>) =
         stderr.lines().partition(|line| line.starts_with("procpool: failed: "));
     let stdout = String::from_utf8_lossy(&output.stdout);
-    let records = stdout.lines().filter(|line| line.contains(",\"ok\":false,\"")).count();
+    let has_failed = |line: &&str| {
+        let record = serde_json::from_str::<Value>(line);
+        line.contains("\"ok\":false") && record.is_ok_and(|record| record["ok"] == false)
+    };
+    let records = if is_well { 0 } else { stdout.lines().filter(has_failed).count() };
     let is_right = others.is_empty() && about.len() == records;
     (!is_right).then(|| {
         format!("stderr has no line for each of {records} failures alone: {:?}", output.stderr)

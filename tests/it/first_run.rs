@@ -166,7 +166,7 @@ fn lines_from_a_terminal_are_said_once() {
     }
     let seen = typed("--progress never echo got", "one\ntwo\n", "reading lines from the terminal");
     assert_eq!(seen.matches("from the terminal").count(), 1, "{seen}");
-    assert_has(&seen, &["Ctrl-D ends them", "arguments come after :::", "got one", "got two"]);
+    assert_has(&seen, &["until Ctrl-D; or give args after :::", "got one", "got two"]);
     let seen =
         typed("--progress never -w cat", "a []\n", "reading jobs from the terminal, one per line");
     assert_eq!(seen.matches("from the terminal").count(), 1, "{seen}");

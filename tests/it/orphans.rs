@@ -121,7 +121,7 @@ fn killed_during_a_timeout() {
             .args(["--grace", "1m", "--timeout", "0.1s", "--format", "value"])
             .jobs(["grandchild_hang [\"--ignore-term\"]", "echo"]),
     );
-    run.await_stderr("timeout");
+    run.await_stderr("timed out");
     kill(run, &crew);
 }
 

@@ -126,10 +126,13 @@ fn a_file_of_many_jobs_is_counted_before_it_is_read() {
     // A pipe to another program: nothing is drawn.
     thread::park_timeout(Duration::from_millis(500));
     stage.assert_nothing_drawn();
-    stage.screen.keys("\u{3}\u{3}");
+    stage.screen.keys("\u{3}");
+    stage.go();
     stage.screen.rows_at_prompt();
+    std::fs::remove_file(stage.crew.path("go")).expect("it is there");
     stage.screen.run("pp -j1 -a list sh job > all");
-    stage.screen.see_row("0/100000 0%");
+    let row = stage.screen.see_row(" · wait ");
+    assert!(row.starts_with("0/100000 0% ─"), "{row}");
     stage.screen.keys("\u{3}");
     stage.screen.see_row("stopping: 1 job still runs");
     stage.go();
@@ -260,7 +263,7 @@ fn two_procpools_in_one_pipe() {
     assert_eq!(rows.len(), 4, "{rows:?}");
     for row in &rows {
         assert!(row.starts_with("procpool: ") && row.contains(" failed"), "{rows:?}");
-        assert!(!row.contains('━') && !row.contains('─') && !row.contains("/s"), "{rows:?}");
+        assert!(!row.contains('━') && !row.contains('─') && !row.contains("ETA"), "{rows:?}");
     }
 }
 
@@ -343,15 +346,17 @@ fn ctrl_c_leaves_nothing_behind() {
 
 #[test]
 fn jobs_that_are_typed() {
-    let Some(mut stage) = Stage::new(80, 12) else { return };
+    let Some(mut stage) = Stage::new(200, 12) else { return };
     for mode in ["auto", "line", "full"] {
         stage.screen.run(&format!("pp --progress {mode} sh job"));
+        let said = "procpool: reading lines from the terminal until Ctrl-D; or give args after :::";
+        stage.screen.see("a word that lines are read", |screen| screen.ends_with(said));
         stage.screen.keys("one\n");
         stage.screen.see("the result", |screen| screen.ends_with("one\none"));
         stage.screen.keys("tw");
         thread::park_timeout(Duration::from_millis(400));
         stage.screen.keys("o\n\u{4}");
-        assert_eq!(stage.screen.rows_at_prompt(), ["one", "one", "two", "two"], "{mode}");
+        assert_eq!(stage.screen.rows_at_prompt(), [said, "one", "one", "two", "two"], "{mode}");
         stage.assert_nothing_drawn();
     }
 }
@@ -502,7 +507,10 @@ fn a_terminal_that_wraps_rows_anew() {
         wait_for("the end", || rows().iter().any(|row| row == "end"));
         let numbers = (1..=20).map(|n| n.to_string());
         let results = ["one", "two", "wait1", "wait2", "end"].map(str::to_owned);
-        assert_eq!(rows(), numbers.chain(results).collect::<Vec<_>>(), "{options}");
+        // A resize in the middle of a drawing moves the cursor down.
+        let mut rows = rows();
+        rows.retain(|row| !row.is_empty());
+        assert_eq!(rows, numbers.chain(results).collect::<Vec<_>>(), "{options}");
         tmux(&["kill-server"]);
     }
 }

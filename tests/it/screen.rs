@@ -143,7 +143,12 @@ impl Screen {
                 return text;
             }
             let left = end.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "waited in vain for {what}; the screen shows:\n{text}");
+            let raw = || state.as_ref().map(|emulator| emulator.raw.clone());
+            assert!(
+                !left.is_zero(),
+                "waited in vain for {what}; the screen shows:\n{text}\nafter {:?}",
+                raw()
+            );
             let waited = self.seen.changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }

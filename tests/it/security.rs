@@ -261,6 +261,10 @@ fn what_another_user_has_planted_is_not_written_through() {
             test.status(125).run();
         }
     }
+    for path in [&folder, &inside, &format!("{inside}/deep")] {
+        let test = Test::new().args(["--results", path, "echo"]).stdin("1\n");
+        test.stderr_has("another user's link").status(125).run();
+    }
     journal(&forged).stderr_has("another user's").status(125).run();
     assert_eq!(fs::read_to_string(&forged).expect("it is there"), text);
     assert_eq!(fs::read_dir(crew.path("real")).expect("it is there").count(), 0);

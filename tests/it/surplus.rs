@@ -5,7 +5,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::common::{Crew, Test, assert_has, json, message, need, result, wait_for};
+use crate::common::{Crew, Test, assert_has, json, message, need, peak_memory, result, wait_for};
 
 /// A raw worker in `sh`, one at a time.
 fn raw(script: &str) -> Test {
@@ -269,6 +269,47 @@ fn a_worker_that_dies_leaves_only_proven_results_in_the_journal() {
         run.any_stdout().any_stderr().any_status().run();
         assert_eq!(done(&journal), count, "{name}");
     }
+}
+
+/// It had read its next request before it printed what is taken for the reply to the one before: that
+/// proves nothing.
+#[test]
+fn a_request_that_was_read_too_early_proves_nothing() {
+    let crew = Crew::new();
+    let journal = crew.path("journal");
+    let read_two = "dd bs=1 count=4 >/dev/null 2>&1";
+    let output = raw(&format!("read -r l; echo $l; {read_two}; echo extra; exit 3"))
+        .args(["--pipeline=8", "--fail-fast", "--journal", &journal])
+        .stdin("x\n".repeat(40))
+        .stdout("x\nextra\n")
+        .any_stderr()
+        .status(1)
+        .run();
+    assert_has(&output.stderr, &["before it answered (job 3, line 3"]);
+    assert_eq!(done(&journal), 0);
+}
+
+/// Records that are not proven yet are in memory only while they are few.
+#[test]
+fn large_results_wait_for_their_proof_without_memory() {
+    let crew = Crew::new();
+    let journal = crew.path("journal");
+    let reply = crew.file("reply", &("y".repeat(1 << 19) + "\n"));
+    // The worker gets a break only after many times the slowest job.
+    let script =
+        format!("sleep 0.5; while read -r l; do [ $l = 1 ] && sleep 0.5; cat {reply}; done");
+    let run = raw(&script).args(["--pipeline=8", "--journal", &journal]).stdin_open();
+    let mut run = run.any_stdout().spawn();
+    for n in 1..=160 {
+        run.write(&format!("{n}\n"));
+    }
+    for _ in 0..150 {
+        assert_eq!(run.line().len(), 1 << 19);
+    }
+    let peak = peak_memory(run.pid()) >> 20;
+    run.finish();
+    assert!(peak < 48, "{peak} MiB");
+    assert_eq!(done(&journal), 160);
 }
 
 #[test]

@@ -390,6 +390,20 @@ fn a_function_of_the_shell_is_told_of() {
     }
 }
 
+/// Each folder of PATH has an entry of this name: itself.
+#[test]
+fn a_dot_is_the_command_of_the_shell() {
+    Test::new()
+        .args(["-w", ". setup.sh", "--protocol=raw"])
+        .stdin("a\n")
+        .stderr(
+            "procpool: there is no program '.' in PATH; it is a part of the shell, and no shell is \
+             run: write sh -c '. …'\n",
+        )
+        .status(127)
+        .run();
+}
+
 #[test]
 fn a_job_line_is_not_told_of_options_that_are_refused() {
     for (cmd, part) in [("cd d", "no shell is run"), ("cd", "a part of the shell")] {

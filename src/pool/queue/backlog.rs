@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::calls::{Left, WaitingCalls};
 use crate::job::Job;
 use crate::job::call::{self, OpenCall};
-use crate::job::caller::Shelf;
+use crate::job::caller::Waits;
 use crate::util::clock::Moment;
 
 /// The queue is full with this many jobs, or with 64 for each slot if that is more.
@@ -109,7 +109,7 @@ impl Backlog {
 
     /// Puts a job at the head.
     pub(super) fn prepend(&mut self, job: Job) {
-        let job = match job.into_call(Shelf::Now) {
+        let job = match job.into_call(Waits::Now) {
             Ok(Some(call)) => return self.calls.prepend(call, self.slots),
             Ok(None) => return,
             Err(job) => *job,
@@ -227,10 +227,10 @@ impl Backlog {
     }
 
     /// A call was dropped that waited here.
-    pub(super) fn call_dropped(&mut self, shelf: Shelf) {
+    pub(super) fn call_dropped(&mut self, shelf: Waits) {
         match shelf {
-            Shelf::Now => self.calls.one_dropped(),
-            Shelf::Later => self.later.one_dropped(),
+            Waits::Now => self.calls.one_dropped(),
+            Waits::Later => self.later.one_dropped(),
         }
     }
 
@@ -301,7 +301,7 @@ impl Later {
 
     fn put(&mut self, job: Job, due: Moment) {
         let (seq, size) = (job.seq, job.size());
-        let job = match job.into_call(Shelf::Later) {
+        let job = match job.into_call(Waits::Later) {
             Ok(Some(call)) => LaterJob::OfCall(call),
             Ok(None) => return,
             Err(job) => LaterJob::Fed(*job),

@@ -9,6 +9,5 @@ pub(crate) mod spares;
 pub(crate) mod start_ups;
 pub(crate) mod stopping;
 mod tally;
-mod worker_list;
 
 pub(crate) use parts::Shared;

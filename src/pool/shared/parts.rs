@@ -16,7 +16,6 @@ use crate::pool::shared::hosts::HostDesks;
 use crate::pool::shared::spares::Spares;
 use crate::pool::shared::start_ups::StartUps;
 use crate::pool::shared::stopping::Stopping;
-use crate::pool::shared::worker_list::WorkerList;
 use crate::pool::underway::RollCall;
 use crate::process::{Groups, lookup};
 use crate::util::clock::Moment;
@@ -41,7 +40,6 @@ pub(crate) struct Shared {
     pub(crate) start_ups: StartUps,
     pub(crate) estimates: Estimates,
     pub(crate) spares: Spares,
-    pub(crate) workers: WorkerList,
     pub(crate) deliveries: Deliveries,
     pub(crate) roll_call: RollCall,
     /// The other machines, if there are any.
@@ -72,7 +70,6 @@ impl Shared {
             start_ups: StartUps::new(),
             estimates: Estimates::new(&config),
             spares: Spares::new(config.recycling.standby),
-            workers: WorkerList::default(),
             deliveries: Deliveries::new(sink, sources),
             roll_call: RollCall::default(),
             hosts: config.hosts.clone().map(HostDesks::new),

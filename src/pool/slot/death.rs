@@ -158,7 +158,7 @@ impl Slot {
     fn charge(&mut self, mut worker: Worker, begun: bool, message: String) {
         // A worker that has read its next request, and then printed nothing before its end, has
         // answered the earlier requests.
-        if begun && worker.flights.jobs() == 1 && worker.unparsed().is_empty() {
+        if begun && worker.is_on_one() && worker.unparsed().is_empty() {
             accept_results(&self.shared, &mut worker);
         } else {
             drop_records(&self.shared, &mut worker);

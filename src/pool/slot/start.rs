@@ -59,7 +59,7 @@ impl Slot {
         let process = Process::start(&spec, &shared.groups)?;
         let id = WorkerId { slot: self.number(), generation: self.generation };
         let worker = Worker::new(process, &shared.config, shared.now(), failures_before, id);
-        shared.workers.add(&worker.card);
+        shared.roll_call.workers.add(&worker.card);
         events::worker_started(id.slot, worker.card.pid);
         Ok(worker)
     }

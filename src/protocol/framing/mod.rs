@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_message_of_no_bytes() {
-        for framing in FRAMINGS.into_iter().filter(|framing| framing.name != "json") {
+        for framing in FRAMINGS.iter().filter(|framing| framing.name != "json") {
             let bytes = sealed(framing, &[Vec::new(), Vec::new()]);
             assert_eq!(received(framing, [&bytes[..]].into_iter()), [b"", b""], "{}", framing.name);
         }

@@ -35,7 +35,9 @@ impl Results {
         let name = folder.display();
         let cannot =
             |error: io::Error| format!("the folder for results '{name}' can't be used: {error}");
+        check_way_into(folder).map_err(cannot)?;
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(cannot)?;
+        check_way_into(folder).map_err(cannot)?;
         let is_empty = fs::read_dir(folder).map_err(cannot)?.next().is_none();
         if !is_empty && !resumes {
             return Err(format!(
@@ -86,6 +88,13 @@ impl Results {
         self.record.write(done, &mut record, &mut io::sink())?;
         [stdout, stderr, record].iter_mut().try_for_each(Write::flush)
     }
+}
+
+/// Fails if a link of another user's leads to the folder, or to those of its parents that exist.
+fn check_way_into(folder: &Path) -> io::Result<()> {
+    let exists = |path: &&Path| path.as_os_str().is_empty() || path.symlink_metadata().is_ok();
+    let found = folder.ancestors().find(exists).unwrap_or(folder);
+    FilePlace::find(&found.join("record.json"), Links::Refused).map(drop)
 }
 
 /// The name of a job's folder. Names sort in the order of the input. They have no character that is special to a

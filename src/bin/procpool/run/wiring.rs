@@ -51,9 +51,8 @@ const FAIL_FAST: Halt = Halt { now: true, what: What::Fail, limit: Limit::Count(
 const SLOW: Duration = Duration::from_secs(60);
 
 /// What a user is told whose lines come from the terminal, who may have forgotten to give any.
-const FROM_TERMINAL: &str = "reading lines from the terminal, one argument each; Ctrl-D ends them (on the command \
-     line, arguments come after :::)";
-const FROM_TERMINAL_JOBS: &str = "reading jobs from the terminal, one per line; Ctrl-D ends them";
+const FROM_TERMINAL: &str = "reading lines from the terminal until Ctrl-D; or give args after :::";
+const FROM_TERMINAL_JOBS: &str = "reading jobs from the terminal, one per line, until Ctrl-D";
 
 /// Runs what the options ask for.
 ///

@@ -113,6 +113,7 @@ pub fn line(facts: &Facts, columns: usize, glyphs: &Glyphs) -> String {
     let mut layout = Layout { parts: Parts::default(), columns, dot };
     let state = words(&facts.state);
     if is_news(facts) && width(&state) + dot.len() + width(&count(facts)) > columns {
+        let state = words_alone(&facts.state);
         return glyphs.colors.paint(Paint::Warning, &fit(&state, columns, glyphs.cut));
     }
     layout.parts.count = fit(&count(facts), columns, glyphs.cut);
@@ -236,14 +237,19 @@ fn filled(done: u64, total: u64, width: usize) -> usize {
     ((share * width as f64).round() as usize).min(width - 1)
 }
 
-/// The state in words. It is empty while jobs run.
+/// The state in words, and how long it has lasted. It is empty while jobs run.
 fn words(state: &State) -> String {
+    match state {
+        State::Starting { since, .. } => format!("{} {}", words_alone(state), run_time(*since)),
+        _ => words_alone(state),
+    }
+}
+
+fn words_alone(state: &State) -> String {
     let s = |count: usize| if count == 1 { "" } else { "s" };
     match state {
         State::Running { .. } => String::new(),
-        State::Starting { workers, since } => {
-            format!("starting {workers} worker{} {}", s(*workers), run_time(*since))
-        }
+        State::Starting { workers, .. } => format!("starting {workers} worker{}", s(*workers)),
         State::WaitingForInput => "waiting for input".into(),
         State::HeldBack { by, .. } => format!("held back by {by}"),
         State::Stopping { jobs: 0 } => "stopping".into(),
@@ -330,7 +336,7 @@ mod tests {
         let starting = || State::Starting { workers: 2, since: Duration::from_millis(1_400) };
         let known = Total::Exactly(200);
         assert_eq!(line(known, starting(), 60), "0/200 0% ────────── · starting 2 workers 1.4s");
-        assert_eq!(line(known, starting(), 19), "starting 2…ers 1.4s");
+        assert_eq!(line(known, starting(), 19), "starting 2 workers");
         let waiting = State::WaitingForInput;
         assert_eq!(line(Total::AtLeast(0), waiting, 60), "0/0+ · waiting for input");
         let stopping = State::Stopping { jobs: 3 };

@@ -117,7 +117,8 @@ mod tests {
         let now = Instant::now();
         assert_eq!(Rate::new(now).per_second(now + SECOND), None);
         for millis in [1, 100, 1_700, 20_000] {
-            let (rate, now) = jobs(50, Duration::from_millis(millis));
+            let (rate, now) =
+                jobs(if millis < 10 { 1_000 } else { 50 }, Duration::from_millis(millis));
             assert_near(rate.per_second(now), 1_000.0 / millis as f64);
             let left = rate.time_for(now, 100).expect("a time").as_secs_f64();
             assert_near(Some(left), 0.1 * millis as f64);

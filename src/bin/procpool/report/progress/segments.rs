@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(fit("abcdefgh", 6, "…"), "abc…gh");
         assert_eq!(fit("abcdefgh", 6, "..."), "ab...h");
         assert_eq!(fit("abcdef", 1, "…"), "a");
-        assert_eq!(fit("日本語の名前", 7, "…"), "日…前");
+        assert_eq!(fit("日本語の名前", 7, "…"), "日本…前");
         for columns in 0..20 {
             assert!(width(&fit("日本語の名前, aé", columns, "…")) <= columns);
         }

@@ -80,7 +80,9 @@ impl View {
     /// Looks at the run.
     pub fn look(&mut self) {
         self.note_rate();
-        if let Some(census) = &mut self.run.census {
+        if let Some(census) = &mut self.run.census
+            && !self.run.intake.is_over()
+        {
             census.step(COUNT_FOR);
         }
         let slots = u32::try_from(self.run.slots).unwrap_or(u32::MAX);
@@ -137,7 +139,9 @@ impl View {
             let count = |job: &Underway| 1 + job.waiting;
             return State::Stopping { jobs: self.roll.iter().map(count).sum() };
         }
-        if !intake.is_over() && done >= intake.jobs() {
+        // Files and lists of args are always there.
+        let may_wait = self.run.census.is_none() && !intake.is_over();
+        if may_wait && done >= intake.jobs() {
             return State::WaitingForInput;
         }
         let longest = self.longest();

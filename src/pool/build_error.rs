@@ -1,0 +1,96 @@
+//! [`BuildError`]: what can be wrong with the settings of a pool.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::command::CommandError;
+use crate::interpreter::{CodeError, CodeFileError};
+use crate::process::lookup::ProgramError;
+
+/// Why a pool could not be made.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The command line has an opening quote without a closing one.
+    Quotes(String),
+    /// There is no program: the command line is empty.
+    Empty,
+    /// The program can't be run.
+    Program(ProgramError),
+    /// The words of the command make no sense.
+    Command(CommandError),
+    /// The interpreter does not accept the code. Only [`Builder::build_checked`](crate::Builder::build_checked) finds that out.
+    Code(CodeError),
+    /// The file of code can't be used.
+    CodeFile(CodeFileError),
+    /// A word, or a variable of the environment, has a NUL byte, which no process can be given.
+    Nul(OsString),
+    /// The name of a variable of the environment is empty or has an `=`.
+    EnvName(OsString),
+    /// The args of an init job can't be written as JSON. The text says why.
+    Args(String),
+    /// The directory to start in can't be used.
+    Directory {
+        /// Its path.
+        path: PathBuf,
+        /// Why it can't be used.
+        error: Arc<io::Error>,
+    },
+    /// The value of a setting is out of its range.
+    OutOfRange {
+        /// The method of [`Builder`](crate::Builder) that sets it.
+        setting: &'static str,
+        /// What it may be.
+        range: &'static str,
+    },
+    /// The setting is for workers, and the pool runs commands.
+    NoEffect {
+        /// The method of [`Builder`](crate::Builder) that sets it.
+        setting: &'static str,
+    },
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Quotes(line) => {
+                write!(f, "the worker's command line has an unclosed quote: {line}")
+            }
+            Self::Empty => f.write_str("the worker's command line is empty"),
+            Self::Program(error) => error.fmt(f),
+            Self::Command(error) => error.fmt(f),
+            Self::Code(error) => error.fmt(f),
+            Self::CodeFile(error) => error.fmt(f),
+            Self::Nul(text) => write!(f, "{text:?} has a NUL byte, which no process can be given"),
+            Self::EnvName(name) => write!(f, "{name:?} can't be the name of a variable"),
+            Self::Args(error) => write!(f, "the args of an init job can't be JSON: {error}"),
+            Self::Directory { path, error } => {
+                write!(f, "no process can be started in the directory {}: {error}", path.display())
+            }
+            Self::OutOfRange { setting, range } => {
+                write!(f, "the setting {setting} must be {range}")
+            }
+            Self::NoEffect { setting } => {
+                write!(f, "the setting {setting} is for workers, and this pool runs commands")
+            }
+        }
+    }
+}
+
+impl std::error::Error for BuildError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Directory { error, .. } => Some(&**error),
+            _ => None,
+        }
+    }
+}
+
+impl From<ProgramError> for BuildError {
+    fn from(error: ProgramError) -> Self {
+        Self::Program(error)
+    }
+}
