@@ -31,11 +31,8 @@ pub(crate) struct Shared {
     pub(crate) gates: Arc<Gates>,
     /// The temporary file for large outputs of commands.
     pub(crate) spool: Arc<Spool>,
-    /// The program of all commands, and where it was found.
-    program: Option<(OsString, OsString)>,
     pub(crate) watcher: Arc<dyn Watcher>,
-    /// Starts slots. They are a layer above this.
-    starter: Starter,
+    starts: Starts,
     pub(crate) stopping: Stopping,
     pub(crate) start_ups: StartUps,
     pub(crate) estimates: Estimates,
@@ -47,6 +44,14 @@ pub(crate) struct Shared {
 }
 
 type Starter = fn(&Arc<Shared>, Vec<usize>);
+
+/// What starts slots and commands.
+struct Starts {
+    /// Starts slots. They are a layer above this.
+    starter: Starter,
+    /// The program of all commands, and where it was found.
+    program: Option<(OsString, OsString)>,
+}
 
 impl Shared {
     pub(crate) fn new(
@@ -62,10 +67,9 @@ impl Shared {
             queue: Queue::new(config.max_procs, config.calls.max_queue),
             gates: Arc::new(Gates::new(config.limits.clone())),
             spool: Arc::default(),
-            program: find_program(&config),
             groups: Groups::new(config.reaps_orphans),
             watcher,
-            starter,
+            starts: Starts { starter, program: find_program(&config) },
             stopping: Stopping::new(),
             start_ups: StartUps::new(),
             estimates: Estimates::new(&config),
@@ -88,7 +92,7 @@ impl Shared {
     }
 
     pub(crate) fn start_slots(self: &Arc<Self>, slots: Vec<usize>) {
-        (self.starter)(self, slots);
+        (self.starts.starter)(self, slots);
     }
 
     pub(crate) fn now(&self) -> Moment {
@@ -102,7 +106,7 @@ impl Shared {
 
     /// Where the program of a command is, if that is known.
     pub(crate) fn program_of(&self, argv: &[OsString]) -> Option<&OsStr> {
-        let (name, path) = self.program.as_ref()?;
+        let (name, path) = self.starts.program.as_ref()?;
         (argv.first() == Some(name)).then_some(path)
     }
 
