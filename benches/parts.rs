@@ -163,7 +163,7 @@ fn output(c: &mut Criterion) {
         Format { shape, detail, tag: false, commands: None, sources, failures }
     };
     let job = Job::new(1_000_000, r#""double""#, "[1000000]", "");
-    let run = Run { slot: 1, pid: 1000, attempt: 1, start: 1.7e9, seconds: 0.0123 };
+    let run = Run { slot: 1, pid: 1000, attempt: 1, start: 1.7e9, seconds: 0.0123, host: None };
     let mut write = |name: &str, format: &Format, is_ok: bool| {
         step(
             c,

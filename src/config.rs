@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) grace: Duration,
     /// Orphans that become children of this process are reaped.
     pub(crate) reaps_orphans: bool,
+    /// The other machines, if there are any.
+    pub(crate) hosts: Option<Arc<Hosts>>,
 }
 
 /// The program of a worker, and how procpool talks to it.
@@ -160,6 +162,7 @@ impl Config {
             nice: 0,
             grace: Duration::from_secs(5),
             reaps_orphans: false,
+            hosts: None,
         }
     }
 }
@@ -203,6 +206,44 @@ impl Default for FailureConfig {
             start_limit: 5,
         }
     }
+}
+
+/// The machines that run the jobs of a pool.
+#[derive(Clone, Debug)]
+pub struct Hosts {
+    /// The other machines. Each has its own slots.
+    pub hosts: Vec<Host>,
+    /// How many slots this machine has; 0: it runs no job.
+    pub local_slots: usize,
+    /// What an agent is told to run. The program that is started as an agent reads it.
+    pub task: Vec<u8>,
+    /// The folder in which agents work, if they have it.
+    pub folder: PathBuf,
+    /// The program that runs as an agent. A host that has none gets a copy of it.
+    pub program: PathBuf,
+    /// A host that gives no sign of life for this long is lost.
+    pub timeout: Duration,
+    /// A job that ran on a host that was lost is run again elsewhere.
+    pub rerun: bool,
+}
+
+impl Hosts {
+    /// How many machines there are, with this one if it runs jobs.
+    pub(crate) fn count(&self) -> usize {
+        self.hosts.len() + usize::from(self.local_slots > 0)
+    }
+}
+
+/// Another machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// What it is called.
+    pub name: String,
+    /// How many jobs it runs at a time; `None`: as many as it has CPUs.
+    pub slots: Option<usize>,
+    /// What starts a program there whose name and arguments come after these words. Its stdin and stdout
+    /// are those of the program.
+    pub launcher: Vec<OsString>,
 }
 
 /// How long a job may take. A [`Duration`] turns into [`Timeout::Time`].

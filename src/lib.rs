@@ -206,6 +206,8 @@
     expect(dead_code, unused_imports, reason = "the command uses it")
 )]
 
+#[cfg(feature = "unstable-engine")]
+mod agent;
 mod command;
 mod config;
 #[cfg(feature = "unstable-engine")]
@@ -214,6 +216,7 @@ mod interpreter;
 mod job;
 #[cfg(feature = "unstable-engine")]
 mod journal;
+mod link;
 #[cfg(feature = "unstable-engine")]
 mod output;
 mod pool;
@@ -245,14 +248,16 @@ pub use protocol::Protocol;
 #[cfg(feature = "unstable-engine")]
 #[doc(hidden)]
 pub mod engine {
+    pub use crate::agent::{AgentEnd, AgentPool, AgentTask, run_agent};
     pub use crate::command::Commands;
-    pub use crate::config::{Init, Limits};
+    pub use crate::config::{Host, Hosts, Init, Limits};
     pub use crate::input::job_lines::{InitError, parse_init};
     pub use crate::job::naming::name;
     pub use crate::job::printed::{Capture, Printed, Spool};
     pub use crate::job::{Done, Feed, Job, Place, Run, Sink, Value, Watcher, Why, WorkerEnd};
     pub use crate::pool::gates::Gate;
     pub use crate::pool::gates::memory::{FreeMemory, free_memory};
+    pub use crate::pool::program_hash;
     pub use crate::pool::underway::Underway;
     pub use crate::process::lookup::{check as check_program, is_shell_word, locate};
     pub use crate::protocol::ReplyMessagesError;

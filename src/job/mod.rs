@@ -8,6 +8,7 @@ mod command_output;
 pub(crate) mod key;
 pub(crate) mod naming;
 mod outcome;
+mod portable;
 pub(crate) mod printed;
 mod sink;
 mod unit;

@@ -41,6 +41,8 @@ pub enum Kind {
     /// It has succeeded, but its result is not of the type that the caller asks for. [`Failure::data`] has
     /// the result as it came.
     Mismatch,
+    /// The machine that it ran on was lost, time and again.
+    Lost,
 }
 
 impl Kind {
@@ -55,11 +57,18 @@ impl Kind {
             Self::Protocol => "protocol",
             Self::Spawn => "spawn",
             Self::Cancelled => "cancelled",
+            Self::Lost => "lost",
             Self::Unstarted => "unstarted",
             Self::Expired => "expired",
             Self::Full => "full",
             Self::Mismatch => "mismatch",
         }
+    }
+
+    /// The kind with this name, of those that a job of an agent can come to.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        const OTHERS: [Kind; 3] = [Kind::Invalid, Kind::Cancelled, Kind::Lost];
+        Self::PASSING.iter().copied().chain(OTHERS).find(|kind| kind.name() == name)
     }
 
     /// All kinds after which the pool can try a job again.

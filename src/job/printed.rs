@@ -113,6 +113,16 @@ impl Capture {
         self.passed += count as u64;
     }
 
+    /// So many bytes were taken from the front before.
+    pub(crate) fn count_passed(&mut self, count: u64) {
+        self.passed += count;
+    }
+
+    /// How many bytes were taken from the front.
+    pub(crate) fn passed(&self) -> u64 {
+        self.passed
+    }
+
     /// How many bytes were printed, including those that were taken from the front.
     pub fn total(&self) -> u64 {
         self.passed + self.len()

@@ -57,6 +57,8 @@ pub struct Run {
     pub start: f64,
     /// How long it took, in seconds. Time in which the run was stopped does not count.
     pub seconds: f64,
+    /// The other machine that it ran on; `None`: this machine.
+    pub host: Option<&'static str>,
 }
 
 /// Takes the outcome of every job that no call waits for.
@@ -95,6 +97,17 @@ pub trait Sink: Send + Sync {
     /// A try of a job has failed, and the job will be tried again: this is not its outcome. Called on
     /// the thread of the slot.
     fn retried(&self, _done: &Done<'_>) {}
+
+    /// Whether [`Sink::begun`] is to be called.
+    fn wants_begun(&self) -> bool {
+        false
+    }
+
+    /// A slot, counted from 1, has taken a job or a bundle of jobs. It may still put them back.
+    fn begun(&self, _slot: usize, _job: &Job) {}
+
+    /// A job or a bundle of jobs will not be run, since the run was ended.
+    fn dropped(&self, _job: &Job) {}
 
     /// Takes lines that a running command has printed to stdout and to stderr. They are not delivered again
     /// at its end. Called only with `Commands::live`. Returns whether the sink took them. If not, they are
@@ -150,6 +163,20 @@ pub enum Why {
 }
 
 impl Why {
+    /// All reasons. What is sent to another machine is the place in this list.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Done,
+        Self::MaxReqs,
+        Self::MaxAge,
+        Self::MaxRss,
+        Self::Idle,
+        Self::Died,
+        Self::Timeout,
+        Self::Protocol,
+        Self::Unfit,
+        Self::Cancelled,
+    ];
+
     /// The reason's name in records and messages.
     pub fn name(self) -> &'static str {
         match self {

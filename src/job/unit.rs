@@ -24,6 +24,8 @@ pub struct Job {
     pub pool: usize,
     /// Which try this is, from 1.
     pub(crate) attempt: u32,
+    /// How many machines were lost while it ran there.
+    pub(crate) losses: u32,
     /// The lines that it was made of, if they are kept.
     pub(crate) line: Option<Arc<[u8]>>,
     /// Its key in the journal. `None`: it is not recorded.
@@ -105,6 +107,7 @@ impl Job {
             retries: None,
             pool: 0,
             attempt: 1,
+            losses: 0,
             caller: None,
             line: None,
             key: None,

@@ -14,6 +14,7 @@ use crate::job::key::{Digest128, Key};
 use crate::job::printed::{Capture, Printed, Spool};
 use crate::job::{Done, Job, Run, Sink, Value};
 use crate::util::json::{base64, on_one_line};
+use crate::util::names::intern;
 
 /// The first bytes of each record.
 pub(super) const BEGIN: &[u8] = b"{\"key\":\"";
@@ -52,8 +53,12 @@ pub(super) fn write(done: &Done<'_>, key: Key, out: &mut impl Write) -> io::Resu
         out.write_all(b",\"id\":")?;
         out.write_all(id)?;
     }
-    if let Some(Run { slot, pid, start, seconds, .. }) = done.run {
+    if let Some(Run { slot, pid, start, seconds, host, .. }) = done.run {
         write!(out, ",\"slot\":{slot},\"pid\":{pid},\"start\":{start:?},\"seconds\":{seconds:?}")?;
+        if let Some(host) = host {
+            out.write_all(b",\"host\":")?;
+            serde_json::to_writer(&mut *out, host)?;
+        }
     }
     if let Err(failure) = done.outcome {
         write!(out, ",\"error\":{{\"kind\":\"{}\",\"message\":", failure.kind)?;
@@ -152,12 +157,14 @@ struct RecordHead {
     pid: Option<u32>,
     start: Option<f64>,
     seconds: Option<f64>,
+    host: Option<String>,
 }
 
 impl RecordHead {
     fn run(&self) -> Option<Run> {
-        let Self { attempt, slot, pid, start, seconds } = *self;
-        Some(Run { slot: slot?, pid: pid?, attempt, start: start?, seconds: seconds? })
+        let Self { attempt, slot, pid, start, seconds, .. } = *self;
+        let host = self.host.as_deref().map(intern);
+        Some(Run { slot: slot?, pid: pid?, attempt, start: start?, seconds: seconds?, host })
     }
 }
 
@@ -392,7 +399,14 @@ mod tests {
     }
 
     fn done<'a>(job: &'a Job, value: Value<'a>) -> Done<'a> {
-        let run = Run { slot: 2, pid: 9, attempt: 1, start: 1_764_000_000.123_456, seconds: 1e-7 };
+        let run = Run {
+            slot: 2,
+            pid: 9,
+            attempt: 1,
+            start: 1_764_000_000.123_456,
+            seconds: 1e-7,
+            host: None,
+        };
         Done { job, outcome: Ok(value), printed: None, run: Some(run), unproven: None }
     }
 

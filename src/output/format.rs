@@ -235,11 +235,18 @@ impl Format {
         out.write_all(b",\"args\":")?;
         out.write_all(&args)?;
         match done.run {
-            Some(Run { slot, pid, attempt, start, seconds }) => write!(
-                out,
-                ",\"slot\":{slot},\"pid\":{pid},\"attempt\":{attempt},\"start\":{start:.3},\
-                 \"seconds\":{seconds:.6}"
-            ),
+            Some(Run { slot, pid, attempt, start, seconds, host }) => {
+                write!(
+                    out,
+                    ",\"slot\":{slot},\"pid\":{pid},\"attempt\":{attempt},\"start\":{start:.3},\
+                     \"seconds\":{seconds:.6}"
+                )?;
+                if let Some(host) = host {
+                    out.write_all(b",\"host\":")?;
+                    serde_json::to_writer(&mut *out, host)?;
+                }
+                Ok(())
+            }
             None => out.write_all(
                 b",\"slot\":null,\"pid\":null,\"attempt\":0,\"start\":null,\"seconds\":null",
             ),
@@ -411,7 +418,8 @@ mod tests {
     #[test]
     fn details() {
         let raw: &RawValue = serde_json::from_str("1").expect("JSON");
-        let run = Run { slot: 2, pid: 99, attempt: 1, start: 1_764_000_000.5, seconds: 0.25 };
+        let run =
+            Run { slot: 2, pid: 99, attempt: 1, start: 1_764_000_000.5, seconds: 0.25, host: None };
         let job = job("");
         let done = Done {
             job: &job,

@@ -70,13 +70,17 @@ impl Builder {
             config.process.home = std::env::current_dir().ok();
         }
         resolve_directory(&mut config)?;
-        check_program(&config)?;
+        let runs_none = config.hosts.as_ref().is_some_and(|hosts| hosts.local_slots == 0);
+        if !runs_none {
+            check_program(&config)?;
+        }
         let voice = self.voice;
         let watcher = self.watcher.unwrap_or_else(|| Arc::new(voice) as Arc<dyn Watcher>);
         let shared = Shared::new(config, watcher, self.sink, self.sources, threads::start);
         Ok(match self.beside {
             Some(other) => (other.share_with(shared), None),
-            None => (Pool::new(shared), self.code),
+            // Agents check code where it runs.
+            None => (Pool::new(shared), self.code.filter(|_| !runs_none)),
         })
     }
 }

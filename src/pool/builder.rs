@@ -325,6 +325,29 @@ impl Builder {
         self.set(|config| config.reaps_orphans = reaps)
     }
 
+    /// The machines that run the jobs, instead of [`Builder::max_procs`]: each has its own slots.
+    #[cfg(feature = "unstable-engine")]
+    #[doc(hidden)]
+    pub fn hosts(self, hosts: crate::config::Hosts) -> Self {
+        let others = hosts.hosts.iter().map(|host| host.slots.unwrap_or(1)).sum::<usize>();
+        self.max_procs(hosts.local_slots + others)
+            .set(|config| config.hosts = Some(Arc::new(hosts)))
+    }
+
+    /// What this machine is called among others: jobs find it in `PROCPOOL_HOST`. Default: nothing.
+    #[cfg(feature = "unstable-engine")]
+    #[doc(hidden)]
+    pub fn host_name(self, name: &str) -> Self {
+        self.env("PROCPOOL_HOST", name)
+    }
+
+    /// How many slots are counted before those of this pool, as on other machines. Default: none.
+    #[cfg(feature = "unstable-engine")]
+    #[doc(hidden)]
+    pub fn slots_before(self, slots: usize) -> Self {
+        self.set(|config| config.slots_before = slots)
+    }
+
     /// Where the outcomes of fed jobs go. Without a sink they are lost.
     #[doc(hidden)]
     pub fn sink(mut self, sink: Arc<dyn Sink>) -> Self {

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::config::Depth;
 use crate::job::Closed;
 use crate::job::{Failure, Feed, Job};
+use crate::link::to_agent::ToAgent;
 use crate::pool::call::Call;
 use crate::pool::deferred::Deferred;
 use crate::pool::engine::{Engine, RunEnd};
@@ -326,6 +327,32 @@ impl Pool {
         Ok(())
     }
 
+    /// As [`Pool::feed`], and waits for no room: who feeds knows how many jobs there are.
+    pub(crate) fn feed_now(&self, job: Job) -> Result<(), Closed> {
+        let slots = self.engine.shared.queue.push(&mut vec![job], false)?;
+        self.engine.shared.start_slots(slots);
+        Ok(())
+    }
+
+    /// Takes back up to `most` jobs that no slot has taken, those that came last.
+    pub(crate) fn recall(&self, most: usize) -> Vec<Job> {
+        self.engine.shared.queue.recall(most)
+    }
+
+    /// Ends the run: queued jobs are dropped, and running jobs are ended after this time by this step;
+    /// `None`: they are left to end.
+    pub(crate) fn end_after(&self, after: Option<Duration>, means: Stop) {
+        let now = self.engine.shared.now();
+        let at = after.map_or(Moment::NEVER, |after| now.after(after));
+        self.engine.shared.groups.terminate_at(at);
+        self.engine.end(StopOrder { at, means }, RunEnd::LAST);
+    }
+
+    /// Whether its jobs are commands.
+    pub(crate) fn has_commands(&self) -> bool {
+        self.engine.shared.config.commands.is_some()
+    }
+
     /// Closes the queue: no more jobs will be fed. Workers are retired when no job is left for them.
     #[doc(hidden)]
     pub fn finish(&self) {
@@ -403,6 +430,9 @@ impl Pool {
     /// Stops all processes (STOP) and the clock that jobs are timed by.
     #[doc(hidden)]
     pub fn pause(&self) {
+        if let Some(hosts) = &self.engine.shared.hosts {
+            hosts.say_to_all(&ToAgent::Pause);
+        }
         self.engine.shared.groups.pause();
     }
 
@@ -410,6 +440,9 @@ impl Pool {
     #[doc(hidden)]
     pub fn resume(&self) {
         self.engine.shared.groups.resume();
+        if let Some(hosts) = &self.engine.shared.hosts {
+            hosts.say_to_all(&ToAgent::Resume);
+        }
     }
 
     /// How many jobs were fed and never ran, because the run was ended.

@@ -25,3 +25,6 @@ pub(crate) mod underway;
 mod worker_list;
 
 pub use handle::Pool;
+#[cfg(feature = "unstable-engine")]
+pub use shared::hosts::hash as program_hash;
+pub(crate) use shared::hosts::pause_of_heart;

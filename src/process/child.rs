@@ -1,6 +1,7 @@
 //! `Process`: a running process, the leader of its own group. This file has its pipes: read, write,
 //! close. The rest is in `start`, `wait`, `ladder` and `reap`.
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Child;
 use std::sync::Weak;
@@ -12,7 +13,7 @@ use super::exit::ExitWatch;
 use super::groups::Groups;
 use super::leftovers;
 use super::pipe;
-use super::pipe::Transfer;
+use super::pipe::{PipeCopy, Transfer};
 use super::stderr::StderrReader;
 use super::stops::Stopped;
 use crate::job::Watcher;
@@ -80,6 +81,12 @@ impl Process {
     /// Writes as many bytes to its stdin as the pipe takes now.
     pub(crate) fn write(&self, bytes: &[u8]) -> Transfer {
         self.stdin.as_ref().map_or(Transfer::Closed, |stdin| pipe::write(stdin.as_fd(), bytes))
+    }
+
+    /// Its stdin for another thread. The process finds the end of its stdin when both are closed.
+    pub(crate) fn copy_stdin(&self) -> io::Result<PipeCopy> {
+        let stdin = self.stdin.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
+        stdin.try_clone().map(PipeCopy)
     }
 
     pub(crate) fn close_stdin(&mut self) {

@@ -24,7 +24,7 @@ pub(crate) use child::{OutputStream, Process, memory_of};
 pub(crate) use exit::{describe, describe_exited, end_of_command};
 pub(crate) use groups::Groups;
 pub(crate) use ladder::Stop;
-pub(crate) use pipe::Transfer;
+pub(crate) use pipe::{PipeCopy, Transfer};
 pub(crate) use start::Spec;
 pub(crate) use wait::Readiness;
 pub(crate) use wake::Wake;

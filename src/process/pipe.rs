@@ -79,3 +79,14 @@ pub(super) fn widen(_pipe: &OwnedFd) {
     #[cfg(target_os = "linux")]
     let _ = rustix::pipe::fcntl_setpipe_size(_pipe, WIDE);
 }
+
+/// A pipe to the stdin of a process that another thread may write to.
+#[derive(Debug)]
+pub(crate) struct PipeCopy(pub(super) OwnedFd);
+
+impl PipeCopy {
+    /// Writes as many bytes as the pipe takes now.
+    pub(crate) fn write(&self, bytes: &[u8]) -> Transfer {
+        write(self.0.as_fd(), bytes)
+    }
+}

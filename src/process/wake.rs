@@ -45,6 +45,15 @@ impl Wake {
         self.clear();
     }
 
+    /// Waits for a wake-up, until `other` is readable, or for `timeout`. Returns whether `other` is
+    /// readable.
+    pub(crate) fn wait_or_read(&self, other: BorrowedFd<'_>, timeout: Option<Duration>) -> bool {
+        let mut fds = [readable(self), readable(&other)];
+        let is_readable = poll(&mut fds, timeout).is_ok() && !fds[1].revents().is_empty();
+        self.clear();
+        is_readable
+    }
+
     /// Waits for a wake-up, or for `timeout`.
     pub(crate) fn wait(&self, timeout: Option<Duration>) {
         let _ = poll(&mut [readable(self)], timeout);

@@ -1,12 +1,15 @@
 //! Small tools that know nothing of jobs.
 
+pub(crate) mod block_on;
 pub(crate) mod buffer;
+pub(crate) mod bytes;
 pub(crate) mod clock;
 pub(crate) mod duration;
 pub mod files;
 pub(crate) mod histogram;
 pub(crate) mod json;
 pub(crate) mod lock;
+pub(crate) mod names;
 pub(crate) mod random;
 pub(crate) mod similar;
 pub(crate) mod temporary;

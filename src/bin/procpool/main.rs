@@ -1,5 +1,6 @@
 //! The command `procpool`: parses the options, runs, and ends the process.
 
+mod agent;
 mod cli;
 mod descriptors;
 mod doctor;
@@ -23,6 +24,9 @@ use exit::Status;
 fn main() -> ! {
     procpool::engine::name_options();
     signals::outlive_harmless();
+    if let Some(status) = agent::run() {
+        status.leave();
+    }
     let status = match cli::parse() {
         Ok(options) => match instead_of_a_run(&options.help) {
             Some(text) => Status::of_text(&text),

@@ -181,6 +181,42 @@ impl Gates {
         }
     }
 
+    /// Whether there is a time between the start of a job and the next.
+    pub(crate) fn have_interval(&self) -> bool {
+        self.limits.interval.is_some()
+    }
+
+    /// Whether it is the turn of a slot to start a job, which does not wait here: `ticket` is its place
+    /// in the line. Otherwise returns when it is, as far as is known.
+    pub(crate) fn ask_for_turn(
+        &self,
+        ticket: &mut Option<u64>,
+        clock: &Clock,
+        wake: &Arc<Wake>,
+    ) -> Option<Moment> {
+        let interval = self.limits.interval?;
+        let now = clock.now();
+        let mut turns = self.lock_turns();
+        let number = *ticket.get_or_insert_with(|| turns.enter(now, wake));
+        let (due, is_first) = turns.due(number, interval);
+        if !is_first || due > now {
+            // A slot that is first and late needs a moment to come.
+            return Some(due.max(now.after(Duration::from_millis(1))));
+        }
+        turns.waiting.remove(&number);
+        turns.next = Some(due.after(interval));
+        *ticket = None;
+        None
+    }
+
+    /// A slot does not wait for its turn any more.
+    pub(crate) fn forgo_turn(&self, ticket: &mut Option<u64>) {
+        let Some(number) = ticket.take() else { return };
+        let mut turns = self.lock_turns();
+        turns.waiting.remove(&number);
+        turns.waiting.values().for_each(|(_, wake)| wake.notify());
+    }
+
     fn lock_turns(&self) -> MutexGuard<'_, Turns> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -163,6 +163,28 @@ impl Backlog {
         taken
     }
 
+    /// Takes up to `most` of the last jobs that can run now.
+    pub(super) fn take_last(&mut self, most: usize) -> Vec<Job> {
+        let mut taken = Vec::new();
+        let mut left = most;
+        while left > 0
+            && let Some(mut job) = self.jobs.pop_back()
+        {
+            self.bytes -= job.size();
+            self.bundled -= bundled(&job);
+            if let Some(stays) = job.count().checked_sub(left).filter(|stays| *stays > 0) {
+                let first = job.split_off_first(stays);
+                self.bytes += first.size();
+                self.bundled += bundled(&first);
+                self.jobs.push_back(first);
+            }
+            left -= job.count();
+            taken.push(job);
+        }
+        taken.reverse();
+        taken
+    }
+
     /// Takes the first entry, or the first `most` jobs of a bundle that has more. Also returns how many
     /// bytes that frees: a job that is split off a bundle is smaller than it was in the bundle.
     fn next(&mut self, most: usize) -> Option<(Job, usize)> {

@@ -38,6 +38,8 @@ struct QueueState {
     phase: Phase,
     /// The run was ended: a job that comes back is not run again.
     has_ended: bool,
+    /// The holders of jobs that no slot of another machine has begun.
+    hoarders: Vec<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,9 @@ pub(crate) struct Ask {
     pub(crate) max_bytes: usize,
     /// How many jobs are worth one write to the worker. Together they take it almost no time.
     pub(crate) portion: usize,
+    /// The slot that accounts for the jobs: the slot itself, but for the slots of another machine, whose
+    /// jobs are counted together.
+    pub(crate) holder: usize,
 }
 
 /// The answer to a slot that asks for jobs.
@@ -90,6 +95,7 @@ impl Queue {
                 running: 0,
                 phase: Phase::Open,
                 has_ended: false,
+                hoarders: Vec::new(),
             }),
             room: Condvar::new(),
             quiet: Notify::new(),
@@ -237,7 +243,7 @@ impl Queue {
         ask: Ask,
         into: &mut VecDeque<Job>,
     ) -> (Taken, usize) {
-        state.release(slot, ask.finished);
+        state.release(ask.holder, ask.finished);
         state.roster.arrive(slot);
         if state.backlog.has_none_for(slot) {
             return (self.nothing_for(state, slot, ask), 0);
@@ -254,7 +260,7 @@ impl Queue {
         }
         state.roster.stop_idling(slot);
         state.running += taken;
-        state.roster.hold(slot, taken);
+        state.roster.hold(ask.holder, taken);
         if state.feeders > 0 && state.backlog.has_much_room() {
             self.room.notify_all();
         }
@@ -445,6 +451,40 @@ impl Queue {
         (state.roster.present(), state.roster.epoch())
     }
 
+    // ---- Slots of other machines
+
+    /// Takes back up to `most` jobs that no slot has taken, those that came last.
+    pub(crate) fn recall(&self, most: usize) -> Vec<Job> {
+        let mut state = self.lock();
+        let jobs = state.backlog.take_last(most);
+        if state.is_quiet() {
+            self.quiet.notify_waiters();
+        }
+        jobs
+    }
+
+    /// There are more slots from now on. Returns the first of them.
+    pub(crate) fn grow(&self, count: usize) -> usize {
+        self.lock().roster.grow(count)
+    }
+
+    /// Says whether the machine of this holder has jobs that it has not begun.
+    pub(crate) fn set_hoarding(&self, holder: usize, is_hoarding: bool) {
+        let mut state = self.lock();
+        state.hoarders.retain(|&hoarder| hoarder != holder);
+        if is_hoarding {
+            state.hoarders.push(holder);
+        } else {
+            state.let_leave();
+        }
+    }
+
+    /// How many slots have no job and would get none: jobs that wait elsewhere are wanted back.
+    pub(crate) fn wanted(&self) -> usize {
+        let state = self.lock();
+        if state.backlog.has_none_now() { state.roster.unoccupied() } else { 0 }
+    }
+
     // ---- Workers that end in the background
 
     /// A worker begins to end in the background. It counts as present until [`Queue::retired`].
@@ -498,7 +538,7 @@ impl QueueState {
 
     /// Interrupts all slots if no job comes or is tried again any more: then they may leave.
     fn let_leave(&self) {
-        if !self.is_open() && self.backlog.has_none_later() {
+        if !self.is_open() && self.backlog.has_none_later() && self.hoarders.is_empty() {
             self.roster.notify_all();
         }
     }
@@ -525,12 +565,15 @@ impl QueueState {
 
     /// There is no job: the slot leaves, or is idle unless it has jobs in flight.
     fn nothing_for(&mut self, slot: usize, ask: Ask) -> Taken {
-        if !self.is_open() && self.backlog.has_none_later() {
+        let is_over = !self.is_open() && self.backlog.has_none_later();
+        if is_over && self.hoarders.is_empty() {
             self.roster.stop_idling(slot);
             return Taken::Leave;
         }
         if !ask.busy {
             self.roster.set_idle(slot, ask.warm);
+            // They may have jobs to give back.
+            self.hoarders.iter().for_each(|&hoarder| self.roster.notify(hoarder));
         }
         Taken::Wait
     }

@@ -69,6 +69,20 @@ impl Roster {
         self.slots.len() - self.busy
     }
 
+    /// How many slots could take a job, and were not woken for one.
+    pub(super) fn unoccupied(&self) -> usize {
+        self.free().saturating_sub(self.woken)
+    }
+
+    /// Adds slots without a thread. Returns the first of them.
+    pub(super) fn grow(&mut self, count: usize) -> usize {
+        let first = self.slots.len();
+        self.slots.resize(first + count, Activity::Absent);
+        self.held.resize(first + count, 0);
+        self.wakes.resize(first + count, None);
+        first
+    }
+
     /// How many slots were woken and have not come yet.
     pub(super) fn woken(&self) -> usize {
         self.woken

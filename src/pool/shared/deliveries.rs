@@ -13,6 +13,8 @@ use crate::pool::shared::tally::{CallCounts, Tally};
 /// The places where outcomes go.
 pub(crate) struct Deliveries {
     sink: Option<GuardedSink>,
+    /// The sink is told which jobs are taken.
+    wants_begun: bool,
     /// The names of the sources of jobs.
     sources: Vec<String>,
     /// How many jobs were fed and never ran.
@@ -22,7 +24,8 @@ pub(crate) struct Deliveries {
 
 impl Deliveries {
     pub(super) fn new(sink: Option<GuardedSink>, sources: Vec<String>) -> Self {
-        Self { sink, sources, left: AtomicUsize::new(0), tally: Tally::default() }
+        let wants_begun = sink.as_ref().is_some_and(|sink| sink.wants_begun());
+        Self { sink, wants_begun, sources, left: AtomicUsize::new(0), tally: Tally::default() }
     }
 
     pub(crate) fn sink(&self) -> Option<&dyn Sink> {
@@ -41,6 +44,13 @@ impl Deliveries {
     pub(crate) fn retried(&self, done: &Done<'_>) {
         if let (Some(sink), None) = (&self.sink, &done.job.caller) {
             sink.retried(done);
+        }
+    }
+
+    /// A slot, counted from 1, has taken jobs.
+    pub(crate) fn begun<'a>(&self, slot: usize, jobs: impl IntoIterator<Item = &'a Job>) {
+        if let Some(sink) = self.sink.as_ref().filter(|_| self.wants_begun) {
+            jobs.into_iter().for_each(|job| sink.begun(slot, job));
         }
     }
 
@@ -73,6 +83,9 @@ impl Deliveries {
                 self.drop_tried(&job);
             } else {
                 self.left.fetch_add(job.count(), Ordering::Relaxed);
+                if let Some(sink) = &self.sink {
+                    sink.dropped(&job);
+                }
             }
         }
     }

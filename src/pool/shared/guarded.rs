@@ -119,6 +119,18 @@ impl Sink for GuardedSink {
         self.guard((), |sink| sink.retried(done));
     }
 
+    fn wants_begun(&self) -> bool {
+        self.guard(false, |sink| sink.wants_begun())
+    }
+
+    fn begun(&self, slot: usize, job: &Job) {
+        self.guard((), |sink| sink.begun(slot, job));
+    }
+
+    fn dropped(&self, job: &Job) {
+        self.guard((), |sink| sink.dropped(job));
+    }
+
     fn lines(&self, job: &Job, out: &[u8], err: &[u8]) -> bool {
         self.guard(true, |sink| sink.lines(job, out, err))
     }

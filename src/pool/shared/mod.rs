@@ -3,6 +3,7 @@
 pub(crate) mod deliveries;
 pub(crate) mod estimates;
 mod guarded;
+pub(crate) mod hosts;
 mod parts;
 pub(crate) mod spares;
 pub(crate) mod start_ups;

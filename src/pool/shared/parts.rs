@@ -12,12 +12,16 @@ use crate::pool::queue::Queue;
 use crate::pool::shared::deliveries::{self, Deliveries};
 use crate::pool::shared::estimates::Estimates;
 use crate::pool::shared::guarded::{GuardedSink, GuardedWatcher};
+use crate::pool::shared::hosts::HostDesks;
 use crate::pool::shared::spares::Spares;
 use crate::pool::shared::start_ups::StartUps;
 use crate::pool::shared::stopping::Stopping;
 use crate::pool::underway::RollCall;
 use crate::process::{Groups, lookup};
 use crate::util::clock::Moment;
+
+/// What this machine is called among others.
+const THIS_HOST: &str = ":";
 
 /// What all slots of a pool share.
 pub(crate) struct Shared {
@@ -38,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) spares: Spares,
     pub(crate) deliveries: Deliveries,
     pub(crate) roll_call: RollCall,
+    /// The other machines, if there are any.
+    pub(crate) hosts: Option<Arc<HostDesks>>,
 }
 
 type Starter = fn(&Arc<Shared>, Vec<usize>);
@@ -66,6 +72,7 @@ impl Shared {
             spares: Spares::new(config.recycling.standby),
             deliveries: Deliveries::new(sink, sources),
             roll_call: RollCall::default(),
+            hosts: config.hosts.clone().map(HostDesks::new),
             config,
         }
     }
@@ -86,6 +93,11 @@ impl Shared {
 
     pub(crate) fn now(&self) -> Moment {
         self.groups.clock.now()
+    }
+
+    /// What this machine is called, where jobs also run on others.
+    pub(crate) fn this_host(&self) -> Option<&'static str> {
+        self.hosts.as_ref().map(|_| THIS_HOST)
     }
 
     /// Where the program of a command is, if that is known.

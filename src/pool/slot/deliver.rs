@@ -106,7 +106,7 @@ impl Slot {
     }
 
     /// Gives an outcome to the sink.
-    fn give_to_sink(
+    pub(super) fn give_to_sink(
         &self,
         attempt: Attempt,
         job: &Job,
@@ -128,11 +128,12 @@ impl Slot {
     /// Where and when a job ran; `None`: it never did.
     fn run_of(&self, attempt: Attempt, job: &Job) -> Option<Run> {
         let run = Run {
-            slot: self.number(),
+            slot: self.elsewhere.map_or(self.number(), |(slot, _)| slot),
             pid: attempt.pid,
             attempt: job.attempt,
             start: self.shared.groups.clock.unix_seconds(attempt.start),
             seconds: attempt.now.since(attempt.start).as_secs_f64(),
+            host: self.elsewhere.map(|(_, host)| host).or(self.shared.this_host()),
         };
         Some(run).filter(|run| run.pid > 0)
     }

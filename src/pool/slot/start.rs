@@ -12,7 +12,7 @@ use crate::pool::events;
 use crate::pool::shared::Shared;
 use crate::pool::slot::death::append_last_words;
 use crate::pool::slot::retire::report_end;
-use crate::pool::slot::steps::{Slot, unbundled};
+use crate::pool::slot::steps::{OVER_TICK, Slot, unbundled};
 use crate::pool::slot::warm_up::{Unfit, warm_up};
 use crate::process::{Process, Spec, Stop, describe, describe_exited};
 use crate::worker::{Worker, WorkerId};
@@ -161,12 +161,29 @@ impl Slot {
         let failures = shared.start_ups.count_failure(failures_before);
         let limit = shared.config.failures.start_limit;
         if limit > 0 && failures >= limit {
-            return self.give_up(jobs, &message, failures);
+            let hosts = shared.hosts.as_ref();
+            return match hosts.and_then(|hosts| hosts.set_local_aside()) {
+                Some(is_new) => self.sit_out(jobs, is_new.then_some(&*message)),
+                None => self.give_up(jobs, &message, failures),
+            };
         }
         self.put_back(jobs.into_iter());
         self.flush();
         let doublings = failures.saturating_sub(1).min(16);
         self.pause((FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE));
+    }
+
+    /// No worker starts on this machine, and others run the jobs. Returns when no more jobs will come.
+    fn sit_out(&mut self, jobs: VecDeque<Job>, message: Option<&str>) {
+        if let Some(message) = message {
+            self.shared.watcher.note(&format!("this machine is set aside: {message}"));
+        }
+        self.put_back(jobs.into_iter());
+        self.flush();
+        self.step_aside();
+        while self.may_get_jobs() {
+            self.wake.wait(Some(OVER_TICK));
+        }
     }
 
     /// Too many start-ups in a row have failed: `jobs` fail, and all jobs that wait.

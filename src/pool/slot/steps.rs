@@ -25,6 +25,9 @@ const SHOWN: usize = 100;
 /// The room for the label of a job.
 const LABEL: LabelSize = LabelSize { arg: 1_000, whole: 2_000 };
 
+/// Nobody wakes a slot that takes no jobs when the others have taken the last one: it looks this often.
+pub(super) const OVER_TICK: Duration = Duration::from_millis(100);
+
 /// What every kind of slot has.
 pub(super) struct Slot {
     /// Its place in the queue, from 0.
@@ -42,6 +45,8 @@ pub(super) struct Slot {
     /// The right to run a job, if `make` gives it.
     token: Option<Token>,
     pub(super) responder: Responder,
+    /// The other machine that a job ran on which is delivered next, and its slot there.
+    pub(super) elsewhere: Option<(usize, &'static str)>,
     /// Answers that callers do not have yet. They get them once the queue knows that this slot is free:
     /// otherwise a caller's next job would start another worker.
     pub(super) answers: Vec<(Caller<Job>, CallResult, Option<Duration>)>,
@@ -60,6 +65,7 @@ impl Slot {
             generation: 0,
             token: None,
             responder,
+            elsewhere: None,
             answers: Vec::new(),
         }
     }
@@ -106,7 +112,25 @@ impl Slot {
     pub(super) fn take(&mut self, ask: Ask) -> Taken {
         let (taken, due) = self.shared.queue.take(self.index, ask, &mut self.jobs);
         self.due = due;
+        if taken == Taken::Jobs {
+            self.shared.deliveries.begun(self.number(), &self.jobs);
+        }
         taken
+    }
+
+    /// Whether more jobs may come. Takes none.
+    pub(super) fn may_get_jobs(&mut self) -> bool {
+        let ask = Ask {
+            warm: false,
+            busy: true,
+            finished: std::mem::take(&mut self.finished),
+            now: self.now(),
+            max: 0,
+            max_bytes: 0,
+            portion: 1,
+            holder: self.index,
+        };
+        self.take(ask) != Taken::Leave
     }
 
     /// Waits for a wake-up, or until a job is to be tried again.

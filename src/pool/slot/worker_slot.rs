@@ -116,6 +116,7 @@ impl WorkerSlot {
             max,
             max_bytes,
             portion: self.worker.as_ref().map_or(1, Worker::portion),
+            holder: self.slot.index,
         };
         self.slot.take(ask)
     }

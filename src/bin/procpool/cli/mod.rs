@@ -9,6 +9,7 @@ mod errors;
 mod failures;
 pub mod halt;
 pub mod help;
+mod hosts;
 mod input;
 mod journal;
 mod messages;

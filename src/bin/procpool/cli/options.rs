@@ -11,6 +11,7 @@ use super::commands::CommandOptions;
 use super::errors::{EarlyExit, explain};
 use super::failures::FailureOptions;
 use super::help::HelpOptions;
+use super::hosts::HostOptions;
 use super::input::InputOptions;
 use super::journal::JournalOptions;
 use super::messages::MessageOptions;
@@ -60,6 +61,9 @@ pub struct Options {
 
     #[command(flatten, next_help_heading = "Commands")]
     pub commands: CommandOptions,
+
+    #[command(flatten, next_help_heading = "Hosts")]
+    pub hosts: HostOptions,
 
     #[command(flatten, next_help_heading = "Throttling")]
     pub throttling: ThrottlingOptions,

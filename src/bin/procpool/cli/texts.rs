@@ -39,6 +39,7 @@ Examples:
   procpool -j4 --tag --timeout 1m ping -c1 ::: alpha beta gamma
   procpool --max-procs 4 --worker ./handler < jobs.jsonl
   find . -name '*.png' | procpool --worker ./handler resize
+  find . -name '*.png' | procpool -S 8/alpha,8/beta,: convert {} {.}.jpg
   tail -f queue.jsonl | procpool --worker 'python3 handler.py' --timeout 30s
 
 Jobs, one per line, if you give no COMMAND:

@@ -68,6 +68,12 @@ const TABLE: &[(&str, Rule)] = &[
     ("cwd", Rule::Commands),
     ("dry_run", Rule::Commands),
     ("confirm", Rule::Commands),
+    // run/hosts.rs refuses what has no meaning with other hosts, or without.
+    ("hosts", Rule::Everywhere),
+    ("launcher", Rule::Everywhere),
+    ("slurm", Rule::Everywhere),
+    ("host_timeout", Rule::Everywhere),
+    ("no_rerun", Rule::Everywhere),
     ("delay", Rule::Everywhere),
     ("rate", Rule::Everywhere),
     ("max_load", Rule::Everywhere),

@@ -101,8 +101,11 @@ impl LogFile {
         // Writing to a Vec can't fail.
         let _ = write!(
             self.unwritten,
-            "{}\t:\t{:.3}\t{:10.3}\t{sent}\t{received}\t{exit}\t{signal}\t",
-            done.job.seq, run.start, run.seconds
+            "{}\t{}\t{:.3}\t{:10.3}\t{sent}\t{received}\t{exit}\t{signal}\t",
+            done.job.seq,
+            run.host.unwrap_or(":"),
+            run.start,
+            run.seconds
         );
         // As in GNU parallel, a newline in a command becomes a NUL byte, so that each job has one line.
         self.unwritten.extend(command.iter().map(|&byte| if byte == b'\n' { 0 } else { byte }));
@@ -128,7 +131,7 @@ fn run_of(done: &Done<'_>) -> Option<Run> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let start = now.as_secs_f64();
         let attempt = done.job.attempt();
-        is_spawn.then_some(Run { slot: 1, pid: 0, attempt, start, seconds: 0.0 })
+        is_spawn.then_some(Run { slot: 1, pid: 0, attempt, start, seconds: 0.0, host: None })
     })
 }
 

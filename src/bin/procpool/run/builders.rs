@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use procpool::engine::input::route::Route;
 use procpool::engine::input::{Reader, Source};
-use procpool::engine::{Builder, Init, Pool, Protocol, Sink, Timeout, Watcher};
+use procpool::engine::{
+    AgentTask, Builder, Hosts, Init, Limits, Pool, Protocol, Sink, Timeout, Watcher,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cli::Options;
 use crate::plan::Plan;
 use crate::pools::Pools;
+use crate::run::hosts::{self, THIS_HOST};
 
 /// A pool has at most this many slots.
 const MOST_SLOTS: usize = 1 << 16;
@@ -34,6 +38,13 @@ impl Size {
         }
     }
 
+    /// The same with hosts that have slots of their own.
+    pub fn with_hosts(self, hosts: Option<&Hosts>) -> Self {
+        let Some(hosts) = hosts else { return self };
+        let others = hosts.hosts.iter().map(|host| host.slots.unwrap_or(1));
+        Self { slots: hosts.local_slots + others.sum::<usize>(), ..self }
+    }
+
     /// The slots of all pools.
     pub fn all_slots(self) -> usize {
         self.pools * self.slots
@@ -48,6 +59,7 @@ pub fn build(
     plan: &Plan,
     options: &Options,
     size: Size,
+    hosts: Option<&Hosts>,
     watcher: &Arc<dyn Watcher>,
     sink: &Arc<dyn Sink>,
 ) -> anyhow::Result<Pools> {
@@ -60,10 +72,16 @@ pub fn build(
             .sink(Arc::clone(sink))
             .max_procs(size.slots.clamp(1, MOST_SLOTS))
     };
+    // Each kind of worker has a connection of its own.
+    let on_hosts = |index: usize, pool: Builder| match hosts {
+        Some(hosts) => pool.host_name(THIS_HOST).hosts(hosts::of_pool(hosts, index)),
+        None => pool,
+    };
     // There is a builder for each pool, or one builder for all of them.
     let builders = kinds(plan, options).into_iter().map(described).cycle().take(size.pools);
     let mut pools: Vec<Pool> = Vec::new();
     for (index, builder) in builders.enumerate() {
+        let builder = on_hosts(index, builder);
         let builder = match pools.first() {
             Some(first) => builder.beside(first, index * size.slots),
             None => builder,
@@ -71,6 +89,30 @@ pub fn build(
         pools.push(builder.build_checked()?);
     }
     Ok(Pools::new(pools))
+}
+
+/// Builds the pool of an agent: the one with this index.
+///
+/// # Errors
+/// The command or the worker can't be run.
+pub fn build_agent(
+    plan: &Plan,
+    options: &Options,
+    (task, index): (&AgentTask, usize),
+    watcher: &Arc<dyn Watcher>,
+    sink: &Arc<dyn Sink>,
+) -> anyhow::Result<Pool> {
+    let kind = kinds(plan, options).into_iter().nth(index).context("there is nothing to run")?;
+    let limits = Limits { jobserver: false, ..plan.limits.clone() };
+    let pool = set(kind, options)
+        .host_name(&task.host)
+        .limits(limits)
+        .sources(source_names(&plan.reader))
+        .watcher(Arc::clone(watcher))
+        .sink(Arc::clone(sink))
+        .max_procs(task.slots)
+        .slots_before(task.slots_before);
+    Ok(pool.build()?)
 }
 
 /// The names of the inputs in messages.

@@ -1,10 +1,12 @@
 //! One run, from the options to the exit status: build everything, watch it, end it.
 
-mod builders;
+pub mod builders;
 mod ending;
 mod events;
+pub mod hosts;
 mod reporter;
 mod slow;
+mod slurm;
 mod watch;
 mod wiring;
 

@@ -106,6 +106,10 @@ impl ActiveRun {
                 self.output.hurry();
             }
         }
+        // An event may have come at the moment when the last process was gone.
+        while let Ok(event) = self.events.try_recv() {
+            end = self.react(event).or(end);
+        }
         Ok(self.end(end).await)
     }
 

@@ -18,6 +18,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::builders::{self, Size};
 use super::events::{Course, Event};
+use super::hosts;
 use super::reporter::Reporter;
 use super::slow::SlowJobs;
 use super::watch::{ActiveRun, Timers};
@@ -57,7 +58,11 @@ const FROM_TERMINAL_JOBS: &str = "reading jobs from the terminal, one per line, 
 ///
 /// # Errors
 /// The run could not begin.
-pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
+pub fn run(mut options: Options, early: Option<Early>) -> anyhow::Result<Status> {
+    let hosts = hosts::find(&options)?;
+    if hosts.is_some() {
+        hosts::name_host(&mut options, hosts::THIS_HOST);
+    }
     let (events, received) = unbounded_channel();
     let reporter = Arc::new(Reporter::new(events.clone()));
     let console = Arc::clone(&reporter.console);
@@ -66,7 +71,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         // This is checked before any input is read, which would be lost.
         Console::terminal().context("--confirm has no terminal to ask on")?;
     }
-    let size = Size::of(&plan.reader.route, options.workers.max_procs);
+    let size = Size::of(&plan.reader.route, options.workers.max_procs).with_hosts(hosts.as_ref());
     builders::allow_descriptors(size.all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
     check_streams(&plan.reader.sources)?;
@@ -78,7 +83,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     plan.reader.bundles &= !bookkeeper.wants_each_job();
     let watcher = Arc::clone(&reporter) as Arc<dyn Watcher>;
     let sink = Arc::clone(&bookkeeper) as Arc<dyn Sink>;
-    let pools = builders::build(&plan, &options, size, &watcher, &sink)?;
+    let pools = builders::build(&plan, &options, size, hosts.as_ref(), &watcher, &sink)?;
     bookkeeper.watch(&pools);
     let progress = show_progress(&options, &plan, &pools, size, &output, &journal, &reporter)?;
     let (orders, ordered) = unbounded_channel();

@@ -12,6 +12,7 @@ const ASK: Ask = Ask {
     max: 1,
     max_bytes: usize::MAX,
     portion: 1,
+    holder: 0,
 };
 
 /// A job may fail, or come back, while the run is being ended.
@@ -84,6 +85,7 @@ proptest! {
                 max,
                 max_bytes: usize::MAX,
                 portion: 1,
+                holder: 0,
             };
             if queue.take(0, ask, &mut jobs).0 != Taken::Jobs {
                 break;

@@ -1,0 +1,161 @@
+//! Where the outcomes of an agent's jobs go, and its messages: over the link.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::outbox::LinkOutbox;
+use crate::job::printed::{Capture, Printed};
+use crate::job::{Done, Failure, Job, Kind, Run, Sink, Value, Watcher, Why, WorkerEnd};
+use crate::link::from_agent::{
+    FromAgent, RemoteCommand, RemoteOutcome, RemoteRun, RemoteValue, RemoteWorkerEnd,
+};
+
+/// What a command has printed is sent in pieces of this many bytes.
+const PIECE: usize = 64 << 10;
+
+/// Reports to the coordinator.
+#[derive(Debug)]
+pub(super) struct LinkReporter {
+    pub(super) outbox: Arc<LinkOutbox>,
+    /// A job that could not be started has not failed: no worker starts here.
+    pub(super) has_workers: AtomicBool,
+}
+
+impl LinkReporter {
+    /// A job or a bundle of jobs will not be run here.
+    pub(super) fn give_back(&self, job: &Job) {
+        self.outbox.say(&FromAgent::Returned { seq: job.seq, count: job.count() as u64 });
+    }
+
+    fn send_printed(&self, seq: u64, capture: &Capture, is_stderr: bool) {
+        let sent = capture.each(|bytes| {
+            for bytes in bytes.chunks(PIECE) {
+                self.outbox.wait_for_room();
+                self.outbox.add(&FromAgent::Printed { seq, is_stderr, bytes });
+            }
+            self.outbox.flush();
+            Ok(())
+        });
+        if let Err(error) = sent {
+            self.outbox.say(&FromAgent::OutputLost(&format!(
+                "what a command printed can't be read back from the temporary file: {error}"
+            )));
+        }
+    }
+
+    fn command(&self, seq: u64, printed: &Printed) -> RemoteCommand {
+        self.send_printed(seq, &printed.stdout, false);
+        self.send_printed(seq, &printed.stderr, true);
+        let passed = [printed.stdout.passed(), printed.stderr.passed()];
+        RemoteCommand { exit: printed.exit, signal: printed.signal, passed }
+    }
+}
+
+impl Sink for LinkReporter {
+    fn deliver(&self, done: &Done<'_>) {
+        let seq = done.job.seq;
+        let is_unstarted = done.outcome.is_err_and(|failure| failure.kind == Kind::Spawn);
+        if is_unstarted && self.has_workers.load(Ordering::Relaxed) {
+            return self.give_back(done.job);
+        }
+        let command = done.printed.map(|printed| self.command(seq, printed));
+        let run = done.run.map(|Run { slot, pid, seconds, .. }| RemoteRun {
+            slot: slot as u64,
+            pid,
+            time: Duration::try_from_secs_f64(seconds).unwrap_or_default(),
+        });
+        let outcome = match done.outcome {
+            Ok(Value::Json(json)) => Ok(RemoteValue::Json(json)),
+            Ok(Value::Bytes(bytes)) => Ok(RemoteValue::Bytes(bytes)),
+            Err(failure) => Err(failure.clone()),
+        };
+        self.outbox.wait_for_room();
+        self.outbox.add(&FromAgent::Done(RemoteOutcome {
+            seq,
+            run,
+            command,
+            outcome,
+            unproven: done.unproven,
+        }));
+    }
+
+    fn flush(&self) {
+        self.outbox.flush();
+    }
+
+    fn texts(&self, seq: u64, count: u64, texts: &[u8]) {
+        self.outbox.wait_for_room();
+        self.outbox.add(&FromAgent::Texts { seq, count, texts });
+    }
+
+    fn proved(&self, number: u64) {
+        self.outbox.say(&FromAgent::Proved(number));
+    }
+
+    fn unprovable(&self, number: u64) {
+        self.outbox.say(&FromAgent::Unprovable(number));
+    }
+
+    fn doubt(&self, done: &Done<'_>) {
+        if let (Some(key), Err(failure)) = (done.job.key, done.outcome) {
+            self.outbox.say(&FromAgent::Doubt { key, failure: failure.clone() });
+        }
+    }
+
+    fn lines(&self, job: &Job, out: &[u8], err: &[u8]) -> bool {
+        let has_room = self.outbox.has_room();
+        if has_room {
+            self.outbox.say(&FromAgent::Lines { seq: job.seq, out, err });
+        }
+        has_room
+    }
+
+    fn wants_begun(&self) -> bool {
+        true
+    }
+
+    fn begun(&self, slot: usize, job: &Job) {
+        let (seq, count) = (job.seq, job.count() as u64);
+        self.outbox.say(&FromAgent::Begun { slot: slot as u64, seq, count });
+    }
+
+    fn dropped(&self, job: &Job) {
+        self.give_back(job);
+    }
+}
+
+impl Watcher for LinkReporter {
+    fn worker_stderr(&self, lines: &[u8]) {
+        self.outbox.wait_for_room();
+        self.outbox.say(&FromAgent::Stderr(lines));
+    }
+
+    fn note(&self, text: &str) {
+        self.outbox.say(&FromAgent::Note(text));
+    }
+
+    fn doubtful(&self, text: &str) {
+        self.outbox.say(&FromAgent::Doubtful(text));
+    }
+
+    fn start_limit_reached(&self, failure: &Failure) {
+        self.outbox.say(&FromAgent::Unfit(&failure.message));
+    }
+
+    fn output_lost(&self, message: &str) {
+        self.outbox.say(&FromAgent::OutputLost(message));
+    }
+
+    fn worker_ended(&self, worker: &WorkerEnd) {
+        let why = Why::ALL.iter().position(|why| *why == worker.why).unwrap_or_default();
+        self.outbox.say(&FromAgent::WorkerEnded(RemoteWorkerEnd {
+            slot: worker.slot as u64,
+            pid: worker.pid,
+            generation: worker.generation,
+            time: Duration::try_from_secs_f64(worker.seconds).unwrap_or_default(),
+            jobs: worker.jobs,
+            why: why as u64,
+        }));
+    }
+}

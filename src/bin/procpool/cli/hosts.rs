@@ -1,0 +1,58 @@
+//! The options of the heading Hosts: the machines that run jobs, and how they are reached.
+
+use std::time::Duration;
+
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub struct HostOptions {
+    /// Run the jobs on these machines: 2/alpha,user@beta,:
+    ///
+    /// LIST has names of hosts as ssh knows them, with commas between them. The number of its slots comes
+    /// before a name: 8/alpha. Without a number, a host has -j slots or, without -j, as many as it has
+    /// CPUs. : is this machine. @FILE reads the names from a file, one a line. One connection carries all
+    /// jobs of a host. A host that has no procpool of this version gets a copy in its cache folder. Files
+    /// are not copied: use a folder that all machines share, or copy them yourself.
+    #[arg(
+        short = 'S',
+        long,
+        visible_alias = "sshlogin",
+        value_name = "LIST",
+        value_delimiter = ','
+    )]
+    pub hosts: Vec<String>,
+
+    /// Reach each host with CMDLINE instead of ssh; {host} is its name
+    ///
+    /// The command line is split into words as a shell splits it, but no shell is run. The words are
+    /// followed by a program to be run on the host, with the stdin and stdout of the launcher: 'docker
+    /// exec -i {host}', 'kubectl exec -i {host} --', 'ssh -p 2222 {host}'.
+    #[arg(hide_short_help = true, long, value_name = "CMDLINE")]
+    pub launcher: Option<String>,
+
+    /// Run the jobs on the nodes of the Slurm allocation that procpool runs in
+    ///
+    /// Each node has as many slots as the allocation has CPUs there, or -j. One srun step per node
+    /// carries all of its jobs.
+    #[arg(hide_short_help = true, long, conflicts_with_all = ["hosts", "launcher"])]
+    pub slurm: bool,
+
+    /// Give up a host that gives no sign of life for TIME
+    ///
+    /// Its running jobs go to other hosts, at most three times each. A host whose connection ends is
+    /// given up at once. It is tried again after a while. An agent that hears nothing for this time ends
+    /// its jobs.
+    #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "15s", value_parser = procpool::engine::parse_duration)]
+    pub host_timeout: Duration,
+
+    /// Do not run a job again that ran on a host that was lost: it fails as lost
+    #[arg(hide_short_help = true, long)]
+    pub no_rerun: bool,
+}
+
+impl HostOptions {
+    /// Whether jobs run on other machines.
+    pub fn are_given(&self) -> bool {
+        self.slurm || !self.hosts.is_empty()
+    }
+}

@@ -1,0 +1,234 @@
+//! The machines of a run: from the options, a file, or Slurm's allocation to names, slots and launchers.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::path::Path;
+
+use anyhow::Context as _;
+use procpool::engine::{Host, Hosts};
+
+use super::slurm;
+use crate::cli::Options;
+use crate::plan::Misuse;
+
+/// The name of this machine among others.
+pub const THIS_HOST: &str = ":";
+
+/// The placeholder for the name of a host.
+const HOST: &str = "{host}";
+
+/// A machine as it was named: how many slots it has, and its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedHost {
+    pub slots: Option<usize>,
+    pub name: String,
+}
+
+/// The machines that run jobs; `None`: this one alone.
+///
+/// # Errors
+/// They are not named as they should be, or can't be found out.
+pub fn find(options: &Options) -> anyhow::Result<Option<Hosts>> {
+    let given = &options.hosts;
+    if !given.are_given() {
+        let alone = [
+            ("--launcher", given.launcher.is_some()),
+            ("--no-rerun", given.no_rerun),
+            ("--host-timeout", options.given.iter().any(|id| id == "host_timeout")),
+        ];
+        return match alone.iter().find(|(_, is_given)| *is_given) {
+            Some((name, _)) => {
+                Err(Misuse::new(format!("{name} is for other machines: name them with -S")).into())
+            }
+            None => Ok(None),
+        };
+    }
+    refuse(options)?;
+    if options.commands.dry_run {
+        return Ok(None);
+    }
+    let mut named = Vec::new();
+    if given.slurm {
+        named = slurm::nodes()?;
+    }
+    for item in &given.hosts {
+        read_item(item, &mut named)?;
+    }
+    let slots = options.workers.max_procs;
+    let launcher = if given.slurm { slurm::launcher() } else { launcher(options)? };
+    let mut hosts = Hosts {
+        hosts: Vec::new(),
+        local_slots: 0,
+        task: task(options)?,
+        folder: std::env::current_dir().unwrap_or_else(|_| "/".into()),
+        program: std::env::current_exe().context("this program can't be found")?,
+        timeout: given.host_timeout,
+        rerun: !given.no_rerun,
+    };
+    for NamedHost { slots: own, name } in distinct(named)? {
+        // Each node has as many slots as the allocation has CPUs there, unless the user says otherwise.
+        let own = own.filter(|_| !given.slurm || slots.is_none());
+        if name == THIS_HOST {
+            hosts.local_slots = own.or(slots).unwrap_or_else(num_cpus::get);
+        } else {
+            let launcher = launcher.iter().map(|word| word.replace(HOST, &name).into()).collect();
+            hosts.hosts.push(Host { name, slots: own.or(slots), launcher });
+        }
+    }
+    Ok(Some(hosts))
+}
+
+/// Refuses options that have no meaning on other machines.
+fn refuse(options: &Options) -> Result<(), Misuse> {
+    if options.commands.confirm {
+        return Err("--confirm asks on this terminal, and has no meaning on other hosts".into());
+    }
+    if options.workers.route.is_some() {
+        return Err("--route has no meaning on several hosts: each key needs one worker".into());
+    }
+    if options.hosts.host_timeout.is_zero() {
+        return Err("--host-timeout must be more than 0".into());
+    }
+    Ok(())
+}
+
+/// Reads an item of `-S`: a host, or the name of a file with hosts.
+fn read_item(item: &str, named: &mut Vec<NamedHost>) -> anyhow::Result<()> {
+    let Some(file) = item.strip_prefix('@') else {
+        named.push(host(item)?);
+        return Ok(());
+    };
+    let text = std::fs::read(Path::new(file))
+        .with_context(|| format!("the hosts in '{file}' can't be read"))?;
+    for line in String::from_utf8_lossy(&text).lines() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        if !line.is_empty() {
+            named.push(host(line)?);
+        }
+    }
+    Ok(())
+}
+
+/// Reads a host: its name, and perhaps the number of its slots before that.
+fn host(text: &str) -> Result<NamedHost, Misuse> {
+    let (slots, name) = match text.split_once('/') {
+        None => (None, text),
+        Some((count, name)) => {
+            let slots = count.parse().ok().filter(|slots| (1..=65_536).contains(slots));
+            let why = || {
+                Misuse::new(format!(
+                    "-S {text}: '{count}' is no number of slots; it is 8/alpha for 8 slots on alpha"
+                ))
+            };
+            (Some(slots.ok_or_else(why)?), name)
+        }
+    };
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '{' | '}');
+    if name.is_empty() || name.starts_with('-') || name.contains(is_odd) {
+        return Err(Misuse::new(format!(
+            "-S {}: this is no name of a host",
+            procpool::engine::printable(text)
+        )));
+    }
+    Ok(NamedHost { slots, name: name.to_owned() })
+}
+
+/// Checks that no machine is named twice.
+fn distinct(named: Vec<NamedHost>) -> Result<Vec<NamedHost>, Misuse> {
+    let mut seen = HashSet::new();
+    match named.iter().find(|host| !seen.insert(host.name.clone())) {
+        Some(host) => Err(Misuse::new(format!("-S names {} twice", host.name))),
+        None => Ok(named),
+    }
+}
+
+/// The words that start a program on a host.
+fn launcher(options: &Options) -> anyhow::Result<Vec<String>> {
+    let Some(line) = &options.hosts.launcher else { return Ok(ssh(options)) };
+    let words = shell_words::split(line)
+        .map_err(|_| Misuse::new(format!("--launcher has an unclosed quote: {line}")))?;
+    if !words.iter().any(|word| word.contains(HOST)) {
+        return Err(Misuse::from(
+            "--launcher must say where the name of the host goes: --launcher 'ssh {host}'",
+        )
+        .into());
+    }
+    Ok(words)
+}
+
+/// OpenSSH without a terminal, without questions, and with signs of life.
+fn ssh(options: &Options) -> Vec<String> {
+    let seconds = options.hosts.host_timeout.as_secs().max(1);
+    let settings = [
+        "BatchMode=yes".to_owned(),
+        "ClearAllForwardings=yes".to_owned(),
+        format!("ConnectTimeout={seconds}"),
+        format!("ServerAliveInterval={}", seconds.div_ceil(3)),
+        "ServerAliveCountMax=3".to_owned(),
+    ];
+    let mut words = vec!["ssh".to_owned(), "-T".to_owned(), "-x".to_owned()];
+    words.extend(settings.into_iter().flat_map(|setting| ["-o".to_owned(), setting]));
+    words.extend(["--".to_owned(), HOST.to_owned()]);
+    words
+}
+
+/// The hosts of the pool with this index: their agents are told which one it is.
+pub fn of_pool(hosts: &Hosts, index: usize) -> Hosts {
+    let task = [format!("{index}\0").as_bytes(), &hosts.task].concat();
+    Hosts { task, ..hosts.clone() }
+}
+
+/// What agents are told to run: the words of this command line, each with a NUL byte after it. Of each
+/// list of args the first is enough.
+fn task(options: &Options) -> anyhow::Result<Vec<u8>> {
+    use std::os::unix::ffi::OsStrExt;
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let command = words.len() - options.command.len();
+    let lists = options.command.iter().position(|word| word == ":::");
+    let lists = command + lists.unwrap_or(options.command.len());
+    let mut task = Vec::new();
+    let mut is_first = false;
+    for (index, word) in words.iter().enumerate() {
+        let is_sign = index >= lists && word == ":::";
+        if index < lists || is_sign || is_first {
+            task.extend_from_slice(word.as_bytes());
+            task.push(0);
+        }
+        is_first = is_sign;
+    }
+    Ok(task)
+}
+
+/// Puts the name of a machine into a command in place of `{host}`, unless that may be the name of an arg.
+pub fn name_host(options: &mut Options, name: &str) {
+    let has_names = options.input.header || !options.workers.worker.is_empty();
+    if has_names || options.commands.replace.is_some() {
+        return;
+    }
+    let lists = options.command.iter().position(|word| word == ":::");
+    let end = lists.unwrap_or(options.command.len());
+    let words = options.command[..end].iter_mut();
+    for word in words.chain(&mut options.commands.env).chain(&mut options.commands.cwd) {
+        if let Some(text) = word.to_str()
+            && text.contains(HOST)
+        {
+            *word = text.replace(HOST, name).into();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_named_as_gnu_parallel_names_them() {
+        let named = |slots, name: &str| Ok(NamedHost { slots, name: name.to_owned() });
+        assert_eq!(host("alpha"), named(None, "alpha"));
+        assert_eq!(host("8/user@beta"), named(Some(8), "user@beta"));
+        assert_eq!(host("2/:"), named(Some(2), ":"));
+        for wrong in ["", "-oProxyCommand=x", "8/-x", "0/alpha", "x/alpha", "8/", "a b", "a{b"] {
+            assert!(host(wrong).is_err(), "{wrong}");
+        }
+    }
+}

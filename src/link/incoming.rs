@@ -1,0 +1,87 @@
+//! What has come over a link and was not read as messages yet.
+
+use super::frame::{LONGEST, Split, split};
+
+/// Bytes that have come, in the order in which they came.
+#[derive(Debug, Default)]
+pub(crate) struct Incoming {
+    bytes: Vec<u8>,
+    /// How many of them were read.
+    read: usize,
+}
+
+/// What came is no message. The link has no meaning any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Garbled;
+
+impl Incoming {
+    /// Where what comes is appended.
+    pub(crate) fn end(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// What was not read yet.
+    #[cfg(test)]
+    pub(crate) fn rest(&self) -> &[u8] {
+        &self.bytes[self.read..]
+    }
+
+    /// Calls `each` with all whole messages: their kind and their bytes. It returns `None` for a message
+    /// that is none.
+    ///
+    /// # Errors
+    /// What came is no message.
+    pub(crate) fn each(
+        &mut self,
+        mut each: impl FnMut(u8, &[u8]) -> Option<()>,
+    ) -> Result<(), Garbled> {
+        loop {
+            match split(&self.bytes[self.read..], LONGEST) {
+                Split::Frame { kind, message, len } => {
+                    each(kind, message).ok_or(Garbled)?;
+                    self.read += len;
+                }
+                Split::Partial => break,
+                Split::Broken => return Err(Garbled),
+            }
+        }
+        self.bytes.drain(..std::mem::take(&mut self.read));
+        if self.bytes.is_empty() {
+            self.bytes.shrink_to(1 << 20);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::seal;
+    use super::*;
+
+    #[test]
+    fn messages_are_read_once_and_nonsense_is_noticed() {
+        let mut stream = Vec::new();
+        for kind in 1..=3 {
+            seal(kind, &mut stream, |out| out.push(kind));
+        }
+        for cut in 0..=stream.len() {
+            let (mut incoming, mut seen) = (Incoming::default(), Vec::new());
+            for part in [&stream[..cut], &stream[cut..]] {
+                incoming.end().extend_from_slice(part);
+                let result = incoming.each(|kind, message| {
+                    seen.push((kind, message.to_vec()));
+                    Some(())
+                });
+                assert_eq!(result, Ok(()));
+            }
+            assert_eq!(seen, [(1, vec![1]), (2, vec![2]), (3, vec![3])]);
+            assert!(incoming.rest().is_empty());
+        }
+        let mut incoming = Incoming::default();
+        incoming.end().extend_from_slice(&stream);
+        assert_eq!(incoming.each(|kind, _| (kind < 2).then_some(())), Err(Garbled));
+        let mut incoming = Incoming::default();
+        incoming.end().extend_from_slice(b"Last login: today");
+        assert_eq!(incoming.each(|_, _| Some(())), Err(Garbled));
+    }
+}

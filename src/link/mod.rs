@@ -1,0 +1,12 @@
+//! The link between a coordinator and an agent, over any stream of bytes: greeting, frames, messages, and
+//! the book-keeping of both ends. Nothing here does IO or knows what carries the bytes.
+
+pub(crate) mod boot;
+pub(crate) mod frame;
+pub(crate) mod from_agent;
+pub(crate) mod greeting;
+pub(crate) mod incoming;
+pub(crate) mod ledger;
+pub(crate) mod outgoing;
+pub(crate) mod to_agent;
+pub(crate) mod window;

@@ -1,0 +1,93 @@
+//! The window: how many jobs an agent may have beside those that its slots run. It covers the time that
+//! a message is under way and a few milliseconds of work, so that no slot there waits for its next job.
+
+use std::time::{Duration, Instant};
+
+/// How much work is kept at an agent beside the time that a message takes.
+const AHEAD: Duration = Duration::from_millis(4);
+
+/// The rate is measured over periods that are no shorter.
+const PERIOD: Duration = Duration::from_millis(5);
+
+/// No more jobs wait at an agent.
+const MOST: usize = 1 << 16;
+
+/// How fast an agent is, and how far away.
+#[derive(Debug)]
+pub(crate) struct AgentWindow {
+    since: Instant,
+    finished: usize,
+    latency: Duration,
+    ahead: usize,
+}
+
+impl AgentWindow {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { since: now, finished: 0, latency: Duration::ZERO, ahead: 0 }
+    }
+
+    /// A message and its answer have taken this long. The fastest of late counts: others have waited
+    /// behind other messages.
+    pub(crate) fn learn_latency(&mut self, latency: Duration) {
+        self.latency = if self.latency.is_zero() {
+            latency
+        } else {
+            latency.min(self.latency + self.latency / 8 + Duration::from_micros(50))
+        };
+    }
+
+    /// So many jobs are over.
+    pub(crate) fn finished(&mut self, count: usize, now: Instant) {
+        self.finished += count;
+        let period = now.saturating_duration_since(self.since);
+        if period < PERIOD {
+            return;
+        }
+        let rate = self.finished as f64 / period.as_secs_f64();
+        let jobs = (rate * (self.latency + AHEAD).as_secs_f64()).min(MOST as f64) as usize;
+        // A pause of the input says nothing about the speed, and a long job says all at once.
+        self.ahead = if jobs == 0 { 0 } else { jobs.max(self.ahead / 2) };
+        self.since = now;
+        self.finished = 0;
+    }
+
+    /// How many jobs may wait at the agent.
+    pub(crate) fn ahead(&self) -> usize {
+        self.ahead
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Has `per_period` jobs finish each period, and returns the window after that.
+    fn after(latency: Duration, per_period: usize, periods: u32) -> usize {
+        let begin = Instant::now();
+        let mut window = AgentWindow::new(begin);
+        window.learn_latency(latency);
+        for nth in 1..=periods {
+            window.finished(per_period, begin + PERIOD * nth);
+        }
+        window.ahead()
+    }
+
+    #[test]
+    fn slow_jobs_do_not_wait_at_an_agent() {
+        assert_eq!(after(Duration::from_millis(1), 0, 5), 0);
+        // One job in 5 ms is under way for 5 ms.
+        assert_eq!(after(Duration::from_millis(1), 1, 5), 1);
+        let begin = Instant::now();
+        let mut window = AgentWindow::new(begin);
+        window.finished(5_000, begin + PERIOD);
+        assert!(window.ahead() > 3_000);
+        window.finished(1, begin + PERIOD + Duration::from_secs(1));
+        assert_eq!(window.ahead(), 0);
+    }
+
+    #[test]
+    fn short_jobs_are_sent_ahead_for_as_long_as_a_message_takes() {
+        assert_eq!(after(Duration::from_millis(6), 1000, 1), 2000);
+        assert_eq!(after(Duration::from_secs(10), 1000, 1), MOST);
+    }
+}

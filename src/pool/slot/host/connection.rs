@@ -1,0 +1,199 @@
+//! The connection to an agent: the process that carries it, what has come over it, and whether the agent
+//! is alive.
+
+use std::io;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::job::{Failure, Watcher};
+use crate::link::boot::{REMOTE_PROGRAM, script};
+use crate::link::greeting::GreetingFinder;
+use crate::link::incoming::Incoming;
+use crate::pool::shared::Shared;
+use crate::pool::shared::hosts::{Desk, HostDesks, Login, Voice};
+use crate::process::{Process, Readiness, Spec, Stop, Transfer, Wake};
+use crate::util::clock::Moment;
+use crate::util::random::random;
+
+/// As much is read at once before what has come is dealt with.
+const MOST_READ: usize = 1 << 20;
+
+/// A connection to an agent, or to what is to start one.
+pub(super) struct Connection {
+    pub(super) process: Process,
+    pub(super) incoming: Incoming,
+    pub(super) stage: Stage,
+    /// When anything came last.
+    pub(super) heard: Moment,
+    /// Nothing more will come.
+    pub(super) is_closed: bool,
+}
+
+/// How far a connection is.
+pub(super) enum Stage {
+    /// The other end has not said what it is.
+    Booting { listener: GreetingFinder, _login: Login },
+    /// It has, and was told what to run.
+    SetUp { _login: Login },
+    /// The agent takes jobs.
+    Ready,
+}
+
+impl Connection {
+    /// Starts the launcher of a host, and tells the shell there what to do.
+    ///
+    /// # Errors
+    /// The launcher could not be started, or there is no copy of this program to be sent.
+    pub(super) fn start(
+        desk: &Desk,
+        hosts: &HostDesks,
+        login: Login,
+        wake: &Arc<Wake>,
+        now: Moment,
+    ) -> io::Result<Self> {
+        let copy = hosts.copy().map_err(io::Error::other)?;
+        let mut argv = desk.host.launcher.clone();
+        argv.push(REMOTE_PROGRAM.into());
+        let spec = Spec {
+            argv: &argv,
+            program: None,
+            env: &[],
+            clears_env: false,
+            slot: 0,
+            cwd: None,
+            has_stdin: true,
+            pty: false,
+            wake,
+        };
+        let process = Process::start(&spec, &hosts.launchers)?;
+        process.widen();
+        let mut voice = Voice::new(process.copy_stdin()?);
+        voice.end().extend_from_slice(script(&copy.parcel, random(u64::MAX - 1)).as_bytes());
+        voice.flush();
+        *desk.voice() = Some(voice);
+        let listener = GreetingFinder::default();
+        Ok(Self {
+            process,
+            incoming: Incoming::default(),
+            stage: Stage::Booting { listener, _login: login },
+            heard: now,
+            is_closed: false,
+        })
+    }
+
+    /// Whether the agent takes jobs.
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.stage, Stage::Ready)
+    }
+
+    /// Waits until something comes, or can be said, or for `timeout`; reads what has come.
+    pub(super) fn wait(
+        &mut self,
+        shared: &Shared,
+        desk: &Desk,
+        wake: &Wake,
+        timeout: Option<Duration>,
+    ) -> Readiness {
+        let has_more = desk.voice().as_ref().is_some_and(|voice| !voice.is_empty());
+        let ready = self.process.wait(Some(wake), has_more, None, timeout);
+        if has_more && let Some(voice) = &mut *desk.voice() {
+            voice.flush();
+        }
+        if ready.stdin_closed {
+            // Its end will show at its stdout.
+            self.process.ignore_stdin();
+        }
+        if ready.stderr {
+            self.pass_stderr_on(shared, desk);
+        }
+        if ready.stdout {
+            self.read(shared.now());
+        }
+        if ready.exited {
+            self.process.ignore_exit();
+            while !self.is_closed && self.read(shared.now()) {}
+            self.is_closed = true;
+        }
+        ready
+    }
+
+    /// Reads what has come. Returns whether anything has.
+    fn read(&mut self, now: Moment) -> bool {
+        let limit = self.incoming.end().len() + MOST_READ;
+        let mut has_come = false;
+        while self.incoming.end().len() < limit {
+            match self.process.read(self.incoming.end()) {
+                Transfer::Moved(_) => {
+                    self.heard = now;
+                    has_come = true;
+                }
+                Transfer::Blocked => break,
+                Transfer::Closed => {
+                    self.is_closed = true;
+                    break;
+                }
+            }
+        }
+        has_come
+    }
+
+    /// Passes on what the launcher and the agent write to stderr. What is written before the agent is
+    /// there is kept for a message.
+    fn pass_stderr_on(&mut self, shared: &Shared, desk: &Desk) {
+        if self.is_ready() {
+            let watcher = HostWatcher { watcher: &*shared.watcher, host: desk.name };
+            self.process.forward_stderr(&watcher);
+        } else {
+            self.process.forward_stderr(&Muted);
+        }
+    }
+
+    /// Ends what carries the connection. Returns how it ended and its last words.
+    pub(super) fn end(
+        mut self,
+        desk: &Desk,
+        hosts: &HostDesks,
+        first: Stop,
+        grace: Duration,
+    ) -> (Option<ExitStatus>, String) {
+        *desk.voice() = None;
+        let status = self.process.stop(first, grace, &hosts.launchers, None, &Muted);
+        (status, self.process.last_stderr())
+    }
+}
+
+/// Passes on what comes from a host, with its name.
+pub(super) struct HostWatcher<'a> {
+    pub(super) watcher: &'a dyn Watcher,
+    pub(super) host: &'a str,
+}
+
+impl Watcher for HostWatcher<'_> {
+    fn worker_stderr(&self, lines: &[u8]) {
+        let mut named = Vec::with_capacity(lines.len() + 64);
+        for line in lines.split_inclusive(|&byte| byte == b'\n') {
+            named.extend_from_slice(self.host.as_bytes());
+            named.extend_from_slice(b": ");
+            named.extend_from_slice(line);
+        }
+        self.watcher.worker_stderr(&named);
+    }
+
+    fn note(&self, text: &str) {
+        self.watcher.note(&format!("{}: {text}", self.host));
+    }
+
+    fn start_limit_reached(&self, _failure: &Failure) {}
+}
+
+/// Passes on nothing.
+struct Muted;
+
+impl Watcher for Muted {
+    fn worker_stderr(&self, _lines: &[u8]) {}
+
+    fn note(&self, _text: &str) {}
+
+    fn start_limit_reached(&self, _failure: &Failure) {}
+}

@@ -1,0 +1,13 @@
+//! The slots of another machine: one thread serves all of them over one connection to an agent.
+
+mod booting;
+mod connection;
+mod loss;
+mod receive;
+mod record;
+mod said;
+mod serve;
+mod speak;
+mod state;
+
+pub(crate) use serve::run;

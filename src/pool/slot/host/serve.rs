@@ -1,0 +1,249 @@
+//! The rounds of the thread of another machine: it asks the queue for each of its slots, sends what it gets
+//! to the agent, and waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::link::ledger::JobLedger;
+use crate::link::to_agent::{ToAgent, put_job};
+use crate::pool::queue::{Ask, Taken};
+use crate::pool::shared::Shared;
+use crate::pool::shared::hosts::Desk;
+use crate::pool::slot::host::state::HostSlot;
+use crate::pool::slot::steps::{self, OVER_TICK, Slot};
+use crate::pool::underway::Underway;
+use crate::process::Wake;
+use crate::util::clock::Moment;
+
+/// An agent has this many bytes of jobs at most, and one job.
+const MOST_BYTES: usize = 4 << 20;
+
+/// How many jobs are worth a message.
+const PORTION: usize = 16;
+
+/// How often it is looked whether another host has finished its login.
+const LOGIN_TICK: Duration = Duration::from_millis(50);
+
+/// Serves the slots of a machine until the queue is closed and empty.
+pub(crate) fn run(index: usize, shared: Arc<Shared>, desk: Arc<Desk>, wake: Arc<Wake>) {
+    // Only this machine and the first slot have numbers of their own.
+    HostSlot::new(Slot::new(index, shared, wake), desk).run();
+}
+
+impl HostSlot {
+    fn run(mut self) {
+        loop {
+            while self.turn() {}
+            self.slot.flush();
+            // The connection is ended when the slots are gone, and the run waits for that as well.
+            let shared = Arc::clone(&self.slot.shared);
+            shared.queue.retiring();
+            let has_left = self.desk.leave(|index| shared.queue.leave(index, || shared.renew()));
+            if has_left {
+                self.finish();
+                return shared.queue.retired(|| shared.renew());
+            }
+            shared.queue.retired(|| shared.renew());
+        }
+    }
+
+    /// One round: take jobs, send them, wait, deal with what came. Returns whether there is anything left
+    /// to do.
+    fn turn(&mut self) -> bool {
+        self.admit();
+        let (ledger, desk) = (&self.ledger, &self.desk);
+        self.slot.answer_roll_call(|shared, _| underway(shared, ledger, desk));
+        match &self.connection {
+            None => self.stay_away(),
+            Some(connection) if !connection.is_ready() => self.boot(),
+            Some(_) => self.work(),
+        }
+    }
+
+    /// Takes note of slots that were called.
+    fn admit(&mut self) {
+        let fresh = self.desk.take_calls();
+        if fresh.is_empty() {
+            return;
+        }
+        if self.is_ready() {
+            self.idle.extend(fresh);
+        } else {
+            self.busy.extend(fresh);
+            self.step_aside();
+        }
+    }
+
+    fn ask(&mut self, busy: bool, max: usize) -> Ask {
+        Ask {
+            warm: true,
+            busy,
+            finished: std::mem::take(&mut self.slot.finished),
+            now: self.slot.now(),
+            max,
+            max_bytes: MOST_BYTES.saturating_sub(self.ledger.bytes()).max(1),
+            portion: PORTION,
+            holder: self.slot.index,
+        }
+    }
+
+    /// One round without a connection. Returns whether there is anything left to do.
+    fn stay_away(&mut self) -> bool {
+        let is_over = self.slot.shared.stopping.has_begun() || !self.slot.may_get_jobs();
+        if is_over {
+            return false;
+        }
+        if self.record.is_set_aside {
+            self.slot.wake.wait(Some(OVER_TICK));
+            return true;
+        }
+        let wait = self.record.retry_at.since(self.slot.now());
+        if !wait.is_zero() {
+            self.slot.wake.wait(Some(wait.min(OVER_TICK)));
+            return true;
+        }
+        let Some(hosts) = self.slot.shared.hosts.clone() else { return false };
+        match hosts.begin_login() {
+            Some(login) => self.connect(&hosts, login),
+            None => self.slot.wake.wait(Some(LOGIN_TICK)),
+        }
+        true
+    }
+
+    /// One round with an agent that takes jobs. Returns whether there is anything left to do.
+    fn work(&mut self) -> bool {
+        self.pass_stop_on();
+        if self.said.stop.is_some() {
+            self.give_up_turn();
+            self.is_leaving = !self.slot.may_get_jobs();
+        } else if self.send_in_turn() {
+            self.take();
+        }
+        if self.is_leaving && self.ledger.unfinished() == 0 {
+            return false;
+        }
+        self.speak();
+        self.attend(Moment::NEVER);
+        true
+    }
+
+    /// Takes as many jobs as the agent may have now.
+    fn take(&mut self) {
+        self.free_slots();
+        self.is_leaving = false;
+        // Each idle slot must ask: the queue may wait for any of them.
+        for index in std::mem::take(&mut self.idle) {
+            let has_room = self.ledger.unfinished() < self.capacity;
+            if has_room && !self.is_leaving && self.slot.jobs.is_empty() {
+                let room = self.room();
+                if self.take_for(index, false, room) {
+                    self.busy.push(index);
+                    continue;
+                }
+                self.idle.push(index);
+            } else {
+                let fresh = self.slot.shared.queue.set_aside(index);
+                self.slot.shared.start_slots(fresh);
+                self.busy.push(index);
+            }
+        }
+        let room = self.room();
+        if self.idle.is_empty() && room > 0 && !self.slot.shared.gates.have_interval() {
+            self.take_for(self.slot.index, true, room);
+        }
+    }
+
+    /// Has as many slots ask for jobs as the agent has free.
+    fn free_slots(&mut self) {
+        let busy = self.ledger.unfinished().min(self.capacity);
+        let surplus = self.busy.len().saturating_sub(busy);
+        let spare = self.slots().saturating_sub(self.capacity);
+        let free = surplus.saturating_sub(spare.min(surplus));
+        let at = self.busy.len() - free;
+        self.idle.extend(self.busy.drain(at..));
+    }
+
+    fn slots(&self) -> usize {
+        self.busy.len() + self.idle.len()
+    }
+
+    /// How many more jobs the agent may have.
+    fn room(&self) -> usize {
+        (self.capacity + self.window.ahead()).saturating_sub(self.ledger.unfinished())
+    }
+
+    /// Takes jobs for a slot, and sends them. Returns whether there were any.
+    fn take_for(&mut self, index: usize, busy: bool, max: usize) -> bool {
+        let has_interval = self.slot.shared.gates.have_interval();
+        let ask = self.ask(busy, if has_interval { 1 } else { max });
+        let (taken, due) = self.slot.shared.queue.take(index, ask, &mut self.slot.jobs);
+        self.said.due = due;
+        match taken {
+            Taken::Leave => {
+                self.is_leaving = true;
+                return false;
+            }
+            Taken::Wait => return false,
+            Taken::Jobs => {}
+        }
+        self.send_in_turn();
+        true
+    }
+
+    /// Sends the jobs in hand, if it is the time for it. Returns whether none is left. The load and the
+    /// memory that jobs wait for are those of the machine that runs them.
+    fn send_in_turn(&mut self) -> bool {
+        if self.slot.jobs.is_empty() {
+            return true;
+        }
+        let shared = &*self.slot.shared;
+        let (ticket, clock) = (&mut self.said.ticket, &shared.groups.clock);
+        if let Some(due) = shared.gates.ask_for_turn(ticket, clock, &self.slot.wake) {
+            self.said.turn_at = due;
+            return false;
+        }
+        self.said.turn_at = Moment::NEVER;
+        self.send_jobs();
+        true
+    }
+
+    /// Sends the jobs in hand to the agent.
+    fn send_jobs(&mut self) {
+        self.send_header();
+        while let Some(job) = self.slot.jobs.pop_front() {
+            if job.is_abandoned() {
+                self.slot.finished += 1;
+                continue;
+            }
+            if let Some(voice) = &mut *self.desk.voice() {
+                put_job(&job, voice.end());
+            }
+            self.ledger.send(job);
+        }
+    }
+
+    /// Sends the names of the args, once they are known.
+    fn send_header(&mut self) {
+        if self.said.header {
+            return;
+        }
+        let commands = self.slot.shared.config.commands.as_ref();
+        if let Some(names) = commands.and_then(|commands| commands.header.get()) {
+            let names = names.iter().map(Vec::as_slice).collect();
+            self.desk.say(&ToAgent::Header(names));
+            self.said.header = true;
+        }
+    }
+}
+
+/// The jobs that a host has begun.
+fn underway(shared: &Shared, ledger: &JobLedger, desk: &Desk) -> Vec<Underway> {
+    let mut jobs = Vec::new();
+    ledger.each_running(|slot, job, since| {
+        let slot = usize::try_from(slot).unwrap_or_default();
+        let mut one = steps::underway(shared, job, slot, 0, since);
+        one.what = format!("{} (on {})", one.what, desk.name);
+        jobs.push(one);
+    });
+    jobs
+}
