@@ -18,7 +18,7 @@ pub(crate) fn seal(kind: u8, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)
 
 /// The first frame of these bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Split<'a> {
+pub(crate) enum FrameSplit<'a> {
     /// It is whole.
     Frame {
         /// The kind of message.
@@ -35,15 +35,15 @@ pub(crate) enum Split<'a> {
 }
 
 /// Finds the first frame of these bytes. A frame of more than `longest` bytes is none.
-pub(crate) fn split(bytes: &[u8], longest: usize) -> Split<'_> {
-    let Some((head, rest)) = bytes.split_at_checked(HEAD) else { return Split::Partial };
+pub(crate) fn split(bytes: &[u8], longest: usize) -> FrameSplit<'_> {
+    let Some((head, rest)) = bytes.split_at_checked(HEAD) else { return FrameSplit::Partial };
     let len = head[..4].iter().rev().fold(0, |len, &byte| len << 8 | usize::from(byte));
     if len == 0 || len > longest {
-        return Split::Broken;
+        return FrameSplit::Broken;
     }
     match rest.get(..len - 1) {
-        Some(message) => Split::Frame { kind: head[4], message, len: len + 4 },
-        None => Split::Partial,
+        Some(message) => FrameSplit::Frame { kind: head[4], message, len: len + 4 },
+        None => FrameSplit::Partial,
     }
 }
 
@@ -65,7 +65,7 @@ mod tests {
             let (mut buffer, mut seen) = (Vec::new(), Vec::new());
             for bytes in stream.chunks(piece) {
                 buffer.extend_from_slice(bytes);
-                while let Split::Frame { kind, message, len } = split(&buffer, LONGEST) {
+                while let FrameSplit::Frame { kind, message, len } = split(&buffer, LONGEST) {
                     seen.push((kind, message.to_vec()));
                     buffer.drain(..len);
                 }
@@ -82,9 +82,9 @@ mod tests {
 
     #[test]
     fn a_length_that_cannot_be_is_noticed_at_once() {
-        assert_eq!(split(&[0, 0, 0, 0, 1], LONGEST), Split::Broken);
-        assert_eq!(split(&[255; 5], LONGEST), Split::Broken);
-        assert_eq!(split(&[9, 0, 0, 0, 1], 8), Split::Broken);
-        assert_eq!(split(&[9, 0, 0, 0], 8), Split::Partial);
+        assert_eq!(split(&[0, 0, 0, 0, 1], LONGEST), FrameSplit::Broken);
+        assert_eq!(split(&[255; 5], LONGEST), FrameSplit::Broken);
+        assert_eq!(split(&[9, 0, 0, 0, 1], 8), FrameSplit::Broken);
+        assert_eq!(split(&[9, 0, 0, 0], 8), FrameSplit::Partial);
     }
 }

@@ -321,7 +321,7 @@ fn nanos(time: Duration) -> u64 {
 mod tests {
     use std::num::NonZeroU32;
 
-    use super::super::frame::{LONGEST, Split, split};
+    use super::super::frame::{FrameSplit, LONGEST, split};
     use super::*;
     use crate::job::key::Digest128;
     use proptest::prelude::*;
@@ -391,7 +391,7 @@ mod tests {
         for message in messages {
             let mut bytes = Vec::new();
             message.put(&mut bytes);
-            let Split::Frame { kind, message: body, len } = split(&bytes, LONGEST) else {
+            let FrameSplit::Frame { kind, message: body, len } = split(&bytes, LONGEST) else {
                 panic!("{message:?} is no frame");
             };
             assert_eq!(len, bytes.len());
@@ -405,7 +405,7 @@ mod tests {
         for message in outcomes() {
             let mut bytes = Vec::new();
             message.put(&mut bytes);
-            let Split::Frame { kind, message: body, .. } = split(&bytes, LONGEST) else {
+            let FrameSplit::Frame { kind, message: body, .. } = split(&bytes, LONGEST) else {
                 panic!("no frame");
             };
             for end in 0..body.len() {

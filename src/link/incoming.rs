@@ -1,6 +1,6 @@
 //! What has come over a link and was not read as messages yet.
 
-use super::frame::{LONGEST, Split, split};
+use super::frame::{FrameSplit, LONGEST, split};
 
 /// Bytes that have come, in the order in which they came.
 #[derive(Debug, Default)]
@@ -37,12 +37,12 @@ impl Incoming {
     ) -> Result<(), Garbled> {
         loop {
             match split(&self.bytes[self.read..], LONGEST) {
-                Split::Frame { kind, message, len } => {
+                FrameSplit::Frame { kind, message, len } => {
                     each(kind, message).ok_or(Garbled)?;
                     self.read += len;
                 }
-                Split::Partial => break,
-                Split::Broken => return Err(Garbled),
+                FrameSplit::Partial => break,
+                FrameSplit::Broken => return Err(Garbled),
             }
         }
         self.bytes.drain(..std::mem::take(&mut self.read));

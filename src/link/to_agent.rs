@@ -142,7 +142,7 @@ fn millis(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::frame::{LONGEST, Split, split};
+    use super::super::frame::{FrameSplit, LONGEST, split};
     use super::*;
     use proptest::prelude::*;
 
@@ -172,7 +172,7 @@ mod tests {
         ] {
             let mut bytes = Vec::new();
             message.put(&mut bytes);
-            let Split::Frame { kind, message: body, len } = split(&bytes, LONGEST) else {
+            let FrameSplit::Frame { kind, message: body, len } = split(&bytes, LONGEST) else {
                 panic!("{message:?} is no frame");
             };
             assert_eq!(len, bytes.len());

@@ -14,7 +14,6 @@ use super::help::HelpOptions;
 use super::hosts::HostOptions;
 use super::input::InputOptions;
 use super::journal::JournalOptions;
-use super::messages::MessageOptions;
 use super::output::OutputOptions;
 use super::recycling::RecyclingOptions;
 use super::short_help;
@@ -73,9 +72,6 @@ pub struct Options {
 
     #[command(flatten, next_help_heading = "Output")]
     pub output: OutputOptions,
-
-    #[command(flatten, next_help_heading = "Messages")]
-    pub messages: MessageOptions,
 
     #[command(flatten, next_help_heading = "Failures")]
     pub failures: FailureOptions,

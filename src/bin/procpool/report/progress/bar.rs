@@ -14,7 +14,7 @@ pub fn bar(done: u64, total: u64, columns: usize, glyphs: [&str; 2]) -> String {
     let Ok(style) = ProgressStyle::with_template(&format!("{{bar:{columns}}}")) else {
         return String::new();
     };
-    let row = Row { text: Arc::default(), columns };
+    let row = BarRow { text: Arc::default(), columns };
     let text = Arc::clone(&row.text);
     let target = ProgressDrawTarget::term_like(Box::new(row));
     let bar = ProgressBar::with_draw_target(Some(columns as u64), target);
@@ -38,12 +38,12 @@ fn filled(done: u64, total: u64, columns: usize) -> u64 {
 
 /// A terminal of one row that keeps what was drawn last.
 #[derive(Debug)]
-struct Row {
+struct BarRow {
     text: Arc<Mutex<String>>,
     columns: usize,
 }
 
-impl TermLike for Row {
+impl TermLike for BarRow {
     fn width(&self) -> u16 {
         u16::try_from(self.columns).unwrap_or(u16::MAX)
     }
