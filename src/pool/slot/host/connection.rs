@@ -23,7 +23,7 @@ const MOST_READ: usize = 1 << 20;
 pub(super) struct Connection {
     pub(super) process: Process,
     pub(super) incoming: Incoming,
-    pub(super) stage: Stage,
+    pub(super) stage: ConnectionStage,
     /// When anything came last.
     pub(super) heard: Moment,
     /// Nothing more will come.
@@ -31,7 +31,7 @@ pub(super) struct Connection {
 }
 
 /// How far a connection is.
-pub(super) enum Stage {
+pub(super) enum ConnectionStage {
     /// The other end has not said what it is.
     Booting { listener: GreetingFinder, _login: Login },
     /// It has, and was told what to run.
@@ -76,7 +76,7 @@ impl Connection {
         Ok(Self {
             process,
             incoming: Incoming::default(),
-            stage: Stage::Booting { listener, _login: login },
+            stage: ConnectionStage::Booting { listener, _login: login },
             heard: now,
             is_closed: false,
         })
@@ -84,7 +84,7 @@ impl Connection {
 
     /// Whether the agent takes jobs.
     pub(super) fn is_ready(&self) -> bool {
-        matches!(self.stage, Stage::Ready)
+        matches!(self.stage, ConnectionStage::Ready)
     }
 
     /// Waits until something comes, or can be said, or for `timeout`; reads what has come.
