@@ -11,7 +11,7 @@ use crate::link::boot::{REMOTE_PROGRAM, script};
 use crate::link::greeting::GreetingFinder;
 use crate::link::incoming::Incoming;
 use crate::pool::shared::Shared;
-use crate::pool::shared::hosts::{Desk, HostDesks, Login, Voice};
+use crate::pool::shared::hosts::{Desk, HostDesks, HostVoice, Login};
 use crate::process::{Process, Readiness, Spec, Stop, Transfer, Wake};
 use crate::util::clock::Moment;
 use crate::util::random::random;
@@ -68,7 +68,7 @@ impl Connection {
         };
         let process = Process::start(&spec, &hosts.launchers)?;
         process.widen();
-        let mut voice = Voice::new(process.copy_stdin()?);
+        let mut voice = HostVoice::new(process.copy_stdin()?);
         voice.end().extend_from_slice(script(&copy.parcel, random(u64::MAX - 1)).as_bytes());
         voice.flush();
         *desk.voice() = Some(voice);
