@@ -4,9 +4,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::job::Failure;
-use crate::pool::deferred::block_on;
 use crate::pool::handle::Pool;
 use crate::pool::stream::Outcomes;
+use crate::util::block_on::block_on;
 
 /// The calls of a pool for threads that run no futures, made by [`Pool::blocking`]. Each blocks its thread.
 /// No runtime is needed. Don't call them on a thread that runs futures, such as one of tokio's.

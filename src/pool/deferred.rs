@@ -4,10 +4,9 @@ use std::any::type_name;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker, ready};
-use std::thread::{self, Thread};
+use std::task::{Context, Poll, ready};
 
 use serde::de::DeserializeOwned;
 
@@ -15,6 +14,7 @@ use crate::job::call::OpenCall;
 use crate::job::caller::CallResult;
 use crate::job::{Failure, Kind};
 use crate::pool::shared::Shared;
+use crate::util::block_on::block_on;
 
 /// Reads the result of a call as a type.
 pub(super) fn read<T: DeserializeOwned>(answer: CallResult) -> Result<T, Failure> {
@@ -72,28 +72,6 @@ impl<T> Drop for Deferred<T> {
     fn drop(&mut self) {
         if !self.call.is_over() {
             self.shared.queue.drop_call(&self.call);
-        }
-    }
-}
-
-/// Wakes a thread that is parked.
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-/// Blocks this thread until a future is done. It needs no runtime.
-pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut context = Context::from_waker(&waker);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The queue between input and slots: the jobs that wait, the slots that take them, and one lock.
 
+mod ask;
 mod backlog;
 mod calls;
 mod monitor;
 mod roster;
 
-pub(crate) use monitor::{Ask, Queue, Taken};
+pub(crate) use ask::{Ask, Taken};
+pub(crate) use monitor::Queue;

@@ -55,7 +55,7 @@ pub(crate) struct Desk {
     /// Its name, for results.
     pub(crate) name: &'static str,
     calls: Mutex<Calls>,
-    voice: Mutex<Option<Voice>>,
+    voice: Mutex<Option<HostVoice>>,
 }
 
 /// The slots of a host that were called, and the thread that serves them.
@@ -71,14 +71,14 @@ struct Calls {
 
 /// What is said to an agent.
 #[derive(Debug)]
-pub(crate) struct Voice {
+pub(crate) struct HostVoice {
     outgoing: Outgoing,
     pipe: PipeCopy,
     /// An agent is there that understands messages.
     pub(crate) has_agent: bool,
 }
 
-impl Voice {
+impl HostVoice {
     pub(crate) fn new(pipe: PipeCopy) -> Self {
         Self { outgoing: Outgoing::new(), pipe, has_agent: false }
     }
@@ -170,7 +170,7 @@ impl Desk {
     }
 
     /// The voice; it holds nobody up for long.
-    pub(crate) fn voice(&self) -> MutexGuard<'_, Option<Voice>> {
+    pub(crate) fn voice(&self) -> MutexGuard<'_, Option<HostVoice>> {
         lock(&self.voice)
     }
 

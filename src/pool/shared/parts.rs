@@ -29,8 +29,7 @@ pub(crate) struct Shared {
     pub(crate) queue: Queue,
     pub(crate) groups: Arc<Groups>,
     pub(crate) gates: Arc<Gates>,
-    /// The temporary file for large outputs of commands.
-    pub(crate) spool: Arc<Spool>,
+    pub(crate) files: CommandFiles,
     pub(crate) watcher: Arc<dyn Watcher>,
     starts: Starts,
     pub(crate) stopping: Stopping,
@@ -41,6 +40,14 @@ pub(crate) struct Shared {
     pub(crate) roll_call: RollCall,
     /// The other machines, if there are any.
     pub(crate) hosts: Option<Arc<HostDesks>>,
+}
+
+/// The files that all commands have in common.
+pub(crate) struct CommandFiles {
+    /// The temporary file for large outputs.
+    pub(crate) spool: Arc<Spool>,
+    /// The program of all commands, and where it was found.
+    program: Option<(OsString, OsString)>,
 }
 
 type Starter = fn(&Arc<Shared>, Vec<usize>);
@@ -66,7 +73,7 @@ impl Shared {
         Self {
             queue: Queue::new(config.max_procs, config.calls.max_queue),
             gates: Arc::new(Gates::new(config.limits.clone())),
-            spool: Arc::default(),
+            files: CommandFiles { spool: Arc::default(), program: find_program(&config) },
             groups: Groups::new(config.reaps_orphans),
             watcher,
             starts: Starts { starter, program: find_program(&config) },
@@ -106,7 +113,7 @@ impl Shared {
 
     /// Where the program of a command is, if that is known.
     pub(crate) fn program_of(&self, argv: &[OsString]) -> Option<&OsStr> {
-        let (name, path) = self.starts.program.as_ref()?;
+        let (name, path) = self.files.program.as_ref()?;
         (argv.first() == Some(name)).then_some(path)
     }
 

@@ -128,7 +128,7 @@ impl<'a> Running<'a> {
             wake,
         };
         let process = Process::start(&spec, &shared.groups)?;
-        let stream = || Capture::new(&shared.spool);
+        let stream = || Capture::new(&shared.files.spool);
         Ok(Self {
             shared,
             commands,

@@ -100,7 +100,7 @@ impl CommandSlot {
         };
         if commands.dry_run {
             let line = commands.typed(&command, &input);
-            let printed = Arc::new(Printed::line(&self.slot.shared.spool, &line));
+            let printed = Arc::new(Printed::line(&self.slot.shared.files.spool, &line));
             let attempt = Attempt::at_once(0, self.slot.now());
             return self.slot.deliver(attempt, job, Ok(Value::NULL), Some(&printed));
         }

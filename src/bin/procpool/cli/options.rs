@@ -13,7 +13,6 @@ use super::failures::FailureOptions;
 use super::help::HelpOptions;
 use super::input::InputOptions;
 use super::journal::JournalOptions;
-use super::messages::MessageOptions;
 use super::output::OutputOptions;
 use super::recycling::RecyclingOptions;
 use super::short_help;
@@ -69,9 +68,6 @@ pub struct Options {
 
     #[command(flatten, next_help_heading = "Output")]
     pub output: OutputOptions,
-
-    #[command(flatten, next_help_heading = "Messages")]
-    pub messages: MessageOptions,
 
     #[command(flatten, next_help_heading = "Failures")]
     pub failures: FailureOptions,

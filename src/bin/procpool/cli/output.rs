@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
+use super::messages::MessageOptions;
 use super::report::{self, Report};
 use super::values::{self, ResultFormat};
 
@@ -84,4 +85,7 @@ pub struct OutputOptions {
     /// file that the run writes.
     #[arg(hide_short_help = true, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub joblog: Option<PathBuf>,
+
+    #[command(flatten, next_help_heading = "Messages")]
+    pub messages: MessageOptions,
 }

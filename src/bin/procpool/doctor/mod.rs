@@ -57,10 +57,5 @@ fn build() -> String {
 
 /// A number of bytes, for people.
 fn bytes(count: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    let power = (count.max(1).ilog2() / 10) as usize;
-    match units.get(power.wrapping_sub(1)) {
-        None => format!("{count} B"),
-        Some(unit) => format!("{:.2} {unit}", count as f64 / 1024_f64.powi(power as i32)),
-    }
+    indicatif::HumanBytes(count).to_string()
 }

@@ -127,7 +127,7 @@ fn show_progress(
     journal: &Option<Arc<Journal>>,
     reporter: &Reporter,
 ) -> io::Result<ProgressLine> {
-    let manner = Setting::of(&plan.reader.sources).manner(options.messages.progress);
+    let manner = Setting::of(&plan.reader.sources).manner(options.output.messages.progress);
     let has_rate = options.throttling.rate >= options.throttling.delay;
     let viewed = Viewed {
         output: Arc::clone(output),
@@ -140,7 +140,7 @@ fn show_progress(
         interval: if has_rate { "--rate" } else { "--delay" },
         has_one_command: plan.commands.as_ref().is_some_and(|commands| !commands.in_jobs),
     };
-    let colors = Colors::of_stderr(options.messages.color);
+    let colors = Colors::of_stderr(options.output.messages.color);
     ProgressLine::start(manner, colors, Arc::clone(&reporter.console), View::new(viewed))
 }
 
@@ -168,7 +168,7 @@ impl ResultSinks {
             commands: plan.commands.clone(),
             sources: builders::source_names(&plan.reader),
             failures: FailureStyle {
-                word: Colors::of_stderr(options.messages.color).paint(Paint::Bad, "failed"),
+                word: Colors::of_stderr(options.output.messages.color).paint(Paint::Bad, "failed"),
                 size: label_size(),
             },
         };
@@ -198,7 +198,7 @@ impl ResultSinks {
 /// The jobs that `--slow` remarks on. By default somebody has to be there to see that.
 fn slow_jobs(options: &Options) -> SlowJobs {
     let default = io::stderr().is_terminal().then_some(SLOW);
-    let colors = Colors::of_stderr(options.messages.color);
+    let colors = Colors::of_stderr(options.output.messages.color);
     SlowJobs::new(options.failures.slow.or(default), colors, label_size().whole)
 }
 
@@ -239,7 +239,7 @@ fn report_settings(
         closing: Closing::new(
             Again::new(options, reader),
             FewFailures::new(reader),
-            Colors::of_stderr(options.messages.color),
+            Colors::of_stderr(options.output.messages.color),
         ),
     })
 }

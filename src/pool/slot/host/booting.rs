@@ -10,7 +10,7 @@ use crate::link::boot::BootLine;
 use crate::link::greeting::{self, TooNoisy};
 use crate::link::to_agent::{Setup, ToAgent};
 use crate::pool::shared::hosts::{HostDesks, Login};
-use crate::pool::slot::host::connection::{Connection, LinkStage};
+use crate::pool::slot::host::connection::{Connection, ConnectionStage};
 use crate::pool::slot::host::record::Hitch;
 use crate::pool::slot::host::said::Said;
 use crate::pool::slot::host::state::HostSlot;
@@ -59,7 +59,7 @@ impl HostSlot {
         );
         let is_late = !ready.stdout && self.slot.shared.now() >= deadline;
         let is_closed = connection.is_closed;
-        let is_booting = matches!(connection.stage, LinkStage::Booting { .. });
+        let is_booting = matches!(connection.stage, ConnectionStage::Booting { .. });
         let heard = if is_booting { self.hear_script() } else { self.read_messages() };
         match heard {
             Err(hitch) => self.failed(&hitch),
@@ -74,7 +74,9 @@ impl HostSlot {
     fn hear_script(&mut self) -> Result<(), Hitch> {
         loop {
             let Some(connection) = &mut self.connection else { return Ok(()) };
-            let LinkStage::Booting { listener, .. } = &mut connection.stage else { return Ok(()) };
+            let ConnectionStage::Booting { listener, .. } = &mut connection.stage else {
+                return Ok(());
+            };
             let line = listener.next(connection.incoming.end()).map_err(|TooNoisy| {
                 Hitch::lasting("its login prints without end: procpool finds no greeting in it")
             })?;
@@ -144,10 +146,10 @@ impl HostSlot {
         }
         self.desk.say(&setup);
         if let Some(connection) = &mut self.connection
-            && let LinkStage::Booting { _login, .. } =
-                std::mem::replace(&mut connection.stage, LinkStage::Ready)
+            && let ConnectionStage::Booting { _login, .. } =
+                std::mem::replace(&mut connection.stage, ConnectionStage::Ready)
         {
-            connection.stage = LinkStage::SetUp { _login };
+            connection.stage = ConnectionStage::SetUp { _login };
         }
         Ok(())
     }
@@ -155,7 +157,7 @@ impl HostSlot {
     /// The agent takes jobs.
     pub(super) fn ready(&mut self) {
         let Some(connection) = &mut self.connection else { return };
-        connection.stage = LinkStage::Ready;
+        connection.stage = ConnectionStage::Ready;
         self.record.boot_failures = 0;
         self.window = crate::link::window::AgentWindow::new(std::time::Instant::now());
         // There may be more slots than were called.

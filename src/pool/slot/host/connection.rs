@@ -11,7 +11,7 @@ use crate::link::boot::{REMOTE_PROGRAM, script};
 use crate::link::greeting::GreetingFinder;
 use crate::link::incoming::Incoming;
 use crate::pool::shared::Shared;
-use crate::pool::shared::hosts::{Desk, HostDesks, Login, Voice};
+use crate::pool::shared::hosts::{Desk, HostDesks, HostVoice, Login};
 use crate::process::{Process, Readiness, Spec, Stop, Transfer, Wake};
 use crate::util::clock::Moment;
 use crate::util::random::random;
@@ -23,7 +23,7 @@ const MOST_READ: usize = 1 << 20;
 pub(super) struct Connection {
     pub(super) process: Process,
     pub(super) incoming: Incoming,
-    pub(super) stage: LinkStage,
+    pub(super) stage: ConnectionStage,
     /// When anything came last.
     pub(super) heard: Moment,
     /// Nothing more will come.
@@ -31,7 +31,7 @@ pub(super) struct Connection {
 }
 
 /// How far a connection is.
-pub(super) enum LinkStage {
+pub(super) enum ConnectionStage {
     /// The other end has not said what it is.
     Booting { listener: GreetingFinder, _login: Login },
     /// It has, and was told what to run.
@@ -68,7 +68,7 @@ impl Connection {
         };
         let process = Process::start(&spec, &hosts.launchers)?;
         process.widen();
-        let mut voice = Voice::new(process.copy_stdin()?);
+        let mut voice = HostVoice::new(process.copy_stdin()?);
         voice.end().extend_from_slice(script(&copy.parcel, random(u64::MAX - 1)).as_bytes());
         voice.flush();
         *desk.voice() = Some(voice);
@@ -76,7 +76,7 @@ impl Connection {
         Ok(Self {
             process,
             incoming: Incoming::default(),
-            stage: LinkStage::Booting { listener, _login: login },
+            stage: ConnectionStage::Booting { listener, _login: login },
             heard: now,
             is_closed: false,
         })
@@ -84,7 +84,7 @@ impl Connection {
 
     /// Whether the agent takes jobs.
     pub(super) fn is_ready(&self) -> bool {
-        matches!(self.stage, LinkStage::Ready)
+        matches!(self.stage, ConnectionStage::Ready)
     }
 
     /// Waits until something comes, or can be said, or for `timeout`; reads what has come.

@@ -119,7 +119,7 @@ impl HostSlot {
         self.record.idle_losses = 0;
         let captures = self.printed.remove(&done.seq);
         let printed = done.command.map(|command| {
-            let spool = &self.slot.shared.spool;
+            let spool = &self.slot.shared.files.spool;
             let [mut stdout, mut stderr] =
                 captures.unwrap_or_else(|| [Capture::new(spool), Capture::new(spool)]);
             if let Err(error) = stdout.finish().and_then(|()| stderr.finish()) {
@@ -181,7 +181,7 @@ impl HostSlot {
         if self.ledger.alone(seq).is_none() {
             return;
         }
-        let spool = &self.slot.shared.spool;
+        let spool = &self.slot.shared.files.spool;
         let captures =
             self.printed.entry(seq).or_insert_with(|| [Capture::new(spool), Capture::new(spool)]);
         if let Err(error) = captures[usize::from(is_stderr)].write_all(bytes) {

@@ -3,6 +3,7 @@
 use std::env;
 
 use super::super::colors::{Colors, Paint};
+use super::bar;
 use super::facts::{Facts, RunningJob, State, Total};
 use super::segments::{about, fit, rate, run_time, time_left, width};
 
@@ -224,17 +225,7 @@ fn bar(facts: &Facts, glyphs: &Glyphs, width: usize) -> String {
     else {
         return String::new();
     };
-    let filled = filled(facts.done, total, width);
-    done.repeat(filled) + &left.repeat(width - filled)
-}
-
-/// How much of the bar is done. It is full only if all is done.
-fn filled(done: u64, total: u64, width: usize) -> usize {
-    if done >= total {
-        return width;
-    }
-    let share = done as f64 / total as f64;
-    ((share * width as f64).round() as usize).min(width - 1)
+    bar::bar(facts.done, total, width, [done, left])
 }
 
 /// The state in words, and how long it has lasted. It is empty while jobs run.
@@ -359,7 +350,5 @@ mod tests {
         assert_eq!(percent(200, Total::Exactly(200)), "100%");
         assert_eq!(percent(200, Total::About(200)), "99%");
         assert_eq!(percent(0, Total::Exactly(0)), "");
-        assert_eq!([0, 1, 999, 1_000].map(|done| filled(done, 1_000, 10)), [0, 0, 9, 10]);
-        assert_eq!(filled(0, 0, 10), 10);
     }
 }

@@ -1,5 +1,6 @@
 //! The progress of a run on stderr: drawn again and again on a terminal, or printed now and then in a log.
 
+mod bar;
 mod facts;
 mod layout;
 pub mod manner;
