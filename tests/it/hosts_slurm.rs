@@ -168,14 +168,14 @@ fn a_batch_job_that_is_requeued_goes_on() {
     wait_for("some results", || journal().lines().count() > 4);
     cluster.text(cluster.command("scancel").args(["--batch", "--signal=TERM", id]));
     // Slurm would let a requeued job wait for two minutes.
-    wait_for("the job to be requeued", || {
-        cluster.text(cluster.command("squeue").args(["-h", "-o", "%T"])).trim() == "PENDING"
+    let state =
+        || cluster.text(cluster.command("squeue").args(["-h", "-o", "%T"])).trim().to_owned();
+    wait_for("the job to be requeued", || state() == "PENDING");
+    wait_for("the job to run again", || {
+        let now = [&format!("jobid={id}"), "StartTime=now"];
+        cluster.text(cluster.command("scontrol").arg("update").args(now));
+        state() != "PENDING"
     });
-    cluster.text(cluster.command("scontrol").args([
-        "update",
-        &format!("jobid={id}"),
-        "StartTime=now",
-    ]));
     let results = || fs::read_to_string(cluster.path("results")).unwrap_or_default();
     wait_for("all results", || results().lines().count() == 40);
     let expected: String = (1..=40).map(|n| format!("{n}\n")).collect();

@@ -1,6 +1,8 @@
 //! The queue's one lock: feeders push jobs and wait for room, slots take jobs and wait for more. Each
 //! change wakes those who wait for it.
 
+mod elsewhere;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -419,40 +421,6 @@ impl Queue {
     pub(crate) fn presence(&self) -> (usize, u64) {
         let state = self.lock();
         (state.roster.present(), state.roster.epoch())
-    }
-
-    // ---- Slots of other machines
-
-    /// Takes back up to `most` jobs that no slot has taken, those that came last.
-    pub(crate) fn recall(&self, most: usize) -> Vec<Job> {
-        let mut state = self.lock();
-        let jobs = state.backlog.take_last(most);
-        if state.is_quiet() {
-            self.quiet.notify_waiters();
-        }
-        jobs
-    }
-
-    /// There are more slots from now on. Returns the first of them.
-    pub(crate) fn grow(&self, count: usize) -> usize {
-        self.lock().roster.grow(count)
-    }
-
-    /// Says whether the machine of this holder has jobs that it has not begun.
-    pub(crate) fn set_hoarding(&self, holder: usize, is_hoarding: bool) {
-        let mut state = self.lock();
-        state.hoarders.retain(|&hoarder| hoarder != holder);
-        if is_hoarding {
-            state.hoarders.push(holder);
-        } else {
-            state.let_leave();
-        }
-    }
-
-    /// How many slots have no job and would get none: jobs that wait elsewhere are wanted back.
-    pub(crate) fn wanted(&self) -> usize {
-        let state = self.lock();
-        if state.backlog.has_none_now() { state.roster.unoccupied() } else { 0 }
     }
 
     // ---- Workers that end in the background

@@ -31,8 +31,7 @@ pub(crate) struct Shared {
     pub(crate) gates: Arc<Gates>,
     pub(crate) files: CommandFiles,
     pub(crate) watcher: Arc<dyn Watcher>,
-    /// Starts slots. They are a layer above this.
-    starter: Starter,
+    starts: Starts,
     pub(crate) stopping: Stopping,
     pub(crate) start_ups: StartUps,
     pub(crate) estimates: Estimates,
@@ -53,6 +52,14 @@ pub(crate) struct CommandFiles {
 
 type Starter = fn(&Arc<Shared>, Vec<usize>);
 
+/// What starts slots and commands.
+struct Starts {
+    /// Starts slots. They are a layer above this.
+    starter: Starter,
+    /// The program of all commands, and where it was found.
+    program: Option<(OsString, OsString)>,
+}
+
 impl Shared {
     pub(crate) fn new(
         config: Config,
@@ -69,7 +76,7 @@ impl Shared {
             files: CommandFiles { spool: Arc::default(), program: find_program(&config) },
             groups: Groups::new(config.reaps_orphans),
             watcher,
-            starter,
+            starts: Starts { starter, program: find_program(&config) },
             stopping: Stopping::new(),
             start_ups: StartUps::new(),
             estimates: Estimates::new(&config),
@@ -92,7 +99,7 @@ impl Shared {
     }
 
     pub(crate) fn start_slots(self: &Arc<Self>, slots: Vec<usize>) {
-        (self.starter)(self, slots);
+        (self.starts.starter)(self, slots);
     }
 
     pub(crate) fn now(&self) -> Moment {

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 
 use clap::{Args, ValueHint};
 
+use super::hosts::HostOptions;
+
 #[derive(Debug, Args)]
 pub struct CommandOptions {
     /// Run COMMAND with sh -c; placeholders are passed safely as arguments
@@ -46,4 +48,7 @@ pub struct CommandOptions {
     /// Ask on the terminal before each command
     #[arg(hide_short_help = true, short = 'p', long, conflicts_with = "worker")]
     pub confirm: bool,
+
+    #[command(flatten, next_help_heading = "Hosts")]
+    pub hosts: HostOptions,
 }

@@ -11,7 +11,6 @@ use super::commands::CommandOptions;
 use super::errors::{EarlyExit, explain};
 use super::failures::FailureOptions;
 use super::help::HelpOptions;
-use super::hosts::HostOptions;
 use super::input::InputOptions;
 use super::journal::JournalOptions;
 use super::output::OutputOptions;
@@ -60,9 +59,6 @@ pub struct Options {
 
     #[command(flatten, next_help_heading = "Commands")]
     pub commands: CommandOptions,
-
-    #[command(flatten, next_help_heading = "Hosts")]
-    pub hosts: HostOptions,
 
     #[command(flatten, next_help_heading = "Throttling")]
     pub throttling: ThrottlingOptions,

@@ -29,7 +29,7 @@ pub struct NamedHost {
 /// # Errors
 /// They are not named as they should be, or can't be found out.
 pub fn find(options: &Options) -> anyhow::Result<Option<Hosts>> {
-    let given = &options.hosts;
+    let given = &options.commands.hosts;
     if !given.are_given() {
         let alone = [
             ("--launcher", given.launcher.is_some()),
@@ -86,7 +86,7 @@ fn refuse(options: &Options) -> Result<(), Misuse> {
     if options.workers.route.is_some() {
         return Err("--route has no meaning on several hosts: each key needs one worker".into());
     }
-    if options.hosts.host_timeout.is_zero() {
+    if options.commands.hosts.host_timeout.is_zero() {
         return Err("--host-timeout must be more than 0".into());
     }
     Ok(())
@@ -144,7 +144,7 @@ fn distinct(named: Vec<NamedHost>) -> Result<Vec<NamedHost>, Misuse> {
 
 /// The words that start a program on a host.
 fn launcher(options: &Options) -> anyhow::Result<Vec<String>> {
-    let Some(line) = &options.hosts.launcher else { return Ok(ssh(options)) };
+    let Some(line) = &options.commands.hosts.launcher else { return Ok(ssh(options)) };
     let words = shell_words::split(line)
         .map_err(|_| Misuse::new(format!("--launcher has an unclosed quote: {line}")))?;
     if !words.iter().any(|word| word.contains(HOST)) {
@@ -158,7 +158,7 @@ fn launcher(options: &Options) -> anyhow::Result<Vec<String>> {
 
 /// OpenSSH without a terminal, without questions, and with signs of life.
 fn ssh(options: &Options) -> Vec<String> {
-    let seconds = options.hosts.host_timeout.as_secs().max(1);
+    let seconds = options.commands.hosts.host_timeout.as_secs().max(1);
     let settings = [
         "BatchMode=yes".to_owned(),
         "ClearAllForwardings=yes".to_owned(),

@@ -1,0 +1,38 @@
+//! What the slots of other machines ask of the queue besides jobs: more slots, and jobs that are wanted back.
+
+use super::Queue;
+use crate::job::Job;
+
+impl Queue {
+    /// Takes back up to `most` jobs that no slot has taken, those that came last.
+    pub(crate) fn recall(&self, most: usize) -> Vec<Job> {
+        let mut state = self.lock();
+        let jobs = state.backlog.take_last(most);
+        if state.is_quiet() {
+            self.quiet.notify_waiters();
+        }
+        jobs
+    }
+
+    /// There are more slots from now on. Returns the first of them.
+    pub(crate) fn grow(&self, count: usize) -> usize {
+        self.lock().roster.grow(count)
+    }
+
+    /// Says whether the machine of this holder has jobs that it has not begun.
+    pub(crate) fn set_hoarding(&self, holder: usize, is_hoarding: bool) {
+        let mut state = self.lock();
+        state.hoarders.retain(|&hoarder| hoarder != holder);
+        if is_hoarding {
+            state.hoarders.push(holder);
+        } else {
+            state.let_leave();
+        }
+    }
+
+    /// How many slots have no job and would get none: jobs that wait elsewhere are wanted back.
+    pub(crate) fn wanted(&self) -> usize {
+        let state = self.lock();
+        if state.backlog.has_none_now() { state.roster.unoccupied() } else { 0 }
+    }
+}
