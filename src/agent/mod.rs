@@ -22,8 +22,9 @@ use crate::job::{Sink, Watcher};
 use crate::link::from_agent::FromAgent;
 use crate::link::incoming::Incoming;
 use crate::link::to_agent::{Setup, ToAgent};
-use crate::pool::{Pool, block_on};
+use crate::pool::Pool;
 use crate::process::Stop;
+use crate::util::block_on::block_on;
 
 /// A coordinator that does not say what to run within this time is none.
 const SETUP_PATIENCE: Duration = Duration::from_secs(60);

@@ -24,8 +24,6 @@ mod threads;
 pub(crate) mod underway;
 mod worker_list;
 
-#[cfg(feature = "unstable-engine")]
-pub(crate) use deferred::block_on;
 pub use handle::Pool;
 #[cfg(feature = "unstable-engine")]
 pub use shared::hosts::hash as program_hash;

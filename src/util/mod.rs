@@ -1,5 +1,6 @@
 //! Small tools that know nothing of jobs.
 
+pub(crate) mod block_on;
 pub(crate) mod buffer;
 pub(crate) mod bytes;
 pub(crate) mod clock;

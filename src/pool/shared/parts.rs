@@ -31,7 +31,8 @@ pub(crate) struct Shared {
     pub(crate) gates: Arc<Gates>,
     pub(crate) files: CommandFiles,
     pub(crate) watcher: Arc<dyn Watcher>,
-    starts: Starts,
+    /// Starts slots. They are a layer above this.
+    starter: Starter,
     pub(crate) stopping: Stopping,
     pub(crate) start_ups: StartUps,
     pub(crate) estimates: Estimates,
@@ -52,14 +53,6 @@ pub(crate) struct CommandFiles {
 
 type Starter = fn(&Arc<Shared>, Vec<usize>);
 
-/// What starts slots and commands.
-struct Starts {
-    /// Starts slots. They are a layer above this.
-    starter: Starter,
-    /// The program of all commands, and where it was found.
-    program: Option<(OsString, OsString)>,
-}
-
 impl Shared {
     pub(crate) fn new(
         config: Config,
@@ -76,7 +69,7 @@ impl Shared {
             files: CommandFiles { spool: Arc::default(), program: find_program(&config) },
             groups: Groups::new(config.reaps_orphans),
             watcher,
-            starts: Starts { starter, program: find_program(&config) },
+            starter,
             stopping: Stopping::new(),
             start_ups: StartUps::new(),
             estimates: Estimates::new(&config),
@@ -99,7 +92,7 @@ impl Shared {
     }
 
     pub(crate) fn start_slots(self: &Arc<Self>, slots: Vec<usize>) {
-        (self.starts.starter)(self, slots);
+        (self.starter)(self, slots);
     }
 
     pub(crate) fn now(&self) -> Moment {
