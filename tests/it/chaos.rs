@@ -539,7 +539,9 @@ fn go_on(random: &mut Random, round: &Round, crew: &Crew, fate: &Fate) -> Ran {
     let again: Vec<_> = taken.lines().filter(|line| before.contains(line)).collect();
     assert!(again.is_empty(), "recorded as done, and run again: {again:?}");
     check(round, fate, &ran);
-    if !ran.output.stderr.contains("could not be recorded") {
+    // A result without an id is recorded once it is known to be right. Of a worker that is killed, some never are.
+    let has_ids = !round.options.iter().any(|option| option == "raw");
+    if has_ids && !ran.output.stderr.contains("could not be recorded") {
         let results = || good(round, &ran.output);
         assert!(
             results().all(|line| after.contains(line)),
