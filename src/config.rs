@@ -215,7 +215,7 @@ pub struct Hosts {
     pub hosts: Vec<Host>,
     /// How many slots this machine has; 0: it runs no job.
     pub local_slots: usize,
-    /// What an agent is told to run. The program that is started as an agent reads it.
+    /// The words that an agent runs. The program that is started as an agent reads it.
     pub task: Vec<u8>,
     /// The folder in which agents work, if they have it.
     pub folder: PathBuf,

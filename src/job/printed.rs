@@ -113,7 +113,7 @@ impl Capture {
         self.passed += count as u64;
     }
 
-    /// So many bytes were taken from the front before.
+    /// This number of bytes was taken from the front before.
     pub(crate) fn count_passed(&mut self, count: u64) {
         self.passed += count;
     }

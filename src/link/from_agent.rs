@@ -12,7 +12,7 @@ use crate::util::bytes::{ByteReader, put_bytes, put_number, put_option};
 /// A message of an agent.
 #[derive(Debug)]
 pub(crate) enum FromAgent<'a> {
-    /// It takes jobs: so many run at a time.
+    /// It takes jobs, and runs this number at a time.
     Ready { slots: u64 },
     /// It can't run what it was told to run.
     Refused(&'a str),

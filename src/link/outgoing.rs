@@ -31,7 +31,7 @@ impl Outgoing {
         self.rest().is_empty()
     }
 
-    /// So many more bytes are written.
+    /// This number of further bytes is written.
     pub(crate) fn advance(&mut self, count: usize) {
         self.written += count;
         self.last = Instant::now();

@@ -31,7 +31,7 @@ pub(crate) enum ToAgent<'a> {
     Ping(u64),
 }
 
-/// What an agent is told before its first job.
+/// The settings that an agent gets before its first job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Setup<'a> {
     /// What the host is called.

@@ -36,7 +36,7 @@ impl AgentWindow {
         };
     }
 
-    /// So many jobs are over.
+    /// This number of jobs is over.
     pub(crate) fn finished(&mut self, count: usize, now: Instant) {
         self.finished += count;
         let period = now.saturating_duration_since(self.since);

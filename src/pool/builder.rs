@@ -26,7 +26,7 @@ use crate::protocol::Protocol;
 ///
 /// let pool = Pool::worker(["sh", "-c", "while read -r line; do echo '{\"result\":42}'; done"])
 ///     .max_procs(4)
-///     .max_reqs(10_000) // a worker is replaced after so many jobs
+///     .max_reqs(10_000) // a worker is replaced after 10,000 jobs
 ///     .timeout(Duration::from_secs(30))
 ///     .env("MODEL", "small")
 ///     .stderr(WorkerStderr::call(|text| {

@@ -13,7 +13,7 @@ use crate::pool::shared::tally::{CallCounts, Tally};
 /// The places where outcomes go.
 pub(crate) struct Deliveries {
     sink: Option<GuardedSink>,
-    /// The sink is told which jobs are taken.
+    /// The sink learns which jobs are taken.
     wants_begun: bool,
     /// The names of the sources of jobs.
     sources: Vec<String>,

@@ -172,13 +172,13 @@ fn ssh(options: &Options) -> Vec<String> {
     words
 }
 
-/// The hosts of the pool with this index: their agents are told which one it is.
+/// The hosts of the pool with this index: their agents learn which one it is.
 pub fn of_pool(hosts: &Hosts, index: usize) -> Hosts {
     let task = [format!("{index}\0").as_bytes(), &hosts.task].concat();
     Hosts { task, ..hosts.clone() }
 }
 
-/// What agents are told to run: the words of this command line, each with a NUL byte after it. Of each
+/// The program that agents run: the words of this command line, each with a NUL byte after it. Of each
 /// list of args the first is enough.
 fn task(options: &Options) -> anyhow::Result<Vec<u8>> {
     use std::os::unix::ffi::OsStrExt;

@@ -50,7 +50,7 @@ const FAIL_FAST: Halt = Halt { now: true, what: What::Fail, limit: Limit::Count(
 /// At a terminal, a job that runs for longer is remarked on.
 const SLOW: Duration = Duration::from_secs(60);
 
-/// What a user is told whose lines come from the terminal, who may have forgotten to give any.
+/// The message to a user who may have forgotten to give lines: they come from the terminal.
 const FROM_TERMINAL: &str = "reading lines from the terminal until Ctrl-D; or give args after :::";
 const FROM_TERMINAL_JOBS: &str = "reading jobs from the terminal, one per line, until Ctrl-D";
 

@@ -117,7 +117,7 @@ impl HostSlot {
         Ok(())
     }
 
-    /// The agent is there: it is told what to run.
+    /// The agent is there: it learns what to run.
     fn set_up(&mut self, words: &[String]) -> Result<(), Hitch> {
         let cpus = greeting::check(words).map_err(|other| Hitch::lasting(other.to_string()))?;
         let Some(hosts) = self.slot.shared.hosts.clone() else { return Ok(()) };
