@@ -83,7 +83,11 @@ impl Test {
     }
 
     fn of(mut command: Command) -> Self {
-        command.env_remove("PYTHONUNBUFFERED").process_group(0);
+        // What changes the output, and may be set where the tests run.
+        for variable in ["CI", "NO_COLOR", "MAKEFLAGS", "GITHUB_STEP_SUMMARY", "PYTHONUNBUFFERED"] {
+            command.env_remove(variable);
+        }
+        command.process_group(0);
         Self {
             command,
             input: Input::Bytes(Vec::new()),

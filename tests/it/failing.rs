@@ -440,7 +440,8 @@ fn a_slow_job_is_remarked_on_once_while_it_runs() {
     assert!(!run.ends_within(std::time::Duration::from_millis(700)));
     crew.file("go", "");
     let output = run.finish();
-    assert_eq!(output.stderr.matches("procpool: slow: ").count(), 1, "{}", output.stderr);
+    // On a busy machine the quick jobs may be remarked on, too.
+    assert_eq!(output.stderr.matches(&begin).count(), 1, "{}", output.stderr);
 }
 
 #[test]
