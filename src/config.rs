@@ -244,6 +244,8 @@ pub struct Host {
     /// What starts a program there whose name and arguments come after these words. Its stdin and stdout
     /// are those of the program.
     pub launcher: Vec<OsString>,
+    /// The words of a command that is run here before the first connection; none: nothing is.
+    pub before: Vec<OsString>,
 }
 
 /// How long a job may take. A [`Duration`] turns into [`Timeout::Time`].

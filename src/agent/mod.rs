@@ -2,6 +2,7 @@
 //! coordinator on one stream and answers on another.
 
 mod cpus;
+mod leashes;
 mod outbox;
 mod reporting;
 
@@ -16,6 +17,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use self::leashes::Leashes;
 use self::outbox::LinkOutbox;
 use self::reporting::LinkReporter;
 use crate::job::{Sink, Watcher};
@@ -88,6 +90,7 @@ pub fn run_agent(input: OwnedFd, output: File, make: Make<'_>) -> io::Result<Age
         timeout: SETUP_PATIENCE,
         pool: None,
         reporter: None,
+        leashes: Leashes::default(),
         is_paused: false,
         is_ending: Arc::default(),
     };
@@ -105,6 +108,7 @@ struct Agent {
     timeout: Duration,
     pool: Option<AgentPool>,
     reporter: Option<Arc<LinkReporter>>,
+    leashes: Leashes,
     is_paused: bool,
     /// The last word will be said when the pool has ended.
     is_ending: Arc<AtomicBool>,
@@ -172,8 +176,14 @@ impl Agent {
         match message {
             ToAgent::Job(job) => {
                 let (seq, count) = (job.seq, job.count() as u64);
+                let job = self.leashes.put_on(job, &self.outbox);
                 if pool.feed_now(job).is_err() {
                     self.outbox.say(&FromAgent::Returned { seq, count });
+                }
+            }
+            ToAgent::Cancel(seq) => {
+                if self.leashes.cut(seq) {
+                    pool.wake_slots();
                 }
             }
             ToAgent::Header(names) => {

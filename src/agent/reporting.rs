@@ -120,6 +120,10 @@ impl Sink for LinkReporter {
         self.outbox.say(&FromAgent::Begun { slot: slot as u64, seq, count });
     }
 
+    fn process(&self, slot: usize, pid: u32) {
+        self.outbox.add(&FromAgent::Process { slot: slot as u64, pid });
+    }
+
     fn dropped(&self, job: &Job) {
         self.give_back(job);
     }

@@ -106,6 +106,9 @@ pub trait Sink: Send + Sync {
     /// A slot, counted from 1, has taken a job or a bundle of jobs. It may still put them back.
     fn begun(&self, _slot: usize, _job: &Job) {}
 
+    /// A slot, counted from 1, has this process from now on. Called only if [`Sink::wants_begun`].
+    fn process(&self, _slot: usize, _pid: u32) {}
+
     /// A job or a bundle of jobs will not be run, since the run was ended.
     fn dropped(&self, _job: &Job) {}
 

@@ -334,6 +334,11 @@ impl Pool {
         Ok(())
     }
 
+    /// Has each slot look whether its jobs are still wanted.
+    pub(crate) fn wake_slots(&self) {
+        self.engine.shared.queue.wake_all();
+    }
+
     /// Takes back up to `most` jobs that no slot has taken, those that came last.
     pub(crate) fn recall(&self, most: usize) -> Vec<Job> {
         self.engine.shared.queue.recall(most)

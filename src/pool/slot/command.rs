@@ -193,7 +193,7 @@ impl<'a> Running<'a> {
         // A command that has nothing to read finds the end of its stdin at once.
         self.feed();
         loop {
-            shared.roll_call.answer(responder, |slot| {
+            shared.roll_call.answer(responder, 1, |slot| {
                 vec![underway(shared, self.job, slot, self.process.pid(), began)]
             });
             let now = shared.now();

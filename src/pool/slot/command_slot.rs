@@ -40,7 +40,7 @@ impl CommandSlot {
     /// One round: take a job and run its command, or wait for a job. Returns whether there is anything
     /// left to do.
     fn turn(&mut self) -> bool {
-        self.slot.answer_roll_call(|_, _| Vec::new());
+        self.slot.answer_roll_call(1, |_, _| Vec::new());
         match self.take() {
             Taken::Leave => return false,
             Taken::Wait => {
@@ -123,6 +123,7 @@ impl CommandSlot {
             Err(error) => return self.not_started(job, command, &error),
         };
         let pid = running.pid();
+        shared.deliveries.process(self.slot.number(), pid);
         let ended = running.attend(wake, &mut self.is_quick, &mut self.slot.responder);
         if ended.cut == Some(CutShort::Abandoned) {
             if ended.is_left_behind {

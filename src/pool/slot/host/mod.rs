@@ -3,6 +3,7 @@
 mod booting;
 mod connection;
 mod loss;
+mod preparing;
 mod receive;
 mod record;
 mod said;

@@ -1,6 +1,6 @@
 //! What a coordinator has said to an agent besides jobs, and what follows from it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -31,6 +31,12 @@ pub(super) struct Said {
     pub(super) turn_at: Moment,
     /// The numbers of results that are not proven, as this procpool knows them.
     pub(super) unproven: HashSet<u64>,
+    /// The process that each of its slots has.
+    pub(super) pids: HashMap<u64, u32>,
+    /// How many jobs of calls were sent.
+    pub(super) calls: u64,
+    /// Those of them that are not wanted any more, until they come back.
+    pub(super) cancelled: HashSet<u64>,
     /// The numbers of an agent are added to this, so that all numbers differ.
     numbers: u64,
 }
@@ -64,6 +70,9 @@ impl Default for Said {
             ticket: None,
             turn_at: Moment::NEVER,
             unproven: HashSet::new(),
+            pids: HashMap::new(),
+            calls: 0,
+            cancelled: HashSet::new(),
             // Those of workers on this machine are smaller.
             numbers: (1 + AGENTS.fetch_add(1, Ordering::Relaxed)).wrapping_mul(NUMBERS_EACH),
         }

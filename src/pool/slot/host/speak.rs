@@ -43,9 +43,22 @@ impl HostSlot {
                 self.desk.say(&ToAgent::Recall(wanted as u64));
             }
         }
+        self.cancel_dropped();
         self.ping();
         if let Some(voice) = &mut *self.desk.voice() {
             voice.flush();
+        }
+    }
+
+    /// Ends the jobs of calls that were dropped.
+    fn cancel_dropped(&mut self) {
+        if self.said.calls == 0 {
+            return;
+        }
+        for seq in self.ledger.abandoned() {
+            if self.said.cancelled.insert(seq) {
+                self.desk.say(&ToAgent::Cancel(seq));
+            }
         }
     }
 
