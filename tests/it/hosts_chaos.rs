@@ -46,7 +46,7 @@ impl Round {
         machines.script("relay", relay);
         let kind = random.pick(&[Kind::Commands, Kind::Workers, Kind::Filter]);
         let count = match kind {
-            Kind::Commands | Kind::Workers => 60 + random.below(100),
+            Kind::Commands | Kind::Workers => 100 + random.below(300),
             Kind::Filter => 5_000 + random.below(40_000),
         };
         let names = ["alpha", "beta", "gamma", ":"];
@@ -217,7 +217,8 @@ fn one_round(random: &mut Random) {
         round.assert_gone();
     }
     let output = round.spawn(true).finish();
-    assert_eq!(output.stderr, "");
+    let is_calm = output.stderr.is_empty() || output.stderr.contains("nothing was run");
+    assert!(is_calm, "{}", output.stderr);
     let expected = round.expected();
     let first = expected.lines().zip(output.lines()).find(|(expected, line)| expected != line);
     let printed = String::from_utf8_lossy(&output.stdout);

@@ -90,14 +90,6 @@ fn a_host_is_prepared_once_before_its_first_job() {
     // The agent is killed once: the second connection needs no preparation.
     let code = format!("test $0 != 3 || ! mkdir {mark}.d 2>/dev/null || kill -9 $PPID; cat {mark}");
     machines
-        .test("1/alpha,1/:")
-        .args(["--before", &prepare, "sh", "-c", &code])
-        .stdin(numbers(1))
-        .any_stdout()
-        .any_stderr()
-        .run();
-    fs::remove_file(&mark).expect("a host was prepared");
-    machines
         .test("1/alpha")
         .args(["--before", &prepare, "sh", "-c", &code])
         .stdin(numbers(4))
