@@ -7,7 +7,6 @@ mod outbox;
 mod reporting;
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -20,7 +19,7 @@ use std::time::{Duration, Instant};
 use self::leashes::Leashes;
 use self::outbox::LinkOutbox;
 use self::reporting::LinkReporter;
-use crate::job::{Sink, Watcher};
+use crate::job::{Job, Sink, Watcher};
 use crate::link::from_agent::FromAgent;
 use crate::link::incoming::Incoming;
 use crate::link::to_agent::{Setup, ToAgent};
@@ -80,7 +79,7 @@ type Make<'a> = &'a dyn Fn(
 ///
 /// # Errors
 /// A thread could not be started.
-pub fn run_agent(input: OwnedFd, output: File, make: Make<'_>) -> io::Result<AgentEnd> {
+pub fn run_agent(input: OwnedFd, output: OwnedFd, make: Make<'_>) -> io::Result<AgentEnd> {
     let outbox = LinkOutbox::start(output)?;
     let agent = Agent {
         input,
@@ -91,6 +90,7 @@ pub fn run_agent(input: OwnedFd, output: File, make: Make<'_>) -> io::Result<Age
         pool: None,
         reporter: None,
         leashes: Leashes::default(),
+        fed: Vec::new(),
         is_paused: false,
         is_ending: Arc::default(),
     };
@@ -109,6 +109,8 @@ struct Agent {
     pool: Option<AgentPool>,
     reporter: Option<Arc<LinkReporter>>,
     leashes: Leashes,
+    /// Jobs that have come and go to the pool together.
+    fed: Vec<Job>,
     is_paused: bool,
     /// The last word will be said when the pool has ended.
     is_ending: Arc<AtomicBool>,
@@ -155,6 +157,7 @@ impl Agent {
         let mut incoming = std::mem::take(&mut self.incoming);
         let read = incoming.each(|kind, message| self.do_one(ToAgent::read(kind, message)?, make));
         self.incoming = incoming;
+        self.feed();
         read.is_ok()
     }
 
@@ -172,14 +175,15 @@ impl Agent {
 
     /// Does what the pool is to do. `None`: the message has no meaning now.
     fn work(&mut self, message: ToAgent<'_>) -> Option<()> {
+        if !matches!(message, ToAgent::Job(_)) {
+            // The order counts: what is recalled may have come just now.
+            self.feed();
+        }
         let (AgentPool { pool, header }, reporter) = (self.pool.as_ref()?, self.reporter.as_ref()?);
         match message {
             ToAgent::Job(job) => {
-                let (seq, count) = (job.seq, job.count() as u64);
-                let job = self.leashes.put_on(job, &self.outbox);
-                if pool.feed_now(job).is_err() {
-                    self.outbox.say(&FromAgent::Returned { seq, count });
-                }
+                self.fed.push(self.leashes.put_on(job, &self.outbox));
+                return Some(());
             }
             ToAgent::Cancel(seq) => {
                 if self.leashes.cut(seq) {
@@ -220,6 +224,17 @@ impl Agent {
             ToAgent::Setup(_) | ToAgent::Ping(_) => return None,
         }
         Some(())
+    }
+
+    /// Gives the jobs that have come to the pool.
+    fn feed(&mut self) {
+        let Some(AgentPool { pool, .. }) = &self.pool else { return };
+        if !self.fed.is_empty() && pool.feed_now(&mut self.fed).is_err() {
+            for job in self.fed.drain(..) {
+                let (seq, count) = (job.seq, job.count() as u64);
+                self.outbox.say(&FromAgent::Returned { seq, count });
+            }
+        }
     }
 
     /// Makes the pool.

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+/// A larger buffer is not kept.
+const MOST_KEPT: usize = 1 << 20;
+
 /// Bytes that wait to be written.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
@@ -39,7 +42,7 @@ impl Outgoing {
             self.written = 0;
             self.bytes.clear();
             // One long message does not hold its memory for ever.
-            self.bytes.shrink_to(1 << 20);
+            self.bytes.shrink_to(MOST_KEPT);
         } else if self.written >= 1 << 20 {
             self.bytes.drain(..self.written);
             self.written = 0;
@@ -52,6 +55,21 @@ impl Outgoing {
         let mut all = std::mem::take(&mut self.bytes);
         all.drain(..std::mem::take(&mut self.written));
         all
+    }
+
+    /// Puts back what was taken, of which this many bytes were written. It comes before what was added since.
+    pub(crate) fn put_back(&mut self, mut taken: Vec<u8>, written: usize) {
+        taken.extend_from_slice(self.rest());
+        self.bytes = taken;
+        self.written = written;
+    }
+
+    /// Takes a buffer that is written and needed no more: it need not be made anew.
+    pub(crate) fn reuse(&mut self, mut written: Vec<u8>) {
+        if self.bytes.capacity() == 0 && written.capacity() <= MOST_KEPT {
+            written.clear();
+            self.bytes = written;
+        }
     }
 
     /// Whether a sign of life is due: nothing was written for this long, and nothing waits.
@@ -76,7 +94,14 @@ mod tests {
                 said.extend_from_slice(&piece);
                 let count = most.min(outgoing.rest().len());
                 written.extend_from_slice(&outgoing.rest()[..count]);
-                outgoing.advance(count);
+                if most % 2 == 0 {
+                    outgoing.advance(count);
+                } else {
+                    let taken = outgoing.take();
+                    outgoing.end().extend_from_slice(b"more");
+                    said.extend_from_slice(b"more");
+                    outgoing.put_back(taken, count);
+                }
             }
             written.extend(outgoing.take());
             prop_assert_eq!(written, said);

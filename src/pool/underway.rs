@@ -79,6 +79,13 @@ pub(crate) struct Responder {
     asked: u32,
 }
 
+impl Responder {
+    /// The number of the slot.
+    pub(crate) fn slot(&self) -> usize {
+        self.slot
+    }
+}
+
 impl RollCall {
     /// The part of a slot that begins now.
     pub(crate) fn responder(&self, slot: usize) -> Responder {

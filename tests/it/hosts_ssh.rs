@@ -15,11 +15,11 @@ fn the_output_is_that_of_a_local_run() {
         &["--protocol", "raw", "--pipeline", "auto", "-w", "sed -u s/1/x/"],
         &["--format", "record", "echo"],
     ] {
-        let local = Test::new().arg("-j3").args(args).stdin(numbers(300));
-        let remote = sshd.test("2/alpha,2/beta,1/:").args(args).stdin(numbers(300));
+        let local = Test::new().arg("-j3").args(args).stdin(numbers(60));
+        let remote = sshd.test("2/alpha,2/beta,1/:").args(args).stdin(numbers(60));
         assert_same(local, remote);
     }
-    let big = &["sh", "-c", "head -c 100000000 /dev/zero; printf '\\377'"];
+    let big = &["sh", "-c", "head -c 10000000 /dev/zero; printf '\\377'"];
     let local = Test::new().args(big).stdin("1\n");
     assert_same(local, sshd.test("1/alpha").args(big).stdin("1\n"));
 }

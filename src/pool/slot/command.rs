@@ -188,6 +188,7 @@ impl<'a> Running<'a> {
         responder: &mut Responder,
     ) -> Option<CutShort> {
         let shared = self.shared;
+        shared.deliveries.process(responder.slot(), self.process.pid());
         let mut cut = None;
         let mut ending: Option<Ending> = None;
         // A command that has nothing to read finds the end of its stdin at once.

@@ -123,7 +123,6 @@ impl CommandSlot {
             Err(error) => return self.not_started(job, command, &error),
         };
         let pid = running.pid();
-        shared.deliveries.process(self.slot.number(), pid);
         let ended = running.attend(wake, &mut self.is_quick, &mut self.slot.responder);
         if ended.cut == Some(CutShort::Abandoned) {
             if ended.is_left_behind {
