@@ -208,6 +208,9 @@ impl Default for FailureConfig {
     }
 }
 
+/// The name of this machine among others.
+pub const THIS_HOST: &str = ":";
+
 /// The machines that run the jobs of a pool.
 #[derive(Clone, Debug)]
 pub struct Hosts {

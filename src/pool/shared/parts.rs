@@ -12,6 +12,7 @@ use crate::pool::queue::Queue;
 use crate::pool::shared::deliveries::{self, Deliveries};
 use crate::pool::shared::estimates::Estimates;
 use crate::pool::shared::guarded::{GuardedSink, GuardedWatcher};
+use crate::config::THIS_HOST;
 use crate::pool::shared::hosts::HostDesks;
 use crate::pool::shared::spares::Spares;
 use crate::pool::shared::start_ups::StartUps;
@@ -19,9 +20,6 @@ use crate::pool::shared::stopping::Stopping;
 use crate::pool::underway::RollCall;
 use crate::process::{Groups, lookup};
 use crate::util::clock::Moment;
-
-/// What this machine is called among others.
-const THIS_HOST: &str = ":";
 
 /// What all slots of a pool share.
 pub(crate) struct Shared {

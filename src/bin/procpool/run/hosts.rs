@@ -5,14 +5,11 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::Context as _;
-use procpool::engine::{Host, Hosts};
+use procpool::engine::{Host, Hosts, THIS_HOST};
 
 use super::slurm;
 use crate::cli::Options;
 use crate::plan::Misuse;
-
-/// The name of this machine among others.
-pub const THIS_HOST: &str = ":";
 
 /// The placeholder for the name of a host.
 const HOST: &str = "{host}";
