@@ -101,9 +101,8 @@ pub(crate) fn scenarios(tools: &Tools, options: &Options, sshd: &Sshd) -> Vec<Sc
     let (double, echo) = (tools.example("double", ""), tools.example("bench_worker", ""));
     let procpool = |hosts: &str, options: &[&str]| over_ssh(tools, sshd, hosts, options);
     let record = |tool: Tool| Tool { input: Input::Jobs, output: Output::Record, ..tool };
-    let auto = |worker: &str| {
-        record(procpool("2/alpha", &["--pipeline=auto", "-w", worker])).named(AUTO)
-    };
+    let auto =
+        |worker: &str| record(procpool("2/alpha", &["--pipeline=auto", "-w", worker])).named(AUTO);
     let nothing = |tool: Tool| Tool { output: Output::Nothing, ..tool };
     let python = tools.python().to_string_lossy().into_owned();
     let line = [&*python, "-c", "import sys; print(int(sys.argv[1]) * 2)"];

@@ -313,7 +313,8 @@ pub(crate) fn targets(measured: &[(Scenario, Vec<Row>)]) -> Vec<Target> {
                 }
             }
             "hosts, one connection" => {
-                let rate = |name| row(name)?.median(|usage| Some(scenario.jobs as f64 / usage.wall));
+                let rate =
+                    |name| row(name)?.median(|usage| Some(scenario.jobs as f64 / usage.wall));
                 let share = |name| Some(row(name)?.jobs as f64 / scenario.jobs as f64);
                 let wide = || Some(rate(WIDE)? * share(WIDE)?);
                 target("auto, jobs/s", 500_000.0, false, rate(AUTO));

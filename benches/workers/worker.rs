@@ -38,7 +38,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let value = flags.next().ok_or_else(|| format!("{flag} needs a value"))?;
         match flag.as_str() {
             "--start" => sleep(Duration::from_millis(value.parse()?)),
-            "--slow" if std::env::var("PROCPOOL_HOST").is_ok_and(|host| host == value) => factor = 10,
+            "--slow" if std::env::var("PROCPOOL_HOST").is_ok_and(|host| host == value) => {
+                factor = 10
+            }
             "--slow" => {}
             "--once" => {
                 answer(&mut replies, value.as_bytes(), factor)?;

@@ -105,7 +105,7 @@ impl LinkOutbox {
     /// Waits until there is room. Only those wait who could as well wait for the reader of stdout.
     pub(super) fn wait_for_room(&self) {
         let mut state = lock(&self.state);
-        while state.outgoing.rest().len() >= MOST_BYTES && !state.is_over {
+        while state.outgoing.len() >= MOST_BYTES && !state.is_over {
             if !state.is_writing && !state.is_blocked {
                 state = self.write(state);
                 continue;
@@ -118,7 +118,7 @@ impl LinkOutbox {
 
     /// Whether there is room.
     pub(super) fn has_room(&self) -> bool {
-        lock(&self.state).outgoing.rest().len() < MOST_BYTES
+        lock(&self.state).outgoing.len() < MOST_BYTES
     }
 
     pub(super) fn set_pause(&self, pause: Duration) {
@@ -147,21 +147,19 @@ impl LinkOutbox {
     ) -> MutexGuard<'a, LinkOutboxState> {
         state.is_writing = true;
         for _ in 0..MOST_ROUNDS {
-            let bytes = state.outgoing.take();
+            let (bytes, before) = state.outgoing.take();
             drop(state);
-            let (written, is_closed) = self.write_bytes(&bytes);
+            let (count, is_closed) = self.write_bytes(&bytes[before..]);
+            let written = before + count;
             state = lock(&self.state);
             if is_closed {
                 state.is_over = true;
                 state.outgoing = Outgoing::new();
                 break;
             }
-            if written < bytes.len() {
-                state.outgoing.put_back(bytes, written);
-                break;
-            }
-            if state.outgoing.is_empty() {
-                state.outgoing.reuse(bytes);
+            let is_blocked = written < bytes.len();
+            state.outgoing.put_back(bytes, written);
+            if is_blocked || state.outgoing.is_empty() {
                 break;
             }
         }

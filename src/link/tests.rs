@@ -90,7 +90,7 @@ impl End {
 }
 
 /// A coordinator, as far as the link matters to it.
-struct Coordinator {
+struct CoordinatorModel {
     end: End,
     ledger: JobLedger,
     window: AgentWindow,
@@ -103,14 +103,14 @@ struct Coordinator {
 }
 
 /// An agent: jobs wait until a slot takes them.
-struct Agent {
+struct AgentModel {
     end: End,
     waiting: VecDeque<Job>,
     running: VecDeque<(u64, Job)>,
     turn: u64,
 }
 
-impl Coordinator {
+impl CoordinatorModel {
     fn turn(&mut self) {
         if let Some(line) = self.end.greeted() {
             let is_agent = line.0.first().is_some_and(|word| word == "agent");
@@ -194,7 +194,7 @@ impl Coordinator {
     }
 }
 
-impl Agent {
+impl AgentModel {
     fn turn(&mut self) {
         let mut incoming = std::mem::take(&mut self.end.incoming);
         let read = incoming.each(|kind, message| {
@@ -257,7 +257,7 @@ impl Agent {
 
 /// Talks until nothing is under way. Returns how many bytes each direction had.
 fn talk(piece: usize, faults: [Option<(usize, Fault)>; 2]) -> [usize; 2] {
-    let mut coordinator = Coordinator {
+    let mut coordinator = CoordinatorModel {
         end: End::new(Some(GreetingFinder::default())),
         ledger: JobLedger::default(),
         window: AgentWindow::new(std::time::Instant::now()),
@@ -267,8 +267,12 @@ fn talk(piece: usize, faults: [Option<(usize, Fault)>; 2]) -> [usize; 2] {
         is_ready: false,
         has_heard_bye: false,
     };
-    let mut agent =
-        Agent { end: End::new(None), waiting: VecDeque::new(), running: VecDeque::new(), turn: 0 };
+    let mut agent = AgentModel {
+        end: End::new(None),
+        waiting: VecDeque::new(),
+        running: VecDeque::new(),
+        turn: 0,
+    };
     agent.end.outgoing.end().extend_from_slice(b"Welcome\n");
     agent.end.outgoing.end().extend_from_slice(&greeting(4));
     let mut pipes = faults.map(|fault| Pipe { fault, ..Pipe::default() });
@@ -294,7 +298,7 @@ fn talk(piece: usize, faults: [Option<(usize, Fault)>; 2]) -> [usize; 2] {
             break;
         }
     }
-    let Coordinator { mut ledger, mut left, next, has_heard_bye, .. } = coordinator;
+    let CoordinatorModel { mut ledger, mut left, next, has_heard_bye, .. } = coordinator;
     if faults.iter().all(Option::is_none) {
         assert!(has_heard_bye && ledger.unfinished() == 0, "{left:?}");
     }
@@ -336,6 +340,7 @@ fn a_sign_of_life_is_due_when_nothing_was_written_and_nothing_waits() {
     assert!(!outgoing.is_silent_for(Duration::from_secs(3600)));
     ToAgent::Ping(1).put(outgoing.end());
     assert!(!outgoing.is_silent_for(Duration::ZERO));
-    outgoing.advance(outgoing.rest().len());
+    let count = outgoing.rest().len();
+    outgoing.advance(count);
     assert!(outgoing.is_silent_for(Duration::ZERO));
 }

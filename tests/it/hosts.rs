@@ -280,12 +280,13 @@ fn a_host_on_which_no_worker_starts_is_set_aside() {
     let machines = Machines::new();
     let go = machines.path("go");
     let until = crate::common::until(&go);
-    for (hosts, bad, good) in [("1/alpha,1/beta", "alpha", "beta"), ("1/alpha,1/:", "this machine", "alpha")] {
+    for (hosts, bad, good) in
+        [("1/alpha,1/beta", "alpha", "beta"), ("1/alpha,1/:", "this machine", "alpha")]
+    {
         let _ = fs::remove_file(&go);
         // The others answer when it is said that there is no worker here.
-        let code = format!(
-            "test $PROCPOOL_HOST = {good} && while read -r line; do {until}; echo b; done"
-        );
+        let code =
+            format!("test $PROCPOOL_HOST = {good} && while read -r line; do {until}; echo b; done");
         let run = machines
             .test(hosts)
             .args(["--protocol", "raw", "-w", &shell_words::join(["sh", "-c", &code])])

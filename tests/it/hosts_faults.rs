@@ -19,7 +19,7 @@ fn ctrl_z_stops_the_jobs_on_hosts_and_no_host_is_lost() {
     let go = crew.path("go");
     let run = machines
         .test("1/alpha,1/beta,1/:")
-        .args(["--host-timeout", "0.5", "--timeout", "30", "-w", &crew.worker("")])
+        .args(["--host-timeout", "2", "--timeout", "30", "-w", &crew.worker("")])
         .args(["--format", "text"])
         .stdin(format!("await_file [\"{go}\"]\n").repeat(6))
         .stdout("true\n".repeat(6))
@@ -30,7 +30,7 @@ fn ctrl_z_stops_the_jobs_on_hosts_and_no_host_is_lost() {
     wait_for("procpool to be stopped", || crate::common::state(run.pid()) == Some('T'));
     // For longer than a host may be silent.
     let stopped = Instant::now();
-    wait_for("the time of the hosts to pass", || stopped.elapsed() > Duration::from_millis(700));
+    wait_for("the time of the hosts to pass", || stopped.elapsed() > Duration::from_millis(2300));
     fs::write(&go, "").expect("there is room");
     run.signal(Signal::CONT);
     run.finish();
@@ -59,7 +59,8 @@ fn usr1_names_the_hosts_and_their_processes() {
     let crew = Crew::new();
     let machines = Machines::new();
     let (ready, go) = (crew.path("ready"), crew.path("go"));
-    let code = format!("echo $$ >{ready}.$0; mv {ready}.$0 {ready}$0; {}", crate::common::until(&go));
+    let code =
+        format!("echo $$ >{ready}.$0; mv {ready}.$0 {ready}$0; {}", crate::common::until(&go));
     let run = machines
         .test("1/alpha,1/:")
         .args(["sh", "-c", &code])

@@ -140,7 +140,8 @@ impl Sshd {
         fs::create_dir(at("home")).expect("a folder");
         symlink(env!("CARGO_BIN_EXE_procpool"), at("bin/procpool")).expect("a link");
         // A session whose link is cut would live on.
-        let end = "p=$(cat \"$1/sshd.pid\"); kill $p $(cat /proc/$p/task/$p/children); rm -rf \"$1\"";
+        let end =
+            "p=$(cat \"$1/sshd.pid\"); kill $p $(cat /proc/$p/task/$p/children); rm -rf \"$1\"";
         let guard = watch_over(end, &folder);
         let mut words = by.iter().map(std::ffi::OsString::from).collect::<Vec<_>>();
         words.push(sshd.into());

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::config::THIS_HOST;
 use crate::job::printed::Spool;
 use crate::job::{Failure, Job, Sink, Watcher};
 use crate::pool::gates::Gates;
@@ -12,7 +13,6 @@ use crate::pool::queue::Queue;
 use crate::pool::shared::deliveries::{self, Deliveries};
 use crate::pool::shared::estimates::Estimates;
 use crate::pool::shared::guarded::{GuardedSink, GuardedWatcher};
-use crate::config::THIS_HOST;
 use crate::pool::shared::hosts::HostDesks;
 use crate::pool::shared::spares::Spares;
 use crate::pool::shared::start_ups::StartUps;

@@ -5,24 +5,16 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::job::Watcher as _;
 use crate::pool::shared::hosts::{HostDesks, Login};
 use crate::pool::slot::host::connection::HostWatcher;
+use crate::pool::slot::host::preparation::Preparation;
 use crate::pool::slot::host::record::Hitch;
 use crate::pool::slot::host::state::HostSlot;
 use crate::pool::slot::steps::OVER_TICK;
-use crate::process::{OutputStream, Process, Spec, Stop, Transfer, describe};
+use crate::process::{Process, Spec, Stop, describe};
 
 /// A command that is ended has this long for it.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// The command that prepares a host.
-pub(super) struct Preparation {
-    process: Process,
-    /// What it has printed to stdout and was not passed on.
-    printed: Vec<u8>,
-    login: Login,
-}
 
 impl HostSlot {
     /// Starts the command that prepares the host.
@@ -100,26 +92,5 @@ impl HostSlot {
     fn preparing_program(&self) -> String {
         let program = self.desk.host.before.first();
         program.map(|word| word.to_string_lossy().into_owned()).unwrap_or_default()
-    }
-}
-
-impl Preparation {
-    /// Passes on the lines that were printed to stdout: they are for people.
-    fn pass_on(&mut self, watcher: &HostWatcher<'_>, is_last: bool) {
-        while let Transfer::Moved(_) =
-            self.process.collect(OutputStream::Stdout, &mut self.printed)
-        {}
-        let whole = match memchr::memrchr(b'\n', &self.printed) {
-            Some(at) => at + 1,
-            None => 0,
-        };
-        if whole > 0 {
-            watcher.worker_stderr(&self.printed[..whole]);
-            self.printed.drain(..whole);
-        }
-        if is_last && !self.printed.is_empty() {
-            self.printed.push(b'\n');
-            watcher.worker_stderr(&self.printed);
-        }
     }
 }

@@ -206,7 +206,7 @@ impl HostSlot {
 
     /// Jobs come back that were not begun.
     fn returned(&mut self, seq: u64, count: u64) {
-        self.said.cancelled.remove(&seq);
+        self.said.calls.cancelled.remove(&seq);
         let back = self.ledger.take_back(seq, count);
         self.slot.put_back(back.into_iter());
         let fresh = self.slot.shared.queue.set_aside(self.slot.index);

@@ -33,12 +33,17 @@ pub(super) struct Said {
     pub(super) unproven: HashSet<u64>,
     /// The process that each of its slots has.
     pub(super) pids: HashMap<u64, u32>,
-    /// How many jobs of calls were sent.
-    pub(super) calls: u64,
-    /// Those of them that are not wanted any more, until they come back.
-    pub(super) cancelled: HashSet<u64>,
+    pub(super) calls: SaidCalls,
     /// The numbers of an agent are added to this, so that all numbers differ.
     numbers: u64,
+}
+
+/// The jobs of calls that were sent.
+#[derive(Debug, Default)]
+pub(super) struct SaidCalls {
+    pub(super) count: u64,
+    /// Those that are not wanted any more, until they come back.
+    pub(super) cancelled: HashSet<u64>,
 }
 
 /// How many numbers are set aside for each agent.
@@ -71,8 +76,7 @@ impl Default for Said {
             turn_at: Moment::NEVER,
             unproven: HashSet::new(),
             pids: HashMap::new(),
-            calls: 0,
-            cancelled: HashSet::new(),
+            calls: SaidCalls::default(),
             // Those of workers on this machine are smaller.
             numbers: (1 + AGENTS.fetch_add(1, Ordering::Relaxed)).wrapping_mul(NUMBERS_EACH),
         }

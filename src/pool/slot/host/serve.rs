@@ -219,8 +219,8 @@ impl HostSlot {
         self.send_header();
         while let Some(mut job) = self.slot.jobs.pop_front() {
             if job.caller.is_some() {
-                job.seq = FIRST_CALL + self.said.calls;
-                self.said.calls += 1;
+                job.seq = FIRST_CALL + self.said.calls.count;
+                self.said.calls.count += 1;
             }
             if job.is_abandoned() {
                 self.slot.finished += 1;

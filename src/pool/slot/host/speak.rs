@@ -52,11 +52,11 @@ impl HostSlot {
 
     /// Ends the jobs of calls that were dropped.
     fn cancel_dropped(&mut self) {
-        if self.said.calls == 0 {
+        if self.said.calls.count == 0 {
             return;
         }
         for seq in self.ledger.abandoned() {
-            if self.said.cancelled.insert(seq) {
+            if self.said.calls.cancelled.insert(seq) {
                 self.desk.say(&ToAgent::Cancel(seq));
             }
         }

@@ -9,7 +9,7 @@ use crate::link::ledger::JobLedger;
 use crate::link::window::AgentWindow;
 use crate::pool::shared::hosts::Desk;
 use crate::pool::slot::host::connection::Connection;
-use crate::pool::slot::host::preparing::Preparation;
+use crate::pool::slot::host::preparation::Preparation;
 use crate::pool::slot::host::record::Record;
 use crate::pool::slot::host::said::Said;
 use crate::pool::slot::steps::Slot;
