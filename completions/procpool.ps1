@@ -46,6 +46,7 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @('--hosts', 'Run the jobs on these machines: 2/alpha,user@beta,:', 'free', @())
         @('--sshlogin', 'Run the jobs on these machines: 2/alpha,user@beta,:', 'free', @())
         @('--launcher', 'Reach each host with CMDLINE instead of ssh; {host} is its name', 'free', @())
+        @('--before', 'Run CMDLINE here before a host gets its first job: rsync -a img/ {host}:img/', 'free', @())
         @('--slurm', 'Run the jobs on the nodes of the Slurm allocation that procpool runs in', 'none', @())
         @('--host-timeout', 'Give up a host that gives no sign of life for TIME', 'free', @())
         @('--no-rerun', 'Do not run a job again that ran on a host that was lost: it fails as lost', 'none', @())

@@ -64,7 +64,7 @@ impl Pipe {
 }
 
 /// An end of a link: what has come, and what is to be said.
-struct End {
+struct LinkEnd {
     finder: Option<GreetingFinder>,
     incoming: Incoming,
     outgoing: Outgoing,
@@ -72,7 +72,7 @@ struct End {
     is_broken: bool,
 }
 
-impl End {
+impl LinkEnd {
     fn new(finder: Option<GreetingFinder>) -> Self {
         Self { finder, incoming: Incoming::default(), outgoing: Outgoing::new(), is_broken: false }
     }
@@ -91,7 +91,7 @@ impl End {
 
 /// A coordinator, as far as the link matters to it.
 struct CoordinatorModel {
-    end: End,
+    end: LinkEnd,
     ledger: JobLedger,
     window: AgentWindow,
     next: u64,
@@ -104,7 +104,7 @@ struct CoordinatorModel {
 
 /// An agent: jobs wait until a slot takes them.
 struct AgentModel {
-    end: End,
+    end: LinkEnd,
     waiting: VecDeque<Job>,
     running: VecDeque<(u64, Job)>,
     turn: u64,
@@ -258,7 +258,7 @@ impl AgentModel {
 /// Talks until nothing is under way. Returns how many bytes each direction had.
 fn talk(piece: usize, faults: [Option<(usize, Fault)>; 2]) -> [usize; 2] {
     let mut coordinator = CoordinatorModel {
-        end: End::new(Some(GreetingFinder::default())),
+        end: LinkEnd::new(Some(GreetingFinder::default())),
         ledger: JobLedger::default(),
         window: AgentWindow::new(std::time::Instant::now()),
         next: 1,
@@ -268,7 +268,7 @@ fn talk(piece: usize, faults: [Option<(usize, Fault)>; 2]) -> [usize; 2] {
         has_heard_bye: false,
     };
     let mut agent = AgentModel {
-        end: End::new(None),
+        end: LinkEnd::new(None),
         waiting: VecDeque::new(),
         running: VecDeque::new(),
         turn: 0,
