@@ -19,6 +19,9 @@ use crate::util::random::random;
 /// As much is read at once before what has come is dealt with.
 const MOST_READ: usize = 1 << 20;
 
+/// After a shorter read no more is there, most likely.
+const LITTLE: usize = 16 << 10;
+
 /// A connection to an agent, or to what is to start one.
 pub(super) struct Connection {
     pub(super) process: Process,
@@ -124,9 +127,12 @@ impl Connection {
         let mut has_come = false;
         while self.incoming.end().len() < limit {
             match self.process.read(self.incoming.end()) {
-                Transfer::Moved(_) => {
+                Transfer::Moved(count) => {
                     self.heard = now;
                     has_come = true;
+                    if count < LITTLE {
+                        break;
+                    }
                 }
                 Transfer::Blocked => break,
                 Transfer::Closed => {
