@@ -31,8 +31,10 @@ impl HostSlot {
     pub(super) fn speak(&mut self) {
         self.slot.flush();
         let waiting = self.ledger.waiting();
-        if self.said.hoard != (waiting > 0) {
-            self.said.hoard = waiting > 0;
+        // What a free slot there is about to take need not be known to all.
+        let hoard = waiting > 0 && self.ledger.unfinished() > self.capacity;
+        if self.said.hoard != hoard {
+            self.said.hoard = hoard;
             self.slot.shared.queue.set_hoarding(self.slot.index, self.said.hoard);
         }
         if waiting > 0 && !self.said.recall && self.said.stop.is_none() {
