@@ -262,7 +262,7 @@ fn closes_stdin_but_lives_on() {
     assert_eq!(result(&record), true);
 }
 
-/// The requests behind the first are in the pipe when the worker closes it, and are never read.
+/// The requests after the first are in the pipe when the worker closes it, and are never read.
 #[test]
 fn closes_stdin_with_requests_unread() {
     if !crate::common::heavy() {
@@ -429,11 +429,11 @@ fn a_worker_that_broke_the_protocol_is_never_used_again() {
     let others: BTreeSet<String> =
         records.iter().skip(1).step_by(2).map(|record| result(record).to_string()).collect();
     for offender in offenders {
-        // Each offender did the job before its own, but none behind it.
+        // Each offender did the job before its own, but none after it.
         let at =
             records.iter().position(|record| &record["pid"] == offender && record["ok"] == false);
-        let behind = records.iter().skip(at.expect("it is there") + 1);
-        assert!(behind.clone().all(|record| &record["pid"] != offender), "{records:?}");
+        let after = records.iter().skip(at.expect("it is there") + 1);
+        assert!(after.clone().all(|record| &record["pid"] != offender), "{records:?}");
     }
     assert_eq!(others.len(), 4);
     assert_eq!(crew.logged("start").len(), 5);

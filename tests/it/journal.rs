@@ -67,7 +67,7 @@ fn resume(folder: &TempDir) -> Test {
     Test::new().cwd(folder.path()).args(["--journal", "journal", "--resume"])
 }
 
-/// What is said where nothing was run, since the journal has all of so many jobs.
+/// The message that nothing was run, since the journal has all jobs.
 fn nothing_run(jobs: usize) -> String {
     let s = if jobs == 1 { "" } else { "s" };
     format!(

@@ -65,7 +65,7 @@ fn few_descriptors_make_a_run_slower_or_end_it() {
     crew.assert_gone();
 }
 
-/// Runs procpool as a user of its own who may have so many processes and threads; `None`: that can't be
+/// Runs procpool as a user of its own who may have `limit` processes and threads; `None`: that can't be
 /// done here.
 fn with_processes(limit: usize, crew: &Crew) -> Option<Test> {
     if !need("setpriv") || !need("prlimit") {
@@ -82,8 +82,8 @@ fn with_processes(limit: usize, crew: &Crew) -> Option<Test> {
     Some(Test::through_shell(&format!("shift; exec {run} \"$@\"")))
 }
 
-/// Asserts that each job either has its result, or was told to have failed or not to have been run; unless
-/// the run has not begun.
+/// Asserts that each job has its result, or is reported as failed or as not run. If the run has not begun,
+/// that holds for none of them.
 #[track_caller]
 fn assert_none_lost(output: &Output, count: usize) {
     let lines = output.lines();
