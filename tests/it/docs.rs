@@ -293,7 +293,7 @@ fn the_sessions_about_workers_are_real() {
 /// The programs that the recipes drive are there, or stand-ins for them (`tests/stand-ins`).
 #[test]
 fn the_recipes_are_real() {
-    if ["python3", "perl", "jq", "make"].into_iter().all(need) {
+    if ["python3", "perl", "jq", "make", "git", "tar"].into_iter().all(need) {
         sessions_are_real("docs/cookbook.md");
     }
 }
@@ -351,6 +351,8 @@ fn sessions_are_real(page: &str) {
             .stderr("")
             .cwd(folder.path())
             .env("PATH", &path)
+            .env("PYTHONPATH", &stand_ins)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
             .any_stdout()
             .run();
         let printed = String::from_utf8(output.stdout).expect("the output is UTF-8");
