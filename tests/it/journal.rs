@@ -159,6 +159,7 @@ fn kill_again_and_again(jobs: &Jobs, kills: u64) {
         cycles += 1;
         let folder = folder();
         for run in 1.. {
+            assert!(run < 500, "{}: it does not get on", jobs.name);
             let before = recorded(&folder, jobs);
             let running = start(&folder, run, &["--journal", "journal", "--resume"]).spawn();
             let moment = Duration::from_micros(5_000 + random.below(55_000));
