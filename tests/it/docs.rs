@@ -266,9 +266,12 @@ fn the_reference_lists_exactly_the_options_there_are() {
 #[test]
 fn the_reference_names_every_kind_and_status() {
     let reference = read("docs/reference.md");
-    let kinds = ["invalid", "error", "exit", "crash", "timeout", "protocol", "spawn", "cancelled"];
-    for kind in kinds {
+    let page = man_page();
+    for kind in
+        ["invalid", "error", "exit", "crash", "timeout", "protocol", "spawn", "cancelled", "lost"]
+    {
         assert!(reference.contains(&format!("| `{kind}` |")), "the kind {kind}");
+        assert!(page.contains(&format!("\n\\fB{kind}\\fR\n")), "the kind {kind}");
     }
     for status in ["0", "1", "2", "125", "126", "127", "128+N"] {
         assert!(reference.contains(&format!("| {status} |")), "the status {status}");
