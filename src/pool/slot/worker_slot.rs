@@ -7,7 +7,7 @@ use crate::pool::shared::Shared;
 use crate::pool::slot::deadline::{Deadlines, Due};
 use crate::pool::slot::death::{EndSign, append_last_words};
 use crate::pool::slot::deliver::Attempt;
-use crate::pool::slot::doubt::{doubt_results, prove_results};
+use crate::pool::slot::doubt::{doubt_for, prove_results};
 use crate::pool::slot::silence::remark_on_silence;
 use crate::pool::slot::spare::SparePlace;
 use crate::pool::slot::steps::{self, Slot, unbundled};
@@ -16,8 +16,6 @@ use crate::pool::underway::Underway;
 use crate::process::stops::Stopped;
 use crate::process::{Readiness, Stop, Transfer};
 use crate::util::clock::Moment;
-use crate::util::text::quote;
-use crate::worker::buffering;
 use crate::worker::{Duty, Reading, Received, Refused, Violation, Worker};
 
 /// A slot with a worker, as soon as it has jobs for one.
@@ -450,7 +448,9 @@ impl WorkerSlot {
         if worker.replies() == received.answered as u64 {
             shared.estimates.learn_start_time(now.since(worker.born()));
         }
-        if worker.has_closed_stdin() && !worker.flights.is_empty() {
+        if received.is_ahead {
+            self.end_ahead();
+        } else if worker.has_closed_stdin() && !worker.flights.is_empty() {
             self.stdin_closed();
         } else if worker.has_served(&shared.config, now) && worker.flights.is_empty() {
             self.retire();
@@ -486,12 +486,8 @@ impl WorkerSlot {
         }
         let Some(worker) = &mut self.worker else { return };
         let shared = &*self.slot.shared;
-        let bytes = quote(&violation.bytes);
-        let message = format!("{}: {bytes}{}", violation.what, buffering::FOR_REPLIES);
-        if violation.is_surplus {
-            let what = format!("printed more than it was asked for ({bytes})");
-            doubt_results(shared, worker, &what);
-        }
+        let message = violation.message();
+        doubt_for(shared, worker, violation);
         if worker.flights.is_empty() {
             let slot = self.slot.number();
             let pid = worker.process.pid();
@@ -506,6 +502,12 @@ impl WorkerSlot {
     fn fail_oldest(&mut self, failure: Option<&Failure>) {
         if let Some(worker) = self.worker.take() {
             self.slot.fail_oldest(worker, failure);
+        }
+    }
+
+    fn end_ahead(&mut self) {
+        if let Some(worker) = self.worker.take() {
+            self.slot.end_ahead(worker);
         }
     }
 
