@@ -24,7 +24,7 @@ pub(crate) enum Reply<'a> {
     Texts { seq: u64, count: usize, texts: &'a [u8] },
 }
 
-/// What a batch of replies has brought.
+/// The effects of a batch of replies.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
     /// How many jobs have been answered.

@@ -2,9 +2,10 @@
 
 use super::buffering;
 use crate::protocol::Protocol;
+use crate::util::setting::Setting;
 use crate::util::text::quote;
 
-/// What is wrong with a worker that does not wait for its request.
+/// The problem with a worker that does not wait for its request.
 pub(crate) const EARLY: &str = "it printed this before it had read the request";
 
 /// A message quotes at most this many bytes of output that is no message.
@@ -13,7 +14,7 @@ const QUOTED: usize = 200;
 /// A worker has broken the protocol. Its oldest job is charged with that.
 #[derive(Debug)]
 pub(crate) struct Violation {
-    /// What is wrong, as a phrase.
+    /// The problem, as a phrase.
     pub(crate) what: String,
     /// The offending bytes.
     pub(crate) bytes: Vec<u8>,
@@ -77,8 +78,8 @@ impl Violation {
             if len > bytes.len() { format!(" (it announces {len})") } else { String::new() };
         let likely = protocol.likely_framing(bytes);
         let what = format!(
-            "its reply is longer than the limit of {max_reply} bytes \
-             (--max-reply){announced}{likely}"
+            "its reply is longer than the limit of {max_reply} bytes ({}){announced}{likely}",
+            Setting::MaxReply
         );
         Self::new(what, &bytes[..bytes.len().min(QUOTED)])
     }

@@ -26,7 +26,7 @@ const LARGE: usize = 128 << 10;
 /// For the first replies of a worker, up to this many, it is checked that the request had been read.
 const PROBATION: u64 = 64;
 
-/// A worker and what it has been asked.
+/// A worker and its open requests.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) process: Process,
@@ -279,7 +279,7 @@ impl Worker {
 // ---- What it prints
 
 impl Worker {
-    /// Reads what the worker has printed, once.
+    /// Reads once from the worker's stdout.
     pub(crate) fn read(&mut self) -> Transfer {
         self.widen_for(self.inbox.len());
         let progress = self.inbox.read(&self.process);

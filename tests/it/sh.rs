@@ -174,7 +174,7 @@ fn arguments_are_data_whatever_they_are() {
     }
 }
 
-/// Holds a line against what is told of code that has left something running, once for each job.
+/// Compares a line with the message about code that has left something running, once for each job.
 #[track_caller]
 fn assert_names_what_is_left(line: &str, name: &str) {
     let begin = format!("procpool: the code has left running: {name} (pid ");

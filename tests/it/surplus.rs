@@ -100,7 +100,7 @@ fn a_row_too_many_is_seen_while_the_worker_is_idle() {
     crew.file("b", "");
     let output = run.finish();
     assert_has(&output.stderr, &["printed 'b too\\n' after its reply to job 2 (line 2)"]);
-    assert_eq!(output.stderr.lines().count(), 2, "each is told once: {}", output.stderr);
+    assert_eq!(output.stderr.lines().count(), 2, "each is reported once: {}", output.stderr);
     assert_not_recorded(&journal, &["a", "b"]);
 }
 
@@ -604,7 +604,7 @@ fn a_crash_quotes_only_what_was_written_since_its_job_began() {
 
 // ---- The hint after 10 s
 
-/// All at the same time, since each takes so long.
+/// All at the same time, since each takes 10 s.
 #[test]
 fn the_hint_never_blames_what_is_not_to_blame() {
     let has_python = need("python3");

@@ -43,7 +43,7 @@ impl WorkerSlot {
         self.slot.flush();
     }
 
-    /// One round: take jobs, hand them to the worker, wait, deal with what happened. Returns
+    /// One round: take jobs, hand them to the worker, wait, deal with the events. Returns
     /// whether there is anything left to do.
     fn turn(&mut self) -> bool {
         if std::mem::take(&mut self.prestarts) {
@@ -135,7 +135,7 @@ impl WorkerSlot {
         self.look_out();
         self.hand_over();
         if self.in_flight() == 0 {
-            // The callers of all jobs are gone: the queue must be told.
+            // The callers of all jobs are gone: the queue must learn that.
             return false;
         }
         // A fresh worker may get more jobs than the one that it was started for.
@@ -233,7 +233,7 @@ impl WorkerSlot {
         self.slot.deliver(Attempt::at_once(0, self.slot.now()), job, Err(&failure), None);
     }
 
-    /// Waits for the worker, a deadline or a wake-up, and deals with what came.
+    /// Waits for the worker, a deadline or a wake-up, and deals with the event.
     fn wait(&mut self) {
         self.slot.flush();
         let Some(worker) = &mut self.worker else { return };
@@ -253,7 +253,7 @@ impl WorkerSlot {
         self.attend(&ready);
     }
 
-    /// Forwards what the worker and the spare have written to stderr.
+    /// Forwards the stderr of the worker and of the spare.
     fn forward_stderr(&mut self, ready: &Readiness) {
         let watcher = &*self.slot.shared.watcher;
         if let Some(worker) = &mut self.worker {
@@ -269,7 +269,7 @@ impl WorkerSlot {
         }
     }
 
-    /// Deals with what came: replies, the end of the worker, a caller that is gone, a deadline.
+    /// Deals with the events: replies, the end of the worker, a caller that is gone, a deadline.
     fn attend(&mut self, ready: &Readiness) {
         let Some(worker) = &mut self.worker else { return };
         let pid = worker.process.pid();
@@ -328,7 +328,7 @@ impl WorkerSlot {
         self.fail_oldest(None);
     }
 
-    /// Does what is due now, if anything is.
+    /// Does the work that is due now, if there is any.
     fn look_at_clock(&mut self) {
         let Some(worker) = &mut self.worker else { return };
         let shared = &*self.slot.shared;
