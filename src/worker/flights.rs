@@ -535,7 +535,8 @@ mod tests {
     #[test]
     fn the_place_of_the_last_answered_request_is_known() {
         let mut flights = in_flight(Job::of_lines(1, b"a\nbbb\nc\n", 3));
-        let begun = |flights: &Flights| [0, 1, 2, 3, 6, 7, 99].map(|n| flights.pending_lines_begun(n));
+        let begun =
+            |flights: &Flights| [0, 1, 2, 3, 6, 7, 99].map(|n| flights.pending_lines_begun(n));
         assert_eq!(begun(&flights), [0, 1, 1, 2, 2, 3, 3]);
         flights.complete_next(2);
         assert_eq!(flights.answered_from(), 2);

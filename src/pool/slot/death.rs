@@ -5,8 +5,8 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use crate::job::{Failure, Kind, Why};
-use crate::pool::slot::deliver::running_at_end;
 use crate::pool::shared::Shared;
+use crate::pool::slot::deliver::running_at_end;
 use crate::pool::slot::doubt::{
     accept_results, doubt_for, drop_records, report_ahead, report_unasked,
 };
