@@ -30,7 +30,7 @@ fn the_man_page_is_fresh() {
 fn each_option_in_the_man_page_has_a_text() {
     let page = man_page();
     let (_, rest) = page.split_once("\n.SH OPTIONS\n").expect("the section");
-    let (section, _) = rest.split_once("\n.SH ").expect("a section behind it");
+    let (section, _) = rest.split_once("\n.SH ").expect("a section after it");
     let section = format!("\n{section}");
     let entries: Vec<&str> = section.split("\n.TP\n").skip(1).collect();
     assert_eq!(entries.len(), options().len() + 1, "all options, and COMMAND");
@@ -145,7 +145,18 @@ fn headings() -> Vec<String> {
 }
 
 fn heading(arg: &Arg) -> String {
-    arg.get_help_heading().expect("every option stands under a heading").to_owned()
+    arg.get_help_heading().expect("every option is under a heading").to_owned()
+}
+
+/// The names of all options: `--resume`, `-I`.
+pub(crate) fn option_names() -> Vec<String> {
+    let names = options().into_iter().flat_map(|arg| {
+        let longs = arg.get_long_and_visible_aliases().unwrap_or_default();
+        let shorts = arg.get_short_and_visible_aliases().unwrap_or_default();
+        let longs: Vec<_> = longs.iter().map(|long| format!("--{long}")).collect();
+        longs.into_iter().chain(shorts.into_iter().map(|short| format!("-{short}")))
+    });
+    names.collect()
 }
 
 /// All options, in the order of the help.
@@ -173,10 +184,7 @@ fn short_help_fits_a_screen() {
     for example in &lines[1..4] {
         assert!(example.contains("procpool ") && example.contains(" # "), "{example}");
     }
-    let names: Vec<String> = options()
-        .iter()
-        .flat_map(|arg| arg.get_long().into_iter().map(|long| format!("--{long}")))
-        .collect();
+    let names = option_names();
     let words = help.split(|c: char| c.is_whitespace() || ",;:".contains(c));
     let named: Vec<&str> = words.filter(|word| word.starts_with("--")).collect();
     assert!(named.len() > 20, "{named:?}");
@@ -202,7 +210,7 @@ fn long_help_groups_the_options() {
         let names = help.lines().filter(|line| line.trim_start().starts_with('-'));
         let names = names.flat_map(|line| line.split_ascii_whitespace().take(2));
         let count = names.filter(|name| *name == format!("--{long}")).count();
-        assert_eq!(count, 1, "--{long} is told of once");
+        assert_eq!(count, 1, "--{long} is listed once");
     }
 }
 
@@ -427,10 +435,10 @@ fn blocks<'a>(text: &'a str, language: &str) -> impl Iterator<Item = &'a str> {
     let fence = format!("\n```{language}\n");
     let mut rest = text;
     std::iter::from_fn(move || {
-        let (_, behind) = rest.split_once(fence.as_str())?;
-        let end = behind.find("```").expect("a code block has an end");
-        rest = &behind[end..];
-        Some(&behind[..end])
+        let (_, block) = rest.split_once(fence.as_str())?;
+        let end = block.find("```").expect("a code block has an end");
+        rest = &block[end..];
+        Some(&block[..end])
     })
 }
 

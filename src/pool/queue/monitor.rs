@@ -29,7 +29,7 @@ pub(crate) struct Queue {
     places: Option<Semaphore>,
 }
 
-/// What the lock protects.
+/// The part that the lock protects.
 #[derive(Debug)]
 struct QueueState {
     backlog: Backlog,
@@ -259,7 +259,7 @@ impl Queue {
         jobs
     }
 
-    /// A call was dropped. If it is queued it leaves the queue, and what it holds is freed. If it runs, its
+    /// A call was dropped. If it is queued it leaves the queue, and its memory is freed. If it runs, its
     /// slot learns of it.
     pub(crate) fn drop_call(&self, call: &OpenCall) {
         let mut state = self.lock();

@@ -7,7 +7,7 @@ use crate::pool::shared::Shared;
 use crate::pool::slot::deadline::{Deadlines, Due};
 use crate::pool::slot::death::{EndSign, append_last_words};
 use crate::pool::slot::deliver::Attempt;
-use crate::pool::slot::doubt::{doubt_results, prove_results};
+use crate::pool::slot::doubt::{doubt_for, prove_results};
 use crate::pool::slot::silence::remark_on_silence;
 use crate::pool::slot::spare::SparePlace;
 use crate::pool::slot::steps::{self, Slot, unbundled};
@@ -16,8 +16,6 @@ use crate::pool::underway::Underway;
 use crate::process::stops::Stopped;
 use crate::process::{Readiness, Stop, Transfer};
 use crate::util::clock::Moment;
-use crate::util::text::quote;
-use crate::worker::buffering;
 use crate::worker::{Duty, Reading, Received, Refused, Violation, Worker};
 
 /// A slot with a worker, as soon as it has jobs for one.
@@ -45,7 +43,7 @@ impl WorkerSlot {
         self.slot.flush();
     }
 
-    /// One round: take jobs, hand them to the worker, wait, deal with what happened. Returns
+    /// One round: take jobs, hand them to the worker, wait, deal with the events. Returns
     /// whether there is anything left to do.
     fn turn(&mut self) -> bool {
         if std::mem::take(&mut self.prestarts) {
@@ -137,7 +135,7 @@ impl WorkerSlot {
         self.look_out();
         self.hand_over();
         if self.in_flight() == 0 {
-            // The callers of all jobs are gone: the queue must be told.
+            // The callers of all jobs are gone: the queue must learn that.
             return false;
         }
         // A fresh worker may get more jobs than the one that it was started for.
@@ -235,7 +233,7 @@ impl WorkerSlot {
         self.slot.deliver(Attempt::at_once(0, self.slot.now()), job, Err(&failure), None);
     }
 
-    /// Waits for the worker, a deadline or a wake-up, and deals with what came.
+    /// Waits for the worker, a deadline or a wake-up, and deals with the event.
     fn wait(&mut self) {
         self.slot.flush();
         let Some(worker) = &mut self.worker else { return };
@@ -255,7 +253,7 @@ impl WorkerSlot {
         self.attend(&ready);
     }
 
-    /// Forwards what the worker and the spare have written to stderr.
+    /// Forwards the stderr of the worker and of the spare.
     fn forward_stderr(&mut self, ready: &Readiness) {
         let watcher = &*self.slot.shared.watcher;
         if let Some(worker) = &mut self.worker {
@@ -271,7 +269,7 @@ impl WorkerSlot {
         }
     }
 
-    /// Deals with what came: replies, the end of the worker, a caller that is gone, a deadline.
+    /// Deals with the events: replies, the end of the worker, a caller that is gone, a deadline.
     fn attend(&mut self, ready: &Readiness) {
         let Some(worker) = &mut self.worker else { return };
         let pid = worker.process.pid();
@@ -330,7 +328,7 @@ impl WorkerSlot {
         self.fail_oldest(None);
     }
 
-    /// Does what is due now, if anything is.
+    /// Does the work that is due now, if there is any.
     fn look_at_clock(&mut self) {
         let Some(worker) = &mut self.worker else { return };
         let shared = &*self.slot.shared;
@@ -450,7 +448,9 @@ impl WorkerSlot {
         if worker.replies() == received.answered as u64 {
             shared.estimates.learn_start_time(now.since(worker.born()));
         }
-        if worker.has_closed_stdin() && !worker.flights.is_empty() {
+        if received.is_ahead {
+            self.end_ahead();
+        } else if worker.has_closed_stdin() && !worker.flights.is_empty() {
             self.stdin_closed();
         } else if worker.has_served(&shared.config, now) && worker.flights.is_empty() {
             self.retire();
@@ -486,12 +486,8 @@ impl WorkerSlot {
         }
         let Some(worker) = &mut self.worker else { return };
         let shared = &*self.slot.shared;
-        let bytes = quote(&violation.bytes);
-        let message = format!("{}: {bytes}{}", violation.what, buffering::FOR_REPLIES);
-        if violation.is_surplus {
-            let what = format!("printed more than it was asked for ({bytes})");
-            doubt_results(shared, worker, &what);
-        }
+        let message = violation.message();
+        doubt_for(shared, worker, violation);
         if worker.flights.is_empty() {
             let slot = self.slot.number();
             let pid = worker.process.pid();
@@ -506,6 +502,12 @@ impl WorkerSlot {
     fn fail_oldest(&mut self, failure: Option<&Failure>) {
         if let Some(worker) = self.worker.take() {
             self.slot.fail_oldest(worker, failure);
+        }
+    }
+
+    fn end_ahead(&mut self) {
+        if let Some(worker) = self.worker.take() {
+            self.slot.end_ahead(worker);
         }
     }
 

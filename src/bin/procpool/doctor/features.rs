@@ -1,4 +1,4 @@
-//! What the system has of the things that procpool uses if they are there.
+//! The features of the system that procpool uses where they exist.
 
 use std::path::Path;
 
