@@ -227,21 +227,18 @@ mod worker;
 
 pub use bytes::Bytes;
 
-pub use command::CommandError;
-pub use config::{Depth, Timeout};
-pub use interpreter::{Code, CodeError, CodeFileError, Language};
-pub use job::{Closed, CommandOutput, Failure, Kind};
+pub use config::Timeout;
+pub use interpreter::Code;
+pub use job::{CommandOutput, Failure, Kind};
 pub use pool::Pool;
-pub use pool::blocking::{Blocking, BlockingOutcomes};
+pub use pool::blocking::Blocking;
 pub use pool::build_error::BuildError;
 pub use pool::builder::Builder;
 pub use pool::call::Call;
 pub use pool::deferred::Deferred;
 pub use pool::pipeline::Pipeline;
 pub use pool::stats::{Stats, WorkerState, WorkerStats};
-pub use pool::stderr::{StderrText, WorkerStderr};
 pub use pool::stream::Outcomes;
-pub use process::lookup::ProgramError;
 pub use protocol::Protocol;
 
 /// What the command `procpool` is made of besides the public items. It may change in any version.
@@ -250,16 +247,19 @@ pub use protocol::Protocol;
 pub mod engine {
     pub use crate::agent::{AgentEnd, AgentPool, AgentTask, run_agent};
     pub use crate::command::Commands;
-    pub use crate::config::{Host, Hosts, Init, Limits};
+    pub use crate::config::{Depth, Host, Hosts, Init, Limits};
     pub use crate::input::job_lines::{InitError, parse_init};
+    pub use crate::interpreter::{CodeError, CodeFileError, Language};
     pub use crate::job::naming::name;
     pub use crate::job::printed::{Capture, Printed, Spool};
-    pub use crate::job::{Done, Feed, Job, Place, Run, Sink, Value, Watcher, Why, WorkerEnd};
+    pub use crate::job::{
+        Closed, Done, Feed, Job, Place, Run, Sink, Value, Watcher, Why, WorkerEnd,
+    };
     pub use crate::pool::gates::Gate;
     pub use crate::pool::gates::memory::{FreeMemory, free_memory};
     pub use crate::pool::program_hash;
     pub use crate::pool::underway::Underway;
-    pub use crate::process::lookup::{check as check_program, is_shell_word, locate};
+    pub use crate::process::lookup::{ProgramError, check as check_program, is_shell_word, locate};
     pub use crate::protocol::ReplyMessagesError;
     pub use crate::util::duration::{DurationError, parse_duration};
     pub use crate::util::files;
@@ -267,10 +267,7 @@ pub mod engine {
     pub use crate::util::similar::similar;
     pub use crate::util::text::{printable, printable_bytes};
     pub use crate::util::wording::name_options;
-    pub use crate::{
-        BuildError, Builder, Closed, Code, CodeError, CodeFileError, Depth, Failure, Kind,
-        Language, Pool, ProgramError, Protocol, Timeout,
-    };
+    pub use crate::{BuildError, Builder, Code, Failure, Kind, Pool, Protocol, Timeout};
 
     /// A job → the command line that is run for it.
     pub mod command {

@@ -185,13 +185,22 @@ impl Roster {
         Some(slot)
     }
 
+    /// An idle slot gets a job, and is not interrupted. Returns whether it was idle.
+    pub(super) fn claim(&mut self, slot: usize) -> bool {
+        let is_idle = self.slots.get(slot) == Some(&Activity::Idle);
+        if is_idle {
+            self.unlist(slot);
+            self.slots[slot] = Activity::Woken;
+            self.woken += 1;
+        }
+        is_idle
+    }
+
     /// Calls one slot: wakes it if it is idle. Returns it if it is to be started.
     pub(super) fn call(&mut self, slot: usize) -> Option<usize> {
         match self.slots.get(slot)? {
             Activity::Idle => {
-                self.unlist(slot);
-                self.slots[slot] = Activity::Woken;
-                self.woken += 1;
+                self.claim(slot);
                 self.notify(slot);
                 None
             }
