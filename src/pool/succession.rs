@@ -86,3 +86,52 @@ impl Drop for OpenTurn<'_> {
         lock(&self.0.0).open -= 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::util::block_on::block_on;
+
+    /// How many of these calls, each by the task of this number, may keep their threads.
+    fn kept(tasks: impl IntoIterator<Item = usize>) -> usize {
+        let calls = Succession::default();
+        let wakers = [0, 1].map(|task| Waker::from(std::sync::Arc::new(Nobody(task))));
+        let call = |task: usize| {
+            lock(&calls.0).begin(&wakers[task]);
+            OpenTurn(&calls).is_one_of_many()
+        };
+        tasks.into_iter().filter(|task| call(*task)).count()
+    }
+
+    /// A waker whose tasks have addresses of their own.
+    #[expect(dead_code, reason = "it takes its place")]
+    struct Nobody(usize);
+
+    impl std::task::Wake for Nobody {
+        fn wake(self: std::sync::Arc<Self>) {}
+    }
+
+    #[test]
+    fn only_many_calls_of_the_same_task_are_in_a_row() {
+        assert_eq!(kept([0; 4]), 1);
+        assert_eq!(kept([0; 20]), 17);
+        assert_eq!(kept([0, 1].repeat(20)), 0);
+        assert_eq!(kept([0, 0, 0, 0, 0, 1, 1, 1, 1]), 3);
+    }
+
+    #[test]
+    fn calls_at_the_same_time_are_not_in_a_row() {
+        block_on(async {
+            let calls = Succession::default();
+            for _ in 0..20 {
+                let first = calls.begin().await;
+                let second = calls.begin().await;
+                assert!(!first.is_one_of_many() && !second.is_one_of_many());
+            }
+            for _ in 0..20 {
+                drop(calls.begin().await);
+            }
+            assert!(calls.begin().await.is_one_of_many());
+        });
+    }
+}

@@ -505,6 +505,11 @@ impl QueueState {
             return first;
         }
         let slots = self.roster.len();
+        let calls = self.backlog.calls();
+        if calls > 0 && self.roster.unoccupied() == 0 {
+            // Somebody waits for each of them, and a worker with room may run several at a time.
+            return calls.div_ceil(slots).clamp(first, ask.max);
+        }
         // A few jobs are kept for the slots that will be free soon.
         let kept = self.roster.free().max(8 * slots);
         let surplus = self.backlog.queued().saturating_sub(first + kept);
@@ -523,7 +528,9 @@ impl QueueState {
             self.roster.stop_idling(slot);
             return Taken::Leave;
         }
-        if !ask.busy {
+        if ask.busy && ask.max > 0 {
+            self.roster.has_room(slot);
+        } else if !ask.busy {
             self.roster.set_idle(slot, ask.warm);
             // They may have jobs to give back.
             self.hoarders.iter().for_each(|&hoarder| self.roster.notify(hoarder));
@@ -541,6 +548,9 @@ impl QueueState {
             }
             let Some(slot) = self.roster.call_absent() else { break };
             fresh.push(slot);
+        }
+        if self.backlog.calls() > self.roster.woken() {
+            self.roster.interrupt_roomy();
         }
         fresh
     }

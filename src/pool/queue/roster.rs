@@ -18,6 +18,8 @@ pub(super) struct Roster {
     idle_warm: Vec<usize>,
     /// Idle slots without a worker.
     idle_cold: Vec<usize>,
+    /// Slots that are busy, had room for more jobs when they last asked, and have not asked since.
+    roomy: Vec<usize>,
     /// How many slots are `Woken`.
     woken: usize,
     /// How many slots are `Busy`.
@@ -51,6 +53,7 @@ impl Roster {
             wakes: vec![None; slots],
             idle_warm: Vec::new(),
             idle_cold: Vec::new(),
+            roomy: Vec::new(),
             woken: 0,
             busy: 0,
             present: 0,
@@ -118,6 +121,7 @@ impl Roster {
 
     /// A slot that was woken has come.
     pub(super) fn arrive(&mut self, slot: usize) {
+        self.roomy.retain(|&roomy| roomy != slot);
         if self.slots[slot] == Activity::Woken {
             self.woken -= 1;
             self.set_busy(slot);
@@ -171,6 +175,22 @@ impl Roster {
         let Self { slots, idle_warm, idle_cold, .. } = self;
         std::iter::from_fn(|| idle_warm.pop().or_else(|| idle_cold.pop()))
             .find(|&slot| slots[slot] == Activity::Idle)
+    }
+
+    /// A slot that is busy has room for more jobs, and there are none.
+    pub(super) fn has_room(&mut self, slot: usize) {
+        self.roomy.push(slot);
+    }
+
+    /// Interrupts a busy slot that has room for more jobs: the one with the fewest jobs. Returns whether there
+    /// was any.
+    pub(super) fn interrupt_roomy(&mut self) -> bool {
+        let Some(&slot) = self.roomy.iter().min_by_key(|&&slot| self.held[slot]) else {
+            return false;
+        };
+        self.roomy.retain(|&roomy| roomy != slot);
+        self.notify(slot);
+        true
     }
 
     /// Finds a slot without a thread. The caller starts it, and it comes for a job.
@@ -246,6 +266,7 @@ impl Roster {
             Activity::Idle | Activity::Absent => {}
         }
         self.slots[slot] = Activity::Absent;
+        self.roomy.retain(|&roomy| roomy != slot);
         self.wakes[slot] = None;
         self.present -= 1;
     }

@@ -10,11 +10,11 @@ use crate::pool::queue::{Loan, Taken};
 use crate::pool::shared::Shared;
 use crate::pool::slot::doubt::prove_results;
 use crate::pool::slot::lending::Unsettled;
-use crate::pool::slot::worker_slot::{Turn, WorkerSlot};
+use crate::pool::slot::worker_slot::{NextStep, WorkerSlot};
 use crate::process::{Transfer, Wake};
 
-/// A slot is lent if a job takes its worker no longer than this. Of longer jobs, a wake-up is a small part.
-const QUICK: Duration = Duration::from_micros(100);
+/// A slot is lent if a job takes its worker no longer than this, about. Of longer jobs, a wake-up is a small part.
+const QUICK: Duration = Duration::from_millis(1);
 
 /// A slot's thread looks after its worker this often while it is lent. If nobody has borrowed it meanwhile, it is
 /// not lent before its next job.
@@ -22,10 +22,7 @@ const TICK: Duration = Duration::from_millis(10);
 
 impl WorkerSlot {
     /// Whether callers may have the worker run their calls: it is idle, quick, and may have several more jobs.
-    pub(super) fn may_be_lent(&self) -> bool {
-        if !self.lending.is_allowed || self.lending.rests {
-            return false;
-        }
+    pub(super) fn may_be_lent(&mut self) -> bool {
         let is_fit = self.worker.as_ref().is_some_and(|worker| {
             let pace = worker.pace();
             worker.flights.is_empty()
@@ -34,7 +31,10 @@ impl WorkerSlot {
                 && !pace.is_zero()
                 && pace <= QUICK
         });
-        is_fit && self.slot.jobs.is_empty() && !self.slot.shared.stopping.has_begun()
+        is_fit
+            && self.lending.is_due()
+            && self.slot.jobs.is_empty()
+            && !self.slot.shared.stopping.has_begun()
     }
 
     /// Runs the call that was queued for this slot, on the thread of its caller. Returns whether the slot may be
@@ -48,6 +48,7 @@ impl WorkerSlot {
         {
             return false;
         }
+        self.lending.succeeded();
         let taken = self.take();
         self.slot.flush();
         taken == Taken::Wait && self.may_be_lent()
@@ -73,7 +74,11 @@ impl WorkerSlot {
         if worker.has_unsent() || shared.now() >= self.spare.due(shared, worker) {
             return false;
         }
-        worker.process.wait_for_stdout(patience) && matches!(worker.read(), Transfer::Moved(_))
+        if !worker.process.wait_for_stdout(patience) {
+            self.lending.failed();
+            return false;
+        }
+        matches!(worker.read(), Transfer::Moved(_))
     }
 
     /// Delivers the replies that have come. Returns whether the worker may go on.
@@ -126,14 +131,16 @@ pub(super) fn run(slot: WorkerSlot) {
     let mut slot = lent.lock();
     loop {
         match slot.turn() {
-            Turn::GoOn => {}
-            Turn::Leave => break,
-            Turn::Lend => {
+            NextStep::GoOn => {}
+            NextStep::Leave => break,
+            NextStep::Lend => {
                 let shared = Arc::clone(&slot.slot.shared);
                 drop(slot);
                 let was_needed = lent.lend(&shared);
                 slot = lent.lock();
-                slot.lending.rests = !was_needed;
+                if !was_needed {
+                    slot.lending.rest();
+                }
                 slot.come_back();
             }
         }

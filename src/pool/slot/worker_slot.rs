@@ -35,7 +35,7 @@ pub(super) struct WorkerSlot {
 
 /// What is left of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum NextStep {
     /// There is more to do.
     GoOn,
     /// The slot waits for a job, and may be lent to a caller meanwhile.
@@ -53,7 +53,7 @@ impl WorkerSlot {
 
     /// Works until the queue is closed and empty; then the worker is retired.
     pub(super) fn run(mut self) {
-        while self.turn() != Turn::Leave {}
+        while self.turn() != NextStep::Leave {}
         self.finish();
     }
 
@@ -67,7 +67,7 @@ impl WorkerSlot {
     }
 
     /// One round: take jobs, hand them to the worker, wait, deal with what happened.
-    pub(super) fn turn(&mut self) -> Turn {
+    pub(super) fn turn(&mut self) -> NextStep {
         if std::mem::take(&mut self.prestarts) {
             self.prestart();
         }
@@ -77,26 +77,26 @@ impl WorkerSlot {
         });
         // A borrower of the slot may have taken jobs that are not its own.
         if self.slot.jobs.is_empty() && self.take() == Taken::Leave && self.in_flight() == 0 {
-            return Turn::Leave;
+            return NextStep::Leave;
         }
         if !self.slot.jobs.is_empty() && !self.put_to_work() {
-            return Turn::GoOn;
+            return NextStep::GoOn;
         }
         let Some(worker) = &mut self.worker else {
             self.slot.flush();
             self.slot.pause_until_due();
-            return Turn::GoOn;
+            return NextStep::GoOn;
         };
         if worker.has_unsent() && worker.send() == Transfer::Closed {
             self.stdin_closed();
-            return Turn::GoOn;
+            return NextStep::GoOn;
         }
-        if self.may_be_lent() {
+        if self.lending.is_allowed && self.may_be_lent() {
             self.slot.flush();
-            return Turn::Lend;
+            return NextStep::Lend;
         }
         self.wait();
-        Turn::GoOn
+        NextStep::GoOn
     }
 
     /// Starts a worker before there is a job for it. If it does not start, the next job starts another.
@@ -229,7 +229,7 @@ impl WorkerSlot {
     /// Hands the jobs in hand to the worker.
     pub(super) fn hand_over(&mut self) {
         let now = self.slot.now();
-        self.lending.rests = false;
+        self.lending.count_jobs(self.slot.jobs.len());
         if self.worker.as_ref().is_some_and(|worker| worker.is_unordered()) {
             self.slot.jobs = unbundled(std::mem::take(&mut self.slot.jobs));
         }

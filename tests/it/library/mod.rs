@@ -16,6 +16,7 @@ mod runtimes;
 mod shutdown;
 mod sinks;
 mod statistics;
+mod successive;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
