@@ -164,7 +164,7 @@
 //!
 //! # Platforms
 //!
-//! Linux is what it is developed and tested on. Other Unix systems should do, with less: whether a worker has
+//! It is developed and tested on Linux. Other Unix systems should do, with less: whether a worker has
 //! read its request is not known there, nor is its memory. Windows is not supported. The pool has threads
 //! of its own: one for each slot that was needed (with a stack of 256 KiB), and a few that wait. It works under
 //! any runtime, or none.
@@ -198,7 +198,7 @@
 //!   that is built, with some 27 crates.
 //! - `tracing`: events for the crate `tracing` with the target `procpool`: workers that start and end, calls
 //!   that end, notes.
-//! - `unstable-engine`: what the command is made of. It may change in any version.
+//! - `unstable-engine`: the parts of the command. It may change in any version.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
@@ -241,7 +241,7 @@ pub use pool::stats::{Stats, WorkerState, WorkerStats};
 pub use pool::stream::Outcomes;
 pub use protocol::Protocol;
 
-/// What the command `procpool` is made of besides the public items. It may change in any version.
+/// The parts of the command `procpool` besides the public items. They may change in any version.
 #[cfg(feature = "unstable-engine")]
 #[doc(hidden)]
 pub mod engine {
@@ -264,9 +264,9 @@ pub mod engine {
     pub use crate::util::duration::{DurationError, parse_duration};
     pub use crate::util::files;
     pub use crate::util::histogram::Durations;
+    pub use crate::util::setting::{Setting, name_settings};
     pub use crate::util::similar::similar;
     pub use crate::util::text::{printable, printable_bytes};
-    pub use crate::util::wording::name_options;
     pub use crate::{BuildError, Builder, Code, Failure, Kind, Pool, Protocol, Timeout};
 
     /// A job → the command line that is run for it.

@@ -1,5 +1,5 @@
-//! What an agent says, and the thread that writes it: slots say what became of jobs, and wait while too
-//! much waits to be written. While nobody speaks, that thread gives a sign of life.
+//! The messages of an agent, and the thread that writes them. Slots report the outcomes of jobs, and wait
+//! while too much waits to be written. While nobody speaks, that thread gives a sign of life.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -20,7 +20,7 @@ const MOST_BYTES: usize = 4 << 20;
 /// Before the coordinator has said how patient it is, it gets a sign of life this often.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
-/// What an agent has to say.
+/// The messages that are not written yet.
 #[derive(Debug)]
 pub(super) struct LinkOutbox {
     state: Mutex<LinkOutboxState>,
@@ -127,7 +127,7 @@ impl LinkOutbox {
         self.end.notify();
     }
 
-    /// What is to be written next. `None`: nothing follows.
+    /// The bytes to be written next. `None`: nothing follows.
     fn next(&self) -> Option<Vec<u8>> {
         let mut state = lock(&self.state);
         loop {

@@ -40,7 +40,7 @@ pub struct Code {
     pub(super) form: CodeForm,
 }
 
-/// What the text of code is.
+/// The kinds of code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CodeForm {
     Expression,

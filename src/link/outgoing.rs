@@ -1,4 +1,4 @@
-//! What one end of a link has to say and the stream has not taken yet.
+//! The messages of one end of a link that the stream has not taken yet.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ impl Outgoing {
         &mut self.bytes
     }
 
-    /// What is not written yet.
+    /// The bytes that are not written yet.
     pub(crate) fn rest(&self) -> &[u8] {
         &self.bytes[self.written..]
     }

@@ -1,4 +1,4 @@
-//! [`BuildError`]: what can be wrong with the settings of a pool.
+//! [`BuildError`]: the possible errors in the settings of a pool.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -48,7 +48,7 @@ pub enum BuildError {
     OutOfRange {
         /// The method of [`Builder`](crate::Builder) that sets it.
         setting: &'static str,
-        /// What it may be.
+        /// The values that it may have.
         range: &'static str,
     },
     /// The setting is for workers, and the pool runs commands.

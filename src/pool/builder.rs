@@ -40,7 +40,7 @@ use crate::protocol::Protocol;
 pub struct Builder {
     pub(super) config: Result<Config, BuildError>,
     pub(super) sink: Option<Arc<dyn Sink>>,
-    /// `None`: the voice has what the pool says.
+    /// `None`: the voice has the pool's messages.
     pub(super) watcher: Option<Arc<dyn Watcher>>,
     pub(super) voice: Voice,
     pub(super) sources: Vec<String>,
@@ -359,7 +359,7 @@ impl Builder {
             .set(|config| config.hosts = Some(Arc::new(hosts)))
     }
 
-    /// What this machine is called among others: jobs find it in `PROCPOOL_HOST`. Default: nothing.
+    /// The name of this machine among others: jobs find it in `PROCPOOL_HOST`. Default: nothing.
     #[cfg(feature = "unstable-engine")]
     #[doc(hidden)]
     pub fn host_name(self, name: &str) -> Self {

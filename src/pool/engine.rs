@@ -1,4 +1,4 @@
-//! What all handles of a pool share: it queues the jobs of callers, and ends the run.
+//! The engine that all handles of a pool share: it queues the jobs of callers, and ends the run.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::process::Stop;
 use crate::util::clock::Moment;
 use crate::util::json::on_one_line;
 
-/// What all handles of a pool share. All processes are killed when the last handle is dropped.
+/// The part that all handles of a pool share. All processes are killed when the last handle is dropped.
 pub(crate) struct Engine {
     pub(crate) shared: Arc<Shared>,
     /// How many jobs of a pipeline may be queued or running.
@@ -38,7 +38,7 @@ impl Drop for Engine {
     }
 }
 
-/// What the end of a run does besides ending its jobs.
+/// The effects of the end of a run besides the end of its jobs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RunEnd {
     /// The pool may be used again.

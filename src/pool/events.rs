@@ -53,3 +53,74 @@ mod silent {
 pub(crate) use silent::*;
 #[cfg(feature = "tracing")]
 pub(crate) use traced::*;
+
+#[cfg(all(test, feature = "tracing"))]
+mod tests {
+    use std::fmt::{Debug, Write as _};
+    use std::sync::{Arc, Mutex};
+
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
+
+    use crate::{Failure, Kind, Pool};
+
+    /// Keeps all events of procpool as lines: the level, then the fields.
+    #[derive(Clone, Default)]
+    struct Events(Arc<Mutex<Vec<String>>>);
+
+    struct Line(String);
+
+    impl Visit for Line {
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            write!(self.0, " {field}={value:?}").expect("a string takes all");
+        }
+    }
+
+    impl Subscriber for Events {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target() == "procpool"
+        }
+
+        fn event(&self, event: &Event<'_>) {
+            let mut line = Line(event.metadata().level().to_string());
+            event.record(&mut line);
+            self.0.lock().expect("no panic").push(line.0);
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[test]
+    fn workers_and_calls_are_told_of() {
+        let events = Events::default();
+        tracing::subscriber::set_global_default(events.clone()).expect("it is the only one");
+        let code = r#"read -r l; echo '{"result":1}'; read -r l; echo '{"error":"no"}'; read -r l; exit 3"#;
+        let pool = Pool::worker(["sh", "-c", code]).max_procs(1).build().expect("a pool");
+        let call = || pool.blocking().process::<u64>("", ());
+        assert_eq!(call().expect("ok"), 1);
+        let kinds = [call(), call()].map(|outcome| outcome.err().map(|Failure { kind, .. }| kind));
+        assert_eq!(kinds, [Some(Kind::Error), Some(Kind::Crash)]);
+        pool.blocking().shutdown();
+        let lines = events.0.lock().expect("no panic").clone();
+        let begin = |what: &str| lines.iter().find(|line| line.contains(what)).expect("an event");
+        assert!(begin("worker started").starts_with("DEBUG message=worker started slot=1 pid="));
+        assert!(begin("call succeeded").starts_with("TRACE message=call succeeded seconds="));
+        let failed: Vec<_> = lines.iter().filter(|line| line.contains("call failed")).collect();
+        assert_eq!(failed.len(), 2, "{lines:?}");
+        assert!(
+            failed[0].contains("kind=error") && failed[0].contains("message=\"no\""),
+            "{lines:?}"
+        );
+        assert!(failed[1].contains("kind=crash"), "{lines:?}");
+        let ended = begin("worker ended");
+        assert!(ended.contains("slot=1") && ended.contains("jobs=2"), "{ended}");
+    }
+}

@@ -402,7 +402,7 @@ impl Pool {
         self.engine.shared.start_ups.warming()
     }
 
-    /// What holds most of the waiting slots back from starting their jobs, and how many slots wait for it.
+    /// The gate that most of the waiting slots wait for, and how many they are.
     #[doc(hidden)]
     pub fn held_back(&self) -> Option<(Gate, usize)> {
         self.engine.shared.gates.busiest()

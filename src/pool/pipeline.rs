@@ -38,7 +38,7 @@ pub struct Pipeline<T> {
     result: PhantomData<fn() -> T>,
 }
 
-/// What was queued, and what was returned.
+/// The jobs that were queued, and those that were returned.
 #[derive(Debug, Default)]
 struct Ledger {
     is_closed: bool,

@@ -21,7 +21,7 @@ const KEPT: usize = 64 << 20;
 /// The largest number of descriptors that a wait watches.
 const MOST_WATCHED: usize = 6;
 
-/// What a wait found. Several things may have happened at once.
+/// The result of a wait. Several things may have happened at once.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Readiness {
     /// Stdout can be read.

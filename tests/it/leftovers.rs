@@ -52,7 +52,7 @@ impl Left {
         format!("'{sleep}' 60 {redirections} & echo $! > '{pid}'; {then}")
     }
 
-    /// What is told of it.
+    /// The message about it.
     fn remark(&self) -> String {
         let pid = self.pid().as_raw_nonzero();
         format!(
@@ -68,7 +68,7 @@ impl Drop for Left {
     }
 }
 
-/// What is told of one that holds a stream open, behind its name.
+/// The end of the message about one that holds a stream open.
 fn silent(grace: &str) -> String {
     format!(
         "; it holds stdout or stderr open and has printed nothing for {grace}: what it prints from \

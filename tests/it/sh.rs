@@ -174,7 +174,7 @@ fn arguments_are_data_whatever_they_are() {
     }
 }
 
-/// What is told of code that has left something running, once for each job.
+/// The message about code that has left something running, once for each job.
 const SILENT: &str = "procpool: what the code has left running holds its stdout open and is silent: what it prints from \
      now on is lost\n";
 

@@ -303,6 +303,34 @@ fn no_public_error_is_a_string() {
     }
 }
 
+/// The library names settings, in `util/setting.rs`. Which options set them only the command knows.
+#[test]
+fn the_library_names_no_option() {
+    // These start programs with options of the programs' own.
+    const STARTERS: [&str; 2] = ["src/link/boot.rs", "src/process/guardian.rs"];
+    let options = crate::docs::option_names();
+    let is_option = |word: &str| options.iter().any(|option| option == word);
+    for (path, text) in sources("src") {
+        let is_library = !path.starts_with("src/bin/") && !path.ends_with("/tests.rs");
+        if !is_library || STARTERS.contains(&&*path) {
+            continue;
+        }
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let line = line.replace("sudo -n", "sudo");
+            let mut words = line.split(|c: char| !(c.is_alphanumeric() || c == '-'));
+            let option = words.find(|word| is_option(word));
+            assert!(option.is_none(), "{path} names {option:?}:\n{line}");
+        }
+    }
+    // The options of the command's table exist.
+    let table = read("src/bin/procpool/cli/setting_names.rs");
+    let named: Vec<_> =
+        table.split(['"', ' ']).filter(|word| word.starts_with('-') && *word != "->").collect();
+    assert!(named.len() > 15, "{named:?}");
+    named.iter().for_each(|word| assert!(is_option(word), "{word} is no option"));
+}
+
 /// Which files of the library use which others of it.
 fn imports() -> BTreeMap<String, BTreeSet<String>> {
     let files = sources("src");

@@ -22,7 +22,7 @@ use cli::help::HelpOptions;
 use exit::Status;
 
 fn main() -> ! {
-    procpool::engine::name_options();
+    procpool::engine::name_settings(cli::setting_names::option);
     signals::outlive_harmless();
     if let Some(status) = agent::run() {
         status.leave();

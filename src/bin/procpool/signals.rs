@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::report::console::Console;
 
-/// A signal, by what it asks for.
+/// A signal, by its meaning for a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caught {
     /// End. The first one lets jobs finish, and later ones end them sooner.

@@ -32,7 +32,7 @@ pub(crate) struct Queue {
     pub(crate) loans: Loans,
 }
 
-/// What the lock protects.
+/// The part that the lock protects.
 #[derive(Debug)]
 struct QueueState {
     backlog: Backlog,
@@ -274,7 +274,7 @@ impl Queue {
         jobs
     }
 
-    /// A call was dropped. If it is queued it leaves the queue, and what it holds is freed. If it runs, its
+    /// A call was dropped. If it is queued it leaves the queue, and its memory is freed. If it runs, its
     /// slot learns of it.
     pub(crate) fn drop_call(&self, call: &OpenCall) {
         let mut state = self.lock();

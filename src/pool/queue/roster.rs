@@ -32,7 +32,7 @@ pub(super) struct Roster {
     epoch: u64,
 }
 
-/// What a slot is doing.
+/// The activity of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Activity {
     /// The slot has no thread.

@@ -215,7 +215,7 @@ impl<'a> Running<'a> {
             let Some(due) = self.due(ending, deadline, now) else { break };
             let timeout = if due == Moment::NEVER { None } else { due.until(now) };
             let has_exited = self.wait(wake, timeout);
-            // What has ended the command also ends the processes that it has left running.
+            // The event that ended the command also ends the processes that it has left running.
             if has_exited && (ending.is_some() || self.outlive()) {
                 break;
             }
@@ -226,7 +226,7 @@ impl<'a> Running<'a> {
         cut
     }
 
-    /// Waits once, and deals with what comes. Returns whether the command has exited.
+    /// Waits once, and deals with the event. Returns whether the command has exited.
     fn wait(&mut self, wake: &Wake, timeout: Option<Duration>) -> bool {
         if self.is_held_up && self.heard.is_none() {
             return self.offer_again(wake, timeout);
@@ -275,7 +275,7 @@ impl<'a> Running<'a> {
         self.shared.config.grace.max(SHORTEST_SILENCE)
     }
 
-    /// The command has exited: what it has printed is read. Returns whether no process that it has left
+    /// The command has exited: the rest of its output is read. Returns whether no process that it has left
     /// running can print more.
     fn outlive(&mut self) -> bool {
         self.heard = Some(self.shared.now());

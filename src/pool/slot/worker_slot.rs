@@ -9,7 +9,7 @@ use crate::pool::shared::Shared;
 use crate::pool::slot::deadline::{Deadlines, Due};
 use crate::pool::slot::death::{EndSign, append_last_words};
 use crate::pool::slot::deliver::Attempt;
-use crate::pool::slot::doubt::{doubt_results, prove_results};
+use crate::pool::slot::doubt::{doubt_for, prove_results};
 use crate::pool::slot::lending::Lending;
 use crate::pool::slot::silence::remark_on_silence;
 use crate::pool::slot::spare::SparePlace;
@@ -19,8 +19,6 @@ use crate::pool::underway::Underway;
 use crate::process::stops::Stopped;
 use crate::process::{Readiness, Stop, Transfer};
 use crate::util::clock::Moment;
-use crate::util::text::quote;
-use crate::worker::buffering;
 use crate::worker::{Duty, Reading, Received, Refused, Violation, Worker};
 
 /// A slot with a worker, as soon as it has jobs for one.
@@ -66,7 +64,7 @@ impl WorkerSlot {
         self.slot.flush();
     }
 
-    /// One round: take jobs, hand them to the worker, wait, deal with what happened.
+    /// One round: take jobs, hand them to the worker, wait, deal with the events.
     pub(super) fn turn(&mut self) -> NextStep {
         if std::mem::take(&mut self.prestarts) {
             self.prestart();
@@ -162,7 +160,7 @@ impl WorkerSlot {
         self.look_out();
         self.hand_over();
         if self.in_flight() == 0 {
-            // The callers of all jobs are gone: the queue must be told.
+            // The callers of all jobs are gone: the queue must learn that.
             return false;
         }
         // A fresh worker may get more jobs than the one that it was started for.
@@ -261,7 +259,7 @@ impl WorkerSlot {
         self.slot.deliver(Attempt::at_once(0, self.slot.now()), job, Err(&failure), None);
     }
 
-    /// Waits for the worker, a deadline or a wake-up, and deals with what came.
+    /// Waits for the worker, a deadline or a wake-up, and deals with the event.
     fn wait(&mut self) {
         self.slot.flush();
         let Some(worker) = &mut self.worker else { return };
@@ -289,7 +287,7 @@ impl WorkerSlot {
         self.attend(&ready);
     }
 
-    /// Forwards what the worker and the spare have written to stderr.
+    /// Forwards the stderr of the worker and of the spare.
     fn forward_stderr(&mut self, ready: &Readiness) {
         let watcher = &*self.slot.shared.watcher;
         if let Some(worker) = &mut self.worker {
@@ -305,7 +303,7 @@ impl WorkerSlot {
         }
     }
 
-    /// Deals with what came: replies, the end of the worker, a caller that is gone, a deadline.
+    /// Deals with the events: replies, the end of the worker, a caller that is gone, a deadline.
     fn attend(&mut self, ready: &Readiness) {
         let Some(worker) = &mut self.worker else { return };
         let pid = worker.process.pid();
@@ -364,7 +362,7 @@ impl WorkerSlot {
         self.fail_oldest(None);
     }
 
-    /// Does what is due now, if anything is.
+    /// Does the work that is due now, if there is any.
     fn look_at_clock(&mut self) {
         let Some(worker) = &mut self.worker else { return };
         let shared = &*self.slot.shared;
@@ -495,7 +493,9 @@ impl WorkerSlot {
         if worker.replies() == received.answered as u64 {
             shared.estimates.learn_start_time(now.since(worker.born()));
         }
-        if worker.has_closed_stdin() && !worker.flights.is_empty() {
+        if received.is_ahead {
+            self.end_ahead();
+        } else if worker.has_closed_stdin() && !worker.flights.is_empty() {
             self.stdin_closed();
         } else if worker.has_served(&shared.config, now) && worker.flights.is_empty() {
             self.retire();
@@ -531,12 +531,8 @@ impl WorkerSlot {
         }
         let Some(worker) = &mut self.worker else { return };
         let shared = &*self.slot.shared;
-        let bytes = quote(&violation.bytes);
-        let message = format!("{}: {bytes}{}", violation.what, buffering::FOR_REPLIES);
-        if violation.is_surplus {
-            let what = format!("printed more than it was asked for ({bytes})");
-            doubt_results(shared, worker, &what);
-        }
+        let message = violation.message();
+        doubt_for(shared, worker, violation);
         if worker.flights.is_empty() {
             let slot = self.slot.number();
             let pid = worker.process.pid();
@@ -551,6 +547,12 @@ impl WorkerSlot {
     fn fail_oldest(&mut self, failure: Option<&Failure>) {
         if let Some(worker) = self.worker.take() {
             self.slot.fail_oldest(worker, failure);
+        }
+    }
+
+    fn end_ahead(&mut self) {
+        if let Some(worker) = self.worker.take() {
+            self.slot.end_ahead(worker);
         }
     }
 
