@@ -1,7 +1,7 @@
 //! Nanoseconds per job of each step that a job goes through, so that a regression is found where
 //! it happens: `cargo bench --bench parts`.
 //!
-//! Every step is measured as the engine does it: many jobs one behind the other, in buffers that
+//! Every step is measured as the engine does it: many jobs one after the other, in buffers that
 //! are used again.
 
 use std::hint::black_box;
@@ -52,7 +52,7 @@ fn step<T>(
     group.finish();
 }
 
-/// The time that so many calls take.
+/// The time that `count` calls take.
 fn time(count: u64, mut call: impl FnMut()) -> Duration {
     let begin = Instant::now();
     for _ in 0..count {

@@ -35,7 +35,7 @@ Usage: cargo bench --bench peers -- [OPTIONS]
   --rounds N       N rounds instead of 5
   --only TEXT      only scenarios in whose name TEXT occurs
   --markdown       the tables as Markdown
-  --memory         also: peak memory with 10,000,000 jobs, and behind a slow first job
+  --memory         also: peak memory with 10,000,000 jobs, and after a slow first job
   --recycle        also: what replacing workers costs
   --growth         also: the cost per job with 10⁴ to 10⁷ jobs
   --hosts          only what runs on hosts: two sshd sessions of this machine

@@ -58,7 +58,7 @@ pub(crate) struct WorkerConfig {
     pub(crate) prestart: usize,
 }
 
-/// What processes find when they are started.
+/// The surroundings of a process when it is started.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ProcessConfig {
     /// Additions to the environment.
@@ -71,7 +71,7 @@ pub(crate) struct ProcessConfig {
     pub(crate) home: Option<PathBuf>,
 }
 
-/// How long calls wait, and what becomes of those that are dropped.
+/// How long calls wait, and how long dropped ones may run on.
 #[derive(Clone, Debug)]
 pub(crate) struct CallConfig {
     /// How many calls may wait in the queue; `None`: any number.
@@ -123,7 +123,7 @@ pub(crate) struct FailureConfig {
 }
 
 impl fmt::Debug for Config {
-    /// What tells a pool from others: all settings are a page.
+    /// Only the difference from other pools: all settings are a page.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let program = self.worker.argv.first();
         f.debug_struct("Config")
@@ -240,12 +240,12 @@ impl Hosts {
 /// Another machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// How many jobs it runs at a time; `None`: as many as it has CPUs.
     pub slots: Option<usize>,
-    /// What starts a program there whose name and arguments come after these words. Its stdin and stdout
-    /// are those of the program.
+    /// The words that start a program there. The name and arguments of the program come after them. The
+    /// launcher's stdin and stdout are those of the program.
     pub launcher: Vec<OsString>,
     /// The words of a command that is run here before the first connection; none: nothing is.
     pub before: Vec<OsString>,

@@ -13,11 +13,11 @@ use crate::tools::Tool;
 pub(crate) enum Load {
     /// `double [N]`.
     Double,
-    /// `echo [TEXT]`, with a text of so many bytes.
+    /// `echo [TEXT]`, with a text of this many bytes.
     Echo(usize),
     /// `nap [N, MICROSECONDS]`, each job with a sleep of its own.
     Nap(fn(u64) -> u64),
-    /// The first job sleeps so many microseconds; the results of the others have so many bytes.
+    /// The first job sleeps `micros` microseconds. The results of the others have `size` bytes.
     SlowFirst { micros: u64, size: usize },
     /// Lines with their numbers, for a command that prints nothing or a filter that prints them.
     Lines,
@@ -105,7 +105,7 @@ pub(crate) enum Input {
     Jobs,
     /// The requests that procpool would make of them, for tools that know nothing of jobs.
     Requests,
-    /// The same, each behind it a NUL byte.
+    /// The same, with a NUL byte after each.
     NulRequests,
     /// The args alone.
     Args,

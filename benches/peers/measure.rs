@@ -1,8 +1,8 @@
 //! Runs one command and tells what it took.
 //!
-//! CPU time and memory are read from `/proc`: there is no other way to them without `unsafe`. What
-//! has ended but has not been waited for still shows its own time apart from that of the processes
-//! that it waited for, which is how the cost of a tool is told from that of its workers.
+//! CPU time and memory are read from `/proc`: there is no other way to them without `unsafe`. A
+//! process that has ended, and has not been waited for, still shows its own time apart from that of
+//! its children. So the cost of a tool is known apart from that of its workers.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
-/// Whatever takes longer hangs, or is nothing that anybody would wait for.
+/// A run that takes longer hangs, or nobody would wait for it.
 const PATIENCE: Duration = Duration::from_secs(1200);
 
-/// The memory is looked at so often. It is the kernel's high-water mark that is read, so that only
-/// what was added after the last look is missed.
+/// How often the memory is read. The kernel keeps a high-water mark, so only memory that was added
+/// after the last look is missed.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// `/proc` counts time in these, on all of Linux.

@@ -202,7 +202,7 @@ fn memory(tools: &Tools, options: &Options) -> [Scenario; 2] {
             ],
         )),
         scenario(Scenario::new(
-            "memory behind a slow job",
+            "memory after a slow job",
             "first a job of 12 s, then results of 1 KB; --buffer 64M",
             Load::SlowFirst { micros: size(12_000_000, 1_200_000), size: 1000 },
             size(1_000_000, 100_000),
@@ -307,7 +307,7 @@ pub(crate) fn targets(measured: &[(Scenario, Vec<Row>)]) -> Vec<Target> {
                     target(&format!("{name}, peak MiB"), 24.0, true, peak(name));
                 }
             }
-            "memory behind a slow job" => {
+            "memory after a slow job" => {
                 for name in [ONE, AUTO] {
                     target(&format!("{name}, peak MiB"), 64.0 + 24.0, true, peak(name));
                 }

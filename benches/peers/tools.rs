@@ -1,4 +1,4 @@
-//! procpool, its peers, and how each is told to run the jobs.
+//! procpool, its peers, and the command line with which each runs the jobs.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -20,16 +20,16 @@ pub(crate) struct Tool {
     pub(crate) output: Output,
     /// Results come in the order of the jobs.
     pub(crate) is_ordered: bool,
-    /// Its workers write to the same pipe: what is more than that takes at once gets mixed.
+    /// Its workers write to the same pipe. Results that are longer than the pipe takes at once get mixed.
     pub(crate) is_mixing: bool,
-    /// It is given only one in so many jobs, since it is slow; what is compared is the time per job.
+    /// It gets only one in `share` jobs, since it is slow. The time per job is compared.
     pub(crate) share: u64,
     /// Why it can't be run.
     pub(crate) missing: Option<String>,
 }
 
 impl Tool {
-    /// Gives it only one in so many jobs.
+    /// Gives it only one in `share` jobs.
     pub(crate) fn share(self, share: u64) -> Self {
         Self { share, ..self }
     }

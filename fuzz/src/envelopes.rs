@@ -1,5 +1,5 @@
 //! Envelopes: messages of a worker → outcomes, jobs → requests. All of it is tried as a message; up
-//! to the first NUL byte it is a command, and args behind that.
+//! to the first NUL byte it is a command, and after that args.
 
 use procpool::engine::Job;
 use procpool::engine::protocol::PROTOCOLS;

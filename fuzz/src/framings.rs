@@ -11,7 +11,7 @@ use super::{choice, pieces};
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Received {
     messages: Vec<Vec<u8>>,
-    /// What came behind them and is no whole message.
+    /// What came after them and is no whole message.
     left: Vec<u8>,
     broken: Option<&'static str>,
 }
@@ -53,7 +53,7 @@ fn received(pieces: &[&[u8]], split: impl Fn(&[u8], &mut Scan) -> Split) -> Rece
             match split(&received.left, &mut scan) {
                 Split::Message { begin, end, next } => {
                     assert!(begin <= end && end <= next && next <= received.left.len());
-                    assert!(next > 0, "it stands still");
+                    assert!(next > 0, "it makes no progress");
                     assert!(end - begin >= least, "{least} bytes were promised");
                     received.messages.push(received.left[begin..end].to_vec());
                     received.left.drain(..next);
@@ -76,7 +76,7 @@ fn received(pieces: &[&[u8]], split: impl Fn(&[u8], &mut Scan) -> Split) -> Rece
     received
 }
 
-/// What is sealed behind other bytes is split as it was; what can't be sealed leaves no trace.
+/// A message that is sealed after other bytes is split as it was. One that can't be sealed leaves no trace.
 fn round_trip(framing: &Framing, message: &[u8]) {
     let mut out = b"before".to_vec();
     let start = out.len();
@@ -93,7 +93,7 @@ fn round_trip(framing: &Framing, message: &[u8]) {
         return;
     }
     let len = out.len();
-    out.extend_from_slice(b"behind");
+    out.extend_from_slice(b"after");
     let sealed = received(&[&out[start..len]], framing.split);
     let message = if framing.name == "json" { message.trim_ascii() } else { message };
     assert_eq!(sealed.messages, [message], "{}", framing.name);

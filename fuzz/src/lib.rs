@@ -15,7 +15,7 @@ pub mod templates;
 
 use serde_json::value::RawValue;
 
-/// The first byte, which chooses, and what is behind it.
+/// The first byte, which chooses, and the bytes after it.
 fn choice(data: &[u8]) -> (u8, &[u8]) {
     data.split_first().map_or((0, data), |(first, rest)| (*first, rest))
 }

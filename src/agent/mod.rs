@@ -27,7 +27,7 @@ use crate::pool::Pool;
 use crate::process::Stop;
 use crate::util::block_on::block_on;
 
-/// A coordinator that does not say what to run within this time is none.
+/// A coordinator sends the task within this time. Otherwise the agent ends.
 const SETUP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Killed processes have this long to disappear before the agent ends nevertheless.
@@ -36,16 +36,16 @@ const KILL_PATIENCE: Duration = Duration::from_secs(2);
 /// A stream that says nothing is looked at this often, at least.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// What an agent is to run.
+/// The task of an agent.
 #[derive(Clone, Debug)]
 pub struct AgentTask {
-    /// What its host is called.
+    /// The name of its host.
     pub host: String,
     /// How many jobs run at a time.
     pub slots: usize,
     /// How many slots of other machines are numbered before its own.
     pub slots_before: usize,
-    /// What is to be run: [`Hosts::task`](crate::Hosts::task) of the coordinator.
+    /// The words to run: [`Hosts::task`](crate::Hosts::task) of the coordinator.
     pub task: Vec<u8>,
 }
 
@@ -67,7 +67,7 @@ pub enum AgentEnd {
     Abandoned,
 }
 
-/// What makes the pool of an agent.
+/// Makes the pool of an agent.
 type Make<'a> = &'a dyn Fn(
     &AgentTask,
     Arc<dyn Sink>,
@@ -152,7 +152,7 @@ impl Agent {
         }
     }
 
-    /// Does what has come. Returns whether all of it had a meaning.
+    /// Obeys all messages that have come. Returns whether each had a meaning.
     fn obey(&mut self, make: Make<'_>) -> bool {
         let mut incoming = std::mem::take(&mut self.incoming);
         let read = incoming.each(|kind, message| self.do_one(ToAgent::read(kind, message)?, make));
@@ -161,19 +161,19 @@ impl Agent {
         read.is_ok()
     }
 
-    /// Does one thing. `None`: it has no meaning now.
+    /// Obeys a message. `None`: it has no meaning now.
     fn do_one(&mut self, message: ToAgent<'_>, make: Make<'_>) -> Option<()> {
         match message {
             ToAgent::Setup(setup) if self.pool.is_none() => self.set_up(&setup, make),
             ToAgent::Ping(stamp) => self.outbox.say(&FromAgent::Pong(Some(stamp))),
-            // What it was told to run was refused.
+            // Its task was refused.
             _ if self.is_ending.load(Ordering::Acquire) && self.pool.is_none() => {}
             message => return self.work(message),
         }
         Some(())
     }
 
-    /// Does what the pool is to do. `None`: the message has no meaning now.
+    /// Obeys a message for the pool. `None`: the message has no meaning now.
     fn work(&mut self, message: ToAgent<'_>) -> Option<()> {
         if !matches!(message, ToAgent::Job(_)) {
             // The order counts: what is recalled may have come just now.

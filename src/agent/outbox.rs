@@ -1,5 +1,5 @@
-//! What an agent says. Who says something writes it, as far as the stream takes it; the rest is written by a
-//! thread. While nobody speaks, that thread gives a sign of life. Slots wait while too much is unwritten.
+//! The messages of an agent. The thread that has a message writes it, as far as the stream takes it. Another
+//! thread writes the rest, and gives a sign of life while nobody speaks. Slots wait while too much is unwritten.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -23,7 +23,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// Who writes goes on with what others say meanwhile this many times; then the thread does.
 const MOST_ROUNDS: usize = 4;
 
-/// What an agent has to say.
+/// The messages that are not written yet.
 #[derive(Debug)]
 pub(super) struct LinkOutbox {
     state: Mutex<LinkOutboxState>,

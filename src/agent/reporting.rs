@@ -11,7 +11,7 @@ use crate::link::from_agent::{
     FromAgent, RemoteCommand, RemoteOutcome, RemoteRun, RemoteValue, RemoteWorkerEnd,
 };
 
-/// What a command has printed is sent in pieces of this many bytes.
+/// The output of a command is sent in pieces of this many bytes.
 const PIECE: usize = 64 << 10;
 
 /// Reports to the coordinator.

@@ -25,9 +25,8 @@ impl Args<'_> {
     /// # Errors
     /// The text is not JSON, or not UTF-8.
     pub fn from_json(json: &[u8]) -> Result<Args<'static>, CommandError> {
-        let not_json =
-            |error: serde_json::Error| format!("the args are not JSON: {}", error_text(&error));
-        let text = std::str::from_utf8(json).map_err(|_| "the args are not UTF-8".to_owned())?;
+        let not_json = |error: serde_json::Error| CommandError::NotJson(error_text(&error));
+        let text = std::str::from_utf8(json).map_err(|_| CommandError::NotUtf8)?;
         let mut args = Args::default();
         match text.trim_ascii_start().as_bytes().first() {
             Some(b'[') => {

@@ -9,6 +9,7 @@ use super::line::{Command, command_line, quote};
 use super::placeholder::{Names, TemplateSettings};
 use super::template::Template;
 use crate::job::Job;
+use crate::util::json::error_text;
 
 /// How a pool without workers makes the command of each job.
 #[derive(Clone, Debug)]
@@ -68,9 +69,10 @@ impl Commands {
     pub fn of(&self, job: &Job, slot: usize) -> Result<(Command, Vec<u8>), CommandError> {
         let args = self.args(job)?;
         let command = if self.in_jobs {
-            let cmd: String = serde_json::from_slice(job.cmd()).map_err(|e| e.to_string())?;
+            let not_text = |error: serde_json::Error| CommandError::NotText(error_text(&error));
+            let cmd: String = serde_json::from_slice(job.cmd()).map_err(not_text)?;
             if args.whole.is_some() {
-                return Err("the args of a command are an array, not an object".into());
+                return Err(CommandError::ArgsWithNames);
             }
             self.template.fill_job(cmd.as_bytes(), &args, job.seq, slot)?
         } else {

@@ -1,10 +1,7 @@
 //! Placeholders of GNU parallel that procpool does not have. They are errors: as plain text they would
 //! run commands that nobody meant.
 
-use super::error::CommandError;
-
-/// The placeholders that can always be used.
-pub(super) const KNOWN: &str = "{} {.} {/} {//} {/.}, {1} {1.} {1/} {1//} {1/.} and so on, {#} {%}";
+use super::error::{CommandError, PlaceholderProblem};
 
 /// Refuses GNU parallel's Perl expressions, `{= … =}`. They may have braces of their own.
 pub(super) fn no_expression(text: &[u8]) -> Result<(), CommandError> {
@@ -12,19 +9,14 @@ pub(super) fn no_expression(text: &[u8]) -> Result<(), CommandError> {
     let is_shells = |at: usize| at > 0 && text[at - 1] == b'$';
     let Some(begin) = begin.filter(|&at| !is_shells(at)) else { return Ok(()) };
     match memchr::memmem::find(&text[begin + 2..], b"=}") {
-        Some(length) => Err(unknown(&text[begin..begin + length + 4]).into()),
+        Some(length) => Err(unknown(&text[begin..begin + length + 4])),
         None => Ok(()),
     }
 }
 
 /// The error for a placeholder that only GNU parallel has.
-pub(super) fn unknown(spelled: &[u8]) -> String {
-    format!(
-        "the placeholder {} is GNU parallel's, and procpool does not have it; known are {KNOWN}; to \
-         take a name apart in another way, use a shell (sh -c 'echo \"${{0%.gz}}\"' {{}}); if you mean \
-         it literally, choose another placeholder with -I STR: then braces are plain text",
-        String::from_utf8_lossy(spelled)
-    )
+pub(super) fn unknown(spelled: &[u8]) -> CommandError {
+    CommandError::placeholder(spelled, PlaceholderProblem::Foreign)
 }
 
 /// Whether the text between braces is a placeholder that only GNU parallel has: `..`, `+/`, `%.gz`, `##`

@@ -26,7 +26,7 @@ pub struct LabelSize {
 }
 
 impl LabelSize {
-    /// Room for nearly everything: only what nobody would read is cut.
+    /// Room for nearly everything: only a part that nobody would read is cut.
     pub const LARGE: Self = Self { arg: 4_000, whole: 8_000 };
 
     /// The room on a terminal with this number of columns: three rows.
@@ -35,7 +35,7 @@ impl LabelSize {
     }
 }
 
-/// What a job runs. `commands` says how a job without a worker is run. Empty: its line was empty, or was
+/// The label of a job. `commands` says how a job without a worker is run. Empty: its line was empty, or was
 /// not kept.
 pub fn label(commands: Option<&Commands>, job: &Job, slot: usize, size: LabelSize) -> String {
     let is_unread = job.cmd().is_empty() && job.args().is_empty() && job.arg_words().is_none();

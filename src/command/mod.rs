@@ -13,7 +13,7 @@ mod template;
 
 pub use args::Args;
 pub use commands::Commands;
-pub use error::CommandError;
+pub use error::{CommandError, PlaceholderProblem};
 pub use line::{Command, command_line, quote};
 pub use placeholder::{Names, TemplateSettings};
 pub use template::Template;

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 
 use super::args::Args;
-use super::error::CommandError;
-use super::foreign::{KNOWN, is_foreign, is_name, no_expression, unknown};
+use super::error::{CommandError, PlaceholderProblem};
+use super::foreign::{is_foreign, is_name, no_expression, unknown};
 
 /// The names that placeholders may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,9 +90,9 @@ pub(super) fn places(word: &[WordPart]) -> impl Iterator<Item = &Placeholder> {
     })
 }
 
-pub(super) fn list<'a>(names: impl Iterator<Item = &'a [u8]>) -> String {
-    let names: Vec<_> = names.map(String::from_utf8_lossy).collect();
-    if names.is_empty() { "none".into() } else { names.join(", ") }
+/// Names as texts, for a message.
+pub(super) fn texts(names: &[impl AsRef<[u8]>]) -> Vec<String> {
+    names.iter().map(|name| String::from_utf8_lossy(name.as_ref()).into_owned()).collect()
 }
 
 impl Placeholder {
@@ -109,11 +109,9 @@ impl Placeholder {
         matches!(self.which, PlaceholderKind::NameIfPresent(_))
     }
 
-    /// Why it has no value if a job has only `count` args.
-    pub(super) fn is_beyond(&self, count: usize, job: &str) -> String {
-        let spelled = String::from_utf8_lossy(&self.spelled);
-        let s = if count == 1 { "" } else { "s" };
-        format!("the placeholder {spelled} has no value: {job} has {count} arg{s}")
+    /// The error that it has this problem.
+    pub(super) fn error(&self, problem: PlaceholderProblem) -> CommandError {
+        CommandError::placeholder(&self.spelled, problem)
     }
 }
 
@@ -174,7 +172,8 @@ impl<'a> Values<'a> {
                 Ok(Some(self.args.all().map(|arg| place.cut.apply(arg).into()).collect()))
             }
             PlaceholderKind::Nth(number) if *number > self.args.words.len().max(self.count) => {
-                Err(place.is_beyond(self.args.words.len(), "this job").into())
+                let count = self.args.words.len();
+                Err(place.error(PlaceholderProblem::Beyond { job: "this job", count }))
             }
             // `resolve` refuses 0.
             PlaceholderKind::Nth(number) => one(nth(number - 1), place.cut),
@@ -182,12 +181,7 @@ impl<'a> Values<'a> {
             PlaceholderKind::Slot => Ok(Some(vec![self.slot.to_string().into_bytes().into()])),
             PlaceholderKind::Named(name) => match self.args.position(name) {
                 Some(index) => one(nth(index), place.cut),
-                None => Err(format!(
-                    "the placeholder {} is no field of this job; its fields are {}",
-                    String::from_utf8_lossy(&place.spelled),
-                    list(self.args.names.iter().map(AsRef::as_ref))
-                )
-                .into()),
+                None => Err(place.error(PlaceholderProblem::NoField(texts(&self.args.names)))),
             },
             PlaceholderKind::NameIfPresent(name) => {
                 let (stem, cut) = PathCut::of_ending(name);
@@ -297,7 +291,7 @@ pub(super) fn parse(
 
 pub(super) fn check_replace(settings: &TemplateSettings) -> Result<(), CommandError> {
     if settings.replace.as_ref().is_some_and(Vec::is_empty) {
-        Err("the placeholder that -I chooses is empty".into())
+        Err(CommandError::EmptyPlaceholder)
     } else {
         Ok(())
     }
@@ -321,7 +315,7 @@ pub(super) fn resolve(
         return match settings.names {
             // There may be a column of this name.
             Names::Any => place(PlaceholderKind::Named(inner.to_vec()), PathCut::Nothing),
-            Names::None => Err(unknown(spelled).into()),
+            Names::None => Err(unknown(spelled)),
         };
     }
     match stem {
@@ -331,11 +325,7 @@ pub(super) fn resolve(
         digits if digits.iter().all(u8::is_ascii_digit) => {
             let number = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
             match number {
-                Some(0) => Err(format!(
-                    "the placeholder {} has no value: args are counted from 1",
-                    String::from_utf8_lossy(spelled)
-                )
-                .into()),
+                Some(0) => Err(CommandError::placeholder(spelled, PlaceholderProblem::Zeroth)),
                 // No job has that many args.
                 number => place(PlaceholderKind::Nth(number.unwrap_or(usize::MAX)), cut),
             }
@@ -343,13 +333,9 @@ pub(super) fn resolve(
         name if is_name(name) && settings.names == Names::Any => {
             place(PlaceholderKind::Named(name.to_vec()), cut)
         }
-        name if is_name(name) => Err(format!(
-            "the placeholder {} is unknown; known are {KNOWN}, and names only with --header or \
-             --input json; if you mean it literally, choose another placeholder with -I STR: then \
-             braces are plain text",
-            String::from_utf8_lossy(spelled)
-        )
-        .into()),
+        name if is_name(name) => {
+            Err(CommandError::placeholder(spelled, PlaceholderProblem::Unknown))
+        }
         _ if settings.names == Names::Any => {
             place(PlaceholderKind::NameIfPresent(inner.to_vec()), PathCut::Nothing)
         }

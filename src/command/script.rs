@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::error::CommandError;
+use super::error::{CommandError, PlaceholderProblem};
 use super::foreign::no_expression;
 use super::placeholder::{
     PathCut, Placeholder, PlaceholderKind, TemplateSettings, Values, check_replace, next_place,
@@ -77,14 +77,7 @@ impl Script {
 
     /// Checks that args can be appended.
     pub(super) fn check_open(&self) -> Result<(), CommandError> {
-        if self.is_open {
-            Ok(())
-        } else {
-            Err("with --shell the args can't be appended to this text (it ends in a \
-                          comment, in quotes, after a here-document, or in mid-command): write \
-                          {} where they belong"
-                .into())
-        }
+        if self.is_open { Ok(()) } else { Err(CommandError::ClosedText) }
     }
 
     /// Whether the text may change the positional parameters: by `set`, by `shift`, or in a
@@ -231,13 +224,6 @@ fn place_in_script(
     }
     match spot? {
         Spot::Value(quoting) => Ok(Some((place, quoting))),
-        _ => {
-            let spelled = String::from_utf8_lossy(spelled);
-            Err(format!(
-                "with --shell ${spelled} is ambiguous: write \\${spelled} for a dollar sign before \
-                 the placeholder {spelled}"
-            )
-            .into())
-        }
+        _ => Err(place.error(PlaceholderProblem::AfterDollar)),
     }
 }

@@ -121,11 +121,7 @@ impl Scanner {
         });
         match self.unsure.or(enclosing) {
             None => Ok(Spot::Value(quoting)),
-            Some(place) => Err(format!(
-                "with --shell no placeholder is allowed {place}; assign it to a variable before \
-                 that (x={{}}; … \"$x\" …), or feed it to the command with --stdin"
-            )
-            .into()),
+            Some(place) => Err(CommandError::UnsafePlace(place)),
         }
     }
 
@@ -303,7 +299,7 @@ fn is_case(rest: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// What a placeholder would mean at the `@` of the text.
+    /// The meaning of a placeholder at the `@` of the text.
     fn spot(text: &str) -> Result<Spot, CommandError> {
         let (before, _) = text.split_once('@').expect("a place");
         let mut scanner = Scanner::new();
@@ -385,7 +381,10 @@ mod tests {
             "echo $(case a in a) echo @",
         ] {
             let error = spot(text).expect_err(text).to_string();
-            assert!(error.contains("variable") && error.contains("--stdin"), "{error}");
+            assert!(
+                error.contains("variable") && error.contains("TemplateSettings::stdin"),
+                "{error}"
+            );
         }
     }
 

@@ -5,12 +5,11 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use super::args::Args;
-use super::error::CommandError;
-use super::foreign::KNOWN;
+use super::error::{CommandError, PlaceholderProblem};
 use super::line::Command;
 use super::placeholder::{
-    Placeholder, PlaceholderKind, TemplateSettings, TemplateWord, Values, WordPart, list, parse,
-    places,
+    Placeholder, PlaceholderKind, TemplateSettings, TemplateWord, Values, WordPart, parse, places,
+    texts,
 };
 use super::script::{Script, ScriptPart, shell_argv};
 
@@ -49,7 +48,7 @@ impl Template {
     /// The words or settings are misused.
     pub fn new(words: &[OsString], settings: &TemplateSettings) -> Result<Self, CommandError> {
         if words.is_empty() {
-            return Err("there is no command".into());
+            return Err(CommandError::NoWords);
         }
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
         let body = if settings.shell {
@@ -82,8 +81,7 @@ impl Template {
         for text in &settings.env {
             let bytes = text.as_bytes();
             let Some(at) = memchr::memchr(b'=', bytes).filter(|&at| at > 0) else {
-                let text = text.to_string_lossy();
-                return Err(format!("'{text}' sets no variable; write --env NAME=VALUE").into());
+                return Err(CommandError::NoVariable(text.to_string_lossy().into_owned()));
             };
             let name = OsStr::from_bytes(&bytes[..at]).to_owned();
             env.push((name, parse(&bytes[at + 1..], settings)?));
@@ -101,13 +99,7 @@ impl Template {
             if let PlaceholderKind::Named(name) = &place.which
                 && !names.contains(name)
             {
-                return Err(format!(
-                    "the placeholder {} is no column of the header; its columns are {}; always \
-                     known are {KNOWN}",
-                    String::from_utf8_lossy(&place.spelled),
-                    list(names.iter().map(Vec::as_slice))
-                )
-                .into());
+                return Err(place.error(PlaceholderProblem::NoColumn(texts(names))));
             }
         }
         Ok(())
@@ -121,7 +113,7 @@ impl Template {
     pub fn with_count(mut self, count: usize) -> Result<Self, CommandError> {
         for place in self.body_places().chain(self.other_places()) {
             if matches!(place.which, PlaceholderKind::Nth(number) if number > count) {
-                return Err(place.is_beyond(count, "a job").into());
+                return Err(place.error(PlaceholderProblem::Beyond { job: "a job", count }));
             }
         }
         self.count = count;
@@ -138,7 +130,7 @@ impl Template {
         let argv = match &self.body {
             CommandBody::Words(words) => values.argv(words, appends)?,
             CommandBody::Script(script) => script.argv(values, appends)?,
-            CommandBody::Job { .. } => return Err("the job names no command".into()),
+            CommandBody::Job { .. } => return Err(CommandError::NoCommand),
         };
         self.command(argv, values)
     }
@@ -167,7 +159,7 @@ impl Template {
 
     fn command(&self, argv: Vec<Vec<u8>>, values: Values<'_>) -> Result<Command, CommandError> {
         if argv.first().is_none_or(Vec::is_empty) {
-            return Err("the name of the program is empty".into());
+            return Err(CommandError::EmptyProgram);
         }
         let argv = argv.into_iter().map(|word| os_string(word, "an argument of the command"));
         let mut command = Command { argv: argv.collect::<Result<_, _>>()?, ..Command::default() };
@@ -178,7 +170,7 @@ impl Template {
         if let Some(cwd) = &self.cwd {
             let cwd = values.one(cwd)?;
             if cwd.is_empty() {
-                return Err("the name of the directory to run in (--cwd) is empty".into());
+                return Err(CommandError::EmptyDirectory);
             }
             command.cwd = Some(os_string(cwd, "the name of the directory to run in")?);
         }
@@ -308,10 +300,10 @@ impl Template {
     }
 }
 
-fn os_string(bytes: Vec<u8>, what: &str) -> Result<OsString, CommandError> {
+fn os_string(bytes: Vec<u8>, what: &'static str) -> Result<OsString, CommandError> {
     match memchr::memchr(0, &bytes) {
         None => Ok(OsString::from_vec(bytes)),
-        Some(_) => Err(format!("{what} would have a NUL byte, which is not allowed").into()),
+        Some(_) => Err(CommandError::Nul(what)),
     }
 }
 

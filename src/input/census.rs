@@ -45,7 +45,7 @@ enum CountedSource {
 }
 
 impl Census {
-    /// Begins to count what `reader` is about to read. `None`: some source can't be read twice, so nothing
+    /// Begins to count the jobs that `reader` is about to read. `None`: some source can't be read twice, so nothing
     /// is known of its jobs before it ends.
     pub fn new(reader: &Reader) -> Option<Self> {
         let mut census = Self {
@@ -227,27 +227,9 @@ fn is_row(reader: &Reader, line: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::sync::Arc;
 
     use super::*;
     use crate::input::plain_lines::Plain;
-    use crate::input::route::Route;
-
-    fn reader(form: Form, sources: Vec<Source>) -> Reader {
-        Reader {
-            sources,
-            form,
-            delimiter: b'\n',
-            max_line: 1 << 20,
-            keep_lines: false,
-            bundles: false,
-            route: Route::One,
-            journal: None,
-            rest: None,
-            stop: Arc::default(),
-            intake: Arc::default(),
-        }
-    }
 
     fn total(reader: &Reader) -> Option<u64> {
         let mut census = Census::new(reader)?;
@@ -258,7 +240,7 @@ mod tests {
     fn count(form: Form, text: &str) -> Option<u64> {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
         file.write_all(text.as_bytes()).expect("there is room for it");
-        total(&reader(form, vec![Source::File(file.path().into())]))
+        total(&Reader::simple(form, vec![Source::File(file.path().into())]))
     }
 
     fn plain(columns: Columns) -> Plain {
@@ -283,7 +265,7 @@ mod tests {
     #[test]
     fn lists_of_args_are_multiplied() {
         let list = |words: &[&str]| words.iter().map(Into::into).collect::<Vec<_>>();
-        let args = |form, lists| total(&reader(form, vec![Source::Args(lists)]));
+        let args = |form, lists| total(&Reader::simple(form, vec![Source::Args(lists)]));
         let lists = || vec![list(&["a", "b"]), list(&["1", "2", "3"])];
         assert_eq!(args(Form::Plain(plain(Columns::One)), lists()), Some(6));
         let named = Plain { has_header: true, ..plain(Columns::One) };
@@ -294,16 +276,19 @@ mod tests {
 
     #[test]
     fn what_can_be_read_only_once_is_not_counted() {
-        assert!(Census::new(&reader(Form::Job, vec![Source::File("/dev/null".into())])).is_none());
+        assert!(
+            Census::new(&Reader::simple(Form::Job, vec![Source::File("/dev/null".into())]))
+                .is_none()
+        );
         let gone = Source::File("/nowhere".into());
-        assert_eq!(total(&reader(Form::Job, vec![gone])), Some(0));
+        assert_eq!(total(&Reader::simple(Form::Job, vec![gone])), Some(0));
     }
 
     #[test]
     fn a_large_file_is_estimated() {
         let file = tempfile::tempfile().expect("a temporary file");
         file.set_len(MOST_BYTES * 2).expect("holes take no room");
-        let mut census = Census::new(&reader(Form::Message, vec![])).expect("no source");
+        let mut census = Census::new(&Reader::simple(Form::Message, vec![])).expect("no source");
         let source = census.file((file, 0));
         census.sources.push_back(source);
         census.step(Duration::MAX);

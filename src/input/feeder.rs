@@ -19,6 +19,7 @@ use super::source::Source;
 use crate::job::bundle::Bundler;
 use crate::job::{Done, Failure, Feed, Job, Kind, Place, Sink};
 use crate::journal::JournalError;
+use crate::util::setting::Setting;
 
 /// How many bytes are read at once: as many as a pipe holds.
 const READ_SIZE: usize = 64 << 10;
@@ -182,18 +183,12 @@ impl Feeder<'_> {
         match (text, &reader.form) {
             (Err(LineTooLong(max)), _) if self.wants_header => {
                 // The run must not take the next line for the header.
-                let message = format!(
-                    "the header is longer than the limit of {max} bytes (raise --max-line to allow \
-                     it)"
-                );
+                let message = too_long("the header", max);
                 self.stopped = Some(StopReason::Header(NoHeader::Misused(message)));
                 false
             }
             (Err(LineTooLong(max)), _) => {
-                let message = format!(
-                    "it is longer than the limit of {max} bytes (raise --max-line to allow it)"
-                );
-                self.invalid(place, &Invalid::of_line(message), None);
+                self.invalid(place, &Invalid::of_line(too_long("it", max)), None);
                 true
             }
             (Ok(text), Form::Plain(plain)) if is_row => {
@@ -311,6 +306,12 @@ impl Feeder<'_> {
         }
         self.batch.is_empty() || self.pool.feed(&mut self.batch).is_ok()
     }
+}
+
+/// `what` is longer than a line may be.
+fn too_long(what: &str, max: usize) -> String {
+    let setting = Setting::MaxLine;
+    format!("{what} is longer than the limit of {max} bytes (raise {setting} to allow it)")
 }
 
 /// Reads the bytes of a source that have come, and waits if there are none. Returns how many it has

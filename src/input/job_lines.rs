@@ -33,7 +33,7 @@ pub struct Fields<'a> {
 /// Why a line is no job.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Invalid {
-    /// What is wrong, and what to do.
+    /// The problem, and how to solve it.
     pub message: String,
     /// Where, in bytes from 1.
     pub column: Option<usize>,

@@ -11,6 +11,7 @@ use super::lines::begin_anywhere;
 use crate::command::Template;
 use crate::job::Job;
 use crate::util::json::on_one_line;
+use crate::util::setting::Setting;
 
 /// How plain lines are read.
 #[derive(Clone, Debug)]
@@ -349,7 +350,7 @@ fn json(text: &str) -> Result<Cow<'_, str>, Invalid> {
         Err(error) => {
             let what = error.to_string();
             let what = what.split(" at line ").next().unwrap_or(&what);
-            let message = format!("it is not JSON ({what}), which --input json asks for");
+            let message = format!("it is not JSON ({what}), which {} asks for", Setting::InputJson);
             Err(Invalid::new(error_column(text, &error), message))
         }
     }
@@ -400,7 +401,7 @@ mod tests {
         let fields = plain.parse(br#" {"w": 1} "#).expect("valid").expect("a job");
         assert_eq!(fields.args, r#"{"w": 1}"#);
         assert_eq!(plain.parse(b" "), Ok(None));
-        assert!(plain.parse(b"a.png").expect_err("invalid").message.contains("--input json"));
+        assert!(plain.parse(b"a.png").expect_err("invalid").message.contains("Columns::Json"));
     }
 
     #[test]

@@ -70,6 +70,24 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// Reads lines of these sources, and nothing more is wanted.
+    #[cfg(test)]
+    pub(super) fn simple(form: Form, sources: Vec<Source>) -> Self {
+        Self {
+            sources,
+            form,
+            delimiter: b'\n',
+            max_line: 64 << 20,
+            keep_lines: false,
+            bundles: false,
+            route: Route::One,
+            journal: None,
+            rest: None,
+            stop: Arc::default(),
+            intake: Arc::default(),
+        }
+    }
+
     /// Opens a source. A source that is written back is open already, and may have another name now.
     pub(super) fn open(&self, path: &Path, source: u32) -> io::Result<File> {
         let kept = self.rest.as_ref().map_or(Ok(None), |rest| rest.source(source))?;

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::job_lines::Invalid;
 use crate::command::{Args, CommandError, Names, Template, TemplateSettings};
 use crate::job::Job;
+use crate::util::setting::Setting;
 
 /// How a job's pool is found.
 #[derive(Clone, Debug, Default)]
@@ -17,7 +18,7 @@ pub enum Route {
     Names(Vec<String>),
     /// Jobs with equal keys go to the same pool.
     Key {
-        /// What the key is made of.
+        /// Makes the key of a job.
         key: Box<Template>,
         /// How many pools there are, at least 1.
         count: usize,
@@ -37,9 +38,11 @@ impl fmt::Display for RouteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Template(error) => error.fmt(f),
-            Self::NoArg => {
-                f.write_str("--route names no arg: use the name of a field, or {1}, {user} …")
-            }
+            Self::NoArg => write!(
+                f,
+                "{} names no arg: use the name of a field, or {{1}}, {{user}} …",
+                Setting::Route
+            ),
         }
     }
 }
@@ -85,9 +88,10 @@ impl Route {
                 position(names, &cmd)
             }
             (Self::Key { key, count }, None) => Ok(by_hash(key, job, *count)),
-            (Self::One | Self::Key { .. }, Some(_)) => Err(Invalid::of_line(
-                "the key `worker` needs several workers with names (-w NAME=CMDLINE)",
-            )),
+            (Self::One | Self::Key { .. }, Some(_)) => Err(Invalid::of_line(format!(
+                "the key `worker` needs several workers with names ({})",
+                Setting::NamedWorkers
+            ))),
         }
     }
 }

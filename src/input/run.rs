@@ -98,12 +98,10 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use super::*;
     use crate::input::feeder::BATCH_BYTES;
-    use crate::input::route::Route;
     use crate::job::{Closed, Done, Job};
 
     /// Takes all jobs, and remembers how large the batches were.
@@ -124,22 +122,6 @@ mod tests {
         fn texts(&self, _seq: u64, _count: u64, _texts: &[u8]) {}
     }
 
-    fn reader(path: PathBuf) -> Reader {
-        Reader {
-            sources: vec![Source::File(path)],
-            form: Form::Job,
-            delimiter: b'\n',
-            max_line: 64 << 20,
-            keep_lines: false,
-            bundles: false,
-            route: Route::One,
-            journal: None,
-            rest: None,
-            stop: Arc::default(),
-            intake: Arc::default(),
-        }
-    }
-
     /// After a long line the buffer stays large, and more is read at once.
     #[test]
     fn what_is_read_at_once_is_fed_in_batches_of_their_size() {
@@ -147,7 +129,8 @@ mod tests {
         let text = format!("# {}\n{}", "x".repeat(8 << 20), "a [1]\n".repeat(500_000));
         std::fs::write(&file, text).expect("there is room for it");
         let sizes = Sizes::default();
-        let end = reader(file.path().into()).run(&sizes, &sizes, &|problem| panic!("{problem}"));
+        let reader = Reader::simple(Form::Job, vec![Source::File(file.path().into())]);
+        let end = reader.run(&sizes, &sizes, &|problem| panic!("{problem}"));
         assert_eq!(end, End::Complete(500_000));
         let sizes = sizes.0.into_inner().expect("nothing panics");
         let largest = sizes.iter().max().expect("batches");

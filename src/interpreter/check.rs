@@ -24,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// At most this many bytes of an interpreter's messages are kept.
 const MOST_STDERR: usize = 64 << 10;
 
-/// The code can't be run. The text is what its interpreter says.
+/// The code can't be run. The text is the message of its interpreter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodeError(String);
 
@@ -126,17 +126,7 @@ impl Code {
         let Ok(wake) = Wake::new().map(Arc::new) else { return Ok(()) };
         // Its stdout is a pipe, as in a worker: some operations fail on one kind of file and not on
         // another.
-        let spec = Spec {
-            argv: &argv,
-            program: None,
-            env: &[],
-            clears_env: false,
-            cwd: None,
-            has_stdin: false,
-            pty: false,
-            slot: 0,
-            wake: &wake,
-        };
+        let spec = Spec::new(&argv, &wake);
         // An interpreter that can't be started is reported when a worker is started.
         let Ok(mut process) = Process::start(&spec, groups) else { return Ok(()) };
         let said = CheckOutput::default();

@@ -19,7 +19,7 @@ pub(crate) enum Answer {
     Json(Box<RawValue>),
     /// The reply of a worker that speaks no JSON, as it came.
     Bytes(Bytes),
-    /// What a command did.
+    /// The output of a command.
     Command(Box<CommandOutput>),
 }
 

@@ -71,7 +71,7 @@ pub(crate) enum Waits {
     Later,
 }
 
-/// What a call leaves that is dropped. What it held is freed with this, when the queue is not locked any
+/// The rest of a call that was dropped. Its memory is freed with this, when the queue is not locked any
 /// more: to free a waker may run code of whoever waits.
 #[derive(Debug)]
 pub(crate) struct Dropped<J> {

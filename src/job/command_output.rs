@@ -1,4 +1,4 @@
-//! [`CommandOutput`]: what a command has printed, as a call gets it.
+//! [`CommandOutput`]: the output of a command, as a call gets it.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::printed::{Capture, Printed};
 use crate::util::json::base64;
 
-/// What a command has printed, and how it ended: the result of a call to a pool of commands.
+/// The output of a command, and how it ended: the result of a call to a pool of commands.
 ///
 /// `T` of a call may also be a struct of your own with some of these fields, as text or as bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -19,14 +19,14 @@ pub struct CommandOutput {
     pub exit: Option<i32>,
     /// The number of the signal that ended it.
     pub signal: Option<i32>,
-    /// What it printed to stdout.
+    /// Its stdout.
     pub stdout: Bytes,
-    /// What it printed to stderr.
+    /// Its stderr.
     pub stderr: Bytes,
 }
 
 impl CommandOutput {
-    /// Reads what was kept of a command.
+    /// Reads the output that was kept of a command.
     ///
     /// # Errors
     /// The temporary file can't be read.

@@ -26,7 +26,7 @@ pub enum Kind {
     Crash,
     /// It took longer than its timeout.
     Timeout,
-    /// What the worker printed is no reply.
+    /// The worker printed something that is no reply.
     Protocol,
     /// The worker or the command could not be started.
     Spawn,
@@ -108,7 +108,7 @@ pub struct Failure {
     /// As JSON, for the command: the error that the worker sent.
     #[doc(hidden)]
     pub data: Option<Box<RawValue>>,
-    /// What the command of a call has printed.
+    /// The output of the command of a call.
     pub(crate) output: Option<Box<CommandOutput>>,
 }
 
@@ -130,7 +130,7 @@ impl Failure {
         serde_json::from_str(self.data.as_ref()?.get()).ok()
     }
 
-    /// What the command has printed, and how it ended. `None`: no command was started.
+    /// The output of the command, and how it ended. `None`: no command was started.
     pub fn output(&self) -> Option<&CommandOutput> {
         self.output.as_deref()
     }

@@ -15,7 +15,7 @@ const LINES: u64 = 3;
 const PARTS: u64 = 4;
 
 impl Job {
-    /// Appends what an agent needs to run the job. What only this procpool needs is left out: the lines
+    /// Appends the parts of the job that an agent needs. Parts that only this procpool needs are left out: the lines
     /// of the input, the number of retries. The key comes back if the result turns out to be doubtful.
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         put_number(self.seq, out);

@@ -121,7 +121,7 @@ pub trait Sink: Send + Sync {
     }
 }
 
-/// A worker that has ended: how long it lived, and what it did.
+/// A worker that has ended: how long it lived, how many jobs it did, and why it ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WorkerEnd {
     /// The slot, from 1.
@@ -158,7 +158,7 @@ pub enum Why {
     Died,
     /// Its job took too long.
     Timeout,
-    /// What it printed was no reply.
+    /// It printed something that is no reply.
     Protocol,
     /// Its first messages failed.
     Unfit,
@@ -167,7 +167,7 @@ pub enum Why {
 }
 
 impl Why {
-    /// All reasons. What is sent to another machine is the place in this list.
+    /// All reasons. Another machine is sent the index in this list.
     pub(crate) const ALL: [Self; 10] = [
         Self::Done,
         Self::MaxReqs,

@@ -1,4 +1,4 @@
-//! A job: a unit of work, its texts, and what is known of it.
+//! A job: a unit of work, its texts, and facts about it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,7 +59,7 @@ pub(super) struct JobBody {
     pub(super) form: JobForm,
 }
 
-/// What the args of a job are.
+/// The kinds of args.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum JobForm {
     /// A JSON value.

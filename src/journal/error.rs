@@ -6,16 +6,18 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use crate::util::setting::Setting;
+
 /// Why a journal can't be used.
 #[derive(Debug)]
 pub struct JournalError {
     /// Where the journal is.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The problem with it.
     pub problem: JournalProblem,
 }
 
-/// What is wrong with a journal.
+/// A problem with a journal.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum JournalProblem {
@@ -88,8 +90,9 @@ impl fmt::Display for JournalError {
             ),
             JournalProblem::HasRecords => write!(
                 f,
-                "the journal '{path}' has records of an earlier run: give --resume to continue \
-                 that run, or remove the file to start again"
+                "the journal '{path}' has records of an earlier run: give {} to continue that run, \
+                 or remove the file to start again",
+                Setting::Resume
             ),
             JournalProblem::Unreadable(error) => {
                 write!(f, "the journal '{path}' can't be used: {error}")
@@ -120,7 +123,8 @@ impl fmt::Display for JournalError {
             JournalProblem::NotRecorded(error) => write!(
                 f,
                 "results could not be recorded in the journal '{path}': {error}; the results of jobs \
-                 that have run are printed, but --resume runs each job again that has no record"
+                 that have run are printed, but {} runs each job again that has no record",
+                Setting::Resume
             ),
         }
     }

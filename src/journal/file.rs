@@ -47,7 +47,7 @@ pub(super) fn lock(file: &File) -> Result<(), JournalProblem> {
 pub(super) fn may_be_journal(file: &File) -> bool {
     let mut head = vec![0; 64 << 10];
     let Ok(length) = file.read_at(&mut head, 0) else { return true };
-    // A crash may leave zeros in place of what was written last.
+    // A crash may leave zeros in place of the last bytes that were written.
     let end = head[..length].iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
     let head = &head[..end];
     let digits = |line: &[u8]| line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();

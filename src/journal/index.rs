@@ -34,7 +34,7 @@ pub(super) struct Index {
 /// The average number of entries in a part.
 const PART: usize = 16;
 
-/// What a journal holds.
+/// The contents of a journal.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) index: Index,

@@ -31,7 +31,7 @@ pub struct JournalSettings {
     pub resume: bool,
     /// A record is on the disk before its result is printed.
     pub sync: bool,
-    /// What gives jobs their meaning besides their own texts.
+    /// The settings that give jobs their meaning besides their own texts.
     pub context: Context,
     /// The most bytes of lines in a job, if the lines of a job are limited by their bytes.
     pub pack: Option<usize>,

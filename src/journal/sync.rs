@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::util::lock::{lock, wait};
 
-/// What was written, and what of it is on the disk.
+/// How much was written, and how much of it is on the disk.
 #[derive(Debug, Default)]
 pub(super) struct DiskSync {
     state: Mutex<Synced>,

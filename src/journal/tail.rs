@@ -81,7 +81,7 @@ fn write_large(done: &Done<'_>, key: Key, file: &File) -> (u64, io::Result<()>) 
     (len, result)
 }
 
-/// Counts what is written.
+/// Counts the bytes that are written.
 struct Counting<W> {
     out: W,
     count: u64,

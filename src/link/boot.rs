@@ -52,7 +52,7 @@ exec \"$d/$n\" --agent
     )
 }
 
-/// What the script, or the agent that it has started, says.
+/// A line of the script, or of the agent that it has started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BootLine {
     /// It has no procpool, and wants a copy. This is its system and its kind of machine.
@@ -87,7 +87,7 @@ impl BootLine {
     }
 }
 
-/// Why a host can't have a copy of procpool. Each has what the system there says.
+/// Why a host can't have a copy of procpool. Each has the message of the system there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BootFailure {
     /// There is no folder for it.

@@ -1,5 +1,5 @@
-//! Frames: how messages are told apart in the stream of bytes of a link. A frame is the length of what
-//! follows (4 bytes, the lowest first), a byte for the kind of message, and the message.
+//! Frames separate messages in the stream of bytes of a link. A frame is the length of the rest (4 bytes,
+//! the lowest first), a byte for the kind of message, and the message.
 
 /// The length and the kind.
 const HEAD: usize = 5;
@@ -7,7 +7,7 @@ const HEAD: usize = 5;
 /// No frame is longer. A link that announces a longer one has lost its place.
 pub(crate) const LONGEST: usize = 1 << 30;
 
-/// Appends a frame of this kind, whose message is what `write` appends.
+/// Appends a frame of this kind. `write` appends its message.
 pub(crate) fn seal(kind: u8, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let begin = out.len();
     out.extend_from_slice(&[0, 0, 0, 0, kind]);

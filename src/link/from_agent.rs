@@ -1,4 +1,4 @@
-//! What an agent says to its coordinator.
+//! The messages of an agent to its coordinator.
 
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ use crate::util::bytes::{ByteReader, put_bytes, put_number, put_option};
 pub(crate) enum FromAgent<'a> {
     /// It takes jobs, and runs this number at a time.
     Ready { slots: u64 },
-    /// It can't run what it was told to run.
+    /// It can't run its task.
     Refused(&'a str),
     /// A slot has taken these successive jobs.
     Begun { slot: u64, seq: u64, count: u64 },
     /// The process that a slot has from now on.
     Process { slot: u64, pid: u32 },
-    /// A piece of what the command of a job has printed. All pieces come before the outcome.
+    /// A piece of the output of a job's command. All pieces come before the outcome.
     Printed { seq: u64, is_stderr: bool, bytes: &'a [u8] },
-    /// What a job came to.
+    /// The result of a job.
     Done(RemoteOutcome<'a>),
     /// The results of successive jobs: texts with a newline after each.
     Texts { seq: u64, count: u64, texts: &'a [u8] },
@@ -44,7 +44,7 @@ pub(crate) enum FromAgent<'a> {
     Note(&'a str),
     /// Results that were delivered may be wrong, as a sentence.
     Doubtful(&'a str),
-    /// What was printed could not be kept there.
+    /// The output could not be kept there.
     OutputLost(&'a str),
     /// A worker has ended.
     WorkerEnded(RemoteWorkerEnd),
@@ -56,12 +56,12 @@ pub(crate) enum FromAgent<'a> {
     Bye,
 }
 
-/// What a job came to at an agent.
+/// The result of a job at an agent.
 #[derive(Debug)]
 pub(crate) struct RemoteOutcome<'a> {
     pub(crate) seq: u64,
     pub(crate) run: Option<RemoteRun>,
-    /// A command was started, and ended like this. What it printed has come before.
+    /// A command was started, and ended like this. Its output has come before.
     pub(crate) command: Option<RemoteCommand>,
     pub(crate) outcome: Result<RemoteValue<'a>, Failure>,
     /// The number under which a result is proven later.

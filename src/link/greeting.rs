@@ -1,4 +1,4 @@
-//! The first line of each end: which version of procpool it is. What a login shell prints before the
+//! The first line of each end, which names its version of procpool. Output of a login shell before the
 //! greeting is skipped.
 
 use std::fmt;
@@ -15,7 +15,7 @@ const MARK: &[u8] = b"\0procpool ";
 /// As much noise is skipped. A login that prints more is none that a program can use.
 const MOST_NOISE: usize = 1 << 20;
 
-/// The line by which an agent says that it is ready to be told what to do.
+/// The line by which an agent says that it is ready for its task.
 pub(crate) fn greeting(cpus: usize) -> Vec<u8> {
     let mut line = MARK.to_vec();
     line.extend_from_slice(format!("agent {LINK_VERSION} {PROGRAM_VERSION} {cpus}\n").as_bytes());
@@ -54,7 +54,7 @@ pub(crate) fn check(words: &[String]) -> Result<usize, OtherVersion> {
     Err(OtherVersion(crate::util::text::printable(program)))
 }
 
-/// Finds marked lines in what a login prints.
+/// Finds marked lines in the output of a login.
 #[derive(Debug, Default)]
 pub(crate) struct GreetingFinder {
     skipped: usize,
@@ -65,7 +65,7 @@ pub(crate) struct GreetingFinder {
 pub(crate) struct TooNoisy;
 
 impl GreetingFinder {
-    /// Takes the next marked line out of the front of `bytes`, and what was printed before it.
+    /// Takes the next marked line out of the front of `bytes`, and the output before it.
     ///
     /// # Errors
     /// No marked line has come for too long.
@@ -141,7 +141,7 @@ mod tests {
                 }
             }
             prop_assert_eq!(found, [words("agent 1 0.1.0")]);
-            // What follows the greeting is left for the frames.
+            // The bytes after the greeting are left for the frames.
             prop_assert_eq!(bytes, after);
         }
     }

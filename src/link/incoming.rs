@@ -1,4 +1,4 @@
-//! What has come over a link and was not read as messages yet.
+//! The bytes that have come over a link and were not read as messages yet.
 
 use super::frame::{FrameSplit, LONGEST, split};
 
@@ -10,17 +10,17 @@ pub(crate) struct Incoming {
     read: usize,
 }
 
-/// What came is no message. The link has no meaning any more.
+/// The bytes are no message. The link has no meaning any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Garbled;
 
 impl Incoming {
-    /// Where what comes is appended.
+    /// Where bytes that come are appended.
     pub(crate) fn end(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// What was not read yet.
+    /// The bytes that were not read yet.
     #[cfg(test)]
     pub(crate) fn rest(&self) -> &[u8] {
         &self.bytes[self.read..]
@@ -30,7 +30,7 @@ impl Incoming {
     /// that is none.
     ///
     /// # Errors
-    /// What came is no message.
+    /// The bytes are no message.
     pub(crate) fn each(
         &mut self,
         mut each: impl FnMut(u8, &[u8]) -> Option<()>,

@@ -1,5 +1,5 @@
-//! The ledger: which jobs an agent has, which of them it has begun, and what becomes of each when the
-//! agent is lost. Each job leaves it exactly once.
+//! The ledger: the jobs that an agent has, those of them that it has begun, and the fate of each when
+//! the agent is lost. Each job leaves it exactly once.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -183,7 +183,7 @@ impl JobLedger {
         })
     }
 
-    /// Marks one job as over. Returns what was sent if nothing of it is left.
+    /// Marks one job as over. Returns the job or bundle that was sent if all of it is over.
     fn mark_over(&mut self, seq: u64) -> Option<Job> {
         let (sent, nth) = self.find(seq)?;
         sent.over.set(nth);
@@ -243,14 +243,14 @@ impl JobLedger {
     }
 }
 
-/// A job of a bundle, with what is known of the bundle.
+/// A job of a bundle, with the facts about the bundle.
 fn with_history(mut job: Job, bundle: &Job) -> Job {
     job.attempt = bundle.attempt;
     job.losses = bundle.losses;
     job
 }
 
-/// The jobs of what was sent that are not over, as few bundles.
+/// The jobs that were sent and are not over, in as few bundles as possible.
 fn rest_of(mut job: Job, over: &Bits) -> Vec<Job> {
     let mut rest = Vec::new();
     let count = job.count();

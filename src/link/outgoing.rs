@@ -1,4 +1,4 @@
-//! What one end of a link has to say and the stream has not taken yet.
+//! The messages of one end of a link that the stream has not taken yet.
 
 use std::time::{Duration, Instant};
 

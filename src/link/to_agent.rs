@@ -1,4 +1,4 @@
-//! What a coordinator says to an agent.
+//! The messages of a coordinator to an agent.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::util::bytes::{ByteReader, put_bytes, put_number, put_option};
 /// A message to an agent.
 #[derive(Debug)]
 pub(crate) enum ToAgent<'a> {
-    /// What to run. It comes first, and once.
+    /// The task. It comes first, and once.
     Setup(Setup<'a>),
     /// The names of the args of the jobs that follow.
     Header(Vec<&'a [u8]>),
@@ -36,7 +36,7 @@ pub(crate) enum ToAgent<'a> {
 /// The settings that an agent gets before its first job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Setup<'a> {
-    /// What the host is called.
+    /// The name of the host.
     pub(crate) host: &'a str,
     /// How many slots it has; `None`: as many as it has CPUs.
     pub(crate) slots: Option<u64>,
@@ -46,7 +46,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) timeout: Duration,
     /// The folder to work in.
     pub(crate) folder: &'a [u8],
-    /// What to run. Only those who made it can read it.
+    /// The task. Only those who made it can read it.
     pub(crate) task: &'a [u8],
 }
 
@@ -184,7 +184,7 @@ mod tests {
             assert_eq!(len, bytes.len());
             let read = ToAgent::read(kind, body).expect("a message");
             assert_eq!(format!("{read:?}"), format!("{message:?}"));
-            // What is cut short is no message.
+            // A message that is cut short is none.
             for end in 0..body.len() {
                 let cut = ToAgent::read(kind, &body[..end]);
                 assert!(cut.is_none() || matches!(message, ToAgent::Header(_)), "{cut:?}");

@@ -27,7 +27,7 @@ impl AgentWindow {
     }
 
     /// A message and its answer have taken this long. The fastest of late counts: others have waited
-    /// behind other messages.
+    /// for other messages.
     pub(crate) fn learn_latency(&mut self, latency: Duration) {
         self.latency = if self.latency.is_zero() {
             latency

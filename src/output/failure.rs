@@ -22,7 +22,7 @@ const LAST_WORDS: usize = 1 << 10;
 pub struct FailureStyle {
     /// The word `failed`, which may have a colour.
     pub word: String,
-    /// The room for what a job runs.
+    /// The room for the label of a job.
     pub size: LabelSize,
 }
 
@@ -32,7 +32,7 @@ impl Default for FailureStyle {
     }
 }
 
-/// What the words for a failure are made from.
+/// The settings of the words for a failure.
 #[derive(Clone, Copy, Debug)]
 pub struct Wording<'a> {
     /// How jobs without a worker are run.
@@ -55,7 +55,7 @@ impl Wording<'_> {
         format!("procpool: {}: {what}: {why} ({details})", style.word)
     }
 
-    /// What a job runs. If it runs nothing, its name.
+    /// The label of a job. If the job runs nothing, its name.
     pub fn label(&self, done: &Done<'_>, size: LabelSize) -> String {
         let slot = done.run.map_or(1, |run| run.slot);
         let text = label(self.commands, done.job, slot, size);

@@ -18,7 +18,7 @@ use crate::util::text::printable;
 /// The format of results.
 #[derive(Clone, Debug)]
 pub struct Format {
-    /// What is printed for a job.
+    /// The form of a result.
     pub shape: Shape,
     /// Records also give the args of the job, and where and when it ran.
     pub detail: bool,
@@ -32,7 +32,7 @@ pub struct Format {
     pub failures: FailureStyle,
 }
 
-/// What is printed for a job.
+/// The form of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// One JSON object, whether the job failed or not.

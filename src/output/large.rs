@@ -7,7 +7,7 @@ use crate::job::printed::Printed;
 /// A record that is not in memory, since the output of its command is large.
 #[derive(Debug)]
 pub struct Large {
-    /// What the command printed to stdout and to stderr.
+    /// The stdout and the stderr of the command.
     pub(super) printed: Arc<Printed>,
     /// Lines for stderr that follow the output.
     pub(super) tail: Vec<u8>,

@@ -18,7 +18,7 @@ pub struct Settings {
     pub journal: Option<Arc<Journal>>,
 }
 
-/// What went wrong with the output.
+/// A problem with the output.
 #[derive(Debug)]
 pub enum Trouble {
     /// Nobody reads stdout any more.

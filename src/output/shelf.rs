@@ -11,6 +11,7 @@ use super::order::{Order, Ready};
 use super::settings::{Screen, Settings, Trouble};
 use crate::job::printed::Spool;
 use crate::journal::JournalError;
+use crate::util::setting::Setting;
 
 /// With this many bytes ready, the writer does not pause.
 pub(super) const ENOUGH: usize = 64 << 10;
@@ -141,8 +142,9 @@ impl Shelf {
             state.has_lost_order = true;
             self.screen.trouble(Trouble::Disordered(format!(
                 "results that wait for their turn could not be written to a temporary file in \
-                 '{}': {error}; make room there, set TMPDIR to another folder, or raise --buffer",
-                std::env::temp_dir().display()
+                 '{}': {error}; make room there, set TMPDIR to another folder, or raise {}",
+                std::env::temp_dir().display(),
+                Setting::Buffer
             )));
         }
     }

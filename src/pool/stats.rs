@@ -37,7 +37,7 @@ pub struct WorkerStats {
     pub slot: usize,
     /// Its process id.
     pub pid: u32,
-    /// What it does.
+    /// Its activity.
     pub state: WorkerState,
     /// How long ago it was started.
     pub age: Duration,
@@ -47,7 +47,7 @@ pub struct WorkerStats {
     pub memory: Option<u64>,
 }
 
-/// What a worker does.
+/// The activity of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WorkerState {

@@ -21,14 +21,14 @@ pub struct Underway {
     pub host: Option<&'static str>,
     /// Its name in messages.
     pub job: String,
-    /// What is run: a command line, or the worker's request. It is fit for a message, and cut if it is
+    /// Its text: a command line, or the worker's request. It is fit for a message, and cut if it is
     /// long.
     pub what: String,
     /// The same in the form of failures: a command line, or a call.
     pub label: String,
     /// Its id and its place in the input, as details in brackets: `job j1, line 3`.
     pub details: String,
-    /// What tells it from others: its args, with blanks between them, or its message. They are fit for a
+    /// Its difference from others: its args, with blanks between them, or its message. They are fit for a
     /// message, and cut if they are long.
     pub args: String,
     /// Its worker has read nothing yet: it is still starting.

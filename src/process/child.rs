@@ -106,7 +106,7 @@ impl Process {
         [&self.stdin, &self.stdout].into_iter().flatten().for_each(pipe::widen);
     }
 
-    /// Appends what stdout holds now to `into`, up to a limit.
+    /// Appends the bytes in stdout to `into`, up to a limit.
     pub(crate) fn read(&self, into: &mut Vec<u8>) -> Transfer {
         self.stdout.as_ref().map_or(Transfer::Closed, |stdout| pipe::read(stdout.as_fd(), into))
     }
@@ -117,7 +117,7 @@ impl Process {
         self.stdout.as_ref().is_some_and(waiting)
     }
 
-    /// Appends what a stream holds now to `into`, up to a limit. A stream that is closed is dropped.
+    /// Appends the bytes in a stream to `into`, up to a limit. A stream that is closed is dropped.
     pub(crate) fn collect(&mut self, stream: OutputStream, into: &mut Vec<u8>) -> Transfer {
         match stream {
             OutputStream::Stdout => pipe::read_or_drop(&mut self.stdout, into),

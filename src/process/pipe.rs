@@ -27,7 +27,7 @@ pub(crate) enum Transfer {
     Closed,
 }
 
-/// Appends what a pipe holds now to `into`, up to [`READ_SIZE`] bytes or a little more.
+/// Appends the bytes in a pipe to `into`, up to [`READ_SIZE`] bytes or a little more.
 pub(super) fn read(pipe: BorrowedFd<'_>, into: &mut Vec<u8>) -> Transfer {
     if into.capacity() - into.len() < READ_SIZE / 2 {
         into.reserve(READ_SIZE);

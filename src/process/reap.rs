@@ -77,8 +77,9 @@ impl Drop for Process {
     fn drop(&mut self) {
         if !self.is_over {
             let _ = kill_process_group(self.group, Signal::KILL);
-            self.await_death(KILL_PATIENCE);
-            if let Some(groups) = self.groups.upgrade() {
+            let groups = self.groups.upgrade();
+            self.await_death(KILL_PATIENCE, groups.as_deref());
+            if let Some(groups) = groups {
                 self.reap(&groups);
             }
         }
@@ -99,18 +100,7 @@ mod tests {
         let groups = Groups::new(false);
         let wake = Arc::new(Wake::new().expect("a wake"));
         let argv = ["sleep", "600"].map(OsString::from);
-        let spec = Spec {
-            argv: &argv,
-            program: None,
-            env: &[],
-            clears_env: false,
-            cwd: None,
-            has_stdin: true,
-            pty: false,
-            slot: 1,
-            wake: &wake,
-        };
-        let process = Process::start(&spec, &groups).expect("a process");
+        let process = Process::start(&Spec::new(&argv, &wake), &groups).expect("a process");
         let group = process.group;
         assert_eq!(groups.count(), 1);
         drop(process);

@@ -40,6 +40,24 @@ pub(crate) struct Spec<'a> {
     pub(crate) wake: &'a Arc<Wake>,
 }
 
+impl<'a> Spec<'a> {
+    /// A process with a pipe for stdout and no stdin, for no slot. It gets the environment and directory
+    /// of this process.
+    pub(crate) fn new(argv: &'a [OsString], wake: &'a Arc<Wake>) -> Self {
+        Self {
+            argv,
+            program: None,
+            env: &[],
+            clears_env: false,
+            cwd: None,
+            has_stdin: false,
+            pty: false,
+            slot: 0,
+            wake,
+        }
+    }
+}
+
 impl Process {
     /// Starts a process. The call returns when the program has been loaded, or can't be.
     pub(crate) fn start(spec: &Spec<'_>, groups: &Groups) -> io::Result<Self> {

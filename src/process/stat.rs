@@ -1,4 +1,4 @@
-//! What the system tells of any process: its line in `/proc/PID/stat`, and a look at all processes.
+//! Facts of the system about any process: its line in `/proc/PID/stat`, and a look at all processes.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -14,7 +14,7 @@ const EXITING: u32 = 4;
 /// Looks at all processes take at most one of this many parts of the time.
 const SHARE_OF_TIME: u32 = 100;
 
-/// What the system tells of a process.
+/// Facts of the system about a process.
 #[derive(Debug)]
 pub(super) struct Stat {
     pub(super) pid: Pid,

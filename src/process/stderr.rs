@@ -58,7 +58,7 @@ impl StderrReader {
         self.pipe.is_none()
     }
 
-    /// Reads what the pipe holds now, and appends it to `into` instead of passing it on.
+    /// Reads the bytes in the pipe, and appends them to `into` instead of passing them on.
     pub(super) fn collect(&mut self, into: &mut Vec<u8>) -> Transfer {
         pipe::read_or_drop(&mut self.pipe, into)
     }

@@ -88,7 +88,7 @@ impl Monitor {
     }
 }
 
-/// What the thread has to look for.
+/// The work of the thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ToWatch {
     /// Stopped processes in the groups.

@@ -11,7 +11,7 @@ use super::framing::netstring::NETSTRING;
 use super::framing::nul::NUL;
 use super::framing::varint::VARINT;
 use super::framing::{Framing, Scan, Split};
-use crate::util::wording::setting;
+use crate::util::setting::Setting;
 
 /// The framings that a hint may name. Those come first that seldom fit bytes of another framing.
 static LIKELY: [&Framing; 9] =
@@ -37,10 +37,7 @@ impl Protocol {
             return String::new();
         }
         match LIKELY.iter().filter(is_it).find(|framing| fits(framing, bytes)) {
-            Some(framing) => {
-                let setting = setting("--framing", "the framing");
-                format!("; it looks like {setting} {}", framing.name)
-            }
+            Some(framing) => format!("; it looks like {} {}", Setting::Framing, framing.name),
             None => String::new(),
         }
     }
@@ -50,10 +47,10 @@ impl Protocol {
         let is_cut = what.starts_with(CUT);
         let is = |framing: &'static Framing| std::ptr::eq(self.framing, framing);
         if is(&LINE) && is_cut {
-            let json = setting("give --framing json", "choose the framing json");
             return format!(
                 "its JSON goes on after this line, and a reply is one line: print it on one line, or \
-                 {json}"
+                 give {} json",
+                Setting::Framing
             );
         }
         if is(&CONTENT_LENGTH) && (is_cut || what.contains("not UTF-8")) {
@@ -72,8 +69,7 @@ impl Protocol {
             let whole = self.reply_messages + messages(self.framing, after);
             // Such a large number probably changes from reply to reply.
             let whole = if whole > 9 { "N".to_owned() } else { whole.to_string() };
-            let give = setting("give --reply-messages", "set the number of its messages to");
-            return format!("{what} (if it is one reply, {give} {whole})");
+            return format!("{what} (if it is one reply, give {} {whole})", Setting::ReplyMessages);
         }
         let is_more = matches!(
             (self.framing.split)(after, &mut Scan::default()),
@@ -156,7 +152,7 @@ mod tests {
             ("content-length", b"\x05hello", "varint"),
         ] {
             let said = of("raw", framing).likely_framing(bytes);
-            assert_eq!(said, format!("; it looks like the framing {expected}"), "{bytes:?}");
+            assert_eq!(said, format!("; it looks like framing {expected}"), "{bytes:?}");
         }
         for (framing, bytes) in [
             ("u32", &b"\xff\xff\xff\xffabc"[..]),
@@ -172,10 +168,10 @@ mod tests {
     fn too_many_messages() {
         let raw = Protocol::named("raw").expect("a protocol");
         for (protocol, after, part) in [
-            (raw, &b"b\n"[..], "messages to 2)"),
-            (raw, b"b\nc", "messages to 3)"),
-            (of("raw", "nul"), b"b\0c\0", "messages to 3)"),
-            (raw.with_reply_messages(2).expect("lines"), b"c\n", "messages to 3)"),
+            (raw, &b"b\n"[..], "messages 2)"),
+            (raw, b"b\nc", "messages 3)"),
+            (of("raw", "nul"), b"b\0c\0", "messages 3)"),
+            (raw.with_reply_messages(2).expect("lines"), b"c\n", "messages 3)"),
             (of("jsonl", "line"), b"b\n", "to one request"),
             (of("raw", "content-length"), "\u{e9}".as_bytes(), "counts characters"),
         ] {

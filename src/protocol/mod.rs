@@ -19,7 +19,7 @@ use framing::nul::NUL;
 use framing::varint::VARINT;
 use framing::{Framing, LINES_AND_NULS, Scan, Split};
 
-/// A way to speak to a worker: what messages say, and where they begin and end.
+/// A way to speak to a worker: the contents of messages, and where they begin and end.
 ///
 /// ```
 /// use procpool::Protocol;

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use crate::config::Config;
-use crate::util::wording::setting;
+use crate::util::setting::Setting;
 
 /// The advice after a quotation of output that is no reply.
 pub(crate) const FOR_REPLIES: &str =
@@ -32,7 +32,7 @@ fn advice(argv: &[OsString], pty: bool, python_is_unbuffered: bool) -> Option<St
         // Programs write each line at once to a terminal.
         return None;
     }
-    let terminal = setting("give it a terminal with --pty", "give it a terminal with Builder::pty");
+    let terminal = format!("give it a terminal with {}", Setting::Pty);
     let words: Vec<_> = argv.iter().map(|word| word.to_string_lossy()).collect();
     // The program comes after `env NAME=VALUE`.
     let is_env = |word: &str| word == "env" || word.ends_with("/env");

@@ -1,4 +1,4 @@
-//! What is known of a worker from outside its slot: who it is, and what it does now.
+//! The facts about a worker that others than its slot can read: who it is, and what it does now.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
@@ -13,7 +13,7 @@ pub(crate) struct WorkerId {
     pub(crate) generation: u64,
 }
 
-/// What a worker is there for now.
+/// The present use of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Duty {
     /// It has not answered yet.

@@ -34,7 +34,7 @@ impl Inbox {
         &mut self.bytes
     }
 
-    /// Reads what the worker has printed, once.
+    /// Reads once from the worker's stdout.
     pub(super) fn read(&mut self, process: &Process) -> Transfer {
         process.read(&mut self.bytes)
     }

@@ -39,7 +39,7 @@ impl Reading {
     }
 }
 
-/// What is known of a worker's reading.
+/// How much of its requests a worker has read.
 #[derive(Debug)]
 pub(super) struct ReadProgress {
     /// When it was last checked how much the worker had read.

@@ -15,7 +15,8 @@ const PROOF: Duration = Duration::from_secs(1);
 /// In a break, a worker is silent for at least this long.
 const SHORTEST_BREAK: Duration = Duration::from_millis(10);
 
-/// Breaks take at most one part in this many of the time of a worker.
+/// In the long run, breaks take at most one part in this many of the time of a worker. The first break
+/// comes soon, so that a run that is killed again and again gets on; then they become rarer.
 const RARITY: u32 = 50;
 
 /// The first check whether a worker has read its next request, and has printed nothing more, comes this
@@ -41,6 +42,8 @@ pub(crate) struct Unproven {
     keys: Vec<Key>,
     /// When the first result with a key came.
     since: Moment,
+    /// A break comes after this many times its length.
+    rarity: u32,
     /// When to check the worker next.
     next_look: Moment,
 }
@@ -61,6 +64,7 @@ impl Unproven {
             last: None,
             keys: Vec::new(),
             since: Moment::NEVER,
+            rarity: 1,
             next_look: Moment::ZERO,
         }
     }
@@ -99,6 +103,9 @@ impl Unproven {
         self.first = None;
         self.next_look = Moment::ZERO;
         let had_records = self.is_kept();
+        if had_records {
+            self.rarity = (self.rarity * 2).min(RARITY);
+        }
         self.keys.clear();
         had_records.then_some(self.number)
     }
@@ -139,12 +146,20 @@ impl Unproven {
     /// After this moment the worker gets no job before its results are proven. `slowest` is how long
     /// its slowest recent job took.
     pub(super) fn break_at(&self, slowest: Duration) -> Moment {
-        if self.is_kept() { self.since.after(silence(slowest) * RARITY) } else { Moment::NEVER }
+        if self.is_kept() {
+            self.since.after(silence(slowest) * self.rarity)
+        } else {
+            Moment::NEVER
+        }
     }
 
     /// When the results are proven if a worker that has been idle since `idle_since` stays silent.
     pub(super) fn proof_at(&self, idle_since: Moment, slowest: Duration) -> Moment {
-        let in_break = idle_since.after(silence(slowest)).max(self.break_at(slowest));
+        let silence = silence(slowest);
+        // A worker that had nothing to do before its break has the time that breaks have in the long run.
+        let is_break = idle_since >= self.break_at(slowest);
+        let rarity = if is_break { self.rarity } else { RARITY };
+        let in_break = idle_since.after(silence).max(self.since.after(silence * rarity));
         idle_since.after(PROOF).min(in_break).max(self.next_look)
     }
 

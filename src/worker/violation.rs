@@ -1,8 +1,11 @@
 //! Breaches of the protocol: the words for each, and the bytes that the worker printed.
 
+use super::buffering;
 use crate::protocol::Protocol;
+use crate::util::setting::Setting;
+use crate::util::text::quote;
 
-/// What is wrong with a worker that does not wait for its request.
+/// The problem with a worker that does not wait for its request.
 pub(crate) const EARLY: &str = "it printed this before it had read the request";
 
 /// A message quotes at most this many bytes of output that is no message.
@@ -11,7 +14,7 @@ const QUOTED: usize = 200;
 /// A worker has broken the protocol. Its oldest job is charged with that.
 #[derive(Debug)]
 pub(crate) struct Violation {
-    /// What is wrong, as a phrase.
+    /// The problem, as a phrase.
     pub(crate) what: String,
     /// The offending bytes.
     pub(crate) bytes: Vec<u8>,
@@ -22,6 +25,11 @@ pub(crate) struct Violation {
 impl Violation {
     fn new(what: impl Into<String>, bytes: &[u8]) -> Self {
         Self { what: what.into(), bytes: bytes.to_vec(), is_surplus: false }
+    }
+
+    /// Says what is wrong, with the bytes and the rule.
+    pub(crate) fn message(&self) -> String {
+        format!("{}: {}{}", self.what, quote(&self.bytes), buffering::FOR_REPLIES)
     }
 
     /// The worker printed something before it read its request.
@@ -70,8 +78,8 @@ impl Violation {
             if len > bytes.len() { format!(" (it announces {len})") } else { String::new() };
         let likely = protocol.likely_framing(bytes);
         let what = format!(
-            "its reply is longer than the limit of {max_reply} bytes \
-             (--max-reply){announced}{likely}"
+            "its reply is longer than the limit of {max_reply} bytes ({}){announced}{likely}",
+            Setting::MaxReply
         );
         Self::new(what, &bytes[..bytes.len().min(QUOTED)])
     }

@@ -4,7 +4,7 @@
 worker=$(cat ../../src/interpreter/worker.sh)
 failed=0
 
-# Runs the worker on the requests on stdin. The NUL behind each reply becomes a newline.
+# Runs the worker on the requests on stdin. The NUL after each reply becomes a newline.
 run() { sh -c "$worker" sh "$@" 2>/dev/null | tr '\0' '\n'; }
 
 # check NAME EXPECTED ACTUAL

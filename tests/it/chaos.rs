@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 const TIMEOUT: f64 = 1.0;
 const LONGEST: f64 = 6.0;
 
-/// procpool may hold so much memory, in KiB: a debug build, with four workers.
+/// The most memory that procpool may hold, in KiB: a debug build, with four workers.
 const MOST_MEMORY: u64 = 200 << 10;
 
 /// Numbers that look random and can be had again.
@@ -572,8 +572,8 @@ fn seq(record: &Value) -> usize {
     usize::try_from(record["id"].as_u64().expect("a number")).expect("it is small")
 }
 
-/// Asserts that a run that was gone on with has printed what one has that was not cut short. What is told
-/// of a failure may be in other words.
+/// Asserts that a resumed run has printed the same as a run that was not cut short. A failure may be
+/// described in other words.
 fn assert_same(round: &Round, resumed: &Output, whole: &Output) {
     if round.is_text {
         assert!(resumed.stdout == whole.stdout, "another output than that of a run by itself");
@@ -613,8 +613,8 @@ fn check(round: &Round, fate: &Fate, ran: &Ran) {
     let mut before = 0;
     for record in &records {
         let seq = seq(record);
-        // Of a run that was ended, jobs that waited have no result: that is told on stderr.
-        assert!(seq == before + 1 || (was_cut && seq > before), "behind {before}: {record:.400}");
+        // When a run is ended, jobs that waited have no result. A message on stderr says so.
+        assert!(seq == before + 1 || (was_cut && seq > before), "after {before}: {record:.400}");
         before = seq;
         let task = &round.tasks[seq - 1];
         let what = format!("job {seq}: {}: {record:.400}", task.line);

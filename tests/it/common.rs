@@ -173,7 +173,7 @@ impl Test {
         self
     }
 
-    /// stdout is closed after so many lines, as `head` does.
+    /// stdout is closed after `lines` lines, as `head` does.
     pub(crate) fn head(mut self, lines: usize) -> Self {
         self.head = Some(lines);
         self
@@ -832,7 +832,7 @@ impl Crew {
         log
     }
 
-    /// Waits until the workers have logged so many lines of this kind.
+    /// Waits until the workers have logged `count` lines of this kind.
     #[track_caller]
     pub(crate) fn await_logged(&self, kind: &str, count: usize) {
         wait_for(&format!("{count} times {kind:?} in the log"), || {
@@ -930,7 +930,7 @@ pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Waits for a number to stand still for half a second.
+/// Waits until a number has not changed for half a second.
 #[track_caller]
 pub(crate) fn wait_for_rest(what: &str, mut look: impl FnMut() -> u64) -> u64 {
     let (mut last, mut since) = (look(), Instant::now());

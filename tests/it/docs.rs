@@ -30,7 +30,7 @@ fn the_man_page_is_fresh() {
 fn each_option_in_the_man_page_has_a_text() {
     let page = man_page();
     let (_, rest) = page.split_once("\n.SH OPTIONS\n").expect("the section");
-    let (section, _) = rest.split_once("\n.SH ").expect("a section behind it");
+    let (section, _) = rest.split_once("\n.SH ").expect("a section after it");
     let section = format!("\n{section}");
     let entries: Vec<&str> = section.split("\n.TP\n").skip(1).collect();
     assert_eq!(entries.len(), options().len() + 1, "all options, and COMMAND");
@@ -61,6 +61,8 @@ fn the_man_page_has_all_sections() {
             "RESULTS",
             "FAILURES",
             "JOURNAL",
+            "REPORTS",
+            "HOSTS",
             "SIGNALS",
             "ENVIRONMENT",
             "FILES",
@@ -143,7 +145,18 @@ fn headings() -> Vec<String> {
 }
 
 fn heading(arg: &Arg) -> String {
-    arg.get_help_heading().expect("every option stands under a heading").to_owned()
+    arg.get_help_heading().expect("every option is under a heading").to_owned()
+}
+
+/// The names of all options: `--resume`, `-I`.
+pub(crate) fn option_names() -> Vec<String> {
+    let names = options().into_iter().flat_map(|arg| {
+        let longs = arg.get_long_and_visible_aliases().unwrap_or_default();
+        let shorts = arg.get_short_and_visible_aliases().unwrap_or_default();
+        let longs: Vec<_> = longs.iter().map(|long| format!("--{long}")).collect();
+        longs.into_iter().chain(shorts.into_iter().map(|short| format!("-{short}")))
+    });
+    names.collect()
 }
 
 /// All options, in the order of the help.
@@ -171,10 +184,7 @@ fn short_help_fits_a_screen() {
     for example in &lines[1..4] {
         assert!(example.contains("procpool ") && example.contains(" # "), "{example}");
     }
-    let names: Vec<String> = options()
-        .iter()
-        .flat_map(|arg| arg.get_long().into_iter().map(|long| format!("--{long}")))
-        .collect();
+    let names = option_names();
     let words = help.split(|c: char| c.is_whitespace() || ",;:".contains(c));
     let named: Vec<&str> = words.filter(|word| word.starts_with("--")).collect();
     assert!(named.len() > 20, "{named:?}");
@@ -200,7 +210,7 @@ fn long_help_groups_the_options() {
         let names = help.lines().filter(|line| line.trim_start().starts_with('-'));
         let names = names.flat_map(|line| line.split_ascii_whitespace().take(2));
         let count = names.filter(|name| *name == format!("--{long}")).count();
-        assert_eq!(count, 1, "--{long} is told of once");
+        assert_eq!(count, 1, "--{long} is listed once");
     }
 }
 
@@ -266,9 +276,12 @@ fn the_reference_lists_exactly_the_options_there_are() {
 #[test]
 fn the_reference_names_every_kind_and_status() {
     let reference = read("docs/reference.md");
-    let kinds = ["invalid", "error", "exit", "crash", "timeout", "protocol", "spawn", "cancelled"];
-    for kind in kinds {
+    let page = man_page();
+    for kind in
+        ["invalid", "error", "exit", "crash", "timeout", "protocol", "spawn", "cancelled", "lost"]
+    {
         assert!(reference.contains(&format!("| `{kind}` |")), "the kind {kind}");
+        assert!(page.contains(&format!("\n\\fB{kind}\\fR\n")), "the kind {kind}");
     }
     for status in ["0", "1", "2", "125", "126", "127", "128+N"] {
         assert!(reference.contains(&format!("| {status} |")), "the status {status}");
@@ -293,7 +306,7 @@ fn the_sessions_about_workers_are_real() {
 /// The programs that the recipes drive are there, or stand-ins for them (`tests/stand-ins`).
 #[test]
 fn the_recipes_are_real() {
-    if ["python3", "perl", "jq", "make"].into_iter().all(need) {
+    if ["python3", "perl", "jq", "make", "git", "tar"].into_iter().all(need) {
         sessions_are_real("docs/cookbook.md");
     }
 }
@@ -351,6 +364,8 @@ fn sessions_are_real(page: &str) {
             .stderr("")
             .cwd(folder.path())
             .env("PATH", &path)
+            .env("PYTHONPATH", &stand_ins)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
             .any_stdout()
             .run();
         let printed = String::from_utf8(output.stdout).expect("the output is UTF-8");
@@ -420,10 +435,10 @@ fn blocks<'a>(text: &'a str, language: &str) -> impl Iterator<Item = &'a str> {
     let fence = format!("\n```{language}\n");
     let mut rest = text;
     std::iter::from_fn(move || {
-        let (_, behind) = rest.split_once(fence.as_str())?;
-        let end = behind.find("```").expect("a code block has an end");
-        rest = &behind[end..];
-        Some(&behind[..end])
+        let (_, block) = rest.split_once(fence.as_str())?;
+        let end = block.find("```").expect("a code block has an end");
+        rest = &block[end..];
+        Some(&block[..end])
     })
 }
 

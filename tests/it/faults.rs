@@ -262,33 +262,32 @@ fn closes_stdin_but_lives_on() {
     assert_eq!(result(&record), true);
 }
 
-/// The requests behind the first are in the pipe when the worker closes it, and are never read.
+/// The requests after the first are in the pipe when the worker closes it, and are never read.
 #[test]
 fn closes_stdin_with_requests_unread() {
     if !crate::common::heavy() {
         return;
     }
+    // They mostly wait, so they do it together.
+    let mut runs = Vec::new();
     for (before, after) in [("", "exec <&-; "), ("exec <&-; sleep 0.3; ", "")] {
         let code = format!(
             "read -r line; sleep 0.3; {before}echo \"{{\\\"result\\\":1}}\"; {after}exec sleep 1000"
         );
         let worker = shell_words::join(["sh", "-c", &code]);
         for pipeline in ["1", "8"] {
-            let records = Test::new()
+            let run = Test::new()
                 .workers(2, &worker)
                 .args(["--grace=0.1s", "--detail", "--pipeline", pipeline])
                 .jobs(vec!["x"; if pipeline == "1" { 4 } else { 40 }])
+                .any_stdout()
                 .any_stderr()
-                .patience(120)
-                .records();
-            for record in &records {
-                assert_eq!(
-                    (result(record), &record["attempt"]),
-                    (&json!(1), &json!(1)),
-                    "{record}"
-                );
-            }
+                .patience(120);
+            runs.push(run.spawn());
         }
+    }
+    for record in runs.into_iter().flat_map(|run| run.finish().records()) {
+        assert_eq!((result(&record), &record["attempt"]), (&json!(1), &json!(1)), "{record}");
     }
 }
 
@@ -430,11 +429,11 @@ fn a_worker_that_broke_the_protocol_is_never_used_again() {
     let others: BTreeSet<String> =
         records.iter().skip(1).step_by(2).map(|record| result(record).to_string()).collect();
     for offender in offenders {
-        // Each offender did the job before its own, but none behind it.
+        // Each offender did the job before its own, but none after it.
         let at =
             records.iter().position(|record| &record["pid"] == offender && record["ok"] == false);
-        let behind = records.iter().skip(at.expect("it is there") + 1);
-        assert!(behind.clone().all(|record| &record["pid"] != offender), "{records:?}");
+        let after = records.iter().skip(at.expect("it is there") + 1);
+        assert!(after.clone().all(|record| &record["pid"] != offender), "{records:?}");
     }
     assert_eq!(others.len(), 4);
     assert_eq!(crew.logged("start").len(), 5);

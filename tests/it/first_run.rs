@@ -143,7 +143,7 @@ fn help_is_asked_for_alone() {
         .run();
 }
 
-/// Runs a line in a terminal, types `typed` and Ctrl-D, and returns what stood on the screen.
+/// Runs a line in a terminal, types `typed` and Ctrl-D, and returns the text on the screen.
 fn typed(args: &str, typed: &str, first: &str) -> String {
     let shell = rexpect::spawn_bash(Some(30_000)).expect("a shell in a terminal");
     let mut shell = shell.quit_command(Some("exit".into()));

@@ -17,6 +17,12 @@ const JOBS: [&str; 7] = [
     r#"{"cmd":"fail_object","id":"last"}"#,
 ];
 
+/// What stderr says of those two.
+const FAILURES: &str = concat!(
+    "procpool: failed: fail(\"no such file\"): no such file (job 3, line 3)\n",
+    "procpool: failed: fail_object(): it failed (job last, line 7)\n",
+);
+
 fn jobs() -> Test {
     Test::new().workers(2, worker("")).jobs(JOBS)
 }
@@ -50,10 +56,7 @@ fn values() {
         .stdout(
             "\"a \\\"quoted\\\" ä\\nb\"\n[1,{\"b\":null}]\n{ \"z\": 1, \"a\": 2 }\nnull\n\"\"\n",
         )
-        .stderr(concat!(
-            "procpool: failed: fail(\"no such file\"): no such file (job 3, line 3)\n",
-            "procpool: failed: fail_object(): it failed (job last, line 7)\n",
-        ))
+        .stderr(FAILURES)
         .status(1)
         .run();
 }
@@ -63,10 +66,7 @@ fn texts() {
     jobs()
         .args(["--format", "text"])
         .stdout("a \"quoted\" ä\nb\n[1,{\"b\":null}]\n{ \"z\": 1, \"a\": 2 }\nnull\n\n")
-        .stderr(concat!(
-            "procpool: failed: fail(\"no such file\"): no such file (job 3, line 3)\n",
-            "procpool: failed: fail_object(): it failed (job last, line 7)\n",
-        ))
+        .stderr(FAILURES)
         .status(1)
         .run();
 }

@@ -1,5 +1,5 @@
 //! What jobs wait for besides a process: pauses, load, memory, make's jobserver; priorities and
-//! numbers of processes; and the guardian that clears up behind a killed procpool.
+//! numbers of processes; and the guardian that clears up after a killed procpool.
 
 use std::fs;
 use std::process::Command;

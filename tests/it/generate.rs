@@ -64,6 +64,8 @@ fn interactive(folder: &TempDir, args: &[&str], setup: &str) -> PtySession {
         .env_remove("BASH_ENV")
         .env_remove("ENV");
     let mut shell = spawn_command(command, Some(30_000)).expect("a shell in a terminal");
+    // TERM does not end a shell at a terminal, and would be waited for.
+    shell.process_mut().set_kill_timeout(Some(0));
     shell.send_line(setup).expect("it reads");
     shell
         .send_line("procpool() { printf '<%s>\\n' \"$*\"; }; PS1='ready'; echo is-set-\"up\"")

@@ -1,4 +1,4 @@
-//! Ends that outcomes bring about (`--halt`), and what is told of a run: `--summary` and `--joblog`.
+//! Runs that end because of their outcomes (`--halt`), and reports of a run: `--summary` and `--joblog`.
 
 use std::fs;
 use std::process::{Command, Stdio};

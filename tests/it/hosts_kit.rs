@@ -181,7 +181,7 @@ impl Sshd {
         format!("ssh -F {config} -T -o BatchMode=yes {{host}}")
     }
 
-    /// A run on hosts behind this sshd.
+    /// A run on hosts that this sshd serves.
     pub(crate) fn test(&self, hosts: &str) -> Test {
         Test::new().args(["-S", hosts, "--launcher", &self.launcher("known", "user")])
     }

@@ -1,4 +1,4 @@
-//! A link that is cut and closes nothing: a real sshd behind a network of its own, whose cable is pulled.
+//! A link that is cut and closes nothing: a real sshd in a network of its own, whose cable is pulled.
 
 use std::process::Command;
 use std::time::Duration;

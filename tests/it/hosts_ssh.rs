@@ -1,4 +1,4 @@
-//! Hosts behind a real sshd.
+//! Hosts that a real sshd serves.
 
 use crate::common::Test;
 use crate::hosts_kit::{Sshd, assert_same};

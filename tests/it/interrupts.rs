@@ -134,7 +134,7 @@ fn a_stderr_that_is_read_late_gets_everything() {
     run.finish();
 }
 
-/// Results that are finished are printed, though failures can't be told.
+/// Finished results are printed, though failures can't be reported.
 #[test]
 fn a_stderr_that_nobody_reads_keeps_no_result_back() {
     let crew = Crew::new();
@@ -290,12 +290,7 @@ fn interrupted_commands_can_tidy_up() {
             .any_stdout()
             .killed_by(Signal::INT)
             .spawn();
-        await_file(&crew.path("lock"));
-        repeat(&run, count);
-        let records = run.finish().records();
-        message(&records[0], "cancelled");
-        assert_eq!(lines_of(&crew.path("log")), ["term"], "TERM came once");
-        assert!(!Path::new(&crew.path("lock")).exists());
+        assert_tidied(&crew, run, count);
     }
 }
 
@@ -312,16 +307,21 @@ fn interrupted_workers_can_tidy_up() {
             .any_stderr()
             .killed_by(Signal::INT)
             .spawn();
-        await_file(&crew.path("lock"));
-        repeat(&run, count);
-        let records = run.finish().records();
-        message(&records[0], "cancelled");
-        assert_eq!(lines_of(&crew.path("log")), ["term"], "TERM came once");
-        assert!(!Path::new(&crew.path("lock")).exists());
+        assert_tidied(&crew, run, count);
     }
 }
 
-/// Signals so often, and not so fast that two are one.
+/// Interrupts a run `count` times. Its job, in [`tidy`], gets TERM once and removes its lock.
+fn assert_tidied(crew: &Crew, run: Running, count: usize) {
+    await_file(&crew.path("lock"));
+    repeat(&run, count);
+    let records = run.finish().records();
+    message(&records[0], "cancelled");
+    assert_eq!(lines_of(&crew.path("log")), ["term"], "TERM came once");
+    assert!(!Path::new(&crew.path("lock")).exists());
+}
+
+/// Interrupts a run `count` times, with pauses, so that no two signals become one.
 fn repeat(run: &Running, count: usize) {
     for at in 0..count {
         assert!(at == 0 || !run.ends_within(Duration::from_millis(300)), "it has ended after {at}");

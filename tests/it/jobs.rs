@@ -12,7 +12,7 @@ fn results(input: impl AsRef<[u8]>) -> Vec<Value> {
     records.iter().map(|record| result(record).clone()).collect()
 }
 
-/// The message about a bad line, which stands as line 3 between good ones.
+/// The message about a bad line, which is line 3 between good ones.
 #[track_caller]
 fn complaint(bad: impl AsRef<[u8]>, options: &[&str]) -> String {
     let mut input = b"echo [1]\necho [2]\n".to_vec();

@@ -67,7 +67,7 @@ fn resume(folder: &TempDir) -> Test {
     Test::new().cwd(folder.path()).args(["--journal", "journal", "--resume"])
 }
 
-/// What is said where nothing was run, since the journal has all of so many jobs.
+/// The message that nothing was run, since the journal has all jobs.
 fn nothing_run(jobs: usize) -> String {
     let s = if jobs == 1 { "" } else { "s" };
     format!(
@@ -159,9 +159,11 @@ fn kill_again_and_again(jobs: &Jobs, kills: u64) {
         cycles += 1;
         let folder = folder();
         for run in 1.. {
+            assert!(run < 500, "{}: it does not get on", jobs.name);
             let before = recorded(&folder, jobs);
             let running = start(&folder, run, &["--journal", "journal", "--resume"]).spawn();
-            let moment = Duration::from_micros(5_000 + random.below(55_000));
+            // Where that is too short to get on, later runs have longer.
+            let moment = Duration::from_micros((5_000 + random.below(55_000)) * (1 + run / 20));
             let is_killed =
                 !running.ends_within(moment) && kill_process(running.pid(), Signal::KILL).is_ok();
             let output = running.finish();

@@ -52,7 +52,7 @@ impl Left {
         format!("'{sleep}' 60 {redirections} & echo $! > '{pid}'; {then}")
     }
 
-    /// What is told of it.
+    /// The message about it.
     fn remark(&self) -> String {
         let pid = self.pid().as_raw_nonzero();
         format!(
@@ -68,7 +68,7 @@ impl Drop for Left {
     }
 }
 
-/// What is told of one that holds a stream open, behind its name.
+/// The end of the message about one that holds a stream open.
 fn silent(grace: &str) -> String {
     format!(
         "; it holds stdout or stderr open and has printed nothing for {grace}: what it prints from \
@@ -342,6 +342,35 @@ fn a_command_that_cannot_be_killed_is_left_behind() {
         assert_eq!(message(record, "timeout"), expected);
     }
     assert_eq!(leftovers(&left.sleep).len(), 3);
+}
+
+#[test]
+fn what_cannot_be_killed_is_reported_before_an_interrupted_run_ends() {
+    let left = Left::new();
+    let copy = left.crew.open_copy();
+    let Some(become_root) = become_root(&left.crew) else { return };
+    let log = left.crew.path("log");
+    let command = format!("echo >> '{log}'; exec '{}' 60", left.sleep);
+    let run = Test::through_shell(AS_NOBODY)
+        .env("COPY", copy)
+        .args(["-j2", "--format", "record"])
+        .args([&become_root, "--ruid", "0", "--euid", "0", "sh", "-c", &command])
+        .stdin("1\n2\n")
+        .any_stderr()
+        .any_stdout()
+        .killed_by(Signal::QUIT)
+        .spawn();
+    wait_for("both", || fs::read(&log).is_ok_and(|log| log.len() == 2));
+    run.signal(Signal::QUIT);
+    let records = run.finish().records();
+    assert_eq!(records.len(), 2);
+    for record in &records {
+        let message = message(record, "cancelled");
+        assert!(
+            message.contains("; it could not be killed and is left running (pid "),
+            "{message}"
+        );
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn few_descriptors_make_a_run_slower_or_end_it() {
     let crew = Crew::new();
     let mut was_slower = false;
     // From where nothing can work to where all does.
-    for limit in [4, 6, 8, 10, 12, 16, 30, 40, 64] {
+    for limit in [4, 6, 8, 12, 16, 30, 64] {
         let shell = format!("ulimit -n {limit}; exec \"$@\"");
         let worker = crew.worker("");
         for options in [&["-w", &worker][..], &["printf", "%s\\n"]] {
@@ -65,7 +65,7 @@ fn few_descriptors_make_a_run_slower_or_end_it() {
     crew.assert_gone();
 }
 
-/// Runs procpool as a user of its own who may have so many processes and threads; `None`: that can't be
+/// Runs procpool as a user of its own who may have `limit` processes and threads; `None`: that can't be
 /// done here.
 fn with_processes(limit: usize, crew: &Crew) -> Option<Test> {
     if !need("setpriv") || !need("prlimit") {
@@ -82,8 +82,8 @@ fn with_processes(limit: usize, crew: &Crew) -> Option<Test> {
     Some(Test::through_shell(&format!("shift; exec {run} \"$@\"")))
 }
 
-/// Asserts that each job either has its result, or was told to have failed or not to have been run; unless
-/// the run has not begun.
+/// Asserts that each job has its result, or is reported as failed or as not run. If the run has not begun,
+/// that holds for none of them.
 #[track_caller]
 fn assert_none_lost(output: &Output, count: usize) {
     let lines = output.lines();
@@ -109,7 +109,7 @@ fn few_processes_make_a_run_slower_or_end_it() {
     let mut was_slower = false;
     let journal = ["--resume", "--journal", "/dev/null", "--protocol", "raw", "-w", "cat"];
     let ways = [&["--protocol", "raw", "-w", "cat"][..], &["printf", "%s\\n"], &journal];
-    for limit in [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24] {
+    for limit in [1, 2, 3, 4, 6, 8, 12, 24] {
         for options in ways {
             let Some(test) = with_processes(limit, &crew) else { return };
             let output = test

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::common::{Crew, Test, leftovers, wait_for};
 use rustix::process::Signal;
 
-/// Starts that are under way when procpool is killed: so many tries hit many of them.
+/// Starts that are under way when procpool is killed: with this many tries many of them are hit.
 const TRIES: u64 = 30;
 
 /// Starts a run that is to be killed, whatever it has printed until then.
@@ -22,7 +22,7 @@ fn kill(run: crate::common::Running, crew: &Crew) {
     crew.assert_gone();
 }
 
-/// Kills runs of so many of these commands while they are started. `$0` is a number to sleep for.
+/// Kills runs of `jobs` commands while they are started. `$0` is a number to sleep for.
 fn kill_during_starts(max_procs: &str, jobs: usize, script: &str) {
     for number in 0..TRIES {
         // A number that nobody else sleeps for.

@@ -130,8 +130,8 @@ fn a_run_that_cannot_begin_or_does_nothing_leaves_the_file() {
 
 // ---- A run that is cut short
 
-/// Asserts that each of so many lines is in `q`, or was done, and of those that were not cut off in the
-/// middle none is both.
+/// Asserts that each line up to number `lines` is in `q` or was done, and that none is both, unless it was
+/// cut off in the middle.
 #[track_caller]
 fn assert_none_lost(folder: &Folder, lines: usize, most_twice: usize) {
     let done = fs::read_to_string(folder.0.path("done")).unwrap_or_default();

@@ -83,7 +83,7 @@ fn replies_without_ids() {
     prints_the_same(20_000, 3, "64", "--no-ids");
 }
 
-/// Jobs that come together travel together; what stands between them must not move them.
+/// Jobs that come together travel together; other lines between them must not move them.
 #[test]
 fn whatever_stands_between_jobs_each_keeps_its_place() {
     let (mut input, mut expected, mut failures) = (String::new(), Vec::new(), 0);
@@ -660,8 +660,8 @@ fn no_job_waits_behind_a_slow_one_among_slow_ones() {
         .run();
 }
 
-/// Quick jobs open the window; then come slow ones, with so many quick ones behind each. All of them
-/// are there from the start, so no worker may be idle while one waits.
+/// Quick jobs open the window. Then come slow ones, with `quick_between` quick ones after each. All of
+/// them are there from the start, so no worker may be idle while one waits.
 #[track_caller]
 fn nobody_is_idle(quick_between: usize) {
     const SLOW: u128 = 600_000_000;

@@ -314,7 +314,7 @@ fn what_does_not_go_together() {
     }
 }
 
-/// Programs that hold their output back are told apart from slow ones, and each has its remedy.
+/// Programs that hold their output back are distinguished from slow ones, and each has its remedy.
 #[test]
 fn a_filter_that_buffers_is_diagnosed() {
     let filters = [
@@ -514,7 +514,7 @@ fn a_filter_that_prints_a_line_too_many_is_found_out_in_bundles_as_well() {
         .any_stderr()
         .any_status()
         .run();
-    // What came at once is charged; what came later, when nothing was asked, is told of.
+    // What came at once is charged to a job. What came later, without a request, is reported.
     let is_charged = output.stderr.contains("procpool: failed: 20000: it printed more than");
     let is_told = output.stderr.contains("it printed a reply without being asked");
     assert!(is_charged || is_told, "{}", output.stderr);

@@ -94,7 +94,7 @@ fn bc() {
         })
         .collect();
     raw(2, "bc -q").stdin(sums).stdout(answers).run();
-    // It breaks long lines, unless it is told not to.
+    // It breaks long lines by default.
     let zeros = "0".repeat(100);
     raw(1, "env BC_LINE_LENGTH=0 bc -q")
         .stdin("10^100\n1+1\n")
@@ -208,8 +208,8 @@ const PYTHON: &str = "def greet(name):\n    return name\n\ngreet(1)\n";
 
 const SHELL: &str = "greet() {\n  cd /\n}\ngreet\n";
 
-/// Asks a language server of a file in which `greet` is defined at the beginning, `at` so many columns,
-/// and used in the fourth line; then what it does not know. Returns what it says to the latter.
+/// Asks a language server about a file in which `greet` is defined in the first line, at column `at`, and
+/// used in the fourth. Then asks for a method that it does not know, and returns its answer to that.
 fn asked_in_rounds(test: Test, uri: &str, hover: &str, at: u32) -> String {
     let one_round = [
         ask("definition", uri, 3, 1),

@@ -1,4 +1,4 @@
-//! What is told of a run at its end: `--report`, `--trace`, `--results`, annotations, `--summary`.
+//! Reports of a run at its end: `--report`, `--trace`, `--results`, annotations, `--summary`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -561,7 +561,7 @@ fn a_browser_shows_the_page() {
     );
     assert!(seen["reasons"].as_array().is_some_and(|rows| rows.len() >= 2), "{seen}");
     assert!(seen["workers"].as_u64().is_some_and(|count| count >= 6), "{seen}");
-    assert_eq!(seen["names"], json!([]), "what has no name can't be told by a screen reader");
+    assert_eq!(seen["names"], json!([]), "a screen reader can't name these");
     assert_eq!(seen["overflow"], json!([0, 0, 0]));
     assert_ne!(seen["background_light"], seen["background_dark"]);
     for shot in ["1280-light.png", "390-light.png", "1280-dark.png"] {

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
 
-/// Fails until it has run so often as its argument says; each run is a line in the file `runs`.
+/// Fails until it has run as often as its argument says. Each run is a line in the file `runs`.
 const UNTIL: &str = "echo \"$0\" >> runs; test $(grep -c \"^$0\\$\" runs) -ge \"$0\" && echo done";
 
 fn runs(folder: &TempDir) -> Vec<String> {
@@ -32,7 +32,7 @@ fn a_job_is_tried_until_it_succeeds() {
     assert_eq!(runs(&folder).len(), 6);
 }
 
-/// Jobs that wait for their second try keep no slot idle: those behind them are read and run.
+/// Jobs that wait for their second try keep no slot idle: those after them are read and run.
 #[test]
 fn jobs_that_wait_to_be_tried_again_hold_back_no_others() {
     let crew = Crew::new();
@@ -218,7 +218,7 @@ fn failed_lines_can_be_fed_in_again() {
     let csv = b"n,m\n0,\"x\ny\"\n1,z\n0,\n";
     test(&["--input=csv", "--header", "test", "{n}", "=", "1"], csv, b"n,m\n0,\"x\ny\"\n0,\n");
     let jobs = b"true\n{\"cmd\":\"false\",  \"id\":1}\n# no job\nwhat [\nfalse [ ]\n";
-    // An invalid line is told of when it is read, which may be before others have failed.
+    // An invalid line is reported when it is read, which may be before others have failed.
     test(&["--format=record"], &jobs[..34], b"{\"cmd\":\"false\",  \"id\":1}\n");
     test(&["--format=record"], b"what [\n", b"what [\n");
     Test::new()

@@ -40,7 +40,7 @@ fn job_data_is_never_given_to_a_shell() {
     ];
     let lines = |mark: &str| evil.iter().map(|x| format!("{mark}{x}\n")).collect::<String>();
     let input = lines("");
-    // As an argument, behind a placeholder, as a directory's or variable's value, and in a shell's text.
+    // As an argument, in place of a placeholder, as a directory's or variable's value, and in a shell's text.
     Test::new().args(["printf", "%s\\n"]).stdin(&input).stdout(&input).run();
     Test::new().args(["printf", "%s\\n", "a{}"]).stdin(&input).stdout(lines("a")).run();
     let env = ["--env", "X={}", "sh", "-c", "printf '%s\\n' \"$X\""];
@@ -339,7 +339,7 @@ fn workers_inherit_three_descriptors() {
     let crew = Crew::new();
     let mark = format!("300.1{}", std::process::id());
     let sleep = format!("sleep {mark}");
-    // One that is told of an open file has it, and so has the `make` that it may run.
+    // A command with the name of an open file among its words has that file, and so has a `make` that it runs.
     let told = format!("sh -c 'exec sleep {mark} <&3' /dev/fd/9");
     let setup = format!("import os; os.execvp('sleep', ['sleep', '{mark}', '/dev/fd/4'][:2])");
     let worker = |line| vec!["--protocol", "raw", "--timeout", "200s", "-w", line];

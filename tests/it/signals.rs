@@ -279,19 +279,6 @@ fn in_a_pipeline_with_head() {
     crew.assert_gone();
 }
 
-#[test]
-fn a_full_disk_is_a_failure_of_procpool() {
-    let crew = Crew::new();
-    Test::new()
-        .workers(2, crew.worker(""))
-        .stdin_endless("echo [1]\n")
-        .stdout_to("/dev/full")
-        .stderr_has("No space left")
-        .status(125)
-        .run();
-    crew.assert_gone();
-}
-
 /// A shell in a terminal.
 pub(crate) struct Terminal(PtyReplSession);
 

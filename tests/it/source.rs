@@ -201,6 +201,19 @@ fn the_library_is_built_without_the_command() {
     cargo(&["check", "--lib", "--target-dir", "target/library"]);
 }
 
+/// The library has few names. More that the command needs are in the module `engine`.
+#[test]
+fn public_names_are_few() {
+    let text = read("src/lib.rs");
+    let names = text.lines().filter_map(|line| line.strip_prefix("pub use "));
+    let names: Vec<&str> = names
+        .flat_map(|path| path.trim_end_matches(';').rsplit("::").next().unwrap_or(path).split(','))
+        .map(|name| name.trim_matches(|byte| "{} ".contains(byte)))
+        .collect();
+    assert!(names.contains(&"Pool") && names.contains(&"Kind"), "{names:?}");
+    assert!(names.len() <= 18, "{} names: {names:?}", names.len());
+}
+
 /// A file is a room that one person can look over, and so is a function a page.
 #[test]
 fn files_functions_and_structs_are_of_a_size_to_look_over() {
@@ -301,6 +314,34 @@ fn no_public_error_is_a_string() {
             text.lines().find(|line| line.contains("pub fn ") && line.contains(", String> {"));
         assert!(signature.is_none(), "{path}: {signature:?}");
     }
+}
+
+/// The library names settings, in `util/setting.rs`. Which options set them only the command knows.
+#[test]
+fn the_library_names_no_option() {
+    // These start programs with options of the programs' own.
+    const STARTERS: [&str; 2] = ["src/link/boot.rs", "src/process/guardian.rs"];
+    let options = crate::docs::option_names();
+    let is_option = |word: &str| options.iter().any(|option| option == word);
+    for (path, text) in sources("src") {
+        let is_library = !path.starts_with("src/bin/") && !path.ends_with("/tests.rs");
+        if !is_library || STARTERS.contains(&&*path) {
+            continue;
+        }
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let line = line.replace("sudo -n", "sudo");
+            let mut words = line.split(|c: char| !(c.is_alphanumeric() || c == '-'));
+            let option = words.find(|word| is_option(word));
+            assert!(option.is_none(), "{path} names {option:?}:\n{line}");
+        }
+    }
+    // The options of the command's table exist.
+    let table = read("src/bin/procpool/cli/setting_names.rs");
+    let named: Vec<_> =
+        table.split(['"', ' ']).filter(|word| word.starts_with('-') && *word != "->").collect();
+    assert!(named.len() > 15, "{named:?}");
+    named.iter().for_each(|word| assert!(is_option(word), "{word} is no option"));
 }
 
 /// Which files of the library use which others of it.

@@ -13,8 +13,8 @@ use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A first job that lasts until there is a file, and behind it so many with results of so many
-/// bytes. With `--pipeline auto` none of them waits at the worker that has the first one.
+/// A first job that lasts until there is a file. After it come jobs up to number `count`, with
+/// results of `bytes` bytes. With `--pipeline auto` none of them waits at the worker that has the first one.
 fn jobs(go: &str, count: usize, bytes: usize) -> String {
     let big = (2..=count).map(|key| format!("big [{key},{bytes}]\n"));
     [format!("await_file [1,\"{go}\"]\n")].into_iter().chain(big).collect()

@@ -1,4 +1,4 @@
-//! Workers are replaced after so many jobs, when they are old, large or idle; the replacement is
+//! Workers are replaced after N jobs, and when they are old, large or idle. The replacement is
 //! started ahead of need, so that no job waits for it.
 
 use std::collections::{BTreeMap, BTreeSet};

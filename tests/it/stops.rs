@@ -121,7 +121,7 @@ fn a_worker_that_touches_the_terminal_is_a_crash_or_a_failed_start() {
     assert_eq!(status, "126");
     assert_has(message(&records[0], "spawn"), &[read, ADVICE, "before it answered --init 'hello'"]);
 
-    // Without a job it is told of, and replaced.
+    // A worker without a job is reported and replaced.
     let idle = format!(
         "read -r job; {answer}; [ ! -e '{0}' ] && : >'{0}' && read x </dev/tty; while read -r job; do {answer}; done",
         crew.path("once")

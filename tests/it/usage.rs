@@ -30,7 +30,7 @@ fn refused_with(args: &[&str], status: i32, parts: &[&str]) {
 
 // ---- Options
 
-/// What stands before an option and behind it, and the options.
+/// The words before an option, the words after it, and the options.
 type Kind<'a> = (&'a [&'a str], &'a [&'a str], Vec<&'a [&'a str]>);
 
 /// In each kind of run: what makes it one, and the options that have nothing to do there.
@@ -511,7 +511,7 @@ fn no_line_of_a_job_of_several_is_lost() {
 
 // ---- Journals
 
-/// Nobody is told to remove a file of their own.
+/// No message advises to remove a file of the user's own.
 #[test]
 fn a_file_that_is_no_journal_is_left_alone() {
     let folder = TempDir::new().expect("a folder");

@@ -13,31 +13,25 @@
 //! | `--reverse` | takes all requests that are there, and works them off last come, first served |
 //! | `--at-end` | answers nothing before its stdin has ended |
 //! | `--no-ids` | its replies have no id |
-//! | `--empty-lines` | prints an empty line behind each reply |
+//! | `--empty-lines` | prints an empty line after each reply |
 //! | `--exit-after N` | exits with status 0 after N replies |
-//! | `--close-after N` | reads all requests that are there, byte by byte; closes its stdin behind the Nth, answers those, and exits with status 0 |
-//! | `--leak MB` | keeps so many megabytes more with each job |
+//! | `--close-after N` | reads all requests that are there, byte by byte; closes its stdin after the Nth, answers those, and exits with status 0 |
+//! | `--leak MB` | keeps MB megabytes more with each job |
+
+mod waiting;
 
 use std::collections::VecDeque;
-use std::error::Error;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, getpid, kill_process};
 use serde_json::Value;
 
-type Outcome<T = ()> = Result<T, Box<dyn Error>>;
-
-/// No wait lasts longer than this, so that nothing is left behind for long by a test that failed.
-const FOR_EVER: Duration = Duration::from_secs(300);
-
-/// How long a command waits for something that a test has to do.
-const PATIENCE: Duration = Duration::from_secs(25);
+use waiting::{FOR_EVER, Outcome, pause, wait_until};
 
 #[derive(Default)]
 struct Flags {
@@ -58,7 +52,7 @@ struct Request {
     cmd: String,
     /// The first arg, as it came.
     key: String,
-    /// The args behind it, as they came.
+    /// The args after it, as they came.
     rest: String,
 }
 
@@ -212,7 +206,7 @@ impl Worker {
                 eprintln!("still waiting");
                 Ok(Path::new(text(0)?).exists())
             })?,
-            // [KEY, BYTES, …]: a result of the key and so many bytes.
+            // [KEY, BYTES, …]: a result of the key and BYTES bytes.
             "big" => {
                 let filler = "x".repeat(usize::try_from(number(0)?)?);
                 return Ok(self.reply(*id, &format!("\"{key}{filler}\"")));
@@ -288,26 +282,4 @@ fn stdin_has_more() -> Outcome<bool> {
     let stdin = rustix::stdio::stdin();
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     Ok(poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&now))? > 0)
-}
-
-fn wait_until(mut condition: impl FnMut() -> Outcome<bool>) -> Outcome {
-    let end = Instant::now() + PATIENCE;
-    while !condition()? {
-        if Instant::now() > end {
-            return Err("waited in vain".into());
-        }
-        thread::park_timeout(Duration::from_millis(2));
-    }
-    Ok(())
-}
-
-fn pause(time: Duration) {
-    let end = Instant::now() + time;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return;
-        }
-        thread::park_timeout(left);
-    }
 }

@@ -6,7 +6,7 @@
 //! | flag | behaviour |
 //! |---|---|
 //! | `--log FILE` | appends to FILE what it does: `start PID SLOT GENERATION`, `job PID ID CMD`, `done PID ID`, `eof PID` |
-//! | `--taken FILE` | appends to FILE a line for each job it takes on, as it would stand in the input |
+//! | `--taken FILE` | appends to FILE a line for each job it takes on, as it would be in the input |
 //! | `--mark WORD` | nothing: tests find the process, and those it starts, by this word |
 //! | `--die-at-start` | says so on stderr and exits with status 3 |
 //! | `--die-times N` | dies at the start unless the log knows N starts before this one |
@@ -17,11 +17,12 @@
 //! | `--exit-after N` | exits with status 0 after N replies |
 //! | `--ignore-eof` | lives on when its stdin ends |
 //! | `--ignore-term` | ignores TERM |
-//! | `--die-chance SEED:PERCENT` | dies at the start so often: it goes by its slot and generation |
+//! | `--die-chance SEED:PERCENT` | dies at PERCENT of its starts, which follow from SEED, slot and generation |
 //! | `--raw` | speaks `raw`: `<LINE` for each line, but for those that [`Worker::serve_raw`] names |
 //! | `--linger` | does nothing at all, for five minutes: what its grandchildren do |
 
-use std::error::Error;
+mod waiting;
+
 use std::fs::{File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufRead, BufReader, StdoutLock, Write};
@@ -29,21 +30,14 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio, exit};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-type Outcome<T = ()> = Result<T, Box<dyn Error>>;
-
-/// No wait lasts longer than this, so that nothing is left behind for long by a test that failed.
-const FOR_EVER: Duration = Duration::from_secs(300);
-
-/// How long a command waits for something that a test has to do.
-const PATIENCE: Duration = Duration::from_secs(25);
+use waiting::{FOR_EVER, Outcome, pause, wait_until};
 
 #[derive(Default)]
 struct Flags {
@@ -491,26 +485,4 @@ fn ignore_term() -> io::Result<()> {
     let flag = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGTERM, flag)?;
     Ok(())
-}
-
-fn wait_until(mut condition: impl FnMut() -> Outcome<bool>) -> Outcome {
-    let end = Instant::now() + PATIENCE;
-    while !condition()? {
-        if Instant::now() > end {
-            return Err("waited in vain".into());
-        }
-        thread::park_timeout(Duration::from_millis(2));
-    }
-    Ok(())
-}
-
-fn pause(time: Duration) {
-    let end = Instant::now() + time;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return;
-        }
-        thread::park_timeout(left);
-    }
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Speaks to procpool in any framing, to see that others would understand it.
 
-usage: speaker.py FRAMING raw        sends each message back, with a ! behind it
+usage: speaker.py FRAMING raw        sends each message back, with a ! after it
        speaker.py FRAMING jsonrpc    a server of JSON-RPC that must be initialized first
        speaker.py FRAMING bazel      a persistent worker of Bazel
 """

@@ -34,7 +34,7 @@ pub fn run() -> Option<Status> {
     Some(status.unwrap_or_else(Status::from_error))
 }
 
-/// Whether this program is what was sent.
+/// Checks that this program is the one that was sent.
 fn check_copy(hash: &str) -> anyhow::Result<Status> {
     let own = std::fs::read(std::env::current_exe()?)?;
     if procpool::engine::program_hash(&own) != hash {
@@ -76,7 +76,7 @@ fn text_of(error: &EarlyExit) -> String {
     format!("its procpool does not understand the command line: {error:?}")
 }
 
-/// The coordinator does some of what the options say: it tries jobs again, and keeps to a rate.
+/// The coordinator does a part of the work itself: it tries jobs again, and keeps to a rate.
 fn adapt(options: &mut Options, task: &AgentTask) {
     options.workers.max_procs = Some(task.slots);
     options.failures.retries = 0;

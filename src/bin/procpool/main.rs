@@ -22,8 +22,7 @@ use cli::help::HelpOptions;
 use exit::Status;
 
 fn main() -> ! {
-    procpool::engine::name_options();
-    signals::outlive_harmless();
+    procpool::engine::name_settings(cli::setting_names::option);
     if let Some(status) = agent::run() {
         status.leave();
     }

@@ -13,7 +13,7 @@ pub struct Pools {
 }
 
 impl Pools {
-    /// Joins these pools, at least one. The first one is asked about what all of them share.
+    /// Joins these pools, at least one. The first one answers for the parts that all of them share.
     pub fn new(pools: Vec<Pool>) -> Self {
         Self { pools: pools.into() }
     }

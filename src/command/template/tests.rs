@@ -110,7 +110,7 @@ fn several_args() {
 fn misuse_is_told() {
     for (word, part) in [
         ("{foo}", "{foo} is unknown; known are {} {.}"),
-        ("{foo/.}", "-I STR"),
+        ("{foo/.}", "TemplateSettings::replace STR"),
         ("{0}", "counted from 1"),
         ("{0.}", "counted from 1"),
     ] {
@@ -177,7 +177,7 @@ fn environment_and_directory() {
         argv(&["ls"], &nowhere, &args(&["a", "b", ""]))
             .expect_err("no cwd")
             .to_string()
-            .contains("--cwd")
+            .contains("TemplateSettings::cwd")
     );
 }
 
@@ -251,7 +251,7 @@ fn shell_texts_that_are_misused() {
         ("e \"${}\"", "\\${}"),
         ("e ${x:-{}}", "variable"),
         ("e $(({}))", "variable"),
-        ("cat <<E\n{}\nE", "--stdin"),
+        ("cat <<E\n{}\nE", "TemplateSettings::stdin"),
         ("e {foo}", "unknown"),
     ] {
         let error = template(&[text], &shell()).expect_err(text).to_string();

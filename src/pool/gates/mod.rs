@@ -15,11 +15,12 @@ use crate::pool::gates::jobserver::{Jobserver, Token};
 use crate::pool::gates::memory::Memory;
 use crate::process::Wake;
 use crate::util::clock::{Clock, Moment};
+use crate::util::setting::Setting;
 
 /// How often the load and the memory of the machine are checked.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What jobs wait for besides a slot.
+/// A gate that jobs wait for besides a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Gate {
@@ -221,13 +222,14 @@ impl Gates {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the machine has too little of now: the gate, and a phrase.
+    /// The resource that is short now: its gate, and a phrase.
     fn what_is_short(&self) -> Option<(Gate, String)> {
         if let Some(most) = self.limits.max_load
             && let Some(load) = load()
             && load > most
         {
-            return Some((Gate::Load, format!("the load is {load:.2}, above --max-load {most}")));
+            let what = format!("the load is {load:.2}, above {} {most}", Setting::MaxLoad);
+            return Some((Gate::Load, what));
         }
         if let Some(least) = self.limits.min_free_memory
             && let Some(free) = self.memory.as_ref().and_then(Memory::free)
@@ -237,8 +239,9 @@ impl Gates {
             let whose =
                 if free.is_of_group { " (the limit of the memory cgroup counts)" } else { "" };
             let what = format!(
-                "{} MiB of memory are free, less than --min-free-memory {} MiB{whose}",
+                "{} MiB of memory are free, less than {} {} MiB{whose}",
                 mib(free.bytes),
+                Setting::MinFreeMemory,
                 mib(least)
             );
             return Some((Gate::Memory, what));

@@ -1,8 +1,8 @@
-//! What a slot asks the queue for, and the answer.
+//! The request of a slot to the queue, and the answer.
 
 use crate::util::clock::Moment;
 
-/// What a slot asks for.
+/// The request of a slot.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ask {
     /// The slot has a worker.

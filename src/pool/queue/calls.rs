@@ -24,7 +24,7 @@ pub(super) struct WaitingCalls {
     dead: usize,
 }
 
-/// What has left the queue: the jobs, and how many places in a queue with a bound they had.
+/// The jobs that have left the queue, and how many places in a queue with a bound they had.
 #[derive(Debug, Default)]
 pub(crate) struct Left {
     pub(crate) jobs: Vec<Job>,

@@ -74,7 +74,7 @@ impl Deliveries {
         self.sink.as_ref().is_none_or(|sink| sink.lines(job, out, err))
     }
 
-    /// Has the sink write what this thread has delivered.
+    /// Has the sink write the results that this thread has delivered.
     pub(crate) fn flush(&self) {
         if let Some(sink) = &self.sink {
             sink.flush();

@@ -1,5 +1,5 @@
-//! What the user has given the pool may panic, and nobody must wait for ever for that. A watcher that
-//! panics is ignored; what a sink did not take is lost, and that is reported once.
+//! Code that the user has given the pool may panic, and nobody must wait for ever for that. The panic of a
+//! watcher is ignored. Results that a sink did not take are lost, and that is reported once.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::job::{Done, Failure, Job, Sink, Watcher, WorkerEnd};
 use crate::pool::events;
 
-/// Calls code of the user's. If it panics, `otherwise` is returned in place of what it returns. The
+/// Calls code of the user's. If it panics, `otherwise` is returned. The
 /// panic's message is on stderr by then.
 fn guard<T>(otherwise: T, call: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or(otherwise)
@@ -67,7 +67,7 @@ impl Watcher for GuardedWatcher {
     }
 }
 
-/// A sink whose panics lose what it was given, and nothing else.
+/// A sink whose panics lose the results that it was given, and nothing else.
 pub(super) struct GuardedSink {
     sink: Arc<dyn Sink>,
     watcher: Arc<dyn Watcher>,

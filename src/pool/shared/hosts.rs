@@ -1,4 +1,4 @@
-//! What is shared about the other machines of a pool: a desk for each, where its slots are called, and
+//! The shared parts about the other machines of a pool: a desk for each, where its slots are called, and
 //! through which all threads speak to its agent; how many log in at a time; the copy of procpool for them.
 
 use std::fs;
@@ -24,7 +24,7 @@ const MOST_LOGINS: usize = 8;
 pub(crate) struct HostDesks {
     pub(crate) settings: Arc<Hosts>,
     pub(crate) desks: Vec<Arc<Desk>>,
-    /// What carries the connections: processes that are not stopped together with those that run jobs.
+    /// The processes that carry the connections. They are not stopped together with those that run jobs.
     pub(crate) launchers: Arc<Groups>,
     /// Slots that were added, and the host of each: the first one, the count, the host.
     added: Mutex<Vec<(usize, usize, usize)>>,
@@ -69,7 +69,7 @@ struct Calls {
     present: Vec<usize>,
 }
 
-/// What is said to an agent.
+/// The messages to an agent.
 #[derive(Debug)]
 pub(crate) struct HostVoice {
     outgoing: Outgoing,
@@ -83,7 +83,7 @@ impl HostVoice {
         Self { outgoing: Outgoing::new(), pipe, has_agent: false }
     }
 
-    /// Where what is to be said is appended.
+    /// Where messages are appended.
     pub(crate) fn end(&mut self) -> &mut Vec<u8> {
         self.outgoing.end()
     }
@@ -114,7 +114,7 @@ impl Desk {
         }
     }
 
-    /// Calls a slot of the host. `enter` is called with what wakes it. Returns whether a thread is to be
+    /// Calls a slot of the host. `enter` is called with its wake. Returns whether a thread is to be
     /// started for the host.
     pub(crate) fn call(
         &self,
@@ -142,7 +142,7 @@ impl Desk {
         std::mem::take(&mut lock(&self.calls).fresh)
     }
 
-    /// All slots that have come: the thread has lost what it knew of them.
+    /// All slots that have come: the thread has lost its knowledge of them.
     pub(crate) fn present(&self) -> Vec<usize> {
         let mut calls = lock(&self.calls);
         calls.fresh.clear();

@@ -1,4 +1,4 @@
-//! What all slots of a pool share. [`Shared`] has one part for each subject; each file owns one part.
+//! The parts that all slots of a pool share. [`Shared`] has one part for each subject; each file owns one part.
 
 pub(crate) mod deliveries;
 pub(crate) mod estimates;

@@ -21,7 +21,7 @@ use crate::pool::underway::RollCall;
 use crate::process::{Groups, lookup};
 use crate::util::clock::Moment;
 
-/// What all slots of a pool share.
+/// The parts that all slots of a pool share.
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) queue: Queue,
@@ -97,7 +97,7 @@ impl Shared {
         self.groups.clock.now()
     }
 
-    /// What this machine is called, where jobs also run on others.
+    /// The name of this machine, where jobs also run on others.
     pub(crate) fn this_host(&self) -> Option<&'static str> {
         self.hosts.as_ref().map(|_| THIS_HOST)
     }

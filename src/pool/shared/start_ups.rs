@@ -15,7 +15,7 @@ use crate::util::clock::Moment;
 /// If no process could be started for this long, the machine will not have room soon.
 const LONGEST_LULL: Duration = Duration::from_secs(5);
 
-/// What the slots know of each other's start-ups.
+/// The start-ups of all slots.
 #[derive(Debug)]
 pub(crate) struct StartUps {
     /// Start-up failures in a row.

@@ -216,7 +216,7 @@ impl<'a> Running<'a> {
             let Some(due) = self.due(ending, deadline, now) else { break };
             let timeout = if due == Moment::NEVER { None } else { due.until(now) };
             let has_exited = self.wait(wake, timeout);
-            // What has ended the command also ends the processes that it has left running.
+            // The event that ended the command also ends the processes that it has left running.
             if has_exited && (ending.is_some() || self.outlive()) {
                 break;
             }
@@ -227,7 +227,7 @@ impl<'a> Running<'a> {
         cut
     }
 
-    /// Waits once, and deals with what comes. Returns whether the command has exited.
+    /// Waits once, and deals with the event. Returns whether the command has exited.
     fn wait(&mut self, wake: &Wake, timeout: Option<Duration>) -> bool {
         if self.is_held_up && self.heard.is_none() {
             return self.offer_again(wake, timeout);
@@ -252,7 +252,12 @@ impl<'a> Running<'a> {
     /// Whether it is time for the step after this one.
     fn is_step_due(&self, last: Ending, now: Moment, wants_terminal: bool) -> bool {
         let is_urgent = wants_terminal || self.shared.groups.is_killing();
-        now >= last.until || (last.step < Stop::Kill && is_urgent)
+        now >= self.end_of(last) || (last.step < Stop::Kill && is_urgent)
+    }
+
+    /// When the time of a step is over.
+    fn end_of(&self, last: Ending) -> Moment {
+        last.until.min(self.shared.groups.end_of_patience())
     }
 
     /// When something must be done even if nothing happens; `None`: there is nothing to wait for.
@@ -267,7 +272,7 @@ impl<'a> Running<'a> {
             }
             _ => Moment::NEVER,
         };
-        let due = ending.map_or(deadline.min(stop_at).min(silent_at), |last| last.until);
+        let due = ending.map_or(deadline.min(stop_at).min(silent_at), |last| self.end_of(last));
         (now < silent_at).then_some(due)
     }
 
@@ -276,7 +281,7 @@ impl<'a> Running<'a> {
         self.shared.config.grace.max(SHORTEST_SILENCE)
     }
 
-    /// The command has exited: what it has printed is read. Returns whether no process that it has left
+    /// The command has exited: the rest of its output is read. Returns whether no process that it has left
     /// running can print more.
     fn outlive(&mut self) -> bool {
         self.heard = Some(self.shared.now());

@@ -54,7 +54,7 @@ impl Running<'_> {
         self.pass_on();
     }
 
-    /// Reads what the streams hold, but no more than [`LAST_READ`] of each.
+    /// Reads the bytes in the streams, but no more than [`LAST_READ`] of each.
     pub(super) fn read_rest(&mut self) {
         for stream in [OutputStream::Stdout, OutputStream::Stderr] {
             let mut left = LAST_READ;
@@ -67,7 +67,7 @@ impl Running<'_> {
         }
     }
 
-    /// Reads once what a stream holds.
+    /// Reads once from a stream.
     fn collect(&mut self, stream: OutputStream) -> Transfer {
         let Printed { stdout, stderr, .. } = &mut self.printed;
         let capture = if stream == OutputStream::Stdout { stdout } else { stderr };

@@ -60,7 +60,7 @@ impl<'a> Deadlines<'a> {
         deadline
     }
 
-    /// What is due now.
+    /// The work that is due now.
     pub(super) fn due(self, now: Moment) -> Due {
         let Self { shared, worker } = self;
         let Some(oldest) = worker.flights.front() else {

@@ -161,7 +161,7 @@ impl Slot {
     }
 }
 
-/// What became of a job that was to be tried again.
+/// The fate of a job that was to be tried again.
 enum PutOff {
     /// It waits in the queue.
     Queued,

@@ -64,7 +64,7 @@ impl Slot {
         Ok(worker)
     }
 
-    /// What is added to the environment of a worker.
+    /// The additions to the environment of a worker.
     fn environment(&self) -> Vec<(OsString, OsString)> {
         let config = &self.shared.config;
         let variable = |name: &str, value: String| (name.into(), value.into());

@@ -1,4 +1,4 @@
-//! [`Slot`]: what every kind of slot has, and the steps that every kind takes: take jobs, wait at the
+//! [`Slot`]: the parts of every kind of slot, and the steps that every kind takes: take jobs, wait at the
 //! gates, put jobs back, pause.
 
 use std::collections::VecDeque;
@@ -28,7 +28,7 @@ const LABEL: LabelSize = LabelSize { arg: 1_000, whole: 2_000 };
 /// Nobody wakes a slot that takes no jobs when the others have taken the last one: it looks this often.
 pub(super) const OVER_TICK: Duration = Duration::from_millis(100);
 
-/// What every kind of slot has.
+/// The parts of every kind of slot.
 pub(super) struct Slot {
     /// Its place in the queue, from 0.
     pub(super) index: usize,
@@ -84,7 +84,7 @@ impl Slot {
         self.due
     }
 
-    /// Passes on what has been delivered.
+    /// Passes on the results that have been delivered.
     pub(super) fn flush(&mut self) {
         self.shared.deliveries.flush();
         for (caller, answer, time) in self.answers.drain(..) {

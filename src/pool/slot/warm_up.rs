@@ -16,8 +16,8 @@ use crate::pool::slot::stopped::stopped_for_terminal;
 use crate::process::stops::Stopped;
 use crate::process::{Stop, Transfer, Wake};
 use crate::util::clock::Moment;
+use crate::util::setting::Setting;
 use crate::util::text::{printable, quote};
-use crate::util::wording::setting;
 use crate::worker::{Reply, Violation, Worker};
 
 /// The thread that warms up a spare checks this often whether the spare is still wanted.
@@ -118,7 +118,7 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
-    /// Waits once, and deals with what comes. The error says what the worker did wrong, as a phrase
+    /// Waits once, and deals with the event. The error says what the worker did wrong, as a phrase
     /// that begins with a verb.
     fn step(&mut self, wake: Option<&Wake>) -> Result<(), String> {
         let worker = &mut *self.worker;
@@ -165,7 +165,7 @@ impl<'a> Exchange<'a> {
         next.filter(|at| *at != Moment::NEVER)
     }
 
-    /// Reads what the worker has printed: the answer.
+    /// Reads the answer of the worker.
     fn receive(&mut self, now: Moment) -> Result<(), String> {
         if self.worker.read() == Transfer::Closed {
             return Err("closed its stdout".into());
@@ -192,13 +192,9 @@ fn after_semicolon(unfinished: &str) -> String {
 
 /// The name of an init message in notes and failures.
 fn name(init: &Init) -> String {
-    let option = if init.has_reply {
-        setting("--init", "the init job")
-    } else {
-        setting("--notify", "the first message")
-    };
+    let setting = if init.has_reply { Setting::Init } else { Setting::Notify };
     let line: String = init.line.chars().take(60).collect();
-    format!("{option} '{}'", printable(&line))
+    format!("{setting} '{}'", printable(&line))
 }
 
 /// A worker that is warmed up by a thread of its own, while its slot has other work.

@@ -122,7 +122,7 @@ fn object(message: &[u8]) -> Result<Option<&str>, String> {
 /// The beginning of serde's message for JSON that ends too early.
 pub const CUT: &str = "EOF while parsing";
 
-/// Says what is wrong with JSON.
+/// The error of a JSON text, as a phrase.
 fn describe(text: &str, error: &serde_json::Error) -> String {
     let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
     let foreign = foreign(line, error.column().saturating_sub(1)).filter(|_| !error.is_eof());

@@ -9,7 +9,7 @@ pub mod netstring;
 pub mod nul;
 pub mod varint;
 
-use crate::util::wording::setting;
+use crate::util::setting::Setting;
 
 /// Where a message begins and ends among other bytes.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Scan {
     }
 }
 
-/// What is at the beginning of some bytes.
+/// The beginning of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
     /// A whole message.
@@ -123,7 +123,7 @@ fn end_with(out: &mut Vec<u8>, start: usize, end: u8, name: &str) -> Result<(), 
     match memchr::memchr(end, &out[start..]) {
         Some(_) => Err(format!(
             "the message holds {name}, which would end it: choose another {}, such as u32",
-            setting("--framing", "framing")
+            Setting::Framing
         )),
         None => {
             out.push(end);
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What can be a message in all framings.
+    /// Bytes that can be a message in all framings.
     fn message() -> impl Strategy<Value = Vec<u8>> {
         let json = prop_oneof![
             Just("{}".to_owned()),
@@ -316,7 +316,7 @@ mod tests {
                     match (framing.split)(&bytes[begin..end.max(begin)], &mut scan) {
                         Split::Message { begin: from, end: to, next } => {
                             prop_assert!(from <= to && to <= next && begin + next <= end);
-                            prop_assert!(next > 0, "{} stands still", framing.name);
+                            prop_assert!(next > 0, "{} makes no progress", framing.name);
                             begin += next;
                             scan = Scan::default();
                         }

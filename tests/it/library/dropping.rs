@@ -100,7 +100,7 @@ async fn jobs_that_are_dropped_take_no_turn_at_a_gate() {
     let limits = Limits { interval: Some(hour), ..Limits::default() };
     let pool = build(Pool::builder(&crew.worker("")).max_procs(2).limits(limits));
     assert_eq!(ok("the first", pool.process::<Value>("first", [1])).await, 1);
-    // Two wait at the gate, and others behind them.
+    // Two wait at the gate, and others after them.
     let waiting: Vec<_> = (0..5).map(|at| pool.defer::<Value>("first", [at])).collect();
     assert!(timeout(Duration::from_millis(100), pool.join()).await.is_err());
     drop(waiting);
@@ -109,7 +109,7 @@ async fn jobs_that_are_dropped_take_no_turn_at_a_gate() {
     assert_eq!(crew.logged("start").len(), 1, "no process is started for those");
 }
 
-/// Each waits for its turn, and those behind one that is dropped come one turn earlier.
+/// Each waits for its turn, and those after one that is dropped come one turn earlier.
 #[tokio::test]
 async fn the_turns_of_dropped_jobs_are_those_of_others() {
     let crew = Crew::new();
@@ -149,11 +149,11 @@ async fn jobs_that_are_dropped_are_not_waited_for_to_be_tried_again() {
     assert_eq!(crew.logged("job").len(), 50 + pipeline_jobs);
 }
 
-/// With several jobs at a worker, the dropped one may be behind the one that the worker is on.
+/// With several jobs at a worker, the dropped one may come after the one that the worker is on.
 #[tokio::test]
 async fn a_job_that_is_dropped_while_it_waits_at_a_worker_holds_nobody_up() {
     let crew = Crew::new();
-    let pool = build(Pool::builder(&crew.worker("")).max_procs(1).depth(Depth::Fixed(4)));
+    let pool = build(Pool::builder(&crew.worker("")).max_procs(1).depth(4));
     let gates = [crew.path("0"), crew.path("1")];
     let [first, second] = [0, 1].map(|at| pool.defer::<Value>("await_file", [&gates[at]]));
     let dropped = pool.defer::<Value>("never_answer", ());
@@ -201,7 +201,7 @@ async fn calls_dropped_at_every_moment() {
         (2, Depth::Fixed(8), ""),
         (1, Depth::Auto, ""),
     ] {
-        let pool = build(Pool::builder(&worker(flags)).max_procs(max_procs).depth(depth));
+        let pool = build(Pool::builder(&worker(flags)).max_procs(max_procs).depth_of(depth));
         for at in 0..100_u64 {
             let hurry = Duration::from_micros(at * 37 % 1900);
             let kept = pool.defer::<Value>("first", [at]);

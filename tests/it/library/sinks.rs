@@ -45,7 +45,7 @@ async fn every_job_has_one_outcome() {
         let sink = Arc::new(Collected::default());
         let pool = Pool::builder(&crew.worker(""))
             .max_procs(3)
-            .depth(depth)
+            .depth_of(depth)
             .max_reqs(max_reqs)
             .timeout(Duration::from_millis(100))
             .grace(Duration::from_millis(20))
@@ -165,7 +165,7 @@ async fn a_paused_pool_counts_no_time() {
     let mut job = pool.defer::<Value>("await_file", [crew.path("gate")]);
     crew.await_logged("job", 2);
     pool.pause();
-    until("the worker stands still", || crew.states() == ['T']).await;
+    until("the worker is stopped", || crew.states() == ['T']).await;
     assert!(timeout(limit * 2, &mut job).await.is_err());
     crew.file("gate", "");
     pool.resume();
@@ -180,7 +180,7 @@ async fn a_paused_pool_can_be_shut_down() {
     let job = pool.defer::<Value>("await_file", [crew.path("gate")]);
     crew.await_logged("job", 2);
     pool.pause();
-    until("the worker stands still", || crew.states() == ['T']).await;
+    until("the worker is stopped", || crew.states() == ['T']).await;
     timeout(PATIENCE, pool.shutdown()).await.expect("it does not wait for a resume");
     assert_ended(&failed("the job", job).await);
     assert_eq!(ok("another", pool.process::<Value>("echo", [1])).await, json!([1]));

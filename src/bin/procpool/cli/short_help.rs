@@ -1,4 +1,4 @@
-//! The text of `-h`: one screen of 24 lines and 80 columns. The usage stands between its two parts.
+//! The text of `-h`: one screen of 24 lines and 80 columns. The usage is between its two parts.
 
 pub const BEFORE_USAGE: &str = "\
 Examples:

@@ -43,7 +43,7 @@ pub fn report() -> String {
     text
 }
 
-/// What this program was built for.
+/// The system that this program was built for.
 fn build() -> String {
     let library = match (cfg!(target_env = "musl"), cfg!(target_feature = "crt-static")) {
         (true, true) => ", musl, static",

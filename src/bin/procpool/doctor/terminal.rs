@@ -7,7 +7,7 @@ use rustix::fs::FileType;
 use super::Section;
 use crate::cli::values::ProgressMode;
 use crate::descriptors::{self, Stream};
-use crate::report::progress::manner::{Manner, Setting};
+use crate::report::progress::manner::{Manner, Surroundings};
 
 pub fn section() -> Section {
     let mut section = Section::new("Terminal");
@@ -34,17 +34,17 @@ pub fn section() -> Section {
 
 /// How the progress of a run is shown here.
 fn progress() -> &'static str {
-    let setting = Setting::of(&[]);
-    match setting.manner(ProgressMode::Auto) {
+    let surroundings = Surroundings::of(&[]);
+    match surroundings.manner(ProgressMode::Auto) {
         Manner::Drawn { .. } => "drawn on the terminal",
         Manner::Lines { .. } => "a line now and then, since CI is set",
-        Manner::Hidden if !setting.is_terminal => "not shown: stderr is no terminal",
-        Manner::Hidden if setting.is_dumb => "not shown: TERM says that the terminal is dumb",
+        Manner::Hidden if !surroundings.is_terminal => "not shown: stderr is no terminal",
+        Manner::Hidden if surroundings.is_dumb => "not shown: TERM says that the terminal is dumb",
         Manner::Hidden => "not shown: stdout is a pipe to a program that may use the terminal",
     }
 }
 
-/// What a stream is.
+/// The kind of a stream.
 fn kind(stream: Stream) -> String {
     if descriptors::is_closed(stream) {
         return "closed".into();

@@ -78,7 +78,7 @@ fn help_chapters() -> String {
     EXAMPLES.split("\n\n").map(chapter).collect()
 }
 
-/// What a part of the page is rendered to, without what is defined once at the head of the page.
+/// A part of the page, without the definitions at the head of the page.
 fn rendered(render: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> String {
     let mut roff = Vec::new();
     // A Vec takes everything.

@@ -1,4 +1,4 @@
-//! What completions need to know of each option: its names, its text, and the words that its value can be.
+//! The facts about each option that completions need: its names, its text, and the words that its value can be.
 
 use clap::{Arg, ValueHint};
 
@@ -15,7 +15,7 @@ pub struct OptionWords {
     pub value: Completed,
 }
 
-/// What its value is completed to.
+/// How its value is completed.
 pub enum Completed {
     /// It has no value.
     NoValue,

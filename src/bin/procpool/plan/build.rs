@@ -17,7 +17,7 @@ use super::workers::{check_names, first_messages, named_workers, protocol};
 use super::{commands, journal as journal_plan, lines, no_shell, results, route, sources, usage};
 use crate::cli::{self, Options};
 
-/// What the options ask for.
+/// The demands of the options.
 pub struct Plan {
     /// Where jobs come from, and what they are.
     pub reader: Reader,

@@ -68,7 +68,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("cwd", Rule::Commands),
     ("dry_run", Rule::Commands),
     ("confirm", Rule::Commands),
-    // run/hosts.rs refuses what has no meaning with other hosts, or without.
+    // run/hosts.rs refuses options that have no meaning with other hosts, or without.
     ("hosts", Rule::Everywhere),
     ("launcher", Rule::Everywhere),
     ("before", Rule::Everywhere),
@@ -142,7 +142,7 @@ const NEEDS: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
-/// The options that need what only Linux tells.
+/// The options that need facts that only Linux has.
 const LINUX: &[(&str, &str)] = &[
     ("max_load", "the load average (/proc/loadavg)"),
     ("min_free_memory", "the free memory (/proc/meminfo)"),

@@ -30,7 +30,7 @@ const FORMS: [&str; 2] = ["input", "header"];
 /// Options of the journal.
 const JOURNAL: [&str; 3] = ["journal", "resume", "fsync"];
 
-/// What the command line says of the run.
+/// The facts about the run that the command line has.
 #[derive(Debug, Default)]
 pub struct Again {
     program: OsString,
@@ -53,7 +53,7 @@ pub struct Again {
     failed: Option<PathBuf>,
 }
 
-/// What to do to run the failed jobs again.
+/// How to run the failed jobs again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Advice {
     /// A command line.
@@ -362,7 +362,7 @@ fn push_escaped(text: &mut String, c: char) {
     }
 }
 
-/// Three digits for each byte: what follows can't be a part of them.
+/// Three digits for each byte: a digit after them can't be a part of them.
 fn push_octal(text: &mut String, bytes: &[u8]) {
     bytes.iter().for_each(|byte| text.push_str(&format!("\\{byte:03o}")));
 }

@@ -27,7 +27,7 @@ pub struct Bookkeeper {
     closing: Closing,
 }
 
-/// What a run keeps besides its results.
+/// The records that a run keeps besides its results.
 #[derive(Debug, Default)]
 pub struct ReportSettings {
     pub halt: Option<Halt>,

@@ -13,7 +13,7 @@ const RESTORE: &str = "\x1b8";
 const CLEAR_ROW: &str = "\x1b[K";
 const CLEAR_SCREEN: &str = "\x1b[J";
 
-/// What is drawn, and where the text above it ends.
+/// The rows that are drawn, and where the text above them ends.
 #[derive(Debug, Default)]
 pub(super) struct Canvas {
     /// The rows that were drawn last.
@@ -50,7 +50,7 @@ impl Canvas {
         self.is_drawn
     }
 
-    /// Draws these rows in place of those before. Returns what is to be written for that. `columns`: how many the
+    /// Draws these rows in place of those before. Returns the bytes to be written. `columns`: how many the
     /// terminal has, less one.
     pub(super) fn draw(&mut self, rows: Vec<String>, columns: usize) -> String {
         self.rows = rows;
@@ -80,7 +80,7 @@ impl Canvas {
         text + CLEAR_SCREEN + RESTORE
     }
 
-    /// Erases the rows. Returns what is to be written for that: nothing, if none are drawn.
+    /// Erases the rows. Returns the bytes to be written: none, if no rows are drawn.
     pub(super) fn erase(&mut self) -> String {
         let was_drawn = std::mem::take(&mut self.is_drawn);
         if !was_drawn {

@@ -8,7 +8,7 @@ use super::again::{Advice, Again};
 use super::colors::{Colors, Paint};
 use super::few::FewFailures;
 
-/// Counts what the last line says.
+/// The counts in the last line.
 #[derive(Debug, Default)]
 pub struct Closing {
     again: Again,

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 
 use super::canvas::Canvas;
-use super::progress::manner::Setting;
+use super::progress::manner::Surroundings;
 use super::stderr::{StderrStream, TICK};
 use crate::lock::lock;
 
@@ -59,7 +59,7 @@ impl Console {
             free: Condvar::new(),
             in_line: AtomicBool::new(false),
             is_cut: AtomicBool::new(false),
-            is_piped: Setting::of(&[]).may_meet_others(),
+            is_piped: Surroundings::of(&[]).may_meet_others(),
             stderr: StderrStream::new(),
         }
     }
@@ -179,13 +179,13 @@ impl Console {
         turns.piped = Some(Instant::now());
     }
 
-    /// Draws the progress in place of what was drawn before, unless somebody else writes to the terminal.
+    /// Draws the progress in place of the last drawing, unless somebody else writes to the terminal.
     pub(super) fn draw(&self, rows: Vec<String>, columns: usize) {
         // This does not wait for the turn, which another may keep for long.
         let Some(_turn) = self.turn(Duration::ZERO) else { return };
         let mut turns = self.lock();
         let is_quiet = turns.piped.is_none_or(|piped| piped.elapsed() >= QUIET);
-        // A terminal that was told to hold on (Ctrl-S) has no room.
+        // A terminal that is held up by Ctrl-S has no room.
         if !turns.is_piping && is_quiet && self.stderr.has_room(Duration::ZERO) {
             let text = turns.canvas.draw(rows, columns);
             drop(turns);

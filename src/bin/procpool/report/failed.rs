@@ -15,7 +15,7 @@ use crate::descriptors::{self, Stream};
 use crate::lock::lock;
 use crate::outputs::{WriteTarget, unwritable};
 
-/// What the lines look like, and where they come from.
+/// The form of the lines, and their source.
 #[derive(Debug, Default)]
 pub struct FailedSettings {
     /// The byte that ends a line.

@@ -18,7 +18,7 @@ const MOST: usize = 10;
 /// The largest number of bytes of a job that is kept.
 const LONGEST: usize = 1 << 10;
 
-/// What a failed job was made from.
+/// The origin of a failed job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FailedText {
     /// The args of a command.

@@ -19,7 +19,7 @@ pub enum RunOutcome {
     Doubtful,
 }
 
-/// How a run ended, and what was left to do.
+/// How a run ended, and how many jobs it left.
 #[derive(Clone, Copy, Debug)]
 pub struct RunEnding {
     pub outcome: RunOutcome,

@@ -21,7 +21,7 @@ const LONGEST_MESSAGE: usize = 1_000;
 /// The number of bytes of a job that are looked at.
 const ENOUGH: usize = 4 << 10;
 
-/// What the names of jobs are made from.
+/// The sources of the names of jobs.
 #[derive(Debug)]
 pub struct JobNames {
     pub commands: Option<Arc<Commands>>,

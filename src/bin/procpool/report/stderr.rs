@@ -28,14 +28,14 @@ pub struct StderrStream {
     own: Option<OwnedFd>,
     /// A write to the stderr that was given may block.
     may_block: bool,
-    /// When the run was told to end.
+    /// When the run began to end.
     hurried: OnceLock<Instant>,
     /// A wait for it has timed out. Later writes do not wait.
     is_deaf: AtomicBool,
 }
 
 impl StderrStream {
-    /// Finds out what stderr is.
+    /// Finds out the kind of stderr.
     pub fn new() -> Self {
         let stat = fstat(stderr());
         let kind = stat.as_ref().map(|stat| FileType::from_raw_mode(stat.st_mode));

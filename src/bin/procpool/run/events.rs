@@ -33,7 +33,7 @@ impl Event {
     }
 }
 
-/// What the pools do after an event.
+/// The reaction of the pools to an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// They go on.
@@ -48,7 +48,7 @@ pub enum Action {
     Abandon,
 }
 
-/// What an event means for the run.
+/// The meaning of an event for the run.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Verdict {
     pub action: Action,

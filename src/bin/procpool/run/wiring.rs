@@ -39,7 +39,7 @@ use crate::report::failed::{FailedLines, FailedSettings};
 use crate::report::few::FewFailures;
 use crate::report::names::JobNames;
 use crate::report::progress::ProgressLine;
-use crate::report::progress::manner::{Manner, Setting};
+use crate::report::progress::manner::{Manner, Surroundings};
 use crate::report::progress::view::{View, Viewed};
 use crate::report::reports::Reports;
 use crate::signals::Early;
@@ -127,7 +127,7 @@ fn show_progress(
     journal: &Option<Arc<Journal>>,
     reporter: &Reporter,
 ) -> io::Result<ProgressLine> {
-    let manner = Setting::of(&plan.reader.sources).manner(options.output.messages.progress);
+    let manner = Surroundings::of(&plan.reader.sources).manner(options.output.messages.progress);
     let has_rate = options.throttling.rate >= options.throttling.delay;
     let viewed = Viewed {
         output: Arc::clone(output),

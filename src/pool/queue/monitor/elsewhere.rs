@@ -1,4 +1,4 @@
-//! What the slots of other machines ask of the queue besides jobs: more slots, and jobs that are wanted back.
+//! The requests of slots of other machines besides those for jobs: for more slots, and for jobs to be given back.
 
 use super::Queue;
 use crate::job::Job;

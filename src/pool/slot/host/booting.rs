@@ -1,5 +1,5 @@
-//! From the start of a launcher to an agent that takes jobs: what the script there says, the copy of this
-//! program, the greeting, and what the agent is to run.
+//! From the start of a launcher to an agent that takes jobs: the lines of the script there, the copy of this
+//! program, the greeting, and the task of the agent.
 
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -70,7 +70,7 @@ impl HostSlot {
         true
     }
 
-    /// Deals with what the script says.
+    /// Deals with a line of the script.
     fn hear_script(&mut self) -> Result<(), Hitch> {
         loop {
             let Some(connection) = &mut self.connection else { return Ok(()) };
@@ -86,7 +86,7 @@ impl HostSlot {
                 BootLine::Fail(failure) => return Err(Hitch::lasting(failure.to_string())),
                 BootLine::Agent(words) => {
                     self.set_up(&words)?;
-                    // What comes after the greeting is a message.
+                    // The bytes after the greeting are messages.
                     return self.read_messages();
                 }
                 BootLine::Unknown => return Err(Hitch::lasting("its answer can't be understood")),
@@ -117,7 +117,7 @@ impl HostSlot {
         Ok(())
     }
 
-    /// The agent is there: it learns what to run.
+    /// The agent is there: it gets its task.
     fn set_up(&mut self, words: &[String]) -> Result<(), Hitch> {
         let cpus = greeting::check(words).map_err(|other| Hitch::lasting(other.to_string()))?;
         let Some(hosts) = self.slot.shared.hosts.clone() else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! The connection to an agent: the process that carries it, what has come over it, and whether the agent
+//! The connection to an agent: the process that carries it, the bytes that have come, and whether the agent
 //! is alive.
 
 use std::io;
@@ -16,13 +16,13 @@ use crate::process::{Process, Readiness, Spec, Stop, Transfer, Wake};
 use crate::util::clock::Moment;
 use crate::util::random::random;
 
-/// As much is read at once before what has come is dealt with.
+/// This many bytes are read at most before they are dealt with.
 const MOST_READ: usize = 1 << 20;
 
 /// After a shorter read no more is there, most likely.
 const LITTLE: usize = 16 << 10;
 
-/// A connection to an agent, or to what is to start one.
+/// A connection to an agent, or to the script that is to start one.
 pub(super) struct Connection {
     pub(super) process: Process,
     pub(super) incoming: Incoming,
@@ -37,7 +37,7 @@ pub(super) struct Connection {
 pub(super) enum ConnectionStage {
     /// The other end has not said what it is.
     Booting { listener: GreetingFinder, _login: Login },
-    /// It has, and was told what to run.
+    /// It has, and has been sent its task.
     SetUp { _login: Login },
     /// The agent takes jobs.
     Ready,
@@ -58,17 +58,7 @@ impl Connection {
         let copy = hosts.copy().map_err(io::Error::other)?;
         let mut argv = desk.host.launcher.clone();
         argv.push(REMOTE_PROGRAM.into());
-        let spec = Spec {
-            argv: &argv,
-            program: None,
-            env: &[],
-            clears_env: false,
-            slot: 0,
-            cwd: None,
-            has_stdin: true,
-            pty: false,
-            wake,
-        };
+        let spec = Spec { has_stdin: true, ..Spec::new(&argv, wake) };
         let process = Process::start(&spec, &hosts.launchers)?;
         process.widen();
         let mut voice = HostVoice::new(process.copy_stdin()?);
@@ -90,7 +80,7 @@ impl Connection {
         matches!(self.stage, ConnectionStage::Ready)
     }
 
-    /// Waits until something comes, or can be said, or for `timeout`; reads what has come.
+    /// Waits until something comes, or can be said, or for `timeout`. Reads the bytes that have come.
     pub(super) fn wait(
         &mut self,
         shared: &Shared,
@@ -121,7 +111,7 @@ impl Connection {
         ready
     }
 
-    /// Reads what has come. Returns whether anything has.
+    /// Reads the bytes that have come. Returns whether there are any.
     fn read(&mut self, now: Moment) -> bool {
         let limit = self.incoming.end().len() + MOST_READ;
         let mut has_come = false;
@@ -144,8 +134,8 @@ impl Connection {
         has_come
     }
 
-    /// Passes on what the launcher and the agent write to stderr. What is written before the agent is
-    /// there is kept for a message.
+    /// Passes the stderr of the launcher and the agent on. Text from before the agent is there is kept for
+    /// a message.
     fn pass_stderr_on(&mut self, shared: &Shared, desk: &Desk) {
         if self.is_ready() {
             let watcher = HostWatcher { watcher: &*shared.watcher, host: desk.name };
@@ -155,7 +145,7 @@ impl Connection {
         }
     }
 
-    /// Ends what carries the connection. Returns how it ended and its last words.
+    /// Ends the process that carries the connection. Returns how it ended and its last words.
     pub(super) fn end(
         mut self,
         desk: &Desk,
@@ -169,7 +159,7 @@ impl Connection {
     }
 }
 
-/// Passes on what comes from a host, with its name.
+/// Passes on messages from a host, with its name.
 pub(super) struct HostWatcher<'a> {
     pub(super) watcher: &'a dyn Watcher,
     pub(super) host: &'a str,

@@ -1,5 +1,5 @@
-//! What an agent says is dealt with: jobs that are begun and over, what they have printed, jobs that come
-//! back, and messages for people.
+//! Deals with the messages of an agent: jobs that are begun and over, their output, jobs that come back, and
+//! messages for people.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -179,7 +179,7 @@ impl HostSlot {
         }
     }
 
-    /// Keeps what a command has printed.
+    /// Keeps the output of a command.
     fn keep(&mut self, seq: u64, is_stderr: bool, bytes: &[u8]) {
         if self.ledger.alone(seq).is_none() {
             return;

@@ -1,4 +1,4 @@
-//! What the connections of a host have been like, and why one can't be used.
+//! The history of the connections of a host, and why one can't be used.
 
 use crate::util::clock::Moment;
 
@@ -20,7 +20,7 @@ impl Hitch {
     }
 }
 
-/// What the connections of a host have been like.
+/// The history of the connections of a host.
 #[derive(Debug)]
 pub(super) struct Record {
     /// The host runs no jobs any more.

@@ -1,4 +1,4 @@
-//! What a coordinator has said to an agent besides jobs, and what follows from it.
+//! The messages of a coordinator to an agent besides jobs, and their consequences.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::pool::shared::stopping::StopOrder;
 use crate::util::clock::Moment;
 
-/// What was said over a connection.
+/// The messages over a connection so far.
 #[derive(Debug)]
 pub(super) struct Said {
     /// The names of args.

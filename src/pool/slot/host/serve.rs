@@ -1,5 +1,5 @@
-//! The rounds of the thread of another machine: it asks the queue for each of its slots, sends what it gets
-//! to the agent, and waits.
+//! The rounds of the thread of another machine: it asks the queue for each of its slots, sends the
+//! jobs to the agent, and waits.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl HostSlot {
         }
     }
 
-    /// One round: take jobs, send them, wait, deal with what came. Returns whether there is anything left
+    /// One round: take jobs, send them, wait, deal with the events. Returns whether there is anything left
     /// to do.
     fn turn(&mut self) -> bool {
         self.admit();

@@ -1,4 +1,4 @@
-//! What a coordinator says to an agent besides jobs: the end of the run, recalls, pings.
+//! The messages of a coordinator to an agent besides jobs: the end of the run, recalls, pings.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ impl HostSlot {
         self.desk.say(&ToAgent::Stop { after, means });
     }
 
-    /// Says what is to be said now: jobs, recalls, pings.
+    /// Sends the messages that are due: jobs, recalls, pings.
     pub(super) fn speak(&mut self) {
         self.slot.flush();
         let waiting = self.ledger.waiting();

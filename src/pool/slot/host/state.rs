@@ -31,7 +31,7 @@ pub(super) struct HostSlot {
     pub(super) capacity: usize,
     pub(super) ledger: JobLedger,
     pub(super) window: AgentWindow,
-    /// What the commands of running jobs have printed so far.
+    /// The output of the commands of running jobs so far.
     pub(super) printed: HashMap<u64, [Capture; 2]>,
     /// A job of a bundle that is delivered.
     pub(super) scratch: Job,

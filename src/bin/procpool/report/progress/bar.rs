@@ -36,7 +36,7 @@ fn filled(done: u64, total: u64, columns: usize) -> u64 {
     ((share * columns as f64).round() as u64).min(columns.saturating_sub(1) as u64)
 }
 
-/// A terminal of one row that keeps what was drawn last.
+/// A terminal of one row that keeps the last drawing.
 #[derive(Debug)]
 struct BarRow {
     text: Arc<Mutex<String>>,

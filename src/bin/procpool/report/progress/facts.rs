@@ -1,8 +1,8 @@
-//! What there is to show of a run at one moment, as plain values.
+//! The facts about a run at one moment that are shown, as plain values.
 
 use std::time::Duration;
 
-/// What there is to show of a run at one moment.
+/// The facts about a run at one moment that are shown.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// Jobs that are over.
@@ -27,7 +27,7 @@ pub enum Total {
     AtLeast(u64),
 }
 
-/// What the run is doing.
+/// The activity of the run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
     /// Jobs run, or have just been run.
@@ -50,7 +50,7 @@ pub enum State {
 pub struct RunningJob {
     /// Its names, from the long one to the short one. There is at least one.
     pub names: Vec<String>,
-    /// What is run.
+    /// The command or request.
     pub what: String,
     pub time: Duration,
     pub slot: usize,

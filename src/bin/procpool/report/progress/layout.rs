@@ -1,4 +1,4 @@
-//! The line: what of the facts it shows, in how many columns.
+//! The line: which facts it shows, in how many columns.
 
 use std::env;
 
@@ -15,7 +15,7 @@ const LEAST_NAME: usize = 6;
 pub struct Glyphs {
     /// The parts of the bar that are done, and that are left. `None`: there is no bar.
     bar: Option<[&'static str; 2]>,
-    /// What is between two parts.
+    /// The separator of two parts.
     dot: &'static str,
     failed: &'static str,
     /// Shows where a text is cut.
@@ -66,7 +66,7 @@ impl Glyphs {
     }
 }
 
-/// The parts of the line, in their order. What there is no room for is missing.
+/// The parts of the line, in their order. Parts without room are missing.
 #[derive(Debug, Default)]
 struct Parts {
     count: String,

@@ -33,9 +33,9 @@ pub enum Manner {
     },
 }
 
-/// What matters of the place where a run shows its progress.
+/// The surroundings of a run that matter for its progress.
 #[derive(Clone, Copy, Debug)]
-pub struct Setting {
+pub struct Surroundings {
     /// stderr is a terminal.
     pub is_terminal: bool,
     /// The terminal can't move its cursor.
@@ -48,8 +48,8 @@ pub struct Setting {
     pub is_ci: bool,
 }
 
-impl Setting {
-    /// The setting of this process, which reads jobs from `sources`.
+impl Surroundings {
+    /// The surroundings of this process, which reads jobs from `sources`.
     pub fn of(sources: &[Source]) -> Self {
         let variable = |name| env::var(name).unwrap_or_default();
         let stdout = descriptors::found(Stream::Stdout);
@@ -97,19 +97,19 @@ fn interval(usual: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    const TERMINAL: Setting = Setting {
+    const TERMINAL: Surroundings = Surroundings {
         is_terminal: true,
         is_dumb: false,
         is_typed: false,
         is_piped: false,
         is_ci: false,
     };
-    const LOG: Setting = Setting { is_terminal: false, ..TERMINAL };
+    const LOG: Surroundings = Surroundings { is_terminal: false, ..TERMINAL };
     const MODES: [ProgressMode; 4] =
         [ProgressMode::Auto, ProgressMode::Never, ProgressMode::Line, ProgressMode::Full];
 
-    fn manners(setting: Setting) -> [Manner; 4] {
-        MODES.map(|mode| setting.manner(mode))
+    fn manners(surroundings: Surroundings) -> [Manner; 4] {
+        MODES.map(|mode| surroundings.manner(mode))
     }
 
     #[test]
@@ -117,11 +117,14 @@ mod tests {
         let line = Manner::Drawn { has_rows: false };
         let full = Manner::Drawn { has_rows: true };
         let hidden = Manner::Hidden;
-        let ci = Setting { is_ci: true, ..TERMINAL };
+        let ci = Surroundings { is_ci: true, ..TERMINAL };
         assert_eq!(manners(TERMINAL), [line, hidden, line, full]);
         assert_eq!(manners(ci), [line, hidden, line, full]);
-        assert_eq!(manners(Setting { is_piped: true, ..TERMINAL }), [hidden, hidden, line, full]);
-        assert_eq!(manners(Setting { is_typed: true, ..TERMINAL }), [hidden; 4]);
+        assert_eq!(
+            manners(Surroundings { is_piped: true, ..TERMINAL }),
+            [hidden, hidden, line, full]
+        );
+        assert_eq!(manners(Surroundings { is_typed: true, ..TERMINAL }), [hidden; 4]);
     }
 
     #[test]
@@ -130,10 +133,10 @@ mod tests {
         let often = Manner::Lines { every: OFTEN, is_asked_for: true };
         let seldom = Manner::Lines { every: SELDOM, is_asked_for: false };
         assert_eq!(manners(LOG), [hidden, hidden, often, often]);
-        assert_eq!(manners(Setting { is_typed: true, ..LOG }), [hidden, hidden, often, often]);
-        assert_eq!(manners(Setting { is_ci: true, ..LOG }), [seldom, hidden, often, often]);
-        let dumb = Setting { is_dumb: true, ..TERMINAL };
+        assert_eq!(manners(Surroundings { is_typed: true, ..LOG }), [hidden, hidden, often, often]);
+        assert_eq!(manners(Surroundings { is_ci: true, ..LOG }), [seldom, hidden, often, often]);
+        let dumb = Surroundings { is_dumb: true, ..TERMINAL };
         assert_eq!(manners(dumb), [hidden, hidden, often, often]);
-        assert_eq!(manners(Setting { is_ci: true, ..dumb }), [seldom, hidden, often, often]);
+        assert_eq!(manners(Surroundings { is_ci: true, ..dumb }), [seldom, hidden, often, often]);
     }
 }

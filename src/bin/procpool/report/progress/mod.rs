@@ -34,7 +34,7 @@ pub struct ProgressLine {
 }
 
 impl ProgressLine {
-    /// Shows what `view` sees of the run.
+    /// Shows the facts of `view`.
     ///
     /// # Errors
     /// No thread could be started.

@@ -1,4 +1,4 @@
-//! Looks at a run and finds out what there is to show: from counters that exist anyway, and from the roll call of the
+//! Looks at a run and collects the facts to show: from counters that exist anyway, and from the roll call of the
 //! slots now and then.
 
 use std::sync::Arc;
@@ -26,7 +26,7 @@ const COUNT_FOR: Duration = Duration::from_millis(10);
 /// A job that has run for less than this is not worth a name.
 const WORTH_A_NAME: Duration = Duration::from_millis(300);
 
-/// What a view is made of.
+/// The sources of a view.
 pub struct Viewed {
     pub output: Arc<Output>,
     pub pools: Pools,
@@ -99,7 +99,7 @@ impl View {
         self.run.journal.as_ref().map_or(0, |journal| journal.resumed())
     }
 
-    /// What there is to show.
+    /// The facts to show.
     pub fn facts(&mut self) -> Facts {
         let (succeeded, failed) = self.run.output.counts();
         let done = succeeded + failed;
@@ -197,7 +197,7 @@ impl View {
     }
 }
 
-/// The names of a job, from the long one to the short one: what is run, its args, and the file that they are.
+/// The names of a job, from the longest to the shortest: its command or request, its args, and the file that they name.
 fn names(job: &Underway, has_one_command: bool) -> Vec<String> {
     let mut names = Vec::new();
     let has_args = !job.args.is_empty();

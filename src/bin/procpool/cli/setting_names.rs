@@ -1,0 +1,29 @@
+//! The settings of the library → the options that set them, for messages of the library.
+
+use procpool::engine::Setting;
+
+/// The option that sets this.
+pub fn option(setting: Setting) -> &'static str {
+    match setting {
+        Setting::Buffer => "--buffer",
+        Setting::Cwd => "--cwd",
+        Setting::Env => "--env",
+        Setting::Framing => "--framing",
+        Setting::Init => "--init",
+        Setting::InputJson => "--input json",
+        Setting::MaxLoad => "--max-load",
+        Setting::MaxLine => "--max-line",
+        Setting::MaxReply => "--max-reply",
+        Setting::MinFreeMemory => "--min-free-memory",
+        Setting::NamedWorkers => "-w NAME=CMDLINE",
+        Setting::Names => "--header or --input json",
+        Setting::Notify => "--notify",
+        Setting::Pty => "--pty",
+        Setting::Replace => "-I",
+        Setting::ReplyMessages => "--reply-messages",
+        Setting::Resume => "--resume",
+        Setting::Route => "--route",
+        Setting::Shell => "--shell",
+        Setting::Stdin => "--stdin",
+    }
+}
