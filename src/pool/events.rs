@@ -54,8 +54,10 @@ pub(crate) use silent::*;
 #[cfg(feature = "tracing")]
 pub(crate) use traced::*;
 
-#[cfg(all(test, feature = "tracing"))]
+#[cfg(test)]
 mod tests {
+    #![cfg(feature = "tracing")]
+
     use std::fmt::{Debug, Write as _};
     use std::sync::{Arc, Mutex};
 
@@ -69,9 +71,9 @@ mod tests {
     #[derive(Clone, Default)]
     struct Events(Arc<Mutex<Vec<String>>>);
 
-    struct Line(String);
+    struct Words(String);
 
-    impl Visit for Line {
+    impl Visit for Words {
         fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
             write!(self.0, " {field}={value:?}").expect("a string takes all");
         }
@@ -83,7 +85,7 @@ mod tests {
         }
 
         fn event(&self, event: &Event<'_>) {
-            let mut line = Line(event.metadata().level().to_string());
+            let mut line = Words(event.metadata().level().to_string());
             event.record(&mut line);
             self.0.lock().expect("no panic").push(line.0);
         }
