@@ -61,6 +61,8 @@ fn the_man_page_has_all_sections() {
             "RESULTS",
             "FAILURES",
             "JOURNAL",
+            "REPORTS",
+            "HOSTS",
             "SIGNALS",
             "ENVIRONMENT",
             "FILES",
