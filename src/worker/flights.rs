@@ -306,13 +306,31 @@ impl Flights {
         }
     }
 
+    pub(super) fn get(&self, index: usize) -> Option<&Flight> {
+        self.open.get(index)
+    }
+
     /// Takes out a job that has been answered.
     pub(super) fn take_answered(&mut self, index: usize) -> Option<Flight> {
-        let flight = if index == 0 { self.open.pop_front() } else { self.open.remove(index) }?;
+        self.count_answered(index);
+        if index == 0 { self.open.pop_front() } else { self.open.remove(index) }
+    }
+
+    /// Removes a job that has been answered, without moving it if it is the oldest.
+    pub(super) fn forget_answered(&mut self, index: usize) {
+        self.count_answered(index);
+        if index == 0 {
+            self.open.pop_front();
+        } else {
+            self.open.remove(index);
+        }
+    }
+
+    fn count_answered(&mut self, index: usize) {
+        let Some(flight) = self.open.get(index) else { return };
         self.is_unordered |= index > 0;
         self.jobs -= 1;
         self.bytes -= flight.job.size();
-        Some(flight)
     }
 
     /// How many lines of the oldest request have not been answered. `None`: it is no bundle of lines.
