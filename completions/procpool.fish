@@ -64,7 +64,7 @@ u32le
 content-length
 netstring
 varint
-json' -d 'How messages are separated [default: that of the protocol]'
+json' -d 'Where a message ends [default: as usual for the protocol]'
 complete -c procpool -n 'not __procpool_command' -l reply-messages -x -d 'A reply is N messages instead of one (raw, with line or nul)'
 complete -c procpool -n 'not __procpool_command' -l pty -d 'Give the worker a terminal for its stdout'
 complete -c procpool -n 'not __procpool_command' -l route -x -d 'Send jobs with equal KEYs to the same worker'
@@ -81,7 +81,7 @@ complete -c procpool -n 'not __procpool_command' -l max-reqs -x -d 'Replace a wo
 complete -c procpool -n 'not __procpool_command' -l start-limit -x -d 'End the run after N failed starts in a row; 0: never [default: 5; for code: 1]'
 complete -c procpool -n 'not __procpool_command' -l start-timeout -x -d 'Time limit for the start of a worker'
 complete -c procpool -n 'not __procpool_command' -l max-reply -x -d 'Size limit of a reply'
-complete -c procpool -n 'not __procpool_command' -l max-reqs-jitter -x -d 'Add up to N jobs, at random, to the --max-reqs of each worker'
+complete -c procpool -n 'not __procpool_command' -l max-reqs-jitter -x -d 'Add a random number of jobs, up to N, to the --max-reqs of each worker'
 complete -c procpool -n 'not __procpool_command' -l max-age -x -d 'Replace a worker that is older than TIME, once it has no job'
 complete -c procpool -n 'not __procpool_command' -l max-rss -x -d 'Replace a worker that uses more memory than SIZE, once it has no job'
 complete -c procpool -n 'not __procpool_command' -l idle-timeout -x -d 'End a worker that has had no job for TIME'
@@ -103,8 +103,8 @@ complete -c procpool -n 'not __procpool_command' -s S -l hosts -l sshlogin -x -d
 complete -c procpool -n 'not __procpool_command' -l launcher -x -d 'Reach each host with CMDLINE instead of ssh; {host} is its name'
 complete -c procpool -n 'not __procpool_command' -l slurm -d 'Run the jobs on the nodes of the Slurm allocation that procpool runs in'
 complete -c procpool -n 'not __procpool_command' -l host-timeout -x -d 'Give up a host that gives no sign of life for TIME'
-complete -c procpool -n 'not __procpool_command' -l no-rerun -d 'Do not run a job again that ran on a host that was lost: it fails as lost'
-complete -c procpool -n 'not __procpool_command' -l delay -x -d 'Wait TIME between the start of a job and the next'
+complete -c procpool -n 'not __procpool_command' -l no-rerun -d 'Let a job that was running on a lost host fail as lost; do not run it again'
+complete -c procpool -n 'not __procpool_command' -l delay -x -d 'Wait TIME after the start of each job'
 complete -c procpool -n 'not __procpool_command' -l rate -x -a '1/s
 10/s
 100/m
@@ -143,12 +143,12 @@ line\\t\'A line, also where auto shows none\'
 full\\t\'A line, and a row for each running job\'' -d 'Show how far the run is: auto, never, line, full'
 complete -c procpool -n 'not __procpool_command' -l color -x -a 'auto\\t\'When stderr is a terminal\'
 always\\t\'Always\'
-never\\t\'Never\'' -d 'Use colours in messages: auto, always or never'
+never\\t\'Never\'' -d 'Use colors in messages: auto, always or never'
 complete -c procpool -n 'not __procpool_command' -l timeout -x -a '10s
 1m
 10m
 1h
-300%' -d 'End a job that takes longer, and its process; the job fails'
+300%' -d 'End a job that takes longer, with its processes; the job fails'
 complete -c procpool -n 'not __procpool_command' -l slow -x -d 'Report a job that runs for longer, while it runs; 0 or never: don\'t'
 complete -c procpool -n 'not __procpool_command' -l retries -x -d 'Try a failed job again, up to N times'
 complete -c procpool -n 'not __procpool_command' -l retry-on -x -a '(__fish_append , error exit crash timeout protocol spawn)' -d 'Failures after which a job is tried again'

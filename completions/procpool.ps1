@@ -4,118 +4,119 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
     param($wordToComplete, $commandAst, $cursorPosition)
 
     # Each option: its name, its text, the kind of its value, and the words that its value can be.
+    # They are hash tables: of arrays, PowerShell would make one long array.
     $options = @(
-        @('-w', 'Command line of the worker to start; no shell is run', 'file', @())
-        @('--worker', 'Command line of the worker to start; no shell is run', 'file', @())
-        @('--protocol', 'Protocol of the worker: jsonl, raw, jsonrpc or bazel', 'word', @('jsonl', 'raw', 'jsonrpc', 'bazel'))
-        @('--framing', 'How messages are separated [default: that of the protocol]', 'word', @('line', 'nul', 'u16', 'u32', 'u32le', 'content-length', 'netstring', 'varint', 'json'))
-        @('--reply-messages', 'A reply is N messages instead of one (raw, with line or nul)', 'free', @())
-        @('--pty', 'Give the worker a terminal for its stdout', 'none', @())
-        @('--route', 'Send jobs with equal KEYs to the same worker', 'free', @())
-        @('--init', 'Send each new worker this job line first; may be repeated', 'free', @())
-        @('--notify', 'Send each new worker this message, which has no reply (jsonrpc, raw)', 'free', @())
-        @('-j', 'Run at most N jobs at a time [default: the number of CPUs]', 'word', @('50%', '100%', '200%', '+1', '-1', '0'))
-        @('-P', 'Run at most N jobs at a time [default: the number of CPUs]', 'word', @('50%', '100%', '200%', '+1', '-1', '0'))
-        @('--max-procs', 'Run at most N jobs at a time [default: the number of CPUs]', 'word', @('50%', '100%', '200%', '+1', '-1', '0'))
-        @('--pipeline', 'Requests in flight at each worker, or auto [default: 1; for code: auto]', 'word', @('auto'))
-        @('--max-reqs', 'Replace a worker after N jobs; 0: never', 'free', @())
-        @('--start-limit', 'End the run after N failed starts in a row; 0: never [default: 5; for code: 1]', 'free', @())
-        @('--start-timeout', 'Time limit for the start of a worker', 'free', @())
-        @('--max-reply', 'Size limit of a reply', 'free', @())
-        @('--max-reqs-jitter', 'Add up to N jobs, at random, to the --max-reqs of each worker', 'free', @())
-        @('--max-age', 'Replace a worker that is older than TIME, once it has no job', 'free', @())
-        @('--max-rss', 'Replace a worker that uses more memory than SIZE, once it has no job', 'free', @())
-        @('--idle-timeout', 'End a worker that has had no job for TIME', 'free', @())
-        @('--standby', 'Start up to N replacement workers in advance [default: one per worker]', 'free', @())
-        @('--python', 'Evaluate CODE for each line (x); or --perl, --node, --ruby, --sh', 'file', @())
-        @('--perl', 'As --python, in Perl: @_ and $_ are the args; or a class with new and run', 'file', @())
-        @('--node', 'As --python, in Node.js: x, args and cmd, or the exports of a FILE', 'file', @())
-        @('--ruby', 'As --python, in Ruby: x, args and cmd', 'file', @())
-        @('--sh', 'As --python, in sh: "$@" are the args, and the output is the result', 'file', @())
-        @('--setup', 'Run CODE once in each process before its first job; may be repeated', 'free', @())
-        @('--shell', 'Run COMMAND with sh -c; placeholders are passed safely as arguments', 'none', @())
-        @('-I', 'Use STR as the only placeholder in COMMAND, instead of braces', 'free', @())
-        @('--replace', 'Use STR as the only placeholder in COMMAND, instead of braces', 'free', @())
-        @('--stdin', 'Write the args to the stdin of COMMAND, one per line', 'none', @())
-        @('--env', 'Set a variable for COMMAND; VALUE may have placeholders', 'free', @())
-        @('--cwd', 'Run COMMAND in DIR, which may have placeholders', 'file', @())
-        @('--dry-run', 'Print each command, quoted for a shell, instead of running it', 'none', @())
-        @('-p', 'Ask on the terminal before each command', 'none', @())
-        @('--confirm', 'Ask on the terminal before each command', 'none', @())
-        @('-S', 'Run the jobs on these machines: 2/alpha,user@beta,:', 'free', @())
-        @('--hosts', 'Run the jobs on these machines: 2/alpha,user@beta,:', 'free', @())
-        @('--sshlogin', 'Run the jobs on these machines: 2/alpha,user@beta,:', 'free', @())
-        @('--launcher', 'Reach each host with CMDLINE instead of ssh; {host} is its name', 'free', @())
-        @('--slurm', 'Run the jobs on the nodes of the Slurm allocation that procpool runs in', 'none', @())
-        @('--host-timeout', 'Give up a host that gives no sign of life for TIME', 'free', @())
-        @('--no-rerun', 'Do not run a job again that ran on a host that was lost: it fails as lost', 'none', @())
-        @('--delay', 'Wait TIME between the start of a job and the next', 'free', @())
-        @('--rate', 'Start at most N jobs per unit of time: 10/s, 100/m, 1000/h', 'word', @('1/s', '10/s', '100/m', '1000/h'))
-        @('--max-load', 'Start no job while the load average is above N', 'free', @())
-        @('--min-free-memory', 'Start no job while less memory than SIZE is free', 'free', @())
-        @('--nice', 'Run jobs with a lower priority: 1 (a little) to 39', 'free', @())
-        @('-a', 'Read jobs from FILE instead of stdin (-: stdin); may be repeated', 'file', @())
-        @('--arg-file', 'Read jobs from FILE instead of stdin (-: stdin); may be repeated', 'file', @())
-        @('--input', 'Format of the input lines', 'word', @('lines', 'json', 'csv', 'tsv'))
-        @('--header', 'The first line names the columns: use {name} for one', 'none', @())
-        @('-n', 'Make one job of N lines; max: as many as a command can take', 'word', @('max'))
-        @('--max-args', 'Make one job of N lines; max: as many as a command can take', 'word', @('max'))
-        @('-r', 'Run nothing if there is no input (this is the default)', 'none', @())
-        @('--no-run-if-empty', 'Run nothing if there is no input (this is the default)', 'none', @())
-        @('-d', 'Lines end with CHAR instead of a newline: a byte, or \n, \r, \t, \0, \xHH', 'free', @())
-        @('--delimiter', 'Lines end with CHAR instead of a newline: a byte, or \n, \r, \t, \0, \xHH', 'free', @())
-        @('-0', 'Lines end with a NUL byte instead of a newline', 'none', @())
-        @('--null', 'Lines end with a NUL byte instead of a newline', 'none', @())
-        @('--max-line', 'Size limit of an input line', 'free', @())
-        @('--format', 'Format of results: record (default with a worker), value, text (otherwise)', 'word', @('record', 'value', 'text'))
-        @('--tag', 'Start each line with the args of its job and a tab', 'none', @())
-        @('--live', 'Print a job''s output while it runs, as soon as its turn comes', 'none', @())
-        @('--detail', 'Add seq, cmd, args, slot, pid, attempt, start and seconds to records', 'none', @())
-        @('--stream', 'Print each result as its job finishes, not in input order', 'none', @())
-        @('-k', 'Print results in input order (this is the default)', 'none', @())
-        @('--keep-order', 'Print results in input order (this is the default)', 'none', @())
-        @('--buffer', 'Memory for results that wait for their turn', 'free', @())
-        @('--summary', 'Print totals, failures and durations at the end', 'none', @())
-        @('--report', 'Write a report at the end: FILE.html, .json, .xml (JUnit), .md', 'file', @())
-        @('--trace', 'Write a timeline of all jobs to FILE, for Perfetto or chrome://tracing', 'file', @())
-        @('--results', 'Keep the output and the record of each job in a folder of its own in DIR', 'file', @())
-        @('--joblog', 'Log each finished job to FILE, as GNU parallel does', 'file', @())
-        @('--progress', 'Show how far the run is: auto, never, line, full', 'word', @('auto', 'never', 'line', 'full'))
-        @('--color', 'Use colours in messages: auto, always or never', 'word', @('auto', 'always', 'never'))
-        @('--timeout', 'End a job that takes longer, and its process; the job fails', 'word', @('10s', '1m', '10m', '1h', '300%'))
-        @('--slow', 'Report a job that runs for longer, while it runs; 0 or never: don''t', 'free', @())
-        @('--retries', 'Try a failed job again, up to N times', 'free', @())
-        @('--retry-on', 'Failures after which a job is tried again', 'list', @('error', 'exit', 'crash', 'timeout', 'protocol', 'spawn'))
-        @('--retry-delay', 'Wait before the second attempt of a job', 'free', @())
-        @('--failed', 'Write the input lines of failed jobs to FILE, to run them again', 'file', @())
-        @('--grace', 'Time that a process has to end before it is killed', 'free', @())
-        @('--halt', 'End the run when jobs fail: now,fail=1 or soon,fail=10%', 'word', @('now,fail=1', 'soon,fail=1', 'now,fail=10%', 'soon,fail=10%', 'now,success=1', 'soon,success=1', 'now,done=100', 'soon,done=100', 'never'))
-        @('--fail-fast', 'End the run at the first failed job: --halt now,fail=1', 'none', @())
-        @('--journal', 'Record the outcome of each job in FILE, so that you can resume the run', 'file', @())
-        @('--resume', 'Continue the run of the journal: print what succeeded, run the rest', 'none', @())
-        @('--fsync', 'Write each record to the disk before its result is printed', 'none', @())
-        @('-h', 'Print help (-h: one screen; --help: everything)', 'none', @())
-        @('--help', 'Print help (-h: one screen; --help: everything)', 'none', @())
-        @('-V', 'Print the version', 'none', @())
-        @('--version', 'Print the version', 'none', @())
-        @('--doctor', 'Print what procpool finds on this machine: limits, interpreters, terminal', 'none', @())
-        @('--example-worker', 'Print a worker to start from, in LANG', 'word', @('python', 'node', 'perl', 'ruby', 'sh', 'rust'))
-        @('--generate', 'Print the man page, or the completions for a shell', 'word', @('man', 'bash', 'zsh', 'fish', 'powershell'))
+        @{ Name = '-w'; Text = 'Command line of the worker to start; no shell is run'; Kind = 'file'; Words = @() }
+        @{ Name = '--worker'; Text = 'Command line of the worker to start; no shell is run'; Kind = 'file'; Words = @() }
+        @{ Name = '--protocol'; Text = 'Protocol of the worker: jsonl, raw, jsonrpc or bazel'; Kind = 'word'; Words = @('jsonl', 'raw', 'jsonrpc', 'bazel') }
+        @{ Name = '--framing'; Text = 'Where a message ends [default: as usual for the protocol]'; Kind = 'word'; Words = @('line', 'nul', 'u16', 'u32', 'u32le', 'content-length', 'netstring', 'varint', 'json') }
+        @{ Name = '--reply-messages'; Text = 'A reply is N messages instead of one (raw, with line or nul)'; Kind = 'free'; Words = @() }
+        @{ Name = '--pty'; Text = 'Give the worker a terminal for its stdout'; Kind = 'none'; Words = @() }
+        @{ Name = '--route'; Text = 'Send jobs with equal KEYs to the same worker'; Kind = 'free'; Words = @() }
+        @{ Name = '--init'; Text = 'Send each new worker this job line first; may be repeated'; Kind = 'free'; Words = @() }
+        @{ Name = '--notify'; Text = 'Send each new worker this message, which has no reply (jsonrpc, raw)'; Kind = 'free'; Words = @() }
+        @{ Name = '-j'; Text = 'Run at most N jobs at a time [default: the number of CPUs]'; Kind = 'word'; Words = @('50%', '100%', '200%', '+1', '-1', '0') }
+        @{ Name = '-P'; Text = 'Run at most N jobs at a time [default: the number of CPUs]'; Kind = 'word'; Words = @('50%', '100%', '200%', '+1', '-1', '0') }
+        @{ Name = '--max-procs'; Text = 'Run at most N jobs at a time [default: the number of CPUs]'; Kind = 'word'; Words = @('50%', '100%', '200%', '+1', '-1', '0') }
+        @{ Name = '--pipeline'; Text = 'Requests in flight at each worker, or auto [default: 1; for code: auto]'; Kind = 'word'; Words = @('auto') }
+        @{ Name = '--max-reqs'; Text = 'Replace a worker after N jobs; 0: never'; Kind = 'free'; Words = @() }
+        @{ Name = '--start-limit'; Text = 'End the run after N failed starts in a row; 0: never [default: 5; for code: 1]'; Kind = 'free'; Words = @() }
+        @{ Name = '--start-timeout'; Text = 'Time limit for the start of a worker'; Kind = 'free'; Words = @() }
+        @{ Name = '--max-reply'; Text = 'Size limit of a reply'; Kind = 'free'; Words = @() }
+        @{ Name = '--max-reqs-jitter'; Text = 'Add a random number of jobs, up to N, to the --max-reqs of each worker'; Kind = 'free'; Words = @() }
+        @{ Name = '--max-age'; Text = 'Replace a worker that is older than TIME, once it has no job'; Kind = 'free'; Words = @() }
+        @{ Name = '--max-rss'; Text = 'Replace a worker that uses more memory than SIZE, once it has no job'; Kind = 'free'; Words = @() }
+        @{ Name = '--idle-timeout'; Text = 'End a worker that has had no job for TIME'; Kind = 'free'; Words = @() }
+        @{ Name = '--standby'; Text = 'Start up to N replacement workers in advance [default: one per worker]'; Kind = 'free'; Words = @() }
+        @{ Name = '--python'; Text = 'Evaluate CODE for each line (x); or --perl, --node, --ruby, --sh'; Kind = 'file'; Words = @() }
+        @{ Name = '--perl'; Text = 'As --python, in Perl: @_ and $_ are the args; or a class with new and run'; Kind = 'file'; Words = @() }
+        @{ Name = '--node'; Text = 'As --python, in Node.js: x, args and cmd, or the exports of a FILE'; Kind = 'file'; Words = @() }
+        @{ Name = '--ruby'; Text = 'As --python, in Ruby: x, args and cmd'; Kind = 'file'; Words = @() }
+        @{ Name = '--sh'; Text = 'As --python, in sh: "$@" are the args, and the output is the result'; Kind = 'file'; Words = @() }
+        @{ Name = '--setup'; Text = 'Run CODE once in each process before its first job; may be repeated'; Kind = 'free'; Words = @() }
+        @{ Name = '--shell'; Text = 'Run COMMAND with sh -c; placeholders are passed safely as arguments'; Kind = 'none'; Words = @() }
+        @{ Name = '-I'; Text = 'Use STR as the only placeholder in COMMAND, instead of braces'; Kind = 'free'; Words = @() }
+        @{ Name = '--replace'; Text = 'Use STR as the only placeholder in COMMAND, instead of braces'; Kind = 'free'; Words = @() }
+        @{ Name = '--stdin'; Text = 'Write the args to the stdin of COMMAND, one per line'; Kind = 'none'; Words = @() }
+        @{ Name = '--env'; Text = 'Set a variable for COMMAND; VALUE may have placeholders'; Kind = 'free'; Words = @() }
+        @{ Name = '--cwd'; Text = 'Run COMMAND in DIR, which may have placeholders'; Kind = 'file'; Words = @() }
+        @{ Name = '--dry-run'; Text = 'Print each command, quoted for a shell, instead of running it'; Kind = 'none'; Words = @() }
+        @{ Name = '-p'; Text = 'Ask on the terminal before each command'; Kind = 'none'; Words = @() }
+        @{ Name = '--confirm'; Text = 'Ask on the terminal before each command'; Kind = 'none'; Words = @() }
+        @{ Name = '-S'; Text = 'Run the jobs on these machines: 2/alpha,user@beta,:'; Kind = 'free'; Words = @() }
+        @{ Name = '--hosts'; Text = 'Run the jobs on these machines: 2/alpha,user@beta,:'; Kind = 'free'; Words = @() }
+        @{ Name = '--sshlogin'; Text = 'Run the jobs on these machines: 2/alpha,user@beta,:'; Kind = 'free'; Words = @() }
+        @{ Name = '--launcher'; Text = 'Reach each host with CMDLINE instead of ssh; {host} is its name'; Kind = 'free'; Words = @() }
+        @{ Name = '--slurm'; Text = 'Run the jobs on the nodes of the Slurm allocation that procpool runs in'; Kind = 'none'; Words = @() }
+        @{ Name = '--host-timeout'; Text = 'Give up a host that gives no sign of life for TIME'; Kind = 'free'; Words = @() }
+        @{ Name = '--no-rerun'; Text = 'Let a job that was running on a lost host fail as lost; do not run it again'; Kind = 'none'; Words = @() }
+        @{ Name = '--delay'; Text = 'Wait TIME after the start of each job'; Kind = 'free'; Words = @() }
+        @{ Name = '--rate'; Text = 'Start at most N jobs per unit of time: 10/s, 100/m, 1000/h'; Kind = 'word'; Words = @('1/s', '10/s', '100/m', '1000/h') }
+        @{ Name = '--max-load'; Text = 'Start no job while the load average is above N'; Kind = 'free'; Words = @() }
+        @{ Name = '--min-free-memory'; Text = 'Start no job while less memory than SIZE is free'; Kind = 'free'; Words = @() }
+        @{ Name = '--nice'; Text = 'Run jobs with a lower priority: 1 (a little) to 39'; Kind = 'free'; Words = @() }
+        @{ Name = '-a'; Text = 'Read jobs from FILE instead of stdin (-: stdin); may be repeated'; Kind = 'file'; Words = @() }
+        @{ Name = '--arg-file'; Text = 'Read jobs from FILE instead of stdin (-: stdin); may be repeated'; Kind = 'file'; Words = @() }
+        @{ Name = '--input'; Text = 'Format of the input lines'; Kind = 'word'; Words = @('lines', 'json', 'csv', 'tsv') }
+        @{ Name = '--header'; Text = 'The first line names the columns: use {name} for one'; Kind = 'none'; Words = @() }
+        @{ Name = '-n'; Text = 'Make one job of N lines; max: as many as a command can take'; Kind = 'word'; Words = @('max') }
+        @{ Name = '--max-args'; Text = 'Make one job of N lines; max: as many as a command can take'; Kind = 'word'; Words = @('max') }
+        @{ Name = '-r'; Text = 'Run nothing if there is no input (this is the default)'; Kind = 'none'; Words = @() }
+        @{ Name = '--no-run-if-empty'; Text = 'Run nothing if there is no input (this is the default)'; Kind = 'none'; Words = @() }
+        @{ Name = '-d'; Text = 'Lines end with CHAR instead of a newline: a byte, or \n, \r, \t, \0, \xHH'; Kind = 'free'; Words = @() }
+        @{ Name = '--delimiter'; Text = 'Lines end with CHAR instead of a newline: a byte, or \n, \r, \t, \0, \xHH'; Kind = 'free'; Words = @() }
+        @{ Name = '-0'; Text = 'Lines end with a NUL byte instead of a newline'; Kind = 'none'; Words = @() }
+        @{ Name = '--null'; Text = 'Lines end with a NUL byte instead of a newline'; Kind = 'none'; Words = @() }
+        @{ Name = '--max-line'; Text = 'Size limit of an input line'; Kind = 'free'; Words = @() }
+        @{ Name = '--format'; Text = 'Format of results: record (default with a worker), value, text (otherwise)'; Kind = 'word'; Words = @('record', 'value', 'text') }
+        @{ Name = '--tag'; Text = 'Start each line with the args of its job and a tab'; Kind = 'none'; Words = @() }
+        @{ Name = '--live'; Text = 'Print a job''s output while it runs, as soon as its turn comes'; Kind = 'none'; Words = @() }
+        @{ Name = '--detail'; Text = 'Add seq, cmd, args, slot, pid, attempt, start and seconds to records'; Kind = 'none'; Words = @() }
+        @{ Name = '--stream'; Text = 'Print each result as its job finishes, not in input order'; Kind = 'none'; Words = @() }
+        @{ Name = '-k'; Text = 'Print results in input order (this is the default)'; Kind = 'none'; Words = @() }
+        @{ Name = '--keep-order'; Text = 'Print results in input order (this is the default)'; Kind = 'none'; Words = @() }
+        @{ Name = '--buffer'; Text = 'Memory for results that wait for their turn'; Kind = 'free'; Words = @() }
+        @{ Name = '--summary'; Text = 'Print totals, failures and durations at the end'; Kind = 'none'; Words = @() }
+        @{ Name = '--report'; Text = 'Write a report at the end: FILE.html, .json, .xml (JUnit), .md'; Kind = 'file'; Words = @() }
+        @{ Name = '--trace'; Text = 'Write a timeline of all jobs to FILE, for Perfetto or chrome://tracing'; Kind = 'file'; Words = @() }
+        @{ Name = '--results'; Text = 'Keep the output and the record of each job in a folder of its own in DIR'; Kind = 'file'; Words = @() }
+        @{ Name = '--joblog'; Text = 'Log each finished job to FILE, as GNU parallel does'; Kind = 'file'; Words = @() }
+        @{ Name = '--progress'; Text = 'Show how far the run is: auto, never, line, full'; Kind = 'word'; Words = @('auto', 'never', 'line', 'full') }
+        @{ Name = '--color'; Text = 'Use colors in messages: auto, always or never'; Kind = 'word'; Words = @('auto', 'always', 'never') }
+        @{ Name = '--timeout'; Text = 'End a job that takes longer, with its processes; the job fails'; Kind = 'word'; Words = @('10s', '1m', '10m', '1h', '300%') }
+        @{ Name = '--slow'; Text = 'Report a job that runs for longer, while it runs; 0 or never: don''t'; Kind = 'free'; Words = @() }
+        @{ Name = '--retries'; Text = 'Try a failed job again, up to N times'; Kind = 'free'; Words = @() }
+        @{ Name = '--retry-on'; Text = 'Failures after which a job is tried again'; Kind = 'list'; Words = @('error', 'exit', 'crash', 'timeout', 'protocol', 'spawn') }
+        @{ Name = '--retry-delay'; Text = 'Wait before the second attempt of a job'; Kind = 'free'; Words = @() }
+        @{ Name = '--failed'; Text = 'Write the input lines of failed jobs to FILE, to run them again'; Kind = 'file'; Words = @() }
+        @{ Name = '--grace'; Text = 'Time that a process has to end before it is killed'; Kind = 'free'; Words = @() }
+        @{ Name = '--halt'; Text = 'End the run when jobs fail: now,fail=1 or soon,fail=10%'; Kind = 'word'; Words = @('now,fail=1', 'soon,fail=1', 'now,fail=10%', 'soon,fail=10%', 'now,success=1', 'soon,success=1', 'now,done=100', 'soon,done=100', 'never') }
+        @{ Name = '--fail-fast'; Text = 'End the run at the first failed job: --halt now,fail=1'; Kind = 'none'; Words = @() }
+        @{ Name = '--journal'; Text = 'Record the outcome of each job in FILE, so that you can resume the run'; Kind = 'file'; Words = @() }
+        @{ Name = '--resume'; Text = 'Continue the run of the journal: print what succeeded, run the rest'; Kind = 'none'; Words = @() }
+        @{ Name = '--fsync'; Text = 'Write each record to the disk before its result is printed'; Kind = 'none'; Words = @() }
+        @{ Name = '-h'; Text = 'Print help (-h: one screen; --help: everything)'; Kind = 'none'; Words = @() }
+        @{ Name = '--help'; Text = 'Print help (-h: one screen; --help: everything)'; Kind = 'none'; Words = @() }
+        @{ Name = '-V'; Text = 'Print the version'; Kind = 'none'; Words = @() }
+        @{ Name = '--version'; Text = 'Print the version'; Kind = 'none'; Words = @() }
+        @{ Name = '--doctor'; Text = 'Print what procpool finds on this machine: limits, interpreters, terminal'; Kind = 'none'; Words = @() }
+        @{ Name = '--example-worker'; Text = 'Print a worker to start from, in LANG'; Kind = 'word'; Words = @('python', 'node', 'perl', 'ruby', 'sh', 'rust') }
+        @{ Name = '--generate'; Text = 'Print the man page, or the completions for a shell'; Kind = 'word'; Words = @('man', 'bash', 'zsh', 'fish', 'powershell') }
     )
     $staying = @('-w', '--worker', '--python', '--perl', '--node', '--ruby', '--sh')
     $byName = New-Object 'System.Collections.Generic.Dictionary[string,object]' ([StringComparer]::Ordinal)
-    foreach ($option in $options) { $byName[$option[0]] = $option }
+    foreach ($option in $options) { $byName[$option.Name] = $option }
 
     $found = { param($word, $text) [System.Management.Automation.CompletionResult]::new(
         $word, $word, 'ParameterValue', $(if ($text) { $text } else { $word })) }
     $values = { param($option, $prefix, $start)
         $done = ''
-        if ($option[2] -eq 'list' -and $start.Contains(',')) {
+        if ($option.Kind -eq 'list' -and $start.Contains(',')) {
             $done = $start.Substring(0, $start.LastIndexOf(',') + 1)
             $start = $start.Substring($done.Length)
         }
-        $option[3] | Where-Object { $_.StartsWith($start, [StringComparison]::Ordinal) } |
-            ForEach-Object { & $found "$prefix$done$_" $option[1] } }
+        $option.Words | Where-Object { $_.StartsWith($start, [StringComparison]::Ordinal) } |
+            ForEach-Object { & $found "$prefix$done$_" $option.Text } }
 
     # Skips procpool's options before the word at the cursor.
     $words = @($commandAst.CommandElements | Where-Object { $_.Extent.EndOffset -lt $cursorPosition -or
@@ -129,7 +130,7 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         if ($word -eq '--' -or -not $word.StartsWith('-')) { return }
         $name = $word.Split('=')[0]
         if ($staying -ccontains $name) { $hasWorker = $true }
-        if ($word -eq $name -and $byName.ContainsKey($name) -and $byName[$name][2] -ne 'none') {
+        if ($word -eq $name -and $byName.ContainsKey($name) -and $byName[$name].Kind -ne 'none') {
             $pending = $byName[$name]
         }
     }
@@ -141,8 +142,8 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         return
     }
     if ($wordToComplete.StartsWith('-')) {
-        return $options | Where-Object { $_[0].StartsWith($wordToComplete, [StringComparison]::Ordinal) } |
-            ForEach-Object { & $found $_[0] $_[1] }
+        return $options | Where-Object { $_.Name.StartsWith($wordToComplete, [StringComparison]::Ordinal) } |
+            ForEach-Object { & $found $_.Name $_.Text }
     }
     if (-not $hasWorker) {
         Get-Command -CommandType Application -Name "$wordToComplete*" | Select-Object -ExpandProperty Name |

@@ -18,7 +18,8 @@ async function answer(line) {
   let reply;
   try {
     if (!Object.hasOwn(commands, cmd)) throw new Error(`there is no command '${cmd}'`);
-    const result = await commands[cmd](...args);
+    // Args that are an object, as with --header, are one value.
+    const result = await (Array.isArray(args) ? commands[cmd](...args) : commands[cmd](args));
     reply = { id, result: result === undefined ? null : result };
   } catch (error) {
     reply = { id, error: String(error) }; // this job fails, and the worker goes on

@@ -26,7 +26,8 @@ while (my $line = <STDIN>) {    # It ends when procpool closes stdin.
     my $reply   = { id => $request->{id} };
     my $done    = eval {
         my $function = $commands{ $request->{cmd} } or die "there is no command '$request->{cmd}'\n";
-        $reply->{result} = $function->(@{ $request->{args} });
+        my $args = $request->{args};    # a reference to a hash, as with --header, if they have names
+        $reply->{result} = $function->(ref $args eq 'ARRAY' ? @$args : $args);
         1;
     };
     chomp($reply->{error} = "$@") if !$done;    # This job fails, and the worker goes on.

@@ -19,7 +19,8 @@ $stdin.each_line do |line| # it ends when procpool closes stdin
   reply = { id: request["id"] }
   begin
     function = COMMANDS.fetch(request["cmd"]) { |cmd| raise "there is no command '#{cmd}'" }
-    reply[:result] = function.call(*request["args"])
+    args = request["args"] # an object, as with --header, if they have names
+    reply[:result] = args.is_a?(Hash) ? function.call(args) : function.call(*args)
   rescue StandardError => e # this job fails, and the worker goes on
     reply[:error] = "#{e.class}: #{e.message}"
   end

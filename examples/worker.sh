@@ -17,8 +17,12 @@ greet() {
 run() {
     case $request in *\\*) echo 'this worker takes no backslashes' && return 1 ;; esac
     case $cmd in
-        greet) "$cmd" "$arg" ;;
+        greet) ;;
         *) echo "there is no command '$cmd'" && return 1 ;;
+    esac
+    case $request in
+        *'"args":["'*) "$cmd" "$arg" ;;
+        *) echo "the first argument of $cmd must be a text" && return 1 ;;
     esac
 }
 

@@ -1,6 +1,6 @@
 # nix run 'git+file:///path/to/procpool?dir=packaging' -- --version
 #
-# It was parsed with nix-instantiate, and has not been built: that needs nixpkgs.
+# It is evaluated by packaging/test, with stand-ins for nixpkgs. It has not been built.
 {
   description = "xargs with warm workers";
 

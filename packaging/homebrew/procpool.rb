@@ -1,5 +1,5 @@
-# The formula for Homebrew. packaging/build fills in what stands between @ signs. It was checked with `ruby -c`, and
-# has not been run.
+# The formula for Homebrew. packaging/build fills in the words between @ signs. packaging/test runs it with stand-ins for
+# Homebrew's methods. It has not been run by Homebrew.
 class Procpool < Formula
   desc "Xargs with warm workers"
   homepage "@REPOSITORY@"

@@ -63,6 +63,27 @@ procpool_plainly() {
     procpool_status=$?
 }
 
+# Says which processes hold the stdout of the code open, as far as the system tells.
+procpool_leave() {
+    procpool_names='' procpool_seen=" $procpool_reader $$ "
+    for procpool_one in $(command find /proc/[0-9]*/fd -lname "*/procpool-$$-$procpool_id (deleted)" 2>/dev/null 3<&- 4>&-); do
+        procpool_one=${procpool_one#/proc/}
+        procpool_one=${procpool_one%%/*}
+        case $procpool_seen in
+        *" $procpool_one "*) continue ;;
+        esac
+        procpool_seen="$procpool_seen$procpool_one "
+        procpool_new=$(command tr '\000-\037\177' '[ *]' <"/proc/$procpool_one/cmdline" 2>/dev/null | command cut -c 1-60)
+        case $procpool_new in
+        # It is a part of this shell.
+        "sh -c # procpool"*) procpool_new=sh ;;
+        esac
+        procpool_names="$procpool_names, ${procpool_new% } (pid $procpool_one)"
+    done
+    procpool_names=${procpool_names:-, something}
+    echo "procpool: the code has left running: ${procpool_names#, }; it holds stdout open and has printed nothing for $procpool_grace ms: what it prints from now on is lost" >&2
+}
+
 # Processes that the code leaves running may hold its stdout open for long, and print more. This waits
 # until nothing has come for the grace period, in milliseconds. The files have no names once they are open.
 procpool_patiently() {
@@ -87,7 +108,7 @@ procpool_patiently() {
         if [ "$procpool_is_over" -ne 0 ]; then break; fi
         if [ "$procpool_new" != . ]; then procpool_silent=0 procpool_tick=10; fi
         if [ "$procpool_silent" -ge "$procpool_grace" ]; then
-            echo 'procpool: what the code has left running holds its stdout open and is silent: what it prints from now on is lost' >&2
+            procpool_leave
             break
         fi
         procpool_pause=$((1000 + procpool_tick))

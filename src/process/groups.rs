@@ -8,6 +8,7 @@ use std::os::fd::BorrowedFd;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, getpid, kill_process_group};
 
@@ -22,6 +23,11 @@ use super::stops::Stopped;
 use super::stops::ToWatch;
 use super::wake::Wake;
 use crate::util::clock::{Clock, Moment};
+use crate::util::lock::lock;
+
+/// When all processes are killed, each has this long to vanish. The run must still report those that
+/// did not, before it ends.
+const LAST_PATIENCE: Duration = Duration::from_millis(500);
 
 /// All process groups of a pool.
 #[derive(Debug)]
@@ -30,6 +36,8 @@ pub(crate) struct Groups {
     is_killing: AtomicBool,
     /// From this moment on, no process gets time to end by itself.
     terminate_at: Mutex<Moment>,
+    /// From this moment on, nobody waits for a process that was killed.
+    give_up_at: Mutex<Moment>,
     pub(crate) clock: Clock,
     /// The stdin of processes that read nothing. It is opened once, since opening it takes longer than
     /// the rest of the work for a stream.
@@ -145,6 +153,7 @@ impl Groups {
             members: Mutex::default(),
             is_killing: AtomicBool::new(false),
             terminate_at: Mutex::new(Moment::NEVER),
+            give_up_at: Mutex::new(Moment::NEVER),
             clock: Clock::new(),
             null: OnceLock::new(),
             me: Weak::clone(me),
@@ -177,6 +186,11 @@ impl Groups {
     /// Kills all processes, and every process that is started before [`Groups::stop_killing`].
     pub(crate) fn kill(&self) {
         let members = self.lock();
+        let give_up_at = self.clock.now().after(LAST_PATIENCE);
+        // Of several orders the first one counts.
+        let mut before = lock(&self.give_up_at);
+        *before = give_up_at.min(*before);
+        drop(before);
         self.is_killing.store(true, Ordering::Release);
         members.signal(Signal::KILL);
     }
@@ -184,7 +198,8 @@ impl Groups {
     /// Processes that are started from now on are not killed, and may end by themselves.
     pub(crate) fn stop_killing(&self) {
         self.is_killing.store(false, Ordering::Release);
-        *self.lock_terminate_at() = Moment::NEVER;
+        *lock(&self.give_up_at) = Moment::NEVER;
+        *lock(&self.terminate_at) = Moment::NEVER;
     }
 
     pub(crate) fn is_killing(&self) -> bool {
@@ -194,17 +209,19 @@ impl Groups {
     /// From this moment on a process that is to end gets TERM at once, and is not left to end by
     /// itself. If an earlier moment is set already, that one counts.
     pub(crate) fn terminate_at(&self, at: Moment) {
-        let mut terminate_at = self.lock_terminate_at();
+        let mut terminate_at = lock(&self.terminate_at);
         *terminate_at = at.min(*terminate_at);
     }
 
     /// The moment that [`Groups::terminate_at`] has set.
     pub(crate) fn termination(&self) -> Moment {
-        *self.lock_terminate_at()
+        *lock(&self.terminate_at)
     }
 
-    fn lock_terminate_at(&self) -> MutexGuard<'_, Moment> {
-        self.terminate_at.lock().unwrap_or_else(PoisonError::into_inner)
+    /// From this moment on, nobody waits for a process that was killed. Never, unless all are being
+    /// killed.
+    pub(crate) fn end_of_patience(&self) -> Moment {
+        if self.is_killing() { *lock(&self.give_up_at) } else { Moment::NEVER }
     }
 
     /// The number of processes that were started.
@@ -225,7 +242,7 @@ impl Groups {
     /// Locks the list of groups. Hold the lock while you signal or reap the leader of a group: when it
     /// has been reaped, its number may be another process's.
     pub(super) fn lock(&self) -> MutexGuard<'_, Members> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.members)
     }
 }
 

@@ -16,6 +16,9 @@ use crate::util::clock::Clock;
 /// The time between two checks whether a process that may end by itself must end sooner.
 const RETIREMENT_TICK: Duration = Duration::from_millis(100);
 
+/// The time between two checks whether a killed process is waited for any longer.
+const KILL_TICK: Duration = Duration::from_millis(100);
+
 /// How long a killed process may take to vanish. It takes longer only if the kernel holds it.
 pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -48,7 +51,7 @@ impl Process {
             }
             let patience = self.take_step(step, grace);
             let gone = match step {
-                Stop::Kill => self.await_death(patience),
+                Stop::Kill => self.await_death(patience, Some(groups)),
                 Stop::Terminate => self.await_exit(groups, wake, patience, watcher, None),
                 Stop::Retire => self.await_retirement(groups, wake, patience, watcher),
             };
@@ -105,16 +108,19 @@ impl Process {
         }
     }
 
-    /// Waits for a process that was killed. Nothing interrupts this wait.
-    pub(super) fn await_death(&self, patience: Duration) -> bool {
+    /// Waits for a process that was killed. If all processes of `groups` are being killed, this wait
+    /// ends sooner.
+    pub(super) fn await_death(&self, patience: Duration, groups: Option<&Groups>) -> bool {
         let clock = Clock::new();
         let end = clock.now().after(patience);
         while !self.has_exited() {
             let now = clock.now();
-            if now >= end {
+            let is_over = |groups: &Groups| groups.clock.now() >= groups.end_of_patience();
+            if now >= end || groups.is_some_and(is_over) {
                 return false;
             }
-            self.exit.wait(end.until(now));
+            // The order to kill all may come at any time.
+            self.exit.wait(end.until(now).map(|left| left.min(KILL_TICK)));
         }
         true
     }

@@ -77,8 +77,9 @@ impl Drop for Process {
     fn drop(&mut self) {
         if !self.is_over {
             let _ = kill_process_group(self.group, Signal::KILL);
-            self.await_death(KILL_PATIENCE);
-            if let Some(groups) = self.groups.upgrade() {
+            let groups = self.groups.upgrade();
+            self.await_death(KILL_PATIENCE, groups.as_deref());
+            if let Some(groups) = groups {
                 self.reap(&groups);
             }
         }

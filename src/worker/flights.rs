@@ -85,9 +85,34 @@ impl Flight {
 
     /// Where the request of the next job to be answered begins.
     fn next_begins_at(&self) -> u64 {
-        match self.answered {
+        self.nth_begins_at(self.answered)
+    }
+
+    /// Where the request of job `nth` of the bundle begins. Jobs count from 0.
+    fn nth_begins_at(&self, nth: usize) -> u64 {
+        match nth {
             0 => self.span.begins_at,
-            answered => self.nth_ends_at(answered - 1),
+            nth => self.nth_ends_at(nth - 1),
+        }
+    }
+
+    /// Where the request of the last job begins.
+    fn last_begins_at(&self) -> u64 {
+        let Some(lines) = self.job.lines() else {
+            return self.nth_begins_at(self.job.count() - 1);
+        };
+        let lines = lines.strip_suffix(b"\n").unwrap_or(lines);
+        let begins_at = memchr::memrchr(b'\n', lines).map_or(0, |at| at + 1);
+        self.span.begins_at + begins_at as u64
+    }
+
+    /// How many of its lines begin before this place among all bytes that the worker has been sent.
+    fn lines_before(&self, place: u64) -> usize {
+        let lines = self.job.lines().unwrap_or_default();
+        let len = place.saturating_sub(self.span.begins_at).min(lines.len() as u64);
+        match usize::try_from(len).unwrap_or(usize::MAX).checked_sub(1) {
+            Some(len) => 1 + memchr::memchr_iter(b'\n', &lines[..len]).count(),
+            None => 0,
         }
     }
 
@@ -176,6 +201,8 @@ pub(crate) struct Flights {
     is_unordered: bool,
     /// It was noted of some job that nobody waits for it any more.
     has_abandoned: bool,
+    /// Where the last request begins of those that have been answered and are not open any more.
+    answered_from: u64,
     /// The job of a bundle that [`Flights::show_next`] shows.
     shown: Job,
 }
@@ -189,6 +216,7 @@ impl Flights {
             bytes: 0,
             is_unordered: false,
             has_abandoned: false,
+            answered_from: 0,
             shown,
         }
     }
@@ -331,11 +359,19 @@ impl Flights {
         self.is_unordered |= index > 0;
         self.jobs -= 1;
         self.bytes -= flight.job.size();
+        self.answered_from = flight.span.begins_at;
     }
 
     /// How many lines of the oldest request have not been answered. `None`: it is no bundle of lines.
     pub(super) fn pending_lines(&self) -> Option<usize> {
         self.open.front().filter(|front| front.job.lines().is_some()).map(Flight::pending)
+    }
+
+    /// How many lines of the oldest request have not been answered, but had been read in part by a
+    /// worker that had read `read` bytes.
+    pub(super) fn pending_lines_begun(&self, read: u64) -> usize {
+        let begun = |front: &Flight| front.lines_before(read).saturating_sub(front.answered);
+        self.open.front().map_or(0, begun)
     }
 
     /// The number and the place of the job that is to be answered next.
@@ -365,6 +401,7 @@ impl Flights {
             && let Some(flight) = self.open.pop_front()
         {
             self.bytes -= flight.job.size();
+            self.answered_from = flight.last_begins_at();
         }
     }
 
@@ -422,6 +459,14 @@ impl Flights {
     /// Where the request of the oldest job begins and where it ends.
     pub(super) fn oldest_span(&self) -> Option<(u64, u64)> {
         self.open.front().map(|front| (front.next_begins_at(), front.next_ends_at()))
+    }
+
+    /// Where the request of the job begins that was answered last.
+    pub(super) fn answered_from(&self) -> u64 {
+        match self.open.front() {
+            Some(front) if front.answered > 0 => front.nth_begins_at(front.answered - 1),
+            _ => self.answered_from,
+        }
     }
 
     /// Where the last request ends.
@@ -522,5 +567,25 @@ mod tests {
         let second = flights.take_oldest().expect("a job");
         assert_eq!(second.job.as_message(), Some(&b"bbb"[..]));
         assert_eq!(flights.oldest_span(), Some((6, 8)));
+    }
+
+    #[test]
+    fn the_place_of_the_last_answered_request_is_known() {
+        let mut flights = in_flight(Job::of_lines(1, b"a\nbbb\nc\n", 3));
+        let begun =
+            |flights: &Flights| [0, 1, 2, 3, 6, 7, 99].map(|n| flights.pending_lines_begun(n));
+        assert_eq!(begun(&flights), [0, 1, 1, 2, 2, 3, 3]);
+        flights.complete_next(2);
+        assert_eq!(flights.answered_from(), 2);
+        assert_eq!(begun(&flights), [0, 0, 0, 0, 0, 1, 1]);
+        flights.complete_next(1);
+        assert_eq!(flights.answered_from(), 6);
+
+        let (job, ends) = bundle();
+        let mut flights = in_flight(job);
+        for (count, from) in [(1, 0), (1, ends[0]), (1, ends[1])] {
+            flights.complete_next(count);
+            assert_eq!(flights.answered_from(), from);
+        }
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Received {
     /// The id of a request that was answered a second time. That harms no job, since the replies to the
     /// open requests are still to come. But such a worker gets no more jobs.
     pub(crate) stale: Option<u64>,
+    /// The worker has answered a request that it has not read.
+    pub(crate) is_ahead: bool,
 }
 
 /// Takes replies out of bytes and hands each to `answer`.
@@ -50,6 +52,8 @@ pub(super) struct Receiver<'a, F> {
     pub(super) max_reply: usize,
     /// How many jobs the worker has been given.
     pub(super) requests: u64,
+    /// How many bytes a worker has read that is at its end. `None`: it is not.
+    pub(super) read_at_end: Option<u64>,
     pub(super) now: Moment,
     pub(super) flights: &'a mut Flights,
     pub(super) outbox: &'a mut Outbox,
@@ -105,7 +109,13 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
 
     /// Takes all whole lines that answer jobs of a bundle of lines. Returns how many bytes it took.
     fn take_lines(&mut self, bytes: &[u8]) -> Result<usize, Violation> {
-        let Some(pending) = self.flights.pending_lines() else { return Ok(0) };
+        let Some(mut pending) = self.flights.pending_lines() else { return Ok(0) };
+        if let Some(read) = self.read_at_end {
+            pending = self.flights.pending_lines_begun(read);
+            if pending == 0 && !bytes.is_empty() {
+                return Err(Violation::early(bytes));
+            }
+        }
         let Some(mut lines) = WholeLines::first(bytes, pending, self.max_reply) else {
             return Ok(0);
         };
@@ -149,6 +159,9 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
         let is_surplus = self.flights.jobs() == 1 && !after.trim_ascii().is_empty();
         if id.is_none() {
             self.unproven.note_anonymous();
+            if self.is_unread() {
+                return Err(Violation::early(&[message, b"\n", after].concat()));
+            }
         }
         match self.flights.find(id, self.requests) {
             Match::NextOfBundle | Match::Flight(_) if is_surplus => {
@@ -170,6 +183,12 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
             Match::Unknown(id) => Err(Violation::unknown_id(id, message)),
             Match::Unasked => Err(Violation::unasked(message)),
         }
+    }
+
+    /// Whether the worker is at its end and has read nothing of its oldest request.
+    fn is_unread(&self) -> bool {
+        let begins_at = self.flights.oldest_span().map(|(begins_at, _)| begins_at);
+        self.read_at_end.zip(begins_at).is_some_and(|(read, begins_at)| read <= begins_at)
     }
 
     /// Hands on the reply to the next job of the bundle that is the oldest request.

@@ -155,7 +155,11 @@ impl Unproven {
 
     /// When the results are proven if a worker that has been idle since `idle_since` stays silent.
     pub(super) fn proof_at(&self, idle_since: Moment, slowest: Duration) -> Moment {
-        let in_break = idle_since.after(silence(slowest)).max(self.break_at(slowest));
+        let silence = silence(slowest);
+        // A worker that had nothing to do before its break has the time that breaks have in the long run.
+        let is_break = idle_since >= self.break_at(slowest);
+        let rarity = if is_break { self.rarity } else { RARITY };
+        let in_break = idle_since.after(silence).max(self.since.after(silence * rarity));
         idle_since.after(PROOF).min(in_break).max(self.next_look)
     }
 

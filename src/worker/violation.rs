@@ -1,7 +1,9 @@
 //! Breaches of the protocol: the words for each, and the bytes that the worker printed.
 
+use super::buffering;
 use crate::protocol::Protocol;
 use crate::util::setting::Setting;
+use crate::util::text::quote;
 
 /// The problem with a worker that does not wait for its request.
 pub(crate) const EARLY: &str = "it printed this before it had read the request";
@@ -23,6 +25,11 @@ pub(crate) struct Violation {
 impl Violation {
     fn new(what: impl Into<String>, bytes: &[u8]) -> Self {
         Self { what: what.into(), bytes: bytes.to_vec(), is_surplus: false }
+    }
+
+    /// Says what is wrong, with the bytes and the rule.
+    pub(crate) fn message(&self) -> String {
+        format!("{}: {}{}", self.what, quote(&self.bytes), buffering::FOR_REPLIES)
     }
 
     /// The worker printed something before it read its request.

@@ -43,6 +43,9 @@ pub(crate) struct Worker {
     pub(crate) turn_began: Moment,
     /// How many start-up failures had been counted when the worker was started.
     pub(crate) failures_before: u32,
+    /// How many bytes it had read when it was at its end. `None`: it is not at its end, or the system
+    /// does not say.
+    read_at_end: Option<u64>,
     /// How much of its stderr had been read before the last wait.
     pub(crate) words_before: u64,
     /// Its pipes were made wide, since its messages are large.
@@ -81,6 +84,7 @@ impl Worker {
             unproven: Unproven::new(protocol.is_raw()),
             turn_began: now,
             failures_before,
+            read_at_end: None,
             words_before: 0,
             is_wide: false,
         }
@@ -117,6 +121,11 @@ impl Worker {
     pub(crate) fn left(&self, config: &Config) -> usize {
         let left = if config.recycling.max_age.is_some() { 0 } else { self.service.left() };
         usize::try_from(left).unwrap_or(usize::MAX)
+    }
+
+    /// Whether the worker may be given several more jobs.
+    pub(crate) fn may_have_several(&self) -> bool {
+        !self.service.is_spent() && self.service.left() > 1
     }
 
     /// When the worker will have served its time, about. `pace` is that of the other workers. It is
@@ -299,6 +308,7 @@ impl Worker {
             protocol: self.protocol,
             max_reply,
             requests: self.service.requests(),
+            read_at_end: self.read_at_end,
             now,
             flights: &mut self.flights,
             outbox: &mut self.outbox,
@@ -307,7 +317,7 @@ impl Worker {
             answer,
         };
         let outcome = self.inbox.take_messages(|bytes, scan| receiver.take(bytes, scan));
-        let received = receiver.received;
+        let mut received = receiver.received;
         if received.stale.is_some() {
             self.service.spend_for(Why::Protocol);
         }
@@ -315,6 +325,7 @@ impl Worker {
             self.learn(received.answered, now.since(self.turn_began));
             self.begin_turn(now);
             self.process.ignore_stderr_before(self.words_before);
+            received.is_ahead = self.is_on_probation() && self.is_ahead();
         }
         outcome.map(|()| received)
     }
@@ -333,17 +344,26 @@ impl Worker {
         }
     }
 
-    /// Whether the worker has printed something before it read its first request, or the only one in
-    /// flight. That is no reply. A worker that prints a reply too many mostly does so among its first
-    /// replies.
+    /// Whether the worker has printed something before it read its oldest request. That is no reply.
     fn is_early(&self) -> bool {
-        let replies = self.service.replies();
-        let may_be = replies == 0 || (self.flights.jobs() == 1 && replies < PROBATION);
-        may_be
+        self.is_on_probation()
             && self.protocol.is_raw()
             && !self.flights.is_empty()
             && !self.inbox.is_empty()
             && self.reading() == Reading::Nothing
+    }
+
+    /// Whether each reply is checked: a worker that prints one too many mostly does so among its first.
+    fn is_on_probation(&self) -> bool {
+        self.service.replies() < PROBATION
+    }
+
+    /// Whether the worker has answered a request of which it has read nothing. Then it has printed
+    /// something that was taken for a reply.
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.unproven.is_anonymous()
+            && self.service.replies() > 0
+            && self.bytes_read().is_some_and(|read| read <= self.flights.answered_from())
     }
 
     /// Whether output that nobody asked for would be taken for the reply to the next request.
@@ -383,7 +403,8 @@ impl Worker {
             _ => self.bytes_read().is_some() && self.reading() == Reading::All,
         };
         // All that it printed before it read its request has arrived by now.
-        let is_silent = self.unparsed().is_empty() && !self.process.may_be_read();
+        let is_silent =
+            self.unparsed().is_empty() && !self.process.may_be_read() && !self.is_ahead();
         if !(has_proof && is_silent) {
             self.unproven.look_again(self.turn_began, now);
         }
@@ -470,8 +491,17 @@ impl Worker {
 // ---- What it has read
 
 impl Worker {
+    /// The worker is at its end, and reads no more. This comes before its stdin is closed: afterwards
+    /// the system does not say how much it has read.
+    pub(crate) fn note_end(&mut self) {
+        self.read_at_end = self.bytes_read();
+    }
+
     /// How many bytes the worker has read; `None`: the system does not say.
     pub(crate) fn bytes_read(&self) -> Option<u64> {
+        if self.read_at_end.is_some() {
+            return self.read_at_end;
+        }
         let unread = self.process.unread()?;
         // A worker can open its stdin for writing, and so have more unread than it was sent.
         Some(self.outbox.written().saturating_sub(unread))

@@ -319,28 +319,21 @@ fn the_worker_in_ruby() {
     suite("ruby", &["test_worker.rb"]);
 }
 
-/// The second example of README.md, and what xargs makes of it.
+/// The first commands of README.md print the same lines. Here they have 3 dates instead of 200.
 #[test]
-fn words_that_are_alike() {
+fn the_comparison_in_the_readme() {
     if !need("python3") || !need("xargs") {
         return;
     }
-    let script = r#"cat examples/data/*.txt | tr -cs "[:alpha:]'" '\n' | sort -u | head -60"#;
-    let words = Command::new("sh").args(["-c", script]).output().expect("sh").stdout;
-    let folder = folder_with("words", &words);
-    let path = folder.path().join("words");
-    let script = r#"xargs -d '\n' -n1 python3 -c 'import difflib, sys
-known = open("examples/data/alice.txt").read().split(); x = sys.argv[1]
-print(f"{x}: {difflib.get_close_matches(x, known)}")' < "$0""#;
-    let theirs = Command::new("sh").args(["-c", script]).arg(&path).output().expect("xargs");
-    assert!(theirs.status.success() && theirs.stdout.len() > 1000, "{theirs:?}");
-    let setup = r#"import difflib; known = open("examples/data/alice.txt").read().split()"#;
-    Test::new()
-        .args(["-j2", "--setup", setup])
-        .args(["--python", r#"f"{x}: {difflib.get_close_matches(x, known)}""#])
-        .stdin(&words)
-        .stdout(&theirs.stdout)
-        .run();
+    let readme = crate::source::read("README.md");
+    let (_, rest) = readme.split_once("\n```sh\n").expect("the commands");
+    let (commands, _) = rest.split_once("\n```\n").expect("the end of the commands");
+    let (ours, theirs) = commands.split_once("\n\n").expect("two commands");
+    let ours = ours.replace("seq 200", "seq 3").replace("procpool ", "\"$@\" ");
+    let theirs = theirs.replace("seq 200", "seq 3").replace("-P2", "-P1");
+    let theirs = Command::new("sh").args(["-c", &theirs]).output().expect("a shell");
+    assert!(theirs.status.success() && theirs.stdout.len() == 33, "{theirs:?}");
+    Test::through_shell(&ours).stdout(&theirs.stdout).run();
 }
 
 #[test]

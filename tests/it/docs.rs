@@ -61,6 +61,8 @@ fn the_man_page_has_all_sections() {
             "RESULTS",
             "FAILURES",
             "JOURNAL",
+            "REPORTS",
+            "HOSTS",
             "SIGNALS",
             "ENVIRONMENT",
             "FILES",
@@ -274,9 +276,12 @@ fn the_reference_lists_exactly_the_options_there_are() {
 #[test]
 fn the_reference_names_every_kind_and_status() {
     let reference = read("docs/reference.md");
-    let kinds = ["invalid", "error", "exit", "crash", "timeout", "protocol", "spawn", "cancelled"];
-    for kind in kinds {
+    let page = man_page();
+    for kind in
+        ["invalid", "error", "exit", "crash", "timeout", "protocol", "spawn", "cancelled", "lost"]
+    {
         assert!(reference.contains(&format!("| `{kind}` |")), "the kind {kind}");
+        assert!(page.contains(&format!("\n\\fB{kind}\\fR\n")), "the kind {kind}");
     }
     for status in ["0", "1", "2", "125", "126", "127", "128+N"] {
         assert!(reference.contains(&format!("| {status} |")), "the status {status}");
@@ -301,7 +306,7 @@ fn the_sessions_about_workers_are_real() {
 /// The programs that the recipes drive are there, or stand-ins for them (`tests/stand-ins`).
 #[test]
 fn the_recipes_are_real() {
-    if ["python3", "perl", "jq", "make"].into_iter().all(need) {
+    if ["python3", "perl", "jq", "make", "git", "tar"].into_iter().all(need) {
         sessions_are_real("docs/cookbook.md");
     }
 }
@@ -359,6 +364,8 @@ fn sessions_are_real(page: &str) {
             .stderr("")
             .cwd(folder.path())
             .env("PATH", &path)
+            .env("PYTHONPATH", &stand_ins)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
             .any_stdout()
             .run();
         let printed = String::from_utf8(output.stdout).expect("the output is UTF-8");

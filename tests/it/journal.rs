@@ -162,7 +162,8 @@ fn kill_again_and_again(jobs: &Jobs, kills: u64) {
             assert!(run < 500, "{}: it does not get on", jobs.name);
             let before = recorded(&folder, jobs);
             let running = start(&folder, run, &["--journal", "journal", "--resume"]).spawn();
-            let moment = Duration::from_micros(5_000 + random.below(55_000));
+            // Where that is too short to get on, later runs have longer.
+            let moment = Duration::from_micros((5_000 + random.below(55_000)) * (1 + run / 20));
             let is_killed =
                 !running.ends_within(moment) && kill_process(running.pid(), Signal::KILL).is_ok();
             let output = running.finish();

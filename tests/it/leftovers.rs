@@ -345,6 +345,35 @@ fn a_command_that_cannot_be_killed_is_left_behind() {
 }
 
 #[test]
+fn what_cannot_be_killed_is_reported_before_an_interrupted_run_ends() {
+    let left = Left::new();
+    let copy = left.crew.open_copy();
+    let Some(become_root) = become_root(&left.crew) else { return };
+    let log = left.crew.path("log");
+    let command = format!("echo >> '{log}'; exec '{}' 60", left.sleep);
+    let run = Test::through_shell(AS_NOBODY)
+        .env("COPY", copy)
+        .args(["-j2", "--format", "record"])
+        .args([&become_root, "--ruid", "0", "--euid", "0", "sh", "-c", &command])
+        .stdin("1\n2\n")
+        .any_stderr()
+        .any_stdout()
+        .killed_by(Signal::QUIT)
+        .spawn();
+    wait_for("both", || fs::read(&log).is_ok_and(|log| log.len() == 2));
+    run.signal(Signal::QUIT);
+    let records = run.finish().records();
+    assert_eq!(records.len(), 2);
+    for record in &records {
+        let message = message(record, "cancelled");
+        assert!(
+            message.contains("; it could not be killed and is left running (pid "),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn a_worker_that_cannot_be_killed_is_left_behind() {
     let left = Left::new();
     let copy = left.crew.open_copy();

@@ -174,29 +174,47 @@ fn arguments_are_data_whatever_they_are() {
     }
 }
 
-/// The message about code that has left something running, once for each job.
-const SILENT: &str = "procpool: what the code has left running holds its stdout open and is silent: what it prints from \
-     now on is lost\n";
+/// Compares a line with the message about code that has left something running, once for each job.
+#[track_caller]
+fn assert_names_what_is_left(line: &str, name: &str) {
+    let begin = format!("procpool: the code has left running: {name} (pid ");
+    assert!(line.starts_with(&begin), "{line}");
+    let end = "); it holds stdout open and has printed nothing for 300 ms: what it prints from now on \
+               is lost";
+    assert!(line.ends_with(end), "{line}");
+}
 
 #[test]
 fn what_code_leaves_running_is_not_waited_for_to_its_end() {
     for (path, folder) in shells() {
-        for code in ["sleep 100 & echo \"x$1\"", "(sleep 100 &); echo \"x$1\"; echo"] {
-            let output = sh(&path, code)
+        let sleep = "/bin/sleep";
+        for code in
+            [format!("{sleep} 100 & echo \"x$1\""), format!("({sleep} 100 &); echo \"x$1\"; echo")]
+        {
+            let output = sh(&path, &code)
                 .args(["-j1", "--grace", "0.3"])
                 .stdin("1\n2\n")
                 .stdout("x1\nx2\n")
-                .stderr(SILENT.repeat(2))
+                .any_stderr()
                 .run();
             assert!(output.elapsed < Duration::from_secs(25), "{:?}", output.elapsed);
+            assert_eq!(output.stderr.lines().count(), 2);
+            let name = format!("{sleep} 100");
+            output.stderr.lines().for_each(|line| assert_names_what_is_left(line, &name));
         }
-        let file = write(&folder, "f() { sleep 100 & echo \"f $1\"; return 3; }\n");
-        sh(&path, &file)
+        let file = write(
+            &folder,
+            "f() { (while :; do sleep 100 >&2; done) & echo \"f $1\"; return 3; }\n",
+        );
+        let output = sh(&path, &file)
             .args(["--grace", "0.3", "--format", "text", "f"])
             .stdin("1\n")
-            .stderr(format!("{SILENT}procpool: failed: f(\"1\"): exit status 3 (job 1, line 1)\n"))
+            .any_stderr()
             .status(1)
             .run();
+        let (remark, failure) = output.stderr.split_once('\n').expect("two lines");
+        assert_names_what_is_left(remark, "sh");
+        assert_has(failure, &["procpool: failed: f(\"1\"): exit status 3 (job 1, line 1, "]);
     }
 }
 

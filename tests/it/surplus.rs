@@ -289,6 +289,63 @@ fn a_request_that_was_read_too_early_proves_nothing() {
     assert_eq!(done(&journal), 0);
 }
 
+/// It is at its end, and has not read what it seems to have answered.
+#[test]
+fn a_worker_that_has_not_read_a_request_has_not_answered_it() {
+    let crew = Crew::new();
+    let late = "read -r l; echo $l; sleep 0.02; echo extra";
+    for (name, script, options) in [
+        ("gone", "echo extra", &[][..]),
+        ("empty", "echo", &["--pipeline=4"]),
+        ("later", "echo extra; sleep 0.02", &["--pipeline=auto"]),
+        ("deaf", "exec <&-; sleep 0.02; echo extra", &[]),
+        ("second", late, &["--pipeline=4"]),
+        ("spare", late, &["--pipeline=2", "--max-reqs=2"]),
+    ] {
+        let journal = crew.path(name);
+        let run = raw(script).args(options).args(["--start-limit=2", "--journal", &journal]);
+        let run = run.stdin("a\nb\nc\nd\n").any_stdout().any_stderr().status(1).run();
+        let printed = String::from_utf8_lossy(&run.stdout);
+        assert!(!printed.contains("extra"), "{name}: {printed}");
+        assert_not_recorded(&journal, &["extra", ""]);
+    }
+}
+
+/// Among its later replies this is found at the end, when they have been printed.
+#[test]
+fn a_reply_too_many_to_a_request_that_was_not_read_is_found_at_the_end() {
+    let crew = Crew::new();
+    let lines: String = (1..=71).map(|n| format!("{n}\n")).collect();
+    for (name, end) in [("dies", ""), ("killed", "; kill -9 $$"), ("lives", "; exec sleep 100")] {
+        let journal = crew.path(name);
+        let script = format!(
+            "while read -r l; do echo $l; [ $l = 70 ] && break; done; sleep 0.05; echo extra{end}"
+        );
+        let run = raw(&script).args(["--pipeline=4", "--grace=0.1", "--journal", &journal]);
+        let run = run.stdin(&lines).any_stdout().any_stderr().status(1).run();
+        assert_has(&run.stderr, &["doubtful\n"]);
+        assert_not_recorded(&journal, &["extra"]);
+    }
+}
+
+#[test]
+fn a_worker_may_end_after_its_reply() {
+    for script in ["read -r l; echo $l", "exec head -n1", "read -r l; echo $l; exit 3"] {
+        for pipeline in ["1", "4"] {
+            // head reads all that there is.
+            if script.contains("head") && pipeline == "4" {
+                continue;
+            }
+            raw(script)
+                .args(["--pipeline", pipeline])
+                .stdin("a\nb\nc\n")
+                .stdout("a\nb\nc\n")
+                .any_stderr()
+                .run();
+        }
+    }
+}
+
 /// Records that are not proven yet are in memory only while they are few.
 #[test]
 fn large_results_wait_for_their_proof_without_memory() {

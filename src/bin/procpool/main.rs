@@ -23,7 +23,6 @@ use exit::Status;
 
 fn main() -> ! {
     procpool::engine::name_settings(cli::setting_names::option);
-    signals::outlive_harmless();
     if let Some(status) = agent::run() {
         status.leave();
     }

@@ -148,8 +148,11 @@ async fn next(signal: &mut Option<Signal>) {
 }
 
 /// Makes a file that reaches its size limit (`ulimit -f`) an error instead of the end of the process. Also makes
-/// USR1, USR2 and TTIN harmless before the run listens to them.
-pub fn outlive_harmless() {
+/// USR1, USR2 and TTIN harmless before the run listens to them. TTOU is not among them: until the run listens, the
+/// system stops the process for a terminal that it must not write to. The system's loader calls this function before
+/// `main`, since a signal may come at once. Children start without these handlers.
+#[ctor::ctor]
+fn outlive_harmless() {
     use rustix::process::Signal;
     let caught = Arc::new(AtomicBool::new(false));
     let ignored = ignored();

@@ -251,7 +251,12 @@ impl<'a> Running<'a> {
     /// Whether it is time for the step after this one.
     fn is_step_due(&self, last: Ending, now: Moment, wants_terminal: bool) -> bool {
         let is_urgent = wants_terminal || self.shared.groups.is_killing();
-        now >= last.until || (last.step < Stop::Kill && is_urgent)
+        now >= self.end_of(last) || (last.step < Stop::Kill && is_urgent)
+    }
+
+    /// When the time of a step is over.
+    fn end_of(&self, last: Ending) -> Moment {
+        last.until.min(self.shared.groups.end_of_patience())
     }
 
     /// When something must be done even if nothing happens; `None`: there is nothing to wait for.
@@ -266,7 +271,7 @@ impl<'a> Running<'a> {
             }
             _ => Moment::NEVER,
         };
-        let due = ending.map_or(deadline.min(stop_at).min(silent_at), |last| last.until);
+        let due = ending.map_or(deadline.min(stop_at).min(silent_at), |last| self.end_of(last));
         (now < silent_at).then_some(due)
     }
 

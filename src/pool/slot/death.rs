@@ -5,14 +5,17 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use crate::job::{Failure, Kind, Why};
+use crate::pool::shared::Shared;
 use crate::pool::slot::deliver::running_at_end;
-use crate::pool::slot::doubt::{accept_results, drop_records, report_unasked};
+use crate::pool::slot::doubt::{
+    accept_results, doubt_for, drop_records, report_ahead, report_unasked,
+};
 use crate::pool::slot::retire::report_end;
 use crate::pool::slot::steps::Slot;
 use crate::process::stops::Stopped;
 use crate::process::{Stop, Transfer, describe_exited};
 use crate::util::text::quote;
-use crate::worker::Worker;
+use crate::worker::{Violation, Worker};
 
 /// A process whose pipes have closed has this long to exit, so that its status is known.
 const EXIT_PATIENCE: Duration = Duration::from_secs(1);
@@ -52,6 +55,7 @@ impl Slot {
             Some(_) => Why::Protocol,
             None => Why::Cancelled,
         });
+        report_ahead(&self.shared, &mut worker);
         if let Some(flight) = worker.take_oldest() {
             match failure {
                 Some(failure) => self.deliver_failure(worker.process.pid(), flight, failure),
@@ -65,6 +69,7 @@ impl Slot {
     /// Ends a worker whose jobs have used up the time that they had after the end of the run.
     pub(super) fn cancel(&mut self, mut worker: Worker) {
         worker.set_why(Why::Cancelled);
+        report_ahead(&self.shared, &mut worker);
         self.cancel_jobs(&mut worker);
         let means = self.shared.stopping.means();
         self.dismiss(worker, means);
@@ -92,9 +97,11 @@ impl Slot {
         if !has_exited && !end.is_stopped() && worker.flights.is_empty() {
             return self.replace_idle(worker, end);
         }
+        worker.note_end();
         let first = if has_exited { Stop::Kill } else { Stop::Terminate };
         let status = self.stop(&mut worker, first);
-        self.take_last_replies(&mut worker);
+        let violation = self.take_last_replies(&mut worker);
+        report_ahead(&self.shared, &mut worker);
         let is_killing = self.shared.groups.is_killing();
         worker.set_why(if is_killing { Why::Cancelled } else { Why::Died });
         report_end(&self.shared, &worker);
@@ -105,9 +112,12 @@ impl Slot {
         if worker.flights.is_empty() {
             let is_well = status.is_some_and(|status| status.success()) && !end.is_stopped();
             self.ended_without_job(worker, end, (!is_well && was_idle).then_some(message));
+        } else if let Some(violation) = violation.filter(|violation| violation.is_surplus) {
+            let failure = surplus_at_end(&self.shared, &mut worker, &violation, &message);
+            self.charge(worker, true, failure);
         } else {
             let message = before_its_answer(message, &worker, end);
-            self.charge(worker, begun, message);
+            self.charge(worker, begun, Failure::new(Kind::Crash, message));
         }
     }
 
@@ -154,8 +164,8 @@ impl Slot {
     }
 
     /// Charges the jobs that a worker's death may be due to. That is the oldest job if the worker had
-    /// begun to read it; the others go back.
-    fn charge(&mut self, mut worker: Worker, begun: bool, message: String) {
+    /// begun to read it, or had printed something in place of its reply; the others go back.
+    fn charge(&mut self, mut worker: Worker, begun: bool, failure: Failure) {
         // A worker that has read its next request, and then printed nothing before its end, has
         // answered the earlier requests.
         if begun && worker.is_on_one() && worker.unparsed().is_empty() {
@@ -168,7 +178,6 @@ impl Slot {
         }
         let replies = worker.replies();
         let failures_before = worker.failures_before;
-        let failure = Failure::new(Kind::Crash, message.clone());
         while begun && let Some(flight) = worker.take_oldest() {
             self.deliver_failure(worker.process.pid(), flight, &failure);
             // If the worker works on several jobs at a time, each of them is charged.
@@ -182,27 +191,45 @@ impl Slot {
         if begun || replies > 0 {
             self.put_back(others.into_iter());
         } else {
-            self.start_failed(others, message, failures_before);
+            self.start_failed(others, failure.message, failures_before);
         }
     }
 
-    /// Delivers the replies that a dead worker printed before its end.
-    fn take_last_replies(&mut self, worker: &mut Worker) {
+    /// Delivers the replies that a dead worker printed before its end, up to the first violation of the
+    /// protocol, which is returned.
+    fn take_last_replies(&mut self, worker: &mut Worker) -> Option<Violation> {
         let mut left = self.shared.config.worker.max_reply;
         loop {
             // The replies that have been read already come first.
             let now = self.now();
-            let Ok(received) = self.deliver_replies(worker, now) else { return };
+            let received = match self.deliver_replies(worker, now) {
+                Ok(received) => received,
+                Err(violation) => return Some(violation),
+            };
             if received.answered > 0 {
                 self.shared.start_ups.worker_answered();
             }
             match worker.read() {
                 // A process that left the group may hold the pipe and flood it.
                 Transfer::Moved(count) if count < left => left -= count,
-                _ => return,
+                _ => return None,
             }
         }
     }
+}
+
+/// The failure of the oldest job of a worker whose last output answers no request. `end` says how the
+/// worker ended.
+fn surplus_at_end(
+    shared: &Shared,
+    worker: &mut Worker,
+    violation: &Violation,
+    end: &str,
+) -> Failure {
+    doubt_for(shared, worker, violation);
+    let mut message = format!("{}; {end}", violation.message());
+    append_last_words(&mut message, worker);
+    Failure::new(Kind::Protocol, message)
 }
 
 /// The message about a worker that ended with jobs.

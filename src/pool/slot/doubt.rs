@@ -9,7 +9,7 @@ use crate::process::Stop;
 use crate::util::clock::Moment;
 use crate::util::text::quote;
 use crate::worker::buffering;
-use crate::worker::{EARLY, Worker};
+use crate::worker::{EARLY, Violation, Worker};
 
 impl Slot {
     /// Ends a worker that has printed something though it had no job. If it has never answered, each
@@ -21,6 +21,14 @@ impl Slot {
             None => report_unasked(&self.shared, &mut worker),
         }
         worker.set_why(Why::Protocol);
+        self.dismiss(worker, Stop::Terminate);
+    }
+
+    /// Ends a worker that has answered a request before it read it. Its other jobs go to other workers.
+    pub(super) fn end_ahead(&mut self, mut worker: Worker) {
+        report_ahead(&self.shared, &mut worker);
+        worker.set_why(Why::Protocol);
+        self.put_back(worker.take_jobs().into_iter());
         self.dismiss(worker, Stop::Terminate);
     }
 
@@ -48,6 +56,22 @@ pub(super) fn report_unasked(shared: &Shared, worker: &mut Worker) {
     if !doubt_results(shared, worker, &what) {
         let pid = worker.process.pid();
         shared.watcher.doubtful(&format!("the worker (pid {pid}) {what}"));
+    }
+}
+
+/// Reports which results are doubtful because of a violation, if it is a message too many.
+pub(super) fn doubt_for(shared: &Shared, worker: &mut Worker, violation: &Violation) {
+    if violation.is_surplus {
+        let what = format!("printed more than it was asked for ({})", quote(&violation.bytes));
+        doubt_results(shared, worker, &what);
+    }
+}
+
+/// Reports it if a worker has answered a request that it has not read. Something else that it printed was
+/// taken for a reply.
+pub(super) fn report_ahead(shared: &Shared, worker: &mut Worker) {
+    if worker.is_ahead() {
+        doubt_results(shared, worker, "printed a reply more than it had read requests");
     }
 }
 

@@ -10,7 +10,9 @@ use rustix::process::Signal;
 use crate::pool::background::drop_in_background;
 use crate::pool::events;
 use crate::pool::shared::Shared;
-use crate::pool::slot::doubt::{accept_results, drop_records, prove_results, report_unasked};
+use crate::pool::slot::doubt::{
+    accept_results, drop_records, prove_results, report_ahead, report_unasked,
+};
 use crate::pool::slot::steps::Slot;
 use crate::process::{Stop, Wake};
 use crate::worker::{Duty, Worker};
@@ -61,6 +63,9 @@ pub(super) fn dismiss(shared: &Shared, mut worker: Worker, first: Stop, wake: Op
     let watcher = &*shared.watcher;
     let is_retired = first == Stop::Retire;
     let may_mislead = worker.may_mislead();
+    if is_retired {
+        report_ahead(shared, &mut worker);
+    }
     let mut step = first;
     if is_retired && may_mislead {
         prove_results(shared, &mut worker, shared.now());

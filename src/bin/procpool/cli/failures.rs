@@ -10,12 +10,12 @@ use super::values::{self, HaltOption, RetryOn};
 
 #[derive(Debug, Args)]
 pub struct FailureOptions {
-    /// End a job that takes longer, and its process; the job fails
+    /// End a job that takes longer, with its processes; the job fails
     ///
     /// A number of seconds, or a duration such as 500ms or 1m30s. 0: no limit. 300%: three times the
     /// median of the jobs that have succeeded, as soon as there are three of them. The time of a job
-    /// starts when its worker has read the request: --start-timeout limits the start of a worker. The
-    /// whole process group of the worker or command is ended: it gets TERM, and KILL after --grace.
+    /// begins when its worker has read the request: --start-timeout limits the start of a worker. All
+    /// processes in the process group of the worker or command get TERM, and KILL after --grace.
     #[arg(long, value_name = "TIME|N%", value_parser = values::timeout)]
     pub timeout: Option<Timeout>,
 
@@ -49,17 +49,17 @@ pub struct FailureOptions {
 
     /// Write the input lines of failed jobs to FILE, to run them again
     ///
-    /// The lines are written unchanged. FILE is replaced when the run is over. It may be the input:
-    /// lines that were not run then stay in it, however the run ends. If it is not the input, it gets
-    /// neither the lines of jobs that were not run nor lines that are longer than --max-line.
+    /// The lines are written unchanged. FILE is replaced when the run is over. FILE may be the input:
+    /// lines that were not run then stay in it, however the run ends. If FILE is not the input, lines
+    /// that were not run, and lines that are longer than --max-line, are not written to it.
     #[arg(hide_short_help = true, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub failed: Option<PathBuf>,
 
     /// Time that a process has to end before it is killed
     ///
-    /// Running jobs also have this time after the first Ctrl-C. Then they get TERM, and KILL after the
-    /// same time again. If a command leaves a process running that holds stdout or stderr open, the job
-    /// is over when that process has printed nothing for this time. The process lives on.
+    /// After the first Ctrl-C, running jobs have this time to finish. Then they get TERM, and KILL after
+    /// the same time again. If a command leaves a process running that holds stdout or stderr open, the
+    /// job is over when that process has printed nothing for this time. The process goes on.
     #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "5s", value_parser = procpool::engine::parse_duration)]
     pub grace: Duration,
 

@@ -8,10 +8,10 @@ use clap::Args;
 pub struct HostOptions {
     /// Run the jobs on these machines: 2/alpha,user@beta,:
     ///
-    /// LIST has names of hosts as ssh knows them, with commas between them. The number of its slots comes
-    /// before a name: 8/alpha. Without a number, a host has -j slots or, without -j, as many as it has
-    /// CPUs. : is this machine. @FILE reads the names from a file, one a line. One connection carries all
-    /// jobs of a host. A host that has no procpool of this version gets a copy in its cache folder. Files
+    /// LIST has names of hosts as ssh knows them, with commas between them. 8/alpha is the host alpha
+    /// with 8 slots. Without a number, a host has -j slots or, without -j, as many as it has CPUs. : is
+    /// this machine. @FILE reads the names from a file, one on each line. procpool makes one connection
+    /// to each host. A host that has no procpool of this version gets a copy in its cache folder. Files
     /// are not copied: use a folder that all machines share, or copy them yourself.
     #[arg(
         short = 'S',
@@ -24,28 +24,28 @@ pub struct HostOptions {
 
     /// Reach each host with CMDLINE instead of ssh; {host} is its name
     ///
-    /// The command line is split into words as a shell splits it, but no shell is run. The words are
-    /// followed by a program to be run on the host, with the stdin and stdout of the launcher: 'docker
-    /// exec -i {host}', 'kubectl exec -i {host} --', 'ssh -p 2222 {host}'.
+    /// The command line is split into words as a shell splits it, but no shell is run. procpool adds a
+    /// program and its arguments. The launcher runs that program on the host, and connects its stdin and
+    /// stdout to procpool: 'docker exec -i {host}', 'kubectl exec -i {host} --', 'ssh -p 2222 {host}'.
     #[arg(hide_short_help = true, long, value_name = "CMDLINE")]
     pub launcher: Option<String>,
 
     /// Run the jobs on the nodes of the Slurm allocation that procpool runs in
     ///
-    /// Each node has as many slots as the allocation has CPUs there, or -j. One srun step per node
-    /// carries all of its jobs.
+    /// Each node has a slot for each CPU of the allocation, or -j slots. One srun step per node runs all
+    /// of its jobs.
     #[arg(hide_short_help = true, long, conflicts_with_all = ["hosts", "launcher"])]
     pub slurm: bool,
 
     /// Give up a host that gives no sign of life for TIME
     ///
-    /// Its running jobs go to other hosts, at most three times each. A host whose connection ends is
-    /// given up at once. It is tried again after a while. An agent that hears nothing for this time ends
-    /// its jobs.
+    /// The running jobs of the host go to other hosts, at most three times each. A host whose connection
+    /// ends is given up at once. procpool connects to a lost host again after a while. If a host hears
+    /// nothing from procpool for TIME, its jobs end.
     #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "15s", value_parser = procpool::engine::parse_duration)]
     pub host_timeout: Duration,
 
-    /// Do not run a job again that ran on a host that was lost: it fails as lost
+    /// Let a job that was running on a lost host fail as lost; do not run it again
     #[arg(hide_short_help = true, long)]
     pub no_rerun: bool,
 }

@@ -16,17 +16,17 @@ pub struct JournalOptions {
 
     /// Continue the run of the journal: print what succeeded, run the rest
     ///
-    /// The recorded results of jobs that have succeeded are printed in their places, so the output is the
-    /// same as without the interruption. A job is identified by its id if the input has one, even if its args
-    /// have changed. Otherwise it is identified by its content, and equal jobs by their order: you can
-    /// add, remove and move lines. Failed jobs are run again. If there is no journal yet, the run
-    /// creates it.
+    /// The recorded results of jobs that have succeeded are printed in their places, so the output is
+    /// that of an uninterrupted run. A job is recognized by its id if the input has one, even if its args
+    /// have changed. Other jobs are recognized by their content, and equal jobs by their order: you can
+    /// add, remove and move lines. Failed jobs are run again. If there is no journal yet, the run creates
+    /// it.
     #[arg(hide_short_help = true, long, requires = "journal")]
     pub resume: bool,
 
     /// Write each record to the disk before its result is printed
     ///
-    /// Without it, a journal survives any end of procpool, but not a power cut. Records are written to
+    /// Without it, a journal survives a crash of procpool, but not a power cut. Records are written to
     /// the disk in groups, and workers do not wait for them.
     #[arg(hide_short_help = true, long, requires = "journal")]
     pub fsync: bool,

@@ -8,19 +8,20 @@ use super::values::{ProgressMode, When};
 pub struct MessageOptions {
     /// Show how far the run is: auto, never, line, full
     ///
-    /// The line is drawn below the text on the terminal and disappears at the end. It says how many jobs
-    /// are done, how many there are, jobs per second, the time left, how many have failed, and which job
-    /// has run longest. full adds a row for each running job: its time, slot, process and command. auto
-    /// draws no line if stdout is a pipe, since the next program may use the same terminal; line and full
-    /// do. Nothing is drawn while you type jobs, in the background, or if TERM is dumb. Without a terminal,
-    /// line and full print a line every 5 seconds. auto prints one a minute if CI is set.
+    /// The line is drawn below the text on the terminal, and disappears at the end. It has the number of
+    /// jobs that are done, the number of all jobs, jobs per second, the time left, the number of failed
+    /// jobs, and the job that has run longest. full adds a row for each running job: its time, slot,
+    /// process and command. auto draws no line if stdout is a pipe, because the next program may use the
+    /// same terminal; line and full do. Nothing is drawn while you type jobs, in the background, or if
+    /// TERM is dumb. Without a terminal, line and full print a line every 5 seconds. auto prints a line
+    /// every minute if CI is set.
     #[arg(long, value_name = "HOW", value_enum, hide_possible_values = true, default_value_t = ProgressMode::Auto)]
     pub progress: ProgressMode,
 
-    /// Use colours in messages: auto, always or never
+    /// Use colors in messages: auto, always or never
     ///
-    /// auto: if stderr is a terminal, unless NO_COLOR is set or TERM is dumb. Only messages of procpool
-    /// have colours. Results and the output of jobs are not changed.
+    /// auto uses colors if stderr is a terminal, NO_COLOR is not set and TERM is not dumb. Only messages
+    /// of procpool have colors. Results and the output of jobs are not changed.
     #[arg(hide_short_help = true, long, value_name = "WHEN", value_enum, hide_possible_values = true, default_value_t = When::Auto)]
     pub color: When,
 }

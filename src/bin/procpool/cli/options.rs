@@ -38,13 +38,13 @@ use super::workers::WorkerOptions;
     trailing_var_arg = true
 )]
 pub struct Options {
-    /// The command of each job: each input line is its args
+    /// The command to run for each line of input
     ///
-    /// With a COMMAND, each input line has the args of one job, as --input says. They replace the
-    /// placeholders in the ARGs ({}, {.}, {1} …), or come after the ARGs if there is no placeholder.
-    /// With a worker, they always come after the ARGs. Without a COMMAND, each input line is a whole job.
-    /// Options go before COMMAND: everything after it belongs to it. COMMAND ::: A B C takes args from the
-    /// command line instead of stdin. Several ::: make all combinations.
+    /// Each line has the args of one job, as --input says. They replace the placeholders in the ARGs ({},
+    /// {.}, {1} …). Without a placeholder, they come after the ARGs. With a worker, COMMAND is the
+    /// function, and the args always come after the ARGs. Without a COMMAND, each line is a whole job.
+    /// Options go before COMMAND. All words after COMMAND belong to it. COMMAND ::: A B C takes args from
+    /// the command line instead of stdin. Several ::: make all combinations.
     #[arg(value_name = "COMMAND", num_args = 0.., value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
 

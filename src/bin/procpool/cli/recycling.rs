@@ -8,7 +8,7 @@ use super::values::{self};
 
 #[derive(Debug, Args)]
 pub struct RecyclingOptions {
-    /// Add up to N jobs, at random, to the --max-reqs of each worker
+    /// Add a random number of jobs, up to N, to the --max-reqs of each worker
     ///
     /// Workers that were started together are then not all replaced together.
     #[arg(hide_short_help = true, long, value_name = "N", default_value_t = 0)]
@@ -31,9 +31,9 @@ pub struct RecyclingOptions {
 
     /// Start up to N replacement workers in advance [default: one per worker]
     ///
-    /// A worker that will soon be replaced runs until its replacement has started, so that no job
-    /// waits. With 0 the old worker is stopped before the new one is started, so that no two processes
-    /// have the same PROCPOOL_SLOT at the same time.
+    /// A worker runs until its replacement has started, so that no job waits. With 0 the old worker is
+    /// stopped before the new one is started, so that no two processes have the same PROCPOOL_SLOT at the
+    /// same time.
     #[arg(hide_short_help = true, long, value_name = "N")]
     pub standby: Option<usize>,
 }

@@ -8,7 +8,7 @@ use super::values::{self};
 
 #[derive(Debug, Args)]
 pub struct ThrottlingOptions {
-    /// Wait TIME between the start of a job and the next
+    /// Wait TIME after the start of each job
     #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = procpool::engine::parse_duration)]
     pub delay: Option<Duration>,
 
@@ -22,8 +22,7 @@ pub struct ThrottlingOptions {
 
     /// Start no job while less memory than SIZE is free
     ///
-    /// The free memory of the machine and that of the memory cgroup of procpool count: the smaller of
-    /// the two.
+    /// Both the machine and the memory cgroup of procpool must have so much free memory.
     #[arg(hide_short_help = true, long, value_name = "SIZE", value_parser = values::size)]
     pub min_free_memory: Option<usize>,
 

@@ -14,12 +14,12 @@ use super::values::{self};
 pub struct WorkerOptions {
     /// Command line of the worker to start; no shell is run
     ///
-    /// The command line is split into words as a shell splits it, but no shell is run. The environment
-    /// of a worker has PROCPOOL_SLOT, PROCPOOL_GENERATION and PROCPOOL_PROTOCOL, and PYTHONUNBUFFERED=1
-    /// if that variable is not set. Several workers need names: -w NAME=CMDLINE. A job's cmd, or its
-    /// key `worker`, names the worker that it is for. Each worker has up to -j processes. Slots are
-    /// numbered across all workers: 1 to 4 for two workers with -j2. A worker and its replacement have
-    /// the same PROCPOOL_SLOT for a while, unless --standby is 0.
+    /// The command line is split into words as a shell splits it. The environment of a worker has
+    /// PROCPOOL_SLOT, PROCPOOL_GENERATION and PROCPOOL_PROTOCOL, and PYTHONUNBUFFERED=1 if that variable
+    /// is not set. Several workers need names: -w NAME=CMDLINE. A job names its worker in cmd, or in the
+    /// key `worker`. Each worker has up to -j processes. Slots are numbered across all workers: two
+    /// workers with -j2 have the slots 1 to 4. A worker and its replacement have the same PROCPOOL_SLOT
+    /// for a while, unless --standby is 0.
     #[arg(short, long, value_name = "CMDLINE", value_hint = ValueHint::CommandString)]
     pub worker: Vec<String>,
 
@@ -33,12 +33,12 @@ pub struct WorkerOptions {
     #[arg(long, value_name = "NAME", default_value = "jsonl", value_parser = PossibleValuesParser::new(PROTOCOLS.iter().map(|protocol| protocol.name)), hide_possible_values = true)]
     pub protocol: String,
 
-    /// How messages are separated [default: that of the protocol]
+    /// Where a message ends [default: as usual for the protocol]
     ///
     /// line, nul: a newline or a NUL byte ends each message. u16, u32, u32le: the length comes before
-    /// each message, big-endian, or little-endian with le. varint: the length comes before each
-    /// message, as in protocol buffers. content-length: a header as in HTTP. netstring: 5:hello, for
-    /// the message hello. json: each message is a JSON value, and nothing separates them.
+    /// each message, big-endian, or little-endian with le. varint: the length comes before each message,
+    /// as in protocol buffers. content-length: a header as in HTTP. netstring: 5:hello, for the message
+    /// hello. json: each message is a JSON value, and nothing separates them.
     #[arg(hide_short_help = true, long, value_name = "NAME", value_parser = PossibleValuesParser::new(FRAMINGS.iter().map(|framing| framing.name)), hide_possible_values = true)]
     pub framing: Option<String>,
 
@@ -88,10 +88,10 @@ pub struct WorkerOptions {
 
     /// Requests in flight at each worker, or auto [default: 1; for code: auto]
     ///
-    /// By default a worker gets its next request when it has answered the last one, because many
-    /// workers cannot handle two requests at once. If yours reads line by line, a larger number makes
-    /// short jobs many times faster. auto keeps a few milliseconds of work waiting at each worker:
-    /// thousands of short jobs, or a single long one.
+    /// By default, a worker gets the next request when it has answered the last one, because many workers
+    /// cannot handle two requests at once. If yours reads line by line, a larger number makes short jobs
+    /// many times faster. auto keeps a few milliseconds of work waiting at each worker: thousands of
+    /// short jobs, or one long job.
     #[arg(long, value_name = "N|auto", value_parser = values::depth)]
     pub pipeline: Option<Depth>,
 
@@ -108,8 +108,8 @@ pub struct WorkerOptions {
 
     /// Time limit for the start of a worker
     ///
-    /// A worker has started when it has answered --init and read its first request. If that takes
-    /// longer, the start has failed: the worker is ended, and no job fails because of it. 0: no limit.
+    /// A worker has started when it has answered --init and read its first request. If that takes longer,
+    /// procpool ends the worker, and the start has failed. No job fails because of it. 0: no limit.
     #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "5m", value_parser = procpool::engine::parse_duration)]
     pub start_timeout: Duration,
 

@@ -20,9 +20,8 @@ pub fn section() -> Section {
     section
 }
 
-const NO_PROC: &str =
-    "no: no advice on buffering, no --max-rss, and leftover processes are not named";
-const NO_PIDFD: &str = "no: the exit of a process is looked for every 50 ms";
+const NO_PROC: &str = "no: no --max-rss, and processes that a command leaves running are not named";
+const NO_PIDFD: &str = "no: procpool looks every 50 ms whether a silent process has exited";
 
 fn has_proc() -> bool {
     Path::new("/proc/self/stat").exists()

@@ -21,7 +21,7 @@ fn rows(option: &OptionWords) -> Vec<String> {
     let words: Vec<String> = words.iter().map(|value| quoted(&value.word)).collect();
     let row = |name: &String| {
         format!(
-            "        @({}, {}, '{kind}', @({}))",
+            "        @{{ Name = {}; Text = {}; Kind = '{kind}'; Words = @({}) }}",
             quoted(name),
             quoted(&option.text),
             words.join(", ")
@@ -41,23 +41,24 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
     param($wordToComplete, $commandAst, $cursorPosition)
 
     # Each option: its name, its text, the kind of its value, and the words that its value can be.
+    # They are hash tables: of arrays, PowerShell would make one long array.
     $options = @(
 @OPTIONS@
     )
     $staying = @(@STAYING@)
     $byName = New-Object 'System.Collections.Generic.Dictionary[string,object]' ([StringComparer]::Ordinal)
-    foreach ($option in $options) { $byName[$option[0]] = $option }
+    foreach ($option in $options) { $byName[$option.Name] = $option }
 
     $found = { param($word, $text) [System.Management.Automation.CompletionResult]::new(
         $word, $word, 'ParameterValue', $(if ($text) { $text } else { $word })) }
     $values = { param($option, $prefix, $start)
         $done = ''
-        if ($option[2] -eq 'list' -and $start.Contains(',')) {
+        if ($option.Kind -eq 'list' -and $start.Contains(',')) {
             $done = $start.Substring(0, $start.LastIndexOf(',') + 1)
             $start = $start.Substring($done.Length)
         }
-        $option[3] | Where-Object { $_.StartsWith($start, [StringComparison]::Ordinal) } |
-            ForEach-Object { & $found "$prefix$done$_" $option[1] } }
+        $option.Words | Where-Object { $_.StartsWith($start, [StringComparison]::Ordinal) } |
+            ForEach-Object { & $found "$prefix$done$_" $option.Text } }
 
     # Skips procpool's options before the word at the cursor.
     $words = @($commandAst.CommandElements | Where-Object { $_.Extent.EndOffset -lt $cursorPosition -or
@@ -71,7 +72,7 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         if ($word -eq '--' -or -not $word.StartsWith('-')) { return }
         $name = $word.Split('=')[0]
         if ($staying -ccontains $name) { $hasWorker = $true }
-        if ($word -eq $name -and $byName.ContainsKey($name) -and $byName[$name][2] -ne 'none') {
+        if ($word -eq $name -and $byName.ContainsKey($name) -and $byName[$name].Kind -ne 'none') {
             $pending = $byName[$name]
         }
     }
@@ -83,8 +84,8 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         return
     }
     if ($wordToComplete.StartsWith('-')) {
-        return $options | Where-Object { $_[0].StartsWith($wordToComplete, [StringComparison]::Ordinal) } |
-            ForEach-Object { & $found $_[0] $_[1] }
+        return $options | Where-Object { $_.Name.StartsWith($wordToComplete, [StringComparison]::Ordinal) } |
+            ForEach-Object { & $found $_.Name $_.Text }
     }
     if (-not $hasWorker) {
         Get-Command -CommandType Application -Name "$wordToComplete*" | Select-Object -ExpandProperty Name |
