@@ -30,7 +30,7 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Crew, PATIENCE, assert_has, wait_for, worker};
+use crate::common::{Crew, PATIENCE, assert_has, need, wait_for, worker};
 use procpool::engine::{Done, Job, Limits, Sink, Watcher};
 use procpool::{
     BuildError, Builder, Bytes, Closed, Code, CommandOutput, Depth, Failure, Kind, Language, Pool,
