@@ -78,6 +78,9 @@ fn settings_of_workers_are_refused_for_commands() {
 
 #[test]
 fn code_is_what_it_is_called() {
+    if !need("python3") {
+        return;
+    }
     let crew = Crew::new();
     for (code, part) in [
         (Code::file(crew.path("ops.py")), "there is no file"),

@@ -31,7 +31,7 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Crew, PATIENCE, assert_has, wait_for, worker};
+use crate::common::{Crew, PATIENCE, assert_has, need, wait_for, worker};
 use procpool::engine::{Closed, Depth, Done, Job, Limits, Sink, Watcher};
 use procpool::{
     BuildError, Builder, Bytes, Code, CommandOutput, Failure, Kind, Pool, Timeout, WorkerState,
