@@ -1,4 +1,4 @@
-//! What is measured, and what is to be reached.
+//! The scenarios, and the targets.
 
 use crate::hosts::{WIDE, nap};
 use crate::jobs::{Load, random};
