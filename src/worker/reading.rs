@@ -72,6 +72,17 @@ impl ReadProgress {
         }
     }
 
+    /// The worker is at its end, and has read this many bytes.
+    pub(super) fn note_end(&mut self, bytes_read: Option<u64>) {
+        self.at_end = bytes_read;
+    }
+
+    /// How many bytes the worker had read when it was at its end. `None`: it is not at its end, or the
+    /// system does not say.
+    pub(super) fn at_end(&self) -> Option<u64> {
+        self.at_end
+    }
+
     pub(super) fn is_read(&self) -> bool {
         self.is_read
     }
@@ -82,16 +93,6 @@ impl ReadProgress {
 
     pub(super) fn has_started(&self) -> bool {
         self.has_started
-    }
-
-    /// The worker is at its end, and has read this many bytes.
-    pub(super) fn end(&mut self, read: Option<u64>) {
-        self.at_end = read;
-    }
-
-    /// How many bytes the worker had read when it was at its end.
-    pub(super) fn at_end(&self) -> Option<u64> {
-        self.at_end
     }
 
     /// Another job is the oldest.

@@ -490,17 +490,17 @@ impl Worker {
     /// The worker is at its end, and reads no more. This comes before its stdin is closed: afterwards
     /// the system does not say how much it has read.
     pub(crate) fn note_end(&mut self) {
-        self.reading.end(self.bytes_read());
+        let bytes_read = self.bytes_read();
+        self.reading.note_end(bytes_read);
     }
 
     /// How many bytes the worker has read; `None`: the system does not say.
     pub(crate) fn bytes_read(&self) -> Option<u64> {
-        if self.reading.at_end().is_some() {
-            return self.reading.at_end();
-        }
-        let unread = self.process.unread()?;
-        // A worker can open its stdin for writing, and so have more unread than it was sent.
-        Some(self.outbox.written().saturating_sub(unread))
+        self.reading.at_end().or_else(|| {
+            let unread = self.process.unread()?;
+            // A worker can open its stdin for writing, and so have more unread than it was sent.
+            Some(self.outbox.written().saturating_sub(unread))
+        })
     }
 
     /// Whether the worker had read a part of the oldest request once it had read `bytes_read` bytes.
