@@ -1,7 +1,7 @@
 //! Bundles: successive jobs that travel as one [`Job`]. So allocating, moving and freeing are paid once for
 //! many. Code that must treat one job separately takes it out.
 
-use super::unit::{Job, JobForm, Part, Parts, Place};
+use super::unit::{BundleParts, Job, JobForm, Part, Place};
 
 /// A bundle of JSON is complete when it has this many bytes, about as many as one read returns.
 const ENOUGH: usize = 64 << 10;
@@ -142,7 +142,7 @@ impl Job {
                 end: part.end - before,
             })
             .collect();
-        Self::bytes(seq, text, JobForm::Parts(Parts::new(parts)))
+        Self::bytes(seq, text, JobForm::Parts(BundleParts::new(parts)))
     }
 
     /// How many bytes the positions of the jobs of a bundle take.

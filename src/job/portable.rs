@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::key::{Digest128, Key};
-use super::unit::{Job, JobForm, Part, Parts, Place};
+use super::unit::{BundleParts, Job, JobForm, Part, Place};
 use crate::util::bytes::{ByteReader, put_bytes, put_number, put_option};
 
 const JSON: u64 = 0;
@@ -85,7 +85,7 @@ impl Job {
                 }
                 Self::bytes(seq, text, JobForm::Lines(count))
             }
-            PARTS => Self::bytes(seq, text, JobForm::Parts(Parts::new(parts(from, text)?))),
+            PARTS => Self::bytes(seq, text, JobForm::Parts(BundleParts::new(parts(from, text)?))),
             _ => return None,
         };
         (job.place, job.attempt, job.timeout, job.key) = (place, attempt, timeout, key);

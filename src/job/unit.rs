@@ -63,18 +63,18 @@ pub(super) enum JobForm {
     /// This many messages, at least 2, with a newline after each.
     Lines(usize),
     /// Jobs with a JSON value each.
-    Parts(Box<Parts>),
+    Parts(Box<BundleParts>),
 }
 
 /// Where the jobs of a bundle of JSON are.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Parts {
+pub(super) struct BundleParts {
     pub(super) all: Vec<Part>,
     /// The parts from this one on are jobs, at least 2. The first one begins at `begin` of the body.
     pub(super) first: usize,
 }
 
-impl Parts {
+impl BundleParts {
     pub(super) fn new(all: Vec<Part>) -> Box<Self> {
         Box::new(Self { all, first: 0 })
     }
