@@ -1,4 +1,4 @@
-//! Settings: what each does, and what `build` says of those that make no sense.
+//! Settings: the effect of each, and the errors of `build` for those that make no sense.
 
 use super::*;
 
@@ -79,6 +79,9 @@ fn settings_of_workers_are_refused_for_commands() {
 
 #[test]
 fn code_is_what_it_is_called() {
+    if !need("python3") {
+        return;
+    }
     let crew = Crew::new();
     for (code, part) in [
         (Code::file(crew.path("ops.py")), "there is no file"),

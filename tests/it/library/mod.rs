@@ -1,7 +1,7 @@
 //! The library, with real processes: the calls of `Pool`, what happens to a call that is dropped,
 //! shutting down, failing, and races between all of them.
 //!
-//! No wait is without a bound: whatever takes longer than [`PATIENCE`] hangs.
+//! No wait is without a bound: a wait that takes longer than [`PATIENCE`] has failed.
 
 mod builder;
 mod calls;
@@ -31,7 +31,7 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Crew, PATIENCE, assert_has, wait_for, worker};
+use crate::common::{Crew, PATIENCE, assert_has, need, wait_for, worker};
 use procpool::engine::{Closed, Depth, Done, Job, Limits, Sink, Watcher};
 use procpool::{
     BuildError, Builder, Bytes, Code, CommandOutput, Failure, Kind, Pool, Timeout, WorkerState,
