@@ -10,10 +10,16 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use procpool::{Depth, Pool};
+use procpool::Pool;
 
 /// How long each measurement takes, about.
 const TIME: Duration = Duration::from_secs(2);
+
+/// A worker has one request in flight.
+const ONE: Option<usize> = Some(1);
+
+/// A worker has as many requests in flight as its speed asks for.
+const AUTO: Option<usize> = None;
 
 /// The argument for the measurement that needs a process of its own.
 const WAITING: &str = "waiting";
@@ -27,21 +33,21 @@ fn main() {
     println!("calls per second (one worker unless it says otherwise; three rounds)");
     for _ in 0..3 {
         println!("{:>9.0}  bare pipes, one at a time", bare_pipes(&worker));
-        let pool = pool(&worker, 1, Depth::Fixed(1));
+        let pool = pool(&worker, 1, ONE);
         println!("{:>9.0}  threads: process, one at a time", blocking(&pool));
         let rate = runtime.block_on(sequential(&pool));
         println!("{rate:>9.0}  current thread: process, one at a time");
         let many = tokio::runtime::Runtime::new().expect("a runtime");
         println!("{:>9.0}  multi-thread: process, one at a time", many.block_on(sequential(&pool)));
         for (procs, depth, what) in [
-            (1, Depth::Fixed(1), "64 at a time, depth 1"),
-            (2, Depth::Fixed(1), "64 at a time, depth 1, 2 workers"),
-            (1, Depth::Auto, "64 at a time, depth auto"),
+            (1, ONE, "64 at a time, depth 1"),
+            (2, ONE, "64 at a time, depth 1, 2 workers"),
+            (1, AUTO, "64 at a time, depth auto"),
         ] {
             let pool = self::pool(&worker, procs, depth);
             println!("{:>9.0}  {what}", runtime.block_on(at_a_time(&pool, 64)));
         }
-        let pool = self::pool(&worker, 1, Depth::Auto);
+        let pool = self::pool(&worker, 1, AUTO);
         println!("{:>9.0}  stream, depth auto", runtime.block_on(stream(&pool)));
     }
     memory(&worker, &runtime);
@@ -57,8 +63,13 @@ fn worker() -> PathBuf {
     worker
 }
 
-fn pool(worker: &PathBuf, max_procs: usize, depth: Depth) -> Pool {
-    Pool::worker([worker]).max_procs(max_procs).depth(depth).build().expect("a pool")
+fn pool(worker: &PathBuf, max_procs: usize, depth: Option<usize>) -> Pool {
+    let pool = Pool::worker([worker]).max_procs(max_procs);
+    let pool = match depth {
+        Some(requests) => pool.depth(requests),
+        None => pool.depth_auto(),
+    };
+    pool.build().expect("a pool")
 }
 
 /// Counts calls until the time is over.
@@ -163,7 +174,7 @@ fn resident() -> f64 {
 }
 
 fn memory(worker: &PathBuf, runtime: &tokio::runtime::Runtime) {
-    let pool = pool(worker, 1, Depth::Auto);
+    let pool = pool(worker, 1, AUTO);
     let before = resident();
     runtime.block_on(async {
         let mut outcomes = pool.stream::<u64, _, _>("double", (0..1_000_000).map(|n: u64| [n]));
@@ -200,7 +211,7 @@ fn memory(worker: &PathBuf, runtime: &tokio::runtime::Runtime) {
 /// The freed memory of what came before would be used again, so this is a process of its own.
 fn waiting(worker: &PathBuf) {
     const CALLS: usize = 200_000;
-    let pool = pool(worker, 1, Depth::Fixed(1));
+    let pool = pool(worker, 1, ONE);
     let busy = pool.defer::<u64>("nap", (1, 60_000_000));
     std::thread::sleep(Duration::from_millis(200));
     let mut calls = Vec::with_capacity(CALLS);

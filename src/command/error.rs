@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::util::setting::Setting;
+use crate::util::setting::{Setting, has_names};
 
 /// The placeholders that can always be used.
 const KNOWN: &str = "{} {.} {/} {//} {/.}, {1} {1.} {1/} {1//} {1/.} and so on, {#} {%}";
@@ -165,6 +165,9 @@ struct Literally;
 
 impl fmt::Display for Literally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !has_names() {
+            return f.write_str("braces that are meant literally can only be in an arg of a job");
+        }
         write!(
             f,
             "if you mean it literally, choose another placeholder with {} STR: then braces are \

@@ -57,7 +57,29 @@ impl Code {
         Self::expression(Language::Python, expression)
     }
 
+    /// A Perl expression. `$_` is the only arg or, of several, the first one; `@_` are all of them.
+    pub fn perl(expression: impl Into<String>) -> Self {
+        Self::expression(Language::Perl, expression)
+    }
+
+    /// A JavaScript expression for Node.js. `x` is the only arg or, of several, the first one; `args` are all
+    /// of them.
+    pub fn node(expression: impl Into<String>) -> Self {
+        Self::expression(Language::Node, expression)
+    }
+
+    /// A Ruby expression. `x` is the only arg or, of several, the first one; `args` are all of them.
+    pub fn ruby(expression: impl Into<String>) -> Self {
+        Self::expression(Language::Ruby, expression)
+    }
+
+    /// A command of a POSIX shell, whose stdout is the result. `$1` and so on are the args.
+    pub fn sh(command: impl Into<String>) -> Self {
+        Self::expression(Language::Sh, command)
+    }
+
     /// An expression in a language. In a shell it is a command, whose stdout is the result.
+    #[doc(hidden)]
     pub fn expression(language: Language, expression: impl Into<String>) -> Self {
         Self::with(language, expression.into(), CodeForm::Expression)
     }
@@ -65,9 +87,14 @@ impl Code {
     /// A file whose functions are the commands. The end of its name tells the language: `.py`, `.pl`, `.pm`,
     /// `.js`, `.mjs`, `.cjs`, `.rb` or `.sh`.
     pub fn file(path: impl AsRef<Path>) -> Self {
-        let path = path.as_ref();
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        let language = match ending {
+        let ending = path.as_ref().extension().and_then(|ending| ending.to_str());
+        Self::file_as(&path, ending.unwrap_or_default())
+    }
+
+    /// As [`Code::file`], for a file whose name does not tell the language: it is read as if its name had this
+    /// ending, such as `py`.
+    pub fn file_as(path: impl AsRef<Path>, ending: &str) -> Self {
+        let language = match ending.strip_prefix('.').unwrap_or(ending) {
             "py" => Some(Language::Python),
             "pl" | "pm" => Some(Language::Perl),
             "js" | "mjs" | "cjs" => Some(Language::Node),
@@ -77,14 +104,8 @@ impl Code {
         };
         let form =
             if language.is_some() { CodeForm::File } else { CodeForm::FileOfUnknownLanguage };
-        let text = path.to_string_lossy().into_owned();
-        Self::with(language.unwrap_or(Language::Sh), text, form)
-    }
-
-    /// As [`Code::file`], for a file whose name does not tell the language.
-    pub fn file_in(language: Language, path: impl AsRef<Path>) -> Self {
         let text = path.as_ref().to_string_lossy().into_owned();
-        Self::with(language, text, CodeForm::File)
+        Self::with(language.unwrap_or(Language::Sh), text, form)
     }
 
     /// Code of the command's user, which may be an expression or the name of a file.

@@ -36,7 +36,7 @@ pub enum CodeFileError {
         /// Why it can't be read.
         error: Arc<io::Error>,
     },
-    /// The name of the file does not tell the language: see [`Code::file_in`](crate::Code::file_in).
+    /// The name of the file does not tell the language: see [`Code::file_as`](crate::Code::file_as).
     UnknownLanguage {
         /// Its path.
         path: String,

@@ -5,7 +5,6 @@ use serde::de::DeserializeOwned;
 
 use crate::job::Failure;
 use crate::pool::handle::Pool;
-use crate::pool::stream::Outcomes;
 use crate::util::block_on::block_on;
 
 /// The calls of a pool for threads that run no futures, made by [`Pool::blocking`]. Each blocks its thread.
@@ -47,7 +46,7 @@ impl Blocking {
         cmd: &str,
         args: impl Serialize,
     ) -> Result<T, Failure> {
-        block_on(self.pool.process(cmd, args))
+        self.pool.call(cmd).args(args).run_here()
     }
 
     /// As [`Pool::map`].
@@ -59,13 +58,14 @@ impl Blocking {
         block_on(self.pool.map(cmd, args))
     }
 
-    /// As [`Pool::stream`], as an iterator.
+    /// As [`Pool::stream`], as an iterator: the outcomes in the order of the args. For outcomes as they come use
+    /// [`Outcomes::wait`](crate::Outcomes::wait): `pool.stream(…).unordered().wait()`.
     pub fn stream<T: DeserializeOwned, A: Serialize, I: IntoIterator<Item = A>>(
         &self,
         cmd: &str,
         args: I,
-    ) -> BlockingOutcomes<I::IntoIter, T> {
-        BlockingOutcomes(self.pool.stream(cmd, args))
+    ) -> impl Iterator<Item = (u64, Result<T, Failure>)> + use<T, A, I> {
+        self.pool.stream(cmd, args).wait()
     }
 
     /// As [`Pool::join`].
@@ -76,39 +76,5 @@ impl Blocking {
     /// As [`Pool::shutdown`].
     pub fn shutdown(&self) {
         block_on(self.pool.shutdown());
-    }
-}
-
-/// [`Outcomes`] as an iterator.
-#[derive(Debug)]
-pub struct BlockingOutcomes<I: Iterator, T>(Outcomes<I, T>);
-
-impl<I, T> BlockingOutcomes<I, T>
-where
-    I: Iterator<Item: Serialize>,
-    T: DeserializeOwned,
-{
-    /// As [`Outcomes::unordered`].
-    #[must_use]
-    pub fn unordered(self) -> Self {
-        Self(self.0.unordered())
-    }
-
-    /// As [`Outcomes::window`].
-    #[must_use]
-    pub fn window(self, jobs: usize) -> Self {
-        Self(self.0.window(jobs))
-    }
-}
-
-impl<I, T> Iterator for BlockingOutcomes<I, T>
-where
-    I: Iterator<Item: Serialize>,
-    T: DeserializeOwned,
-{
-    type Item = (u64, Result<T, Failure>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        block_on(self.0.next())
     }
 }

@@ -45,7 +45,7 @@ impl Builder {
             let shared = pool.shared();
             let patience = shared.config.failures.start_timeout.unwrap_or(Duration::MAX);
             code.check(&shared.groups, patience).map_err(|unchecked| match unchecked {
-                Unchecked::Wrong(error) => BuildError::Code(error),
+                Unchecked::Wrong(error) => BuildError::from(error),
                 Unchecked::Ended(message) => ProgramError::CannotRun(message).into(),
             })?;
             shared.groups.count_anew();
@@ -58,7 +58,7 @@ impl Builder {
     fn make(self) -> Result<(Pool, Option<Code>), BuildError> {
         let mut config = self.config?;
         if let Some(code) = &self.code {
-            code.check_path().map_err(BuildError::CodeFile)?;
+            code.check_path()?;
         }
         check_values(&config)?;
         check_words(&config)?;

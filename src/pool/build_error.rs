@@ -18,14 +18,19 @@ pub enum BuildError {
     Quotes(String),
     /// There is no program: the command line is empty.
     Empty,
-    /// The program can't be run.
-    Program(ProgramError),
-    /// The words of the command make no sense.
-    Command(CommandError),
-    /// The interpreter does not accept the code. Only [`Builder::build_checked`](crate::Builder::build_checked) finds that out.
-    Code(CodeError),
-    /// The file of code can't be used.
-    CodeFile(CodeFileError),
+    /// There is no such program. The text says where it was looked for.
+    NotFound(String),
+    /// There is no such program, but a shell knows a command of this name, or could run such a line.
+    NeedsShell(String),
+    /// The program is there, but can't be run. The text says why.
+    CannotRun(String),
+    /// The words of the command make no sense. The text says why.
+    Command(String),
+    /// The interpreter does not accept the code. The text is its message. Only
+    /// [`Builder::build_checked`](crate::Builder::build_checked) finds that out.
+    Code(String),
+    /// The file of code can't be used. The text says why.
+    CodeFile(String),
     /// A word, or a variable of the environment, has a NUL byte, which no process can be given.
     Nul(OsString),
     /// The name of a variable of the environment is empty or has an `=`.
@@ -60,10 +65,12 @@ impl fmt::Display for BuildError {
                 write!(f, "the worker's command line has an unclosed quote: {line}")
             }
             Self::Empty => f.write_str("the worker's command line is empty"),
-            Self::Program(error) => error.fmt(f),
-            Self::Command(error) => error.fmt(f),
-            Self::Code(error) => error.fmt(f),
-            Self::CodeFile(error) => error.fmt(f),
+            Self::NotFound(message)
+            | Self::NeedsShell(message)
+            | Self::CannotRun(message)
+            | Self::Command(message)
+            | Self::Code(message)
+            | Self::CodeFile(message) => f.write_str(message),
             Self::Nul(text) => write!(f, "{text:?} has a NUL byte, which no process can be given"),
             Self::EnvName(name) => write!(f, "{name:?} can't be the name of a variable"),
             Self::Args(error) => write!(f, "the args of an init job can't be JSON: {error}"),
@@ -89,8 +96,34 @@ impl std::error::Error for BuildError {
     }
 }
 
+#[doc(hidden)]
 impl From<ProgramError> for BuildError {
     fn from(error: ProgramError) -> Self {
-        Self::Program(error)
+        match error {
+            ProgramError::NotFound(message) => Self::NotFound(message),
+            ProgramError::NeedsShell(message) => Self::NeedsShell(message),
+            ProgramError::CannotRun(message) => Self::CannotRun(message),
+        }
+    }
+}
+
+#[doc(hidden)]
+impl From<CommandError> for BuildError {
+    fn from(error: CommandError) -> Self {
+        Self::Command(error.to_string())
+    }
+}
+
+#[doc(hidden)]
+impl From<CodeError> for BuildError {
+    fn from(error: CodeError) -> Self {
+        Self::Code(error.to_string())
+    }
+}
+
+#[doc(hidden)]
+impl From<CodeFileError> for BuildError {
+    fn from(error: CodeFileError) -> Self {
+        Self::CodeFile(error.to_string())
     }
 }

@@ -22,16 +22,16 @@ use crate::protocol::Protocol;
 /// ```
 /// # fn main() -> Result<(), procpool::BuildError> {
 /// use std::time::Duration;
-/// use procpool::{Pool, WorkerStderr};
+/// use procpool::Pool;
 ///
 /// let pool = Pool::worker(["sh", "-c", "while read -r line; do echo '{\"result\":42}'; done"])
 ///     .max_procs(4)
 ///     .max_reqs(10_000) // a worker is replaced after 10,000 jobs
 ///     .timeout(Duration::from_secs(30))
 ///     .env("MODEL", "small")
-///     .stderr(WorkerStderr::call(|text| {
-///         eprintln!("worker {} in slot {}: {:?}", text.pid, text.slot, text.bytes);
-///     }))
+///     .on_stderr(|slot, pid, text| {
+///         eprint!("worker {pid} in slot {slot}: {}", String::from_utf8_lossy(text));
+///     })
 ///     .build()?;
 /// # Ok(()) }
 /// ```
@@ -143,9 +143,23 @@ impl Builder {
         self.set(|config| config.process.cwd = Some(path.into()))
     }
 
-    /// Where the stderr of workers goes. Default: to the stderr of this process.
-    pub fn stderr(mut self, stderr: WorkerStderr) -> Self {
-        self.voice.stderr = stderr;
+    /// A function gets what workers write to stderr: their slot, from 1, their process id, and the text:
+    /// whole lines with their ends. An unfinished line comes after 0.1 s, and a line of more than 64 KiB in
+    /// pieces. The function is called on the thread that serves the worker, so it should be quick. If it
+    /// panics, that is ignored. Default: the text is written to the stderr of this process. What commands
+    /// write is in [`CommandOutput`](crate::CommandOutput) instead.
+    pub fn on_stderr(
+        mut self,
+        on_text: impl Fn(usize, u32, &[u8]) + Send + Sync + 'static,
+    ) -> Self {
+        self.voice.stderr = WorkerStderr::Call(Arc::new(on_text));
+        self
+    }
+
+    /// What workers write to stderr is thrown away. The last lines of a worker that dies are in the message
+    /// of the failure still.
+    pub fn stderr_null(mut self) -> Self {
+        self.voice.stderr = WorkerStderr::Null;
         self
     }
 
@@ -248,9 +262,20 @@ impl Builder {
         self.set(|config| config.recycling.standby = count)
     }
 
-    /// How many requests a worker may have in flight. Default: one. More are faster for short jobs, but
-    /// many workers can't handle more than one.
-    pub fn depth(self, depth: Depth) -> Self {
+    /// How many requests a worker may have in flight, at least 1. Default: 1. More are faster for short
+    /// jobs, but many workers can't handle more than one.
+    pub fn depth(self, requests: usize) -> Self {
+        self.depth_of(Depth::Fixed(requests))
+    }
+
+    /// A worker may have as many requests in flight as its speed asks for: many short jobs, or one long one.
+    pub fn depth_auto(self) -> Self {
+        self.depth_of(Depth::Auto)
+    }
+
+    /// As [`Builder::depth`] or [`Builder::depth_auto`].
+    #[doc(hidden)]
+    pub fn depth_of(self, depth: Depth) -> Self {
         self.set(|config| config.worker.depth = depth)
     }
 
@@ -403,7 +428,7 @@ impl Pool {
     }
 
     /// Describes a pool of warm interpreters that run code for each job. Each interpreter may have several
-    /// requests in flight ([`Depth::Auto`]).
+    /// requests in flight, as with [`Builder::depth_auto`].
     pub fn code(code: &Code) -> Builder {
         Builder::of_code(code)
     }
@@ -432,13 +457,13 @@ impl Pool {
         if words.first().is_none_or(|program| program.is_empty()) {
             return Builder::with(Err(BuildError::Empty));
         }
-        Builder::of_commands(Commands::of_words(&words).map_err(BuildError::Command))
+        Builder::of_commands(Commands::of_words(&words).map_err(Into::into))
     }
 
     /// Describes a pool that runs a command for each job, which names it: `cmd` is the program, and the
     /// args are its arguments. Otherwise it is like [`Pool::command`].
     pub fn commands() -> Builder {
-        Builder::of_commands(Commands::named_by_jobs().map_err(BuildError::Command))
+        Builder::of_commands(Commands::named_by_jobs().map_err(Into::into))
     }
 
     /// Describes a pool that runs these commands.

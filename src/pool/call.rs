@@ -12,7 +12,15 @@ use crate::job::call::OpenCall;
 use crate::job::{Failure, Job, Kind};
 use crate::pool::deferred::Deferred;
 use crate::pool::engine::Engine;
+use crate::util::block_on::block_on;
 use crate::util::clock::Moment;
+
+/// A task that makes one call after the other keeps its thread for up to this long while a quick worker
+/// answers. To be woken takes about as long.
+const SHORT: Duration = Duration::from_micros(100);
+
+/// The same for a thread that runs no futures. It has nothing else to do.
+const LONG: Duration = Duration::from_millis(1);
 
 /// A call with settings of its own, made by [`Pool::call`](crate::Pool::call).
 ///
@@ -115,25 +123,57 @@ impl<'a> Call<'a> {
     /// # Cancellation
     /// As for [`Pool::process`](crate::Pool::process).
     pub async fn run<T: DeserializeOwned>(self) -> Result<T, Failure> {
-        let shared = &self.engine.shared;
-        let has_place = shared.queue.await_place().await;
-        let deferred: Deferred<T> = Deferred::new(self.queue(has_place), shared);
+        let engine = self.engine;
+        let turn = engine.succession.begin().await;
+        let has_place = engine.shared.queue.await_place().await;
+        let patience = turn.is_one_of_many().then_some(SHORT);
+        let deferred: Deferred<T> = self.begin(has_place, patience);
         deferred.await
     }
 
+    /// As [`Call::run`], for a thread that runs no futures.
+    pub(super) fn run_here<T: DeserializeOwned>(self) -> Result<T, Failure> {
+        let has_place = block_on(self.engine.shared.queue.await_place());
+        self.begin(has_place, Some(LONG)).wait()
+    }
+
+    /// Queues the job. `patience`: how long this thread may wait for a worker that is idle and quick.
+    fn begin<T: DeserializeOwned>(
+        self,
+        has_place: bool,
+        patience: Option<Duration>,
+    ) -> Deferred<T> {
+        let engine = self.engine;
+        let call = match (self.open(has_place), patience) {
+            (Ok(call), Some(patience)) => engine.run(call, patience),
+            (Ok(call), None) => engine.queue(call),
+            (Err(call), _) => call,
+        };
+        Deferred::new(call, &engine.shared)
+    }
+
     fn queue(self, has_place: bool) -> Arc<OpenCall> {
+        let engine = self.engine;
+        self.open(has_place).map_or_else(|answered| answered, |call| engine.queue(call))
+    }
+
+    /// Makes the call.
+    ///
+    /// # Errors
+    /// It has failed, and is answered.
+    fn open(self, has_place: bool) -> Result<Arc<OpenCall>, Arc<OpenCall>> {
         let Self { engine, cmd, job, timeout, retries, queue_timeout, home } = self;
         let mut job = match job.unwrap_or_else(|| engine.job(&cmd, &())) {
             Ok(job) => job,
             Err(failure) => {
                 engine.shared.queue.free_places(usize::from(has_place));
-                return OpenCall::answered(Err(failure));
+                return Err(OpenCall::answered(Err(failure)));
             }
         };
         job.timeout = timeout;
         job.retries = retries;
         let expires = queue_timeout.map_or(Moment::NEVER, |time| engine.shared.now().after(time));
-        engine.queue(OpenCall::new(job, expires, home, has_place))
+        Ok(OpenCall::new(job, expires, home, has_place))
     }
 }
 

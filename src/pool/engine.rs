@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -11,7 +12,9 @@ use crate::pool::alarm::Alarm;
 use crate::pool::background::drop_in_background;
 use crate::pool::shared::Shared;
 use crate::pool::shared::stopping::StopOrder;
+use crate::pool::succession::Succession;
 use crate::process::Stop;
+use crate::util::clock::Moment;
 use crate::util::json::on_one_line;
 
 /// The part that all handles of a pool share. All processes are killed when the last handle is dropped.
@@ -22,6 +25,7 @@ pub(crate) struct Engine {
     /// All pools with the same list of processes.
     pub(crate) family: Arc<()>,
     alarm: Alarm,
+    pub(crate) succession: Succession,
 }
 
 impl Drop for Engine {
@@ -50,7 +54,13 @@ impl RunEnd {
 
 impl Engine {
     pub(crate) fn new(shared: Shared, window: usize, family: Arc<()>) -> Self {
-        Self { shared: Arc::new(shared), window, family, alarm: Alarm::default() }
+        Self {
+            shared: Arc::new(shared),
+            window,
+            family,
+            alarm: Alarm::default(),
+            succession: Succession::default(),
+        }
     }
 
     /// Closes the queue and drops the jobs in it. Running jobs are ended as `order` says. Returns the
@@ -103,6 +113,18 @@ impl Engine {
             }
             quiet.await;
         }
+    }
+
+    /// As [`Engine::queue`], but if a worker is idle and quick, this thread hands it the job, and waits for the
+    /// reply for up to `patience`.
+    pub(crate) fn run(&self, call: Arc<OpenCall>, patience: Duration) -> Arc<OpenCall> {
+        if call.home.is_some() || !self.shared.queue.loans.serve(&call, patience) {
+            return self.queue(call);
+        }
+        if call.expires != Moment::NEVER && call.is_waiting() {
+            self.alarm.set(&self.shared, call.expires);
+        }
+        call
     }
 
     /// Queues a call. If that can't be done the call is answered.

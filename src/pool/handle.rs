@@ -218,7 +218,7 @@ impl Pool {
     ///         pipeline.queue("answer", [n]).await?;
     ///     }
     ///     pipeline.close();
-    ///     Ok::<(), procpool::Closed>(())
+    ///     Ok::<(), procpool::Failure>(())
     /// };
     /// let take = async {
     ///     let mut sum = 0;
@@ -397,11 +397,13 @@ impl Pool {
 
     /// How many workers are being warmed up by the messages of
     /// [`Builder::init`](crate::Builder::init), for jobs that wait for them.
+    #[doc(hidden)]
     pub fn warming(&self) -> usize {
         self.engine.shared.start_ups.warming()
     }
 
     /// The gate that most of the waiting slots wait for, and how many they are.
+    #[doc(hidden)]
     pub fn held_back(&self) -> Option<(Gate, usize)> {
         self.engine.shared.gates.busiest()
     }

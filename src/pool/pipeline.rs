@@ -13,7 +13,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 
 use crate::job::call::OpenCall;
 use crate::job::caller::CallResult;
-use crate::job::{Closed, Failure};
+use crate::job::{Failure, Kind};
 use crate::pool::deferred::read;
 use crate::pool::engine::Engine;
 use crate::util::lock::lock;
@@ -73,17 +73,17 @@ impl<T: DeserializeOwned> Pipeline<T> {
     /// hold nothing up.
     ///
     /// # Errors
-    /// The pipeline is closed.
+    /// A failure of [`Kind::Unstarted`](crate::Kind::Unstarted): the pipeline is closed.
     ///
     /// # Cancellation
     /// Dropping the future before it is done queues nothing.
-    pub async fn queue(&self, cmd: &str, args: impl Serialize) -> Result<u64, Closed> {
-        let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| Closed)?;
+    pub async fn queue(&self, cmd: &str, args: impl Serialize) -> Result<u64, Failure> {
+        let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| closed())?;
         let job = self.engine.job(cmd, &args);
         let tag = {
             let mut ledger = lock(&self.ledger);
             if ledger.is_closed {
-                return Err(Closed);
+                return Err(closed());
             }
             ledger.owed += 1;
             ledger.tags += 1;
@@ -129,6 +129,11 @@ impl<T: DeserializeOwned> Pipeline<T> {
         lock(&self.ledger).owed -= 1;
         Some((tag, read(answer)))
     }
+}
+
+/// The failure of a job for a pipeline that is closed.
+fn closed() -> Failure {
+    Failure::new(Kind::Unstarted, "the pipeline is closed")
 }
 
 impl<T> Drop for Pipeline<T> {

@@ -20,6 +20,7 @@ use crate::job::call::OpenCall;
 use crate::job::caller::CallResult;
 use crate::pool::deferred::read;
 use crate::pool::engine::Engine;
+use crate::util::block_on::block_on;
 
 /// The outcomes of [`Pool::stream`](crate::Pool::stream), each with the place of its args in the iterator,
 /// from 0. It is a [`Stream`]; [`Outcomes::next`] needs no trait.
@@ -98,6 +99,11 @@ where
     /// Waits for the next outcome; `None`: there are no more.
     pub async fn next(&mut self) -> Option<(u64, Result<T, Failure>)> {
         poll_fn(|context| self.poll_outcome(context)).await
+    }
+
+    /// The outcomes as an iterator, for a thread that runs no futures: it blocks until the next one is there.
+    pub fn wait(mut self) -> impl Iterator<Item = (u64, Result<T, Failure>)> + use<I, T> {
+        std::iter::from_fn(move || block_on(self.next()))
     }
 
     fn poll_outcome(

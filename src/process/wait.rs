@@ -10,7 +10,7 @@ use super::child::Process;
 use super::exit::EXIT_TICK;
 use super::groups::Groups;
 use super::pipe::Transfer;
-use super::poll::poll;
+use super::poll::{poll, readable};
 use super::stops::Stopped;
 use super::wake::Wake;
 use crate::job::Watcher;
@@ -70,6 +70,12 @@ impl Process {
             exited: exited || (looks_for_exit && self.exit.has_exited()),
             stdin_closed: stdin && !write,
         }
+    }
+
+    /// Waits until stdout can be read, for at most `timeout`. Returns whether it can.
+    pub(crate) fn wait_for_stdout(&self, timeout: Duration) -> bool {
+        let Some(stdout) = &self.stdout else { return false };
+        poll(&mut [readable(stdout)], Some(timeout)) == Ok(1)
     }
 
     fn sources<'a>(

@@ -59,6 +59,15 @@ impl Wake {
         let _ = poll(&mut [readable(self)], timeout);
         self.clear();
     }
+
+    /// Whether there is a wake-up within `time`.
+    pub(crate) fn comes_within(&self, time: Duration) -> bool {
+        let is_woken = poll(&mut [readable(self)], Some(time)) != Ok(0);
+        if is_woken {
+            self.clear();
+        }
+        is_woken
+    }
 }
 
 /// The descriptor that becomes readable with a wake-up.

@@ -58,6 +58,11 @@ pub fn name_settings(names: fn(Setting) -> &'static str) {
     let _ = NAMES.set(names);
 }
 
+/// Whether the program that uses the library has names of its own for the settings.
+pub(crate) fn has_names() -> bool {
+    NAMES.get().is_some()
+}
+
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = NAMES.get().copied().unwrap_or(Self::name);

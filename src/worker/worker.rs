@@ -123,6 +123,11 @@ impl Worker {
         usize::try_from(left).unwrap_or(usize::MAX)
     }
 
+    /// Whether the worker may be given several more jobs.
+    pub(crate) fn may_have_several(&self) -> bool {
+        !self.service.is_spent() && self.service.left() > 1
+    }
+
     /// When the worker will have served its time, about. `pace` is that of the other workers. It is
     /// used until this worker's own is known.
     pub(crate) fn expected_end(&self, config: &Config, pace: Duration) -> Moment {

@@ -201,6 +201,19 @@ fn the_library_is_built_without_the_command() {
     cargo(&["check", "--lib", "--target-dir", "target/library"]);
 }
 
+/// The library has few names. More that the command needs are in the module `engine`.
+#[test]
+fn public_names_are_few() {
+    let text = read("src/lib.rs");
+    let names = text.lines().filter_map(|line| line.strip_prefix("pub use "));
+    let names: Vec<&str> = names
+        .flat_map(|path| path.trim_end_matches(';').rsplit("::").next().unwrap_or(path).split(','))
+        .map(|name| name.trim_matches(|byte| "{} ".contains(byte)))
+        .collect();
+    assert!(names.contains(&"Pool") && names.contains(&"Kind"), "{names:?}");
+    assert!(names.len() <= 18, "{} names: {names:?}", names.len());
+}
+
 /// A file is a room that one person can look over, and so is a function a page.
 #[test]
 fn files_functions_and_structs_are_of_a_size_to_look_over() {

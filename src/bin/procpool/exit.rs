@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use procpool::engine::{BuildError, ProgramError};
+use procpool::engine::BuildError;
 use rustix::process::{Signal, getpid};
 
 use crate::cli::EarlyExit;
@@ -39,18 +39,14 @@ impl Status {
             return Self::from_early_exit(&EarlyExit::misuse(&misuse.to_string()));
         }
         let option = match error.downcast_ref::<BuildError>() {
-            Some(BuildError::Program(ProgramError::NeedsShell(_))) => {
-                " (put --shell before the command)"
-            }
+            Some(BuildError::NeedsShell(_)) => " (put --shell before the command)",
             _ => "",
         };
         // If stderr is closed, the status still shows the error.
         let _ = io::stderr().write_all(message(&format!("{error:#}{option}")).as_bytes());
         match error.downcast_ref::<BuildError>() {
-            Some(BuildError::Program(ProgramError::NotFound(_) | ProgramError::NeedsShell(_))) => {
-                Self::NotFound
-            }
-            Some(BuildError::Program(_)) => Self::CannotRun,
+            Some(BuildError::NotFound(_) | BuildError::NeedsShell(_)) => Self::NotFound,
+            Some(BuildError::CannotRun(_)) => Self::CannotRun,
             Some(BuildError::Quotes(_) | BuildError::Empty | BuildError::Code(_)) => Self::Usage,
             _ => Self::Trouble,
         }

@@ -75,6 +75,11 @@ impl Backlog {
         self.jobs.is_empty() && self.calls.has_none_for(slot)
     }
 
+    /// How many calls can run now.
+    pub(super) fn calls(&self) -> usize {
+        self.calls.len()
+    }
+
     /// Whether no job is to be tried again.
     pub(super) fn has_none_later(&self) -> bool {
         self.later.len() == 0

@@ -3,8 +3,10 @@
 mod ask;
 mod backlog;
 mod calls;
+mod loans;
 mod monitor;
 mod roster;
 
 pub(crate) use ask::{Ask, Taken};
+pub(crate) use loans::Loan;
 pub(crate) use monitor::Queue;

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::ask::{Ask, Taken};
 use super::backlog::Backlog;
 use super::calls::Left;
+use super::loans::Loans;
 use super::roster::Roster;
 use crate::job::call::OpenCall;
 use crate::job::caller::DroppedStage;
@@ -27,6 +28,8 @@ pub(crate) struct Queue {
     pub(crate) quiet: Notify,
     /// The places of calls in a queue with a bound that are free.
     places: Option<Semaphore>,
+    /// The idle slots that callers may borrow.
+    pub(crate) loans: Loans,
 }
 
 /// The part that the lock protects.
@@ -72,6 +75,7 @@ impl Queue {
             room: Condvar::new(),
             quiet: Notify::new(),
             places: most_calls.map(|most| Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
+            loans: Loans::default(),
         }
     }
 
@@ -135,6 +139,17 @@ impl Queue {
             home.and_then(|home| state.roster.call(home)).into_iter().collect();
         fresh.append(&mut state.wake_for_jobs());
         Ok(fresh)
+    }
+
+    /// Queues a call for an idle slot, which is not woken: its worker runs the call on the caller's thread.
+    /// Returns whether the call is queued; `false`: the slot is not idle, or other jobs wait.
+    pub(crate) fn push_call_to(&self, slot: usize, call: &Arc<OpenCall>) -> bool {
+        let mut state = self.lock();
+        let is_free = state.is_open() && state.backlog.is_empty() && state.roster.claim(slot);
+        if is_free {
+            state.backlog.append_call(Arc::clone(call));
+        }
+        is_free
     }
 
     /// Queues calls that any slot may take, and returns the slots to be started.
@@ -490,6 +505,11 @@ impl QueueState {
             return first;
         }
         let slots = self.roster.len();
+        let calls = self.backlog.calls();
+        if calls > 0 && self.roster.unoccupied() == 0 {
+            // Somebody waits for each of them, and a worker with room may run several at a time.
+            return calls.div_ceil(slots).clamp(first, ask.max);
+        }
         // A few jobs are kept for the slots that will be free soon.
         let kept = self.roster.free().max(8 * slots);
         let surplus = self.backlog.queued().saturating_sub(first + kept);
@@ -508,7 +528,9 @@ impl QueueState {
             self.roster.stop_idling(slot);
             return Taken::Leave;
         }
-        if !ask.busy {
+        if ask.busy && ask.max > 0 {
+            self.roster.has_room(slot);
+        } else if !ask.busy {
             self.roster.set_idle(slot, ask.warm);
             // They may have jobs to give back.
             self.hoarders.iter().for_each(|&hoarder| self.roster.notify(hoarder));
@@ -526,6 +548,9 @@ impl QueueState {
             }
             let Some(slot) = self.roster.call_absent() else { break };
             fresh.push(slot);
+        }
+        if self.backlog.calls() > self.roster.woken() {
+            self.roster.interrupt_roomy();
         }
         fresh
     }

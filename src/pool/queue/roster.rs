@@ -18,6 +18,8 @@ pub(super) struct Roster {
     idle_warm: Vec<usize>,
     /// Idle slots without a worker.
     idle_cold: Vec<usize>,
+    /// Slots that are busy, had room for more jobs when they last asked, and have not asked since.
+    roomy: Vec<usize>,
     /// How many slots are `Woken`.
     woken: usize,
     /// How many slots are `Busy`.
@@ -51,6 +53,7 @@ impl Roster {
             wakes: vec![None; slots],
             idle_warm: Vec::new(),
             idle_cold: Vec::new(),
+            roomy: Vec::new(),
             woken: 0,
             busy: 0,
             present: 0,
@@ -118,6 +121,7 @@ impl Roster {
 
     /// A slot that was woken has come.
     pub(super) fn arrive(&mut self, slot: usize) {
+        self.roomy.retain(|&roomy| roomy != slot);
         if self.slots[slot] == Activity::Woken {
             self.woken -= 1;
             self.set_busy(slot);
@@ -173,6 +177,22 @@ impl Roster {
             .find(|&slot| slots[slot] == Activity::Idle)
     }
 
+    /// A slot that is busy has room for more jobs, and there are none.
+    pub(super) fn has_room(&mut self, slot: usize) {
+        self.roomy.push(slot);
+    }
+
+    /// Interrupts a busy slot that has room for more jobs: the one with the fewest jobs. Returns whether there
+    /// was any.
+    pub(super) fn interrupt_roomy(&mut self) -> bool {
+        let Some(&slot) = self.roomy.iter().min_by_key(|&&slot| self.held[slot]) else {
+            return false;
+        };
+        self.roomy.retain(|&roomy| roomy != slot);
+        self.notify(slot);
+        true
+    }
+
     /// Finds a slot without a thread. The caller starts it, and it comes for a job.
     pub(super) fn call_absent(&mut self) -> Option<usize> {
         if self.present >= self.slots.len() {
@@ -185,13 +205,22 @@ impl Roster {
         Some(slot)
     }
 
+    /// An idle slot gets a job, and is not interrupted. Returns whether it was idle.
+    pub(super) fn claim(&mut self, slot: usize) -> bool {
+        let is_idle = self.slots.get(slot) == Some(&Activity::Idle);
+        if is_idle {
+            self.unlist(slot);
+            self.slots[slot] = Activity::Woken;
+            self.woken += 1;
+        }
+        is_idle
+    }
+
     /// Calls one slot: wakes it if it is idle. Returns it if it is to be started.
     pub(super) fn call(&mut self, slot: usize) -> Option<usize> {
         match self.slots.get(slot)? {
             Activity::Idle => {
-                self.unlist(slot);
-                self.slots[slot] = Activity::Woken;
-                self.woken += 1;
+                self.claim(slot);
                 self.notify(slot);
                 None
             }
@@ -237,6 +266,7 @@ impl Roster {
             Activity::Idle | Activity::Absent => {}
         }
         self.slots[slot] = Activity::Absent;
+        self.roomy.retain(|&roomy| roomy != slot);
         self.wakes[slot] = None;
         self.present -= 1;
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::pool::shared::Shared;
 use crate::pool::slot::command_slot::CommandSlot;
+use crate::pool::slot::loan;
 use crate::pool::slot::steps::Slot;
 use crate::pool::slot::worker_slot::WorkerSlot;
 use crate::process::Wake;
@@ -14,6 +15,6 @@ pub(crate) fn run(index: usize, shared: Arc<Shared>, wake: Arc<Wake>) {
     let slot = Slot::new(index, shared, wake);
     match commands {
         Some(commands) => CommandSlot::new(slot, commands).run(),
-        None => WorkerSlot::new(slot).run(),
+        None => loan::run(WorkerSlot::new(slot)),
     }
 }

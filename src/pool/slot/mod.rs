@@ -11,6 +11,8 @@ mod deliver;
 mod doubt;
 mod host;
 mod kind;
+mod lending;
+mod loan;
 mod retire;
 mod silence;
 mod spare;

@@ -1,6 +1,8 @@
 //! A slot that keeps a worker: it takes jobs, starts a worker, hands the jobs over, waits, and deals
 //! with what happened.
 
+use std::time::Duration;
+
 use crate::job::{Failure, Job, Kind, Why};
 use crate::pool::queue::{Ask, Taken};
 use crate::pool::shared::Shared;
@@ -8,6 +10,7 @@ use crate::pool::slot::deadline::{Deadlines, Due};
 use crate::pool::slot::death::{EndSign, append_last_words};
 use crate::pool::slot::deliver::Attempt;
 use crate::pool::slot::doubt::{doubt_for, prove_results};
+use crate::pool::slot::lending::Lending;
 use crate::pool::slot::silence::remark_on_silence;
 use crate::pool::slot::spare::SparePlace;
 use crate::pool::slot::steps::{self, Slot, unbundled};
@@ -20,22 +23,40 @@ use crate::worker::{Duty, Reading, Received, Refused, Violation, Worker};
 
 /// A slot with a worker, as soon as it has jobs for one.
 pub(super) struct WorkerSlot {
-    slot: Slot,
-    worker: Option<Worker>,
-    spare: SparePlace,
+    pub(super) slot: Slot,
+    pub(super) worker: Option<Worker>,
+    pub(super) spare: SparePlace,
     /// A worker is to be started before there is a job for it.
     prestarts: bool,
+    pub(super) lending: Lending,
+}
+
+/// What is left of a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NextStep {
+    /// There is more to do.
+    GoOn,
+    /// The slot waits for a job, and may be lent to a caller meanwhile.
+    Lend,
+    /// There is nothing left to do.
+    Leave,
 }
 
 impl WorkerSlot {
     pub(super) fn new(slot: Slot) -> Self {
         let prestarts = slot.index < slot.shared.config.worker.prestart;
-        Self { slot, worker: None, spare: SparePlace::default(), prestarts }
+        let lending = Lending::of(&slot.shared);
+        Self { slot, worker: None, spare: SparePlace::default(), prestarts, lending }
     }
 
     /// Works until the queue is closed and empty; then the worker is retired.
     pub(super) fn run(mut self) {
-        while self.turn() {}
+        while self.turn() != NextStep::Leave {}
+        self.finish();
+    }
+
+    /// Retires the worker.
+    pub(super) fn finish(&mut self) {
         let spare = self.spare.abandon();
         for worker in [spare, self.worker.take()].into_iter().flatten() {
             self.slot.retire_last(worker);
@@ -43,9 +64,8 @@ impl WorkerSlot {
         self.slot.flush();
     }
 
-    /// One round: take jobs, hand them to the worker, wait, deal with the events. Returns
-    /// whether there is anything left to do.
-    fn turn(&mut self) -> bool {
+    /// One round: take jobs, hand them to the worker, wait, deal with the events.
+    pub(super) fn turn(&mut self) -> NextStep {
         if std::mem::take(&mut self.prestarts) {
             self.prestart();
         }
@@ -53,23 +73,28 @@ impl WorkerSlot {
         self.slot.answer_roll_call(|shared, slot| {
             worker.map_or_else(Vec::new, |worker| underway(shared, worker, slot))
         });
-        if self.take() == Taken::Leave && self.in_flight() == 0 {
-            return false;
+        // A borrower of the slot may have taken jobs that are not its own.
+        if self.slot.jobs.is_empty() && self.take() == Taken::Leave && self.in_flight() == 0 {
+            return NextStep::Leave;
         }
         if !self.slot.jobs.is_empty() && !self.put_to_work() {
-            return true;
+            return NextStep::GoOn;
         }
         let Some(worker) = &mut self.worker else {
             self.slot.flush();
             self.slot.pause_until_due();
-            return true;
+            return NextStep::GoOn;
         };
         if worker.has_unsent() && worker.send() == Transfer::Closed {
             self.stdin_closed();
-            return true;
+            return NextStep::GoOn;
+        }
+        if self.lending.is_allowed && self.may_be_lent() {
+            self.slot.flush();
+            return NextStep::Lend;
         }
         self.wait();
-        true
+        NextStep::GoOn
     }
 
     /// Starts a worker before there is a job for it. If it does not start, the next job starts another.
@@ -80,12 +105,12 @@ impl WorkerSlot {
         }
     }
 
-    fn in_flight(&self) -> usize {
+    pub(super) fn in_flight(&self) -> usize {
         self.worker.as_ref().map_or(0, |worker| worker.flights.len())
     }
 
     /// Takes as many jobs as the worker may have now.
-    fn take(&mut self) -> Taken {
+    pub(super) fn take(&mut self) -> Taken {
         let has_gates = self.slot.shared.gates.any();
         if self.in_flight() == 0 {
             self.slot.give_token_back();
@@ -200,8 +225,9 @@ impl WorkerSlot {
     }
 
     /// Hands the jobs in hand to the worker.
-    fn hand_over(&mut self) {
+    pub(super) fn hand_over(&mut self) {
         let now = self.slot.now();
+        self.lending.count_jobs(self.slot.jobs.len());
         if self.worker.as_ref().is_some_and(|worker| worker.is_unordered()) {
             self.slot.jobs = unbundled(std::mem::take(&mut self.slot.jobs));
         }
@@ -249,6 +275,14 @@ impl WorkerSlot {
         let spare = self.spare.ready().map(|worker| &worker.process);
         let has_unsent = worker.has_unsent();
         let ready = worker.process.wait(Some(&self.slot.wake), has_unsent, spare, timeout);
+        self.forward_stderr(&ready);
+        self.attend(&ready);
+    }
+
+    /// Deals with what has come already.
+    pub(super) fn look_around(&mut self) {
+        let Some(worker) = &self.worker else { return };
+        let ready = worker.process.wait(None, worker.has_unsent(), None, Some(Duration::ZERO));
         self.forward_stderr(&ready);
         self.attend(&ready);
     }
@@ -423,9 +457,20 @@ impl WorkerSlot {
         let Some(worker) = &mut self.worker else { return };
         let now = self.slot.now();
         let was_spent = worker.is_spent();
-        match self.slot.deliver_replies(worker, now) {
-            Ok(received) => self.received(&received, was_spent, now),
-            Err(violation) => self.protocol_broken(&violation),
+        let outcome = self.slot.deliver_replies(worker, now);
+        self.settle(&outcome, was_spent, now);
+    }
+
+    /// Ends or replaces a worker that must not go on after its replies were delivered.
+    pub(super) fn settle(
+        &mut self,
+        outcome: &Result<Received, Violation>,
+        was_spent: bool,
+        now: Moment,
+    ) {
+        match outcome {
+            Ok(received) => self.received(received, was_spent, now),
+            Err(violation) => self.protocol_broken(violation),
         }
     }
 

@@ -14,7 +14,7 @@ fn what_makes_no_sense_is_told_at_once() {
     for (builder, setting) in [
         (good().max_procs(0), "max_procs"),
         (good().max_procs(1 << 20), "max_procs"),
-        (good().depth(Depth::Fixed(0)), "depth"),
+        (good().depth(0), "depth"),
         (good().max_queue(0), "max_queue"),
         (good().max_procs(2).prestart(3), "prestart"),
         (good().timeout(Timeout::Median(f64::NAN)), "timeout"),
@@ -44,7 +44,7 @@ fn what_makes_no_sense_is_told_at_once() {
     }
     assert!(matches!(wrong(Pool::worker([""; 0])), BuildError::Empty));
     assert!(matches!(wrong(Pool::command([""])), BuildError::Empty));
-    assert!(matches!(wrong(Pool::command(["no-such-program"])), BuildError::Program(_)));
+    assert!(matches!(wrong(Pool::command(["no-such-program"])), BuildError::NotFound(_)));
     assert!(matches!(wrong(Pool::command(["echo", "{0}"])), BuildError::Command(_)));
     assert!(matches!(wrong(good().current_dir("/no/such/place")), BuildError::Directory { .. }));
     assert!(matches!(wrong(good().current_dir("/etc/passwd")), BuildError::Directory { .. }));
@@ -61,7 +61,7 @@ fn settings_of_workers_are_refused_for_commands() {
         (Pool::commands().protocol(procpool::Protocol::RAW), "protocol"),
         (Pool::commands().pty(true), "pty"),
         (Pool::commands().init("load", ()), "init"),
-        (Pool::commands().depth(Depth::Auto), "depth"),
+        (Pool::commands().depth_auto(), "depth"),
         (Pool::commands().prestart(1), "prestart"),
         (Pool::commands().max_reqs(1), "max_reqs"),
         (Pool::commands().max_reqs_jitter(1), "max_reqs_jitter"),
@@ -86,8 +86,8 @@ fn code_is_what_it_is_called() {
         (Code::file(crew.path("ops.py")), "there is no file"),
         (Code::file(crew.path("")), "no ending"),
         (Code::file(crew.file("ops", "")), "no ending"),
-        (Code::file_in(Language::Python, crew.path("other")), "there is no file"),
-        (Code::file_in(Language::Python, "/dev/null"), "not a regular file"),
+        (Code::file_as(crew.path("other"), "py"), "there is no file"),
+        (Code::file_as("/dev/null", "py"), "not a regular file"),
     ] {
         let error = wrong(Pool::code(&code));
         assert!(matches!(error, BuildError::CodeFile(_)), "{error:?}");
@@ -155,12 +155,11 @@ fn relative_paths_mean_what_they_meant_when_the_pool_was_built() {
 async fn stderr_goes_where_it_is_sent() {
     let heard: Arc<Mutex<Vec<(usize, u32, String)>>> = Arc::default();
     let to = Arc::clone(&heard);
-    let stderr = WorkerStderr::call(move |text: StderrText<'_>| {
-        let said = String::from_utf8_lossy(text.bytes).into_owned();
-        to.lock().expect("no panic").push((text.slot, text.pid, said));
-    });
     let code = "while read -r l; do echo said >&2; echo \"{\\\"result\\\":$$}\"; done";
-    let pool = Pool::worker(["sh", "-c", code]).max_procs(1).stderr(stderr);
+    let pool = Pool::worker(["sh", "-c", code]).max_procs(1).on_stderr(move |slot, pid, text| {
+        let said = String::from_utf8_lossy(text).into_owned();
+        to.lock().expect("no panic").push((slot, pid, said));
+    });
     let pool = pool.build().expect("a pool");
     let pid = ok("a job", pool.process::<u32>("", ())).await;
     soon("shutdown", pool.shutdown()).await;

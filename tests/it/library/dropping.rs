@@ -153,7 +153,7 @@ async fn jobs_that_are_dropped_are_not_waited_for_to_be_tried_again() {
 #[tokio::test]
 async fn a_job_that_is_dropped_while_it_waits_at_a_worker_holds_nobody_up() {
     let crew = Crew::new();
-    let pool = build(Pool::builder(&crew.worker("")).max_procs(1).depth(Depth::Fixed(4)));
+    let pool = build(Pool::builder(&crew.worker("")).max_procs(1).depth(4));
     let gates = [crew.path("0"), crew.path("1")];
     let [first, second] = [0, 1].map(|at| pool.defer::<Value>("await_file", [&gates[at]]));
     let dropped = pool.defer::<Value>("never_answer", ());
@@ -201,7 +201,7 @@ async fn calls_dropped_at_every_moment() {
         (2, Depth::Fixed(8), ""),
         (1, Depth::Auto, ""),
     ] {
-        let pool = build(Pool::builder(&worker(flags)).max_procs(max_procs).depth(depth));
+        let pool = build(Pool::builder(&worker(flags)).max_procs(max_procs).depth_of(depth));
         for at in 0..100_u64 {
             let hurry = Duration::from_micros(at * 37 % 1900);
             let kept = pool.defer::<Value>("first", [at]);

@@ -16,6 +16,7 @@ mod runtimes;
 mod shutdown;
 mod sinks;
 mod statistics;
+mod successive;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -31,10 +32,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{Crew, PATIENCE, assert_has, need, wait_for, worker};
-use procpool::engine::{Done, Job, Limits, Sink, Watcher};
+use procpool::engine::{Closed, Depth, Done, Job, Limits, Sink, Watcher};
 use procpool::{
-    BuildError, Builder, Bytes, Closed, Code, CommandOutput, Depth, Failure, Kind, Language, Pool,
-    StderrText, Timeout, WorkerState, WorkerStderr,
+    BuildError, Builder, Bytes, Code, CommandOutput, Failure, Kind, Pool, Timeout, WorkerState,
 };
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -74,7 +74,7 @@ fn alone(test: &str) -> bool {
 }
 
 /// The number of a job that a pipeline has room for.
-async fn queued(queue: impl Future<Output = Result<u64, Closed>>) -> u64 {
+async fn queued(queue: impl Future<Output = Result<u64, Failure>>) -> u64 {
     soon("room", queue).await.expect("the pipeline is open")
 }
 

@@ -43,11 +43,11 @@ async fn a_callback_that_panics_is_blamed_on_no_job() {
     let worker = r#"sh -c 'while read -r l; do echo said >&2; echo "{\"result\":42}"; done'"#;
     let calls = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&calls);
-    let stderr = WorkerStderr::call(move |_| {
+    let pool = Pool::builder(worker).max_procs(1).on_stderr(move |_, _, _| {
         count.fetch_add(1, Ordering::Relaxed);
         panic_any("as it is to");
     });
-    let pool = Pool::builder(worker).max_procs(1).stderr(stderr).build().expect("a pool");
+    let pool = pool.build().expect("a pool");
     for _ in 0..5 {
         assert_eq!(ok("a job", pool.process::<u64>("a", ())).await, 42);
     }
@@ -95,7 +95,7 @@ impl Wake for Insomnia {
 #[tokio::test]
 async fn a_waker_that_panics_costs_no_other_call_its_answer() {
     let crew = Crew::new();
-    let pool = build(Pool::builder(&crew.worker("")).max_procs(1).depth(Depth::Fixed(8)));
+    let pool = build(Pool::builder(&crew.worker("")).max_procs(1).depth(8));
     let gate = crew.path("gate");
     let first = pool.defer::<bool>("await_file", [&gate]);
     let mut bad: Vec<_> = (0..3_u64).map(|at| pool.defer::<u64>("first", [at])).collect();

@@ -269,7 +269,7 @@ for line in sys.stdin:
 ";
     let crew = Crew::new();
     let builder = Pool::worker(["python3", "-c", code, &crew.path("gate")]);
-    let builder = builder.max_procs(1).depth(Depth::Fixed(4));
+    let builder = builder.max_procs(1).depth(4);
     let pool = build(builder.cancel_grace(Duration::ZERO));
     // A worker gets several jobs at a time only if more than a few wait.
     let ballast = || (0..40).map(|_| pool.defer::<u64>("now", ())).collect::<Vec<_>>();

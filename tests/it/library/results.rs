@@ -166,9 +166,10 @@ fn threads_need_no_runtime() {
         outcomes.into_iter().collect::<Result<Vec<_>, _>>().expect("ok"),
         (0..200).collect::<Vec<_>>()
     );
-    let stream = blocking.stream::<u64, _, _>("first", (0..200_u64).map(|at| [at])).unordered();
+    let stream = pool.stream::<u64, _, _>("first", (0..200_u64).map(|at| [at])).unordered();
     let places: BTreeSet<u64> = stream
         .window(5)
+        .wait()
         .map(|(place, outcome)| {
             assert_eq!(outcome.expect("ok"), place);
             place

@@ -45,7 +45,7 @@ async fn every_job_has_one_outcome() {
         let sink = Arc::new(Collected::default());
         let pool = Pool::builder(&crew.worker(""))
             .max_procs(3)
-            .depth(depth)
+            .depth_of(depth)
             .max_reqs(max_reqs)
             .timeout(Duration::from_millis(100))
             .grace(Duration::from_millis(20))

@@ -146,7 +146,7 @@ fn set(pool: Builder, options: &Options) -> Builder {
         _ => pool,
     };
     let pool = match options.workers.pipeline {
-        Some(depth) => pool.depth(depth),
+        Some(depth) => pool.depth_of(depth),
         None => pool,
     };
     let pool = match options.workers.start_limit {
