@@ -7,13 +7,17 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use procpool::Pool;
 
 /// How long each measurement takes, about.
 const TIME: Duration = Duration::from_secs(2);
+
+/// How long a turn of calls one at a time takes, and how many turns there are.
+const TURN: Duration = Duration::from_millis(100);
+const TURNS: usize = 31;
 
 /// A worker has one request in flight.
 const ONE: Option<usize> = Some(1);
@@ -30,15 +34,9 @@ fn main() {
         return waiting(&worker);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    println!("calls per second (one worker unless it says otherwise; three rounds)");
+    one_at_a_time(&worker, &runtime);
+    println!("calls per second, many at a time (three rounds)");
     for _ in 0..3 {
-        println!("{:>9.0}  bare pipes, one at a time", bare_pipes(&worker));
-        let pool = pool(&worker, 1, ONE);
-        println!("{:>9.0}  threads: process, one at a time", blocking(&pool));
-        let rate = runtime.block_on(sequential(&pool));
-        println!("{rate:>9.0}  current thread: process, one at a time");
-        let many = tokio::runtime::Runtime::new().expect("a runtime");
-        println!("{:>9.0}  multi-thread: process, one at a time", many.block_on(sequential(&pool)));
         for (procs, depth, what) in [
             (1, ONE, "64 at a time, depth 1"),
             (2, ONE, "64 at a time, depth 1, 2 workers"),
@@ -72,15 +70,45 @@ fn pool(worker: &PathBuf, max_procs: usize, depth: Option<usize>) -> Pool {
     pool.build().expect("a pool")
 }
 
-/// Counts calls until the time is over.
-fn rate(mut call: impl FnMut(u64)) -> f64 {
-    for n in 0..1000 {
-        call(n);
+/// Calls one after the other, beside bare pipes. The ways take turns of a tenth of a second, so that whatever
+/// else the machine does slows all of them down.
+fn one_at_a_time(worker: &PathBuf, runtime: &tokio::runtime::Runtime) {
+    let many = tokio::runtime::Runtime::new().expect("a runtime");
+    let mut bare = BarePipes::new(worker);
+    let pools = [(); 3].map(|()| pool(worker, 1, ONE));
+    let [of_thread, of_task, of_tasks] = &pools;
+    let mut ways: [(&str, Box<dyn FnMut() -> f64 + '_>); 4] = [
+        ("bare pipes", Box::new(|| rate(|n| bare.call(n)))),
+        ("a thread: blocking().process", Box::new(|| blocking(of_thread))),
+        ("current-thread runtime: process", Box::new(|| runtime.block_on(sequential(of_task)))),
+        ("multi-thread runtime: process", Box::new(|| many.block_on(sequential(of_tasks)))),
+    ];
+    let mut rates = [const { Vec::new() }; 4];
+    for _ in 0..TURNS {
+        for ((_, way), rates) in ways.iter_mut().zip(&mut rates) {
+            rates.push(way());
+        }
     }
+    println!(
+        "calls per second, one worker, one at a time; share of the bare pipes (medians of {TURNS})"
+    );
+    for ((what, _), own) in ways.iter().zip(&rates) {
+        let shares = own.iter().zip(&rates[0]).map(|(rate, bare)| rate / bare).collect();
+        println!("{:>9.0}  {:.2}  {what}", median(own.clone()), median(shares));
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Counts calls until the turn is over.
+fn rate(mut call: impl FnMut(u64)) -> f64 {
     let begun = Instant::now();
     let mut count = 0;
-    while begun.elapsed() < TIME {
-        for _ in 0..100 {
+    while begun.elapsed() < TURN {
+        for _ in 0..10 {
             call(count);
             count += 1;
         }
@@ -88,26 +116,40 @@ fn rate(mut call: impl FnMut(u64)) -> f64 {
     count as f64 / begun.elapsed().as_secs_f64()
 }
 
-/// What the least possible work gives: a write and a read for each call.
-fn bare_pipes(worker: &PathBuf) -> f64 {
-    let mut child = Command::new(worker)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("a process");
-    let mut stdin = child.stdin.take().expect("a pipe");
-    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-    let mut line = String::new();
-    let rate = rate(|n| {
+/// A worker whose pipes are written and read by hand: a write and a read for each call.
+struct BarePipes {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+    line: String,
+}
+
+impl BarePipes {
+    fn new(worker: &PathBuf) -> Self {
+        let mut child = Command::new(worker)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a process");
+        let stdin = child.stdin.take().expect("a pipe");
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        Self { child, stdin, stdout, line: String::new() }
+    }
+
+    fn call(&mut self, n: u64) {
         let request = format!("{{\"id\":{n},\"cmd\":\"double\",\"args\":[{n}]}}\n");
-        stdin.write_all(request.as_bytes()).expect("it reads");
-        line.clear();
-        stdout.read_line(&mut line).expect("it answers");
-        assert!(line.starts_with('{'));
-    });
-    drop(stdin);
-    child.wait().expect("it ends");
-    rate
+        self.stdin.write_all(request.as_bytes()).expect("it reads");
+        self.line.clear();
+        self.stdout.read_line(&mut self.line).expect("it answers");
+        assert!(self.line.starts_with('{'));
+    }
+}
+
+impl Drop for BarePipes {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
 }
 
 fn blocking(pool: &Pool) -> f64 {
@@ -118,8 +160,8 @@ fn blocking(pool: &Pool) -> f64 {
 async fn sequential(pool: &Pool) -> f64 {
     let begun = Instant::now();
     let mut count = 0_u64;
-    while begun.elapsed() < TIME {
-        for _ in 0..100 {
+    while begun.elapsed() < TURN {
+        for _ in 0..10 {
             let double: u64 = pool.process("double", [count]).await.expect("ok");
             assert_eq!(double, 2 * count);
             count += 1;

@@ -1,4 +1,4 @@
-//! procpool beside what a user would pick instead, on the same jobs: `cargo bench --bench peers`.
+//! procpool beside tools that a user would pick instead, on the same jobs: `cargo bench --bench peers`.
 //!
 //! It times nothing that anybody's machine could fail: it measures and prints a table. `README.md`,
 //! beside this file, says what the rows mean.

@@ -182,6 +182,13 @@ impl WorkerConfig {
     }
 }
 
+impl RecyclingConfig {
+    /// Whether it can be foreseen when a worker will have served its time.
+    pub(crate) fn foresees_ends(&self) -> bool {
+        self.max_reqs > 0 || self.max_age.is_some()
+    }
+}
+
 impl Default for RecyclingConfig {
     fn default() -> Self {
         Self {

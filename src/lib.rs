@@ -113,7 +113,7 @@
 //!
 //! # Errors
 //!
-//! [`Builder::build`] returns a [`BuildError`] for whatever makes no sense. Each call returns its result or
+//! [`Builder::build`] returns a [`BuildError`] for settings that make no sense. Each call returns its result or
 //! a [`Failure`] of some [`Kind`]:
 //!
 //! | kind | what happened | did the job run? |

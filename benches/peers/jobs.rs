@@ -1,4 +1,4 @@
-//! The jobs of the scenarios, and what must come of them.
+//! The jobs of the scenarios, and their results.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! Runs one command and tells what it took.
+//! Runs one command and measures it.
 //!
 //! CPU time and memory are read from `/proc`: there is no other way to them without `unsafe`. A
 //! process that has ended, and has not been waited for, still shows its own time apart from that of

@@ -1,4 +1,4 @@
-//! What is measured, and what is to be reached.
+//! The scenarios, and the targets.
 
 use crate::jobs::{Load, random};
 use crate::table::digits;

@@ -1,4 +1,4 @@
-//! Job lines: the whole input is one, which other delimiters than a newline allow to have newlines.
+//! Job lines: the whole input is one line. With a delimiter other than a newline, it may have newlines.
 
 use procpool::engine::Job;
 use procpool::engine::input::job_lines::parse;

@@ -1,4 +1,4 @@
-//! The journal of an earlier run: the bytes are such a file, and then they are what jobs come to.
+//! The journal of an earlier run: first the bytes are such a file, then they are the results of jobs.
 
 use std::fs;
 use std::io::Write as _;

@@ -1,9 +1,9 @@
-//! What must hold for any bytes from outside, a file for each way in. The fuzz targets call these
+//! Checks for any bytes from outside, a file for each way in. The fuzz targets call these
 //! with bytes that they make up; `tests/it/fuzz_corpus.rs` calls them with those in `corpus/`, so that
 //! they are tried without a fuzzer as well.
 //!
-//! What a check reads is text where that can be, so that an input can be written and read by a
-//! person: a few bytes that choose, then what is read.
+//! The input of a check is text where possible, so that a person can write and read it: a few bytes
+//! that choose, then the text.
 
 pub mod envelopes;
 pub mod framings;

@@ -1,4 +1,4 @@
-//! Plain lines: a byte that chooses what a line is and how many make a job, then lines.
+//! Plain lines: a byte that chooses the form of a line and how many make a job, then lines.
 
 use std::borrow::Cow;
 

@@ -29,7 +29,7 @@ use crate::util::block_on::block_on;
 /// A coordinator sends the task within this time. Otherwise the agent ends.
 const SETUP_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Killed processes have this long to disappear before the agent ends nevertheless.
+/// Killed processes have this long to disappear. After that the agent ends in any case.
 const KILL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A stream that says nothing is looked at this often, at least.

@@ -1,7 +1,7 @@
 //! Bundles: successive jobs that travel as one [`Job`]. So allocating, moving and freeing are paid once for
 //! many. Code that must treat one job separately takes it out.
 
-use super::unit::{Job, JobForm, Part, Place};
+use super::unit::{BundleParts, Job, JobForm, Part, Place};
 
 /// A bundle of JSON is complete when it has this many bytes, about as many as one read returns.
 const ENOUGH: usize = 64 << 10;
@@ -22,7 +22,7 @@ impl Job {
     pub(crate) fn count(&self) -> usize {
         match &self.body.form {
             JobForm::Lines(count) => *count,
-            JobForm::Parts { parts, first } => parts.len() - first,
+            JobForm::Parts(parts) => parts.all.len() - parts.first,
             JobForm::Json | JobForm::Words | JobForm::Message => 1,
         }
     }
@@ -42,9 +42,7 @@ impl Job {
     /// Copies job `nth` of a bundle of JSON, counted from 0, to `job`. `job` keeps its buffer, so that many
     /// jobs can be copied without an allocation for each.
     pub(crate) fn show(&self, nth: usize, job: &mut Self) {
-        let JobForm::Parts { parts, first } = &self.body.form else { return };
-        let Some(part) = parts.get(first + nth) else { return };
-        let begin = if nth == 0 { self.body.begin } else { parts[first + nth - 1].end as usize };
+        let Some((begin, part)) = self.part(nth) else { return };
         let end = part.end as usize;
         job.seq = self.seq + nth as u64;
         job.place = self.place.after(nth);
@@ -57,8 +55,20 @@ impl Job {
     /// Job `nth` of a bundle of JSON, counted from 0.
     pub(crate) fn nth(&self, nth: usize) -> Self {
         let mut job = Self::new(0, "", "", "");
+        if let Some((begin, part)) = self.part(nth) {
+            job.body.text = Vec::with_capacity(part.end as usize - begin);
+        }
         self.show(nth, &mut job);
         job
+    }
+
+    /// Where job `nth` of a bundle of JSON, counted from 0, begins, and where its texts are.
+    fn part(&self, nth: usize) -> Option<(usize, Part)> {
+        let JobForm::Parts(parts) = &self.body.form else { return None };
+        let at = parts.first + nth;
+        let part = *parts.all.get(at)?;
+        let begin = if nth == 0 { self.body.begin } else { parts.all[at - 1].end as usize };
+        Some((begin, part))
     }
 
     /// Job `nth` of a bundle of any kind, counted from 0.
@@ -71,9 +81,9 @@ impl Job {
 
     /// Takes the first `count` jobs out of a bundle that has more.
     pub(crate) fn split_off_first(&mut self, count: usize) -> Self {
-        let (mut taken, end) = match &mut self.body.form {
-            JobForm::Parts { parts, first } => {
-                let some = &parts[*first..*first + count];
+        let (mut taken, end) = match &self.body.form {
+            JobForm::Parts(parts) => {
+                let some = &parts.all[parts.first..parts.first + count];
                 let end = some.last().map_or(self.body.begin, |part| part.end as usize);
                 let taken = match count {
                     1 => self.nth(0),
@@ -104,8 +114,8 @@ impl Job {
         self.place = place;
         self.body.begin = end;
         match &mut self.body.form {
-            JobForm::Parts { first, .. } => {
-                *first += count;
+            JobForm::Parts(parts) => {
+                parts.first += count;
                 if left == 1 {
                     *self = self.nth(0);
                 }
@@ -132,13 +142,13 @@ impl Job {
                 end: part.end - before,
             })
             .collect();
-        Self::bytes(seq, text, JobForm::Parts { parts, first: 0 })
+        Self::bytes(seq, text, JobForm::Parts(BundleParts::new(parts)))
     }
 
     /// How many bytes the positions of the jobs of a bundle take.
     pub(super) fn size_of_parts(&self) -> usize {
         match &self.body.form {
-            JobForm::Parts { .. } => self.count() * size_of::<Part>(),
+            JobForm::Parts(_) => self.count() * size_of::<Part>(),
             _ => 0,
         }
     }

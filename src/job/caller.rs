@@ -72,7 +72,7 @@ pub(crate) enum Waits {
 }
 
 /// The rest of a call that was dropped. Its memory is freed with this, when the queue is not locked any
-/// more: to free a waker may run code of whoever waits.
+/// more: to free a waker may run code of those who wait.
 #[derive(Debug)]
 pub(crate) struct Dropped<J> {
     pub(crate) stage: DroppedStage,

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::key::{Digest128, Key};
-use super::unit::{Job, JobForm, Part, Place};
+use super::unit::{BundleParts, Job, JobForm, Part, Place};
 use crate::util::bytes::{ByteReader, put_bytes, put_number, put_option};
 
 const JSON: u64 = 0;
@@ -35,11 +35,11 @@ impl Job {
                 put_number(LINES, out);
                 put_number(*count as u64, out);
             }
-            JobForm::Parts { parts, first } => {
+            JobForm::Parts(parts) => {
                 put_number(PARTS, out);
                 put_number(self.count() as u64, out);
                 let begin = u32::try_from(body.begin).unwrap_or(u32::MAX);
-                for part in &parts[*first..] {
+                for part in &parts.all[parts.first..] {
                     for at in [part.args_at, part.id_at, part.end] {
                         put_number(u64::from(at.saturating_sub(begin)), out);
                     }
@@ -85,7 +85,7 @@ impl Job {
                 }
                 Self::bytes(seq, text, JobForm::Lines(count))
             }
-            PARTS => Self::bytes(seq, text, JobForm::Parts { parts: parts(from, text)?, first: 0 }),
+            PARTS => Self::bytes(seq, text, JobForm::Parts(BundleParts::new(parts(from, text)?))),
             _ => return None,
         };
         (job.place, job.attempt, job.timeout, job.key) = (place, attempt, timeout, key);

@@ -62,9 +62,22 @@ pub(super) enum JobForm {
     Message,
     /// This many messages, at least 2, with a newline after each.
     Lines(usize),
-    /// Jobs with a JSON value each: the parts from `first` on, at least 2. The first one begins at
-    /// `begin`.
-    Parts { parts: Vec<Part>, first: usize },
+    /// Jobs with a JSON value each.
+    Parts(Box<BundleParts>),
+}
+
+/// Where the jobs of a bundle of JSON are.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct BundleParts {
+    pub(super) all: Vec<Part>,
+    /// The parts from this one on are jobs, at least 2. The first one begins at `begin` of the body.
+    pub(super) first: usize,
+}
+
+impl BundleParts {
+    pub(super) fn new(all: Vec<Part>) -> Box<Self> {
+        Box::new(Self { all, first: 0 })
+    }
 }
 
 /// Where the texts of one job in a bundle are. They begin where the texts of the job before it end. The id
@@ -154,7 +167,7 @@ impl Job {
     pub fn args(&self) -> &[u8] {
         match self.body.form {
             JobForm::Json => &self.body.text[self.body.args_at..self.body.id_at],
-            JobForm::Words | JobForm::Message | JobForm::Lines(_) | JobForm::Parts { .. } => &[],
+            JobForm::Words | JobForm::Message | JobForm::Lines(_) | JobForm::Parts(_) => &[],
         }
     }
 

@@ -64,7 +64,7 @@ impl fmt::Display for BuildError {
             Self::Quotes(line) => {
                 write!(f, "the worker's command line has an unclosed quote: {line}")
             }
-            Self::Empty => f.write_str("the worker's command line is empty"),
+            Self::Empty => f.write_str("the command line is empty: it names no program"),
             Self::NotFound(message)
             | Self::NeedsShell(message)
             | Self::CannotRun(message)

@@ -163,21 +163,21 @@ fn poll_sources(
     sources: &[Watched<'_>; MOST_WATCHED],
     timeout: Option<Duration>,
 ) -> Option<[bool; MOST_WATCHED]> {
-    let mut watched =
-        sources.iter().filter_map(|&(fd, flags)| fd.map(|fd| PollFd::from_borrowed_fd(fd, flags)));
+    // These fill the array. Only those that are replaced are polled.
+    let filler = || PollFd::from_borrowed_fd(rustix::stdio::stderr(), PollFlags::empty());
+    let mut fds: [PollFd<'_>; MOST_WATCHED] = std::array::from_fn(|_| filler());
     let mut count = 0;
-    let mut fds: [PollFd<'_>; MOST_WATCHED] = std::array::from_fn(|_| match watched.next() {
-        Some(fd) => {
+    for &(fd, flags) in sources {
+        if let Some(fd) = fd {
+            fds[count] = PollFd::from_borrowed_fd(fd, flags);
             count += 1;
-            fd
         }
-        // It fills the array and is not polled.
-        None => PollFd::from_borrowed_fd(rustix::stdio::stderr(), PollFlags::empty()),
-    });
+    }
     poll(&mut fds[..count], timeout).ok()?;
-    let mut fds = fds.iter();
-    Some(
-        sources
-            .map(|(fd, _)| fd.and_then(|_| fds.next()).is_some_and(|fd| !fd.revents().is_empty())),
-    )
+    let mut ready = [false; MOST_WATCHED];
+    let mut polled = fds.iter();
+    for (ready, (fd, _)) in ready.iter_mut().zip(sources) {
+        *ready = fd.is_some() && polled.next().is_some_and(|fd| !fd.revents().is_empty());
+    }
+    Some(ready)
 }

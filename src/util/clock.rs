@@ -42,7 +42,8 @@ impl Moment {
 #[derive(Debug)]
 pub(crate) struct Clock {
     origin: Instant,
-    origin_unix: Duration,
+    /// The time of day of the origin, in seconds since 1970.
+    origin_unix: f64,
     /// The length of all pauses that are over, in nanoseconds.
     paused: AtomicU64,
     /// The time that the clock shows while it is stopped; `u64::MAX` while it runs.
@@ -55,7 +56,10 @@ impl Clock {
     pub(crate) fn new() -> Self {
         Self {
             origin: Instant::now(),
-            origin_unix: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            origin_unix: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs_f64(),
             paused: AtomicU64::new(0),
             frozen: AtomicU64::new(u64::MAX),
             switch: Mutex::new(()),
@@ -72,8 +76,8 @@ impl Clock {
 
     /// The time of day at a moment, in seconds since 1970. All pauses so far count as before the moment.
     pub(crate) fn unix_seconds(&self, moment: Moment) -> f64 {
-        let paused = Duration::from_nanos(self.paused.load(Ordering::Relaxed));
-        (self.origin_unix + Duration::from_nanos(moment.0) + paused).as_secs_f64()
+        let nanos = moment.0.saturating_add(self.paused.load(Ordering::Relaxed));
+        self.origin_unix + nanos as f64 / 1e9
     }
 
     pub(crate) fn pause(&self) {

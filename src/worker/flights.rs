@@ -30,8 +30,9 @@ pub(super) struct RequestSpan {
     pub(super) begins_at: u64,
     /// Where the last request ends.
     pub(super) ends_at: u64,
-    /// Where the request of each job of a bundle of JSON ends. It is empty for all other jobs.
-    pub(super) ends: VecDeque<u64>,
+    /// Where the request of each job of a bundle of JSON ends. Other jobs have none: a flight is moved
+    /// several times for each job, so it must be small.
+    pub(super) ends: Option<Box<VecDeque<u64>>>,
 }
 
 impl Flight {
@@ -125,7 +126,8 @@ impl Flight {
         if self.job.lines().is_some() {
             return self.span.begins_at + self.job.offset(nth + 1) as u64;
         }
-        self.span.ends.get(nth).copied().unwrap_or(self.span.ends_at)
+        let end = self.span.ends.as_ref().and_then(|ends| ends.get(nth).copied());
+        end.unwrap_or(self.span.ends_at)
     }
 
     /// Removes the answered jobs from a bundle.
@@ -133,7 +135,9 @@ impl Flight {
         if self.answered > 0 {
             self.span.begins_at = self.next_begins_at();
             self.id = self.next_id();
-            self.span.ends.drain(..self.answered.min(self.span.ends.len()));
+            if let Some(ends) = &mut self.span.ends {
+                ends.drain(..self.answered.min(ends.len()));
+            }
             drop(self.job.split_off_first(self.answered));
             self.answered = 0;
         }
@@ -142,7 +146,7 @@ impl Flight {
     /// Removes the first job from a bundle. None of its jobs may have been answered.
     fn take_first(&mut self) -> Self {
         let ends_at = self.next_ends_at();
-        let span = RequestSpan { begins_at: self.span.begins_at, ends_at, ends: VecDeque::new() };
+        let span = RequestSpan { begins_at: self.span.begins_at, ends_at, ends: None };
         let job = self.job.split_off_first(1);
         let first = Self {
             job,
@@ -154,7 +158,9 @@ impl Flight {
             abandoned: Moment::NEVER,
         };
         self.span.begins_at = ends_at;
-        self.span.ends.pop_front();
+        if let Some(ends) = &mut self.span.ends {
+            ends.pop_front();
+        }
         self.id += 1;
         first
     }
@@ -193,6 +199,8 @@ pub(crate) struct Flights {
     bytes: usize,
     /// The worker has answered a younger job before an older one.
     is_unordered: bool,
+    /// It was noted of some job that nobody waits for it any more.
+    has_abandoned: bool,
     /// Where the last request begins of those that have been answered and are not open any more.
     answered_from: u64,
     /// The job of a bundle that [`Flights::show_next`] shows.
@@ -207,6 +215,7 @@ impl Flights {
             jobs: 0,
             bytes: 0,
             is_unordered: false,
+            has_abandoned: false,
             answered_from: 0,
             shown,
         }
@@ -279,6 +288,7 @@ impl Flights {
         for flight in self.open.iter_mut().take(count) {
             if flight.abandoned == Moment::NEVER && flight.job.is_abandoned() {
                 flight.abandoned = now;
+                self.has_abandoned = true;
             }
         }
     }
@@ -286,6 +296,9 @@ impl Flights {
     /// The job that has been abandoned for longest, by its place, of those that the worker is on; and since
     /// when.
     pub(crate) fn longest_abandoned(&self) -> Option<(usize, Moment)> {
+        if !self.has_abandoned {
+            return None;
+        }
         let flights = self.open.iter().take(self.begun()).enumerate();
         let abandoned = flights.filter(|(_, flight)| flight.abandoned != Moment::NEVER);
         abandoned.map(|(index, flight)| (index, flight.abandoned)).min_by_key(|(_, since)| *since)
@@ -321,14 +334,32 @@ impl Flights {
         }
     }
 
+    pub(super) fn get(&self, index: usize) -> Option<&Flight> {
+        self.open.get(index)
+    }
+
     /// Takes out a job that has been answered.
     pub(super) fn take_answered(&mut self, index: usize) -> Option<Flight> {
-        let flight = self.open.remove(index)?;
+        self.count_answered(index);
+        if index == 0 { self.open.pop_front() } else { self.open.remove(index) }
+    }
+
+    /// Removes a job that has been answered, without moving it if it is the oldest.
+    pub(super) fn forget_answered(&mut self, index: usize) {
+        self.count_answered(index);
+        if index == 0 {
+            self.open.pop_front();
+        } else {
+            self.open.remove(index);
+        }
+    }
+
+    fn count_answered(&mut self, index: usize) {
+        let Some(flight) = self.open.get(index) else { return };
         self.is_unordered |= index > 0;
         self.jobs -= 1;
         self.bytes -= flight.job.size();
         self.answered_from = flight.span.begins_at;
-        Some(flight)
     }
 
     /// How many lines of the oldest request have not been answered. `None`: it is no bundle of lines.
@@ -490,6 +521,12 @@ mod tests {
         let span = Outbox::new().add(Protocol::default(), 1, &job).expect("requests");
         flights.push(job, Moment::ZERO, 1, span);
         flights
+    }
+
+    /// Moves of more bytes take twice as long.
+    #[test]
+    fn a_flight_is_small() {
+        assert!(size_of::<Flight>() <= 256, "{} bytes", size_of::<Flight>());
     }
 
     #[test]

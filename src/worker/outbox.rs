@@ -94,16 +94,21 @@ impl Outbox {
     }
 
     /// Appends the requests. Returns where each ends, for a bundle of JSON.
-    fn encode(&mut self, protocol: Protocol, id: u64, job: &Job) -> Result<VecDeque<u64>, String> {
+    fn encode(
+        &mut self,
+        protocol: Protocol,
+        id: u64,
+        job: &Job,
+    ) -> Result<Option<Box<VecDeque<u64>>>, String> {
         if let Some(lines) = job.lines() {
             // Lines have their framing already.
             self.bytes.extend_from_slice(lines);
-            return Ok(VecDeque::new());
+            return Ok(None);
         }
         let count = job.count();
         if count == 1 {
             request(&mut self.bytes, protocol, id, job)?;
-            return Ok(VecDeque::new());
+            return Ok(None);
         }
         let mut ends = VecDeque::with_capacity(count);
         for nth in 0..count {
@@ -111,7 +116,7 @@ impl Outbox {
             request(&mut self.bytes, protocol, id + nth as u64, &self.shown)?;
             ends.push_back(self.end());
         }
-        Ok(ends)
+        Ok(Some(Box::new(ends)))
     }
 
     /// Adds a message that the worker does not answer.

@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::window::Window;
 use crate::config::Depth;
 
-/// Jobs that take no longer than this together are taken at once: sharing them out gains nothing.
-const PORTION: Duration = Duration::from_micros(200);
+/// Jobs that take no longer than this together, in nanoseconds, are taken at once: sharing them out gains
+/// nothing.
+const PORTION: u64 = 200_000;
 
 /// A slot takes at most this many jobs at once.
 const MOST_JOBS: usize = 256;
@@ -33,28 +34,26 @@ const FEWEST_IN_FLIGHT: usize = 8;
 pub(super) struct Pace {
     /// How many requests the worker may have in flight.
     pub(super) window: Window,
-    /// The moving average of the time that a job takes; zero: it is not known yet.
-    per_job: Duration,
+    /// The moving average of the time that a job takes, in nanoseconds; 0: it is not known yet.
+    per_job: u64,
     /// How many pauses are left.
     pauses: u32,
 }
 
 impl Pace {
     pub(super) fn new(depth: Depth) -> Self {
-        Self { window: Window::new(depth), per_job: Duration::ZERO, pauses: 0 }
+        Self { window: Window::new(depth), per_job: 0, pauses: 0 }
     }
 
     /// The average time of a job; zero: it is not known yet.
     pub(super) fn per_job(&self) -> Duration {
-        self.per_job
+        Duration::from_nanos(self.per_job)
     }
 
     /// How many jobs may be taken at once: as many as take [`PORTION`].
     pub(super) fn portion(&self) -> usize {
-        match self.per_job.as_nanos() {
-            0 => 1,
-            nanos => usize::try_from(PORTION.as_nanos() / nanos).unwrap_or(1).clamp(1, MOST_JOBS),
-        }
+        let jobs = PORTION.checked_div(self.per_job).unwrap_or(1);
+        usize::try_from(jobs).unwrap_or(1).clamp(1, MOST_JOBS)
     }
 
     /// How long to leave the worker alone, so that its next replies come in one read. `None`: wait for
@@ -63,7 +62,7 @@ impl Pace {
         if self.pauses == 0 || in_flight < FEWEST_IN_FLIGHT {
             return None;
         }
-        let queued = self.per_job * u32::try_from(in_flight).unwrap_or(u32::MAX);
+        let queued = self.per_job().saturating_mul(u32::try_from(in_flight).unwrap_or(u32::MAX));
         let pause = queued / 4;
         let is_worth_it = (SHORTEST_PAUSE..=LONGEST_PAUSE).contains(&pause);
         self.pauses -= u32::from(is_worth_it);
@@ -80,10 +79,11 @@ impl Pace {
     /// Learns that `answered` jobs took `time` together.
     pub(super) fn learn_time(&mut self, answered: usize, time: Duration) {
         self.window.observe(answered, time);
-        let each = time / u32::try_from(answered).unwrap_or(u32::MAX);
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let each = nanos / answered.max(1) as u64;
         self.per_job = match self.per_job {
-            Duration::ZERO => each,
-            average => (average * 7 + each) / 8,
+            0 => each,
+            average => average.saturating_mul(7).saturating_add(each) / 8,
         };
     }
 
@@ -94,6 +94,6 @@ impl Pace {
 
     /// Forgets how long jobs take.
     pub(super) fn forget_time(&mut self) {
-        self.per_job = Duration::ZERO;
+        self.per_job = 0;
     }
 }

@@ -54,6 +54,9 @@ pub(super) struct ReadProgress {
     has_started: bool,
     /// About how many bytes the worker printed before it had started.
     printed_early: usize,
+    /// How many bytes the worker had read when it was at its end. `None`: it is not at its end, or the
+    /// system does not say.
+    at_end: Option<u64>,
 }
 
 impl ReadProgress {
@@ -65,7 +68,19 @@ impl ReadProgress {
             is_unread: false,
             has_started: false,
             printed_early: 0,
+            at_end: None,
         }
+    }
+
+    /// The worker is at its end, and has read this many bytes.
+    pub(super) fn note_end(&mut self, bytes_read: Option<u64>) {
+        self.at_end = bytes_read;
+    }
+
+    /// How many bytes the worker had read when it was at its end. `None`: it is not at its end, or the
+    /// system does not say.
+    pub(super) fn at_end(&self) -> Option<u64> {
+        self.at_end
     }
 
     pub(super) fn is_read(&self) -> bool {

@@ -16,10 +16,19 @@ const LONGEST_HEAD: usize = 4 << 10;
 /// A reply of a worker, with the job that it answers.
 #[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 pub(crate) enum Reply<'a> {
-    /// To a single job. The number is that of [`Done::unproven`](crate::job::Done::unproven).
+    /// To a single job that may be needed after this. The number is that of
+    /// [`Done::unproven`](crate::job::Done::unproven).
     One(Flight, Result<Value<'a>, &'a Failure>, Option<u64>),
-    /// To one job of a bundle, which the worker was handed at `start`.
-    Next { job: &'a Job, start: Moment, clock: Moment, value: Value<'a> },
+    /// The result of a job that nobody needs after this, so that it is not moved. The worker was handed
+    /// the job at `start`.
+    Result {
+        job: &'a Job,
+        start: Moment,
+        clock: Moment,
+        value: Value<'a>,
+        /// As that of [`Reply::One`].
+        unproven: Option<u64>,
+    },
     /// To `count` jobs of a bundle, of which `seq` is the first: one line for each.
     Texts { seq: u64, count: usize, texts: &'a [u8] },
 }
@@ -192,7 +201,7 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
         match outcome {
             Ok(value) => {
                 if let Some((job, start, clock)) = self.flights.show_next() {
-                    (self.answer)(Reply::Next { job, start, clock, value });
+                    (self.answer)(Reply::Result { job, start, clock, value, unproven: None });
                 }
             }
             Err(failure) => {
@@ -206,16 +215,26 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
 
     /// Hands on the reply to a single job.
     fn answer_one(&mut self, index: usize, id: Option<u64>, outcome: Result<Value<'_>, &Failure>) {
-        let Some(flight) = self.flights.take_answered(index) else { return };
+        let Some(Flight { job, start, clock, .. }) = self.flights.get(index) else { return };
         self.received.answered += 1;
-        let mut number = None;
+        let mut unproven = None;
         if id.is_none() {
-            let job = &flight.job;
             self.unproven.add(job.seq, job.place, 1);
             let key = job.key.filter(|_| outcome.is_ok());
-            number = key.map(|key| self.unproven.add_key(key, self.now));
+            unproven = key.map(|key| self.unproven.add_key(key, self.now));
         }
-        (self.answer)(Reply::One(flight, outcome, number));
+        match outcome {
+            Ok(value) if job.caller.is_none() => {
+                let (start, clock) = (*start, *clock);
+                (self.answer)(Reply::Result { job, start, clock, value, unproven });
+                self.flights.forget_answered(index);
+            }
+            outcome => {
+                if let Some(flight) = self.flights.take_answered(index) {
+                    (self.answer)(Reply::One(flight, outcome, unproven));
+                }
+            }
+        }
     }
 }
 

@@ -43,9 +43,6 @@ pub(crate) struct Worker {
     pub(crate) turn_began: Moment,
     /// How many start-up failures had been counted when the worker was started.
     pub(crate) failures_before: u32,
-    /// How many bytes it had read when it was at its end. `None`: it is not at its end, or the system
-    /// does not say.
-    read_at_end: Option<u64>,
     /// How much of its stderr had been read before the last wait.
     pub(crate) words_before: u64,
     /// Its pipes were made wide, since its messages are large.
@@ -84,7 +81,6 @@ impl Worker {
             unproven: Unproven::new(protocol.is_raw()),
             turn_began: now,
             failures_before,
-            read_at_end: None,
             words_before: 0,
             is_wide: false,
         }
@@ -308,7 +304,7 @@ impl Worker {
             protocol: self.protocol,
             max_reply,
             requests: self.service.requests(),
-            read_at_end: self.read_at_end,
+            read_at_end: self.reading.at_end(),
             now,
             flights: &mut self.flights,
             outbox: &mut self.outbox,
@@ -494,17 +490,17 @@ impl Worker {
     /// The worker is at its end, and reads no more. This comes before its stdin is closed: afterwards
     /// the system does not say how much it has read.
     pub(crate) fn note_end(&mut self) {
-        self.read_at_end = self.bytes_read();
+        let bytes_read = self.bytes_read();
+        self.reading.note_end(bytes_read);
     }
 
     /// How many bytes the worker has read; `None`: the system does not say.
     pub(crate) fn bytes_read(&self) -> Option<u64> {
-        if self.read_at_end.is_some() {
-            return self.read_at_end;
-        }
-        let unread = self.process.unread()?;
-        // A worker can open its stdin for writing, and so have more unread than it was sent.
-        Some(self.outbox.written().saturating_sub(unread))
+        self.reading.at_end().or_else(|| {
+            let unread = self.process.unread()?;
+            // A worker can open its stdin for writing, and so have more unread than it was sent.
+            Some(self.outbox.written().saturating_sub(unread))
+        })
     }
 
     /// Whether the worker had read a part of the oldest request once it had read `bytes_read` bytes.

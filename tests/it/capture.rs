@@ -1,5 +1,5 @@
-//! What commands print: passed on byte for byte and never mixed, whatever it is and however much,
-//! with little memory and few open files.
+//! The output of commands is passed on byte for byte and never mixed. However much it is, it takes little
+//! memory and few open files.
 
 use std::fs;
 use std::io::Read;

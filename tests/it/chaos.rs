@@ -3,12 +3,12 @@
 //! After each round: one result for each job that was read, the right one, in its place; nothing left
 //! running, no descriptor too many, little memory, and no wait longer than the limits given.
 //!
-//! Rounds with a journal are cut short, some by `kill -9`, and gone on with until they are done: what is
+//! Rounds with a journal are cut short, some by `kill -9`, and resumed until they are done: what is
 //! printed then is what a run prints that nothing befalls, and what was recorded is not run again.
 //!
-//! What happens goes by a seed, which is printed if a round fails: `PROCPOOL_CHAOS_SEED=7` runs the
-//! rounds of seed 7 again (as far as two processors do the same twice). `PROCPOOL_CHAOS_SECONDS`: how
-//! long it goes on; 40 unless it is set. `PROCPOOL_CHAOS_ROUND`: which round it begins with.
+//! A seed decides on the events. It is printed if a round fails: `PROCPOOL_CHAOS_SEED=7` runs the rounds
+//! of seed 7 again (as far as two processors do the same twice). `PROCPOOL_CHAOS_SECONDS` is how long the
+//! test takes, 40 by default. `PROCPOOL_CHAOS_ROUND` is the first round.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -63,7 +63,7 @@ enum Expected {
     Result(Value),
     /// Failures of these kinds.
     Kinds(&'static [&'static str]),
-    /// A result of which nothing is known.
+    /// A result that is not known.
     Any,
 }
 
@@ -710,7 +710,7 @@ fn chaos() {
     let mut rounds = variable("PROCPOOL_CHAOS_ROUND").unwrap_or(0);
     while Instant::now() < end {
         eprintln!("round {rounds} of seed {seed}");
-        // Each round has a seed of its own, lest what happens in one changes the next.
+        // Each round has a seed of its own, so that no round changes the next.
         let mut random = Random(seed.wrapping_mul(1_000_003).wrapping_add(rounds));
         let outcome = catch_unwind(AssertUnwindSafe(|| one_round(&mut random)));
         if let Err(panic) = outcome {

@@ -1,5 +1,5 @@
-//! Code as the job: `--python`, `--perl`, `--node`, `--ruby`. What the embedded workers do by themselves
-//! is tested in their own languages, in `tests/interpreters`, which is run from here.
+//! Code as the job: `--python`, `--perl`, `--node`, `--ruby`. The embedded workers also have tests in their
+//! own languages, in `tests/interpreters`, which are run from here.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! The command itself as the job: what it receives, where its args come from, and how it ends.
+//! Commands as jobs: their args and stdin, and how they end.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,5 +1,5 @@
-//! What all tests share: one builder that runs procpool and states what it must print, on stdout
-//! and on stderr, and how it must end; and crews of faulty workers.
+//! The tools of all tests: a builder that runs procpool and states its stdout, its stderr and its exit
+//! status, and crews of faulty workers.
 //!
 //! Nothing here waits without a bound, and nothing waits for time to pass: everything waits for
 //! something to happen, with a deadline that only a hang can reach.
@@ -217,7 +217,7 @@ impl Test {
         self.any_stderr()
     }
 
-    /// stderr holds something for people, of which nothing is asked.
+    /// stderr may hold anything.
     pub(crate) fn any_stderr(self) -> Self {
         self.stderr_has("")
     }
@@ -243,7 +243,7 @@ impl Test {
         self
     }
 
-    /// Runs to the end, and holds the run against what is expected.
+    /// Runs to the end, and compares the run with the expectations.
     #[track_caller]
     pub(crate) fn run(self) -> Output {
         self.spawn().finish()
@@ -309,7 +309,7 @@ pub(crate) struct Running {
     seen: usize,
 }
 
-/// What the threads that listen to a run have heard.
+/// The output of a run so far, as the threads that read it have it.
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
@@ -373,7 +373,7 @@ impl Running {
         self.shared.lock().status.is_some()
     }
 
-    /// Waits for the end, but no longer than so; returns whether it has come.
+    /// Waits for the end for at most this long. Returns whether it has come.
     pub(crate) fn ends_within(&self, time: Duration) -> bool {
         let state = self.shared.lock();
         let (state, _) = self
@@ -413,7 +413,7 @@ impl Running {
         });
     }
 
-    /// Waits for the end, and holds the run against what is expected.
+    /// Waits for the end, and compares the run with the expectations.
     #[track_caller]
     pub(crate) fn finish(mut self) -> Output {
         if self.stdin.is_some() {
@@ -526,7 +526,7 @@ impl Shared {
     }
 }
 
-/// What a run has printed, and how long it took.
+/// The output of a run, and how long it took.
 pub(crate) struct Output {
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: String,
@@ -635,7 +635,7 @@ fn without_closing(stderr: &str) -> String {
     stderr[..if is_right { begin } else { stderr.len() }].to_owned()
 }
 
-/// What is on stderr besides a line for each failed record, and the last line.
+/// The stderr without a line for each failed record and without the last line.
 fn unexpected(output: &Output, is_well: bool) -> Option<String> {
     let stderr = without_closing(&output.stderr);
     let (about, others): (Vec<&str>, Vec<&str>) =

@@ -1,4 +1,4 @@
-//! What is written about procpool agrees with procpool: the man page and the completions, README, the
+//! The documents agree with procpool: the man page and the completions, README, the
 //! pages in docs, ARCHITECTURE.md and CHANGELOG.md.
 
 #[expect(
@@ -460,7 +460,7 @@ fn the_tests_that_architecture_names_exist() {
             continue;
         }
         let exists = files.iter().any(|(path, text)| {
-            // Tests in a file of their own go by the folder's name, which is that of the tested file.
+            // The folder of a file of tests has the name of the tested file.
             let path = path.strip_suffix("/tests.rs").unwrap_or(path);
             Path::new(path).file_stem().is_some_and(|stem| stem == file)
                 && text.contains(&format!("fn {test}("))

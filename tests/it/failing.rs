@@ -1,5 +1,5 @@
-//! What a person sees of jobs that fail: which, why, and how to run just these again. The command line that is
-//! printed for that is run here as it is.
+//! Messages about failed jobs: which, why, and how to run just these again. The printed command line is run
+//! here as it is.
 
 use std::fs;
 use std::path::Path;

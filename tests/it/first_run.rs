@@ -1,4 +1,4 @@
-//! What helps in the first minute: `--example-worker`, `--doctor`, and a word where lines are read from a terminal.
+//! Help in the first minute: `--example-worker`, `--doctor`, and a word where lines are read from a terminal.
 
 use std::fs;
 

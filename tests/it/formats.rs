@@ -1,4 +1,4 @@
-//! What results look like.
+//! The formats of results.
 
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};

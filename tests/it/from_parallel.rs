@@ -1,5 +1,5 @@
-//! What `man/procpool-from-parallel.7.md` says: each pair of commands is run, and prints the same. The
-//! man page is made of that file.
+//! Both commands of each pair in `man/procpool-from-parallel.7.md` are run, and print the same. The man page
+//! is made from that file.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What jobs wait for besides a process: pauses, load, memory, make's jobserver; priorities and
+//! Gates that jobs wait for besides a process: pauses, load, memory, make's jobserver; priorities and
 //! numbers of processes; and the guardian that clears up after a killed procpool.
 
 use std::fs;
@@ -428,7 +428,7 @@ fn a_recipe_that_is_not_marked_loses_nothing() {
     if !need("make") {
         return;
     }
-    // make closes the jobserver's pipe for it, and names it nevertheless.
+    // make closes the jobserver's pipe for it, but still names it.
     let crew = Crew::new();
     let run = make(&crew, "-j2", "all:\n\t$$PROCPOOL -j3 seq ::: 1 1 1 1 1 1 1 1 1 1 | cat\n", 1);
     assert_eq!((run.stderr.as_str(), run.lines()), ("", vec!["1"; 10]));

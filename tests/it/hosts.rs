@@ -1,4 +1,4 @@
-//! Jobs on other machines: the output is that of a local run, whatever happens to a host.
+//! Jobs on other machines: the output is that of a local run, even if a host is lost.
 
 use std::fs;
 

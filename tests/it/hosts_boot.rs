@@ -1,4 +1,4 @@
-//! How procpool gets to a host that has none, and what is said where it can't.
+//! How procpool gets to a host that has none, and the messages if it can't.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,5 @@
-//! The end of a run by signals, whatever else is stuck; what interrupted jobs see of it; and signals that
-//! end nothing.
+//! Signals end a run even if everything else is stuck. Also: which signals interrupted jobs get, and
+//! signals that end nothing.
 
 use std::fs::{self, File};
 use std::path::Path;

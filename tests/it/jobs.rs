@@ -1,4 +1,4 @@
-//! What a job line may look like, and what becomes of one that is none.
+//! The forms of job lines, and the results of lines that are no jobs.
 
 use crate::common::{Crew, Test, assert_has, json, message, peak_memory, result, worker};
 use proptest::prelude::*;

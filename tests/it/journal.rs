@@ -1,5 +1,5 @@
-//! The journal: a run that was cut short, however and wherever, is gone on with, and prints what a run
-//! prints that nobody has cut short.
+//! The journal: a run that was cut short at any point can be resumed, and then prints the same as a run
+//! that was not cut short.
 
 use std::collections::HashMap;
 use std::fs;

@@ -1,5 +1,5 @@
-//! What commands leave running when they end of themselves: it is read from while it prints, it lives
-//! on, and whatever ends a job before that ends it too. And processes that nobody can kill.
+//! Processes that a command leaves running when it ends by itself: their output is read, and they live on.
+//! An earlier end of the job ends them too. Also processes that nobody can kill.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};

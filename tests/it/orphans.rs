@@ -1,5 +1,4 @@
-//! After `kill -9` of procpool nothing in its groups lives on for more than a second, whatever it was
-//! doing just then.
+//! After `kill -9` of procpool, at any moment, nothing in its groups lives on for more than a second.
 
 use std::time::{Duration, Instant};
 

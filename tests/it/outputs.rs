@@ -1,4 +1,4 @@
-//! Files that a run writes: none is another, and none is lost that is read as well.
+//! Files that a run writes: no two are the same, and a file that is also read is not lost.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

@@ -23,7 +23,7 @@ fn random(mut state: u64) -> impl Iterator<Item = u64> {
 
 const MANY: usize = 100_000;
 
-/// Jobs of which most are done at once; the others take up to 200 µs.
+/// Jobs: most are done at once, and the others take up to 200 µs.
 fn random_naps(count: usize) -> String {
     let times = random(42).map(|number| if number % 4 > 0 { 0 } else { (number >> 8) % 200 });
     (1..=count).zip(times).map(|(key, time)| format!("nap [{key},{time}]\n")).collect()

@@ -57,7 +57,7 @@ fn columns(text: &str) -> usize {
 
 #[test]
 fn what_the_line_says_in_so_many_columns() {
-    // With a rate and a time left, of which the digits differ from run to run.
+    // With a rate and a time left. Their digits differ from run to run.
     for (width, parts) in [
         (20, vec!["4/6 66% 1 failed"]),
         (30, vec!["4/6 66% ETA 0:0", " 1 failed"]),

@@ -1,5 +1,5 @@
 //! Code as the job in `sh`: `--sh`. It has no JSON, so it differs from the other languages of
-//! `tests/it/code.rs` in what results and errors look like.
+//! `tests/it/code.rs` in its results and errors.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -16,7 +16,7 @@ fn shells() -> impl Iterator<Item = (String, TempDir)> {
     ["dash", "bash", "busybox"].into_iter().filter_map(|name| {
         let program = find_program(name)?;
         let folder = TempDir::new().expect("a folder");
-        // Which shell it is, and that it is to keep to POSIX, both go by the name.
+        // The name decides which shell it is, and whether it keeps to POSIX.
         symlink(program, folder.path().join("sh")).expect("a link");
         let path = std::env::var("PATH").expect("a path");
         Some((format!("{}:{path}", folder.path().display()), folder))

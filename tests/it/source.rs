@@ -1,4 +1,4 @@
-//! What the source itself can show: invariants of the engine, and how the house is built.
+//! Rules for the source itself: invariants of the engine, and the layout.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

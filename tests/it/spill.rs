@@ -1,5 +1,5 @@
 //! Results that wait for their turn: beyond `--buffer` they go to a file that nobody sees, and come
-//! back in order; when that file can't be written, what is finished is printed nevertheless.
+//! back in order; when that file can't be written, finished results are printed all the same.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -73,7 +73,7 @@ fn a_prompt_without_a_newline_is_no_part_of_a_reply() {
     assert_eq!(output.lines(), Vec::<&str>::new());
 }
 
-/// Two rows for a query, the second of which comes when nothing is asked.
+/// Two rows for a query. The second one comes when nothing is asked.
 #[test]
 fn a_row_too_many_is_seen_while_the_worker_is_idle() {
     let crew = Crew::new();

@@ -11,7 +11,7 @@ fn too_long(job: &str, options: &[&str]) -> String {
     too_long_in(Test::new(), job, options)
 }
 
-/// The same in a run of which more is expected.
+/// The same, in a run with more expectations.
 #[track_caller]
 fn too_long_in(test: Test, job: &str, options: &[&str]) -> String {
     let crew = Crew::new();
@@ -207,7 +207,7 @@ fn a_percentage_of_nothing() {
 
 // When a job's time begins.
 
-/// Jobs of which each takes less than the timeout, at workers that need longer than that to start.
+/// Jobs that take less than the timeout, at workers that need longer than that to start.
 #[track_caller]
 fn all_in_time(flags: &str, options: &[&str], jobs: &[String]) {
     let crew = Crew::new();
@@ -346,7 +346,7 @@ fn the_start_of_a_worker_without_order_does_not_count() {
     assert!(records.iter().all(|record| record["ok"] == true), "{records:?}");
 }
 
-/// With --live nothing of a job that is under way waits for whoever reads stdout.
+/// With --live no output of a running job waits for the reader of stdout.
 #[test]
 fn a_timeout_of_live_commands_whose_output_nobody_reads() {
     let folder = tempfile::TempDir::new().expect("a folder");

@@ -1,5 +1,5 @@
-//! What was given and can have no effect, or not the one that was meant, is wrong usage: said once,
-//! before anything is started or read.
+//! An option that can have no effect, or not the one that was meant, is wrong usage. That is said once, before
+//! anything is started or read.
 
 use std::fs;
 

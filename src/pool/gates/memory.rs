@@ -171,7 +171,7 @@ fn free_in(folder: &Path, version: Version) -> Option<u64> {
 }
 
 fn free_in_machine(file: &Path) -> Option<u64> {
-    let text = fs::read_to_string(file).ok()?;
+    let text = String::from_utf8(fs::read(file).ok()?).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
 }

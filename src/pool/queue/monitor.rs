@@ -119,8 +119,8 @@ impl Queue {
         }
     }
 
-    /// Calls have left the queue that had this many places. To free them may run code of whoever waits for
-    /// a place, so no lock is held.
+    /// Frees the places of calls that have left the queue. That may run code of those who wait for a
+    /// place, so no lock is held.
     pub(crate) fn free_places(&self, count: usize) {
         if let (Some(places), 1..) = (&self.places, count) {
             places.add_permits(count);

@@ -51,13 +51,13 @@ impl Estimates {
         }
     }
 
-    /// A job has succeeded, and took this many seconds. Returns whether there is a timeout from now
+    /// A job has succeeded, and took this long. Returns whether there is a timeout from now
     /// on: slots that wait must then be woken, since they wait without one.
     #[must_use]
-    pub(crate) fn learn_duration(&self, seconds: f64) -> bool {
+    pub(crate) fn learn_duration(&self, time: Duration) -> bool {
         let Some(Timeout::Median(times)) = self.limit else { return false };
         let mut durations = self.durations.lock().unwrap_or_else(PoisonError::into_inner);
-        durations.add(seconds);
+        durations.add(time.as_secs_f64());
         let median = durations.quantile(0.5).filter(|_| durations.count() >= ENOUGH_FOR_MEDIAN);
         let Some(median) = median else { return false };
         // In whole milliseconds, since messages show it to people.

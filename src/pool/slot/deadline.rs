@@ -50,7 +50,8 @@ impl<'a> Deadlines<'a> {
             return self.retirement().min(worker.proof_at());
         };
         let mut deadline = shared.stopping.at().min(self.any_job(oldest)).min(worker.proof_at());
-        deadline = deadline.min(self.next_look()).min(self.reading()).min(self.abandoned());
+        deadline = deadline.min(self.next_look(oldest)).min(self.reading(oldest));
+        deadline = deadline.min(self.abandoned());
         if shared.spares.has_room() {
             deadline = deadline.min(spare_due());
         }
@@ -72,7 +73,7 @@ impl<'a> Deadlines<'a> {
         if now >= self.abandoned() {
             return Due::Abandoned;
         }
-        if now >= self.reading() {
+        if now >= self.reading(oldest) {
             return if now < self.starting() { Due::Unread } else { Due::NotStarted };
         }
         if now >= self.job(oldest) {
@@ -88,8 +89,8 @@ impl<'a> Deadlines<'a> {
     /// Whether to check how much the worker has read: something that is due depends on it.
     pub(super) fn needs_look(self, now: Moment) -> bool {
         let Some(oldest) = self.worker.flights.front() else { return false };
-        let deadline = self.any_job(oldest).min(self.reading());
-        now >= deadline.min(self.next_look()) && !self.worker.is_read()
+        let deadline = self.any_job(oldest).min(self.reading(oldest));
+        now >= deadline.min(self.next_look(oldest)) && !self.worker.is_read()
     }
 
     /// Which of the jobs is late, by its place among those in flight, if the worker works on several at
@@ -143,11 +144,14 @@ impl<'a> Deadlines<'a> {
     }
 
     /// When to check again how much the worker has read, if the time of a job depends on it.
-    fn next_look(self) -> Moment {
+    fn next_look(self, oldest: &Flight) -> Moment {
         let Self { shared, worker } = self;
-        let count = if worker.is_unordered() { worker.flights.len() } else { 1 };
-        let flights = worker.flights.iter().take(count);
-        match flights.filter_map(|flight| self.timeout_of(flight)).min() {
+        let timeout = if worker.is_unordered() {
+            worker.flights.iter().filter_map(|flight| self.timeout_of(flight)).min()
+        } else {
+            self.timeout_of(oldest)
+        };
+        match timeout {
             Some(timeout) => worker.next_look(timeout),
             // The timeout follows from the median, which is not known yet.
             None if shared.config.failures.timeout.is_some() => worker.next_look(SILENCE),
@@ -156,9 +160,8 @@ impl<'a> Deadlines<'a> {
     }
 
     /// By when the worker must have read a part of its oldest request.
-    fn reading(self) -> Moment {
+    fn reading(self, oldest: &Flight) -> Moment {
         let worker = self.worker;
-        let Some(oldest) = worker.flights.front() else { return Moment::NEVER };
         let is_late = worker.is_unread() && (worker.has_started() || worker.is_flooding());
         let timeout = self.timeout_of(oldest).filter(|_| is_late);
         let deadline = timeout

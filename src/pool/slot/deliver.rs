@@ -94,8 +94,8 @@ impl Slot {
             Reply::One(Flight { job, start, clock, .. }, outcome, unproven) => {
                 self.deliver(attempt(start, clock, unproven), job, outcome, None);
             }
-            Reply::Next { job, start, clock, value } => {
-                self.give_to_sink(attempt(start, clock, None), job, Ok(value), None);
+            Reply::Result { job, start, clock, value, unproven } => {
+                self.give_to_sink(attempt(start, clock, unproven), job, Ok(value), None);
                 self.finished += 1;
             }
             Reply::Texts { seq, count, texts } => {
@@ -115,8 +115,8 @@ impl Slot {
     ) {
         let shared = &*self.shared;
         if outcome.is_ok() {
-            let seconds = attempt.now.since(attempt.clock).as_secs_f64();
-            if shared.estimates.learn_duration(seconds) {
+            let learned = shared.estimates.learn_duration(attempt.now.since(attempt.clock));
+            if learned {
                 shared.queue.wake_all();
             }
         }

@@ -74,11 +74,16 @@ impl WorkerSlot {
         if worker.has_unsent() || shared.now() >= self.spare.due(shared, worker) {
             return false;
         }
-        if !worker.process.wait_for_stdout(patience) {
-            self.lending.failed();
-            return false;
+        // On the same processor, the worker may have run and answered by now.
+        let mut progress = worker.read();
+        if progress == Transfer::Blocked {
+            if !worker.process.wait_for_stdout(patience) {
+                self.lending.failed();
+                return false;
+            }
+            progress = worker.read();
         }
-        matches!(worker.read(), Transfer::Moved(_))
+        matches!(progress, Transfer::Moved(_))
     }
 
     /// Delivers the replies that have come. Returns whether the worker may go on.

@@ -76,6 +76,9 @@ impl SparePlace {
     /// When the spare is to be started: so early that it is ready when the present worker has served
     /// its time.
     pub(super) fn due(&self, shared: &Shared, worker: &Worker) -> Moment {
+        if !shared.config.recycling.foresees_ends() {
+            return Moment::NEVER;
+        }
         let is_wanted = self.spare.is_none() && !self.is_given_up && !worker.flights.is_empty();
         if !is_wanted || shared.config.recycling.standby == 0 || shared.stopping.has_begun() {
             return Moment::NEVER;

@@ -87,8 +87,10 @@ impl Slot {
     /// Passes on the results that have been delivered.
     pub(super) fn flush(&mut self) {
         self.shared.deliveries.flush();
-        for (caller, answer, time) in self.answers.drain(..) {
-            self.shared.deliveries.reply(caller, answer, time);
+        if !self.answers.is_empty() {
+            for (caller, answer, time) in self.answers.drain(..) {
+                self.shared.deliveries.reply(caller, answer, time);
+            }
         }
     }
 

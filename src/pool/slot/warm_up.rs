@@ -171,9 +171,13 @@ impl<'a> Exchange<'a> {
             return Err("closed its stdout".into());
         }
         let received = self.worker.receive(self.shared.config.worker.max_reply, now, |said| {
-            if let Reply::One(_, outcome, _) = said {
-                self.answer = Some(outcome.map(drop).map_err(|failure| failure.message.clone()));
-            }
+            self.answer = match said {
+                Reply::One(_, outcome, _) => {
+                    Some(outcome.map(drop).map_err(|failure| failure.message.clone()))
+                }
+                Reply::Result { .. } => Some(Ok(())),
+                Reply::Texts { .. } => return,
+            };
         });
         let received = received.map_err(|Violation { what, bytes, .. }| {
             format!("broke the protocol ({what}: {})", quote(&bytes))

@@ -1,4 +1,4 @@
-//! Settings: what each does, and what `build` says of those that make no sense.
+//! Settings: the effect of each, and the errors of `build` for those that make no sense.
 
 use super::*;
 

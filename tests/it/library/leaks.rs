@@ -1,4 +1,4 @@
-//! What is left of many pools.
+//! Many pools leave nothing behind.
 
 use super::*;
 

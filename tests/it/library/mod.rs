@@ -1,7 +1,7 @@
 //! The library, with real processes: the calls of `Pool`, what happens to a call that is dropped,
 //! shutting down, failing, and races between all of them.
 //!
-//! No wait is without a bound: whatever takes longer than [`PATIENCE`] hangs.
+//! No wait is without a bound: a wait that takes longer than [`PATIENCE`] has failed.
 
 mod builder;
 mod calls;

@@ -1,4 +1,4 @@
-//! What a pool tells of itself.
+//! The statistics of a pool.
 
 use super::*;
 
