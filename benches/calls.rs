@@ -70,6 +70,9 @@ fn pool(worker: &PathBuf, max_procs: usize, depth: Option<usize>) -> Pool {
     pool.build().expect("a pool")
 }
 
+/// A way to make calls: its name, and what makes some and returns their rate.
+type Way<'a> = (&'static str, Box<dyn FnMut() -> f64 + 'a>);
+
 /// Calls one after the other, beside bare pipes. The ways take turns of a tenth of a second, so that whatever
 /// else the machine does slows all of them down.
 fn one_at_a_time(worker: &PathBuf, runtime: &tokio::runtime::Runtime) {
@@ -77,7 +80,7 @@ fn one_at_a_time(worker: &PathBuf, runtime: &tokio::runtime::Runtime) {
     let mut bare = BarePipes::new(worker);
     let pools = [(); 3].map(|()| pool(worker, 1, ONE));
     let [of_thread, of_task, of_tasks] = &pools;
-    let mut ways: [(&str, Box<dyn FnMut() -> f64 + '_>); 4] = [
+    let mut ways: [Way<'_>; 4] = [
         ("bare pipes", Box::new(|| rate(|n| bare.call(n)))),
         ("a thread: blocking().process", Box::new(|| blocking(of_thread))),
         ("current-thread runtime: process", Box::new(|| runtime.block_on(sequential(of_task)))),

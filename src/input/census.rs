@@ -131,11 +131,7 @@ impl Census {
         let size = file.metadata().map_or(0, |data| data.len());
         self.bytes = self.bytes.saturating_add(size.saturating_sub(at));
         let reader = &self.reader;
-        let lines = if reader.is_csv() {
-            Lines::of_csv(reader.max_line)
-        } else {
-            Lines::new(reader.delimiter, reader.max_line)
-        };
+        let lines = Lines::with(reader.is_csv(), reader.delimiter, reader.max_line);
         CountedSource::File { file, at, lines: Box::new(lines), rows: 0 }
     }
 

@@ -107,11 +107,8 @@ impl Feeder<'_> {
 
     /// Reads one source to its end. `Ok(false)`: the pool takes no more jobs.
     pub(super) fn read(&mut self, source: BorrowedFd<'_>, index: u32) -> io::Result<bool> {
-        let mut lines = if self.reader.is_csv() {
-            Lines::of_csv(self.reader.max_line)
-        } else {
-            Lines::new(self.reader.delimiter, self.reader.max_line)
-        };
+        let Reader { delimiter, max_line, .. } = *self.reader;
+        let mut lines = Lines::with(self.reader.is_csv(), delimiter, max_line);
         let begin = self.position.begin(index)?;
         let mut read = begin;
         loop {

@@ -1,8 +1,7 @@
 //! Splits a stream of bytes into lines or CSV records. A line that is too long is skipped piece by
 //! piece, and is never held in memory.
 
-use csv_core::ReadRecordResult;
-
+use super::csv::RecordEnds;
 use crate::util::buffer::TypicalSize;
 
 /// A line, without the byte that ends it.
@@ -40,7 +39,7 @@ pub struct Lines {
     /// How many lines there have been.
     number: u64,
     /// Lines are CSV records: a quoted newline does not end them.
-    csv: Option<Box<Csv>>,
+    csv: Option<Box<RecordEnds>>,
     typical: TypicalSize,
 }
 
@@ -61,19 +60,12 @@ impl Lines {
         }
     }
 
-    /// Lines are CSV records: a quoted newline does not end them, and blank lines do not count.
-    pub fn of_csv(max: usize) -> Self {
-        let mut reader = csv_core::Reader::new();
-        begin_anywhere(&mut reader);
-        let csv = Csv {
-            reader,
-            text: [0; 1024],
-            ends: [0; 64],
-            is_after_return: false,
-            has_begun: false,
-            newlines: 0,
-        };
-        Self { csv: Some(Box::new(csv)), ..Self::new(b'\n', max) }
+    /// As [`Lines::new`], or CSV records: a quoted newline does not end them, and blank lines do not count.
+    pub fn with(is_csv: bool, delimiter: u8, max: usize) -> Self {
+        match RecordEnds::new(is_csv) {
+            Some(ends) => Self { csv: Some(Box::new(ends)), ..Self::new(b'\n', max) },
+            None => Self::new(delimiter, max),
+        }
     }
 
     /// The buffer. Append the next bytes of the stream to it after [`Lines::next`] has returned `None`.
@@ -185,51 +177,8 @@ impl Lines {
 /// The mark of UTF-8 that some editors begin a file with.
 pub(super) const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Makes a reader of CSV ready for a record from anywhere in a stream.
-pub(super) fn begin_anywhere(reader: &mut csv_core::Reader) {
-    reader.reset();
-    // The reader would drop a mark of UTF-8 at the beginning of the first bytes that it gets. So it
-    // gets a line break first, which it ignores.
-    let _ = reader.read_record(b"\n", &mut [0], &mut [0]);
-}
-
 fn newlines(bytes: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', bytes).count() as u64
-}
-
-/// Finds where CSV records end.
-#[derive(Debug)]
-struct Csv {
-    reader: csv_core::Reader,
-    /// The reader writes the fields here. Nobody looks at them.
-    text: [u8; 1024],
-    ends: [usize; 64],
-    /// The last record ended with a carriage return. A newline after it is a part of its end.
-    is_after_return: bool,
-    /// The stream was searched for a mark of UTF-8 at its beginning.
-    has_begun: bool,
-    /// How many newlines were in the dropped bytes of a record that is too long.
-    newlines: u64,
-}
-
-impl Csv {
-    /// Finds the line break that ends the current record. `bytes` are the next bytes. `None`: the
-    /// record goes on after them.
-    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
-        let mut read = 0;
-        // The reader takes an empty slice for the end of the stream.
-        while read < bytes.len() {
-            let (result, count, ..) =
-                self.reader.read_record(&bytes[read..], &mut self.text, &mut self.ends);
-            read += count;
-            match result {
-                ReadRecordResult::Record => return Some(read.saturating_sub(1)),
-                ReadRecordResult::End => return None,
-                _ => {}
-            }
-        }
-        None
-    }
 }
 
 #[cfg(test)]
@@ -281,7 +230,7 @@ mod tests {
 
     /// All CSV records of `bytes`, which arrive in pieces of `piece` bytes.
     fn records(bytes: &[u8], piece: usize, max: usize) -> Vec<(u64, Option<String>)> {
-        let mut lines = Lines::of_csv(max);
+        let mut lines = Lines::with(true, b'\n', max);
         let mut all = Vec::new();
         for piece in bytes.chunks(piece).map(Some).chain([None]) {
             lines.buffer().extend_from_slice(piece.unwrap_or_default());

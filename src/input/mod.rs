@@ -3,6 +3,7 @@
 
 mod census;
 mod combinations;
+mod csv;
 mod feeder;
 mod intake;
 pub mod job_lines;

@@ -1,13 +1,13 @@
 //! Plain lines: the args of one fixed command. A line, or several lines, make a job.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::value::RawValue;
 
+#[cfg(feature = "csv")]
+use super::csv;
 use super::job_lines::{Fields, Invalid, error_column, utf8};
-use super::lines::begin_anywhere;
 use crate::command::Template;
 use crate::job::Job;
 use crate::util::json::on_one_line;
@@ -52,9 +52,20 @@ pub enum Columns {
     /// A JSON value, which is all args.
     Json,
     /// Comma-separated values, an arg each.
+    #[cfg(feature = "csv")]
     Csv,
     /// Values with tabs between them, an arg each.
     Tsv,
+}
+
+impl Columns {
+    /// Whether lines are CSV records.
+    pub fn is_csv(self) -> bool {
+        #[cfg(feature = "csv")]
+        return self == Self::Csv;
+        #[cfg(not(feature = "csv"))]
+        false
+    }
 }
 
 /// How many lines make a job.
@@ -217,7 +228,7 @@ impl Plain {
         if let Err(invalid) = added {
             packed.text.truncate(before);
             // A place within a field is not the place within the line.
-            let is_split = matches!(self.columns, Columns::Csv | Columns::Tsv);
+            let is_split = self.columns == Columns::Tsv || self.columns.is_csv();
             return Err(Invalid { column: invalid.column.filter(|_| !is_split), ..invalid });
         }
         packed.size += self.size_of(columns);
@@ -263,45 +274,9 @@ pub fn split<'a>(columns: Columns, line: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
             .split(|&byte| byte == b'\t')
             .map(Cow::Borrowed)
             .collect(),
-        Columns::Csv => csv(line),
+        #[cfg(feature = "csv")]
+        Columns::Csv => csv::fields(line),
     }
-}
-
-/// The fields of one record.
-fn csv(record: &[u8]) -> Vec<Cow<'static, [u8]>> {
-    thread_local! {
-        /// Making a reader takes much longer than reading a record.
-        static READER: RefCell<csv_core::Reader> = RefCell::new(csv_core::Reader::new());
-    }
-    let mut text = vec![0; record.len() + 1];
-    let mut ends = vec![0; memchr::memchr_iter(b',', record).count() + 2];
-    let mut read = 0;
-    let mut wrote = 0;
-    let mut count = 0;
-    READER.with_borrow_mut(|reader| {
-        begin_anywhere(reader);
-        // Each index is a sum of lengths that the reader has used, so it is in bounds.
-        loop {
-            let (result, more_read, more_wrote, more) =
-                reader.read_record(&record[read..], &mut text[wrote..], &mut ends[count..]);
-            read += more_read;
-            wrote += more_wrote;
-            count += more;
-            // There is room for all fields. When all bytes are read, an empty slice ends the record.
-            if result != csv_core::ReadRecordResult::InputEmpty {
-                break;
-            }
-        }
-    });
-    let mut begin = 0;
-    ends[..count]
-        .iter()
-        .map(|&end| {
-            let field = text.get(begin..end).unwrap_or_default().to_vec();
-            begin = end;
-            Cow::Owned(field)
-        })
-        .collect()
 }
 
 fn add_words(text: &mut Vec<u8>, columns: &[Cow<'_, [u8]>]) -> Result<(), Invalid> {
@@ -438,7 +413,7 @@ mod tests {
             ("\"\"", vec![""]),
             ("5\" pipe,x", vec!["5\" pipe", "x"]),
         ] {
-            let read: Vec<_> = csv(record.as_bytes())
+            let read: Vec<_> = csv::fields(record.as_bytes())
                 .iter()
                 .map(|f| String::from_utf8_lossy(f).into_owned())
                 .collect();
@@ -459,7 +434,7 @@ mod tests {
             fields in prop::collection::vec("[a\",\n\r ]{0,6}", 1..6),
         ) {
             let quoted: Vec<_> = fields.iter().map(|f| format!("\"{}\"", f.replace('"', "\"\""))).collect();
-            let read: Vec<_> = csv(quoted.join(",").as_bytes()).into_iter().map(Cow::into_owned).collect();
+            let read: Vec<_> = csv::fields(quoted.join(",").as_bytes()).into_iter().map(Cow::into_owned).collect();
             let written: Vec<_> = fields.into_iter().map(String::into_bytes).collect();
             prop_assert_eq!(read, written);
         }
@@ -477,7 +452,7 @@ mod tests {
 
         #[test]
         fn no_record_makes_it_panic(record in prop::collection::vec(any::<u8>(), 0..60)) {
-            let _ = csv(&record);
+            let _ = csv::fields(&record);
         }
     }
 }

@@ -96,7 +96,7 @@ impl Reader {
 
     /// Whether lines are CSV records.
     pub(super) fn is_csv(&self) -> bool {
-        matches!(&self.form, Form::Plain(plain) if plain.columns == Columns::Csv)
+        matches!(&self.form, Form::Plain(plain) if plain.columns.is_csv())
     }
 
     /// Whether lines are text that a person may have written with an editor, and not any bytes, such

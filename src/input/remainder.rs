@@ -54,7 +54,7 @@ pub struct LineForm<'a> {
 
 impl LineForm<'_> {
     fn lines(self) -> Lines {
-        if self.is_csv { Lines::of_csv(usize::MAX) } else { Lines::new(self.delimiter, usize::MAX) }
+        Lines::with(self.is_csv, self.delimiter, usize::MAX)
     }
 }
 

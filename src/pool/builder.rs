@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -456,6 +457,9 @@ impl Pool {
         let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
         if words.first().is_none_or(|program| program.is_empty()) {
             return Builder::with(Err(BuildError::Empty));
+        }
+        if let Some(word) = words.iter().find(|word| word.as_bytes().contains(&0)) {
+            return Builder::with(Err(BuildError::Nul(word.clone())));
         }
         Builder::of_commands(Commands::of_words(&words).map_err(Into::into))
     }

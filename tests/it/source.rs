@@ -199,6 +199,8 @@ fn the_library_is_built_without_the_command() {
     }
     // In a folder of its own: other features, and nobody waits for another's lock.
     cargo(&["check", "--lib", "--target-dir", "target/library"]);
+    // The engine without the features `csv` and `journal`.
+    cargo(&["check", "--lib", "--features", "unstable-engine", "--target-dir", "target/library"]);
 }
 
 /// The library has few names. More that the command needs are in the module `engine`.

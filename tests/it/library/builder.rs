@@ -35,6 +35,7 @@ fn what_makes_no_sense_is_told_at_once() {
         good().env("A", "a\0"),
         good().env("A\0", "a"),
         Pool::worker(["sh", "\0"]),
+        Pool::command(["echo", "a\0b"]),
         good().current_dir("/\0"),
     ] {
         assert!(matches!(wrong(builder), BuildError::Nul(_)));

@@ -44,7 +44,12 @@ fn each_may_fail_in_its_own_way() {
             assert!(pids.insert(warm_up(&pool, call)), "after {cmd} there is another worker");
         }
         // A worker that dies without a job costs none.
-        kill(warm_up(&pool, call));
+        let idle = warm_up(&pool, call);
+        kill(idle);
+        let stat = format!("/proc/{idle}/stat");
+        wait_for("it is dead", || {
+            fs::read_to_string(&stat).map_or(true, |text| text.contains(") Z "))
+        });
         assert!(pids.insert(warm_up(&pool, call)));
         pool.blocking().shutdown();
         assert!(pids.insert(warm_up(&pool, call)));
