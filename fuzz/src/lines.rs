@@ -23,8 +23,8 @@ pub fn check(data: &[u8]) {
     assert_eq!(found(Lines::new(b'\n', max), &parts, false), naive);
     assert_eq!(found(Lines::new(b'\n', max), &parts, true), naive, "as bundles");
 
-    let whole = found(Lines::of_csv(max), &[bytes], false);
-    assert_eq!(found(Lines::of_csv(max), &parts, false), whole, "CSV in pieces");
+    let whole = found(Lines::with(true, b'\n', max), &[bytes], false);
+    assert_eq!(found(Lines::with(true, b'\n', max), &parts, false), whole, "CSV in pieces");
     assert!(whole.is_sorted_by_key(|(number, _)| *number));
     let records: Result<Vec<_>, _> = whole.into_iter().map(|(_, record)| record).collect();
     // Where one is too long there is nothing to compare with.
