@@ -3,6 +3,8 @@
 //! It times nothing that anybody's machine could fail: it measures and prints a table. `README.md`,
 //! beside this file, says what the rows mean.
 
+#[path = "peers/hosts.rs"]
+mod hosts;
 #[path = "peers/jobs.rs"]
 mod jobs;
 #[path = "peers/measure.rs"]
@@ -36,6 +38,7 @@ Usage: cargo bench --bench peers -- [OPTIONS]
   --memory         also: peak memory with 10,000,000 jobs, and after a slow first job
   --recycle        also: what replacing workers costs
   --growth         also: the cost per job with 10⁴ to 10⁷ jobs
+  --hosts          only what runs on hosts: two sshd sessions of this machine
   --procpool PATH  measure this binary instead of building one
   --list           only name the scenarios and the tools
 ";
@@ -52,6 +55,7 @@ struct Options {
     memory: bool,
     recycle: bool,
     growth: bool,
+    hosts: bool,
     procpool: Option<PathBuf>,
     list: bool,
 }
@@ -78,6 +82,7 @@ impl Options {
                 "--memory" => options.memory = true,
                 "--recycle" => options.recycle = true,
                 "--growth" => options.growth = true,
+                "--hosts" => options.hosts = true,
                 "--procpool" => options.procpool = Some(value()?.into()),
                 "--list" => options.list = true,
                 "--help" | "-h" => {
@@ -132,7 +137,11 @@ fn main() -> ExitCode {
 
 fn bench(options: &Options) -> Result<ExitCode, String> {
     let tools = Tools::find(options.procpool.as_deref())?;
-    let mut all = scenarios::all(&tools, options);
+    let sshd = if options.hosts { Some(hosts::Sshd::start()?) } else { None };
+    let mut all = match &sshd {
+        Some(sshd) => hosts::scenarios(&tools, options, sshd),
+        None => scenarios::all(&tools, options),
+    };
     if let Some(only) = &options.only {
         all.retain(|scenario| scenario.name.contains(only.as_str()));
         if all.is_empty() {

@@ -11,7 +11,7 @@ function __procpool_command
                 break
             case '--*=*'
             case '--*' '-?'
-                if contains -- $words[$i] -w --worker --protocol --framing --reply-messages --route --init --notify -j -P --max-procs --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup -I --replace --env --cwd -S --hosts --sshlogin --launcher --host-timeout --delay --rate --max-load --min-free-memory --nice -a --arg-file --input -n --max-args -d --delimiter --max-line --format --buffer --report --trace --results --joblog --progress --color --timeout --slow --retries --retry-on --retry-delay --failed --grace --halt --journal --example-worker --generate
+                if contains -- $words[$i] -w --worker --protocol --framing --reply-messages --route --init --notify -j -P --max-procs --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup -I --replace --env --cwd -S --hosts --sshlogin --launcher --before --host-timeout --delay --rate --max-load --min-free-memory --nice -a --arg-file --input -n --max-args -d --delimiter --max-line --format --buffer --report --trace --results --joblog --progress --color --timeout --slow --retries --retry-on --retry-delay --failed --grace --halt --journal --example-worker --generate
                     set i (math $i + 1)
                 end
             case '-*'
@@ -101,6 +101,7 @@ complete -c procpool -n 'not __procpool_command' -l dry-run -d 'Print each comma
 complete -c procpool -n 'not __procpool_command' -s p -l confirm -d 'Ask on the terminal before each command'
 complete -c procpool -n 'not __procpool_command' -s S -l hosts -l sshlogin -x -d 'Run the jobs on these machines: 2/alpha,user@beta,:'
 complete -c procpool -n 'not __procpool_command' -l launcher -x -d 'Reach each host with CMDLINE instead of ssh; {host} is its name'
+complete -c procpool -n 'not __procpool_command' -l before -x -d 'Run CMDLINE here before a host gets its first job: rsync -a img/ {host}:img/'
 complete -c procpool -n 'not __procpool_command' -l slurm -d 'Run the jobs on the nodes of the Slurm allocation that procpool runs in'
 complete -c procpool -n 'not __procpool_command' -l host-timeout -x -d 'Give up a host that gives no sign of life for TIME'
 complete -c procpool -n 'not __procpool_command' -l no-rerun -d 'Let a job that was running on a lost host fail as lost; do not run it again'

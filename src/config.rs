@@ -215,6 +215,9 @@ impl Default for FailureConfig {
     }
 }
 
+/// The name of this machine among others.
+pub const THIS_HOST: &str = ":";
+
 /// The machines that run the jobs of a pool.
 #[derive(Clone, Debug)]
 pub struct Hosts {
@@ -251,6 +254,8 @@ pub struct Host {
     /// The words that start a program there. The name and arguments of the program come after them. The
     /// launcher's stdin and stdout are those of the program.
     pub launcher: Vec<OsString>,
+    /// The words of a command that is run here before the first connection; none: nothing is.
+    pub before: Vec<OsString>,
 }
 
 /// How long a job may take. A [`Duration`] turns into [`Timeout::Time`].

@@ -265,7 +265,7 @@ pub use protocol::Protocol;
 pub mod engine {
     pub use crate::agent::{AgentEnd, AgentPool, AgentTask, run_agent};
     pub use crate::command::Commands;
-    pub use crate::config::{Depth, Host, Hosts, Init, Limits};
+    pub use crate::config::{Depth, Host, Hosts, Init, Limits, THIS_HOST};
     pub use crate::input::job_lines::{InitError, parse_init};
     pub use crate::interpreter::{CodeError, CodeFileError, Language};
     pub use crate::job::naming::name;

@@ -1,6 +1,8 @@
 //! The scenarios, and the targets.
 
+use crate::hosts::{WIDE, nap};
 use crate::jobs::{Load, random};
+use crate::measure::Usage;
 use crate::table::digits;
 use crate::tools::{AUTO, ONE, Tool, Tools};
 use crate::{Options, Row};
@@ -19,7 +21,7 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    fn new(name: &str, title: &str, load: Load, jobs: u64, tools: Vec<Tool>) -> Self {
+    pub(crate) fn new(name: &str, title: &str, load: Load, jobs: u64, tools: Vec<Tool>) -> Self {
         let (name, title) = (name.to_owned(), title.to_owned());
         Self { name, title, load, jobs, rounds: None, is_checked: false, tools }
     }
@@ -309,6 +311,38 @@ pub(crate) fn targets(measured: &[(Scenario, Vec<Row>)]) -> Vec<Target> {
                 for name in [ONE, AUTO] {
                     target(&format!("{name}, peak MiB"), 64.0 + 24.0, true, peak(name));
                 }
+            }
+            "hosts, one connection" => {
+                let rate =
+                    |name| row(name)?.median(|usage| Some(scenario.jobs as f64 / usage.wall));
+                let share = |name| Some(row(name)?.jobs as f64 / scenario.jobs as f64);
+                let wide = || Some(rate(WIDE)? * share(WIDE)?);
+                target("auto, jobs/s", 500_000.0, false, rate(AUTO));
+                target("one in flight, 16 slots, jobs/s", 20_000.0, false, wide());
+            }
+            "hosts, large" => {
+                let rate = |usage: &Usage| Some(scenario.jobs as f64 * 1.048_576 / usage.wall);
+                target("results, MB/s", 200.0, false, row(ONE).and_then(|row| row.median(rate)));
+            }
+            "hosts, one slow" => {
+                // Two fast slots each do in a second what the slow ones do in ten.
+                let work: u64 = (1..=scenario.jobs).map(nap).sum();
+                let ideal = work as f64 / 1e6 / (2.0 + 2.0 + 0.2);
+                let over = |usage: &Usage| Some(100.0 * (usage.wall / ideal - 1.0));
+                let over = row(ONE).and_then(|row| row.median(over));
+                target("% above the ideal", 10.0, true, over);
+            }
+            "hosts, 1600 slots" => {
+                let ideal = scenario.jobs as f64 / 1600.0;
+                let busy = |usage: &Usage| Some(100.0 * ideal / usage.wall);
+                let busy = row(ONE).and_then(|row| row.median(busy));
+                target("% of the slots at work", 95.0, false, busy);
+                target("coordinator, peak MiB", 100.0, true, peak(ONE));
+                target("coordinator, CPU, µs a job", 20.0, true, own(ONE));
+            }
+            "hosts, commands" | "hosts, python" => {
+                let parallel = "parallel -k -S 2/alpha,2/beta";
+                target("times the rate of parallel", 4.0, false, ratio(parallel, ONE));
             }
             "recycle" => target("times the wall time without", 1.1, true, ratio(RECYCLED, ONE)),
             _ => {}

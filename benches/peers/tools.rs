@@ -40,7 +40,7 @@ impl Tool {
 }
 
 /// Something that must be installed: its version, or why it is missing.
-type Found = Result<String, String>;
+pub(crate) type Found = Result<String, String>;
 
 /// What there is to be measured.
 pub(crate) struct Tools {
@@ -110,6 +110,18 @@ impl Tools {
             mce: said(command("perl").args(["-MMCE", "-e", perl])),
             source: source.to_owned(),
         })
+    }
+
+    pub(crate) fn binary(&self) -> &Path {
+        &self.procpool
+    }
+
+    pub(crate) fn python(&self) -> &Path {
+        &self.python
+    }
+
+    pub(crate) fn parallel_found(&self) -> &Found {
+        &self.parallel
     }
 
     /// What was found and what was not, a line each.
@@ -309,7 +321,7 @@ impl Tools {
 }
 
 /// A tool that prints bare results in order, unless more is said of it.
-fn plain<W: Into<OsString>>(
+pub(crate) fn plain<W: Into<OsString>>(
     name: &str,
     argv: impl IntoIterator<Item = W>,
     input: Input,

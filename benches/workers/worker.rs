@@ -7,7 +7,7 @@
 //! | `nap [VALUE, MICROSECONDS]` | VALUE, after a sleep |
 //! | `fill [N, SIZE]` | N as a string of SIZE digits |
 //!
-//! With `--start MS` it sleeps before it reads anything. `--once REQUEST` answers the request that
+//! With `--start MS` it sleeps before it reads anything. With `--slow HOST` naps take ten times as long on that host. `--once REQUEST` answers the request that
 //! is its argument and exits, which is how tools work that start a process for each job.
 
 use std::borrow::Cow;
@@ -32,13 +32,18 @@ struct Request<'a> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut replies = BufWriter::with_capacity(BUFFER, io::stdout().lock());
+    let mut factor = 1;
     let mut flags = std::env::args().skip(1);
     while let Some(flag) = flags.next() {
         let value = flags.next().ok_or_else(|| format!("{flag} needs a value"))?;
         match flag.as_str() {
             "--start" => sleep(Duration::from_millis(value.parse()?)),
+            "--slow" if std::env::var("PROCPOOL_HOST").is_ok_and(|host| host == value) => {
+                factor = 10
+            }
+            "--slow" => {}
             "--once" => {
-                answer(&mut replies, value.as_bytes())?;
+                answer(&mut replies, value.as_bytes(), factor)?;
                 return Ok(replies.flush()?);
             }
             _ => return Err(format!("unknown flag {flag}").into()),
@@ -47,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut requests = BufReader::with_capacity(BUFFER, io::stdin().lock());
     let mut line = Vec::new();
     while requests.read_until(b'\n', &mut line)? > 0 {
-        answer(&mut replies, &line)?;
+        answer(&mut replies, &line, factor)?;
         if !requests.buffer().contains(&b'\n') {
             replies.flush()?;
         }
@@ -56,7 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn answer(replies: &mut impl Write, request: &[u8]) -> Result<(), Box<dyn Error>> {
+fn answer(replies: &mut impl Write, request: &[u8], factor: u32) -> Result<(), Box<dyn Error>> {
     let Request { id, cmd, args } = serde_json::from_slice(request)?;
     let arg = |at: usize| args.get(at).map_or("", |arg| arg.get());
     write!(replies, "{{\"id\":{id},\"result\":")?;
@@ -64,7 +69,7 @@ fn answer(replies: &mut impl Write, request: &[u8]) -> Result<(), Box<dyn Error>
         "double" => write!(replies, "{}", 2 * arg(0).parse::<i64>()?)?,
         "echo" => replies.write_all(arg(0).as_bytes())?,
         "nap" => {
-            sleep(Duration::from_micros(arg(1).parse()?));
+            sleep(factor * Duration::from_micros(arg(1).parse()?));
             replies.write_all(arg(0).as_bytes())?;
         }
         "fill" => write!(replies, "\"{:0>width$}\"", arg(0), width = arg(1).parse()?)?,

@@ -2,11 +2,11 @@
 //! coordinator on one stream and answers on another.
 
 mod cpus;
+mod leashes;
 mod outbox;
 mod reporting;
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -16,9 +16,10 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use self::leashes::Leashes;
 use self::outbox::LinkOutbox;
 use self::reporting::LinkReporter;
-use crate::job::{Sink, Watcher};
+use crate::job::{Job, Sink, Watcher};
 use crate::link::from_agent::FromAgent;
 use crate::link::incoming::Incoming;
 use crate::link::to_agent::{Setup, ToAgent};
@@ -78,7 +79,7 @@ type Make<'a> = &'a dyn Fn(
 ///
 /// # Errors
 /// A thread could not be started.
-pub fn run_agent(input: OwnedFd, output: File, make: Make<'_>) -> io::Result<AgentEnd> {
+pub fn run_agent(input: OwnedFd, output: OwnedFd, make: Make<'_>) -> io::Result<AgentEnd> {
     let outbox = LinkOutbox::start(output)?;
     let agent = Agent {
         input,
@@ -88,6 +89,8 @@ pub fn run_agent(input: OwnedFd, output: File, make: Make<'_>) -> io::Result<Age
         timeout: SETUP_PATIENCE,
         pool: None,
         reporter: None,
+        leashes: Leashes::default(),
+        fed: Vec::new(),
         is_paused: false,
         is_ending: Arc::default(),
     };
@@ -105,6 +108,9 @@ struct Agent {
     timeout: Duration,
     pool: Option<AgentPool>,
     reporter: Option<Arc<LinkReporter>>,
+    leashes: Leashes,
+    /// Jobs that have come and go to the pool together.
+    fed: Vec<Job>,
     is_paused: bool,
     /// The last word will be said when the pool has ended.
     is_ending: Arc<AtomicBool>,
@@ -151,6 +157,7 @@ impl Agent {
         let mut incoming = std::mem::take(&mut self.incoming);
         let read = incoming.each(|kind, message| self.do_one(ToAgent::read(kind, message)?, make));
         self.incoming = incoming;
+        self.feed();
         read.is_ok()
     }
 
@@ -168,12 +175,19 @@ impl Agent {
 
     /// Obeys a message for the pool. `None`: the message has no meaning now.
     fn work(&mut self, message: ToAgent<'_>) -> Option<()> {
+        if !matches!(message, ToAgent::Job(_)) {
+            // The order counts: what is recalled may have come just now.
+            self.feed();
+        }
         let (AgentPool { pool, header }, reporter) = (self.pool.as_ref()?, self.reporter.as_ref()?);
         match message {
             ToAgent::Job(job) => {
-                let (seq, count) = (job.seq, job.count() as u64);
-                if pool.feed_now(job).is_err() {
-                    self.outbox.say(&FromAgent::Returned { seq, count });
+                self.fed.push(self.leashes.put_on(job, &self.outbox));
+                return Some(());
+            }
+            ToAgent::Cancel(seq) => {
+                if self.leashes.cut(seq) {
+                    pool.wake_slots();
                 }
             }
             ToAgent::Header(names) => {
@@ -210,6 +224,17 @@ impl Agent {
             ToAgent::Setup(_) | ToAgent::Ping(_) => return None,
         }
         Some(())
+    }
+
+    /// Gives the jobs that have come to the pool.
+    fn feed(&mut self) {
+        let Some(AgentPool { pool, .. }) = &self.pool else { return };
+        if !self.fed.is_empty() && pool.feed_now(&mut self.fed).is_err() {
+            for job in self.fed.drain(..) {
+                let (seq, count) = (job.seq, job.count() as u64);
+                self.outbox.say(&FromAgent::Returned { seq, count });
+            }
+        }
     }
 
     /// Makes the pool.

@@ -1,9 +1,9 @@
-//! The messages of an agent, and the thread that writes them. Slots report the outcomes of jobs, and wait
-//! while too much waits to be written. While nobody speaks, that thread gives a sign of life.
+//! The messages of an agent. The thread that has a message writes it, as far as the stream takes it. Another
+//! thread writes the rest, and gives a sign of life while nobody speaks. Slots wait while too much is unwritten.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::sync::{Arc, Condvar, Mutex};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::cpus;
 use crate::link::from_agent::FromAgent;
 use crate::link::greeting::greeting;
 use crate::link::outgoing::Outgoing;
-use crate::process::Wake;
+use crate::process::{PipeCopy, Transfer, Wake};
 use crate::util::lock::{lock, wait};
 
 /// Slots wait while this many bytes wait to be written.
@@ -20,11 +20,15 @@ const MOST_BYTES: usize = 4 << 20;
 /// Before the coordinator has said how patient it is, it gets a sign of life this often.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
+/// Who writes goes on with what others say meanwhile this many times; then the thread does.
+const MOST_ROUNDS: usize = 4;
+
 /// The messages that are not written yet.
 #[derive(Debug)]
 pub(super) struct LinkOutbox {
     state: Mutex<LinkOutboxState>,
-    /// Notified when there is something to write.
+    pipe: PipeCopy,
+    /// Notified when the thread has something to do.
     work: Condvar,
     /// Notified when there is room again.
     room: Condvar,
@@ -37,6 +41,12 @@ struct LinkOutboxState {
     outgoing: Outgoing,
     /// How long it is silent at most.
     pause: Duration,
+    /// Somebody writes, and has what is to be written.
+    is_writing: bool,
+    /// The thread writes when the stream has room.
+    is_blocked: bool,
+    /// How many slots wait for room.
+    waiting: usize,
     /// Nothing follows.
     is_last: bool,
     /// All is written, or nobody reads.
@@ -47,27 +57,36 @@ impl LinkOutbox {
     /// Begins with the greeting.
     ///
     /// # Errors
-    /// No thread could be started.
-    pub(super) fn start(output: File) -> io::Result<Arc<Self>> {
+    /// No thread could be started, or the stream is none.
+    pub(super) fn start(output: OwnedFd) -> io::Result<Arc<Self>> {
         let mut outgoing = Outgoing::new();
         outgoing.end().extend_from_slice(&greeting(cpus::count()));
-        let state =
-            LinkOutboxState { outgoing, pause: FIRST_PAUSE, is_last: false, is_over: false };
+        let state = LinkOutboxState {
+            outgoing,
+            pause: FIRST_PAUSE,
+            is_writing: false,
+            is_blocked: false,
+            waiting: 0,
+            is_last: false,
+            is_over: false,
+        };
         let outbox = Arc::new(Self {
             state: Mutex::new(state),
+            pipe: PipeCopy::new(output)?,
             work: Condvar::new(),
             room: Condvar::new(),
             end: Wake::new()?,
         });
+        outbox.flush();
         let writer = Arc::clone(&outbox);
-        thread::Builder::new().name("link".into()).spawn(move || writer.write(output))?;
+        thread::Builder::new().name("link".into()).spawn(move || writer.attend())?;
         Ok(outbox)
     }
 
     /// Says something now.
     pub(super) fn say(&self, message: &FromAgent<'_>) {
         self.add(message);
-        self.work.notify_one();
+        self.flush();
     }
 
     /// Says something soon: [`LinkOutbox::flush`] follows.
@@ -77,23 +96,29 @@ impl LinkOutbox {
 
     /// Says all that was added.
     pub(super) fn flush(&self) {
-        if !lock(&self.state).outgoing.is_empty() {
-            self.work.notify_one();
+        let state = lock(&self.state);
+        if !state.is_writing && !state.is_blocked && !state.outgoing.is_empty() {
+            drop(self.write(state));
         }
     }
 
     /// Waits until there is room. Only those wait who could as well wait for the reader of stdout.
     pub(super) fn wait_for_room(&self) {
         let mut state = lock(&self.state);
-        while state.outgoing.rest().len() >= MOST_BYTES && !state.is_over {
-            self.work.notify_one();
+        while state.outgoing.len() >= MOST_BYTES && !state.is_over {
+            if !state.is_writing && !state.is_blocked {
+                state = self.write(state);
+                continue;
+            }
+            state.waiting += 1;
             state = wait(&self.room, state);
+            state.waiting -= 1;
         }
     }
 
     /// Whether there is room.
     pub(super) fn has_room(&self) -> bool {
-        lock(&self.state).outgoing.rest().len() < MOST_BYTES
+        lock(&self.state).outgoing.len() < MOST_BYTES
     }
 
     pub(super) fn set_pause(&self, pause: Duration) {
@@ -115,36 +140,89 @@ impl LinkOutbox {
         lock(&self.state).is_over
     }
 
-    /// Writes until nothing follows or nobody reads.
-    fn write(&self, mut output: File) {
-        while let Some(bytes) = self.next() {
-            if output.write_all(&bytes).is_err() {
+    /// Writes what waits, and what is added meanwhile, as far as the stream takes it. Nobody else writes.
+    fn write<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, LinkOutboxState>,
+    ) -> MutexGuard<'a, LinkOutboxState> {
+        state.is_writing = true;
+        for _ in 0..MOST_ROUNDS {
+            let (bytes, before) = state.outgoing.take();
+            drop(state);
+            let (count, is_closed) = self.write_bytes(&bytes[before..]);
+            let written = before + count;
+            state = lock(&self.state);
+            if is_closed {
+                state.is_over = true;
+                state.outgoing = Outgoing::new();
+                break;
+            }
+            let is_blocked = written < bytes.len();
+            state.outgoing.put_back(bytes, written);
+            if is_blocked || state.outgoing.is_empty() {
                 break;
             }
         }
-        lock(&self.state).is_over = true;
+        state.is_writing = false;
+        state.is_blocked = !state.outgoing.is_empty();
+        if state.waiting > 0 {
+            self.room.notify_all();
+        }
+        if state.is_blocked || state.is_last || state.is_over {
+            self.work.notify_one();
+        }
+        state
+    }
+
+    /// Writes as much as the stream takes. Returns how much that is, and whether nobody reads.
+    fn write_bytes(&self, bytes: &[u8]) -> (usize, bool) {
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.pipe.write(&bytes[written..]) {
+                Transfer::Moved(count) => written += count,
+                Transfer::Blocked => break,
+                Transfer::Closed => return (written, true),
+            }
+        }
+        (written, false)
+    }
+
+    /// Writes what others could not, until nothing follows or nobody reads.
+    fn attend(&self) {
+        let mut state = lock(&self.state);
+        while !state.is_over {
+            if state.is_writing {
+                state = wait(&self.work, state);
+            } else if state.is_blocked {
+                drop(state);
+                self.pipe.wait_for_room();
+                state = self.write(lock(&self.state));
+            } else if !state.outgoing.is_empty() && state.is_last {
+                state = self.write(state);
+            } else if state.is_last {
+                break;
+            } else {
+                state = self.rest(state);
+            }
+        }
+        state.is_over = true;
+        drop(state);
         self.room.notify_all();
         self.end.notify();
     }
 
-    /// The bytes to be written next. `None`: nothing follows.
-    fn next(&self) -> Option<Vec<u8>> {
-        let mut state = lock(&self.state);
-        loop {
-            if !state.outgoing.is_empty() {
-                let bytes = state.outgoing.take();
-                self.room.notify_all();
-                return Some(bytes);
-            }
-            if state.is_last {
-                return None;
-            }
-            let pause = state.pause;
-            let waited = self.work.wait_timeout(state, pause);
-            state = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
-            if state.outgoing.is_silent_for(pause) {
-                FromAgent::Pong(None).put(state.outgoing.end());
-            }
+    /// Waits for something to do, and gives a sign of life if nobody has spoken for long.
+    fn rest<'a>(
+        &'a self,
+        state: MutexGuard<'a, LinkOutboxState>,
+    ) -> MutexGuard<'a, LinkOutboxState> {
+        let pause = state.pause;
+        let waited = self.work.wait_timeout(state, pause);
+        let mut state = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+        if state.outgoing.is_silent_for(pause) && !state.is_writing {
+            FromAgent::Pong(None).put(state.outgoing.end());
+            state = self.write(state);
         }
+        state
     }
 }

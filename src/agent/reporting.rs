@@ -117,7 +117,11 @@ impl Sink for LinkReporter {
 
     fn begun(&self, slot: usize, job: &Job) {
         let (seq, count) = (job.seq, job.count() as u64);
-        self.outbox.say(&FromAgent::Begun { slot: slot as u64, seq, count });
+        self.outbox.add(&FromAgent::Begun { slot: slot as u64, seq, count });
+    }
+
+    fn process(&self, slot: usize, pid: u32) {
+        self.outbox.say(&FromAgent::Process { slot: slot as u64, pid });
     }
 
     fn dropped(&self, job: &Job) {

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use super::caller::{CallRecord, Caller, Waits};
 use super::unit::Job;
 
+/// The jobs of calls have no number. Those that are sent to another machine get one from this on.
+pub(crate) const FIRST_CALL: u64 = 1 << 62;
+
 /// A call that is open: somebody waits for its job.
 pub(crate) type OpenCall = CallRecord<Job>;
 

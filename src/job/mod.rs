@@ -17,4 +17,5 @@ pub(crate) use answer::Answer;
 pub use command_output::CommandOutput;
 pub use outcome::{Failure, Kind, Value};
 pub use sink::{Closed, Done, Feed, Run, Sink, Watcher, Why, WorkerEnd};
+pub(crate) use unit::Leash;
 pub use unit::{Job, Place};

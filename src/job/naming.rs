@@ -1,5 +1,6 @@
 //! The name of a job in messages, its place in the input, and its id.
 
+use super::call::FIRST_CALL;
 use super::unit::{Job, Place};
 use crate::util::text::printable;
 
@@ -31,9 +32,14 @@ pub(crate) fn place(place: Place, sources: &[String]) -> Option<String> {
     }
 }
 
+/// The job's number among all jobs; 0: it is the job of a call.
+pub(crate) fn number(job: &Job) -> u64 {
+    if job.seq < FIRST_CALL { job.seq } else { 0 }
+}
+
 /// The job's id, as a person would write it.
 pub(crate) fn id(job: &Job) -> String {
-    let Some(id) = job.id() else { return job.seq.to_string() };
+    let Some(id) = job.id() else { return number(job).to_string() };
     let text = String::from_utf8_lossy(id);
     let text = serde_json::from_str::<String>(&text).unwrap_or_else(|_| text.into_owned());
     printable(&text.chars().take(80).collect::<String>())

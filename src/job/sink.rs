@@ -103,8 +103,12 @@ pub trait Sink: Send + Sync {
         false
     }
 
-    /// A slot, counted from 1, has taken a job or a bundle of jobs. It may still put them back.
+    /// A slot, counted from 1, has taken a job or a bundle of jobs. It may still put them back. The same
+    /// thread calls [`Sink::flush`] before the job can have been on for long.
     fn begun(&self, _slot: usize, _job: &Job) {}
+
+    /// A slot, counted from 1, has this process from now on: a worker, or a command that takes a while. Called only if [`Sink::wants_begun`].
+    fn process(&self, _slot: usize, _pid: u32) {}
 
     /// A job or a bundle of jobs will not be run, since the run was ended.
     fn dropped(&self, _job: &Job) {}

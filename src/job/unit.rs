@@ -34,7 +34,15 @@ pub struct Job {
     pub(crate) is_recorded: bool,
     /// The caller that waits for it; `None`: the result goes to the pool's sink.
     pub(crate) caller: Option<Caller<Job>>,
+    /// What says whether another procpool still wants it; `None`: it does.
+    pub(crate) leash: Option<Arc<dyn Leash>>,
     pub(super) body: JobBody,
+}
+
+/// Holds a job that another procpool has sent for a call. It is dropped with the job.
+pub(crate) trait Leash: std::fmt::Debug + Send + Sync {
+    /// Whether the call was dropped.
+    fn is_cut(&self) -> bool;
 }
 
 /// The texts of a job.
@@ -122,6 +130,7 @@ impl Job {
             attempt: 1,
             losses: 0,
             caller: None,
+            leash: None,
             line: None,
             key: None,
             is_recorded: false,
@@ -210,8 +219,14 @@ impl Job {
         self.body.text.len() - self.body.begin + self.size_of_parts() + line
     }
 
-    /// Whether the call that waited for this job was dropped.
+    /// Whether the call that waited for this job was dropped, here or at another procpool.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.caller.as_ref().is_some_and(Caller::is_gone)
+            || self.leash.as_ref().is_some_and(|leash| leash.is_cut())
+    }
+
+    /// Whether a call waits for it, which may be dropped.
+    pub(crate) fn is_of_call(&self) -> bool {
+        self.caller.is_some() || self.leash.is_some()
     }
 }

@@ -18,6 +18,8 @@ pub(crate) enum FromAgent<'a> {
     Refused(&'a str),
     /// A slot has taken these successive jobs.
     Begun { slot: u64, seq: u64, count: u64 },
+    /// The process that a slot has from now on.
+    Process { slot: u64, pid: u32 },
     /// A piece of the output of a job's command. All pieces come before the outcome.
     Printed { seq: u64, is_stderr: bool, bytes: &'a [u8] },
     /// The result of a job.
@@ -122,6 +124,7 @@ const PONG: u8 = 17;
 const BYE: u8 = 18;
 const PROVED: u8 = 19;
 const UNPROVABLE: u8 = 20;
+const PROCESS: u8 = 21;
 
 impl FromAgent<'_> {
     /// Appends the message as a frame.
@@ -134,6 +137,7 @@ impl FromAgent<'_> {
         match self {
             Self::Ready { slots } => numbers(READY, &[*slots]),
             Self::Begun { slot, seq, count } => numbers(BEGUN, &[*slot, *seq, *count]),
+            Self::Process { slot, pid } => numbers(PROCESS, &[*slot, u64::from(*pid)]),
             Self::Returned { seq, count } => numbers(RETURNED, &[*seq, *count]),
             Self::Recalled => numbers(RECALLED, &[]),
             Self::Bye => numbers(BYE, &[]),
@@ -206,6 +210,7 @@ impl<'a> FromAgent<'a> {
             BEGUN => {
                 Self::Begun { slot: from.number()?, seq: from.number()?, count: from.number()? }
             }
+            PROCESS => Self::Process { slot: from.number()?, pid: from.small()? },
             DONE => return RemoteOutcome::read(from).map(Self::Done),
             DOUBT => Self::Doubt { key: Key::take(&mut from)??, failure: failure(&mut from)? },
             RETURNED => Self::Returned { seq: from.number()?, count: from.number()? },
@@ -371,6 +376,7 @@ mod tests {
             FromAgent::Ready { slots: 8 },
             FromAgent::Refused("no such program"),
             FromAgent::Begun { slot: 1, seq: 2, count: 3 },
+            FromAgent::Process { slot: 1, pid: 77 },
             FromAgent::Printed { seq: 1, is_stderr: true, bytes: b"\xff" },
             FromAgent::Texts { seq: 1, count: 2, texts: b"a\nb\n" },
             FromAgent::Lines { seq: 1, out: b"a\n", err: b"" },

@@ -126,6 +126,11 @@ impl JobLedger {
         self.sent.get(&seq).map(|sent| &sent.job).filter(|job| job.count() == 1)
     }
 
+    /// The jobs of calls that were dropped.
+    pub(crate) fn abandoned(&self) -> impl Iterator<Item = u64> {
+        self.sent.values().filter(|sent| sent.job.is_abandoned()).map(|sent| sent.job.seq)
+    }
+
     /// Calls `each` with the job that each slot is on, and since when.
     pub(crate) fn each_running(&self, mut each: impl FnMut(u64, &Job, Moment)) {
         for (&slot, taken) in &self.taken {

@@ -10,3 +10,6 @@ pub(crate) mod ledger;
 pub(crate) mod outgoing;
 pub(crate) mod to_agent;
 pub(crate) mod window;
+
+#[cfg(test)]
+mod tests;

@@ -2,19 +2,26 @@
 
 use std::time::{Duration, Instant};
 
-/// Bytes that wait to be written.
+/// A larger buffer is not kept.
+const MOST_KEPT: usize = 1 << 20;
+
+/// Bytes that wait to be written. They are never moved: those that are being written have a buffer of their
+/// own.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    bytes: Vec<u8>,
-    /// How many of them are written.
+    /// What is being written.
+    front: Vec<u8>,
+    /// How many bytes of it are written.
     written: usize,
+    /// What was said since.
+    bytes: Vec<u8>,
     /// When something was written last.
     last: Instant,
 }
 
 impl Outgoing {
     pub(crate) fn new() -> Self {
-        Self { bytes: Vec::new(), written: 0, last: Instant::now() }
+        Self { front: Vec::new(), written: 0, bytes: Vec::new(), last: Instant::now() }
     }
 
     /// Where messages are appended.
@@ -22,36 +29,45 @@ impl Outgoing {
         &mut self.bytes
     }
 
-    /// The bytes that are not written yet.
-    pub(crate) fn rest(&self) -> &[u8] {
-        &self.bytes[self.written..]
+    /// How many bytes are not written yet.
+    pub(crate) fn len(&self) -> usize {
+        self.front.len() - self.written + self.bytes.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.rest().is_empty()
+        self.len() == 0
+    }
+
+    /// What is to be written next; empty: all is written.
+    pub(crate) fn rest(&mut self) -> &[u8] {
+        if self.written == self.front.len() {
+            self.written = 0;
+            self.front.clear();
+            // One long message does not hold its memory for ever.
+            self.front.shrink_to(MOST_KEPT);
+            std::mem::swap(&mut self.front, &mut self.bytes);
+        }
+        &self.front[self.written..]
     }
 
     /// This number of further bytes is written.
     pub(crate) fn advance(&mut self, count: usize) {
         self.written += count;
         self.last = Instant::now();
-        if self.written == self.bytes.len() {
-            self.written = 0;
-            self.bytes.clear();
-            // One long message does not hold its memory for ever.
-            self.bytes.shrink_to(1 << 20);
-        } else if self.written >= 1 << 20 {
-            self.bytes.drain(..self.written);
-            self.written = 0;
-        }
     }
 
-    /// Takes all that is not written, to be written elsewhere.
-    pub(crate) fn take(&mut self) -> Vec<u8> {
+    /// Takes what is to be written next, and how many bytes of it are written already.
+    /// [`Outgoing::put_back`] follows.
+    pub(crate) fn take(&mut self) -> (Vec<u8>, usize) {
+        self.rest();
         self.last = Instant::now();
-        let mut all = std::mem::take(&mut self.bytes);
-        all.drain(..std::mem::take(&mut self.written));
-        all
+        (std::mem::take(&mut self.front), std::mem::take(&mut self.written))
+    }
+
+    /// Puts back what was taken, of which this many bytes are written now.
+    pub(crate) fn put_back(&mut self, taken: Vec<u8>, written: usize) {
+        self.front = taken;
+        self.written = written;
     }
 
     /// Whether a sign of life is due: nothing was written for this long, and nothing waits.
@@ -76,9 +92,21 @@ mod tests {
                 said.extend_from_slice(&piece);
                 let count = most.min(outgoing.rest().len());
                 written.extend_from_slice(&outgoing.rest()[..count]);
-                outgoing.advance(count);
+                if most % 2 == 0 {
+                    outgoing.advance(count);
+                } else {
+                    let (taken, before) = outgoing.take();
+                    outgoing.end().extend_from_slice(b"more");
+                    said.extend_from_slice(b"more");
+                    outgoing.put_back(taken, before + count);
+                }
             }
-            written.extend(outgoing.take());
+            while !outgoing.is_empty() {
+                let (taken, before) = outgoing.take();
+                written.extend(&taken[before..]);
+                let all = taken.len();
+                outgoing.put_back(taken, all);
+            }
             prop_assert_eq!(written, said);
             prop_assert!(outgoing.is_empty());
         }

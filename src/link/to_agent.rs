@@ -16,6 +16,8 @@ pub(crate) enum ToAgent<'a> {
     Header(Vec<&'a [u8]>),
     /// A job, or a bundle of jobs.
     Job(Job),
+    /// Nobody waits for the job with this number any more: it is ended, and comes back.
+    Cancel(u64),
     /// Up to this many jobs that no slot has taken are wanted back, those that came last.
     Recall(u64),
     /// The run ends: no job is begun any more, and those that run are ended `after` this time, by this
@@ -57,6 +59,7 @@ const FINISH: u8 = 6;
 const PAUSE: u8 = 7;
 const RESUME: u8 = 8;
 const PING: u8 = 9;
+const CANCEL: u8 = 10;
 
 impl ToAgent<'_> {
     /// Appends the message as a frame.
@@ -67,6 +70,7 @@ impl ToAgent<'_> {
                 names.iter().for_each(|name| put_bytes(name, out));
             }),
             Self::Job(job) => put_job(job, out),
+            Self::Cancel(seq) => frame::seal(CANCEL, out, |out| put_number(*seq, out)),
             Self::Recall(most) => frame::seal(RECALL, out, |out| put_number(*most, out)),
             Self::Stop { after, means } => frame::seal(STOP, out, |out| {
                 put_option(after.map(millis), out);
@@ -99,6 +103,7 @@ impl<'a> ToAgent<'a> {
                 Self::Header(names)
             }
             JOB => Self::Job(Job::take(&mut from)?),
+            CANCEL => Self::Cancel(from.number()?),
             RECALL => Self::Recall(from.number()?),
             STOP => Self::Stop {
                 after: from.option()?.map(Duration::from_millis),
@@ -162,6 +167,7 @@ mod tests {
             ToAgent::Setup(Setup { slots: Some(0), ..setup }),
             ToAgent::Header(vec![b"a", b""]),
             ToAgent::Job(Job::new(1, r#""f""#, "[]", "")),
+            ToAgent::Cancel(1 << 62),
             ToAgent::Recall(7),
             stop(None, Stop::Terminate),
             stop(Some(Duration::from_secs(5)), Stop::Kill),

@@ -328,10 +328,15 @@ impl Pool {
     }
 
     /// As [`Pool::feed`], and waits for no room: who feeds knows how many jobs there are.
-    pub(crate) fn feed_now(&self, job: Job) -> Result<(), Closed> {
-        let slots = self.engine.shared.queue.push(&mut vec![job], false)?;
+    pub(crate) fn feed_now(&self, batch: &mut Vec<Job>) -> Result<(), Closed> {
+        let slots = self.engine.shared.queue.push(batch, false)?;
         self.engine.shared.start_slots(slots);
         Ok(())
+    }
+
+    /// Has each slot look whether its jobs are still wanted.
+    pub(crate) fn wake_slots(&self) {
+        self.engine.shared.queue.wake_all();
     }
 
     /// Takes back up to `most` jobs that no slot has taken, those that came last.

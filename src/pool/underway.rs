@@ -15,8 +15,10 @@ pub struct Underway {
     pub seq: u64,
     /// The slot it runs in, from 1.
     pub slot: usize,
-    /// The process that it runs in, or that it was handed to.
+    /// The process that it runs in, or that it was handed to; 0: it is not known yet.
     pub pid: u32,
+    /// The other machine that it runs on; `None`: this machine.
+    pub host: Option<&'static str>,
     /// Its name in messages.
     pub job: String,
     /// Its text: a command line, or the worker's request. It is fit for a message, and cut if it is
@@ -35,6 +37,18 @@ pub struct Underway {
     pub time: Duration,
     /// How many more jobs wait at the same worker.
     pub waiting: usize,
+}
+
+impl Underway {
+    /// The process and its machine: `pid 4711 on alpha`.
+    pub fn process(&self) -> String {
+        match (self.pid, self.host) {
+            (pid, None) => format!("pid {pid}"),
+            // What says which process it is may be under way.
+            (0, Some(host)) => format!("on {host}"),
+            (pid, Some(host)) => format!("pid {pid} on {host}"),
+        }
+    }
 }
 
 /// The question which jobs run, and the answers of all slots.
@@ -65,6 +79,13 @@ pub(crate) struct Responder {
     asked: u32,
 }
 
+impl Responder {
+    /// The number of the slot.
+    pub(crate) fn slot(&self) -> usize {
+        self.slot
+    }
+}
+
 impl RollCall {
     /// The part of a slot that begins now.
     pub(crate) fn responder(&self, slot: usize) -> Responder {
@@ -89,10 +110,11 @@ impl RollCall {
         jobs
     }
 
-    /// Answers for a slot, if there was a question since its last answer.
+    /// Answers for this number of slots, if there was a question since the last answer.
     pub(crate) fn answer(
         &self,
         responder: &mut Responder,
+        slots: usize,
         jobs: impl FnOnce(usize) -> Vec<Underway>,
     ) {
         let asked = self.asked.load(Ordering::Acquire);
@@ -102,7 +124,7 @@ impl RollCall {
         responder.asked = asked;
         let jobs = jobs(responder.slot);
         let mut answers = self.lock();
-        answers.count += 1;
+        answers.count += slots;
         answers.jobs.extend(jobs);
         self.answered.notify_all();
     }

@@ -1,9 +1,13 @@
 //! Pipes to and from a process: reads and writes that never block, and wide pipes.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
+
+use super::poll::poll;
 
 /// One read takes at most this many bytes, as many as a pipe holds.
 pub(super) const READ_SIZE: usize = 64 << 10;
@@ -80,11 +84,25 @@ pub(super) fn widen(_pipe: &OwnedFd) {
     let _ = rustix::pipe::fcntl_setpipe_size(_pipe, WIDE);
 }
 
-/// A pipe to the stdin of a process that another thread may write to.
+/// A pipe that several threads may write to, such as the stdin of a process. A write never blocks.
 #[derive(Debug)]
 pub(crate) struct PipeCopy(pub(super) OwnedFd);
 
 impl PipeCopy {
+    /// Takes a stream, whose writes do not block from now on.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(crate) fn new(stream: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&stream, true)?;
+        Ok(Self(stream))
+    }
+
+    /// Waits until it takes more bytes, or nobody reads it.
+    pub(crate) fn wait_for_room(&self) {
+        let _ = poll(&mut [PollFd::new(&self.0, PollFlags::OUT)], None);
+    }
+
     /// Writes as many bytes as the pipe takes now.
     pub(crate) fn write(&self, bytes: &[u8]) -> Transfer {
         write(self.0.as_fd(), bytes)

@@ -49,9 +49,12 @@ impl Wake {
     /// readable.
     pub(crate) fn wait_or_read(&self, other: BorrowedFd<'_>, timeout: Option<Duration>) -> bool {
         let mut fds = [readable(self), readable(&other)];
-        let is_readable = poll(&mut fds, timeout).is_ok() && !fds[1].revents().is_empty();
-        self.clear();
-        is_readable
+        let is_ready = poll(&mut fds, timeout).is_ok();
+        let [woken, other] = fds.map(|fd| is_ready && !fd.revents().is_empty());
+        if woken {
+            self.clear();
+        }
+        other
     }
 
     /// Waits for a wake-up, or for `timeout`.

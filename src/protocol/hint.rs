@@ -53,6 +53,9 @@ impl Protocol {
                 Setting::Framing
             );
         }
+        if is(&LINE) && has_header(message) {
+            return format!("it looks like {} {}", Setting::Framing, CONTENT_LENGTH.name);
+        }
         if is(&CONTENT_LENGTH) && (is_cut || what.contains("not UTF-8")) {
             let why = "its Content-Length is too small";
             let why = if message.is_ascii() { why } else { CHARACTERS };
@@ -162,6 +165,12 @@ mod tests {
         ] {
             assert_eq!(of("raw", framing).likely_framing(bytes), "");
         }
+    }
+
+    #[test]
+    fn a_header_is_no_line() {
+        let what = of("jsonrpc", "line").why(b"Content-Length: 5\r", "no JSON".to_owned());
+        assert_eq!(what, "it looks like framing content-length");
     }
 
     #[test]

@@ -32,8 +32,12 @@ pub(super) struct RequestSpan {
     pub(super) ends_at: u64,
     /// Where the request of each job of a bundle of JSON ends. Other jobs have none: a flight is moved
     /// several times for each job, so it must be small.
-    pub(super) ends: Option<Box<VecDeque<u64>>>,
+    pub(super) ends: Option<Box<RequestEnds>>,
 }
+
+/// Where requests end among all bytes that the worker has been sent.
+#[derive(Debug)]
+pub(super) struct RequestEnds(pub(super) VecDeque<u64>);
 
 impl Flight {
     /// How many of its jobs have not been answered.
@@ -126,7 +130,7 @@ impl Flight {
         if self.job.lines().is_some() {
             return self.span.begins_at + self.job.offset(nth + 1) as u64;
         }
-        let end = self.span.ends.as_ref().and_then(|ends| ends.get(nth).copied());
+        let end = self.span.ends.as_ref().and_then(|ends| ends.0.get(nth).copied());
         end.unwrap_or(self.span.ends_at)
     }
 
@@ -136,7 +140,7 @@ impl Flight {
             self.span.begins_at = self.next_begins_at();
             self.id = self.next_id();
             if let Some(ends) = &mut self.span.ends {
-                ends.drain(..self.answered.min(ends.len()));
+                ends.0.drain(..self.answered.min(ends.0.len()));
             }
             drop(self.job.split_off_first(self.answered));
             self.answered = 0;
@@ -159,7 +163,7 @@ impl Flight {
         };
         self.span.begins_at = ends_at;
         if let Some(ends) = &mut self.span.ends {
-            ends.pop_front();
+            ends.0.pop_front();
         }
         self.id += 1;
         first

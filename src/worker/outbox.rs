@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::flights::RequestSpan;
+use super::flights::{RequestEnds, RequestSpan};
 use super::violation::Violation;
 use crate::job::Job;
 use crate::process::{Process, Transfer};
@@ -99,7 +99,7 @@ impl Outbox {
         protocol: Protocol,
         id: u64,
         job: &Job,
-    ) -> Result<Option<Box<VecDeque<u64>>>, String> {
+    ) -> Result<Option<Box<RequestEnds>>, String> {
         if let Some(lines) = job.lines() {
             // Lines have their framing already.
             self.bytes.extend_from_slice(lines);
@@ -116,7 +116,7 @@ impl Outbox {
             request(&mut self.bytes, protocol, id + nth as u64, &self.shown)?;
             ends.push_back(self.end());
         }
-        Ok(Some(Box::new(ends)))
+        Ok(Some(Box::new(RequestEnds(ends))))
     }
 
     /// Adds a message that the worker does not answer.

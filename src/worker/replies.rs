@@ -187,8 +187,8 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
 
     /// Whether the worker is at its end and has read nothing of its oldest request.
     fn is_unread(&self) -> bool {
-        let begins_at = self.flights.oldest_span().map(|(begins_at, _)| begins_at);
-        self.read_at_end.zip(begins_at).is_some_and(|(read, begins_at)| read <= begins_at)
+        let Some(read) = self.read_at_end else { return false };
+        self.flights.oldest_span().is_some_and(|(begins_at, _)| read <= begins_at)
     }
 
     /// Hands on the reply to the next job of the bundle that is the oldest request.

@@ -28,10 +28,10 @@ const LONGEST: f64 = 6.0;
 const MOST_MEMORY: u64 = 200 << 10;
 
 /// Numbers that look random and can be had again.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         // SplitMix64.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -40,15 +40,15 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         usize::try_from(self.next() % limit as u64).expect("it is below a usize")
     }
 
-    fn one_in(&mut self, count: usize) -> bool {
+    pub(crate) fn one_in(&mut self, count: usize) -> bool {
         self.below(count) == 0
     }
 
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }
 }
@@ -697,15 +697,12 @@ fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
-#[test]
-fn chaos() {
-    if !crate::common::heavy() {
-        return;
-    }
+/// Plays rounds for a time, by the seed that the environment gives, or by one of its own.
+pub(crate) fn play(seconds: u64, one_round: fn(&mut Random)) {
     let clock = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
     let seed = variable("PROCPOOL_CHAOS_SEED")
         .unwrap_or_else(|| u64::try_from(clock()).unwrap_or_default() % 1_000_000);
-    let seconds = variable("PROCPOOL_CHAOS_SECONDS").unwrap_or(40);
+    let seconds = variable("PROCPOOL_CHAOS_SECONDS").unwrap_or(seconds);
     let end = Instant::now() + Duration::from_secs(seconds);
     let mut rounds = variable("PROCPOOL_CHAOS_ROUND").unwrap_or(0);
     while Instant::now() < end {
@@ -720,4 +717,11 @@ fn chaos() {
         rounds += 1;
     }
     println!("{rounds} rounds of seed {seed} in {seconds} s");
+}
+
+#[test]
+fn chaos() {
+    if crate::common::heavy() {
+        play(40, one_round);
+    }
 }

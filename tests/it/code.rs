@@ -319,7 +319,7 @@ fn the_worker_in_ruby() {
     suite("ruby", &["test_worker.rb"]);
 }
 
-/// The first commands of README.md print the same lines. Here they have 3 dates instead of 200.
+/// The first commands of README.md print the same lines. Here the year has 3 days.
 #[test]
 fn the_comparison_in_the_readme() {
     if !need("python3") || !need("xargs") {
@@ -329,8 +329,8 @@ fn the_comparison_in_the_readme() {
     let (_, rest) = readme.split_once("\n```sh\n").expect("the commands");
     let (commands, _) = rest.split_once("\n```\n").expect("the end of the commands");
     let (ours, theirs) = commands.split_once("\n\n").expect("two commands");
-    let ours = ours.replace("seq 200", "seq 3").replace("procpool ", "\"$@\" ");
-    let theirs = theirs.replace("seq 200", "seq 3").replace("-P2", "-P1");
+    let ours = ours.replace("seq 365", "seq 3").replace("procpool ", "\"$@\" ");
+    let theirs = theirs.replace("seq 365", "seq 3").replace("-P2", "-P1");
     let theirs = Command::new("sh").args(["-c", &theirs]).output().expect("a shell");
     assert!(theirs.status.success() && theirs.stdout.len() == 33, "{theirs:?}");
     Test::through_shell(&ours).stdout(&theirs.stdout).run();

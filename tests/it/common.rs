@@ -413,6 +413,11 @@ impl Running {
         });
     }
 
+    /// Whether stderr holds this.
+    pub(crate) fn has_said(&self, part: &str) -> bool {
+        String::from_utf8_lossy(&self.shared.lock().stderr.bytes).contains(part)
+    }
+
     /// Waits for the end, and compares the run with the expectations.
     #[track_caller]
     pub(crate) fn finish(mut self) -> Output {

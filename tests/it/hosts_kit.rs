@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -80,18 +81,20 @@ impl Machines {
     }
 }
 
-/// An sshd of the test's own, with its own keys and a port that was free.
+/// An sshd with its own keys and a port that was free.
 pub(crate) struct Sshd {
-    folder: TempDir,
-    child: Child,
+    folder: String,
     address: String,
     port: u16,
+    /// Ends it when this is dropped, or when this process is gone.
+    guard: Child,
 }
 
 impl Sshd {
-    /// `None`: there is no sshd here.
-    pub(crate) fn start() -> Option<Self> {
-        Self::start_at("127.0.0.1", &[])
+    /// The one that all tests share. `None`: there is no sshd here.
+    pub(crate) fn get() -> Option<&'static Self> {
+        static SSHD: OnceLock<Option<Sshd>> = OnceLock::new();
+        SSHD.get_or_init(|| Self::start_at("127.0.0.1", &[])).as_ref()
     }
 
     /// Starts it at this address, by a program that starts others.
@@ -106,8 +109,9 @@ impl Sshd {
         };
         // It wants a folder of this name, and has none in a container.
         let _ = fs::create_dir_all("/run/sshd");
-        let folder = TempDir::new().expect("a folder");
-        let at = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+        let folder = TempDir::new().expect("a folder").keep();
+        let folder = folder.to_str().expect("UTF-8").to_owned();
+        let at = |name: &str| format!("{folder}/{name}");
         for key in ["host", "user", "other"] {
             let made = Command::new("ssh-keygen")
                 .args(["-q", "-t", "ed25519", "-N", "", "-f", &at(key)])
@@ -122,11 +126,12 @@ impl Sshd {
         write(
             &at("sshd.conf"),
             &format!(
-                "Port {port}\nListenAddress {address}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
+                "Port {port}\nListenAddress {address}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile {}\n\
                  StrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
                  MaxStartups 20\nSetEnv PATH={}:/usr/bin:/bin HOME={}\n",
                 at("host"),
                 at("authorized"),
+                at("sshd.pid"),
                 at("bin"),
                 at("home"),
             ),
@@ -134,17 +139,21 @@ impl Sshd {
         fs::create_dir(at("bin")).expect("a folder");
         fs::create_dir(at("home")).expect("a folder");
         symlink(env!("CARGO_BIN_EXE_procpool"), at("bin/procpool")).expect("a link");
+        // A session whose link is cut would live on.
+        let end =
+            "p=$(cat \"$1/sshd.pid\"); kill $p $(cat /proc/$p/task/$p/children); rm -rf \"$1\"";
+        let guard = watch_over(end, &folder);
         let mut words = by.iter().map(std::ffi::OsString::from).collect::<Vec<_>>();
         words.push(sshd.into());
-        let child = Command::new(&words[0])
+        let started = Command::new(&words[0])
             .args(&words[1..])
-            .args(["-D", "-e", "-f", &at("sshd.conf")])
+            .args(["-f", &at("sshd.conf")])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .spawn()
-            .expect("sshd starts");
-        let sshd = Self { folder, child, address: address.to_owned(), port };
+            .status();
+        assert!(started.is_ok_and(|status| status.success()), "sshd starts");
+        let sshd = Self { folder, address: address.to_owned(), port, guard };
         wait_for("sshd to listen", || {
             std::net::TcpStream::connect((&*sshd.address, sshd.port)).is_ok()
         });
@@ -152,7 +161,7 @@ impl Sshd {
     }
 
     pub(crate) fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).to_str().expect("UTF-8").to_owned()
+        format!("{}/{name}", self.folder)
     }
 
     /// A launcher with these settings besides, for hosts that are all this machine.
@@ -180,9 +189,22 @@ impl Sshd {
 
 impl Drop for Sshd {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.guard.stdin = None;
+        let _ = self.guard.wait();
     }
+}
+
+/// Starts a shell that runs this code with this argument when this process is gone, or has dropped the
+/// child's stdin: what tests share is never dropped.
+pub(crate) fn watch_over(code: &str, argument: &str) -> Child {
+    let code = format!("trap '' INT TERM HUP; read -r line; {code}");
+    Command::new("sh")
+        .args(["-c", &code, "sh", argument])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a shell")
 }
 
 fn write(path: &str, text: &str) {

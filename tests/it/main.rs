@@ -19,6 +19,8 @@ mod generate;
 mod halt;
 mod hosts;
 mod hosts_boot;
+mod hosts_chaos;
+mod hosts_faults;
 mod hosts_kit;
 mod hosts_net;
 mod hosts_slurm;

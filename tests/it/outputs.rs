@@ -402,6 +402,10 @@ fn a_closed_stdout_or_stdin_is_said_before_anything_is_run() {
     run("$P -a q touch made >&-", "", lost, 125);
     run("$P touch ::: made >&- <&-", "", lost, 125);
     run("$P touch ::: made >&- 2>&-", "", "", 125);
+    for text in ["--help", "--version", "--doctor"] {
+        let error = "procpool: stdout is closed: let it go to a file\n";
+        run(&format!("$P {text} >&-"), "", error, 125);
+    }
     let unread = "procpool: stdin is closed, but jobs are read from it: redirect it from a file or \
                   a pipe, or /dev/null\n";
     run("$P echo <&-", "", unread, 125);

@@ -45,7 +45,7 @@ fn check_copy(hash: &str) -> anyhow::Result<Status> {
 
 fn serve() -> anyhow::Result<Status> {
     let input = descriptors::copy(Stream::Stdin)?;
-    let output = descriptors::copy(Stream::Stdout)?.into();
+    let output = descriptors::copy(Stream::Stdout)?;
     Ok(match run_agent(input, output, &make)? {
         AgentEnd::Finished => Status::Success,
         AgentEnd::Abandoned => Status::Trouble,

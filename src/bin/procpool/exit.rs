@@ -63,16 +63,25 @@ impl Status {
 
     /// Prints the help, the version or the message of a wrong command line. Returns the status that it leads to.
     pub fn from_early_exit(exit: &EarlyExit) -> Self {
-        exit.print();
-        if exit.is_misuse() { Self::Usage } else { Self::Success }
+        if exit.is_misuse() {
+            // If the message can't be printed, the exit status still shows the outcome.
+            let _ = exit.print();
+            return Self::Usage;
+        }
+        Self::of_print(|| exit.print())
     }
 
     /// Prints a text to stdout instead of a run.
     pub fn of_text(text: &str) -> Self {
+        Self::of_print(|| procpool::engine::output::print(text))
+    }
+
+    /// How the process ends after something is printed to stdout instead of a run.
+    fn of_print(print: impl FnOnce() -> io::Result<()>) -> Self {
         if descriptors::is_closed(Stream::Stdout) {
             return Self::from_error(anyhow::anyhow!("stdout is closed: let it go to a file"));
         }
-        match procpool::engine::output::print(text) {
+        match print() {
             Ok(()) => Self::Success,
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Self::StdoutClosed,
             Err(error) => Self::from_error(anyhow::anyhow!("stdout can't be written: {error}")),

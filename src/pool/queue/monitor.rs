@@ -491,9 +491,14 @@ impl QueueState {
 
     /// Interrupts all slots if no job comes or is tried again any more: then they may leave.
     fn let_leave(&self) {
-        if !self.is_open() && self.backlog.has_none_later() && self.hoarders.is_empty() {
+        if self.is_over() {
             self.roster.notify_all();
         }
+    }
+
+    /// Whether no job comes, is tried again or may come back any more.
+    fn is_over(&self) -> bool {
+        !self.is_open() && self.backlog.has_none_later() && self.hoarders.is_empty()
     }
 
     /// How many jobs a slot gets. A slot without jobs gets one. It gets more only if no free slot could
@@ -523,8 +528,7 @@ impl QueueState {
 
     /// There is no job: the slot leaves, or is idle unless it has jobs in flight.
     fn nothing_for(&mut self, slot: usize, ask: Ask) -> Taken {
-        let is_over = !self.is_open() && self.backlog.has_none_later();
-        if is_over && self.hoarders.is_empty() {
+        if self.is_over() {
             self.roster.stop_idling(slot);
             return Taken::Leave;
         }

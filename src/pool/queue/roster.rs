@@ -241,6 +241,13 @@ impl Roster {
         }
     }
 
+    /// Interrupts all slots that wait for jobs.
+    pub(super) fn notify_idle(&self) {
+        let idle = self.idle_warm.iter().chain(&self.idle_cold);
+        idle.filter(|&&slot| self.slots[slot] == Activity::Idle)
+            .for_each(|&slot| self.notify(slot));
+    }
+
     /// Interrupts all slots that have a thread. Returns how many there are.
     pub(super) fn notify_all(&self) -> usize {
         let mut count = 0;

@@ -54,6 +54,13 @@ impl Deliveries {
         }
     }
 
+    /// A slot, counted from 1, has this process from now on.
+    pub(crate) fn process(&self, slot: usize, pid: u32) {
+        if let Some(sink) = self.sink.as_ref().filter(|_| self.wants_begun) {
+            sink.process(slot, pid);
+        }
+    }
+
     /// Gives the results of `count` successive jobs to the sink: texts, each with a newline after it.
     pub(crate) fn deliver_texts(&self, seq: u64, count: u64, texts: &[u8]) {
         if let Some(sink) = &self.sink {

@@ -123,6 +123,10 @@ impl Sink for GuardedSink {
         self.guard(false, |sink| sink.wants_begun())
     }
 
+    fn process(&self, slot: usize, pid: u32) {
+        self.guard((), |sink| sink.process(slot, pid));
+    }
+
     fn begun(&self, slot: usize, job: &Job) {
         self.guard((), |sink| sink.begun(slot, job));
     }

@@ -149,6 +149,11 @@ impl Desk {
         calls.present.clone()
     }
 
+    /// How many slots have come and not left.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.calls).present.len()
+    }
+
     /// The thread ends, unless slots were called meanwhile. `leave` is called with each slot. Returns
     /// whether the thread ends.
     pub(crate) fn leave(&self, leave: impl FnMut(usize)) -> bool {

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::config::THIS_HOST;
 use crate::job::printed::Spool;
 use crate::job::{Failure, Job, Sink, Watcher};
 use crate::pool::gates::Gates;
@@ -19,9 +20,6 @@ use crate::pool::shared::stopping::Stopping;
 use crate::pool::underway::RollCall;
 use crate::process::{Groups, lookup};
 use crate::util::clock::Moment;
-
-/// The name of this machine among others.
-const THIS_HOST: &str = ":";
 
 /// The parts that all slots of a pool share.
 pub(crate) struct Shared {

@@ -188,12 +188,13 @@ impl<'a> Running<'a> {
         responder: &mut Responder,
     ) -> Option<CutShort> {
         let shared = self.shared;
+        shared.deliveries.process(responder.slot(), self.process.pid());
         let mut cut = None;
         let mut ending: Option<Ending> = None;
         // A command that has nothing to read finds the end of its stdin at once.
         self.feed();
         loop {
-            shared.roll_call.answer(responder, |slot| {
+            shared.roll_call.answer(responder, 1, |slot| {
                 vec![underway(shared, self.job, slot, self.process.pid(), began)]
             });
             let now = shared.now();

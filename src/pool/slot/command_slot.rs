@@ -40,7 +40,7 @@ impl CommandSlot {
     /// One round: take a job and run its command, or wait for a job. Returns whether there is anything
     /// left to do.
     fn turn(&mut self) -> bool {
-        self.slot.answer_roll_call(|_, _| Vec::new());
+        self.slot.answer_roll_call(1, |_, _| Vec::new());
         match self.take() {
             Taken::Leave => return false,
             Taken::Wait => {

@@ -9,7 +9,7 @@ use crate::command::Args;
 use crate::command::label::{LabelSize, label};
 use crate::job::Job;
 use crate::job::caller::{CallResult, Caller};
-use crate::job::naming::details;
+use crate::job::naming::{details, number};
 use crate::pool::gates::Passage;
 use crate::pool::gates::jobserver::Token;
 use crate::pool::queue::{Ask, Taken};
@@ -94,10 +94,14 @@ impl Slot {
         }
     }
 
-    /// Answers the roll call, if there was one since the last answer.
-    pub(super) fn answer_roll_call(&mut self, jobs: impl FnOnce(&Shared, usize) -> Vec<Underway>) {
+    /// Answers the roll call for this number of slots, if there was one since the last answer.
+    pub(super) fn answer_roll_call(
+        &mut self,
+        slots: usize,
+        jobs: impl FnOnce(&Shared, usize) -> Vec<Underway>,
+    ) {
         let shared = &*self.shared;
-        shared.roll_call.answer(&mut self.responder, |slot| jobs(shared, slot));
+        shared.roll_call.answer(&mut self.responder, slots, |slot| jobs(shared, slot));
     }
 
     /// The slot has no job in flight: others may have the token of its last one.
@@ -248,9 +252,10 @@ pub(super) fn underway(
         }
     };
     Underway {
-        seq: job.seq,
+        seq: number(job),
         slot,
         pid,
+        host: None,
         label: label(shared.config.commands.as_deref(), job, slot, LABEL),
         details: details(job, shared.deliveries.sources()),
         job: shared.deliveries.name(job),

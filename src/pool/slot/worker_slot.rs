@@ -70,7 +70,7 @@ impl WorkerSlot {
             self.prestart();
         }
         let worker = self.worker.as_ref();
-        self.slot.answer_roll_call(|shared, slot| {
+        self.slot.answer_roll_call(1, |shared, slot| {
             worker.map_or_else(Vec::new, |worker| underway(shared, worker, slot))
         });
         // A borrower of the slot may have taken jobs that are not its own.
@@ -102,6 +102,7 @@ impl WorkerSlot {
         if !self.slot.shared.stopping.has_begun() {
             self.slot.step_aside();
             self.worker = self.slot.start_worker();
+            self.name_process();
         }
     }
 
@@ -181,6 +182,7 @@ impl WorkerSlot {
         }
         if self.worker.is_none() {
             self.worker = self.slot.start_worker();
+            self.name_process();
         }
         self.worker.is_some()
     }
@@ -195,6 +197,14 @@ impl WorkerSlot {
             spare.begin_turn(self.slot.now());
             spare.card.set_duty(Duty::Serving);
             self.worker = Some(spare);
+            self.name_process();
+        }
+    }
+
+    /// Says which process the slot has.
+    fn name_process(&self) {
+        if let Some(worker) = &self.worker {
+            self.slot.shared.deliveries.process(self.slot.number(), worker.process.pid());
         }
     }
 
@@ -346,7 +356,7 @@ impl WorkerSlot {
     fn note_abandoned(&mut self) {
         // Only calls have callers, and only a pool without a sink has many calls.
         if let Some(worker) = &mut self.worker
-            && worker.flights.front().is_some_and(|flight| flight.job.caller.is_some())
+            && worker.flights.front().is_some_and(|flight| flight.job.is_of_call())
         {
             let now = self.slot.now();
             worker.flights.note_abandoned(now);

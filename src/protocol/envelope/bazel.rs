@@ -6,7 +6,7 @@ use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Body, Envelope, Message, describe, utf8};
+use super::{Body, Envelope, Message, describe, object};
 use crate::job::{Failure, Job, Kind};
 use crate::protocol::framing::varint;
 
@@ -123,7 +123,7 @@ fn bytes_field(out: &mut Vec<u8>, field: u64, bytes: &[u8]) {
 }
 
 fn read_json(message: &[u8]) -> Result<Message<'_>, String> {
-    let text = utf8(message)?;
+    let Some(text) = object(message)? else { return Ok(Message::Nothing) };
     serde_json::from_str(text).map(reply).map_err(|error| describe(text, &error))
 }
 

@@ -7,6 +7,7 @@ mod builder;
 mod calls;
 mod dropping;
 mod failures;
+mod hosts;
 mod leaks;
 mod panics;
 mod processes;

@@ -1,6 +1,7 @@
 //! clap's errors → messages that say what to write instead.
 
 use std::ffi::OsString;
+use std::io;
 
 use clap::Arg;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -48,9 +49,11 @@ impl EarlyExit {
     }
 
     /// Prints the help to stdout, or the message to stderr.
-    pub fn print(&self) {
-        // If this can't be printed, the exit status still shows the outcome.
-        let _ = self.0.print();
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn print(&self) -> io::Result<()> {
+        self.0.print()
     }
 }
 

@@ -30,6 +30,14 @@ pub struct HostOptions {
     #[arg(hide_short_help = true, long, value_name = "CMDLINE")]
     pub launcher: Option<String>,
 
+    /// Run CMDLINE here before a host gets its first job: rsync -a img/ {host}:img/
+    ///
+    /// It is run once for each other host; {host} is its name. The command line is split into words as a
+    /// shell splits it, but no shell is run. What it prints goes to stderr. If it fails, the host is tried
+    /// again a little later, three times in all; then it is set aside.
+    #[arg(hide_short_help = true, long, value_name = "CMDLINE")]
+    pub before: Option<String>,
+
     /// Run the jobs on the nodes of the Slurm allocation that procpool runs in
     ///
     /// Each node has a slot for each CPU of the allocation, or -j slots. One srun step per node runs all

@@ -71,6 +71,7 @@ const TABLE: &[(&str, Rule)] = &[
     // run/hosts.rs refuses options that have no meaning with other hosts, or without.
     ("hosts", Rule::Everywhere),
     ("launcher", Rule::Everywhere),
+    ("before", Rule::Everywhere),
     ("slurm", Rule::Everywhere),
     ("host_timeout", Rule::Everywhere),
     ("no_rerun", Rule::Everywhere),

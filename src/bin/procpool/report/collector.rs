@@ -78,7 +78,9 @@ impl Collector {
         let (begun, seconds) =
             (span.map_or(end, |span| span.begun), run.map_or(0.0, |r| r.seconds));
         let attempt = done.job.attempt();
-        let seen = JobFacts { slot, begun, end, seconds, attempt, failed, is_retried, is_recorded };
+        let host = run.and_then(|run| run.host);
+        let seen =
+            JobFacts { slot, host, begun, end, seconds, attempt, failed, is_retried, is_recorded };
         shard.seen.push(seen);
         if shard.seen.len() >= BATCH {
             self.count(&mut shard);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use procpool::engine::WorkerEnd;
+use procpool::engine::{THIS_HOST, WorkerEnd};
 use serde::Serialize;
 
 use super::findings::{Findings, RunOutcome, signal_name};
@@ -149,7 +149,7 @@ type Drawn<'a> = (u64, usize, f64, f64, &'static str, u8, u32, &'a str);
 /// The slots, as they are drawn.
 #[derive(Debug, Serialize)]
 struct Timeline<'a> {
-    hosts: [&'a str; 1],
+    hosts: Vec<&'a str>,
     step_seconds: f64,
     rows: Vec<RowRecord>,
     bars: Vec<Drawn<'a>>,
@@ -295,12 +295,18 @@ fn slow(bar: &Bar) -> Slow<'_> {
 fn timeline<'a>(findings: &Findings<'a>) -> Timeline<'a> {
     let totals = findings.totals;
     let series = &totals.series;
+    let mut hosts = Vec::new();
     let rows = series.rows.iter().enumerate().map(|(row, what)| {
+        let host = what.host.filter(|host| *host != THIS_HOST).unwrap_or(findings.host);
+        let host = hosts.iter().position(|known| *known == host).unwrap_or_else(|| {
+            hosts.push(host);
+            hosts.len() - 1
+        });
         let (first_slot, last_slot) = series.slots_of(row);
         let whole = series.step * (last_slot + 1 - first_slot) as f64;
         let share = |busy: &f64| (busy / whole * 100.0).round().clamp(0.0, 100.0) as u8;
         RowRecord {
-            host: 0,
+            host,
             first_slot,
             last_slot,
             jobs: what.jobs,
@@ -309,6 +315,7 @@ fn timeline<'a>(findings: &Findings<'a>) -> Timeline<'a> {
             steps: what.steps.iter().map(share).collect(),
         }
     });
+    let rows = rows.collect();
     let mut bars = totals.bars.sorted();
     bars.sort_by(|a, b| a.begun.total_cmp(&b.begun));
     let bars_left_out = totals.tries.saturating_sub(bars.len() as u64);
@@ -319,9 +326,9 @@ fn timeline<'a>(findings: &Findings<'a>) -> Timeline<'a> {
         (bar.seq, bar.slot, from, to, kind, u8::from(bar.is_retried), bar.attempt, &*bar.label)
     };
     Timeline {
-        hosts: [findings.host],
+        hosts,
         step_seconds: series.step,
-        rows: rows.collect(),
+        rows,
         bars: bars.iter().map(bar).collect(),
         bars_left_out,
     }

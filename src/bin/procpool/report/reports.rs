@@ -35,7 +35,6 @@ pub struct Reports {
     annotations: Option<Annotations>,
     command_line: String,
     host: String,
-    slots: usize,
     /// The user asks for `--summary`.
     has_summary: bool,
 }
@@ -90,7 +89,6 @@ impl Reports {
             annotations,
             command_line: command_line(),
             host,
-            slots,
             has_summary: options.output.summary,
         }))
     }
@@ -211,7 +209,8 @@ impl Reports {
         tell(&Findings {
             command_line: &self.command_line,
             host: &self.host,
-            slots: self.slots,
+            // A host has as many slots as it has CPUs, if it was not said how many.
+            slots: totals.series.slots(),
             began: collector.began,
             seconds,
             ending,

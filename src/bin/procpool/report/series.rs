@@ -29,12 +29,28 @@ pub struct Series {
 /// A slot, or neighbours that share a row.
 #[derive(Clone, Debug, Default)]
 pub struct Row {
+    /// The machine of its first slot, as it is named; `None`: it is this one, or no job has run.
+    pub host: Option<&'static str>,
     pub jobs: u64,
     pub failed: u64,
     /// The time that its jobs ran, in seconds.
     pub busy: f64,
     /// The same for each step.
     pub steps: Vec<f64>,
+}
+
+impl Row {
+    /// Adds what another row has.
+    fn add(&mut self, other: &Self) {
+        self.host = self.host.or(other.host);
+        self.jobs += other.jobs;
+        self.failed += other.failed;
+        self.busy += other.busy;
+        self.steps.resize(self.steps.len().max(other.steps.len()), 0.0);
+        for (sum, step) in self.steps.iter_mut().zip(&other.steps) {
+            *sum += step;
+        }
+    }
 }
 
 impl Series {
@@ -48,6 +64,34 @@ impl Series {
     pub fn slots_of(&self, row: usize) -> (usize, usize) {
         let first = |row: usize| (row * self.slots).div_ceil(self.rows.len()) + 1;
         (first(row), first(row + 1) - 1)
+    }
+
+    /// How many slots there are.
+    pub fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// A slot is on this machine. There may be more slots than were known: a host has as many as it has CPUs.
+    pub fn place_slot(&mut self, slot: usize, host: &'static str) {
+        if slot > self.slots {
+            self.grow(slot);
+        }
+        let row = self.row_of(slot);
+        self.rows[row].host.get_or_insert(host);
+    }
+
+    fn grow(&mut self, slots: usize) {
+        let old = Self { rows: std::mem::take(&mut self.rows), ..Self::new(self.slots) };
+        self.slots = slots;
+        self.rows = vec![Row::default(); slots.clamp(1, ROWS)];
+        for (index, row) in old.rows.iter().enumerate() {
+            let at = self.row_of(old.slots_of(index).0);
+            self.rows[at].add(row);
+        }
+    }
+
+    fn row_of(&self, slot: usize) -> usize {
+        (slot.clamp(1, self.slots) - 1) * self.rows.len() / self.slots
     }
 
     /// Counts a job that ended `at` this number of seconds after the begin.
@@ -69,7 +113,7 @@ impl Series {
         let last = self.place(to);
         let first = self.place(from);
         let step = self.step;
-        let row = (slot.clamp(1, self.slots) - 1) * self.rows.len() / self.slots;
+        let row = self.row_of(slot);
         let row = &mut self.rows[row];
         row.busy += (to - from).max(0.0);
         row.jobs += u64::from(job.is_some());
@@ -127,6 +171,20 @@ mod tests {
                 (row.busy - 5.0).abs() < 1e-6 && (row.steps.iter().sum::<f64>() - 5.0).abs() < 1e-6
             );
         }
+    }
+
+    #[test]
+    fn hosts_may_have_more_slots_than_were_known() {
+        let mut series = Series::new(2);
+        series.busy(2, (0.0, 0.1), Some(false));
+        series.place_slot(4, "beta");
+        series.busy(4, (0.0, 0.1), Some(false));
+        let jobs: Vec<_> = series.rows.iter().map(|row| (row.host, row.jobs)).collect();
+        assert_eq!(jobs, [(None, 0), (None, 1), (None, 0), (Some("beta"), 1)]);
+        series.place_slot(300, "gamma");
+        assert_eq!((series.rows.len(), series.slots()), (ROWS, 300));
+        assert_eq!(series.rows.iter().map(|row| row.jobs).sum::<u64>(), 2);
+        assert_eq!(series.rows[ROWS - 1].host, Some("gamma"));
     }
 
     #[test]

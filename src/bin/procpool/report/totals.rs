@@ -63,6 +63,8 @@ pub struct Failed {
 pub struct JobFacts {
     /// 0: it never ran.
     pub slot: usize,
+    /// The machine that it ran on, where there are several.
+    pub host: Option<&'static str>,
     /// In seconds since the begin of the run.
     pub begun: f64,
     pub end: f64,
@@ -148,6 +150,9 @@ impl Totals {
         let job = (!seen.is_retried).then_some(seen.failed.is_some());
         if seen.slot > 0 {
             self.tries += 1;
+            if let Some(host) = seen.host {
+                self.series.place_slot(seen.slot, host);
+            }
             self.series.busy(seen.slot, (seen.begun, seen.end), job);
         }
         if seen.is_retried {

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Mutex;
 
-use procpool::engine::{Done, Run, WorkerEnd};
+use procpool::engine::{Done, Run, THIS_HOST, WorkerEnd};
 use serde_json::{Value, json};
 
 use super::names::{JobNames, message};
@@ -57,7 +57,7 @@ impl Trace {
         let slice = slice(done, run, span, (row, is_retried), names);
         let mut state = lock(&self.state);
         if state.named.insert(row) {
-            state.name_row(row, run.slot, span.lane);
+            state.name_row(row, run, span.lane);
         }
         state.unwritten.extend_from_slice(&slice);
         if state.unwritten.len() >= ENOUGH {
@@ -93,10 +93,12 @@ impl Trace {
 }
 
 impl TraceFile {
-    fn name_row(&mut self, row: usize, slot: usize, lane: usize) {
+    fn name_row(&mut self, row: usize, Run { slot, host, .. }: Run, lane: usize) {
+        let on = host.filter(|host| *host != THIS_HOST).map(|host| format!(" on {host}"));
+        let on = on.unwrap_or_default();
         let name = match lane {
-            0 => format!("slot {slot}"),
-            lane => format!("slot {slot}, job {} at a time", lane + 1),
+            0 => format!("slot {slot}{on}"),
+            lane => format!("slot {slot}{on}, job {} at a time", lane + 1),
         };
         let index = slot * 64 + lane.min(63);
         for (kind, args) in [

@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::cli::Options;
 use crate::plan::Plan;
 use crate::pools::Pools;
-use crate::run::hosts::{self, THIS_HOST};
+use crate::run::hosts;
 
 /// A pool has at most this many slots.
 const MOST_SLOTS: usize = 1 << 16;
@@ -74,7 +74,9 @@ pub fn build(
     };
     // Each kind of worker has a connection of its own.
     let on_hosts = |index: usize, pool: Builder| match hosts {
-        Some(hosts) => pool.host_name(THIS_HOST).hosts(hosts::of_pool(hosts, index)),
+        Some(hosts) => {
+            pool.host_name(procpool::engine::THIS_HOST).hosts(hosts::of_pool(hosts, index))
+        }
         None => pool,
     };
     // There is a builder for each pool, or one builder for all of them.

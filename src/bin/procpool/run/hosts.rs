@@ -5,14 +5,11 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::Context as _;
-use procpool::engine::{Host, Hosts};
+use procpool::engine::{Host, Hosts, THIS_HOST};
 
 use super::slurm;
 use crate::cli::Options;
 use crate::plan::Misuse;
-
-/// The name of this machine among others.
-pub const THIS_HOST: &str = ":";
 
 /// The placeholder for the name of a host.
 const HOST: &str = "{host}";
@@ -33,6 +30,7 @@ pub fn find(options: &Options) -> anyhow::Result<Option<Hosts>> {
     if !given.are_given() {
         let alone = [
             ("--launcher", given.launcher.is_some()),
+            ("--before", given.before.is_some()),
             ("--no-rerun", given.no_rerun),
             ("--host-timeout", options.given.iter().any(|id| id == "host_timeout")),
         ];
@@ -56,6 +54,7 @@ pub fn find(options: &Options) -> anyhow::Result<Option<Hosts>> {
     }
     let slots = options.workers.max_procs;
     let launcher = if given.slurm { slurm::launcher() } else { launcher(options)? };
+    let before = before(options)?;
     let mut hosts = Hosts {
         hosts: Vec::new(),
         local_slots: 0,
@@ -71,8 +70,10 @@ pub fn find(options: &Options) -> anyhow::Result<Option<Hosts>> {
         if name == THIS_HOST {
             hosts.local_slots = own.or(slots).unwrap_or_else(num_cpus::get);
         } else {
-            let launcher = launcher.iter().map(|word| word.replace(HOST, &name).into()).collect();
-            hosts.hosts.push(Host { name, slots: own.or(slots), launcher });
+            let [launcher, before] = [&launcher, &before].map(|words: &Vec<String>| {
+                words.iter().map(|word| word.replace(HOST, &name).into()).collect()
+            });
+            hosts.hosts.push(Host { name, slots: own.or(slots), launcher, before });
         }
     }
     Ok(Some(hosts))
@@ -152,6 +153,17 @@ fn launcher(options: &Options) -> anyhow::Result<Vec<String>> {
             "--launcher must say where the name of the host goes: --launcher 'ssh {host}'",
         )
         .into());
+    }
+    Ok(words)
+}
+
+/// The words of the command that prepares a host; none: there is no such command.
+fn before(options: &Options) -> Result<Vec<String>, Misuse> {
+    let line = options.commands.hosts.before.as_deref().unwrap_or_default();
+    let words = shell_words::split(line)
+        .map_err(|_| Misuse::new(format!("--before has an unclosed quote: {line}")))?;
+    if words.is_empty() && options.commands.hosts.before.is_some() {
+        return Err("--before names no command".into());
     }
     Ok(words)
 }

@@ -72,8 +72,8 @@ impl SlowJobs {
         let slow = self.colors.paint(Paint::Warning, "slow");
         let label = cut_path(&job.label, self.room);
         let time = Seconds(job.time.as_secs_f64());
-        let Underway { details, slot, pid, .. } = job;
-        let details = format!("({details}, slot {slot}, pid {pid})");
+        let Underway { details, slot, .. } = job;
+        let details = format!("({details}, slot {slot}, {})", job.process());
         format!("procpool: {slow}: {label}: still running after {time} {details}\n")
     }
 }

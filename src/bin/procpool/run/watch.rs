@@ -230,8 +230,11 @@ impl ActiveRun {
         for job in &jobs {
             let time = Seconds(job.time.as_secs_f64());
             text.push_str(&format!(
-                "\n  {}, for {time} in slot {} (pid {}): {}",
-                job.job, job.slot, job.pid, job.what
+                "\n  {}, for {time} in slot {} ({}): {}",
+                job.job,
+                job.slot,
+                job.process(),
+                job.what
             ));
             if job.waiting > 0 {
                 text.push_str(&format!("; {} more at this worker", job.waiting));

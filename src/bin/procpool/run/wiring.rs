@@ -61,7 +61,7 @@ const FROM_TERMINAL_JOBS: &str = "reading jobs from the terminal, one per line, 
 pub fn run(mut options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let hosts = hosts::find(&options)?;
     if hosts.is_some() {
-        hosts::name_host(&mut options, hosts::THIS_HOST);
+        hosts::name_host(&mut options, procpool::engine::THIS_HOST);
     }
     let (events, received) = unbounded_channel();
     let reporter = Arc::new(Reporter::new(events.clone()));

@@ -25,8 +25,9 @@ impl Queue {
         state.hoarders.retain(|&hoarder| hoarder != holder);
         if is_hoarding {
             state.hoarders.push(holder);
-        } else {
-            state.let_leave();
+        } else if state.is_over() {
+            // Those that are busy will ask by themselves, and there may be thousands.
+            state.roster.notify_idle();
         }
     }
 

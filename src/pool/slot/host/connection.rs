@@ -19,6 +19,9 @@ use crate::util::random::random;
 /// This many bytes are read at most before they are dealt with.
 const MOST_READ: usize = 1 << 20;
 
+/// After a shorter read no more is there, most likely.
+const LITTLE: usize = 16 << 10;
+
 /// A connection to an agent, or to the script that is to start one.
 pub(super) struct Connection {
     pub(super) process: Process,
@@ -114,9 +117,12 @@ impl Connection {
         let mut has_come = false;
         while self.incoming.end().len() < limit {
             match self.process.read(self.incoming.end()) {
-                Transfer::Moved(_) => {
+                Transfer::Moved(count) => {
                     self.heard = now;
                     has_come = true;
+                    if count < LITTLE {
+                        break;
+                    }
                 }
                 Transfer::Blocked => break,
                 Transfer::Closed => {

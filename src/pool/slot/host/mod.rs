@@ -3,6 +3,8 @@
 mod booting;
 mod connection;
 mod loss;
+mod preparation;
+mod preparing;
 mod receive;
 mod record;
 mod said;

@@ -75,6 +75,9 @@ impl HostSlot {
             FromAgent::Begun { slot, seq, count } => {
                 self.ledger.begin(slot, seq, count, self.slot.now());
             }
+            FromAgent::Process { slot, pid } => {
+                self.said.pids.insert(slot, pid);
+            }
             FromAgent::Done(outcome) => self.done(outcome),
             FromAgent::Texts { seq, count, texts } => self.texts(seq, count, texts),
             FromAgent::Printed { seq, is_stderr, bytes } => self.keep(seq, is_stderr, bytes),
@@ -203,6 +206,7 @@ impl HostSlot {
 
     /// Jobs come back that were not begun.
     fn returned(&mut self, seq: u64, count: u64) {
+        self.said.calls.cancelled.remove(&seq);
         let back = self.ledger.take_back(seq, count);
         self.slot.put_back(back.into_iter());
         let fresh = self.slot.shared.queue.set_aside(self.slot.index);

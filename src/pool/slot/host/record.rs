@@ -37,6 +37,8 @@ pub(super) struct Record {
     pub(super) has_succeeded: bool,
     /// How many slots are numbered before its own, and how many it had then.
     pub(super) slots_before: Option<(usize, usize)>,
+    /// What prepares the host has succeeded.
+    pub(super) is_prepared: bool,
     /// The agent has finished.
     pub(super) has_said_bye: bool,
     /// Why the agent is of no use.
@@ -53,6 +55,7 @@ impl Default for Record {
             streak: 0,
             has_succeeded: false,
             slots_before: None,
+            is_prepared: false,
             has_said_bye: false,
             is_unfit: None,
         }

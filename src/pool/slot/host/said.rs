@@ -1,6 +1,6 @@
 //! The messages of a coordinator to an agent besides jobs, and their consequences.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -31,8 +31,19 @@ pub(super) struct Said {
     pub(super) turn_at: Moment,
     /// The numbers of results that are not proven, as this procpool knows them.
     pub(super) unproven: HashSet<u64>,
+    /// The process that each of its slots has.
+    pub(super) pids: HashMap<u64, u32>,
+    pub(super) calls: SaidCalls,
     /// The numbers of an agent are added to this, so that all numbers differ.
     numbers: u64,
+}
+
+/// The jobs of calls that were sent.
+#[derive(Debug, Default)]
+pub(super) struct SaidCalls {
+    pub(super) count: u64,
+    /// Those that are not wanted any more, until they come back.
+    pub(super) cancelled: HashSet<u64>,
 }
 
 /// How many numbers are set aside for each agent.
@@ -64,6 +75,8 @@ impl Default for Said {
             ticket: None,
             turn_at: Moment::NEVER,
             unproven: HashSet::new(),
+            pids: HashMap::new(),
+            calls: SaidCalls::default(),
             // Those of workers on this machine are smaller.
             numbers: (1 + AGENTS.fetch_add(1, Ordering::Relaxed)).wrapping_mul(NUMBERS_EACH),
         }

@@ -1,9 +1,11 @@
 //! The rounds of the thread of another machine: it asks the queue for each of its slots, sends the
 //! jobs to the agent, and waits.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::job::call::FIRST_CALL;
 use crate::link::ledger::JobLedger;
 use crate::link::to_agent::{ToAgent, put_job};
 use crate::pool::queue::{Ask, Taken};
@@ -51,9 +53,11 @@ impl HostSlot {
     /// to do.
     fn turn(&mut self) -> bool {
         self.admit();
-        let (ledger, desk) = (&self.ledger, &self.desk);
-        self.slot.answer_roll_call(|shared, _| underway(shared, ledger, desk));
+        let (ledger, desk, pids) = (&self.ledger, &self.desk, &self.said.pids);
+        let slots = desk.count();
+        self.slot.answer_roll_call(slots, |shared, _| underway(shared, ledger, desk, pids));
         match &self.connection {
+            None if self.preparation.is_some() => self.await_preparation(),
             None => self.stay_away(),
             Some(connection) if !connection.is_ready() => self.boot(),
             Some(_) => self.work(),
@@ -104,7 +108,10 @@ impl HostSlot {
         }
         let Some(hosts) = self.slot.shared.hosts.clone() else { return false };
         match hosts.begin_login() {
-            Some(login) => self.connect(&hosts, login),
+            Some(login) if self.desk.host.before.is_empty() || self.record.is_prepared => {
+                self.connect(&hosts, login);
+            }
+            Some(login) => self.prepare(&hosts, login),
             None => self.slot.wake.wait(Some(LOGIN_TICK)),
         }
         true
@@ -210,7 +217,11 @@ impl HostSlot {
     /// Sends the jobs in hand to the agent.
     fn send_jobs(&mut self) {
         self.send_header();
-        while let Some(job) = self.slot.jobs.pop_front() {
+        while let Some(mut job) = self.slot.jobs.pop_front() {
+            if job.caller.is_some() {
+                job.seq = FIRST_CALL + self.said.calls.count;
+                self.said.calls.count += 1;
+            }
             if job.is_abandoned() {
                 self.slot.finished += 1;
                 continue;
@@ -237,13 +248,18 @@ impl HostSlot {
 }
 
 /// The jobs that a host has begun.
-fn underway(shared: &Shared, ledger: &JobLedger, desk: &Desk) -> Vec<Underway> {
+fn underway(
+    shared: &Shared,
+    ledger: &JobLedger,
+    desk: &Desk,
+    pids: &HashMap<u64, u32>,
+) -> Vec<Underway> {
     let mut jobs = Vec::new();
     ledger.each_running(|slot, job, since| {
+        let pid = pids.get(&slot).copied().unwrap_or_default();
         let slot = usize::try_from(slot).unwrap_or_default();
-        let mut one = steps::underway(shared, job, slot, 0, since);
-        one.what = format!("{} (on {})", one.what, desk.name);
-        jobs.push(one);
+        let one = steps::underway(shared, job, slot, pid, since);
+        jobs.push(Underway { host: Some(desk.name), ..one });
     });
     jobs
 }

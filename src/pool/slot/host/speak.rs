@@ -31,8 +31,10 @@ impl HostSlot {
     pub(super) fn speak(&mut self) {
         self.slot.flush();
         let waiting = self.ledger.waiting();
-        if self.said.hoard != (waiting > 0) {
-            self.said.hoard = waiting > 0;
+        // What a free slot there is about to take need not be known to all.
+        let hoard = waiting > 0 && self.ledger.unfinished() > self.capacity;
+        if self.said.hoard != hoard {
+            self.said.hoard = hoard;
             self.slot.shared.queue.set_hoarding(self.slot.index, self.said.hoard);
         }
         if waiting > 0 && !self.said.recall && self.said.stop.is_none() {
@@ -43,9 +45,22 @@ impl HostSlot {
                 self.desk.say(&ToAgent::Recall(wanted as u64));
             }
         }
+        self.cancel_dropped();
         self.ping();
         if let Some(voice) = &mut *self.desk.voice() {
             voice.flush();
+        }
+    }
+
+    /// Ends the jobs of calls that were dropped.
+    fn cancel_dropped(&mut self) {
+        if self.said.calls.count == 0 {
+            return;
+        }
+        for seq in self.ledger.abandoned() {
+            if self.said.calls.cancelled.insert(seq) {
+                self.desk.say(&ToAgent::Cancel(seq));
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use crate::link::ledger::JobLedger;
 use crate::link::window::AgentWindow;
 use crate::pool::shared::hosts::Desk;
 use crate::pool::slot::host::connection::Connection;
+use crate::pool::slot::host::preparation::Preparation;
 use crate::pool::slot::host::record::Record;
 use crate::pool::slot::host::said::Said;
 use crate::pool::slot::steps::Slot;
@@ -19,6 +20,8 @@ pub(super) struct HostSlot {
     /// It accounts for all jobs of the machine.
     pub(super) slot: Slot,
     pub(super) desk: Arc<Desk>,
+    /// What prepares the machine for its first connection.
+    pub(super) preparation: Option<Preparation>,
     pub(super) connection: Option<Connection>,
     /// The slots that have asked for a job and got none.
     pub(super) idle: Vec<usize>,
@@ -42,6 +45,7 @@ impl HostSlot {
     pub(super) fn new(slot: Slot, desk: Arc<Desk>) -> Self {
         let mut host = Self {
             slot,
+            preparation: None,
             connection: None,
             idle: Vec::new(),
             busy: desk.present(),

@@ -91,7 +91,8 @@ const timeline = {
       context.fillStyle = colour("muted");
       context.textBaseline = "middle";
       context.textAlign = "left";
-      const name = row.first_slot === row.last_slot ? `slot ${row.first_slot}` : `${row.first_slot}–${row.last_slot}`;
+      const slots = row.first_slot === row.last_slot ? `slot ${row.first_slot}` : `${row.first_slot}–${row.last_slot}`;
+      const name = run.timeline.hosts.length > 1 ? `${row.first_slot} ${run.timeline.hosts[row.host]}`.slice(0, 9) : slots;
       context.fillText(name, 2, top + (this.rowHeight * Math.min(every, this.rows.length)) / (every > 1 ? 2 * every : 2));
     }
     if (run.timeline.bars_left_out === 0) return;
@@ -251,13 +252,14 @@ const timeline = {
     const slack = ((this.to - this.from) / this.width) * 2;
     const near = this.bars.filter((bar) => bar.row === row && bar.from - slack <= at && at <= bar.to + slack);
     const bar = near[near.length - 1];
+    const on = run.timeline.hosts.length > 1 ? ` on ${run.timeline.hosts[this.rows[row].host]}` : "";
     if (bar) {
       const how = bar.retried ? `failed (${bar.failed}), tried again` : bar.failed ? `failed (${bar.failed})` : "succeeded";
       const attempt = bar.attempt > 1 ? `, attempt ${bar.attempt}` : "";
-      return showTip(event, bar.label || `job ${bar.seq}`, `Job ${grouped(bar.seq)} in slot ${bar.slot}${attempt}: ${how}`, `From ${moment(bar.from, slack)}, for ${time(bar.to - bar.from)}`);
+      return showTip(event, bar.label || `job ${bar.seq}`, `Job ${grouped(bar.seq)} in slot ${bar.slot}${on}${attempt}: ${how}`, `From ${moment(bar.from, slack)}, for ${time(bar.to - bar.from)}`);
     }
     const busy = this.rows[row].steps[Math.floor(at / run.timeline.step_seconds)] || 0;
-    return showTip(event, "", `Slot ${this.rows[row].first_slot}, at ${moment(at, slack)}: ${busy} % busy`);
+    return showTip(event, "", `Slot ${this.rows[row].first_slot}${on}, at ${moment(at, slack)}: ${busy} % busy`);
   },
 
   tellThroughput(event) {

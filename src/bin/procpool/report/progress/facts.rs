@@ -54,7 +54,8 @@ pub struct RunningJob {
     pub what: String,
     pub time: Duration,
     pub slot: usize,
-    pub pid: u32,
+    /// Its process, and the machine if it is another one.
+    pub process: String,
     /// Its worker is still starting.
     pub is_starting: bool,
     /// How many more jobs wait at the same worker.

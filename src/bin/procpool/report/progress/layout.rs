@@ -261,7 +261,7 @@ mod tests {
             what: format!("convert {}", names[0]),
             time: Duration::from_secs_f64(seconds),
             slot: 1,
-            pid: 4711,
+            process: "pid 4711".into(),
             is_starting: false,
             waiting: 0,
         }

@@ -22,7 +22,7 @@ pub fn rows(jobs: &[RunningJob], columns: usize, most: usize, glyphs: &Glyphs) -
     let widths = [
         widest(time_of).unwrap_or(0).max(6),
         widest(|job| job.slot.to_string()).unwrap_or(0),
-        widest(|job| job.pid.to_string()).unwrap_or(0),
+        widest(|job| job.process.clone()).unwrap_or(0),
     ];
     let mut rows: Vec<String> = shown.iter().map(|job| row(job, widths, columns, glyphs)).collect();
     if others > 0 && most > 0 {
@@ -38,13 +38,13 @@ fn time_of(job: &RunningJob) -> String {
 
 /// The row of one job.
 fn row(job: &RunningJob, widths: [usize; 3], columns: usize, glyphs: &Glyphs) -> String {
-    let [time, slot, pid] = widths;
+    let [time, slot, process] = widths;
     let time = format!("  {:>time$}", time_of(job));
     let slot = format!("  slot {:<slot$}", job.slot);
-    let pid = format!("  pid {:<pid$}", job.pid);
+    let process = format!("  {:<process$}", job.process);
     let more = if job.waiting > 0 { format!(" (+{} waiting)", job.waiting) } else { String::new() };
     let rooms = [
-        (format!("{time}{slot}{pid}  "), more.as_str()),
+        (format!("{time}{slot}{process}  "), more.as_str()),
         (format!("{time}{slot}  "), ""),
         (format!("{time}  "), ""),
     ];
@@ -72,7 +72,7 @@ mod tests {
             what: format!("convert img/p{slot}.jpg -resize 200x200 out/p{slot}.webp"),
             time: Duration::from_secs(seconds),
             slot,
-            pid: 4_000 + u32::try_from(slot).expect("few"),
+            process: format!("pid {}", 4_000 + slot),
             is_starting: slot == 3,
             waiting: if slot == 2 { 5 } else { 0 },
         }

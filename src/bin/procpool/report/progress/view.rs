@@ -190,7 +190,7 @@ impl View {
             what: job.label.clone(),
             time: job.time + since,
             slot: job.slot,
-            pid: job.pid,
+            process: job.process(),
             is_starting: job.is_starting,
             waiting: job.waiting,
         }
