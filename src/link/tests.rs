@@ -150,10 +150,8 @@ impl CoordinatorModel {
             FromAgent::Begun { slot, seq, count } => {
                 self.ledger.begin(slot, seq, count, Moment::ZERO);
             }
-            FromAgent::Done(done) => {
-                if self.ledger.finish(done.seq, &mut scratch).is_some() {
-                    self.left.push(done.seq);
-                }
+            FromAgent::Done(done) if self.ledger.finish(done.seq, &mut scratch).is_some() => {
+                self.left.push(done.seq);
             }
             FromAgent::Texts { seq, count, .. } => {
                 self.ledger.finish_range(seq, count);
