@@ -47,6 +47,7 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--hosts'; Text = 'Run the jobs on these machines: 2/alpha,user@beta,:'; Kind = 'free'; Words = @() }
         @{ Name = '--sshlogin'; Text = 'Run the jobs on these machines: 2/alpha,user@beta,:'; Kind = 'free'; Words = @() }
         @{ Name = '--launcher'; Text = 'Reach each host with CMDLINE instead of ssh; {host} is its name'; Kind = 'free'; Words = @() }
+        @{ Name = '--before'; Text = 'Run CMDLINE here before a host gets its first job: rsync -a img/ {host}:img/'; Kind = 'free'; Words = @() }
         @{ Name = '--slurm'; Text = 'Run the jobs on the nodes of the Slurm allocation that procpool runs in'; Kind = 'none'; Words = @() }
         @{ Name = '--host-timeout'; Text = 'Give up a host that gives no sign of life for TIME'; Kind = 'free'; Words = @() }
         @{ Name = '--no-rerun'; Text = 'Let a job that was running on a lost host fail as lost; do not run it again'; Kind = 'none'; Words = @() }
