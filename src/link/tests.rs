@@ -151,9 +151,8 @@ impl CoordinatorModel {
                 self.ledger.begin(slot, seq, count, Moment::ZERO);
             }
             FromAgent::Done(done) => {
-                if self.ledger.finish(done.seq, &mut scratch).is_some() {
-                    self.left.push(done.seq);
-                }
+                let finished = self.ledger.finish(done.seq, &mut scratch);
+                self.left.extend(finished.map(|_| done.seq));
             }
             FromAgent::Texts { seq, count, .. } => {
                 self.ledger.finish_range(seq, count);
