@@ -216,7 +216,8 @@
 //!   then the pool is all that is built, with some 28 crates.
 //! - `tracing`: events for the crate `tracing` with the target `procpool`: workers that start and end, calls
 //!   that end, notes.
-//! - `unstable-engine`: the parts of the command. It may change in any version.
+//! - `unstable-engine`: the parts of the command. They may change in any version. `csv` and `journal` add input
+//!   that is CSV, and the journal of a run.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
