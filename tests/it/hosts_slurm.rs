@@ -22,11 +22,13 @@ struct Cluster {
 }
 
 /// What ends the daemons that have written the numbers of their processes to files in the folder `$1`.
+/// What does not end in 2 s is killed, and so is all that runs in the folder.
 const END: &str = "SLURM_CONF=$1/slurm.conf scancel --user root
      for name in n1 n2 n3 n4 slurmctld munged; do
      pid=$(cat \"$1/$name.pid\" 2>/dev/null) && kill $pid && pids=\"$pids $pid\"; done
-     for pid in $pids; do while kill -0 $pid 2>/dev/null; do sleep 0.05; done; done
-     rm -rf \"$1\"";
+     n=0; while kill -0 $pids 2>/dev/null && [ $n -lt 40 ]; do sleep 0.05; n=$((n + 1)); done
+     kill -9 $pids 2>/dev/null; for p in /proc/[0-9]*; do
+     [ \"$(readlink $p/cwd)\" = \"$1\" ] && kill -9 ${p#/proc/}; done; rm -rf \"$1\"";
 
 impl Cluster {
     /// The cluster, for one test at a time. `None`: there is no Slurm here, or it takes root.
