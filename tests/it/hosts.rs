@@ -68,7 +68,7 @@ fn filters_and_code_print_what_they_would_print_here() {
     if !crate::common::need("python3") {
         return;
     }
-    let many = numbers(10_000);
+    let many = numbers(3_000);
     compare(&many, &["--protocol", "raw", "--pipeline", "auto", "-w", "sed -u s/1/x/"]);
     // An interpreter takes a while to start.
     let compare = |input: &str, args: &[&str]| {
@@ -82,9 +82,9 @@ fn filters_and_code_print_what_they_would_print_here() {
 
 #[test]
 fn large_results_come_through() {
-    let big = format!("echo [\"{}\"]\n", "x".repeat(5 << 20));
+    let big = format!("echo [\"{}\"]\n", "x".repeat(2 << 20));
     compare(&big, &["-w", &worker("")]);
-    compare("1\n", &["sh", "-c", "head -c 20000000 /dev/zero; printf '\\377'"]);
+    compare("1\n", &["sh", "-c", "head -c 5000000 /dev/zero; printf '\\377'"]);
 }
 
 #[test]
