@@ -52,7 +52,7 @@ impl Leashes {
             self.full = 64.max(2 * self.by_seq.len());
         }
         self.by_seq.insert(seq, Arc::downgrade(&leash));
-        job.leash = Some(leash);
+        job.leash = Some(Box::new(leash));
         job
     }
 

@@ -35,7 +35,8 @@ pub struct Job {
     /// The caller that waits for it; `None`: the result goes to the pool's sink.
     pub(crate) caller: Option<Caller<Job>>,
     /// What says whether another procpool still wants it; `None`: it does.
-    pub(crate) leash: Option<Arc<dyn Leash>>,
+    /// It is rare, so it is in a box: jobs are moved often.
+    pub(crate) leash: Option<Box<Arc<dyn Leash>>>,
     pub(super) body: JobBody,
 }
 

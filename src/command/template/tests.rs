@@ -110,7 +110,7 @@ fn several_args() {
 fn misuse_is_told() {
     for (word, part) in [
         ("{foo}", "{foo} is unknown; known are {} {.}"),
-        ("{foo/.}", "TemplateSettings::replace STR"),
+        ("{foo/.}", "{foo/.} is unknown; known are {} {.}"),
         ("{0}", "counted from 1"),
         ("{0.}", "counted from 1"),
     ] {
