@@ -257,6 +257,9 @@ fn closes_stdout_but_lives_on() {
 
 #[test]
 fn closes_stdin_but_lives_on() {
+    if !crate::common::heavy() {
+        return;
+    }
     // The next job was never read, and goes to another worker.
     let (record, _) = among_others("close_stdin []", &[], 0);
     assert_eq!(result(&record), true);
@@ -349,6 +352,9 @@ fn dies_while_a_long_request_is_written() {
 
 #[test]
 fn never_reads_a_job_of_10_mb() {
+    if !crate::common::heavy() {
+        return;
+    }
     let crew = Crew::new();
     let long = "x".repeat(10_000_000);
     let records = Test::new()

@@ -82,6 +82,9 @@ fn filters_and_code_print_what_they_would_print_here() {
 
 #[test]
 fn large_results_come_through() {
+    if !crate::common::heavy() {
+        return;
+    }
     let big = format!("echo [\"{}\"]\n", "x".repeat(2 << 20));
     compare(&big, &["-w", &worker("")]);
     compare("1\n", &["sh", "-c", "head -c 5000000 /dev/zero; printf '\\377'"]);
@@ -280,6 +283,9 @@ fn a_job_that_must_not_run_twice_is_lost_at_once() {
 
 #[test]
 fn a_host_on_which_no_worker_starts_is_set_aside() {
+    if !crate::common::heavy() {
+        return;
+    }
     let machines = Machines::new();
     let go = machines.path("go");
     let until = crate::common::until(&go);

@@ -372,6 +372,9 @@ fn prints_the_same(args: &[&str], input: &str) {
 
 #[test]
 fn results_come_out_as_they_were_recorded() {
+    if !crate::common::heavy() {
+        return;
+    }
     let script = "printf '%s\\n\\t\"\\\\\\001' \"$0\"; printf 'no line end: %s' \"$0\" >&2";
     let bytes = "printf 'a\\377b'; printf '\\376' >&2";
     let much = "seq $0; seq 5 >&2; yes \"\\\"é$0\" | head -n $0 >&2";

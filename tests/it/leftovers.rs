@@ -219,6 +219,9 @@ fn one_that_does_not_mind_term_is_killed_after_the_timeout() {
 
 #[test]
 fn whatever_ends_a_run_ends_what_is_still_read_from() {
+    if !crate::common::heavy() {
+        return;
+    }
     let ways: [(&[Signal], &str); 4] = [
         (&[Signal::TERM], "0.3"),
         (&[Signal::TERM, Signal::TERM], "1h"),
@@ -322,6 +325,9 @@ fn become_root(crew: &Crew) -> Option<String> {
 
 #[test]
 fn a_command_that_cannot_be_killed_is_left_behind() {
+    if !crate::common::heavy() {
+        return;
+    }
     let left = Left::new();
     let copy = left.crew.open_copy();
     let Some(become_root) = become_root(&left.crew) else { return };

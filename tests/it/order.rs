@@ -193,6 +193,9 @@ fn invalid_jobs_keep_their_place() {
 
 #[test]
 fn input_is_read_only_as_fast_as_it_is_worked_off() {
+    if !crate::common::heavy() {
+        return;
+    }
     let crew = Crew::new();
     let line = format!("echo [\"{}\"]\n", "x".repeat(990));
     let input = format!("await_file [{:?}]\n{}", crew.path("go"), line.repeat(50_000));
@@ -209,6 +212,9 @@ fn input_is_read_only_as_fast_as_it_is_worked_off() {
 
 #[test]
 fn a_reader_that_does_not_read_holds_back_the_input() {
+    if !crate::common::heavy() {
+        return;
+    }
     for order in ["--keep-order", "--stream"] {
         let crew = Crew::new();
         let input = format!("echo [\"{}\"]\n", "x".repeat(990)).repeat(50_000);

@@ -70,6 +70,9 @@ fn a_thousand_in_flight() {
 
 #[test]
 fn as_many_in_flight_as_are_good() {
+    if !crate::common::heavy() {
+        return;
+    }
     prints_the_same(MANY, 8, "auto", "");
 }
 
@@ -514,6 +517,9 @@ fn a_worker_that_answers_nothing_before_its_stdin_ends_times_out() {
 
 #[test]
 fn large_requests_and_replies_fill_no_memory_and_block_nobody() {
+    if !crate::common::heavy() {
+        return;
+    }
     let filler = "y".repeat(1 << 20);
     let jobs: String = (1..=64).map(|key| format!("big [{key},1048576,\"{filler}\"]\n")).collect();
     let (first, all) = (record(65), large_records(64));

@@ -317,6 +317,9 @@ fn what_does_not_go_together() {
 /// Programs that hold their output back are distinguished from slow ones, and each has its remedy.
 #[test]
 fn a_filter_that_buffers_is_diagnosed() {
+    if !crate::common::heavy() {
+        return;
+    }
     let filters = [
         ("tr a b", "Run it as 'stdbuf -oL tr a b', or give it a terminal with --pty."),
         ("sed s/a/b/", "To cure that, run it as 'sed -u', or give it a terminal with --pty."),
@@ -375,6 +378,9 @@ fn a_terminal_cures_programs_that_buffer() {
 /// did not.
 #[test]
 fn bundled_lines_come_back_as_they_went() {
+    if !crate::common::heavy() {
+        return;
+    }
     let mut lines = String::new();
     for n in 0..200_000_u32 {
         // Some are empty, some are long.

@@ -501,6 +501,9 @@ fn a_page_of_many_jobs_is_small() {
 
 #[test]
 fn jobs_that_wait_at_a_worker_do_not_overlap_in_a_trace() {
+    if !crate::common::heavy() {
+        return;
+    }
     let folder = folder();
     let jobs: Vec<String> = (0..3_000).map(|n| format!("echo [{n}]")).collect();
     all(&folder).workers(2, worker("")).args(["--pipeline", "auto"]).jobs(jobs).any_stdout().run();

@@ -325,6 +325,9 @@ fn a_start_that_takes_too_long_has_failed() {
 /// The first two never read; no job is charged with that.
 #[test]
 fn a_start_that_takes_too_long_costs_no_job() {
+    if !crate::common::heavy() {
+        return;
+    }
     let crew = Crew::new();
     let count = crew.file("count", "");
     let line = format!(

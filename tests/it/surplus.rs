@@ -349,6 +349,9 @@ fn a_worker_may_end_after_its_reply() {
 /// Records that are not proven yet are in memory only while they are few.
 #[test]
 fn large_results_wait_for_their_proof_without_memory() {
+    if !crate::common::heavy() {
+        return;
+    }
     let crew = Crew::new();
     let journal = crew.path("journal");
     let reply = crew.file("reply", &("y".repeat(1 << 19) + "\n"));
@@ -607,6 +610,9 @@ fn a_crash_quotes_only_what_was_written_since_its_job_began() {
 /// All at the same time, since each takes 10 s.
 #[test]
 fn the_hint_never_blames_what_is_not_to_blame() {
+    if !crate::common::heavy() {
+        return;
+    }
     let has_python = need("python3");
     let slow = |args: &[&str]| {
         Test::new()

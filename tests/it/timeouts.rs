@@ -159,6 +159,9 @@ fn every_job_may_time_out() {
 
 #[test]
 fn a_worker_that_keeps_silent_is_remarked_on_while_it_is_waited_for() {
+    if !crate::common::heavy() {
+        return;
+    }
     let crew = Crew::new();
     let output = Test::new()
         .workers(2, crew.worker(""))
@@ -225,6 +228,9 @@ fn all_in_time(flags: &str, options: &[&str], jobs: &[String]) {
 
 #[test]
 fn the_start_of_a_worker_does_not_count() {
+    if !crate::common::heavy() {
+        return;
+    }
     let short: Vec<String> = (0..4).map(|at| format!("sleep [{}]", at * 50)).collect();
     let large = vec![format!("echo [\"{}\"]", "x".repeat(300_000))];
     let own = vec![r#"{"cmd":"sleep","args":[100],"timeout":1.6}"#.to_owned()];
@@ -238,6 +244,9 @@ fn the_start_of_a_worker_does_not_count() {
 
 #[test]
 fn the_start_of_an_interpreter_does_not_count() {
+    if !crate::common::heavy() {
+        return;
+    }
     for (option, setup, code) in [
         ("--python", "import time; time.sleep(2.5)", "x * 2"),
         ("--perl", "sleep 3", "$_ x 2"),
@@ -278,6 +287,9 @@ fn the_start_after_a_crash_does_not_count_for_a_percentage() {
 /// read.
 #[test]
 fn what_a_worker_does_between_two_jobs_does_not_count() {
+    if !crate::common::heavy() {
+        return;
+    }
     let worker = "sh -c 'while read -r line; do echo \"{\\\"result\\\":1}\"; sleep 1.8; done'";
     for pipeline in ["--pipeline=1", "--pipeline=8"] {
         Test::new()

@@ -69,6 +69,9 @@ async fn a_timeout_ends_the_worker() {
 /// one that prints nothing.
 #[tokio::test]
 async fn a_flood_does_not_hold_back_the_timeout() {
+    if !crate::common::heavy() {
+        return;
+    }
     for flood in
         ["yes ''", "read -r a; echo '{\"result\":1}'; read -r b; yes '{\"id\":1,\"result\":1}'"]
     {
