@@ -40,6 +40,12 @@ impl Cluster {
             need("slurmctld");
             return None;
         }
+        if !["salloc", "sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun"]
+            .iter()
+            .all(|name| need(name))
+        {
+            return None;
+        }
         if !rustix::process::geteuid().is_root() {
             println!("skipped: slurmd runs as root");
             return None;
