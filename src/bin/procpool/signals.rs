@@ -110,6 +110,8 @@ impl Signals {
             // it, and this one would continue the workers.
             let _ = signal_hook::low_level::raise(rustix::process::Signal::STOP.as_raw());
         }
+        // That CONT is dealt with. The next Ctrl-Z may come before `next` sees it, and must stop this process.
+        self.is_resumed.store(false, Ordering::SeqCst);
     }
 }
 
