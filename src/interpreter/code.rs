@@ -12,11 +12,10 @@ use crate::protocol::{self, Protocol};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use procpool::{Code, Pool};
 ///
+/// # if std::process::Command::new("python3").arg("-V").output().is_err() { return Ok(()); }
 /// // `x` is the only arg, or the first one; `args` are all of them.
 /// let squares = Pool::code(&Code::python("x ** e").setup("e = 2")).build()?;
-/// # if std::path::Path::new("/usr/bin/python3").exists() {
 /// assert_eq!(squares.blocking().process::<u64>("", [7])?, 49);
-/// # }
 /// # Ok(()) }
 /// ```
 ///
