@@ -199,7 +199,8 @@ mod tests {
         ] {
             for cut in 1..=bytes.len() {
                 let (found, rest) = replies(mark, false, bytes.as_bytes(), cut);
-                assert_eq!((&found[..], &*rest), (expected, ""), "{mark} {cut}");
+                assert_eq!(found, expected, "{mark} {cut}");
+                assert_eq!(rest, "", "{mark} {cut}");
             }
         }
         let kept = replies("END", true, b"a\nEND\nb\nEND\n", 100);

@@ -82,7 +82,12 @@ impl Violation {
     }
 
     /// A reply is longer than `max_reply`. `len` is the length that it announces, as far as is known.
-    pub(super) fn too_long(protocol: &Protocol, len: usize, bytes: &[u8], max_reply: usize) -> Self {
+    pub(super) fn too_long(
+        protocol: &Protocol,
+        len: usize,
+        bytes: &[u8],
+        max_reply: usize,
+    ) -> Self {
         let announced =
             if len > bytes.len() { format!(" (it announces {len})") } else { String::new() };
         let likely = protocol.likely_framing(bytes);

@@ -168,7 +168,10 @@ mod tests {
                 "Some(3) error: no",
             ),
             (r#"{"type":"event","event":"output","body":{}}"#, "nothing"),
-            (r#"{"type":"event","event":"progressUpdate","body":{"a":1}}"#, "progressUpdate {\"a\":1}"),
+            (
+                r#"{"type":"event","event":"progressUpdate","body":{"a":1}}"#,
+                "progressUpdate {\"a\":1}",
+            ),
         ] {
             let found: Result<String, String> = outcome(text);
             assert_eq!(found.as_deref(), Ok(expected), "{text}");

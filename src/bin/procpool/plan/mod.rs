@@ -15,6 +15,7 @@ mod no_shell;
 mod results;
 mod route;
 mod sources;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -22,3 +23,4 @@ mod workers;
 
 pub use build::Plan;
 pub use misuse::Misuse;
+pub use surroundings::{Place, Surroundings};
