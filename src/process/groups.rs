@@ -365,6 +365,14 @@ impl Groups {
     /// Notes the groups that use too much memory, and wakes their slots.
     fn note_excesses(&self, seen: &[Stat], limit: u64) {
         let ours: HashSet<Pid> = self.lock().groups.keys().copied().collect();
+        let found;
+        let seen = if seen.is_empty() {
+            // It is too soon to look at all processes again.
+            found = memory::with_descendants(ours.iter().copied());
+            &found
+        } else {
+            seen
+        };
         let over = memory::over_limit(seen, |group| ours.contains(&group), limit);
         let mut members = self.lock();
         for (group, used) in over {

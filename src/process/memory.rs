@@ -30,6 +30,37 @@ pub(super) fn over_limit(
     used.filter(|(_, used)| *used > limit).collect()
 }
 
+/// These processes and all of their descendants. This is quicker than a look at all processes of the system,
+/// but it misses a process whose parent has ended.
+pub(super) fn with_descendants(leaders: impl Iterator<Item = Pid>) -> Vec<Stat> {
+    let mut found = HashMap::new();
+    let mut rest: Vec<Pid> = leaders.collect();
+    while let Some(pid) = rest.pop() {
+        if found.contains_key(&pid) {
+            continue;
+        }
+        if let Some(stat) = Stat::of(pid) {
+            rest.extend(children(pid));
+            found.insert(pid, stat);
+        }
+    }
+    found.into_values().collect()
+}
+
+/// The children of a process, where the system tells.
+fn children(parent: Pid) -> Vec<Pid> {
+    let path = format!("/proc/{}/task", parent.as_raw_nonzero());
+    let threads = fs::read_dir(path).into_iter().flatten().flatten();
+    let texts = threads.filter_map(|thread| fs::read(thread.path().join("children")).ok());
+    let mut children = Vec::new();
+    for text in texts {
+        let text = String::from_utf8_lossy(&text);
+        let pids = text.split_ascii_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?));
+        children.extend(pids);
+    }
+    children
+}
+
 /// The memory of a process, in bytes. Of memory that it shares with others, its part counts. `None`: the
 /// system does not tell.
 fn share_of(pid: Pid) -> Option<u64> {
@@ -56,5 +87,24 @@ mod tests {
         assert!(matches!(over(1)[..], [(group, used)] if group == getpgrp() && used > 50_000));
         assert_eq!(over(1 << 50), []);
         assert_eq!(over_limit(&seen, |_| false, 1), []);
+    }
+
+    #[test]
+    fn descendants() {
+        if Stat::of(getpid()).is_none() {
+            return;
+        }
+        let script = "sleep 100 & sleep 100 & wait";
+        let mut child = std::process::Command::new("sh").args(["-c", script]).spawn().expect("sh");
+        let leader = Pid::from_child(&child);
+        let begun = std::time::Instant::now();
+        while with_descendants([leader].into_iter()).len() < 3 {
+            assert!(begun.elapsed().as_secs() < 20, "its children are not found");
+            std::thread::yield_now();
+        }
+        for stat in with_descendants([leader].into_iter()) {
+            let _ = rustix::process::kill_process(stat.pid, rustix::process::Signal::KILL);
+        }
+        let _ = child.wait();
     }
 }
