@@ -89,8 +89,9 @@ impl Protocol {
         String::new()
     }
 
-    /// Says why a message is no reply. `what` is the error of the envelope.
-    pub(crate) fn why(&self, message: &[u8], what: String) -> String {
+    /// Says why a message is no reply. `what` is the error of the envelope, `after` are the bytes after the
+    /// message.
+    pub(crate) fn why(&self, message: &[u8], after: &[u8], what: String) -> String {
         let is_cut = what.starts_with(CUT);
         let is = |framing: &'static Framing| std::ptr::eq(self.replies, framing);
         if is(&LINE) && is_cut {
@@ -101,7 +102,7 @@ impl Protocol {
             );
         }
         if is(&LINE) && has_header(message) {
-            return format!("it looks like {}", self.named_as(&CONTENT_LENGTH, message));
+            return format!("it looks like {}", self.named_as(&CONTENT_LENGTH, after));
         }
         if is(&CONTENT_LENGTH) && (is_cut || what.contains("not UTF-8")) {
             let why = "its Content-Length is too small";
@@ -141,7 +142,7 @@ impl Protocol {
             );
         }
         if self.is_raw() && has_header(message) {
-            return format!("{what}; it looks like {}", self.named_as(&CONTENT_LENGTH, message));
+            return format!("{what}; it looks like {}", self.named_as(&CONTENT_LENGTH, after));
         }
         let has_ends = [&LINE, &NUL].iter().any(|framing| std::ptr::eq(*framing, self.replies));
         if self.is_raw() && has_ends {
@@ -314,7 +315,7 @@ mod tests {
             ("jsonl", "line", b"hello", "no"),
         ] {
             assert_eq!(
-                of(protocol, framing).why(message, "no".to_owned()),
+                of(protocol, framing).why(message, b"", "no".to_owned()),
                 expected,
                 "{message:?}"
             );
@@ -330,7 +331,8 @@ mod tests {
 
     #[test]
     fn a_header_is_no_line() {
-        let what = of("jsonrpc", "line").why(b"Content-Length: 5\r", "no JSON".to_owned());
+        let what =
+            of("jsonrpc", "line").why(b"Content-Length: 5\r", b"\r\n{}", "no JSON".to_owned());
         assert_eq!(what, "it looks like framing content-length");
     }
 

@@ -68,8 +68,13 @@ impl Violation {
     }
 
     /// The message is no reply: `what` is the error of its envelope.
-    pub(super) fn no_reply(protocol: &Protocol, what: String, message: &[u8]) -> Self {
-        let what = protocol.why(message, what);
+    pub(super) fn no_reply(
+        protocol: &Protocol,
+        what: String,
+        message: &[u8],
+        after: &[u8],
+    ) -> Self {
+        let what = protocol.why(message, after, what);
         Self::new(format!("its output is no reply: {what}"), message)
     }
 

@@ -393,6 +393,11 @@ impl Worker {
         if self.may_mislead() { self.inbox.unasked(&self.protocol) } else { &[] }
     }
 
+    /// The same for a worker that is at its end.
+    pub(crate) fn unasked_at_end(&self) -> &[u8] {
+        if self.may_mislead() { self.inbox.unasked_at_end(&self.protocol) } else { &[] }
+    }
+
     /// When to check whether the results so far are proven, if records wait for that.
     pub(crate) fn proof_at(&self) -> Moment {
         match self.flights.jobs() {

@@ -86,11 +86,11 @@ fn sqlite_with_any_number_of_rows() {
         .workers(1, "sh -c 'exec sqlite3 2>&1'")
         .args(["--protocol=raw", "--format=record", "--fail-on=re:(?i)^(parse |runtime )?error"])
         .args(args)
-        .stdin("select 1;\nselect nothing;\nselect 'no error';\n")
+        .stdin("select 1;\nselect absent;\nselect 'no error';\n")
         .status(1)
         .records();
     assert_eq!(result(&records[0]), "1");
-    assert_has(message(&records[1], "error"), &["no such column: nothing"]);
+    assert_has(message(&records[1], "error"), &["no such column: absent"]);
     assert_eq!(result(&records[2]), "no error");
 }
 

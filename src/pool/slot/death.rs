@@ -171,7 +171,7 @@ impl Slot {
         if shared.groups.is_killing() {
             return drop_records(shared, &mut worker);
         }
-        if worker.unasked().is_empty() {
+        if worker.unasked_at_end().is_empty() {
             accept_results(shared, &mut worker);
         } else {
             report_unasked(shared, &mut worker);

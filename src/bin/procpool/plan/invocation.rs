@@ -97,5 +97,7 @@ fn code(options: &Options) -> Option<Code> {
     let given = |(language, text): (Language, &Option<String>)| Some((language, text.clone()?));
     let (language, text) = languages.into_iter().find_map(given)?;
     let lists = !matches!(options.input.max_args, None | Some(MaxArgs::Lines(1)));
-    Some(Code::guess(language, text, options.code.setup.clone(), lists))
+    let code = Code::guess(language, text, options.code.setup.clone(), lists);
+    // Workers may be started elsewhere.
+    Some(if options.commands.cwd.is_some() { code.with_absolute_path() } else { code })
 }
