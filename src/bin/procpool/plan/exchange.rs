@@ -11,8 +11,9 @@ use crate::cli::ExchangeOptions;
 
 /// The protocol for a program with these habits.
 pub fn with_exchange(protocol: Protocol, options: &ExchangeOptions) -> Result<Protocol, Misuse> {
-    let ExchangeOptions { reply_end, keep_end, before_request, after_request, banner, fail_on } =
-        options;
+    let ExchangeOptions {
+        reply_end, keep_end, before_request, after_request, banner, fail_on, ..
+    } = options;
     let texts = [reply_end, before_request, after_request, banner];
     if texts.iter().all(|text| text.is_none()) && fail_on.is_empty() && !keep_end {
         return Ok(protocol);

@@ -11,12 +11,12 @@ use crate::cli::Options;
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
     pub env: Vec<(OsString, OsString)>,
-    pub cwd: Option<Place>,
+    pub cwd: Option<WorkerFolder>,
 }
 
 /// A directory.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum WorkerFolder {
     /// The same for all workers.
     One(PathBuf),
     /// One for each slot: a text with placeholders.
@@ -38,9 +38,9 @@ pub fn surroundings(options: &Options) -> Result<Surroundings, Misuse> {
         check_placeholders("--cwd", text)?;
         let has_slot = find(text, b"{%}") || find(text, b"{%0}");
         Ok::<_, Misuse>(if has_slot {
-            Place::OfSlot(text.clone())
+            WorkerFolder::OfSlot(text.clone())
         } else {
-            Place::One(text.into())
+            WorkerFolder::One(text.into())
         })
     });
     Ok(Surroundings { env: env.collect::<Result<_, _>>()?, cwd: cwd.transpose()? })

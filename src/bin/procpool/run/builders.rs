@@ -11,7 +11,7 @@ use procpool::engine::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cli::Options;
-use crate::plan::{Place, Plan, Surroundings};
+use crate::plan::{Plan, Surroundings, WorkerFolder};
 use crate::pools::Pools;
 use crate::run::hosts;
 
@@ -153,8 +153,8 @@ fn surrounded(pool: Builder, surroundings: &Surroundings) -> Builder {
     let env = surroundings.env.iter();
     let pool = env.fold(pool, |pool, (name, value)| pool.env_of_slot(name, value));
     match &surroundings.cwd {
-        Some(Place::One(path)) => pool.current_dir(path),
-        Some(Place::OfSlot(text)) => pool.dir_of_slot(text),
+        Some(WorkerFolder::One(path)) => pool.current_dir(path),
+        Some(WorkerFolder::OfSlot(text)) => pool.dir_of_slot(text),
         None => pool,
     }
 }
