@@ -23,4 +23,4 @@ mod workers;
 
 pub use build::Plan;
 pub use misuse::Misuse;
-pub use surroundings::{Surroundings, WorkerFolder};
+pub use surroundings::{WorkerFolder, WorkerPlace};

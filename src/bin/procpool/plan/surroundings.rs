@@ -9,7 +9,7 @@ use crate::cli::Options;
 
 /// The environment and the directory of workers, with placeholders for the slot.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings {
+pub struct WorkerPlace {
     pub env: Vec<(OsString, OsString)>,
     pub cwd: Option<WorkerFolder>,
 }
@@ -24,7 +24,7 @@ pub enum WorkerFolder {
 }
 
 /// The surroundings of workers.
-pub fn surroundings(options: &Options) -> Result<Surroundings, Misuse> {
+pub fn surroundings(options: &Options) -> Result<WorkerPlace, Misuse> {
     let commands = &options.commands;
     let env = commands.env.iter().map(|text| {
         check_placeholders("--env", text)?;
@@ -43,7 +43,7 @@ pub fn surroundings(options: &Options) -> Result<Surroundings, Misuse> {
             WorkerFolder::One(text.into())
         })
     });
-    Ok(Surroundings { env: env.collect::<Result<_, _>>()?, cwd: cwd.transpose()? })
+    Ok(WorkerPlace { env: env.collect::<Result<_, _>>()?, cwd: cwd.transpose()? })
 }
 
 fn owned(bytes: &[u8]) -> OsString {
