@@ -2,9 +2,9 @@
 
 use procpool::engine::Protocol;
 use procpool::engine::protocol::exchange::{Banner, Exchange, Extra};
+use procpool::engine::protocol::fail_on::FailOn;
 use procpool::engine::protocol::mark::Mark;
 use procpool::engine::protocol::notice::NoticeTemplate;
-use procpool::engine::protocol::verdict::Verdict;
 
 use super::misuse::Misuse;
 use crate::cli::ExchangeOptions;
@@ -26,7 +26,7 @@ pub fn with_exchange(protocol: Protocol, options: &ExchangeOptions) -> Result<Pr
         banner: banner.as_deref().map(parse_banner).transpose()?,
         fail_on: fail_on
             .iter()
-            .map(|text| Verdict::parse(text, !protocol.is_raw()))
+            .map(|text| FailOn::parse(text, !protocol.is_raw()))
             .collect::<Result<_, _>>()
             .map_err(|error| Misuse::new(format!("--fail-on: {error}")))?,
     };

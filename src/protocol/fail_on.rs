@@ -1,4 +1,4 @@
-//! Verdicts: which results of a worker are failures.
+//! `FailOn`: which results of a worker are failures.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ const SHOWN: usize = 1000;
 
 /// The results that are failures.
 #[derive(Clone, Debug)]
-pub enum Verdict {
+pub enum FailOn {
     /// Those with this text.
     Text(Finder<'static>),
     /// Those that a pattern matches.
@@ -30,17 +30,17 @@ pub enum Verdict {
     },
 }
 
-impl Verdict {
-    /// Reads a verdict: a text, or `re:` and a pattern. If results are JSON, a text may be `PATH=VALUE`.
+impl FailOn {
+    /// Reads a sign of failure: a text, or `re:` and a pattern. If results are JSON, a text may be `PATH=VALUE`.
     ///
     /// # Errors
-    /// The text is no verdict.
-    pub fn parse(text: &str, is_json: bool) -> Result<Self, VerdictError> {
+    /// The text is no sign of failure.
+    pub fn parse(text: &str, is_json: bool) -> Result<Self, FailOnError> {
         if let Some(pattern) = text.strip_prefix("re:") {
             return Self::pattern(pattern);
         }
         if text.is_empty() {
-            return Err(VerdictError::Empty);
+            return Err(FailOnError::Empty);
         }
         if let Some((path, value)) = text.split_once('=').filter(|_| is_json)
             && let Some(path) = fields::path(path.strip_prefix('.').unwrap_or(path))
@@ -52,15 +52,15 @@ impl Verdict {
     }
 
     #[cfg(feature = "unstable-engine")]
-    fn pattern(pattern: &str) -> Result<Self, VerdictError> {
+    fn pattern(pattern: &str) -> Result<Self, FailOnError> {
         super::pattern(pattern)
             .map(Self::Pattern)
-            .map_err(|why| VerdictError::Pattern(MarkError::Pattern(why)))
+            .map_err(|why| FailOnError::Pattern(MarkError::Pattern(why)))
     }
 
     #[cfg(not(feature = "unstable-engine"))]
-    fn pattern(_: &str) -> Result<Self, VerdictError> {
-        Err(VerdictError::Pattern(MarkError::NoPatterns))
+    fn pattern(_: &str) -> Result<Self, FailOnError> {
+        Err(FailOnError::Pattern(MarkError::NoPatterns))
     }
 
     /// The failure that a result is; `None`: it is none.
@@ -116,17 +116,17 @@ pub(super) fn message(result: Value<'_>) -> String {
     }
 }
 
-/// A text is no verdict.
+/// A text is no sign of failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum VerdictError {
+pub enum FailOnError {
     /// The text is empty, so it would be in each result.
     Empty,
     /// The pattern can't be used.
     Pattern(MarkError),
 }
 
-impl fmt::Display for VerdictError {
+impl fmt::Display for FailOnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("an empty text is a part of each result"),
@@ -135,14 +135,14 @@ impl fmt::Display for VerdictError {
     }
 }
 
-impl std::error::Error for VerdictError {}
+impl std::error::Error for FailOnError {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn fails(verdict: &str, result: &str, is_json: bool) -> Option<String> {
-        let verdict = Verdict::parse(verdict, is_json).expect("a verdict");
+    fn fails(sign: &str, result: &str, is_json: bool) -> Option<String> {
+        let sign = FailOn::parse(sign, is_json).expect("a sign");
         let raw: Box<RawValue>;
         let value = if is_json {
             raw = RawValue::from_string(result.to_owned()).expect("JSON");
@@ -150,12 +150,12 @@ mod tests {
         } else {
             Value::Bytes(result.as_bytes())
         };
-        verdict.failure(value).map(|failure| failure.message)
+        sign.failure(value).map(|failure| failure.message)
     }
 
     #[test]
     fn results_that_are_failures() {
-        for (verdict, result, is_json, is_failure) in [
+        for (sign, result, is_json, is_failure) in [
             ("missing", "x missing", false, true),
             ("re:^\\?", "? no", false, true),
             ("re:^\\?", "= no?", false, false),
@@ -171,10 +171,10 @@ mod tests {
             ("re:\"ok\": *false", r#"{"ok": false}"#, true, true),
             ("absent=null", "{}", true, false),
         ] {
-            let found = fails(verdict, result, is_json);
-            assert_eq!(found.is_some(), is_failure, "{verdict} {result}");
+            let found = fails(sign, result, is_json);
+            assert_eq!(found.is_some(), is_failure, "{sign} {result}");
         }
         assert_eq!(fails("no", " no\n", false).as_deref(), Some("no"));
-        assert!(Verdict::parse("", true).is_err() && Verdict::parse("re:[", true).is_err());
+        assert!(FailOn::parse("", true).is_err() && FailOn::parse("re:[", true).is_err());
     }
 }
