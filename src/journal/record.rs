@@ -109,7 +109,7 @@ fn write_value(value: Value<'_>, out: &mut impl Write) -> io::Result<()> {
     match value {
         Value::Json(json) if memchr::memchr2(b'\n', b'\r', json.bytes()).is_some() => {
             out.write_all(b",\"result_text\":")?;
-            Ok(serde_json::to_writer(out, json.text())?)
+            Ok(serde_json::to_writer(out, json.get())?)
         }
         Value::Json(json) => {
             out.write_all(b",\"result\":")?;

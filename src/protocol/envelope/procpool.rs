@@ -10,7 +10,8 @@ use crate::util::json::Json;
 use crate::util::scan::{ObjectScanner, whole_number};
 
 /// The envelope of workers that were written for procpool.
-pub static PROCPOOL: Envelope = Envelope { request, notice: None, read, only_replies: true };
+pub static PROCPOOL: Envelope =
+    Envelope { request, notice: None, read, cancel: None, only_replies: true };
 
 fn request(out: &mut Vec<u8>, id: u64, job: &Job) -> Result<(), String> {
     out.extend_from_slice(b"{\"id\":");

@@ -21,6 +21,8 @@ pub enum InputFormat {
     Csv,
     /// Tab-separated values: each is an arg
     Tsv,
+    /// Bytes in base64: a message (raw)
+    Base64,
 }
 
 /// How results are printed.
@@ -32,6 +34,8 @@ pub enum ResultFormat {
     Value,
     /// Strings and the output of commands, unchanged; failures go to stderr
     Text,
+    /// The bytes of text, in base64: a line for each job; failures go to stderr
+    Base64,
 }
 
 /// When to do something that only a person at a terminal needs.
