@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ impl Collector {
         run: &str,
         shared: Arc<SubmitShared>,
         sink: Arc<dyn Sink>,
-        is_text: Arc<OnceLock<bool>>,
+        is_text: Arc<dyn Fn(bool) + Send + Sync>,
     ) -> Result<Self, QueueError> {
         let results = streams.results.clone();
         let last = session.persist(|| results.get_info()).await?.state.last_sequence;
@@ -247,7 +247,7 @@ impl Listening {
 struct Delivery {
     shared: Arc<SubmitShared>,
     sink: Arc<dyn Sink>,
-    is_text: Arc<OnceLock<bool>>,
+    is_text: Arc<dyn Fn(bool) + Send + Sync>,
     hosts: HashMap<String, &'static str>,
     spool: Arc<Spool>,
     /// Results up to this number are delivered.
@@ -284,7 +284,7 @@ impl Delivery {
             self.session.watcher.note(text);
             return;
         };
-        let _ = self.is_text.set(head.is_text);
+        (self.is_text)(head.is_text);
         let host = self.host(head.host);
         let mut rest = head.rest;
         let (mut captures, mut tries, mut count) = (None, (1, 0.0), 0);

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -45,8 +45,8 @@ pub struct SubmitSettings {
     pub timeout: Option<Duration>,
     /// How often each job may be tried again, unless it says so itself.
     pub retries: Option<u32>,
-    /// Set at the first result: whether the machine that it comes from prints text by default.
-    pub is_text: Arc<OnceLock<bool>>,
+    /// Called before each result: whether the machine that it comes from prints text by default.
+    pub is_text: Arc<dyn Fn(bool) + Send + Sync>,
 }
 
 /// A submitter. It takes jobs as a pool does.
