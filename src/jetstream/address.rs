@@ -20,7 +20,9 @@ impl FromStr for QueueAddress {
         if !matches!(scheme, "nats" | "tls") {
             return Err(format!("the scheme is nats or tls: {FORM}"));
         }
-        let (servers, name) = rest.split_once('/').ok_or("the name of the queue is missing: it is nats://HOST:PORT/NAME")?;
+        let (servers, name) = rest
+            .split_once('/')
+            .ok_or("the name of the queue is missing: it is nats://HOST:PORT/NAME")?;
         if servers.contains('@') {
             return Err("credentials do not belong on the command line, where other users see \
                         them: set NATS_CREDS to a file, or NATS_TOKEN, or NATS_USER and NATS_PASSWORD"
@@ -57,8 +59,20 @@ mod tests {
     fn an_address_is_read_and_written() {
         let address: QueueAddress = "nats://a:1,b/Q_1-x".parse().expect("an address");
         assert_eq!(address.servers, ["nats://a:1", "nats://b"]);
-        assert_eq!((address.name.as_str(), address.to_string().as_str()), ("Q_1-x", "nats://a:1,b/Q_1-x"));
-        for wrong in ["a/b", "http://a/b", "nats://a", "nats://a/", "nats:///q", "nats://a,/q", "nats://a/b.c", "nats://a/*"] {
+        assert_eq!(
+            (address.name.as_str(), address.to_string().as_str()),
+            ("Q_1-x", "nats://a:1,b/Q_1-x")
+        );
+        for wrong in [
+            "a/b",
+            "http://a/b",
+            "nats://a",
+            "nats://a/",
+            "nats:///q",
+            "nats://a,/q",
+            "nats://a/b.c",
+            "nats://a/*",
+        ] {
             assert!(wrong.parse::<QueueAddress>().is_err(), "{wrong}");
         }
         let error = "nats://me:secret@a/q".parse::<QueueAddress>().expect_err("credentials");

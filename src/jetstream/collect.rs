@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::io::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::names::{BundleName, Unit};
 use super::result_message::{self, ResultFrame, ResultKind};
 use super::session::Session;
 use super::streams::Streams;
-use super::submit::SubmitShared;
+use super::submit::{SubmitSettings, SubmitShared};
 use crate::job::printed::{Capture, Printed, Spool};
 use crate::job::{Done, Failure, Job, Kind, Run, Sink, Value};
 use crate::link::from_agent::{RemoteOutcome, RemoteValue};
@@ -50,8 +50,6 @@ pub(super) struct Collector {
     arrived: mpsc::Sender<Arrived>,
     listener: JoinHandle<()>,
     delivered: oneshot::Receiver<()>,
-    /// Results are removed after they were printed.
-    pub(super) removes_results: bool,
 }
 
 impl Collector {
@@ -64,8 +62,8 @@ impl Collector {
         streams: &Streams,
         run: &str,
         shared: Arc<SubmitShared>,
+        submit: &SubmitSettings,
         sink: Arc<dyn Sink>,
-        is_text: Arc<dyn Fn(bool) + Send + Sync>,
     ) -> Result<Self, QueueError> {
         let results = streams.results.clone();
         let last = session.persist(|| results.get_info()).await?.state.last_sequence;
@@ -75,7 +73,8 @@ impl Collector {
         let delivery = Delivery {
             shared: Arc::clone(&shared),
             sink,
-            is_text,
+            is_text: Arc::clone(&submit.is_text),
+            is_open: submit.is_open,
             hosts: HashMap::new(),
             spool: Arc::default(),
             seen: Arc::clone(&seen),
@@ -94,17 +93,19 @@ impl Collector {
             subject: session.names.subject("results", format_args!("{run}.>")),
             arrived: arrived.clone(),
             seen,
+            removes: !submit.keeps_results,
         };
         let listener = tokio::spawn(listening.run(last + 1));
         let run = run.to_owned();
-        Ok(Self { session, results, run, shared, arrived, listener, delivered, removes_results: true })
+        Ok(Self { session, results, run, shared, arrived, listener, delivered })
     }
 
     /// Looks up the results of a bundle that was submitted before.
     pub(super) async fn look_up(&self, bundle: &str) -> Result<(), QueueError> {
         let unit = Unit { run: self.run.clone(), bundle: bundle.to_owned(), index: None };
         let Some(payload) = self.find(&unit).await? else { return Ok(()) };
-        let is_split = result_message::open(&payload).is_some_and(|head| head.kind == ResultKind::Split);
+        let is_split =
+            result_message::open(&payload).is_some_and(|head| head.kind == ResultKind::Split);
         let done = if is_split { indices(&payload) } else { Vec::new() };
         self.send(unit.clone(), payload).await;
         if is_split {
@@ -164,7 +165,8 @@ async fn whole(
     unit: &Unit,
     payload: Bytes,
 ) -> Result<Option<Bytes>, QueueError> {
-    let Some(head) = result_message::open(&payload).filter(|head| head.kind == ResultKind::Parts) else {
+    let Some(head) = result_message::open(&payload).filter(|head| head.kind == ResultKind::Parts)
+    else {
         return Ok(Some(payload));
     };
     let Some((token, count)) = result_message::parts(head.rest) else { return Ok(Some(payload)) };
@@ -176,7 +178,9 @@ async fn whole(
             None => return Ok(None),
         }
     }
-    Ok(Some(result_message::seal(ResultKind::Whole, head.host, head.is_text, head.time, &[&all]).into()))
+    Ok(Some(
+        result_message::seal(ResultKind::Whole, head.host, head.nature, head.time, &[&all]).into(),
+    ))
 }
 
 /// Which jobs have a result in a message.
@@ -198,6 +202,8 @@ struct Listening {
     subject: String,
     arrived: mpsc::Sender<Arrived>,
     seen: Arc<AtomicU64>,
+    /// Results are removed after they were printed.
+    removes: bool,
 }
 
 impl Listening {
@@ -216,11 +222,16 @@ impl Listening {
             };
             if let Some(mut messages) = messages {
                 while let Some(Ok(message)) = messages.next().await {
-                    let Ok(number) = message.info().map(|info| info.stream_sequence) else { continue };
+                    let Ok(number) = message.info().map(|info| info.stream_sequence) else {
+                        continue;
+                    };
                     next = number + 1;
                     let Some(unit) = Unit::of_subject(&message.subject) else { continue };
                     let payload = message.message.payload;
-                    let Ok(payload) = whole(&self.session, &self.results, &unit, payload).await else { continue };
+                    let Ok(payload) = whole(&self.session, &self.results, &unit, payload).await
+                    else {
+                        continue;
+                    };
                     let Some(payload) = payload else { continue };
                     if self.arrived.send(Arrived { unit, payload, number }).await.is_err() {
                         return;
@@ -235,7 +246,7 @@ impl Listening {
     /// Removes results that were printed. Returns up to which number that is done.
     async fn remove(&self, removed: u64) -> u64 {
         let seen = self.seen.load(Ordering::Acquire);
-        if seen < removed + REMOVED {
+        if !self.removes || seen < removed + REMOVED {
             return removed;
         }
         let _ = self.results.purge().filter(self.subject.clone()).sequence(seen + 1).await;
@@ -248,6 +259,7 @@ struct Delivery {
     shared: Arc<SubmitShared>,
     sink: Arc<dyn Sink>,
     is_text: Arc<dyn Fn(bool) + Send + Sync>,
+    is_open: bool,
     hosts: HashMap<String, &'static str>,
     spool: Arc<Spool>,
     /// Results up to this number are delivered.
@@ -284,7 +296,7 @@ impl Delivery {
             self.session.watcher.note(text);
             return;
         };
-        (self.is_text)(head.is_text);
+        (self.is_text)(head.nature.is_text);
         let host = self.host(head.host);
         let mut rest = head.rest;
         let (mut captures, mut tries, mut count) = (None, (1, 0.0), 0);
@@ -293,9 +305,12 @@ impl Delivery {
                 ResultFrame::Try { attempt, start } => tries = (attempt, start),
                 ResultFrame::Printed { is_stderr, bytes } => {
                     let spool = &self.spool;
-                    let captures = captures.get_or_insert_with(|| [Capture::new(spool), Capture::new(spool)]);
+                    let captures =
+                        captures.get_or_insert_with(|| [Capture::new(spool), Capture::new(spool)]);
                     if let Err(error) = captures[usize::from(is_stderr)].write_all(bytes) {
-                        self.session.watcher.note(&format!("what a command printed could not be kept: {error}"));
+                        self.session
+                            .watcher
+                            .note(&format!("what a command printed could not be kept: {error}"));
                     }
                 }
                 ResultFrame::Done(done) => {
@@ -305,6 +320,7 @@ impl Delivery {
                     let index = arrived.unit.index.unwrap_or(index);
                     let captures = captures.take();
                     if let Some(job) = self.shared.outstanding.take(&arrived.unit.bundle, index) {
+                        let job = if self.is_open { head.nature.lines.rebuild(job) } else { job };
                         self.done(job, &done, captures, tries, host);
                     }
                     tries = (1, 0.0);
@@ -331,7 +347,9 @@ impl Delivery {
             let [mut stdout, mut stderr] =
                 captures.unwrap_or_else(|| [Capture::new(spool), Capture::new(spool)]);
             if let Err(error) = stdout.finish().and_then(|()| stderr.finish()) {
-                self.session.watcher.note(&format!("what a command printed could not be kept: {error}"));
+                self.session
+                    .watcher
+                    .note(&format!("what a command printed could not be kept: {error}"));
             }
             Arc::new(Printed { exit: command.exit, signal: command.signal, stdout, stderr })
         });
@@ -356,7 +374,13 @@ impl Delivery {
             }
             outcome => outcome,
         };
-        self.sink.deliver(&Done { job: &job, outcome, printed: printed.as_ref(), run, unproven: None });
+        self.sink.deliver(&Done {
+            job: &job,
+            outcome,
+            printed: printed.as_ref(),
+            run,
+            unproven: None,
+        });
     }
 
     /// The name of a machine, for as long as the process lives.

@@ -21,7 +21,10 @@ pub fn print_dead(
         let session = Session::connect(settings, watcher).await?;
         let name = session.names.dead_stream();
         let stream = session.context.get_stream(&name).await.map_err(|_| {
-            QueueError::Server(format!("there is no queue {}: it has no stream '{name}'", settings.address))
+            QueueError::Server(format!(
+                "there is no queue {}: it has no stream '{name}'",
+                settings.address
+            ))
         })?;
         let state = &stream.cached_info().state;
         for number in state.first_sequence..=state.last_sequence {

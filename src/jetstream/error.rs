@@ -7,17 +7,39 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueueError {
     /// No server was reached within the time.
-    Unreachable { address: String, time: Duration, why: String },
+    Unreachable {
+        /// The queue.
+        address: String,
+        /// The time.
+        time: Duration,
+        /// What happened last.
+        why: String,
+    },
     /// The server does not accept the credentials.
-    Refused { address: String, why: String },
+    Refused {
+        /// The queue.
+        address: String,
+        /// What the server says.
+        why: String,
+    },
     /// No secure connection can be made.
-    Tls { address: String, why: String },
+    Tls {
+        /// The queue.
+        address: String,
+        /// What is wrong.
+        why: String,
+    },
     /// Something on this machine: a file with credentials, or a thread.
     Local(String),
     /// The server has no JetStream.
     NoJetStream(String),
     /// A stream or a consumer exists and is not as it should be.
-    OtherSettings { what: String, differences: Vec<String> },
+    OtherSettings {
+        /// The stream or consumer.
+        what: String,
+        /// How it differs.
+        differences: Vec<String>,
+    },
     /// The server refuses what it was asked for.
     Server(String),
 }

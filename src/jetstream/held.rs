@@ -87,7 +87,11 @@ impl Held {
     }
 
     /// A job is over: with a result, or without. Returns the message if it is known and the job was open.
-    pub(super) fn close(&mut self, (id, index): (u64, usize), job: HeldJob) -> Option<&mut HeldMessage> {
+    pub(super) fn close(
+        &mut self,
+        (id, index): (u64, usize),
+        job: HeldJob,
+    ) -> Option<&mut HeldMessage> {
         let held = self.messages.get_mut(&id)?;
         let place = held.jobs.get_mut(index)?;
         if *place != HeldJob::Open {

@@ -14,7 +14,54 @@ pub struct JobReader {
     pub is_text: bool,
 }
 
+/// What a line was on the machine that ran it, for messages and tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LineForm {
+    /// A whole job.
+    Job = 0,
+    /// Args of a command.
+    Words = 1,
+    /// Args of a function or an expression.
+    Args = 2,
+    /// A message.
+    Message = 3,
+}
+
+impl LineForm {
+    pub(super) const ALL: [Self; 4] = [Self::Job, Self::Words, Self::Args, Self::Message];
+
+    /// The job that a line was there.
+    pub(super) fn rebuild(self, submitted: Job) -> Job {
+        let Some(line) = submitted.line.clone().filter(|_| self != Self::Job) else {
+            return submitted;
+        };
+        let seq = submitted.seq;
+        let job = match self {
+            Self::Words => Job::words(seq, &[&line, &b"\0"[..]].concat()),
+            Self::Message => Job::message(seq, &line),
+            Self::Job | Self::Args => {
+                let text = String::from_utf8_lossy(&line);
+                let args = serde_json::to_string(&[text]).unwrap_or_default();
+                Job::new(seq, r#""""#, &args, "")
+            }
+        };
+        let mut job = replace(&submitted, job);
+        (job.line, job.key) = (submitted.line, submitted.key);
+        job
+    }
+}
+
 impl JobReader {
+    /// What a line is here.
+    pub(super) fn line_form(&self) -> LineForm {
+        match &self.form {
+            Form::Job => LineForm::Job,
+            Form::Plain(Plain { target: Target::Command(_), .. }) => LineForm::Words,
+            Form::Plain(_) => LineForm::Args,
+            Form::Message => LineForm::Message,
+        }
+    }
+
     /// The job as it is run here.
     ///
     /// # Errors

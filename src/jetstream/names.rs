@@ -106,7 +106,13 @@ mod tests {
             assert_eq!(Unit::of_subject(&names.subject("jobs", &unit)), Some(unit));
         }
         assert_eq!(BundleName::read(&whole.bundle), Some(bundle));
-        for wrong in ["", "procpool.q.jobs", "procpool.q.jobs.r", "procpool.q.jobs.r.b.x", "procpool.q.jobs.r.b.1.2"] {
+        for wrong in [
+            "",
+            "procpool.q.jobs",
+            "procpool.q.jobs.r",
+            "procpool.q.jobs.r.b.x",
+            "procpool.q.jobs.r.b.1.2",
+        ] {
             assert_eq!(Unit::of_subject(wrong), None, "{wrong}");
         }
     }

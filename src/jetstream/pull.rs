@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::consumer::pull::{self, BatchConfig};
 use async_nats::jetstream::consumer::Consumer;
+use async_nats::jetstream::consumer::pull::{self, BatchConfig};
 use async_nats::{Message, StatusCode, Subscriber};
 
 use super::QueueError;

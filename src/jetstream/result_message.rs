@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::line::LineForm;
 use crate::job::printed::Printed;
 use crate::job::{Done, Run, Value};
 use crate::link::frame;
@@ -35,25 +36,43 @@ pub(super) struct ResultHead<'a> {
     pub(super) kind: ResultKind,
     /// The machine.
     pub(super) host: &'a str,
-    /// What the worker machine prints by default: text, or records.
-    pub(super) is_text: bool,
+    /// What the machine is, as to lines and results.
+    pub(super) nature: Nature,
     /// How long the machine took for the jobs of the message.
     pub(super) time: Duration,
     /// The frames, or where the parts are.
     pub(super) rest: &'a [u8],
 }
 
+/// What lines are to a machine, and how it prints results by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Nature {
+    pub(super) is_text: bool,
+    pub(super) lines: LineForm,
+}
+
+impl Nature {
+    fn byte(self) -> u8 {
+        u8::from(self.is_text) | (self.lines as u8) << 1
+    }
+
+    fn read(byte: u8) -> Option<Self> {
+        let lines = *LineForm::ALL.get(usize::from(byte >> 1))?;
+        Some(Self { is_text: byte & 1 == 1, lines })
+    }
+}
+
 /// Makes a message.
 pub(super) fn seal(
     kind: ResultKind,
     host: &str,
-    is_text: bool,
+    nature: Nature,
     time: Duration,
     frames: &[&[u8]],
 ) -> Vec<u8> {
     let len: usize = frames.iter().map(|frames| frames.len()).sum();
     let mut out = Vec::with_capacity(len + host.len() + 8);
-    out.extend_from_slice(&[VERSION, kind as u8, u8::from(is_text)]);
+    out.extend_from_slice(&[VERSION, kind as u8, nature.byte()]);
     put_bytes(host.as_bytes(), &mut out);
     put_number(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), &mut out);
     frames.iter().for_each(|frames| out.extend_from_slice(frames));
@@ -71,7 +90,7 @@ pub(super) fn open(message: &[u8]) -> Option<ResultHead<'_>> {
     };
     let mut from = ByteReader(rest);
     let (host, time) = (from.text()?, Duration::from_nanos(from.number()?));
-    Some(ResultHead { kind, host, is_text: head[2] == 1, time, rest: from.0 })
+    Some(ResultHead { kind, host, nature: Nature::read(head[2])?, time, rest: from.0 })
 }
 
 /// Where the parts of a long result are: a name, and how many.
@@ -152,7 +171,9 @@ pub(super) fn next<'a>(rest: &mut &'a [u8]) -> Option<ResultFrame<'a>> {
         return Some(ResultFrame::Try { attempt, start: f64::from_bits(bits) });
     }
     match FromAgent::read(kind, message)? {
-        FromAgent::Printed { is_stderr, bytes, .. } => Some(ResultFrame::Printed { is_stderr, bytes }),
+        FromAgent::Printed { is_stderr, bytes, .. } => {
+            Some(ResultFrame::Printed { is_stderr, bytes })
+        }
         FromAgent::Done(done) => Some(ResultFrame::Done(done)),
         _ => None,
     }
@@ -164,6 +185,8 @@ mod tests {
     use crate::job::{Failure, Job, Kind};
     use proptest::prelude::*;
 
+    const NATURE: Nature = Nature { is_text: true, lines: LineForm::Message };
+
     #[test]
     fn results_come_out_as_they_went_in() {
         let job = Job::new(1, "", "", "");
@@ -174,9 +197,9 @@ mod tests {
             let done = Done { job: &job, outcome, printed: None, run, unproven: None };
             put(index, &done, &mut frames).expect("nothing is read back");
         }
-        let message = seal(ResultKind::Split, "alpha", true, Duration::from_nanos(7), &[&frames]);
+        let message = seal(ResultKind::Split, "alpha", NATURE, Duration::from_nanos(7), &[&frames]);
         let head = open(&message).expect("a message");
-        assert_eq!((head.kind, head.host, head.is_text), (ResultKind::Split, "alpha", true));
+        assert_eq!((head.kind, head.host, head.nature), (ResultKind::Split, "alpha", NATURE));
         assert_eq!(head.time, Duration::from_nanos(7));
         let mut rest = head.rest;
         let mut indices = Vec::new();

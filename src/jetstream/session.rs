@@ -167,8 +167,10 @@ impl Session {
         self.persist(|| async {
             let mut headers = HeaderMap::new();
             headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
-            let sent =
-                self.context.publish_with_headers(subject.to_owned(), headers, payload.clone()).await;
+            let sent = self
+                .context
+                .publish_with_headers(subject.to_owned(), headers, payload.clone())
+                .await;
             let stored = match sent {
                 Ok(stored) => stored.await,
                 Err(error) => Err(error),
@@ -228,7 +230,9 @@ fn hear(event: &Event, watcher: &Watching, address: &str, health: &Mutex<Health>
         Event::Disconnected => {
             health.failing_since.get_or_insert_with(Instant::now);
             if !std::mem::replace(&mut health.is_told, true) {
-                watcher.note(&format!("the connection to {address} is lost; procpool tries to connect again"));
+                watcher.note(&format!(
+                    "the connection to {address} is lost; procpool tries to connect again"
+                ));
             }
         }
         Event::Connected if health.is_told => {
@@ -242,14 +246,17 @@ fn hear(event: &Event, watcher: &Watching, address: &str, health: &Mutex<Health>
 /// Takes the credentials of the environment, which are named as for the tool `nats`.
 async fn credentials(mut options: ConnectOptions) -> Result<ConnectOptions, QueueError> {
     let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let path =
+        |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(file) = path("NATS_CREDS") {
-        options = options.credentials_file(&file).await.map_err(|error| {
-            unreadable("NATS_CREDS", &file, &error)
-        })?;
+        options = options
+            .credentials_file(&file)
+            .await
+            .map_err(|error| unreadable("NATS_CREDS", &file, &error))?;
     }
     if let Some(file) = path("NATS_NKEY") {
-        let seed = std::fs::read_to_string(&file).map_err(|error| unreadable("NATS_NKEY", &file, &error))?;
+        let seed = std::fs::read_to_string(&file)
+            .map_err(|error| unreadable("NATS_NKEY", &file, &error))?;
         options = options.nkey(seed.trim().to_owned());
     }
     if let Some(token) = text("NATS_TOKEN") {
@@ -270,7 +277,10 @@ async fn credentials(mut options: ConnectOptions) -> Result<ConnectOptions, Queu
 }
 
 fn unreadable(name: &str, file: &std::path::Path, error: &std::io::Error) -> QueueError {
-    QueueError::Local(format!("the file '{}' that {name} names can't be read: {error}", file.display()))
+    QueueError::Local(format!(
+        "the file '{}' that {name} names can't be read: {error}",
+        file.display()
+    ))
 }
 
 /// The error, if another try would end the same way.

@@ -14,7 +14,7 @@ use super::collect::{find, indices};
 use super::held::{Held, HeldJob, HeldMessage};
 use super::job_message;
 use super::names::Unit;
-use super::result_message::{self, ResultKind};
+use super::result_message::{self, Nature, ResultKind};
 use super::session::{Published, Session};
 use super::streams::Streams;
 use crate::util::lock::lock;
@@ -54,7 +54,7 @@ pub(super) struct Settler {
     pub(super) streams: Streams,
     pub(super) held: Arc<Mutex<Held>>,
     pub(super) host: String,
-    pub(super) is_text: bool,
+    pub(super) nature: Nature,
 }
 
 impl Settler {
@@ -156,7 +156,8 @@ impl Settler {
             // It has expired.
             return Ok(());
         };
-        let is_split = result_message::open(&found).is_some_and(|head| head.kind == ResultKind::Split);
+        let is_split =
+            result_message::open(&found).is_some_and(|head| head.kind == ResultKind::Split);
         if !is_split {
             self.change(id, |message| {
                 (message.is_split, message.is_told) = (true, true);
@@ -181,7 +182,8 @@ impl Settler {
             (message.is_split, message.is_told) = (true, true);
             for index in settled {
                 // A job that still runs here is closed when it ends.
-                if let Some(job) = message.jobs.get_mut(index).filter(|job| **job != HeldJob::Open) {
+                if let Some(job) = message.jobs.get_mut(index).filter(|job| **job != HeldJob::Open)
+                {
                     *job = HeldJob::Settled;
                 }
             }
@@ -256,7 +258,7 @@ impl Settler {
         time: Duration,
         frames: &[&[u8]],
     ) -> Result<Published, QueueError> {
-        let payload = result_message::seal(kind, &self.host, self.is_text, time, frames);
+        let payload = result_message::seal(kind, &self.host, self.nature, time, frames);
         let subject = self.session.names.subject("results", unit);
         // The same again only if this very request is repeated.
         let id = format!("{unit}-{:x}", random(u64::MAX));
@@ -274,7 +276,8 @@ impl Settler {
         let token = format!("{:x}", random(u64::MAX));
         let most = self.session.client.max_payload().saturating_sub(OVERHEAD).max(1);
         for (part, bytes) in frames.chunks(most).enumerate() {
-            let subject = self.session.names.subject("parts", format_args!("{unit}.{token}.{part}"));
+            let subject =
+                self.session.names.subject("parts", format_args!("{unit}.{token}.{part}"));
             let id = format!("{unit}-{token}-{part}");
             let payload = Bytes::copy_from_slice(bytes);
             while self.session.publish(&subject, &id, payload.clone()).await? == Published::Full {
@@ -292,7 +295,9 @@ impl Settler {
         self.change(id, |message| {
             dead = Some((message.unit.clone(), std::mem::take(&mut message.dead)));
         });
-        let Some((unit, lines)) = dead.filter(|(_, lines)| !lines.is_empty()) else { return Ok(()) };
+        let Some((unit, lines)) = dead.filter(|(_, lines)| !lines.is_empty()) else {
+            return Ok(());
+        };
         let subject = self.session.names.subject("dead", &unit);
         let most = self.session.client.max_payload().saturating_sub(OVERHEAD).max(1);
         let id = format!("{unit}-{:x}", random(u64::MAX));

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, pull};
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
-use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType, Stream};
+use async_nats::jetstream::stream::{
+    Config, DiscardPolicy, Info, RetentionPolicy, StorageType, Stream,
+};
 use async_nats::jetstream::{self, ErrorCode};
 
 use super::names::WORKERS;
@@ -20,8 +22,8 @@ const RESULTS_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Failed jobs are kept for this long.
 const DEAD_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// No more bytes of failed jobs are kept. The oldest go first.
-const DEAD_BYTES: i64 = 1 << 30;
+/// No more messages with failed jobs are kept. The oldest go first. (A limit in bytes would be reserved on the disk.)
+const DEAD_MESSAGES: i64 = 100_000;
 
 /// A worker machine that says nothing for this long has lost its jobs.
 const ACK_WAIT: Duration = Duration::from_secs(30);
@@ -99,7 +101,7 @@ impl Session {
     fn dead_config(&self) -> Config {
         Config {
             max_age: DEAD_AGE,
-            max_bytes: DEAD_BYTES,
+            max_messages: DEAD_MESSAGES,
             ..self.config(self.names.dead_stream(), &["dead"])
         }
     }
@@ -146,7 +148,10 @@ impl Session {
         QueueError::NoJetStream(self.settings.address.to_string())
     }
 
-    fn request_failed(&self, error: &dyn std::error::Error) -> Result<Result<Info, QueueError>, String> {
+    fn request_failed(
+        &self,
+        error: &dyn std::error::Error,
+    ) -> Result<Result<Info, QueueError>, String> {
         let source = error.source().map(ToString::to_string).unwrap_or_default();
         if source.contains("no responders") {
             return Ok(Err(self.no_jetstream()));
@@ -155,13 +160,19 @@ impl Session {
     }
 
     /// Tells an error that passes from one that stays.
-    fn lasting(&self, stream: &str, error: &jetstream::Error) -> Result<Result<Info, QueueError>, String> {
+    fn lasting(
+        &self,
+        stream: &str,
+        error: &jetstream::Error,
+    ) -> Result<Result<Info, QueueError>, String> {
         match error.error_code() {
             // Somebody else has made it meanwhile, or a cluster is electing a leader.
-            ErrorCode::STREAM_NAME_EXIST | ErrorCode::CLUSTER_NOT_AVAILABLE | ErrorCode::CLUSTER_NOT_LEADER => {
-                Err(error.to_string())
+            ErrorCode::STREAM_NAME_EXIST
+            | ErrorCode::CLUSTER_NOT_AVAILABLE
+            | ErrorCode::CLUSTER_NOT_LEADER => Err(error.to_string()),
+            ErrorCode::JETSTREAM_NOT_ENABLED | ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => {
+                Ok(Err(self.no_jetstream()))
             }
-            ErrorCode::JETSTREAM_NOT_ENABLED | ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => Ok(Err(self.no_jetstream())),
             _ => Ok(Err(QueueError::Server(format!(
                 "the server does not make the stream '{stream}': {error}"
             )))),
@@ -191,7 +202,11 @@ impl Session {
             wanted.discard_new_per_subject.to_string(),
         );
         if self.settings.replicas.is_some() {
-            check("the number of its replicas", found.num_replicas.to_string(), wanted.num_replicas.to_string());
+            check(
+                "the number of its replicas",
+                found.num_replicas.to_string(),
+                wanted.num_replicas.to_string(),
+            );
         }
         if self.settings.limit.is_some() && wanted.retention == RetentionPolicy::WorkQueue {
             check("its limit", limit_of(found).to_string(), limit_of(wanted).to_string());
@@ -221,7 +236,10 @@ impl Session {
         if self.settings.ack_wait.is_some() && found != config.ack_wait {
             let time = |time| humantime::format_duration(of_server(time));
             return Err(QueueError::OtherSettings {
-                what: format!("the consumer '{WORKERS}' of the stream '{}'", self.names.jobs_stream()),
+                what: format!(
+                    "the consumer '{WORKERS}' of the stream '{}'",
+                    self.names.jobs_stream()
+                ),
                 differences: vec![format!(
                     "its acknowledgement time is {}, not {}",
                     time(found),

@@ -41,6 +41,8 @@ pub struct SubmitSettings {
     pub keeps_results: bool,
     /// Where results go. `None`: nobody waits for them.
     pub sink: Option<Arc<dyn Sink>>,
+    /// Lines were submitted without a word on what they are: the machines that run them decide it.
+    pub is_open: bool,
     /// How long each job may take, unless it says so itself.
     pub timeout: Option<Duration>,
     /// How often each job may be tried again, unless it says so itself.
@@ -160,7 +162,10 @@ async fn submit_all(
         begun = begin => begun?,
         () = &mut stopped => return Ok(()),
     };
-    let run_name = submit.run.clone().unwrap_or_else(|| format!("{:x}-{:x}", random(u64::MAX), random(u64::MAX)));
+    let run_name = submit
+        .run
+        .clone()
+        .unwrap_or_else(|| format!("{:x}-{:x}", random(u64::MAX), random(u64::MAX)));
     let run = hash([b"run", run_name.as_bytes()]);
     let mut submitter = Submitter {
         run,
@@ -215,11 +220,10 @@ impl Submitter {
     async fn run(&mut self, collector: &mut Option<Collector>) -> Result<(), QueueError> {
         if let Some(sink) = self.submit.sink.clone() {
             // Results that come from now on are heard; those from before are looked up.
-            let (outstanding, is_text) = (Arc::clone(&self.shared), Arc::clone(&self.submit.is_text));
-            let mut begun =
-                Collector::start(self.session.clone(), &self.streams, &self.run, outstanding, sink, is_text)
+            let (session, shared) = (self.session.clone(), Arc::clone(&self.shared));
+            let begun =
+                Collector::start(session, &self.streams, &self.run, shared, &self.submit, sink)
                     .await?;
-            begun.removes_results = !self.submit.keeps_results;
             *collector = Some(begun);
         }
         if self.submit.run.is_some() {
@@ -243,20 +247,25 @@ impl Submitter {
     async fn fill(&mut self, count: usize) -> bool {
         while self.ready.len() < count {
             let Some(batch) = self.jobs.recv().await else { return false };
-            for job in batch {
-                match job.count() {
-                    1 => self.ready.push_back(job),
-                    count => self.ready.extend((0..count).map(|nth| job.one(nth))),
-                }
-            }
+            self.add(batch);
         }
         true
+    }
+
+    fn add(&mut self, batch: Vec<Job>) {
+        for job in batch {
+            match job.count() {
+                1 => self.ready.push_back(job),
+                count => self.ready.extend((0..count).map(|nth| job.one(nth))),
+            }
+        }
     }
 
     /// Finds the bundles that this run has submitted before.
     async fn look_up(&mut self) -> Result<(), QueueError> {
         // A bundle goes from the jobs to the results, so none is missed in this order.
-        let kinds = [("jobs", self.streams.jobs.clone()), ("results", self.streams.results.clone())];
+        let kinds =
+            [("jobs", self.streams.jobs.clone()), ("results", self.streams.results.clone())];
         self.known.clear();
         for (kind, stream) in kinds {
             let subject = self.session.names.subject(kind, format_args!("{}.*", self.run));
@@ -269,7 +278,8 @@ impl Submitter {
                 Ok::<_, async_nats::jetstream::stream::InfoError>(found)
             });
             for subject in subjects.await? {
-                let bundle = Unit::of_subject(&subject).and_then(|unit| BundleName::read(&unit.bundle));
+                let bundle =
+                    Unit::of_subject(&subject).and_then(|unit| BundleName::read(&unit.bundle));
                 if let Some(bundle) = bundle {
                     let known = self.known.entry(bundle.first).or_default();
                     if !known.contains(&bundle) {
@@ -302,7 +312,11 @@ impl Submitter {
     }
 
     /// The jobs of a bundle are in the queue already, or were.
-    async fn skip(&mut self, bundle: &BundleName, collector: Option<&Collector>) -> Result<(), QueueError> {
+    async fn skip(
+        &mut self,
+        bundle: &BundleName,
+        collector: Option<&Collector>,
+    ) -> Result<(), QueueError> {
         let count = bundle.count as u64;
         self.shared.submitted.fetch_add(count, Ordering::Relaxed);
         self.shared.before.fetch_add(count, Ordering::Relaxed);
@@ -331,11 +345,7 @@ impl Submitter {
         while self.ready.len() < self.most
             && let Ok(batch) = self.jobs.try_recv()
         {
-            for job in batch {
-                (0..job.count()).for_each(|nth| {
-                    self.ready.push_back(job.one(nth));
-                });
-            }
+            self.add(batch);
         }
         let worth = if collector.is_some() { self.shared.outstanding.worth() } else { self.most };
         let (count, payload) = self.message(worth.min(self.most));
@@ -430,7 +440,13 @@ impl Submitter {
         let failure = Failure::new(Kind::Invalid, message);
         match &self.submit.sink {
             Some(sink) => {
-                sink.deliver(&Done { job, outcome: Err(&failure), printed: None, run: None, unproven: None });
+                sink.deliver(&Done {
+                    job,
+                    outcome: Err(&failure),
+                    printed: None,
+                    run: None,
+                    unproven: None,
+                });
                 sink.flush();
             }
             None => self.session.watcher.note(&format!("job {}: {}", job.seq, failure.message)),

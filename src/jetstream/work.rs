@@ -18,7 +18,7 @@ pub use super::line::JobReader;
 use super::names::Unit;
 use super::pull::Puller;
 use super::report::{QueueReporter, WorkOrder, dead_line};
-use super::result_message;
+use super::result_message::{self, Nature};
 use super::session::Session;
 use super::settle::Settler;
 use super::{QueueError, QueueSettings, Watching};
@@ -144,7 +144,10 @@ impl QueueWorker {
             streams,
             held: Arc::clone(&self.held),
             host: self.work.host.clone(),
-            is_text: self.work.reader.is_text,
+            nature: Nature {
+                is_text: self.work.reader.is_text,
+                lines: self.work.reader.line_form(),
+            },
         };
         let machine = Machine {
             pool,
@@ -189,7 +192,9 @@ impl Machine<'_> {
             if self.is_stopping.is_none() {
                 let wanted = self.wanted();
                 self.puller.ask_for(wanted).await;
-            } else if self.is_idle() || self.is_stopping.is_some_and(|at| at < Instant::now() && self.is_done()) {
+            } else if self.is_idle()
+                || self.is_stopping.is_some_and(|at| at < Instant::now() && self.is_done())
+            {
                 break;
             }
             let again = self.puller.ends_at();
@@ -272,9 +277,10 @@ impl Machine<'_> {
 
     /// Publishes and acknowledges what can be.
     fn attend(&mut self, id: u64) {
-        let is_new = lock(self.held).messages.get_mut(&id).is_some_and(|message| {
-            !std::mem::replace(&mut message.is_attended, true)
-        });
+        let is_new = lock(self.held)
+            .messages
+            .get_mut(&id)
+            .is_some_and(|message| !std::mem::replace(&mut message.is_attended, true));
         if is_new {
             let settler = self.settler.clone();
             self.tasks.spawn(async move { settler.attend(id).await.map(|()| None) });
@@ -336,7 +342,11 @@ impl Machine<'_> {
             match self.adapt(&held_message, job, delivered) {
                 Ok(job) => runnable.push((index, job)),
                 Err((job, failure)) => {
-                    held_message.dead.extend_from_slice(&dead_line(&held_message.run, &job, &failure));
+                    held_message.dead.extend_from_slice(&dead_line(
+                        &held_message.run,
+                        &job,
+                        &failure,
+                    ));
                     held_message.jobs[index] = HeldJob::Done(frames(index, &job, &failure));
                     held_message.left -= 1;
                 }
@@ -363,8 +373,16 @@ impl Machine<'_> {
     }
 
     /// The job as it is run here, or why it can't be.
-    fn adapt(&self, message: &HeldMessage, job: Job, delivered: i64) -> Result<Job, (Job, Failure)> {
-        let most = job.retries.or(self.work.retries).map_or(DELIVERIES, |retries| retries.saturating_add(1));
+    fn adapt(
+        &self,
+        message: &HeldMessage,
+        job: Job,
+        delivered: i64,
+    ) -> Result<Job, (Job, Failure)> {
+        let most = job
+            .retries
+            .or(self.work.retries)
+            .map_or(DELIVERIES, |retries| retries.saturating_add(1));
         let nameless = Job::unreadable(job.seq, job.place, "");
         if delivered > i64::from(most) {
             let times = if most == 1 { "once".to_owned() } else { format!("{most} times") };
@@ -400,8 +418,13 @@ impl Machine<'_> {
         };
         let (slow, has_more) = {
             let held = lock(self.held);
-            let open = || held.messages.iter().filter(|(_, held)| held.jobs.len() > 1 && !held.is_split && held.left > slots);
-            let slow: Vec<u64> = open().filter(|(_, held)| is_slow(held)).map(|(&id, _)| id).collect();
+            let open = || {
+                held.messages
+                    .iter()
+                    .filter(|(_, held)| held.jobs.len() > 1 && !held.is_split && held.left > slots)
+            };
+            let slow: Vec<u64> =
+                open().filter(|(_, held)| is_slow(held)).map(|(&id, _)| id).collect();
             (slow, open().next().is_some())
         };
         if has_more {
@@ -426,7 +449,8 @@ impl Machine<'_> {
             back.iter().for_each(|job| self.give_back(job));
         }
         for id in slow {
-            let is_split = lock(self.held).messages.get(&id).is_some_and(|message| message.is_split);
+            let is_split =
+                lock(self.held).messages.get(&id).is_some_and(|message| message.is_split);
             if is_split {
                 self.attend(id);
             }

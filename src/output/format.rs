@@ -89,7 +89,9 @@ impl Format {
                 tagger.write(b"\n")?;
                 return Ok(());
             }
-            (Shape::Later(_), ..) | (_, Err(_), _) => return self.to_stderr(done, done.printed, err),
+            (Shape::Later(_), ..) | (_, Err(_), _) => {
+                return self.to_stderr(done, done.printed, err);
+            }
         }
         out.write_all(b"\n")
     }

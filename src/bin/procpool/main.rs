@@ -50,7 +50,8 @@ fn instead_of_a_run(help: &HelpOptions) -> Option<String> {
 
 fn run(options: Options) -> Status {
     if let Some(url) = &options.queue.dead {
-        return queue::print_dead(&options, url).map_or_else(Status::from_error, |()| Status::Success);
+        return queue::print_dead(&options, url)
+            .map_or_else(Status::from_error, |()| Status::Success);
     }
     signals::hear_of_children();
     let early = signals::end_early();

@@ -207,7 +207,8 @@ pub fn depth(text: &str) -> Result<Depth, String> {
 /// The limit of a queue: jobs, or bytes with a suffix. As `1000 jobs` or `1000 bytes`.
 pub fn queue_limit(text: &str) -> Result<String, String> {
     let is_size = text.ends_with(|last: char| last.is_ascii_alphabetic());
-    let limit = size(text).map_err(|_| "expected a number of jobs, 1 or more, or bytes such as 64M")?;
+    let limit =
+        size(text).map_err(|_| "expected a number of jobs, 1 or more, or bytes such as 64M")?;
     Ok(if is_size { format!("{limit} bytes") } else { format!("{limit} jobs") })
 }
 

@@ -14,7 +14,9 @@ use super::machine::Machine;
 use super::misuse::Misuse;
 use super::mode::Mode;
 use super::workers::{check_names, first_messages, named_workers, protocol};
-use super::{commands, journal as journal_plan, lines, no_shell, queue, results, route, sources, usage};
+use super::{
+    commands, journal as journal_plan, lines, no_shell, queue, results, route, sources, usage,
+};
 use crate::cli::{self, Options};
 
 /// The demands of the options.

@@ -10,24 +10,102 @@ const ALONE: &[&str] = &["run", "drain", "queue_limit", "ack_wait", "replicas", 
 
 /// Options that have no effect where jobs are only submitted: they are for the machines that run jobs.
 const RUNNERS: &[&str] = &[
-    "max_procs", "pipeline", "max_reqs", "start_limit", "start_timeout", "max_reply", "max_reqs_jitter", "max_age",
-    "max_rss", "idle_timeout", "standby", "init", "notify", "pty", "route", "env", "cwd", "confirm", "dry_run", "live",
-    "hosts", "launcher", "before", "slurm", "host_timeout", "no_rerun", "delay", "rate", "max_load",
-    "min_free_memory", "nice", "slow", "retry_on", "retry_delay",
+    "max_procs",
+    "pipeline",
+    "max_reqs",
+    "start_limit",
+    "start_timeout",
+    "max_reply",
+    "max_reqs_jitter",
+    "max_age",
+    "max_rss",
+    "idle_timeout",
+    "standby",
+    "init",
+    "notify",
+    "pty",
+    "route",
+    "env",
+    "cwd",
+    "confirm",
+    "dry_run",
+    "live",
+    "hosts",
+    "launcher",
+    "before",
+    "slurm",
+    "host_timeout",
+    "no_rerun",
+    "delay",
+    "rate",
+    "max_load",
+    "min_free_memory",
+    "nice",
+    "slow",
+    "retry_on",
+    "retry_delay",
 ];
 
 /// Options that have no effect where jobs are run: they are for the machine that submits jobs.
 const SUBMITTERS: &[&str] = &[
-    "arg_file", "header", "max_args", "delimiter", "null", "max_line", "no_run_if_empty", "format", "tag", "live",
-    "detail", "stream", "keep_order", "buffer", "report", "trace", "results", "joblog", "failed", "halt",
-    "fail_fast", "journal", "resume", "fsync", "run", "queue_limit", "confirm", "dry_run", "hosts", "launcher",
-    "before", "slurm", "host_timeout", "no_rerun", "summary", "route",
+    "arg_file",
+    "header",
+    "max_args",
+    "delimiter",
+    "null",
+    "max_line",
+    "no_run_if_empty",
+    "format",
+    "tag",
+    "live",
+    "detail",
+    "stream",
+    "keep_order",
+    "buffer",
+    "report",
+    "trace",
+    "results",
+    "joblog",
+    "failed",
+    "halt",
+    "fail_fast",
+    "journal",
+    "resume",
+    "fsync",
+    "run",
+    "queue_limit",
+    "confirm",
+    "dry_run",
+    "hosts",
+    "launcher",
+    "before",
+    "slurm",
+    "host_timeout",
+    "no_rerun",
+    "summary",
+    "route",
 ];
 
 /// Options that have no effect where nobody waits for results.
 const PRINTERS: &[&str] = &[
-    "format", "tag", "detail", "stream", "keep_order", "buffer", "report", "trace", "results", "joblog", "failed",
-    "halt", "fail_fast", "journal", "resume", "fsync", "summary", "grace",
+    "format",
+    "tag",
+    "detail",
+    "stream",
+    "keep_order",
+    "buffer",
+    "report",
+    "trace",
+    "results",
+    "joblog",
+    "failed",
+    "halt",
+    "fail_fast",
+    "journal",
+    "resume",
+    "fsync",
+    "summary",
+    "grace",
 ];
 
 /// Checks that each given option has an effect with the queue, or without one.
@@ -53,7 +131,9 @@ pub fn check(invocation: &Invocation<'_>) -> Result<(), Misuse> {
         }
         QueueRole::Via => {
             if options.input.header && !invocation.has_workers() && !invocation.words.is_empty() {
-                return Err("--header has no effect on a COMMAND that others run: use --input json".into());
+                return Err(
+                    "--header has no effect on a COMMAND that others run: use --input json".into(),
+                );
             }
             refuse(RUNNERS, "is for the machines that run the jobs: give it there, with --from")
         }

@@ -19,7 +19,9 @@ pub fn shape(invocation: &Invocation<'_>, protocol: Protocol) -> Result<Shape, M
         Some(ResultFormat::Text) => Shape::Text,
         None if is_open(invocation) && options.output.detail => Shape::Record,
         // The machines that run the jobs decide it.
-        None if is_open(invocation) && !options.output.tag => Shape::Later(Box::leak(Box::default())),
+        None if is_open(invocation) && !options.output.tag => {
+            Shape::Later(Box::leak(Box::default()))
+        }
         None if gives_records && !protocol.is_raw() => Shape::Record,
         None => Shape::Text,
     };

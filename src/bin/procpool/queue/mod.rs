@@ -24,6 +24,8 @@ pub struct QueuePlan<'a> {
     /// What a line is.
     pub form: &'a Form,
     pub shape: Shape,
+    /// Others decide what a line is.
+    pub is_open: bool,
     /// Jobs run in workers, not in commands.
     pub has_workers: bool,
     pub slots: usize,

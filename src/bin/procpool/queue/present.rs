@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use anyhow::Context as _;
 use procpool::engine::input::End;
 use procpool::engine::jetstream::{
-    JobReader, QueueAddress, QueueError, QueueSettings, QueueWatcher, QueueWorker, Submission, SubmitSettings,
-    WorkSettings,
+    JobReader, QueueAddress, QueueError, QueueSettings, QueueWatcher, QueueWorker, Submission,
+    SubmitSettings, WorkSettings,
 };
 use procpool::engine::output::format::Shape;
 use procpool::engine::{Closed, Feed, Job, Pool, Sink, Timeout, Watcher};
@@ -36,7 +36,8 @@ impl QueueEnd {
         let options = plan.options;
         let settings = settings(options, plan.url)?;
         let watcher: Arc<dyn QueueWatcher> = Arc::new(QueueNews(Arc::clone(plan.reporter)));
-        let retries = options.given.iter().any(|id| id == "retries").then_some(options.failures.retries);
+        let retries =
+            options.given.iter().any(|id| id == "retries").then_some(options.failures.retries);
         if plan.role == QueueRole::From {
             let work = WorkSettings {
                 host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
@@ -51,7 +52,10 @@ impl QueueEnd {
         let timeout = match options.failures.timeout {
             Some(Timeout::Time(time)) if !time.is_zero() => Some(time),
             Some(Timeout::Median(_)) => {
-                return Err(Misuse::from("--timeout N% is for the machines that run the jobs: give it there").into());
+                return Err(Misuse::from(
+                    "--timeout N% is for the machines that run the jobs: give it there",
+                )
+                .into());
             }
             _ => None,
         };
@@ -60,6 +64,7 @@ impl QueueEnd {
         let submit = SubmitSettings {
             keeps_results: options.queue.run.is_some(),
             run: options.queue.run.clone().or_else(|| plan.run.clone()).or(default),
+            is_open: plan.is_open,
             sink: is_via.then(|| Arc::clone(plan.sink)),
             timeout,
             retries,
@@ -93,7 +98,9 @@ impl QueueEnd {
         match self {
             Self::Submitter(_) => None,
             // What went wrong was reported.
-            Self::Worker(worker) => Some(worker.run(pool).map_or(End::Incomplete, |()| End::Complete(0))),
+            Self::Worker(worker) => {
+                Some(worker.run(pool).map_or(End::Incomplete, |()| End::Complete(0)))
+            }
         }
     }
 
@@ -154,7 +161,8 @@ impl QueueWatcher for QueueNews {
 }
 
 fn settings(options: &Options, url: &str) -> anyhow::Result<QueueSettings> {
-    let address: QueueAddress = url.parse().map_err(|error| Misuse::new(format!("{url:?}: {error}")))?;
+    let address: QueueAddress =
+        url.parse().map_err(|error| Misuse::new(format!("{url:?}: {error}")))?;
     let limit = options.queue.queue_limit.as_ref().map(|limit| limit.parse()).transpose();
     if options.queue.ack_wait.is_some_and(|time| time < std::time::Duration::from_millis(100)) {
         return Err(Misuse::from("--ack-wait is at least 0.1s").into());

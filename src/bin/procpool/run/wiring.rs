@@ -139,6 +139,7 @@ fn open_queue(
         options,
         form: &plan.reader.form,
         shape: plan.shape,
+        is_open: plan.reader.takes_any,
         has_workers: plan.commands.is_none(),
         slots: size.all_slots(),
         run: run.context("the journal can't be looked at")?,
