@@ -19,16 +19,14 @@ pub struct JobReader {
 pub(super) enum LineForm {
     /// A whole job.
     Job = 0,
-    /// Args of a command.
-    Words = 1,
-    /// Args of a function or an expression.
-    Args = 2,
+    /// The args of a job.
+    Args = 1,
     /// A message.
-    Message = 3,
+    Message = 2,
 }
 
 impl LineForm {
-    pub(super) const ALL: [Self; 4] = [Self::Job, Self::Words, Self::Args, Self::Message];
+    pub(super) const ALL: [Self; 3] = [Self::Job, Self::Args, Self::Message];
 
     /// The job that a line was there.
     pub(super) fn rebuild(self, submitted: Job) -> Job {
@@ -37,13 +35,8 @@ impl LineForm {
         };
         let seq = submitted.seq;
         let job = match self {
-            Self::Words => Job::words(seq, &[&line, &b"\0"[..]].concat()),
             Self::Message => Job::message(seq, &line),
-            Self::Job | Self::Args => {
-                let text = String::from_utf8_lossy(&line);
-                let args = serde_json::to_string(&[text]).unwrap_or_default();
-                Job::new(seq, r#""""#, &args, "")
-            }
+            Self::Job | Self::Args => Job::words(seq, &[&line, &b"\0"[..]].concat()),
         };
         let mut job = replace(&submitted, job);
         (job.line, job.key) = (submitted.line, submitted.key);
@@ -56,7 +49,6 @@ impl JobReader {
     pub(super) fn line_form(&self) -> LineForm {
         match &self.form {
             Form::Job => LineForm::Job,
-            Form::Plain(Plain { target: Target::Command(_), .. }) => LineForm::Words,
             Form::Plain(_) => LineForm::Args,
             Form::Message => LineForm::Message,
         }
