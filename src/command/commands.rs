@@ -20,6 +20,12 @@ pub struct Commands {
     pub in_jobs: bool,
     /// Args go to the command's stdin, one a line.
     pub stdin: bool,
+    /// The command has the stdin of this process.
+    pub own_stdin: bool,
+    /// The command has the terminal of this process, and its stdout and stderr. Only one may run at a time.
+    pub tty: bool,
+    /// The command writes to a pseudo-terminal. What it writes to stderr is a part of its stdout.
+    pub pty: bool,
     /// Nothing is run: the command line is printed instead.
     pub dry_run: bool,
     /// The watcher is asked before a command is run.
@@ -37,6 +43,9 @@ impl Commands {
             template,
             in_jobs: false,
             stdin: false,
+            own_stdin: false,
+            tty: false,
+            pty: false,
             dry_run: false,
             confirm: false,
             live: false,

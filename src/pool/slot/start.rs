@@ -14,7 +14,9 @@ use crate::pool::slot::death::append_last_words;
 use crate::pool::slot::retire::report_end;
 use crate::pool::slot::steps::{OVER_TICK, Slot, unbundled};
 use crate::pool::slot::warm_up::{Unfit, warm_up};
-use crate::process::{Process, Spec, Stop, describe, describe_exited};
+use crate::process::{
+    Process, ProcessOutput, ProcessStdin, Spec, Stop, describe, describe_exited,
+};
 use crate::worker::{Worker, WorkerId};
 
 /// The pause after the first start-up failure. It doubles with each further one.
@@ -51,8 +53,8 @@ impl Slot {
             env: &env,
             clears_env: place.clears_env,
             cwd: cwd.as_deref(),
-            has_stdin: true,
-            pty: shared.config.worker.pty,
+            stdin: ProcessStdin::Pipe,
+            output: if shared.config.worker.pty { ProcessOutput::PlainTerminal } else { ProcessOutput::Pipes },
             slot: self.number(),
             wake: &self.wake,
         };

@@ -45,6 +45,15 @@ pub struct CommandOptions {
     #[arg(long, conflicts_with = "worker")]
     pub dry_run: bool,
 
+    /// Give the terminal to each job, one job at a time: editors, rm -i, ssh
+    ///
+    /// The job has the terminal for its stdin, and the stdout and stderr of procpool. Ctrl-C and Ctrl-Z go to
+    /// the job. Ctrl-Z stops procpool too, and fg continues both. A job that Ctrl-C ends is the last one.
+    /// When the job is over, the terminal gets the modes back that it had before. The output of the job
+    /// is not kept. This implies -j1, and no progress is drawn.
+    #[arg(short = 'o', long, conflicts_with_all = ["worker", "stdin", "live", "detail", "tag", "results", "journal", "pty", "hosts", "slurm"])]
+    pub tty: bool,
+
     /// Ask on the terminal before each command
     #[arg(hide_short_help = true, short = 'p', long, conflicts_with = "worker")]
     pub confirm: bool,

@@ -49,10 +49,12 @@ pub struct WorkerOptions {
     #[arg(hide_short_help = true, long, value_name = "N", default_value_t = 1)]
     pub reply_messages: usize,
 
-    /// Give the worker a terminal for its stdout
+    /// Give the worker, or each command, a pseudo-terminal to write to
     ///
-    /// Most programs buffer their output when they write to a pipe, and so appear to hang. On a
-    /// terminal they write each line at once. TERM is set to dumb, and NO_COLOR to 1.
+    /// Most programs buffer their output when they write to a pipe. On a terminal they write each line at
+    /// once. A worker has it for its stdout, with TERM=dumb and NO_COLOR=1. A command has it for its stdout
+    /// and stderr: its messages come between its results, with colors. The size is that of
+    /// procpool's terminal, or 80x24. With --live you see the output of a command as it prints it.
     #[arg(hide_short_help = true, long)]
     pub pty: bool,
 

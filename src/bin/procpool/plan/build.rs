@@ -14,7 +14,7 @@ use super::machine::Machine;
 use super::misuse::Misuse;
 use super::mode::Mode;
 use super::workers::{check_names, first_messages, named_workers, protocol};
-use super::{commands, journal as journal_plan, lines, no_shell, results, route, sources, usage};
+use super::{commands, journal as journal_plan, lines, no_shell, results, route, sources, stdin, usage};
 use crate::cli::{self, Options};
 
 /// The demands of the options.
@@ -95,6 +95,7 @@ fn check(invocation: &Invocation<'_>) -> Result<(), Misuse> {
         code.check_path().map_err(Misuse::new)?;
     }
     usage::check(options, Mode::of(invocation), !invocation.lists.is_empty())?;
+    stdin::check_terminal(invocation)?;
     for line in &options.workers.worker {
         no_shell::check_worker(line)?;
     }

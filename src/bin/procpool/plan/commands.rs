@@ -9,6 +9,7 @@ use procpool::engine::input::Form;
 
 use super::invocation::Invocation;
 use super::misuse::Misuse;
+use super::stdin;
 
 /// The template of the command of each job.
 pub fn template(invocation: &Invocation<'_>) -> Result<Template, Misuse> {
@@ -44,6 +45,9 @@ pub fn commands(invocation: &Invocation<'_>, template: Template, form: &Form) ->
     Arc::new(Commands {
         in_jobs: invocation.words.is_empty(),
         stdin: options.commands.stdin,
+        own_stdin: stdin::is_for_commands(invocation),
+        tty: options.commands.tty,
+        pty: options.workers.pty,
         dry_run: options.commands.dry_run,
         confirm: options.commands.confirm,
         live: options.output.live,

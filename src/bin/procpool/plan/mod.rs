@@ -14,6 +14,7 @@ mod no_shell;
 mod results;
 mod route;
 mod sources;
+mod stdin;
 #[cfg(test)]
 mod tests;
 mod usage;

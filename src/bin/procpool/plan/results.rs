@@ -25,6 +25,9 @@ pub fn shape(invocation: &Invocation<'_>, protocol: Protocol) -> Result<Shape, M
     if options.output.tag && shape != Shape::Text {
         return Err("--tag marks lines of text: use it with --format text".into());
     }
+    if options.commands.tty && shape != Shape::Text {
+        return Err("--tty does not keep what a job prints: leave out --format".into());
+    }
     if options.output.live && shape != Shape::Text {
         return Err("--live passes lines on as they come: use it with --format text".into());
     }

@@ -17,6 +17,8 @@ enum Rule {
     Staying,
     /// Runs with a `--worker`.
     Worker,
+    /// Runs with a `--worker` or with commands.
+    Programs,
     /// Runs with code.
     Code,
     /// Runs with commands that are started for each job.
@@ -39,7 +41,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("protocol", Rule::Worker),
     ("framing", Rule::Worker),
     ("reply_messages", Rule::Worker),
-    ("pty", Rule::Worker),
+    ("pty", Rule::Programs),
     // `route.rs` refuses it by its key.
     ("route", Rule::Everywhere),
     ("init", Rule::Worker),
@@ -67,6 +69,8 @@ const TABLE: &[(&str, Rule)] = &[
     ("env", Rule::Commands),
     ("cwd", Rule::Commands),
     ("dry_run", Rule::Commands),
+    // `tty.rs` refuses more.
+    ("tty", Rule::Commands),
     ("confirm", Rule::Commands),
     // run/hosts.rs refuses options that have no meaning with other hosts, or without.
     ("hosts", Rule::Everywhere),
@@ -231,7 +235,7 @@ impl Rule {
                 "is for a --worker: name one (--worker <CMDLINE>), or leave it out"
                     .to_owned()
             }
-            Self::Worker if is_code => {
+            Self::Worker | Self::Programs if is_code => {
                 "is for a --worker, but code runs in a worker of procpool: leave it out"
                     .to_owned()
             }
@@ -299,6 +303,7 @@ mod tests {
             (Rule::Everywhere, &MODES[..]),
             (Rule::Staying, &[Worker, WorkerCommand, Raw, Expression, File, FileCommand]),
             (Rule::Worker, &[Worker, WorkerCommand, Raw]),
+            (Rule::Programs, &[Command, JobCommands, Worker, WorkerCommand, Raw]),
             (Rule::Code, &[Expression, File, FileCommand]),
             (Rule::Commands, &[Command, JobCommands]),
             (Rule::Template, &[Command]),

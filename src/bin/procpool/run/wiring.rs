@@ -67,10 +67,7 @@ pub fn run(mut options: Options, early: Option<Early>) -> anyhow::Result<Status>
     let reporter = Arc::new(Reporter::new(events.clone()));
     let console = Arc::clone(&reporter.console);
     let mut plan = Plan::of(&options, Arc::clone(&reporter.stop))?;
-    if options.commands.confirm && !options.commands.dry_run {
-        // This is checked before any input is read, which would be lost.
-        Console::terminal().context("--confirm has no terminal to ask on")?;
-    }
+    check_terminal(&options)?;
     let size = Size::of(&plan.reader.route, options.workers.max_procs).with_hosts(hosts.as_ref());
     builders::allow_descriptors(size.all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
@@ -117,6 +114,20 @@ pub fn run(mut options: Options, early: Option<Early>) -> anyhow::Result<Status>
     runtime.block_on(run.watch(plan.reader, events))
 }
 
+/// Checks that there is a terminal if it is needed, before any input is read, which would be lost.
+fn check_terminal(options: &Options) -> anyhow::Result<()> {
+    let commands = &options.commands;
+    if commands.tty && !commands.dry_run {
+        Console::terminal().context(
+            "--tty has no terminal to give to the jobs: run procpool in a terminal, or leave out --tty",
+        )?;
+    }
+    if commands.confirm && !commands.dry_run {
+        Console::terminal().context("--confirm has no terminal to ask on")?;
+    }
+    Ok(())
+}
+
 /// Shows the progress, as the options say.
 fn show_progress(
     options: &Options,
@@ -127,7 +138,13 @@ fn show_progress(
     journal: &Option<Arc<Journal>>,
     reporter: &Reporter,
 ) -> io::Result<ProgressLine> {
-    let manner = Surroundings::of(&plan.reader.sources).manner(options.output.messages.progress);
+    let mode = options.output.messages.progress;
+    let manner = if options.commands.tty {
+        // The terminal is the job's.
+        Manner::Hidden
+    } else {
+        Surroundings::of(&plan.reader.sources).manner(mode)
+    };
     let has_rate = options.throttling.rate >= options.throttling.delay;
     let viewed = Viewed {
         output: Arc::clone(output),
@@ -197,7 +214,7 @@ impl ResultSinks {
 
 /// The jobs that `--slow` remarks on. By default somebody has to be there to see that.
 fn slow_jobs(options: &Options) -> SlowJobs {
-    let default = io::stderr().is_terminal().then_some(SLOW);
+    let default = (io::stderr().is_terminal() && !options.commands.tty).then_some(SLOW);
     let colors = Colors::of_stderr(options.output.messages.color);
     SlowJobs::new(options.failures.slow.or(default), colors, label_size().whole)
 }
