@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod cut;
 mod error;
 mod foreign;
 pub mod label;
@@ -9,6 +10,8 @@ mod line;
 mod placeholder;
 mod script;
 mod shell;
+#[cfg(feature = "unstable-engine")]
+mod substitution;
 mod template;
 
 pub use args::Args;

@@ -4,10 +4,11 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::cut::Cut;
 use super::error::{CommandError, PlaceholderProblem};
 use super::foreign::no_expression;
 use super::placeholder::{
-    PathCut, Placeholder, PlaceholderKind, TemplateSettings, Values, check_replace, next_place,
+    Placeholder, PlaceholderKind, TemplateSettings, Values, check_replace, next_place,
     resolve,
 };
 use super::shell::{Quoting, Scanner, Spot};
@@ -104,7 +105,7 @@ impl Script {
         let mut pieces: Vec<&ScriptPart> = self.pieces.iter().collect();
         let space = ScriptPart::Text(b" ".to_vec());
         let all =
-            Placeholder { which: PlaceholderKind::All, cut: PathCut::Nothing, spelled: Vec::new() };
+            Placeholder { which: PlaceholderKind::All, cut: Cut::default(), spelled: Vec::new() };
         let appended =
             ScriptPart::Placeholder { place: all, quoting: Quoting::Bare, is_word: true };
         if appends {
@@ -143,11 +144,11 @@ struct Parameters<'a> {
 }
 
 /// Equal placeholders have equal keys. The bool says whether each arg is a word of its own.
-type ParameterKey<'a> = (&'a PlaceholderKind, PathCut, bool);
+type ParameterKey<'a> = (&'a PlaceholderKind, &'a Cut, bool);
 
 impl<'a> Parameters<'a> {
     fn key(place: &'a Placeholder, is_word: bool) -> ParameterKey<'a> {
-        (&place.which, place.cut, is_word && place.which == PlaceholderKind::All)
+        (&place.which, &place.cut, is_word && place.which == PlaceholderKind::All)
     }
 
     fn add(

@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::{Arc, OnceLock};
 
 use super::args::Args;
 use super::error::{CommandError, PlaceholderProblem};
@@ -28,6 +29,8 @@ pub struct Template {
     stdin: bool,
     /// Args up to this number are empty if a job has fewer.
     count: usize,
+    /// The number of all jobs, once it is known.
+    total: Arc<OnceLock<u64>>,
 }
 
 /// The command itself.
@@ -87,7 +90,7 @@ impl Template {
             env.push((name, parse(&bytes[at + 1..], settings)?));
         }
         let cwd = settings.cwd.as_ref().map(|cwd| parse(cwd.as_bytes(), settings)).transpose()?;
-        Ok(Self { body, env, cwd, stdin: settings.stdin, count: 0 })
+        Ok(Self { body, env, cwd, stdin: settings.stdin, count: 0, total: Arc::default() })
     }
 
     /// Checks that the header has each name that the template uses.
@@ -125,7 +128,7 @@ impl Template {
     /// # Errors
     /// There is none for these args.
     pub fn fill(&self, args: &Args<'_>, seq: u64, slot: usize) -> Result<Command, CommandError> {
-        let values = Values { args, seq, slot, count: self.count };
+        let values = self.values(args, seq, slot);
         let appends = !self.stdin && !self.body_places().any(|place| values.uses_args(place));
         let argv = match &self.body {
             CommandBody::Words(words) => values.argv(words, appends)?,
@@ -154,7 +157,18 @@ impl Template {
         if !self.stdin {
             argv.extend(args.all().map(<[u8]>::to_vec));
         }
-        self.command(argv, Values { args, seq, slot, count: self.count })
+        self.command(argv, self.values(args, seq, slot))
+    }
+
+    fn values<'a>(&self, args: &'a Args<'a>, seq: u64, slot: usize) -> Values<'a> {
+        Values { args, seq, slot, count: self.count, total: self.total.get().copied() }
+    }
+
+    /// The place for the number of all jobs; `None`: no placeholder needs that. It must be known before the
+    /// first job.
+    pub fn total(&self) -> Option<&Arc<OnceLock<u64>>> {
+        let mut places = self.body_places().chain(self.other_places());
+        places.any(|place| place.which == PlaceholderKind::Total).then_some(&self.total)
     }
 
     fn command(&self, argv: Vec<Vec<u8>>, values: Values<'_>) -> Result<Command, CommandError> {
@@ -233,7 +247,10 @@ impl Template {
     /// Numbers count with their most digits.
     pub fn fixed_size(&self) -> usize {
         let of_place = |place: &Placeholder| match place.which {
-            PlaceholderKind::Number | PlaceholderKind::Slot => NUMBER_SIZE,
+            PlaceholderKind::Number
+            | PlaceholderKind::Slot
+            | PlaceholderKind::SlotFromZero
+            | PlaceholderKind::Total => NUMBER_SIZE,
             PlaceholderKind::NameIfPresent(_) => place.spelled.len(),
             _ => 0,
         };

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::process;
 
-use super::super::placeholder::PathCut;
+use super::super::cut::Cut;
 use super::*;
 use crate::command::{Names, command_line, quote};
 use proptest::prelude::*;
@@ -343,7 +343,7 @@ fn nasty() -> impl Strategy<Value = Vec<u8>> {
 type Expected = fn(&[Vec<u8>]) -> Vec<Vec<u8>>;
 const PIECES: [(&str, Expected); 23] = [
     ("{}", <[Vec<u8>]>::to_vec),
-    ("{/}", |words| words.iter().map(|word| PathCut::Directory.apply(word).to_vec()).collect()),
+    ("{/}", |words| words.iter().map(|word| Cut::of_ending(b"/").1.apply(word).into_owned()).collect()),
     ("x{}y", |words| around("x", words, "y")),
     ("\"{}\"", |words| around("", words, "")),
     ("'{}'", |words| around("", words, "")),
