@@ -5,6 +5,7 @@ use std::ffi::OsString;
 
 use super::args::Args;
 use super::cut::Cut;
+use super::dialect::Shell;
 use super::error::{CommandError, PlaceholderProblem};
 use super::foreign::{is_foreign, is_name, no_expression, unknown};
 
@@ -21,8 +22,8 @@ pub enum Names {
 /// How the words of a template are read.
 #[derive(Clone, Debug, Default)]
 pub struct TemplateSettings {
-    /// The words are the text of a shell command.
-    pub shell: bool,
+    /// The words are the text of a command for this shell.
+    pub shell: Option<Shell>,
     /// The text that is the placeholder instead of `{}`. Then there is no other placeholder.
     pub replace: Option<Vec<u8>>,
     /// The names that placeholders may use.

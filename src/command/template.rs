@@ -6,13 +6,14 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::{Arc, OnceLock};
 
 use super::args::Args;
+use super::dialect::Shell;
 use super::error::{CommandError, PlaceholderProblem};
 use super::line::Command;
 use super::placeholder::{
     Placeholder, PlaceholderKind, TemplateSettings, TemplateWord, Values, WordPart, parse, places,
     texts,
 };
-use super::script::{Script, ScriptPart, shell_argv};
+use super::script::{Script, ScriptPart};
 
 /// How many bytes an argument takes besides its own: the NUL after it and a pointer to it.
 const OVERHEAD: usize = 1 + 8;
@@ -40,7 +41,7 @@ enum CommandBody {
     Script(Script),
     /// Each job names it: a program, or the text of a shell command.
     Job {
-        shell: bool,
+        shell: Option<Shell>,
     },
 }
 
@@ -54,12 +55,11 @@ impl Template {
             return Err(CommandError::NoWords);
         }
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-        let body = if settings.shell {
-            CommandBody::Script(Script::new(&words.join(&b' '), settings)?)
-        } else {
-            CommandBody::Words(
+        let body = match &settings.shell {
+            Some(shell) => CommandBody::Script(Script::new(&words.join(&b' '), shell, settings)?),
+            None => CommandBody::Words(
                 words.iter().map(|word| parse(word, settings)).collect::<Result<_, _>>()?,
-            )
+            ),
         };
         let template = Self::with(body, settings)?;
         if let CommandBody::Script(script) = &template.body
@@ -76,7 +76,7 @@ impl Template {
     /// # Errors
     /// As for [`Template::new`].
     pub fn for_jobs(settings: &TemplateSettings) -> Result<Self, CommandError> {
-        Self::with(CommandBody::Job { shell: settings.shell }, settings)
+        Self::with(CommandBody::Job { shell: settings.shell.clone() }, settings)
     }
 
     fn with(body: CommandBody, settings: &TemplateSettings) -> Result<Self, CommandError> {
@@ -150,8 +150,8 @@ impl Template {
         seq: u64,
         slot: usize,
     ) -> Result<Command, CommandError> {
-        let mut argv: Vec<Vec<u8>> = match self.body {
-            CommandBody::Job { shell: true } => shell_argv(cmd),
+        let mut argv: Vec<Vec<u8>> = match &self.body {
+            CommandBody::Job { shell: Some(shell) } => shell.argv(cmd),
             _ => vec![cmd.to_vec()],
         };
         if !self.stdin {
@@ -194,8 +194,8 @@ impl Template {
     /// The program, if it is the same for every job.
     pub fn program(&self) -> Option<&OsStr> {
         match &self.body {
-            CommandBody::Script(_) | CommandBody::Job { shell: true } => Some(OsStr::new("sh")),
-            CommandBody::Job { shell: false } => None,
+            CommandBody::Script(script) => Some(script.shell.program()),
+            CommandBody::Job { shell } => shell.as_ref().map(Shell::program),
             CommandBody::Words(words) => match words.first()?.as_slice() {
                 [WordPart::Text(text)] => Some(OsStr::from_bytes(text)),
                 _ => None,
@@ -255,13 +255,9 @@ impl Template {
             _ => 0,
         };
         match &self.body {
-            CommandBody::Job { shell } => {
-                if *shell {
-                    b"sh-csh".len() + 3 * OVERHEAD
-                } else {
-                    0
-                }
-            }
+            CommandBody::Job { shell } => shell
+                .as_ref()
+                .map_or(0, |shell| 2 * shell.program().len() + b"-c".len() + 3 * OVERHEAD),
             CommandBody::Words(words) => words
                 .iter()
                 .map(|word| match word.as_slice() {
@@ -286,7 +282,8 @@ impl Template {
                         of_place(place) + NUMBER_SIZE + OVERHEAD
                     }
                 });
-                b"sh-c sh \"$@\"".len() + 4 * OVERHEAD + parts.sum::<usize>()
+                let shell = 2 * script.shell.program().len() + b"-c \"$@\"".len();
+                shell + 4 * OVERHEAD + parts.sum::<usize>()
             }
         }
     }

@@ -343,7 +343,7 @@ mod tests {
 
     fn template() -> Template {
         let settings = crate::command::TemplateSettings {
-            shell: false,
+            shell: None,
             replace: None,
             names: crate::command::Names::None,
             stdin: false,

@@ -94,12 +94,18 @@ pub fn explain(mut error: clap::Error, words: &[OsString]) -> EarlyExit {
     error.into()
 }
 
+/// Whether an option can't be given without a value.
+fn needs_value(arg: &Arg) -> bool {
+    let is_optional = arg.get_num_args().is_some_and(|count| count.min_values() == 0);
+    arg.get_action().takes_values() && !is_optional
+}
+
 /// The option without its value: the word before the first word that begins with `unknown`.
 fn option_before(unknown: &str, words: &[String]) -> Option<String> {
     let at = words.iter().position(|word| word.starts_with(unknown))?;
     let before = words.get(at.checked_sub(1)?)?;
     let definition = definition();
-    let mut options = definition.get_arguments().filter(|arg| arg.get_action().takes_values());
+    let mut options = definition.get_arguments().filter(|arg| needs_value(arg));
     let is_it = |arg: &Arg| {
         arg.get_long().is_some_and(|long| *before == format!("--{long}"))
             || arg

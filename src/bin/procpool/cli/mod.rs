@@ -25,5 +25,6 @@ pub mod typed;
 pub mod values;
 mod workers;
 
+pub use commands::CommandOptions;
 pub use errors::EarlyExit;
 pub use options::{Options, parse};

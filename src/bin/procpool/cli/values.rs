@@ -1,8 +1,10 @@
 //! The text of an option's value → the value: numbers, sizes, rates, formats.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use procpool::engine::command::Shell;
 use procpool::engine::{Depth, Kind, Timeout};
 
 use super::halt::{Halt, parse_halt};
@@ -151,6 +153,17 @@ fn parse_escape(text: &str) -> Option<u8> {
         (_, Some(hex)) => number(hex, 16),
         (octal, None) => number(octal, 8),
     }
+}
+
+/// The shell of this name or path.
+pub fn shell(name: OsString) -> Result<Shell, String> {
+    Shell::named(&name).ok_or_else(|| {
+        let name = name.to_string_lossy();
+        format!(
+            "procpool can quote for sh, dash, ash, bash and zsh; for another shell, write it as COMMAND and the \
+             args after its text: {name} -c '…' {{}}"
+        )
+    })
 }
 
 pub fn timeout(text: &str) -> Result<Timeout, String> {

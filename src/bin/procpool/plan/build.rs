@@ -99,7 +99,7 @@ fn check(invocation: &Invocation<'_>) -> Result<(), Misuse> {
     for line in &options.workers.worker {
         no_shell::check_worker(line)?;
     }
-    if !invocation.has_workers() && !options.commands.shell {
+    if !invocation.has_workers() && options.commands.shell.is_none() {
         no_shell::check_command(invocation.words)?;
     }
     let file = invocation.code.as_ref().filter(|code| code.is_file());

@@ -16,7 +16,7 @@ pub fn template(invocation: &Invocation<'_>) -> Result<Template, Misuse> {
     let (options, words) = (invocation.options, invocation.words);
     let has_names = invocation.has_arg_names() || words.is_empty();
     let settings = TemplateSettings {
-        shell: options.commands.shell,
+        shell: options.commands.shell.clone(),
         replace: options.commands.replace.as_ref().map(|text| text.as_bytes().to_vec()),
         names: if has_names { Names::Any } else { Names::None },
         stdin: options.commands.stdin,

@@ -97,5 +97,8 @@ fn code(options: &Options) -> Option<Code> {
     let given = |(language, text): (Language, &Option<String>)| Some((language, text.clone()?));
     let (language, text) = languages.into_iter().find_map(given)?;
     let lists = !matches!(options.input.max_args, None | Some(MaxArgs::Lines(1)));
-    Some(Code::guess(language, text, options.code.setup.clone(), lists))
+    let shell = options.commands.shell.as_ref().map(|shell| shell.program().to_owned());
+    let mut code = Code::guess(language, text, options.code.setup.clone(), lists);
+    code.shell = shell;
+    Some(code)
 }

@@ -27,6 +27,9 @@ const READERS: [&str; 4] = ["arg_file", "delimiter", "null", "max_line"];
 /// Options that say what a line is.
 const FORMS: [&str; 2] = ["input", "header"];
 
+/// Options whose value, which may be left out, is after an equals sign.
+const WITH_EQUALS: [&str; 2] = ["shell", "shuf"];
+
 /// Options of the journal.
 const JOURNAL: [&str; 3] = ["journal", "resume", "fsync"];
 
@@ -281,8 +284,12 @@ fn printed(lines: Vec<OsString>) -> String {
 /// Adds an option as it is typed.
 fn push(words: &mut Vec<OsString>, option: &TypedOption) {
     let Some(value) = &option.value else { return words.push(option.name.clone().into()) };
+    if option.id == "shell" && value == "sh" {
+        return words.push(option.name.clone().into());
+    }
     let mut name = OsString::from(&option.name);
-    if value.as_bytes().starts_with(b"-") {
+    let is_joined = WITH_EQUALS.contains(&option.id.as_str());
+    if is_joined || value.as_bytes().starts_with(b"-") {
         // As a word of its own it would pass for an option.
         if option.name.starts_with("--") {
             name.push("=");
