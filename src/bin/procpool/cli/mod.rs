@@ -12,6 +12,7 @@ pub mod help;
 mod hosts;
 mod input;
 mod journal;
+pub mod lists;
 mod messages;
 pub mod options;
 mod output;

@@ -1,10 +1,12 @@
 //! The text of an option's value → the value: numbers, sizes, rates, formats.
 
 use std::ffi::OsString;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use clap::ValueEnum;
 use procpool::engine::command::Shell;
+use procpool::engine::input::separator::Separator;
 use procpool::engine::{Depth, Kind, Timeout};
 
 use super::halt::{Halt, parse_halt};
@@ -152,6 +154,19 @@ fn parse_escape(text: &str) -> Option<u8> {
         ("\\", _) => Some(b'\\'),
         (_, Some(hex)) => number(hex, 16),
         (octal, None) => number(octal, 8),
+    }
+}
+
+/// What separates columns.
+pub fn separator(text: &str) -> Result<Separator, String> {
+    Separator::new(text).map_err(|error| error.to_string())
+}
+
+/// The seed of a random order.
+pub fn seed(text: &str) -> Result<u64, String> {
+    match text {
+        "random" => Ok(RandomState::new().build_hasher().finish()),
+        _ => text.parse().map_err(|_| "expected a whole number, 0 or more".into()),
     }
 }
 

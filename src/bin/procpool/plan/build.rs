@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use procpool::engine::input::Reader;
+use procpool::engine::input::{Reader, Whole};
 use procpool::engine::journal;
 use procpool::engine::output::format::Shape;
 use procpool::engine::{Code, Commands, Init, Limits, Protocol};
@@ -65,6 +65,8 @@ impl Plan {
         let consumers =
             Consumers { shape, route: &route, limits: &limits, has_journal: journal.is_some() };
         let default_delimiter = if options.input.null { 0 } else { b'\n' };
+        let total = template.as_ref().and_then(|template| template.total().cloned());
+        let whole = Whole::new(options.input.shuf, total);
         let reader = Reader {
             sources,
             bundles: may_bundle(options, protocol, &form, &consumers),
@@ -76,10 +78,11 @@ impl Plan {
             rest: None,
             stop,
             intake: Arc::default(),
+            whole,
             form,
         };
         let commands =
-            template.map(|template| commands::commands(&invocation, template, &reader.form));
+            template.map(|template| commands::commands(&invocation, template, &reader));
         let code = invocation.code;
         Ok(Self { reader, commands, code, workers, protocol, first, shape, limits, journal })
     }
@@ -94,7 +97,7 @@ fn check(invocation: &Invocation<'_>) -> Result<(), Misuse> {
     if let Some(code) = &invocation.code {
         code.check_path().map_err(Misuse::new)?;
     }
-    usage::check(options, Mode::of(invocation), !invocation.lists.is_empty())?;
+    usage::check(options, Mode::of(invocation), invocation.has_only_words())?;
     stdin::check_terminal(invocation)?;
     for line in &options.workers.worker {
         no_shell::check_worker(line)?;

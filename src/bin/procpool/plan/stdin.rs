@@ -1,16 +1,17 @@
 //! Who gets the stdin of procpool: the reader of jobs, the commands, or nobody.
 
+use procpool::engine::input::Source;
+
 use super::invocation::Invocation;
 use super::misuse::Misuse;
 
 /// Whether commands inherit the stdin of procpool, as with `xargs -a`: jobs come from files, and nobody else reads
 /// it. A command in the background must not read a terminal, so it gets none.
-pub fn is_for_commands(invocation: &Invocation<'_>) -> bool {
-    let options = invocation.options;
-    let files = &options.input.arg_file;
-    !files.is_empty()
-        && files.iter().all(|file| file.as_os_str() != "-")
-        && !options.commands.hosts.are_given()
+pub fn is_for_commands(invocation: &Invocation<'_>, sources: &[Source]) -> bool {
+    let is_file = |source: &Source| matches!(source, Source::File(_));
+    !sources.is_empty()
+        && sources.iter().all(is_file)
+        && !invocation.options.commands.hosts.are_given()
         && !invocation.machine.stdin_is_terminal
 }
 

@@ -87,11 +87,17 @@ const TABLE: &[(&str, Rule)] = &[
     // `sources.rs` refuses two places for args.
     ("arg_file", Rule::Everywhere),
     ("input", Rule::Args),
+    ("colsep", Rule::Args),
     ("header", Rule::Args),
     ("max_args", Rule::Args),
     ("no_run_if_empty", Rule::Everywhere),
     ("delimiter", Rule::Lines),
     ("null", Rule::Lines),
+    // `sources.rs` refuses the next three by the lists.
+    ("link", Rule::Everywhere),
+    ("arg_sep", Rule::Everywhere),
+    ("arg_file_sep", Rule::Everywhere),
+    ("shuf", Rule::Everywhere),
     ("max_line", Rule::Lines),
     ("format", Rule::Everywhere),
     // `results.rs` refuses the next three by the format.
