@@ -9,6 +9,7 @@ use super::line::{Command, command_line, quote};
 use super::placeholder::{Names, TemplateSettings};
 use super::template::Template;
 use crate::job::Job;
+use crate::util::exit_set::ExitSet;
 use crate::util::json::error_text;
 
 /// How a pool without workers makes the command of each job.
@@ -32,6 +33,8 @@ pub struct Commands {
     pub confirm: bool,
     /// Lines are delivered while the command runs.
     pub live: bool,
+    /// The exit statuses of success, besides 0.
+    pub ok_exit: ExitSet,
     /// The names of the args, once the header of the input has been read.
     pub header: Arc<OnceLock<Vec<Vec<u8>>>>,
 }
@@ -49,6 +52,7 @@ impl Commands {
             dry_run: false,
             confirm: false,
             live: false,
+            ok_exit: ExitSet::default(),
             header: Arc::default(),
         }
     }

@@ -164,6 +164,12 @@ impl Template {
         Values { args, seq, slot, count: self.count, total: self.total.get().copied() }
     }
 
+    /// Whether a placeholder stands for the slot.
+    pub fn uses_slot(&self) -> bool {
+        use PlaceholderKind::{Slot, SlotFromZero};
+        self.body_places().any(|place| matches!(place.which, Slot | SlotFromZero))
+    }
+
     /// The place for the number of all jobs; `None`: no placeholder needs that. It must be known before the
     /// first job.
     pub fn total(&self) -> Option<&Arc<OnceLock<u64>>> {

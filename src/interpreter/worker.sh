@@ -49,7 +49,8 @@ procpool_starts() {
     done
 }
 procpool_grace=${PROCPOOL_GRACE:-5000} procpool_run=procpool_plainly
-unset PROCPOOL_GRACE
+procpool_folder=${PROCPOOL_TMPDIR:-${TMPDIR:-/tmp}}
+unset PROCPOOL_GRACE PROCPOOL_TMPDIR
 case $procpool_mode in
 file) procpool_text=$(cat -- "$procpool_code") ;;
 esac
@@ -87,7 +88,7 @@ procpool_leave() {
 # Processes that the code leaves running may hold its stdout open for long, and print more. This waits
 # until nothing has come for the grace period, in milliseconds. The files have no names once they are open.
 procpool_patiently() {
-    procpool_file=${TMPDIR:-/tmp}/procpool-$$-$procpool_id
+    procpool_file=$procpool_folder/procpool-$$-$procpool_id
     if ! (umask 077; set -C; command mkfifo "$procpool_file" && : >"$procpool_file-out"); then
         procpool_plainly "$@"
         return

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -184,10 +185,15 @@ impl CommandSlot {
         self.slot.deliver(Attempt::at_once(0, self.slot.now()), job, Err(&failure), None);
     }
 
+    fn is_success(&self, status: ExitStatus) -> bool {
+        let is_ok = |code| self.commands.ok_exit.has(code);
+        status.success() || status.code().is_some_and(is_ok)
+    }
+
     /// Why a command that was started has failed, if it has.
     fn why_failed(&self, ended: &Ended, timeout: Option<Duration>) -> Option<Failure> {
         let (kind, message) = match ended.cut {
-            None if ended.status.is_some_and(|status| status.success()) => return None,
+            None if ended.status.is_some_and(|status| self.is_success(status)) => return None,
             // It has exited, and a process that traces it keeps the status.
             None if ended.status.is_none() => {
                 (Kind::Exit, "its exit status can't be told".to_owned())
@@ -216,7 +222,7 @@ impl CommandSlot {
         self.slot.shared.watcher.output_lost(&format!(
             "the output of a command could not be kept in a temporary file in '{}': {error}; make \
              room there, or set TMPDIR to another folder",
-            std::env::temp_dir().display()
+            crate::util::temporary::temporary_folder().display()
         ));
     }
 }

@@ -82,6 +82,8 @@ impl Slot {
             // This worker waits for the processes that the code leaves running.
             let millis = config.grace.as_millis().min(u128::from(u32::MAX));
             env.push(variable("PROCPOOL_GRACE", millis.to_string()));
+            let folder = crate::util::temporary::temporary_folder().into_os_string();
+            env.push(("PROCPOOL_TMPDIR".into(), folder));
         }
         env.extend_from_slice(&config.process.env);
         env

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use procpool::engine::input::{Reader, Whole};
 use procpool::engine::journal;
-use procpool::engine::output::format::Shape;
+use procpool::engine::output::format::{Shape, Tag};
 use procpool::engine::{Code, Commands, Init, Limits, Protocol};
 
 use super::bundles::{Consumers, may_bundle};
@@ -32,6 +32,8 @@ pub struct Plan {
     /// The messages that a fresh worker gets first.
     pub first: Vec<Init>,
     pub shape: Shape,
+    /// What each line of text begins with.
+    pub tag: Tag,
     pub limits: Limits,
     /// The settings of the journal, if there is one.
     pub journal: Option<journal::JournalSettings>,
@@ -61,6 +63,7 @@ impl Plan {
         let route = route::route(&invocation, names, &form)?;
         let sources = sources::sources(&invocation)?;
         let shape = results::shape(&invocation, protocol)?;
+        let tag = results::tag(&invocation)?;
         let limits = limits(options);
         let consumers =
             Consumers { shape, route: &route, limits: &limits, has_journal: journal.is_some() };
@@ -84,7 +87,7 @@ impl Plan {
         let commands =
             template.map(|template| commands::commands(&invocation, template, &reader));
         let code = invocation.code;
-        Ok(Self { reader, commands, code, workers, protocol, first, shape, limits, journal })
+        Ok(Self { reader, commands, code, workers, protocol, first, shape, tag, limits, journal })
     }
 }
 

@@ -55,6 +55,7 @@ pub fn commands(
         dry_run: options.commands.dry_run,
         confirm: options.commands.confirm,
         live: options.output.live,
+        ok_exit: options.failures.ok_exit.unwrap_or_default(),
         header: match &reader.form {
             Form::Plain(plain) => Arc::clone(&plain.header),
             Form::Job | Form::Message => Arc::default(),

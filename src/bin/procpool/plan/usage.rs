@@ -100,13 +100,16 @@ const TABLE: &[(&str, Rule)] = &[
     ("shuf", Rule::Everywhere),
     ("max_line", Rule::Lines),
     ("format", Rule::Everywhere),
-    // `results.rs` refuses the next three by the format.
+    // `results.rs` refuses the next five by the format.
     ("tag", Rule::Everywhere),
+    ("tag_string", Rule::Everywhere),
+    ("newline", Rule::Everywhere),
     ("live", Rule::Commands),
     ("detail", Rule::Everywhere),
     ("stream", Rule::Everywhere),
     ("keep_order", Rule::Everywhere),
     ("buffer", Rule::Everywhere),
+    ("tmpdir", Rule::Everywhere),
     ("summary", Rule::Everywhere),
     // cli/report.rs refuses the next three in a dry run, with other advice.
     ("report", Rule::Everywhere),
@@ -119,6 +122,8 @@ const TABLE: &[(&str, Rule)] = &[
     ("slow", Rule::Everywhere),
     ("retries", Rule::Everywhere),
     ("retry_on", Rule::Everywhere),
+    ("ok_exit", Rule::Commands),
+    ("no_retry_exit", Rule::Commands),
     ("retry_delay", Rule::Everywhere),
     ("failed", Rule::Run),
     ("grace", Rule::Everywhere),
@@ -145,6 +150,11 @@ const NEEDS: &[(&str, &[&str], &str)] = &[
          well",
     ),
     ("retry_on", &["retries"], "is for jobs that are tried again: say how often with --retries N"),
+    (
+        "no_retry_exit",
+        &["retries"],
+        "is for jobs that are tried again: say how often with --retries N",
+    ),
     (
         "retry_delay",
         &["retries"],
@@ -189,7 +199,7 @@ pub fn check(options: &Options, mode: Mode, has_lists: bool) -> Result<(), Strin
             return Err(format!("{name} {why}"));
         }
         // A job line may say how often it is tried again.
-        let says_itself = id.starts_with("retry") && matches!(mode, JobCommands | Worker | File);
+        let says_itself = id.contains("retry") && matches!(mode, JobCommands | Worker | File);
         let needs = NEEDS.iter().find(|(option, ..)| option == id);
         if let Some((_, others, why)) = needs
             && !says_itself

@@ -28,7 +28,7 @@ use crate::descriptors::{self, Stream};
 use crate::exit::Status;
 use crate::interrupts::{FatalSignal, Interrupts};
 use crate::outputs::Outputs;
-use crate::plan::Plan;
+use crate::plan::{Misuse, Plan};
 use crate::pools::Pools;
 use crate::report::again::Again;
 use crate::report::bookkeeper::{Bookkeeper, ReportSettings};
@@ -59,6 +59,7 @@ const FROM_TERMINAL_JOBS: &str = "reading jobs from the terminal, one per line, 
 /// # Errors
 /// The run could not begin.
 pub fn run(mut options: Options, early: Option<Early>) -> anyhow::Result<Status> {
+    choose_temporary_folder(&options)?;
     let hosts = hosts::find(&options)?;
     if hosts.is_some() {
         hosts::name_host(&mut options, procpool::engine::THIS_HOST);
@@ -71,6 +72,7 @@ pub fn run(mut options: Options, early: Option<Early>) -> anyhow::Result<Status>
     let size = Size::of(&plan.reader.route, options.workers.max_procs).with_hosts(hosts.as_ref());
     builders::allow_descriptors(size.all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
+    check_whole(&plan, &outputs, hosts.is_some())?;
     check_streams(&plan.reader.sources)?;
     greet_terminal(&plan.reader, &console);
     plan.reader.rest.clone_from(&outputs.rest);
@@ -112,6 +114,35 @@ pub fn run(mut options: Options, early: Option<Early>) -> anyhow::Result<Status>
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(run.watch(plan.reader, events))
+}
+
+/// Sets the folder of `--tmpdir`.
+fn choose_temporary_folder(options: &Options) -> Result<(), Misuse> {
+    let Some(folder) = &options.output.tmpdir else { return Ok(()) };
+    let name = folder.display();
+    match std::fs::metadata(folder) {
+        Ok(metadata) if !metadata.is_dir() => {
+            return Err(Misuse::new(format!("--tmpdir: '{name}' is no folder")));
+        }
+        Ok(_) => {}
+        Err(error) => return Err(Misuse::new(format!("--tmpdir: '{name}' can't be used: {error}"))),
+    }
+    procpool::engine::set_temporary_folder(folder);
+    Ok(())
+}
+
+/// Checks that what needs all of the input can be had.
+fn check_whole(plan: &Plan, outputs: &Outputs, has_hosts: bool) -> Result<(), Misuse> {
+    let whole = &plan.reader.whole;
+    if whole.total.is_some() && has_hosts {
+        return Err("{total} is not known on other hosts: leave it out, or leave out -S".into());
+    }
+    if whole.shuffle.is_some() && outputs.rest.is_some() {
+        return Err("--failed FILE is the input, and keeps lines in their order, which --shuf changes: \
+                    name another FILE"
+            .into());
+    }
+    Ok(())
 }
 
 /// Checks that there is a terminal if it is needed, before any input is read, which would be lost.
@@ -181,7 +212,8 @@ impl ResultSinks {
         let format = Format {
             shape: plan.shape,
             detail: options.output.detail,
-            tag: options.output.tag,
+            tag: plan.tag.clone(),
+            newline: options.output.newline,
             commands: plan.commands.clone(),
             sources: builders::source_names(&plan.reader),
             failures: FailureStyle {
