@@ -91,6 +91,11 @@ impl Cut {
         *self == Self::default()
     }
 
+    /// Whether it removes an ending.
+    pub(super) fn is_suffix(&self) -> bool {
+        matches!(self.edit.as_deref(), Some(Edit::Suffix(_)))
+    }
+
     /// Whether a shell may mean something else by it, after a dollar sign: `${1%.gz}`.
     pub(super) fn may_be_shells(&self) -> bool {
         self.edit.is_some() || self.extensions > 1

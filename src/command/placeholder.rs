@@ -148,6 +148,10 @@ impl<'a> Values<'a> {
                 match (self.args.position(name), self.args.position(stem)) {
                     (Some(index), _) => one(nth(index), &Cut::default()),
                     (None, Some(index)) => one(nth(index), &cut),
+                    // No column is called so: it is an ending, `{%.gz}`.
+                    (None, None) if stem.is_empty() && !cut.is_nothing() => {
+                        Ok(Some(self.args.all().map(|arg| cut.apply(arg)).collect()))
+                    }
                     (None, None) => Ok(None),
                 }
             }
@@ -286,6 +290,10 @@ pub(super) fn resolve(
         };
     }
     match stem {
+        // There may be a column of this name.
+        b"" if settings.names == Names::Any && cut.is_suffix() => {
+            place(PlaceholderKind::NameIfPresent(inner.to_vec()), Cut::default())
+        }
         b"" => place(PlaceholderKind::All, cut),
         b"#" if cut.is_nothing() => place(PlaceholderKind::Number, cut),
         b"%" if cut.is_nothing() => place(PlaceholderKind::Slot, cut),

@@ -47,7 +47,7 @@ pub struct CommandOptions {
     ///
     /// You can combine it with all options that say how jobs are run, but not with --failed, --joblog,
     /// --journal, --report, --trace or --results.
-    #[arg(long, conflicts_with = "worker")]
+    #[arg(long, alias = "dryrun", conflicts_with = "worker")]
     pub dry_run: bool,
 
     /// Give the terminal to each job, one job at a time: editors, rm -i, ssh
@@ -56,7 +56,7 @@ pub struct CommandOptions {
     /// the job. Ctrl-Z stops procpool too, and fg continues both. A job that Ctrl-C ends is the last one.
     /// When the job is over, the terminal gets the modes back that it had before. The output of the job
     /// is not kept. This implies -j1, and no progress is drawn.
-    #[arg(short = 'o', long, conflicts_with_all = ["worker", "stdin", "live", "detail", "tag", "results", "journal", "pty", "hosts", "slurm"])]
+    #[arg(short = 'o', long, alias = "open-tty", conflicts_with_all = ["worker", "stdin", "live", "detail", "tag", "results", "journal", "pty", "hosts", "slurm"])]
     pub tty: bool,
 
     /// Ask on the terminal before each command

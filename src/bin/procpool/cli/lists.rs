@@ -11,7 +11,7 @@ pub struct ListOptions {
     /// The first args of all lists are the args of the first job, and so on. Shorter lists begin again.
     /// ::: A B :::+ 1 2 pairs two lists without this option; the shorter list ends both. You can mix
     /// them: ::: A B :::+ 1 2 ::: x y combines the pairs with the third list.
-    #[arg(hide_short_help = true, long, visible_alias = "xapply")]
+    #[arg(hide_short_help = true, long, alias = "xapply")]
     pub link: bool,
 
     /// Use STR instead of ::: before a list

@@ -7,6 +7,7 @@ mod code;
 mod commands;
 mod errors;
 mod failures;
+mod foreign;
 pub mod halt;
 pub mod help;
 mod hosts;

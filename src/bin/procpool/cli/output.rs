@@ -24,7 +24,7 @@ pub struct OutputOptions {
     /// Start each line with TEXT and a tab; TEXT may have placeholders
     ///
     /// --tag-string '{/}' is the name of the file, and --tag-string 'job {#}' the number of the job.
-    #[arg(hide_short_help = true, long, visible_alias = "tagstring", value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(hide_short_help = true, long, alias = "tagstring", value_name = "TEXT", allow_hyphen_values = true)]
     pub tag_string: Option<OsString>,
 
     /// Add a newline to the output of a job that does not end with one
@@ -97,14 +97,14 @@ pub struct OutputOptions {
     /// DIR/000007-ARGS has the files stdout, stderr and record.json. ARGS stands for the args of the job:
     /// characters other than letters, digits, dots and dashes become _. DIR must be new or empty, unless you give --resume. The
     /// reply of a worker is in stdout, as text.
-    #[arg(hide_short_help = true, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(hide_short_help = true, long, alias = "res", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub results: Option<PathBuf>,
 
     /// Log each finished job to FILE, as GNU parallel does
     ///
     /// With --resume, the jobs that are run are added to the log. FILE must not be the input or another
     /// file that the run writes.
-    #[arg(hide_short_help = true, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(hide_short_help = true, long, alias = "jl", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub joblog: Option<PathBuf>,
 
     #[command(flatten, next_help_heading = "Messages")]

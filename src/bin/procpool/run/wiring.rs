@@ -24,6 +24,7 @@ use super::slow::SlowJobs;
 use super::watch::{ActiveRun, Timers};
 use crate::cli::Options;
 use crate::cli::halt::{Halt, Limit, What};
+use crate::cli::values::ProgressMode;
 use crate::descriptors::{self, Stream};
 use crate::exit::Status;
 use crate::interrupts::{FatalSignal, Interrupts};
@@ -169,7 +170,13 @@ fn show_progress(
     journal: &Option<Arc<Journal>>,
     reporter: &Reporter,
 ) -> io::Result<ProgressLine> {
-    let mode = options.output.messages.progress;
+    let messages = &options.output.messages;
+    let asks = messages.accepted.bar || messages.accepted.eta;
+    let mode = if asks && messages.progress == ProgressMode::Auto && io::stderr().is_terminal() {
+        ProgressMode::Line
+    } else {
+        messages.progress
+    };
     let manner = if options.commands.tty {
         // The terminal is the job's.
         Manner::Hidden
