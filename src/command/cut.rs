@@ -58,7 +58,10 @@ impl Cut {
         #[cfg(feature = "unstable-engine")]
         if let Some((at, substitution)) = Substitution::find(inner)? {
             let (name, cut) = Self::of_path(inner[..at].trim_ascii_end());
-            return Ok((name, Self { edit: Some(Arc::new(Edit::Substitution(substitution))), ..cut }));
+            return Ok((
+                name,
+                Self { edit: Some(Arc::new(Edit::Substitution(substitution))), ..cut },
+            ));
         }
         Ok(Self::of_suffix(inner).unwrap_or_else(|| Self::of_path(inner)))
     }
@@ -105,7 +108,9 @@ impl Cut {
     pub(super) fn apply<'a>(&self, value: &'a [u8]) -> Cow<'a, [u8]> {
         let name = match self.folder {
             FolderPart::Kept => value,
-            FolderPart::Removed => memchr::memrchr(b'/', value).map_or(value, |at| &value[at + 1..]),
+            FolderPart::Removed => {
+                memchr::memrchr(b'/', value).map_or(value, |at| &value[at + 1..])
+            }
             FolderPart::Alone => folder(value),
         };
         let mut left = name;

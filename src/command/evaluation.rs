@@ -5,7 +5,15 @@ use super::dialect::Dialect;
 
 /// Commands whose arguments are names that the shell evaluates.
 const TAKE_NAMES: [&[u8]; 9] = [
-    b"let", b"read", b"unset", b"mapfile", b"readarray", b"getopts", b"wait", b"vared", b"zparseopts",
+    b"let",
+    b"read",
+    b"unset",
+    b"mapfile",
+    b"readarray",
+    b"getopts",
+    b"wait",
+    b"vared",
+    b"zparseopts",
 ];
 
 /// Commands whose arguments are names, or names and values. A value is safe, unless it is a number.
@@ -75,8 +83,10 @@ impl Evaluation {
 
     /// Takes a byte in quotes, or an escaped one.
     pub(super) fn quoted(&mut self, byte: u8, dialect: Dialect) {
-        let follows_name =
-            self.word.last().is_some_and(|last| last.is_ascii_alphanumeric() || b"_}]".contains(last));
+        let follows_name = self
+            .word
+            .last()
+            .is_some_and(|last| last.is_ascii_alphanumeric() || b"_}]".contains(last));
         // zsh: "$a[1]"
         self.push(byte);
         if dialect == Dialect::Zsh && byte == b'[' && follows_name {
@@ -133,7 +143,9 @@ impl Evaluation {
             return Some("after [ in the same word, which may be the subscript of an array");
         }
         if TAKE_NAMES.contains(&command) {
-            return Some("in a command whose arguments the shell evaluates, such as let, read or unset");
+            return Some(
+                "in a command whose arguments the shell evaluates, such as let, read or unset",
+            );
         }
         if DECLARE.contains(&command) && (is_number || !self.word.contains(&b'=')) {
             return Some("as the name of a variable, or as its number (write declare NAME={})");

@@ -78,7 +78,17 @@ mod tests {
     #[test]
     fn what_is_foreign() {
         for inner in [
-            "+/", "+.", "+//", "+..", "##", "%%.gz", "%%.tar.gz", "1%%.gz", "/%%.gz", "0%", "0#",
+            "+/",
+            "+.",
+            "+//",
+            "+..",
+            "##",
+            "%%.gz",
+            "%%.tar.gz",
+            "1%%.gz",
+            "/%%.gz",
+            "0%",
+            "0#",
             "00#",
         ] {
             assert!(is_foreign(inner.as_bytes()), "{inner}");

@@ -9,8 +9,7 @@ use super::dialect::Shell;
 use super::error::{CommandError, PlaceholderProblem};
 use super::foreign::no_expression;
 use super::placeholder::{
-    Placeholder, PlaceholderKind, TemplateSettings, Values, check_replace, next_place,
-    resolve,
+    Placeholder, PlaceholderKind, TemplateSettings, Values, check_replace, next_place, resolve,
 };
 use super::shell::{Quoting, Scanner, Spot};
 
@@ -59,7 +58,8 @@ impl Script {
             scanner.text(text, seen, begin);
             seen = begin;
             from = end;
-            if let Some((place, quoting)) = place_in_script((&text[begin..end], &text[end..]), &scanner, settings)?
+            if let Some((place, quoting)) =
+                place_in_script((&text[begin..end], &text[end..]), &scanner, settings)?
             {
                 let ends = text.get(end).is_none_or(|next| b" \t\n;&|)<>`".contains(next));
                 let is_word = quoting == Quoting::Bare && scanner.begins_word() && ends;

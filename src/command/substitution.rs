@@ -102,7 +102,8 @@ fn begin(inner: &[u8]) -> Option<usize> {
     let digits = count(0, |byte| byte.is_ascii_digit());
     let name = count(0, is_name);
     let ops = digits + count(digits, |byte| b"/.".contains(&byte));
-    if inner.get(ops) == Some(&b's') && inner.get(ops + 1).is_some_and(|it| DELIMITERS.contains(it)) {
+    if inner.get(ops) == Some(&b's') && inner.get(ops + 1).is_some_and(|it| DELIMITERS.contains(it))
+    {
         return Some(ops);
     }
     // After a name, and for legibility after anything else, there is a blank.

@@ -259,7 +259,8 @@ mod tests {
     #[test]
     fn lists_of_args_are_multiplied() {
         let list = |words: &[&str]| words.iter().map(Into::into).collect::<Vec<_>>();
-        let args = |form, lists| total(&Reader::simple(form, vec![Source::Args(ArgLists::from(lists))]));
+        let args =
+            |form, lists| total(&Reader::simple(form, vec![Source::Args(ArgLists::from(lists))]));
         let lists = || vec![list(&["a", "b"]), list(&["1", "2", "3"])];
         assert_eq!(args(Form::Plain(plain(Columns::One)), lists()), Some(6));
         let named = Plain { has_header: true, ..plain(Columns::One) };

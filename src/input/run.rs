@@ -51,7 +51,8 @@ impl Reader {
         }
         let mut is_complete = problems.iter().all(Option::is_none);
         if let Some(seed) = self.whole.shuffle.filter(|_| self.has_lines()) {
-            let result = feeder.shuffle(seed, &problems.iter().map(Option::is_some).collect::<Vec<_>>());
+            let result =
+                feeder.shuffle(seed, &problems.iter().map(Option::is_some).collect::<Vec<_>>());
             let first = self.sources.first().unwrap_or(&Source::Stdin);
             match self.ended(result, &mut feeder, first, complain) {
                 SourceEnd::Next => {}

@@ -50,7 +50,11 @@ impl Streams {
     ///
     /// # Errors
     /// There is no room for another open file, or this process has no terminal.
-    pub(super) fn open(stdin: ProcessStdin, output: ProcessOutput, groups: &Groups) -> io::Result<Self> {
+    pub(super) fn open(
+        stdin: ProcessStdin,
+        output: ProcessOutput,
+        groups: &Groups,
+    ) -> io::Result<Self> {
         let stdin = match stdin {
             ProcessStdin::Null => groups.null()?,
             ProcessStdin::Pipe => Stdio::piped(),

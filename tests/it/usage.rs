@@ -51,13 +51,8 @@ fn no_option_is_accepted_that_does_nothing() {
         "--idle-timeout=1s",
         "--standby=1",
     ];
-    let spoken = [
-        "--protocol=jsonl",
-        "--framing=nul",
-        "--reply-messages=1",
-        "--init=x",
-        "--notify=x",
-    ];
+    let spoken =
+        ["--protocol=jsonl", "--framing=nul", "--reply-messages=1", "--init=x", "--notify=x"];
     let commands = [
         "--shell",
         "--replace=X",
@@ -251,9 +246,7 @@ fn a_line_with_too_few_columns_is_no_job() {
 
 #[test]
 fn placeholders_of_gnu_parallel_are_refused() {
-    for place in
-        ["{= s/a/b/ =}", "{=1 s/{}// =}", "{+/}", "{%%.gz}", "{1%%.gz}", "{0%}", "{##}"]
-    {
+    for place in ["{= s/a/b/ =}", "{=1 s/{}// =}", "{+/}", "{%%.gz}", "{1%%.gz}", "{0%}", "{##}"] {
         let text = format!("x{place}y");
         for args in
             [&["echo", &text][..], &["--env", &format!("A={text}"), "echo"], &["--shell", &text]]

@@ -192,8 +192,8 @@ fn jobs_that_name_their_command() {
     assert!(with.fill_job(b"a\0", &args(&[]), 7, 1).is_err());
     assert!(with.fill(&args(&[]), 7, 1).is_err());
     assert_eq!(with.program(), None);
-    let with =
-        Template::for_jobs(&TemplateSettings { shell: Some(Shell::default()), ..settings }).expect("a template");
+    let with = Template::for_jobs(&TemplateSettings { shell: Some(Shell::default()), ..settings })
+        .expect("a template");
     let command = with.fill_job(b"-x", &args(&["a"]), 7, 1).expect("a command");
     assert_eq!(command.argv[2], " -x");
     let command = with.fill_job(b"echo $1", &args(&["a"]), 7, 1).expect("a command");
@@ -347,7 +347,9 @@ fn nasty() -> impl Strategy<Value = Vec<u8>> {
 type Expected = fn(&[Vec<u8>]) -> Vec<Vec<u8>>;
 const PIECES: [(&str, Expected); 23] = [
     ("{}", <[Vec<u8>]>::to_vec),
-    ("{/}", |words| words.iter().map(|word| Cut::of_ending(b"/").1.apply(word).into_owned()).collect()),
+    ("{/}", |words| {
+        words.iter().map(|word| Cut::of_ending(b"/").1.apply(word).into_owned()).collect()
+    }),
     ("x{}y", |words| around("x", words, "y")),
     ("\"{}\"", |words| around("", words, "")),
     ("'{}'", |words| around("", words, "")),
@@ -385,7 +387,13 @@ const OTHER_PIECES: [(&str, Expected); 16] = [
     ("\"$([[ -n x{} ]] && printf .)\"", |_| vec![b".".to_vec()]),
     ("\"$([[ x{} == \"x{}\" ]] && printf .)\"", |_| vec![b".".to_vec()]),
     ("\"$(a=({} x); printf %s. \"${a[@]}\")\"", |words| {
-        vec![words.iter().chain([&b"x".to_vec()]).flat_map(|word| [word, &b"."[..]].concat()).collect()]
+        vec![
+            words
+                .iter()
+                .chain([&b"x".to_vec()])
+                .flat_map(|word| [word, &b"."[..]].concat())
+                .collect(),
+        ]
     }),
     ("\"$(x={}; typeset y=x{}; printf %s. \"$x$y\")\"", |words| {
         vec![[words.join(&b' ').as_slice(), b"x", &words.join(&b' '), b"."].concat()]

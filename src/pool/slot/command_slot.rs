@@ -160,9 +160,8 @@ impl CommandSlot {
     /// Ctrl-C at a job that has the terminal ends the run too. No further job begins.
     fn pass_interrupt_on(&self, ended: &Ended) {
         let signal = ended.status.and_then(|status| status.signal());
-        let is_key = |signal: &i32| {
-            [Signal::INT, Signal::QUIT].iter().any(|key| key.as_raw() == *signal)
-        };
+        let is_key =
+            |signal: &i32| [Signal::INT, Signal::QUIT].iter().any(|key| key.as_raw() == *signal);
         if let Some(signal) = signal.filter(is_key).filter(|_| ended.cut.is_none()) {
             self.slot.shared.watcher.interrupted(signal);
             self.slot.pause(INTERRUPT_PATIENCE);

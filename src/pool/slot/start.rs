@@ -14,9 +14,7 @@ use crate::pool::slot::death::append_last_words;
 use crate::pool::slot::retire::report_end;
 use crate::pool::slot::steps::{OVER_TICK, Slot, unbundled};
 use crate::pool::slot::warm_up::{Unfit, warm_up};
-use crate::process::{
-    Process, ProcessOutput, ProcessStdin, Spec, Stop, describe, describe_exited,
-};
+use crate::process::{Process, ProcessOutput, ProcessStdin, Spec, Stop, describe, describe_exited};
 use crate::worker::{Worker, WorkerId};
 
 /// The pause after the first start-up failure. It doubles with each further one.
@@ -54,7 +52,11 @@ impl Slot {
             clears_env: place.clears_env,
             cwd: cwd.as_deref(),
             stdin: ProcessStdin::Pipe,
-            output: if shared.config.worker.pty { ProcessOutput::PlainTerminal } else { ProcessOutput::Pipes },
+            output: if shared.config.worker.pty {
+                ProcessOutput::PlainTerminal
+            } else {
+                ProcessOutput::Pipes
+            },
             slot: self.number(),
             wake: &self.wake,
         };

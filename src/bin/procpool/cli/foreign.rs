@@ -5,22 +5,23 @@ use clap::Args;
 /// Options of GNU parallel that are accepted, so that its command lines run.
 #[derive(Debug, Args)]
 pub struct AcceptedOptions {
-    /// Show the progress on a terminal, as --progress line does
-    #[arg(hide = true, long)]
+    /// Show the progress on a terminal, as --progress line does; GNU parallel's name
+    #[arg(hide_short_help = true, long)]
     pub bar: bool,
 
-    /// As --bar
-    #[arg(hide = true, long)]
+    /// Show the progress on a terminal, as --bar does
+    #[arg(hide_short_help = true, long)]
     pub eta: bool,
 
-    /// Nothing: there is no notice
-    #[arg(hide = true, long, aliases = ["gnu", "group", "plus"])]
+    /// Do nothing, since procpool prints no notice; GNU parallel's name
+    #[arg(hide_short_help = true, long, aliases = ["gnu", "group", "plus"])]
     pub no_notice: bool,
 }
 
 const LINES: &str = "-n N makes one job of N lines; a line is one arg";
 const STDIN: &str = "-n N --stdin feeds each command N lines";
-const COPY: &str = "--before 'rsync …' copies files to each host; results come back as the output of jobs";
+const COPY: &str =
+    "--before 'rsync …' copies files to each host; results come back as the output of jobs";
 const SSH: &str = "--launcher 'ssh -p 2222 {host}' says how a host is reached";
 const REPLACE: &str = "-I STR chooses another placeholder";
 const PROGRESS: &str = "--progress full shows each running job in a row";
@@ -56,7 +57,10 @@ const FOREIGN: &[(&[&str], &str)] = &[
     (&["--csv"], "write --input csv"),
     (&["--regexp"], "--colsep takes a regular expression without it"),
     (&["--trim"], "an arg keeps its spaces; --colsep ' *, *' leaves out those around a separator"),
-    (&["--skip-first-line"], "--header takes the names of columns from it; tail -n +2 leaves it out"),
+    (
+        &["--skip-first-line"],
+        "--header takes the names of columns from it; tail -n +2 leaves it out",
+    ),
     (&["--filter"], "choose lines before procpool, with grep or awk"),
     (&["--template", "--tmpl"], "--shell 'sed … file > {}.conf' makes a file for each job"),
     (&["--pipe", "--spreadstdin", "--pipepart", "--pipe-part"], STDIN),
@@ -64,22 +68,45 @@ const FOREIGN: &[(&[&str], &str)] = &[
     (&["--rrs", "--remove-rec-sep", "--removerecsep", "--blocktimeout", "--block-timeout"], STDIN),
     (&["--bt", "--cat", "--fifo", "--tee"], STDIN),
     (
-        &["--round-robin", "--roundrobin", "--round", "--shard", "--bin", "--group-by", "--groupby"],
+        &[
+            "--round-robin",
+            "--roundrobin",
+            "--round",
+            "--shard",
+            "--bin",
+            "--group-by",
+            "--groupby",
+        ],
         "--worker with --protocol raw deals lines to processes that stay alive, and --route KEY by a key",
     ),
-    (&["-u", "--ungroup", "--line-buffer", "--lb", "--linebuffer"], "--live --stream prints lines as they come"),
+    (
+        &["-u", "--ungroup", "--line-buffer", "--lb", "--linebuffer"],
+        "--live --stream prints lines as they come",
+    ),
     (&["--no-keep-order", "--nokeeporder"], "--stream prints each result as its job finishes"),
     (&["--latest-line", "--ll", "--latestline"], PROGRESS),
-    (&["--tmux", "--tmuxpane"], "--progress full shows each running job, and --tty gives a job the terminal"),
+    (
+        &["--tmux", "--tmuxpane"],
+        "--progress full shows each running job, and --tty gives a job the terminal",
+    ),
     (&["--ctag"], "write --tag"),
     (&["--ctagstring", "--ctag-string"], "write --tag-string TEXT"),
-    (&["--color-failed", "--cf", "--colour", "--colour-failed"], "write --color always"),
-    (&["--files", "--files0", "--output-as-files", "--outputasfiles"], "--results DIR keeps the output of each job in files"),
-    (&["--compress", "--compress-program", "--decompress-program"], "results that wait go to a temporary file as they are; --tmpdir DIR chooses its place"),
+    (&["--color-failed", "--cf", "--colour-failed"], "write --color always"),
+    (
+        &["--files", "--files0", "--output-as-files", "--outputasfiles"],
+        "--results DIR keeps the output of each job in files",
+    ),
+    (
+        &["--compress", "--compress-program", "--decompress-program"],
+        "results that wait go to a temporary file as they are; --tmpdir DIR chooses its place",
+    ),
     (&["--workdir", "--wd"], "write --cwd DIR"),
     (&["--load", "--limit"], "write --max-load N or --min-free-memory SIZE"),
     (&["--memfree"], "write --min-free-memory SIZE"),
-    (&["--memsuspend", "--mem-suspend", "--noswap"], "procpool suspends no job; --min-free-memory SIZE starts none while less is free"),
+    (
+        &["--memsuspend", "--mem-suspend", "--noswap"],
+        "procpool suspends no job; --min-free-memory SIZE starts none while less is free",
+    ),
     (&["--halt-on-error"], "write --halt now,fail=1 or --fail-fast"),
     (&["--termseq", "--term-seq"], "a job that must end gets TERM, and KILL after --grace TIME"),
     (&["--resume-failed", "--retry-failed"], "--journal FILE --resume runs again what failed"),
@@ -94,7 +121,15 @@ const FOREIGN: &[(&[&str], &str)] = &[
     (&["--basefile", "--bf", "--transfer", "--transferfile", "--tf", "--return"], COPY),
     (&["--trc", "--cleanup", "--rsync-opts", "--rsyncopts"], COPY),
     (
-        &["--nonall", "--onall", "--hgrp", "--hostgroups", "--hostgroup", "--filter-hosts", "--filterhosts"],
+        &[
+            "--nonall",
+            "--onall",
+            "--hgrp",
+            "--hostgroups",
+            "--hostgroup",
+            "--filter-hosts",
+            "--filterhosts",
+        ],
         "-S runs each job on one host; procpool ssh {} COMMAND ::: HOST … runs a command on each",
     ),
     (
@@ -107,10 +142,16 @@ const FOREIGN: &[(&[&str], &str)] = &[
         "write a script that calls procpool, and give it the lines with -a FILE or <<EOF",
     ),
     (&["--minversion", "--min-version"], "--version prints the version"),
-    (&["--number-of-cores", "--number-of-cpus", "--number-of-sockets", "--number-of-threads"], CPUS),
+    (
+        &["--number-of-cores", "--number-of-cpus", "--number-of-sockets", "--number-of-threads"],
+        CPUS,
+    ),
     (&["--use-cores-instead-of-threads", "--use-cpus-instead-of-cores"], CPUS),
     (&["--use-sockets-instead-of-threads"], CPUS),
-    (&["--silent", "--plain", "--shell-completion"], "it is not needed: leave it out (--generate bash prints completions)"),
+    (
+        &["--silent", "--plain", "--shell-completion"],
+        "it is not needed: leave it out (--generate bash prints completions)",
+    ),
 ];
 
 /// What to write instead of an option of another tool; `None`: no tool has it.
@@ -122,8 +163,8 @@ pub fn advice(option: &str) -> Option<&'static str> {
 mod tests {
     use std::ffi::OsString;
 
+    use super::super::options::{definition, parse_words};
     use super::*;
-    use crate::cli::options::{definition, parse_words};
 
     /// All options of GNU xargs, of BSD's and of busybox's.
     const XARGS: &str = "-0 --null -a --arg-file -d --delimiter -E -e --eof -I -i --replace -L --max-lines -l \
@@ -169,7 +210,8 @@ mod tests {
     #[test]
     fn each_option_of_xargs_and_gnu_parallel_is_known_or_explained() {
         for option in XARGS.split_whitespace().chain(PARALLEL.split_whitespace()) {
-            let words: Vec<OsString> = ["procpool", option, "1", "true"].map(OsString::from).to_vec();
+            let words: Vec<OsString> =
+                ["procpool", option, "1", "true"].map(OsString::from).to_vec();
             let message = match parse_words(&words) {
                 Ok(_) => String::new(),
                 Err(exit) => format!("{exit:?}"),

@@ -14,7 +14,9 @@ use super::machine::Machine;
 use super::misuse::Misuse;
 use super::mode::Mode;
 use super::workers::{check_names, first_messages, named_workers, protocol};
-use super::{commands, journal as journal_plan, lines, no_shell, results, route, sources, stdin, usage};
+use super::{
+    commands, journal as journal_plan, lines, no_shell, results, route, sources, stdin, usage,
+};
 use crate::cli::{self, Options};
 
 /// The demands of the options.
@@ -84,8 +86,7 @@ impl Plan {
             whole,
             form,
         };
-        let commands =
-            template.map(|template| commands::commands(&invocation, template, &reader));
+        let commands = template.map(|template| commands::commands(&invocation, template, &reader));
         let code = invocation.code;
         Ok(Self { reader, commands, code, workers, protocol, first, shape, tag, limits, journal })
     }

@@ -40,11 +40,7 @@ pub fn template(invocation: &Invocation<'_>) -> Result<Template, Misuse> {
 }
 
 /// The commands of a template, for the jobs of a reader.
-pub fn commands(
-    invocation: &Invocation<'_>,
-    template: Template,
-    reader: &Reader,
-) -> Arc<Commands> {
+pub fn commands(invocation: &Invocation<'_>, template: Template, reader: &Reader) -> Arc<Commands> {
     let options = invocation.options;
     Arc::new(Commands {
         in_jobs: invocation.words.is_empty(),

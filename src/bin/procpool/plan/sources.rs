@@ -54,17 +54,21 @@ fn check_signs(invocation: &Invocation<'_>) -> Result<(), Misuse> {
         return Err("--link pairs lists of args: give several, each after ::: or ::::".into());
     }
     let is_used = |sign: &OsString| {
-        let is_it = |word: &OsString| word == sign || word.as_bytes() == [sign.as_bytes(), b"+"].concat();
+        let is_it =
+            |word: &OsString| word == sign || word.as_bytes() == [sign.as_bytes(), b"+"].concat();
         invocation.options.command.iter().any(is_it)
     };
-    for (name, sign) in [("--arg-sep", &options.arg_sep), ("--arg-file-sep", &options.arg_file_sep)] {
+    for (name, sign) in [("--arg-sep", &options.arg_sep), ("--arg-file-sep", &options.arg_file_sep)]
+    {
         match sign {
             Some(sign) if sign.is_empty() => {
                 return Err(Misuse::new(format!("{name} needs a text that is not empty")));
             }
             Some(sign) if !is_used(sign) => {
                 let sign = sign.display();
-                return Err(Misuse::new(format!("{name}: there is no word '{sign}' after COMMAND")));
+                return Err(Misuse::new(format!(
+                    "{name}: there is no word '{sign}' after COMMAND"
+                )));
             }
             _ => {}
         }

@@ -25,13 +25,17 @@ pub fn check_terminal(invocation: &Invocation<'_>) -> Result<(), Misuse> {
         return Ok(());
     }
     if options.workers.max_procs != Some(1) {
-        return Err("--tty gives the terminal to one job at a time: leave out -j, or write -j1".into());
+        return Err(
+            "--tty gives the terminal to one job at a time: leave out -j, or write -j1".into()
+        );
     }
     let is_typed = options.input.arg_file.is_empty() && invocation.lists.is_empty();
     if is_typed && invocation.machine.stdin_is_terminal {
-        return Err("--tty gives the terminal to the jobs, so lines can't be typed there: give them in a \
+        return Err(
+            "--tty gives the terminal to the jobs, so lines can't be typed there: give them in a \
                     file (-a FILE), through a pipe, or after :::"
-            .into());
+                .into(),
+        );
     }
     Ok(())
 }

@@ -119,14 +119,16 @@ pub fn run(mut options: Options, early: Option<Early>) -> anyhow::Result<Status>
 
 /// Sets the folder of `--tmpdir`.
 fn choose_temporary_folder(options: &Options) -> Result<(), Misuse> {
-    let Some(folder) = &options.output.tmpdir else { return Ok(()) };
+    let Some(folder) = &options.output.storage.tmpdir else { return Ok(()) };
     let name = folder.display();
     match std::fs::metadata(folder) {
         Ok(metadata) if !metadata.is_dir() => {
             return Err(Misuse::new(format!("--tmpdir: '{name}' is no folder")));
         }
         Ok(_) => {}
-        Err(error) => return Err(Misuse::new(format!("--tmpdir: '{name}' can't be used: {error}"))),
+        Err(error) => {
+            return Err(Misuse::new(format!("--tmpdir: '{name}' can't be used: {error}")));
+        }
     }
     procpool::engine::set_temporary_folder(folder);
     Ok(())
@@ -139,9 +141,11 @@ fn check_whole(plan: &Plan, outputs: &Outputs, has_hosts: bool) -> Result<(), Mi
         return Err("{total} is not known on other hosts: leave it out, or leave out -S".into());
     }
     if whole.shuffle.is_some() && outputs.rest.is_some() {
-        return Err("--failed FILE is the input, and keeps lines in their order, which --shuf changes: \
+        return Err(
+            "--failed FILE is the input, and keeps lines in their order, which --shuf changes: \
                     name another FILE"
-            .into());
+                .into(),
+        );
     }
     Ok(())
 }
@@ -220,7 +224,7 @@ impl ResultSinks {
             shape: plan.shape,
             detail: options.output.detail,
             tag: plan.tag.clone(),
-            newline: options.output.newline,
+            newline: options.output.lines.newline,
             commands: plan.commands.clone(),
             sources: builders::source_names(&plan.reader),
             failures: FailureStyle {
@@ -236,7 +240,7 @@ impl ResultSinks {
         let settings = Settings {
             format,
             ordered: !options.output.stream,
-            buffer: options.output.buffer,
+            buffer: options.output.storage.buffer,
             journal: journal.clone(),
         };
         let screen = Arc::clone(reporter) as Arc<dyn Screen>;
