@@ -241,6 +241,8 @@ mod output;
 mod pool;
 mod process;
 mod protocol;
+#[cfg(feature = "unstable-engine")]
+mod server;
 mod util;
 mod worker;
 
@@ -266,7 +268,7 @@ pub use protocol::Protocol;
 pub mod engine {
     pub use crate::agent::{AgentEnd, AgentPool, AgentTask, run_agent};
     pub use crate::command::Commands;
-    pub use crate::config::{Depth, Host, Hosts, Init, Limits, THIS_HOST};
+    pub use crate::config::{Depth, Host, Hosts, Init, Limits, ServerLine, THIS_HOST};
     pub use crate::input::job_lines::{InitError, parse_init};
     pub use crate::interpreter::{CodeError, CodeFileError, Language};
     pub use crate::job::naming::name;
@@ -280,6 +282,10 @@ pub mod engine {
     pub use crate::pool::underway::Underway;
     pub use crate::process::lookup::{ProgramError, check as check_program, is_shell_word, locate};
     pub use crate::protocol::ReplyMessagesError;
+    pub use crate::server::client::Visit;
+    pub use crate::server::exchange::Exchange;
+    pub use crate::server::socket::{ServerSocket, SocketError};
+    pub use crate::server::{ServedPool, Server, ServerSettings};
     pub use crate::util::duration::{DurationError, parse_duration};
     pub use crate::util::files;
     pub use crate::util::histogram::Durations;

@@ -164,11 +164,13 @@ pub enum Why {
     Unfit,
     /// Nobody waited for its job any more, or the run was ended.
     Cancelled,
+    /// All workers were to be replaced.
+    Renewed,
 }
 
 impl Why {
     /// All reasons. Another machine is sent the index in this list.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Done,
         Self::MaxReqs,
         Self::MaxAge,
@@ -179,6 +181,7 @@ impl Why {
         Self::Protocol,
         Self::Unfit,
         Self::Cancelled,
+        Self::Renewed,
     ];
 
     /// The reason's name in records and messages.
@@ -194,6 +197,7 @@ impl Why {
             Self::Protocol => "protocol",
             Self::Unfit => "unfit",
             Self::Cancelled => "cancelled",
+            Self::Renewed => "renewed",
         }
     }
 }

@@ -30,6 +30,12 @@ impl Spares {
         self.count() < self.most
     }
 
+    /// The right to have one more spare worker, whatever the limit is.
+    pub(crate) fn always(&self) -> SparePermit {
+        self.count.fetch_add(1, Ordering::AcqRel);
+        SparePermit(Arc::clone(&self.count))
+    }
+
     /// The right to have one more spare worker, unless there are as many as there may be.
     pub(crate) fn permit(&self) -> Option<SparePermit> {
         self.count

@@ -7,10 +7,11 @@ use crate::job::{Failure, Job, Kind, Why};
 use crate::pool::queue::{Ask, Taken};
 use crate::pool::shared::Shared;
 use crate::pool::slot::deadline::{Deadlines, Due};
-use crate::pool::slot::death::{EndSign, append_last_words};
+use crate::pool::slot::death::EndSign;
 use crate::pool::slot::deliver::Attempt;
 use crate::pool::slot::doubt::{doubt_for, prove_results};
 use crate::pool::slot::lending::Lending;
+use crate::pool::slot::renewal::Renewal;
 use crate::pool::slot::silence::remark_on_silence;
 use crate::pool::slot::spare::SparePlace;
 use crate::pool::slot::steps::{self, Slot, unbundled};
@@ -29,6 +30,7 @@ pub(super) struct WorkerSlot {
     /// A worker is to be started before there is a job for it.
     prestarts: bool,
     pub(super) lending: Lending,
+    pub(super) renewal: Renewal,
 }
 
 /// What is left of a round.
@@ -46,7 +48,8 @@ impl WorkerSlot {
     pub(super) fn new(slot: Slot) -> Self {
         let prestarts = slot.index < slot.shared.config.worker.prestart;
         let lending = Lending::of(&slot.shared);
-        Self { slot, worker: None, spare: SparePlace::default(), prestarts, lending }
+        let (spare, renewal) = (SparePlace::default(), Renewal::default());
+        Self { slot, worker: None, spare, prestarts, lending, renewal }
     }
 
     /// Works until the queue is closed and empty; then the worker is retired.
@@ -57,6 +60,7 @@ impl WorkerSlot {
 
     /// Retires the worker.
     pub(super) fn finish(&mut self) {
+        self.end_renewal();
         let spare = self.spare.abandon();
         for worker in [spare, self.worker.take()].into_iter().flatten() {
             self.slot.retire_last(worker);
@@ -73,6 +77,9 @@ impl WorkerSlot {
         self.slot.answer_roll_call(1, |shared, slot| {
             worker.map_or_else(Vec::new, |worker| underway(shared, worker, slot))
         });
+        if self.is_renewing() {
+            self.renew();
+        }
         // A borrower of the slot may have taken jobs that are not its own.
         if self.slot.jobs.is_empty() && self.take() == Taken::Leave && self.in_flight() == 0 {
             return NextStep::Leave;
@@ -246,7 +253,7 @@ impl WorkerSlot {
                 caller.is_at(self.slot.index);
             }
             if job.is_abandoned() {
-                self.slot.finished += 1;
+                self.slot.finished += job.count();
             } else if let Some(worker) = &mut self.worker
                 && let Err(refused) = worker.accept(job, now)
             {
@@ -275,7 +282,7 @@ impl WorkerSlot {
         let Some(worker) = &mut self.worker else { return };
         self.spare.prepare(&mut self.slot, worker);
         let deadline = next_deadline(&self.slot.shared, worker, &self.spare);
-        let timeout = match deadline.min(self.slot.due()) {
+        let timeout = match deadline.min(self.slot.due()).min(self.renewal.due) {
             Moment::NEVER => None,
             deadline => deadline.until(self.slot.now()),
         };
@@ -415,44 +422,6 @@ impl WorkerSlot {
         }
     }
 
-    /// The time of the oldest job is over.
-    fn job_timed_out(&mut self) {
-        let Some(worker) = &self.worker else { return };
-        let deadlines = Deadlines::new(&self.slot.shared, worker);
-        let timeout = worker.flights.front().and_then(|flight| deadlines.timeout_of(flight));
-        let limit = humantime::format_duration(timeout.unwrap_or_default());
-        let unfinished = match worker.unfinished() {
-            said if said.is_empty() => said,
-            said => format!("; {said}"),
-        };
-        let message = format!("timed out after {limit}, and its worker was ended{unfinished}");
-        self.fail_oldest(Some(&Failure::new(Kind::Timeout, message)));
-    }
-
-    /// The worker has not read the request of its oldest job in time.
-    fn request_unread(&mut self, now: Moment) {
-        let Some(worker) = &self.worker else { return };
-        let waited = now.since(worker.turn_began).as_secs();
-        let message = format!("the worker did not read its request for {waited} s, and was ended");
-        self.fail_oldest(Some(&Failure::new(Kind::Timeout, message)));
-    }
-
-    /// The worker has never read anything: it has failed to start.
-    fn not_started(&mut self) {
-        let Some(mut worker) = self.worker.take() else { return };
-        let limit = self.slot.shared.config.failures.start_timeout.unwrap_or_default();
-        let mut message = format!(
-            "the worker (pid {}) did not start within {}: it had not read its first request",
-            worker.process.pid(),
-            humantime::format_duration(limit)
-        );
-        append_last_words(&mut message, &worker);
-        let jobs = worker.take_jobs();
-        let failures_before = worker.failures_before;
-        self.slot.dismiss(worker, Stop::Terminate);
-        self.slot.start_failed(jobs, message, failures_before);
-    }
-
     /// The worker has closed its stdin, or does not read it any more. It may answer what it has read.
     fn stdin_closed(&mut self) {
         let Some(worker) = &mut self.worker else { return };
@@ -523,7 +492,7 @@ impl WorkerSlot {
     }
 
     /// The worker has served its time: it ends in the background, and the spare takes its place.
-    fn retire(&mut self) {
+    pub(super) fn retire(&mut self) {
         let Some(worker) = self.worker.take() else { return };
         self.spare.stop_waiting_for_input(&mut self.slot, &worker);
         self.slot.retire(worker);
@@ -554,7 +523,7 @@ impl WorkerSlot {
     }
 
     /// Ends the worker. Its oldest job fails, or is forgotten if there is no failure.
-    fn fail_oldest(&mut self, failure: Option<&Failure>) {
+    pub(super) fn fail_oldest(&mut self, failure: Option<&Failure>) {
         if let Some(worker) = self.worker.take() {
             self.slot.fail_oldest(worker, failure);
         }

@@ -17,6 +17,7 @@ pub mod options;
 mod output;
 mod recycling;
 pub mod report;
+mod server;
 pub mod setting_names;
 mod short_help;
 pub mod texts;

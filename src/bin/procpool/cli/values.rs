@@ -32,6 +32,8 @@ pub enum ResultFormat {
     Value,
     /// Strings and the output of commands, unchanged; failures go to stderr
     Text,
+    /// The --status of a server as text for Prometheus
+    Prometheus,
 }
 
 /// When to do something that only a person at a terminal needs.

@@ -16,6 +16,9 @@ pub fn shape(invocation: &Invocation<'_>, protocol: Protocol) -> Result<Shape, M
         Some(ResultFormat::Record) => Shape::Record,
         Some(ResultFormat::Value) => Shape::Value,
         Some(ResultFormat::Text) => Shape::Text,
+        Some(ResultFormat::Prometheus) => {
+            return Err("--format prometheus is for the --status of a server".into());
+        }
         None if gives_records && !protocol.is_raw() => Shape::Record,
         None => Shape::Text,
     };
