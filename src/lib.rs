@@ -283,8 +283,8 @@ pub mod engine {
     pub use crate::process::lookup::{ProgramError, check as check_program, is_shell_word, locate};
     pub use crate::protocol::ReplyMessagesError;
     pub use crate::server::client::Visit;
-    pub use crate::server::exchange::Exchange;
     pub use crate::server::socket::{ServerSocket, SocketError};
+    pub use crate::server::switchboard::Switchboard;
     pub use crate::server::{ServedPool, Server, ServerSettings};
     pub use crate::util::duration::{DurationError, parse_duration};
     pub use crate::util::files;

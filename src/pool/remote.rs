@@ -63,7 +63,7 @@ impl Pool {
     #[doc(hidden)]
     pub fn renew_workers(&self) {
         let shared = self.shared();
-        shared.renewals.begin(shared.now());
+        shared.spares.renewals.begin(shared.now());
         self.wake_slots();
     }
 }

@@ -60,7 +60,7 @@ impl Visit {
             let line = finder.next(&mut self.bytes).map_err(|_| self.no_procpool())?;
             match line {
                 Some(line) => break line,
-                None => self.read_until(end)?,
+                None => self.read_before(end)?,
             }
         };
         let agent = line.0.first().is_some_and(|word| word == "agent");
@@ -92,7 +92,7 @@ impl Visit {
                 FrameSplit::Partial => {}
                 FrameSplit::Broken => return Err(self.no_procpool()),
             }
-            self.read_until(end.unwrap_or_else(|| Instant::now() + PATIENCE))?;
+            self.read_before(end.unwrap_or_else(|| Instant::now() + PATIENCE))?;
         }
     }
 
@@ -105,7 +105,7 @@ impl Visit {
     }
 
     /// Reads the bytes that come next.
-    fn read_until(&mut self, end: Instant) -> Result<(), SocketError> {
+    fn read_before(&mut self, end: Instant) -> Result<(), SocketError> {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(self.system(io::ErrorKind::TimedOut.into()));

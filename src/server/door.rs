@@ -119,6 +119,10 @@ impl Door {
         self.wake.notify();
     }
 
+    pub(super) fn fall_silent(&self) {
+        self.pools.iter().for_each(|served| served.switchboard.fall_silent());
+    }
+
     pub(super) fn status(&self) -> String {
         let is_closed = self.is_closed.load(Ordering::Acquire);
         let (slots, uptime) = (self.settings.slots, self.began.elapsed());
@@ -267,7 +271,7 @@ impl Door {
             .and_then(|text| text.split('\0').next().and_then(|index| index.parse::<usize>().ok()));
         let served = index.and_then(|index| self.pools.get(index));
         let served = served.ok_or("it has no such pool")?;
-        let work = PartyWork::begin(&served.exchange, outbox, is_ending);
+        let work = PartyWork::begin(&served.switchboard, outbox, is_ending);
         let work = work.ok_or("it has too many callers: try again later")?;
         outbox.say(&FromAgent::Ready { slots: self.settings.slots as u64 });
         Ok(Box::new(work))

@@ -3,29 +3,30 @@
 
 pub mod client;
 mod door;
-pub mod exchange;
 mod party;
 mod party_work;
 pub mod socket;
 mod status;
+pub mod switchboard;
 
 use std::io;
-use std::sync::Arc;
-use std::thread;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
 
 use self::door::Door;
-use self::exchange::Exchange;
 use self::socket::ServerSocket;
+use self::switchboard::Switchboard;
 use crate::pool::Pool;
 use crate::process::Wake;
+use crate::util::lock::lock;
 
 /// A pool of a server, and where its outcomes go.
 #[derive(Clone, Debug)]
 pub struct ServedPool {
-    /// The pool. Its sink and its watcher are the exchange.
+    /// The pool. Its sink and its watcher are the switchboard.
     pub pool: Pool,
     /// Passes outcomes on to callers.
-    pub exchange: Arc<Exchange>,
+    pub switchboard: Arc<Switchboard>,
 }
 
 /// What a server tells callers, and how many it takes.
@@ -45,6 +46,8 @@ pub struct ServerSettings {
 #[derive(Debug)]
 pub struct Server {
     door: Arc<Door>,
+    /// Ends when the door is closed and the socket is gone.
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Server {
@@ -58,17 +61,26 @@ impl Server {
         settings: ServerSettings,
     ) -> io::Result<Self> {
         for served in &pools {
-            served.exchange.serve(&served.pool);
+            served.switchboard.serve(&served.pool);
         }
         let door = Arc::new(Door::new(Wake::new()?, pools, settings));
         let open = Arc::clone(&door);
-        thread::Builder::new().name("door".into()).spawn(move || open.run(socket))?;
-        Ok(Self { door })
+        let thread = thread::Builder::new().name("door".into()).spawn(move || open.run(socket))?;
+        Ok(Self { door, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Takes no more callers. The present ones may go on.
+    /// Takes no more callers, and removes the socket. The present callers may go on.
     pub fn close(&self) {
         self.door.close();
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+
+    /// Tells callers nothing more: they are to take the server for lost.
+    pub fn fall_silent(&self) {
+        self.door.fall_silent();
     }
 
     /// How many callers there are.

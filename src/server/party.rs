@@ -5,12 +5,12 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use super::exchange::Exchange;
 use crate::agent::outbox::LinkOutbox;
 use crate::agent::reporting::LinkReporter;
 use crate::job::party::with_party;
 use crate::job::{Leash, Sink as _};
 use crate::link::from_agent::FromAgent;
+use crate::pool::Pool;
 use crate::util::lock::lock;
 
 /// A caller of a server.
@@ -19,9 +19,9 @@ pub(super) struct Party {
     /// Its number among the callers, which is a part of the numbers of its jobs.
     pub(super) number: u64,
     pub(super) reporter: LinkReporter,
+    pool: Pool,
     ending: Mutex<PartyEnding>,
     me: Weak<Party>,
-    exchange: Weak<Exchange>,
 }
 
 /// What the last word waits for.
@@ -38,28 +38,15 @@ struct PartyEnding {
 }
 
 impl Party {
-    /// A caller with a free number. `None`: there is none.
-    pub(super) fn admit(exchange: &Arc<Exchange>, outbox: &Arc<LinkOutbox>) -> Option<Arc<Self>> {
-        let party = exchange.admit(|number| {
-            Arc::new_cyclic(|me| Self {
-                number,
-                reporter: LinkReporter::new(Arc::clone(outbox), with_party(number, 0)),
-                ending: Mutex::default(),
-                me: Weak::clone(me),
-                exchange: Arc::downgrade(exchange),
-            })
-        })?;
+    /// A caller with this number. Its jobs go to this pool.
+    pub(super) fn new(number: u64, outbox: &Arc<LinkOutbox>, pool: &Pool) -> Arc<Self> {
+        let reporter = LinkReporter::new(Arc::clone(outbox), with_party(number, 0));
         // A job that can't be started has failed: there is no other host for it.
-        party.reporter.has_workers.store(false, Ordering::Relaxed);
-        let (number, exchange) = (party.number, Arc::downgrade(exchange));
-        outbox.never_wait(move || {
-            if let Some(exchange) = exchange.upgrade()
-                && let Some(pool) = exchange.pool()
-            {
-                pool.set_held(number, false);
-            }
-        });
-        Some(party)
+        reporter.has_workers.store(false, Ordering::Relaxed);
+        let own = pool.clone();
+        outbox.never_wait(move || own.set_held(number, false));
+        let (pool, ending) = (pool.clone(), Mutex::default());
+        Arc::new_cyclic(|me| Self { number, reporter, pool, ending, me: Weak::clone(me) })
     }
 
     pub(super) fn me(&self) -> Weak<Self> {
@@ -68,11 +55,8 @@ impl Party {
 
     /// If the caller does not read its results, none of its jobs are begun until it does.
     pub(super) fn hold_if_full(&self) {
-        if self.reporter.outbox.lacks_room()
-            && let Some(exchange) = self.exchange.upgrade()
-            && let Some(pool) = exchange.pool()
-        {
-            pool.set_held(self.number, true);
+        if self.reporter.outbox.lacks_room() {
+            self.pool.set_held(self.number, true);
         }
     }
 
@@ -114,11 +98,15 @@ impl Party {
 pub(super) struct PartyLeash {
     is_cut: AtomicBool,
     party: Arc<Party>,
+    /// Frees the number of the party.
+    dismiss: Box<dyn Fn() + Send + Sync>,
 }
 
 impl PartyLeash {
-    pub(super) fn new(party: &Arc<Party>) -> Arc<Self> {
-        Arc::new(Self { is_cut: AtomicBool::new(false), party: Arc::clone(party) })
+    /// `dismiss` is called when all jobs are gone.
+    pub(super) fn new(party: &Arc<Party>, dismiss: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        let (is_cut, party) = (AtomicBool::new(false), Arc::clone(party));
+        Arc::new(Self { is_cut, party, dismiss: Box::new(dismiss) })
     }
 
     /// Nobody waits for the jobs any more.
@@ -141,9 +129,7 @@ impl Leash for PartyLeash {
 
 impl Drop for PartyLeash {
     fn drop(&mut self) {
-        if let Some(exchange) = self.party.exchange.upgrade() {
-            exchange.dismiss(self.party.number);
-        }
+        (self.dismiss)();
         self.party.end_if(|ending| ending.is_idle = true);
     }
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::exchange::Exchange;
 use super::party::{Party, PartyLeash};
+use super::switchboard::Switchboard;
 use crate::agent::outbox::LinkOutbox;
 use crate::agent::work::Work;
 use crate::job::party::{LAST_OF_PARTY, with_party};
@@ -38,13 +38,14 @@ pub(super) struct PartyWork {
 impl PartyWork {
     /// Begins the work for a caller. `None`: there are too many callers.
     pub(super) fn begin(
-        exchange: &Arc<Exchange>,
+        switchboard: &Arc<Switchboard>,
         outbox: &Arc<LinkOutbox>,
         is_ending: &Arc<AtomicBool>,
     ) -> Option<Self> {
-        let pool = exchange.pool()?.clone();
-        let party = Party::admit(exchange, outbox)?;
-        let leash = PartyLeash::new(&party);
+        let pool = switchboard.pool()?.clone();
+        let party = switchboard.admit(outbox)?;
+        let (number, board) = (party.number, Arc::clone(switchboard));
+        let leash = PartyLeash::new(&party, move || board.dismiss(number));
         Some(Self {
             pool,
             party,

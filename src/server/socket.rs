@@ -73,19 +73,16 @@ impl fmt::Display for SocketError {
             ),
             Self::OpenFolder(path) => write!(
                 f,
-                "others may write to the folder '{0}': put the socket in one that is yours alone \
-                 (chmod go-w '{0}')",
+                "others may write to the folder '{}': put the socket in one where only you can write",
                 path.display()
             ),
             Self::NoSocket(path) => {
                 write!(f, "'{}' is no socket: it is left as it is", path.display())
             }
             Self::OfOther(path) => write!(f, "'{}' belongs to another user", path.display()),
-            Self::InUse(path) => write!(
-                f,
-                "a server runs at '{0}' already: end it with --stop '{0}'",
-                path.display()
-            ),
+            Self::InUse(path) => {
+                write!(f, "a server runs at '{}' already: stop it first", path.display())
+            }
             Self::NoServer(path) => write!(f, "no server runs at '{}'", path.display()),
             Self::NoProcpool(path) => {
                 write!(f, "what answers at '{}' is no server of procpool", path.display())

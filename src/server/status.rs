@@ -49,7 +49,7 @@ impl ServerStatus {
         uptime: Duration,
     ) -> Self {
         let stats: Vec<_> = pools.iter().map(|served| served.pool.stats()).collect();
-        let counts: Vec<_> = pools.iter().map(|served| served.exchange.counts()).collect();
+        let counts: Vec<_> = pools.iter().map(|served| served.switchboard.counts()).collect();
         let failed = counts.iter().map(|(_, failed)| failed).sum();
         Self {
             version: PROGRAM_VERSION,

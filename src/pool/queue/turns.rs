@@ -10,9 +10,9 @@ use crate::job::party::party_of;
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     /// The line of the party whose turn it is, or of the only one.
-    first: Line,
+    first: PartyLine,
     /// The lines of the other parties, in no order.
-    others: Vec<Line>,
+    others: Vec<PartyLine>,
     /// What all lines have that are not held.
     ready: Amount,
     /// The turn of the line that was served last.
@@ -21,7 +21,7 @@ pub(super) struct Turns {
 
 /// The jobs of a party.
 #[derive(Debug, Default)]
-struct Line {
+struct PartyLine {
     party: u64,
     jobs: VecDeque<Job>,
     amount: Amount,
@@ -59,7 +59,7 @@ impl Amount {
     }
 }
 
-impl Line {
+impl PartyLine {
     fn is_ready(&self) -> bool {
         !self.is_held && !self.jobs.is_empty()
     }
@@ -110,16 +110,16 @@ impl Turns {
     }
 
     /// The line of a party, which may be new.
-    fn line(&mut self, party: u64) -> &mut Line {
+    fn line(&mut self, party: u64) -> &mut PartyLine {
         if self.first.party == party {
             return &mut self.first;
         }
         if self.first.jobs.is_empty() && self.others.is_empty() && !self.first.is_held {
-            self.first = Line { party, turn: self.clock, ..Line::default() };
+            self.first = PartyLine { party, turn: self.clock, ..PartyLine::default() };
             return &mut self.first;
         }
         let at = self.others.iter().position(|line| line.party == party).unwrap_or_else(|| {
-            self.others.push(Line { party, ..Line::default() });
+            self.others.push(PartyLine { party, ..PartyLine::default() });
             self.others.len() - 1
         });
         let line = &mut self.others[at];

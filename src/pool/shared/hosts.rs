@@ -124,6 +124,15 @@ impl Desk {
         (!self.is_server()).then_some(self.name)
     }
 
+    /// What it is, in messages about itself.
+    pub(crate) fn title(&self) -> String {
+        if self.is_server() {
+            format!("the server at '{}'", self.name)
+        } else {
+            self.name.to_owned()
+        }
+    }
+
     /// A message from it, with its name.
     pub(crate) fn named(&self, text: &str) -> String {
         self.label().map_or_else(|| text.to_owned(), |name| format!("{name}: {text}"))

@@ -14,7 +14,6 @@ use crate::pool::shared::deliveries::{self, Deliveries};
 use crate::pool::shared::estimates::Estimates;
 use crate::pool::shared::guarded::{GuardedSink, GuardedWatcher};
 use crate::pool::shared::hosts::HostDesks;
-use crate::pool::shared::renewals::Renewals;
 use crate::pool::shared::spares::Spares;
 use crate::pool::shared::start_ups::StartUps;
 use crate::pool::shared::stopping::Stopping;
@@ -36,7 +35,6 @@ pub(crate) struct Shared {
     pub(crate) start_ups: StartUps,
     pub(crate) estimates: Estimates,
     pub(crate) spares: Spares,
-    pub(crate) renewals: Renewals,
     pub(crate) deliveries: Deliveries,
     pub(crate) roll_call: RollCall,
     /// The other machines, if there are any.
@@ -74,7 +72,6 @@ impl Shared {
             start_ups: StartUps::new(),
             estimates: Estimates::new(&config),
             spares: Spares::new(config.recycling.standby),
-            renewals: Renewals::new(),
             deliveries: Deliveries::new(sink, sources),
             roll_call: RollCall::default(),
             hosts: config.hosts.clone().map(HostDesks::new),

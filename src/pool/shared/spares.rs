@@ -3,16 +3,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::pool::shared::renewals::Renewals;
+
 /// The count of spare workers and its limit.
 #[derive(Debug)]
 pub(crate) struct Spares {
+    /// The replacement of all workers.
+    pub(crate) renewals: Renewals,
     count: Arc<AtomicUsize>,
     most: usize,
 }
 
 impl Spares {
     pub(super) fn new(most: usize) -> Self {
-        Self { count: Arc::default(), most }
+        Self { renewals: Renewals::new(), count: Arc::default(), most }
     }
 
     /// The same limit, with the count of another pool.

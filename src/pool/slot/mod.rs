@@ -14,6 +14,7 @@ mod kind;
 mod late;
 mod lending;
 mod loan;
+mod renew;
 mod renewal;
 mod retire;
 mod silence;

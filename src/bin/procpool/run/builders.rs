@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use procpool::engine::input::route::Route;
 use procpool::engine::input::{Reader, Source};
 use procpool::engine::{
-    AgentTask, Builder, Exchange, Hosts, Init, Limits, Pool, Protocol, ServedPool, Sink, Timeout,
-    Watcher,
+    AgentTask, Builder, Hosts, Init, Limits, Pool, Protocol, ServedPool, Sink, Switchboard,
+    Timeout, Watcher,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -93,7 +93,7 @@ pub fn build(
     Ok(Pools::new(pools))
 }
 
-/// Builds the pools of a server, each with an exchange for its outcomes. `log` gets the messages that are for no
+/// Builds the pools of a server, each with a switchboard for its outcomes. `log` gets the messages that are for no
 /// caller.
 ///
 /// # Errors
@@ -107,18 +107,18 @@ pub fn build_served(
     let limits = Limits { jobserver: false, ..plan.limits.clone() };
     let mut served: Vec<ServedPool> = Vec::new();
     for (index, builder) in kinds(plan, options).into_iter().enumerate() {
-        let exchange = Exchange::new(Arc::clone(log));
+        let switchboard = Switchboard::new(Arc::clone(log));
         let builder = set(builder, options)
             .limits(limits.clone())
-            .watcher(Arc::clone(&exchange) as Arc<dyn Watcher>)
-            .sink(Arc::clone(&exchange) as Arc<dyn Sink>)
+            .watcher(Arc::clone(&switchboard) as Arc<dyn Watcher>)
+            .sink(Arc::clone(&switchboard) as Arc<dyn Sink>)
             .max_procs(size.slots.clamp(1, MOST_SLOTS))
             .goes_on(true);
         let builder = match served.first() {
             Some(first) => builder.beside(&first.pool, index * size.slots),
             None => builder,
         };
-        served.push(ServedPool { pool: builder.build_checked()?, exchange });
+        served.push(ServedPool { pool: builder.build_checked()?, switchboard });
     }
     Ok(served)
 }

@@ -25,7 +25,7 @@ pub struct NamedHost {
 ///
 /// # Errors
 /// They are not named as they should be, or can't be found out.
-pub fn find(options: &Options, server: Option<Visit>) -> anyhow::Result<Option<Hosts>> {
+pub fn find(options: &mut Options, server: Option<Visit>) -> anyhow::Result<Option<Hosts>> {
     let given = &options.commands.hosts;
     if let Some(server) = server {
         return of_server(options, server).map(Some);
@@ -79,6 +79,7 @@ pub fn find(options: &Options, server: Option<Visit>) -> anyhow::Result<Option<H
             hosts.hosts.push(Host { name, slots: own.or(slots), launcher, before, line: None });
         }
     }
+    name_host(options, THIS_HOST);
     Ok(Some(hosts))
 }
 

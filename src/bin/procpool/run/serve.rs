@@ -56,7 +56,8 @@ pub fn serve(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Re
     let slots = size.all_slots();
     let s = if slots == 1 { "" } else { "s" };
     console.say(&format!("serving at '{}' with {slots} slot{s}", path.display()));
-    let watch = ServerWatch { server, pools, console, signals, idle: None, stage: Stage::Open };
+    let watch =
+        ServerWatch { server, pools, console, signals, idle: None, stage: ServerStage::Open };
     Ok(runtime.block_on(watch.run()))
 }
 
@@ -73,6 +74,9 @@ fn check(options: &Options) -> Result<(), Misuse> {
     }
     let is_odd = |id: &&String| !keys::is_of_pool(id) && !OWN.contains(&id.as_str());
     match options.given.iter().find(is_odd) {
+        Some(id) if id == "route" => {
+            Err("--route has no meaning with --serve: its workers are for all callers".into())
+        }
         Some(id) => Err(Misuse::new(format!(
             "--{} is for callers: give it with --connect",
             id.replace('_', "-")
@@ -100,7 +104,7 @@ impl Watcher for ServerLog {
 
 /// How far the end of a server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum ServerStage {
     /// It takes callers.
     Open,
     /// It takes no more, and the present ones go on.
@@ -117,7 +121,7 @@ struct ServerWatch {
     signals: Signals,
     /// The server ends after this time without callers.
     idle: Option<Duration>,
-    stage: Stage,
+    stage: ServerStage,
 }
 
 impl ServerWatch {
@@ -131,13 +135,13 @@ impl ServerWatch {
                 },
                 () = self.server.changed() => idle_at = self.idle_at(),
                 () = sleep_until(idle_at) => self.drain(),
-                () = ended(&self.pools), if self.stage == Stage::Ending => return Status::Success,
+                () = ended(&self.pools), if self.stage == ServerStage::Ending => return Status::Success,
             }
             if self.server.is_to_end() {
                 self.drain();
             }
-            if self.stage == Stage::Draining && self.server.callers() == 0 {
-                self.stage = Stage::Ending;
+            if self.stage == ServerStage::Draining && self.server.callers() == 0 {
+                self.stage = ServerStage::Ending;
                 self.pools.iter().for_each(|served| served.pool.finish());
             }
         }
@@ -145,13 +149,13 @@ impl ServerWatch {
 
     /// When the server ends if no caller comes.
     fn idle_at(&self) -> Option<Instant> {
-        let is_idle = self.stage == Stage::Open && self.server.callers() == 0;
+        let is_idle = self.stage == ServerStage::Open && self.server.callers() == 0;
         self.idle.filter(|_| is_idle).and_then(|idle| Instant::now().checked_add(idle))
     }
 
     fn drain(&mut self) {
-        if self.stage == Stage::Open {
-            self.stage = Stage::Draining;
+        if self.stage == ServerStage::Open {
+            self.stage = ServerStage::Draining;
             self.server.close();
         }
     }
@@ -162,7 +166,7 @@ impl ServerWatch {
             Caught::End(signal) if signal == rustix::process::Signal::HUP.as_raw() => {
                 self.pools.iter().for_each(|served| served.pool.renew_workers());
             }
-            Caught::End(signal) if self.stage != Stage::Open => {
+            Caught::End(signal) if self.stage != ServerStage::Open => {
                 return Some(Status::Signal(signal));
             }
             Caught::End(_) => self.drain(),
@@ -175,6 +179,7 @@ impl ServerWatch {
 
     /// Ends at once: all workers are killed.
     async fn kill(self, status: Status) -> Status {
+        self.server.fall_silent();
         self.server.close();
         self.pools.iter().for_each(|served| served.pool.kill());
         let _ = tokio::time::timeout(LAST_WAIT, ended(&self.pools)).await;

@@ -63,11 +63,7 @@ pub fn run(
     early: Option<Early>,
     server: Option<Visit>,
 ) -> anyhow::Result<Status> {
-    let is_served = server.is_some();
-    let hosts = hosts::find(&options, server)?;
-    if hosts.is_some() && !is_served {
-        hosts::name_host(&mut options, procpool::engine::THIS_HOST);
-    }
+    let hosts = hosts::find(&mut options, server)?;
     let (events, received) = unbounded_channel();
     let reporter = Arc::new(Reporter::new(events.clone()));
     let console = Arc::clone(&reporter.console);

@@ -87,7 +87,7 @@ impl HostSlot {
 
     /// The server is gone, and nobody else runs the jobs.
     fn lose_server(&self, why: &str) {
-        let message = format!("the server at '{}' is lost: {why}", self.desk.name);
+        let message = format!("{} is lost: {why}", self.desk.title());
         self.slot.shared.give_up(&Failure::new(Kind::Lost, message));
     }
 
@@ -170,7 +170,7 @@ impl HostSlot {
     /// Why a job that ran on a lost host is not run again, if it is not.
     fn end_of(&self, job: &Job, why: &str) -> Option<Failure> {
         let shared = &*self.slot.shared;
-        let name = self.desk.name;
+        let name = self.desk.title();
         let may_rerun = shared.hosts.as_ref().is_some_and(|hosts| hosts.settings.rerun);
         if shared.stopping.has_begun() {
             return Some(running_at_end());

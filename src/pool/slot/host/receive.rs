@@ -91,6 +91,9 @@ impl HostSlot {
             }
             FromAgent::Ready { .. } => self.ready(),
             FromAgent::Refused(why) => return Some(why.to_owned()),
+            FromAgent::Unfit(why) if self.desk.is_server() => {
+                self.record.is_unfit = Some(why.to_owned());
+            }
             FromAgent::Unfit(why) => return Some(why.to_owned()),
             FromAgent::Bye => self.bye(),
             // A server has said what it is before there was a slot for it.

@@ -3,10 +3,11 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 
 use super::party::Party;
+use crate::agent::outbox::LinkOutbox;
 use crate::job::party::{MOST_PARTIES, party_of};
 use crate::job::{Done, Failure, Job, Sink, Watcher, WorkerEnd};
 use crate::link::from_agent::FromAgent;
@@ -19,7 +20,7 @@ thread_local! {
 }
 
 /// Passes outcomes on to callers.
-pub struct Exchange {
+pub struct Switchboard {
     /// The callers, by their number. No caller has the number 0.
     parties: RwLock<HashMap<u64, Arc<Party>>>,
     /// The last number that was given to a caller.
@@ -32,18 +33,20 @@ pub struct Exchange {
     succeeded: AtomicU64,
     failed: AtomicU64,
     pool: OnceLock<Pool>,
+    /// Nothing more is passed on.
+    is_silent: AtomicBool,
     /// Gets the messages that are for no caller.
     log: Arc<dyn Watcher>,
 }
 
-impl std::fmt::Debug for Exchange {
+impl std::fmt::Debug for Switchboard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Exchange").field("last", &self.last).finish_non_exhaustive()
+        f.debug_struct("Switchboard").field("last", &self.last).finish_non_exhaustive()
     }
 }
 
-impl Exchange {
-    /// An exchange without callers. `log` gets the messages that are for no caller.
+impl Switchboard {
+    /// A switchboard without callers. `log` gets the messages that are for no caller.
     pub fn new(log: Arc<dyn Watcher>) -> Arc<Self> {
         Arc::new(Self {
             parties: RwLock::default(),
@@ -53,6 +56,7 @@ impl Exchange {
             succeeded: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             pool: OnceLock::new(),
+            is_silent: AtomicBool::new(false),
             log,
         })
     }
@@ -60,6 +64,11 @@ impl Exchange {
     /// The outcomes are those of this pool.
     pub(super) fn serve(&self, pool: &Pool) {
         let _ = self.pool.set(pool.clone());
+    }
+
+    /// Passes on nothing more.
+    pub(super) fn fall_silent(&self) {
+        self.is_silent.store(true, Ordering::Release);
     }
 
     pub(super) fn pool(&self) -> Option<&Pool> {
@@ -71,14 +80,15 @@ impl Exchange {
         (self.succeeded.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
     }
 
-    /// Gives a caller a free number. `None`: there is none.
-    pub(super) fn admit(&self, make: impl FnOnce(u64) -> Arc<Party>) -> Option<Arc<Party>> {
+    /// Admits a caller, under a free number. `None`: there is none.
+    pub(super) fn admit(&self, outbox: &Arc<LinkOutbox>) -> Option<Arc<Party>> {
+        let pool = self.pool()?;
         let mut parties = self.parties.write().unwrap_or_else(|error| error.into_inner());
         let last = self.last.load(Ordering::Relaxed);
-        let numbers = (1..MOST_PARTIES).map(|step| 1 + (last + step - 1) % (MOST_PARTIES - 1));
-        let number = numbers.into_iter().find(|number| !parties.contains_key(number))?;
+        let mut numbers = (0..MOST_PARTIES - 1).map(|step| 1 + (last + step) % (MOST_PARTIES - 1));
+        let number = numbers.find(|number| !parties.contains_key(number))?;
         self.last.store(number, Ordering::Relaxed);
-        let party = make(number);
+        let party = Party::new(number, outbox, pool);
         parties.insert(number, Arc::clone(&party));
         Some(party)
     }
@@ -93,6 +103,9 @@ impl Exchange {
     }
 
     fn party(&self, seq: u64) -> Option<Arc<Party>> {
+        if self.is_silent.load(Ordering::Acquire) {
+            return None;
+        }
         let parties = self.parties.read().unwrap_or_else(|error| error.into_inner());
         parties.get(&party_of(seq)).cloned()
     }
@@ -127,7 +140,7 @@ impl Exchange {
     }
 }
 
-impl Sink for Exchange {
+impl Sink for Switchboard {
     fn deliver(&self, done: &Done<'_>) {
         let counter = if done.outcome.is_ok() { &self.succeeded } else { &self.failed };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -190,7 +203,7 @@ impl Sink for Exchange {
     }
 }
 
-impl Watcher for Exchange {
+impl Watcher for Switchboard {
     fn worker_stderr(&self, lines: &[u8]) {
         self.log.worker_stderr(lines);
     }
