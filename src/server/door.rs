@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -55,8 +55,14 @@ pub(super) struct Door {
     settings: ServerSettings,
     began: Instant,
     callers: AtomicUsize,
+    /// How many have connected and have not said what they want.
+    visitors: AtomicUsize,
     is_closed: AtomicBool,
     is_to_end: AtomicBool,
+    /// Nobody is at the door any more.
+    is_over: AtomicBool,
+    /// Those at the door are sent away.
+    is_at_once: AtomicBool,
     changed: Notify,
     /// Those who wait for the end of the server.
     farewells: Mutex<Vec<UnixStream>>,
@@ -67,6 +73,9 @@ impl std::fmt::Debug for Door {
         f.debug_struct("Door").field("callers", &self.callers).finish_non_exhaustive()
     }
 }
+
+/// The system has no room for another connection now.
+struct NoRoom;
 
 /// Somebody who has connected and has not said what they want.
 struct Visitor {
@@ -95,6 +104,9 @@ impl Door {
             settings,
             began: Instant::now(),
             callers: AtomicUsize::new(0),
+            visitors: AtomicUsize::new(0),
+            is_over: AtomicBool::new(false),
+            is_at_once: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             is_to_end: AtomicBool::new(false),
             changed: Notify::new(),
@@ -114,9 +126,21 @@ impl Door {
         self.changed.notified().await;
     }
 
-    pub(super) fn close(&self) {
+    /// Lets nobody in who has not connected yet. `at_once`: nor anybody else.
+    pub(super) fn close(&self, at_once: bool) {
+        self.is_at_once.fetch_or(at_once, Ordering::AcqRel);
         self.is_closed.store(true, Ordering::Release);
         self.wake.notify();
+    }
+
+    /// Whether nobody is there: neither callers nor those who may become callers.
+    pub(super) fn is_deserted(&self) -> bool {
+        self.callers() == 0 && self.visitors.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether the socket is gone, and with it those at the door.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
     }
 
     pub(super) fn fall_silent(&self) {
@@ -129,41 +153,61 @@ impl Door {
         ServerStatus::of(&self.pools, slots, self.callers(), is_closed, uptime).text()
     }
 
-    /// Lets callers in until it is closed. Then the socket is gone.
-    pub(super) fn run(self: Arc<Self>, socket: ServerSocket) {
+    /// Lets callers in until it is closed. Then the socket is gone, and those who have connected before may
+    /// still come in.
+    pub(super) fn run(&self, me: &Arc<Self>, socket: ServerSocket) {
         let mut visitors: Vec<Visitor> = Vec::new();
         let mut crowded_until = None;
         while !self.is_closed.load(Ordering::Acquire) {
-            let now = Instant::now();
-            visitors.retain(|visitor| visitor.since + GREETING_PATIENCE > now);
-            let ready = self.wait(&socket, &visitors, crowded_until.take());
-            let Some(ready) = ready else { continue };
-            let mut index = 0;
-            visitors = visitors
-                .into_iter()
-                .filter_map(|visitor| {
-                    index += 1;
-                    if ready[index - 1] { self.hear(visitor) } else { Some(visitor) }
-                })
-                .collect();
-            if self.welcome(&socket, &mut visitors).is_err() {
+            let listener = Some(&socket.listener).filter(|_| crowded_until.is_none());
+            if self.round(me, listener, &mut visitors, crowded_until.take()).is_err() {
                 crowded_until = Some(Instant::now() + CROWDED_PAUSE);
             }
         }
+        let listener = socket.into_listener();
+        let _ = self.welcome(&listener, &mut visitors);
+        drop(listener);
+        while !visitors.is_empty() && !self.is_at_once.load(Ordering::Acquire) {
+            let _ = self.round(me, None, &mut visitors, None);
+        }
+        drop(visitors);
+        self.is_over.store(true, Ordering::Release);
+        self.changed.notify_one();
+    }
+
+    /// Waits, and deals with what has come. The error: the system has no room for another connection now.
+    fn round(
+        &self,
+        me: &Arc<Self>,
+        listener: Option<&UnixListener>,
+        visitors: &mut Vec<Visitor>,
+        crowded_until: Option<Instant>,
+    ) -> Result<(), NoRoom> {
+        let now = Instant::now();
+        visitors.retain(|visitor| visitor.since + GREETING_PATIENCE > now);
+        if let Some(mut ready) = self.wait(listener, visitors, crowded_until).map(Vec::into_iter) {
+            let all = std::mem::take(visitors).into_iter();
+            visitors.extend(all.filter_map(|visitor| {
+                if ready.next() == Some(true) { self.hear(me, visitor) } else { Some(visitor) }
+            }));
+        }
+        let welcomed = listener.map_or(Ok(()), |listener| self.welcome(listener, visitors));
+        if self.visitors.swap(visitors.len(), Ordering::AcqRel) != visitors.len() {
+            self.changed.notify_one();
+        }
+        welcomed
     }
 
     /// Waits for a caller, or for something that is said. Returns which visitors have said something.
     fn wait(
         &self,
-        socket: &ServerSocket,
+        listener: Option<&UnixListener>,
         visitors: &[Visitor],
         crowded_until: Option<Instant>,
     ) -> Option<Vec<bool>> {
         let mut fds = vec![PollFd::new(&self.wake, PollFlags::IN)];
         fds.extend(visitors.iter().map(|visitor| PollFd::new(&visitor.stream, PollFlags::IN)));
-        if crowded_until.is_none() {
-            fds.push(PollFd::new(&socket.listener, PollFlags::IN));
-        }
+        fds.extend(listener.map(|listener| PollFd::new(listener, PollFlags::IN)));
         let dues = visitors.iter().map(|visitor| visitor.since + GREETING_PATIENCE);
         let due = dues.chain(crowded_until).min();
         let wait = due.map(|due| due.saturating_duration_since(Instant::now()));
@@ -177,14 +221,14 @@ impl Door {
         Some(ready)
     }
 
-    /// Greets all who have come. The error: the system has no room for them now.
-    fn welcome(&self, socket: &ServerSocket, visitors: &mut Vec<Visitor>) -> Result<(), ()> {
+    /// Greets all who have come.
+    fn welcome(&self, listener: &UnixListener, visitors: &mut Vec<Visitor>) -> Result<(), NoRoom> {
         for _ in 0..MOST_WAITING {
-            let stream = match socket.listener.accept() {
+            let stream = match listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => continue,
-                Err(_) => return Err(()),
+                Err(_) => return Err(NoRoom),
             };
             if !is_own(&stream) || stream.set_nonblocking(true).is_err() {
                 continue;
@@ -204,12 +248,12 @@ impl Door {
     }
 
     /// Hears a visitor. Returns it if it has not said all yet.
-    fn hear(self: &Arc<Self>, mut visitor: Visitor) -> Option<Visitor> {
+    fn hear(&self, me: &Arc<Self>, mut visitor: Visitor) -> Option<Visitor> {
         match visitor.wish() {
             Wish::None => return Some(visitor),
             Wish::Nonsense => {}
-            Wish::Work => self.let_in(visitor),
-            Wish::Status => self.tell_status(visitor.stream),
+            Wish::Work => self.let_in(me, visitor),
+            Wish::Status => self.tell_status(me, visitor.stream),
             Wish::End => {
                 lock(&self.farewells).push(visitor.stream);
                 self.is_to_end.store(true, Ordering::Release);
@@ -220,9 +264,9 @@ impl Door {
     }
 
     /// Starts a thread for a caller.
-    fn let_in(self: &Arc<Self>, visitor: Visitor) {
+    fn let_in(&self, me: &Arc<Self>, visitor: Visitor) {
         let callers = self.callers.fetch_add(1, Ordering::AcqRel);
-        let guest = Guest(Arc::clone(self));
+        let guest = Guest(Arc::clone(me));
         if callers >= self.settings.most_callers {
             let text = format!("it has {callers} callers, and takes no more: try again later");
             let mut bytes = Vec::new();
@@ -231,7 +275,7 @@ impl Door {
             return;
         }
         self.changed.notify_one();
-        let door = Arc::clone(self);
+        let door = Arc::clone(me);
         let serve = move || {
             let _guest = guest;
             door.serve(visitor);
@@ -278,9 +322,9 @@ impl Door {
     }
 
     /// Sends the status. Whoever asked may read slowly.
-    fn tell_status(self: &Arc<Self>, mut stream: UnixStream) {
+    fn tell_status(&self, me: &Arc<Self>, mut stream: UnixStream) {
         let callers = self.callers.fetch_add(1, Ordering::AcqRel);
-        let guest = Guest(Arc::clone(self));
+        let guest = Guest(Arc::clone(me));
         if callers >= 2 * self.settings.most_callers {
             return;
         }

@@ -65,17 +65,33 @@ impl Server {
         }
         let door = Arc::new(Door::new(Wake::new()?, pools, settings));
         let open = Arc::clone(&door);
-        let thread = thread::Builder::new().name("door".into()).spawn(move || open.run(socket))?;
+        let thread =
+            thread::Builder::new().name("door".into()).spawn(move || open.run(&open, socket))?;
         Ok(Self { door, thread: Mutex::new(Some(thread)) })
     }
 
     /// Takes no more callers, and removes the socket. The present callers may go on.
     pub fn close(&self) {
-        self.door.close();
+        self.door.close(false);
+    }
+
+    /// As [`Server::close`], and waits until the socket is gone.
+    pub fn close_now(&self) {
+        self.door.close(true);
         let thread = lock(&self.thread).take();
         if let Some(thread) = thread {
             let _ = thread.join();
         }
+    }
+
+    /// Whether nobody is there: neither callers nor those who have just connected.
+    pub fn is_deserted(&self) -> bool {
+        self.door.is_deserted()
+    }
+
+    /// Whether it was closed, the socket is gone, and nobody is there.
+    pub fn is_over(&self) -> bool {
+        self.door.is_over() && self.door.callers() == 0
     }
 
     /// Tells callers nothing more: they are to take the server for lost.

@@ -105,7 +105,7 @@ impl std::error::Error for SocketError {}
 pub struct ServerSocket {
     pub(super) listener: UnixListener,
     /// Where it is; `None`: whoever started the server looks after it.
-    _place: Option<SocketPlace>,
+    place: Option<SocketPlace>,
 }
 
 /// Where a socket is. It is removed when this is dropped.
@@ -151,9 +151,15 @@ impl ServerSocket {
         Self::listening(socket.into(), None)
     }
 
+    /// The socket is removed, and takes no more callers than have come.
+    pub(super) fn into_listener(self) -> UnixListener {
+        drop(self.place);
+        self.listener
+    }
+
     fn listening(listener: UnixListener, place: Option<SocketPlace>) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        Ok(Self { listener, _place: place })
+        Ok(Self { listener, place })
     }
 }
 

@@ -46,6 +46,7 @@ mod screen;
 mod security;
 mod server;
 mod server_hostile;
+mod server_keep;
 mod server_kit;
 mod sh;
 mod signals;

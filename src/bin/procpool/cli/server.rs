@@ -1,6 +1,7 @@
 //! The options of the heading Server: a pool that outlives one invocation.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueHint};
 
@@ -24,6 +25,15 @@ pub struct ServerOptions {
     /// status is 125.
     #[arg(long, value_name = "SOCKET", value_hint = ValueHint::FilePath, conflicts_with_all = ["status", "stop"])]
     pub connect: Option<PathBuf>,
+
+    /// Keep the workers for TIME after this call, for the next call like it
+    ///
+    /// The first call starts a server in the background. Later calls with the same worker or code, options
+    /// about workers, folder, environment and procpool find it, and so wait for no start of a worker. The
+    /// server ends after TIME without a caller. With --serve, that server does. Its socket, and a log of its
+    /// messages, are in $XDG_RUNTIME_DIR/procpool, or in /tmp/procpool-UID.
+    #[arg(long, value_name = "TIME", value_parser = procpool::engine::parse_duration, conflicts_with_all = ["connect", "status", "stop"])]
+    pub keep: Option<Duration>,
 
     /// Print the status of the server at SOCKET as JSON, or with --format prometheus
     ///

@@ -78,6 +78,7 @@ const TABLE: &[(&str, Rule)] = &[
     // run/server.rs looks after these: which options go with them.
     ("serve", Rule::Everywhere),
     ("connect", Rule::Everywhere),
+    ("keep", Rule::Staying),
     ("status", Rule::Everywhere),
     ("stop", Rule::Everywhere),
     ("delay", Rule::Everywhere),

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::cli::Options;
 use crate::cli::typed::{TypedOption, typed};
 
 /// The options that say what a worker is, and what its jobs are. Callers of a server plan their runs by them.
@@ -60,6 +61,18 @@ pub fn is_of_pool(id: &str) -> bool {
 /// The words of this command line about the kind of the workers.
 pub fn words_of_kind() -> Vec<OsString> {
     typed().into_iter().filter(|option| is_of_kind(&option.id)).map(word).collect()
+}
+
+/// The words of this command line about the pool of workers.
+pub fn words_of_pool() -> Vec<OsString> {
+    typed().into_iter().filter(|option| is_of_pool(&option.id)).map(word).collect()
+}
+
+/// Whether there are workers, and not a command for each job.
+pub fn has_workers(options: &Options) -> bool {
+    let code = &options.code;
+    let code = [&code.python, &code.perl, &code.node, &code.ruby, &code.sh];
+    !options.workers.worker.is_empty() || code.iter().any(|code| code.is_some())
 }
 
 /// An option as one word. The name of a file of code means the same in each folder.

@@ -1,6 +1,6 @@
 //! `--serve`: a pool behind a socket, until a signal, `--stop` or a time without callers ends it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use procpool::engine::{Failure, ServedPool, Server, ServerSettings, ServerSocket
 use tokio::time::Instant;
 
 use super::builders::{self, Size};
+use super::keep::{self, Starter};
 use super::keys;
 use super::watch::{LAST_WAIT, sleep_until};
 use crate::cli::Options;
@@ -26,8 +27,11 @@ const FDS_EACH: usize = 6;
 /// A message has this many bytes besides a line of input, at most.
 const MESSAGE_MARGIN: usize = 1 << 20;
 
+/// A server in the background looks this often whether its socket is still there.
+const LOOK: Duration = Duration::from_secs(10);
+
 /// The options of a server besides those of its pool.
-const OWN: &[&str] = &["serve", "timeout", "color", "delay", "rate"];
+const OWN: &[&str] = &["serve", "keep", "timeout", "color", "delay", "rate"];
 
 /// Serves until the end.
 ///
@@ -35,11 +39,13 @@ const OWN: &[&str] = &["serve", "timeout", "color", "delay", "rate"];
 /// The server could not begin.
 pub fn serve(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Result<Status> {
     check(options)?;
+    let mut starter = Starter::take();
     let plan = Plan::of(options, Arc::new(AtomicBool::new(false)))?;
     let size = Size::of(&plan.reader.route, options.workers.max_procs);
     let most_callers = builders::allow_callers(size.all_slots(), FDS_EACH, MOST_CALLERS);
     let console = Arc::new(Console::new());
-    let log = Arc::new(ServerLog(Arc::clone(&console))) as Arc<dyn Watcher>;
+    let log = Arc::new(ServerLog { console: Arc::clone(&console), is_file: starter.is_some() });
+    let log = log as Arc<dyn Watcher>;
     let pools = builders::build_served(&plan, options, size, &log)?;
     let socket = ServerSocket::bind(path)?;
     let settings = ServerSettings {
@@ -56,17 +62,29 @@ pub fn serve(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Re
     let slots = size.all_slots();
     let s = if slots == 1 { "" } else { "s" };
     console.say(&format!("serving at '{}' with {slots} slot{s}", path.display()));
-    let watch =
-        ServerWatch { server, pools, console, signals, idle: None, stage: ServerStage::Open };
-    Ok(runtime.block_on(watch.run()))
+    if let Some(starter) = &mut starter {
+        starter.tell();
+    }
+    let watch = ServerWatch {
+        server,
+        pools,
+        console,
+        signals,
+        idle: options.server.keep,
+        place: starter.map(|_| path.to_owned()),
+        stage: ServerStage::Open,
+    };
+    let kept = watch.place.clone();
+    let status = runtime.block_on(watch.run());
+    if let Some(socket) = kept.filter(|_| status == Status::Success) {
+        keep::remove_log(&socket);
+    }
+    Ok(status)
 }
 
 /// Refuses options that mean nothing to a server.
 fn check(options: &Options) -> Result<(), Misuse> {
-    let workers = !options.workers.worker.is_empty();
-    let code = &options.code;
-    let has_code = [&code.python, &code.perl, &code.node, &code.ruby, &code.sh];
-    if !workers && !has_code.iter().any(|code| code.is_some()) {
+    if !keys::has_workers(options) {
         return Err("--serve keeps workers: name one with -w, or give code (--python …)".into());
     }
     if !options.command.is_empty() {
@@ -86,19 +104,33 @@ fn check(options: &Options) -> Result<(), Misuse> {
 }
 
 /// Prints the messages of a server that are for no caller.
-struct ServerLog(Arc<Console>);
+struct ServerLog {
+    console: Arc<Console>,
+    /// stderr is a file of a server in the background, which must not grow for ever.
+    is_file: bool,
+}
+
+impl ServerLog {
+    fn bound(&self) {
+        if self.is_file {
+            keep::bound_log();
+        }
+    }
+}
 
 impl Watcher for ServerLog {
     fn worker_stderr(&self, lines: &[u8]) {
-        self.0.pass_on(lines);
+        self.bound();
+        self.console.pass_on(lines);
     }
 
     fn note(&self, text: &str) {
-        self.0.say(text);
+        self.bound();
+        self.console.say(text);
     }
 
     fn start_limit_reached(&self, failure: &Failure) {
-        self.0.say(&failure.message);
+        self.note(&failure.message);
     }
 }
 
@@ -121,12 +153,15 @@ struct ServerWatch {
     signals: Signals,
     /// The server ends after this time without callers.
     idle: Option<Duration>,
+    /// The socket of a server in the background, which ends if that is gone.
+    place: Option<PathBuf>,
     stage: ServerStage,
 }
 
 impl ServerWatch {
     async fn run(mut self) -> Status {
         let mut idle_at = self.idle_at();
+        let mut look_at = self.look_at();
         loop {
             tokio::select! {
                 biased;
@@ -135,21 +170,33 @@ impl ServerWatch {
                 },
                 () = self.server.changed() => idle_at = self.idle_at(),
                 () = sleep_until(idle_at) => self.drain(),
+                () = sleep_until(look_at) => {
+                    look_at = self.look_at();
+                    if self.place.as_ref().is_some_and(|place| !place.exists()) {
+                        // The session has ended, and its folder is gone: nobody can find the server.
+                        self.drain();
+                    }
+                }
                 () = ended(&self.pools), if self.stage == ServerStage::Ending => return Status::Success,
             }
             if self.server.is_to_end() {
                 self.drain();
             }
-            if self.stage == ServerStage::Draining && self.server.callers() == 0 {
+            if self.stage == ServerStage::Draining && self.server.is_over() {
                 self.stage = ServerStage::Ending;
                 self.pools.iter().for_each(|served| served.pool.finish());
             }
         }
     }
 
+    /// When to look whether the socket is still there.
+    fn look_at(&self) -> Option<Instant> {
+        self.place.as_ref().map(|_| Instant::now() + LOOK)
+    }
+
     /// When the server ends if no caller comes.
     fn idle_at(&self) -> Option<Instant> {
-        let is_idle = self.stage == ServerStage::Open && self.server.callers() == 0;
+        let is_idle = self.stage == ServerStage::Open && self.server.is_deserted();
         self.idle.filter(|_| is_idle).and_then(|idle| Instant::now().checked_add(idle))
     }
 
@@ -180,7 +227,7 @@ impl ServerWatch {
     /// Ends at once: all workers are killed.
     async fn kill(self, status: Status) -> Status {
         self.server.fall_silent();
-        self.server.close();
+        self.server.close_now();
         self.pools.iter().for_each(|served| served.pool.kill());
         let _ = tokio::time::timeout(LAST_WAIT, ended(&self.pools)).await;
         status

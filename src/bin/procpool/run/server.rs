@@ -5,6 +5,7 @@ use std::path::Path;
 
 use procpool::engine::Visit;
 
+use super::keep::{self, Kept};
 use super::prometheus::prometheus;
 use super::{keys, serve};
 use crate::cli::Options;
@@ -33,6 +34,12 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     }
     if let Some(path) = options.server.serve.clone() {
         return serve::serve(&options, &path, early);
+    }
+    if let Some(time) = options.server.keep {
+        return match keep::find(&options, time)? {
+            Kept::Server(visit) => super::run(options, early, Some(visit)),
+            Kept::Not(status) => Ok(status),
+        };
     }
     match options.server.connect.clone() {
         Some(path) => connect(&options, &path, early),
@@ -86,14 +93,7 @@ fn connect(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Resu
         Err(exit) => return Ok(Status::from_early_exit(&exit)),
     };
     joined.given.clone_from(&options.given);
-    let is_code = [
-        &joined.code.python,
-        &joined.code.perl,
-        &joined.code.node,
-        &joined.code.ruby,
-        &joined.code.sh,
-    ];
-    let is_code = is_code.iter().any(|code| code.is_some());
+    let is_code = keys::has_workers(&joined) && joined.workers.worker.is_empty();
     if is_code && options.given.iter().any(|id| id == "max_args") {
         return Err(Misuse::from(
             "-n changes the x of an expression, so it is for the server: give it with --serve",
