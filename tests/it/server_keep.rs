@@ -15,12 +15,14 @@ struct Keeper {
 
 impl Keeper {
     fn new() -> Self {
-        Self { crew: Crew::new() }
+        let crew = Crew::new();
+        fs::create_dir(crew.path("run")).expect("a folder");
+        Self { crew }
     }
 
     /// A call whose workers are kept for this long.
     fn call(&self, time: &str) -> Test {
-        Test::new().env("XDG_RUNTIME_DIR", self.crew.path("")).args(["--keep", time])
+        Test::new().env("XDG_RUNTIME_DIR", self.crew.path("run")).args(["--keep", time])
     }
 
     /// A call that prints the process id of its worker.
@@ -29,7 +31,7 @@ impl Keeper {
     }
 
     fn files(&self, end: &str) -> Vec<PathBuf> {
-        let files = fs::read_dir(self.crew.path("procpool")).into_iter().flatten().flatten();
+        let files = fs::read_dir(self.crew.path("run/procpool")).into_iter().flatten().flatten();
         let files = files.map(|entry| entry.path());
         files.filter(|path| path.to_string_lossy().ends_with(end)).collect()
     }
@@ -87,7 +89,7 @@ fn whatever_makes_workers_differ_makes_another_server() {
     differs(first(keeper.pid().args(["-w", &format!("{worker} x")])));
     let copy = keeper.crew.open_copy();
     let copied = Test::through_shell(&format!("shift; exec '{copy}' \"$@\""));
-    let copied = copied.env("XDG_RUNTIME_DIR", keeper.crew.path(""));
+    let copied = copied.env("XDG_RUNTIME_DIR", keeper.crew.path("run"));
     differs(first(copied.args(["--keep", "20s", "--format", "value", "-j1", "-w", &worker])));
     fs::write(&script, "while read -r line; do echo '{\"result\":'$$'}'; done\n").expect("ours");
     differs(first(call()));
@@ -124,7 +126,7 @@ fn a_server_holds_nothing_of_its_caller() {
     let worker = keeper.crew.worker("");
     let lock = keeper.crew.path("lock");
     let script = format!("exec 9>'{lock}'; flock 9; \"$@\" 8>&1");
-    let call = Test::through_shell(&script).env("XDG_RUNTIME_DIR", keeper.crew.path(""));
+    let call = Test::through_shell(&script).env("XDG_RUNTIME_DIR", keeper.crew.path("run"));
     let call = call.args(["--keep", "20s", "--format", "value", "-w", &worker]);
     // The test waits for the end of stdout and stderr.
     first(call.patience(10));
@@ -165,7 +167,7 @@ fn a_server_that_does_not_start_says_why() {
 fn the_folder_of_servers_is_the_users_alone() {
     use std::os::unix::fs::PermissionsExt;
     let keeper = Keeper::new();
-    let folder = keeper.crew.path("procpool");
+    let folder = keeper.crew.path("run/procpool");
     fs::create_dir(&folder).expect("a folder");
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).expect("it is ours");
     let worker = keeper.crew.worker("");
@@ -187,6 +189,6 @@ fn a_server_whose_socket_is_gone_ends() {
     let keeper = Keeper::new();
     let worker = keeper.crew.worker("");
     first(keeper.call("10m").args(["--format", "value", "-w", &worker]));
-    fs::remove_dir_all(keeper.crew.path("procpool")).expect("it is ours");
+    fs::remove_dir_all(keeper.crew.path("run/procpool")).expect("it is ours");
     wait_for("the end of the server", || keeper.crew.left().is_empty());
 }

@@ -33,17 +33,17 @@ const LONGEST_LOG: u64 = 1 << 20;
 const READY: &[u8] = b"ready\n";
 
 /// The server of a call.
-pub enum Kept {
-    Server(Visit),
+pub enum FoundServer {
+    Running(Visit),
     /// It did not start. The message was printed.
-    Not(Status),
+    NotStarted(Status),
 }
 
 /// The server with the workers of this call. It is started if there is none.
 ///
 /// # Errors
 /// The options make no sense, or the server can't be reached.
-pub fn find(options: &Options, time: Duration) -> anyhow::Result<Kept> {
+pub fn find(options: &Options, time: Duration) -> anyhow::Result<FoundServer> {
     check(options)?;
     // A wrong command line starts no server.
     Plan::of(options, Arc::new(AtomicBool::new(false)))?;
@@ -53,15 +53,15 @@ pub fn find(options: &Options, time: Duration) -> anyhow::Result<Kept> {
     let place = KeptPlace { socket: folder.join(format!("{name}.sock")), folder, name };
     for _ in 0..MOST_TRIES {
         if let Some(visit) = visit(&place.socket)? {
-            return Ok(Kept::Server(visit));
+            return Ok(FoundServer::Running(visit));
         }
         let _lock = place.lock()?;
         // Another caller may have started it meanwhile.
         if let Some(visit) = visit(&place.socket)? {
-            return Ok(Kept::Server(visit));
+            return Ok(FoundServer::Running(visit));
         }
         if let Some(status) = place.start(&words, time)? {
-            return Ok(Kept::Not(status));
+            return Ok(FoundServer::NotStarted(status));
         }
     }
     anyhow::bail!("the server at '{}' does not stay", place.socket.display())

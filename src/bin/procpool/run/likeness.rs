@@ -52,10 +52,18 @@ const VOLATILE: &[&str] = &[
     "GITHUB_*",
 ];
 
+/// The endings of files of code and of settings.
+const SOURCES: &[&str] = &[
+    "awk", "bash", "cfg", "cjs", "class", "clj", "conf", "cts", "ex", "exs", "groovy", "ini",
+    "jar", "jl", "jq", "js", "json", "jsx", "kts", "lua", "mjs", "mts", "php", "pl", "pm", "py",
+    "pyc", "pyz", "r", "R", "rb", "sed", "sh", "tcl", "toml", "ts", "tsx", "xml", "yaml", "yml",
+    "zsh",
+];
+
 /// A name that calls have in common whose workers would be the same: the same program and options, folder, user,
 /// environment, and the same contents of the files that the command line names.
 pub fn likeness(options: &Options, words: &[OsString]) -> String {
-    let mut parts = Parts::default();
+    let mut parts = LikenessParts::default();
     parts.add(env!("CARGO_PKG_VERSION"));
     parts.add(geteuid().as_raw().to_string());
     if let Ok(own) = std::env::current_exe() {
@@ -92,9 +100,9 @@ pub fn likeness(options: &Options, words: &[OsString]) -> String {
 
 /// Texts, each with its length, so that no two lists of them are equal.
 #[derive(Default)]
-struct Parts(Vec<u8>);
+struct LikenessParts(Vec<u8>);
 
-impl Parts {
+impl LikenessParts {
     fn add(&mut self, text: impl AsRef<OsStr>) {
         let text = text.as_ref().as_bytes();
         self.0.extend_from_slice(&(text.len() as u64).to_le_bytes());
@@ -130,7 +138,18 @@ impl Parts {
         }
         for word in &words {
             let path = word.split_once('=').map_or(word.as_str(), |(_, value)| value);
-            self.add_file(Path::new(path));
+            self.add_code(Path::new(path));
+        }
+    }
+
+    /// The identity of a file that makes a worker what it is. Others, such as logs, change as it works.
+    fn add_code(&mut self, path: &Path) {
+        let is_source = path
+            .extension()
+            .is_some_and(|ending| ending.to_str().is_some_and(|ending| SOURCES.contains(&ending)));
+        let is_program = || path.metadata().is_ok_and(|found| found.mode() & 0o111 != 0);
+        if is_source || is_program() {
+            self.add_file(path);
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use procpool::engine::Visit;
 
-use super::keep::{self, Kept};
+use super::keep::{self, FoundServer};
 use super::prometheus::prometheus;
 use super::{keys, serve};
 use crate::cli::Options;
@@ -37,8 +37,8 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     }
     if let Some(time) = options.server.keep {
         return match keep::find(&options, time)? {
-            Kept::Server(visit) => super::run(options, early, Some(visit)),
-            Kept::Not(status) => Ok(status),
+            FoundServer::Running(visit) => super::run(options, early, Some(visit)),
+            FoundServer::NotStarted(status) => Ok(status),
         };
     }
     match options.server.connect.clone() {
