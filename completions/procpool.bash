@@ -39,11 +39,15 @@ _procpool_value() {
         --ruby) _procpool_files -f ;;
         --sh) _procpool_files -f ;;
         --cwd) _procpool_files -d ;;
+        --serve) _procpool_files -f ;;
+        --connect) _procpool_files -f ;;
+        --status) _procpool_files -f ;;
+        --stop) _procpool_files -f ;;
         --rate) _procpool_words '1/s 10/s 100/m 1000/h' ;;
         -a|--arg-file) _procpool_files -f ;;
         --input) _procpool_words 'lines json csv tsv' ;;
         -n|--max-args) _procpool_words 'max' ;;
-        --format) _procpool_words 'record value text' ;;
+        --format) _procpool_words 'record value text prometheus' ;;
         --report) _procpool_files -f ;;
         --trace) _procpool_files -f ;;
         --results) _procpool_files -d ;;
@@ -98,7 +102,7 @@ _procpool() {
             *) at=$i && break ;;
         esac
         case $option in
-            -w|--worker|--protocol|--framing|--reply-messages|--route|--init|--notify|-j|-P|--max-procs|--pipeline|--max-reqs|--start-limit|--start-timeout|--max-reply|--max-reqs-jitter|--max-age|--max-rss|--idle-timeout|--standby|--python|--perl|--node|--ruby|--sh|--setup|-I|--replace|--env|--cwd|-S|--hosts|--sshlogin|--launcher|--before|--host-timeout|--delay|--rate|--max-load|--min-free-memory|--nice|-a|--arg-file|--input|-n|--max-args|-d|--delimiter|--max-line|--format|--buffer|--report|--trace|--results|--joblog|--progress|--color|--timeout|--slow|--retries|--retry-on|--retry-delay|--failed|--grace|--halt|--journal|--example-worker|--generate)
+            -w|--worker|--protocol|--framing|--reply-messages|--route|--init|--notify|-j|-P|--max-procs|--pipeline|--max-reqs|--start-limit|--start-timeout|--max-reply|--max-reqs-jitter|--max-age|--max-rss|--idle-timeout|--standby|--python|--perl|--node|--ruby|--sh|--setup|-I|--replace|--env|--cwd|-S|--hosts|--sshlogin|--launcher|--before|--host-timeout|--serve|--connect|--keep|--status|--stop|--delay|--rate|--max-load|--min-free-memory|--nice|-a|--arg-file|--input|-n|--max-args|-d|--delimiter|--max-line|--format|--buffer|--report|--trace|--results|--joblog|--progress|--color|--timeout|--slow|--retries|--retry-on|--retry-delay|--failed|--grace|--halt|--journal|--example-worker|--generate)
                 case $option in -w|--worker|--python|--perl|--node|--ruby|--sh) staying=1 ;; esac
                 ((i += 1))
                 ;;
@@ -130,7 +134,7 @@ _procpool() {
         # If '=' does not split words, the option is a part of what is completed.
         [[ $COMP_WORDBREAKS == *=* ]] || COMPREPLY=("${COMPREPLY[@]/#/$option=}")
     elif ((at < 0)) && [[ $cur == -* ]]; then
-        _procpool_words '--worker --protocol --framing --reply-messages --pty --route --init --notify --max-procs --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup --shell --replace --stdin --env --cwd --dry-run --confirm --hosts --sshlogin --launcher --before --slurm --host-timeout --no-rerun --delay --rate --max-load --min-free-memory --nice --arg-file --input --header --max-args --no-run-if-empty --delimiter --null --max-line --format --tag --live --detail --stream --keep-order --buffer --summary --report --trace --results --joblog --progress --color --timeout --slow --retries --retry-on --retry-delay --failed --grace --halt --fail-fast --journal --resume --fsync --help --version --doctor --example-worker --generate'
+        _procpool_words '--worker --protocol --framing --reply-messages --pty --route --init --notify --max-procs --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup --shell --replace --stdin --env --cwd --dry-run --confirm --hosts --sshlogin --launcher --before --slurm --host-timeout --no-rerun --serve --connect --keep --status --stop --delay --rate --max-load --min-free-memory --nice --arg-file --input --header --max-args --no-run-if-empty --delimiter --null --max-line --format --tag --live --detail --stream --keep-order --buffer --summary --report --trace --results --joblog --progress --color --timeout --slow --retries --retry-on --retry-delay --failed --grace --halt --fail-fast --journal --resume --fsync --help --version --doctor --example-worker --generate'
     elif [[ -z $staying ]]; then
         _procpool_commands
     fi

@@ -299,6 +299,11 @@ fn the_sessions_in_the_guide_are_real() {
 }
 
 #[test]
+fn the_sessions_about_servers_are_real() {
+    sessions_are_real("docs/server.md");
+}
+
+#[test]
 fn the_sessions_about_workers_are_real() {
     sessions_are_real("docs/workers.md");
 }
@@ -403,9 +408,14 @@ fn the_architecture_is_short() {
 /// Every link to a file of the repository, or to a heading of one, leads somewhere.
 #[test]
 fn links_lead_somewhere() {
-    for page in
-        ["README.md", "docs/guide.md", "docs/cookbook.md", "docs/workers.md", "docs/reference.md"]
-    {
+    for page in [
+        "README.md",
+        "docs/guide.md",
+        "docs/cookbook.md",
+        "docs/workers.md",
+        "docs/server.md",
+        "docs/reference.md",
+    ] {
         let text = read(page);
         let folder = root().join(page).parent().expect("a folder").to_owned();
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());

@@ -369,3 +369,29 @@ fn options_are_for_the_server_or_for_callers() {
     let mode = fs::metadata(&socket).expect("a socket").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
+
+/// A launcher that opens the socket, as systemd does.
+#[test]
+fn a_socket_that_systemd_has_opened_is_used() {
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixListener;
+    let crew = Crew::new();
+    let socket = crew.path("s");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let worker = crew.worker("");
+    let launch = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\" 3<&0 0</dev/null";
+    let server = Test::through_shell(launch)
+        .args(["--serve", &socket, "--keep", "0.1s", "-w", &worker])
+        .stdin_file(&OwnedFd::from(listener).into())
+        .any_stderr()
+        .spawn();
+    let call = Test::new().args(["--connect", &socket, "--format", "value", "first", ":::", "1"]);
+    call.stdout("\"1\"\n").run();
+    server.finish();
+    // It belongs to whoever has opened it.
+    assert!(fs::exists(&socket).expect("a folder"));
+    crew.assert_gone();
+    let launch = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\" 3</dev/null";
+    let wrong = Test::through_shell(launch).args(["--serve", &socket, "-w", &worker]);
+    wrong.stderr_has("LISTEN_FDS gives no Unix socket").status(125).run();
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use procpool::engine::{Failure, ServedPool, Server, ServerSettings, ServerSocket, Watcher};
 use tokio::time::Instant;
 
@@ -47,7 +48,7 @@ pub fn serve(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Re
     let log = Arc::new(ServerLog { console: Arc::clone(&console), is_file: starter.is_some() });
     let log = log as Arc<dyn Watcher>;
     let pools = builders::build_served(&plan, options, size, &log)?;
-    let socket = ServerSocket::bind(path)?;
+    let socket = socket(path)?;
     let settings = ServerSettings {
         words: keys::joined(&keys::words_of_kind()),
         slots: size.all_slots(),
@@ -80,6 +81,19 @@ pub fn serve(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Re
         keep::remove_log(&socket);
     }
     Ok(status)
+}
+
+/// The socket to listen on: the one that systemd has opened, or a new one.
+fn socket(path: &Path) -> anyhow::Result<ServerSocket> {
+    let mut given = listenfd::ListenFd::from_env();
+    let Some(listener) = given.take_unix_listener(0).context("LISTEN_FDS gives no Unix socket")?
+    else {
+        return Ok(ServerSocket::bind(path)?);
+    };
+    if given.len() > 1 {
+        anyhow::bail!("LISTEN_FDS gives {} sockets, and a server listens on one", given.len());
+    }
+    ServerSocket::inherited(listener.into()).context("LISTEN_FDS gives no socket that listens")
 }
 
 /// Refuses options that mean nothing to a server.
