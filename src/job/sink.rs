@@ -166,11 +166,13 @@ pub enum Why {
     Cancelled,
     /// All workers were to be replaced.
     Renewed,
+    /// Its job used more memory than it may.
+    MaxMemory,
 }
 
 impl Why {
     /// All reasons. Another machine is sent the index in this list.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Done,
         Self::MaxReqs,
         Self::MaxAge,
@@ -182,6 +184,7 @@ impl Why {
         Self::Unfit,
         Self::Cancelled,
         Self::Renewed,
+        Self::MaxMemory,
     ];
 
     /// The reason's name in records and messages.
@@ -198,6 +201,7 @@ impl Why {
             Self::Unfit => "unfit",
             Self::Cancelled => "cancelled",
             Self::Renewed => "renewed",
+            Self::MaxMemory => "max-memory",
         }
     }
 }

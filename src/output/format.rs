@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
+use base64::engine::general_purpose::STANDARD;
+use base64::write::EncoderWriter;
 
 use super::failure::{FailureStyle, Wording};
 use super::large::Large;
@@ -12,7 +13,7 @@ use crate::command::Args;
 use crate::command::Commands;
 use crate::job::printed::{Capture, Printed, Spool};
 use crate::job::{Done, Failure, Job, Run, Value};
-use crate::util::json::{ObjectFields, base64};
+use crate::util::json::{Json, ObjectFields, base64};
 use crate::util::text::printable;
 
 /// The format of results.
@@ -41,6 +42,9 @@ pub enum Shape {
     Value,
     /// A string unquoted, any other result as JSON. Of a job that failed there is only the line on stderr.
     Text,
+    /// The bytes of [`Shape::Text`] in base64, on a line. Of a job that failed there is only the line on
+    /// stderr.
+    Base64,
 }
 
 impl Format {
@@ -60,18 +64,26 @@ impl Format {
                 self.failure_line(done, err)?;
             }
             (Shape::Value, Ok(_), Some(printed)) => printed.json(out)?,
-            (Shape::Value, Ok(Value::Json(json)), None) => out.write_all(json.get().as_bytes())?,
+            (Shape::Value, Ok(Value::Json(json)), None) => out.write_all(json.bytes())?,
             (Shape::Value, Ok(result), None) => out.write_all(result.to_json().get().as_bytes())?,
             (Shape::Text, _, Some(printed)) => {
                 let mut tagger = self.tagger(done.job, out);
                 printed.stdout.each(|piece| tagger.write(piece))?;
                 return self.to_stderr(done, Some(printed), err);
             }
+            (Shape::Base64, Ok(_), Some(printed)) => {
+                let mut coded = EncoderWriter::new(&mut *out, &STANDARD);
+                printed.stdout.each(|piece| coded.write_all(piece))?;
+                coded.finish()?;
+                drop(coded);
+                out.write_all(b"\n")?;
+                return self.to_stderr(done, Some(printed), err);
+            }
+            (Shape::Base64, Ok(result), None) => {
+                out.write_all(base64(&bytes_of(result)).as_bytes())?;
+            }
             (Shape::Text, Ok(result), None) => {
-                let text = match result {
-                    Value::Json(json) => text(json),
-                    Value::Bytes(bytes) => Cow::Borrowed(bytes),
-                };
+                let text = bytes_of(result);
                 let mut tagger = self.tagger(done.job, out);
                 tagger.write(&text)?;
                 tagger.write(b"\n")?;
@@ -199,7 +211,7 @@ impl Format {
                 }
                 (None, Value::Json(json)) => {
                     out.write_all(b",\"result\":")?;
-                    out.write_all(json.get().as_bytes())?;
+                    out.write_all(json.bytes())?;
                 }
                 (None, Value::Bytes(bytes)) => write_bytes("result", bytes, out)?,
             },
@@ -346,13 +358,21 @@ impl<W: Write> Tagger<'_, W> {
     }
 }
 
-fn text(result: &RawValue) -> Cow<'_, [u8]> {
-    let json = result.get();
-    match serde_json::from_str::<Cow<'_, str>>(json) {
+/// The bytes of a result that are printed as text.
+fn bytes_of(result: Value<'_>) -> Cow<'_, [u8]> {
+    match result {
+        Value::Json(json) => text(json),
+        Value::Bytes(bytes) => Cow::Borrowed(bytes),
+    }
+}
+
+fn text(result: Json<'_>) -> Cow<'_, [u8]> {
+    let json = result.bytes();
+    match serde_json::from_slice::<Cow<'_, str>>(json) {
         Ok(Cow::Borrowed(string)) => Cow::Borrowed(string.as_bytes()),
         Ok(Cow::Owned(string)) => Cow::Owned(string.into_bytes()),
         // Not a string, or one with half a surrogate pair, which no text can hold.
-        Err(_) => Cow::Borrowed(json.as_bytes()),
+        Err(_) => Cow::Borrowed(json),
     }
 }
 
@@ -360,6 +380,7 @@ fn text(result: &RawValue) -> Cow<'_, [u8]> {
 mod tests {
     use super::*;
     use crate::job::{Job, Kind, Place};
+    use serde_json::value::RawValue;
 
     fn write(shape: Shape, detail: bool, done: &Done<'_>) -> (String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -389,7 +410,7 @@ mod tests {
             let job = job(r#""j1""#);
             let done = Done {
                 job: &job,
-                outcome: Ok(Value::Json(raw)),
+                outcome: Ok(Value::Json(Json::of(raw))),
                 printed: None,
                 run: None,
                 unproven: None,
@@ -398,6 +419,8 @@ mod tests {
             assert_eq!(write(Shape::Record, false, &done), (record, String::new()));
             assert_eq!(write(Shape::Value, false, &done), (value.into(), String::new()));
             assert_eq!(write(Shape::Text, false, &done), (text.into(), String::new()));
+            let coded = base64(text.trim_end_matches('\n').as_bytes()) + "\n";
+            assert_eq!(write(Shape::Base64, false, &done), (coded, String::new()));
         }
     }
 
@@ -423,7 +446,7 @@ mod tests {
         let job = job("");
         let done = Done {
             job: &job,
-            outcome: Ok(Value::Json(raw)),
+            outcome: Ok(Value::Json(Json::of(raw))),
             printed: None,
             run: Some(run),
             unproven: None,

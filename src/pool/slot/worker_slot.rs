@@ -200,8 +200,9 @@ impl WorkerSlot {
             spare.set_why(Why::Died);
             self.slot.dismiss(spare, Stop::Kill);
         } else {
-            // Until now it was waiting, not idle.
+            // Until now it was waiting, not idle. What it used meanwhile concerns no job.
             spare.begin_turn(self.slot.now());
+            let _ = spare.process.excess(&self.slot.shared.groups);
             spare.card.set_duty(Duty::Serving);
             self.worker = Some(spare);
             self.name_process();
@@ -324,6 +325,9 @@ impl WorkerSlot {
     fn attend(&mut self, ready: &Readiness) {
         let Some(worker) = &mut self.worker else { return };
         let pid = worker.process.pid();
+        if (ready.stdout || ready.stderr) && self.slot.shared.config.failures.silence.is_some() {
+            worker.note_heard(self.slot.now());
+        }
         if ready.stdout {
             match worker.read() {
                 Transfer::Moved(_) => self.receive(),
@@ -341,6 +345,9 @@ impl WorkerSlot {
         }
         if is_same && let Some(stopped) = self.worker_stopped() {
             return self.worker_ended(&EndSign::Stopped(stopped));
+        }
+        if is_same && self.is_over_memory() {
+            return;
         }
         self.note_abandoned();
         // The replies that have come are handled first: a late reply counts if it is there.
@@ -407,6 +414,7 @@ impl WorkerSlot {
             Due::NotStarted => self.not_started(),
             Due::Unread => self.request_unread(now),
             Due::JobTimeout => self.job_timed_out(),
+            Due::Quiet => self.job_is_quiet(),
             Due::Abandoned => self.fail_abandoned(),
             Due::Proof => {
                 prove_results(shared, worker, now);

@@ -6,7 +6,9 @@ pub mod capacity;
 mod code;
 mod commands;
 mod errors;
+mod exchange;
 mod failures;
+mod framing;
 pub mod halt;
 pub mod help;
 mod hosts;
@@ -27,4 +29,5 @@ pub mod values;
 mod workers;
 
 pub use errors::EarlyExit;
+pub use exchange::ExchangeOptions;
 pub use options::{Options, parse};

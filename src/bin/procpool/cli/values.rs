@@ -21,6 +21,8 @@ pub enum InputFormat {
     Csv,
     /// Tab-separated values: each is an arg
     Tsv,
+    /// Bytes in base64: a message (raw)
+    Base64,
 }
 
 /// How results are printed.
@@ -34,6 +36,8 @@ pub enum ResultFormat {
     Text,
     /// The --status of a server as text for Prometheus
     Prometheus,
+    /// The bytes of text, in base64: a line for each job; failures go to stderr
+    Base64,
 }
 
 /// When to do something that only a person at a terminal needs.

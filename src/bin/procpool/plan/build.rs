@@ -13,6 +13,7 @@ use super::invocation::Invocation;
 use super::machine::Machine;
 use super::misuse::Misuse;
 use super::mode::Mode;
+use super::surroundings::{WorkerPlace, surroundings};
 use super::workers::{check_names, first_messages, named_workers, protocol};
 use super::{commands, journal as journal_plan, lines, no_shell, results, route, sources, usage};
 use crate::cli::{self, Options};
@@ -27,6 +28,8 @@ pub struct Plan {
     pub code: Option<Code>,
     /// The command lines of the workers.
     pub workers: Vec<String>,
+    /// The environment and the directory of the workers.
+    pub surroundings: WorkerPlace,
     /// The protocol of the workers.
     pub protocol: Protocol,
     /// The messages that a fresh worker gets first.
@@ -53,21 +56,22 @@ impl Plan {
         let has_commands = !invocation.has_workers();
         let template = has_commands.then(|| commands::template(&invocation)).transpose()?;
         let protocol = protocol(options)?;
-        let first = first_messages(options, protocol)?;
-        let form = lines::form(&invocation, protocol, template.as_ref())?;
+        let first = first_messages(options, &protocol)?;
+        let form = lines::form(&invocation, &protocol, template.as_ref())?;
         let (names, workers) = named_workers(&options.workers.worker)?;
-        check_names(&invocation, protocol, &names)?;
-        let journal = journal_plan::settings(&invocation, protocol, &form, &names);
+        check_names(&invocation, &protocol, &names)?;
+        let journal = journal_plan::settings(&invocation, &protocol, &form, &names);
         let route = route::route(&invocation, names, &form)?;
         let sources = sources::sources(&invocation)?;
-        let shape = results::shape(&invocation, protocol)?;
+        let shape = results::shape(&invocation, &protocol)?;
         let limits = limits(options);
         let consumers =
             Consumers { shape, route: &route, limits: &limits, has_journal: journal.is_some() };
         let default_delimiter = if options.input.null { 0 } else { b'\n' };
         let reader = Reader {
             sources,
-            bundles: may_bundle(options, protocol, &form, &consumers),
+            bundles: may_bundle(options, &protocol, &form, &consumers),
+            coding: lines::coding(options),
             delimiter: options.input.delimiter.unwrap_or(default_delimiter),
             max_line: options.input.max_line,
             keep_lines: options.failures.failed.is_some(),
@@ -81,7 +85,20 @@ impl Plan {
         let commands =
             template.map(|template| commands::commands(&invocation, template, &reader.form));
         let code = invocation.code;
-        Ok(Self { reader, commands, code, workers, protocol, first, shape, limits, journal })
+        let surroundings =
+            if has_commands { WorkerPlace::default() } else { surroundings(options)? };
+        Ok(Self {
+            reader,
+            commands,
+            code,
+            workers,
+            surroundings,
+            protocol,
+            first,
+            shape,
+            limits,
+            journal,
+        })
     }
 }
 

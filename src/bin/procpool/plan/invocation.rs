@@ -46,7 +46,7 @@ impl<'a> Invocation<'a> {
     /// How a line is divided into args.
     pub fn columns(&self) -> Columns {
         match self.options.input.format {
-            InputFormat::Lines => Columns::One,
+            InputFormat::Lines | InputFormat::Base64 => Columns::One,
             InputFormat::Json => Columns::Json,
             InputFormat::Csv => Columns::Csv,
             InputFormat::Tsv => Columns::Tsv,
@@ -97,5 +97,7 @@ fn code(options: &Options) -> Option<Code> {
     let given = |(language, text): (Language, &Option<String>)| Some((language, text.clone()?));
     let (language, text) = languages.into_iter().find_map(given)?;
     let lists = !matches!(options.input.max_args, None | Some(MaxArgs::Lines(1)));
-    Some(Code::guess(language, text, options.code.setup.clone(), lists))
+    let code = Code::guess(language, text, options.code.setup.clone(), lists);
+    // Workers may be started elsewhere.
+    Some(if options.commands.cwd.is_some() { code.with_absolute_path() } else { code })
 }

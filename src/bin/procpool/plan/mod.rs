@@ -4,6 +4,7 @@ mod arg_space;
 mod build;
 mod bundles;
 mod commands;
+mod exchange;
 mod invocation;
 mod journal;
 mod lines;
@@ -14,6 +15,7 @@ mod no_shell;
 mod results;
 mod route;
 mod sources;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -21,3 +23,4 @@ mod workers;
 
 pub use build::Plan;
 pub use misuse::Misuse;
+pub use surroundings::{WorkerFolder, WorkerPlace};
