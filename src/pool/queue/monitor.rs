@@ -2,6 +2,7 @@
 //! change wakes those who wait for it.
 
 mod elsewhere;
+mod parties;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

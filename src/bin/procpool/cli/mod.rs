@@ -23,6 +23,7 @@ mod printing;
 pub mod queue;
 mod recycling;
 pub mod report;
+mod server;
 pub mod setting_names;
 mod short_help;
 pub mod texts;

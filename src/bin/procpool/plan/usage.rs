@@ -90,6 +90,12 @@ const TABLE: &[(&str, Rule)] = &[
     ("slurm", Rule::Everywhere),
     ("host_timeout", Rule::Everywhere),
     ("no_rerun", Rule::Everywhere),
+    // run/server.rs looks after these: which options go with them.
+    ("serve", Rule::Everywhere),
+    ("connect", Rule::Everywhere),
+    ("keep", Rule::Staying),
+    ("status", Rule::Everywhere),
+    ("stop", Rule::Everywhere),
     ("delay", Rule::Everywhere),
     ("rate", Rule::Everywhere),
     ("max_load", Rule::Everywhere),
