@@ -11,7 +11,7 @@ function __procpool_command
                 break
             case '--*=*'
             case '--*' '-?'
-                if contains -- $words[$i] -w --worker --protocol --framing --reply-messages --route --init --notify -j -P --max-procs --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup -I --replace --env --cwd -S --hosts --sshlogin --launcher --before --host-timeout --delay --rate --max-load --min-free-memory --nice -a --arg-file --input -n --max-args -d --delimiter --max-line --format --buffer --report --trace --results --joblog --progress --color --timeout --slow --retries --retry-on --retry-delay --failed --grace --halt --journal --example-worker --generate
+                if contains -- $words[$i] -w --worker --protocol --framing --reply-messages --route --init --notify -j -P --max-procs --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup -I --replace --env --cwd -S --hosts --sshlogin --launcher --before --host-timeout --delay --rate --max-load --min-free-memory --nice -a --arg-file --input -n --max-args --block --recend --recstart -d --delimiter --max-line --format --buffer --report --trace --results --joblog --progress --color --timeout --slow --retries --retry-on --retry-delay --failed --grace --halt --journal --example-worker --generate
                     set i (math $i + 1)
                 end
             case '-*'
@@ -120,6 +120,9 @@ csv\\t\'Comma-separated values: each is an arg\'
 tsv\\t\'Tab-separated values: each is an arg\'' -d 'Format of the input lines'
 complete -c procpool -n 'not __procpool_command' -l header -d 'The first line names the columns: use {name} for one'
 complete -c procpool -n 'not __procpool_command' -s n -l max-args -x -a 'max' -d 'Make one job of N lines; max: as many as a command can take'
+complete -c procpool -n 'not __procpool_command' -l block -x -d 'Make one job of whole records of up to SIZE bytes; -N: N jobs per slot'
+complete -c procpool -n 'not __procpool_command' -l recend -x -d 'With --block, records end with TEXT, which may have \\\\n, \\\\t, \\\\0, \\\\xHH'
+complete -c procpool -n 'not __procpool_command' -l recstart -x -d 'With --block, records begin with TEXT'
 complete -c procpool -n 'not __procpool_command' -s r -l no-run-if-empty -d 'Run nothing if there is no input (this is the default)'
 complete -c procpool -n 'not __procpool_command' -s d -l delimiter -x -d 'Lines end with CHAR instead of a newline: a byte, or \\n, \\r, \\t, \\0, \\xHH'
 complete -c procpool -n 'not __procpool_command' -s 0 -l null -d 'Lines end with a NUL byte instead of a newline'

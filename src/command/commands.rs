@@ -79,7 +79,7 @@ impl Commands {
             self.template.fill(&args, job.seq, slot)?
         };
         let mut input = Vec::new();
-        if self.stdin {
+        if self.stdin && job.block().is_none() {
             for word in args.whole.iter().chain(args.words.iter().filter(|_| args.whole.is_none()))
             {
                 input.extend_from_slice(word);
@@ -97,9 +97,13 @@ impl Commands {
     }
 
     /// A command and its stdin as they can be typed into a shell.
-    pub(crate) fn typed(&self, command: &Command, input: &[u8]) -> Vec<u8> {
+    pub(crate) fn typed(&self, job: &Job, command: &Command, input: &[u8]) -> Vec<u8> {
         let line = command_line(command);
-        if self.stdin {
+        if let Some(block) = job.block() {
+            let len = block.len();
+            let (begin, s) = (block.begin, if len == 1 { "" } else { "s" });
+            [line, format!(" # stdin: {len} byte{s}, from byte {begin} on").into_bytes()].concat()
+        } else if self.stdin {
             [b"printf %s ", quote(input).as_slice(), b" | ", &line].concat()
         } else {
             line

@@ -107,6 +107,9 @@ impl Feeder<'_> {
 
     /// Reads one source to its end. `Ok(false)`: the pool takes no more jobs.
     pub(super) fn read(&mut self, source: BorrowedFd<'_>, index: u32) -> io::Result<bool> {
+        if let Form::Blocks(blocks) = &self.reader.form {
+            return self.blocks(blocks, source, index);
+        }
         let Reader { delimiter, max_line, .. } = *self.reader;
         let mut lines = Lines::with(self.reader.is_csv(), delimiter, max_line);
         let begin = self.position.begin(index)?;
@@ -313,7 +316,7 @@ fn too_long(what: &str, max: usize) -> String {
 
 /// Reads the bytes of a source that have come, and waits if there are none. Returns how many it has
 /// read; 0: the source is at its end.
-fn read_some(source: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
+pub(super) fn read_some(source: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
     buffer.reserve(READ_SIZE);
     loop {
         match rustix::io::read(source, spare_capacity(buffer)) {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::blocks::Blocks;
 use super::intake::Intake;
 use super::job_lines::{self, Fields, Invalid};
 use super::plain_lines::{Columns, Plain};
@@ -39,6 +40,8 @@ pub enum Form {
     Plain(Plain),
     /// A message to a worker, which may be any bytes.
     Message,
+    /// Nothing: many lines are a block.
+    Blocks(Blocks),
 }
 
 /// How the sources are read.
@@ -106,7 +109,7 @@ impl Reader {
         let is_form = match &self.form {
             Form::Job => true,
             Form::Plain(plain) => plain.columns != Columns::One,
-            Form::Message => false,
+            Form::Message | Form::Blocks(_) => false,
         };
         is_form && self.delimiter == b'\n' && !matches!(source, Some(Source::Args(_)))
     }
@@ -116,7 +119,7 @@ impl Reader {
         match &self.form {
             Form::Job => job_lines::parse(line),
             Form::Plain(plain) => plain.parse(line),
-            Form::Message => Ok(None),
+            Form::Message | Form::Blocks(_) => Ok(None),
         }
     }
 

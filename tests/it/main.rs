@@ -1,6 +1,7 @@
 //! The tests of procpool, through its binary and its public names: one crate, so that it is built and
 //! linked once.
 
+mod blocks;
 mod capture;
 mod chaos;
 mod code;

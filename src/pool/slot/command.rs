@@ -45,6 +45,8 @@ pub(super) enum CutShort {
     Abandoned,
     /// Its output could not be kept.
     NotKept,
+    /// Its input could not be read.
+    NotFed,
     /// It was stopped, because it wanted the terminal.
     Stopped,
 }
@@ -58,7 +60,7 @@ pub(super) struct Running<'a> {
     /// The bytes for its stdin.
     pub(super) input: Vec<u8>,
     /// How much of its input it has been given.
-    pub(super) written: usize,
+    pub(super) written: u64,
     pub(super) printed: Printed,
     /// Nobody takes the lines that it has printed, so no more are read.
     pub(super) is_held_up: bool,
@@ -67,6 +69,8 @@ pub(super) struct Running<'a> {
     pub(super) heard: Option<Moment>,
     /// Why its output could not be kept.
     pub(super) trouble: Option<io::Error>,
+    /// Why its input could not be read.
+    pub(super) unfed: Option<io::Error>,
     stopped: Option<Stopped>,
 }
 
@@ -85,6 +89,8 @@ pub(super) struct Ended {
     pub(super) is_left_behind: bool,
     /// Why its output could not be kept.
     pub(super) trouble: Option<io::Error>,
+    /// Why its input could not be read.
+    pub(super) unfed: Option<io::Error>,
     /// How it was stopped, if it wanted the terminal.
     pub(super) stopped: Option<Stopped>,
 }
@@ -128,6 +134,9 @@ impl<'a> Running<'a> {
             wake,
         };
         let process = Process::start(&spec, &shared.groups)?;
+        if job.block().is_some() {
+            process.widen_stdin();
+        }
         let stream = || Capture::new(&shared.files.spool);
         Ok(Self {
             shared,
@@ -140,6 +149,7 @@ impl<'a> Running<'a> {
             is_held_up: false,
             heard: None,
             trouble: None,
+            unfed: None,
             stopped: None,
         })
     }
@@ -294,6 +304,8 @@ impl<'a> Running<'a> {
     fn why_cut_short(&self, now: Moment, deadline: Moment) -> Option<CutShort> {
         if self.trouble.is_some() {
             Some(CutShort::NotKept)
+        } else if self.unfed.is_some() {
+            Some(CutShort::NotFed)
         } else if self.shared.groups.is_killing() || now >= self.shared.stopping.at() {
             Some(CutShort::RunEnded)
         } else if self.job.is_abandoned() {
@@ -341,6 +353,9 @@ impl<'a> Running<'a> {
         } else if cut.is_none() && was_killed {
             // It was killed with all others, before its slot noticed.
             Some(CutShort::RunEnded)
+        } else if cut.is_none() && self.unfed.is_some() {
+            // It found the end of its stdin before its slot noticed.
+            Some(CutShort::NotFed)
         } else {
             cut
         };
@@ -353,6 +368,7 @@ impl<'a> Running<'a> {
             cut,
             is_left_behind,
             trouble: self.trouble,
+            unfed: self.unfed,
             stopped: self.stopped,
         }
     }

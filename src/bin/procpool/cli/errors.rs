@@ -9,7 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::options::definition;
 
 /// Options of xargs and GNU parallel, and what to use instead.
-const FOREIGN: [(&[&str], &str); 18] = [
+const FOREIGN: [(&[&str], &str); 19] = [
     (&["-t", "--verbose", "-v"], "--dry-run prints the commands, --confirm asks before each"),
     (&["-L", "--max-lines", "-l"], "-n N makes one job of N lines; a line is one arg"),
     (&["-N", "--max-replace-args"], "-n N makes one job of N lines"),
@@ -20,7 +20,11 @@ const FOREIGN: [(&[&str], &str); 18] = [
     (&["--jobs"], "write -j or --max-procs"),
     (&["--colsep", "-C"], "--input csv or --input tsv splits lines into columns"),
     (&["--csv"], "write --input csv"),
-    (&["--pipe", "--spreadstdin"], "-n N --stdin feeds each command N lines"),
+    (
+        &["--pipe", "--spreadstdin"],
+        "--block SIZE --stdin feeds each command a block of lines, -n N --stdin N lines",
+    ),
+    (&["--pipepart"], "--block SIZE --stdin with -a FILE feeds each command a part of the file"),
     (&["-u", "--ungroup", "--line-buffer", "--lb"], "--live --stream prints lines as they come"),
     (
         &["--bar", "--eta"],

@@ -68,6 +68,18 @@ pub enum MaxArgs {
     Max,
 }
 
+/// The length of blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockOption {
+    Bytes(usize),
+    /// This many for each slot.
+    PerSlot(usize),
+}
+
+/// The text at an end of a record: any bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordText(pub Vec<u8>);
+
 /// A kind of failure after which a job may be tried again.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryOn(pub Kind);
@@ -117,6 +129,40 @@ pub fn max_args(text: &str) -> Result<MaxArgs, String> {
         (_, Ok(lines @ 1..)) => Ok(MaxArgs::Lines(lines)),
         _ => Err("expected a number of lines, 1 or more, or max".into()),
     }
+}
+
+pub fn block(text: &str) -> Result<BlockOption, String> {
+    let count = text.strip_prefix('-').map(|count| count.parse().ok().filter(|&count| count > 0));
+    match count {
+        None => size(text)
+            .map(BlockOption::Bytes)
+            .map_err(|error| format!("{error}, or -1 for one block per slot")),
+        Some(Some(count)) => Ok(BlockOption::PerSlot(count)),
+        Some(None) => Err("expected a number of blocks per slot after the '-', such as -1".into()),
+    }
+}
+
+/// A text with escape sequences of xargs.
+pub fn escaped(text: &str) -> Result<RecordText, String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        bytes.extend_from_slice(&rest.as_bytes()[..at]);
+        let after = &rest[at + 1..];
+        // The longest escape sequence counts: \x0a is one byte.
+        let lens = (1..=4).rev().filter(|&len| after.is_char_boundary(len) && len <= after.len());
+        let found = lens.filter_map(|len| Some((len, parse_escape(&after[..len])?))).next();
+        let Some((len, byte)) = found else {
+            return Err(format!(
+                "there is no escape sequence '\\{:.1}'; write a backslash as \\\\",
+                after
+            ));
+        };
+        bytes.push(byte);
+        rest = &after[len..];
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    Ok(RecordText(bytes))
 }
 
 /// A byte, or an escape sequence of xargs.

@@ -14,7 +14,9 @@ use super::machine::Machine;
 use super::misuse::Misuse;
 use super::mode::Mode;
 use super::workers::{check_names, first_messages, named_workers, protocol};
-use super::{commands, journal as journal_plan, lines, no_shell, results, route, sources, usage};
+use super::{
+    blocks, commands, journal as journal_plan, lines, no_shell, results, route, sources, usage,
+};
 use crate::cli::{self, Options};
 
 /// The demands of the options.
@@ -60,6 +62,7 @@ impl Plan {
         let journal = journal_plan::settings(&invocation, protocol, &form, &names);
         let route = route::route(&invocation, names, &form)?;
         let sources = sources::sources(&invocation)?;
+        blocks::check(&form, &sources)?;
         let shape = results::shape(&invocation, protocol)?;
         let limits = limits(options);
         let consumers =

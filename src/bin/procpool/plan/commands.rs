@@ -49,7 +49,7 @@ pub fn commands(invocation: &Invocation<'_>, template: Template, form: &Form) ->
         live: options.output.live,
         header: match form {
             Form::Plain(plain) => Arc::clone(&plain.header),
-            Form::Job | Form::Message => Arc::default(),
+            Form::Job | Form::Message | Form::Blocks(_) => Arc::default(),
         },
         ..Commands::new(template)
     })

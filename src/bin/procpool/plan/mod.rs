@@ -1,6 +1,7 @@
 //! Options → [`Plan`]: what the library is to do. Nothing here starts or reads anything, or ends the process.
 
 mod arg_space;
+mod blocks;
 mod build;
 mod bundles;
 mod commands;

@@ -33,7 +33,7 @@ fn check_key(route: &Route, invocation: &Invocation<'_>, form: &Form) -> Result<
     let Route::Key { key, .. } = route else { return Ok(()) };
     let count = match form {
         Form::Job => return Ok(()),
-        Form::Message => Some(1),
+        Form::Message | Form::Blocks(_) => Some(1),
         Form::Plain(_) => {
             let own = invocation.words.len().saturating_sub(1);
             invocation.most_args().map(|count| count + own)

@@ -27,6 +27,8 @@ enum Rule {
     Args,
     /// Runs that read lines, and not args after `:::`.
     Lines,
+    /// Runs that read lines, and whose jobs may be any bytes.
+    Blocks,
     /// All runs but dry runs.
     Run,
 }
@@ -85,6 +87,9 @@ const TABLE: &[(&str, Rule)] = &[
     ("input", Rule::Args),
     ("header", Rule::Args),
     ("max_args", Rule::Args),
+    ("block", Rule::Blocks),
+    ("recend", Rule::Blocks),
+    ("recstart", Rule::Blocks),
     ("no_run_if_empty", Rule::Everywhere),
     ("delimiter", Rule::Lines),
     ("null", Rule::Lines),
@@ -134,6 +139,8 @@ const NEEDS: &[(&str, &[&str], &str)] = &[
         "is for workers that are replaced, but none is: give --max-reqs, --max-age or --max-rss as \
          well",
     ),
+    ("recend", &["block"], "is for blocks of records: say how long they are with --block SIZE"),
+    ("recstart", &["block"], "is for blocks of records: say how long they are with --block SIZE"),
     ("retry_on", &["retries"], "is for jobs that are tried again: say how often with --retries N"),
     (
         "retry_delay",
@@ -171,7 +178,11 @@ pub fn check(options: &Options, mode: Mode, has_lists: bool) -> Result<(), Strin
     for id in &options.given {
         let name = spelled(id);
         let rule = TABLE.iter().find(|(row, _)| row == id).map_or(Rule::Everywhere, |row| row.1);
-        if let Some(why) = rule.refusal(mode, has_lists, options.commands.dry_run) {
+        // A block of a raw worker may be CSV records.
+        let is_of_blocks = given("block") && mode == Raw && (id == "input" || id == "header");
+        if let Some(why) = rule.refusal(mode, has_lists, options.commands.dry_run)
+            && !is_of_blocks
+        {
             return Err(format!("{name} {why}"));
         }
         // A job line may say how often it is tried again.
@@ -256,7 +267,11 @@ impl Rule {
             Self::Args if !has_args => "is about the args of a COMMAND, but without a COMMAND each \
                                         line is a whole job: name a COMMAND, or leave it out"
                 .to_owned(),
-            Self::Lines if has_lists => {
+            Self::Blocks if !matches!(mode, Command | Raw) => {
+                "is for the stdin of a COMMAND, and for a --worker with --protocol raw: leave it out"
+                    .to_owned()
+            }
+            Self::Lines | Self::Blocks if has_lists => {
                 "says how lines are read, but args after ::: are not lines: leave it out".to_owned()
             }
             Self::Run if is_dry => {
@@ -304,6 +319,7 @@ mod tests {
             (Rule::Template, &[Command]),
             (Rule::Args, &[Command, WorkerCommand, Expression, FileCommand]),
             (Rule::Lines, &MODES),
+            (Rule::Blocks, &[Command, Raw]),
             (Rule::Run, &MODES),
         ] {
             for mode in MODES {
@@ -314,7 +330,8 @@ mod tests {
                     "{rule:?} {mode:?}: {refusal:?}"
                 );
                 let with_lists = rule.refusal(mode, true, false).is_none();
-                assert_eq!(with_lists, fine.contains(&mode) && rule != Rule::Lines, "{rule:?}");
+                let reads = matches!(rule, Rule::Lines | Rule::Blocks);
+                assert_eq!(with_lists, fine.contains(&mode) && !reads, "{rule:?}");
                 let shown = rule.refusal(mode, false, true).is_none();
                 assert_eq!(shown, fine.contains(&mode) && rule != Rule::Run, "{rule:?}");
             }

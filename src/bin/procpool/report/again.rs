@@ -74,7 +74,7 @@ impl Again {
                 let header = plain.has_header.then(|| Arc::clone(&plain.header_line));
                 (header, matches!(plain.target, Target::Command(_)))
             }
-            Form::Job | Form::Message => (None, false),
+            Form::Job | Form::Message | Form::Blocks(_) => (None, false),
         };
         let first = options.command.split(|word| word == ":::").next().unwrap_or_default();
         Self {

@@ -45,7 +45,10 @@ impl FewFailures {
         Self {
             has_job_lines: matches!(reader.form, Form::Job | Form::Message),
             // The worker that a job line has named is not known any more.
-            is_too_much: AtomicBool::new(matches!(reader.route, Route::Names(_))),
+            // A block is not short.
+            is_too_much: AtomicBool::new(
+                matches!(reader.route, Route::Names(_)) || matches!(reader.form, Form::Blocks(_)),
+            ),
             ..Self::default()
         }
     }

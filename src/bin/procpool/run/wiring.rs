@@ -28,7 +28,7 @@ use crate::descriptors::{self, Stream};
 use crate::exit::Status;
 use crate::interrupts::{FatalSignal, Interrupts};
 use crate::outputs::Outputs;
-use crate::plan::Plan;
+use crate::plan::{Misuse, Plan};
 use crate::pools::Pools;
 use crate::report::again::Again;
 use crate::report::bookkeeper::{Bookkeeper, ReportSettings};
@@ -74,7 +74,7 @@ pub fn run(mut options: Options, early: Option<Early>) -> anyhow::Result<Status>
     let size = Size::of(&plan.reader.route, options.workers.max_procs).with_hosts(hosts.as_ref());
     builders::allow_descriptors(size.all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
-    check_streams(&plan.reader.sources)?;
+    check_streams(&plan.reader, &outputs)?;
     greet_terminal(&plan.reader, &console);
     plan.reader.rest.clone_from(&outputs.rest);
     let journal = open_journal(&mut plan, &console)?;
@@ -220,9 +220,14 @@ fn report_settings(
 ) -> anyhow::Result<ReportSettings> {
     let settings = FailedSettings {
         delimiter: reader.delimiter,
+        record_end: match &reader.form {
+            Form::Blocks(blocks) => blocks.records.text().to_vec(),
+            _ => vec![reader.delimiter],
+        },
         is_csv: matches!(&reader.form, Form::Plain(plain) if plain.columns == Columns::Csv),
         header: match &reader.form {
             Form::Plain(plain) => Arc::clone(&plain.header_line),
+            Form::Blocks(blocks) => Arc::clone(&blocks.header_line),
             Form::Job | Form::Message => Arc::default(),
         },
         rest: outputs.rest,
@@ -265,8 +270,13 @@ fn open_reports(
     Ok(reports.map(Arc::new))
 }
 
-/// Refuses to run if stdin can't be read, or if results would be lost.
-fn check_streams(sources: &[Source]) -> anyhow::Result<()> {
+/// Refuses to run if stdin can't be read, or if results or lines would be lost.
+fn check_streams(reader: &Reader, outputs: &Outputs) -> anyhow::Result<()> {
+    let sources = &reader.sources;
+    if outputs.rest.is_some() && matches!(reader.form, Form::Blocks(_)) {
+        let why = "--failed can't be the file that --block reads: give it another";
+        return Err(Misuse::from(why).into());
+    }
     if descriptors::is_closed(Stream::Stdout) {
         anyhow::bail!(
             "stdout is closed, so all results would be lost: redirect it to a file, or to /dev/null"
@@ -285,7 +295,7 @@ fn greet_terminal(reader: &Reader, console: &Console) {
     if reader.sources.contains(&Source::Stdin) && io::stdin().is_terminal() {
         console.say(match reader.form {
             Form::Job => FROM_TERMINAL_JOBS,
-            Form::Plain(_) | Form::Message => FROM_TERMINAL,
+            Form::Plain(_) | Form::Message | Form::Blocks(_) => FROM_TERMINAL,
         });
     }
 }
