@@ -11,7 +11,7 @@ function __procpool_command
                 break
             case '--*=*'
             case '--*' '-?'
-                if contains -- $words[$i] -w --worker --protocol --framing --reply-messages --route --init --notify -j -P --max-procs --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup -I --replace --env --cwd -S --hosts --sshlogin --launcher --before --host-timeout --delay --rate --max-load --min-free-memory --nice -a --arg-file --input -n --max-args --block --recend --recstart -d --delimiter --max-line --format --buffer --report --trace --results --joblog --progress --color --timeout --slow --retries --retry-on --retry-delay --failed --grace --halt --journal --example-worker --generate
+                if contains -- $words[$i] -w --worker --protocol --framing --reply-messages --route --init --notify -j -P --max-procs --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup -I --replace --env --env-only --cwd -S --hosts --sshlogin --launcher --before --host-timeout --delay --rate --max-load --min-free-memory --nice -a --arg-file --input -n --max-args --block --recend --recstart -d --delimiter --max-line --format --buffer --report --trace --results --joblog --progress --color --timeout --slow --retries --retry-on --retry-delay --failed --grace --halt --journal --profile --example-worker --generate
                     set i (math $i + 1)
                 end
             case '-*'
@@ -96,6 +96,8 @@ complete -c procpool -n 'not __procpool_command' -l shell -d 'Run COMMAND with s
 complete -c procpool -n 'not __procpool_command' -s I -l replace -x -d 'Use STR as the only placeholder in COMMAND, instead of braces'
 complete -c procpool -n 'not __procpool_command' -l stdin -d 'Write the args to the stdin of COMMAND, one per line'
 complete -c procpool -n 'not __procpool_command' -l env -x -d 'Set a variable for COMMAND; VALUE may have placeholders'
+complete -c procpool -n 'not __procpool_command' -l env-only -x -d 'Give jobs no variables but NAMEs, PATH and HOME; LC_*: all that begin so'
+complete -c procpool -n 'not __procpool_command' -l env-all -d 'Give jobs all variables (this is the default); it undoes an --env-only before it'
 complete -c procpool -n 'not __procpool_command' -l cwd -x -a '(__fish_complete_directories)' -d 'Run COMMAND in DIR, which may have placeholders'
 complete -c procpool -n 'not __procpool_command' -l dry-run -d 'Print each command, quoted for a shell, instead of running it'
 complete -c procpool -n 'not __procpool_command' -s p -l confirm -d 'Ask on the terminal before each command'
@@ -174,6 +176,8 @@ complete -c procpool -n 'not __procpool_command' -l resume -d 'Continue the run 
 complete -c procpool -n 'not __procpool_command' -l fsync -d 'Write each record to the disk before its result is printed'
 complete -c procpool -n 'not __procpool_command' -s h -l help -d 'Print help (-h: one screen; --help: everything)'
 complete -c procpool -n 'not __procpool_command' -s V -l version -d 'Print the version'
+complete -c procpool -n 'not __procpool_command' -l profile -x -d 'Use the options of a profile: NAME in ~/.config/procpool/config; may be repeated'
+complete -c procpool -n 'not __procpool_command' -l show-options -d 'Print each option in force and where it comes from, instead of a run'
 complete -c procpool -n 'not __procpool_command' -l doctor -d 'Print what procpool finds on this machine: limits, interpreters, terminal'
 complete -c procpool -n 'not __procpool_command' -l example-worker -x -a 'python
 node

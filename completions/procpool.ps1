@@ -39,6 +39,8 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--replace'; Text = 'Use STR as the only placeholder in COMMAND, instead of braces'; Kind = 'free'; Words = @() }
         @{ Name = '--stdin'; Text = 'Write the args to the stdin of COMMAND, one per line'; Kind = 'none'; Words = @() }
         @{ Name = '--env'; Text = 'Set a variable for COMMAND; VALUE may have placeholders'; Kind = 'free'; Words = @() }
+        @{ Name = '--env-only'; Text = 'Give jobs no variables but NAMEs, PATH and HOME; LC_*: all that begin so'; Kind = 'free'; Words = @() }
+        @{ Name = '--env-all'; Text = 'Give jobs all variables (this is the default); it undoes an --env-only before it'; Kind = 'none'; Words = @() }
         @{ Name = '--cwd'; Text = 'Run COMMAND in DIR, which may have placeholders'; Kind = 'file'; Words = @() }
         @{ Name = '--dry-run'; Text = 'Print each command, quoted for a shell, instead of running it'; Kind = 'none'; Words = @() }
         @{ Name = '-p'; Text = 'Ask on the terminal before each command'; Kind = 'none'; Words = @() }
@@ -103,6 +105,8 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--help'; Text = 'Print help (-h: one screen; --help: everything)'; Kind = 'none'; Words = @() }
         @{ Name = '-V'; Text = 'Print the version'; Kind = 'none'; Words = @() }
         @{ Name = '--version'; Text = 'Print the version'; Kind = 'none'; Words = @() }
+        @{ Name = '--profile'; Text = 'Use the options of a profile: NAME in ~/.config/procpool/config; may be repeated'; Kind = 'free'; Words = @() }
+        @{ Name = '--show-options'; Text = 'Print each option in force and where it comes from, instead of a run'; Kind = 'none'; Words = @() }
         @{ Name = '--doctor'; Text = 'Print what procpool finds on this machine: limits, interpreters, terminal'; Kind = 'none'; Words = @() }
         @{ Name = '--example-worker'; Text = 'Print a worker to start from, in LANG'; Kind = 'word'; Words = @('python', 'node', 'perl', 'ruby', 'sh', 'rust') }
         @{ Name = '--generate'; Text = 'Print the man page, or the completions for a shell'; Kind = 'word'; Words = @('man', 'bash', 'zsh', 'fish', 'powershell') }

@@ -37,6 +37,8 @@ mod order;
 mod orphans;
 mod outputs;
 mod pipeline;
+mod presets;
+mod procs_file;
 mod progress;
 mod protocols;
 mod real_programs;

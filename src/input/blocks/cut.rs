@@ -10,7 +10,7 @@ const FIRST_LOOK: u64 = 32 << 10;
 const MOST_LOOK: u64 = 1 << 20;
 
 /// The bytes of an input from the beginning of the next block on. Places count from there.
-pub(super) trait Window {
+pub(super) trait InputWindow {
     /// Makes the bytes up to `to` available. Returns where they end: at `to`, or earlier if the input does.
     fn fill(&mut self, to: u64) -> io::Result<u64>;
 
@@ -34,7 +34,7 @@ pub(super) enum Cut {
 
 /// Finds the end of the next block. It has at most `size` bytes, or else one record of at most `most` bytes.
 pub(super) fn next(
-    window: &mut dyn Window,
+    window: &mut dyn InputWindow,
     records: &RecordEnd,
     size: u64,
     most: u64,
@@ -55,7 +55,7 @@ pub(super) fn next(
 
 /// As [`next`], for records between texts.
 fn text(
-    window: &mut dyn Window,
+    window: &mut dyn InputWindow,
     (end, start): (&[u8], &[u8]),
     size: u64,
     most: u64,
@@ -99,7 +99,7 @@ fn text(
 }
 
 /// As [`next`], for CSV.
-fn csv(window: &mut dyn Window, size: u64, most: u64) -> io::Result<Cut> {
+fn csv(window: &mut dyn InputWindow, size: u64, most: u64) -> io::Result<Cut> {
     let mut scan = CsvScan::new();
     while scan.seen < size {
         let to = size.min(scan.seen + MOST_LOOK);

@@ -176,7 +176,7 @@ mod tests {
             };
             let found = ends(text.as_bytes());
             let skipped: Vec<_> = found.iter().filter(|end| !expected.contains(end)).collect();
-            prop_assert!(skipped.iter().all(|end| is_blank(end)), "{:?} {:?}", found, expected);
+            prop_assert!(skipped.iter().all(is_blank), "{:?} {:?}", found, expected);
             prop_assert!(expected.iter().all(|end| found.contains(end)), "{:?} {:?}", found, expected);
         }
 

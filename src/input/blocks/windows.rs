@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::cut::Window;
+use super::cut::InputWindow;
 use crate::input::feeder::read_some;
 use crate::job::BlockBody;
 use crate::job::block::{Buffers, HeldBytes, shortened};
@@ -17,7 +17,7 @@ use crate::job::block::{Buffers, HeldBytes, shortened};
 const WIDE: usize = 1 << 20;
 
 /// A window that blocks are taken from.
-pub(super) trait Blocked: Window {
+pub(super) trait Blocked: InputWindow {
     /// Takes the first `len` bytes as a block.
     fn take(&mut self, len: u64) -> BlockBody;
 
@@ -42,7 +42,7 @@ impl FileWindow {
     }
 }
 
-impl Window for FileWindow {
+impl InputWindow for FileWindow {
     fn fill(&mut self, to: u64) -> io::Result<u64> {
         Ok(to.min(self.end.saturating_sub(self.begin)))
     }
@@ -105,7 +105,7 @@ impl<'a> StreamWindow<'a> {
     }
 }
 
-impl Window for StreamWindow<'_> {
+impl InputWindow for StreamWindow<'_> {
     fn fill(&mut self, to: u64) -> io::Result<u64> {
         while !self.is_at_end && self.have() < to {
             let missing = usize::try_from(to - self.have()).map_err(io::Error::other)?;

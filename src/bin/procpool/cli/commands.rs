@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::{Args, ValueHint};
 
 use super::hosts::HostOptions;
+use super::values;
 
 #[derive(Debug, Args)]
 pub struct CommandOptions {
@@ -33,6 +34,17 @@ pub struct CommandOptions {
     /// Set a variable for COMMAND; VALUE may have placeholders
     #[arg(hide_short_help = true, long, value_name = "NAME=VALUE", conflicts_with = "worker")]
     pub env: Vec<OsString>,
+
+    /// Give jobs no variables but NAMEs, PATH and HOME; LC_*: all that begin so
+    ///
+    /// This is the environment of workers and commands, without the rest of procpool's own. The variables of
+    /// --env are added, and those that procpool sets for workers.
+    #[arg(hide_short_help = true, long, value_name = "NAME", value_delimiter = ',', value_parser = values::variable_name)]
+    pub env_only: Option<Vec<String>>,
+
+    /// Give jobs all variables (this is the default); it undoes an --env-only before it
+    #[arg(hide_short_help = true, long, overrides_with = "env_only")]
+    pub env_all: bool,
 
     /// Run COMMAND in DIR, which may have placeholders
     #[arg(hide_short_help = true, long, value_name = "DIR", conflicts_with = "worker", value_hint = ValueHint::DirPath)]

@@ -26,4 +26,4 @@ pub mod values;
 mod workers;
 
 pub use errors::EarlyExit;
-pub use options::{Options, parse};
+pub use options::Options;

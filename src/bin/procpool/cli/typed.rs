@@ -1,6 +1,7 @@
 //! The options as the user typed them, in their order, so that a message can show the command line with a change.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 
 use clap::{Arg, ArgMatches};
 
@@ -15,6 +16,24 @@ pub struct TypedOption {
     pub name: String,
     /// `None`: it is a switch.
     pub value: Option<OsString>,
+}
+
+impl TypedOption {
+    /// Adds the option as it is typed.
+    pub fn push_to(&self, words: &mut Vec<OsString>) {
+        let Some(value) = &self.value else { return words.push(self.name.clone().into()) };
+        let mut name = OsString::from(&self.name);
+        if value.as_bytes().starts_with(b"-") || value.is_empty() {
+            // As a word of its own it would pass for an option.
+            if self.name.starts_with("--") {
+                name.push("=");
+            }
+            name.push(value);
+            words.push(name);
+        } else {
+            words.extend([name, value.clone()]);
+        }
+    }
 }
 
 /// The options of this process. Empty: the command line is wrong.

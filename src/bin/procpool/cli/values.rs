@@ -1,5 +1,6 @@
 //! The text of an option's value → the value: numbers, sizes, rates, formats.
 
+use std::path::Path;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -100,6 +101,18 @@ pub fn halt_option(text: &str) -> Result<HaltOption, String> {
     parse_halt(text).map(HaltOption)
 }
 
+/// A number of processes, or a file with one.
+pub fn count_or_file(text: &str) -> Result<usize, String> {
+    let Some(path) = text.strip_prefix('@') else { return count(text) };
+    count_in(Path::new(path)).map_err(|error| format!("the file '{path}': {error}"))
+}
+
+/// The number of processes in a file.
+pub fn count_in(path: &Path) -> Result<usize, String> {
+    let content = std::fs::read(path).map_err(|error| format!("it can't be read: {error}"))?;
+    count(String::from_utf8_lossy(&content).trim())
+}
+
 /// A number of processes, which may depend on the number of CPUs. 0: as many as the system allows.
 pub fn count(text: &str) -> Result<usize, String> {
     let cpus = num_cpus::get();
@@ -121,6 +134,14 @@ pub fn count(text: &str) -> Result<usize, String> {
              50%, +1 or -1 (of the CPUs)"
         )
     })
+}
+
+/// The name of a variable, or its beginning and a '*'. It may be empty.
+pub fn variable_name(text: &str) -> Result<String, String> {
+    if text.contains('=') {
+        return Err("expected names of variables; --env NAME=VALUE sets one".into());
+    }
+    Ok(text.to_owned())
 }
 
 pub fn max_args(text: &str) -> Result<MaxArgs, String> {

@@ -67,6 +67,8 @@ const TABLE: &[(&str, Rule)] = &[
     ("replace", Rule::Template),
     ("stdin", Rule::Commands),
     ("env", Rule::Commands),
+    ("env_only", Rule::Everywhere),
+    ("env_all", Rule::Everywhere),
     ("cwd", Rule::Commands),
     ("dry_run", Rule::Commands),
     ("confirm", Rule::Commands),
@@ -123,6 +125,8 @@ const TABLE: &[(&str, Rule)] = &[
     ("resume", Rule::Everywhere),
     ("fsync", Rule::Everywhere),
     ("help", Rule::Everywhere),
+    ("profile", Rule::Everywhere),
+    ("show_options", Rule::Everywhere),
     ("version", Rule::Everywhere),
     // These are given alone.
     ("doctor", Rule::Everywhere),
@@ -174,27 +178,12 @@ fn check_system(options: &Options) -> Result<(), String> {
 /// An option has no effect: why, and what to do.
 pub fn check(options: &Options, mode: Mode, has_lists: bool) -> Result<(), String> {
     check_system(options)?;
-    let given = |id: &str| options.given.iter().any(|given| given == id);
     for id in &options.given {
-        let name = spelled(id);
-        let rule = TABLE.iter().find(|(row, _)| row == id).map_or(Rule::Everywhere, |row| row.1);
-        // A block of a raw worker may be CSV records.
-        let is_of_blocks = given("block") && mode == Raw && (id == "input" || id == "header");
-        if let Some(why) = rule.refusal(mode, has_lists, options.commands.dry_run)
-            && !is_of_blocks
-        {
-            return Err(format!("{name} {why}"));
-        }
-        // A job line may say how often it is tried again.
-        let says_itself = id.starts_with("retry") && matches!(mode, JobCommands | Worker | File);
-        let needs = NEEDS.iter().find(|(option, ..)| option == id);
-        if let Some((_, others, why)) = needs
-            && !says_itself
-            && !others.iter().any(|other| given(other))
-        {
-            return Err(format!("{name} {why}"));
+        if let Some(why) = refusal(id, options, mode, has_lists) {
+            return Err(format!("{} {why}", spelled(id)));
         }
     }
+    let given = |id: &str| options.given.iter().any(|given| given == id);
     let is_command = matches!(mode, Command | JobCommands);
     let can_be = |kind: Kind| match kind {
         Kind::Exit => is_command,
@@ -210,6 +199,28 @@ pub fn check(options: &Options, mode: Mode, has_lists: bool) -> Result<(), Strin
         });
     }
     Ok(())
+}
+
+/// Why an option has no effect, and what to do; `None`: it has one.
+fn refusal(id: &str, options: &Options, mode: Mode, has_lists: bool) -> Option<String> {
+    let given = |id: &str| options.given.iter().any(|given| given == id);
+    let rule = TABLE.iter().find(|(row, _)| *row == id).map_or(Rule::Everywhere, |row| row.1);
+    // A block of a raw worker may be CSV records.
+    let is_of_blocks = given("block") && mode == Raw && (id == "input" || id == "header");
+    let why = rule.refusal(mode, has_lists, options.commands.dry_run);
+    if why.is_some() && !is_of_blocks {
+        return why;
+    }
+    // A job line may say how often it is tried again.
+    let says_itself = id.starts_with("retry") && matches!(mode, JobCommands | Worker | File);
+    let (_, others, why) = NEEDS.iter().find(|(option, ..)| *option == id)?;
+    (!says_itself && !others.iter().any(|other| given(other))).then(|| (*why).to_owned())
+}
+
+/// The given options that have no effect.
+pub fn without_effect(options: &Options, mode: Mode, has_lists: bool) -> Vec<String> {
+    let is_idle = |id: &&String| refusal(id, options, mode, has_lists).is_some();
+    options.given.iter().filter(is_idle).cloned().collect()
 }
 
 /// The usual spelling of an option.

@@ -134,7 +134,7 @@ impl Again {
     fn resumed(&self, options: &[TypedOption]) -> Option<Advice> {
         let mut words = vec![self.program.clone()];
         for option in options {
-            push(&mut words, option);
+            option.push_to(&mut words);
             if option.id == "journal" && !options.iter().any(|option| option.id == "resume") {
                 words.push("--resume".into());
             }
@@ -167,7 +167,7 @@ impl Again {
         let is_left_out =
             |id: &str| WRITERS.contains(&id) || without.iter().any(|ids| ids.contains(&id));
         for option in options.iter().filter(|option| !is_left_out(&option.id)) {
-            push(&mut words, option);
+            option.push_to(&mut words);
         }
         words.extend(self.command_words());
         for list in lists {
@@ -276,22 +276,6 @@ impl Again {
 fn printed(lines: Vec<OsString>) -> String {
     let print = [OsString::from("printf"), OsString::from("%s\\n")];
     shell_line(&print.into_iter().chain(lines).collect::<Vec<_>>())
-}
-
-/// Adds an option as it is typed.
-fn push(words: &mut Vec<OsString>, option: &TypedOption) {
-    let Some(value) = &option.value else { return words.push(option.name.clone().into()) };
-    let mut name = OsString::from(&option.name);
-    if value.as_bytes().starts_with(b"-") {
-        // As a word of its own it would pass for an option.
-        if option.name.starts_with("--") {
-            name.push("=");
-        }
-        name.push(value);
-        words.push(name);
-    } else {
-        words.extend([name, value.clone()]);
-    }
 }
 
 /// procpool as it can be called: by its name, if that finds this program, or by its path.

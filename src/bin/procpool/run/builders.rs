@@ -1,5 +1,7 @@
 //! How many pools and slots a run has, and what the options set in each pool.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -45,6 +47,14 @@ impl Size {
         Self { slots: hosts.local_slots + others.sum::<usize>(), ..self }
     }
 
+    /// The same with as many slots as may be asked for later.
+    pub fn with_room(self, options: &Options) -> Self {
+        match options.throttling.procs_file {
+            Some(_) => Self { slots: self.slots.max(options.most_procs()), ..self },
+            None => self,
+        }
+    }
+
     /// The slots of all pools.
     pub fn all_slots(self) -> usize {
         self.pools * self.slots
@@ -64,6 +74,8 @@ pub fn build(
     sink: &Arc<dyn Sink>,
 ) -> anyhow::Result<Pools> {
     let sources = source_names(&plan.reader);
+    let limit = size.slots;
+    let size = size.with_room(options);
     let described = |pool: Builder| {
         set(pool, options)
             .limits(plan.limits.clone())
@@ -90,7 +102,11 @@ pub fn build(
         };
         pools.push(builder.build_checked()?);
     }
-    Ok(Pools::new(pools))
+    let pools = Pools::new(pools);
+    if limit < size.slots {
+        pools.limit(limit);
+    }
+    Ok(pools)
 }
 
 /// Builds the pool of an agent: the one with this index.
@@ -155,6 +171,13 @@ fn set(pool: Builder, options: &Options) -> Builder {
         Some(limit) => pool.start_limit(limit),
         None => pool,
     };
+    let pool = match &options.commands.env_only {
+        Some(names) => {
+            let kept = std::env::vars_os().filter(|(name, _)| is_kept(names, name));
+            kept.fold(pool.env_clear(), |pool, (name, value)| pool.env(name, value))
+        }
+        None => pool,
+    };
     pool.max_reqs(options.workers.max_reqs)
         .max_reqs_jitter(options.recycling.max_reqs_jitter)
         .max_age(options.recycling.max_age.filter(|age| !age.is_zero()))
@@ -169,6 +192,15 @@ fn set(pool: Builder, options: &Options) -> Builder {
         .max_reply(options.workers.max_reply)
         .nice(options.throttling.nice.unwrap_or_default())
         .reap_orphans(adopts_orphans())
+}
+
+/// Whether `--env-only` with these names lets jobs have a variable.
+fn is_kept(names: &[String], variable: &OsStr) -> bool {
+    let is_named = |name: &String| match name.strip_suffix('*') {
+        Some(begin) => variable.as_bytes().starts_with(begin.as_bytes()) && !begin.is_empty(),
+        None => variable == name.as_str(),
+    };
+    variable == "PATH" || variable == "HOME" || names.iter().any(is_named)
 }
 
 /// Whether the orphans among the descendants of this process become its children.

@@ -1,7 +1,6 @@
 //! The machines of a run: from the options, a file, or Slurm's allocation to names, slots and launchers.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -83,6 +82,11 @@ pub fn find(options: &Options) -> anyhow::Result<Option<Hosts>> {
 fn refuse(options: &Options) -> Result<(), Misuse> {
     if options.commands.confirm {
         return Err("--confirm asks on this terminal, and has no meaning on other hosts".into());
+    }
+    if options.throttling.procs_file.is_some() {
+        return Err(
+            "--max-procs @FILE has no meaning on several hosts: each has its own number".into()
+        );
     }
     if options.workers.route.is_some() {
         return Err("--route has no meaning on several hosts: each key needs one worker".into());
@@ -194,7 +198,7 @@ pub fn of_pool(hosts: &Hosts, index: usize) -> Hosts {
 /// list of args the first is enough.
 fn task(options: &Options) -> anyhow::Result<Vec<u8>> {
     use std::os::unix::ffi::OsStrExt;
-    let words: Vec<OsString> = std::env::args_os().collect();
+    let words = &options.words;
     let command = words.len() - options.command.len();
     let lists = options.command.iter().position(|word| word == ":::");
     let lists = command + lists.unwrap_or(options.command.len());

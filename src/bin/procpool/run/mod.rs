@@ -4,6 +4,7 @@ pub mod builders;
 mod ending;
 mod events;
 pub mod hosts;
+mod procs_file;
 mod reporter;
 mod slow;
 mod slurm;

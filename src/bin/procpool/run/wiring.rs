@@ -19,6 +19,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use super::builders::{self, Size};
 use super::events::{Course, Event};
 use super::hosts;
+use super::procs_file::ProcsFile;
 use super::reporter::Reporter;
 use super::slow::SlowJobs;
 use super::watch::{ActiveRun, Timers};
@@ -72,7 +73,7 @@ pub fn run(mut options: Options, early: Option<Early>) -> anyhow::Result<Status>
         Console::terminal().context("--confirm has no terminal to ask on")?;
     }
     let size = Size::of(&plan.reader.route, options.workers.max_procs).with_hosts(hosts.as_ref());
-    builders::allow_descriptors(size.all_slots());
+    builders::allow_descriptors(size.with_room(&options).all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
     check_streams(&plan.reader, &outputs)?;
     greet_terminal(&plan.reader, &console);
@@ -107,7 +108,7 @@ pub fn run(mut options: Options, early: Option<Early>) -> anyhow::Result<Status>
         events: received,
         orders: ordered,
         signal,
-        timers: Timers { hint_at: None, give_up_at: None, slow: slow_jobs(&options) },
+        timers: Timers::new(slow_jobs(&options), ProcsFile::new(&options)),
         progress,
         reports,
         journal,
