@@ -1,36 +1,66 @@
-//! Jobs from the command line: each combination of one arg from each list is a job.
+//! Jobs from lists of args: each combination is a job.
 
-use std::borrow::Cow;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
-
-use super::feeder::Feeder;
-use super::plain_lines;
+use super::arg_lists::{ArgLists, Combinations, ListedArgs};
+use super::feeder::{Feeder, StopReason};
+use super::plain_lines::NoHeader;
 use super::reader::Form;
+use super::whole::shuffled;
 use crate::job::Place;
 
-/// How many jobs from the command line are fed at once.
+/// How many jobs from lists are fed at once.
 const BATCH: usize = 256;
 
+/// The most combinations that can be shuffled.
+const MOST_SHUFFLED: usize = 1 << 27;
+
 impl Feeder<'_> {
-    /// Makes a job of each combination of one arg from each list. Returns whether to go on.
-    pub(super) fn args(&mut self, lists: &[Vec<OsString>]) -> bool {
-        let mut lists: Vec<&[OsString]> = lists.iter().map(Vec::as_slice).collect();
+    /// Makes a job of each combination of args. Returns whether to go on, and a sentence if a file can't be read.
+    pub(super) fn args(&mut self, lists: &ArgLists) -> Result<bool, String> {
+        let Some(args) = lists.read(self.reader)? else { return Ok(false) };
+        let mut names = 0;
         if let Form::Plain(plain) = &self.reader.form
             && self.wants_header
         {
             // Each list begins with the name of its column.
-            let split: Option<Vec<_>> = lists.iter().map(|list| list.split_first()).collect();
-            let (names, args): (Vec<_>, _) = split.unwrap_or_default().into_iter().unzip();
-            lists = args;
-            let names = names.iter().map(|name| plain_lines::split(plain.columns, name.as_bytes()));
-            let names: Vec<_> = names.flatten().collect();
-            if names.is_empty() || !self.row(plain, Place::default(), &names, b"") {
-                return names.is_empty();
+            if args.iter().any(|list| list.len() == 0) {
+                return Ok(true);
             }
+            let first: Vec<_> = args.iter().flat_map(|list| plain.split(list.get(0))).collect();
+            if !self.row(plain, Place::default(), &first, b"") {
+                return Ok(false);
+            }
+            names = 1;
         }
-        for index in 0..count(&lists) {
-            let goes_on = self.combination(index, &nth(&lists, index));
+        let lens: Vec<usize> = args.iter().map(|list| list.len() - names).collect();
+        let combinations = Combinations::new(lists, &lens);
+        Ok(match self.reader.whole.shuffle {
+            None => self.each(0..combinations.count, &combinations, (&args, names)),
+            Some(_) if combinations.count > MOST_SHUFFLED => {
+                let message = format!("more than {MOST_SHUFFLED} combinations can't be shuffled");
+                self.stopped = Some(StopReason::Header(NoHeader::Misused(message)));
+                false
+            }
+            Some(seed) => {
+                let jobs = shuffled((0..combinations.count).collect(), seed);
+                self.each(jobs.into_iter(), &combinations, (&args, names))
+            }
+        })
+    }
+
+    /// Makes a job of each of these combinations. Returns whether to go on.
+    fn each(
+        &mut self,
+        jobs: impl Iterator<Item = usize>,
+        combinations: &Combinations,
+        (args, names): (&[ListedArgs], usize),
+    ) -> bool {
+        for index in jobs {
+            let columns: Vec<&[u8]> = combinations
+                .nth(index)
+                .zip(args)
+                .map(|(arg, list)| list.get(arg + names))
+                .collect();
+            let goes_on = self.combination(index, &columns);
             let is_batch = self.batched() >= BATCH;
             if !goes_on || (is_batch && !self.feed()) {
                 return false;
@@ -40,11 +70,11 @@ impl Feeder<'_> {
     }
 
     /// Makes a job of one combination. Returns whether to go on.
-    fn combination(&mut self, index: usize, columns: &[Cow<'_, [u8]>]) -> bool {
+    fn combination(&mut self, index: usize, columns: &[&[u8]]) -> bool {
         match &self.reader.form {
             Form::Plain(plain) if !plain.is_simple() || columns.len() > 1 => {
                 let line = columns.join(&b'\t');
-                let fields = columns.iter().flat_map(|arg| plain_lines::split(plain.columns, arg));
+                let fields = columns.iter().flat_map(|arg| plain.split(arg));
                 self.row(plain, Place::default(), &fields.collect::<Vec<_>>(), &line)
             }
             _ => {
@@ -53,24 +83,4 @@ impl Feeder<'_> {
             }
         }
     }
-}
-
-/// How many combinations there are, or the largest number if there are more: nobody runs that many.
-pub(super) fn count(lists: &[&[OsString]]) -> usize {
-    if lists.iter().any(|list| list.is_empty()) {
-        return 0;
-    }
-    lists.iter().map(|list| list.len()).fold(1, usize::saturating_mul)
-}
-
-/// Combination `index`, counted from 0. The arg of the last list changes first.
-fn nth<'a>(lists: &[&'a [OsString]], index: usize) -> Vec<Cow<'a, [u8]>> {
-    let mut columns = Vec::with_capacity(lists.len());
-    let mut left = index;
-    for list in lists.iter().rev() {
-        columns.push(Cow::Borrowed(list[left % list.len()].as_bytes()));
-        left /= list.len();
-    }
-    columns.reverse();
-    columns
 }

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::job_lines::{Fields, Invalid};
 use super::lines::{LineTooLong, Lines, MARK};
-use super::plain_lines::{self, NoHeader, Packed};
+use super::plain_lines::{NoHeader, Packed};
 use super::position::Position;
 use super::reader::{Form, Reader};
 use super::source::Source;
@@ -22,7 +22,7 @@ use crate::journal::JournalError;
 use crate::util::setting::Setting;
 
 /// How many bytes are read at once: as many as a pipe holds.
-const READ_SIZE: usize = 64 << 10;
+pub(super) const READ_SIZE: usize = 64 << 10;
 
 /// A bundle of unparsed lines has at most this many bytes. It is more than [`READ_SIZE`], since the
 /// buffer is larger after a long line.
@@ -192,7 +192,7 @@ impl Feeder<'_> {
                 true
             }
             (Ok(text), Form::Plain(plain)) if is_row => {
-                self.row(plain, place, &plain_lines::split(plain.columns, text), text)
+                self.row(plain, place, &plain.split(text), text)
             }
             (Ok(text), Form::Message) => {
                 self.job(Job::message(self.seq + 1, text), place, None, text)

@@ -104,6 +104,9 @@ pub fn parse_words(words: &[OsString]) -> Result<Options, EarlyExit> {
     options.given = given(&matches);
     options.throttling.procs_file = procs_file(&matches);
     options.words = words.to_vec();
+    if options.commands.tty {
+        options.workers.max_procs.get_or_insert(1);
+    }
     if options.workers.max_procs == Some(0) {
         options.workers.max_procs = Some(options.most_procs());
     }

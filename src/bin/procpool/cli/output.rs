@@ -1,5 +1,6 @@
 //! The options of the heading Output: how results look, their order, and reports.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
@@ -19,6 +20,25 @@ pub struct OutputOptions {
     /// Start each line with the args of its job and a tab
     #[arg(long)]
     pub tag: bool,
+
+    /// Start each line with TEXT and a tab; TEXT may have placeholders
+    ///
+    /// --tag-string '{/}' is the name of the file, and --tag-string 'job {#}' the number of the job.
+    #[arg(
+        hide_short_help = true,
+        long,
+        alias = "tagstring",
+        value_name = "TEXT",
+        allow_hyphen_values = true
+    )]
+    pub tag_string: Option<OsString>,
+
+    /// Add a newline to the output of a job that does not end with one
+    ///
+    /// Without it, the output of a command is passed on byte for byte. So the first line of the next job
+    /// could follow in the same line.
+    #[arg(hide_short_help = true, long)]
+    pub newline: bool,
 
     /// Print a job's output while it runs, as soon as its turn comes
     ///
@@ -45,6 +65,13 @@ pub struct OutputOptions {
     /// TMPDIR. The file has no name, so it is gone when procpool ends.
     #[arg(hide_short_help = true, long, value_name = "SIZE", default_value = "64M", value_parser = values::size)]
     pub buffer: usize,
+
+    /// Make temporary files in DIR [default: TMPDIR, or /tmp]
+    ///
+    /// These are results that wait for their turn (--buffer), large output of commands, and input that is
+    /// read as a whole (--shuf). The files have no name. Jobs keep their TMPDIR.
+    #[arg(hide_short_help = true, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub tmpdir: Option<PathBuf>,
 
     /// Print totals, failures and durations at the end
     ///
@@ -76,14 +103,14 @@ pub struct OutputOptions {
     /// DIR/000007-ARGS has the files stdout, stderr and record.json. ARGS stands for the args of the job:
     /// characters other than letters, digits, dots and dashes become _. DIR must be new or empty, unless you give --resume. The
     /// reply of a worker is in stdout, as text.
-    #[arg(hide_short_help = true, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(hide_short_help = true, long, alias = "res", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub results: Option<PathBuf>,
 
     /// Log each finished job to FILE, as GNU parallel does
     ///
     /// With --resume, the jobs that are run are added to the log. FILE must not be the input or another
     /// file that the run writes.
-    #[arg(hide_short_help = true, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(hide_short_help = true, long, alias = "jl", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub joblog: Option<PathBuf>,
 
     #[command(flatten, next_help_heading = "Messages")]

@@ -7,6 +7,9 @@ use clap::{Arg, ArgMatches};
 
 use super::options::definition;
 
+/// Options whose value, which may be left out, is after an equals sign.
+const WITH_EQUALS: [&str; 2] = ["shell", "shuf"];
+
 /// An option that was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypedOption {
@@ -22,8 +25,12 @@ impl TypedOption {
     /// Adds the option as it is typed.
     pub fn push_to(&self, words: &mut Vec<OsString>) {
         let Some(value) = &self.value else { return words.push(self.name.clone().into()) };
+        if self.id == "shell" && value == "sh" {
+            return words.push(self.name.clone().into());
+        }
         let mut name = OsString::from(&self.name);
-        if value.as_bytes().starts_with(b"-") || value.is_empty() {
+        let is_joined = WITH_EQUALS.contains(&self.id.as_str());
+        if is_joined || value.as_bytes().starts_with(b"-") || value.is_empty() {
             // As a word of its own it would pass for an option.
             if self.name.starts_with("--") {
                 name.push("=");

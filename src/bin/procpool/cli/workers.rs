@@ -49,10 +49,12 @@ pub struct WorkerOptions {
     #[arg(hide_short_help = true, long, value_name = "N", default_value_t = 1)]
     pub reply_messages: usize,
 
-    /// Give the worker a terminal for its stdout
+    /// Give the worker, or each command, a pseudo-terminal to write to
     ///
-    /// Most programs buffer their output when they write to a pipe, and so appear to hang. On a
-    /// terminal they write each line at once. TERM is set to dumb, and NO_COLOR to 1.
+    /// Most programs buffer their output when they write to a pipe. On a terminal they write each line at
+    /// once. A worker has it for its stdout, with TERM=dumb and NO_COLOR=1. A command has it for its stdout
+    /// and stderr: its messages come between its results, with colors. The size is that of
+    /// procpool's terminal, or 80x24. With --live you see the output of a command as it prints it.
     #[arg(hide_short_help = true, long)]
     pub pty: bool,
 
@@ -84,7 +86,7 @@ pub struct WorkerOptions {
     /// many as the limits of the system for open files and processes allow. A worker is started only
     /// when a job waits and no worker is idle. @FILE: N is the text of FILE. procpool looks at the file once
     /// a second, so that you can change N during the run. Jobs that run already are finished.
-    #[arg(short = 'j', long, visible_short_alias = 'P', value_name = "N|@FILE", value_parser = values::count_or_file, allow_hyphen_values = true)]
+    #[arg(short = 'j', long, visible_short_alias = 'P', alias = "jobs", value_name = "N|@FILE", value_parser = values::count_or_file, allow_hyphen_values = true)]
     pub max_procs: Option<usize>,
 
     /// Requests in flight at each worker, or auto [default: 1; for code: auto]

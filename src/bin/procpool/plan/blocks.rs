@@ -68,7 +68,7 @@ fn record_end(invocation: &Invocation<'_>) -> Result<RecordEnd, Misuse> {
         }
         Columns::Csv => return Ok(RecordEnd::Csv),
         Columns::One => {}
-        Columns::Json | Columns::Tsv => {
+        Columns::Json | Columns::Tsv | Columns::Separated => {
             return Err("a block is not split into args: of the formats, only --input csv says \
                         where its records end"
                 .into());

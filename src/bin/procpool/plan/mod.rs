@@ -15,6 +15,7 @@ mod no_shell;
 mod results;
 mod route;
 mod sources;
+mod stdin;
 #[cfg(test)]
 mod tests;
 mod usage;

@@ -17,6 +17,8 @@ enum Rule {
     Staying,
     /// Runs with a `--worker`.
     Worker,
+    /// Runs with a `--worker` or with commands.
+    Programs,
     /// Runs with code.
     Code,
     /// Runs with commands that are started for each job.
@@ -41,7 +43,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("protocol", Rule::Worker),
     ("framing", Rule::Worker),
     ("reply_messages", Rule::Worker),
-    ("pty", Rule::Worker),
+    ("pty", Rule::Programs),
     // `route.rs` refuses it by its key.
     ("route", Rule::Everywhere),
     ("init", Rule::Worker),
@@ -71,6 +73,8 @@ const TABLE: &[(&str, Rule)] = &[
     ("env_all", Rule::Everywhere),
     ("cwd", Rule::Commands),
     ("dry_run", Rule::Commands),
+    // `tty.rs` refuses more.
+    ("tty", Rule::Commands),
     ("confirm", Rule::Commands),
     // run/hosts.rs refuses options that have no meaning with other hosts, or without.
     ("hosts", Rule::Everywhere),
@@ -87,6 +91,7 @@ const TABLE: &[(&str, Rule)] = &[
     // `sources.rs` refuses two places for args.
     ("arg_file", Rule::Everywhere),
     ("input", Rule::Args),
+    ("colsep", Rule::Args),
     ("header", Rule::Args),
     ("max_args", Rule::Args),
     ("block", Rule::Blocks),
@@ -95,15 +100,23 @@ const TABLE: &[(&str, Rule)] = &[
     ("no_run_if_empty", Rule::Everywhere),
     ("delimiter", Rule::Lines),
     ("null", Rule::Lines),
+    // `sources.rs` refuses the next three by the lists.
+    ("link", Rule::Everywhere),
+    ("arg_sep", Rule::Everywhere),
+    ("arg_file_sep", Rule::Everywhere),
+    ("shuf", Rule::Everywhere),
     ("max_line", Rule::Lines),
     ("format", Rule::Everywhere),
-    // `results.rs` refuses the next three by the format.
+    // `results.rs` refuses the next five by the format.
     ("tag", Rule::Everywhere),
+    ("tag_string", Rule::Everywhere),
+    ("newline", Rule::Everywhere),
     ("live", Rule::Commands),
     ("detail", Rule::Everywhere),
     ("stream", Rule::Everywhere),
     ("keep_order", Rule::Everywhere),
     ("buffer", Rule::Everywhere),
+    ("tmpdir", Rule::Everywhere),
     ("summary", Rule::Everywhere),
     // cli/report.rs refuses the next three in a dry run, with other advice.
     ("report", Rule::Everywhere),
@@ -111,11 +124,16 @@ const TABLE: &[(&str, Rule)] = &[
     ("results", Rule::Everywhere),
     ("joblog", Rule::Run),
     ("progress", Rule::Everywhere),
+    ("bar", Rule::Everywhere),
+    ("eta", Rule::Everywhere),
+    ("no_notice", Rule::Everywhere),
     ("color", Rule::Everywhere),
     ("timeout", Rule::Everywhere),
     ("slow", Rule::Everywhere),
     ("retries", Rule::Everywhere),
     ("retry_on", Rule::Everywhere),
+    ("ok_exit", Rule::Commands),
+    ("no_retry_exit", Rule::Commands),
     ("retry_delay", Rule::Everywhere),
     ("failed", Rule::Run),
     ("grace", Rule::Everywhere),
@@ -146,6 +164,11 @@ const NEEDS: &[(&str, &[&str], &str)] = &[
     ("recend", &["block"], "is for blocks of records: say how long they are with --block SIZE"),
     ("recstart", &["block"], "is for blocks of records: say how long they are with --block SIZE"),
     ("retry_on", &["retries"], "is for jobs that are tried again: say how often with --retries N"),
+    (
+        "no_retry_exit",
+        &["retries"],
+        "is for jobs that are tried again: say how often with --retries N",
+    ),
     (
         "retry_delay",
         &["retries"],
@@ -208,11 +231,15 @@ fn refusal(id: &str, options: &Options, mode: Mode, has_lists: bool) -> Option<S
     // A block of a raw worker may be CSV records.
     let is_of_blocks = given("block") && mode == Raw && (id == "input" || id == "header");
     let why = rule.refusal(mode, has_lists, options.commands.dry_run);
+    // It names the shell of --sh.
+    if id == "shell" && options.code.sh.is_some() {
+        return None;
+    }
     if why.is_some() && !is_of_blocks {
         return why;
     }
     // A job line may say how often it is tried again.
-    let says_itself = id.starts_with("retry") && matches!(mode, JobCommands | Worker | File);
+    let says_itself = id.contains("retry") && matches!(mode, JobCommands | Worker | File);
     let (_, others, why) = NEEDS.iter().find(|(option, ..)| *option == id)?;
     (!says_itself && !others.iter().any(|other| given(other))).then(|| (*why).to_owned())
 }
@@ -253,7 +280,7 @@ impl Rule {
                 "is for a --worker: name one (--worker <CMDLINE>), or leave it out"
                     .to_owned()
             }
-            Self::Worker if is_code => {
+            Self::Worker | Self::Programs if is_code => {
                 "is for a --worker, but code runs in a worker of procpool: leave it out"
                     .to_owned()
             }
@@ -325,6 +352,7 @@ mod tests {
             (Rule::Everywhere, &MODES[..]),
             (Rule::Staying, &[Worker, WorkerCommand, Raw, Expression, File, FileCommand]),
             (Rule::Worker, &[Worker, WorkerCommand, Raw]),
+            (Rule::Programs, &[Command, JobCommands, Worker, WorkerCommand, Raw]),
             (Rule::Code, &[Expression, File, FileCommand]),
             (Rule::Commands, &[Command, JobCommands]),
             (Rule::Template, &[Command]),

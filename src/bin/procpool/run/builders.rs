@@ -186,6 +186,7 @@ fn set(pool: Builder, options: &Options) -> Builder {
         .standby(options.recycling.standby.unwrap_or(usize::MAX))
         .retries(options.failures.retries)
         .retry_on(options.failures.retry_on.iter().map(|kind| kind.0))
+        .no_retry_exit(options.failures.no_retry_exit.unwrap_or_default())
         .retry_delay(options.failures.retry_delay)
         .grace(options.failures.grace)
         .start_timeout(Some(options.workers.start_timeout).filter(|time| !time.is_zero()))

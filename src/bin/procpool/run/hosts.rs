@@ -1,6 +1,7 @@
 //! The machines of a run: from the options, a file, or Slurm's allocation to names, slots and launchers.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -200,17 +201,20 @@ fn task(options: &Options) -> anyhow::Result<Vec<u8>> {
     use std::os::unix::ffi::OsStrExt;
     let words = &options.words;
     let command = words.len() - options.command.len();
-    let lists = options.command.iter().position(|word| word == ":::");
+    let is_sign = |word: &OsString| options.input.lists.sign(word).is_some();
+    let lists = options.command.iter().position(is_sign);
     let lists = command + lists.unwrap_or(options.command.len());
     let mut task = Vec::new();
-    let mut is_first = false;
+    let (mut is_first, mut has_files) = (false, false);
     for (index, word) in words.iter().enumerate() {
-        let is_sign = index >= lists && word == ":::";
-        if index < lists || is_sign || is_first {
+        let sign = options.input.lists.sign(word).filter(|_| index >= lists);
+        has_files = sign.map_or(has_files, |sign| sign.has_files);
+        // Each file is a list.
+        if index < lists || sign.is_some() || is_first || has_files {
             task.extend_from_slice(word.as_bytes());
             task.push(0);
         }
-        is_first = is_sign;
+        is_first = sign.is_some();
     }
     Ok(task)
 }
@@ -221,7 +225,7 @@ pub fn name_host(options: &mut Options, name: &str) {
     if has_names || options.commands.replace.is_some() {
         return;
     }
-    let lists = options.command.iter().position(|word| word == ":::");
+    let lists = options.command.iter().position(|word| options.input.lists.sign(word).is_some());
     let end = lists.unwrap_or(options.command.len());
     let words = options.command[..end].iter_mut();
     for word in words.chain(&mut options.commands.env).chain(&mut options.commands.cwd) {
