@@ -11,12 +11,12 @@ function __procpool_command
                 break
             case '--*=*'
             case '--*' '-?'
-                if contains -- $words[$i] -w --worker --protocol --framing --reply-messages --route --init --notify -j -P --max-procs --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup -I --replace --env --env-only --cwd -S --hosts --sshlogin --launcher --before --host-timeout --delay --rate --max-load --min-free-memory --nice -a --arg-file --input -n --max-args --block --recend --recstart -d --delimiter --max-line --format --buffer --report --trace --results --joblog --progress --color --timeout --slow --retries --retry-on --retry-delay --failed --grace --halt --journal --profile --example-worker --generate
+                if contains -- $words[$i] -w --worker --protocol --framing --reply-messages --route --init --notify -j -P --max-procs --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup --shell -I --replace --env --cwd -S --hosts --sshlogin --launcher --before --host-timeout --delay --rate --max-load --min-free-memory --nice -a --arg-file --input -C --colsep -n --max-args -d --delimiter --arg-sep --arg-file-sep --shuf --max-line --format --tag-string --buffer --tmpdir --report --trace --results --joblog --progress --color --timeout --slow --retries --retry-on --ok-exit --no-retry-exit --retry-delay --failed --grace --halt --journal --example-worker --generate
                     set i (math $i + 1)
                 end
             case '-*'
                 # Several short options in one word. The value of the last may be the next word.
-                if string match -qr -- '^-[^wjPISand]*[wjPISand]$' $words[$i]
+                if string match -qr -- '^-[^wjPISaCnd]*[wjPISaCnd]$' $words[$i]
                     set i (math $i + 1)
                 end
             case '*'
@@ -66,7 +66,7 @@ netstring
 varint
 json' -d 'Where a message ends [default: as usual for the protocol]'
 complete -c procpool -n 'not __procpool_command' -l reply-messages -x -d 'A reply is N messages instead of one (raw, with line or nul)'
-complete -c procpool -n 'not __procpool_command' -l pty -d 'Give the worker a terminal for its stdout'
+complete -c procpool -n 'not __procpool_command' -l pty -d 'Give the worker, or each command, a pseudo-terminal to write to'
 complete -c procpool -n 'not __procpool_command' -l route -x -d 'Send jobs with equal KEYs to the same worker'
 complete -c procpool -n 'not __procpool_command' -l init -x -d 'Send each new worker this job line first; may be repeated'
 complete -c procpool -n 'not __procpool_command' -l notify -x -d 'Send each new worker this message, which has no reply (jsonrpc, raw)'
@@ -92,14 +92,13 @@ complete -c procpool -n 'not __procpool_command' -l node -r -F -d 'As --python, 
 complete -c procpool -n 'not __procpool_command' -l ruby -r -F -d 'As --python, in Ruby: x, args and cmd'
 complete -c procpool -n 'not __procpool_command' -l sh -r -F -d 'As --python, in sh: "$@" are the args, and the output is the result'
 complete -c procpool -n 'not __procpool_command' -l setup -x -d 'Run CODE once in each process before its first job; may be repeated'
-complete -c procpool -n 'not __procpool_command' -l shell -d 'Run COMMAND with sh -c; placeholders are passed safely as arguments'
+complete -c procpool -n 'not __procpool_command' -l shell -x -d 'Run COMMAND with sh -c, or bash or zsh; placeholders are passed safely as arguments'
 complete -c procpool -n 'not __procpool_command' -s I -l replace -x -d 'Use STR as the only placeholder in COMMAND, instead of braces'
 complete -c procpool -n 'not __procpool_command' -l stdin -d 'Write the args to the stdin of COMMAND, one per line'
 complete -c procpool -n 'not __procpool_command' -l env -x -d 'Set a variable for COMMAND; VALUE may have placeholders'
-complete -c procpool -n 'not __procpool_command' -l env-only -x -d 'Give jobs no variables but NAMEs, PATH and HOME; LC_*: all that begin so'
-complete -c procpool -n 'not __procpool_command' -l env-all -d 'Give jobs all variables (this is the default); it undoes an --env-only before it'
 complete -c procpool -n 'not __procpool_command' -l cwd -x -a '(__fish_complete_directories)' -d 'Run COMMAND in DIR, which may have placeholders'
 complete -c procpool -n 'not __procpool_command' -l dry-run -d 'Print each command, quoted for a shell, instead of running it'
+complete -c procpool -n 'not __procpool_command' -s o -l tty -d 'Give the terminal to each job, one job at a time: editors, rm -i, ssh'
 complete -c procpool -n 'not __procpool_command' -s p -l confirm -d 'Ask on the terminal before each command'
 complete -c procpool -n 'not __procpool_command' -s S -l hosts -l sshlogin -x -d 'Run the jobs on these machines: 2/alpha,user@beta,:'
 complete -c procpool -n 'not __procpool_command' -l launcher -x -d 'Reach each host with CMDLINE instead of ssh; {host} is its name'
@@ -120,24 +119,29 @@ complete -c procpool -n 'not __procpool_command' -l input -x -a 'lines\\t\'The l
 json\\t\'The line is a JSON value: all the args\'
 csv\\t\'Comma-separated values: each is an arg\'
 tsv\\t\'Tab-separated values: each is an arg\'' -d 'Format of the input lines'
+complete -c procpool -n 'not __procpool_command' -s C -l colsep -x -d 'Split each line into args at CHAR or at matches of REGEX'
 complete -c procpool -n 'not __procpool_command' -l header -d 'The first line names the columns: use {name} for one'
 complete -c procpool -n 'not __procpool_command' -s n -l max-args -x -a 'max' -d 'Make one job of N lines; max: as many as a command can take'
-complete -c procpool -n 'not __procpool_command' -l block -x -d 'Make one job of whole records of up to SIZE bytes; -N: N jobs per slot'
-complete -c procpool -n 'not __procpool_command' -l recend -x -d 'With --block, records end with TEXT, which may have \\\\n, \\\\t, \\\\0, \\\\xHH'
-complete -c procpool -n 'not __procpool_command' -l recstart -x -d 'With --block, records begin with TEXT'
 complete -c procpool -n 'not __procpool_command' -s r -l no-run-if-empty -d 'Run nothing if there is no input (this is the default)'
 complete -c procpool -n 'not __procpool_command' -s d -l delimiter -x -d 'Lines end with CHAR instead of a newline: a byte, or \\n, \\r, \\t, \\0, \\xHH'
 complete -c procpool -n 'not __procpool_command' -s 0 -l null -d 'Lines end with a NUL byte instead of a newline'
+complete -c procpool -n 'not __procpool_command' -l link -d 'Pair the lists after ::: and :::: instead of combining them'
+complete -c procpool -n 'not __procpool_command' -l arg-sep -x -d 'Use STR instead of ::: before a list'
+complete -c procpool -n 'not __procpool_command' -l arg-file-sep -x -d 'Use STR instead of :::: before files of args'
+complete -c procpool -n 'not __procpool_command' -l shuf -x -d 'Take the lines in random order; SEED, a number, makes it repeatable'
 complete -c procpool -n 'not __procpool_command' -l max-line -x -d 'Size limit of an input line'
 complete -c procpool -n 'not __procpool_command' -l format -x -a 'record\\t\'One JSON object per job, for failed jobs too\'
 value\\t\'The result alone, as JSON; failures go to stderr\'
 text\\t\'Strings and the output of commands, unchanged; failures go to stderr\'' -d 'Format of results: record (default with a worker), value, text (otherwise)'
 complete -c procpool -n 'not __procpool_command' -l tag -d 'Start each line with the args of its job and a tab'
+complete -c procpool -n 'not __procpool_command' -l tag-string -x -d 'Start each line with TEXT and a tab; TEXT may have placeholders'
+complete -c procpool -n 'not __procpool_command' -l newline -d 'Add a newline to the output of a job that does not end with one'
 complete -c procpool -n 'not __procpool_command' -l live -d 'Print a job\'s output while it runs, as soon as its turn comes'
 complete -c procpool -n 'not __procpool_command' -l detail -d 'Add seq, cmd, args, slot, pid, attempt, start and seconds to records'
 complete -c procpool -n 'not __procpool_command' -l stream -d 'Print each result as its job finishes, not in input order'
 complete -c procpool -n 'not __procpool_command' -s k -l keep-order -d 'Print results in input order (this is the default)'
 complete -c procpool -n 'not __procpool_command' -l buffer -x -d 'Memory for results that wait for their turn'
+complete -c procpool -n 'not __procpool_command' -l tmpdir -x -a '(__fish_complete_directories)' -d 'Make temporary files in DIR [default: TMPDIR, or /tmp]'
 complete -c procpool -n 'not __procpool_command' -l summary -d 'Print totals, failures and durations at the end'
 complete -c procpool -n 'not __procpool_command' -l report -r -F -d 'Write a report at the end: FILE.html, .json, .xml (JUnit), .md'
 complete -c procpool -n 'not __procpool_command' -l trace -r -F -d 'Write a timeline of all jobs to FILE, for Perfetto or chrome://tracing'
@@ -147,6 +151,9 @@ complete -c procpool -n 'not __procpool_command' -l progress -x -a 'auto\\t\'A l
 never\\t\'Nothing\'
 line\\t\'A line, also where auto shows none\'
 full\\t\'A line, and a row for each running job\'' -d 'Show how far the run is: auto, never, line, full'
+complete -c procpool -n 'not __procpool_command' -l bar -d 'Show the progress on a terminal, as --progress line does; GNU parallel\'s name'
+complete -c procpool -n 'not __procpool_command' -l eta -d 'As --bar'
+complete -c procpool -n 'not __procpool_command' -l no-notice -d 'Do nothing, since procpool prints no notice; GNU parallel\'s name'
 complete -c procpool -n 'not __procpool_command' -l color -x -a 'auto\\t\'When stderr is a terminal\'
 always\\t\'Always\'
 never\\t\'Never\'' -d 'Use colors in messages: auto, always or never'
@@ -158,6 +165,8 @@ complete -c procpool -n 'not __procpool_command' -l timeout -x -a '10s
 complete -c procpool -n 'not __procpool_command' -l slow -x -d 'Report a job that runs for longer, while it runs; 0 or never: don\'t'
 complete -c procpool -n 'not __procpool_command' -l retries -x -d 'Try a failed job again, up to N times'
 complete -c procpool -n 'not __procpool_command' -l retry-on -x -a '(__fish_append , error exit crash timeout protocol spawn)' -d 'Failures after which a job is tried again'
+complete -c procpool -n 'not __procpool_command' -l ok-exit -x -d 'Let these exit statuses of a command be a success, besides 0: 1, or 1,3-5'
+complete -c procpool -n 'not __procpool_command' -l no-retry-exit -x -d 'Do not try a job again whose command had one of these exit statuses'
 complete -c procpool -n 'not __procpool_command' -l retry-delay -x -d 'Wait before the second attempt of a job'
 complete -c procpool -n 'not __procpool_command' -l failed -r -F -d 'Write the input lines of failed jobs to FILE, to run them again'
 complete -c procpool -n 'not __procpool_command' -l grace -x -d 'Time that a process has to end before it is killed'
@@ -176,8 +185,6 @@ complete -c procpool -n 'not __procpool_command' -l resume -d 'Continue the run 
 complete -c procpool -n 'not __procpool_command' -l fsync -d 'Write each record to the disk before its result is printed'
 complete -c procpool -n 'not __procpool_command' -s h -l help -d 'Print help (-h: one screen; --help: everything)'
 complete -c procpool -n 'not __procpool_command' -s V -l version -d 'Print the version'
-complete -c procpool -n 'not __procpool_command' -l profile -x -d 'Use the options of a profile: NAME in ~/.config/procpool/config; may be repeated'
-complete -c procpool -n 'not __procpool_command' -l show-options -d 'Print each option in force and where it comes from, instead of a run'
 complete -c procpool -n 'not __procpool_command' -l doctor -d 'Print what procpool finds on this machine: limits, interpreters, terminal'
 complete -c procpool -n 'not __procpool_command' -l example-worker -x -a 'python
 node

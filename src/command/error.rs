@@ -5,8 +5,8 @@ use std::fmt;
 use crate::util::setting::{Setting, has_names};
 
 /// The placeholders that can always be used.
-const KNOWN: &str =
-    "{} {.} {..} {/} {//} {/.} {%.gz} {s/a/b/}, {1} {1.} {1/} and so on, {#} {%} {%0} {total}";
+const KNOWN: &str = "{} {.} {/} {//} {/.} {..} {%.gz} {s/a/b/}, {1} {1.} {1/} {1//} {1/.} and so on, \
+     {#} {%} {%0} {total}";
 
 /// Why there is no command: its words are misused, or do not fit the args of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,8 +128,8 @@ impl PlaceholderProblem {
             Self::Foreign => write!(
                 f,
                 "the placeholder {spelled} is GNU parallel's, and procpool does not have it; known are \
-                 {KNOWN}; a substitution is written {{s/REGEX/TEXT/}}, and code is run with --python or \
-                 --perl; {Literally}"
+                 {KNOWN}; a substitution is {{s/REGEX/TEXT/}}, the number of jobs is {{total}}, and for more there are \
+                 shells and code; {Literally}"
             ),
             Self::Unknown => write!(
                 f,

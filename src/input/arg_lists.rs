@@ -1,17 +1,7 @@
-//! Lists of args, from the command line or from files: how they are combined, and where their args are read.
+//! Lists of args, from the command line or from files, and how they are combined.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
-
-use super::feeder::read_some;
-use super::lines::Lines;
-use super::reader::Reader;
-use super::source::Source;
 
 /// Lists of args. Each combination of one arg from each list is a job, but linked lists go side by side.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,88 +49,6 @@ impl ArgLists {
         };
         let lens: Vec<usize> = self.lists.iter().map(len).collect::<Option<_>>()?;
         Some(Combinations::new(self, &lens).count)
-    }
-
-    /// Why a file of args can't be read, if that is known before it is opened.
-    pub(super) fn problem(&self) -> Option<String> {
-        self.lists.iter().find_map(|list| match &list.from {
-            ListSource::File(path) => Source::File(path.clone()).problem(),
-            ListSource::Words(_) | ListSource::Stdin => None,
-        })
-    }
-
-    /// Reads the args of all lists. `Ok(None)`: reading was stopped.
-    ///
-    /// # Errors
-    /// A file can't be read. The sentence names it.
-    pub(super) fn read(&self, reader: &Reader) -> Result<Option<Vec<ListedArgs>>, String> {
-        let mut read = Vec::with_capacity(self.lists.len());
-        for list in &self.lists {
-            let mut args = ListedArgs::default();
-            let result = match &list.from {
-                ListSource::Words(words) => {
-                    words.iter().for_each(|word| args.push(word.as_bytes()));
-                    Ok(true)
-                }
-                ListSource::Stdin => args.read(rustix::stdio::stdin(), reader),
-                ListSource::File(path) => {
-                    File::open(path).and_then(|file| args.read(file.as_fd(), reader))
-                }
-            };
-            let source = match &list.from {
-                ListSource::File(path) => Source::File(path.clone()),
-                ListSource::Words(_) | ListSource::Stdin => Source::Stdin,
-            };
-            if !result.map_err(|error| source.unreadable(&error))? {
-                return Ok(None);
-            }
-            read.push(args);
-        }
-        Ok(Some(read))
-    }
-}
-
-/// The args of one list.
-#[derive(Debug, Default)]
-pub(super) struct ListedArgs {
-    text: Vec<u8>,
-    /// Where each arg ends in the text.
-    ends: Vec<usize>,
-}
-
-impl ListedArgs {
-    fn push(&mut self, arg: &[u8]) {
-        self.text.extend_from_slice(arg);
-        self.ends.push(self.text.len());
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    pub(super) fn get(&self, index: usize) -> &[u8] {
-        let begin = index.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.text[begin..self.ends[index]]
-    }
-
-    /// Adds the lines of a file. `Ok(false)`: reading was stopped.
-    fn read(&mut self, file: BorrowedFd<'_>, reader: &Reader) -> io::Result<bool> {
-        let mut lines = Lines::with(reader.is_csv(), reader.delimiter, reader.max_line);
-        loop {
-            let at_end = read_some(file, lines.buffer())? == 0;
-            while let Some(line) = lines.next(at_end) {
-                let text = line.text.map_err(|too_long| {
-                    io::Error::other(format!(
-                        "line {} is longer than the limit of {} bytes",
-                        line.number, too_long.0
-                    ))
-                })?;
-                self.push(text);
-            }
-            if at_end || reader.stop.load(Ordering::Acquire) {
-                return Ok(at_end);
-            }
-        }
     }
 }
 

@@ -1,11 +1,19 @@
-//! Jobs from lists of args: each combination is a job.
+//! Jobs from lists of args: the args are read, and each combination is a job.
 
-use super::arg_lists::{ArgLists, Combinations, ListedArgs};
-use super::feeder::{Feeder, StopReason};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::Ordering;
+
+use super::arg_lists::{ArgLists, Combinations, ListSource};
+use super::feeder::{Feeder, StopReason, read_some};
+use super::lines::Lines;
 use super::plain_lines::NoHeader;
-use super::reader::Form;
-use super::whole::shuffled;
+use super::reader::{Form, Reader};
+use super::source::Source;
 use crate::job::Place;
+use crate::util::random::shuffled;
 
 /// How many jobs from lists are fed at once.
 const BATCH: usize = 256;
@@ -80,6 +88,82 @@ impl Feeder<'_> {
             _ => {
                 let place = Place { source: 0, line: index as u64 + 1 };
                 self.line(place, Ok(&columns.join(&b' ')))
+            }
+        }
+    }
+}
+
+impl ArgLists {
+    /// Reads the args of all lists. `Ok(None)`: reading was stopped.
+    ///
+    /// # Errors
+    /// A file can't be read. The sentence names it.
+    fn read(&self, reader: &Reader) -> Result<Option<Vec<ListedArgs>>, String> {
+        let mut read = Vec::with_capacity(self.lists.len());
+        for list in &self.lists {
+            let mut args = ListedArgs::default();
+            let result = match &list.from {
+                ListSource::Words(words) => {
+                    words.iter().for_each(|word| args.push(word.as_bytes()));
+                    Ok(true)
+                }
+                ListSource::Stdin => args.read(rustix::stdio::stdin(), reader),
+                ListSource::File(path) => {
+                    File::open(path).and_then(|file| args.read(file.as_fd(), reader))
+                }
+            };
+            let source = match &list.from {
+                ListSource::File(path) => Source::File(path.clone()),
+                ListSource::Words(_) | ListSource::Stdin => Source::Stdin,
+            };
+            if !result.map_err(|error| source.unreadable(&error))? {
+                return Ok(None);
+            }
+            read.push(args);
+        }
+        Ok(Some(read))
+    }
+}
+
+/// The args of one list.
+#[derive(Debug, Default)]
+struct ListedArgs {
+    text: Vec<u8>,
+    /// Where each arg ends in the text.
+    ends: Vec<usize>,
+}
+
+impl ListedArgs {
+    fn push(&mut self, arg: &[u8]) {
+        self.text.extend_from_slice(arg);
+        self.ends.push(self.text.len());
+    }
+
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn get(&self, index: usize) -> &[u8] {
+        let begin = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.text[begin..self.ends[index]]
+    }
+
+    /// Adds the lines of a file. `Ok(false)`: reading was stopped.
+    fn read(&mut self, file: BorrowedFd<'_>, reader: &Reader) -> io::Result<bool> {
+        let mut lines = Lines::with(reader.is_csv(), reader.delimiter, reader.max_line);
+        loop {
+            let at_end = read_some(file, lines.buffer())? == 0;
+            while let Some(line) = lines.next(at_end) {
+                let text = line.text.map_err(|too_long| {
+                    io::Error::other(format!(
+                        "line {} is longer than the limit of {} bytes",
+                        line.number, too_long.0
+                    ))
+                })?;
+                self.push(text);
+            }
+            if at_end || reader.stop.load(Ordering::Acquire) {
+                return Ok(at_end);
             }
         }
     }

@@ -12,6 +12,7 @@ pub mod job_lines;
 pub mod lines;
 pub mod plain_lines;
 mod position;
+mod prepared;
 mod reader;
 pub mod remainder;
 pub mod route;

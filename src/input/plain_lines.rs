@@ -285,8 +285,8 @@ impl Plain {
     }
 }
 
-/// Splits a line into columns that need no more than this to be known.
-fn split<'a>(columns: Columns, line: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
+/// Splits a line into columns. Those with a separator of their own need [`Plain::split`].
+pub fn split<'a>(columns: Columns, line: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
     match columns {
         Columns::One | Columns::Json => vec![Cow::Borrowed(line)],
         #[cfg(feature = "unstable-engine")]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use rustix::fs::{Access, access};
 
-use super::arg_lists::ArgLists;
+use super::arg_lists::{ArgLists, ListSource};
 
 /// Where lines come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Source {
     pub(super) fn problem(&self) -> Option<String> {
         let path = match self {
             Self::File(path) => path,
-            Self::Args(lists) => return lists.problem(),
+            Self::Args(lists) => return problem(lists),
             Self::Stdin => return None,
         };
         match path.metadata() {
@@ -57,4 +57,12 @@ impl Source {
         };
         format!("the jobs in {name} could not be read: {what}")
     }
+}
+
+/// Why a file of args can't be read, if that is known before it is opened.
+fn problem(lists: &ArgLists) -> Option<String> {
+    lists.lists.iter().find_map(|list| match &list.from {
+        ListSource::File(path) => Source::File(path.clone()).problem(),
+        ListSource::Words(_) | ListSource::Stdin => None,
+    })
 }

@@ -185,12 +185,13 @@ impl Sink for Output {
 
     fn settle(&self) {
         let begin = Instant::now();
-        let is_settled = || {
-            let state = self.shelf.lock();
-            state.is_broken || (state.is_idle && state.ready.is_empty())
-        };
-        while !is_settled() && begin.elapsed() < PATIENCE {
-            thread::sleep(TICK);
+        let mut state = self.shelf.lock();
+        while !state.is_broken && !(state.is_idle && state.ready.is_empty()) {
+            if begin.elapsed() > PATIENCE {
+                return;
+            }
+            let waited = self.shelf.room.wait_timeout(state, TICK);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 

@@ -15,9 +15,9 @@ pub(super) const WIDEST: Winsize =
 /// The size of a terminal for people, if this process has none to take the size from.
 const USUAL: Winsize = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
 
-/// The size of the terminal that this process writes to.
+/// The size of the terminal of this process, if its stderr or stdin is one.
 pub(super) fn own_size() -> Winsize {
-    let streams = [rustix::stdio::stdout(), rustix::stdio::stderr(), rustix::stdio::stdin()];
+    let streams = [rustix::stdio::stderr(), rustix::stdio::stdin()];
     let sizes = streams.into_iter().filter_map(|stream| tcgetwinsize(stream).ok());
     sizes.into_iter().find(|size| size.ws_col > 0).unwrap_or(USUAL)
 }

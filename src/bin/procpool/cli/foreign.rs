@@ -5,16 +5,16 @@ use clap::Args;
 /// Options of GNU parallel that are accepted, so that its command lines run.
 #[derive(Debug, Args)]
 pub struct AcceptedOptions {
-    /// Show the progress on a terminal, as --progress line does
-    #[arg(hide = true, long)]
+    /// Show the progress on a terminal, as --progress line does; GNU parallel's name
+    #[arg(hide_short_help = true, long)]
     pub bar: bool,
 
-    /// As --bar
-    #[arg(hide = true, long)]
+    /// Show the progress on a terminal, as --bar does
+    #[arg(hide_short_help = true, long)]
     pub eta: bool,
 
-    /// Nothing: there is no notice
-    #[arg(hide = true, long, aliases = ["gnu", "group", "plus"])]
+    /// Do nothing, since procpool prints no notice; GNU parallel's name
+    #[arg(hide_short_help = true, long, aliases = ["gnu", "group", "plus"])]
     pub no_notice: bool,
 }
 
@@ -28,8 +28,7 @@ const SSH: &str = "--launcher 'ssh -p 2222 {host}' says how a host is reached";
 const REPLACE: &str = "-I STR chooses another placeholder";
 const PROGRESS: &str = "--progress full shows each running job in a row";
 const CITE: &str = "procpool prints no notice, so there is nothing to silence: leave it out";
-const SEM: &str =
-    "--semaphore NAME COMMAND runs COMMAND when fewer than -j N others of this NAME run";
+const SEM: &str = "--semaphore NAME COMMAND runs COMMAND when fewer than -j N others of this NAME run";
 const SQL: &str = "--journal FILE records jobs and results, and --resume continues; --serve and hosts (-S) share work";
 const CPUS: &str = "-j takes a number, or 50%, +1 or -1 of the CPUs; nproc prints their number";
 
@@ -94,7 +93,7 @@ const FOREIGN: &[(&[&str], &str)] = &[
     ),
     (&["--ctag"], "write --tag"),
     (&["--ctagstring", "--ctag-string"], "write --tag-string TEXT"),
-    (&["--color-failed", "--cf", "--colour", "--colour-failed"], "write --color always"),
+    (&["--color-failed", "--cf", "--colour-failed"], "write --color always"),
     (
         &["--files", "--files0", "--output-as-files", "--outputasfiles"],
         "--results DIR keeps the output of each job in files",
@@ -165,8 +164,8 @@ pub fn advice(option: &str) -> Option<&'static str> {
 mod tests {
     use std::ffi::OsString;
 
+    use super::super::options::{definition, parse_words};
     use super::*;
-    use crate::cli::options::{definition, parse_words};
 
     /// All options of GNU xargs, of BSD's and of busybox's.
     const XARGS: &str = "-0 --null -a --arg-file -d --delimiter -E -e --eof -I -i --replace -L --max-lines -l \

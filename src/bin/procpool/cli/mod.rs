@@ -17,6 +17,7 @@ pub mod lists;
 mod messages;
 pub mod options;
 mod output;
+mod printing;
 mod recycling;
 pub mod report;
 pub mod setting_names;

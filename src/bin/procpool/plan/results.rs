@@ -14,7 +14,7 @@ use crate::cli::values::ResultFormat;
 /// What each line of text begins with.
 pub fn tag(invocation: &Invocation<'_>) -> Result<Tag, Misuse> {
     let options = invocation.options;
-    let Some(text) = &options.output.tag_string else {
+    let Some(text) = &options.output.lines.tag_string else {
         return Ok(if options.output.tag { Tag::Args } else { Tag::None });
     };
     let has_names = invocation.has_arg_names() || invocation.words.is_empty();
@@ -57,10 +57,10 @@ pub fn shape(invocation: &Invocation<'_>, protocol: Protocol) -> Result<Shape, M
     if options.output.detail && shape != Shape::Record {
         return Err("--detail adds fields to records: use it with --format record".into());
     }
-    if options.output.tag_string.is_some() && shape != Shape::Text {
+    if options.output.lines.tag_string.is_some() && shape != Shape::Text {
         return Err("--tag-string marks lines of text: use it with --format text".into());
     }
-    if options.output.newline && shape != Shape::Text {
+    if options.output.lines.newline && shape != Shape::Text {
         return Err("--newline is for text: other formats have a newline after each result".into());
     }
     if options.output.tag && shape != Shape::Text {

@@ -120,7 +120,7 @@ pub fn run(mut options: Options, early: Option<Early>) -> anyhow::Result<Status>
 
 /// Sets the folder of `--tmpdir`.
 fn choose_temporary_folder(options: &Options) -> Result<(), Misuse> {
-    let Some(folder) = &options.output.tmpdir else { return Ok(()) };
+    let Some(folder) = &options.output.storage.tmpdir else { return Ok(()) };
     let name = folder.display();
     match std::fs::metadata(folder) {
         Ok(metadata) if !metadata.is_dir() => {
@@ -225,7 +225,7 @@ impl ResultSinks {
             shape: plan.shape,
             detail: options.output.detail,
             tag: plan.tag.clone(),
-            newline: options.output.newline,
+            newline: options.output.lines.newline,
             commands: plan.commands.clone(),
             sources: builders::source_names(&plan.reader),
             failures: FailureStyle {
@@ -241,7 +241,7 @@ impl ResultSinks {
         let settings = Settings {
             format,
             ordered: !options.output.stream,
-            buffer: options.output.buffer,
+            buffer: options.output.storage.buffer,
             journal: journal.clone(),
         };
         let screen = Arc::clone(reporter) as Arc<dyn Screen>;
