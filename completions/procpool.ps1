@@ -55,6 +55,12 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--slurm'; Text = 'Run the jobs on the nodes of the Slurm allocation that procpool runs in'; Kind = 'none'; Words = @() }
         @{ Name = '--host-timeout'; Text = 'Give up a host that gives no sign of life for TIME'; Kind = 'free'; Words = @() }
         @{ Name = '--no-rerun'; Text = 'Let a job that was running on a lost host fail as lost; do not run it again'; Kind = 'none'; Words = @() }
+        @{ Name = '--semaphore'; Text = 'Run COMMAND when fewer than -j N others of this NAME run, in the background'; Kind = 'free'; Words = @() }
+        @{ Name = '--semaphorename'; Text = 'Run COMMAND when fewer than -j N others of this NAME run, in the background'; Kind = 'free'; Words = @() }
+        @{ Name = '--fg'; Text = 'With --semaphore, wait for the end of COMMAND, and end with its exit status'; Kind = 'none'; Words = @() }
+        @{ Name = '--wait'; Text = 'With --semaphore, wait until no command of this NAME runs; needs no COMMAND'; Kind = 'none'; Words = @() }
+        @{ Name = '--semaphore-timeout'; Text = 'With --semaphore, wait no longer than TIME for a place, and run COMMAND anyway; -TIME: give up'; Kind = 'free'; Words = @() }
+        @{ Name = '--semaphoretimeout'; Text = 'With --semaphore, wait no longer than TIME for a place, and run COMMAND anyway; -TIME: give up'; Kind = 'free'; Words = @() }
         @{ Name = '--delay'; Text = 'Wait TIME after the start of each job'; Kind = 'free'; Words = @() }
         @{ Name = '--rate'; Text = 'Start at most N jobs per unit of time: 10/s, 100/m, 1000/h'; Kind = 'word'; Words = @('1/s', '10/s', '100/m', '1000/h') }
         @{ Name = '--max-load'; Text = 'Start no job while the load average is above N'; Kind = 'free'; Words = @() }
@@ -100,7 +106,7 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--joblog'; Text = 'Log each finished job to FILE, as GNU parallel does'; Kind = 'file'; Words = @() }
         @{ Name = '--progress'; Text = 'Show how far the run is: auto, never, line, full'; Kind = 'word'; Words = @('auto', 'never', 'line', 'full') }
         @{ Name = '--bar'; Text = 'Show the progress on a terminal, as --progress line does; GNU parallel''s name'; Kind = 'none'; Words = @() }
-        @{ Name = '--eta'; Text = 'As --bar'; Kind = 'none'; Words = @() }
+        @{ Name = '--eta'; Text = 'Show the progress on a terminal, as --bar does'; Kind = 'none'; Words = @() }
         @{ Name = '--no-notice'; Text = 'Do nothing, since procpool prints no notice; GNU parallel''s name'; Kind = 'none'; Words = @() }
         @{ Name = '--color'; Text = 'Use colors in messages: auto, always or never'; Kind = 'word'; Words = @('auto', 'always', 'never') }
         @{ Name = '--timeout'; Text = 'End a job that takes longer, with its processes; the job fails'; Kind = 'word'; Words = @('10s', '1m', '10m', '1h', '300%') }

@@ -23,6 +23,8 @@ pub struct Commands {
     pub stdin: bool,
     /// The command has the stdin of this process.
     pub own_stdin: bool,
+    /// The command writes to the stdout and stderr of this process.
+    pub own_output: bool,
     /// The command has the terminal of this process, and its stdout and stderr. Only one may run at a time.
     pub tty: bool,
     /// The command writes to a pseudo-terminal. What it writes to stderr is a part of its stdout.
@@ -47,6 +49,7 @@ impl Commands {
             in_jobs: false,
             stdin: false,
             own_stdin: false,
+            own_output: false,
             tty: false,
             pty: false,
             dry_run: false,

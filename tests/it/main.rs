@@ -48,6 +48,7 @@ mod reports;
 mod retries;
 mod screen;
 mod security;
+mod semaphore;
 mod sh;
 mod shells;
 mod signals;

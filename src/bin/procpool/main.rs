@@ -15,6 +15,7 @@ mod pools;
 mod presets;
 mod report;
 mod run;
+mod semaphore;
 mod signals;
 mod terminal;
 
@@ -25,6 +26,9 @@ use presets::Invoked;
 fn main() -> ! {
     procpool::engine::name_settings(cli::setting_names::option);
     if let Some(status) = agent::run() {
+        status.leave();
+    }
+    if let Some(status) = semaphore::hold() {
         status.leave();
     }
     let status = match presets::parse() {
@@ -53,6 +57,11 @@ fn instead_of_a_run(invoked: &Invoked) -> Option<String> {
 }
 
 fn run(options: Options) -> Status {
+    if let Some(name) = &options.semaphore.semaphore {
+        descriptors::keep_from_workers(&options);
+        terminal::remember();
+        return semaphore::run(&options, name).unwrap_or_else(Status::from_error);
+    }
     signals::hear_of_children();
     let early = signals::end_early();
     descriptors::keep_from_workers(&options);

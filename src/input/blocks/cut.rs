@@ -23,7 +23,7 @@ pub(super) trait InputWindow {
 
 /// Where a block ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cut {
+pub(super) enum BlockCut {
     /// After this many bytes.
     At(u64),
     /// At the end of the input, after this many bytes.
@@ -38,16 +38,16 @@ pub(super) fn next(
     records: &RecordEnd,
     size: u64,
     most: u64,
-) -> io::Result<Cut> {
+) -> io::Result<BlockCut> {
     // One byte more tells whether the input goes on.
     let have = window.fill(size.saturating_add(1))?;
     if have <= size {
-        return Ok(Cut::Rest(have));
+        return Ok(BlockCut::Rest(have));
     }
     match records {
         RecordEnd::Csv => csv(window, size, most),
         RecordEnd::Text { end, start } if end.is_empty() && start.is_empty() => {
-            Ok(Cut::At(size.max(1)))
+            Ok(BlockCut::At(size.max(1)))
         }
         RecordEnd::Text { end, start } => text(window, (end, start), size, most),
     }
@@ -59,7 +59,7 @@ fn text(
     (end, start): (&[u8], &[u8]),
     size: u64,
     most: u64,
-) -> io::Result<Cut> {
+) -> io::Result<BlockCut> {
     let pattern = [end, start].concat();
     // Two reads overlap by this many bytes.
     let overlap = pattern.len() as u64 - 1;
@@ -70,7 +70,7 @@ fn text(
         let found = ends::last(&pattern, window.bytes(from, to)?);
         let cut = found.map_or(0, |at| from + (at + end.len()) as u64);
         if cut > 0 {
-            return Ok(Cut::At(cut));
+            return Ok(BlockCut::At(cut));
         }
         if from == 0 {
             break;
@@ -85,10 +85,10 @@ fn text(
         let to = window.fill(from.saturating_add(look))?;
         let bytes = if to > from { window.bytes(from, to)? } else { &[] };
         if let Some(at) = ends::first(&pattern, bytes) {
-            return Ok(of_record(from + (at + end.len()) as u64, most, Cut::At));
+            return Ok(of_record(from + (at + end.len()) as u64, most, BlockCut::At));
         }
         if to < from.saturating_add(look) {
-            return Ok(of_record(to, most, Cut::Rest));
+            return Ok(of_record(to, most, BlockCut::Rest));
         }
         from = to - overlap;
         look = (2 * look).min(MOST_LOOK);
@@ -99,24 +99,24 @@ fn text(
 }
 
 /// As [`next`], for CSV.
-fn csv(window: &mut dyn InputWindow, size: u64, most: u64) -> io::Result<Cut> {
+fn csv(window: &mut dyn InputWindow, size: u64, most: u64) -> io::Result<BlockCut> {
     let mut scan = CsvScan::new();
     while scan.seen < size {
         let to = size.min(scan.seen + MOST_LOOK);
         scan.look(window.bytes(scan.seen, to)?);
     }
     if let Some((_, last)) = scan.ends {
-        return Ok(Cut::At(last));
+        return Ok(BlockCut::At(last));
     }
     loop {
         let wanted = scan.seen.saturating_add(FIRST_LOOK);
         let to = window.fill(wanted)?;
         scan.look(window.bytes(scan.seen, to)?);
         if let Some((first, _)) = scan.ends {
-            return Ok(of_record(first, most, Cut::At));
+            return Ok(of_record(first, most, BlockCut::At));
         }
         if to < wanted {
-            return Ok(of_record(to, most, Cut::Rest));
+            return Ok(of_record(to, most, BlockCut::Rest));
         }
         if to > most {
             window.forget(to);
@@ -125,6 +125,6 @@ fn csv(window: &mut dyn InputWindow, size: u64, most: u64) -> io::Result<Cut> {
 }
 
 /// The cut after one record of this many bytes.
-fn of_record(len: u64, most: u64, cut: impl Fn(u64) -> Cut) -> Cut {
-    if len > most { Cut::TooLong(len) } else { cut(len) }
+fn of_record(len: u64, most: u64, cut: impl Fn(u64) -> BlockCut) -> BlockCut {
+    if len > most { BlockCut::TooLong(len) } else { cut(len) }
 }

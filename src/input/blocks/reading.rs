@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustix::fs::{SeekFrom, seek};
 
-use super::cut::{Cut, next};
+use super::cut::{BlockCut, next};
 use super::length::{Whole, len as len_of, whole};
 use super::windows::{Blocked, FileWindow, StreamWindow};
 use super::{BlockSize, Blocks};
@@ -52,12 +52,12 @@ impl Feeder<'_> {
             let size = sizes.next(begin);
             let most = size.max(self.reader.max_line as u64);
             let cut = next(window, &blocks.records, size, most)?;
-            let (Cut::At(len) | Cut::Rest(len) | Cut::TooLong(len)) = cut;
+            let (BlockCut::At(len) | BlockCut::Rest(len) | BlockCut::TooLong(len)) = cut;
             if len == 0 {
                 return Ok(true);
             }
             self.reader.intake.add_bytes(usize::try_from(len).unwrap_or(usize::MAX));
-            let goes_on = if matches!(cut, Cut::TooLong(_)) {
+            let goes_on = if matches!(cut, BlockCut::TooLong(_)) {
                 window.skip(len);
                 self.too_long(source, begin, most);
                 true
@@ -77,7 +77,8 @@ impl Feeder<'_> {
     /// Reads the header: the first record.
     fn header(&self, blocks: &Blocks, window: &mut dyn Blocked) -> io::Result<Arc<[u8]>> {
         let most = self.reader.max_line as u64;
-        let (Cut::At(len) | Cut::Rest(len)) = next(window, &blocks.records, 0, most)? else {
+        let (BlockCut::At(len) | BlockCut::Rest(len)) = next(window, &blocks.records, 0, most)?
+        else {
             let setting = Setting::MaxLine;
             return Err(io::Error::other(format!(
                 "the header is longer than the limit of {most} bytes (raise {setting} to allow it)"

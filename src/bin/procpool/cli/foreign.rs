@@ -28,7 +28,8 @@ const SSH: &str = "--launcher 'ssh -p 2222 {host}' says how a host is reached";
 const REPLACE: &str = "-I STR chooses another placeholder";
 const PROGRESS: &str = "--progress full shows each running job in a row";
 const CITE: &str = "procpool prints no notice, so there is nothing to silence: leave it out";
-const SEM: &str = "--semaphore NAME COMMAND runs COMMAND when fewer than -j N others of this NAME run";
+const SEM: &str =
+    "--semaphore NAME COMMAND runs COMMAND when fewer than -j N others of this NAME run";
 const SQL: &str = "--journal FILE records jobs and results, and --resume continues; --serve and hosts (-S) share work";
 const CPUS: &str = "-j takes a number, or 50%, +1 or -1 of the CPUs; nproc prints their number";
 

@@ -20,6 +20,7 @@ mod output;
 mod printing;
 mod recycling;
 pub mod report;
+pub mod semaphore;
 pub mod setting_names;
 mod short_help;
 pub mod texts;

@@ -17,6 +17,7 @@ use super::input::InputOptions;
 use super::journal::JournalOptions;
 use super::output::OutputOptions;
 use super::recycling::RecyclingOptions;
+use super::semaphore::SemaphoreOptions;
 use super::short_help;
 use super::texts::{EXAMPLES, LONG_ABOUT, STYLES};
 use super::throttling::ThrottlingOptions;
@@ -61,6 +62,9 @@ pub struct Options {
 
     #[command(flatten, next_help_heading = "Commands")]
     pub commands: CommandOptions,
+
+    #[command(flatten, next_help_heading = "Semaphore")]
+    pub semaphore: SemaphoreOptions,
 
     #[command(flatten, next_help_heading = "Throttling")]
     pub throttling: ThrottlingOptions,

@@ -85,6 +85,13 @@ pub enum BlockOption {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordText(pub Vec<u8>);
 
+/// How long to wait for a place of a semaphore, and what to do then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    RunAnyway(Duration),
+    GiveUp(Duration),
+}
+
 /// A kind of failure after which a job may be tried again.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryOn(pub Kind);
@@ -258,6 +265,13 @@ pub fn timeout(text: &str) -> Result<Timeout, String> {
         percent.parse().ok().filter(|percent: &f64| percent.is_finite() && *percent > 0.0);
     let times = percent.map(|percent| Timeout::Median(percent / 100.0));
     times.ok_or_else(|| "expected a percentage of the median above 0, such as 300%".into())
+}
+
+pub fn patience(text: &str) -> Result<Patience, String> {
+    let time = text.strip_prefix('-').unwrap_or(text);
+    let duration = procpool::engine::parse_duration(time)
+        .map_err(|error| format!("{error}, with a '-' before it to give up after that time"))?;
+    Ok(if time == text { Patience::RunAnyway(duration) } else { Patience::GiveUp(duration) })
 }
 
 /// A duration; never is 0.

@@ -15,7 +15,8 @@ use super::misuse::Misuse;
 use super::mode::Mode;
 use super::workers::{check_names, first_messages, named_workers, protocol};
 use super::{
-    blocks, commands, journal as journal_plan, lines, no_shell, results, route, sources, stdin, usage,
+    blocks, commands, journal as journal_plan, lines, no_shell, results, route, sources, stdin,
+    usage,
 };
 use crate::cli::{self, Options};
 

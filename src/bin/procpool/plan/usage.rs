@@ -76,6 +76,11 @@ const TABLE: &[(&str, Rule)] = &[
     // `tty.rs` refuses more.
     ("tty", Rule::Commands),
     ("confirm", Rule::Commands),
+    // semaphore/mod.rs refuses options that have no meaning with one.
+    ("semaphore", Rule::Commands),
+    ("fg", Rule::Commands),
+    ("wait", Rule::Everywhere),
+    ("semaphore_timeout", Rule::Everywhere),
     // run/hosts.rs refuses options that have no meaning with other hosts, or without.
     ("hosts", Rule::Everywhere),
     ("launcher", Rule::Everywhere),

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use crate::cli::options::{definition, parse_words};
 use crate::cli::typed::{TypedOption, typed_in};
 use crate::cli::{EarlyExit, Options};
-use crate::plan;
+use crate::{plan, semaphore};
 
 pub use show::show;
 
@@ -19,8 +19,8 @@ pub use show::show;
 const VARIABLE: &str = "PROCPOOL_OPTIONS";
 
 /// Options that are no part of a run: they are for the command line.
-const ALONE: [&str; 6] =
-    ["help", "version", "doctor", "example_worker", "generate", "show_options"];
+const ALONE: [&str; 7] =
+    ["help", "version", "doctor", "example_worker", "generate", "show_options", "semaphore"];
 
 /// Where an option comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,7 +134,10 @@ fn combine(
         preset.is_idle = excluded.contains(&preset.option.id);
     }
     let mut options = parse_with(words, &presets)?;
-    let idle = plan::without_effect(&options);
+    let mut idle = plan::without_effect(&options);
+    if options.semaphore.semaphore.is_some() {
+        idle.extend(options.given.iter().filter(|id| !semaphore::has_effect(id)).cloned());
+    }
     let is_idle = |preset: &Preset| {
         idle.contains(&preset.option.id) && !own.given.contains(&preset.option.id)
     };

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use procpool::engine::input::route::Route;
 use procpool::engine::input::{Reader, Source};
 use procpool::engine::{
-    AgentTask, Builder, Hosts, Init, Limits, Pool, Protocol, Sink, Timeout, Watcher,
+    AgentTask, Builder, Commands, Hosts, Init, Limits, Pool, Protocol, Sink, Timeout, Watcher,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -131,6 +131,20 @@ pub fn build_agent(
         .max_procs(task.slots)
         .slots_before(task.slots_before);
     Ok(pool.build()?)
+}
+
+/// Builds a pool for one job of a command.
+///
+/// # Errors
+/// The command can't be run.
+pub fn of_one_command(
+    commands: Commands,
+    options: &Options,
+    watcher: &Arc<dyn Watcher>,
+    sink: &Arc<dyn Sink>,
+) -> anyhow::Result<Pool> {
+    let pool = set(Pool::commands_of(commands), options).max_procs(1);
+    Ok(pool.watcher(Arc::clone(watcher)).sink(Arc::clone(sink)).build_checked()?)
 }
 
 /// The names of the inputs in messages.

@@ -5,7 +5,7 @@ mod ending;
 mod events;
 pub mod hosts;
 mod procs_file;
-mod reporter;
+pub mod reporter;
 mod slow;
 mod slurm;
 mod watch;
