@@ -4,6 +4,7 @@
 pub mod arg_lists;
 pub mod blocks;
 mod census;
+pub mod coding;
 mod combinations;
 mod csv;
 mod feeder;

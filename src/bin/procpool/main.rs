@@ -13,6 +13,7 @@ mod outputs;
 mod plan;
 mod pools;
 mod presets;
+mod queue;
 mod report;
 mod run;
 mod semaphore;
@@ -61,6 +62,10 @@ fn run(options: Options) -> Status {
         descriptors::keep_from_workers(&options);
         terminal::remember();
         return semaphore::run(&options, name).unwrap_or_else(Status::from_error);
+    }
+    if let Some(url) = &options.queue.dead {
+        return queue::print_dead(&options, url)
+            .map_or_else(Status::from_error, |()| Status::Success);
     }
     signals::hear_of_children();
     let early = signals::end_early();

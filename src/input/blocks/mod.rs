@@ -24,6 +24,8 @@ pub struct Blocks {
     pub has_header: bool,
     /// A block is a message to a worker. Otherwise it is the stdin of a command.
     pub are_messages: bool,
+    /// A message has no record end at its end: the framing adds one.
+    pub lose_last_end: bool,
     /// The header of the first input, after it was read.
     pub header_line: Arc<OnceLock<Vec<u8>>>,
 }

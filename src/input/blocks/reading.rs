@@ -101,6 +101,10 @@ impl Feeder<'_> {
         let mut bytes = Vec::new();
         block.read().next(&mut bytes, usize::MAX)?;
         message.append(&mut bytes);
+        let end = blocks.records.text();
+        if blocks.lose_last_end && message.ends_with(end) {
+            message.truncate(message.len() - end.len());
+        }
         Ok(Job::message(seq, &message))
     }
 

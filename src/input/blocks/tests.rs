@@ -70,7 +70,14 @@ fn of_stream(blocks: &Blocks, text: &[u8], max_line: usize, piece: usize) -> Vec
 
 fn blocks(size: BlockSize, end: &str, start: &str) -> Blocks {
     let records = RecordEnd::Text { end: end.into(), start: start.into() };
-    Blocks { size, records, has_header: false, are_messages: false, header_line: Arc::default() }
+    Blocks {
+        size,
+        records,
+        has_header: false,
+        are_messages: false,
+        lose_last_end: false,
+        header_line: Arc::default(),
+    }
 }
 
 fn texts(blocks: Vec<Option<Vec<u8>>>) -> Vec<String> {

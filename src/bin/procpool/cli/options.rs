@@ -16,6 +16,7 @@ use super::help::HelpOptions;
 use super::input::InputOptions;
 use super::journal::JournalOptions;
 use super::output::OutputOptions;
+use super::queue::QueueOptions;
 use super::recycling::RecyclingOptions;
 use super::semaphore::SemaphoreOptions;
 use super::short_help;
@@ -80,6 +81,9 @@ pub struct Options {
 
     #[command(flatten, next_help_heading = "Journal")]
     pub journal: JournalOptions,
+
+    #[command(flatten, next_help_heading = "Queue")]
+    pub queue: QueueOptions,
 
     #[command(flatten, next_help_heading = "Help")]
     pub help: HelpOptions,

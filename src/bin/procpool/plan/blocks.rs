@@ -10,19 +10,20 @@ use procpool::engine::input::{Form, Source};
 
 use super::invocation::Invocation;
 use super::misuse::Misuse;
-use crate::cli::values::BlockOption;
+use crate::cli::values::{BlockOption, InputFormat};
 
 /// The form of an input that is cut into blocks. `template`: that of the commands, if there are any.
 pub fn form(
     invocation: &Invocation<'_>,
     block: BlockOption,
-    protocol: Protocol,
+    protocol: &Protocol,
     template: Option<&Template>,
 ) -> Result<Form, Misuse> {
     let (options, input) = (invocation.options, &invocation.options.input);
     if options.commands.hosts.are_given() {
         return Err("--block has no meaning on other hosts: -n N makes one job of N lines".into());
     }
+    let has_reply_end = options.workers.exchange.reply_end.is_some();
     match template {
         Some(_) if !options.commands.stdin => {
             return Err("--block is for the stdin of COMMAND: give --stdin as well".into());
@@ -30,12 +31,10 @@ pub fn form(
         Some(template) if template.has_args() => {
             return Err("a block has no args: leave out the placeholders for them".into());
         }
-        None if protocol.ends_with_newline() => {
-            return Err(
-                "a block has many lines, and a worker that reads lines can't tell where it \
-                        ends: give a --framing, such as u32, or leave out --block"
-                    .into(),
-            );
+        None if protocol.ends_with_newline() && !has_reply_end => {
+            let why = "a block has many lines, and a worker that reads lines can't tell where it ends: \
+                       give a --framing, such as u32, or leave out --block";
+            return Err(why.into());
         }
         _ => {}
     }
@@ -52,6 +51,7 @@ pub fn form(
         records,
         has_header: input.header,
         are_messages: template.is_none(),
+        lose_last_end: template.is_none() && protocol.ends_with_newline(),
         header_line: Arc::default(),
     }))
 }
@@ -67,8 +67,8 @@ fn record_end(invocation: &Invocation<'_>) -> Result<RecordEnd, Misuse> {
                 .into());
         }
         Columns::Csv => return Ok(RecordEnd::Csv),
-        Columns::One => {}
-        Columns::Json | Columns::Tsv | Columns::Separated => {
+        Columns::One if input.format == InputFormat::Lines => {}
+        Columns::One | Columns::Json | Columns::Tsv | Columns::Separated => {
             return Err("a block is not split into args: of the formats, only --input csv says \
                         where its records end"
                 .into());

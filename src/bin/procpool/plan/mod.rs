@@ -5,6 +5,7 @@ mod blocks;
 mod build;
 mod bundles;
 mod commands;
+mod exchange;
 mod invocation;
 mod journal;
 mod lines;
@@ -12,10 +13,12 @@ pub mod machine;
 mod misuse;
 mod mode;
 mod no_shell;
+mod queue;
 mod results;
 mod route;
 mod sources;
 mod stdin;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -23,6 +26,7 @@ mod workers;
 
 pub use build::Plan;
 pub use misuse::Misuse;
+pub use surroundings::{WorkerFolder, WorkerPlace};
 
 use crate::cli::Options;
 use invocation::Invocation;

@@ -32,7 +32,7 @@ pub fn run(options: &Options, plan: &Plan) -> anyhow::Result<Status> {
     let sink = Arc::clone(&outcome) as Arc<dyn Sink>;
     let stop = Arc::clone(&reporter.stop);
     let watcher = reporter as Arc<dyn Watcher>;
-    let pools = Pools::new(vec![pool(options, plan, &watcher, &sink)?]);
+    let pools = Pools::new(vec![pool(options, plan, &watcher, &sink)?], None);
     let (orders, mut ordered) = unbounded_channel();
     let signal = FatalSignal::default();
     let interrupts = Interrupts {
