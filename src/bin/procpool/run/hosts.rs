@@ -113,6 +113,11 @@ fn refuse(options: &Options) -> Result<(), Misuse> {
     if options.commands.confirm {
         return Err("--confirm asks on this terminal, and has no meaning on other hosts".into());
     }
+    if options.throttling.procs_file.is_some() {
+        return Err(
+            "--max-procs @FILE has no meaning on several hosts: each has its own number".into()
+        );
+    }
     if options.workers.route.is_some() {
         return Err("--route has no meaning on several hosts: each key needs one worker".into());
     }
@@ -228,7 +233,7 @@ pub fn of_pool(hosts: &Hosts, index: usize) -> anyhow::Result<Hosts> {
 /// list of args the first is enough.
 fn task(options: &Options) -> anyhow::Result<Vec<u8>> {
     use std::os::unix::ffi::OsStrExt;
-    let words: Vec<OsString> = std::env::args_os().collect();
+    let words = &options.words;
     let command = words.len() - options.command.len();
     let is_sign = |word: &OsString| options.input.lists.sign(word).is_some();
     let lists = options.command.iter().position(is_sign);
