@@ -7,6 +7,7 @@ use clap::{Args, ValueHint};
 use procpool::engine::command::Shell;
 
 use super::hosts::HostOptions;
+use super::semaphore::SemaphoreOptions;
 use super::values;
 
 #[derive(Debug, Args)]
@@ -90,4 +91,7 @@ pub struct CommandOptions {
 
     #[command(flatten, next_help_heading = "Hosts")]
     pub hosts: HostOptions,
+
+    #[command(flatten, next_help_heading = "Semaphore")]
+    pub semaphore: SemaphoreOptions,
 }

@@ -18,7 +18,6 @@ use super::journal::JournalOptions;
 use super::output::OutputOptions;
 use super::queue::QueueOptions;
 use super::recycling::RecyclingOptions;
-use super::semaphore::SemaphoreOptions;
 use super::server::ServerOptions;
 use super::short_help;
 use super::texts::{EXAMPLES, LONG_ABOUT, STYLES};
@@ -68,9 +67,6 @@ pub struct Options {
     #[command(flatten, next_help_heading = "Server")]
     pub server: ServerOptions,
 
-    #[command(flatten, next_help_heading = "Semaphore")]
-    pub semaphore: SemaphoreOptions,
-
     #[command(flatten, next_help_heading = "Throttling")]
     pub throttling: ThrottlingOptions,
 
@@ -96,10 +92,6 @@ pub struct Options {
     #[arg(skip)]
     pub first: Vec<(String, bool)>,
 
-    /// The words that these options are made of. The first one is the name of the program.
-    #[arg(skip)]
-    pub words: Vec<OsString>,
-
     /// The ids of the options that were given.
     #[arg(skip)]
     pub given: Vec<String>,
@@ -115,7 +107,7 @@ pub fn parse_words(words: &[OsString]) -> Result<Options, EarlyExit> {
     options.first = first_lines(&matches);
     options.given = given(&matches);
     options.throttling.procs_file = procs_file(&matches);
-    options.words = words.to_vec();
+    options.commands.hosts.words = words.to_vec();
     if options.commands.tty {
         options.workers.max_procs.get_or_insert(1);
     }

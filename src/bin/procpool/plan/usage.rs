@@ -87,11 +87,6 @@ const TABLE: &[(&str, Rule)] = &[
     // `tty.rs` refuses more.
     ("tty", Rule::Commands),
     ("confirm", Rule::Commands),
-    // semaphore/mod.rs refuses options that have no meaning with one.
-    ("semaphore", Rule::Commands),
-    ("fg", Rule::Commands),
-    ("wait", Rule::Everywhere),
-    ("semaphore_timeout", Rule::Everywhere),
     // run/hosts.rs refuses options that have no meaning with other hosts, or without.
     ("hosts", Rule::Everywhere),
     ("launcher", Rule::Everywhere),
@@ -99,6 +94,11 @@ const TABLE: &[(&str, Rule)] = &[
     ("slurm", Rule::Everywhere),
     ("host_timeout", Rule::Everywhere),
     ("no_rerun", Rule::Everywhere),
+    // semaphore/mod.rs refuses options that have no meaning with one.
+    ("semaphore", Rule::Commands),
+    ("fg", Rule::Commands),
+    ("wait", Rule::Everywhere),
+    ("semaphore_timeout", Rule::Everywhere),
     // run/server.rs looks after these: which options go with them.
     ("serve", Rule::Everywhere),
     ("connect", Rule::Everywhere),

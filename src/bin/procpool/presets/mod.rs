@@ -135,7 +135,7 @@ fn combine(
     }
     let mut options = parse_with(words, &presets)?;
     let mut idle = plan::without_effect(&options);
-    if options.semaphore.semaphore.is_some() {
+    if options.commands.semaphore.semaphore.is_some() {
         idle.extend(options.given.iter().filter(|id| !semaphore::has_effect(id)).cloned());
     }
     let is_idle = |preset: &Preset| {

@@ -233,7 +233,7 @@ pub fn of_pool(hosts: &Hosts, index: usize) -> anyhow::Result<Hosts> {
 /// list of args the first is enough.
 fn task(options: &Options) -> anyhow::Result<Vec<u8>> {
     use std::os::unix::ffi::OsStrExt;
-    let words = &options.words;
+    let words = &options.commands.hosts.words;
     let command = words.len() - options.command.len();
     let is_sign = |word: &OsString| options.input.lists.sign(word).is_some();
     let lists = options.command.iter().position(is_sign);
