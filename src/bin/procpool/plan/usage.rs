@@ -222,7 +222,7 @@ const LINUX: &[(&str, &str)] = &[
 
 /// Refuses the options that have no effect on this system.
 fn check_system(options: &Options) -> Result<(), String> {
-    let given = |(id, _): &&(&str, &str)| options.given.iter().any(|given| given == id);
+    let given = |(id, _): &&(&str, &str)| options.line.given.iter().any(|given| given == id);
     match LINUX.iter().find(given) {
         Some((id, what)) if !cfg!(target_os = "linux") => Err(format!(
             "{} has no effect on this system: procpool knows {what} on Linux only",
@@ -238,12 +238,12 @@ fn check_system(options: &Options) -> Result<(), String> {
 /// An option has no effect: why, and what to do.
 pub fn check(options: &Options, mode: Mode, has_lists: bool) -> Result<(), String> {
     check_system(options)?;
-    for id in &options.given {
+    for id in &options.line.given {
         if let Some(why) = refusal(id, options, mode, has_lists) {
             return Err(format!("{} {why}", spelled(id)));
         }
     }
-    let given = |id: &str| options.given.iter().any(|given| given == id);
+    let given = |id: &str| options.line.given.iter().any(|given| given == id);
     let is_command = matches!(mode, Command | JobCommands);
     let can_be = |kind: Kind| match kind {
         Kind::Exit => is_command,
@@ -269,7 +269,7 @@ pub fn check(options: &Options, mode: Mode, has_lists: bool) -> Result<(), Strin
 
 /// Why an option has no effect, and what to do; `None`: it has one.
 fn refusal(id: &str, options: &Options, mode: Mode, has_lists: bool) -> Option<String> {
-    let given = |id: &str| options.given.iter().any(|given| given == id);
+    let given = |id: &str| options.line.given.iter().any(|given| given == id);
     let rule = TABLE.iter().find(|(row, _)| *row == id).map_or(Rule::Everywhere, |row| row.1);
     // A block of a raw worker may be CSV records.
     let is_of_blocks = given("block") && mode == Raw && (id == "input" || id == "header");
@@ -290,7 +290,7 @@ fn refusal(id: &str, options: &Options, mode: Mode, has_lists: bool) -> Option<S
 /// The given options that have no effect.
 pub fn without_effect(options: &Options, mode: Mode, has_lists: bool) -> Vec<String> {
     let is_idle = |id: &&String| refusal(id, options, mode, has_lists).is_some();
-    options.given.iter().filter(is_idle).cloned().collect()
+    options.line.given.iter().filter(is_idle).cloned().collect()
 }
 
 /// The usual spelling of an option.

@@ -35,7 +35,7 @@ pub fn find(options: &mut Options, server: Option<Visit>) -> anyhow::Result<Opti
             ("--launcher", given.launcher.is_some()),
             ("--before", given.before.is_some()),
             ("--no-rerun", given.no_rerun),
-            ("--host-timeout", options.given.iter().any(|id| id == "host_timeout")),
+            ("--host-timeout", options.line.given.iter().any(|id| id == "host_timeout")),
         ];
         return match alone.iter().find(|(_, is_given)| *is_given) {
             Some((name, _)) => {

@@ -105,7 +105,7 @@ fn check(options: &Options) -> Result<(), Misuse> {
         return Err("--serve runs no COMMAND: callers give it, with --connect".into());
     }
     let is_odd = |id: &&String| !keys::is_of_pool(id) && !OWN.contains(&id.as_str());
-    match options.given.iter().find(is_odd) {
+    match options.line.given.iter().find(is_odd) {
         Some(id) if id == "route" => {
             Err("--route has no meaning with --serve: its workers are for all callers".into())
         }

@@ -50,7 +50,8 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
 /// Refuses options that mean nothing beside the option that is first among these.
 fn check_alone(options: &Options, those: &[&str]) -> Result<(), Misuse> {
     let name = those.first().copied().unwrap_or_default();
-    let odd = options.given.iter().find(|id| !those.contains(&id.as_str()) && *id != "command");
+    let odd =
+        options.line.given.iter().find(|id| !those.contains(&id.as_str()) && *id != "command");
     match odd {
         Some(id) => Err(Misuse::new(format!(
             "--{} has no effect with --{name}: leave it out",
@@ -77,7 +78,7 @@ fn status(options: &Options, path: &Path) -> anyhow::Result<Status> {
 /// Runs jobs at a server. The server says what its workers are, and the run is as if they were named here.
 fn connect(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Result<Status> {
     let is_foreign = |id: &&String| keys::is_of_pool(id) && !OF_BOTH.contains(&id.as_str());
-    if let Some(id) = options.given.iter().find(|id| is_foreign(id) && *id != "max_args") {
+    if let Some(id) = options.line.given.iter().find(|id| is_foreign(id) && *id != "max_args") {
         return Err(Misuse::new(format!(
             "--{} is for the server: give it with --serve",
             id.replace('_', "-")
@@ -92,9 +93,9 @@ fn connect(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Resu
         Ok(joined) => joined,
         Err(exit) => return Ok(Status::from_early_exit(&exit)),
     };
-    joined.given.clone_from(&options.given);
+    joined.line.given.clone_from(&options.line.given);
     let is_code = keys::has_workers(&joined) && joined.workers.worker.is_empty();
-    if is_code && options.given.iter().any(|id| id == "max_args") {
+    if is_code && options.line.given.iter().any(|id| id == "max_args") {
         return Err(Misuse::from(
             "-n changes the x of an expression, so it is for the server: give it with --serve",
         )
