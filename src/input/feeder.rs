@@ -191,9 +191,16 @@ impl Feeder<'_> {
             (Ok(text), Form::Plain(plain)) if is_row => {
                 self.row(plain, place, &plain_lines::split(plain.columns, text), text)
             }
-            (Ok(text), Form::Message) => {
-                self.job(Job::message(self.seq + 1, text), place, None, text)
-            }
+            (Ok(text), Form::Message) => match reader.coding.decode(text) {
+                Ok(None) => true,
+                Ok(Some(message)) => {
+                    self.job(Job::message(self.seq + 1, &message), place, None, text)
+                }
+                Err(invalid) => {
+                    self.invalid(place, &invalid, Some(text.into()));
+                    true
+                }
+            },
             (Ok(text), _) => match reader.fields(text) {
                 Ok(None) => true,
                 Ok(Some(fields)) => self.fields(place, &fields, text),

@@ -238,7 +238,7 @@ pub(crate) fn error_column(text: &str, error: &serde_json::Error) -> usize {
 ///
 /// # Errors
 /// The line is no job line, or the protocol can't send it.
-pub fn parse_init(line: &str, has_reply: bool, protocol: Protocol) -> Result<Init, InitError> {
+pub fn parse_init(line: &str, has_reply: bool, protocol: &Protocol) -> Result<Init, InitError> {
     let texts = if protocol.is_raw() {
         None
     } else {
@@ -252,15 +252,13 @@ pub fn parse_init(line: &str, has_reply: bool, protocol: Protocol) -> Result<Ini
 }
 
 /// Encodes a line to try it: a line that can't be sent now can never be sent.
-fn check_sendable(init: &Init, protocol: Protocol) -> Result<(), String> {
+fn check_sendable(init: &Init, protocol: &Protocol) -> Result<(), String> {
     let mut out = Vec::new();
     if init.has_reply {
-        (protocol.envelope.request)(&mut out, 1, &init.job())?;
-    } else {
-        protocol.notice()?(&mut out, &init.job())?;
+        return protocol.write(&mut out, 1, &init.job());
     }
-    (protocol.framing.seal)(&mut out, 0)?;
-    Ok(())
+    protocol.notice()?(&mut out, &init.job())?;
+    (protocol.framing.seal)(&mut out, 0)
 }
 
 /// Why a line can't be sent to fresh workers.

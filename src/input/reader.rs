@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::coding::Coding;
 use super::intake::Intake;
 use super::job_lines::{self, Fields, Invalid};
 use super::plain_lines::{Columns, Plain};
@@ -48,6 +49,8 @@ pub struct Reader {
     pub sources: Vec<Source>,
     /// What a line is.
     pub form: Form,
+    /// How a line that is a message says its bytes.
+    pub coding: Coding,
     /// The byte that ends a line.
     pub delimiter: u8,
     /// The longest line, in bytes.
@@ -76,6 +79,7 @@ impl Reader {
         Self {
             sources,
             form,
+            coding: Coding::default(),
             delimiter: b'\n',
             max_line: 64 << 20,
             keep_lines: false,
@@ -106,7 +110,7 @@ impl Reader {
         let is_form = match &self.form {
             Form::Job => true,
             Form::Plain(plain) => plain.columns != Columns::One,
-            Form::Message => false,
+            Form::Message => self.coding != Coding::Plain,
         };
         is_form && self.delimiter == b'\n' && !matches!(source, Some(Source::Args(_)))
     }

@@ -157,7 +157,7 @@ impl Code {
     pub fn protocol(&self) -> Protocol {
         match self.language {
             // A shell can't read JSON.
-            Language::Sh => protocol::OF_SH,
+            Language::Sh => protocol::OF_SH.clone(),
             _ => Protocol::default(),
         }
     }

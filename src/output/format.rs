@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use base64::engine::general_purpose::STANDARD;
+use base64::write::EncoderWriter;
 use serde_json::value::RawValue;
 
 use super::failure::{FailureStyle, Wording};
@@ -41,6 +43,9 @@ pub enum Shape {
     Value,
     /// A string unquoted, any other result as JSON. Of a job that failed there is only the line on stderr.
     Text,
+    /// The bytes of [`Shape::Text`] in base64, on a line. Of a job that failed there is only the line on
+    /// stderr.
+    Base64,
 }
 
 impl Format {
@@ -67,11 +72,19 @@ impl Format {
                 printed.stdout.each(|piece| tagger.write(piece))?;
                 return self.to_stderr(done, Some(printed), err);
             }
+            (Shape::Base64, Ok(_), Some(printed)) => {
+                let mut coded = EncoderWriter::new(&mut *out, &STANDARD);
+                printed.stdout.each(|piece| coded.write_all(piece))?;
+                coded.finish()?;
+                drop(coded);
+                out.write_all(b"\n")?;
+                return self.to_stderr(done, Some(printed), err);
+            }
+            (Shape::Base64, Ok(result), None) => {
+                out.write_all(base64(&bytes_of(result)).as_bytes())?;
+            }
             (Shape::Text, Ok(result), None) => {
-                let text = match result {
-                    Value::Json(json) => text(json),
-                    Value::Bytes(bytes) => Cow::Borrowed(bytes),
-                };
+                let text = bytes_of(result);
                 let mut tagger = self.tagger(done.job, out);
                 tagger.write(&text)?;
                 tagger.write(b"\n")?;
@@ -346,6 +359,14 @@ impl<W: Write> Tagger<'_, W> {
     }
 }
 
+/// The bytes of a result that are printed as text.
+fn bytes_of(result: Value<'_>) -> Cow<'_, [u8]> {
+    match result {
+        Value::Json(json) => text(json),
+        Value::Bytes(bytes) => Cow::Borrowed(bytes),
+    }
+}
+
 fn text(result: &RawValue) -> Cow<'_, [u8]> {
     let json = result.get();
     match serde_json::from_str::<Cow<'_, str>>(json) {
@@ -398,6 +419,8 @@ mod tests {
             assert_eq!(write(Shape::Record, false, &done), (record, String::new()));
             assert_eq!(write(Shape::Value, false, &done), (value.into(), String::new()));
             assert_eq!(write(Shape::Text, false, &done), (text.into(), String::new()));
+            let coded = base64(text.trim_end_matches('\n').as_bytes()) + "\n";
+            assert_eq!(write(Shape::Base64, false, &done), (coded, String::new()));
         }
     }
 

@@ -36,7 +36,9 @@ impl Inbox {
 
     /// Reads once from the worker's stdout.
     pub(super) fn read(&mut self, process: &Process) -> Transfer {
-        process.read(&mut self.bytes)
+        let progress = process.read(&mut self.bytes);
+        self.scan.drop_owed_newline(&mut self.bytes);
+        progress
     }
 
     /// Calls `take` for one message after the other. It returns how many bytes it took; 0: there is no
@@ -55,7 +57,7 @@ impl Inbox {
                 Ok(len) => taken += len,
                 Err(violation) => break Err(violation),
             }
-            self.scan = Scan::default();
+            self.scan = self.scan.after_message();
         };
         if taken == self.bytes.len() {
             self.size.empty(&mut self.bytes);
@@ -71,7 +73,7 @@ impl Inbox {
     }
 
     /// Describes the bytes of an incomplete message, as a phrase; empty: there are none.
-    pub(super) fn describe_unparsed(&self, protocol: Protocol) -> String {
+    pub(super) fn describe_unparsed(&self, protocol: &Protocol) -> String {
         match self.unparsed() {
             [] => String::new(),
             bytes => format!(
@@ -83,7 +85,7 @@ impl Inbox {
     }
 
     /// The bytes that would be taken for a reply to the next request.
-    pub(super) fn unasked(&self, protocol: Protocol) -> &[u8] {
+    pub(super) fn unasked(&self, protocol: &Protocol) -> &[u8] {
         if protocol.is_raw() {
             return protocol.without_blanks(&self.bytes);
         }
@@ -92,7 +94,7 @@ impl Inbox {
             protocol.split(&self.bytes[at..], &mut Scan::default())
         {
             let message = &self.bytes[at + begin..at + end];
-            if let Ok(Message::Reply { id: None, .. }) = (protocol.envelope.read)(message) {
+            if let Ok(Message::Reply { id: None, .. }) = protocol.read(message) {
                 return &self.bytes[at..];
             }
             at += next;

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::job::{Job, Watcher, Why, WorkerEnd};
 use crate::process::{Groups, Process, Transfer, Wake};
 use crate::protocol::Protocol;
+use crate::protocol::framing::Split;
 use crate::util::clock::{Clock, Moment};
 
 /// Pipes are made wide for messages of more bytes than this.
@@ -67,11 +68,10 @@ impl Worker {
         failures_before: u32,
         id: WorkerId,
     ) -> Self {
-        let protocol = config.worker.protocol;
+        let protocol = config.worker.protocol.clone();
         Self {
             card: Arc::new(WorkerCard::new(id, process.pid(), now)),
             process,
-            protocol,
             flights: Flights::new(),
             outbox: Outbox::new(),
             inbox: Inbox::default(),
@@ -79,6 +79,7 @@ impl Worker {
             service: Service::new(&config.recycling, now),
             reading: ReadProgress::new(now),
             unproven: Unproven::new(protocol.is_raw()),
+            protocol,
             turn_began: now,
             failures_before,
             words_before: 0,
@@ -231,7 +232,7 @@ impl Worker {
     /// The job can't be put into a request.
     pub(crate) fn accept(&mut self, job: Job, now: Moment) -> Result<(), Box<Refused>> {
         let id = self.service.requests() + 1;
-        let span = match self.outbox.add(self.protocol, id, &job) {
+        let span = match self.outbox.add(&self.protocol, id, &job) {
             Ok(span) => span,
             Err(message) => return Err(Box::new(Refused { job, message })),
         };
@@ -252,7 +253,7 @@ impl Worker {
     /// # Errors
     /// The protocol has no such message, or this one can't be sent. The text says why.
     pub(crate) fn notify(&mut self, job: &Job) -> Result<(), String> {
-        self.outbox.add_notice(self.protocol, job)
+        self.outbox.add_notice(&self.protocol, job)
     }
 
     pub(crate) fn has_unsent(&self) -> bool {
@@ -298,10 +299,10 @@ impl Worker {
         answer: impl FnMut(Reply<'_>),
     ) -> Result<Received, Violation> {
         if self.is_early() {
-            return Err(Violation::early(self.inbox.bytes()));
+            return Err(Violation::early(&self.protocol, self.inbox.bytes()));
         }
         let mut receiver = Receiver {
-            protocol: self.protocol,
+            protocol: &self.protocol,
             max_reply,
             requests: self.service.requests(),
             read_at_end: self.reading.at_end(),
@@ -369,7 +370,7 @@ impl Worker {
 
     /// The output of a worker without a job that would be taken for a reply.
     pub(crate) fn unasked(&self) -> &[u8] {
-        if self.may_mislead() { self.inbox.unasked(self.protocol) } else { &[] }
+        if self.may_mislead() { self.inbox.unasked(&self.protocol) } else { &[] }
     }
 
     /// When to check whether the results so far are proven, if records wait for that.
@@ -418,9 +419,39 @@ impl Worker {
         self.protocol.likely_framing(self.inbox.bytes())
     }
 
+    /// The framing that its stderr speaks of, as a phrase; empty: it speaks of none.
+    pub(crate) fn mentioned_framing(&self) -> String {
+        self.protocol.mentioned(&self.process.last_stderr())
+    }
+
     /// Describes the printed part of an incomplete message, as a phrase; empty: there is none.
     pub(crate) fn unfinished(&self) -> String {
-        self.inbox.describe_unparsed(self.protocol)
+        self.inbox.describe_unparsed(&self.protocol)
+    }
+
+    /// Takes the messages of a fresh worker's banner that have come. `left`: how many are still to come.
+    pub(crate) fn take_banner(
+        &mut self,
+        left: &mut usize,
+        max_reply: usize,
+    ) -> Result<(), Violation> {
+        let protocol = &self.protocol;
+        self.inbox.take_messages(|bytes, scan| {
+            if *left == 0 {
+                return Ok(0);
+            }
+            match protocol.split_banner(bytes, scan) {
+                Split::Message { next, .. } => {
+                    *left -= 1;
+                    Ok(next)
+                }
+                Split::More(len) if len > max_reply => {
+                    Err(Violation::too_long(protocol, len, bytes, max_reply))
+                }
+                Split::More(_) => Ok(0),
+                Split::Broken(what) => Err(Violation::no_message(protocol, what, bytes)),
+            }
+        })
     }
 
     /// Reads the rest of the stdout of a worker that has ended.

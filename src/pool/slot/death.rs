@@ -241,6 +241,7 @@ fn before_its_answer(mut message: String, worker: &Worker, end: &EndSign) -> Str
         message.push_str(&worker.likely_framing());
     }
     append_last_words(&mut message, worker);
+    message.push_str(&worker.mentioned_framing());
     message + &advice_after(end)
 }
 

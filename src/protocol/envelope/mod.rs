@@ -2,6 +2,7 @@
 //! line in the table of [`crate::protocol`].
 
 pub mod bazel;
+pub mod dap;
 pub mod jsonrpc;
 pub mod procpool;
 pub mod raw;
@@ -30,6 +31,8 @@ pub struct Envelope {
     /// # Errors
     /// What is wrong with the message, as a phrase.
     pub read: fn(message: &[u8]) -> Result<Message<'_>, String>,
+    /// Appends a message that cancels the request with this id; `None`: the envelope has none.
+    pub cancel: Option<fn(out: &mut Vec<u8>, id: u64)>,
     /// A worker sends nothing but replies: nothing may follow the last one.
     pub only_replies: bool,
 }
@@ -49,6 +52,8 @@ pub enum Message<'a> {
     },
     /// A message that nobody waits for.
     Nothing,
+    /// News of a job that goes on, as a line.
+    Progress(String),
     /// A question to procpool, with the answer to it.
     Question(Vec<u8>),
 }

@@ -8,7 +8,7 @@ use super::{Body, Envelope, Message, describe, failure, number, object, present}
 use crate::job::Job;
 
 /// The envelope of workers that were written for procpool.
-pub static PROCPOOL: Envelope = Envelope { request, notice: None, read, only_replies: true };
+pub static PROCPOOL: Envelope = Envelope { request, notice: None, read, cancel: None, only_replies: true };
 
 fn request(out: &mut Vec<u8>, id: u64, job: &Job) -> Result<(), String> {
     out.extend_from_slice(b"{\"id\":");

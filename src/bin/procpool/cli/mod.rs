@@ -6,6 +6,7 @@ pub mod capacity;
 mod code;
 mod commands;
 mod errors;
+mod exchange;
 mod failures;
 pub mod halt;
 pub mod help;
@@ -26,4 +27,5 @@ pub mod values;
 mod workers;
 
 pub use errors::EarlyExit;
+pub use exchange::ExchangeOptions;
 pub use options::{Options, parse};

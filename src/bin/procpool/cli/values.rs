@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
+use procpool::engine::protocol::framing::{self, Framing};
 use procpool::engine::{Depth, Kind, Timeout};
 
 use super::halt::{Halt, parse_halt};
@@ -21,6 +22,8 @@ pub enum InputFormat {
     Csv,
     /// Tab-separated values: each is an arg
     Tsv,
+    /// Bytes in base64: a message (raw)
+    Base64,
 }
 
 /// How results are printed.
@@ -32,6 +35,8 @@ pub enum ResultFormat {
     Value,
     /// Strings and the output of commands, unchanged; failures go to stderr
     Text,
+    /// The bytes of text, in base64: a line for each job; failures go to stderr
+    Base64,
 }
 
 /// When to do something that only a person at a terminal needs.
@@ -194,6 +199,18 @@ pub fn rate(text: &str) -> Result<Duration, String> {
 pub fn load(text: &str) -> Result<f64, String> {
     let load = text.parse().ok().filter(|load: &f64| load.is_finite() && *load > 0.0);
     load.ok_or_else(|| "expected a load average such as 4 or 2.5".into())
+}
+
+/// One or two names of framings.
+pub fn framing(text: &str) -> Result<(&'static Framing, &'static Framing), String> {
+    framing::pair(text).ok_or_else(|| {
+        let all = framing::FRAMINGS.iter().chain(framing::OF_REPLIES);
+        let names: Vec<_> = all.map(|framing| framing.name).collect();
+        format!(
+            "expected one of {}; or two of them with a comma, for requests and for replies",
+            names.join(", ")
+        )
+    })
 }
 
 pub fn depth(text: &str) -> Result<Depth, String> {

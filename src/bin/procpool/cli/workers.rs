@@ -6,8 +6,9 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueHint};
 use procpool::engine::Depth;
 use procpool::engine::protocol::PROTOCOLS;
-use procpool::engine::protocol::framing::FRAMINGS;
+use procpool::engine::protocol::framing::Framing;
 
+use super::exchange::ExchangeOptions;
 use super::values::{self};
 
 #[derive(Debug, Args)]
@@ -23,13 +24,14 @@ pub struct WorkerOptions {
     #[arg(short, long, value_name = "CMDLINE", value_hint = ValueHint::CommandString)]
     pub worker: Vec<String>,
 
-    /// Protocol of the worker: jsonl, raw, jsonrpc or bazel
+    /// Protocol of the worker: jsonl, raw, jsonrpc, bazel or dap
     ///
     /// jsonl: requests and replies are lines of JSON, as shown above. raw: procpool sends each input
     /// line unchanged, and the line that comes back is the result, as with jq --unbuffered or sed -u.
     /// jsonrpc: JSON-RPC 2.0, where cmd is the method and args are the params. MCP servers speak it,
     /// and language servers speak it with --framing content-length. bazel: the protocol of Bazel's
-    /// persistent workers, where the elements of args are the arguments.
+    /// persistent workers, where the elements of args are the arguments. dap: the Debug Adapter Protocol,
+    /// where cmd is the command and args are its arguments.
     #[arg(long, value_name = "NAME", default_value = "jsonl", value_parser = PossibleValuesParser::new(PROTOCOLS.iter().map(|protocol| protocol.name)), hide_possible_values = true)]
     pub protocol: String,
 
@@ -38,9 +40,11 @@ pub struct WorkerOptions {
     /// line, nul: a newline or a NUL byte ends each message. u16, u32, u32le: the length comes before
     /// each message, big-endian, or little-endian with le. varint: the length comes before each message,
     /// as in protocol buffers. content-length: a header as in HTTP. netstring: 5:hello, for the message
-    /// hello. json: each message is a JSON value, and nothing separates them.
-    #[arg(hide_short_help = true, long, value_name = "NAME", value_parser = PossibleValuesParser::new(FRAMINGS.iter().map(|framing| framing.name)), hide_possible_values = true)]
-    pub framing: Option<String>,
+    /// hello. json: each message is a JSON value, and nothing separates them. size-line: a line that ends
+    /// with a number is followed by that many bytes, as with git cat-file --batch; requests are lines. If
+    /// requests and replies differ, give two names: line,content-length.
+    #[arg(hide_short_help = true, long, value_name = "NAME[,NAME]", value_parser = values::framing)]
+    pub framing: Option<(&'static Framing, &'static Framing)>,
 
     /// A reply is N messages instead of one (raw, with line or nul)
     ///
@@ -48,6 +52,9 @@ pub struct WorkerOptions {
     /// check-attr -z with one attribute. The N messages are one result, which keeps their separators.
     #[arg(hide_short_help = true, long, value_name = "N", default_value_t = 1)]
     pub reply_messages: usize,
+
+    #[command(flatten)]
+    pub exchange: ExchangeOptions,
 
     /// Give the worker a terminal for its stdout
     ///

@@ -53,21 +53,22 @@ impl Plan {
         let has_commands = !invocation.has_workers();
         let template = has_commands.then(|| commands::template(&invocation)).transpose()?;
         let protocol = protocol(options)?;
-        let first = first_messages(options, protocol)?;
-        let form = lines::form(&invocation, protocol, template.as_ref())?;
+        let first = first_messages(options, &protocol)?;
+        let form = lines::form(&invocation, &protocol, template.as_ref())?;
         let (names, workers) = named_workers(&options.workers.worker)?;
-        check_names(&invocation, protocol, &names)?;
-        let journal = journal_plan::settings(&invocation, protocol, &form, &names);
+        check_names(&invocation, &protocol, &names)?;
+        let journal = journal_plan::settings(&invocation, &protocol, &form, &names);
         let route = route::route(&invocation, names, &form)?;
         let sources = sources::sources(&invocation)?;
-        let shape = results::shape(&invocation, protocol)?;
+        let shape = results::shape(&invocation, &protocol)?;
         let limits = limits(options);
         let consumers =
             Consumers { shape, route: &route, limits: &limits, has_journal: journal.is_some() };
         let default_delimiter = if options.input.null { 0 } else { b'\n' };
         let reader = Reader {
             sources,
-            bundles: may_bundle(options, protocol, &form, &consumers),
+            bundles: may_bundle(options, &protocol, &form, &consumers),
+            coding: lines::coding(options),
             delimiter: options.input.delimiter.unwrap_or(default_delimiter),
             max_line: options.input.max_line,
             keep_lines: options.failures.failed.is_some(),

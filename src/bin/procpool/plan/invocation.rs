@@ -46,7 +46,7 @@ impl<'a> Invocation<'a> {
     /// How a line is divided into args.
     pub fn columns(&self) -> Columns {
         match self.options.input.format {
-            InputFormat::Lines => Columns::One,
+            InputFormat::Lines | InputFormat::Base64 => Columns::One,
             InputFormat::Json => Columns::Json,
             InputFormat::Csv => Columns::Csv,
             InputFormat::Tsv => Columns::Tsv,

@@ -4,6 +4,7 @@ mod arg_space;
 mod build;
 mod bundles;
 mod commands;
+mod exchange;
 mod invocation;
 mod journal;
 mod lines;

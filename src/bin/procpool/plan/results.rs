@@ -8,7 +8,7 @@ use super::misuse::Misuse;
 use crate::cli::values::ResultFormat;
 
 /// The shape of results.
-pub fn shape(invocation: &Invocation<'_>, protocol: Protocol) -> Result<Shape, Misuse> {
+pub fn shape(invocation: &Invocation<'_>, protocol: &Protocol) -> Result<Shape, Misuse> {
     let options = invocation.options;
     let gives_records =
         !options.workers.worker.is_empty() || invocation.code.as_ref().is_some_and(Code::is_file);
@@ -16,6 +16,7 @@ pub fn shape(invocation: &Invocation<'_>, protocol: Protocol) -> Result<Shape, M
         Some(ResultFormat::Record) => Shape::Record,
         Some(ResultFormat::Value) => Shape::Value,
         Some(ResultFormat::Text) => Shape::Text,
+        Some(ResultFormat::Base64) => Shape::Base64,
         None if gives_records && !protocol.is_raw() => Shape::Record,
         None => Shape::Text,
     };

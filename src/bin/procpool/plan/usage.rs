@@ -25,6 +25,8 @@ enum Rule {
     Template,
     /// Runs whose lines are args.
     Args,
+    /// Runs whose lines are args or messages.
+    Contents,
     /// Runs that read lines, and not args after `:::`.
     Lines,
     /// All runs but dry runs.
@@ -39,6 +41,12 @@ const TABLE: &[(&str, Rule)] = &[
     ("protocol", Rule::Worker),
     ("framing", Rule::Worker),
     ("reply_messages", Rule::Worker),
+    ("reply_end", Rule::Worker),
+    ("keep_end", Rule::Worker),
+    ("before_request", Rule::Worker),
+    ("after_request", Rule::Worker),
+    ("banner", Rule::Worker),
+    ("fail_on", Rule::Worker),
     ("pty", Rule::Worker),
     // `route.rs` refuses it by its key.
     ("route", Rule::Everywhere),
@@ -82,7 +90,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("nice", Rule::Everywhere),
     // `sources.rs` refuses two places for args.
     ("arg_file", Rule::Everywhere),
-    ("input", Rule::Args),
+    ("input", Rule::Contents),
     ("header", Rule::Args),
     ("max_args", Rule::Args),
     ("no_run_if_empty", Rule::Everywhere),
@@ -253,7 +261,7 @@ impl Rule {
                 "has no effect with --protocol raw, where each line is a message without args: leave it out"
                     .to_owned()
             }
-            Self::Args if !has_args => "is about the args of a COMMAND, but without a COMMAND each \
+            Self::Args | Self::Contents if !has_args && mode != Raw => "is about the args of a COMMAND, but without a COMMAND each \
                                         line is a whole job: name a COMMAND, or leave it out"
                 .to_owned(),
             Self::Lines if has_lists => {
@@ -303,6 +311,7 @@ mod tests {
             (Rule::Commands, &[Command, JobCommands]),
             (Rule::Template, &[Command]),
             (Rule::Args, &[Command, WorkerCommand, Expression, FileCommand]),
+            (Rule::Contents, &[Command, WorkerCommand, Raw, Expression, FileCommand]),
             (Rule::Lines, &MODES),
             (Rule::Run, &MODES),
         ] {

@@ -130,13 +130,13 @@ fn kinds(plan: &Plan, options: &Options) -> Vec<Builder> {
     if let Some(code) = &plan.code {
         return vec![Pool::code(code)];
     }
-    let worker = |line: &String| worker(line, plan.protocol, &plan.first, options.workers.pty);
+    let worker = |line: &String| worker(line, &plan.protocol, &plan.first, options.workers.pty);
     plan.workers.iter().map(worker).collect()
 }
 
 /// The pool of one worker.
-fn worker(line: &str, protocol: Protocol, first: &[Init], pty: bool) -> Builder {
-    let pool = Pool::builder(line).protocol(protocol).pty(pty);
+fn worker(line: &str, protocol: &Protocol, first: &[Init], pty: bool) -> Builder {
+    let pool = Pool::builder(line).protocol(protocol.clone()).pty(pty);
     first.iter().fold(pool, |pool, init| pool.first_message(init.clone()))
 }
 
