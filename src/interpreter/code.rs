@@ -158,7 +158,7 @@ impl Code {
         match self.language {
             // A shell can't read JSON.
             Language::Sh => protocol::OF_SH.clone(),
-            _ => Protocol::default(),
+            _ => protocol::OF_CODE.clone(),
         }
     }
 

@@ -317,8 +317,14 @@ async def settled(value):
 
 def reply_to(number, reply):
     if not replies:
-        loop.call_soon(flush)
+        loop.call_soon(flush_loop)
+        working.set()  # what the loop runs before that may be slow
     replies.append(f'{{"id":{number},{reply}}}\n')
+
+
+def flush_loop():
+    working.clear()
+    flush()
 
 
 def ended(number, task):

@@ -45,6 +45,8 @@ pub(crate) struct Received {
     pub(crate) is_ahead: bool,
     /// What it has said of jobs that go on, a line each.
     pub(crate) news: Vec<String>,
+    /// The worker has said that it works on several jobs at a time.
+    pub(crate) is_concurrent: bool,
 }
 
 /// Takes replies out of bytes and hands each to `answer`.
@@ -101,6 +103,12 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
                 self.match_reply(id, outcome.as_ref().map(Body::value), message, after)
             }
             Ok(Message::Nothing) => Ok(()),
+            Ok(Message::Concurrent) => {
+                self.flights.become_unordered();
+                self.received.is_concurrent = true;
+                Ok(())
+            }
+            Ok(Message::Part { .. }) => Ok(()),
             Ok(Message::Progress(line)) => {
                 self.received.news.push(line);
                 Ok(())
@@ -220,6 +228,8 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
 
     /// Hands on the reply to a single job.
     fn answer_one(&mut self, index: usize, id: Option<u64>, outcome: Result<Value<'_>, &Failure>) {
+        let cancelled = self.flights.take_cancelled(index);
+        let outcome = cancelled.as_ref().map_or(outcome, Err);
         let Some(Flight { job, start, clock, .. }) = self.flights.get(index) else { return };
         self.received.answered += 1;
         let mut unproven = None;

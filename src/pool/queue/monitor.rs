@@ -188,6 +188,7 @@ impl Queue {
                 }
             }
         }
+        state.roster.interrupt_sharing();
         left.reverse();
         left
     }
@@ -510,6 +511,11 @@ impl QueueState {
             return first;
         }
         let slots = self.roster.len();
+        if ask.shares {
+            // Each free slot takes one first. The rest is shared out evenly.
+            let left = self.backlog.queued().saturating_sub(first + self.roster.free());
+            return first + left.div_ceil(slots).min(ask.max - first);
+        }
         let calls = self.backlog.calls();
         if calls > 0 && self.roster.unoccupied() == 0 {
             // Somebody waits for each of them, and a worker with room may run several at a time.
@@ -533,7 +539,7 @@ impl QueueState {
             return Taken::Leave;
         }
         if ask.busy && ask.max > 0 {
-            self.roster.has_room(slot);
+            self.roster.has_room(slot, ask.shares);
         } else if !ask.busy {
             self.roster.set_idle(slot, ask.warm);
             // They may have jobs to give back.
@@ -555,6 +561,8 @@ impl QueueState {
         }
         if self.backlog.calls() > self.roster.woken() {
             self.roster.interrupt_roomy();
+        } else if self.backlog.queued() > self.roster.woken() {
+            self.roster.interrupt_sharing();
         }
         fresh
     }

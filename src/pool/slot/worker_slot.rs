@@ -140,6 +140,7 @@ impl WorkerSlot {
             max,
             max_bytes,
             portion: self.worker.as_ref().map_or(1, Worker::portion),
+            shares: self.worker.as_ref().is_some_and(Worker::shares),
             holder: self.slot.index,
         };
         self.slot.take(ask)
@@ -369,6 +370,11 @@ impl WorkerSlot {
         if let Some((index, _)) = worker.flights.longest_abandoned() {
             worker.flights.move_to_front(index);
         }
+        let now = self.slot.now();
+        let cancelled = Failure::new(Kind::Cancelled, "its caller is gone");
+        if worker.end_job(0, now, cancelled) {
+            return;
+        }
         self.fail_oldest(None);
     }
 
@@ -425,6 +431,11 @@ impl WorkerSlot {
             said if said.is_empty() => said,
             said => format!("; {said}"),
         };
+        let cancelled = Failure::new(Kind::Timeout, format!("timed out after {limit}"));
+        let now = self.slot.now();
+        if self.worker.as_mut().is_some_and(|worker| worker.end_job(0, now, cancelled)) {
+            return;
+        }
         let message = format!("timed out after {limit}, and its worker was ended{unfinished}");
         self.fail_oldest(Some(&Failure::new(Kind::Timeout, message)));
     }
