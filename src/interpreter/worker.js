@@ -138,8 +138,12 @@
   }
 
   function sendParts(number, items) {
-    for (const item of items) send(number, `"part":${encode(item)}`);
-    send(number, '"result":null');
+    let last = '[]'; // unless it yields something
+    for (const item of items) {
+      send(number, `"part":${encode(item)}`);
+      last = 'null';
+    }
+    send(number, `"result":${last}`);
   }
 
   function flush() {
@@ -201,13 +205,15 @@
     try {
       let result = await value;
       if (typeof result?.[Symbol.asyncIterator] === 'function') {
-        const items = [];
+        let items = [];
         for await (const item of result) {
-          if (isLive) send(number, `"part":${encode(item)}`);
-          else items.push(item);
           if (!concurrent.has(number)) return; // it was cancelled
+          if (isLive) {
+            send(number, `"part":${encode(item)}`);
+            items = null;
+          } else items.push(item);
         }
-        result = isLive ? null : items;
+        result = items;
       }
       reply = `"result":${encode(result)}`;
     } catch (error) {

@@ -127,12 +127,13 @@ def answer(job):
             elif kind is str:
                 append('{"result":' + quote(result) + "}\n")
             elif live and isinstance(result, Iterator):
+                last = "[]"  # unless it yields something
                 for item in result:
-                    item = text(item)
+                    item, last = text(item), "null"
                     append('{"part":' + item + "}\n")
                     if len(replies) > 100 or len(item) > 1000:
                         flush()  # waits for procpool
-                append('{"result":null}\n')
+                append('{"result":' + last + "}\n")
             else:
                 append('{"result":' + text(result) + "}\n")
         except Awaitable:
@@ -276,10 +277,11 @@ def start(number, call):
     try:
         result = call()
         if live and isinstance(result, Iterator):
-            for item in result:
+            items, result = result, []
+            for item in items:
                 reply_to(number, '"part":' + text(item))
                 flush()
-            result = None
+                result = None
         reply = '"result":' + text(result)
     except Awaitable:
         task = tasks[number] = loop.create_task(finish(number, result))
@@ -293,9 +295,10 @@ def start(number, call):
 async def finish(number, result):
     try:
         if live and hasattr(result, "__aiter__"):
-            async for item in result:
+            items, result = result, []
+            async for item in items:
                 reply_to(number, '"part":' + text(await settled(item)))
-            result = None
+                result = None
         reply = '"result":' + text(await settled(result))
     except BaseException as error:
         reply = failure(error)[1:-2]

@@ -135,11 +135,13 @@ module Procpool # a module, so that the code does not see its methods and variab
     return JSON.generate(result) if result.is_a?(String)
     return JSON.generate(plain(result), max_nesting: false) unless @live && result.is_a?(Enumerator)
 
+    last = "[]" # unless it yields something
     result.each do |item|
+      last = "null"
       @waiting << %({"part":#{encode(item)}}\n)
       flush if @waiting.bytesize > 1 << 16 # waits for procpool
     end
-    "null"
+    last
   end
 
   # A slow job must not delay the replies to earlier jobs.

@@ -27,7 +27,7 @@ impl Answer {
     /// The result of a worker.
     pub(crate) fn of(value: Value<'_>) -> Self {
         match value {
-            Value::Json(json) => Self::Json(json.to_owned()),
+            Value::Json(json) | Value::Shown(json) => Self::Json(json.to_owned()),
             Value::Bytes(bytes) => Self::Bytes(Bytes::copy_from_slice(bytes)),
         }
     }

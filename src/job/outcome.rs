@@ -164,6 +164,8 @@ pub enum Value<'a> {
     Json(&'a RawValue),
     /// The reply of a worker that speaks no JSON, unchanged.
     Bytes(&'a [u8]),
+    /// JSON text whose parts were given to [`Sink::part`](crate::Sink::part) while the job ran.
+    Shown(&'a RawValue),
 }
 
 impl Value<'_> {
@@ -173,7 +175,7 @@ impl Value<'_> {
     /// How many bytes it has.
     pub fn size(&self) -> usize {
         match self {
-            Self::Json(json) => json.get().len(),
+            Self::Json(json) | Self::Shown(json) => json.get().len(),
             Self::Bytes(bytes) => bytes.len(),
         }
     }
@@ -181,7 +183,7 @@ impl Value<'_> {
     /// As JSON. Bytes become a string or, if they are not UTF-8, an object with their `base64`.
     pub fn to_json(self) -> Box<RawValue> {
         match self {
-            Self::Json(json) => (*json).to_owned(),
+            Self::Json(json) | Self::Shown(json) => (*json).to_owned(),
             Self::Bytes(bytes) => {
                 let text = match std::str::from_utf8(bytes) {
                     Ok(text) => serde_json::value::to_raw_value(text),

@@ -61,7 +61,7 @@ pub(super) struct JobBody {
 }
 
 /// The kinds of args.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum JobForm {
     /// A JSON value.
     Json,
@@ -73,7 +73,13 @@ pub(super) enum JobForm {
     Lines(usize),
     /// Jobs with a JSON value each.
     Parts(Box<BundleParts>),
+    /// Args for several jobs, at least one: see [`Job::join`].
+    Joint(Box<JoinedJobs>),
 }
+
+/// The jobs of a joint job. A job is moved often, so it must be small.
+#[derive(Debug)]
+pub(super) struct JoinedJobs(pub(super) Vec<Job>);
 
 /// Where the jobs of a bundle of JSON are.
 #[derive(Debug, PartialEq, Eq)]
@@ -176,21 +182,23 @@ impl Job {
     /// The args, as a JSON value; empty if the line was not a job, or if the args are not JSON.
     pub fn args(&self) -> &[u8] {
         match self.body.form {
-            JobForm::Json => &self.body.text[self.body.args_at..self.body.id_at],
+            JobForm::Json | JobForm::Joint(_) => {
+                &self.body.text[self.body.args_at..self.body.id_at]
+            }
             JobForm::Words | JobForm::Message | JobForm::Lines(_) | JobForm::Parts(_) => &[],
         }
     }
 
     /// The message, if the job is one.
     pub fn as_message(&self) -> Option<&[u8]> {
-        (self.body.form == JobForm::Message).then_some(&self.body.text[..])
+        matches!(self.body.form, JobForm::Message).then_some(&self.body.text[..])
     }
 
     /// The args of a job that [`Job::words`] has made: words of any bytes.
     pub fn arg_words(&self) -> Option<impl Iterator<Item = &[u8]>> {
         let words = &self.body.text[self.body.args_at..self.body.id_at];
         let words = words.strip_suffix(b"\0").map(|words| words.split(|&byte| byte == 0));
-        (self.body.form == JobForm::Words).then(|| words.into_iter().flatten())
+        matches!(self.body.form, JobForm::Words).then(|| words.into_iter().flatten())
     }
 
     /// The id that the job names, as JSON. `None`: it names none, and its id is `seq`.

@@ -107,11 +107,11 @@ pub(super) fn pack(line: &[u8]) -> Option<usize> {
 
 fn write_value(value: Value<'_>, out: &mut impl Write) -> io::Result<()> {
     match value {
-        Value::Json(json) if json.get().contains(['\n', '\r']) => {
+        Value::Json(json) | Value::Shown(json) if json.get().contains(['\n', '\r']) => {
             out.write_all(b",\"result_text\":")?;
             Ok(serde_json::to_writer(out, json.get())?)
         }
-        Value::Json(json) => {
+        Value::Json(json) | Value::Shown(json) => {
             out.write_all(b",\"result\":")?;
             out.write_all(json.get().as_bytes())
         }

@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 
+use super::parts::Parts;
+use crate::config::PartsConfig;
 use crate::job::{Failure, Job, Place};
 use crate::util::clock::Moment;
 
@@ -211,6 +213,7 @@ pub(crate) struct Flights {
     shown: Job,
     /// The jobs that the worker was told to end. It has not answered yet.
     cancelled: Vec<Cancelled>,
+    pub(super) parts: Parts,
 }
 
 /// A job that the worker was told to end.
@@ -225,7 +228,12 @@ struct Cancelled {
 }
 
 impl Flights {
-    pub(super) fn new() -> Self {
+    /// `parts`: what happens to the parts of results.
+    pub(super) fn with(parts: PartsConfig) -> Self {
+        Self { parts: Parts::new(parts), ..Self::new() }
+    }
+
+    fn new() -> Self {
         let shown = Job::new(0, "", "", "");
         Self {
             open: VecDeque::new(),
@@ -236,6 +244,7 @@ impl Flights {
             answered_from: 0,
             shown,
             cancelled: Vec::new(),
+            parts: Parts::default(),
         }
     }
 
@@ -401,6 +410,21 @@ impl Flights {
             Some(id) if (1..=requests).contains(&id) => Match::Stale(id),
             Some(id) => Match::Unknown(id),
         }
+    }
+
+    /// The id of the request that was found.
+    pub(super) fn id_of(&self, found: &Match) -> Option<u64> {
+        match found {
+            Match::NextOfBundle => self.open.front().map(Flight::next_id),
+            Match::Flight(index) => self.open.get(*index).map(|flight| flight.id),
+            Match::Stale(_) | Match::Unknown(_) | Match::Unasked => None,
+        }
+    }
+
+    /// Calls `look` with the job whose request was found, alone.
+    pub(super) fn look_at<T>(&self, found: &Match, look: impl FnOnce(&Job) -> T) -> Option<T> {
+        let index = if let Match::Flight(index) = found { *index } else { 0 };
+        self.open.get(index).map(|flight| flight.look_at_next(look))
     }
 
     pub(super) fn get(&self, index: usize) -> Option<&Flight> {

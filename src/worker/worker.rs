@@ -72,7 +72,7 @@ impl Worker {
         Self {
             card: Arc::new(WorkerCard::new(id, process.pid(), now)),
             process,
-            flights: Flights::new(),
+            flights: Flights::with(config.worker.parts),
             outbox: Outbox::new(),
             inbox: Inbox::default(),
             pace: Pace::new(config.worker.depth),

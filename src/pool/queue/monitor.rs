@@ -193,6 +193,24 @@ impl Queue {
         left
     }
 
+    /// Puts each job of a joint job back at the head of the queue, to be asked for alone.
+    ///
+    /// # Errors
+    /// The run was ended. The error holds the joint job.
+    pub(crate) fn split(&self, from: usize, joint: Job) -> Result<(), Box<Job>> {
+        let mut state = self.lock();
+        if state.has_ended {
+            return Err(Box::new(joint));
+        }
+        state.release(from, 1);
+        for job in joint.split_joint().into_iter().rev() {
+            state.backlog.prepend(job);
+            state.roster.wake_idle();
+        }
+        state.roster.interrupt_sharing();
+        Ok(())
+    }
+
     /// Puts off a job that is to be tried again. The slot that puts it off comes back and learns when
     /// the job is due.
     ///

@@ -212,7 +212,7 @@ impl<'a> Exchange<'a> {
                     Some(outcome.map(drop).map_err(|failure| failure.message.clone()))
                 }
                 Reply::Result { .. } => Some(Ok(())),
-                Reply::Texts { .. } => return,
+                Reply::Texts { .. } | Reply::Part { .. } => return,
             };
         });
         let received = received.map_err(broken)?;

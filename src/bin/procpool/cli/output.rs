@@ -23,9 +23,22 @@ pub struct OutputOptions {
 
     /// Print a job's output while it runs, as soon as its turn comes
     ///
-    /// With --stream, the lines of all running commands are printed as they come.
-    #[arg(long, conflicts_with = "worker")]
+    /// The output of a worker or of code is the parts of its result: each value that a generator yields is a
+    /// line. With --stream, the lines of all running jobs are printed as they come.
+    #[arg(long)]
     pub live: bool,
+
+    /// Print nothing for a result that is null (None, undefined, nil) or empty text
+    ///
+    /// With text and value. An expression can so choose lines, as select does in jq.
+    #[arg(hide_short_help = true, long)]
+    pub skip_null: bool,
+
+    /// Print a result that is a list as lines, one for each element
+    ///
+    /// With text and value. An empty list prints nothing.
+    #[arg(hide_short_help = true, long)]
+    pub unpack: bool,
 
     /// Add seq, cmd, args, slot, pid, attempt, start and seconds to records
     #[arg(hide_short_help = true, long)]

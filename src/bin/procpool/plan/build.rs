@@ -14,6 +14,7 @@ use super::machine::Machine;
 use super::misuse::Misuse;
 use super::mode::Mode;
 use super::workers::{check_names, first_messages, named_workers, protocol};
+use super::joining::joining;
 use super::{commands, journal as journal_plan, lines, no_shell, results, route, sources, usage};
 use crate::cli::{self, Options};
 
@@ -72,6 +73,7 @@ impl Plan {
             delimiter: options.input.delimiter.unwrap_or(default_delimiter),
             max_line: options.input.max_line,
             keep_lines: options.failures.failed.is_some(),
+            joining: joining(&invocation)?,
             route,
             journal: None,
             rest: None,

@@ -96,6 +96,10 @@ fn code(options: &Options) -> Option<Code> {
     ];
     let given = |(language, text): (Language, &Option<String>)| Some((language, text.clone()?));
     let (language, text) = languages.into_iter().find_map(given)?;
-    let lists = !matches!(options.input.max_args, None | Some(MaxArgs::Lines(1)));
-    Some(Code::guess(language, text, options.code.setup.clone(), lists))
+    let lists =
+        !options.input.each && !matches!(options.input.max_args, None | Some(MaxArgs::Lines(1)));
+    let mut code = Code::guess(language, text, options.code.setup.clone(), lists);
+    code.each = options.input.each;
+    code.live = options.output.live;
+    Some(code)
 }

@@ -7,6 +7,7 @@ mod commands;
 mod exchange;
 mod invocation;
 mod journal;
+mod joining;
 mod lines;
 pub mod machine;
 mod misuse;

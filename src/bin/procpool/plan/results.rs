@@ -5,6 +5,7 @@ use procpool::engine::{Code, Protocol};
 
 use super::invocation::Invocation;
 use super::misuse::Misuse;
+use crate::cli::Options;
 use crate::cli::values::ResultFormat;
 
 /// The shape of results.
@@ -26,8 +27,34 @@ pub fn shape(invocation: &Invocation<'_>, protocol: &Protocol) -> Result<Shape, 
     if options.output.tag && shape != Shape::Text {
         return Err("--tag marks lines of text: use it with --format text".into());
     }
+    if (options.output.skip_null || options.output.unpack)
+        && !matches!(shape, Shape::Text | Shape::Value)
+    {
+        let name = if options.output.skip_null { "--skip-null" } else { "--unpack" };
+        return Err(Misuse::new(format!(
+            "{name} is about bare results: use it with --format text or value"
+        )));
+    }
+    if options.output.live && invocation.has_workers() {
+        check_live(options)?;
+    }
     if options.output.live && shape != Shape::Text {
         return Err("--live passes lines on as they come: use it with --format text".into());
     }
     Ok(shape)
+}
+
+/// Checks that parts of results can be printed while their jobs run.
+fn check_live(options: &Options) -> Result<(), Misuse> {
+    if options.journal.file.is_some() && !options.output.unpack {
+        return Err("with --journal, --live needs --unpack: a resumed run prints a recorded result, and \
+                    without --unpack its parts would be one line"
+            .into());
+    }
+    if options.commands.hosts.hosts.is_empty() && !options.commands.hosts.slurm {
+        return Ok(());
+    }
+    Err("--live prints parts of results of workers on this machine only: leave it out, or leave out \
+         -S and --slurm"
+        .into())
 }

@@ -155,6 +155,11 @@ fn set(pool: Builder, options: &Options) -> Builder {
         Some(limit) => pool.start_limit(limit),
         None => pool,
     };
+    let pool = if options.output.live {
+        pool.pass_parts_on(keeps_results(options))
+    } else {
+        pool
+    };
     pool.max_reqs(options.workers.max_reqs)
         .max_reqs_jitter(options.recycling.max_reqs_jitter)
         .max_age(options.recycling.max_age.filter(|age| !age.is_zero()))
@@ -169,6 +174,11 @@ fn set(pool: Builder, options: &Options) -> Builder {
         .max_reply(options.workers.max_reply)
         .nice(options.throttling.nice.unwrap_or_default())
         .reap_orphans(adopts_orphans())
+}
+
+/// Whether something needs a whole result after its parts were printed.
+fn keeps_results(options: &Options) -> bool {
+    options.journal.file.is_some() || options.output.results.is_some()
 }
 
 /// Whether the orphans among the descendants of this process become its children.

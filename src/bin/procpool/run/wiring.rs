@@ -165,6 +165,8 @@ impl ResultSinks {
             shape: plan.shape,
             detail: options.output.detail,
             tag: options.output.tag,
+            skip_null: options.output.skip_null,
+            unpack: options.output.unpack,
             commands: plan.commands.clone(),
             sources: builders::source_names(&plan.reader),
             failures: FailureStyle {
