@@ -50,7 +50,9 @@ fn json(line: &str) -> Result<Cow<'_, [u8]>, Invalid> {
     }
     let value = serde_json::from_str::<&RawValue>(line).and_then(|value| {
         // A string with half a surrogate pair is JSON, but no text.
-        if value.get().starts_with('"') { serde_json::from_str::<String>(line)?; }
+        if value.get().starts_with('"') {
+            serde_json::from_str::<String>(line)?;
+        }
         Ok(value)
     });
     match value.map(|value| on_one_line(value.get())) {
@@ -68,7 +70,8 @@ fn json(line: &str) -> Result<Cow<'_, [u8]>, Invalid> {
 fn base64(line: &[u8]) -> Result<Cow<'_, [u8]>, Invalid> {
     let decoded = BASE64.decode(line.trim_ascii());
     decoded.map(Cow::Owned).map_err(|error| {
-        let message = format!("it is not base64 ({error}), which {} asks for", Setting::InputBase64);
+        let message =
+            format!("it is not base64 ({error}), which {} asks for", Setting::InputBase64);
         Invalid::of_line(message)
     })
 }

@@ -43,6 +43,8 @@ pub enum Kind {
     Mismatch,
     /// The machine that it ran on was lost, time and again.
     Lost,
+    /// Its processes used more memory than they may.
+    Memory,
 }
 
 impl Kind {
@@ -58,6 +60,7 @@ impl Kind {
             Self::Spawn => "spawn",
             Self::Cancelled => "cancelled",
             Self::Lost => "lost",
+            Self::Memory => "memory",
             Self::Unstarted => "unstarted",
             Self::Expired => "expired",
             Self::Full => "full",
@@ -72,8 +75,15 @@ impl Kind {
     }
 
     /// All kinds after which the pool can try a job again.
-    pub const PASSING: &'static [Self] =
-        &[Self::Error, Self::Exit, Self::Crash, Self::Timeout, Self::Protocol, Self::Spawn];
+    pub const PASSING: &'static [Self] = &[
+        Self::Error,
+        Self::Exit,
+        Self::Crash,
+        Self::Timeout,
+        Self::Protocol,
+        Self::Spawn,
+        Self::Memory,
+    ];
 }
 
 impl fmt::Display for Kind {

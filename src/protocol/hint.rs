@@ -52,7 +52,9 @@ impl Protocol {
         };
         match spoken {
             Some(spoken) if std::ptr::eq(spoken.replies, framing) => protocol,
-            _ => format!("{protocol} {} {}", Setting::Framing, framing.name).trim_start().to_owned(),
+            _ => {
+                format!("{protocol} {} {}", Setting::Framing, framing.name).trim_start().to_owned()
+            }
         }
     }
 
@@ -87,8 +89,9 @@ impl Protocol {
         String::new()
     }
 
-    /// Says why a message is no reply. `what` is the error of the envelope.
-    pub(crate) fn why(&self, message: &[u8], what: String) -> String {
+    /// Says why a message is no reply. `what` is the error of the envelope, `after` are the bytes after the
+    /// message.
+    pub(crate) fn why(&self, message: &[u8], after: &[u8], what: String) -> String {
         let is_cut = what.starts_with(CUT);
         let is = |framing: &'static Framing| std::ptr::eq(self.replies, framing);
         if is(&LINE) && is_cut {
@@ -99,7 +102,7 @@ impl Protocol {
             );
         }
         if is(&LINE) && has_header(message) {
-            return format!("it looks like {}", self.named_as(&CONTENT_LENGTH, message));
+            return format!("it looks like {}", self.named_as(&CONTENT_LENGTH, after));
         }
         if is(&CONTENT_LENGTH) && (is_cut || what.contains("not UTF-8")) {
             let why = "its Content-Length is too small";
@@ -108,6 +111,25 @@ impl Protocol {
         }
         let likely = self.likely_protocol(message);
         what + &likely
+    }
+
+    /// What a worker may lack that has read its request and prints nothing, as a sentence with a blank before
+    /// it; empty: nothing.
+    pub(crate) fn silence(&self) -> String {
+        let has_after = self.exchange().is_some_and(|exchange| exchange.after.is_some());
+        if self.is_raw() && !has_after {
+            return format!(
+                " If it prints nothing for this request, {} can make it print a mark, and {} says that \
+                 the mark ends a reply.",
+                Setting::AfterRequest,
+                Setting::ReplyEnd
+            );
+        }
+        if self.name == "jsonrpc" && std::ptr::eq(self.framing, &LINE) {
+            let name = CONTENT_LENGTH.name;
+            return format!(" If it is a language server, give {} {name}.", Setting::Framing);
+        }
+        String::new()
     }
 
     /// Says what is wrong if `after` follows the one reply that was asked for.
@@ -120,7 +142,7 @@ impl Protocol {
             );
         }
         if self.is_raw() && has_header(message) {
-            return format!("{what}; it looks like {}", self.named_as(&CONTENT_LENGTH, message));
+            return format!("{what}; it looks like {}", self.named_as(&CONTENT_LENGTH, after));
         }
         let has_ends = [&LINE, &NUL].iter().any(|framing| std::ptr::eq(*framing, self.replies));
         if self.is_raw() && has_ends {
@@ -154,9 +176,8 @@ fn spoken(framing: &Framing, bytes: &[u8]) -> Option<&'static Protocol> {
     let has_field = |name: &str, value: &str| {
         has(&format!("\"{name}\":\"{value}\"")) || has(&format!("\"{name}\": \"{value}\""))
     };
-    let is_adapter = || {
-        ["response", "event"].iter().any(|kind| has_field("type", kind)) && has("\"seq\"")
-    };
+    let is_adapter =
+        || ["response", "event"].iter().any(|kind| has_field("type", kind)) && has("\"seq\"");
     let name = if has("\"jsonrpc\"") {
         "jsonrpc"
     } else if is_adapter() {
@@ -254,11 +275,12 @@ mod tests {
 
     #[test]
     fn another_protocol() {
-        let server = &b"Content-Length: 39\r\n\r\n{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":null}"[..];
+        let server =
+            &b"Content-Length: 39\r\n\r\n{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":null}"[..];
         let adapter = &b"Content-Length: 52\r\n\r\n{\"seq\":1,\"type\":\"event\",\"event\":\"x\",\"body\":null}  "[..];
         for (protocol, framing, bytes, expected) in [
             ("jsonl", "line", server, "protocol jsonrpc framing content-length"),
-            ("dap", "content-length", &server[22..], "protocol jsonrpc framing line"),
+            ("dap", "content-length", b"{\"jsonrpc\":\"2.0\"}\n", "protocol jsonrpc"),
             ("jsonl", "line", adapter, "protocol dap"),
             ("jsonrpc", "line", adapter, "protocol dap"),
             ("raw", "line", b"\0\0\0\x05hello", "framing u32"),
@@ -271,23 +293,46 @@ mod tests {
         }
         for (protocol, framing, message, expected) in [
             ("jsonl", "line", &server[22..], "no; it looks like protocol jsonrpc"),
-            ("jsonl", "line", b"{\"exitCode\":0,\"output\":\"\"}", "no; it looks like protocol bazel framing line"),
-            ("dap", "content-length", &server[22..], "no; it looks like protocol jsonrpc framing content-length"),
-            ("jsonrpc", "content-length", b"{\"seq\":1,\"type\":\"response\"}", "no; it looks like protocol dap"),
+            (
+                "jsonl",
+                "line",
+                b"{\"exitCode\":0,\"output\":\"\"}",
+                "no; it looks like protocol bazel framing line",
+            ),
+            (
+                "dap",
+                "content-length",
+                &server[22..],
+                "no; it looks like protocol jsonrpc framing content-length",
+            ),
+            (
+                "jsonrpc",
+                "content-length",
+                b"{\"seq\":1,\"type\":\"response\"}",
+                "no; it looks like protocol dap",
+            ),
             ("jsonl", "line", b"[1,2]", "no; if each line is a result, give protocol raw"),
             ("jsonl", "line", b"hello", "no"),
         ] {
-            assert_eq!(of(protocol, framing).why(message, "no".to_owned()), expected, "{message:?}");
+            assert_eq!(
+                of(protocol, framing).why(message, b"", "no".to_owned()),
+                expected,
+                "{message:?}"
+            );
         }
         let raw = of("raw", "line");
-        assert!(raw.surplus(b"Content-Length: 2\r", b"\r\n{}").contains("looks like framing content-length"));
+        assert!(
+            raw.surplus(b"Content-Length: 2\r", b"\r\n{}")
+                .contains("looks like framing content-length")
+        );
         assert_eq!(raw.mentioned("Missing Content-Length"), "; it may want framing content-length");
         assert_eq!(raw.mentioned("no such file"), "");
     }
 
     #[test]
     fn a_header_is_no_line() {
-        let what = of("jsonrpc", "line").why(b"Content-Length: 5\r", "no JSON".to_owned());
+        let what =
+            of("jsonrpc", "line").why(b"Content-Length: 5\r", b"\r\n{}", "no JSON".to_owned());
         assert_eq!(what, "it looks like framing content-length");
     }
 

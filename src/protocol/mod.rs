@@ -28,6 +28,7 @@ use framing::line::LINE;
 use framing::nul::NUL;
 use framing::varint::VARINT;
 use framing::{Framing, LINES_AND_NULS, Scan, Split};
+use mark::Mark;
 
 use crate::job::Job;
 
@@ -203,6 +204,18 @@ impl Protocol {
             Some(exchange) if !exchange.fail_on.is_empty() => Ok(exchange.judge(message)),
             _ => Ok(message),
         }
+    }
+
+    /// Whether these bytes of a worker that has answered all requests mean nothing: blank lines, if these end
+    /// a reply. Some programs print more than one.
+    pub(crate) fn is_idle_output(&self, bytes: &[u8]) -> bool {
+        let end = self.exchange().and_then(|exchange| exchange.reply_end.as_ref());
+        matches!(end, Some(Mark::BlankLine)) && bytes.iter().all(|&b| matches!(b, b'\n' | b'\r'))
+    }
+
+    /// Whether a reply is only complete with a mark.
+    pub(crate) fn has_marks(&self) -> bool {
+        self.exchange().is_some_and(|exchange| exchange.reply_end.is_some())
     }
 
     /// The function that writes a message without a reply.

@@ -59,6 +59,8 @@ pub enum Setting {
     Route,
     /// The command is a text for a shell.
     Shell,
+    /// How long a job may print nothing.
+    Silence,
     /// Args go to the command's stdin.
     Stdin,
 }
@@ -114,6 +116,7 @@ impl Setting {
             Self::Resume => "JournalSettings::resume",
             Self::Route => "Route::by_key",
             Self::Shell => "TemplateSettings::shell",
+            Self::Silence => "Builder::silence",
             Self::Stdin => "TemplateSettings::stdin",
         }
     }

@@ -260,6 +260,11 @@ impl Flights {
         self.open.front()
     }
 
+    /// The id of the request of the job that is to be answered next.
+    pub(super) fn oldest_id(&self) -> Option<u64> {
+        self.open.front().map(Flight::next_id)
+    }
+
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Flight> {
         self.open.iter()
     }

@@ -84,6 +84,17 @@ impl Inbox {
         }
     }
 
+    /// The bytes that would have been taken for a reply to another request, once the worker is at its end. If
+    /// a mark ends each reply, some programs print other text at their end.
+    pub(super) fn unasked_at_end(&self, protocol: &Protocol) -> &[u8] {
+        let has_reply =
+            || matches!(protocol.split(&self.bytes, &mut Scan::default()), Split::Message { .. });
+        if protocol.has_marks() && (protocol.is_idle_output(&self.bytes) || !has_reply()) {
+            return &[];
+        }
+        self.unasked(protocol)
+    }
+
     /// The bytes that would be taken for a reply to the next request.
     pub(super) fn unasked(&self, protocol: &Protocol) -> &[u8] {
         if protocol.is_raw() {

@@ -164,14 +164,16 @@ impl Outbox {
         }
     }
 
-    /// Adds a message that cancels the request with this id, if the protocol has one.
-    pub(super) fn add_cancel(&mut self, protocol: &Protocol, id: u64) {
-        let Some(cancel) = protocol.envelope.cancel else { return };
+    /// Adds a message that cancels the request with this id. Returns whether the protocol has one.
+    pub(super) fn add_cancel(&mut self, protocol: &Protocol, id: u64) -> bool {
+        let Some(cancel) = protocol.envelope.cancel else { return false };
         let start = self.bytes.len();
         cancel(&mut self.bytes, id);
-        if (protocol.framing.seal)(&mut self.bytes, start).is_err() {
+        let is_sealed = (protocol.framing.seal)(&mut self.bytes, start).is_ok();
+        if !is_sealed {
             self.bytes.truncate(start);
         }
+        is_sealed
     }
 
     /// Writes as much as the worker takes now. `Closed`: the worker has closed its stdin.

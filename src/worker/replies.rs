@@ -78,6 +78,9 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
         if len > 0 {
             return Ok(len);
         }
+        if self.flights.is_empty() && self.protocol.is_idle_output(bytes) {
+            return Ok(bytes.len());
+        }
         let (message, next) = match self.protocol.split(bytes, scan) {
             Split::Message { begin, end, next } => (&bytes[begin..end], next),
             Split::More(len) if len > self.max_reply => return Err(self.too_long(len, bytes)),
@@ -120,7 +123,7 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
             Ok(Message::Question(answer)) => {
                 self.outbox.add_answer(self.protocol, &answer, message)
             }
-            Err(what) => Err(Violation::no_reply(self.protocol, what, message)),
+            Err(what) => Err(Violation::no_reply(self.protocol, what, message, after)),
         }
     }
 

@@ -68,8 +68,13 @@ impl Violation {
     }
 
     /// The message is no reply: `what` is the error of its envelope.
-    pub(super) fn no_reply(protocol: &Protocol, what: String, message: &[u8]) -> Self {
-        let what = protocol.why(message, what);
+    pub(super) fn no_reply(
+        protocol: &Protocol,
+        what: String,
+        message: &[u8],
+        after: &[u8],
+    ) -> Self {
+        let what = protocol.why(message, after, what);
         Self::new(format!("its output is no reply: {what}"), message)
     }
 
@@ -82,7 +87,12 @@ impl Violation {
     }
 
     /// A reply is longer than `max_reply`. `len` is the length that it announces, as far as is known.
-    pub(super) fn too_long(protocol: &Protocol, len: usize, bytes: &[u8], max_reply: usize) -> Self {
+    pub(super) fn too_long(
+        protocol: &Protocol,
+        len: usize,
+        bytes: &[u8],
+        max_reply: usize,
+    ) -> Self {
         let announced =
             if len > bytes.len() { format!(" (it announces {len})") } else { String::new() };
         let likely = protocol.likely_framing(bytes);

@@ -307,6 +307,26 @@ impl Worker {
         progress
     }
 
+    /// The worker has printed something to stdout or stderr.
+    pub(crate) fn note_heard(&mut self, now: Moment) {
+        self.reading.heard = now;
+    }
+
+    /// When the worker last printed something, if that was noted.
+    pub(crate) fn heard(&self) -> Moment {
+        self.reading.heard
+    }
+
+    /// Asks the worker to end its work on the oldest job, if the protocol has a message for that. Returns
+    /// whether the worker was asked.
+    pub(crate) fn cancel_oldest(&mut self) -> bool {
+        let Some(id) = self.flights.oldest_id().filter(|_| !self.outbox.is_closed()) else {
+            return false;
+        };
+        let is_added = self.outbox.add_cancel(&self.protocol, id);
+        is_added && self.send() != Transfer::Closed
+    }
+
     /// Takes all complete replies out of the inbox, and hands each to `answer` with its job.
     pub(crate) fn receive(
         &mut self,
@@ -390,6 +410,11 @@ impl Worker {
     /// The output of a worker without a job that would be taken for a reply.
     pub(crate) fn unasked(&self) -> &[u8] {
         if self.may_mislead() { self.inbox.unasked(&self.protocol) } else { &[] }
+    }
+
+    /// The same for a worker that is at its end.
+    pub(crate) fn unasked_at_end(&self) -> &[u8] {
+        if self.may_mislead() { self.inbox.unasked_at_end(&self.protocol) } else { &[] }
     }
 
     /// When to check whether the results so far are proven, if records wait for that.

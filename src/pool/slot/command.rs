@@ -47,6 +47,10 @@ pub(super) enum CutShort {
     NotKept,
     /// It was stopped, because it wanted the terminal.
     Stopped,
+    /// It printed nothing for too long.
+    Quiet,
+    /// It used too much memory.
+    OutOfMemory,
 }
 
 /// A command under way.
@@ -68,6 +72,10 @@ pub(super) struct Running<'a> {
     /// Why its output could not be kept.
     pub(super) trouble: Option<io::Error>,
     stopped: Option<Stopped>,
+    /// How much memory it used, if that was too much.
+    excess: Option<u64>,
+    /// When it last printed something, if that is of interest.
+    pub(super) last_output: Moment,
 }
 
 impl fmt::Debug for Running<'_> {
@@ -87,6 +95,8 @@ pub(super) struct Ended {
     pub(super) trouble: Option<io::Error>,
     /// How it was stopped, if it wanted the terminal.
     pub(super) stopped: Option<Stopped>,
+    /// How much memory it used, if that was too much.
+    pub(super) excess: Option<u64>,
 }
 
 /// How a command is being ended: the last step, and when the next one is due.
@@ -125,6 +135,7 @@ impl<'a> Running<'a> {
             has_stdin: commands.stdin,
             pty: false,
             slot,
+            cpus: place.cpus(slot),
             wake,
         };
         let process = Process::start(&spec, &shared.groups)?;
@@ -141,6 +152,8 @@ impl<'a> Running<'a> {
             heard: None,
             trouble: None,
             stopped: None,
+            excess: None,
+            last_output: shared.now(),
         })
     }
 
@@ -172,7 +185,8 @@ impl<'a> Running<'a> {
         if self.commands.stdin || self.commands.live {
             return false;
         }
-        let time = self.timeout().map_or(QUICK, |timeout| timeout.min(QUICK));
+        let limits = self.timeout().into_iter().chain(self.shared.config.failures.silence);
+        let time = limits.fold(QUICK, Duration::min);
         self.process.exits_within(wake, time)
     }
 
@@ -199,7 +213,9 @@ impl<'a> Running<'a> {
             });
             let now = shared.now();
             let deadline = self.timeout().map_or(Moment::NEVER, |timeout| began.after(timeout));
+            let deadline = deadline.min(self.quiet_at());
             let wants_terminal = self.notice_stop();
+            self.excess = self.excess.or_else(|| self.process.excess(&shared.groups));
             match ending {
                 None => {
                     cut = self.why_cut_short(now, deadline);
@@ -240,7 +256,11 @@ impl<'a> Running<'a> {
 
     /// The first step of ending a command.
     fn first_step(&self, cut: CutShort) -> Stop {
-        if cut == CutShort::RunEnded { self.shared.stopping.means() } else { Stop::Terminate }
+        match cut {
+            CutShort::RunEnded => self.shared.stopping.means(),
+            CutShort::OutOfMemory => Stop::Kill,
+            _ => Stop::Terminate,
+        }
     }
 
     /// Takes a step of ending the command.
@@ -300,10 +320,22 @@ impl<'a> Running<'a> {
             Some(CutShort::Abandoned)
         } else if self.stopped.is_some() {
             Some(CutShort::Stopped)
+        } else if self.excess.is_some() {
+            Some(CutShort::OutOfMemory)
+        } else if now >= self.quiet_at() {
+            Some(CutShort::Quiet)
         } else if now >= deadline {
             Some(CutShort::TimedOut)
         } else {
             None
+        }
+    }
+
+    /// When it has been silent for too long.
+    fn quiet_at(&self) -> Moment {
+        match self.shared.config.failures.silence {
+            Some(limit) if self.heard.is_none() => self.last_output.after(limit),
+            _ => Moment::NEVER,
         }
     }
 
@@ -354,6 +386,7 @@ impl<'a> Running<'a> {
             is_left_behind,
             trouble: self.trouble,
             stopped: self.stopped,
+            excess: self.excess,
         }
     }
 

@@ -39,7 +39,11 @@ impl Slot {
             self.jobs.push_front(std::mem::replace(&mut job, first));
         }
         let bytes = quote(worker.unasked());
-        let message = format!("{}: {bytes}{}", early(&self.shared.config.worker.protocol), buffering::FOR_REPLIES);
+        let message = format!(
+            "{}: {bytes}{}",
+            early(&self.shared.config.worker.protocol),
+            buffering::FOR_REPLIES
+        );
         let failure = Failure::new(Kind::Protocol, message);
         let attempt = Attempt::at_once(worker.process.pid(), self.now());
         self.deliver(attempt, job, Err(&failure), None);

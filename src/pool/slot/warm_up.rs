@@ -114,13 +114,10 @@ impl<'a> Exchange<'a> {
                 return Err(Unfit::Unwanted);
             }
             self.look_at_clock(&deed)?;
-            self.step(wake)
-                .map_err(|what| Unfit::Failed(format!("it {what} before it {deed}")))?;
+            self.step(wake).map_err(|what| Unfit::Failed(format!("it {what} before it {deed}")))?;
         }
         match &self.answer {
-            Some(Err(message)) => {
-                Err(Unfit::Failed(format!("it {deed} with an error: {message}")))
-            }
+            Some(Err(message)) => Err(Unfit::Failed(format!("it {deed} with an error: {message}"))),
             _ => Ok(()),
         }
     }

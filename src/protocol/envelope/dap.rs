@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{Body, Envelope, Message, describe, number, object};
 use crate::job::{Failure, Job, Kind};
+use crate::util::json::on_one_line;
 
 /// The envelope of debug adapters.
 pub static DAP: Envelope =
@@ -72,8 +73,8 @@ fn read(message: &[u8]) -> Result<Message<'_>, String> {
     match wire.kind.as_deref() {
         Some("event") => Ok(match wire.event {
             Some(event) if event.starts_with("progress") => {
-                let body = wire.body.map_or("", RawValue::get);
-                Message::Progress(format!("{event} {body}"))
+                let body = wire.body.map_or("".into(), |body| on_one_line(body.get()));
+                Message::Progress(format!("{} {body}", on_one_line(&event)))
             }
             _ => Message::Nothing,
         }),
@@ -168,7 +169,10 @@ mod tests {
                 "Some(3) error: no",
             ),
             (r#"{"type":"event","event":"output","body":{}}"#, "nothing"),
-            (r#"{"type":"event","event":"progressUpdate","body":{"a":1}}"#, "progressUpdate {\"a\":1}"),
+            (
+                r#"{"type":"event","event":"progressUpdate","body":{"a":1}}"#,
+                "progressUpdate {\"a\":1}",
+            ),
         ] {
             let found: Result<String, String> = outcome(text);
             assert_eq!(found.as_deref(), Ok(expected), "{text}");

@@ -10,13 +10,8 @@ use crate::job::{Failure, Job};
 use crate::util::json::on_one_line;
 
 /// The envelope of JSON-RPC servers.
-pub static JSONRPC: Envelope = Envelope {
-    request,
-    notice: Some(notice),
-    read,
-    cancel: Some(cancel),
-    only_replies: false,
-};
+pub static JSONRPC: Envelope =
+    Envelope { request, notice: Some(notice), read, cancel: Some(cancel), only_replies: false };
 
 fn request(out: &mut Vec<u8>, id: u64, job: &Job) -> Result<(), String> {
     out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
@@ -222,10 +217,7 @@ mod tests {
             ),
             (r#"{"id":3,"result":1,"error":null}"#, Ok("Some(3) ok 1")),
             (r#"{"method":"log","params":[]}"#, Ok("nothing")),
-            (
-                r#"{"method":"$/progress","params":{"token":1}}"#,
-                Ok(r#"$/progress {"token":1}"#),
-            ),
+            (r#"{"method":"$/progress","params":{"token":1}}"#, Ok(r#"$/progress {"token":1}"#)),
             (r#"{"id":3,"result":{"isError":false}}"#, Ok(r#"Some(3) ok {"isError":false}"#)),
             (
                 r#"{"id":3,"result":{"content":[{"type":"text","text":"no city"}],"isError":true}}"#,

@@ -139,6 +139,8 @@ async fn an_output_whose_thread_panics_stops_no_slot() {
         shape: Shape::Record,
         detail: false,
         tag: false,
+        skip_null: false,
+        unpack: false,
         commands: None,
         sources: Vec::new(),
         failures: Default::default(),

@@ -31,6 +31,7 @@ pub fn option(setting: Setting) -> &'static str {
         Setting::Resume => "--resume",
         Setting::Route => "--route",
         Setting::Shell => "--shell",
+        Setting::Silence => "--silence",
         Setting::Stdin => "--stdin",
     }
 }

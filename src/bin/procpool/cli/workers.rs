@@ -93,6 +93,12 @@ pub struct WorkerOptions {
     #[arg(short = 'j', long, visible_short_alias = 'P', value_name = "N", value_parser = values::count, allow_hyphen_values = true)]
     pub max_procs: Option<usize>,
 
+    /// Start N workers before the first job, -j at most
+    ///
+    /// Otherwise a worker is started when a job waits and no worker is idle.
+    #[arg(hide_short_help = true, long, value_name = "N", default_value_t = 0)]
+    pub prestart: usize,
+
     /// Requests in flight at each worker, or auto [default: 1; for code: auto]
     ///
     /// By default, a worker gets the next request when it has answered the last one, because many workers

@@ -13,6 +13,7 @@ use super::invocation::Invocation;
 use super::machine::Machine;
 use super::misuse::Misuse;
 use super::mode::Mode;
+use super::surroundings::{Surroundings, surroundings};
 use super::workers::{check_names, first_messages, named_workers, protocol};
 use super::joining::joining;
 use super::{commands, journal as journal_plan, lines, no_shell, results, route, sources, usage};
@@ -28,6 +29,8 @@ pub struct Plan {
     pub code: Option<Code>,
     /// The command lines of the workers.
     pub workers: Vec<String>,
+    /// The environment and the directory of the workers.
+    pub surroundings: Surroundings,
     /// The protocol of the workers.
     pub protocol: Protocol,
     /// The messages that a fresh worker gets first.
@@ -84,7 +87,20 @@ impl Plan {
         let commands =
             template.map(|template| commands::commands(&invocation, template, &reader.form));
         let code = invocation.code;
-        Ok(Self { reader, commands, code, workers, protocol, first, shape, limits, journal })
+        let surroundings =
+            if has_commands { Surroundings::default() } else { surroundings(options)? };
+        Ok(Self {
+            reader,
+            commands,
+            code,
+            workers,
+            surroundings,
+            protocol,
+            first,
+            shape,
+            limits,
+            journal,
+        })
     }
 }
 

@@ -101,5 +101,6 @@ fn code(options: &Options) -> Option<Code> {
     let mut code = Code::guess(language, text, options.code.setup.clone(), lists);
     code.each = options.input.each;
     code.live = options.output.live;
-    Some(code)
+    // Workers may be started elsewhere.
+    Some(if options.commands.cwd.is_some() { code.with_absolute_path() } else { code })
 }

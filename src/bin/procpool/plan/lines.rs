@@ -24,7 +24,9 @@ pub fn form(
         return expression_form(invocation, code);
     }
     if invocation.options.input.format == InputFormat::Base64 && !protocol.is_raw() {
-        return Err("--input base64 is for messages of bytes, as with --protocol raw: leave it out".into());
+        return Err(
+            "--input base64 is for messages of bytes, as with --protocol raw: leave it out".into(),
+        );
     }
     if protocol.is_raw() {
         return message_form(invocation);

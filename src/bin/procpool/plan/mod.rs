@@ -16,6 +16,7 @@ mod no_shell;
 mod results;
 mod route;
 mod sources;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -23,3 +24,4 @@ mod workers;
 
 pub use build::Plan;
 pub use misuse::Misuse;
+pub use surroundings::{Place, Surroundings};

@@ -59,6 +59,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("init", Rule::Worker),
     ("notify", Rule::Worker),
     ("max_procs", Rule::Everywhere),
+    ("prestart", Rule::Staying),
     ("pipeline", Rule::Staying),
     ("max_reqs", Rule::Staying),
     ("start_limit", Rule::Staying),
@@ -78,8 +79,10 @@ const TABLE: &[(&str, Rule)] = &[
     ("shell", Rule::Template),
     ("replace", Rule::Template),
     ("stdin", Rule::Commands),
-    ("env", Rule::Commands),
-    ("cwd", Rule::Commands),
+    // `surroundings.rs` refuses placeholders that a worker does not have.
+    ("env", Rule::Everywhere),
+    ("cwd", Rule::Everywhere),
+    ("cpu_affinity", Rule::Everywhere),
     ("dry_run", Rule::Commands),
     ("confirm", Rule::Commands),
     // run/hosts.rs refuses options that have no meaning with other hosts, or without.
@@ -123,6 +126,8 @@ const TABLE: &[(&str, Rule)] = &[
     ("progress", Rule::Everywhere),
     ("color", Rule::Everywhere),
     ("timeout", Rule::Everywhere),
+    ("silence", Rule::Everywhere),
+    ("max_memory", Rule::Everywhere),
     ("slow", Rule::Everywhere),
     ("retries", Rule::Everywhere),
     ("retry_on", Rule::Everywhere),
@@ -165,6 +170,8 @@ const LINUX: &[(&str, &str)] = &[
     ("max_load", "the load average (/proc/loadavg)"),
     ("min_free_memory", "the free memory (/proc/meminfo)"),
     ("max_rss", "the memory of a process (/proc/PID/statm)"),
+    ("max_memory", "the memory of processes (/proc/PID/stat)"),
+    ("cpu_affinity", "the CPUs of a process (sched_setaffinity)"),
 ];
 
 /// Refuses the options that have no effect on this system.
@@ -172,7 +179,7 @@ fn check_system(options: &Options) -> Result<(), String> {
     let given = |(id, _): &&(&str, &str)| options.given.iter().any(|given| given == id);
     match LINUX.iter().find(given) {
         Some((id, what)) if !cfg!(target_os = "linux") => Err(format!(
-            "{} has no effect on this system: procpool reads {what} on Linux only",
+            "{} has no effect on this system: procpool knows {what} on Linux only",
             spelled(id)
         )),
         _ => Ok(()),
@@ -210,9 +217,10 @@ pub fn check(options: &Options, mode: Mode, has_lists: bool) -> Result<(), Strin
     };
     if given("retry_on") && !options.failures.retry_on.iter().any(|kind| can_be(kind.0)) {
         return Err(if is_command {
-            "--retry-on names no failure of a command: those are exit, timeout and spawn".to_owned()
+            "--retry-on names no failure of a command: those are exit, timeout, memory and spawn"
+                .to_owned()
         } else {
-            "--retry-on names no failure of a worker: those are error, crash, timeout and protocol"
+            "--retry-on names no failure of a worker: those are error, crash, timeout, memory and protocol"
                 .to_owned()
         });
     }
