@@ -75,20 +75,21 @@ mod tests {
 
     #[test]
     fn a_line_is_an_element() {
-        let joined = |columns: Columns, header: bool, head: &[String], rows: bool, args: &[&str]| {
-            let mut plain = Plain::strings("f", head);
-            (plain.columns, plain.has_header) = (columns, header);
-            let joining = Joining { lines: 2, rows };
-            let mut joiner = Joiner::default();
-            let mut jobs = Vec::new();
-            for (args, seq) in args.iter().zip(1..) {
-                let job = Job::new(seq, r#""f""#, args, "");
-                jobs.extend(joiner.add(joining, &plain, job).into_iter().flatten());
-            }
-            jobs.extend(joiner.take(joining, &plain));
-            let text = |job: &Job| String::from_utf8_lossy(job.args()).into_owned();
-            jobs.iter().map(text).collect::<Vec<_>>().join(" ")
-        };
+        let joined =
+            |columns: Columns, header: bool, head: &[String], rows: bool, args: &[&str]| {
+                let mut plain = Plain::strings("f", head);
+                (plain.columns, plain.has_header) = (columns, header);
+                let joining = Joining { lines: 2, rows };
+                let mut joiner = Joiner::default();
+                let mut jobs = Vec::new();
+                for (args, seq) in args.iter().zip(1..) {
+                    let job = Job::new(seq, r#""f""#, args, "");
+                    jobs.extend(joiner.add(joining, &plain, job).into_iter().flatten());
+                }
+                jobs.extend(joiner.take(joining, &plain));
+                let text = |job: &Job| String::from_utf8_lossy(job.args()).into_owned();
+                jobs.iter().map(text).collect::<Vec<_>>().join(" ")
+            };
         let h = ["h".to_owned()];
         for (columns, header, head, rows, args, expected) in [
             (Columns::One, false, &[][..], false, [r#"["a"]"#, r#"["]"]"#], r#"[["a","]"]]"#),

@@ -8,8 +8,8 @@ use std::sync::atomic::AtomicBool;
 
 use super::coding::Coding;
 use super::intake::Intake;
-use super::joining::Joining;
 use super::job_lines::{self, Fields, Invalid};
+use super::joining::Joining;
 use super::plain_lines::{Columns, Plain};
 use super::remainder::Remainder;
 use super::route::Route;
@@ -129,7 +129,10 @@ impl Reader {
 
     /// Whether a job has nothing but its texts, unless its line says more.
     pub(super) fn is_bare(&self) -> bool {
-        !self.keep_lines && self.joining.is_none() && self.journal.is_none() && matches!(self.route, Route::One)
+        !self.keep_lines
+            && self.joining.is_none()
+            && self.journal.is_none()
+            && matches!(self.route, Route::One)
     }
 
     /// Finds the pool of a job.

@@ -204,7 +204,8 @@
     let reply;
     try {
       let result = await value;
-      if (typeof result?.[Symbol.asyncIterator] === 'function') {
+      const isStream = typeof result?.[Symbol.asyncIterator] === 'function';
+      if (isStream || (isLive && result !== null && typeof result === 'object' && isIterator(result))) {
         let items = [];
         for await (const item of result) {
           if (!concurrent.has(number)) return; // it was cancelled

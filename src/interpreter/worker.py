@@ -294,15 +294,23 @@ def start(number, call):
 
 async def finish(number, result):
     try:
-        if live and hasattr(result, "__aiter__"):
+        while hasattr(result, "__await__"):
+            result = await result
+        if live and (hasattr(result, "__aiter__") or isinstance(result, Iterator)):
             items, result = result, []
-            async for item in items:
+            async for item in items if hasattr(items, "__aiter__") else each(items):
                 reply_to(number, '"part":' + text(await settled(item)))
                 result = None
         reply = '"result":' + text(await settled(result))
     except BaseException as error:
         reply = failure(error)[1:-2]
     reply_to(number, reply)
+
+
+async def each(items):
+    for item in items:
+        yield item
+        flush()
 
 
 async def settled(value):

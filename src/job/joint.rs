@@ -111,7 +111,13 @@ mod tests {
             results(Value::Json(raw), count).map_err(|failure| failure.message)
         };
         assert_eq!(of("[1, [2]]", 2).expect("a list")[1].get(), "[2]");
-        assert_eq!(of("[1]", 2).expect_err("short"), "the result for a list of 2 lines is a list of 1");
-        assert_eq!(of("\"ab\"", 1).expect_err("text"), "the result for a list of 1 line is no list");
+        assert_eq!(
+            of("[1]", 2).expect_err("short"),
+            "the result for a list of 2 lines is a list of 1"
+        );
+        assert_eq!(
+            of("\"ab\"", 1).expect_err("text"),
+            "the result for a list of 1 line is no list"
+        );
     }
 }

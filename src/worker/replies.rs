@@ -184,11 +184,8 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
             }
         }
         let found = self.flights.find(id, self.requests);
-        let list = if self.flights.parts.is_empty() {
-            None
-        } else {
-            self.end_parts(&found, outcome.ok())
-        };
+        let list =
+            if self.flights.parts.is_empty() { None } else { self.end_parts(&found, outcome.ok()) };
         let outcome = match (&list, outcome) {
             (Some(list), Ok(_)) if self.flights.parts.are_passed_on() => Ok(Value::Shown(list)),
             (Some(list), Ok(_)) => Ok(Value::Json(list)),

@@ -48,7 +48,9 @@ impl Window {
     /// How many more jobs a worker with `in_flight` jobs may be given. The window is filled up when it
     /// is half empty, so that a write carries many requests.
     pub(super) fn room(&self, in_flight: usize) -> usize {
-        if self.is_concurrent {
+        // The jobs of a fixed window may run at a time: only if they are quick, many are sent with one write.
+        let is_slow = self.slowest == 0 || Duration::from_nanos(self.slowest) > SLOW;
+        if self.is_concurrent || (!self.is_auto && is_slow) {
             return self.size.saturating_sub(in_flight);
         }
         if in_flight <= self.size / 2 { self.size - in_flight } else { 0 }
@@ -153,7 +155,9 @@ mod tests {
         assert_eq!((window.room(0), window.room(15), window.room(16)), (16, 1, 0));
         assert!(window.shares() && !window.is_slow(Duration::from_secs(1)));
         let mut window = Window::new(Depth::Fixed(7));
-        assert_eq!((window.shares(), window.room(4)), (true, 0));
+        assert_eq!((window.shares(), window.room(4)), (true, 3));
+        window.observe(1, Duration::from_micros(1));
+        assert_eq!(window.room(4), 0);
         window.become_concurrent();
         assert_eq!(window.room(4), 3);
     }

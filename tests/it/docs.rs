@@ -303,6 +303,11 @@ fn the_sessions_about_workers_are_real() {
     sessions_are_real("docs/workers.md");
 }
 
+#[test]
+fn the_sessions_about_code_are_real() {
+    sessions_are_real("docs/code.md");
+}
+
 /// The programs that the recipes drive are there, or stand-ins for them (`tests/stand-ins`).
 #[test]
 fn the_recipes_are_real() {
@@ -403,9 +408,14 @@ fn the_architecture_is_short() {
 /// Every link to a file of the repository, or to a heading of one, leads somewhere.
 #[test]
 fn links_lead_somewhere() {
-    for page in
-        ["README.md", "docs/guide.md", "docs/cookbook.md", "docs/workers.md", "docs/reference.md"]
-    {
+    for page in [
+        "README.md",
+        "docs/guide.md",
+        "docs/cookbook.md",
+        "docs/workers.md",
+        "docs/code.md",
+        "docs/reference.md",
+    ] {
         let text = read(page);
         let folder = root().join(page).parent().expect("a folder").to_owned();
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());

@@ -257,6 +257,9 @@ impl Queue {
         let count = state.portion_for(ask);
         if count == 0 {
             state.roster.stop_idling(slot);
+            if ask.shares && ask.max > 0 {
+                state.roster.has_room(slot, true);
+            }
             return (Taken::Wait, 0);
         }
         let (taken, places) = state.backlog.take(slot, count, ask.max_bytes, into);
@@ -530,9 +533,7 @@ impl QueueState {
         }
         let slots = self.roster.len();
         if ask.shares {
-            // Each free slot takes one first. The rest is shared out evenly.
-            let left = self.backlog.queued().saturating_sub(first + self.roster.free());
-            return first + left.div_ceil(slots).min(ask.max - first);
+            return self.even_share(ask).clamp(first, ask.max);
         }
         let calls = self.backlog.calls();
         if calls > 0 && self.roster.unoccupied() == 0 {
@@ -548,6 +549,15 @@ impl QueueState {
         }
         let fair = surplus.div_ceil(2 * slots).max(ask.portion);
         first + fair.min(ask.max - first)
+    }
+
+    /// How many jobs a slot gets whose worker works on several at a time: as many as the others, but each free
+    /// slot takes one first.
+    fn even_share(&self, ask: Ask) -> usize {
+        let queued = self.backlog.queued();
+        let each = (queued + self.running).div_ceil(self.roster.len());
+        let more = each.saturating_sub(self.roster.held(ask.holder));
+        more.min(queued.saturating_sub(self.roster.free()))
     }
 
     /// There is no job: the slot leaves, or is idle unless it has jobs in flight.

@@ -110,6 +110,11 @@ impl Roster {
         self.held[slot] += jobs;
     }
 
+    /// How many of the running jobs a slot has.
+    pub(super) fn held(&self, slot: usize) -> usize {
+        self.held[slot]
+    }
+
     /// A slot has finished jobs or given them back.
     pub(super) fn release(&mut self, slot: usize, jobs: usize) {
         self.held[slot] -= jobs;

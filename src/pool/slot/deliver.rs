@@ -100,7 +100,13 @@ impl Slot {
             let run = self.run_of(attempt, &job);
             for job in job.singles() {
                 let outcome = Err(failure);
-                self.shared.deliveries.retried(&Done { job, outcome, printed: None, run, unproven: None });
+                self.shared.deliveries.retried(&Done {
+                    job,
+                    outcome,
+                    printed: None,
+                    run,
+                    unproven: None,
+                });
             }
             match self.put_off(job, attempt.now) {
                 PutOff::Queued => return,
@@ -159,7 +165,7 @@ impl Slot {
     fn pass_part(&self, job: &Job, part: Value<'_>) {
         self.shared.deliveries.flush();
         while !self.shared.deliveries.pass_part(job, part) {
-            std::thread::sleep(PART_TICK);
+            self.wake.wait(Some(PART_TICK));
         }
     }
 

@@ -18,6 +18,7 @@ pub mod options;
 mod output;
 mod recycling;
 pub mod report;
+mod selection;
 pub mod setting_names;
 mod short_help;
 pub mod texts;

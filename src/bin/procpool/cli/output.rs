@@ -6,6 +6,7 @@ use clap::{Args, ValueHint};
 
 use super::messages::MessageOptions;
 use super::report::{self, Report};
+use super::selection::SelectionOptions;
 use super::values::{self, ResultFormat};
 
 #[derive(Debug, Args)]
@@ -28,17 +29,8 @@ pub struct OutputOptions {
     #[arg(long)]
     pub live: bool,
 
-    /// Print nothing for a result that is null (None, undefined, nil) or empty text
-    ///
-    /// With text and value. An expression can so choose lines, as select does in jq.
-    #[arg(hide_short_help = true, long)]
-    pub skip_null: bool,
-
-    /// Print a result that is a list as lines, one for each element
-    ///
-    /// With text and value. An empty list prints nothing.
-    #[arg(hide_short_help = true, long)]
-    pub unpack: bool,
+    #[command(flatten)]
+    pub selection: SelectionOptions,
 
     /// Add seq, cmd, args, slot, pid, attempt, start and seconds to records
     #[arg(hide_short_help = true, long)]

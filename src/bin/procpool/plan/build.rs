@@ -10,12 +10,12 @@ use procpool::engine::{Code, Commands, Init, Limits, Protocol};
 
 use super::bundles::{Consumers, may_bundle};
 use super::invocation::Invocation;
+use super::joining::joining;
 use super::machine::Machine;
 use super::misuse::Misuse;
 use super::mode::Mode;
 use super::surroundings::{Surroundings, surroundings};
 use super::workers::{check_names, first_messages, named_workers, protocol};
-use super::joining::joining;
 use super::{commands, journal as journal_plan, lines, no_shell, results, route, sources, usage};
 use crate::cli::{self, Options};
 

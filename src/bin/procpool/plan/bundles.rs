@@ -46,7 +46,7 @@ pub fn may_bundle(
         && options.workers.pipeline == Some(Depth::Auto)
         && !consumers.want_each_job()
         && !options.output.tag
-        && !options.output.skip_null
+        && !options.output.selection.skip_null
         && options.failures.timeout.is_none()
         && options.failures.retries == 0
 }

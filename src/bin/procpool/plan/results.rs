@@ -27,10 +27,10 @@ pub fn shape(invocation: &Invocation<'_>, protocol: &Protocol) -> Result<Shape, 
     if options.output.tag && shape != Shape::Text {
         return Err("--tag marks lines of text: use it with --format text".into());
     }
-    if (options.output.skip_null || options.output.unpack)
+    if (options.output.selection.skip_null || options.output.selection.unpack)
         && !matches!(shape, Shape::Text | Shape::Value)
     {
-        let name = if options.output.skip_null { "--skip-null" } else { "--unpack" };
+        let name = if options.output.selection.skip_null { "--skip-null" } else { "--unpack" };
         return Err(Misuse::new(format!(
             "{name} is about bare results: use it with --format text or value"
         )));
@@ -46,10 +46,12 @@ pub fn shape(invocation: &Invocation<'_>, protocol: &Protocol) -> Result<Shape, 
 
 /// Checks that parts of results can be printed while their jobs run.
 fn check_live(options: &Options) -> Result<(), Misuse> {
-    if options.journal.file.is_some() && !options.output.unpack {
-        return Err("with --journal, --live needs --unpack: a resumed run prints a recorded result, and \
+    if options.journal.file.is_some() && !options.output.selection.unpack {
+        return Err(
+            "with --journal, --live needs --unpack: a resumed run prints a recorded result, and \
                     without --unpack its parts would be one line"
-            .into());
+                .into(),
+        );
     }
     if options.commands.hosts.hosts.is_empty() && !options.commands.hosts.slurm {
         return Ok(());

@@ -180,11 +180,7 @@ fn set(pool: Builder, options: &Options, slots: usize) -> Builder {
         Some(limit) => pool.start_limit(limit),
         None => pool,
     };
-    let pool = if options.output.live {
-        pool.pass_parts_on(keeps_results(options))
-    } else {
-        pool
-    };
+    let pool = if options.output.live { pool.pass_parts_on(keeps_results(options)) } else { pool };
     pool.max_reqs(options.workers.max_reqs)
         .max_reqs_jitter(options.recycling.max_reqs_jitter)
         .max_age(options.recycling.max_age.filter(|age| !age.is_zero()))

@@ -165,8 +165,8 @@ impl ResultSinks {
             shape: plan.shape,
             detail: options.output.detail,
             tag: options.output.tag,
-            skip_null: options.output.skip_null,
-            unpack: options.output.unpack,
+            skip_null: options.output.selection.skip_null,
+            unpack: options.output.selection.unpack,
             commands: plan.commands.clone(),
             sources: builders::source_names(&plan.reader),
             failures: FailureStyle {
