@@ -46,13 +46,6 @@ pub fn shape(invocation: &Invocation<'_>, protocol: &Protocol) -> Result<Shape, 
 
 /// Checks that parts of results can be printed while their jobs run.
 fn check_live(options: &Options) -> Result<(), Misuse> {
-    if options.journal.file.is_some() && !options.output.selection.unpack {
-        return Err(
-            "with --journal, --live needs --unpack: a resumed run prints a recorded result, and \
-                    without --unpack its parts would be one line"
-                .into(),
-        );
-    }
     if options.commands.hosts.hosts.is_empty() && !options.commands.hosts.slurm {
         return Ok(());
     }
