@@ -283,6 +283,7 @@ pub mod engine {
     pub use crate::util::duration::{DurationError, parse_duration};
     pub use crate::util::files;
     pub use crate::util::histogram::Durations;
+    pub use crate::util::json::Json;
     pub use crate::util::setting::{Setting, name_settings};
     pub use crate::util::similar::similar;
     pub use crate::util::text::{printable, printable_bytes};

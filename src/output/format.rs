@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use base64::engine::general_purpose::STANDARD;
 use base64::write::EncoderWriter;
-use serde_json::value::RawValue;
 
 use super::failure::{FailureStyle, Wording};
 use super::large::Large;
@@ -14,7 +13,7 @@ use crate::command::Args;
 use crate::command::Commands;
 use crate::job::printed::{Capture, Printed, Spool};
 use crate::job::{Done, Failure, Job, Run, Value};
-use crate::util::json::{ObjectFields, base64};
+use crate::util::json::{Json, ObjectFields, base64};
 use crate::util::text::printable;
 
 /// The format of results.
@@ -73,7 +72,7 @@ impl Format {
                 return self.write_lines(done.job, result, out);
             }
             (Shape::Value, Ok(_), Some(printed)) => printed.json(out)?,
-            (Shape::Value, Ok(Value::Json(json)), None) => out.write_all(json.get().as_bytes())?,
+            (Shape::Value, Ok(Value::Json(json)), None) => out.write_all(json.bytes())?,
             (Shape::Value, Ok(result), None) => out.write_all(result.to_json().get().as_bytes())?,
             (Shape::Text, _, Some(printed)) => {
                 let mut tagger = self.tagger(done.job, out);
@@ -220,7 +219,7 @@ impl Format {
                 }
                 (None, Value::Json(json) | Value::Shown(json)) => {
                     out.write_all(b",\"result\":")?;
-                    out.write_all(json.get().as_bytes())?;
+                    out.write_all(json.bytes())?;
                 }
                 (None, Value::Bytes(bytes)) => write_bytes("result", bytes, out)?,
             },
@@ -375,13 +374,13 @@ pub(super) fn bytes_of(result: Value<'_>) -> Cow<'_, [u8]> {
     }
 }
 
-fn text(result: &RawValue) -> Cow<'_, [u8]> {
-    let json = result.get();
-    match serde_json::from_str::<Cow<'_, str>>(json) {
+fn text(result: Json<'_>) -> Cow<'_, [u8]> {
+    let json = result.bytes();
+    match serde_json::from_slice::<Cow<'_, str>>(json) {
         Ok(Cow::Borrowed(string)) => Cow::Borrowed(string.as_bytes()),
         Ok(Cow::Owned(string)) => Cow::Owned(string.into_bytes()),
         // Not a string, or one with half a surrogate pair, which no text can hold.
-        Err(_) => Cow::Borrowed(json.as_bytes()),
+        Err(_) => Cow::Borrowed(json),
     }
 }
 
@@ -389,6 +388,7 @@ fn text(result: &RawValue) -> Cow<'_, [u8]> {
 mod tests {
     use super::*;
     use crate::job::{Job, Kind, Place};
+    use serde_json::value::RawValue;
 
     fn write(shape: Shape, detail: bool, done: &Done<'_>) -> (String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -427,7 +427,7 @@ mod tests {
             let job = job(r#""j1""#);
             let done = Done {
                 job: &job,
-                outcome: Ok(Value::Json(raw)),
+                outcome: Ok(Value::Json(Json::of(raw))),
                 printed: None,
                 run: None,
                 unproven: None,
@@ -463,7 +463,7 @@ mod tests {
         let job = job("");
         let done = Done {
             job: &job,
-            outcome: Ok(Value::Json(raw)),
+            outcome: Ok(Value::Json(Json::of(raw))),
             printed: None,
             run: Some(run),
             unproven: None,

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::format::{Format, Shape, bytes_of};
 use crate::job::{Job, Value};
+use crate::util::json::Json;
 
 impl Format {
     /// Whether results are chosen or taken apart.
@@ -25,14 +26,14 @@ impl Format {
     ) -> io::Result<()> {
         let list = match result {
             Value::Json(json) if self.unpack => {
-                serde_json::from_str::<Vec<&RawValue>>(json.get()).ok()
+                serde_json::from_slice::<Vec<&RawValue>>(json.bytes()).ok()
             }
             _ => None,
         };
         match list {
             Some(elements) => elements
                 .into_iter()
-                .try_for_each(|element| self.write_line(job, Value::Json(element), out)),
+                .try_for_each(|element| self.write_line(job, Value::Json(Json::of(element)), out)),
             None => self.write_line(job, result, out),
         }
     }
@@ -53,7 +54,7 @@ impl Format {
 
 fn is_nothing(result: Value<'_>) -> bool {
     match result {
-        Value::Json(json) | Value::Shown(json) => matches!(json.get(), "null" | "\"\""),
+        Value::Json(json) | Value::Shown(json) => matches!(json.bytes(), b"null" | b"\"\""),
         Value::Bytes(bytes) => bytes.is_empty(),
     }
 }

@@ -11,6 +11,7 @@ use crate::protocol::Protocol;
 use crate::protocol::envelope::{Body, Message};
 use crate::protocol::framing::{Scan, Split};
 use crate::util::clock::Moment;
+use crate::util::json::Json;
 
 /// No framing needs more bytes than this before a message.
 const LONGEST_HEAD: usize = 4 << 10;
@@ -187,8 +188,8 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
         let list =
             if self.flights.parts.is_empty() { None } else { self.end_parts(&found, outcome.ok()) };
         let outcome = match (&list, outcome) {
-            (Some(list), Ok(_)) if self.flights.parts.are_passed_on() => Ok(Value::Shown(list)),
-            (Some(list), Ok(_)) => Ok(Value::Json(list)),
+            (Some(list), Ok(_)) if self.flights.parts.are_passed_on() => Ok(Value::Shown(Json::of(list))),
+            (Some(list), Ok(_)) => Ok(Value::Json(Json::of(list))),
             _ => outcome,
         };
         match found {

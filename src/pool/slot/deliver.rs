@@ -9,6 +9,7 @@ use crate::job::printed::Printed;
 use crate::job::{Answer, CommandOutput, Done, Failure, Job, Kind, Run, Value};
 use crate::pool::slot::steps::Slot;
 use crate::util::clock::Moment;
+use crate::util::json::Json;
 use crate::util::random::random;
 use crate::worker::{Flight, Received, Reply, Violation, Worker};
 
@@ -114,7 +115,7 @@ impl Slot {
             }
         }
         for (nth, job) in job.singles().iter().enumerate() {
-            let outcome = outcome.as_ref().map(|results| Value::Json(&results[nth]));
+            let outcome = outcome.as_ref().map(|results| Value::Json(Json::of(&results[nth])));
             self.give_to_sink(attempt, job, outcome, None);
         }
         self.finished += 1;

@@ -180,7 +180,12 @@ fn set(pool: Builder, options: &Options, slots: usize) -> Builder {
         Some(limit) => pool.start_limit(limit),
         None => pool,
     };
-    let pool = if options.output.live { pool.pass_parts_on(keeps_results(options)) } else { pool };
+    let pool = if options.output.live {
+        // The record of a job has its whole result.
+        pool.pass_parts_on(options.output.results.is_some())
+    } else {
+        pool
+    };
     pool.max_reqs(options.workers.max_reqs)
         .max_reqs_jitter(options.recycling.max_reqs_jitter)
         .max_age(options.recycling.max_age.filter(|age| !age.is_zero()))
@@ -198,11 +203,6 @@ fn set(pool: Builder, options: &Options, slots: usize) -> Builder {
         .cpu_affinity(if options.commands.cpu_affinity { slots } else { 0 })
         .nice(options.throttling.nice.unwrap_or_default())
         .reap_orphans(adopts_orphans())
-}
-
-/// Whether something needs a whole result after its parts were printed.
-fn keeps_results(options: &Options) -> bool {
-    options.journal.file.is_some() || options.output.results.is_some()
 }
 
 /// Whether the orphans among the descendants of this process become its children.
