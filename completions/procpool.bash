@@ -30,6 +30,7 @@ _procpool_value() {
     case $1 in
         -w|--worker) _procpool_commands ;;
         --protocol) _procpool_words 'jsonl raw jsonrpc bazel dap' ;;
+        --framing) _procpool_words 'line nul u16 u32 u32le content-length netstring varint json size-line' ;;
         -j|-P|--max-procs) _procpool_words '50% 100% 200% +1 -1 0' ;;
         --pipeline) _procpool_words 'auto' ;;
         --python) _procpool_files -f ;;
@@ -129,7 +130,7 @@ _procpool() {
         # If '=' does not split words, the option is a part of what is completed.
         [[ $COMP_WORDBREAKS == *=* ]] || COMPREPLY=("${COMPREPLY[@]/#/$option=}")
     elif ((at < 0)) && [[ $cur == -* ]]; then
-        _procpool_words '--worker --protocol --framing --reply-messages --reply-end --keep-end --before-request --after-request --banner --fail-on --pty --route --init --notify --max-procs --prestart --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup --shell --replace --stdin --env --cwd --cpu-affinity --dry-run --confirm --hosts --sshlogin --launcher --before --slurm --host-timeout --no-rerun --delay --rate --max-load --min-free-memory --nice --arg-file --input --header --max-args --each --no-run-if-empty --delimiter --null --max-line --format --tag --live --skip-null --unpack --detail --stream --keep-order --buffer --summary --report --trace --results --joblog --progress --color --timeout --silence --max-memory --slow --retries --retry-on --retry-delay --failed --grace --halt --fail-fast --journal --resume --fsync --help --version --doctor --example-worker --generate'
+        _procpool_words '--worker --protocol --framing --reply-messages --reply-end --keep-end --before-request --after-request --banner --fail-on --pty --route --init --notify --max-procs --prestart --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup --shell --replace --stdin --env --cwd --cpu-affinity --dry-run --confirm --hosts --sshlogin --launcher --before --slurm --host-timeout --no-rerun --delay --rate --max-load --min-free-memory --nice --arg-file --input --header --max-args --no-run-if-empty --delimiter --null --max-line --format --tag --live --detail --stream --keep-order --buffer --summary --report --trace --results --joblog --progress --color --timeout --silence --max-memory --slow --retries --retry-on --retry-delay --failed --grace --halt --fail-fast --journal --resume --fsync --help --version --doctor --example-worker --generate'
     elif [[ -z $staying ]]; then
         _procpool_commands
     fi

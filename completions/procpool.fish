@@ -57,7 +57,16 @@ raw
 jsonrpc
 bazel
 dap' -d 'Protocol of the worker: jsonl, raw, jsonrpc, bazel or dap'
-complete -c procpool -n 'not __procpool_command' -l framing -x -d 'Where a message ends [default: as usual for the protocol]'
+complete -c procpool -n 'not __procpool_command' -l framing -x -a 'line
+nul
+u16
+u32
+u32le
+content-length
+netstring
+varint
+json
+size-line' -d 'Where a message ends [default: as usual for the protocol]'
 complete -c procpool -n 'not __procpool_command' -l reply-messages -x -d 'A reply is N messages instead of one (raw, with line or nul)'
 complete -c procpool -n 'not __procpool_command' -l reply-end -x -d 'A reply ends with TEXT, and may be any number of lines (raw)'
 complete -c procpool -n 'not __procpool_command' -l keep-end -d 'Keep the end of a reply in the result'
@@ -122,7 +131,6 @@ tsv\\t\'Tab-separated values: each is an arg\'
 base64\\t\'Bytes in base64: a message (raw)\'' -d 'Format of the input lines'
 complete -c procpool -n 'not __procpool_command' -l header -d 'The first line names the columns: use {name} for one'
 complete -c procpool -n 'not __procpool_command' -s n -l max-args -x -a 'max' -d 'Make one job of N lines; max: as many as a command can take'
-complete -c procpool -n 'not __procpool_command' -l each -d 'Call the function once for the N lines of -n: a list in, a list with a result for each line out'
 complete -c procpool -n 'not __procpool_command' -s r -l no-run-if-empty -d 'Run nothing if there is no input (this is the default)'
 complete -c procpool -n 'not __procpool_command' -s d -l delimiter -x -d 'Lines end with CHAR instead of a newline: a byte, or \\n, \\r, \\t, \\0, \\xHH'
 complete -c procpool -n 'not __procpool_command' -s 0 -l null -d 'Lines end with a NUL byte instead of a newline'
@@ -133,8 +141,6 @@ text\\t\'Strings and the output of commands, unchanged; failures go to stderr\'
 base64\\t\'The bytes of text, in base64: a line for each job; failures go to stderr\'' -d 'Format of results: record (default with a worker), value, text (otherwise), base64'
 complete -c procpool -n 'not __procpool_command' -l tag -d 'Start each line with the args of its job and a tab'
 complete -c procpool -n 'not __procpool_command' -l live -d 'Print a job\'s output while it runs, as soon as its turn comes'
-complete -c procpool -n 'not __procpool_command' -l skip-null -d 'Print nothing for a result that is null (None, undefined, nil) or empty text'
-complete -c procpool -n 'not __procpool_command' -l unpack -d 'Print a result that is a list as lines, one for each element'
 complete -c procpool -n 'not __procpool_command' -l detail -d 'Add seq, cmd, args, slot, pid, attempt, start and seconds to records'
 complete -c procpool -n 'not __procpool_command' -l stream -d 'Print each result as its job finishes, not in input order'
 complete -c procpool -n 'not __procpool_command' -s k -l keep-order -d 'Print results in input order (this is the default)'

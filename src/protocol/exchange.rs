@@ -5,10 +5,10 @@ use std::fmt;
 
 use super::Protocol;
 use super::envelope::Message;
+use super::fail_on::FailOn;
 use super::framing::line::LINE;
 use super::mark::Mark;
 use super::notice::NoticeTemplate;
-use super::verdict::Verdict;
 use crate::job::Job;
 use crate::util::setting::Setting;
 
@@ -26,7 +26,7 @@ pub struct Exchange {
     /// What a fresh worker prints before it is asked anything.
     pub banner: Option<Banner>,
     /// The results that are failures.
-    pub fail_on: Vec<Verdict>,
+    pub fail_on: Vec<FailOn>,
 }
 
 /// What is sent with a request, and has no reply of its own.
@@ -132,7 +132,7 @@ impl Exchange {
     /// A result that is a failure becomes one.
     pub(super) fn judge<'a>(&self, message: Message<'a>) -> Message<'a> {
         let Message::Reply { id, outcome: Ok(body) } = &message else { return message };
-        let failure = self.fail_on.iter().find_map(|verdict| verdict.failure(body.value()));
+        let failure = self.fail_on.iter().find_map(|sign| sign.failure(body.value()));
         match failure {
             Some(failure) => Message::Reply { id: *id, outcome: Err(failure) },
             None => message,

@@ -125,11 +125,35 @@ impl Protocol {
                 Setting::ReplyEnd
             );
         }
-        if self.name == "jsonrpc" && std::ptr::eq(self.framing, &LINE) {
+        if self.name == "jsonl" {
             let name = CONTENT_LENGTH.name;
-            return format!(" If it is a language server, give {} {name}.", Setting::Framing);
+            return format!(
+                " If it was not written for procpool, say how it speaks: {} raw, or jsonrpc (with {} \
+                 {name} for a language server), bazel or dap.",
+                Setting::Protocol,
+                Setting::Framing
+            );
         }
-        String::new()
+        match self.other_server() {
+            advice if advice.is_empty() => advice,
+            advice => format!(" I{}.", &advice[1..]),
+        }
+    }
+
+    /// The framing of another kind of JSON-RPC server, which would print nothing, as a phrase; empty: there
+    /// is no other.
+    pub(crate) fn other_server(&self) -> String {
+        let framing = Setting::Framing;
+        let is = |framing: &'static Framing| std::ptr::eq(self.framing, framing);
+        match self.name {
+            "jsonrpc" if is(&LINE) => {
+                format!("if it is a language server, give {framing} {}", CONTENT_LENGTH.name)
+            }
+            "jsonrpc" if is(&CONTENT_LENGTH) => {
+                format!("if it is an MCP server, give {framing} {}", LINE.name)
+            }
+            _ => String::new(),
+        }
     }
 
     /// Says what is wrong if `after` follows the one reply that was asked for.

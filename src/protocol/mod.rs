@@ -3,12 +3,12 @@
 
 pub mod envelope;
 pub mod exchange;
+pub mod fail_on;
 mod fields;
 pub mod framing;
 mod hint;
 pub mod mark;
 pub mod notice;
-pub mod verdict;
 
 use std::fmt;
 use std::sync::Arc;

@@ -6,6 +6,7 @@ use crate::protocol::Protocol;
 use crate::protocol::envelope::Message;
 use crate::protocol::framing::{Scan, Split};
 use crate::util::buffer::TypicalSize;
+use crate::util::setting::Setting;
 use crate::util::text::quote;
 
 #[derive(Debug, Default)]
@@ -76,6 +77,11 @@ impl Inbox {
     pub(super) fn describe_unparsed(&self, protocol: &Protocol) -> String {
         match self.unparsed() {
             [] => String::new(),
+            bytes if protocol.has_marks() => format!(
+                "it has printed {}, and not what {} says ends a reply",
+                quote(bytes),
+                Setting::ReplyEnd
+            ),
             bytes => format!(
                 "it has printed {}, which is no whole message{}",
                 quote(bytes),

@@ -1,6 +1,7 @@
 //! A worker: a persistent process, the requests it has been sent, and the replies it sends back.
 //! `worker.rs` has the steps that a slot takes with it. Each other file has one part of its state.
 
+mod asides;
 pub(crate) mod buffering;
 mod card;
 mod flights;

@@ -12,8 +12,10 @@ const EARLY: &str = "it printed this before it had read the request";
 pub(crate) fn early(protocol: &Protocol) -> String {
     match protocol.exchange() {
         _ if !protocol.is_raw() => EARLY.to_owned(),
-        Some(exchange) if exchange.banner.is_some() => EARLY.to_owned(),
-        _ => format!("{EARLY} (if it prints this at each start, give {})", Setting::Banner),
+        Some(exchange) if exchange.banner.is_none() => {
+            format!("{EARLY} (if it prints this at each start, give {})", Setting::Banner)
+        }
+        _ => EARLY.to_owned(),
     }
 }
 

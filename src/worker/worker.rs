@@ -18,7 +18,6 @@ use crate::config::Config;
 use crate::job::{Failure, Job, Watcher, Why, WorkerEnd};
 use crate::process::{Groups, Process, Transfer, Wake};
 use crate::protocol::Protocol;
-use crate::protocol::framing::Split;
 use crate::util::clock::{Clock, Moment};
 
 /// Pipes are made wide for messages of more bytes than this.
@@ -32,13 +31,13 @@ const PROBATION: u64 = 64;
 pub(crate) struct Worker {
     pub(crate) process: Process,
     pub(crate) card: Arc<WorkerCard>,
-    protocol: Protocol,
+    pub(super) protocol: Protocol,
     pub(crate) flights: Flights,
-    outbox: Outbox,
-    inbox: Inbox,
+    pub(super) outbox: Outbox,
+    pub(super) inbox: Inbox,
     pace: Pace,
     service: Service,
-    reading: ReadProgress,
+    pub(super) reading: ReadProgress,
     pub(crate) unproven: Unproven,
     /// When the oldest job became the oldest. Without jobs: when the worker became idle.
     pub(crate) turn_began: Moment,
@@ -248,14 +247,6 @@ impl Worker {
         Ok(())
     }
 
-    /// Sends the worker a message that it does not answer.
-    ///
-    /// # Errors
-    /// The protocol has no such message, or this one can't be sent. The text says why.
-    pub(crate) fn notify(&mut self, job: &Job) -> Result<(), String> {
-        self.outbox.add_notice(&self.protocol, job)
-    }
-
     /// Tells a worker that works on several jobs at a time to end one of them, given by its place. The job gets
     /// this failure when the worker answers. Returns whether the worker was told.
     pub(crate) fn end_job(&mut self, index: usize, now: Moment, failure: Failure) -> bool {
@@ -305,26 +296,6 @@ impl Worker {
             self.reading.note_output(count);
         }
         progress
-    }
-
-    /// The worker has printed something to stdout or stderr.
-    pub(crate) fn note_heard(&mut self, now: Moment) {
-        self.reading.heard = now;
-    }
-
-    /// When the worker last printed something, if that was noted.
-    pub(crate) fn heard(&self) -> Moment {
-        self.reading.heard
-    }
-
-    /// Asks the worker to end its work on the oldest job, if the protocol has a message for that. Returns
-    /// whether the worker was asked.
-    pub(crate) fn cancel_oldest(&mut self) -> bool {
-        let Some(id) = self.flights.oldest_id().filter(|_| !self.outbox.is_closed()) else {
-            return false;
-        };
-        let is_added = self.outbox.add_cancel(&self.protocol, id);
-        is_added && self.send() != Transfer::Closed
     }
 
     /// Takes all complete replies out of the inbox, and hands each to `answer` with its job.
@@ -463,39 +434,9 @@ impl Worker {
         self.protocol.likely_framing(self.inbox.bytes())
     }
 
-    /// The framing that its stderr speaks of, as a phrase; empty: it speaks of none.
-    pub(crate) fn mentioned_framing(&self) -> String {
-        self.protocol.mentioned(&self.process.last_stderr())
-    }
-
     /// Describes the printed part of an incomplete message, as a phrase; empty: there is none.
     pub(crate) fn unfinished(&self) -> String {
         self.inbox.describe_unparsed(&self.protocol)
-    }
-
-    /// Takes the messages of a fresh worker's banner that have come. `left`: how many are still to come.
-    pub(crate) fn take_banner(
-        &mut self,
-        left: &mut usize,
-        max_reply: usize,
-    ) -> Result<(), Violation> {
-        let protocol = &self.protocol;
-        self.inbox.take_messages(|bytes, scan| {
-            if *left == 0 {
-                return Ok(0);
-            }
-            match protocol.split_banner(bytes, scan) {
-                Split::Message { next, .. } => {
-                    *left -= 1;
-                    Ok(next)
-                }
-                Split::More(len) if len > max_reply => {
-                    Err(Violation::too_long(protocol, len, bytes, max_reply))
-                }
-                Split::More(_) => Ok(0),
-                Split::Broken(what) => Err(Violation::no_message(protocol, what, bytes)),
-            }
-        })
     }
 
     /// Reads the rest of the stdout of a worker that has ended.

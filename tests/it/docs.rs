@@ -277,9 +277,18 @@ fn the_reference_lists_exactly_the_options_there_are() {
 fn the_reference_names_every_kind_and_status() {
     let reference = read("docs/reference.md");
     let page = man_page();
-    for kind in
-        ["invalid", "error", "exit", "crash", "timeout", "protocol", "spawn", "cancelled", "lost"]
-    {
+    for kind in [
+        "invalid",
+        "error",
+        "exit",
+        "crash",
+        "timeout",
+        "memory",
+        "protocol",
+        "spawn",
+        "cancelled",
+        "lost",
+    ] {
         assert!(reference.contains(&format!("| `{kind}` |")), "the kind {kind}");
         assert!(page.contains(&format!("\n\\fB{kind}\\fR\n")), "the kind {kind}");
     }
@@ -291,6 +300,11 @@ fn the_reference_names_every_kind_and_status() {
 #[test]
 fn the_sessions_in_the_readme_are_real() {
     sessions_are_real("README.md");
+}
+
+#[test]
+fn the_sessions_about_programs_are_real() {
+    sessions_are_real("docs/programs.md");
 }
 
 #[test]
@@ -414,6 +428,7 @@ fn links_lead_somewhere() {
         "docs/cookbook.md",
         "docs/workers.md",
         "docs/code.md",
+        "docs/programs.md",
         "docs/reference.md",
     ] {
         let text = read(page);

@@ -59,6 +59,7 @@ fn a_banner_of_messages() {
     let script = "printf 'one\\ntwo\\n'; exec cat";
     raw(2, script).args(["--banner=2"]).stdin("a\nb\n").stdout("a\nb\n").run();
     raw(1, script)
+        .args(["--reply-end=x"])
         .stdin("a\n")
         .stderr_has("if it prints this at each start, give --banner")
         .any_stdout()

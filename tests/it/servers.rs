@@ -204,6 +204,7 @@ fn a_wrong_protocol_is_named() {
     let rpc = "\nsys.stdin.readline()\nsend({'jsonrpc': '2.0', 'id': 1, 'result': None})\ntime.sleep(100)\n";
     let adapter = "\nsys.stdin.readline()\nsend({'seq': 1, 'type': 'event', 'event': 'x'})\ntime.sleep(100)\n";
     let crash = "\nsys.exit('Missing Content-Length header')\n";
+    let silent = "\nsys.stdin.readline()\ntime.sleep(100)\n";
     let values = "\nsys.stdin.readline()\nsend([1, 2])\n";
     for (functions, main, protocol, advice) in [
         (WITH_HEADERS, rpc, "jsonl", "looks like --protocol jsonrpc --framing content-length"),
@@ -215,10 +216,17 @@ fn a_wrong_protocol_is_named() {
         (WITH_HEADERS, adapter, "jsonrpc", "looks like --protocol dap"),
         (WITH_LINES, values, "jsonl", "if each line is a result, give --protocol raw"),
         (WITH_LINES, crash, "jsonl", "it may want --framing content-length"),
+        (
+            WITH_LINES,
+            silent,
+            "jsonrpc",
+            "if it is a language server, give --framing content-length",
+        ),
     ] {
         let output = Test::new()
             .workers(1, server(functions, main))
-            .args(["--protocol", protocol, "--grace=0.1s", "--start-limit=1", "--timeout=20s"])
+            .args(["--protocol", protocol, "--grace=0.1s", "--start-limit=1"])
+            .args(["--timeout", if main == silent { "0.2s" } else { "20s" }])
             .jobs(["ask"])
             .any_stdout()
             .any_stderr()

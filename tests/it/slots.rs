@@ -38,12 +38,12 @@ fn variables_and_folders_of_slots() {
         .expect("a program");
     let output = Test::new()
         .workers(1, "./handler")
-        .args(["--protocol=raw", "--cwd=work", "--env=B=1"])
+        .args(["--protocol=raw", "--cwd=d{%0}", "--env=B=1"])
         .cwd(crew.path(""))
         .stdin("x\n")
         .any_stdout()
         .run();
-    assert!(output.lines()[0].ends_with("/work"));
+    assert!(output.lines()[0].ends_with("/d0"));
     Test::new()
         .args(["--python=ops.py", "--cwd=work", "--format=value"])
         .cwd(crew.path(""))

@@ -19,9 +19,13 @@ impl WorkerSlot {
         let timeout = worker.flights.front().and_then(|flight| deadlines.timeout_of(flight));
         let limit = humantime::format_duration(timeout.unwrap_or_default());
         let unfinished = match worker.unfinished() {
-            said if said.is_empty() => said,
-            said => format!("; {said}"),
+            // A server that waits for another kind of message prints nothing.
+            said if said.is_empty() && worker.replies() == 0 => {
+                self.slot.shared.config.worker.protocol.other_server()
+            }
+            said => said,
         };
+        let unfinished = if unfinished.is_empty() { unfinished } else { format!("; {unfinished}") };
         let cancelled = Failure::new(Kind::Timeout, format!("timed out after {limit}"));
         let now = self.slot.now();
         if self.worker.as_mut().is_some_and(|worker| worker.end_job(0, now, cancelled)) {

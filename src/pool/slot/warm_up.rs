@@ -42,10 +42,10 @@ pub(super) fn warm_up(
 ) -> Result<(), Unfit> {
     if let Some(banner) = shared.config.worker.protocol.banner() {
         let left = banner.messages();
-        Exchange::new(worker, shared, Waits::Banner { left }).finish(wake, unwanted)?;
+        WarmUp::new(worker, shared, Waits::Banner { left }).finish(wake, unwanted)?;
     }
     for init in &shared.config.worker.init {
-        let mut exchange = Exchange::begin(worker, shared, init)?;
+        let mut exchange = WarmUp::begin(worker, shared, init)?;
         exchange.finish(wake, unwanted)?;
     }
     worker.finish_warm_up(shared.now());
@@ -62,7 +62,7 @@ enum Waits<'a> {
 }
 
 /// An init message on its way to a worker, and its answer; or the wait for its banner.
-struct Exchange<'a> {
+struct WarmUp<'a> {
     worker: &'a mut Worker,
     shared: &'a Shared,
     waits: Waits<'a>,
@@ -72,7 +72,7 @@ struct Exchange<'a> {
     answer: Option<Result<(), String>>,
 }
 
-impl<'a> Exchange<'a> {
+impl<'a> WarmUp<'a> {
     /// Puts an init message into the worker's outbox.
     fn begin(worker: &'a mut Worker, shared: &'a Shared, init: &'a Init) -> Result<Self, Unfit> {
         let job = init.job();

@@ -39,7 +39,7 @@ pub struct CommandOptions {
 
     /// Run COMMAND or the workers in DIR, which may have placeholders
     ///
-    /// For workers and code, the placeholders are {%} and {%0}, as for --env. The program of a --worker is
+    /// For workers and code, the placeholders are {%} and {%0}, as for --env. The program of a worker is
     /// looked for in the current directory.
     #[arg(hide_short_help = true, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub cwd: Option<OsString>,

@@ -1,10 +1,31 @@
-//! The options for programs that were not written as workers: what ends a reply, what is sent around each
-//! request, what a program prints at its start, and which results are failures.
+//! The options for messages: how they are separated, what ends a reply, what is sent around each request,
+//! what a program prints at its start, and which results are failures.
 
 use clap::Args;
+use procpool::engine::protocol::framing::Framing;
+
+use super::framing::FramingParser;
 
 #[derive(Debug, Args)]
 pub struct ExchangeOptions {
+    /// Where a message ends [default: as usual for the protocol]
+    ///
+    /// line, nul: a newline or a NUL byte ends each message. u16, u32, u32le: the length comes before
+    /// each message, big-endian, or little-endian with le. varint: the length comes before each message,
+    /// as in protocol buffers. content-length: a header as in HTTP. netstring: 5:hello, for the message
+    /// hello. json: each message is a JSON value, and nothing separates them. size-line: a line that ends
+    /// with a number is followed by that many bytes, as with git cat-file --batch; requests are lines. If
+    /// requests and replies differ, give two names: line,content-length.
+    #[arg(hide_short_help = true, long, value_name = "NAME[,NAME]", value_parser = FramingParser, hide_possible_values = true)]
+    pub framing: Option<(&'static Framing, &'static Framing)>,
+
+    /// A reply is N messages instead of one (raw, with line or nul)
+    ///
+    /// This is for programs that print several fields or lines for each input, such as 3 for git
+    /// check-attr -z with one attribute. The N messages are one result, which keeps their separators.
+    #[arg(hide_short_help = true, long, value_name = "N", default_value_t = 1)]
+    pub reply_messages: usize,
+
     /// A reply ends with TEXT, and may be any number of lines (raw)
     ///
     /// TEXT is a prompt or a mark that the program prints, such as '>>> ' or '{ready}'. re:REGEX is a

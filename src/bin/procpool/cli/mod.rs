@@ -8,6 +8,7 @@ mod commands;
 mod errors;
 mod exchange;
 mod failures;
+mod framing;
 pub mod halt;
 pub mod help;
 mod hosts;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use procpool::engine::protocol::framing::{self, Framing};
 use procpool::engine::{Depth, Kind, Timeout};
 
 use super::halt::{Halt, parse_halt};
@@ -199,18 +198,6 @@ pub fn rate(text: &str) -> Result<Duration, String> {
 pub fn load(text: &str) -> Result<f64, String> {
     let load = text.parse().ok().filter(|load: &f64| load.is_finite() && *load > 0.0);
     load.ok_or_else(|| "expected a load average such as 4 or 2.5".into())
-}
-
-/// One or two names of framings.
-pub fn framing(text: &str) -> Result<(&'static Framing, &'static Framing), String> {
-    framing::pair(text).ok_or_else(|| {
-        let all = framing::FRAMINGS.iter().chain(framing::OF_REPLIES);
-        let names: Vec<_> = all.map(|framing| framing.name).collect();
-        format!(
-            "expected one of {}; or two of them with a comma, for requests and for replies",
-            names.join(", ")
-        )
-    })
 }
 
 pub fn depth(text: &str) -> Result<Depth, String> {

@@ -6,7 +6,6 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueHint};
 use procpool::engine::Depth;
 use procpool::engine::protocol::PROTOCOLS;
-use procpool::engine::protocol::framing::Framing;
 
 use super::exchange::ExchangeOptions;
 use super::values::{self};
@@ -34,24 +33,6 @@ pub struct WorkerOptions {
     /// where cmd is the command and args are its arguments.
     #[arg(long, value_name = "NAME", default_value = "jsonl", value_parser = PossibleValuesParser::new(PROTOCOLS.iter().map(|protocol| protocol.name)), hide_possible_values = true)]
     pub protocol: String,
-
-    /// Where a message ends [default: as usual for the protocol]
-    ///
-    /// line, nul: a newline or a NUL byte ends each message. u16, u32, u32le: the length comes before
-    /// each message, big-endian, or little-endian with le. varint: the length comes before each message,
-    /// as in protocol buffers. content-length: a header as in HTTP. netstring: 5:hello, for the message
-    /// hello. json: each message is a JSON value, and nothing separates them. size-line: a line that ends
-    /// with a number is followed by that many bytes, as with git cat-file --batch; requests are lines. If
-    /// requests and replies differ, give two names: line,content-length.
-    #[arg(hide_short_help = true, long, value_name = "NAME[,NAME]", value_parser = values::framing)]
-    pub framing: Option<(&'static Framing, &'static Framing)>,
-
-    /// A reply is N messages instead of one (raw, with line or nul)
-    ///
-    /// This is for programs that print several fields or lines for each input, such as 3 for git
-    /// check-attr -z with one attribute. The N messages are one result, which keeps their separators.
-    #[arg(hide_short_help = true, long, value_name = "N", default_value_t = 1)]
-    pub reply_messages: usize,
 
     #[command(flatten)]
     pub exchange: ExchangeOptions,

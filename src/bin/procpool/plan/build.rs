@@ -14,7 +14,7 @@ use super::joining::joining;
 use super::machine::Machine;
 use super::misuse::Misuse;
 use super::mode::Mode;
-use super::surroundings::{Surroundings, surroundings};
+use super::surroundings::{WorkerPlace, surroundings};
 use super::workers::{check_names, first_messages, named_workers, protocol};
 use super::{commands, journal as journal_plan, lines, no_shell, results, route, sources, usage};
 use crate::cli::{self, Options};
@@ -30,7 +30,7 @@ pub struct Plan {
     /// The command lines of the workers.
     pub workers: Vec<String>,
     /// The environment and the directory of the workers.
-    pub surroundings: Surroundings,
+    pub surroundings: WorkerPlace,
     /// The protocol of the workers.
     pub protocol: Protocol,
     /// The messages that a fresh worker gets first.
@@ -88,7 +88,7 @@ impl Plan {
             template.map(|template| commands::commands(&invocation, template, &reader.form));
         let code = invocation.code;
         let surroundings =
-            if has_commands { Surroundings::default() } else { surroundings(options)? };
+            if has_commands { WorkerPlace::default() } else { surroundings(options)? };
         Ok(Self {
             reader,
             commands,

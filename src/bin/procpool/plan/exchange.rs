@@ -2,17 +2,18 @@
 
 use procpool::engine::Protocol;
 use procpool::engine::protocol::exchange::{Banner, Exchange, Extra};
+use procpool::engine::protocol::fail_on::FailOn;
 use procpool::engine::protocol::mark::Mark;
 use procpool::engine::protocol::notice::NoticeTemplate;
-use procpool::engine::protocol::verdict::Verdict;
 
 use super::misuse::Misuse;
 use crate::cli::ExchangeOptions;
 
 /// The protocol for a program with these habits.
 pub fn with_exchange(protocol: Protocol, options: &ExchangeOptions) -> Result<Protocol, Misuse> {
-    let ExchangeOptions { reply_end, keep_end, before_request, after_request, banner, fail_on } =
-        options;
+    let ExchangeOptions {
+        reply_end, keep_end, before_request, after_request, banner, fail_on, ..
+    } = options;
     let texts = [reply_end, before_request, after_request, banner];
     if texts.iter().all(|text| text.is_none()) && fail_on.is_empty() && !keep_end {
         return Ok(protocol);
@@ -25,7 +26,7 @@ pub fn with_exchange(protocol: Protocol, options: &ExchangeOptions) -> Result<Pr
         banner: banner.as_deref().map(parse_banner).transpose()?,
         fail_on: fail_on
             .iter()
-            .map(|text| Verdict::parse(text, !protocol.is_raw()))
+            .map(|text| FailOn::parse(text, !protocol.is_raw()))
             .collect::<Result<_, _>>()
             .map_err(|error| Misuse::new(format!("--fail-on: {error}")))?,
     };

@@ -24,4 +24,4 @@ mod workers;
 
 pub use build::Plan;
 pub use misuse::Misuse;
-pub use surroundings::{Place, Surroundings};
+pub use surroundings::{WorkerFolder, WorkerPlace};

@@ -9,14 +9,14 @@ use crate::cli::Options;
 
 /// The environment and the directory of workers, with placeholders for the slot.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings {
+pub struct WorkerPlace {
     pub env: Vec<(OsString, OsString)>,
-    pub cwd: Option<Place>,
+    pub cwd: Option<WorkerFolder>,
 }
 
 /// A directory.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum WorkerFolder {
     /// The same for all workers.
     One(PathBuf),
     /// One for each slot: a text with placeholders.
@@ -24,7 +24,7 @@ pub enum Place {
 }
 
 /// The surroundings of workers.
-pub fn surroundings(options: &Options) -> Result<Surroundings, Misuse> {
+pub fn surroundings(options: &Options) -> Result<WorkerPlace, Misuse> {
     let commands = &options.commands;
     let env = commands.env.iter().map(|text| {
         check_placeholders("--env", text)?;
@@ -38,12 +38,12 @@ pub fn surroundings(options: &Options) -> Result<Surroundings, Misuse> {
         check_placeholders("--cwd", text)?;
         let has_slot = find(text, b"{%}") || find(text, b"{%0}");
         Ok::<_, Misuse>(if has_slot {
-            Place::OfSlot(text.clone())
+            WorkerFolder::OfSlot(text.clone())
         } else {
-            Place::One(text.into())
+            WorkerFolder::One(text.into())
         })
     });
-    Ok(Surroundings { env: env.collect::<Result<_, _>>()?, cwd: cwd.transpose()? })
+    Ok(WorkerPlace { env: env.collect::<Result<_, _>>()?, cwd: cwd.transpose()? })
 }
 
 fn owned(bytes: &[u8]) -> OsString {

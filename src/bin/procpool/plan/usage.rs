@@ -213,15 +213,20 @@ pub fn check(options: &Options, mode: Mode, has_lists: bool) -> Result<(), Strin
     let can_be = |kind: Kind| match kind {
         Kind::Exit => is_command,
         Kind::Error | Kind::Crash | Kind::Protocol => !is_command,
+        Kind::Memory => given("max_memory"),
         _ => true,
     };
     if given("retry_on") && !options.failures.retry_on.iter().any(|kind| can_be(kind.0)) {
+        let memory = if given("max_memory") { ", memory" } else { "" };
         return Err(if is_command {
-            "--retry-on names no failure of a command: those are exit, timeout, memory and spawn"
-                .to_owned()
+            format!(
+                "--retry-on names no failure of a command: those are exit, timeout{memory} and spawn"
+            )
         } else {
-            "--retry-on names no failure of a worker: those are error, crash, timeout, memory and protocol"
-                .to_owned()
+            format!(
+                "--retry-on names no failure of a worker: those are error, crash, timeout{memory} and \
+                 protocol"
+            )
         });
     }
     Ok(())

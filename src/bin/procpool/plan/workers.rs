@@ -70,12 +70,12 @@ pub fn protocol(options: &Options) -> Result<Protocol, Misuse> {
     let workers = &options.workers;
     // clap has refused unknown names.
     let protocol = Protocol::named(&workers.protocol).unwrap_or_default();
-    let protocol = match workers.framing {
+    let protocol = match workers.exchange.framing {
         Some((requests, replies)) => protocol.framed_as(requests, replies),
         None => protocol,
     };
     let protocol = protocol
-        .with_reply_messages(workers.reply_messages)
+        .with_reply_messages(workers.exchange.reply_messages)
         .map_err(|message| Misuse::new(format!("--reply-messages: {message}")))?;
     exchange::with_exchange(protocol, &workers.exchange)
 }

@@ -11,7 +11,7 @@ use procpool::engine::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cli::Options;
-use crate::plan::{Place, Plan, Surroundings};
+use crate::plan::{Plan, WorkerFolder, WorkerPlace};
 use crate::pools::Pools;
 use crate::run::hosts;
 
@@ -149,12 +149,12 @@ fn kinds(plan: &Plan, options: &Options) -> Vec<Builder> {
 }
 
 /// The pool in its environment and directory.
-fn surrounded(pool: Builder, surroundings: &Surroundings) -> Builder {
+fn surrounded(pool: Builder, surroundings: &WorkerPlace) -> Builder {
     let env = surroundings.env.iter();
     let pool = env.fold(pool, |pool, (name, value)| pool.env_of_slot(name, value));
     match &surroundings.cwd {
-        Some(Place::One(path)) => pool.current_dir(path),
-        Some(Place::OfSlot(text)) => pool.dir_of_slot(text),
+        Some(WorkerFolder::One(path)) => pool.current_dir(path),
+        Some(WorkerFolder::OfSlot(text)) => pool.dir_of_slot(text),
         None => pool,
     }
 }
