@@ -87,6 +87,7 @@ impl Reader {
             max_line: 64 << 20,
             keep_lines: false,
             bundles: false,
+            joining: None,
             route: Route::One,
             journal: None,
             rest: None,

@@ -91,6 +91,7 @@ pub(crate) fn results(result: Value<'_>, count: usize) -> Result<Vec<Box<RawValu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::util::json::Json;
 
     #[test]
     fn a_joint_job_comes_apart() {
@@ -108,7 +109,7 @@ mod tests {
     fn results_have_the_length_of_the_list() {
         let of = |json: &str, count| {
             let raw: &RawValue = serde_json::from_str(json).expect("JSON");
-            results(Value::Json(raw), count).map_err(|failure| failure.message)
+            results(Value::Json(Json::of(raw)), count).map_err(|failure| failure.message)
         };
         assert_eq!(of("[1, [2]]", 2).expect("a list")[1].get(), "[2]");
         assert_eq!(

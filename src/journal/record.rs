@@ -111,7 +111,7 @@ fn write_value(value: Value<'_>, out: &mut impl Write) -> io::Result<()> {
             if memchr::memchr2(b'\n', b'\r', json.bytes()).is_some() =>
         {
             out.write_all(b",\"result_text\":")?;
-            Ok(serde_json::to_writer(out, json.text())?)
+            Ok(serde_json::to_writer(out, json.get())?)
         }
         Value::Json(json) | Value::Shown(json) => {
             out.write_all(b",\"result\":")?;

@@ -8,7 +8,6 @@ use serde_json::Value as Json;
 use super::fields;
 use super::mark::MarkError;
 use crate::job::{Failure, Kind, Value};
-use crate::util::json;
 
 /// A message about a failure has at most this many characters of the result.
 const SHOWN: usize = 1000;
@@ -66,14 +65,18 @@ impl FailOn {
     /// The failure that a result is; `None`: it is none.
     pub(super) fn failure(&self, result: Value<'_>) -> Option<Failure> {
         let is_failure = match (self, result) {
-            (Self::Field { path, value }, Value::Json(json) | Value::Shown(json)) => has(json, path, value),
+            (Self::Field { path, value }, Value::Json(json) | Value::Shown(json)) => {
+                has(json.get(), path, value)
+            }
             (Self::Field { .. }, Value::Bytes(_)) => false,
             (_, Value::Bytes(bytes)) => self.is_in(bytes),
             // A string is what it says.
-            (_, Value::Json(json) | Value::Shown(json)) => match serde_json::from_str::<String>(json.text()) {
-                Ok(text) => self.is_in(text.as_bytes()),
-                Err(_) => self.is_in(json.bytes()),
-            },
+            (_, Value::Json(json) | Value::Shown(json)) => {
+                match serde_json::from_str::<String>(json.get()) {
+                    Ok(text) => self.is_in(text.as_bytes()),
+                    Err(_) => self.is_in(json.get().as_bytes()),
+                }
+            }
         };
         is_failure.then(|| Failure {
             data: Some(result.to_json()),
@@ -92,8 +95,8 @@ impl FailOn {
 }
 
 /// Whether a field of a result has a value.
-fn has(result: json::Json<'_>, path: &[String], value: &Json) -> bool {
-    let Ok(result) = serde_json::from_slice::<Json>(result.bytes()) else { return false };
+fn has(result: &str, path: &[String], value: &Json) -> bool {
+    let Ok(result) = serde_json::from_str::<Json>(result) else { return false };
     fields::find(&result, path, 0).is_some_and(|found| {
         // A value that was meant as text may look like a number.
         found == value || found.as_str().is_some_and(|text| text == value.to_string())
@@ -105,7 +108,7 @@ pub(super) fn message(result: Value<'_>) -> String {
     let text = match result {
         Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         Value::Json(json) | Value::Shown(json) => {
-            serde_json::from_str::<String>(json.text()).unwrap_or_else(|_| json.text().to_owned())
+            serde_json::from_str::<String>(json.get()).unwrap_or_else(|_| json.get().to_owned())
         }
     };
     let text = text.trim();
@@ -146,7 +149,7 @@ mod tests {
         let raw: Box<RawValue>;
         let value = if is_json {
             raw = RawValue::from_string(result.to_owned()).expect("JSON");
-            Value::Json(&raw)
+            Value::Json(crate::util::json::Json::of(&raw))
         } else {
             Value::Bytes(result.as_bytes())
         };

@@ -41,14 +41,14 @@ impl<'a> Json<'a> {
     }
 
     /// Its text.
-    pub fn text(self) -> &'a str {
+    pub fn get(self) -> &'a str {
         // It is valid, so nothing goes wrong.
         std::str::from_utf8(self.0).unwrap_or("null")
     }
 
     /// A copy, for a caller who wants it so. A parser reads it once more.
     pub(crate) fn to_raw(self) -> Box<RawValue> {
-        RawValue::from_string(self.text().to_owned()).unwrap_or_default()
+        RawValue::from_string(self.get().to_owned()).unwrap_or_default()
     }
 }
 

@@ -61,9 +61,10 @@ impl Parts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::util::json::Json;
 
-    fn json(text: &str) -> &RawValue {
-        serde_json::from_str(text).expect("JSON")
+    fn json(text: &str) -> Json<'_> {
+        Json::of(serde_json::from_str(text).expect("JSON"))
     }
 
     #[test]

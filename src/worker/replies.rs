@@ -188,7 +188,9 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
         let list =
             if self.flights.parts.is_empty() { None } else { self.end_parts(&found, outcome.ok()) };
         let outcome = match (&list, outcome) {
-            (Some(list), Ok(_)) if self.flights.parts.are_passed_on() => Ok(Value::Shown(Json::of(list))),
+            (Some(list), Ok(_)) if self.flights.parts.are_passed_on() => {
+                Ok(Value::Shown(Json::of(list)))
+            }
             (Some(list), Ok(_)) => Ok(Value::Json(Json::of(list))),
             _ => outcome,
         };
