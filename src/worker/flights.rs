@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::parts::Parts;
+use super::parts::ResultParts;
 use crate::config::PartsConfig;
 use crate::job::{Failure, Job, Place};
 use crate::util::clock::Moment;
@@ -213,7 +213,7 @@ pub(crate) struct Flights {
     shown: Job,
     /// The jobs that the worker was told to end. It has not answered yet.
     cancelled: Vec<Cancelled>,
-    pub(super) parts: Parts,
+    pub(super) parts: ResultParts,
 }
 
 /// A job that the worker was told to end.
@@ -230,7 +230,7 @@ struct Cancelled {
 impl Flights {
     /// `parts`: what happens to the parts of results.
     pub(super) fn with(parts: PartsConfig) -> Self {
-        Self { parts: Parts::new(parts), ..Self::new() }
+        Self { parts: ResultParts::new(parts), ..Self::new() }
     }
 
     fn new() -> Self {
@@ -244,7 +244,7 @@ impl Flights {
             answered_from: 0,
             shown,
             cancelled: Vec::new(),
-            parts: Parts::default(),
+            parts: ResultParts::default(),
         }
     }
 

@@ -9,13 +9,13 @@ use crate::util::json::on_one_line;
 
 /// The parts of the results of open requests.
 #[derive(Debug, Default)]
-pub(super) struct Parts {
+pub(super) struct ResultParts {
     config: PartsConfig,
     /// The requests that had parts: the id, and the parts as JSON with a comma after each.
     open: Vec<(u64, String)>,
 }
 
-impl Parts {
+impl ResultParts {
     pub(super) fn new(config: PartsConfig) -> Self {
         Self { config, open: Vec::new() }
     }
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn parts_become_a_list() {
-        let mut parts = Parts::default();
+        let mut parts = ResultParts::default();
         let list = |list: Option<Box<RawValue>>| list.map(|list| list.get().to_owned());
         assert_eq!(parts.add(7, Value::Json(json("1"))), 2);
         assert_eq!(parts.add(8, Value::Json(json("[]"))), 3);

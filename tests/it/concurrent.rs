@@ -175,12 +175,12 @@ fn functions_of_a_file_run_at_a_time() {
                 "--format",
                 "text",
                 "--input",
-                "csv",
+                "json",
                 option,
                 &file,
                 "meet",
             ])
-            .stdin("1,4\n2,4\n3,4\n4,4\n")
+            .stdin("[1,4]\n[2,4]\n[3,4]\n[4,4]\n")
             .stdout(numbers(1..=4))
             .run();
     }

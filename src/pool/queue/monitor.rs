@@ -2,6 +2,7 @@
 //! change wakes those who wait for it.
 
 mod elsewhere;
+mod sharing;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -191,24 +192,6 @@ impl Queue {
         state.roster.interrupt_sharing();
         left.reverse();
         left
-    }
-
-    /// Puts each job of a joint job back at the head of the queue, to be asked for alone.
-    ///
-    /// # Errors
-    /// The run was ended. The error holds the joint job.
-    pub(crate) fn split(&self, from: usize, joint: Job) -> Result<(), Box<Job>> {
-        let mut state = self.lock();
-        if state.has_ended {
-            return Err(Box::new(joint));
-        }
-        state.release(from, 1);
-        for job in joint.split_joint().into_iter().rev() {
-            state.backlog.prepend(job);
-            state.roster.wake_idle();
-        }
-        state.roster.interrupt_sharing();
-        Ok(())
     }
 
     /// Puts off a job that is to be tried again. The slot that puts it off comes back and learns when
@@ -549,15 +532,6 @@ impl QueueState {
         }
         let fair = surplus.div_ceil(2 * slots).max(ask.portion);
         first + fair.min(ask.max - first)
-    }
-
-    /// How many jobs a slot gets whose worker works on several at a time: as many as the others, but each free
-    /// slot takes one first.
-    fn even_share(&self, ask: Ask) -> usize {
-        let queued = self.backlog.queued();
-        let each = (queued + self.running).div_ceil(self.roster.len());
-        let more = each.saturating_sub(self.roster.held(ask.holder));
-        more.min(queued.saturating_sub(self.roster.free()))
     }
 
     /// There is no job: the slot leaves, or is idle unless it has jobs in flight.
