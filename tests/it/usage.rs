@@ -75,7 +75,11 @@ fn no_option_is_accepted_that_does_nothing() {
         (&[], &[], vec![&staying, &spoken, &["--setup=x", "--shell", "--replace=X"], &lines]),
         (&["-w", "cat"], &[], vec![&commands, &["--setup=x"], &lines]),
         (&["-w", "cat"], &["f"], vec![&commands, &["--setup=x"]]),
-        (&["-w", "cat", "--protocol=raw"], &[], vec![&commands, &results, &["--setup=x"], &lines[1..]]),
+        (
+            &["-w", "cat", "--protocol=raw"],
+            &[],
+            vec![&commands, &results, &["--setup=x"], &lines[1..]],
+        ),
         (&["--python", "x"], &[], vec![&spoken, &commands]),
         (&["--python", file], &[], vec![&spoken, &commands, &lines]),
         (&["--python", file], &["f"], vec![&spoken, &commands]),
