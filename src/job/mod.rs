@@ -9,6 +9,7 @@ pub(crate) mod joint;
 pub(crate) mod key;
 pub(crate) mod naming;
 mod outcome;
+pub(crate) mod party;
 mod portable;
 pub(crate) mod printed;
 mod sink;

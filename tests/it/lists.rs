@@ -1,348 +1,237 @@
-//! Lists: one call for many lines (`--each`), results that are printed as lines or not at all, and what code gets
-//! of each kind of input.
+//! Lists of args, columns with separators, input that is read as a whole, and placeholders that need more than a
+//! path: what users of GNU parallel know.
 
 use std::fs;
 
-use crate::common::{Crew, Test, failures, need, without_times};
+use crate::common::{Crew, Test, assert_has, need};
 
-/// What an expression finds in `x` and in `args`, for each kind of input.
-struct Given {
-    options: &'static [&'static str],
-    input: &'static str,
-    /// A line for each job: x and args, as JSON.
-    seen: &'static str,
-    /// What differs in Perl: `$_` and `@_`.
-    perl: Option<&'static str>,
-    /// The words of sh.
-    words: &'static str,
+/// What procpool prints with these arguments for this stdin.
+#[track_caller]
+fn printed(args: &[&str], stdin: &str) -> String {
+    let output = Test::new().args(args).stdin(stdin).any_stdout().run();
+    String::from_utf8(output.stdout).expect("text")
 }
 
-#[rustfmt::skip]
-const GIVEN: &[Given] = &[
-    Given { options: &[], input: "a\nb\n", seen: r#"["a",["a"]] ["b",["b"]]"#, perl: None, words: "<a> <b>" },
-    Given {
-        options: &["-n2"], input: "a\nb\nc\n", perl: None, words: "<a><b> <c>",
-        seen: r#"[["a","b"],["a","b"]] [["c"],["c"]]"#,
-    },
-    Given { options: &["-n1"], input: "a\n", seen: r#"["a",["a"]]"#, perl: None, words: "<a>" },
-    Given { options: &["-nmax"], input: "a\nb\n", seen: r#"[["a","b"],["a","b"]]"#, perl: None, words: "<a><b>" },
-    Given {
-        options: &["--input=csv"], input: "1,2\n3\n", perl: None, words: "<1><2> <3>",
-        seen: r#"["1",["1","2"]] ["3",["3"]]"#,
-    },
-    Given { options: &["--input=tsv"], input: "1\t2\n", seen: r#"["1",["1","2"]]"#, perl: None, words: "<1><2>" },
-    Given {
-        options: &["--input=csv", "-n2"], input: "1,2\n3,4\n5,6\n", perl: None, words: "<1><2><3><4> <5><6>",
-        seen: r#"[["1","2","3","4"],["1","2","3","4"]] [["5","6"],["5","6"]]"#,
-    },
-    Given {
-        options: &["--input=csv", "--header"], input: "p,q\n1,2\n", words: r#"<{"p":"1","q":"2"}>"#,
-        seen: r#"[{"p":"1","q":"2"},{"p":"1","q":"2"}]"#,
-        perl: Some(r#"[{"p":"1","q":"2"},[{"p":"1","q":"2"}]]"#),
-    },
-    Given {
-        options: &["--header"], input: "p\n1\n", words: r#"<{"p":"1"}>"#,
-        seen: r#"[{"p":"1"},{"p":"1"}]"#, perl: Some(r#"[{"p":"1"},[{"p":"1"}]]"#),
-    },
-    Given {
-        options: &["--input=csv", "--header", "-n2"], input: "p\n1\n2\n3\n", perl: None,
-        words: r#"<{"p":"1"}><{"p":"2"}> <{"p":"3"}>"#,
-        seen: r#"[[{"p":"1"},{"p":"2"}],[{"p":"1"},{"p":"2"}]] [[{"p":"3"}],[{"p":"3"}]]"#,
-    },
-    Given {
-        options: &["--input=json"], input: "7\n\"s\"\nnull\n", words: "<7> <s> <null>",
-        seen: r#"[7,7] ["s","s"] [null,null]"#, perl: Some(r#"[7,[7]] ["s",["s"]] [null,[]]"#),
-    },
-    Given {
-        options: &["--input=json"], input: "[1,2]\n[]\n", perl: None, words: "<1><2> <>",
-        seen: "[1,[1,2]] [null,[]]",
-    },
-    Given {
-        options: &["--input=json"], input: "{\"k\":1}\n", words: r#"<{"k":1}>"#,
-        seen: r#"[{"k":1},{"k":1}]"#, perl: Some(r#"[{"k":1},[{"k":1}]]"#),
-    },
-];
+#[test]
+fn lists_are_combined_and_linked() {
+    for (args, jobs) in [
+        (&["::: a b ::: 1 2"][..], "a 1\na 2\nb 1\nb 2\n"),
+        (&["::: a b c :::+ 1 2"], "a 1\nb 2\n"),
+        (&["::: a b ::: x y :::+ 1 2"], "a x 1\na y 2\nb x 1\nb y 2\n"),
+        (&["::: a b :::+ 1 2 ::: x y"], "a 1 x\na 1 y\nb 2 x\nb 2 y\n"),
+        (&["::: a b :::"], ""),
+    ] {
+        let words: Vec<&str> = ["echo"].into_iter().chain(args[0].split(' ')).collect();
+        assert_eq!(printed(&words, ""), jobs, "{words:?}");
+    }
+    let link = ["--link", "echo", ":::", "a", "b", "c", ":::", "1", "2", ":::+", "x"];
+    assert_eq!(printed(&link, ""), "a 1 x\nb 2 x\nc 1 x\n");
+    let sep = ["--arg-sep", "--", "--arg-file-sep=@", "echo", "--", "a", "--+", "1", "@", "-"];
+    assert_eq!(printed(&sep, "p\nq\n"), "a 1 p\na 1 q\n");
+    let named = ["--header", "echo", "{n}-{m}", ":::", "n", "a", ":::+", "m", "1"];
+    assert_eq!(printed(&named, ""), "a-1\n");
+}
 
 #[test]
-fn code_gets_what_the_table_says() {
-    let languages = [
-        ("python3", "--python", "[x, args]"),
-        ("node", "--node", "[x, args]"),
-        ("ruby", "--ruby", "[x, args]"),
-        ("perl", "--perl", "[$_, [@_]]"),
-        ("sh", "--sh", "printf '<%s>' \"$@\""),
+fn lists_are_read_from_files() {
+    let crew = Crew::new();
+    let one = crew.file("one", "f1\nf 2");
+    let two = crew.file("two", "1\n\n");
+    let empty = crew.file("empty", "");
+    assert_eq!(printed(&["echo", "::::", &one, &two], ""), "f1 1\nf1 \nf 2 1\nf 2 \n");
+    assert_eq!(printed(&["echo", "::::", &one, "::::+", &two], ""), "f1 1\nf 2 \n");
+    assert_eq!(printed(&["echo", ":::", "a", "::::", &one, "-"], "x\n"), "a f1 x\na f 2 x\n");
+    assert_eq!(printed(&["echo", "::::", &one], ""), "f1\nf 2\n");
+    assert_eq!(printed(&["echo", "::::", &one, &empty], ""), "");
+    assert_eq!(printed(&["-0", "echo", ":::", "a", "::::", "-"], "x\0y"), "a x\na y\n");
+    let gone = crew.path("gone");
+    for args in [&["echo", "::::", &gone][..], &["echo", ":::", "a", "::::", &gone]] {
+        let output = Test::new().args(args).any_stderr().status(125).run();
+        assert_has(&output.stderr, &["gone' could not be read: there is no such file"]);
+    }
+}
+
+#[test]
+fn a_separator_is_a_character_or_a_regular_expression() {
+    for (separator, line, columns) in [
+        (",", "a,b c,,", "[a][b c][][]"),
+        ("|", "a|b", "[a][b]"),
+        (".", "a.b", "[a][b]"),
+        ("\\t", "a\tb", "[a][b]"),
+        (" *, *", "a , b,c", "[a][b][c]"),
+        ("[:;]+", "a:;b", "[a][b]"),
+        ("\u{e4}", "a\u{e4}b", "[a][b]"),
+    ] {
+        let args = ["-C", separator, "printf", "[%s]"];
+        assert_eq!(printed(&args, &format!("{line}\n")), columns, "{separator}");
+    }
+    let args = ["--colsep", ",", "echo", "{2}{1}{3..}", ":::", "a,b,c.d.e"];
+    assert_eq!(printed(&args, ""), "bac\n");
+    let args = ["-C;", "--header", "echo", "{m}-{n}"];
+    assert_eq!(printed(&args, "n;m\n1;2\n"), "2-1\n");
+    let args = ["-C,", "--python", "x + args[1]"];
+    if need("python3") {
+        assert_eq!(printed(&args, "a,b\n"), "ab\n");
+    }
+    Test::new().args(["-C", "(", "echo"]).stdin("a(b\n").stdout("a b\n").run();
+    for args in [&["--colsep", "[a", "echo"][..], &["--colsep=,", "--input", "csv", "echo"]] {
+        Test::new().args(args).stderr_has("--colsep").status(2).run();
+    }
+}
+
+#[test]
+fn placeholders_take_values_apart() {
+    let args = [
+        "printf",
+        "%s|",
+        "{..}",
+        "{/..}",
+        "{%.tar.gz}",
+        "{/%.gz}",
+        "{1%z}",
+        "{s/a+/<&>/}",
+        "{s|/|_|g}",
+        "{/ s/(A)\\./\\1$1-/i}",
+        "{s/t{1}//}",
+        "{%0}",
+        ":::",
+        "d/aa.tar.gz",
     ];
-    for (program, option, code) in languages.into_iter().filter(|language| need(language.0)) {
-        for Given { options, input, seen, perl, words } in GIVEN {
-            let expected = match program {
-                "perl" => perl.unwrap_or(seen),
-                "sh" => words,
-                _ => seen,
-            };
-            Test::new()
-                .arg("-j1")
-                .args(*options)
-                .args([option, code])
-                .stdin(input)
-                .stdout(expected.replace(' ', "\n") + "\n")
-                .run();
-        }
-    }
-}
-
-/// An expression that returns its list with a mark at each element.
-const EACH: [(&str, &str, &str); 4] = [
-    ("python3", "--python", "[f'{len(x)}{y}' for y in x]"),
-    ("node", "--node", "x.map((y) => `${x.length}${y}`)"),
-    ("ruby", "--ruby", "x.map { |y| \"#{x.size}#{y}\" }"),
-    ("perl", "--perl", "my $n = @$_; map { \"$n$_\" } @$_"),
-];
-
-#[test]
-fn one_call_for_many_lines_in_each_language() {
-    for (program, option, code) in EACH {
-        if need(program) {
-            Test::new()
-                .args(["-j2", "-n2", "--each", "--tag", option, code])
-                .stdin("a\nb\nc\n")
-                .stdout("a\t2a\nb\t2b\nc\t1c\n")
-                .run();
-        }
-    }
-}
-
-#[test]
-fn what_is_in_the_list() {
-    if !need("python3") {
-        return;
-    }
-    let each = ["-j1", "-n2", "--each", "--python", "[repr(y) for y in x]"];
-    for (options, input, expected) in [
-        (&["--input=csv"][..], "1,2\n3,4\n5\n", "['1', '2']\n['3', '4']\n['5']\n"),
-        (&["--input=csv", "--header"], "p\n1\n2\n", "{'p': '1'}\n{'p': '2'}\n"),
-        (&["--input=json"], "1\n[2, 3]\nnull\n", "1\n[2, 3]\nNone\n"),
-        (&["--null"], "a\nb\0c\0", "'a\\nb'\n'c'\n"),
-    ] {
-        Test::new().args(options).args(each).stdin(input).stdout(expected).run();
-    }
-    Test::new()
-        .args(each)
-        .args([":::", "a", "b", ":::", "c"])
-        .stdout("['a', 'c']\n['b', 'c']\n")
-        .run();
-    Test::new().args(each).stdin("").stdout("").run();
-    Test::new().args(each).stdin("a").stdout("'a'\n").run();
-}
-
-/// Functions that fail for the line `b`, each in its way.
-const FAILING: &str = "
-import os, time
-def error(xs):
-    if 'b' in xs: raise ValueError('no b')
-    return xs
-def die(xs):
-    if 'b' in xs: os._exit(3)
-    return xs
-def late(xs):
-    if 'b' in xs: time.sleep(3600)
-    return xs
-def short(xs):
-    return [x for x in xs if x != 'b']
-def text(xs):
-    return xs if 'b' not in xs else 'b'
-";
-
-#[test]
-fn only_the_line_at_fault_fails() {
-    if !need("python3") {
-        return;
-    }
-    let crew = Crew::new();
-    let file = crew.file("f.py", FAILING);
-    for (function, message) in [
-        ("error", "ValueError: no b (f.py:4)"),
-        ("die", "exited with status 3 before it answered"),
-        ("late", "timed out after 500ms, and its worker was ended"),
-        ("short", "the result for a list of 1 line is a list of 0"),
-        ("text", "the result for a list of 1 line is no list"),
-    ] {
-        let failed = crew.path("failed");
-        let journal = crew.path(&format!("journal-{function}"));
-        let output = Test::new()
-            .args(["-j1", "-n3", "--each", "--format=record", "--timeout=0.5s", "--grace=0.1s"])
-            .args(["--failed", &failed, "--journal", &journal, "--python", &file, function])
-            .stdin("a\nb\nc\nd\n")
-            .any_stdout()
-            .any_stderr()
-            .status(1)
-            .run();
-        let records = output.records();
-        for (record, (id, line)) in records.iter().zip([(1, "a"), (2, "b"), (3, "c"), (4, "d")]) {
-            assert_eq!(record["id"], id);
-            if line == "b" {
-                let said = record["error"]["message"].as_str().unwrap_or_default();
-                let said = format!(
-                    "{said} ({})",
-                    record["error"]["data"]["at"].as_str().unwrap_or_default()
-                );
-                assert!(said.contains(message), "{function}: {said}");
-            } else {
-                assert_eq!(record["result"], line, "{function}");
-            }
-        }
-        assert_eq!(records.len(), 4, "{function}");
-        assert_eq!(fs::read_to_string(&failed).expect("a file"), "b\n");
-        // The journal has each line by itself.
-        let recorded = fs::read_to_string(&journal).expect("a file");
-        assert_eq!(
-            recorded.lines().filter(|line| line.contains("\"ok\":true")).count(),
-            3,
-            "{recorded}"
-        );
-    }
-}
-
-#[test]
-fn a_line_is_tried_again_as_often_as_other_jobs() {
-    if !need("python3") {
-        return;
-    }
-    let crew = Crew::new();
-    let tries = crew.path("tries");
-    let code = format!("open({tries:?}, 'a').write(','.join(x) + '\\n'), 1 / 0");
-    let output = Test::new()
-        .args(["-j1", "-n2", "--each", "--retries=1", "--retry-delay=0", "--python", &code])
-        .stdin("a\nb\n")
-        .any_stderr()
-        .status(1)
-        .run();
-    let failed = failures(&output.stderr).join("\n");
-    assert!(failed.contains("attempt 2") && failures(&output.stderr).len() == 2, "{failed}");
-    let mut tries: Vec<String> =
-        fs::read_to_string(&tries).expect("a file").lines().map(str::to_owned).collect();
-    tries.sort_unstable();
-    assert_eq!(tries, ["a", "a", "a,b", "b", "b"]);
-}
-
-#[test]
-fn a_worker_gets_a_list_too() {
-    if !need("python3") {
-        return;
-    }
-    let worker = "python3 -c '
-import json, sys
-for line in sys.stdin:
-    first, lines = json.loads(line)[\"args\"]
-    print(json.dumps({\"result\": [first + line for line in lines]}), flush=True)'";
-    Test::new()
-        .args(["-j1", "-n2", "--each", "--format=text", "-w", worker, "f", "x"])
-        .stdin("a\nb\nc\n")
-        .stdout("xa\nxb\nxc\n")
-        .run();
-}
-
-#[test]
-fn an_interrupted_call_is_no_reason_to_try_again() {
-    if !need("python3") {
-        return;
-    }
-    let output = Test::new()
-        .args(["-j1", "-n2", "--each", "--fail-fast", "--python", "1 / 0"])
-        .stdin("a\nb\n")
-        .any_stderr()
-        .status(1)
-        .run();
-    assert!(output.stderr.contains("ZeroDivisionError"), "{}", output.stderr);
-}
-
-#[test]
-fn what_does_not_go_with_each() {
-    for (args, message) in [
-        (
-            &["--each", "--python", "x"][..],
-            "--each is for several lines at a time: say how many with -n N",
-        ),
-        (&["--each", "-nmax", "--python", "x"], "--each needs a number of lines: -n N"),
-        (&["--each", "-n2", "--sh", "true"], "sh has no lists for --each"),
-        (
-            &["--each", "-n2", "--live", "--python", "x"],
-            "--live prints a result while its job runs",
-        ),
-        (&["--each", "-n2", "true"], "--each is for workers"),
-        (
-            &["--skip-null", "--format=record", "--python", "x"],
-            "use it with --format text or value",
-        ),
-        (&["--unpack", "--format=record", "--python", "x"], "use it with --format text or value"),
-        (&["--unpack", "true"], "--unpack is for workers"),
-    ] {
-        Test::new().args(args).stdin("1\n").stderr_has(message).status(2).run();
-    }
-}
-
-#[test]
-fn null_and_empty_results_print_nothing() {
-    for (program, option, code) in [
-        ("python3", "--python", "x if x > 'b' else None"),
-        ("python3", "--python", "x if x > 'b' else ''"),
-        ("node", "--node", "x > 'b' ? x : undefined"),
-        ("node", "--node", "x > 'b' ? x : null"),
-        ("ruby", "--ruby", "x if x > 'b'"),
-        ("perl", "--perl", "$_ gt 'b' ? $_ : ()"),
-        ("perl", "--perl", "$_ gt 'b' ? $_ : undef"),
-        ("sh", "--sh", "case $1 in [c-z]) echo $1;; esac"),
-    ] {
-        if need(program) {
-            let test = Test::new().args(["--skip-null", "--tag", option, code]);
-            test.stdin("a\nc\nb\nd\n").stdout("c\tc\nd\td\n").run();
-        }
-    }
-    Test::new()
-        .args(["--skip-null", "--protocol=raw", "-w", "sed -u s/a//"])
-        .stdin("a\nab\na\n")
-        .stdout("b\n")
-        .run();
-}
-
-#[test]
-fn a_list_is_printed_as_lines() {
-    if !need("python3") {
-        return;
-    }
-    for (options, expected) in [
-        (&["--unpack"][..], "b\n[1]\nnull\n\nx\ny\n7\n"),
-        (&["--unpack", "--skip-null"], "b\n[1]\nx\ny\n7\n"),
-        (&["--unpack", "--format=value"], "\"b\"\n[1]\nnull\n\"\"\n\"x\\ny\"\n7\n"),
-        (&["--unpack", "--skip-null", "--format=value"], "\"b\"\n[1]\n\"x\\ny\"\n7\n"),
-    ] {
+    let expected =
+        "d/aa|aa|d/aa|aa.tar|d/aa.tar.g|d/<aa>.tar.gz|d_aa.tar.gz|aaa-tar.gz|d/aa.ar.gz|0|";
+    assert_eq!(printed(&args, ""), expected);
+    // Some names of columns look like them.
+    let args = ["--input", "csv", "--header", "echo", "{n%.gz}", "{n..}", "{n s/a/b/}", "{total}"];
+    assert_eq!(printed(&args, "n,total\na.tar.gz,7\n"), "a.tar a b.tar.gz 7\n");
+    // They are data in a shell too.
+    let args = ["--shell", "echo '{s/x/'/}' \"{%;}\"", ":::", "x$(echo pwned)`x`;"];
+    assert_eq!(printed(&args, ""), "'$(echo pwned)`x`; x$(echo pwned)`x`\n");
+    assert_eq!(printed(&["echo", "{s/a/b/;p}", "{%d}", "{}"], "a\n"), "{s/a/b/;p} {%d} a\n");
+    for wrong in ["{s/(/b/}", "{s/a/\\1/}"] {
         Test::new()
-            .args(options)
-            .args(["--input=json", "--python", "args"])
-            .stdin("[\"b\", [1], null, \"\", \"x\\ny\"]\n[]\n7\n")
-            .stdout(expected)
+            .args(["echo", wrong])
+            .stderr_has("the pattern of the placeholder")
+            .status(2)
             .run();
     }
 }
 
 #[test]
-fn large_integers_arrive_whole() {
-    let numbers = "9007199254740993\n-9223372036854775809\n123456789012345678901234567890\n\
-                   {\"k\":[18446744073709551616,1.5,0.1,\"9007199254740993\"]}\n";
-    for (program, option, code) in [
-        ("python3", "--python", "x"),
-        ("node", "--node", "x"),
-        ("ruby", "--ruby", "x"),
-        ("perl", "--perl", "$_"),
-    ] {
-        if need(program) {
-            let test = Test::new().args(["--input=json", "--format=value", option, code]);
-            test.stdin(numbers).stdout(numbers).run();
-        }
+fn the_total_is_known_before_the_first_job() {
+    let crew = Crew::new();
+    let file = crew.file("file", "1\n2\n3\n");
+    let echo = ["echo", "{#}/{total}"];
+    let all = "1/3\n2/3\n3/3\n";
+    assert_eq!(printed(&echo, "a\nb\nc"), all);
+    assert_eq!(printed(&[&echo[..], &[":::", "a", "b", "c"]].concat(), ""), all);
+    assert_eq!(printed(&[&["-a", &file][..], &echo].concat(), ""), all);
+    assert_eq!(printed(&[&["-n2"][..], &echo].concat(), "a\nb\nc\n"), "1/2\n2/2\n");
+    Test::through_shell(&format!("\"$@\" < {file}")).args(echo).stdout(all).run();
+    // A line that is no job is counted, as its number is.
+    let output = Test::new()
+        .args(["--input", "json", "--format", "text", "echo", "{#}/{total}"])
+        .stdin("1\nx\n3\n")
+        .stdout("1/3\n3/3\n")
+        .any_stderr()
+        .status(1)
+        .run();
+    assert_has(&output.stderr, &["line 2"]);
+}
+
+#[test]
+fn a_random_order_has_each_line_once_and_can_be_repeated() {
+    let crew = Crew::new();
+    let lines: String = (1..=500).map(|n| format!("line {n}\n")).collect();
+    let file = crew.file("file", &lines);
+    let sorted = |text: &str| {
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.sort_by_key(|line| line[5..].parse::<u32>().expect("a number"));
+        lines.concat()
+    };
+    // As many in a job as fit: each job prints all of its lines.
+    let shuffle = ["--shuf=7", "-n50", "printf", "%s\\n"];
+    let first = printed(&shuffle, &lines);
+    assert_ne!(first, lines);
+    assert_eq!(sorted(&first), lines.replace('\n', ""));
+    let from_file = ["--shuf=7", "-a", &file, "-n50", "printf", "%s\\n"];
+    assert_eq!(printed(&from_file, ""), first);
+    assert_ne!(printed(&["--shuf=8", "-n50", "printf", "%s\\n"], &lines), first);
+    assert_eq!(sorted(&printed(&["--shuf", "-n50", "printf", "%s\\n"], &lines)), sorted(&lines));
+    // The header stays the first line, and messages name the line of the input.
+    let output = Test::new()
+        .args(["--shuf=1", "--input", "csv", "--header", "-j1", "sh", "-c", "exit {n}"])
+        .stdin("n\n0\n3\n0\n")
+        .any_stderr()
+        .status(1)
+        .run();
+    assert_has(&output.stderr, &["exit status 3", "line 3"]);
+    let combined = printed(&["--shuf=2", "echo", ":::", "1", "2", "3", ":::", "a", "b"], "");
+    let mut lines: Vec<&str> = combined.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["1 a", "1 b", "2 a", "2 b", "3 a", "3 b"]);
+    Test::new()
+        .args(["--shuf", "--failed", &file, "-a", &file, "false"])
+        .stderr_has("--shuf")
+        .status(2)
+        .run();
+}
+
+#[test]
+fn exit_statuses_can_be_a_success_or_final() {
+    let exit = ["sh", "-c", "echo $0; exit $0", ":::"];
+    let run = |options: &[&str]| Test::new().args(options).args(exit);
+    run(&["--ok-exit", "0,1"]).args(["0", "1"]).stdout("0\n1\n").run();
+    run(&["--ok-exit", "3-5,9"]).args(["0", "4", "9"]).stdout("0\n4\n9\n").run();
+    run(&["--ok-exit=1", "-j1"]).args(["1", "2"]).stdout("1\n2\n").any_stderr().status(1).run();
+    let retries = ["--retries", "2", "--retry-delay", "0", "--no-retry-exit", "22,30-40", "-j1"];
+    let output = run(&retries).args(["22", "35", "7"]).any_stdout().any_stderr().status(1).run();
+    let attempts = |status: &str| {
+        let mut lines = output.stderr.lines();
+        let line =
+            lines.find(|line| line.contains(&format!("exit status {status} "))).expect("a line");
+        line.contains("attempt 3")
+    };
+    assert_eq!([attempts("22"), attempts("35"), attempts("7")], [false, false, true]);
+    // A journal and a job log have the status as it was.
+    let crew = Crew::new();
+    let (journal, log) = (crew.path("journal"), crew.path("log"));
+    let files = ["--ok-exit=1", "--journal", &journal, "--joblog", &log];
+    run(&files).args(["1"]).stdout("1\n").run();
+    run(&[&files[..3], &["--resume"]].concat()).args(["1"]).stdout("1\n").any_stderr().run();
+    let log = fs::read_to_string(log).expect("a log");
+    assert_eq!(log.lines().nth(1).and_then(|line| line.split('\t').nth(6)), Some("1"));
+    for wrong in ["", "x", "256", "2-1"] {
+        let wrong = format!("--ok-exit={wrong}");
+        Test::new()
+            .args([&wrong, "true"])
+            .stderr_has("exit statuses from 0 to 255")
+            .status(2)
+            .run();
     }
-    if need("node") {
-        let test = Test::new().args(["--node", "Number(x) + 1"]).stdin("9007199254740993\n1\n");
-        let output = test.stdout("2\n").any_stderr().status(1).run();
-        let said = without_times(&output.stderr);
-        assert!(failures(&said)[0].contains("is an integer beyond 2^53"), "{said}");
+}
+
+#[test]
+fn lines_are_ended_and_tagged_as_asked_for() {
+    let crew = Crew::new();
+    let printf = ["printf", "%s", ":::", "a", "", "b\n"];
+    assert_eq!(printed(&[&["--newline"][..], &printf].concat(), ""), "a\nb\n");
+    assert_eq!(printed(&[&["--newline", "--live"][..], &printf].concat(), ""), "a\nb\n");
+    assert_eq!(printed(&[&["--newline", "--tag"][..], &printf].concat(), ""), "a\ta\nb \tb\n");
+    let large = printed(&["--newline", "sh", "-c", "yes | head -c 600001", ":::", "x"], "");
+    assert!(large.len() == 600_002 && large.ends_with("y\n"), "{}", large.len());
+    let tag = ["--tag-string", "{/.} {#}", "--stream", "-j1", "sh", "-c", "echo x; echo y"];
+    assert_eq!(printed(&tag, "d/a.b\n"), "a 1\tx\na 1\ty\n");
+    assert_eq!(printed(&["--tagstring", "job", "echo"], "a\n"), "job\ta\n");
+    for wrong in ["{%}", "{2}", "{name}", "{total}"] {
+        let args = ["--tag-string", wrong, "echo"];
+        Test::new().args(args).stderr_has("--tag-string").status(2).run();
     }
+    // All temporary files are in this folder, and none is left.
+    let folder = crew.path("folder");
+    fs::create_dir(&folder).expect("a folder");
+    let args = ["--tmpdir", &folder, "-j2", "--buffer", "1", "--shuf", "sh", "-c", "seq 9999"];
+    printed(&args, "1\n2\n3\n");
+    assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 0);
+    let gone = crew.path("gone");
+    Test::new().args(["--tmpdir", &gone, "true"]).stderr_has("--tmpdir").status(2).run();
 }

@@ -62,11 +62,12 @@ fn no_option_is_accepted_that_does_nothing() {
         "--after-request=x",
         "--banner=1",
         "--fail-on=x",
-        "--pty",
         "--init=x",
         "--notify=x",
     ];
-    let commands = ["--shell", "--replace=X", "--stdin", "--dry-run", "--confirm"];
+    let commands =
+        ["--shell", "--replace=X", "--stdin", "--dry-run", "--confirm", "--tty", "--ok-exit=1"];
+    let pty = ["--pty"];
     let results = ["--live", "--unpack"];
     let lines = ["--input=lines", "--header", "--max-args=2"];
     let read = ["-0", "-d,", "--max-line=1M"];
@@ -80,7 +81,7 @@ fn no_option_is_accepted_that_does_nothing() {
             &[],
             vec![&commands, &results, &["--setup=x"], &lines[1..]],
         ),
-        (&["--python", "x"], &[], vec![&spoken, &commands]),
+        (&["--python", "x"], &[], vec![&spoken, &pty, &commands]),
         (&["--python", file], &[], vec![&spoken, &commands, &lines]),
         (&["--python", file], &["f"], vec![&spoken, &commands]),
         (&[], &["echo", ":::", "a"], vec![&staying, &["--each", "--skip-null", "--unpack"], &read]),
@@ -252,9 +253,7 @@ fn a_line_with_too_few_columns_is_no_job() {
 
 #[test]
 fn placeholders_of_gnu_parallel_are_refused() {
-    for place in
-        ["{..}", "{...}", "{= s/a/b/ =}", "{=1 s/{}// =}", "{+/}", "{%.gz}", "{1..}", "{##}"]
-    {
+    for place in ["{= s/a/b/ =}", "{=1 s/{}// =}", "{+/}", "{%%.gz}", "{1%%.gz}", "{0%}", "{##}"] {
         let text = format!("x{place}y");
         for args in
             [&["echo", &text][..], &["--env", &format!("A={text}"), "echo"], &["--shell", &text]]
@@ -283,9 +282,9 @@ fn placeholders_of_gnu_parallel_are_refused() {
         .stdout("ba\n")
         .run();
     Test::new()
-        .args(["--input", "csv", "--header", "echo", "{%.gz}"])
+        .args(["--input", "csv", "--header", "echo", "{%%.gz}"])
         .stdin("a\nb\n")
-        .stderr_has("the placeholder {%.gz} is no column of the header")
+        .stderr_has("the placeholder {%%.gz} is no column of the header")
         .status(2)
         .run();
 }

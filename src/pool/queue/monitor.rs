@@ -2,6 +2,7 @@
 //! change wakes those who wait for it.
 
 mod elsewhere;
+mod parties;
 mod sharing;
 
 use std::collections::VecDeque;

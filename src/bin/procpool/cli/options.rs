@@ -16,6 +16,7 @@ use super::journal::JournalOptions;
 use super::output::OutputOptions;
 use super::queue::QueueOptions;
 use super::recycling::RecyclingOptions;
+use super::server::ServerOptions;
 use super::short_help;
 use super::texts::{EXAMPLES, LONG_ABOUT, STYLES};
 use super::throttling::ThrottlingOptions;
@@ -60,6 +61,9 @@ pub struct Options {
 
     #[command(flatten, next_help_heading = "Commands")]
     pub commands: CommandOptions,
+
+    #[command(flatten, next_help_heading = "Server")]
+    pub server: ServerOptions,
 
     #[command(flatten, next_help_heading = "Throttling")]
     pub throttling: ThrottlingOptions,
@@ -108,6 +112,9 @@ pub fn parse_words(words: &[OsString]) -> Result<Options, EarlyExit> {
     let mut options = Options::from_arg_matches(&matches)?;
     options.first = first_lines(&matches);
     options.given = given(&matches);
+    if options.commands.tty {
+        options.workers.max_procs.get_or_insert(1);
+    }
     if options.workers.max_procs == Some(0) {
         // If there are several workers, each has up to this number of processes.
         let kinds = options.workers.worker.len().max(1);
