@@ -254,6 +254,12 @@ fn set(pool: Builder, options: &Options, slots: usize) -> Builder {
         }
         None => pool,
     };
+    let pool = if options.output.live {
+        // The record of a job has its whole result.
+        pool.pass_parts_on(options.output.results.is_some())
+    } else {
+        pool
+    };
     pool.max_reqs(options.workers.max_reqs)
         .max_reqs_jitter(options.recycling.max_reqs_jitter)
         .max_age(options.recycling.max_age.filter(|age| !age.is_zero()))

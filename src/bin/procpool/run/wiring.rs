@@ -259,6 +259,8 @@ impl ResultSinks {
             detail: options.output.detail,
             tag: plan.tag.clone(),
             newline: options.output.lines.newline,
+            skip_null: options.output.selection.skip_null,
+            unpack: options.output.selection.unpack,
             commands: plan.commands.clone(),
             sources: builders::source_names(&plan.reader),
             failures: FailureStyle {
