@@ -2,11 +2,10 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use base64::engine::general_purpose::STANDARD;
 use base64::write::EncoderWriter;
-use serde_json::value::RawValue;
 
 use super::failure::{FailureStyle, Wording};
 use super::large::Large;
@@ -14,7 +13,7 @@ use crate::command::Args;
 use crate::command::Commands;
 use crate::job::printed::{Capture, Printed, Spool};
 use crate::job::{Done, Failure, Job, Run, Value};
-use crate::util::json::{ObjectFields, base64};
+use crate::util::json::{Json, ObjectFields, base64};
 use crate::util::text::printable;
 
 /// The format of results.
@@ -46,6 +45,18 @@ pub enum Shape {
     /// The bytes of [`Shape::Text`] in base64, on a line. Of a job that failed there is only the line on
     /// stderr.
     Base64,
+    /// What is set here before the first result is formatted. Otherwise it is text.
+    Later(&'static OnceLock<Shape>),
+}
+
+impl Shape {
+    /// The shape that is meant.
+    fn now(self) -> Self {
+        match self {
+            Self::Later(later) => later.get().copied().unwrap_or(Self::Text),
+            shape => shape,
+        }
+    }
 }
 
 impl Format {
@@ -59,13 +70,13 @@ impl Format {
         out: &mut impl Write,
         err: &mut impl Write,
     ) -> io::Result<()> {
-        match (self.shape, done.outcome, done.printed) {
+        match (self.shape.now(), done.outcome, done.printed) {
             (Shape::Record, ..) => {
                 self.record(done, out)?;
                 self.failure_line(done, err)?;
             }
             (Shape::Value, Ok(_), Some(printed)) => printed.json(out)?,
-            (Shape::Value, Ok(Value::Json(json)), None) => out.write_all(json.get().as_bytes())?,
+            (Shape::Value, Ok(Value::Json(json)), None) => out.write_all(json.bytes())?,
             (Shape::Value, Ok(result), None) => out.write_all(result.to_json().get().as_bytes())?,
             (Shape::Text, _, Some(printed)) => {
                 let mut tagger = self.tagger(done.job, out);
@@ -90,7 +101,9 @@ impl Format {
                 tagger.write(b"\n")?;
                 return Ok(());
             }
-            (_, Err(_), printed) => return self.to_stderr(done, printed, err),
+            (Shape::Later(_), ..) | (_, Err(_), _) => {
+                return self.to_stderr(done, done.printed, err);
+            }
         }
         out.write_all(b"\n")
     }
@@ -100,7 +113,7 @@ impl Format {
     /// # Errors
     /// The output can't be read back, or can't be written to the temporary file of `spool`.
     pub(super) fn large(&self, done: &Done<'_>, spool: &Arc<Spool>) -> io::Result<Large> {
-        if let (Shape::Text, false, Some(printed)) = (self.shape, self.tag, done.printed) {
+        if let (Shape::Text, false, Some(printed)) = (self.shape.now(), self.tag, done.printed) {
             let mut tail = Vec::new();
             self.failure_line(done, &mut tail)?;
             return Ok(Large { printed: Arc::clone(printed), tail });
@@ -186,7 +199,7 @@ impl Format {
         let wording = Wording {
             commands: self.commands.as_deref(),
             sources: &self.sources,
-            quotes_stderr: self.shape == Shape::Record,
+            quotes_stderr: self.shape.now() == Shape::Record,
         };
         let line = wording.line(done, failure, &self.failures);
         let mut tagger = self.stderr_tagger(done.job, err);
@@ -212,7 +225,7 @@ impl Format {
                 }
                 (None, Value::Json(json)) => {
                     out.write_all(b",\"result\":")?;
-                    out.write_all(json.get().as_bytes())?;
+                    out.write_all(json.bytes())?;
                 }
                 (None, Value::Bytes(bytes)) => write_bytes("result", bytes, out)?,
             },
@@ -367,13 +380,13 @@ fn bytes_of(result: Value<'_>) -> Cow<'_, [u8]> {
     }
 }
 
-fn text(result: &RawValue) -> Cow<'_, [u8]> {
-    let json = result.get();
-    match serde_json::from_str::<Cow<'_, str>>(json) {
+fn text(result: Json<'_>) -> Cow<'_, [u8]> {
+    let json = result.bytes();
+    match serde_json::from_slice::<Cow<'_, str>>(json) {
         Ok(Cow::Borrowed(string)) => Cow::Borrowed(string.as_bytes()),
         Ok(Cow::Owned(string)) => Cow::Owned(string.into_bytes()),
         // Not a string, or one with half a surrogate pair, which no text can hold.
-        Err(_) => Cow::Borrowed(json.as_bytes()),
+        Err(_) => Cow::Borrowed(json),
     }
 }
 
@@ -381,6 +394,7 @@ fn text(result: &RawValue) -> Cow<'_, [u8]> {
 mod tests {
     use super::*;
     use crate::job::{Job, Kind, Place};
+    use serde_json::value::RawValue;
 
     fn write(shape: Shape, detail: bool, done: &Done<'_>) -> (String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -410,7 +424,7 @@ mod tests {
             let job = job(r#""j1""#);
             let done = Done {
                 job: &job,
-                outcome: Ok(Value::Json(raw)),
+                outcome: Ok(Value::Json(Json::of(raw))),
                 printed: None,
                 run: None,
                 unproven: None,
@@ -446,7 +460,7 @@ mod tests {
         let job = job("");
         let done = Done {
             job: &job,
-            outcome: Ok(Value::Json(raw)),
+            outcome: Ok(Value::Json(Json::of(raw))),
             printed: None,
             run: Some(run),
             unproven: None,

@@ -4,7 +4,6 @@ use std::fmt;
 
 use memchr::memmem::Finder;
 use serde_json::Value as Json;
-use serde_json::value::RawValue;
 
 use super::fields;
 use super::mark::MarkError;
@@ -66,7 +65,7 @@ impl FailOn {
     /// The failure that a result is; `None`: it is none.
     pub(super) fn failure(&self, result: Value<'_>) -> Option<Failure> {
         let is_failure = match (self, result) {
-            (Self::Field { path, value }, Value::Json(json)) => has(json, path, value),
+            (Self::Field { path, value }, Value::Json(json)) => has(json.get(), path, value),
             (Self::Field { .. }, Value::Bytes(_)) => false,
             (_, Value::Bytes(bytes)) => self.is_in(bytes),
             // A string is what it says.
@@ -92,8 +91,8 @@ impl FailOn {
 }
 
 /// Whether a field of a result has a value.
-fn has(result: &RawValue, path: &[String], value: &Json) -> bool {
-    let Ok(result) = serde_json::from_str::<Json>(result.get()) else { return false };
+fn has(result: &str, path: &[String], value: &Json) -> bool {
+    let Ok(result) = serde_json::from_str::<Json>(result) else { return false };
     // A value that was meant as text may look like a number.
     let text = value.to_string();
     let is_it = |found: &Json| found == value || found.as_str() == Some(&*text);
@@ -140,13 +139,14 @@ impl std::error::Error for FailOnError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::value::RawValue;
 
     fn fails(sign: &str, result: &str, is_json: bool) -> Option<String> {
         let sign = FailOn::parse(sign, is_json).expect("a sign");
         let raw: Box<RawValue>;
         let value = if is_json {
             raw = RawValue::from_string(result.to_owned()).expect("JSON");
-            Value::Json(&raw)
+            Value::Json(crate::util::json::Json::of(&raw))
         } else {
             Value::Bytes(result.as_bytes())
         };

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{Body, Envelope, Message, describe, number, object};
 use crate::job::{Failure, Job, Kind};
-use crate::util::json::on_one_line;
+use crate::util::json::{Json, on_one_line};
 
 /// The envelope of debug adapters.
 pub static DAP: Envelope =
@@ -83,7 +83,7 @@ fn read(message: &[u8]) -> Result<Message<'_>, String> {
             let id = wire.request_seq.ok_or("it has no request_seq")?;
             let outcome = match (wire.success, wire.body) {
                 (true, Some(body)) => Ok(Body::of(body)),
-                (true, None) => Ok(Body::Json(RawValue::NULL)),
+                (true, None) => Ok(Body::Json(Json::NULL)),
                 (false, body) => Err(failure(wire.message, body)),
             };
             Ok(Message::Reply { id: Some(id), outcome })

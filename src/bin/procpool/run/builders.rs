@@ -13,6 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::cli::Options;
 use crate::plan::{Plan, WorkerFolder, WorkerPlace};
 use crate::pools::Pools;
+use crate::queue::QueueEnd;
 use crate::run::hosts;
 
 /// A pool has at most this many slots.
@@ -71,7 +72,11 @@ pub fn build(
     hosts: Option<&Hosts>,
     watcher: &Arc<dyn Watcher>,
     sink: &Arc<dyn Sink>,
+    queue: Option<Arc<QueueEnd>>,
 ) -> anyhow::Result<Pools> {
+    if options.queue.submits() {
+        return Ok(Pools::new(Vec::new(), queue));
+    }
     let sources = source_names(&plan.reader);
     let described = |pool: Builder| {
         set(pool, options, size.all_slots())
@@ -100,7 +105,7 @@ pub fn build(
         };
         pools.push(builder.build_checked()?);
     }
-    Ok(Pools::new(pools))
+    Ok(Pools::new(pools, queue))
 }
 
 /// Builds the pool of an agent: the one with this index.
