@@ -160,7 +160,7 @@ fn output(c: &mut Criterion) {
     let format = |shape, detail| {
         let sources = vec![String::new()];
         let failures = FailureStyle::default();
-        Format { shape, detail, tag: false, commands: None, sources, failures }
+        Format { shape, detail, tag: Tag::None, newline: false, commands: None, sources, failures }
     };
     let job = Job::new(1_000_000, r#""double""#, "[1000000]", "");
     let run = Run { slot: 1, pid: 1000, attempt: 1, start: 1.7e9, seconds: 0.0123, host: None };

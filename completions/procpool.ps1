@@ -95,7 +95,7 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--joblog'; Text = 'Log each finished job to FILE, as GNU parallel does'; Kind = 'file'; Words = @() }
         @{ Name = '--progress'; Text = 'Show how far the run is: auto, never, line, full'; Kind = 'word'; Words = @('auto', 'never', 'line', 'full') }
         @{ Name = '--bar'; Text = 'Show the progress on a terminal, as --progress line does; GNU parallel''s name'; Kind = 'none'; Words = @() }
-        @{ Name = '--eta'; Text = 'As --bar'; Kind = 'none'; Words = @() }
+        @{ Name = '--eta'; Text = 'Show the progress on a terminal, as --bar does'; Kind = 'none'; Words = @() }
         @{ Name = '--no-notice'; Text = 'Do nothing, since procpool prints no notice; GNU parallel''s name'; Kind = 'none'; Words = @() }
         @{ Name = '--color'; Text = 'Use colors in messages: auto, always or never'; Kind = 'word'; Words = @('auto', 'always', 'never') }
         @{ Name = '--timeout'; Text = 'End a job that takes longer, with its processes; the job fails'; Kind = 'word'; Words = @('10s', '1m', '10m', '1h', '300%') }

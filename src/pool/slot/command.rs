@@ -13,7 +13,6 @@ use crate::command::Commands;
 use crate::job::Job;
 use crate::job::printed::{Capture, Printed};
 use crate::pool::shared::Shared;
-use crate::pool::slot::command_terminal::streams;
 use crate::pool::slot::steps::underway;
 use crate::pool::slot::stopped::stopped_for_terminal;
 use crate::pool::underway::Responder;
@@ -119,7 +118,7 @@ impl<'a> Running<'a> {
             Cow::Owned([&place.env[..], &command.env[..]].concat())
         };
         let default = if command.cwd.is_none() { place.directory() } else { None };
-        let streams = streams(commands);
+        let streams = Self::streams(commands);
         let spec = Spec {
             argv: &command.argv,
             program: shared.program_of(&command.argv),
@@ -132,9 +131,6 @@ impl<'a> Running<'a> {
             wake,
         };
         let process = Process::start(&spec, &shared.groups)?;
-        if commands.tty {
-            process.lend_terminal(&shared.groups)?;
-        }
         let stream = || Capture::new(&shared.files.spool);
         Ok(Self {
             shared,
