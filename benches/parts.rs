@@ -11,7 +11,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use procpool::engine::input::job_lines;
 use procpool::engine::input::lines::Lines;
 use procpool::engine::output::failure::FailureStyle;
-use procpool::engine::output::format::{Format, Shape};
+use procpool::engine::output::format::{Format, Shape, Tag};
 use procpool::engine::protocol::envelope::procpool::PROCPOOL;
 use procpool::engine::protocol::framing::line::LINE;
 use procpool::engine::protocol::framing::{Scan, Split};
