@@ -15,7 +15,7 @@ use procpool::engine::output::format::{Format, Shape, Tag};
 use procpool::engine::protocol::envelope::procpool::PROCPOOL;
 use procpool::engine::protocol::framing::line::LINE;
 use procpool::engine::protocol::framing::{Scan, Split};
-use procpool::engine::{Done, Failure, Job, Run, Value};
+use procpool::engine::{Done, Failure, Job, Json, Run, Value};
 use serde_json::value::RawValue;
 
 /// As much as is read from a pipe at once.
@@ -172,7 +172,8 @@ fn output(c: &mut Criterion) {
             |result, count| {
                 let message = result.trim_matches('"').to_owned();
                 let failure = Failure::of_worker(message, raw("null").to_owned());
-                let outcome = if is_ok { Ok(Value::Json(raw(result))) } else { Err(&failure) };
+                let outcome =
+                    if is_ok { Ok(Value::Json(Json::of(raw(result)))) } else { Err(&failure) };
                 let done =
                     Done { job: &job, outcome, printed: None, run: Some(run), unproven: None };
                 let (mut out, mut err) = (Vec::with_capacity(2 * BATCH), Vec::new());

@@ -8,9 +8,15 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
     $options = @(
         @{ Name = '-w'; Text = 'Command line of the worker to start; no shell is run'; Kind = 'file'; Words = @() }
         @{ Name = '--worker'; Text = 'Command line of the worker to start; no shell is run'; Kind = 'file'; Words = @() }
-        @{ Name = '--protocol'; Text = 'Protocol of the worker: jsonl, raw, jsonrpc or bazel'; Kind = 'word'; Words = @('jsonl', 'raw', 'jsonrpc', 'bazel') }
-        @{ Name = '--framing'; Text = 'Where a message ends [default: as usual for the protocol]'; Kind = 'word'; Words = @('line', 'nul', 'u16', 'u32', 'u32le', 'content-length', 'netstring', 'varint', 'json') }
+        @{ Name = '--protocol'; Text = 'Protocol of the worker: jsonl, raw, jsonrpc, bazel or dap'; Kind = 'word'; Words = @('jsonl', 'raw', 'jsonrpc', 'bazel', 'dap') }
+        @{ Name = '--framing'; Text = 'Where a message ends [default: as usual for the protocol]'; Kind = 'word'; Words = @('line', 'nul', 'u16', 'u32', 'u32le', 'content-length', 'netstring', 'varint', 'json', 'size-line') }
         @{ Name = '--reply-messages'; Text = 'A reply is N messages instead of one (raw, with line or nul)'; Kind = 'free'; Words = @() }
+        @{ Name = '--reply-end'; Text = 'A reply ends with TEXT, and may be any number of lines (raw)'; Kind = 'free'; Words = @() }
+        @{ Name = '--keep-end'; Text = 'Keep the end of a reply in the result'; Kind = 'none'; Words = @() }
+        @{ Name = '--before-request'; Text = 'Send TEXT before each request (raw, jsonrpc)'; Kind = 'free'; Words = @() }
+        @{ Name = '--after-request'; Text = 'Send TEXT after each request, to make the program print an end (raw, jsonrpc)'; Kind = 'free'; Words = @() }
+        @{ Name = '--banner'; Text = 'Drop what each new worker prints first: N messages, or all up to TEXT'; Kind = 'free'; Words = @() }
+        @{ Name = '--fail-on'; Text = 'A result with TEXT is a failure; may be repeated'; Kind = 'free'; Words = @() }
         @{ Name = '--pty'; Text = 'Give the worker, or each command, a pseudo-terminal to write to'; Kind = 'none'; Words = @() }
         @{ Name = '--route'; Text = 'Send jobs with equal KEYs to the same worker'; Kind = 'free'; Words = @() }
         @{ Name = '--init'; Text = 'Send each new worker this job line first; may be repeated'; Kind = 'free'; Words = @() }
@@ -18,6 +24,7 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '-j'; Text = 'Run at most N jobs at a time [default: the number of CPUs]'; Kind = 'word'; Words = @('50%', '100%', '200%', '+1', '-1', '0') }
         @{ Name = '-P'; Text = 'Run at most N jobs at a time [default: the number of CPUs]'; Kind = 'word'; Words = @('50%', '100%', '200%', '+1', '-1', '0') }
         @{ Name = '--max-procs'; Text = 'Run at most N jobs at a time [default: the number of CPUs]'; Kind = 'word'; Words = @('50%', '100%', '200%', '+1', '-1', '0') }
+        @{ Name = '--prestart'; Text = 'Start N workers before the first job, -j at most'; Kind = 'free'; Words = @() }
         @{ Name = '--pipeline'; Text = 'Requests in flight at each worker, or auto [default: 1; for code: auto]'; Kind = 'word'; Words = @('auto') }
         @{ Name = '--max-reqs'; Text = 'Replace a worker after N jobs; 0: never'; Kind = 'free'; Words = @() }
         @{ Name = '--start-limit'; Text = 'End the run after N failed starts in a row; 0: never [default: 5; for code: 1]'; Kind = 'free'; Words = @() }
@@ -38,8 +45,9 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '-I'; Text = 'Use STR as the only placeholder in COMMAND, instead of braces'; Kind = 'free'; Words = @() }
         @{ Name = '--replace'; Text = 'Use STR as the only placeholder in COMMAND, instead of braces'; Kind = 'free'; Words = @() }
         @{ Name = '--stdin'; Text = 'Write the args to the stdin of COMMAND, one per line'; Kind = 'none'; Words = @() }
-        @{ Name = '--env'; Text = 'Set a variable for COMMAND; VALUE may have placeholders'; Kind = 'free'; Words = @() }
-        @{ Name = '--cwd'; Text = 'Run COMMAND in DIR, which may have placeholders'; Kind = 'file'; Words = @() }
+        @{ Name = '--env'; Text = 'Set a variable for COMMAND or the workers; VALUE may have placeholders'; Kind = 'free'; Words = @() }
+        @{ Name = '--cwd'; Text = 'Run COMMAND or the workers in DIR, which may have placeholders'; Kind = 'file'; Words = @() }
+        @{ Name = '--cpu-affinity'; Text = 'Give each slot CPUs of its own'; Kind = 'none'; Words = @() }
         @{ Name = '--dry-run'; Text = 'Print each command, quoted for a shell, instead of running it'; Kind = 'none'; Words = @() }
         @{ Name = '-o'; Text = 'Give the terminal to each job, one job at a time: editors, rm -i, ssh'; Kind = 'none'; Words = @() }
         @{ Name = '--tty'; Text = 'Give the terminal to each job, one job at a time: editors, rm -i, ssh'; Kind = 'none'; Words = @() }
@@ -60,7 +68,7 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--nice'; Text = 'Run jobs with a lower priority: 1 (a little) to 39'; Kind = 'free'; Words = @() }
         @{ Name = '-a'; Text = 'Read jobs from FILE instead of stdin (-: stdin); may be repeated'; Kind = 'file'; Words = @() }
         @{ Name = '--arg-file'; Text = 'Read jobs from FILE instead of stdin (-: stdin); may be repeated'; Kind = 'file'; Words = @() }
-        @{ Name = '--input'; Text = 'Format of the input lines'; Kind = 'word'; Words = @('lines', 'json', 'csv', 'tsv') }
+        @{ Name = '--input'; Text = 'Format of the input lines'; Kind = 'word'; Words = @('lines', 'json', 'csv', 'tsv', 'base64') }
         @{ Name = '-C'; Text = 'Split each line into args at CHAR or at matches of REGEX'; Kind = 'free'; Words = @() }
         @{ Name = '--colsep'; Text = 'Split each line into args at CHAR or at matches of REGEX'; Kind = 'free'; Words = @() }
         @{ Name = '--header'; Text = 'The first line names the columns: use {name} for one'; Kind = 'none'; Words = @() }
@@ -77,7 +85,7 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--arg-file-sep'; Text = 'Use STR instead of :::: before files of args'; Kind = 'free'; Words = @() }
         @{ Name = '--shuf'; Text = 'Take the lines in random order; SEED, a number, makes it repeatable'; Kind = 'free'; Words = @() }
         @{ Name = '--max-line'; Text = 'Size limit of an input line'; Kind = 'free'; Words = @() }
-        @{ Name = '--format'; Text = 'Format of results: record (default with a worker), value, text (otherwise)'; Kind = 'word'; Words = @('record', 'value', 'text') }
+        @{ Name = '--format'; Text = 'Format of results: record (default with a worker), value, text (otherwise), base64'; Kind = 'word'; Words = @('record', 'value', 'text', 'base64') }
         @{ Name = '--tag'; Text = 'Start each line with the args of its job and a tab'; Kind = 'none'; Words = @() }
         @{ Name = '--tag-string'; Text = 'Start each line with TEXT and a tab; TEXT may have placeholders'; Kind = 'free'; Words = @() }
         @{ Name = '--newline'; Text = 'Add a newline to the output of a job that does not end with one'; Kind = 'none'; Words = @() }
@@ -99,9 +107,11 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--no-notice'; Text = 'Do nothing, since procpool prints no notice; GNU parallel''s name'; Kind = 'none'; Words = @() }
         @{ Name = '--color'; Text = 'Use colors in messages: auto, always or never'; Kind = 'word'; Words = @('auto', 'always', 'never') }
         @{ Name = '--timeout'; Text = 'End a job that takes longer, with its processes; the job fails'; Kind = 'word'; Words = @('10s', '1m', '10m', '1h', '300%') }
+        @{ Name = '--silence'; Text = 'End a job whose worker or command prints nothing for TIME'; Kind = 'free'; Words = @() }
+        @{ Name = '--max-memory'; Text = 'Kill a job whose processes use more memory than SIZE; the job fails'; Kind = 'free'; Words = @() }
         @{ Name = '--slow'; Text = 'Report a job that runs for longer, while it runs; 0 or never: don''t'; Kind = 'free'; Words = @() }
         @{ Name = '--retries'; Text = 'Try a failed job again, up to N times'; Kind = 'free'; Words = @() }
-        @{ Name = '--retry-on'; Text = 'Failures after which a job is tried again'; Kind = 'list'; Words = @('error', 'exit', 'crash', 'timeout', 'protocol', 'spawn') }
+        @{ Name = '--retry-on'; Text = 'Failures after which a job is tried again'; Kind = 'list'; Words = @('error', 'exit', 'crash', 'timeout', 'protocol', 'spawn', 'memory') }
         @{ Name = '--ok-exit'; Text = 'Let these exit statuses of a command be a success, besides 0: 1, or 1,3-5'; Kind = 'free'; Words = @() }
         @{ Name = '--no-retry-exit'; Text = 'Do not try a job again whose command had one of these exit statuses'; Kind = 'free'; Words = @() }
         @{ Name = '--retry-delay'; Text = 'Wait before the second attempt of a job'; Kind = 'free'; Words = @() }
@@ -112,6 +122,16 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--journal'; Text = 'Record the outcome of each job in FILE, so that you can resume the run'; Kind = 'file'; Words = @() }
         @{ Name = '--resume'; Text = 'Continue the run of the journal: print what succeeded, run the rest'; Kind = 'none'; Words = @() }
         @{ Name = '--fsync'; Text = 'Write each record to the disk before its result is printed'; Kind = 'none'; Words = @() }
+        @{ Name = '--to'; Text = 'Submit each line of the input as a job to a queue: nats://HOST:PORT/NAME'; Kind = 'free'; Words = @() }
+        @{ Name = '--from'; Text = 'Run the jobs of a queue here, with a worker, code or a COMMAND, on as many machines as you like'; Kind = 'free'; Words = @() }
+        @{ Name = '--via'; Text = 'Submit jobs to a queue and print their results, as if they had run here'; Kind = 'free'; Words = @() }
+        @{ Name = '--dead'; Text = 'Print the failed jobs of a queue, as a line of JSON each'; Kind = 'free'; Words = @() }
+        @{ Name = '--run'; Text = 'Name the run, so that it can be repeated: what it has submitted is not submitted again'; Kind = 'free'; Words = @() }
+        @{ Name = '--drain'; Text = 'End when the queue is empty'; Kind = 'none'; Words = @() }
+        @{ Name = '--queue-limit'; Text = 'Submit no more than N jobs ahead of the machines that run them'; Kind = 'free'; Words = @() }
+        @{ Name = '--ack-wait'; Text = 'Give the jobs of a machine to others when it has been silent for TIME'; Kind = 'free'; Words = @() }
+        @{ Name = '--replicas'; Text = 'Keep each message on N servers of a cluster'; Kind = 'free'; Words = @() }
+        @{ Name = '--queue-timeout'; Text = 'Give up a queue that can''t be reached for TIME'; Kind = 'free'; Words = @() }
         @{ Name = '-h'; Text = 'Print help (-h: one screen; --help: everything)'; Kind = 'none'; Words = @() }
         @{ Name = '--help'; Text = 'Print help (-h: one screen; --help: everything)'; Kind = 'none'; Words = @() }
         @{ Name = '-V'; Text = 'Print the version'; Kind = 'none'; Words = @() }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::command::Commands;
 use crate::job::{Job, Kind};
+use crate::process::CpuShare;
 use crate::protocol::Protocol;
 use crate::util::exit_set::ExitSet;
 
@@ -64,6 +65,12 @@ pub(crate) struct WorkerConfig {
 pub(crate) struct ProcessConfig {
     /// Additions to the environment.
     pub(crate) env: Vec<(OsString, OsString)>,
+    /// Further additions, with placeholders for the slot.
+    pub(crate) env_of_slot: Vec<(OsString, OsString)>,
+    /// The directory of workers, with placeholders for the slot.
+    pub(crate) cwd_of_slot: Option<OsString>,
+    /// The CPUs are divided among this many slots; 0: each slot has all of them.
+    pub(crate) cpus_for_slots: usize,
     /// The environment of this process is not passed on.
     pub(crate) clears_env: bool,
     /// The directory that they are started in; `None`: that of this process when the pool was made.
@@ -111,6 +118,10 @@ pub(crate) struct RecyclingConfig {
 pub(crate) struct FailureConfig {
     /// How long a job may take, unless the job sets that itself.
     pub(crate) timeout: Option<Timeout>,
+    /// A worker or command may print nothing for this long while it has a job.
+    pub(crate) silence: Option<Duration>,
+    /// The processes of a job may use this much memory, in bytes.
+    pub(crate) max_memory: Option<u64>,
     /// How often a job may be tried again, unless the job sets that itself.
     pub(crate) retries: u32,
     /// The failures after which a job may be tried again.
@@ -137,6 +148,12 @@ impl fmt::Debug for Config {
 }
 
 impl ProcessConfig {
+    /// The CPUs of a slot, which counts from 1.
+    pub(crate) fn cpus(&self, slot: usize) -> Option<CpuShare> {
+        let slots = self.cpus_for_slots;
+        (slots > 0).then(|| CpuShare { slot: slot.saturating_sub(1), slots })
+    }
+
     /// The directory to start a process in; `None`: the one that this process is in.
     pub(crate) fn directory(&self) -> Option<OsString> {
         if let Some(cwd) = &self.cwd {
@@ -209,6 +226,8 @@ impl Default for FailureConfig {
     fn default() -> Self {
         Self {
             timeout: None,
+            silence: None,
+            max_memory: None,
             retries: 0,
             retry_on: vec![Kind::Error, Kind::Exit, Kind::Crash, Kind::Timeout, Kind::Protocol],
             no_retry_exit: ExitSet::default(),

@@ -232,6 +232,8 @@ mod config;
 #[cfg(feature = "unstable-engine")]
 mod input;
 mod interpreter;
+#[cfg(feature = "nats")]
+mod jetstream;
 mod job;
 #[cfg(feature = "unstable-engine")]
 mod journal;
@@ -284,6 +286,7 @@ pub mod engine {
     pub use crate::util::exit_set::{ExitSet, ExitSetError};
     pub use crate::util::files;
     pub use crate::util::histogram::Durations;
+    pub use crate::util::json::Json;
     pub use crate::util::setting::{Setting, name_settings};
     pub use crate::util::similar::similar;
     pub use crate::util::temporary::{set_temporary_folder, temporary_folder};
@@ -298,6 +301,12 @@ pub mod engine {
     /// Input → jobs.
     pub mod input {
         pub use crate::input::*;
+    }
+
+    /// A durable queue of jobs on NATS JetStream.
+    #[cfg(feature = "nats")]
+    pub mod jetstream {
+        pub use crate::jetstream::*;
     }
 
     /// The journal of a run.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{SeekFrom, seek};
 
 use super::arg_lists::ArgLists;
+use super::coding::Coding;
 use super::intake::Intake;
 use super::lines::Lines;
 use super::plain_lines::{Columns, Pack};
@@ -203,7 +204,7 @@ fn skipped(reader: &Reader, text: &[u8]) -> usize {
 fn is_each_line_a_row(reader: &Reader) -> bool {
     match &reader.form {
         Form::Plain(plain) => plain.columns != Columns::Json,
-        Form::Message => true,
+        Form::Message => reader.coding != Coding::Json,
         Form::Job => false,
     }
 }
@@ -214,6 +215,7 @@ fn is_row(reader: &Reader, line: &[u8]) -> bool {
     match &reader.form {
         Form::Job => begin.is_some_and(|first| *first != b'#'),
         Form::Plain(plain) if plain.columns == Columns::Json => begin.is_some(),
+        Form::Message if reader.coding == Coding::Json => begin.is_some(),
         Form::Plain(_) | Form::Message => true,
     }
 }

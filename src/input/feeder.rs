@@ -10,7 +10,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::job_lines::{Fields, Invalid};
+use super::job_lines::{Fields, Invalid, UsualLine, usual};
 use super::lines::{LineTooLong, Lines, MARK};
 use super::plain_lines::{NoHeader, Packed};
 use super::position::Position;
@@ -191,12 +191,26 @@ impl Feeder<'_> {
             (Ok(text), Form::Plain(plain)) if is_row => {
                 self.row(plain, place, &plain.split(text), text)
             }
-            (Ok(text), Form::Message) => {
-                self.job(Job::message(self.seq + 1, text), place, None, text)
+            (Ok(text), Form::Message) => match reader.coding.decode(text) {
+                Ok(None) => true,
+                Ok(Some(message)) => {
+                    self.job(Job::message(self.seq + 1, &message), place, None, text)
+                }
+                Err(invalid) => {
+                    self.invalid(place, &invalid, Some(text.into()));
+                    true
+                }
+            },
+            (Ok(text), Form::Job) if reader.is_bare() && self.usual_job(place, text) => {
+                self.bytes < BATCH_BYTES || self.feed()
             }
             (Ok(text), _) => match reader.fields(text) {
                 Ok(None) => true,
                 Ok(Some(fields)) => self.fields(place, &fields, text),
+                Err(invalid) if reader.takes_any => {
+                    let job = Job::unreadable(self.seq + 1, place, &invalid.id);
+                    self.job(job, place, None, text)
+                }
                 Err(invalid) => {
                     self.invalid(place, &invalid, Some(text.into()));
                     true
@@ -209,20 +223,34 @@ impl Feeder<'_> {
     fn fields(&mut self, place: Place, fields: &Fields<'_>, line: &[u8]) -> bool {
         let seq = self.seq + 1;
         let Fields { cmd, args, id, timeout, retries, worker } = fields;
-        if (timeout, retries, worker) == (&None, &None, &None) && self.reader.is_bare() {
-            let is_added = self.bundler.add((seq, place), cmd, args, id) || {
-                self.unbundle();
-                self.bundler.add((seq, place), cmd, args, id)
-            };
-            if is_added {
-                self.seq = seq;
-                return self.bytes < BATCH_BYTES || self.feed();
-            }
+        if (timeout, retries, worker) == (&None, &None, &None)
+            && self.reader.is_bare()
+            && self.bundle(place, [cmd.as_bytes(), args.as_bytes(), id.as_bytes()])
+        {
+            return self.bytes < BATCH_BYTES || self.feed();
         }
         let mut job = Job::new(seq, cmd, args, id);
         job.timeout = *timeout;
         job.retries = *retries;
         self.job(job, place, worker.as_deref(), line)
+    }
+
+    /// Adds the job of a usual job line to the bundle. Returns `false` if it is none, or must travel alone.
+    fn usual_job(&mut self, place: Place, line: &[u8]) -> bool {
+        usual(line).is_some_and(|UsualLine { cmd, args, id }| self.bundle(place, [cmd, args, id]))
+    }
+
+    /// Adds a job of these texts (command, args, id) to the bundle. Returns `false` if it must travel alone.
+    fn bundle(&mut self, place: Place, [cmd, args, id]: [&[u8]; 3]) -> bool {
+        let seq = self.seq + 1;
+        let is_added = self.bundler.add((seq, place), cmd, args, id) || {
+            self.unbundle();
+            self.bundler.add((seq, place), cmd, args, id)
+        };
+        if is_added {
+            self.seq = seq;
+        }
+        is_added
     }
 
     /// Finds the pool of a job that was made of a line, and queues it. `worker` is the pool that the

@@ -3,6 +3,7 @@
 
 pub mod arg_lists;
 mod census;
+pub mod coding;
 mod combinations;
 mod csv;
 mod feeder;

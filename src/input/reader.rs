@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::coding::Coding;
 use super::intake::Intake;
 use super::job_lines::{self, Fields, Invalid};
 use super::plain_lines::{Columns, Plain};
@@ -63,12 +64,16 @@ pub struct Reader {
     pub sources: Vec<Source>,
     /// What a line is.
     pub form: Form,
+    /// How a line that is a message says its bytes.
+    pub coding: Coding,
     /// The byte that ends a line.
     pub delimiter: u8,
     /// The longest line, in bytes.
     pub max_line: usize,
     /// Each job keeps the lines that it was made of.
     pub keep_lines: bool,
+    /// A line that is no job becomes an empty job that has its line: others decide what it is.
+    pub takes_any: bool,
     /// Messages that are read together may be fed as one job. Their results are delivered together
     /// ([`Sink::texts`](crate::Sink::texts)).
     pub bundles: bool,
@@ -93,9 +98,11 @@ impl Reader {
         Self {
             sources,
             form,
+            coding: Coding::default(),
             delimiter: b'\n',
             max_line: 64 << 20,
             keep_lines: false,
+            takes_any: false,
             bundles: false,
             route: Route::One,
             journal: None,
@@ -124,7 +131,7 @@ impl Reader {
         let is_form = match &self.form {
             Form::Job => true,
             Form::Plain(plain) => plain.columns != Columns::One,
-            Form::Message => false,
+            Form::Message => self.coding != Coding::Plain,
         };
         is_form && self.delimiter == b'\n' && !matches!(source, Some(Source::Args(_)))
     }

@@ -138,8 +138,15 @@ impl Code {
     }
 
     /// The same with a path that does not depend on the current directory.
-    pub(crate) fn absolute(mut self) -> Self {
-        if self.form == CodeForm::File
+    pub(crate) fn absolute(self) -> Self {
+        if self.form == CodeForm::File { self.with_absolute_path() } else { self }
+    }
+
+    /// The same with an absolute path, if the text is the path of a file.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_absolute_path(mut self) -> Self {
+        if self.is_file()
             && let Ok(path) = std::path::absolute(&self.text)
             && let Ok(text) = path.into_os_string().into_string()
         {
@@ -160,7 +167,7 @@ impl Code {
     pub fn protocol(&self) -> Protocol {
         match self.language {
             // A shell can't read JSON.
-            Language::Sh => protocol::OF_SH,
+            Language::Sh => protocol::OF_SH.clone(),
             _ => Protocol::default(),
         }
     }

@@ -167,11 +167,13 @@ pub enum Why {
     Unfit,
     /// Nobody waited for its job any more, or the run was ended.
     Cancelled,
+    /// Its job used more memory than it may.
+    MaxMemory,
 }
 
 impl Why {
     /// All reasons. Another machine is sent the index in this list.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Done,
         Self::MaxReqs,
         Self::MaxAge,
@@ -182,6 +184,7 @@ impl Why {
         Self::Protocol,
         Self::Unfit,
         Self::Cancelled,
+        Self::MaxMemory,
     ];
 
     /// The reason's name in records and messages.
@@ -197,6 +200,7 @@ impl Why {
             Self::Protocol => "protocol",
             Self::Unfit => "unfit",
             Self::Cancelled => "cancelled",
+            Self::MaxMemory => "max-memory",
         }
     }
 }

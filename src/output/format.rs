@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStringExt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use serde_json::value::RawValue;
+use base64::engine::general_purpose::STANDARD;
+use base64::write::EncoderWriter;
 
 use super::failure::{FailureStyle, Wording};
 use super::large::Large;
@@ -14,7 +15,7 @@ use crate::command::Commands;
 use crate::command::Template;
 use crate::job::printed::{Capture, Printed, Spool};
 use crate::job::{Done, Failure, Job, Run, Value};
-use crate::util::json::{ObjectFields, base64};
+use crate::util::json::{Json, ObjectFields, base64};
 use crate::util::text::printable;
 
 /// The format of results.
@@ -56,6 +57,21 @@ pub enum Shape {
     Value,
     /// A string unquoted, any other result as JSON. Of a job that failed there is only the line on stderr.
     Text,
+    /// The bytes of [`Shape::Text`] in base64, on a line. Of a job that failed there is only the line on
+    /// stderr.
+    Base64,
+    /// What is set here before the first result is formatted. Otherwise it is text.
+    Later(&'static OnceLock<Shape>),
+}
+
+impl Shape {
+    /// The shape that is meant.
+    fn now(self) -> Self {
+        match self {
+            Self::Later(later) => later.get().copied().unwrap_or(Self::Text),
+            shape => shape,
+        }
+    }
 }
 
 impl Format {
@@ -69,13 +85,13 @@ impl Format {
         out: &mut impl Write,
         err: &mut impl Write,
     ) -> io::Result<()> {
-        match (self.shape, done.outcome, done.printed) {
+        match (self.shape.now(), done.outcome, done.printed) {
             (Shape::Record, ..) => {
                 self.record(done, out)?;
                 self.failure_line(done, err)?;
             }
             (Shape::Value, Ok(_), Some(printed)) => printed.json(out)?,
-            (Shape::Value, Ok(Value::Json(json)), None) => out.write_all(json.get().as_bytes())?,
+            (Shape::Value, Ok(Value::Json(json)), None) => out.write_all(json.bytes())?,
             (Shape::Value, Ok(result), None) => out.write_all(result.to_json().get().as_bytes())?,
             (Shape::Text, _, Some(printed)) => {
                 let mut tagger = self.tagger(done.job, out);
@@ -85,17 +101,27 @@ impl Format {
                 }
                 return self.to_stderr(done, Some(printed), err);
             }
+            (Shape::Base64, Ok(_), Some(printed)) => {
+                let mut coded = EncoderWriter::new(&mut *out, &STANDARD);
+                printed.stdout.each(|piece| coded.write_all(piece))?;
+                coded.finish()?;
+                drop(coded);
+                out.write_all(b"\n")?;
+                return self.to_stderr(done, Some(printed), err);
+            }
+            (Shape::Base64, Ok(result), None) => {
+                out.write_all(base64(&bytes_of(result)).as_bytes())?;
+            }
             (Shape::Text, Ok(result), None) => {
-                let text = match result {
-                    Value::Json(json) => text(json),
-                    Value::Bytes(bytes) => Cow::Borrowed(bytes),
-                };
+                let text = bytes_of(result);
                 let mut tagger = self.tagger(done.job, out);
                 tagger.write(&text)?;
                 tagger.write(b"\n")?;
                 return Ok(());
             }
-            (_, Err(_), printed) => return self.to_stderr(done, printed, err),
+            (Shape::Later(_), ..) | (_, Err(_), _) => {
+                return self.to_stderr(done, done.printed, err);
+            }
         }
         out.write_all(b"\n")
     }
@@ -106,7 +132,7 @@ impl Format {
     /// The output can't be read back, or can't be written to the temporary file of `spool`.
     pub(super) fn large(&self, done: &Done<'_>, spool: &Arc<Spool>) -> io::Result<Large> {
         let is_plain = matches!(self.tag, Tag::None) && !self.newline;
-        if let (Shape::Text, true, Some(printed)) = (self.shape, is_plain, done.printed) {
+        if let (Shape::Text, true, Some(printed)) = (self.shape.now(), is_plain, done.printed) {
             let mut tail = Vec::new();
             self.failure_line(done, &mut tail)?;
             return Ok(Large { printed: Arc::clone(printed), tail });
@@ -196,7 +222,7 @@ impl Format {
         let wording = Wording {
             commands: self.commands.as_deref(),
             sources: &self.sources,
-            quotes_stderr: self.shape == Shape::Record,
+            quotes_stderr: self.shape.now() == Shape::Record,
         };
         let line = wording.line(done, failure, &self.failures);
         let mut tagger = self.stderr_tagger(done.job, err);
@@ -222,7 +248,7 @@ impl Format {
                 }
                 (None, Value::Json(json)) => {
                     out.write_all(b",\"result\":")?;
-                    out.write_all(json.get().as_bytes())?;
+                    out.write_all(json.bytes())?;
                 }
                 (None, Value::Bytes(bytes)) => write_bytes("result", bytes, out)?,
             },
@@ -376,13 +402,21 @@ impl<W: Write> Tagger<'_, W> {
     }
 }
 
-fn text(result: &RawValue) -> Cow<'_, [u8]> {
-    let json = result.get();
-    match serde_json::from_str::<Cow<'_, str>>(json) {
+/// The bytes of a result that are printed as text.
+fn bytes_of(result: Value<'_>) -> Cow<'_, [u8]> {
+    match result {
+        Value::Json(json) => text(json),
+        Value::Bytes(bytes) => Cow::Borrowed(bytes),
+    }
+}
+
+fn text(result: Json<'_>) -> Cow<'_, [u8]> {
+    let json = result.bytes();
+    match serde_json::from_slice::<Cow<'_, str>>(json) {
         Ok(Cow::Borrowed(string)) => Cow::Borrowed(string.as_bytes()),
         Ok(Cow::Owned(string)) => Cow::Owned(string.into_bytes()),
         // Not a string, or one with half a surrogate pair, which no text can hold.
-        Err(_) => Cow::Borrowed(json.as_bytes()),
+        Err(_) => Cow::Borrowed(json),
     }
 }
 
@@ -390,6 +424,7 @@ fn text(result: &RawValue) -> Cow<'_, [u8]> {
 mod tests {
     use super::*;
     use crate::job::{Job, Kind, Place};
+    use serde_json::value::RawValue;
 
     fn write(shape: Shape, detail: bool, done: &Done<'_>) -> (String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -420,7 +455,7 @@ mod tests {
             let job = job(r#""j1""#);
             let done = Done {
                 job: &job,
-                outcome: Ok(Value::Json(raw)),
+                outcome: Ok(Value::Json(Json::of(raw))),
                 printed: None,
                 run: None,
                 unproven: None,
@@ -429,6 +464,8 @@ mod tests {
             assert_eq!(write(Shape::Record, false, &done), (record, String::new()));
             assert_eq!(write(Shape::Value, false, &done), (value.into(), String::new()));
             assert_eq!(write(Shape::Text, false, &done), (text.into(), String::new()));
+            let coded = base64(text.trim_end_matches('\n').as_bytes()) + "\n";
+            assert_eq!(write(Shape::Base64, false, &done), (coded, String::new()));
         }
     }
 
@@ -454,7 +491,7 @@ mod tests {
         let job = job("");
         let done = Done {
             job: &job,
-            outcome: Ok(Value::Json(raw)),
+            outcome: Ok(Value::Json(Json::of(raw))),
             printed: None,
             run: Some(run),
             unproven: None,

@@ -74,6 +74,12 @@ impl Process {
         groups.take_stop(self.group)
     }
 
+    /// How much memory its group uses, in bytes, if a look since the last call has found that this is too
+    /// much. The slot is woken for it.
+    pub(crate) fn excess(&self, groups: &Groups) -> Option<u64> {
+        groups.take_excess(self.group)
+    }
+
     /// The names of the processes that are alive in its group, or hold its stdout or stderr open.
     /// `None`: the system does not tell.
     pub(crate) fn leftovers(&self) -> Option<Vec<String>> {

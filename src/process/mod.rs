@@ -1,6 +1,7 @@
 //! Processes: started in groups of their own, with pipes that never block, waited for, and ended by
 //! the stop ladder. No other folder signals children.
 
+mod affinity;
 mod child;
 mod exit;
 mod foreground;
@@ -9,6 +10,7 @@ mod guardian;
 mod ladder;
 mod leftovers;
 pub(crate) mod lookup;
+mod memory;
 mod pipe;
 mod poll;
 mod reap;
@@ -22,6 +24,7 @@ mod terminal;
 mod wait;
 mod wake;
 
+pub(crate) use affinity::CpuShare;
 pub(crate) use child::{OutputStream, Process, memory_of};
 pub(crate) use exit::{describe, describe_exited, end_of_command};
 pub(crate) use foreground::stop_own_group;

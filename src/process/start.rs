@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rustix::process::Pid;
 
+use super::affinity::CpuShare;
 use super::child::Process;
 use super::exit::ExitWatch;
 use super::foreground::Foreground;
@@ -36,6 +37,8 @@ pub(crate) struct Spec<'a> {
     pub(crate) output: ProcessOutput,
     /// The slot that it is for, from 1; 0: none.
     pub(crate) slot: usize,
+    /// The CPUs that it runs on; `None`: those of this process.
+    pub(crate) cpus: Option<CpuShare>,
     /// Wakes the slot that waits for the process.
     pub(crate) wake: &'a Arc<Wake>,
 }
@@ -53,6 +56,7 @@ impl<'a> Spec<'a> {
             stdin: ProcessStdin::Null,
             output: ProcessOutput::Pipes,
             slot: 0,
+            cpus: None,
             wake,
         }
     }
@@ -75,7 +79,11 @@ impl Process {
         let is_in_front = spec.stdin == ProcessStdin::Terminal;
         let foreground = is_in_front.then(Foreground::open).transpose()?;
         let start = groups.lock_start();
-        let child = match command.spawn() {
+        let spawned = match spec.cpus {
+            Some(cpus) => cpus.during(|| command.spawn()),
+            None => command.spawn(),
+        };
+        let child = match spawned {
             Ok(child) => child,
             Err(error) => {
                 groups.withdraw(entry);

@@ -12,6 +12,7 @@ pub(crate) mod json;
 pub(crate) mod lock;
 pub(crate) mod names;
 pub(crate) mod random;
+pub(crate) mod scan;
 pub(crate) mod setting;
 pub(crate) mod similar;
 pub(crate) mod temporary;

@@ -279,9 +279,18 @@ fn the_reference_lists_exactly_the_options_there_are() {
 fn the_reference_names_every_kind_and_status() {
     let reference = read("docs/reference.md");
     let page = man_page();
-    for kind in
-        ["invalid", "error", "exit", "crash", "timeout", "protocol", "spawn", "cancelled", "lost"]
-    {
+    for kind in [
+        "invalid",
+        "error",
+        "exit",
+        "crash",
+        "timeout",
+        "memory",
+        "protocol",
+        "spawn",
+        "cancelled",
+        "lost",
+    ] {
         assert!(reference.contains(&format!("| `{kind}` |")), "the kind {kind}");
         assert!(page.contains(&format!("\n\\fB{kind}\\fR\n")), "the kind {kind}");
     }
@@ -293,6 +302,11 @@ fn the_reference_names_every_kind_and_status() {
 #[test]
 fn the_sessions_in_the_readme_are_real() {
     sessions_are_real("README.md");
+}
+
+#[test]
+fn the_sessions_about_programs_are_real() {
+    sessions_are_real("docs/programs.md");
 }
 
 #[test]
@@ -417,9 +431,14 @@ fn the_architecture_is_short() {
 /// Every link to a file of the repository, or to a heading of one, leads somewhere.
 #[test]
 fn links_lead_somewhere() {
-    for page in
-        ["README.md", "docs/guide.md", "docs/cookbook.md", "docs/workers.md", "docs/reference.md"]
-    {
+    for page in [
+        "README.md",
+        "docs/guide.md",
+        "docs/cookbook.md",
+        "docs/workers.md",
+        "docs/programs.md",
+        "docs/reference.md",
+    ] {
         let text = read(page);
         let folder = root().join(page).parent().expect("a folder").to_owned();
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());

@@ -42,6 +42,7 @@ fn no_option_is_accepted_that_does_nothing() {
     let file = file.to_str().expect("UTF-8");
     let staying = [
         "--pipeline=2",
+        "--prestart=1",
         "--max-reqs=3",
         "--max-reqs-jitter=1",
         "--start-limit=2",
@@ -51,14 +52,23 @@ fn no_option_is_accepted_that_does_nothing() {
         "--idle-timeout=1s",
         "--standby=1",
     ];
-    let spoken =
-        ["--protocol=jsonl", "--framing=nul", "--reply-messages=1", "--init=x", "--notify=x"];
+    let spoken = [
+        "--protocol=jsonl",
+        "--framing=nul",
+        "--reply-messages=1",
+        "--reply-end=x",
+        "--keep-end",
+        "--before-request=x",
+        "--after-request=x",
+        "--banner=1",
+        "--fail-on=x",
+        "--init=x",
+        "--notify=x",
+    ];
     let commands = [
         "--shell",
         "--replace=X",
         "--stdin",
-        "--env=A=b",
-        "--cwd=/",
         "--dry-run",
         "--confirm",
         "--live",
@@ -73,7 +83,7 @@ fn no_option_is_accepted_that_does_nothing() {
         (&[], &[], vec![&staying, &spoken, &["--setup=x", "--shell", "--replace=X"], &lines]),
         (&["-w", "cat"], &[], vec![&commands, &["--setup=x"], &lines]),
         (&["-w", "cat"], &["f"], vec![&commands, &["--setup=x"]]),
-        (&["-w", "cat", "--protocol=raw"], &[], vec![&commands, &["--setup=x"], &lines]),
+        (&["-w", "cat", "--protocol=raw"], &[], vec![&commands, &["--setup=x"], &lines[1..]]),
         (&["--python", "x"], &[], vec![&spoken, &pty, &commands]),
         (&["--python", file], &[], vec![&spoken, &commands, &lines]),
         (&["--python", file], &["f"], vec![&spoken, &commands]),

@@ -47,6 +47,10 @@ pub(super) enum CutShort {
     NotKept,
     /// It was stopped, because it wanted the terminal.
     Stopped,
+    /// It printed nothing for too long.
+    Quiet,
+    /// It used too much memory.
+    OutOfMemory,
 }
 
 /// A command under way.
@@ -70,6 +74,10 @@ pub(super) struct Running<'a> {
     stopped: Option<Stopped>,
     /// When this process was last asked to stop, because the job with the terminal was stopped.
     pub(super) asked_to_stop: Option<Moment>,
+    /// How much memory it used, if that was too much.
+    excess: Option<u64>,
+    /// When it last printed something, if that is of interest.
+    pub(super) last_output: Moment,
 }
 
 impl fmt::Debug for Running<'_> {
@@ -89,6 +97,8 @@ pub(super) struct Ended {
     pub(super) trouble: Option<io::Error>,
     /// How it was stopped, if it wanted the terminal.
     pub(super) stopped: Option<Stopped>,
+    /// How much memory it used, if that was too much.
+    pub(super) excess: Option<u64>,
 }
 
 /// How a command is being ended: the last step, and when the next one is due.
@@ -128,6 +138,7 @@ impl<'a> Running<'a> {
             stdin: streams.0,
             output: streams.1,
             slot,
+            cpus: place.cpus(slot),
             wake,
         };
         let process = Process::start(&spec, &shared.groups)?;
@@ -145,6 +156,8 @@ impl<'a> Running<'a> {
             trouble: None,
             stopped: None,
             asked_to_stop: None,
+            excess: None,
+            last_output: shared.now(),
         })
     }
 
@@ -180,7 +193,8 @@ impl<'a> Running<'a> {
         if self.commands.stdin || self.commands.live || self.commands.tty {
             return false;
         }
-        let time = self.timeout().map_or(QUICK, |timeout| timeout.min(QUICK));
+        let limits = self.timeout().into_iter().chain(self.shared.config.failures.silence);
+        let time = limits.fold(QUICK, Duration::min);
         self.process.exits_within(wake, time)
     }
 
@@ -207,8 +221,10 @@ impl<'a> Running<'a> {
             });
             let now = shared.now();
             let deadline = self.timeout().map_or(Moment::NEVER, |timeout| began.after(timeout));
+            let deadline = deadline.min(self.quiet_at());
             let wants_terminal = !self.commands.tty && self.notice_stop();
             self.attend_terminal();
+            self.excess = self.excess.or_else(|| self.process.excess(&shared.groups));
             match ending {
                 None => {
                     cut = self.why_cut_short(now, deadline);
@@ -250,7 +266,11 @@ impl<'a> Running<'a> {
 
     /// The first step of ending a command.
     fn first_step(&self, cut: CutShort) -> Stop {
-        if cut == CutShort::RunEnded { self.shared.stopping.means() } else { Stop::Terminate }
+        match cut {
+            CutShort::RunEnded => self.shared.stopping.means(),
+            CutShort::OutOfMemory => Stop::Kill,
+            _ => Stop::Terminate,
+        }
     }
 
     /// Takes a step of ending the command.
@@ -310,10 +330,22 @@ impl<'a> Running<'a> {
             Some(CutShort::Abandoned)
         } else if self.stopped.is_some() {
             Some(CutShort::Stopped)
+        } else if self.excess.is_some() {
+            Some(CutShort::OutOfMemory)
+        } else if now >= self.quiet_at() {
+            Some(CutShort::Quiet)
         } else if now >= deadline {
             Some(CutShort::TimedOut)
         } else {
             None
+        }
+    }
+
+    /// When it has been silent for too long.
+    fn quiet_at(&self) -> Moment {
+        match self.shared.config.failures.silence {
+            Some(limit) if self.heard.is_none() => self.last_output.after(limit),
+            _ => Moment::NEVER,
         }
     }
 
@@ -364,6 +396,7 @@ impl<'a> Running<'a> {
             is_left_behind,
             trouble: self.trouble,
             stopped: self.stopped,
+            excess: self.excess,
         }
     }
 

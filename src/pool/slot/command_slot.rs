@@ -16,6 +16,7 @@ use crate::job::{Failure, Job, Kind, Value};
 use crate::pool::queue::{Ask, Taken};
 use crate::pool::slot::command::{CutShort, Ended, Running};
 use crate::pool::slot::deliver::{Attempt, running_at_end};
+use crate::pool::slot::late::{quiet, too_much};
 use crate::pool::slot::start::CROWDED_PAUSE;
 use crate::pool::slot::steps::Slot;
 use crate::process::lookup::{self, Runner};
@@ -201,6 +202,13 @@ impl CommandSlot {
             Some(CutShort::TimedOut) => {
                 let limit = humantime::format_duration(timeout.unwrap_or_default());
                 (Kind::Timeout, format!("timed out after {limit}"))
+            }
+            Some(CutShort::Quiet) => {
+                (Kind::Timeout, quiet(self.slot.shared.config.failures.silence.unwrap_or_default()))
+            }
+            Some(CutShort::OutOfMemory) => {
+                let used = too_much(&self.slot.shared, ended.excess.unwrap_or_default());
+                (Kind::Memory, format!("{used}, and were killed"))
             }
             Some(CutShort::NotKept) => {
                 self.report_not_kept(ended.trouble.as_ref());

@@ -91,7 +91,7 @@ impl Slot {
             let clock = clock.max(since);
             Attempt { pid, start, clock, now, unproven }
         };
-        worker.receive(max_reply, now, |answer| match answer {
+        let received = worker.receive(max_reply, now, |answer| match answer {
             Reply::One(Flight { job, start, clock, .. }, outcome, unproven) => {
                 self.deliver(attempt(start, clock, unproven), job, outcome, None);
             }
@@ -103,7 +103,12 @@ impl Slot {
                 self.shared.deliveries.deliver_texts(seq, count as u64, texts);
                 self.finished += count;
             }
-        })
+        })?;
+        for news in &received.news {
+            let line = format!("{news}\n");
+            self.shared.watcher.worker_wrote(self.number(), pid, line.as_bytes());
+        }
+        Ok(received)
     }
 
     /// Gives an outcome to the sink.

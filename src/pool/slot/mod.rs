@@ -12,6 +12,7 @@ mod deliver;
 mod doubt;
 mod host;
 mod kind;
+mod late;
 mod lending;
 mod loan;
 mod retire;

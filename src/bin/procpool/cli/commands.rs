@@ -35,13 +35,27 @@ pub struct CommandOptions {
     #[arg(hide_short_help = true, long, conflicts_with = "worker")]
     pub stdin: bool,
 
-    /// Set a variable for COMMAND; VALUE may have placeholders
-    #[arg(hide_short_help = true, long, value_name = "NAME=VALUE", conflicts_with = "worker")]
+    /// Set a variable for COMMAND or the workers; VALUE may have placeholders
+    ///
+    /// For workers and code, the placeholders are {%}, the number of the slot from 1, and {%0}, the same
+    /// from 0: --env CUDA_VISIBLE_DEVICES={%0}.
+    #[arg(hide_short_help = true, long, value_name = "NAME=VALUE")]
     pub env: Vec<OsString>,
 
-    /// Run COMMAND in DIR, which may have placeholders
-    #[arg(hide_short_help = true, long, value_name = "DIR", conflicts_with = "worker", value_hint = ValueHint::DirPath)]
+    /// Run COMMAND or the workers in DIR, which may have placeholders
+    ///
+    /// For workers and code, the placeholders are {%} and {%0}, as for --env. The program of a worker is
+    /// looked for in the current directory.
+    #[arg(hide_short_help = true, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub cwd: Option<OsString>,
+
+    /// Give each slot CPUs of its own
+    ///
+    /// The CPUs that procpool may use are divided among the slots. A worker or command, and all processes
+    /// that it starts, run on the CPUs of its slot. If there are more slots than CPUs, several slots share
+    /// one.
+    #[arg(hide_short_help = true, long)]
+    pub cpu_affinity: bool,
 
     /// Print each command, quoted for a shell, instead of running it
     ///

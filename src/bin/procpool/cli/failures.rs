@@ -19,6 +19,21 @@ pub struct FailureOptions {
     #[arg(long, value_name = "TIME|N%", value_parser = values::timeout)]
     pub timeout: Option<Timeout>,
 
+    /// End a job whose worker or command prints nothing for TIME
+    ///
+    /// Anything on stdout or stderr is a sign of life, and so are a worker's messages about progress. The
+    /// job fails with the kind timeout. 0: no limit.
+    #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = procpool::engine::parse_duration)]
+    pub silence: Option<Duration>,
+
+    /// Kill a job whose processes use more memory than SIZE; the job fails
+    ///
+    /// In bytes, or with a suffix K, M or G (powers of 1024). All processes in the process group of the
+    /// worker or command count while it has a job, and memory that they share counts once. It is measured
+    /// every 0.1 s, so a job may use more for a moment. The job fails with the kind memory.
+    #[arg(hide_short_help = true, long, value_name = "SIZE", value_parser = values::size)]
+    pub max_memory: Option<usize>,
+
     /// Report a job that runs for longer, while it runs; 0 or never: don't
     ///
     /// It is reported once, on stderr, with the slot and the process that it runs in. The default is 60s
@@ -36,7 +51,7 @@ pub struct FailureOptions {
     /// Failures after which a job is tried again
     ///
     /// error (reply of a worker), exit (status of a command), crash, timeout, protocol, spawn (a
-    /// command could not be started).
+    /// command could not be started), memory (more than --max-memory).
     #[arg(hide_short_help = true, long, value_name = "KIND", value_delimiter = ',', default_value = "error,exit,crash,timeout,protocol", value_parser = values::kind)]
     pub retry_on: Vec<RetryOn>,
 

@@ -17,7 +17,8 @@ pub struct InputOptions {
     /// Format of the input lines
     ///
     /// With a COMMAND, each line has the args of one job: one string, one JSON value, or columns. Each
-    /// column is an arg.
+    /// column is an arg. With --protocol raw, each line is a message: json sends the text of a JSON string,
+    /// which may have several lines, and base64 sends any bytes.
     #[arg(id = "input", long = "input", value_name = "FORMAT", value_enum, default_value_t = InputFormat::Lines)]
     pub format: InputFormat,
 

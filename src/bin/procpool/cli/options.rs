@@ -14,6 +14,7 @@ use super::help::HelpOptions;
 use super::input::InputOptions;
 use super::journal::JournalOptions;
 use super::output::OutputOptions;
+use super::queue::QueueOptions;
 use super::recycling::RecyclingOptions;
 use super::short_help;
 use super::texts::{EXAMPLES, LONG_ABOUT, STYLES};
@@ -74,6 +75,9 @@ pub struct Options {
 
     #[command(flatten, next_help_heading = "Journal")]
     pub journal: JournalOptions,
+
+    #[command(flatten, next_help_heading = "Queue")]
+    pub queue: QueueOptions,
 
     #[command(flatten, next_help_heading = "Help")]
     pub help: HelpOptions,

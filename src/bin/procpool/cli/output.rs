@@ -11,9 +11,10 @@ use super::values::ResultFormat;
 
 #[derive(Debug, Args)]
 pub struct OutputOptions {
-    /// Format of results: record (default with a worker), value, text (otherwise)
+    /// Format of results: record (default with a worker), value, text (otherwise), base64
     ///
-    /// With text, the output of a command is passed on byte for byte, and its stderr comes after it.
+    /// With text, the output of a command is passed on byte for byte, and its stderr comes after it. base64
+    /// has the same bytes, in base64: a line for each job that succeeded.
     #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
     pub format: Option<ResultFormat>,
 

@@ -25,6 +25,8 @@ pub enum InputFormat {
     Csv,
     /// Tab-separated values: each is an arg
     Tsv,
+    /// Bytes in base64: a message (raw)
+    Base64,
 }
 
 /// How results are printed.
@@ -36,6 +38,8 @@ pub enum ResultFormat {
     Value,
     /// Strings and the output of commands, unchanged; failures go to stderr
     Text,
+    /// The bytes of text, in base64: a line for each job; failures go to stderr
+    Base64,
 }
 
 /// When to do something that only a person at a terminal needs.
@@ -230,6 +234,14 @@ pub fn depth(text: &str) -> Result<Depth, String> {
         (_, Ok(depth)) if depth > 0 => Ok(Depth::Fixed(depth)),
         _ => Err("expected a whole number, 1 or more, or auto".into()),
     }
+}
+
+/// The limit of a queue: jobs, or bytes with a suffix. As `1000 jobs` or `1000 bytes`.
+pub fn queue_limit(text: &str) -> Result<String, String> {
+    let is_size = text.ends_with(|last: char| last.is_ascii_alphabetic());
+    let limit =
+        size(text).map_err(|_| "expected a number of jobs, 1 or more, or bytes such as 64M")?;
+    Ok(if is_size { format!("{limit} bytes") } else { format!("{limit} jobs") })
 }
 
 /// A number of bytes, with an optional suffix K, M or G (powers of 1024).

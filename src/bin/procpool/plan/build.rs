@@ -13,9 +13,11 @@ use super::invocation::Invocation;
 use super::machine::Machine;
 use super::misuse::Misuse;
 use super::mode::Mode;
+use super::surroundings::{WorkerPlace, surroundings};
 use super::workers::{check_names, first_messages, named_workers, protocol};
 use super::{
-    commands, journal as journal_plan, lines, no_shell, results, route, sources, stdin, usage,
+    commands, journal as journal_plan, lines, no_shell, queue, results, route, sources, stdin,
+    usage,
 };
 use crate::cli::{self, Options};
 
@@ -29,6 +31,8 @@ pub struct Plan {
     pub code: Option<Code>,
     /// The command lines of the workers.
     pub workers: Vec<String>,
+    /// The environment and the directory of the workers.
+    pub surroundings: WorkerPlace,
     /// The protocol of the workers.
     pub protocol: Protocol,
     /// The messages that a fresh worker gets first.
@@ -57,14 +61,14 @@ impl Plan {
         let has_commands = !invocation.has_workers();
         let template = has_commands.then(|| commands::template(&invocation)).transpose()?;
         let protocol = protocol(options)?;
-        let first = first_messages(options, protocol)?;
-        let form = lines::form(&invocation, protocol, template.as_ref())?;
+        let first = first_messages(options, &protocol)?;
+        let form = lines::form(&invocation, &protocol, template.as_ref())?;
         let (names, workers) = named_workers(&options.workers.worker)?;
-        check_names(&invocation, protocol, &names)?;
-        let journal = journal_plan::settings(&invocation, protocol, &form, &names);
+        check_names(&invocation, &protocol, &names)?;
+        let journal = journal_plan::settings(&invocation, &protocol, &form, &names);
         let route = route::route(&invocation, names, &form)?;
         let sources = sources::sources(&invocation)?;
-        let shape = results::shape(&invocation, protocol)?;
+        let shape = results::shape(&invocation, &protocol)?;
         let tag = results::tag(&invocation)?;
         let limits = limits(options);
         let consumers =
@@ -74,10 +78,12 @@ impl Plan {
         let whole = Whole::new(options.input.shuf, total);
         let reader = Reader {
             sources,
-            bundles: may_bundle(options, protocol, &form, &consumers),
+            bundles: may_bundle(options, &protocol, &form, &consumers),
+            coding: lines::coding(options),
             delimiter: options.input.delimiter.unwrap_or(default_delimiter),
             max_line: options.input.max_line,
-            keep_lines: options.failures.failed.is_some(),
+            keep_lines: options.failures.failed.is_some() || queue::is_open(&invocation),
+            takes_any: queue::is_open(&invocation),
             route,
             journal: None,
             rest: None,
@@ -88,7 +94,21 @@ impl Plan {
         };
         let commands = template.map(|template| commands::commands(&invocation, template, &reader));
         let code = invocation.code;
-        Ok(Self { reader, commands, code, workers, protocol, first, shape, tag, limits, journal })
+        let surroundings =
+            if has_commands { WorkerPlace::default() } else { surroundings(options)? };
+        Ok(Self {
+            reader,
+            commands,
+            code,
+            workers,
+            surroundings,
+            protocol,
+            first,
+            shape,
+            tag,
+            limits,
+            journal,
+        })
     }
 }
 
@@ -103,6 +123,7 @@ fn check(invocation: &Invocation<'_>) -> Result<(), Misuse> {
     }
     usage::check(options, Mode::of(invocation), invocation.has_only_words())?;
     stdin::check_terminal(invocation)?;
+    queue::check(invocation)?;
     for line in &options.workers.worker {
         no_shell::check_worker(line)?;
     }

@@ -50,7 +50,7 @@ impl<'a> Invocation<'a> {
             return Columns::Separated;
         }
         match self.options.input.format {
-            InputFormat::Lines => Columns::One,
+            InputFormat::Lines | InputFormat::Base64 => Columns::One,
             InputFormat::Json => Columns::Json,
             InputFormat::Csv => Columns::Csv,
             InputFormat::Tsv => Columns::Tsv,
@@ -131,5 +131,6 @@ fn code(options: &Options) -> Option<Code> {
     let shell = options.commands.shell.as_ref().map(|shell| shell.program().to_owned());
     let mut code = Code::guess(language, text, options.code.setup.clone(), lists);
     code.shell = shell;
-    Some(code)
+    // Workers may be started elsewhere.
+    Some(if options.commands.cwd.is_some() { code.with_absolute_path() } else { code })
 }

@@ -14,7 +14,7 @@ use crate::cli::CommandOptions;
 /// The settings of the journal, if there is one. `names`: those of the workers.
 pub fn settings(
     invocation: &Invocation<'_>,
-    protocol: Protocol,
+    protocol: &Protocol,
     form: &Form,
     names: &[String],
 ) -> Option<JournalSettings> {
@@ -40,7 +40,7 @@ pub fn settings(
 
 /// The parts of a job's key besides its line: the command or the expression. If job lines name their commands, the
 /// command line of the worker is no part of the key, so that you can mend the worker and resume the run.
-fn parts(invocation: &Invocation<'_>, protocol: Protocol) -> Vec<Vec<u8>> {
+fn parts(invocation: &Invocation<'_>, protocol: &Protocol) -> Vec<Vec<u8>> {
     if let Some(code) = invocation.expression() {
         let name = code.language.name();
         let setup = code.setup.iter().map(|setup| setup.clone().into_bytes());

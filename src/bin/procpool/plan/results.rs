@@ -9,6 +9,7 @@ use procpool::engine::{Code, Protocol};
 
 use super::invocation::Invocation;
 use super::misuse::Misuse;
+use super::queue::is_open;
 use crate::cli::values::ResultFormat;
 
 /// What each line of text begins with.
@@ -43,7 +44,7 @@ pub fn tag(invocation: &Invocation<'_>) -> Result<Tag, Misuse> {
 }
 
 /// The shape of results.
-pub fn shape(invocation: &Invocation<'_>, protocol: Protocol) -> Result<Shape, Misuse> {
+pub fn shape(invocation: &Invocation<'_>, protocol: &Protocol) -> Result<Shape, Misuse> {
     let options = invocation.options;
     let gives_records =
         !options.workers.worker.is_empty() || invocation.code.as_ref().is_some_and(Code::is_file);
@@ -51,6 +52,12 @@ pub fn shape(invocation: &Invocation<'_>, protocol: Protocol) -> Result<Shape, M
         Some(ResultFormat::Record) => Shape::Record,
         Some(ResultFormat::Value) => Shape::Value,
         Some(ResultFormat::Text) => Shape::Text,
+        Some(ResultFormat::Base64) => Shape::Base64,
+        None if is_open(invocation) && options.output.detail => Shape::Record,
+        // The machines that run the jobs decide it.
+        None if is_open(invocation) && !options.output.tag => {
+            Shape::Later(Box::leak(Box::default()))
+        }
         None if gives_records && !protocol.is_raw() => Shape::Record,
         None => Shape::Text,
     };

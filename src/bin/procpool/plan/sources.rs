@@ -38,7 +38,8 @@ pub fn sources(invocation: &Invocation<'_>) -> Result<Vec<Source>, Misuse> {
         let links_all = options.input.lists.link;
         return Ok(vec![Source::Args(ArgLists { lists: lists.clone(), links_all })]);
     }
-    let is_idle = invocation.words.is_empty() && !invocation.has_workers();
+    let is_idle =
+        invocation.words.is_empty() && !invocation.has_workers() && options.queue.from.is_none();
     if is_idle && invocation.machine.stdin_is_terminal {
         return Err("nothing to do: name a COMMAND that runs for each input line, or a --worker, \
                     or give job lines on stdin"

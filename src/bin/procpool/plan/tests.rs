@@ -252,7 +252,7 @@ fn the_first_messages_keep_their_order() {
         ["--init", "a", "--notify", "b", "--init", "c", "--protocol", "raw", "-w", "./worker"];
     let plan = plan(&words);
     let messages = [("a", true), ("b", false), ("c", true)]
-        .map(|(line, has_reply)| parse_init(line, has_reply, plan.protocol).expect("a message"));
+        .map(|(line, has_reply)| parse_init(line, has_reply, &plan.protocol).expect("a message"));
     assert_eq!(plan.first, messages);
     assert!(refusal(&["--init", "{", "-w", "./worker"]).starts_with("--init '{': "));
 }

@@ -27,6 +27,8 @@ enum Rule {
     Template,
     /// Runs whose lines are args.
     Args,
+    /// Runs whose lines are args or messages.
+    Contents,
     /// Runs that read lines, and not args after `:::`.
     Lines,
     /// All runs but dry runs.
@@ -41,12 +43,19 @@ const TABLE: &[(&str, Rule)] = &[
     ("protocol", Rule::Worker),
     ("framing", Rule::Worker),
     ("reply_messages", Rule::Worker),
+    ("reply_end", Rule::Worker),
+    ("keep_end", Rule::Worker),
+    ("before_request", Rule::Worker),
+    ("after_request", Rule::Worker),
+    ("banner", Rule::Worker),
+    ("fail_on", Rule::Worker),
     ("pty", Rule::Programs),
     // `route.rs` refuses it by its key.
     ("route", Rule::Everywhere),
     ("init", Rule::Worker),
     ("notify", Rule::Worker),
     ("max_procs", Rule::Everywhere),
+    ("prestart", Rule::Staying),
     ("pipeline", Rule::Staying),
     ("max_reqs", Rule::Staying),
     ("start_limit", Rule::Staying),
@@ -66,8 +75,10 @@ const TABLE: &[(&str, Rule)] = &[
     ("shell", Rule::Template),
     ("replace", Rule::Template),
     ("stdin", Rule::Commands),
-    ("env", Rule::Commands),
-    ("cwd", Rule::Commands),
+    // `surroundings.rs` refuses placeholders that a worker does not have.
+    ("env", Rule::Everywhere),
+    ("cwd", Rule::Everywhere),
+    ("cpu_affinity", Rule::Everywhere),
     ("dry_run", Rule::Commands),
     // `tty.rs` refuses more.
     ("tty", Rule::Commands),
@@ -86,7 +97,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("nice", Rule::Everywhere),
     // `sources.rs` refuses two places for args.
     ("arg_file", Rule::Everywhere),
-    ("input", Rule::Args),
+    ("input", Rule::Contents),
     ("colsep", Rule::Args),
     ("header", Rule::Args),
     ("max_args", Rule::Args),
@@ -122,6 +133,8 @@ const TABLE: &[(&str, Rule)] = &[
     ("no_notice", Rule::Everywhere),
     ("color", Rule::Everywhere),
     ("timeout", Rule::Everywhere),
+    ("silence", Rule::Everywhere),
+    ("max_memory", Rule::Everywhere),
     ("slow", Rule::Everywhere),
     ("retries", Rule::Everywhere),
     ("retry_on", Rule::Everywhere),
@@ -135,6 +148,17 @@ const TABLE: &[(&str, Rule)] = &[
     ("journal", Rule::Run),
     ("resume", Rule::Everywhere),
     ("fsync", Rule::Everywhere),
+    // queue.rs refuses options that have no meaning with a queue, or without.
+    ("to", Rule::Everywhere),
+    ("from", Rule::Everywhere),
+    ("via", Rule::Everywhere),
+    ("dead", Rule::Everywhere),
+    ("run", Rule::Everywhere),
+    ("drain", Rule::Everywhere),
+    ("queue_limit", Rule::Everywhere),
+    ("ack_wait", Rule::Everywhere),
+    ("replicas", Rule::Everywhere),
+    ("queue_timeout", Rule::Everywhere),
     ("help", Rule::Everywhere),
     ("version", Rule::Everywhere),
     // These are given alone.
@@ -170,6 +194,8 @@ const LINUX: &[(&str, &str)] = &[
     ("max_load", "the load average (/proc/loadavg)"),
     ("min_free_memory", "the free memory (/proc/meminfo)"),
     ("max_rss", "the memory of a process (/proc/PID/statm)"),
+    ("max_memory", "the memory of processes (/proc/PID/stat)"),
+    ("cpu_affinity", "the CPUs of a process (sched_setaffinity)"),
 ];
 
 /// Refuses the options that have no effect on this system.
@@ -177,7 +203,7 @@ fn check_system(options: &Options) -> Result<(), String> {
     let given = |(id, _): &&(&str, &str)| options.given.iter().any(|given| given == id);
     match LINUX.iter().find(given) {
         Some((id, what)) if !cfg!(target_os = "linux") => Err(format!(
-            "{} has no effect on this system: procpool reads {what} on Linux only",
+            "{} has no effect on this system: procpool knows {what} on Linux only",
             spelled(id)
         )),
         _ => Ok(()),
@@ -215,14 +241,20 @@ pub fn check(options: &Options, mode: Mode, has_lists: bool) -> Result<(), Strin
     let can_be = |kind: Kind| match kind {
         Kind::Exit => is_command,
         Kind::Error | Kind::Crash | Kind::Protocol => !is_command,
+        Kind::Memory => given("max_memory"),
         _ => true,
     };
     if given("retry_on") && !options.failures.retry_on.iter().any(|kind| can_be(kind.0)) {
+        let memory = if given("max_memory") { ", memory" } else { "" };
         return Err(if is_command {
-            "--retry-on names no failure of a command: those are exit, timeout and spawn".to_owned()
+            format!(
+                "--retry-on names no failure of a command: those are exit, timeout{memory} and spawn"
+            )
         } else {
-            "--retry-on names no failure of a worker: those are error, crash, timeout and protocol"
-                .to_owned()
+            format!(
+                "--retry-on names no failure of a worker: those are error, crash, timeout{memory} and \
+                 protocol"
+            )
         });
     }
     Ok(())
@@ -280,7 +312,7 @@ impl Rule {
                 "has no effect with --protocol raw, where each line is a message without args: leave it out"
                     .to_owned()
             }
-            Self::Args if !has_args => "is about the args of a COMMAND, but without a COMMAND each \
+            Self::Args | Self::Contents if !has_args && mode != Raw => "is about the args of a COMMAND, but without a COMMAND each \
                                         line is a whole job: name a COMMAND, or leave it out"
                 .to_owned(),
             Self::Lines if has_lists => {
@@ -331,6 +363,7 @@ mod tests {
             (Rule::Commands, &[Command, JobCommands]),
             (Rule::Template, &[Command]),
             (Rule::Args, &[Command, WorkerCommand, Expression, FileCommand]),
+            (Rule::Contents, &[Command, WorkerCommand, Raw, Expression, FileCommand]),
             (Rule::Lines, &MODES),
             (Rule::Run, &MODES),
         ] {

@@ -4,7 +4,7 @@ pub mod builders;
 mod ending;
 mod events;
 pub mod hosts;
-mod reporter;
+pub mod reporter;
 mod slow;
 mod slurm;
 mod watch;

@@ -31,6 +31,7 @@ use crate::interrupts::{FatalSignal, Interrupts};
 use crate::outputs::Outputs;
 use crate::plan::{Misuse, Plan};
 use crate::pools::Pools;
+use crate::queue::{QueueEnd, QueuePlan};
 use crate::report::again::Again;
 use crate::report::bookkeeper::{Bookkeeper, ReportSettings};
 use crate::report::closing::Closing;
@@ -74,8 +75,7 @@ pub fn run(mut options: Options, early: Option<Early>) -> anyhow::Result<Status>
     builders::allow_descriptors(size.all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
     check_whole(&plan, &outputs, hosts.is_some())?;
-    check_streams(&plan.reader.sources)?;
-    greet_terminal(&plan.reader, &console);
+    begin_input(&plan.reader, &options, &console)?;
     plan.reader.rest.clone_from(&outputs.rest);
     let journal = open_journal(&mut plan, &console)?;
     let results = ResultSinks::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
@@ -83,7 +83,9 @@ pub fn run(mut options: Options, early: Option<Early>) -> anyhow::Result<Status>
     plan.reader.bundles &= !bookkeeper.wants_each_job();
     let watcher = Arc::clone(&reporter) as Arc<dyn Watcher>;
     let sink = Arc::clone(&bookkeeper) as Arc<dyn Sink>;
-    let pools = builders::build(&plan, &options, size, hosts.as_ref(), &watcher, &sink)?;
+    let queue = open_queue(&plan, &options, size, &journal, &sink, &reporter)?;
+    let sink = queue.as_ref().and_then(|queue| queue.sink()).unwrap_or(sink);
+    let pools = builders::build(&plan, &options, size, hosts.as_ref(), &watcher, &sink, queue)?;
     bookkeeper.watch(&pools);
     let progress = show_progress(&options, &plan, &pools, size, &output, &journal, &reporter)?;
     let (orders, ordered) = unbounded_channel();
@@ -115,6 +117,15 @@ pub fn run(mut options: Options, early: Option<Early>) -> anyhow::Result<Status>
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(run.watch(plan.reader, events))
+}
+
+/// Checks the streams, and says that lines are read from the terminal, unless jobs come from a queue.
+fn begin_input(reader: &Reader, options: &Options, console: &Console) -> anyhow::Result<()> {
+    if options.queue.from.is_none() {
+        check_streams(&reader.sources)?;
+        greet_terminal(reader, console);
+    }
+    Ok(())
 }
 
 /// Sets the folder of `--tmpdir`.
@@ -164,6 +175,33 @@ fn check_terminal(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Opens the queue that jobs go to or come from, if there is one.
+fn open_queue(
+    plan: &Plan,
+    options: &Options,
+    size: Size,
+    journal: &Option<Arc<Journal>>,
+    sink: &Arc<dyn Sink>,
+    reporter: &Arc<Reporter>,
+) -> anyhow::Result<Option<Arc<QueueEnd>>> {
+    let Some((role, url)) = options.queue.role() else { return Ok(None) };
+    let run = journal.as_ref().map(|journal| journal.name_of_run()).transpose();
+    let queue = QueueEnd::start(&QueuePlan {
+        role,
+        url,
+        options,
+        form: &plan.reader.form,
+        shape: plan.shape,
+        is_open: plan.reader.takes_any,
+        has_workers: plan.commands.is_none(),
+        slots: size.all_slots(),
+        run: run.context("the journal can't be looked at")?,
+        sink,
+        reporter,
+    })?;
+    Ok(Some(Arc::new(queue)))
+}
+
 /// Shows the progress, as the options say.
 fn show_progress(
     options: &Options,
@@ -187,6 +225,7 @@ fn show_progress(
     } else {
         Surroundings::of(&plan.reader.sources).manner(mode)
     };
+    let manner = if options.queue.from.is_some() { Manner::Hidden } else { manner };
     let has_rate = options.throttling.rate >= options.throttling.delay;
     let viewed = Viewed {
         output: Arc::clone(output),

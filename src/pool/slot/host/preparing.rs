@@ -25,6 +25,7 @@ impl HostSlot {
             env: &[],
             clears_env: false,
             slot: 0,
+            cpus: None,
             cwd: None,
             stdin: ProcessStdin::Null,
             output: ProcessOutput::Pipes,

@@ -145,7 +145,7 @@ impl HostSlot {
             Err(failure) => self.note_failure(failure.kind),
         }
         let outcome = done.outcome.as_ref().map(|value| match value {
-            RemoteValue::Json(json) => Value::Json(json),
+            RemoteValue::Json(json) => Value::Json(*json),
             RemoteValue::Bytes(bytes) => Value::Bytes(bytes),
         });
         match finished {
