@@ -219,13 +219,12 @@ fn show_progress(
     } else {
         messages.progress
     };
-    let manner = if options.commands.tty {
-        // The terminal is the job's.
+    let manner = if options.commands.tty || options.queue.from.is_some() {
+        // The terminal is the job's, or nobody looks.
         Manner::Hidden
     } else {
         Surroundings::of(&plan.reader.sources).manner(mode)
     };
-    let manner = if options.queue.from.is_some() { Manner::Hidden } else { manner };
     let has_rate = options.throttling.rate >= options.throttling.delay;
     let viewed = Viewed {
         output: Arc::clone(output),
