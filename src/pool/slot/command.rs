@@ -45,6 +45,8 @@ pub(super) enum CutShort {
     Abandoned,
     /// Its output could not be kept.
     NotKept,
+    /// Its input could not be read.
+    NotFed,
     /// It was stopped, because it wanted the terminal.
     Stopped,
     /// It printed nothing for too long.
@@ -62,7 +64,7 @@ pub(super) struct Running<'a> {
     /// The bytes for its stdin.
     pub(super) input: Vec<u8>,
     /// How much of its input it has been given.
-    pub(super) written: usize,
+    pub(super) written: u64,
     pub(super) printed: Printed,
     /// Nobody takes the lines that it has printed, so no more are read.
     pub(super) is_held_up: bool,
@@ -71,6 +73,8 @@ pub(super) struct Running<'a> {
     pub(super) heard: Option<Moment>,
     /// Why its output could not be kept.
     pub(super) trouble: Option<io::Error>,
+    /// Why its input could not be read.
+    pub(super) unfed: Option<io::Error>,
     stopped: Option<Stopped>,
     /// When this process was last asked to stop, because the job with the terminal was stopped.
     pub(super) asked_to_stop: Option<Moment>,
@@ -95,6 +99,8 @@ pub(super) struct Ended {
     pub(super) is_left_behind: bool,
     /// Why its output could not be kept.
     pub(super) trouble: Option<io::Error>,
+    /// Why its input could not be read.
+    pub(super) unfed: Option<io::Error>,
     /// How it was stopped, if it wanted the terminal.
     pub(super) stopped: Option<Stopped>,
     /// How much memory it used, if that was too much.
@@ -142,6 +148,9 @@ impl<'a> Running<'a> {
             wake,
         };
         let process = Process::start(&spec, &shared.groups)?;
+        if job.block().is_some() {
+            process.widen_stdin();
+        }
         let stream = || Capture::new(&shared.files.spool);
         Ok(Self {
             shared,
@@ -154,6 +163,7 @@ impl<'a> Running<'a> {
             is_held_up: false,
             heard: None,
             trouble: None,
+            unfed: None,
             stopped: None,
             asked_to_stop: None,
             excess: None,
@@ -324,6 +334,8 @@ impl<'a> Running<'a> {
     fn why_cut_short(&self, now: Moment, deadline: Moment) -> Option<CutShort> {
         if self.trouble.is_some() {
             Some(CutShort::NotKept)
+        } else if self.unfed.is_some() {
+            Some(CutShort::NotFed)
         } else if self.shared.groups.is_killing() || now >= self.shared.stopping.at() {
             Some(CutShort::RunEnded)
         } else if self.job.is_abandoned() {
@@ -383,6 +395,9 @@ impl<'a> Running<'a> {
         } else if cut.is_none() && was_killed {
             // It was killed with all others, before its slot noticed.
             Some(CutShort::RunEnded)
+        } else if cut.is_none() && self.unfed.is_some() {
+            // It found the end of its stdin before its slot noticed.
+            Some(CutShort::NotFed)
         } else {
             cut
         };
@@ -395,6 +410,7 @@ impl<'a> Running<'a> {
             cut,
             is_left_behind,
             trouble: self.trouble,
+            unfed: self.unfed,
             stopped: self.stopped,
             excess: self.excess,
         }

@@ -17,7 +17,7 @@ impl Running<'_> {
     /// The streams of a command.
     pub(super) fn streams(commands: &Commands) -> (ProcessStdin, ProcessOutput) {
         let output = match commands {
-            Commands { tty: true, .. } => ProcessOutput::Ours,
+            Commands { tty: true, .. } | Commands { own_output: true, .. } => ProcessOutput::Ours,
             Commands { pty: true, .. } => ProcessOutput::Terminal,
             _ => ProcessOutput::Pipes,
         };
