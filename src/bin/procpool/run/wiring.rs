@@ -77,10 +77,7 @@ pub fn run(
     builders::allow_descriptors(size.with_room(&options).all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
     check_whole(&plan, &outputs, hosts.is_some())?;
-    if options.queue.from.is_none() {
-        check_streams(&plan.reader, &outputs)?;
-        greet_terminal(&plan.reader, &console);
-    }
+    begin_input(&plan.reader, &outputs, &options, &console)?;
     plan.reader.rest.clone_from(&outputs.rest);
     let journal = open_journal(&mut plan, &console)?;
     let results = ResultSinks::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
@@ -124,31 +121,18 @@ pub fn run(
     runtime.block_on(run.watch(plan.reader, events))
 }
 
-/// Opens the queue that jobs go to or come from, if there is one.
-fn open_queue(
-    plan: &Plan,
+/// Checks the streams, and says that lines are read from the terminal, unless jobs come from a queue.
+fn begin_input(
+    reader: &Reader,
+    outputs: &Outputs,
     options: &Options,
-    size: Size,
-    journal: &Option<Arc<Journal>>,
-    sink: &Arc<dyn Sink>,
-    reporter: &Arc<Reporter>,
-) -> anyhow::Result<Option<Arc<QueueEnd>>> {
-    let Some((role, url)) = options.queue.role() else { return Ok(None) };
-    let run = journal.as_ref().map(|journal| journal.name_of_run()).transpose();
-    let queue = QueueEnd::start(&QueuePlan {
-        role,
-        url,
-        options,
-        form: &plan.reader.form,
-        shape: plan.shape,
-        is_open: plan.reader.takes_any,
-        has_workers: plan.commands.is_none(),
-        slots: size.all_slots(),
-        run: run.context("the journal can't be looked at")?,
-        sink,
-        reporter,
-    })?;
-    Ok(Some(Arc::new(queue)))
+    console: &Console,
+) -> anyhow::Result<()> {
+    if options.queue.from.is_none() {
+        check_streams(reader, outputs)?;
+        greet_terminal(reader, console);
+    }
+    Ok(())
 }
 
 /// Sets the folder of `--tmpdir`.
@@ -196,6 +180,33 @@ fn check_terminal(options: &Options) -> anyhow::Result<()> {
         Console::terminal().context("--confirm has no terminal to ask on")?;
     }
     Ok(())
+}
+
+/// Opens the queue that jobs go to or come from, if there is one.
+fn open_queue(
+    plan: &Plan,
+    options: &Options,
+    size: Size,
+    journal: &Option<Arc<Journal>>,
+    sink: &Arc<dyn Sink>,
+    reporter: &Arc<Reporter>,
+) -> anyhow::Result<Option<Arc<QueueEnd>>> {
+    let Some((role, url)) = options.queue.role() else { return Ok(None) };
+    let run = journal.as_ref().map(|journal| journal.name_of_run()).transpose();
+    let queue = QueueEnd::start(&QueuePlan {
+        role,
+        url,
+        options,
+        form: &plan.reader.form,
+        shape: plan.shape,
+        is_open: plan.reader.takes_any,
+        has_workers: plan.commands.is_none(),
+        slots: size.all_slots(),
+        run: run.context("the journal can't be looked at")?,
+        sink,
+        reporter,
+    })?;
+    Ok(Some(Arc::new(queue)))
 }
 
 /// Shows the progress, as the options say.
