@@ -9,6 +9,7 @@ mod command_output;
 pub(crate) mod key;
 pub(crate) mod naming;
 mod outcome;
+pub(crate) mod party;
 mod portable;
 pub(crate) mod printed;
 mod sink;

@@ -1,6 +1,7 @@
 //! The name of a job in messages, its place in the input, and its id.
 
 use super::call::FIRST_CALL;
+use super::party::without_party;
 use super::unit::{Job, Place};
 use crate::util::text::printable;
 
@@ -37,7 +38,7 @@ pub(crate) fn place(place: Place, sources: &[String]) -> Option<String> {
 
 /// The job's number among all jobs; 0: it is the job of a call.
 pub(crate) fn number(job: &Job) -> u64 {
-    if job.seq < FIRST_CALL { job.seq } else { 0 }
+    if job.seq < FIRST_CALL { without_party(job.seq) } else { 0 }
 }
 
 /// The job's id, as a person would write it.

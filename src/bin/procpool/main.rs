@@ -71,5 +71,5 @@ fn run(options: Options) -> Status {
     let early = signals::end_early();
     descriptors::keep_from_workers(&options);
     terminal::remember();
-    run::run(options, early).unwrap_or_else(Status::from_error)
+    run::server::run(options, early).unwrap_or_else(Status::from_error)
 }

@@ -3,6 +3,7 @@
 
 mod elsewhere;
 mod limit;
+mod parties;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -24,6 +24,7 @@ pub mod queue;
 mod recycling;
 pub mod report;
 pub mod semaphore;
+mod server;
 pub mod setting_names;
 mod short_help;
 pub mod texts;

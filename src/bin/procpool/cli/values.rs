@@ -39,6 +39,8 @@ pub enum ResultFormat {
     Value,
     /// Strings and the output of commands, unchanged; failures go to stderr
     Text,
+    /// The --status of a server as text for Prometheus
+    Prometheus,
     /// The bytes of text, in base64: a line for each job; failures go to stderr
     Base64,
 }

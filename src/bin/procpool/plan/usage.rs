@@ -99,6 +99,12 @@ const TABLE: &[(&str, Rule)] = &[
     ("fg", Rule::Commands),
     ("wait", Rule::Everywhere),
     ("semaphore_timeout", Rule::Everywhere),
+    // run/server.rs looks after these: which options go with them.
+    ("serve", Rule::Everywhere),
+    ("connect", Rule::Everywhere),
+    ("keep", Rule::Staying),
+    ("status", Rule::Everywhere),
+    ("stop", Rule::Everywhere),
     ("delay", Rule::Everywhere),
     ("rate", Rule::Everywhere),
     ("max_load", Rule::Everywhere),

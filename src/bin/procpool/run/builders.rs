@@ -8,7 +8,8 @@ use anyhow::Context as _;
 use procpool::engine::input::route::Route;
 use procpool::engine::input::{Reader, Source};
 use procpool::engine::{
-    AgentTask, Builder, Commands, Hosts, Init, Limits, Pool, Protocol, Sink, Timeout, Watcher,
+    AgentTask, Builder, Commands, Hosts, Init, Limits, Pool, Protocol, ServedPool, Sink,
+    Switchboard, Timeout, Watcher,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -99,17 +100,16 @@ pub fn build(
             .max_procs(size.slots.clamp(1, MOST_SLOTS))
     };
     // Each kind of worker has a connection of its own.
-    let on_hosts = |index: usize, pool: Builder| match hosts {
-        Some(hosts) => {
-            pool.host_name(procpool::engine::THIS_HOST).hosts(hosts::of_pool(hosts, index))
-        }
-        None => pool,
+    let on_hosts = |index: usize, pool: Builder| -> anyhow::Result<Builder> {
+        let Some(hosts) = hosts else { return Ok(pool) };
+        let pool = pool.host_name(procpool::engine::THIS_HOST);
+        Ok(pool.hosts(hosts::of_pool(hosts, index)?))
     };
     // There is a builder for each pool, or one builder for all of them.
     let builders = kinds(plan, options).into_iter().map(described).cycle().take(size.pools);
     let mut pools: Vec<Pool> = Vec::new();
     for (index, builder) in builders.enumerate() {
-        let builder = on_hosts(index, builder);
+        let builder = on_hosts(index, builder)?;
         let builder = builder.prestart(size.prestarted(index, options.workers.prestart, hosts));
         let builder = match pools.first() {
             Some(first) => builder.beside(first, index * size.slots),
@@ -122,6 +122,38 @@ pub fn build(
         pools.limit(limit);
     }
     Ok(pools)
+}
+
+/// Builds the pools of a server, each with a switchboard for its outcomes. `log` gets the messages that are for no
+/// caller.
+///
+/// # Errors
+/// A worker can't be run.
+pub fn build_served(
+    plan: &Plan,
+    options: &Options,
+    size: Size,
+    log: &Arc<dyn Watcher>,
+) -> anyhow::Result<Vec<ServedPool>> {
+    let limits = Limits { jobserver: false, ..plan.limits.clone() };
+    let mut served: Vec<ServedPool> = Vec::new();
+    let kinds = kinds(plan, options);
+    let all_slots = kinds.len() * size.slots;
+    for (index, builder) in kinds.into_iter().enumerate() {
+        let switchboard = Switchboard::new(Arc::clone(log));
+        let builder = set(builder, options, all_slots)
+            .limits(limits.clone())
+            .watcher(Arc::clone(&switchboard) as Arc<dyn Watcher>)
+            .sink(Arc::clone(&switchboard) as Arc<dyn Sink>)
+            .max_procs(size.slots.clamp(1, MOST_SLOTS))
+            .goes_on(true);
+        let builder = match served.first() {
+            Some(first) => builder.beside(&first.pool, index * size.slots),
+            None => builder,
+        };
+        served.push(ServedPool { pool: builder.build_checked()?, switchboard });
+    }
+    Ok(served)
 }
 
 /// Builds the pool of an agent: the one with this index.
@@ -258,6 +290,16 @@ fn adopts_orphans() -> bool {
         return true;
     }
     rustix::process::getpid().is_init()
+}
+
+/// Raises the limit of open files for this number of slots and of callers, with so many descriptors each. Returns how
+/// many callers there is room for.
+pub fn allow_callers(slots: usize, fds: usize, most: usize) -> usize {
+    allow_descriptors(slots + (fds * most).div_ceil(10));
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    // Those who have just connected take some as well.
+    (limit.saturating_sub(256 + 10 * slots) / fds).clamp(8, most)
 }
 
 /// Raises the limit of open files for this number of slots, as far as the system allows it. A worker takes three

@@ -12,7 +12,7 @@ use procpool::engine::input::{Census, Form, Reader, Source};
 use procpool::engine::journal::Journal;
 use procpool::engine::output::failure::FailureStyle;
 use procpool::engine::output::{Format, Output, Screen, Settings};
-use procpool::engine::{Sink, Watcher};
+use procpool::engine::{Sink, Visit, Watcher};
 use rustix::termios::tcgetwinsize;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -57,16 +57,17 @@ const SLOW: Duration = Duration::from_secs(60);
 const FROM_TERMINAL: &str = "reading lines from the terminal until Ctrl-D; or give args after :::";
 const FROM_TERMINAL_JOBS: &str = "reading jobs from the terminal, one per line, until Ctrl-D";
 
-/// Runs what the options ask for.
+/// Runs what the options ask for. `server`: the server that runs the jobs.
 ///
 /// # Errors
 /// The run could not begin.
-pub fn run(mut options: Options, early: Option<Early>) -> anyhow::Result<Status> {
+pub fn run(
+    mut options: Options,
+    early: Option<Early>,
+    server: Option<Visit>,
+) -> anyhow::Result<Status> {
     choose_temporary_folder(&options)?;
-    let hosts = hosts::find(&options)?;
-    if hosts.is_some() {
-        hosts::name_host(&mut options, procpool::engine::THIS_HOST);
-    }
+    let hosts = hosts::find(&mut options, server)?;
     let (events, received) = unbounded_channel();
     let reporter = Arc::new(Reporter::new(events.clone()));
     let console = Arc::clone(&reporter.console);
