@@ -232,6 +232,8 @@ mod config;
 #[cfg(feature = "unstable-engine")]
 mod input;
 mod interpreter;
+#[cfg(feature = "nats")]
+mod jetstream;
 mod job;
 #[cfg(feature = "unstable-engine")]
 mod journal;
@@ -303,6 +305,12 @@ pub mod engine {
     /// Input → jobs.
     pub mod input {
         pub use crate::input::*;
+    }
+
+    /// A durable queue of jobs on NATS JetStream.
+    #[cfg(feature = "nats")]
+    pub mod jetstream {
+        pub use crate::jetstream::*;
     }
 
     /// The journal of a run.

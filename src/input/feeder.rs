@@ -207,6 +207,10 @@ impl Feeder<'_> {
             (Ok(text), _) => match reader.fields(text) {
                 Ok(None) => true,
                 Ok(Some(fields)) => self.fields(place, &fields, text),
+                Err(invalid) if reader.takes_any => {
+                    let job = Job::unreadable(self.seq + 1, place, &invalid.id);
+                    self.job(job, place, None, text)
+                }
                 Err(invalid) => {
                     self.invalid(place, &invalid, Some(text.into()));
                     true

@@ -57,6 +57,8 @@ pub struct Reader {
     pub max_line: usize,
     /// Each job keeps the lines that it was made of.
     pub keep_lines: bool,
+    /// A line that is no job becomes an empty job that has its line: others decide what it is.
+    pub takes_any: bool,
     /// Messages that are read together may be fed as one job. Their results are delivered together
     /// ([`Sink::texts`](crate::Sink::texts)).
     pub bundles: bool,
@@ -83,6 +85,7 @@ impl Reader {
             delimiter: b'\n',
             max_line: 64 << 20,
             keep_lines: false,
+            takes_any: false,
             bundles: false,
             route: Route::One,
             journal: None,

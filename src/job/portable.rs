@@ -48,6 +48,17 @@ impl Job {
         }
     }
 
+    /// Appends the content of a single job: the same for each job that is read from the same line.
+    #[cfg(feature = "nats")]
+    pub(crate) fn put_content(&self, out: &mut Vec<u8>) {
+        put_bytes(&self.body.text[self.body.begin..], out);
+        put_bytes(self.line().unwrap_or_default(), out);
+        put_option(
+            self.timeout.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX - 1)),
+            out,
+        );
+    }
+
     fn put_ends(&self, form: u64, out: &mut Vec<u8>) {
         put_number(form, out);
         put_number((self.body.args_at - self.body.begin) as u64, out);

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::UNIX_EPOCH;
 
 use super::error::{JournalError, JournalProblem};
 use super::file;
@@ -109,6 +110,20 @@ impl Journal {
     /// Where the journal is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// A name for the run that the journal is of: it stays the same when the run is resumed, and another journal has
+    /// another one.
+    ///
+    /// # Errors
+    /// The file can't be looked at.
+    pub fn name_of_run(&self) -> std::io::Result<String> {
+        use std::os::unix::fs::MetadataExt as _;
+        let found = std::fs::metadata(&self.path)?;
+        let born = found.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let born = born.unwrap_or_default().as_nanos();
+        let path = std::fs::canonicalize(&self.path)?;
+        Ok(format!("{} {} {born}", path.display(), found.ino()))
     }
 
     /// How many bytes of a torn last line were cut off.

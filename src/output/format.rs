@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use base64::engine::general_purpose::STANDARD;
 use base64::write::EncoderWriter;
@@ -45,6 +45,18 @@ pub enum Shape {
     /// The bytes of [`Shape::Text`] in base64, on a line. Of a job that failed there is only the line on
     /// stderr.
     Base64,
+    /// What is set here before the first result is formatted. Otherwise it is text.
+    Later(&'static OnceLock<Shape>),
+}
+
+impl Shape {
+    /// The shape that is meant.
+    fn now(self) -> Self {
+        match self {
+            Self::Later(later) => later.get().copied().unwrap_or(Self::Text),
+            shape => shape,
+        }
+    }
 }
 
 impl Format {
@@ -58,7 +70,7 @@ impl Format {
         out: &mut impl Write,
         err: &mut impl Write,
     ) -> io::Result<()> {
-        match (self.shape, done.outcome, done.printed) {
+        match (self.shape.now(), done.outcome, done.printed) {
             (Shape::Record, ..) => {
                 self.record(done, out)?;
                 self.failure_line(done, err)?;
@@ -89,7 +101,9 @@ impl Format {
                 tagger.write(b"\n")?;
                 return Ok(());
             }
-            (_, Err(_), printed) => return self.to_stderr(done, printed, err),
+            (Shape::Later(_), ..) | (_, Err(_), _) => {
+                return self.to_stderr(done, done.printed, err);
+            }
         }
         out.write_all(b"\n")
     }
@@ -99,7 +113,7 @@ impl Format {
     /// # Errors
     /// The output can't be read back, or can't be written to the temporary file of `spool`.
     pub(super) fn large(&self, done: &Done<'_>, spool: &Arc<Spool>) -> io::Result<Large> {
-        if let (Shape::Text, false, Some(printed)) = (self.shape, self.tag, done.printed) {
+        if let (Shape::Text, false, Some(printed)) = (self.shape.now(), self.tag, done.printed) {
             let mut tail = Vec::new();
             self.failure_line(done, &mut tail)?;
             return Ok(Large { printed: Arc::clone(printed), tail });
@@ -185,7 +199,7 @@ impl Format {
         let wording = Wording {
             commands: self.commands.as_deref(),
             sources: &self.sources,
-            quotes_stderr: self.shape == Shape::Record,
+            quotes_stderr: self.shape.now() == Shape::Record,
         };
         let line = wording.line(done, failure, &self.failures);
         let mut tagger = self.stderr_tagger(done.job, err);

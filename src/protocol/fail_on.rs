@@ -139,6 +139,7 @@ impl std::error::Error for FailOnError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::value::RawValue;
 
     fn fails(sign: &str, result: &str, is_json: bool) -> Option<String> {
         let sign = FailOn::parse(sign, is_json).expect("a sign");

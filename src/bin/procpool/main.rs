@@ -12,6 +12,7 @@ mod lock;
 mod outputs;
 mod plan;
 mod pools;
+mod queue;
 mod report;
 mod run;
 mod signals;
@@ -48,6 +49,10 @@ fn instead_of_a_run(help: &HelpOptions) -> Option<String> {
 }
 
 fn run(options: Options) -> Status {
+    if let Some(url) = &options.queue.dead {
+        return queue::print_dead(&options, url)
+            .map_or_else(Status::from_error, |()| Status::Success);
+    }
     signals::hear_of_children();
     let early = signals::end_early();
     descriptors::keep_from_workers(&options);

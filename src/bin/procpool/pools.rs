@@ -4,33 +4,54 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use procpool::engine::input::End;
 use procpool::engine::{Closed, Feed, Gate, Job, Pool, Underway};
 
-/// The pools of a run, at least one.
-#[derive(Clone, Debug)]
+use crate::queue::QueueEnd;
+
+/// The pools of a run: at least one, or none if jobs only go to a queue.
+#[derive(Clone)]
 pub struct Pools {
     pools: Arc<[Pool]>,
+    /// The queue that jobs go to or come from.
+    queue: Option<Arc<QueueEnd>>,
 }
 
 impl Pools {
-    /// Joins these pools, at least one. The first one answers for the parts that all of them share.
-    pub fn new(pools: Vec<Pool>) -> Self {
-        Self { pools: pools.into() }
+    /// Joins these pools. The first one answers for the parts that all of them share.
+    pub fn new(pools: Vec<Pool>, queue: Option<Arc<QueueEnd>>) -> Self {
+        Self { pools: pools.into(), queue }
+    }
+
+    /// Feeds the pools from the queue, until no more jobs come. `None`: they do not come from a queue.
+    pub fn work_off_queue(&self) -> Option<End> {
+        self.queue.as_ref()?.work(self.pools.first()?)
     }
 
     /// As [`Pool::finish`].
     pub fn finish(&self) {
         self.pools.iter().for_each(Pool::finish);
+        if let Some(queue) = &self.queue {
+            queue.finish();
+        }
     }
 
     /// As [`Pool::stop`].
     pub fn stop(&self) {
         self.pools.iter().for_each(Pool::stop);
+        self.stop_queue();
     }
 
     /// As [`Pool::terminate`].
     pub fn terminate(&self) {
         self.pools.iter().for_each(Pool::terminate);
+        self.stop_queue();
+    }
+
+    fn stop_queue(&self) {
+        if let Some(queue) = &self.queue {
+            queue.stop();
+        }
     }
 
     /// The running jobs of all pools, as [`Pool::underway`] lists those of one.
@@ -49,22 +70,25 @@ impl Pools {
 
     /// As [`Pool::held_back`]. All pools share their limits.
     pub fn held_back(&self) -> Option<(Gate, usize)> {
-        self.pools[0].held_back()
+        self.pools.first()?.held_back()
     }
 
     /// As [`Pool::kill`].
     pub fn kill(&self) {
         self.pools.iter().for_each(Pool::kill);
+        self.stop_queue();
     }
 
     /// As [`Pool::drain`].
     pub fn drain(&self) {
         self.pools.iter().for_each(Pool::drain);
+        self.stop_queue();
     }
 
     /// As [`Pool::cancel`].
     pub fn cancel(&self) {
         self.pools.iter().for_each(Pool::cancel);
+        self.stop_queue();
     }
 
     /// As [`Pool::ended`], for all pools.
@@ -72,26 +96,30 @@ impl Pools {
         for pool in self.pools.iter() {
             pool.ended().await;
         }
+        if let Some(queue) = &self.queue {
+            queue.ended().await;
+        }
     }
 
     /// As [`Pool::pause`]. All pools share their processes and their clock.
     pub fn pause(&self) {
-        self.pools[0].pause();
+        self.pools.iter().take(1).for_each(Pool::pause);
     }
 
     /// As [`Pool::resume`].
     pub fn resume(&self) {
-        self.pools[0].resume();
+        self.pools.iter().take(1).for_each(Pool::resume);
     }
 
     /// As [`Pool::started`], for all pools: they share the count.
     pub fn started(&self) -> u64 {
-        self.pools[0].started()
+        self.pools.first().map_or(0, Pool::started)
     }
 
     /// As [`Pool::left`].
     pub fn left(&self) -> usize {
-        self.pools.iter().map(Pool::left).sum()
+        let queued = self.queue.as_ref().map_or(0, |queue| queue.left());
+        queued + self.pools.iter().map(Pool::left).sum::<usize>()
     }
 }
 
@@ -99,6 +127,9 @@ impl Feed for Pools {
     fn feed(&self, batch: &mut Vec<Job>) -> Result<(), Closed> {
         if let [pool] = &*self.pools {
             return pool.feed(batch);
+        }
+        if let Some(queue) = &self.queue {
+            return queue.feed(batch);
         }
         let mut parts: Vec<Vec<Job>> = self.pools.iter().map(|_| Vec::new()).collect();
         for job in batch.drain(..) {

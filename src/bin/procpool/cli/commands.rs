@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::{Args, ValueHint};
 
 use super::hosts::HostOptions;
+use super::server::ServerOptions;
 
 #[derive(Debug, Args)]
 pub struct CommandOptions {
@@ -65,4 +66,7 @@ pub struct CommandOptions {
 
     #[command(flatten, next_help_heading = "Hosts")]
     pub hosts: HostOptions,
+
+    #[command(flatten, next_help_heading = "Server")]
+    pub server: ServerOptions,
 }

@@ -17,6 +17,7 @@ mod journal;
 mod messages;
 pub mod options;
 mod output;
+pub mod queue;
 mod recycling;
 pub mod report;
 mod server;

@@ -14,8 +14,8 @@ use super::help::HelpOptions;
 use super::input::InputOptions;
 use super::journal::JournalOptions;
 use super::output::OutputOptions;
+use super::queue::QueueOptions;
 use super::recycling::RecyclingOptions;
-use super::server::ServerOptions;
 use super::short_help;
 use super::texts::{EXAMPLES, LONG_ABOUT, STYLES};
 use super::throttling::ThrottlingOptions;
@@ -61,9 +61,6 @@ pub struct Options {
     #[command(flatten, next_help_heading = "Commands")]
     pub commands: CommandOptions,
 
-    #[command(flatten, next_help_heading = "Server")]
-    pub server: ServerOptions,
-
     #[command(flatten, next_help_heading = "Throttling")]
     pub throttling: ThrottlingOptions,
 
@@ -78,6 +75,9 @@ pub struct Options {
 
     #[command(flatten, next_help_heading = "Journal")]
     pub journal: JournalOptions,
+
+    #[command(flatten, next_help_heading = "Queue")]
+    pub queue: QueueOptions,
 
     #[command(flatten, next_help_heading = "Help")]
     pub help: HelpOptions,

@@ -210,6 +210,14 @@ pub fn depth(text: &str) -> Result<Depth, String> {
     }
 }
 
+/// The limit of a queue: jobs, or bytes with a suffix. As `1000 jobs` or `1000 bytes`.
+pub fn queue_limit(text: &str) -> Result<String, String> {
+    let is_size = text.ends_with(|last: char| last.is_ascii_alphabetic());
+    let limit =
+        size(text).map_err(|_| "expected a number of jobs, 1 or more, or bytes such as 64M")?;
+    Ok(if is_size { format!("{limit} bytes") } else { format!("{limit} jobs") })
+}
+
 /// A number of bytes, with an optional suffix K, M or G (powers of 1024).
 pub fn size(text: &str) -> Result<usize, String> {
     let (digits, shift) = match text.char_indices().last() {

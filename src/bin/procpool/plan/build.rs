@@ -15,7 +15,9 @@ use super::misuse::Misuse;
 use super::mode::Mode;
 use super::surroundings::{WorkerPlace, surroundings};
 use super::workers::{check_names, first_messages, named_workers, protocol};
-use super::{commands, journal as journal_plan, lines, no_shell, results, route, sources, usage};
+use super::{
+    commands, journal as journal_plan, lines, no_shell, queue, results, route, sources, usage,
+};
 use crate::cli::{self, Options};
 
 /// The demands of the options.
@@ -74,7 +76,8 @@ impl Plan {
             coding: lines::coding(options),
             delimiter: options.input.delimiter.unwrap_or(default_delimiter),
             max_line: options.input.max_line,
-            keep_lines: options.failures.failed.is_some(),
+            keep_lines: options.failures.failed.is_some() || queue::is_open(&invocation),
+            takes_any: queue::is_open(&invocation),
             route,
             journal: None,
             rest: None,
@@ -112,6 +115,7 @@ fn check(invocation: &Invocation<'_>) -> Result<(), Misuse> {
         code.check_path().map_err(Misuse::new)?;
     }
     usage::check(options, Mode::of(invocation), !invocation.lists.is_empty())?;
+    queue::check(invocation)?;
     for line in &options.workers.worker {
         no_shell::check_worker(line)?;
     }

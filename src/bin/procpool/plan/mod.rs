@@ -12,6 +12,7 @@ pub mod machine;
 mod misuse;
 mod mode;
 mod no_shell;
+mod queue;
 mod results;
 mod route;
 mod sources;

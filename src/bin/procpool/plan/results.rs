@@ -5,6 +5,7 @@ use procpool::engine::{Code, Protocol};
 
 use super::invocation::Invocation;
 use super::misuse::Misuse;
+use super::queue::is_open;
 use crate::cli::values::ResultFormat;
 
 /// The shape of results.
@@ -20,6 +21,11 @@ pub fn shape(invocation: &Invocation<'_>, protocol: &Protocol) -> Result<Shape, 
             return Err("--format prometheus is for the --status of a server".into());
         }
         Some(ResultFormat::Base64) => Shape::Base64,
+        None if is_open(invocation) && options.output.detail => Shape::Record,
+        // The machines that run the jobs decide it.
+        None if is_open(invocation) && !options.output.tag => {
+            Shape::Later(Box::leak(Box::default()))
+        }
         None if gives_records && !protocol.is_raw() => Shape::Record,
         None => Shape::Text,
     };

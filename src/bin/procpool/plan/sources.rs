@@ -25,7 +25,8 @@ pub fn sources(invocation: &Invocation<'_>) -> Result<Vec<Source>, Misuse> {
         }
         return Ok(vec![Source::Args(lists.clone())]);
     }
-    let is_idle = invocation.words.is_empty() && !invocation.has_workers();
+    let is_idle =
+        invocation.words.is_empty() && !invocation.has_workers() && options.queue.from.is_none();
     if is_idle && invocation.machine.stdin_is_terminal {
         return Err("nothing to do: name a COMMAND that runs for each input line, or a --worker, \
                     or give job lines on stdin"

@@ -136,6 +136,17 @@ const TABLE: &[(&str, Rule)] = &[
     ("journal", Rule::Run),
     ("resume", Rule::Everywhere),
     ("fsync", Rule::Everywhere),
+    // queue.rs refuses options that have no meaning with a queue, or without.
+    ("to", Rule::Everywhere),
+    ("from", Rule::Everywhere),
+    ("via", Rule::Everywhere),
+    ("dead", Rule::Everywhere),
+    ("run", Rule::Everywhere),
+    ("drain", Rule::Everywhere),
+    ("queue_limit", Rule::Everywhere),
+    ("ack_wait", Rule::Everywhere),
+    ("replicas", Rule::Everywhere),
+    ("queue_timeout", Rule::Everywhere),
     ("help", Rule::Everywhere),
     ("version", Rule::Everywhere),
     // These are given alone.

@@ -14,6 +14,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::cli::Options;
 use crate::plan::{Plan, WorkerFolder, WorkerPlace};
 use crate::pools::Pools;
+use crate::queue::QueueEnd;
 use crate::run::hosts;
 
 /// A pool has at most this many slots.
@@ -72,7 +73,11 @@ pub fn build(
     hosts: Option<&Hosts>,
     watcher: &Arc<dyn Watcher>,
     sink: &Arc<dyn Sink>,
+    queue: Option<Arc<QueueEnd>>,
 ) -> anyhow::Result<Pools> {
+    if options.queue.submits() {
+        return Ok(Pools::new(Vec::new(), queue));
+    }
     let sources = source_names(&plan.reader);
     let described = |pool: Builder| {
         set(pool, options, size.all_slots())
@@ -100,7 +105,7 @@ pub fn build(
         };
         pools.push(builder.build_checked()?);
     }
-    Ok(Pools::new(pools))
+    Ok(Pools::new(pools, queue))
 }
 
 /// Builds the pools of a server, each with a switchboard for its outcomes. `log` gets the messages that are for no
@@ -118,7 +123,8 @@ pub fn build_served(
     let mut served: Vec<ServedPool> = Vec::new();
     for (index, builder) in kinds(plan, options).into_iter().enumerate() {
         let switchboard = Switchboard::new(Arc::clone(log));
-        let builder = set(builder, options)
+        let builder = set(builder, options, size.all_slots())
+            .prestart(size.prestarted(index, options.workers.prestart, None))
             .limits(limits.clone())
             .watcher(Arc::clone(&switchboard) as Arc<dyn Watcher>)
             .sink(Arc::clone(&switchboard) as Arc<dyn Sink>)

@@ -19,12 +19,14 @@ pub enum Event {
     StartLimit(Failure),
     /// Results that were printed may be wrong. A message has said so.
     Doubtful,
+    /// The queue that jobs come from or go to can't be used. The text is a sentence.
+    Queue(String),
 }
 
 impl Event {
     /// Whether no further job may begin, and no further question may be asked.
     pub fn stops_at_once(&self) -> bool {
-        matches!(self, Self::Output(_) | Self::StartLimit(_))
+        matches!(self, Self::Output(_) | Self::StartLimit(_) | Self::Queue(_))
     }
 
     /// Whether it concerns the output. It then matters even after all workers are gone.
@@ -100,6 +102,7 @@ impl Course {
             Event::Output(Trouble::Disordered(message) | Trouble::Unrecorded(message)) => {
                 Verdict::end(Action::Stop, message, Status::Trouble)
             }
+            Event::Queue(message) => Verdict::end(Action::Stop, message, Status::Trouble),
             Event::StartLimit(failure) => {
                 // A server that is lost is trouble of this run. Whatever can't be started is not.
                 let is_lost = failure.kind == Kind::Lost;

@@ -8,7 +8,7 @@ mod keep;
 mod keys;
 mod likeness;
 mod prometheus;
-mod reporter;
+pub mod reporter;
 pub mod serve;
 pub mod server;
 mod slow;

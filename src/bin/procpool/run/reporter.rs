@@ -50,6 +50,12 @@ impl Reporter {
         let _ = self.reports.set(Arc::clone(reports));
     }
 
+    /// The queue can't be used any more.
+    #[cfg_attr(not(feature = "nats"), expect(dead_code, reason = "there is no queue"))]
+    pub fn queue_failed(&self, message: String) {
+        self.send(Event::Queue(message));
+    }
+
     fn send(&self, event: Event) {
         // If nobody listens, the run is over.
         let _ = self.events.send(event);

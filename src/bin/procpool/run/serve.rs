@@ -71,7 +71,7 @@ pub fn serve(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Re
         pools,
         console,
         signals,
-        idle: options.server.keep,
+        idle: options.commands.server.keep,
         place: starter.map(|_| path.to_owned()),
         stage: ServerStage::Open,
     };

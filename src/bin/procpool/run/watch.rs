@@ -120,7 +120,10 @@ impl ActiveRun {
         let console = Arc::clone(&self.console);
         let read = move || {
             let complain = |problem: &str| console.say(problem);
-            let read = || reader.run(&pools, &*sink, &complain);
+            let read = || {
+                let worked_off = pools.work_off_queue();
+                worked_off.unwrap_or_else(|| reader.run(&pools, &*sink, &complain))
+            };
             // The run waits for this event, so a panic must send it too.
             let end = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
                 complain("the rest of the input could not be read: this is a defect of procpool");

@@ -30,6 +30,7 @@ use crate::interrupts::{FatalSignal, Interrupts};
 use crate::outputs::Outputs;
 use crate::plan::Plan;
 use crate::pools::Pools;
+use crate::queue::{QueueEnd, QueuePlan};
 use crate::report::again::Again;
 use crate::report::bookkeeper::{Bookkeeper, ReportSettings};
 use crate::report::closing::Closing;
@@ -75,8 +76,10 @@ pub fn run(
     let size = Size::of(&plan.reader.route, options.workers.max_procs).with_hosts(hosts.as_ref());
     builders::allow_descriptors(size.all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
-    check_streams(&plan.reader.sources)?;
-    greet_terminal(&plan.reader, &console);
+    if options.queue.from.is_none() {
+        check_streams(&plan.reader.sources)?;
+        greet_terminal(&plan.reader, &console);
+    }
     plan.reader.rest.clone_from(&outputs.rest);
     let journal = open_journal(&mut plan, &console)?;
     let results = ResultSinks::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
@@ -84,7 +87,9 @@ pub fn run(
     plan.reader.bundles &= !bookkeeper.wants_each_job();
     let watcher = Arc::clone(&reporter) as Arc<dyn Watcher>;
     let sink = Arc::clone(&bookkeeper) as Arc<dyn Sink>;
-    let pools = builders::build(&plan, &options, size, hosts.as_ref(), &watcher, &sink)?;
+    let queue = open_queue(&plan, &options, size, &journal, &sink, &reporter)?;
+    let sink = queue.as_ref().and_then(|queue| queue.sink()).unwrap_or(sink);
+    let pools = builders::build(&plan, &options, size, hosts.as_ref(), &watcher, &sink, queue)?;
     bookkeeper.watch(&pools);
     let progress = show_progress(&options, &plan, &pools, size, &output, &journal, &reporter)?;
     let (orders, ordered) = unbounded_channel();
@@ -118,6 +123,33 @@ pub fn run(
     runtime.block_on(run.watch(plan.reader, events))
 }
 
+/// Opens the queue that jobs go to or come from, if there is one.
+fn open_queue(
+    plan: &Plan,
+    options: &Options,
+    size: Size,
+    journal: &Option<Arc<Journal>>,
+    sink: &Arc<dyn Sink>,
+    reporter: &Arc<Reporter>,
+) -> anyhow::Result<Option<Arc<QueueEnd>>> {
+    let Some((role, url)) = options.queue.role() else { return Ok(None) };
+    let run = journal.as_ref().map(|journal| journal.name_of_run()).transpose();
+    let queue = QueueEnd::start(&QueuePlan {
+        role,
+        url,
+        options,
+        form: &plan.reader.form,
+        shape: plan.shape,
+        is_open: plan.reader.takes_any,
+        has_workers: plan.commands.is_none(),
+        slots: size.all_slots(),
+        run: run.context("the journal can't be looked at")?,
+        sink,
+        reporter,
+    })?;
+    Ok(Some(Arc::new(queue)))
+}
+
 /// Shows the progress, as the options say.
 fn show_progress(
     options: &Options,
@@ -129,6 +161,7 @@ fn show_progress(
     reporter: &Reporter,
 ) -> io::Result<ProgressLine> {
     let manner = Surroundings::of(&plan.reader.sources).manner(options.output.messages.progress);
+    let manner = if options.queue.from.is_some() { Manner::Hidden } else { manner };
     let has_rate = options.throttling.rate >= options.throttling.delay;
     let viewed = Viewed {
         output: Arc::clone(output),

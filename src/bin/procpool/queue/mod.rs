@@ -1,0 +1,48 @@
+//! The end of a queue that a run has: it submits jobs, or takes them. Without the feature `nats` there is none.
+
+#[cfg_attr(feature = "nats", path = "present.rs")]
+#[cfg_attr(not(feature = "nats"), path = "absent.rs")]
+mod end;
+
+pub use end::{QueueEnd, print_dead};
+
+use std::sync::{Arc, OnceLock};
+
+use procpool::engine::Sink;
+use procpool::engine::input::Form;
+use procpool::engine::output::format::Shape;
+
+use crate::cli::Options;
+use crate::cli::queue::QueueRole;
+use crate::run::reporter::Reporter;
+
+/// What the end of a queue needs to know of a run.
+pub struct QueuePlan<'a> {
+    pub role: QueueRole,
+    pub url: &'a str,
+    pub options: &'a Options,
+    /// What a line is.
+    pub form: &'a Form,
+    pub shape: Shape,
+    /// Others decide what a line is.
+    pub is_open: bool,
+    /// Jobs run in workers, not in commands.
+    pub has_workers: bool,
+    pub slots: usize,
+    /// The name of the run, if it can be repeated.
+    pub run: Option<String>,
+    /// Where results go.
+    pub sink: &'a Arc<dyn Sink>,
+    pub reporter: &'a Arc<Reporter>,
+}
+
+impl QueuePlan<'_> {
+    /// What the first result says about the shape.
+    #[cfg_attr(not(feature = "nats"), expect(dead_code, reason = "there is no queue"))]
+    fn later(&self) -> Option<&'static OnceLock<Shape>> {
+        match self.shape {
+            Shape::Later(later) => Some(later),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The messages that a worker machine has, and how far their jobs are.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::Message;
+use bytes::Bytes;
+
+use super::names::Unit;
+use crate::job::Job;
+use crate::job::key::{Digest128, Key};
+
+/// A message with jobs that runs here.
+#[derive(Debug)]
+pub(super) struct HeldMessage {
+    /// What acknowledges it.
+    pub(super) message: Message,
+    pub(super) unit: Unit,
+    pub(super) run: String,
+    /// Where each job is in the message.
+    pub(super) places: Vec<Range<usize>>,
+    pub(super) jobs: Vec<HeldJob>,
+    /// How many jobs have neither a result nor come back.
+    pub(super) left: usize,
+    /// Failed jobs, as lines of JSON.
+    pub(super) dead: Vec<u8>,
+    /// When it came.
+    pub(super) since: Instant,
+    /// How often it was delivered, from 1.
+    pub(super) delivered: i64,
+    /// It is to be split, or is.
+    pub(super) is_split: bool,
+    /// The message that says so is stored, so each of its other jobs has a result of its own.
+    pub(super) is_told: bool,
+    /// A task publishes and acknowledges.
+    pub(super) is_attended: bool,
+}
+
+/// How far a job is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum HeldJob {
+    /// It waits or runs.
+    Open,
+    /// Its result, as frames.
+    Done(Vec<u8>),
+    /// Its result is published, or somebody else's.
+    Settled,
+    /// It was not run, and is given back.
+    Returned,
+}
+
+impl HeldMessage {
+    pub(super) fn payload(&self) -> &Bytes {
+        &self.message.message.payload
+    }
+
+    /// The numbers of jobs that are like this.
+    pub(super) fn which(&self, is: impl Fn(&HeldJob) -> bool) -> Vec<usize> {
+        self.jobs.iter().enumerate().filter_map(|(index, job)| is(job).then_some(index)).collect()
+    }
+
+    /// How long its jobs have taken together so far.
+    pub(super) fn time(&self) -> Duration {
+        self.since.elapsed()
+    }
+}
+
+/// All messages that run here.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    pub(super) messages: HashMap<u64, HeldMessage>,
+    next: u64,
+    /// How many jobs have neither a result nor come back.
+    pub(super) open: usize,
+    /// The time that this machine takes for a job. `None`: it has done none.
+    pub(super) pace: Option<f64>,
+}
+
+impl Held {
+    /// Adds a message. Returns its number.
+    pub(super) fn add(&mut self, message: HeldMessage) -> u64 {
+        self.next += 1;
+        self.open += message.left;
+        self.messages.insert(self.next, message);
+        self.next
+    }
+
+    /// A job is over: with a result, or without. Returns the message if it is known and the job was open.
+    pub(super) fn close(
+        &mut self,
+        (id, index): (u64, usize),
+        job: HeldJob,
+    ) -> Option<&mut HeldMessage> {
+        let held = self.messages.get_mut(&id)?;
+        let place = held.jobs.get_mut(index)?;
+        if *place != HeldJob::Open {
+            return None;
+        }
+        *place = job;
+        held.left -= 1;
+        self.open -= 1;
+        Some(held)
+    }
+
+    /// A message's jobs are done: how long did each take?
+    pub(super) fn took(&mut self, time: Duration, jobs: usize) {
+        let each = time.as_secs_f64() / jobs.max(1) as f64;
+        self.pace = Some(self.pace.map_or(each, |pace| (pace + each) / 2.0));
+    }
+}
+
+/// Marks a job with its message and its place there. The pool gives that back with the result.
+pub(super) fn mark(job: &mut Job, id: u64, index: usize) {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&id.to_le_bytes());
+    bytes[8..].copy_from_slice(&(index as u64).to_le_bytes());
+    job.key = Some(Key { digest: Digest128(bytes), nth: std::num::NonZeroU32::MIN });
+}
+
+/// The message of a job, and its place there.
+pub(super) fn mark_of(job: &Job) -> Option<(u64, usize)> {
+    let bytes = job.key?.digest.0;
+    let (id, index) = bytes.split_at(8);
+    let index = u64::from_le_bytes(index.try_into().ok()?);
+    Some((u64::from_le_bytes(id.try_into().ok()?), usize::try_from(index).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_read_back() {
+        let mut job = Job::message(7, b"x");
+        assert_eq!(mark_of(&job), None);
+        mark(&mut job, u64::MAX, 999);
+        assert_eq!(mark_of(&job), Some((u64::MAX, 999)));
+    }
+}

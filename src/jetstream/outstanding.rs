@@ -1,0 +1,123 @@
+//! The jobs of a submitter whose results have not come.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::job::Job;
+use crate::util::lock::lock;
+
+/// A submitter waits while this many of its jobs have no result.
+const MOST_JOBS: usize = 1 << 16;
+
+/// It also waits while these jobs hold this many bytes.
+const MOST_BYTES: usize = 32 << 20;
+
+/// A message has as many jobs as a machine does in this time.
+const WORTH: Duration = Duration::from_millis(5);
+
+/// The jobs whose results have not come.
+#[derive(Debug, Default)]
+pub(super) struct Outstanding {
+    state: Mutex<OutstandingState>,
+    /// Notified when results have come.
+    pub(super) room: Notify,
+}
+
+#[derive(Debug, Default)]
+struct OutstandingState {
+    bundles: HashMap<String, OutstandingBundle>,
+    jobs: usize,
+    bytes: usize,
+    /// The time that a machine takes for a job. `None`: no result has come.
+    pace: Option<f64>,
+}
+
+#[derive(Debug)]
+struct OutstandingBundle {
+    jobs: Vec<Option<Job>>,
+    left: usize,
+}
+
+impl Outstanding {
+    /// Adds the jobs of a bundle.
+    pub(super) fn add(&self, bundle: String, jobs: Vec<Job>) {
+        let mut state = lock(&self.state);
+        state.jobs += jobs.len();
+        state.bytes += jobs.iter().map(Job::size).sum::<usize>();
+        let left = jobs.len();
+        let jobs = jobs.into_iter().map(Some).collect();
+        state.bundles.insert(bundle, OutstandingBundle { jobs, left });
+    }
+
+    /// Takes a job of a bundle. `None`: its result has come already, or it is of another submitter.
+    pub(super) fn take(&self, bundle: &str, index: usize) -> Option<Job> {
+        let mut state = lock(&self.state);
+        let found = state.bundles.get_mut(bundle)?;
+        let job = found.jobs.get_mut(index)?.take()?;
+        found.left -= 1;
+        if found.left == 0 {
+            state.bundles.remove(bundle);
+        }
+        state.jobs -= 1;
+        state.bytes -= job.size();
+        Some(job)
+    }
+
+    /// Which jobs of a bundle have no result.
+    pub(super) fn left_of(&self, bundle: &str) -> Vec<usize> {
+        let state = lock(&self.state);
+        let jobs = state.bundles.get(bundle).map_or(&[][..], |bundle| &bundle.jobs);
+        jobs.iter().enumerate().filter_map(|(index, job)| job.as_ref().map(|_| index)).collect()
+    }
+
+    /// Takes all jobs of a bundle back.
+    pub(super) fn take_back(&self, bundle: &str) -> Vec<Job> {
+        let left = self.left_of(bundle);
+        left.into_iter().filter_map(|index| self.take(bundle, index)).collect()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        let state = lock(&self.state);
+        state.jobs >= MOST_JOBS || state.bytes >= MOST_BYTES
+    }
+
+    /// How many jobs have no result.
+    pub(super) fn len(&self) -> usize {
+        lock(&self.state).jobs
+    }
+
+    /// A machine took this long for this many jobs.
+    pub(super) fn took(&self, time: Duration, jobs: usize) {
+        let each = time.as_secs_f64() / jobs.max(1) as f64;
+        let mut state = lock(&self.state);
+        state.pace = Some(state.pace.map_or(each, |pace| (pace + each) / 2.0));
+    }
+
+    /// How many jobs the next message should have: one until it is known how long a job takes.
+    pub(super) fn worth(&self) -> usize {
+        let pace = lock(&self.state).pace;
+        pace.map_or(1, |pace| (WORTH.as_secs_f64() / pace.max(1e-7)) as usize).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_job_is_taken_once() {
+        let outstanding = Outstanding::default();
+        outstanding.add("b".into(), vec![Job::message(1, b"x"), Job::message(2, b"y")]);
+        assert_eq!((outstanding.len(), outstanding.worth()), (2, 1));
+        assert_eq!(outstanding.take("b", 1).map(|job| job.seq), Some(2));
+        assert!(outstanding.take("b", 1).is_none() && outstanding.take("b", 2).is_none());
+        assert_eq!(outstanding.left_of("b"), [0]);
+        assert_eq!(outstanding.take_back("b").len(), 1);
+        assert_eq!(outstanding.len(), 0);
+        outstanding.took(Duration::from_millis(1), 10);
+        assert_eq!(outstanding.worth(), 50);
+    }
+}

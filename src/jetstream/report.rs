@@ -1,0 +1,103 @@
+//! Where the outcomes of a worker machine's jobs go: into the messages that the jobs came in.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::Watching;
+use super::held::{Held, HeldJob, mark_of};
+use super::result_message;
+use crate::job::{Done, Failure, Job, Kind, Sink};
+use crate::util::lock::lock;
+
+/// Something for the thread that talks to the servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WorkOrder {
+    /// There is something to publish or to acknowledge for this message.
+    Settle(u64),
+    /// There is room for another job.
+    Room,
+    /// No more jobs are wanted.
+    Stop,
+}
+
+/// Takes the outcomes of jobs.
+pub(super) struct QueueReporter {
+    pub(super) held: Arc<Mutex<Held>>,
+    pub(super) orders: UnboundedSender<WorkOrder>,
+    pub(super) watcher: Watching,
+    pub(super) has_workers: bool,
+    pub(super) slots: usize,
+}
+
+impl QueueReporter {
+    fn close(&self, job: &Job, result: HeldJob, failure: Option<&Failure>) {
+        let Some(mark) = mark_of(job) else { return };
+        let mut held = lock(&self.held);
+        let before = held.open;
+        let is_returned = result == HeldJob::Returned;
+        let Some(message) = held.close(mark, result) else { return };
+        if let Some(failure) = failure {
+            let line = dead_line(&message.run, job, failure);
+            message.dead.extend_from_slice(&line);
+        }
+        let order = if message.left == 0 || message.is_split {
+            Some(WorkOrder::Settle(mark.0))
+        } else {
+            // An idle slot may have another message meanwhile.
+            (before <= 2 * self.slots).then_some(WorkOrder::Room)
+        };
+        if message.left == 0 && !is_returned {
+            let (time, jobs) = (message.time(), message.jobs.len());
+            held.took(time, jobs);
+        }
+        drop(held);
+        if let Some(order) = order {
+            let _ = self.orders.send(order);
+        }
+    }
+}
+
+impl Sink for QueueReporter {
+    fn deliver(&self, done: &Done<'_>) {
+        let goes_back = done.outcome.is_err_and(|failure| match failure.kind {
+            // The run was ended here.
+            Kind::Cancelled => true,
+            // No worker starts here. Perhaps one does elsewhere.
+            Kind::Spawn => self.has_workers,
+            _ => false,
+        });
+        if goes_back {
+            return self.close(done.job, HeldJob::Returned, None);
+        }
+        let Some((_, index)) = mark_of(done.job) else { return };
+        let mut frames = Vec::new();
+        if let Err(error) = result_message::put(index, done, &mut frames) {
+            self.watcher.note(&format!("what a command printed can't be read back: {error}"));
+            return self.close(done.job, HeldJob::Returned, None);
+        }
+        self.close(done.job, HeldJob::Done(frames), done.outcome.err());
+    }
+
+    fn dropped(&self, job: &Job) {
+        self.close(job, HeldJob::Returned, None);
+    }
+}
+
+/// The line of a failed job in the stream of failed jobs: what it was, and why it failed.
+pub(super) fn dead_line(run: &str, job: &Job, failure: &Failure) -> Vec<u8> {
+    let json = |bytes: &[u8]| serde_json::from_slice(bytes).unwrap_or(serde_json::Value::Null);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let what = if let Some(words) = job.arg_words() {
+        json!({ "args": words.map(text).collect::<Vec<_>>() })
+    } else if let Some(message) = job.as_message() {
+        json!({ "message": text(message) })
+    } else {
+        json!({ "cmd": json(job.cmd()), "args": json(job.args()) })
+    };
+    let id = job.id().map_or_else(|| json!(job.seq), json);
+    let error = json!({ "kind": failure.kind.name(), "message": failure.message });
+    let line = json!({ "run": run, "id": id, "job": what, "error": error });
+    format!("{line}\n").into_bytes()
+}

@@ -1,0 +1,267 @@
+//! The streams of a queue and the consumer of its jobs: made where they are missing, and never changed.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, Consumer, pull};
+use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
+use async_nats::jetstream::stream::{
+    Config, DiscardPolicy, Info, RetentionPolicy, StorageType, Stream,
+};
+use async_nats::jetstream::{self, ErrorCode};
+
+use super::names::WORKERS;
+use super::session::Session;
+use super::{QueueError, QueueLimit};
+
+/// A message is not stored twice within this time.
+const DUPLICATES: Duration = Duration::from_secs(120);
+
+/// Results are kept for this long, unless somebody takes them.
+const RESULTS_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Failed jobs are kept for this long.
+const DEAD_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// No more messages with failed jobs are kept. The oldest go first. (A limit in bytes would be reserved on the disk.)
+const DEAD_MESSAGES: i64 = 100_000;
+
+/// A worker machine that says nothing for this long has lost its jobs.
+const ACK_WAIT: Duration = Duration::from_secs(30);
+
+/// The key of the limit among the metadata of the stream of jobs.
+const LIMIT: &str = "procpool-limit";
+
+/// The streams of a queue.
+#[derive(Clone, Debug)]
+pub(super) struct Streams {
+    pub(super) jobs: Stream<()>,
+    pub(super) results: Stream<()>,
+    pub(super) limit: QueueLimit,
+}
+
+impl Session {
+    /// Finds the streams, and makes those that are missing.
+    ///
+    /// # Errors
+    /// One has other settings, or the server refuses it.
+    pub(super) async fn streams(&self) -> Result<Streams, QueueError> {
+        let jobs = self.stream(&self.jobs_config()).await?;
+        let limit = limit_of(&jobs.config);
+        let results = self.stream(&self.results_config()).await?;
+        self.stream(&self.dead_config()).await?;
+        let handle = async |name: &str| {
+            let stream = self.context.get_stream_no_info(name).await;
+            stream.map_err(|error| QueueError::Server(error.to_string()))
+        };
+        Ok(Streams {
+            jobs: handle(&jobs.config.name).await?,
+            results: handle(&results.config.name).await?,
+            limit,
+        })
+    }
+
+    fn config(&self, name: String, kinds: &[&str]) -> Config {
+        Config {
+            name,
+            subjects: kinds.iter().map(|kind| self.names.subject(kind, ">")).collect(),
+            storage: StorageType::File,
+            num_replicas: self.settings.replicas.unwrap_or(1),
+            duplicate_window: DUPLICATES,
+            allow_direct: true,
+            ..Config::default()
+        }
+    }
+
+    fn jobs_config(&self) -> Config {
+        let mut config = Config {
+            retention: RetentionPolicy::WorkQueue,
+            discard: DiscardPolicy::New,
+            ..self.config(self.names.jobs_stream(), &["jobs"])
+        };
+        let limit = self.settings.limit.unwrap_or_default();
+        config.metadata.insert(LIMIT.to_owned(), limit.to_string());
+        if let QueueLimit::Jobs(jobs) = limit {
+            // Submitters keep to the limit. Bundles that worker machines split need more room.
+            config.max_messages = i64::try_from(jobs.saturating_mul(2)).unwrap_or(i64::MAX);
+        }
+        config
+    }
+
+    /// There is one result for each subject, so there is one result for each job.
+    fn results_config(&self) -> Config {
+        Config {
+            discard: DiscardPolicy::New,
+            max_messages_per_subject: 1,
+            discard_new_per_subject: true,
+            max_age: RESULTS_AGE,
+            ..self.config(self.names.results_stream(), &["results", "parts"])
+        }
+    }
+
+    fn dead_config(&self) -> Config {
+        Config {
+            max_age: DEAD_AGE,
+            max_messages: DEAD_MESSAGES,
+            ..self.config(self.names.dead_stream(), &["dead"])
+        }
+    }
+
+    async fn stream(&self, config: &Config) -> Result<Info, QueueError> {
+        let found = self
+            .persist(|| async {
+                match self.context.get_stream(&config.name).await {
+                    Ok(stream) => Ok(Ok(stream.cached_info().clone())),
+                    Err(error) => match error.kind() {
+                        GetStreamErrorKind::JetStream(error)
+                            if error.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+                        {
+                            self.create(config).await
+                        }
+                        GetStreamErrorKind::JetStream(error) => self.lasting(&config.name, &error),
+                        GetStreamErrorKind::Request => self.request_failed(&error),
+                        _ => Err(error.to_string()),
+                    },
+                }
+            })
+            .await??;
+        let differences = self.differences(&found.config, config);
+        if differences.is_empty() {
+            return Ok(found);
+        }
+        let what = format!("the stream '{}'", config.name);
+        Err(QueueError::OtherSettings { what, differences })
+    }
+
+    /// Makes a stream. The outer error passes.
+    async fn create(&self, config: &Config) -> Result<Result<Info, QueueError>, String> {
+        match self.context.create_stream(config.clone()).await {
+            Ok(stream) => Ok(Ok(stream.cached_info().clone())),
+            Err(error) => match error.kind() {
+                CreateStreamErrorKind::JetStream(error) => self.lasting(&config.name, &error),
+                CreateStreamErrorKind::JetStreamUnavailable => Ok(Err(self.no_jetstream())),
+                _ => Err(error.to_string()),
+            },
+        }
+    }
+
+    fn no_jetstream(&self) -> QueueError {
+        QueueError::NoJetStream(self.settings.address.to_string())
+    }
+
+    fn request_failed(
+        &self,
+        error: &dyn std::error::Error,
+    ) -> Result<Result<Info, QueueError>, String> {
+        let source = error.source().map(ToString::to_string).unwrap_or_default();
+        if source.contains("no responders") {
+            return Ok(Err(self.no_jetstream()));
+        }
+        Err(if source.is_empty() { error.to_string() } else { source })
+    }
+
+    /// Tells an error that passes from one that stays.
+    fn lasting(
+        &self,
+        stream: &str,
+        error: &jetstream::Error,
+    ) -> Result<Result<Info, QueueError>, String> {
+        match error.error_code() {
+            // Somebody else has made it meanwhile, or a cluster is electing a leader.
+            ErrorCode::STREAM_NAME_EXIST
+            | ErrorCode::CLUSTER_NOT_AVAILABLE
+            | ErrorCode::CLUSTER_NOT_LEADER => Err(error.to_string()),
+            ErrorCode::JETSTREAM_NOT_ENABLED | ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => {
+                Ok(Err(self.no_jetstream()))
+            }
+            _ => Ok(Err(QueueError::Server(format!(
+                "the server does not make the stream '{stream}': {error}"
+            )))),
+        }
+    }
+
+    /// How a stream differs from what it should be, in sentences.
+    fn differences(&self, found: &Config, wanted: &Config) -> Vec<String> {
+        let mut all = Vec::new();
+        let mut check = |what: &str, found: String, wanted: String| {
+            if found != wanted {
+                all.push(format!("{what} is {found}, not {wanted}"));
+            }
+        };
+        let debug = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
+        check("its retention", debug(&found.retention), debug(&wanted.retention));
+        check("its subjects", found.subjects.join(" "), wanted.subjects.join(" "));
+        check("its discard policy", debug(&found.discard), debug(&wanted.discard));
+        check(
+            "its number of messages per subject",
+            found.max_messages_per_subject.max(0).to_string(),
+            wanted.max_messages_per_subject.to_string(),
+        );
+        check(
+            "discard new per subject",
+            found.discard_new_per_subject.to_string(),
+            wanted.discard_new_per_subject.to_string(),
+        );
+        if self.settings.replicas.is_some() {
+            check(
+                "the number of its replicas",
+                found.num_replicas.to_string(),
+                wanted.num_replicas.to_string(),
+            );
+        }
+        if self.settings.limit.is_some() && wanted.retention == RetentionPolicy::WorkQueue {
+            check("its limit", limit_of(found).to_string(), limit_of(wanted).to_string());
+        }
+        all
+    }
+
+    /// The consumer that all worker machines share, and the time after which a silent machine has lost its jobs.
+    ///
+    /// # Errors
+    /// It has other settings, or the server refuses it.
+    pub(super) async fn workers(
+        &self,
+        streams: &Streams,
+    ) -> Result<(Consumer<pull::Config>, Duration), QueueError> {
+        let config = pull::Config {
+            durable_name: Some(WORKERS.to_owned()),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: at_server(self.settings.ack_wait.unwrap_or(ACK_WAIT)),
+            max_ack_pending: -1,
+            max_waiting: 1 << 16,
+            ..pull::Config::default()
+        };
+        let consumer: Consumer<pull::Config> =
+            self.persist(|| streams.jobs.get_or_create_consumer(WORKERS, config.clone())).await?;
+        let found = consumer.cached_info().config.ack_wait;
+        if self.settings.ack_wait.is_some() && found != config.ack_wait {
+            let time = |time| humantime::format_duration(of_server(time));
+            return Err(QueueError::OtherSettings {
+                what: format!(
+                    "the consumer '{WORKERS}' of the stream '{}'",
+                    self.names.jobs_stream()
+                ),
+                differences: vec![format!(
+                    "its acknowledgement time is {}, not {}",
+                    time(found),
+                    time(config.ack_wait)
+                )],
+            });
+        }
+        Ok((consumer, of_server(found)))
+    }
+}
+
+/// A machine says that it is alive each fifth of the time. So it may be stopped for the whole time if the server
+/// waits for a quarter longer.
+fn at_server(time: Duration) -> Duration {
+    time + time / 4
+}
+
+fn of_server(time: Duration) -> Duration {
+    time / 5 * 4
+}
+
+/// The limit of the stream of jobs.
+fn limit_of(config: &Config) -> QueueLimit {
+    config.metadata.get(LIMIT).and_then(|limit| limit.parse().ok()).unwrap_or_default()
+}
