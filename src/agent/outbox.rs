@@ -161,6 +161,12 @@ impl LinkOutbox {
         self.work.notify_one();
     }
 
+    /// Nobody reads any more: the thread ends, and what is not written is dropped.
+    pub(crate) fn close(&self) {
+        lock(&self.state).is_over = true;
+        self.work.notify_all();
+    }
+
     /// Whether all is written, or nobody reads.
     pub(crate) fn is_over(&self) -> bool {
         lock(&self.state).is_over
