@@ -11,7 +11,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use procpool::engine::input::job_lines;
 use procpool::engine::input::lines::Lines;
 use procpool::engine::output::failure::FailureStyle;
-use procpool::engine::output::format::{Format, Shape};
+use procpool::engine::output::format::{Format, Shape, Tag};
 use procpool::engine::protocol::envelope::procpool::PROCPOOL;
 use procpool::engine::protocol::framing::line::LINE;
 use procpool::engine::protocol::framing::{Scan, Split};
@@ -160,7 +160,7 @@ fn output(c: &mut Criterion) {
     let format = |shape, detail| {
         let sources = vec![String::new()];
         let failures = FailureStyle::default();
-        Format { shape, detail, tag: false, commands: None, sources, failures }
+        Format { shape, detail, tag: Tag::None, newline: false, commands: None, sources, failures }
     };
     let job = Job::new(1_000_000, r#""double""#, "[1000000]", "");
     let run = Run { slot: 1, pid: 1000, attempt: 1, start: 1.7e9, seconds: 0.0123, host: None };

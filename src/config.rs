@@ -13,6 +13,7 @@ use crate::command::Commands;
 use crate::job::{Job, Kind};
 use crate::process::CpuShare;
 use crate::protocol::Protocol;
+use crate::util::exit_set::ExitSet;
 use crate::util::lock::lock;
 
 /// The settings of a pool. [`crate::Builder`] makes them.
@@ -127,6 +128,8 @@ pub(crate) struct FailureConfig {
     pub(crate) retries: u32,
     /// The failures after which a job may be tried again.
     pub(crate) retry_on: Vec<Kind>,
+    /// The exit statuses of commands that are not tried again.
+    pub(crate) no_retry_exit: ExitSet,
     /// How long a job waits before its second try, about; twice as long before each further one.
     pub(crate) retry_delay: Duration,
     /// How long a worker may take to start: to read its first request.
@@ -231,6 +234,7 @@ impl Default for FailureConfig {
             max_memory: None,
             retries: 0,
             retry_on: vec![Kind::Error, Kind::Exit, Kind::Crash, Kind::Timeout, Kind::Protocol],
+            no_retry_exit: ExitSet::default(),
             retry_delay: Duration::from_millis(100),
             start_timeout: Some(Duration::from_secs(300)),
             start_limit: 5,

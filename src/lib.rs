@@ -289,11 +289,13 @@ pub mod engine {
     pub use crate::server::switchboard::Switchboard;
     pub use crate::server::{ServedPool, Server, ServerSettings};
     pub use crate::util::duration::{DurationError, parse_duration};
+    pub use crate::util::exit_set::{ExitSet, ExitSetError};
     pub use crate::util::files;
     pub use crate::util::histogram::Durations;
     pub use crate::util::json::Json;
     pub use crate::util::setting::{Setting, name_settings};
     pub use crate::util::similar::similar;
+    pub use crate::util::temporary::{set_temporary_folder, temporary_folder};
     pub use crate::util::text::{printable, printable_bytes};
     pub use crate::{BuildError, Builder, Code, Failure, Kind, Pool, Protocol, Timeout};
 

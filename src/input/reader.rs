@@ -13,6 +13,7 @@ use super::plain_lines::{Columns, Plain};
 use super::remainder::Remainder;
 use super::route::Route;
 use super::source::Source;
+use super::whole::Whole;
 use crate::job::Job;
 use crate::journal::Journal;
 
@@ -40,6 +41,20 @@ pub enum Form {
     Plain(Plain),
     /// A message to a worker, which may be any bytes.
     Message,
+}
+
+impl Form {
+    /// The same for another reading of the same input.
+    pub(super) fn with_own_header(&self) -> Self {
+        match self {
+            Self::Plain(plain) => Self::Plain(Plain {
+                header: Arc::default(),
+                header_line: Arc::default(),
+                ..plain.clone()
+            }),
+            form => form.clone(),
+        }
+    }
 }
 
 /// How the sources are read.
@@ -72,6 +87,8 @@ pub struct Reader {
     pub stop: Arc<AtomicBool>,
     /// How far the reading has come.
     pub intake: Arc<Intake>,
+    /// What needs all of the input before the first job.
+    pub whole: Whole,
 }
 
 impl Reader {
@@ -92,6 +109,7 @@ impl Reader {
             rest: None,
             stop: Arc::default(),
             intake: Arc::default(),
+            whole: Whole::default(),
         }
     }
 

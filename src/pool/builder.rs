@@ -17,6 +17,7 @@ use crate::pool::build_error::BuildError;
 use crate::pool::handle::Pool;
 use crate::pool::stderr::{Voice, WorkerStderr};
 use crate::protocol::Protocol;
+use crate::util::exit_set::ExitSet;
 
 /// The settings of a pool that is not made yet. [`Builder::build`] checks them all.
 ///
@@ -345,6 +346,12 @@ impl Builder {
     /// [`Kind::Spawn`].
     pub fn retry_on(self, kinds: impl IntoIterator<Item = Kind>) -> Self {
         self.set(|config| config.failures.retry_on = kinds.into_iter().collect())
+    }
+
+    /// The exit statuses of commands after which a job is not tried again. Default: none.
+    #[doc(hidden)]
+    pub fn no_retry_exit(self, statuses: ExitSet) -> Self {
+        self.set(|config| config.failures.no_retry_exit = statuses)
     }
 
     /// How long a job waits before its second try. It waits about twice as long before each further try,

@@ -232,7 +232,8 @@ fn a_hook_keeps_a_formatter_and_a_linter() {
         git(&commit).cwd(&repository).run();
         assert_eq!(keeper.sockets(), 2);
     }
-    let commit = "echo 'x=1' > no.py && echo 'const x = 1' > no.js && git add no.* && git commit -qm no";
+    let commit =
+        "echo 'x=1' > no.py && echo 'const x = 1' > no.js && git add no.* && git commit -qm no";
     let output = git(commit).cwd(&repository).status(1).run();
     assert_has(&output.stderr, &["black would change it", "assigned a value but never used"]);
     assert_eq!(keeper.sockets(), 2);

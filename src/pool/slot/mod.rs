@@ -5,6 +5,7 @@
 mod command;
 mod command_output;
 mod command_slot;
+mod command_terminal;
 mod deadline;
 mod death;
 mod deliver;

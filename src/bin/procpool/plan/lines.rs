@@ -1,6 +1,7 @@
 //! What a line of the input is: a job, a message, or the args of a command or an expression.
 
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use procpool::engine::command::Template;
 use procpool::engine::input::Form;
@@ -106,6 +107,7 @@ fn plain_form(
                 .into(),
         );
     }
+    plain.separator = input.colsep.clone().map(Arc::new);
     plain.has_header = input.header;
     plain.pack = match input.max_args {
         None => Pack::Lines(1),

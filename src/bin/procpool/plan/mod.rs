@@ -16,6 +16,7 @@ mod queue;
 mod results;
 mod route;
 mod sources;
+mod stdin;
 mod surroundings;
 #[cfg(test)]
 mod tests;

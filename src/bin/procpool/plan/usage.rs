@@ -17,6 +17,8 @@ enum Rule {
     Staying,
     /// Runs with a `--worker`.
     Worker,
+    /// Runs with a `--worker` or with commands.
+    Programs,
     /// Runs with code.
     Code,
     /// Runs with commands that are started for each job.
@@ -47,7 +49,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("after_request", Rule::Worker),
     ("banner", Rule::Worker),
     ("fail_on", Rule::Worker),
-    ("pty", Rule::Worker),
+    ("pty", Rule::Programs),
     // `route.rs` refuses it by its key.
     ("route", Rule::Everywhere),
     ("init", Rule::Worker),
@@ -78,6 +80,8 @@ const TABLE: &[(&str, Rule)] = &[
     ("cwd", Rule::Everywhere),
     ("cpu_affinity", Rule::Everywhere),
     ("dry_run", Rule::Commands),
+    // `tty.rs` refuses more.
+    ("tty", Rule::Commands),
     ("confirm", Rule::Commands),
     // run/hosts.rs refuses options that have no meaning with other hosts, or without.
     ("hosts", Rule::Everywhere),
@@ -100,20 +104,29 @@ const TABLE: &[(&str, Rule)] = &[
     // `sources.rs` refuses two places for args.
     ("arg_file", Rule::Everywhere),
     ("input", Rule::Contents),
+    ("colsep", Rule::Args),
     ("header", Rule::Args),
     ("max_args", Rule::Args),
     ("no_run_if_empty", Rule::Everywhere),
     ("delimiter", Rule::Lines),
     ("null", Rule::Lines),
+    // `sources.rs` refuses the next three by the lists.
+    ("link", Rule::Everywhere),
+    ("arg_sep", Rule::Everywhere),
+    ("arg_file_sep", Rule::Everywhere),
+    ("shuf", Rule::Everywhere),
     ("max_line", Rule::Lines),
     ("format", Rule::Everywhere),
-    // `results.rs` refuses the next three by the format.
+    // `results.rs` refuses the next five by the format.
     ("tag", Rule::Everywhere),
+    ("tag_string", Rule::Everywhere),
+    ("newline", Rule::Everywhere),
     ("live", Rule::Commands),
     ("detail", Rule::Everywhere),
     ("stream", Rule::Everywhere),
     ("keep_order", Rule::Everywhere),
     ("buffer", Rule::Everywhere),
+    ("tmpdir", Rule::Everywhere),
     ("summary", Rule::Everywhere),
     // cli/report.rs refuses the next three in a dry run, with other advice.
     ("report", Rule::Everywhere),
@@ -121,6 +134,9 @@ const TABLE: &[(&str, Rule)] = &[
     ("results", Rule::Everywhere),
     ("joblog", Rule::Run),
     ("progress", Rule::Everywhere),
+    ("bar", Rule::Everywhere),
+    ("eta", Rule::Everywhere),
+    ("no_notice", Rule::Everywhere),
     ("color", Rule::Everywhere),
     ("timeout", Rule::Everywhere),
     ("silence", Rule::Everywhere),
@@ -128,6 +144,8 @@ const TABLE: &[(&str, Rule)] = &[
     ("slow", Rule::Everywhere),
     ("retries", Rule::Everywhere),
     ("retry_on", Rule::Everywhere),
+    ("ok_exit", Rule::Commands),
+    ("no_retry_exit", Rule::Commands),
     ("retry_delay", Rule::Everywhere),
     ("failed", Rule::Run),
     ("grace", Rule::Everywhere),
@@ -166,6 +184,11 @@ const NEEDS: &[(&str, &[&str], &str)] = &[
     ),
     ("retry_on", &["retries"], "is for jobs that are tried again: say how often with --retries N"),
     (
+        "no_retry_exit",
+        &["retries"],
+        "is for jobs that are tried again: say how often with --retries N",
+    ),
+    (
         "retry_delay",
         &["retries"],
         "is for jobs that are tried again: say how often with --retries N",
@@ -203,11 +226,15 @@ pub fn check(options: &Options, mode: Mode, has_lists: bool) -> Result<(), Strin
     for id in &options.given {
         let name = spelled(id);
         let rule = TABLE.iter().find(|(row, _)| row == id).map_or(Rule::Everywhere, |row| row.1);
+        // It names the shell of --sh.
+        if id == "shell" && options.code.sh.is_some() {
+            continue;
+        }
         if let Some(why) = rule.refusal(mode, has_lists, options.commands.dry_run) {
             return Err(format!("{name} {why}"));
         }
         // A job line may say how often it is tried again.
-        let says_itself = id.starts_with("retry") && matches!(mode, JobCommands | Worker | File);
+        let says_itself = id.contains("retry") && matches!(mode, JobCommands | Worker | File);
         let needs = NEEDS.iter().find(|(option, ..)| option == id);
         if let Some((_, others, why)) = needs
             && !says_itself
@@ -269,7 +296,7 @@ impl Rule {
                 "is for a --worker: name one (--worker <CMDLINE>), or leave it out"
                     .to_owned()
             }
-            Self::Worker if is_code => {
+            Self::Worker | Self::Programs if is_code => {
                 "is for a --worker, but code runs in a worker of procpool: leave it out"
                     .to_owned()
             }
@@ -337,6 +364,7 @@ mod tests {
             (Rule::Everywhere, &MODES[..]),
             (Rule::Staying, &[Worker, WorkerCommand, Raw, Expression, File, FileCommand]),
             (Rule::Worker, &[Worker, WorkerCommand, Raw]),
+            (Rule::Programs, &[Command, JobCommands, Worker, WorkerCommand, Raw]),
             (Rule::Code, &[Expression, File, FileCommand]),
             (Rule::Commands, &[Command, JobCommands]),
             (Rule::Template, &[Command]),

@@ -121,9 +121,11 @@ pub fn build_served(
 ) -> anyhow::Result<Vec<ServedPool>> {
     let limits = Limits { jobserver: false, ..plan.limits.clone() };
     let mut served: Vec<ServedPool> = Vec::new();
-    for (index, builder) in kinds(plan, options).into_iter().enumerate() {
+    let kinds = kinds(plan, options);
+    let all_slots = kinds.len() * size.slots;
+    for (index, builder) in kinds.into_iter().enumerate() {
         let switchboard = Switchboard::new(Arc::clone(log));
-        let builder = set(builder, options, size.all_slots())
+        let builder = set(builder, options, all_slots)
             .prestart(size.prestarted(index, options.workers.prestart, None))
             .limits(limits.clone())
             .watcher(Arc::clone(&switchboard) as Arc<dyn Watcher>)
@@ -224,6 +226,7 @@ fn set(pool: Builder, options: &Options, slots: usize) -> Builder {
         .standby(options.recycling.standby.unwrap_or(usize::MAX))
         .retries(options.failures.retries)
         .retry_on(options.failures.retry_on.iter().map(|kind| kind.0))
+        .no_retry_exit(options.failures.no_retry_exit.unwrap_or_default())
         .retry_delay(options.failures.retry_delay)
         .grace(options.failures.grace)
         .start_timeout(Some(options.workers.start_timeout).filter(|time| !time.is_zero()))

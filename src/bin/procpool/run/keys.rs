@@ -88,7 +88,8 @@ mod tests {
         "buffer", "summary", "report", "trace", "results", "joblog", "progress", "color", "timeout", "slow", "retries",
         "retry_on", "retry_delay", "failed", "halt", "fail_fast", "journal", "resume", "fsync", "help", "version",
         "doctor", "example_worker", "generate", "to", "from", "via", "dead", "run", "drain", "queue_limit", "ack_wait",
-        "replicas", "queue_timeout",
+        "replicas", "queue_timeout", "tty", "colsep", "link", "arg_sep", "arg_file_sep", "shuf", "tag_string", "newline",
+        "tmpdir", "bar", "eta", "no_notice", "ok_exit", "no_retry_exit",
     ];
 
     /// With an option in the wrong list, a call would meet workers that are not its own.

@@ -32,7 +32,7 @@ const MESSAGE_MARGIN: usize = 1 << 20;
 const LOOK: Duration = Duration::from_secs(10);
 
 /// The options of a server besides those of its pool.
-const OWN: &[&str] = &["serve", "keep", "timeout", "color", "delay", "rate"];
+const OWN: &[&str] = &["serve", "keep", "timeout", "color", "delay", "rate", "tmpdir"];
 
 /// Serves until the end.
 ///

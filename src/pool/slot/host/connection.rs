@@ -14,7 +14,7 @@ use crate::link::incoming::Incoming;
 use crate::pool::shared::Shared;
 use crate::pool::shared::hosts::{Desk, HostDesks, HostVoice, Login};
 use crate::pool::slot::host::carrier::Carrier;
-use crate::process::{Process, Readiness, SocketLine, Spec, Stop, Transfer, Wake};
+use crate::process::{Process, ProcessStdin, Readiness, SocketLine, Spec, Stop, Transfer, Wake};
 use crate::util::clock::Moment;
 use crate::util::random::random;
 
@@ -60,7 +60,7 @@ impl Connection {
         let copy = hosts.copy().map_err(io::Error::other)?;
         let mut argv = desk.host.launcher.clone();
         argv.push(REMOTE_PROGRAM.into());
-        let spec = Spec { has_stdin: true, ..Spec::new(&argv, wake) };
+        let spec = Spec { stdin: ProcessStdin::Pipe, ..Spec::new(&argv, wake) };
         let process = Process::start(&spec, &hosts.launchers)?;
         process.widen();
         let carrier = Carrier::Launcher(Box::new(process));

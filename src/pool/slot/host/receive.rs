@@ -273,6 +273,6 @@ fn not_kept(error: &std::io::Error) -> String {
     format!(
         "what a command printed could not be kept in a temporary file in '{}': {error}; make room \
          there, or set TMPDIR to another folder",
-        std::env::temp_dir().display()
+        crate::util::temporary::temporary_folder().display()
     )
 }
