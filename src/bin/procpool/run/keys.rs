@@ -11,7 +11,7 @@ use crate::cli::typed::{TypedOption, typed};
 #[rustfmt::skip]
 const KIND: &[&str] = &[
     "worker", "protocol", "framing", "reply_messages", "reply_end", "keep_end", "before_request", "after_request",
-    "banner", "fail_on", "python", "perl", "node", "ruby", "sh", "max_args",
+    "banner", "fail_on", "python", "perl", "node", "ruby", "sh", "shell", "max_args",
 ];
 
 /// The other options that a pool of workers depends on. Each option is in one of these lists or in the tests below.
@@ -82,7 +82,7 @@ mod tests {
     /// The options of a run that are the same whoever has the workers.
     #[rustfmt::skip]
     const OF_CALLERS: &[&str] = &[
-        "route", "shell", "replace", "stdin", "dry_run", "confirm", "hosts", "launcher", "before", "slurm",
+        "route", "replace", "stdin", "dry_run", "confirm", "hosts", "launcher", "before", "slurm",
         "host_timeout", "no_rerun", "serve", "connect", "keep", "status", "stop", "delay", "rate", "arg_file", "input",
         "header", "no_run_if_empty", "delimiter", "null", "format", "tag", "live", "detail", "stream", "keep_order",
         "buffer", "summary", "report", "trace", "results", "joblog", "progress", "color", "timeout", "slow", "retries",
