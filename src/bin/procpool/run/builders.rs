@@ -142,6 +142,7 @@ pub fn build_served(
     for (index, builder) in kinds.into_iter().enumerate() {
         let switchboard = Switchboard::new(Arc::clone(log));
         let builder = set(builder, options, all_slots)
+            .prestart(size.prestarted(index, options.workers.prestart, None))
             .limits(limits.clone())
             .watcher(Arc::clone(&switchboard) as Arc<dyn Watcher>)
             .sink(Arc::clone(&switchboard) as Arc<dyn Sink>)
