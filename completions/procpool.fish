@@ -11,7 +11,7 @@ function __procpool_command
                 break
             case '--*=*'
             case '--*' '-?'
-                if contains -- $words[$i] -w --worker --protocol --framing --reply-messages --route --init --notify -j -P --max-procs --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup -I --replace --env --cwd -S --hosts --sshlogin --launcher --before --host-timeout --delay --rate --max-load --min-free-memory --nice -a --arg-file --input -n --max-args -d --delimiter --max-line --format --buffer --report --trace --results --joblog --progress --color --timeout --slow --retries --retry-on --retry-delay --failed --grace --halt --journal --example-worker --generate
+                if contains -- $words[$i] -w --worker --protocol --framing --reply-messages --route --init --notify -j -P --max-procs --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup -I --replace --env --cwd -S --hosts --sshlogin --launcher --before --host-timeout --delay --rate --max-load --min-free-memory --nice -a --arg-file --input -n --max-args -d --delimiter --max-line --format --buffer --report --trace --results --joblog --progress --color --timeout --slow --retries --retry-on --retry-delay --failed --grace --halt --journal --to --from --via --dead --run --queue-limit --ack-wait --replicas --queue-timeout --example-worker --generate
                     set i (math $i + 1)
                 end
             case '-*'
@@ -169,6 +169,16 @@ complete -c procpool -n 'not __procpool_command' -l fail-fast -d 'End the run at
 complete -c procpool -n 'not __procpool_command' -l journal -r -F -d 'Record the outcome of each job in FILE, so that you can resume the run'
 complete -c procpool -n 'not __procpool_command' -l resume -d 'Continue the run of the journal: print what succeeded, run the rest'
 complete -c procpool -n 'not __procpool_command' -l fsync -d 'Write each record to the disk before its result is printed'
+complete -c procpool -n 'not __procpool_command' -l to -x -d 'Submit each line of the input as a job to a queue: nats://HOST:PORT/NAME'
+complete -c procpool -n 'not __procpool_command' -l from -x -d 'Run the jobs of a queue here, with a worker, code or a COMMAND, on as many machines as you like'
+complete -c procpool -n 'not __procpool_command' -l via -x -d 'Submit jobs to a queue and print their results, as if they had run here'
+complete -c procpool -n 'not __procpool_command' -l dead -x -d 'Print the failed jobs of a queue, as a line of JSON each'
+complete -c procpool -n 'not __procpool_command' -l run -x -d 'Name the run, so that it can be repeated: what it has submitted is not submitted again'
+complete -c procpool -n 'not __procpool_command' -l drain -d 'End when the queue is empty'
+complete -c procpool -n 'not __procpool_command' -l queue-limit -x -d 'Submit no more than N jobs ahead of the machines that run them'
+complete -c procpool -n 'not __procpool_command' -l ack-wait -x -d 'Give the jobs of a machine to others when it has been silent for TIME'
+complete -c procpool -n 'not __procpool_command' -l replicas -x -d 'Keep each message on N servers of a cluster'
+complete -c procpool -n 'not __procpool_command' -l queue-timeout -x -d 'Give up a queue that can\'t be reached for TIME'
 complete -c procpool -n 'not __procpool_command' -s h -l help -d 'Print help (-h: one screen; --help: everything)'
 complete -c procpool -n 'not __procpool_command' -s V -l version -d 'Print the version'
 complete -c procpool -n 'not __procpool_command' -l doctor -d 'Print what procpool finds on this machine: limits, interpreters, terminal'

@@ -96,6 +96,16 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--journal'; Text = 'Record the outcome of each job in FILE, so that you can resume the run'; Kind = 'file'; Words = @() }
         @{ Name = '--resume'; Text = 'Continue the run of the journal: print what succeeded, run the rest'; Kind = 'none'; Words = @() }
         @{ Name = '--fsync'; Text = 'Write each record to the disk before its result is printed'; Kind = 'none'; Words = @() }
+        @{ Name = '--to'; Text = 'Submit each line of the input as a job to a queue: nats://HOST:PORT/NAME'; Kind = 'free'; Words = @() }
+        @{ Name = '--from'; Text = 'Run the jobs of a queue here, with a worker, code or a COMMAND, on as many machines as you like'; Kind = 'free'; Words = @() }
+        @{ Name = '--via'; Text = 'Submit jobs to a queue and print their results, as if they had run here'; Kind = 'free'; Words = @() }
+        @{ Name = '--dead'; Text = 'Print the failed jobs of a queue, as a line of JSON each'; Kind = 'free'; Words = @() }
+        @{ Name = '--run'; Text = 'Name the run, so that it can be repeated: what it has submitted is not submitted again'; Kind = 'free'; Words = @() }
+        @{ Name = '--drain'; Text = 'End when the queue is empty'; Kind = 'none'; Words = @() }
+        @{ Name = '--queue-limit'; Text = 'Submit no more than N jobs ahead of the machines that run them'; Kind = 'free'; Words = @() }
+        @{ Name = '--ack-wait'; Text = 'Give the jobs of a machine to others when it has been silent for TIME'; Kind = 'free'; Words = @() }
+        @{ Name = '--replicas'; Text = 'Keep each message on N servers of a cluster'; Kind = 'free'; Words = @() }
+        @{ Name = '--queue-timeout'; Text = 'Give up a queue that can''t be reached for TIME'; Kind = 'free'; Words = @() }
         @{ Name = '-h'; Text = 'Print help (-h: one screen; --help: everything)'; Kind = 'none'; Words = @() }
         @{ Name = '--help'; Text = 'Print help (-h: one screen; --help: everything)'; Kind = 'none'; Words = @() }
         @{ Name = '-V'; Text = 'Print the version'; Kind = 'none'; Words = @() }

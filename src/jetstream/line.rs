@@ -146,7 +146,7 @@ fn as_message(submitted: Job) -> Result<Job, Box<Failure>> {
         Some(line) => Ok(replace(&submitted, Job::message(submitted.seq, line))),
         None if submitted.as_message().is_some() => Ok(submitted),
         None => Err(unfit(
-            "it has a command and args, but the worker of the machine that took it takes messages (--protocol raw)",
+            "it has a command and args, but the worker of the machine that took it takes whole messages",
         )),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -24,6 +25,18 @@ pub(super) struct Outstanding {
     state: Mutex<OutstandingState>,
     /// Notified when results have come.
     pub(super) room: Notify,
+}
+
+/// What the thread shares with others.
+#[derive(Default)]
+pub(super) struct SubmitShared {
+    pub(super) outstanding: Outstanding,
+    pub(super) is_stopped: AtomicBool,
+    pub(super) stop: Notify,
+    /// How many jobs are in the queue because of this submitter.
+    pub(super) submitted: AtomicU64,
+    /// How many of them an earlier submission had put there.
+    pub(super) before: AtomicU64,
 }
 
 #[derive(Debug, Default)]

@@ -9,8 +9,9 @@ use async_nats::jetstream::{self, Context, context::ContextBuilder};
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, HeaderMap};
 use bytes::Bytes;
 
+use super::error::QueueError;
 use super::names::Names;
-use super::{QueueError, QueueSettings, Watching};
+use super::settings::{QueueSettings, Watching};
 use crate::util::lock::lock;
 
 /// The pause after a request that failed. It grows to [`LONGEST_PAUSE`].
@@ -255,9 +256,8 @@ async fn credentials(mut options: ConnectOptions) -> Result<ConnectOptions, Queu
             .map_err(|error| unreadable("NATS_CREDS", &file, &error))?;
     }
     if let Some(file) = path("NATS_NKEY") {
-        let seed = std::fs::read_to_string(&file)
-            .map_err(|error| unreadable("NATS_NKEY", &file, &error))?;
-        options = options.nkey(seed.trim().to_owned());
+        let seed = std::fs::read(&file).map_err(|error| unreadable("NATS_NKEY", &file, &error))?;
+        options = options.nkey(String::from_utf8_lossy(&seed).trim().to_owned());
     }
     if let Some(token) = text("NATS_TOKEN") {
         options = options.token(token);

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
-use super::QueueError;
 use super::collect::{find, indices};
+use super::error::QueueError;
 use super::held::{Held, HeldJob, HeldMessage};
 use super::job_message;
 use super::names::Unit;

@@ -9,9 +9,10 @@ use async_nats::jetstream::stream::{
 };
 use async_nats::jetstream::{self, ErrorCode};
 
+use super::error::QueueError;
+use super::limit::QueueLimit;
 use super::names::WORKERS;
 use super::session::Session;
-use super::{QueueError, QueueLimit};
 
 /// A message is not stored twice within this time.
 const DUPLICATES: Duration = Duration::from_secs(120);

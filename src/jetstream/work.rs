@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::collect::find;
+use super::error::QueueError;
 use super::held::{Held, HeldJob, HeldMessage, mark, mark_of};
 use super::job_message::{self, JobMessage};
 pub use super::line::JobReader;
@@ -20,8 +21,8 @@ use super::pull::Puller;
 use super::report::{QueueReporter, WorkOrder, dead_line};
 use super::result_message::{self, Nature};
 use super::session::Session;
+use super::settings::{QueueSettings, Watching};
 use super::settle::Settler;
-use super::{QueueError, QueueSettings, Watching};
 use crate::job::{Done, Failure, Job, Kind, Sink};
 use crate::pool::Pool;
 use crate::util::lock::lock;

@@ -35,6 +35,8 @@ pub enum Setting {
     Notify,
     /// A worker's stdout is a terminal.
     Pty,
+    /// The name of a run that submits jobs to a queue.
+    QueueRun,
     /// The text that is the placeholder.
     Replace,
     /// How many messages are one reply.
@@ -88,6 +90,7 @@ impl Setting {
             Self::Names => "Names::Any",
             Self::Notify => "the first message",
             Self::Pty => "Builder::pty",
+            Self::QueueRun => "SubmitSettings::run",
             Self::Replace => "TemplateSettings::replace",
             Self::ReplyMessages => "Protocol::with_reply_messages",
             Self::Resume => "JournalSettings::resume",

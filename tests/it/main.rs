@@ -38,6 +38,7 @@ mod outputs;
 mod pipeline;
 mod progress;
 mod protocols;
+mod queue;
 mod real_programs;
 mod recycle;
 mod reports;

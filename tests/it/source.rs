@@ -132,7 +132,7 @@ const LAYERS: [&[&str]; 10] = [
     &["worker", "input"],
     &["link"],
     &["pool"],
-    &["agent"],
+    &["agent", "jetstream"],
     &["lib"],
 ];
 

@@ -19,6 +19,7 @@ pub fn option(setting: Setting) -> &'static str {
         Setting::Names => "--header or --input json",
         Setting::Notify => "--notify",
         Setting::Pty => "--pty",
+        Setting::QueueRun => "--run",
         Setting::Replace => "-I",
         Setting::ReplyMessages => "--reply-messages",
         Setting::Resume => "--resume",

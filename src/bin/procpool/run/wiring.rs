@@ -68,17 +68,11 @@ pub fn run(mut options: Options, early: Option<Early>) -> anyhow::Result<Status>
     let reporter = Arc::new(Reporter::new(events.clone()));
     let console = Arc::clone(&reporter.console);
     let mut plan = Plan::of(&options, Arc::clone(&reporter.stop))?;
-    if options.commands.confirm && !options.commands.dry_run {
-        // This is checked before any input is read, which would be lost.
-        Console::terminal().context("--confirm has no terminal to ask on")?;
-    }
+    check_terminal(&options)?;
     let size = Size::of(&plan.reader.route, options.workers.max_procs).with_hosts(hosts.as_ref());
     builders::allow_descriptors(size.all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
-    if options.queue.from.is_none() {
-        check_streams(&plan.reader.sources)?;
-        greet_terminal(&plan.reader, &console);
-    }
+    check_input(&options, &plan.reader, &console)?;
     plan.reader.rest.clone_from(&outputs.rest);
     let journal = open_journal(&mut plan, &console)?;
     let results = ResultSinks::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
@@ -147,6 +141,14 @@ fn open_queue(
         reporter,
     })?;
     Ok(Some(Arc::new(queue)))
+}
+
+/// Checks that questions can be asked. This comes before any input is read, which would be lost.
+fn check_terminal(options: &Options) -> anyhow::Result<()> {
+    if options.commands.confirm && !options.commands.dry_run {
+        Console::terminal().context("--confirm has no terminal to ask on")?;
+    }
+    Ok(())
 }
 
 /// Shows the progress, as the options say.
@@ -296,6 +298,15 @@ fn open_reports(
     };
     let reports = Reports::open(options, outputs, names, format, slots)?;
     Ok(reports.map(Arc::new))
+}
+
+/// Checks that the input can be read, and the output written. A machine that takes its jobs from a queue has none.
+fn check_input(options: &Options, reader: &Reader, console: &Console) -> anyhow::Result<()> {
+    if options.queue.from.is_none() {
+        check_streams(&reader.sources)?;
+        greet_terminal(reader, console);
+    }
+    Ok(())
 }
 
 /// Refuses to run if stdin can't be read, or if results would be lost.
