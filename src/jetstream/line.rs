@@ -16,7 +16,7 @@ pub struct JobReader {
 
 /// What a line was on the machine that ran it, for messages and tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LineForm {
+pub(super) enum LineNature {
     /// A whole job.
     Job = 0,
     /// The args of a job.
@@ -25,7 +25,7 @@ pub(super) enum LineForm {
     Message = 2,
 }
 
-impl LineForm {
+impl LineNature {
     pub(super) const ALL: [Self; 3] = [Self::Job, Self::Args, Self::Message];
 
     /// The job that a line was there.
@@ -46,11 +46,11 @@ impl LineForm {
 
 impl JobReader {
     /// What a line is here.
-    pub(super) fn line_form(&self) -> LineForm {
+    pub(super) fn line_form(&self) -> LineNature {
         match &self.form {
-            Form::Job => LineForm::Job,
-            Form::Plain(_) => LineForm::Args,
-            Form::Message => LineForm::Message,
+            Form::Job => LineNature::Job,
+            Form::Plain(_) => LineNature::Args,
+            Form::Message => LineNature::Message,
         }
     }
 

@@ -154,7 +154,8 @@ impl Session {
         error: &dyn std::error::Error,
     ) -> Result<Result<Info, QueueError>, String> {
         let source = error.source().map(ToString::to_string).unwrap_or_default();
-        if source.contains("no responders") {
+        // Nobody answers requests to JetStream.
+        if source.contains("no responders") || source.contains("resource does not exist") {
             return Ok(Err(self.no_jetstream()));
         }
         Err(if source.is_empty() { error.to_string() } else { source })

@@ -82,7 +82,16 @@ fn a_server_with_the_wrong_name_in_its_certificate_is_refused() {
                 "ec_paramgen_curve:prime256v1",
                 "-nodes",
             ])
-            .args(["-days", "2", "-subj", "/CN=x", "-addext", "subjectAltName=DNS:localhost"])
+            .args([
+                "-days",
+                "2",
+                "-subj",
+                "/CN=x",
+                "-addext",
+                "subjectAltName=DNS:localhost",
+                "-addext",
+                "basicConstraints=critical,CA:FALSE",
+            ])
             .args(["-keyout", &file("key"), "-out", &file("cert")])
             .output();
         assert!(made.expect("openssl runs").status.success());

@@ -125,7 +125,9 @@ impl QueueServer {
 
     /// A worker machine that goes on until the test ends.
     pub(crate) fn machine(&self, args: &[&str]) -> Running {
-        self.from().args(args).any_stderr().any_status().spawn()
+        // What a machine was given that is killed with the test before goes to another one soon.
+        let wait = if args.contains(&"--ack-wait") { &[][..] } else { &["--ack-wait", "1s"] };
+        self.from().args(wait).args(args).any_stderr().any_status().spawn()
     }
 
     /// How many jobs have been run, if each adds a line to the file `ran`.

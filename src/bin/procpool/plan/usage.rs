@@ -186,7 +186,8 @@ pub fn check(options: &Options, mode: Mode, has_lists: bool) -> Result<(), Strin
             return Err(format!("{name} {why}"));
         }
         // A job line may say how often it is tried again.
-        let says_itself = id.starts_with("retry") && matches!(mode, JobCommands | Worker | File);
+        let says_itself = id.starts_with("retry")
+            && (matches!(mode, JobCommands | Worker | File) || options.queue.from.is_some());
         let needs = NEEDS.iter().find(|(option, ..)| option == id);
         if let Some((_, others, why)) = needs
             && !says_itself
