@@ -150,7 +150,7 @@ impl QueueWorker {
                 lines: self.work.reader.line_form(),
             },
         };
-        let machine = Machine {
+        let machine = WorkingMachine {
             pool,
             work: &self.work,
             held: &self.held,
@@ -168,7 +168,7 @@ impl QueueWorker {
 type Looked = Result<Option<(jetstream::Message, Unit, JobMessage, i64)>, QueueError>;
 
 /// A worker machine at work.
-struct Machine<'a> {
+struct WorkingMachine<'a> {
     pool: &'a Pool,
     work: &'a WorkSettings,
     held: &'a Arc<Mutex<Held>>,
@@ -181,7 +181,7 @@ struct Machine<'a> {
     is_stopping: Option<Instant>,
 }
 
-impl Machine<'_> {
+impl WorkingMachine<'_> {
     async fn run(
         mut self,
         mut orders: UnboundedReceiver<WorkOrder>,

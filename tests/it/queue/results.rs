@@ -44,7 +44,7 @@ fn commands_whether_the_submitter_names_them_or_not() {
         .arg("--tag")
         .stdin(input)
         .stdout(b"1\t1\xff\na b\ta b\xff\n")
-        .stderr(failed("2", "exit status 1", "job 2, line 2"))
+        .stderr(format!("2\t{}", failed("2", "exit status 1", "job 2, line 2")))
         .status(1)
         .run();
     drop(machine);
@@ -135,7 +135,7 @@ fn retries_and_timeouts_of_the_submitter_hold_on_the_machines() {
         .via()
         .args(["--timeout", "0.3", "--retries", "1"])
         .stdin("1\n2\n")
-        .stderr_has("it took longer than 0.3 s")
+        .stderr_has("timed out after 300ms")
         .stderr_has("attempt 2")
         .status(1)
         .run();
