@@ -11,11 +11,11 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use procpool::engine::input::job_lines;
 use procpool::engine::input::lines::Lines;
 use procpool::engine::output::failure::FailureStyle;
-use procpool::engine::output::format::{Format, Shape};
+use procpool::engine::output::format::{Format, Shape, Tag};
 use procpool::engine::protocol::envelope::procpool::PROCPOOL;
 use procpool::engine::protocol::framing::line::LINE;
 use procpool::engine::protocol::framing::{Scan, Split};
-use procpool::engine::{Done, Failure, Job, Run, Value};
+use procpool::engine::{Done, Failure, Job, Json, Run, Value};
 use serde_json::value::RawValue;
 
 /// As much as is read from a pipe at once.
@@ -160,7 +160,7 @@ fn output(c: &mut Criterion) {
     let format = |shape, detail| {
         let sources = vec![String::new()];
         let failures = FailureStyle::default();
-        Format { shape, detail, tag: false, commands: None, sources, failures }
+        Format { shape, detail, tag: Tag::None, newline: false, commands: None, sources, failures }
     };
     let job = Job::new(1_000_000, r#""double""#, "[1000000]", "");
     let run = Run { slot: 1, pid: 1000, attempt: 1, start: 1.7e9, seconds: 0.0123, host: None };
@@ -172,7 +172,8 @@ fn output(c: &mut Criterion) {
             |result, count| {
                 let message = result.trim_matches('"').to_owned();
                 let failure = Failure::of_worker(message, raw("null").to_owned());
-                let outcome = if is_ok { Ok(Value::Json(raw(result))) } else { Err(&failure) };
+                let outcome =
+                    if is_ok { Ok(Value::Json(Json::of(raw(result)))) } else { Err(&failure) };
                 let done =
                     Done { job: &job, outcome, printed: None, run: Some(run), unproven: None };
                 let (mut out, mut err) = (Vec::with_capacity(2 * BATCH), Vec::new());

@@ -29,8 +29,8 @@ _procpool_commands() {
 _procpool_value() {
     case $1 in
         -w|--worker) _procpool_commands ;;
-        --protocol) _procpool_words 'jsonl raw jsonrpc bazel' ;;
-        --framing) _procpool_words 'line nul u16 u32 u32le content-length netstring varint json' ;;
+        --protocol) _procpool_words 'jsonl raw jsonrpc bazel dap' ;;
+        --framing) _procpool_words 'line nul u16 u32 u32le content-length netstring varint json size-line' ;;
         -j|-P|--max-procs) _procpool_words '50% 100% 200% +1 -1 0' ;;
         --pipeline) _procpool_words 'auto' ;;
         --python) _procpool_files -f ;;
@@ -41,9 +41,10 @@ _procpool_value() {
         --cwd) _procpool_files -d ;;
         --rate) _procpool_words '1/s 10/s 100/m 1000/h' ;;
         -a|--arg-file) _procpool_files -f ;;
-        --input) _procpool_words 'lines json csv tsv' ;;
+        --input) _procpool_words 'lines json csv tsv base64' ;;
         -n|--max-args) _procpool_words 'max' ;;
-        --format) _procpool_words 'record value text' ;;
+        --format) _procpool_words 'record value text base64' ;;
+        --tmpdir) _procpool_files -d ;;
         --report) _procpool_files -f ;;
         --trace) _procpool_files -f ;;
         --results) _procpool_files -d ;;
@@ -51,7 +52,7 @@ _procpool_value() {
         --progress) _procpool_words 'auto never line full' ;;
         --color) _procpool_words 'auto always never' ;;
         --timeout) _procpool_words '10s 1m 10m 1h 300%' ;;
-        --retry-on) _procpool_list 'error exit crash timeout protocol spawn' ;;
+        --retry-on) _procpool_list 'error exit crash timeout protocol spawn memory' ;;
         --failed) _procpool_files -f ;;
         --halt) _procpool_words 'now,fail=1 soon,fail=1 now,fail=10% soon,fail=10% now,success=1 soon,success=1 now,done=100 soon,done=100 never' ;;
         --journal) _procpool_files -f ;;
@@ -91,14 +92,14 @@ _procpool() {
             --*) option=${whole[i]} ;;
             -?*)
                 part=${whole[i]#-}
-                while [[ -n $part && wjPISand != *"${part:0:1}"* ]]; do part=${part:1}; done
+                while [[ -n $part && wjPISaCnd != *"${part:0:1}"* ]]; do part=${part:1}; done
                 [[ ${part:0:1} == w ]] && staying=1
                 ((${#part} == 1)) && option=-$part
                 ;;
             *) at=$i && break ;;
         esac
         case $option in
-            -w|--worker|--protocol|--framing|--reply-messages|--route|--init|--notify|-j|-P|--max-procs|--pipeline|--max-reqs|--start-limit|--start-timeout|--max-reply|--max-reqs-jitter|--max-age|--max-rss|--idle-timeout|--standby|--python|--perl|--node|--ruby|--sh|--setup|-I|--replace|--env|--cwd|-S|--hosts|--sshlogin|--launcher|--before|--host-timeout|--delay|--rate|--max-load|--min-free-memory|--nice|-a|--arg-file|--input|-n|--max-args|-d|--delimiter|--max-line|--format|--buffer|--report|--trace|--results|--joblog|--progress|--color|--timeout|--slow|--retries|--retry-on|--retry-delay|--failed|--grace|--halt|--journal|--to|--from|--via|--dead|--run|--queue-limit|--ack-wait|--replicas|--queue-timeout|--example-worker|--generate)
+            -w|--worker|--protocol|--framing|--reply-messages|--reply-end|--before-request|--after-request|--banner|--fail-on|--route|--init|--notify|-j|-P|--max-procs|--prestart|--pipeline|--max-reqs|--start-limit|--start-timeout|--max-reply|--max-reqs-jitter|--max-age|--max-rss|--idle-timeout|--standby|--python|--perl|--node|--ruby|--sh|--setup|--shell|-I|--replace|--env|--cwd|-S|--hosts|--sshlogin|--launcher|--before|--host-timeout|--delay|--rate|--max-load|--min-free-memory|--nice|-a|--arg-file|--input|-C|--colsep|-n|--max-args|-d|--delimiter|--arg-sep|--arg-file-sep|--shuf|--max-line|--format|--tag-string|--buffer|--tmpdir|--report|--trace|--results|--joblog|--progress|--color|--timeout|--silence|--max-memory|--slow|--retries|--retry-on|--ok-exit|--no-retry-exit|--retry-delay|--failed|--grace|--halt|--journal|--to|--from|--via|--dead|--run|--queue-limit|--ack-wait|--replicas|--queue-timeout|--example-worker|--generate)
                 case $option in -w|--worker|--python|--perl|--node|--ruby|--sh) staying=1 ;; esac
                 ((i += 1))
                 ;;
@@ -130,7 +131,7 @@ _procpool() {
         # If '=' does not split words, the option is a part of what is completed.
         [[ $COMP_WORDBREAKS == *=* ]] || COMPREPLY=("${COMPREPLY[@]/#/$option=}")
     elif ((at < 0)) && [[ $cur == -* ]]; then
-        _procpool_words '--worker --protocol --framing --reply-messages --pty --route --init --notify --max-procs --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup --shell --replace --stdin --env --cwd --dry-run --confirm --hosts --sshlogin --launcher --before --slurm --host-timeout --no-rerun --delay --rate --max-load --min-free-memory --nice --arg-file --input --header --max-args --no-run-if-empty --delimiter --null --max-line --format --tag --live --detail --stream --keep-order --buffer --summary --report --trace --results --joblog --progress --color --timeout --slow --retries --retry-on --retry-delay --failed --grace --halt --fail-fast --journal --resume --fsync --to --from --via --dead --run --drain --queue-limit --ack-wait --replicas --queue-timeout --help --version --doctor --example-worker --generate'
+        _procpool_words '--worker --protocol --framing --reply-messages --reply-end --keep-end --before-request --after-request --banner --fail-on --pty --route --init --notify --max-procs --prestart --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup --shell --replace --stdin --env --cwd --cpu-affinity --dry-run --tty --confirm --hosts --sshlogin --launcher --before --slurm --host-timeout --no-rerun --delay --rate --max-load --min-free-memory --nice --arg-file --input --colsep --header --max-args --no-run-if-empty --delimiter --null --link --arg-sep --arg-file-sep --shuf --max-line --format --tag --tag-string --newline --live --detail --stream --keep-order --buffer --tmpdir --summary --report --trace --results --joblog --progress --bar --eta --no-notice --color --timeout --silence --max-memory --slow --retries --retry-on --ok-exit --no-retry-exit --retry-delay --failed --grace --halt --fail-fast --journal --resume --fsync --to --from --via --dead --run --drain --queue-limit --ack-wait --replicas --queue-timeout --help --version --doctor --example-worker --generate'
     elif [[ -z $staying ]]; then
         _procpool_commands
     fi

@@ -11,12 +11,12 @@ function __procpool_command
                 break
             case '--*=*'
             case '--*' '-?'
-                if contains -- $words[$i] -w --worker --protocol --framing --reply-messages --route --init --notify -j -P --max-procs --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup -I --replace --env --cwd -S --hosts --sshlogin --launcher --before --host-timeout --delay --rate --max-load --min-free-memory --nice -a --arg-file --input -n --max-args -d --delimiter --max-line --format --buffer --report --trace --results --joblog --progress --color --timeout --slow --retries --retry-on --retry-delay --failed --grace --halt --journal --to --from --via --dead --run --queue-limit --ack-wait --replicas --queue-timeout --example-worker --generate
+                if contains -- $words[$i] -w --worker --protocol --framing --reply-messages --reply-end --before-request --after-request --banner --fail-on --route --init --notify -j -P --max-procs --prestart --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup --shell -I --replace --env --cwd -S --hosts --sshlogin --launcher --before --host-timeout --delay --rate --max-load --min-free-memory --nice -a --arg-file --input -C --colsep -n --max-args -d --delimiter --arg-sep --arg-file-sep --shuf --max-line --format --tag-string --buffer --tmpdir --report --trace --results --joblog --progress --color --timeout --silence --max-memory --slow --retries --retry-on --ok-exit --no-retry-exit --retry-delay --failed --grace --halt --journal --to --from --via --dead --run --queue-limit --ack-wait --replicas --queue-timeout --example-worker --generate
                     set i (math $i + 1)
                 end
             case '-*'
                 # Several short options in one word. The value of the last may be the next word.
-                if string match -qr -- '^-[^wjPISand]*[wjPISand]$' $words[$i]
+                if string match -qr -- '^-[^wjPISaCnd]*[wjPISaCnd]$' $words[$i]
                     set i (math $i + 1)
                 end
             case '*'
@@ -55,7 +55,8 @@ complete -c procpool -n 'not __procpool_command' -s w -l worker -x -a '(__fish_c
 complete -c procpool -n 'not __procpool_command' -l protocol -x -a 'jsonl
 raw
 jsonrpc
-bazel' -d 'Protocol of the worker: jsonl, raw, jsonrpc or bazel'
+bazel
+dap' -d 'Protocol of the worker: jsonl, raw, jsonrpc, bazel or dap'
 complete -c procpool -n 'not __procpool_command' -l framing -x -a 'line
 nul
 u16
@@ -64,9 +65,16 @@ u32le
 content-length
 netstring
 varint
-json' -d 'Where a message ends [default: as usual for the protocol]'
+json
+size-line' -d 'Where a message ends [default: as usual for the protocol]'
 complete -c procpool -n 'not __procpool_command' -l reply-messages -x -d 'A reply is N messages instead of one (raw, with line or nul)'
-complete -c procpool -n 'not __procpool_command' -l pty -d 'Give the worker a terminal for its stdout'
+complete -c procpool -n 'not __procpool_command' -l reply-end -x -d 'A reply ends with TEXT, and may be any number of lines (raw)'
+complete -c procpool -n 'not __procpool_command' -l keep-end -d 'Keep the end of a reply in the result'
+complete -c procpool -n 'not __procpool_command' -l before-request -x -d 'Send TEXT before each request (raw, jsonrpc)'
+complete -c procpool -n 'not __procpool_command' -l after-request -x -d 'Send TEXT after each request, to make the program print an end (raw, jsonrpc)'
+complete -c procpool -n 'not __procpool_command' -l banner -x -d 'Drop what each new worker prints first: N messages, or all up to TEXT'
+complete -c procpool -n 'not __procpool_command' -l fail-on -x -d 'A result with TEXT is a failure; may be repeated'
+complete -c procpool -n 'not __procpool_command' -l pty -d 'Give the worker, or each command, a pseudo-terminal to write to'
 complete -c procpool -n 'not __procpool_command' -l route -x -d 'Send jobs with equal KEYs to the same worker'
 complete -c procpool -n 'not __procpool_command' -l init -x -d 'Send each new worker this job line first; may be repeated'
 complete -c procpool -n 'not __procpool_command' -l notify -x -d 'Send each new worker this message, which has no reply (jsonrpc, raw)'
@@ -76,6 +84,7 @@ complete -c procpool -n 'not __procpool_command' -s j -s P -l max-procs -x -a '5
 +1
 -1
 0' -d 'Run at most N jobs at a time [default: the number of CPUs]'
+complete -c procpool -n 'not __procpool_command' -l prestart -x -d 'Start N workers before the first job, -j at most'
 complete -c procpool -n 'not __procpool_command' -l pipeline -x -a 'auto' -d 'Requests in flight at each worker, or auto [default: 1; for code: auto]'
 complete -c procpool -n 'not __procpool_command' -l max-reqs -x -d 'Replace a worker after N jobs; 0: never'
 complete -c procpool -n 'not __procpool_command' -l start-limit -x -d 'End the run after N failed starts in a row; 0: never [default: 5; for code: 1]'
@@ -92,12 +101,14 @@ complete -c procpool -n 'not __procpool_command' -l node -r -F -d 'As --python, 
 complete -c procpool -n 'not __procpool_command' -l ruby -r -F -d 'As --python, in Ruby: x, args and cmd'
 complete -c procpool -n 'not __procpool_command' -l sh -r -F -d 'As --python, in sh: "$@" are the args, and the output is the result'
 complete -c procpool -n 'not __procpool_command' -l setup -x -d 'Run CODE once in each process before its first job; may be repeated'
-complete -c procpool -n 'not __procpool_command' -l shell -d 'Run COMMAND with sh -c; placeholders are passed safely as arguments'
+complete -c procpool -n 'not __procpool_command' -l shell -x -d 'Run COMMAND with sh -c, or bash or zsh; placeholders are passed safely as arguments'
 complete -c procpool -n 'not __procpool_command' -s I -l replace -x -d 'Use STR as the only placeholder in COMMAND, instead of braces'
 complete -c procpool -n 'not __procpool_command' -l stdin -d 'Write the args to the stdin of COMMAND, one per line'
-complete -c procpool -n 'not __procpool_command' -l env -x -d 'Set a variable for COMMAND; VALUE may have placeholders'
-complete -c procpool -n 'not __procpool_command' -l cwd -x -a '(__fish_complete_directories)' -d 'Run COMMAND in DIR, which may have placeholders'
+complete -c procpool -n 'not __procpool_command' -l env -x -d 'Set a variable for COMMAND or the workers; VALUE may have placeholders'
+complete -c procpool -n 'not __procpool_command' -l cwd -x -a '(__fish_complete_directories)' -d 'Run COMMAND or the workers in DIR, which may have placeholders'
+complete -c procpool -n 'not __procpool_command' -l cpu-affinity -d 'Give each slot CPUs of its own'
 complete -c procpool -n 'not __procpool_command' -l dry-run -d 'Print each command, quoted for a shell, instead of running it'
+complete -c procpool -n 'not __procpool_command' -s o -l tty -d 'Give the terminal to each job, one job at a time: editors, rm -i, ssh'
 complete -c procpool -n 'not __procpool_command' -s p -l confirm -d 'Ask on the terminal before each command'
 complete -c procpool -n 'not __procpool_command' -s S -l hosts -l sshlogin -x -d 'Run the jobs on these machines: 2/alpha,user@beta,:'
 complete -c procpool -n 'not __procpool_command' -l launcher -x -d 'Reach each host with CMDLINE instead of ssh; {host} is its name'
@@ -117,22 +128,32 @@ complete -c procpool -n 'not __procpool_command' -s a -l arg-file -r -F -d 'Read
 complete -c procpool -n 'not __procpool_command' -l input -x -a 'lines\\t\'The line is one string\'
 json\\t\'The line is a JSON value: all the args\'
 csv\\t\'Comma-separated values: each is an arg\'
-tsv\\t\'Tab-separated values: each is an arg\'' -d 'Format of the input lines'
+tsv\\t\'Tab-separated values: each is an arg\'
+base64\\t\'Bytes in base64: a message (raw)\'' -d 'Format of the input lines'
+complete -c procpool -n 'not __procpool_command' -s C -l colsep -x -d 'Split each line into args at CHAR or at matches of REGEX'
 complete -c procpool -n 'not __procpool_command' -l header -d 'The first line names the columns: use {name} for one'
 complete -c procpool -n 'not __procpool_command' -s n -l max-args -x -a 'max' -d 'Make one job of N lines; max: as many as a command can take'
 complete -c procpool -n 'not __procpool_command' -s r -l no-run-if-empty -d 'Run nothing if there is no input (this is the default)'
 complete -c procpool -n 'not __procpool_command' -s d -l delimiter -x -d 'Lines end with CHAR instead of a newline: a byte, or \\n, \\r, \\t, \\0, \\xHH'
 complete -c procpool -n 'not __procpool_command' -s 0 -l null -d 'Lines end with a NUL byte instead of a newline'
+complete -c procpool -n 'not __procpool_command' -l link -d 'Pair the lists after ::: and :::: instead of combining them'
+complete -c procpool -n 'not __procpool_command' -l arg-sep -x -d 'Use STR instead of ::: before a list'
+complete -c procpool -n 'not __procpool_command' -l arg-file-sep -x -d 'Use STR instead of :::: before files of args'
+complete -c procpool -n 'not __procpool_command' -l shuf -x -d 'Take the lines in random order; SEED, a number, makes it repeatable'
 complete -c procpool -n 'not __procpool_command' -l max-line -x -d 'Size limit of an input line'
 complete -c procpool -n 'not __procpool_command' -l format -x -a 'record\\t\'One JSON object per job, for failed jobs too\'
 value\\t\'The result alone, as JSON; failures go to stderr\'
-text\\t\'Strings and the output of commands, unchanged; failures go to stderr\'' -d 'Format of results: record (default with a worker), value, text (otherwise)'
+text\\t\'Strings and the output of commands, unchanged; failures go to stderr\'
+base64\\t\'The bytes of text, in base64: a line for each job; failures go to stderr\'' -d 'Format of results: record (default with a worker), value, text (otherwise), base64'
 complete -c procpool -n 'not __procpool_command' -l tag -d 'Start each line with the args of its job and a tab'
+complete -c procpool -n 'not __procpool_command' -l tag-string -x -d 'Start each line with TEXT and a tab; TEXT may have placeholders'
+complete -c procpool -n 'not __procpool_command' -l newline -d 'Add a newline to the output of a job that does not end with one'
 complete -c procpool -n 'not __procpool_command' -l live -d 'Print a job\'s output while it runs, as soon as its turn comes'
 complete -c procpool -n 'not __procpool_command' -l detail -d 'Add seq, cmd, args, slot, pid, attempt, start and seconds to records'
 complete -c procpool -n 'not __procpool_command' -l stream -d 'Print each result as its job finishes, not in input order'
 complete -c procpool -n 'not __procpool_command' -s k -l keep-order -d 'Print results in input order (this is the default)'
 complete -c procpool -n 'not __procpool_command' -l buffer -x -d 'Memory for results that wait for their turn'
+complete -c procpool -n 'not __procpool_command' -l tmpdir -x -a '(__fish_complete_directories)' -d 'Make temporary files in DIR [default: TMPDIR, or /tmp]'
 complete -c procpool -n 'not __procpool_command' -l summary -d 'Print totals, failures and durations at the end'
 complete -c procpool -n 'not __procpool_command' -l report -r -F -d 'Write a report at the end: FILE.html, .json, .xml (JUnit), .md'
 complete -c procpool -n 'not __procpool_command' -l trace -r -F -d 'Write a timeline of all jobs to FILE, for Perfetto or chrome://tracing'
@@ -142,6 +163,9 @@ complete -c procpool -n 'not __procpool_command' -l progress -x -a 'auto\\t\'A l
 never\\t\'Nothing\'
 line\\t\'A line, also where auto shows none\'
 full\\t\'A line, and a row for each running job\'' -d 'Show how far the run is: auto, never, line, full'
+complete -c procpool -n 'not __procpool_command' -l bar -d 'Show the progress on a terminal, as --progress line does; GNU parallel\'s name'
+complete -c procpool -n 'not __procpool_command' -l eta -d 'Show the progress on a terminal, as --bar does'
+complete -c procpool -n 'not __procpool_command' -l no-notice -d 'Do nothing, since procpool prints no notice; GNU parallel\'s name'
 complete -c procpool -n 'not __procpool_command' -l color -x -a 'auto\\t\'When stderr is a terminal\'
 always\\t\'Always\'
 never\\t\'Never\'' -d 'Use colors in messages: auto, always or never'
@@ -150,9 +174,13 @@ complete -c procpool -n 'not __procpool_command' -l timeout -x -a '10s
 10m
 1h
 300%' -d 'End a job that takes longer, with its processes; the job fails'
+complete -c procpool -n 'not __procpool_command' -l silence -x -d 'End a job whose worker or command prints nothing for TIME'
+complete -c procpool -n 'not __procpool_command' -l max-memory -x -d 'Kill a job whose processes use more memory than SIZE; the job fails'
 complete -c procpool -n 'not __procpool_command' -l slow -x -d 'Report a job that runs for longer, while it runs; 0 or never: don\'t'
 complete -c procpool -n 'not __procpool_command' -l retries -x -d 'Try a failed job again, up to N times'
-complete -c procpool -n 'not __procpool_command' -l retry-on -x -a '(__fish_append , error exit crash timeout protocol spawn)' -d 'Failures after which a job is tried again'
+complete -c procpool -n 'not __procpool_command' -l retry-on -x -a '(__fish_append , error exit crash timeout protocol spawn memory)' -d 'Failures after which a job is tried again'
+complete -c procpool -n 'not __procpool_command' -l ok-exit -x -d 'Let these exit statuses of a command be a success, besides 0: 1, or 1,3-5'
+complete -c procpool -n 'not __procpool_command' -l no-retry-exit -x -d 'Do not try a job again whose command had one of these exit statuses'
 complete -c procpool -n 'not __procpool_command' -l retry-delay -x -d 'Wait before the second attempt of a job'
 complete -c procpool -n 'not __procpool_command' -l failed -r -F -d 'Write the input lines of failed jobs to FILE, to run them again'
 complete -c procpool -n 'not __procpool_command' -l grace -x -d 'Time that a process has to end before it is killed'

@@ -8,16 +8,23 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
     $options = @(
         @{ Name = '-w'; Text = 'Command line of the worker to start; no shell is run'; Kind = 'file'; Words = @() }
         @{ Name = '--worker'; Text = 'Command line of the worker to start; no shell is run'; Kind = 'file'; Words = @() }
-        @{ Name = '--protocol'; Text = 'Protocol of the worker: jsonl, raw, jsonrpc or bazel'; Kind = 'word'; Words = @('jsonl', 'raw', 'jsonrpc', 'bazel') }
-        @{ Name = '--framing'; Text = 'Where a message ends [default: as usual for the protocol]'; Kind = 'word'; Words = @('line', 'nul', 'u16', 'u32', 'u32le', 'content-length', 'netstring', 'varint', 'json') }
+        @{ Name = '--protocol'; Text = 'Protocol of the worker: jsonl, raw, jsonrpc, bazel or dap'; Kind = 'word'; Words = @('jsonl', 'raw', 'jsonrpc', 'bazel', 'dap') }
+        @{ Name = '--framing'; Text = 'Where a message ends [default: as usual for the protocol]'; Kind = 'word'; Words = @('line', 'nul', 'u16', 'u32', 'u32le', 'content-length', 'netstring', 'varint', 'json', 'size-line') }
         @{ Name = '--reply-messages'; Text = 'A reply is N messages instead of one (raw, with line or nul)'; Kind = 'free'; Words = @() }
-        @{ Name = '--pty'; Text = 'Give the worker a terminal for its stdout'; Kind = 'none'; Words = @() }
+        @{ Name = '--reply-end'; Text = 'A reply ends with TEXT, and may be any number of lines (raw)'; Kind = 'free'; Words = @() }
+        @{ Name = '--keep-end'; Text = 'Keep the end of a reply in the result'; Kind = 'none'; Words = @() }
+        @{ Name = '--before-request'; Text = 'Send TEXT before each request (raw, jsonrpc)'; Kind = 'free'; Words = @() }
+        @{ Name = '--after-request'; Text = 'Send TEXT after each request, to make the program print an end (raw, jsonrpc)'; Kind = 'free'; Words = @() }
+        @{ Name = '--banner'; Text = 'Drop what each new worker prints first: N messages, or all up to TEXT'; Kind = 'free'; Words = @() }
+        @{ Name = '--fail-on'; Text = 'A result with TEXT is a failure; may be repeated'; Kind = 'free'; Words = @() }
+        @{ Name = '--pty'; Text = 'Give the worker, or each command, a pseudo-terminal to write to'; Kind = 'none'; Words = @() }
         @{ Name = '--route'; Text = 'Send jobs with equal KEYs to the same worker'; Kind = 'free'; Words = @() }
         @{ Name = '--init'; Text = 'Send each new worker this job line first; may be repeated'; Kind = 'free'; Words = @() }
         @{ Name = '--notify'; Text = 'Send each new worker this message, which has no reply (jsonrpc, raw)'; Kind = 'free'; Words = @() }
         @{ Name = '-j'; Text = 'Run at most N jobs at a time [default: the number of CPUs]'; Kind = 'word'; Words = @('50%', '100%', '200%', '+1', '-1', '0') }
         @{ Name = '-P'; Text = 'Run at most N jobs at a time [default: the number of CPUs]'; Kind = 'word'; Words = @('50%', '100%', '200%', '+1', '-1', '0') }
         @{ Name = '--max-procs'; Text = 'Run at most N jobs at a time [default: the number of CPUs]'; Kind = 'word'; Words = @('50%', '100%', '200%', '+1', '-1', '0') }
+        @{ Name = '--prestart'; Text = 'Start N workers before the first job, -j at most'; Kind = 'free'; Words = @() }
         @{ Name = '--pipeline'; Text = 'Requests in flight at each worker, or auto [default: 1; for code: auto]'; Kind = 'word'; Words = @('auto') }
         @{ Name = '--max-reqs'; Text = 'Replace a worker after N jobs; 0: never'; Kind = 'free'; Words = @() }
         @{ Name = '--start-limit'; Text = 'End the run after N failed starts in a row; 0: never [default: 5; for code: 1]'; Kind = 'free'; Words = @() }
@@ -34,13 +41,16 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--ruby'; Text = 'As --python, in Ruby: x, args and cmd'; Kind = 'file'; Words = @() }
         @{ Name = '--sh'; Text = 'As --python, in sh: "$@" are the args, and the output is the result'; Kind = 'file'; Words = @() }
         @{ Name = '--setup'; Text = 'Run CODE once in each process before its first job; may be repeated'; Kind = 'free'; Words = @() }
-        @{ Name = '--shell'; Text = 'Run COMMAND with sh -c; placeholders are passed safely as arguments'; Kind = 'none'; Words = @() }
+        @{ Name = '--shell'; Text = 'Run COMMAND with sh -c, or bash or zsh; placeholders are passed safely as arguments'; Kind = 'free'; Words = @() }
         @{ Name = '-I'; Text = 'Use STR as the only placeholder in COMMAND, instead of braces'; Kind = 'free'; Words = @() }
         @{ Name = '--replace'; Text = 'Use STR as the only placeholder in COMMAND, instead of braces'; Kind = 'free'; Words = @() }
         @{ Name = '--stdin'; Text = 'Write the args to the stdin of COMMAND, one per line'; Kind = 'none'; Words = @() }
-        @{ Name = '--env'; Text = 'Set a variable for COMMAND; VALUE may have placeholders'; Kind = 'free'; Words = @() }
-        @{ Name = '--cwd'; Text = 'Run COMMAND in DIR, which may have placeholders'; Kind = 'file'; Words = @() }
+        @{ Name = '--env'; Text = 'Set a variable for COMMAND or the workers; VALUE may have placeholders'; Kind = 'free'; Words = @() }
+        @{ Name = '--cwd'; Text = 'Run COMMAND or the workers in DIR, which may have placeholders'; Kind = 'file'; Words = @() }
+        @{ Name = '--cpu-affinity'; Text = 'Give each slot CPUs of its own'; Kind = 'none'; Words = @() }
         @{ Name = '--dry-run'; Text = 'Print each command, quoted for a shell, instead of running it'; Kind = 'none'; Words = @() }
+        @{ Name = '-o'; Text = 'Give the terminal to each job, one job at a time: editors, rm -i, ssh'; Kind = 'none'; Words = @() }
+        @{ Name = '--tty'; Text = 'Give the terminal to each job, one job at a time: editors, rm -i, ssh'; Kind = 'none'; Words = @() }
         @{ Name = '-p'; Text = 'Ask on the terminal before each command'; Kind = 'none'; Words = @() }
         @{ Name = '--confirm'; Text = 'Ask on the terminal before each command'; Kind = 'none'; Words = @() }
         @{ Name = '-S'; Text = 'Run the jobs on these machines: 2/alpha,user@beta,:'; Kind = 'free'; Words = @() }
@@ -58,7 +68,9 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--nice'; Text = 'Run jobs with a lower priority: 1 (a little) to 39'; Kind = 'free'; Words = @() }
         @{ Name = '-a'; Text = 'Read jobs from FILE instead of stdin (-: stdin); may be repeated'; Kind = 'file'; Words = @() }
         @{ Name = '--arg-file'; Text = 'Read jobs from FILE instead of stdin (-: stdin); may be repeated'; Kind = 'file'; Words = @() }
-        @{ Name = '--input'; Text = 'Format of the input lines'; Kind = 'word'; Words = @('lines', 'json', 'csv', 'tsv') }
+        @{ Name = '--input'; Text = 'Format of the input lines'; Kind = 'word'; Words = @('lines', 'json', 'csv', 'tsv', 'base64') }
+        @{ Name = '-C'; Text = 'Split each line into args at CHAR or at matches of REGEX'; Kind = 'free'; Words = @() }
+        @{ Name = '--colsep'; Text = 'Split each line into args at CHAR or at matches of REGEX'; Kind = 'free'; Words = @() }
         @{ Name = '--header'; Text = 'The first line names the columns: use {name} for one'; Kind = 'none'; Words = @() }
         @{ Name = '-n'; Text = 'Make one job of N lines; max: as many as a command can take'; Kind = 'word'; Words = @('max') }
         @{ Name = '--max-args'; Text = 'Make one job of N lines; max: as many as a command can take'; Kind = 'word'; Words = @('max') }
@@ -68,26 +80,40 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--delimiter'; Text = 'Lines end with CHAR instead of a newline: a byte, or \n, \r, \t, \0, \xHH'; Kind = 'free'; Words = @() }
         @{ Name = '-0'; Text = 'Lines end with a NUL byte instead of a newline'; Kind = 'none'; Words = @() }
         @{ Name = '--null'; Text = 'Lines end with a NUL byte instead of a newline'; Kind = 'none'; Words = @() }
+        @{ Name = '--link'; Text = 'Pair the lists after ::: and :::: instead of combining them'; Kind = 'none'; Words = @() }
+        @{ Name = '--arg-sep'; Text = 'Use STR instead of ::: before a list'; Kind = 'free'; Words = @() }
+        @{ Name = '--arg-file-sep'; Text = 'Use STR instead of :::: before files of args'; Kind = 'free'; Words = @() }
+        @{ Name = '--shuf'; Text = 'Take the lines in random order; SEED, a number, makes it repeatable'; Kind = 'free'; Words = @() }
         @{ Name = '--max-line'; Text = 'Size limit of an input line'; Kind = 'free'; Words = @() }
-        @{ Name = '--format'; Text = 'Format of results: record (default with a worker), value, text (otherwise)'; Kind = 'word'; Words = @('record', 'value', 'text') }
+        @{ Name = '--format'; Text = 'Format of results: record (default with a worker), value, text (otherwise), base64'; Kind = 'word'; Words = @('record', 'value', 'text', 'base64') }
         @{ Name = '--tag'; Text = 'Start each line with the args of its job and a tab'; Kind = 'none'; Words = @() }
+        @{ Name = '--tag-string'; Text = 'Start each line with TEXT and a tab; TEXT may have placeholders'; Kind = 'free'; Words = @() }
+        @{ Name = '--newline'; Text = 'Add a newline to the output of a job that does not end with one'; Kind = 'none'; Words = @() }
         @{ Name = '--live'; Text = 'Print a job''s output while it runs, as soon as its turn comes'; Kind = 'none'; Words = @() }
         @{ Name = '--detail'; Text = 'Add seq, cmd, args, slot, pid, attempt, start and seconds to records'; Kind = 'none'; Words = @() }
         @{ Name = '--stream'; Text = 'Print each result as its job finishes, not in input order'; Kind = 'none'; Words = @() }
         @{ Name = '-k'; Text = 'Print results in input order (this is the default)'; Kind = 'none'; Words = @() }
         @{ Name = '--keep-order'; Text = 'Print results in input order (this is the default)'; Kind = 'none'; Words = @() }
         @{ Name = '--buffer'; Text = 'Memory for results that wait for their turn'; Kind = 'free'; Words = @() }
+        @{ Name = '--tmpdir'; Text = 'Make temporary files in DIR [default: TMPDIR, or /tmp]'; Kind = 'file'; Words = @() }
         @{ Name = '--summary'; Text = 'Print totals, failures and durations at the end'; Kind = 'none'; Words = @() }
         @{ Name = '--report'; Text = 'Write a report at the end: FILE.html, .json, .xml (JUnit), .md'; Kind = 'file'; Words = @() }
         @{ Name = '--trace'; Text = 'Write a timeline of all jobs to FILE, for Perfetto or chrome://tracing'; Kind = 'file'; Words = @() }
         @{ Name = '--results'; Text = 'Keep the output and the record of each job in a folder of its own in DIR'; Kind = 'file'; Words = @() }
         @{ Name = '--joblog'; Text = 'Log each finished job to FILE, as GNU parallel does'; Kind = 'file'; Words = @() }
         @{ Name = '--progress'; Text = 'Show how far the run is: auto, never, line, full'; Kind = 'word'; Words = @('auto', 'never', 'line', 'full') }
+        @{ Name = '--bar'; Text = 'Show the progress on a terminal, as --progress line does; GNU parallel''s name'; Kind = 'none'; Words = @() }
+        @{ Name = '--eta'; Text = 'Show the progress on a terminal, as --bar does'; Kind = 'none'; Words = @() }
+        @{ Name = '--no-notice'; Text = 'Do nothing, since procpool prints no notice; GNU parallel''s name'; Kind = 'none'; Words = @() }
         @{ Name = '--color'; Text = 'Use colors in messages: auto, always or never'; Kind = 'word'; Words = @('auto', 'always', 'never') }
         @{ Name = '--timeout'; Text = 'End a job that takes longer, with its processes; the job fails'; Kind = 'word'; Words = @('10s', '1m', '10m', '1h', '300%') }
+        @{ Name = '--silence'; Text = 'End a job whose worker or command prints nothing for TIME'; Kind = 'free'; Words = @() }
+        @{ Name = '--max-memory'; Text = 'Kill a job whose processes use more memory than SIZE; the job fails'; Kind = 'free'; Words = @() }
         @{ Name = '--slow'; Text = 'Report a job that runs for longer, while it runs; 0 or never: don''t'; Kind = 'free'; Words = @() }
         @{ Name = '--retries'; Text = 'Try a failed job again, up to N times'; Kind = 'free'; Words = @() }
-        @{ Name = '--retry-on'; Text = 'Failures after which a job is tried again'; Kind = 'list'; Words = @('error', 'exit', 'crash', 'timeout', 'protocol', 'spawn') }
+        @{ Name = '--retry-on'; Text = 'Failures after which a job is tried again'; Kind = 'list'; Words = @('error', 'exit', 'crash', 'timeout', 'protocol', 'spawn', 'memory') }
+        @{ Name = '--ok-exit'; Text = 'Let these exit statuses of a command be a success, besides 0: 1, or 1,3-5'; Kind = 'free'; Words = @() }
+        @{ Name = '--no-retry-exit'; Text = 'Do not try a job again whose command had one of these exit statuses'; Kind = 'free'; Words = @() }
         @{ Name = '--retry-delay'; Text = 'Wait before the second attempt of a job'; Kind = 'free'; Words = @() }
         @{ Name = '--failed'; Text = 'Write the input lines of failed jobs to FILE, to run them again'; Kind = 'file'; Words = @() }
         @{ Name = '--grace'; Text = 'Time that a process has to end before it is killed'; Kind = 'free'; Words = @() }

@@ -10,7 +10,9 @@ use serde::Serialize;
 
 use crate::command::Commands;
 use crate::job::{Job, Kind};
+use crate::process::CpuShare;
 use crate::protocol::Protocol;
+use crate::util::exit_set::ExitSet;
 
 /// The settings of a pool. [`crate::Builder`] makes them.
 #[derive(Clone)]
@@ -63,6 +65,12 @@ pub(crate) struct WorkerConfig {
 pub(crate) struct ProcessConfig {
     /// Additions to the environment.
     pub(crate) env: Vec<(OsString, OsString)>,
+    /// Further additions, with placeholders for the slot.
+    pub(crate) env_of_slot: Vec<(OsString, OsString)>,
+    /// The directory of workers, with placeholders for the slot.
+    pub(crate) cwd_of_slot: Option<OsString>,
+    /// The CPUs are divided among this many slots; 0: each slot has all of them.
+    pub(crate) cpus_for_slots: usize,
     /// The environment of this process is not passed on.
     pub(crate) clears_env: bool,
     /// The directory that they are started in; `None`: that of this process when the pool was made.
@@ -110,10 +118,16 @@ pub(crate) struct RecyclingConfig {
 pub(crate) struct FailureConfig {
     /// How long a job may take, unless the job sets that itself.
     pub(crate) timeout: Option<Timeout>,
+    /// A worker or command may print nothing for this long while it has a job.
+    pub(crate) silence: Option<Duration>,
+    /// The processes of a job may use this much memory, in bytes.
+    pub(crate) max_memory: Option<u64>,
     /// How often a job may be tried again, unless the job sets that itself.
     pub(crate) retries: u32,
     /// The failures after which a job may be tried again.
     pub(crate) retry_on: Vec<Kind>,
+    /// The exit statuses of commands that are not tried again.
+    pub(crate) no_retry_exit: ExitSet,
     /// How long a job waits before its second try, about; twice as long before each further one.
     pub(crate) retry_delay: Duration,
     /// How long a worker may take to start: to read its first request.
@@ -134,6 +148,12 @@ impl fmt::Debug for Config {
 }
 
 impl ProcessConfig {
+    /// The CPUs of a slot, which counts from 1.
+    pub(crate) fn cpus(&self, slot: usize) -> Option<CpuShare> {
+        let slots = self.cpus_for_slots;
+        (slots > 0).then(|| CpuShare { slot: slot.saturating_sub(1), slots })
+    }
+
     /// The directory to start a process in; `None`: the one that this process is in.
     pub(crate) fn directory(&self) -> Option<OsString> {
         if let Some(cwd) = &self.cwd {
@@ -206,8 +226,11 @@ impl Default for FailureConfig {
     fn default() -> Self {
         Self {
             timeout: None,
+            silence: None,
+            max_memory: None,
             retries: 0,
             retry_on: vec![Kind::Error, Kind::Exit, Kind::Crash, Kind::Timeout, Kind::Protocol],
+            no_retry_exit: ExitSet::default(),
             retry_delay: Duration::from_millis(100),
             start_timeout: Some(Duration::from_secs(300)),
             start_limit: 5,

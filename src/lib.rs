@@ -283,10 +283,13 @@ pub mod engine {
     pub use crate::process::lookup::{ProgramError, check as check_program, is_shell_word, locate};
     pub use crate::protocol::ReplyMessagesError;
     pub use crate::util::duration::{DurationError, parse_duration};
+    pub use crate::util::exit_set::{ExitSet, ExitSetError};
     pub use crate::util::files;
     pub use crate::util::histogram::Durations;
+    pub use crate::util::json::Json;
     pub use crate::util::setting::{Setting, name_settings};
     pub use crate::util::similar::similar;
+    pub use crate::util::temporary::{set_temporary_folder, temporary_folder};
     pub use crate::util::text::{printable, printable_bytes};
     pub use crate::{BuildError, Builder, Code, Failure, Kind, Pool, Protocol, Timeout};
 

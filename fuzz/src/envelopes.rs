@@ -69,6 +69,7 @@ fn read(name: &str, envelope: &Envelope, message: &[u8]) {
                 assert!(sealed.is_ok() || framing.name == "u16", "{name} in {}", framing.name);
             }
         }
+        Ok(Message::Progress(line)) => assert!(!line.contains('\n'), "{name}"),
         Ok(Message::Nothing) => {}
         Err(why) => assert!(!why.is_empty()),
     }

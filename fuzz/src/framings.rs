@@ -2,7 +2,7 @@
 
 use procpool::engine::Protocol;
 use procpool::engine::protocol::framing::{
-    FRAMINGS, Framing, LINES_AND_NULS, Scan, Split, line, nul,
+    FRAMINGS, Framing, LINES_AND_NULS, OF_REPLIES, Scan, Split, line, nul,
 };
 
 use super::{choice, pieces};
@@ -19,7 +19,7 @@ struct Received {
 /// The pieces make no difference, and what was sealed is split as it was.
 pub fn check(data: &[u8]) {
     let (how, bytes) = choice(data);
-    for framing in FRAMINGS.iter().copied().chain([&LINES_AND_NULS]) {
+    for framing in FRAMINGS.iter().chain(OF_REPLIES).copied().chain([&LINES_AND_NULS]) {
         let whole = received(&[bytes], framing.split);
         let parts = received(&pieces(how, bytes), framing.split);
         assert_eq!(whole, parts, "{}", framing.name);
@@ -30,7 +30,8 @@ pub fn check(data: &[u8]) {
     let raw = Protocol::named("raw").expect("a protocol");
     for (framing, end) in [(&line::LINE, b'\n'), (&nul::NUL, 0)] {
         for count in 1..4 {
-            let many = raw.framed(framing).with_reply_messages(count).expect("they have ends");
+            let many =
+                raw.clone().framed(framing).with_reply_messages(count).expect("they have ends");
             let parts = received(&pieces(how, bytes), |bytes, scan| many.split(bytes, scan));
             let ends: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at] == end).collect();
             let mut begin = 0;

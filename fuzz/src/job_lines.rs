@@ -1,7 +1,7 @@
 //! Job lines: the whole input is one line. With a delimiter other than a newline, it may have newlines.
 
 use procpool::engine::Job;
-use procpool::engine::input::job_lines::parse;
+use procpool::engine::input::job_lines::{parse, usual};
 use procpool::engine::protocol::PROTOCOLS;
 use procpool::engine::protocol::framing::line::LINE;
 
@@ -9,6 +9,11 @@ use super::assert_json;
 
 /// What is read as a job is sent on as one line of JSON; what is not says where it is wrong.
 pub fn check(line: &[u8]) {
+    if let Some(usual) = usual(line) {
+        let fields = parse(line).ok().flatten().expect("the parser agrees");
+        let texts = [&*fields.cmd, &*fields.args, fields.id].map(str::as_bytes);
+        assert_eq!([usual.cmd, usual.args, usual.id], texts);
+    }
     match parse(line) {
         Ok(None) => {}
         Ok(Some(fields)) => {

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use base64::Engine as _;
 use procpool::engine::journal::{Context, Journal, JournalError, JournalSettings, Recorded};
-use procpool::engine::{Capture, Done, Failure, Job, Printed, Sink, Spool, Value};
-use serde_json::Value as Json;
+use procpool::engine::{Capture, Done, Failure, Job, Json, Printed, Sink, Spool, Value};
+use serde_json::Value as AnyJson;
 use serde_json::value::RawValue;
 use tempfile::NamedTempFile;
 
@@ -66,7 +66,7 @@ fn go_on(file: &NamedTempFile, journal: &Journal, before: &[u8], records: &[Reco
                 (Ok(None), None) => {
                     let done = Done {
                         job: &job,
-                        outcome: Ok(Value::Json(RawValue::NULL)),
+                        outcome: Ok(Value::Json(Json::NULL)),
                         printed: None,
                         run: None,
                         unproven: None,
@@ -171,8 +171,8 @@ impl Made {
     fn done<'a>(&'a self, nth: usize, job: &'a Job) -> Done<'a> {
         let printed = (nth == 1).then_some(&self.printed);
         let outcome = match nth {
-            0 => Ok(Value::Json(&self.json)),
-            1 => Ok(Value::Json(RawValue::NULL)),
+            0 => Ok(Value::Json(Json::of(&self.json))),
+            1 => Ok(Value::Json(Json::NULL)),
             3 => Err(&self.failure),
             _ => Ok(Value::Bytes(&self.message)),
         };
@@ -211,7 +211,7 @@ impl<'a> Record<'a> {
 
     /// The result that it holds, if it is as procpool writes them: the last member of the object.
     fn result(&self) -> Option<Result> {
-        let members: Json = serde_json::from_str(self.line).ok()?;
+        let members: AnyJson = serde_json::from_str(self.line).ok()?;
         let text = self.line.strip_suffix("}\n")?;
         let body = |name: &str| text.split_once(&format!(",\"{name}\":")).map(|(_, body)| body);
         let string = |name: &str| Some(members[name].as_str()?.to_owned());
@@ -284,7 +284,7 @@ fn keys() -> &'static [String] {
         let journal = open(file.path()).expect("a new journal");
         for mut job in jobs() {
             assert!(journal.admit(&mut job).is_ok_and(|recorded| recorded.is_none()));
-            let outcome = Ok(Value::Json(RawValue::NULL));
+            let outcome = Ok(Value::Json(Json::NULL));
             Journal::add(
                 &Done { job: &job, outcome, printed: None, run: None, unproven: None },
                 &mut lines,

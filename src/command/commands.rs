@@ -9,6 +9,7 @@ use super::line::{Command, command_line, quote};
 use super::placeholder::{Names, TemplateSettings};
 use super::template::Template;
 use crate::job::Job;
+use crate::util::exit_set::ExitSet;
 use crate::util::json::error_text;
 
 /// How a pool without workers makes the command of each job.
@@ -20,12 +21,20 @@ pub struct Commands {
     pub in_jobs: bool,
     /// Args go to the command's stdin, one a line.
     pub stdin: bool,
+    /// The command has the stdin of this process.
+    pub own_stdin: bool,
+    /// The command has the terminal of this process, and its stdout and stderr. Only one may run at a time.
+    pub tty: bool,
+    /// The command writes to a pseudo-terminal. What it writes to stderr is a part of its stdout.
+    pub pty: bool,
     /// Nothing is run: the command line is printed instead.
     pub dry_run: bool,
     /// The watcher is asked before a command is run.
     pub confirm: bool,
     /// Lines are delivered while the command runs.
     pub live: bool,
+    /// The exit statuses of success, besides 0.
+    pub ok_exit: ExitSet,
     /// The names of the args, once the header of the input has been read.
     pub header: Arc<OnceLock<Vec<Vec<u8>>>>,
 }
@@ -37,9 +46,13 @@ impl Commands {
             template,
             in_jobs: false,
             stdin: false,
+            own_stdin: false,
+            tty: false,
+            pty: false,
             dry_run: false,
             confirm: false,
             live: false,
+            ok_exit: ExitSet::default(),
             header: Arc::default(),
         }
     }

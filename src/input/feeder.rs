@@ -10,9 +10,9 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::job_lines::{Fields, Invalid};
+use super::job_lines::{Fields, Invalid, UsualLine, usual};
 use super::lines::{LineTooLong, Lines, MARK};
-use super::plain_lines::{self, NoHeader, Packed};
+use super::plain_lines::{NoHeader, Packed};
 use super::position::Position;
 use super::reader::{Form, Reader};
 use super::source::Source;
@@ -22,7 +22,7 @@ use crate::journal::JournalError;
 use crate::util::setting::Setting;
 
 /// How many bytes are read at once: as many as a pipe holds.
-const READ_SIZE: usize = 64 << 10;
+pub(super) const READ_SIZE: usize = 64 << 10;
 
 /// A bundle of unparsed lines has at most this many bytes. It is more than [`READ_SIZE`], since the
 /// buffer is larger after a long line.
@@ -189,10 +189,20 @@ impl Feeder<'_> {
                 true
             }
             (Ok(text), Form::Plain(plain)) if is_row => {
-                self.row(plain, place, &plain_lines::split(plain.columns, text), text)
+                self.row(plain, place, &plain.split(text), text)
             }
-            (Ok(text), Form::Message) => {
-                self.job(Job::message(self.seq + 1, text), place, None, text)
+            (Ok(text), Form::Message) => match reader.coding.decode(text) {
+                Ok(None) => true,
+                Ok(Some(message)) => {
+                    self.job(Job::message(self.seq + 1, &message), place, None, text)
+                }
+                Err(invalid) => {
+                    self.invalid(place, &invalid, Some(text.into()));
+                    true
+                }
+            },
+            (Ok(text), Form::Job) if reader.is_bare() && self.usual_job(place, text) => {
+                self.bytes < BATCH_BYTES || self.feed()
             }
             (Ok(text), _) => match reader.fields(text) {
                 Ok(None) => true,
@@ -213,20 +223,34 @@ impl Feeder<'_> {
     fn fields(&mut self, place: Place, fields: &Fields<'_>, line: &[u8]) -> bool {
         let seq = self.seq + 1;
         let Fields { cmd, args, id, timeout, retries, worker } = fields;
-        if (timeout, retries, worker) == (&None, &None, &None) && self.reader.is_bare() {
-            let is_added = self.bundler.add((seq, place), cmd, args, id) || {
-                self.unbundle();
-                self.bundler.add((seq, place), cmd, args, id)
-            };
-            if is_added {
-                self.seq = seq;
-                return self.bytes < BATCH_BYTES || self.feed();
-            }
+        if (timeout, retries, worker) == (&None, &None, &None)
+            && self.reader.is_bare()
+            && self.bundle(place, [cmd.as_bytes(), args.as_bytes(), id.as_bytes()])
+        {
+            return self.bytes < BATCH_BYTES || self.feed();
         }
         let mut job = Job::new(seq, cmd, args, id);
         job.timeout = *timeout;
         job.retries = *retries;
         self.job(job, place, worker.as_deref(), line)
+    }
+
+    /// Adds the job of a usual job line to the bundle. Returns `false` if it is none, or must travel alone.
+    fn usual_job(&mut self, place: Place, line: &[u8]) -> bool {
+        usual(line).is_some_and(|UsualLine { cmd, args, id }| self.bundle(place, [cmd, args, id]))
+    }
+
+    /// Adds a job of these texts (command, args, id) to the bundle. Returns `false` if it must travel alone.
+    fn bundle(&mut self, place: Place, [cmd, args, id]: [&[u8]; 3]) -> bool {
+        let seq = self.seq + 1;
+        let is_added = self.bundler.add((seq, place), cmd, args, id) || {
+            self.unbundle();
+            self.bundler.add((seq, place), cmd, args, id)
+        };
+        if is_added {
+            self.seq = seq;
+        }
+        is_added
     }
 
     /// Finds the pool of a job that was made of a line, and queues it. `worker` is the pool that the
@@ -317,7 +341,7 @@ fn too_long(what: &str, max: usize) -> String {
 
 /// Reads the bytes of a source that have come, and waits if there are none. Returns how many it has
 /// read; 0: the source is at its end.
-fn read_some(source: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
+pub(super) fn read_some(source: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
     buffer.reserve(READ_SIZE);
     loop {
         match rustix::io::read(source, spare_capacity(buffer)) {

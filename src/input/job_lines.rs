@@ -12,6 +12,7 @@ use crate::config::Init;
 use crate::protocol::Protocol;
 use crate::util::duration::parse_duration;
 use crate::util::json::{error_text, on_one_line};
+use crate::util::scan::ObjectScanner;
 
 /// The fields of a job line. The texts are JSON.
 #[derive(Debug, PartialEq)]
@@ -100,6 +101,43 @@ pub fn parse(line: &[u8]) -> Result<Option<Fields<'_>>, Invalid> {
         )),
         Some(_) => words(trimmed.trim_ascii_end(), indent).map(Some),
     }
+}
+
+/// The texts of a job line in the usual shape: an object with nothing but a command, args and an id.
+#[derive(Clone, Copy, Debug)]
+pub struct UsualLine<'a> {
+    /// A string in JSON.
+    pub cmd: &'a [u8],
+    /// JSON without line breaks.
+    pub args: &'a [u8],
+    /// A string or a number in JSON. Empty: there is none.
+    pub id: &'a [u8],
+}
+
+/// Reads a job line in the usual shape. `None`: [`parse`] must look at it.
+pub fn usual(line: &[u8]) -> Option<UsualLine<'_>> {
+    let mut scanner = ObjectScanner::new(line);
+    let (mut cmd, mut args, mut id) = (None, None, None);
+    let mut is_first = true;
+    while scanner.takes(if is_first { b"{" } else { b"," }) {
+        is_first = false;
+        let field = if scanner.takes(b"\"cmd\"") {
+            &mut cmd
+        } else if scanner.takes(b"\"args\"") {
+            &mut args
+        } else if scanner.takes(b"\"id\"") {
+            &mut id
+        } else {
+            return None;
+        };
+        if field.replace(scanner.member()?).is_some() {
+            return None;
+        }
+    }
+    let is_id = |id: &[u8]| matches!(id[0], b'"' | b'-' | b'0'..=b'9');
+    let cmd = cmd.filter(|cmd: &&[u8]| cmd[0] == b'"')?;
+    let is_usual = id.is_none_or(is_id) && scanner.ends();
+    is_usual.then_some(UsualLine { cmd, args: args.unwrap_or(b"[]"), id: id.unwrap_or(b"") })
 }
 
 /// The line as text.
@@ -238,7 +276,7 @@ pub(crate) fn error_column(text: &str, error: &serde_json::Error) -> usize {
 ///
 /// # Errors
 /// The line is no job line, or the protocol can't send it.
-pub fn parse_init(line: &str, has_reply: bool, protocol: Protocol) -> Result<Init, InitError> {
+pub fn parse_init(line: &str, has_reply: bool, protocol: &Protocol) -> Result<Init, InitError> {
     let texts = if protocol.is_raw() {
         None
     } else {
@@ -252,15 +290,13 @@ pub fn parse_init(line: &str, has_reply: bool, protocol: Protocol) -> Result<Ini
 }
 
 /// Encodes a line to try it: a line that can't be sent now can never be sent.
-fn check_sendable(init: &Init, protocol: Protocol) -> Result<(), String> {
+fn check_sendable(init: &Init, protocol: &Protocol) -> Result<(), String> {
     let mut out = Vec::new();
     if init.has_reply {
-        (protocol.envelope.request)(&mut out, 1, &init.job())?;
-    } else {
-        protocol.notice()?(&mut out, &init.job())?;
+        return protocol.write(&mut out, 1, &init.job());
     }
-    (protocol.framing.seal)(&mut out, 0)?;
-    Ok(())
+    protocol.notice()?(&mut out, &init.job())?;
+    (protocol.framing.seal)(&mut out, 0)
 }
 
 /// Why a line can't be sent to fresh workers.
@@ -394,7 +430,43 @@ mod tests {
         })
     }
 
+    /// Texts that are nearly job lines.
+    fn nearly_job_line() -> impl Strategy<Value = String> {
+        let pieces = prop::sample::select(vec![
+            "{",
+            "}",
+            ",",
+            ":",
+            " ",
+            "\"cmd\":\"a\"",
+            "\"cmd\": 1",
+            "\"args\":[1,{}]",
+            "\"args\" : \"é\"",
+            "\"id\":-1.5e3",
+            "\"id\":\"\\\"\"",
+            "\"id\":null",
+            "\"timeout\":1",
+            "\r",
+            "\t",
+            "[",
+            "\\u00e9",
+            "\u{1}",
+        ]);
+        let body = prop::collection::vec(pieces, 0..7).prop_map(|pieces| pieces.concat());
+        prop_oneof![body.clone(), body.prop_map(|body| format!("{{{body}}}"))]
+    }
+
     proptest! {
+        #[test]
+        fn a_usual_line_is_what_the_parser_finds(line in nearly_job_line()) {
+            if let Some(UsualLine { cmd, args, id }) = usual(line.as_bytes()) {
+                let fields = parse(line.as_bytes()).expect(&line).expect(&line);
+                prop_assert_eq!((cmd, args), (fields.cmd.as_bytes(), fields.args.as_bytes()));
+                prop_assert_eq!(id, fields.id.as_bytes());
+                prop_assert!(fields.timeout.is_none() && fields.worker.is_none());
+            }
+        }
+
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             let _ = parse(&bytes);

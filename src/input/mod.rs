@@ -1,7 +1,9 @@
 //! Bytes → jobs. One thread reads the sources one after the other, splits them into lines, makes a
 //! job of each line and feeds the jobs to the pool, as fast as the pool takes them.
 
+pub mod arg_lists;
 mod census;
+pub mod coding;
 mod combinations;
 mod csv;
 mod feeder;
@@ -10,14 +12,19 @@ pub mod job_lines;
 pub mod lines;
 pub mod plain_lines;
 mod position;
+mod prepared;
 mod reader;
 pub mod remainder;
 pub mod route;
 mod rows;
 mod run;
+#[cfg(feature = "unstable-engine")]
+pub mod separator;
 mod source;
+mod whole;
 
 pub use census::Census;
 pub use intake::Intake;
 pub use reader::{End, Form, Reader};
 pub use source::Source;
+pub use whole::Whole;

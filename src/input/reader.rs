@@ -6,12 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::coding::Coding;
 use super::intake::Intake;
 use super::job_lines::{self, Fields, Invalid};
 use super::plain_lines::{Columns, Plain};
 use super::remainder::Remainder;
 use super::route::Route;
 use super::source::Source;
+use super::whole::Whole;
 use crate::job::Job;
 use crate::journal::Journal;
 
@@ -41,6 +43,20 @@ pub enum Form {
     Message,
 }
 
+impl Form {
+    /// The same for another reading of the same input.
+    pub(super) fn with_own_header(&self) -> Self {
+        match self {
+            Self::Plain(plain) => Self::Plain(Plain {
+                header: Arc::default(),
+                header_line: Arc::default(),
+                ..plain.clone()
+            }),
+            form => form.clone(),
+        }
+    }
+}
+
 /// How the sources are read.
 #[derive(Clone, Debug)]
 pub struct Reader {
@@ -48,6 +64,8 @@ pub struct Reader {
     pub sources: Vec<Source>,
     /// What a line is.
     pub form: Form,
+    /// How a line that is a message says its bytes.
+    pub coding: Coding,
     /// The byte that ends a line.
     pub delimiter: u8,
     /// The longest line, in bytes.
@@ -69,6 +87,8 @@ pub struct Reader {
     pub stop: Arc<AtomicBool>,
     /// How far the reading has come.
     pub intake: Arc<Intake>,
+    /// What needs all of the input before the first job.
+    pub whole: Whole,
 }
 
 impl Reader {
@@ -78,6 +98,7 @@ impl Reader {
         Self {
             sources,
             form,
+            coding: Coding::default(),
             delimiter: b'\n',
             max_line: 64 << 20,
             keep_lines: false,
@@ -88,6 +109,7 @@ impl Reader {
             rest: None,
             stop: Arc::default(),
             intake: Arc::default(),
+            whole: Whole::default(),
         }
     }
 
@@ -109,7 +131,7 @@ impl Reader {
         let is_form = match &self.form {
             Form::Job => true,
             Form::Plain(plain) => plain.columns != Columns::One,
-            Form::Message => false,
+            Form::Message => self.coding != Coding::Plain,
         };
         is_form && self.delimiter == b'\n' && !matches!(source, Some(Source::Args(_)))
     }

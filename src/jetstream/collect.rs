@@ -363,7 +363,7 @@ impl Delivery {
             host: Some(host),
         });
         let outcome = done.outcome.as_ref().map(|value| match value {
-            RemoteValue::Json(json) => Value::Json(json),
+            RemoteValue::Json(json) => Value::Json(*json),
             RemoteValue::Bytes(bytes) => Value::Bytes(bytes),
         });
         let unreadable: Failure;

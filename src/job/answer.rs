@@ -11,12 +11,13 @@ use serde_json::value::RawValue;
 
 use super::command_output::CommandOutput;
 use super::outcome::Value;
+use crate::util::json::Json;
 
 /// The result that a call gets.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     /// JSON, as the worker sent it.
-    Json(Box<RawValue>),
+    Json(Box<[u8]>),
     /// The reply of a worker that speaks no JSON, as it came.
     Bytes(Bytes),
     /// The output of a command.
@@ -27,7 +28,7 @@ impl Answer {
     /// The result of a worker.
     pub(crate) fn of(value: Value<'_>) -> Self {
         match value {
-            Value::Json(json) => Self::Json(json.to_owned()),
+            Value::Json(json) => Self::Json(json.bytes().into()),
             Value::Bytes(bytes) => Self::Bytes(Bytes::copy_from_slice(bytes)),
         }
     }
@@ -38,7 +39,7 @@ impl Answer {
     /// It is no value of this type.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
         match self {
-            Self::Json(json) => serde_json::from_str(json.get()),
+            Self::Json(json) => serde_json::from_slice(json),
             Self::Bytes(bytes) => T::deserialize(RawBytes(bytes)),
             Self::Command(output) => T::deserialize(&**output),
         }
@@ -47,7 +48,7 @@ impl Answer {
     /// It as JSON.
     pub(crate) fn to_json(&self) -> Box<RawValue> {
         match self {
-            Self::Json(json) => json.clone(),
+            Self::Json(json) => Json::checked(json).to_raw(),
             Self::Bytes(bytes) => Value::Bytes(bytes).to_json(),
             Self::Command(output) => output.to_json(),
         }
@@ -280,10 +281,9 @@ mod tests {
             "[".repeat(500),
             "]".repeat(500)
         );
-        let answer = Answer::Json(RawValue::from_string(text.clone()).expect("JSON"));
+        let answer = Answer::Json(text.as_bytes().into());
         assert_eq!(answer.read::<Box<RawValue>>().expect("JSON").get(), text);
-        let answer =
-            Answer::Json(RawValue::from_string("18446744073709551615".into()).expect("JSON"));
+        let answer = Answer::Json(b"18446744073709551615".as_slice().into());
         assert_eq!(answer.read::<u64>().expect("a number"), u64::MAX);
         assert!(answer.read::<String>().is_err());
     }

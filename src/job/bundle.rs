@@ -170,10 +170,11 @@ impl Bundler {
     pub(crate) fn add(
         &mut self,
         (seq, place): (u64, Place),
-        cmd: &str,
-        args: &str,
-        id: &str,
+        cmd: impl AsRef<[u8]>,
+        args: impl AsRef<[u8]>,
+        id: impl AsRef<[u8]>,
     ) -> bool {
+        let (cmd, args, id) = (cmd.as_ref(), args.as_ref(), id.as_ref());
         let count = self.parts.len();
         let len = cmd.len() + args.len() + id.len();
         if count == 0 {
@@ -185,9 +186,9 @@ impl Bundler {
             return false;
         }
         let begin = self.text.len();
-        self.text.extend_from_slice(cmd.as_bytes());
-        self.text.extend_from_slice(args.as_bytes());
-        self.text.extend_from_slice(id.as_bytes());
+        self.text.extend_from_slice(cmd);
+        self.text.extend_from_slice(args);
+        self.text.extend_from_slice(id);
         // `ENOUGH` and `LARGE` keep each position within a `u32`.
         let [args_at, id_at, end] =
             [begin + cmd.len(), begin + cmd.len() + args.len(), begin + len]
@@ -291,7 +292,7 @@ mod tests {
         let place = |line| Place { source: 0, line };
         let mut bundler = Bundler::default();
         assert!(bundler.take().is_none());
-        assert!(!bundler.add((1, place(1)), "", &"x".repeat(LARGE + 1), ""));
+        assert!(!bundler.add((1, place(1)), "", "x".repeat(LARGE + 1), ""));
         assert!(bundler.add((1, place(1)), "a", "b", ""));
         assert!(!bundler.add((3, place(2)), "a", "b", ""));
         assert!(!bundler.add((2, place(3)), "a", "b", ""));

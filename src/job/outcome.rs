@@ -8,7 +8,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::command_output::CommandOutput;
-use crate::util::json::base64;
+use crate::util::json::{Json, base64};
 
 /// What happened to a job that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -43,6 +43,8 @@ pub enum Kind {
     Mismatch,
     /// The machine that it ran on was lost, time and again.
     Lost,
+    /// Its processes used more memory than they may.
+    Memory,
 }
 
 impl Kind {
@@ -58,6 +60,7 @@ impl Kind {
             Self::Spawn => "spawn",
             Self::Cancelled => "cancelled",
             Self::Lost => "lost",
+            Self::Memory => "memory",
             Self::Unstarted => "unstarted",
             Self::Expired => "expired",
             Self::Full => "full",
@@ -72,8 +75,15 @@ impl Kind {
     }
 
     /// All kinds after which the pool can try a job again.
-    pub const PASSING: &'static [Self] =
-        &[Self::Error, Self::Exit, Self::Crash, Self::Timeout, Self::Protocol, Self::Spawn];
+    pub const PASSING: &'static [Self] = &[
+        Self::Error,
+        Self::Exit,
+        Self::Crash,
+        Self::Timeout,
+        Self::Protocol,
+        Self::Spawn,
+        Self::Memory,
+    ];
 }
 
 impl fmt::Display for Kind {
@@ -161,19 +171,19 @@ impl std::error::Error for Failure {}
 #[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {
     /// JSON text.
-    Json(&'a RawValue),
+    Json(Json<'a>),
     /// The reply of a worker that speaks no JSON, unchanged.
     Bytes(&'a [u8]),
 }
 
 impl Value<'_> {
     /// The result of a command, whose output is elsewhere.
-    pub(crate) const NULL: Self = Self::Json(RawValue::NULL);
+    pub(crate) const NULL: Self = Self::Json(Json::NULL);
 
     /// How many bytes it has.
     pub fn size(&self) -> usize {
         match self {
-            Self::Json(json) => json.get().len(),
+            Self::Json(json) => json.bytes().len(),
             Self::Bytes(bytes) => bytes.len(),
         }
     }
@@ -181,7 +191,7 @@ impl Value<'_> {
     /// As JSON. Bytes become a string or, if they are not UTF-8, an object with their `base64`.
     pub fn to_json(self) -> Box<RawValue> {
         match self {
-            Self::Json(json) => (*json).to_owned(),
+            Self::Json(json) => json.to_raw(),
             Self::Bytes(bytes) => {
                 let text = match std::str::from_utf8(bytes) {
                     Ok(text) => serde_json::value::to_raw_value(text),

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::job::key::{Digest128, Key};
 use crate::job::printed::{Capture, Printed, Spool};
 use crate::job::{Done, Job, Run, Sink, Value};
-use crate::util::json::{base64, on_one_line};
+use crate::util::json::{Json, base64, on_one_line};
 use crate::util::names::intern;
 
 /// The first bytes of each record.
@@ -107,13 +107,13 @@ pub(super) fn pack(line: &[u8]) -> Option<usize> {
 
 fn write_value(value: Value<'_>, out: &mut impl Write) -> io::Result<()> {
     match value {
-        Value::Json(json) if json.get().contains(['\n', '\r']) => {
+        Value::Json(json) if memchr::memchr2(b'\n', b'\r', json.bytes()).is_some() => {
             out.write_all(b",\"result_text\":")?;
             Ok(serde_json::to_writer(out, json.get())?)
         }
         Value::Json(json) => {
             out.write_all(b",\"result\":")?;
-            out.write_all(json.get().as_bytes())
+            out.write_all(json.bytes())
         }
         Value::Bytes(bytes) => match std::str::from_utf8(bytes) {
             Ok(text) => {
@@ -235,7 +235,7 @@ impl Recorded {
         job.attempt = self.attempt;
         job.is_recorded = true;
         let (value, printed) = match &self.result {
-            Recollection::Json(json) => (Value::Json(json), None),
+            Recollection::Json(json) => (Value::Json(Json::of(json)), None),
             Recollection::Bytes(bytes) => (Value::Bytes(bytes), None),
             Recollection::Printed(printed) => (Value::NULL, Some(printed)),
         };
@@ -415,7 +415,7 @@ mod tests {
         let job = Job::new(7, r#""a""#, "[1]", r#""x\",\"printed\":{""#);
         for json in ["1.50", r#"{"b": 1,"a":[ ]}"#, "[1,\n2]", r#"{"printed":1,"message":2}"#] {
             let raw: &RawValue = serde_json::from_str(json).expect("JSON");
-            let done = done(&job, Value::Json(raw));
+            let done = done(&job, Value::Json(Json::of(raw)));
             let recorded = read(&written(&done));
             assert_eq!(recorded.run, done.run);
             let Recollection::Json(back) = &recorded.result else { panic!("{recorded:?}") };

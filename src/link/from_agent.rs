@@ -8,6 +8,7 @@ use super::frame;
 use crate::job::key::Key;
 use crate::job::{Failure, Kind};
 use crate::util::bytes::{ByteReader, put_bytes, put_number, put_option};
+use crate::util::json::Json;
 
 /// A message of an agent.
 #[derive(Debug)]
@@ -88,7 +89,7 @@ pub(crate) struct RemoteCommand {
 /// The result of a job.
 #[derive(Debug)]
 pub(crate) enum RemoteValue<'a> {
-    Json(&'a RawValue),
+    Json(Json<'a>),
     Bytes(&'a [u8]),
 }
 
@@ -259,7 +260,7 @@ impl<'a> RemoteOutcome<'a> {
         match &self.outcome {
             Ok(RemoteValue::Json(json)) => {
                 put_number(JSON, out);
-                out.extend_from_slice(json.get().as_bytes());
+                out.extend_from_slice(json.bytes());
             }
             Ok(RemoteValue::Bytes(bytes)) => {
                 put_number(BYTES, out);
@@ -294,7 +295,7 @@ impl<'a> RemoteOutcome<'a> {
             }
         };
         let outcome = match from.number()? {
-            JSON => Ok(RemoteValue::Json(serde_json::from_slice(from.0).ok()?)),
+            JSON => Ok(RemoteValue::Json(Json::of(serde_json::from_slice(from.0).ok()?))),
             BYTES => Ok(RemoteValue::Bytes(from.0)),
             _ => Err(failure(&mut from).filter(|_| from.is_empty())?),
         };
@@ -349,9 +350,9 @@ mod tests {
             })
         };
         vec![
-            done(Some(run), None, Ok(RemoteValue::Json(json))),
+            done(Some(run), None, Ok(RemoteValue::Json(Json::of(json)))),
             done(Some(run), None, Ok(RemoteValue::Bytes(b"\0\xff\n"))),
-            done(Some(run), Some(command), Ok(RemoteValue::Json(RawValue::NULL))),
+            done(Some(run), Some(command), Ok(RemoteValue::Json(Json::NULL))),
             done(Some(run), Some(killed), Err(failure.clone())),
             done(None, None, Err(Failure::new(Kind::Invalid, ""))),
             FromAgent::Doubt {

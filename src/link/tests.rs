@@ -5,8 +5,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use serde_json::value::RawValue;
-
 use super::from_agent::{FromAgent, RemoteOutcome, RemoteValue};
 use super::greeting::{GreetingFinder, MarkedLine, check, greeting};
 use super::incoming::Incoming;
@@ -16,6 +14,7 @@ use super::to_agent::{Setup, ToAgent};
 use super::window::AgentWindow;
 use crate::job::{Failure, Job, Kind};
 use crate::util::clock::Moment;
+use crate::util::json::Json;
 
 const JOBS: u64 = 12;
 const SLOTS: u64 = 2;
@@ -245,7 +244,7 @@ impl AgentModel {
                 return;
             }
             let failure = || Failure::new(Kind::Error, "no");
-            let value = RemoteValue::Json(RawValue::NULL);
+            let value = RemoteValue::Json(Json::NULL);
             let outcome = if seq == 3 { Err(failure()) } else { Ok(value) };
             let done = RemoteOutcome { seq, run: None, command: None, outcome, unproven: None };
             FromAgent::Done(done).put(out);

@@ -153,19 +153,22 @@ fn check_effects(config: &Config) -> Result<(), BuildError> {
 
 /// Makes the paths absolute that would mean something else in the directory to start in.
 fn resolve_directory(config: &mut Config) -> Result<(), BuildError> {
-    let Some(path) = &config.process.cwd else { return Ok(()) };
-    let wrong = |error| BuildError::Directory { path: path.clone(), error: Arc::new(error) };
-    if !path.metadata().map_err(wrong)?.is_dir() {
-        return Err(wrong(io::ErrorKind::NotADirectory.into()));
+    let place = &mut config.process;
+    if let Some(path) = &place.cwd {
+        let wrong = |error| BuildError::Directory { path: path.clone(), error: Arc::new(error) };
+        if !path.metadata().map_err(wrong)?.is_dir() {
+            return Err(wrong(io::ErrorKind::NotADirectory.into()));
+        }
+        place.cwd = Some(std::path::absolute(path).map_err(wrong)?);
+    } else if place.cwd_of_slot.is_none() {
+        return Ok(());
     }
-    let cwd = std::path::absolute(path).map_err(wrong)?;
     if let Some(program) = config.worker.argv.first_mut()
         && program.as_bytes().contains(&b'/')
         && let Ok(absolute) = std::path::absolute(&program)
     {
         *program = absolute.into_os_string();
     }
-    config.process.cwd = Some(cwd);
     Ok(())
 }
 

@@ -17,6 +17,7 @@ use crate::pool::build_error::BuildError;
 use crate::pool::handle::Pool;
 use crate::pool::stderr::{Voice, WorkerStderr};
 use crate::protocol::Protocol;
+use crate::util::exit_set::ExitSet;
 
 /// The settings of a pool that is not made yet. [`Builder::build`] checks them all.
 ///
@@ -197,6 +198,26 @@ impl Builder {
         self.set(|config| config.worker.init.push(init))
     }
 
+    /// One more variable in the environment of workers. In its value, `{%}` is the number of the slot from 1,
+    /// and `{%0}` from 0.
+    #[doc(hidden)]
+    pub fn env_of_slot(self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.set(|config| config.process.env_of_slot.push((name.into(), value.into())))
+    }
+
+    /// The directory of workers, with placeholders as in [`Builder::env_of_slot`].
+    #[doc(hidden)]
+    pub fn dir_of_slot(self, path: impl Into<OsString>) -> Self {
+        self.set(|config| config.process.cwd_of_slot = Some(path.into()))
+    }
+
+    /// Divides the CPUs among this many slots. A worker or a command, and all that it starts, run on the CPUs
+    /// of its slot. If there are more slots than CPUs, several share one. 0, the default: all run on all
+    /// CPUs. Linux only; elsewhere it has no effect.
+    pub fn cpu_affinity(self, slots: usize) -> Self {
+        self.set(|config| config.process.cpus_for_slots = slots)
+    }
+
     /// How many workers are started at once, before there is a job for them. At most
     /// [`Builder::max_procs`]. Workers that end later are replaced when there is a job. Default: 0.
     pub fn prestart(self, count: usize) -> Self {
@@ -301,6 +322,20 @@ impl Builder {
         })
     }
 
+    /// How long a worker or a command may print nothing while it has a job, neither to stdout nor to stderr.
+    /// Then the job fails as [`Kind::Timeout`]. Default: no limit.
+    pub fn silence(self, time: impl Into<Option<Duration>>) -> Self {
+        self.set(|config| config.failures.silence = time.into())
+    }
+
+    /// How much memory the process group of a worker or a command may use while it has a job, in bytes:
+    /// its children count, and memory that they share counts once. It is measured every 0.1 s. A group
+    /// that uses more is killed, and the job fails as [`Kind::Memory`]. Linux only; elsewhere it has no
+    /// effect. Default: no limit.
+    pub fn max_memory(self, bytes: impl Into<Option<u64>>) -> Self {
+        self.set(|config| config.failures.max_memory = bytes.into())
+    }
+
     /// How many times a job that has failed is tried again, unless the job sets that itself. Default:
     /// 0.
     pub fn retries(self, count: u32) -> Self {
@@ -311,6 +346,12 @@ impl Builder {
     /// [`Kind::Spawn`].
     pub fn retry_on(self, kinds: impl IntoIterator<Item = Kind>) -> Self {
         self.set(|config| config.failures.retry_on = kinds.into_iter().collect())
+    }
+
+    /// The exit statuses of commands after which a job is not tried again. Default: none.
+    #[doc(hidden)]
+    pub fn no_retry_exit(self, statuses: ExitSet) -> Self {
+        self.set(|config| config.failures.no_retry_exit = statuses)
     }
 
     /// How long a job waits before its second try. It waits about twice as long before each further try,

@@ -15,7 +15,7 @@ use super::leftovers;
 use super::pipe;
 use super::pipe::{PipeCopy, Transfer};
 use super::stderr::StderrReader;
-use super::stops::Stopped;
+use super::stops::{self, Stopped};
 use crate::job::Watcher;
 
 /// The streams that a process writes to.
@@ -55,9 +55,37 @@ impl Process {
         memory_of(self.pid())
     }
 
+    /// Lends the terminal to its group.
+    ///
+    /// # Errors
+    /// This process has no terminal.
+    pub(crate) fn lend_terminal(&self, groups: &Groups) -> io::Result<()> {
+        groups.lend_terminal(self.group)
+    }
+
+    /// Sees to it that its group has the terminal that was lent to it. Returns whether the process is
+    /// stopped and must stay so: it wanted to stop, or another group of the shell has the terminal.
+    pub(crate) fn must_stay_stopped(&self, groups: &Groups) -> bool {
+        let stop = if groups.is_paused() { None } else { stops::stop_of(self.group) };
+        let wants_terminal = stop.as_ref().is_none_or(Stopped::wanted_terminal);
+        let has_it = wants_terminal && groups.lend_terminal_again(self.group, stop.is_some());
+        stop.is_some() && !has_it
+    }
+
+    /// Lets its stopped group go on.
+    pub(crate) fn go_on(&self, groups: &Groups) {
+        groups.go_on(self.group);
+    }
+
     /// A stop that was found in its group since the last call. The slot is woken for it.
     pub(crate) fn stopped(&self, groups: &Groups) -> Option<Stopped> {
         groups.take_stop(self.group)
+    }
+
+    /// How much memory its group uses, in bytes, if a look since the last call has found that this is too
+    /// much. The slot is woken for it.
+    pub(crate) fn excess(&self, groups: &Groups) -> Option<u64> {
+        groups.take_excess(self.group)
     }
 
     /// The names of the processes that are alive in its group, or hold its stdout or stderr open.

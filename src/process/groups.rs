@@ -1,20 +1,22 @@
 //! `Groups`: the list of all process groups of a pool, and the actions on all of them at once: pause,
 //! resume, kill. It also reaps orphans.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, getpid, kill_process_group};
 
 use super::exit;
+use super::foreground::Foreground;
 use super::guardian::Guardian;
 use super::guardian::ListEntry;
+use super::memory;
 use super::pipe;
 use super::stat::Stat;
 use super::stat::Survey;
@@ -45,8 +47,14 @@ pub(crate) struct Groups {
     me: Weak<Self>,
     /// Whether some group has a stop that its slot has not seen.
     has_stops: AtomicBool,
+    /// How much memory a group may use, in bytes; 0: any.
+    memory_limit: AtomicU64,
+    /// Whether some group uses more, and its slot has not seen that.
+    has_excess: AtomicBool,
     /// Held for reading while a process is started. `None`: orphans are not to be reaped.
     orphans: Option<RwLock<()>>,
+    /// The terminal, while it is lent to a job.
+    foreground: Mutex<Option<Foreground>>,
 }
 
 /// A process group.
@@ -58,6 +66,8 @@ struct Member {
     stop: Option<Stopped>,
     /// Whether a stop by somebody was noted before.
     is_remarked: bool,
+    /// How much memory it uses, if that is too much and its slot has not seen it.
+    excess: Option<u64>,
 }
 
 impl Member {
@@ -92,7 +102,7 @@ impl Members {
     }
 
     fn add(&mut self, group: Pid, entry: ListEntry, wake: Arc<Wake>) {
-        self.groups.insert(group, Member { wake, stop: None, is_remarked: false });
+        self.groups.insert(group, Member { wake, stop: None, is_remarked: false, excess: None });
         self.started += 1;
         if std::mem::take(&mut self.notifies)
             && let Some(monitor) = &self.monitor
@@ -158,8 +168,16 @@ impl Groups {
             null: OnceLock::new(),
             me: Weak::clone(me),
             has_stops: AtomicBool::new(false),
+            memory_limit: AtomicU64::new(0),
+            has_excess: AtomicBool::new(false),
             orphans: reaps_orphans.then(RwLock::default),
+            foreground: Mutex::default(),
         })
+    }
+
+    /// From now on no group may use more memory than this, in bytes.
+    pub(crate) fn limit_memory(&self, bytes: u64) {
+        self.memory_limit.store(bytes, Ordering::Relaxed);
     }
 
     /// Stops all processes and the clock.
@@ -168,6 +186,9 @@ impl Groups {
         self.clock.pause();
         members.is_paused = true;
         members.signal(Signal::STOP);
+        if let Some(foreground) = &mut *lock(&self.foreground) {
+            foreground.take_back();
+        }
     }
 
     /// Whether all processes are stopped.
@@ -179,8 +200,66 @@ impl Groups {
     pub(crate) fn resume(&self) {
         let mut members = self.lock();
         members.is_paused = false;
+        // A job that has no terminal when it goes on would be stopped again.
+        if let Some(foreground) = &mut *lock(&self.foreground) {
+            foreground.lend();
+        }
         members.signal(Signal::CONT);
         self.clock.resume();
+    }
+
+    /// Lends the terminal to a group until [`Groups::take_terminal_back`]. It is in the foreground if this
+    /// process was.
+    ///
+    /// # Errors
+    /// This process has no terminal.
+    pub(super) fn lend_terminal(&self, group: Pid) -> io::Result<()> {
+        let members = self.lock();
+        let mut foreground = Foreground::open(group)?;
+        if !members.is_paused {
+            foreground.lend();
+            // It may have used the terminal already, and was stopped for that.
+            let _ = kill_process_group(group, Signal::CONT);
+        }
+        *lock(&self.foreground) = Some(foreground);
+        Ok(())
+    }
+
+    /// Lends the terminal again to the group that had it, if it is in the foreground now. `is_stopped`: the
+    /// group was stopped, and goes on then. Returns whether the group has the terminal.
+    pub(super) fn lend_terminal_again(&self, group: Pid, is_stopped: bool) -> bool {
+        let members = self.lock();
+        let mut foreground = lock(&self.foreground);
+        let is_lent = !members.is_paused && foreground.as_mut().is_some_and(Foreground::lend);
+        if is_lent && is_stopped {
+            let _ = kill_process_group(group, Signal::CONT);
+        }
+        is_lent
+    }
+
+    /// Lets a stopped group go on, with the terminal if this process has it.
+    pub(super) fn go_on(&self, group: Pid) {
+        let members = self.lock();
+        if let Some(foreground) = &mut *lock(&self.foreground) {
+            foreground.lend();
+        }
+        if !members.is_paused {
+            let _ = kill_process_group(group, Signal::CONT);
+        }
+    }
+
+    /// Takes the terminal back from a group that gets it again when it goes on.
+    pub(crate) fn take_terminal_aside(&self) {
+        if let Some(foreground) = &mut *lock(&self.foreground) {
+            foreground.take_back();
+        }
+    }
+
+    /// Takes the terminal back from the group that has it. The group may be gone.
+    pub(crate) fn take_terminal_back(&self) {
+        if let Some(mut foreground) = lock(&self.foreground).take() {
+            foreground.take_back();
+        }
     }
 
     /// Kills all processes, and every process that is started before [`Groups::stop_killing`].
@@ -313,11 +392,25 @@ impl Groups {
         self.lock().groups.get_mut(&group)?.stop.take()
     }
 
-    /// Looks for stopped processes, wakes the slots of those that it finds, and reaps orphans.
+    /// How much memory a group uses, if a look since the last call has found that this is too much.
+    pub(super) fn take_excess(&self, group: Pid) -> Option<u64> {
+        if !self.has_excess.load(Ordering::Acquire) {
+            return None;
+        }
+        self.lock().groups.get_mut(&group)?.excess.take()
+    }
+
+    /// Looks for stopped processes and for groups with too much memory, wakes the slots of those that it
+    /// finds, and reaps orphans.
     fn look(&self, survey: &mut Survey) -> ToWatch {
+        let limit = self.memory_limit.load(Ordering::Relaxed);
         let has_orphans = self.orphans.is_some() && exit::is_any_zombie();
-        let seen = if survey.has_terminal || has_orphans { survey.processes() } else { Vec::new() };
+        let wants_all = survey.has_terminal || has_orphans || limit > 0;
+        let seen = if wants_all { survey.processes(limit > 0) } else { Vec::new() };
         self.reap_orphans(&seen);
+        if limit > 0 {
+            self.note_excesses(&seen, limit);
+        }
         let mut members = self.lock();
         members.notifies = true;
         if !members.is_paused {
@@ -326,12 +419,35 @@ impl Groups {
         self.has_stops.store(members.stopped().next().is_some(), Ordering::Release);
         members.stopped().for_each(|member| member.wake.notify());
         if !members.groups.is_empty() {
-            ToWatch::Groups
+            if limit > 0 { ToWatch::Memory } else { ToWatch::Groups }
         } else if self.orphans.is_some() {
             ToWatch::Orphans
         } else {
             ToWatch::Nothing
         }
+    }
+
+    /// Notes the groups that use too much memory, and wakes their slots.
+    fn note_excesses(&self, seen: &[Stat], limit: u64) {
+        let ours: HashSet<Pid> = self.lock().groups.keys().copied().collect();
+        let found;
+        let seen = if seen.is_empty() {
+            // It is too soon to look at all processes again.
+            found = memory::with_descendants(ours.iter().copied());
+            &found
+        } else {
+            seen
+        };
+        let over = memory::over_limit(seen, |group| ours.contains(&group), limit);
+        let mut members = self.lock();
+        for (group, used) in over {
+            if let Some(member) = members.groups.get_mut(&group) {
+                member.excess = Some(used);
+            }
+        }
+        let excesses = members.groups.values().filter(|member| member.excess.is_some());
+        self.has_excess.store(excesses.clone().next().is_some(), Ordering::Release);
+        excesses.for_each(|member| member.wake.notify());
     }
 
     /// Reaps the zombies that no slot reaps.

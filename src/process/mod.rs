@@ -1,13 +1,16 @@
 //! Processes: started in groups of their own, with pipes that never block, waited for, and ended by
 //! the stop ladder. No other folder signals children.
 
+mod affinity;
 mod child;
 mod exit;
+mod foreground;
 mod groups;
 mod guardian;
 mod ladder;
 mod leftovers;
 pub(crate) mod lookup;
+mod memory;
 mod pipe;
 mod poll;
 mod reap;
@@ -16,15 +19,19 @@ mod start;
 mod stat;
 mod stderr;
 pub(crate) mod stops;
+mod streams;
 mod terminal;
 mod wait;
 mod wake;
 
+pub(crate) use affinity::CpuShare;
 pub(crate) use child::{OutputStream, Process, memory_of};
 pub(crate) use exit::{describe, describe_exited, end_of_command};
+pub(crate) use foreground::stop_own_group;
 pub(crate) use groups::Groups;
 pub(crate) use ladder::Stop;
 pub(crate) use pipe::{PipeCopy, Transfer};
 pub(crate) use start::Spec;
+pub(crate) use streams::{ProcessOutput, ProcessStdin};
 pub(crate) use wait::Readiness;
 pub(crate) use wake::Wake;

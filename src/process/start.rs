@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use rustix::process::Pid;
 
+use super::affinity::CpuShare;
 use super::child::Process;
 use super::exit::ExitWatch;
 use super::groups::Groups;
 use super::pipe;
 use super::stderr::StderrReader;
+use super::streams::{ProcessOutput, ProcessStdin, Streams};
 use super::terminal;
 use super::wake::Wake;
 
@@ -30,12 +32,12 @@ pub(crate) struct Spec<'a> {
     pub(crate) clears_env: bool,
     /// The directory to start it in.
     pub(crate) cwd: Option<&'a OsStr>,
-    /// Whether stdin is a pipe. Otherwise it is `/dev/null`.
-    pub(crate) has_stdin: bool,
-    /// Whether stdout is a terminal. Otherwise it is a pipe.
-    pub(crate) pty: bool,
+    pub(crate) stdin: ProcessStdin,
+    pub(crate) output: ProcessOutput,
     /// The slot that it is for, from 1; 0: none.
     pub(crate) slot: usize,
+    /// The CPUs that it runs on; `None`: those of this process.
+    pub(crate) cpus: Option<CpuShare>,
     /// Wakes the slot that waits for the process.
     pub(crate) wake: &'a Arc<Wake>,
 }
@@ -50,9 +52,10 @@ impl<'a> Spec<'a> {
             env: &[],
             clears_env: false,
             cwd: None,
-            has_stdin: false,
-            pty: false,
+            stdin: ProcessStdin::Null,
+            output: ProcessOutput::Pipes,
             slot: 0,
+            cpus: None,
             wake,
         }
     }
@@ -62,18 +65,22 @@ impl Process {
     /// Starts a process. The call returns when the program has been loaded, or can't be.
     pub(crate) fn start(spec: &Spec<'_>, groups: &Groups) -> io::Result<Self> {
         let mut command = command(spec)?;
-        let (stdout, terminal) = if spec.pty {
-            let (ours, theirs) = terminal::open_terminal()?;
-            (Stdio::from(theirs), Some(ours))
-        } else {
-            (Stdio::piped(), None)
-        };
-        let stdin = if spec.has_stdin { Stdio::piped() } else { groups.null()? };
+        let Streams { stdin, stdout, stderr: other_stderr, terminal } =
+            Streams::open(spec.stdin, spec.output, groups)?;
         let (stderr, their_stderr) = pipe::new()?;
         let entry = groups.announce(their_stderr.as_fd());
-        command.stdin(stdin).stdout(stdout).stderr(Stdio::from(their_stderr));
+        // The guardian knows an unfinished start by this pipe, even if the process does not write to it.
+        let stderr_of_process = match other_stderr {
+            Some(other) => other,
+            None => Stdio::from(their_stderr),
+        };
+        command.stdin(stdin).stdout(stdout).stderr(stderr_of_process);
         let start = groups.lock_start();
-        let child = match command.spawn() {
+        let spawned = match spec.cpus {
+            Some(cpus) => cpus.during(|| command.spawn()),
+            None => command.spawn(),
+        };
+        let child = match spawned {
             Ok(child) => child,
             Err(error) => {
                 groups.withdraw(entry);
@@ -134,7 +141,7 @@ fn command(spec: &Spec<'_>) -> io::Result<Command> {
     if let Some(cwd) = spec.cwd {
         command.current_dir(cwd);
     }
-    if spec.pty {
+    if spec.output == ProcessOutput::PlainTerminal {
         command.envs(terminal::plain_text());
     }
     Ok(command)

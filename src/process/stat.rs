@@ -14,6 +14,9 @@ const EXITING: u32 = 4;
 /// Looks at all processes take at most one of this many parts of the time.
 const SHARE_OF_TIME: u32 = 100;
 
+/// The same, if jobs have a limit of memory.
+const SHARE_FOR_MEMORY: u32 = 20;
+
 /// Facts of the system about a process.
 #[derive(Debug)]
 pub(super) struct Stat {
@@ -23,6 +26,8 @@ pub(super) struct Stat {
     pub(super) parent: Option<Pid>,
     pub(super) group: Option<Pid>,
     flags: u32,
+    /// Its resident memory, in pages.
+    resident: u64,
     /// The status of a zombie. Of a stopped process: the signal that stopped it.
     exit_code: Option<i32>,
 }
@@ -51,6 +56,11 @@ impl Stat {
         self.exit_code.filter(|&signal| signal > 0)
     }
 
+    /// Its resident memory, in bytes. Pages that it shares with others count in full.
+    pub(super) fn resident(&self) -> u64 {
+        self.resident * rustix::param::page_size() as u64
+    }
+
     /// The status of a zombie.
     pub(super) fn exit_status(&self) -> Option<ExitStatus> {
         self.exit_code.map(ExitStatus::from_raw)
@@ -70,6 +80,7 @@ impl Stat {
             parent: process(1),
             group: process(2),
             flags: fields.get(6).and_then(|field| field.parse().ok()).unwrap_or(0),
+            resident: fields.get(21).and_then(|field| field.parse().ok()).unwrap_or(0),
             exit_code: number(49),
         })
     }
@@ -99,8 +110,9 @@ impl Survey {
     }
 
     /// All processes, where the system tells; none if it is too soon to look again.
-    pub(super) fn processes(&mut self) -> Vec<Stat> {
-        let is_too_soon = |(at, took): (Instant, Duration)| at.elapsed() < took * SHARE_OF_TIME;
+    pub(super) fn processes(&mut self, for_memory: bool) -> Vec<Stat> {
+        let share = if for_memory { SHARE_FOR_MEMORY } else { SHARE_OF_TIME };
+        let is_too_soon = |(at, took): (Instant, Duration)| at.elapsed() < took * share;
         if self.last.is_some_and(is_too_soon) {
             return Vec::new();
         }
@@ -116,6 +128,12 @@ mod tests {
     use rustix::process::getpid;
 
     use super::*;
+
+    #[test]
+    fn the_memory_of_this_process_is_known() {
+        let resident = Stat::of(getpid()).map(|stat| stat.resident());
+        assert!(resident.is_none_or(|bytes| bytes > 100_000), "{resident:?}");
+    }
 
     #[test]
     fn a_name_does_not_pass_for_fields() {

@@ -1,4 +1,4 @@
-//! Stopped processes: one thread finds them. `Stopped` says in messages what stopped a process and what to
+//! Stopped processes, and groups with too much memory: one thread finds them. `Stopped` says in messages what stopped a process and what to
 //! do. Where this process must reap orphans (as PID 1), the same thread does that.
 
 use std::fmt;
@@ -17,6 +17,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 /// The longest time between two looks.
 const LAST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest time between two looks, if jobs have a limit of memory.
+const MEMORY_PAUSE: Duration = Duration::from_millis(100);
 
 /// The time between two looks while there is nothing to look for.
 const IDLE_PAUSE: Duration = Duration::from_secs(3600);
@@ -93,6 +96,8 @@ impl Monitor {
 pub(super) enum ToWatch {
     /// Stopped processes in the groups.
     Groups,
+    /// These, and the memory of the groups.
+    Memory,
     /// Orphans that may come.
     Orphans,
     /// Nothing, until it is notified.
@@ -117,6 +122,7 @@ fn watch(look: &impl Fn(&mut Survey) -> Option<ToWatch>, started: &Receiver<()>)
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => match look(&mut survey) {
                 Some(ToWatch::Groups) => (pause * 2).min(LAST_PAUSE),
+                Some(ToWatch::Memory) => (pause * 2).min(MEMORY_PAUSE),
                 Some(ToWatch::Orphans) => LAST_PAUSE,
                 Some(ToWatch::Nothing) => IDLE_PAUSE,
                 None => return,

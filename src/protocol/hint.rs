@@ -31,21 +31,69 @@ impl Protocol {
     /// Names another framing that fits bytes that are no whole message. The phrase is the end of a message.
     /// It is empty if no framing fits.
     pub(crate) fn likely_framing(&self, bytes: &[u8]) -> String {
-        let is_it = |framing: &&&Framing| !std::ptr::eq(**framing, self.framing);
+        let is_it = |framing: &&&Framing| !std::ptr::eq(**framing, self.replies);
         let bytes = &bytes[..bytes.len().min(SAMPLE)];
-        if std::ptr::eq(self.framing, &CONTENT_LENGTH) && has_header(bytes) {
+        if std::ptr::eq(self.replies, &CONTENT_LENGTH) && has_header(bytes) {
             return String::new();
         }
         match LIKELY.iter().filter(is_it).find(|framing| fits(framing, bytes)) {
-            Some(framing) => format!("; it looks like {} {}", Setting::Framing, framing.name),
+            Some(framing) => format!("; it looks like {}", self.named_as(framing, bytes)),
             None => String::new(),
         }
     }
 
-    /// Says why a message is no reply. `what` is the error of the envelope.
-    pub(crate) fn why(&self, message: &[u8], what: String) -> String {
-        let is_cut = what.starts_with(CUT);
+    /// The settings for messages in a framing: another protocol, if the bytes are of one, and the framing
+    /// unless that protocol has it anyway.
+    fn named_as(&self, framing: &Framing, bytes: &[u8]) -> String {
+        let spoken = spoken(framing, bytes).filter(|spoken| spoken.name != self.name);
+        let protocol = match spoken {
+            Some(spoken) => format!("{} {}", Setting::Protocol, spoken.name),
+            None => String::new(),
+        };
+        match spoken {
+            Some(spoken) if std::ptr::eq(spoken.replies, framing) => protocol,
+            _ => {
+                format!("{protocol} {} {}", Setting::Framing, framing.name).trim_start().to_owned()
+            }
+        }
+    }
+
+    /// Names another protocol that a message is of, with its framing. The phrase is the end of a message. It
+    /// is empty if the message is of no other.
+    fn likely_protocol(&self, message: &[u8]) -> String {
+        let spoken = spoken(self.replies, message).filter(|spoken| spoken.name != self.name);
+        match spoken {
+            Some(_) => format!("; it looks like {}", self.named_as(self.replies, message)),
+            // A filter for JSON prints values that are no replies.
+            None if !self.is_raw()
+                && std::ptr::eq(self.replies, &LINE)
+                && serde_json::from_slice::<serde::de::IgnoredAny>(message).is_ok() =>
+            {
+                format!("; if each line is a result, give {} raw", Setting::Protocol)
+            }
+            None => String::new(),
+        }
+    }
+
+    /// Names the framing that a program speaks of on its stderr. The phrase is the end of a message. It is
+    /// empty if the program speaks of none, or of its own.
+    pub(crate) fn mentioned(&self, stderr: &str) -> String {
+        let words = stderr.to_ascii_lowercase();
         let is = |framing: &'static Framing| std::ptr::eq(self.framing, framing);
+        if words.contains("content-length") && !is(&CONTENT_LENGTH) {
+            return format!("; it may want {} {}", Setting::Framing, CONTENT_LENGTH.name);
+        }
+        if words.contains("protobuf") && !is(&VARINT) {
+            return format!("; it may want {} bazel", Setting::Protocol);
+        }
+        String::new()
+    }
+
+    /// Says why a message is no reply. `what` is the error of the envelope, `after` are the bytes after the
+    /// message.
+    pub(crate) fn why(&self, message: &[u8], after: &[u8], what: String) -> String {
+        let is_cut = what.starts_with(CUT);
+        let is = |framing: &'static Framing| std::ptr::eq(self.replies, framing);
         if is(&LINE) && is_cut {
             return format!(
                 "its JSON goes on after this line, and a reply is one line: print it on one line, or \
@@ -54,31 +102,89 @@ impl Protocol {
             );
         }
         if is(&LINE) && has_header(message) {
-            return format!("it looks like {} {}", Setting::Framing, CONTENT_LENGTH.name);
+            return format!("it looks like {}", self.named_as(&CONTENT_LENGTH, after));
         }
         if is(&CONTENT_LENGTH) && (is_cut || what.contains("not UTF-8")) {
             let why = "its Content-Length is too small";
             let why = if message.is_ascii() { why } else { CHARACTERS };
             return format!("its end is missing: {why}");
         }
-        what
+        let likely = self.likely_protocol(message);
+        what + &likely
+    }
+
+    /// What a worker may lack that has read its request and prints nothing, as a sentence with a blank before
+    /// it; empty: nothing.
+    pub(crate) fn silence(&self) -> String {
+        let has_after = self.exchange().is_some_and(|exchange| exchange.after.is_some());
+        if self.is_raw() && !has_after {
+            return format!(
+                " If it prints nothing for this request, {} can make it print a mark, and {} says that \
+                 the mark ends a reply.",
+                Setting::AfterRequest,
+                Setting::ReplyEnd
+            );
+        }
+        if self.name == "jsonl" {
+            let name = CONTENT_LENGTH.name;
+            return format!(
+                " If it was not written for procpool, say how it speaks: {} raw, or jsonrpc (with {} \
+                 {name} for a language server), bazel or dap.",
+                Setting::Protocol,
+                Setting::Framing
+            );
+        }
+        match self.other_server() {
+            advice if advice.is_empty() => advice,
+            advice => format!(" I{}.", &advice[1..]),
+        }
+    }
+
+    /// The framing of another kind of JSON-RPC server, which would print nothing, as a phrase; empty: there
+    /// is no other.
+    pub(crate) fn other_server(&self) -> String {
+        let framing = Setting::Framing;
+        let is = |framing: &'static Framing| std::ptr::eq(self.framing, framing);
+        match self.name {
+            "jsonrpc" if is(&LINE) => {
+                format!("if it is a language server, give {framing} {}", CONTENT_LENGTH.name)
+            }
+            "jsonrpc" if is(&CONTENT_LENGTH) => {
+                format!("if it is an MCP server, give {framing} {}", LINE.name)
+            }
+            _ => String::new(),
+        }
     }
 
     /// Says what is wrong if `after` follows the one reply that was asked for.
     pub(crate) fn surplus(&self, message: &[u8], after: &[u8]) -> String {
         let what = "it printed more than one reply to one request";
-        let has_ends = [&LINE, &NUL].iter().any(|framing| std::ptr::eq(*framing, self.framing));
+        if self.exchange().is_some_and(|exchange| exchange.reply_end.is_some()) {
+            return format!(
+                "{what} (or the reply has in it what {} says ends it: choose another end)",
+                Setting::ReplyEnd
+            );
+        }
+        if self.is_raw() && has_header(message) {
+            return format!("{what}; it looks like {}", self.named_as(&CONTENT_LENGTH, after));
+        }
+        let has_ends = [&LINE, &NUL].iter().any(|framing| std::ptr::eq(*framing, self.replies));
         if self.is_raw() && has_ends {
-            let whole = self.reply_messages + messages(self.framing, after);
+            let whole = self.reply_messages + messages(self.replies, after);
             // Such a large number probably changes from reply to reply.
             let whole = if whole > 9 { "N".to_owned() } else { whole.to_string() };
-            return format!("{what} (if it is one reply, give {} {whole})", Setting::ReplyMessages);
+            return format!(
+                "{what}; if replies have any number of lines, {} says where one ends (if it is one \
+                 reply, give {} {whole})",
+                Setting::ReplyEnd,
+                Setting::ReplyMessages
+            );
         }
         let is_more = matches!(
-            (self.framing.split)(after, &mut Scan::default()),
+            (self.replies.split)(after, &mut Scan::default()),
             Split::Message { .. } | Split::More(1..)
         );
-        if std::ptr::eq(self.framing, &CONTENT_LENGTH)
+        if std::ptr::eq(self.replies, &CONTENT_LENGTH)
             && !is_more
             && !(message.is_ascii() && after.is_ascii())
         {
@@ -86,6 +192,30 @@ impl Protocol {
         }
         what.to_owned()
     }
+}
+
+/// The protocol that bytes in a framing are of, as far as it shows.
+fn spoken(framing: &Framing, bytes: &[u8]) -> Option<&'static Protocol> {
+    let has = |text: &str| memchr::memmem::find(bytes, text.as_bytes()).is_some();
+    let has_field = |name: &str, value: &str| {
+        has(&format!("\"{name}\":\"{value}\"")) || has(&format!("\"{name}\": \"{value}\""))
+    };
+    let is_adapter =
+        || ["response", "event"].iter().any(|kind| has_field("type", kind)) && has("\"seq\"");
+    let name = if has("\"jsonrpc\"") {
+        "jsonrpc"
+    } else if is_adapter() {
+        "dap"
+    } else if has("\"exitCode\"") || has("\"exit_code\"") {
+        "bazel"
+    } else if std::ptr::eq(framing, &VARINT) && std::str::from_utf8(bytes).is_err() {
+        "bazel"
+    } else if has("{\"result\"") || has("{\"id\"") || has("{\"error\"") {
+        "jsonl"
+    } else {
+        return None;
+    };
+    super::PROTOCOLS.iter().find(|protocol| protocol.name == name)
 }
 
 /// How many messages these bytes are. The last may lack its end.
@@ -168,8 +298,65 @@ mod tests {
     }
 
     #[test]
+    fn another_protocol() {
+        let server =
+            &b"Content-Length: 39\r\n\r\n{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":null}"[..];
+        let adapter = &b"Content-Length: 52\r\n\r\n{\"seq\":1,\"type\":\"event\",\"event\":\"x\",\"body\":null}  "[..];
+        for (protocol, framing, bytes, expected) in [
+            ("jsonl", "line", server, "protocol jsonrpc framing content-length"),
+            ("dap", "content-length", b"{\"jsonrpc\":\"2.0\"}\n", "protocol jsonrpc"),
+            ("jsonl", "line", adapter, "protocol dap"),
+            ("jsonrpc", "line", adapter, "protocol dap"),
+            ("raw", "line", b"\0\0\0\x05hello", "framing u32"),
+            ("jsonl", "line", b"\x06\x08\x01\x12\x02\xff\xfe", "protocol bazel"),
+            ("bazel", "varint", b"{\"id\":1,\"result\":2}\n", "protocol jsonl"),
+            ("jsonrpc", "content-length", b"{\"id\":1,\"result\":2}\n", "protocol jsonl"),
+        ] {
+            let said = of(protocol, framing).likely_framing(bytes);
+            assert_eq!(said, format!("; it looks like {expected}"), "{protocol} {bytes:?}");
+        }
+        for (protocol, framing, message, expected) in [
+            ("jsonl", "line", &server[22..], "no; it looks like protocol jsonrpc"),
+            (
+                "jsonl",
+                "line",
+                b"{\"exitCode\":0,\"output\":\"\"}",
+                "no; it looks like protocol bazel framing line",
+            ),
+            (
+                "dap",
+                "content-length",
+                &server[22..],
+                "no; it looks like protocol jsonrpc framing content-length",
+            ),
+            (
+                "jsonrpc",
+                "content-length",
+                b"{\"seq\":1,\"type\":\"response\"}",
+                "no; it looks like protocol dap",
+            ),
+            ("jsonl", "line", b"[1,2]", "no; if each line is a result, give protocol raw"),
+            ("jsonl", "line", b"hello", "no"),
+        ] {
+            assert_eq!(
+                of(protocol, framing).why(message, b"", "no".to_owned()),
+                expected,
+                "{message:?}"
+            );
+        }
+        let raw = of("raw", "line");
+        assert!(
+            raw.surplus(b"Content-Length: 2\r", b"\r\n{}")
+                .contains("looks like framing content-length")
+        );
+        assert_eq!(raw.mentioned("Missing Content-Length"), "; it may want framing content-length");
+        assert_eq!(raw.mentioned("no such file"), "");
+    }
+
+    #[test]
     fn a_header_is_no_line() {
-        let what = of("jsonrpc", "line").why(b"Content-Length: 5\r", "no JSON".to_owned());
+        let what =
+            of("jsonrpc", "line").why(b"Content-Length: 5\r", b"\r\n{}", "no JSON".to_owned());
         assert_eq!(what, "it looks like framing content-length");
     }
 
@@ -177,10 +364,10 @@ mod tests {
     fn too_many_messages() {
         let raw = Protocol::named("raw").expect("a protocol");
         for (protocol, after, part) in [
-            (raw, &b"b\n"[..], "messages 2)"),
-            (raw, b"b\nc", "messages 3)"),
+            (raw.clone(), &b"b\n"[..], "messages 2)"),
+            (raw.clone(), b"b\nc", "messages 3)"),
             (of("raw", "nul"), b"b\0c\0", "messages 3)"),
-            (raw.with_reply_messages(2).expect("lines"), b"c\n", "messages 3)"),
+            (raw.clone().with_reply_messages(2).expect("lines"), b"c\n", "messages 3)"),
             (of("jsonl", "line"), b"b\n", "to one request"),
             (of("raw", "content-length"), "\u{e9}".as_bytes(), "counts characters"),
         ] {

@@ -2,22 +2,34 @@
 //! (messages ↔ jobs). A protocol is one of each.
 
 pub mod envelope;
+pub mod exchange;
+pub mod fail_on;
+mod fields;
 pub mod framing;
 mod hint;
+pub mod mark;
+pub mod notice;
 
 use std::fmt;
+use std::sync::Arc;
 
 use envelope::bazel::{self, BAZEL};
+use envelope::dap::DAP;
 use envelope::jsonrpc::JSONRPC;
 use envelope::procpool::PROCPOOL;
 use envelope::raw::RAW;
 use envelope::sh::SH;
-use envelope::{Envelope, Notice};
+use envelope::{Envelope, Message, Notice};
+use exchange::{Banner, Exchange, ExchangeError};
+use framing::content_length::CONTENT_LENGTH;
 use framing::json::JSON;
 use framing::line::LINE;
 use framing::nul::NUL;
 use framing::varint::VARINT;
 use framing::{Framing, LINES_AND_NULS, Scan, Split};
+use mark::Mark;
+
+use crate::job::Job;
 
 /// A way to speak to a worker: the contents of messages, and where they begin and end.
 ///
@@ -27,7 +39,7 @@ use framing::{Framing, LINES_AND_NULS, Scan, Split};
 /// assert!(Protocol::JSONRPC.with_framing("content-length").is_some());
 /// assert!(Protocol::RAW.with_framing("no such framing").is_none());
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Protocol {
     /// Its name.
     #[doc(hidden)]
@@ -35,16 +47,21 @@ pub struct Protocol {
     /// The contents of messages.
     #[doc(hidden)]
     pub envelope: &'static Envelope,
-    /// Where messages begin and end.
+    /// Where requests begin and end.
     #[doc(hidden)]
     pub framing: &'static Framing,
+    /// Where replies begin and end.
+    #[doc(hidden)]
+    pub replies: &'static Framing,
     /// How many messages a reply consists of.
     reply_messages: usize,
+    /// What else a program needs; `None`: nothing.
+    exchange: Option<Arc<Exchange>>,
 }
 
 /// All protocols that the user can choose. The first is the default.
 pub static PROTOCOLS: &[Protocol] =
-    &[Protocol::JSONL, Protocol::RAW, Protocol::JSONRPC, Protocol::BAZEL];
+    &[Protocol::JSONL, Protocol::RAW, Protocol::JSONRPC, Protocol::BAZEL, Protocol::DAP];
 
 /// The protocol of procpool's own worker for `sh`.
 pub static OF_SH: Protocol = Protocol::pair("sh", &SH, &LINES_AND_NULS);
@@ -65,6 +82,9 @@ impl Protocol {
     /// The protocol of Bazel's persistent workers.
     pub const BAZEL: Self = Self::pair("bazel", &BAZEL, &VARINT);
 
+    /// The Debug Adapter Protocol. `cmd` is the command, and an object as args has the arguments.
+    pub const DAP: Self = Self::pair("dap", &DAP, &CONTENT_LENGTH);
+
     /// The same protocol with a framing of this name: `line`, `nul`, `netstring`, `content-length`, `u32`,
     /// `u32le`, `varint`, `json`. `None`: there is no such framing.
     pub fn with_framing(self, name: &str) -> Option<Self> {
@@ -76,13 +96,13 @@ impl Protocol {
         envelope: &'static Envelope,
         framing: &'static Framing,
     ) -> Self {
-        Self { name, envelope, framing, reply_messages: 1 }
+        Self { name, envelope, framing, replies: framing, reply_messages: 1, exchange: None }
     }
 
     /// The protocol of this name.
     #[doc(hidden)]
     pub fn named(name: &str) -> Option<Self> {
-        PROTOCOLS.iter().find(|protocol| protocol.name == name).copied()
+        PROTOCOLS.iter().find(|protocol| protocol.name == name).cloned()
     }
 
     /// The same protocol with another framing.
@@ -92,7 +112,42 @@ impl Protocol {
         // Bazel's workers speak protocol buffers or JSON, and each has a framing of its own.
         let is_bazel_json = std::ptr::eq(self.envelope, &BAZEL) && std::ptr::eq(framing, &JSON);
         let envelope = if is_bazel_json { &bazel::JSON } else { self.envelope };
-        Self { envelope, framing, ..self }
+        Self { envelope, framing, replies: framing, ..self }
+    }
+
+    /// The same protocol with a framing for requests, and another one for replies.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn framed_as(self, requests: &'static Framing, replies: &'static Framing) -> Self {
+        Self { replies, ..self.framed(requests) }
+    }
+
+    /// The same protocol for a program that needs more than that.
+    ///
+    /// # Errors
+    /// The protocol has no such exchange.
+    #[doc(hidden)]
+    pub fn with_exchange(self, exchange: Exchange) -> Result<Self, ExchangeError> {
+        exchange.check(&self)?;
+        Ok(Self { exchange: Some(Arc::new(exchange)), ..self })
+    }
+
+    /// What a fresh worker prints unasked.
+    pub(crate) fn banner(&self) -> Option<&Banner> {
+        self.exchange()?.banner.as_ref()
+    }
+
+    /// Looks for the first message of the banner, as [`Protocol::split`] does for a reply.
+    pub(crate) fn split_banner(&self, bytes: &[u8], scan: &mut Scan) -> Split {
+        match self.banner() {
+            Some(Banner::Until(mark)) => mark.split(false, bytes, scan),
+            _ => self.split(bytes, scan),
+        }
+    }
+
+    /// What else the program needs.
+    pub(crate) fn exchange(&self) -> Option<&Exchange> {
+        self.exchange.as_deref()
     }
 
     /// The same protocol, but a reply consists of `count` messages. They keep the bytes that separate
@@ -102,7 +157,7 @@ impl Protocol {
     /// The protocol has no replies of this many messages.
     #[doc(hidden)]
     pub fn with_reply_messages(self, count: usize) -> Result<Self, ReplyMessagesError> {
-        let has_ends = [&LINE, &NUL].iter().any(|framing| std::ptr::eq(*framing, self.framing));
+        let has_ends = [&LINE, &NUL].iter().any(|framing| std::ptr::eq(*framing, self.replies));
         match count {
             0 => Err(ReplyMessagesError::Zero),
             1 => Ok(self),
@@ -114,7 +169,49 @@ impl Protocol {
     /// Looks for the first reply in some bytes, as [`Framing::split`] does for a message.
     #[doc(hidden)]
     pub fn split(&self, bytes: &[u8], scan: &mut Scan) -> Split {
-        framing::split_many(self.framing, self.reply_messages, bytes, scan)
+        if let Some(exchange) = &self.exchange
+            && let Some(end) = &exchange.reply_end
+        {
+            return end.split(exchange.keep_end, bytes, scan);
+        }
+        framing::split_many(self.replies, self.reply_messages, bytes, scan)
+    }
+
+    /// Appends the request for a job as a message, with what else is sent with it.
+    ///
+    /// # Errors
+    /// Why the job can't be put into a request, as a sentence. The caller cuts `out` to its old length.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, id: u64, job: &Job) -> Result<(), String> {
+        if let Some(exchange) = &self.exchange {
+            return exchange.write(out, self, id, job);
+        }
+        let start = out.len();
+        (self.envelope.request)(out, id, job)?;
+        (self.framing.seal)(out, start)
+    }
+
+    /// Reads a message of a worker. A result may be a failure.
+    ///
+    /// # Errors
+    /// What is wrong with the message, as a phrase.
+    pub(crate) fn read<'a>(&self, message: &'a [u8]) -> Result<Message<'a>, String> {
+        let message = (self.envelope.read)(message)?;
+        match &self.exchange {
+            Some(exchange) if !exchange.fail_on.is_empty() => Ok(exchange.judge(message)),
+            _ => Ok(message),
+        }
+    }
+
+    /// Whether these bytes of a worker that has answered all requests mean nothing: blank lines, if these end
+    /// a reply. Some programs print more than one.
+    pub(crate) fn is_idle_output(&self, bytes: &[u8]) -> bool {
+        let end = self.exchange().and_then(|exchange| exchange.reply_end.as_ref());
+        matches!(end, Some(Mark::BlankLine)) && bytes.iter().all(|&b| matches!(b, b'\n' | b'\r'))
+    }
+
+    /// Whether a reply is only complete with a mark.
+    pub(crate) fn has_marks(&self) -> bool {
+        self.exchange().is_some_and(|exchange| exchange.reply_end.is_some())
     }
 
     /// The function that writes a message without a reply.
@@ -130,7 +227,7 @@ impl Protocol {
 
     /// The bytes without blanks around them, if the framing ignores blanks.
     pub(crate) fn without_blanks<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
-        if std::ptr::eq(self.framing, &JSON) { bytes.trim_ascii() } else { bytes }
+        if std::ptr::eq(self.replies, &JSON) { bytes.trim_ascii() } else { bytes }
     }
 
     /// The value of a worker's `PROCPOOL_PROTOCOL`: the name, then a plus and the framing if that is not
@@ -138,6 +235,9 @@ impl Protocol {
     #[doc(hidden)]
     pub fn label(&self) -> String {
         match Self::named(self.name) {
+            _ if !std::ptr::eq(self.framing, self.replies) => {
+                format!("{}+{},{}", self.name, self.framing.name, self.replies.name)
+            }
             Some(usual) if !std::ptr::eq(usual.framing, self.framing) => {
                 format!("{}+{}", self.name, self.framing.name)
             }
@@ -150,6 +250,20 @@ impl Protocol {
     pub fn is_raw(&self) -> bool {
         std::ptr::eq(self.envelope, &RAW)
     }
+}
+
+/// A pattern of the user. `^` and `$` match at each line.
+///
+/// # Errors
+/// Why it is no pattern.
+#[cfg(feature = "unstable-engine")]
+fn pattern(text: &str) -> Result<regex::bytes::Regex, String> {
+    let regex = regex::bytes::RegexBuilder::new(text).multi_line(true).crlf(true).build();
+    regex.map_err(|error| {
+        let text = error.to_string();
+        // The last line says why; those before it show where.
+        text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+    })
 }
 
 /// A protocol has no replies of this many messages.
@@ -178,7 +292,7 @@ impl std::error::Error for ReplyMessagesError {}
 
 impl Default for Protocol {
     fn default() -> Self {
-        PROTOCOLS[0]
+        Self::JSONL
     }
 }
 
@@ -186,7 +300,13 @@ impl PartialEq for Protocol {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self.envelope, other.envelope)
             && std::ptr::eq(self.framing, other.framing)
+            && std::ptr::eq(self.replies, other.replies)
             && self.reply_messages == other.reply_messages
+            && match (&self.exchange, &other.exchange) {
+                (None, None) => true,
+                (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+                _ => false,
+            }
     }
 }
 
@@ -198,9 +318,11 @@ mod tests {
     fn names_and_labels() {
         let raw = Protocol::named("raw").expect("a protocol");
         assert_eq!(raw.label(), "raw");
-        let framed = raw.framed(framing::named("u32").expect("a framing"));
+        let framed = raw.clone().framed(framing::named("u32").expect("a framing"));
         assert_eq!(framed.label(), "raw+u32");
         assert!(framed.is_raw());
+        let (requests, replies) = framing::pair("line,u32").expect("framings");
+        assert_eq!(raw.framed_as(requests, replies).label(), "raw+line,u32");
         assert_eq!(Protocol::default().label(), "jsonl");
         assert!(Protocol::named("soap").is_none());
     }
@@ -208,11 +330,11 @@ mod tests {
     #[test]
     fn which_replies_may_be_many_messages() {
         let raw = Protocol::named("raw").expect("a protocol");
-        let nul = raw.framed(&NUL);
-        assert_ne!(nul.with_reply_messages(3), Ok(nul));
-        assert_eq!(nul.with_reply_messages(1), Ok(nul));
-        assert!(raw.with_reply_messages(2).is_ok());
-        assert!(raw.with_reply_messages(0).is_err());
+        let nul = raw.clone().framed(&NUL);
+        assert_ne!(nul.clone().with_reply_messages(3), Ok(nul.clone()));
+        assert_eq!(nul.clone().with_reply_messages(1), Ok(nul));
+        assert!(raw.clone().with_reply_messages(2).is_ok());
+        assert!(raw.clone().with_reply_messages(0).is_err());
         assert!(raw.framed(&VARINT).with_reply_messages(2).is_err());
         assert!(Protocol::default().with_reply_messages(2).is_err());
     }

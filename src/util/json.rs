@@ -16,6 +16,42 @@ pub(crate) fn error_text(error: &serde_json::Error) -> String {
     text.split(" at line ").next().unwrap_or(&text).to_owned()
 }
 
+/// A value in JSON, as text that was found to be valid. It is kept as bytes, so that what is only passed on is
+/// not looked at once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Json<'a>(&'a [u8]);
+
+impl<'a> Json<'a> {
+    /// No value.
+    pub const NULL: Self = Self(b"null");
+
+    /// A value that a parser found.
+    pub fn of(json: &'a RawValue) -> Self {
+        Self(json.get().as_bytes())
+    }
+
+    /// Bytes that are known to be a valid value: [`scan`](super::scan) found it, or they were copied from one.
+    pub(crate) fn checked(json: &'a [u8]) -> Self {
+        Self(json)
+    }
+
+    /// Its text.
+    pub fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Its text.
+    pub fn get(self) -> &'a str {
+        // It is valid, so nothing goes wrong.
+        std::str::from_utf8(self.0).unwrap_or("null")
+    }
+
+    /// A copy, for a caller who wants it so. A parser reads it once more.
+    pub(crate) fn to_raw(self) -> Box<RawValue> {
+        RawValue::from_string(self.get().to_owned()).unwrap_or_default()
+    }
+}
+
 /// JSON without line breaks, so that it fits into a message of one line. It has line breaks only if its
 /// line or message ended with another byte than a newline.
 pub(crate) fn on_one_line(text: &str) -> Cow<'_, str> {

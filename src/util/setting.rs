@@ -7,6 +7,12 @@ use std::sync::OnceLock;
 /// A setting that a message names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting {
+    /// What is sent after each request.
+    AfterRequest,
+    /// What a fresh worker prints unasked.
+    Banner,
+    /// What is sent before each request.
+    BeforeRequest,
     /// How much memory waiting results may take.
     Buffer,
     /// The directory that commands run in.
@@ -17,12 +23,16 @@ pub enum Setting {
     Framing,
     /// A job that a fresh worker runs first.
     Init,
+    /// Lines are base64.
+    InputBase64,
     /// Lines are JSON.
     InputJson,
     /// The load above which no job starts.
     MaxLoad,
     /// The longest line of input.
     MaxLine,
+    /// The memory that a job may use.
+    MaxMemory,
     /// The longest reply.
     MaxReply,
     /// The free memory below which no job starts.
@@ -33,12 +43,16 @@ pub enum Setting {
     Names,
     /// A message that a fresh worker gets first and does not answer.
     Notify,
+    /// The language of a worker.
+    Protocol,
     /// A worker's stdout is a terminal.
     Pty,
     /// The name of a run that submits jobs to a queue.
     QueueRun,
     /// The text that is the placeholder.
     Replace,
+    /// What ends a reply.
+    ReplyEnd,
     /// How many messages are one reply.
     ReplyMessages,
     /// The journal is continued.
@@ -47,6 +61,8 @@ pub enum Setting {
     Route,
     /// The command is a text for a shell.
     Shell,
+    /// How long a job may print nothing.
+    Silence,
     /// Args go to the command's stdin.
     Stdin,
 }
@@ -76,26 +92,34 @@ impl Setting {
     /// Its name in the library.
     fn name(self) -> &'static str {
         match self {
+            Self::AfterRequest => "Exchange::after",
+            Self::Banner => "Exchange::banner",
+            Self::BeforeRequest => "Exchange::before",
             Self::Buffer => "output::Settings::buffer",
             Self::Cwd => "TemplateSettings::cwd",
             Self::Env => "TemplateSettings::env",
             Self::Framing => "framing",
             Self::Init => "the init job",
+            Self::InputBase64 => "Coding::Base64",
             Self::InputJson => "Columns::Json",
             Self::MaxLoad => "Limits::max_load",
             Self::MaxLine => "Reader::max_line",
+            Self::MaxMemory => "Builder::max_memory",
             Self::MaxReply => "Builder::max_reply",
             Self::MinFreeMemory => "Limits::min_free_memory",
             Self::NamedWorkers => "Route::Names",
             Self::Names => "Names::Any",
             Self::Notify => "the first message",
+            Self::Protocol => "protocol",
             Self::Pty => "Builder::pty",
             Self::QueueRun => "SubmitSettings::run",
             Self::Replace => "TemplateSettings::replace",
+            Self::ReplyEnd => "Exchange::reply_end",
             Self::ReplyMessages => "Protocol::with_reply_messages",
             Self::Resume => "JournalSettings::resume",
             Self::Route => "Route::by_key",
             Self::Shell => "TemplateSettings::shell",
+            Self::Silence => "Builder::silence",
             Self::Stdin => "TemplateSettings::stdin",
         }
     }

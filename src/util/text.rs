@@ -46,3 +46,31 @@ pub(crate) fn quote(bytes: &[u8]) -> String {
     let more = if text.chars().count() > MOST || bytes.len() > 4 * MOST { "…" } else { "" };
     format!("'{shown}'{more}")
 }
+
+/// A number of bytes for people, such as `1.5 GiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 3] = ["KiB", "MiB", "GiB"];
+    if bytes < 1024 {
+        return format!("{bytes} bytes");
+    }
+    let mut number = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while number >= 1023.95 && unit + 1 < UNITS.len() {
+        number /= 1024.0;
+        unit += 1;
+    }
+    let text = format!("{number:.1}");
+    format!("{} {}", text.trim_end_matches(".0"), UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        let shown = [1, 1024, 1_600, 200 << 20, (1 << 30) - 1, 3 << 30, 5 << 40].map(size);
+        let expected = ["1 bytes", "1 KiB", "1.6 KiB", "200 MiB", "1 GiB", "3 GiB", "5120 GiB"];
+        assert_eq!(shown, expected);
+    }
+}

@@ -16,13 +16,16 @@ pub(crate) fn silence(config: &Config) -> String {
     let is_set = |name: &str| config.process.env.iter().any(|(variable, _)| variable == name);
     let is_unbuffered = is_set("PYTHONUNBUFFERED")
         || std::env::var_os("PYTHONUNBUFFERED").is_none_or(|value| !value.is_empty());
-    match advice(&config.worker.argv, config.worker.pty, is_unbuffered) {
+    let protocol = &config.worker.protocol;
+    let advice = advice(&config.worker.argv, config.worker.pty, is_unbuffered);
+    let advice = match advice {
         Some(advice) => format!(
             "It may be holding its reply back in a buffer: a worker must flush its stdout after each \
              reply. {advice}"
         ),
         None => "It may still be working on it, or be waiting for more input.".to_owned(),
-    }
+    };
+    advice + &protocol.silence()
 }
 
 /// The advice for the program of this command line, as a sentence; `None`: the program already writes

@@ -237,6 +237,11 @@ impl Flights {
         self.open.front()
     }
 
+    /// The id of the request of the job that is to be answered next.
+    pub(super) fn oldest_id(&self) -> Option<u64> {
+        self.open.front().map(Flight::next_id)
+    }
+
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Flight> {
         self.open.iter()
     }
@@ -514,7 +519,7 @@ mod tests {
         for (seq, args) in [(1, "[1]"), (2, "[1, 22]"), (3, "[]")] {
             assert!(bundler.add((seq, Place { source: 0, line: seq }), "\"f\"", args, ""));
             let job = Job::new(seq, "\"f\"", args, "");
-            let span = single.add(Protocol::default(), seq, &job).expect("a request");
+            let span = single.add(&Protocol::default(), seq, &job).expect("a request");
             ends.push(span.ends_at);
         }
         (bundler.take().expect("a bundle"), ends)
@@ -522,7 +527,7 @@ mod tests {
 
     fn in_flight(job: Job) -> Flights {
         let mut flights = Flights::new();
-        let span = Outbox::new().add(Protocol::default(), 1, &job).expect("requests");
+        let span = Outbox::new().add(&Protocol::default(), 1, &job).expect("requests");
         flights.push(job, Moment::ZERO, 1, span);
         flights
     }

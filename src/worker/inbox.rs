@@ -6,6 +6,7 @@ use crate::protocol::Protocol;
 use crate::protocol::envelope::Message;
 use crate::protocol::framing::{Scan, Split};
 use crate::util::buffer::TypicalSize;
+use crate::util::setting::Setting;
 use crate::util::text::quote;
 
 #[derive(Debug, Default)]
@@ -36,7 +37,9 @@ impl Inbox {
 
     /// Reads once from the worker's stdout.
     pub(super) fn read(&mut self, process: &Process) -> Transfer {
-        process.read(&mut self.bytes)
+        let progress = process.read(&mut self.bytes);
+        self.scan.drop_owed_newline(&mut self.bytes);
+        progress
     }
 
     /// Calls `take` for one message after the other. It returns how many bytes it took; 0: there is no
@@ -55,7 +58,7 @@ impl Inbox {
                 Ok(len) => taken += len,
                 Err(violation) => break Err(violation),
             }
-            self.scan = Scan::default();
+            self.scan = self.scan.after_message();
         };
         if taken == self.bytes.len() {
             self.size.empty(&mut self.bytes);
@@ -71,9 +74,14 @@ impl Inbox {
     }
 
     /// Describes the bytes of an incomplete message, as a phrase; empty: there are none.
-    pub(super) fn describe_unparsed(&self, protocol: Protocol) -> String {
+    pub(super) fn describe_unparsed(&self, protocol: &Protocol) -> String {
         match self.unparsed() {
             [] => String::new(),
+            bytes if protocol.has_marks() => format!(
+                "it has printed {}, and not what {} says ends a reply",
+                quote(bytes),
+                Setting::ReplyEnd
+            ),
             bytes => format!(
                 "it has printed {}, which is no whole message{}",
                 quote(bytes),
@@ -82,8 +90,19 @@ impl Inbox {
         }
     }
 
+    /// The bytes that would have been taken for a reply to another request, once the worker is at its end. If
+    /// a mark ends each reply, some programs print other text at their end.
+    pub(super) fn unasked_at_end(&self, protocol: &Protocol) -> &[u8] {
+        let has_reply =
+            || matches!(protocol.split(&self.bytes, &mut Scan::default()), Split::Message { .. });
+        if protocol.has_marks() && (protocol.is_idle_output(&self.bytes) || !has_reply()) {
+            return &[];
+        }
+        self.unasked(protocol)
+    }
+
     /// The bytes that would be taken for a reply to the next request.
-    pub(super) fn unasked(&self, protocol: Protocol) -> &[u8] {
+    pub(super) fn unasked(&self, protocol: &Protocol) -> &[u8] {
         if protocol.is_raw() {
             return protocol.without_blanks(&self.bytes);
         }
@@ -92,7 +111,7 @@ impl Inbox {
             protocol.split(&self.bytes[at..], &mut Scan::default())
         {
             let message = &self.bytes[at + begin..at + end];
-            if let Ok(Message::Reply { id: None, .. }) = (protocol.envelope.read)(message) {
+            if let Ok(Message::Reply { id: None, .. }) = protocol.read(message) {
                 return &self.bytes[at..];
             }
             at += next;

@@ -1,6 +1,7 @@
 //! A worker: a persistent process, the requests it has been sent, and the replies it sends back.
 //! `worker.rs` has the steps that a slot takes with it. Each other file has one part of its state.
 
+mod asides;
 pub(crate) mod buffering;
 mod card;
 mod flights;
@@ -20,5 +21,5 @@ pub(crate) use card::{Duty, WorkerCard, WorkerId};
 pub(crate) use flights::Flight;
 pub(crate) use reading::Reading;
 pub(crate) use replies::{Received, Reply};
-pub(crate) use violation::{EARLY, Violation};
+pub(crate) use violation::{Violation, early};
 pub(crate) use worker::{Refused, Worker};

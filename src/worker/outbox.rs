@@ -70,7 +70,7 @@ impl Outbox {
     /// The job can't be put into a request; the text says why. Nothing is added then.
     pub(super) fn add(
         &mut self,
-        protocol: Protocol,
+        protocol: &Protocol,
         id: u64,
         job: &Job,
     ) -> Result<RequestSpan, String> {
@@ -96,7 +96,7 @@ impl Outbox {
     /// Appends the requests. Returns where each ends, for a bundle of JSON.
     fn encode(
         &mut self,
-        protocol: Protocol,
+        protocol: &Protocol,
         id: u64,
         job: &Job,
     ) -> Result<Option<Box<RequestEnds>>, String> {
@@ -107,13 +107,13 @@ impl Outbox {
         }
         let count = job.count();
         if count == 1 {
-            request(&mut self.bytes, protocol, id, job)?;
+            protocol.write(&mut self.bytes, id, job)?;
             return Ok(None);
         }
         let mut ends = VecDeque::with_capacity(count);
         for nth in 0..count {
             job.show(nth, &mut self.shown);
-            request(&mut self.bytes, protocol, id + nth as u64, &self.shown)?;
+            protocol.write(&mut self.bytes, id + nth as u64, &self.shown)?;
             ends.push_back(self.end());
         }
         Ok(Some(Box::new(RequestEnds(ends))))
@@ -123,7 +123,7 @@ impl Outbox {
     ///
     /// # Errors
     /// The protocol has no such message, or this one can't be sent. The text says why.
-    pub(super) fn add_notice(&mut self, protocol: Protocol, job: &Job) -> Result<(), String> {
+    pub(super) fn add_notice(&mut self, protocol: &Protocol, job: &Job) -> Result<(), String> {
         let notice = protocol.notice()?;
         let start = self.bytes.len();
         notice(&mut self.bytes, job)?;
@@ -136,7 +136,7 @@ impl Outbox {
     /// The worker does not read the answers.
     pub(super) fn add_answer(
         &mut self,
-        protocol: Protocol,
+        protocol: &Protocol,
         answer: &[u8],
         question: &[u8],
     ) -> Result<(), Violation> {
@@ -154,6 +154,18 @@ impl Outbox {
         Ok(())
     }
 
+    /// Adds a message that cancels the request with this id. Returns whether the protocol has one.
+    pub(super) fn add_cancel(&mut self, protocol: &Protocol, id: u64) -> bool {
+        let Some(cancel) = protocol.envelope.cancel else { return false };
+        let start = self.bytes.len();
+        cancel(&mut self.bytes, id);
+        let is_sealed = (protocol.framing.seal)(&mut self.bytes, start).is_ok();
+        if !is_sealed {
+            self.bytes.truncate(start);
+        }
+        is_sealed
+    }
+
     /// Writes as much as the worker takes now. `Closed`: the worker has closed its stdin.
     pub(super) fn send(&mut self, process: &Process) -> Transfer {
         while self.has_unsent() {
@@ -168,11 +180,4 @@ impl Outbox {
         self.answers = 0;
         Transfer::Blocked
     }
-}
-
-/// Appends the request for a job.
-fn request(out: &mut Vec<u8>, protocol: Protocol, id: u64, job: &Job) -> Result<(), String> {
-    let start = out.len();
-    (protocol.envelope.request)(out, id, job)?;
-    (protocol.framing.seal)(out, start)
 }

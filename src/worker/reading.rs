@@ -44,6 +44,8 @@ impl Reading {
 pub(super) struct ReadProgress {
     /// When it was last checked how much the worker had read.
     looked: Moment,
+    /// When the worker last printed something, if that is of interest.
+    pub(super) heard: Moment,
     /// How many bytes the worker had read then.
     read: u64,
     /// The request of the oldest job has been read. If the worker answers out of order: all requests.
@@ -63,6 +65,7 @@ impl ReadProgress {
     pub(super) fn new(now: Moment) -> Self {
         Self {
             looked: now,
+            heard: now,
             read: 0,
             is_read: false,
             is_unread: false,

@@ -43,11 +43,13 @@ pub(crate) struct Received {
     pub(crate) stale: Option<u64>,
     /// The worker has answered a request that it has not read.
     pub(crate) is_ahead: bool,
+    /// What it has said of jobs that go on, a line each.
+    pub(crate) news: Vec<String>,
 }
 
 /// Takes replies out of bytes and hands each to `answer`.
 pub(super) struct Receiver<'a, F> {
-    pub(super) protocol: Protocol,
+    pub(super) protocol: &'a Protocol,
     /// The longest reply, in bytes.
     pub(super) max_reply: usize,
     /// How many jobs the worker has been given.
@@ -69,6 +71,9 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
         let len = self.take_lines(bytes)?;
         if len > 0 {
             return Ok(len);
+        }
+        if self.flights.is_empty() && self.protocol.is_idle_output(bytes) {
+            return Ok(bytes.len());
         }
         let (message, next) = match self.protocol.split(bytes, scan) {
             Split::Message { begin, end, next } => (&bytes[begin..end], next),
@@ -93,17 +98,20 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
 
     /// Handles a message. `after` are the bytes after it.
     fn read(&mut self, message: &[u8], after: &[u8]) -> Result<(), Violation> {
-        let envelope = self.protocol.envelope;
-        match (envelope.read)(message) {
+        match self.protocol.read(message) {
             Ok(Message::Reply { id, outcome }) => {
-                let after = if envelope.only_replies { after } else { &[] };
+                let after = if self.protocol.envelope.only_replies { after } else { &[] };
                 self.match_reply(id, outcome.as_ref().map(Body::value), message, after)
             }
             Ok(Message::Nothing) => Ok(()),
+            Ok(Message::Progress(line)) => {
+                self.received.news.push(line);
+                Ok(())
+            }
             Ok(Message::Question(answer)) => {
                 self.outbox.add_answer(self.protocol, &answer, message)
             }
-            Err(what) => Err(Violation::no_reply(self.protocol, what, message)),
+            Err(what) => Err(Violation::no_reply(self.protocol, what, message, after)),
         }
     }
 
@@ -113,7 +121,7 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
         if let Some(read) = self.read_at_end {
             pending = self.flights.pending_lines_begun(read);
             if pending == 0 && !bytes.is_empty() {
-                return Err(Violation::early(bytes));
+                return Err(Violation::early(self.protocol, bytes));
             }
         }
         let Some(mut lines) = WholeLines::first(bytes, pending, self.max_reply) else {
@@ -160,7 +168,7 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
         if id.is_none() {
             self.unproven.note_anonymous();
             if self.is_unread() {
-                return Err(Violation::early(&[message, b"\n", after].concat()));
+                return Err(Violation::early(self.protocol, &[message, b"\n", after].concat()));
             }
         }
         match self.flights.find(id, self.requests) {

@@ -6,7 +6,18 @@ use crate::util::setting::Setting;
 use crate::util::text::quote;
 
 /// The problem with a worker that does not wait for its request.
-pub(crate) const EARLY: &str = "it printed this before it had read the request";
+const EARLY: &str = "it printed this before it had read the request";
+
+/// The problem with a worker that does not wait for its request, and what may be done about it.
+pub(crate) fn early(protocol: &Protocol) -> String {
+    match protocol.exchange() {
+        _ if !protocol.is_raw() => EARLY.to_owned(),
+        Some(exchange) if exchange.banner.is_none() => {
+            format!("{EARLY} (if it prints this at each start, give {})", Setting::Banner)
+        }
+        _ => EARLY.to_owned(),
+    }
+}
 
 /// A message quotes at most this many bytes of output that is no message.
 const QUOTED: usize = 200;
@@ -33,13 +44,13 @@ impl Violation {
     }
 
     /// The worker printed something before it read its request.
-    pub(super) fn early(bytes: &[u8]) -> Self {
-        Self { is_surplus: true, ..Self::new(EARLY, bytes) }
+    pub(super) fn early(protocol: &Protocol, bytes: &[u8]) -> Self {
+        Self { is_surplus: true, ..Self::new(early(protocol), bytes) }
     }
 
     /// The worker printed `after` after the last reply that it was asked for.
     pub(super) fn surplus(
-        protocol: Protocol,
+        protocol: &Protocol,
         id: Option<u64>,
         message: &[u8],
         after: &[u8],
@@ -59,21 +70,31 @@ impl Violation {
     }
 
     /// The message is no reply: `what` is the error of its envelope.
-    pub(super) fn no_reply(protocol: Protocol, what: String, message: &[u8]) -> Self {
-        let what = protocol.why(message, what);
+    pub(super) fn no_reply(
+        protocol: &Protocol,
+        what: String,
+        message: &[u8],
+        after: &[u8],
+    ) -> Self {
+        let what = protocol.why(message, after, what);
         Self::new(format!("its output is no reply: {what}"), message)
     }
 
     /// The bytes are no message in the protocol's framing: `what` says why.
-    pub(super) fn no_message(protocol: Protocol, what: &str, bytes: &[u8]) -> Self {
-        let name = protocol.framing.name;
+    pub(super) fn no_message(protocol: &Protocol, what: &str, bytes: &[u8]) -> Self {
+        let name = protocol.replies.name;
         let likely = protocol.likely_framing(bytes);
         let what = format!("its output is no message in the framing '{name}': {what}{likely}");
         Self::new(what, &bytes[..bytes.len().min(QUOTED)])
     }
 
     /// A reply is longer than `max_reply`. `len` is the length that it announces, as far as is known.
-    pub(super) fn too_long(protocol: Protocol, len: usize, bytes: &[u8], max_reply: usize) -> Self {
+    pub(super) fn too_long(
+        protocol: &Protocol,
+        len: usize,
+        bytes: &[u8],
+        max_reply: usize,
+    ) -> Self {
         let announced =
             if len > bytes.len() { format!(" (it announces {len})") } else { String::new() };
         let likely = protocol.likely_framing(bytes);

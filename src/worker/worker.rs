@@ -31,13 +31,13 @@ const PROBATION: u64 = 64;
 pub(crate) struct Worker {
     pub(crate) process: Process,
     pub(crate) card: Arc<WorkerCard>,
-    protocol: Protocol,
+    pub(super) protocol: Protocol,
     pub(crate) flights: Flights,
-    outbox: Outbox,
-    inbox: Inbox,
+    pub(super) outbox: Outbox,
+    pub(super) inbox: Inbox,
     pace: Pace,
     service: Service,
-    reading: ReadProgress,
+    pub(super) reading: ReadProgress,
     pub(crate) unproven: Unproven,
     /// When the oldest job became the oldest. Without jobs: when the worker became idle.
     pub(crate) turn_began: Moment,
@@ -67,11 +67,10 @@ impl Worker {
         failures_before: u32,
         id: WorkerId,
     ) -> Self {
-        let protocol = config.worker.protocol;
+        let protocol = config.worker.protocol.clone();
         Self {
             card: Arc::new(WorkerCard::new(id, process.pid(), now)),
             process,
-            protocol,
             flights: Flights::new(),
             outbox: Outbox::new(),
             inbox: Inbox::default(),
@@ -79,6 +78,7 @@ impl Worker {
             service: Service::new(&config.recycling, now),
             reading: ReadProgress::new(now),
             unproven: Unproven::new(protocol.is_raw()),
+            protocol,
             turn_began: now,
             failures_before,
             words_before: 0,
@@ -231,7 +231,7 @@ impl Worker {
     /// The job can't be put into a request.
     pub(crate) fn accept(&mut self, job: Job, now: Moment) -> Result<(), Box<Refused>> {
         let id = self.service.requests() + 1;
-        let span = match self.outbox.add(self.protocol, id, &job) {
+        let span = match self.outbox.add(&self.protocol, id, &job) {
             Ok(span) => span,
             Err(message) => return Err(Box::new(Refused { job, message })),
         };
@@ -245,14 +245,6 @@ impl Worker {
         self.flights.push(job, now, id, span);
         self.card.set_in_flight(self.flights.jobs());
         Ok(())
-    }
-
-    /// Sends the worker a message that it does not answer.
-    ///
-    /// # Errors
-    /// The protocol has no such message, or this one can't be sent. The text says why.
-    pub(crate) fn notify(&mut self, job: &Job) -> Result<(), String> {
-        self.outbox.add_notice(self.protocol, job)
     }
 
     pub(crate) fn has_unsent(&self) -> bool {
@@ -298,10 +290,10 @@ impl Worker {
         answer: impl FnMut(Reply<'_>),
     ) -> Result<Received, Violation> {
         if self.is_early() {
-            return Err(Violation::early(self.inbox.bytes()));
+            return Err(Violation::early(&self.protocol, self.inbox.bytes()));
         }
         let mut receiver = Receiver {
-            protocol: self.protocol,
+            protocol: &self.protocol,
             max_reply,
             requests: self.service.requests(),
             read_at_end: self.reading.at_end(),
@@ -369,7 +361,12 @@ impl Worker {
 
     /// The output of a worker without a job that would be taken for a reply.
     pub(crate) fn unasked(&self) -> &[u8] {
-        if self.may_mislead() { self.inbox.unasked(self.protocol) } else { &[] }
+        if self.may_mislead() { self.inbox.unasked(&self.protocol) } else { &[] }
+    }
+
+    /// The same for a worker that is at its end.
+    pub(crate) fn unasked_at_end(&self) -> &[u8] {
+        if self.may_mislead() { self.inbox.unasked_at_end(&self.protocol) } else { &[] }
     }
 
     /// When to check whether the results so far are proven, if records wait for that.
@@ -420,7 +417,7 @@ impl Worker {
 
     /// Describes the printed part of an incomplete message, as a phrase; empty: there is none.
     pub(crate) fn unfinished(&self) -> String {
-        self.inbox.describe_unparsed(self.protocol)
+        self.inbox.describe_unparsed(&self.protocol)
     }
 
     /// Reads the rest of the stdout of a worker that has ended.

@@ -209,6 +209,8 @@ fn long_help_groups_the_options() {
         let long = option.get_long().expect("every option has a long name");
         let names = help.lines().filter(|line| line.trim_start().starts_with('-'));
         let names = names.flat_map(|line| line.split_ascii_whitespace().take(2));
+        // A value that may be left out is in brackets.
+        let names = names.filter_map(|name| name.split('[').next());
         let count = names.filter(|name| *name == format!("--{long}")).count();
         assert_eq!(count, 1, "--{long} is listed once");
     }
@@ -277,9 +279,18 @@ fn the_reference_lists_exactly_the_options_there_are() {
 fn the_reference_names_every_kind_and_status() {
     let reference = read("docs/reference.md");
     let page = man_page();
-    for kind in
-        ["invalid", "error", "exit", "crash", "timeout", "protocol", "spawn", "cancelled", "lost"]
-    {
+    for kind in [
+        "invalid",
+        "error",
+        "exit",
+        "crash",
+        "timeout",
+        "memory",
+        "protocol",
+        "spawn",
+        "cancelled",
+        "lost",
+    ] {
         assert!(reference.contains(&format!("| `{kind}` |")), "the kind {kind}");
         assert!(page.contains(&format!("\n\\fB{kind}\\fR\n")), "the kind {kind}");
     }
@@ -294,6 +305,11 @@ fn the_sessions_in_the_readme_are_real() {
 }
 
 #[test]
+fn the_sessions_about_programs_are_real() {
+    sessions_are_real("docs/programs.md");
+}
+
+#[test]
 fn the_sessions_in_the_guide_are_real() {
     sessions_are_real("docs/guide.md");
 }
@@ -301,6 +317,18 @@ fn the_sessions_in_the_guide_are_real() {
 #[test]
 fn the_sessions_about_workers_are_real() {
     sessions_are_real("docs/workers.md");
+}
+
+#[test]
+fn the_sessions_about_the_terminal_are_real() {
+    sessions_are_real("docs/terminal.md");
+}
+
+#[test]
+fn the_sessions_in_the_reference_are_real() {
+    if need("bash") {
+        sessions_are_real("docs/reference.md");
+    }
 }
 
 /// The programs that the recipes drive are there, or stand-ins for them (`tests/stand-ins`).
@@ -403,9 +431,14 @@ fn the_architecture_is_short() {
 /// Every link to a file of the repository, or to a heading of one, leads somewhere.
 #[test]
 fn links_lead_somewhere() {
-    for page in
-        ["README.md", "docs/guide.md", "docs/cookbook.md", "docs/workers.md", "docs/reference.md"]
-    {
+    for page in [
+        "README.md",
+        "docs/guide.md",
+        "docs/cookbook.md",
+        "docs/workers.md",
+        "docs/programs.md",
+        "docs/reference.md",
+    ] {
         let text = read(page);
         let folder = root().join(page).parent().expect("a folder").to_owned();
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());

@@ -6,7 +6,7 @@ use super::*;
 use crate::job::{Failure, Kind};
 use crate::link::from_agent::{FromAgent, RemoteOutcome, RemoteValue};
 use crate::link::incoming::Incoming;
-use serde_json::value::RawValue;
+use crate::util::json::Json;
 
 fn lines(seq: u64, count: usize) -> Job {
     let text: String = (0..count).map(|nth| format!("{}\n", seq + nth as u64)).collect();
@@ -84,7 +84,7 @@ proptest! {
             let done = |outcome| FromAgent::Done(RemoteOutcome { seq, run: None, command: None, outcome, unproven: None });
             match what {
                 0 => FromAgent::Begun { slot: count, seq, count }.put(&mut stream),
-                1 => done(Ok(RemoteValue::Json(RawValue::NULL))).put(&mut stream),
+                1 => done(Ok(RemoteValue::Json(Json::NULL))).put(&mut stream),
                 2 => done(Err(failure.clone())).put(&mut stream),
                 3 => FromAgent::Texts { seq, count, texts: b"a\n" }.put(&mut stream),
                 _ => FromAgent::Returned { seq, count }.put(&mut stream),

@@ -65,7 +65,7 @@ impl Shared {
             queue: Queue::new(config.max_procs, config.calls.max_queue),
             gates: Arc::new(Gates::new(config.limits.clone())),
             files: CommandFiles { spool: Arc::default(), program: find_program(&config) },
-            groups: Groups::new(config.reaps_orphans),
+            groups: limited_groups(&config),
             watcher,
             starter,
             stopping: Stopping::new(),
@@ -149,4 +149,11 @@ fn find_program(config: &Config) -> Option<(OsString, OsString)> {
     let template = &config.commands.as_ref()?.template;
     let name = template.program().filter(|name| template.finds_as_we_do(name))?;
     Some((name.to_owned(), lookup::locate(name)?.into_os_string()))
+}
+
+/// The list of process groups, with what each may use.
+fn limited_groups(config: &Config) -> Arc<Groups> {
+    let groups = Groups::new(config.reaps_orphans);
+    groups.limit_memory(config.failures.max_memory.unwrap_or(0));
+    groups
 }

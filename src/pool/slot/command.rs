@@ -13,6 +13,7 @@ use crate::command::Commands;
 use crate::job::Job;
 use crate::job::printed::{Capture, Printed};
 use crate::pool::shared::Shared;
+use crate::pool::slot::command_terminal::streams;
 use crate::pool::slot::steps::underway;
 use crate::pool::slot::stopped::stopped_for_terminal;
 use crate::pool::underway::Responder;
@@ -47,6 +48,10 @@ pub(super) enum CutShort {
     NotKept,
     /// It was stopped, because it wanted the terminal.
     Stopped,
+    /// It printed nothing for too long.
+    Quiet,
+    /// It used too much memory.
+    OutOfMemory,
 }
 
 /// A command under way.
@@ -68,6 +73,12 @@ pub(super) struct Running<'a> {
     /// Why its output could not be kept.
     pub(super) trouble: Option<io::Error>,
     stopped: Option<Stopped>,
+    /// How much memory it used, if that was too much.
+    excess: Option<u64>,
+    /// When it last printed something, if that is of interest.
+    pub(super) last_output: Moment,
+    /// When this process was last asked to stop, because the job with the terminal was stopped.
+    pub(super) asked_to_stop: Option<Moment>,
 }
 
 impl fmt::Debug for Running<'_> {
@@ -87,6 +98,8 @@ pub(super) struct Ended {
     pub(super) trouble: Option<io::Error>,
     /// How it was stopped, if it wanted the terminal.
     pub(super) stopped: Option<Stopped>,
+    /// How much memory it used, if that was too much.
+    pub(super) excess: Option<u64>,
 }
 
 /// How a command is being ended: the last step, and when the next one is due.
@@ -116,18 +129,23 @@ impl<'a> Running<'a> {
             Cow::Owned([&place.env[..], &command.env[..]].concat())
         };
         let default = if command.cwd.is_none() { place.directory() } else { None };
+        let streams = streams(commands);
         let spec = Spec {
             argv: &command.argv,
             program: shared.program_of(&command.argv),
             env: &env,
             clears_env: place.clears_env,
             cwd: command.cwd.as_deref().or(default.as_deref()),
-            has_stdin: commands.stdin,
-            pty: false,
+            stdin: streams.0,
+            output: streams.1,
             slot,
+            cpus: place.cpus(slot),
             wake,
         };
         let process = Process::start(&spec, &shared.groups)?;
+        if commands.tty {
+            process.lend_terminal(&shared.groups)?;
+        }
         let stream = || Capture::new(&shared.files.spool);
         Ok(Self {
             shared,
@@ -141,6 +159,9 @@ impl<'a> Running<'a> {
             heard: None,
             trouble: None,
             stopped: None,
+            excess: None,
+            last_output: shared.now(),
+            asked_to_stop: None,
         })
     }
 
@@ -161,7 +182,11 @@ impl<'a> Running<'a> {
         let began = shared.now();
         let is_over = *is_quick && self.exits_soon(wake) && self.outlive();
         let cut = if is_over { None } else { self.attend_long(began, wake, responder) };
+        let has_terminal = self.commands.tty;
         let ended = self.end(cut);
+        if has_terminal {
+            shared.groups.take_terminal_back();
+        }
         let printed = ended.printed.stdout.len() + ended.printed.stderr.len();
         *is_quick = shared.now() < began.after(QUICK) && printed < LITTLE;
         ended
@@ -169,10 +194,11 @@ impl<'a> Running<'a> {
 
     /// Waits for a while for the exit alone. Returns whether it has come.
     fn exits_soon(&self, wake: &Wake) -> bool {
-        if self.commands.stdin || self.commands.live {
+        if self.commands.stdin || self.commands.live || self.commands.tty {
             return false;
         }
-        let time = self.timeout().map_or(QUICK, |timeout| timeout.min(QUICK));
+        let limits = self.timeout().into_iter().chain(self.shared.config.failures.silence);
+        let time = limits.fold(QUICK, Duration::min);
         self.process.exits_within(wake, time)
     }
 
@@ -199,7 +225,10 @@ impl<'a> Running<'a> {
             });
             let now = shared.now();
             let deadline = self.timeout().map_or(Moment::NEVER, |timeout| began.after(timeout));
-            let wants_terminal = self.notice_stop();
+            let deadline = deadline.min(self.quiet_at());
+            let wants_terminal = !self.commands.tty && self.notice_stop();
+            self.attend_terminal();
+            self.excess = self.excess.or_else(|| self.process.excess(&shared.groups));
             match ending {
                 None => {
                     cut = self.why_cut_short(now, deadline);
@@ -215,6 +244,7 @@ impl<'a> Running<'a> {
             }
             let Some(due) = self.due(ending, deadline, now) else { break };
             let timeout = if due == Moment::NEVER { None } else { due.until(now) };
+            let timeout = self.tick().into_iter().chain(timeout).min();
             let has_exited = self.wait(wake, timeout);
             // The event that ended the command also ends the processes that it has left running.
             if has_exited && (ending.is_some() || self.outlive()) {
@@ -240,7 +270,11 @@ impl<'a> Running<'a> {
 
     /// The first step of ending a command.
     fn first_step(&self, cut: CutShort) -> Stop {
-        if cut == CutShort::RunEnded { self.shared.stopping.means() } else { Stop::Terminate }
+        match cut {
+            CutShort::RunEnded => self.shared.stopping.means(),
+            CutShort::OutOfMemory => Stop::Kill,
+            _ => Stop::Terminate,
+        }
     }
 
     /// Takes a step of ending the command.
@@ -300,10 +334,22 @@ impl<'a> Running<'a> {
             Some(CutShort::Abandoned)
         } else if self.stopped.is_some() {
             Some(CutShort::Stopped)
+        } else if self.excess.is_some() {
+            Some(CutShort::OutOfMemory)
+        } else if now >= self.quiet_at() {
+            Some(CutShort::Quiet)
         } else if now >= deadline {
             Some(CutShort::TimedOut)
         } else {
             None
+        }
+    }
+
+    /// When it has been silent for too long.
+    fn quiet_at(&self) -> Moment {
+        match self.shared.config.failures.silence {
+            Some(limit) if self.heard.is_none() => self.last_output.after(limit),
+            _ => Moment::NEVER,
         }
     }
 
@@ -354,6 +400,7 @@ impl<'a> Running<'a> {
             is_left_behind,
             trouble: self.trouble,
             stopped: self.stopped,
+            excess: self.excess,
         }
     }
 

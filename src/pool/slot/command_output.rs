@@ -47,8 +47,9 @@ impl Running<'_> {
     pub(super) fn listen(&mut self, stdout: bool, stderr: bool) {
         for (stream, is_ready) in [(OutputStream::Stdout, stdout), (OutputStream::Stderr, stderr)] {
             let has_read = is_ready && matches!(self.collect(stream), Transfer::Moved(_));
-            if has_read && self.heard.is_some() {
-                self.heard = Some(self.shared.now());
+            if has_read && (self.heard.is_some() || self.shared.config.failures.silence.is_some()) {
+                self.last_output = self.shared.now();
+                self.heard = self.heard.map(|_| self.last_output);
             }
         }
         self.pass_on();

@@ -24,6 +24,8 @@ pub(super) enum Due {
     Unread,
     /// The time of the oldest job is over.
     JobTimeout,
+    /// The worker has printed nothing for too long.
+    Quiet,
     /// The time is over that a job had whose caller is gone.
     Abandoned,
     /// No worker has ever answered, and that is reported.
@@ -50,6 +52,7 @@ impl<'a> Deadlines<'a> {
             return self.retirement().min(worker.proof_at());
         };
         let mut deadline = shared.stopping.at().min(self.any_job(oldest)).min(worker.proof_at());
+        deadline = deadline.min(self.quiet(oldest));
         deadline = deadline.min(self.next_look(oldest)).min(self.reading(oldest));
         deadline = deadline.min(self.abandoned());
         if shared.spares.has_room() {
@@ -79,6 +82,9 @@ impl<'a> Deadlines<'a> {
         if now >= self.job(oldest) {
             return Due::JobTimeout;
         }
+        if now >= self.quiet(oldest) {
+            return Due::Quiet;
+        }
         let is_silent = shared.start_ups.is_silent() && now >= worker.turn_began.after(SILENCE);
         if is_silent {
             return Due::Silence;
@@ -89,7 +95,7 @@ impl<'a> Deadlines<'a> {
     /// Whether to check how much the worker has read: something that is due depends on it.
     pub(super) fn needs_look(self, now: Moment) -> bool {
         let Some(oldest) = self.worker.flights.front() else { return false };
-        let deadline = self.any_job(oldest).min(self.reading(oldest));
+        let deadline = self.any_job(oldest).min(self.reading(oldest)).min(self.quiet(oldest));
         now >= deadline.min(self.next_look(oldest)) && !self.worker.is_read()
     }
 
@@ -108,6 +114,13 @@ impl<'a> Deadlines<'a> {
             Some((_, since)) => since.after(self.shared.config.calls.cancel_grace),
             None => Moment::NEVER,
         }
+    }
+
+    /// When the worker has been silent for too long: since it has read its oldest request, or since it
+    /// last printed something.
+    fn quiet(self, oldest: &Flight) -> Moment {
+        let Some(limit) = self.shared.config.failures.silence else { return Moment::NEVER };
+        self.worker.clock(oldest).max(self.worker.heard()).after(limit)
     }
 
     /// How long a job may take.
@@ -151,6 +164,7 @@ impl<'a> Deadlines<'a> {
         } else {
             self.timeout_of(oldest)
         };
+        let timeout = timeout.into_iter().chain(shared.config.failures.silence).min();
         match timeout {
             Some(timeout) => worker.next_look(timeout),
             // The timeout follows from the median, which is not known yet.

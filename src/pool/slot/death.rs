@@ -20,6 +20,9 @@ use crate::worker::{Violation, Worker};
 /// A process whose pipes have closed has this long to exit, so that its status is known.
 const EXIT_PATIENCE: Duration = Duration::from_secs(1);
 
+/// A worker that was told to cancel its job has this long to end, before it gets TERM.
+const CANCEL_PATIENCE: Duration = Duration::from_millis(500);
+
 /// The sign that a worker is at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum EndSign {
@@ -52,10 +55,13 @@ impl Slot {
     pub(super) fn fail_oldest(&mut self, mut worker: Worker, failure: Option<&Failure>) {
         worker.set_why(match failure.map(|failure| failure.kind) {
             Some(Kind::Timeout) => Why::Timeout,
+            Some(Kind::Memory) => Why::MaxMemory,
             Some(_) => Why::Protocol,
             None => Why::Cancelled,
         });
         report_ahead(&self.shared, &mut worker);
+        let is_late = failure.is_none_or(|failure| failure.kind == Kind::Timeout);
+        let is_asked = is_late && worker.cancel_oldest();
         if let Some(flight) = worker.take_oldest() {
             match failure {
                 Some(failure) => self.deliver_failure(worker.process.pid(), flight, failure),
@@ -63,7 +69,21 @@ impl Slot {
             }
         }
         self.put_back(worker.take_jobs().into_iter());
-        self.dismiss(worker, Stop::Terminate);
+        if is_asked {
+            self.leave_time_to_cancel(&mut worker);
+        }
+        let is_too_large = failure.is_some_and(|failure| failure.kind == Kind::Memory);
+        self.dismiss(worker, if is_too_large { Stop::Kill } else { Stop::Terminate });
+    }
+
+    /// Waits a while for a worker that was asked to end its work, and finds the end of its stdin.
+    fn leave_time_to_cancel(&mut self, worker: &mut Worker) {
+        self.step_aside();
+        self.flush();
+        worker.process.close_stdin();
+        let shared = &*self.shared;
+        let patience = shared.config.grace.min(CANCEL_PATIENCE);
+        worker.await_exit(&shared.groups, Some(&self.wake), patience, &*shared.watcher);
     }
 
     /// Ends a worker whose jobs have used up the time that they had after the end of the run.
@@ -151,7 +171,7 @@ impl Slot {
         if shared.groups.is_killing() {
             return drop_records(shared, &mut worker);
         }
-        if worker.unasked().is_empty() {
+        if worker.unasked_at_end().is_empty() {
             accept_results(shared, &mut worker);
         } else {
             report_unasked(shared, &mut worker);
@@ -241,6 +261,7 @@ fn before_its_answer(mut message: String, worker: &Worker, end: &EndSign) -> Str
         message.push_str(&worker.likely_framing());
     }
     append_last_words(&mut message, worker);
+    message.push_str(&worker.mentioned_framing());
     message + &advice_after(end)
 }
 

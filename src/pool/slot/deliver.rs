@@ -48,7 +48,8 @@ impl Slot {
         outcome: Result<Value<'_>, &Failure>,
         printed: Option<&Arc<Printed>>,
     ) {
-        if outcome.is_err_and(|failure| self.may_retry(&job, failure)) {
+        let exit = printed.and_then(|printed| printed.exit);
+        if outcome.is_err_and(|failure| self.may_retry(&job, failure, exit)) {
             let run = self.run_of(attempt, &job);
             self.shared.deliveries.retried(&Done {
                 job: &job,
@@ -90,7 +91,7 @@ impl Slot {
             let clock = clock.max(since);
             Attempt { pid, start, clock, now, unproven }
         };
-        worker.receive(max_reply, now, |answer| match answer {
+        let received = worker.receive(max_reply, now, |answer| match answer {
             Reply::One(Flight { job, start, clock, .. }, outcome, unproven) => {
                 self.deliver(attempt(start, clock, unproven), job, outcome, None);
             }
@@ -102,7 +103,12 @@ impl Slot {
                 self.shared.deliveries.deliver_texts(seq, count as u64, texts);
                 self.finished += count;
             }
-        })
+        })?;
+        for news in &received.news {
+            let line = format!("{news}\n");
+            self.shared.watcher.worker_wrote(self.number(), pid, line.as_bytes());
+        }
+        Ok(received)
     }
 
     /// Gives an outcome to the sink.
@@ -138,9 +144,13 @@ impl Slot {
         Some(run).filter(|run| run.pid > 0)
     }
 
-    /// Whether a job that has failed is to be tried again.
-    fn may_retry(&self, job: &Job, failure: &Failure) -> bool {
+    /// Whether a job that has failed is to be tried again. `exit`: the exit status of its command.
+    fn may_retry(&self, job: &Job, failure: &Failure, exit: Option<i32>) -> bool {
         let config = &self.shared.config;
+        let is_final = |exit| config.failures.no_retry_exit.has(exit);
+        if failure.kind == Kind::Exit && exit.is_some_and(is_final) {
+            return false;
+        }
         config.failures.retry_on.contains(&failure.kind)
             && job.attempt <= job.retries.unwrap_or(config.failures.retries)
             && !self.shared.stopping.has_begun()

@@ -9,7 +9,7 @@ use crate::process::Stop;
 use crate::util::clock::Moment;
 use crate::util::text::quote;
 use crate::worker::buffering;
-use crate::worker::{EARLY, Violation, Worker};
+use crate::worker::{Violation, Worker, early};
 
 impl Slot {
     /// Ends a worker that has printed something though it had no job. If it has never answered, each
@@ -39,7 +39,11 @@ impl Slot {
             self.jobs.push_front(std::mem::replace(&mut job, first));
         }
         let bytes = quote(worker.unasked());
-        let message = format!("{EARLY}: {bytes}{}", buffering::FOR_REPLIES);
+        let message = format!(
+            "{}: {bytes}{}",
+            early(&self.shared.config.worker.protocol),
+            buffering::FOR_REPLIES
+        );
         let failure = Failure::new(Kind::Protocol, message);
         let attempt = Attempt::at_once(worker.process.pid(), self.now());
         self.deliver(attempt, job, Err(&failure), None);

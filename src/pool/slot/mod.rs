@@ -5,12 +5,14 @@
 mod command;
 mod command_output;
 mod command_slot;
+mod command_terminal;
 mod deadline;
 mod death;
 mod deliver;
 mod doubt;
 mod host;
 mod kind;
+mod late;
 mod lending;
 mod loan;
 mod retire;

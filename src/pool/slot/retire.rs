@@ -78,7 +78,7 @@ pub(super) fn dismiss(shared: &Shared, mut worker: Worker, first: Stop, wake: Op
     if is_orderly && may_mislead {
         worker.read_rest();
         // A worker that never had a job misleads nobody.
-        if worker.replies() > 0 && !worker.unasked().is_empty() {
+        if worker.replies() > 0 && !worker.unasked_at_end().is_empty() {
             report_unasked(shared, &mut worker);
         } else {
             accept_results(shared, &mut worker);

@@ -1,8 +1,10 @@
 //! Starting a worker: its process and environment, start-up failures, and the pauses after them.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -14,7 +16,7 @@ use crate::pool::slot::death::append_last_words;
 use crate::pool::slot::retire::report_end;
 use crate::pool::slot::steps::{OVER_TICK, Slot, unbundled};
 use crate::pool::slot::warm_up::{Unfit, warm_up};
-use crate::process::{Process, Spec, Stop, describe, describe_exited};
+use crate::process::{Process, ProcessOutput, ProcessStdin, Spec, Stop, describe, describe_exited};
 use crate::worker::{Worker, WorkerId};
 
 /// The pause after the first start-up failure. It doubles with each further one.
@@ -44,16 +46,24 @@ impl Slot {
         let failures_before = shared.start_ups.failures();
         let env = self.environment();
         let place = &shared.config.process;
-        let cwd = place.directory();
+        let cwd = match &place.cwd_of_slot {
+            Some(text) => Some(for_slot(text, self.number())),
+            None => place.directory(),
+        };
         let spec = Spec {
             argv: &shared.config.worker.argv,
             program: None,
             env: &env,
             clears_env: place.clears_env,
             cwd: cwd.as_deref(),
-            has_stdin: true,
-            pty: shared.config.worker.pty,
+            stdin: ProcessStdin::Pipe,
+            output: if shared.config.worker.pty {
+                ProcessOutput::PlainTerminal
+            } else {
+                ProcessOutput::Pipes
+            },
             slot: self.number(),
+            cpus: place.cpus(self.number()),
             wake: &self.wake,
         };
         let process = Process::start(&spec, &shared.groups)?;
@@ -80,8 +90,12 @@ impl Slot {
             // This worker waits for the processes that the code leaves running.
             let millis = config.grace.as_millis().min(u128::from(u32::MAX));
             env.push(variable("PROCPOOL_GRACE", millis.to_string()));
+            let folder = crate::util::temporary::temporary_folder().into_os_string();
+            env.push(("PROCPOOL_TMPDIR".into(), folder));
         }
         env.extend_from_slice(&config.process.env);
+        let of_slot = config.process.env_of_slot.iter();
+        env.extend(of_slot.map(|(name, text)| (name.clone(), for_slot(text, self.number()))));
         env
     }
 
@@ -93,7 +107,16 @@ impl Slot {
             return self.pause(CROWDED_PAUSE);
         }
         let program = self.shared.config.worker.argv[0].to_string_lossy();
-        let message = format!("the worker '{program}' could not be started: {error}");
+        let mut message = format!("the worker '{program}' could not be started: {error}");
+        if let Some(text) = &self.shared.config.process.cwd_of_slot {
+            let folder = for_slot(text, self.number());
+            if !Path::new(&folder).is_dir() {
+                message = format!(
+                    "the worker '{program}' could not be started in '{}', which is no folder",
+                    folder.display()
+                );
+            }
+        }
         self.start_failed(jobs, message, failures_before);
     }
 
@@ -234,8 +257,48 @@ fn learn_from_start(shared: &Shared, worker: &Worker) {
     }
 }
 
+/// The text with the number of the slot in place of `{%}`, and the number from 0 in place of `{%0}`.
+fn for_slot(text: &OsStr, slot: usize) -> OsString {
+    let mut filled = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some(at) = memchr::memmem::find(rest, b"{%") {
+        let (number, len) = match &rest[at + 2..] {
+            [b'}', ..] => (slot, 3),
+            [b'0', b'}', ..] => (slot - 1, 4),
+            _ => {
+                filled.extend_from_slice(&rest[..at + 2]);
+                rest = &rest[at + 2..];
+                continue;
+            }
+        };
+        filled.extend_from_slice(&rest[..at]);
+        filled.extend_from_slice(number.to_string().as_bytes());
+        rest = &rest[at + len..];
+    }
+    filled.extend_from_slice(rest);
+    OsString::from_vec(filled)
+}
+
 /// A command line, as it can be pasted into a shell.
 fn command_line(argv: &[OsString]) -> String {
     let words: Vec<_> = argv.iter().map(|word| word.to_string_lossy()).collect();
     shell_words::join(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_slots() {
+        for (text, filled) in [
+            ("{%}", "2"),
+            ("gpu{%0}-{%}{%0}", "gpu1-21"),
+            ("{%1} {%", "{%1} {%"),
+            ("{%{%}", "{%2"),
+            ("", ""),
+        ] {
+            assert_eq!(for_slot(text.as_ref(), 2), filled, "{text}");
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! Warms a worker up: it gets the init messages and answers them before its first job. Meanwhile it
-//! loads models, fills caches, or agrees on a protocol.
+//! Warms a worker up: it prints its banner, gets the init messages and answers them before its first job.
+//! Meanwhile it loads models, fills caches, or agrees on a protocol.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,26 +40,39 @@ pub(super) fn warm_up(
     wake: Option<&Wake>,
     unwanted: &AtomicBool,
 ) -> Result<(), Unfit> {
+    if let Some(banner) = shared.config.worker.protocol.banner() {
+        let left = banner.messages();
+        WarmUp::new(worker, shared, Waits::Banner { left }).finish(wake, unwanted)?;
+    }
     for init in &shared.config.worker.init {
-        let mut exchange = Exchange::begin(worker, shared, init)?;
+        let mut exchange = WarmUp::begin(worker, shared, init)?;
         exchange.finish(wake, unwanted)?;
     }
     worker.finish_warm_up(shared.now());
     Ok(())
 }
 
-/// An init message on its way to a worker, and its answer.
-struct Exchange<'a> {
+/// What a fresh worker is waited for.
+#[derive(Clone, Copy)]
+enum Waits<'a> {
+    /// This many messages that it prints by itself.
+    Banner { left: usize },
+    /// Its answer to an init message.
+    Init(&'a Init),
+}
+
+/// An init message on its way to a worker, and its answer; or the wait for its banner.
+struct WarmUp<'a> {
     worker: &'a mut Worker,
     shared: &'a Shared,
-    init: &'a Init,
+    waits: Waits<'a>,
     began: Moment,
     /// The silence of the worker was reported.
     is_remarked: bool,
     answer: Option<Result<(), String>>,
 }
 
-impl<'a> Exchange<'a> {
+impl<'a> WarmUp<'a> {
     /// Puts an init message into the worker's outbox.
     fn begin(worker: &'a mut Worker, shared: &'a Shared, init: &'a Init) -> Result<Self, Unfit> {
         let job = init.job();
@@ -69,31 +82,48 @@ impl<'a> Exchange<'a> {
             worker.notify(&job)
         };
         sent.map_err(|message| Unfit::Failed(format!("{}: {message}", name(init))))?;
-        let began = shared.now();
-        Ok(Self { worker, shared, init, began, is_remarked: false, answer: None })
+        Ok(Self::new(worker, shared, Waits::Init(init)))
     }
 
-    /// Waits until the message is sent and answered.
+    fn new(worker: &'a mut Worker, shared: &'a Shared, waits: Waits<'a>) -> Self {
+        let began = shared.now();
+        Self { worker, shared, waits, began, is_remarked: false, answer: None }
+    }
+
+    /// Whether something is still to come.
+    fn goes_on(&self) -> bool {
+        match self.waits {
+            Waits::Banner { left } => left > 0,
+            Waits::Init(_) => self.worker.has_unsent() || !self.worker.flights.is_empty(),
+        }
+    }
+
+    /// What the worker is to do, as a verb in the past.
+    fn deed(&self) -> String {
+        match self.waits {
+            Waits::Banner { .. } => format!("printed what {} says", Setting::Banner),
+            Waits::Init(init) => format!("answered {}", name(init)),
+        }
+    }
+
+    /// Waits until the message is sent and answered, or the banner has come.
     fn finish(&mut self, wake: Option<&Wake>, unwanted: &AtomicBool) -> Result<(), Unfit> {
-        let name = name(self.init);
-        while self.worker.has_unsent() || !self.worker.flights.is_empty() {
+        let deed = self.deed();
+        while self.goes_on() {
             if unwanted.load(Ordering::Acquire) || self.shared.now() >= self.shared.stopping.at() {
                 return Err(Unfit::Unwanted);
             }
-            self.look_at_clock(&name)?;
-            self.step(wake)
-                .map_err(|what| Unfit::Failed(format!("it {what} before it answered {name}")))?;
+            self.look_at_clock(&deed)?;
+            self.step(wake).map_err(|what| Unfit::Failed(format!("it {what} before it {deed}")))?;
         }
         match &self.answer {
-            Some(Err(message)) => {
-                Err(Unfit::Failed(format!("it answered {name} with an error: {message}")))
-            }
+            Some(Err(message)) => Err(Unfit::Failed(format!("it {deed} with an error: {message}"))),
             _ => Ok(()),
         }
     }
 
     /// Gives up if the time for the start is over, and reports a long silence.
-    fn look_at_clock(&mut self, name: &str) -> Result<(), Unfit> {
+    fn look_at_clock(&mut self, deed: &str) -> Result<(), Unfit> {
         let worker = &*self.worker;
         let shared = self.shared;
         let now = shared.now();
@@ -102,7 +132,7 @@ impl<'a> Exchange<'a> {
         {
             let limit = humantime::format_duration(limit);
             let unfinished = after_semicolon(&worker.unfinished());
-            let message = format!("it had not answered {name} after {limit}{unfinished}");
+            let message = format!("it had not {deed} after {limit}{unfinished}");
             return Err(Unfit::Failed(message));
         }
         if now >= self.began.after(SILENCE) && !self.is_remarked {
@@ -111,7 +141,7 @@ impl<'a> Exchange<'a> {
             let unfinished = after_semicolon(&worker.unfinished());
             let seconds = SILENCE.as_secs();
             shared.watcher.note(&format!(
-                "the worker (pid {pid}) has not answered {name} for {seconds} s{unfinished}. \
+                "the worker (pid {pid}) has not {deed} for {seconds} s{unfinished}. \
                  Still waiting."
             ));
         }
@@ -121,11 +151,10 @@ impl<'a> Exchange<'a> {
     /// Waits once, and deals with the event. The error says what the worker did wrong, as a phrase
     /// that begins with a verb.
     fn step(&mut self, wake: Option<&Wake>) -> Result<(), String> {
-        let worker = &mut *self.worker;
-        if worker.has_unsent() && worker.send() == Transfer::Closed {
+        if self.worker.has_unsent() && self.worker.send() == Transfer::Closed {
             return Err("closed its stdin".into());
         }
-        if worker.flights.is_empty() && !worker.has_unsent() {
+        if !self.goes_on() {
             return Ok(());
         }
         let now = self.shared.now();
@@ -167,10 +196,14 @@ impl<'a> Exchange<'a> {
 
     /// Reads the answer of the worker.
     fn receive(&mut self, now: Moment) -> Result<(), String> {
+        let max_reply = self.shared.config.worker.max_reply;
         if self.worker.read() == Transfer::Closed {
             return Err("closed its stdout".into());
         }
-        let received = self.worker.receive(self.shared.config.worker.max_reply, now, |said| {
+        if let Waits::Banner { left } = &mut self.waits {
+            return self.worker.take_banner(left, max_reply).map_err(broken);
+        }
+        let received = self.worker.receive(max_reply, now, |said| {
             self.answer = match said {
                 Reply::One(_, outcome, _) => {
                     Some(outcome.map(drop).map_err(|failure| failure.message.clone()))
@@ -179,14 +212,17 @@ impl<'a> Exchange<'a> {
                 Reply::Texts { .. } => return,
             };
         });
-        let received = received.map_err(|Violation { what, bytes, .. }| {
-            format!("broke the protocol ({what}: {})", quote(&bytes))
-        })?;
+        let received = received.map_err(broken)?;
         match received.stale {
             Some(id) => Err(format!("answered request {id} twice")),
             None => Ok(()),
         }
     }
+}
+
+/// A phrase about a violation of the protocol.
+fn broken(Violation { what, bytes, .. }: Violation) -> String {
+    format!("broke the protocol ({what}: {})", quote(&bytes))
 }
 
 /// A phrase about unfinished output, to be put after another one.

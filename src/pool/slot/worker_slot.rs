@@ -7,7 +7,7 @@ use crate::job::{Failure, Job, Kind, Why};
 use crate::pool::queue::{Ask, Taken};
 use crate::pool::shared::Shared;
 use crate::pool::slot::deadline::{Deadlines, Due};
-use crate::pool::slot::death::{EndSign, append_last_words};
+use crate::pool::slot::death::EndSign;
 use crate::pool::slot::deliver::Attempt;
 use crate::pool::slot::doubt::{doubt_for, prove_results};
 use crate::pool::slot::lending::Lending;
@@ -193,8 +193,9 @@ impl WorkerSlot {
             spare.set_why(Why::Died);
             self.slot.dismiss(spare, Stop::Kill);
         } else {
-            // Until now it was waiting, not idle.
+            // Until now it was waiting, not idle. What it used meanwhile concerns no job.
             spare.begin_turn(self.slot.now());
+            let _ = spare.process.excess(&self.slot.shared.groups);
             spare.card.set_duty(Duty::Serving);
             self.worker = Some(spare);
             self.name_process();
@@ -317,6 +318,9 @@ impl WorkerSlot {
     fn attend(&mut self, ready: &Readiness) {
         let Some(worker) = &mut self.worker else { return };
         let pid = worker.process.pid();
+        if (ready.stdout || ready.stderr) && self.slot.shared.config.failures.silence.is_some() {
+            worker.note_heard(self.slot.now());
+        }
         if ready.stdout {
             match worker.read() {
                 Transfer::Moved(_) => self.receive(),
@@ -334,6 +338,9 @@ impl WorkerSlot {
         }
         if is_same && let Some(stopped) = self.worker_stopped() {
             return self.worker_ended(&EndSign::Stopped(stopped));
+        }
+        if is_same && self.is_over_memory() {
+            return;
         }
         self.note_abandoned();
         // The replies that have come are handled first: a late reply counts if it is there.
@@ -400,6 +407,7 @@ impl WorkerSlot {
             Due::NotStarted => self.not_started(),
             Due::Unread => self.request_unread(now),
             Due::JobTimeout => self.job_timed_out(),
+            Due::Quiet => self.job_is_quiet(),
             Due::Abandoned => self.fail_abandoned(),
             Due::Proof => {
                 prove_results(shared, worker, now);
@@ -413,44 +421,6 @@ impl WorkerSlot {
                 }
             }
         }
-    }
-
-    /// The time of the oldest job is over.
-    fn job_timed_out(&mut self) {
-        let Some(worker) = &self.worker else { return };
-        let deadlines = Deadlines::new(&self.slot.shared, worker);
-        let timeout = worker.flights.front().and_then(|flight| deadlines.timeout_of(flight));
-        let limit = humantime::format_duration(timeout.unwrap_or_default());
-        let unfinished = match worker.unfinished() {
-            said if said.is_empty() => said,
-            said => format!("; {said}"),
-        };
-        let message = format!("timed out after {limit}, and its worker was ended{unfinished}");
-        self.fail_oldest(Some(&Failure::new(Kind::Timeout, message)));
-    }
-
-    /// The worker has not read the request of its oldest job in time.
-    fn request_unread(&mut self, now: Moment) {
-        let Some(worker) = &self.worker else { return };
-        let waited = now.since(worker.turn_began).as_secs();
-        let message = format!("the worker did not read its request for {waited} s, and was ended");
-        self.fail_oldest(Some(&Failure::new(Kind::Timeout, message)));
-    }
-
-    /// The worker has never read anything: it has failed to start.
-    fn not_started(&mut self) {
-        let Some(mut worker) = self.worker.take() else { return };
-        let limit = self.slot.shared.config.failures.start_timeout.unwrap_or_default();
-        let mut message = format!(
-            "the worker (pid {}) did not start within {}: it had not read its first request",
-            worker.process.pid(),
-            humantime::format_duration(limit)
-        );
-        append_last_words(&mut message, &worker);
-        let jobs = worker.take_jobs();
-        let failures_before = worker.failures_before;
-        self.slot.dismiss(worker, Stop::Terminate);
-        self.slot.start_failed(jobs, message, failures_before);
     }
 
     /// The worker has closed its stdin, or does not read it any more. It may answer what it has read.
@@ -523,7 +493,7 @@ impl WorkerSlot {
     }
 
     /// The worker has served its time: it ends in the background, and the spare takes its place.
-    fn retire(&mut self) {
+    pub(super) fn retire(&mut self) {
         let Some(worker) = self.worker.take() else { return };
         self.spare.stop_waiting_for_input(&mut self.slot, &worker);
         self.slot.retire(worker);
@@ -554,7 +524,7 @@ impl WorkerSlot {
     }
 
     /// Ends the worker. Its oldest job fails, or is forgotten if there is no failure.
-    fn fail_oldest(&mut self, failure: Option<&Failure>) {
+    pub(super) fn fail_oldest(&mut self, failure: Option<&Failure>) {
         if let Some(worker) = self.worker.take() {
             self.slot.fail_oldest(worker, failure);
         }

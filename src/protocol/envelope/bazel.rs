@@ -11,12 +11,22 @@ use crate::job::{Failure, Job, Kind};
 use crate::protocol::framing::varint;
 
 /// The envelope of Bazel's workers, in protocol buffers.
-pub static BAZEL: Envelope =
-    Envelope { request: request_proto, notice: None, read: read_proto, only_replies: true };
+pub static BAZEL: Envelope = Envelope {
+    request: request_proto,
+    notice: None,
+    read: read_proto,
+    cancel: Some(cancel_proto),
+    only_replies: true,
+};
 
 /// The same envelope in JSON.
-pub static JSON: Envelope =
-    Envelope { request: request_json, notice: None, read: read_json, only_replies: true };
+pub static JSON: Envelope = Envelope {
+    request: request_json,
+    notice: None,
+    read: read_json,
+    cancel: Some(cancel_json),
+    only_replies: true,
+};
 
 #[derive(Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
@@ -109,6 +119,17 @@ fn request_proto(out: &mut Vec<u8>, id: u64, job: &Job) -> Result<(), String> {
         bytes_field(out, 6, request.sandbox_dir.as_bytes());
     }
     Ok(())
+}
+
+/// A request with the field `cancel` ends the one with the same id.
+fn cancel_proto(out: &mut Vec<u8>, id: u64) {
+    number_field(out, 3, id);
+    number_field(out, 4, 1);
+}
+
+fn cancel_json(out: &mut Vec<u8>, id: u64) {
+    let text = format!(r#"{{"arguments":[],"inputs":[],"requestId":{id},"cancel":true}}"#);
+    out.extend_from_slice(text.as_bytes());
 }
 
 fn number_field(out: &mut Vec<u8>, field: u64, number: u64) {
@@ -222,6 +243,17 @@ mod tests {
         for args in ["1", "[1]", r#"{"files":[]}"#] {
             assert!(sent(&BAZEL, args).expect_err(args).contains("array of strings"), "{args}");
         }
+    }
+
+    #[test]
+    fn cancellations() {
+        let cancelled = |envelope: &Envelope| {
+            let mut out = Vec::new();
+            envelope.cancel.expect("it has one")(&mut out, 300);
+            out
+        };
+        assert_eq!(cancelled(&BAZEL), b"\x18\xac\x02\x20\x01");
+        assert!(cancelled(&JSON).ends_with(br#""requestId":300,"cancel":true}"#));
     }
 
     #[test]

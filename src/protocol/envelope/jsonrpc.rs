@@ -6,12 +6,12 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::{Body, Envelope, Message, describe, failure, number, object, present};
-use crate::job::Job;
+use crate::job::{Failure, Job};
 use crate::util::json::on_one_line;
 
 /// The envelope of JSON-RPC servers.
 pub static JSONRPC: Envelope =
-    Envelope { request, notice: Some(notice), read, only_replies: false };
+    Envelope { request, notice: Some(notice), read, cancel: Some(cancel), only_replies: false };
 
 fn request(out: &mut Vec<u8>, id: u64, job: &Job) -> Result<(), String> {
     out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
@@ -23,6 +23,13 @@ fn request(out: &mut Vec<u8>, id: u64, job: &Job) -> Result<(), String> {
 fn notice(out: &mut Vec<u8>, job: &Job) -> Result<(), String> {
     out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",");
     call(out, job)
+}
+
+/// Appends a message that language servers know.
+fn cancel(out: &mut Vec<u8>, id: u64) {
+    out.extend_from_slice(br#"{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":"#);
+    number(out, id);
+    out.extend_from_slice(b"}}");
 }
 
 /// Appends method and params. Without args there are no params: all methods accept that.
@@ -63,10 +70,16 @@ fn read(message: &[u8]) -> Result<Message<'_>, String> {
         serde_json::from_str(text).map_err(|error| describe(text, &error))?;
     let outcome = match (&wire.method, wire.result, wire.error) {
         (Some(method), _, _) => {
-            return Ok(wire.id.map_or(Message::Nothing, |id| answer(method, wire.params, id)));
+            return Ok(match wire.id {
+                Some(id) => answer(method, wire.params, id),
+                None => news(method, wire.params),
+            });
         }
         (None, _, Some(error)) => Err(failure(error)),
-        (None, Some(result), None) => Ok(Body::of(result)),
+        (None, Some(result), None) => match tool_error(result) {
+            Some(failure) => Err(failure),
+            None => Ok(Body::of(result)),
+        },
         (None, None, None) => return Err("it has neither a result nor an error".into()),
     };
     let id = match wire.id.map(RawValue::get) {
@@ -77,6 +90,46 @@ fn read(message: &[u8]) -> Result<Message<'_>, String> {
         }
     };
     Ok(Message::Reply { id, outcome })
+}
+
+/// The failure of a tool of an MCP server: such a result says so itself.
+fn tool_error(result: &RawValue) -> Option<Failure> {
+    #[derive(Deserialize)]
+    struct ToolResult {
+        #[serde(rename = "isError")]
+        is_error: bool,
+        #[serde(default)]
+        content: Vec<Content>,
+    }
+    #[derive(Deserialize)]
+    struct Content {
+        #[serde(default)]
+        text: String,
+    }
+    // Most results have no such field, and are read only once.
+    memchr::memmem::find(result.get().as_bytes(), b"\"isError\"")?;
+    let result_of: ToolResult = serde_json::from_str(result.get()).ok()?;
+    if !result_of.is_error {
+        return None;
+    }
+    let texts = result_of.content.iter().map(|content| content.text.trim());
+    let texts: Vec<_> = texts.filter(|text| !text.is_empty()).collect();
+    let message = match &texts[..] {
+        [] => "the tool reports an error, and says no more".to_owned(),
+        texts => texts.join("\n"),
+    };
+    Some(Failure { message, ..failure(result) })
+}
+
+/// The news that a notification brings, if it is about progress.
+fn news(method: &str, params: Option<&RawValue>) -> Message<'static> {
+    match method {
+        "$/progress" | "notifications/progress" => {
+            let params = params.map_or("".into(), |params| on_one_line(params.get()));
+            Message::Progress(format!("{method} {params}"))
+        }
+        _ => Message::Nothing,
+    }
 }
 
 /// The answer to a question of the server. Without one the server may wait forever. Language servers ask
@@ -149,6 +202,7 @@ mod tests {
                 Ok(format!("{id:?} {failure} {}", failure.data.as_ref().expect("data")))
             }
             Message::Nothing => Ok("nothing".to_owned()),
+            Message::Progress(text) => Ok(text),
             Message::Question(answer) => Ok(String::from_utf8_lossy(&answer).into_owned()),
         };
         for (text, expected) in [
@@ -163,6 +217,15 @@ mod tests {
             ),
             (r#"{"id":3,"result":1,"error":null}"#, Ok("Some(3) ok 1")),
             (r#"{"method":"log","params":[]}"#, Ok("nothing")),
+            (r#"{"method":"$/progress","params":{"token":1}}"#, Ok(r#"$/progress {"token":1}"#)),
+            (r#"{"id":3,"result":{"isError":false}}"#, Ok(r#"Some(3) ok {"isError":false}"#)),
+            (
+                r#"{"id":3,"result":{"content":[{"type":"text","text":"no city"}],"isError":true}}"#,
+                Ok(concat!(
+                    r#"Some(3) error: no city {"content":[{"type":"text","text":"no city"}],"#,
+                    r#""isError":true}"#
+                )),
+            ),
             (r#"{"id":"q","method":"ping"}"#, Ok(r#"{"jsonrpc":"2.0","id":"q","result":{}}"#)),
             (r#"{"id":"x","result":1}"#, Err(r#"its id, "x", is not the id of a request"#)),
             ("{\"id\":{\n},\"method\":\"ping\"}", Ok(r#"{"jsonrpc":"2.0","id":{ },"result":{}}"#)),

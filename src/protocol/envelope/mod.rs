@@ -2,6 +2,7 @@
 //! line in the table of [`crate::protocol`].
 
 pub mod bazel;
+pub mod dap;
 pub mod jsonrpc;
 pub mod procpool;
 pub mod raw;
@@ -13,7 +14,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::job::{Failure, Job, Kind, Value};
-use crate::util::json::{error_text, on_one_line};
+use crate::util::json::{Json, error_text, on_one_line};
 
 /// The contents of messages.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct Envelope {
     /// # Errors
     /// What is wrong with the message, as a phrase.
     pub read: fn(message: &[u8]) -> Result<Message<'_>, String>,
+    /// Appends a message that cancels the request with this id; `None`: the envelope has none.
+    pub cancel: Option<fn(out: &mut Vec<u8>, id: u64)>,
     /// A worker sends nothing but replies: nothing may follow the last one.
     pub only_replies: bool,
 }
@@ -49,6 +52,8 @@ pub enum Message<'a> {
     },
     /// A message that nobody waits for.
     Nothing,
+    /// News of a job that goes on, as a line.
+    Progress(String),
     /// A question to procpool, with the answer to it.
     Question(Vec<u8>),
 }
@@ -57,7 +62,7 @@ pub enum Message<'a> {
 #[derive(Debug)]
 pub enum Body<'a> {
     /// JSON, as the worker sent it.
-    Json(&'a RawValue),
+    Json(Json<'a>),
     /// Bytes, as the worker sent them.
     Bytes(&'a [u8]),
     /// JSON that procpool has made of the message.
@@ -68,18 +73,20 @@ impl<'a> Body<'a> {
     /// A result in JSON, as a part of one line. A framing other than `line` allows line breaks in it.
     fn of(json: &'a RawValue) -> Self {
         match on_one_line(json.get()) {
-            Cow::Borrowed(_) => Self::Json(json),
+            Cow::Borrowed(_) => Self::Json(Json::of(json)),
             // With blanks in place of line breaks it is still JSON.
-            Cow::Owned(text) => RawValue::from_string(text).map_or(Self::Json(json), Self::Made),
+            Cow::Owned(text) => {
+                RawValue::from_string(text).map_or(Self::Json(Json::of(json)), Self::Made)
+            }
         }
     }
 
     /// The result as the other layers see it.
     pub fn value(&self) -> Value<'_> {
         match self {
-            Self::Json(json) => Value::Json(json),
+            Self::Json(json) => Value::Json(*json),
             Self::Bytes(bytes) => Value::Bytes(bytes),
-            Self::Made(json) => Value::Json(json),
+            Self::Made(json) => Value::Json(Json::of(json)),
         }
     }
 }

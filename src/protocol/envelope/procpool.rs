@@ -6,9 +6,12 @@ use serde_json::value::RawValue;
 
 use super::{Body, Envelope, Message, describe, failure, number, object, present};
 use crate::job::Job;
+use crate::util::json::Json;
+use crate::util::scan::{ObjectScanner, whole_number};
 
 /// The envelope of workers that were written for procpool.
-pub static PROCPOOL: Envelope = Envelope { request, notice: None, read, only_replies: true };
+pub static PROCPOOL: Envelope =
+    Envelope { request, notice: None, read, cancel: None, only_replies: true };
 
 fn request(out: &mut Vec<u8>, id: u64, job: &Job) -> Result<(), String> {
     out.extend_from_slice(b"{\"id\":");
@@ -33,6 +36,11 @@ struct WorkerReply<'a> {
 }
 
 fn read(message: &[u8]) -> Result<Message<'_>, String> {
+    usual(message).map_or_else(|| parse(message), Ok)
+}
+
+/// Reads any reply.
+fn parse(message: &[u8]) -> Result<Message<'_>, String> {
     let Some(text) = object(message)? else { return Ok(Message::Nothing) };
     let wire: WorkerReply<'_> =
         serde_json::from_str(text).map_err(|error| describe(text, &error))?;
@@ -47,6 +55,24 @@ fn read(message: &[u8]) -> Result<Message<'_>, String> {
         (None, None) => return Err("it has neither a result nor an error".into()),
     };
     Ok(Message::Reply { id: wire.id, outcome })
+}
+
+/// Reads a reply in the usual shape: an id or none, and a result. `None`: [`parse`] must look at it.
+fn usual(message: &[u8]) -> Option<Message<'_>> {
+    let mut scanner = ObjectScanner::new(message);
+    let mut id = None;
+    if !scanner.takes(b"{") {
+        return None;
+    }
+    if scanner.takes(b"\"id\"") {
+        id = Some(whole_number(scanner.member()?)?);
+        if !scanner.takes(b",") {
+            return None;
+        }
+    }
+    let result = if scanner.takes(b"\"result\"") { scanner.member()? } else { return None };
+    let outcome = Ok(Body::Json(Json::checked(result)));
+    scanner.ends().then_some(Message::Reply { id, outcome })
 }
 
 #[cfg(test)]
@@ -123,7 +149,43 @@ mod tests {
         assert!(read(b"{\"result\":\"\xff\"}").expect_err("bytes").contains("UTF-8"));
     }
 
+    /// Texts that are nearly replies.
+    fn nearly_reply() -> impl Strategy<Value = String> {
+        let pieces = prop::sample::select(vec![
+            "{",
+            "}",
+            ",",
+            ":",
+            " ",
+            "\"id\":1",
+            "\"id\": 18446744073709551616",
+            "\"id\":-0",
+            "\"id\":007",
+            "\"id\":1e2",
+            "\"id\":null",
+            "\"result\":[1,{}]",
+            "\"result\" : \"é\"",
+            "\"result\":null",
+            "\"error\":null",
+            "\"error\":1",
+            "\n",
+        ]);
+        let body = prop::collection::vec(pieces, 0..7).prop_map(|pieces| pieces.concat());
+        prop_oneof![body.clone(), body.prop_map(|body| format!("{{{body}}}"))]
+    }
+
     proptest! {
+        #[test]
+        fn a_usual_reply_is_what_the_parser_finds(text in nearly_reply()) {
+            let words = |message| match message {
+                Message::Reply { id, outcome: Ok(body) } => format!("{id:?} {:?}", body.value()),
+                other => format!("{other:?}"),
+            };
+            if let Some(usual) = usual(text.as_bytes()) {
+                prop_assert_eq!(words(usual), words(parse(text.as_bytes()).expect(&text)));
+            }
+        }
+
         #[test]
         fn a_cut_reply_is_none(cut in 1_usize..27) {
             let whole = br#"{"id":1,"result":{"a":"b"}}"#;

@@ -6,8 +6,13 @@ use super::{Body, Envelope, Message};
 use crate::job::Job;
 
 /// The envelope of filters: one message in, one out.
-pub static RAW: Envelope =
-    Envelope { request, notice: Some(|out, job| request(out, 0, job)), read, only_replies: true };
+pub static RAW: Envelope = Envelope {
+    request,
+    notice: Some(|out, job| request(out, 0, job)),
+    read,
+    cancel: None,
+    only_replies: true,
+};
 
 fn request(out: &mut Vec<u8>, _: u64, job: &Job) -> Result<(), String> {
     match job.as_message() {

@@ -8,7 +8,8 @@ use crate::job::{Failure, Job, Kind};
 use crate::util::json::compact;
 
 /// The envelope of the worker for `sh`.
-pub static SH: Envelope = Envelope { request, notice: None, read, only_replies: true };
+pub static SH: Envelope =
+    Envelope { request, notice: None, read, cancel: None, only_replies: true };
 
 /// Why a word can't be passed to a shell.
 const NUL: &str = "the args of sh can't hold a NUL byte";

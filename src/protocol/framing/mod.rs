@@ -7,8 +7,10 @@ pub mod json;
 pub mod line;
 pub mod netstring;
 pub mod nul;
+pub mod size_line;
 pub mod varint;
 
+use super::mark::leading_newline;
 use crate::util::setting::Setting;
 
 /// Where a message begins and ends among other bytes.
@@ -43,12 +45,27 @@ pub struct Scan {
     in_string: bool,
     /// Whether those bytes end with a backslash that escapes the next one.
     is_escaped: bool,
+    /// The mark that ended the last reply may be followed by a newline, which belongs to it.
+    pub(super) owes_newline: bool,
 }
 
 /// The byte order mark, which some programs begin a text with.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 impl Scan {
+    /// The state after a whole message.
+    pub(crate) fn after_message(self) -> Self {
+        Self { owes_newline: self.owes_newline, ..Self::default() }
+    }
+
+    /// Removes a newline at the beginning of new bytes that belongs to the mark before them.
+    pub(crate) fn drop_owed_newline(&mut self, bytes: &mut Vec<u8>) {
+        if self.owes_newline && !matches!(&bytes[..], [] | [b'\r']) {
+            self.owes_newline = false;
+            bytes.drain(..leading_newline(bytes));
+        }
+    }
+
     /// Skips blanks and byte order marks.
     fn skip_blanks(&mut self, bytes: &[u8]) {
         while let Some(&byte) = bytes.get(self.blanks) {
@@ -99,9 +116,18 @@ pub static FRAMINGS: &[&Framing] = &[
 pub static LINES_AND_NULS: Framing =
     Framing { name: "lines and NUL bytes", seal: line::seal, split: nul::split };
 
+/// Framings of replies alone: their requests are lines.
+pub static OF_REPLIES: &[&Framing] = &[&size_line::SIZE_LINE];
+
 /// The framing of this name.
 pub fn named(name: &str) -> Option<&'static Framing> {
-    FRAMINGS.iter().copied().find(|framing| framing.name == name)
+    FRAMINGS.iter().chain(OF_REPLIES).copied().find(|framing| framing.name == name)
+}
+
+/// The framings of this name or, with a comma, of these names: that of requests, and that of replies.
+pub fn pair(names: &str) -> Option<(&'static Framing, &'static Framing)> {
+    let (requests, replies) = names.split_once(',').unwrap_or((names, names));
+    Some((named(requests)?, named(replies)?))
 }
 
 /// The message of `len` bytes that begins at `begin`, once it is complete. `after` bytes end it.
@@ -216,6 +242,9 @@ mod tests {
             assert_eq!(FRAMINGS.iter().position(|other| other.name == framing.name), Some(index));
             assert!(named(framing.name).is_some_and(|found| std::ptr::eq(found, *framing)));
         }
+        let (requests, replies) = pair("line,content-length").expect("framings");
+        assert_eq!((requests.name, replies.name), ("line", "content-length"));
+        assert!(pair("line,").is_none() && pair("line,nul,u32").is_none());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueHint};
-use procpool::engine::Timeout;
+use procpool::engine::{ExitSet, Timeout};
 
 use super::values::{self, HaltOption, RetryOn};
 
@@ -18,6 +18,21 @@ pub struct FailureOptions {
     /// processes in the process group of the worker or command get TERM, and KILL after --grace.
     #[arg(long, value_name = "TIME|N%", value_parser = values::timeout)]
     pub timeout: Option<Timeout>,
+
+    /// End a job whose worker or command prints nothing for TIME
+    ///
+    /// Anything on stdout or stderr is a sign of life, and so are a worker's messages about progress. The
+    /// job fails with the kind timeout. 0: no limit.
+    #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = procpool::engine::parse_duration)]
+    pub silence: Option<Duration>,
+
+    /// Kill a job whose processes use more memory than SIZE; the job fails
+    ///
+    /// In bytes, or with a suffix K, M or G (powers of 1024). All processes in the process group of the
+    /// worker or command count while it has a job, and memory that they share counts once. It is measured
+    /// every 0.1 s, so a job may use more for a moment. The job fails with the kind memory.
+    #[arg(hide_short_help = true, long, value_name = "SIZE", value_parser = values::size)]
+    pub max_memory: Option<usize>,
 
     /// Report a job that runs for longer, while it runs; 0 or never: don't
     ///
@@ -36,9 +51,21 @@ pub struct FailureOptions {
     /// Failures after which a job is tried again
     ///
     /// error (reply of a worker), exit (status of a command), crash, timeout, protocol, spawn (a
-    /// command could not be started).
+    /// command could not be started), memory (more than --max-memory).
     #[arg(hide_short_help = true, long, value_name = "KIND", value_delimiter = ',', default_value = "error,exit,crash,timeout,protocol", value_parser = values::kind)]
     pub retry_on: Vec<RetryOn>,
+
+    /// Let these exit statuses of a command be a success, besides 0: 1, or 1,3-5
+    ///
+    /// grep exits with 1 if it finds nothing: --ok-exit 0,1.
+    #[arg(hide_short_help = true, long, value_name = "LIST", conflicts_with = "worker")]
+    pub ok_exit: Option<ExitSet>,
+
+    /// Do not try a job again whose command had one of these exit statuses
+    ///
+    /// curl -f exits with 22 if the server has no such page: --retries 3 --no-retry-exit 22.
+    #[arg(hide_short_help = true, long, value_name = "LIST", conflicts_with = "worker")]
+    pub no_retry_exit: Option<ExitSet>,
 
     /// Wait before the second attempt of a job
     ///

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
+use procpool::engine::input::separator::Separator;
 
+use super::lists::ListOptions;
 use super::values::{self, InputFormat, MaxArgs};
 
 #[derive(Debug, Args)]
@@ -15,9 +17,17 @@ pub struct InputOptions {
     /// Format of the input lines
     ///
     /// With a COMMAND, each line has the args of one job: one string, one JSON value, or columns. Each
-    /// column is an arg.
+    /// column is an arg. With --protocol raw, each line is a message: json sends the text of a JSON string,
+    /// which may have several lines, and base64 sends any bytes.
     #[arg(id = "input", long = "input", value_name = "FORMAT", value_enum, default_value_t = InputFormat::Lines)]
     pub format: InputFormat,
+
+    /// Split each line into args at CHAR or at matches of REGEX
+    ///
+    /// One character means itself: --colsep '|'. A longer text is a regular expression: '\\t', ' *, *'. Each
+    /// column is an arg, with its spaces. The values after ::: are split too.
+    #[arg(hide_short_help = true, short = 'C', long, value_name = "CHAR|REGEX", value_parser = values::separator, allow_hyphen_values = true, conflicts_with = "input")]
+    pub colsep: Option<Separator>,
 
     /// The first line names the columns: use {name} for one
     ///
@@ -41,6 +51,17 @@ pub struct InputOptions {
     /// Lines end with a NUL byte instead of a newline
     #[arg(short = '0', long)]
     pub null: bool,
+
+    #[command(flatten)]
+    pub lists: ListOptions,
+
+    /// Take the lines in random order; SEED, a number, makes it repeatable
+    ///
+    /// It is as if the input came through shuf: jobs are numbered, and results are printed, in that order. All
+    /// input is read before the first job. Input that is no file is kept in a temporary file, and each
+    /// line takes about 40 bytes of memory.
+    #[arg(hide_short_help = true, long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "random", value_parser = values::seed)]
+    pub shuf: Option<u64>,
 
     /// Size limit of an input line
     ///

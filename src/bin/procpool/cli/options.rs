@@ -108,6 +108,9 @@ pub fn parse_words(words: &[OsString]) -> Result<Options, EarlyExit> {
     let mut options = Options::from_arg_matches(&matches)?;
     options.first = first_lines(&matches);
     options.given = given(&matches);
+    if options.commands.tty {
+        options.workers.max_procs.get_or_insert(1);
+    }
     if options.workers.max_procs == Some(0) {
         // If there are several workers, each has up to this number of processes.
         let kinds = options.workers.worker.len().max(1);

@@ -1,8 +1,12 @@
 //! The text of an option's value → the value: numbers, sizes, rates, formats.
 
+use std::ffi::OsString;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use procpool::engine::command::Shell;
+use procpool::engine::input::separator::Separator;
 use procpool::engine::{Depth, Kind, Timeout};
 
 use super::halt::{Halt, parse_halt};
@@ -21,6 +25,8 @@ pub enum InputFormat {
     Csv,
     /// Tab-separated values: each is an arg
     Tsv,
+    /// Bytes in base64: a message (raw)
+    Base64,
 }
 
 /// How results are printed.
@@ -32,6 +38,8 @@ pub enum ResultFormat {
     Value,
     /// Strings and the output of commands, unchanged; failures go to stderr
     Text,
+    /// The bytes of text, in base64: a line for each job; failures go to stderr
+    Base64,
 }
 
 /// When to do something that only a person at a terminal needs.
@@ -151,6 +159,30 @@ fn parse_escape(text: &str) -> Option<u8> {
         (_, Some(hex)) => number(hex, 16),
         (octal, None) => number(octal, 8),
     }
+}
+
+/// What separates columns.
+pub fn separator(text: &str) -> Result<Separator, String> {
+    Separator::new(text).map_err(|error| error.to_string())
+}
+
+/// The seed of a random order.
+pub fn seed(text: &str) -> Result<u64, String> {
+    match text {
+        "random" => Ok(RandomState::new().build_hasher().finish()),
+        _ => text.parse().map_err(|_| "expected a whole number, 0 or more".into()),
+    }
+}
+
+/// The shell of this name or path.
+pub fn shell(name: OsString) -> Result<Shell, String> {
+    Shell::named(&name).ok_or_else(|| {
+        let name = name.to_string_lossy();
+        format!(
+            "procpool can quote for sh, dash, ash, bash and zsh; for another shell, write it as COMMAND and the \
+             args after its text: {name} -c '…' {{}}"
+        )
+    })
 }
 
 pub fn timeout(text: &str) -> Result<Timeout, String> {

@@ -6,8 +6,8 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueHint};
 use procpool::engine::Depth;
 use procpool::engine::protocol::PROTOCOLS;
-use procpool::engine::protocol::framing::FRAMINGS;
 
+use super::exchange::ExchangeOptions;
 use super::values::{self};
 
 #[derive(Debug, Args)]
@@ -23,36 +23,26 @@ pub struct WorkerOptions {
     #[arg(short, long, value_name = "CMDLINE", value_hint = ValueHint::CommandString)]
     pub worker: Vec<String>,
 
-    /// Protocol of the worker: jsonl, raw, jsonrpc or bazel
+    /// Protocol of the worker: jsonl, raw, jsonrpc, bazel or dap
     ///
     /// jsonl: requests and replies are lines of JSON, as shown above. raw: procpool sends each input
     /// line unchanged, and the line that comes back is the result, as with jq --unbuffered or sed -u.
     /// jsonrpc: JSON-RPC 2.0, where cmd is the method and args are the params. MCP servers speak it,
     /// and language servers speak it with --framing content-length. bazel: the protocol of Bazel's
-    /// persistent workers, where the elements of args are the arguments.
+    /// persistent workers, where the elements of args are the arguments. dap: the Debug Adapter Protocol,
+    /// where cmd is the command and args are its arguments.
     #[arg(long, value_name = "NAME", default_value = "jsonl", value_parser = PossibleValuesParser::new(PROTOCOLS.iter().map(|protocol| protocol.name)), hide_possible_values = true)]
     pub protocol: String,
 
-    /// Where a message ends [default: as usual for the protocol]
-    ///
-    /// line, nul: a newline or a NUL byte ends each message. u16, u32, u32le: the length comes before
-    /// each message, big-endian, or little-endian with le. varint: the length comes before each message,
-    /// as in protocol buffers. content-length: a header as in HTTP. netstring: 5:hello, for the message
-    /// hello. json: each message is a JSON value, and nothing separates them.
-    #[arg(hide_short_help = true, long, value_name = "NAME", value_parser = PossibleValuesParser::new(FRAMINGS.iter().map(|framing| framing.name)), hide_possible_values = true)]
-    pub framing: Option<String>,
+    #[command(flatten)]
+    pub exchange: ExchangeOptions,
 
-    /// A reply is N messages instead of one (raw, with line or nul)
+    /// Give the worker, or each command, a pseudo-terminal to write to
     ///
-    /// This is for programs that print several fields or lines for each input, such as 3 for git
-    /// check-attr -z with one attribute. The N messages are one result, which keeps their separators.
-    #[arg(hide_short_help = true, long, value_name = "N", default_value_t = 1)]
-    pub reply_messages: usize,
-
-    /// Give the worker a terminal for its stdout
-    ///
-    /// Most programs buffer their output when they write to a pipe, and so appear to hang. On a
-    /// terminal they write each line at once. TERM is set to dumb, and NO_COLOR to 1.
+    /// Most programs buffer their output when they write to a pipe. On a terminal they write each line at
+    /// once. A worker has it for its stdout, with TERM=dumb and NO_COLOR=1. A command has it for its stdout
+    /// and stderr: its messages come between its results, with colors. The size is that of
+    /// procpool's terminal, or 80x24. With --live you see the output of a command as it prints it.
     #[arg(hide_short_help = true, long)]
     pub pty: bool,
 
@@ -83,8 +73,14 @@ pub struct WorkerOptions {
     /// Each job has a process of its own. N may depend on the number of CPUs: 50%, +1 or -1. 0 means as
     /// many as the limits of the system for open files and processes allow. A worker is started only
     /// when a job waits and no worker is idle.
-    #[arg(short = 'j', long, visible_short_alias = 'P', value_name = "N", value_parser = values::count, allow_hyphen_values = true)]
+    #[arg(short = 'j', long, visible_short_alias = 'P', alias = "jobs", value_name = "N", value_parser = values::count, allow_hyphen_values = true)]
     pub max_procs: Option<usize>,
+
+    /// Start N workers before the first job, -j at most
+    ///
+    /// Otherwise a worker is started when a job waits and no worker is idle.
+    #[arg(hide_short_help = true, long, value_name = "N", default_value_t = 0)]
+    pub prestart: usize,
 
     /// Requests in flight at each worker, or auto [default: 1; for code: auto]
     ///

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use procpool::engine::input::Reader;
+use procpool::engine::input::{Reader, Whole};
 use procpool::engine::journal;
-use procpool::engine::output::format::Shape;
+use procpool::engine::output::format::{Shape, Tag};
 use procpool::engine::{Code, Commands, Init, Limits, Protocol};
 
 use super::bundles::{Consumers, may_bundle};
@@ -13,9 +13,11 @@ use super::invocation::Invocation;
 use super::machine::Machine;
 use super::misuse::Misuse;
 use super::mode::Mode;
+use super::surroundings::{WorkerPlace, surroundings};
 use super::workers::{check_names, first_messages, named_workers, protocol};
 use super::{
-    commands, journal as journal_plan, lines, no_shell, queue, results, route, sources, usage,
+    commands, journal as journal_plan, lines, no_shell, queue, results, route, sources, stdin,
+    usage,
 };
 use crate::cli::{self, Options};
 
@@ -29,11 +31,15 @@ pub struct Plan {
     pub code: Option<Code>,
     /// The command lines of the workers.
     pub workers: Vec<String>,
+    /// The environment and the directory of the workers.
+    pub surroundings: WorkerPlace,
     /// The protocol of the workers.
     pub protocol: Protocol,
     /// The messages that a fresh worker gets first.
     pub first: Vec<Init>,
     pub shape: Shape,
+    /// What each line of text begins with.
+    pub tag: Tag,
     pub limits: Limits,
     /// The settings of the journal, if there is one.
     pub journal: Option<journal::JournalSettings>,
@@ -55,21 +61,25 @@ impl Plan {
         let has_commands = !invocation.has_workers();
         let template = has_commands.then(|| commands::template(&invocation)).transpose()?;
         let protocol = protocol(options)?;
-        let first = first_messages(options, protocol)?;
-        let form = lines::form(&invocation, protocol, template.as_ref())?;
+        let first = first_messages(options, &protocol)?;
+        let form = lines::form(&invocation, &protocol, template.as_ref())?;
         let (names, workers) = named_workers(&options.workers.worker)?;
-        check_names(&invocation, protocol, &names)?;
-        let journal = journal_plan::settings(&invocation, protocol, &form, &names);
+        check_names(&invocation, &protocol, &names)?;
+        let journal = journal_plan::settings(&invocation, &protocol, &form, &names);
         let route = route::route(&invocation, names, &form)?;
         let sources = sources::sources(&invocation)?;
-        let shape = results::shape(&invocation, protocol)?;
+        let shape = results::shape(&invocation, &protocol)?;
+        let tag = results::tag(&invocation)?;
         let limits = limits(options);
         let consumers =
             Consumers { shape, route: &route, limits: &limits, has_journal: journal.is_some() };
         let default_delimiter = if options.input.null { 0 } else { b'\n' };
+        let total = template.as_ref().and_then(|template| template.total().cloned());
+        let whole = Whole::new(options.input.shuf, total);
         let reader = Reader {
             sources,
-            bundles: may_bundle(options, protocol, &form, &consumers),
+            bundles: may_bundle(options, &protocol, &form, &consumers),
+            coding: lines::coding(options),
             delimiter: options.input.delimiter.unwrap_or(default_delimiter),
             max_line: options.input.max_line,
             keep_lines: options.failures.failed.is_some() || queue::is_open(&invocation),
@@ -79,12 +89,26 @@ impl Plan {
             rest: None,
             stop,
             intake: Arc::default(),
+            whole,
             form,
         };
-        let commands =
-            template.map(|template| commands::commands(&invocation, template, &reader.form));
+        let commands = template.map(|template| commands::commands(&invocation, template, &reader));
         let code = invocation.code;
-        Ok(Self { reader, commands, code, workers, protocol, first, shape, limits, journal })
+        let surroundings =
+            if has_commands { WorkerPlace::default() } else { surroundings(options)? };
+        Ok(Self {
+            reader,
+            commands,
+            code,
+            workers,
+            surroundings,
+            protocol,
+            first,
+            shape,
+            tag,
+            limits,
+            journal,
+        })
     }
 }
 
@@ -97,12 +121,13 @@ fn check(invocation: &Invocation<'_>) -> Result<(), Misuse> {
     if let Some(code) = &invocation.code {
         code.check_path().map_err(Misuse::new)?;
     }
-    usage::check(options, Mode::of(invocation), !invocation.lists.is_empty())?;
+    usage::check(options, Mode::of(invocation), invocation.has_only_words())?;
     queue::check(invocation)?;
+    stdin::check_terminal(invocation)?;
     for line in &options.workers.worker {
         no_shell::check_worker(line)?;
     }
-    if !invocation.has_workers() && !options.commands.shell {
+    if !invocation.has_workers() && options.commands.shell.is_none() {
         no_shell::check_command(invocation.words)?;
     }
     let file = invocation.code.as_ref().filter(|code| code.is_file());

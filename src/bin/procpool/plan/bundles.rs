@@ -6,6 +6,7 @@ use procpool::engine::output::format::Shape;
 use procpool::engine::{Depth, Limits, Protocol};
 
 use crate::cli::Options;
+use crate::cli::values::InputFormat;
 
 /// The consumers that the plan knows. (The run asks the job log and the reports.)
 pub struct Consumers<'a> {
@@ -32,18 +33,20 @@ impl Consumers<'_> {
 /// job.
 pub fn may_bundle(
     options: &Options,
-    protocol: Protocol,
+    protocol: &Protocol,
     form: &Form,
     consumers: &Consumers<'_>,
 ) -> bool {
-    let is_line_by_line = Protocol::named("raw").is_some_and(|raw| raw == protocol)
+    let is_line_by_line = Protocol::named("raw").is_some_and(|raw| raw == *protocol)
         && options.input.delimiter.is_none_or(|end| end == b'\n')
         && !options.input.null;
     matches!(form, Form::Message)
+        && options.input.format == InputFormat::Lines
         && is_line_by_line
         && options.workers.pipeline == Some(Depth::Auto)
         && !consumers.want_each_job()
         && !options.output.tag
+        && options.output.lines.tag_string.is_none()
         && options.failures.timeout.is_none()
         && options.failures.retries == 0
 }

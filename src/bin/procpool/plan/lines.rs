@@ -1,28 +1,36 @@
 //! What a line of the input is: a job, a message, or the args of a command or an expression.
 
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use procpool::engine::command::Template;
 use procpool::engine::input::Form;
+use procpool::engine::input::coding::Coding;
 use procpool::engine::input::plain_lines::{Columns, Pack, Plain, Target};
 use procpool::engine::{Code, Protocol};
 
 use super::arg_space;
 use super::invocation::Invocation;
 use super::misuse::Misuse;
-use crate::cli::values::MaxArgs;
+use crate::cli::Options;
+use crate::cli::values::{InputFormat, MaxArgs};
 
 /// What a line is. `template`: that of the commands, if there are any.
 pub fn form(
     invocation: &Invocation<'_>,
-    protocol: Protocol,
+    protocol: &Protocol,
     template: Option<&Template>,
 ) -> Result<Form, Misuse> {
     if let Some(code) = invocation.expression() {
         return expression_form(invocation, code);
     }
+    if invocation.options.input.format == InputFormat::Base64 && !protocol.is_raw() {
+        return Err(
+            "--input base64 is for messages of bytes, as with --protocol raw: leave it out".into(),
+        );
+    }
     if protocol.is_raw() {
-        return message_form(invocation.words);
+        return message_form(invocation);
     }
     if invocation.words.is_empty() {
         return Ok(Form::Job);
@@ -56,11 +64,26 @@ fn expression_form(invocation: &Invocation<'_>, code: &Code) -> Result<Form, Mis
 }
 
 /// Lines that are messages.
-fn message_form(words: &[OsString]) -> Result<Form, Misuse> {
-    if words.is_empty() {
-        Ok(Form::Message)
-    } else {
-        Err("with --protocol raw each line is a whole message: leave out COMMAND".into())
+fn message_form(invocation: &Invocation<'_>) -> Result<Form, Misuse> {
+    if !invocation.words.is_empty() {
+        return Err("with --protocol raw each line is a whole message: leave out COMMAND".into());
+    }
+    match invocation.options.input.format {
+        InputFormat::Lines | InputFormat::Json | InputFormat::Base64 => Ok(Form::Message),
+        InputFormat::Csv | InputFormat::Tsv => Err(
+            "with --protocol raw a line is one message, and has no columns: use --input lines, json or \
+             base64"
+                .into(),
+        ),
+    }
+}
+
+/// How lines that are messages say their bytes.
+pub fn coding(options: &Options) -> Coding {
+    match options.input.format {
+        InputFormat::Json => Coding::Json,
+        InputFormat::Base64 => Coding::Base64,
+        InputFormat::Lines | InputFormat::Csv | InputFormat::Tsv => Coding::Plain,
     }
 }
 
@@ -84,6 +107,7 @@ fn plain_form(
                 .into(),
         );
     }
+    plain.separator = input.colsep.clone().map(Arc::new);
     plain.has_header = input.header;
     plain.pack = match input.max_args {
         None => Pack::Lines(1),

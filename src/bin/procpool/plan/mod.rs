@@ -4,6 +4,7 @@ mod arg_space;
 mod build;
 mod bundles;
 mod commands;
+mod exchange;
 mod invocation;
 mod journal;
 mod lines;
@@ -15,6 +16,8 @@ mod queue;
 mod results;
 mod route;
 mod sources;
+mod stdin;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -22,3 +25,4 @@ mod workers;
 
 pub use build::Plan;
 pub use misuse::Misuse;
+pub use surroundings::{WorkerFolder, WorkerPlace};

@@ -17,6 +17,8 @@ enum Rule {
     Staying,
     /// Runs with a `--worker`.
     Worker,
+    /// Runs with a `--worker` or with commands.
+    Programs,
     /// Runs with code.
     Code,
     /// Runs with commands that are started for each job.
@@ -25,6 +27,8 @@ enum Rule {
     Template,
     /// Runs whose lines are args.
     Args,
+    /// Runs whose lines are args or messages.
+    Contents,
     /// Runs that read lines, and not args after `:::`.
     Lines,
     /// All runs but dry runs.
@@ -39,12 +43,19 @@ const TABLE: &[(&str, Rule)] = &[
     ("protocol", Rule::Worker),
     ("framing", Rule::Worker),
     ("reply_messages", Rule::Worker),
-    ("pty", Rule::Worker),
+    ("reply_end", Rule::Worker),
+    ("keep_end", Rule::Worker),
+    ("before_request", Rule::Worker),
+    ("after_request", Rule::Worker),
+    ("banner", Rule::Worker),
+    ("fail_on", Rule::Worker),
+    ("pty", Rule::Programs),
     // `route.rs` refuses it by its key.
     ("route", Rule::Everywhere),
     ("init", Rule::Worker),
     ("notify", Rule::Worker),
     ("max_procs", Rule::Everywhere),
+    ("prestart", Rule::Staying),
     ("pipeline", Rule::Staying),
     ("max_reqs", Rule::Staying),
     ("start_limit", Rule::Staying),
@@ -64,9 +75,13 @@ const TABLE: &[(&str, Rule)] = &[
     ("shell", Rule::Template),
     ("replace", Rule::Template),
     ("stdin", Rule::Commands),
-    ("env", Rule::Commands),
-    ("cwd", Rule::Commands),
+    // `surroundings.rs` refuses placeholders that a worker does not have.
+    ("env", Rule::Everywhere),
+    ("cwd", Rule::Everywhere),
+    ("cpu_affinity", Rule::Everywhere),
     ("dry_run", Rule::Commands),
+    // `tty.rs` refuses more.
+    ("tty", Rule::Commands),
     ("confirm", Rule::Commands),
     // run/hosts.rs refuses options that have no meaning with other hosts, or without.
     ("hosts", Rule::Everywhere),
@@ -82,21 +97,30 @@ const TABLE: &[(&str, Rule)] = &[
     ("nice", Rule::Everywhere),
     // `sources.rs` refuses two places for args.
     ("arg_file", Rule::Everywhere),
-    ("input", Rule::Args),
+    ("input", Rule::Contents),
+    ("colsep", Rule::Args),
     ("header", Rule::Args),
     ("max_args", Rule::Args),
     ("no_run_if_empty", Rule::Everywhere),
     ("delimiter", Rule::Lines),
     ("null", Rule::Lines),
+    // `sources.rs` refuses the next three by the lists.
+    ("link", Rule::Everywhere),
+    ("arg_sep", Rule::Everywhere),
+    ("arg_file_sep", Rule::Everywhere),
+    ("shuf", Rule::Everywhere),
     ("max_line", Rule::Lines),
     ("format", Rule::Everywhere),
-    // `results.rs` refuses the next three by the format.
+    // `results.rs` refuses the next five by the format.
     ("tag", Rule::Everywhere),
+    ("tag_string", Rule::Everywhere),
+    ("newline", Rule::Everywhere),
     ("live", Rule::Commands),
     ("detail", Rule::Everywhere),
     ("stream", Rule::Everywhere),
     ("keep_order", Rule::Everywhere),
     ("buffer", Rule::Everywhere),
+    ("tmpdir", Rule::Everywhere),
     ("summary", Rule::Everywhere),
     // cli/report.rs refuses the next three in a dry run, with other advice.
     ("report", Rule::Everywhere),
@@ -104,11 +128,18 @@ const TABLE: &[(&str, Rule)] = &[
     ("results", Rule::Everywhere),
     ("joblog", Rule::Run),
     ("progress", Rule::Everywhere),
+    ("bar", Rule::Everywhere),
+    ("eta", Rule::Everywhere),
+    ("no_notice", Rule::Everywhere),
     ("color", Rule::Everywhere),
     ("timeout", Rule::Everywhere),
+    ("silence", Rule::Everywhere),
+    ("max_memory", Rule::Everywhere),
     ("slow", Rule::Everywhere),
     ("retries", Rule::Everywhere),
     ("retry_on", Rule::Everywhere),
+    ("ok_exit", Rule::Commands),
+    ("no_retry_exit", Rule::Commands),
     ("retry_delay", Rule::Everywhere),
     ("failed", Rule::Run),
     ("grace", Rule::Everywhere),
@@ -147,6 +178,11 @@ const NEEDS: &[(&str, &[&str], &str)] = &[
     ),
     ("retry_on", &["retries"], "is for jobs that are tried again: say how often with --retries N"),
     (
+        "no_retry_exit",
+        &["retries"],
+        "is for jobs that are tried again: say how often with --retries N",
+    ),
+    (
         "retry_delay",
         &["retries"],
         "is for jobs that are tried again: say how often with --retries N",
@@ -158,6 +194,8 @@ const LINUX: &[(&str, &str)] = &[
     ("max_load", "the load average (/proc/loadavg)"),
     ("min_free_memory", "the free memory (/proc/meminfo)"),
     ("max_rss", "the memory of a process (/proc/PID/statm)"),
+    ("max_memory", "the memory of processes (/proc/PID/stat)"),
+    ("cpu_affinity", "the CPUs of a process (sched_setaffinity)"),
 ];
 
 /// Refuses the options that have no effect on this system.
@@ -165,7 +203,7 @@ fn check_system(options: &Options) -> Result<(), String> {
     let given = |(id, _): &&(&str, &str)| options.given.iter().any(|given| given == id);
     match LINUX.iter().find(given) {
         Some((id, what)) if !cfg!(target_os = "linux") => Err(format!(
-            "{} has no effect on this system: procpool reads {what} on Linux only",
+            "{} has no effect on this system: procpool knows {what} on Linux only",
             spelled(id)
         )),
         _ => Ok(()),
@@ -182,11 +220,15 @@ pub fn check(options: &Options, mode: Mode, has_lists: bool) -> Result<(), Strin
     for id in &options.given {
         let name = spelled(id);
         let rule = TABLE.iter().find(|(row, _)| row == id).map_or(Rule::Everywhere, |row| row.1);
+        // It names the shell of --sh.
+        if id == "shell" && options.code.sh.is_some() {
+            continue;
+        }
         if let Some(why) = rule.refusal(mode, has_lists, options.commands.dry_run) {
             return Err(format!("{name} {why}"));
         }
         // A job line may say how often it is tried again.
-        let says_itself = id.starts_with("retry")
+        let says_itself = id.contains("retry")
             && (matches!(mode, JobCommands | Worker | File) || options.queue.from.is_some());
         let needs = NEEDS.iter().find(|(option, ..)| option == id);
         if let Some((_, others, why)) = needs
@@ -200,14 +242,20 @@ pub fn check(options: &Options, mode: Mode, has_lists: bool) -> Result<(), Strin
     let can_be = |kind: Kind| match kind {
         Kind::Exit => is_command,
         Kind::Error | Kind::Crash | Kind::Protocol => !is_command,
+        Kind::Memory => given("max_memory"),
         _ => true,
     };
     if given("retry_on") && !options.failures.retry_on.iter().any(|kind| can_be(kind.0)) {
+        let memory = if given("max_memory") { ", memory" } else { "" };
         return Err(if is_command {
-            "--retry-on names no failure of a command: those are exit, timeout and spawn".to_owned()
+            format!(
+                "--retry-on names no failure of a command: those are exit, timeout{memory} and spawn"
+            )
         } else {
-            "--retry-on names no failure of a worker: those are error, crash, timeout and protocol"
-                .to_owned()
+            format!(
+                "--retry-on names no failure of a worker: those are error, crash, timeout{memory} and \
+                 protocol"
+            )
         });
     }
     Ok(())
@@ -243,7 +291,7 @@ impl Rule {
                 "is for a --worker: name one (--worker <CMDLINE>), or leave it out"
                     .to_owned()
             }
-            Self::Worker if is_code => {
+            Self::Worker | Self::Programs if is_code => {
                 "is for a --worker, but code runs in a worker of procpool: leave it out"
                     .to_owned()
             }
@@ -265,7 +313,7 @@ impl Rule {
                 "has no effect with --protocol raw, where each line is a message without args: leave it out"
                     .to_owned()
             }
-            Self::Args if !has_args => "is about the args of a COMMAND, but without a COMMAND each \
+            Self::Args | Self::Contents if !has_args && mode != Raw => "is about the args of a COMMAND, but without a COMMAND each \
                                         line is a whole job: name a COMMAND, or leave it out"
                 .to_owned(),
             Self::Lines if has_lists => {
@@ -311,10 +359,12 @@ mod tests {
             (Rule::Everywhere, &MODES[..]),
             (Rule::Staying, &[Worker, WorkerCommand, Raw, Expression, File, FileCommand]),
             (Rule::Worker, &[Worker, WorkerCommand, Raw]),
+            (Rule::Programs, &[Command, JobCommands, Worker, WorkerCommand, Raw]),
             (Rule::Code, &[Expression, File, FileCommand]),
             (Rule::Commands, &[Command, JobCommands]),
             (Rule::Template, &[Command]),
             (Rule::Args, &[Command, WorkerCommand, Expression, FileCommand]),
+            (Rule::Contents, &[Command, WorkerCommand, Raw, Expression, FileCommand]),
             (Rule::Lines, &MODES),
             (Rule::Run, &MODES),
         ] {

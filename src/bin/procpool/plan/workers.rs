@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::ffi::OsString;
 
-use procpool::engine::protocol::framing;
 use procpool::engine::{Init, Protocol, parse_init};
 
+use super::exchange;
 use super::invocation::Invocation;
 use super::misuse::Misuse;
 use super::no_shell;
@@ -41,7 +41,7 @@ fn named(worker: &str, count: usize) -> Option<(String, String)> {
 /// Refuses lines that can't name a worker, and a COMMAND that names none.
 pub fn check_names(
     invocation: &Invocation<'_>,
-    protocol: Protocol,
+    protocol: &Protocol,
     names: &[String],
 ) -> Result<(), Misuse> {
     if names.is_empty() {
@@ -70,17 +70,18 @@ pub fn protocol(options: &Options) -> Result<Protocol, Misuse> {
     let workers = &options.workers;
     // clap has refused unknown names.
     let protocol = Protocol::named(&workers.protocol).unwrap_or_default();
-    let protocol = match workers.framing.as_deref().and_then(framing::named) {
-        Some(framing) => protocol.framed(framing),
+    let protocol = match workers.exchange.framing {
+        Some((requests, replies)) => protocol.framed_as(requests, replies),
         None => protocol,
     };
-    protocol
-        .with_reply_messages(workers.reply_messages)
-        .map_err(|message| Misuse::new(format!("--reply-messages: {message}")))
+    let protocol = protocol
+        .with_reply_messages(workers.exchange.reply_messages)
+        .map_err(|message| Misuse::new(format!("--reply-messages: {message}")))?;
+    exchange::with_exchange(protocol, &workers.exchange)
 }
 
 /// The messages that a fresh worker gets first.
-pub fn first_messages(options: &Options, protocol: Protocol) -> Result<Vec<Init>, Misuse> {
+pub fn first_messages(options: &Options, protocol: &Protocol) -> Result<Vec<Init>, Misuse> {
     let read = |(line, has_reply): &(String, bool)| {
         let option = if *has_reply { "--init" } else { "--notify" };
         parse_init(line, *has_reply, protocol)

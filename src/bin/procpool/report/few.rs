@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use procpool::engine::input::coding::Coding;
 use procpool::engine::input::route::Route;
 use procpool::engine::input::{Form, Reader};
 use procpool::engine::{Done, Job, Kind};
@@ -44,8 +45,10 @@ impl FewFailures {
     pub fn new(reader: &Reader) -> Self {
         Self {
             has_job_lines: matches!(reader.form, Form::Job | Form::Message),
-            // The worker that a job line has named is not known any more.
-            is_too_much: AtomicBool::new(matches!(reader.route, Route::Names(_))),
+            // The worker that a job line has named is not known any more, nor is a line that stands for others.
+            is_too_much: AtomicBool::new(
+                matches!(reader.route, Route::Names(_)) || reader.coding != Coding::Plain,
+            ),
             ..Self::default()
         }
     }

@@ -11,7 +11,7 @@ use procpool::engine::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cli::Options;
-use crate::plan::Plan;
+use crate::plan::{Plan, WorkerFolder, WorkerPlace};
 use crate::pools::Pools;
 use crate::queue::QueueEnd;
 use crate::run::hosts;
@@ -25,6 +25,8 @@ pub struct Size {
     pools: usize,
     /// The slots of each pool.
     slots: usize,
+    /// Each pool is for a share of the keys.
+    is_by_key: bool,
 }
 
 impl Size {
@@ -33,9 +35,9 @@ impl Size {
     pub fn of(choice: &Route, max_procs: Option<usize>) -> Self {
         let slots = || max_procs.unwrap_or_else(num_cpus::get);
         match choice {
-            Route::Key { count, .. } => Self { pools: *count, slots: 1 },
-            Route::Names(names) => Self { pools: names.len(), slots: slots() },
-            Route::One => Self { pools: 1, slots: slots() },
+            Route::Key { count, .. } => Self { pools: *count, slots: 1, is_by_key: true },
+            Route::Names(names) => Self { pools: names.len(), slots: slots(), is_by_key: false },
+            Route::One => Self { pools: 1, slots: slots(), is_by_key: false },
         }
     }
 
@@ -44,6 +46,13 @@ impl Size {
         let Some(hosts) = hosts else { return self };
         let others = hosts.hosts.iter().map(|host| host.slots.unwrap_or(1));
         Self { slots: hosts.local_slots + others.sum::<usize>(), ..self }
+    }
+
+    /// How many workers the pool with this index starts before it has a job, of `count`.
+    fn prestarted(self, index: usize, count: usize, hosts: Option<&Hosts>) -> usize {
+        let slots = hosts.map_or(self.slots, |hosts| hosts.local_slots);
+        // Pools for shares of the keys are all of one kind.
+        if self.is_by_key { count.saturating_sub(index).min(1) } else { count.min(slots) }
     }
 
     /// The slots of all pools.
@@ -70,7 +79,7 @@ pub fn build(
     }
     let sources = source_names(&plan.reader);
     let described = |pool: Builder| {
-        set(pool, options)
+        set(pool, options, size.all_slots())
             .limits(plan.limits.clone())
             .sources(sources.clone())
             .watcher(Arc::clone(watcher))
@@ -89,6 +98,7 @@ pub fn build(
     let mut pools: Vec<Pool> = Vec::new();
     for (index, builder) in builders.enumerate() {
         let builder = on_hosts(index, builder);
+        let builder = builder.prestart(size.prestarted(index, options.workers.prestart, hosts));
         let builder = match pools.first() {
             Some(first) => builder.beside(first, index * size.slots),
             None => builder,
@@ -111,7 +121,8 @@ pub fn build_agent(
 ) -> anyhow::Result<Pool> {
     let kind = kinds(plan, options).into_iter().nth(index).context("there is nothing to run")?;
     let limits = Limits { jobserver: false, ..plan.limits.clone() };
-    let pool = set(kind, options)
+    let pool = set(kind, options, task.slots + task.slots_before)
+        .prestart(options.workers.prestart.min(task.slots))
         .host_name(&task.host)
         .limits(limits)
         .sources(source_names(&plan.reader))
@@ -133,20 +144,34 @@ fn kinds(plan: &Plan, options: &Options) -> Vec<Builder> {
         return vec![Pool::commands_of((**commands).clone())];
     }
     if let Some(code) = &plan.code {
-        return vec![Pool::code(code)];
+        return vec![surrounded(Pool::code(code), &plan.surroundings)];
     }
-    let worker = |line: &String| worker(line, plan.protocol, &plan.first, options.workers.pty);
+    let worker = |line: &String| {
+        let pool = worker(line, &plan.protocol, &plan.first, options.workers.pty);
+        surrounded(pool, &plan.surroundings)
+    };
     plan.workers.iter().map(worker).collect()
 }
 
+/// The pool in its environment and directory.
+fn surrounded(pool: Builder, surroundings: &WorkerPlace) -> Builder {
+    let env = surroundings.env.iter();
+    let pool = env.fold(pool, |pool, (name, value)| pool.env_of_slot(name, value));
+    match &surroundings.cwd {
+        Some(WorkerFolder::One(path)) => pool.current_dir(path),
+        Some(WorkerFolder::OfSlot(text)) => pool.dir_of_slot(text),
+        None => pool,
+    }
+}
+
 /// The pool of one worker.
-fn worker(line: &str, protocol: Protocol, first: &[Init], pty: bool) -> Builder {
-    let pool = Pool::builder(line).protocol(protocol).pty(pty);
+fn worker(line: &str, protocol: &Protocol, first: &[Init], pty: bool) -> Builder {
+    let pool = Pool::builder(line).protocol(protocol.clone()).pty(pty);
     first.iter().fold(pool, |pool, init| pool.first_message(init.clone()))
 }
 
 /// Sets the options that workers and commands share.
-fn set(pool: Builder, options: &Options) -> Builder {
+fn set(pool: Builder, options: &Options, slots: usize) -> Builder {
     let pool = match options.failures.timeout {
         Some(Timeout::Time(time)) if !time.is_zero() => pool.timeout(time),
         Some(Timeout::Median(times)) => pool.timeout(Timeout::Median(times)),
@@ -168,10 +193,14 @@ fn set(pool: Builder, options: &Options) -> Builder {
         .standby(options.recycling.standby.unwrap_or(usize::MAX))
         .retries(options.failures.retries)
         .retry_on(options.failures.retry_on.iter().map(|kind| kind.0))
+        .no_retry_exit(options.failures.no_retry_exit.unwrap_or_default())
         .retry_delay(options.failures.retry_delay)
         .grace(options.failures.grace)
         .start_timeout(Some(options.workers.start_timeout).filter(|time| !time.is_zero()))
         .max_reply(options.workers.max_reply)
+        .silence(options.failures.silence.filter(|time| !time.is_zero()))
+        .max_memory(options.failures.max_memory.map(|bytes| bytes as u64))
+        .cpu_affinity(if options.commands.cpu_affinity { slots } else { 0 })
         .nice(options.throttling.nice.unwrap_or_default())
         .reap_orphans(adopts_orphans())
 }

@@ -196,17 +196,20 @@ fn task(options: &Options) -> anyhow::Result<Vec<u8>> {
     use std::os::unix::ffi::OsStrExt;
     let words: Vec<OsString> = std::env::args_os().collect();
     let command = words.len() - options.command.len();
-    let lists = options.command.iter().position(|word| word == ":::");
+    let is_sign = |word: &OsString| options.input.lists.sign(word).is_some();
+    let lists = options.command.iter().position(is_sign);
     let lists = command + lists.unwrap_or(options.command.len());
     let mut task = Vec::new();
-    let mut is_first = false;
+    let (mut is_first, mut has_files) = (false, false);
     for (index, word) in words.iter().enumerate() {
-        let is_sign = index >= lists && word == ":::";
-        if index < lists || is_sign || is_first {
+        let sign = options.input.lists.sign(word).filter(|_| index >= lists);
+        has_files = sign.map_or(has_files, |sign| sign.has_files);
+        // Each file is a list.
+        if index < lists || sign.is_some() || is_first || has_files {
             task.extend_from_slice(word.as_bytes());
             task.push(0);
         }
-        is_first = is_sign;
+        is_first = sign.is_some();
     }
     Ok(task)
 }
@@ -217,7 +220,7 @@ pub fn name_host(options: &mut Options, name: &str) {
     if has_names || options.commands.replace.is_some() {
         return;
     }
-    let lists = options.command.iter().position(|word| word == ":::");
+    let lists = options.command.iter().position(|word| options.input.lists.sign(word).is_some());
     let end = lists.unwrap_or(options.command.len());
     let words = options.command[..end].iter_mut();
     for word in words.chain(&mut options.commands.env).chain(&mut options.commands.cwd) {

@@ -24,11 +24,12 @@ use super::slow::SlowJobs;
 use super::watch::{ActiveRun, Timers};
 use crate::cli::Options;
 use crate::cli::halt::{Halt, Limit, What};
+use crate::cli::values::ProgressMode;
 use crate::descriptors::{self, Stream};
 use crate::exit::Status;
 use crate::interrupts::{FatalSignal, Interrupts};
 use crate::outputs::Outputs;
-use crate::plan::Plan;
+use crate::plan::{Misuse, Plan};
 use crate::pools::Pools;
 use crate::queue::{QueueEnd, QueuePlan};
 use crate::report::again::Again;
@@ -60,6 +61,7 @@ const FROM_TERMINAL_JOBS: &str = "reading jobs from the terminal, one per line, 
 /// # Errors
 /// The run could not begin.
 pub fn run(mut options: Options, early: Option<Early>) -> anyhow::Result<Status> {
+    choose_temporary_folder(&options)?;
     let hosts = hosts::find(&options)?;
     if hosts.is_some() {
         hosts::name_host(&mut options, procpool::engine::THIS_HOST);
@@ -72,6 +74,7 @@ pub fn run(mut options: Options, early: Option<Early>) -> anyhow::Result<Status>
     let size = Size::of(&plan.reader.route, options.workers.max_procs).with_hosts(hosts.as_ref());
     builders::allow_descriptors(size.all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
+    check_whole(&plan, &outputs, hosts.is_some())?;
     check_input(&options, &plan.reader, &console)?;
     plan.reader.rest.clone_from(&outputs.rest);
     let journal = open_journal(&mut plan, &console)?;
@@ -143,9 +146,48 @@ fn open_queue(
     Ok(Some(Arc::new(queue)))
 }
 
-/// Checks that questions can be asked. This comes before any input is read, which would be lost.
+/// Sets the folder of `--tmpdir`.
+fn choose_temporary_folder(options: &Options) -> Result<(), Misuse> {
+    let Some(folder) = &options.output.storage.tmpdir else { return Ok(()) };
+    let name = folder.display();
+    match std::fs::metadata(folder) {
+        Ok(metadata) if !metadata.is_dir() => {
+            return Err(Misuse::new(format!("--tmpdir: '{name}' is no folder")));
+        }
+        Ok(_) => {}
+        Err(error) => {
+            return Err(Misuse::new(format!("--tmpdir: '{name}' can't be used: {error}")));
+        }
+    }
+    procpool::engine::set_temporary_folder(folder);
+    Ok(())
+}
+
+/// Checks that what needs all of the input can be had.
+fn check_whole(plan: &Plan, outputs: &Outputs, has_hosts: bool) -> Result<(), Misuse> {
+    let whole = &plan.reader.whole;
+    if whole.total.is_some() && has_hosts {
+        return Err("{total} is not known on other hosts: leave it out, or leave out -S".into());
+    }
+    if whole.shuffle.is_some() && outputs.rest.is_some() {
+        return Err(
+            "--failed FILE is the input, and keeps lines in their order, which --shuf changes: \
+                    name another FILE"
+                .into(),
+        );
+    }
+    Ok(())
+}
+
+/// Checks that there is a terminal if it is needed, before any input is read, which would be lost.
 fn check_terminal(options: &Options) -> anyhow::Result<()> {
-    if options.commands.confirm && !options.commands.dry_run {
+    let commands = &options.commands;
+    if commands.tty && !commands.dry_run {
+        Console::terminal().context(
+            "--tty has no terminal to give to the jobs: run procpool in a terminal, or leave out --tty",
+        )?;
+    }
+    if commands.confirm && !commands.dry_run {
         Console::terminal().context("--confirm has no terminal to ask on")?;
     }
     Ok(())
@@ -161,8 +203,19 @@ fn show_progress(
     journal: &Option<Arc<Journal>>,
     reporter: &Reporter,
 ) -> io::Result<ProgressLine> {
-    let manner = Surroundings::of(&plan.reader.sources).manner(options.output.messages.progress);
-    let manner = if options.queue.from.is_some() { Manner::Hidden } else { manner };
+    let messages = &options.output.messages;
+    let asks = messages.accepted.bar || messages.accepted.eta;
+    let mode = if asks && messages.progress == ProgressMode::Auto && io::stderr().is_terminal() {
+        ProgressMode::Line
+    } else {
+        messages.progress
+    };
+    let manner = if options.commands.tty || options.queue.from.is_some() {
+        // The terminal is the job's, or nobody looks.
+        Manner::Hidden
+    } else {
+        Surroundings::of(&plan.reader.sources).manner(mode)
+    };
     let has_rate = options.throttling.rate >= options.throttling.delay;
     let viewed = Viewed {
         output: Arc::clone(output),
@@ -199,7 +252,8 @@ impl ResultSinks {
         let format = Format {
             shape: plan.shape,
             detail: options.output.detail,
-            tag: options.output.tag,
+            tag: plan.tag.clone(),
+            newline: options.output.lines.newline,
             commands: plan.commands.clone(),
             sources: builders::source_names(&plan.reader),
             failures: FailureStyle {
@@ -215,7 +269,7 @@ impl ResultSinks {
         let settings = Settings {
             format,
             ordered: !options.output.stream,
-            buffer: options.output.buffer,
+            buffer: options.output.storage.buffer,
             journal: journal.clone(),
         };
         let screen = Arc::clone(reporter) as Arc<dyn Screen>;
@@ -232,7 +286,7 @@ impl ResultSinks {
 
 /// The jobs that `--slow` remarks on. By default somebody has to be there to see that.
 fn slow_jobs(options: &Options) -> SlowJobs {
-    let default = io::stderr().is_terminal().then_some(SLOW);
+    let default = (io::stderr().is_terminal() && !options.commands.tty).then_some(SLOW);
     let colors = Colors::of_stderr(options.output.messages.color);
     SlowJobs::new(options.failures.slow.or(default), colors, label_size().whole)
 }

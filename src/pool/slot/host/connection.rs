@@ -12,7 +12,7 @@ use crate::link::greeting::GreetingFinder;
 use crate::link::incoming::Incoming;
 use crate::pool::shared::Shared;
 use crate::pool::shared::hosts::{Desk, HostDesks, HostVoice, Login};
-use crate::process::{Process, Readiness, Spec, Stop, Transfer, Wake};
+use crate::process::{Process, ProcessStdin, Readiness, Spec, Stop, Transfer, Wake};
 use crate::util::clock::Moment;
 use crate::util::random::random;
 
@@ -58,7 +58,7 @@ impl Connection {
         let copy = hosts.copy().map_err(io::Error::other)?;
         let mut argv = desk.host.launcher.clone();
         argv.push(REMOTE_PROGRAM.into());
-        let spec = Spec { has_stdin: true, ..Spec::new(&argv, wake) };
+        let spec = Spec { stdin: ProcessStdin::Pipe, ..Spec::new(&argv, wake) };
         let process = Process::start(&spec, &hosts.launchers)?;
         process.widen();
         let mut voice = HostVoice::new(process.copy_stdin()?);

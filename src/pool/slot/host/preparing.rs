@@ -11,7 +11,7 @@ use crate::pool::slot::host::preparation::Preparation;
 use crate::pool::slot::host::record::Hitch;
 use crate::pool::slot::host::state::HostSlot;
 use crate::pool::slot::steps::OVER_TICK;
-use crate::process::{Process, Spec, Stop, describe};
+use crate::process::{Process, ProcessOutput, ProcessStdin, Spec, Stop, describe};
 
 /// A command that is ended has this long for it.
 const GRACE: Duration = Duration::from_secs(1);
@@ -25,9 +25,10 @@ impl HostSlot {
             env: &[],
             clears_env: false,
             slot: 0,
+            cpus: None,
             cwd: None,
-            has_stdin: false,
-            pty: false,
+            stdin: ProcessStdin::Null,
+            output: ProcessOutput::Pipes,
             wake: &self.slot.wake,
         };
         match Process::start(&spec, &hosts.launchers) {

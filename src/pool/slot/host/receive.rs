@@ -145,7 +145,7 @@ impl HostSlot {
             Err(failure) => self.note_failure(failure.kind),
         }
         let outcome = done.outcome.as_ref().map(|value| match value {
-            RemoteValue::Json(json) => Value::Json(json),
+            RemoteValue::Json(json) => Value::Json(*json),
             RemoteValue::Bytes(bytes) => Value::Bytes(bytes),
         });
         match finished {
@@ -262,6 +262,6 @@ fn not_kept(error: &std::io::Error) -> String {
     format!(
         "what a command printed could not be kept in a temporary file in '{}': {error}; make room \
          there, or set TMPDIR to another folder",
-        std::env::temp_dir().display()
+        crate::util::temporary::temporary_folder().display()
     )
 }

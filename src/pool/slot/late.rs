@@ -1,0 +1,95 @@
+//! The limits of a job at a worker: what happens when its time is over, when its worker is silent for too
+//! long or uses too much memory, and when the worker does not read or start.
+
+use crate::job::{Failure, Kind, Why};
+use crate::pool::shared::Shared;
+use crate::pool::slot::deadline::Deadlines;
+use crate::pool::slot::death::append_last_words;
+use crate::pool::slot::worker_slot::WorkerSlot;
+use crate::process::Stop;
+use crate::util::clock::Moment;
+use crate::util::setting::Setting;
+use crate::util::text::size;
+
+impl WorkerSlot {
+    /// The time of the oldest job is over.
+    pub(super) fn job_timed_out(&mut self) {
+        let Some(worker) = &self.worker else { return };
+        let deadlines = Deadlines::new(&self.slot.shared, worker);
+        let timeout = worker.flights.front().and_then(|flight| deadlines.timeout_of(flight));
+        let limit = humantime::format_duration(timeout.unwrap_or_default());
+        let unfinished = match worker.unfinished() {
+            // A server that waits for another kind of message prints nothing.
+            said if said.is_empty() && worker.replies() == 0 => {
+                self.slot.shared.config.worker.protocol.other_server()
+            }
+            said => said,
+        };
+        let unfinished = if unfinished.is_empty() { unfinished } else { format!("; {unfinished}") };
+        let message = format!("timed out after {limit}, and its worker was ended{unfinished}");
+        self.fail_oldest(Some(&Failure::new(Kind::Timeout, message)));
+    }
+
+    /// The worker has not read the request of its oldest job in time.
+    pub(super) fn request_unread(&mut self, now: Moment) {
+        let Some(worker) = &self.worker else { return };
+        let waited = now.since(worker.turn_began).as_secs();
+        let message = format!("the worker did not read its request for {waited} s, and was ended");
+        self.fail_oldest(Some(&Failure::new(Kind::Timeout, message)));
+    }
+
+    /// The worker has never read anything: it has failed to start.
+    pub(super) fn not_started(&mut self) {
+        let Some(mut worker) = self.worker.take() else { return };
+        let limit = self.slot.shared.config.failures.start_timeout.unwrap_or_default();
+        let mut message = format!(
+            "the worker (pid {}) did not start within {}: it had not read its first request",
+            worker.process.pid(),
+            humantime::format_duration(limit)
+        );
+        append_last_words(&mut message, &worker);
+        let jobs = worker.take_jobs();
+        let failures_before = worker.failures_before;
+        self.slot.dismiss(worker, Stop::Terminate);
+        self.slot.start_failed(jobs, message, failures_before);
+    }
+
+    /// The worker has printed nothing for too long.
+    pub(super) fn job_is_quiet(&mut self) {
+        let limit = self.slot.shared.config.failures.silence.unwrap_or_default();
+        let message = format!("{}, and its worker was ended", quiet(limit));
+        self.fail_oldest(Some(&Failure::new(Kind::Timeout, message)));
+    }
+
+    /// Deals with a worker whose processes use too much memory, if they do. A worker without a job is
+    /// replaced.
+    pub(super) fn is_over_memory(&mut self) -> bool {
+        let Some(worker) = &mut self.worker else { return false };
+        let Some(used) = worker.process.excess(&self.slot.shared.groups) else { return false };
+        if worker.flights.is_empty() {
+            worker.set_why(Why::MaxMemory);
+            self.retire();
+        } else {
+            let message = format!(
+                "{}, and the worker (pid {}) was killed",
+                too_much(&self.slot.shared, used),
+                worker.process.pid()
+            );
+            self.fail_oldest(Some(&Failure::new(Kind::Memory, message)));
+        }
+        true
+    }
+}
+
+/// Says that nothing was printed for this long.
+pub(super) fn quiet(limit: std::time::Duration) -> String {
+    let limit = humantime::format_duration(limit);
+    format!("it printed nothing for {limit} ({})", Setting::Silence)
+}
+
+/// Says how much memory the processes of a job use.
+pub(super) fn too_much(shared: &Shared, used: u64) -> String {
+    let limit = shared.config.failures.max_memory.unwrap_or_default();
+    let (used, limit) = (size(used), size(limit));
+    format!("its processes used {used} of memory, more than {limit} ({})", Setting::MaxMemory)
+}

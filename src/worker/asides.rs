@@ -1,0 +1,69 @@
+//! What a worker is told besides requests, and what it says besides replies: notices and cancellations, its
+//! banner, signs of life, and hints on its stderr.
+
+use super::violation::Violation;
+use super::worker::Worker;
+use crate::job::Job;
+use crate::process::Transfer;
+use crate::protocol::framing::Split;
+use crate::util::clock::Moment;
+
+impl Worker {
+    /// Sends the worker a message that it does not answer.
+    ///
+    /// # Errors
+    /// The protocol has no such message, or this one can't be sent. The text says why.
+    pub(crate) fn notify(&mut self, job: &Job) -> Result<(), String> {
+        self.outbox.add_notice(&self.protocol, job)
+    }
+
+    /// Asks the worker to end its work on the oldest job, if the protocol has a message for that. Returns
+    /// whether the worker was asked.
+    pub(crate) fn cancel_oldest(&mut self) -> bool {
+        let Some(id) = self.flights.oldest_id().filter(|_| !self.outbox.is_closed()) else {
+            return false;
+        };
+        let is_added = self.outbox.add_cancel(&self.protocol, id);
+        is_added && self.send() != Transfer::Closed
+    }
+
+    /// Takes the messages of a fresh worker's banner that have come. `left`: how many are still to come.
+    pub(crate) fn take_banner(
+        &mut self,
+        left: &mut usize,
+        max_reply: usize,
+    ) -> Result<(), Violation> {
+        let protocol = &self.protocol;
+        self.inbox.take_messages(|bytes, scan| {
+            if *left == 0 {
+                return Ok(0);
+            }
+            match protocol.split_banner(bytes, scan) {
+                Split::Message { next, .. } => {
+                    *left -= 1;
+                    Ok(next)
+                }
+                Split::More(len) if len > max_reply => {
+                    Err(Violation::too_long(protocol, len, bytes, max_reply))
+                }
+                Split::More(_) => Ok(0),
+                Split::Broken(what) => Err(Violation::no_message(protocol, what, bytes)),
+            }
+        })
+    }
+
+    /// The worker has printed something to stdout or stderr.
+    pub(crate) fn note_heard(&mut self, now: Moment) {
+        self.reading.heard = now;
+    }
+
+    /// When the worker last printed something, if that was noted.
+    pub(crate) fn heard(&self) -> Moment {
+        self.reading.heard
+    }
+
+    /// The framing that its stderr speaks of, as a phrase; empty: it speaks of none.
+    pub(crate) fn mentioned_framing(&self) -> String {
+        self.protocol.mentioned(&self.process.last_stderr())
+    }
+}
