@@ -71,7 +71,7 @@ impl Settler {
                 Step::Split(done) => self.split(id, &unit, time, done).await?,
                 Step::Move(jobs) => self.move_out(id, &unit, jobs).await?,
                 Step::One(index, frames) => self.one(id, &unit, time, index, frames).await?,
-                Step::GiveBack => self.forget(id, AckKind::Nak(None)).await?,
+                Step::GiveBack => self.give_back(id, &unit).await?,
                 Step::Acknowledge => self.forget(id, AckKind::Ack).await?,
             }
         }
@@ -315,6 +315,26 @@ impl Settler {
         }
         self.session.publish(&subject, &format!("{id}-{number}"), batch.into()).await?;
         Ok(())
+    }
+
+    /// Gives a message back that no job of was begun. That is noted, so that it does not count as a loss.
+    async fn give_back(&self, id: u64, unit: &Unit) -> Result<(), QueueError> {
+        let token = format!("{:x}", random(u64::MAX));
+        let subject = self.session.names.subject("parts", format_args!("{unit}.back.{token}"));
+        self.session.publish(&subject, &token, Bytes::new()).await?;
+        self.forget(id, AckKind::Nak(None)).await
+    }
+
+    /// How often a message was given back.
+    ///
+    /// # Errors
+    /// The server does not answer for too long.
+    pub(super) async fn given_back(&self, unit: &Unit) -> Result<i64, QueueError> {
+        let subject = self.session.names.subject("parts", format_args!("{unit}.back.*"));
+        let info =
+            self.session.persist(|| self.streams.results.info_with_subjects(&subject)).await?;
+        let count = info.filter(|subject| std::future::ready(subject.is_ok())).count().await;
+        Ok(i64::try_from(count).unwrap_or(i64::MAX))
     }
 
     fn change(&self, id: u64, change: impl FnOnce(&mut HeldMessage)) {

@@ -147,8 +147,10 @@ async fn submit_all(
         shared: Arc::clone(&shared),
     };
     let mut collector = None;
+    let lost = submitter.session.clone();
     let ended = tokio::select! {
         ended = submitter.run(&mut collector) => ended,
+        error = lost.lost() => Err(error),
         () = &mut stopped => Ok(()),
     };
     submitter.jobs.close();

@@ -108,6 +108,9 @@ impl QueueWorker {
         let runtime = runtime.map_err(|error| QueueError::Local(error.to_string()))?;
         let Some(orders) = lock(&self.received).take() else { return Ok(()) };
         let ended = runtime.block_on(self.work(pool, orders));
+        if let Err(error) = &ended {
+            self.watcher.failed(error.clone());
+        }
         runtime.shutdown_background();
         self.over.send_replace(true);
         ended
@@ -160,7 +163,10 @@ impl QueueWorker {
             look_at: None,
             is_stopping: None,
         };
-        machine.run(orders, ack_wait).await
+        tokio::select! {
+            ended = machine.run(orders, ack_wait) => ended,
+            error = session.lost() => Err(error),
+        }
     }
 }
 
@@ -474,7 +480,9 @@ async fn look_again(
             return Ok(None);
         }
     }
-    Ok(Some((message, unit, jobs, delivered)))
+    // A machine that gave it back was not lost.
+    let given_back = settler.given_back(&unit).await?;
+    Ok(Some((message, unit, jobs, (delivered - given_back).max(1))))
 }
 
 /// The frames of a job that was not run.

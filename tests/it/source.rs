@@ -173,6 +173,21 @@ fn no_circle_of_imports() {
     }
 }
 
+/// Queues are a feature of their own: without it, no crate of theirs is built.
+#[test]
+fn the_usual_build_has_no_crate_of_queues() {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--edges", "normal,build", "--prefix", "none", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo can be run");
+    let crates = String::from_utf8_lossy(&output.stdout);
+    assert!(crates.contains("clap"), "{}", String::from_utf8_lossy(&output.stderr));
+    for name in ["async-nats", "futures-util", "nkeys", "ring", "rustls", "url", "tokio-util"] {
+        assert!(!crates.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}");
+    }
+}
+
 /// The library is built without what only the command needs.
 #[test]
 fn the_library_is_built_without_the_command() {

@@ -17,6 +17,12 @@ fn a_server_that_is_not_there_is_tried_again_and_given_up() {
         .status(125)
         .run();
     assert_eq!(output.stderr.matches("tries again").count(), 1, "{}", output.stderr);
+    server
+        .from()
+        .args(["--queue-timeout", "0.2s", "echo"])
+        .stderr_has("could not be reached")
+        .status(125)
+        .run();
     // It is there a little later.
     let run = server.to().stdin("1\n").stderr_has("connected to the queue").spawn();
     run.await_stderr("tries again");

@@ -90,6 +90,22 @@ fn a_machine_that_is_told_to_end_gives_its_jobs_back_at_once() {
     assert_eq!(server.ran().len(), 30);
 }
 
+#[test]
+fn what_is_given_back_is_not_lost() {
+    let Some(server) = QueueServer::start() else { return };
+    let noting = server.noting("sleep 30; ");
+    server.to().stdin(numbers(1)).run();
+    let args = [&["--grace", "0.1", "-j1"][..], &noting.each_ref().map(String::as_str)].concat();
+    for nth in 1..=4 {
+        let leaving = server.from().args(&args).any_stderr().killed_by(Signal::TERM).spawn();
+        wait_for("it runs", || server.ran().len() == nth);
+        leaving.signal(Signal::TERM);
+        leaving.finish();
+    }
+    server.from().args(["--drain", "echo"]).run();
+    server.via().args(["--run", "default"]).stdin(numbers(1)).stdout(numbers(1)).run();
+}
+
 /// Without that, one machine would have all the jobs of a message, and the others none.
 #[test]
 fn slow_jobs_that_were_submitted_together_are_shared() {
