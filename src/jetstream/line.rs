@@ -50,7 +50,7 @@ impl JobReader {
         match &self.form {
             Form::Job => LineNature::Job,
             Form::Plain(_) => LineNature::Args,
-            Form::Message => LineNature::Message,
+            Form::Message | Form::Blocks(_) => LineNature::Message,
         }
     }
 
@@ -62,7 +62,7 @@ impl JobReader {
         let mut job = match &self.form {
             Form::Job => as_job_line(submitted)?,
             Form::Plain(plain) => as_args(plain, submitted)?,
-            Form::Message => as_message(submitted)?,
+            Form::Message | Form::Blocks(_) => as_message(submitted)?,
         };
         job.line = None;
         Ok(job)

@@ -266,7 +266,7 @@ impl WorkingMachine<'_> {
                 self.is_stopping = Some(Instant::now() + LAST_WAIT);
                 // What is on its way comes still, and is given back.
                 let _ = self.puller.messages.drain().await;
-                for job in self.pool.recall(usize::MAX) {
+                for job in self.pool.recall(None, usize::MAX) {
                     self.give_back(&job);
                 }
             }
@@ -441,7 +441,7 @@ impl WorkingMachine<'_> {
             return;
         }
         let mut back = Vec::new();
-        for job in self.pool.recall(usize::MAX) {
+        for job in self.pool.recall(None, usize::MAX) {
             let Some(mark) = mark_of(&job) else { continue };
             if slow.contains(&mark.0) {
                 let mut held = lock(self.held);

@@ -167,13 +167,15 @@ pub enum Why {
     Unfit,
     /// Nobody waited for its job any more, or the run was ended.
     Cancelled,
+    /// All workers were to be replaced.
+    Renewed,
     /// Its job used more memory than it may.
     MaxMemory,
 }
 
 impl Why {
     /// All reasons. Another machine is sent the index in this list.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Done,
         Self::MaxReqs,
         Self::MaxAge,
@@ -184,6 +186,7 @@ impl Why {
         Self::Protocol,
         Self::Unfit,
         Self::Cancelled,
+        Self::Renewed,
         Self::MaxMemory,
     ];
 
@@ -200,6 +203,7 @@ impl Why {
             Self::Protocol => "protocol",
             Self::Unfit => "unfit",
             Self::Cancelled => "cancelled",
+            Self::Renewed => "renewed",
             Self::MaxMemory => "max-memory",
         }
     }

@@ -408,6 +408,14 @@ impl Builder {
         self.env("PROCPOOL_HOST", name)
     }
 
+    /// A pool whose workers do not start fails the jobs that wait, and takes jobs again. Default: it takes no
+    /// more jobs from its feeders.
+    #[cfg(feature = "unstable-engine")]
+    #[doc(hidden)]
+    pub fn goes_on(self, goes_on: bool) -> Self {
+        self.set(|config| config.failures.goes_on = goes_on)
+    }
+
     /// How many slots are counted before those of this pool, as on other machines. Default: none.
     #[cfg(feature = "unstable-engine")]
     #[doc(hidden)]

@@ -315,6 +315,11 @@ fn the_sessions_in_the_guide_are_real() {
 }
 
 #[test]
+fn the_sessions_about_servers_are_real() {
+    sessions_are_real("docs/server.md");
+}
+
+#[test]
 fn the_sessions_about_workers_are_real() {
     sessions_are_real("docs/workers.md");
 }
@@ -436,6 +441,7 @@ fn links_lead_somewhere() {
         "docs/guide.md",
         "docs/cookbook.md",
         "docs/workers.md",
+        "docs/server.md",
         "docs/programs.md",
         "docs/reference.md",
     ] {

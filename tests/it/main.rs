@@ -1,6 +1,7 @@
 //! The tests of procpool, through its binary and its public names: one crate, so that it is built and
 //! linked once.
 
+mod blocks;
 mod capture;
 mod chaos;
 mod code;
@@ -38,6 +39,8 @@ mod order;
 mod orphans;
 mod outputs;
 mod pipeline;
+mod presets;
+mod procs_file;
 mod programs;
 mod progress;
 mod protocols;
@@ -48,6 +51,11 @@ mod reports;
 mod retries;
 mod screen;
 mod security;
+mod semaphore;
+mod server;
+mod server_hostile;
+mod server_keep;
+mod server_kit;
 mod servers;
 mod sh;
 mod shells;

@@ -139,7 +139,7 @@ impl Slot {
             attempt: job.attempt,
             start: self.shared.groups.clock.unix_seconds(attempt.start),
             seconds: attempt.now.since(attempt.start).as_secs_f64(),
-            host: self.elsewhere.map(|(_, host)| host).or(self.shared.this_host()),
+            host: self.elsewhere.map_or_else(|| self.shared.this_host(), |(_, host)| host),
         };
         Some(run).filter(|run| run.pid > 0)
     }

@@ -15,6 +15,8 @@ mod kind;
 mod late;
 mod lending;
 mod loan;
+mod renew;
+mod renewal;
 mod retire;
 mod silence;
 mod spare;

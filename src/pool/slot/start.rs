@@ -225,11 +225,12 @@ impl Slot {
             });
         }
         self.finished += jobs.len();
+        self.flush();
+        // A caller of a server hears of this before its last job is gone.
+        shared.give_up(&failure);
         for job in jobs {
             shared.deliveries.answer(job, Err(&failure));
         }
-        self.flush();
-        shared.give_up(&failure);
     }
 }
 

@@ -264,6 +264,11 @@ impl Warming {
         Some(Self { thread: thread.ok()?, unwanted })
     }
 
+    /// Whether it is over: [`Warming::finish`] does not wait.
+    pub(super) fn is_over(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// Waits until the worker is fit, and returns it; `None`: it is not fit.
     pub(super) fn finish(self) -> Option<Worker> {
         self.thread.join().ok().flatten()

@@ -42,6 +42,17 @@ pub struct CommandOptions {
     #[arg(hide_short_help = true, long, value_name = "NAME=VALUE")]
     pub env: Vec<OsString>,
 
+    /// Give jobs no variables but NAMEs, PATH and HOME; LC_*: all that begin so
+    ///
+    /// This is the environment of workers and commands, without the rest of procpool's own. The variables of
+    /// --env are added, and those that procpool sets for workers.
+    #[arg(hide_short_help = true, long, value_name = "NAME", value_delimiter = ',', value_parser = values::variable_name)]
+    pub env_only: Option<Vec<String>>,
+
+    /// Give jobs all variables (this is the default); it undoes an --env-only before it
+    #[arg(hide_short_help = true, long, overrides_with = "env_only")]
+    pub env_all: bool,
+
     /// Run COMMAND or the workers in DIR, which may have placeholders
     ///
     /// For workers and code, the placeholders are {%} and {%0}, as for --env. The program of a worker is

@@ -10,6 +10,7 @@ use procpool::engine::input::plain_lines::{Columns, Pack, Plain, Target};
 use procpool::engine::{Code, Protocol};
 
 use super::arg_space;
+use super::blocks;
 use super::invocation::Invocation;
 use super::misuse::Misuse;
 use crate::cli::Options;
@@ -21,6 +22,9 @@ pub fn form(
     protocol: &Protocol,
     template: Option<&Template>,
 ) -> Result<Form, Misuse> {
+    if let Some(block) = invocation.options.input.block {
+        return blocks::form(invocation, block, protocol, template);
+    }
     if let Some(code) = invocation.expression() {
         return expression_form(invocation, code);
     }

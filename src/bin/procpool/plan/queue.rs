@@ -62,6 +62,7 @@ const RUNNERS: &[&str] = &[
 /// Options that have no effect where jobs are run: they are for the machine that submits jobs.
 const SUBMITTERS: &[&str] = &[
     "arg_file",
+    "block",
     "shuf",
     "link",
     "arg_sep",

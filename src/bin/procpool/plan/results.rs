@@ -52,6 +52,9 @@ pub fn shape(invocation: &Invocation<'_>, protocol: &Protocol) -> Result<Shape, 
         Some(ResultFormat::Record) => Shape::Record,
         Some(ResultFormat::Value) => Shape::Value,
         Some(ResultFormat::Text) => Shape::Text,
+        Some(ResultFormat::Prometheus) => {
+            return Err("--format prometheus is for the --status of a server".into());
+        }
         Some(ResultFormat::Base64) => Shape::Base64,
         None if is_open(invocation) && options.output.detail => Shape::Record,
         // The machines that run the jobs decide it.

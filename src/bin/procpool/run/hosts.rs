@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::Context as _;
-use procpool::engine::{Host, Hosts, THIS_HOST};
+use procpool::engine::{Host, Hosts, THIS_HOST, Visit};
 
 use super::slurm;
 use crate::cli::Options;
@@ -21,12 +21,15 @@ pub struct NamedHost {
     pub name: String,
 }
 
-/// The machines that run jobs; `None`: this one alone.
+/// The machines that run jobs; `None`: this one alone. `server`: the server that runs them instead.
 ///
 /// # Errors
 /// They are not named as they should be, or can't be found out.
-pub fn find(options: &Options) -> anyhow::Result<Option<Hosts>> {
+pub fn find(options: &mut Options, server: Option<Visit>) -> anyhow::Result<Option<Hosts>> {
     let given = &options.commands.hosts;
+    if let Some(server) = server {
+        return of_server(options, server).map(Some);
+    }
     if !given.are_given() {
         let alone = [
             ("--launcher", given.launcher.is_some()),
@@ -73,16 +76,47 @@ pub fn find(options: &Options) -> anyhow::Result<Option<Hosts>> {
             let [launcher, before] = [&launcher, &before].map(|words: &Vec<String>| {
                 words.iter().map(|word| word.replace(HOST, &name).into()).collect()
             });
-            hosts.hosts.push(Host { name, slots: own.or(slots), launcher, before });
+            hosts.hosts.push(Host { name, slots: own.or(slots), launcher, before, line: None });
         }
     }
+    name_host(options, THIS_HOST);
     Ok(Some(hosts))
+}
+
+/// The one host of a caller of a server: the server.
+fn of_server(options: &Options, server: Visit) -> anyhow::Result<Hosts> {
+    if options.commands.hosts.are_given() {
+        return Err(Misuse::from("-S and --slurm name hosts, and a server runs jobs itself").into());
+    }
+    let slots = options.workers.max_procs;
+    let slots = slots.map_or(server.slots, |slots| slots.min(server.slots));
+    let host = Host {
+        name: server.path().display().to_string(),
+        slots: Some(slots),
+        launcher: Vec::new(),
+        before: Vec::new(),
+        line: Some(server.into_line()),
+    };
+    Ok(Hosts {
+        hosts: vec![host],
+        local_slots: 0,
+        task: Vec::new(),
+        folder: std::env::current_dir().unwrap_or_else(|_| "/".into()),
+        program: std::env::current_exe().unwrap_or_default(),
+        timeout: options.commands.hosts.host_timeout,
+        rerun: false,
+    })
 }
 
 /// Refuses options that have no meaning on other machines.
 fn refuse(options: &Options) -> Result<(), Misuse> {
     if options.commands.confirm {
         return Err("--confirm asks on this terminal, and has no meaning on other hosts".into());
+    }
+    if options.throttling.procs_file.is_some() {
+        return Err(
+            "--max-procs @FILE has no meaning on several hosts: each has its own number".into()
+        );
     }
     if options.workers.route.is_some() {
         return Err("--route has no meaning on several hosts: each key needs one worker".into());
@@ -185,16 +219,21 @@ fn ssh(options: &Options) -> Vec<String> {
 }
 
 /// The hosts of the pool with this index: their agents learn which one it is.
-pub fn of_pool(hosts: &Hosts, index: usize) -> Hosts {
+pub fn of_pool(hosts: &Hosts, index: usize) -> anyhow::Result<Hosts> {
     let task = [format!("{index}\0").as_bytes(), &hosts.task].concat();
-    Hosts { task, ..hosts.clone() }
+    let mut hosts = Hosts { task, ..hosts.clone() };
+    for host in hosts.hosts.iter_mut().filter(|host| index > 0 && host.line.is_some()) {
+        // The first pool has the line of the first visit.
+        host.line = Some(Visit::to(Path::new(&host.name))?.into_line());
+    }
+    Ok(hosts)
 }
 
 /// The program that agents run: the words of this command line, each with a NUL byte after it. Of each
 /// list of args the first is enough.
 fn task(options: &Options) -> anyhow::Result<Vec<u8>> {
     use std::os::unix::ffi::OsStrExt;
-    let words: Vec<OsString> = std::env::args_os().collect();
+    let words = &options.words;
     let command = words.len() - options.command.len();
     let is_sign = |word: &OsString| options.input.lists.sign(word).is_some();
     let lists = options.command.iter().position(is_sign);

@@ -12,13 +12,14 @@ use procpool::engine::input::{Census, Form, Reader, Source};
 use procpool::engine::journal::Journal;
 use procpool::engine::output::failure::FailureStyle;
 use procpool::engine::output::{Format, Output, Screen, Settings};
-use procpool::engine::{Sink, Watcher};
+use procpool::engine::{Sink, Visit, Watcher};
 use rustix::termios::tcgetwinsize;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::builders::{self, Size};
 use super::events::{Course, Event};
 use super::hosts;
+use super::procs_file::ProcsFile;
 use super::reporter::Reporter;
 use super::slow::SlowJobs;
 use super::watch::{ActiveRun, Timers};
@@ -56,26 +57,27 @@ const SLOW: Duration = Duration::from_secs(60);
 const FROM_TERMINAL: &str = "reading lines from the terminal until Ctrl-D; or give args after :::";
 const FROM_TERMINAL_JOBS: &str = "reading jobs from the terminal, one per line, until Ctrl-D";
 
-/// Runs what the options ask for.
+/// Runs what the options ask for. `server`: the server that runs the jobs.
 ///
 /// # Errors
 /// The run could not begin.
-pub fn run(mut options: Options, early: Option<Early>) -> anyhow::Result<Status> {
+pub fn run(
+    mut options: Options,
+    early: Option<Early>,
+    server: Option<Visit>,
+) -> anyhow::Result<Status> {
     choose_temporary_folder(&options)?;
-    let hosts = hosts::find(&options)?;
-    if hosts.is_some() {
-        hosts::name_host(&mut options, procpool::engine::THIS_HOST);
-    }
+    let hosts = hosts::find(&mut options, server)?;
     let (events, received) = unbounded_channel();
     let reporter = Arc::new(Reporter::new(events.clone()));
     let console = Arc::clone(&reporter.console);
     let mut plan = Plan::of(&options, Arc::clone(&reporter.stop))?;
     check_terminal(&options)?;
     let size = Size::of(&plan.reader.route, options.workers.max_procs).with_hosts(hosts.as_ref());
-    builders::allow_descriptors(size.all_slots());
+    builders::allow_descriptors(size.with_room(&options).all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
     check_whole(&plan, &outputs, hosts.is_some())?;
-    check_input(&options, &plan.reader, &console)?;
+    check_input(&options, &plan.reader, &outputs, &console)?;
     plan.reader.rest.clone_from(&outputs.rest);
     let journal = open_journal(&mut plan, &console)?;
     let results = ResultSinks::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
@@ -109,7 +111,7 @@ pub fn run(mut options: Options, early: Option<Early>) -> anyhow::Result<Status>
         events: received,
         orders: ordered,
         signal,
-        timers: Timers { hint_at: None, give_up_at: None, slow: slow_jobs(&options) },
+        timers: Timers::new(slow_jobs(&options), ProcsFile::new(&options)),
         progress,
         reports,
         journal,
@@ -309,9 +311,14 @@ fn report_settings(
 ) -> anyhow::Result<ReportSettings> {
     let settings = FailedSettings {
         delimiter: reader.delimiter,
+        record_end: match &reader.form {
+            Form::Blocks(blocks) => blocks.records.text().to_vec(),
+            _ => vec![reader.delimiter],
+        },
         is_csv: matches!(&reader.form, Form::Plain(plain) if plain.columns == Columns::Csv),
         header: match &reader.form {
             Form::Plain(plain) => Arc::clone(&plain.header_line),
+            Form::Blocks(blocks) => Arc::clone(&blocks.header_line),
             Form::Job | Form::Message => Arc::default(),
         },
         rest: outputs.rest,
@@ -355,16 +362,26 @@ fn open_reports(
 }
 
 /// Checks that the input can be read, and the output written. A machine that takes its jobs from a queue has none.
-fn check_input(options: &Options, reader: &Reader, console: &Console) -> anyhow::Result<()> {
+fn check_input(
+    options: &Options,
+    reader: &Reader,
+    outputs: &Outputs,
+    console: &Console,
+) -> anyhow::Result<()> {
     if options.queue.from.is_none() {
-        check_streams(&reader.sources)?;
+        check_streams(reader, outputs)?;
         greet_terminal(reader, console);
     }
     Ok(())
 }
 
-/// Refuses to run if stdin can't be read, or if results would be lost.
-fn check_streams(sources: &[Source]) -> anyhow::Result<()> {
+/// Refuses to run if stdin can't be read, or if results or lines would be lost.
+fn check_streams(reader: &Reader, outputs: &Outputs) -> anyhow::Result<()> {
+    let sources = &reader.sources;
+    if outputs.rest.is_some() && matches!(reader.form, Form::Blocks(_)) {
+        let why = "--failed can't be the file that --block reads: give it another";
+        return Err(Misuse::from(why).into());
+    }
     if descriptors::is_closed(Stream::Stdout) {
         anyhow::bail!(
             "stdout is closed, so all results would be lost: redirect it to a file, or to /dev/null"
@@ -383,7 +400,7 @@ fn greet_terminal(reader: &Reader, console: &Console) {
     if reader.sources.contains(&Source::Stdin) && io::stdin().is_terminal() {
         console.say(match reader.form {
             Form::Job => FROM_TERMINAL_JOBS,
-            Form::Plain(_) | Form::Message => FROM_TERMINAL,
+            Form::Plain(_) | Form::Message | Form::Blocks(_) => FROM_TERMINAL,
         });
     }
 }

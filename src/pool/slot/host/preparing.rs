@@ -51,7 +51,7 @@ impl HostSlot {
             self.end_preparation(hosts, Stop::Terminate);
             return false;
         }
-        let watcher = HostWatcher { watcher: &*shared.watcher, host: self.desk.name };
+        let watcher = HostWatcher { watcher: &*shared.watcher, host: self.desk.label() };
         let Some(preparation) = &mut self.preparation else { return true };
         let wake = Some(&*self.slot.wake);
         let ready = preparation.process.wait(wake, false, None, Some(OVER_TICK));
@@ -86,7 +86,7 @@ impl HostSlot {
         first: Stop,
     ) -> Option<(Option<ExitStatus>, Login)> {
         let Preparation { mut process, login, .. } = self.preparation.take()?;
-        let watcher = HostWatcher { watcher: &*self.slot.shared.watcher, host: self.desk.name };
+        let watcher = HostWatcher { watcher: &*self.slot.shared.watcher, host: self.desk.label() };
         Some((process.stop(first, GRACE, &hosts.launchers, None, &watcher), login))
     }
 
