@@ -17,7 +17,7 @@ const MOST_JOBS: usize = 1 << 16;
 const MOST_BYTES: usize = 32 << 20;
 
 /// A message has as many jobs as a machine does in this time.
-const WORTH: Duration = Duration::from_millis(5);
+const WORTH: Duration = Duration::from_millis(20);
 
 /// The jobs whose results have not come.
 #[derive(Debug, Default)]
@@ -131,6 +131,6 @@ mod tests {
         assert_eq!(outstanding.take_back("b").len(), 1);
         assert_eq!(outstanding.len(), 0);
         outstanding.took(Duration::from_millis(1), 10);
-        assert_eq!(outstanding.worth(), 50);
+        assert_eq!(outstanding.worth(), 200);
     }
 }

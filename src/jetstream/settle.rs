@@ -381,7 +381,11 @@ fn step(message: &HeldMessage) -> Step {
     if !returned.is_empty() {
         return Step::Move(returned);
     }
-    if let Some((index, frames)) = results().into_iter().next() {
+    let one = message.jobs.iter().enumerate().find_map(|(index, job)| match job {
+        HeldJob::Done(frames) => Some((index, frames.clone())),
+        _ => None,
+    });
+    if let Some((index, frames)) = one {
         return Step::One(index, frames);
     }
     if message.left == 0 { Step::Acknowledge } else { Step::Rest }

@@ -28,13 +28,16 @@ use crate::pool::Pool;
 use crate::util::lock::lock;
 
 /// A bundle that is not done after this time may be too slow for one machine.
-const PATIENCE: Duration = Duration::from_millis(5);
+const PATIENCE: Duration = Duration::from_millis(20);
 
-/// A bundle whose rest takes longer is split.
-const SLOW: f64 = 0.010;
+/// A bundle of which nothing is done after this time is too slow, even if a worker had to start first.
+const START: Duration = Duration::from_millis(250);
 
-/// A machine has this much work more than its slots run, where jobs are short.
-const AHEAD: f64 = 0.004;
+/// A bundle whose rest takes longer, in seconds, is split. That costs a message for each job.
+const SLOW: f64 = 0.1;
+
+/// A machine has this many seconds of work more than its slots run, where jobs are short.
+const AHEAD: f64 = 0.01;
 
 /// An idle machine asks this often whether the queue is empty.
 const DRAIN_PAUSE: Duration = Duration::from_millis(100);
@@ -330,6 +333,7 @@ impl WorkingMachine<'_> {
             places,
             jobs: vec![HeldJob::Open; count],
             left: count,
+            bytes: 0,
             dead: Vec::new(),
             since: Instant::now(),
             delivered,
@@ -420,8 +424,9 @@ impl WorkingMachine<'_> {
         let is_slow = |held: &HeldMessage| {
             let done = held.jobs.len() - held.left;
             let each = held.time().as_secs_f64() / done.max(1) as f64;
-            let is_old = held.time() >= PATIENCE;
-            is_old && held.left > slots && (done == 0 || held.left as f64 * each > SLOW)
+            let patience = if done == 0 { START } else { PATIENCE };
+            let rest = held.left as f64 * each;
+            held.time() >= patience && held.left > slots && (done == 0 || rest > SLOW)
         };
         let (slow, has_more) = {
             let held = lock(self.held);

@@ -13,14 +13,14 @@ fn a_server_that_is_not_there_is_tried_again_and_given_up() {
         .args(["--queue-timeout", "0.5s"])
         .stdin("1\n")
         .stderr_has("can't be reached: Connection refused")
-        .stderr_has("could not be reached for 500ms")
+        .stderr_has("could not be used for 500ms")
         .status(125)
         .run();
     assert_eq!(output.stderr.matches("tries again").count(), 1, "{}", output.stderr);
     server
         .from()
         .args(["--queue-timeout", "0.2s", "echo"])
-        .stderr_has("could not be reached")
+        .stderr_has("could not be used")
         .status(125)
         .run();
     // It is there a little later.
