@@ -9,11 +9,11 @@ pub(super) const WORKERS: &str = "workers";
 
 /// The names of one queue.
 #[derive(Clone, Debug)]
-pub(super) struct Names {
+pub(super) struct QueueNames {
     pub(super) name: String,
 }
 
-impl Names {
+impl QueueNames {
     pub(super) fn jobs_stream(&self) -> String {
         self.name.clone()
     }
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_subject_is_read_as_it_was_written() {
-        let names = Names { name: "q".into() };
+        let names = QueueNames { name: "q".into() };
         let bundle = BundleName { first: 7, count: 1000, hash: hash([&b"x"[..]]) };
         let whole = Unit { run: "r".into(), bundle: bundle.to_string(), index: None };
         for unit in [whole.clone(), whole.part(0), whole.part(999)] {

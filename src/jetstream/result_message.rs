@@ -126,7 +126,7 @@ pub(super) fn put(index: usize, done: &Done<'_>, out: &mut Vec<u8>) -> std::io::
         time: Duration::try_from_secs_f64(seconds).unwrap_or_default(),
     });
     let outcome = match done.outcome {
-        Ok(Value::Json(json)) => Ok(RemoteValue::Json(json)),
+        Ok(Value::Json(json) | Value::Shown(json)) => Ok(RemoteValue::Json(json)),
         Ok(Value::Bytes(bytes)) => Ok(RemoteValue::Bytes(bytes)),
         Err(failure) => Err(failure.clone()),
     };

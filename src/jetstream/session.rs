@@ -11,7 +11,7 @@ use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, 
 use bytes::Bytes;
 
 use super::error::QueueError;
-use super::names::Names;
+use super::names::QueueNames;
 use super::settings::{QueueSettings, Watching};
 use crate::util::lock::lock;
 
@@ -27,7 +27,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 pub(super) struct Session {
     pub(super) client: Client,
     pub(super) context: Context,
-    pub(super) names: Names,
+    pub(super) names: QueueNames,
     pub(super) settings: QueueSettings,
     pub(super) watcher: Watching,
     health: Arc<Mutex<Health>>,
@@ -75,7 +75,7 @@ impl Session {
             let error = match options.connect(settings.address.servers.as_slice()).await {
                 Ok(client) => {
                     let context = ContextBuilder::new().timeout(ANSWER).build(client.clone());
-                    let names = Names { name: settings.address.name.clone() };
+                    let names = QueueNames { name: settings.address.name.clone() };
                     if is_told {
                         watcher.note(&format!("connected to the queue {address}"));
                     }

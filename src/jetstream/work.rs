@@ -352,7 +352,8 @@ impl WorkingMachine<'_> {
         for (index, job) in jobs.into_iter().enumerate() {
             match self.adapt(&held_message, job, delivered) {
                 Ok(job) => runnable.push((index, job)),
-                Err((job, failure)) => {
+                Err(unfit) => {
+                    let (job, failure) = *unfit;
                     held_message.dead.extend_from_slice(&dead_line(
                         &held_message.run,
                         &job,
@@ -389,7 +390,7 @@ impl WorkingMachine<'_> {
         message: &HeldMessage,
         job: Job,
         delivered: i64,
-    ) -> Result<Job, (Job, Failure)> {
+    ) -> Result<Job, Box<(Job, Failure)>> {
         let most = job
             .retries
             .or(self.work.retries)
@@ -402,10 +403,10 @@ impl WorkingMachine<'_> {
                 format!("the machine that it ran on was lost, {times}: it may be the reason"),
             );
             let named = self.work.reader.adapt(job).unwrap_or(nameless);
-            return Err((named, failure));
+            return Err(Box::new((named, failure)));
         }
         debug_assert!(message.left > 0, "the message has jobs");
-        self.work.reader.adapt(job).map_err(|failure| (nameless, *failure))
+        self.work.reader.adapt(job).map_err(|failure| Box::new((nameless, *failure)))
     }
 
     /// Tells the server that the jobs are being worked on.
