@@ -186,7 +186,7 @@ fn blocks_are_messages_of_raw_workers() {
     Test::new().args(options).stdin("a\nb\nc\nd\n").stdout("2 of 4\n2 of 4\n").run();
     // A worker that marks the end of its replies can read several lines.
     let options = ["--block", "5", "--protocol", "raw", "--reply-end", "END"];
-    let worker = "sed -u -e 's/^/</' -e '$!{/[bd]/a END' -e '}'";
+    let worker = "sed -u -e 's/^/</' -e '/[bd]/a END'";
     let worker = ["--worker", worker];
     Test::new().args(options).args(worker).stdin("a\nb\nc\nd\n").stdout("<a\n<b\n<c\n<d\n").run();
     Test::new()

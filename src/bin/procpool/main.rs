@@ -58,7 +58,7 @@ fn instead_of_a_run(invoked: &Invoked) -> Option<String> {
 }
 
 fn run(options: Options) -> Status {
-    if let Some(name) = &options.semaphore.semaphore {
+    if let Some(name) = &options.commands.semaphore.semaphore {
         descriptors::keep_from_workers(&options);
         terminal::remember();
         return semaphore::run(&options, name).unwrap_or_else(Status::from_error);

@@ -7,6 +7,8 @@ use clap::{Args, ValueHint};
 use procpool::engine::command::Shell;
 
 use super::hosts::HostOptions;
+use super::semaphore::SemaphoreOptions;
+use super::server::ServerOptions;
 use super::values;
 
 #[derive(Debug, Args)]
@@ -90,4 +92,9 @@ pub struct CommandOptions {
 
     #[command(flatten, next_help_heading = "Hosts")]
     pub hosts: HostOptions,
+
+    #[command(flatten, next_help_heading = "Semaphore")]
+    pub semaphore: SemaphoreOptions,
+    #[command(flatten, next_help_heading = "Server")]
+    pub server: ServerOptions,
 }

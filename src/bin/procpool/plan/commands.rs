@@ -20,7 +20,7 @@ pub fn template(invocation: &Invocation<'_>) -> Result<Template, Misuse> {
         replace: options.commands.replace.as_ref().map(|text| text.as_bytes().to_vec()),
         names: if has_names { Names::Any } else { Names::None },
         // The command of a semaphore has no args.
-        stdin: options.commands.stdin || options.semaphore.semaphore.is_some(),
+        stdin: options.commands.stdin || options.commands.semaphore.semaphore.is_some(),
         env: options.commands.env.clone(),
         cwd: options.commands.cwd.clone(),
     };

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, Result};
 use procpool::engine::command::label::LabelSize;
 use procpool::engine::input::plain_lines::{Columns, Pack, Plain};
 use procpool::engine::input::{Census, Form, Reader, Source};
@@ -61,11 +61,7 @@ const FROM_TERMINAL_JOBS: &str = "reading jobs from the terminal, one per line, 
 ///
 /// # Errors
 /// The run could not begin.
-pub fn run(
-    mut options: Options,
-    early: Option<Early>,
-    server: Option<Visit>,
-) -> anyhow::Result<Status> {
+pub fn run(mut options: Options, early: Option<Early>, server: Option<Visit>) -> Result<Status> {
     choose_temporary_folder(&options)?;
     let hosts = hosts::find(&mut options, server)?;
     let (events, received) = unbounded_channel();
@@ -285,6 +281,8 @@ impl ResultSinks {
             detail: options.output.detail,
             tag: plan.tag.clone(),
             newline: options.output.lines.newline,
+            skip_null: options.output.selection.skip_null,
+            unpack: options.output.selection.unpack,
             commands: plan.commands.clone(),
             sources: builders::source_names(&plan.reader),
             failures: FailureStyle {

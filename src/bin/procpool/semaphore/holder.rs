@@ -81,10 +81,10 @@ fn pool(
     sink: &Arc<dyn Sink>,
 ) -> anyhow::Result<Pool> {
     let commands = plan.commands.as_deref().context("there is no command")?;
-    let is_interactive = options.semaphore.fg && std::io::stdin().is_terminal();
+    let is_interactive = options.commands.semaphore.fg && std::io::stdin().is_terminal();
     let commands = Commands {
         own_output: true,
-        own_stdin: options.semaphore.fg,
+        own_stdin: options.commands.semaphore.fg,
         tty: is_interactive,
         ..commands.clone()
     };

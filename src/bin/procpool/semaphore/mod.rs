@@ -69,7 +69,7 @@ pub fn hold() -> Option<Status> {
 /// # Errors
 /// The command line is wrong, or there is no place for the files of the semaphore.
 pub fn run(options: &Options, name: &str) -> anyhow::Result<Status> {
-    let given = &options.semaphore;
+    let given = &options.commands.semaphore;
     if given.wait && options.command.is_empty() {
         return wait(given, name);
     }
@@ -121,7 +121,7 @@ fn limit(given: &SemaphoreOptions) -> Option<std::time::Duration> {
 
 /// Checks the command line, and that the command can be run.
 fn check(options: &Options) -> anyhow::Result<Plan> {
-    let refused = options.given.iter().find(|id| !has_effect(id));
+    let refused = options.line.given.iter().find(|id| !has_effect(id));
     if let Some(id) = refused {
         let name = id.replace('_', "-");
         let why = format!(
@@ -147,7 +147,7 @@ fn check(options: &Options) -> anyhow::Result<Plan> {
 /// Starts a procpool that runs the command in the background. It gets the place as its stdin.
 fn start_holder(options: &Options, place: Option<File>) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("this program can't be found")?;
-    let mut words = options.words.iter();
+    let mut words = options.commands.hosts.words.iter();
     let _name = words.next();
     let stdin = place.map_or_else(Stdio::null, Stdio::from);
     let holder = Command::new(program).arg(HOLDER).args(words).stdin(stdin).spawn();
