@@ -169,11 +169,10 @@ fn a_random_order_has_each_line_once_and_can_be_repeated() {
     let mut lines: Vec<&str> = combined.lines().collect();
     lines.sort_unstable();
     assert_eq!(lines, ["1 a", "1 b", "2 a", "2 b", "3 a", "3 b"]);
-    Test::new()
-        .args(["--shuf", "--failed", &file, "-a", &file, "false"])
-        .stderr_has("--shuf")
-        .status(2)
-        .run();
+    for other in [&["--failed", &file, "-a", &file][..], &["--block", "1K", "--stdin"]] {
+        let args = [&["--shuf"], other, &["cat"]].concat();
+        Test::new().args(args).stderr_has("--shuf").status(2).run();
+    }
 }
 
 #[test]

@@ -66,14 +66,6 @@ pub struct InputOptions {
     #[command(flatten)]
     pub lists: ListOptions,
 
-    /// Take the lines in random order; SEED, a number, makes it repeatable
-    ///
-    /// It is as if the input came through shuf: jobs are numbered, and results are printed, in that order. All
-    /// input is read before the first job. Input that is no file is kept in a temporary file, and each
-    /// line takes about 40 bytes of memory.
-    #[arg(hide_short_help = true, long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "random", value_parser = values::seed)]
-    pub shuf: Option<u64>,
-
     /// Size limit of an input line
     ///
     /// In bytes, or with a suffix K, M or G (powers of 1024). A longer line is an invalid job. It is

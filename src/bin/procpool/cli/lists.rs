@@ -4,6 +4,8 @@ use std::ffi::{OsStr, OsString};
 
 use clap::Args;
 
+use super::values;
+
 #[derive(Debug, Args)]
 pub struct ListOptions {
     /// Pair the lists after ::: and :::: instead of combining them
@@ -21,6 +23,14 @@ pub struct ListOptions {
     /// Use STR instead of :::: before files of args
     #[arg(hide_short_help = true, long, value_name = "STR", allow_hyphen_values = true)]
     pub arg_file_sep: Option<OsString>,
+
+    /// Take the lines in random order; SEED, a number, makes it repeatable
+    ///
+    /// It is as if the input came through shuf: jobs are numbered, and results are printed, in that order. All
+    /// input is read before the first job. Input that is no file is kept in a temporary file, and each
+    /// line takes about 40 bytes of memory.
+    #[arg(hide_short_help = true, long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "random", value_parser = values::seed)]
+    pub shuf: Option<u64>,
 }
 
 /// A word that begins a list.

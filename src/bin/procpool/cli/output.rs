@@ -44,11 +44,6 @@ pub struct OutputOptions {
     #[arg(long)]
     pub stream: bool,
 
-    /// Print results in input order (this is the default)
-    // Nothing reads it: it exists for compatibility with xargs and GNU parallel.
-    #[arg(hide_short_help = true, short = 'k', long, conflicts_with = "stream")]
-    pub keep_order: bool,
-
     #[command(flatten)]
     pub storage: StorageOptions,
 

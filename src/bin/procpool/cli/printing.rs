@@ -30,9 +30,14 @@ pub struct LineOptions {
     pub newline: bool,
 }
 
-/// Where results wait.
+/// The order of results, and where they wait.
 #[derive(Debug, Args)]
 pub struct StorageOptions {
+    /// Print results in input order (this is the default)
+    // Nothing reads it: it exists for compatibility with xargs and GNU parallel.
+    #[arg(hide_short_help = true, short = 'k', long, conflicts_with = "stream")]
+    pub keep_order: bool,
+
     /// Memory for results that wait for their turn
     ///
     /// In bytes, or with a suffix K, M or G (powers of 1024). Further results go to a temporary file in

@@ -77,7 +77,7 @@ impl Plan {
             Consumers { shape, route: &route, limits: &limits, has_journal: journal.is_some() };
         let default_delimiter = if options.input.null { 0 } else { b'\n' };
         let total = template.as_ref().and_then(|template| template.total().cloned());
-        let whole = Whole::new(options.input.shuf, total);
+        let whole = Whole::new(options.input.lists.shuf, total);
         let reader = Reader {
             sources,
             bundles: may_bundle(options, &protocol, &form, &consumers),

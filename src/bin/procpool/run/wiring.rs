@@ -72,7 +72,7 @@ pub fn run(mut options: Options, early: Option<Early>, server: Option<Visit>) ->
     let size = Size::of(&plan.reader.route, options.workers.max_procs).with_hosts(hosts.as_ref());
     builders::allow_descriptors(size.with_room(&options).all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
-    check_whole(&plan, &outputs, hosts.is_some())?;
+    check_whole(&plan, &options, &outputs, hosts.is_some())?;
     check_input(&options, &plan.reader, &outputs, &console)?;
     plan.reader.rest.clone_from(&outputs.rest);
     let journal = open_journal(&mut plan, &console)?;
@@ -135,10 +135,25 @@ fn choose_temporary_folder(options: &Options) -> Result<(), Misuse> {
 }
 
 /// Checks that what needs all of the input can be had.
-fn check_whole(plan: &Plan, outputs: &Outputs, has_hosts: bool) -> Result<(), Misuse> {
+fn check_whole(
+    plan: &Plan,
+    options: &Options,
+    outputs: &Outputs,
+    has_hosts: bool,
+) -> Result<(), Misuse> {
     let whole = &plan.reader.whole;
-    if whole.total.is_some() && has_hosts {
-        return Err("{total} is not known on other hosts: leave it out, or leave out -S".into());
+    if whole.total.is_some() && (has_hosts || options.queue.role().is_some()) {
+        return Err("{total} is not known to other machines: leave it out".into());
+    }
+    if whole.shuffle.is_some() && options.queue.from.is_some() {
+        return Err(
+            "--shuf is for lines, and --from takes jobs from a queue: leave out one of them".into(),
+        );
+    }
+    if whole.shuffle.is_some() && matches!(plan.reader.form, Form::Blocks(_)) {
+        return Err("--shuf is for lines that are jobs, and --block makes one job of many: leave out one of \
+                    them, or write shuf | procpool --block …"
+            .into());
     }
     if whole.shuffle.is_some() && outputs.rest.is_some() {
         return Err(
