@@ -17,7 +17,7 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--after-request'; Text = 'Send TEXT after each request, to make the program print an end (raw, jsonrpc)'; Kind = 'free'; Words = @() }
         @{ Name = '--banner'; Text = 'Drop what each new worker prints first: N messages, or all up to TEXT'; Kind = 'free'; Words = @() }
         @{ Name = '--fail-on'; Text = 'A result with TEXT is a failure; may be repeated'; Kind = 'free'; Words = @() }
-        @{ Name = '--pty'; Text = 'Give the worker a terminal for its stdout'; Kind = 'none'; Words = @() }
+        @{ Name = '--pty'; Text = 'Give the worker, or each command, a pseudo-terminal to write to'; Kind = 'none'; Words = @() }
         @{ Name = '--route'; Text = 'Send jobs with equal KEYs to the same worker'; Kind = 'free'; Words = @() }
         @{ Name = '--init'; Text = 'Send each new worker this job line first; may be repeated'; Kind = 'free'; Words = @() }
         @{ Name = '--notify'; Text = 'Send each new worker this message, which has no reply (jsonrpc, raw)'; Kind = 'free'; Words = @() }
@@ -41,14 +41,18 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--ruby'; Text = 'As --python, in Ruby: x, args and cmd'; Kind = 'file'; Words = @() }
         @{ Name = '--sh'; Text = 'As --python, in sh: "$@" are the args, and the output is the result'; Kind = 'file'; Words = @() }
         @{ Name = '--setup'; Text = 'Run CODE once in each process before its first job; may be repeated'; Kind = 'free'; Words = @() }
-        @{ Name = '--shell'; Text = 'Run COMMAND with sh -c; placeholders are passed safely as arguments'; Kind = 'none'; Words = @() }
+        @{ Name = '--shell'; Text = 'Run COMMAND with sh -c, or bash or zsh; placeholders are passed safely as arguments'; Kind = 'free'; Words = @() }
         @{ Name = '-I'; Text = 'Use STR as the only placeholder in COMMAND, instead of braces'; Kind = 'free'; Words = @() }
         @{ Name = '--replace'; Text = 'Use STR as the only placeholder in COMMAND, instead of braces'; Kind = 'free'; Words = @() }
         @{ Name = '--stdin'; Text = 'Write the args to the stdin of COMMAND, one per line'; Kind = 'none'; Words = @() }
         @{ Name = '--env'; Text = 'Set a variable for COMMAND or the workers; VALUE may have placeholders'; Kind = 'free'; Words = @() }
+        @{ Name = '--env-only'; Text = 'Give jobs no variables but NAMEs, PATH and HOME; LC_*: all that begin so'; Kind = 'free'; Words = @() }
+        @{ Name = '--env-all'; Text = 'Give jobs all variables (this is the default); it undoes an --env-only before it'; Kind = 'none'; Words = @() }
         @{ Name = '--cwd'; Text = 'Run COMMAND or the workers in DIR, which may have placeholders'; Kind = 'file'; Words = @() }
         @{ Name = '--cpu-affinity'; Text = 'Give each slot CPUs of its own'; Kind = 'none'; Words = @() }
         @{ Name = '--dry-run'; Text = 'Print each command, quoted for a shell, instead of running it'; Kind = 'none'; Words = @() }
+        @{ Name = '-o'; Text = 'Give the terminal to each job, one job at a time: editors, rm -i, ssh'; Kind = 'none'; Words = @() }
+        @{ Name = '--tty'; Text = 'Give the terminal to each job, one job at a time: editors, rm -i, ssh'; Kind = 'none'; Words = @() }
         @{ Name = '-p'; Text = 'Ask on the terminal before each command'; Kind = 'none'; Words = @() }
         @{ Name = '--confirm'; Text = 'Ask on the terminal before each command'; Kind = 'none'; Words = @() }
         @{ Name = '-S'; Text = 'Run the jobs on these machines: 2/alpha,user@beta,:'; Kind = 'free'; Words = @() }
@@ -59,6 +63,15 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--slurm'; Text = 'Run the jobs on the nodes of the Slurm allocation that procpool runs in'; Kind = 'none'; Words = @() }
         @{ Name = '--host-timeout'; Text = 'Give up a host that gives no sign of life for TIME'; Kind = 'free'; Words = @() }
         @{ Name = '--no-rerun'; Text = 'Let a job that was running on a lost host fail as lost; do not run it again'; Kind = 'none'; Words = @() }
+        @{ Name = '--semaphore'; Text = 'Run COMMAND when fewer than -j N others of this NAME run, in the background'; Kind = 'free'; Words = @() }
+        @{ Name = '--fg'; Text = 'With --semaphore, wait for the end of COMMAND, and end with its exit status'; Kind = 'none'; Words = @() }
+        @{ Name = '--wait'; Text = 'With --semaphore, wait until no command of this NAME runs; needs no COMMAND'; Kind = 'none'; Words = @() }
+        @{ Name = '--semaphore-timeout'; Text = 'With --semaphore, wait no longer than TIME for a place, and run COMMAND anyway; -TIME: give up'; Kind = 'free'; Words = @() }
+        @{ Name = '--serve'; Text = 'Keep the workers behind the Unix socket SOCKET, for other calls of procpool'; Kind = 'file'; Words = @() }
+        @{ Name = '--connect'; Text = 'Run the jobs at the server at SOCKET'; Kind = 'file'; Words = @() }
+        @{ Name = '--keep'; Text = 'Keep the workers for TIME after this call, for the next call like it'; Kind = 'free'; Words = @() }
+        @{ Name = '--status'; Text = 'Print the status of the server at SOCKET as JSON, or with --format prometheus'; Kind = 'file'; Words = @() }
+        @{ Name = '--stop'; Text = 'End the server at SOCKET when its present callers have finished, and wait for that'; Kind = 'file'; Words = @() }
         @{ Name = '--delay'; Text = 'Wait TIME after the start of each job'; Kind = 'free'; Words = @() }
         @{ Name = '--rate'; Text = 'Start at most N jobs per unit of time: 10/s, 100/m, 1000/h'; Kind = 'word'; Words = @('1/s', '10/s', '100/m', '1000/h') }
         @{ Name = '--max-load'; Text = 'Start no job while the load average is above N'; Kind = 'free'; Words = @() }
@@ -67,30 +80,45 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '-a'; Text = 'Read jobs from FILE instead of stdin (-: stdin); may be repeated'; Kind = 'file'; Words = @() }
         @{ Name = '--arg-file'; Text = 'Read jobs from FILE instead of stdin (-: stdin); may be repeated'; Kind = 'file'; Words = @() }
         @{ Name = '--input'; Text = 'Format of the input lines'; Kind = 'word'; Words = @('lines', 'json', 'csv', 'tsv', 'base64') }
+        @{ Name = '-C'; Text = 'Split each line into args at CHAR or at matches of REGEX'; Kind = 'free'; Words = @() }
+        @{ Name = '--colsep'; Text = 'Split each line into args at CHAR or at matches of REGEX'; Kind = 'free'; Words = @() }
         @{ Name = '--header'; Text = 'The first line names the columns: use {name} for one'; Kind = 'none'; Words = @() }
         @{ Name = '-n'; Text = 'Make one job of N lines; max: as many as a command can take'; Kind = 'word'; Words = @('max') }
         @{ Name = '--max-args'; Text = 'Make one job of N lines; max: as many as a command can take'; Kind = 'word'; Words = @('max') }
+        @{ Name = '--block'; Text = 'Make one job of whole records of up to SIZE bytes; -N: N jobs per slot'; Kind = 'free'; Words = @() }
+        @{ Name = '--recend'; Text = 'With --block, records end with TEXT, which may have \\n, \\t, \\0, \\xHH'; Kind = 'free'; Words = @() }
+        @{ Name = '--recstart'; Text = 'With --block, records begin with TEXT'; Kind = 'free'; Words = @() }
         @{ Name = '-r'; Text = 'Run nothing if there is no input (this is the default)'; Kind = 'none'; Words = @() }
         @{ Name = '--no-run-if-empty'; Text = 'Run nothing if there is no input (this is the default)'; Kind = 'none'; Words = @() }
         @{ Name = '-d'; Text = 'Lines end with CHAR instead of a newline: a byte, or \n, \r, \t, \0, \xHH'; Kind = 'free'; Words = @() }
         @{ Name = '--delimiter'; Text = 'Lines end with CHAR instead of a newline: a byte, or \n, \r, \t, \0, \xHH'; Kind = 'free'; Words = @() }
         @{ Name = '-0'; Text = 'Lines end with a NUL byte instead of a newline'; Kind = 'none'; Words = @() }
         @{ Name = '--null'; Text = 'Lines end with a NUL byte instead of a newline'; Kind = 'none'; Words = @() }
+        @{ Name = '--link'; Text = 'Pair the lists after ::: and :::: instead of combining them'; Kind = 'none'; Words = @() }
+        @{ Name = '--arg-sep'; Text = 'Use STR instead of ::: before a list'; Kind = 'free'; Words = @() }
+        @{ Name = '--arg-file-sep'; Text = 'Use STR instead of :::: before files of args'; Kind = 'free'; Words = @() }
+        @{ Name = '--shuf'; Text = 'Take the lines in random order; SEED, a number, makes it repeatable'; Kind = 'free'; Words = @() }
         @{ Name = '--max-line'; Text = 'Size limit of an input line'; Kind = 'free'; Words = @() }
-        @{ Name = '--format'; Text = 'Format of results: record (default with a worker), value, text (otherwise), base64'; Kind = 'word'; Words = @('record', 'value', 'text', 'base64') }
+        @{ Name = '--format'; Text = 'Format of results: record (default with a worker), value, text (otherwise), base64'; Kind = 'word'; Words = @('record', 'value', 'text', 'prometheus', 'base64') }
         @{ Name = '--tag'; Text = 'Start each line with the args of its job and a tab'; Kind = 'none'; Words = @() }
+        @{ Name = '--tag-string'; Text = 'Start each line with TEXT and a tab; TEXT may have placeholders'; Kind = 'free'; Words = @() }
+        @{ Name = '--newline'; Text = 'Add a newline to the output of a job that does not end with one'; Kind = 'none'; Words = @() }
         @{ Name = '--live'; Text = 'Print a job''s output while it runs, as soon as its turn comes'; Kind = 'none'; Words = @() }
         @{ Name = '--detail'; Text = 'Add seq, cmd, args, slot, pid, attempt, start and seconds to records'; Kind = 'none'; Words = @() }
         @{ Name = '--stream'; Text = 'Print each result as its job finishes, not in input order'; Kind = 'none'; Words = @() }
         @{ Name = '-k'; Text = 'Print results in input order (this is the default)'; Kind = 'none'; Words = @() }
         @{ Name = '--keep-order'; Text = 'Print results in input order (this is the default)'; Kind = 'none'; Words = @() }
         @{ Name = '--buffer'; Text = 'Memory for results that wait for their turn'; Kind = 'free'; Words = @() }
+        @{ Name = '--tmpdir'; Text = 'Make temporary files in DIR [default: TMPDIR, or /tmp]'; Kind = 'file'; Words = @() }
         @{ Name = '--summary'; Text = 'Print totals, failures and durations at the end'; Kind = 'none'; Words = @() }
         @{ Name = '--report'; Text = 'Write a report at the end: FILE.html, .json, .xml (JUnit), .md'; Kind = 'file'; Words = @() }
         @{ Name = '--trace'; Text = 'Write a timeline of all jobs to FILE, for Perfetto or chrome://tracing'; Kind = 'file'; Words = @() }
         @{ Name = '--results'; Text = 'Keep the output and the record of each job in a folder of its own in DIR'; Kind = 'file'; Words = @() }
         @{ Name = '--joblog'; Text = 'Log each finished job to FILE, as GNU parallel does'; Kind = 'file'; Words = @() }
         @{ Name = '--progress'; Text = 'Show how far the run is: auto, never, line, full'; Kind = 'word'; Words = @('auto', 'never', 'line', 'full') }
+        @{ Name = '--bar'; Text = 'Show the progress on a terminal, as --progress line does; GNU parallel''s name'; Kind = 'none'; Words = @() }
+        @{ Name = '--eta'; Text = 'Show the progress on a terminal, as --bar does'; Kind = 'none'; Words = @() }
+        @{ Name = '--no-notice'; Text = 'Do nothing, since procpool prints no notice; GNU parallel''s name'; Kind = 'none'; Words = @() }
         @{ Name = '--color'; Text = 'Use colors in messages: auto, always or never'; Kind = 'word'; Words = @('auto', 'always', 'never') }
         @{ Name = '--timeout'; Text = 'End a job that takes longer, with its processes; the job fails'; Kind = 'word'; Words = @('10s', '1m', '10m', '1h', '300%') }
         @{ Name = '--silence'; Text = 'End a job whose worker or command prints nothing for TIME'; Kind = 'free'; Words = @() }
@@ -98,6 +126,8 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--slow'; Text = 'Report a job that runs for longer, while it runs; 0 or never: don''t'; Kind = 'free'; Words = @() }
         @{ Name = '--retries'; Text = 'Try a failed job again, up to N times'; Kind = 'free'; Words = @() }
         @{ Name = '--retry-on'; Text = 'Failures after which a job is tried again'; Kind = 'list'; Words = @('error', 'exit', 'crash', 'timeout', 'protocol', 'spawn', 'memory') }
+        @{ Name = '--ok-exit'; Text = 'Let these exit statuses of a command be a success, besides 0: 1, or 1,3-5'; Kind = 'free'; Words = @() }
+        @{ Name = '--no-retry-exit'; Text = 'Do not try a job again whose command had one of these exit statuses'; Kind = 'free'; Words = @() }
         @{ Name = '--retry-delay'; Text = 'Wait before the second attempt of a job'; Kind = 'free'; Words = @() }
         @{ Name = '--failed'; Text = 'Write the input lines of failed jobs to FILE, to run them again'; Kind = 'file'; Words = @() }
         @{ Name = '--grace'; Text = 'Time that a process has to end before it is killed'; Kind = 'free'; Words = @() }
@@ -106,10 +136,22 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--journal'; Text = 'Record the outcome of each job in FILE, so that you can resume the run'; Kind = 'file'; Words = @() }
         @{ Name = '--resume'; Text = 'Continue the run of the journal: print what succeeded, run the rest'; Kind = 'none'; Words = @() }
         @{ Name = '--fsync'; Text = 'Write each record to the disk before its result is printed'; Kind = 'none'; Words = @() }
+        @{ Name = '--to'; Text = 'Submit each line of the input as a job to a queue: nats://HOST:PORT/NAME'; Kind = 'free'; Words = @() }
+        @{ Name = '--from'; Text = 'Run the jobs of a queue here, with a worker, code or a COMMAND, on as many machines as you like'; Kind = 'free'; Words = @() }
+        @{ Name = '--via'; Text = 'Submit jobs to a queue and print their results, as if they had run here'; Kind = 'free'; Words = @() }
+        @{ Name = '--dead'; Text = 'Print the failed jobs of a queue, as a line of JSON each'; Kind = 'free'; Words = @() }
+        @{ Name = '--run'; Text = 'Name the run, so that it can be repeated: what it has submitted is not submitted again'; Kind = 'free'; Words = @() }
+        @{ Name = '--drain'; Text = 'End when the queue is empty'; Kind = 'none'; Words = @() }
+        @{ Name = '--queue-limit'; Text = 'Submit no more than N jobs ahead of the machines that run them'; Kind = 'free'; Words = @() }
+        @{ Name = '--ack-wait'; Text = 'Give the jobs of a machine to others when it has been silent for TIME'; Kind = 'free'; Words = @() }
+        @{ Name = '--replicas'; Text = 'Keep each message on N servers of a cluster'; Kind = 'free'; Words = @() }
+        @{ Name = '--queue-timeout'; Text = 'Give up a queue that can''t be reached for TIME'; Kind = 'free'; Words = @() }
         @{ Name = '-h'; Text = 'Print help (-h: one screen; --help: everything)'; Kind = 'none'; Words = @() }
         @{ Name = '--help'; Text = 'Print help (-h: one screen; --help: everything)'; Kind = 'none'; Words = @() }
         @{ Name = '-V'; Text = 'Print the version'; Kind = 'none'; Words = @() }
         @{ Name = '--version'; Text = 'Print the version'; Kind = 'none'; Words = @() }
+        @{ Name = '--profile'; Text = 'Use the options of a profile: NAME in ~/.config/procpool/config; may be repeated'; Kind = 'free'; Words = @() }
+        @{ Name = '--show-options'; Text = 'Print each option in force and where it comes from, instead of a run'; Kind = 'none'; Words = @() }
         @{ Name = '--doctor'; Text = 'Print what procpool finds on this machine: limits, interpreters, terminal'; Kind = 'none'; Words = @() }
         @{ Name = '--example-worker'; Text = 'Print a worker to start from, in LANG'; Kind = 'word'; Words = @('python', 'node', 'perl', 'ruby', 'sh', 'rust') }
         @{ Name = '--generate'; Text = 'Print the man page, or the completions for a shell'; Kind = 'word'; Words = @('man', 'bash', 'zsh', 'fish', 'powershell') }

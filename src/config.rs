@@ -2,8 +2,9 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -12,6 +13,8 @@ use crate::command::Commands;
 use crate::job::{Job, Kind};
 use crate::process::CpuShare;
 use crate::protocol::Protocol;
+use crate::util::exit_set::ExitSet;
+use crate::util::lock::lock;
 
 /// The settings of a pool. [`crate::Builder`] makes them.
 #[derive(Clone)]
@@ -125,12 +128,16 @@ pub(crate) struct FailureConfig {
     pub(crate) retries: u32,
     /// The failures after which a job may be tried again.
     pub(crate) retry_on: Vec<Kind>,
+    /// The exit statuses of commands that are not tried again.
+    pub(crate) no_retry_exit: ExitSet,
     /// How long a job waits before its second try, about; twice as long before each further one.
     pub(crate) retry_delay: Duration,
     /// How long a worker may take to start: to read its first request.
     pub(crate) start_timeout: Option<Duration>,
     /// The pool gives up after this many start-up failures in a row; 0: never.
     pub(crate) start_limit: u32,
+    /// After that, a pool with a sink takes jobs again. Pools without a sink always do.
+    pub(crate) goes_on: bool,
 }
 
 impl fmt::Debug for Config {
@@ -227,9 +234,11 @@ impl Default for FailureConfig {
             max_memory: None,
             retries: 0,
             retry_on: vec![Kind::Error, Kind::Exit, Kind::Crash, Kind::Timeout, Kind::Protocol],
+            no_retry_exit: ExitSet::default(),
             retry_delay: Duration::from_millis(100),
             start_timeout: Some(Duration::from_secs(300)),
             start_limit: 5,
+            goes_on: false,
         }
     }
 }
@@ -261,10 +270,15 @@ impl Hosts {
     pub(crate) fn count(&self) -> usize {
         self.hosts.len() + usize::from(self.local_slots > 0)
     }
+
+    /// Whether a server on this machine runs the jobs. It is no other machine to the user.
+    pub(crate) fn is_server(&self) -> bool {
+        self.hosts.iter().any(|host| host.line.is_some())
+    }
 }
 
 /// Another machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Host {
     /// Its name.
     pub name: String,
@@ -275,6 +289,30 @@ pub struct Host {
     pub launcher: Vec<OsString>,
     /// The words of a command that is run here before the first connection; none: nothing is.
     pub before: Vec<OsString>,
+    /// The connection to a server on this machine: nothing is launched.
+    pub line: Option<ServerLine>,
+}
+
+/// A connection to a server that is open already. It is used once.
+#[derive(Clone)]
+pub struct ServerLine(Arc<Mutex<Option<(OwnedFd, Vec<u8>)>>>);
+
+impl ServerLine {
+    /// A connected socket, and the bytes that have come after the greeting.
+    pub fn new(socket: OwnedFd, bytes: Vec<u8>) -> Self {
+        Self(Arc::new(Mutex::new(Some((socket, bytes)))))
+    }
+
+    /// Takes the socket, and the bytes that have come over it.
+    pub(crate) fn take(&self) -> Option<(OwnedFd, Vec<u8>)> {
+        lock(&self.0).take()
+    }
+}
+
+impl fmt::Debug for ServerLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ServerLine")
+    }
 }
 
 /// How long a job may take. A [`Duration`] turns into [`Timeout::Time`].

@@ -244,6 +244,8 @@ mod output;
 mod pool;
 mod process;
 mod protocol;
+#[cfg(feature = "unstable-engine")]
+mod server;
 mod util;
 mod worker;
 
@@ -269,13 +271,13 @@ pub use protocol::Protocol;
 pub mod engine {
     pub use crate::agent::{AgentEnd, AgentPool, AgentTask, run_agent};
     pub use crate::command::Commands;
-    pub use crate::config::{Depth, Host, Hosts, Init, Limits, THIS_HOST};
+    pub use crate::config::{Depth, Host, Hosts, Init, Limits, ServerLine, THIS_HOST};
     pub use crate::input::job_lines::{InitError, parse_init};
     pub use crate::interpreter::{CodeError, CodeFileError, Language};
     pub use crate::job::naming::name;
     pub use crate::job::printed::{Capture, Printed, Spool};
     pub use crate::job::{
-        Closed, Done, Feed, Job, Place, Run, Sink, Value, Watcher, Why, WorkerEnd,
+        Block, Closed, Done, Feed, Job, Place, Run, Sink, Value, Watcher, Why, WorkerEnd,
     };
     pub use crate::pool::gates::Gate;
     pub use crate::pool::gates::memory::{FreeMemory, free_memory};
@@ -283,12 +285,18 @@ pub mod engine {
     pub use crate::pool::underway::Underway;
     pub use crate::process::lookup::{ProgramError, check as check_program, is_shell_word, locate};
     pub use crate::protocol::ReplyMessagesError;
+    pub use crate::server::client::Visit;
+    pub use crate::server::socket::{ServerSocket, SocketError};
+    pub use crate::server::switchboard::Switchboard;
+    pub use crate::server::{ServedPool, Server, ServerSettings};
     pub use crate::util::duration::{DurationError, parse_duration};
+    pub use crate::util::exit_set::{ExitSet, ExitSetError};
     pub use crate::util::files;
     pub use crate::util::histogram::Durations;
     pub use crate::util::json::Json;
     pub use crate::util::setting::{Setting, name_settings};
     pub use crate::util::similar::similar;
+    pub use crate::util::temporary::{set_temporary_folder, temporary_folder};
     pub use crate::util::text::{printable, printable_bytes};
     pub use crate::{BuildError, Builder, Code, Failure, Kind, Pool, Protocol, Timeout};
 

@@ -89,6 +89,6 @@ fn take(
 fn template() -> Template {
     let (names, env) = (Names::None, Vec::new());
     let settings =
-        TemplateSettings { shell: false, replace: None, names, stdin: false, env, cwd: None };
+        TemplateSettings { shell: None, replace: None, names, stdin: false, env, cwd: None };
     Template::new(&["resize".into()], &settings).expect("a command")
 }

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use procpool::engine::command::{Args, Command, Names, Template, TemplateSettings, command_line};
+use procpool::engine::command::{
+    Args, Command, Names, Shell, Template, TemplateSettings, command_line,
+};
 
 use super::choice;
 
@@ -36,23 +38,24 @@ pub fn check(data: &[u8]) {
     let _ = template.check_names(&names);
     let Ok(command) = template.fill(&args, 7, 3) else { return };
     check_line(&command);
-    match settings.shell {
-        true => {
+    match &settings.shell {
+        Some(shell) => {
             // Another job with as many args has the same text.
             let other = Args { words: vec![b"'\"$(x)"[..].into(); args.words.len()], ..args };
             let other = template.fill(&other, 7, 3).expect("it was filled before");
             assert_eq!(command.argv[..3], other.argv[..3]);
-            assert_eq!(command.argv[..2], ["sh", "-c"]);
+            assert_eq!(command.argv[..2], [shell.program(), OsStr::new("-c")]);
         }
-        false => check_words(&settings, &words, &args, &command),
+        None => check_words(&settings, &words, &args, &command),
     }
 }
 
 fn settings(how: u8, words: &[&[u8]]) -> TemplateSettings {
     let is = |bit: u8| how >> bit & 1 == 1;
     let first = OsStr::from_bytes(words[0]);
+    let shell = ["sh", "bash", "zsh", "sh"][usize::from(how >> 6)];
     TemplateSettings {
-        shell: is(0),
+        shell: Shell::named(OsStr::new(shell)).filter(|_| is(0)),
         replace: is(1).then(|| b"@@".to_vec()),
         names: if is(2) { Names::Any } else { Names::None },
         stdin: is(3),

@@ -1,15 +1,14 @@
 //! The messages of an agent. The thread that has a message writes it, as far as the stream takes it. Another
 //! thread writes the rest, and gives a sign of life while nobody speaks. Slots wait while too much is unwritten.
 
+use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use super::cpus;
 use crate::link::from_agent::FromAgent;
-use crate::link::greeting::greeting;
 use crate::link::outgoing::Outgoing;
 use crate::process::{PipeCopy, Transfer, Wake};
 use crate::util::lock::{lock, wait};
@@ -24,8 +23,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const MOST_ROUNDS: usize = 4;
 
 /// The messages that are not written yet.
-#[derive(Debug)]
-pub(super) struct LinkOutbox {
+pub(crate) struct LinkOutbox {
     state: Mutex<LinkOutboxState>,
     pipe: PipeCopy,
     /// Notified when the thread has something to do.
@@ -33,7 +31,15 @@ pub(super) struct LinkOutbox {
     /// Notified when there is room again.
     room: Condvar,
     /// Notified when all is written and nothing follows, or nobody reads.
-    pub(super) end: Wake,
+    pub(crate) end: Wake,
+    /// Called when there is room again after [`LinkOutbox::lacks_room`] said that there is none.
+    on_room: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl fmt::Debug for LinkOutbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkOutbox").field("state", &self.state).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -47,6 +53,8 @@ struct LinkOutboxState {
     is_blocked: bool,
     /// How many slots wait for room.
     waiting: usize,
+    /// Somebody is told when there is room.
+    is_room_wanted: bool,
     /// Nothing follows.
     is_last: bool,
     /// All is written, or nobody reads.
@@ -54,19 +62,20 @@ struct LinkOutboxState {
 }
 
 impl LinkOutbox {
-    /// Begins with the greeting.
+    /// Begins with these bytes.
     ///
     /// # Errors
     /// No thread could be started, or the stream is none.
-    pub(super) fn start(output: OwnedFd) -> io::Result<Arc<Self>> {
+    pub(crate) fn start(output: OwnedFd, first: &[u8]) -> io::Result<Arc<Self>> {
         let mut outgoing = Outgoing::new();
-        outgoing.end().extend_from_slice(&greeting(cpus::count()));
+        outgoing.end().extend_from_slice(first);
         let state = LinkOutboxState {
             outgoing,
             pause: FIRST_PAUSE,
             is_writing: false,
             is_blocked: false,
             waiting: 0,
+            is_room_wanted: false,
             is_last: false,
             is_over: false,
         };
@@ -76,6 +85,7 @@ impl LinkOutbox {
             work: Condvar::new(),
             room: Condvar::new(),
             end: Wake::new()?,
+            on_room: OnceLock::new(),
         });
         outbox.flush();
         let writer = Arc::clone(&outbox);
@@ -84,18 +94,18 @@ impl LinkOutbox {
     }
 
     /// Says something now.
-    pub(super) fn say(&self, message: &FromAgent<'_>) {
+    pub(crate) fn say(&self, message: &FromAgent<'_>) {
         self.add(message);
         self.flush();
     }
 
     /// Says something soon: [`LinkOutbox::flush`] follows.
-    pub(super) fn add(&self, message: &FromAgent<'_>) {
+    pub(crate) fn add(&self, message: &FromAgent<'_>) {
         message.put(lock(&self.state).outgoing.end());
     }
 
     /// Says all that was added.
-    pub(super) fn flush(&self) {
+    pub(crate) fn flush(&self) {
         let state = lock(&self.state);
         if !state.is_writing && !state.is_blocked && !state.outgoing.is_empty() {
             drop(self.write(state));
@@ -103,7 +113,10 @@ impl LinkOutbox {
     }
 
     /// Waits until there is room. Only those wait who could as well wait for the reader of stdout.
-    pub(super) fn wait_for_room(&self) {
+    pub(crate) fn wait_for_room(&self) {
+        if self.on_room.get().is_some() {
+            return;
+        }
         let mut state = lock(&self.state);
         while state.outgoing.len() >= MOST_BYTES && !state.is_over {
             if !state.is_writing && !state.is_blocked {
@@ -116,18 +129,31 @@ impl LinkOutbox {
         }
     }
 
+    /// Calls this from now on when there is room again, and never waits for room: the caller of
+    /// [`LinkOutbox::lacks_room`] sees to it that few messages come.
+    pub(crate) fn never_wait(&self, on_room: impl Fn() + Send + Sync + 'static) {
+        let _ = self.on_room.set(Box::new(on_room));
+    }
+
+    /// Whether there is no room. The first time, it will be told when there is.
+    pub(crate) fn lacks_room(&self) -> bool {
+        let mut state = lock(&self.state);
+        let lacks = state.outgoing.len() >= MOST_BYTES && !state.is_over;
+        lacks && !std::mem::replace(&mut state.is_room_wanted, true)
+    }
+
     /// Whether there is room.
-    pub(super) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         lock(&self.state).outgoing.len() < MOST_BYTES
     }
 
-    pub(super) fn set_pause(&self, pause: Duration) {
+    pub(crate) fn set_pause(&self, pause: Duration) {
         lock(&self.state).pause = pause;
         self.work.notify_one();
     }
 
     /// Says the last thing.
-    pub(super) fn say_last(&self, message: &FromAgent<'_>) {
+    pub(crate) fn say_last(&self, message: &FromAgent<'_>) {
         let mut state = lock(&self.state);
         message.put(state.outgoing.end());
         state.is_last = true;
@@ -136,7 +162,7 @@ impl LinkOutbox {
     }
 
     /// Whether all is written, or nobody reads.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         lock(&self.state).is_over
     }
 
@@ -168,7 +194,7 @@ impl LinkOutbox {
         if state.waiting > 0 {
             self.room.notify_all();
         }
-        if state.is_blocked || state.is_last || state.is_over {
+        if state.is_blocked || state.is_last || state.is_over || state.is_room_wanted {
             self.work.notify_one();
         }
         state
@@ -191,7 +217,12 @@ impl LinkOutbox {
     fn attend(&self) {
         let mut state = lock(&self.state);
         while !state.is_over {
-            if state.is_writing {
+            if state.is_room_wanted && state.outgoing.len() < MOST_BYTES / 2 {
+                state.is_room_wanted = false;
+                drop(state);
+                self.on_room.get().into_iter().for_each(|on_room| on_room());
+                state = lock(&self.state);
+            } else if state.is_writing {
                 state = wait(&self.work, state);
             } else if state.is_blocked {
                 drop(state);

@@ -16,16 +16,27 @@ const PIECE: usize = 64 << 10;
 
 /// Reports to the coordinator.
 #[derive(Debug)]
-pub(super) struct LinkReporter {
-    pub(super) outbox: Arc<LinkOutbox>,
+pub(crate) struct LinkReporter {
+    pub(crate) outbox: Arc<LinkOutbox>,
     /// A job that could not be started has not failed: no worker starts here.
-    pub(super) has_workers: AtomicBool,
+    pub(crate) has_workers: AtomicBool,
+    /// The coordinator's numbers are lower than those in the pool by this.
+    pub(crate) before: u64,
 }
 
 impl LinkReporter {
+    pub(crate) fn new(outbox: Arc<LinkOutbox>, before: u64) -> Self {
+        Self { outbox, has_workers: AtomicBool::new(true), before }
+    }
+
+    fn number_of(&self, job: &Job) -> u64 {
+        job.seq - self.before
+    }
+
     /// A job or a bundle of jobs will not be run here.
-    pub(super) fn give_back(&self, job: &Job) {
-        self.outbox.say(&FromAgent::Returned { seq: job.seq, count: job.count() as u64 });
+    pub(crate) fn give_back(&self, job: &Job) {
+        self.outbox
+            .say(&FromAgent::Returned { seq: self.number_of(job), count: job.count() as u64 });
     }
 
     fn send_printed(&self, seq: u64, capture: &Capture, is_stderr: bool) {
@@ -54,7 +65,7 @@ impl LinkReporter {
 
 impl Sink for LinkReporter {
     fn deliver(&self, done: &Done<'_>) {
-        let seq = done.job.seq;
+        let seq = self.number_of(done.job);
         let is_unstarted = done.outcome.is_err_and(|failure| failure.kind == Kind::Spawn);
         if is_unstarted && self.has_workers.load(Ordering::Relaxed) {
             return self.give_back(done.job);
@@ -86,7 +97,7 @@ impl Sink for LinkReporter {
 
     fn texts(&self, seq: u64, count: u64, texts: &[u8]) {
         self.outbox.wait_for_room();
-        self.outbox.add(&FromAgent::Texts { seq, count, texts });
+        self.outbox.add(&FromAgent::Texts { seq: seq - self.before, count, texts });
     }
 
     fn proved(&self, number: u64) {
@@ -106,7 +117,7 @@ impl Sink for LinkReporter {
     fn lines(&self, job: &Job, out: &[u8], err: &[u8]) -> bool {
         let has_room = self.outbox.has_room();
         if has_room {
-            self.outbox.say(&FromAgent::Lines { seq: job.seq, out, err });
+            self.outbox.say(&FromAgent::Lines { seq: self.number_of(job), out, err });
         }
         has_room
     }
@@ -116,7 +127,7 @@ impl Sink for LinkReporter {
     }
 
     fn begun(&self, slot: usize, job: &Job) {
-        let (seq, count) = (job.seq, job.count() as u64);
+        let (seq, count) = (self.number_of(job), job.count() as u64);
         self.outbox.add(&FromAgent::Begun { slot: slot as u64, seq, count });
     }
 

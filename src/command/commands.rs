@@ -9,6 +9,7 @@ use super::line::{Command, command_line, quote};
 use super::placeholder::{Names, TemplateSettings};
 use super::template::Template;
 use crate::job::Job;
+use crate::util::exit_set::ExitSet;
 use crate::util::json::error_text;
 
 /// How a pool without workers makes the command of each job.
@@ -20,12 +21,22 @@ pub struct Commands {
     pub in_jobs: bool,
     /// Args go to the command's stdin, one a line.
     pub stdin: bool,
+    /// The command has the stdin of this process.
+    pub own_stdin: bool,
+    /// The command writes to the stdout and stderr of this process.
+    pub own_output: bool,
+    /// The command has the terminal of this process, and its stdout and stderr. Only one may run at a time.
+    pub tty: bool,
+    /// The command writes to a pseudo-terminal. What it writes to stderr is a part of its stdout.
+    pub pty: bool,
     /// Nothing is run: the command line is printed instead.
     pub dry_run: bool,
     /// The watcher is asked before a command is run.
     pub confirm: bool,
     /// Lines are delivered while the command runs.
     pub live: bool,
+    /// The exit statuses of success, besides 0.
+    pub ok_exit: ExitSet,
     /// The names of the args, once the header of the input has been read.
     pub header: Arc<OnceLock<Vec<Vec<u8>>>>,
 }
@@ -37,9 +48,14 @@ impl Commands {
             template,
             in_jobs: false,
             stdin: false,
+            own_stdin: false,
+            own_output: false,
+            tty: false,
+            pty: false,
             dry_run: false,
             confirm: false,
             live: false,
+            ok_exit: ExitSet::default(),
             header: Arc::default(),
         }
     }
@@ -79,7 +95,7 @@ impl Commands {
             self.template.fill(&args, job.seq, slot)?
         };
         let mut input = Vec::new();
-        if self.stdin {
+        if self.stdin && job.block().is_none() {
             for word in args.whole.iter().chain(args.words.iter().filter(|_| args.whole.is_none()))
             {
                 input.extend_from_slice(word);
@@ -97,9 +113,13 @@ impl Commands {
     }
 
     /// A command and its stdin as they can be typed into a shell.
-    pub(crate) fn typed(&self, command: &Command, input: &[u8]) -> Vec<u8> {
+    pub(crate) fn typed(&self, job: &Job, command: &Command, input: &[u8]) -> Vec<u8> {
         let line = command_line(command);
-        if self.stdin {
+        if let Some(block) = job.block() {
+            let len = block.len();
+            let (begin, s) = (block.begin, if len == 1 { "" } else { "s" });
+            [line, format!(" # stdin: {len} byte{s}, from byte {begin} on").into_bytes()].concat()
+        } else if self.stdin {
             [b"printf %s ", quote(input).as_slice(), b" | ", &line].concat()
         } else {
             line

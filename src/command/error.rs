@@ -5,7 +5,8 @@ use std::fmt;
 use crate::util::setting::{Setting, has_names};
 
 /// The placeholders that can always be used.
-const KNOWN: &str = "{} {.} {/} {//} {/.}, {1} {1.} {1/} {1//} {1/.} and so on, {#} {%}";
+const KNOWN: &str = "{} {.} {/} {//} {/.} {..} {%.gz} {s/a/b/}, {1} {1.} {1/} {1//} {1/.} and so on, \
+     {#} {%} {%0} {total}";
 
 /// Why there is no command: its words are misused, or do not fit the args of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +55,10 @@ pub enum PlaceholderProblem {
     Foreign,
     /// Nothing has this name.
     Unknown,
+    /// The pattern of its substitution is wrong. The text says why.
+    Pattern(String),
+    /// The number of all jobs is unknown.
+    NoTotal,
     /// It counts args from 0.
     Zeroth,
     /// Its number is greater than that of the args.
@@ -123,8 +128,8 @@ impl PlaceholderProblem {
             Self::Foreign => write!(
                 f,
                 "the placeholder {spelled} is GNU parallel's, and procpool does not have it; known are \
-                 {KNOWN}; to take a name apart in another way, use a shell \
-                 (sh -c 'echo \"${{0%.gz}}\"' {{}}); {Literally}"
+                 {KNOWN}; a substitution is {{s/REGEX/TEXT/}}, the number of jobs is {{total}}, and for more there are \
+                 shells and code; {Literally}"
             ),
             Self::Unknown => write!(
                 f,
@@ -132,6 +137,15 @@ impl PlaceholderProblem {
                  {Literally}",
                 Setting::Names
             ),
+            Self::Pattern(why) => {
+                write!(f, "the pattern of the placeholder {spelled} is wrong: {why}; {Literally}")
+            }
+            Self::NoTotal => {
+                write!(
+                    f,
+                    "the placeholder {spelled} has no value here: the number of jobs is unknown"
+                )
+            }
             Self::Zeroth => {
                 write!(f, "the placeholder {spelled} has no value: args are counted from 1")
             }

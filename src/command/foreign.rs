@@ -19,11 +19,10 @@ pub(super) fn unknown(spelled: &[u8]) -> CommandError {
     CommandError::placeholder(spelled, PlaceholderProblem::Foreign)
 }
 
-/// Whether the text between braces is a placeholder that only GNU parallel has: `..`, `+/`, `%.gz`, `##`
-/// and so on. Texts of other programs are left alone: `%s`, `1..3`, `s/a/b/`.
+/// Whether the text between braces is a placeholder that only GNU parallel has: `+/`, `%%.gz`, `##`
+/// and so on. Texts of other programs are left alone: `%s`, `1..3`.
 pub(super) fn is_foreign(inner: &[u8]) -> bool {
     let Ok(inner) = std::str::from_utf8(inner) else { return false };
-    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     if inner == "##" || matches!(inner.strip_prefix('0'), Some(rest) if rest.ends_with(['#', '%']))
     {
         return true;
@@ -32,23 +31,37 @@ pub(super) fn is_foreign(inner: &[u8]) -> bool {
         return !rest.is_empty() && rest.bytes().all(|byte| b"/.".contains(&byte));
     }
     let arg = inner.trim_start_matches(|c: char| c.is_ascii_digit());
-    if let Some(rest) = arg.trim_start_matches('/').strip_prefix('%') {
-        return is_suffix(rest.trim_start_matches('%')) || rest == "0";
-    }
-    let stem = inner.strip_suffix("..").map(|stem| stem.trim_end_matches(['/', '.']));
-    stem.is_some_and(|stem| stem.is_empty() || is_digits(stem) || is_name(stem.as_bytes()))
+    let rest = arg.trim_start_matches('/').strip_prefix("%%");
+    rest.is_some_and(|rest| is_suffix(b"", rest.as_bytes()))
 }
 
-/// Whether a text is the end of a file's name, and not a format such as `.2f`.
-fn is_suffix(text: &str) -> bool {
-    let has_end =
-        text.len() > 1 && !text.contains(|c: char| c.is_whitespace() || "{}*\"'$".contains(c));
-    let digits =
-        text.strip_prefix('.').map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
-    let is_format = digits.is_some_and(|rest| {
-        rest.len() + 1 < text.len() && rest.len() == 1 && "sdiuoxXfFeEgGcaA".contains(rest)
-    });
-    has_end && text.starts_with(['.', '_']) && !is_format
+/// Whether `%` between these two texts removes an ending, and is no format such as `%.2f` or `%Y-%m`. If the name of
+/// an arg is before it, any text is an ending.
+pub(super) fn is_suffix(before: &[u8], suffix: &[u8]) -> bool {
+    let is_plain = |&byte: &u8| !byte.is_ascii_whitespace() && !b"{}*\"'$%".contains(&byte);
+    if suffix.is_empty() || !suffix.iter().all(is_plain) {
+        return false;
+    }
+    let name = before.iter().take_while(|byte| !b"/.".contains(byte)).count();
+    let (name, path) = before.split_at(name);
+    let is_arg = name.iter().all(u8::is_ascii_digit) || is_name(name);
+    let is_path = path.iter().all(|byte| b"/.".contains(byte));
+    is_arg && is_path && (!before.is_empty() || (suffix != b"0" && !is_format(suffix)))
+}
+
+/// Whether a text after `%` is a format of printf or date.
+fn is_format(text: &[u8]) -> bool {
+    if text.starts_with(b".") && !text.iter().any(u8::is_ascii_digit) {
+        return false;
+    }
+    let rest = text.iter().skip_while(|byte| b"-+#0123456789.".contains(byte));
+    let rest: Vec<u8> = rest.copied().collect();
+    match rest.as_slice() {
+        [letter] => b"sdiuoxXfFeEgGcaAp".contains(letter) || text.len() == 1,
+        [b'l' | b'h' | b'z' | b'j' | b'L', letter] => b"sdiuoxXfFeEgG".contains(letter),
+        b"lld" | b"llu" | b"llx" => true,
+        _ => false,
+    }
 }
 
 /// Whether the text between braces may be the name of a column.
@@ -65,9 +78,18 @@ mod tests {
     #[test]
     fn what_is_foreign() {
         for inner in [
-            "..", "...", "/..", "/...", "1..", "name..", "+/", "+.", "+//", "+..", "##", "%.gz",
-            "%.tar.gz", "%%.gz", "%_old", "2%.gz", "/%.gz", "%0", "0%", "0#", "00#", "%.7z",
-            "%.3gp",
+            "+/",
+            "+.",
+            "+//",
+            "+..",
+            "##",
+            "%%.gz",
+            "%%.tar.gz",
+            "1%%.gz",
+            "/%%.gz",
+            "0%",
+            "0#",
+            "00#",
         ] {
             assert!(is_foreign(inner.as_bytes()), "{inner}");
         }

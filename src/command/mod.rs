@@ -2,17 +2,23 @@
 
 mod args;
 mod commands;
+mod cut;
+mod dialect;
 mod error;
+mod evaluation;
 mod foreign;
 pub mod label;
 mod line;
 mod placeholder;
 mod script;
 mod shell;
+#[cfg(feature = "unstable-engine")]
+mod substitution;
 mod template;
 
 pub use args::Args;
 pub use commands::Commands;
+pub use dialect::Shell;
 pub use error::{CommandError, PlaceholderProblem};
 pub use line::{Command, command_line, quote};
 pub use placeholder::{Names, TemplateSettings};

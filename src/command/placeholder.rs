@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 
 use super::args::Args;
+use super::cut::Cut;
+use super::dialect::Shell;
 use super::error::{CommandError, PlaceholderProblem};
 use super::foreign::{is_foreign, is_name, no_expression, unknown};
 
@@ -20,8 +22,8 @@ pub enum Names {
 /// How the words of a template are read.
 #[derive(Clone, Debug, Default)]
 pub struct TemplateSettings {
-    /// The words are the text of a shell command.
-    pub shell: bool,
+    /// The words are the text of a command for this shell.
+    pub shell: Option<Shell>,
     /// The text that is the placeholder instead of `{}`. Then there is no other placeholder.
     pub replace: Option<Vec<u8>>,
     /// The names that placeholders may use.
@@ -46,7 +48,7 @@ pub(super) enum WordPart {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Placeholder {
     pub(super) which: PlaceholderKind,
-    pub(super) cut: PathCut,
+    pub(super) cut: Cut,
     /// Its text in the template.
     pub(super) spelled: Vec<u8>,
 }
@@ -61,16 +63,10 @@ pub(super) enum PlaceholderKind {
     NameIfPresent(Vec<u8>),
     Number,
     Slot,
-}
-
-/// Which part of a path is removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PathCut {
-    Nothing,
-    Extension,
-    Directory,
-    Base,
-    DirectoryAndExtension,
+    /// The slot, counted from 0.
+    SlotFromZero,
+    /// The number of all jobs.
+    Total,
 }
 
 /// The values of the placeholders for one job.
@@ -81,6 +77,8 @@ pub(super) struct Values<'a> {
     pub(super) slot: usize,
     /// Args up to this number are empty if the job has fewer.
     pub(super) count: usize,
+    /// The number of all jobs, once it is known.
+    pub(super) total: Option<u64>,
 }
 
 pub(super) fn places(word: &[WordPart]) -> impl Iterator<Item = &Placeholder> {
@@ -115,79 +113,45 @@ impl Placeholder {
     }
 }
 
-impl PathCut {
-    /// Splits off the longest ending that cuts. Returns the text before it, and the cut.
-    pub(super) fn of_ending(inner: &[u8]) -> (&[u8], Self) {
-        let endings: [(&[u8], Self); 4] = [
-            (b"/.", Self::DirectoryAndExtension),
-            (b"//", Self::Base),
-            (b"/", Self::Directory),
-            (b".", Self::Extension),
-        ];
-        let found =
-            endings.iter().find_map(|(ending, cut)| Some((inner.strip_suffix(*ending)?, *cut)));
-        found.unwrap_or((inner, Self::Nothing))
-    }
-
-    /// The part of a path that is left.
-    pub(super) fn apply(self, path: &[u8]) -> &[u8] {
-        match self {
-            Self::Nothing => path,
-            Self::Extension => match path.iter().rposition(|byte| b"./".contains(byte)) {
-                Some(at) if path[at] == b'.' => &path[..at],
-                _ => path,
-            },
-            Self::Directory => memchr::memrchr(b'/', path).map_or(path, |at| &path[at + 1..]),
-            Self::DirectoryAndExtension => Self::Extension.apply(Self::Directory.apply(path)),
-            Self::Base => {
-                let trimmed = without_slashes(path);
-                match memchr::memrchr(b'/', trimmed) {
-                    _ if trimmed.is_empty() && !path.is_empty() => b"/",
-                    None => b".",
-                    Some(at) => match without_slashes(&trimmed[..at]) {
-                        b"" => b"/",
-                        directory => directory,
-                    },
-                }
-            }
-        }
-    }
-}
-
-fn without_slashes(path: &[u8]) -> &[u8] {
-    let end = path.iter().rposition(|&byte| byte != b'/').map_or(0, |at| at + 1);
-    &path[..end]
-}
-
 impl<'a> Values<'a> {
     /// The values of a placeholder: one for each arg if it means all of them. `None`: it is plain text.
     pub(super) fn of(
         self,
         place: &Placeholder,
     ) -> Result<Option<Vec<Cow<'a, [u8]>>>, CommandError> {
-        let one = |value: &'a [u8], cut: PathCut| Ok(Some(vec![Cow::Borrowed(cut.apply(value))]));
+        let one = |value: &'a [u8], cut: &Cut| Ok(Some(vec![cut.apply(value)]));
+        let number = |number: u64| Ok(Some(vec![number.to_string().into_bytes().into()]));
         let nth = |index: usize| self.args.words.get(index).map_or(&b""[..], AsRef::as_ref);
         match &place.which {
             PlaceholderKind::All => {
-                Ok(Some(self.args.all().map(|arg| place.cut.apply(arg).into()).collect()))
+                Ok(Some(self.args.all().map(|arg| place.cut.apply(arg)).collect()))
             }
             PlaceholderKind::Nth(number) if *number > self.args.words.len().max(self.count) => {
                 let count = self.args.words.len();
                 Err(place.error(PlaceholderProblem::Beyond { job: "this job", count }))
             }
             // `resolve` refuses 0.
-            PlaceholderKind::Nth(number) => one(nth(number - 1), place.cut),
-            PlaceholderKind::Number => Ok(Some(vec![self.seq.to_string().into_bytes().into()])),
-            PlaceholderKind::Slot => Ok(Some(vec![self.slot.to_string().into_bytes().into()])),
+            PlaceholderKind::Nth(number) => one(nth(number - 1), &place.cut),
+            PlaceholderKind::Number => number(self.seq),
+            PlaceholderKind::Slot => number(self.slot as u64),
+            PlaceholderKind::SlotFromZero => number(self.slot.saturating_sub(1) as u64),
+            PlaceholderKind::Total => match self.total {
+                Some(total) => number(total),
+                None => Err(place.error(PlaceholderProblem::NoTotal)),
+            },
             PlaceholderKind::Named(name) => match self.args.position(name) {
-                Some(index) => one(nth(index), place.cut),
+                Some(index) => one(nth(index), &place.cut),
                 None => Err(place.error(PlaceholderProblem::NoField(texts(&self.args.names)))),
             },
             PlaceholderKind::NameIfPresent(name) => {
-                let (stem, cut) = PathCut::of_ending(name);
+                let (stem, cut) = Cut::of_ending(name);
                 match (self.args.position(name), self.args.position(stem)) {
-                    (Some(index), _) => one(nth(index), PathCut::Nothing),
-                    (None, Some(index)) => one(nth(index), cut),
+                    (Some(index), _) => one(nth(index), &Cut::default()),
+                    (None, Some(index)) => one(nth(index), &cut),
+                    // No column is called so: it is an ending, `{%.gz}`.
+                    (None, None) if stem.is_empty() && !cut.is_nothing() => {
+                        Ok(Some(self.args.all().map(|arg| cut.apply(arg)).collect()))
+                    }
                     (None, None) => Ok(None),
                 }
             }
@@ -252,6 +216,10 @@ pub(super) fn next_place(
     }
     let mut begin = from + memchr::memchr(b'{', &text[from..])?;
     loop {
+        #[cfg(feature = "unstable-engine")]
+        if let Some(length) = super::substitution::end(&text[begin + 1..]) {
+            return Some((begin, begin + 1 + length + 1));
+        }
         let next = begin + 1 + memchr::memchr2(b'{', b'}', &text[begin + 1..])?;
         if text[next] == b'}' {
             return Some((begin, next + 1));
@@ -306,22 +274,33 @@ pub(super) fn resolve(
 ) -> Result<Option<Placeholder>, CommandError> {
     let place = |which, cut| Ok(Some(Placeholder { which, cut, spelled: spelled.to_vec() }));
     if settings.replace.is_some() {
-        return place(PlaceholderKind::All, PathCut::Nothing);
+        return place(PlaceholderKind::All, Cut::default());
     }
     // It has its two braces, since `next_place` found it.
     let inner = &spelled[1..spelled.len() - 1];
-    let (stem, cut) = PathCut::of_ending(inner);
+    let (stem, cut) = Cut::split(inner)?;
+    if is_shells && cut.may_be_shells() {
+        return Ok(None);
+    }
     if !is_shells && is_foreign(inner) {
         return match settings.names {
             // There may be a column of this name.
-            Names::Any => place(PlaceholderKind::Named(inner.to_vec()), PathCut::Nothing),
+            Names::Any => place(PlaceholderKind::Named(inner.to_vec()), Cut::default()),
             Names::None => Err(unknown(spelled)),
         };
     }
     match stem {
+        // There may be a column of this name.
+        b"" if settings.names == Names::Any && cut.is_suffix() => {
+            place(PlaceholderKind::NameIfPresent(inner.to_vec()), Cut::default())
+        }
         b"" => place(PlaceholderKind::All, cut),
-        b"#" if cut == PathCut::Nothing => place(PlaceholderKind::Number, cut),
-        b"%" if cut == PathCut::Nothing => place(PlaceholderKind::Slot, cut),
+        b"#" if cut.is_nothing() => place(PlaceholderKind::Number, cut),
+        b"%" if cut.is_nothing() => place(PlaceholderKind::Slot, cut),
+        b"%0" if cut.is_nothing() => place(PlaceholderKind::SlotFromZero, cut),
+        b"total" if cut.is_nothing() && settings.names == Names::None => {
+            place(PlaceholderKind::Total, cut)
+        }
         digits if digits.iter().all(u8::is_ascii_digit) => {
             let number = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
             match number {
@@ -337,7 +316,7 @@ pub(super) fn resolve(
             Err(CommandError::placeholder(spelled, PlaceholderProblem::Unknown))
         }
         _ if settings.names == Names::Any => {
-            place(PlaceholderKind::NameIfPresent(inner.to_vec()), PathCut::Nothing)
+            place(PlaceholderKind::NameIfPresent(inner.to_vec()), Cut::default())
         }
         _ => Ok(None),
     }

@@ -4,11 +4,12 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::cut::Cut;
+use super::dialect::Shell;
 use super::error::{CommandError, PlaceholderProblem};
 use super::foreign::no_expression;
 use super::placeholder::{
-    PathCut, Placeholder, PlaceholderKind, TemplateSettings, Values, check_replace, next_place,
-    resolve,
+    Placeholder, PlaceholderKind, TemplateSettings, Values, check_replace, next_place, resolve,
 };
 use super::shell::{Quoting, Scanner, Spot};
 
@@ -19,6 +20,7 @@ const VARIABLE: &str = "procpool_";
 /// The text of a shell command.
 #[derive(Clone, Debug)]
 pub(super) struct Script {
+    pub(super) shell: Shell,
     pub(super) pieces: Vec<ScriptPart>,
     /// Args may be appended to the text.
     is_open: bool,
@@ -35,22 +37,19 @@ pub(super) enum ScriptPart {
     },
 }
 
-/// A shell with the text of a command. Its parameters are appended.
-pub(super) fn shell_argv(text: &[u8]) -> Vec<Vec<u8>> {
-    // Some shells would take a text that begins with one of these for options.
-    let before = if matches!(text.first(), Some(b'-' | b'+')) { &b" "[..] } else { b"" };
-    vec![b"sh".to_vec(), b"-c".to_vec(), [before, text].concat(), b"sh".to_vec()]
-}
-
 impl Script {
-    pub(super) fn new(text: &[u8], settings: &TemplateSettings) -> Result<Self, CommandError> {
+    pub(super) fn new(
+        text: &[u8],
+        shell: &Shell,
+        settings: &TemplateSettings,
+    ) -> Result<Self, CommandError> {
         check_replace(settings)?;
         if settings.replace.is_none() {
             no_expression(text)?;
         }
         // Args that are appended after a line end would be a command of their own.
         let text = if settings.stdin { text } else { text.trim_ascii_end() };
-        let mut scanner = Scanner::new();
+        let mut scanner = Scanner::new(shell.dialect);
         let mut pieces = Vec::new();
         let mut done = 0;
         let mut seen = 0;
@@ -59,7 +58,8 @@ impl Script {
             scanner.text(text, seen, begin);
             seen = begin;
             from = end;
-            if let Some((place, quoting)) = place_in_script(&text[begin..end], &scanner, settings)?
+            if let Some((place, quoting)) =
+                place_in_script((&text[begin..end], &text[end..]), &scanner, settings)?
             {
                 let ends = text.get(end).is_none_or(|next| b" \t\n;&|)<>`".contains(next));
                 let is_word = quoting == Quoting::Bare && scanner.begins_word() && ends;
@@ -72,7 +72,7 @@ impl Script {
         }
         scanner.text(text, seen, text.len());
         pieces.push(ScriptPart::Text(text[done..].to_vec()));
-        Ok(Self { pieces, is_open: scanner.is_open() })
+        Ok(Self { shell: shell.clone(), pieces, is_open: scanner.is_open() })
     }
 
     /// Checks that args can be appended.
@@ -104,7 +104,7 @@ impl Script {
         let mut pieces: Vec<&ScriptPart> = self.pieces.iter().collect();
         let space = ScriptPart::Text(b" ".to_vec());
         let all =
-            Placeholder { which: PlaceholderKind::All, cut: PathCut::Nothing, spelled: Vec::new() };
+            Placeholder { which: PlaceholderKind::All, cut: Cut::default(), spelled: Vec::new() };
         let appended =
             ScriptPart::Placeholder { place: all, quoting: Quoting::Bare, is_word: true };
         if appends {
@@ -127,7 +127,7 @@ impl Script {
                 }
             }
         }
-        let mut argv = shell_argv(&text);
+        let mut argv = self.shell.argv(&text);
         argv.append(&mut held.parameters);
         Ok(argv)
     }
@@ -143,11 +143,11 @@ struct Parameters<'a> {
 }
 
 /// Equal placeholders have equal keys. The bool says whether each arg is a word of its own.
-type ParameterKey<'a> = (&'a PlaceholderKind, PathCut, bool);
+type ParameterKey<'a> = (&'a PlaceholderKind, &'a Cut, bool);
 
 impl<'a> Parameters<'a> {
     fn key(place: &'a Placeholder, is_word: bool) -> ParameterKey<'a> {
-        (&place.which, place.cut, is_word && place.which == PlaceholderKind::All)
+        (&place.which, &place.cut, is_word && place.which == PlaceholderKind::All)
     }
 
     fn add(
@@ -199,11 +199,11 @@ impl<'a> Parameters<'a> {
 
 /// Reads a text that may be a placeholder in the text of a shell command. `None`: it is plain text.
 fn place_in_script(
-    spelled: &[u8],
+    (spelled, rest): (&[u8], &[u8]),
     scanner: &Scanner,
     settings: &TemplateSettings,
 ) -> Result<Option<(Placeholder, Quoting)>, CommandError> {
-    let spot = scanner.spot();
+    let spot = scanner.spot(rest);
     let is_braced = settings.replace.is_none();
     let is_shells =
         is_braced && spelled.get(1).is_some_and(|&b| b.is_ascii_alphabetic() || b == b'_');

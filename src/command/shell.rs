@@ -1,7 +1,9 @@
 //! Follows the quoting in the text of a shell command, to find the quotes around each placeholder. Then a
 //! placeholder can become a reference to a positional parameter. Uncertain quoting is an error.
 
+use super::dialect::Dialect;
 use super::error::CommandError;
+use super::evaluation::Evaluation;
 
 /// The quotes around a placeholder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub(super) enum Quoting {
     Backslash,
     /// Single quotes, which must be closed before the reference.
     Single,
+    /// `$'…'`, of bash and zsh.
+    DollarSingle,
 }
 
 impl Quoting {
@@ -24,6 +28,7 @@ impl Quoting {
             Self::Double => (b"", b""),
             Self::Backslash => (b"\\", b""),
             Self::Single => (b"'\"", b"\"'"),
+            Self::DollarSingle => (b"'\"", b"\"$'"),
         }
     }
 }
@@ -59,10 +64,13 @@ enum Inside {
     Arithmetic(usize),
 }
 
-/// Follows the quoting of a text as POSIX sh does. Shells disagree about some texts: after such a text
+/// Follows the quoting of a text as its shell does. Shells of POSIX sh disagree about some texts: after such a text
 /// the scanner is unsure, and says why.
 #[derive(Debug)]
 pub(super) struct Scanner {
+    dialect: Dialect,
+    /// What the shell evaluates, for each depth at which commands begin. Not for POSIX sh.
+    evaluations: Vec<(usize, Evaluation)>,
     inside: Vec<Inside>,
     /// A backslash escapes the next byte.
     escaped: bool,
@@ -80,8 +88,10 @@ pub(super) struct Scanner {
 const PART_OF_WORD: u8 = b'x';
 
 impl Scanner {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(dialect: Dialect) -> Self {
         Self {
+            dialect,
+            evaluations: vec![(0, Evaluation::default())],
             inside: Vec::new(),
             escaped: false,
             dollar: false,
@@ -94,17 +104,56 @@ impl Scanner {
     /// Scans `text[from..to]`. It may look at the bytes after `to`.
     pub(super) fn text(&mut self, text: &[u8], from: usize, to: usize) {
         for (at, &byte) in text.iter().enumerate().take(to).skip(from) {
+            let before = (self.inside.last().copied(), self.inside.len(), self.escaped);
             self.byte(byte, &text[at + 1..]);
+            if self.dialect != Dialect::Posix {
+                self.evaluate(byte, before);
+            }
         }
     }
 
-    /// The meaning of a placeholder at this place.
+    /// Follows what the shell evaluates. `before`: where the scanner was before this byte.
+    fn evaluate(&mut self, byte: u8, before: (Option<Inside>, usize, bool)) {
+        let (context, depth, was_escaped) = before;
+        let now = self.inside.len();
+        self.evaluations.retain(|(depth, _)| *depth <= now);
+        let dialect = self.dialect;
+        let Some((_, evaluation)) = self.evaluations.last_mut() else { return };
+        match context {
+            _ if now > depth => {
+                evaluation.begin_word();
+                if matches!(self.inside.last(), Some(Inside::Command(_) | Inside::Backquotes)) {
+                    evaluation.unknown();
+                    self.evaluations.push((now, Evaluation::default()));
+                }
+            }
+            _ if now < depth => {}
+            _ if was_escaped => {
+                if byte != b'\n' {
+                    evaluation.quoted(byte, dialect);
+                }
+            }
+            _ if self.escaped => {}
+            Some(Inside::Single { .. } | Inside::Double) => evaluation.quoted(byte, dialect),
+            Some(Inside::Comment | Inside::Arithmetic(_) | Inside::Braces { .. }) => {}
+            _ => evaluation.bare(byte),
+        }
+    }
+
+    /// The meaning of a placeholder at this place. `rest` is the text after it.
     ///
     /// # Errors
     /// No value is safe here. The sentence says what to do.
-    pub(super) fn spot(&self) -> Result<Spot, CommandError> {
+    pub(super) fn spot(&self, rest: &[u8]) -> Result<Spot, CommandError> {
         let quoting = match self.inside.last() {
             Some(Inside::Comment) => return Ok(Spot::Literal),
+            Some(Inside::Single { dollar: true }) if self.dialect != Dialect::Posix => {
+                // The backslash would escape the end of the quotes.
+                if self.escaped {
+                    return Ok(Spot::Literal);
+                }
+                Quoting::DollarSingle
+            }
             Some(Inside::Single { .. }) => Quoting::Single,
             Some(Inside::Double) if self.escaped => Quoting::Backslash,
             Some(Inside::Double) => Quoting::Double,
@@ -119,7 +168,11 @@ impl Scanner {
             Inside::Braces { .. } => Some("inside ${…}"),
             _ => None,
         });
-        match self.unsure.or(enclosing) {
+        let evaluated = || match (self.dialect, self.evaluations.last()) {
+            (Dialect::Bash | Dialect::Zsh, Some((_, evaluation))) => evaluation.problem(rest),
+            _ => None,
+        };
+        match self.unsure.or(enclosing).or_else(evaluated) {
             None => Ok(Spot::Value(quoting)),
             Some(place) => Err(CommandError::UnsafePlace(place)),
         }
@@ -132,6 +185,9 @@ impl Scanner {
 
     /// Scans a placeholder that is replaced with a value.
     pub(super) fn value(&mut self) {
+        if let Some((_, evaluation)) = self.evaluations.last_mut() {
+            evaluation.unknown();
+        }
         self.escaped = false;
         self.dollar = false;
         self.redirects = false;
@@ -168,6 +224,9 @@ impl Scanner {
         match (self.inside.last_mut(), byte) {
             (Some(Inside::Single { .. }), b'\'') | (Some(Inside::Double), b'"') => {
                 self.leave(depth);
+            }
+            (Some(Inside::Single { dollar: true }), b'\\') if self.dialect != Dialect::Posix => {
+                self.escaped = true;
             }
             (Some(Inside::Single { dollar: true }), b'\\') => {
                 self.unsure = Some("after a backslash inside $'…', which is not POSIX");
@@ -232,10 +291,17 @@ impl Scanner {
         match byte {
             b'\'' | b'"' => self.quote(byte, dollar),
             b'#' if is_boundary(last) => self.inside.push(Inside::Comment),
+            b'<' if last == b'<' && self.is_here_string(rest) => {
+                self.last = PART_OF_WORD;
+                self.redirects = true;
+            }
             b'<' if last == b'<' => self.unsure = Some("after a here-document (<<)"),
             b'<' | b'>' => self.redirects = true,
             b'(' if !dollar && rest.first() == Some(&b'(') => {
                 self.inside.push(Inside::Arithmetic(1));
+            }
+            b'(' if self.begins_qualifier(last, rest) => {
+                self.unsure = Some("after a pattern with (…), which zsh may evaluate");
             }
             b'(' | b')' if !dollar => self.parenthesis(byte),
             b'c' if is_boundary(last) && is_case(rest) && !self.inside.is_empty() => {
@@ -244,6 +310,17 @@ impl Scanner {
             }
             _ => self.meaningful(byte, dollar, last, rest),
         }
+    }
+
+    /// Whether a here-string (`<<<`) and no here-document begins.
+    fn is_here_string(&self, rest: &[u8]) -> bool {
+        self.dialect != Dialect::Posix && rest.first() == Some(&b'<')
+    }
+
+    /// Whether the qualifiers of a pattern of zsh begin: `*(e:code:)`.
+    fn begins_qualifier(&self, last: u8, rest: &[u8]) -> bool {
+        let follows_word = !is_boundary(last) && !matches!(last, b'=' | b'$');
+        self.dialect == Dialect::Zsh && follows_word && rest.first() != Some(&b')')
     }
 
     fn parenthesis(&mut self, byte: u8) {
@@ -302,9 +379,9 @@ mod tests {
     /// The meaning of a placeholder at the `@` of the text.
     fn spot(text: &str) -> Result<Spot, CommandError> {
         let (before, _) = text.split_once('@').expect("a place");
-        let mut scanner = Scanner::new();
+        let mut scanner = Scanner::new(Dialect::Posix);
         scanner.text(text.as_bytes(), 0, before.len());
-        scanner.spot()
+        scanner.spot(b"")
     }
 
     #[test]
@@ -404,7 +481,7 @@ mod tests {
             ("echo \\ ", false),
             ("echo $(x)", false),
         ] {
-            let mut scanner = Scanner::new();
+            let mut scanner = Scanner::new(Dialect::Posix);
             scanner.text(text.as_bytes(), 0, text.len());
             assert_eq!(scanner.begins_word(), begins, "{text}");
         }

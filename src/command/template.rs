@@ -3,15 +3,17 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::{Arc, OnceLock};
 
 use super::args::Args;
+use super::dialect::Shell;
 use super::error::{CommandError, PlaceholderProblem};
 use super::line::Command;
 use super::placeholder::{
     Placeholder, PlaceholderKind, TemplateSettings, TemplateWord, Values, WordPart, parse, places,
     texts,
 };
-use super::script::{Script, ScriptPart, shell_argv};
+use super::script::{Script, ScriptPart};
 
 /// How many bytes an argument takes besides its own: the NUL after it and a pointer to it.
 const OVERHEAD: usize = 1 + 8;
@@ -28,6 +30,8 @@ pub struct Template {
     stdin: bool,
     /// Args up to this number are empty if a job has fewer.
     count: usize,
+    /// The number of all jobs, once it is known.
+    total: Arc<OnceLock<u64>>,
 }
 
 /// The command itself.
@@ -37,7 +41,7 @@ enum CommandBody {
     Script(Script),
     /// Each job names it: a program, or the text of a shell command.
     Job {
-        shell: bool,
+        shell: Option<Shell>,
     },
 }
 
@@ -51,12 +55,11 @@ impl Template {
             return Err(CommandError::NoWords);
         }
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-        let body = if settings.shell {
-            CommandBody::Script(Script::new(&words.join(&b' '), settings)?)
-        } else {
-            CommandBody::Words(
+        let body = match &settings.shell {
+            Some(shell) => CommandBody::Script(Script::new(&words.join(&b' '), shell, settings)?),
+            None => CommandBody::Words(
                 words.iter().map(|word| parse(word, settings)).collect::<Result<_, _>>()?,
-            )
+            ),
         };
         let template = Self::with(body, settings)?;
         if let CommandBody::Script(script) = &template.body
@@ -73,7 +76,7 @@ impl Template {
     /// # Errors
     /// As for [`Template::new`].
     pub fn for_jobs(settings: &TemplateSettings) -> Result<Self, CommandError> {
-        Self::with(CommandBody::Job { shell: settings.shell }, settings)
+        Self::with(CommandBody::Job { shell: settings.shell.clone() }, settings)
     }
 
     fn with(body: CommandBody, settings: &TemplateSettings) -> Result<Self, CommandError> {
@@ -87,7 +90,7 @@ impl Template {
             env.push((name, parse(&bytes[at + 1..], settings)?));
         }
         let cwd = settings.cwd.as_ref().map(|cwd| parse(cwd.as_bytes(), settings)).transpose()?;
-        Ok(Self { body, env, cwd, stdin: settings.stdin, count: 0 })
+        Ok(Self { body, env, cwd, stdin: settings.stdin, count: 0, total: Arc::default() })
     }
 
     /// Checks that the header has each name that the template uses.
@@ -125,7 +128,7 @@ impl Template {
     /// # Errors
     /// There is none for these args.
     pub fn fill(&self, args: &Args<'_>, seq: u64, slot: usize) -> Result<Command, CommandError> {
-        let values = Values { args, seq, slot, count: self.count };
+        let values = self.values(args, seq, slot);
         let appends = !self.stdin && !self.body_places().any(|place| values.uses_args(place));
         let argv = match &self.body {
             CommandBody::Words(words) => values.argv(words, appends)?,
@@ -147,14 +150,31 @@ impl Template {
         seq: u64,
         slot: usize,
     ) -> Result<Command, CommandError> {
-        let mut argv: Vec<Vec<u8>> = match self.body {
-            CommandBody::Job { shell: true } => shell_argv(cmd),
+        let mut argv: Vec<Vec<u8>> = match &self.body {
+            CommandBody::Job { shell: Some(shell) } => shell.argv(cmd),
             _ => vec![cmd.to_vec()],
         };
         if !self.stdin {
             argv.extend(args.all().map(<[u8]>::to_vec));
         }
-        self.command(argv, Values { args, seq, slot, count: self.count })
+        self.command(argv, self.values(args, seq, slot))
+    }
+
+    fn values<'a>(&self, args: &'a Args<'a>, seq: u64, slot: usize) -> Values<'a> {
+        Values { args, seq, slot, count: self.count, total: self.total.get().copied() }
+    }
+
+    /// Whether a placeholder stands for the slot.
+    pub fn uses_slot(&self) -> bool {
+        use PlaceholderKind::{Slot, SlotFromZero};
+        self.body_places().any(|place| matches!(place.which, Slot | SlotFromZero))
+    }
+
+    /// The place for the number of all jobs; `None`: no placeholder needs that. It must be known before the
+    /// first job.
+    pub fn total(&self) -> Option<&Arc<OnceLock<u64>>> {
+        let mut places = self.body_places().chain(self.other_places());
+        places.any(|place| place.which == PlaceholderKind::Total).then_some(&self.total)
     }
 
     fn command(&self, argv: Vec<Vec<u8>>, values: Values<'_>) -> Result<Command, CommandError> {
@@ -180,8 +200,8 @@ impl Template {
     /// The program, if it is the same for every job.
     pub fn program(&self) -> Option<&OsStr> {
         match &self.body {
-            CommandBody::Script(_) | CommandBody::Job { shell: true } => Some(OsStr::new("sh")),
-            CommandBody::Job { shell: false } => None,
+            CommandBody::Script(script) => Some(script.shell.program()),
+            CommandBody::Job { shell } => shell.as_ref().map(Shell::program),
             CommandBody::Words(words) => match words.first()?.as_slice() {
                 [WordPart::Text(text)] => Some(OsStr::from_bytes(text)),
                 _ => None,
@@ -233,18 +253,17 @@ impl Template {
     /// Numbers count with their most digits.
     pub fn fixed_size(&self) -> usize {
         let of_place = |place: &Placeholder| match place.which {
-            PlaceholderKind::Number | PlaceholderKind::Slot => NUMBER_SIZE,
+            PlaceholderKind::Number
+            | PlaceholderKind::Slot
+            | PlaceholderKind::SlotFromZero
+            | PlaceholderKind::Total => NUMBER_SIZE,
             PlaceholderKind::NameIfPresent(_) => place.spelled.len(),
             _ => 0,
         };
         match &self.body {
-            CommandBody::Job { shell } => {
-                if *shell {
-                    b"sh-csh".len() + 3 * OVERHEAD
-                } else {
-                    0
-                }
-            }
+            CommandBody::Job { shell } => shell
+                .as_ref()
+                .map_or(0, |shell| 2 * shell.program().len() + b"-c".len() + 3 * OVERHEAD),
             CommandBody::Words(words) => words
                 .iter()
                 .map(|word| match word.as_slice() {
@@ -269,7 +288,8 @@ impl Template {
                         of_place(place) + NUMBER_SIZE + OVERHEAD
                     }
                 });
-                b"sh-c sh \"$@\"".len() + 4 * OVERHEAD + parts.sum::<usize>()
+                let shell = 2 * script.shell.program().len() + b"-c \"$@\"".len();
+                shell + 4 * OVERHEAD + parts.sum::<usize>()
             }
         }
     }
@@ -277,6 +297,11 @@ impl Template {
     /// Whether the command itself has no placeholder.
     pub fn is_plain(&self) -> bool {
         self.body_places().next().is_none()
+    }
+
+    /// Whether it has a placeholder that is always replaced with args.
+    pub fn has_args(&self) -> bool {
+        self.body_places().chain(self.other_places()).any(Placeholder::is_arg)
     }
 
     /// The placeholders of the command itself.

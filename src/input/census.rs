@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{SeekFrom, seek};
 
+use super::arg_lists::ArgLists;
 use super::coding::Coding;
-use super::combinations;
 use super::intake::Intake;
 use super::lines::Lines;
 use super::plain_lines::{Columns, Pack};
@@ -58,7 +58,7 @@ impl Census {
         };
         for (index, source) in reader.sources.iter().enumerate() {
             let counted = match source {
-                Source::Args(lists) => CountedSource::Args(census.combinations(lists)),
+                Source::Args(lists) => CountedSource::Args(census.combinations(lists)?),
                 Source::Stdin => census.file(of_stdin()?),
                 Source::File(path) => {
                     let index = u32::try_from(index).unwrap_or(u32::MAX);
@@ -118,14 +118,13 @@ impl Census {
                 Pack::Bytes { .. } => None,
             },
             Form::Job | Form::Message => Some(1),
+            Form::Blocks(_) => None,
         }
     }
 
-    fn combinations(&self, lists: &[Vec<std::ffi::OsString>]) -> u64 {
+    fn combinations(&self, lists: &ArgLists) -> Option<u64> {
         let names = usize::from(has_header(&self.reader));
-        let lists: Vec<_> =
-            lists.iter().map(|list| list.get(names..).unwrap_or_default()).collect();
-        combinations::count(&lists) as u64
+        lists.count(names).map(|count| count as u64)
     }
 
     fn file(&mut self, (file, at): (File, u64)) -> CountedSource {
@@ -207,7 +206,7 @@ fn is_each_line_a_row(reader: &Reader) -> bool {
     match &reader.form {
         Form::Plain(plain) => plain.columns != Columns::Json,
         Form::Message => reader.coding != Coding::Json,
-        Form::Job => false,
+        Form::Job | Form::Blocks(_) => false,
     }
 }
 
@@ -218,7 +217,7 @@ fn is_row(reader: &Reader, line: &[u8]) -> bool {
         Form::Job => begin.is_some_and(|first| *first != b'#'),
         Form::Plain(plain) if plain.columns == Columns::Json => begin.is_some(),
         Form::Message if reader.coding == Coding::Json => begin.is_some(),
-        Form::Plain(_) | Form::Message => true,
+        Form::Plain(_) | Form::Message | Form::Blocks(_) => true,
     }
 }
 
@@ -263,7 +262,8 @@ mod tests {
     #[test]
     fn lists_of_args_are_multiplied() {
         let list = |words: &[&str]| words.iter().map(Into::into).collect::<Vec<_>>();
-        let args = |form, lists| total(&Reader::simple(form, vec![Source::Args(lists)]));
+        let args =
+            |form, lists| total(&Reader::simple(form, vec![Source::Args(ArgLists::from(lists))]));
         let lists = || vec![list(&["a", "b"]), list(&["1", "2", "3"])];
         assert_eq!(args(Form::Plain(plain(Columns::One)), lists()), Some(6));
         let named = Plain { has_header: true, ..plain(Columns::One) };

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::job_lines::{Fields, Invalid, UsualLine, usual};
 use super::lines::{LineTooLong, Lines, MARK};
-use super::plain_lines::{self, NoHeader, Packed};
+use super::plain_lines::{NoHeader, Packed};
 use super::position::Position;
 use super::reader::{Form, Reader};
 use super::source::Source;
@@ -22,7 +22,7 @@ use crate::journal::JournalError;
 use crate::util::setting::Setting;
 
 /// How many bytes are read at once: as many as a pipe holds.
-const READ_SIZE: usize = 64 << 10;
+pub(super) const READ_SIZE: usize = 64 << 10;
 
 /// A bundle of unparsed lines has at most this many bytes. It is more than [`READ_SIZE`], since the
 /// buffer is larger after a long line.
@@ -107,6 +107,9 @@ impl Feeder<'_> {
 
     /// Reads one source to its end. `Ok(false)`: the pool takes no more jobs.
     pub(super) fn read(&mut self, source: BorrowedFd<'_>, index: u32) -> io::Result<bool> {
+        if let Form::Blocks(blocks) = &self.reader.form {
+            return self.blocks(blocks, source, index);
+        }
         let Reader { delimiter, max_line, .. } = *self.reader;
         let mut lines = Lines::with(self.reader.is_csv(), delimiter, max_line);
         let begin = self.position.begin(index)?;
@@ -189,7 +192,7 @@ impl Feeder<'_> {
                 true
             }
             (Ok(text), Form::Plain(plain)) if is_row => {
-                self.row(plain, place, &plain_lines::split(plain.columns, text), text)
+                self.row(plain, place, &plain.split(text), text)
             }
             (Ok(text), Form::Message) => match reader.coding.decode(text) {
                 Ok(None) => true,
@@ -341,7 +344,7 @@ fn too_long(what: &str, max: usize) -> String {
 
 /// Reads the bytes of a source that have come, and waits if there are none. Returns how many it has
 /// read; 0: the source is at its end.
-fn read_some(source: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
+pub(super) fn read_some(source: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
     buffer.reserve(READ_SIZE);
     loop {
         match rustix::io::read(source, spare_capacity(buffer)) {

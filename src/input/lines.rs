@@ -13,6 +13,8 @@ pub struct Line<'a> {
     pub text: Result<&'a [u8], LineTooLong>,
     /// It is a CSV record with a quote that is not closed, and holds all the rest of the stream.
     pub is_open: bool,
+    /// Where it begins in the stream, in bytes.
+    pub begin: u64,
     /// Where it ends in the stream, in bytes, after the byte that ends it.
     pub end: u64,
 }
@@ -141,8 +143,8 @@ impl Lines {
             self.number += std::mem::take(&mut csv.newlines) + newlines(line);
         }
         let text = if too_long { Err(LineTooLong(self.max)) } else { Ok(line) };
-        let end = self.before + self.start as u64;
-        Some(Line { number, text, is_open, end })
+        let (start, end) = (self.before + begin as u64, self.before + self.start as u64);
+        Some(Line { number, text, is_open, begin: start, end })
     }
 
     /// Skips line breaks before a CSV record and, at the beginning of the stream, the mark of UTF-8.

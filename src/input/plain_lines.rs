@@ -8,6 +8,8 @@ use serde_json::value::RawValue;
 #[cfg(feature = "csv")]
 use super::csv;
 use super::job_lines::{Fields, Invalid, error_column, utf8};
+#[cfg(feature = "unstable-engine")]
+use super::separator::Separator;
 use crate::command::Template;
 use crate::job::Job;
 use crate::util::json::on_one_line;
@@ -20,6 +22,9 @@ pub struct Plain {
     pub target: Target,
     /// What a line is.
     pub columns: Columns,
+    /// What separates columns, if they are [`Columns::Separated`].
+    #[cfg(feature = "unstable-engine")]
+    pub separator: Option<Arc<Separator>>,
     /// The first line names the columns.
     pub has_header: bool,
     /// How many lines make a job.
@@ -56,6 +61,9 @@ pub enum Columns {
     Csv,
     /// Values with tabs between them, an arg each.
     Tsv,
+    /// Values with [`Plain::separator`] between them, an arg each.
+    #[cfg(feature = "unstable-engine")]
+    Separated,
 }
 
 impl Columns {
@@ -136,6 +144,8 @@ impl Plain {
         Self {
             target,
             columns,
+            #[cfg(feature = "unstable-engine")]
+            separator: None,
             has_header: false,
             pack: Pack::Lines(1),
             header: Arc::default(),
@@ -159,6 +169,18 @@ impl Plain {
         };
         let cmd = Cow::Borrowed(cmd);
         Ok(Some(Fields { cmd, args, id: "", timeout: None, retries: None, worker: None }))
+    }
+
+    /// Splits a line into columns.
+    pub(crate) fn split<'a>(&self, line: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
+        match self.columns {
+            #[cfg(feature = "unstable-engine")]
+            Columns::Separated => match &self.separator {
+                Some(separator) => separator.split(line),
+                None => vec![Cow::Borrowed(line)],
+            },
+            columns => split(columns, line),
+        }
     }
 
     /// Takes the first line of an input as the header.
@@ -228,7 +250,7 @@ impl Plain {
         if let Err(invalid) = added {
             packed.text.truncate(before);
             // A place within a field is not the place within the line.
-            let is_split = self.columns == Columns::Tsv || self.columns.is_csv();
+            let is_split = !matches!(self.columns, Columns::One | Columns::Json);
             return Err(Invalid { column: invalid.column.filter(|_| !is_split), ..invalid });
         }
         packed.size += self.size_of(columns);
@@ -263,10 +285,12 @@ impl Plain {
     }
 }
 
-/// Splits a line into columns.
+/// Splits a line into columns. Those with a separator of their own need [`Plain::split`].
 pub fn split<'a>(columns: Columns, line: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
     match columns {
         Columns::One | Columns::Json => vec![Cow::Borrowed(line)],
+        #[cfg(feature = "unstable-engine")]
+        Columns::Separated => vec![Cow::Borrowed(line)],
         // As in CSV, a line may end with CR LF.
         Columns::Tsv => line
             .strip_suffix(b"\r")
@@ -343,7 +367,7 @@ mod tests {
 
     fn template() -> Template {
         let settings = crate::command::TemplateSettings {
-            shell: false,
+            shell: None,
             replace: None,
             names: crate::command::Names::None,
             stdin: false,

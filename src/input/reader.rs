@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::blocks::Blocks;
 use super::coding::Coding;
 use super::intake::Intake;
 use super::job_lines::{self, Fields, Invalid};
@@ -13,6 +14,7 @@ use super::plain_lines::{Columns, Plain};
 use super::remainder::Remainder;
 use super::route::Route;
 use super::source::Source;
+use super::whole::Whole;
 use crate::job::Job;
 use crate::journal::Journal;
 
@@ -40,6 +42,22 @@ pub enum Form {
     Plain(Plain),
     /// A message to a worker, which may be any bytes.
     Message,
+    /// Nothing: many lines are a block.
+    Blocks(Blocks),
+}
+
+impl Form {
+    /// The same for another reading of the same input.
+    pub(super) fn with_own_header(&self) -> Self {
+        match self {
+            Self::Plain(plain) => Self::Plain(Plain {
+                header: Arc::default(),
+                header_line: Arc::default(),
+                ..plain.clone()
+            }),
+            form => form.clone(),
+        }
+    }
 }
 
 /// How the sources are read.
@@ -72,6 +90,8 @@ pub struct Reader {
     pub stop: Arc<AtomicBool>,
     /// How far the reading has come.
     pub intake: Arc<Intake>,
+    /// What needs all of the input before the first job.
+    pub whole: Whole,
 }
 
 impl Reader {
@@ -92,6 +112,7 @@ impl Reader {
             rest: None,
             stop: Arc::default(),
             intake: Arc::default(),
+            whole: Whole::default(),
         }
     }
 
@@ -114,6 +135,7 @@ impl Reader {
             Form::Job => true,
             Form::Plain(plain) => plain.columns != Columns::One,
             Form::Message => self.coding != Coding::Plain,
+            Form::Blocks(_) => false,
         };
         is_form && self.delimiter == b'\n' && !matches!(source, Some(Source::Args(_)))
     }
@@ -123,7 +145,7 @@ impl Reader {
         match &self.form {
             Form::Job => job_lines::parse(line),
             Form::Plain(plain) => plain.parse(line),
-            Form::Message => Ok(None),
+            Form::Message | Form::Blocks(_) => Ok(None),
         }
     }
 

@@ -63,7 +63,7 @@ impl Route {
     pub fn by_key(key: &str, count: usize) -> Result<Self, RouteError> {
         let key = if key.contains('{') { key.to_owned() } else { format!("{{{key}}}") };
         let settings = TemplateSettings {
-            shell: false,
+            shell: None,
             replace: None,
             names: Names::Any,
             // Otherwise the template would append the args to the key.

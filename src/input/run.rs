@@ -1,5 +1,6 @@
 //! Reads all sources, one after the other, and says how that ended.
 
+use std::io;
 use std::os::fd::AsFd;
 
 use super::feeder::{Feeder, StopReason};
@@ -9,7 +10,7 @@ use super::source::Source;
 use crate::job::{Feed, Sink};
 
 /// How the reading of one source ended.
-enum SourceEnd {
+pub(super) enum SourceEnd {
     /// The next one is read.
     Next,
     /// It was not read, or not to its end. That was reported. The next one is read.
@@ -24,13 +25,43 @@ impl Reader {
     /// `complain` gets a sentence that says why, before the reading begins if possible. The other
     /// sources are still read.
     pub fn run(&self, pool: &dyn Feed, sink: &dyn Sink, complain: &dyn Fn(&str)) -> End {
+        if !self.whole.is_wanted() {
+            return self.feed(pool, sink, complain);
+        }
+        match self.prepared() {
+            Ok(Some(reader)) => reader.feed(pool, sink, complain),
+            Ok(None) => End::Stopped(0),
+            Err(problem) => {
+                complain(&problem);
+                End::Incomplete
+            }
+        }
+    }
+
+    /// Whether jobs come from lines, and not from lists of args.
+    fn has_lines(&self) -> bool {
+        !matches!(self.sources.as_slice(), [Source::Args(_)])
+    }
+
+    fn feed(&self, pool: &dyn Feed, sink: &dyn Sink, complain: &dyn Fn(&str)) -> End {
         let mut feeder = Feeder::new(self, pool, sink);
         let problems: Vec<_> = self.sources.iter().map(Source::problem).collect();
         for problem in problems.iter().flatten() {
             complain(problem);
         }
         let mut is_complete = problems.iter().all(Option::is_none);
-        for (index, source) in self.sources.iter().enumerate() {
+        if let Some(seed) = self.whole.shuffle.filter(|_| self.has_lines()) {
+            let result =
+                feeder.shuffle(seed, &problems.iter().map(Option::is_some).collect::<Vec<_>>());
+            let first = self.sources.first().unwrap_or(&Source::Stdin);
+            match self.ended(result, &mut feeder, first, complain) {
+                SourceEnd::Next => {}
+                SourceEnd::Skipped => is_complete = false,
+                SourceEnd::Over(end) => return end,
+            }
+        }
+        let is_shuffled = self.whole.shuffle.is_some() && self.has_lines();
+        for (index, source) in self.sources.iter().enumerate().filter(|_| !is_shuffled) {
             if problems[index].is_some() {
                 continue;
             }
@@ -54,22 +85,47 @@ impl Reader {
         }
     }
 
-    fn read_source(
+    /// Reads one source to its end.
+    pub(super) fn read_source(
         &self,
         feeder: &mut Feeder<'_>,
         index: usize,
         source: &Source,
         complain: &dyn Fn(&str),
     ) -> SourceEnd {
-        let index = u32::try_from(index).unwrap_or(u32::MAX);
         feeder.wants_header = matches!(&self.form, Form::Plain(plain) if plain.has_header);
         let result = match source {
-            Source::Args(lists) => Ok(feeder.args(lists)),
-            Source::Stdin => feeder.read(rustix::stdio::stdin(), index),
-            Source::File(path) => {
-                self.open(path, index).and_then(|file| feeder.read(file.as_fd(), index))
+            Source::Args(lists) => feeder.args(lists),
+            Source::Stdin | Source::File(_) => {
+                let read = self.read_bytes(feeder, index, source);
+                read.map_err(|error| source.unreadable(&error))
             }
         };
+        self.ended(result, feeder, source, complain)
+    }
+
+    fn read_bytes(
+        &self,
+        feeder: &mut Feeder<'_>,
+        index: usize,
+        source: &Source,
+    ) -> io::Result<bool> {
+        let number = u32::try_from(index).unwrap_or(u32::MAX);
+        match (self.whole.held(index), source) {
+            (Some(file), _) => feeder.read(file.as_fd(), number),
+            (None, Source::File(path)) => feeder.read(self.open(path, number)?.as_fd(), number),
+            (None, _) => feeder.read(rustix::stdio::stdin(), number),
+        }
+    }
+
+    /// Says what the end of the reading of a source means. `result`: whether to go on, or why it can't be read.
+    fn ended(
+        &self,
+        result: Result<bool, String>,
+        feeder: &mut Feeder<'_>,
+        source: &Source,
+        complain: &dyn Fn(&str),
+    ) -> SourceEnd {
         match result {
             Ok(true) => SourceEnd::Next,
             Ok(false) => match feeder.stopped.take() {
@@ -88,8 +144,8 @@ impl Reader {
                 }
                 None => SourceEnd::Over(End::Stopped(feeder.left())),
             },
-            Err(error) => {
-                complain(&source.unreadable(&error));
+            Err(problem) => {
+                complain(&problem);
                 SourceEnd::Skipped
             }
         }

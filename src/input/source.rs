@@ -1,10 +1,11 @@
 //! Where lines come from, and why a source can't be read.
 
-use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
 use rustix::fs::{Access, access};
+
+use super::arg_lists::{ArgLists, ListSource};
 
 /// Where lines come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,8 +14,8 @@ pub enum Source {
     Stdin,
     /// A file.
     File(PathBuf),
-    /// Lists of args from the command line: each combination of one arg from each list is a job.
-    Args(Vec<Vec<OsString>>),
+    /// Lists of args.
+    Args(ArgLists),
 }
 
 impl Source {
@@ -28,7 +29,11 @@ impl Source {
 
     /// Why it can't be read, if that is known before it is opened.
     pub(super) fn problem(&self) -> Option<String> {
-        let Self::File(path) = self else { return None };
+        let path = match self {
+            Self::File(path) => path,
+            Self::Args(lists) => return problem(lists),
+            Self::Stdin => return None,
+        };
         match path.metadata() {
             Ok(metadata) if metadata.is_dir() => {
                 Some(self.unreadable(&io::ErrorKind::IsADirectory.into()))
@@ -52,4 +57,12 @@ impl Source {
         };
         format!("the jobs in {name} could not be read: {what}")
     }
+}
+
+/// Why a file of args can't be read, if that is known before it is opened.
+fn problem(lists: &ArgLists) -> Option<String> {
+    lists.lists.iter().find_map(|list| match &list.from {
+        ListSource::File(path) => Source::File(path.clone()).problem(),
+        ListSource::Words(_) | ListSource::Stdin => None,
+    })
 }

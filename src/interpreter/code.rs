@@ -36,6 +36,9 @@ pub struct Code {
     /// An expression gets all args of a job as a list.
     #[doc(hidden)]
     pub lists: bool,
+    /// The shell that runs the code of [`Language::Sh`]; `None`: `sh`.
+    #[doc(hidden)]
+    pub shell: Option<OsString>,
     pub(super) form: CodeForm,
 }
 
@@ -114,7 +117,7 @@ impl Code {
     }
 
     fn with(language: Language, text: String, form: CodeForm) -> Self {
-        Self { language, text, setup: Vec::new(), lists: false, form }
+        Self { language, text, setup: Vec::new(), lists: false, shell: None, form }
     }
 
     /// Code that runs once in each process, before the first job: it may import modules, or load a model.
@@ -173,14 +176,16 @@ impl Code {
     pub(super) fn command_line(&self, before: &str) -> Vec<OsString> {
         let (program, options) = self.language.program();
         let mode = if self.is_file() { "file" } else { "expression" };
-        let mut line = vec![OsString::from(program)];
+        let shell = self.shell.as_ref().filter(|_| self.language == Language::Sh);
+        let program = shell.cloned().unwrap_or_else(|| program.into());
+        let mut line = vec![program.clone()];
         line.extend(options.iter().map(OsString::from));
         line.push(self.language.source().into());
         match self.language {
             // With -c, Python's own options end. The others would take an argument for an option.
             Language::Python => {}
-            // The name of the shell in its messages.
-            Language::Sh => line.push("sh".into()),
+            // The name of the shell in its messages. The code starts it again for a check.
+            Language::Sh => line.push(program),
             _ => line.push("--".into()),
         }
         line.push(format!("{before}{mode}").into());

@@ -1,4 +1,4 @@
-# procpool's worker for POSIX sh: sh -c SOURCE sh MODE CODE [SETUP...]
+# procpool's worker for POSIX sh, bash and zsh: sh -c SOURCE sh MODE CODE [SETUP...]
 #
 # MODE is `expression` (CODE is run once per job) or `file` (the functions in the file CODE are the
 # commands); `check-expression` and `check-file` only report whether CODE can be read.
@@ -13,7 +13,7 @@ case $procpool_mode in
 *expression) procpool_text="procpool_job() {$procpool_nl$procpool_code$procpool_nl}" ;;
 esac
 case $procpool_mode in
-check-expression) exec sh -n -c "$procpool_text" ;;
+check-expression) exec "$0" -n -c "$procpool_text" ;;
 esac
 case $procpool_code in
 */*) ;;
@@ -21,7 +21,7 @@ case $procpool_code in
 *) procpool_code=./$procpool_code ;;
 esac
 case $procpool_mode in
-check-file) exec sh -n "$procpool_code" ;;
+check-file) exec "$0" -n "$procpool_code" ;;
 esac
 
 # The code must not get at requests and replies: its stdin is empty, its stdout is stderr.
@@ -49,7 +49,8 @@ procpool_starts() {
     done
 }
 procpool_grace=${PROCPOOL_GRACE:-5000} procpool_run=procpool_plainly
-unset PROCPOOL_GRACE
+procpool_folder=${PROCPOOL_TMPDIR:-${TMPDIR:-/tmp}}
+unset PROCPOOL_GRACE PROCPOOL_TMPDIR
 case $procpool_mode in
 file) procpool_text=$(cat -- "$procpool_code") ;;
 esac
@@ -87,7 +88,7 @@ procpool_leave() {
 # Processes that the code leaves running may hold its stdout open for long, and print more. This waits
 # until nothing has come for the grace period, in milliseconds. The files have no names once they are open.
 procpool_patiently() {
-    procpool_file=${TMPDIR:-/tmp}/procpool-$$-$procpool_id
+    procpool_file=$procpool_folder/procpool-$$-$procpool_id
     if ! (umask 077; set -C; command mkfifo "$procpool_file" && : >"$procpool_file-out"); then
         procpool_plainly "$@"
         return

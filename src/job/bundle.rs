@@ -23,7 +23,7 @@ impl Job {
         match &self.body.form {
             JobForm::Lines(count) => *count,
             JobForm::Parts(parts) => parts.all.len() - parts.first,
-            JobForm::Json | JobForm::Words | JobForm::Message => 1,
+            JobForm::Json | JobForm::Words | JobForm::Message | JobForm::Block(_) => 1,
         }
     }
 
@@ -102,6 +102,8 @@ impl Job {
             }
         };
         taken.place = self.place;
+        taken.timeout = self.timeout;
+        taken.leash.clone_from(&self.leash);
         self.forget_first(count, end);
         taken
     }
@@ -110,6 +112,7 @@ impl Job {
     fn forget_first(&mut self, count: usize, end: usize) {
         let left = self.count() - count;
         let place = self.place.after(count);
+        let (leash, timeout) = (self.leash.take(), self.timeout);
         self.seq += count as u64;
         self.place = place;
         self.body.begin = end;
@@ -128,6 +131,7 @@ impl Job {
                 }
             }
         }
+        (self.leash, self.timeout) = (leash, timeout);
     }
 
     /// A bundle of these parts, at least 2. Their positions count from `before` bytes before the text.

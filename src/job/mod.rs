@@ -1,6 +1,7 @@
 //! Jobs, their outcomes, and the traits by which both travel between layers.
 
 mod answer;
+pub(crate) mod block;
 pub(crate) mod bundle;
 pub(crate) mod call;
 pub(crate) mod caller;
@@ -8,12 +9,14 @@ mod command_output;
 pub(crate) mod key;
 pub(crate) mod naming;
 mod outcome;
+pub(crate) mod party;
 mod portable;
 pub(crate) mod printed;
 mod sink;
 mod unit;
 
 pub(crate) use answer::Answer;
+pub use block::{Block, BlockBody};
 pub use command_output::CommandOutput;
 pub use outcome::{Failure, Kind, Value};
 pub use sink::{Closed, Done, Feed, Run, Sink, Watcher, Why, WorkerEnd};

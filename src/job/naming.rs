@@ -1,6 +1,7 @@
 //! The name of a job in messages, its place in the input, and its id.
 
 use super::call::FIRST_CALL;
+use super::party::without_party;
 use super::unit::{Job, Place};
 use crate::util::text::printable;
 
@@ -16,9 +17,12 @@ pub fn name(job: &Job, sources: &[String]) -> String {
 /// The id of a job and its place, as details in brackets: `job j1, line 3`.
 pub(crate) fn details(job: &Job, sources: &[String]) -> String {
     let id = id(job);
-    match place(job.place, sources) {
-        Some(place) => format!("job {id}, {place}"),
-        None => format!("job {id}"),
+    match (place(job.place, sources), job.block()) {
+        (Some(place), _) => format!("job {id}, {place}"),
+        (None, Some(block)) => {
+            format!("job {id}, {} bytes from byte {} on", block.body_len(), block.begin)
+        }
+        (None, None) => format!("job {id}"),
     }
 }
 
@@ -34,7 +38,7 @@ pub(crate) fn place(place: Place, sources: &[String]) -> Option<String> {
 
 /// The job's number among all jobs; 0: it is the job of a call.
 pub(crate) fn number(job: &Job) -> u64 {
-    if job.seq < FIRST_CALL { job.seq } else { 0 }
+    if job.seq < FIRST_CALL { without_party(job.seq) } else { 0 }
 }
 
 /// The job's id, as a person would write it.

@@ -72,6 +72,9 @@ pub trait Sink: Send + Sync {
     /// Passes on all outcomes that this thread has delivered. Called soon after each outcome.
     fn flush(&self) {}
 
+    /// Waits a moment until the outcomes that were passed on are printed.
+    fn settle(&self) {}
+
     /// Takes the results of `count` successive jobs. `seq` is the number of the first job. `texts` has a
     /// newline after each result. Called only if a [`Reader`](crate::input::Reader) may bundle jobs. By
     /// default each result is delivered alone, with a job that has nothing but its number.
@@ -164,13 +167,15 @@ pub enum Why {
     Unfit,
     /// Nobody waited for its job any more, or the run was ended.
     Cancelled,
+    /// All workers were to be replaced.
+    Renewed,
     /// Its job used more memory than it may.
     MaxMemory,
 }
 
 impl Why {
     /// All reasons. Another machine is sent the index in this list.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Done,
         Self::MaxReqs,
         Self::MaxAge,
@@ -181,6 +186,7 @@ impl Why {
         Self::Protocol,
         Self::Unfit,
         Self::Cancelled,
+        Self::Renewed,
         Self::MaxMemory,
     ];
 
@@ -197,6 +203,7 @@ impl Why {
             Self::Protocol => "protocol",
             Self::Unfit => "unfit",
             Self::Cancelled => "cancelled",
+            Self::Renewed => "renewed",
             Self::MaxMemory => "max-memory",
         }
     }
@@ -229,6 +236,16 @@ pub trait Watcher: Send + Sync {
 
     /// A job wanted to use the terminal, and was stopped for it. A person may be typing an answer to it.
     fn terminal_wanted(&self) {}
+
+    /// The job with the terminal was stopped (Ctrl-Z). Whether this process may be stopped as well, since
+    /// somebody can continue it.
+    fn may_stop(&self) -> bool {
+        false
+    }
+
+    /// A signal from the terminal (Ctrl-C) has ended the job that had the terminal. It is meant for this process
+    /// as well.
+    fn interrupted(&self, _signal: i32) {}
 
     /// Outcomes of jobs, or the output of a command, could not be kept. The job has failed with the same
     /// message, unless its outcome was delivered before.

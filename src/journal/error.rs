@@ -118,7 +118,7 @@ impl fmt::Display for JournalError {
                 f,
                 "a result in the journal '{path}' could not be kept in a temporary file in '{}': \
                  {error}; make room there, or set TMPDIR to another folder, and resume",
-                std::env::temp_dir().display()
+                crate::util::temporary::temporary_folder().display()
             ),
             JournalProblem::NotRecorded(error) => write!(
                 f,

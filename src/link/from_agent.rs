@@ -55,6 +55,11 @@ pub(crate) enum FromAgent<'a> {
     Pong(Option<u64>),
     /// The agent has finished. Nothing follows.
     Bye,
+    /// A server says what its pool is, before anything else: words of a command line, each with a NUL byte
+    /// after it.
+    Pool(&'a [u8]),
+    /// The status of a server, as JSON.
+    Status(&'a str),
 }
 
 /// The result of a job at an agent.
@@ -126,6 +131,8 @@ const BYE: u8 = 18;
 const PROVED: u8 = 19;
 const UNPROVABLE: u8 = 20;
 const PROCESS: u8 = 21;
+const POOL: u8 = 22;
+const STATUS: u8 = 23;
 
 impl FromAgent<'_> {
     /// Appends the message as a frame.
@@ -155,6 +162,8 @@ impl FromAgent<'_> {
             Self::Doubtful(text) => put_text(DOUBTFUL, text.as_bytes(), out),
             Self::OutputLost(text) => put_text(OUTPUT_LOST, text.as_bytes(), out),
             Self::Unfit(text) => put_text(UNFIT, text.as_bytes(), out),
+            Self::Pool(words) => put_text(POOL, words, out),
+            Self::Status(text) => put_text(STATUS, text.as_bytes(), out),
             Self::Printed { seq, is_stderr, bytes } => frame::seal(PRINTED, out, |out| {
                 put_number(*seq, out);
                 put_number(u64::from(*is_stderr), out);
@@ -194,7 +203,9 @@ impl<'a> FromAgent<'a> {
             DOUBTFUL => return Some(Self::Doubtful(text()?)),
             OUTPUT_LOST => return Some(Self::OutputLost(text()?)),
             UNFIT => return Some(Self::Unfit(text()?)),
+            STATUS => return Some(Self::Status(text()?)),
             STDERR => return Some(Self::Stderr(message)),
+            POOL => return Some(Self::Pool(message)),
             PRINTED => {
                 let (seq, stream) = (from.number()?, from.number()?);
                 return Some(Self::Printed { seq, is_stderr: stream == 1, bytes: from.0 });
@@ -394,6 +405,8 @@ mod tests {
             FromAgent::Bye,
             FromAgent::Proved(1),
             FromAgent::Unprovable(2),
+            FromAgent::Pool(b"-w\0x\0"),
+            FromAgent::Status("{}"),
         ]);
         for message in messages {
             let mut bytes = Vec::new();
@@ -429,7 +442,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(kind in 0_u8..23, bytes: Vec<u8>) {
+        fn no_bytes_make_it_panic(kind in 0_u8..25, bytes: Vec<u8>) {
             let _ = FromAgent::read(kind, &bytes);
         }
     }

@@ -3,11 +3,19 @@
 use super::frame::{FrameSplit, LONGEST, split};
 
 /// Bytes that have come, in the order in which they came.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Incoming {
     bytes: Vec<u8>,
     /// How many of them were read.
     read: usize,
+    /// No message has more bytes.
+    longest: usize,
+}
+
+impl Default for Incoming {
+    fn default() -> Self {
+        Self::with_longest(LONGEST)
+    }
 }
 
 /// The bytes are no message. The link has no meaning any more.
@@ -15,6 +23,16 @@ pub(crate) struct Incoming {
 pub(crate) struct Garbled;
 
 impl Incoming {
+    /// For messages of up to this many bytes.
+    pub(crate) fn with_longest(longest: usize) -> Self {
+        Self { bytes: Vec::new(), read: 0, longest }
+    }
+
+    /// Whether all bytes that have come were read.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// Where bytes that come are appended.
     pub(crate) fn end(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
@@ -36,7 +54,7 @@ impl Incoming {
         mut each: impl FnMut(u8, &[u8]) -> Option<()>,
     ) -> Result<(), Garbled> {
         loop {
-            match split(&self.bytes[self.read..], LONGEST) {
+            match split(&self.bytes[self.read..], self.longest) {
                 FrameSplit::Frame { kind, message, len } => {
                     each(kind, message).ok_or(Garbled)?;
                     self.read += len;

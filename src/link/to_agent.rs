@@ -31,6 +31,11 @@ pub(crate) enum ToAgent<'a> {
     Resume,
     /// A sign of life. The stamp comes back.
     Ping(u64),
+    /// The status of a server is wanted. It comes instead of [`ToAgent::Setup`].
+    AskStatus,
+    /// A server is to take no more callers, and to end after the present ones. It comes instead of
+    /// [`ToAgent::Setup`].
+    Drain,
 }
 
 /// The settings that an agent gets before its first job.
@@ -60,6 +65,8 @@ const PAUSE: u8 = 7;
 const RESUME: u8 = 8;
 const PING: u8 = 9;
 const CANCEL: u8 = 10;
+const ASK_STATUS: u8 = 11;
+const DRAIN: u8 = 12;
 
 impl ToAgent<'_> {
     /// Appends the message as a frame.
@@ -80,6 +87,8 @@ impl ToAgent<'_> {
             Self::Pause => frame::seal(PAUSE, out, |_| ()),
             Self::Resume => frame::seal(RESUME, out, |_| ()),
             Self::Ping(stamp) => frame::seal(PING, out, |out| put_number(*stamp, out)),
+            Self::AskStatus => frame::seal(ASK_STATUS, out, |_| ()),
+            Self::Drain => frame::seal(DRAIN, out, |_| ()),
         }
     }
 }
@@ -113,6 +122,8 @@ impl<'a> ToAgent<'a> {
             PAUSE => Self::Pause,
             RESUME => Self::Resume,
             PING => Self::Ping(from.number()?),
+            ASK_STATUS => Self::AskStatus,
+            DRAIN => Self::Drain,
             _ => return None,
         };
         from.is_empty().then_some(read)
@@ -175,6 +186,8 @@ mod tests {
             ToAgent::Pause,
             ToAgent::Resume,
             ToAgent::Ping(u64::MAX),
+            ToAgent::AskStatus,
+            ToAgent::Drain,
         ] {
             let mut bytes = Vec::new();
             message.put(&mut bytes);
@@ -194,7 +207,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(kind in 0_u8..12, bytes: Vec<u8>) {
+        fn no_bytes_make_it_panic(kind in 0_u8..14, bytes: Vec<u8>) {
             let _ = ToAgent::read(kind, &bytes);
         }
     }

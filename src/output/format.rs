@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStringExt;
 use std::sync::{Arc, OnceLock};
 
 use base64::engine::general_purpose::STANDARD;
@@ -11,6 +12,7 @@ use super::failure::{FailureStyle, Wording};
 use super::large::Large;
 use crate::command::Args;
 use crate::command::Commands;
+use crate::command::Template;
 use crate::job::printed::{Capture, Printed, Spool};
 use crate::job::{Done, Failure, Job, Run, Value};
 use crate::util::json::{Json, ObjectFields, base64};
@@ -23,14 +25,27 @@ pub struct Format {
     pub shape: Shape,
     /// Records also give the args of the job, and where and when it ran.
     pub detail: bool,
-    /// With [`Shape::Text`], each line begins with the args of its job and a tab.
-    pub tag: bool,
+    /// What each line begins with, with [`Shape::Text`].
+    pub tag: Tag,
+    /// With [`Shape::Text`], output without a newline at its end gets one.
+    pub newline: bool,
     /// How jobs without a worker are run.
     pub commands: Option<Arc<Commands>>,
     /// The names that messages give to the sources of jobs.
     pub sources: Vec<String>,
     /// How failures look on stderr.
     pub failures: FailureStyle,
+}
+
+/// What each line begins with. A tab follows.
+#[derive(Clone, Debug)]
+pub enum Tag {
+    /// Nothing, not even a tab.
+    None,
+    /// The args of its job.
+    Args,
+    /// This text. Its placeholders stand for the args.
+    Text(Arc<Template>),
 }
 
 /// The form of a result.
@@ -81,6 +96,9 @@ impl Format {
             (Shape::Text, _, Some(printed)) => {
                 let mut tagger = self.tagger(done.job, out);
                 printed.stdout.each(|piece| tagger.write(piece))?;
+                if self.newline && tagger.in_line {
+                    tagger.write(b"\n")?;
+                }
                 return self.to_stderr(done, Some(printed), err);
             }
             (Shape::Base64, Ok(_), Some(printed)) => {
@@ -113,7 +131,8 @@ impl Format {
     /// # Errors
     /// The output can't be read back, or can't be written to the temporary file of `spool`.
     pub(super) fn large(&self, done: &Done<'_>, spool: &Arc<Spool>) -> io::Result<Large> {
-        if let (Shape::Text, false, Some(printed)) = (self.shape.now(), self.tag, done.printed) {
+        let is_plain = matches!(self.tag, Tag::None) && !self.newline;
+        if let (Shape::Text, true, Some(printed)) = (self.shape.now(), is_plain, done.printed) {
             let mut tail = Vec::new();
             self.failure_line(done, &mut tail)?;
             return Ok(Large { printed: Arc::clone(printed), tail });
@@ -149,20 +168,24 @@ impl Format {
     }
 
     fn tagger<'a, W: Write>(&self, job: &Job, out: &'a mut W) -> Tagger<'a, W> {
-        let tag = if self.tag { self.tag_of(job) } else { Vec::new() };
+        let tag = if matches!(self.tag, Tag::None) { Vec::new() } else { self.tag_of(job) };
         Tagger { tag, out, in_line: false }
     }
 
-    /// The args of a job and a tab.
+    /// The tag of a job and a tab.
     fn tag_of(&self, job: &Job) -> Vec<u8> {
         let args = match &self.commands {
             Some(commands) => commands.args(job),
             None => Args::from_json(job.args()),
         };
-        let mut tag = match (job.as_message(), args) {
-            (Some(message), _) => message.to_vec(),
-            (None, Ok(args)) => args.words.join(&b' '),
-            (None, Err(_)) => job.args().to_vec(),
+        let args = match job.as_message() {
+            Some(message) => Ok(Args { words: vec![message.into()], ..Args::default() }),
+            None => args,
+        };
+        let mut tag = match (&self.tag, args) {
+            (Tag::Text(template), Ok(args)) => text_for(template, &args, job.seq),
+            (_, Ok(args)) => args.words.join(&b' '),
+            (_, Err(_)) => job.args().to_vec(),
         };
         for byte in &mut tag {
             if *byte == b'\n' || *byte == b'\r' {
@@ -338,6 +361,13 @@ fn or_null(json: &[u8]) -> Cow<'_, [u8]> {
     Cow::Borrowed(if json.is_empty() { b"null" } else { json })
 }
 
+/// The text of a tag for a job. A placeholder that has no value there is a part of the message of the job.
+fn text_for(template: &Template, args: &Args<'_>, seq: u64) -> Vec<u8> {
+    let command = template.fill(args, seq, 0);
+    let text = command.ok().and_then(|command| command.argv.into_iter().next());
+    text.map(OsStringExt::into_vec).unwrap_or_default()
+}
+
 /// Makes a tag fit for stderr, where people read it: control characters are escaped.
 fn fit_for_stderr(tag: Vec<u8>) -> Vec<u8> {
     let Some(args) = tag.strip_suffix(b"\t") else { return tag };
@@ -400,7 +430,8 @@ mod tests {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let sources = vec!["a.jsonl".into()];
         let failures = FailureStyle::default();
-        let format = Format { shape, detail, tag: false, commands: None, sources, failures };
+        let (tag, newline) = (Tag::None, false);
+        let format = Format { shape, detail, tag, newline, commands: None, sources, failures };
         format.write(done, &mut out, &mut err).expect("written");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         (text(out), text(err))

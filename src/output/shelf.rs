@@ -143,7 +143,7 @@ impl Shelf {
             self.screen.trouble(Trouble::Disordered(format!(
                 "results that wait for their turn could not be written to a temporary file in \
                  '{}': {error}; make room there, set TMPDIR to another folder, or raise {}",
-                std::env::temp_dir().display(),
+                crate::util::temporary::temporary_folder().display(),
                 Setting::Buffer
             )));
         }

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -18,6 +19,10 @@ use super::writer::{Writer, print};
 use crate::job::{Done, Job, Sink};
 use crate::journal::Journal;
 use crate::util::lock::lock;
+
+/// [`Sink::settle`] waits for the writer for at most this long, and looks this often.
+const PATIENCE: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(1);
 
 /// How many outputs were made in this process.
 static OUTPUTS: AtomicU64 = AtomicU64::new(0);
@@ -176,6 +181,18 @@ impl Sink for Output {
                 self.shelf.put(batch);
             }
         });
+    }
+
+    fn settle(&self) {
+        let begin = Instant::now();
+        let mut state = self.shelf.lock();
+        while !state.is_broken && !(state.is_idle && state.ready.is_empty()) {
+            if begin.elapsed() > PATIENCE {
+                return;
+            }
+            let waited = self.shelf.room.wait_timeout(state, TICK);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     fn proved(&self, number: u64) {

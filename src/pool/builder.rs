@@ -17,6 +17,7 @@ use crate::pool::build_error::BuildError;
 use crate::pool::handle::Pool;
 use crate::pool::stderr::{Voice, WorkerStderr};
 use crate::protocol::Protocol;
+use crate::util::exit_set::ExitSet;
 
 /// The settings of a pool that is not made yet. [`Builder::build`] checks them all.
 ///
@@ -347,6 +348,12 @@ impl Builder {
         self.set(|config| config.failures.retry_on = kinds.into_iter().collect())
     }
 
+    /// The exit statuses of commands after which a job is not tried again. Default: none.
+    #[doc(hidden)]
+    pub fn no_retry_exit(self, statuses: ExitSet) -> Self {
+        self.set(|config| config.failures.no_retry_exit = statuses)
+    }
+
     /// How long a job waits before its second try. It waits about twice as long before each further try,
     /// and no longer than about a minute. Default: 100 ms.
     pub fn retry_delay(self, time: Duration) -> Self {
@@ -399,6 +406,14 @@ impl Builder {
     #[doc(hidden)]
     pub fn host_name(self, name: &str) -> Self {
         self.env("PROCPOOL_HOST", name)
+    }
+
+    /// A pool whose workers do not start fails the jobs that wait, and takes jobs again. Default: it takes no
+    /// more jobs from its feeders.
+    #[cfg(feature = "unstable-engine")]
+    #[doc(hidden)]
+    pub fn goes_on(self, goes_on: bool) -> Self {
+        self.set(|config| config.failures.goes_on = goes_on)
     }
 
     /// How many slots are counted before those of this pool, as on other machines. Default: none.

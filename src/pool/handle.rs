@@ -63,8 +63,12 @@ impl Pool {
         Self { engine: Arc::new(Engine::new(shared, window, family)) }
     }
 
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.engine.shared
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Starts the workers that are to be started before there is a job.
@@ -327,37 +331,6 @@ impl Pool {
         Ok(())
     }
 
-    /// As [`Pool::feed`], and waits for no room: who feeds knows how many jobs there are.
-    pub(crate) fn feed_now(&self, batch: &mut Vec<Job>) -> Result<(), Closed> {
-        let slots = self.engine.shared.queue.push(batch, false)?;
-        self.engine.shared.start_slots(slots);
-        Ok(())
-    }
-
-    /// Has each slot look whether its jobs are still wanted.
-    pub(crate) fn wake_slots(&self) {
-        self.engine.shared.queue.wake_all();
-    }
-
-    /// Takes back up to `most` jobs that no slot has taken, those that came last.
-    pub(crate) fn recall(&self, most: usize) -> Vec<Job> {
-        self.engine.shared.queue.recall(most)
-    }
-
-    /// Ends the run: queued jobs are dropped, and running jobs are ended after this time by this step;
-    /// `None`: they are left to end.
-    pub(crate) fn end_after(&self, after: Option<Duration>, means: Stop) {
-        let now = self.engine.shared.now();
-        let at = after.map_or(Moment::NEVER, |after| now.after(after));
-        self.engine.shared.groups.terminate_at(at);
-        self.engine.end(StopOrder { at, means }, RunEnd::LAST);
-    }
-
-    /// Whether its jobs are commands.
-    pub(crate) fn has_commands(&self) -> bool {
-        self.engine.shared.config.commands.is_some()
-    }
-
     /// Closes the queue: no more jobs will be fed. Workers are retired when no job is left for them.
     #[doc(hidden)]
     pub fn finish(&self) {
@@ -405,6 +378,14 @@ impl Pool {
     #[doc(hidden)]
     pub fn warming(&self) -> usize {
         self.engine.shared.start_ups.warming()
+    }
+
+    /// Runs at most this many jobs at a time from now on, between 1 and [`Builder::max_procs`](crate::Builder::max_procs).
+    /// If that is less than before, running jobs are finished, and workers without a job end.
+    #[doc(hidden)]
+    pub fn limit(&self, count: usize) {
+        let shared = &self.engine.shared;
+        shared.start_slots(shared.queue.set_limit(count));
     }
 
     /// The gate that most of the waiting slots wait for, and how many they are.

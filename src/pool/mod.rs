@@ -15,6 +15,8 @@ pub(crate) mod gates;
 mod handle;
 pub(crate) mod pipeline;
 mod queue;
+#[cfg(feature = "unstable-engine")]
+mod remote;
 mod shared;
 mod slot;
 pub(crate) mod stats;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, getpid, kill_process_group};
 
 use super::exit;
+use super::foreground::Foreground;
 use super::guardian::Guardian;
 use super::guardian::ListEntry;
 use super::memory;
@@ -52,6 +53,8 @@ pub(crate) struct Groups {
     has_excess: AtomicBool,
     /// Held for reading while a process is started. `None`: orphans are not to be reaped.
     orphans: Option<RwLock<()>>,
+    /// The terminal, while it is lent to a job.
+    foreground: Mutex<Option<Foreground>>,
 }
 
 /// A process group.
@@ -168,6 +171,7 @@ impl Groups {
             memory_limit: AtomicU64::new(0),
             has_excess: AtomicBool::new(false),
             orphans: reaps_orphans.then(RwLock::default),
+            foreground: Mutex::default(),
         })
     }
 
@@ -182,6 +186,9 @@ impl Groups {
         self.clock.pause();
         members.is_paused = true;
         members.signal(Signal::STOP);
+        if let Some(foreground) = &mut *lock(&self.foreground) {
+            foreground.take_back();
+        }
     }
 
     /// Whether all processes are stopped.
@@ -193,8 +200,66 @@ impl Groups {
     pub(crate) fn resume(&self) {
         let mut members = self.lock();
         members.is_paused = false;
+        // A job that has no terminal when it goes on would be stopped again.
+        if let Some(foreground) = &mut *lock(&self.foreground) {
+            foreground.lend();
+        }
         members.signal(Signal::CONT);
         self.clock.resume();
+    }
+
+    /// Lends the terminal to a group until [`Groups::take_terminal_back`]. It is in the foreground if this
+    /// process was.
+    ///
+    /// # Errors
+    /// This process has no terminal.
+    pub(super) fn lend_terminal(&self, group: Pid) -> io::Result<()> {
+        let members = self.lock();
+        let mut foreground = Foreground::open(group)?;
+        if !members.is_paused {
+            foreground.lend();
+            // It may have used the terminal already, and was stopped for that.
+            let _ = kill_process_group(group, Signal::CONT);
+        }
+        *lock(&self.foreground) = Some(foreground);
+        Ok(())
+    }
+
+    /// Lends the terminal again to the group that had it, if it is in the foreground now. `is_stopped`: the
+    /// group was stopped, and goes on then. Returns whether the group has the terminal.
+    pub(super) fn lend_terminal_again(&self, group: Pid, is_stopped: bool) -> bool {
+        let members = self.lock();
+        let mut foreground = lock(&self.foreground);
+        let is_lent = !members.is_paused && foreground.as_mut().is_some_and(Foreground::lend);
+        if is_lent && is_stopped {
+            let _ = kill_process_group(group, Signal::CONT);
+        }
+        is_lent
+    }
+
+    /// Lets a stopped group go on, with the terminal if this process has it.
+    pub(super) fn go_on(&self, group: Pid) {
+        let members = self.lock();
+        if let Some(foreground) = &mut *lock(&self.foreground) {
+            foreground.lend();
+        }
+        if !members.is_paused {
+            let _ = kill_process_group(group, Signal::CONT);
+        }
+    }
+
+    /// Takes the terminal back from a group that gets it again when it goes on.
+    pub(crate) fn take_terminal_aside(&self) {
+        if let Some(foreground) = &mut *lock(&self.foreground) {
+            foreground.take_back();
+        }
+    }
+
+    /// Takes the terminal back from the group that has it. The group may be gone.
+    pub(crate) fn take_terminal_back(&self) {
+        if let Some(mut foreground) = lock(&self.foreground).take() {
+            foreground.take_back();
+        }
     }
 
     /// Kills all processes, and every process that is started before [`Groups::stop_killing`].

@@ -16,6 +16,7 @@ use super::exit::ExitWatch;
 use super::groups::Groups;
 use super::pipe;
 use super::stderr::StderrReader;
+use super::streams::{ProcessOutput, ProcessStdin, Streams};
 use super::terminal;
 use super::wake::Wake;
 
@@ -31,10 +32,8 @@ pub(crate) struct Spec<'a> {
     pub(crate) clears_env: bool,
     /// The directory to start it in.
     pub(crate) cwd: Option<&'a OsStr>,
-    /// Whether stdin is a pipe. Otherwise it is `/dev/null`.
-    pub(crate) has_stdin: bool,
-    /// Whether stdout is a terminal. Otherwise it is a pipe.
-    pub(crate) pty: bool,
+    pub(crate) stdin: ProcessStdin,
+    pub(crate) output: ProcessOutput,
     /// The slot that it is for, from 1; 0: none.
     pub(crate) slot: usize,
     /// The CPUs that it runs on; `None`: those of this process.
@@ -53,8 +52,8 @@ impl<'a> Spec<'a> {
             env: &[],
             clears_env: false,
             cwd: None,
-            has_stdin: false,
-            pty: false,
+            stdin: ProcessStdin::Null,
+            output: ProcessOutput::Pipes,
             slot: 0,
             cpus: None,
             wake,
@@ -66,16 +65,16 @@ impl Process {
     /// Starts a process. The call returns when the program has been loaded, or can't be.
     pub(crate) fn start(spec: &Spec<'_>, groups: &Groups) -> io::Result<Self> {
         let mut command = command(spec)?;
-        let (stdout, terminal) = if spec.pty {
-            let (ours, theirs) = terminal::open_terminal()?;
-            (Stdio::from(theirs), Some(ours))
-        } else {
-            (Stdio::piped(), None)
-        };
-        let stdin = if spec.has_stdin { Stdio::piped() } else { groups.null()? };
+        let Streams { stdin, stdout, stderr: other_stderr, terminal } =
+            Streams::open(spec.stdin, spec.output, groups)?;
         let (stderr, their_stderr) = pipe::new()?;
         let entry = groups.announce(their_stderr.as_fd());
-        command.stdin(stdin).stdout(stdout).stderr(Stdio::from(their_stderr));
+        // The guardian knows an unfinished start by this pipe, even if the process does not write to it.
+        let stderr_of_process = match other_stderr {
+            Some(other) => other,
+            None => Stdio::from(their_stderr),
+        };
+        command.stdin(stdin).stdout(stdout).stderr(stderr_of_process);
         let start = groups.lock_start();
         let spawned = match spec.cpus {
             Some(cpus) => cpus.during(|| command.spawn()),
@@ -142,7 +141,7 @@ fn command(spec: &Spec<'_>) -> io::Result<Command> {
     if let Some(cwd) = spec.cwd {
         command.current_dir(cwd);
     }
-    if spec.pty {
+    if spec.output == ProcessOutput::PlainTerminal {
         command.envs(terminal::plain_text());
     }
     Ok(command)

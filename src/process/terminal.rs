@@ -1,4 +1,4 @@
-//! A pseudo-terminal as the stdout of a process. It passes on all bytes unchanged.
+//! A pseudo-terminal for the output of a process. It passes on all bytes unchanged.
 
 use std::ffi::OsStr;
 use std::io;
@@ -6,13 +6,24 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
+use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
 /// The widest terminal there is, so that no program wraps its lines.
-const SIZE: Winsize = Winsize { ws_row: 24, ws_col: u16::MAX, ws_xpixel: 0, ws_ypixel: 0 };
+pub(super) const WIDEST: Winsize =
+    Winsize { ws_row: 24, ws_col: u16::MAX, ws_xpixel: 0, ws_ypixel: 0 };
 
-/// Opens a terminal: our end of it, and the end for the process.
-pub(super) fn open_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
+/// The size of a terminal for people, if this process has none to take the size from.
+const USUAL: Winsize = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+
+/// The size of the terminal of this process, if its stderr or stdin is one.
+pub(super) fn own_size() -> Winsize {
+    let streams = [rustix::stdio::stderr(), rustix::stdio::stdin()];
+    let sizes = streams.into_iter().filter_map(|stream| tcgetwinsize(stream).ok());
+    sizes.into_iter().find(|size| size.ws_col > 0).unwrap_or(USUAL)
+}
+
+/// Opens a terminal of this size: our end of it, and the end for the process.
+pub(super) fn open_terminal(size: Winsize) -> io::Result<(OwnedFd, OwnedFd)> {
     let ours = open_ours()?;
     grantpt(&ours)?;
     unlockpt(&ours)?;
@@ -22,7 +33,7 @@ pub(super) fn open_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut settings = tcgetattr(&theirs)?;
     settings.make_raw();
     tcsetattr(&theirs, OptionalActions::Now, &settings)?;
-    tcsetwinsize(&theirs, SIZE)?;
+    tcsetwinsize(&theirs, size)?;
     Ok((ours, theirs))
 }
 

@@ -38,6 +38,24 @@ impl Moment {
     }
 }
 
+/// A moment that several threads share.
+#[derive(Debug)]
+pub(crate) struct AtomicMoment(AtomicU64);
+
+impl AtomicMoment {
+    pub(crate) fn new(moment: Moment) -> Self {
+        Self(AtomicU64::new(moment.0))
+    }
+
+    pub(crate) fn store(&self, moment: Moment) {
+        self.0.store(moment.0, Ordering::Release);
+    }
+
+    pub(crate) fn load(&self) -> Moment {
+        Moment(self.0.load(Ordering::Acquire))
+    }
+}
+
 /// A monotonic clock that can be stopped.
 #[derive(Debug)]
 pub(crate) struct Clock {

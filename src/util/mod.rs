@@ -5,6 +5,7 @@ pub(crate) mod buffer;
 pub(crate) mod bytes;
 pub(crate) mod clock;
 pub(crate) mod duration;
+pub(crate) mod exit_set;
 pub mod files;
 pub(crate) mod histogram;
 pub(crate) mod json;

@@ -145,6 +145,11 @@ impl Worker {
         self.service.set_why(why);
     }
 
+    /// Gives the worker no more jobs, for this reason. The first reason counts.
+    pub(crate) fn spend_for(&mut self, why: Why) {
+        self.service.spend_for(why);
+    }
+
     /// Describes what the worker did, once it is gone.
     pub(crate) fn ended(&self, clock: &Clock) -> WorkerEnd {
         WorkerEnd {

@@ -276,18 +276,27 @@ fn options_of_other_tools_are_told_of_ours() {
         ("-N2", "-n N"),
         ("-X", "-n max"),
         ("-i", "-I STR"),
-        ("--jobs", "-j"),
-        ("--colsep=,", "--input"),
+        ("--interactive", "--confirm"),
+        ("--process-slot-var=X", "--env VAR={%}"),
+        ("--termseq=TERM", "--grace"),
+        ("--halt-on-error=1", "--fail-fast"),
+        ("--memsuspend=1G", "--min-free-memory"),
+        ("--tmux", "--progress full"),
+        ("--sqlmaster=x", "--journal"),
+        ("--will-cite", "leave it out"),
         ("--pipe", "--stdin"),
         ("--lb", "--live --stream"),
-        ("--bar", "--progress"),
         ("--workdir=/", "--cwd"),
         ("--resume-failed", "--journal"),
     ] {
         misused(Test::new().args([option, "echo"]), &["there is no option", ours]);
     }
     misused(Test::new().args(["--such", "echo"]), &["--such", "--help"]);
-    // What is the case anyway is accepted.
+    // What is the case anyway is accepted, and so are other names.
+    for option in ["--jobs=1", "--bar", "--eta", "--no-notice", "--gnu"] {
+        show(&[option], ["{}"]).stdin("a\n").stdout("1[a]\n").run();
+    }
+    show(&["--dryrun"], ["{}"]).stdin("a\n").any_stdout().run();
     show(&["-r"], ["{}"]).stdin("").run();
     show(&["--no-run-if-empty", "-k"], ["{}"]).stdin("a\n").stdout("1[a]\n").run();
 }
@@ -863,8 +872,7 @@ fn args_from_the_command_line() {
 
 #[test]
 fn other_signs_for_args_are_not_taken_for_args() {
-    misused(show(&[], ["::::", "file"]), &["'::::'", "-a FILE"]);
-    misused(show(&[], [":::", "a", ":::+", "b"]), &["':::+'", "--input"]);
+    misused(show(&[], [":::+", "a"]), &["':::+'", "leave out the +"]);
     show(&[], ["a::::b", ":::", ":", "::"]).stdout("2[a::::b][:]\n2[a::::b][::]\n").run();
 }
 

@@ -209,6 +209,8 @@ fn long_help_groups_the_options() {
         let long = option.get_long().expect("every option has a long name");
         let names = help.lines().filter(|line| line.trim_start().starts_with('-'));
         let names = names.flat_map(|line| line.split_ascii_whitespace().take(2));
+        // A value that may be left out is in brackets.
+        let names = names.filter_map(|name| name.split('[').next());
         let count = names.filter(|name| *name == format!("--{long}")).count();
         assert_eq!(count, 1, "--{long} is listed once");
     }
@@ -313,8 +315,25 @@ fn the_sessions_in_the_guide_are_real() {
 }
 
 #[test]
+fn the_sessions_about_servers_are_real() {
+    sessions_are_real("docs/server.md");
+}
+
+#[test]
 fn the_sessions_about_workers_are_real() {
     sessions_are_real("docs/workers.md");
+}
+
+#[test]
+fn the_sessions_about_the_terminal_are_real() {
+    sessions_are_real("docs/terminal.md");
+}
+
+#[test]
+fn the_sessions_in_the_reference_are_real() {
+    if need("bash") {
+        sessions_are_real("docs/reference.md");
+    }
 }
 
 /// The programs that the recipes drive are there, or stand-ins for them (`tests/stand-ins`).
@@ -422,6 +441,7 @@ fn links_lead_somewhere() {
         "docs/guide.md",
         "docs/cookbook.md",
         "docs/workers.md",
+        "docs/server.md",
         "docs/programs.md",
         "docs/reference.md",
     ] {

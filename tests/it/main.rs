@@ -1,6 +1,7 @@
 //! The tests of procpool, through its binary and its public names: one crate, so that it is built and
 //! linked once.
 
+mod blocks;
 mod capture;
 mod chaos;
 mod code;
@@ -33,10 +34,13 @@ mod lanes;
 mod leftovers;
 mod library;
 mod limits;
+mod lists;
 mod order;
 mod orphans;
 mod outputs;
 mod pipeline;
+mod presets;
+mod procs_file;
 mod programs;
 mod progress;
 mod protocols;
@@ -46,8 +50,14 @@ mod reports;
 mod retries;
 mod screen;
 mod security;
+mod semaphore;
+mod server;
+mod server_hostile;
+mod server_keep;
+mod server_kit;
 mod servers;
 mod sh;
+mod shells;
 mod signals;
 mod slots;
 mod source;
@@ -56,5 +66,6 @@ mod standby;
 mod startup;
 mod stops;
 mod surplus;
+mod terminal_jobs;
 mod timeouts;
 mod usage;

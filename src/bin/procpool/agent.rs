@@ -64,6 +64,9 @@ fn make(
     let words: Vec<OsString> = words.collect();
     let mut options = parse_words(&words).map_err(|error| text_of(&error))?;
     adapt(&mut options, task);
+    if let Some(folder) = options.output.storage.tmpdir.as_ref().filter(|folder| folder.is_dir()) {
+        procpool::engine::set_temporary_folder(folder);
+    }
     builders::allow_descriptors(task.slots);
     descriptors::keep_from_workers(&options);
     let plan = Plan::of(&options, Arc::new(AtomicBool::new(false)))?;

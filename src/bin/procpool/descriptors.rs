@@ -98,6 +98,11 @@ pub fn keep_from_workers(options: &Options) {
     }
 }
 
+/// Marks all open files but the three streams, so that no program inherits them.
+pub fn keep_from_all() {
+    close_fds::set_fds_cloexec(3, &[]);
+}
+
 /// The numbers of the open files that a text names.
 fn named(text: &str) -> Vec<i32> {
     let after = |name| text.split(name).skip(1).filter_map(number);

@@ -189,7 +189,7 @@ impl Kin {
 /// Whether somebody can continue this process after it has stopped. The rule is the system's own for Ctrl-Z: some
 /// process of the group must have a parent in the same session, but in another group. A shell is such a parent. The
 /// leader of a session has none. If nothing is known, the answer is yes.
-fn can_be_continued() -> bool {
+pub fn can_be_continued() -> bool {
     let Some(own) = Kin::of("self") else { return true };
     let is_minded = |kin: &Kin| {
         let parent = Kin::of(kin.parent.to_string());

@@ -3,17 +3,17 @@
 use std::borrow::Cow;
 use std::process;
 
-use super::super::placeholder::PathCut;
+use super::super::cut::Cut;
 use super::*;
-use crate::command::{Names, command_line, quote};
+use crate::command::{Names, Shell, command_line, quote};
 use proptest::prelude::*;
 
 fn settings(names: Names) -> TemplateSettings {
-    TemplateSettings { shell: false, replace: None, names, stdin: false, env: vec![], cwd: None }
+    TemplateSettings { shell: None, replace: None, names, stdin: false, env: vec![], cwd: None }
 }
 
 fn shell() -> TemplateSettings {
-    TemplateSettings { shell: true, ..settings(Names::None) }
+    TemplateSettings { shell: Some(Shell::default()), ..settings(Names::None) }
 }
 
 fn args<'a>(words: &[&'a str]) -> Args<'a> {
@@ -153,7 +153,7 @@ fn another_placeholder() {
     let settings = TemplateSettings { replace: Some(b"X".to_vec()), ..settings(Names::None) };
     let filled = argv(&["e", "aXb{}{foo}{#}", "X"], &settings, &args(&["1", "2"]));
     assert_eq!(filled.expect("a command")[1..], ["a1 2b{}{foo}{#}", "1", "2"]);
-    let settings = TemplateSettings { shell: true, ..settings };
+    let settings = TemplateSettings { shell: Some(Shell::default()), ..settings };
     let filled = argv(&["e 'X'X {}"], &settings, &args(&["1"])).expect("a command");
     assert_eq!(filled[2], "e ''\"${1}\"''\"${1}\" {}");
 }
@@ -192,8 +192,8 @@ fn jobs_that_name_their_command() {
     assert!(with.fill_job(b"a\0", &args(&[]), 7, 1).is_err());
     assert!(with.fill(&args(&[]), 7, 1).is_err());
     assert_eq!(with.program(), None);
-    let with =
-        Template::for_jobs(&TemplateSettings { shell: true, ..settings }).expect("a template");
+    let with = Template::for_jobs(&TemplateSettings { shell: Some(Shell::default()), ..settings })
+        .expect("a template");
     let command = with.fill_job(b"-x", &args(&["a"]), 7, 1).expect("a command");
     assert_eq!(command.argv[2], " -x");
     let command = with.fill_job(b"echo $1", &args(&["a"]), 7, 1).expect("a command");
@@ -325,7 +325,11 @@ fn with_nul(words: &[Vec<u8>]) -> Vec<u8> {
 }
 
 fn has_bash() -> bool {
-    process::Command::new("bash").arg("-c").arg(":").status().is_ok()
+    has("bash")
+}
+
+fn has(shell: &str) -> bool {
+    process::Command::new(shell).arg("-c").arg(":").status().is_ok()
 }
 
 fn nasty() -> impl Strategy<Value = Vec<u8>> {
@@ -343,7 +347,9 @@ fn nasty() -> impl Strategy<Value = Vec<u8>> {
 type Expected = fn(&[Vec<u8>]) -> Vec<Vec<u8>>;
 const PIECES: [(&str, Expected); 23] = [
     ("{}", <[Vec<u8>]>::to_vec),
-    ("{/}", |words| words.iter().map(|word| PathCut::Directory.apply(word).to_vec()).collect()),
+    ("{/}", |words| {
+        words.iter().map(|word| Cut::of_ending(b"/").1.apply(word).into_owned()).collect()
+    }),
     ("x{}y", |words| around("x", words, "y")),
     ("\"{}\"", |words| around("", words, "")),
     ("'{}'", |words| around("", words, "")),
@@ -366,6 +372,41 @@ const PIECES: [(&str, Expected); 23] = [
     ("'{2}'", |words| vec![words[1].clone()]),
     ("{1}{#}\"{%}\"", |words| vec![[words[0].as_slice(), b"72"].concat()]),
 ];
+
+/// What only bash and zsh have.
+const OTHER_PIECES: [(&str, Expected); 16] = [
+    ("{}", <[Vec<u8>]>::to_vec),
+    ("\"x{}\"", |words| around("x", words, "")),
+    ("'{}'", |words| around("", words, "")),
+    ("$'a\\'{}\\\\'", |words| around("a'", words, "\\")),
+    ("$'\\t'{}", |words| around("\t", words, "")),
+    ("\"$(cat <<<x{}.)\"", |words| around("x", words, ".")),
+    ("\"$(cat <<< \"{}.\")\"", |words| around("", words, ".")),
+    ("\"$(cat <(printf %s. x{}))\"", |words| around("x", words, ".")),
+    ("\"$(cat <(printf %s. \"{}\") <(printf y))\"", |words| around("", words, ".y")),
+    ("\"$([[ -n x{} ]] && printf .)\"", |_| vec![b".".to_vec()]),
+    ("\"$([[ x{} == \"x{}\" ]] && printf .)\"", |_| vec![b".".to_vec()]),
+    ("\"$(a=({} x); printf %s. \"${a[@]}\")\"", |words| {
+        vec![
+            words
+                .iter()
+                .chain([&b"x".to_vec()])
+                .flat_map(|word| [word, &b"."[..]].concat())
+                .collect(),
+        ]
+    }),
+    ("\"$(x={}; typeset y=x{}; printf %s. \"$x$y\")\"", |words| {
+        vec![[words.join(&b' ').as_slice(), b"x", &words.join(&b' '), b"."].concat()]
+    }),
+    ("\"$(f() { printf %s. \"$1\" x{}; }; f y)\"", |words| around("y.x", words, ".")),
+    ("\"$(function f { printf %s. x{}; }; f y)\"", |words| around("x", words, ".")),
+    ("\"$( (( 1 < 2 )) && printf %s. x{})\"", |words| around("x", words, ".")),
+];
+
+fn shells() -> impl Strategy<Value = Shell> {
+    prop::sample::select(vec!["sh", "bash", "zsh"])
+        .prop_map(|name| Shell::named(name.as_ref()).expect("a known shell"))
+}
 
 fn around(before: &str, words: &[Vec<u8>], after: &str) -> Vec<Vec<u8>> {
     vec![[before.as_bytes(), &words.join(&b' '), after.as_bytes()].concat()]
@@ -398,6 +439,25 @@ proptest! {
         prop_assert_eq!(&output(&argv), &expected, "{}", argv[2].to_string_lossy());
         if has_bash() {
             argv[0] = "bash".into();
+            prop_assert_eq!(output(&argv), expected, "{}", argv[2].to_string_lossy());
+        }
+    }
+
+    #[test]
+    fn bash_and_zsh_take_nothing_of_them_for_their_own(
+        words in prop::collection::vec(nasty(), 2..4),
+        pieces in prop::collection::vec(prop::sample::select(OTHER_PIECES.to_vec()), 1..8),
+        name in prop::sample::select(vec!["bash", "zsh"]),
+    ) {
+        if has(name) {
+            let texts: Vec<&str> = pieces.iter().map(|(text, _)| *text).collect();
+            let text = format!("printf '%s\\0' s {}", texts.join(" "));
+            let shell = Shell::named(name.as_ref());
+            let stdin = TemplateSettings { stdin: true, shell, ..settings(Names::None) };
+            let template = template(&[&text], &stdin).expect("a template");
+            let argv = template.fill(&of(&words), 7, 2).expect("a command").argv;
+            let expected: Vec<_> = pieces.iter().flat_map(|(_, expected)| expected(&words)).collect();
+            let expected = with_nul(&[vec![b"s".to_vec()], expected].concat());
             prop_assert_eq!(output(&argv), expected, "{}", argv[2].to_string_lossy());
         }
     }
@@ -436,7 +496,7 @@ proptest! {
     fn no_text_makes_it_panic(
         text in "([{}./#%0-9a-c\"'$()`<>\\\\ \n]|\\{\\}|[$]\\(\\(|<<|\\$'|case )\
                  {0,16}",
-        shell in any::<bool>(),
+        shell in prop::option::of(shells()),
         stdin in any::<bool>(),
         any in any::<bool>(),
         replace in prop::option::of("[{}a$\"]{1,2}"),
@@ -455,7 +515,7 @@ proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
         let _ = Args::from_json(&bytes);
-        for shell in [false, true] {
+        for shell in [None, Some(Shell::default()), Shell::named("zsh".as_ref())] {
             let settings = TemplateSettings { shell, ..settings(Names::Any) };
             if let Ok(with) = Template::new(&[OsString::from_vec(bytes.clone())], &settings) {
                 let _ = with.fill(&of(std::slice::from_ref(&bytes)), 1, 1);

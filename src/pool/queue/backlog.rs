@@ -6,6 +6,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use super::calls::{Left, WaitingCalls};
+use super::turns::Turns;
 use crate::job::Job;
 use crate::job::call::{self, OpenCall};
 use crate::job::caller::Waits;
@@ -27,11 +28,7 @@ const MAX_LATER_BYTES: usize = 16 << 20;
 #[derive(Debug)]
 pub(super) struct Backlog {
     /// The jobs that can run now. An entry may be a bundle of several jobs.
-    jobs: VecDeque<Job>,
-    /// How many jobs the entries of `jobs` have besides their first ones.
-    bundled: usize,
-    /// The bytes of the jobs in `jobs`.
-    bytes: usize,
+    pub(super) jobs: Turns,
     /// The calls that can run now.
     calls: WaitingCalls,
     /// The jobs that are to be tried again.
@@ -45,9 +42,7 @@ pub(super) struct Backlog {
 impl Backlog {
     pub(super) fn new(slots: usize) -> Self {
         Self {
-            jobs: VecDeque::new(),
-            bundled: 0,
-            bytes: 0,
+            jobs: Turns::default(),
             calls: WaitingCalls::default(),
             later: Later::default(),
             slots,
@@ -57,12 +52,14 @@ impl Backlog {
 
     /// Whether feeders must wait.
     pub(super) fn is_full(&self) -> bool {
-        self.jobs.len() >= self.max_jobs || self.bytes >= MAX_BYTES || self.later.is_full()
+        self.jobs.len() >= self.max_jobs || self.jobs.bytes() >= MAX_BYTES || self.later.is_full()
     }
 
     /// Whether there is room for many jobs: feeders are not woken for a single one.
     pub(super) fn has_much_room(&self) -> bool {
-        self.jobs.len() <= self.max_jobs / 2 && self.bytes <= MAX_BYTES / 2 && !self.is_full()
+        self.jobs.len() <= self.max_jobs / 2
+            && self.jobs.bytes() <= MAX_BYTES / 2
+            && !self.is_full()
     }
 
     /// Whether no job can run now.
@@ -92,7 +89,7 @@ impl Backlog {
 
     /// How many jobs can run now. Each job of a bundle counts.
     pub(super) fn queued(&self) -> usize {
-        self.jobs.len() + self.bundled + self.calls.len()
+        self.jobs.jobs() + self.calls.len()
     }
 
     /// How many jobs wait at all.
@@ -102,9 +99,7 @@ impl Backlog {
 
     /// Appends all jobs of a batch.
     pub(super) fn append(&mut self, batch: &mut Vec<Job>) {
-        self.bytes += batch.iter().map(Job::size).sum::<usize>();
-        self.bundled += batch.iter().map(bundled).sum::<usize>();
-        self.jobs.extend(batch.drain(..));
+        self.jobs.append(batch);
     }
 
     /// Appends a call.
@@ -119,9 +114,7 @@ impl Backlog {
             Ok(None) => return,
             Err(job) => *job,
         };
-        self.bytes += job.size();
-        self.bundled += bundled(&job);
-        self.jobs.push_front(job);
+        self.jobs.prepend(job);
     }
 
     /// Moves up to `count` jobs for a slot to `into`, about `max_bytes` of them. Returns how many jobs were
@@ -145,64 +138,9 @@ impl Backlog {
             into.push_back(job);
         }
         if taken == 0 {
-            taken = self.take_fed(count, max_bytes, into);
+            taken = self.jobs.take(count, max_bytes, into);
         }
         (taken, places)
-    }
-
-    /// As [`Backlog::take`], of the jobs that are none of calls.
-    fn take_fed(&mut self, count: usize, max_bytes: usize, into: &mut VecDeque<Job>) -> usize {
-        let mut bytes = 0;
-        let mut taken = 0;
-        while taken < count
-            && let Some((job, size)) = self.next(count - taken)
-        {
-            bytes += size;
-            taken += job.count();
-            into.push_back(job);
-            if bytes >= max_bytes {
-                break;
-            }
-        }
-        self.bytes -= bytes;
-        taken
-    }
-
-    /// Takes up to `most` of the last jobs that can run now.
-    pub(super) fn take_last(&mut self, most: usize) -> Vec<Job> {
-        let mut taken = Vec::new();
-        let mut left = most;
-        while left > 0
-            && let Some(mut job) = self.jobs.pop_back()
-        {
-            self.bytes -= job.size();
-            self.bundled -= bundled(&job);
-            if let Some(stays) = job.count().checked_sub(left).filter(|stays| *stays > 0) {
-                let first = job.split_off_first(stays);
-                self.bytes += first.size();
-                self.bundled += bundled(&first);
-                self.jobs.push_back(first);
-            }
-            left -= job.count();
-            taken.push(job);
-        }
-        taken.reverse();
-        taken
-    }
-
-    /// Takes the first entry, or the first `most` jobs of a bundle that has more. Also returns how many
-    /// bytes that frees: a job that is split off a bundle is smaller than it was in the bundle.
-    fn next(&mut self, most: usize) -> Option<(Job, usize)> {
-        let front = self.jobs.front_mut()?;
-        let bundled_before = bundled(front);
-        let size_before = front.size();
-        if front.count() <= most {
-            self.bundled -= bundled_before;
-            return Some((self.jobs.pop_front()?, size_before));
-        }
-        let job = front.split_off_first(most);
-        self.bundled -= bundled_before - bundled(front);
-        Some((job, size_before - front.size()))
     }
 
     /// Keeps a job that is to be tried again when it is due.
@@ -220,10 +158,7 @@ impl Backlog {
         let mut count = 0;
         while let Some(waiting) = self.later.pop_due(now) {
             match waiting {
-                LaterJob::Fed(job) => {
-                    self.bytes += job.size();
-                    self.jobs.push_front(job);
-                }
+                LaterJob::Fed(job) => self.jobs.prepend(job),
                 LaterJob::OfCall(call) => self.calls.prepend(call, self.slots),
             }
             count += 1;
@@ -257,10 +192,8 @@ impl Backlog {
 
     /// Removes all jobs.
     pub(super) fn remove_all(&mut self) -> Left {
-        self.bundled = 0;
-        self.bytes = 0;
         let Left { jobs: of_calls, places } = self.calls.remove_all();
-        let jobs = std::mem::take(&mut self.jobs).into_iter();
+        let jobs = self.jobs.remove_all();
         let jobs = jobs.chain(of_calls).chain(std::mem::take(&mut self.later).into_jobs());
         Left { jobs: jobs.collect(), places }
     }
@@ -269,13 +202,9 @@ impl Backlog {
     /// bundled jobs.
     #[cfg(test)]
     pub(super) fn sizes(&self) -> (usize, usize, usize) {
-        (self.bytes, self.later.bytes, self.bundled)
+        let (bytes, bundled) = self.jobs.sizes();
+        (bytes, self.later.bytes, bundled)
     }
-}
-
-/// How many jobs a bundle has besides the first one.
-fn bundled(job: &Job) -> usize {
-    job.count() - 1
 }
 
 /// The jobs that are to be tried again.

@@ -6,6 +6,7 @@ mod calls;
 mod loans;
 mod monitor;
 mod roster;
+mod turns;
 
 pub(crate) use ask::{Ask, Taken};
 pub(crate) use loans::Loan;

@@ -2,6 +2,8 @@
 //! change wakes those who wait for it.
 
 mod elsewhere;
+mod limit;
+mod parties;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -232,6 +234,9 @@ impl Queue {
     ) -> (Taken, usize) {
         state.release(ask.holder, ask.finished);
         state.roster.arrive(slot);
+        if state.roster.is_surplus(slot) {
+            return (state.nothing_for_surplus(slot, ask), 0);
+        }
         if state.backlog.has_none_for(slot) {
             return (self.nothing_for(state, slot, ask), 0);
         }

@@ -81,6 +81,13 @@ impl Deliveries {
         }
     }
 
+    /// Waits a moment until the results that were flushed are printed.
+    pub(crate) fn settle(&self) {
+        if let Some(sink) = &self.sink {
+            sink.settle();
+        }
+    }
+
     /// Drops jobs. Callers get the failure; jobs for the sink are counted as left.
     pub(crate) fn drop_jobs(&self, jobs: impl IntoIterator<Item = Job>, failure: &Failure) {
         for job in jobs {

@@ -51,6 +51,14 @@ impl Watcher for GuardedWatcher {
         guard((), || self.0.terminal_wanted());
     }
 
+    fn may_stop(&self) -> bool {
+        guard(false, || self.0.may_stop())
+    }
+
+    fn interrupted(&self, signal: i32) {
+        guard((), || self.0.interrupted(signal));
+    }
+
     fn output_lost(&self, message: &str) {
         guard((), || {
             events::noted(message);
@@ -93,6 +101,10 @@ impl GuardedSink {
 impl Sink for GuardedSink {
     fn deliver(&self, done: &Done<'_>) {
         self.guard((), |sink| sink.deliver(done));
+    }
+
+    fn settle(&self) {
+        self.guard((), |sink| sink.settle());
     }
 
     fn flush(&self) {

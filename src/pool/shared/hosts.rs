@@ -114,6 +114,30 @@ impl Desk {
         }
     }
 
+    /// Whether it is a server on this machine.
+    pub(crate) fn is_server(&self) -> bool {
+        self.host.line.is_some()
+    }
+
+    /// Its name in results and messages. `None`: it is a server on this machine, which they do not name.
+    pub(crate) fn label(&self) -> Option<&'static str> {
+        (!self.is_server()).then_some(self.name)
+    }
+
+    /// What it is, in messages about itself.
+    pub(crate) fn title(&self) -> String {
+        if self.is_server() {
+            format!("the server at '{}'", self.name)
+        } else {
+            self.name.to_owned()
+        }
+    }
+
+    /// A message from it, with its name.
+    pub(crate) fn named(&self, text: &str) -> String {
+        self.label().map_or_else(|| text.to_owned(), |name| format!("{name}: {text}"))
+    }
+
     /// Calls a slot of the host. `enter` is called with its wake. Returns whether a thread is to be
     /// started for the host.
     pub(crate) fn call(

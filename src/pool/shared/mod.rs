@@ -5,6 +5,7 @@ pub(crate) mod estimates;
 mod guarded;
 pub(crate) mod hosts;
 mod parts;
+pub(crate) mod renewals;
 pub(crate) mod spares;
 pub(crate) mod start_ups;
 pub(crate) mod stopping;

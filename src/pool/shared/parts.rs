@@ -99,7 +99,7 @@ impl Shared {
 
     /// The name of this machine, where jobs also run on others.
     pub(crate) fn this_host(&self) -> Option<&'static str> {
-        self.hosts.as_ref().map(|_| THIS_HOST)
+        self.hosts.as_ref().filter(|hosts| !hosts.settings.is_server()).map(|_| THIS_HOST)
     }
 
     /// Where the program of a command is, if that is known.
@@ -114,17 +114,17 @@ impl Shared {
     }
 
     /// Too many workers in a row have died before their first reply. All jobs that wait fail; jobs
-    /// for the sink are left, and the pool takes no more of them.
+    /// for the sink are left. A pool with a sink takes no more of them, unless it is to go on.
     pub(crate) fn give_up(&self, failure: &Failure) {
-        let has_sink = self.deliveries.sink().is_some();
-        if has_sink {
+        let goes_on = self.config.failures.goes_on || self.deliveries.sink().is_none();
+        if !goes_on {
             self.queue.close();
         }
         self.deliveries.drop_jobs(self.queue.clear(), failure);
-        if !has_sink {
+        if goes_on {
             self.start_ups.forget_failures();
         }
-        if !has_sink || self.start_ups.give_up() {
+        if goes_on || self.start_ups.give_up() {
             self.watcher.start_limit_reached(failure);
         }
     }

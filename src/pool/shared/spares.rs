@@ -3,16 +3,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::pool::shared::renewals::Renewals;
+
 /// The count of spare workers and its limit.
 #[derive(Debug)]
 pub(crate) struct Spares {
+    /// The replacement of all workers.
+    pub(crate) renewals: Renewals,
     count: Arc<AtomicUsize>,
     most: usize,
 }
 
 impl Spares {
     pub(super) fn new(most: usize) -> Self {
-        Self { count: Arc::default(), most }
+        Self { renewals: Renewals::new(), count: Arc::default(), most }
     }
 
     /// The same limit, with the count of another pool.
@@ -28,6 +32,12 @@ impl Spares {
     /// Whether there may be another spare worker.
     pub(crate) fn has_room(&self) -> bool {
         self.count() < self.most
+    }
+
+    /// The right to have one more spare worker, whatever the limit is.
+    pub(crate) fn always(&self) -> SparePermit {
+        self.count.fetch_add(1, Ordering::AcqRel);
+        SparePermit(Arc::clone(&self.count))
     }
 
     /// The right to have one more spare worker, unless there are as many as there may be.

@@ -13,6 +13,7 @@ use crate::command::Commands;
 use crate::job::Job;
 use crate::job::printed::{Capture, Printed};
 use crate::pool::shared::Shared;
+use crate::pool::slot::command_terminal::streams;
 use crate::pool::slot::steps::underway;
 use crate::pool::slot::stopped::stopped_for_terminal;
 use crate::pool::underway::Responder;
@@ -45,6 +46,8 @@ pub(super) enum CutShort {
     Abandoned,
     /// Its output could not be kept.
     NotKept,
+    /// Its input could not be read.
+    NotFed,
     /// It was stopped, because it wanted the terminal.
     Stopped,
     /// It printed nothing for too long.
@@ -62,7 +65,7 @@ pub(super) struct Running<'a> {
     /// The bytes for its stdin.
     pub(super) input: Vec<u8>,
     /// How much of its input it has been given.
-    pub(super) written: usize,
+    pub(super) written: u64,
     pub(super) printed: Printed,
     /// Nobody takes the lines that it has printed, so no more are read.
     pub(super) is_held_up: bool,
@@ -71,11 +74,15 @@ pub(super) struct Running<'a> {
     pub(super) heard: Option<Moment>,
     /// Why its output could not be kept.
     pub(super) trouble: Option<io::Error>,
+    /// Why its input could not be read.
+    pub(super) unfed: Option<io::Error>,
     stopped: Option<Stopped>,
     /// How much memory it used, if that was too much.
     excess: Option<u64>,
     /// When it last printed something, if that is of interest.
     pub(super) last_output: Moment,
+    /// When this process was last asked to stop, because the job with the terminal was stopped.
+    pub(super) asked_to_stop: Option<Moment>,
 }
 
 impl fmt::Debug for Running<'_> {
@@ -93,6 +100,8 @@ pub(super) struct Ended {
     pub(super) is_left_behind: bool,
     /// Why its output could not be kept.
     pub(super) trouble: Option<io::Error>,
+    /// Why its input could not be read.
+    pub(super) unfed: Option<io::Error>,
     /// How it was stopped, if it wanted the terminal.
     pub(super) stopped: Option<Stopped>,
     /// How much memory it used, if that was too much.
@@ -126,19 +135,26 @@ impl<'a> Running<'a> {
             Cow::Owned([&place.env[..], &command.env[..]].concat())
         };
         let default = if command.cwd.is_none() { place.directory() } else { None };
+        let streams = streams(commands);
         let spec = Spec {
             argv: &command.argv,
             program: shared.program_of(&command.argv),
             env: &env,
             clears_env: place.clears_env,
             cwd: command.cwd.as_deref().or(default.as_deref()),
-            has_stdin: commands.stdin,
-            pty: false,
+            stdin: streams.0,
+            output: streams.1,
             slot,
             cpus: place.cpus(slot),
             wake,
         };
         let process = Process::start(&spec, &shared.groups)?;
+        if job.block().is_some() {
+            process.widen_stdin();
+        }
+        if commands.tty {
+            process.lend_terminal(&shared.groups)?;
+        }
         let stream = || Capture::new(&shared.files.spool);
         Ok(Self {
             shared,
@@ -151,9 +167,11 @@ impl<'a> Running<'a> {
             is_held_up: false,
             heard: None,
             trouble: None,
+            unfed: None,
             stopped: None,
             excess: None,
             last_output: shared.now(),
+            asked_to_stop: None,
         })
     }
 
@@ -174,7 +192,11 @@ impl<'a> Running<'a> {
         let began = shared.now();
         let is_over = *is_quick && self.exits_soon(wake) && self.outlive();
         let cut = if is_over { None } else { self.attend_long(began, wake, responder) };
+        let has_terminal = self.commands.tty;
         let ended = self.end(cut);
+        if has_terminal {
+            shared.groups.take_terminal_back();
+        }
         let printed = ended.printed.stdout.len() + ended.printed.stderr.len();
         *is_quick = shared.now() < began.after(QUICK) && printed < LITTLE;
         ended
@@ -182,7 +204,7 @@ impl<'a> Running<'a> {
 
     /// Waits for a while for the exit alone. Returns whether it has come.
     fn exits_soon(&self, wake: &Wake) -> bool {
-        if self.commands.stdin || self.commands.live {
+        if self.commands.stdin || self.commands.live || self.commands.tty {
             return false;
         }
         let limits = self.timeout().into_iter().chain(self.shared.config.failures.silence);
@@ -214,7 +236,8 @@ impl<'a> Running<'a> {
             let now = shared.now();
             let deadline = self.timeout().map_or(Moment::NEVER, |timeout| began.after(timeout));
             let deadline = deadline.min(self.quiet_at());
-            let wants_terminal = self.notice_stop();
+            let wants_terminal = !self.commands.tty && self.notice_stop();
+            self.attend_terminal();
             self.excess = self.excess.or_else(|| self.process.excess(&shared.groups));
             match ending {
                 None => {
@@ -231,6 +254,7 @@ impl<'a> Running<'a> {
             }
             let Some(due) = self.due(ending, deadline, now) else { break };
             let timeout = if due == Moment::NEVER { None } else { due.until(now) };
+            let timeout = self.tick().into_iter().chain(timeout).min();
             let has_exited = self.wait(wake, timeout);
             // The event that ended the command also ends the processes that it has left running.
             if has_exited && (ending.is_some() || self.outlive()) {
@@ -314,6 +338,8 @@ impl<'a> Running<'a> {
     fn why_cut_short(&self, now: Moment, deadline: Moment) -> Option<CutShort> {
         if self.trouble.is_some() {
             Some(CutShort::NotKept)
+        } else if self.unfed.is_some() {
+            Some(CutShort::NotFed)
         } else if self.shared.groups.is_killing() || now >= self.shared.stopping.at() {
             Some(CutShort::RunEnded)
         } else if self.job.is_abandoned() {
@@ -373,6 +399,9 @@ impl<'a> Running<'a> {
         } else if cut.is_none() && was_killed {
             // It was killed with all others, before its slot noticed.
             Some(CutShort::RunEnded)
+        } else if cut.is_none() && self.unfed.is_some() {
+            // It found the end of its stdin before its slot noticed.
+            Some(CutShort::NotFed)
         } else {
             cut
         };
@@ -385,6 +414,7 @@ impl<'a> Running<'a> {
             cut,
             is_left_behind,
             trouble: self.trouble,
+            unfed: self.unfed,
             stopped: self.stopped,
             excess: self.excess,
         }

@@ -2,8 +2,12 @@
 //! delivers the outcome.
 
 use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
+
+use rustix::process::Signal;
 
 use crate::command::command_line;
 use crate::command::{Command, Commands};
@@ -18,6 +22,9 @@ use crate::pool::slot::steps::Slot;
 use crate::process::lookup::{self, Runner};
 use crate::process::stops::Stopped;
 use crate::process::{describe, end_of_command};
+
+/// A signal to this process ends the run within this time.
+const INTERRUPT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A slot that runs a command for each job.
 pub(super) struct CommandSlot {
@@ -100,7 +107,7 @@ impl CommandSlot {
             }
         };
         if commands.dry_run {
-            let line = commands.typed(&command, &input);
+            let line = commands.typed(&job, &command, &input);
             let printed = Arc::new(Printed::line(&self.slot.shared.files.spool, &line));
             let attempt = Attempt::at_once(0, self.slot.now());
             return self.slot.deliver(attempt, job, Ok(Value::NULL), Some(&printed));
@@ -109,6 +116,10 @@ impl CommandSlot {
         let watcher = &*self.slot.shared.watcher;
         if commands.confirm && !watcher.confirms(&command_line(&command)) {
             return self.never_ran(job, Kind::Cancelled, "it was not confirmed".to_owned());
+        }
+        if commands.tty {
+            // The job must find the terminal as it is.
+            self.slot.shared.deliveries.settle();
         }
         self.attend(job, &command, input);
     }
@@ -133,6 +144,9 @@ impl CommandSlot {
             self.slot.finished += 1;
             return;
         }
+        if self.commands.tty {
+            self.pass_interrupt_on(&ended);
+        }
         let timeout = job.timeout.or_else(|| shared.estimates.timeout());
         let mut failure = self.why_failed(&ended, timeout);
         if let Some(failure) = failure.as_mut().filter(|_| ended.is_left_behind) {
@@ -142,6 +156,17 @@ impl CommandSlot {
         let printed = Some(&ended.printed).filter(|_| ended.cut != Some(CutShort::NotKept));
         let attempt = Attempt { pid, start, clock: start, now: shared.now(), unproven: None };
         self.slot.deliver(attempt, job, outcome, printed);
+    }
+
+    /// Ctrl-C at a job that has the terminal ends the run too. No further job begins.
+    fn pass_interrupt_on(&self, ended: &Ended) {
+        let signal = ended.status.and_then(|status| status.signal());
+        let is_key =
+            |signal: &i32| [Signal::INT, Signal::QUIT].iter().any(|key| key.as_raw() == *signal);
+        if let Some(signal) = signal.filter(is_key).filter(|_| ended.cut.is_none()) {
+            self.slot.shared.watcher.interrupted(signal);
+            self.slot.pause(INTERRUPT_PATIENCE);
+        }
     }
 
     /// The command of a job could not be started.
@@ -160,10 +185,15 @@ impl CommandSlot {
         self.slot.deliver(Attempt::at_once(0, self.slot.now()), job, Err(&failure), None);
     }
 
+    fn is_success(&self, status: ExitStatus) -> bool {
+        let is_ok = |code| self.commands.ok_exit.has(code);
+        status.success() || status.code().is_some_and(is_ok)
+    }
+
     /// Why a command that was started has failed, if it has.
     fn why_failed(&self, ended: &Ended, timeout: Option<Duration>) -> Option<Failure> {
         let (kind, message) = match ended.cut {
-            None if ended.status.is_some_and(|status| status.success()) => return None,
+            None if ended.status.is_some_and(|status| self.is_success(status)) => return None,
             // It has exited, and a process that traces it keeps the status.
             None if ended.status.is_none() => {
                 (Kind::Exit, "its exit status can't be told".to_owned())
@@ -184,6 +214,10 @@ impl CommandSlot {
                 self.report_not_kept(ended.trouble.as_ref());
                 (Kind::Cancelled, "its output could not be kept".to_owned())
             }
+            Some(CutShort::NotFed) => {
+                let error = ended.unfed.as_ref().map(ToString::to_string).unwrap_or_default();
+                (Kind::Invalid, format!("its input could not be read: {error}"))
+            }
             Some(CutShort::Stopped) => {
                 let stopped = ended.stopped.as_ref().map(ToString::to_string).unwrap_or_default();
                 (Kind::Exit, format!("it {stopped}; {}", Stopped::advice()))
@@ -199,7 +233,7 @@ impl CommandSlot {
         self.slot.shared.watcher.output_lost(&format!(
             "the output of a command could not be kept in a temporary file in '{}': {error}; make \
              room there, or set TMPDIR to another folder",
-            std::env::temp_dir().display()
+            crate::util::temporary::temporary_folder().display()
         ));
     }
 }

@@ -48,7 +48,8 @@ impl Slot {
         outcome: Result<Value<'_>, &Failure>,
         printed: Option<&Arc<Printed>>,
     ) {
-        if outcome.is_err_and(|failure| self.may_retry(&job, failure)) {
+        let exit = printed.and_then(|printed| printed.exit);
+        if outcome.is_err_and(|failure| self.may_retry(&job, failure, exit)) {
             let run = self.run_of(attempt, &job);
             self.shared.deliveries.retried(&Done {
                 job: &job,
@@ -138,14 +139,18 @@ impl Slot {
             attempt: job.attempt,
             start: self.shared.groups.clock.unix_seconds(attempt.start),
             seconds: attempt.now.since(attempt.start).as_secs_f64(),
-            host: self.elsewhere.map(|(_, host)| host).or(self.shared.this_host()),
+            host: self.elsewhere.map_or_else(|| self.shared.this_host(), |(_, host)| host),
         };
         Some(run).filter(|run| run.pid > 0)
     }
 
-    /// Whether a job that has failed is to be tried again.
-    fn may_retry(&self, job: &Job, failure: &Failure) -> bool {
+    /// Whether a job that has failed is to be tried again. `exit`: the exit status of its command.
+    fn may_retry(&self, job: &Job, failure: &Failure, exit: Option<i32>) -> bool {
         let config = &self.shared.config;
+        let is_final = |exit| config.failures.no_retry_exit.has(exit);
+        if failure.kind == Kind::Exit && exit.is_some_and(is_final) {
+            return false;
+        }
         config.failures.retry_on.contains(&failure.kind)
             && job.attempt <= job.retries.unwrap_or(config.failures.retries)
             && !self.shared.stopping.has_begun()

@@ -5,6 +5,7 @@
 mod command;
 mod command_output;
 mod command_slot;
+mod command_terminal;
 mod deadline;
 mod death;
 mod deliver;
@@ -14,6 +15,8 @@ mod kind;
 mod late;
 mod lending;
 mod loan;
+mod renew;
+mod renewal;
 mod retire;
 mod silence;
 mod spare;

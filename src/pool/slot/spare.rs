@@ -52,6 +52,35 @@ impl SparePlace {
         }
     }
 
+    /// Whether the spare is being warmed up.
+    pub(super) fn is_warming(&self) -> bool {
+        self.spare.as_ref().is_some_and(|spare| match &spare.state {
+            SpareState::Ready(_) => false,
+            SpareState::Warming(warming) => !warming.is_over(),
+        })
+    }
+
+    /// Whether the spare was warmed up in vain. A spare that is fit is ready from now on.
+    pub(super) fn has_failed(&mut self) -> bool {
+        let Some(Spare { state, _permit: permit }) = self.spare.take() else { return false };
+        let worker = match state {
+            SpareState::Ready(worker) => Some(*worker),
+            SpareState::Warming(warming) => warming.finish(),
+        };
+        let has_failed = worker.is_none();
+        self.spare = worker
+            .map(|worker| Spare { state: SpareState::Ready(Box::new(worker)), _permit: permit });
+        has_failed
+    }
+
+    /// Starts the spare, whether or not a job is left for it. Returns whether it was started.
+    pub(super) fn start_now(&mut self, slot: &mut Slot) -> bool {
+        if self.spare.is_none() {
+            self.spare = spawn_spare(slot, slot.shared.spares.always());
+        }
+        self.spare.is_some()
+    }
+
     /// Takes the spare if it is ready.
     pub(super) fn take_ready(&mut self) -> Option<Worker> {
         self.ready().is_some().then(|| self.take()).flatten()
@@ -140,6 +169,10 @@ fn start_spare(slot: &mut Slot, worker: &Worker, permit: SparePermit) -> Option<
     if !shared.queue.has_more_than(left.saturating_add(others)) {
         return None;
     }
+    spawn_spare(slot, permit)
+}
+
+fn spawn_spare(slot: &mut Slot, permit: SparePermit) -> Option<Spare> {
     let spare = slot.spawn_worker().ok()?;
     spare.card.set_duty(Duty::Spare);
     let shared = &slot.shared;

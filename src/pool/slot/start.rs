@@ -16,7 +16,7 @@ use crate::pool::slot::death::append_last_words;
 use crate::pool::slot::retire::report_end;
 use crate::pool::slot::steps::{OVER_TICK, Slot, unbundled};
 use crate::pool::slot::warm_up::{Unfit, warm_up};
-use crate::process::{Process, Spec, Stop, describe, describe_exited};
+use crate::process::{Process, ProcessOutput, ProcessStdin, Spec, Stop, describe, describe_exited};
 use crate::worker::{Worker, WorkerId};
 
 /// The pause after the first start-up failure. It doubles with each further one.
@@ -56,8 +56,12 @@ impl Slot {
             env: &env,
             clears_env: place.clears_env,
             cwd: cwd.as_deref(),
-            has_stdin: true,
-            pty: shared.config.worker.pty,
+            stdin: ProcessStdin::Pipe,
+            output: if shared.config.worker.pty {
+                ProcessOutput::PlainTerminal
+            } else {
+                ProcessOutput::Pipes
+            },
             slot: self.number(),
             cpus: place.cpus(self.number()),
             wake: &self.wake,
@@ -86,6 +90,8 @@ impl Slot {
             // This worker waits for the processes that the code leaves running.
             let millis = config.grace.as_millis().min(u128::from(u32::MAX));
             env.push(variable("PROCPOOL_GRACE", millis.to_string()));
+            let folder = crate::util::temporary::temporary_folder().into_os_string();
+            env.push(("PROCPOOL_TMPDIR".into(), folder));
         }
         env.extend_from_slice(&config.process.env);
         let of_slot = config.process.env_of_slot.iter();
@@ -219,11 +225,12 @@ impl Slot {
             });
         }
         self.finished += jobs.len();
+        self.flush();
+        // A caller of a server hears of this before its last job is gone.
+        shared.give_up(&failure);
         for job in jobs {
             shared.deliveries.answer(job, Err(&failure));
         }
-        self.flush();
-        shared.give_up(&failure);
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) struct Slot {
     token: Option<Token>,
     pub(super) responder: Responder,
     /// The other machine that a job ran on which is delivered next, and its slot there.
-    pub(super) elsewhere: Option<(usize, &'static str)>,
+    pub(super) elsewhere: Option<(usize, Option<&'static str>)>,
     /// Answers that callers do not have yet. They get them once the queue knows that this slot is free:
     /// otherwise a caller's next job would start another worker.
     pub(super) answers: Vec<(Caller<Job>, CallResult, Option<Duration>)>,

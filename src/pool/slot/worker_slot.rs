@@ -11,6 +11,7 @@ use crate::pool::slot::death::EndSign;
 use crate::pool::slot::deliver::Attempt;
 use crate::pool::slot::doubt::{doubt_for, prove_results};
 use crate::pool::slot::lending::Lending;
+use crate::pool::slot::renewal::Renewal;
 use crate::pool::slot::silence::remark_on_silence;
 use crate::pool::slot::spare::SparePlace;
 use crate::pool::slot::steps::{self, Slot, unbundled};
@@ -29,6 +30,7 @@ pub(super) struct WorkerSlot {
     /// A worker is to be started before there is a job for it.
     prestarts: bool,
     pub(super) lending: Lending,
+    pub(super) renewal: Renewal,
 }
 
 /// What is left of a round.
@@ -46,7 +48,8 @@ impl WorkerSlot {
     pub(super) fn new(slot: Slot) -> Self {
         let prestarts = slot.index < slot.shared.config.worker.prestart;
         let lending = Lending::of(&slot.shared);
-        Self { slot, worker: None, spare: SparePlace::default(), prestarts, lending }
+        let (spare, renewal) = (SparePlace::default(), Renewal::default());
+        Self { slot, worker: None, spare, prestarts, lending, renewal }
     }
 
     /// Works until the queue is closed and empty; then the worker is retired.
@@ -57,6 +60,7 @@ impl WorkerSlot {
 
     /// Retires the worker.
     pub(super) fn finish(&mut self) {
+        self.end_renewal();
         let spare = self.spare.abandon();
         for worker in [spare, self.worker.take()].into_iter().flatten() {
             self.slot.retire_last(worker);
@@ -73,6 +77,9 @@ impl WorkerSlot {
         self.slot.answer_roll_call(1, |shared, slot| {
             worker.map_or_else(Vec::new, |worker| underway(shared, worker, slot))
         });
+        if self.is_renewing() {
+            self.renew();
+        }
         // A borrower of the slot may have taken jobs that are not its own.
         if self.slot.jobs.is_empty() && self.take() == Taken::Leave && self.in_flight() == 0 {
             return NextStep::Leave;
@@ -247,7 +254,7 @@ impl WorkerSlot {
                 caller.is_at(self.slot.index);
             }
             if job.is_abandoned() {
-                self.slot.finished += 1;
+                self.slot.finished += job.count();
             } else if let Some(worker) = &mut self.worker
                 && let Err(refused) = worker.accept(job, now)
             {
@@ -276,7 +283,7 @@ impl WorkerSlot {
         let Some(worker) = &mut self.worker else { return };
         self.spare.prepare(&mut self.slot, worker);
         let deadline = next_deadline(&self.slot.shared, worker, &self.spare);
-        let timeout = match deadline.min(self.slot.due()) {
+        let timeout = match deadline.min(self.slot.due()).min(self.renewal.due) {
             Moment::NEVER => None,
             deadline => deadline.until(self.slot.now()),
         };

@@ -12,6 +12,7 @@ fn pool(crew: &Crew, machines: &Machines) -> Pool {
         slots: Some(1),
         launcher: vec![machines.path("host").into(), name.into()],
         before: Vec::new(),
+        line: None,
     };
     let words = ["0", "procpool", "-w", &crew.worker(""), ""];
     let hosts = Hosts {

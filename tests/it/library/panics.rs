@@ -133,12 +133,14 @@ impl procpool::engine::output::Screen for NoScreen {
 /// The thread that writes results has panicked, and slots have more results than it may keep waiting.
 #[tokio::test]
 async fn an_output_whose_thread_panics_stops_no_slot() {
-    use procpool::engine::output::{Format, Output, Settings, format::Shape};
+    use procpool::engine::output::format::{Shape, Tag};
+    use procpool::engine::output::{Format, Output, Settings};
     let notes = Arc::new(Notes::default());
     let format = Format {
         shape: Shape::Record,
         detail: false,
-        tag: false,
+        tag: Tag::None,
+        newline: false,
         commands: None,
         sources: Vec::new(),
         failures: Default::default(),

@@ -2,19 +2,25 @@
 
 use std::ffi::OsString;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueHint};
+use procpool::engine::command::Shell;
 
 use super::hosts::HostOptions;
+use super::semaphore::SemaphoreOptions;
+use super::values;
 
 #[derive(Debug, Args)]
 pub struct CommandOptions {
-    /// Run COMMAND with sh -c; placeholders are passed safely as arguments
+    /// Run COMMAND with sh -c, or bash or zsh; placeholders are passed safely as arguments
     ///
     /// COMMAND and its ARGs, joined by spaces, are the text of a shell command. Each placeholder becomes
     /// a positional parameter, in the quotes that its place needs. So no argument is run as code. (This
-    /// does not protect a second shell that the text starts with eval, sh -c or ssh.)
-    #[arg(long, conflicts_with = "worker")]
-    pub shell: bool,
+    /// does not protect a second shell that the text starts with eval, sh -c or ssh.) --shell=bash and
+    /// --shell=zsh run that shell: with its functions (export -f), [[ … ]] and <(…). SHELL may be a path.
+    /// --sh runs its code in SHELL too.
+    #[arg(long, value_name = "SHELL", num_args = 0..=1, require_equals = true, default_missing_value = "sh", value_parser = OsStringValueParser::new().try_map(values::shell), conflicts_with = "worker")]
+    pub shell: Option<Shell>,
 
     /// Use STR as the only placeholder in COMMAND, instead of braces
     #[arg(
@@ -37,6 +43,17 @@ pub struct CommandOptions {
     #[arg(hide_short_help = true, long, value_name = "NAME=VALUE")]
     pub env: Vec<OsString>,
 
+    /// Give jobs no variables but NAMEs, PATH and HOME; LC_*: all that begin so
+    ///
+    /// This is the environment of workers and commands, without the rest of procpool's own. The variables of
+    /// --env are added, and those that procpool sets for workers.
+    #[arg(hide_short_help = true, long, value_name = "NAME", value_delimiter = ',', value_parser = values::variable_name)]
+    pub env_only: Option<Vec<String>>,
+
+    /// Give jobs all variables (this is the default); it undoes an --env-only before it
+    #[arg(hide_short_help = true, long, overrides_with = "env_only")]
+    pub env_all: bool,
+
     /// Run COMMAND or the workers in DIR, which may have placeholders
     ///
     /// For workers and code, the placeholders are {%} and {%0}, as for --env. The program of a worker is
@@ -56,8 +73,17 @@ pub struct CommandOptions {
     ///
     /// You can combine it with all options that say how jobs are run, but not with --failed, --joblog,
     /// --journal, --report, --trace or --results.
-    #[arg(long, conflicts_with = "worker")]
+    #[arg(long, alias = "dryrun", conflicts_with = "worker")]
     pub dry_run: bool,
+
+    /// Give the terminal to each job, one job at a time: editors, rm -i, ssh
+    ///
+    /// The job has the terminal for its stdin, and the stdout and stderr of procpool. Ctrl-C and Ctrl-Z go to
+    /// the job. Ctrl-Z stops procpool too, and fg continues both. A job that Ctrl-C ends is the last one.
+    /// When the job is over, the terminal gets the modes back that it had before. The output of the job
+    /// is not kept. This implies -j1, and no progress is drawn.
+    #[arg(short = 'o', long, alias = "open-tty", conflicts_with_all = ["worker", "stdin", "live", "detail", "tag", "results", "journal", "pty", "hosts", "slurm"])]
+    pub tty: bool,
 
     /// Ask on the terminal before each command
     #[arg(hide_short_help = true, short = 'p', long, conflicts_with = "worker")]
@@ -65,4 +91,7 @@ pub struct CommandOptions {
 
     #[command(flatten, next_help_heading = "Hosts")]
     pub hosts: HostOptions,
+
+    #[command(flatten, next_help_heading = "Semaphore")]
+    pub semaphore: SemaphoreOptions,
 }

@@ -6,32 +6,8 @@ use std::io;
 use clap::Arg;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::foreign::advice;
 use super::options::definition;
-
-/// Options of xargs and GNU parallel, and what to use instead.
-const FOREIGN: [(&[&str], &str); 18] = [
-    (&["-t", "--verbose", "-v"], "--dry-run prints the commands, --confirm asks before each"),
-    (&["-L", "--max-lines", "-l"], "-n N makes one job of N lines; a line is one arg"),
-    (&["-N", "--max-replace-args"], "-n N makes one job of N lines"),
-    (&["-s", "--max-chars", "-x", "--exit"], "-n max makes jobs as long as the system allows"),
-    (&["-X", "-m", "--xargs"], "-n max makes one job of as many lines as a command can take"),
-    (&["-i"], "{} is a placeholder without it, and -I STR chooses another one"),
-    (&["-q", "--quote"], "an arg is never split, so nothing needs quotes"),
-    (&["--jobs"], "write -j or --max-procs"),
-    (&["--colsep", "-C"], "--input csv or --input tsv splits lines into columns"),
-    (&["--csv"], "write --input csv"),
-    (&["--pipe", "--spreadstdin"], "-n N --stdin feeds each command N lines"),
-    (&["-u", "--ungroup", "--line-buffer", "--lb"], "--live --stream prints lines as they come"),
-    (
-        &["--bar", "--eta"],
-        "a terminal shows the progress without it; elsewhere, write --progress line",
-    ),
-    (&["--workdir", "--wd"], "write --cwd DIR"),
-    (&["--load"], "write --max-load N"),
-    (&["--memfree"], "write --min-free-memory SIZE"),
-    (&["--resume-failed", "--retry-failed"], "--journal FILE --resume runs again what failed"),
-    (&["-S", "--sshlogin"], "all jobs run on this machine"),
-];
 
 /// The process ends without a run: for `--help` or `--version`, or because of a wrong command line.
 #[derive(Debug)]
@@ -46,6 +22,14 @@ impl EarlyExit {
     /// Whether the command line is wrong.
     pub fn is_misuse(&self) -> bool {
         self.0.use_stderr()
+    }
+
+    /// Why the command line is wrong, on one line and without the usage.
+    pub fn reason(&self) -> String {
+        let text = self.0.to_string();
+        let reason = text.split("\n\n").next().unwrap_or_default();
+        let reason = reason.strip_prefix("error: ").unwrap_or(reason);
+        reason.lines().map(str::trim).collect::<Vec<_>>().join(" ")
     }
 
     /// Prints the help to stdout, or the message to stderr.
@@ -75,7 +59,7 @@ pub fn explain(mut error: clap::Error, words: &[OsString]) -> EarlyExit {
             "{option} needs a value; write a value that begins with '-' as {option}='…'"
         ));
     }
-    if let Some((_, hint)) = FOREIGN.iter().find(|(names, _)| names.contains(&unknown.as_str())) {
+    if let Some(hint) = advice(&unknown) {
         return EarlyExit::misuse(&format!("there is no option '{unknown}'; {hint}"));
     }
     // clap's suggestions mislead: `--` begins the COMMAND here, and the options that it names are often unrelated.
@@ -94,12 +78,18 @@ pub fn explain(mut error: clap::Error, words: &[OsString]) -> EarlyExit {
     error.into()
 }
 
+/// Whether an option can't be given without a value.
+fn needs_value(arg: &Arg) -> bool {
+    let is_optional = arg.get_num_args().is_some_and(|count| count.min_values() == 0);
+    arg.get_action().takes_values() && !is_optional
+}
+
 /// The option without its value: the word before the first word that begins with `unknown`.
 fn option_before(unknown: &str, words: &[String]) -> Option<String> {
     let at = words.iter().position(|word| word.starts_with(unknown))?;
     let before = words.get(at.checked_sub(1)?)?;
     let definition = definition();
-    let mut options = definition.get_arguments().filter(|arg| arg.get_action().takes_values());
+    let mut options = definition.get_arguments().filter(|arg| needs_value(arg));
     let is_it = |arg: &Arg| {
         arg.get_long().is_some_and(|long| *before == format!("--{long}"))
             || arg

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueHint};
-use procpool::engine::Timeout;
+use procpool::engine::{ExitSet, Timeout};
 
 use super::values::{self, HaltOption, RetryOn};
 
@@ -54,6 +54,18 @@ pub struct FailureOptions {
     /// command could not be started), memory (more than --max-memory).
     #[arg(hide_short_help = true, long, value_name = "KIND", value_delimiter = ',', default_value = "error,exit,crash,timeout,protocol", value_parser = values::kind)]
     pub retry_on: Vec<RetryOn>,
+
+    /// Let these exit statuses of a command be a success, besides 0: 1, or 1,3-5
+    ///
+    /// grep exits with 1 if it finds nothing: --ok-exit 0,1.
+    #[arg(hide_short_help = true, long, value_name = "LIST", conflicts_with = "worker")]
+    pub ok_exit: Option<ExitSet>,
+
+    /// Do not try a job again whose command had one of these exit statuses
+    ///
+    /// curl -f exits with 22 if the server has no such page: --retries 3 --no-retry-exit 22.
+    #[arg(hide_short_help = true, long, value_name = "LIST", conflicts_with = "worker")]
+    pub no_retry_exit: Option<ExitSet>,
 
     /// Wait before the second attempt of a job
     ///

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
+use procpool::engine::input::separator::Separator;
 
-use super::values::{self, InputFormat, MaxArgs};
+use super::lists::ListOptions;
+use super::values::{self, BlockOption, InputFormat, MaxArgs, RecordText};
 
 #[derive(Debug, Args)]
 pub struct InputOptions {
@@ -20,6 +22,13 @@ pub struct InputOptions {
     #[arg(id = "input", long = "input", value_name = "FORMAT", value_enum, default_value_t = InputFormat::Lines)]
     pub format: InputFormat,
 
+    /// Split each line into args at CHAR or at matches of REGEX
+    ///
+    /// One character means itself: --colsep '|'. A longer text is a regular expression: '\\t', ' *, *'. Each
+    /// column is an arg, with its spaces. The values after ::: are split too.
+    #[arg(hide_short_help = true, short = 'C', long, value_name = "CHAR|REGEX", value_parser = values::separator, allow_hyphen_values = true, conflicts_with = "input")]
+    pub colsep: Option<Separator>,
+
     /// The first line names the columns: use {name} for one
     ///
     /// A worker gets the args as an object.
@@ -29,6 +38,28 @@ pub struct InputOptions {
     /// Make one job of N lines; max: as many as a command can take
     #[arg(short = 'n', long, value_name = "N|max", value_parser = values::max_args)]
     pub max_args: Option<MaxArgs>,
+
+    /// Make one job of whole records of up to SIZE bytes; -N: N jobs per slot
+    ///
+    /// The block is the stdin of COMMAND (with --stdin), or a message to a worker (raw). It ends where a record
+    /// ends: a line, unless --recend, --recstart, -d, -0 or --input csv says otherwise. With --header, each
+    /// block begins with the first record. A longer record is a block of its own, up to --max-line. A
+    /// file, also as stdin (< FILE), is not held in memory: the system copies each block from the file to
+    /// the command. -1 divides such files into one block for each slot, -2 into two.
+    #[arg(hide_short_help = true, long, value_name = "SIZE", value_parser = values::block, conflicts_with = "max_args")]
+    pub block: Option<BlockOption>,
+
+    /// With --block, records end with TEXT, which may have \\n, \\t, \\0, \\xHH
+    ///
+    /// An empty TEXT: a record may end anywhere.
+    #[arg(hide_short_help = true, long, value_name = "TEXT", value_parser = values::escaped, conflicts_with_all = ["delimiter", "null"])]
+    pub recend: Option<RecordText>,
+
+    /// With --block, records begin with TEXT
+    ///
+    /// Together with --recend: a record ends only where both texts meet.
+    #[arg(hide_short_help = true, long, value_name = "TEXT", value_parser = values::escaped)]
+    pub recstart: Option<RecordText>,
 
     /// Run nothing if there is no input (this is the default)
     // Nothing reads it: it exists for compatibility with xargs and GNU parallel.
@@ -42,6 +73,17 @@ pub struct InputOptions {
     /// Lines end with a NUL byte instead of a newline
     #[arg(short = '0', long)]
     pub null: bool,
+
+    #[command(flatten)]
+    pub lists: ListOptions,
+
+    /// Take the lines in random order; SEED, a number, makes it repeatable
+    ///
+    /// It is as if the input came through shuf: jobs are numbered, and results are printed, in that order. All
+    /// input is read before the first job. Input that is no file is kept in a temporary file, and each
+    /// line takes about 40 bytes of memory.
+    #[arg(hide_short_help = true, long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "random", value_parser = values::seed)]
+    pub shuf: Option<u64>,
 
     /// Size limit of an input line
     ///

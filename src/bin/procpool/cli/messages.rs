@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::foreign::AcceptedOptions;
 use super::values::{ProgressMode, When};
 
 #[derive(Debug, Args)]
@@ -17,6 +18,9 @@ pub struct MessageOptions {
     /// every minute if CI is set.
     #[arg(long, value_name = "HOW", value_enum, hide_possible_values = true, default_value_t = ProgressMode::Auto)]
     pub progress: ProgressMode,
+
+    #[command(flatten)]
+    pub accepted: AcceptedOptions,
 
     /// Use colors in messages: auto, always or never
     ///

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::messages::MessageOptions;
+use super::printing::{LineOptions, StorageOptions};
 use super::report::{self, Report};
-use super::values::{self, ResultFormat};
+use super::values::ResultFormat;
 
 #[derive(Debug, Args)]
 pub struct OutputOptions {
@@ -20,6 +21,9 @@ pub struct OutputOptions {
     /// Start each line with the args of its job and a tab
     #[arg(long)]
     pub tag: bool,
+
+    #[command(flatten)]
+    pub lines: LineOptions,
 
     /// Print a job's output while it runs, as soon as its turn comes
     ///
@@ -40,12 +44,8 @@ pub struct OutputOptions {
     #[arg(hide_short_help = true, short = 'k', long, conflicts_with = "stream")]
     pub keep_order: bool,
 
-    /// Memory for results that wait for their turn
-    ///
-    /// In bytes, or with a suffix K, M or G (powers of 1024). Further results go to a temporary file in
-    /// TMPDIR. The file has no name, so it is gone when procpool ends.
-    #[arg(hide_short_help = true, long, value_name = "SIZE", default_value = "64M", value_parser = values::size)]
-    pub buffer: usize,
+    #[command(flatten)]
+    pub storage: StorageOptions,
 
     /// Print totals, failures and durations at the end
     ///
@@ -77,14 +77,14 @@ pub struct OutputOptions {
     /// DIR/000007-ARGS has the files stdout, stderr and record.json. ARGS stands for the args of the job:
     /// characters other than letters, digits, dots and dashes become _. DIR must be new or empty, unless you give --resume. The
     /// reply of a worker is in stdout, as text.
-    #[arg(hide_short_help = true, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(hide_short_help = true, long, alias = "res", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub results: Option<PathBuf>,
 
     /// Log each finished job to FILE, as GNU parallel does
     ///
     /// With --resume, the jobs that are run are added to the log. FILE must not be the input or another
     /// file that the run writes.
-    #[arg(hide_short_help = true, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(hide_short_help = true, long, alias = "jl", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub joblog: Option<PathBuf>,
 
     #[command(flatten, next_help_heading = "Messages")]

@@ -49,7 +49,7 @@ fn control_group() -> String {
 
 /// The folder of temporary files, and whether it can be used.
 fn temporary() -> String {
-    let folder: PathBuf = std::env::temp_dir();
+    let folder: PathBuf = procpool::engine::temporary_folder();
     let name = folder.display();
     if let Err(error) = tempfile::tempfile() {
         return format!("{name}: no file can be made there: {error}; set TMPDIR");

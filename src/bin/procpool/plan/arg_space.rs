@@ -24,7 +24,7 @@ pub fn pack(invocation: &Invocation<'_>, template: Option<&Template>) -> Pack {
     Pack::Bytes {
         most: if is_joined { most.min(most_joined) } else { most },
         longest: LONGEST_ARG,
-        overhead: 1 + pointer + if commands.shell { SHELL_REFERENCE } else { 0 },
+        overhead: 1 + pointer + if commands.shell.is_some() { SHELL_REFERENCE } else { 0 },
         copies: template.map_or(1, Template::copies).max(1),
     }
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use procpool::engine::input::Reader;
+use procpool::engine::input::{Reader, Whole};
 use procpool::engine::journal;
-use procpool::engine::output::format::Shape;
+use procpool::engine::output::format::{Shape, Tag};
 use procpool::engine::{Code, Commands, Init, Limits, Protocol};
 
 use super::bundles::{Consumers, may_bundle};
@@ -16,7 +16,8 @@ use super::mode::Mode;
 use super::surroundings::{WorkerPlace, surroundings};
 use super::workers::{check_names, first_messages, named_workers, protocol};
 use super::{
-    commands, journal as journal_plan, lines, no_shell, queue, results, route, sources, usage,
+    blocks, commands, journal as journal_plan, lines, no_shell, queue, results, route, sources,
+    stdin, usage,
 };
 use crate::cli::{self, Options};
 
@@ -37,6 +38,8 @@ pub struct Plan {
     /// The messages that a fresh worker gets first.
     pub first: Vec<Init>,
     pub shape: Shape,
+    /// What each line of text begins with.
+    pub tag: Tag,
     pub limits: Limits,
     /// The settings of the journal, if there is one.
     pub journal: Option<journal::JournalSettings>,
@@ -65,11 +68,15 @@ impl Plan {
         let journal = journal_plan::settings(&invocation, &protocol, &form, &names);
         let route = route::route(&invocation, names, &form)?;
         let sources = sources::sources(&invocation)?;
+        blocks::check(&form, &sources)?;
         let shape = results::shape(&invocation, &protocol)?;
+        let tag = results::tag(&invocation)?;
         let limits = limits(options);
         let consumers =
             Consumers { shape, route: &route, limits: &limits, has_journal: journal.is_some() };
         let default_delimiter = if options.input.null { 0 } else { b'\n' };
+        let total = template.as_ref().and_then(|template| template.total().cloned());
+        let whole = Whole::new(options.input.shuf, total);
         let reader = Reader {
             sources,
             bundles: may_bundle(options, &protocol, &form, &consumers),
@@ -83,10 +90,10 @@ impl Plan {
             rest: None,
             stop,
             intake: Arc::default(),
+            whole,
             form,
         };
-        let commands =
-            template.map(|template| commands::commands(&invocation, template, &reader.form));
+        let commands = template.map(|template| commands::commands(&invocation, template, &reader));
         let code = invocation.code;
         let surroundings =
             if has_commands { WorkerPlace::default() } else { surroundings(options)? };
@@ -99,6 +106,7 @@ impl Plan {
             protocol,
             first,
             shape,
+            tag,
             limits,
             journal,
         })
@@ -114,12 +122,13 @@ fn check(invocation: &Invocation<'_>) -> Result<(), Misuse> {
     if let Some(code) = &invocation.code {
         code.check_path().map_err(Misuse::new)?;
     }
-    usage::check(options, Mode::of(invocation), !invocation.lists.is_empty())?;
+    usage::check(options, Mode::of(invocation), invocation.has_only_words())?;
     queue::check(invocation)?;
+    stdin::check_terminal(invocation)?;
     for line in &options.workers.worker {
         no_shell::check_worker(line)?;
     }
-    if !invocation.has_workers() && !options.commands.shell {
+    if !invocation.has_workers() && options.commands.shell.is_none() {
         no_shell::check_command(invocation.words)?;
     }
     let file = invocation.code.as_ref().filter(|code| code.is_file());

@@ -5,20 +5,22 @@ use std::sync::Arc;
 
 use procpool::engine::Commands;
 use procpool::engine::command::{Names, Template, TemplateSettings};
-use procpool::engine::input::Form;
+use procpool::engine::input::{Form, Reader};
 
 use super::invocation::Invocation;
 use super::misuse::Misuse;
+use super::stdin;
 
 /// The template of the command of each job.
 pub fn template(invocation: &Invocation<'_>) -> Result<Template, Misuse> {
     let (options, words) = (invocation.options, invocation.words);
     let has_names = invocation.has_arg_names() || words.is_empty();
     let settings = TemplateSettings {
-        shell: options.commands.shell,
+        shell: options.commands.shell.clone(),
         replace: options.commands.replace.as_ref().map(|text| text.as_bytes().to_vec()),
         names: if has_names { Names::Any } else { Names::None },
-        stdin: options.commands.stdin,
+        // The command of a semaphore has no args.
+        stdin: options.commands.stdin || options.commands.semaphore.semaphore.is_some(),
         env: options.commands.env.clone(),
         cwd: options.commands.cwd.clone(),
     };
@@ -38,18 +40,22 @@ pub fn template(invocation: &Invocation<'_>) -> Result<Template, Misuse> {
     })
 }
 
-/// The commands of a template, for lines of a form.
-pub fn commands(invocation: &Invocation<'_>, template: Template, form: &Form) -> Arc<Commands> {
+/// The commands of a template, for the jobs of a reader.
+pub fn commands(invocation: &Invocation<'_>, template: Template, reader: &Reader) -> Arc<Commands> {
     let options = invocation.options;
     Arc::new(Commands {
         in_jobs: invocation.words.is_empty(),
         stdin: options.commands.stdin,
+        own_stdin: stdin::is_for_commands(invocation, &reader.sources),
+        tty: options.commands.tty,
+        pty: options.workers.pty,
         dry_run: options.commands.dry_run,
         confirm: options.commands.confirm,
         live: options.output.live,
-        header: match form {
+        ok_exit: options.failures.ok_exit.unwrap_or_default(),
+        header: match &reader.form {
             Form::Plain(plain) => Arc::clone(&plain.header),
-            Form::Job | Form::Message => Arc::default(),
+            Form::Job | Form::Message | Form::Blocks(_) => Arc::default(),
         },
         ..Commands::new(template)
     })

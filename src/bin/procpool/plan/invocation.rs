@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use procpool::engine::input::arg_lists::{ArgList, ListSource};
 use procpool::engine::input::plain_lines::Columns;
 use procpool::engine::{Code, Language};
 
@@ -16,20 +17,20 @@ pub struct Invocation<'a> {
     pub machine: &'a Machine,
     /// COMMAND and its ARGs.
     pub words: &'a [OsString],
-    /// The args after each `:::`.
-    pub lists: Vec<Vec<OsString>>,
+    /// The lists after `:::` and `::::`.
+    pub lists: Vec<ArgList>,
     /// The code that workers run, if there is any.
     pub code: Option<Code>,
 }
 
 impl<'a> Invocation<'a> {
     /// # Errors
-    /// COMMAND has a sign of GNU parallel that procpool does not know.
+    /// The lists of args make no sense.
     pub fn new(options: &'a Options, machine: &'a Machine) -> Result<Self, Misuse> {
-        refuse_foreign_lists(&options.command)?;
-        let mut parts = options.command.split(|word| word == ":::");
-        let words = parts.next().unwrap_or_default();
-        let lists = parts.map(<[OsString]>::to_vec).collect();
+        let is_sign = |word: &OsString| options.input.lists.sign(word).is_some();
+        let end = options.command.iter().position(is_sign).unwrap_or(options.command.len());
+        let (words, rest) = options.command.split_at(end);
+        let lists = lists(options, rest)?;
         Ok(Self { options, machine, words, lists, code: code(options) })
     }
 
@@ -45,12 +46,21 @@ impl<'a> Invocation<'a> {
 
     /// How a line is divided into args.
     pub fn columns(&self) -> Columns {
+        if self.options.input.colsep.is_some() {
+            return Columns::Separated;
+        }
         match self.options.input.format {
             InputFormat::Lines | InputFormat::Base64 => Columns::One,
             InputFormat::Json => Columns::Json,
             InputFormat::Csv => Columns::Csv,
             InputFormat::Tsv => Columns::Tsv,
         }
+    }
+
+    /// Whether there are lists of args, and none of them is read from lines.
+    pub fn has_only_words(&self) -> bool {
+        let has_words = |list: &ArgList| matches!(list.from, ListSource::Words(_));
+        !self.lists.is_empty() && self.lists.iter().all(has_words)
     }
 
     /// Whether the args of lines have names.
@@ -70,19 +80,40 @@ impl<'a> Invocation<'a> {
     }
 }
 
-/// Refuses `::::` and `:::+` of GNU parallel. Otherwise they would be args of COMMAND.
-fn refuse_foreign_lists(command: &[OsString]) -> Result<(), Misuse> {
-    let hint = |word: &OsString| match word.to_str() {
-        Some("::::" | "::::+") => Some("args from a FILE are read with -a FILE, before COMMAND"),
-        Some(":::+") => {
-            Some("write the args of a job as the columns of a line, with --input csv, tsv or json")
+/// The lists of args after COMMAND.
+fn lists(options: &Options, words: &[OsString]) -> Result<Vec<ArgList>, Misuse> {
+    let mut lists: Vec<ArgList> = Vec::new();
+    let mut files = None;
+    for word in words {
+        let is_first = lists.is_empty();
+        if let Some(sign) = options.input.lists.sign(word) {
+            if is_first && sign.is_linked {
+                let word = word.display();
+                return Err(Misuse::new(format!(
+                    "'{word}' pairs a list with the one before it, and there is none: leave out the +"
+                )));
+            }
+            files = sign.has_files.then_some(sign.is_linked);
+            if !sign.has_files {
+                let from = ListSource::Words(Vec::new());
+                lists.push(ArgList { from, is_linked: sign.is_linked });
+            }
+            continue;
         }
-        _ => None,
-    };
-    match command.iter().find_map(|word| Some((word, hint(word)?))) {
-        Some((word, hint)) => Err(Misuse::new(format!("there is no '{}'; {hint}", word.display()))),
-        None => Ok(()),
+        match (files, lists.last_mut()) {
+            (Some(is_linked), _) => {
+                let is_stdin = word == "-";
+                let file = || ListSource::File(word.into());
+                let from = if is_stdin { ListSource::Stdin } else { file() };
+                lists.push(ArgList { from, is_linked });
+            }
+            (None, Some(ArgList { from: ListSource::Words(words), .. })) => {
+                words.push(word.clone());
+            }
+            (None, _) => {}
+        }
     }
+    Ok(lists)
 }
 
 /// The code that workers run, if there is any.
@@ -97,7 +128,9 @@ fn code(options: &Options) -> Option<Code> {
     let given = |(language, text): (Language, &Option<String>)| Some((language, text.clone()?));
     let (language, text) = languages.into_iter().find_map(given)?;
     let lists = !matches!(options.input.max_args, None | Some(MaxArgs::Lines(1)));
-    let code = Code::guess(language, text, options.code.setup.clone(), lists);
+    let shell = options.commands.shell.as_ref().map(|shell| shell.program().to_owned());
+    let mut code = Code::guess(language, text, options.code.setup.clone(), lists);
+    code.shell = shell;
     // Workers may be started elsewhere.
     Some(if options.commands.cwd.is_some() { code.with_absolute_path() } else { code })
 }

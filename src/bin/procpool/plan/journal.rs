@@ -9,6 +9,7 @@ use procpool::engine::input::plain_lines::{Pack, Plain};
 use procpool::engine::journal::{Context, JournalSettings};
 
 use super::invocation::Invocation;
+use crate::cli::CommandOptions;
 
 /// The settings of the journal, if there is one. `names`: those of the workers.
 pub fn settings(
@@ -21,7 +22,7 @@ pub fn settings(
     let path = options.file.as_ref()?;
     let header = match form {
         Form::Plain(plain) => Arc::clone(&plain.header),
-        Form::Job | Form::Message => Arc::default(),
+        Form::Job | Form::Message | Form::Blocks(_) => Arc::default(),
     };
     let parts = parts(invocation, protocol);
     let context = Context::new(parts.iter().map(Vec::as_slice), header);
@@ -56,12 +57,21 @@ fn parts(invocation: &Invocation<'_>, protocol: &Protocol) -> Vec<Vec<u8>> {
     }
 }
 
+/// The shell as the key of a job has it.
+fn shell(commands: &CommandOptions) -> String {
+    match &commands.shell {
+        None => "false".to_owned(),
+        Some(shell) if shell.is_usual() => "true".to_owned(),
+        Some(shell) => shell.program().to_string_lossy().into_owned(),
+    }
+}
+
 /// The same for a job that a command runs.
 fn command_parts(invocation: &Invocation<'_>) -> Vec<Vec<u8>> {
     let (commands, words) = (&invocation.options.commands, invocation.words);
     let mut parts = vec![format!("command of {} words", words.len()).into_bytes()];
     parts.extend(words.iter().map(|word| word.as_bytes().to_vec()));
-    parts.push(format!("shell {}, stdin {}", commands.shell, commands.stdin).into_bytes());
+    parts.push(format!("shell {}, stdin {}", shell(commands), commands.stdin).into_bytes());
     let texts = [("replace", &commands.replace), ("cwd", &commands.cwd)];
     let texts = texts.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?)));
     let env = commands.env.iter().map(|variable| ("env", variable));

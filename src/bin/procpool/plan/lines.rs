@@ -1,6 +1,7 @@
 //! What a line of the input is: a job, a message, or the args of a command or an expression.
 
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use procpool::engine::command::Template;
 use procpool::engine::input::Form;
@@ -9,6 +10,7 @@ use procpool::engine::input::plain_lines::{Columns, Pack, Plain, Target};
 use procpool::engine::{Code, Protocol};
 
 use super::arg_space;
+use super::blocks;
 use super::invocation::Invocation;
 use super::misuse::Misuse;
 use crate::cli::Options;
@@ -20,6 +22,9 @@ pub fn form(
     protocol: &Protocol,
     template: Option<&Template>,
 ) -> Result<Form, Misuse> {
+    if let Some(block) = invocation.options.input.block {
+        return blocks::form(invocation, block, protocol, template);
+    }
     if let Some(code) = invocation.expression() {
         return expression_form(invocation, code);
     }
@@ -106,6 +111,7 @@ fn plain_form(
                 .into(),
         );
     }
+    plain.separator = input.colsep.clone().map(Arc::new);
     plain.has_header = input.header;
     plain.pack = match input.max_args {
         None => Pack::Lines(1),

@@ -1,12 +1,47 @@
 //! How results are printed.
 
-use procpool::engine::output::format::Shape;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+use procpool::engine::command::{CommandError, Names, Template, TemplateSettings};
+use procpool::engine::output::format::{Shape, Tag};
 use procpool::engine::{Code, Protocol};
 
 use super::invocation::Invocation;
 use super::misuse::Misuse;
 use super::queue::is_open;
 use crate::cli::values::ResultFormat;
+
+/// What each line of text begins with.
+pub fn tag(invocation: &Invocation<'_>) -> Result<Tag, Misuse> {
+    let options = invocation.options;
+    let Some(text) = &options.output.lines.tag_string else {
+        return Ok(if options.output.tag { Tag::Args } else { Tag::None });
+    };
+    let has_names = invocation.has_arg_names() || invocation.words.is_empty();
+    let settings = TemplateSettings {
+        names: if has_names { Names::Any } else { Names::None },
+        replace: options.commands.replace.as_ref().map(|text| text.as_bytes().to_vec()),
+        // Otherwise the args would be appended.
+        stdin: true,
+        ..TemplateSettings::default()
+    };
+    let wrong = |error: CommandError| Misuse::new(format!("--tag-string: {error}"));
+    let template = Template::new(std::slice::from_ref(text), &settings).map_err(wrong)?;
+    if template.uses_slot() {
+        return Err(
+            "--tag-string can't have the slot, {%}: write --detail to see it in records".into()
+        );
+    }
+    if template.total().is_some() {
+        return Err("--tag-string can't have the number of jobs, {total}".into());
+    }
+    let template = match invocation.most_args() {
+        Some(count) => template.with_count(count).map_err(wrong)?,
+        None => template,
+    };
+    Ok(Tag::Text(Arc::new(template)))
+}
 
 /// The shape of results.
 pub fn shape(invocation: &Invocation<'_>, protocol: &Protocol) -> Result<Shape, Misuse> {
@@ -17,6 +52,9 @@ pub fn shape(invocation: &Invocation<'_>, protocol: &Protocol) -> Result<Shape, 
         Some(ResultFormat::Record) => Shape::Record,
         Some(ResultFormat::Value) => Shape::Value,
         Some(ResultFormat::Text) => Shape::Text,
+        Some(ResultFormat::Prometheus) => {
+            return Err("--format prometheus is for the --status of a server".into());
+        }
         Some(ResultFormat::Base64) => Shape::Base64,
         None if is_open(invocation) && options.output.detail => Shape::Record,
         // The machines that run the jobs decide it.
@@ -29,8 +67,17 @@ pub fn shape(invocation: &Invocation<'_>, protocol: &Protocol) -> Result<Shape, 
     if options.output.detail && shape != Shape::Record {
         return Err("--detail adds fields to records: use it with --format record".into());
     }
+    if options.output.lines.tag_string.is_some() && shape != Shape::Text {
+        return Err("--tag-string marks lines of text: use it with --format text".into());
+    }
+    if options.output.lines.newline && shape != Shape::Text {
+        return Err("--newline is for text: other formats have a newline after each result".into());
+    }
     if options.output.tag && shape != Shape::Text {
         return Err("--tag marks lines of text: use it with --format text".into());
+    }
+    if options.commands.tty && shape != Shape::Text {
+        return Err("--tty does not keep what a job prints: leave out --format".into());
     }
     if options.output.live && shape != Shape::Text {
         return Err("--live passes lines on as they come: use it with --format text".into());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use procpool::engine::input::arg_lists::{ArgList, ArgLists, ListSource};
 use procpool::engine::input::plain_lines::{Columns, Pack, Plain, Target};
 use procpool::engine::input::route::Route;
 use procpool::engine::input::{Form, Source};
@@ -171,12 +172,30 @@ fn jobs_come_from_files_in_their_order() {
 
 #[test]
 fn jobs_come_from_the_command_line() {
-    let lists = Source::Args(vec![vec!["a".into(), "b".into()], vec!["c".into()]]);
+    let lists = Source::Args(vec![vec!["a".into(), "b".into()], vec!["c".into()]].into());
     assert_eq!(plan(&["cat", ":::", "a", "b", ":::", "c"]).reader.sources, [lists]);
     assert!(refusal(&["-a", "f", "cat", ":::", "a"]).contains("not from both"));
     assert!(refusal(&["--failed", "f", "cat", ":::", "a"]).starts_with("--failed"));
-    assert!(refusal(&["cat", "::::", "f"]).starts_with("there is no '::::'"));
-    assert!(refusal(&["cat", ":::+", "f"]).starts_with("there is no ':::+'"));
+    assert!(refusal(&["cat", ":::+", "f"]).starts_with("':::+' pairs a list with the one before"));
+    assert!(refusal(&["--link", "cat", ":::", "a"]).starts_with("--link pairs lists"));
+    assert!(refusal(&["--arg-sep", "+++", "cat", ":::", "a"]).starts_with("--arg-sep"));
+}
+
+#[test]
+fn lists_may_be_in_files() {
+    // A single list is read like any file.
+    let sources = |words: &[&str]| plan(words).reader.sources;
+    assert_eq!(sources(&["cat", "::::", "f"]), [Source::File("f".into())]);
+    assert_eq!(sources(&["cat", "::::", "-"]), [Source::Stdin]);
+    let list = |from, is_linked| ArgList { from, is_linked };
+    let words = |words: &[&str]| ListSource::Words(words.iter().map(Into::into).collect());
+    let file = |name: &str| ListSource::File(name.into());
+    let lists = |lists, links_all| [Source::Args(ArgLists { lists, links_all })];
+    let mixed = vec![list(words(&["a"]), false), list(file("f"), true), list(file("g"), true)];
+    assert_eq!(sources(&["cat", ":::", "a", "::::+", "f", "g"]), lists(mixed, false));
+    let linked = vec![list(words(&["a"]), false), list(words(&["b"]), false)];
+    let words = ["--link", "--arg-sep", "+", "cat", "+", "a", "+", "b"];
+    assert_eq!(sources(&words), lists(linked, true));
 }
 
 #[test]
@@ -277,7 +296,10 @@ fn lines_that_make_no_sense() {
 fn an_option_without_use_is_refused() {
     for (words, option) in [
         (&["--pipeline", "2", "cat"][..], "--pipeline"),
-        (&["--pty", "cat"], "--pty"),
+        (&["--pty", "--python", "x"], "--pty"),
+        (&["--tty", "--python", "x"], "--tty"),
+        (&["--no-retry-exit", "1", "cat"], "--no-retry-exit"),
+        (&["--ok-exit", "1", "--python", "x"], "--ok-exit"),
         (&["--setup", "x = 1", "cat"], "--setup"),
         (&["--shell"], "--shell"),
         (&["--header", "-w", "./worker"], "--header"),

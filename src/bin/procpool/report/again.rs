@@ -22,7 +22,8 @@ const LONGEST: usize = 4_000;
 const WRITERS: [&str; 4] = ["report", "trace", "results", "joblog"];
 
 /// Options that say how lines are read.
-const READERS: [&str; 4] = ["arg_file", "delimiter", "null", "max_line"];
+const READERS: [&str; 7] =
+    ["arg_file", "delimiter", "null", "max_line", "link", "arg_sep", "arg_file_sep"];
 
 /// Options that say what a line is.
 const FORMS: [&str; 2] = ["input", "header"];
@@ -36,8 +37,10 @@ pub struct Again {
     program: OsString,
     /// COMMAND and its ARGs.
     command: Vec<OsString>,
-    /// The args after each `:::`.
-    lists: Vec<Vec<OsString>>,
+    /// The words of the lists of args, with their signs.
+    lists: Vec<OsString>,
+    /// How many lists there are.
+    list_count: usize,
     /// Jobs come from stdin.
     reads_stdin: bool,
     /// The file that stdin is.
@@ -45,6 +48,8 @@ pub struct Again {
     input: Option<InputFormat>,
     /// A job has several lines.
     packs: bool,
+    /// Lines have columns, with a separator that may be in a column too.
+    has_separator: bool,
     /// The header of the input, once it was read, if it has one.
     header: Option<Arc<OnceLock<Vec<u8>>>>,
     /// The number of args that all jobs of a worker's COMMAND begin with.
@@ -67,24 +72,27 @@ pub enum Advice {
 impl Again {
     /// Takes note of the command line.
     pub fn new(options: &Options, reader: &Reader) -> Self {
-        let mut parts = options.command.split(|word| word == ":::");
+        let is_sign = |word: &OsString| options.input.lists.sign(word).is_some();
+        let end = options.command.iter().position(is_sign).unwrap_or(options.command.len());
+        let (first, lists) = options.command.split_at(end);
         let reads_stdin = reader.sources.contains(&Source::Stdin);
         let (header, is_command) = match &reader.form {
             Form::Plain(plain) => {
                 let header = plain.has_header.then(|| Arc::clone(&plain.header_line));
                 (header, matches!(plain.target, Target::Command(_)))
             }
-            Form::Job | Form::Message => (None, false),
+            Form::Job | Form::Message | Form::Blocks(_) => (None, false),
         };
-        let first = options.command.split(|word| word == ":::").next().unwrap_or_default();
         Self {
             program: program(),
-            command: parts.next().unwrap_or_default().to_vec(),
-            lists: parts.map(<[OsString]>::to_vec).collect(),
+            command: first.to_vec(),
+            lists: lists.to_vec(),
+            list_count: lists.iter().filter(|word| is_sign(word)).count(),
             reads_stdin,
             stdin: if reads_stdin { stdin_file() } else { None },
             input: Some(options.input.format),
             packs: options.input.max_args.is_some(),
+            has_separator: options.input.colsep.is_some(),
             header,
             fixed: if is_command { 0 } else { first.len().saturating_sub(1) },
             has_journal: options.journal.file.is_some(),
@@ -134,16 +142,13 @@ impl Again {
     fn resumed(&self, options: &[TypedOption]) -> Option<Advice> {
         let mut words = vec![self.program.clone()];
         for option in options {
-            push(&mut words, option);
+            option.push_to(&mut words);
             if option.id == "journal" && !options.iter().any(|option| option.id == "resume") {
                 words.push("--resume".into());
             }
         }
         words.extend(self.command_words());
-        for list in &self.lists {
-            words.push(":::".into());
-            words.extend_from_slice(list);
-        }
+        words.extend_from_slice(&self.lists);
         let line = shell_line(&words);
         Some(match (&self.stdin, self.reads_stdin) {
             (Some(file), _) => Advice::Run(format!("{line} < {}", shell_word(file.as_os_str()))),
@@ -167,7 +172,7 @@ impl Again {
         let is_left_out =
             |id: &str| WRITERS.contains(&id) || without.iter().any(|ids| ids.contains(&id));
         for option in options.iter().filter(|option| !is_left_out(&option.id)) {
-            push(&mut words, option);
+            option.push_to(&mut words);
         }
         words.extend(self.command_words());
         for list in lists {
@@ -185,7 +190,8 @@ impl Again {
 
     /// A command line that has the jobs themselves.
     fn of_few(&self, options: &[TypedOption], few: &[FailedText]) -> Option<String> {
-        if few.is_empty() {
+        // The args of a job may have what separates columns.
+        if few.is_empty() || self.has_separator {
             return None;
         }
         self.with_lists(options, few).or_else(|| self.with_lines(options, few))
@@ -199,7 +205,7 @@ impl Again {
         let jobs: Option<Vec<Vec<OsString>>> = few.iter().map(|job| job.args(self.fixed)).collect();
         let jobs = jobs?;
         let count = jobs.first()?.len();
-        if count != self.lists.len().max(1) {
+        if count != self.list_count.max(1) {
             return None;
         }
         let mut lists: Vec<Vec<OsString>> = vec![Vec::new(); count];
@@ -276,22 +282,6 @@ impl Again {
 fn printed(lines: Vec<OsString>) -> String {
     let print = [OsString::from("printf"), OsString::from("%s\\n")];
     shell_line(&print.into_iter().chain(lines).collect::<Vec<_>>())
-}
-
-/// Adds an option as it is typed.
-fn push(words: &mut Vec<OsString>, option: &TypedOption) {
-    let Some(value) = &option.value else { return words.push(option.name.clone().into()) };
-    let mut name = OsString::from(&option.name);
-    if value.as_bytes().starts_with(b"-") {
-        // As a word of its own it would pass for an option.
-        if option.name.starts_with("--") {
-            name.push("=");
-        }
-        name.push(value);
-        words.push(name);
-    } else {
-        words.extend([name, value.clone()]);
-    }
 }
 
 /// procpool as it can be called: by its name, if that finds this program, or by its path.

@@ -146,6 +146,10 @@ impl Sink for Bookkeeper {
         }
     }
 
+    fn settle(&self) {
+        self.output.settle();
+    }
+
     fn flush(&self) {
         self.output.flush();
         if let Some(joblog) = &self.joblog {

@@ -10,6 +10,7 @@ use procpool::engine::Done;
 use procpool::engine::files::{FilePlace, Links};
 use procpool::engine::output::Format;
 use procpool::engine::output::format::Shape;
+use procpool::engine::output::format::Tag;
 
 use super::names::JobNames;
 use crate::lock::lock;
@@ -45,7 +46,8 @@ impl Results {
                  --journal FILE --resume, a run goes on with it"
             ));
         }
-        let record = Format { shape: Shape::Record, detail: true, tag: false, ..format.clone() };
+        let record =
+            Format { shape: Shape::Record, detail: true, tag: Tag::None, ..format.clone() };
         let text = Format { shape: Shape::Text, ..record.clone() };
         Ok(Self { folder: folder.to_owned(), record, text, trouble: Mutex::new(None) })
     }

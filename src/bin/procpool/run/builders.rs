@@ -1,12 +1,15 @@
 //! How many pools and slots a run has, and what the options set in each pool.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use procpool::engine::input::route::Route;
 use procpool::engine::input::{Reader, Source};
 use procpool::engine::{
-    AgentTask, Builder, Hosts, Init, Limits, Pool, Protocol, Sink, Timeout, Watcher,
+    AgentTask, Builder, Commands, Hosts, Init, Limits, Pool, Protocol, ServedPool, Sink,
+    Switchboard, Timeout, Watcher,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -48,6 +51,14 @@ impl Size {
         Self { slots: hosts.local_slots + others.sum::<usize>(), ..self }
     }
 
+    /// The same with as many slots as may be asked for later.
+    pub fn with_room(self, options: &Options) -> Self {
+        match options.throttling.procs_file {
+            Some(_) => Self { slots: self.slots.max(options.most_procs()), ..self },
+            None => self,
+        }
+    }
+
     /// How many workers the pool with this index starts before it has a job, of `count`.
     fn prestarted(self, index: usize, count: usize, hosts: Option<&Hosts>) -> usize {
         let slots = hosts.map_or(self.slots, |hosts| hosts.local_slots);
@@ -78,6 +89,8 @@ pub fn build(
         return Ok(Pools::new(Vec::new(), queue));
     }
     let sources = source_names(&plan.reader);
+    let limit = size.slots;
+    let size = size.with_room(options);
     let described = |pool: Builder| {
         set(pool, options, size.all_slots())
             .limits(plan.limits.clone())
@@ -87,17 +100,16 @@ pub fn build(
             .max_procs(size.slots.clamp(1, MOST_SLOTS))
     };
     // Each kind of worker has a connection of its own.
-    let on_hosts = |index: usize, pool: Builder| match hosts {
-        Some(hosts) => {
-            pool.host_name(procpool::engine::THIS_HOST).hosts(hosts::of_pool(hosts, index))
-        }
-        None => pool,
+    let on_hosts = |index: usize, pool: Builder| -> anyhow::Result<Builder> {
+        let Some(hosts) = hosts else { return Ok(pool) };
+        let pool = pool.host_name(procpool::engine::THIS_HOST);
+        Ok(pool.hosts(hosts::of_pool(hosts, index)?))
     };
     // There is a builder for each pool, or one builder for all of them.
     let builders = kinds(plan, options).into_iter().map(described).cycle().take(size.pools);
     let mut pools: Vec<Pool> = Vec::new();
     for (index, builder) in builders.enumerate() {
-        let builder = on_hosts(index, builder);
+        let builder = on_hosts(index, builder)?;
         let builder = builder.prestart(size.prestarted(index, options.workers.prestart, hosts));
         let builder = match pools.first() {
             Some(first) => builder.beside(first, index * size.slots),
@@ -105,7 +117,43 @@ pub fn build(
         };
         pools.push(builder.build_checked()?);
     }
-    Ok(Pools::new(pools, queue))
+    let pools = Pools::new(pools, queue);
+    if limit < size.slots {
+        pools.limit(limit);
+    }
+    Ok(pools)
+}
+
+/// Builds the pools of a server, each with a switchboard for its outcomes. `log` gets the messages that are for no
+/// caller.
+///
+/// # Errors
+/// A worker can't be run.
+pub fn build_served(
+    plan: &Plan,
+    options: &Options,
+    size: Size,
+    log: &Arc<dyn Watcher>,
+) -> anyhow::Result<Vec<ServedPool>> {
+    let limits = Limits { jobserver: false, ..plan.limits.clone() };
+    let mut served: Vec<ServedPool> = Vec::new();
+    let kinds = kinds(plan, options);
+    let all_slots = kinds.len() * size.slots;
+    for (index, builder) in kinds.into_iter().enumerate() {
+        let switchboard = Switchboard::new(Arc::clone(log));
+        let builder = set(builder, options, all_slots)
+            .limits(limits.clone())
+            .watcher(Arc::clone(&switchboard) as Arc<dyn Watcher>)
+            .sink(Arc::clone(&switchboard) as Arc<dyn Sink>)
+            .max_procs(size.slots.clamp(1, MOST_SLOTS))
+            .goes_on(true);
+        let builder = match served.first() {
+            Some(first) => builder.beside(&first.pool, index * size.slots),
+            None => builder,
+        };
+        served.push(ServedPool { pool: builder.build_checked()?, switchboard });
+    }
+    Ok(served)
 }
 
 /// Builds the pool of an agent: the one with this index.
@@ -131,6 +179,20 @@ pub fn build_agent(
         .max_procs(task.slots)
         .slots_before(task.slots_before);
     Ok(pool.build()?)
+}
+
+/// Builds a pool for one job of a command.
+///
+/// # Errors
+/// The command can't be run.
+pub fn of_one_command(
+    commands: Commands,
+    options: &Options,
+    watcher: &Arc<dyn Watcher>,
+    sink: &Arc<dyn Sink>,
+) -> anyhow::Result<Pool> {
+    let pool = set(Pool::commands_of(commands), options, 1).max_procs(1);
+    Ok(pool.watcher(Arc::clone(watcher)).sink(Arc::clone(sink)).build_checked()?)
 }
 
 /// The names of the inputs in messages.
@@ -185,6 +247,13 @@ fn set(pool: Builder, options: &Options, slots: usize) -> Builder {
         Some(limit) => pool.start_limit(limit),
         None => pool,
     };
+    let pool = match &options.commands.env_only {
+        Some(names) => {
+            let kept = std::env::vars_os().filter(|(name, _)| is_kept(names, name));
+            kept.fold(pool.env_clear(), |pool, (name, value)| pool.env(name, value))
+        }
+        None => pool,
+    };
     pool.max_reqs(options.workers.max_reqs)
         .max_reqs_jitter(options.recycling.max_reqs_jitter)
         .max_age(options.recycling.max_age.filter(|age| !age.is_zero()))
@@ -193,6 +262,7 @@ fn set(pool: Builder, options: &Options, slots: usize) -> Builder {
         .standby(options.recycling.standby.unwrap_or(usize::MAX))
         .retries(options.failures.retries)
         .retry_on(options.failures.retry_on.iter().map(|kind| kind.0))
+        .no_retry_exit(options.failures.no_retry_exit.unwrap_or_default())
         .retry_delay(options.failures.retry_delay)
         .grace(options.failures.grace)
         .start_timeout(Some(options.workers.start_timeout).filter(|time| !time.is_zero()))
@@ -204,6 +274,15 @@ fn set(pool: Builder, options: &Options, slots: usize) -> Builder {
         .reap_orphans(adopts_orphans())
 }
 
+/// Whether `--env-only` with these names lets jobs have a variable.
+fn is_kept(names: &[String], variable: &OsStr) -> bool {
+    let is_named = |name: &String| match name.strip_suffix('*') {
+        Some(begin) => variable.as_bytes().starts_with(begin.as_bytes()) && !begin.is_empty(),
+        None => variable == name.as_str(),
+    };
+    variable == "PATH" || variable == "HOME" || names.iter().any(is_named)
+}
+
 /// Whether the orphans among the descendants of this process become its children.
 fn adopts_orphans() -> bool {
     #[cfg(target_os = "linux")]
@@ -211,6 +290,16 @@ fn adopts_orphans() -> bool {
         return true;
     }
     rustix::process::getpid().is_init()
+}
+
+/// Raises the limit of open files for this number of slots and of callers, with so many descriptors each. Returns how
+/// many callers there is room for.
+pub fn allow_callers(slots: usize, fds: usize, most: usize) -> usize {
+    allow_descriptors(slots + (fds * most).div_ceil(10));
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    // Those who have just connected take some as well.
+    (limit.saturating_sub(256 + 10 * slots) / fds).clamp(8, most)
 }
 
 /// Raises the limit of open files for this number of slots, as far as the system allows it. A worker takes three

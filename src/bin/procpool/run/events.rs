@@ -1,8 +1,8 @@
 //! The events that can end a run, except signals, and what each of them means. Only this file decides that.
 
-use procpool::engine::Failure;
 use procpool::engine::input::End;
 use procpool::engine::output::Trouble;
+use procpool::engine::{Failure, Kind};
 
 use crate::exit::Status;
 
@@ -104,7 +104,10 @@ impl Course {
             }
             Event::Queue(message) => Verdict::end(Action::Stop, message, Status::Trouble),
             Event::StartLimit(failure) => {
-                Verdict::end(Action::Stop, failure.message, Status::CannotRun)
+                // A server that is lost is trouble of this run. Whatever can't be started is not.
+                let is_lost = failure.kind == Kind::Lost;
+                let status = if is_lost { Status::Trouble } else { Status::CannotRun };
+                Verdict::end(Action::Stop, failure.message, status)
             }
         }
     }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::Context as _;
-use procpool::engine::{Host, Hosts, THIS_HOST};
+use procpool::engine::{Host, Hosts, THIS_HOST, Visit};
 
 use super::slurm;
 use crate::cli::Options;
@@ -21,18 +21,21 @@ pub struct NamedHost {
     pub name: String,
 }
 
-/// The machines that run jobs; `None`: this one alone.
+/// The machines that run jobs; `None`: this one alone. `server`: the server that runs them instead.
 ///
 /// # Errors
 /// They are not named as they should be, or can't be found out.
-pub fn find(options: &Options) -> anyhow::Result<Option<Hosts>> {
+pub fn find(options: &mut Options, server: Option<Visit>) -> anyhow::Result<Option<Hosts>> {
     let given = &options.commands.hosts;
+    if let Some(server) = server {
+        return of_server(options, server).map(Some);
+    }
     if !given.are_given() {
         let alone = [
             ("--launcher", given.launcher.is_some()),
             ("--before", given.before.is_some()),
             ("--no-rerun", given.no_rerun),
-            ("--host-timeout", options.given.iter().any(|id| id == "host_timeout")),
+            ("--host-timeout", options.line.given.iter().any(|id| id == "host_timeout")),
         ];
         return match alone.iter().find(|(_, is_given)| *is_given) {
             Some((name, _)) => {
@@ -73,16 +76,47 @@ pub fn find(options: &Options) -> anyhow::Result<Option<Hosts>> {
             let [launcher, before] = [&launcher, &before].map(|words: &Vec<String>| {
                 words.iter().map(|word| word.replace(HOST, &name).into()).collect()
             });
-            hosts.hosts.push(Host { name, slots: own.or(slots), launcher, before });
+            hosts.hosts.push(Host { name, slots: own.or(slots), launcher, before, line: None });
         }
     }
+    name_host(options, THIS_HOST);
     Ok(Some(hosts))
+}
+
+/// The one host of a caller of a server: the server.
+fn of_server(options: &Options, server: Visit) -> anyhow::Result<Hosts> {
+    if options.commands.hosts.are_given() {
+        return Err(Misuse::from("-S and --slurm name hosts, and a server runs jobs itself").into());
+    }
+    let slots = options.workers.max_procs;
+    let slots = slots.map_or(server.slots, |slots| slots.min(server.slots));
+    let host = Host {
+        name: server.path().display().to_string(),
+        slots: Some(slots),
+        launcher: Vec::new(),
+        before: Vec::new(),
+        line: Some(server.into_line()),
+    };
+    Ok(Hosts {
+        hosts: vec![host],
+        local_slots: 0,
+        task: Vec::new(),
+        folder: std::env::current_dir().unwrap_or_else(|_| "/".into()),
+        program: std::env::current_exe().unwrap_or_default(),
+        timeout: options.commands.hosts.host_timeout,
+        rerun: false,
+    })
 }
 
 /// Refuses options that have no meaning on other machines.
 fn refuse(options: &Options) -> Result<(), Misuse> {
     if options.commands.confirm {
         return Err("--confirm asks on this terminal, and has no meaning on other hosts".into());
+    }
+    if options.throttling.procs_file.is_some() {
+        return Err(
+            "--max-procs @FILE has no meaning on several hosts: each has its own number".into()
+        );
     }
     if options.workers.route.is_some() {
         return Err("--route has no meaning on several hosts: each key needs one worker".into());
@@ -185,28 +219,36 @@ fn ssh(options: &Options) -> Vec<String> {
 }
 
 /// The hosts of the pool with this index: their agents learn which one it is.
-pub fn of_pool(hosts: &Hosts, index: usize) -> Hosts {
+pub fn of_pool(hosts: &Hosts, index: usize) -> anyhow::Result<Hosts> {
     let task = [format!("{index}\0").as_bytes(), &hosts.task].concat();
-    Hosts { task, ..hosts.clone() }
+    let mut hosts = Hosts { task, ..hosts.clone() };
+    for host in hosts.hosts.iter_mut().filter(|host| index > 0 && host.line.is_some()) {
+        // The first pool has the line of the first visit.
+        host.line = Some(Visit::to(Path::new(&host.name))?.into_line());
+    }
+    Ok(hosts)
 }
 
 /// The program that agents run: the words of this command line, each with a NUL byte after it. Of each
 /// list of args the first is enough.
 fn task(options: &Options) -> anyhow::Result<Vec<u8>> {
     use std::os::unix::ffi::OsStrExt;
-    let words: Vec<OsString> = std::env::args_os().collect();
+    let words = &options.commands.hosts.words;
     let command = words.len() - options.command.len();
-    let lists = options.command.iter().position(|word| word == ":::");
+    let is_sign = |word: &OsString| options.input.lists.sign(word).is_some();
+    let lists = options.command.iter().position(is_sign);
     let lists = command + lists.unwrap_or(options.command.len());
     let mut task = Vec::new();
-    let mut is_first = false;
+    let (mut is_first, mut has_files) = (false, false);
     for (index, word) in words.iter().enumerate() {
-        let is_sign = index >= lists && word == ":::";
-        if index < lists || is_sign || is_first {
+        let sign = options.input.lists.sign(word).filter(|_| index >= lists);
+        has_files = sign.map_or(has_files, |sign| sign.has_files);
+        // Each file is a list.
+        if index < lists || sign.is_some() || is_first || has_files {
             task.extend_from_slice(word.as_bytes());
             task.push(0);
         }
-        is_first = is_sign;
+        is_first = sign.is_some();
     }
     Ok(task)
 }
@@ -217,7 +259,7 @@ pub fn name_host(options: &mut Options, name: &str) {
     if has_names || options.commands.replace.is_some() {
         return;
     }
-    let lists = options.command.iter().position(|word| word == ":::");
+    let lists = options.command.iter().position(|word| options.input.lists.sign(word).is_some());
     let end = lists.unwrap_or(options.command.len());
     let words = options.command[..end].iter_mut();
     for word in words.chain(&mut options.commands.env).chain(&mut options.commands.cwd) {

@@ -12,6 +12,7 @@ use super::events::Event;
 use crate::lock::lock;
 use crate::report::console::Console;
 use crate::report::reports::Reports;
+use crate::signals;
 use crate::terminal;
 
 /// Passes messages on to the console, and events to the run.
@@ -78,6 +79,15 @@ impl Watcher for Reporter {
 
     fn terminal_wanted(&self) {
         terminal::silence();
+    }
+
+    fn may_stop(&self) -> bool {
+        signals::can_be_continued()
+    }
+
+    fn interrupted(&self, signal: i32) {
+        // The listener takes it as if it had come from the terminal.
+        let _ = signal_hook::low_level::raise(signal);
     }
 
     fn start_limit_reached(&self, failure: &Failure) {

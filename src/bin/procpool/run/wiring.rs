@@ -12,23 +12,25 @@ use procpool::engine::input::{Census, Form, Reader, Source};
 use procpool::engine::journal::Journal;
 use procpool::engine::output::failure::FailureStyle;
 use procpool::engine::output::{Format, Output, Screen, Settings};
-use procpool::engine::{Sink, Watcher};
+use procpool::engine::{Sink, Visit, Watcher};
 use rustix::termios::tcgetwinsize;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::builders::{self, Size};
 use super::events::{Course, Event};
 use super::hosts;
+use super::procs_file::ProcsFile;
 use super::reporter::Reporter;
 use super::slow::SlowJobs;
 use super::watch::{ActiveRun, Timers};
 use crate::cli::Options;
 use crate::cli::halt::{Halt, Limit, What};
+use crate::cli::values::ProgressMode;
 use crate::descriptors::{self, Stream};
 use crate::exit::Status;
 use crate::interrupts::{FatalSignal, Interrupts};
 use crate::outputs::Outputs;
-use crate::plan::Plan;
+use crate::plan::{Misuse, Plan};
 use crate::pools::Pools;
 use crate::queue::{QueueEnd, QueuePlan};
 use crate::report::again::Again;
@@ -55,28 +57,28 @@ const SLOW: Duration = Duration::from_secs(60);
 const FROM_TERMINAL: &str = "reading lines from the terminal until Ctrl-D; or give args after :::";
 const FROM_TERMINAL_JOBS: &str = "reading jobs from the terminal, one per line, until Ctrl-D";
 
-/// Runs what the options ask for.
+/// Runs what the options ask for. `server`: the server that runs the jobs.
 ///
 /// # Errors
 /// The run could not begin.
-pub fn run(mut options: Options, early: Option<Early>) -> anyhow::Result<Status> {
-    let hosts = hosts::find(&options)?;
-    if hosts.is_some() {
-        hosts::name_host(&mut options, procpool::engine::THIS_HOST);
-    }
+pub fn run(
+    mut options: Options,
+    early: Option<Early>,
+    server: Option<Visit>,
+) -> anyhow::Result<Status> {
+    choose_temporary_folder(&options)?;
+    let hosts = hosts::find(&mut options, server)?;
     let (events, received) = unbounded_channel();
     let reporter = Arc::new(Reporter::new(events.clone()));
     let console = Arc::clone(&reporter.console);
     let mut plan = Plan::of(&options, Arc::clone(&reporter.stop))?;
-    if options.commands.confirm && !options.commands.dry_run {
-        // This is checked before any input is read, which would be lost.
-        Console::terminal().context("--confirm has no terminal to ask on")?;
-    }
+    check_terminal(&options)?;
     let size = Size::of(&plan.reader.route, options.workers.max_procs).with_hosts(hosts.as_ref());
-    builders::allow_descriptors(size.all_slots());
+    builders::allow_descriptors(size.with_room(&options).all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
+    check_whole(&plan, &outputs, hosts.is_some())?;
     if options.queue.from.is_none() {
-        check_streams(&plan.reader.sources)?;
+        check_streams(&plan.reader, &outputs)?;
         greet_terminal(&plan.reader, &console);
     }
     plan.reader.rest.clone_from(&outputs.rest);
@@ -112,7 +114,7 @@ pub fn run(mut options: Options, early: Option<Early>) -> anyhow::Result<Status>
         events: received,
         orders: ordered,
         signal,
-        timers: Timers { hint_at: None, give_up_at: None, slow: slow_jobs(&options) },
+        timers: Timers::new(slow_jobs(&options), ProcsFile::new(&options)),
         progress,
         reports,
         journal,
@@ -149,6 +151,53 @@ fn open_queue(
     Ok(Some(Arc::new(queue)))
 }
 
+/// Sets the folder of `--tmpdir`.
+fn choose_temporary_folder(options: &Options) -> Result<(), Misuse> {
+    let Some(folder) = &options.output.storage.tmpdir else { return Ok(()) };
+    let name = folder.display();
+    match std::fs::metadata(folder) {
+        Ok(metadata) if !metadata.is_dir() => {
+            return Err(Misuse::new(format!("--tmpdir: '{name}' is no folder")));
+        }
+        Ok(_) => {}
+        Err(error) => {
+            return Err(Misuse::new(format!("--tmpdir: '{name}' can't be used: {error}")));
+        }
+    }
+    procpool::engine::set_temporary_folder(folder);
+    Ok(())
+}
+
+/// Checks that what needs all of the input can be had.
+fn check_whole(plan: &Plan, outputs: &Outputs, has_hosts: bool) -> Result<(), Misuse> {
+    let whole = &plan.reader.whole;
+    if whole.total.is_some() && has_hosts {
+        return Err("{total} is not known on other hosts: leave it out, or leave out -S".into());
+    }
+    if whole.shuffle.is_some() && outputs.rest.is_some() {
+        return Err(
+            "--failed FILE is the input, and keeps lines in their order, which --shuf changes: \
+                    name another FILE"
+                .into(),
+        );
+    }
+    Ok(())
+}
+
+/// Checks that there is a terminal if it is needed, before any input is read, which would be lost.
+fn check_terminal(options: &Options) -> anyhow::Result<()> {
+    let commands = &options.commands;
+    if commands.tty && !commands.dry_run {
+        Console::terminal().context(
+            "--tty has no terminal to give to the jobs: run procpool in a terminal, or leave out --tty",
+        )?;
+    }
+    if commands.confirm && !commands.dry_run {
+        Console::terminal().context("--confirm has no terminal to ask on")?;
+    }
+    Ok(())
+}
+
 /// Shows the progress, as the options say.
 fn show_progress(
     options: &Options,
@@ -159,8 +208,19 @@ fn show_progress(
     journal: &Option<Arc<Journal>>,
     reporter: &Reporter,
 ) -> io::Result<ProgressLine> {
-    let manner = Surroundings::of(&plan.reader.sources).manner(options.output.messages.progress);
-    let manner = if options.queue.from.is_some() { Manner::Hidden } else { manner };
+    let messages = &options.output.messages;
+    let asks = messages.accepted.bar || messages.accepted.eta;
+    let mode = if asks && messages.progress == ProgressMode::Auto && io::stderr().is_terminal() {
+        ProgressMode::Line
+    } else {
+        messages.progress
+    };
+    let manner = if options.commands.tty || options.queue.from.is_some() {
+        // The terminal is the job's, or nobody looks.
+        Manner::Hidden
+    } else {
+        Surroundings::of(&plan.reader.sources).manner(mode)
+    };
     let has_rate = options.throttling.rate >= options.throttling.delay;
     let viewed = Viewed {
         output: Arc::clone(output),
@@ -197,7 +257,8 @@ impl ResultSinks {
         let format = Format {
             shape: plan.shape,
             detail: options.output.detail,
-            tag: options.output.tag,
+            tag: plan.tag.clone(),
+            newline: options.output.lines.newline,
             commands: plan.commands.clone(),
             sources: builders::source_names(&plan.reader),
             failures: FailureStyle {
@@ -213,7 +274,7 @@ impl ResultSinks {
         let settings = Settings {
             format,
             ordered: !options.output.stream,
-            buffer: options.output.buffer,
+            buffer: options.output.storage.buffer,
             journal: journal.clone(),
         };
         let screen = Arc::clone(reporter) as Arc<dyn Screen>;
@@ -230,7 +291,7 @@ impl ResultSinks {
 
 /// The jobs that `--slow` remarks on. By default somebody has to be there to see that.
 fn slow_jobs(options: &Options) -> SlowJobs {
-    let default = io::stderr().is_terminal().then_some(SLOW);
+    let default = (io::stderr().is_terminal() && !options.commands.tty).then_some(SLOW);
     let colors = Colors::of_stderr(options.output.messages.color);
     SlowJobs::new(options.failures.slow.or(default), colors, label_size().whole)
 }
@@ -253,9 +314,14 @@ fn report_settings(
 ) -> anyhow::Result<ReportSettings> {
     let settings = FailedSettings {
         delimiter: reader.delimiter,
+        record_end: match &reader.form {
+            Form::Blocks(blocks) => blocks.records.text().to_vec(),
+            _ => vec![reader.delimiter],
+        },
         is_csv: matches!(&reader.form, Form::Plain(plain) if plain.columns == Columns::Csv),
         header: match &reader.form {
             Form::Plain(plain) => Arc::clone(&plain.header_line),
+            Form::Blocks(blocks) => Arc::clone(&blocks.header_line),
             Form::Job | Form::Message => Arc::default(),
         },
         rest: outputs.rest,
@@ -298,8 +364,13 @@ fn open_reports(
     Ok(reports.map(Arc::new))
 }
 
-/// Refuses to run if stdin can't be read, or if results would be lost.
-fn check_streams(sources: &[Source]) -> anyhow::Result<()> {
+/// Refuses to run if stdin can't be read, or if results or lines would be lost.
+fn check_streams(reader: &Reader, outputs: &Outputs) -> anyhow::Result<()> {
+    let sources = &reader.sources;
+    if outputs.rest.is_some() && matches!(reader.form, Form::Blocks(_)) {
+        let why = "--failed can't be the file that --block reads: give it another";
+        return Err(Misuse::from(why).into());
+    }
     if descriptors::is_closed(Stream::Stdout) {
         anyhow::bail!(
             "stdout is closed, so all results would be lost: redirect it to a file, or to /dev/null"
@@ -318,7 +389,7 @@ fn greet_terminal(reader: &Reader, console: &Console) {
     if reader.sources.contains(&Source::Stdin) && io::stdin().is_terminal() {
         console.say(match reader.form {
             Form::Job => FROM_TERMINAL_JOBS,
-            Form::Plain(_) | Form::Message => FROM_TERMINAL,
+            Form::Plain(_) | Form::Message | Form::Blocks(_) => FROM_TERMINAL,
         });
     }
 }

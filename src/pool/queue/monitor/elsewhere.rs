@@ -4,10 +4,11 @@ use super::Queue;
 use crate::job::Job;
 
 impl Queue {
-    /// Takes back up to `most` jobs that no slot has taken, those that came last.
-    pub(crate) fn recall(&self, most: usize) -> Vec<Job> {
+    /// Takes back up to `most` jobs of a party that no slot has taken, those that came last. `None`: there is
+    /// only one party.
+    pub(crate) fn recall(&self, party: Option<u64>, most: usize) -> Vec<Job> {
         let mut state = self.lock();
-        let jobs = state.backlog.take_last(most);
+        let jobs = state.backlog.jobs.take_last(party, most);
         if state.is_quiet() {
             self.quiet.notify_waiters();
         }

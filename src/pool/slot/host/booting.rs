@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::config::ServerLine;
 use crate::link::boot::BootLine;
 use crate::link::greeting::{self, TooNoisy};
 use crate::link::to_agent::{Setup, ToAgent};
@@ -24,6 +25,9 @@ impl HostSlot {
     pub(super) fn connect(&mut self, hosts: &Arc<HostDesks>, login: Login) {
         self.said = Said::default();
         let (wake, now) = (Arc::clone(&self.slot.wake), self.slot.now());
+        if let Some(line) = self.desk.host.line.clone() {
+            return self.join_server(&line, login);
+        }
         match Connection::start(&self.desk, hosts, login, &wake, now) {
             Ok(connection) => {
                 self.connection = Some(connection);
@@ -37,6 +41,22 @@ impl HostSlot {
                 let name = launcher.map(|word| word.to_string_lossy()).unwrap_or_default();
                 let why = format!("its launcher '{name}' can't be started: {error}");
                 self.failed(&Hitch::lasting(why));
+            }
+        }
+    }
+
+    /// Uses the connection to a server. It has said what it is.
+    fn join_server(&mut self, line: &ServerLine, login: Login) {
+        match Connection::over(&self.desk, line, login, self.slot.now()) {
+            Ok(connection) => {
+                self.connection = Some(connection);
+                if let Some(hosts) = &self.slot.shared.hosts {
+                    hosts.start_heart();
+                }
+                self.set_up(1);
+            }
+            Err(error) => {
+                self.failed(&Hitch::lasting(format!("it can't be spoken to: {error}")));
             }
         }
     }
@@ -85,7 +105,8 @@ impl HostSlot {
                 BootLine::Need { system, machine } => self.send_copy(&system, &machine)?,
                 BootLine::Fail(failure) => return Err(Hitch::lasting(failure.to_string())),
                 BootLine::Agent(words) => {
-                    self.set_up(&words)?;
+                    let cpus = greeting::check(&words);
+                    self.set_up(cpus.map_err(|other| Hitch::lasting(other.to_string()))?);
                     // The bytes after the greeting are messages.
                     return self.read_messages();
                 }
@@ -117,10 +138,9 @@ impl HostSlot {
         Ok(())
     }
 
-    /// The agent is there: it gets its task.
-    fn set_up(&mut self, words: &[String]) -> Result<(), Hitch> {
-        let cpus = greeting::check(words).map_err(|other| Hitch::lasting(other.to_string()))?;
-        let Some(hosts) = self.slot.shared.hosts.clone() else { return Ok(()) };
+    /// The agent is there, on a machine with this number of CPUs: it gets its task.
+    fn set_up(&mut self, cpus: usize) {
+        let Some(hosts) = self.slot.shared.hosts.clone() else { return };
         self.capacity = self.desk.host.slots.unwrap_or(cpus);
         let before = match self.record.slots_before {
             Some((before, slots)) if slots == self.capacity => before,
@@ -151,7 +171,6 @@ impl HostSlot {
         {
             connection.stage = ConnectionStage::SetUp { _login };
         }
-        Ok(())
     }
 
     /// The agent takes jobs.

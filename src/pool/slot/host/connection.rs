@@ -6,13 +6,15 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::ServerLine;
 use crate::job::{Failure, Watcher};
 use crate::link::boot::{REMOTE_PROGRAM, script};
 use crate::link::greeting::GreetingFinder;
 use crate::link::incoming::Incoming;
 use crate::pool::shared::Shared;
 use crate::pool::shared::hosts::{Desk, HostDesks, HostVoice, Login};
-use crate::process::{Process, Readiness, Spec, Stop, Transfer, Wake};
+use crate::pool::slot::host::carrier::Carrier;
+use crate::process::{Process, ProcessStdin, Readiness, SocketLine, Spec, Stop, Transfer, Wake};
 use crate::util::clock::Moment;
 use crate::util::random::random;
 
@@ -24,7 +26,7 @@ const LITTLE: usize = 16 << 10;
 
 /// A connection to an agent, or to the script that is to start one.
 pub(super) struct Connection {
-    pub(super) process: Process,
+    pub(super) carrier: Carrier,
     pub(super) incoming: Incoming,
     pub(super) stage: ConnectionStage,
     /// When anything came last.
@@ -58,17 +60,43 @@ impl Connection {
         let copy = hosts.copy().map_err(io::Error::other)?;
         let mut argv = desk.host.launcher.clone();
         argv.push(REMOTE_PROGRAM.into());
-        let spec = Spec { has_stdin: true, ..Spec::new(&argv, wake) };
+        let spec = Spec { stdin: ProcessStdin::Pipe, ..Spec::new(&argv, wake) };
         let process = Process::start(&spec, &hosts.launchers)?;
         process.widen();
-        let mut voice = HostVoice::new(process.copy_stdin()?);
+        let carrier = Carrier::Launcher(Box::new(process));
+        let mut voice = HostVoice::new(carrier.copy_input()?);
         voice.end().extend_from_slice(script(&copy.parcel, random(u64::MAX - 1)).as_bytes());
         voice.flush();
         *desk.voice() = Some(voice);
         let listener = GreetingFinder::default();
         Ok(Self {
-            process,
+            carrier,
             incoming: Incoming::default(),
+            stage: ConnectionStage::Booting { listener, _login: login },
+            heard: now,
+            is_closed: false,
+        })
+    }
+
+    /// Takes over the connection to a server, which has said what it is.
+    ///
+    /// # Errors
+    /// It was used before, or there is no room for another descriptor.
+    pub(super) fn over(
+        desk: &Desk,
+        line: &ServerLine,
+        login: Login,
+        now: Moment,
+    ) -> io::Result<Self> {
+        let (socket, bytes) = line.take().ok_or(io::ErrorKind::NotConnected)?;
+        let carrier = Carrier::Socket(SocketLine::new(socket)?);
+        *desk.voice() = Some(HostVoice::new(carrier.copy_input()?));
+        let mut incoming = Incoming::default();
+        incoming.end().extend_from_slice(&bytes);
+        let listener = GreetingFinder::default();
+        Ok(Self {
+            carrier,
+            incoming,
             stage: ConnectionStage::Booting { listener, _login: login },
             heard: now,
             is_closed: false,
@@ -89,13 +117,13 @@ impl Connection {
         timeout: Option<Duration>,
     ) -> Readiness {
         let has_more = desk.voice().as_ref().is_some_and(|voice| !voice.is_empty());
-        let ready = self.process.wait(Some(wake), has_more, None, timeout);
+        let ready = self.carrier.wait(wake, has_more, timeout);
         if has_more && let Some(voice) = &mut *desk.voice() {
             voice.flush();
         }
         if ready.stdin_closed {
             // Its end will show at its stdout.
-            self.process.ignore_stdin();
+            self.carrier.ignore_input();
         }
         if ready.stderr {
             self.pass_stderr_on(shared, desk);
@@ -104,7 +132,7 @@ impl Connection {
             self.read(shared.now());
         }
         if ready.exited {
-            self.process.ignore_exit();
+            self.carrier.ignore_exit();
             while !self.is_closed && self.read(shared.now()) {}
             self.is_closed = true;
         }
@@ -116,7 +144,7 @@ impl Connection {
         let limit = self.incoming.end().len() + MOST_READ;
         let mut has_come = false;
         while self.incoming.end().len() < limit {
-            match self.process.read(self.incoming.end()) {
+            match self.carrier.read(self.incoming.end()) {
                 Transfer::Moved(count) => {
                     self.heard = now;
                     has_come = true;
@@ -138,38 +166,39 @@ impl Connection {
     /// a message.
     fn pass_stderr_on(&mut self, shared: &Shared, desk: &Desk) {
         if self.is_ready() {
-            let watcher = HostWatcher { watcher: &*shared.watcher, host: desk.name };
-            self.process.forward_stderr(&watcher);
+            let watcher = HostWatcher { watcher: &*shared.watcher, host: desk.label() };
+            self.carrier.forward_stderr(&watcher);
         } else {
-            self.process.forward_stderr(&Muted);
+            self.carrier.forward_stderr(&Muted);
         }
     }
 
     /// Ends the process that carries the connection. Returns how it ended and its last words.
     pub(super) fn end(
-        mut self,
+        self,
         desk: &Desk,
         hosts: &HostDesks,
         first: Stop,
         grace: Duration,
     ) -> (Option<ExitStatus>, String) {
         *desk.voice() = None;
-        let status = self.process.stop(first, grace, &hosts.launchers, None, &Muted);
-        (status, self.process.last_stderr())
+        self.carrier.end(first, grace, &hosts.launchers, &Muted)
     }
 }
 
 /// Passes on messages from a host, with its name.
 pub(super) struct HostWatcher<'a> {
     pub(super) watcher: &'a dyn Watcher,
-    pub(super) host: &'a str,
+    /// `None`: the host is a server on this machine, which messages do not name.
+    pub(super) host: Option<&'a str>,
 }
 
 impl Watcher for HostWatcher<'_> {
     fn worker_stderr(&self, lines: &[u8]) {
+        let Some(host) = self.host else { return self.watcher.worker_stderr(lines) };
         let mut named = Vec::with_capacity(lines.len() + 64);
         for line in lines.split_inclusive(|&byte| byte == b'\n') {
-            named.extend_from_slice(self.host.as_bytes());
+            named.extend_from_slice(host.as_bytes());
             named.extend_from_slice(b": ");
             named.extend_from_slice(line);
         }
@@ -177,7 +206,10 @@ impl Watcher for HostWatcher<'_> {
     }
 
     fn note(&self, text: &str) {
-        self.watcher.note(&format!("{}: {text}", self.host));
+        match self.host {
+            Some(host) => self.watcher.note(&format!("{host}: {text}")),
+            None => self.watcher.note(text),
+        }
     }
 
     fn start_limit_reached(&self, _failure: &Failure) {}

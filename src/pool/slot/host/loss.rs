@@ -37,6 +37,9 @@ impl HostSlot {
         let Some(connection) = self.connection.take() else { return };
         let was_ready = connection.is_ready();
         let (status, words) = connection.end(&self.desk, &hosts, Stop::Terminate, FIRST_PAUSE);
+        if self.desk.is_server() {
+            return self.fail(&Hitch::lasting("it has ended"), was_ready);
+        }
         let last = words.lines().last().map(|line| format!(": {}", printable(line)));
         let launcher = self.desk.host.launcher.first();
         let name = launcher.map(|word| word.to_string_lossy()).unwrap_or_default();
@@ -62,6 +65,11 @@ impl HostSlot {
         if self.slot.shared.stopping.has_begun() {
             return self.step_aside();
         }
+        if self.desk.is_server() {
+            self.record.is_set_aside = true;
+            self.lose_server(&hitch.why);
+            return self.step_aside();
+        }
         if was_ready || had_jobs > 0 {
             self.record.idle_losses += 1;
         } else {
@@ -75,6 +83,12 @@ impl HostSlot {
             self.try_later(hitch, had_jobs);
         }
         self.step_aside();
+    }
+
+    /// The server is gone, and nobody else runs the jobs.
+    fn lose_server(&self, why: &str) {
+        let message = format!("{} is lost: {why}", self.desk.title());
+        self.slot.shared.give_up(&Failure::new(Kind::Lost, message));
     }
 
     fn try_later(&mut self, hitch: &Hitch, had_jobs: usize) {
@@ -115,11 +129,16 @@ impl HostSlot {
 
     /// The host is of no use, as the agent says, or as its results show. It has a connection.
     pub(super) fn turn_away(&mut self, why: &str) {
+        if self.desk.is_server() {
+            // No worker starts there: that is the end of the run, as it would be here.
+            self.record.is_set_aside = true;
+            self.slot.shared.give_up(&Failure::new(Kind::Spawn, why));
+        }
         self.failed(&Hitch::lasting(why));
     }
 
     /// The jobs of a lost agent go back. Those that it ran may have done harm: they go back a few times.
-    fn give_jobs_back(&mut self, why: &str) {
+    pub(super) fn give_jobs_back(&mut self, why: &str) {
         self.give_up_turn();
         let lost = self.ledger.lose();
         self.printed.clear();
@@ -151,7 +170,7 @@ impl HostSlot {
     /// Why a job that ran on a lost host is not run again, if it is not.
     fn end_of(&self, job: &Job, why: &str) -> Option<Failure> {
         let shared = &*self.slot.shared;
-        let name = self.desk.name;
+        let name = self.desk.title();
         let may_rerun = shared.hosts.as_ref().is_some_and(|hosts| hosts.settings.rerun);
         if shared.stopping.has_begun() {
             return Some(running_at_end());

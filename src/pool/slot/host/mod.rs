@@ -1,6 +1,7 @@
 //! The slots of another machine: one thread serves all of them over one connection to an agent.
 
 mod booting;
+mod carrier;
 mod connection;
 mod loss;
 mod preparation;

@@ -11,7 +11,7 @@ use crate::pool::slot::host::preparation::Preparation;
 use crate::pool::slot::host::record::Hitch;
 use crate::pool::slot::host::state::HostSlot;
 use crate::pool::slot::steps::OVER_TICK;
-use crate::process::{Process, Spec, Stop, describe};
+use crate::process::{Process, ProcessOutput, ProcessStdin, Spec, Stop, describe};
 
 /// A command that is ended has this long for it.
 const GRACE: Duration = Duration::from_secs(1);
@@ -27,8 +27,8 @@ impl HostSlot {
             slot: 0,
             cpus: None,
             cwd: None,
-            has_stdin: false,
-            pty: false,
+            stdin: ProcessStdin::Null,
+            output: ProcessOutput::Pipes,
             wake: &self.slot.wake,
         };
         match Process::start(&spec, &hosts.launchers) {
@@ -51,7 +51,7 @@ impl HostSlot {
             self.end_preparation(hosts, Stop::Terminate);
             return false;
         }
-        let watcher = HostWatcher { watcher: &*shared.watcher, host: self.desk.name };
+        let watcher = HostWatcher { watcher: &*shared.watcher, host: self.desk.label() };
         let Some(preparation) = &mut self.preparation else { return true };
         let wake = Some(&*self.slot.wake);
         let ready = preparation.process.wait(wake, false, None, Some(OVER_TICK));
@@ -86,7 +86,7 @@ impl HostSlot {
         first: Stop,
     ) -> Option<(Option<ExitStatus>, Login)> {
         let Preparation { mut process, login, .. } = self.preparation.take()?;
-        let watcher = HostWatcher { watcher: &*self.slot.shared.watcher, host: self.desk.name };
+        let watcher = HostWatcher { watcher: &*self.slot.shared.watcher, host: self.desk.label() };
         Some((process.stop(first, GRACE, &hosts.launchers, None, &watcher), login))
     }
 

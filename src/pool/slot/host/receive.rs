@@ -91,28 +91,39 @@ impl HostSlot {
             }
             FromAgent::Ready { .. } => self.ready(),
             FromAgent::Refused(why) => return Some(why.to_owned()),
+            FromAgent::Unfit(why) if self.desk.is_server() => {
+                self.record.is_unfit = Some(why.to_owned());
+            }
             FromAgent::Unfit(why) => return Some(why.to_owned()),
-            FromAgent::Bye => self.record.has_said_bye = true,
+            FromAgent::Bye => self.bye(),
+            // A server has said what it is before there was a slot for it.
+            FromAgent::Pool(_) | FromAgent::Status(_) => {}
             FromAgent::Proved(number) => self.prove(number, true),
             FromAgent::Unprovable(number) => self.prove(number, false),
             FromAgent::Doubt { key, failure } => self.doubt(key, &failure),
             FromAgent::Stderr(lines) => self.watcher().worker_stderr(lines),
             FromAgent::Note(text) => self.watcher().note(text),
             FromAgent::Doubtful(text) => {
-                let text = format!("{}: {text}", self.desk.name);
-                self.slot.shared.watcher.doubtful(&text);
+                self.slot.shared.watcher.doubtful(&self.desk.named(text));
             }
             FromAgent::OutputLost(text) => {
-                let text = format!("{}: {text}", self.desk.name);
-                self.slot.shared.watcher.output_lost(&text);
+                self.slot.shared.watcher.output_lost(&self.desk.named(text));
             }
             FromAgent::WorkerEnded(end) => self.worker_ended(end),
         }
         None
     }
 
+    /// The agent has finished. A server that was told to stop leaves the jobs that it has ended to this end.
+    fn bye(&mut self) {
+        self.record.has_said_bye = true;
+        if self.ledger.unfinished() > 0 {
+            self.give_jobs_back("it has ended");
+        }
+    }
+
     fn watcher(&self) -> HostWatcher<'_> {
-        HostWatcher { watcher: &*self.slot.shared.watcher, host: self.desk.name }
+        HostWatcher { watcher: &*self.slot.shared.watcher, host: self.desk.label() }
     }
 
     /// A job is over.
@@ -139,7 +150,7 @@ impl HostSlot {
         let unproven = done.unproven.map(|number| self.said.number_of(number));
         let attempt = Attempt { pid, start, clock: start, now, unproven };
         let slot = done.run.map_or(0, |run| usize::try_from(run.slot).unwrap_or_default());
-        self.slot.elsewhere = Some((slot, self.desk.name));
+        self.slot.elsewhere = Some((slot, self.desk.label()));
         match &done.outcome {
             Ok(_) => self.note_success(),
             Err(failure) => self.note_failure(failure.kind),
@@ -262,6 +273,6 @@ fn not_kept(error: &std::io::Error) -> String {
     format!(
         "what a command printed could not be kept in a temporary file in '{}': {error}; make room \
          there, or set TMPDIR to another folder",
-        std::env::temp_dir().display()
+        crate::util::temporary::temporary_folder().display()
     )
 }

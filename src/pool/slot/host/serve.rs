@@ -226,9 +226,15 @@ impl HostSlot {
                 self.slot.finished += 1;
                 continue;
             }
+            let own_timeout = job.timeout;
+            if self.desk.is_server() {
+                // Its callers have timeouts of their own.
+                job.timeout = own_timeout.or_else(|| self.slot.shared.estimates.timeout());
+            }
             if let Some(voice) = &mut *self.desk.voice() {
                 put_job(&job, voice.end());
             }
+            job.timeout = own_timeout;
             self.ledger.send(job);
         }
     }
@@ -259,7 +265,7 @@ fn underway(
         let pid = pids.get(&slot).copied().unwrap_or_default();
         let slot = usize::try_from(slot).unwrap_or_default();
         let one = steps::underway(shared, job, slot, pid, since);
-        jobs.push(Underway { host: Some(desk.name), ..one });
+        jobs.push(Underway { host: desk.label(), ..one });
     });
     jobs
 }

@@ -1,0 +1,49 @@
+//! More options of the heading Output: what is added to lines of text, and where results wait.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+use super::values;
+
+/// What is added to lines of text.
+#[derive(Debug, Args)]
+pub struct LineOptions {
+    /// Start each line with TEXT and a tab; TEXT may have placeholders
+    ///
+    /// --tag-string '{/}' is the name of the file, and --tag-string 'job {#}' the number of the job.
+    #[arg(
+        hide_short_help = true,
+        long,
+        alias = "tagstring",
+        value_name = "TEXT",
+        allow_hyphen_values = true
+    )]
+    pub tag_string: Option<OsString>,
+
+    /// Add a newline to the output of a job that does not end with one
+    ///
+    /// Without it, the output of a command is passed on byte for byte. So the first line of the next job
+    /// could follow in the same line.
+    #[arg(hide_short_help = true, long)]
+    pub newline: bool,
+}
+
+/// Where results wait.
+#[derive(Debug, Args)]
+pub struct StorageOptions {
+    /// Memory for results that wait for their turn
+    ///
+    /// In bytes, or with a suffix K, M or G (powers of 1024). Further results go to a temporary file in
+    /// TMPDIR. The file has no name, so it is gone when procpool ends.
+    #[arg(hide_short_help = true, long, value_name = "SIZE", default_value = "64M", value_parser = values::size)]
+    pub buffer: usize,
+
+    /// Make temporary files in DIR [default: TMPDIR, or /tmp]
+    ///
+    /// These are results that wait for their turn (--buffer), large output of commands, and input that is
+    /// read as a whole (--shuf). The files have no name. Jobs keep their TMPDIR.
+    #[arg(hide_short_help = true, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub tmpdir: Option<PathBuf>,
+}

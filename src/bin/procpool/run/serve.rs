@@ -1,0 +1,255 @@
+//! `--serve`: a pool behind a socket, until a signal, `--stop` or a time without callers ends it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use procpool::engine::{Failure, ServedPool, Server, ServerSettings, ServerSocket, Watcher};
+use tokio::time::Instant;
+
+use super::builders::{self, Size};
+use super::keep::{self, Starter};
+use super::keys;
+use super::watch::{LAST_WAIT, sleep_until};
+use crate::cli::Options;
+use crate::exit::Status;
+use crate::plan::{Misuse, Plan};
+use crate::report::console::Console;
+use crate::signals::{Caught, Early, Signals};
+
+/// A server takes at most this many callers.
+const MOST_CALLERS: usize = 512;
+
+/// The descriptors of a caller.
+const FDS_EACH: usize = 6;
+
+/// A message has this many bytes besides a line of input, at most.
+const MESSAGE_MARGIN: usize = 1 << 20;
+
+/// A server in the background looks this often whether its socket is still there.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// The options of a server besides those of its pool.
+const OWN: &[&str] = &["serve", "keep", "timeout", "color", "delay", "rate"];
+
+/// Serves until the end.
+///
+/// # Errors
+/// The server could not begin.
+pub fn serve(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Result<Status> {
+    check(options)?;
+    let mut starter = Starter::take();
+    let plan = Plan::of(options, Arc::new(AtomicBool::new(false)))?;
+    let size = Size::of(&plan.reader.route, options.workers.max_procs);
+    let most_callers = builders::allow_callers(size.all_slots(), FDS_EACH, MOST_CALLERS);
+    let console = Arc::new(Console::new());
+    let log = Arc::new(ServerLog { console: Arc::clone(&console), is_file: starter.is_some() });
+    let log = log as Arc<dyn Watcher>;
+    let pools = builders::build_served(&plan, options, size, &log)?;
+    let socket = socket(path)?;
+    let settings = ServerSettings {
+        words: keys::joined(&keys::words_of_kind()),
+        slots: size.all_slots(),
+        longest: plan.reader.max_line.saturating_add(MESSAGE_MARGIN),
+        most_callers,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _runtime = runtime.enter();
+    let signals = Signals::listen()?;
+    drop(early);
+    let server = Server::start(socket, pools.clone(), settings)?;
+    let slots = size.all_slots();
+    let s = if slots == 1 { "" } else { "s" };
+    console.say(&format!("serving at '{}' with {slots} slot{s}", path.display()));
+    if let Some(starter) = &mut starter {
+        starter.tell();
+    }
+    let watch = ServerWatch {
+        server,
+        pools,
+        console,
+        signals,
+        idle: options.server.keep,
+        place: starter.map(|_| path.to_owned()),
+        stage: ServerStage::Open,
+    };
+    let kept = watch.place.clone();
+    let status = runtime.block_on(watch.run());
+    if let Some(socket) = kept.filter(|_| status == Status::Success) {
+        keep::remove_log(&socket);
+    }
+    Ok(status)
+}
+
+/// The socket to listen on: the one that systemd has opened, or a new one.
+fn socket(path: &Path) -> anyhow::Result<ServerSocket> {
+    let mut given = listenfd::ListenFd::from_env();
+    let Some(listener) = given.take_unix_listener(0).context("LISTEN_FDS gives no Unix socket")?
+    else {
+        return Ok(ServerSocket::bind(path)?);
+    };
+    if given.len() > 1 {
+        anyhow::bail!("LISTEN_FDS gives {} sockets, and a server listens on one", given.len());
+    }
+    ServerSocket::inherited(listener.into()).context("LISTEN_FDS gives no socket that listens")
+}
+
+/// Refuses options that mean nothing to a server.
+fn check(options: &Options) -> Result<(), Misuse> {
+    if !keys::has_workers(options) {
+        return Err("--serve keeps workers: name one with -w, or give code (--python …)".into());
+    }
+    if !options.command.is_empty() {
+        return Err("--serve runs no COMMAND: callers give it, with --connect".into());
+    }
+    let is_odd = |id: &&String| !keys::is_of_pool(id) && !OWN.contains(&id.as_str());
+    match options.line.given.iter().find(is_odd) {
+        Some(id) if id == "route" => {
+            Err("--route has no meaning with --serve: its workers are for all callers".into())
+        }
+        Some(id) => Err(Misuse::new(format!(
+            "--{} is for callers: give it with --connect",
+            id.replace('_', "-")
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Prints the messages of a server that are for no caller.
+struct ServerLog {
+    console: Arc<Console>,
+    /// stderr is a file of a server in the background, which must not grow for ever.
+    is_file: bool,
+}
+
+impl ServerLog {
+    fn bound(&self) {
+        if self.is_file {
+            keep::bound_log();
+        }
+    }
+}
+
+impl Watcher for ServerLog {
+    fn worker_stderr(&self, lines: &[u8]) {
+        self.bound();
+        self.console.pass_on(lines);
+    }
+
+    fn note(&self, text: &str) {
+        self.bound();
+        self.console.say(text);
+    }
+
+    fn start_limit_reached(&self, failure: &Failure) {
+        self.note(&failure.message);
+    }
+}
+
+/// How far the end of a server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ServerStage {
+    /// It takes callers.
+    Open,
+    /// It takes no more, and the present ones go on.
+    Draining,
+    /// Nobody is left, and the workers end.
+    Ending,
+}
+
+/// Watches over a server.
+struct ServerWatch {
+    server: Server,
+    pools: Vec<ServedPool>,
+    console: Arc<Console>,
+    signals: Signals,
+    /// The server ends after this time without callers.
+    idle: Option<Duration>,
+    /// The socket of a server in the background, which ends if that is gone.
+    place: Option<PathBuf>,
+    stage: ServerStage,
+}
+
+impl ServerWatch {
+    async fn run(mut self) -> Status {
+        let mut idle_at = self.idle_at();
+        let mut look_at = self.look_at();
+        loop {
+            tokio::select! {
+                biased;
+                caught = self.signals.next() => if let Some(status) = self.obey(caught) {
+                    return self.kill(status).await;
+                },
+                () = self.server.changed() => idle_at = self.idle_at(),
+                () = sleep_until(idle_at) => self.drain(),
+                () = sleep_until(look_at) => {
+                    look_at = self.look_at();
+                    if self.place.as_ref().is_some_and(|place| !place.exists()) {
+                        // The session has ended, and its folder is gone: nobody can find the server.
+                        self.drain();
+                    }
+                }
+                () = ended(&self.pools), if self.stage == ServerStage::Ending => return Status::Success,
+            }
+            if self.server.is_to_end() {
+                self.drain();
+            }
+            if self.stage == ServerStage::Draining && self.server.is_over() {
+                self.stage = ServerStage::Ending;
+                self.pools.iter().for_each(|served| served.pool.finish());
+            }
+        }
+    }
+
+    /// When to look whether the socket is still there.
+    fn look_at(&self) -> Option<Instant> {
+        self.place.as_ref().map(|_| Instant::now() + LOOK)
+    }
+
+    /// When the server ends if no caller comes.
+    fn idle_at(&self) -> Option<Instant> {
+        let is_idle = self.stage == ServerStage::Open && self.server.is_deserted();
+        self.idle.filter(|_| is_idle).and_then(|idle| Instant::now().checked_add(idle))
+    }
+
+    fn drain(&mut self) {
+        if self.stage == ServerStage::Open {
+            self.stage = ServerStage::Draining;
+            self.server.close();
+        }
+    }
+
+    /// Does what a signal asks for. Returns the status if the server is to end at once.
+    fn obey(&mut self, caught: Caught) -> Option<Status> {
+        match caught {
+            Caught::End(signal) if signal == rustix::process::Signal::HUP.as_raw() => {
+                self.pools.iter().for_each(|served| served.pool.renew_workers());
+            }
+            Caught::End(signal) if self.stage != ServerStage::Open => {
+                return Some(Status::Signal(signal));
+            }
+            Caught::End(_) => self.drain(),
+            Caught::Quit(signal) => return Some(Status::Signal(signal)),
+            Caught::Report => self.console.say(self.server.status().trim_end()),
+            Caught::Suspend => {}
+        }
+        None
+    }
+
+    /// Ends at once: all workers are killed.
+    async fn kill(self, status: Status) -> Status {
+        self.server.fall_silent();
+        self.server.close_now();
+        self.pools.iter().for_each(|served| served.pool.kill());
+        let _ = tokio::time::timeout(LAST_WAIT, ended(&self.pools)).await;
+        status
+    }
+}
+
+async fn ended(pools: &[ServedPool]) {
+    for served in pools {
+        served.pool.ended().await;
+    }
+}

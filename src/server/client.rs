@@ -1,0 +1,172 @@
+//! A caller of a server: connects to its socket, checks who answers, and asks for its pool, its status or its
+//! end. The jobs go over the connection as over one to another machine.
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::socket::{SocketError, check_place, is_own, look_at, words};
+use crate::config::ServerLine;
+use crate::link::frame::{FrameSplit, LONGEST, split};
+use crate::link::from_agent::FromAgent;
+use crate::link::greeting::{GreetingFinder, check};
+use crate::link::to_agent::ToAgent;
+
+/// A server answers within this time.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The connection to a server that has said what its pool is.
+#[derive(Debug)]
+pub struct Visit {
+    path: PathBuf,
+    stream: UnixStream,
+    /// What has come and was not read.
+    bytes: Vec<u8>,
+    /// How many jobs the server runs at a time.
+    pub slots: usize,
+    /// The words of a command line that say what its pool is.
+    pub words: Vec<OsString>,
+}
+
+impl Visit {
+    /// Connects to a server.
+    ///
+    /// # Errors
+    /// No server of the user's listens there, or it is of another version.
+    pub fn to(path: &Path) -> Result<Self, SocketError> {
+        check_place(path)?;
+        look_at(path)?.ok_or_else(|| SocketError::NoServer(path.to_owned()))?;
+        let stream = UnixStream::connect(path).map_err(|error| match error.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
+                SocketError::NoServer(path.to_owned())
+            }
+            _ => SocketError::System(path.to_owned(), error),
+        })?;
+        if !is_own(&stream) {
+            return Err(SocketError::OfOther(path.to_owned()));
+        }
+        let path = path.to_owned();
+        let mut visit = Self { path, stream, bytes: Vec::new(), slots: 1, words: Vec::new() };
+        visit.be_greeted()?;
+        Ok(visit)
+    }
+
+    fn be_greeted(&mut self) -> Result<(), SocketError> {
+        let end = Instant::now() + PATIENCE;
+        let mut finder = GreetingFinder::default();
+        let line = loop {
+            let line = finder.next(&mut self.bytes).map_err(|_| self.no_procpool())?;
+            match line {
+                Some(line) => break line,
+                None => self.read_before(end)?,
+            }
+        };
+        let agent = line.0.first().is_some_and(|word| word == "agent");
+        if !agent {
+            return Err(self.no_procpool());
+        }
+        self.slots = check(&line.0[1..])
+            .map_err(|other| SocketError::OtherVersion(self.path.clone(), other.0))?;
+        self.words = self.next(Some(end), |message| match message {
+            FromAgent::Pool(text) => Some(words(text).map(OsString::from).collect()),
+            _ => None,
+        })?;
+        Ok(())
+    }
+
+    /// The next message. `read`: makes something of it.
+    fn next<T>(
+        &mut self,
+        end: Option<Instant>,
+        read: impl FnOnce(FromAgent<'_>) -> Option<T>,
+    ) -> Result<T, SocketError> {
+        loop {
+            match split(&self.bytes, LONGEST) {
+                FrameSplit::Frame { kind, message, len } => {
+                    let made = FromAgent::read(kind, message).and_then(read);
+                    self.bytes.drain(..len);
+                    return made.ok_or_else(|| self.no_procpool());
+                }
+                FrameSplit::Partial => {}
+                FrameSplit::Broken => return Err(self.no_procpool()),
+            }
+            self.read_before(end.unwrap_or_else(|| Instant::now() + PATIENCE))?;
+        }
+    }
+
+    fn no_procpool(&self) -> SocketError {
+        SocketError::NoProcpool(self.path.clone())
+    }
+
+    fn system(&self, error: io::Error) -> SocketError {
+        SocketError::System(self.path.clone(), error)
+    }
+
+    /// Reads the bytes that come next.
+    fn read_before(&mut self, end: Instant) -> Result<(), SocketError> {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(self.system(io::ErrorKind::TimedOut.into()));
+        }
+        self.stream.set_read_timeout(Some(left)).map_err(|error| self.system(error))?;
+        let mut piece = [0; 16 << 10];
+        match self.stream.read(&mut piece) {
+            Ok(0) => Err(SocketError::NoServer(self.path.clone())),
+            Ok(count) => {
+                self.bytes.extend_from_slice(&piece[..count]);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(error) => Err(self.system(error)),
+        }
+    }
+
+    fn say(&mut self, message: &ToAgent<'_>) -> Result<(), SocketError> {
+        let mut bytes = Vec::new();
+        message.put(&mut bytes);
+        self.stream.write_all(&bytes).map_err(|error| self.system(error))
+    }
+
+    /// Where the socket is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The connection, for the jobs of a pool.
+    pub fn into_line(self) -> ServerLine {
+        ServerLine::new(self.stream.into(), self.bytes)
+    }
+
+    /// The status of the server, as a line of JSON.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn status(mut self) -> Result<String, SocketError> {
+        self.say(&ToAgent::AskStatus)?;
+        self.next(None, |message| match message {
+            FromAgent::Status(text) => Some(text.to_owned()),
+            _ => None,
+        })
+    }
+
+    /// Tells the server to take no more callers and to end after the present ones. Waits until it has ended.
+    ///
+    /// # Errors
+    /// It can't be told.
+    pub fn stop(mut self) -> Result<(), SocketError> {
+        self.say(&ToAgent::Drain)?;
+        self.stream.set_read_timeout(None).map_err(|error| self.system(error))?;
+        let mut piece = [0; 256];
+        loop {
+            match self.stream.read(&mut piece) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
+                Err(error) => return Err(self.system(error)),
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! `--keep`: calls that are alike share one server in the background, which holds nothing of its callers and ends
+//! by itself.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::common::{Crew, Test, assert_has, need, wait_for};
+
+/// Calls that share a folder for their servers.
+struct Keeper {
+    crew: Crew,
+}
+
+impl Keeper {
+    fn new() -> Self {
+        let crew = Crew::new();
+        fs::create_dir(crew.path("run")).expect("a folder");
+        Self { crew }
+    }
+
+    /// A call whose workers are kept for this long.
+    fn call(&self, time: &str) -> Test {
+        Test::new().env("XDG_RUNTIME_DIR", self.crew.path("run")).args(["--keep", time])
+    }
+
+    /// A call that prints the process id of its worker.
+    fn pid(&self) -> Test {
+        self.call("20s").args(["--format", "value", "-j1"])
+    }
+
+    fn files(&self, end: &str) -> Vec<PathBuf> {
+        let files = fs::read_dir(self.crew.path("run/procpool")).into_iter().flatten().flatten();
+        let files = files.map(|entry| entry.path());
+        files.filter(|path| path.to_string_lossy().ends_with(end)).collect()
+    }
+
+    fn sockets(&self) -> usize {
+        self.files(".sock").len()
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        for socket in self.files(".sock") {
+            let status = Test::new().arg("--status").arg(&socket).any_stdout().any_stderr();
+            let output = status.any_status().run();
+            let status = serde_json::from_slice::<serde_json::Value>(&output.stdout);
+            let pid = status.ok().and_then(|status| status["pid"].as_i64());
+            let pid = pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+            pid.map(|pid| kill_process(pid, Signal::KILL));
+        }
+    }
+}
+
+fn first(test: Test) -> String {
+    let output = test.args(["pid", ":::", "1"]).any_stdout().run();
+    output.lines()[0].to_owned()
+}
+
+#[test]
+fn calls_that_are_alike_share_a_worker() {
+    let keeper = Keeper::new();
+    let worker = keeper.crew.worker("");
+    let pid = first(keeper.pid().args(["-w", &worker]));
+    for _ in 0..3 {
+        assert_eq!(first(keeper.pid().args(["-w", &worker])), pid);
+    }
+    // Options that are not about workers change nothing.
+    assert_eq!(first(keeper.pid().args(["-w", &worker, "--retries", "1", "--stream"])), pid);
+    assert_eq!((keeper.crew.logged("start").len(), keeper.sockets()), (1, 1));
+}
+
+#[test]
+fn whatever_makes_workers_differ_makes_another_server() {
+    let keeper = Keeper::new();
+    let script = keeper.crew.file("w.sh", "while read -r l; do echo '{\"result\":'$$'}'; done\n");
+    let worker = format!("sh {script}");
+    let call = || keeper.pid().args(["-w", &worker]);
+    let mut seen = vec![first(call())];
+    let mut differs = |pid: String| {
+        assert!(!seen.contains(&pid), "{pid} of {seen:?}");
+        seen.push(pid);
+    };
+    differs(first(call().env("OF_NOTE", "1")));
+    differs(first(call().cwd(keeper.crew.path(""))));
+    differs(first(call().arg("--max-reqs=100")));
+    differs(first(keeper.pid().args(["-w", &format!("{worker} x")])));
+    let copy = keeper.crew.open_copy();
+    let copied = Test::through_shell(&format!("shift; exec '{copy}' \"$@\""));
+    let copied = copied.env("XDG_RUNTIME_DIR", keeper.crew.path("run"));
+    differs(first(copied.args(["--keep", "20s", "--format", "value", "-j1", "-w", &worker])));
+    fs::write(&script, "while read -r line; do echo '{\"result\":'$$'}'; done\n").expect("ours");
+    differs(first(call()));
+    assert_eq!(first(call().env("TERM", "other").env("SHLVL", "9")), *seen.last().expect("one"));
+}
+
+#[test]
+fn two_first_calls_start_one_server() {
+    let keeper = Keeper::new();
+    let worker = keeper.crew.worker("");
+    let calls: Vec<_> = (0..4)
+        .map(|_| keeper.pid().args(["-w", &worker, "pid", ":::", "1"]).any_stdout().spawn())
+        .collect();
+    let pids: Vec<Vec<u8>> = calls.into_iter().map(|call| call.finish().stdout).collect();
+    assert!(pids.iter().all(|pid| *pid == pids[0]), "{pids:?}");
+    assert_eq!((keeper.crew.logged("start").len(), keeper.sockets()), (1, 1));
+}
+
+#[test]
+fn a_server_without_callers_ends() {
+    let keeper = Keeper::new();
+    let worker = keeper.crew.worker("");
+    first(keeper.call("0.2s").args(["--format", "value", "-w", &worker]));
+    wait_for("the end of the server", || keeper.sockets() == 0 && keeper.crew.left().is_empty());
+    assert_eq!(keeper.files(".log"), [] as [PathBuf; 0]);
+    first(keeper.call("0.2s").args(["--format", "value", "-w", &worker]));
+    assert_eq!(keeper.crew.logged("start").len(), 2);
+}
+
+/// The caller of a shell waits for whoever holds its pipes or its locks.
+#[test]
+fn a_server_holds_nothing_of_its_caller() {
+    let keeper = Keeper::new();
+    let worker = keeper.crew.worker("");
+    let lock = keeper.crew.path("lock");
+    let script = format!("exec 9>'{lock}'; flock 9; \"$@\" 8>&1");
+    let call = Test::through_shell(&script).env("XDG_RUNTIME_DIR", keeper.crew.path("run"));
+    let call = call.args(["--keep", "20s", "--format", "value", "-w", &worker]);
+    // The test waits for the end of stdout and stderr.
+    first(call.patience(10));
+    let free = fs::File::open(&lock).expect("a file");
+    rustix::fs::flock(&free, rustix::fs::FlockOperation::NonBlockingLockExclusive).expect("free");
+    let status = Test::new().arg("--status").arg(&keeper.files(".sock")[0]).any_stdout().run();
+    let pid = status.records()[0]["pid"].to_string();
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let fields: Vec<&str> = stat.rsplit(") ").next().expect("fields").split_whitespace().collect();
+    assert_eq!((fields[2], fields[3], fields[4]), (&*pid, &*pid, "0"), "group, session, terminal");
+}
+
+#[test]
+fn a_server_that_does_not_start_says_why() {
+    let keeper = Keeper::new();
+    keeper
+        .call("1s")
+        .args(["-w", "nosuchprogram"])
+        .stderr_has("no program 'nosuchprogram'")
+        .status(127)
+        .run();
+    keeper.call("1s").args(["cat"]).stderr_has("--keep").status(2).run();
+    keeper
+        .call("1s")
+        .args(["-w", "cat", "-S", "alpha"])
+        .stderr_has("--keep is for")
+        .status(2)
+        .run();
+    if need("python3") {
+        let call = keeper.call("1s").args(["--python", "f(x"]).stdin("1\n");
+        let output = call.stderr_has("'(' was never closed").status(2).run();
+        assert_has(&output.stderr, &["Python can't run this code"]);
+    }
+    assert_eq!(keeper.sockets(), 0);
+}
+
+#[test]
+fn the_folder_of_servers_is_the_users_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let keeper = Keeper::new();
+    let folder = keeper.crew.path("run/procpool");
+    fs::create_dir(&folder).expect("a folder");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).expect("it is ours");
+    let worker = keeper.crew.worker("");
+    let call = keeper.pid().args(["-w", &worker]).stdin("echo [1]\n");
+    call.stderr_has("others may write to the folder").status(125).run();
+    fs::remove_dir_all(&folder).expect("it is ours");
+    first(keeper.pid().args(["-w", &worker]));
+    let mode = |path: &str| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    assert_eq!(mode(&keeper.files(".log")[0].to_string_lossy()), 0o600);
+}
+
+/// The session has ended, and its folder is gone.
+#[test]
+fn a_server_whose_socket_is_gone_ends() {
+    if !crate::common::heavy() {
+        return;
+    }
+    let keeper = Keeper::new();
+    let worker = keeper.crew.worker("");
+    first(keeper.call("10m").args(["--format", "value", "-w", &worker]));
+    fs::remove_dir_all(keeper.crew.path("run/procpool")).expect("it is ours");
+    wait_for("the end of the server", || keeper.crew.left().is_empty());
+}
