@@ -63,15 +63,17 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--slurm'; Text = 'Run the jobs on the nodes of the Slurm allocation that procpool runs in'; Kind = 'none'; Words = @() }
         @{ Name = '--host-timeout'; Text = 'Give up a host that gives no sign of life for TIME'; Kind = 'free'; Words = @() }
         @{ Name = '--no-rerun'; Text = 'Let a job that was running on a lost host fail as lost; do not run it again'; Kind = 'none'; Words = @() }
-        @{ Name = '--semaphore'; Text = 'Run COMMAND when fewer than -j N others of this NAME run, in the background'; Kind = 'free'; Words = @() }
-        @{ Name = '--fg'; Text = 'With --semaphore, wait for the end of COMMAND, and end with its exit status'; Kind = 'none'; Words = @() }
-        @{ Name = '--wait'; Text = 'With --semaphore, wait until no command of this NAME runs; needs no COMMAND'; Kind = 'none'; Words = @() }
-        @{ Name = '--semaphore-timeout'; Text = 'With --semaphore, wait no longer than TIME for a place, and run COMMAND anyway; -TIME: give up'; Kind = 'free'; Words = @() }
         @{ Name = '--serve'; Text = 'Keep the workers behind the Unix socket SOCKET, for other calls of procpool'; Kind = 'file'; Words = @() }
         @{ Name = '--connect'; Text = 'Run the jobs at the server at SOCKET'; Kind = 'file'; Words = @() }
         @{ Name = '--keep'; Text = 'Keep the workers for TIME after this call, for the next call like it'; Kind = 'free'; Words = @() }
         @{ Name = '--status'; Text = 'Print the status of the server at SOCKET as JSON, or with --format prometheus'; Kind = 'file'; Words = @() }
         @{ Name = '--stop'; Text = 'End the server at SOCKET when its present callers have finished, and wait for that'; Kind = 'file'; Words = @() }
+        @{ Name = '--semaphore'; Text = 'Run COMMAND when fewer than -j N others of this NAME run, in the background'; Kind = 'free'; Words = @() }
+        @{ Name = '--semaphorename'; Text = 'Run COMMAND when fewer than -j N others of this NAME run, in the background'; Kind = 'free'; Words = @() }
+        @{ Name = '--fg'; Text = 'With --semaphore, wait for the end of COMMAND, and end with its exit status'; Kind = 'none'; Words = @() }
+        @{ Name = '--wait'; Text = 'With --semaphore, wait until no command of this NAME runs; needs no COMMAND'; Kind = 'none'; Words = @() }
+        @{ Name = '--semaphore-timeout'; Text = 'With --semaphore, wait no longer than TIME for a place, and run COMMAND anyway; -TIME: give up'; Kind = 'free'; Words = @() }
+        @{ Name = '--semaphoretimeout'; Text = 'With --semaphore, wait no longer than TIME for a place, and run COMMAND anyway; -TIME: give up'; Kind = 'free'; Words = @() }
         @{ Name = '--delay'; Text = 'Wait TIME after the start of each job'; Kind = 'free'; Words = @() }
         @{ Name = '--rate'; Text = 'Start at most N jobs per unit of time: 10/s, 100/m, 1000/h'; Kind = 'word'; Words = @('1/s', '10/s', '100/m', '1000/h') }
         @{ Name = '--max-load'; Text = 'Start no job while the load average is above N'; Kind = 'free'; Words = @() }

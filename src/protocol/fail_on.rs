@@ -65,14 +65,18 @@ impl FailOn {
     /// The failure that a result is; `None`: it is none.
     pub(super) fn failure(&self, result: Value<'_>) -> Option<Failure> {
         let is_failure = match (self, result) {
-            (Self::Field { path, value }, Value::Json(json)) => has(json.get(), path, value),
+            (Self::Field { path, value }, Value::Json(json) | Value::Shown(json)) => {
+                has(json.get(), path, value)
+            }
             (Self::Field { .. }, Value::Bytes(_)) => false,
             (_, Value::Bytes(bytes)) => self.is_in(bytes),
             // A string is what it says.
-            (_, Value::Json(json)) => match serde_json::from_str::<String>(json.get()) {
-                Ok(text) => self.is_in(text.as_bytes()),
-                Err(_) => self.is_in(json.get().as_bytes()),
-            },
+            (_, Value::Json(json) | Value::Shown(json)) => {
+                match serde_json::from_str::<String>(json.get()) {
+                    Ok(text) => self.is_in(text.as_bytes()),
+                    Err(_) => self.is_in(json.get().as_bytes()),
+                }
+            }
         };
         is_failure.then(|| Failure {
             data: Some(result.to_json()),
@@ -103,7 +107,7 @@ fn has(result: &str, path: &[String], value: &Json) -> bool {
 pub(super) fn message(result: Value<'_>) -> String {
     let text = match result {
         Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        Value::Json(json) => {
+        Value::Json(json) | Value::Shown(json) => {
             serde_json::from_str::<String>(json.get()).unwrap_or_else(|_| json.get().to_owned())
         }
     };

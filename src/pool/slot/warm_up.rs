@@ -209,7 +209,7 @@ impl<'a> WarmUp<'a> {
                     Some(outcome.map(drop).map_err(|failure| failure.message.clone()))
                 }
                 Reply::Result { .. } => Some(Ok(())),
-                Reply::Texts { .. } => return,
+                Reply::Texts { .. } | Reply::Part { .. } => return,
             };
         });
         let received = received.map_err(broken)?;

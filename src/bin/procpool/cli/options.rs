@@ -18,7 +18,6 @@ use super::journal::JournalOptions;
 use super::output::OutputOptions;
 use super::queue::QueueOptions;
 use super::recycling::RecyclingOptions;
-use super::server::ServerOptions;
 use super::short_help;
 use super::texts::{EXAMPLES, LONG_ABOUT, STYLES};
 use super::throttling::ThrottlingOptions;
@@ -63,9 +62,6 @@ pub struct Options {
 
     #[command(flatten, next_help_heading = "Commands")]
     pub commands: CommandOptions,
-
-    #[command(flatten, next_help_heading = "Server")]
-    pub server: ServerOptions,
 
     #[command(flatten, next_help_heading = "Throttling")]
     pub throttling: ThrottlingOptions,

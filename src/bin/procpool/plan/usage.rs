@@ -29,6 +29,12 @@ enum Rule {
     Args,
     /// Runs whose lines are args or messages.
     Contents,
+    /// Runs with workers or code whose lines are args.
+    WorkerArgs,
+    /// Runs with workers or code whose results are JSON.
+    Structured,
+    /// Runs whose jobs may print something before they end.
+    Live,
     /// Runs that read lines, and not args after `:::`.
     Lines,
     /// Runs that read lines, and whose jobs may be any bytes.
@@ -119,6 +125,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("block", Rule::Blocks),
     ("recend", Rule::Blocks),
     ("recstart", Rule::Blocks),
+    ("each", Rule::WorkerArgs),
     ("no_run_if_empty", Rule::Everywhere),
     ("delimiter", Rule::Lines),
     ("null", Rule::Lines),
@@ -133,7 +140,9 @@ const TABLE: &[(&str, Rule)] = &[
     ("tag", Rule::Everywhere),
     ("tag_string", Rule::Everywhere),
     ("newline", Rule::Everywhere),
-    ("live", Rule::Commands),
+    ("live", Rule::Live),
+    ("skip_null", Rule::Staying),
+    ("unpack", Rule::Structured),
     ("detail", Rule::Everywhere),
     ("stream", Rule::Everywhere),
     ("keep_order", Rule::Everywhere),
@@ -189,6 +198,7 @@ const TABLE: &[(&str, Rule)] = &[
 
 /// Options that have no effect without one of the options in the list, and the message for that.
 const NEEDS: &[(&str, &[&str], &str)] = &[
+    ("each", &["max_args"], "is for several lines at a time: say how many with -n N"),
     ("max_reqs_jitter", &["max_reqs"], "adds to --max-reqs <N>: give that as well"),
     (
         "standby",
@@ -282,7 +292,8 @@ fn refusal(id: &str, options: &Options, mode: Mode, has_lists: bool) -> Option<S
         return why;
     }
     // A job line may say how often it is tried again.
-    let says_itself = id.contains("retry") && matches!(mode, JobCommands | Worker | File);
+    let says_itself = id.contains("retry")
+        && (matches!(mode, JobCommands | Worker | File) || options.queue.from.is_some());
     let (_, others, why) = NEEDS.iter().find(|(option, ..)| *option == id)?;
     (!says_itself && !others.iter().any(|other| given(other))).then(|| (*why).to_owned())
 }
@@ -315,7 +326,7 @@ impl Rule {
             _ => "a COMMAND is started for each job",
         };
         let why = match self {
-            Self::Staying if is_command => format!(
+            Self::Staying | Self::WorkerArgs | Self::Structured if is_command => format!(
                 "is for workers, which stay alive between jobs, but {started}: leave it out, or name a \
                  --worker or give code (--python …)"
             ),
@@ -341,11 +352,14 @@ impl Rule {
                  line as a shell command), or have the jobs name it: sh [\"-c\", \"…\"]"
                     .to_owned()
             }
-            Self::Args if mode == Raw => {
+            Self::Structured | Self::Live if mode == Raw => {
+                "has no effect with --protocol raw, where a result is bytes: leave it out".to_owned()
+            }
+            Self::Args | Self::WorkerArgs if mode == Raw => {
                 "has no effect with --protocol raw, where each line is a message without args: leave it out"
                     .to_owned()
             }
-            Self::Args | Self::Contents if !has_args && mode != Raw => "is about the args of a COMMAND, but without a COMMAND each \
+            Self::Args | Self::Contents | Self::WorkerArgs if !has_args && mode != Raw => "is about the args of a COMMAND, but without a COMMAND each \
                                         line is a whole job: name a COMMAND, or leave it out"
                 .to_owned(),
             Self::Blocks if !matches!(mode, Command | Raw) => {
@@ -400,6 +414,12 @@ mod tests {
             (Rule::Commands, &[Command, JobCommands]),
             (Rule::Template, &[Command]),
             (Rule::Args, &[Command, WorkerCommand, Expression, FileCommand]),
+            (Rule::WorkerArgs, &[WorkerCommand, Expression, FileCommand]),
+            (Rule::Structured, &[Worker, WorkerCommand, Expression, File, FileCommand]),
+            (
+                Rule::Live,
+                &[Command, JobCommands, Worker, WorkerCommand, Expression, File, FileCommand],
+            ),
             (Rule::Contents, &[Command, WorkerCommand, Raw, Expression, FileCommand]),
             (Rule::Lines, &MODES),
             (Rule::Blocks, &[Command, Raw]),

@@ -32,7 +32,7 @@ const MESSAGE_MARGIN: usize = 1 << 20;
 const LOOK: Duration = Duration::from_secs(10);
 
 /// The options of a server besides those of its pool.
-const OWN: &[&str] = &["serve", "keep", "timeout", "color", "delay", "rate"];
+const OWN: &[&str] = &["serve", "keep", "timeout", "color", "delay", "rate", "tmpdir"];
 
 /// Serves until the end.
 ///
@@ -71,7 +71,7 @@ pub fn serve(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Re
         pools,
         console,
         signals,
-        idle: options.server.keep,
+        idle: options.commands.server.keep,
         place: starter.map(|_| path.to_owned()),
         stage: ServerStage::Open,
     };

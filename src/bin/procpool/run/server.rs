@@ -23,25 +23,33 @@ const OF_BOTH: &[&str] = &["max_procs", "grace", "max_line", "max_load", "min_fr
 /// # Errors
 /// The run could not begin.
 pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
-    if let Some(path) = &options.server.status {
+    let server = &options.commands.server;
+    let has_server = server.serve.is_some() || server.connect.is_some() || server.keep.is_some();
+    if has_server && options.queue.role().is_some() {
+        return Err(Misuse::from(
+            "a queue has workers of its own: leave --serve, --connect and --keep out",
+        )
+        .into());
+    }
+    if let Some(path) = &options.commands.server.status {
         check_alone(&options, &["status", "format", "color"])?;
         return status(&options, path);
     }
-    if let Some(path) = &options.server.stop {
+    if let Some(path) = &options.commands.server.stop {
         check_alone(&options, &["stop", "color"])?;
         Visit::to(path)?.stop()?;
         return Ok(Status::Success);
     }
-    if let Some(path) = options.server.serve.clone() {
+    if let Some(path) = options.commands.server.serve.clone() {
         return serve::serve(&options, &path, early);
     }
-    if let Some(time) = options.server.keep {
+    if let Some(time) = options.commands.server.keep {
         return match keep::find(&options, time)? {
             FoundServer::Running(visit) => super::run(options, early, Some(visit)),
             FoundServer::NotStarted(status) => Ok(status),
         };
     }
-    match options.server.connect.clone() {
+    match options.commands.server.connect.clone() {
         Some(path) => connect(&options, &path, early),
         None => super::run(options, early, None),
     }
