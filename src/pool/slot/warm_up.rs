@@ -106,7 +106,7 @@ impl<'a> WarmUp<'a> {
         }
     }
 
-    /// WarmUpStep until the message is sent and answered, or the banner has come.
+    /// Waits until the message is sent and answered, or the banner has come.
     fn finish(&mut self, wake: Option<&Wake>, unwanted: &AtomicBool) -> Result<(), Unfit> {
         let deed = self.deed();
         while self.goes_on() {
@@ -148,7 +148,7 @@ impl<'a> WarmUp<'a> {
         Ok(())
     }
 
-    /// WarmUpStep once, and deals with the event. The error says what the worker did wrong, as a phrase
+    /// Waits once, and deals with the event. The error says what the worker did wrong, as a phrase
     /// that begins with a verb.
     fn step(&mut self, wake: Option<&Wake>) -> Result<(), String> {
         if self.worker.has_unsent() && self.worker.send() == Transfer::Closed {
