@@ -11,7 +11,7 @@ function __procpool_command
                 break
             case '--*=*'
             case '--*' '-?'
-                if contains -- $words[$i] -w --worker --protocol --framing --reply-messages --reply-end --before-request --after-request --banner --fail-on --route --init --notify -j -P --max-procs --prestart --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup --shell -I --replace --env --cwd -S --hosts --sshlogin --launcher --before --host-timeout --serve --connect --keep --status --stop --delay --rate --max-load --min-free-memory --nice -a --arg-file --input -C --colsep -n --max-args -d --delimiter --arg-sep --arg-file-sep --shuf --max-line --format --tag-string --buffer --tmpdir --report --trace --results --joblog --progress --color --timeout --silence --max-memory --slow --retries --retry-on --ok-exit --no-retry-exit --retry-delay --failed --grace --halt --journal --to --from --via --dead --run --queue-limit --ack-wait --replicas --queue-timeout --example-worker --generate
+                if contains -- $words[$i] -w --worker --protocol --framing --reply-messages --reply-end --before-request --after-request --banner --fail-on --route --init --notify -j -P --max-procs --prestart --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup --shell -I --replace --env --env-only --cwd -S --hosts --sshlogin --launcher --before --host-timeout --serve --connect --keep --status --stop --semaphore --semaphorename --semaphore-timeout --semaphoretimeout --delay --rate --max-load --min-free-memory --nice -a --arg-file --input -C --colsep -n --max-args --block --recend --recstart -d --delimiter --arg-sep --arg-file-sep --shuf --max-line --format --tag-string --buffer --tmpdir --report --trace --results --joblog --progress --color --timeout --silence --max-memory --slow --retries --retry-on --ok-exit --no-retry-exit --retry-delay --failed --grace --halt --journal --to --from --via --dead --run --queue-limit --ack-wait --replicas --queue-timeout --profile --example-worker --generate
                     set i (math $i + 1)
                 end
             case '-*'
@@ -105,6 +105,8 @@ complete -c procpool -n 'not __procpool_command' -l shell -x -d 'Run COMMAND wit
 complete -c procpool -n 'not __procpool_command' -s I -l replace -x -d 'Use STR as the only placeholder in COMMAND, instead of braces'
 complete -c procpool -n 'not __procpool_command' -l stdin -d 'Write the args to the stdin of COMMAND, one per line'
 complete -c procpool -n 'not __procpool_command' -l env -x -d 'Set a variable for COMMAND or the workers; VALUE may have placeholders'
+complete -c procpool -n 'not __procpool_command' -l env-only -x -d 'Give jobs no variables but NAMEs, PATH and HOME; LC_*: all that begin so'
+complete -c procpool -n 'not __procpool_command' -l env-all -d 'Give jobs all variables (this is the default); it undoes an --env-only before it'
 complete -c procpool -n 'not __procpool_command' -l cwd -x -a '(__fish_complete_directories)' -d 'Run COMMAND or the workers in DIR, which may have placeholders'
 complete -c procpool -n 'not __procpool_command' -l cpu-affinity -d 'Give each slot CPUs of its own'
 complete -c procpool -n 'not __procpool_command' -l dry-run -d 'Print each command, quoted for a shell, instead of running it'
@@ -121,6 +123,10 @@ complete -c procpool -n 'not __procpool_command' -l connect -r -F -d 'Run the jo
 complete -c procpool -n 'not __procpool_command' -l keep -x -d 'Keep the workers for TIME after this call, for the next call like it'
 complete -c procpool -n 'not __procpool_command' -l status -r -F -d 'Print the status of the server at SOCKET as JSON, or with --format prometheus'
 complete -c procpool -n 'not __procpool_command' -l stop -r -F -d 'End the server at SOCKET when its present callers have finished, and wait for that'
+complete -c procpool -n 'not __procpool_command' -l semaphore -l semaphorename -x -d 'Run COMMAND when fewer than -j N others of this NAME run, in the background'
+complete -c procpool -n 'not __procpool_command' -l fg -d 'With --semaphore, wait for the end of COMMAND, and end with its exit status'
+complete -c procpool -n 'not __procpool_command' -l wait -d 'With --semaphore, wait until no command of this NAME runs; needs no COMMAND'
+complete -c procpool -n 'not __procpool_command' -l semaphore-timeout -l semaphoretimeout -x -d 'With --semaphore, wait no longer than TIME for a place, and run COMMAND anyway; -TIME: give up'
 complete -c procpool -n 'not __procpool_command' -l delay -x -d 'Wait TIME after the start of each job'
 complete -c procpool -n 'not __procpool_command' -l rate -x -a '1/s
 10/s
@@ -138,7 +144,9 @@ base64\\t\'Bytes in base64: a message (raw)\'' -d 'Format of the input lines'
 complete -c procpool -n 'not __procpool_command' -s C -l colsep -x -d 'Split each line into args at CHAR or at matches of REGEX'
 complete -c procpool -n 'not __procpool_command' -l header -d 'The first line names the columns: use {name} for one'
 complete -c procpool -n 'not __procpool_command' -s n -l max-args -x -a 'max' -d 'Make one job of N lines; max: as many as a command can take'
-complete -c procpool -n 'not __procpool_command' -l each -d 'Call the function once for the N lines of -n: a list in, a list with a result for each line out'
+complete -c procpool -n 'not __procpool_command' -l block -x -d 'Make one job of whole records of up to SIZE bytes; -N: N jobs per slot'
+complete -c procpool -n 'not __procpool_command' -l recend -x -d 'With --block, records end with TEXT, which may have \\\\n, \\\\t, \\\\0, \\\\xHH'
+complete -c procpool -n 'not __procpool_command' -l recstart -x -d 'With --block, records begin with TEXT'
 complete -c procpool -n 'not __procpool_command' -s r -l no-run-if-empty -d 'Run nothing if there is no input (this is the default)'
 complete -c procpool -n 'not __procpool_command' -s d -l delimiter -x -d 'Lines end with CHAR instead of a newline: a byte, or \\n, \\r, \\t, \\0, \\xHH'
 complete -c procpool -n 'not __procpool_command' -s 0 -l null -d 'Lines end with a NUL byte instead of a newline'
@@ -156,8 +164,6 @@ complete -c procpool -n 'not __procpool_command' -l tag -d 'Start each line with
 complete -c procpool -n 'not __procpool_command' -l tag-string -x -d 'Start each line with TEXT and a tab; TEXT may have placeholders'
 complete -c procpool -n 'not __procpool_command' -l newline -d 'Add a newline to the output of a job that does not end with one'
 complete -c procpool -n 'not __procpool_command' -l live -d 'Print a job\'s output while it runs, as soon as its turn comes'
-complete -c procpool -n 'not __procpool_command' -l skip-null -d 'Print nothing for a result that is null (None, undefined, nil) or empty text'
-complete -c procpool -n 'not __procpool_command' -l unpack -d 'Print a result that is a list as lines, one for each element'
 complete -c procpool -n 'not __procpool_command' -l detail -d 'Add seq, cmd, args, slot, pid, attempt, start and seconds to records'
 complete -c procpool -n 'not __procpool_command' -l stream -d 'Print each result as its job finishes, not in input order'
 complete -c procpool -n 'not __procpool_command' -s k -l keep-order -d 'Print results in input order (this is the default)'
@@ -218,6 +224,8 @@ complete -c procpool -n 'not __procpool_command' -l replicas -x -d 'Keep each me
 complete -c procpool -n 'not __procpool_command' -l queue-timeout -x -d 'Give up a queue that can\'t be reached for TIME'
 complete -c procpool -n 'not __procpool_command' -s h -l help -d 'Print help (-h: one screen; --help: everything)'
 complete -c procpool -n 'not __procpool_command' -s V -l version -d 'Print the version'
+complete -c procpool -n 'not __procpool_command' -l profile -x -d 'Use the options of a profile: NAME in ~/.config/procpool/config; may be repeated'
+complete -c procpool -n 'not __procpool_command' -l show-options -d 'Print each option in force and where it comes from, instead of a run'
 complete -c procpool -n 'not __procpool_command' -l doctor -d 'Print what procpool finds on this machine: limits, interpreters, terminal'
 complete -c procpool -n 'not __procpool_command' -l example-worker -x -a 'python
 node

@@ -46,6 +46,8 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--replace'; Text = 'Use STR as the only placeholder in COMMAND, instead of braces'; Kind = 'free'; Words = @() }
         @{ Name = '--stdin'; Text = 'Write the args to the stdin of COMMAND, one per line'; Kind = 'none'; Words = @() }
         @{ Name = '--env'; Text = 'Set a variable for COMMAND or the workers; VALUE may have placeholders'; Kind = 'free'; Words = @() }
+        @{ Name = '--env-only'; Text = 'Give jobs no variables but NAMEs, PATH and HOME; LC_*: all that begin so'; Kind = 'free'; Words = @() }
+        @{ Name = '--env-all'; Text = 'Give jobs all variables (this is the default); it undoes an --env-only before it'; Kind = 'none'; Words = @() }
         @{ Name = '--cwd'; Text = 'Run COMMAND or the workers in DIR, which may have placeholders'; Kind = 'file'; Words = @() }
         @{ Name = '--cpu-affinity'; Text = 'Give each slot CPUs of its own'; Kind = 'none'; Words = @() }
         @{ Name = '--dry-run'; Text = 'Print each command, quoted for a shell, instead of running it'; Kind = 'none'; Words = @() }
@@ -66,6 +68,12 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--keep'; Text = 'Keep the workers for TIME after this call, for the next call like it'; Kind = 'free'; Words = @() }
         @{ Name = '--status'; Text = 'Print the status of the server at SOCKET as JSON, or with --format prometheus'; Kind = 'file'; Words = @() }
         @{ Name = '--stop'; Text = 'End the server at SOCKET when its present callers have finished, and wait for that'; Kind = 'file'; Words = @() }
+        @{ Name = '--semaphore'; Text = 'Run COMMAND when fewer than -j N others of this NAME run, in the background'; Kind = 'free'; Words = @() }
+        @{ Name = '--semaphorename'; Text = 'Run COMMAND when fewer than -j N others of this NAME run, in the background'; Kind = 'free'; Words = @() }
+        @{ Name = '--fg'; Text = 'With --semaphore, wait for the end of COMMAND, and end with its exit status'; Kind = 'none'; Words = @() }
+        @{ Name = '--wait'; Text = 'With --semaphore, wait until no command of this NAME runs; needs no COMMAND'; Kind = 'none'; Words = @() }
+        @{ Name = '--semaphore-timeout'; Text = 'With --semaphore, wait no longer than TIME for a place, and run COMMAND anyway; -TIME: give up'; Kind = 'free'; Words = @() }
+        @{ Name = '--semaphoretimeout'; Text = 'With --semaphore, wait no longer than TIME for a place, and run COMMAND anyway; -TIME: give up'; Kind = 'free'; Words = @() }
         @{ Name = '--delay'; Text = 'Wait TIME after the start of each job'; Kind = 'free'; Words = @() }
         @{ Name = '--rate'; Text = 'Start at most N jobs per unit of time: 10/s, 100/m, 1000/h'; Kind = 'word'; Words = @('1/s', '10/s', '100/m', '1000/h') }
         @{ Name = '--max-load'; Text = 'Start no job while the load average is above N'; Kind = 'free'; Words = @() }
@@ -79,7 +87,9 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--header'; Text = 'The first line names the columns: use {name} for one'; Kind = 'none'; Words = @() }
         @{ Name = '-n'; Text = 'Make one job of N lines; max: as many as a command can take'; Kind = 'word'; Words = @('max') }
         @{ Name = '--max-args'; Text = 'Make one job of N lines; max: as many as a command can take'; Kind = 'word'; Words = @('max') }
-        @{ Name = '--each'; Text = 'Call the function once for the N lines of -n: a list in, a list with a result for each line out'; Kind = 'none'; Words = @() }
+        @{ Name = '--block'; Text = 'Make one job of whole records of up to SIZE bytes; -N: N jobs per slot'; Kind = 'free'; Words = @() }
+        @{ Name = '--recend'; Text = 'With --block, records end with TEXT, which may have \\n, \\t, \\0, \\xHH'; Kind = 'free'; Words = @() }
+        @{ Name = '--recstart'; Text = 'With --block, records begin with TEXT'; Kind = 'free'; Words = @() }
         @{ Name = '-r'; Text = 'Run nothing if there is no input (this is the default)'; Kind = 'none'; Words = @() }
         @{ Name = '--no-run-if-empty'; Text = 'Run nothing if there is no input (this is the default)'; Kind = 'none'; Words = @() }
         @{ Name = '-d'; Text = 'Lines end with CHAR instead of a newline: a byte, or \n, \r, \t, \0, \xHH'; Kind = 'free'; Words = @() }
@@ -96,8 +106,6 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--tag-string'; Text = 'Start each line with TEXT and a tab; TEXT may have placeholders'; Kind = 'free'; Words = @() }
         @{ Name = '--newline'; Text = 'Add a newline to the output of a job that does not end with one'; Kind = 'none'; Words = @() }
         @{ Name = '--live'; Text = 'Print a job''s output while it runs, as soon as its turn comes'; Kind = 'none'; Words = @() }
-        @{ Name = '--skip-null'; Text = 'Print nothing for a result that is null (None, undefined, nil) or empty text'; Kind = 'none'; Words = @() }
-        @{ Name = '--unpack'; Text = 'Print a result that is a list as lines, one for each element'; Kind = 'none'; Words = @() }
         @{ Name = '--detail'; Text = 'Add seq, cmd, args, slot, pid, attempt, start and seconds to records'; Kind = 'none'; Words = @() }
         @{ Name = '--stream'; Text = 'Print each result as its job finishes, not in input order'; Kind = 'none'; Words = @() }
         @{ Name = '-k'; Text = 'Print results in input order (this is the default)'; Kind = 'none'; Words = @() }
@@ -144,6 +152,8 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--help'; Text = 'Print help (-h: one screen; --help: everything)'; Kind = 'none'; Words = @() }
         @{ Name = '-V'; Text = 'Print the version'; Kind = 'none'; Words = @() }
         @{ Name = '--version'; Text = 'Print the version'; Kind = 'none'; Words = @() }
+        @{ Name = '--profile'; Text = 'Use the options of a profile: NAME in ~/.config/procpool/config; may be repeated'; Kind = 'free'; Words = @() }
+        @{ Name = '--show-options'; Text = 'Print each option in force and where it comes from, instead of a run'; Kind = 'none'; Words = @() }
         @{ Name = '--doctor'; Text = 'Print what procpool finds on this machine: limits, interpreters, terminal'; Kind = 'none'; Words = @() }
         @{ Name = '--example-worker'; Text = 'Print a worker to start from, in LANG'; Kind = 'word'; Words = @('python', 'node', 'perl', 'ruby', 'sh', 'rust') }
         @{ Name = '--generate'; Text = 'Print the man page, or the completions for a shell'; Kind = 'word'; Words = @('man', 'bash', 'zsh', 'fish', 'powershell') }

@@ -115,6 +115,9 @@ impl Feeder<'_> {
 
     /// Reads one source to its end. `Ok(false)`: the pool takes no more jobs.
     pub(super) fn read(&mut self, source: BorrowedFd<'_>, index: u32) -> io::Result<bool> {
+        if let Form::Blocks(blocks) = &self.reader.form {
+            return self.blocks(blocks, source, index);
+        }
         let Reader { delimiter, max_line, .. } = *self.reader;
         let mut lines = Lines::with(self.reader.is_csv(), delimiter, max_line);
         let begin = self.position.begin(index)?;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::blocks::Blocks;
 use super::coding::Coding;
 use super::intake::Intake;
 use super::job_lines::{self, Fields, Invalid};
@@ -42,6 +43,8 @@ pub enum Form {
     Plain(Plain),
     /// A message to a worker, which may be any bytes.
     Message,
+    /// Nothing: many lines are a block.
+    Blocks(Blocks),
 }
 
 impl Form {
@@ -136,6 +139,7 @@ impl Reader {
             Form::Job => true,
             Form::Plain(plain) => plain.columns != Columns::One,
             Form::Message => self.coding != Coding::Plain,
+            Form::Blocks(_) => false,
         };
         is_form && self.delimiter == b'\n' && !matches!(source, Some(Source::Args(_)))
     }
@@ -145,7 +149,7 @@ impl Reader {
         match &self.form {
             Form::Job => job_lines::parse(line),
             Form::Plain(plain) => plain.parse(line),
-            Form::Message => Ok(None),
+            Form::Message | Form::Blocks(_) => Ok(None),
         }
     }
 

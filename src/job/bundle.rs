@@ -23,7 +23,11 @@ impl Job {
         match &self.body.form {
             JobForm::Lines(count) => *count,
             JobForm::Parts(parts) => parts.all.len() - parts.first,
-            JobForm::Json | JobForm::Words | JobForm::Message | JobForm::Joint(_) => 1,
+            JobForm::Json
+            | JobForm::Words
+            | JobForm::Message
+            | JobForm::Block(_)
+            | JobForm::Joint(_) => 1,
         }
     }
 

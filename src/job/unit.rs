@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::block::Block;
 use super::caller::Caller;
 use super::key::Key;
 
@@ -73,6 +74,8 @@ pub(super) enum JobForm {
     Lines(usize),
     /// Jobs with a JSON value each.
     Parts(Box<BundleParts>),
+    /// No args: the bytes for the stdin of a command.
+    Block(Box<Block>),
     /// Args for several jobs, at least one: see [`Job::join`].
     Joint(Box<JoinedJobs>),
 }
@@ -162,6 +165,11 @@ impl Job {
         Self::bytes(seq, message, JobForm::Message)
     }
 
+    /// A job for the pool's one command, whose stdin is the block. The command has no args.
+    pub fn of_block(seq: u64, block: Block) -> Self {
+        Self::bytes(seq, &[], JobForm::Block(Box::new(block)))
+    }
+
     pub(super) fn bytes(seq: u64, bytes: &[u8], form: JobForm) -> Self {
         let body = JobBody { text: bytes.into(), begin: 0, args_at: 0, id_at: bytes.len(), form };
         Self { body, ..Self::new(seq, "", "", "") }
@@ -185,7 +193,11 @@ impl Job {
             JobForm::Json | JobForm::Joint(_) => {
                 &self.body.text[self.body.args_at..self.body.id_at]
             }
-            JobForm::Words | JobForm::Message | JobForm::Lines(_) | JobForm::Parts(_) => &[],
+            JobForm::Words
+            | JobForm::Message
+            | JobForm::Lines(_)
+            | JobForm::Parts(_)
+            | JobForm::Block(_) => &[],
         }
     }
 
@@ -194,11 +206,20 @@ impl Job {
         matches!(self.body.form, JobForm::Message).then_some(&self.body.text[..])
     }
 
-    /// The args of a job that [`Job::words`] has made: words of any bytes.
+    /// The block, if the job is one.
+    pub fn block(&self) -> Option<&Block> {
+        match &self.body.form {
+            JobForm::Block(block) => Some(block),
+            _ => None,
+        }
+    }
+
+    /// The args of a job that [`Job::words`] has made: words of any bytes. A block has none.
     pub fn arg_words(&self) -> Option<impl Iterator<Item = &[u8]>> {
         let words = &self.body.text[self.body.args_at..self.body.id_at];
         let words = words.strip_suffix(b"\0").map(|words| words.split(|&byte| byte == 0));
-        matches!(self.body.form, JobForm::Words).then(|| words.into_iter().flatten())
+        let has_words = matches!(self.body.form, JobForm::Words | JobForm::Block(_));
+        has_words.then(|| words.into_iter().flatten())
     }
 
     /// The id that the job names, as JSON. `None`: it names none, and its id is `seq`.
@@ -225,7 +246,8 @@ impl Job {
     /// How much memory the job's text holds, in bytes.
     pub fn size(&self) -> usize {
         let line = self.line.as_ref().map_or(0, |line| line.len());
-        self.body.text.len() - self.body.begin + self.size_of_parts() + line
+        let block = self.block().map_or(0, Block::memory);
+        self.body.text.len() - self.body.begin + self.size_of_parts() + line + block
     }
 
     /// Whether the call that waited for this job was dropped, here or at another procpool.

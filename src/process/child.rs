@@ -1,6 +1,7 @@
 //! `Process`: a running process, the leader of its own group. This file has its pipes: read, write,
 //! close. The rest is in `start`, `wait`, `ladder` and `reap`.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Child;
@@ -55,14 +56,6 @@ impl Process {
         memory_of(self.pid())
     }
 
-    /// Lends the terminal to its group.
-    ///
-    /// # Errors
-    /// This process has no terminal.
-    pub(crate) fn lend_terminal(&self, groups: &Groups) -> io::Result<()> {
-        groups.lend_terminal(self.group)
-    }
-
     /// Sees to it that its group has the terminal that was lent to it. Returns whether the process is
     /// stopped and must stay so: it wanted to stop, or another group of the shell has the terminal.
     pub(crate) fn must_stay_stopped(&self, groups: &Groups) -> bool {
@@ -109,6 +102,20 @@ impl Process {
     /// Writes as many bytes to its stdin as the pipe takes now.
     pub(crate) fn write(&self, bytes: &[u8]) -> Transfer {
         self.stdin.as_ref().map_or(Transfer::Closed, |stdin| pipe::write(stdin.as_fd(), bytes))
+    }
+
+    /// Moves bytes of a file, up to `len` from `begin` on, to its stdin: as many as the pipe takes now.
+    ///
+    /// # Errors
+    /// The file can't be read, or has no bytes there.
+    pub(crate) fn copy(&self, file: &File, begin: u64, len: u64) -> io::Result<Transfer> {
+        let Some(stdin) = &self.stdin else { return Ok(Transfer::Closed) };
+        pipe::copy(stdin.as_fd(), file, begin, len)
+    }
+
+    /// Makes the pipe of stdin wider, for many bytes.
+    pub(crate) fn widen_stdin(&self) {
+        self.stdin.iter().for_each(pipe::widen);
     }
 
     /// Its stdin for another thread. The process finds the end of its stdin when both are closed.

@@ -16,7 +16,7 @@ const SHOWN: usize = 1000;
 #[derive(Clone, Debug)]
 pub enum FailOn {
     /// Those with this text.
-    Text(Finder<'static>),
+    Text(Box<Finder<'static>>),
     /// Those that a pattern matches.
     #[cfg(feature = "unstable-engine")]
     Pattern(regex::bytes::Regex),
@@ -47,7 +47,7 @@ impl FailOn {
             let value = serde_json::from_str(value).unwrap_or_else(|_| Json::from(value));
             return Ok(Self::Field { path, value });
         }
-        Ok(Self::Text(Finder::new(text).into_owned()))
+        Ok(Self::Text(Box::new(Finder::new(text).into_owned())))
     }
 
     #[cfg(feature = "unstable-engine")]
@@ -97,10 +97,10 @@ impl FailOn {
 /// Whether a field of a result has a value.
 fn has(result: &str, path: &[String], value: &Json) -> bool {
     let Ok(result) = serde_json::from_str::<Json>(result) else { return false };
-    fields::find(&result, path, 0).is_some_and(|found| {
-        // A value that was meant as text may look like a number.
-        found == value || found.as_str().is_some_and(|text| text == value.to_string())
-    })
+    // A value that was meant as text may look like a number.
+    let text = value.to_string();
+    let is_it = |found: &Json| found == value || found.as_str() == Some(&*text);
+    fields::find(&result, path, 0).is_some_and(is_it)
 }
 
 /// What to say of a result that is a failure: its text.

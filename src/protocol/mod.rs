@@ -249,6 +249,12 @@ impl Protocol {
         }
     }
 
+    /// Whether a newline ends each message, so that none can have one.
+    #[doc(hidden)]
+    pub fn ends_with_newline(&self) -> bool {
+        std::ptr::eq(self.framing, &LINE)
+    }
+
     /// Whether each message is a job, of any bytes.
     #[doc(hidden)]
     pub fn is_raw(&self) -> bool {

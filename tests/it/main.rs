@@ -1,6 +1,7 @@
 //! The tests of procpool, through its binary and its public names: one crate, so that it is built and
 //! linked once.
 
+mod blocks;
 mod capture;
 mod chaos;
 mod code;
@@ -41,15 +42,19 @@ mod orphans;
 mod outputs;
 mod parts;
 mod pipeline;
+mod presets;
+mod procs_file;
 mod programs;
 mod progress;
 mod protocols;
+mod queue;
 mod real_programs;
 mod recycle;
 mod reports;
 mod retries;
 mod screen;
 mod security;
+mod semaphore;
 mod server;
 mod server_hostile;
 mod server_keep;

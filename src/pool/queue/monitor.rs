@@ -2,6 +2,7 @@
 //! change wakes those who wait for it.
 
 mod elsewhere;
+mod limit;
 mod parties;
 mod sharing;
 
@@ -235,6 +236,9 @@ impl Queue {
     ) -> (Taken, usize) {
         state.release(ask.holder, ask.finished);
         state.roster.arrive(slot);
+        if state.roster.is_surplus(slot) {
+            return (state.nothing_for_surplus(slot, ask), 0);
+        }
         if state.backlog.has_none_for(slot) {
             return (self.nothing_for(state, slot, ask), 0);
         }

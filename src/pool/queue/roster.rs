@@ -9,6 +9,8 @@ use crate::process::Wake;
 #[derive(Debug)]
 pub(super) struct Roster {
     slots: Vec<Activity>,
+    /// The slots from this one on take no jobs, and leave.
+    limit: usize,
     /// How many of the running jobs each slot has.
     held: Vec<usize>,
     /// The wake of each slot that has a thread.
@@ -51,6 +53,7 @@ impl Roster {
     pub(super) fn new(slots: usize) -> Self {
         Self {
             slots: vec![Activity::Absent; slots],
+            limit: slots,
             held: vec![0; slots],
             wakes: vec![None; slots],
             idle_warm: Vec::new(),
@@ -65,14 +68,32 @@ impl Roster {
         }
     }
 
-    /// How many slots there are, with or without a thread.
+    /// How many slots may take jobs, with or without a thread.
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.limit
     }
 
     /// How many slots could take a job now or after they were started.
     pub(super) fn free(&self) -> usize {
-        self.slots.len() - self.busy
+        self.limit.saturating_sub(self.busy)
+    }
+
+    /// Whether a slot takes no jobs, and leaves.
+    pub(super) fn is_surplus(&self, slot: usize) -> bool {
+        slot >= self.limit
+    }
+
+    /// From now on, only the first slots take jobs. The others leave as soon as they have none.
+    pub(super) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit.clamp(1, self.slots.len());
+        // They will not come for the jobs that they were woken for.
+        for slot in self.limit..self.slots.len() {
+            if self.slots[slot] == Activity::Woken {
+                self.woken -= 1;
+                self.set_busy(slot);
+            }
+        }
+        self.notify_all();
     }
 
     /// How many slots could take a job, and were not woken for one.
@@ -84,6 +105,7 @@ impl Roster {
     pub(super) fn grow(&mut self, count: usize) -> usize {
         let first = self.slots.len();
         self.slots.resize(first + count, Activity::Absent);
+        self.limit = self.slots.len();
         self.held.resize(first + count, 0);
         self.wakes.resize(first + count, None);
         first
@@ -180,9 +202,9 @@ impl Roster {
     }
 
     fn next_idle(&mut self) -> Option<usize> {
-        let Self { slots, idle_warm, idle_cold, .. } = self;
+        let Self { slots, idle_warm, idle_cold, limit, .. } = self;
         std::iter::from_fn(|| idle_warm.pop().or_else(|| idle_cold.pop()))
-            .find(|&slot| slots[slot] == Activity::Idle)
+            .find(|&slot| slots[slot] == Activity::Idle && slot < *limit)
     }
 
     /// A slot that is busy has room for more jobs, and there are none. `shares`: its worker works on several at
@@ -222,7 +244,8 @@ impl Roster {
         if self.present >= self.slots.len() {
             return None;
         }
-        let slot = self.slots.iter().position(|slot| *slot == Activity::Absent)?;
+        let slots = &self.slots[..self.limit];
+        let slot = slots.iter().position(|slot| *slot == Activity::Absent)?;
         self.slots[slot] = Activity::Woken;
         self.woken += 1;
         self.present += 1;

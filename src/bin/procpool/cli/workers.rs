@@ -72,8 +72,9 @@ pub struct WorkerOptions {
     ///
     /// Each job has a process of its own. N may depend on the number of CPUs: 50%, +1 or -1. 0 means as
     /// many as the limits of the system for open files and processes allow. A worker is started only
-    /// when a job waits and no worker is idle.
-    #[arg(short = 'j', long, visible_short_alias = 'P', alias = "jobs", value_name = "N", value_parser = values::count, allow_hyphen_values = true)]
+    /// when a job waits and no worker is idle. @FILE: N is the text of FILE. procpool looks at the file once
+    /// a second, so that you can change N during the run. Jobs that run already are finished.
+    #[arg(short = 'j', long, visible_short_alias = 'P', alias = "jobs", value_name = "N|@FILE", value_parser = values::count_or_file, allow_hyphen_values = true)]
     pub max_procs: Option<usize>,
 
     /// Start N workers before the first job, -j at most

@@ -17,8 +17,8 @@ use super::mode::Mode;
 use super::surroundings::{WorkerPlace, surroundings};
 use super::workers::{check_names, first_messages, named_workers, protocol};
 use super::{
-    commands, journal as journal_plan, lines, no_shell, queue, results, route, sources, stdin,
-    usage,
+    blocks, commands, journal as journal_plan, lines, no_shell, queue, results, route, sources,
+    stdin, usage,
 };
 use crate::cli::{self, Options};
 
@@ -69,6 +69,7 @@ impl Plan {
         let journal = journal_plan::settings(&invocation, &protocol, &form, &names);
         let route = route::route(&invocation, names, &form)?;
         let sources = sources::sources(&invocation)?;
+        blocks::check(&form, &sources)?;
         let shape = results::shape(&invocation, &protocol)?;
         let tag = results::tag(&invocation)?;
         let limits = limits(options);
@@ -124,8 +125,8 @@ fn check(invocation: &Invocation<'_>) -> Result<(), Misuse> {
         code.check_path().map_err(Misuse::new)?;
     }
     usage::check(options, Mode::of(invocation), invocation.has_only_words())?;
-    queue::check(invocation)?;
     stdin::check_terminal(invocation)?;
+    queue::check(invocation)?;
     for line in &options.workers.worker {
         no_shell::check_worker(line)?;
     }

@@ -10,6 +10,7 @@ use procpool::engine::input::plain_lines::{Columns, Pack, Plain, Target};
 use procpool::engine::{Code, Protocol};
 
 use super::arg_space;
+use super::blocks;
 use super::invocation::Invocation;
 use super::misuse::Misuse;
 use crate::cli::Options;
@@ -21,6 +22,9 @@ pub fn form(
     protocol: &Protocol,
     template: Option<&Template>,
 ) -> Result<Form, Misuse> {
+    if let Some(block) = invocation.options.input.block {
+        return blocks::form(invocation, block, protocol, template);
+    }
     if let Some(code) = invocation.expression() {
         return expression_form(invocation, code);
     }
@@ -31,6 +35,9 @@ pub fn form(
     }
     if protocol.is_raw() {
         return message_form(invocation);
+    }
+    if invocation.options.input.header && invocation.words.first().is_some_and(|word| word == ":") {
+        return Err("--header has no value here: leave out ':'".into());
     }
     if invocation.words.is_empty() {
         return Ok(Form::Job);

@@ -43,12 +43,35 @@ const RUNNERS: &[&str] = &[
     "nice",
     "slow",
     "retry_on",
+    "prestart",
+    "cpu_affinity",
+    "tty",
+    "max_memory",
+    "silence",
+    "ok_exit",
+    "no_retry_exit",
+    "reply_end",
+    "keep_end",
+    "before_request",
+    "after_request",
+    "banner",
+    "fail_on",
     "retry_delay",
 ];
 
 /// Options that have no effect where jobs are run: they are for the machine that submits jobs.
 const SUBMITTERS: &[&str] = &[
     "arg_file",
+    "block",
+    "shuf",
+    "link",
+    "arg_sep",
+    "arg_file_sep",
+    "tag_string",
+    "newline",
+    "bar",
+    "eta",
+    "tty",
     "header",
     "max_args",
     "delimiter",
@@ -89,6 +112,8 @@ const SUBMITTERS: &[&str] = &[
 /// Options that have no effect where nobody waits for results.
 const PRINTERS: &[&str] = &[
     "format",
+    "tag_string",
+    "newline",
     "tag",
     "detail",
     "stream",
@@ -142,7 +167,7 @@ pub fn check(invocation: &Invocation<'_>) -> Result<(), Misuse> {
 
 /// The first of these options that was given.
 fn first<'a>(options: &Options, ids: &[&'a str]) -> Option<&'a str> {
-    ids.iter().copied().find(|id| options.given.iter().any(|given| given == id))
+    ids.iter().copied().find(|id| options.line.given.iter().any(|given| given == id))
 }
 
 /// Whether the machines that run the jobs decide what a line is: nothing here says it.

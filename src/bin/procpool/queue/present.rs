@@ -37,7 +37,7 @@ impl QueueEnd {
         let settings = settings(options, plan.url)?;
         let watcher: Arc<dyn QueueWatcher> = Arc::new(QueueNews(Arc::clone(plan.reporter)));
         let retries =
-            options.given.iter().any(|id| id == "retries").then_some(options.failures.retries);
+            options.line.given.iter().any(|id| id == "retries").then_some(options.failures.retries);
         if plan.role == QueueRole::From {
             let work = WorkSettings {
                 host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
@@ -190,6 +190,6 @@ pub fn print_dead(options: &Options, url: &str) -> anyhow::Result<()> {
     }
     let settings = settings(options, url)?;
     let watcher = Arc::new(Say(Console::new()));
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    Ok(procpool::engine::jetstream::print_dead(&settings, watcher, &mut out)?)
+    let mut print = procpool::engine::output::print;
+    Ok(procpool::engine::jetstream::print_dead(&settings, watcher, &mut print)?)
 }

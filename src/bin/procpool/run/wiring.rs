@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, Result};
 use procpool::engine::command::label::LabelSize;
 use procpool::engine::input::plain_lines::{Columns, Pack, Plain};
 use procpool::engine::input::{Census, Form, Reader, Source};
@@ -19,6 +19,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use super::builders::{self, Size};
 use super::events::{Course, Event};
 use super::hosts;
+use super::procs_file::ProcsFile;
 use super::reporter::Reporter;
 use super::slow::SlowJobs;
 use super::watch::{ActiveRun, Timers};
@@ -60,11 +61,7 @@ const FROM_TERMINAL_JOBS: &str = "reading jobs from the terminal, one per line, 
 ///
 /// # Errors
 /// The run could not begin.
-pub fn run(
-    mut options: Options,
-    early: Option<Early>,
-    server: Option<Visit>,
-) -> anyhow::Result<Status> {
+pub fn run(mut options: Options, early: Option<Early>, server: Option<Visit>) -> Result<Status> {
     choose_temporary_folder(&options)?;
     let hosts = hosts::find(&mut options, server)?;
     let (events, received) = unbounded_channel();
@@ -73,13 +70,10 @@ pub fn run(
     let mut plan = Plan::of(&options, Arc::clone(&reporter.stop))?;
     check_terminal(&options)?;
     let size = Size::of(&plan.reader.route, options.workers.max_procs).with_hosts(hosts.as_ref());
-    builders::allow_descriptors(size.all_slots());
+    builders::allow_descriptors(size.with_room(&options).all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
     check_whole(&plan, &outputs, hosts.is_some())?;
-    if options.queue.from.is_none() {
-        check_streams(&plan.reader.sources)?;
-        greet_terminal(&plan.reader, &console);
-    }
+    check_input(&options, &plan.reader, &outputs, &console)?;
     plan.reader.rest.clone_from(&outputs.rest);
     let journal = open_journal(&mut plan, &console)?;
     let results = ResultSinks::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
@@ -113,7 +107,7 @@ pub fn run(
         events: received,
         orders: ordered,
         signal,
-        timers: Timers { hint_at: None, give_up_at: None, slow: slow_jobs(&options) },
+        timers: Timers::new(slow_jobs(&options), ProcsFile::new(&options)),
         progress,
         reports,
         journal,
@@ -121,33 +115,6 @@ pub fn run(
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(run.watch(plan.reader, events))
-}
-
-/// Opens the queue that jobs go to or come from, if there is one.
-fn open_queue(
-    plan: &Plan,
-    options: &Options,
-    size: Size,
-    journal: &Option<Arc<Journal>>,
-    sink: &Arc<dyn Sink>,
-    reporter: &Arc<Reporter>,
-) -> anyhow::Result<Option<Arc<QueueEnd>>> {
-    let Some((role, url)) = options.queue.role() else { return Ok(None) };
-    let run = journal.as_ref().map(|journal| journal.name_of_run()).transpose();
-    let queue = QueueEnd::start(&QueuePlan {
-        role,
-        url,
-        options,
-        form: &plan.reader.form,
-        shape: plan.shape,
-        is_open: plan.reader.takes_any,
-        has_workers: plan.commands.is_none(),
-        slots: size.all_slots(),
-        run: run.context("the journal can't be looked at")?,
-        sink,
-        reporter,
-    })?;
-    Ok(Some(Arc::new(queue)))
 }
 
 /// Sets the folder of `--tmpdir`.
@@ -195,6 +162,33 @@ fn check_terminal(options: &Options) -> anyhow::Result<()> {
         Console::terminal().context("--confirm has no terminal to ask on")?;
     }
     Ok(())
+}
+
+/// Opens the queue that jobs go to or come from, if there is one.
+fn open_queue(
+    plan: &Plan,
+    options: &Options,
+    size: Size,
+    journal: &Option<Arc<Journal>>,
+    sink: &Arc<dyn Sink>,
+    reporter: &Arc<Reporter>,
+) -> anyhow::Result<Option<Arc<QueueEnd>>> {
+    let Some((role, url)) = options.queue.role() else { return Ok(None) };
+    let run = journal.as_ref().map(|journal| journal.name_of_run()).transpose();
+    let queue = QueueEnd::start(&QueuePlan {
+        role,
+        url,
+        options,
+        form: &plan.reader.form,
+        shape: plan.shape,
+        is_open: plan.reader.takes_any,
+        has_workers: plan.commands.is_none(),
+        slots: size.all_slots(),
+        run: run.context("the journal can't be looked at")?,
+        sink,
+        reporter,
+    })?;
+    Ok(Some(Arc::new(queue)))
 }
 
 /// Shows the progress, as the options say.
@@ -315,9 +309,14 @@ fn report_settings(
 ) -> anyhow::Result<ReportSettings> {
     let settings = FailedSettings {
         delimiter: reader.delimiter,
+        record_end: match &reader.form {
+            Form::Blocks(blocks) => blocks.records.text().to_vec(),
+            _ => vec![reader.delimiter],
+        },
         is_csv: matches!(&reader.form, Form::Plain(plain) if plain.columns == Columns::Csv),
         header: match &reader.form {
             Form::Plain(plain) => Arc::clone(&plain.header_line),
+            Form::Blocks(blocks) => Arc::clone(&blocks.header_line),
             Form::Job | Form::Message => Arc::default(),
         },
         rest: outputs.rest,
@@ -360,8 +359,27 @@ fn open_reports(
     Ok(reports.map(Arc::new))
 }
 
-/// Refuses to run if stdin can't be read, or if results would be lost.
-fn check_streams(sources: &[Source]) -> anyhow::Result<()> {
+/// Checks that the input can be read, and the output written. A machine that takes its jobs from a queue has none.
+fn check_input(
+    options: &Options,
+    reader: &Reader,
+    outputs: &Outputs,
+    console: &Console,
+) -> anyhow::Result<()> {
+    if options.queue.from.is_none() {
+        check_streams(reader, outputs)?;
+        greet_terminal(reader, console);
+    }
+    Ok(())
+}
+
+/// Refuses to run if stdin can't be read, or if results or lines would be lost.
+fn check_streams(reader: &Reader, outputs: &Outputs) -> anyhow::Result<()> {
+    let sources = &reader.sources;
+    if outputs.rest.is_some() && matches!(reader.form, Form::Blocks(_)) {
+        let why = "--failed can't be the file that --block reads: give it another";
+        return Err(Misuse::from(why).into());
+    }
     if descriptors::is_closed(Stream::Stdout) {
         anyhow::bail!(
             "stdout is closed, so all results would be lost: redirect it to a file, or to /dev/null"
@@ -380,7 +398,7 @@ fn greet_terminal(reader: &Reader, console: &Console) {
     if reader.sources.contains(&Source::Stdin) && io::stdin().is_terminal() {
         console.say(match reader.form {
             Form::Job => FROM_TERMINAL_JOBS,
-            Form::Plain(_) | Form::Message => FROM_TERMINAL,
+            Form::Plain(_) | Form::Message | Form::Blocks(_) => FROM_TERMINAL,
         });
     }
 }
