@@ -118,7 +118,6 @@ impl Builder {
     /// The parts of a worker's results are given to the sink as they come. `keeps`: the whole result is needed
     /// after that.
     #[doc(hidden)]
-    #[must_use]
     pub fn pass_parts_on(self, keeps: bool) -> Self {
         self.set(|config| {
             config.worker.parts = PartsConfig { are_passed_on: true, are_kept: keeps };
