@@ -79,6 +79,7 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--header'; Text = 'The first line names the columns: use {name} for one'; Kind = 'none'; Words = @() }
         @{ Name = '-n'; Text = 'Make one job of N lines; max: as many as a command can take'; Kind = 'word'; Words = @('max') }
         @{ Name = '--max-args'; Text = 'Make one job of N lines; max: as many as a command can take'; Kind = 'word'; Words = @('max') }
+        @{ Name = '--each'; Text = 'Call the function once for the N lines of -n: a list in, a list with a result for each line out'; Kind = 'none'; Words = @() }
         @{ Name = '-r'; Text = 'Run nothing if there is no input (this is the default)'; Kind = 'none'; Words = @() }
         @{ Name = '--no-run-if-empty'; Text = 'Run nothing if there is no input (this is the default)'; Kind = 'none'; Words = @() }
         @{ Name = '-d'; Text = 'Lines end with CHAR instead of a newline: a byte, or \n, \r, \t, \0, \xHH'; Kind = 'free'; Words = @() }
@@ -95,6 +96,8 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--tag-string'; Text = 'Start each line with TEXT and a tab; TEXT may have placeholders'; Kind = 'free'; Words = @() }
         @{ Name = '--newline'; Text = 'Add a newline to the output of a job that does not end with one'; Kind = 'none'; Words = @() }
         @{ Name = '--live'; Text = 'Print a job''s output while it runs, as soon as its turn comes'; Kind = 'none'; Words = @() }
+        @{ Name = '--skip-null'; Text = 'Print nothing for a result that is null (None, undefined, nil) or empty text'; Kind = 'none'; Words = @() }
+        @{ Name = '--unpack'; Text = 'Print a result that is a list as lines, one for each element'; Kind = 'none'; Words = @() }
         @{ Name = '--detail'; Text = 'Add seq, cmd, args, slot, pid, attempt, start and seconds to records'; Kind = 'none'; Words = @() }
         @{ Name = '--stream'; Text = 'Print each result as its job finishes, not in input order'; Kind = 'none'; Words = @() }
         @{ Name = '-k'; Text = 'Print results in input order (this is the default)'; Kind = 'none'; Words = @() }

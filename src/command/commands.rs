@@ -23,6 +23,8 @@ pub struct Commands {
     pub stdin: bool,
     /// The command has the stdin of this process.
     pub own_stdin: bool,
+    /// The command writes to the stdout and stderr of this process.
+    pub own_output: bool,
     /// The command has the terminal of this process, and its stdout and stderr. Only one may run at a time.
     pub tty: bool,
     /// The command writes to a pseudo-terminal. What it writes to stderr is a part of its stdout.
@@ -47,6 +49,7 @@ impl Commands {
             in_jobs: false,
             stdin: false,
             own_stdin: false,
+            own_output: false,
             tty: false,
             pty: false,
             dry_run: false,
@@ -92,7 +95,7 @@ impl Commands {
             self.template.fill(&args, job.seq, slot)?
         };
         let mut input = Vec::new();
-        if self.stdin {
+        if self.stdin && job.block().is_none() {
             for word in args.whole.iter().chain(args.words.iter().filter(|_| args.whole.is_none()))
             {
                 input.extend_from_slice(word);
@@ -110,9 +113,13 @@ impl Commands {
     }
 
     /// A command and its stdin as they can be typed into a shell.
-    pub(crate) fn typed(&self, command: &Command, input: &[u8]) -> Vec<u8> {
+    pub(crate) fn typed(&self, job: &Job, command: &Command, input: &[u8]) -> Vec<u8> {
         let line = command_line(command);
-        if self.stdin {
+        if let Some(block) = job.block() {
+            let len = block.len();
+            let (begin, s) = (block.begin, if len == 1 { "" } else { "s" });
+            [line, format!(" # stdin: {len} byte{s}, from byte {begin} on").into_bytes()].concat()
+        } else if self.stdin {
             [b"printf %s ", quote(input).as_slice(), b" | ", &line].concat()
         } else {
             line

@@ -64,7 +64,8 @@ fn command(commands: &Commands, job: &Job, slot: usize, size: LabelSize) -> Stri
         use std::os::unix::ffi::OsStrExt;
         words.iter().map(|word| short(word.as_bytes()).into()).collect()
     };
-    let input = if commands.stdin { input(&args, size) } else { String::new() };
+    let input =
+        if commands.stdin && job.block().is_none() { input(&args, size) } else { String::new() };
     let line = command_line(&Command { argv: words(&command.argv), ..command.clone() });
     let whole = format!("{input}{}", readable(&line));
     if whole.chars().count() <= size.whole {

@@ -299,6 +299,11 @@ impl Template {
         self.body_places().next().is_none()
     }
 
+    /// Whether it has a placeholder that is always replaced with args.
+    pub fn has_args(&self) -> bool {
+        self.body_places().chain(self.other_places()).any(Placeholder::is_arg)
+    }
+
     /// The placeholders of the command itself.
     fn body_places(&self) -> impl Iterator<Item = &Placeholder> {
         let (words, parts) = match &self.body {

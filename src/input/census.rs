@@ -118,6 +118,7 @@ impl Census {
                 Pack::Bytes { .. } => None,
             },
             Form::Job | Form::Message => Some(1),
+            Form::Blocks(_) => None,
         }
     }
 
@@ -205,7 +206,7 @@ fn is_each_line_a_row(reader: &Reader) -> bool {
     match &reader.form {
         Form::Plain(plain) => plain.columns != Columns::Json,
         Form::Message => reader.coding != Coding::Json,
-        Form::Job => false,
+        Form::Job | Form::Blocks(_) => false,
     }
 }
 
@@ -216,7 +217,7 @@ fn is_row(reader: &Reader, line: &[u8]) -> bool {
         Form::Job => begin.is_some_and(|first| *first != b'#'),
         Form::Plain(plain) if plain.columns == Columns::Json => begin.is_some(),
         Form::Message if reader.coding == Coding::Json => begin.is_some(),
-        Form::Plain(_) | Form::Message => true,
+        Form::Plain(_) | Form::Message | Form::Blocks(_) => true,
     }
 }
 

@@ -2,6 +2,7 @@
 //! job of each line and feeds the jobs to the pool, as fast as the pool takes them.
 
 pub mod arg_lists;
+pub mod blocks;
 mod census;
 pub mod coding;
 mod combinations;
@@ -9,6 +10,7 @@ mod csv;
 mod feeder;
 mod intake;
 pub mod job_lines;
+pub mod joining;
 pub mod lines;
 pub mod plain_lines;
 mod position;

@@ -6,9 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::blocks::Blocks;
 use super::coding::Coding;
 use super::intake::Intake;
 use super::job_lines::{self, Fields, Invalid};
+use super::joining::Joining;
 use super::plain_lines::{Columns, Plain};
 use super::remainder::Remainder;
 use super::route::Route;
@@ -41,6 +43,8 @@ pub enum Form {
     Plain(Plain),
     /// A message to a worker, which may be any bytes.
     Message,
+    /// Nothing: many lines are a block.
+    Blocks(Blocks),
 }
 
 impl Form {
@@ -77,6 +81,8 @@ pub struct Reader {
     /// Messages that are read together may be fed as one job. Their results are delivered together
     /// ([`Sink::texts`](crate::Sink::texts)).
     pub bundles: bool,
+    /// How jobs are joined, whose results are one list; `None`: each job is asked for alone.
+    pub joining: Option<Joining>,
     /// Which of several pools a job is for.
     pub route: Route,
     /// The journal: a job that has succeeded according to it is not run again.
@@ -104,6 +110,7 @@ impl Reader {
             keep_lines: false,
             takes_any: false,
             bundles: false,
+            joining: None,
             route: Route::One,
             journal: None,
             rest: None,
@@ -132,6 +139,7 @@ impl Reader {
             Form::Job => true,
             Form::Plain(plain) => plain.columns != Columns::One,
             Form::Message => self.coding != Coding::Plain,
+            Form::Blocks(_) => false,
         };
         is_form && self.delimiter == b'\n' && !matches!(source, Some(Source::Args(_)))
     }
@@ -141,13 +149,16 @@ impl Reader {
         match &self.form {
             Form::Job => job_lines::parse(line),
             Form::Plain(plain) => plain.parse(line),
-            Form::Message => Ok(None),
+            Form::Message | Form::Blocks(_) => Ok(None),
         }
     }
 
     /// Whether a job has nothing but its texts, unless its line says more.
     pub(super) fn is_bare(&self) -> bool {
-        !self.keep_lines && self.journal.is_none() && matches!(self.route, Route::One)
+        !self.keep_lines
+            && self.joining.is_none()
+            && self.journal.is_none()
+            && matches!(self.route, Route::One)
     }
 
     /// Finds the pool of a job.

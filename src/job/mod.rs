@@ -1,10 +1,12 @@
 //! Jobs, their outcomes, and the traits by which both travel between layers.
 
 mod answer;
+pub(crate) mod block;
 pub(crate) mod bundle;
 pub(crate) mod call;
 pub(crate) mod caller;
 mod command_output;
+pub(crate) mod joint;
 pub(crate) mod key;
 pub(crate) mod naming;
 mod outcome;
@@ -15,6 +17,7 @@ mod sink;
 mod unit;
 
 pub(crate) use answer::Answer;
+pub use block::{Block, BlockBody};
 pub use command_output::CommandOutput;
 pub use outcome::{Failure, Kind, Value};
 pub use sink::{Closed, Done, Feed, Run, Sink, Watcher, Why, WorkerEnd};

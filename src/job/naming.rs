@@ -17,9 +17,12 @@ pub fn name(job: &Job, sources: &[String]) -> String {
 /// The id of a job and its place, as details in brackets: `job j1, line 3`.
 pub(crate) fn details(job: &Job, sources: &[String]) -> String {
     let id = id(job);
-    match place(job.place, sources) {
-        Some(place) => format!("job {id}, {place}"),
-        None => format!("job {id}"),
+    match (place(job.place, sources), job.block()) {
+        (Some(place), _) => format!("job {id}, {place}"),
+        (None, Some(block)) => {
+            format!("job {id}, {} bytes from byte {} on", block.body_len(), block.begin)
+        }
+        (None, None) => format!("job {id}"),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::block::Block;
 use super::caller::Caller;
 use super::key::Key;
 
@@ -61,7 +62,7 @@ pub(super) struct JobBody {
 }
 
 /// The kinds of args.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum JobForm {
     /// A JSON value.
     Json,
@@ -73,7 +74,15 @@ pub(super) enum JobForm {
     Lines(usize),
     /// Jobs with a JSON value each.
     Parts(Box<BundleParts>),
+    /// No args: the bytes for the stdin of a command.
+    Block(Box<Block>),
+    /// Args for several jobs, at least one: see [`Job::join`].
+    Joint(Box<JoinedJobs>),
 }
+
+/// The jobs of a joint job. A job is moved often, so it must be small.
+#[derive(Debug)]
+pub(super) struct JoinedJobs(pub(super) Vec<Job>);
 
 /// Where the jobs of a bundle of JSON are.
 #[derive(Debug, PartialEq, Eq)]
@@ -156,6 +165,11 @@ impl Job {
         Self::bytes(seq, message, JobForm::Message)
     }
 
+    /// A job for the pool's one command, whose stdin is the block. The command has no args.
+    pub fn of_block(seq: u64, block: Block) -> Self {
+        Self::bytes(seq, &[], JobForm::Block(Box::new(block)))
+    }
+
     pub(super) fn bytes(seq: u64, bytes: &[u8], form: JobForm) -> Self {
         let body = JobBody { text: bytes.into(), begin: 0, args_at: 0, id_at: bytes.len(), form };
         Self { body, ..Self::new(seq, "", "", "") }
@@ -176,21 +190,36 @@ impl Job {
     /// The args, as a JSON value; empty if the line was not a job, or if the args are not JSON.
     pub fn args(&self) -> &[u8] {
         match self.body.form {
-            JobForm::Json => &self.body.text[self.body.args_at..self.body.id_at],
-            JobForm::Words | JobForm::Message | JobForm::Lines(_) | JobForm::Parts(_) => &[],
+            JobForm::Json | JobForm::Joint(_) => {
+                &self.body.text[self.body.args_at..self.body.id_at]
+            }
+            JobForm::Words
+            | JobForm::Message
+            | JobForm::Lines(_)
+            | JobForm::Parts(_)
+            | JobForm::Block(_) => &[],
         }
     }
 
     /// The message, if the job is one.
     pub fn as_message(&self) -> Option<&[u8]> {
-        (self.body.form == JobForm::Message).then_some(&self.body.text[..])
+        matches!(self.body.form, JobForm::Message).then_some(&self.body.text[..])
     }
 
-    /// The args of a job that [`Job::words`] has made: words of any bytes.
+    /// The block, if the job is one.
+    pub fn block(&self) -> Option<&Block> {
+        match &self.body.form {
+            JobForm::Block(block) => Some(block),
+            _ => None,
+        }
+    }
+
+    /// The args of a job that [`Job::words`] has made: words of any bytes. A block has none.
     pub fn arg_words(&self) -> Option<impl Iterator<Item = &[u8]>> {
         let words = &self.body.text[self.body.args_at..self.body.id_at];
         let words = words.strip_suffix(b"\0").map(|words| words.split(|&byte| byte == 0));
-        (self.body.form == JobForm::Words).then(|| words.into_iter().flatten())
+        let has_words = matches!(self.body.form, JobForm::Words | JobForm::Block(_));
+        has_words.then(|| words.into_iter().flatten())
     }
 
     /// The id that the job names, as JSON. `None`: it names none, and its id is `seq`.
@@ -217,7 +246,8 @@ impl Job {
     /// How much memory the job's text holds, in bytes.
     pub fn size(&self) -> usize {
         let line = self.line.as_ref().map_or(0, |line| line.len());
-        self.body.text.len() - self.body.begin + self.size_of_parts() + line
+        let block = self.block().map_or(0, Block::memory);
+        self.body.text.len() - self.body.begin + self.size_of_parts() + line + block
     }
 
     /// Whether the call that waited for this job was dropped, here or at another procpool.

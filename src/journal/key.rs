@@ -5,8 +5,11 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, OnceLock};
 
-use crate::job::Job;
 use crate::job::key::Digest128;
+use crate::job::{Block, Job};
+
+/// A block is hashed in pieces of this many bytes.
+const PIECE: usize = 1 << 20;
 
 /// Everything besides a job's own texts that gives it its meaning, such as the command that is run for each
 /// line. Jobs with different contexts have different keys, even if their lines are equal.
@@ -48,6 +51,9 @@ impl Context {
         if let Some(message) = job.as_message() {
             return Digest128::of([b"message", context, message]);
         }
+        if let Some(block) = job.block() {
+            return Digest128::of([&b"block"[..], context, &digest_of(block).0]);
+        }
         let Some(words) = job.arg_words() else {
             let parts = [b"json", context, job.cmd(), job.args()];
             let worker = self.workers.get(job.pool).map(String::as_bytes);
@@ -62,6 +68,18 @@ impl Context {
             }
         }
     }
+}
+
+/// The digest of the bytes of a block, read piece by piece. The job of a block that can't be read fails, and is
+/// not recorded.
+fn digest_of(block: &Block) -> Digest128 {
+    let mut bytes = block.read();
+    let mut digests = Vec::from(Digest128::of([&*block.header]).0);
+    let mut piece = Vec::new();
+    while bytes.next(&mut piece, PIECE).is_ok() && !piece.is_empty() {
+        digests.extend_from_slice(&Digest128::of([&piece[..]]).0);
+    }
+    Digest128::of([&digests[..]])
 }
 
 /// Counts equal jobs. Each different job takes 20 to 40 bytes.

@@ -107,11 +107,13 @@ pub(super) fn pack(line: &[u8]) -> Option<usize> {
 
 fn write_value(value: Value<'_>, out: &mut impl Write) -> io::Result<()> {
     match value {
-        Value::Json(json) if memchr::memchr2(b'\n', b'\r', json.bytes()).is_some() => {
+        Value::Json(json) | Value::Shown(json)
+            if memchr::memchr2(b'\n', b'\r', json.bytes()).is_some() =>
+        {
             out.write_all(b",\"result_text\":")?;
             Ok(serde_json::to_writer(out, json.get())?)
         }
-        Value::Json(json) => {
+        Value::Json(json) | Value::Shown(json) => {
             out.write_all(b",\"result\":")?;
             out.write_all(json.bytes())
         }

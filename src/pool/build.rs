@@ -196,5 +196,8 @@ fn check_program(config: &Config) -> Result<(), BuildError> {
 /// Whether the processes have a PATH of their own.
 fn sets_path(config: &Config) -> bool {
     let place = &config.process;
-    place.clears_env || place.env.iter().any(|(name, _)| name == "PATH")
+    match place.env.iter().rfind(|(name, _)| name == "PATH") {
+        Some((_, path)) => Some(path) != std::env::var_os("PATH").as_ref(),
+        None => place.clears_env,
+    }
 }

@@ -380,6 +380,14 @@ impl Pool {
         self.engine.shared.start_ups.warming()
     }
 
+    /// Runs at most this many jobs at a time from now on, between 1 and [`Builder::max_procs`](crate::Builder::max_procs).
+    /// If that is less than before, running jobs are finished, and workers without a job end.
+    #[doc(hidden)]
+    pub fn limit(&self, count: usize) {
+        let shared = &self.engine.shared;
+        shared.start_slots(shared.queue.set_limit(count));
+    }
+
     /// The gate that most of the waiting slots wait for, and how many they are.
     #[doc(hidden)]
     pub fn held_back(&self) -> Option<(Gate, usize)> {

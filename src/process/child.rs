@@ -1,6 +1,7 @@
 //! `Process`: a running process, the leader of its own group. This file has its pipes: read, write,
 //! close. The rest is in `start`, `wait`, `ladder` and `reap`.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Child;
@@ -109,6 +110,20 @@ impl Process {
     /// Writes as many bytes to its stdin as the pipe takes now.
     pub(crate) fn write(&self, bytes: &[u8]) -> Transfer {
         self.stdin.as_ref().map_or(Transfer::Closed, |stdin| pipe::write(stdin.as_fd(), bytes))
+    }
+
+    /// Moves bytes of a file, up to `len` from `begin` on, to its stdin: as many as the pipe takes now.
+    ///
+    /// # Errors
+    /// The file can't be read, or has no bytes there.
+    pub(crate) fn copy(&self, file: &File, begin: u64, len: u64) -> io::Result<Transfer> {
+        let Some(stdin) = &self.stdin else { return Ok(Transfer::Closed) };
+        pipe::copy(stdin.as_fd(), file, begin, len)
+    }
+
+    /// Makes the pipe of stdin wider, for many bytes.
+    pub(crate) fn widen_stdin(&self) {
+        self.stdin.iter().for_each(pipe::widen);
     }
 
     /// Its stdin for another thread. The process finds the end of its stdin when both are closed.

@@ -1,13 +1,16 @@
 //! Pipes to and from a process: reads and writes that never block, and wide pipes.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
 use super::poll::poll;
+use crate::job::block::shortened;
 
 /// One read takes at most this many bytes, as many as a pipe holds.
 pub(super) const READ_SIZE: usize = 64 << 10;
@@ -56,6 +59,56 @@ pub(super) fn write(pipe: BorrowedFd<'_>, bytes: &[u8]) -> Transfer {
         Err(Errno::AGAIN | Errno::INTR) => Transfer::Blocked,
         Err(_) => Transfer::Closed,
     }
+}
+
+/// How many bytes of a file are read at once where the system can't move them without that.
+const PIECE: usize = 64 << 10;
+
+/// Moves bytes of a file, up to `len` from `begin` on, to the pipe: as many as it takes now.
+///
+/// # Errors
+/// The file can't be read, or has no bytes there.
+pub(super) fn copy(
+    pipe: BorrowedFd<'_>,
+    file: &File,
+    begin: u64,
+    len: u64,
+) -> io::Result<Transfer> {
+    let len = usize::try_from(len).unwrap_or(usize::MAX).min(MOST_MOVED);
+    match splice(pipe, file, begin, len) {
+        Ok(0) => Err(shortened()),
+        Ok(count) => Ok(Transfer::Moved(count)),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(Transfer::Blocked),
+        Err(Errno::PIPE) => Ok(Transfer::Closed),
+        // Some file systems can't do it, nor can other systems than Linux.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            let mut bytes = vec![0; len.min(PIECE)];
+            match file.read_at(&mut bytes, begin)? {
+                0 => Err(shortened()),
+                count => Ok(write(pipe, &bytes[..count])),
+            }
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// One call moves at most this many bytes, so that a signal is not kept waiting.
+const MOST_MOVED: usize = 16 << 20;
+
+#[cfg(target_os = "linux")]
+fn splice(
+    pipe: BorrowedFd<'_>,
+    file: &File,
+    mut begin: u64,
+    len: usize,
+) -> rustix::io::Result<usize> {
+    use rustix::pipe::SpliceFlags;
+    rustix::pipe::splice(file, Some(&mut begin), pipe, None, len, SpliceFlags::NONBLOCK)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn splice(_: BorrowedFd<'_>, _: &File, _: u64, _: usize) -> rustix::io::Result<usize> {
+    Err(Errno::NOSYS)
 }
 
 /// A pipe: the end to read from, and the end to write to. Programs do not inherit it.

@@ -84,7 +84,14 @@ impl Test {
 
     fn of(mut command: Command) -> Self {
         // What changes the output, and may be set where the tests run.
-        for variable in ["CI", "NO_COLOR", "MAKEFLAGS", "GITHUB_STEP_SUMMARY", "PYTHONUNBUFFERED"] {
+        for variable in [
+            "CI",
+            "NO_COLOR",
+            "MAKEFLAGS",
+            "GITHUB_STEP_SUMMARY",
+            "PYTHONUNBUFFERED",
+            "PROCPOOL_OPTIONS",
+        ] {
             command.env_remove(variable);
         }
         command.process_group(0);

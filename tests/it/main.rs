@@ -1,12 +1,15 @@
 //! The tests of procpool, through its binary and its public names: one crate, so that it is built and
 //! linked once.
 
+mod blocks;
 mod capture;
 mod chaos;
 mod code;
 mod commands;
 mod common;
+mod concurrent;
 mod docs;
+mod each;
 mod examples;
 mod exchange;
 mod failing;
@@ -37,7 +40,10 @@ mod lists;
 mod order;
 mod orphans;
 mod outputs;
+mod parts;
 mod pipeline;
+mod presets;
+mod procs_file;
 mod programs;
 mod progress;
 mod protocols;
@@ -47,6 +53,7 @@ mod reports;
 mod retries;
 mod screen;
 mod security;
+mod semaphore;
 mod server;
 mod server_hostile;
 mod server_keep;

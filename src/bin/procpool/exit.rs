@@ -28,6 +28,8 @@ pub enum Status {
     NotFound,
     /// A signal ended the run: the process dies of it.
     Signal(i32),
+    /// The status of the command of a semaphore.
+    Command(i32),
     /// Nobody reads stdout any more: the process dies of SIGPIPE, and prints no message.
     StdoutClosed,
 }
@@ -98,6 +100,7 @@ impl Status {
             Self::Trouble => 125,
             Self::CannotRun => 126,
             Self::NotFound => 127,
+            Self::Command(status) => status,
             Self::Signal(_) | Self::StdoutClosed => self.die(),
         };
         // This does not wait for threads that wait for input or output.

@@ -12,25 +12,30 @@ mod lock;
 mod outputs;
 mod plan;
 mod pools;
+mod presets;
 mod queue;
 mod report;
 mod run;
+mod semaphore;
 mod signals;
 mod terminal;
 
 use cli::Options;
-use cli::help::HelpOptions;
 use exit::Status;
+use presets::Invoked;
 
 fn main() -> ! {
     procpool::engine::name_settings(cli::setting_names::option);
     if let Some(status) = agent::run() {
         status.leave();
     }
-    let status = match cli::parse() {
-        Ok(options) => match instead_of_a_run(&options.help) {
+    if let Some(status) = semaphore::hold() {
+        status.leave();
+    }
+    let status = match presets::parse() {
+        Ok(invoked) => match instead_of_a_run(&invoked) {
             Some(text) => Status::of_text(&text),
-            None => run(options),
+            None => run(invoked.options),
         },
         Err(exit) => Status::from_early_exit(&exit),
     };
@@ -38,7 +43,11 @@ fn main() -> ! {
 }
 
 /// The text that is printed instead of a run, if the options ask for one.
-fn instead_of_a_run(help: &HelpOptions) -> Option<String> {
+fn instead_of_a_run(invoked: &Invoked) -> Option<String> {
+    let help = &invoked.options.help;
+    if help.show_options {
+        return Some(presets::show(invoked));
+    }
     if help.doctor {
         return Some(doctor::report());
     }
@@ -49,6 +58,11 @@ fn instead_of_a_run(help: &HelpOptions) -> Option<String> {
 }
 
 fn run(options: Options) -> Status {
+    if let Some(name) = &options.commands.semaphore.semaphore {
+        descriptors::keep_from_workers(&options);
+        terminal::remember();
+        return semaphore::run(&options, name).unwrap_or_else(Status::from_error);
+    }
     if let Some(url) = &options.queue.dead {
         return queue::print_dead(&options, url)
             .map_or_else(Status::from_error, |()| Status::Success);

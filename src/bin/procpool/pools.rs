@@ -68,6 +68,11 @@ impl Pools {
         self.pools.iter().map(Pool::warming).sum()
     }
 
+    /// As [`Pool::limit`], of each pool.
+    pub fn limit(&self, count: usize) {
+        self.pools.iter().for_each(|pool| pool.limit(count));
+    }
+
     /// As [`Pool::held_back`]. All pools share their limits.
     pub fn held_back(&self) -> Option<(Gate, usize)> {
         self.pools.first()?.held_back()

@@ -9,6 +9,8 @@ use crate::process::Wake;
 #[derive(Debug)]
 pub(super) struct Roster {
     slots: Vec<Activity>,
+    /// The slots from this one on take no jobs, and leave.
+    limit: usize,
     /// How many of the running jobs each slot has.
     held: Vec<usize>,
     /// The wake of each slot that has a thread.
@@ -20,6 +22,8 @@ pub(super) struct Roster {
     idle_cold: Vec<usize>,
     /// Slots that are busy, had room for more jobs when they last asked, and have not asked since.
     roomy: Vec<usize>,
+    /// Those of them whose workers work on several jobs at a time.
+    sharing: Vec<usize>,
     /// How many slots are `Woken`.
     woken: usize,
     /// How many slots are `Busy`.
@@ -49,11 +53,13 @@ impl Roster {
     pub(super) fn new(slots: usize) -> Self {
         Self {
             slots: vec![Activity::Absent; slots],
+            limit: slots,
             held: vec![0; slots],
             wakes: vec![None; slots],
             idle_warm: Vec::new(),
             idle_cold: Vec::new(),
             roomy: Vec::new(),
+            sharing: Vec::new(),
             woken: 0,
             busy: 0,
             present: 0,
@@ -62,14 +68,32 @@ impl Roster {
         }
     }
 
-    /// How many slots there are, with or without a thread.
+    /// How many slots may take jobs, with or without a thread.
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.limit
     }
 
     /// How many slots could take a job now or after they were started.
     pub(super) fn free(&self) -> usize {
-        self.slots.len() - self.busy
+        self.limit.saturating_sub(self.busy)
+    }
+
+    /// Whether a slot takes no jobs, and leaves.
+    pub(super) fn is_surplus(&self, slot: usize) -> bool {
+        slot >= self.limit
+    }
+
+    /// From now on, only the first slots take jobs. The others leave as soon as they have none.
+    pub(super) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit.clamp(1, self.slots.len());
+        // They will not come for the jobs that they were woken for.
+        for slot in self.limit..self.slots.len() {
+            if self.slots[slot] == Activity::Woken {
+                self.woken -= 1;
+                self.set_busy(slot);
+            }
+        }
+        self.notify_all();
     }
 
     /// How many slots could take a job, and were not woken for one.
@@ -81,6 +105,7 @@ impl Roster {
     pub(super) fn grow(&mut self, count: usize) -> usize {
         let first = self.slots.len();
         self.slots.resize(first + count, Activity::Absent);
+        self.limit = self.slots.len();
         self.held.resize(first + count, 0);
         self.wakes.resize(first + count, None);
         first
@@ -107,6 +132,11 @@ impl Roster {
         self.held[slot] += jobs;
     }
 
+    /// How many of the running jobs a slot has.
+    pub(super) fn held(&self, slot: usize) -> usize {
+        self.held[slot]
+    }
+
     /// A slot has finished jobs or given them back.
     pub(super) fn release(&mut self, slot: usize, jobs: usize) {
         self.held[slot] -= jobs;
@@ -121,7 +151,7 @@ impl Roster {
 
     /// A slot that was woken has come.
     pub(super) fn arrive(&mut self, slot: usize) {
-        self.roomy.retain(|&roomy| roomy != slot);
+        self.forget_room(slot);
         if self.slots[slot] == Activity::Woken {
             self.woken -= 1;
             self.set_busy(slot);
@@ -172,14 +202,30 @@ impl Roster {
     }
 
     fn next_idle(&mut self) -> Option<usize> {
-        let Self { slots, idle_warm, idle_cold, .. } = self;
+        let Self { slots, idle_warm, idle_cold, limit, .. } = self;
         std::iter::from_fn(|| idle_warm.pop().or_else(|| idle_cold.pop()))
-            .find(|&slot| slots[slot] == Activity::Idle)
+            .find(|&slot| slots[slot] == Activity::Idle && slot < *limit)
     }
 
-    /// A slot that is busy has room for more jobs, and there are none.
-    pub(super) fn has_room(&mut self, slot: usize) {
+    /// A slot that is busy has room for more jobs, and there are none. `shares`: its worker works on several at
+    /// a time.
+    pub(super) fn has_room(&mut self, slot: usize, shares: bool) {
         self.roomy.push(slot);
+        if shares {
+            self.sharing.push(slot);
+        }
+    }
+
+    fn forget_room(&mut self, slot: usize) {
+        self.roomy.retain(|&roomy| roomy != slot);
+        self.sharing.retain(|&sharing| sharing != slot);
+    }
+
+    /// Interrupts all busy slots that have room for more jobs and work on several at a time.
+    pub(super) fn interrupt_sharing(&mut self) {
+        for slot in std::mem::take(&mut self.sharing) {
+            self.notify(slot);
+        }
     }
 
     /// Interrupts a busy slot that has room for more jobs: the one with the fewest jobs. Returns whether there
@@ -198,7 +244,8 @@ impl Roster {
         if self.present >= self.slots.len() {
             return None;
         }
-        let slot = self.slots.iter().position(|slot| *slot == Activity::Absent)?;
+        let slots = &self.slots[..self.limit];
+        let slot = slots.iter().position(|slot| *slot == Activity::Absent)?;
         self.slots[slot] = Activity::Woken;
         self.woken += 1;
         self.present += 1;
@@ -273,7 +320,7 @@ impl Roster {
             Activity::Idle | Activity::Absent => {}
         }
         self.slots[slot] = Activity::Absent;
-        self.roomy.retain(|&roomy| roomy != slot);
+        self.forget_room(slot);
         self.wakes[slot] = None;
         self.present -= 1;
     }

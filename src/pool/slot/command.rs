@@ -46,6 +46,8 @@ pub(super) enum CutShort {
     Abandoned,
     /// Its output could not be kept.
     NotKept,
+    /// Its input could not be read.
+    NotFed,
     /// It was stopped, because it wanted the terminal.
     Stopped,
     /// It printed nothing for too long.
@@ -63,7 +65,7 @@ pub(super) struct Running<'a> {
     /// The bytes for its stdin.
     pub(super) input: Vec<u8>,
     /// How much of its input it has been given.
-    pub(super) written: usize,
+    pub(super) written: u64,
     pub(super) printed: Printed,
     /// Nobody takes the lines that it has printed, so no more are read.
     pub(super) is_held_up: bool,
@@ -72,6 +74,8 @@ pub(super) struct Running<'a> {
     pub(super) heard: Option<Moment>,
     /// Why its output could not be kept.
     pub(super) trouble: Option<io::Error>,
+    /// Why its input could not be read.
+    pub(super) unfed: Option<io::Error>,
     stopped: Option<Stopped>,
     /// How much memory it used, if that was too much.
     excess: Option<u64>,
@@ -96,6 +100,8 @@ pub(super) struct Ended {
     pub(super) is_left_behind: bool,
     /// Why its output could not be kept.
     pub(super) trouble: Option<io::Error>,
+    /// Why its input could not be read.
+    pub(super) unfed: Option<io::Error>,
     /// How it was stopped, if it wanted the terminal.
     pub(super) stopped: Option<Stopped>,
     /// How much memory it used, if that was too much.
@@ -143,6 +149,9 @@ impl<'a> Running<'a> {
             wake,
         };
         let process = Process::start(&spec, &shared.groups)?;
+        if job.block().is_some() {
+            process.widen_stdin();
+        }
         if commands.tty {
             process.lend_terminal(&shared.groups)?;
         }
@@ -158,6 +167,7 @@ impl<'a> Running<'a> {
             is_held_up: false,
             heard: None,
             trouble: None,
+            unfed: None,
             stopped: None,
             excess: None,
             last_output: shared.now(),
@@ -328,6 +338,8 @@ impl<'a> Running<'a> {
     fn why_cut_short(&self, now: Moment, deadline: Moment) -> Option<CutShort> {
         if self.trouble.is_some() {
             Some(CutShort::NotKept)
+        } else if self.unfed.is_some() {
+            Some(CutShort::NotFed)
         } else if self.shared.groups.is_killing() || now >= self.shared.stopping.at() {
             Some(CutShort::RunEnded)
         } else if self.job.is_abandoned() {
@@ -387,6 +399,9 @@ impl<'a> Running<'a> {
         } else if cut.is_none() && was_killed {
             // It was killed with all others, before its slot noticed.
             Some(CutShort::RunEnded)
+        } else if cut.is_none() && self.unfed.is_some() {
+            // It found the end of its stdin before its slot noticed.
+            Some(CutShort::NotFed)
         } else {
             cut
         };
@@ -399,6 +414,7 @@ impl<'a> Running<'a> {
             cut,
             is_left_behind,
             trouble: self.trouble,
+            unfed: self.unfed,
             stopped: self.stopped,
             excess: self.excess,
         }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::job::Block;
+use crate::job::block::BlockPart;
 use crate::job::printed::Printed;
 use crate::pool::slot::command::Running;
 use crate::process::{OutputStream, Transfer, Wake};
@@ -16,7 +18,8 @@ const OFFER_TICK: Duration = Duration::from_millis(10);
 
 impl Running<'_> {
     pub(super) fn has_input(&self) -> bool {
-        self.written < self.input.len()
+        let len = self.job.block().map_or(self.input.len() as u64, Block::len);
+        self.written < len
     }
 
     /// Writes as much of the input as the command takes now. A command need not read all of it.
@@ -25,13 +28,29 @@ impl Running<'_> {
             return;
         }
         while self.has_input() {
-            match self.process.write(&self.input[self.written..]) {
-                Transfer::Moved(count) => self.written += count,
+            match self.write_some() {
+                Transfer::Moved(count) => self.written += count as u64,
                 Transfer::Blocked => return,
-                Transfer::Closed => self.written = self.input.len(),
+                Transfer::Closed => self.written = u64::MAX,
             }
         }
         self.process.close_stdin();
+    }
+
+    /// Writes as much of the rest of the input as the command takes at once.
+    fn write_some(&mut self) -> Transfer {
+        let moved = match self.job.block().map(|block| block.part(self.written)) {
+            None => {
+                let written = usize::try_from(self.written).unwrap_or(usize::MAX);
+                Ok(self.process.write(self.input.get(written..).unwrap_or_default()))
+            }
+            Some(BlockPart::Bytes(bytes)) => Ok(self.process.write(bytes)),
+            Some(BlockPart::Range(file, begin, len)) => self.process.copy(file, begin, len),
+        };
+        moved.unwrap_or_else(|error| {
+            self.unfed.get_or_insert(error);
+            Transfer::Closed
+        })
     }
 
     /// Waits a moment, and offers again the lines that nobody took. Returns whether the command has

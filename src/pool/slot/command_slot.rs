@@ -76,6 +76,7 @@ impl CommandSlot {
             max: 1,
             max_bytes: 1,
             portion: 1,
+            shares: false,
             holder: self.slot.index,
         };
         self.slot.take(ask)
@@ -107,7 +108,7 @@ impl CommandSlot {
             }
         };
         if commands.dry_run {
-            let line = commands.typed(&command, &input);
+            let line = commands.typed(&job, &command, &input);
             let printed = Arc::new(Printed::line(&self.slot.shared.files.spool, &line));
             let attempt = Attempt::at_once(0, self.slot.now());
             return self.slot.deliver(attempt, job, Ok(Value::NULL), Some(&printed));
@@ -213,6 +214,10 @@ impl CommandSlot {
             Some(CutShort::NotKept) => {
                 self.report_not_kept(ended.trouble.as_ref());
                 (Kind::Cancelled, "its output could not be kept".to_owned())
+            }
+            Some(CutShort::NotFed) => {
+                let error = ended.unfed.as_ref().map(ToString::to_string).unwrap_or_default();
+                (Kind::Invalid, format!("its input could not be read: {error}"))
             }
             Some(CutShort::Stopped) => {
                 let stopped = ended.stopped.as_ref().map(ToString::to_string).unwrap_or_default();

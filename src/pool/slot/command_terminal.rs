@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The streams of a command.
 pub(super) fn streams(commands: &Commands) -> (ProcessStdin, ProcessOutput) {
     let output = match commands {
-        Commands { tty: true, .. } => ProcessOutput::Ours,
+        Commands { tty: true, .. } | Commands { own_output: true, .. } => ProcessOutput::Ours,
         Commands { pty: true, .. } => ProcessOutput::Terminal,
         _ => ProcessOutput::Pipes,
     };

@@ -7,6 +7,7 @@ use clap::{Args, ValueHint};
 use procpool::engine::command::Shell;
 
 use super::hosts::HostOptions;
+use super::semaphore::SemaphoreOptions;
 use super::server::ServerOptions;
 use super::values;
 
@@ -42,6 +43,17 @@ pub struct CommandOptions {
     /// from 0: --env CUDA_VISIBLE_DEVICES={%0}.
     #[arg(hide_short_help = true, long, value_name = "NAME=VALUE")]
     pub env: Vec<OsString>,
+
+    /// Give jobs no variables but NAMEs, PATH and HOME; LC_*: all that begin so
+    ///
+    /// This is the environment of workers and commands, without the rest of procpool's own. The variables of
+    /// --env are added, and those that procpool sets for workers.
+    #[arg(hide_short_help = true, long, value_name = "NAME", value_delimiter = ',', value_parser = values::variable_name)]
+    pub env_only: Option<Vec<String>>,
+
+    /// Give jobs all variables (this is the default); it undoes an --env-only before it
+    #[arg(hide_short_help = true, long, overrides_with = "env_only")]
+    pub env_all: bool,
 
     /// Run COMMAND or the workers in DIR, which may have placeholders
     ///
@@ -80,6 +92,9 @@ pub struct CommandOptions {
 
     #[command(flatten, next_help_heading = "Hosts")]
     pub hosts: HostOptions,
+
+    #[command(flatten, next_help_heading = "Semaphore")]
+    pub semaphore: SemaphoreOptions,
 
     #[command(flatten, next_help_heading = "Server")]
     pub server: ServerOptions,

@@ -24,6 +24,14 @@ impl EarlyExit {
         self.0.use_stderr()
     }
 
+    /// Why the command line is wrong, on one line and without the usage.
+    pub fn reason(&self) -> String {
+        let text = self.0.to_string();
+        let reason = text.split("\n\n").next().unwrap_or_default();
+        let reason = reason.strip_prefix("error: ").unwrap_or(reason);
+        reason.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+    }
+
     /// Prints the help to stdout, or the message to stderr.
     ///
     /// # Errors

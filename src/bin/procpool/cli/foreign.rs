@@ -19,14 +19,17 @@ pub struct AcceptedOptions {
 }
 
 const LINES: &str = "-n N makes one job of N lines; a line is one arg";
-const STDIN: &str = "-n N --stdin feeds each command N lines";
+const STDIN: &str =
+    "--block SIZE --stdin feeds each command a block of lines, -n N --stdin N lines";
+const PARTS: &str = "--block SIZE --stdin with -a FILE feeds each command a part of the file";
 const COPY: &str =
     "--before 'rsync …' copies files to each host; results come back as the output of jobs";
 const SSH: &str = "--launcher 'ssh -p 2222 {host}' says how a host is reached";
 const REPLACE: &str = "-I STR chooses another placeholder";
 const PROGRESS: &str = "--progress full shows each running job in a row";
 const CITE: &str = "procpool prints no notice, so there is nothing to silence: leave it out";
-const SEM: &str = "procpool has no semaphore for separate command lines: use flock, or one procpool that reads jobs from a pipe";
+const SEM: &str =
+    "--semaphore NAME COMMAND runs COMMAND when fewer than -j N others of this NAME run";
 const SQL: &str = "--journal FILE records jobs and results, and --resume continues; --serve and hosts (-S) share work";
 const CPUS: &str = "-j takes a number, or 50%, +1 or -1 of the CPUs; nproc prints their number";
 
@@ -63,8 +66,8 @@ const FOREIGN: &[(&[&str], &str)] = &[
     ),
     (&["--filter"], "choose lines before procpool, with grep or awk"),
     (&["--template", "--tmpl"], "--shell 'sed … file > {}.conf' makes a file for each job"),
-    (&["--pipe", "--spreadstdin", "--pipepart", "--pipe-part"], STDIN),
-    (&["--block", "--block-size", "--recstart", "--recend"], STDIN),
+    (&["--pipe", "--spreadstdin", "--block-size"], STDIN),
+    (&["--pipepart", "--pipe-part"], PARTS),
     (&["--rrs", "--remove-rec-sep", "--removerecsep", "--blocktimeout", "--block-timeout"], STDIN),
     (&["--bt", "--cat", "--fifo", "--tee"], STDIN),
     (
@@ -114,8 +117,8 @@ const FOREIGN: &[(&[&str], &str)] = &[
     (&["--sql", "--sqlmaster", "--sql-master", "--sqlworker", "--sql-worker"], SQL),
     (&["--sqlandworker", "--sql-and-worker"], SQL),
     (&["--will-cite", "--citation", "--bibtex", "--willcite"], CITE),
-    (&["--semaphore", "--sem", "--semaphorename", "--semaphore-name", "--id"], SEM),
-    (&["--fg", "--bg", "--wait", "--semaphoretimeout", "--semaphore-timeout", "--st"], SEM),
+    (&["--sem", "--id"], SEM),
+    (&["--bg"], "a command with --semaphore runs in the background, unless --fg is given"),
     (&["--sshloginfile", "--slf"], "-S @FILE reads the names of hosts from a file"),
     (&["--ssh", "--sshdelay", "--ssh-delay", "--controlmaster", "-M"], SSH),
     (&["--basefile", "--bf", "--transfer", "--transferfile", "--tf", "--return"], COPY),
@@ -136,7 +139,6 @@ const FOREIGN: &[(&[&str], &str)] = &[
         &["--record-env", "--recordenv", "--session"],
         "jobs inherit the environment; with --shell=bash they have the functions of export -f",
     ),
-    (&["--profile"], "write the options in a function or an alias of your shell"),
     (
         &["--shebang", "--hashbang", "--shebang-wrap", "--embed"],
         "write a script that calls procpool, and give it the lines with -a FILE or <<EOF",

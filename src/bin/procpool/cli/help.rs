@@ -12,6 +12,20 @@ pub struct HelpOptions {
     #[arg(short = 'V', long, action = ArgAction::Version)]
     version: Option<bool>,
 
+    /// Use the options of a profile: NAME in ~/.config/procpool/config; may be repeated
+    ///
+    /// The file has a line [NAME] for each profile, and after it an option a line, as you would type it. (With
+    /// XDG_CONFIG_HOME set, the file is $XDG_CONFIG_HOME/procpool/config.) The options count as if they
+    /// stood before those of the command line, so the command line has the last word. An option of a
+    /// profile that has no effect in a run is ignored. The same is true for the options in the variable
+    /// PROCPOOL_OPTIONS, which may name a profile.
+    #[arg(hide_short_help = true, long, value_name = "NAME")]
+    pub profile: Vec<String>,
+
+    /// Print each option in force and where it comes from, instead of a run
+    #[arg(hide_short_help = true, long)]
+    pub show_options: bool,
+
     /// Print what procpool finds on this machine: limits, interpreters, terminal
     ///
     /// It shows the version, the limits of the system, the interpreters that --python and the like run, the

@@ -1,11 +1,16 @@
 //! The options of the heading Hosts: the machines that run jobs, and how they are reached.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::Args;
 
 #[derive(Debug, Args)]
 pub struct HostOptions {
+    /// The words of this command line, for other procpools. The first one is the name of the program.
+    #[arg(skip)]
+    pub words: Vec<OsString>,
+
     /// Run the jobs on these machines: 2/alpha,user@beta,:
     ///
     /// LIST has names of hosts as ssh knows them, with commas between them. 8/alpha is the host alpha

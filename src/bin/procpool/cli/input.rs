@@ -6,7 +6,7 @@ use clap::{Args, ValueHint};
 use procpool::engine::input::separator::Separator;
 
 use super::lists::ListOptions;
-use super::values::{self, InputFormat, MaxArgs};
+use super::values::{self, BlockOption, InputFormat, MaxArgs, RecordText};
 
 #[derive(Debug, Args)]
 pub struct InputOptions {
@@ -38,6 +38,36 @@ pub struct InputOptions {
     /// Make one job of N lines; max: as many as a command can take
     #[arg(short = 'n', long, value_name = "N|max", value_parser = values::max_args)]
     pub max_args: Option<MaxArgs>,
+
+    /// Make one job of whole records of up to SIZE bytes; -N: N jobs per slot
+    ///
+    /// The block is the stdin of COMMAND (with --stdin), or a message to a worker (raw). It ends where a record
+    /// ends: a line, unless --recend, --recstart, -d, -0 or --input csv says otherwise. With --header, each
+    /// block begins with the first record. A longer record is a block of its own, up to --max-line. A
+    /// file, also as stdin (< FILE), is not held in memory: the system copies each block from the file to
+    /// the command. -1 divides such files into one block for each slot, -2 into two.
+    #[arg(hide_short_help = true, long, value_name = "SIZE", value_parser = values::block, conflicts_with = "max_args")]
+    pub block: Option<BlockOption>,
+
+    /// With --block, records end with TEXT, which may have \\n, \\t, \\0, \\xHH
+    ///
+    /// An empty TEXT: a record may end anywhere.
+    #[arg(hide_short_help = true, long, value_name = "TEXT", value_parser = values::escaped, conflicts_with_all = ["delimiter", "null"])]
+    pub recend: Option<RecordText>,
+
+    /// With --block, records begin with TEXT
+    ///
+    /// Together with --recend: a record ends only where both texts meet.
+    #[arg(hide_short_help = true, long, value_name = "TEXT", value_parser = values::escaped)]
+    pub recstart: Option<RecordText>,
+
+    /// Call the function once for the N lines of -n: a list in, a list with a result for each line out
+    ///
+    /// For code and workers. The request has one arg, a list of N lines (x in an expression). Each result belongs
+    /// to its line, as if each line were a job. If a call fails, or the list has another length, each line of
+    /// it is tried alone. A --timeout is the time of a call.
+    #[arg(hide_short_help = true, long)]
+    pub each: bool,
 
     /// Run nothing if there is no input (this is the default)
     // Nothing reads it: it exists for compatibility with xargs and GNU parallel.

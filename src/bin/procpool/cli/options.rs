@@ -1,6 +1,8 @@
 //! The definition of the command line: the groups of options, in the order of `--help`.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, ColorChoice, CommandFactory, FromArgMatches, Parser, ValueHint};
@@ -82,41 +84,54 @@ pub struct Options {
     #[command(flatten, next_help_heading = "Help")]
     pub help: HelpOptions,
 
-    /// The lines of --init and --notify in their order, and whether each has a reply.
+    /// What clap does not say.
     #[arg(skip)]
-    pub first: Vec<(String, bool)>,
-
-    /// The ids of the options that were given.
-    #[arg(skip)]
-    pub given: Vec<String>,
+    pub line: GivenOptions,
 }
 
-/// Parses the command line of this process.
+/// What was given, and in which order.
+#[derive(Debug, Default)]
+pub struct GivenOptions {
+    /// The ids of the options that were given.
+    pub given: Vec<String>,
+    /// The lines of --init and --notify in their order, and whether each has a reply.
+    pub first: Vec<(String, bool)>,
+}
+
+/// Parses a command line. The first word is the name of the program.
 ///
 /// # Errors
 /// There is nothing to run: the command line asks for help or the version, or is wrong.
-pub fn parse() -> Result<Options, EarlyExit> {
-    parse_words(&std::env::args_os().collect::<Vec<_>>())
-}
-
-/// As [`parse`], for any words. The first word is the name of the program.
-///
-/// # Errors
-/// As for [`parse`].
 pub fn parse_words(words: &[OsString]) -> Result<Options, EarlyExit> {
     let matches = definition().try_get_matches_from(words).map_err(|e| explain(e, words))?;
     let mut options = Options::from_arg_matches(&matches)?;
-    options.first = first_lines(&matches);
-    options.given = given(&matches);
+    options.line.first = first_lines(&matches);
+    options.line.given = given(&matches);
+    options.throttling.procs_file = procs_file(&matches);
+    options.commands.hosts.words = words.to_vec();
     if options.commands.tty {
         options.workers.max_procs.get_or_insert(1);
     }
     if options.workers.max_procs == Some(0) {
-        // If there are several workers, each has up to this number of processes.
-        let kinds = options.workers.worker.len().max(1);
-        options.workers.max_procs = Some((capacity::most() / kinds).max(1));
+        options.workers.max_procs = Some(options.most_procs());
     }
     Ok(options)
+}
+
+impl Options {
+    /// The meaning of `-j0`: as many jobs of each worker as the limits of the system allow.
+    pub fn most_procs(&self) -> usize {
+        // If there are several workers, each has up to this number of processes.
+        let kinds = self.workers.worker.len().max(1);
+        (capacity::most() / kinds).max(1)
+    }
+}
+
+/// The file of `--max-procs @FILE`.
+fn procs_file(matches: &ArgMatches) -> Option<PathBuf> {
+    let value = matches.get_raw("max_procs")?.next_back()?;
+    let path = value.as_bytes().strip_prefix(b"@")?;
+    Some(OsStr::from_bytes(path).into())
 }
 
 /// The lines of --init and --notify, in the order they were given.

@@ -1,5 +1,6 @@
 //! The options of the heading Throttling: what a job waits for besides a slot.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -8,6 +9,10 @@ use super::values::{self};
 
 #[derive(Debug, Args)]
 pub struct ThrottlingOptions {
+    /// The file of `--max-procs @FILE`.
+    #[arg(skip)]
+    pub procs_file: Option<PathBuf>,
+
     /// Wait TIME after the start of each job
     #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = procpool::engine::parse_duration)]
     pub delay: Option<Duration>,

@@ -1,10 +1,14 @@
 //! The options as the user typed them, in their order, so that a message can show the command line with a change.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 
 use clap::{Arg, ArgMatches};
 
 use super::options::definition;
+
+/// Options whose value, which may be left out, is after an equals sign.
+const WITH_EQUALS: [&str; 2] = ["shell", "shuf"];
 
 /// An option that was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +19,28 @@ pub struct TypedOption {
     pub name: String,
     /// `None`: it is a switch.
     pub value: Option<OsString>,
+}
+
+impl TypedOption {
+    /// Adds the option as it is typed.
+    pub fn push_to(&self, words: &mut Vec<OsString>) {
+        let Some(value) = &self.value else { return words.push(self.name.clone().into()) };
+        if self.id == "shell" && value == "sh" {
+            return words.push(self.name.clone().into());
+        }
+        let mut name = OsString::from(&self.name);
+        let is_joined = WITH_EQUALS.contains(&self.id.as_str());
+        if is_joined || value.as_bytes().starts_with(b"-") || value.is_empty() {
+            // As a word of its own it would pass for an option.
+            if self.name.starts_with("--") {
+                name.push("=");
+            }
+            name.push(value);
+            words.push(name);
+        } else {
+            words.extend([name, value.clone()]);
+        }
+    }
 }
 
 /// The options of this process. Empty: the command line is wrong.

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::Path;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -78,6 +79,25 @@ pub enum MaxArgs {
     Max,
 }
 
+/// The length of blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockOption {
+    Bytes(usize),
+    /// This many for each slot.
+    PerSlot(usize),
+}
+
+/// The text at an end of a record: any bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordText(pub Vec<u8>);
+
+/// How long to wait for a place of a semaphore, and what to do then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    RunAnyway(Duration),
+    GiveUp(Duration),
+}
+
 /// A kind of failure after which a job may be tried again.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryOn(pub Kind);
@@ -96,6 +116,18 @@ pub struct HaltOption(pub Option<Halt>);
 
 pub fn halt_option(text: &str) -> Result<HaltOption, String> {
     parse_halt(text).map(HaltOption)
+}
+
+/// A number of processes, or a file with one.
+pub fn count_or_file(text: &str) -> Result<usize, String> {
+    let Some(path) = text.strip_prefix('@') else { return count(text) };
+    count_in(Path::new(path)).map_err(|error| format!("the file '{path}': {error}"))
+}
+
+/// The number of processes in a file.
+pub fn count_in(path: &Path) -> Result<usize, String> {
+    let content = std::fs::read(path).map_err(|error| format!("it can't be read: {error}"))?;
+    count(String::from_utf8_lossy(&content).trim())
 }
 
 /// A number of processes, which may depend on the number of CPUs. 0: as many as the system allows.
@@ -121,12 +153,54 @@ pub fn count(text: &str) -> Result<usize, String> {
     })
 }
 
+/// The name of a variable, or its beginning and a '*'. It may be empty.
+pub fn variable_name(text: &str) -> Result<String, String> {
+    if text.contains('=') {
+        return Err("expected names of variables; --env NAME=VALUE sets one".into());
+    }
+    Ok(text.to_owned())
+}
+
 pub fn max_args(text: &str) -> Result<MaxArgs, String> {
     match (text, text.parse()) {
         ("max", _) => Ok(MaxArgs::Max),
         (_, Ok(lines @ 1..)) => Ok(MaxArgs::Lines(lines)),
         _ => Err("expected a number of lines, 1 or more, or max".into()),
     }
+}
+
+pub fn block(text: &str) -> Result<BlockOption, String> {
+    let count = text.strip_prefix('-').map(|count| count.parse().ok().filter(|&count| count > 0));
+    match count {
+        None => size(text)
+            .map(BlockOption::Bytes)
+            .map_err(|error| format!("{error}, or -1 for one block per slot")),
+        Some(Some(count)) => Ok(BlockOption::PerSlot(count)),
+        Some(None) => Err("expected a number of blocks per slot after the '-', such as -1".into()),
+    }
+}
+
+/// A text with escape sequences of xargs.
+pub fn escaped(text: &str) -> Result<RecordText, String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        bytes.extend_from_slice(&rest.as_bytes()[..at]);
+        let after = &rest[at + 1..];
+        // The longest escape sequence counts: \x0a is one byte.
+        let lens = (1..=4).rev().filter(|&len| after.is_char_boundary(len) && len <= after.len());
+        let found = lens.filter_map(|len| Some((len, parse_escape(&after[..len])?))).next();
+        let Some((len, byte)) = found else {
+            return Err(format!(
+                "there is no escape sequence '\\{:.1}'; write a backslash as \\\\",
+                after
+            ));
+        };
+        bytes.push(byte);
+        rest = &after[len..];
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    Ok(RecordText(bytes))
 }
 
 /// A byte, or an escape sequence of xargs.
@@ -197,6 +271,13 @@ pub fn timeout(text: &str) -> Result<Timeout, String> {
         percent.parse().ok().filter(|percent: &f64| percent.is_finite() && *percent > 0.0);
     let times = percent.map(|percent| Timeout::Median(percent / 100.0));
     times.ok_or_else(|| "expected a percentage of the median above 0, such as 300%".into())
+}
+
+pub fn patience(text: &str) -> Result<Patience, String> {
+    let time = text.strip_prefix('-').unwrap_or(text);
+    let duration = procpool::engine::parse_duration(time)
+        .map_err(|error| format!("{error}, with a '-' before it to give up after that time"))?;
+    Ok(if time == text { Patience::RunAnyway(duration) } else { Patience::GiveUp(duration) })
 }
 
 /// A duration; never is 0.

@@ -72,8 +72,9 @@ pub struct WorkerOptions {
     ///
     /// Each job has a process of its own. N may depend on the number of CPUs: 50%, +1 or -1. 0 means as
     /// many as the limits of the system for open files and processes allow. A worker is started only
-    /// when a job waits and no worker is idle.
-    #[arg(short = 'j', long, visible_short_alias = 'P', alias = "jobs", value_name = "N", value_parser = values::count, allow_hyphen_values = true)]
+    /// when a job waits and no worker is idle. @FILE: N is the text of FILE. procpool looks at the file once
+    /// a second, so that you can change N during the run. Jobs that run already are finished.
+    #[arg(short = 'j', long, visible_short_alias = 'P', alias = "jobs", value_name = "N|@FILE", value_parser = values::count_or_file, allow_hyphen_values = true)]
     pub max_procs: Option<usize>,
 
     /// Start N workers before the first job, -j at most
@@ -87,7 +88,8 @@ pub struct WorkerOptions {
     /// By default, a worker gets the next request when it has answered the last one, because many workers
     /// cannot handle two requests at once. If yours reads line by line, a larger number makes short jobs
     /// many times faster. auto keeps a few milliseconds of work waiting at each worker: thousands of
-    /// short jobs, or one long job.
+    /// short jobs, or one long job. If a worker runs several jobs at a time (async functions, promises), it
+    /// has N of them, or at least 16 with auto. No worker gets a second job while another is idle.
     #[arg(long, value_name = "N|auto", value_parser = values::depth)]
     pub pipeline: Option<Depth>,
 

@@ -10,14 +10,15 @@ use procpool::engine::{Code, Commands, Init, Limits, Protocol};
 
 use super::bundles::{Consumers, may_bundle};
 use super::invocation::Invocation;
+use super::joining::joining;
 use super::machine::Machine;
 use super::misuse::Misuse;
 use super::mode::Mode;
 use super::surroundings::{WorkerPlace, surroundings};
 use super::workers::{check_names, first_messages, named_workers, protocol};
 use super::{
-    commands, journal as journal_plan, lines, no_shell, queue, results, route, sources, stdin,
-    usage,
+    blocks, commands, journal as journal_plan, lines, no_shell, queue, results, route, sources,
+    stdin, usage,
 };
 use crate::cli::{self, Options};
 
@@ -68,6 +69,7 @@ impl Plan {
         let journal = journal_plan::settings(&invocation, &protocol, &form, &names);
         let route = route::route(&invocation, names, &form)?;
         let sources = sources::sources(&invocation)?;
+        blocks::check(&form, &sources)?;
         let shape = results::shape(&invocation, &protocol)?;
         let tag = results::tag(&invocation)?;
         let limits = limits(options);
@@ -84,6 +86,7 @@ impl Plan {
             max_line: options.input.max_line,
             keep_lines: options.failures.failed.is_some() || queue::is_open(&invocation),
             takes_any: queue::is_open(&invocation),
+            joining: joining(&invocation)?,
             route,
             journal: None,
             rest: None,

@@ -19,7 +19,8 @@ pub fn template(invocation: &Invocation<'_>) -> Result<Template, Misuse> {
         shell: options.commands.shell.clone(),
         replace: options.commands.replace.as_ref().map(|text| text.as_bytes().to_vec()),
         names: if has_names { Names::Any } else { Names::None },
-        stdin: options.commands.stdin,
+        // The command of a semaphore has no args.
+        stdin: options.commands.stdin || options.commands.semaphore.semaphore.is_some(),
         env: options.commands.env.clone(),
         cwd: options.commands.cwd.clone(),
     };
@@ -54,7 +55,7 @@ pub fn commands(invocation: &Invocation<'_>, template: Template, reader: &Reader
         ok_exit: options.failures.ok_exit.unwrap_or_default(),
         header: match &reader.form {
             Form::Plain(plain) => Arc::clone(&plain.header),
-            Form::Job | Form::Message => Arc::default(),
+            Form::Job | Form::Message | Form::Blocks(_) => Arc::default(),
         },
         ..Commands::new(template)
     })

@@ -22,7 +22,7 @@ pub fn settings(
     let path = options.file.as_ref()?;
     let header = match form {
         Form::Plain(plain) => Arc::clone(&plain.header),
-        Form::Job | Form::Message => Arc::default(),
+        Form::Job | Form::Message | Form::Blocks(_) => Arc::default(),
     };
     let parts = parts(invocation, protocol);
     let context = Context::new(parts.iter().map(Vec::as_slice), header);

@@ -10,6 +10,7 @@ use procpool::engine::input::plain_lines::{Columns, Pack, Plain, Target};
 use procpool::engine::{Code, Protocol};
 
 use super::arg_space;
+use super::blocks;
 use super::invocation::Invocation;
 use super::misuse::Misuse;
 use crate::cli::Options;
@@ -21,6 +22,9 @@ pub fn form(
     protocol: &Protocol,
     template: Option<&Template>,
 ) -> Result<Form, Misuse> {
+    if let Some(block) = invocation.options.input.block {
+        return blocks::form(invocation, block, protocol, template);
+    }
     if let Some(code) = invocation.expression() {
         return expression_form(invocation, code);
     }
@@ -95,7 +99,8 @@ fn plain_form(
 ) -> Result<Form, Misuse> {
     let input = &invocation.options.input;
     let columns = plain.columns;
-    if columns == Columns::Json && (input.max_args.is_some() || input.header) {
+    let is_packed = input.max_args.is_some() && !input.each;
+    if columns == Columns::Json && (is_packed || input.header) {
         return Err(
             "with --input json a line is all the args of a job: leave out -n and --header".into()
         );
@@ -111,6 +116,8 @@ fn plain_form(
     plain.has_header = input.header;
     plain.pack = match input.max_args {
         None => Pack::Lines(1),
+        // The lines are jobs, which are joined later.
+        Some(_) if input.each => Pack::Lines(1),
         Some(MaxArgs::Lines(lines)) => Pack::Lines(lines),
         Some(MaxArgs::Max) => arg_space::pack(invocation, template),
     };

@@ -1,11 +1,13 @@
 //! Options → [`Plan`]: what the library is to do. Nothing here starts or reads anything, or ends the process.
 
 mod arg_space;
+mod blocks;
 mod build;
 mod bundles;
 mod commands;
 mod exchange;
 mod invocation;
+mod joining;
 mod journal;
 mod lines;
 pub mod machine;
@@ -26,3 +28,16 @@ mod workers;
 pub use build::Plan;
 pub use misuse::Misuse;
 pub use surroundings::{WorkerFolder, WorkerPlace};
+
+use crate::cli::Options;
+use invocation::Invocation;
+use machine::Machine;
+use mode::Mode;
+
+/// The given options that have no effect in the run that they are for.
+pub fn without_effect(options: &Options) -> Vec<String> {
+    let machine = Machine::current();
+    // What is wrong with the command line is reported later.
+    let Ok(invocation) = Invocation::new(options, &machine) else { return Vec::new() };
+    usage::without_effect(options, Mode::of(&invocation), !invocation.lists.is_empty())
+}

@@ -22,6 +22,11 @@ pub fn route(
     if !names.is_empty() {
         return Err("--route needs a single kind of worker: leave out -w NAME=CMDLINE".into());
     }
+    if invocation.options.throttling.procs_file.is_some() {
+        return Err("--route gives each process its own keys, so their number can't change: give \
+                    --max-procs N"
+            .into());
+    }
     let count = workers.max_procs.unwrap_or(invocation.machine.cpus);
     let route = Route::by_key(key, count).map_err(Misuse::new)?;
     check_key(&route, invocation, form)?;
@@ -33,7 +38,7 @@ fn check_key(route: &Route, invocation: &Invocation<'_>, form: &Form) -> Result<
     let Route::Key { key, .. } = route else { return Ok(()) };
     let count = match form {
         Form::Job => return Ok(()),
-        Form::Message => Some(1),
+        Form::Message | Form::Blocks(_) => Some(1),
         Form::Plain(_) => {
             let own = invocation.words.len().saturating_sub(1);
             invocation.most_args().map(|count| count + own)

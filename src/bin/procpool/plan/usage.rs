@@ -29,8 +29,16 @@ enum Rule {
     Args,
     /// Runs whose lines are args or messages.
     Contents,
+    /// Runs with workers or code whose lines are args.
+    WorkerArgs,
+    /// Runs with workers or code whose results are JSON.
+    Structured,
+    /// Runs whose jobs may print something before they end.
+    Live,
     /// Runs that read lines, and not args after `:::`.
     Lines,
+    /// Runs that read lines, and whose jobs may be any bytes.
+    Blocks,
     /// All runs but dry runs.
     Run,
 }
@@ -77,6 +85,8 @@ const TABLE: &[(&str, Rule)] = &[
     ("stdin", Rule::Commands),
     // `surroundings.rs` refuses placeholders that a worker does not have.
     ("env", Rule::Everywhere),
+    ("env_only", Rule::Everywhere),
+    ("env_all", Rule::Everywhere),
     ("cwd", Rule::Everywhere),
     ("cpu_affinity", Rule::Everywhere),
     ("dry_run", Rule::Commands),
@@ -90,6 +100,11 @@ const TABLE: &[(&str, Rule)] = &[
     ("slurm", Rule::Everywhere),
     ("host_timeout", Rule::Everywhere),
     ("no_rerun", Rule::Everywhere),
+    // semaphore/mod.rs refuses options that have no meaning with one.
+    ("semaphore", Rule::Commands),
+    ("fg", Rule::Commands),
+    ("wait", Rule::Everywhere),
+    ("semaphore_timeout", Rule::Everywhere),
     // run/server.rs looks after these: which options go with them.
     ("serve", Rule::Everywhere),
     ("connect", Rule::Everywhere),
@@ -107,6 +122,10 @@ const TABLE: &[(&str, Rule)] = &[
     ("colsep", Rule::Args),
     ("header", Rule::Args),
     ("max_args", Rule::Args),
+    ("block", Rule::Blocks),
+    ("recend", Rule::Blocks),
+    ("recstart", Rule::Blocks),
+    ("each", Rule::WorkerArgs),
     ("no_run_if_empty", Rule::Everywhere),
     ("delimiter", Rule::Lines),
     ("null", Rule::Lines),
@@ -121,7 +140,9 @@ const TABLE: &[(&str, Rule)] = &[
     ("tag", Rule::Everywhere),
     ("tag_string", Rule::Everywhere),
     ("newline", Rule::Everywhere),
-    ("live", Rule::Commands),
+    ("live", Rule::Live),
+    ("skip_null", Rule::Staying),
+    ("unpack", Rule::Structured),
     ("detail", Rule::Everywhere),
     ("stream", Rule::Everywhere),
     ("keep_order", Rule::Everywhere),
@@ -166,6 +187,8 @@ const TABLE: &[(&str, Rule)] = &[
     ("replicas", Rule::Everywhere),
     ("queue_timeout", Rule::Everywhere),
     ("help", Rule::Everywhere),
+    ("profile", Rule::Everywhere),
+    ("show_options", Rule::Everywhere),
     ("version", Rule::Everywhere),
     // These are given alone.
     ("doctor", Rule::Everywhere),
@@ -175,6 +198,7 @@ const TABLE: &[(&str, Rule)] = &[
 
 /// Options that have no effect without one of the options in the list, and the message for that.
 const NEEDS: &[(&str, &[&str], &str)] = &[
+    ("each", &["max_args"], "is for several lines at a time: say how many with -n N"),
     ("max_reqs_jitter", &["max_reqs"], "adds to --max-reqs <N>: give that as well"),
     (
         "standby",
@@ -182,6 +206,8 @@ const NEEDS: &[(&str, &[&str], &str)] = &[
         "is for workers that are replaced, but none is: give --max-reqs, --max-age or --max-rss as \
          well",
     ),
+    ("recend", &["block"], "is for blocks of records: say how long they are with --block SIZE"),
+    ("recstart", &["block"], "is for blocks of records: say how long they are with --block SIZE"),
     ("retry_on", &["retries"], "is for jobs that are tried again: say how often with --retries N"),
     (
         "no_retry_exit",
@@ -206,7 +232,7 @@ const LINUX: &[(&str, &str)] = &[
 
 /// Refuses the options that have no effect on this system.
 fn check_system(options: &Options) -> Result<(), String> {
-    let given = |(id, _): &&(&str, &str)| options.given.iter().any(|given| given == id);
+    let given = |(id, _): &&(&str, &str)| options.line.given.iter().any(|given| given == id);
     match LINUX.iter().find(given) {
         Some((id, what)) if !cfg!(target_os = "linux") => Err(format!(
             "{} has no effect on this system: procpool knows {what} on Linux only",
@@ -222,27 +248,12 @@ fn check_system(options: &Options) -> Result<(), String> {
 /// An option has no effect: why, and what to do.
 pub fn check(options: &Options, mode: Mode, has_lists: bool) -> Result<(), String> {
     check_system(options)?;
-    let given = |id: &str| options.given.iter().any(|given| given == id);
-    for id in &options.given {
-        let name = spelled(id);
-        let rule = TABLE.iter().find(|(row, _)| row == id).map_or(Rule::Everywhere, |row| row.1);
-        // It names the shell of --sh.
-        if id == "shell" && options.code.sh.is_some() {
-            continue;
-        }
-        if let Some(why) = rule.refusal(mode, has_lists, options.commands.dry_run) {
-            return Err(format!("{name} {why}"));
-        }
-        // A job line may say how often it is tried again.
-        let says_itself = id.contains("retry") && matches!(mode, JobCommands | Worker | File);
-        let needs = NEEDS.iter().find(|(option, ..)| option == id);
-        if let Some((_, others, why)) = needs
-            && !says_itself
-            && !others.iter().any(|other| given(other))
-        {
-            return Err(format!("{name} {why}"));
+    for id in &options.line.given {
+        if let Some(why) = refusal(id, options, mode, has_lists) {
+            return Err(format!("{} {why}", spelled(id)));
         }
     }
+    let given = |id: &str| options.line.given.iter().any(|given| given == id);
     let is_command = matches!(mode, Command | JobCommands);
     let can_be = |kind: Kind| match kind {
         Kind::Exit => is_command,
@@ -264,6 +275,32 @@ pub fn check(options: &Options, mode: Mode, has_lists: bool) -> Result<(), Strin
         });
     }
     Ok(())
+}
+
+/// Why an option has no effect, and what to do; `None`: it has one.
+fn refusal(id: &str, options: &Options, mode: Mode, has_lists: bool) -> Option<String> {
+    let given = |id: &str| options.line.given.iter().any(|given| given == id);
+    let rule = TABLE.iter().find(|(row, _)| *row == id).map_or(Rule::Everywhere, |row| row.1);
+    // A block of a raw worker may be CSV records.
+    let is_of_blocks = given("block") && mode == Raw && (id == "input" || id == "header");
+    let why = rule.refusal(mode, has_lists, options.commands.dry_run);
+    // It names the shell of --sh.
+    if id == "shell" && options.code.sh.is_some() {
+        return None;
+    }
+    if why.is_some() && !is_of_blocks {
+        return why;
+    }
+    // A job line may say how often it is tried again.
+    let says_itself = id.contains("retry") && matches!(mode, JobCommands | Worker | File);
+    let (_, others, why) = NEEDS.iter().find(|(option, ..)| *option == id)?;
+    (!says_itself && !others.iter().any(|other| given(other))).then(|| (*why).to_owned())
+}
+
+/// The given options that have no effect.
+pub fn without_effect(options: &Options, mode: Mode, has_lists: bool) -> Vec<String> {
+    let is_idle = |id: &&String| refusal(id, options, mode, has_lists).is_some();
+    options.line.given.iter().filter(is_idle).cloned().collect()
 }
 
 /// The usual spelling of an option.
@@ -288,7 +325,7 @@ impl Rule {
             _ => "a COMMAND is started for each job",
         };
         let why = match self {
-            Self::Staying if is_command => format!(
+            Self::Staying | Self::WorkerArgs | Self::Structured if is_command => format!(
                 "is for workers, which stay alive between jobs, but {started}: leave it out, or name a \
                  --worker or give code (--python …)"
             ),
@@ -314,14 +351,21 @@ impl Rule {
                  line as a shell command), or have the jobs name it: sh [\"-c\", \"…\"]"
                     .to_owned()
             }
-            Self::Args if mode == Raw => {
+            Self::Structured | Self::Live if mode == Raw => {
+                "has no effect with --protocol raw, where a result is bytes: leave it out".to_owned()
+            }
+            Self::Args | Self::WorkerArgs if mode == Raw => {
                 "has no effect with --protocol raw, where each line is a message without args: leave it out"
                     .to_owned()
             }
-            Self::Args | Self::Contents if !has_args && mode != Raw => "is about the args of a COMMAND, but without a COMMAND each \
+            Self::Args | Self::Contents | Self::WorkerArgs if !has_args && mode != Raw => "is about the args of a COMMAND, but without a COMMAND each \
                                         line is a whole job: name a COMMAND, or leave it out"
                 .to_owned(),
-            Self::Lines if has_lists => {
+            Self::Blocks if !matches!(mode, Command | Raw) => {
+                "is for the stdin of a COMMAND, and for a --worker with --protocol raw: leave it out"
+                    .to_owned()
+            }
+            Self::Lines | Self::Blocks if has_lists => {
                 "says how lines are read, but args after ::: are not lines: leave it out".to_owned()
             }
             Self::Run if is_dry => {
@@ -369,8 +413,15 @@ mod tests {
             (Rule::Commands, &[Command, JobCommands]),
             (Rule::Template, &[Command]),
             (Rule::Args, &[Command, WorkerCommand, Expression, FileCommand]),
+            (Rule::WorkerArgs, &[WorkerCommand, Expression, FileCommand]),
+            (Rule::Structured, &[Worker, WorkerCommand, Expression, File, FileCommand]),
+            (
+                Rule::Live,
+                &[Command, JobCommands, Worker, WorkerCommand, Expression, File, FileCommand],
+            ),
             (Rule::Contents, &[Command, WorkerCommand, Raw, Expression, FileCommand]),
             (Rule::Lines, &MODES),
+            (Rule::Blocks, &[Command, Raw]),
             (Rule::Run, &MODES),
         ] {
             for mode in MODES {
@@ -381,7 +432,8 @@ mod tests {
                     "{rule:?} {mode:?}: {refusal:?}"
                 );
                 let with_lists = rule.refusal(mode, true, false).is_none();
-                assert_eq!(with_lists, fine.contains(&mode) && rule != Rule::Lines, "{rule:?}");
+                let reads = matches!(rule, Rule::Lines | Rule::Blocks);
+                assert_eq!(with_lists, fine.contains(&mode) && !reads, "{rule:?}");
                 let shown = rule.refusal(mode, false, true).is_none();
                 assert_eq!(shown, fine.contains(&mode) && rule != Rule::Run, "{rule:?}");
             }

@@ -28,9 +28,6 @@ const READERS: [&str; 7] =
 /// Options that say what a line is.
 const FORMS: [&str; 2] = ["input", "header"];
 
-/// Options whose value, which may be left out, is after an equals sign.
-const WITH_EQUALS: [&str; 2] = ["shell", "shuf"];
-
 /// Options of the journal.
 const JOURNAL: [&str; 3] = ["journal", "resume", "fsync"];
 
@@ -84,7 +81,7 @@ impl Again {
                 let header = plain.has_header.then(|| Arc::clone(&plain.header_line));
                 (header, matches!(plain.target, Target::Command(_)))
             }
-            Form::Job | Form::Message => (None, false),
+            Form::Job | Form::Message | Form::Blocks(_) => (None, false),
         };
         Self {
             program: program(),
@@ -145,7 +142,7 @@ impl Again {
     fn resumed(&self, options: &[TypedOption]) -> Option<Advice> {
         let mut words = vec![self.program.clone()];
         for option in options {
-            push(&mut words, option);
+            option.push_to(&mut words);
             if option.id == "journal" && !options.iter().any(|option| option.id == "resume") {
                 words.push("--resume".into());
             }
@@ -175,7 +172,7 @@ impl Again {
         let is_left_out =
             |id: &str| WRITERS.contains(&id) || without.iter().any(|ids| ids.contains(&id));
         for option in options.iter().filter(|option| !is_left_out(&option.id)) {
-            push(&mut words, option);
+            option.push_to(&mut words);
         }
         words.extend(self.command_words());
         for list in lists {
@@ -285,26 +282,6 @@ impl Again {
 fn printed(lines: Vec<OsString>) -> String {
     let print = [OsString::from("printf"), OsString::from("%s\\n")];
     shell_line(&print.into_iter().chain(lines).collect::<Vec<_>>())
-}
-
-/// Adds an option as it is typed.
-fn push(words: &mut Vec<OsString>, option: &TypedOption) {
-    let Some(value) = &option.value else { return words.push(option.name.clone().into()) };
-    if option.id == "shell" && value == "sh" {
-        return words.push(option.name.clone().into());
-    }
-    let mut name = OsString::from(&option.name);
-    let is_joined = WITH_EQUALS.contains(&option.id.as_str());
-    if is_joined || value.as_bytes().starts_with(b"-") {
-        // As a word of its own it would pass for an option.
-        if option.name.starts_with("--") {
-            name.push("=");
-        }
-        name.push(value);
-        words.push(name);
-    } else {
-        words.extend([name, value.clone()]);
-    }
 }
 
 /// procpool as it can be called: by its name, if that finds this program, or by its path.

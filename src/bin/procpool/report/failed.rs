@@ -7,19 +7,24 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use anyhow::Context as _;
-use procpool::engine::Job;
 use procpool::engine::files::Beside;
 use procpool::engine::input::remainder::{LineForm, Remainder, add_missing};
+use procpool::engine::{Block, Job};
 
 use crate::descriptors::{self, Stream};
 use crate::lock::lock;
 use crate::outputs::{WriteTarget, unwritable};
+
+/// A block is copied in pieces of this many bytes.
+const PIECE: usize = 256 << 10;
 
 /// The form of the lines, and their source.
 #[derive(Debug, Default)]
 pub struct FailedSettings {
     /// The byte that ends a line.
     pub delimiter: u8,
+    /// The text that ends a record: the delimiter, if lines are not in blocks.
+    pub record_end: Vec<u8>,
     /// Lines are CSV records.
     pub is_csv: bool,
     /// The first line of the file.
@@ -99,9 +104,13 @@ impl FailedLines {
                 return;
             }
             // A line that was too long is not here. It is copied from the input at the end.
-            if let Some(line) = job.line().filter(|_| has_failed)
-                && let Err(error) = self.add(&mut file, line)
-            {
+            let added = match (job.line(), job.block()) {
+                _ if !has_failed => Ok(()),
+                (Some(line), _) => self.add(&mut file, line),
+                (None, Some(block)) => self.add_block(&mut file, block),
+                (None, None) => Ok(()),
+            };
+            if let Err(error) = added {
                 let message = format!("the lines of failed jobs could not be written: {error}");
                 file.trouble.get_or_insert(message);
             }
@@ -170,11 +179,28 @@ impl FailedLines {
         file.out.file().write_all(&[line, &[self.settings.delimiter]].concat())
     }
 
+    /// Adds a block, with its header if it is the first one, and with an end of its last record.
+    fn add_block(&self, file: &mut FailedFile, block: &Block) -> io::Result<()> {
+        self.begin(file)?;
+        let end = &self.settings.record_end;
+        let (mut bytes, mut piece, mut last) = (block.read(), Vec::new(), Vec::new());
+        loop {
+            bytes.next(&mut piece, PIECE)?;
+            if piece.is_empty() {
+                break;
+            }
+            file.out.file().write_all(&piece)?;
+            last.extend_from_slice(&piece[piece.len().saturating_sub(end.len())..]);
+            last.drain(..last.len().saturating_sub(end.len()));
+        }
+        file.out.file().write_all(if last == *end { &[] } else { end })
+    }
+
     fn begin(&self, file: &mut FailedFile) -> io::Result<()> {
         match self.settings.header.get() {
             Some(header) if !file.has_begun => {
                 file.has_begun = true;
-                file.out.file().write_all(&[header, &[self.settings.delimiter][..]].concat())
+                file.out.file().write_all(&[header, &self.settings.record_end[..]].concat())
             }
             _ => Ok(()),
         }

@@ -46,8 +46,11 @@ impl FewFailures {
         Self {
             has_job_lines: matches!(reader.form, Form::Job | Form::Message),
             // The worker that a job line has named is not known any more, nor is a line that stands for others.
+            // A block is not short.
             is_too_much: AtomicBool::new(
-                matches!(reader.route, Route::Names(_)) || reader.coding != Coding::Plain,
+                matches!(reader.route, Route::Names(_))
+                    || matches!(reader.form, Form::Blocks(_))
+                    || reader.coding != Coding::Plain,
             ),
             ..Self::default()
         }

@@ -1,13 +1,15 @@
 //! How many pools and slots a run has, and what the options set in each pool.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use procpool::engine::input::route::Route;
 use procpool::engine::input::{Reader, Source};
 use procpool::engine::{
-    AgentTask, Builder, Hosts, Init, Limits, Pool, Protocol, ServedPool, Sink, Switchboard,
-    Timeout, Watcher,
+    AgentTask, Builder, Commands, Hosts, Init, Limits, Pool, Protocol, ServedPool, Sink,
+    Switchboard, Timeout, Watcher,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -49,6 +51,14 @@ impl Size {
         Self { slots: hosts.local_slots + others.sum::<usize>(), ..self }
     }
 
+    /// The same with as many slots as may be asked for later.
+    pub fn with_room(self, options: &Options) -> Self {
+        match options.throttling.procs_file {
+            Some(_) => Self { slots: self.slots.max(options.most_procs()), ..self },
+            None => self,
+        }
+    }
+
     /// How many workers the pool with this index starts before it has a job, of `count`.
     fn prestarted(self, index: usize, count: usize, hosts: Option<&Hosts>) -> usize {
         let slots = hosts.map_or(self.slots, |hosts| hosts.local_slots);
@@ -79,6 +89,8 @@ pub fn build(
         return Ok(Pools::new(Vec::new(), queue));
     }
     let sources = source_names(&plan.reader);
+    let limit = size.slots;
+    let size = size.with_room(options);
     let described = |pool: Builder| {
         set(pool, options, size.all_slots())
             .limits(plan.limits.clone())
@@ -105,7 +117,11 @@ pub fn build(
         };
         pools.push(builder.build_checked()?);
     }
-    Ok(Pools::new(pools, queue))
+    let pools = Pools::new(pools, queue);
+    if limit < size.slots {
+        pools.limit(limit);
+    }
+    Ok(pools)
 }
 
 /// Builds the pools of a server, each with a switchboard for its outcomes. `log` gets the messages that are for no
@@ -166,6 +182,20 @@ pub fn build_agent(
     Ok(pool.build()?)
 }
 
+/// Builds a pool for one job of a command.
+///
+/// # Errors
+/// The command can't be run.
+pub fn of_one_command(
+    commands: Commands,
+    options: &Options,
+    watcher: &Arc<dyn Watcher>,
+    sink: &Arc<dyn Sink>,
+) -> anyhow::Result<Pool> {
+    let pool = set(Pool::commands_of(commands), options, 1).max_procs(1);
+    Ok(pool.watcher(Arc::clone(watcher)).sink(Arc::clone(sink)).build_checked()?)
+}
+
 /// The names of the inputs in messages.
 pub fn source_names(reader: &Reader) -> Vec<String> {
     reader.sources.iter().map(Source::name).collect()
@@ -218,6 +248,19 @@ fn set(pool: Builder, options: &Options, slots: usize) -> Builder {
         Some(limit) => pool.start_limit(limit),
         None => pool,
     };
+    let pool = match &options.commands.env_only {
+        Some(names) => {
+            let kept = std::env::vars_os().filter(|(name, _)| is_kept(names, name));
+            kept.fold(pool.env_clear(), |pool, (name, value)| pool.env(name, value))
+        }
+        None => pool,
+    };
+    let pool = if options.output.live {
+        // The record of a job has its whole result.
+        pool.pass_parts_on(options.output.results.is_some())
+    } else {
+        pool
+    };
     pool.max_reqs(options.workers.max_reqs)
         .max_reqs_jitter(options.recycling.max_reqs_jitter)
         .max_age(options.recycling.max_age.filter(|age| !age.is_zero()))
@@ -236,6 +279,15 @@ fn set(pool: Builder, options: &Options, slots: usize) -> Builder {
         .cpu_affinity(if options.commands.cpu_affinity { slots } else { 0 })
         .nice(options.throttling.nice.unwrap_or_default())
         .reap_orphans(adopts_orphans())
+}
+
+/// Whether `--env-only` with these names lets jobs have a variable.
+fn is_kept(names: &[String], variable: &OsStr) -> bool {
+    let is_named = |name: &String| match name.strip_suffix('*') {
+        Some(begin) => variable.as_bytes().starts_with(begin.as_bytes()) && !begin.is_empty(),
+        None => variable == name.as_str(),
+    };
+    variable == "PATH" || variable == "HOME" || names.iter().any(is_named)
 }
 
 /// Whether the orphans among the descendants of this process become its children.

@@ -35,7 +35,7 @@ pub fn find(options: &mut Options, server: Option<Visit>) -> anyhow::Result<Opti
             ("--launcher", given.launcher.is_some()),
             ("--before", given.before.is_some()),
             ("--no-rerun", given.no_rerun),
-            ("--host-timeout", options.given.iter().any(|id| id == "host_timeout")),
+            ("--host-timeout", options.line.given.iter().any(|id| id == "host_timeout")),
         ];
         return match alone.iter().find(|(_, is_given)| *is_given) {
             Some((name, _)) => {
@@ -113,8 +113,18 @@ fn refuse(options: &Options) -> Result<(), Misuse> {
     if options.commands.confirm {
         return Err("--confirm asks on this terminal, and has no meaning on other hosts".into());
     }
+    if options.throttling.procs_file.is_some() {
+        return Err(
+            "--max-procs @FILE has no meaning on several hosts: each has its own number".into()
+        );
+    }
     if options.workers.route.is_some() {
         return Err("--route has no meaning on several hosts: each key needs one worker".into());
+    }
+    if options.input.each {
+        return Err(
+            "--each does not work on other hosts yet: use -n, and let the function loop".into()
+        );
     }
     if options.commands.hosts.host_timeout.is_zero() {
         return Err("--host-timeout must be more than 0".into());
@@ -228,7 +238,7 @@ pub fn of_pool(hosts: &Hosts, index: usize) -> anyhow::Result<Hosts> {
 /// list of args the first is enough.
 fn task(options: &Options) -> anyhow::Result<Vec<u8>> {
     use std::os::unix::ffi::OsStrExt;
-    let words: Vec<OsString> = std::env::args_os().collect();
+    let words = &options.commands.hosts.words;
     let command = words.len() - options.command.len();
     let is_sign = |word: &OsString| options.input.lists.sign(word).is_some();
     let lists = options.command.iter().position(is_sign);

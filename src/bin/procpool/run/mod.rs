@@ -7,6 +7,7 @@ pub mod hosts;
 mod keep;
 mod keys;
 mod likeness;
+mod procs_file;
 mod prometheus;
 pub mod reporter;
 pub mod serve;

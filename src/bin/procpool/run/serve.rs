@@ -50,7 +50,7 @@ pub fn serve(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Re
     let pools = builders::build_served(&plan, options, size, &log)?;
     let socket = socket(path)?;
     let settings = ServerSettings {
-        words: keys::joined(&keys::words_of_kind()),
+        words: keys::joined(&keys::words_of_kind(options)),
         slots: size.all_slots(),
         longest: plan.reader.max_line.saturating_add(MESSAGE_MARGIN),
         most_callers,
@@ -105,7 +105,7 @@ fn check(options: &Options) -> Result<(), Misuse> {
         return Err("--serve runs no COMMAND: callers give it, with --connect".into());
     }
     let is_odd = |id: &&String| !keys::is_of_pool(id) && !OWN.contains(&id.as_str());
-    match options.given.iter().find(is_odd) {
+    match options.line.given.iter().find(is_odd) {
         Some(id) if id == "route" => {
             Err("--route has no meaning with --serve: its workers are for all callers".into())
         }

@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
 
 use super::events::{Action, Course, Event};
+use super::procs_file::{News, ProcsFile};
 use super::slow::SlowJobs;
 use crate::exit::Status;
 use crate::interrupts::{FatalSignal, SignalOrder};
@@ -60,6 +61,15 @@ pub struct Timers {
     /// When the run stops waiting for killed processes.
     pub give_up_at: Option<Instant>,
     pub slow: SlowJobs,
+    /// The file of `--max-procs @FILE`.
+    pub procs: ProcsFile,
+}
+
+impl Timers {
+    /// Nothing ends the run.
+    pub fn new(slow: SlowJobs, procs: ProcsFile) -> Self {
+        Self { hint_at: None, give_up_at: None, slow, procs }
+    }
 }
 
 impl ActiveRun {
@@ -90,6 +100,10 @@ impl ActiveRun {
                 }
                 () = sleep_until(self.timers.slow.at()) => {
                     self.remark_on_slow_jobs();
+                    continue;
+                }
+                () = sleep_until(self.timers.procs.at()) => {
+                    self.look_at_procs_file();
                     continue;
                 }
                 // One slot that hangs must not hold up the run.
@@ -218,6 +232,18 @@ impl ActiveRun {
         let lines = self.timers.slow.look(&jobs);
         if !lines.is_empty() {
             self.console.print(lines.as_bytes());
+        }
+    }
+
+    /// Looks whether `--max-procs @FILE` has another number.
+    fn look_at_procs_file(&mut self) {
+        match self.timers.procs.look() {
+            News::None => {}
+            News::Count(count) => {
+                self.pools.limit(count);
+                self.console.say(&format!("--max-procs is {count} from now on"));
+            }
+            News::Trouble(message) => self.console.say(&message),
         }
     }
 

@@ -19,6 +19,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use super::builders::{self, Size};
 use super::events::{Course, Event};
 use super::hosts;
+use super::procs_file::ProcsFile;
 use super::reporter::Reporter;
 use super::slow::SlowJobs;
 use super::watch::{ActiveRun, Timers};
@@ -69,11 +70,11 @@ pub fn run(mut options: Options, early: Option<Early>, server: Option<Visit>) ->
     let mut plan = Plan::of(&options, Arc::clone(&reporter.stop))?;
     check_terminal(&options)?;
     let size = Size::of(&plan.reader.route, options.workers.max_procs).with_hosts(hosts.as_ref());
-    builders::allow_descriptors(size.all_slots());
+    builders::allow_descriptors(size.with_room(&options).all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
     check_whole(&plan, &outputs, hosts.is_some())?;
     if options.queue.from.is_none() {
-        check_streams(&plan.reader.sources)?;
+        check_streams(&plan.reader, &outputs)?;
         greet_terminal(&plan.reader, &console);
     }
     plan.reader.rest.clone_from(&outputs.rest);
@@ -109,7 +110,7 @@ pub fn run(mut options: Options, early: Option<Early>, server: Option<Visit>) ->
         events: received,
         orders: ordered,
         signal,
-        timers: Timers { hint_at: None, give_up_at: None, slow: slow_jobs(&options) },
+        timers: Timers::new(slow_jobs(&options), ProcsFile::new(&options)),
         progress,
         reports,
         journal,
@@ -254,6 +255,8 @@ impl ResultSinks {
             detail: options.output.detail,
             tag: plan.tag.clone(),
             newline: options.output.lines.newline,
+            skip_null: options.output.selection.skip_null,
+            unpack: options.output.selection.unpack,
             commands: plan.commands.clone(),
             sources: builders::source_names(&plan.reader),
             failures: FailureStyle {
@@ -309,9 +312,14 @@ fn report_settings(
 ) -> anyhow::Result<ReportSettings> {
     let settings = FailedSettings {
         delimiter: reader.delimiter,
+        record_end: match &reader.form {
+            Form::Blocks(blocks) => blocks.records.text().to_vec(),
+            _ => vec![reader.delimiter],
+        },
         is_csv: matches!(&reader.form, Form::Plain(plain) if plain.columns == Columns::Csv),
         header: match &reader.form {
             Form::Plain(plain) => Arc::clone(&plain.header_line),
+            Form::Blocks(blocks) => Arc::clone(&blocks.header_line),
             Form::Job | Form::Message => Arc::default(),
         },
         rest: outputs.rest,
@@ -354,8 +362,13 @@ fn open_reports(
     Ok(reports.map(Arc::new))
 }
 
-/// Refuses to run if stdin can't be read, or if results would be lost.
-fn check_streams(sources: &[Source]) -> anyhow::Result<()> {
+/// Refuses to run if stdin can't be read, or if results or lines would be lost.
+fn check_streams(reader: &Reader, outputs: &Outputs) -> anyhow::Result<()> {
+    let sources = &reader.sources;
+    if outputs.rest.is_some() && matches!(reader.form, Form::Blocks(_)) {
+        let why = "--failed can't be the file that --block reads: give it another";
+        return Err(Misuse::from(why).into());
+    }
     if descriptors::is_closed(Stream::Stdout) {
         anyhow::bail!(
             "stdout is closed, so all results would be lost: redirect it to a file, or to /dev/null"
@@ -374,7 +387,7 @@ fn greet_terminal(reader: &Reader, console: &Console) {
     if reader.sources.contains(&Source::Stdin) && io::stdin().is_terminal() {
         console.say(match reader.form {
             Form::Job => FROM_TERMINAL_JOBS,
-            Form::Plain(_) | Form::Message => FROM_TERMINAL,
+            Form::Plain(_) | Form::Message | Form::Blocks(_) => FROM_TERMINAL,
         });
     }
 }

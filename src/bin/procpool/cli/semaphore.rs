@@ -1,0 +1,32 @@
+//! The options of the heading Semaphore: one limit for commands of several command lines.
+
+use clap::Args;
+
+use super::values::{self, Patience};
+
+#[derive(Debug, Args)]
+pub struct SemaphoreOptions {
+    /// Run COMMAND when fewer than -j N others of this NAME run, in the background
+    ///
+    /// All command lines of one user that give the same NAME share the limit, 1 by default. procpool waits until
+    /// there is a place, starts COMMAND and ends. COMMAND goes on in the background, with the stdout and
+    /// stderr of procpool. Its place is free when it ends, however that happens, kill -9 included.
+    #[arg(hide_short_help = true, long, aliases = ["semaphorename", "semaphore-name"], value_name = "NAME")]
+    pub semaphore: Option<String>,
+
+    /// With --semaphore, wait for the end of COMMAND, and end with its exit status
+    ///
+    /// COMMAND has the stdin of procpool.
+    #[arg(hide_short_help = true, long, requires = "semaphore")]
+    pub fg: bool,
+
+    /// With --semaphore, wait until no command of this NAME runs; needs no COMMAND
+    #[arg(hide_short_help = true, long, requires = "semaphore")]
+    pub wait: bool,
+
+    /// With --semaphore, wait no longer than TIME for a place, and run COMMAND anyway; -TIME: give up
+    ///
+    /// After -TIME, the exit status is 1, and COMMAND does not run.
+    #[arg(hide_short_help = true, long, aliases = ["semaphoretimeout", "st"], value_name = "TIME", requires = "semaphore", value_parser = values::patience)]
+    pub semaphore_timeout: Option<Patience>,
+}

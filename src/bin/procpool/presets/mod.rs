@@ -1,0 +1,185 @@
+//! Options from elsewhere than the command line: `PROCPOOL_OPTIONS`, and the profiles that `--profile` names.
+//! They are used as if they stood before the options of the command line.
+
+mod profiles;
+mod show;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::cli::options::{definition, parse_words};
+use crate::cli::typed::{TypedOption, typed_in};
+use crate::cli::{EarlyExit, Options};
+use crate::{plan, semaphore};
+
+pub use show::show;
+
+/// The variable with options.
+const VARIABLE: &str = "PROCPOOL_OPTIONS";
+
+/// Options that are no part of a run: they are for the command line.
+const ALONE: [&str; 7] =
+    ["help", "version", "doctor", "example_worker", "generate", "show_options", "semaphore"];
+
+/// Where an option comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OptionOrigin {
+    CommandLine,
+    Variable,
+    /// A profile, and the file that it is in.
+    Profile(String, PathBuf),
+}
+
+/// An option, and where it comes from.
+#[derive(Clone, Debug)]
+pub struct Preset {
+    pub origin: OptionOrigin,
+    pub option: TypedOption,
+    /// It has no effect in this run, so it is left out.
+    pub is_idle: bool,
+}
+
+/// The command line, with the options from elsewhere.
+pub struct Invoked {
+    pub options: Options,
+    /// All options that were given, in the order in which they count.
+    pub presets: Vec<Preset>,
+}
+
+impl fmt::Display for OptionOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CommandLine => f.write_str("command line"),
+            Self::Variable => f.write_str(VARIABLE),
+            Self::Profile(name, path) => write!(f, "profile {name} in {}", path.display()),
+        }
+    }
+}
+
+/// Parses the command line of this process, and the options from elsewhere.
+///
+/// # Errors
+/// There is nothing to run, or an option is wrong: the message says where it comes from.
+pub fn parse() -> Result<Invoked, EarlyExit> {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let own = parse_words(&words)?;
+    let variable = std::env::var_os(VARIABLE).unwrap_or_default();
+    let of_own =
+        || typed_in(&words).into_iter().map(|option| preset(OptionOrigin::CommandLine, option));
+    if variable.is_empty() && own.help.profile.is_empty() {
+        let presets = if own.help.show_options { of_own().collect() } else { Vec::new() };
+        return Ok(Invoked { options: own, presets });
+    }
+    let mut presets = of_variable(&variable)?;
+    presets.extend(profiles::read_all(&own.help.profile)?);
+    let (options, mut presets) = combine(&words, &own, presets)?;
+    presets.extend(of_own());
+    Ok(Invoked { options, presets })
+}
+
+/// The options of the variable, after those of the profiles that it names.
+fn of_variable(variable: &OsString) -> Result<Vec<Preset>, EarlyExit> {
+    let wrong = |why: &str| EarlyExit::misuse(&format!("{VARIABLE}: {why}"));
+    let text = variable.to_str().ok_or_else(|| wrong("it is not UTF-8"))?;
+    let words = shell_words::split(text).map_err(|_| wrong("a quote is not closed"))?;
+    let options = read(&OptionOrigin::Variable, words)?;
+    let names: Vec<String> = options
+        .iter()
+        .filter(|option| option.id == "profile")
+        .filter_map(|option| option.value.as_ref()?.to_str().map(str::to_owned))
+        .collect();
+    let mut presets = profiles::read_all(&names)?;
+    presets.extend(options.into_iter().map(|option| preset(OptionOrigin::Variable, option)));
+    Ok(presets)
+}
+
+fn preset(origin: OptionOrigin, option: TypedOption) -> Preset {
+    Preset { origin, option, is_idle: false }
+}
+
+/// Reads words that are all options.
+fn read(origin: &OptionOrigin, words: Vec<String>) -> Result<Vec<TypedOption>, EarlyExit> {
+    let wrong = |why: &str| EarlyExit::misuse(&format!("{origin}: {why}"));
+    let program = OsString::from("procpool");
+    let words: Vec<OsString> =
+        [program].into_iter().chain(words.into_iter().map(Into::into)).collect();
+    let options = match parse_words(&words) {
+        Ok(options) => options,
+        Err(exit) if exit.is_misuse() => return Err(wrong(&exit.reason())),
+        Err(_) => return Err(wrong("--help and --version are for the command line")),
+    };
+    if let Some(word) = options.command.first() {
+        return Err(wrong(&format!(
+            "'{}' is no option: a COMMAND is for the command line",
+            word.display()
+        )));
+    }
+    let typed = typed_in(&words);
+    match typed.iter().find(|option| ALONE.contains(&option.id.as_str())) {
+        Some(option) => Err(wrong(&format!("{} is for the command line", option.name))),
+        None => Ok(typed),
+    }
+}
+
+/// Puts presets before the options of the command line. Those that have no effect in this run are left out, as
+/// are those that the command line excludes.
+fn combine(
+    words: &[OsString],
+    own: &Options,
+    mut presets: Vec<Preset>,
+) -> Result<(Options, Vec<Preset>), EarlyExit> {
+    let excluded = excluded(own);
+    for preset in &mut presets {
+        preset.is_idle = excluded.contains(&preset.option.id);
+    }
+    let mut options = parse_with(words, &presets)?;
+    let mut idle = plan::without_effect(&options);
+    if options.commands.semaphore.semaphore.is_some() {
+        idle.extend(options.line.given.iter().filter(|id| !semaphore::has_effect(id)).cloned());
+    }
+    let is_idle = |preset: &Preset| {
+        idle.contains(&preset.option.id) && !own.line.given.contains(&preset.option.id)
+    };
+    if presets.iter().any(is_idle) {
+        for preset in &mut presets {
+            preset.is_idle |= is_idle(preset);
+        }
+        options = parse_with(words, &presets)?;
+    }
+    Ok((options, presets))
+}
+
+/// Parses the command line with presets before its own options.
+fn parse_with(words: &[OsString], presets: &[Preset]) -> Result<Options, EarlyExit> {
+    let mut all: Vec<OsString> = words.first().cloned().into_iter().collect();
+    for Preset { option, .. } in presets.iter().filter(|preset| !preset.is_idle) {
+        option.push_to(&mut all);
+    }
+    all.extend(words.iter().skip(1).cloned());
+    parse_words(&all).map_err(|exit| {
+        let origins = presets.iter().map(|preset| preset.origin.to_string());
+        let mut origins: Vec<String> = origins.collect();
+        origins.dedup();
+        EarlyExit::misuse(&format!(
+            "{} (with the options of {})",
+            exit.reason(),
+            origins.join(", ")
+        ))
+    })
+}
+
+/// The options that those of the command line exclude.
+fn excluded(own: &Options) -> Vec<String> {
+    let definition = definition();
+    let given =
+        definition.get_arguments().filter(|arg| own.line.given.contains(&arg.get_id().to_string()));
+    let one_way = given.flat_map(|arg| definition.get_arg_conflicts_with(arg));
+    let mut excluded: Vec<String> = one_way.map(|arg| arg.get_id().to_string()).collect();
+    let other_way = definition.get_arguments().filter(|arg| {
+        let conflicts = definition.get_arg_conflicts_with(arg);
+        conflicts.iter().any(|other| own.line.given.contains(&other.get_id().to_string()))
+    });
+    excluded.extend(other_way.map(|arg| arg.get_id().to_string()));
+    excluded
+}
