@@ -11,7 +11,7 @@ function __procpool_command
                 break
             case '--*=*'
             case '--*' '-?'
-                if contains -- $words[$i] -w --worker --protocol --framing --reply-messages --reply-end --before-request --after-request --banner --fail-on --route --init --notify -j -P --max-procs --prestart --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup --shell -I --replace --env --cwd -S --hosts --sshlogin --launcher --before --host-timeout --serve --connect --keep --status --stop --delay --rate --max-load --min-free-memory --nice -a --arg-file --input -C --colsep -n --max-args -d --delimiter --arg-sep --arg-file-sep --shuf --max-line --format --tag-string --buffer --tmpdir --report --trace --results --joblog --progress --color --timeout --silence --max-memory --slow --retries --retry-on --ok-exit --no-retry-exit --retry-delay --failed --grace --halt --journal --to --from --via --dead --run --queue-limit --ack-wait --replicas --queue-timeout --example-worker --generate
+                if contains -- $words[$i] -w --worker --protocol --framing --reply-messages --reply-end --before-request --after-request --banner --fail-on --route --init --notify -j -P --max-procs --prestart --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup --shell -I --replace --env --env-only --cwd -S --hosts --sshlogin --launcher --before --host-timeout --semaphore --semaphore-timeout --serve --connect --keep --status --stop --delay --rate --max-load --min-free-memory --nice -a --arg-file --input -C --colsep -n --max-args --block --recend --recstart -d --delimiter --arg-sep --arg-file-sep --shuf --max-line --format --tag-string --buffer --tmpdir --report --trace --results --joblog --progress --color --timeout --silence --max-memory --slow --retries --retry-on --ok-exit --no-retry-exit --retry-delay --failed --grace --halt --journal --to --from --via --dead --run --queue-limit --ack-wait --replicas --queue-timeout --profile --example-worker --generate
                     set i (math $i + 1)
                 end
             case '-*'
@@ -105,6 +105,8 @@ complete -c procpool -n 'not __procpool_command' -l shell -x -d 'Run COMMAND wit
 complete -c procpool -n 'not __procpool_command' -s I -l replace -x -d 'Use STR as the only placeholder in COMMAND, instead of braces'
 complete -c procpool -n 'not __procpool_command' -l stdin -d 'Write the args to the stdin of COMMAND, one per line'
 complete -c procpool -n 'not __procpool_command' -l env -x -d 'Set a variable for COMMAND or the workers; VALUE may have placeholders'
+complete -c procpool -n 'not __procpool_command' -l env-only -x -d 'Give jobs no variables but NAMEs, PATH and HOME; LC_*: all that begin so'
+complete -c procpool -n 'not __procpool_command' -l env-all -d 'Give jobs all variables (this is the default); it undoes an --env-only before it'
 complete -c procpool -n 'not __procpool_command' -l cwd -x -a '(__fish_complete_directories)' -d 'Run COMMAND or the workers in DIR, which may have placeholders'
 complete -c procpool -n 'not __procpool_command' -l cpu-affinity -d 'Give each slot CPUs of its own'
 complete -c procpool -n 'not __procpool_command' -l dry-run -d 'Print each command, quoted for a shell, instead of running it'
@@ -116,6 +118,10 @@ complete -c procpool -n 'not __procpool_command' -l before -x -d 'Run CMDLINE he
 complete -c procpool -n 'not __procpool_command' -l slurm -d 'Run the jobs on the nodes of the Slurm allocation that procpool runs in'
 complete -c procpool -n 'not __procpool_command' -l host-timeout -x -d 'Give up a host that gives no sign of life for TIME'
 complete -c procpool -n 'not __procpool_command' -l no-rerun -d 'Let a job that was running on a lost host fail as lost; do not run it again'
+complete -c procpool -n 'not __procpool_command' -l semaphore -x -d 'Run COMMAND when fewer than -j N others of this NAME run, in the background'
+complete -c procpool -n 'not __procpool_command' -l fg -d 'With --semaphore, wait for the end of COMMAND, and end with its exit status'
+complete -c procpool -n 'not __procpool_command' -l wait -d 'With --semaphore, wait until no command of this NAME runs; needs no COMMAND'
+complete -c procpool -n 'not __procpool_command' -l semaphore-timeout -x -d 'With --semaphore, wait no longer than TIME for a place, and run COMMAND anyway; -TIME: give up'
 complete -c procpool -n 'not __procpool_command' -l serve -r -F -d 'Keep the workers behind the Unix socket SOCKET, for other calls of procpool'
 complete -c procpool -n 'not __procpool_command' -l connect -r -F -d 'Run the jobs at the server at SOCKET'
 complete -c procpool -n 'not __procpool_command' -l keep -x -d 'Keep the workers for TIME after this call, for the next call like it'
@@ -138,6 +144,9 @@ base64\\t\'Bytes in base64: a message (raw)\'' -d 'Format of the input lines'
 complete -c procpool -n 'not __procpool_command' -s C -l colsep -x -d 'Split each line into args at CHAR or at matches of REGEX'
 complete -c procpool -n 'not __procpool_command' -l header -d 'The first line names the columns: use {name} for one'
 complete -c procpool -n 'not __procpool_command' -s n -l max-args -x -a 'max' -d 'Make one job of N lines; max: as many as a command can take'
+complete -c procpool -n 'not __procpool_command' -l block -x -d 'Make one job of whole records of up to SIZE bytes; -N: N jobs per slot'
+complete -c procpool -n 'not __procpool_command' -l recend -x -d 'With --block, records end with TEXT, which may have \\\\n, \\\\t, \\\\0, \\\\xHH'
+complete -c procpool -n 'not __procpool_command' -l recstart -x -d 'With --block, records begin with TEXT'
 complete -c procpool -n 'not __procpool_command' -l each -d 'Call the function once for the N lines of -n: a list in, a list with a result for each line out'
 complete -c procpool -n 'not __procpool_command' -s r -l no-run-if-empty -d 'Run nothing if there is no input (this is the default)'
 complete -c procpool -n 'not __procpool_command' -s d -l delimiter -x -d 'Lines end with CHAR instead of a newline: a byte, or \\n, \\r, \\t, \\0, \\xHH'
@@ -218,6 +227,8 @@ complete -c procpool -n 'not __procpool_command' -l replicas -x -d 'Keep each me
 complete -c procpool -n 'not __procpool_command' -l queue-timeout -x -d 'Give up a queue that can\'t be reached for TIME'
 complete -c procpool -n 'not __procpool_command' -s h -l help -d 'Print help (-h: one screen; --help: everything)'
 complete -c procpool -n 'not __procpool_command' -s V -l version -d 'Print the version'
+complete -c procpool -n 'not __procpool_command' -l profile -x -d 'Use the options of a profile: NAME in ~/.config/procpool/config; may be repeated'
+complete -c procpool -n 'not __procpool_command' -l show-options -d 'Print each option in force and where it comes from, instead of a run'
 complete -c procpool -n 'not __procpool_command' -l doctor -d 'Print what procpool finds on this machine: limits, interpreters, terminal'
 complete -c procpool -n 'not __procpool_command' -l example-worker -x -a 'python
 node

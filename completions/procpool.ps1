@@ -46,6 +46,8 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--replace'; Text = 'Use STR as the only placeholder in COMMAND, instead of braces'; Kind = 'free'; Words = @() }
         @{ Name = '--stdin'; Text = 'Write the args to the stdin of COMMAND, one per line'; Kind = 'none'; Words = @() }
         @{ Name = '--env'; Text = 'Set a variable for COMMAND or the workers; VALUE may have placeholders'; Kind = 'free'; Words = @() }
+        @{ Name = '--env-only'; Text = 'Give jobs no variables but NAMEs, PATH and HOME; LC_*: all that begin so'; Kind = 'free'; Words = @() }
+        @{ Name = '--env-all'; Text = 'Give jobs all variables (this is the default); it undoes an --env-only before it'; Kind = 'none'; Words = @() }
         @{ Name = '--cwd'; Text = 'Run COMMAND or the workers in DIR, which may have placeholders'; Kind = 'file'; Words = @() }
         @{ Name = '--cpu-affinity'; Text = 'Give each slot CPUs of its own'; Kind = 'none'; Words = @() }
         @{ Name = '--dry-run'; Text = 'Print each command, quoted for a shell, instead of running it'; Kind = 'none'; Words = @() }
@@ -61,6 +63,10 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--slurm'; Text = 'Run the jobs on the nodes of the Slurm allocation that procpool runs in'; Kind = 'none'; Words = @() }
         @{ Name = '--host-timeout'; Text = 'Give up a host that gives no sign of life for TIME'; Kind = 'free'; Words = @() }
         @{ Name = '--no-rerun'; Text = 'Let a job that was running on a lost host fail as lost; do not run it again'; Kind = 'none'; Words = @() }
+        @{ Name = '--semaphore'; Text = 'Run COMMAND when fewer than -j N others of this NAME run, in the background'; Kind = 'free'; Words = @() }
+        @{ Name = '--fg'; Text = 'With --semaphore, wait for the end of COMMAND, and end with its exit status'; Kind = 'none'; Words = @() }
+        @{ Name = '--wait'; Text = 'With --semaphore, wait until no command of this NAME runs; needs no COMMAND'; Kind = 'none'; Words = @() }
+        @{ Name = '--semaphore-timeout'; Text = 'With --semaphore, wait no longer than TIME for a place, and run COMMAND anyway; -TIME: give up'; Kind = 'free'; Words = @() }
         @{ Name = '--serve'; Text = 'Keep the workers behind the Unix socket SOCKET, for other calls of procpool'; Kind = 'file'; Words = @() }
         @{ Name = '--connect'; Text = 'Run the jobs at the server at SOCKET'; Kind = 'file'; Words = @() }
         @{ Name = '--keep'; Text = 'Keep the workers for TIME after this call, for the next call like it'; Kind = 'free'; Words = @() }
@@ -79,6 +85,9 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--header'; Text = 'The first line names the columns: use {name} for one'; Kind = 'none'; Words = @() }
         @{ Name = '-n'; Text = 'Make one job of N lines; max: as many as a command can take'; Kind = 'word'; Words = @('max') }
         @{ Name = '--max-args'; Text = 'Make one job of N lines; max: as many as a command can take'; Kind = 'word'; Words = @('max') }
+        @{ Name = '--block'; Text = 'Make one job of whole records of up to SIZE bytes; -N: N jobs per slot'; Kind = 'free'; Words = @() }
+        @{ Name = '--recend'; Text = 'With --block, records end with TEXT, which may have \\n, \\t, \\0, \\xHH'; Kind = 'free'; Words = @() }
+        @{ Name = '--recstart'; Text = 'With --block, records begin with TEXT'; Kind = 'free'; Words = @() }
         @{ Name = '--each'; Text = 'Call the function once for the N lines of -n: a list in, a list with a result for each line out'; Kind = 'none'; Words = @() }
         @{ Name = '-r'; Text = 'Run nothing if there is no input (this is the default)'; Kind = 'none'; Words = @() }
         @{ Name = '--no-run-if-empty'; Text = 'Run nothing if there is no input (this is the default)'; Kind = 'none'; Words = @() }
@@ -144,6 +153,8 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--help'; Text = 'Print help (-h: one screen; --help: everything)'; Kind = 'none'; Words = @() }
         @{ Name = '-V'; Text = 'Print the version'; Kind = 'none'; Words = @() }
         @{ Name = '--version'; Text = 'Print the version'; Kind = 'none'; Words = @() }
+        @{ Name = '--profile'; Text = 'Use the options of a profile: NAME in ~/.config/procpool/config; may be repeated'; Kind = 'free'; Words = @() }
+        @{ Name = '--show-options'; Text = 'Print each option in force and where it comes from, instead of a run'; Kind = 'none'; Words = @() }
         @{ Name = '--doctor'; Text = 'Print what procpool finds on this machine: limits, interpreters, terminal'; Kind = 'none'; Words = @() }
         @{ Name = '--example-worker'; Text = 'Print a worker to start from, in LANG'; Kind = 'word'; Words = @('python', 'node', 'perl', 'ruby', 'sh', 'rust') }
         @{ Name = '--generate'; Text = 'Print the man page, or the completions for a shell'; Kind = 'word'; Words = @('man', 'bash', 'zsh', 'fish', 'powershell') }
