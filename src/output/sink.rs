@@ -186,8 +186,9 @@ impl Sink for Output {
     fn settle(&self) {
         let begin = Instant::now();
         let mut state = self.shelf.lock();
-        while !state.is_broken && !(state.is_idle && state.ready.is_empty()) {
-            if begin.elapsed() > PATIENCE {
+        loop {
+            let is_settled = state.is_idle && state.ready.is_empty();
+            if is_settled || state.is_broken || begin.elapsed() > PATIENCE {
                 return;
             }
             let waited = self.shelf.room.wait_timeout(state, TICK);

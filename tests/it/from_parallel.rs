@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use crate::common::need;
 use tempfile::TempDir;
@@ -37,22 +39,44 @@ fn files() -> TempDir {
         ("list.txt", "a.txt\nb c.txt\n"),
         ("table.tsv", "n1\t1\nn 2\t2\n"),
         ("table.csv", "name,size\n\"Smith, J.\",3\nLee,5\n"),
+        ("abc-file", "A\nB\nC\n"),
+        ("def-file", "D\nE\nF\n"),
+        ("abc_-file", "A_B_C_"),
+        ("tsv-file.tsv", "f1\tf2\nA\tB\nC\tD\n"),
+        ("my.fasta", ">a\nAC\nGT\n>b\nTT\n"),
     ] {
         fs::write(folder.path().join(name), text).expect("it can be written");
     }
+    let numbers: String = (1..=2000).map(|number| format!("{number}\n")).collect();
+    fs::write(folder.path().join("num"), numbers).expect("it can be written");
     folder
 }
 
 fn printed(command: &str, folder: &Path) -> Vec<u8> {
-    let script = format!("procpool() {{ \"$program\" \"$@\"; }}\nprogram=$1\n{command}\n");
+    let program = Path::new(env!("CARGO_BIN_EXE_procpool")).parent().expect("a folder");
+    let others = std::env::var("PATH").unwrap_or_default();
     let output = Command::new("sh")
-        .args(["-c", &script, "sh", env!("CARGO_BIN_EXE_procpool")])
+        .args(["-c", command])
         .current_dir(folder)
+        .env("PATH", format!("{}:{others}", program.display()))
         .env("PARALLEL_HOME", folder)
+        .env("LC_ALL", "C")
+        .env_remove("PROCPOOL_OPTIONS")
+        .env_remove("XDG_RUNTIME_DIR")
         .stdin(Stdio::null())
         .output()
         .expect("sh runs");
     output.stdout
+}
+
+/// The lines that a command of a section prints.
+fn lines(title: &str, command: &str) -> Vec<String> {
+    let text = String::from_utf8(printed(command, files().path())).expect("UTF-8");
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    if title.contains("any order") {
+        lines.sort();
+    }
+    lines
 }
 
 #[test]
@@ -71,29 +95,36 @@ fn both_print_the_same() {
     }
     let text = read(SOURCE);
     let sections = sections(&text);
-    assert!(sections.len() >= 25, "only {} invocations", sections.len());
-    for (title, commands) in sections {
-        let [theirs, ours] = commands[..] else {
-            panic!("{title}: two commands, not {commands:?}")
-        };
-        if theirs.contains("--csv") && !has_csv {
-            continue;
-        }
-        let lines = |command| {
-            let mut lines: Vec<String> = String::from_utf8(printed(command, files().path()))
-                .expect("UTF-8")
-                .lines()
-                .map(str::to_owned)
-                .collect();
-            if title.contains("any order") {
-                lines.sort();
+    let next = AtomicUsize::new(0);
+    let check_some = || {
+        while let Some((title, commands)) = sections.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let [theirs, ours] = commands[..] else {
+                panic!("{title}: two commands, not {commands:?}")
+            };
+            if theirs.contains("--csv") && !has_csv {
+                continue;
             }
-            lines
-        };
-        let (expected, got) = (lines(theirs), lines(ours));
-        assert_eq!(got, expected, "{title}: {ours}");
-        assert!(!expected.is_empty() || title.contains("No args"), "{title} prints nothing");
-    }
+            let (expected, got) = (lines(title, theirs), lines(title, ours));
+            assert_eq!(got, expected, "{title}: {ours}");
+            assert!(!expected.is_empty() || title.contains("No args"), "{title} prints nothing");
+        }
+    };
+    thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(check_some))));
+}
+
+/// The page says how many pairs each part has.
+#[test]
+fn the_page_counts_its_pairs() {
+    let text = read(SOURCE);
+    let counts: Vec<usize> =
+        text.split("\n# ").skip(2).take(3).map(|part| sections(part).len()).collect();
+    let [common, examples, tutorial] = counts[..] else { panic!("three parts, not {counts:?}") };
+    let said = format!(
+        "There are {common} common uses, {examples} pairs for GNU parallel's page of examples, and \
+         {tutorial} for its tutorial."
+    );
+    let text = text.replace('\n', " ");
+    assert!(text.contains(&said), "{said}");
 }
 
 #[test]
@@ -135,6 +166,9 @@ fn page(text: &str) -> String {
             (_, Some(title), _) => page.push_str(&format!(".SS {}\n", escaped(title))),
             (.., Some(item)) => page.push_str(&format!(".IP \\(bu 2\n{}\n", escaped(item))),
             _ if line.is_empty() => page.push_str(".PP\n"),
+            _ if line.starts_with("# ") => {
+                page.push_str(&format!(".SH {}\n", escaped(&line[2..].to_uppercase())));
+            }
             _ => page.push_str(&format!("{}\n", escaped(line.trim_start()))),
         }
     }

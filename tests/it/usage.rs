@@ -177,7 +177,7 @@ fn a_negative_number_is_a_wrong_value() {
 #[test]
 fn only_what_is_alike_is_proposed() {
     for (option, proposed) in
-        [("--colour", "'--color'"), ("--shuf", ""), ("--retires", "'--retries'")]
+        [("--colour", "'--color'"), ("--shorten", ""), ("--retires", "'--retries'")]
     {
         let stderr = Test::new().args([option, "x"]).any_stderr().status(2).run().stderr;
         assert!(!stderr.contains("as a value"), "{stderr}");

@@ -125,8 +125,8 @@ fn check(invocation: &Invocation<'_>) -> Result<(), Misuse> {
         code.check_path().map_err(Misuse::new)?;
     }
     usage::check(options, Mode::of(invocation), invocation.has_only_words())?;
-    queue::check(invocation)?;
     stdin::check_terminal(invocation)?;
+    queue::check(invocation)?;
     for line in &options.workers.worker {
         no_shell::check_worker(line)?;
     }

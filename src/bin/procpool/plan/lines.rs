@@ -36,6 +36,9 @@ pub fn form(
     if protocol.is_raw() {
         return message_form(invocation);
     }
+    if invocation.options.input.header && invocation.words.first().is_some_and(|word| word == ":") {
+        return Err("--header has no value here: leave out ':'".into());
+    }
     if invocation.words.is_empty() {
         return Ok(Form::Job);
     }

@@ -73,10 +73,7 @@ pub fn run(mut options: Options, early: Option<Early>, server: Option<Visit>) ->
     builders::allow_descriptors(size.with_room(&options).all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
     check_whole(&plan, &outputs, hosts.is_some())?;
-    if options.queue.from.is_none() {
-        check_streams(&plan.reader, &outputs)?;
-        greet_terminal(&plan.reader, &console);
-    }
+    check_input(&options, &plan.reader, &outputs, &console)?;
     plan.reader.rest.clone_from(&outputs.rest);
     let journal = open_journal(&mut plan, &console)?;
     let results = ResultSinks::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
@@ -118,33 +115,6 @@ pub fn run(mut options: Options, early: Option<Early>, server: Option<Visit>) ->
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(run.watch(plan.reader, events))
-}
-
-/// Opens the queue that jobs go to or come from, if there is one.
-fn open_queue(
-    plan: &Plan,
-    options: &Options,
-    size: Size,
-    journal: &Option<Arc<Journal>>,
-    sink: &Arc<dyn Sink>,
-    reporter: &Arc<Reporter>,
-) -> anyhow::Result<Option<Arc<QueueEnd>>> {
-    let Some((role, url)) = options.queue.role() else { return Ok(None) };
-    let run = journal.as_ref().map(|journal| journal.name_of_run()).transpose();
-    let queue = QueueEnd::start(&QueuePlan {
-        role,
-        url,
-        options,
-        form: &plan.reader.form,
-        shape: plan.shape,
-        is_open: plan.reader.takes_any,
-        has_workers: plan.commands.is_none(),
-        slots: size.all_slots(),
-        run: run.context("the journal can't be looked at")?,
-        sink,
-        reporter,
-    })?;
-    Ok(Some(Arc::new(queue)))
 }
 
 /// Sets the folder of `--tmpdir`.
@@ -192,6 +162,33 @@ fn check_terminal(options: &Options) -> anyhow::Result<()> {
         Console::terminal().context("--confirm has no terminal to ask on")?;
     }
     Ok(())
+}
+
+/// Opens the queue that jobs go to or come from, if there is one.
+fn open_queue(
+    plan: &Plan,
+    options: &Options,
+    size: Size,
+    journal: &Option<Arc<Journal>>,
+    sink: &Arc<dyn Sink>,
+    reporter: &Arc<Reporter>,
+) -> anyhow::Result<Option<Arc<QueueEnd>>> {
+    let Some((role, url)) = options.queue.role() else { return Ok(None) };
+    let run = journal.as_ref().map(|journal| journal.name_of_run()).transpose();
+    let queue = QueueEnd::start(&QueuePlan {
+        role,
+        url,
+        options,
+        form: &plan.reader.form,
+        shape: plan.shape,
+        is_open: plan.reader.takes_any,
+        has_workers: plan.commands.is_none(),
+        slots: size.all_slots(),
+        run: run.context("the journal can't be looked at")?,
+        sink,
+        reporter,
+    })?;
+    Ok(Some(Arc::new(queue)))
 }
 
 /// Shows the progress, as the options say.
@@ -360,6 +357,20 @@ fn open_reports(
     };
     let reports = Reports::open(options, outputs, names, format, slots)?;
     Ok(reports.map(Arc::new))
+}
+
+/// Checks that the input can be read, and the output written. A machine that takes its jobs from a queue has none.
+fn check_input(
+    options: &Options,
+    reader: &Reader,
+    outputs: &Outputs,
+    console: &Console,
+) -> anyhow::Result<()> {
+    if options.queue.from.is_none() {
+        check_streams(reader, outputs)?;
+        greet_terminal(reader, console);
+    }
+    Ok(())
 }
 
 /// Refuses to run if stdin can't be read, or if results or lines would be lost.
