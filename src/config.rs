@@ -313,7 +313,10 @@ pub struct Host {
 
 /// A connection to a server that is open already. It is used once.
 #[derive(Clone)]
-pub struct ServerLine(Arc<Mutex<Option<(OwnedFd, Vec<u8>)>>>);
+pub struct ServerLine(Arc<Mutex<Option<OpenLine>>>);
+
+/// A connected socket, and the bytes that have come over it.
+type OpenLine = (OwnedFd, Vec<u8>);
 
 impl ServerLine {
     /// A connected socket, and the bytes that have come after the greeting.
@@ -322,7 +325,7 @@ impl ServerLine {
     }
 
     /// Takes the socket, and the bytes that have come over it.
-    pub(crate) fn take(&self) -> Option<(OwnedFd, Vec<u8>)> {
+    pub(crate) fn take(&self) -> Option<OpenLine> {
         lock(&self.0).take()
     }
 }

@@ -19,11 +19,18 @@ pub(crate) struct AgentWindow {
     finished: usize,
     latency: Duration,
     ahead: usize,
+    /// No job is to wait there: the agent would run it at once, in a slot that is not for this coordinator.
+    is_shut: bool,
 }
 
 impl AgentWindow {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { since: now, finished: 0, latency: Duration::ZERO, ahead: 0 }
+        Self { since: now, finished: 0, latency: Duration::ZERO, ahead: 0, is_shut: false }
+    }
+
+    /// No job is to wait at the agent.
+    pub(crate) fn shut(&mut self) {
+        self.is_shut = true;
     }
 
     /// A message and its answer have taken this long. The fastest of late counts: others have waited
@@ -53,7 +60,7 @@ impl AgentWindow {
 
     /// How many jobs may wait at the agent.
     pub(crate) fn ahead(&self) -> usize {
-        self.ahead
+        if self.is_shut { 0 } else { self.ahead }
     }
 }
 

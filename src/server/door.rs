@@ -37,7 +37,10 @@ const MESSAGE_PATIENCE: Duration = Duration::from_secs(30);
 const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 
 /// This many may have said nothing yet. Then the one goes that has waited for longest.
-const MOST_WAITING: usize = 128;
+const MOST_WAITING: usize = 512;
+
+/// But not before it has had this long.
+const LEAST_WAIT: Duration = Duration::from_secs(1);
 
 /// The first message has at most this many bytes.
 const LONGEST_FIRST: usize = 64 << 10;
@@ -74,7 +77,7 @@ impl std::fmt::Debug for Door {
     }
 }
 
-/// The system has no room for another connection now.
+/// There is no room for another connection now.
 struct NoRoom;
 
 /// Somebody who has connected and has not said what they want.
@@ -224,6 +227,10 @@ impl Door {
     /// Greets all who have come.
     fn welcome(&self, listener: &UnixListener, visitors: &mut Vec<Visitor>) -> Result<(), NoRoom> {
         for _ in 0..MOST_WAITING {
+            let is_full = visitors.len() >= MOST_WAITING;
+            if is_full && visitors.first().is_some_and(|first| first.since.elapsed() < LEAST_WAIT) {
+                return Err(NoRoom);
+            }
             let stream = match listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
@@ -239,7 +246,7 @@ impl Door {
             if (&stream).write_all(&bytes).is_err() {
                 continue;
             }
-            if visitors.len() >= MOST_WAITING {
+            if is_full {
                 visitors.remove(0);
             }
             visitors.push(Visitor { stream, bytes: Vec::new(), since: Instant::now() });

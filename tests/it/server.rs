@@ -39,7 +39,6 @@ fn workers_print_what_they_would_print_without_a_server() {
     compare("stderr_exit [\"last words\"]\n", &[]);
     compare("{\"cmd\":\"sleep\",\"args\":[9000],\"timeout\":0.1,\"id\":\"x\"}\n", &[]);
     compare("sleep [9000]\n", &["--timeout", "0.1"]);
-    compare("fail [1]\nfail [2]\necho [3]\n", &["--fail-fast", "-j1"]);
     compare("echo [1]\n", &["--header", "--input", "csv"]);
     compare(
         "",
@@ -348,6 +347,16 @@ fn workers_that_do_not_start_end_a_call_and_not_the_server() {
     assert_eq!(run(served.call()), run(local));
     fs::write(&script, "while read -r line; do echo '{\"result\":1}'; done\n").expect("ours");
     served.call().args(["x", ":::", "1"]).stdout("{\"id\":1,\"ok\":true,\"result\":1}\n").run();
+}
+
+/// A server with more slots does not run more jobs of a caller at a time than that wants.
+#[test]
+fn a_caller_may_use_fewer_slots() {
+    let served = Served::with_workers(3, "", &[]);
+    let caller = served.call().args(["-j1", "--fail-fast"]).stdin("fail [1]\necho [2]\necho [3]\n");
+    let caller = caller.any_stdout().stderr_has("2 jobs read and not run").status(1);
+    assert_eq!(caller.run().records().len(), 1);
+    assert_eq!(served.crew.logged("job").len(), 1);
 }
 
 #[test]

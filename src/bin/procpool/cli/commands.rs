@@ -95,6 +95,7 @@ pub struct CommandOptions {
 
     #[command(flatten, next_help_heading = "Semaphore")]
     pub semaphore: SemaphoreOptions,
+
     #[command(flatten, next_help_heading = "Server")]
     pub server: ServerOptions,
 }

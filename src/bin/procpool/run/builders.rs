@@ -302,11 +302,11 @@ fn adopts_orphans() -> bool {
 /// Raises the limit of open files for this number of slots and of callers, with so many descriptors each. Returns how
 /// many callers there is room for.
 pub fn allow_callers(slots: usize, fds: usize, most: usize) -> usize {
-    allow_descriptors(slots + (fds * most).div_ceil(10));
+    allow_descriptors(slots + (fds * most + 640).div_ceil(10));
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     // Those who have just connected take some as well.
-    (limit.saturating_sub(256 + 10 * slots) / fds).clamp(8, most)
+    (limit.saturating_sub(640 + 10 * slots) / fds).clamp(8, most)
 }
 
 /// Raises the limit of open files for this number of slots, as far as the system allows it. A worker takes three

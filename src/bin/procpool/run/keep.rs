@@ -47,7 +47,7 @@ pub fn find(options: &Options, time: Duration) -> anyhow::Result<FoundServer> {
     check(options)?;
     // A wrong command line starts no server.
     Plan::of(options, Arc::new(AtomicBool::new(false)))?;
-    let words = keys::words_of_pool();
+    let words = keys::words_of_pool(options);
     let folder = folder()?;
     let name = likeness::likeness(options, &words);
     let place = KeptPlace { socket: folder.join(format!("{name}.sock")), folder, name };
@@ -155,6 +155,8 @@ impl KeptPlace {
             .arg(&self.socket)
             .arg(format!("--keep={}ms", time.as_millis()))
             .args(words)
+            // What it says is among the words.
+            .env_remove("PROCPOOL_OPTIONS")
             .stdin(Stdio::from(OwnedFd::from(starter)))
             .stdout(Stdio::null())
             .stderr(log)

@@ -5,13 +5,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::cli::Options;
-use crate::cli::typed::{TypedOption, typed};
+use crate::cli::typed::{TypedOption, typed_in};
 
 /// The options that say what a worker is, and what its jobs are. Callers of a server plan their runs by them.
 #[rustfmt::skip]
 const KIND: &[&str] = &[
     "worker", "protocol", "framing", "reply_messages", "reply_end", "keep_end", "before_request", "after_request",
-    "banner", "fail_on", "python", "perl", "node", "ruby", "sh", "shell", "max_args",
+    "banner", "fail_on", "python", "perl", "node", "ruby", "sh", "shell", "max_args", "each",
 ];
 
 /// The other options that a pool of workers depends on. Each option is in one of these lists or in the tests below.
@@ -20,6 +20,7 @@ const POOL: &[&str] = &[
     "pty", "init", "notify", "max_procs", "prestart", "pipeline", "max_reqs", "start_limit", "start_timeout",
     "max_reply", "max_reqs_jitter", "max_age", "max_rss", "idle_timeout", "standby", "setup", "env", "cwd",
     "cpu_affinity", "max_load", "min_free_memory", "nice", "grace", "max_line", "silence", "max_memory",
+    "env_only", "env_all",
 ];
 
 /// The options whose values are code, or files of code.
@@ -35,14 +36,22 @@ pub fn is_of_pool(id: &str) -> bool {
     is_of_kind(id) || POOL.contains(&id)
 }
 
-/// The words of this command line about the kind of the workers.
-pub fn words_of_kind() -> Vec<OsString> {
-    typed().into_iter().filter(|option| is_of_kind(&option.id)).map(word).collect()
+/// The words of the command line, and of what stands for a part of it, about the kind of the workers.
+pub fn words_of_kind(options: &Options) -> Vec<OsString> {
+    typed_in(&options.commands.hosts.words)
+        .into_iter()
+        .filter(|option| is_of_kind(&option.id))
+        .map(word)
+        .collect()
 }
 
-/// The words of this command line about the pool of workers.
-pub fn words_of_pool() -> Vec<OsString> {
-    typed().into_iter().filter(|option| is_of_pool(&option.id)).map(word).collect()
+/// The words of the command line, and of what stands for a part of it, about the pool of workers.
+pub fn words_of_pool(options: &Options) -> Vec<OsString> {
+    typed_in(&options.commands.hosts.words)
+        .into_iter()
+        .filter(|option| is_of_pool(&option.id))
+        .map(word)
+        .collect()
 }
 
 /// Whether there are workers, and not a command for each job.
@@ -90,6 +99,8 @@ mod tests {
         "doctor", "example_worker", "generate", "to", "from", "via", "dead", "run", "drain", "queue_limit", "ack_wait",
         "replicas", "queue_timeout", "tty", "colsep", "link", "arg_sep", "arg_file_sep", "shuf", "tag_string", "newline",
         "tmpdir", "bar", "eta", "no_notice", "ok_exit", "no_retry_exit",
+        "semaphore", "fg", "wait", "semaphore_timeout", "block", "recend", "recstart", "skip_null", "unpack", "profile",
+        "show_options",
     ];
 
     /// With an option in the wrong list, a call would meet workers that are not its own.

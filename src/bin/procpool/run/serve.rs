@@ -50,7 +50,7 @@ pub fn serve(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Re
     let pools = builders::build_served(&plan, options, size, &log)?;
     let socket = socket(path)?;
     let settings = ServerSettings {
-        words: keys::joined(&keys::words_of_kind()),
+        words: keys::joined(&keys::words_of_kind(options)),
         slots: size.all_slots(),
         longest: plan.reader.max_line.saturating_add(MESSAGE_MARGIN),
         most_callers,

@@ -18,6 +18,9 @@ use crate::signals::Early;
 /// The options of a caller that are about the pool as well: how many slots it uses, how long its jobs have.
 const OF_BOTH: &[&str] = &["max_procs", "grace", "max_line", "max_load", "min_free_memory"];
 
+/// The options that pack lines into jobs. Code must know of them.
+const OF_LINES: &[&str] = &["max_args", "each"];
+
 /// Does what the options ask for.
 ///
 /// # Errors
@@ -86,7 +89,9 @@ fn status(options: &Options, path: &Path) -> anyhow::Result<Status> {
 /// Runs jobs at a server. The server says what its workers are, and the run is as if they were named here.
 fn connect(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Result<Status> {
     let is_foreign = |id: &&String| keys::is_of_pool(id) && !OF_BOTH.contains(&id.as_str());
-    if let Some(id) = options.line.given.iter().find(|id| is_foreign(id) && *id != "max_args") {
+    if let Some(id) =
+        options.line.given.iter().find(|id| is_foreign(id) && !OF_LINES.contains(&id.as_str()))
+    {
         return Err(Misuse::new(format!(
             "--{} is for the server: give it with --serve",
             id.replace('_', "-")
@@ -96,14 +101,14 @@ fn connect(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Resu
     let visit = Visit::to(path)?;
     let mut words: Vec<OsString> = std::env::args_os().take(1).collect();
     words.extend(visit.words.iter().cloned());
-    words.extend(std::env::args_os().skip(1));
+    words.extend(options.commands.hosts.words.iter().skip(1).cloned());
     let mut joined = match parse_words(&words) {
         Ok(joined) => joined,
         Err(exit) => return Ok(Status::from_early_exit(&exit)),
     };
     joined.line.given.clone_from(&options.line.given);
     let is_code = keys::has_workers(&joined) && joined.workers.worker.is_empty();
-    if is_code && options.line.given.iter().any(|id| id == "max_args") {
+    if is_code && options.line.given.iter().any(|id| OF_LINES.contains(&id.as_str())) {
         return Err(Misuse::from(
             "-n changes the x of an expression, so it is for the server: give it with --serve",
         )

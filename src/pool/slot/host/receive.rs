@@ -89,7 +89,12 @@ impl HostSlot {
                     self.pong(stamp);
                 }
             }
-            FromAgent::Ready { .. } => self.ready(),
+            FromAgent::Ready { slots } => {
+                self.ready();
+                if self.desk.is_server() && slots > self.capacity as u64 {
+                    self.window.shut();
+                }
+            }
             FromAgent::Refused(why) => return Some(why.to_owned()),
             FromAgent::Unfit(why) if self.desk.is_server() => {
                 self.record.is_unfit = Some(why.to_owned());
