@@ -87,7 +87,7 @@ fn connect(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Resu
     let visit = Visit::to(path)?;
     let mut words: Vec<OsString> = std::env::args_os().take(1).collect();
     words.extend(visit.words.iter().cloned());
-    words.extend(std::env::args_os().skip(1));
+    words.extend(options.commands.hosts.words.iter().skip(1).cloned());
     let mut joined = match parse_words(&words) {
         Ok(joined) => joined,
         Err(exit) => return Ok(Status::from_early_exit(&exit)),

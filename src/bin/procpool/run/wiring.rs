@@ -77,10 +77,7 @@ pub fn run(
     builders::allow_descriptors(size.with_room(&options).all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
     check_whole(&plan, &outputs, hosts.is_some())?;
-    if options.queue.from.is_none() {
-        check_streams(&plan.reader, &outputs)?;
-        greet_terminal(&plan.reader, &console);
-    }
+    check_input(&options, &plan.reader, &outputs, &console)?;
     plan.reader.rest.clone_from(&outputs.rest);
     let journal = open_journal(&mut plan, &console)?;
     let results = ResultSinks::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
@@ -362,6 +359,20 @@ fn open_reports(
     };
     let reports = Reports::open(options, outputs, names, format, slots)?;
     Ok(reports.map(Arc::new))
+}
+
+/// Checks the input and the streams, unless jobs come from a queue.
+fn check_input(
+    options: &Options,
+    reader: &Reader,
+    outputs: &Outputs,
+    console: &Console,
+) -> anyhow::Result<()> {
+    if options.queue.from.is_none() {
+        check_streams(reader, outputs)?;
+        greet_terminal(reader, console);
+    }
+    Ok(())
 }
 
 /// Refuses to run if stdin can't be read, or if results or lines would be lost.
