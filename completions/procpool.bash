@@ -39,11 +39,15 @@ _procpool_value() {
         --ruby) _procpool_files -f ;;
         --sh) _procpool_files -f ;;
         --cwd) _procpool_files -d ;;
+        --serve) _procpool_files -f ;;
+        --connect) _procpool_files -f ;;
+        --status) _procpool_files -f ;;
+        --stop) _procpool_files -f ;;
         --rate) _procpool_words '1/s 10/s 100/m 1000/h' ;;
         -a|--arg-file) _procpool_files -f ;;
         --input) _procpool_words 'lines json csv tsv base64' ;;
         -n|--max-args) _procpool_words 'max' ;;
-        --format) _procpool_words 'record value text base64' ;;
+        --format) _procpool_words 'record value text prometheus base64' ;;
         --tmpdir) _procpool_files -d ;;
         --report) _procpool_files -f ;;
         --trace) _procpool_files -f ;;
@@ -99,7 +103,7 @@ _procpool() {
             *) at=$i && break ;;
         esac
         case $option in
-            -w|--worker|--protocol|--framing|--reply-messages|--reply-end|--before-request|--after-request|--banner|--fail-on|--route|--init|--notify|-j|-P|--max-procs|--prestart|--pipeline|--max-reqs|--start-limit|--start-timeout|--max-reply|--max-reqs-jitter|--max-age|--max-rss|--idle-timeout|--standby|--python|--perl|--node|--ruby|--sh|--setup|--shell|-I|--replace|--env|--env-only|--cwd|-S|--hosts|--sshlogin|--launcher|--before|--host-timeout|--semaphore|--semaphorename|--semaphore-timeout|--semaphoretimeout|--delay|--rate|--max-load|--min-free-memory|--nice|-a|--arg-file|--input|-C|--colsep|-n|--max-args|--block|--recend|--recstart|-d|--delimiter|--arg-sep|--arg-file-sep|--shuf|--max-line|--format|--tag-string|--buffer|--tmpdir|--report|--trace|--results|--joblog|--progress|--color|--timeout|--silence|--max-memory|--slow|--retries|--retry-on|--ok-exit|--no-retry-exit|--retry-delay|--failed|--grace|--halt|--journal|--to|--from|--via|--dead|--run|--queue-limit|--ack-wait|--replicas|--queue-timeout|--profile|--example-worker|--generate)
+            -w|--worker|--protocol|--framing|--reply-messages|--reply-end|--before-request|--after-request|--banner|--fail-on|--route|--init|--notify|-j|-P|--max-procs|--prestart|--pipeline|--max-reqs|--start-limit|--start-timeout|--max-reply|--max-reqs-jitter|--max-age|--max-rss|--idle-timeout|--standby|--python|--perl|--node|--ruby|--sh|--setup|--shell|-I|--replace|--env|--env-only|--cwd|-S|--hosts|--sshlogin|--launcher|--before|--host-timeout|--serve|--connect|--keep|--status|--stop|--semaphore|--semaphorename|--semaphore-timeout|--semaphoretimeout|--delay|--rate|--max-load|--min-free-memory|--nice|-a|--arg-file|--input|-C|--colsep|-n|--max-args|--block|--recend|--recstart|-d|--delimiter|--arg-sep|--arg-file-sep|--shuf|--max-line|--format|--tag-string|--buffer|--tmpdir|--report|--trace|--results|--joblog|--progress|--color|--timeout|--silence|--max-memory|--slow|--retries|--retry-on|--ok-exit|--no-retry-exit|--retry-delay|--failed|--grace|--halt|--journal|--to|--from|--via|--dead|--run|--queue-limit|--ack-wait|--replicas|--queue-timeout|--profile|--example-worker|--generate)
                 case $option in -w|--worker|--python|--perl|--node|--ruby|--sh) staying=1 ;; esac
                 ((i += 1))
                 ;;
@@ -131,7 +135,7 @@ _procpool() {
         # If '=' does not split words, the option is a part of what is completed.
         [[ $COMP_WORDBREAKS == *=* ]] || COMPREPLY=("${COMPREPLY[@]/#/$option=}")
     elif ((at < 0)) && [[ $cur == -* ]]; then
-        _procpool_words '--worker --protocol --framing --reply-messages --reply-end --keep-end --before-request --after-request --banner --fail-on --pty --route --init --notify --max-procs --prestart --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup --shell --replace --stdin --env --env-only --env-all --cwd --cpu-affinity --dry-run --tty --confirm --hosts --sshlogin --launcher --before --slurm --host-timeout --no-rerun --semaphore --semaphorename --fg --wait --semaphore-timeout --semaphoretimeout --delay --rate --max-load --min-free-memory --nice --arg-file --input --colsep --header --max-args --block --recend --recstart --no-run-if-empty --delimiter --null --link --arg-sep --arg-file-sep --shuf --max-line --format --tag --tag-string --newline --live --detail --stream --keep-order --buffer --tmpdir --summary --report --trace --results --joblog --progress --bar --eta --no-notice --color --timeout --silence --max-memory --slow --retries --retry-on --ok-exit --no-retry-exit --retry-delay --failed --grace --halt --fail-fast --journal --resume --fsync --to --from --via --dead --run --drain --queue-limit --ack-wait --replicas --queue-timeout --help --version --profile --show-options --doctor --example-worker --generate'
+        _procpool_words '--worker --protocol --framing --reply-messages --reply-end --keep-end --before-request --after-request --banner --fail-on --pty --route --init --notify --max-procs --prestart --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup --shell --replace --stdin --env --env-only --env-all --cwd --cpu-affinity --dry-run --tty --confirm --hosts --sshlogin --launcher --before --slurm --host-timeout --no-rerun --serve --connect --keep --status --stop --semaphore --semaphorename --fg --wait --semaphore-timeout --semaphoretimeout --delay --rate --max-load --min-free-memory --nice --arg-file --input --colsep --header --max-args --block --recend --recstart --no-run-if-empty --delimiter --null --link --arg-sep --arg-file-sep --shuf --max-line --format --tag --tag-string --newline --live --detail --stream --keep-order --buffer --tmpdir --summary --report --trace --results --joblog --progress --bar --eta --no-notice --color --timeout --silence --max-memory --slow --retries --retry-on --ok-exit --no-retry-exit --retry-delay --failed --grace --halt --fail-fast --journal --resume --fsync --to --from --via --dead --run --drain --queue-limit --ack-wait --replicas --queue-timeout --help --version --profile --show-options --doctor --example-worker --generate'
     elif [[ -z $staying ]]; then
         _procpool_commands
     fi

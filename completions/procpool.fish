@@ -11,7 +11,7 @@ function __procpool_command
                 break
             case '--*=*'
             case '--*' '-?'
-                if contains -- $words[$i] -w --worker --protocol --framing --reply-messages --reply-end --before-request --after-request --banner --fail-on --route --init --notify -j -P --max-procs --prestart --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup --shell -I --replace --env --env-only --cwd -S --hosts --sshlogin --launcher --before --host-timeout --semaphore --semaphorename --semaphore-timeout --semaphoretimeout --delay --rate --max-load --min-free-memory --nice -a --arg-file --input -C --colsep -n --max-args --block --recend --recstart -d --delimiter --arg-sep --arg-file-sep --shuf --max-line --format --tag-string --buffer --tmpdir --report --trace --results --joblog --progress --color --timeout --silence --max-memory --slow --retries --retry-on --ok-exit --no-retry-exit --retry-delay --failed --grace --halt --journal --to --from --via --dead --run --queue-limit --ack-wait --replicas --queue-timeout --profile --example-worker --generate
+                if contains -- $words[$i] -w --worker --protocol --framing --reply-messages --reply-end --before-request --after-request --banner --fail-on --route --init --notify -j -P --max-procs --prestart --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup --shell -I --replace --env --env-only --cwd -S --hosts --sshlogin --launcher --before --host-timeout --serve --connect --keep --status --stop --semaphore --semaphorename --semaphore-timeout --semaphoretimeout --delay --rate --max-load --min-free-memory --nice -a --arg-file --input -C --colsep -n --max-args --block --recend --recstart -d --delimiter --arg-sep --arg-file-sep --shuf --max-line --format --tag-string --buffer --tmpdir --report --trace --results --joblog --progress --color --timeout --silence --max-memory --slow --retries --retry-on --ok-exit --no-retry-exit --retry-delay --failed --grace --halt --journal --to --from --via --dead --run --queue-limit --ack-wait --replicas --queue-timeout --profile --example-worker --generate
                     set i (math $i + 1)
                 end
             case '-*'
@@ -118,6 +118,11 @@ complete -c procpool -n 'not __procpool_command' -l before -x -d 'Run CMDLINE he
 complete -c procpool -n 'not __procpool_command' -l slurm -d 'Run the jobs on the nodes of the Slurm allocation that procpool runs in'
 complete -c procpool -n 'not __procpool_command' -l host-timeout -x -d 'Give up a host that gives no sign of life for TIME'
 complete -c procpool -n 'not __procpool_command' -l no-rerun -d 'Let a job that was running on a lost host fail as lost; do not run it again'
+complete -c procpool -n 'not __procpool_command' -l serve -r -F -d 'Keep the workers behind the Unix socket SOCKET, for other calls of procpool'
+complete -c procpool -n 'not __procpool_command' -l connect -r -F -d 'Run the jobs at the server at SOCKET'
+complete -c procpool -n 'not __procpool_command' -l keep -x -d 'Keep the workers for TIME after this call, for the next call like it'
+complete -c procpool -n 'not __procpool_command' -l status -r -F -d 'Print the status of the server at SOCKET as JSON, or with --format prometheus'
+complete -c procpool -n 'not __procpool_command' -l stop -r -F -d 'End the server at SOCKET when its present callers have finished, and wait for that'
 complete -c procpool -n 'not __procpool_command' -l semaphore -l semaphorename -x -d 'Run COMMAND when fewer than -j N others of this NAME run, in the background'
 complete -c procpool -n 'not __procpool_command' -l fg -d 'With --semaphore, wait for the end of COMMAND, and end with its exit status'
 complete -c procpool -n 'not __procpool_command' -l wait -d 'With --semaphore, wait until no command of this NAME runs; needs no COMMAND'
@@ -153,6 +158,7 @@ complete -c procpool -n 'not __procpool_command' -l max-line -x -d 'Size limit o
 complete -c procpool -n 'not __procpool_command' -l format -x -a 'record\\t\'One JSON object per job, for failed jobs too\'
 value\\t\'The result alone, as JSON; failures go to stderr\'
 text\\t\'Strings and the output of commands, unchanged; failures go to stderr\'
+prometheus\\t\'The --status of a server as text for Prometheus\'
 base64\\t\'The bytes of text, in base64: a line for each job; failures go to stderr\'' -d 'Format of results: record (default with a worker), value, text (otherwise), base64'
 complete -c procpool -n 'not __procpool_command' -l tag -d 'Start each line with the args of its job and a tab'
 complete -c procpool -n 'not __procpool_command' -l tag-string -x -d 'Start each line with TEXT and a tab; TEXT may have placeholders'

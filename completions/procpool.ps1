@@ -63,6 +63,11 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--slurm'; Text = 'Run the jobs on the nodes of the Slurm allocation that procpool runs in'; Kind = 'none'; Words = @() }
         @{ Name = '--host-timeout'; Text = 'Give up a host that gives no sign of life for TIME'; Kind = 'free'; Words = @() }
         @{ Name = '--no-rerun'; Text = 'Let a job that was running on a lost host fail as lost; do not run it again'; Kind = 'none'; Words = @() }
+        @{ Name = '--serve'; Text = 'Keep the workers behind the Unix socket SOCKET, for other calls of procpool'; Kind = 'file'; Words = @() }
+        @{ Name = '--connect'; Text = 'Run the jobs at the server at SOCKET'; Kind = 'file'; Words = @() }
+        @{ Name = '--keep'; Text = 'Keep the workers for TIME after this call, for the next call like it'; Kind = 'free'; Words = @() }
+        @{ Name = '--status'; Text = 'Print the status of the server at SOCKET as JSON, or with --format prometheus'; Kind = 'file'; Words = @() }
+        @{ Name = '--stop'; Text = 'End the server at SOCKET when its present callers have finished, and wait for that'; Kind = 'file'; Words = @() }
         @{ Name = '--semaphore'; Text = 'Run COMMAND when fewer than -j N others of this NAME run, in the background'; Kind = 'free'; Words = @() }
         @{ Name = '--semaphorename'; Text = 'Run COMMAND when fewer than -j N others of this NAME run, in the background'; Kind = 'free'; Words = @() }
         @{ Name = '--fg'; Text = 'With --semaphore, wait for the end of COMMAND, and end with its exit status'; Kind = 'none'; Words = @() }
@@ -96,7 +101,7 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--arg-file-sep'; Text = 'Use STR instead of :::: before files of args'; Kind = 'free'; Words = @() }
         @{ Name = '--shuf'; Text = 'Take the lines in random order; SEED, a number, makes it repeatable'; Kind = 'free'; Words = @() }
         @{ Name = '--max-line'; Text = 'Size limit of an input line'; Kind = 'free'; Words = @() }
-        @{ Name = '--format'; Text = 'Format of results: record (default with a worker), value, text (otherwise), base64'; Kind = 'word'; Words = @('record', 'value', 'text', 'base64') }
+        @{ Name = '--format'; Text = 'Format of results: record (default with a worker), value, text (otherwise), base64'; Kind = 'word'; Words = @('record', 'value', 'text', 'prometheus', 'base64') }
         @{ Name = '--tag'; Text = 'Start each line with the args of its job and a tab'; Kind = 'none'; Words = @() }
         @{ Name = '--tag-string'; Text = 'Start each line with TEXT and a tab; TEXT may have placeholders'; Kind = 'free'; Words = @() }
         @{ Name = '--newline'; Text = 'Add a newline to the output of a job that does not end with one'; Kind = 'none'; Words = @() }

@@ -58,8 +58,25 @@ pub(crate) struct WorkerConfig {
     pub(crate) depth: Depth,
     /// The longest reply, in bytes.
     pub(crate) max_reply: usize,
+    /// What happens to the parts of a result that come before its end.
+    pub(crate) parts: PartsConfig,
     /// How many workers are started before there is a job.
     pub(crate) prestart: usize,
+}
+
+/// What happens to the parts of a result that come before its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PartsConfig {
+    /// They are given to the sink as they come.
+    pub(crate) are_passed_on: bool,
+    /// They are kept: the result is the list of them.
+    pub(crate) are_kept: bool,
+}
+
+impl Default for PartsConfig {
+    fn default() -> Self {
+        Self { are_passed_on: false, are_kept: true }
+    }
 }
 
 /// The surroundings of a process when it is started.
@@ -201,6 +218,7 @@ impl WorkerConfig {
             init: Vec::new(),
             depth: Depth::Fixed(1),
             max_reply: 64 << 20,
+            parts: PartsConfig::default(),
             prestart: 0,
         }
     }

@@ -85,7 +85,7 @@
 //!
 //! A worker gets one request at a time unless [`Builder::depth`] says otherwise. Programs that exist speak
 //! other protocols: [`Protocol::RAW`] is for filters, a line in and a line out; [`Protocol::JSONRPC`] for
-//! language servers and the like; [`Protocol::BAZEL`] for Bazel's workers.
+//! language servers and the like; [`Protocol::BAZEL`] for Bazel's workers; [`Protocol::DAP`] for debug adapters.
 //!
 //! A result is read as any type that serde can read. `Box<RawValue>` of serde_json (its feature `raw_value`)
 //! takes the JSON as it came: large numbers, the order of keys and deep nesting are kept. The replies of [`Protocol::RAW`] are read as
@@ -122,7 +122,8 @@
 //! | [`Error`](Kind::Error) | the worker replied with an error: [`Failure::data`] | yes |
 //! | [`Exit`](Kind::Exit) | the command failed: [`Failure::exit_code`], [`Failure::output`] | yes |
 //! | [`Crash`](Kind::Crash) | the worker died | in part |
-//! | [`Timeout`](Kind::Timeout) | it took longer than it may, and its worker was ended | in part |
+//! | [`Timeout`](Kind::Timeout) | it took longer than it may, or was silent for too long, and its worker was ended | in part |
+//! | [`Memory`](Kind::Memory) | its processes used more memory than [`Builder::max_memory`], and were killed | in part |
 //! | [`Protocol`](Kind::Protocol) | the worker printed something that is no reply, and was ended | perhaps |
 //! | [`Spawn`](Kind::Spawn) | the worker or the command could not be started | no |
 //! | [`Cancelled`](Kind::Cancelled) | it was running when the pool was shut down or dropped | in part |

@@ -137,6 +137,8 @@ fn result(size: usize, shape: Shape, detail: bool, is_ok: bool) -> Repeat {
         detail,
         tag: Tag::None,
         newline: false,
+        skip_null: false,
+        unpack: false,
         commands: None,
         sources: vec![String::new()],
         failures: FailureStyle::default(),

@@ -70,7 +70,8 @@ fn read(name: &str, envelope: &Envelope, message: &[u8]) {
             }
         }
         Ok(Message::Progress(line)) => assert!(!line.contains('\n'), "{name}"),
-        Ok(Message::Nothing) => {}
+        Ok(Message::Part { part, .. }) => assert_json(part.value().to_json().get().as_bytes()),
+        Ok(Message::Nothing | Message::Concurrent) => {}
         Err(why) => assert!(!why.is_empty()),
     }
 }

@@ -242,7 +242,7 @@ impl Result {
                 let all = |capture: &Capture| capture.small().expect("it is short").to_vec();
                 Self::Printed { stdout: all(&printed.stdout), stderr: all(&printed.stderr) }
             }
-            (None, Ok(Value::Json(json))) => Self::Json(json.get().to_owned()),
+            (None, Ok(Value::Json(json) | Value::Shown(json))) => Self::Json(json.get().to_owned()),
             (None, Ok(Value::Bytes(bytes))) => Self::Message(bytes.to_vec()),
             (_, Err(failure)) => panic!("{failure}"),
         }

@@ -32,7 +32,7 @@ pub(crate) struct LinkOutbox {
     room: Condvar,
     /// Notified when all is written and nothing follows, or nobody reads.
     pub(crate) end: Wake,
-    /// Called when there is room again after [`LinkOutbox::lacks_room`] said that there is none.
+    /// Called when there is room again after [`LinkOutbox::await_room`].
     on_room: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
@@ -135,11 +135,19 @@ impl LinkOutbox {
         let _ = self.on_room.set(Box::new(on_room));
     }
 
-    /// Whether there is no room. The first time, it will be told when there is.
+    /// Whether there is no room, and nobody has asked to be told when there is.
     pub(crate) fn lacks_room(&self) -> bool {
+        let state = lock(&self.state);
+        state.outgoing.len() >= MOST_BYTES && !state.is_over && !state.is_room_wanted
+    }
+
+    /// Asks to be told when there is room, as [`LinkOutbox::never_wait`] says. Returns whether that is to be
+    /// waited for: there may be room by now.
+    pub(crate) fn await_room(&self) -> bool {
         let mut state = lock(&self.state);
-        let lacks = state.outgoing.len() >= MOST_BYTES && !state.is_over;
-        lacks && !std::mem::replace(&mut state.is_room_wanted, true)
+        let is_full = state.outgoing.len() >= MOST_BYTES / 2 && !state.is_over;
+        state.is_room_wanted |= is_full;
+        is_full
     }
 
     /// Whether there is room.
@@ -159,6 +167,12 @@ impl LinkOutbox {
         state.is_last = true;
         drop(state);
         self.work.notify_one();
+    }
+
+    /// Nobody reads any more: the thread ends, and what is not written is dropped.
+    pub(crate) fn close(&self) {
+        lock(&self.state).is_over = true;
+        self.work.notify_all();
     }
 
     /// Whether all is written, or nobody reads.

@@ -77,7 +77,7 @@ impl Sink for LinkReporter {
             time: Duration::try_from_secs_f64(seconds).unwrap_or_default(),
         });
         let outcome = match done.outcome {
-            Ok(Value::Json(json)) => Ok(RemoteValue::Json(json)),
+            Ok(Value::Json(json) | Value::Shown(json)) => Ok(RemoteValue::Json(json)),
             Ok(Value::Bytes(bytes)) => Ok(RemoteValue::Bytes(bytes)),
             Err(failure) => Err(failure.clone()),
         };

@@ -57,7 +57,8 @@ fn is_format(text: &[u8]) -> bool {
     let rest = text.iter().skip_while(|byte| b"-+#0123456789.".contains(byte));
     let rest: Vec<u8> = rest.copied().collect();
     match rest.as_slice() {
-        [letter] => b"sdiuoxXfFeEgGcaAp".contains(letter) || text.len() == 1,
+        [letter] if text.len() == 1 => letter.is_ascii_alphabetic(),
+        [letter] => b"sdiuoxXfFeEgGcaAp".contains(letter),
         [b'l' | b'h' | b'z' | b'j' | b'L', letter] => b"sdiuoxXfFeEgG".contains(letter),
         b"lld" | b"llu" | b"llx" => true,
         _ => false,

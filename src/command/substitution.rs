@@ -15,14 +15,14 @@ pub(super) struct Substitution {
     /// As it is written.
     text: Vec<u8>,
     regex: Regex,
-    replacement: Vec<Piece>,
+    replacement: Vec<ReplacementPiece>,
     /// All matches are replaced.
     is_global: bool,
 }
 
 /// A piece of the text that replaces a match.
 #[derive(Clone, Debug)]
-enum Piece {
+enum ReplacementPiece {
     Text(Vec<u8>),
     /// A group of the match; 0: all of it.
     Group(usize),
@@ -37,7 +37,7 @@ impl PartialEq for Substitution {
 impl Eq for Substitution {}
 
 /// The parts of a substitution as they are written.
-struct Parts<'a> {
+struct WrittenParts<'a> {
     pattern: &'a [u8],
     replacement: &'a [u8],
     flags: &'a [u8],
@@ -74,8 +74,8 @@ impl Substitution {
             let mut text = Vec::new();
             for piece in &self.replacement {
                 match piece {
-                    Piece::Text(bytes) => text.extend_from_slice(bytes),
-                    Piece::Group(number) => {
+                    ReplacementPiece::Text(bytes) => text.extend_from_slice(bytes),
+                    ReplacementPiece::Group(number) => {
                         text.extend_from_slice(found.get(*number).map_or(b"", |it| it.as_bytes()));
                     }
                 }
@@ -112,7 +112,7 @@ fn begin(inner: &[u8]) -> Option<usize> {
 }
 
 /// The parts of a substitution at the beginning of a text, and its length.
-fn parts(text: &[u8]) -> Option<(Parts<'_>, usize)> {
+fn parts(text: &[u8]) -> Option<(WrittenParts<'_>, usize)> {
     let delimiter = *text.get(1).filter(|byte| DELIMITERS.contains(byte))?;
     let next = |from: usize| {
         let mut at = from;
@@ -129,7 +129,7 @@ fn parts(text: &[u8]) -> Option<(Parts<'_>, usize)> {
     let last = next(middle + 1)?;
     let flags = text[last + 1..].iter().take_while(|byte| b"gi".contains(byte)).count();
     let end = last + 1 + flags;
-    let parts = Parts {
+    let parts = WrittenParts {
         pattern: &text[2..middle],
         replacement: &text[middle + 1..last],
         flags: &text[last + 1..end],
@@ -138,7 +138,7 @@ fn parts(text: &[u8]) -> Option<(Parts<'_>, usize)> {
 }
 
 /// Reads the text that replaces a match: `&` and `\0` are the match, `\1` and `$1` are groups.
-fn pieces(parts: &Parts<'_>, groups: usize) -> Result<Vec<Piece>, String> {
+fn pieces(parts: &WrittenParts<'_>, groups: usize) -> Result<Vec<ReplacementPiece>, String> {
     let mut pieces = Vec::new();
     let mut text = Vec::new();
     let mut bytes = parts.replacement.iter().copied().peekable();
@@ -159,8 +159,8 @@ fn pieces(parts: &Parts<'_>, groups: usize) -> Result<Vec<Piece>, String> {
                 if byte != b'&' {
                     bytes.next();
                 }
-                pieces.push(Piece::Text(std::mem::take(&mut text)));
-                pieces.push(Piece::Group(number));
+                pieces.push(ReplacementPiece::Text(std::mem::take(&mut text)));
+                pieces.push(ReplacementPiece::Group(number));
             }
             (None, b'\\', Some(escaped)) => {
                 bytes.next();
@@ -173,7 +173,7 @@ fn pieces(parts: &Parts<'_>, groups: usize) -> Result<Vec<Piece>, String> {
             _ => text.push(byte),
         }
     }
-    pieces.push(Piece::Text(text));
+    pieces.push(ReplacementPiece::Text(text));
     Ok(pieces)
 }
 

@@ -38,7 +38,7 @@ pub struct Template {
 #[derive(Clone, Debug)]
 enum CommandBody {
     Words(Vec<TemplateWord>),
-    Script(Script),
+    Script(Box<Script>),
     /// Each job names it: a program, or the text of a shell command.
     Job {
         shell: Option<Shell>,
@@ -56,7 +56,9 @@ impl Template {
         }
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
         let body = match &settings.shell {
-            Some(shell) => CommandBody::Script(Script::new(&words.join(&b' '), shell, settings)?),
+            Some(shell) => {
+                CommandBody::Script(Box::new(Script::new(&words.join(&b' '), shell, settings)?))
+            }
             None => CommandBody::Words(
                 words.iter().map(|word| parse(word, settings)).collect::<Result<_, _>>()?,
             ),

@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::job_lines::{Fields, Invalid, UsualLine, usual};
+use super::joining::Joiner;
 use super::lines::{LineTooLong, Lines, MARK};
 use super::plain_lines::{NoHeader, Packed};
 use super::position::Position;
@@ -41,6 +42,8 @@ pub(super) struct Feeder<'a> {
     batch: Vec<Job>,
     /// The jobs after those of the batch.
     bundler: Bundler,
+    /// The jobs that wait to be joined.
+    joiner: Joiner,
     /// The bytes of the jobs in the batch.
     bytes: usize,
     /// The number of the last job.
@@ -71,6 +74,7 @@ impl<'a> Feeder<'a> {
             names: reader.sources.iter().map(Source::name).collect(),
             batch: Vec::new(),
             bundler: Bundler::default(),
+            joiner: Joiner::default(),
             bytes: 0,
             seq: 0,
             packed: Packed::default(),
@@ -97,12 +101,16 @@ impl Feeder<'_> {
         if self.pack_up() {
             self.position.took(None);
         }
+        if let (Some(joining), Form::Plain(plain)) = (self.reader.joining, &self.reader.form) {
+            self.batch.extend(self.joiner.take(joining, plain));
+        }
         self.feed();
     }
 
     /// How many jobs were read and not fed.
     pub(super) fn left(&self) -> usize {
-        self.batch.iter().map(Job::count).sum()
+        let count = |job: &Job| job.singles().iter().map(Job::count).sum::<usize>();
+        self.batch.iter().map(count).sum::<usize>() + self.joiner.len()
     }
 
     /// Reads one source to its end. `Ok(false)`: the pool takes no more jobs.
@@ -284,7 +292,7 @@ impl Feeder<'_> {
         self.bytes += job.size();
         self.position.took(job.line.clone().map(|line| (job.seq, line)));
         match self.reader.journal.as_ref().map_or(Ok(None), |journal| journal.admit(&mut job)) {
-            Ok(None) => self.batch.push(job),
+            Ok(None) => self.add(job),
             Ok(Some(recorded)) => recorded.deliver(job, self.sink),
             Err(error) => {
                 self.stopped = Some(StopReason::Journal(error));
@@ -292,6 +300,16 @@ impl Feeder<'_> {
             }
         }
         self.bytes < BATCH_BYTES || self.feed()
+    }
+
+    /// Adds a job to the batch, or to the jobs that are joined.
+    fn add(&mut self, job: Job) {
+        match (self.reader.joining, &self.reader.form) {
+            (Some(joining), Form::Plain(plain)) => {
+                self.batch.extend(self.joiner.add(joining, plain, job).into_iter().flatten());
+            }
+            _ => self.batch.push(job),
+        }
     }
 
     /// Moves the bundle to the batch.

@@ -10,6 +10,7 @@ mod csv;
 mod feeder;
 mod intake;
 pub mod job_lines;
+pub mod joining;
 pub mod lines;
 pub mod plain_lines;
 mod position;

@@ -19,7 +19,7 @@ use super::source::Source;
 use super::whole::Whole;
 use crate::job::{Closed, Done, Feed, Job, Place, Sink};
 use crate::util::random::shuffled;
-use crate::util::temporary::temporary_file;
+use crate::util::temporary::{temporary_file, temporary_folder};
 
 /// Counts jobs, and takes nothing of them.
 struct Counter;
@@ -81,7 +81,7 @@ impl Reader {
     }
 
     fn copy(&self, source: BorrowedFd<'_>) -> io::Result<HeldSource> {
-        let file = temporary_file()?;
+        let file = temporary_file().map_err(not_kept)?;
         let mut buffer = Vec::with_capacity(READ_SIZE);
         let mut at = 0;
         loop {
@@ -93,7 +93,7 @@ impl Reader {
             if self.stop.load(Ordering::Acquire) {
                 return Ok(HeldSource::Stopped);
             }
-            file.write_all_at(&buffer, at)?;
+            file.write_all_at(&buffer, at).map_err(not_kept)?;
             at += count as u64;
         }
     }
@@ -126,6 +126,12 @@ impl Reader {
     }
 }
 
+/// The error that a copy can't be written.
+fn not_kept(error: io::Error) -> io::Error {
+    let folder = temporary_folder();
+    io::Error::other(format!("a copy can't be kept in '{}': {error}", folder.display()))
+}
+
 /// A source that was made ready to be read twice.
 enum HeldSource {
     /// Its copy; `None`: it can be read as it is.
@@ -145,7 +151,7 @@ struct LinePlace {
 }
 
 impl Feeder<'_> {
-    /// Reads the lines of all sources in a random order. Returns whether to go on.
+    /// Reads the lines of all sources in a random order, but not those to skip. Returns whether to go on.
     ///
     /// # Errors
     /// A source can't be read. The sentence says which, and why.
@@ -155,8 +161,8 @@ impl Feeder<'_> {
             |index: usize| move |error: io::Error| reader.sources[index].unreadable(&error);
         let mut files = Vec::new();
         let mut places = Vec::new();
-        for index in 0..self.reader.sources.len() {
-            if skip[index] {
+        for (index, &is_skipped) in skip.iter().enumerate() {
+            if is_skipped {
                 files.push(None);
                 continue;
             }

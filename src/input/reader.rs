@@ -10,6 +10,7 @@ use super::blocks::Blocks;
 use super::coding::Coding;
 use super::intake::Intake;
 use super::job_lines::{self, Fields, Invalid};
+use super::joining::Joining;
 use super::plain_lines::{Columns, Plain};
 use super::remainder::Remainder;
 use super::route::Route;
@@ -80,6 +81,8 @@ pub struct Reader {
     /// Messages that are read together may be fed as one job. Their results are delivered together
     /// ([`Sink::texts`](crate::Sink::texts)).
     pub bundles: bool,
+    /// How jobs are joined, whose results are one list; `None`: each job is asked for alone.
+    pub joining: Option<Joining>,
     /// Which of several pools a job is for.
     pub route: Route,
     /// The journal: a job that has succeeded according to it is not run again.
@@ -107,6 +110,7 @@ impl Reader {
             keep_lines: false,
             takes_any: false,
             bundles: false,
+            joining: None,
             route: Route::One,
             journal: None,
             rest: None,
@@ -151,7 +155,10 @@ impl Reader {
 
     /// Whether a job has nothing but its texts, unless its line says more.
     pub(super) fn is_bare(&self) -> bool {
-        !self.keep_lines && self.journal.is_none() && matches!(self.route, Route::One)
+        !self.keep_lines
+            && self.joining.is_none()
+            && self.journal.is_none()
+            && matches!(self.route, Route::One)
     }
 
     /// Finds the pool of a job.

@@ -36,6 +36,12 @@ pub struct Code {
     /// An expression gets all args of a job as a list.
     #[doc(hidden)]
     pub lists: bool,
+    /// Each call gets a list, and returns a list with a result for each element.
+    #[doc(hidden)]
+    pub each: bool,
+    /// What a generator yields is sent at once.
+    #[doc(hidden)]
+    pub live: bool,
     /// The shell that runs the code of [`Language::Sh`]; `None`: `sh`.
     #[doc(hidden)]
     pub shell: Option<OsString>,
@@ -117,7 +123,16 @@ impl Code {
     }
 
     fn with(language: Language, text: String, form: CodeForm) -> Self {
-        Self { language, text, setup: Vec::new(), lists: false, shell: None, form }
+        Self {
+            language,
+            text,
+            setup: Vec::new(),
+            lists: false,
+            each: false,
+            live: false,
+            shell: None,
+            form,
+        }
     }
 
     /// Code that runs once in each process, before the first job: it may import modules, or load a model.
@@ -158,8 +173,13 @@ impl Code {
     /// The worker's command line.
     #[doc(hidden)]
     pub fn worker(&self) -> Vec<OsString> {
-        let is_list = self.lists && !self.is_file() && self.language != Language::Sh;
-        self.command_line(if is_list { "list-" } else { "" })
+        if self.language == Language::Sh {
+            return self.command_line("");
+        }
+        let is_list = self.lists && !self.is_file();
+        let ways = [(is_list, "list-"), (self.each, "each-"), (self.live, "live-")];
+        let ways: String = ways.iter().filter(|(is_so, _)| *is_so).map(|(_, way)| *way).collect();
+        self.command_line(&ways)
     }
 
     /// The protocol of the worker.
@@ -168,7 +188,7 @@ impl Code {
         match self.language {
             // A shell can't read JSON.
             Language::Sh => protocol::OF_SH.clone(),
-            _ => Protocol::default(),
+            _ => protocol::OF_CODE.clone(),
         }
     }
 

@@ -2,8 +2,10 @@
 //
 // MODE is `expression` (CODE is evaluated once per job) or `file` (the functions that the file CODE
 // exports are the commands); `check-expression` and `check-file` only report whether CODE can be used.
-// With `list-expression` x is the list of all args.
-// Requests come on stdin and replies go to stdout, one line of JSON each, in the same order.
+// With `list-expression` x is the list of all args. With `live-` what a generator yields is sent at once.
+// Requests come on stdin and replies go to stdout, one line of JSON each. A request is the args, or an
+// object with `cmd` and `args`. Replies are in the same order until a result is a promise. From then on
+// each reply names its request by its number.
 
 (() => { // a function, so that the code does not see these names
   'use strict';
@@ -14,15 +16,31 @@
   const url = require('node:url');
   const vm = require('node:vm');
 
+  const { AsyncLocalStorage } = require('node:async_hooks');
+
+  const HOLD = 1; // a reply waits up to this many milliseconds, to be written with others
+  const MANY = 16; // with fewer requests at a time, each reply is written by itself
+  const ROOM = 1 << 18; // the bytes of replies that wait
   const sources = new Map(); // file name => the code in it, for tracebacks
+  const mark = `procpool-${Math.random()}-${Math.random()}:`; // before a large integer, in a string
+
+  let job; // the function of cmd and args
+  let isLive = false;
+  let replies; // the descriptor
+  let waiting = null; // the replies that are not written yet, once there are many
+  let requested = 0; // how many requests have been begun
+  let concurrent = null; // once a result is a promise: the requests under way, by number
+  let isOver = false; // no more requests come
 
   async function main() {
     const [mode, code, ...setups] = process.argv.slice(process.argv[1] === '--' ? 2 : 1);
-    const checking = mode.startsWith('check-');
-    const { input, replies } = takeStdinAndStdout();
-    let job;
+    const how = mode.split('-');
+    const checking = how.includes('check');
+    isLive = how.includes('live');
+    const taken = takeStdinAndStdout();
+    ({ replies } = taken);
     try {
-      const isList = mode.startsWith('list-');
+      const isList = how.includes('list');
       job = mode.endsWith('file') ? await loadFile(code) : loadExpression(code, isList);
       for (const script of setups.map(compileSetup)) {
         if (!checking) script.runInThisContext();
@@ -33,25 +51,247 @@
     }
     if (checking) process.exit(0);
 
-    let pending = ''; // the beginning of a line that is not complete
-    for await (const chunk of stream(input)) {
-      const lines = chunk.split('\n');
-      lines[0] = pending + lines[0];
-      pending = lines.pop();
-      for (const line of lines) {
-        let reply;
-        try {
-          const { cmd, args } = JSON.parse(line);
-          let value = job(cmd, args);
-          if (value !== null && typeof value === 'object') value = await settled(value);
-          reply = `{"result":${encode(value)}}\n`;
-        } catch (error) {
-          reply = `${JSON.stringify({ error: failure(error) })}\n`;
-        }
-        write(replies, reply); // at once: the next job may be slow, or end the process
+    flushBefore(process, 'kill', 'abort'); // the process may end in it
+    process.on('exit', flush);
+    if (job.isAsync) becomeConcurrent();
+    let pending = []; // the beginning of a line that is not complete
+    const requests = stream(taken.input);
+    requests.on('data', (chunk) => {
+      const end = chunk.lastIndexOf('\n');
+      if (end >= 0) {
+        pending.push(chunk.slice(0, end));
+        answer(pending.length === 1 ? pending[0] : pending.join(''));
+        pending = [];
       }
+      if (end + 1 < chunk.length) pending.push(chunk.slice(end + 1));
+    });
+    requests.on('end', () => {
+      isOver = true;
+      leave();
+    });
+  }
+
+  // Exits, even if the code has left timers running. The jobs under way are answered first.
+  function leave() {
+    if (isOver && !concurrent?.size) process.exit();
+  }
+
+  function answer(lines) {
+    let requests;
+    try {
+      requests = parse(`[${lines.replaceAll('\n', ',')}]`);
+    } catch { // at least one is not JSON: find out which
+      for (const line of lines.split('\n')) {
+        let request;
+        try {
+          request = parse(line);
+        } catch (error) {
+          send(++requested, `"error":${JSON.stringify(failure(error))}`);
+          continue;
+        }
+        begin(request);
+      }
+      return flush();
     }
-    process.exit(); // even if the code has left timers running
+    if (requests.length >= MANY) waiting ??= new Waiting();
+    waiting?.begin();
+    for (const request of requests) begin(request);
+    waiting?.end();
+    flush();
+  }
+
+  // Begins to answer a request, or ends the job that it names.
+  function begin(request) {
+    let [cmd, args] = ['', request];
+    if (request !== null && typeof request === 'object' && !Array.isArray(request)) {
+      if ('cancel' in request) return cancel(request.cancel);
+      ({ cmd, args } = request);
+    }
+    const number = ++requested;
+    try {
+      const value = concurrent ? concurrent.jobs.run(number, job, cmd, args) : job(cmd, args);
+      switch (typeof value) {
+        case 'number':
+          if (!Number.isSafeInteger(value)) break;
+          return send(number, `"result":${value}`);
+        case 'string':
+          return send(number, `"result":${JSON.stringify(value)}`);
+        case 'object':
+          if (value !== null && (typeof value.then === 'function' || Symbol.asyncIterator in value)) {
+            if (!concurrent) becomeConcurrent();
+            concurrent.add(number);
+            finish(number, value);
+            return undefined;
+          }
+          if (isLive && isIterator(value)) return sendParts(number, value);
+      }
+      return send(number, `"result":${encode(value)}`);
+    } catch (error) {
+      return send(number, `"error":${JSON.stringify(failure(error))}`);
+    }
+  }
+
+  function send(number, reply) {
+    const text = concurrent ? `{"id":${number},${reply}}\n` : `{${reply}}\n`;
+    if (waiting) waiting.add(text);
+    else write(text);
+  }
+
+  function sendParts(number, items) {
+    let last = '[]'; // unless it yields something
+    for (const item of items) {
+      send(number, `"part":${encode(item)}`);
+      last = 'null';
+    }
+    send(number, `"result":${last}`);
+  }
+
+  function flush() {
+    waiting?.flush();
+  }
+
+  function flushBefore(object, ...names) {
+    for (const name of names) {
+      const original = object[name];
+      object[name] = function (...args) {
+        flush();
+        return original.apply(this, args);
+      };
+    }
+  }
+
+  // Several requests at a time.
+
+  // The requests under way. A job that exits, or whose callback throws, fails alone.
+  class Concurrent extends Set {
+    jobs = new AsyncLocalStorage(); // the number of the request that the code runs for
+  }
+
+  class Exit extends Error {}
+
+  function becomeConcurrent() {
+    flush();
+    concurrent = new Concurrent();
+    write('{"concurrent":true}\n');
+    const { exit } = process;
+    process.exit = (code) => {
+      const number = concurrent.jobs.getStore();
+      if (number === undefined) return exit.call(process, code);
+      fail(number, { message: `process.exit(${code ?? ''})`, data: null });
+      throw new Exit();
+    };
+    process.on('uncaughtException', (error) => {
+      if (error instanceof Exit) return;
+      if (fail(concurrent.jobs.getStore(), failure(error))) return;
+      fs.writeSync(2, `${trace(error)}\n`);
+      exit.call(process, 1);
+    });
+  }
+
+  // Whether the request was under way.
+  function fail(number, error) {
+    const isOpen = concurrent.delete(number);
+    if (isOpen) sendSoon(number, `"error":${JSON.stringify(error)}`);
+    return isOpen;
+  }
+
+  // A promise goes on, but nobody waits for it.
+  function cancel(number) {
+    fail(number, { message: 'cancelled', data: null });
+  }
+
+  async function finish(number, value) {
+    let reply;
+    try {
+      let result = await value;
+      const isStream = typeof result?.[Symbol.asyncIterator] === 'function';
+      if (isStream || (isLive && result !== null && typeof result === 'object' && isIterator(result))) {
+        let items = [];
+        for await (const item of result) {
+          if (!concurrent.has(number)) return; // it was cancelled
+          if (isLive) {
+            send(number, `"part":${encode(item)}`);
+            items = null;
+          } else items.push(item);
+        }
+        result = items;
+      }
+      reply = `"result":${encode(result)}`;
+    } catch (error) {
+      reply = `"error":${JSON.stringify(failure(error))}`;
+    }
+    if (concurrent.delete(number)) sendSoon(number, reply);
+  }
+
+  function sendSoon(number, reply) {
+    send(number, reply);
+    setImmediate(() => {
+      flush();
+      leave();
+    });
+  }
+
+  // Replies that wait to be written together. A slow job must not delay the replies to earlier jobs, so a
+  // thread writes them if this one does not.
+  class Waiting {
+    constructor() {
+      this.shared = new SharedArrayBuffer(16 + ROOM);
+      this.state = new Int32Array(this.shared, 0, 4); // lock, filled, written, whether jobs run
+      this.bytes = Buffer.from(this.shared, 16);
+      const workerData = { shared: this.shared, hold: HOLD, file: replies };
+      const { Worker } = require('node:worker_threads');
+      this.isReady = false;
+      new Worker(`(${helper})()`, { eval: true, workerData, stdin: false, stdout: false })
+        .on('message', () => { this.isReady = true; })
+        .on('error', () => { this.isReady = false; })
+        .unref();
+    }
+
+    begin() {
+      if (!this.isReady) return;
+      Atomics.store(this.state, 3, 1);
+      Atomics.notify(this.state, 3);
+    }
+
+    end() {
+      Atomics.store(this.state, 3, 0);
+    }
+
+    add(text) {
+      const filled = this.state[1];
+      const isFull = text.length * 3 > ROOM - filled;
+      if (isFull) this.flush();
+      if (!this.isReady || (isFull && text.length * 3 > ROOM)) {
+        this.flush();
+        return write(text);
+      }
+      Atomics.store(this.state, 1, this.state[1] + this.bytes.write(text, this.state[1]));
+    }
+
+    flush() {
+      const { state } = this;
+      while (Atomics.compareExchange(state, 0, 0, 1) !== 0) Atomics.wait(state, 0, 1);
+      writeAll(replies, this.bytes.subarray(state[2], state[1]));
+      state[1] = state[2] = 0;
+      Atomics.store(state, 0, 0);
+      Atomics.notify(state, 0);
+    }
+  }
+
+  function helper() {
+    const { workerData: { shared, hold, file }, parentPort } = require('node:worker_threads');
+    const { writeSync } = require('node:fs');
+    const state = new Int32Array(shared, 0, 4);
+    const bytes = Buffer.from(shared, 16);
+    parentPort.postMessage('ready');
+    for (;;) {
+      Atomics.wait(state, 3, 0);
+      Atomics.wait(state, 3, 1, hold);
+      while (Atomics.compareExchange(state, 0, 0, 1) !== 0) Atomics.wait(state, 0, 1);
+      while (state[2] < state[1]) state[2] += writeSync(file, bytes, state[2], state[1] - state[2]);
+      Atomics.store(state, 0, 0);
+      Atomics.notify(state, 0);
+    }
   }
 
   // Requests and replies. The code must not get at them: its stdin is empty, its stdout is stderr.
@@ -90,9 +330,22 @@
     }
   }
 
-  function write(file, text) {
-    let data = Buffer.from(text);
+  function write(text) {
+    writeAll(replies, Buffer.from(text));
+  }
+
+  function writeAll(file, data) {
     while (data.length > 0) data = data.subarray(fs.writeSync(file, data));
+  }
+
+  // Requests. An integer that a number can't hold exactly is a BigInt.
+  function parse(json) {
+    if (!/[0-9]{16}/.test(json)) return JSON.parse(json);
+    const tokens = /"[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9.]+(?:[eE][-+]?[0-9]+)?/g;
+    const isLarge = (token) => /^-?[0-9]{16,}$/.test(token) && !Number.isSafeInteger(Number(token));
+    const marked = json.replace(tokens, (token) => (isLarge(token) ? `"${mark}${token}"` : token));
+    return JSON.parse(marked, (key, value) => (
+      typeof value === 'string' && value.startsWith(mark) ? BigInt(value.slice(mark.length)) : value));
   }
 
   // The code.
@@ -108,10 +361,12 @@
       `async (x, args, cmd) => {\n${text}\n}`,
     ];
     let failed;
-    for (const attempt of attempts) {
+    for (const [index, attempt] of attempts.entries()) {
       try {
-        const job = vm.runInThisContext(attempt, { filename: '<expression>', lineOffset: -1 });
-        return (cmd, args) => job(first(args), args, cmd);
+        const code = vm.runInThisContext(attempt, { filename: '<expression>', lineOffset: -1 });
+        const call = (cmd, args) => code(first(args), args, cmd);
+        call.isAsync = index % 2 === 1;
+        return call;
       } catch (error) {
         failed ??= error;
       }
@@ -127,7 +382,8 @@
     const commands = new Map(
       Object.entries({ ...exported, ...named }).filter(([, value]) => typeof value === 'function'),
     );
-    return (cmd, args) => {
+    const isAsync = ({ constructor }) => /^Async/.test(constructor.name);
+    const call = (cmd, args) => {
       if (!commands.has(cmd)) {
         const known = [...commands.keys()].sort().join(', ') || '(none)';
         throw new Error(`unknown command '${cmd}', expected one of: ${known}`);
@@ -135,6 +391,8 @@
       const command = commands.get(cmd);
       return Array.isArray(args) ? command(...args) : command(args ?? undefined);
     };
+    call.isAsync = [...commands.values()].some(isAsync);
+    return call;
   }
 
   function compileSetup(code, index) {
@@ -145,32 +403,32 @@
 
   // Results.
 
-  async function settled(value) {
-    const result = await value;
-    if (typeof result?.[Symbol.asyncIterator] !== 'function') return result;
-    const items = [];
-    for await (const item of result) items.push(item);
-    return items;
-  }
-
   function encode(value) {
     if (value === undefined) return 'null';
     const json = JSON.stringify(value, plain);
     if (json === undefined) throw new TypeError(`a ${typeof value} has no form in JSON`);
-    return json;
+    return json.includes(mark) ? json.replace(new RegExp(`"${mark}(-?[0-9]+)"`, 'g'), '$1') : json;
+  }
+
+  function isIterator(value) {
+    return typeof value?.next === 'function' && Symbol.iterator in value;
   }
 
   function plain(key, value) {
     switch (typeof value) {
       case 'bigint':
-        return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
+        return Number.isSafeInteger(Number(value)) ? Number(value) : mark + value;
       case 'number':
         if (!Number.isFinite(value)) throw new TypeError(`${value} has no form in JSON`);
+        if (Number.isInteger(value) && !Number.isSafeInteger(value) && Math.abs(value) < 1e21) {
+          throw new RangeError(`${value} is an integer beyond 2^53, and a number may have lost its last `
+            + 'digits: use a BigInt, or a string');
+        }
         return value;
       case 'object':
         if (value instanceof Map) return Object.fromEntries(value);
         if (value instanceof Set || ArrayBuffer.isView(value)) return Array.from(value);
-        if (typeof value?.next === 'function' && Symbol.iterator in value) return [...value];
+        if (isIterator(value)) return [...value];
     }
     return value;
   }

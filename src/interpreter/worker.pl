@@ -2,8 +2,9 @@
 #
 # MODE is `expression` (CODE is evaluated once per job) or `file` (the subs in the file CODE are the
 # commands); `check-expression` and `check-file` only report whether CODE can be used. With
-# `list-expression` $_ is a reference to the list of all args.
-# Requests come on stdin and replies go to stdout, one line of JSON each, in the same order.
+# `list-expression` $_ is a reference to the list of all args. With `each-` a list is always an array.
+# Requests come on stdin and replies go to stdout, one line of JSON each, in the same order. A request is
+# the args, or an object with `cmd` and `args`.
 
 # These subs come first, so the code sees none of the lexicals and pragmas below.
 # `package main` is the code's alone.
@@ -21,6 +22,7 @@ use File::Spec;
 my ($module) = grep { eval "require $_" } qw(Cpanel::JSON::XS JSON::XS JSON::PP);
 my $decoder = $module->new->utf8->allow_nonref;
 my $encoder = $module->new->canonical->allow_nonref->convert_blessed;
+$encoder->allow_bignum;    # a Math::BigInt is an integer
 # Otherwise Cpanel::JSON::XS makes null of them. `encode` refuses them.
 $encoder->stringify_infnan(2) if $encoder->can('stringify_infnan');
 
@@ -28,41 +30,30 @@ my %source;    # file name => its lines, for tracebacks
 my $trace;     # the trace of the last exception
 my @places;    # its frames, a file and a line each, the innermost first
 my ($mode, $code, @setups) = map { Encode::decode('UTF-8', $_) } splice @ARGV;
-my $checking = $mode =~ s/^check-//;
-my $is_list  = $mode =~ s/^list-//;
+my %how = map { $_ => 1 } split /-/, $mode;
+my ($checking, $is_list, $is_each) = @how{qw(check list each)};
 
 # The code must not get at requests and replies: its stdin is empty, its stdout is stderr.
 open my $requests, '<&', \*STDIN  or die "stdin: $!\n";
 open my $replies,  '>&', \*STDOUT or die "stdout: $!\n";
+binmode $_ for $requests, $replies;
 open STDIN,  '<',  File::Spec->devnull or die "stdin: $!\n";
 open STDOUT, '>&', \*STDERR            or die "stdout: $!\n";
 binmode $_, ':utf8' for *STDOUT, *STDERR;
 $_->autoflush for *STDOUT, $replies;    # so no reply is lost if the code exits
 
-sub result {
-    my ($job, $line) = @_;
-    my ($cmd, $args);
-    # One plain string is the most common case, and JSON::PP takes ten times longer than this.
-    if ($line =~ /^\{"id":[0-9]+,"cmd":"(\w*)","args":\["([ !#-\[\]-~]*)"\]\}$/a) {
-        ($cmd, $args) = ($1, [$2]);
-    } else {
-        ($cmd, $args) = @{ $decoder->decode($line) }{qw(cmd args)};
-    }
-    local $SIG{__DIE__} = \&remember_trace;
-    my @values = $job->($cmd, $args);
-    forget_trace();    # the code caught these exceptions
-    return @values == 1 ? $values[0] : @values ? \@values : undef;
-}
+sub encode { return checked($encoder->encode($_[0])) }
 
-sub encode {
-    my ($value) = @_;
-    my $json = $encoder->encode($value);
-    if ($json =~ /inf|nan/i && $json =~ s/"(?:[^"\\]|\\.)*"//gr =~ /inf|nan/i) {
+sub checked {
+    my ($json) = @_;
+    if (ord $json != 34 && $json =~ /inf|nan/i && $json =~ s/"(?:[^"\\]|\\.)*"//gr =~ /inf|nan/i) {
         die "infinite and not-a-number have no form in JSON\n";
     }
     # UTF-8 has no surrogates: escape them, as JSON does.
-    $json =~ s/([\x{d800}-\x{dfff}])/sprintf '\\u%04x', ord $1/ge if utf8::is_utf8($json);
-    utf8::encode($json);
+    if (utf8::is_utf8($json)) {
+        $json =~ s/([\x{d800}-\x{dfff}])/sprintf '\\u%04x', ord $1/ge;
+        utf8::encode($json);
+    }
     return $json;
 }
 
@@ -73,10 +64,10 @@ sub load_expression {
     $source{'<expression>'} = [ split /\n/, $code ];
     my $function = evaluate(qq{sub {\n#line 1 "<expression>"\n$code\n}});
     return sub {
-        my ($cmd, $args) = @_;
-        my @args = ref $args eq 'ARRAY' ? @$args : defined $args ? $args : ();
-        local $_ = $is_list ? \@args : $args[0];
-        return $function->(@args);
+        my $args = $_[1];
+        $args = defined $args ? [$args] : [] if ref $args ne 'ARRAY';
+        local $_ = $is_list ? $args : $args->[0];
+        return $function->(@$args);
     };
 }
 
@@ -183,7 +174,7 @@ sub remember_trace {
 
 # The work.
 
-my $job = eval { $mode eq 'file' ? load_file($code) : load_expression($code) };
+my $job = eval { $how{file} ? load_file($code) : load_expression($code) };
 if (!$job) {
     print STDERR $@;
     exit 1;
@@ -191,14 +182,81 @@ if (!$job) {
 exit if $checking;
 
 my $process = $$;
-while (my $line = <$requests>) {
-    $. = 0;    # otherwise `die` names a line of the requests
-    my $reply;
-    if (!eval { $reply = '{"result":' . encode(result($job, $line)) . "}\n"; 1 }) {
-        my $error = $@;
-        die $error if $$ != $process;
-        $reply = '{"error":' . encode(failure($error)) . "}\n";
+local $SIG{__DIE__} = \&remember_trace;
+my $lines = '';
+while (sysread $requests, $lines, 1 << 16, length $lines) {
+    my $end = rindex $lines, "\n";
+    next if $end < 0;
+    answer(substr $lines, 0, $end);
+    substr($lines, 0, $end + 1) = '';
+}
+
+# Answers requests, a line each.
+sub answer {
+    my ($lines) = @_;
+    # All at once is fastest. JSON::PP takes long.
+    my $is_easy = $module ne 'JSON::PP' && $lines !~ /[0-9]{19}/;
+    my $all = $is_easy && eval { $decoder->decode('[' . $lines =~ tr/\n/,/r . ']') };
+    for ($all ? @$all : split /\n/, $lines, -1) {
+        my $request = $_;    # the code may change $_
+        my $reply;
+        eval {
+            $request = parse($request) if !$all;
+            my @values = ref $request eq 'HASH' ? $job->(@$request{qw(cmd args)}) : $job->('', $request);
+            forget_trace() if defined $trace;    # the code caught these exceptions
+            my $value = @values == 1 && !($is_each && ref $values[0] ne 'ARRAY') ? $values[0] : \@values;
+            $value = undef if !@values && !$is_each;
+            my $json = $encoder->encode($value);
+            # A number, the most common case, ends with a digit.
+            $json = checked($json) if ref $value || substr($json, -1) !~ tr/0-9//;
+            $reply = qq({"result":$json}\n);
+        } or do {
+            my $error = $@;
+            die $error if $$ != $process;
+            $reply = '{"error":' . encode(failure($error)) . "}\n";
+        };
+        exit if $$ != $process;    # in a child that the code forked: the parent answers
+        # At once: the next job may be slow, or end the process.
+        my $count = syswrite $replies, $reply;
+        write_all(substr $reply, $count // 0) if !defined $count || $count < length $reply;
     }
-    exit if $$ != $process;    # in a child that the code forked: the parent answers
-    print $replies $reply;
+}
+
+sub parse {
+    my ($line) = @_;
+    return parse_large($line) if $line =~ /[0-9]{19}/;
+    # One plain string is the most common case, and JSON::PP takes ten times longer than this.
+    return $line =~ /^\["([ !#-\[\]-~]*)"\]$/a ? [$1] : $decoder->decode($line);
+}
+
+# An integer that Perl has no room for is a Math::BigInt.
+sub parse_large {
+    my ($line) = @_;
+    my $mark = sprintf 'procpool-%.15f:', rand;
+    my $mark_large = sub {
+        my ($number) = @_;
+        return $number if $number =~ /[.eE]/ || 0 + $number eq $number;
+        require Math::BigInt;
+        return qq("$mark$number");
+    };
+    $line =~ s/("(?:[^"\\]++|\\.)*+")|(-?[0-9]++(?:\.[0-9]++)?(?:[eE][-+]?[0-9]++)?)/
+        defined $1 ? $1 : $mark_large->($2)/gex;
+    my $find;
+    $find = sub {
+        for (ref $_[0] eq 'ARRAY' ? @{ $_[0] } : ref $_[0] eq 'HASH' ? values %{ $_[0] } : $_[0]) {
+            if (ref) { $find->($_) }
+            elsif (defined && /^\Q$mark\E(.*)/s) { $_ = Math::BigInt->new($1) }
+        }
+    };
+    my $request = $decoder->decode($line);
+    $find->($request);
+    return $request;
+}
+
+sub write_all {
+    my ($text) = @_;
+    while (length $text) {
+        my $count = syswrite($replies, $text) // die "stdout: $!\n";
+        substr($text, 0, $count) = '';
+    }
 }

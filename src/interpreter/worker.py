@@ -2,8 +2,10 @@
 
 MODE is `expression` (CODE is evaluated once per job) or `file` (the functions in the file CODE are
 the commands); `check-expression` and `check-file` only report whether CODE can be used. With
-`list-expression` x is the list of all args.
-Requests come on stdin and replies go to stdout, one line of JSON each, in the same order.
+`list-expression` x is the list of all args. With `live-` what a generator yields is sent at once.
+Requests come on stdin and replies go to stdout, one line of JSON each. A request is the args, or an
+object with `cmd` and `args`. Replies are in the same order until a result can be awaited. From then
+on each reply names its request by its number.
 """
 import ast
 import functools
@@ -21,29 +23,37 @@ from collections.abc import Iterator, Mapping, Set, ValuesView
 FIRST = "args if type(args) is not list else args[0] if args else None"
 HOLD = 0.001  # a reply waits up to this many seconds, to be written with others
 BETWEEN = {"ast", "asyncio.base_events", "asyncio.futures", "asyncio.tasks"}
+CO_COROUTINE, CO_ASYNC_GENERATOR = 0x80, 0x200
 AS_TEXT = {"datetime", "decimal", "fractions", "ipaddress", "pathlib", "uuid"}
 
 requests = []  # the requests that are being answered
 replies = []  # the replies that are not written yet, as text
+requested = 0  # how many requests have been read
 writing = threading.Lock()
 working = threading.Event()  # set while several requests are being answered
 
 
 def main(mode, code, *setups):
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # end quietly
-    how, _, kind = mode.rpartition("-")
-    checking = how == "check"
+    global live
+    *how, kind = mode.split("-")
+    checking, live = "check" in how, "live" in how
     take_stdin_and_stdout()
     try:
-        job = load(kind, code, setups, checking, "args" if how == "list" else FIRST)
+        job = load(kind, code, setups, checking, "args" if "list" in how else FIRST)
     except Exception as error:
         sys.exit(trace(error).rstrip("\n"))
     if checking:
         return
-    for lines in batches():
-        for some in parse(lines):
+    lines = batches()
+    if is_async:
+        return answer_all(job, lines, [])
+    for batch in lines:
+        for some in parse(batch):
             requests[:] = some
-            answer(job)
+            begun = answer(job)
+            if begun:
+                return answer_all(job, lines, begun)
         flush()
 
 
@@ -83,27 +93,57 @@ def batches():
 
 def parse(lines):
     """Yields lists of requests: one list of all, since that is fastest."""
+    global requested
     try:
-        yield json.loads("[" + lines.decode().replace("\n", ",") + "]")
+        some = json.loads("[" + lines.decode().replace("\n", ",") + "]")
+        requested += len(some)
+        yield some
     except (ValueError, RecursionError):  # at least one is not JSON: find out which
         for line in lines.split(b"\n"):
+            requested += 1
             try:
-                yield [json.loads(line)]
+                some = [json.loads(line)]
             except (ValueError, RecursionError) as error:
-                replies.append(failure(error))
+                number = f'"id":{requested},' if loop else ""
+                replies.append("{" + number + failure(error)[1:])
+            else:
+                yield some
 
 
 def answer(job):
-    if len(requests) > 1:
+    """Answers the requests. If a result can be awaited, returns it, its number and the requests after it."""
+    if len(requests) > 1 or live:
         working.set()
-    for request in requests:
+    append = replies.append
+    for index, request in enumerate(requests):
         try:
-            result = encode(job(request["cmd"], request["args"]), 0)
-            replies.append('{"result":' + "".join(result) + "}\n")
+            if type(request) is dict:
+                result = job(request["cmd"], request["args"])
+            else:
+                result = job("", request)
+            kind = type(result)
+            if kind is int:
+                append(f'{{"result":{result}}}\n')
+            elif kind is str:
+                append('{"result":' + quote(result) + "}\n")
+            elif live and isinstance(result, Iterator):
+                last = "[]"  # unless it yields something
+                for item in result:
+                    item, last = text(item), "null"
+                    append('{"part":' + item + "}\n")
+                    if len(replies) > 100 or len(item) > 1000:
+                        flush()  # waits for procpool
+                append('{"result":' + last + "}\n")
+            else:
+                append('{"result":' + text(result) + "}\n")
+        except Awaitable:
+            working.clear()
+            left = requests[index + 1:]
+            return requested - len(left), result, left
         except (SystemExit, KeyboardInterrupt):
             raise  # the process ends, and this job with it
         except BaseException as error:
-            replies.append(failure(error))
+            append(failure(error))
     working.clear()
 
 
@@ -136,10 +176,174 @@ def flushing(function):
 def forget():
     """In a forked child: its parent answers the requests."""
     requests.clear()
+    tasks.clear()
     replies.clear()
     os.dup2(null, source, inheritable=False)
     os.dup2(null, sink, inheritable=False)
     writing.release()
+
+
+# Several requests at a time, once a result can be awaited.
+
+
+def answer_all(job, lines, begun):
+    """Answers all requests that have not been answered, each as a task of its own."""
+    import asyncio
+
+    global loop
+    loop = event_loop(asyncio)
+    replies.append('{"concurrent":true}\n')
+    loop.call_soon(flush)
+    if begun:
+        number, result, left = begun
+        start(number, lambda: result)
+        begin(job, number, left)
+    listen(job, lines)
+    while True:
+        try:
+            loop.run_forever()
+            break
+        except SystemExit:
+            pass  # it has ended a task, and the job that waits for that task gets it
+    flush()
+    # As asyncio.run does with what is left running.
+    others = asyncio.all_tasks(loop)
+    for task in others:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*others, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+
+
+def event_loop(asyncio):
+    """The loop that a setup has made, or a new one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            found = asyncio.get_event_loop_policy().get_event_loop()
+            if not found.is_closed():
+                return found
+        except RuntimeError:
+            pass
+    made = asyncio.new_event_loop()
+    asyncio.set_event_loop(made)
+    return made
+
+
+def listen(job, lines):
+    """Reads requests whenever some have come. Those under way are answered after the last one."""
+    def read():
+        global is_over
+        batch = next(lines, None)
+        if batch is None:
+            is_over = True
+            if not tasks:
+                loop.call_soon(loop.stop)
+        else:
+            for some in parse(batch):
+                begin(job, requested - len(some), some)
+        return not is_over
+
+    def read_pipe():
+        if not read():
+            loop.remove_reader(source)
+
+    def read_file():  # it is always ready
+        if read():
+            loop.call_soon(read_file)
+
+    try:
+        loop.add_reader(source, read_pipe)
+    except PermissionError:
+        read_file()
+
+
+def begin(job, number, some):
+    """Begins to answer requests, the first of which has the next number."""
+    global requested
+    for request in some:
+        if type(request) is not dict:
+            number += 1
+            start(number, functools.partial(job, "", request))
+        elif "cancel" in request:
+            if request["cancel"] in tasks:
+                tasks[request["cancel"]].cancel()
+        else:
+            number += 1
+            start(number, functools.partial(job, request["cmd"], request["args"]))
+    requested = number
+
+
+def start(number, call):
+    try:
+        result = call()
+        if live and isinstance(result, Iterator):
+            items, result = result, []
+            for item in items:
+                reply_to(number, '"part":' + text(item))
+                flush()
+                result = None
+        reply = '"result":' + text(result)
+    except Awaitable:
+        task = tasks[number] = loop.create_task(finish(number, result))
+        task.add_done_callback(functools.partial(ended, number))
+        return
+    except BaseException as error:
+        reply = failure(error)[1:-2]
+    reply_to(number, reply)
+
+
+async def finish(number, result):
+    try:
+        while hasattr(result, "__await__"):
+            result = await result
+        if live and (hasattr(result, "__aiter__") or isinstance(result, Iterator)):
+            items, result = result, []
+            async for item in items if hasattr(items, "__aiter__") else each(items):
+                reply_to(number, '"part":' + text(await settled(item)))
+                result = None
+        reply = '"result":' + text(await settled(result))
+    except BaseException as error:
+        reply = failure(error)[1:-2]
+    reply_to(number, reply)
+
+
+async def each(items):
+    for item in items:
+        yield item
+        flush()
+
+
+async def settled(value):
+    """The value, with the result of each awaitable in its place."""
+    while hasattr(value, "__await__"):
+        value = await value
+    if hasattr(value, "__aiter__"):
+        value = [item async for item in value]
+    if isinstance(value, (list, tuple)):
+        return [await settled(item) for item in value]
+    if isinstance(value, dict):
+        return {key: await settled(item) for key, item in value.items()}
+    return value
+
+
+def reply_to(number, reply):
+    if not replies:
+        loop.call_soon(flush_loop)
+        working.set()  # what the loop runs before that may be slow
+    replies.append(f'{{"id":{number},{reply}}}\n')
+
+
+def flush_loop():
+    working.clear()
+    flush()
+
+
+def ended(number, task):
+    del tasks[number]
+    if task.cancelled():  # before it had begun
+        reply_to(number, '"error":"CancelledError"')
+    if is_over and not tasks:
+        loop.stop()
 
 
 # The code.
@@ -147,22 +351,31 @@ def forget():
 
 def load(kind, code, setups, checking, x):
     """Returns a function of `cmd` and `args`."""
+    global is_async
     if kind == "file":
         path = os.path.abspath(code)
         sys.argv[:] = [path]
         sys.path[0] = os.path.dirname(path)
         module = module_of(path)
         setups = compile_setups(setups)
-        job = functools.partial(command, commands_of(module))
+        commands = commands_of(module)
+        is_async = any(map(is_coroutine, commands.values()))
+        job = functools.partial(command, commands)
     else:
         sys.argv[:] = ["-c"]
         module = sys.modules["__main__"] = types.ModuleType("__main__")
         job = function_of(code, vars(module), x)
+        is_async = is_coroutine(job)
         setups = compile_setups(setups)
     if not checking:
         for setup in setups:
             exec(setup, vars(module))
     return job
+
+
+def is_coroutine(function):
+    code = getattr(function, "__code__", None)
+    return bool(code and code.co_flags & (CO_COROUTINE | CO_ASYNC_GENERATOR))
 
 
 def function_of(code, namespace, x):
@@ -250,13 +463,19 @@ def command(commands, cmd, args):
 # Results and errors.
 
 
+class Awaitable(Exception):
+    """A result can be awaited, or a part of it."""
+
+
+def text(value):
+    return "".join(encode(value, 0))
+
+
 def plain(value):
     """Returns a replacement for a value of a type that json does not know."""
     kind = type(value)
-    if hasattr(value, "__await__"):
-        return wait_for(value)
-    if hasattr(value, "__aiter__"):
-        return wait_for(collect(value))
+    if hasattr(value, "__await__") or hasattr(value, "__aiter__"):
+        raise Awaitable
     if isinstance(value, (bytes, bytearray, memoryview)):
         raise TypeError(f"{kind.__name__} has no form in JSON: decode it, or use base64")
     if not isinstance(value, type):
@@ -273,23 +492,6 @@ def plain(value):
         if any(base.__module__.partition(".")[0] in AS_TEXT for base in kind.__mro__):
             return str(value)
     raise TypeError(f"{kind.__name__} has no form in JSON: return str, int, list, dict, ...")
-
-
-def wait_for(awaitable):
-    import asyncio
-
-    async def wait():
-        return await awaitable
-
-    global loop
-    if loop is None:
-        loop = asyncio.new_event_loop()
-        asyncio.set_event_loop(loop)
-    return loop.run_until_complete(wait())
-
-
-async def collect(iterator):
-    return [item async for item in iterator]
 
 
 def make_encoder():
@@ -355,8 +557,11 @@ def is_foreign(namespace):
     return namespace is globals() or namespace.get("__name__") in BETWEEN
 
 
-loop = None
+tasks = {}  # the jobs under way, by the number of their request
+loop = None  # of a worker that has met a result that can be awaited
+live = is_async = is_over = False
 encode = make_encoder()
+quote = json.encoder.encode_basestring
 
 try:
     main(*sys.argv[1:])

@@ -2,22 +2,32 @@
 #
 # MODE is `expression` (CODE is evaluated once per job) or `file` (the methods that the file CODE
 # defines at its top level are the commands); `check-expression` and `check-file` only report whether
-# CODE can be used. With `list-expression` x is the list of all args.
-# Requests come on stdin and replies go to stdout, one line of JSON each, in the same order.
+# CODE can be used. With `list-expression` x is the list of all args. With `live-` what an Enumerator
+# yields is sent at once.
+# Requests come on stdin and replies go to stdout, one line of JSON each, in the same order. A request is
+# the args, or an object with `cmd` and `args`.
 require "json"
 
 module Procpool # a module, so that the code does not see its methods and variables
   AS_TEXT = %w[BigDecimal Complex Date IPAddr Pathname Rational Time URI::Generic].freeze
 
+  HOLD = 0.001 # a reply waits up to this many seconds, to be written with others
+
   @sources = {} # file name => its lines, for backtraces
+  @waiting = +"" # the replies that are not written yet
+  @writing = Mutex.new
+  @begun = Queue.new # has an item once several requests are being answered
+  @working = false # several requests are being answered
 
   module_function
 
   def main(mode, code, *setups)
     trap("INT", "SYSTEM_DEFAULT") # end quietly
-    checking = mode.start_with?("check-")
-    is_list = mode.start_with?("list-")
-    requests, replies = take_stdin_and_stdout
+    how = mode.split("-")
+    checking = how.include?("check")
+    is_list = how.include?("list")
+    @live = how.include?("live")
+    requests, @replies = take_stdin_and_stdout
     begin
       job = load_file(code) if mode.end_with?("file")
       setups.each.with_index(1) do |setup, number|
@@ -30,7 +40,7 @@ module Procpool # a module, so that the code does not see its methods and variab
     rescue Exception => error
       abort trace(error)
     end
-    serve(job, requests, replies) unless checking
+    serve(job, requests) unless checking
   end
 
   # The code must not get at requests and replies: its stdin is empty, its stdout is stderr.
@@ -39,24 +49,120 @@ module Procpool # a module, so that the code does not see its methods and variab
     $stdin.reopen(File::NULL)
     $stdout.reopen($stderr)
     $stdout.sync = true
-    [requests.set_encoding("UTF-8"), replies]
+    [requests.binmode, replies.binmode]
   end
 
-  def serve(job, requests, replies)
-    process = Process.pid
-    while (line = requests.gets)
+  def serve(job, requests)
+    @process = Process.pid
+    at_exit { flush } # the code may end the process
+    Process.singleton_class.prepend(Flushing)
+    Kernel.prepend(Flushing)
+    each_batch(requests) do |lines|
+      parse(lines) { |some| answer(job, some) }
+      flush
+    end
+  end
+
+  # What ends the process without at_exit.
+  module Flushing
+    %i[kill exec exit! abort].each do |name|
+      define_method(name) do |*args, **options|
+        Procpool.flush
+        super(*args, **options)
+      end
+    end
+  end
+
+  # Yields the lines that have arrived, without the last newline.
+  def each_batch(requests)
+    pieces = []
+    loop do
+      piece = requests.readpartial(1 << 16)
+      lines, newline, rest = piece.rpartition("\n")
+      unless newline.empty?
+        yield (pieces << lines).join.force_encoding("UTF-8")
+        pieces.clear
+      end
+      pieces << rest
+    end
+  rescue EOFError
+    nil
+  end
+
+  # Yields lists of requests: one list of all, since that is fastest.
+  def parse(lines)
+    begin
+      some = JSON.parse("[#{lines.tr("\n", ",")}]", max_nesting: false)
+    rescue JSON::ParserError
+      some = nil # at least one is not JSON: find out which
+    end
+    return yield(some) if some
+
+    lines.split("\n", -1).each do |line|
       begin
         request = JSON.parse(line, max_nesting: false)
-        result = plain(job.call(request["cmd"], request["args"]))
-        reply = %({"result":#{JSON.generate(result, max_nesting: false)}}\n)
+      rescue JSON::ParserError => error
+        @waiting << JSON.generate({ error: failure(error) }) << "\n"
+        next
+      end
+      yield [request]
+    end
+  end
+
+  def answer(job, requests)
+    if requests.size > 1 || @live
+      @working = true
+      start_flusher unless @flusher&.alive?
+      @begun << true if @begun.empty?
+    end
+    requests.each do |request|
+      begin
+        result = request.is_a?(Hash) ? job.call(request["cmd"], request["args"]) : job.call("", request)
+        reply = %({"result":#{result.is_a?(Integer) ? result : encode(result)}}\n)
       rescue SystemExit, SignalException
         raise # the process ends, and this job with it
       rescue Exception => error
-        raise if Process.pid != process
+        raise if Process.pid != @process
         reply = JSON.generate({ error: failure(error) }) << "\n"
       end
-      exit if Process.pid != process # in a child that the code forked: the parent answers
-      replies.syswrite(reply) # at once: the next job may be slow, or end the process
+      exit if Process.pid != @process # in a child that the code forked: the parent answers
+      @waiting << reply
+    end
+    @working = false
+  end
+
+  def encode(result)
+    return JSON.generate(result) if result.is_a?(String)
+    return JSON.generate(plain(result), max_nesting: false) unless @live && result.is_a?(Enumerator)
+
+    last = "[]" # unless it yields something
+    result.each do |item|
+      last = "null"
+      @waiting << %({"part":#{encode(item)}}\n)
+      flush if @waiting.bytesize > 1 << 16 # waits for procpool
+    end
+    last
+  end
+
+  # A slow job must not delay the replies to earlier jobs.
+  def start_flusher
+    @flusher = Thread.new do
+      while @begun.pop
+        while @working
+          sleep(HOLD)
+          flush
+        end
+      end
+    end
+  end
+
+  def flush
+    return if @waiting.empty? || Process.pid != @process
+
+    @writing.synchronize do
+      data = @waiting
+      @waiting = +""
+      data = data.byteslice(@replies.syswrite(data)..) until data.empty?
     end
   end
 

@@ -28,7 +28,7 @@ impl Answer {
     /// The result of a worker.
     pub(crate) fn of(value: Value<'_>) -> Self {
         match value {
-            Value::Json(json) => Self::Json(json.bytes().into()),
+            Value::Json(json) | Value::Shown(json) => Self::Json(json.bytes().into()),
             Value::Bytes(bytes) => Self::Bytes(Bytes::copy_from_slice(bytes)),
         }
     }

@@ -23,7 +23,11 @@ impl Job {
         match &self.body.form {
             JobForm::Lines(count) => *count,
             JobForm::Parts(parts) => parts.all.len() - parts.first,
-            JobForm::Json | JobForm::Words | JobForm::Message | JobForm::Block(_) => 1,
+            JobForm::Json
+            | JobForm::Words
+            | JobForm::Message
+            | JobForm::Block(_)
+            | JobForm::Joint(_) => 1,
         }
     }
 
@@ -153,6 +157,7 @@ impl Job {
     pub(super) fn size_of_parts(&self) -> usize {
         match &self.body.form {
             JobForm::Parts(_) => self.count() * size_of::<Part>(),
+            JobForm::Joint(jobs) => jobs.0.iter().map(|job| size_of::<Job>() + job.size()).sum(),
             _ => 0,
         }
     }

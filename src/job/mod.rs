@@ -6,6 +6,7 @@ pub(crate) mod bundle;
 pub(crate) mod call;
 pub(crate) mod caller;
 mod command_output;
+pub(crate) mod joint;
 pub(crate) mod key;
 pub(crate) mod naming;
 mod outcome;

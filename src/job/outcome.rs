@@ -174,6 +174,8 @@ pub enum Value<'a> {
     Json(Json<'a>),
     /// The reply of a worker that speaks no JSON, unchanged.
     Bytes(&'a [u8]),
+    /// JSON text whose parts were given to [`Sink::part`](crate::Sink::part) while the job ran.
+    Shown(Json<'a>),
 }
 
 impl Value<'_> {
@@ -183,7 +185,7 @@ impl Value<'_> {
     /// How many bytes it has.
     pub fn size(&self) -> usize {
         match self {
-            Self::Json(json) => json.bytes().len(),
+            Self::Json(json) | Self::Shown(json) => json.bytes().len(),
             Self::Bytes(bytes) => bytes.len(),
         }
     }
@@ -191,7 +193,7 @@ impl Value<'_> {
     /// As JSON. Bytes become a string or, if they are not UTF-8, an object with their `base64`.
     pub fn to_json(self) -> Box<RawValue> {
         match self {
-            Self::Json(json) => json.to_raw(),
+            Self::Json(json) | Self::Shown(json) => json.to_raw(),
             Self::Bytes(bytes) => {
                 let text = match std::str::from_utf8(bytes) {
                     Ok(text) => serde_json::value::to_raw_value(text),

@@ -28,7 +28,7 @@ impl Job {
         let body = &self.body;
         put_bytes(&body.text[body.begin..], out);
         match &body.form {
-            JobForm::Json => self.put_ends(JSON, out),
+            JobForm::Json | JobForm::Joint(_) => self.put_ends(JSON, out),
             // A block is not sent: its machine is this one.
             JobForm::Words | JobForm::Block(_) => self.put_ends(WORDS, out),
             JobForm::Message => self.put_ends(MESSAGE, out),

@@ -122,6 +122,12 @@ pub trait Sink: Send + Sync {
     fn lines(&self, _job: &Job, _out: &[u8], _err: &[u8]) -> bool {
         true
     }
+
+    /// Takes a part of the result of a job that goes on. Called only if the pool passes parts on. Returns as
+    /// [`Sink::lines`].
+    fn part(&self, _job: &Job, _part: Value<'_>) -> bool {
+        true
+    }
 }
 
 /// A worker that has ended: how long it lived, how many jobs it did, and why it ended.

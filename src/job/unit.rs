@@ -62,7 +62,7 @@ pub(super) struct JobBody {
 }
 
 /// The kinds of args.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum JobForm {
     /// A JSON value.
     Json,
@@ -76,7 +76,13 @@ pub(super) enum JobForm {
     Parts(Box<BundleParts>),
     /// No args: the bytes for the stdin of a command.
     Block(Box<Block>),
+    /// Args for several jobs, at least one: see [`Job::join`].
+    Joint(Box<JoinedJobs>),
 }
+
+/// The jobs of a joint job. A job is moved often, so it must be small.
+#[derive(Debug)]
+pub(super) struct JoinedJobs(pub(super) Vec<Job>);
 
 /// Where the jobs of a bundle of JSON are.
 #[derive(Debug, PartialEq, Eq)]
@@ -184,7 +190,9 @@ impl Job {
     /// The args, as a JSON value; empty if the line was not a job, or if the args are not JSON.
     pub fn args(&self) -> &[u8] {
         match self.body.form {
-            JobForm::Json => &self.body.text[self.body.args_at..self.body.id_at],
+            JobForm::Json | JobForm::Joint(_) => {
+                &self.body.text[self.body.args_at..self.body.id_at]
+            }
             JobForm::Words
             | JobForm::Message
             | JobForm::Lines(_)
@@ -195,7 +203,7 @@ impl Job {
 
     /// The message, if the job is one.
     pub fn as_message(&self) -> Option<&[u8]> {
-        (self.body.form == JobForm::Message).then_some(&self.body.text[..])
+        matches!(self.body.form, JobForm::Message).then_some(&self.body.text[..])
     }
 
     /// The block, if the job is one.

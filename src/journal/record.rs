@@ -107,11 +107,13 @@ pub(super) fn pack(line: &[u8]) -> Option<usize> {
 
 fn write_value(value: Value<'_>, out: &mut impl Write) -> io::Result<()> {
     match value {
-        Value::Json(json) if memchr::memchr2(b'\n', b'\r', json.bytes()).is_some() => {
+        Value::Json(json) | Value::Shown(json)
+            if memchr::memchr2(b'\n', b'\r', json.bytes()).is_some() =>
+        {
             out.write_all(b",\"result_text\":")?;
             Ok(serde_json::to_writer(out, json.get())?)
         }
-        Value::Json(json) => {
+        Value::Json(json) | Value::Shown(json) => {
             out.write_all(b",\"result\":")?;
             out.write_all(json.bytes())
         }
@@ -220,12 +222,14 @@ impl Recorded {
     }
 
     fn printed(head: &RecordHead, from: &mut impl BufRead, spool: &Arc<Spool>) -> io::Result<Self> {
-        expect(from, b"{\"exit\":0,\"stdout")?;
+        expect(from, b"{\"exit\":")?;
+        let exit = exit_status(from)?;
+        expect(from, b"\"stdout")?;
         let stdout = stream(from, spool)?;
         expect(from, b",\"stderr")?;
         let stderr = stream(from, spool)?;
         expect(from, b"}}\n")?;
-        let printed = Printed { exit: Some(0), signal: None, stdout, stderr };
+        let printed = Printed { exit: Some(exit), signal: None, stdout, stderr };
         let result = Recollection::Printed(Arc::new(printed));
         Ok(Self { attempt: head.attempt, run: head.run(), result })
     }
@@ -279,6 +283,22 @@ fn expect(from: &mut impl BufRead, text: &[u8]) -> io::Result<()> {
     let seen = &mut seen[..text.len()];
     from.read_exact(seen)?;
     if seen == text { Ok(()) } else { Err(damaged()) }
+}
+
+/// Reads the exit status of a success, and the comma after it. It may be another one than 0.
+fn exit_status(from: &mut impl BufRead) -> io::Result<i32> {
+    let mut digits = Vec::new();
+    loop {
+        let mut byte = [0];
+        from.read_exact(&mut byte)?;
+        match byte {
+            [b','] => break,
+            [digit] if digit.is_ascii_digit() && digits.len() < 3 => digits.push(digit),
+            _ => return Err(damaged()),
+        }
+    }
+    let text = std::str::from_utf8(&digits).unwrap_or_default();
+    text.parse().map_err(|_| damaged())
 }
 
 /// Reads the value after the name of a stream, piece by piece: it may be large.

@@ -29,6 +29,10 @@ pub struct Format {
     pub tag: Tag,
     /// With [`Shape::Text`], output without a newline at its end gets one.
     pub newline: bool,
+    /// With [`Shape::Text`] and [`Shape::Value`], nothing is printed for a result that is null or empty text.
+    pub skip_null: bool,
+    /// With [`Shape::Text`] and [`Shape::Value`], each element of a list has a line of its own.
+    pub unpack: bool,
     /// How jobs without a worker are run.
     pub commands: Option<Arc<Commands>>,
     /// The names that messages give to the sources of jobs.
@@ -89,6 +93,10 @@ impl Format {
             (Shape::Record, ..) => {
                 self.record(done, out)?;
                 self.failure_line(done, err)?;
+            }
+            (Shape::Value | Shape::Text, Ok(Value::Shown(_)), None) => return Ok(()),
+            (Shape::Value | Shape::Text, Ok(result), None) if self.selects() => {
+                return self.write_lines(done.job, result, out);
             }
             (Shape::Value, Ok(_), Some(printed)) => printed.json(out)?,
             (Shape::Value, Ok(Value::Json(json)), None) => out.write_all(json.bytes())?,
@@ -167,7 +175,7 @@ impl Format {
         Tagger { tag: fit_for_stderr(tagger.tag), ..tagger }
     }
 
-    fn tagger<'a, W: Write>(&self, job: &Job, out: &'a mut W) -> Tagger<'a, W> {
+    pub(super) fn tagger<'a, W: Write>(&self, job: &Job, out: &'a mut W) -> Tagger<'a, W> {
         let tag = if matches!(self.tag, Tag::None) { Vec::new() } else { self.tag_of(job) };
         Tagger { tag, out, in_line: false }
     }
@@ -246,7 +254,7 @@ impl Format {
                     out.write_all(b",\"result\":")?;
                     printed.json(out)?;
                 }
-                (None, Value::Json(json)) => {
+                (None, Value::Json(json) | Value::Shown(json)) => {
                     out.write_all(b",\"result\":")?;
                     out.write_all(json.bytes())?;
                 }
@@ -377,7 +385,7 @@ fn fit_for_stderr(tag: Vec<u8>) -> Vec<u8> {
 }
 
 /// Puts a tag before each line.
-struct Tagger<'a, W> {
+pub(super) struct Tagger<'a, W> {
     tag: Vec<u8>,
     out: &'a mut W,
     /// The last line that was written has no end yet.
@@ -385,7 +393,7 @@ struct Tagger<'a, W> {
 }
 
 impl<W: Write> Tagger<'_, W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(&last) = bytes.last() else { return Ok(()) };
         if self.tag.is_empty() {
             self.in_line = last != b'\n';
@@ -403,9 +411,9 @@ impl<W: Write> Tagger<'_, W> {
 }
 
 /// The bytes of a result that are printed as text.
-fn bytes_of(result: Value<'_>) -> Cow<'_, [u8]> {
+pub(super) fn bytes_of(result: Value<'_>) -> Cow<'_, [u8]> {
     match result {
-        Value::Json(json) => text(json),
+        Value::Json(json) | Value::Shown(json) => text(json),
         Value::Bytes(bytes) => Cow::Borrowed(bytes),
     }
 }
@@ -431,7 +439,9 @@ mod tests {
         let sources = vec!["a.jsonl".into()];
         let failures = FailureStyle::default();
         let (tag, newline) = (Tag::None, false);
-        let format = Format { shape, detail, tag, newline, commands: None, sources, failures };
+        let (skip_null, unpack, commands) = (false, false, None);
+        let format =
+            Format { shape, detail, tag, newline, skip_null, unpack, commands, sources, failures };
         format.write(done, &mut out, &mut err).expect("written");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         (text(out), text(err))

@@ -8,6 +8,7 @@ pub mod format;
 mod large;
 pub mod order;
 mod pages;
+mod selection;
 mod settings;
 mod shelf;
 mod sink;

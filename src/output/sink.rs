@@ -16,7 +16,7 @@ use super::settings::{Screen, Settings};
 use super::shelf::{ENOUGH, Shelf, ShelfState};
 use super::unrecorded::Unrecorded;
 use super::writer::{Writer, print};
-use crate::job::{Done, Job, Sink};
+use crate::job::{Done, Job, Sink, Value};
 use crate::journal::Journal;
 use crate::util::lock::lock;
 
@@ -186,8 +186,9 @@ impl Sink for Output {
     fn settle(&self) {
         let begin = Instant::now();
         let mut state = self.shelf.lock();
-        while !state.is_broken && !(state.is_idle && state.ready.is_empty()) {
-            if begin.elapsed() > PATIENCE {
+        loop {
+            let is_settled = state.is_idle && state.ready.is_empty();
+            if is_settled || state.is_broken || begin.elapsed() > PATIENCE {
                 return;
             }
             let waited = self.shelf.room.wait_timeout(state, TICK);
@@ -219,8 +220,20 @@ impl Sink for Output {
             return false;
         }
         let format = &self.shelf.settings.format;
-        let out = format.lines(job, out);
-        let err = format.stderr_lines(job, err);
+        self.add_lines(job, &format.lines(job, out), &format.stderr_lines(job, err))
+    }
+
+    fn part(&self, job: &Job, part: Value<'_>) -> bool {
+        let mut out = Vec::new();
+        // Writing to a Vec does not fail.
+        let _ = self.shelf.settings.format.write_lines(job, part, &mut out);
+        self.add_lines(job, &out, &[])
+    }
+}
+
+impl Output {
+    /// Adds formatted lines of a job that goes on. Returns whether there was room for them.
+    fn add_lines(&self, job: &Job, out: &[u8], err: &[u8]) -> bool {
         // Other slots may have filled the room meanwhile.
         let state = self.shelf.lock();
         if state.must_wait() {
@@ -228,9 +241,9 @@ impl Sink for Output {
         }
         self.shelf.add_to(state, |state, is_ordered| {
             if is_ordered {
-                state.order.put_lines(job.seq, (&out, &err), &mut state.ready)
+                state.order.put_lines(job.seq, (out, err), &mut state.ready)
             } else {
-                state.ready.append(&out, &err);
+                state.ready.append(out, err);
                 Ok(())
             }
         });

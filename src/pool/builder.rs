@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::command::Commands;
-use crate::config::{Config, Depth, Init, Limits, Timeout};
+use crate::config::{Config, Depth, Init, Limits, PartsConfig, Timeout};
 use crate::interpreter::Code;
 use crate::job::{Kind, Sink, Watcher};
 use crate::pool::build_error::BuildError;
@@ -113,6 +113,16 @@ impl Builder {
             self.config = Err(error);
         }
         self
+    }
+
+    /// The parts of a worker's results are given to the sink as they come. `keeps`: the whole result is needed
+    /// after that.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn pass_parts_on(self, keeps: bool) -> Self {
+        self.set(|config| {
+            config.worker.parts = PartsConfig { are_passed_on: true, are_kept: keeps };
+        })
     }
 
     /// One more argument for the worker.

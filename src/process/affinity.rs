@@ -14,6 +14,7 @@ pub(crate) struct CpuShare {
 impl CpuShare {
     /// The share of this slot of `count` CPUs, by their places. If there are more slots than CPUs, several
     /// slots have the same one.
+    #[cfg(any(target_os = "linux", test))]
     fn of(self, count: usize) -> std::ops::Range<usize> {
         let slots = self.slots.max(1);
         let slot = self.slot % slots;

@@ -56,14 +56,6 @@ impl Process {
         memory_of(self.pid())
     }
 
-    /// Lends the terminal to its group.
-    ///
-    /// # Errors
-    /// This process has no terminal.
-    pub(crate) fn lend_terminal(&self, groups: &Groups) -> io::Result<()> {
-        groups.lend_terminal(self.group)
-    }
-
     /// Sees to it that its group has the terminal that was lent to it. Returns whether the process is
     /// stopped and must stay so: it wanted to stop, or another group of the shell has the terminal.
     pub(crate) fn must_stay_stopped(&self, groups: &Groups) -> bool {

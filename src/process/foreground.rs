@@ -12,7 +12,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr,
 #[derive(Debug)]
 pub(crate) struct Foreground {
     device: OwnedFd,
-    /// The group of the job.
+    /// The group of the job. Before there is one, it is that of this process.
     group: Pid,
     /// The modes before the job got the terminal.
     before: Termios,
@@ -21,15 +21,20 @@ pub(crate) struct Foreground {
 }
 
 impl Foreground {
-    /// Opens the terminal for the group of a job. The group does not get it yet.
+    /// Opens the terminal. No job has it yet.
     ///
     /// # Errors
     /// This process has no terminal.
-    pub(super) fn open(group: Pid) -> io::Result<Self> {
+    pub(super) fn open() -> io::Result<Self> {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let device = open("/dev/tty", flags, Mode::empty())?;
         let before = tcgetattr(&device)?;
-        Ok(Self { device, group, before, of_job: None })
+        Ok(Self { device, group: getpgrp(), before, of_job: None })
+    }
+
+    /// The terminal is for this group from now on.
+    pub(super) fn is_for(&mut self, group: Pid) {
+        self.group = group;
     }
 
     /// Gives the terminal to the group, if it is this process's to give. Returns whether the group has it.

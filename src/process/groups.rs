@@ -210,19 +210,15 @@ impl Groups {
 
     /// Lends the terminal to a group until [`Groups::take_terminal_back`]. It is in the foreground if this
     /// process was.
-    ///
-    /// # Errors
-    /// This process has no terminal.
-    pub(super) fn lend_terminal(&self, group: Pid) -> io::Result<()> {
+    pub(super) fn lend_terminal(&self, mut foreground: Foreground, group: Pid) {
+        foreground.is_for(group);
         let members = self.lock();
-        let mut foreground = Foreground::open(group)?;
         if !members.is_paused {
             foreground.lend();
             // It may have used the terminal already, and was stopped for that.
             let _ = kill_process_group(group, Signal::CONT);
         }
         *lock(&self.foreground) = Some(foreground);
-        Ok(())
     }
 
     /// Lends the terminal again to the group that had it, if it is in the foreground now. `is_stopped`: the

@@ -13,6 +13,7 @@ use rustix::process::Pid;
 use super::affinity::CpuShare;
 use super::child::Process;
 use super::exit::ExitWatch;
+use super::foreground::Foreground;
 use super::groups::Groups;
 use super::pipe;
 use super::stderr::StderrReader;
@@ -75,6 +76,8 @@ impl Process {
             None => Stdio::from(their_stderr),
         };
         command.stdin(stdin).stdout(stdout).stderr(stderr_of_process);
+        let is_in_front = spec.stdin == ProcessStdin::Terminal;
+        let foreground = is_in_front.then(Foreground::open).transpose()?;
         let start = groups.lock_start();
         let spawned = match spec.cpus {
             Some(cpus) => cpus.during(|| command.spawn()),
@@ -90,6 +93,10 @@ impl Process {
         // It holds the process's end of the terminal. With a copy of that end, the terminal never closes.
         drop(command);
         groups.add(Pid::from_child(&child), entry, Arc::clone(spec.wake));
+        // It runs already, and should find the terminal its own.
+        if let Some(foreground) = foreground {
+            groups.lend_terminal(foreground, Pid::from_child(&child));
+        }
         drop(start);
         let stderr = StderrReader::new(stderr, (spec.slot, child.id()));
         let process = Self::new(child, terminal, stderr, groups);

@@ -16,7 +16,7 @@ const SHOWN: usize = 1000;
 #[derive(Clone, Debug)]
 pub enum FailOn {
     /// Those with this text.
-    Text(Finder<'static>),
+    Text(Box<Finder<'static>>),
     /// Those that a pattern matches.
     #[cfg(feature = "unstable-engine")]
     Pattern(regex::bytes::Regex),
@@ -47,7 +47,7 @@ impl FailOn {
             let value = serde_json::from_str(value).unwrap_or_else(|_| Json::from(value));
             return Ok(Self::Field { path, value });
         }
-        Ok(Self::Text(Finder::new(text).into_owned()))
+        Ok(Self::Text(Box::new(Finder::new(text).into_owned())))
     }
 
     #[cfg(feature = "unstable-engine")]
@@ -65,14 +65,18 @@ impl FailOn {
     /// The failure that a result is; `None`: it is none.
     pub(super) fn failure(&self, result: Value<'_>) -> Option<Failure> {
         let is_failure = match (self, result) {
-            (Self::Field { path, value }, Value::Json(json)) => has(json.get(), path, value),
+            (Self::Field { path, value }, Value::Json(json) | Value::Shown(json)) => {
+                has(json.get(), path, value)
+            }
             (Self::Field { .. }, Value::Bytes(_)) => false,
             (_, Value::Bytes(bytes)) => self.is_in(bytes),
             // A string is what it says.
-            (_, Value::Json(json)) => match serde_json::from_str::<String>(json.get()) {
-                Ok(text) => self.is_in(text.as_bytes()),
-                Err(_) => self.is_in(json.get().as_bytes()),
-            },
+            (_, Value::Json(json) | Value::Shown(json)) => {
+                match serde_json::from_str::<String>(json.get()) {
+                    Ok(text) => self.is_in(text.as_bytes()),
+                    Err(_) => self.is_in(json.get().as_bytes()),
+                }
+            }
         };
         is_failure.then(|| Failure {
             data: Some(result.to_json()),
@@ -93,17 +97,17 @@ impl FailOn {
 /// Whether a field of a result has a value.
 fn has(result: &str, path: &[String], value: &Json) -> bool {
     let Ok(result) = serde_json::from_str::<Json>(result) else { return false };
-    fields::find(&result, path, 0).is_some_and(|found| {
-        // A value that was meant as text may look like a number.
-        found == value || found.as_str().is_some_and(|text| text == value.to_string())
-    })
+    // A value that was meant as text may look like a number.
+    let text = value.to_string();
+    let is_it = |found: &Json| found == value || found.as_str() == Some(&*text);
+    fields::find(&result, path, 0).is_some_and(is_it)
 }
 
 /// What to say of a result that is a failure: its text.
 pub(super) fn message(result: Value<'_>) -> String {
     let text = match result {
         Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        Value::Json(json) => {
+        Value::Json(json) | Value::Shown(json) => {
             serde_json::from_str::<String>(json.get()).unwrap_or_else(|_| json.get().to_owned())
         }
     };

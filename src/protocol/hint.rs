@@ -206,9 +206,10 @@ fn spoken(framing: &Framing, bytes: &[u8]) -> Option<&'static Protocol> {
         "jsonrpc"
     } else if is_adapter() {
         "dap"
-    } else if has("\"exitCode\"") || has("\"exit_code\"") {
-        "bazel"
-    } else if std::ptr::eq(framing, &VARINT) && std::str::from_utf8(bytes).is_err() {
+    } else if has("\"exitCode\"")
+        || has("\"exit_code\"")
+        || (std::ptr::eq(framing, &VARINT) && std::str::from_utf8(bytes).is_err())
+    {
         "bazel"
     } else if has("{\"result\"") || has("{\"id\"") || has("{\"error\"") {
         "jsonl"

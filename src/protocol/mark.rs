@@ -16,7 +16,7 @@ pub enum Mark {
     /// An empty line.
     BlankLine,
     /// A text, such as a prompt.
-    Text(Finder<'static>),
+    Text(Box<Finder<'static>>),
     /// The first match of a pattern. `^` and `$` match at each line.
     #[cfg(feature = "unstable-engine")]
     Pattern(regex::bytes::Regex),
@@ -72,7 +72,7 @@ impl Mark {
         if escapes.into_iter().any(is_escape) {
             return Err(MarkError::Escape(text.to_owned()));
         }
-        Ok(Self::Text(Finder::new(text).into_owned()))
+        Ok(Self::Text(Box::new(Finder::new(text).into_owned())))
     }
 
     #[cfg(feature = "unstable-engine")]

@@ -14,6 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use envelope::bazel::{self, BAZEL};
+use envelope::code::CODE;
 use envelope::dap::DAP;
 use envelope::jsonrpc::JSONRPC;
 use envelope::procpool::PROCPOOL;
@@ -62,6 +63,9 @@ pub struct Protocol {
 /// All protocols that the user can choose. The first is the default.
 pub static PROTOCOLS: &[Protocol] =
     &[Protocol::JSONL, Protocol::RAW, Protocol::JSONRPC, Protocol::BAZEL, Protocol::DAP];
+
+/// The protocol of procpool's own workers for code in other languages than `sh`.
+pub static OF_CODE: Protocol = Protocol::pair("code", &CODE, &LINE);
 
 /// The protocol of procpool's own worker for `sh`.
 pub static OF_SH: Protocol = Protocol::pair("sh", &SH, &LINES_AND_NULS);

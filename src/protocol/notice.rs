@@ -20,19 +20,19 @@ pub struct NoticeTemplate {
 #[non_exhaustive]
 pub enum NoticeError {
     /// There is no method.
-    NoMethod,
+    MethodMissing,
     /// The params are no JSON, and why.
-    NoJson(String),
+    NotJson(String),
     /// The params are neither an array nor an object.
-    NoParams,
+    WrongParams,
 }
 
 impl fmt::Display for NoticeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoMethod => f.write_str("expected a method and its params"),
-            Self::NoJson(why) => write!(f, "the params are no JSON ({why})"),
-            Self::NoParams => f.write_str("the params of JSON-RPC are an array or an object"),
+            Self::MethodMissing => f.write_str("expected a method and its params"),
+            Self::NotJson(why) => write!(f, "the params are no JSON ({why})"),
+            Self::WrongParams => f.write_str("the params of JSON-RPC are an array or an object"),
         }
     }
 }
@@ -52,17 +52,17 @@ impl NoticeTemplate {
             None => (text, ""),
         };
         if method.is_empty() || method.starts_with(['{', '[', '"']) {
-            return Err(NoticeError::NoMethod);
+            return Err(NoticeError::MethodMissing);
         }
         let params = match params {
             "" => None,
             params => Some(
                 serde_json::from_str::<Value>(params)
-                    .map_err(|error| NoticeError::NoJson(error.to_string()))?,
+                    .map_err(|error| NoticeError::NotJson(error.to_string()))?,
             ),
         };
         if params.as_ref().is_some_and(|params| !params.is_array() && !params.is_object()) {
-            return Err(NoticeError::NoParams);
+            return Err(NoticeError::WrongParams);
         }
         Ok(Self { method: method.to_owned(), params })
     }

@@ -301,6 +301,7 @@ impl Door {
         session.run(&mut |setup| self.begin(setup, &outbox, &is_ending));
         // Whatever the caller does, nobody waits for it any more.
         let _ = rustix::net::shutdown(end, Shutdown::Both);
+        session.outbox.close();
     }
 
     /// Begins the work for a caller.

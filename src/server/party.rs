@@ -57,6 +57,9 @@ impl Party {
     pub(super) fn hold_if_full(&self) {
         if self.reporter.outbox.lacks_room() {
             self.pool.set_held(self.number, true);
+            if !self.reporter.outbox.await_room() {
+                self.pool.set_held(self.number, false);
+            }
         }
     }
 

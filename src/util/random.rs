@@ -19,7 +19,7 @@ pub(crate) fn shuffled<T>(mut all: Vec<T>, seed: u64) -> Vec<T> {
         mixed ^ (mixed >> 31)
     };
     for left in (1..all.len()).rev() {
-        let chosen = u128::from(random()) * (left as u128 + 1) >> 64;
+        let chosen = (u128::from(random()) * (left as u128 + 1)) >> 64;
         all.swap(left, usize::try_from(chosen).unwrap_or(left));
     }
     all

@@ -43,7 +43,7 @@ impl Worker {
                     *left -= 1;
                     Ok(next)
                 }
-                Split::More(len) if len > max_reply => {
+                Split::More(len) if len.max(bytes.len()) > max_reply => {
                     Err(Violation::too_long(protocol, len, bytes, max_reply))
                 }
                 Split::More(_) => Ok(0),

@@ -3,7 +3,9 @@
 
 use std::collections::VecDeque;
 
-use crate::job::{Job, Place};
+use super::parts::ResultParts;
+use crate::config::PartsConfig;
+use crate::job::{Failure, Job, Place};
 use crate::util::clock::Moment;
 
 /// A job at a worker, or a bundle of jobs.
@@ -209,10 +211,29 @@ pub(crate) struct Flights {
     answered_from: u64,
     /// The job of a bundle that [`Flights::show_next`] shows.
     shown: Job,
+    /// The jobs that the worker was told to end. It has not answered yet.
+    cancelled: Vec<Cancelled>,
+    pub(super) parts: ResultParts,
+}
+
+/// A job that the worker was told to end.
+#[derive(Debug)]
+struct Cancelled {
+    /// The id of its request.
+    id: u64,
+    /// When the worker was told.
+    since: Moment,
+    /// The outcome of the job, whatever the worker answers.
+    failure: Failure,
 }
 
 impl Flights {
-    pub(super) fn new() -> Self {
+    /// `parts`: what happens to the parts of results.
+    pub(super) fn with(parts: PartsConfig) -> Self {
+        Self { parts: ResultParts::new(parts), ..Self::new() }
+    }
+
+    fn new() -> Self {
         let shown = Job::new(0, "", "", "");
         Self {
             open: VecDeque::new(),
@@ -222,6 +243,8 @@ impl Flights {
             has_abandoned: false,
             answered_from: 0,
             shown,
+            cancelled: Vec::new(),
+            parts: ResultParts::default(),
         }
     }
 
@@ -309,8 +332,59 @@ impl Flights {
             return None;
         }
         let flights = self.open.iter().take(self.begun()).enumerate();
-        let abandoned = flights.filter(|(_, flight)| flight.abandoned != Moment::NEVER);
+        let is_abandoned = |flight: &Flight| {
+            flight.abandoned != Moment::NEVER && self.cancelled_since(flight).is_none()
+        };
+        let abandoned = flights.filter(|(_, flight)| is_abandoned(flight));
         abandoned.map(|(index, flight)| (index, flight.abandoned)).min_by_key(|(_, since)| *since)
+    }
+
+    // ---- Jobs that the worker was told to end
+
+    /// The worker is told to end a job, given by its place. Returns the id of the request; `None`: the worker
+    /// was told before.
+    pub(super) fn cancel(&mut self, index: usize, now: Moment, failure: Failure) -> Option<u64> {
+        let flight = self.open.get(index)?;
+        if self.cancelled_since(flight).is_some() {
+            return None;
+        }
+        self.cancelled.push(Cancelled { id: flight.id, since: now, failure });
+        Some(flight.id)
+    }
+
+    /// When the worker was told to end a job.
+    pub(crate) fn cancelled_since(&self, flight: &Flight) -> Option<Moment> {
+        let is_it = |cancelled: &&Cancelled| cancelled.id == flight.id;
+        self.cancelled.iter().find(is_it).map(|cancelled| cancelled.since)
+    }
+
+    /// The outcome of a job that the worker was told to end, and has answered.
+    pub(super) fn take_cancelled(&mut self, index: usize) -> Option<Failure> {
+        if self.cancelled.is_empty() {
+            return None;
+        }
+        let id = self.open.get(index)?.id;
+        let at = self.cancelled.iter().position(|cancelled| cancelled.id == id)?;
+        Some(self.cancelled.swap_remove(at).failure)
+    }
+
+    /// Takes out the jobs that the worker was told to end, with their outcomes.
+    pub(crate) fn take_all_cancelled(&mut self) -> Vec<(Flight, Failure)> {
+        let mut taken = Vec::new();
+        for Cancelled { id, failure, .. } in std::mem::take(&mut self.cancelled) {
+            if let Some(index) = self.open.iter().position(|flight| flight.id == id)
+                && let Some(flight) = self.take_answered(index)
+            {
+                taken.push((flight, failure));
+            }
+        }
+        taken
+    }
+
+    /// The worker works on several jobs at a time.
+    pub(super) fn become_unordered(&mut self) {
+        self.take_apart();
+        self.is_unordered = true;
     }
 
     // ---- Replies
@@ -341,6 +415,21 @@ impl Flights {
             Some(id) if (1..=requests).contains(&id) => Match::Stale(id),
             Some(id) => Match::Unknown(id),
         }
+    }
+
+    /// The id of the request that was found.
+    pub(super) fn id_of(&self, found: &Match) -> Option<u64> {
+        match found {
+            Match::NextOfBundle => self.open.front().map(Flight::next_id),
+            Match::Flight(index) => self.open.get(*index).map(|flight| flight.id),
+            Match::Stale(_) | Match::Unknown(_) | Match::Unasked => None,
+        }
+    }
+
+    /// Calls `look` with the job whose request was found, alone.
+    pub(super) fn look_at<T>(&self, found: &Match, look: impl FnOnce(&Job) -> T) -> Option<T> {
+        let index = if let Match::Flight(index) = found { *index } else { 0 };
+        self.open.get(index).map(|flight| flight.look_at_next(look))
     }
 
     pub(super) fn get(&self, index: usize) -> Option<&Flight> {

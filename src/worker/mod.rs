@@ -8,6 +8,7 @@ mod flights;
 mod inbox;
 mod outbox;
 mod pace;
+mod parts;
 mod reading;
 mod replies;
 mod service;

@@ -7,6 +7,7 @@ use super::violation::Violation;
 use crate::job::Job;
 use crate::process::{Process, Transfer};
 use crate::protocol::Protocol;
+use crate::protocol::envelope::code;
 use crate::util::buffer::TypicalSize;
 
 /// A worker may leave at most this many bytes of answers to its own questions unread.
@@ -152,6 +153,15 @@ impl Outbox {
             return Err(Violation::unread_answers(question));
         }
         Ok(())
+    }
+
+    /// Adds the message that ends a request of a worker that works on several at a time.
+    pub(super) fn add_end_of(&mut self, protocol: &Protocol, id: u64) {
+        let start = self.bytes.len();
+        code::cancel(&mut self.bytes, id);
+        if (protocol.framing.seal)(&mut self.bytes, start).is_err() {
+            self.bytes.truncate(start);
+        }
     }
 
     /// Adds a message that cancels the request with this id. Returns whether the protocol has one.

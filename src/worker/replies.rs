@@ -1,5 +1,7 @@
 //! Finds the messages in a worker's output, and the request that each of them answers.
 
+use serde_json::value::RawValue;
+
 use super::flights::{Flight, Flights, Match};
 use super::outbox::Outbox;
 use super::unproven::Unproven;
@@ -9,6 +11,7 @@ use crate::protocol::Protocol;
 use crate::protocol::envelope::{Body, Message};
 use crate::protocol::framing::{Scan, Split};
 use crate::util::clock::Moment;
+use crate::util::json::Json;
 
 /// No framing needs more bytes than this before a message.
 const LONGEST_HEAD: usize = 4 << 10;
@@ -29,6 +32,8 @@ pub(crate) enum Reply<'a> {
         /// As that of [`Reply::One`].
         unproven: Option<u64>,
     },
+    /// A part of the result of a job that goes on.
+    Part { job: &'a Job, part: Value<'a> },
     /// To `count` jobs of a bundle, of which `seq` is the first: one line for each.
     Texts { seq: u64, count: usize, texts: &'a [u8] },
 }
@@ -45,6 +50,8 @@ pub(crate) struct Received {
     pub(crate) is_ahead: bool,
     /// What it has said of jobs that go on, a line each.
     pub(crate) news: Vec<String>,
+    /// The worker has said that it works on several jobs at a time.
+    pub(crate) is_concurrent: bool,
 }
 
 /// Takes replies out of bytes and hands each to `answer`.
@@ -104,6 +111,12 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
                 self.match_reply(id, outcome.as_ref().map(Body::value), message, after)
             }
             Ok(Message::Nothing) => Ok(()),
+            Ok(Message::Concurrent) => {
+                self.flights.become_unordered();
+                self.received.is_concurrent = true;
+                Ok(())
+            }
+            Ok(Message::Part { id, part }) => self.take_part(id, part.value(), message),
             Ok(Message::Progress(line)) => {
                 self.received.news.push(line);
                 Ok(())
@@ -171,7 +184,17 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
                 return Err(Violation::early(self.protocol, &[message, b"\n", after].concat()));
             }
         }
-        match self.flights.find(id, self.requests) {
+        let found = self.flights.find(id, self.requests);
+        let list =
+            if self.flights.parts.is_empty() { None } else { self.end_parts(&found, outcome.ok()) };
+        let outcome = match (&list, outcome) {
+            (Some(list), Ok(_)) if self.flights.parts.are_passed_on() => {
+                Ok(Value::Shown(Json::of(list)))
+            }
+            (Some(list), Ok(_)) => Ok(Value::Json(Json::of(list))),
+            _ => outcome,
+        };
+        match found {
             Match::NextOfBundle | Match::Flight(_) if is_surplus => {
                 let message = [message, b"\n"].concat();
                 Err(Violation::surplus(self.protocol, id, &message, after))
@@ -191,6 +214,43 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
             Match::Unknown(id) => Err(Violation::unknown_id(id, message)),
             Match::Unasked => Err(Violation::unasked(message)),
         }
+    }
+
+    /// Takes a part of a result.
+    fn take_part(
+        &mut self,
+        id: Option<u64>,
+        part: Value<'_>,
+        message: &[u8],
+    ) -> Result<(), Violation> {
+        let found = self.flights.find(id, self.requests);
+        let id = match found {
+            Match::Stale(_) => return Ok(()),
+            Match::Unknown(id) => return Err(Violation::unknown_id(id, message)),
+            _ => self.flights.id_of(&found).ok_or_else(|| Violation::unasked(message))?,
+        };
+        if self.flights.parts.add(id, part) > self.max_reply {
+            return Err(self.too_long(0, message));
+        }
+        self.pass_part_on(&found, part);
+        Ok(())
+    }
+
+    fn pass_part_on(&mut self, found: &Match, part: Value<'_>) {
+        if self.flights.parts.are_passed_on() {
+            let Self { flights, answer, .. } = self;
+            flights.look_at(found, |job| answer(Reply::Part { job, part }));
+        }
+    }
+
+    /// The request is answered. Returns the list of its parts, and of its last result if that is not null.
+    fn end_parts(&mut self, found: &Match, last: Option<Value<'_>>) -> Option<Box<RawValue>> {
+        let id = self.flights.id_of(found)?;
+        let list = self.flights.parts.take(id, last)?;
+        if let Some(last) = last.filter(|last| last.to_json().get() != "null") {
+            self.pass_part_on(found, last);
+        }
+        Some(list)
     }
 
     /// Whether the worker is at its end and has read nothing of its oldest request.
@@ -223,16 +283,19 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
 
     /// Hands on the reply to a single job.
     fn answer_one(&mut self, index: usize, id: Option<u64>, outcome: Result<Value<'_>, &Failure>) {
+        let cancelled = self.flights.take_cancelled(index);
+        let outcome = cancelled.as_ref().map_or(outcome, Err);
         let Some(Flight { job, start, clock, .. }) = self.flights.get(index) else { return };
         self.received.answered += 1;
         let mut unproven = None;
         if id.is_none() {
             self.unproven.add(job.seq, job.place, 1);
-            let key = job.key.filter(|_| outcome.is_ok());
-            unproven = key.map(|key| self.unproven.add_key(key, self.now));
+            for key in job.singles().iter().filter_map(|job| job.key).filter(|_| outcome.is_ok()) {
+                unproven = Some(self.unproven.add_key(key, self.now));
+            }
         }
         match outcome {
-            Ok(value) if job.caller.is_none() => {
+            Ok(value) if job.caller.is_none() && !job.is_joint() => {
                 let (start, clock) = (*start, *clock);
                 (self.answer)(Reply::Result { job, start, clock, value, unproven });
                 self.flights.forget_answered(index);

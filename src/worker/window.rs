@@ -13,8 +13,14 @@ const SLOW: Duration = Duration::from_micros(250);
 /// More requests in flight than this gain nothing.
 const MOST: usize = 1 << 15;
 
+/// A worker that works on several jobs at a time has at least this many.
+const AT_A_TIME: usize = 16;
+
 /// While requests of this many bytes are in flight, no more are sent.
 const WINDOW_BYTES: usize = 256 << 10;
+
+/// The same for a worker that works on several jobs at a time: their requests may be large.
+const WIDE_BYTES: usize = 16 << 20;
 
 /// A slow job is forgotten after this many quick ones.
 const FADING: usize = 64;
@@ -23,6 +29,8 @@ const FADING: usize = 64;
 #[derive(Debug)]
 pub(super) struct Window {
     is_auto: bool,
+    /// The worker has said that it works on several jobs at a time.
+    is_concurrent: bool,
     size: usize,
     /// About how long the slowest recent job took, in nanoseconds. Earlier jobs count less and less.
     slowest: u64,
@@ -34,23 +42,47 @@ impl Window {
             Depth::Fixed(size) => (false, size),
             Depth::Auto => (true, 1),
         };
-        Self { is_auto, size, slowest: 0 }
+        Self { is_auto, is_concurrent: false, size, slowest: 0 }
     }
 
     /// How many more jobs a worker with `in_flight` jobs may be given. The window is filled up when it
     /// is half empty, so that a write carries many requests.
     pub(super) fn room(&self, in_flight: usize) -> usize {
+        // The jobs of a fixed window may run at a time: only if they are quick, many are sent with one write.
+        let is_slow = self.slowest == 0 || Duration::from_nanos(self.slowest) > SLOW;
+        if self.is_concurrent || (!self.is_auto && is_slow) {
+            return self.size.saturating_sub(in_flight);
+        }
         if in_flight <= self.size / 2 { self.size - in_flight } else { 0 }
     }
 
     /// How many more bytes of requests a worker with `in_flight` bytes may be given.
     pub(super) fn room_bytes(&self, in_flight: usize) -> usize {
-        WINDOW_BYTES.saturating_sub(in_flight)
+        let window = if self.is_concurrent { WIDE_BYTES } else { WINDOW_BYTES };
+        window.saturating_sub(in_flight)
     }
 
     /// Whether a job has taken so long that no other job should wait for it.
     pub(super) fn is_slow(&self, time: Duration) -> bool {
-        self.is_auto && time > AMPLE
+        self.is_auto && !self.is_concurrent && time > AMPLE
+    }
+
+    /// The worker works on several jobs at a time.
+    pub(super) fn become_concurrent(&mut self) {
+        self.is_concurrent = true;
+        if self.is_auto {
+            self.size = self.size.max(AT_A_TIME);
+        }
+    }
+
+    pub(super) fn is_concurrent(&self) -> bool {
+        self.is_concurrent
+    }
+
+    /// Whether the worker may have several jobs even if they are slow: it works on them at a time, or the user
+    /// asks for it.
+    pub(super) fn shares(&self) -> bool {
+        self.is_concurrent || !self.is_auto && self.size > 1
     }
 
     /// About how long the slowest recent job took.
@@ -75,7 +107,8 @@ impl Window {
         }
         let slowest = Duration::from_nanos(self.slowest);
         let target = if slowest > SLOW { 1 } else { AMPLE.as_nanos() / slowest.as_nanos().max(1) };
-        let target = usize::try_from(target).unwrap_or(MOST).clamp(1, MOST);
+        let least = if self.is_concurrent { AT_A_TIME } else { 1 };
+        let target = usize::try_from(target).unwrap_or(MOST).clamp(least, MOST);
         self.size = target.min(self.size * 2);
     }
 }
@@ -111,6 +144,22 @@ mod tests {
         assert_eq!(after(&times), 1);
         times.extend([(1, Duration::from_micros(1)); 60]);
         assert!(after(&times) > 100);
+    }
+
+    #[test]
+    fn a_worker_that_works_on_several_jobs_has_several() {
+        let mut window = Window::new(Depth::Auto);
+        assert!(!window.shares());
+        window.become_concurrent();
+        window.observe(1, Duration::from_secs(1));
+        assert_eq!((window.room(0), window.room(15), window.room(16)), (16, 1, 0));
+        assert!(window.shares() && !window.is_slow(Duration::from_secs(1)));
+        let mut window = Window::new(Depth::Fixed(7));
+        assert_eq!((window.shares(), window.room(4)), (true, 3));
+        window.observe(1, Duration::from_micros(1));
+        assert_eq!(window.room(4), 0);
+        window.become_concurrent();
+        assert_eq!(window.room(4), 3);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::service::Service;
 use super::unproven::Unproven;
 use super::violation::Violation;
 use crate::config::Config;
-use crate::job::{Job, Watcher, Why, WorkerEnd};
+use crate::job::{Failure, Job, Watcher, Why, WorkerEnd};
 use crate::process::{Groups, Process, Transfer, Wake};
 use crate::protocol::Protocol;
 use crate::util::clock::{Clock, Moment};
@@ -71,7 +71,7 @@ impl Worker {
         Self {
             card: Arc::new(WorkerCard::new(id, process.pid(), now)),
             process,
-            flights: Flights::new(),
+            flights: Flights::with(config.worker.parts),
             outbox: Outbox::new(),
             inbox: Inbox::default(),
             pace: Pace::new(config.worker.depth),
@@ -252,6 +252,22 @@ impl Worker {
         Ok(())
     }
 
+    /// Tells a worker that works on several jobs at a time to end one of them, given by its place. The job gets
+    /// this failure when the worker answers. Returns whether the worker was told.
+    pub(crate) fn end_job(&mut self, index: usize, now: Moment, failure: Failure) -> bool {
+        if !self.pace.window.is_concurrent() || self.outbox.is_closed() {
+            return false;
+        }
+        let Some(id) = self.flights.cancel(index, now, failure) else { return false };
+        self.outbox.add_end_of(&self.protocol, id);
+        true
+    }
+
+    /// Whether the worker may be given several jobs even if they are slow.
+    pub(crate) fn shares(&self) -> bool {
+        self.pace.window.shares()
+    }
+
     pub(crate) fn has_unsent(&self) -> bool {
         self.outbox.has_unsent()
     }
@@ -311,6 +327,9 @@ impl Worker {
         };
         let outcome = self.inbox.take_messages(|bytes, scan| receiver.take(bytes, scan));
         let mut received = receiver.received;
+        if received.is_concurrent {
+            self.pace.window.become_concurrent();
+        }
         if received.stale.is_some() {
             self.service.spend_for(Why::Protocol);
         }

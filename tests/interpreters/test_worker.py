@@ -29,7 +29,13 @@ def run(arguments, lines):
     """Returns the replies, what came on stderr, and the exit status."""
     with start(*arguments) as process:
         out, err = process.communicate(b"".join(lines), timeout=DEADLINE)
-    return [json.loads(line) for line in out.splitlines()], err.decode(), process.returncode
+    replies = [json.loads(line) for line in out.splitlines()]
+    if {"concurrent": True} in replies:
+        replies.remove({"concurrent": True})
+        replies.sort(key=lambda reply: reply.get("id", 0))
+        for reply in replies:
+            reply.pop("id", None)
+    return replies, err.decode(), process.returncode
 
 
 class Case(unittest.TestCase):

@@ -325,6 +325,11 @@ fn the_sessions_about_workers_are_real() {
 }
 
 #[test]
+fn the_sessions_about_code_are_real() {
+    sessions_are_real("docs/code.md");
+}
+
+#[test]
 fn the_sessions_about_the_terminal_are_real() {
     sessions_are_real("docs/terminal.md");
 }
@@ -441,6 +446,7 @@ fn links_lead_somewhere() {
         "docs/guide.md",
         "docs/cookbook.md",
         "docs/workers.md",
+        "docs/code.md",
         "docs/server.md",
         "docs/programs.md",
         "docs/reference.md",

@@ -71,6 +71,12 @@ fn a_banner_of_messages() {
         .stderr_has("it had not printed what --banner says after 200ms")
         .status(126)
         .run();
+    raw(1, "exec yes")
+        .args(["--banner=END", "--max-reply=100K", "--start-limit=1", "--grace=0.1s"])
+        .stdin("a\n")
+        .stderr_has("longer than the limit of 102400 bytes")
+        .status(126)
+        .run();
 }
 
 #[test]

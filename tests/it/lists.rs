@@ -120,7 +120,7 @@ fn placeholders_take_values_apart() {
 fn the_total_is_known_before_the_first_job() {
     let crew = Crew::new();
     let file = crew.file("file", "1\n2\n3\n");
-    let echo = ["echo", "{#}/{total}"];
+    let echo = ["sh", "-c", "echo $0", "{#}/{total}"];
     let all = "1/3\n2/3\n3/3\n";
     assert_eq!(printed(&echo, "a\nb\nc"), all);
     assert_eq!(printed(&[&echo[..], &[":::", "a", "b", "c"]].concat(), ""), all);
@@ -129,9 +129,9 @@ fn the_total_is_known_before_the_first_job() {
     Test::through_shell(&format!("\"$@\" < {file}")).args(echo).stdout(all).run();
     // A line that is no job is counted, as its number is.
     let output = Test::new()
-        .args(["--input", "json", "--format", "text", "echo", "{#}/{total}"])
-        .stdin("1\nx\n3\n")
-        .stdout("1/3\n3/3\n")
+        .args(["echo", "{}", "{#}/{total}"])
+        .stdin("a\nb\0\nc\n")
+        .stdout("a 1/3\nc 3/3\n")
         .any_stderr()
         .status(1)
         .run();

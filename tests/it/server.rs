@@ -338,8 +338,14 @@ fn workers_that_do_not_start_end_a_call_and_not_the_server() {
     let crew = Crew::new();
     let script = crew.file("handler", "exit 3\n");
     let served = Served::start(crew, 1, &["-w", &format!("sh {script}"), "--start-limit", "2"]);
+    let run = |test: Test| {
+        let output = test.stdin("x [1]\n").any_stdout().any_stderr().status(126).run();
+        let kind = output.records()[0]["error"]["kind"].clone();
+        assert_has(&output.stderr, &["failed: x(1): ", "(2 times in a row)", "1 of 1 jobs failed"]);
+        (output.stderr.lines().count(), kind)
+    };
     let local = Test::new().args(["-j1", "-w", &format!("sh {script}"), "--start-limit", "2"]);
-    assert_same(local.stdin("x [1]\n"), served.call().stdin("x [1]\n"));
+    assert_eq!(run(served.call()), run(local));
     fs::write(&script, "while read -r line; do echo '{\"result\":1}'; done\n").expect("ours");
     served.call().args(["x", ":::", "1"]).stdout("{\"id\":1,\"ok\":true,\"result\":1}\n").run();
 }
@@ -353,7 +359,8 @@ fn options_are_for_the_server_or_for_callers() {
         (&["--connect", &socket, "--setup", "x"], "--setup is for the server"),
         (&["--connect", &socket, "-n2"], "-n changes the x of an expression"),
         (&["--connect", &socket, "-S", "alpha"], "a server runs jobs itself"),
-        (&["--connect", &socket, "--shell"], "has no effect with code"),
+        (&["--connect", &socket, "--shell"], "--shell is for the server"),
+        (&["--connect", &socket, "--stdin"], "has no effect with code"),
         (&["--serve", &socket], "--serve keeps workers"),
         (&["--serve", &socket, "-w", "cat", "x"], "--serve runs no COMMAND"),
         (&["--serve", &socket, "-w", "cat", "--tag"], "--tag is for callers"),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::common::{Crew, Test, assert_has, need, wait_for};
+use crate::common::{Crew, Test, assert_has, find_program, need, wait_for};
 
 /// Calls that share a folder for their servers.
 struct Keeper {
@@ -191,4 +191,50 @@ fn a_server_whose_socket_is_gone_ends() {
     first(keeper.call("10m").args(["--format", "value", "-w", &worker]));
     fs::remove_dir_all(keeper.crew.path("run/procpool")).expect("it is ours");
     wait_for("the end of the server", || keeper.crew.left().is_empty());
+}
+
+/// The git hook in `examples/hooks`: black and eslint are loaded once.
+#[test]
+fn a_hook_keeps_a_formatter_and_a_linter() {
+    if !(crate::common::heavy() && ["git", "black", "node", "eslint"].into_iter().all(need)) {
+        return;
+    }
+    let keeper = Keeper::new();
+    let repository = keeper.crew.path("repository");
+    let black = find_program("black").expect("it is there");
+    let eslint = find_program("eslint").expect("it is there");
+    let modules = eslint.ancestors().nth(2).expect("node_modules/.bin/eslint").to_owned();
+    let path = format!(
+        "{}:{}",
+        black.parent().expect("a folder").display(),
+        std::env::var("PATH").expect("a PATH")
+    );
+    let git = |script: &str| {
+        let test = Test::through_shell(&format!("PROCPOOL=$1; export PROCPOOL; {script}"));
+        test.env("XDG_RUNTIME_DIR", keeper.crew.path("run"))
+            .env("PATH", &path)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .any_stdout()
+            .any_stderr()
+    };
+    let hooks = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/hooks");
+    let make = format!(
+        "git init -q {repository} && cd {repository} && git config user.email a@b.c && git config user.name a && \
+         mkdir hooks && cp {hooks}/*worker* hooks && cp {hooks}/pre-commit .git/hooks && \
+         ln -s {} node_modules && echo 'export default [{{rules: {{\"no-unused-vars\": 2}}}}]' > eslint.config.mjs",
+        modules.display()
+    );
+    git(&make).run();
+    for name in ["one", "two"] {
+        let commit = format!(
+            "echo 'x = 1' > {name}.py && echo 'export const x = 1' > {name}.js && git add {name}.* && git commit -qm {name}"
+        );
+        git(&commit).cwd(&repository).run();
+        assert_eq!(keeper.sockets(), 2);
+    }
+    let commit =
+        "echo 'x=1' > no.py && echo 'const x = 1' > no.js && git add no.* && git commit -qm no";
+    let output = git(commit).cwd(&repository).status(1).run();
+    assert_has(&output.stderr, &["black would change it", "assigned a value but never used"]);
+    assert_eq!(keeper.sockets(), 2);
 }

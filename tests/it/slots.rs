@@ -187,6 +187,22 @@ fn a_command_whose_child_uses_too_much_memory() {
 }
 
 #[test]
+fn memory_that_processes_share_counts_once() {
+    if !need("python3") {
+        return;
+    }
+    // Four processes that have the same 100 MiB, while several looks are taken.
+    let script = "import os, time\nx = bytearray(b'x') * (100 << 20)\n\
+                  for _ in range(3):\n    if os.fork() == 0:\n        time.sleep(0.5)\n        os._exit(0)\n\
+                  for _ in range(3):\n    os.wait()\nprint(len(x) >> 20)";
+    Test::new()
+        .args(["-j1", "--max-memory=200M", "python3", "-c", script])
+        .stdin("x\n")
+        .stdout("100\n")
+        .run();
+}
+
+#[test]
 fn a_silent_command() {
     let script = "for i in 1 2 3 4 5 6; do echo $i; sleep 0.1; done; [ $0 = quick ] || sleep 100";
     let records = Test::new()

@@ -65,17 +65,10 @@ fn no_option_is_accepted_that_does_nothing() {
         "--init=x",
         "--notify=x",
     ];
-    let commands = [
-        "--shell",
-        "--replace=X",
-        "--stdin",
-        "--dry-run",
-        "--confirm",
-        "--live",
-        "--tty",
-        "--ok-exit=1",
-    ];
+    let commands =
+        ["--shell", "--replace=X", "--stdin", "--dry-run", "--confirm", "--tty", "--ok-exit=1"];
     let pty = ["--pty"];
+    let results = ["--live", "--unpack"];
     let lines = ["--input=lines", "--header", "--max-args=2"];
     let read = ["-0", "-d,", "--max-line=1M"];
     let runs: [Kind<'_>; 9] = [
@@ -83,11 +76,15 @@ fn no_option_is_accepted_that_does_nothing() {
         (&[], &[], vec![&staying, &spoken, &["--setup=x", "--shell", "--replace=X"], &lines]),
         (&["-w", "cat"], &[], vec![&commands, &["--setup=x"], &lines]),
         (&["-w", "cat"], &["f"], vec![&commands, &["--setup=x"]]),
-        (&["-w", "cat", "--protocol=raw"], &[], vec![&commands, &["--setup=x"], &lines[1..]]),
+        (
+            &["-w", "cat", "--protocol=raw"],
+            &[],
+            vec![&commands, &results, &["--setup=x"], &lines[1..]],
+        ),
         (&["--python", "x"], &[], vec![&spoken, &pty, &commands]),
         (&["--python", file], &[], vec![&spoken, &commands, &lines]),
         (&["--python", file], &["f"], vec![&spoken, &commands]),
-        (&[], &["echo", ":::", "a"], vec![&staying, &read]),
+        (&[], &["echo", ":::", "a"], vec![&staying, &["--each", "--skip-null", "--unpack"], &read]),
     ];
     for (before, after, options) in runs {
         for option in options.concat() {
@@ -180,7 +177,7 @@ fn a_negative_number_is_a_wrong_value() {
 #[test]
 fn only_what_is_alike_is_proposed() {
     for (option, proposed) in
-        [("--colour", "'--color'"), ("--shuf", ""), ("--retires", "'--retries'")]
+        [("--colour", "'--color'"), ("--shorten", ""), ("--retires", "'--retries'")]
     {
         let stderr = Test::new().args([option, "x"]).any_stderr().status(2).run().stderr;
         assert!(!stderr.contains("as a value"), "{stderr}");

@@ -4,6 +4,7 @@
 mod elsewhere;
 mod limit;
 mod parties;
+mod sharing;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -190,6 +191,7 @@ impl Queue {
                 }
             }
         }
+        state.roster.interrupt_sharing();
         left.reverse();
         left
     }
@@ -243,6 +245,9 @@ impl Queue {
         let count = state.portion_for(ask);
         if count == 0 {
             state.roster.stop_idling(slot);
+            if ask.shares && ask.max > 0 {
+                state.roster.has_room(slot, true);
+            }
             return (Taken::Wait, 0);
         }
         let (taken, places) = state.backlog.take(slot, count, ask.max_bytes, into);
@@ -515,6 +520,9 @@ impl QueueState {
             return first;
         }
         let slots = self.roster.len();
+        if ask.shares {
+            return self.even_share(ask).clamp(first, ask.max);
+        }
         let calls = self.backlog.calls();
         if calls > 0 && self.roster.unoccupied() == 0 {
             // Somebody waits for each of them, and a worker with room may run several at a time.
@@ -538,7 +546,7 @@ impl QueueState {
             return Taken::Leave;
         }
         if ask.busy && ask.max > 0 {
-            self.roster.has_room(slot);
+            self.roster.has_room(slot, ask.shares);
         } else if !ask.busy {
             self.roster.set_idle(slot, ask.warm);
             // They may have jobs to give back.
@@ -560,6 +568,8 @@ impl QueueState {
         }
         if self.backlog.calls() > self.roster.woken() {
             self.roster.interrupt_roomy();
+        } else if self.backlog.queued() > self.roster.woken() {
+            self.roster.interrupt_sharing();
         }
         fresh
     }

@@ -22,6 +22,8 @@ pub(super) struct Roster {
     idle_cold: Vec<usize>,
     /// Slots that are busy, had room for more jobs when they last asked, and have not asked since.
     roomy: Vec<usize>,
+    /// Those of them whose workers work on several jobs at a time.
+    sharing: Vec<usize>,
     /// How many slots are `Woken`.
     woken: usize,
     /// How many slots are `Busy`.
@@ -57,6 +59,7 @@ impl Roster {
             idle_warm: Vec::new(),
             idle_cold: Vec::new(),
             roomy: Vec::new(),
+            sharing: Vec::new(),
             woken: 0,
             busy: 0,
             present: 0,
@@ -129,6 +132,11 @@ impl Roster {
         self.held[slot] += jobs;
     }
 
+    /// How many of the running jobs a slot has.
+    pub(super) fn held(&self, slot: usize) -> usize {
+        self.held[slot]
+    }
+
     /// A slot has finished jobs or given them back.
     pub(super) fn release(&mut self, slot: usize, jobs: usize) {
         self.held[slot] -= jobs;
@@ -143,7 +151,7 @@ impl Roster {
 
     /// A slot that was woken has come.
     pub(super) fn arrive(&mut self, slot: usize) {
-        self.roomy.retain(|&roomy| roomy != slot);
+        self.forget_room(slot);
         if self.slots[slot] == Activity::Woken {
             self.woken -= 1;
             self.set_busy(slot);
@@ -199,9 +207,25 @@ impl Roster {
             .find(|&slot| slots[slot] == Activity::Idle && slot < *limit)
     }
 
-    /// A slot that is busy has room for more jobs, and there are none.
-    pub(super) fn has_room(&mut self, slot: usize) {
+    /// A slot that is busy has room for more jobs, and there are none. `shares`: its worker works on several at
+    /// a time.
+    pub(super) fn has_room(&mut self, slot: usize, shares: bool) {
         self.roomy.push(slot);
+        if shares {
+            self.sharing.push(slot);
+        }
+    }
+
+    fn forget_room(&mut self, slot: usize) {
+        self.roomy.retain(|&roomy| roomy != slot);
+        self.sharing.retain(|&sharing| sharing != slot);
+    }
+
+    /// Interrupts all busy slots that have room for more jobs and work on several at a time.
+    pub(super) fn interrupt_sharing(&mut self) {
+        for slot in std::mem::take(&mut self.sharing) {
+            self.notify(slot);
+        }
     }
 
     /// Interrupts a busy slot that has room for more jobs: the one with the fewest jobs. Returns whether there
@@ -296,7 +320,7 @@ impl Roster {
             Activity::Idle | Activity::Absent => {}
         }
         self.slots[slot] = Activity::Absent;
-        self.roomy.retain(|&roomy| roomy != slot);
+        self.forget_room(slot);
         self.wakes[slot] = None;
         self.present -= 1;
     }

@@ -50,7 +50,7 @@ impl Deliveries {
     /// A slot, counted from 1, has taken jobs.
     pub(crate) fn begun<'a>(&self, slot: usize, jobs: impl IntoIterator<Item = &'a Job>) {
         if let Some(sink) = self.sink.as_ref().filter(|_| self.wants_begun) {
-            jobs.into_iter().for_each(|job| sink.begun(slot, job));
+            jobs.into_iter().flat_map(Job::singles).for_each(|job| sink.begun(slot, job));
         }
     }
 
@@ -74,6 +74,11 @@ impl Deliveries {
         self.sink.as_ref().is_none_or(|sink| sink.lines(job, out, err))
     }
 
+    /// Gives a part of a result to the sink. Returns whether it took it.
+    pub(crate) fn pass_part(&self, job: &Job, part: Value<'_>) -> bool {
+        self.sink.as_ref().is_none_or(|sink| sink.part(job, part))
+    }
+
     /// Has the sink write the results that this thread has delivered.
     pub(crate) fn flush(&self) {
         if let Some(sink) = &self.sink {
@@ -90,7 +95,7 @@ impl Deliveries {
 
     /// Drops jobs. Callers get the failure; jobs for the sink are counted as left.
     pub(crate) fn drop_jobs(&self, jobs: impl IntoIterator<Item = Job>, failure: &Failure) {
-        for job in jobs {
+        for job in jobs.into_iter().flat_map(Job::into_singles) {
             if job.caller.is_some() {
                 self.answer(job, Err(failure));
             } else if job.attempt > 1 {

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::job::{Done, Failure, Job, Sink, Watcher, WorkerEnd};
+use crate::job::{Done, Failure, Job, Sink, Value, Watcher, WorkerEnd};
 use crate::pool::events;
 
 /// Calls code of the user's. If it panics, `otherwise` is returned. The
@@ -149,5 +149,9 @@ impl Sink for GuardedSink {
 
     fn lines(&self, job: &Job, out: &[u8], err: &[u8]) -> bool {
         self.guard(true, |sink| sink.lines(job, out, err))
+    }
+
+    fn part(&self, job: &Job, part: Value<'_>) -> bool {
+        self.guard(true, |sink| sink.part(job, part))
     }
 }

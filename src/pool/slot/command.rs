@@ -13,7 +13,6 @@ use crate::command::Commands;
 use crate::job::Job;
 use crate::job::printed::{Capture, Printed};
 use crate::pool::shared::Shared;
-use crate::pool::slot::command_terminal::streams;
 use crate::pool::slot::steps::underway;
 use crate::pool::slot::stopped::stopped_for_terminal;
 use crate::pool::underway::Responder;
@@ -77,12 +76,12 @@ pub(super) struct Running<'a> {
     /// Why its input could not be read.
     pub(super) unfed: Option<io::Error>,
     stopped: Option<Stopped>,
+    /// When this process was last asked to stop, because the job with the terminal was stopped.
+    pub(super) asked_to_stop: Option<Moment>,
     /// How much memory it used, if that was too much.
     excess: Option<u64>,
     /// When it last printed something, if that is of interest.
     pub(super) last_output: Moment,
-    /// When this process was last asked to stop, because the job with the terminal was stopped.
-    pub(super) asked_to_stop: Option<Moment>,
 }
 
 impl fmt::Debug for Running<'_> {
@@ -135,7 +134,7 @@ impl<'a> Running<'a> {
             Cow::Owned([&place.env[..], &command.env[..]].concat())
         };
         let default = if command.cwd.is_none() { place.directory() } else { None };
-        let streams = streams(commands);
+        let streams = Self::streams(commands);
         let spec = Spec {
             argv: &command.argv,
             program: shared.program_of(&command.argv),
@@ -152,9 +151,6 @@ impl<'a> Running<'a> {
         if job.block().is_some() {
             process.widen_stdin();
         }
-        if commands.tty {
-            process.lend_terminal(&shared.groups)?;
-        }
         let stream = || Capture::new(&shared.files.spool);
         Ok(Self {
             shared,
@@ -169,9 +165,9 @@ impl<'a> Running<'a> {
             trouble: None,
             unfed: None,
             stopped: None,
+            asked_to_stop: None,
             excess: None,
             last_output: shared.now(),
-            asked_to_stop: None,
         })
     }
 

@@ -13,23 +13,23 @@ const TICK: Duration = Duration::from_millis(50);
 /// A request to stop this process has an effect within this time.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The streams of a command.
-pub(super) fn streams(commands: &Commands) -> (ProcessStdin, ProcessOutput) {
-    let output = match commands {
-        Commands { tty: true, .. } | Commands { own_output: true, .. } => ProcessOutput::Ours,
-        Commands { pty: true, .. } => ProcessOutput::Terminal,
-        _ => ProcessOutput::Pipes,
-    };
-    let stdin = match commands {
-        Commands { tty: true, .. } => ProcessStdin::Terminal,
-        Commands { stdin: true, .. } => ProcessStdin::Pipe,
-        Commands { own_stdin: true, .. } => ProcessStdin::Ours,
-        _ => ProcessStdin::Null,
-    };
-    (stdin, output)
-}
-
 impl Running<'_> {
+    /// The streams of a command.
+    pub(super) fn streams(commands: &Commands) -> (ProcessStdin, ProcessOutput) {
+        let output = match commands {
+            Commands { tty: true, .. } | Commands { own_output: true, .. } => ProcessOutput::Ours,
+            Commands { pty: true, .. } => ProcessOutput::Terminal,
+            _ => ProcessOutput::Pipes,
+        };
+        let stdin = match commands {
+            Commands { tty: true, .. } => ProcessStdin::Terminal,
+            Commands { stdin: true, .. } => ProcessStdin::Pipe,
+            Commands { own_stdin: true, .. } => ProcessStdin::Ours,
+            _ => ProcessStdin::Null,
+        };
+        (stdin, output)
+    }
+
     /// The longest wait; `None`: there is no limit. No event shows that a process was stopped.
     pub(super) fn tick(&self) -> Option<Duration> {
         self.commands.tty.then_some(TICK)

@@ -152,6 +152,9 @@ impl<'a> Deadlines<'a> {
     /// gets the job if it works on several at a time. It never begins before the worker has read the
     /// request.
     fn job(self, flight: &Flight) -> Moment {
+        if let Some(since) = self.worker.flights.cancelled_since(flight) {
+            return since.after(self.shared.config.grace);
+        }
         let timeout = self.timeout_of(flight);
         timeout.map_or(Moment::NEVER, |timeout| self.worker.clock(flight).after(timeout))
     }

@@ -68,6 +68,7 @@ impl Slot {
                 None => self.finished += 1,
             }
         }
+        self.fail_cancelled(&mut worker);
         self.put_back(worker.take_jobs().into_iter());
         if is_asked {
             self.leave_time_to_cancel(&mut worker);
@@ -84,6 +85,14 @@ impl Slot {
         let shared = &*self.shared;
         let patience = shared.config.grace.min(CANCEL_PATIENCE);
         worker.await_exit(&shared.groups, Some(&self.wake), patience, &*shared.watcher);
+    }
+
+    /// Delivers the failures of the jobs that a worker was told to end.
+    fn fail_cancelled(&mut self, worker: &mut Worker) {
+        let pid = worker.process.pid();
+        for (flight, failure) in worker.flights.take_all_cancelled() {
+            self.deliver_failure(pid, flight, &failure);
+        }
     }
 
     /// Ends a worker whose jobs have used up the time that they had after the end of the run.
@@ -198,6 +207,7 @@ impl Slot {
         }
         let replies = worker.replies();
         let failures_before = worker.failures_before;
+        self.fail_cancelled(&mut worker);
         while begun && let Some(flight) = worker.take_oldest() {
             self.deliver_failure(worker.process.pid(), flight, &failure);
             // If the worker works on several jobs at a time, each of them is charged.

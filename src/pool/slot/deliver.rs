@@ -4,12 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::job::caller::CallResult;
+use crate::job::joint;
 use crate::job::printed::Printed;
 use crate::job::{Answer, CommandOutput, Done, Failure, Job, Kind, Run, Value};
 use crate::pool::slot::steps::Slot;
 use crate::util::clock::Moment;
+use crate::util::json::Json;
 use crate::util::random::random;
 use crate::worker::{Flight, Received, Reply, Violation, Worker};
+
+/// A part that nobody has taken is offered again after this time.
+const PART_TICK: Duration = Duration::from_millis(1);
 
 /// The longest wait before another try, without the jitter.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
@@ -48,6 +53,9 @@ impl Slot {
         outcome: Result<Value<'_>, &Failure>,
         printed: Option<&Arc<Printed>>,
     ) {
+        if job.is_joint() {
+            return self.deliver_joint(attempt, job, outcome);
+        }
         let exit = printed.and_then(|printed| printed.exit);
         if outcome.is_err_and(|failure| self.may_retry(&job, failure, exit)) {
             let run = self.run_of(attempt, &job);
@@ -67,6 +75,49 @@ impl Slot {
         if let Some(caller) = job.caller {
             let time = (attempt.pid > 0).then(|| attempt.now.since(attempt.clock));
             self.answers.push((caller, answer(outcome, printed), time));
+        }
+        self.finished += 1;
+    }
+
+    /// Delivers the results of a joint job, or splits it if it has failed.
+    fn deliver_joint(
+        &mut self,
+        attempt: Attempt,
+        mut job: Job,
+        outcome: Result<Value<'_>, &Failure>,
+    ) {
+        let count = job.singles().len();
+        let outcome = match outcome {
+            Ok(value) => joint::results(value, count),
+            Err(failure) => Err(failure.clone()),
+        };
+        if count > 1 && outcome.is_err() && !self.shared.stopping.has_begun() {
+            match self.shared.queue.split(self.index, job) {
+                Ok(()) => return,
+                Err(back) => job = *back,
+            }
+        } else if let Err(failure) = &outcome
+            && self.may_retry(&job, failure, None)
+        {
+            let run = self.run_of(attempt, &job);
+            for job in job.singles() {
+                let outcome = Err(failure);
+                self.shared.deliveries.retried(&Done {
+                    job,
+                    outcome,
+                    printed: None,
+                    run,
+                    unproven: None,
+                });
+            }
+            match self.put_off(job, attempt.now) {
+                PutOff::Queued => return,
+                PutOff::RunEnded(back) => job = *back,
+            }
+        }
+        for (nth, job) in job.singles().iter().enumerate() {
+            let outcome = outcome.as_ref().map(|results| Value::Json(Json::of(&results[nth])));
+            self.give_to_sink(attempt, job, outcome, None);
         }
         self.finished += 1;
     }
@@ -99,6 +150,7 @@ impl Slot {
                 self.give_to_sink(attempt(start, clock, unproven), job, Ok(value), None);
                 self.finished += 1;
             }
+            Reply::Part { job, part } => self.pass_part(job, part),
             Reply::Texts { seq, count, texts } => {
                 self.shared.deliveries.deliver_texts(seq, count as u64, texts);
                 self.finished += count;
@@ -109,6 +161,14 @@ impl Slot {
             self.shared.watcher.worker_wrote(self.number(), pid, line.as_bytes());
         }
         Ok(received)
+    }
+
+    /// Gives a part of a result to the sink. Waits while the reader of stdout is slow.
+    fn pass_part(&self, job: &Job, part: Value<'_>) {
+        self.shared.deliveries.flush();
+        while !self.shared.deliveries.pass_part(job, part) {
+            self.wake.wait(Some(PART_TICK));
+        }
     }
 
     /// Gives an outcome to the sink.
@@ -160,11 +220,11 @@ impl Slot {
     /// Puts a job off until its next try.
     fn put_off(&self, mut job: Job, now: Moment) -> PutOff {
         let due = now.after(backoff(self.shared.config.failures.retry_delay, job.attempt));
-        job.attempt += 1;
+        job.set_attempt(job.attempt + 1);
         match self.shared.queue.put_off(self.index, job, due) {
             Ok(()) => PutOff::Queued,
             Err(mut back) => {
-                back.attempt -= 1;
+                back.set_attempt(back.attempt - 1);
                 PutOff::RunEnded(back)
             }
         }

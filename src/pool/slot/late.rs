@@ -26,6 +26,11 @@ impl WorkerSlot {
             said => said,
         };
         let unfinished = if unfinished.is_empty() { unfinished } else { format!("; {unfinished}") };
+        let cancelled = Failure::new(Kind::Timeout, format!("timed out after {limit}"));
+        let now = self.slot.now();
+        if self.worker.as_mut().is_some_and(|worker| worker.end_job(0, now, cancelled)) {
+            return;
+        }
         let message = format!("timed out after {limit}, and its worker was ended{unfinished}");
         self.fail_oldest(Some(&Failure::new(Kind::Timeout, message)));
     }

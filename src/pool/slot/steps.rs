@@ -134,6 +134,7 @@ impl Slot {
             max: 0,
             max_bytes: 0,
             portion: 1,
+            shares: false,
             holder: self.index,
         };
         self.take(ask) != Taken::Leave

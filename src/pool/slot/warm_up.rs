@@ -42,7 +42,7 @@ pub(super) fn warm_up(
 ) -> Result<(), Unfit> {
     if let Some(banner) = shared.config.worker.protocol.banner() {
         let left = banner.messages();
-        WarmUp::new(worker, shared, Waits::Banner { left }).finish(wake, unwanted)?;
+        WarmUp::new(worker, shared, WarmUpStep::Banner { left }).finish(wake, unwanted)?;
     }
     for init in &shared.config.worker.init {
         let mut exchange = WarmUp::begin(worker, shared, init)?;
@@ -54,7 +54,7 @@ pub(super) fn warm_up(
 
 /// What a fresh worker is waited for.
 #[derive(Clone, Copy)]
-enum Waits<'a> {
+enum WarmUpStep<'a> {
     /// This many messages that it prints by itself.
     Banner { left: usize },
     /// Its answer to an init message.
@@ -65,7 +65,7 @@ enum Waits<'a> {
 struct WarmUp<'a> {
     worker: &'a mut Worker,
     shared: &'a Shared,
-    waits: Waits<'a>,
+    waits: WarmUpStep<'a>,
     began: Moment,
     /// The silence of the worker was reported.
     is_remarked: bool,
@@ -82,10 +82,10 @@ impl<'a> WarmUp<'a> {
             worker.notify(&job)
         };
         sent.map_err(|message| Unfit::Failed(format!("{}: {message}", name(init))))?;
-        Ok(Self::new(worker, shared, Waits::Init(init)))
+        Ok(Self::new(worker, shared, WarmUpStep::Init(init)))
     }
 
-    fn new(worker: &'a mut Worker, shared: &'a Shared, waits: Waits<'a>) -> Self {
+    fn new(worker: &'a mut Worker, shared: &'a Shared, waits: WarmUpStep<'a>) -> Self {
         let began = shared.now();
         Self { worker, shared, waits, began, is_remarked: false, answer: None }
     }
@@ -93,20 +93,20 @@ impl<'a> WarmUp<'a> {
     /// Whether something is still to come.
     fn goes_on(&self) -> bool {
         match self.waits {
-            Waits::Banner { left } => left > 0,
-            Waits::Init(_) => self.worker.has_unsent() || !self.worker.flights.is_empty(),
+            WarmUpStep::Banner { left } => left > 0,
+            WarmUpStep::Init(_) => self.worker.has_unsent() || !self.worker.flights.is_empty(),
         }
     }
 
     /// What the worker is to do, as a verb in the past.
     fn deed(&self) -> String {
         match self.waits {
-            Waits::Banner { .. } => format!("printed what {} says", Setting::Banner),
-            Waits::Init(init) => format!("answered {}", name(init)),
+            WarmUpStep::Banner { .. } => format!("printed what {} says", Setting::Banner),
+            WarmUpStep::Init(init) => format!("answered {}", name(init)),
         }
     }
 
-    /// Waits until the message is sent and answered, or the banner has come.
+    /// WarmUpStep until the message is sent and answered, or the banner has come.
     fn finish(&mut self, wake: Option<&Wake>, unwanted: &AtomicBool) -> Result<(), Unfit> {
         let deed = self.deed();
         while self.goes_on() {
@@ -148,7 +148,7 @@ impl<'a> WarmUp<'a> {
         Ok(())
     }
 
-    /// Waits once, and deals with the event. The error says what the worker did wrong, as a phrase
+    /// WarmUpStep once, and deals with the event. The error says what the worker did wrong, as a phrase
     /// that begins with a verb.
     fn step(&mut self, wake: Option<&Wake>) -> Result<(), String> {
         if self.worker.has_unsent() && self.worker.send() == Transfer::Closed {
@@ -200,7 +200,7 @@ impl<'a> WarmUp<'a> {
         if self.worker.read() == Transfer::Closed {
             return Err("closed its stdout".into());
         }
-        if let Waits::Banner { left } = &mut self.waits {
+        if let WarmUpStep::Banner { left } = &mut self.waits {
             return self.worker.take_banner(left, max_reply).map_err(broken);
         }
         let received = self.worker.receive(max_reply, now, |said| {
@@ -209,7 +209,7 @@ impl<'a> WarmUp<'a> {
                     Some(outcome.map(drop).map_err(|failure| failure.message.clone()))
                 }
                 Reply::Result { .. } => Some(Ok(())),
-                Reply::Texts { .. } => return,
+                Reply::Texts { .. } | Reply::Part { .. } => return,
             };
         });
         let received = received.map_err(broken)?;

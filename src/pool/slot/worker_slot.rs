@@ -147,6 +147,7 @@ impl WorkerSlot {
             max,
             max_bytes,
             portion: self.worker.as_ref().map_or(1, Worker::portion),
+            shares: self.worker.as_ref().is_some_and(Worker::shares),
             holder: self.slot.index,
         };
         self.slot.take(ask)
@@ -382,6 +383,11 @@ impl WorkerSlot {
         let Some(worker) = &mut self.worker else { return };
         if let Some((index, _)) = worker.flights.longest_abandoned() {
             worker.flights.move_to_front(index);
+        }
+        let now = self.slot.now();
+        let cancelled = Failure::new(Kind::Cancelled, "its caller is gone");
+        if worker.end_job(0, now, cancelled) {
+            return;
         }
         self.fail_oldest(None);
     }

@@ -153,6 +153,7 @@ mod tests {
             Message::Nothing => Ok("nothing".to_owned()),
             Message::Progress(text) => Ok(text),
             Message::Question(answer) => Ok(String::from_utf8_lossy(&answer).into_owned()),
+            other => Err(format!("{other:?}")),
         };
         for (text, expected) in [
             (

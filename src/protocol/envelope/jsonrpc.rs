@@ -204,6 +204,7 @@ mod tests {
             Message::Nothing => Ok("nothing".to_owned()),
             Message::Progress(text) => Ok(text),
             Message::Question(answer) => Ok(String::from_utf8_lossy(&answer).into_owned()),
+            other => Err(format!("{other:?}")),
         };
         for (text, expected) in [
             (r#"{"jsonrpc":"2.0","id":3,"result":null}"#, Ok("Some(3) ok null")),

@@ -2,6 +2,7 @@
 //! line in the table of [`crate::protocol`].
 
 pub mod bazel;
+pub mod code;
 pub mod dap;
 pub mod jsonrpc;
 pub mod procpool;
@@ -54,6 +55,15 @@ pub enum Message<'a> {
     Nothing,
     /// News of a job that goes on, as a line.
     Progress(String),
+    /// A part of the result of a job that goes on.
+    Part {
+        /// The id of the request; `None`: the oldest one.
+        id: Option<u64>,
+        /// The part.
+        part: Body<'a>,
+    },
+    /// The worker works on several requests at a time from now on.
+    Concurrent,
     /// A question to procpool, with the answer to it.
     Question(Vec<u8>),
 }

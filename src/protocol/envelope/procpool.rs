@@ -35,15 +35,29 @@ struct WorkerReply<'a> {
     error: Option<&'a RawValue>,
 }
 
-fn read(message: &[u8]) -> Result<Message<'_>, String> {
+/// The messages that are no reply: a part of a result, and what the worker can do.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WorkerNews<'a> {
+    #[serde(default)]
+    id: Option<u64>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    part: Option<&'a RawValue>,
+    #[serde(default)]
+    concurrent: Option<bool>,
+}
+
+pub(super) fn read(message: &[u8]) -> Result<Message<'_>, String> {
     usual(message).map_or_else(|| parse(message), Ok)
 }
 
 /// Reads any reply.
 fn parse(message: &[u8]) -> Result<Message<'_>, String> {
     let Some(text) = object(message)? else { return Ok(Message::Nothing) };
-    let wire: WorkerReply<'_> =
-        serde_json::from_str(text).map_err(|error| describe(text, &error))?;
+    let wire: WorkerReply<'_> = match serde_json::from_str(text) {
+        Ok(wire) => wire,
+        Err(error) => return news(text).ok_or_else(|| describe(text, &error)),
+    };
     let is_null = |value: &RawValue| value.get() == "null";
     let outcome = match (wire.result, wire.error) {
         // Some libraries always write both, with `null` for the one that is missing.
@@ -55,6 +69,18 @@ fn parse(message: &[u8]) -> Result<Message<'_>, String> {
         (None, None) => return Err("it has neither a result nor an error".into()),
     };
     Ok(Message::Reply { id: wire.id, outcome })
+}
+
+/// Reads a message that is no reply. They are rare, so they are looked for last.
+fn news(text: &str) -> Option<Message<'_>> {
+    match serde_json::from_str(text).ok()? {
+        WorkerNews { id, part: Some(part), concurrent: None } => {
+            Some(Message::Part { id, part: Body::of(part) })
+        }
+        WorkerNews { id: None, part: None, concurrent: Some(true) } => Some(Message::Concurrent),
+        WorkerNews { id: None, part: None, concurrent: Some(false) } => Some(Message::Nothing),
+        _ => None,
+    }
 }
 
 /// Reads a reply in the usual shape: an id or none, and a result. `None`: [`parse`] must look at it.

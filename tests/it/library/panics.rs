@@ -141,6 +141,8 @@ async fn an_output_whose_thread_panics_stops_no_slot() {
         detail: false,
         tag: Tag::None,
         newline: false,
+        skip_null: false,
+        unpack: false,
         commands: None,
         sources: Vec::new(),
         failures: Default::default(),

@@ -6,11 +6,13 @@ use clap::{Args, ValueHint};
 pub struct CodeOptions {
     /// Evaluate CODE for each line (x); or --perl, --node, --ruby, --sh
     ///
-    /// In an expression, x is the line (the list of lines with -n; the first column of csv and tsv; the
-    /// object with --header; the value with --input json), args is all args, and cmd is the command.
+    /// In an expression, x is the line (the first column of csv and tsv; the object with --header; the value
+    /// with --input json or, of an array, its first element), and args is all of it. With -n, x is a list:
+    /// the lines, the columns of all lines, or the objects. cmd is the command.
     /// The functions of a FILE are the commands of jobs: resize ["a.png", 100] calls resize("a.png",
     /// 100). Args that are an object become keyword arguments. Whatever CODE prints goes to stderr. An
-    /// exception is the error of the job. Several requests are in flight (--pipeline auto).
+    /// exception is the error of the job. Several requests are in flight (--pipeline auto). Coroutines and
+    /// promises of several jobs run at a time in each process.
     #[arg(long, value_name = "CODE|FILE", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
     pub python: Option<String>,
 

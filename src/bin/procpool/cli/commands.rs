@@ -8,6 +8,7 @@ use procpool::engine::command::Shell;
 
 use super::hosts::HostOptions;
 use super::semaphore::SemaphoreOptions;
+use super::server::ServerOptions;
 use super::values;
 
 #[derive(Debug, Args)]
@@ -94,4 +95,6 @@ pub struct CommandOptions {
 
     #[command(flatten, next_help_heading = "Semaphore")]
     pub semaphore: SemaphoreOptions,
+    #[command(flatten, next_help_heading = "Server")]
+    pub server: ServerOptions,
 }

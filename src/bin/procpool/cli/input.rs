@@ -61,6 +61,14 @@ pub struct InputOptions {
     #[arg(hide_short_help = true, long, value_name = "TEXT", value_parser = values::escaped)]
     pub recstart: Option<RecordText>,
 
+    /// Call the function once for the N lines of -n: a list in, a list with a result for each line out
+    ///
+    /// For code and workers. The request has one arg, a list of N lines (x in an expression). Each result belongs
+    /// to its line, as if each line were a job. If a call fails, or the list has another length, each line of
+    /// it is tried alone. A --timeout is the time of a call.
+    #[arg(hide_short_help = true, long)]
+    pub each: bool,
+
     /// Run nothing if there is no input (this is the default)
     // Nothing reads it: it exists for compatibility with xargs and GNU parallel.
     #[arg(hide_short_help = true, short = 'r', long)]

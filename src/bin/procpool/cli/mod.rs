@@ -23,6 +23,7 @@ mod printing;
 pub mod queue;
 mod recycling;
 pub mod report;
+mod selection;
 pub mod semaphore;
 mod server;
 pub mod setting_names;

@@ -18,7 +18,6 @@ use super::journal::JournalOptions;
 use super::output::OutputOptions;
 use super::queue::QueueOptions;
 use super::recycling::RecyclingOptions;
-use super::server::ServerOptions;
 use super::short_help;
 use super::texts::{EXAMPLES, LONG_ABOUT, STYLES};
 use super::throttling::ThrottlingOptions;
@@ -64,9 +63,6 @@ pub struct Options {
     #[command(flatten, next_help_heading = "Commands")]
     pub commands: CommandOptions,
 
-    #[command(flatten, next_help_heading = "Server")]
-    pub server: ServerOptions,
-
     #[command(flatten, next_help_heading = "Throttling")]
     pub throttling: ThrottlingOptions,
 
@@ -88,13 +84,18 @@ pub struct Options {
     #[command(flatten, next_help_heading = "Help")]
     pub help: HelpOptions,
 
-    /// The lines of --init and --notify in their order, and whether each has a reply.
+    /// What clap does not say.
     #[arg(skip)]
-    pub first: Vec<(String, bool)>,
+    pub line: GivenOptions,
+}
 
+/// What was given, and in which order.
+#[derive(Debug, Default)]
+pub struct GivenOptions {
     /// The ids of the options that were given.
-    #[arg(skip)]
     pub given: Vec<String>,
+    /// The lines of --init and --notify in their order, and whether each has a reply.
+    pub first: Vec<(String, bool)>,
 }
 
 /// Parses a command line. The first word is the name of the program.
@@ -104,8 +105,8 @@ pub struct Options {
 pub fn parse_words(words: &[OsString]) -> Result<Options, EarlyExit> {
     let matches = definition().try_get_matches_from(words).map_err(|e| explain(e, words))?;
     let mut options = Options::from_arg_matches(&matches)?;
-    options.first = first_lines(&matches);
-    options.given = given(&matches);
+    options.line.first = first_lines(&matches);
+    options.line.given = given(&matches);
     options.throttling.procs_file = procs_file(&matches);
     options.commands.hosts.words = words.to_vec();
     if options.commands.tty {

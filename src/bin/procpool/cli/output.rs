@@ -7,6 +7,7 @@ use clap::{Args, ValueHint};
 use super::messages::MessageOptions;
 use super::printing::{LineOptions, StorageOptions};
 use super::report::{self, Report};
+use super::selection::SelectionOptions;
 use super::values::ResultFormat;
 
 #[derive(Debug, Args)]
@@ -27,9 +28,13 @@ pub struct OutputOptions {
 
     /// Print a job's output while it runs, as soon as its turn comes
     ///
-    /// With --stream, the lines of all running commands are printed as they come.
-    #[arg(long, conflicts_with = "worker")]
+    /// The output of a worker or of code is the parts of its result: each value that a generator yields is a
+    /// line. With --stream, the lines of all running jobs are printed as they come.
+    #[arg(long)]
     pub live: bool,
+
+    #[command(flatten)]
+    pub selection: SelectionOptions,
 
     /// Add seq, cmd, args, slot, pid, attempt, start and seconds to records
     #[arg(hide_short_help = true, long)]

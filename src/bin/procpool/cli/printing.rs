@@ -12,7 +12,7 @@ use super::values;
 pub struct LineOptions {
     /// Start each line with TEXT and a tab; TEXT may have placeholders
     ///
-    /// --tag-string '{/}' is the name of the file, and --tag-string 'job {#}' the number of the job.
+    /// '{/}' is the name of the file, and 'job {#}' the number of the job. This implies --tag.
     #[arg(
         hide_short_help = true,
         long,

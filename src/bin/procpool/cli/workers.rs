@@ -88,7 +88,8 @@ pub struct WorkerOptions {
     /// By default, a worker gets the next request when it has answered the last one, because many workers
     /// cannot handle two requests at once. If yours reads line by line, a larger number makes short jobs
     /// many times faster. auto keeps a few milliseconds of work waiting at each worker: thousands of
-    /// short jobs, or one long job.
+    /// short jobs, or one long job. If a worker runs several jobs at a time (async functions, promises), it
+    /// has N of them, or at least 16 with auto. No worker gets a second job while another is idle.
     #[arg(long, value_name = "N|auto", value_parser = values::depth)]
     pub pipeline: Option<Depth>,
 

@@ -10,6 +10,7 @@ use procpool::engine::{Code, Commands, Init, Limits, Protocol};
 
 use super::bundles::{Consumers, may_bundle};
 use super::invocation::Invocation;
+use super::joining::joining;
 use super::machine::Machine;
 use super::misuse::Misuse;
 use super::mode::Mode;
@@ -85,6 +86,7 @@ impl Plan {
             max_line: options.input.max_line,
             keep_lines: options.failures.failed.is_some() || queue::is_open(&invocation),
             takes_any: queue::is_open(&invocation),
+            joining: joining(&invocation)?,
             route,
             journal: None,
             rest: None,
@@ -123,8 +125,8 @@ fn check(invocation: &Invocation<'_>) -> Result<(), Misuse> {
         code.check_path().map_err(Misuse::new)?;
     }
     usage::check(options, Mode::of(invocation), invocation.has_only_words())?;
-    queue::check(invocation)?;
     stdin::check_terminal(invocation)?;
+    queue::check(invocation)?;
     for line in &options.workers.worker {
         no_shell::check_worker(line)?;
     }

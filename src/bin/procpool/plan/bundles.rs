@@ -46,6 +46,7 @@ pub fn may_bundle(
         && options.workers.pipeline == Some(Depth::Auto)
         && !consumers.want_each_job()
         && !options.output.tag
+        && !options.output.selection.skip_null
         && options.output.lines.tag_string.is_none()
         && options.failures.timeout.is_none()
         && options.failures.retries == 0

@@ -127,10 +127,13 @@ fn code(options: &Options) -> Option<Code> {
     ];
     let given = |(language, text): (Language, &Option<String>)| Some((language, text.clone()?));
     let (language, text) = languages.into_iter().find_map(given)?;
-    let lists = !matches!(options.input.max_args, None | Some(MaxArgs::Lines(1)));
+    let lists =
+        !options.input.each && !matches!(options.input.max_args, None | Some(MaxArgs::Lines(1)));
     let shell = options.commands.shell.as_ref().map(|shell| shell.program().to_owned());
     let mut code = Code::guess(language, text, options.code.setup.clone(), lists);
     code.shell = shell;
+    code.each = options.input.each;
+    code.live = options.output.live;
     // Workers may be started elsewhere.
     Some(if options.commands.cwd.is_some() { code.with_absolute_path() } else { code })
 }

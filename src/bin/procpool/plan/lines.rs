@@ -36,6 +36,9 @@ pub fn form(
     if protocol.is_raw() {
         return message_form(invocation);
     }
+    if invocation.options.input.header && invocation.words.first().is_some_and(|word| word == ":") {
+        return Err("--header has no value here: leave out ':'".into());
+    }
     if invocation.words.is_empty() {
         return Ok(Form::Job);
     }
@@ -99,7 +102,8 @@ fn plain_form(
 ) -> Result<Form, Misuse> {
     let input = &invocation.options.input;
     let columns = plain.columns;
-    if columns == Columns::Json && (input.max_args.is_some() || input.header) {
+    let is_packed = input.max_args.is_some() && !input.each;
+    if columns == Columns::Json && (is_packed || input.header) {
         return Err(
             "with --input json a line is all the args of a job: leave out -n and --header".into()
         );
@@ -115,6 +119,8 @@ fn plain_form(
     plain.has_header = input.header;
     plain.pack = match input.max_args {
         None => Pack::Lines(1),
+        // The lines are jobs, which are joined later.
+        Some(_) if input.each => Pack::Lines(1),
         Some(MaxArgs::Lines(lines)) => Pack::Lines(lines),
         Some(MaxArgs::Max) => arg_space::pack(invocation, template),
     };

@@ -7,6 +7,7 @@ mod bundles;
 mod commands;
 mod exchange;
 mod invocation;
+mod joining;
 mod journal;
 mod lines;
 pub mod machine;

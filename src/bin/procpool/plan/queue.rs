@@ -142,7 +142,7 @@ pub fn check(invocation: &Invocation<'_>) -> Result<(), Misuse> {
 
 /// The first of these options that was given.
 fn first<'a>(options: &Options, ids: &[&'a str]) -> Option<&'a str> {
-    ids.iter().copied().find(|id| options.given.iter().any(|given| given == id))
+    ids.iter().copied().find(|id| options.line.given.iter().any(|given| given == id))
 }
 
 /// Whether the machines that run the jobs decide what a line is: nothing here says it.

@@ -29,6 +29,12 @@ enum Rule {
     Args,
     /// Runs whose lines are args or messages.
     Contents,
+    /// Runs with workers or code whose lines are args.
+    WorkerArgs,
+    /// Runs with workers or code whose results are JSON.
+    Structured,
+    /// Runs whose jobs may print something before they end.
+    Live,
     /// Runs that read lines, and not args after `:::`.
     Lines,
     /// Runs that read lines, and whose jobs may be any bytes.
@@ -119,6 +125,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("block", Rule::Blocks),
     ("recend", Rule::Blocks),
     ("recstart", Rule::Blocks),
+    ("each", Rule::WorkerArgs),
     ("no_run_if_empty", Rule::Everywhere),
     ("delimiter", Rule::Lines),
     ("null", Rule::Lines),
@@ -133,7 +140,9 @@ const TABLE: &[(&str, Rule)] = &[
     ("tag", Rule::Everywhere),
     ("tag_string", Rule::Everywhere),
     ("newline", Rule::Everywhere),
-    ("live", Rule::Commands),
+    ("live", Rule::Live),
+    ("skip_null", Rule::Staying),
+    ("unpack", Rule::Structured),
     ("detail", Rule::Everywhere),
     ("stream", Rule::Everywhere),
     ("keep_order", Rule::Everywhere),
@@ -189,6 +198,7 @@ const TABLE: &[(&str, Rule)] = &[
 
 /// Options that have no effect without one of the options in the list, and the message for that.
 const NEEDS: &[(&str, &[&str], &str)] = &[
+    ("each", &["max_args"], "is for several lines at a time: say how many with -n N"),
     ("max_reqs_jitter", &["max_reqs"], "adds to --max-reqs <N>: give that as well"),
     (
         "standby",
@@ -222,7 +232,7 @@ const LINUX: &[(&str, &str)] = &[
 
 /// Refuses the options that have no effect on this system.
 fn check_system(options: &Options) -> Result<(), String> {
-    let given = |(id, _): &&(&str, &str)| options.given.iter().any(|given| given == id);
+    let given = |(id, _): &&(&str, &str)| options.line.given.iter().any(|given| given == id);
     match LINUX.iter().find(given) {
         Some((id, what)) if !cfg!(target_os = "linux") => Err(format!(
             "{} has no effect on this system: procpool knows {what} on Linux only",
@@ -238,12 +248,12 @@ fn check_system(options: &Options) -> Result<(), String> {
 /// An option has no effect: why, and what to do.
 pub fn check(options: &Options, mode: Mode, has_lists: bool) -> Result<(), String> {
     check_system(options)?;
-    for id in &options.given {
+    for id in &options.line.given {
         if let Some(why) = refusal(id, options, mode, has_lists) {
             return Err(format!("{} {why}", spelled(id)));
         }
     }
-    let given = |id: &str| options.given.iter().any(|given| given == id);
+    let given = |id: &str| options.line.given.iter().any(|given| given == id);
     let is_command = matches!(mode, Command | JobCommands);
     let can_be = |kind: Kind| match kind {
         Kind::Exit => is_command,
@@ -269,7 +279,7 @@ pub fn check(options: &Options, mode: Mode, has_lists: bool) -> Result<(), Strin
 
 /// Why an option has no effect, and what to do; `None`: it has one.
 fn refusal(id: &str, options: &Options, mode: Mode, has_lists: bool) -> Option<String> {
-    let given = |id: &str| options.given.iter().any(|given| given == id);
+    let given = |id: &str| options.line.given.iter().any(|given| given == id);
     let rule = TABLE.iter().find(|(row, _)| *row == id).map_or(Rule::Everywhere, |row| row.1);
     // A block of a raw worker may be CSV records.
     let is_of_blocks = given("block") && mode == Raw && (id == "input" || id == "header");
@@ -290,7 +300,7 @@ fn refusal(id: &str, options: &Options, mode: Mode, has_lists: bool) -> Option<S
 /// The given options that have no effect.
 pub fn without_effect(options: &Options, mode: Mode, has_lists: bool) -> Vec<String> {
     let is_idle = |id: &&String| refusal(id, options, mode, has_lists).is_some();
-    options.given.iter().filter(is_idle).cloned().collect()
+    options.line.given.iter().filter(is_idle).cloned().collect()
 }
 
 /// The usual spelling of an option.
@@ -315,7 +325,7 @@ impl Rule {
             _ => "a COMMAND is started for each job",
         };
         let why = match self {
-            Self::Staying if is_command => format!(
+            Self::Staying | Self::WorkerArgs | Self::Structured if is_command => format!(
                 "is for workers, which stay alive between jobs, but {started}: leave it out, or name a \
                  --worker or give code (--python …)"
             ),
@@ -341,11 +351,14 @@ impl Rule {
                  line as a shell command), or have the jobs name it: sh [\"-c\", \"…\"]"
                     .to_owned()
             }
-            Self::Args if mode == Raw => {
+            Self::Structured | Self::Live if mode == Raw => {
+                "has no effect with --protocol raw, where a result is bytes: leave it out".to_owned()
+            }
+            Self::Args | Self::WorkerArgs if mode == Raw => {
                 "has no effect with --protocol raw, where each line is a message without args: leave it out"
                     .to_owned()
             }
-            Self::Args | Self::Contents if !has_args && mode != Raw => "is about the args of a COMMAND, but without a COMMAND each \
+            Self::Args | Self::Contents | Self::WorkerArgs if !has_args && mode != Raw => "is about the args of a COMMAND, but without a COMMAND each \
                                         line is a whole job: name a COMMAND, or leave it out"
                 .to_owned(),
             Self::Blocks if !matches!(mode, Command | Raw) => {
@@ -400,6 +413,12 @@ mod tests {
             (Rule::Commands, &[Command, JobCommands]),
             (Rule::Template, &[Command]),
             (Rule::Args, &[Command, WorkerCommand, Expression, FileCommand]),
+            (Rule::WorkerArgs, &[WorkerCommand, Expression, FileCommand]),
+            (Rule::Structured, &[Worker, WorkerCommand, Expression, File, FileCommand]),
+            (
+                Rule::Live,
+                &[Command, JobCommands, Worker, WorkerCommand, Expression, File, FileCommand],
+            ),
             (Rule::Contents, &[Command, WorkerCommand, Raw, Expression, FileCommand]),
             (Rule::Lines, &MODES),
             (Rule::Blocks, &[Command, Raw]),

@@ -87,5 +87,5 @@ pub fn first_messages(options: &Options, protocol: &Protocol) -> Result<Vec<Init
         parse_init(line, *has_reply, protocol)
             .map_err(|message| Misuse::new(format!("{option} '{line:.60}': {message}")))
     };
-    options.first.iter().map(read).collect()
+    options.line.first.iter().map(read).collect()
 }

@@ -136,10 +136,10 @@ fn combine(
     let mut options = parse_with(words, &presets)?;
     let mut idle = plan::without_effect(&options);
     if options.commands.semaphore.semaphore.is_some() {
-        idle.extend(options.given.iter().filter(|id| !semaphore::has_effect(id)).cloned());
+        idle.extend(options.line.given.iter().filter(|id| !semaphore::has_effect(id)).cloned());
     }
     let is_idle = |preset: &Preset| {
-        idle.contains(&preset.option.id) && !own.given.contains(&preset.option.id)
+        idle.contains(&preset.option.id) && !own.line.given.contains(&preset.option.id)
     };
     if presets.iter().any(is_idle) {
         for preset in &mut presets {
@@ -173,12 +173,12 @@ fn parse_with(words: &[OsString], presets: &[Preset]) -> Result<Options, EarlyEx
 fn excluded(own: &Options) -> Vec<String> {
     let definition = definition();
     let given =
-        definition.get_arguments().filter(|arg| own.given.contains(&arg.get_id().to_string()));
+        definition.get_arguments().filter(|arg| own.line.given.contains(&arg.get_id().to_string()));
     let one_way = given.flat_map(|arg| definition.get_arg_conflicts_with(arg));
     let mut excluded: Vec<String> = one_way.map(|arg| arg.get_id().to_string()).collect();
     let other_way = definition.get_arguments().filter(|arg| {
         let conflicts = definition.get_arg_conflicts_with(arg);
-        conflicts.iter().any(|other| own.given.contains(&other.get_id().to_string()))
+        conflicts.iter().any(|other| own.line.given.contains(&other.get_id().to_string()))
     });
     excluded.extend(other_way.map(|arg| arg.get_id().to_string()));
     excluded

@@ -37,7 +37,7 @@ impl QueueEnd {
         let settings = settings(options, plan.url)?;
         let watcher: Arc<dyn QueueWatcher> = Arc::new(QueueNews(Arc::clone(plan.reporter)));
         let retries =
-            options.given.iter().any(|id| id == "retries").then_some(options.failures.retries);
+            options.line.given.iter().any(|id| id == "retries").then_some(options.failures.retries);
         if plan.role == QueueRole::From {
             let work = WorkSettings {
                 host: rustix::system::uname().nodename().to_string_lossy().into_owned(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use procpool::engine::output::Output;
-use procpool::engine::{Commands, Done, Job, Sink};
+use procpool::engine::{Commands, Done, Job, Sink, Value};
 
 use super::closing::Closing;
 use super::failed::FailedLines;
@@ -171,5 +171,9 @@ impl Sink for Bookkeeper {
 
     fn lines(&self, job: &Job, out: &[u8], err: &[u8]) -> bool {
         self.output.lines(job, out, err)
+    }
+
+    fn part(&self, job: &Job, part: Value<'_>) -> bool {
+        self.output.part(job, part)
     }
 }

@@ -142,6 +142,7 @@ pub fn build_served(
     for (index, builder) in kinds.into_iter().enumerate() {
         let switchboard = Switchboard::new(Arc::clone(log));
         let builder = set(builder, options, all_slots)
+            .prestart(size.prestarted(index, options.workers.prestart, None))
             .limits(limits.clone())
             .watcher(Arc::clone(&switchboard) as Arc<dyn Watcher>)
             .sink(Arc::clone(&switchboard) as Arc<dyn Sink>)
@@ -253,6 +254,12 @@ fn set(pool: Builder, options: &Options, slots: usize) -> Builder {
             kept.fold(pool.env_clear(), |pool, (name, value)| pool.env(name, value))
         }
         None => pool,
+    };
+    let pool = if options.output.live {
+        // The record of a job has its whole result.
+        pool.pass_parts_on(options.output.results.is_some())
+    } else {
+        pool
     };
     pool.max_reqs(options.workers.max_reqs)
         .max_reqs_jitter(options.recycling.max_reqs_jitter)

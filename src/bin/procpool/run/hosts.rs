@@ -35,7 +35,7 @@ pub fn find(options: &mut Options, server: Option<Visit>) -> anyhow::Result<Opti
             ("--launcher", given.launcher.is_some()),
             ("--before", given.before.is_some()),
             ("--no-rerun", given.no_rerun),
-            ("--host-timeout", options.given.iter().any(|id| id == "host_timeout")),
+            ("--host-timeout", options.line.given.iter().any(|id| id == "host_timeout")),
         ];
         return match alone.iter().find(|(_, is_given)| *is_given) {
             Some((name, _)) => {
@@ -120,6 +120,11 @@ fn refuse(options: &Options) -> Result<(), Misuse> {
     }
     if options.workers.route.is_some() {
         return Err("--route has no meaning on several hosts: each key needs one worker".into());
+    }
+    if options.input.each {
+        return Err(
+            "--each does not work on other hosts yet: use -n, and let the function loop".into()
+        );
     }
     if options.commands.hosts.host_timeout.is_zero() {
         return Err("--host-timeout must be more than 0".into());

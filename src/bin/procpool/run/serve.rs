@@ -32,7 +32,7 @@ const MESSAGE_MARGIN: usize = 1 << 20;
 const LOOK: Duration = Duration::from_secs(10);
 
 /// The options of a server besides those of its pool.
-const OWN: &[&str] = &["serve", "keep", "timeout", "color", "delay", "rate"];
+const OWN: &[&str] = &["serve", "keep", "timeout", "color", "delay", "rate", "tmpdir"];
 
 /// Serves until the end.
 ///
@@ -71,7 +71,7 @@ pub fn serve(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Re
         pools,
         console,
         signals,
-        idle: options.server.keep,
+        idle: options.commands.server.keep,
         place: starter.map(|_| path.to_owned()),
         stage: ServerStage::Open,
     };
@@ -105,7 +105,7 @@ fn check(options: &Options) -> Result<(), Misuse> {
         return Err("--serve runs no COMMAND: callers give it, with --connect".into());
     }
     let is_odd = |id: &&String| !keys::is_of_pool(id) && !OWN.contains(&id.as_str());
-    match options.given.iter().find(is_odd) {
+    match options.line.given.iter().find(is_odd) {
         Some(id) if id == "route" => {
             Err("--route has no meaning with --serve: its workers are for all callers".into())
         }

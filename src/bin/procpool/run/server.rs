@@ -23,25 +23,33 @@ const OF_BOTH: &[&str] = &["max_procs", "grace", "max_line", "max_load", "min_fr
 /// # Errors
 /// The run could not begin.
 pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
-    if let Some(path) = &options.server.status {
+    let server = &options.commands.server;
+    let has_server = server.serve.is_some() || server.connect.is_some() || server.keep.is_some();
+    if has_server && options.queue.role().is_some() {
+        return Err(Misuse::from(
+            "a queue has workers of its own: leave --serve, --connect and --keep out",
+        )
+        .into());
+    }
+    if let Some(path) = &options.commands.server.status {
         check_alone(&options, &["status", "format", "color"])?;
         return status(&options, path);
     }
-    if let Some(path) = &options.server.stop {
+    if let Some(path) = &options.commands.server.stop {
         check_alone(&options, &["stop", "color"])?;
         Visit::to(path)?.stop()?;
         return Ok(Status::Success);
     }
-    if let Some(path) = options.server.serve.clone() {
+    if let Some(path) = options.commands.server.serve.clone() {
         return serve::serve(&options, &path, early);
     }
-    if let Some(time) = options.server.keep {
+    if let Some(time) = options.commands.server.keep {
         return match keep::find(&options, time)? {
             FoundServer::Running(visit) => super::run(options, early, Some(visit)),
             FoundServer::NotStarted(status) => Ok(status),
         };
     }
-    match options.server.connect.clone() {
+    match options.commands.server.connect.clone() {
         Some(path) => connect(&options, &path, early),
         None => super::run(options, early, None),
     }
@@ -50,7 +58,8 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
 /// Refuses options that mean nothing beside the option that is first among these.
 fn check_alone(options: &Options, those: &[&str]) -> Result<(), Misuse> {
     let name = those.first().copied().unwrap_or_default();
-    let odd = options.given.iter().find(|id| !those.contains(&id.as_str()) && *id != "command");
+    let odd =
+        options.line.given.iter().find(|id| !those.contains(&id.as_str()) && *id != "command");
     match odd {
         Some(id) => Err(Misuse::new(format!(
             "--{} has no effect with --{name}: leave it out",
@@ -77,7 +86,7 @@ fn status(options: &Options, path: &Path) -> anyhow::Result<Status> {
 /// Runs jobs at a server. The server says what its workers are, and the run is as if they were named here.
 fn connect(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Result<Status> {
     let is_foreign = |id: &&String| keys::is_of_pool(id) && !OF_BOTH.contains(&id.as_str());
-    if let Some(id) = options.given.iter().find(|id| is_foreign(id) && *id != "max_args") {
+    if let Some(id) = options.line.given.iter().find(|id| is_foreign(id) && *id != "max_args") {
         return Err(Misuse::new(format!(
             "--{} is for the server: give it with --serve",
             id.replace('_', "-")
@@ -92,9 +101,9 @@ fn connect(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Resu
         Ok(joined) => joined,
         Err(exit) => return Ok(Status::from_early_exit(&exit)),
     };
-    joined.given.clone_from(&options.given);
+    joined.line.given.clone_from(&options.line.given);
     let is_code = keys::has_workers(&joined) && joined.workers.worker.is_empty();
-    if is_code && options.given.iter().any(|id| id == "max_args") {
+    if is_code && options.line.given.iter().any(|id| id == "max_args") {
         return Err(Misuse::from(
             "-n changes the x of an expression, so it is for the server: give it with --serve",
         )

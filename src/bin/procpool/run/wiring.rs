@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, Result};
 use procpool::engine::command::label::LabelSize;
 use procpool::engine::input::plain_lines::{Columns, Pack, Plain};
 use procpool::engine::input::{Census, Form, Reader, Source};
@@ -61,11 +61,7 @@ const FROM_TERMINAL_JOBS: &str = "reading jobs from the terminal, one per line, 
 ///
 /// # Errors
 /// The run could not begin.
-pub fn run(
-    mut options: Options,
-    early: Option<Early>,
-    server: Option<Visit>,
-) -> anyhow::Result<Status> {
+pub fn run(mut options: Options, early: Option<Early>, server: Option<Visit>) -> Result<Status> {
     choose_temporary_folder(&options)?;
     let hosts = hosts::find(&mut options, server)?;
     let (events, received) = unbounded_channel();
@@ -77,7 +73,7 @@ pub fn run(
     builders::allow_descriptors(size.with_room(&options).all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
     check_whole(&plan, &outputs, hosts.is_some())?;
-    check_input(&options, &plan.reader, &outputs, &console)?;
+    begin_input(&plan.reader, &outputs, &options, &console)?;
     plan.reader.rest.clone_from(&outputs.rest);
     let journal = open_journal(&mut plan, &console)?;
     let results = ResultSinks::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
@@ -121,31 +117,18 @@ pub fn run(
     runtime.block_on(run.watch(plan.reader, events))
 }
 
-/// Opens the queue that jobs go to or come from, if there is one.
-fn open_queue(
-    plan: &Plan,
+/// Checks the streams, and says that lines are read from the terminal, unless jobs come from a queue.
+fn begin_input(
+    reader: &Reader,
+    outputs: &Outputs,
     options: &Options,
-    size: Size,
-    journal: &Option<Arc<Journal>>,
-    sink: &Arc<dyn Sink>,
-    reporter: &Arc<Reporter>,
-) -> anyhow::Result<Option<Arc<QueueEnd>>> {
-    let Some((role, url)) = options.queue.role() else { return Ok(None) };
-    let run = journal.as_ref().map(|journal| journal.name_of_run()).transpose();
-    let queue = QueueEnd::start(&QueuePlan {
-        role,
-        url,
-        options,
-        form: &plan.reader.form,
-        shape: plan.shape,
-        is_open: plan.reader.takes_any,
-        has_workers: plan.commands.is_none(),
-        slots: size.all_slots(),
-        run: run.context("the journal can't be looked at")?,
-        sink,
-        reporter,
-    })?;
-    Ok(Some(Arc::new(queue)))
+    console: &Console,
+) -> anyhow::Result<()> {
+    if options.queue.from.is_none() {
+        check_streams(reader, outputs)?;
+        greet_terminal(reader, console);
+    }
+    Ok(())
 }
 
 /// Sets the folder of `--tmpdir`.
@@ -193,6 +176,33 @@ fn check_terminal(options: &Options) -> anyhow::Result<()> {
         Console::terminal().context("--confirm has no terminal to ask on")?;
     }
     Ok(())
+}
+
+/// Opens the queue that jobs go to or come from, if there is one.
+fn open_queue(
+    plan: &Plan,
+    options: &Options,
+    size: Size,
+    journal: &Option<Arc<Journal>>,
+    sink: &Arc<dyn Sink>,
+    reporter: &Arc<Reporter>,
+) -> anyhow::Result<Option<Arc<QueueEnd>>> {
+    let Some((role, url)) = options.queue.role() else { return Ok(None) };
+    let run = journal.as_ref().map(|journal| journal.name_of_run()).transpose();
+    let queue = QueueEnd::start(&QueuePlan {
+        role,
+        url,
+        options,
+        form: &plan.reader.form,
+        shape: plan.shape,
+        is_open: plan.reader.takes_any,
+        has_workers: plan.commands.is_none(),
+        slots: size.all_slots(),
+        run: run.context("the journal can't be looked at")?,
+        sink,
+        reporter,
+    })?;
+    Ok(Some(Arc::new(queue)))
 }
 
 /// Shows the progress, as the options say.
@@ -256,6 +266,8 @@ impl ResultSinks {
             detail: options.output.detail,
             tag: plan.tag.clone(),
             newline: options.output.lines.newline,
+            skip_null: options.output.selection.skip_null,
+            unpack: options.output.selection.unpack,
             commands: plan.commands.clone(),
             sources: builders::source_names(&plan.reader),
             failures: FailureStyle {
@@ -359,20 +371,6 @@ fn open_reports(
     };
     let reports = Reports::open(options, outputs, names, format, slots)?;
     Ok(reports.map(Arc::new))
-}
-
-/// Checks the input and the streams, unless jobs come from a queue.
-fn check_input(
-    options: &Options,
-    reader: &Reader,
-    outputs: &Outputs,
-    console: &Console,
-) -> anyhow::Result<()> {
-    if options.queue.from.is_none() {
-        check_streams(reader, outputs)?;
-        greet_terminal(reader, console);
-    }
-    Ok(())
 }
 
 /// Refuses to run if stdin can't be read, or if results or lines would be lost.

@@ -121,7 +121,7 @@ fn limit(given: &SemaphoreOptions) -> Option<std::time::Duration> {
 
 /// Checks the command line, and that the command can be run.
 fn check(options: &Options) -> anyhow::Result<Plan> {
-    let refused = options.given.iter().find(|id| !has_effect(id));
+    let refused = options.line.given.iter().find(|id| !has_effect(id));
     if let Some(id) = refused {
         let name = id.replace('_', "-");
         let why = format!(

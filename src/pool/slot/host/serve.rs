@@ -87,6 +87,7 @@ impl HostSlot {
             max,
             max_bytes: MOST_BYTES.saturating_sub(self.ledger.bytes()).max(1),
             portion: PORTION,
+            shares: false,
             holder: self.slot.index,
         }
     }

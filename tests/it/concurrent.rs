@@ -1,0 +1,250 @@
+//! Many jobs at a time in one process: coroutines in Python, promises in Node.js, and workers that say that they
+//! work on several requests. Each job waits until all others have begun, so a job too few never ends.
+
+use crate::common::{Crew, Test, failures, need, without_times};
+
+/// Code in which each job waits until `COUNT` jobs have begun, and returns `x`.
+struct Language {
+    program: &'static str,
+    option: &'static str,
+    setup: &'static str,
+    meet: &'static str,
+    /// Never ends.
+    hang: &'static str,
+    /// Tries to end the process.
+    exit: &'static str,
+    /// What the exit becomes.
+    exited: &'static str,
+    /// Fails with `no such thing`.
+    fail: &'static str,
+}
+
+const LANGUAGES: [Language; 2] = [
+    Language {
+        program: "python3",
+        option: "--python",
+        setup: "
+import asyncio, sys, time
+begun = set()
+async def meet(x, count):
+    begun.add(x)
+    while len(begun) < count:
+        await asyncio.sleep(0.002)
+    return x
+async def hang(x):
+    await asyncio.sleep(3600)
+async def leave(x):
+    await asyncio.sleep(0)
+    sys.exit(3)
+async def fail(x):
+    raise ValueError('no such thing')
+",
+        meet: "meet(x, COUNT)",
+        hang: "hang(x) if x == '2' else meet(x, COUNT)",
+        exit: "leave(x) if x == '2' else meet(x, COUNT)",
+        exited: "SystemExit: 3",
+        fail: "fail(x) if x == '2' else meet(x, COUNT)",
+    },
+    Language {
+        program: "node",
+        option: "--node",
+        setup: "
+const begun = new Set();
+const sleep = (time) => new Promise((done) => setTimeout(done, time));
+async function meet(x, count) {
+  begun.add(x);
+  while (begun.size < count) await sleep(2);
+  return x;
+}
+const hang = () => new Promise(() => {});
+const leave = async () => { await sleep(1); process.exit(3); };
+const fail = () => new Promise(() => setTimeout(() => { throw new Error('no such thing'); }, 1));
+",
+        meet: "meet(x, COUNT)",
+        hang: "x === '2' ? hang() : meet(x, COUNT)",
+        exit: "x === '2' ? leave() : meet(x, COUNT)",
+        exited: "process.exit(3)",
+        fail: "x === '2' ? fail() : meet(x, COUNT)",
+    },
+];
+
+fn languages() -> impl Iterator<Item = Language> {
+    LANGUAGES.into_iter().filter(|language| need(language.program))
+}
+
+impl Language {
+    /// A run of this code for the lines 1 to `lines`, of which `count` must meet.
+    fn test(&self, code: &str, lines: usize, count: usize, options: &[&str]) -> Test {
+        let lines = (1..=lines).map(|line| format!("{line}\n")).collect::<String>();
+        Test::new()
+            .arg("-j1")
+            .args(options)
+            .args([self.option, &code.replace("COUNT", &count.to_string()), "--setup", self.setup])
+            .stdin(lines)
+    }
+}
+
+fn numbers(numbers: impl IntoIterator<Item = usize>) -> String {
+    numbers.into_iter().map(|number| format!("{number}\n")).collect()
+}
+
+#[test]
+fn as_many_jobs_run_at_a_time_as_the_pipeline_says() {
+    for language in languages() {
+        language.test(language.meet, 40, 40, &["--pipeline", "40"]).stdout(numbers(1..=40)).run();
+        // At least 16, if the user does not say how many.
+        language.test(language.meet, 16, 16, &[]).stdout(numbers(1..=16)).run();
+    }
+}
+
+#[test]
+fn jobs_that_come_one_by_one_run_at_a_time() {
+    for language in languages() {
+        let mut run = language
+            .test(language.meet, 0, 3, &["--pipeline", "3"])
+            .stdin_open()
+            .stdout(numbers(1..=3))
+            .spawn();
+        for line in 1..=3 {
+            run.write(&format!("{line}\n"));
+        }
+        assert_eq!(run.line(), "1");
+        run.close_stdin();
+        run.finish();
+    }
+}
+
+#[test]
+fn a_timeout_cancels_its_own_task() {
+    for language in languages() {
+        let output = language
+            .test(language.hang, 5, 4, &["--pipeline", "5", "--timeout", "0.6s", "--grace", "60s"])
+            .stdout(numbers([1, 3, 4, 5]))
+            .any_stderr()
+            .status(1)
+            .run();
+        let said = without_times(&output.stderr);
+        assert_eq!(failures(&said), ["procpool: failed: 2: timed out after 600ms (job 2, line 2)"]);
+    }
+}
+
+#[test]
+fn an_exit_and_an_exception_cost_their_own_job() {
+    for language in languages() {
+        for (code, message) in [(language.exit, language.exited), (language.fail, "no such thing")]
+        {
+            let output = language
+                .test(code, 5, 4, &["--pipeline", "5", "--retries", "0"])
+                .stdout(numbers([1, 3, 4, 5]))
+                .any_stderr()
+                .status(1)
+                .run();
+            let failed = failures(&output.stderr);
+            assert!(failed.len() == 1 && failed[0].contains(message), "{failed:?}");
+        }
+    }
+}
+
+#[test]
+fn code_that_blocks_all_tasks_ends_its_process() {
+    if !need("python3") {
+        return;
+    }
+    let code = "time.sleep(3600) if x == '2' else meet(x, 1)";
+    let options = ["--pipeline", "1", "--timeout", "0.3s", "--grace", "0.2s"];
+    let output = LANGUAGES[0].test(code, 3, 1, &options);
+    let output = output.stdout("1\n3\n").any_stderr().status(1).run();
+    let failed = failures(&output.stderr);
+    assert!(failed.len() == 1 && failed[0].contains("2: timed out after 300ms"), "{failed:?}");
+}
+
+#[test]
+fn functions_of_a_file_run_at_a_time() {
+    for Language { program, option, setup, .. } in languages() {
+        let crew = Crew::new();
+        let (name, text) = match program {
+            "python3" => ("f.py", setup.to_owned()),
+            _ => ("f.js", format!("{setup}\nmodule.exports = {{ meet }};")),
+        };
+        let file = crew.file(name, text);
+        Test::new()
+            .args([
+                "-j1",
+                "--pipeline",
+                "4",
+                "--format",
+                "text",
+                "--input",
+                "json",
+                option,
+                &file,
+                "meet",
+            ])
+            .stdin("[1,4]\n[2,4]\n[3,4]\n[4,4]\n")
+            .stdout(numbers(1..=4))
+            .run();
+    }
+}
+
+/// A worker that answers nothing until it has this many requests, and then all of them, the last one first.
+const GATHERER: &str = "python3 -c '
+import json, os, sys
+open_requests, cancelled = [], []
+if os.environ[\"SAYS\"] == \"1\":
+    print(\"{\\\"concurrent\\\":true}\", flush=True)
+for line in sys.stdin:
+    request = json.loads(line)
+    if \"cancel\" in request:
+        print(json.dumps({\"id\": request[\"cancel\"], \"error\": \"cancelled\"}), flush=True)
+        continue
+    if request[\"args\"] == [\"hang\"]:
+        continue
+    open_requests.append(request)
+    if len(open_requests) == 8:
+        for request in reversed(open_requests):
+            print(json.dumps({\"id\": request[\"id\"], \"result\": request[\"args\"][0]}), flush=True)
+        open_requests = []
+'";
+
+#[test]
+fn a_worker_gets_as_many_jobs_as_the_user_says() {
+    if !need("python3") {
+        return;
+    }
+    for says in ["0", "1"] {
+        Test::new()
+            .env("SAYS", says)
+            .args(["-j1", "--pipeline", "8", "--format", "text", "-w", GATHERER, "f"])
+            .stdin(numbers(1..=16))
+            .stdout(numbers(1..=16))
+            .run();
+        // Each of two workers has half of the jobs: none waits behind another before the other has one.
+        Test::new()
+            .env("SAYS", says)
+            .args(["-j2", "--pipeline", "8", "--format", "text", "-w", GATHERER, "f"])
+            .stdin(numbers(1..=16))
+            .stdout(numbers(1..=16))
+            .run();
+    }
+}
+
+#[test]
+fn a_worker_is_told_to_cancel_a_job() {
+    if !need("python3") {
+        return;
+    }
+    let lines = "hang\n".to_owned() + &numbers(1..=8);
+    let output = Test::new()
+        .env("SAYS", "1")
+        .args(["-j1", "--pipeline", "9", "--format", "text", "--timeout", "2s", "--grace", "60s"])
+        .args(["-w", GATHERER, "f"])
+        .stdin(lines)
+        .stdout(numbers(1..=8))
+        .any_stderr()
+        .status(1)
+        .run();
+    assert_eq!(
+        failures(&without_times(&output.stderr)),
+        ["procpool: failed: f(\"hang\"): timed out after 2s (job 1, line 1)"]
+    );
+}

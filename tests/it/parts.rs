@@ -1,0 +1,162 @@
+//! Results in parts: what a generator yields, and what a worker prints before its reply.
+
+use std::fs;
+
+use crate::common::{Crew, Test, need, peak_memory, wait_for, wait_for_rest};
+
+/// Generators of `x` and 2, in each language that has some.
+const GENERATORS: [(&str, &str, &str, &str); 6] = [
+    ("python3", "--python", "", "(y for y in (x, 2))"),
+    ("python3", "--python", "async def g(y):\n yield y\n yield 2", "g(x)"),
+    ("python3", "--python", "async def g(y): return iter([y, 2])", "await g(x)"),
+    ("node", "--node", "", "(function* () { yield x; yield 2; })()"),
+    ("node", "--node", "", "(async function* () { yield x; yield 2; })()"),
+    ("ruby", "--ruby", "", "[x, 2].each"),
+];
+
+#[test]
+fn a_generator_is_a_list_or_lines() {
+    for (program, option, setup, code) in GENERATORS {
+        if !need(program) {
+            continue;
+        }
+        let test = |options: &[&str]| {
+            Test::new().args(options).args([option, code, "--setup", setup, ":::", "a", "b"])
+        };
+        test(&[]).stdout("[\"a\",2]\n[\"b\",2]\n").run();
+        for options in [&["--live", "--tag"][..], &["--unpack", "--tag"]] {
+            test(options).stdout("a\ta\na\t2\nb\tb\nb\t2\n").run();
+        }
+    }
+}
+
+#[test]
+fn what_is_yielded_is_printed_at_once() {
+    for (program, option, setup, code) in [
+        (
+            "python3",
+            "--python",
+            "import os, time\ndef g(x):\n yield 'first'\n while not os.path.exists(x): time.sleep(.01)\n yield 'last'",
+            "g(x)",
+        ),
+        (
+            "node",
+            "--node",
+            "const fs = require('fs'), sleep = (t) => new Promise((r) => setTimeout(r, t));
+             async function* g(x) { yield 'first'; while (!fs.existsSync(x)) await sleep(10); yield 'last'; }",
+            "g(x)",
+        ),
+        (
+            "ruby",
+            "--ruby",
+            "def g(x) = Enumerator.new { |y| y << 'first'; sleep 0.01 until File.exist?(x); y << 'last' }",
+            "g(x)",
+        ),
+    ] {
+        if !need(program) {
+            continue;
+        }
+        let crew = Crew::new();
+        let go = crew.path("go");
+        let mut run = Test::new()
+            .args(["-j1", "--live", option, code, "--setup", setup, ":::", &go])
+            .stdout("first\nlast\n")
+            .spawn();
+        assert_eq!(run.line(), "first");
+        fs::write(&go, "").expect("a file");
+        run.finish();
+    }
+}
+
+/// A worker that prints two parts before its reply.
+const WORKER: &str = "python3 -c '
+import json, sys
+for line in sys.stdin:
+    request = json.loads(line)
+    for part in \"p\", [1]:
+        print(json.dumps({\"id\": request[\"id\"], \"part\": part}), flush=True)
+    last = request[\"args\"][0]
+    reply = {\"error\": \"no\"} if last == \"fail\" else {\"result\": None if last == \"none\" else last}
+    print(json.dumps({\"id\": request[\"id\"]} | reply), flush=True)'";
+
+#[test]
+fn the_parts_of_a_worker_are_a_list_with_its_result() {
+    if !need("python3") {
+        return;
+    }
+    let args = ["-w", WORKER, "f", ":::", "a", "none"];
+    for pipeline in ["1", "8", "auto"] {
+        Test::new()
+            .args(["-j1", "--format=value", "--pipeline", pipeline])
+            .args(args)
+            .stdout("[\"p\",[1],\"a\"]\n[\"p\",[1]]\n")
+            .run();
+        Test::new()
+            .args(["-j1", "--format=text", "--live", "--pipeline", pipeline])
+            .args(args)
+            .stdout("p\n[1]\na\np\n[1]\n")
+            .run();
+    }
+    Test::new()
+        .args(["--format=text", "-w", WORKER, "f", ":::", "fail"])
+        .stdout("")
+        .stderr_has("f(\"fail\"): no (job 1")
+        .status(1)
+        .run();
+    Test::new()
+        .args(["--live", "-w", WORKER, "f", ":::", "a"])
+        .stderr_has("--live passes lines on as they come: use it with --format text")
+        .status(2)
+        .run();
+}
+
+#[test]
+fn parts_without_a_request_or_an_end_are_bounded() {
+    if !need("python3") {
+        return;
+    }
+    let endless = "python3 -c '
+import sys
+for line in sys.stdin:
+    while True: print(\"{\\\"part\\\":\\\"\" + \"x\" * 9000 + \"\\\"}\", flush=True)'";
+    Test::new()
+        .args(["-j1", "--grace=0.1s", "--max-reply=1M", "-w", endless, "f", ":::", "a"])
+        .any_stdout()
+        .stderr_has("its reply is longer than the limit of 1048576 bytes")
+        .status(1)
+        .run();
+    let unasked = "python3 -c '
+import sys
+for line in sys.stdin:
+    print(\"{\\\"id\\\":99,\\\"part\\\":1}\", flush=True)'";
+    Test::new()
+        .args(["-j1", "--grace=0.1s", "-w", unasked, "f", ":::", "a"])
+        .any_stdout()
+        .stderr_has("unknown id, 99")
+        .status(1)
+        .run();
+}
+
+#[test]
+fn a_generator_waits_for_a_slow_reader() {
+    if !need("python3") {
+        return;
+    }
+    let crew = Crew::new();
+    let log = crew.path("log");
+    let setup = format!(
+        "def g():\n with open({log:?}, 'w') as f:\n  for n in range(3000):\n   f.write('.'); f.flush()\n   yield 'x' * 20000"
+    );
+    let mut run = Test::new()
+        .args(["-j1", "--live", "--python", "g()", "--setup", &setup, ":::", "a"])
+        .hold_stdout()
+        .any_stdout()
+        .spawn();
+    wait_for("the generator to begin", || fs::metadata(&log).is_ok_and(|log| log.len() > 0));
+    let reached = wait_for_rest("the generator", || fs::metadata(&log).map_or(0, |log| log.len()));
+    assert!((1..3000).contains(&reached), "{reached}");
+    assert!(peak_memory(run.pid()) < 48 << 20);
+    run.release_stdout();
+    let output = run.finish();
+    assert_eq!(output.lines().len(), 3000);
+}
