@@ -11,7 +11,7 @@ function __procpool_command
                 break
             case '--*=*'
             case '--*' '-?'
-                if contains -- $words[$i] -w --worker --protocol --framing --reply-messages --reply-end --before-request --after-request --banner --fail-on --route --init --notify -j -P --max-procs --prestart --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup --shell -I --replace --env --env-only --cwd -S --hosts --sshlogin --launcher --before --host-timeout --serve --connect --keep --status --stop --semaphore --semaphorename --semaphore-timeout --semaphoretimeout --delay --rate --max-load --min-free-memory --nice -a --arg-file --input -C --colsep -n --max-args --block --recend --recstart -d --delimiter --arg-sep --arg-file-sep --shuf --max-line --format --tag-string --buffer --tmpdir --report --trace --results --joblog --progress --color --timeout --silence --max-memory --slow --retries --retry-on --ok-exit --no-retry-exit --retry-delay --failed --grace --halt --journal --to --from --via --dead --run --queue-limit --ack-wait --replicas --queue-timeout --profile --example-worker --generate
+                if contains -- $words[$i] -w --worker --protocol --framing --reply-messages --reply-end --before-request --after-request --banner --fail-on --route --init --notify -j -P --max-procs --prestart --pipeline --max-reqs --start-limit --start-timeout --max-reply --max-reqs-jitter --max-age --max-rss --idle-timeout --standby --python --perl --node --ruby --sh --setup --shell -I --replace --env --env-only --cwd -S --hosts --sshlogin --launcher --before --host-timeout --semaphore --semaphore-timeout --serve --connect --keep --status --stop --delay --rate --max-load --min-free-memory --nice -a --arg-file --input -C --colsep -n --max-args --block --recend --recstart -d --delimiter --arg-sep --arg-file-sep --shuf --max-line --format --tag-string --buffer --tmpdir --report --trace --results --joblog --progress --color --timeout --silence --max-memory --slow --retries --retry-on --ok-exit --no-retry-exit --retry-delay --failed --grace --halt --journal --to --from --via --dead --run --queue-limit --ack-wait --replicas --queue-timeout --profile --example-worker --generate
                     set i (math $i + 1)
                 end
             case '-*'
@@ -118,15 +118,15 @@ complete -c procpool -n 'not __procpool_command' -l before -x -d 'Run CMDLINE he
 complete -c procpool -n 'not __procpool_command' -l slurm -d 'Run the jobs on the nodes of the Slurm allocation that procpool runs in'
 complete -c procpool -n 'not __procpool_command' -l host-timeout -x -d 'Give up a host that gives no sign of life for TIME'
 complete -c procpool -n 'not __procpool_command' -l no-rerun -d 'Let a job that was running on a lost host fail as lost; do not run it again'
+complete -c procpool -n 'not __procpool_command' -l semaphore -x -d 'Run COMMAND when fewer than -j N others of this NAME run, in the background'
+complete -c procpool -n 'not __procpool_command' -l fg -d 'With --semaphore, wait for the end of COMMAND, and end with its exit status'
+complete -c procpool -n 'not __procpool_command' -l wait -d 'With --semaphore, wait until no command of this NAME runs; needs no COMMAND'
+complete -c procpool -n 'not __procpool_command' -l semaphore-timeout -x -d 'With --semaphore, wait no longer than TIME for a place, and run COMMAND anyway; -TIME: give up'
 complete -c procpool -n 'not __procpool_command' -l serve -r -F -d 'Keep the workers behind the Unix socket SOCKET, for other calls of procpool'
 complete -c procpool -n 'not __procpool_command' -l connect -r -F -d 'Run the jobs at the server at SOCKET'
 complete -c procpool -n 'not __procpool_command' -l keep -x -d 'Keep the workers for TIME after this call, for the next call like it'
 complete -c procpool -n 'not __procpool_command' -l status -r -F -d 'Print the status of the server at SOCKET as JSON, or with --format prometheus'
 complete -c procpool -n 'not __procpool_command' -l stop -r -F -d 'End the server at SOCKET when its present callers have finished, and wait for that'
-complete -c procpool -n 'not __procpool_command' -l semaphore -l semaphorename -x -d 'Run COMMAND when fewer than -j N others of this NAME run, in the background'
-complete -c procpool -n 'not __procpool_command' -l fg -d 'With --semaphore, wait for the end of COMMAND, and end with its exit status'
-complete -c procpool -n 'not __procpool_command' -l wait -d 'With --semaphore, wait until no command of this NAME runs; needs no COMMAND'
-complete -c procpool -n 'not __procpool_command' -l semaphore-timeout -l semaphoretimeout -x -d 'With --semaphore, wait no longer than TIME for a place, and run COMMAND anyway; -TIME: give up'
 complete -c procpool -n 'not __procpool_command' -l delay -x -d 'Wait TIME after the start of each job'
 complete -c procpool -n 'not __procpool_command' -l rate -x -a '1/s
 10/s
@@ -147,6 +147,7 @@ complete -c procpool -n 'not __procpool_command' -s n -l max-args -x -a 'max' -d
 complete -c procpool -n 'not __procpool_command' -l block -x -d 'Make one job of whole records of up to SIZE bytes; -N: N jobs per slot'
 complete -c procpool -n 'not __procpool_command' -l recend -x -d 'With --block, records end with TEXT, which may have \\\\n, \\\\t, \\\\0, \\\\xHH'
 complete -c procpool -n 'not __procpool_command' -l recstart -x -d 'With --block, records begin with TEXT'
+complete -c procpool -n 'not __procpool_command' -l each -d 'Call the function once for the N lines of -n: a list in, a list with a result for each line out'
 complete -c procpool -n 'not __procpool_command' -s r -l no-run-if-empty -d 'Run nothing if there is no input (this is the default)'
 complete -c procpool -n 'not __procpool_command' -s d -l delimiter -x -d 'Lines end with CHAR instead of a newline: a byte, or \\n, \\r, \\t, \\0, \\xHH'
 complete -c procpool -n 'not __procpool_command' -s 0 -l null -d 'Lines end with a NUL byte instead of a newline'
@@ -164,6 +165,8 @@ complete -c procpool -n 'not __procpool_command' -l tag -d 'Start each line with
 complete -c procpool -n 'not __procpool_command' -l tag-string -x -d 'Start each line with TEXT and a tab; TEXT may have placeholders'
 complete -c procpool -n 'not __procpool_command' -l newline -d 'Add a newline to the output of a job that does not end with one'
 complete -c procpool -n 'not __procpool_command' -l live -d 'Print a job\'s output while it runs, as soon as its turn comes'
+complete -c procpool -n 'not __procpool_command' -l skip-null -d 'Print nothing for a result that is null (None, undefined, nil) or empty text'
+complete -c procpool -n 'not __procpool_command' -l unpack -d 'Print a result that is a list as lines, one for each element'
 complete -c procpool -n 'not __procpool_command' -l detail -d 'Add seq, cmd, args, slot, pid, attempt, start and seconds to records'
 complete -c procpool -n 'not __procpool_command' -l stream -d 'Print each result as its job finishes, not in input order'
 complete -c procpool -n 'not __procpool_command' -s k -l keep-order -d 'Print results in input order (this is the default)'

@@ -63,17 +63,15 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--slurm'; Text = 'Run the jobs on the nodes of the Slurm allocation that procpool runs in'; Kind = 'none'; Words = @() }
         @{ Name = '--host-timeout'; Text = 'Give up a host that gives no sign of life for TIME'; Kind = 'free'; Words = @() }
         @{ Name = '--no-rerun'; Text = 'Let a job that was running on a lost host fail as lost; do not run it again'; Kind = 'none'; Words = @() }
+        @{ Name = '--semaphore'; Text = 'Run COMMAND when fewer than -j N others of this NAME run, in the background'; Kind = 'free'; Words = @() }
+        @{ Name = '--fg'; Text = 'With --semaphore, wait for the end of COMMAND, and end with its exit status'; Kind = 'none'; Words = @() }
+        @{ Name = '--wait'; Text = 'With --semaphore, wait until no command of this NAME runs; needs no COMMAND'; Kind = 'none'; Words = @() }
+        @{ Name = '--semaphore-timeout'; Text = 'With --semaphore, wait no longer than TIME for a place, and run COMMAND anyway; -TIME: give up'; Kind = 'free'; Words = @() }
         @{ Name = '--serve'; Text = 'Keep the workers behind the Unix socket SOCKET, for other calls of procpool'; Kind = 'file'; Words = @() }
         @{ Name = '--connect'; Text = 'Run the jobs at the server at SOCKET'; Kind = 'file'; Words = @() }
         @{ Name = '--keep'; Text = 'Keep the workers for TIME after this call, for the next call like it'; Kind = 'free'; Words = @() }
         @{ Name = '--status'; Text = 'Print the status of the server at SOCKET as JSON, or with --format prometheus'; Kind = 'file'; Words = @() }
         @{ Name = '--stop'; Text = 'End the server at SOCKET when its present callers have finished, and wait for that'; Kind = 'file'; Words = @() }
-        @{ Name = '--semaphore'; Text = 'Run COMMAND when fewer than -j N others of this NAME run, in the background'; Kind = 'free'; Words = @() }
-        @{ Name = '--semaphorename'; Text = 'Run COMMAND when fewer than -j N others of this NAME run, in the background'; Kind = 'free'; Words = @() }
-        @{ Name = '--fg'; Text = 'With --semaphore, wait for the end of COMMAND, and end with its exit status'; Kind = 'none'; Words = @() }
-        @{ Name = '--wait'; Text = 'With --semaphore, wait until no command of this NAME runs; needs no COMMAND'; Kind = 'none'; Words = @() }
-        @{ Name = '--semaphore-timeout'; Text = 'With --semaphore, wait no longer than TIME for a place, and run COMMAND anyway; -TIME: give up'; Kind = 'free'; Words = @() }
-        @{ Name = '--semaphoretimeout'; Text = 'With --semaphore, wait no longer than TIME for a place, and run COMMAND anyway; -TIME: give up'; Kind = 'free'; Words = @() }
         @{ Name = '--delay'; Text = 'Wait TIME after the start of each job'; Kind = 'free'; Words = @() }
         @{ Name = '--rate'; Text = 'Start at most N jobs per unit of time: 10/s, 100/m, 1000/h'; Kind = 'word'; Words = @('1/s', '10/s', '100/m', '1000/h') }
         @{ Name = '--max-load'; Text = 'Start no job while the load average is above N'; Kind = 'free'; Words = @() }
@@ -90,6 +88,7 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--block'; Text = 'Make one job of whole records of up to SIZE bytes; -N: N jobs per slot'; Kind = 'free'; Words = @() }
         @{ Name = '--recend'; Text = 'With --block, records end with TEXT, which may have \\n, \\t, \\0, \\xHH'; Kind = 'free'; Words = @() }
         @{ Name = '--recstart'; Text = 'With --block, records begin with TEXT'; Kind = 'free'; Words = @() }
+        @{ Name = '--each'; Text = 'Call the function once for the N lines of -n: a list in, a list with a result for each line out'; Kind = 'none'; Words = @() }
         @{ Name = '-r'; Text = 'Run nothing if there is no input (this is the default)'; Kind = 'none'; Words = @() }
         @{ Name = '--no-run-if-empty'; Text = 'Run nothing if there is no input (this is the default)'; Kind = 'none'; Words = @() }
         @{ Name = '-d'; Text = 'Lines end with CHAR instead of a newline: a byte, or \n, \r, \t, \0, \xHH'; Kind = 'free'; Words = @() }
@@ -106,6 +105,8 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--tag-string'; Text = 'Start each line with TEXT and a tab; TEXT may have placeholders'; Kind = 'free'; Words = @() }
         @{ Name = '--newline'; Text = 'Add a newline to the output of a job that does not end with one'; Kind = 'none'; Words = @() }
         @{ Name = '--live'; Text = 'Print a job''s output while it runs, as soon as its turn comes'; Kind = 'none'; Words = @() }
+        @{ Name = '--skip-null'; Text = 'Print nothing for a result that is null (None, undefined, nil) or empty text'; Kind = 'none'; Words = @() }
+        @{ Name = '--unpack'; Text = 'Print a result that is a list as lines, one for each element'; Kind = 'none'; Words = @() }
         @{ Name = '--detail'; Text = 'Add seq, cmd, args, slot, pid, attempt, start and seconds to records'; Kind = 'none'; Words = @() }
         @{ Name = '--stream'; Text = 'Print each result as its job finishes, not in input order'; Kind = 'none'; Words = @() }
         @{ Name = '-k'; Text = 'Print results in input order (this is the default)'; Kind = 'none'; Words = @() }

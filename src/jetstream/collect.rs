@@ -14,12 +14,13 @@ use futures_util::StreamExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::QueueError;
+use super::error::QueueError;
 use super::names::{BundleName, Unit};
+use super::outstanding::SubmitShared;
 use super::result_message::{self, ResultFrame, ResultKind};
 use super::session::Session;
+use super::settings::SubmitSettings;
 use super::streams::Streams;
-use super::submit::{SubmitSettings, SubmitShared};
 use crate::job::printed::{Capture, Printed, Spool};
 use crate::job::{Done, Failure, Job, Kind, Run, Sink, Value};
 use crate::link::from_agent::{RemoteOutcome, RemoteValue};
@@ -42,7 +43,7 @@ struct Arrived {
 }
 
 /// Takes the results of a run.
-pub(super) struct Collector {
+pub(super) struct ResultCollector {
     session: Session,
     results: Stream<()>,
     run: String,
@@ -52,7 +53,7 @@ pub(super) struct Collector {
     delivered: oneshot::Receiver<()>,
 }
 
-impl Collector {
+impl ResultCollector {
     /// Begins to listen.
     ///
     /// # Errors
@@ -362,7 +363,7 @@ impl Delivery {
             host: Some(host),
         });
         let outcome = done.outcome.as_ref().map(|value| match value {
-            RemoteValue::Json(json) => Value::Json(json),
+            RemoteValue::Json(json) => Value::Json(*json),
             RemoteValue::Bytes(bytes) => Value::Bytes(bytes),
         });
         let unreadable: Failure;

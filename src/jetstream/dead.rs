@@ -1,9 +1,10 @@
 //! The stream of failed jobs, printed.
 
-use std::io::Write;
+use std::io;
 
+use super::error::QueueError;
 use super::session::Session;
-use super::{QueueError, QueueSettings, Watching};
+use super::settings::{QueueSettings, Watching};
 
 /// Prints the jobs of a queue that have failed for good, a line of JSON each, the oldest first.
 ///
@@ -12,9 +13,9 @@ use super::{QueueError, QueueSettings, Watching};
 pub fn print_dead(
     settings: &QueueSettings,
     watcher: Watching,
-    out: &mut dyn Write,
+    out: &mut dyn FnMut(&str) -> io::Result<()>,
 ) -> Result<(), QueueError> {
-    let local = |error: std::io::Error| QueueError::Local(error.to_string());
+    let local = |error: io::Error| QueueError::Local(error.to_string());
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(local)?;
     runtime.block_on(async {
@@ -30,11 +31,11 @@ pub fn print_dead(
         for number in state.first_sequence..=state.last_sequence {
             // A message that has expired meanwhile is no loss.
             let Ok(message) = stream.get_raw_message(number).await else { continue };
-            match out.write_all(&message.payload) {
-                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+            match out(&String::from_utf8_lossy(&message.payload)) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                 result => result.map_err(local)?,
             }
         }
-        out.flush().map_err(local)
+        Ok(())
     })
 }

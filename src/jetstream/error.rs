@@ -49,7 +49,7 @@ impl fmt::Display for QueueError {
         match self {
             Self::Unreachable { address, time, why } => write!(
                 f,
-                "the queue {address} could not be reached for {}: {why}. Jobs that are in the queue stay there. \
+                "the queue {address} could not be used for {}: {why}. Jobs that are in the queue stay there. \
                  Run the same command again when the server is back",
                 humantime::format_duration(*time)
             ),

@@ -11,6 +11,9 @@ use super::names::Unit;
 use crate::job::Job;
 use crate::job::key::{Digest128, Key};
 
+/// More results than this many bytes are not kept until the last one comes: each has a message of its own.
+const MOST_BYTES: usize = 4 << 20;
+
 /// A message with jobs that runs here.
 #[derive(Debug)]
 pub(super) struct HeldMessage {
@@ -23,6 +26,8 @@ pub(super) struct HeldMessage {
     pub(super) jobs: Vec<HeldJob>,
     /// How many jobs have neither a result nor come back.
     pub(super) left: usize,
+    /// How many bytes of results it has had.
+    pub(super) bytes: usize,
     /// Failed jobs, as lines of JSON.
     pub(super) dead: Vec<u8>,
     /// When it came.
@@ -93,11 +98,14 @@ impl Held {
         job: HeldJob,
     ) -> Option<&mut HeldMessage> {
         let held = self.messages.get_mut(&id)?;
-        let place = held.jobs.get_mut(index)?;
-        if *place != HeldJob::Open {
+        if *held.jobs.get(index)? != HeldJob::Open {
             return None;
         }
-        *place = job;
+        if let HeldJob::Done(frames) = &job {
+            held.bytes += frames.len();
+            held.is_split |= held.bytes > MOST_BYTES && held.jobs.len() > 1;
+        }
+        held.jobs[index] = job;
         held.left -= 1;
         self.open -= 1;
         Some(held)

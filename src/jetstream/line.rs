@@ -16,7 +16,7 @@ pub struct JobReader {
 
 /// What a line was on the machine that ran it, for messages and tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LineForm {
+pub(super) enum LineNature {
     /// A whole job.
     Job = 0,
     /// The args of a job.
@@ -25,7 +25,7 @@ pub(super) enum LineForm {
     Message = 2,
 }
 
-impl LineForm {
+impl LineNature {
     pub(super) const ALL: [Self; 3] = [Self::Job, Self::Args, Self::Message];
 
     /// The job that a line was there.
@@ -46,11 +46,11 @@ impl LineForm {
 
 impl JobReader {
     /// What a line is here.
-    pub(super) fn line_form(&self) -> LineForm {
+    pub(super) fn line_form(&self) -> LineNature {
         match &self.form {
-            Form::Job => LineForm::Job,
-            Form::Plain(_) => LineForm::Args,
-            Form::Message => LineForm::Message,
+            Form::Job => LineNature::Job,
+            Form::Plain(_) => LineNature::Args,
+            Form::Message | Form::Blocks(_) => LineNature::Message,
         }
     }
 
@@ -62,7 +62,7 @@ impl JobReader {
         let mut job = match &self.form {
             Form::Job => as_job_line(submitted)?,
             Form::Plain(plain) => as_args(plain, submitted)?,
-            Form::Message => as_message(submitted)?,
+            Form::Message | Form::Blocks(_) => as_message(submitted)?,
         };
         job.line = None;
         Ok(job)
@@ -146,7 +146,7 @@ fn as_message(submitted: Job) -> Result<Job, Box<Failure>> {
         Some(line) => Ok(replace(&submitted, Job::message(submitted.seq, line))),
         None if submitted.as_message().is_some() => Ok(submitted),
         None => Err(unfit(
-            "it has a command and args, but the worker of the machine that took it takes messages (--protocol raw)",
+            "it has a command and args, but the worker of the machine that took it takes whole messages",
         )),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -16,7 +17,7 @@ const MOST_JOBS: usize = 1 << 16;
 const MOST_BYTES: usize = 32 << 20;
 
 /// A message has as many jobs as a machine does in this time.
-const WORTH: Duration = Duration::from_millis(5);
+const WORTH: Duration = Duration::from_millis(20);
 
 /// The jobs whose results have not come.
 #[derive(Debug, Default)]
@@ -24,6 +25,18 @@ pub(super) struct Outstanding {
     state: Mutex<OutstandingState>,
     /// Notified when results have come.
     pub(super) room: Notify,
+}
+
+/// What the thread shares with others.
+#[derive(Default)]
+pub(super) struct SubmitShared {
+    pub(super) outstanding: Outstanding,
+    pub(super) is_stopped: AtomicBool,
+    pub(super) stop: Notify,
+    /// How many jobs are in the queue because of this submitter.
+    pub(super) submitted: AtomicU64,
+    /// How many of them an earlier submission had put there.
+    pub(super) before: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -118,6 +131,6 @@ mod tests {
         assert_eq!(outstanding.take_back("b").len(), 1);
         assert_eq!(outstanding.len(), 0);
         outstanding.took(Duration::from_millis(1), 10);
-        assert_eq!(outstanding.worth(), 50);
+        assert_eq!(outstanding.worth(), 200);
     }
 }

@@ -7,7 +7,7 @@ use async_nats::jetstream::consumer::Consumer;
 use async_nats::jetstream::consumer::pull::{self, BatchConfig};
 use async_nats::{Message, StatusCode, Subscriber};
 
-use super::QueueError;
+use super::error::QueueError;
 use super::session::Session;
 
 /// A request ends after this time, and is made again.

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::Watching;
 use super::held::{Held, HeldJob, mark_of};
 use super::result_message;
+use super::settings::Watching;
 use crate::job::{Done, Failure, Job, Kind, Sink};
 use crate::util::lock::lock;
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::line::LineForm;
+use super::line::LineNature;
 use crate::job::printed::Printed;
 use crate::job::{Done, Run, Value};
 use crate::link::frame;
@@ -48,7 +48,7 @@ pub(super) struct ResultHead<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Nature {
     pub(super) is_text: bool,
-    pub(super) lines: LineForm,
+    pub(super) lines: LineNature,
 }
 
 impl Nature {
@@ -57,7 +57,7 @@ impl Nature {
     }
 
     fn read(byte: u8) -> Option<Self> {
-        let lines = *LineForm::ALL.get(usize::from(byte >> 1))?;
+        let lines = *LineNature::ALL.get(usize::from(byte >> 1))?;
         Some(Self { is_text: byte & 1 == 1, lines })
     }
 }
@@ -185,7 +185,7 @@ mod tests {
     use crate::job::{Failure, Job, Kind};
     use proptest::prelude::*;
 
-    const NATURE: Nature = Nature { is_text: true, lines: LineForm::Message };
+    const NATURE: Nature = Nature { is_text: true, lines: LineNature::Message };
 
     #[test]
     fn results_come_out_as_they_went_in() {

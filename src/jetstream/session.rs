@@ -4,13 +4,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use async_nats::connection::State;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::{self, Context, context::ContextBuilder};
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, HeaderMap};
 use bytes::Bytes;
 
+use super::error::QueueError;
 use super::names::Names;
-use super::{QueueError, QueueSettings, Watching};
+use super::settings::{QueueSettings, Watching};
 use crate::util::lock::lock;
 
 /// The pause after a request that failed. It grows to [`LONGEST_PAUSE`].
@@ -139,11 +141,7 @@ impl Session {
         let mut health = lock(&self.health);
         let since = *health.failing_since.get_or_insert_with(Instant::now);
         if since.elapsed() > self.settings.patience {
-            return Err(QueueError::Unreachable {
-                address: self.settings.address.to_string(),
-                time: self.settings.patience,
-                why: why.to_owned(),
-            });
+            return Err(self.unreachable(why));
         }
         if !std::mem::replace(&mut health.is_told, true) {
             let time = humantime::format_duration(self.settings.patience);
@@ -152,6 +150,28 @@ impl Session {
             ));
         }
         Ok(())
+    }
+
+    /// Waits until the servers were out of reach for too long.
+    pub(super) async fn lost(&self) -> QueueError {
+        loop {
+            tokio::time::sleep(LONGEST_PAUSE.min(self.settings.patience / 4)).await;
+            let is_connected = self.client.connection_state() == State::Connected;
+            let since = lock(&self.health).failing_since;
+            if let Some(since) = since.filter(|_| !is_connected)
+                && since.elapsed() > self.settings.patience
+            {
+                return self.unreachable("no server answers");
+            }
+        }
+    }
+
+    fn unreachable(&self, why: &str) -> QueueError {
+        QueueError::Unreachable {
+            address: self.settings.address.to_string(),
+            time: self.settings.patience,
+            why: why.to_owned(),
+        }
     }
 
     /// Publishes a message, and waits until it is stored.
@@ -255,9 +275,8 @@ async fn credentials(mut options: ConnectOptions) -> Result<ConnectOptions, Queu
             .map_err(|error| unreadable("NATS_CREDS", &file, &error))?;
     }
     if let Some(file) = path("NATS_NKEY") {
-        let seed = std::fs::read_to_string(&file)
-            .map_err(|error| unreadable("NATS_NKEY", &file, &error))?;
-        options = options.nkey(seed.trim().to_owned());
+        let seed = std::fs::read(&file).map_err(|error| unreadable("NATS_NKEY", &file, &error))?;
+        options = options.nkey(String::from_utf8_lossy(&seed).trim().to_owned());
     }
     if let Some(token) = text("NATS_TOKEN") {
         options = options.token(token);

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
-use super::QueueError;
 use super::collect::{find, indices};
+use super::error::QueueError;
 use super::held::{Held, HeldJob, HeldMessage};
 use super::job_message;
 use super::names::Unit;
@@ -71,7 +71,7 @@ impl Settler {
                 Step::Split(done) => self.split(id, &unit, time, done).await?,
                 Step::Move(jobs) => self.move_out(id, &unit, jobs).await?,
                 Step::One(index, frames) => self.one(id, &unit, time, index, frames).await?,
-                Step::GiveBack => self.forget(id, AckKind::Nak(None)).await?,
+                Step::GiveBack => self.give_back(id, &unit).await?,
                 Step::Acknowledge => self.forget(id, AckKind::Ack).await?,
             }
         }
@@ -317,6 +317,26 @@ impl Settler {
         Ok(())
     }
 
+    /// Gives a message back that no job of was begun. That is noted, so that it does not count as a loss.
+    async fn give_back(&self, id: u64, unit: &Unit) -> Result<(), QueueError> {
+        let token = format!("{:x}", random(u64::MAX));
+        let subject = self.session.names.subject("parts", format_args!("{unit}.back.{token}"));
+        self.session.publish(&subject, &token, Bytes::new()).await?;
+        self.forget(id, AckKind::Nak(None)).await
+    }
+
+    /// How often a message was given back.
+    ///
+    /// # Errors
+    /// The server does not answer for too long.
+    pub(super) async fn given_back(&self, unit: &Unit) -> Result<i64, QueueError> {
+        let subject = self.session.names.subject("parts", format_args!("{unit}.back.*"));
+        let info =
+            self.session.persist(|| self.streams.results.info_with_subjects(&subject)).await?;
+        let count = info.filter(|subject| std::future::ready(subject.is_ok())).count().await;
+        Ok(i64::try_from(count).unwrap_or(i64::MAX))
+    }
+
     fn change(&self, id: u64, change: impl FnOnce(&mut HeldMessage)) {
         if let Some(message) = lock(&self.held).messages.get_mut(&id) {
             change(message);
@@ -361,7 +381,11 @@ fn step(message: &HeldMessage) -> Step {
     if !returned.is_empty() {
         return Step::Move(returned);
     }
-    if let Some((index, frames)) = results().into_iter().next() {
+    let one = message.jobs.iter().enumerate().find_map(|(index, job)| match job {
+        HeldJob::Done(frames) => Some((index, frames.clone())),
+        _ => None,
+    });
+    if let Some((index, frames)) = one {
         return Step::One(index, frames);
     }
     if message.left == 0 { Step::Acknowledge } else { Step::Rest }

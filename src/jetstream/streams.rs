@@ -9,9 +9,10 @@ use async_nats::jetstream::stream::{
 };
 use async_nats::jetstream::{self, ErrorCode};
 
+use super::error::QueueError;
+use super::limit::QueueLimit;
 use super::names::WORKERS;
 use super::session::Session;
-use super::{QueueError, QueueLimit};
 
 /// A message is not stored twice within this time.
 const DUPLICATES: Duration = Duration::from_secs(120);
@@ -153,7 +154,8 @@ impl Session {
         error: &dyn std::error::Error,
     ) -> Result<Result<Info, QueueError>, String> {
         let source = error.source().map(ToString::to_string).unwrap_or_default();
-        if source.contains("no responders") {
+        // Nobody answers requests to JetStream.
+        if source.contains("no responders") || source.contains("resource does not exist") {
             return Ok(Err(self.no_jetstream()));
         }
         Err(if source.is_empty() { error.to_string() } else { source })

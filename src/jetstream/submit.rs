@@ -1,24 +1,26 @@
 //! A submitter: publishes jobs, one message after the other, and waits for their results if somebody wants them.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
-use super::collect::Collector;
+use super::collect::ResultCollector;
+use super::error::QueueError;
 use super::job_message;
 use super::names::{BundleName, Unit, hash};
-use super::outstanding::Outstanding;
+use super::outstanding::SubmitShared;
 use super::session::{Published, Session};
+use super::settings::{QueueSettings, SubmitSettings, Watching};
 use super::streams::Streams;
-use super::{QueueError, QueueSettings, Watching};
-use crate::job::{Closed, Done, Failure, Feed, Job, Kind, Sink};
+use crate::job::{Closed, Done, Failure, Feed, Job, Kind};
 use crate::util::lock::lock;
 use crate::util::random::random;
+use crate::util::setting::Setting;
 
 /// Batches of jobs that wait for the thread.
 const BATCHES: usize = 2;
@@ -32,42 +34,11 @@ const FULL_PAUSE: Duration = Duration::from_millis(20);
 /// After the run was stopped, the queue is tidied up for this long at most.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 
-/// What a submitter submits.
-#[derive(Clone)]
-pub struct SubmitSettings {
-    /// The name of the run: a job that it has submitted is not submitted again. `None`: a name that no other run has.
-    pub run: Option<String>,
-    /// The results are kept at the server after the run.
-    pub keeps_results: bool,
-    /// Where results go. `None`: nobody waits for them.
-    pub sink: Option<Arc<dyn Sink>>,
-    /// Lines were submitted without a word on what they are: the machines that run them decide it.
-    pub is_open: bool,
-    /// How long each job may take, unless it says so itself.
-    pub timeout: Option<Duration>,
-    /// How often each job may be tried again, unless it says so itself.
-    pub retries: Option<u32>,
-    /// Called before each result: whether the machine that it comes from prints text by default.
-    pub is_text: Arc<dyn Fn(bool) + Send + Sync>,
-}
-
 /// A submitter. It takes jobs as a pool does.
 pub struct Submission {
     jobs: Mutex<Option<mpsc::Sender<Vec<Job>>>>,
     shared: Arc<SubmitShared>,
     over: watch::Receiver<bool>,
-}
-
-/// What the thread shares with others.
-#[derive(Default)]
-pub(super) struct SubmitShared {
-    pub(super) outstanding: Outstanding,
-    is_stopped: AtomicBool,
-    stop: Notify,
-    /// How many jobs are in the queue because of this submitter.
-    submitted: AtomicU64,
-    /// How many of them an earlier submission had put there.
-    before: AtomicU64,
 }
 
 impl Submission {
@@ -114,12 +85,6 @@ impl Submission {
     pub async fn ended(&self) {
         let mut over = self.over.clone();
         let _ = over.wait_for(|over| *over).await;
-    }
-
-    /// How many jobs are in the queue because of this submitter, and how many of them an earlier one had put there.
-    pub fn counts(&self) -> (u64, u64) {
-        let count = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        (count(&self.shared.submitted), count(&self.shared.before))
     }
 
     /// How many jobs have no result.
@@ -182,11 +147,14 @@ async fn submit_all(
         shared: Arc::clone(&shared),
     };
     let mut collector = None;
+    let lost = submitter.session.clone();
     let ended = tokio::select! {
         ended = submitter.run(&mut collector) => ended,
+        error = lost.lost() => Err(error),
         () = &mut stopped => Ok(()),
     };
     submitter.jobs.close();
+    submitter.say_what_was_there();
     if let Some(collector) = collector {
         collector.end().await;
     }
@@ -217,13 +185,19 @@ struct Submitter {
 }
 
 impl Submitter {
-    async fn run(&mut self, collector: &mut Option<Collector>) -> Result<(), QueueError> {
+    async fn run(&mut self, collector: &mut Option<ResultCollector>) -> Result<(), QueueError> {
         if let Some(sink) = self.submit.sink.clone() {
             // Results that come from now on are heard; those from before are looked up.
             let (session, shared) = (self.session.clone(), Arc::clone(&self.shared));
-            let begun =
-                Collector::start(session, &self.streams, &self.run, shared, &self.submit, sink)
-                    .await?;
+            let begun = ResultCollector::start(
+                session,
+                &self.streams,
+                &self.run,
+                shared,
+                &self.submit,
+                sink,
+            )
+            .await?;
             *collector = Some(begun);
         }
         if self.submit.run.is_some() {
@@ -315,7 +289,7 @@ impl Submitter {
     async fn skip(
         &mut self,
         bundle: &BundleName,
-        collector: Option<&Collector>,
+        collector: Option<&ResultCollector>,
     ) -> Result<(), QueueError> {
         let count = bundle.count as u64;
         self.shared.submitted.fetch_add(count, Ordering::Relaxed);
@@ -338,7 +312,7 @@ impl Submitter {
     }
 
     /// Publishes the next jobs as one message.
-    async fn publish(&mut self, collector: Option<&Collector>) -> Result<(), QueueError> {
+    async fn publish(&mut self, collector: Option<&ResultCollector>) -> Result<(), QueueError> {
         if collector.is_some() {
             self.wait_for_room().await;
         }
@@ -450,6 +424,20 @@ impl Submitter {
                 sink.flush();
             }
             None => self.session.watcher.note(&format!("job {}: {}", job.seq, failure.message)),
+        }
+    }
+
+    /// Says how many jobs were not submitted again. Otherwise a repeated submission would be a riddle.
+    fn say_what_was_there(&self) {
+        let count = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let (all, before) = (count(&self.shared.submitted), count(&self.shared.before));
+        if before > 0 && self.submit.sink.is_none() {
+            let (run, name) = (Setting::QueueRun, &self.run_name);
+            let s = if all == 1 { "" } else { "s" };
+            self.session.watcher.note(&format!(
+                "{before} of {all} job{s} were submitted before by the run '{name}', and are not submitted again: to \
+                 run them anew, name another run ({run} NAME)"
+            ));
         }
     }
 

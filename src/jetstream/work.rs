@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::collect::find;
+use super::error::QueueError;
 use super::held::{Held, HeldJob, HeldMessage, mark, mark_of};
 use super::job_message::{self, JobMessage};
 pub use super::line::JobReader;
@@ -20,20 +21,23 @@ use super::pull::Puller;
 use super::report::{QueueReporter, WorkOrder, dead_line};
 use super::result_message::{self, Nature};
 use super::session::Session;
+use super::settings::{QueueSettings, Watching};
 use super::settle::Settler;
-use super::{QueueError, QueueSettings, Watching};
 use crate::job::{Done, Failure, Job, Kind, Sink};
 use crate::pool::Pool;
 use crate::util::lock::lock;
 
 /// A bundle that is not done after this time may be too slow for one machine.
-const PATIENCE: Duration = Duration::from_millis(5);
+const PATIENCE: Duration = Duration::from_millis(20);
 
-/// A bundle whose rest takes longer is split.
-const SLOW: f64 = 0.010;
+/// A bundle of which nothing is done after this time is too slow, even if a worker had to start first.
+const START: Duration = Duration::from_millis(250);
 
-/// A machine has this much work more than its slots run, where jobs are short.
-const AHEAD: f64 = 0.004;
+/// A bundle whose rest takes longer, in seconds, is split. That costs a message for each job.
+const SLOW: f64 = 0.1;
+
+/// A machine has this many seconds of work more than its slots run, where jobs are short.
+const AHEAD: f64 = 0.01;
 
 /// An idle machine asks this often whether the queue is empty.
 const DRAIN_PAUSE: Duration = Duration::from_millis(100);
@@ -107,6 +111,9 @@ impl QueueWorker {
         let runtime = runtime.map_err(|error| QueueError::Local(error.to_string()))?;
         let Some(orders) = lock(&self.received).take() else { return Ok(()) };
         let ended = runtime.block_on(self.work(pool, orders));
+        if let Err(error) = &ended {
+            self.watcher.failed(error.clone());
+        }
         runtime.shutdown_background();
         self.over.send_replace(true);
         ended
@@ -149,7 +156,7 @@ impl QueueWorker {
                 lines: self.work.reader.line_form(),
             },
         };
-        let machine = Machine {
+        let machine = WorkingMachine {
             pool,
             work: &self.work,
             held: &self.held,
@@ -159,7 +166,10 @@ impl QueueWorker {
             look_at: None,
             is_stopping: None,
         };
-        machine.run(orders, ack_wait).await
+        tokio::select! {
+            ended = machine.run(orders, ack_wait) => ended,
+            error = session.lost() => Err(error),
+        }
     }
 }
 
@@ -167,7 +177,7 @@ impl QueueWorker {
 type Looked = Result<Option<(jetstream::Message, Unit, JobMessage, i64)>, QueueError>;
 
 /// A worker machine at work.
-struct Machine<'a> {
+struct WorkingMachine<'a> {
     pool: &'a Pool,
     work: &'a WorkSettings,
     held: &'a Arc<Mutex<Held>>,
@@ -180,7 +190,7 @@ struct Machine<'a> {
     is_stopping: Option<Instant>,
 }
 
-impl Machine<'_> {
+impl WorkingMachine<'_> {
     async fn run(
         mut self,
         mut orders: UnboundedReceiver<WorkOrder>,
@@ -259,7 +269,7 @@ impl Machine<'_> {
                 self.is_stopping = Some(Instant::now() + LAST_WAIT);
                 // What is on its way comes still, and is given back.
                 let _ = self.puller.messages.drain().await;
-                for job in self.pool.recall(usize::MAX) {
+                for job in self.pool.recall(None, usize::MAX) {
                     self.give_back(&job);
                 }
             }
@@ -323,6 +333,7 @@ impl Machine<'_> {
             places,
             jobs: vec![HeldJob::Open; count],
             left: count,
+            bytes: 0,
             dead: Vec::new(),
             since: Instant::now(),
             delivered,
@@ -413,8 +424,9 @@ impl Machine<'_> {
         let is_slow = |held: &HeldMessage| {
             let done = held.jobs.len() - held.left;
             let each = held.time().as_secs_f64() / done.max(1) as f64;
-            let is_old = held.time() >= PATIENCE;
-            is_old && held.left > slots && (done == 0 || held.left as f64 * each > SLOW)
+            let patience = if done == 0 { START } else { PATIENCE };
+            let rest = held.left as f64 * each;
+            held.time() >= patience && held.left > slots && (done == 0 || rest > SLOW)
         };
         let (slow, has_more) = {
             let held = lock(self.held);
@@ -434,7 +446,7 @@ impl Machine<'_> {
             return;
         }
         let mut back = Vec::new();
-        for job in self.pool.recall(usize::MAX) {
+        for job in self.pool.recall(None, usize::MAX) {
             let Some(mark) = mark_of(&job) else { continue };
             if slow.contains(&mark.0) {
                 let mut held = lock(self.held);
@@ -473,7 +485,9 @@ async fn look_again(
             return Ok(None);
         }
     }
-    Ok(Some((message, unit, jobs, delivered)))
+    // A machine that gave it back was not lost.
+    let given_back = settler.given_back(&unit).await?;
+    Ok(Some((message, unit, jobs, (delivered - given_back).max(1))))
 }
 
 /// The frames of a job that was not run.

@@ -228,7 +228,7 @@ impl Format {
     fn failure_line(&self, done: &Done<'_>, err: &mut impl Write) -> io::Result<()> {
         let Err(failure) = done.outcome else { return Ok(()) };
         let wording = Wording {
-            commands: self.commands.as_deref(),
+            commands: self.commands.as_deref().filter(|_| !self.has_told_of_workers()),
             sources: &self.sources,
             quotes_stderr: self.shape.now() == Shape::Record,
         };
@@ -236,6 +236,11 @@ impl Format {
         let mut tagger = self.stderr_tagger(done.job, err);
         tagger.write(line.as_bytes())?;
         err.write_all(b"\n")
+    }
+
+    /// Whether records come from machines with workers, which nothing here has said.
+    fn has_told_of_workers(&self) -> bool {
+        matches!(self.shape, Shape::Later(_)) && self.shape.now() == Shape::Record
     }
 
     fn record(&self, done: &Done<'_>, out: &mut impl Write) -> io::Result<()> {

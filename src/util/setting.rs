@@ -47,6 +47,8 @@ pub enum Setting {
     Protocol,
     /// A worker's stdout is a terminal.
     Pty,
+    /// The name of a run that submits jobs to a queue.
+    QueueRun,
     /// The text that is the placeholder.
     Replace,
     /// What ends a reply.
@@ -110,6 +112,7 @@ impl Setting {
             Self::Notify => "the first message",
             Self::Protocol => "protocol",
             Self::Pty => "Builder::pty",
+            Self::QueueRun => "SubmitSettings::run",
             Self::Replace => "TemplateSettings::replace",
             Self::ReplyEnd => "Exchange::reply_end",
             Self::ReplyMessages => "Protocol::with_reply_messages",

@@ -75,6 +75,11 @@ impl Test {
         Self::of(Command::new(env!("CARGO_BIN_EXE_procpool")))
     }
 
+    /// A run of another build of procpool.
+    pub(crate) fn program(path: &Path) -> Self {
+        Self::of(Command::new(path))
+    }
+
     /// A run by a shell: in the script, `"$@"` is procpool and its arguments.
     pub(crate) fn through_shell(script: &str) -> Self {
         let mut command = Command::new("sh");

@@ -47,6 +47,7 @@ mod procs_file;
 mod programs;
 mod progress;
 mod protocols;
+mod queue;
 mod real_programs;
 mod recycle;
 mod reports;

@@ -133,7 +133,7 @@ const LAYERS: [&[&str]; 11] = [
     &["link"],
     &["pool"],
     &["agent"],
-    &["server"],
+    &["server", "jetstream"],
     &["lib"],
 ];
 
@@ -171,6 +171,21 @@ fn no_circle_of_imports() {
         }
         let is_registry = file.starts_with("src/protocol/");
         assert!(is_registry || !reached.contains(file), "{file} is in a circle: {reached:?}");
+    }
+}
+
+/// Queues are a feature of their own: without it, no crate of theirs is built.
+#[test]
+fn the_usual_build_has_no_crate_of_queues() {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--edges", "normal,build", "--prefix", "none", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo can be run");
+    let crates = String::from_utf8_lossy(&output.stdout);
+    assert!(crates.contains("clap"), "{}", String::from_utf8_lossy(&output.stderr));
+    for name in ["async-nats", "futures-util", "nkeys", "ring", "rustls", "url", "tokio-util"] {
+        assert!(!crates.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}");
     }
 }
 

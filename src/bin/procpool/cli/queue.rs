@@ -41,8 +41,8 @@ pub struct QueueOptions {
 
     /// Name the run, so that it can be repeated: what it has submitted is not submitted again
     ///
-    /// A job is recognized by its place in the input and its content. Without a name, all runs of --to on a
-    /// queue are the same run, and each run of --via is a new one.
+    /// A job is recognized by its place in the input and its content. Without a name, all submissions to a
+    /// queue that print no results are one run, and each run of --via is a new one.
     #[arg(long, value_name = "NAME")]
     pub run: Option<String>,
 

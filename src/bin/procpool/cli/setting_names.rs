@@ -25,6 +25,7 @@ pub fn option(setting: Setting) -> &'static str {
         Setting::Notify => "--notify",
         Setting::Protocol => "--protocol",
         Setting::Pty => "--pty",
+        Setting::QueueRun => "--run",
         Setting::Replace => "-I",
         Setting::ReplyEnd => "--reply-end",
         Setting::ReplyMessages => "--reply-messages",

@@ -292,7 +292,8 @@ fn refusal(id: &str, options: &Options, mode: Mode, has_lists: bool) -> Option<S
         return why;
     }
     // A job line may say how often it is tried again.
-    let says_itself = id.contains("retry") && matches!(mode, JobCommands | Worker | File);
+    let says_itself = id.contains("retry")
+        && (matches!(mode, JobCommands | Worker | File) || options.queue.from.is_some());
     let (_, others, why) = NEEDS.iter().find(|(option, ..)| *option == id)?;
     (!says_itself && !others.iter().any(|other| given(other))).then(|| (*why).to_owned())
 }

@@ -17,6 +17,7 @@ use crate::cli::queue::QueueRole;
 use crate::run::reporter::Reporter;
 
 /// What the end of a queue needs to know of a run.
+#[cfg_attr(not(feature = "nats"), expect(dead_code, reason = "there is no queue"))]
 pub struct QueuePlan<'a> {
     pub role: QueueRole,
     pub url: &'a str,

@@ -190,6 +190,6 @@ pub fn print_dead(options: &Options, url: &str) -> anyhow::Result<()> {
     }
     let settings = settings(options, url)?;
     let watcher = Arc::new(Say(Console::new()));
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    Ok(procpool::engine::jetstream::print_dead(&settings, watcher, &mut out)?)
+    let mut print = procpool::engine::output::print;
+    Ok(procpool::engine::jetstream::print_dead(&settings, watcher, &mut print)?)
 }

@@ -73,7 +73,7 @@ pub fn run(mut options: Options, early: Option<Early>, server: Option<Visit>) ->
     builders::allow_descriptors(size.with_room(&options).all_slots());
     let outputs = Outputs::find(&options, &plan.reader.sources)?;
     check_whole(&plan, &outputs, hosts.is_some())?;
-    begin_input(&plan.reader, &outputs, &options, &console)?;
+    check_input(&options, &plan.reader, &outputs, &console)?;
     plan.reader.rest.clone_from(&outputs.rest);
     let journal = open_journal(&mut plan, &console)?;
     let results = ResultSinks::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
@@ -115,20 +115,6 @@ pub fn run(mut options: Options, early: Option<Early>, server: Option<Visit>) ->
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(run.watch(plan.reader, events))
-}
-
-/// Checks the streams, and says that lines are read from the terminal, unless jobs come from a queue.
-fn begin_input(
-    reader: &Reader,
-    outputs: &Outputs,
-    options: &Options,
-    console: &Console,
-) -> anyhow::Result<()> {
-    if options.queue.from.is_none() {
-        check_streams(reader, outputs)?;
-        greet_terminal(reader, console);
-    }
-    Ok(())
 }
 
 /// Sets the folder of `--tmpdir`.
@@ -371,6 +357,20 @@ fn open_reports(
     };
     let reports = Reports::open(options, outputs, names, format, slots)?;
     Ok(reports.map(Arc::new))
+}
+
+/// Checks that the input can be read, and the output written. A machine that takes its jobs from a queue has none.
+fn check_input(
+    options: &Options,
+    reader: &Reader,
+    outputs: &Outputs,
+    console: &Console,
+) -> anyhow::Result<()> {
+    if options.queue.from.is_none() {
+        check_streams(reader, outputs)?;
+        greet_terminal(reader, console);
+    }
+    Ok(())
 }
 
 /// Refuses to run if stdin can't be read, or if results or lines would be lost.
