@@ -59,7 +59,7 @@ pub fn form(
 /// Where records end.
 fn record_end(invocation: &Invocation<'_>) -> Result<RecordEnd, Misuse> {
     let input = &invocation.options.input;
-    let is_told = input.recend.is_some() || input.recstart.is_some();
+    let is_told = input.blocks.recend.is_some() || input.blocks.recstart.is_some();
     match invocation.columns() {
         Columns::Csv if is_told || input.null || input.delimiter.is_some() => {
             return Err("the format CSV defines where a record ends: with --input csv, leave out \
@@ -76,12 +76,12 @@ fn record_end(invocation: &Invocation<'_>) -> Result<RecordEnd, Misuse> {
     }
     let delimiter = if input.null { 0 } else { input.delimiter.unwrap_or(b'\n') };
     let is_default = !is_told || input.null || input.delimiter.is_some();
-    let end = match &input.recend {
+    let end = match &input.blocks.recend {
         Some(end) => end.0.clone(),
         None if is_default => vec![delimiter],
         None => Vec::new(),
     };
-    let start = input.recstart.as_ref().map(|start| start.0.clone()).unwrap_or_default();
+    let start = input.blocks.recstart.as_ref().map(|start| start.0.clone()).unwrap_or_default();
     Ok(RecordEnd::Text { end, start })
 }
 

@@ -22,7 +22,7 @@ pub fn form(
     protocol: &Protocol,
     template: Option<&Template>,
 ) -> Result<Form, Misuse> {
-    if let Some(block) = invocation.options.input.block {
+    if let Some(block) = invocation.options.input.blocks.block {
         return blocks::form(invocation, block, protocol, template);
     }
     if let Some(code) = invocation.expression() {
