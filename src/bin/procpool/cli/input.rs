@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 use procpool::engine::input::separator::Separator;
 
+use super::blocks::BlockOptions;
 use super::lists::ListOptions;
-use super::values::{self, BlockOption, InputFormat, MaxArgs, RecordText};
+use super::values::{self, InputFormat, MaxArgs};
 
 #[derive(Debug, Args)]
 pub struct InputOptions {

@@ -2,6 +2,7 @@
 //!
 //! Each option becomes plain data here, once. Nothing is opened or started.
 
+mod blocks;
 pub mod capacity;
 mod code;
 mod commands;
