@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(seqs(joint.singles()), [4, 5]);
         let split = joint.split_joint();
         assert_eq!((split[1].seq, split[1].args()), (5, &br#"["h",[[5, 6]]]"#[..]));
-        assert_eq!(seqs(&split[1].singles()[..]), [5]);
+        assert_eq!(seqs(split[1].singles()), [5]);
     }
 
     #[test]

@@ -24,7 +24,7 @@ const DEFAULT_RUN: &str = "default";
 /// The end of a queue that a run has.
 pub enum QueueEnd {
     Submitter(Submission),
-    Worker(QueueWorker),
+    Worker(Box<QueueWorker>),
 }
 
 impl QueueEnd {
@@ -47,7 +47,7 @@ impl QueueEnd {
                 retries,
                 drains: options.queue.drain,
             };
-            return Ok(Self::Worker(QueueWorker::new(settings, work, watcher)));
+            return Ok(Self::Worker(Box::new(QueueWorker::new(settings, work, watcher))));
         }
         let timeout = match options.failures.timeout {
             Some(Timeout::Time(time)) if !time.is_zero() => Some(time),

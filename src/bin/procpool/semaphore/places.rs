@@ -56,8 +56,7 @@ impl Places {
                 }
             }
         }
-        let place = poll(end, || self.free_place(most));
-        Ok(place.context("a place of the semaphore")?)
+        poll(end, || self.free_place(most)).context("a place of the semaphore")
     }
 
     /// Waits until no place is taken. `limit`: the longest wait.
