@@ -31,7 +31,10 @@ fn sections(text: &str) -> Vec<(&str, Vec<&str>)> {
 /// The files that the commands read.
 fn files() -> TempDir {
     let folder = TempDir::new().expect("a folder");
-    fs::create_dir(folder.path().join("sub")).expect("a folder");
+    // GNU parallel writes into its own folder.
+    fs::create_dir(folder.path().join("home")).expect("a folder");
+    let work = folder.path().join("work");
+    fs::create_dir_all(work.join("sub")).expect("a folder");
     for (name, text) in [
         ("a.txt", "A\n"),
         ("b c.txt", "B\n"),
@@ -45,10 +48,10 @@ fn files() -> TempDir {
         ("tsv-file.tsv", "f1\tf2\nA\tB\nC\tD\n"),
         ("my.fasta", ">a\nAC\nGT\n>b\nTT\n"),
     ] {
-        fs::write(folder.path().join(name), text).expect("it can be written");
+        fs::write(work.join(name), text).expect("it can be written");
     }
     let numbers: String = (1..=2000).map(|number| format!("{number}\n")).collect();
-    fs::write(folder.path().join("num"), numbers).expect("it can be written");
+    fs::write(work.join("num"), numbers).expect("it can be written");
     folder
 }
 
@@ -57,9 +60,9 @@ fn printed(command: &str, folder: &Path) -> Vec<u8> {
     let others = std::env::var("PATH").unwrap_or_default();
     let output = Command::new("sh")
         .args(["-c", command])
-        .current_dir(folder)
+        .current_dir(folder.join("work"))
         .env("PATH", format!("{}:{others}", program.display()))
-        .env("PARALLEL_HOME", folder)
+        .env("PARALLEL_HOME", folder.join("home"))
         .env("LC_ALL", "C")
         .env_remove("PROCPOOL_OPTIONS")
         .env_remove("XDG_RUNTIME_DIR")
