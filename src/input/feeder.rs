@@ -15,7 +15,7 @@ use super::joining::Joiner;
 use super::lines::{LineTooLong, Lines, MARK};
 use super::plain_lines::{NoHeader, Packed};
 use super::position::Position;
-use super::reader::{Form, Reader};
+use super::reader::{Form, KeptLines, Reader};
 use super::source::Source;
 use crate::job::bundle::Bundler;
 use crate::job::{Done, Failure, Feed, Job, Kind, Place, Sink};
@@ -218,7 +218,7 @@ impl Feeder<'_> {
             (Ok(text), _) => match reader.fields(text) {
                 Ok(None) => true,
                 Ok(Some(fields)) => self.fields(place, &fields, text),
-                Err(invalid) if reader.takes_any => {
+                Err(invalid) if reader.kept == KeptLines::All => {
                     let job = Job::unreadable(self.seq + 1, place, &invalid.id);
                     self.job(job, place, None, text)
                 }
@@ -274,7 +274,7 @@ impl Feeder<'_> {
         line: &[u8],
     ) -> bool {
         job.place = place;
-        job.line = self.reader.keep_lines.then(|| line.into());
+        job.line = self.reader.kept.are_any().then(|| line.into());
         match self.reader.choose(job, worker) {
             Ok(job) => self.queue(job),
             Err(invalid) => {
@@ -327,7 +327,7 @@ impl Feeder<'_> {
         let failure = Failure::new(Kind::Invalid, invalid.describe(&name));
         let mut job = Job::unreadable(self.seq, place, &invalid.id);
         if self.packed.is_empty() {
-            let kept = line.clone().filter(|_| self.reader.keep_lines);
+            let kept = line.clone().filter(|_| self.reader.kept.are_any());
             self.position.took(kept.map(|line| (job.seq, line)));
         }
         // The line is all that is known of the job.

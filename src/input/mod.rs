@@ -27,6 +27,6 @@ mod whole;
 
 pub use census::Census;
 pub use intake::Intake;
-pub use reader::{End, Form, Reader};
+pub use reader::{End, Form, KeptLines, Reader};
 pub use source::Source;
 pub use whole::Whole;

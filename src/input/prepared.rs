@@ -14,7 +14,7 @@ use super::feeder::{Feeder, READ_SIZE, StopReason, read_some};
 use super::intake::Intake;
 use super::lines::{LineTooLong, Lines};
 use super::plain_lines::NoHeader;
-use super::reader::{Form, Reader};
+use super::reader::{Form, KeptLines, Reader};
 use super::source::Source;
 use super::whole::Whole;
 use crate::job::{Closed, Done, Feed, Job, Place, Sink};
@@ -102,7 +102,7 @@ impl Reader {
     fn count(&self) -> Option<u64> {
         let shuffle = None;
         let reader = Self {
-            keep_lines: false,
+            kept: KeptLines::None,
             journal: None,
             rest: None,
             intake: Arc::new(Intake::default()),

@@ -61,6 +61,23 @@ impl Form {
     }
 }
 
+/// Which lines are kept with the jobs that are made of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeptLines {
+    /// None.
+    None,
+    /// Those of all jobs.
+    OfJobs,
+    /// All. A line that is no job becomes an empty job: others decide what it is.
+    All,
+}
+
+impl KeptLines {
+    pub(super) fn are_any(self) -> bool {
+        self != Self::None
+    }
+}
+
 /// How the sources are read.
 #[derive(Clone, Debug)]
 pub struct Reader {
@@ -74,10 +91,8 @@ pub struct Reader {
     pub delimiter: u8,
     /// The longest line, in bytes.
     pub max_line: usize,
-    /// Each job keeps the lines that it was made of.
-    pub keep_lines: bool,
-    /// A line that is no job becomes an empty job that has its line: others decide what it is.
-    pub takes_any: bool,
+    /// Which lines are kept with their jobs.
+    pub kept: KeptLines,
     /// Messages that are read together may be fed as one job. Their results are delivered together
     /// ([`Sink::texts`](crate::Sink::texts)).
     pub bundles: bool,
@@ -107,8 +122,7 @@ impl Reader {
             coding: Coding::default(),
             delimiter: b'\n',
             max_line: 64 << 20,
-            keep_lines: false,
-            takes_any: false,
+            kept: KeptLines::None,
             bundles: false,
             joining: None,
             route: Route::One,
@@ -155,7 +169,7 @@ impl Reader {
 
     /// Whether a job has nothing but its texts, unless its line says more.
     pub(super) fn is_bare(&self) -> bool {
-        !self.keep_lines
+        !self.kept.are_any()
             && self.joining.is_none()
             && self.journal.is_none()
             && matches!(self.route, Route::One)

@@ -34,7 +34,7 @@ impl Feeder<'_> {
             self.packed.place = place;
         }
         let before = self.packed.lines.len();
-        if self.reader.keep_lines {
+        if self.reader.kept.are_any() {
             if !self.packed.is_empty() {
                 self.packed.lines.push(self.reader.delimiter);
             }
@@ -62,7 +62,7 @@ impl Feeder<'_> {
         let lines = std::mem::take(&mut self.packed.lines);
         let seq = self.seq() + 1;
         let Some(mut job) = plain.take(&mut self.packed, seq) else { return true };
-        let line: Option<Arc<[u8]>> = self.reader.keep_lines.then(|| lines.into());
+        let line: Option<Arc<[u8]>> = self.reader.kept.are_any().then(|| lines.into());
         job.line.clone_from(&line);
         let place = job.place;
         match self.reader.choose(job, None) {

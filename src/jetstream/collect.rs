@@ -18,7 +18,7 @@ use super::error::QueueError;
 use super::names::{BundleName, Unit};
 use super::outstanding::SubmitShared;
 use super::result_message::{self, ResultFrame, ResultKind};
-use super::session::Session;
+use super::session::QueueSession;
 use super::settings::SubmitSettings;
 use super::streams::Streams;
 use crate::job::printed::{Capture, Printed, Spool};
@@ -44,7 +44,7 @@ struct Arrived {
 
 /// Takes the results of a run.
 pub(super) struct ResultCollector {
-    session: Session,
+    session: QueueSession,
     results: Stream<()>,
     run: String,
     shared: Arc<SubmitShared>,
@@ -59,7 +59,7 @@ impl ResultCollector {
     /// # Errors
     /// The server does not answer, or there is no thread.
     pub(super) async fn start(
-        session: Session,
+        session: QueueSession,
         streams: &Streams,
         run: &str,
         shared: Arc<SubmitShared>,
@@ -144,7 +144,7 @@ impl ResultCollector {
 
 /// The message of a subject, if there is one.
 pub(super) async fn find(
-    session: &Session,
+    session: &QueueSession,
     stream: &Stream<()>,
     subject: &str,
 ) -> Result<Option<Bytes>, QueueError> {
@@ -161,7 +161,7 @@ pub(super) async fn find(
 
 /// Puts the parts of a long result together.
 async fn whole(
-    session: &Session,
+    session: &QueueSession,
     stream: &Stream<()>,
     unit: &Unit,
     payload: Bytes,
@@ -198,7 +198,7 @@ pub(super) fn indices(payload: &[u8]) -> Vec<usize> {
 
 /// Hears results as they are stored.
 struct Listening {
-    session: Session,
+    session: QueueSession,
     results: Stream<()>,
     subject: String,
     arrived: mpsc::Sender<Arrived>,
@@ -265,7 +265,7 @@ struct Delivery {
     spool: Arc<Spool>,
     /// Results up to this number are delivered.
     seen: Arc<AtomicU64>,
-    session: Session,
+    session: QueueSession,
 }
 
 impl Delivery {

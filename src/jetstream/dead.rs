@@ -3,7 +3,7 @@
 use std::io;
 
 use super::error::QueueError;
-use super::session::Session;
+use super::session::QueueSession;
 use super::settings::{QueueSettings, Watching};
 
 /// Prints the jobs of a queue that have failed for good, a line of JSON each, the oldest first.
@@ -19,7 +19,7 @@ pub fn print_dead(
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(local)?;
     runtime.block_on(async {
-        let session = Session::connect(settings, watcher).await?;
+        let session = QueueSession::connect(settings, watcher).await?;
         let name = session.names.dead_stream();
         let stream = session.context.get_stream(&name).await.map_err(|_| {
             QueueError::Server(format!(

@@ -8,7 +8,7 @@ use async_nats::jetstream::consumer::pull::{self, BatchConfig};
 use async_nats::{Message, StatusCode, Subscriber};
 
 use super::error::QueueError;
-use super::session::Session;
+use super::session::QueueSession;
 
 /// A request ends after this time, and is made again.
 const EXPIRES: Duration = Duration::from_secs(5);
@@ -29,7 +29,7 @@ impl Puller {
     /// # Errors
     /// The server does not answer.
     pub(super) async fn new(
-        session: &Session,
+        session: &QueueSession,
         consumer: Consumer<pull::Config>,
     ) -> Result<Self, QueueError> {
         let inbox = session.client.new_inbox();

@@ -24,7 +24,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 
 /// A connection to the servers of a queue.
 #[derive(Clone)]
-pub(super) struct Session {
+pub(super) struct QueueSession {
     pub(super) client: Client,
     pub(super) context: Context,
     pub(super) names: QueueNames,
@@ -57,7 +57,7 @@ pub(super) enum Published {
     TooLarge,
 }
 
-impl Session {
+impl QueueSession {
     /// Connects. A server that is not there is tried again.
     ///
     /// # Errors

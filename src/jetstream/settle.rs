@@ -15,7 +15,7 @@ use super::held::{Held, HeldJob, HeldMessage};
 use super::job_message;
 use super::names::Unit;
 use super::result_message::{self, Nature, ResultKind};
-use super::session::{Published, Session};
+use super::session::{Published, QueueSession};
 use super::streams::Streams;
 use crate::util::lock::lock;
 use crate::util::random::random;
@@ -50,7 +50,7 @@ enum Step {
 /// Publishes and acknowledges for a worker machine.
 #[derive(Clone)]
 pub(super) struct Settler {
-    pub(super) session: Session,
+    pub(super) session: QueueSession,
     pub(super) streams: Streams,
     pub(super) held: Arc<Mutex<Held>>,
     pub(super) host: String,

@@ -12,7 +12,7 @@ use async_nats::jetstream::{self, ErrorCode};
 use super::error::QueueError;
 use super::limit::QueueLimit;
 use super::names::WORKERS;
-use super::session::Session;
+use super::session::QueueSession;
 
 /// A message is not stored twice within this time.
 const DUPLICATES: Duration = Duration::from_secs(120);
@@ -40,7 +40,7 @@ pub(super) struct Streams {
     pub(super) limit: QueueLimit,
 }
 
-impl Session {
+impl QueueSession {
     /// Finds the streams, and makes those that are missing.
     ///
     /// # Errors

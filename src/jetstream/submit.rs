@@ -14,7 +14,7 @@ use super::error::QueueError;
 use super::job_message;
 use super::names::{BundleName, Unit, hash};
 use super::outstanding::SubmitShared;
-use super::session::{Published, Session};
+use super::session::{Published, QueueSession};
 use super::settings::{QueueSettings, SubmitSettings, Watching};
 use super::streams::Streams;
 use crate::job::{Closed, Done, Failure, Feed, Job, Kind};
@@ -118,7 +118,7 @@ async fn submit_all(
         }
     };
     let begin = async {
-        let session = Session::connect(&settings, watcher).await?;
+        let session = QueueSession::connect(&settings, watcher).await?;
         let streams = session.streams().await?;
         Ok::<_, QueueError>((session, streams))
     };
@@ -164,7 +164,7 @@ async fn submit_all(
 
 /// The state of a submitter.
 struct Submitter {
-    session: Session,
+    session: QueueSession,
     streams: Streams,
     submit: SubmitSettings,
     jobs: mpsc::Receiver<Vec<Job>>,

@@ -20,7 +20,7 @@ use super::names::Unit;
 use super::pull::Puller;
 use super::report::{QueueReporter, WorkOrder, dead_line};
 use super::result_message::{self, Nature};
-use super::session::Session;
+use super::session::QueueSession;
 use super::settings::{QueueSettings, Watching};
 use super::settle::Settler;
 use crate::job::{Done, Failure, Job, Kind, Sink};
@@ -136,7 +136,7 @@ impl QueueWorker {
         mut orders: UnboundedReceiver<WorkOrder>,
     ) -> Result<(), QueueError> {
         let begin = async {
-            let session = Session::connect(&self.settings, Arc::clone(&self.watcher)).await?;
+            let session = QueueSession::connect(&self.settings, Arc::clone(&self.watcher)).await?;
             let streams = session.streams().await?;
             let (consumer, ack_wait) = session.workers(&streams).await?;
             let puller = Puller::new(&session, consumer).await?;

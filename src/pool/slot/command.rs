@@ -78,6 +78,11 @@ pub(super) struct Running<'a> {
     stopped: Option<Stopped>,
     /// When this process was last asked to stop, because the job with the terminal was stopped.
     pub(super) asked_to_stop: Option<Moment>,
+    pub(super) measured: Measured,
+}
+
+/// What the limits of a command are about.
+pub(super) struct Measured {
     /// How much memory it used, if that was too much.
     excess: Option<u64>,
     /// When it last printed something, if that is of interest.
@@ -166,8 +171,7 @@ impl<'a> Running<'a> {
             unfed: None,
             stopped: None,
             asked_to_stop: None,
-            excess: None,
-            last_output: shared.now(),
+            measured: Measured { excess: None, last_output: shared.now() },
         })
     }
 
@@ -234,7 +238,8 @@ impl<'a> Running<'a> {
             let deadline = deadline.min(self.quiet_at());
             let wants_terminal = !self.commands.tty && self.notice_stop();
             self.attend_terminal();
-            self.excess = self.excess.or_else(|| self.process.excess(&shared.groups));
+            self.measured.excess =
+                self.measured.excess.or_else(|| self.process.excess(&shared.groups));
             match ending {
                 None => {
                     cut = self.why_cut_short(now, deadline);
@@ -342,7 +347,7 @@ impl<'a> Running<'a> {
             Some(CutShort::Abandoned)
         } else if self.stopped.is_some() {
             Some(CutShort::Stopped)
-        } else if self.excess.is_some() {
+        } else if self.measured.excess.is_some() {
             Some(CutShort::OutOfMemory)
         } else if now >= self.quiet_at() {
             Some(CutShort::Quiet)
@@ -356,7 +361,7 @@ impl<'a> Running<'a> {
     /// When it has been silent for too long.
     fn quiet_at(&self) -> Moment {
         match self.shared.config.failures.silence {
-            Some(limit) if self.heard.is_none() => self.last_output.after(limit),
+            Some(limit) if self.heard.is_none() => self.measured.last_output.after(limit),
             _ => Moment::NEVER,
         }
     }
@@ -412,7 +417,7 @@ impl<'a> Running<'a> {
             trouble: self.trouble,
             unfed: self.unfed,
             stopped: self.stopped,
-            excess: self.excess,
+            excess: self.measured.excess,
         }
     }
 

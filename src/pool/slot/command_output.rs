@@ -67,8 +67,8 @@ impl Running<'_> {
         for (stream, is_ready) in [(OutputStream::Stdout, stdout), (OutputStream::Stderr, stderr)] {
             let has_read = is_ready && matches!(self.collect(stream), Transfer::Moved(_));
             if has_read && (self.heard.is_some() || self.shared.config.failures.silence.is_some()) {
-                self.last_output = self.shared.now();
-                self.heard = self.heard.map(|_| self.last_output);
+                self.measured.last_output = self.shared.now();
+                self.heard = self.heard.map(|_| self.measured.last_output);
             }
         }
         self.pass_on();

@@ -192,9 +192,8 @@ mod tests {
         assert_eq!(out, br#"{"jsonrpc":"2.0","method":"initialized","params":{}}"#);
     }
 
-    #[test]
-    fn replies() {
-        let outcome = |text: &str| match read(text.as_bytes())? {
+    fn outcome(text: &str) -> Result<String, String> {
+        match read(text.as_bytes())? {
             Message::Reply { id, outcome: Ok(body) } => {
                 Ok(format!("{id:?} ok {}", body.value().to_json()))
             }
@@ -205,7 +204,11 @@ mod tests {
             Message::Progress(text) => Ok(text),
             Message::Question(answer) => Ok(String::from_utf8_lossy(&answer).into_owned()),
             other => Err(format!("{other:?}")),
-        };
+        }
+    }
+
+    #[test]
+    fn replies() {
         for (text, expected) in [
             (r#"{"jsonrpc":"2.0","id":3,"result":null}"#, Ok("Some(3) ok null")),
             (
@@ -234,9 +237,13 @@ mod tests {
             ("[]", Err("it is not a JSON object")),
             ("{}", Err("it has neither a result nor an error")),
         ] {
-            let outcome: Result<String, String> = outcome(text);
+            let outcome = outcome(text);
             assert_eq!(outcome.as_deref().map_err(String::as_str), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn questions_are_answered() {
         for (method, answer) in [
             (r#""sampling/createMessage""#, r#""error":{"code":-32601"#),
             (r#""workspace/configuration""#, r#""result":[]}"#),

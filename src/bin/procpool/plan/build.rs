@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use procpool::engine::input::{Reader, Whole};
+use procpool::engine::input::{KeptLines, Reader, Whole};
 use procpool::engine::journal;
 use procpool::engine::output::format::{Shape, Tag};
 use procpool::engine::{Code, Commands, Init, Limits, Protocol};
@@ -84,8 +84,7 @@ impl Plan {
             coding: lines::coding(options),
             delimiter: options.input.delimiter.unwrap_or(default_delimiter),
             max_line: options.input.max_line,
-            keep_lines: options.failures.failed.is_some() || queue::is_open(&invocation),
-            takes_any: queue::is_open(&invocation),
+            kept: kept_lines(&invocation),
             joining: joining(&invocation)?,
             route,
             journal: None,
@@ -152,5 +151,16 @@ fn limits(options: &Options) -> Limits {
         max_load: throttling.max_load,
         min_free_memory: throttling.min_free_memory.map(|bytes| bytes as u64),
         jobserver: true,
+    }
+}
+
+/// Which lines are needed after their jobs were made.
+fn kept_lines(invocation: &Invocation<'_>) -> KeptLines {
+    if queue::is_open(invocation) {
+        KeptLines::All
+    } else if invocation.options.failures.failed.is_some() {
+        KeptLines::OfJobs
+    } else {
+        KeptLines::None
     }
 }

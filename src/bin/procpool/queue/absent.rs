@@ -14,9 +14,9 @@ const ABSENT: &str = "this procpool was built without queues: install a released
 
 /// There is none.
 #[derive(Debug)]
-pub enum QueueEnd {}
+pub enum NoQueue {}
 
-impl QueueEnd {
+impl NoQueue {
     /// # Errors
     /// Always.
     pub fn start(_plan: &QueuePlan<'_>) -> anyhow::Result<Self> {

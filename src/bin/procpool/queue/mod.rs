@@ -4,7 +4,11 @@
 #[cfg_attr(not(feature = "nats"), path = "absent.rs")]
 mod end;
 
-pub use end::{QueueEnd, print_dead};
+#[cfg(not(feature = "nats"))]
+pub use end::NoQueue as QueueEnd;
+#[cfg(feature = "nats")]
+pub use end::QueueEnd;
+pub use end::print_dead;
 
 use std::sync::{Arc, OnceLock};
 

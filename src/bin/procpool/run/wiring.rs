@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use procpool::engine::command::label::LabelSize;
 use procpool::engine::input::plain_lines::{Columns, Pack, Plain};
-use procpool::engine::input::{Census, Form, Reader, Source};
+use procpool::engine::input::{Census, Form, KeptLines, Reader, Source};
 use procpool::engine::journal::Journal;
 use procpool::engine::output::failure::FailureStyle;
 use procpool::engine::output::{Format, Output, Screen, Settings};
@@ -196,7 +196,7 @@ fn open_queue(
         options,
         form: &plan.reader.form,
         shape: plan.shape,
-        is_open: plan.reader.takes_any,
+        is_open: plan.reader.kept == KeptLines::All,
         has_workers: plan.commands.is_none(),
         slots: size.all_slots(),
         run: run.context("the journal can't be looked at")?,
