@@ -20,7 +20,7 @@ use super::outstanding::SubmitShared;
 use super::result_message::{self, ResultFrame, ResultKind};
 use super::session::QueueSession;
 use super::settings::SubmitSettings;
-use super::streams::Streams;
+use super::streams::QueueStreams;
 use crate::job::printed::{Capture, Printed, Spool};
 use crate::job::{Done, Failure, Job, Kind, Run, Sink, Value};
 use crate::link::from_agent::{RemoteOutcome, RemoteValue};
@@ -60,7 +60,7 @@ impl ResultCollector {
     /// The server does not answer, or there is no thread.
     pub(super) async fn start(
         session: QueueSession,
-        streams: &Streams,
+        streams: &QueueStreams,
         run: &str,
         shared: Arc<SubmitShared>,
         submit: &SubmitSettings,

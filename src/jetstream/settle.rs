@@ -16,7 +16,7 @@ use super::job_message;
 use super::names::Unit;
 use super::result_message::{self, Nature, ResultKind};
 use super::session::{Published, QueueSession};
-use super::streams::Streams;
+use super::streams::QueueStreams;
 use crate::util::lock::lock;
 use crate::util::random::random;
 
@@ -51,7 +51,7 @@ enum Step {
 #[derive(Clone)]
 pub(super) struct Settler {
     pub(super) session: QueueSession,
-    pub(super) streams: Streams,
+    pub(super) streams: QueueStreams,
     pub(super) held: Arc<Mutex<Held>>,
     pub(super) host: String,
     pub(super) nature: Nature,

@@ -34,7 +34,7 @@ const LIMIT: &str = "procpool-limit";
 
 /// The streams of a queue.
 #[derive(Clone, Debug)]
-pub(super) struct Streams {
+pub(super) struct QueueStreams {
     pub(super) jobs: Stream<()>,
     pub(super) results: Stream<()>,
     pub(super) limit: QueueLimit,
@@ -45,7 +45,7 @@ impl QueueSession {
     ///
     /// # Errors
     /// One has other settings, or the server refuses it.
-    pub(super) async fn streams(&self) -> Result<Streams, QueueError> {
+    pub(super) async fn streams(&self) -> Result<QueueStreams, QueueError> {
         let jobs = self.stream(&self.jobs_config()).await?;
         let limit = limit_of(&jobs.config);
         let results = self.stream(&self.results_config()).await?;
@@ -54,7 +54,7 @@ impl QueueSession {
             let stream = self.context.get_stream_no_info(name).await;
             stream.map_err(|error| QueueError::Server(error.to_string()))
         };
-        Ok(Streams {
+        Ok(QueueStreams {
             jobs: handle(&jobs.config.name).await?,
             results: handle(&results.config.name).await?,
             limit,
@@ -222,7 +222,7 @@ impl QueueSession {
     /// It has other settings, or the server refuses it.
     pub(super) async fn workers(
         &self,
-        streams: &Streams,
+        streams: &QueueStreams,
     ) -> Result<(Consumer<pull::Config>, Duration), QueueError> {
         let config = pull::Config {
             durable_name: Some(WORKERS.to_owned()),

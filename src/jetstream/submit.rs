@@ -16,7 +16,7 @@ use super::names::{BundleName, Unit, hash};
 use super::outstanding::SubmitShared;
 use super::session::{Published, QueueSession};
 use super::settings::{QueueSettings, SubmitSettings, Watching};
-use super::streams::Streams;
+use super::streams::QueueStreams;
 use crate::job::{Closed, Done, Failure, Feed, Job, Kind};
 use crate::util::lock::lock;
 use crate::util::random::random;
@@ -165,7 +165,7 @@ async fn submit_all(
 /// The state of a submitter.
 struct Submitter {
     session: QueueSession,
-    streams: Streams,
+    streams: QueueStreams,
     submit: SubmitSettings,
     jobs: mpsc::Receiver<Vec<Job>>,
     shared: Arc<SubmitShared>,

@@ -7,7 +7,7 @@ use rustix::fs::{FileType, SeekFrom, fstat, seek};
 use crate::input::source::Source;
 
 /// A source with a known length.
-pub(super) struct Whole {
+pub(super) struct WholeFile {
     pub(super) begin: u64,
     pub(super) end: u64,
 }
@@ -22,10 +22,10 @@ pub(super) fn len(source: &Source) -> Option<u64> {
 }
 
 /// The bytes of a regular file that were not read.
-pub(super) fn whole(source: BorrowedFd<'_>) -> Option<Whole> {
+pub(super) fn whole(source: BorrowedFd<'_>) -> Option<WholeFile> {
     let stat = fstat(source.as_fd()).ok()?;
     let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
     let begin = seek(source, SeekFrom::Current(0)).ok().filter(|_| is_file)?;
     let end = u64::try_from(stat.st_size).ok()?;
-    Some(Whole { begin, end: end.max(begin) })
+    Some(WholeFile { begin, end: end.max(begin) })
 }

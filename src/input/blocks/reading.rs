@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustix::fs::{SeekFrom, seek};
 
 use super::cut::{BlockCut, next};
-use super::length::{Whole, len as len_of, whole};
+use super::length::{WholeFile, len as len_of, whole};
 use super::windows::{Blocked, FileWindow, StreamWindow};
 use super::{BlockSize, Blocks};
 use crate::input::feeder::Feeder;
@@ -26,7 +26,7 @@ impl Feeder<'_> {
     ) -> io::Result<bool> {
         // Files in /proc say that they are empty.
         let file = whole(source).filter(|file| file.end > file.begin);
-        let Some(Whole { begin, end }) = file.filter(|_| !blocks.are_messages) else {
+        let Some(WholeFile { begin, end }) = file.filter(|_| !blocks.are_messages) else {
             return self.cut(blocks, &mut StreamWindow::new(source), (index, 0, None));
         };
         let file = File::from(source.try_clone_to_owned()?);

@@ -42,7 +42,7 @@ impl Gate {
 #[derive(Debug)]
 pub(crate) struct Gates {
     limits: Limits,
-    turns: Mutex<Turns>,
+    turns: Mutex<GateTurns>,
     jobserver: Option<Arc<Jobserver>>,
     /// How free memory is measured, if it matters.
     memory: Option<Memory>,
@@ -74,7 +74,7 @@ pub(crate) enum Passage {
 
 /// Whose turn it is to start a job.
 #[derive(Debug, Default)]
-struct Turns {
+struct GateTurns {
     /// When the next job may start.
     next: Option<Moment>,
     /// The slots that wait and since when, in the order in which they came.
@@ -218,7 +218,7 @@ impl Gates {
         turns.waiting.values().for_each(|(_, wake)| wake.notify());
     }
 
-    fn lock_turns(&self) -> MutexGuard<'_, Turns> {
+    fn lock_turns(&self) -> MutexGuard<'_, GateTurns> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -250,7 +250,7 @@ impl Gates {
     }
 }
 
-impl Turns {
+impl GateTurns {
     fn enter(&mut self, now: Moment, wake: &Arc<Wake>) -> u64 {
         self.count += 1;
         self.waiting.insert(self.count, (now, Arc::clone(wake)));

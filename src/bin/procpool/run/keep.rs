@@ -188,9 +188,9 @@ impl KeptPlace {
 }
 
 /// The caller that has started this server in the background, and waits until it listens.
-pub struct Starter(File);
+pub struct WaitingCaller(File);
 
-impl Starter {
+impl WaitingCaller {
     /// Its end of the pipe, which is stdin: no other program is started with a stdin that can only be written.
     /// `None`: the server is in the foreground. In the background it has no terminal, and nothing of its caller.
     pub fn take() -> Option<Self> {

@@ -10,7 +10,7 @@ use procpool::engine::{Failure, ServedPool, Server, ServerSettings, ServerSocket
 use tokio::time::Instant;
 
 use super::builders::{self, Size};
-use super::keep::{self, Starter};
+use super::keep::{self, WaitingCaller};
 use super::keys;
 use super::watch::{LAST_WAIT, sleep_until};
 use crate::cli::Options;
@@ -40,7 +40,7 @@ const OWN: &[&str] = &["serve", "keep", "timeout", "color", "delay", "rate", "tm
 /// The server could not begin.
 pub fn serve(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Result<Status> {
     check(options)?;
-    let mut starter = Starter::take();
+    let mut starter = WaitingCaller::take();
     let plan = Plan::of(options, Arc::new(AtomicBool::new(false)))?;
     let size = Size::of(&plan.reader.route, options.workers.max_procs);
     let most_callers = builders::allow_callers(size.all_slots(), FDS_EACH, MOST_CALLERS);
