@@ -26,6 +26,7 @@
           src = ../.;
           cargoLock.lockFile = ../Cargo.lock;
           nativeBuildInputs = [ pkgs.installShellFiles ];
+          buildFeatures = [ "nats" ];
           # The tests drive interpreters and programs that are not in the sandbox.
           doCheck = false;
           postInstall = ''

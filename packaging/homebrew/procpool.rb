@@ -10,7 +10,7 @@ class Procpool < Formula
   depends_on "rust" => :build
 
   def install
-    system "cargo", "install", *std_cargo_args
+    system "cargo", "install", "--features", "nats", *std_cargo_args
     man1.install "man/procpool.1"
     man7.install "man/procpool-from-parallel.7"
     generate_completions_from_executable(bin/"procpool", "--generate", shells: [:bash, :zsh, :fish])
