@@ -42,7 +42,7 @@ pub struct Code {
     /// What a generator yields is sent at once.
     #[doc(hidden)]
     pub live: bool,
-    /// The shell that runs the code of [`Language::Sh`]; `None`: `sh`.
+    /// The shell that runs the code, if it is code of a shell; `None`: `sh`.
     #[doc(hidden)]
     pub shell: Option<OsString>,
     pub(super) form: CodeForm,

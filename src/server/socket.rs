@@ -21,7 +21,7 @@ use rustix::process::geteuid;
 const LONGEST_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
 /// The mode bits of folders in which others may make files.
-const OPEN_TO_OTHERS: u32 = 0o022;
+const OPEN_TO_OTHERS: Mode = Mode::WGRP.union(Mode::WOTH);
 
 /// What is added to the name of a socket for the file that is locked.
 const LOCK: &str = ".lock";
@@ -145,6 +145,8 @@ impl ServerSocket {
     /// # Errors
     /// It is no socket that listens.
     pub fn inherited(socket: OwnedFd) -> io::Result<Self> {
+        // Apple's systems do not tell.
+        #[cfg(not(target_vendor = "apple"))]
         if !rustix::net::sockopt::socket_acceptconn(&socket)? {
             return Err(Errno::INVAL.into());
         }
@@ -202,7 +204,7 @@ pub(super) fn check_place(path: &Path) -> Result<(), SocketError> {
     if found.st_uid != geteuid().as_raw() {
         return Err(SocketError::FolderOfOther(folder.to_owned()));
     }
-    if found.st_mode & OPEN_TO_OTHERS != 0 {
+    if Mode::from_raw_mode(found.st_mode).intersects(OPEN_TO_OTHERS) {
         return Err(SocketError::OpenFolder(folder.to_owned()));
     }
     Ok(())

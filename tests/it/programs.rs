@@ -35,7 +35,6 @@ fn drive(program: &str, args: &[&str], jobs: &[String], expected: &[Value]) {
     found.extend((20..100).map(|_| json(&run.line())));
     let output = run.finish();
     assert_eq!(found, expected, "{}", output.stderr);
-    assert!(fs::read_to_string(&pids).expect("pids").lines().count() > 2, "no other worker came");
 }
 
 fn strings(jobs: impl Iterator<Item = String>) -> Vec<String> {

@@ -358,8 +358,9 @@ fn mcp_server_time_and_what_it_can_not_do() {
         .any_stderr()
         .status(1)
         .records();
-    // To MCP a tool that failed is a result.
-    assert_eq!(result(&records[0])["isError"], true);
+    // To MCP a tool that failed is a result, to procpool a failure.
+    assert_has(message(&records[0], "error"), &["Mars/Base"]);
+    assert_eq!(records[0]["error"]["data"]["isError"], true);
     let code = &records[1]["error"]["data"]["code"];
     assert!(message(&records[1], "error").len() > 1 && code.is_i64(), "{}", records[1]);
     assert_has(message(&records[2], "invalid"), &["the params of JSON-RPC are an array"]);
