@@ -127,7 +127,8 @@ fn a_killed_holder_loses_no_place() {
         rustix::process::kill_process(pid, Signal::KILL).expect("it runs");
         test(&crew, &["--fg", "--semaphore-timeout", "-20", "echo", "next"]).stdout("next\n").run();
     }
-    let script = format!("echo fg >> '{0}'; exec sleep 60 # {mark}", crew.path("pids"));
+    // With --fg the command has no pipe of procpool's, so the guardian finds it only once its start is over.
+    let script = format!("sleep 0.3; echo fg >> '{0}'; exec sleep 60 # {mark}", crew.path("pids"));
     let run = test(&crew, &["--fg"]).args(sh(&script)).killed_by(Signal::KILL).spawn();
     wait_for("it runs", || lines_of(&crew.path("pids")).len() == 3);
     run.signal(Signal::KILL);
