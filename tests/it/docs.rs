@@ -448,6 +448,8 @@ fn links_lead_somewhere() {
         "docs/workers.md",
         "docs/code.md",
         "docs/server.md",
+        "docs/queue.md",
+        "docs/terminal.md",
         "docs/programs.md",
         "docs/reference.md",
     ] {
