@@ -36,7 +36,7 @@ pub fn is_of_pool(id: &str) -> bool {
     is_of_kind(id) || POOL.contains(&id)
 }
 
-/// The words of the command line, and of what stands for a part of it, about the kind of the workers.
+/// The given options, also those of profiles, that say what a worker is.
 pub fn words_of_kind(options: &Options) -> Vec<OsString> {
     typed_in(&options.commands.hosts.words)
         .into_iter()
@@ -45,7 +45,7 @@ pub fn words_of_kind(options: &Options) -> Vec<OsString> {
         .collect()
 }
 
-/// The words of the command line, and of what stands for a part of it, about the pool of workers.
+/// The given options, also those of profiles, that a pool of workers depends on.
 pub fn words_of_pool(options: &Options) -> Vec<OsString> {
     typed_in(&options.commands.hosts.words)
         .into_iter()

@@ -58,7 +58,7 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     }
 }
 
-/// Refuses options that mean nothing beside the option that is first among these.
+/// Refuses options other than these. The first of these is the option that the others have no effect with.
 fn check_alone(options: &Options, those: &[&str]) -> Result<(), Misuse> {
     let name = those.first().copied().unwrap_or_default();
     let odd =
