@@ -85,8 +85,8 @@ pub fn find(options: &mut Options, server: Option<Visit>) -> anyhow::Result<Opti
 
 /// The one host of a caller of a server: the server.
 fn of_server(options: &Options, server: Visit) -> anyhow::Result<Hosts> {
-    if options.commands.hosts.are_given() {
-        return Err(Misuse::from("-S and --slurm name hosts, and a server runs jobs itself").into());
+    if options.commands.hosts.host_timeout.is_zero() {
+        return Err(Misuse::from("--host-timeout must be more than 0").into());
     }
     let slots = options.workers.max_procs;
     let slots = slots.map_or(server.slots, |slots| slots.min(server.slots));

@@ -12,6 +12,7 @@ mod prometheus;
 pub mod reporter;
 pub mod serve;
 pub mod server;
+pub mod sides;
 mod slow;
 mod slurm;
 mod watch;
