@@ -140,9 +140,9 @@ impl Visit {
         &self.path
     }
 
-    /// The connection, for the jobs of a pool.
-    pub fn into_line(self) -> ServerLine {
-        ServerLine::new(self.stream.into(), self.bytes)
+    /// The connection, for the jobs of a pool. `longest`: the server takes no message with more bytes.
+    pub fn into_line(self, longest: usize) -> ServerLine {
+        ServerLine::new(self.stream.into(), self.bytes, longest)
     }
 
     /// The status of the server, as a line of JSON.

@@ -11,10 +11,27 @@ use crate::cli::typed::{TypedOption, typed_in};
 /// The options whose values are code, or files of code.
 const CODE: &[&str] = &["python", "perl", "node", "ruby", "sh"];
 
+/// The option that the words of a server begin with.
+const LONGEST_LINE: &str = "--max-line=";
+
+/// A message has this many bytes besides a line of input, at most.
+const MESSAGE_MARGIN: usize = 1 << 20;
+
+/// A server that takes lines of this length takes no message with more bytes than this.
+pub fn longest_message(max_line: usize) -> usize {
+    max_line.saturating_add(MESSAGE_MARGIN)
+}
+
+/// The longest line that a server with these words takes.
+pub fn longest_line(words: &[OsString]) -> usize {
+    let first = words.first().and_then(|word| word.to_str()?.strip_prefix(LONGEST_LINE));
+    first.and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
 /// The words of the command line, and of what stands for a part of it, about the kind of the workers. Callers of a
 /// server plan their runs by them. The longest line is among them, even if it was not given.
 pub fn words_of_kind(options: &Options) -> Vec<OsString> {
-    let longest = OsString::from(format!("--max-line={}", options.input.max_line));
+    let longest = OsString::from(format!("{LONGEST_LINE}{}", options.input.max_line));
     let words = words_of(options, |side| matches!(side, Side::Kind | Side::Lines));
     [longest].into_iter().chain(words).collect()
 }

@@ -26,9 +26,6 @@ const MOST_CALLERS: usize = 512;
 /// The descriptors of a caller.
 const FDS_EACH: usize = 6;
 
-/// A message has this many bytes besides a line of input, at most.
-const MESSAGE_MARGIN: usize = 1 << 20;
-
 /// A server in the background looks this often whether its socket is still there.
 pub const LOOK: Duration = Duration::from_secs(2);
 
@@ -50,7 +47,7 @@ pub fn serve(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Re
     let settings = ServerSettings {
         words: keys::joined(&keys::words_of_kind(options)),
         slots: size.all_slots(),
-        longest: plan.reader.max_line.saturating_add(MESSAGE_MARGIN),
+        longest: keys::longest_message(options.input.max_line),
         most_callers,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -97,14 +97,14 @@ fn connect(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Resu
         }
         // What an option of a preset means is known only now.
         let (presets, own) = given.split_at(options.line.presets);
-        let presets = preset_words(presets, &joined, &of_server, &options.line.own);
+        let presets = preset_words(presets, &joined, &visit.words, &options.line.own);
         join(options, &of_server, &[&presets, own].concat())
     });
     let joined = match joined {
         Ok(joined) => joined,
         Err(exit) => return Ok(Status::from_early_exit(&exit)),
     };
-    if let Some(why) = refusal_of_lines(&joined, &of_server) {
+    if let Some(why) = refusal_of_lines(&joined, &visit.words) {
         return Err(Misuse::new(why).into());
     }
     super::run(joined, early, Some(visit))
@@ -154,7 +154,7 @@ fn refusal_of_lines(joined: &Options, of_server: &[OsString]) -> Option<String> 
     if !given("max_line") {
         return None;
     }
-    let most = parse_words(of_server).map_or(usize::MAX, |server| server.input.max_line);
+    let most = keys::longest_line(of_server);
     (joined.input.max_line > most).then(|| {
         format!("--max-line is more than the {most} bytes that the server takes: give it with --serve")
     })
