@@ -7,7 +7,7 @@ use procpool::engine::Visit;
 
 use super::keep::{self, FoundServer};
 use super::prometheus::prometheus;
-use super::sides::ServerRole;
+use super::sides::{ServerRole, refuse_commands};
 use super::{keys, serve};
 use crate::cli::options::parse_words;
 use crate::cli::typed::typed_in;
@@ -60,12 +60,7 @@ fn refuse_command(role: ServerRole, options: &Options) -> Result<(), Misuse> {
 }
 
 fn status(options: &Options, path: &Path) -> anyhow::Result<Status> {
-    let text = match options.output.format {
-        None | Some(ResultFormat::Prometheus) => Visit::to(path)?.status()?,
-        Some(_) => {
-            return Err(Misuse::from("--status prints JSON, or --format prometheus").into());
-        }
-    };
+    let text = Visit::to(path)?.status()?;
     let is_prometheus = options.output.format == Some(ResultFormat::Prometheus);
     Ok(Status::of_text(&if is_prometheus { prometheus(&text)? } else { text }))
 }
@@ -96,13 +91,19 @@ fn connect(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Resu
             return Ok(joined);
         }
         // What an option of a preset means is known only now.
+        let idle = idle_presets(&joined, &visit.words, &options.line.own);
         let (presets, own) = given.split_at(options.line.presets);
-        let presets = preset_words(presets, &joined, &visit.words, &options.line.own);
-        join(options, &of_server, &[&presets, own].concat())
+        let presets = without(presets, &idle);
+        let mut joined = join(options, &of_server, &[&presets, own].concat())?;
+        joined.line.given.retain(|id| !idle.contains(id));
+        Ok(joined)
     });
     let joined = match joined {
         Ok(joined) => joined,
-        Err(exit) => return Ok(Status::from_early_exit(&exit)),
+        Err(exit) => {
+            refuse_commands(options)?;
+            return Ok(Status::from_early_exit(&exit));
+        }
     };
     if let Some(why) = refusal_of_lines(&joined, &visit.words) {
         return Err(Misuse::new(why).into());
@@ -121,22 +122,23 @@ fn join(
     Ok(joined)
 }
 
-/// The words of presets without those that mean nothing to the workers of this server. `own`: the ids of the options
-/// of the command line.
-fn preset_words(
-    presets: &[OsString],
-    joined: &Options,
-    of_server: &[OsString],
-    own: &[String],
-) -> Vec<OsString> {
+/// The options of presets that mean nothing to the workers of this server. `own`: the ids of the options of the
+/// command line.
+fn idle_presets(joined: &Options, of_server: &[OsString], own: &[String]) -> Vec<String> {
     let mut idle = plan::without_effect(joined);
     if refusal_of_lines(joined, of_server).is_some() {
         idle.extend(["max_args", "each", "max_line"].map(str::to_owned));
     }
+    idle.retain(|id| !own.contains(id));
+    idle
+}
+
+/// The words of presets without these options.
+fn without(presets: &[OsString], ids: &[String]) -> Vec<OsString> {
     let program = [OsString::from("procpool")];
     let mut words = Vec::new();
     for option in typed_in(&[&program[..], presets].concat()) {
-        if !idle.contains(&option.id) || own.contains(&option.id) {
+        if !ids.contains(&option.id) {
             option.push_to(&mut words);
         }
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::cli::Options;
+use crate::cli::values::ResultFormat;
 use crate::plan::Misuse;
 
 /// The side that an option is for.
@@ -74,6 +75,21 @@ const SIDES: &[(&str, Side)] = &[
     ("example_worker", Alone), ("generate", Alone),
 ];
 
+/// Why an option for commands is refused.
+const FOR_COMMANDS: &str =
+    "is for a program that is started for each job, and a server keeps workers: leave it out";
+
+/// Refuses the options for commands.
+///
+/// # Errors
+/// There is one.
+pub fn refuse_commands(options: &Options) -> Result<(), Misuse> {
+    match options.line.given.iter().find(|id| side_of(id) == Command) {
+        Some(id) => Err(Misuse::new(format!("--{} {FOR_COMMANDS}", id.replace('_', "-")))),
+        None => Ok(()),
+    }
+}
+
 /// The side of an option.
 pub fn side_of(id: &str) -> Side {
     SIDES.iter().find(|(row, _)| *row == id).map_or(Caller, |(_, side)| *side)
@@ -131,7 +147,8 @@ impl ServerRole {
 
     /// The given options that mean nothing in this role.
     pub fn without_effect(self, options: &Options) -> Vec<String> {
-        let is_idle = |id: &&String| self.refusal(id, options).is_some();
+        let is_idle =
+            |id: &&String| side_of(id) == Command || self.refusal(id, options).is_some();
         options.line.given.iter().filter(is_idle).cloned().collect()
     }
 
@@ -141,10 +158,13 @@ impl ServerRole {
             return None;
         }
         let side = side_of(id);
+        let is_prometheus = options.output.format == Some(ResultFormat::Prometheus);
+        if self == Self::Status && id == "format" {
+            let why = "is prometheus, or is left out: --status prints JSON without it";
+            return (!is_prometheus).then(|| why.to_owned());
+        }
         if matches!(self, Self::Status | Self::Stop) {
-            let is_fine = matches!(side, Role | Alone)
-                || matches!(id, "color" | "profile")
-                || (self == Self::Status && id == "format");
+            let is_fine = matches!(side, Role | Alone) || matches!(id, "color" | "profile");
             return (!is_fine).then(|| format!("has no effect with {self}: leave it out"));
         }
         if id == "max_procs" && options.throttling.procs_file.is_some() {
@@ -160,10 +180,7 @@ impl ServerRole {
             }
             (Kind | Pool, Self::Connect) => "is for the server: give it with --serve".to_owned(),
             (Caller, Self::Serve) => "is for callers: give it with --connect".to_owned(),
-            (Command, Self::Serve) => {
-                "is for a program that is started for each job, and a server keeps workers: leave it out"
-                    .to_owned()
-            }
+            (Command, Self::Serve) => FOR_COMMANDS.to_owned(),
             (Kind, Self::Serve) if id == "shell" && !is_sh => {
                 "is for commands, and a server keeps workers: leave it out, or give code with --sh"
                     .to_owned()
