@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::io::{Errno, FdFlags};
@@ -20,9 +19,6 @@ use crate::link::to_agent::ToAgent;
 
 /// A server answers within this time.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// While the line at the socket is full, it is tried again after this time.
-const PAUSE: Duration = Duration::from_millis(10);
 
 /// An end that takes longer than this is remarked on.
 const LONG: Duration = Duration::from_secs(3);
@@ -183,19 +179,19 @@ impl Visit {
     }
 }
 
-/// Connects to a socket. Linux lets nobody wait in line for a server that does not accept callers: it blocks a
-/// caller for as long as the line is full.
+/// Connects to a socket. A server that does not accept callers has a full line at some time: then Linux waits.
 fn connect(path: &Path) -> Result<UnixStream, SocketError> {
     let system = |error: Errno| SocketError::System(path.to_owned(), error.into());
-    let end = Instant::now() + PATIENCE;
     let address = SocketAddrUnix::new(path).map_err(system)?;
     let socket = socket(AddressFamily::UNIX, SocketType::STREAM, None).map_err(system)?;
     rustix::io::fcntl_setfd(&socket, FdFlags::CLOEXEC).map_err(system)?;
-    rustix::io::ioctl_fionbio(&socket, true).map_err(system)?;
+    let stream = UnixStream::from(socket);
+    let limit = |time| stream.set_write_timeout(time);
+    limit(Some(PATIENCE)).map_err(|error| SocketError::System(path.to_owned(), error))?;
     loop {
-        match rustix::net::connect(&socket, &address) {
+        match rustix::net::connect(&stream, &address) {
             Ok(()) | Err(Errno::ISCONN) => break,
-            Err(Errno::AGAIN | Errno::INTR) if Instant::now() < end => thread::sleep(PAUSE),
+            Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => return Err(SocketError::Silent(path.to_owned())),
             Err(Errno::CONNREFUSED | Errno::NOENT) => {
                 return Err(SocketError::NoServer(path.to_owned()));
@@ -203,8 +199,8 @@ fn connect(path: &Path) -> Result<UnixStream, SocketError> {
             Err(error) => return Err(system(error)),
         }
     }
-    rustix::io::ioctl_fionbio(&socket, false).map_err(system)?;
-    Ok(socket.into())
+    limit(None).map_err(|error| SocketError::System(path.to_owned(), error))?;
+    Ok(stream)
 }
 
 /// Whether a read that has failed is to be repeated.

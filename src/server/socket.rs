@@ -9,8 +9,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use rustix::event::{Timespec, poll};
 use rustix::fs::{
     AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat, flock, fstat, lstat, openat, stat,
     statat, unlink, unlinkat,
@@ -28,7 +29,7 @@ const OPEN_TO_OTHERS: Mode = Mode::WGRP.union(Mode::WOTH);
 const LOCK: &str = ".lock";
 
 /// Whoever waits for the lock looks this often.
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
+const LOCK_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
 /// Why a socket can't be used.
 #[derive(Debug)]
@@ -262,13 +263,15 @@ pub fn await_free(path: &Path, end: Instant) -> bool {
     loop {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let is_free = match openat(CWD, lock_path(path), flags, Mode::empty()) {
-            Ok(file) => flock(&file, FlockOperation::NonBlockingLockExclusive) != Err(Errno::WOULDBLOCK),
+            Ok(file) => {
+                flock(&file, FlockOperation::NonBlockingLockExclusive) != Err(Errno::WOULDBLOCK)
+            }
             Err(_) => true,
         };
         if is_free || Instant::now() >= end {
             return is_free;
         }
-        std::thread::sleep(LOCK_PAUSE);
+        let _ = poll(&mut [], Some(&LOCK_PAUSE));
     }
 }
 
@@ -301,8 +304,8 @@ fn lock_beside(path: &Path) -> Result<LockFile, SocketError> {
             Err(error) => return Err(system(error)),
         }
         let own = fstat(&file).map_err(system)?;
-        let is_there = statat(CWD, &lock, AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|there| is_same(&own, &there));
+        let is_there =
+            statat(CWD, &lock, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|there| is_same(&own, &there));
         // The server before this one may have removed it just now.
         if is_there {
             return Ok(LockFile { path: lock, file: file.into() });

@@ -256,9 +256,8 @@ fn set(pool: Builder, options: &Options, slots: usize) -> Builder {
     let is_served = options.commands.server.serve.is_some() && has_sockets();
     let pool = if is_served || names.is_some() {
         let is_socket = |name: &OsStr| is_served && OF_SOCKETS.iter().any(|one| name == *one);
-        let kept = std::env::vars_os().filter(|(name, _)| {
-            !is_socket(name) && names.is_none_or(|names| is_kept(names, name))
-        });
+        let kept = std::env::vars_os()
+            .filter(|(name, _)| !is_socket(name) && names.is_none_or(|names| is_kept(names, name)));
         kept.fold(pool.env_clear(), |pool, (name, value)| pool.env(name, value))
     } else {
         pool

@@ -24,10 +24,12 @@ const SOURCES: &[&str] = &[
 const OF_FOLDERS: &[&str] = &["__init__", "__main__", "index", "init", "main", "mod", "package"];
 
 /// Folders with what is installed, or with what tools keep.
-const NOT_OWN: &[&str] = &["node_modules", "site-packages", "dist-packages", "__pycache__", ".git", "target"];
+const NOT_OWN: &[&str] =
+    &["node_modules", "site-packages", "dist-packages", "__pycache__", ".git", "target"];
 
 /// Variables with lists of folders where interpreters look for modules.
-const SEARCH_PATHS: &[&str] = &["PYTHONPATH", "PERL5LIB", "PERLLIB", "NODE_PATH", "RUBYLIB", "LUA_PATH", "CLASSPATH"];
+const SEARCH_PATHS: &[&str] =
+    &["PYTHONPATH", "PERL5LIB", "PERLLIB", "NODE_PATH", "RUBYLIB", "LUA_PATH", "CLASSPATH"];
 
 /// No more files are looked for than these, no more entries of a folder are looked at, and no deeper.
 const MOST_FILES: usize = 2_000;
@@ -86,10 +88,9 @@ impl CodeFiles {
     /// The program that the system finds under this name, and the interpreter that it names.
     pub fn add_program(&mut self, name: &str) {
         let Some(path) = locate(name.as_ref()) else { return };
-        let mut begin = String::new();
-        if let Ok(file) = fs::File::open(&path) {
-            let _ = file.take(256).read_to_string(&mut begin);
-        }
+        let mut begin = [0; 256];
+        let count = fs::File::open(&path).and_then(|mut file| file.read(&mut begin));
+        let begin = String::from_utf8_lossy(&begin[..count.unwrap_or_default()]);
         self.found.insert(path);
         if let Some(line) = begin.strip_prefix("#!").and_then(|rest| rest.lines().next()) {
             let interpreters = line.split_whitespace().filter_map(|word| locate(word.as_ref()));
@@ -246,7 +247,9 @@ mod tests {
         let mut all = CodeFiles::new(vec![folder.path().to_owned()]);
         add(&mut all);
         let names = all.all().into_iter();
-        names.filter_map(|path| Some(path.strip_prefix(folder.path()).ok()?.display().to_string())).collect()
+        names
+            .filter_map(|path| Some(path.strip_prefix(folder.path()).ok()?.display().to_string()))
+            .collect()
     }
 
     #[test]
@@ -265,14 +268,24 @@ mod tests {
             ("python3 -m pkg", "pkg/__main__.py"),
             ("node app", "app/index.mjs"),
         ] {
-            assert_eq!(found(&[(file, ""), ("other.py", "")], |all| all.add_command(line)), [file], "{line}");
+            assert_eq!(
+                found(&[(file, ""), ("other.py", "")], |all| all.add_command(line)),
+                [file],
+                "{line}"
+            );
         }
     }
 
     #[test]
     fn a_file_that_a_worker_writes_does_not_count() {
         let files = [("log", ""), ("w.log", ""), ("out", ""), ("w.pid", "")];
-        for line in ["x --log out", "x --log=out", "x log w.log w.pid", "sh -c 'exec x 2>>out'", "sh -c 'x > out'"] {
+        for line in [
+            "x --log out",
+            "x --log=out",
+            "x log w.log w.pid",
+            "sh -c 'exec x 2>>out'",
+            "sh -c 'x > out'",
+        ] {
             assert_eq!(found(&files, |all| all.add_command(line)), [""; 0], "{line}");
         }
     }
@@ -289,11 +302,19 @@ mod tests {
             ("stranger.py", ""),
             ("helper.txt", ""),
         ];
-        let all = ["helper.py", "lib/__init__.py", "lib/deep.py", "more.py", "settings.json", "w.py"];
+        let all =
+            ["helper.py", "lib/__init__.py", "lib/deep.py", "more.py", "settings.json", "w.py"];
         assert_eq!(found(&files, |all| all.add_command("python3 w.py")), all);
         assert_eq!(found(&files, |all| all.add_modules("import more")), ["more.py"]);
-        let files = [("bin/w.js", "require('../lib/x'); require('./y')"), ("lib/x.js", ""), ("bin/y.js", "")];
-        assert_eq!(found(&files, |all| all.add_command("node bin/w.js")), ["bin/../lib/x.js", "bin/w.js", "bin/y.js"]);
+        let files = [
+            ("bin/w.js", "require('../lib/x'); require('./y')"),
+            ("lib/x.js", ""),
+            ("bin/y.js", ""),
+        ];
+        assert_eq!(
+            found(&files, |all| all.add_command("node bin/w.js")),
+            ["bin/../lib/x.js", "bin/w.js", "bin/y.js"]
+        );
         let files = [("w.sh", ". ./lib.sh\n. \"$PWD/other\""), ("lib.sh", "")];
         assert_eq!(found(&files, |all| all.add_text(". ./w.sh")), ["lib.sh", "w.sh"]);
     }

@@ -91,7 +91,8 @@ fn check(options: &Options) -> Result<(), Misuse> {
 
 /// The folder for the sockets of servers in the background, where a socket of this name fits.
 fn folder(socket: &str) -> anyhow::Result<PathBuf> {
-    let session = std::env::var_os("XDG_RUNTIME_DIR").map(|folder| Path::new(&folder).join("procpool"));
+    let session =
+        std::env::var_os("XDG_RUNTIME_DIR").map(|folder| Path::new(&folder).join("procpool"));
     let folder = session
         .filter(|folder| folder.is_absolute() && folder.parent().is_some_and(is_own))
         .filter(|folder| fits(&folder.join(socket)))

@@ -93,7 +93,11 @@ fn folders(options: &Options) -> Vec<PathBuf> {
     let Some(text) = options.commands.cwd.as_ref().map(|text| text.to_string_lossy()) else {
         return vec![own];
     };
-    let count = if text.contains("{%") { options.workers.max_procs.unwrap_or_else(num_cpus::get) } else { 1 };
+    let count = if text.contains("{%") {
+        options.workers.max_procs.unwrap_or_else(num_cpus::get)
+    } else {
+        1
+    };
     let of_slots = (1..=count.min(MOST_FOLDERS)).map(|slot| {
         let text = text.replace("{%}", &slot.to_string());
         own.join(text.replace("{%0}", &(slot - 1).to_string()))
@@ -122,7 +126,11 @@ fn code_files(options: &Options, words: &[OsString], folders: Vec<PathBuf>) -> C
         }
     }
     let code = &options.code;
-    let shell = options.commands.shell.as_ref().map_or("sh".into(), |shell| shell.program().to_string_lossy());
+    let shell = options
+        .commands
+        .shell
+        .as_ref()
+        .map_or("sh".into(), |shell| shell.program().to_string_lossy());
     let interpreters = [
         (&code.python, "python3"),
         (&code.perl, "perl"),

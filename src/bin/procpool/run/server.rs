@@ -39,12 +39,10 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
             let path = server.serve.clone().unwrap_or_default();
             serve::serve(&options, &path, early)
         }
-        ServerRole::Keep => {
-            match keep::find(&options, server.keep.unwrap_or_default())? {
-                FoundServer::Running(visit) => super::run(options, early, Some(visit)),
-                FoundServer::NotStarted(status) => Ok(status),
-            }
-        }
+        ServerRole::Keep => match keep::find(&options, server.keep.unwrap_or_default())? {
+            FoundServer::Running(visit) => super::run(options, early, Some(visit)),
+            FoundServer::NotStarted(status) => Ok(status),
+        },
         ServerRole::Connect => {
             let path = server.connect.clone().unwrap_or_default();
             connect(&options, &path, early)
@@ -112,11 +110,7 @@ fn connect(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Resu
 }
 
 /// The command line of a caller, with the words of the server before it.
-fn join(
-    options: &Options,
-    of_server: &[OsString],
-    own: &[OsString],
-) -> Result<Options, EarlyExit> {
+fn join(options: &Options, of_server: &[OsString], own: &[OsString]) -> Result<Options, EarlyExit> {
     let mut joined = parse_words(&[of_server, own].concat())?;
     joined.line.given.clone_from(&options.line.given);
     Ok(joined)
@@ -150,7 +144,8 @@ fn refusal_of_lines(joined: &Options, of_server: &[OsString]) -> Option<String> 
     let given = |id: &str| joined.line.given.iter().any(|given| given == id);
     let is_code = keys::has_workers(joined) && joined.workers.worker.is_empty();
     if is_code && (given("max_args") || given("each")) {
-        let why = "-n changes the x of an expression, so it is for the server: give it with --serve";
+        let why =
+            "-n changes the x of an expression, so it is for the server: give it with --serve";
         return Some(why.to_owned());
     }
     if !given("max_line") {
@@ -158,6 +153,8 @@ fn refusal_of_lines(joined: &Options, of_server: &[OsString]) -> Option<String> 
     }
     let most = keys::longest_line(of_server);
     (joined.input.max_line > most).then(|| {
-        format!("--max-line is more than the {most} bytes that the server takes: give it with --serve")
+        format!(
+            "--max-line is more than the {most} bytes that the server takes: give it with --serve"
+        )
     })
 }

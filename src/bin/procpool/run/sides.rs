@@ -147,8 +147,7 @@ impl ServerRole {
 
     /// The given options that mean nothing in this role.
     pub fn without_effect(self, options: &Options) -> Vec<String> {
-        let is_idle =
-            |id: &&String| side_of(id) == Command || self.refusal(id, options).is_some();
+        let is_idle = |id: &&String| side_of(id) == Command || self.refusal(id, options).is_some();
         options.line.given.iter().filter(is_idle).cloned().collect()
     }
 
@@ -225,7 +224,8 @@ mod tests {
     #[test]
     fn an_option_is_refused_where_it_would_do_nothing() {
         let check = |words: &[&str]| {
-            let words: Vec<_> = [&["procpool"], words].concat().into_iter().map(Into::into).collect();
+            let words: Vec<_> =
+                [&["procpool"], words].concat().into_iter().map(Into::into).collect();
             let options = parse_words(&words).expect("options");
             ServerRole::of(&options).expect("a role").check(&options).is_ok()
         };

@@ -238,7 +238,8 @@ impl HostSlot {
                 // Its callers have timeouts of their own.
                 job.timeout = own_timeout.or_else(|| self.slot.shared.estimates.timeout());
             }
-            let len = self.desk.voice().as_mut().map_or(0, |voice| put_within(&job, longest, voice));
+            let len =
+                self.desk.voice().as_mut().map_or(0, |voice| put_within(&job, longest, voice));
             job.timeout = own_timeout;
             if len <= longest {
                 self.ledger.send(job);
