@@ -124,6 +124,9 @@ fn ten_thousand_connections() {
 
 #[test]
 fn a_caller_that_reads_nothing_holds_up_nobody() {
+    if !crate::common::heavy() {
+        return;
+    }
     let served = Served::with_workers(1, "", &[]);
     let big = format!("echo [\"{}\"]\n", "x".repeat(200_000));
     let caller = served.call().stdin(big.repeat(400)).hold_stdout().any_stdout().patience(150);
