@@ -278,7 +278,8 @@ impl Soak {
         let Ok(mut stream) = UnixStream::connect(&self.socket) else { return };
         let mut greeting = [0; 64];
         let _ = stream.read(&mut greeting);
-        let text: &[u8] = if round % 2 == 0 { b"GET / HTTP/1.1\r\n\r\n" } else { &[9, 0, 0] };
+        let text: &[u8] =
+            if round.is_multiple_of(2) { b"GET / HTTP/1.1\r\n\r\n" } else { &[9, 0, 0] };
         let _ = stream.write_all(text);
     }
 
