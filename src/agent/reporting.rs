@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::outbox::LinkOutbox;
 use crate::job::printed::{Capture, Printed};
-use crate::job::{Done, Failure, Job, Kind, Sink, Watcher, Why, WorkerEnd};
-use crate::link::from_agent::{FromAgent, PIECE, RemoteCommand, RemoteOutcome, RemoteWorkerEnd};
+use crate::job::{Done, Failure, Job, Kind, Sink, Value, Watcher, Why, WorkerEnd};
+use crate::link::from_agent::{
+    FromAgent, PIECE, RemoteCommand, RemoteOutcome, RemoteValue, RemoteWorkerEnd,
+};
 
 /// Reports to the coordinator.
 #[derive(Debug)]
@@ -96,6 +98,15 @@ impl Sink for LinkReporter {
         let has_room = self.outbox.has_room();
         if has_room {
             self.outbox.say(&FromAgent::Lines { seq: self.number_of(job), out, err });
+        }
+        has_room
+    }
+
+    fn part(&self, job: &Job, part: Value<'_>) -> bool {
+        let has_room = self.outbox.has_room();
+        if has_room {
+            let part = RemoteValue::of(part);
+            self.outbox.say(&FromAgent::Part { seq: self.number_of(job), part });
         }
         has_room
     }

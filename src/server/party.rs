@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, Weak};
 use crate::agent::outbox::LinkOutbox;
 use crate::agent::reporting::LinkReporter;
 use crate::job::party::with_party;
-use crate::job::{Leash, Sink as _};
+use crate::job::{Leash, PartsConfig, Sink as _};
 use crate::link::from_agent::FromAgent;
 use crate::pool::Pool;
 use crate::util::lock::lock;
@@ -101,6 +101,8 @@ impl Party {
 pub(super) struct PartyLeash {
     is_cut: AtomicBool,
     is_recalled: AtomicBool,
+    /// What happens to the parts of the results of its jobs.
+    parts: PartsConfig,
     party: Arc<Party>,
     /// Frees the number of the party.
     dismiss: Box<dyn Fn() + Send + Sync>,
@@ -108,10 +110,15 @@ pub(super) struct PartyLeash {
 
 impl PartyLeash {
     /// `dismiss` is called when all jobs are gone.
-    pub(super) fn new(party: &Arc<Party>, dismiss: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+    pub(super) fn new(
+        party: &Arc<Party>,
+        parts: PartsConfig,
+        dismiss: impl Fn() + Send + Sync + 'static,
+    ) -> Arc<Self> {
         Arc::new(Self {
             is_cut: AtomicBool::new(false),
             is_recalled: AtomicBool::new(false),
+            parts,
             party: Arc::clone(party),
             dismiss: Box::new(dismiss),
         })
@@ -141,6 +148,10 @@ impl Leash for PartyLeash {
 
     fn is_recalled(&self) -> bool {
         self.is_recalled.load(Ordering::Acquire)
+    }
+
+    fn parts(&self) -> Option<PartsConfig> {
+        Some(self.parts)
     }
 }
 
