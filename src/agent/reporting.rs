@@ -52,6 +52,16 @@ impl LinkReporter {
         }
     }
 
+    /// Sends a part of a result, if there is room for it. `more`: this many bytes more may wait to be sent.
+    pub(crate) fn send_part(&self, job: &Job, part: Value<'_>, more: usize) -> bool {
+        let has_room = self.outbox.has_room(more);
+        if has_room {
+            let part = RemoteValue::of(part);
+            self.outbox.say(&FromAgent::Part { seq: self.number_of(job), part });
+        }
+        has_room
+    }
+
     fn command(&self, seq: u64, printed: &Printed) -> RemoteCommand {
         self.send_printed(seq, &printed.stdout, false);
         self.send_printed(seq, &printed.stderr, true);
@@ -95,7 +105,7 @@ impl Sink for LinkReporter {
     }
 
     fn lines(&self, job: &Job, out: &[u8], err: &[u8]) -> bool {
-        let has_room = self.outbox.has_room();
+        let has_room = self.outbox.has_room(0);
         if has_room {
             self.outbox.say(&FromAgent::Lines { seq: self.number_of(job), out, err });
         }
@@ -103,12 +113,7 @@ impl Sink for LinkReporter {
     }
 
     fn part(&self, job: &Job, part: Value<'_>) -> bool {
-        let has_room = self.outbox.has_room();
-        if has_room {
-            let part = RemoteValue::of(part);
-            self.outbox.say(&FromAgent::Part { seq: self.number_of(job), part });
-        }
-        has_room
+        self.send_part(job, part, 0)
     }
 
     fn wants_begun(&self) -> bool {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, Weak};
 use crate::agent::outbox::LinkOutbox;
 use crate::agent::reporting::LinkReporter;
 use crate::job::party::with_party;
-use crate::job::{Leash, PartsConfig, Sink as _};
+use crate::job::{Job, Leash, PartsConfig, Sink as _, Value};
 use crate::link::from_agent::FromAgent;
 use crate::pool::Pool;
 use crate::util::lock::lock;
@@ -51,6 +51,16 @@ impl Party {
 
     pub(super) fn me(&self) -> Weak<Self> {
         Weak::clone(&self.me)
+    }
+
+    /// Sends a part of a result. Returns whether it did: while the caller does not read, its worker waits. If others
+    /// wait for a slot, the worker goes on, until the parts that are not sent are as long as a reply may be.
+    pub(super) fn send_part(&self, job: &Job, part: Value<'_>) -> bool {
+        let is_sent = self.reporter.part(job, part);
+        self.hold_if_full();
+        is_sent
+            || (self.pool.has_ready_jobs()
+                && self.reporter.send_part(job, part, self.pool.max_reply()))
     }
 
     /// If the caller does not read its results, none of its jobs are begun until it does.

@@ -183,10 +183,7 @@ impl Sink for Switchboard {
     }
 
     fn part(&self, job: &Job, part: Value<'_>) -> bool {
-        let Some(party) = self.party(job.seq) else { return true };
-        let is_taken = party.reporter.part(job, part);
-        party.hold_if_full();
-        is_taken
+        self.party(job.seq).is_none_or(|party| party.send_part(job, part))
     }
 
     fn wants_begun(&self) -> bool {
