@@ -43,6 +43,8 @@ pub enum CommandError {
     },
     /// The text for a shell has a placeholder in a place where no quotes are safe.
     UnsafePlace(&'static str),
+    /// The text for a shell has a placeholder in a place where the shell evaluates its value.
+    EvaluatedPlace(&'static str),
     /// Args can't be appended to the text for a shell.
     ClosedText,
 }
@@ -109,6 +111,14 @@ impl fmt::Display for CommandError {
                 f,
                 "with {} no placeholder is allowed {place}; assign it to a variable before that \
                  (x={{}}; … \"$x\" …), or feed it to the command with {}",
+                Setting::Shell,
+                Setting::Stdin
+            ),
+            Self::EvaluatedPlace(place) => write!(
+                f,
+                "with {} no placeholder is allowed {place}: the shell would run code that is in the \
+                 argument; assign it to a variable and check that before the shell evaluates it \
+                 (x={{}}; case $x in ''|*[!0-9]*) exit 2;; esac; … $x …), or feed it to the command with {}",
                 Setting::Shell,
                 Setting::Stdin
             ),
