@@ -6,7 +6,7 @@ use crate::util::setting::{Setting, has_names};
 
 /// The placeholders that can always be used.
 const KNOWN: &str = "{} {.} {/} {//} {/.} {..} {%.gz} {s/a/b/}, {1} {1.} {1/} {1//} {1/.} and so on, \
-     {#} {%} {%0} {total}";
+     {#} {%} {%0}";
 
 /// Why there is no command: its words are misused, or do not fit the args of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,12 +138,12 @@ impl PlaceholderProblem {
             Self::Foreign => write!(
                 f,
                 "the placeholder {spelled} is GNU parallel's, and procpool does not have it; known are \
-                 {KNOWN}; a substitution is {{s/REGEX/TEXT/}}, the number of jobs is {{total}}, and for more there are \
+                 {KNOWN} {{total}}; a substitution is {{s/REGEX/TEXT/}}, the number of jobs is {{total}}, and for more there are \
                  shells and code; {Literally}"
             ),
             Self::Unknown => write!(
                 f,
-                "the placeholder {spelled} is unknown; known are {KNOWN}, and names only with {}; \
+                "the placeholder {spelled} is unknown; known are {KNOWN} {{total}}, and names only with {}; \
                  {Literally}",
                 Setting::Names
             ),

@@ -95,6 +95,11 @@ impl Evaluation {
         }
     }
 
+    /// Arithmetic has ended.
+    pub(super) fn end_arithmetic(&mut self) {
+        self.found.end_arithmetic();
+    }
+
     /// An opening parenthesis.
     fn open(&mut self, rest: &[u8]) {
         let depth = self.stack.last().map_or(0, |level| level.depth);

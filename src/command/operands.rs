@@ -33,7 +33,8 @@ pub(super) enum Operands {
 }
 
 /// Words before a command.
-const PREFIXES: &str = "if then elif else fi do done while until esac ! { } ]] time command builtin exec";
+const PREFIXES: &str =
+    "if then elif else fi do done while until esac ! { } ]] time command builtin exec";
 const ZSH_PREFIXES: &str = "noglob nocorrect - end always";
 
 const DECLARATIONS: &str = "declare typeset local readonly export";
@@ -41,22 +42,18 @@ const ZSH_DECLARATIONS: &str = "private";
 
 /// Builtins whose operands are data.
 #[cfg(test)]
-const DATA: &str =
-    ": . source true false echo pwd cd pushd exit return break continue shift logout kill umask ulimit \
+const DATA: &str = ": . source true false echo pwd cd pushd exit return break continue shift logout kill umask ulimit \
      type hash set";
 /// zsh evaluates the numbers of exit, return, break, continue, shift and logout. The last ones are builtins only
 /// with a module.
 #[cfg(test)]
-const ZSH_DATA: &str =
-    ": . source true false echo pwd cd chdir pushd kill umask ulimit limit unlimit type hash which whence \
+const ZSH_DATA: &str = ": . source true false echo pwd cd chdir pushd kill umask ulimit limit unlimit type hash which whence \
      where log chgrp chmod chown ln mkdir mv rm rmdir sync zf_chgrp zf_chmod zf_chown zf_ln zf_mkdir zf_mv \
      zf_rm zf_rmdir zf_sync stat cap clone example";
 
-const EVALUATED: &str =
-    "alias bg bind caller compgen complete compopt dirs disown enable eval fc fg getopts help \
+const EVALUATED: &str = "alias bg bind caller compgen complete compopt dirs disown enable eval fc fg getopts help \
      history jobs let mapfile popd read readarray shopt suspend times trap unalias unset wait";
-const ZSH_EVALUATED: &str =
-    "alias autoload bg bindkey break bye comparguments compadd compcall compctl compdescribe compfiles \
+const ZSH_EVALUATED: &str = "alias autoload bg bindkey break bye comparguments compadd compcall compctl compdescribe compfiles \
      compgroups compquote compset comptags comptry compvalues continue dirs disable disown echotc \
      echoti emulate enable eval exit fc fg float functions getcap getln getopts history integer jobs let \
      logout popd pushln r read rehash repeat return sched setcap setopt shift strftime suspend syserror \
@@ -65,16 +62,13 @@ const ZSH_EVALUATED: &str =
      zregexparse zselect zsetattr zsocket zstat zstyle zsystem ztcp ztie zuntie";
 
 /// The commands that a text may hide in a variable: `r=read; $r {}`.
-const HIDEABLE: &str =
-    "compgen declare eval float getln getopts integer let local mapfile print read readarray readonly trap \
+const HIDEABLE: &str = "compgen declare eval float getln getopts integer let local mapfile print read readarray readonly trap \
      typeset unset vared zparseopts";
 
 /// Variables that the shell itself uses: as numbers, as code or for the names of commands.
-const SPECIAL: &str =
-    "BASHPID BASH_ALIASES BASH_ARGV0 BASH_CMDS BASH_COMPAT BASH_ENV DIRSTACK ENV EUID FUNCNAME FUNCNEST GROUPS \
+const SPECIAL: &str = "BASHPID BASH_ALIASES BASH_ARGV0 BASH_CMDS BASH_COMPAT BASH_ENV DIRSTACK ENV EUID FUNCNAME FUNCNEST GROUPS \
      HISTCMD LINENO MAILPATH OPTIND PIPESTATUS PPID PROMPT_COMMAND PS0 PS1 PS2 PS3 PS4 RANDOM SECONDS SRANDOM UID";
-const ZSH_SPECIAL: &str =
-    "ARGC COLUMNS EGID ENV BASH_ENV ERRNO EUID FPATH FUNCNEST GID HISTCMD HISTSIZE KEYTIMEOUT LINENO LINES LISTMAX \
+const ZSH_SPECIAL: &str = "ARGC COLUMNS EGID ENV BASH_ENV ERRNO EUID FPATH FUNCNEST GID HISTCMD HISTSIZE KEYTIMEOUT LINENO LINES LISTMAX \
      LOGCHECK MAILCHECK MAILPATH MODULE_PATH NULLCMD OPTIND POSTEDIT PPID PROMPT PROMPT2 PROMPT3 PROMPT4 PROMPT_EOL_MARK \
      PS1 PS2 PS3 PS4 RANDOM READNULLCMD RPROMPT RPROMPT2 RPS1 RPS2 SAVEHIST SECONDS SHLVL SPROMPT TMOUT \
      TRY_BLOCK_ERROR TRY_BLOCK_INTERRUPT TTYIDLE UID USERNAME ZSH_SUBSHELL aliases argv builtins commands \
@@ -85,8 +79,8 @@ const PLAIN_OPTIONS: &[u8] = b"-+rxgluU";
 
 /// The operators of `[[ … ]]` that take text or a file.
 const PLAIN_OPERATORS: &[&[u8]] = &[
-    b"-a", b"-b", b"-c", b"-d", b"-e", b"-f", b"-g", b"-h", b"-k", b"-n", b"-o", b"-p", b"-r", b"-s", b"-u",
-    b"-w", b"-x", b"-z", b"-G", b"-L", b"-N", b"-O", b"-S", b"-nt", b"-ot", b"-ef",
+    b"-a", b"-b", b"-c", b"-d", b"-e", b"-f", b"-g", b"-h", b"-k", b"-n", b"-o", b"-p", b"-r",
+    b"-s", b"-u", b"-w", b"-x", b"-z", b"-G", b"-L", b"-N", b"-O", b"-S", b"-nt", b"-ot", b"-ef",
 ];
 
 fn has(list: &str, word: &[u8]) -> bool {
@@ -160,7 +154,8 @@ pub(super) fn is_plain_option(word: &[u8]) -> bool {
 
 /// Whether a word of `[[ … ]]` may be an operator for numbers or names of variables.
 pub(super) fn evaluates(word: &[u8]) -> bool {
-    let is_operator = word.first() == Some(&b'-') && word.get(1).is_some_and(u8::is_ascii_alphabetic);
+    let is_operator =
+        word.first() == Some(&b'-') && word.get(1).is_some_and(u8::is_ascii_alphabetic);
     is_operator && !PLAIN_OPERATORS.contains(&word)
 }
 

@@ -58,8 +58,7 @@ impl Script {
             scanner.text(text, seen, begin);
             seen = begin;
             from = end;
-            if let Some((place, quoting)) =
-                place_in_script(&text[begin..end], &scanner, settings)?
+            if let Some((place, quoting)) = place_in_script(&text[begin..end], &scanner, settings)?
             {
                 let ends = text.get(end).is_none_or(|next| b" \t\n;&|)<>`".contains(next));
                 let is_word = quoting == Quoting::Bare && scanner.begins_word() && ends;
@@ -239,7 +238,7 @@ fn place_in_script(
     // Quotes in a placeholder that stays plain text would change the quoting.
     let is_neutral =
         |&byte: &u8| byte.is_ascii_alphanumeric() || byte > 127 || b" -_.:/+@%,=".contains(&byte);
-    if let PlaceholderKind::NameIfPresent(name) = &place.which
+    if let PlaceholderKind::NameIfPresent(name, _) = &place.which
         && (!name.iter().all(is_neutral) || !matches!(spot, Ok(Spot::Value(_))))
     {
         return Ok(None);

@@ -123,6 +123,7 @@ impl Scanner {
                 _ => self.evaluation.enter(now, false),
             },
             Some(Inside::Comment) if now < depth => self.evaluation.bare(byte, rest),
+            Some(Inside::Arithmetic(_)) if now < depth => self.evaluation.end_arithmetic(),
             _ if now < depth => {}
             _ if was_escaped => {
                 if byte != b'\n' {
@@ -165,9 +166,7 @@ impl Scanner {
             return Err(CommandError::UnsafePlace(place));
         }
         let enclosing = self.inside.iter().find_map(|inside| match inside {
-            Inside::Arithmetic(_) => {
-                Some(CommandError::EvaluatedPlace("inside $((…)) or ((…))"))
-            }
+            Inside::Arithmetic(_) => Some(CommandError::EvaluatedPlace("inside $((…)) or ((…))")),
             Inside::Braces { .. } => Some(CommandError::UnsafePlace("inside ${…}")),
             _ => None,
         });
@@ -206,7 +205,9 @@ impl Scanner {
         if !self.is_open() {
             return Err(CommandError::ClosedText);
         }
-        self.evaluation.problem_at_end().map_or(Ok(()), |place| Err(CommandError::EvaluatedPlace(place)))
+        self.evaluation
+            .problem_at_end()
+            .map_or(Ok(()), |place| Err(CommandError::EvaluatedPlace(place)))
     }
 
     /// Checks that the text after each value leaves it data.

@@ -4,12 +4,12 @@ use super::dialect::Dialect;
 use super::operands::{self, Operands, assigned_name};
 
 const SUBSCRIPT: &str = "after [ in the same word, which may be the subscript of an array";
-const OPERAND: &str =
-    "in a command whose arguments the shell may evaluate, such as let, read, unset or eval (in zsh also exit)";
+const OPERAND: &str = "in a command whose arguments the shell may evaluate, such as let, read, unset or eval (in zsh also exit)";
 const DECLARATION: &str =
     "as the name of a variable, or as the value of a number or an array (write export NAME={})";
 const VARIABLE: &str = "as the value of a variable that the shell itself uses";
-const NUMBER: &str = "as the value of a variable that is a number or an array elsewhere in the text";
+const NUMBER: &str =
+    "as the value of a variable that is a number or an array elsewhere in the text";
 const COMPARISON: &str =
     "in [[ … ]] that compares numbers or has -v, which the shell evaluates (use [ … ])";
 const TESTED: &str = "after -v, -R or -t, or after an unknown word in [ … ]";
@@ -47,8 +47,8 @@ pub(super) struct Found {
     assigned: Vec<Vec<u8>>,
     /// Variables that a declaration gives a value.
     declared: Vec<Vec<u8>>,
-    /// The end of the arithmetic so far, if it may be a name.
-    name: Vec<u8>,
+    /// The arithmetic that the text is inside of.
+    arithmetic: Vec<u8>,
     /// A value is redirected to a command.
     redirects: bool,
     /// A value is an operand of a command that a variable names.
@@ -61,10 +61,26 @@ pub(super) struct Found {
 
 impl Found {
     pub(super) fn arithmetic(&mut self, byte: u8) {
-        if byte.is_ascii_alphanumeric() || byte == b'_' {
-            self.name.push(byte);
-        } else if !self.name.is_empty() {
-            self.numbers.push(std::mem::take(&mut self.name));
+        self.arithmetic.push(byte);
+    }
+
+    /// Arithmetic has ended. In zsh, its assignments make variables numbers.
+    pub(super) fn end_arithmetic(&mut self) {
+        let text = std::mem::take(&mut self.arithmetic);
+        let is_change = |three: &[u8]| match three {
+            [b'+', b'+', _] | [b'-', b'-', _] => true,
+            [before, b'=', after] => !b"=!<>".contains(before) && *after != b'=',
+            _ => false,
+        };
+        let shifts =
+            [&b"<<="[..], b">>="].iter().any(|it| memchr::memmem::find(&text, it).is_some());
+        if shifts
+            || text.windows(3).any(is_change)
+            || text.ends_with(b"++")
+            || text.ends_with(b"--")
+        {
+            let is_end = |byte: &u8| !byte.is_ascii_alphanumeric() && *byte != b'_';
+            self.numbers.extend(text.split(is_end).map(<[u8]>::to_vec));
         }
     }
 
@@ -156,7 +172,8 @@ impl Words {
 
     /// Whether the parentheses that begin here have a list.
     pub(super) fn is_list(&self) -> bool {
-        let is_array = self.word.text.last() == Some(&b'=') && assigned_name(&self.word.text).is_some();
+        let is_array =
+            self.word.text.last() == Some(&b'=') && assigned_name(&self.word.text).is_some();
         self.command == Some(Operands::Loop) || is_array
     }
 
@@ -189,7 +206,9 @@ impl Words {
             b'&' | b'|' if after_sign => {}
             b'!' if after_sign && dialect == Dialect::Zsh => {}
             // `&>`
-            b'&' if rest.first() == Some(&b'>') && !self.is_condition() => self.end_word(dialect, found),
+            b'&' if rest.first() == Some(&b'>') && !self.is_condition() => {
+                self.end_word(dialect, found)
+            }
             b'<' | b'>' if self.is_condition() => self.end_word(dialect, found),
             // A process substitution is a word.
             b'<' | b'>' if rest.first() == Some(&b'(') => self.unknown(),
@@ -300,7 +319,8 @@ impl Words {
     /// Takes an operand or an option.
     fn operand(&mut self, command: Operands, word: &Word, dialect: Dialect, found: &mut Found) {
         let text = word.text.as_slice();
-        let is_option = text.len() > 1 && matches!(text[0], b'-' | b'+') && self.count == 0 && !self.has_dashes;
+        let is_option =
+            text.len() > 1 && matches!(text[0], b'-' | b'+') && self.count == 0 && !self.has_dashes;
         let is_end = matches!(word.known(), Some(b"--" | b"-")) && self.count == 0;
         found.hides_command |= word.known().is_some_and(operands::is_hideable);
         match command {
@@ -409,7 +429,9 @@ impl Words {
     /// Whether a value here is text to `[ … ]`, and no operator.
     fn is_tested_as_text(&self) -> bool {
         match self.before.known() {
-            Some(before) => !matches!(before, b"-v" | b"-R" | b"-t") && !self.word.text.starts_with(b"-"),
+            Some(before) => {
+                !matches!(before, b"-v" | b"-R" | b"-t") && !self.word.text.starts_with(b"-")
+            }
             None => !self.word.may_be_option(),
         }
     }

@@ -91,7 +91,6 @@ fn where_a_value_would_be_evaluated() {
         "x=$(y) declare \"$(z)\" {}",
         "eval {}",
         "trap {} EXIT",
-        "compgen -W {}",
         "(( {} ))",
         "echo $(( {} ))",
         "echo ${a[{}]}",
@@ -133,6 +132,7 @@ fn where_a_value_would_be_evaluated() {
             assert!(is_refused(shell, text), "{shell}: {text}");
         }
     }
+    assert!(is_refused("bash", "compgen -W {}") && is_refused("sh", "complete -C {} x"));
     for text in [
         "echo *(e{})",
         "echo *(e:{}:)",
@@ -158,6 +158,7 @@ fn where_a_value_would_be_evaluated() {
         "print {}",
         "print -f %d -- {}",
         "(( x = 1 )); x={}",
+        "(( x++ )); x={}",
         "HISTSIZE={}",
         "exit",
     ] {
@@ -183,6 +184,7 @@ fn where_it_is_data() {
         "declare x={}",
         "f() { local x={} y; echo \"$x\" {}; }; f",
         "export x={} y={}",
+        "x={}; case $x in ''|*[!0-9]*) exit 2;; esac; echo $((x+1)); (( x == 2 && y <= x ))",
         "a=({} {}); a+=({})",
         "echo let {}",
         "echo declare; echo {}",
@@ -221,7 +223,12 @@ fn where_it_is_data() {
     }
     assert!(!is_refused("bash", "shopt -s extglob; echo @({}|x)"));
     assert!(!is_refused("bash", "exit {}") && !is_refused("sh", "exit {}"));
-    for text in ["print -rl -- {}", "repeat 3; do echo {}; done", "for x (a {}) echo {}", "echo =(cat {}) {}"] {
+    for text in [
+        "print -rl -- {}",
+        "repeat 3; do echo {}; done",
+        "for x (a {}) echo {}",
+        "echo =(cat {}) {}",
+    ] {
         assert!(!is_refused("zsh", text), "{text}");
     }
 }
@@ -249,18 +256,22 @@ fn each_builtin_and_each_special_variable_is_known() {
     }
 }
 
+/// Commands that are builtins of zsh only with a module.
+const PROGRAMS: [&str; 22] = [
+    "chgrp", "chmod", "chown", "ln", "mkdir", "mv", "rm", "rmdir", "sync", "stat", "cap", "clone",
+    "example", "log", "zf_chgrp", "zf_chmod", "zf_chown", "zf_ln", "zf_mkdir", "zf_mv", "zf_rm",
+    "zf_sync",
+];
+
 /// Values that run the code `echo ID >> pwned` wherever a shell evaluates them.
-fn hostile(id: usize) -> [String; 8] {
+fn hostile(id: usize) -> [String; 5] {
     let code = format!("$(echo {id} >> pwned)");
     [
         format!("a[{code}]"),
-        format!("path[{code}1]"),
+        format!("path[{code}1]=1"),
         format!("-va[{code}]"),
-        format!("a[{code}]=1"),
         format!("([{code}]=1)"),
-        code.clone(),
-        format!("x;{code}"),
-        format!("`echo {id} >> pwned`"),
+        format!("x;{code}`echo {id} >> pwned`"),
     ]
 }
 
@@ -273,7 +284,8 @@ fn commands(shell: &str, texts: &BTreeSet<String>) -> Vec<u8> {
         let ends = ["exit", "exec", "logout", "return"].iter().any(|word| text.contains(word));
         script.extend_from_slice(b"(\n");
         for value in hostile(id) {
-            for words in [vec![value.as_str()], vec!["-v", &value]] {
+            let pair = vec!["-v", &value];
+            for words in [vec![value.as_str()], pair] {
                 let words = words.into_iter().map(|word| word.as_bytes().into()).collect();
                 let args = Args { words, ..Args::default() };
                 let command = template.fill(&args, 1, 1).expect("a command");
@@ -296,17 +308,18 @@ fn no_template_that_is_allowed_runs_a_hostile_value() {
     let patterns = [
         "W {}",
         "W x {}",
-        "W -v {}",
         "W -x -- {}",
         "W {} = x",
-        "W '%s' {}",
-        "W x={}",
-        "> out W {}",
-        "W \"-{}\" x",
-        "v={} W {} <<< {}",
+        "> out W '%s' {}",
+        "[[ x ]] && v={} W x={} \"-{}\" <<< {}",
+    ];
+    let around = [
         "time W {} < <(W {})",
-        "[[ x ]] && W {}",
         "case x in (x) W {};; esac",
+        "function g { W {}; }; g",
+        "command -p W {}; builtin W {}",
+        "echo x # y\nW {}",
+        "if [[ x ]]; then W $(W {}); fi",
     ];
     let texts = [
         "[[ {} == {} && -n {} && {} =~ {} || -e {} ]]",
@@ -321,10 +334,17 @@ fn no_template_that_is_allowed_runs_a_hostile_value() {
     for (shell, dialect) in [("bash", Dialect::Bash), ("zsh", Dialect::Zsh)] {
         let folder = tempfile::tempdir().expect("a folder");
         let mut words: BTreeSet<&str> = data(dialect).collect();
-        words.extend("[ test [[ printf print export declare local readonly set read unset let eval f env".split(' '));
+        words.extend(
+            "[ test [[ printf print export declare local readonly set read unset let eval f env"
+                .split(' '),
+        );
         let mut all: BTreeSet<String> = texts.iter().map(|text| (*text).to_owned()).collect();
-        for word in words {
+        // The others are programs, unless a module is loaded.
+        for word in words.iter().filter(|word| !PROGRAMS.contains(&&***word)) {
             all.extend(patterns.iter().map(|pattern| pattern.replace('W', word)));
+        }
+        for word in ["read", "unset", "declare", ":", "printf"] {
+            all.extend(around.iter().map(|pattern| pattern.replace('W', word)));
         }
         if output(shell, &commands(shell, &all), folder.path()).is_none() {
             continue;

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, ColorChoice, CommandFactory, FromArgMatches, Parser, ValueHint};
 
@@ -104,10 +105,28 @@ pub struct GivenOptions {
 /// There is nothing to run: the command line asks for help or the version, or is wrong.
 pub fn parse_words(words: &[OsString]) -> Result<Options, EarlyExit> {
     let matches = definition().try_get_matches_from(words).map_err(|e| explain(e, words))?;
-    let mut options = Options::from_arg_matches(&matches)?;
-    options.line.first = first_lines(&matches);
-    options.line.given = given(&matches);
-    options.throttling.procs_file = procs_file(&matches);
+    of_matches(&matches, words)
+}
+
+/// As [`parse_words`], of words that may lack an option that another one needs.
+///
+/// # Errors
+/// As for [`parse_words`].
+pub fn parse_part(words: &[OsString]) -> Result<Options, EarlyExit> {
+    match definition().try_get_matches_from(words) {
+        Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => {
+            let matches = definition().ignore_errors(true).try_get_matches_from(words)?;
+            of_matches(&matches, words)
+        }
+        matches => of_matches(&matches.map_err(|e| explain(e, words))?, words),
+    }
+}
+
+fn of_matches(matches: &ArgMatches, words: &[OsString]) -> Result<Options, EarlyExit> {
+    let mut options = Options::from_arg_matches(matches)?;
+    options.line.first = first_lines(matches);
+    options.line.given = given(matches);
+    options.throttling.procs_file = procs_file(matches);
     options.commands.hosts.words = words.to_vec();
     if options.commands.tty {
         options.workers.max_procs.get_or_insert(1);

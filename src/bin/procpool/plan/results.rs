@@ -34,6 +34,9 @@ pub fn tag(invocation: &Invocation<'_>) -> Result<Tag, Misuse> {
             "--tag-string can't have the slot, {%}: write --detail to see it in records".into()
         );
     }
+    if template.has_args() && options.input.blocks.block.is_some() {
+        return Err("--tag-string can't have args, because a block has none: write {#}".into());
+    }
     if template.total().is_some() {
         return Err("--tag-string can't have the number of jobs, {total}".into());
     }

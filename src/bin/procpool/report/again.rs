@@ -56,6 +56,8 @@ pub struct Again {
     fixed: usize,
     has_journal: bool,
     failed: Option<PathBuf>,
+    /// Commands may read the stdin of procpool.
+    gives_stdin: bool,
 }
 
 /// How to run the failed jobs again.
@@ -97,6 +99,7 @@ impl Again {
             fixed: if is_command { 0 } else { first.len().saturating_sub(1) },
             has_journal: options.journal.file.is_some(),
             failed: options.failures.failed.clone(),
+            gives_stdin: is_command && !options.input.arg_file.is_empty() && gives_stdin(),
         }
     }
 
@@ -131,6 +134,9 @@ impl Again {
         advice.filter(is_short).unwrap_or(match self {
             Self { has_journal: true, .. } => Advice::Do("add --resume to the same command"),
             _ if failed.is_some() => Advice::Do("read the file of --failed with -a"),
+            _ if self.failed.is_some() => {
+                Advice::Do("repair what is reported above; the file of --failed has no line to run")
+            }
             _ if self.lists.is_empty() => Advice::Do(
                 "give --failed FILE next time; it keeps their lines, and -a FILE runs them",
             ),
@@ -190,8 +196,8 @@ impl Again {
 
     /// A command line that has the jobs themselves.
     fn of_few(&self, options: &[TypedOption], few: &[FailedText]) -> Option<String> {
-        // The args of a job may have what separates columns.
-        if few.is_empty() || self.has_separator {
+        // The args of a job may have what separates columns. Only with -a do commands have the stdin of procpool.
+        if few.is_empty() || self.has_separator || self.gives_stdin {
             return None;
         }
         self.with_lists(options, few).or_else(|| self.with_lines(options, few))
@@ -296,6 +302,15 @@ fn program() -> OsString {
     let found = std::env::split_paths(&folders).map(|folder| folder.join(&name));
     let found = found.filter(|path| path.is_file()).find_map(|path| path.canonicalize().ok());
     if found.is_some() && found == own { name } else { given }
+}
+
+/// Whether stdin has something to read for commands.
+fn gives_stdin() -> bool {
+    let Ok(stdin) = rustix::fs::fstat(std::io::stdin()) else { return false };
+    let null = rustix::fs::stat("/dev/null").ok();
+    let is_null =
+        null.is_some_and(|null| null.st_rdev == stdin.st_rdev && null.st_ino == stdin.st_ino);
+    !is_null && !rustix::termios::isatty(std::io::stdin())
 }
 
 /// The name of the file that stdin is.

@@ -30,22 +30,8 @@ pub fn find(options: &mut Options, server: Option<Visit>) -> anyhow::Result<Opti
     if let Some(server) = server {
         return of_server(options, server).map(Some);
     }
-    if !given.are_given() {
-        let alone = [
-            ("--launcher", given.launcher.is_some()),
-            ("--before", given.before.is_some()),
-            ("--no-rerun", given.no_rerun),
-            ("--host-timeout", options.line.given.iter().any(|id| id == "host_timeout")),
-        ];
-        return match alone.iter().find(|(_, is_given)| *is_given) {
-            Some((name, _)) => {
-                Err(Misuse::new(format!("{name} is for other machines: name them with -S")).into())
-            }
-            None => Ok(None),
-        };
-    }
-    refuse(options)?;
-    if options.commands.dry_run {
+    check(options)?;
+    if !given.are_given() || options.commands.dry_run {
         return Ok(None);
     }
     let mut named = Vec::new();
@@ -108,8 +94,26 @@ fn of_server(options: &Options, server: Visit) -> anyhow::Result<Hosts> {
     })
 }
 
-/// Refuses options that have no meaning on other machines.
-fn refuse(options: &Options) -> Result<(), Misuse> {
+/// Refuses options that have no meaning on other machines, or on this one alone.
+///
+/// # Errors
+/// Such an option is given.
+pub fn check(options: &Options) -> Result<(), Misuse> {
+    let given = &options.commands.hosts;
+    if !given.are_given() {
+        let alone = [
+            ("--launcher", given.launcher.is_some()),
+            ("--before", given.before.is_some()),
+            ("--no-rerun", given.no_rerun),
+            ("--host-timeout", options.line.given.iter().any(|id| id == "host_timeout")),
+        ];
+        return match alone.iter().find(|(_, is_given)| *is_given) {
+            Some((name, _)) => {
+                Err(Misuse::new(format!("{name} is for other machines: name them with -S")))
+            }
+            None => Ok(()),
+        };
+    }
     if options.commands.confirm {
         return Err("--confirm asks on this terminal, and has no meaning on other hosts".into());
     }

@@ -44,7 +44,6 @@ pub enum FoundServer {
 /// # Errors
 /// The options make no sense, or the server can't be reached.
 pub fn find(options: &Options, time: Duration) -> anyhow::Result<FoundServer> {
-    check(options)?;
     // A wrong command line starts no server.
     Plan::of(options, Arc::new(AtomicBool::new(false)))?;
     let words = keys::words_of_pool(options);
@@ -76,7 +75,11 @@ fn visit(socket: &Path) -> Result<Option<Visit>, SocketError> {
     }
 }
 
-fn check(options: &Options) -> Result<(), Misuse> {
+/// Checks that workers can be kept.
+///
+/// # Errors
+/// They can't.
+pub fn check(options: &Options) -> Result<(), Misuse> {
     if !keys::has_workers(options) {
         return Err("--keep keeps workers: name one with -w, or give code (--python …)".into());
     }

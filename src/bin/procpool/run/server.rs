@@ -34,12 +34,11 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
         )
         .into());
     }
+    check(&options)?;
     if let Some(path) = &options.commands.server.status {
-        check_alone(&options, &["status", "format", "color"])?;
         return status(&options, path);
     }
     if let Some(path) = &options.commands.server.stop {
-        check_alone(&options, &["stop", "color"])?;
         Visit::to(path)?.stop()?;
         return Ok(Status::Success);
     }
@@ -55,6 +54,36 @@ pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     match options.commands.server.connect.clone() {
         Some(path) => connect(&options, &path, early),
         None => super::run(options, early, None),
+    }
+}
+
+/// Checks the options that are used without a run, or with a server.
+///
+/// # Errors
+/// An option has no effect.
+pub fn check(options: &Options) -> Result<(), Misuse> {
+    let server = &options.commands.server;
+    if server.status.is_some() {
+        if !matches!(options.output.format, None | Some(ResultFormat::Prometheus)) {
+            return Err("--status prints JSON, or --format prometheus".into());
+        }
+        return check_alone(options, &["status", "format", "color", "profile"]);
+    }
+    if server.stop.is_some() {
+        return check_alone(options, &["stop", "color", "profile"]);
+    }
+    if server.keep.is_some() {
+        return keep::check(options);
+    }
+    let is_foreign = |id: &&String| {
+        keys::is_of_pool(id) && !OF_BOTH.contains(&id.as_str()) && !OF_LINES.contains(&id.as_str())
+    };
+    match options.line.given.iter().find(is_foreign) {
+        Some(id) if server.connect.is_some() => Err(Misuse::new(format!(
+            "--{} is for the server: give it with --serve",
+            id.replace('_', "-")
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -76,28 +105,13 @@ fn check_alone(options: &Options, those: &[&str]) -> Result<(), Misuse> {
 }
 
 fn status(options: &Options, path: &Path) -> anyhow::Result<Status> {
-    let text = match options.output.format {
-        None | Some(ResultFormat::Prometheus) => Visit::to(path)?.status()?,
-        Some(_) => {
-            return Err(Misuse::from("--status prints JSON, or --format prometheus").into());
-        }
-    };
+    let text = Visit::to(path)?.status()?;
     let is_prometheus = options.output.format == Some(ResultFormat::Prometheus);
     Ok(Status::of_text(&if is_prometheus { prometheus(&text)? } else { text }))
 }
 
 /// Runs jobs at a server. The server says what its workers are, and the run is as if they were named here.
 fn connect(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Result<Status> {
-    let is_foreign = |id: &&String| keys::is_of_pool(id) && !OF_BOTH.contains(&id.as_str());
-    if let Some(id) =
-        options.line.given.iter().find(|id| is_foreign(id) && !OF_LINES.contains(&id.as_str()))
-    {
-        return Err(Misuse::new(format!(
-            "--{} is for the server: give it with --serve",
-            id.replace('_', "-")
-        ))
-        .into());
-    }
     let visit = Visit::to(path)?;
     let mut words: Vec<OsString> = std::env::args_os().take(1).collect();
     words.extend(visit.words.iter().cloned());
