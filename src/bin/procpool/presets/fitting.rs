@@ -6,7 +6,8 @@ use super::Preset;
 use crate::cli::options::parse_words;
 use crate::cli::{EarlyExit, Options};
 use crate::plan;
-use crate::run::{hosts, server};
+use crate::run::hosts;
+use crate::run::sides::ServerRole;
 
 /// The words of the command line, and the presets before its options.
 pub struct Fitting<'a> {
@@ -72,17 +73,16 @@ impl Fitting<'_> {
             Ok(options) => options,
             Err(exit) => return Some(exit.reason()),
         };
-        let given = &options.commands;
-        if given.semaphore.semaphore.is_some() {
+        if options.commands.semaphore.semaphore.is_some() {
             return None;
         }
-        let is_no_run = given.server.status.is_some() || given.server.stop.is_some();
-        let mut problem = server::check(&options).err();
-        // The server knows the workers.
-        if !is_no_run && given.server.connect.is_none() {
-            let of_hosts = || hosts::check(&options).err();
-            problem = problem.or_else(of_hosts).or_else(|| plan::misuse(&options));
-        }
+        let role = ServerRole::of(&options);
+        let problem = match role.map(|role| (role, role.check(&options).err())) {
+            // The server knows the workers.
+            Some((ServerRole::Connect | ServerRole::Status | ServerRole::Stop, problem)) => problem,
+            Some((_, problem)) => problem.or_else(|| plan::misuse(&options)),
+            None => hosts::check(&options).err().or_else(|| plan::misuse(&options)),
+        };
         problem.map(|problem| problem.to_string())
     }
 }

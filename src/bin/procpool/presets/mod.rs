@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use crate::cli::options::{definition, parse_part, parse_words};
 use crate::cli::typed::{TypedOption, typed_of_part};
 use crate::cli::{EarlyExit, Options};
+use crate::run::sides::ServerRole;
 use crate::{plan, semaphore};
 
 use fitting::Fitting;
@@ -156,7 +157,7 @@ fn combine(
     let mut fitting = Fitting { words, presets };
     fitting.fit();
     let mut options = fitting.parse()?;
-    let mut idle = plan::without_effect(&options);
+    let mut idle = idle(&options);
     if options.commands.semaphore.semaphore.is_some() {
         // A limit that is meant for the jobs of a run is not that of a semaphore.
         let has_effect = |id: &str| semaphore::has_effect(id) && id != "max_procs";
@@ -170,7 +171,22 @@ fn combine(
         }
         options = fitting.parse()?;
     }
+    options.line.own.clone_from(&own.line.given);
+    options.line.presets = options.commands.hosts.words.len() - words.len();
     Ok((options, fitting.presets))
+}
+
+/// The given options that have no effect, on their side of a server if there is one.
+fn idle(options: &Options) -> Vec<String> {
+    let role = ServerRole::of(options);
+    let of_role = role.map(|role| role.without_effect(options)).unwrap_or_default();
+    match role {
+        // The server decides it: what its workers are is not known yet.
+        Some(ServerRole::Connect | ServerRole::Status | ServerRole::Stop) => of_role,
+        Some(ServerRole::Serve | ServerRole::Keep) | None => {
+            [of_role, plan::without_effect(options)].concat()
+        }
+    }
 }
 
 /// The options that those of the command line exclude.
