@@ -2,7 +2,7 @@
 //! and numbers that some commands get, and run the code in a subscript such as `a[$(code)]`. `sh` may be bash.
 
 use super::dialect::Dialect;
-use super::words::{Found, Words};
+use super::words::{Observed, Words};
 
 /// Follows the commands of a text, and the commands inside of their words.
 #[derive(Clone, Debug)]
@@ -10,7 +10,7 @@ pub(super) struct Evaluation {
     dialect: Dialect,
     /// The innermost is the last one.
     stack: Vec<Level>,
-    found: Found,
+    found: Observed,
 }
 
 /// The commands at one place of the text.
@@ -38,10 +38,10 @@ enum Parentheses {
 
 impl Evaluation {
     pub(super) fn new(dialect: Dialect) -> Self {
-        Self { dialect, stack: vec![Level::default()], found: Found::default() }
+        Self { dialect, stack: vec![Level::default()], found: Observed::default() }
     }
 
-    fn words(&mut self) -> (&mut Words, &mut Found) {
+    fn words(&mut self) -> (&mut Words, &mut Observed) {
         if self.stack.is_empty() {
             self.stack.push(Level::default());
         }

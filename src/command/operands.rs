@@ -77,11 +77,8 @@ const ZSH_SPECIAL: &str = "ARGC COLUMNS EGID ENV BASH_ENV ERRNO EUID FPATH FUNCN
 /// The options of a declaration that leave a value data.
 const PLAIN_OPTIONS: &[u8] = b"-+rxgluU";
 
-/// The operators of `[[ … ]]` that take text or a file.
-const PLAIN_OPERATORS: &[&[u8]] = &[
-    b"-a", b"-b", b"-c", b"-d", b"-e", b"-f", b"-g", b"-h", b"-k", b"-n", b"-o", b"-p", b"-r",
-    b"-s", b"-u", b"-w", b"-x", b"-z", b"-G", b"-L", b"-N", b"-O", b"-S", b"-nt", b"-ot", b"-ef",
-];
+/// The operators of `[[ … ]]` that take text or a file, without their dashes.
+const PLAIN_OPERATORS: &str = "a b c d e f g h k n o p r s u w x z G L N O S nt ot ef";
 
 fn has(list: &str, word: &[u8]) -> bool {
     list.split(' ').any(|known| known.as_bytes() == word)
@@ -154,9 +151,9 @@ pub(super) fn is_plain_option(word: &[u8]) -> bool {
 
 /// Whether a word of `[[ … ]]` may be an operator for numbers or names of variables.
 pub(super) fn evaluates(word: &[u8]) -> bool {
-    let is_operator =
-        word.first() == Some(&b'-') && word.get(1).is_some_and(u8::is_ascii_alphabetic);
-    is_operator && !PLAIN_OPERATORS.contains(&word)
+    let name =
+        word.strip_prefix(b"-").filter(|name| name.first().is_some_and(u8::is_ascii_alphabetic));
+    name.is_some_and(|name| !has(PLAIN_OPERATORS, name))
 }
 
 /// The name that an assignment begins with.

@@ -26,7 +26,7 @@ const UNKNOWN: u8 = 0;
 
 /// A word of a command, or its beginning.
 #[derive(Clone, Debug, Default)]
-struct Word {
+struct ShellWord {
     text: Vec<u8>,
     has_begun: bool,
     /// The shell expands something in it.
@@ -38,7 +38,7 @@ struct Word {
 
 /// The names and commands that a text has.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Found {
+pub(super) struct Observed {
     /// Variables that are numbers.
     numbers: Vec<Vec<u8>>,
     /// Variables that are arrays, or that a builtin fills.
@@ -59,7 +59,7 @@ pub(super) struct Found {
     late: Option<&'static str>,
 }
 
-impl Found {
+impl Observed {
     pub(super) fn arithmetic(&mut self, byte: u8) {
         self.arithmetic.push(byte);
     }
@@ -113,8 +113,8 @@ pub(super) struct Words {
     count: usize,
     /// There was `--`.
     has_dashes: bool,
-    before: Word,
-    word: Word,
+    before: ShellWord,
+    word: ShellWord,
     /// The word is the target of a redirection.
     redirects: bool,
     /// An option, an operator or a format was there that makes values numbers, or that is unknown.
@@ -128,7 +128,7 @@ pub(super) struct Words {
     in_list: bool,
 }
 
-impl Word {
+impl ShellWord {
     fn push(&mut self, byte: u8) {
         self.has_begun = true;
         if self.text.len() < LONGEST {
@@ -198,7 +198,7 @@ impl Words {
     }
 
     /// Takes a byte that is not in quotes, and no parenthesis.
-    pub(super) fn bare(&mut self, byte: u8, rest: &[u8], dialect: Dialect, found: &mut Found) {
+    pub(super) fn bare(&mut self, byte: u8, rest: &[u8], dialect: Dialect, found: &mut Observed) {
         let after_sign = self.redirects && !self.word.has_begun;
         match byte {
             b' ' | b'\t' => self.end_word(dialect, found),
@@ -214,7 +214,7 @@ impl Words {
             b'<' | b'>' if rest.first() == Some(&b'(') => self.unknown(),
             b'<' | b'>' => {
                 if self.word.is_descriptor() {
-                    self.word = Word::default();
+                    self.word = ShellWord::default();
                 }
                 self.end_word(dialect, found);
                 self.redirects = true;
@@ -256,7 +256,11 @@ impl Words {
 
     /// What an opening parenthesis is. `None`: a function begins here. `Some(true)`: a part of a word. `Some(false)`:
     /// it is before a command.
-    pub(super) fn before_parenthesis(&mut self, is_empty: bool, found: &mut Found) -> Option<bool> {
+    pub(super) fn before_parenthesis(
+        &mut self,
+        is_empty: bool,
+        found: &mut Observed,
+    ) -> Option<bool> {
         if let (Some(name), true) = (assigned_name(&self.word.text), self.is_list()) {
             found.filled.push(name.to_vec());
         } else if is_empty {
@@ -275,13 +279,13 @@ impl Words {
     }
 
     /// Ends the command.
-    pub(super) fn end(&mut self, dialect: Dialect, found: &mut Found) {
+    pub(super) fn end(&mut self, dialect: Dialect, found: &mut Observed) {
         self.end_word(dialect, found);
         let in_list = self.in_list && self.command == Some(Operands::Data);
         *self = if in_list { Self::of_list() } else { Self::default() };
     }
 
-    fn end_word(&mut self, dialect: Dialect, found: &mut Found) {
+    fn end_word(&mut self, dialect: Dialect, found: &mut Observed) {
         let word = std::mem::take(&mut self.word);
         let is_nothing = word.text.is_empty() && !word.is_quoted;
         if !word.has_begun || is_nothing || std::mem::take(&mut self.redirects) {
@@ -295,7 +299,7 @@ impl Words {
     }
 
     /// Takes a word where a command may begin.
-    fn command_word(&mut self, word: &Word, dialect: Dialect, found: &mut Found) {
+    fn command_word(&mut self, word: &ShellWord, dialect: Dialect, found: &mut Observed) {
         let text = word.text.as_slice();
         if assigned_name(text).is_some() {
             let at = memchr::memchr(b'=', text).map_or(0, |at| at + 1);
@@ -317,7 +321,13 @@ impl Words {
     }
 
     /// Takes an operand or an option.
-    fn operand(&mut self, command: Operands, word: &Word, dialect: Dialect, found: &mut Found) {
+    fn operand(
+        &mut self,
+        command: Operands,
+        word: &ShellWord,
+        dialect: Dialect,
+        found: &mut Observed,
+    ) {
         let text = word.text.as_slice();
         let is_option =
             text.len() > 1 && matches!(text[0], b'-' | b'+') && self.count == 0 && !self.has_dashes;
@@ -367,7 +377,7 @@ impl Words {
     }
 
     /// Takes a word of a declaration.
-    fn declared(&mut self, word: &Word, is_option: bool, found: &mut Found) {
+    fn declared(&mut self, word: &ShellWord, is_option: bool, found: &mut Observed) {
         let text = word.text.as_slice();
         let name = assigned_name(text);
         if is_option {
@@ -442,7 +452,7 @@ impl Words {
     }
 
     /// Takes a value, which is data.
-    pub(super) fn value(&mut self, found: &mut Found) {
+    pub(super) fn value(&mut self, found: &mut Observed) {
         self.has_value = true;
         if self.redirects {
             found.redirects = true;
