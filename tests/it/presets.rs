@@ -79,7 +79,7 @@ fn what_is_wrong_with_the_variable() {
     for (variable, why) in [
         ("--nothing", "PROCPOOL_OPTIONS: unexpected argument '--nothing' found"),
         ("--jobs= x", "PROCPOOL_OPTIONS: "),
-        ("echo", "PROCPOOL_OPTIONS: 'echo' is no option: a COMMAND is for the command line"),
+        ("echo", "PROCPOOL_OPTIONS: 'echo' is no option: write a COMMAND on the command line"),
         ("--help", "PROCPOOL_OPTIONS: --help and --version are for the command line"),
         ("--doctor", "PROCPOOL_OPTIONS: --doctor is for the command line"),
         ("'", "PROCPOOL_OPTIONS: a quote is not closed"),

@@ -304,13 +304,10 @@ fn program() -> OsString {
     if found.is_some() && found == own { name } else { given }
 }
 
-/// Whether stdin has something to read for commands.
+/// Whether stdin has something to read for commands. What they read from a pipe is gone.
 fn gives_stdin() -> bool {
-    let Ok(stdin) = rustix::fs::fstat(std::io::stdin()) else { return false };
-    let null = rustix::fs::stat("/dev/null").ok();
-    let is_null =
-        null.is_some_and(|null| null.st_rdev == stdin.st_rdev && null.st_ino == stdin.st_ino);
-    !is_null && !rustix::termios::isatty(std::io::stdin())
+    rustix::io::ioctl_fionread(std::io::stdin()).is_ok_and(|count| count > 0)
+        && !rustix::termios::isatty(std::io::stdin())
 }
 
 /// The name of the file that stdin is.
