@@ -31,7 +31,17 @@ impl Protocol {
     /// Names another framing that fits bytes that are no whole message. The phrase is the end of a message.
     /// It is empty if no framing fits.
     pub(crate) fn likely_framing(&self, bytes: &[u8]) -> String {
-        let is_it = |framing: &&&Framing| !std::ptr::eq(**framing, self.replies);
+        self.likely_among(bytes, |_| true)
+    }
+
+    /// The same for a message that is too long. A text that begins with a number is no stream of JSON values.
+    pub(crate) fn likely_framing_of_endless(&self, bytes: &[u8]) -> String {
+        self.likely_among(bytes, |framing| !std::ptr::eq(framing, &JSON))
+    }
+
+    fn likely_among(&self, bytes: &[u8], may_be: impl Fn(&'static Framing) -> bool) -> String {
+        let is_it =
+            |framing: &&&'static Framing| !std::ptr::eq(**framing, self.replies) && may_be(framing);
         let bytes = &bytes[..bytes.len().min(SAMPLE)];
         if std::ptr::eq(self.replies, &CONTENT_LENGTH) && has_header(bytes) {
             return String::new();

@@ -1,9 +1,11 @@
 //! What a worker is told besides requests, and what it says besides replies: notices and cancellations, its
 //! banner, signs of life, and hints on its stderr.
 
+use std::time::Duration;
+
 use super::violation::Violation;
 use super::worker::Worker;
-use crate::job::Job;
+use crate::job::{Failure, Job};
 use crate::process::Transfer;
 use crate::protocol::framing::Split;
 use crate::util::clock::Moment;
@@ -50,6 +52,26 @@ impl Worker {
                 Split::Broken(what) => Err(Violation::no_message(protocol, what, bytes)),
             }
         })
+    }
+
+    /// Tells a worker that works on several jobs at a time to end those that began before `moment`. Returns
+    /// whether it was told to end any.
+    pub(crate) fn end_jobs_before(
+        &mut self,
+        moment: Moment,
+        now: Moment,
+        failure: &Failure,
+    ) -> bool {
+        let begun = self.flights.begun_before(moment);
+        let told = begun.into_iter().filter(|&index| self.end_job(index, now, failure.clone()));
+        told.count() > 0
+    }
+
+    /// The slot could not read from the worker for this long: that counts for no job.
+    pub(crate) fn hold_clocks(&mut self, time: Duration) {
+        let turn = self.turn_clock();
+        self.flights.hold_clocks(time, turn);
+        self.reading.heard = self.reading.heard.after(time);
     }
 
     /// The worker has printed something to stdout or stderr.

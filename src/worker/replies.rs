@@ -52,6 +52,8 @@ pub(crate) struct Received {
     pub(crate) news: Vec<String>,
     /// The worker has said that it works on several jobs at a time.
     pub(crate) is_concurrent: bool,
+    /// Parts of results have come.
+    pub(crate) has_parts: bool,
 }
 
 /// Takes replies out of bytes and hands each to `answer`.
@@ -93,7 +95,7 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
             Split::Broken(what) => return Err(Violation::no_message(self.protocol, what, bytes)),
         };
         if message.len() > self.max_reply {
-            return Err(self.too_long(0, message));
+            return Err(Violation::whole_too_long(self.protocol, message, self.max_reply));
         }
         self.read(message, &bytes[next..])?;
         Ok(next)
@@ -116,7 +118,9 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
                 self.received.is_concurrent = true;
                 Ok(())
             }
-            Ok(Message::Part { id, part }) => self.take_part(id, part.value(), message),
+            Ok(Message::Part { id, part }) => {
+                self.take_part(id, part.as_ref().map(Body::value), message)
+            }
             Ok(Message::Progress(line)) => {
                 self.received.news.push(line);
                 Ok(())
@@ -220,7 +224,7 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
     fn take_part(
         &mut self,
         id: Option<u64>,
-        part: Value<'_>,
+        part: Option<Value<'_>>,
         message: &[u8],
     ) -> Result<(), Violation> {
         let found = self.flights.find(id, self.requests);
@@ -229,10 +233,13 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
             Match::Unknown(id) => return Err(Violation::unknown_id(id, message)),
             _ => self.flights.id_of(&found).ok_or_else(|| Violation::unasked(message))?,
         };
+        self.received.has_parts = true;
         if self.flights.parts.add(id, part) > self.max_reply {
-            return Err(self.too_long(0, message));
+            return Err(Violation::parts_too_long(id, message, self.max_reply));
         }
-        self.pass_part_on(&found, part);
+        if let Some(part) = part {
+            self.pass_part_on(&found, part);
+        }
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use crate::job::printed::Printed;
 use crate::job::{Answer, CommandOutput, Done, Failure, Job, Kind, Run, Value};
 use crate::pool::slot::steps::Slot;
 use crate::util::clock::Moment;
+use crate::util::held;
 use crate::util::json::Json;
 use crate::util::random::random;
 use crate::worker::{Flight, Received, Reply, Violation, Worker};
@@ -167,7 +168,7 @@ impl Slot {
     fn pass_part(&self, job: &Job, part: Value<'_>) {
         self.shared.deliveries.flush();
         while !self.shared.deliveries.pass_part(job, part) {
-            self.wake.wait(Some(PART_TICK));
+            held::hold(|| self.wake.wait(Some(PART_TICK)));
         }
     }
 

@@ -25,11 +25,10 @@ fn split(bytes: &[u8], scan: &mut Scan) -> Split {
     }
 }
 
-/// The number that the line ends with, if a blank is before it.
+/// The number that is the last word of the line.
 fn size(line: &[u8]) -> Option<usize> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let at = memchr::memrchr(b' ', line)?;
-    let digits = &line[at + 1..];
+    let digits = &line[memchr::memrchr(b' ', line).map_or(0, |at| at + 1)..];
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -58,7 +57,8 @@ mod tests {
             Split::Message { begin: 0, end: 9, next: 10 }
         );
         for (bytes, expected) in [
-            (&b"12\n"[..], Split::Message { begin: 0, end: 2, next: 3 }),
+            (&b"2\nab\n"[..], Split::Message { begin: 0, end: 4, next: 5 }),
+            (b"12a\n", Split::Message { begin: 0, end: 3, next: 4 }),
             (b"a 0\n\n", Split::Message { begin: 0, end: 4, next: 5 }),
             (b"a -1\n", Split::Message { begin: 0, end: 4, next: 5 }),
             (b"a 99999999999999999999999\n", Split::Broken("its size is too large")),
