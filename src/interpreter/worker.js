@@ -24,13 +24,17 @@
   const sources = new Map(); // file name => the code in it, for tracebacks
   const mark = `procpool-${Math.random()}-${Math.random()}:`; // before a large integer, in a string
 
-  const floats = new Set(); // the numbers of requests that are beyond 2^53 and no integers
+  const floats = new Set(); // numbers of requests that are beyond 2^53 and no integers
+  const running = new AsyncLocalStorage(); // the number of the request that the code runs for, or SETUP
+  const SETUP = 'setup';
+  const exit = process.exit.bind(process);
 
   let job; // the function of cmd and args
   let isLive = false;
   let replies; // the descriptor
   let waiting = null; // the replies that are not written yet, once there are many
   let requested = 0; // how many requests have been begun
+  let current = ''; // the requests that have come last, as text
   let concurrent = null; // once a result is a promise: the requests under way, by number
   let isOver = false; // no more requests come
   const [most, mostBy] = limit(process.env.PROCPOOL_MAX_REPLY); // the bytes that a generator may yield
@@ -45,9 +49,9 @@
     ({ replies } = taken);
     try {
       const isList = how.includes('list');
-      job = mode.endsWith('file') ? await loadFile(code) : loadExpression(code, isList);
+      job = await running.run(SETUP, mode.endsWith('file') ? loadFile : loadExpression, code, isList);
       for (const script of setups.map(compileSetup)) {
-        if (!checking) script.runInThisContext();
+        if (!checking) running.run(SETUP, () => script.runInThisContext());
       }
     } catch (error) {
       fs.writeSync(2, `${trace(error)}\n`);
@@ -78,7 +82,7 @@
 
   // Exits, even if the code has left timers running. The jobs under way are answered first.
   function leave() {
-    if (isOver && !concurrent?.size) process.exit();
+    if (isOver && !concurrent?.size) exit();
   }
 
   function answer(lines) {
@@ -114,7 +118,7 @@
     }
     const number = ++requested;
     try {
-      const value = concurrent ? concurrent.jobs.run(number, job, cmd, args) : job(cmd, args);
+      const value = concurrent ? running.run(number, job, cmd, args) : job(cmd, args);
       switch (typeof value) {
         case 'number':
           if (!Number.isSafeInteger(value)) break;
@@ -166,7 +170,7 @@
 
   // The requests under way. A job that exits, or whose callback throws, fails alone.
   class Concurrent extends Set {
-    jobs = new AsyncLocalStorage(); // the number of the request that the code runs for
+    first = requested; // this request began before it was known that it is one of several
   }
 
   class Exit extends Error {}
@@ -175,24 +179,22 @@
     flush();
     concurrent = new Concurrent();
     write('{"concurrent":true}\n');
-    const { exit } = process;
+    remember();
     process.exit = (code) => {
-      const number = concurrent.jobs.getStore();
-      if (number === undefined) return exit.call(process, code);
+      const number = running.getStore() ?? concurrent.first;
+      if (number === SETUP) exit(code);
       fail(number, { message: `process.exit(${code ?? ''})`, data: null });
       throw new Exit();
     };
   }
 
-  // An exception in a callback. If its job has been answered, or was answered before its callbacks ran, it
-  // must cost no other job.
+  // An exception in a callback. If its job has been answered, it must cost no other job.
   function caught(error) {
     if (error instanceof Exit) return;
-    const number = concurrent?.jobs.getStore();
+    const number = running.getStore() ?? concurrent?.first;
     if (concurrent && fail(number, failure(error))) return;
     fs.writeSync(2, `${trace(error)}\n`);
-    const isOfJob = concurrent ? number !== undefined : requested > 0;
-    if (!isOfJob) process.exit(1);
+    if (number === SETUP) exit(1);
   }
 
   // Whether the request was under way.
@@ -353,17 +355,27 @@
 
   // Requests. An integer that a number can't hold exactly is a BigInt.
   function parse(json) {
-    if (!/[0-9]{16}|(?:^|[[,:\s])-?[0-9.]+[eE]/.test(json)) return JSON.parse(json);
+    current = json;
+    if (concurrent) remember();
+    if (!/[0-9]{16}/.test(json)) return JSON.parse(json);
     const tokens = /"[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9.]+(?:[eE][-+]?[0-9]+)?/g;
-    const marked = json.replace(tokens, (token) => {
-      if (token[0] === '"' || Math.abs(Number(token)) <= Number.MAX_SAFE_INTEGER) return token;
-      if (/^-?[0-9]+$/.test(token)) return `"${mark}${token}"`;
-      if (floats.size > 1000) floats.clear();
-      floats.add(Number(token));
-      return token;
-    });
+    const isLarge = (token) => /^-?[0-9]{16,}$/.test(token) && !Number.isSafeInteger(Number(token));
+    const marked = json.replace(tokens, (token) => (isLarge(token) ? `"${mark}${token}"` : token));
     return JSON.parse(marked, (key, value) => (
       typeof value === 'string' && value.startsWith(mark) ? BigInt(value.slice(mark.length)) : value));
+  }
+
+  // Remembers the numbers beyond 2^53 that are no integers. As a result they are as good as they came.
+  function remember() {
+    if (floats.size > 1000) floats.clear();
+    for (const [token] of current.matchAll(/-?[0-9][0-9.]*[eE]\+?[0-9]+|-?[0-9]{16,}\.[0-9]+/g)) {
+      if (Math.abs(Number(token)) > Number.MAX_SAFE_INTEGER) floats.add(Number(token));
+    }
+  }
+
+  function hasCome(number) {
+    if (!concurrent) remember();
+    return floats.has(number);
   }
 
   // The code.
@@ -463,7 +475,7 @@
         return Number.isSafeInteger(Number(value)) ? Number(value) : mark + value;
       case 'number':
         if (!Number.isFinite(value)) throw new TypeError(`${value} has no form in JSON`);
-        if (Math.abs(value) > Number.MAX_SAFE_INTEGER && !floats.has(value)) {
+        if (Math.abs(value) > Number.MAX_SAFE_INTEGER && !hasCome(value)) {
           throw new RangeError(`${value} is a number beyond 2^53, and may have lost its last digits: use a `
             + 'BigInt, or a string');
         }
