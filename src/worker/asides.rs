@@ -10,6 +10,9 @@ use crate::process::Transfer;
 use crate::protocol::framing::Split;
 use crate::util::clock::Moment;
 
+/// A message quotes at most this much of a banner.
+const MOST_SEEN: usize = 200;
+
 impl Worker {
     /// Sends the worker a message that it does not answer.
     ///
@@ -29,10 +32,12 @@ impl Worker {
         is_added && self.send() != Transfer::Closed
     }
 
-    /// Takes the messages of a fresh worker's banner that have come. `left`: how many are still to come.
+    /// Takes the messages of a fresh worker's banner that have come. `left`: how many are still to come. `seen`
+    /// gets their beginning.
     pub(crate) fn take_banner(
         &mut self,
         left: &mut usize,
+        seen: &mut Vec<u8>,
         max_reply: usize,
     ) -> Result<(), Violation> {
         let protocol = &self.protocol;
@@ -43,6 +48,8 @@ impl Worker {
             match protocol.split_banner(bytes, scan) {
                 Split::Message { next, .. } => {
                     *left -= 1;
+                    let room = MOST_SEEN.saturating_sub(seen.len());
+                    seen.extend_from_slice(&bytes[..next.min(room)]);
                     Ok(next)
                 }
                 Split::More(len) if len.max(bytes.len()) > max_reply => {

@@ -63,6 +63,8 @@ pub(super) struct Receiver<'a, F> {
     pub(super) max_reply: usize,
     /// How many jobs the worker has been given.
     pub(super) requests: u64,
+    /// How many it has answered before these bytes.
+    pub(super) replies: u64,
     /// How many bytes a worker has read that is at its end. `None`: it is not.
     pub(super) read_at_end: Option<u64>,
     pub(super) now: Moment,
@@ -138,7 +140,7 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
         if let Some(read) = self.read_at_end {
             pending = self.flights.pending_lines_begun(read);
             if pending == 0 && !bytes.is_empty() {
-                return Err(Violation::early(self.protocol, bytes));
+                return Err(Violation::early(self.protocol, self.replies, bytes));
             }
         }
         let Some(mut lines) = WholeLines::first(bytes, pending, self.max_reply) else {
@@ -185,7 +187,8 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
         if id.is_none() {
             self.unproven.note_anonymous();
             if self.is_unread() {
-                return Err(Violation::early(self.protocol, &[message, b"\n", after].concat()));
+                let bytes = [message, b"\n", after].concat();
+                return Err(Violation::early(self.protocol, self.replies, &bytes));
             }
         }
         let found = self.flights.find(id, self.requests);

@@ -8,15 +8,12 @@ use crate::util::text::quote;
 /// The problem with a worker that does not wait for its request.
 const EARLY: &str = "it printed this before it had read the request";
 
-/// The problem with a worker that does not wait for its request, and what may be done about it.
-pub(crate) fn early(protocol: &Protocol) -> String {
-    match protocol.exchange() {
-        _ if !protocol.is_raw() => EARLY.to_owned(),
-        Some(exchange) if exchange.banner.is_none() => {
-            format!("{EARLY} (if it prints this at each start, give {})", Setting::Banner)
-        }
-        _ => EARLY.to_owned(),
+/// The problem with a worker that prints something before its first request, and what may be done about it.
+pub(crate) fn unasked_at_start(protocol: &Protocol) -> String {
+    if protocol.is_raw() && protocol.banner().is_none() {
+        return format!("{EARLY} (if it prints this at each start, give {})", Setting::Banner);
     }
+    EARLY.to_owned()
 }
 
 /// A message quotes at most this many bytes of output that is no message.
@@ -45,9 +42,14 @@ impl Violation {
         format!("{}: {}{}", self.what, quote(&self.bytes), buffering::FOR_REPLIES)
     }
 
-    /// The worker printed something before it read its request.
-    pub(super) fn early(protocol: &Protocol, bytes: &[u8]) -> Self {
-        Self { is_surplus: true, ..Self::new(early(protocol), bytes) }
+    /// The worker printed something before it read its request. `replies`: how many it has answered.
+    pub(super) fn early(protocol: &Protocol, replies: u64, bytes: &[u8]) -> Self {
+        let what = match replies {
+            0 => unasked_at_start(protocol),
+            // It may be the rest of the reply to the request before.
+            _ => EARLY.to_owned() + &protocol.longer_replies(),
+        };
+        Self { is_surplus: true, ..Self::new(what, bytes) }
     }
 
     /// The worker printed `after` after the last reply that it was asked for.

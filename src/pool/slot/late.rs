@@ -20,14 +20,7 @@ impl WorkerSlot {
         let deadlines = Deadlines::new(&self.slot.shared, worker);
         let timeout = worker.flights.front().and_then(|flight| deadlines.timeout_of(flight));
         let limit = humantime::format_duration(timeout.unwrap_or_default());
-        let unfinished = match worker.unfinished() {
-            // A server that waits for another kind of message prints nothing.
-            said if said.is_empty() && worker.replies() == 0 => {
-                self.slot.shared.config.worker.protocol.other_server()
-            }
-            said => said,
-        };
-        let unfinished = if unfinished.is_empty() { unfinished } else { format!("; {unfinished}") };
+        let lacking = self.what_is_lacking(worker);
         if let Some(told) = worker.flights.told_to_oldest() {
             let message = format!("{}, and its worker was ended", told.message);
             let failure = Failure::new(told.kind, message);
@@ -38,8 +31,25 @@ impl WorkerSlot {
         if self.worker.as_mut().is_some_and(|worker| worker.end_job(0, now, cancelled)) {
             return;
         }
-        let message = format!("timed out after {limit}, and its worker was ended{unfinished}");
+        let message = format!("timed out after {limit}, and its worker was ended{lacking}");
         self.fail_oldest(Some(&Failure::new(Kind::Timeout, message)));
+    }
+
+    /// What a worker has printed of its reply, or what may be wrong if it has never printed one, as the end of a
+    /// phrase; empty: nothing is known.
+    fn what_is_lacking(&self, worker: &Worker) -> String {
+        let shared = &self.slot.shared;
+        let protocol = &shared.config.worker.protocol;
+        let mut lacking = worker.unfinished();
+        if lacking.is_empty() && worker.replies() == 0 {
+            // A server that waits for another kind of message prints nothing.
+            lacking = protocol.other_server();
+            // No worker has ever answered, and that was not reported yet.
+            if lacking.is_empty() && shared.start_ups.end_silence() {
+                lacking = protocol.other_protocol();
+            }
+        }
+        if lacking.is_empty() { lacking } else { format!("; {lacking}") }
     }
 
     /// The worker has not read the request of its oldest job in time.
@@ -76,7 +86,9 @@ impl WorkerSlot {
         if worker.end_jobs_before(begun, now, &cancelled) {
             return;
         }
-        let message = format!("{}, and its worker was ended", quiet(limit));
+        let lacking = self.worker.as_ref().map(|worker| self.what_is_lacking(worker));
+        let lacking = lacking.unwrap_or_default();
+        let message = format!("{}, and its worker was ended{lacking}", quiet(limit));
         let failure = Failure::new(Kind::Timeout, message);
         self.fail_at_fault(&failure, |flight| flight.clock <= begun);
     }

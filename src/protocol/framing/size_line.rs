@@ -25,6 +25,13 @@ fn split(bytes: &[u8], scan: &mut Scan) -> Split {
     }
 }
 
+/// Whether a line and what came after it look like a message of this framing.
+pub(in crate::protocol) fn fits(line: &[u8], after: &[u8]) -> bool {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let len = size(line).and_then(|size| size.checked_add(1));
+    line.contains(&b' ') && len == Some(after.len()) && after.ends_with(b"\n")
+}
+
 /// The number that is the last word of the line.
 fn size(line: &[u8]) -> Option<usize> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -66,5 +73,7 @@ mod tests {
             assert_eq!(split(bytes, &mut Scan::default()), expected, "{bytes:?}");
         }
         assert!(matches!(split(b"a 1\nxy", &mut Scan::default()), Split::Broken(_)));
+        assert!(fits(b"oid blob 6\n", b"hel\nlo\n") && !fits(b"6\n", b"hel\nlo\n"));
+        assert!(!fits(b"oid blob 6\n", b"hel\nlo!\n") && !fits(b"oid\n", b"\n"));
     }
 }
