@@ -87,8 +87,6 @@ pub(super) struct Measured {
     excess: Option<u64>,
     /// When it last printed something, if that is of interest.
     pub(super) last_output: Moment,
-    /// How long its output was held up by the reader of stdout.
-    pub(super) held: Duration,
 }
 
 impl fmt::Debug for Running<'_> {
@@ -173,7 +171,7 @@ impl<'a> Running<'a> {
             unfed: None,
             stopped: None,
             asked_to_stop: None,
-            measured: Measured { excess: None, last_output: shared.now(), held: Duration::ZERO },
+            measured: Measured { excess: None, last_output: shared.now() },
         })
     }
 
@@ -236,10 +234,7 @@ impl<'a> Running<'a> {
                 vec![underway(shared, self.job, slot, self.process.pid(), began)]
             });
             let now = shared.now();
-            let held = self.measured.held;
-            let deadline = self
-                .timeout()
-                .map_or(Moment::NEVER, |timeout| began.after(timeout.saturating_add(held)));
+            let deadline = self.timeout().map_or(Moment::NEVER, |timeout| began.after(timeout));
             let deadline = deadline.min(self.quiet_at());
             let wants_terminal = !self.commands.tty && self.notice_stop();
             self.attend_terminal();

@@ -58,9 +58,8 @@ impl Running<'_> {
     pub(super) fn offer_again(&mut self, wake: &Wake, timeout: Option<Duration>) -> bool {
         let began = self.shared.now();
         wake.wait(Some(timeout.map_or(OFFER_TICK, |timeout| timeout.min(OFFER_TICK))));
-        // The command may wait for the reader of stdout: that does not count.
+        // The command may wait for the reader of stdout: then it is not silent by itself.
         let waited = self.shared.now().since(began);
-        self.measured.held += waited;
         self.measured.last_output = self.measured.last_output.after(waited);
         self.feed();
         self.pass_on();

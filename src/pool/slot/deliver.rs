@@ -166,9 +166,14 @@ impl Slot {
 
     /// Gives a part of a result to the sink. Waits while the reader of stdout is slow.
     fn pass_part(&self, job: &Job, part: Value<'_>) {
-        self.shared.deliveries.flush();
-        while !self.shared.deliveries.pass_part(job, part) {
-            held::hold(|| self.wake.wait(Some(PART_TICK)));
+        let deliveries = &self.shared.deliveries;
+        deliveries.flush();
+        if !deliveries.pass_part(job, part) {
+            held::hold(|| {
+                while !deliveries.pass_part(job, part) {
+                    self.wake.wait(Some(PART_TICK));
+                }
+            });
         }
     }
 
