@@ -328,7 +328,7 @@ fn a_list_is_printed_as_lines() {
 fn large_integers_arrive_whole() {
     let numbers = "9007199254740993\n-9223372036854775809\n123456789012345678901234567890\n\
                    {\"k\":[18446744073709551616,1.5,0.1,\"9007199254740993\"]}\n\
-                   5.97e+24\n[-1.5e+300,\"1e400\"]\n";
+                   5.97e+24\n{\"k\":[-1.5e+300,\"1e400\"]}\n";
     for (program, option, code) in [
         ("python3", "--python", "x"),
         ("node", "--node", "x"),
