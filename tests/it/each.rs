@@ -344,7 +344,7 @@ fn large_integers_arrive_whole() {
         ("node", "--node", "Number(x) + 1"),
         ("node", "--node", "x === '1' ? 2 : { a: [2 ** 70] }"),
         ("node", "--node", "Number(x) > 1 ? Promise.resolve(x * 1e9) : 2"),
-        ("perl", "--perl", "$_ > 1 ? [$_ * 2e3] : 2"),
+        ("perl", "--perl", "$_ > 1 ? [$_ * 2e6] : 2"),
         ("perl", "--perl", "$_ + 9007199254740993 * (2048 * ($_ > 1)) + ($_ == 1)"),
     ] {
         if need(program) {
