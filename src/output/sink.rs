@@ -191,6 +191,8 @@ impl Sink for Output {
             if is_settled || state.is_broken || begin.elapsed() > PATIENCE {
                 return;
             }
+            // The writer may rest.
+            self.shelf.work.notify_one();
             let waited = self.shelf.room.wait_timeout(state, TICK);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
