@@ -3,6 +3,7 @@
 
 mod affinity;
 mod child;
+mod crowd;
 mod exit;
 mod foreground;
 mod groups;
@@ -27,6 +28,7 @@ mod wake;
 
 pub(crate) use affinity::CpuShare;
 pub(crate) use child::{OutputStream, Process, memory_of};
+pub(crate) use crowd::{Crowd, CrowdEvent};
 pub(crate) use exit::{describe, describe_exited, end_of_command};
 pub(crate) use foreground::stop_own_group;
 pub(crate) use groups::Groups;

@@ -179,6 +179,7 @@ impl HostSlot {
         connection.stage = ConnectionStage::Ready;
         self.record.boot_failures = 0;
         self.window = crate::link::window::AgentWindow::new(std::time::Instant::now());
+        self.rate.begin(0, self.slot.now());
         // There may be more slots than were called.
         let fresh = self.slot.shared.queue.set_aside(self.slot.index);
         self.slot.shared.start_slots(fresh);

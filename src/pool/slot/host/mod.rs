@@ -6,6 +6,7 @@ mod connection;
 mod loss;
 mod preparation;
 mod preparing;
+mod quiet;
 mod receive;
 mod record;
 mod said;
@@ -13,4 +14,5 @@ mod serve;
 mod speak;
 mod state;
 
-pub(crate) use serve::run;
+pub(crate) use serve::HostEnd;
+pub(crate) use state::HostSlot;
