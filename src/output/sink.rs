@@ -228,7 +228,7 @@ impl Sink for Output {
     fn part(&self, job: &Job, part: Value<'_>) -> bool {
         let mut out = Vec::new();
         // Writing to a Vec does not fail.
-        let _ = self.shelf.settings.format.write_lines(job, part, &mut out);
+        let _ = self.shelf.settings.format.write_lines(job, None, part, &mut out);
         self.add_lines(job, &out, &[])
     }
 }

@@ -58,7 +58,7 @@ pub struct HostOptions {
     #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "15s", value_parser = procpool::engine::parse_duration)]
     pub host_timeout: Duration,
 
-    /// Let a job that was running on a lost host fail as lost; do not run it again
+    /// Let a job that may have run on a lost host fail as lost; do not run it again
     #[arg(hide_short_help = true, long)]
     pub no_rerun: bool,
 }
