@@ -433,6 +433,12 @@ impl Pool {
         }
     }
 
+    /// Whether other machines, or a server, run jobs.
+    #[doc(hidden)]
+    pub fn has_hosts(&self) -> bool {
+        self.engine.shared.hosts.is_some()
+    }
+
     /// How many jobs were fed and never ran, because the run was ended.
     #[doc(hidden)]
     pub fn left(&self) -> usize {

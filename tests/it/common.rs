@@ -381,6 +381,13 @@ impl Running {
         kill_process(self.group, signal).expect("procpool can be signalled");
     }
 
+    /// Kills procpool alone, if it has not ended: where the machine decides how far a run comes.
+    pub(crate) fn kill(&self) {
+        if let Err(error) = kill_process(self.group, Signal::KILL) {
+            assert_eq!(error, rustix::io::Errno::SRCH, "procpool can be killed");
+        }
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         self.shared.lock().status.is_some()
     }

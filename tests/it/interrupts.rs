@@ -66,6 +66,9 @@ fn tidy(more: &str) -> String {
 
 #[test]
 fn a_stderr_that_nobody_reads_holds_up_no_end() {
+    if !crate::common::heavy() {
+        return;
+    }
     for signal in ENDING {
         for to in ["2>\"$TO\"", ">\"$TO\" 2>&1"] {
             let crew = Crew::new();
@@ -364,6 +367,9 @@ fn what_ignores_term_is_killed() {
 /// Its time is over when that of the jobs is: it is not given the grace period anew.
 #[test]
 fn a_worker_without_a_job_has_no_more_time_than_those_that_have_one() {
+    if !crate::common::heavy() {
+        return;
+    }
     let crew = Crew::new();
     let mut run = Test::new()
         .workers(1, crew.worker("--ignore-eof"))

@@ -381,6 +381,9 @@ fn what_cannot_be_killed_is_reported_before_an_interrupted_run_ends() {
 
 #[test]
 fn a_worker_that_cannot_be_killed_is_left_behind() {
+    if !crate::common::heavy() {
+        return;
+    }
     let left = Left::new();
     let copy = left.crew.open_copy();
     let Some(become_root) = become_root(&left.crew) else { return };

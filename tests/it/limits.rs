@@ -140,6 +140,9 @@ fn few_processes_make_a_run_slower_or_end_it() {
 
 #[test]
 fn a_worker_without_memory_costs_its_own_job() {
+    if !crate::common::heavy() {
+        return;
+    }
     let crew = Crew::new();
     let long = "x".repeat(60_000_000);
     let worker =

@@ -162,6 +162,9 @@ fn the_buffer_may_be_smaller_than_any_result() {
 
 #[test]
 fn results_that_find_no_temporary_file_are_a_failure_of_procpool() {
+    if !crate::common::heavy() {
+        return;
+    }
     let crew = Crew::new();
     let others = format!("first [\"{}\"]\n", "x".repeat(10_000)).repeat(400);
     Test::new()

@@ -55,6 +55,9 @@ fn prints_the_same(count: usize, max_procs: usize, pipeline: &str, flags: &str) 
 
 #[test]
 fn one_in_flight() {
+    if !crate::common::heavy() {
+        return;
+    }
     prints_the_same(MANY, 8, "1", "");
 }
 
@@ -65,6 +68,9 @@ fn eight_in_flight() {
 
 #[test]
 fn a_thousand_in_flight() {
+    if !crate::common::heavy() {
+        return;
+    }
     prints_the_same(MANY, 2, "1000", "");
 }
 
@@ -168,6 +174,9 @@ fn a_job_that_can_not_be_asked_for_does_not_hold_up_those_beside_it() {
 
 #[test]
 fn as_a_stream_the_same_lines_come_in_another_order() {
+    if !crate::common::heavy() {
+        return;
+    }
     for pipeline in ["8", "auto"] {
         let output = Test::new()
             .workers(8, batch(""))
@@ -555,6 +564,9 @@ fn large_records(count: usize) -> String {
 
 #[test]
 fn small_requests_with_large_replies() {
+    if !crate::common::heavy() {
+        return;
+    }
     let jobs = (1..=128).map(|key| format!("big [{key},1048576]"));
     Test::new()
         .workers(2, batch("--reverse"))

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::common::{Crew, Test, sh};
+use crate::common::{Crew, Test, need, sh};
 
 /// A folder with a file of profiles, for XDG_CONFIG_HOME.
 fn profiles(crew: &Crew, text: &str) -> String {
@@ -20,7 +20,9 @@ fn the_variable_comes_before_the_command_line() {
         .stdout("1\t1\n2\t2\n")
         .run();
     // An option without effect in this run is ignored, as is one that the command line excludes.
-    options("--max-reqs 5 --shell -n2").args(["--python", "x"]).any_stdout().run();
+    if need("python3") {
+        options("--max-reqs 5 --shell -n2").args(["--python", "x"]).any_stdout().run();
+    }
     options("--max-reqs 5 -n2").arg("echo").stdout("1 2\n").run();
     options("-n2").args(["--block", "2", "--stdin", "cat"]).stdout("1\n2\n").run();
     options("").arg("echo").stdout("1\n2\n").run();

@@ -398,6 +398,9 @@ fn ctrl_c_where_nothing_runs_speaks_of_no_jobs() {
 /// Ctrl-S: the terminal takes no more.
 #[test]
 fn a_terminal_that_was_told_to_hold_on_holds_up_no_end() {
+    if !crate::common::heavy() {
+        return;
+    }
     for options in ["--progress never", "--progress always"] {
         let Some(mut terminal) = Terminal::new() else { return };
         let crew = Crew::new();

@@ -69,6 +69,9 @@ fn go(path: &str) {
 
 #[test]
 fn what_waits_behind_a_slow_job_comes_in_order() {
+    if !crate::common::heavy() {
+        return;
+    }
     let (crew, folder) = (Crew::new(), TempDir::new().expect("a folder"));
     let signal = crew.path("go");
     let run = spilling(batch(""), folder.path())
@@ -107,6 +110,9 @@ fn a_slow_reader_loses_nothing() {
 
 #[test]
 fn a_buffer_that_is_smaller_than_one_result() {
+    if !crate::common::heavy() {
+        return;
+    }
     for buffer in ["1", "300K"] {
         let (crew, folder) = (Crew::new(), TempDir::new().expect("a folder"));
         let signal = crew.path("go");
@@ -331,6 +337,9 @@ fn a_full_disk() {
 
 #[test]
 fn a_limit_on_the_size_of_files() {
+    if !crate::common::heavy() {
+        return;
+    }
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().to_str().expect("UTF-8");
     ends_in_order(|| Test::through_shell("ulimit -f 6000; exec \"$@\""), path);
@@ -340,6 +349,9 @@ fn a_limit_on_the_size_of_files() {
 
 #[test]
 fn a_slow_reader_loses_nothing_when_there_is_no_room() {
+    if !crate::common::heavy() {
+        return;
+    }
     let crew = Crew::new();
     let missing = crew.path("missing");
     let mut run = without_room(&crew, Test::new(), &missing, "0.2s").hold_stdout().spawn();

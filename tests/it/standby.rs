@@ -119,6 +119,9 @@ fn each_worker_does_as_many_jobs_as_it_may() {
 
 #[test]
 fn no_worker_is_started_in_vain() {
+    if !crate::common::heavy() {
+        return;
+    }
     // But for one in each slot, when the jobs come to an end before its time.
     for options in [
         &[][..],
@@ -172,6 +175,9 @@ fn started_ahead(flags: &str, max_reqs: usize, options: &[&str], job: impl Fn(us
 /// With the last job that there is, no other worker is started.
 #[test]
 fn no_replacement_is_started_that_no_job_is_left_for() {
+    if !crate::common::heavy() {
+        return;
+    }
     for (slots, max_reqs, jobs, most) in [(1, 2, 2, 1), (1, 1, 1, 1), (1, 1, 3, 3), (1, 4, 8, 2)] {
         for options in [&[][..], &["--init=nap [0,0]"], &["--pipeline=8"]] {
             let crew = Crew::new();
@@ -239,6 +245,9 @@ fn the_replacement_is_started_ahead_of_jobs_that_take_longer_than_a_start() {
 /// A start of 150 ms takes longer than a job of 100: it has to be begun before the last job is.
 #[test]
 fn the_replacement_is_started_as_early_as_its_start_is_slow() {
+    if !crate::common::heavy() {
+        return;
+    }
     let crew = Crew::new();
     Test::new()
         .workers(1, crew.batch("--sleep-at-start 150"))

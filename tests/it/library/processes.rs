@@ -133,6 +133,9 @@ async fn jobs_do_not_wait_for_an_idle_worker_to_end() {
 /// Workers that don't end when their stdin does linger for the grace period. Their number has a limit.
 #[tokio::test]
 async fn replaced_workers_do_not_pile_up() {
+    if !crate::common::heavy() {
+        return;
+    }
     let crew = Crew::new();
     let worker = crew.worker("--ignore-eof");
     let pool =

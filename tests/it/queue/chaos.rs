@@ -2,7 +2,6 @@
 
 use super::kit::{QueueServer, numbers};
 use crate::common::{Running, wait_for};
-use rustix::process::Signal;
 
 /// Numbers that look random, from a seed.
 struct Dice(u64);
@@ -45,13 +44,13 @@ fn kills_lose_nothing_and_print_nothing_twice() {
         match dice.below(5) {
             0 => server.restart(),
             1 | 2 => {
-                run.signal(Signal::KILL);
+                run.kill();
                 run.finish();
                 run = submit(&server);
             }
             nth => {
                 let nth = nth as usize - 3;
-                machines[nth].signal(Signal::KILL);
+                machines[nth].kill();
                 machines[nth] = machine(&server);
             }
         }

@@ -2,7 +2,6 @@
 
 use super::kit::{QueueServer, numbers};
 use crate::common::wait_for;
-use rustix::process::Signal;
 
 #[test]
 fn a_repeated_submission_adds_nothing() {
@@ -39,7 +38,7 @@ fn a_submitter_that_is_killed_goes_on_and_prints_all() {
             .any_stderr()
             .spawn();
         wait_for("some jobs have run", || server.ran().len() > before + 10);
-        run.signal(Signal::KILL);
+        run.kill();
         run.finish();
         let resumed = server.via().args([name, value]).stdin(numbers(40)).stdout(numbers(40));
         if name == "--journal" { resumed.arg("--resume") } else { resumed }.run();
