@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use super::outbox::LinkOutbox;
@@ -11,6 +10,7 @@ use crate::job::{Done, Failure, Job, Kind, Run, Sink, Value, Watcher, Why, Worke
 use crate::link::from_agent::{
     FromAgent, RemoteCommand, RemoteOutcome, RemoteRun, RemoteValue, RemoteWorkerEnd,
 };
+use crate::process::pause;
 
 /// The output of a command is sent in pieces of this many bytes.
 const PIECE: usize = 64 << 10;
@@ -85,7 +85,7 @@ impl Sink for LinkReporter {
         }
         if self.is_elsewhere && was_killed(done) {
             // If the agent is about to be killed as well, the job is run elsewhere and has not failed.
-            thread::sleep(SWEEP);
+            pause(SWEEP);
         }
         let command = done.printed.map(|printed| self.command(seq, printed));
         let run = done.run.map(|Run { slot, pid, seconds, .. }| RemoteRun {

@@ -35,6 +35,7 @@ pub(crate) use groups::Groups;
 pub(crate) use ladder::Stop;
 pub(crate) use line::SocketLine;
 pub(crate) use pipe::{PipeCopy, Transfer};
+pub(crate) use poll::pause;
 pub(crate) use start::Spec;
 pub(crate) use streams::{ProcessOutput, ProcessStdin};
 pub(crate) use wait::Readiness;

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::pool::background::STACK;
-use crate::process::{Crowd, CrowdEvent, Wake};
+use crate::process::{Crowd, CrowdEvent, Wake, pause};
 use crate::util::clock::Moment;
 use crate::util::lock::lock;
 
@@ -140,7 +140,7 @@ impl Minder {
 /// The machines that the minder's thread serves.
 struct Rounds<'a> {
     wait: &'a MinderWait,
-    members: HashMap<u64, Member>,
+    members: HashMap<u64, MinderMember>,
     /// They need a thread of their own, and there is none.
     stuck: Vec<Box<dyn Minded>>,
     /// Before this, no member is due.
@@ -149,7 +149,7 @@ struct Rounds<'a> {
     last: u64,
 }
 
-struct Member {
+struct MinderMember {
     machine: Box<dyn Minded>,
     due: Moment,
 }
@@ -160,7 +160,7 @@ impl Rounds<'_> {
         if machine.join(&self.wait.crowd, self.last).is_err() {
             return self.dismiss(machine);
         }
-        self.members.insert(self.last, Member { machine, due: Moment::NEVER });
+        self.members.insert(self.last, MinderMember { machine, due: Moment::NEVER });
         self.serve(self.last, MindedEvents::default());
     }
 
@@ -185,7 +185,7 @@ impl Rounds<'_> {
         self.serve_due();
         if !self.members.is_empty() {
             let count = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
-            thread::sleep(REST.saturating_mul(count).min(LONGEST_REST));
+            pause(REST.saturating_mul(count).min(LONGEST_REST));
         }
     }
 

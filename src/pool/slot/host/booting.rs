@@ -183,7 +183,7 @@ impl HostSlot {
             // All that it has when it is lost may have run.
             self.window.shut();
         }
-        self.rate.begin(0, self.slot.now());
+        self.record.rate.begin(0, self.slot.now());
         // There may be more slots than were called.
         let fresh = self.slot.shared.queue.set_aside(self.slot.index);
         self.slot.shared.start_slots(fresh);

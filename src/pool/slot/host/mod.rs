@@ -3,6 +3,7 @@
 mod booting;
 mod carrier;
 mod connection;
+mod job_rate;
 mod loss;
 mod preparation;
 mod preparing;

@@ -2,49 +2,16 @@
 //! thread of its own.
 
 use std::io;
-use std::time::Duration;
 
 use crate::pool::shared::minder::MindedEvents;
 use crate::pool::slot::host::state::HostSlot;
 use crate::process::Crowd;
 use crate::util::clock::Moment;
 
-/// How many jobs a machine finishes is looked at this often.
-const PERIOD: Duration = Duration::from_millis(500);
-
 /// A machine is quiet if each of its slots finishes no more jobs in a period, and stays so up to a few times as
 /// many. To such jobs the rest of the minder is a small loss.
 const QUIET: u64 = 1;
 const NOT_QUIET: u64 = 4;
-
-/// How many jobs a machine finishes in a period.
-#[derive(Debug)]
-pub(super) struct JobRate {
-    since: Moment,
-    /// How many jobs it had finished then.
-    before: u64,
-}
-
-impl JobRate {
-    pub(super) fn new() -> Self {
-        Self { since: Moment::ZERO, before: 0 }
-    }
-
-    /// How many jobs were finished in the last period, once it is over. `total`: how many there are so far.
-    fn measure(&mut self, total: u64, now: Moment) -> Option<u64> {
-        if now.since(self.since) < PERIOD {
-            return None;
-        }
-        let finished = total.saturating_sub(self.before);
-        *self = Self { since: now, before: total };
-        Some(finished)
-    }
-
-    /// A period begins now.
-    pub(super) fn begin(&mut self, total: u64, now: Moment) {
-        *self = Self { since: now, before: total };
-    }
-}
 
 impl HostSlot {
     /// Whether the minder may serve the machine.
@@ -53,7 +20,7 @@ impl HostSlot {
         if !minder.is_some_and(|minder| minder.may_serve()) || !self.is_plain() {
             return false;
         }
-        let rate = self.rate.measure(self.window.total(), self.slot.now());
+        let rate = self.record.rate.measure(self.window.total(), self.slot.now());
         rate.is_some_and(|finished| finished <= QUIET * self.capacity as u64)
     }
 
@@ -104,16 +71,17 @@ impl HostSlot {
         let (timeout, now) = (self.timeout(), self.slot.now());
         let connection = self.connection.as_mut()?;
         let silent_at = connection.heard.after(timeout);
-        if (has_come || now >= silent_at) && connection.read(now) {
-            if let Err(hitch) = self.read_messages() {
-                self.hitch = Some(hitch);
-                return None;
-            }
+        if (has_come || now >= silent_at)
+            && connection.read(now)
+            && let Err(hitch) = self.read_messages()
+        {
+            self.record.hitch = Some(hitch);
+            return None;
         }
         if !self.is_plain() || self.record.is_unfit.is_some() {
             return None;
         }
-        let rate = self.rate.measure(self.window.total(), now);
+        let rate = self.record.rate.measure(self.window.total(), now);
         if rate.is_some_and(|finished| finished > NOT_QUIET * self.capacity as u64) {
             return None;
         }

@@ -53,10 +53,10 @@ impl HostSlot {
 
     /// Serves the slots of a machine until the queue is closed and empty, or the machine is quiet.
     pub(crate) fn run(mut self: Box<Self>) -> HostEnd {
-        if let Some(hitch) = self.hitch.take() {
+        if let Some(hitch) = self.record.hitch.take() {
             self.failed(&hitch);
         }
-        self.rate.begin(self.window.total(), self.slot.now());
+        self.record.rate.begin(self.window.total(), self.slot.now());
         loop {
             while self.turn() {
                 if self.is_quiet() {

@@ -10,8 +10,7 @@ use crate::link::window::AgentWindow;
 use crate::pool::shared::hosts::Desk;
 use crate::pool::slot::host::connection::Connection;
 use crate::pool::slot::host::preparation::Preparation;
-use crate::pool::slot::host::quiet::JobRate;
-use crate::pool::slot::host::record::{Hitch, Record};
+use crate::pool::slot::host::record::Record;
 use crate::pool::slot::host::said::Said;
 use crate::pool::slot::steps::Slot;
 use crate::util::clock::Moment;
@@ -40,9 +39,6 @@ pub(crate) struct HostSlot {
     pub(super) record: Record,
     /// No more jobs will come.
     pub(super) is_leaving: bool,
-    pub(super) rate: JobRate,
-    /// Why its connection can't be used, as the minder has found.
-    pub(super) hitch: Option<Hitch>,
 }
 
 impl HostSlot {
@@ -61,8 +57,6 @@ impl HostSlot {
             said: Said::default(),
             record: Record::default(),
             is_leaving: false,
-            rate: JobRate::new(),
-            hitch: None,
             desk,
         };
         host.step_aside();
