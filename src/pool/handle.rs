@@ -74,7 +74,10 @@ impl Pool {
     /// Starts the workers that are to be started before there is a job.
     pub(crate) fn prestart(&self) {
         let shared = &self.engine.shared;
+        let joins_server = shared.hosts.as_ref().is_some_and(|hosts| hosts.settings.is_server());
         match shared.config.worker.prestart {
+            // A server waits a while for the first words of a caller, who may wait for its input for longer.
+            0 if joins_server => shared.start_slots(shared.queue.call_slots(1)),
             0 => {}
             count => shared.start_slots(shared.queue.call_slots(count)),
         }

@@ -1,5 +1,5 @@
-//! The door of a server: greets whoever connects, and lets in those who say in time what they want. One thread
-//! looks after all who have not said it yet, so they cost a descriptor each and no more.
+//! The door of a server: greets each connection, and lets it in if its request comes in time. One thread looks after
+//! all connections that have sent no request yet, so each of them costs a descriptor and no more.
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -27,7 +27,7 @@ use crate::link::to_agent::{Setup, ToAgent};
 use crate::process::Wake;
 use crate::util::lock::lock;
 
-/// Whoever connects says within this time what they want.
+/// The request of a connection comes within this time.
 const GREETING_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A message that has begun is whole within this time.
@@ -36,10 +36,10 @@ const MESSAGE_PATIENCE: Duration = Duration::from_secs(30);
 /// A caller gives a sign of life at least this often.
 const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 
-/// This many may have said nothing yet. Then the one goes that has waited for longest.
+/// At most this many connections may have sent no request yet. For a further one, the oldest of them is closed.
 const MOST_WAITING: usize = 512;
 
-/// But not before it has had this long.
+/// But no connection is closed for that before this time.
 const LEAST_WAIT: Duration = Duration::from_secs(1);
 
 /// The first message has at most this many bytes.

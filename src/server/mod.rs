@@ -95,7 +95,7 @@ impl Server {
         self.door.is_over()
     }
 
-    /// Tells callers nothing more: they are to take the server for lost.
+    /// Sends callers nothing more, so that they take the server for lost.
     pub fn fall_silent(&self) {
         self.door.fall_silent();
     }

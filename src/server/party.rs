@@ -24,14 +24,14 @@ pub(super) struct Party {
     me: Weak<Party>,
 }
 
-/// What the last word waits for.
+/// What the last message to the caller (`Bye`) waits for.
 #[derive(Debug, Default)]
 struct PartyEnding {
     /// No more jobs come.
     has_finished: bool,
     /// All jobs are over.
     is_idle: bool,
-    /// The last word is said.
+    /// The last message is sent.
     is_over: bool,
     /// The results with these numbers are not proven yet.
     unproven: HashSet<u64>,
@@ -85,7 +85,7 @@ impl Party {
         self.end_if(|ending| ending.has_finished = true);
     }
 
-    /// The last word is said if nothing is left.
+    /// Sends the last message if nothing is left.
     fn end_if(&self, change: impl FnOnce(&mut PartyEnding)) {
         let mut ending = lock(&self.ending);
         change(&mut ending);

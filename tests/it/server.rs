@@ -162,6 +162,18 @@ fn a_caller_with_many_jobs_holds_up_none_with_one() {
     assert_eq!(log.iter().position(|line| line[3] == "echo"), Some(1));
 }
 
+/// A server waits for ten seconds for the first words of whoever connects.
+#[test]
+fn a_caller_whose_input_takes_its_time_is_a_caller_from_the_start() {
+    let served = Served::with_workers(1, "", &[]);
+    let mut caller = served.call().stdin_open().any_stdout().spawn();
+    wait_for("the caller", || served.status()["callers"] == 1);
+    caller.write("echo [1]\n");
+    caller.line();
+    caller.close_stdin();
+    caller.finish();
+}
+
 #[test]
 fn callers_share_the_slots() {
     let served = Served::with_workers(2, "", &[]);
@@ -380,6 +392,7 @@ fn options_are_for_the_server_or_for_callers() {
         (&["--connect", &socket, "--shell"], "--shell is for the server"),
         (&["--connect", &socket, "--stdin"], "has no effect with code"),
         (&["--connect", &socket, "--route", "1"], "--route has no meaning"),
+        (&["--connect", &socket, "--live", "--format", "text"], "--live prints parts of results"),
         (&["--connect", &socket, "--max-load", "9"], "--max-load is for the server"),
         (&["--connect", &socket, "--no-rerun"], "--no-rerun is for other machines"),
         (&["--connect", &socket, "--host-timeout", "0"], "must be more than 0"),

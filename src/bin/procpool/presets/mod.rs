@@ -1,5 +1,5 @@
 //! Options from elsewhere than the command line: `PROCPOOL_OPTIONS`, and the profiles that `--profile` names.
-//! They are used as if they stood before the options of the command line.
+//! They come before the options of the command line.
 
 mod profiles;
 mod show;
@@ -112,7 +112,7 @@ fn read(origin: &OptionOrigin, words: Vec<String>) -> Result<Vec<TypedOption>, E
     };
     if let Some(word) = options.command.first() {
         return Err(wrong(&format!(
-            "'{}' is no option: a COMMAND is for the command line",
+            "'{}' is no option: write a COMMAND on the command line",
             word.display()
         )));
     }

@@ -70,7 +70,7 @@ pub fn find(options: &Options, time: Duration) -> anyhow::Result<FoundServer> {
             return Ok(FoundServer::NotStarted(status));
         }
     }
-    anyhow::bail!("the server at '{}' does not stay", place.socket.display())
+    anyhow::bail!("the server at '{}' ends again as soon as it has started", place.socket.display())
 }
 
 /// The server at a socket, if there is one.

@@ -28,15 +28,15 @@ pub fn longest_line(words: &[OsString]) -> usize {
     first.and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
-/// The words of the command line, and of what stands for a part of it, about the kind of the workers. Callers of a
-/// server plan their runs by them. The longest line is among them, even if it was not given.
+/// The given options, also those of profiles, that say what a worker is. Callers of a server plan their runs by
+/// them. The longest line is among them, even if it was not given.
 pub fn words_of_kind(options: &Options) -> Vec<OsString> {
     let longest = OsString::from(format!("{LONGEST_LINE}{}", options.input.max_line));
     let words = words_of(options, |side| matches!(side, Side::Kind | Side::Lines));
     [longest].into_iter().chain(words).collect()
 }
 
-/// The words of the command line, and of what stands for a part of it, about the pool of workers.
+/// The given options, also those of profiles, that a pool of workers depends on.
 pub fn words_of_pool(options: &Options) -> Vec<OsString> {
     words_of(options, |side| matches!(side, Side::Kind | Side::Lines | Side::Pool | Side::Both))
 }
