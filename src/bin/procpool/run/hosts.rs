@@ -150,17 +150,25 @@ fn read_item(item: &str, named: &mut Vec<NamedHost>) -> anyhow::Result<()> {
     };
     let text = std::fs::read(Path::new(file))
         .with_context(|| format!("the hosts in '{file}' can't be read"))?;
+    let before = named.len();
     for line in String::from_utf8_lossy(&text).lines() {
         let line = line.split('#').next().unwrap_or_default().trim();
         if !line.is_empty() {
             named.push(host(line)?);
         }
     }
+    anyhow::ensure!(
+        named.len() > before,
+        "the file '{file}' names no host: write one on each line"
+    );
     Ok(())
 }
 
 /// Reads a host: its name, and perhaps the number of its slots before that.
 fn host(text: &str) -> Result<NamedHost, Misuse> {
+    if text.is_empty() {
+        return Err("-S: a name is empty; write the names with one comma between them".into());
+    }
     let (slots, name) = match text.split_once('/') {
         None => (None, text),
         Some((count, name)) => {
