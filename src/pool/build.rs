@@ -72,7 +72,7 @@ impl Builder {
         resolve_directory(&mut config)?;
         let runs_none = config.hosts.as_ref().is_some_and(|hosts| hosts.local_slots == 0);
         if !runs_none {
-            check_program(&config)?;
+            check_program(&mut config)?;
         }
         let voice = self.voice;
         let watcher = self.watcher.unwrap_or_else(|| Arc::new(voice) as Arc<dyn Watcher>);
@@ -173,7 +173,7 @@ fn resolve_directory(config: &mut Config) -> Result<(), BuildError> {
 }
 
 /// Checks whether the program of the workers, or of all commands, can be run.
-fn check_program(config: &Config) -> Result<(), BuildError> {
+fn check_program(config: &mut Config) -> Result<(), BuildError> {
     let Some(commands) = &config.commands else {
         let program = config.worker.argv.first().ok_or(BuildError::Empty)?;
         if sets_path(config) && !program.as_bytes().contains(&b'/') {
@@ -187,7 +187,11 @@ fn check_program(config: &Config) -> Result<(), BuildError> {
     }
     let template = &commands.template;
     match template.program() {
-        Some(program) if template.finds_as_we_do(program) => Ok(lookup::check(program)?),
+        Some(program) if template.finds_as_we_do(program) => {
+            let path = lookup::find(program, Runner::Command)?;
+            config.process.program = path.map(|path| (program.to_owned(), path.into_os_string()));
+            Ok(())
+        }
         // Whether it can be run shows when a job is run.
         _ => Ok(()),
     }

@@ -103,10 +103,12 @@ pub struct GivenOptions {
 /// # Errors
 /// There is nothing to run: the command line asks for help or the version, or is wrong.
 pub fn parse_words(words: &[OsString]) -> Result<Options, EarlyExit> {
-    let matches = definition().try_get_matches_from(words).map_err(|e| explain(e, words))?;
+    let mut definition = definition();
+    let matches =
+        definition.try_get_matches_from_mut(words).map_err(|error| explain(error, words))?;
     let mut options = Options::from_arg_matches(&matches)?;
     options.line.first = first_lines(&matches);
-    options.line.given = given(&matches);
+    options.line.given = given(&matches, &definition);
     options.throttling.procs_file = procs_file(&matches);
     options.commands.hosts.words = words.to_vec();
     if options.commands.tty {
@@ -148,9 +150,8 @@ fn first_lines(matches: &ArgMatches) -> Vec<(String, bool)> {
 }
 
 /// The ids of the options that were given, even with their default value.
-fn given(matches: &ArgMatches) -> Vec<String> {
+fn given(matches: &ArgMatches, definition: &clap::Command) -> Vec<String> {
     let is_given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
-    let definition = definition();
     let ids = definition.get_arguments().map(|arg| arg.get_id().as_str());
     ids.filter(is_given).map(str::to_owned).collect()
 }
