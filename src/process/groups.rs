@@ -88,7 +88,7 @@ pub(super) struct Members {
     is_paused: bool,
     /// Whether the monitor is to be notified of the next process.
     notifies: bool,
-    /// The thread that looks for stops. It is started with the first process.
+    /// The thread that looks for stops. It is started with the first process that does not end at once.
     monitor: Option<stops::Monitor>,
     /// The number of processes that were started.
     started: u64,
@@ -345,12 +345,18 @@ impl Groups {
 
     /// Announces a process that is about to be started and will write to this pipe.
     pub(super) fn announce(&self, pipe: BorrowedFd<'_>) -> ListEntry {
-        let mut members = self.lock();
-        members.monitor.get_or_insert_with(|| {
+        if self.orphans.is_some() {
+            self.watch_for_stops();
+        }
+        self.lock().guardian.get_or_insert_with(Guardian::start).announce(pipe)
+    }
+
+    /// Starts the thread that looks for stops, if there is none yet.
+    pub(crate) fn watch_for_stops(&self) {
+        self.lock().monitor.get_or_insert_with(|| {
             let me = Weak::clone(&self.me);
             stops::start(move |survey| me.upgrade().map(|groups| groups.look(survey)))
         });
-        members.guardian.get_or_insert_with(Guardian::start).announce(pipe)
     }
 
     /// Withdraws a process that was announced and could not be started.

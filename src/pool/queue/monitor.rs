@@ -4,6 +4,7 @@
 mod elsewhere;
 mod limit;
 mod parties;
+mod ramp;
 mod sharing;
 
 use std::collections::VecDeque;
@@ -16,6 +17,8 @@ use super::backlog::Backlog;
 use super::calls::Left;
 use super::loans::Loans;
 use super::roster::Roster;
+use ramp::Ramp;
+pub(crate) use ramp::STEP;
 use crate::job::call::OpenCall;
 use crate::job::caller::DroppedStage;
 use crate::job::{Closed, Job};
@@ -49,6 +52,7 @@ struct QueueState {
     has_ended: bool,
     /// The holders of jobs that no slot of another machine has begun.
     hoarders: Vec<usize>,
+    ramp: Ramp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +78,7 @@ impl Queue {
                 phase: Phase::Open,
                 has_ended: false,
                 hoarders: Vec::new(),
+                ramp: Ramp::default(),
             }),
             room: Condvar::new(),
             quiet: Notify::new(),
@@ -484,6 +489,7 @@ impl QueueState {
     /// A slot has finished jobs or given them back.
     fn release(&mut self, slot: usize, jobs: usize) {
         self.running -= jobs;
+        self.ramp.count(jobs);
         self.roster.release(slot, jobs);
     }
 
@@ -519,7 +525,7 @@ impl QueueState {
         if ask.max <= first {
             return first;
         }
-        let slots = self.roster.len();
+        let slots = self.roster.expected();
         if ask.shares {
             return self.even_share(ask).clamp(first, ask.max);
         }
@@ -529,7 +535,7 @@ impl QueueState {
             return calls.div_ceil(slots).clamp(first, ask.max);
         }
         // A few jobs are kept for the slots that will be free soon.
-        let kept = self.roster.free().max(8 * slots);
+        let kept = self.roster.free().min(slots).max(8 * slots);
         let surplus = self.backlog.queued().saturating_sub(first + kept);
         // A portion may take longer than those before it. It is taken only if another one is left.
         if surplus < 2 * ask.portion {
@@ -563,7 +569,7 @@ impl QueueState {
             if self.roster.wake_idle() {
                 continue;
             }
-            let Some(slot) = self.roster.call_absent() else { break };
+            let Some(slot) = self.call_absent() else { break };
             fresh.push(slot);
         }
         if self.backlog.calls() > self.roster.woken() {

@@ -58,9 +58,14 @@ impl Shared {
         starter: Starter,
     ) -> Self {
         let watcher: Arc<dyn Watcher> = Arc::new(GuardedWatcher(watcher));
+        let starts_slowly = sink.is_some() && config.commands.is_none() && config.hosts.is_none();
         let sink = sink.map(|sink| GuardedSink::new(sink, Arc::clone(&watcher)));
+        let queue = Queue::new(config.max_procs, config.calls.max_queue);
+        if starts_slowly {
+            queue.start_slowly();
+        }
         Self {
-            queue: Queue::new(config.max_procs, config.calls.max_queue),
+            queue,
             gates: Arc::new(Gates::new(config.limits.clone())),
             files: CommandFiles { spool: Arc::default() },
             groups: limited_groups(&config),

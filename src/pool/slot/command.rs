@@ -151,6 +151,7 @@ impl<'a> Running<'a> {
             slot,
             cpus: place.cpus(slot),
             wake,
+            is_brief: true,
         };
         let process = Process::start(&spec, &shared.groups)?;
         if job.block().is_some() {
@@ -224,6 +225,7 @@ impl<'a> Running<'a> {
         responder: &mut Responder,
     ) -> Option<CutShort> {
         let shared = self.shared;
+        shared.groups.watch_for_stops();
         shared.deliveries.process(responder.slot(), self.process.pid());
         let mut cut = None;
         let mut ending: Option<Ending> = None;
