@@ -201,7 +201,7 @@ impl Config {
             calls: CallConfig::default(),
             process: ProcessConfig::default(),
             limits: Limits::default(),
-            max_procs: std::thread::available_parallelism().map_or(1, usize::from),
+            max_procs: 1,
             slots_before: 0,
             nice: 0,
             grace: Duration::from_secs(5),

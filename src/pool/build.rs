@@ -57,6 +57,8 @@ impl Builder {
     /// Makes the pool. Returns also the code that an interpreter has not checked.
     fn make(self) -> Result<(Pool, Option<Code>), BuildError> {
         let mut config = self.config?;
+        let cpus = || std::thread::available_parallelism().map_or(1, usize::from);
+        config.max_procs = self.max_procs.unwrap_or_else(cpus);
         if let Some(code) = &self.code {
             code.check_path()?;
         }

@@ -351,6 +351,11 @@ impl Groups {
         self.lock().guardian.get_or_insert_with(Guardian::start).announce(pipe)
     }
 
+    /// Whether there is a thread that looks for stops.
+    pub(crate) fn watches_for_stops(&self) -> bool {
+        self.lock().monitor.is_some()
+    }
+
     /// Starts the thread that looks for stops, if there is none yet.
     pub(crate) fn watch_for_stops(&self) {
         self.lock().monitor.get_or_insert_with(|| {

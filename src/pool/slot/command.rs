@@ -225,8 +225,10 @@ impl<'a> Running<'a> {
         responder: &mut Responder,
     ) -> Option<CutShort> {
         let shared = self.shared;
-        shared.groups.watch_for_stops();
         shared.deliveries.process(responder.slot(), self.process.pid());
+        // A run of one quick command needs no such thread.
+        let mut watch_at =
+            Some(began.after(QUICK)).filter(|_| !shared.groups.watches_for_stops());
         let mut cut = None;
         let mut ending: Option<Ending> = None;
         // A command that has nothing to read finds the end of its stdin at once.
@@ -236,6 +238,9 @@ impl<'a> Running<'a> {
                 vec![underway(shared, self.job, slot, self.process.pid(), began)]
             });
             let now = shared.now();
+            if watch_at.take_if(|at| now >= *at).is_some() {
+                shared.groups.watch_for_stops();
+            }
             let deadline = self.timeout().map_or(Moment::NEVER, |timeout| began.after(timeout));
             let deadline = deadline.min(self.quiet_at());
             let wants_terminal = !self.commands.tty && self.notice_stop();
@@ -257,7 +262,8 @@ impl<'a> Running<'a> {
             }
             let Some(due) = self.due(ending, deadline, now) else { break };
             let timeout = if due == Moment::NEVER { None } else { due.until(now) };
-            let timeout = self.tick().into_iter().chain(timeout).min();
+            let until_watch = watch_at.and_then(|at| at.until(now));
+            let timeout = self.tick().into_iter().chain(timeout).chain(until_watch).min();
             let has_exited = self.wait(wake, timeout);
             // The event that ended the command also ends the processes that it has left running.
             if has_exited && (ending.is_some() || self.outlive()) {
