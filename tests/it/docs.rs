@@ -63,6 +63,8 @@ fn the_man_page_has_all_sections() {
             "JOURNAL",
             "REPORTS",
             "HOSTS",
+            "SERVERS",
+            "QUEUES",
             "SIGNALS",
             "ENVIRONMENT",
             "FILES",
