@@ -36,7 +36,7 @@ fn start_more(shared: &Weak<Shared>) {
     loop {
         thread::sleep(STEP);
         let Some(shared) = shared.upgrade() else { return };
-        let Some(slots) = shared.queue.step() else { return };
+        let Some(slots) = shared.queue.step(shared.groups.count()) else { return };
         start_all(&shared, slots);
     }
 }

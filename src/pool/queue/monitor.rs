@@ -8,6 +8,7 @@ mod ramp;
 mod sharing;
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, Semaphore};
@@ -36,6 +37,8 @@ pub(crate) struct Queue {
     places: Option<Semaphore>,
     /// The idle slots that callers may borrow.
     pub(crate) loans: Loans,
+    /// Slots are held back until it is known how long jobs take.
+    is_ramping: AtomicBool,
 }
 
 /// The part that the lock protects.
@@ -84,6 +87,7 @@ impl Queue {
             quiet: Notify::new(),
             places: most_calls.map(|most| Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
             loans: Loans::default(),
+            is_ramping: AtomicBool::new(false),
         }
     }
 
