@@ -87,7 +87,8 @@ fn leave_streams(ours: [i32; 2]) {
         let _ = dup2_stderr(&null);
     }
     let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
-    let number = |entry: io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    let number =
+        |entry: io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
     let open: Vec<i32> = open.filter_map(number).collect();
     for fd in open.into_iter().filter(|fd| *fd > 2 && !ours.contains(fd)) {
         // The folder that was read is closed already.

@@ -4,8 +4,8 @@ use std::fs;
 use std::io::{self, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp};
 use signal_hook::flag;

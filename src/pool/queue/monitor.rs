@@ -18,13 +18,13 @@ use super::backlog::Backlog;
 use super::calls::Left;
 use super::loans::Loans;
 use super::roster::Roster;
-use ramp::Ramp;
-pub(crate) use ramp::STEP;
 use crate::job::call::OpenCall;
 use crate::job::caller::DroppedStage;
 use crate::job::{Closed, Job};
 use crate::process::Wake;
 use crate::util::clock::Moment;
+use ramp::Ramp;
+pub(crate) use ramp::STEP;
 
 #[derive(Debug)]
 pub(crate) struct Queue {

@@ -227,8 +227,7 @@ impl<'a> Running<'a> {
         let shared = self.shared;
         shared.deliveries.process(responder.slot(), self.process.pid());
         // A run of one quick command needs no such thread.
-        let mut watch_at =
-            Some(began.after(QUICK)).filter(|_| !shared.groups.watches_for_stops());
+        let mut watch_at = Some(began.after(QUICK)).filter(|_| !shared.groups.watches_for_stops());
         let mut cut = None;
         let mut ending: Option<Ending> = None;
         // A command that has nothing to read finds the end of its stdin at once.
