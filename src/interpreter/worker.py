@@ -25,9 +25,17 @@ FIRST = "args if type(args) is not list else args[0] if args else None"
 HOLD = 0.001  # a reply waits up to this many seconds, to be written with others
 BETWEEN = {"ast", "asyncio.base_events", "asyncio.futures", "asyncio.tasks"}
 CO_COROUTINE, CO_ASYNC_GENERATOR = 0x80, 0x200
+# What makes or sees the variables of a function: they would be those of another job as well.
+SCOPES = (
+    ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.NamedExpr, ast.Await, ast.Yield,
+    ast.YieldFrom,
+)
+FLAT = frozenset((int, str, bool, type(None)))  # results that need no look to be sent with others
+OF_SCOPES = {"locals", "vars", "dir", "eval", "exec"}
 AS_TEXT = {"datetime", "decimal", "fractions", "ipaddress", "pathlib", "uuid"}
 
 requests = []  # the requests that are being answered
+results = []  # those of `answer_quickly` that are no replies yet; a reply that is one already is in a tuple
 replies = []  # the replies that are not written yet, as text
 requested = 0  # how many requests have been read
 writing = threading.Lock()
@@ -106,6 +114,8 @@ def parse(lines):
                 some = [json.loads(line)]
             except (ValueError, RecursionError) as error:
                 number = f'"id":{requested},' if loop else ""
+                with writing:
+                    put_into_words()
                 replies.append("{" + number + failure(error)[1:])
             else:
                 yield some
@@ -115,6 +125,8 @@ def answer(job):
     """Answers the requests. If a result can be awaited, returns it, its number and the requests after it."""
     if len(requests) > 1 or live:
         working.set()
+    if quick:
+        return answer_quickly()
     append = replies.append
     for index, request in enumerate(requests):
         try:
@@ -143,8 +155,52 @@ def answer(job):
     working.clear()
 
 
+def answer_quickly():
+    """As `answer`, by a loop that has the expression in it."""
+    rest = iter(requests)
+    try:
+        while True:
+            try:
+                return quick(rest, results.append, line_of, type, dict, FLAT)
+            except Awaitable as found:
+                left = list(rest)
+                put_into_words()
+                return requested - len(left), found.args[0], left
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                results.append((failure(error),))
+    finally:
+        working.clear()
+
+
+def line_of(result):
+    """A reply that is a line already. Where there is one, there are more: for them `answer` is as fast."""
+    global quick
+    quick = None
+    try:
+        return ('{"result":' + text(result) + "}\n",)
+    except Awaitable:
+        raise Awaitable(result) from None
+
+
+def put_into_words():
+    """Makes lines of the results. That takes a fourth of the time if it is done for many at once."""
+    count = len(results)  # the other thread may append more meanwhile
+    some = results[:count]
+    del results[:count]
+    if not some:
+        return
+    if tuple in set(map(type, some)):
+        for result in some:
+            replies.append(result[0] if type(result) is tuple else f'{{"result":{text(result)}}}\n')
+    else:
+        replies.append('{"result":' + "".join(encode_lines(some, 0))[1:-1] + "}\n")
+
+
 def flush():
     with writing:
+        put_into_words()
         count = len(replies)  # the other thread may append more meanwhile
         data = "".join(replies[:count])
         del replies[:count]
@@ -172,6 +228,7 @@ def flushing(function):
 def forget():
     """In a forked child: its parent answers the requests."""
     requests.clear()
+    results.clear()
     tasks.clear()
     replies.clear()
     os.dup2(null, source, inheritable=False)
@@ -363,7 +420,7 @@ def ended(number, task):
 
 def load(kind, code, setups, checking, x):
     """Returns a function of `cmd` and `args`."""
-    global is_async
+    global is_async, quick
     if kind == "file":
         path = os.path.abspath(code)
         sys.argv[:] = [path]
@@ -378,6 +435,8 @@ def load(kind, code, setups, checking, x):
         module = sys.modules["__main__"] = types.ModuleType("__main__")
         job = function_of(code, vars(module), x)
         is_async = is_coroutine(job)
+        if not live:
+            quick = loop_of(code, vars(module), x)
         setups = compile_setups(setups)
     if not checking:
         for setup in setups:
@@ -400,6 +459,37 @@ def function_of(code, namespace, x):
     tree.body[0].body += body
     found = {}
     exec(compile(ast.fix_missing_locations(tree), name, "exec"), namespace, found)
+    return found["job"]
+
+
+def loop_of(code, namespace, x):
+    """Returns a function that answers requests, if the code is an expression that leaves nothing behind. That takes
+    two thirds of the time of a function that is called for each."""
+    name, code = remember("<expression>", code)
+    try:
+        expression = ast.parse(code, name, "eval").body
+    except SyntaxError:
+        return None
+    for node in ast.walk(expression):
+        if isinstance(node, SCOPES) or getattr(node, "id", "") in OF_SCOPES:
+            return None
+    tree = ast.parse(
+        "def job(__rest, __append, __line, __type, __dict, __flat):\n"
+        "    for args in __rest:\n"
+        "        if __type(args) is __dict:\n"
+        "            cmd, args = args['cmd'], args['args']\n"
+        "        else:\n"
+        "            cmd = ''\n"
+        f"        x = {x}\n"
+        "        __result = 0\n"
+        "        if __type(__result) in __flat:\n"
+        "            __append(__result)\n"
+        "        else:\n"
+        "            __append(__line(__result))\n"
+    )
+    tree.body[0].body[0].body[2].value = expression
+    found = {}
+    exec(compile(tree, name, "exec"), namespace, found)
     return found["job"]
 
 
@@ -551,16 +641,16 @@ def plain(value):
     raise TypeError(f"{kind.__name__} has no form in JSON: return str, int, list, dict, ...")
 
 
-def make_encoder():
+def make_encoder(comma):
     """Returns a function of a value and 0 that returns the pieces of its JSON."""
     if json.encoder.c_make_encoder is None:  # not CPython
         encoder = json.JSONEncoder(
-            default=plain, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+            default=plain, ensure_ascii=False, allow_nan=False, separators=(comma, ":")
         )
         return lambda value, _: encoder.encode(value)
     # JSONEncoder makes an encoder for every call. That takes longer than most results take.
     return json.encoder.c_make_encoder(
-        None, plain, json.encoder.encode_basestring, None, ":", ",", False, False, False
+        None, plain, json.encoder.encode_basestring, None, ":", comma, False, False, False
     )
 
 
@@ -620,7 +710,9 @@ rests = {}  # generators of which some values can be awaited, by id: what is lef
 tasks = {}  # the jobs under way, by the number of their request
 loop = None  # of a worker that has met a result that can be awaited
 live = is_async = is_over = False
-encode = make_encoder()
+quick = None  # a function that answers all requests, if the code allows it
+encode = make_encoder(",")
+encode_lines = make_encoder('}\n{"result":')
 quote = json.encoder.encode_basestring
 
 try:

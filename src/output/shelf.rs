@@ -64,6 +64,17 @@ impl Shelf {
             // A result is recorded before it is printed.
             self.recorded(journal.append(&batch.records));
         }
+        if let Some((seq, count, out)) = batch.take_whole() {
+            self.add(|state, is_ordered| {
+                if is_ordered {
+                    state.order.put_owned(seq, count, out, &mut state.ready)
+                } else {
+                    state.ready.append_owned(out);
+                    Ok(())
+                }
+            });
+            return batch.clear();
+        }
         self.add(|state, is_ordered| {
             let mut outcome = Ok(());
             let mut out_begin = 0;

@@ -95,6 +95,7 @@ impl Writer {
                 print(&self.shelf, &self.stdout, out)?;
             }
             match aside {
+                Some(Aside::Out(out)) => print(&self.shelf, &self.stdout, out)?,
                 Some(Aside::Err(err)) => self.shelf.screen.failure(err),
                 Some(Aside::Large(large)) => self.write_large(large)?,
                 None => {}

@@ -3,13 +3,14 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
 use crate::job::{Failure, Kind};
 use crate::pool::background::STACK;
 use crate::pool::host_threads;
+use crate::pool::queue::STEP;
 use crate::pool::shared::Shared;
 use crate::pool::slot;
 use crate::process::Wake;
@@ -17,8 +18,29 @@ use crate::process::Wake;
 /// The pause of a slot after a panic.
 const PANIC_PAUSE: Duration = Duration::from_millis(10);
 
-/// Starts the threads of slots.
+/// Starts the threads of slots, and the one that starts more when they are worth it.
 pub(crate) fn start(shared: &Arc<Shared>, slots: Vec<usize>) {
+    start_all(shared, slots);
+    if shared.queue.begin_steps() {
+        let weak = Arc::downgrade(shared);
+        let builder = thread::Builder::new().name("more slots".into()).stack_size(STACK);
+        if builder.spawn(move || start_more(&weak)).is_err() {
+            start_all(shared, shared.queue.start_at_once());
+        }
+    }
+}
+
+/// Starts slots step by step, until no more are needed.
+fn start_more(shared: &Weak<Shared>) {
+    loop {
+        thread::sleep(STEP);
+        let Some(shared) = shared.upgrade() else { return };
+        let Some(slots) = shared.queue.step(shared.groups.count()) else { return };
+        start_all(&shared, slots);
+    }
+}
+
+fn start_all(shared: &Arc<Shared>, slots: Vec<usize>) {
     let mut slots = slots.into_iter();
     let failed = slots.find_map(|index| start_one(shared, index).err());
     if let Some(error) = failed {

@@ -87,7 +87,7 @@ pub(super) struct Members {
     is_paused: bool,
     /// Whether the monitor is to be notified of the next process.
     notifies: bool,
-    /// The thread that looks for stops. It is started with the first process.
+    /// The thread that looks for stops. It is started with the first process that does not end at once.
     monitor: Option<stops::Monitor>,
     /// The number of processes that were started.
     started: u64,
@@ -344,12 +344,23 @@ impl Groups {
 
     /// Announces a process that is about to be started.
     pub(super) fn announce(&self, start: StartMark) -> ListEntry {
-        let mut members = self.lock();
-        members.monitor.get_or_insert_with(|| {
+        if self.orphans.is_some() {
+            self.watch_for_stops();
+        }
+        self.lock().guardian.get_or_insert_with(Guardian::start).announce(start)
+    }
+
+    /// Whether there is a thread that looks for stops.
+    pub(crate) fn watches_for_stops(&self) -> bool {
+        self.lock().monitor.is_some()
+    }
+
+    /// Starts the thread that looks for stops, if there is none yet.
+    pub(crate) fn watch_for_stops(&self) {
+        self.lock().monitor.get_or_insert_with(|| {
             let me = Weak::clone(&self.me);
             stops::start(move |survey| me.upgrade().map(|groups| groups.look(survey)))
         });
-        members.guardian.get_or_insert_with(Guardian::start).announce(start)
     }
 
     /// Withdraws a process that was announced and could not be started.

@@ -7,10 +7,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 
-use rustix::process::{Pid, getpid};
+use rustix::process::{Pid, WaitOptions, getpid, waitpid};
 
 use super::stat::Stat;
 
@@ -121,22 +121,22 @@ pub(super) struct Guardian {
 }
 
 #[derive(Debug)]
-struct GuardianProcess {
-    child: Child,
+pub(super) struct GuardianProcess {
+    pub(super) pid: Pid,
     /// Its end tells the guardian that this process is gone.
-    pipe: OwnedFd,
-    list: File,
+    pub(super) pipe: OwnedFd,
+    pub(super) list: File,
 }
 
 impl Guardian {
     pub(super) fn start() -> Self {
-        let running = GuardianProcess::start().ok();
+        let running = forked().or_else(|| GuardianProcess::start().ok());
         Self { running, entries: HashMap::new(), free: Vec::new(), count: 0 }
     }
 
     /// Its number, if it runs.
     pub(super) fn pid(&self) -> Option<Pid> {
-        self.running.as_ref().map(|running| Pid::from_child(&running.child))
+        self.running.as_ref().map(|running| running.pid)
     }
 
     /// Announces a process that is about to be started.
@@ -184,26 +184,60 @@ impl Guardian {
 impl GuardianProcess {
     fn start() -> io::Result<Self> {
         let list = list()?;
-        // Not `getpgrp`: as PID 1 of a container this process may be in a group without a number there.
-        let ours = Stat::of(getpid()).and_then(|stat| stat.group).map_or(0, Pid::as_raw_pid);
-        let mut child = Command::new("/bin/sh")
-            .args(["-c", SCRIPT, "procpool-guardian"])
-            .arg(ours.to_string())
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .current_dir("/")
+        let mut child = shell(own_group())
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
             .stderr(Stdio::from(list.try_clone()?))
             .process_group(0)
             .spawn()?;
         let pipe = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        Ok(Self { child, pipe: OwnedFd::from(pipe), list })
+        Ok(Self { pid: Pid::from_child(&child), pipe: OwnedFd::from(pipe), list })
     }
 }
 
+/// The guardian's shell, without its pipe and its list.
+pub(super) fn shell(group_of_pool: i32) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", SCRIPT, "procpool-guardian"])
+        .arg(group_of_pool.to_string())
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .current_dir("/")
+        .stdout(Stdio::null());
+    shell
+}
+
+/// The group of this process. Not `getpgrp`: as PID 1 of a container this process may be in a group without a number
+/// there.
+pub(super) fn own_group() -> i32 {
+    Stat::of(getpid()).and_then(|stat| stat.group).map_or(0, Pid::as_raw_pid)
+}
+
+/// The guardian that was forked before this process had other threads, unless another pool has it.
+#[cfg(all(feature = "cli", target_os = "linux"))]
+fn forked() -> Option<GuardianProcess> {
+    super::forked_guardian::take()
+}
+
+#[cfg(not(all(feature = "cli", target_os = "linux")))]
+fn forked() -> Option<GuardianProcess> {
+    None
+}
+
+/// Whether a process is on the list.
+#[cfg(all(feature = "cli", target_os = "linux"))]
+pub(super) fn has_entries(list: &File) -> bool {
+    let mut bytes = Vec::new();
+    let mut part = [0; 64 * ENTRY_LEN];
+    while let Ok(count @ 1..) = list.read_at(&mut part, bytes.len() as u64) {
+        bytes.extend_from_slice(&part[..count]);
+    }
+    // The shell decides about all that is no free entry.
+    bytes.chunks(ENTRY_LEN).any(|entry| entry.trim_ascii() != b"0")
+}
+
 #[cfg(target_os = "linux")]
-fn list() -> io::Result<File> {
+pub(super) fn list() -> io::Result<File> {
     let flags = rustix::fs::MemfdFlags::CLOEXEC;
     Ok(rustix::fs::memfd_create("procpool-groups", flags).map(File::from)?)
 }
@@ -215,10 +249,11 @@ fn list() -> io::Result<File> {
 
 impl Drop for Guardian {
     fn drop(&mut self) {
-        if let Some(GuardianProcess { mut child, pipe, .. }) = self.running.take() {
+        if let Some(GuardianProcess { pid, pipe, .. }) = self.running.take() {
             drop(pipe);
             // It ends at once, but this thread must not wait for that.
-            let _ = thread::Builder::new().name("guardian".into()).spawn(move || child.wait());
+            let wait = move || waitpid(Some(pid), WaitOptions::empty());
+            let _ = thread::Builder::new().name("guardian".into()).spawn(wait);
         }
     }
 }

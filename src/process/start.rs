@@ -43,6 +43,8 @@ pub(crate) struct Spec<'a> {
     pub(crate) cpus: Option<CpuShare>,
     /// Wakes the slot that waits for the process.
     pub(crate) wake: &'a Arc<Wake>,
+    /// It may end within milliseconds. If it does not, the slot calls [`Groups::watch_for_stops`].
+    pub(crate) is_brief: bool,
 }
 
 impl<'a> Spec<'a> {
@@ -60,6 +62,7 @@ impl<'a> Spec<'a> {
             slot: 0,
             cpus: None,
             wake,
+            is_brief: false,
         }
     }
 }
@@ -71,6 +74,9 @@ impl Process {
         let Streams { stdin, stdout, stderr: other_stderr, terminal } =
             Streams::open(spec.stdin, spec.output, groups)?;
         let (stderr, their_stderr) = pipe::new()?;
+        if !spec.is_brief {
+            groups.watch_for_stops();
+        }
         // The guardian knows an unfinished start by this pipe, or by its number.
         let number = fstat(&their_stderr).map_or(0, |stat| stat.st_ino);
         let (mark, stderr_of_process) = match other_stderr {

@@ -66,6 +66,7 @@ impl Slot {
             slot: self.number(),
             cpus: place.cpus(self.number()),
             wake: &self.wake,
+            is_brief: false,
         };
         let process = Process::start(&spec, &shared.groups)?;
         let id = WorkerId { slot: self.number(), generation: self.generation };

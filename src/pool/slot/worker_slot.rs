@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::job::{Failure, Job, Kind, Why};
-use crate::pool::queue::{Ask, Taken};
+use crate::pool::queue::{Ask, STEP, Taken};
 use crate::pool::shared::Shared;
 use crate::pool::slot::deadline::{Deadlines, Due};
 use crate::pool::slot::death::EndSign;
@@ -288,12 +288,21 @@ impl WorkerSlot {
             Moment::NEVER => None,
             deadline => deadline.until(self.slot.now()),
         };
+        // While slots are held back, a job that takes long must show soon.
+        let watched = self.slot.shared.queue.is_ramping().then(|| self.slot.now());
+        let timeout = watched.map(|_| STEP).into_iter().chain(timeout).min();
         if let Some(time) = worker.pause() {
             self.slot.wake.wait_briefly(time);
         }
         let spare = self.spare.ready().map(|worker| &worker.process);
         let has_unsent = worker.has_unsent();
         let ready = worker.process.wait(Some(&self.slot.wake), has_unsent, spare, timeout);
+        if let Some(since) = watched.filter(|_| !ready.stdout && !worker.flights.is_empty())
+            && self.slot.now() >= since.after(STEP)
+            && worker.reading() == Reading::All
+        {
+            self.slot.shared.queue.note_slow_job();
+        }
         self.forward_stderr(&ready);
         self.attend(&ready);
     }

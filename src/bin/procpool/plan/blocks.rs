@@ -50,7 +50,7 @@ pub fn form(
     if input.header && records.text().is_empty() {
         return Err("--header is the first record, so --recend must say where it ends".into());
     }
-    let slots = options.workers.max_procs.unwrap_or(invocation.machine.cpus);
+    let slots = options.workers.max_procs.unwrap_or_else(invocation.machine.cpus);
     Ok(Form::Blocks(Blocks {
         size: match block {
             BlockOption::Bytes(bytes) => BlockSize::Bytes(bytes as u64),

@@ -34,7 +34,8 @@ const JOURNAL: [&str; 3] = ["journal", "resume", "fsync"];
 /// The facts about the run that the command line has.
 #[derive(Debug, Default)]
 pub struct Again {
-    program: OsString,
+    /// procpool as it can be called; `None`: it is looked for when that is asked.
+    program: Option<OsString>,
     /// COMMAND and its ARGs.
     command: Vec<OsString>,
     /// The words of the lists of args, with their signs.
@@ -86,7 +87,7 @@ impl Again {
             Form::Job | Form::Message | Form::Blocks(_) => (None, false),
         };
         Self {
-            program: program(),
+            program: None,
             command: first.to_vec(),
             lists: lists.to_vec(),
             list_count: lists.iter().filter(|word| is_sign(word)).count(),
@@ -146,7 +147,7 @@ impl Again {
 
     /// The same command line, with `--resume`.
     fn resumed(&self, options: &[TypedOption]) -> Option<Advice> {
-        let mut words = vec![self.program.clone()];
+        let mut words = vec![self.program.clone().unwrap_or_else(program)];
         for option in options {
             option.push_to(&mut words);
             if option.id == "journal" && !options.iter().any(|option| option.id == "resume") {
@@ -171,7 +172,7 @@ impl Again {
         file: Option<&PathBuf>,
         lists: &[Vec<OsString>],
     ) -> String {
-        let mut words = vec![self.program.clone()];
+        let mut words = vec![self.program.clone().unwrap_or_else(program)];
         if let Some(file) = file {
             words.extend(["-a".into(), file.clone().into_os_string()]);
         }
@@ -385,7 +386,7 @@ mod tests {
         let options = parse_words(&words).expect("options");
         let plan = Plan::of(&options, Arc::default()).expect("a plan");
         let again = Again {
-            program: "procpool".into(),
+            program: Some("procpool".into()),
             stdin: stdin.map(PathBuf::from),
             ..Again::new(&options, &plan.reader)
         };
