@@ -1,12 +1,14 @@
 //! The messages that a worker machine has, and how far their jobs are.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::Message;
 use bytes::Bytes;
 
+use super::loss::Delivery;
 use super::names::Unit;
 use crate::job::Job;
 use crate::job::key::{Digest128, Key};
@@ -32,8 +34,7 @@ pub(super) struct HeldMessage {
     pub(super) dead: Vec<u8>,
     /// When it came.
     pub(super) since: Instant,
-    /// How often it was delivered, from 1.
-    pub(super) delivered: i64,
+    pub(super) delivery: Delivery,
     /// It is to be split, or is.
     pub(super) is_split: bool,
     /// The message that says so is stored, so each of its other jobs has a result of its own.
@@ -91,6 +92,19 @@ impl Held {
         self.next
     }
 
+    /// A message begins to run. Returns it, unless that was so before.
+    pub(super) fn begin(&mut self, id: u64) -> Option<&HeldMessage> {
+        let held = self.messages.get_mut(&id)?;
+        (!std::mem::replace(&mut held.delivery.is_begun, true)).then_some(&*held)
+    }
+
+    /// Takes a message out.
+    pub(super) fn remove(&mut self, id: u64) -> Option<HeldMessage> {
+        let held = self.messages.remove(&id)?;
+        self.open -= held.left;
+        Some(held)
+    }
+
     /// A job is over: with a result, or without. Returns the message if it is known and the job was open.
     pub(super) fn close(
         &mut self,
@@ -118,12 +132,21 @@ impl Held {
     }
 }
 
+/// The number of the first job of a message that runs. Those after it have another one.
+const FIRST: NonZeroU32 = NonZeroU32::MIN;
+
 /// Marks a job with its message and its place there. The pool gives that back with the result.
-pub(super) fn mark(job: &mut Job, id: u64, index: usize) {
+pub(super) fn mark(job: &mut Job, id: u64, index: usize, is_first: bool) {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&id.to_le_bytes());
     bytes[8..].copy_from_slice(&(index as u64).to_le_bytes());
-    job.key = Some(Key { digest: Digest128(bytes), nth: std::num::NonZeroU32::MIN });
+    let nth = FIRST.saturating_add(u32::from(!is_first));
+    job.key = Some(Key { digest: Digest128(bytes), nth });
+}
+
+/// The message that begins with a job, if it is the first one.
+pub(super) fn begins(job: &Job) -> Option<u64> {
+    mark_of(job).filter(|_| job.key.is_some_and(|key| key.nth == FIRST)).map(|(id, _)| id)
 }
 
 /// The message of a job, and its place there.
@@ -142,7 +165,9 @@ mod tests {
     fn a_mark_is_read_back() {
         let mut job = Job::message(7, b"x");
         assert_eq!(mark_of(&job), None);
-        mark(&mut job, u64::MAX, 999);
-        assert_eq!(mark_of(&job), Some((u64::MAX, 999)));
+        mark(&mut job, u64::MAX, 999, false);
+        assert_eq!((mark_of(&job), begins(&job)), (Some((u64::MAX, 999)), None));
+        mark(&mut job, 3, 1, true);
+        assert_eq!((mark_of(&job), begins(&job)), (Some((3, 1)), Some(3)));
     }
 }

@@ -9,6 +9,7 @@ mod held;
 mod job_message;
 mod limit;
 mod line;
+mod loss;
 mod names;
 mod outstanding;
 mod pull;
@@ -19,6 +20,7 @@ mod settings;
 mod settle;
 mod streams;
 mod submit;
+mod suspects;
 mod work;
 
 pub use address::QueueAddress;

@@ -1,11 +1,12 @@
 //! Where the outcomes of a worker machine's jobs go: into the messages that the jobs came in.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::held::{Held, HeldJob, mark_of};
+use super::held::{Held, HeldJob, begins, mark_of};
+use super::loss::BegunNotes;
 use super::result_message;
 use super::settings::Watching;
 use crate::job::{Done, Failure, Job, Kind, Sink};
@@ -29,6 +30,8 @@ pub(super) struct QueueReporter {
     pub(super) watcher: Watching,
     pub(super) has_workers: bool,
     pub(super) slots: usize,
+    /// Where it is noted that jobs begin. Empty: none was taken yet.
+    pub(super) notes: Arc<OnceLock<BegunNotes>>,
 }
 
 impl QueueReporter {
@@ -78,6 +81,20 @@ impl Sink for QueueReporter {
             return self.close(done.job, HeldJob::Returned, None);
         }
         self.close(done.job, HeldJob::Done(frames), done.outcome.err());
+    }
+
+    fn wants_begun(&self) -> bool {
+        true
+    }
+
+    fn begun(&self, _slot: usize, job: &Job) {
+        let Some((id, notes)) = begins(job).zip(self.notes.get()) else { return };
+        let begun = lock(&self.held).begin(id).map(|message| {
+            (message.unit.clone(), message.delivery.number, message.jobs.len() == 1)
+        });
+        if let Some((unit, number, is_alone)) = begun {
+            notes.add(unit, number, is_alone);
+        }
     }
 
     fn dropped(&self, job: &Job) {

@@ -184,12 +184,25 @@ impl QueueSession {
         id: &str,
         payload: Bytes,
     ) -> Result<Published, QueueError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
+        self.publish_with(subject, headers, payload).await
+    }
+
+    /// The same with these headers, of which one is the id.
+    ///
+    /// # Errors
+    /// The server does not answer for too long.
+    pub(super) async fn publish_with(
+        &self,
+        subject: &str,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> Result<Published, QueueError> {
         self.persist(|| async {
-            let mut headers = HeaderMap::new();
-            headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
             let sent = self
                 .context
-                .publish_with_headers(subject.to_owned(), headers, payload.clone())
+                .publish_with_headers(subject.to_owned(), headers.clone(), payload.clone())
                 .await;
             let stored = match sent {
                 Ok(stored) => stored.await,
