@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::loss::Delivery;
 use super::names::Unit;
+use super::pace::MessagePace;
 use crate::job::Job;
 use crate::job::key::{Digest128, Key};
 
@@ -34,6 +35,8 @@ pub(super) struct HeldMessage {
     pub(super) dead: Vec<u8>,
     /// When it came.
     pub(super) since: Instant,
+    /// How long its jobs have run, together.
+    pub(super) ran: Duration,
     pub(super) delivery: Delivery,
     /// It is to be split, or is.
     pub(super) is_split: bool,
@@ -49,7 +52,7 @@ pub(super) enum HeldJob {
     /// It waits or runs.
     Open,
     /// Its result, as frames.
-    Done(Vec<u8>),
+    Done(Bytes),
     /// Its result is published, or somebody else's.
     Settled,
     /// It was not run, and is given back.
@@ -66,9 +69,15 @@ impl HeldMessage {
         self.jobs.iter().enumerate().filter_map(|(index, job)| is(job).then_some(index)).collect()
     }
 
-    /// How long its jobs have taken together so far.
-    pub(super) fn time(&self) -> Duration {
+    /// How long it is here.
+    pub(super) fn age(&self) -> Duration {
         self.since.elapsed()
+    }
+
+    /// How long a machine with this many slots takes for its jobs, without the time that they wait for others.
+    pub(super) fn time(&self, slots: usize) -> Duration {
+        let at_a_time = slots.clamp(1, self.jobs.len().max(1));
+        (self.ran / u32::try_from(at_a_time).unwrap_or(u32::MAX)).min(self.age())
     }
 }
 
@@ -79,14 +88,19 @@ pub(super) struct Held {
     next: u64,
     /// How many jobs have neither a result nor come back.
     pub(super) open: usize,
-    /// The time that this machine takes for a job. `None`: it has done none.
-    pub(super) pace: Option<f64>,
+    /// When a job was done last, or the first of those came that are open.
+    pub(super) moved_at: Option<Instant>,
+    /// How long this machine takes for a job.
+    pub(super) pace: MessagePace,
 }
 
 impl Held {
     /// Adds a message. Returns its number.
     pub(super) fn add(&mut self, message: HeldMessage) -> u64 {
         self.next += 1;
+        if self.open == 0 {
+            self.moved_at = Some(Instant::now());
+        }
         self.open += message.left;
         self.messages.insert(self.next, message);
         self.next
@@ -116,6 +130,7 @@ impl Held {
             return None;
         }
         if let HeldJob::Done(frames) = &job {
+            self.moved_at = Some(Instant::now());
             held.bytes += frames.len();
             held.is_split |= held.bytes > MOST_BYTES && held.jobs.len() > 1;
         }
@@ -123,12 +138,6 @@ impl Held {
         held.left -= 1;
         self.open -= 1;
         Some(held)
-    }
-
-    /// A message's jobs are done: how long did each take?
-    pub(super) fn took(&mut self, time: Duration, jobs: usize) {
-        let each = time.as_secs_f64() / jobs.max(1) as f64;
-        self.pace = Some(self.pace.map_or(each, |pace| (pace + each) / 2.0));
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::pace::MessagePace;
 use crate::job::Job;
 use crate::util::lock::lock;
 
@@ -44,8 +45,8 @@ struct OutstandingState {
     bundles: HashMap<String, OutstandingBundle>,
     jobs: usize,
     bytes: usize,
-    /// The time that a machine takes for a job. `None`: no result has come.
-    pace: Option<f64>,
+    /// How long a machine takes for a job.
+    pace: MessagePace,
 }
 
 #[derive(Debug)]
@@ -104,15 +105,13 @@ impl Outstanding {
 
     /// A machine took this long for this many jobs.
     pub(super) fn took(&self, time: Duration, jobs: usize) {
-        let each = time.as_secs_f64() / jobs.max(1) as f64;
-        let mut state = lock(&self.state);
-        state.pace = Some(state.pace.map_or(each, |pace| (pace + each) / 2.0));
+        lock(&self.state).pace.add(time, jobs);
     }
 
     /// How many jobs the next message should have: one until it is known how long a job takes.
     pub(super) fn worth(&self) -> usize {
-        let pace = lock(&self.state).pace;
-        pace.map_or(1, |pace| (WORTH.as_secs_f64() / pace.max(1e-7)) as usize).max(1)
+        let each = lock(&self.state).pace.each();
+        each.map_or(1, |each| (WORTH.as_secs_f64() / each.max(1e-7)) as usize).max(1)
     }
 }
 

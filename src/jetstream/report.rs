@@ -1,6 +1,7 @@
 //! Where the outcomes of a worker machine's jobs go: into the messages that the jobs came in.
 
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
@@ -11,6 +12,9 @@ use super::result_message;
 use super::settings::Watching;
 use crate::job::{Done, Failure, Job, Kind, Sink};
 use crate::util::lock::lock;
+
+/// Most results are shorter, with all that is said about them.
+const USUAL: usize = 128;
 
 /// Something for the thread that talks to the servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +39,13 @@ pub(super) struct QueueReporter {
 }
 
 impl QueueReporter {
-    fn close(&self, job: &Job, result: HeldJob, failure: Option<&Failure>) {
+    fn close(&self, job: &Job, result: HeldJob, ran: Duration, failure: Option<&Failure>) {
         let Some(mark) = mark_of(job) else { return };
         let mut held = lock(&self.held);
         let before = held.open;
         let is_returned = result == HeldJob::Returned;
         let Some(message) = held.close(mark, result) else { return };
+        message.ran = message.ran.saturating_add(ran);
         if let Some(failure) = failure {
             let line = dead_line(&message.run, job, failure);
             message.dead.extend_from_slice(&line);
@@ -52,13 +57,18 @@ impl QueueReporter {
             (before <= 2 * self.slots).then_some(WorkOrder::Room)
         };
         if message.left == 0 && !is_returned {
-            let (time, jobs) = (message.time(), message.jobs.len());
-            held.took(time, jobs);
+            let (time, jobs) = (message.time(self.slots), message.jobs.len());
+            held.pace.add(time, jobs);
         }
         drop(held);
         if let Some(order) = order {
             let _ = self.orders.send(order);
         }
+    }
+
+    /// A job was not run, and is given back.
+    fn back(&self, job: &Job) {
+        self.close(job, HeldJob::Returned, Duration::ZERO, None);
     }
 }
 
@@ -72,15 +82,17 @@ impl Sink for QueueReporter {
             _ => false,
         });
         if goes_back {
-            return self.close(done.job, HeldJob::Returned, None);
+            return self.back(done.job);
         }
         let Some((_, index)) = mark_of(done.job) else { return };
-        let mut frames = Vec::new();
+        let mut frames = Vec::with_capacity(USUAL);
         if let Err(error) = result_message::put(index, done, &mut frames) {
             self.watcher.note(&format!("what a command printed can't be read back: {error}"));
-            return self.close(done.job, HeldJob::Returned, None);
+            return self.back(done.job);
         }
-        self.close(done.job, HeldJob::Done(frames), done.outcome.err());
+        let ran = done.run.map_or(0.0, |run| run.seconds);
+        let ran = Duration::try_from_secs_f64(ran).unwrap_or_default();
+        self.close(done.job, HeldJob::Done(frames.into()), ran, done.outcome.err());
     }
 
     fn wants_begun(&self) -> bool {
@@ -98,7 +110,7 @@ impl Sink for QueueReporter {
     }
 
     fn dropped(&self, job: &Job) {
-        self.close(job, HeldJob::Returned, None);
+        self.back(job);
     }
 }
 

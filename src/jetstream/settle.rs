@@ -35,15 +35,15 @@ const OVERHEAD: usize = 4 << 10;
 /// What is to be done for a message next.
 enum Step {
     /// All jobs have results, which are published together.
-    Whole(Vec<Vec<u8>>),
+    Whole(Vec<Bytes>),
     /// No job was run.
     GiveBack,
     /// It is to be said that the jobs without these results have messages of their own.
-    Split(Vec<(usize, Vec<u8>)>),
+    Split(Vec<(usize, Bytes)>),
     /// These jobs are to be published as messages of their own.
     Move(Vec<usize>),
     /// A job has a result.
-    One(usize, Vec<u8>),
+    One(usize, Bytes),
     /// All is done.
     Acknowledge,
     /// Nothing, for now.
@@ -57,6 +57,7 @@ pub(super) struct Settler {
     pub(super) streams: QueueStreams,
     pub(super) held: Arc<Mutex<Held>>,
     pub(super) host: String,
+    pub(super) slots: usize,
     pub(super) nature: Nature,
 }
 
@@ -86,7 +87,7 @@ impl Settler {
         let message = held.messages.get_mut(&id)?;
         let step = step(message);
         message.is_attended = !matches!(step, Step::Rest);
-        Some((step, message.unit.clone(), message.time()))
+        Some((step, message.unit.clone(), message.time(self.slots)))
     }
 
     /// Publishes all results of a message at once.
@@ -95,9 +96,9 @@ impl Settler {
         id: u64,
         unit: &Unit,
         time: Duration,
-        results: Vec<Vec<u8>>,
+        results: Vec<Bytes>,
     ) -> Result<(), QueueError> {
-        let frames: Vec<&[u8]> = results.iter().map(Vec::as_slice).collect();
+        let frames: Vec<&[u8]> = results.iter().map(AsRef::as_ref).collect();
         match self.publish(unit, ResultKind::Whole, time, &frames).await? {
             Published::Taken => self.taken(id, unit).await,
             Published::TooLarge if unit.index.is_none() && results.len() > 1 => {
@@ -128,9 +129,9 @@ impl Settler {
         id: u64,
         unit: &Unit,
         time: Duration,
-        done: Vec<(usize, Vec<u8>)>,
+        done: Vec<(usize, Bytes)>,
     ) -> Result<(), QueueError> {
-        let frames: Vec<&[u8]> = done.iter().map(|(_, frames)| frames.as_slice()).collect();
+        let frames: Vec<&[u8]> = done.iter().map(|(_, frames)| frames.as_ref()).collect();
         let mut told = self.publish(unit, ResultKind::Split, time, &frames).await?;
         let mut has_results = true;
         if told == Published::TooLarge {
@@ -247,7 +248,7 @@ impl Settler {
         unit: &Unit,
         time: Duration,
         index: usize,
-        frames: Vec<u8>,
+        frames: Bytes,
     ) -> Result<(), QueueError> {
         let part = unit.part(index);
         match self.publish(&part, ResultKind::Whole, time, &[&frames]).await? {

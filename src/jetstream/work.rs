@@ -24,22 +24,11 @@ use super::result_message::{self, Nature};
 use super::session::QueueSession;
 use super::settings::{QueueSettings, Watching};
 use super::settle::Settler;
+use super::sharing::LOOK;
 use super::suspects::{self, Suspects};
 use crate::job::{Done, Failure, Job, Kind, Sink};
 use crate::pool::Pool;
 use crate::util::lock::lock;
-
-/// A bundle that is not done after this time may be too slow for one machine.
-const PATIENCE: Duration = Duration::from_millis(20);
-
-/// A bundle of which nothing is done after this time is too slow, even if a worker had to start first.
-const START: Duration = Duration::from_millis(250);
-
-/// A bundle whose rest takes longer, in seconds, is split. That costs a message for each job.
-const SLOW: f64 = 0.1;
-
-/// A machine has this many seconds of work more than its slots run, where jobs are short.
-const AHEAD: f64 = 0.01;
 
 /// An idle machine asks this often whether the queue is empty.
 const DRAIN_PAUSE: Duration = Duration::from_millis(100);
@@ -159,6 +148,7 @@ impl QueueWorker {
             streams,
             held: Arc::clone(&self.held),
             host: self.work.host.clone(),
+            slots: self.work.slots,
             nature: Nature {
                 is_text: self.work.reader.is_text,
                 lines: self.work.reader.line_form(),
@@ -186,16 +176,16 @@ impl QueueWorker {
 type Looked = Result<Option<(jetstream::Message, Unit, JobMessage, Delivery)>, QueueError>;
 
 /// A worker machine at work.
-struct WorkingMachine<'a> {
-    pool: &'a Pool,
-    work: &'a WorkSettings,
-    held: &'a Arc<Mutex<Held>>,
+pub(super) struct WorkingMachine<'a> {
+    pub(super) pool: &'a Pool,
+    pub(super) work: &'a WorkSettings,
+    pub(super) held: &'a Arc<Mutex<Held>>,
     settler: Settler,
     puller: Puller,
     tasks: JoinSet<Looked>,
     suspects: Suspects,
     /// When bundles are looked at that are not done.
-    look_at: Option<Instant>,
+    pub(super) look_at: Option<Instant>,
     /// When the last results must be published, if the run was stopped.
     is_stopping: Option<Instant>,
 }
@@ -252,9 +242,7 @@ impl WorkingMachine<'_> {
     /// How many messages there is room for.
     fn wanted(&self) -> usize {
         let held = lock(self.held);
-        let idle = self.work.slots.saturating_sub(held.open);
-        let is_short = held.pace.is_some_and(|pace| held.open as f64 * pace < AHEAD);
-        idle.max(usize::from(is_short))
+        self.work.slots.saturating_sub(held.open).max(held.ahead(self.work.slots))
     }
 
     /// Nothing is held, and nothing is being published.
@@ -299,7 +287,7 @@ impl WorkingMachine<'_> {
     }
 
     /// Publishes and acknowledges what can be.
-    fn attend(&mut self, id: u64) {
+    pub(super) fn attend(&mut self, id: u64) {
         let is_new = lock(self.held)
             .messages
             .get_mut(&id)
@@ -355,6 +343,7 @@ impl WorkingMachine<'_> {
             bytes: 0,
             dead: Vec::new(),
             since: Instant::now(),
+            ran: Duration::ZERO,
             delivery,
             is_split: false,
             is_told: false,
@@ -378,7 +367,7 @@ impl WorkingMachine<'_> {
                         &job,
                         &failure,
                     ));
-                    held_message.jobs[index] = HeldJob::Done(frames(index, &job, &failure));
+                    held_message.jobs[index] = HeldJob::Done(frames(index, &job, &failure).into());
                     held_message.left -= 1;
                 }
             }
@@ -396,8 +385,8 @@ impl WorkingMachine<'_> {
             }
             Some(_) => self.feed(batch),
         }
-        if count > 1 {
-            self.look_at.get_or_insert(Instant::now() + PATIENCE);
+        if lock(self.held).open > self.work.slots {
+            self.look_at.get_or_insert(Instant::now() + LOOK);
         }
     }
 
@@ -425,7 +414,7 @@ impl WorkingMachine<'_> {
     }
 
     /// Gives jobs to the pool. What it does not take is given back.
-    fn feed(&mut self, mut batch: Vec<Job>) {
+    pub(super) fn feed(&mut self, mut batch: Vec<Job>) {
         if self.pool.feed_now(&mut batch).is_err() {
             batch.iter().for_each(|job| self.give_back(job));
         }
@@ -455,58 +444,6 @@ impl WorkingMachine<'_> {
             lock(self.held).messages.values().map(|held| held.message.clone()).collect();
         for message in messages {
             let _ = message.ack_with(AckKind::Progress).await;
-        }
-    }
-
-    /// Looks at bundles that are not done. What is too much for this machine is for others as well.
-    fn look(&mut self) {
-        self.look_at = None;
-        let slots = self.work.slots;
-        let is_slow = |held: &HeldMessage| {
-            let done = held.jobs.len() - held.left;
-            let each = held.time().as_secs_f64() / done.max(1) as f64;
-            let patience = if done == 0 { START } else { PATIENCE };
-            let rest = held.left as f64 * each;
-            held.time() >= patience && held.left > slots && (done == 0 || rest > SLOW)
-        };
-        let (slow, has_more) = {
-            let held = lock(self.held);
-            let open = || {
-                held.messages
-                    .iter()
-                    .filter(|(_, held)| held.jobs.len() > 1 && !held.is_split && held.left > slots)
-            };
-            let slow: Vec<u64> =
-                open().filter(|(_, held)| is_slow(held)).map(|(&id, _)| id).collect();
-            (slow, open().next().is_some())
-        };
-        if has_more {
-            self.look_at = Some(Instant::now() + PATIENCE);
-        }
-        if slow.is_empty() {
-            return;
-        }
-        let mut back = Vec::new();
-        for job in self.pool.recall(None, usize::MAX) {
-            let Some(mark) = mark_of(&job) else { continue };
-            if slow.contains(&mark.0) {
-                let mut held = lock(self.held);
-                if let Some(message) = held.close(mark, HeldJob::Returned) {
-                    message.is_split = true;
-                }
-            } else {
-                back.push(job);
-            }
-        }
-        if !back.is_empty() {
-            self.feed(back);
-        }
-        for id in slow {
-            let is_split =
-                lock(self.held).messages.get(&id).is_some_and(|message| message.is_split);
-            if is_split {
-                self.attend(id);
-            }
         }
     }
 }
