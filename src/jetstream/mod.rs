@@ -5,6 +5,7 @@ mod address;
 mod collect;
 mod dead;
 mod error;
+mod health;
 mod held;
 mod job_message;
 mod limit;

@@ -20,6 +20,9 @@ const MOST_BYTES: usize = 32 << 20;
 /// A message has as many jobs as a machine does in this time.
 const WORTH: Duration = Duration::from_millis(20);
 
+/// It has more if the server is slow, but no more than this: machines would share it out.
+const MOST_WORTH: Duration = Duration::from_millis(80);
+
 /// The jobs whose results have not come.
 #[derive(Debug, Default)]
 pub(super) struct Outstanding {
@@ -38,6 +41,8 @@ pub(super) struct SubmitShared {
     pub(super) submitted: AtomicU64,
     /// How many of them an earlier submission had put there.
     pub(super) before: AtomicU64,
+    /// Results up to this number in their stream are delivered.
+    pub(super) seen: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -53,17 +58,19 @@ struct OutstandingState {
 struct OutstandingBundle {
     jobs: Vec<Option<Job>>,
     left: usize,
+    /// Nothing in the stream of results up to this number is about it.
+    since: u64,
 }
 
 impl Outstanding {
-    /// Adds the jobs of a bundle.
-    pub(super) fn add(&self, bundle: String, jobs: Vec<Job>) {
+    /// Adds the jobs of a bundle. Nothing in the stream of results up to the number `since` is about them.
+    pub(super) fn add(&self, bundle: String, jobs: Vec<Job>, since: u64) {
         let mut state = lock(&self.state);
         state.jobs += jobs.len();
         state.bytes += jobs.iter().map(Job::size).sum::<usize>();
         let left = jobs.len();
         let jobs = jobs.into_iter().map(Some).collect();
-        state.bundles.insert(bundle, OutstandingBundle { jobs, left });
+        state.bundles.insert(bundle, OutstandingBundle { jobs, left, since });
     }
 
     /// Takes a job of a bundle. `None`: its result has come already, or it is of another submitter.
@@ -87,6 +94,11 @@ impl Outstanding {
         jobs.iter().enumerate().filter_map(|(index, job)| job.as_ref().map(|_| index)).collect()
     }
 
+    /// Nothing in the stream of results up to this number is about a job without a result. `None`: all have one.
+    pub(super) fn since(&self) -> Option<u64> {
+        lock(&self.state).bundles.values().map(|bundle| bundle.since).min()
+    }
+
     /// Takes all jobs of a bundle back.
     pub(super) fn take_back(&self, bundle: &str) -> Vec<Job> {
         let left = self.left_of(bundle);
@@ -108,10 +120,12 @@ impl Outstanding {
         lock(&self.state).pace.add(time, jobs);
     }
 
-    /// How many jobs the next message should have: one until it is known how long a job takes.
-    pub(super) fn worth(&self) -> usize {
+    /// How many jobs the next message should have, if it took this long to store the last one: one until it is known
+    /// how long a job takes.
+    pub(super) fn worth(&self, stored: Duration) -> usize {
         let each = lock(&self.state).pace.each();
-        each.map_or(1, |each| (WORTH.as_secs_f64() / each.max(1e-7)) as usize).max(1)
+        let worth = stored.clamp(WORTH, MOST_WORTH).as_secs_f64();
+        each.map_or(1, |each| (worth / each.max(1e-7)) as usize).max(1)
     }
 }
 
@@ -122,14 +136,16 @@ mod tests {
     #[test]
     fn each_job_is_taken_once() {
         let outstanding = Outstanding::default();
-        outstanding.add("b".into(), vec![Job::message(1, b"x"), Job::message(2, b"y")]);
-        assert_eq!((outstanding.len(), outstanding.worth()), (2, 1));
+        outstanding.add("b".into(), vec![Job::message(1, b"x"), Job::message(2, b"y")], 3);
+        assert_eq!(outstanding.since(), Some(3));
+        assert_eq!((outstanding.len(), outstanding.worth(Duration::ZERO)), (2, 1));
         assert_eq!(outstanding.take("b", 1).map(|job| job.seq), Some(2));
         assert!(outstanding.take("b", 1).is_none() && outstanding.take("b", 2).is_none());
         assert_eq!(outstanding.left_of("b"), [0]);
         assert_eq!(outstanding.take_back("b").len(), 1);
         assert_eq!(outstanding.len(), 0);
         outstanding.took(Duration::from_millis(1), 10);
-        assert_eq!(outstanding.worth(), 200);
+        assert_eq!(outstanding.worth(Duration::ZERO), 200);
+        assert_eq!(outstanding.worth(Duration::from_secs(1)), 800);
     }
 }

@@ -26,9 +26,9 @@ impl MessagePace {
         (self.jobs > 0.0).then(|| self.seconds / self.jobs)
     }
 
-    /// The seconds of a message. `None`: none is done.
-    pub(super) fn each_message(self) -> Option<f64> {
-        (self.messages > 0.0).then(|| self.seconds / self.messages)
+    /// The jobs of a message. `None`: none is done.
+    pub(super) fn jobs(self) -> Option<f64> {
+        (self.messages > 0.0).then(|| self.jobs / self.messages)
     }
 }
 

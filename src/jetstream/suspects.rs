@@ -52,7 +52,8 @@ impl Suspects {
     /// Takes out the messages of those that have waited too long.
     pub(super) fn take_late(&mut self) -> Vec<u64> {
         let now = Instant::now();
-        let late = self.waiting.iter().take_while(|suspect| suspect.since + PATIENCE <= now).count();
+        let late =
+            self.waiting.iter().take_while(|suspect| suspect.since + PATIENCE <= now).count();
         self.waiting.drain(..late).map(|suspect| suspect.id).collect()
     }
 
