@@ -21,7 +21,7 @@ const MOST_BYTES: usize = 32 << 20;
 const WORTH: Duration = Duration::from_millis(20);
 
 /// It has more if the server is slow, but no more than this: machines would share it out.
-const MOST_WORTH: Duration = Duration::from_millis(80);
+const MOST_WORTH: Duration = Duration::from_millis(50);
 
 /// The jobs whose results have not come.
 #[derive(Debug, Default)]
@@ -146,6 +146,6 @@ mod tests {
         assert_eq!(outstanding.len(), 0);
         outstanding.took(Duration::from_millis(1), 10);
         assert_eq!(outstanding.worth(Duration::ZERO), 200);
-        assert_eq!(outstanding.worth(Duration::from_secs(1)), 800);
+        assert_eq!(outstanding.worth(Duration::from_secs(1)), 500);
     }
 }

@@ -16,8 +16,11 @@ const STUCK: Duration = Duration::from_millis(50);
 /// its workers may have to start.
 const LONG_STUCK: Duration = Duration::from_millis(250);
 
-/// A bundle whose rest takes longer, in seconds, is split. That costs a message for each job.
-const SLOW: f64 = 0.1;
+/// A bundle whose rest takes longer is split. That costs a message for each job.
+const SLOW: Duration = Duration::from_millis(100);
+
+/// How long its jobs take is known after this time. Before that, one job that had to wait for a CPU would decide.
+const KNOWN: Duration = Duration::from_millis(50);
 
 /// A machine has this many seconds of work more than its slots run, where jobs are short.
 const AHEAD: f64 = 0.01;
@@ -50,8 +53,9 @@ impl Held {
 /// Whether the rest of a bundle takes too long. The time that its jobs wait for others does not count.
 fn is_slow(held: &HeldMessage, slots: usize) -> bool {
     let done = held.jobs.len() - held.left;
-    let each = held.time(slots).as_secs_f64() / done.max(1) as f64;
-    held.jobs.len() > 1 && held.left as f64 * each > SLOW
+    let time = held.time(slots);
+    let rest = time.as_secs_f64() / done.max(1) as f64 * held.left as f64;
+    held.jobs.len() > 1 && time >= KNOWN && rest > SLOW.as_secs_f64()
 }
 
 impl WorkingMachine<'_> {
