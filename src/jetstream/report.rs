@@ -16,7 +16,7 @@ use crate::util::lock::lock;
 /// Most results are shorter, with all that is said about them.
 const USUAL: usize = 128;
 
-/// Something for the thread that talks to the servers.
+/// An order for the thread that talks to the servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WorkOrder {
     /// There is something to publish or to acknowledge for this message.

@@ -1,4 +1,4 @@
-//! The connection to the servers: credentials from the environment, patience, and what is told about it.
+//! The connection to the servers: credentials from the environment, further attempts, and messages about it.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,5 @@
-//! Publishes results, and acknowledges jobs after that. A message with results that is stored first is the truth about
-//! its jobs: they have their results there, or each has a message of its own.
+//! Publishes results, and acknowledges jobs after that. The first message about a bundle that is stored counts: it has
+//! the results, or it says that each job has a message of its own.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -38,7 +38,7 @@ enum Step {
     Whole(Vec<Bytes>),
     /// No job was run.
     GiveBack,
-    /// It is to be said that the jobs without these results have messages of their own.
+    /// Publish these results, and that each of the other jobs has a message of its own.
     Split(Vec<(usize, Bytes)>),
     /// These jobs are to be published as messages of their own.
     Move(Vec<usize>),
@@ -153,7 +153,7 @@ impl Settler {
         Ok(())
     }
 
-    /// Somebody else has published for this message first. That stays.
+    /// Another machine has published results for this message first. Those count.
     async fn taken(&self, id: u64, unit: &Unit) -> Result<(), QueueError> {
         let subject = self.session.names.subject("results", unit);
         let Some(found) = find(&self.session, &self.streams.results, &subject).await? else {
@@ -270,7 +270,7 @@ impl Settler {
     ) -> Result<Published, QueueError> {
         let payload = result_message::seal(kind, &self.host, self.nature, time, frames);
         let subject = self.session.names.subject("results", unit);
-        // The same again only if this very request is repeated.
+        // A new id, so only a repetition of this very request is a duplicate.
         let id = format!("{unit}-{:x}", random(u64::MAX));
         let payload = Bytes::from(payload);
         loop {
@@ -327,7 +327,7 @@ impl Settler {
         Ok(())
     }
 
-    /// Gives a message back. If it had begun that is noted, so that it does not count as a loss.
+    /// Gives a message back. If it had begun that is recorded, so that it does not count as a loss.
     async fn give_back(&self, id: u64, unit: &Unit) -> Result<(), QueueError> {
         let delivery = lock(&self.held).messages.get(&id).map(|message| message.delivery);
         if let Some(delivery) = delivery.filter(|delivery| delivery.is_begun) {

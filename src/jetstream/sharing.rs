@@ -22,7 +22,7 @@ const SLOW: Duration = Duration::from_millis(100);
 /// How long its jobs take is known after this time. Before that, one job that had to wait for a CPU would decide.
 const KNOWN: Duration = Duration::from_millis(50);
 
-/// A machine has this many seconds of work more than its slots run, where jobs are short.
+/// If jobs are short, a machine holds this many seconds of work besides the jobs that run.
 const AHEAD: f64 = 0.01;
 
 /// A machine asks for no more jobs ahead, unless one message has them.

@@ -36,7 +36,7 @@ const DRAIN_PAUSE: Duration = Duration::from_millis(100);
 /// After the run was stopped, the last results are published within this time.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
-/// A job is delivered this often, unless somebody says otherwise.
+/// A job is delivered at most this often, unless its retries say otherwise.
 const DELIVERIES: u32 = 3;
 
 /// How a worker machine works.
@@ -267,7 +267,7 @@ impl WorkingMachine<'_> {
             WorkOrder::Stop if self.is_stopping.is_some() => {}
             WorkOrder::Stop => {
                 self.is_stopping = Some(Instant::now() + LAST_WAIT);
-                // What is on its way comes still, and is given back.
+                // Messages that are on their way still come, and are given back.
                 let _ = self.puller.messages.drain().await;
                 let waiting = self.suspects.take_all();
                 for job in waiting.into_iter().chain(self.pool.recall(None, usize::MAX)) {
@@ -310,7 +310,7 @@ impl WorkingMachine<'_> {
         }
         let (Some(unit), Some(jobs)) = (unit, jobs) else {
             self.settler.session.watcher.note(
-                "a message in the queue is no job, or one of another version of procpool: it is left out",
+                "procpool skips a message in the queue: it is no job, or comes from another version of procpool",
             );
             let _ = message.ack_with(AckKind::Term).await;
             return;
@@ -350,7 +350,7 @@ impl WorkingMachine<'_> {
             is_attended: false,
         };
         if delivery.losses > 0 && count > 1 {
-            // One of them may have been the end of the machine that had them. So each is run alone.
+            // One of these jobs may have killed the machine that had them, so each runs alone.
             held_message.jobs.fill(HeldJob::Returned);
             (held_message.left, held_message.is_split) = (0, true);
             let id = lock(self.held).add(held_message);
@@ -402,7 +402,7 @@ impl WorkingMachine<'_> {
         let times = if most == 1 { "once".to_owned() } else { format!("{most} times") };
         let failure = Failure::new(
             Kind::Lost,
-            format!("the machine that it ran on was lost, {times}: it may be the reason"),
+            format!("the machine that ran it was lost, {times}: the job may be the cause"),
         );
         Err(Box::new((job, failure)))
     }

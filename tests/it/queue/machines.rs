@@ -63,7 +63,7 @@ fn a_job_that_takes_each_machine_down_is_lost_alone_and_stands_among_the_dead() 
         .args(["--run", "default"])
         .stdin(jobs)
         .stdout("a\nb\nc\nd\n")
-        .stderr_has("the machine that it ran on was lost, 2 times")
+        .stderr_has("the machine that ran it was lost, 2 times: the job may be the cause")
         .status(1)
         .run();
     let dead = server.test().args(["--dead", &server.url()]).any_stdout().run();
