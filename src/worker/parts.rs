@@ -24,14 +24,15 @@ impl ResultParts {
         self.open.is_empty()
     }
 
-    /// Adds a part. `config`: what happens to it. Returns how many bytes are kept for its request.
-    pub(super) fn add(&mut self, id: u64, part: Value<'_>, config: PartsConfig) -> usize {
+    /// Adds a part. `config`: what happens to it. Without one, the request is only noted as one with parts. Returns how
+    /// many bytes are kept for it.
+    pub(super) fn add(&mut self, id: u64, part: Option<Value<'_>>, config: PartsConfig) -> usize {
         let at = self.open.iter().position(|(other, _)| *other == id).unwrap_or_else(|| {
             self.open.push((id, String::new()));
             self.open.len() - 1
         });
         let text = &mut self.open[at].1;
-        if config.are_kept {
+        if let Some(part) = part.filter(|_| config.are_kept) {
             text.push_str(&on_one_line(part.to_json().get()));
             text.push(',');
         }
@@ -72,9 +73,12 @@ mod tests {
         let mut parts = ResultParts::default();
         let kept = PartsConfig::default();
         let list = |list: Option<Box<RawValue>>| list.map(|list| list.get().to_owned());
-        assert_eq!(parts.add(7, Value::Json(json("1")), kept), 2);
-        assert_eq!(parts.add(8, Value::Json(json("[]")), kept), 3);
-        assert_eq!(parts.add(7, Value::Json(json("\"a\"")), kept), 6);
+        assert_eq!(parts.add(7, Some(Value::Json(json("1"))), kept), 2);
+        assert_eq!(parts.add(8, Some(Value::Json(json("[]"))), kept), 3);
+        assert_eq!(parts.add(7, Some(Value::Json(json("\"a\""))), kept), 6);
+        assert_eq!(parts.add(7, None, kept), 6);
+        assert_eq!(parts.add(9, None, kept), 0);
+        assert_eq!(list(parts.take(9, Some(Value::NULL), kept)).as_deref(), Some("[]"));
         assert_eq!(list(parts.take(7, Some(Value::NULL), kept)).as_deref(), Some(r#"[1,"a"]"#));
         assert_eq!(list(parts.take(7, Some(Value::NULL), kept)), None);
         assert_eq!(
