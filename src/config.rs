@@ -176,6 +176,12 @@ impl ProcessConfig {
 }
 
 impl Config {
+    /// Whether output is passed on while its job goes on.
+    pub(crate) fn is_live(&self) -> bool {
+        let has_live_commands = self.commands.as_ref().is_some_and(|commands| commands.live);
+        has_live_commands || self.worker.parts.are_passed_on
+    }
+
     /// The default settings of a pool with this worker.
     pub(crate) fn new(argv: Vec<OsString>) -> Self {
         Self {

@@ -10,6 +10,7 @@ use procpool::engine::{Code, Protocol};
 use super::invocation::Invocation;
 use super::misuse::Misuse;
 use super::queue::is_open;
+use crate::cli::Options;
 use crate::cli::values::ResultFormat;
 
 /// What each line of text begins with.

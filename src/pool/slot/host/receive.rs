@@ -173,10 +173,7 @@ impl HostSlot {
                 self.slot.deliver(attempt, job, outcome, printed.as_ref());
             }
         }
-        let config = &self.slot.shared.config;
-        if config.worker.parts.are_passed_on
-            || config.commands.as_ref().is_some_and(|commands| commands.live)
-        {
+        if self.slot.shared.config.is_live() {
             // Lines of the next job must not be printed after those of a job that follows it.
             self.slot.flush();
         }
