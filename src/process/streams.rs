@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
 use rustix::fs::{Mode, OFlags, open};
@@ -20,6 +21,8 @@ pub(crate) enum ProcessStdin {
     Ours,
     /// The terminal of this process.
     Terminal,
+    /// A socket over which this process asks for forks: the process is a nursery.
+    Requests,
 }
 
 /// The stdout and stderr of a process.
@@ -43,6 +46,8 @@ pub(super) struct Streams {
     pub(super) stderr: Option<Stdio>,
     /// Our end of the terminal that the process writes to.
     pub(super) terminal: Option<OwnedFd>,
+    /// Our end of the socket that is the stdin of the process.
+    pub(super) socket: Option<OwnedFd>,
 }
 
 impl Streams {
@@ -55,6 +60,7 @@ impl Streams {
         output: ProcessOutput,
         groups: &Groups,
     ) -> io::Result<Self> {
+        let mut socket = None;
         let stdin = match stdin {
             ProcessStdin::Null => groups.null()?,
             ProcessStdin::Pipe => Stdio::piped(),
@@ -62,6 +68,11 @@ impl Streams {
             ProcessStdin::Terminal => {
                 let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
                 Stdio::from(open("/dev/tty", flags, Mode::empty())?)
+            }
+            ProcessStdin::Requests => {
+                let (ours, theirs) = UnixStream::pair()?;
+                socket = Some(OwnedFd::from(ours));
+                Stdio::from(OwnedFd::from(theirs))
             }
         };
         let (stdout, stderr, terminal) = match output {
@@ -77,6 +88,6 @@ impl Streams {
             }
             ProcessOutput::Ours => (Stdio::inherit(), Some(Stdio::inherit()), None),
         };
-        Ok(Self { stdin, stdout, stderr, terminal })
+        Ok(Self { stdin, stdout, stderr, terminal, socket })
     }
 }

@@ -14,6 +14,7 @@ use crate::pool::shared::deliveries::{self, Deliveries};
 use crate::pool::shared::estimates::Estimates;
 use crate::pool::shared::guarded::{GuardedSink, GuardedWatcher};
 use crate::pool::shared::hosts::HostDesks;
+use crate::pool::shared::nursery::DoorPlace;
 use crate::pool::shared::spares::Spares;
 use crate::pool::shared::start_ups::StartUps;
 use crate::pool::shared::stopping::Stopping;
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) roll_call: RollCall,
     /// The other machines, if there are any.
     pub(crate) hosts: Option<Arc<HostDesks>>,
+    /// Where workers are forked.
+    pub(crate) nursery: DoorPlace,
 }
 
 /// The files that all commands have in common.
@@ -75,15 +78,17 @@ impl Shared {
             deliveries: Deliveries::new(sink, sources),
             roll_call: RollCall::default(),
             hosts: config.hosts.clone().map(HostDesks::new),
+            nursery: DoorPlace::default(),
             config,
         }
     }
 
-    /// The same with the processes, the clock, the gates and the count of spares of another pool.
+    /// The same with the processes, the clock, the gates, the nursery and the count of spares of another pool.
     pub(crate) fn beside(self, other: &Self) -> Self {
         Self {
             groups: Arc::clone(&other.groups),
             gates: Arc::clone(&other.gates),
+            nursery: Arc::clone(&other.nursery),
             spares: self.spares.beside(&other.spares),
             ..self
         }

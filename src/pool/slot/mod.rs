@@ -15,6 +15,7 @@ mod kind;
 mod late;
 mod lending;
 mod loan;
+mod nursery;
 mod renew;
 mod renewal;
 mod retire;

@@ -20,7 +20,7 @@ const POOL: &[&str] = &[
     "pty", "init", "notify", "max_procs", "prestart", "pipeline", "max_reqs", "start_limit", "start_timeout",
     "max_reply", "max_reqs_jitter", "max_age", "max_rss", "idle_timeout", "standby", "setup", "env", "cwd",
     "cpu_affinity", "max_load", "min_free_memory", "nice", "grace", "max_line", "silence", "max_memory",
-    "env_only", "env_all",
+    "env_only", "env_all", "preload",
 ];
 
 /// The options whose values are code, or files of code.
