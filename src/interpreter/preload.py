@@ -1,28 +1,16 @@
 # Before the worker: how it forks others (--preload). The parent runs the setup, and forks a worker for each
-# request. A request comes over a socket: the ends of the worker's stdin, stdout and stderr, a length, and that
-# many bytes: the folder and the variables, with a NUL byte after each. The parent says `ready`, and then
-# `forked PID` or `refused ERRNO` for each request.
+# request that comes over a socket. A request carries the worker's stdin, stdout and stderr, and has the folder and
+# the variables, with a NUL byte after each. A message without open files is the number of a worker that is to be
+# reaped. The parent says `ready`, and then `forked PID` or `refused ERRNO` for each request.
 import gc
 import io
 import os
+import signal
 import sys
 
-raw_fork, raw_exit, raw_wait = os.fork, os._exit, os.waitpid
-is_between = False  # the fork is not that of a worker
+raw_fork, raw_exit = os.fork, os._exit
+MOST = 1 << 18  # bytes of a message
 STREAMS = io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom, io.BufferedRWPair
-
-
-def skipping(register):
-    """What is to be done at a fork is not done for the process between the parent and a worker."""
-    def skip(function):
-        return function and (lambda: None if is_between else function())
-    def wrapper(**functions):
-        register(**{when: skip(function) for when, function in functions.items()})
-    return wrapper
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork = skipping(os.register_at_fork)
 
 
 def fork_workers(serve):
@@ -31,24 +19,35 @@ def fork_workers(serve):
 
     control = socket.socket(fileno=source)
     warn_of_threads()
+    if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # procpool says when a worker may be reaped
     gc.collect()
     files = open_files()
     if hasattr(gc, "freeze"):
         gc.freeze()  # a collection in a worker does not touch what it shares
     os.write(sink, b"ready\n")
     while True:
-        request = read_request(control)
-        if not request:
+        message, streams = receive(control)
+        if not message:
             break
-        flush_all(files)
-        streams, folder, variables = request
-        said = fork_between(streams)
-        if said is None:
-            control.detach()
-            become_worker(serve, folder, variables, files)
+        if not streams:
+            reap(int(message))
+            continue
+        flush_all([*files, sys.stdout, sys.stderr])
+        try:
+            worker = fork_with(streams[2])
+        except OSError as error:
+            said = b"refused %d\n" % error.errno
+        else:
+            if not worker:
+                control.detach()
+                become_worker(serve, message, streams, files)
+            said = b"forked %d\n" % worker
         for stream in streams:
             os.close(stream)
         os.write(sink, said)
+    while reap(-1):
+        pass
     end(0, files)
 
 
@@ -58,107 +57,66 @@ def warn_of_threads():
     others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
     if others:
         names = ", ".join(others)
-        print(f"--preload: the setup has started threads, which no worker has: {names}", file=sys.stderr)
+        print("the setup has started threads, and no worker has them:", names, file=sys.stderr)
 
 
-def read_request(control):
-    """The streams, the folder and the variables of a worker; None: procpool is gone."""
+def receive(control):
+    """A message and the open files that came with it; empty: procpool is gone."""
     import array
     import socket
 
     streams = array.array("i")
-    head, ancillary, *_ = control.recvmsg(4, socket.CMSG_SPACE(3 * streams.itemsize))
+    message, ancillary, *_ = control.recvmsg(MOST, socket.CMSG_SPACE(3 * streams.itemsize))
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             streams.frombytes(data[:len(data) // streams.itemsize * streams.itemsize])
-    if not head:
-        return None
-    while len(head) < 4:
-        head += control.recv(4 - len(head))
-    data = bytearray()
-    length = int.from_bytes(head, "big")
-    while len(data) < length:
-        piece = control.recv(length - len(data))
-        if not piece:
-            return None
-        data += piece
-    folder, *variables, _ = bytes(data).split(b"\0")
-    return list(streams), folder, variables
+    return message, list(streams)
 
 
-def fork_between(streams):
-    """Forks a process that forks the worker and ends: so the worker becomes a child of procpool. Returns what to
-    say about it, and None in the worker."""
-    global is_between
-    heard, told = os.pipe()
-    is_between = True
+def reap(worker):
     try:
-        between = raw_fork()
-    except OSError as error:
-        os.close(heard)
-        os.close(told)
-        return b"refused %d\n" % error.errno
-    finally:
-        is_between = False
-    if between:
-        os.close(told)
-        said = os.read(heard, 64)
-        os.close(heard)
-        try:
-            raw_wait(between, 0)
-        except ChildProcessError:
-            pass  # the setup has had the system ignore children
-        if not said:
-            sys.exit("it could not fork a worker: the process that was to do it was killed")
-        return said
+        return os.waitpid(worker, os.WNOHANG)[0]
+    except ChildProcessError:
+        return 0  # the setup waits for all children
+
+
+def fork_with(stderr):
+    """Forks a worker. From its first moment it has its own stderr: if procpool is killed, that shows whose it is."""
+    ours = os.dup(2)
     try:
-        # From its first moment the worker has its own stderr. If procpool is killed, that shows whose it is.
-        os.dup2(streams[2], 1)
-        os.dup2(streams[2], 2)
+        os.dup2(stderr, 1)
+        os.dup2(stderr, 2)
         worker = raw_fork()
-    except OSError as error:
-        os.write(told, b"refused %d\n" % error.errno)
-        raw_exit(0)
-    except BaseException:
-        raw_exit(1)
-    if worker:
-        try:
+        if worker:
             os.setpgid(worker, worker)
-            os.write(told, b"forked %d\n" % worker)
-        finally:
-            raw_exit(0)
-    os.setpgid(0, 0)
-    for unneeded in told, heard, streams.pop():
-        os.close(unneeded)
-    take(streams)
-    return None
+        else:
+            os.setpgid(0, 0)
+            return 0
+    finally:
+        if os.getpid() == parent:
+            os.dup2(ours, 1)
+            os.dup2(ours, 2)
+        os.close(ours)
+    return worker
 
 
-def take(streams):
-    """The worker has its own requests and replies, and not those of its parent."""
-    global source, sink
-    os.close(source)
-    os.close(sink)
-    source, sink = streams
-    for stream in streams:
-        os.set_inheritable(stream, False)
-
-
-def become_worker(serve, folder, variables, files):
+def become_worker(serve, message, streams, files):
     import atexit
     import traceback
     import weakref
 
     status = 1
-    # What the setup has said is to be done at the end is done in the parent.
-    atexit._clear()
-    weakref.finalize._registry.clear()
-    weakref.finalize._registered_with_atexit = False
-    if "asyncio" in sys.modules:
-        sys.modules["asyncio"].set_event_loop(None)  # the parent's waits for what others wait for
-    if "numpy.random" in sys.modules:
-        sys.modules["numpy.random"].seed()  # Python's own has a hook for that
     try:
+        take(streams)
+        # What the setup has said is to be done at the end is done in the parent.
+        atexit._clear()
+        weakref.finalize._registry.clear()
+        weakref.finalize._registered_with_atexit = False
+        if "asyncio" in sys.modules:
+            sys.modules["asyncio"].set_event_loop(None)  # that of the parent waits for what others wait for
+        if "numpy.random" in sys.modules:
+            sys.modules["numpy.random"].seed()  # the module random does that by itself
+        folder, *variables, _ = message.split(b"\0")
         if folder:
             os.chdir(folder)
         for variable in variables:
@@ -179,6 +137,16 @@ def become_worker(serve, folder, variables, files):
     end(status, files)
 
 
+def take(streams):
+    """The worker has its own requests and replies, and not those of its parent."""
+    global source, sink
+    for unneeded in source, sink, streams.pop():
+        os.close(unneeded)
+    source, sink = streams
+    for stream in streams:
+        os.set_inheritable(stream, False)
+
+
 def end(status, files):
     """Ends the process. What it shares with others is not taken apart, since that would copy it first."""
     import atexit
@@ -191,8 +159,7 @@ def end(status, files):
     for thing in own:
         if not issubclass(type(thing), (*STREAMS, io.RawIOBase, io.BufferedReader)):
             quietly(thing.close)  # it may write more, as GzipFile does
-    flush_all(own)
-    flush_all([sys.stdout, sys.stderr])
+    flush_all([*own, sys.stdout, sys.stderr])
     raw_exit(status & 0xFF)
 
 
@@ -214,4 +181,6 @@ def quietly(function):
     except Exception:
         pass  # it is closed, or its reader is gone
 
+
+parent = os.getpid()
 

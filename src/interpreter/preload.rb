@@ -2,24 +2,34 @@
 require "socket"
 
 module Procpool
+  MOST = 1 << 18 # bytes of a message
+
   module_function
 
   # Forks workers until nobody asks for them any more. Returns in each worker: its requests and replies.
-  def fork_workers(control, replies)
-    control = UNIXSocket.for_fd(control.fileno).tap { control.autoclose = false }
+  def fork_workers(requests, replies)
+    control = UNIXSocket.for_fd(requests.fileno)
+    requests.autoclose = false
     replies.sync = true
+    trap("CHLD", "SYSTEM_DEFAULT") # procpool says when a worker may be reaped
     warn_of_threads
     shrink
     replies.write("ready\n")
-    while (streams, folder, variables = read_request(control))
+    loop do
+      message, *streams = receive(control)
+      if message.empty?
+        nil while reap(-1)
+        exit
+      end
+      next reap(message.to_i) if streams.empty?
+
       flush_all
-      said = fork_between(streams)
-      return become_worker(streams, folder, variables, [control, replies]) unless said
+      said = fork_with(streams[2])
+      return become_worker(message, streams, [control, replies]) unless said
 
       streams.each(&:close)
       replies.write(said)
     end
-    exit
   end
 
   def warn_of_threads
@@ -27,14 +37,14 @@ module Procpool
     others.reject! { |thread| thread.inspect.include?("timeout.rb") } # it is started anew
     return if others.empty?
 
-    warn "the setup has started threads, which no worker has: #{others.map(&:inspect).join(", ")}"
+    warn "the setup has started threads, and no worker has them: #{others.map(&:inspect).join(", ")}"
   end
 
   # So that a collection in a worker touches little of what it shares.
   def shrink
     return Process.warmup if Process.respond_to?(:warmup)
 
-    4.times { GC.start }
+    3.times { GC.start } # what lives through these is old
     begin
       GC.compact if GC.respond_to?(:compact)
     rescue NotImplementedError
@@ -42,70 +52,40 @@ module Procpool
     end
   end
 
-  # The streams, the folder and the variables of a worker; nil: procpool is gone.
-  def read_request(control)
-    head, _, _, *ancillary = control.recvmsg(4, 0, 64, scm_rights: true)
-    return if head.nil? || head.empty?
-
-    streams = ancillary.select { |data| data.cmsg_is?(:SOCKET, :RIGHTS) }.flat_map(&:unix_rights)
-    head << control.read(4 - head.bytesize) if head.bytesize < 4
-    length = head.unpack1("N")
-    data = control.read(length)
-    return if data.nil? || data.bytesize < length
-
-    folder, *variables = data.split("\0", -1)[0..-2]
-    [streams, folder, variables]
+  # A message and the open files that came with it; empty: procpool is gone.
+  def receive(control)
+    message, _, _, *ancillary = control.recvmsg(MOST, 0, 64, scm_rights: true)
+    [message || "", *ancillary.select { |data| data.cmsg_is?(:SOCKET, :RIGHTS) }.flat_map(&:unix_rights)]
   end
 
-  # Forks a process that forks the worker and ends: so the worker becomes a child of procpool. Returns what to say
-  # about it, and nil in the worker.
-  def fork_between(streams)
-    heard, told = IO.pipe
-    between = Process.fork
-    unless between
-      say_and_end(told) { fork_worker(streams) }
-      heard.close
-      return
-    end
-    told.close
-    said = heard.read
-    heard.close
-    Process.wait(between)
-    abort "it could not fork a worker: the process that was to do it was killed" if said.empty?
-    said
-  rescue SystemCallError => error
-    "refused #{error.errno}\n"
+  def reap(worker)
+    Process.wait(worker, Process::WNOHANG)
+  rescue Errno::ECHILD
+    nil # the setup waits for all children
   end
 
-  # Returns in the worker only.
-  def say_and_end(told)
-    me = Process.pid
-    begin
-      said = yield
-      told.write(said) if said
-    ensure
-      Process.exit!(true) if Process.pid == me
-    end
-    told.close
-  end
-
-  # Returns what to say about the worker, and nil in the worker.
-  def fork_worker(streams)
-    # From its first moment the worker has its own stderr. If procpool is killed, that shows whose it is.
-    [$stdout, $stderr].each { |stream| stream.reopen(streams[2]).sync = true }
+  # Forks a worker. From its first moment it has its own stderr: if procpool is killed, that shows whose it is.
+  # Returns what to say about it, and nil in the worker.
+  def fork_with(stderr)
+    ours = $stderr.dup
+    outputs = [$stdout, $stderr]
+    outputs.each { |stream| stream.reopen(stderr).sync = true }
     worker = Process.fork
     Process.setpgid(worker || 0, worker || 0)
+    outputs.each { |stream| stream.reopen(ours).sync = true } if worker
+    ours.close
     worker && "forked #{worker}\n"
   rescue SystemCallError => error
+    outputs.each { |stream| stream.reopen(ours).sync = true }
     "refused #{error.errno}\n"
   end
 
-  def become_worker(streams, folder, variables, others)
-    others.each(&:close)
-    requests, replies, error = streams
-    error.close
-    # What the setup has said is to be done at the end is done in the parent: this is done before that.
+  def become_worker(message, streams, others)
+    requests, replies, stderr = streams
+    [*others, stderr].each(&:close)
+    # What the setup has said is to be done at the end is done in the parent: this comes before it.
     at_exit { end_at_once }
+    folder, *variables = message.split("\0", -1)[0..-2]
     Dir.chdir(folder) unless folder.empty?
     variables.each do |variable|
       name, _, value = variable.partition("=")

@@ -31,7 +31,7 @@ pub(crate) use affinity::CpuShare;
 pub(crate) use child::{OutputStream, Process, memory_of};
 pub(crate) use exit::{describe, describe_exited, end_of_command};
 pub(crate) use foreground::stop_own_group;
-pub(crate) use fork::{Fork, ForkSpec};
+pub(crate) use fork::{Fork, ForkSpec, NurseryLine};
 pub(crate) use groups::Groups;
 pub(crate) use ladder::Stop;
 pub(crate) use line::SocketLine;

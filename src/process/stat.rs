@@ -43,8 +43,12 @@ impl Stat {
         self.state == b'T'
     }
 
+    pub(super) fn is_zombie(&self) -> bool {
+        self.state == b'Z'
+    }
+
     pub(super) fn is_zombie_of(&self, parent: Pid) -> bool {
-        self.state == b'Z' && self.parent == Some(parent)
+        self.is_zombie() && self.parent == Some(parent)
     }
 
     /// Whether it is certain that `me` has not started it. What this process starts leads a group in its own

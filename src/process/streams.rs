@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
 use rustix::fs::{Mode, OFlags, open};
@@ -70,9 +69,9 @@ impl Streams {
                 Stdio::from(open("/dev/tty", flags, Mode::empty())?)
             }
             ProcessStdin::Requests => {
-                let (ours, theirs) = UnixStream::pair()?;
-                socket = Some(OwnedFd::from(ours));
-                Stdio::from(OwnedFd::from(theirs))
+                let (ours, theirs) = pair()?;
+                socket = Some(ours);
+                Stdio::from(theirs)
             }
         };
         let (stdout, stderr, terminal) = match output {
@@ -90,4 +89,17 @@ impl Streams {
         };
         Ok(Self { stdin, stdout, stderr, terminal, socket })
     }
+}
+
+/// Two connected sockets, which carry whole messages.
+#[cfg(target_os = "linux")]
+fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Err(io::ErrorKind::Unsupported.into())
 }

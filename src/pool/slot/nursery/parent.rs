@@ -2,7 +2,7 @@
 //! is had from it.
 
 use std::io;
-use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use humantime::format_duration;
@@ -14,14 +14,15 @@ use crate::pool::slot::start::{has_slot, outer_environment, variable};
 use crate::pool::slot::stopped::stopped_for_terminal;
 use crate::process::stops::Stopped;
 use crate::process::{
-    Fork, ForkSpec, Process, ProcessOutput, ProcessStdin, Spec, Stop, Transfer, describe,
-    describe_exited,
+    Fork, ForkSpec, NurseryLine, Process, ProcessOutput, ProcessStdin, Spec, Stop, Transfer,
+    describe, describe_exited,
 };
 use crate::util::clock::Moment;
 
 /// The process that has run the setup, and that forks workers.
 pub(super) struct Parent {
     process: Process,
+    line: Arc<NurseryLine>,
     pub(super) born: Moment,
     /// What it has said, up to the last whole line.
     said: Vec<u8>,
@@ -53,7 +54,7 @@ impl Parent {
     ) -> Result<Self, NotStarted> {
         shared.groups.adopt_orphans()?;
         let mut parent = Self::start(shared, door)?;
-        match parent.listen(shared, door, None, old) {
+        match parent.listen(shared, door, false, old) {
             Ok(Word::Ready) => Ok(parent),
             Ok(_) => Err(NotStarted::Parent(parent.end(shared, "has broken its protocol"))),
             Err(NoFork::Io(error)) => Err(error.into()),
@@ -81,7 +82,8 @@ impl Parent {
             ..Spec::new(&shared.config.worker.argv, &door.wake)
         };
         let process = Process::start(&spec, &shared.groups)?;
-        Ok(Self { process, born: shared.now(), said: Vec::new() })
+        let line = Arc::new(NurseryLine::to(&process)?);
+        Ok(Self { process, line, born: shared.now(), said: Vec::new() })
     }
 
     /// Has it fork a worker.
@@ -91,15 +93,15 @@ impl Parent {
         door: &Door,
         spec: ForkSpec,
     ) -> Result<Process, NoFork> {
-        let mut fork = match Fork::ask(&self.process, spec, &shared.groups) {
+        let fork = match Fork::ask(&self.line, spec, &shared.groups) {
             Ok(fork) => fork,
             Err(error) if is_gone(error.kind()) => {
                 return Err(NoFork::Useless("has closed its stdin".into()));
             }
             Err(error) => return Err(NoFork::Io(error)),
         };
-        match self.listen(shared, door, Some(&mut fork), None) {
-            Ok(Word::Forked(pid)) => fork.adopt(pid).map_err(NoFork::Io),
+        match self.listen(shared, door, true, None) {
+            Ok(Word::Forked(pid)) => fork.adopt(pid, &self.line).map_err(NoFork::Io),
             Ok(Word::Refused(error)) => {
                 fork.withdraw();
                 Err(NoFork::Io(error))
@@ -109,12 +111,12 @@ impl Parent {
         }
     }
 
-    /// Waits for its next word. What is left of a request is sent.
+    /// Waits for its next word. `forks`: it forks a worker, which must not go astray.
     fn listen(
         &mut self,
         shared: &Shared,
         door: &Door,
-        mut fork: Option<&mut Fork<'_>>,
+        forks: bool,
         mut old: Option<&mut Self>,
     ) -> Result<Word, NoFork> {
         let limit = shared.config.failures.start_timeout;
@@ -123,8 +125,7 @@ impl Parent {
             if let Some(word) = self.next_word() {
                 return word.ok_or_else(|| NoFork::Useless("has broken its protocol".into()));
             }
-            // What a request has begun is waited for, so that its process does not go astray.
-            if fork.is_none() && (door.is_closed() || shared.groups.is_killing()) {
+            if !forks && (door.is_closed() || shared.groups.is_killing()) {
                 return Err(NoFork::Closed);
             }
             let now = shared.now();
@@ -132,10 +133,9 @@ impl Parent {
                 let limit = format_duration(limit.unwrap_or_default());
                 return Err(NoFork::Useless(format!("was not ready after {limit}")));
             }
-            let has_unsent = fork.as_ref().is_some_and(|fork| fork.has_unsent());
             let other = old.as_ref().map(|old| &old.process);
             let time = end.until(now).filter(|_| end != Moment::NEVER);
-            let ready = self.process.wait(Some(&door.wake), has_unsent, other, time);
+            let ready = self.process.wait(Some(&door.wake), false, other, time);
             if ready.stderr {
                 self.process.forward_stderr(&*shared.watcher);
             }
@@ -143,9 +143,6 @@ impl Parent {
                 && let Some(old) = &mut old
             {
                 old.process.forward_stderr(&*shared.watcher);
-            }
-            if let Some(fork) = fork.as_mut().filter(|fork| fork.has_unsent()) {
-                fork.send(&self.process);
             }
             if ready.stdout && self.process.read(&mut self.said) != Transfer::Closed {
                 continue;
@@ -201,17 +198,20 @@ impl Parent {
     }
 
     /// Ends it since it is of no use. Returns a sentence about that. `what` says what it did; empty: it ended.
-    pub(super) fn end(mut self, shared: &Shared, what: &str) -> String {
-        let pid = self.process.pid();
-        let has_exited = what.is_empty() && self.exits_soon(shared);
+    pub(super) fn end(self, shared: &Shared, what: &str) -> String {
+        let Self { mut process, line, .. } = self;
+        drop(line);
+        let (pid, watcher) = (process.pid(), &*shared.watcher);
+        let has_exited = what.is_empty()
+            && process.await_exit(&shared.groups, None, EXIT_PATIENCE, watcher, None);
         let first = if has_exited { Stop::Kill } else { Stop::Terminate };
-        let status = self.stop_with(shared, first);
+        let status = process.stop(first, shared.config.grace, &shared.groups, None, watcher);
         let how = if has_exited { describe_exited(status) } else { describe(status) };
         let what = match what {
             "" => how,
             what => format!("{what}, and {how}"),
         };
-        let words = self.process.last_stderr().replace('\n', " | ");
+        let words = process.last_stderr().replace('\n', " | ");
         let words = match &*words {
             "" => String::new(),
             words => format!("; its stderr ended with: {words}"),
@@ -219,19 +219,12 @@ impl Parent {
         format!("the parent of the workers (pid {pid}) {what}{words}")
     }
 
-    fn exits_soon(&mut self, shared: &Shared) -> bool {
-        let watcher = &*shared.watcher;
-        self.process.await_exit(&shared.groups, None, EXIT_PATIENCE, watcher, None)
-    }
-
     /// Ends it, beginning with this step.
-    pub(super) fn stop(mut self, shared: &Shared, first: Stop) {
-        self.stop_with(shared, first);
-    }
-
-    fn stop_with(&mut self, shared: &Shared, first: Stop) -> Option<ExitStatus> {
-        let grace = shared.config.grace;
-        self.process.stop(first, grace, &shared.groups, None, &*shared.watcher)
+    pub(super) fn stop(self, shared: &Shared, first: Stop) {
+        let Self { mut process, line, .. } = self;
+        // It finds the end of its stdin once the line is closed as well.
+        drop(line);
+        process.stop(first, shared.config.grace, &shared.groups, None, &*shared.watcher);
     }
 }
 
