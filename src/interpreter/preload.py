@@ -9,7 +9,7 @@ import signal
 import sys
 
 raw_fork, raw_exit = os.fork, os._exit
-MOST = 1 << 18  # bytes of a message
+MOST = 1 << 19  # bytes of a message
 STREAMS = io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom, io.BufferedRWPair
 
 

@@ -2,7 +2,7 @@
 require "socket"
 
 module Procpool
-  MOST = 1 << 18 # bytes of a message
+  MOST = 1 << 19 # bytes of a message
 
   module_function
 

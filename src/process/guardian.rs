@@ -81,6 +81,9 @@ pub(super) struct ListEntry(usize);
 /// early: until a process has become its program, it holds copies of all open files of this process, also
 /// of the guardian's pipe.
 ///
+/// A process that its nursery forks has that pipe as its stderr before it leaves the group of the nursery,
+/// which is on the list.
+///
 /// The guardian does not kill a process that has left its group (`setsid`). It misses an unfinished
 /// start where there is no `/proc`, or where the process closes its stderr within a few milliseconds.
 #[derive(Debug)]

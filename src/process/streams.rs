@@ -91,12 +91,20 @@ impl Streams {
     }
 }
 
+/// The longest message to a process that is asked for forks, in bytes.
+#[cfg(target_os = "linux")]
+const LONGEST_MESSAGE: usize = 1 << 19;
+
 /// Two connected sockets, which carry whole messages.
 #[cfg(target_os = "linux")]
 fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt};
 
-    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+    let kind = SocketType::SEQPACKET;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+    // The system may allow less.
+    let _ = sockopt::set_socket_send_buffer_size(&ours, LONGEST_MESSAGE);
+    Ok((ours, theirs))
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use humantime::format_duration;
+use rustix::io::Errno;
 use rustix::process::Pid;
 
 use crate::pool::shared::Shared;
@@ -56,7 +57,7 @@ impl Parent {
         let mut parent = Self::start(shared, door)?;
         match parent.listen(shared, door, false, old) {
             Ok(Word::Ready) => Ok(parent),
-            Ok(_) => Err(NotStarted::Parent(parent.end(shared, "has broken its protocol"))),
+            Ok(_) => Err(NotStarted::Parent(parent.end(shared, BROKEN))),
             Err(NoFork::Io(error)) => Err(error.into()),
             Err(NoFork::Useless(what)) => Err(NotStarted::Parent(parent.end(shared, &what))),
             Err(NoFork::Closed) => {
@@ -95,8 +96,11 @@ impl Parent {
     ) -> Result<Process, NoFork> {
         let fork = match Fork::ask(&self.line, spec, &shared.groups) {
             Ok(fork) => fork,
-            Err(error) if is_gone(error.kind()) => {
-                return Err(NoFork::Useless("has closed its stdin".into()));
+            Err(error) if is_gone(error.kind()) => return Err(NoFork::Useless(String::new())),
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::MSGSIZE) => {
+                let why =
+                    "its variables and its folder are longer than the message about them may be";
+                return Err(NoFork::Io(io::Error::other(why)));
             }
             Err(error) => return Err(NoFork::Io(error)),
         };
@@ -106,7 +110,7 @@ impl Parent {
                 fork.withdraw();
                 Err(NoFork::Io(error))
             }
-            Ok(Word::Ready) => Err(NoFork::Useless("has broken its protocol".into())),
+            Ok(Word::Ready) => Err(NoFork::Useless(BROKEN.into())),
             Err(error) => Err(error),
         }
     }
@@ -120,15 +124,18 @@ impl Parent {
         mut old: Option<&mut Self>,
     ) -> Result<Word, NoFork> {
         let limit = shared.config.failures.start_timeout;
-        let end = limit.map_or(Moment::NEVER, |limit| shared.now().after(limit));
+        let mut end = limit.map_or(Moment::NEVER, |limit| shared.now().after(limit));
         loop {
             if let Some(word) = self.next_word() {
-                return word.ok_or_else(|| NoFork::Useless("has broken its protocol".into()));
-            }
-            if !forks && (door.is_closed() || shared.groups.is_killing()) {
-                return Err(NoFork::Closed);
+                return word.ok_or_else(|| NoFork::Useless(BROKEN.into()));
             }
             let now = shared.now();
+            if door.is_closed() || shared.groups.is_killing() {
+                if !forks {
+                    return Err(NoFork::Closed);
+                }
+                end = end.min(now.after(shared.config.grace));
+            }
             if now >= end {
                 let limit = format_duration(limit.unwrap_or_default());
                 return Err(NoFork::Useless(format!("was not ready after {limit}")));
@@ -190,9 +197,7 @@ impl Parent {
         }
         if ready.stdout {
             let is_closed = self.process.read(&mut self.said) == Transfer::Closed;
-            return Some(
-                if is_closed { "has closed its stdout" } else { "has broken its protocol" }.into(),
-            );
+            return Some(if is_closed { String::new() } else { BROKEN.to_owned() });
         }
         self.wanted_terminal(shared)
     }
@@ -208,7 +213,8 @@ impl Parent {
         let status = process.stop(first, shared.config.grace, &shared.groups, None, watcher);
         let how = if has_exited { describe_exited(status) } else { describe(status) };
         let what = match what {
-            "" => how,
+            "" if has_exited => how,
+            "" => format!("has closed its stdin or stdout, and {how}"),
             what => format!("{what}, and {how}"),
         };
         let words = process.last_stderr().replace('\n', " | ");
@@ -231,6 +237,9 @@ impl Parent {
 fn is_gone(error: io::ErrorKind) -> bool {
     matches!(error, io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
+
+/// What is said about a parent that says what it was not asked for.
+const BROKEN: &str = "has broken its protocol";
 
 /// A parent that has closed its streams has this long to exit.
 const EXIT_PATIENCE: Duration = Duration::from_millis(200);
