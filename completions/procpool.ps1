@@ -36,9 +36,9 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--idle-timeout'; Text = 'End a worker that has had no job for TIME'; Kind = 'free'; Words = @() }
         @{ Name = '--standby'; Text = 'Start up to N replacement workers in advance [default: one per worker]'; Kind = 'free'; Words = @() }
         @{ Name = '--python'; Text = 'Evaluate CODE for each line (x); or --perl, --node, --ruby, --sh'; Kind = 'file'; Words = @() }
-        @{ Name = '--perl'; Text = 'As --python, in Perl: @_ and $_ are the args; or a class with new and run'; Kind = 'file'; Words = @() }
-        @{ Name = '--node'; Text = 'As --python, in Node.js: x, args and cmd, or the exports of a FILE'; Kind = 'file'; Words = @() }
-        @{ Name = '--ruby'; Text = 'As --python, in Ruby: x, args and cmd'; Kind = 'file'; Words = @() }
+        @{ Name = '--perl'; Text = 'As --python, in Perl: $_ is the line, @_ has all args; a FILE may have a class with new and run'; Kind = 'file'; Words = @() }
+        @{ Name = '--node'; Text = 'As --python, in Node.js: x and args, or the exported functions of a FILE'; Kind = 'file'; Words = @() }
+        @{ Name = '--ruby'; Text = 'As --python, in Ruby: x and args, or the functions of a FILE'; Kind = 'file'; Words = @() }
         @{ Name = '--sh'; Text = 'As --python, in sh: "$@" are the args, and the output is the result'; Kind = 'file'; Words = @() }
         @{ Name = '--setup'; Text = 'Run CODE once in each process before its first job; may be repeated'; Kind = 'free'; Words = @() }
         @{ Name = '--shell'; Text = 'Run COMMAND with sh -c, or bash or zsh; placeholders are passed safely as arguments'; Kind = 'free'; Words = @() }
@@ -46,8 +46,8 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--replace'; Text = 'Use STR as the only placeholder in COMMAND, instead of braces'; Kind = 'free'; Words = @() }
         @{ Name = '--stdin'; Text = 'Write the args to the stdin of COMMAND, one per line'; Kind = 'none'; Words = @() }
         @{ Name = '--env'; Text = 'Set a variable for COMMAND or the workers; VALUE may have placeholders'; Kind = 'free'; Words = @() }
-        @{ Name = '--env-only'; Text = 'Give jobs no variables but NAMEs, PATH and HOME; LC_*: all that begin so'; Kind = 'free'; Words = @() }
-        @{ Name = '--env-all'; Text = 'Give jobs all variables (this is the default); it undoes an --env-only before it'; Kind = 'none'; Words = @() }
+        @{ Name = '--env-only'; Text = 'Give jobs only the variables NAME,NAME…, PATH and HOME'; Kind = 'free'; Words = @() }
+        @{ Name = '--env-all'; Text = 'Give jobs all variables (this is the default); undoes an earlier --env-only'; Kind = 'none'; Words = @() }
         @{ Name = '--cwd'; Text = 'Run COMMAND or the workers in DIR, which may have placeholders'; Kind = 'file'; Words = @() }
         @{ Name = '--cpu-affinity'; Text = 'Give each slot CPUs of its own'; Kind = 'none'; Words = @() }
         @{ Name = '--dry-run'; Text = 'Print each command, quoted for a shell, instead of running it'; Kind = 'none'; Words = @() }
@@ -62,8 +62,8 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--before'; Text = 'Run CMDLINE here before a host gets its first job: rsync -a img/ {host}:img/'; Kind = 'free'; Words = @() }
         @{ Name = '--slurm'; Text = 'Run the jobs on the nodes of the Slurm allocation that procpool runs in'; Kind = 'none'; Words = @() }
         @{ Name = '--host-timeout'; Text = 'Give up a host that gives no sign of life for TIME'; Kind = 'free'; Words = @() }
-        @{ Name = '--no-rerun'; Text = 'Let a job that was running on a lost host fail as lost; do not run it again'; Kind = 'none'; Words = @() }
-        @{ Name = '--semaphore'; Text = 'Run COMMAND when fewer than -j N others of this NAME run, in the background'; Kind = 'free'; Words = @() }
+        @{ Name = '--no-rerun'; Text = 'Let a job fail (kind lost) if its host is lost while it runs; do not run it again'; Kind = 'none'; Words = @() }
+        @{ Name = '--semaphore'; Text = 'Run COMMAND in the background, when fewer than -j N others of this NAME run'; Kind = 'free'; Words = @() }
         @{ Name = '--fg'; Text = 'With --semaphore, wait for the end of COMMAND, and end with its exit status'; Kind = 'none'; Words = @() }
         @{ Name = '--wait'; Text = 'With --semaphore, wait until no command of this NAME runs; needs no COMMAND'; Kind = 'none'; Words = @() }
         @{ Name = '--semaphore-timeout'; Text = 'With --semaphore, wait no longer than TIME for a place, and run COMMAND anyway; -TIME: give up'; Kind = 'free'; Words = @() }
@@ -86,7 +86,7 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '-n'; Text = 'Make one job of N lines; max: as many as a command can take'; Kind = 'word'; Words = @('max') }
         @{ Name = '--max-args'; Text = 'Make one job of N lines; max: as many as a command can take'; Kind = 'word'; Words = @('max') }
         @{ Name = '--block'; Text = 'Make one job of whole records of up to SIZE bytes; -N: N jobs per slot'; Kind = 'free'; Words = @() }
-        @{ Name = '--recend'; Text = 'With --block, records end with TEXT, which may have \\n, \\t, \\0, \\xHH'; Kind = 'free'; Words = @() }
+        @{ Name = '--recend'; Text = 'With --block, records end with TEXT, which may have \n, \t, \0, \xHH'; Kind = 'free'; Words = @() }
         @{ Name = '--recstart'; Text = 'With --block, records begin with TEXT'; Kind = 'free'; Words = @() }
         @{ Name = '--each'; Text = 'Call the function once for the N lines of -n: a list in, a list with a result for each line out'; Kind = 'none'; Words = @() }
         @{ Name = '-r'; Text = 'Run nothing if there is no input (this is the default)'; Kind = 'none'; Words = @() }
@@ -126,7 +126,7 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--timeout'; Text = 'End a job that takes longer, with its processes; the job fails'; Kind = 'word'; Words = @('10s', '1m', '10m', '1h', '300%') }
         @{ Name = '--silence'; Text = 'End a job whose worker or command prints nothing for TIME'; Kind = 'free'; Words = @() }
         @{ Name = '--max-memory'; Text = 'Kill a job whose processes use more memory than SIZE; the job fails'; Kind = 'free'; Words = @() }
-        @{ Name = '--slow'; Text = 'Report a job that runs for longer, while it runs; 0 or never: don''t'; Kind = 'free'; Words = @() }
+        @{ Name = '--slow'; Text = 'Report a job that has run for TIME, while it runs; 0 or never: don''t'; Kind = 'free'; Words = @() }
         @{ Name = '--retries'; Text = 'Try a failed job again, up to N times'; Kind = 'free'; Words = @() }
         @{ Name = '--retry-on'; Text = 'Failures after which a job is tried again'; Kind = 'list'; Words = @('error', 'exit', 'crash', 'timeout', 'protocol', 'spawn', 'memory') }
         @{ Name = '--ok-exit'; Text = 'Let these exit statuses of a command be a success, besides 0: 1, or 1,3-5'; Kind = 'free'; Words = @() }
@@ -142,13 +142,13 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--to'; Text = 'Submit each line of the input as a job to a queue: nats://HOST:PORT/NAME'; Kind = 'free'; Words = @() }
         @{ Name = '--from'; Text = 'Run the jobs of a queue here, with a worker, code or a COMMAND, on as many machines as you like'; Kind = 'free'; Words = @() }
         @{ Name = '--via'; Text = 'Submit jobs to a queue and print their results, as if they had run here'; Kind = 'free'; Words = @() }
-        @{ Name = '--dead'; Text = 'Print the failed jobs of a queue, as a line of JSON each'; Kind = 'free'; Words = @() }
-        @{ Name = '--run'; Text = 'Name the run, so that it can be repeated: what it has submitted is not submitted again'; Kind = 'free'; Words = @() }
+        @{ Name = '--dead'; Text = 'Print the failed jobs of a queue, each as one line of JSON'; Kind = 'free'; Words = @() }
+        @{ Name = '--run'; Text = 'Name the run, so that you can repeat it: no job is submitted twice'; Kind = 'free'; Words = @() }
         @{ Name = '--drain'; Text = 'End when the queue is empty'; Kind = 'none'; Words = @() }
-        @{ Name = '--queue-limit'; Text = 'Submit no more than N jobs ahead of the machines that run them'; Kind = 'free'; Words = @() }
+        @{ Name = '--queue-limit'; Text = 'Keep at most N jobs in the queue; a submitter waits for room'; Kind = 'free'; Words = @() }
         @{ Name = '--ack-wait'; Text = 'Give the jobs of a machine to others when it has been silent for TIME'; Kind = 'free'; Words = @() }
         @{ Name = '--replicas'; Text = 'Keep each message on N servers of a cluster'; Kind = 'free'; Words = @() }
-        @{ Name = '--queue-timeout'; Text = 'Give up a queue that can''t be reached for TIME'; Kind = 'free'; Words = @() }
+        @{ Name = '--queue-timeout'; Text = 'Give up when the queue can''t be reached for TIME'; Kind = 'free'; Words = @() }
         @{ Name = '-h'; Text = 'Print help (-h: one screen; --help: everything)'; Kind = 'none'; Words = @() }
         @{ Name = '--help'; Text = 'Print help (-h: one screen; --help: everything)'; Kind = 'none'; Words = @() }
         @{ Name = '-V'; Text = 'Print the version'; Kind = 'none'; Words = @() }

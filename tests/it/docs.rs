@@ -63,6 +63,8 @@ fn the_man_page_has_all_sections() {
             "JOURNAL",
             "REPORTS",
             "HOSTS",
+            "SERVERS",
+            "QUEUES",
             "SIGNALS",
             "ENVIRONMENT",
             "FILES",
@@ -448,6 +450,8 @@ fn links_lead_somewhere() {
         "docs/workers.md",
         "docs/code.md",
         "docs/server.md",
+        "docs/queue.md",
+        "docs/terminal.md",
         "docs/programs.md",
         "docs/reference.md",
     ] {

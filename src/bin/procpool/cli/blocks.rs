@@ -16,15 +16,15 @@ pub struct BlockOptions {
     #[arg(hide_short_help = true, long, value_name = "SIZE", value_parser = values::block, conflicts_with = "max_args")]
     pub block: Option<BlockOption>,
 
-    /// With --block, records end with TEXT, which may have \\n, \\t, \\0, \\xHH
+    /// With --block, records end with TEXT, which may have \n, \t, \0, \xHH
     ///
-    /// An empty TEXT: a record may end anywhere.
+    /// If TEXT is empty, a record may end anywhere.
     #[arg(hide_short_help = true, long, value_name = "TEXT", value_parser = values::escaped, conflicts_with_all = ["delimiter", "null"])]
     pub recend: Option<RecordText>,
 
     /// With --block, records begin with TEXT
     ///
-    /// Together with --recend: a record ends only where both texts meet.
+    /// With --recend too, a record ends only where the text of --recend is followed by this TEXT.
     #[arg(hide_short_help = true, long, value_name = "TEXT", value_parser = values::escaped)]
     pub recstart: Option<RecordText>,
 }

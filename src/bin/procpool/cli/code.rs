@@ -6,33 +6,35 @@ use clap::{Args, ValueHint};
 pub struct CodeOptions {
     /// Evaluate CODE for each line (x); or --perl, --node, --ruby, --sh
     ///
-    /// In an expression, x is the line (the first column of csv and tsv; the object with --header; the value
-    /// with --input json or, of an array, its first element), and args is all of it. With -n, x is a list:
-    /// the lines, the columns of all lines, or the objects. cmd is the command.
-    /// The functions of a FILE are the commands of jobs: resize ["a.png", 100] calls resize("a.png",
-    /// 100). Args that are an object become keyword arguments. Whatever CODE prints goes to stderr. An
-    /// exception is the error of the job. Several requests are in flight (--pipeline auto). Coroutines and
-    /// promises of several jobs run at a time in each process.
+    /// In an expression, x is the line. With --input csv or tsv, x is the first column or, with --header, an
+    /// object with all columns. With --input json, x is the value or, of an array, the first element. args is
+    /// a list of all arguments. With -n, x is a list: the lines, the columns of all lines, or the objects.
+    ///
+    /// With a FILE, a job names a function of the file: resize ["a.png", 100] calls resize("a.png", 100). Args
+    /// that are an object become keyword arguments.
+    ///
+    /// Text that CODE prints goes to stderr. An exception makes the job fail. --pipeline is auto. Several
+    /// coroutines, or promises, run at a time in each process.
     #[arg(long, value_name = "CODE|FILE", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
     pub python: Option<String>,
 
-    /// As --python, in Perl: @_ and $_ are the args; or a class with new and run
+    /// As --python, in Perl: $_ is the line, @_ has all args; a FILE may have a class with new and run
     #[arg(hide_short_help = true, long, value_name = "CODE|FILE", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
     pub perl: Option<String>,
 
-    /// As --python, in Node.js: x, args and cmd, or the exports of a FILE
+    /// As --python, in Node.js: x and args, or the exported functions of a FILE
     #[arg(hide_short_help = true, long, value_name = "CODE|FILE", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
     pub node: Option<String>,
 
-    /// As --python, in Ruby: x, args and cmd
+    /// As --python, in Ruby: x and args, or the functions of a FILE
     #[arg(hide_short_help = true, long, value_name = "CODE|FILE", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
     pub ruby: Option<String>,
 
     /// As --python, in sh: "$@" are the args, and the output is the result
     ///
-    /// CODE runs in a subshell of a warm shell, with the variables and functions of that shell, and
-    /// without stdin. The functions of a FILE are the commands of jobs. An exit status other than 0 is
-    /// an error.
+    /// CODE runs in a subshell of a warm shell, with the variables and functions of --setup, and without
+    /// stdin. With a FILE, a job names a function of the file. An exit status other than 0 makes the job
+    /// fail.
     #[arg(hide_short_help = true, long, value_name = "CODE|FILE", group = "code", conflicts_with = "worker", value_hint = ValueHint::FilePath)]
     pub sh: Option<String>,
 

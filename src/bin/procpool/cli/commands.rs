@@ -44,21 +44,21 @@ pub struct CommandOptions {
     #[arg(hide_short_help = true, long, value_name = "NAME=VALUE")]
     pub env: Vec<OsString>,
 
-    /// Give jobs no variables but NAMEs, PATH and HOME; LC_*: all that begin so
+    /// Give jobs only the variables NAME,NAME…, PATH and HOME
     ///
-    /// This is the environment of workers and commands, without the rest of procpool's own. The variables of
-    /// --env are added, and those that procpool sets for workers.
+    /// LC_* means all variables whose names begin with LC_. Workers and commands get no other variable of
+    /// procpool's environment. The variables of --env are added, and those that procpool sets for workers.
     #[arg(hide_short_help = true, long, value_name = "NAME", value_delimiter = ',', value_parser = values::variable_name)]
     pub env_only: Option<Vec<String>>,
 
-    /// Give jobs all variables (this is the default); it undoes an --env-only before it
+    /// Give jobs all variables (this is the default); undoes an earlier --env-only
     #[arg(hide_short_help = true, long, overrides_with = "env_only")]
     pub env_all: bool,
 
     /// Run COMMAND or the workers in DIR, which may have placeholders
     ///
-    /// For workers and code, the placeholders are {%} and {%0}, as for --env. The program of a worker is
-    /// looked for in the current directory.
+    /// For workers and code, the placeholders are {%} and {%0}, as for --env. A relative path of a worker's
+    /// program, or of a FILE with code, still starts from the current directory, not from DIR.
     #[arg(hide_short_help = true, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub cwd: Option<OsString>,
 
@@ -80,9 +80,9 @@ pub struct CommandOptions {
     /// Give the terminal to each job, one job at a time: editors, rm -i, ssh
     ///
     /// The job has the terminal for its stdin, and the stdout and stderr of procpool. Ctrl-C and Ctrl-Z go to
-    /// the job. Ctrl-Z stops procpool too, and fg continues both. A job that Ctrl-C ends is the last one.
-    /// When the job is over, the terminal gets the modes back that it had before. The output of the job
-    /// is not kept. This implies -j1, and no progress is drawn.
+    /// the job. Ctrl-Z stops procpool too, and fg continues both. If Ctrl-C ends a job, the run ends too.
+    /// When the job is over, procpool restores the modes of the terminal. The output of the job is not
+    /// captured. This implies -j1, and no progress is drawn.
     #[arg(short = 'o', long, alias = "open-tty", conflicts_with_all = ["worker", "stdin", "live", "detail", "tag", "results", "journal", "pty", "hosts", "slurm"])]
     pub tty: bool,
 

@@ -49,13 +49,15 @@ pub struct ExchangeOptions {
 
     /// Send TEXT after each request, to make the program print an end (raw, jsonrpc)
     ///
-    /// As --before-request. Example, for sqlite3: --after-request '.print END' --reply-end END.
+    /// TEXT has the same form as for --before-request. Example, for sqlite3: --after-request '.print END'
+    /// --reply-end END.
     #[arg(hide_short_help = true, long, value_name = "TEXT", allow_hyphen_values = true)]
     pub after_request: Option<String>,
 
     /// Drop what each new worker prints first: N messages, or all up to TEXT
     ///
-    /// re:REGEX is a pattern, and an empty TEXT a blank line. The first job waits for it.
+    /// re:REGEX is a pattern, and an empty TEXT is a blank line. The first job waits until the banner is
+    /// over.
     #[arg(hide_short_help = true, long, value_name = "N|TEXT", allow_hyphen_values = true)]
     pub banner: Option<String>,
 
@@ -63,7 +65,7 @@ pub struct ExchangeOptions {
     ///
     /// re:REGEX is a pattern, in which ^ and $ match at each line. For results that are JSON, PATH=VALUE
     /// means a field with that value: status=failed, or items.0.ok=false. The job fails with the kind
-    /// error. With jsonrpc, a result with isError=true (as of MCP servers) is a failure anyway.
+    /// error. With jsonrpc, a result with isError=true (which MCP servers send) is always a failure.
     #[arg(hide_short_help = true, long, value_name = "TEXT", allow_hyphen_values = true)]
     pub fail_on: Vec<String>,
 }

@@ -34,7 +34,7 @@ pub struct FailureOptions {
     #[arg(hide_short_help = true, long, value_name = "SIZE", value_parser = values::size)]
     pub max_memory: Option<usize>,
 
-    /// Report a job that runs for longer, while it runs; 0 or never: don't
+    /// Report a job that has run for TIME, while it runs; 0 or never: don't
     ///
     /// It is reported once, on stderr, with the slot and the process that it runs in. The default is 60s
     /// if stderr is a terminal, and never otherwise.
@@ -69,8 +69,8 @@ pub struct FailureOptions {
 
     /// Wait before the second attempt of a job
     ///
-    /// The wait doubles before each further attempt, up to one minute. Each wait is made up to a half
-    /// shorter or longer, at random.
+    /// The wait doubles before each further attempt, up to one minute. Each wait is shorter or longer by up
+    /// to a half, at random.
     #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "0.1s", value_parser = procpool::engine::parse_duration)]
     pub retry_delay: Duration,
 
@@ -86,7 +86,7 @@ pub struct FailureOptions {
     ///
     /// After the first Ctrl-C, running jobs have this time to finish. Then they get TERM, and KILL after
     /// the same time again. If a command leaves a process running that holds stdout or stderr open, the
-    /// job is over when that process has printed nothing for this time. The process goes on.
+    /// job is over when that process has printed nothing for this time. The process continues to run.
     #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "5s", value_parser = procpool::engine::parse_duration)]
     pub grace: Duration,
 

@@ -14,10 +14,10 @@ pub struct HelpOptions {
 
     /// Use the options of a profile: NAME in ~/.config/procpool/config; may be repeated
     ///
-    /// The file has a line [NAME] for each profile, and after it an option a line, as you would type it. (With
-    /// XDG_CONFIG_HOME set, the file is $XDG_CONFIG_HOME/procpool/config.) The options count as if they
-    /// stood before those of the command line, so the command line has the last word. An option of a
-    /// profile that has no effect in a run is ignored. The same is true for the options in the variable
+    /// The file has a line [NAME] for each profile. Each line after it has one option, as you would type it.
+    /// (If XDG_CONFIG_HOME is set, the file is $XDG_CONFIG_HOME/procpool/config.) procpool reads the options
+    /// of a profile before those of the command line, so the command line overrides them. It ignores an
+    /// option of a profile that has no effect in a run. The same is true for the options in the variable
     /// PROCPOOL_OPTIONS, which may name a profile.
     #[arg(hide_short_help = true, long, value_name = "NAME")]
     pub profile: Vec<String>,

@@ -16,8 +16,8 @@ pub struct HostOptions {
     /// LIST has names of hosts as ssh knows them, with commas between them. 8/alpha is the host alpha
     /// with 8 slots. Without a number, a host has -j slots or, without -j, as many as it has CPUs. : is
     /// this machine. @FILE reads the names from a file, one on each line. procpool makes one connection
-    /// to each host. A host that has no procpool of this version gets a copy in its cache folder. Files
-    /// are not copied: use a folder that all machines share, or copy them yourself.
+    /// to each host. If a host has no procpool of this version, procpool copies itself there, into the cache
+    /// folder of the user. It copies no other files: use a folder that all machines share, or --before.
     #[arg(
         short = 'S',
         long,
@@ -37,9 +37,9 @@ pub struct HostOptions {
 
     /// Run CMDLINE here before a host gets its first job: rsync -a img/ {host}:img/
     ///
-    /// It is run once for each other host; {host} is its name. The command line is split into words as a
-    /// shell splits it, but no shell is run. What it prints goes to stderr. If it fails, the host is tried
-    /// again a little later, three times in all; then it is set aside.
+    /// CMDLINE runs once for each host except this machine. {host} is the name of the host. The command line
+    /// is split into words as a shell splits it, but no shell is run. Its output goes to stderr. If it fails,
+    /// it runs again a little later. After three failures, the host gets no jobs.
     #[arg(hide_short_help = true, long, value_name = "CMDLINE")]
     pub before: Option<String>,
 
@@ -58,7 +58,7 @@ pub struct HostOptions {
     #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "15s", value_parser = procpool::engine::parse_duration)]
     pub host_timeout: Duration,
 
-    /// Let a job that was running on a lost host fail as lost; do not run it again
+    /// Let a job fail (kind lost) if its host is lost while it runs; do not run it again
     #[arg(hide_short_help = true, long)]
     pub no_rerun: bool,
 }

@@ -25,7 +25,7 @@ pub struct InputOptions {
 
     /// Split each line into args at CHAR or at matches of REGEX
     ///
-    /// One character means itself: --colsep '|'. A longer text is a regular expression: '\\t', ' *, *'. Each
+    /// One character means itself: --colsep '|'. A longer text is a regular expression: '\t', ' *, *'. Each
     /// column is an arg, with its spaces. The values after ::: are split too.
     #[arg(hide_short_help = true, short = 'C', long, value_name = "CHAR|REGEX", value_parser = values::separator, allow_hyphen_values = true, conflicts_with = "input")]
     pub colsep: Option<Separator>,

@@ -14,8 +14,8 @@ use super::values::ResultFormat;
 pub struct OutputOptions {
     /// Format of results: record (default with a worker), value, text (otherwise), base64
     ///
-    /// With text, the output of a command is passed on byte for byte, and its stderr comes after it. base64
-    /// has the same bytes, in base64: a line for each job that succeeded.
+    /// With text, the output of a command is passed on byte for byte, and its stderr comes after it. With
+    /// base64, the output of each job that succeeded is one line, in base64.
     #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
     pub format: Option<ResultFormat>,
 
@@ -28,8 +28,8 @@ pub struct OutputOptions {
 
     /// Print a job's output while it runs, as soon as its turn comes
     ///
-    /// The output of a worker or of code is the parts of its result: each value that a generator yields is a
-    /// line. With --stream, the lines of all running jobs are printed as they come.
+    /// With a worker or code, this prints the parts of a result, such as the values that a generator yields,
+    /// each as a line. With --stream, the lines of all running jobs are printed as they come.
     #[arg(long)]
     pub live: bool,
 
@@ -75,8 +75,8 @@ pub struct OutputOptions {
     /// Keep the output and the record of each job in a folder of its own in DIR
     ///
     /// DIR/000007-ARGS has the files stdout, stderr and record.json. ARGS stands for the args of the job:
-    /// characters other than letters, digits, dots and dashes become _. DIR must be new or empty, unless you give --resume. The
-    /// reply of a worker is in stdout, as text.
+    /// characters other than letters, digits, dots and dashes become _. The file stdout has the output of a
+    /// command, or the reply of a worker as text. DIR must be new or empty, unless you give --resume.
     #[arg(hide_short_help = true, long, alias = "res", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub results: Option<PathBuf>,
 

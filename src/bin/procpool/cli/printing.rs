@@ -24,8 +24,8 @@ pub struct LineOptions {
 
     /// Add a newline to the output of a job that does not end with one
     ///
-    /// Without it, the output of a command is passed on byte for byte. So the first line of the next job
-    /// could follow in the same line.
+    /// Without this option, the output is passed on byte for byte, so the first line of the next job may
+    /// follow on the same line.
     #[arg(hide_short_help = true, long)]
     pub newline: bool,
 }

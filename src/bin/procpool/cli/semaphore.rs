@@ -6,11 +6,11 @@ use super::values::{self, Patience};
 
 #[derive(Debug, Args)]
 pub struct SemaphoreOptions {
-    /// Run COMMAND when fewer than -j N others of this NAME run, in the background
+    /// Run COMMAND in the background, when fewer than -j N others of this NAME run
     ///
     /// All command lines of one user that give the same NAME share the limit, 1 by default. procpool waits until
-    /// there is a place, starts COMMAND and ends. COMMAND goes on in the background, with the stdout and
-    /// stderr of procpool. Its place is free when it ends, however that happens, kill -9 included.
+    /// there is a place, starts COMMAND and ends. COMMAND continues in the background, with the stdout and
+    /// stderr of procpool. Its place is free when it ends, even if it ends by kill -9.
     #[arg(hide_short_help = true, long, aliases = ["semaphorename", "semaphore-name"], value_name = "NAME")]
     pub semaphore: Option<String>,
 
@@ -26,7 +26,7 @@ pub struct SemaphoreOptions {
 
     /// With --semaphore, wait no longer than TIME for a place, and run COMMAND anyway; -TIME: give up
     ///
-    /// After -TIME, the exit status is 1, and COMMAND does not run.
+    /// If procpool gives up, COMMAND does not run, and the exit status is 1.
     #[arg(hide_short_help = true, long, aliases = ["semaphoretimeout", "st"], value_name = "TIME", requires = "semaphore", value_parser = values::patience)]
     pub semaphore_timeout: Option<Patience>,
 }

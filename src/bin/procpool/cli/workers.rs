@@ -40,9 +40,9 @@ pub struct WorkerOptions {
     /// Give the worker, or each command, a pseudo-terminal to write to
     ///
     /// Most programs buffer their output when they write to a pipe. On a terminal they write each line at
-    /// once. A worker has it for its stdout, with TERM=dumb and NO_COLOR=1. A command has it for its stdout
-    /// and stderr: its messages come between its results, with colors. The size is that of
-    /// procpool's terminal, or 80x24. With --live you see the output of a command as it prints it.
+    /// once. A worker writes its stdout to the pseudo-terminal, with TERM=dumb and NO_COLOR=1. A command writes
+    /// its stdout and its stderr to it, so procpool prints both on stdout. The size is that of procpool's
+    /// terminal, or 80x24. With --live you see the output of a command as it prints it.
     #[arg(hide_short_help = true, long)]
     pub pty: bool,
 
@@ -70,10 +70,10 @@ pub struct WorkerOptions {
 
     /// Run at most N jobs at a time [default: the number of CPUs]
     ///
-    /// Each job has a process of its own. N may depend on the number of CPUs: 50%, +1 or -1. 0 means as
-    /// many as the limits of the system for open files and processes allow. A worker is started only
-    /// when a job waits and no worker is idle. @FILE: N is the text of FILE. procpool looks at the file once
-    /// a second, so that you can change N during the run. Jobs that run already are finished.
+    /// Each running job has a process of its own. N may depend on the number of CPUs: 50%, +1 or -1. 0 means
+    /// as many as the limits of the system for open files and processes allow. A worker is started only
+    /// when a job waits and no worker is idle. With @FILE, N is the number in FILE. procpool reads FILE once a
+    /// second, so that you can change N during the run. A smaller N ends no running job.
     #[arg(short = 'j', long, visible_short_alias = 'P', alias = "jobs", value_name = "N|@FILE", value_parser = values::count_or_file, allow_hyphen_values = true)]
     pub max_procs: Option<usize>,
 
