@@ -57,7 +57,7 @@ def warn_of_threads():
     others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
     if others:
         names = ", ".join(others)
-        print("the setup has started threads, and no worker has them:", names, file=sys.stderr)
+        sys.stderr.write(f"the setup has started threads, and no worker has them: {names}\n")
 
 
 def receive(control):

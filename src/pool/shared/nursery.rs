@@ -68,12 +68,12 @@ pub(crate) struct Order {
 }
 
 /// What a slot gets for its order, once it is there.
-type Delivery = Arc<Mutex<Option<Result<Process, NotStarted>>>>;
+type Handover = Arc<Mutex<Option<Result<Process, NotStarted>>>>;
 
 /// The way back to the slot that has left an order. If it is dropped, the slot learns that the nursery is gone.
 #[derive(Debug)]
 pub(crate) struct Reply {
-    delivery: Delivery,
+    delivery: Handover,
     wake: Arc<Wake>,
 }
 
@@ -96,7 +96,7 @@ impl Drop for Reply {
 }
 
 /// An order, as the slot has it that waits. Its worker is ended if this is dropped.
-pub(crate) struct Expected(Delivery);
+pub(crate) struct Expected(Handover);
 
 impl Expected {
     /// What has been delivered. The slot is woken then.
@@ -137,7 +137,7 @@ impl Door {
 
     /// Leaves an order.
     pub(crate) fn order(&self, spec: ForkSpec) -> Expected {
-        let delivery = Delivery::default();
+        let delivery = Handover::default();
         let wake = Arc::clone(&spec.wake);
         let reply = Reply { delivery: Arc::clone(&delivery), wake };
         let mut state = self.lock();

@@ -10,6 +10,7 @@ mod deadline;
 mod death;
 mod deliver;
 mod doubt;
+mod environment;
 mod host;
 mod kind;
 mod late;

@@ -1,9 +1,8 @@
 //! Starting a worker: its process and environment, start-up failures, and the pauses after them.
 
 use std::collections::VecDeque;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,6 +13,7 @@ use crate::pool::events;
 use crate::pool::shared::Shared;
 use crate::pool::shared::nursery::NotStarted;
 use crate::pool::slot::death::append_last_words;
+use crate::pool::slot::environment::{for_slot, has_slot, outer_environment, variable};
 use crate::pool::slot::retire::report_end;
 use crate::pool::slot::steps::{OVER_TICK, Slot, unbundled};
 use crate::pool::slot::warm_up::{Unfit, warm_up};
@@ -291,77 +291,8 @@ fn learn_from_start(shared: &Shared, worker: &Worker) {
     }
 }
 
-/// The additions to the environment that all workers have in common.
-pub(super) fn outer_environment(shared: &Shared) -> Vec<(OsString, OsString)> {
-    let config = &shared.config;
-    let mut env = vec![variable("PROCPOOL_PROTOCOL", config.worker.protocol.label())];
-    if config.process.clears_env || std::env::var_os("PYTHONUNBUFFERED").is_none() {
-        env.push(variable("PYTHONUNBUFFERED", "1".into()));
-    }
-    if config.worker.is_code && config.worker.protocol.label() == "sh" {
-        // This worker waits for the processes that the code leaves running.
-        let millis = config.grace.as_millis().min(u128::from(u32::MAX));
-        env.push(variable("PROCPOOL_GRACE", millis.to_string()));
-        let folder = crate::util::temporary::temporary_folder().into_os_string();
-        env.push(("PROCPOOL_TMPDIR".into(), folder));
-    }
-    env.extend_from_slice(&config.process.env);
-    env
-}
-
-pub(super) fn variable(name: &str, value: String) -> (OsString, OsString) {
-    (name.into(), value.into())
-}
-
-/// Whether a text has a placeholder for the number of the slot.
-pub(super) fn has_slot(text: &OsStr) -> bool {
-    [b"{%}".as_slice(), b"{%0}"]
-        .iter()
-        .any(|part| memchr::memmem::find(text.as_bytes(), part).is_some())
-}
-
-/// The text with the number of the slot in place of `{%}`, and the number from 0 in place of `{%0}`.
-fn for_slot(text: &OsStr, slot: usize) -> OsString {
-    let mut filled = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some(at) = memchr::memmem::find(rest, b"{%") {
-        let (number, len) = match &rest[at + 2..] {
-            [b'}', ..] => (slot, 3),
-            [b'0', b'}', ..] => (slot - 1, 4),
-            _ => {
-                filled.extend_from_slice(&rest[..at + 2]);
-                rest = &rest[at + 2..];
-                continue;
-            }
-        };
-        filled.extend_from_slice(&rest[..at]);
-        filled.extend_from_slice(number.to_string().as_bytes());
-        rest = &rest[at + len..];
-    }
-    filled.extend_from_slice(rest);
-    OsString::from_vec(filled)
-}
-
 /// A command line, as it can be pasted into a shell.
 fn command_line(argv: &[OsString]) -> String {
     let words: Vec<_> = argv.iter().map(|word| word.to_string_lossy()).collect();
     shell_words::join(words)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_of_slots() {
-        for (text, filled) in [
-            ("{%}", "2"),
-            ("gpu{%0}-{%}{%0}", "gpu1-21"),
-            ("{%1} {%", "{%1} {%"),
-            ("{%{%}", "{%2"),
-            ("", ""),
-        ] {
-            assert_eq!(for_slot(text.as_ref(), 2), filled, "{text}");
-        }
-    }
 }

@@ -14,7 +14,7 @@ use crate::pool::gates::Passage;
 use crate::pool::gates::jobserver::Token;
 use crate::pool::queue::{Ask, Taken};
 use crate::pool::shared::Shared;
-use crate::pool::slot::nursery::NurseryPass;
+use crate::pool::slot::nursery::pass::NurseryPass;
 use crate::pool::underway::{Responder, Underway};
 use crate::process::Wake;
 use crate::util::clock::Moment;

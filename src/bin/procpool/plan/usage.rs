@@ -323,6 +323,10 @@ fn spelled(id: &str) -> String {
     }
 }
 
+/// Why an option for code that is forked has no effect.
+const FOR_FORKS: &str =
+    "is for code that is forked (--python or --ruby): give some, or leave it out";
+
 impl Rule {
     /// Why an option has no effect, and what to do; `None`: it has one.
     fn refusal(self, mode: Mode, has_lists: bool, is_dry: bool) -> Option<String> {
@@ -349,9 +353,7 @@ impl Rule {
             Self::Code if !is_code => "is for code (--python, --perl, --node, --ruby or --sh): give \
                                        some, or leave it out"
                 .to_owned(),
-            Self::Forking if !is_code => {
-                "is for code that is forked (--python or --ruby): give some, or leave it out".to_owned()
-            }
+            Self::Forking if !is_code => FOR_FORKS.to_owned(),
             Self::Commands | Self::Template if is_code => {
                 "has no effect with code, only with commands: leave it out".to_owned()
             }

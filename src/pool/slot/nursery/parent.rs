@@ -11,7 +11,7 @@ use rustix::process::Pid;
 
 use crate::pool::shared::Shared;
 use crate::pool::shared::nursery::{Door, NotStarted};
-use crate::pool::slot::start::{has_slot, outer_environment, variable};
+use crate::pool::slot::environment::{has_slot, outer_environment, variable};
 use crate::pool::slot::stopped::stopped_for_terminal;
 use crate::process::stops::Stopped;
 use crate::process::{
@@ -56,7 +56,11 @@ impl Parent {
         shared.groups.adopt_orphans()?;
         let mut parent = Self::start(shared, door)?;
         match parent.listen(shared, door, false, old) {
-            Ok(Word::Ready) => Ok(parent),
+            Ok(Word::Ready) => {
+                // What the setup has printed explains nothing that comes later.
+                parent.process.ignore_stderr_before(parent.process.stderr_count());
+                Ok(parent)
+            }
             Ok(_) => Err(NotStarted::Parent(parent.end(shared, BROKEN))),
             Err(NoFork::Io(error)) => Err(error.into()),
             Err(NoFork::Useless(what)) => Err(NotStarted::Parent(parent.end(shared, &what))),
