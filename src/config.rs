@@ -316,20 +316,29 @@ pub struct Host {
 
 /// A connection to a server that is open already. It is used once.
 #[derive(Clone)]
-pub struct ServerLine(Arc<Mutex<Option<OpenLine>>>);
+pub struct ServerLine {
+    open: Arc<Mutex<Option<OpenLine>>>,
+    longest: usize,
+}
 
 /// A connected socket, and the bytes that have come over it.
 type OpenLine = (OwnedFd, Vec<u8>);
 
 impl ServerLine {
-    /// A connected socket, and the bytes that have come after the greeting.
-    pub fn new(socket: OwnedFd, bytes: Vec<u8>) -> Self {
-        Self(Arc::new(Mutex::new(Some((socket, bytes)))))
+    /// A connected socket, and the bytes that have come after the greeting. `longest`: the server takes no message
+    /// with more bytes.
+    pub fn new(socket: OwnedFd, bytes: Vec<u8>, longest: usize) -> Self {
+        Self { open: Arc::new(Mutex::new(Some((socket, bytes)))), longest }
     }
 
     /// Takes the socket, and the bytes that have come over it.
     pub(crate) fn take(&self) -> Option<OpenLine> {
-        lock(&self.0).take()
+        lock(&self.open).take()
+    }
+
+    /// The server takes no message with more bytes.
+    pub(crate) fn longest(&self) -> usize {
+        self.longest
     }
 }
 

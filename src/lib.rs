@@ -286,7 +286,7 @@ pub mod engine {
     pub use crate::process::lookup::{ProgramError, check as check_program, is_shell_word, locate};
     pub use crate::protocol::ReplyMessagesError;
     pub use crate::server::client::Visit;
-    pub use crate::server::socket::{ServerSocket, SocketError};
+    pub use crate::server::socket::{ServerSocket, SocketError, await_free, fits};
     pub use crate::server::switchboard::Switchboard;
     pub use crate::server::{ServedPool, Server, ServerSettings};
     pub use crate::util::duration::{DurationError, parse_duration};

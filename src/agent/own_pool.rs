@@ -25,7 +25,7 @@ pub(super) struct OwnPool {
     leashes: Leashes,
     /// Jobs that have come and go to the pool together.
     fed: Vec<Job>,
-    /// The last word will be said when the pool has ended.
+    /// The last message (`Bye`) will be sent when the pool has ended.
     is_ending: Arc<AtomicBool>,
 }
 
@@ -51,7 +51,7 @@ impl OwnPool {
         jobs.iter().for_each(|job| self.reporter.give_back(job));
     }
 
-    /// When the pool has ended, the last word is said.
+    /// When the pool has ended, the last message (`Bye`) is sent.
     fn await_end(&self) {
         if self.is_ending.swap(true, Ordering::AcqRel) {
             return;

@@ -6,13 +6,8 @@ use std::time::Duration;
 
 use super::outbox::LinkOutbox;
 use crate::job::printed::{Capture, Printed};
-use crate::job::{Done, Failure, Job, Kind, Run, Sink, Value, Watcher, Why, WorkerEnd};
-use crate::link::from_agent::{
-    FromAgent, RemoteCommand, RemoteOutcome, RemoteRun, RemoteValue, RemoteWorkerEnd,
-};
-
-/// The output of a command is sent in pieces of this many bytes.
-const PIECE: usize = 64 << 10;
+use crate::job::{Done, Failure, Job, Kind, Sink, Watcher, Why, WorkerEnd};
+use crate::link::from_agent::{FromAgent, PIECE, RemoteCommand, RemoteOutcome, RemoteWorkerEnd};
 
 /// Reports to the coordinator.
 #[derive(Debug)]
@@ -20,7 +15,7 @@ pub(crate) struct LinkReporter {
     pub(crate) outbox: Arc<LinkOutbox>,
     /// A job that could not be started has not failed: no worker starts here.
     pub(crate) has_workers: AtomicBool,
-    /// The coordinator's numbers are lower than those in the pool by this.
+    /// The number of a job in the pool, minus its number at the coordinator.
     pub(crate) before: u64,
 }
 
@@ -58,8 +53,7 @@ impl LinkReporter {
     fn command(&self, seq: u64, printed: &Printed) -> RemoteCommand {
         self.send_printed(seq, &printed.stdout, false);
         self.send_printed(seq, &printed.stderr, true);
-        let passed = [printed.stdout.passed(), printed.stderr.passed()];
-        RemoteCommand { exit: printed.exit, signal: printed.signal, passed }
+        RemoteCommand::of(printed)
     }
 }
 
@@ -71,24 +65,8 @@ impl Sink for LinkReporter {
             return self.give_back(done.job);
         }
         let command = done.printed.map(|printed| self.command(seq, printed));
-        let run = done.run.map(|Run { slot, pid, seconds, .. }| RemoteRun {
-            slot: slot as u64,
-            pid,
-            time: Duration::try_from_secs_f64(seconds).unwrap_or_default(),
-        });
-        let outcome = match done.outcome {
-            Ok(Value::Json(json) | Value::Shown(json)) => Ok(RemoteValue::Json(json)),
-            Ok(Value::Bytes(bytes)) => Ok(RemoteValue::Bytes(bytes)),
-            Err(failure) => Err(failure.clone()),
-        };
         self.outbox.wait_for_room();
-        self.outbox.add(&FromAgent::Done(RemoteOutcome {
-            seq,
-            run,
-            command,
-            outcome,
-            unproven: done.unproven,
-        }));
+        self.outbox.add(&FromAgent::Done(RemoteOutcome::of(seq, done, command)));
     }
 
     fn flush(&self) {

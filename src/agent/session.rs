@@ -1,5 +1,5 @@
-//! The conversation with one coordinator: reads its messages, has them obeyed, and notices when it is gone,
-//! talks nonsense or falls silent in the middle of a message.
+//! The conversation with one coordinator: reads its messages, carries them out, and notices when it is gone, sends
+//! something that is no message, or stops in the middle of a message.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::link::to_agent::{Setup, ToAgent};
 /// A stream that says nothing is looked at this often, at least.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// While no more messages can be taken, it is looked this often whether they can.
+/// While no more messages can be taken, this is checked this often.
 const FULL_TICK: Duration = Duration::from_millis(10);
 
 /// How patient an agent is with its coordinator.
@@ -34,9 +34,9 @@ pub(crate) struct SessionLimits {
 /// How a conversation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SessionEnd {
-    /// All was said.
+    /// Both sides have sent all their messages.
     Finished,
-    /// The coordinator is gone, or talks nonsense.
+    /// The coordinator is gone, or has sent something that is no message.
     Abandoned,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct Session {
     partial: Option<Instant>,
     work: Option<Box<dyn Work>>,
     is_paused: bool,
-    /// The last word is said, or will be.
+    /// The last message (`Bye`) is sent, or will be.
     pub(crate) is_ending: Arc<AtomicBool>,
 }
 

@@ -27,7 +27,7 @@ pub(crate) trait Work {
     /// word follows.
     fn stop(&mut self, after: Option<Duration>, means: Stop);
 
-    /// No more jobs come. When all are over, the last word follows.
+    /// No more jobs come. When all are over, the last message (`Bye`) follows.
     fn finish(&mut self);
 
     /// The coordinator is stopped.

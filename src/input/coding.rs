@@ -1,4 +1,4 @@
-//! How lines say which bytes a message has: as they are, or as JSON or base64, which can hold line breaks and
+//! How the bytes of a message are written in a line: unchanged, or in JSON or base64, which can hold line breaks and
 //! any bytes.
 
 use std::borrow::Cow;
@@ -11,7 +11,7 @@ use super::job_lines::{Invalid, error_column, utf8};
 use crate::util::json::on_one_line;
 use crate::util::setting::Setting;
 
-/// How a line says which bytes a message has.
+/// How the bytes of a message are written in a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Coding {
     /// The line is the message.
@@ -33,7 +33,7 @@ impl Coding {
     /// The message of a line; `None`: the line is skipped.
     ///
     /// # Errors
-    /// The line says nothing in this coding.
+    /// The line is not written in this coding.
     pub(super) fn decode(self, line: &[u8]) -> Result<Option<Cow<'_, [u8]>>, Invalid> {
         match self {
             Self::Plain => Ok(Some(Cow::Borrowed(line))),

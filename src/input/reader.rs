@@ -43,7 +43,7 @@ pub enum Form {
     Plain(Plain),
     /// A message to a worker, which may be any bytes.
     Message,
-    /// Nothing: many lines are a block.
+    /// A line alone is nothing: a block has many lines.
     Blocks(Blocks),
 }
 
@@ -85,7 +85,7 @@ pub struct Reader {
     pub sources: Vec<Source>,
     /// What a line is.
     pub form: Form,
-    /// How a line that is a message says its bytes.
+    /// How the bytes of a message are written in its line.
     pub coding: Coding,
     /// The byte that ends a line.
     pub delimiter: u8,

@@ -1,4 +1,4 @@
-//! The results of a submitter: hears them as they come, looks up those from before, and gives them to the output.
+//! The results of a submitter: receives new ones, looks up earlier ones, and gives them to the output.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -133,7 +133,7 @@ impl ResultCollector {
         }
     }
 
-    /// Listens no more, and waits until all that has come is delivered.
+    /// Stops listening, and waits until all received results are delivered.
     pub(super) async fn end(self) {
         self.listener.abort();
         let _ = self.listener.await;

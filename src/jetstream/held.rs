@@ -11,7 +11,7 @@ use super::names::Unit;
 use crate::job::Job;
 use crate::job::key::{Digest128, Key};
 
-/// More results than this many bytes are not kept until the last one comes: each has a message of its own.
+/// If the results of a message have more bytes than this, it is split: each result gets a message of its own.
 const MOST_BYTES: usize = 4 << 20;
 
 /// A message with jobs that runs here.
@@ -34,11 +34,11 @@ pub(super) struct HeldMessage {
     pub(super) since: Instant,
     /// How often it was delivered, from 1.
     pub(super) delivered: i64,
-    /// It is to be split, or is.
+    /// It must be split, or has been split.
     pub(super) is_split: bool,
-    /// The message that says so is stored, so each of its other jobs has a result of its own.
+    /// The message about the split is stored, so each of the other jobs has a result of its own.
     pub(super) is_told: bool,
-    /// A task publishes and acknowledges.
+    /// A task publishes its results and acknowledges it.
     pub(super) is_attended: bool,
 }
 
@@ -49,7 +49,7 @@ pub(super) enum HeldJob {
     Open,
     /// Its result, as frames.
     Done(Vec<u8>),
-    /// Its result is published, or somebody else's.
+    /// A result is published: its own, or that of another machine.
     Settled,
     /// It was not run, and is given back.
     Returned,
@@ -60,7 +60,7 @@ impl HeldMessage {
         &self.message.message.payload
     }
 
-    /// The numbers of jobs that are like this.
+    /// The numbers of the jobs for which this is true.
     pub(super) fn which(&self, is: impl Fn(&HeldJob) -> bool) -> Vec<usize> {
         self.jobs.iter().enumerate().filter_map(|(index, job)| is(job).then_some(index)).collect()
     }

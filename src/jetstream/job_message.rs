@@ -33,7 +33,7 @@ pub(super) struct JobMessage {
     pub(super) places: Vec<Range<usize>>,
 }
 
-/// Reads a message. `None`: it is none.
+/// Reads a message. `None`: the bytes are no message with jobs.
 pub(super) fn read(message: &[u8]) -> Option<JobMessage> {
     let (&version, rest) = message.split_first()?;
     let mut from = ByteReader(rest);

@@ -5,7 +5,8 @@ use crate::input::job_lines::{self, Fields, Invalid};
 use crate::input::plain_lines::{self, Packed, Plain, Target};
 use crate::job::{Failure, Job, Kind, naming};
 
-/// Makes jobs of what was submitted. What runs here decides what a line means, unless the submitter has said it.
+/// Makes jobs of what was submitted. The command or worker of this machine decides how a line is read, unless the
+/// submitter has decided it.
 #[derive(Clone, Debug)]
 pub struct JobReader {
     /// What a line is here.
@@ -14,7 +15,7 @@ pub struct JobReader {
     pub is_text: bool,
 }
 
-/// What a line was on the machine that ran it, for messages and tags.
+/// How the machine that ran a job has read its line. Messages and tags depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LineNature {
     /// A whole job.

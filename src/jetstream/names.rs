@@ -88,7 +88,7 @@ impl BundleName {
     }
 }
 
-/// A short name that says nothing about what it was made of.
+/// A short name from which nobody can tell the content.
 pub(super) fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     Digest128::of(parts).0[..12].iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -50,7 +50,7 @@ impl Puller {
         self.asked.front().map(|&(_, at)| at)
     }
 
-    /// Asks for so many more messages that this number may come.
+    /// Asks for more messages, until this number may come.
     pub(super) async fn ask_for(&mut self, wanted: usize) {
         let batch = wanted.saturating_sub(self.coming());
         if batch == 0 {
@@ -85,7 +85,7 @@ impl Puller {
         }
     }
 
-    /// This many messages come no more.
+    /// This many of the messages that were asked for will not come.
     fn answered(&mut self, mut count: usize) {
         for (asked, _) in &mut self.asked {
             let fewer = count.min(*asked);

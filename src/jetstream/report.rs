@@ -11,7 +11,7 @@ use super::settings::Watching;
 use crate::job::{Done, Failure, Job, Kind, Sink};
 use crate::util::lock::lock;
 
-/// Something for the thread that talks to the servers.
+/// An order for the thread that talks to the servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WorkOrder {
     /// There is something to publish or to acknowledge for this message.

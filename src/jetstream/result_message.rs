@@ -5,16 +5,13 @@ use std::time::Duration;
 
 use super::line::LineNature;
 use crate::job::printed::Printed;
-use crate::job::{Done, Run, Value};
+use crate::job::{Done, Run};
 use crate::link::frame;
-use crate::link::from_agent::{FromAgent, RemoteCommand, RemoteOutcome, RemoteRun, RemoteValue};
+use crate::link::from_agent::{FromAgent, PIECE, RemoteCommand, RemoteOutcome};
 use crate::util::bytes::{ByteReader, put_bytes, put_number};
 
 /// The first byte. Another format has another one.
 const VERSION: u8 = 1;
-
-/// The output of a command is written in pieces of this many bytes.
-const PIECE: usize = 64 << 10;
 
 /// The frame before a result: which try it was, and when it began.
 const TRY: u8 = 100;
@@ -36,7 +33,7 @@ pub(super) struct ResultHead<'a> {
     pub(super) kind: ResultKind,
     /// The machine.
     pub(super) host: &'a str,
-    /// What the machine is, as to lines and results.
+    /// How the machine reads lines and prints results.
     pub(super) nature: Nature,
     /// How long the machine took for the jobs of the message.
     pub(super) time: Duration,
@@ -44,7 +41,7 @@ pub(super) struct ResultHead<'a> {
     pub(super) rest: &'a [u8],
 }
 
-/// What lines are to a machine, and how it prints results by default.
+/// How a machine reads lines, and how it prints results by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Nature {
     pub(super) is_text: bool,
@@ -79,7 +76,7 @@ pub(super) fn seal(
     out
 }
 
-/// Reads the beginning of a message. `None`: it is none.
+/// Reads the beginning of a message. `None`: the bytes are no message with results.
 pub(super) fn open(message: &[u8]) -> Option<ResultHead<'_>> {
     let (head, rest) = message.split_first_chunk::<3>()?;
     let kind = match *head {
@@ -120,17 +117,8 @@ pub(super) fn put(index: usize, done: &Done<'_>, out: &mut Vec<u8>) -> std::io::
             out.extend_from_slice(&start.to_bits().to_le_bytes());
         });
     }
-    let run = done.run.map(|Run { slot, pid, seconds, .. }| RemoteRun {
-        slot: slot as u64,
-        pid,
-        time: Duration::try_from_secs_f64(seconds).unwrap_or_default(),
-    });
-    let outcome = match done.outcome {
-        Ok(Value::Json(json) | Value::Shown(json)) => Ok(RemoteValue::Json(json)),
-        Ok(Value::Bytes(bytes)) => Ok(RemoteValue::Bytes(bytes)),
-        Err(failure) => Err(failure.clone()),
-    };
-    FromAgent::Done(RemoteOutcome { seq, run, command, outcome, unproven: None }).put(out);
+    let outcome = RemoteOutcome { unproven: None, ..RemoteOutcome::of(seq, done, command) };
+    FromAgent::Done(outcome).put(out);
     Ok(())
 }
 
@@ -143,8 +131,7 @@ fn put_printed(seq: u64, printed: &Printed, out: &mut Vec<u8>) -> std::io::Resul
             Ok(())
         })?;
     }
-    let passed = [printed.stdout.passed(), printed.stderr.passed()];
-    Ok(RemoteCommand { exit: printed.exit, signal: printed.signal, passed })
+    Ok(RemoteCommand::of(printed))
 }
 
 /// A frame of a message with results.
@@ -182,7 +169,7 @@ pub(super) fn next<'a>(rest: &mut &'a [u8]) -> Option<ResultFrame<'a>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Failure, Job, Kind};
+    use crate::job::{Failure, Job, Kind, Value};
     use proptest::prelude::*;
 
     const NATURE: Nature = Nature { is_text: true, lines: LineNature::Message };

@@ -1,4 +1,4 @@
-//! The connection to the servers: credentials from the environment, patience, and what is told about it.
+//! The connection to the servers: credentials from the environment, further attempts, and messages about it.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -38,7 +38,7 @@ pub(super) struct QueueSession {
 struct Health {
     /// Since when something has failed, again and again.
     failing_since: Option<Instant>,
-    /// That was said.
+    /// A message has said so.
     is_told: bool,
 }
 
@@ -146,7 +146,7 @@ impl QueueSession {
         if !std::mem::replace(&mut health.is_told, true) {
             let time = humantime::format_duration(self.settings.patience);
             self.watcher.note(&format!(
-                "the queue does not take what it should: {why}; procpool tries again for {time}"
+                "the server refuses a request: {why}; procpool tries again for {time}"
             ));
         }
         Ok(())

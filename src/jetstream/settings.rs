@@ -1,4 +1,4 @@
-//! What is told once about a queue and a submission, and who hears of them.
+//! The settings of a queue and of a submission, and the watcher that gets messages about them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::error::QueueError;
 use super::limit::QueueLimit;
 use crate::job::Sink;
 
-/// What is told once about a queue.
+/// The settings of a queue.
 #[derive(Clone, Debug)]
 pub struct QueueSettings {
     /// The servers, and the name of the queue.
@@ -23,7 +23,7 @@ pub struct QueueSettings {
     pub patience: Duration,
 }
 
-/// Hears of the queue: notes for a person, and what ends the run.
+/// Gets the messages about a queue: notes for the user, and the error that ends the run.
 pub trait QueueWatcher: Send + Sync {
     /// Something happened that a person should know.
     fn note(&self, text: &str);
@@ -44,7 +44,7 @@ pub struct SubmitSettings {
     pub keeps_results: bool,
     /// Where results go. `None`: nobody waits for them.
     pub sink: Option<Arc<dyn Sink>>,
-    /// Lines were submitted without a word on what they are: the machines that run them decide it.
+    /// No option says how lines are read: the machines that run the jobs decide it.
     pub is_open: bool,
     /// How long each job may take, unless it says so itself.
     pub timeout: Option<Duration>,

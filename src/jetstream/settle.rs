@@ -1,5 +1,5 @@
-//! Publishes results, and acknowledges jobs after that. A message with results that is stored first is the truth about
-//! its jobs: they have their results there, or each has a message of its own.
+//! Publishes results, and acknowledges jobs after that. The first message about a bundle that is stored counts: it has
+//! the results, or it says that each job has a message of its own.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -35,7 +35,7 @@ enum Step {
     Whole(Vec<Vec<u8>>),
     /// No job was run.
     GiveBack,
-    /// It is to be said that the jobs without these results have messages of their own.
+    /// Publish these results, and that each of the other jobs has a message of its own.
     Split(Vec<(usize, Vec<u8>)>),
     /// These jobs are to be published as messages of their own.
     Move(Vec<usize>),
@@ -149,7 +149,7 @@ impl Settler {
         Ok(())
     }
 
-    /// Somebody else has published for this message first. That stays.
+    /// Another machine has published results for this message first. Those count.
     async fn taken(&self, id: u64, unit: &Unit) -> Result<(), QueueError> {
         let subject = self.session.names.subject("results", unit);
         let Some(found) = find(&self.session, &self.streams.results, &subject).await? else {
@@ -260,7 +260,7 @@ impl Settler {
     ) -> Result<Published, QueueError> {
         let payload = result_message::seal(kind, &self.host, self.nature, time, frames);
         let subject = self.session.names.subject("results", unit);
-        // The same again only if this very request is repeated.
+        // A new id, so only a repetition of this very request is a duplicate.
         let id = format!("{unit}-{:x}", random(u64::MAX));
         let payload = Bytes::from(payload);
         loop {
@@ -317,7 +317,7 @@ impl Settler {
         Ok(())
     }
 
-    /// Gives a message back that no job of was begun. That is noted, so that it does not count as a loss.
+    /// Gives back a message of which no job has begun. That is recorded, so that it does not count as a loss.
     async fn give_back(&self, id: u64, unit: &Unit) -> Result<(), QueueError> {
         let token = format!("{:x}", random(u64::MAX));
         let subject = self.session.names.subject("parts", format_args!("{unit}.back.{token}"));

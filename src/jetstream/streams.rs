@@ -133,7 +133,7 @@ impl QueueSession {
         Err(QueueError::OtherSettings { what, differences })
     }
 
-    /// Makes a stream. The outer error passes.
+    /// Makes a stream. The outer error is temporary.
     async fn create(&self, config: &Config) -> Result<Result<Info, QueueError>, String> {
         match self.context.create_stream(config.clone()).await {
             Ok(stream) => Ok(Ok(stream.cached_info().clone())),
@@ -161,7 +161,7 @@ impl QueueSession {
         Err(if source.is_empty() { error.to_string() } else { source })
     }
 
-    /// Tells an error that passes from one that stays.
+    /// Distinguishes a temporary error (the outer one) from a permanent one.
     fn lasting(
         &self,
         stream: &str,
@@ -176,7 +176,7 @@ impl QueueSession {
                 Ok(Err(self.no_jetstream()))
             }
             _ => Ok(Err(QueueError::Server(format!(
-                "the server does not make the stream '{stream}': {error}"
+                "the server refuses to make the stream '{stream}': {error}"
             )))),
         }
     }

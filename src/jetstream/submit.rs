@@ -169,7 +169,7 @@ struct Submitter {
     submit: SubmitSettings,
     jobs: mpsc::Receiver<Vec<Job>>,
     shared: Arc<SubmitShared>,
-    /// The run in subjects, and as it is named.
+    /// The name of the run: as a hash, for subjects, and as it was given.
     run: String,
     run_name: String,
     /// The most jobs of a message.
@@ -327,7 +327,8 @@ impl Submitter {
         self.wait_for_queue(payload.len() as u64).await?;
         let unit = Unit { run: self.run.clone(), bundle: name.to_string(), index: None };
         let subject = self.session.names.subject("jobs", &unit);
-        // What was sent by a submitter that was killed meanwhile begins with the same job, and has the same id.
+        // If this run was killed and started again, its last message before began with the same job: it has the same
+        // id, and is not stored twice.
         let id = format!("{}-{}-{}", self.run, name.first, self.name(1).hash);
         let jobs: Vec<Job> = self.ready.drain(..count).collect();
         let outstanding = &self.shared.outstanding;
@@ -434,9 +435,10 @@ impl Submitter {
         if before > 0 && self.submit.sink.is_none() {
             let (run, name) = (Setting::QueueRun, &self.run_name);
             let s = if all == 1 { "" } else { "s" };
+            let (were, are) = if before == 1 { ("was", "is") } else { ("were", "are") };
             self.session.watcher.note(&format!(
-                "{before} of {all} job{s} were submitted before by the run '{name}', and are not submitted again: to \
-                 run them anew, name another run ({run} NAME)"
+                "{before} of {all} job{s} {were} submitted before by the run '{name}', and {are} not submitted again: \
+                 to run the same jobs once more, name another run ({run} NAME)"
             ));
         }
     }

@@ -36,7 +36,7 @@ const START: Duration = Duration::from_millis(250);
 /// A bundle whose rest takes longer, in seconds, is split. That costs a message for each job.
 const SLOW: f64 = 0.1;
 
-/// A machine has this many seconds of work more than its slots run, where jobs are short.
+/// If jobs are short, a machine holds this many seconds of work besides the jobs that run.
 const AHEAD: f64 = 0.01;
 
 /// An idle machine asks this often whether the queue is empty.
@@ -45,7 +45,7 @@ const DRAIN_PAUSE: Duration = Duration::from_millis(100);
 /// After the run was stopped, the last results are published within this time.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
-/// A job is delivered this often, unless somebody says otherwise.
+/// A job is delivered at most this often, unless its retries say otherwise.
 const DELIVERIES: u32 = 3;
 
 /// How a worker machine works.
@@ -267,7 +267,7 @@ impl WorkingMachine<'_> {
             WorkOrder::Stop if self.is_stopping.is_some() => {}
             WorkOrder::Stop => {
                 self.is_stopping = Some(Instant::now() + LAST_WAIT);
-                // What is on its way comes still, and is given back.
+                // Messages that are on their way still come, and are given back.
                 let _ = self.puller.messages.drain().await;
                 for job in self.pool.recall(None, usize::MAX) {
                     self.give_back(&job);
@@ -309,7 +309,7 @@ impl WorkingMachine<'_> {
         }
         let (Some(unit), Some(jobs)) = (unit, jobs) else {
             self.settler.session.watcher.note(
-                "a message in the queue is no job, or one of another version of procpool: it is left out",
+                "procpool skips a message in the queue: it is no job, or comes from another version of procpool",
             );
             let _ = message.ack_with(AckKind::Term).await;
             return;
@@ -342,7 +342,7 @@ impl WorkingMachine<'_> {
             is_attended: false,
         };
         if delivered > 1 && count > 1 {
-            // One of them may have been the end of the machine that had them. So each is run alone.
+            // One of these jobs may have killed the machine that had them, so each runs alone.
             held_message.jobs.fill(HeldJob::Returned);
             (held_message.left, held_message.is_split) = (0, true);
             let id = lock(self.held).add(held_message);
@@ -400,7 +400,7 @@ impl WorkingMachine<'_> {
             let times = if most == 1 { "once".to_owned() } else { format!("{most} times") };
             let failure = Failure::new(
                 Kind::Lost,
-                format!("the machine that it ran on was lost, {times}: it may be the reason"),
+                format!("the machine that ran it was lost, {times}: the job may be the cause"),
             );
             let named = self.work.reader.adapt(job).unwrap_or(nameless);
             return Err(Box::new((named, failure)));

@@ -243,8 +243,8 @@ pub trait Watcher: Send + Sync {
     /// A job wanted to use the terminal, and was stopped for it. A person may be typing an answer to it.
     fn terminal_wanted(&self) {}
 
-    /// The job with the terminal was stopped (Ctrl-Z). Whether this process may be stopped as well, since
-    /// somebody can continue it.
+    /// The job with the terminal was stopped (Ctrl-Z). Returns whether this process may be stopped as well: a shell can
+    /// continue it.
     fn may_stop(&self) -> bool {
         false
     }

@@ -45,6 +45,11 @@ pub struct Job {
 pub(crate) trait Leash: std::fmt::Debug + Send + Sync {
     /// Whether the call was dropped.
     fn is_cut(&self) -> bool;
+
+    /// Whether the job is wanted back if it has not begun.
+    fn is_recalled(&self) -> bool {
+        false
+    }
 }
 
 /// The texts of a job.
@@ -254,6 +259,11 @@ impl Job {
     pub(crate) fn is_abandoned(&self) -> bool {
         self.caller.as_ref().is_some_and(Caller::is_gone)
             || self.leash.as_ref().is_some_and(|leash| leash.is_cut())
+    }
+
+    /// Whether it is not to begin: nobody waits for it, or another procpool wants it back.
+    pub(crate) fn is_unwanted(&self) -> bool {
+        self.is_abandoned() || self.leash.as_ref().is_some_and(|leash| leash.is_recalled())
     }
 
     /// Whether a call waits for it, which may be dropped.

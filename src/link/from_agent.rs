@@ -6,9 +6,13 @@ use serde_json::value::RawValue;
 
 use super::frame;
 use crate::job::key::Key;
-use crate::job::{Failure, Kind};
+use crate::job::printed::Printed;
+use crate::job::{Done, Failure, Kind, Run, Value};
 use crate::util::bytes::{ByteReader, put_bytes, put_number, put_option};
 use crate::util::json::Json;
+
+/// The output of a command is sent in pieces of this many bytes.
+pub(crate) const PIECE: usize = 64 << 10;
 
 /// A message of an agent.
 #[derive(Debug)]
@@ -74,6 +78,23 @@ pub(crate) struct RemoteOutcome<'a> {
     pub(crate) unproven: Option<u64>,
 }
 
+impl<'a> RemoteOutcome<'a> {
+    /// The outcome of a job, under the number that its coordinator knows. `command`: the command that was started for it.
+    pub(crate) fn of(seq: u64, done: &Done<'a>, command: Option<RemoteCommand>) -> Self {
+        let run = done.run.map(|Run { slot, pid, seconds, .. }| RemoteRun {
+            slot: slot as u64,
+            pid,
+            time: Duration::try_from_secs_f64(seconds).unwrap_or_default(),
+        });
+        let outcome = match done.outcome {
+            Ok(Value::Json(json) | Value::Shown(json)) => Ok(RemoteValue::Json(json)),
+            Ok(Value::Bytes(bytes)) => Ok(RemoteValue::Bytes(bytes)),
+            Err(failure) => Err(failure.clone()),
+        };
+        Self { seq, run, command, outcome, unproven: done.unproven }
+    }
+}
+
 /// Where a job ran, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct RemoteRun {
@@ -89,6 +110,13 @@ pub(crate) struct RemoteCommand {
     pub(crate) signal: Option<i32>,
     /// How many bytes of stdout and stderr were passed on while it ran.
     pub(crate) passed: [u64; 2],
+}
+
+impl RemoteCommand {
+    pub(crate) fn of(printed: &Printed) -> Self {
+        let passed = [printed.stdout.passed(), printed.stderr.passed()];
+        Self { exit: printed.exit, signal: printed.signal, passed }
+    }
 }
 
 /// The result of a job.

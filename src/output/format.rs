@@ -64,12 +64,12 @@ pub enum Shape {
     /// The bytes of [`Shape::Text`] in base64, on a line. Of a job that failed there is only the line on
     /// stderr.
     Base64,
-    /// What is set here before the first result is formatted. Otherwise it is text.
+    /// The shape in this cell, which is set before the first result is formatted. If it is empty: text.
     Later(&'static OnceLock<Shape>),
 }
 
 impl Shape {
-    /// The shape that is meant.
+    /// The shape, also if it was set later.
     fn now(self) -> Self {
         match self {
             Self::Later(later) => later.get().copied().unwrap_or(Self::Text),

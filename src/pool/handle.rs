@@ -74,7 +74,10 @@ impl Pool {
     /// Starts the workers that are to be started before there is a job.
     pub(crate) fn prestart(&self) {
         let shared = &self.engine.shared;
+        let joins_server = shared.hosts.as_ref().is_some_and(|hosts| hosts.settings.is_server());
         match shared.config.worker.prestart {
+            // A server waits a while for the first words of a caller, who may wait for its input for longer.
+            0 if joins_server => shared.start_slots(shared.queue.call_slots(1)),
             0 => {}
             count => shared.start_slots(shared.queue.call_slots(count)),
         }
@@ -431,6 +434,12 @@ impl Pool {
         if let Some(hosts) = &self.engine.shared.hosts {
             hosts.say_to_all(&ToAgent::Resume);
         }
+    }
+
+    /// Whether other machines, or a server, run jobs.
+    #[doc(hidden)]
+    pub fn has_hosts(&self) -> bool {
+        self.engine.shared.hosts.is_some()
     }
 
     /// How many jobs were fed and never ran, because the run was ended.

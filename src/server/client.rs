@@ -7,6 +7,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::io::{Errno, FdFlags};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, socket};
+
 use super::socket::{SocketError, check_place, is_own, look_at, words};
 use crate::config::ServerLine;
 use crate::link::frame::{FrameSplit, LONGEST, split};
@@ -16,6 +19,9 @@ use crate::link::to_agent::ToAgent;
 
 /// A server answers within this time.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An end that takes longer than this is remarked on.
+const LONG: Duration = Duration::from_secs(3);
 
 /// The connection to a server that has said what its pool is.
 #[derive(Debug)]
@@ -38,12 +44,7 @@ impl Visit {
     pub fn to(path: &Path) -> Result<Self, SocketError> {
         check_place(path)?;
         look_at(path)?.ok_or_else(|| SocketError::NoServer(path.to_owned()))?;
-        let stream = UnixStream::connect(path).map_err(|error| match error.kind() {
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
-                SocketError::NoServer(path.to_owned())
-            }
-            _ => SocketError::System(path.to_owned(), error),
-        })?;
+        let stream = connect(path)?;
         if !is_own(&stream) {
             return Err(SocketError::OfOther(path.to_owned()));
         }
@@ -108,7 +109,7 @@ impl Visit {
     fn read_before(&mut self, end: Instant) -> Result<(), SocketError> {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(self.system(io::ErrorKind::TimedOut.into()));
+            return Err(SocketError::Silent(self.path.clone()));
         }
         self.stream.set_read_timeout(Some(left)).map_err(|error| self.system(error))?;
         let mut piece = [0; 16 << 10];
@@ -118,7 +119,8 @@ impl Visit {
                 self.bytes.extend_from_slice(&piece[..count]);
                 Ok(())
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            // The time may be over: the next look finds out.
+            Err(error) if is_passing(&error) => Ok(()),
             Err(error) => Err(self.system(error)),
         }
     }
@@ -134,9 +136,9 @@ impl Visit {
         &self.path
     }
 
-    /// The connection, for the jobs of a pool.
-    pub fn into_line(self) -> ServerLine {
-        ServerLine::new(self.stream.into(), self.bytes)
+    /// The connection, for the jobs of a pool. `longest`: the server takes no message with more bytes.
+    pub fn into_line(self, longest: usize) -> ServerLine {
+        ServerLine::new(self.stream.into(), self.bytes, longest)
     }
 
     /// The status of the server, as a line of JSON.
@@ -152,21 +154,61 @@ impl Visit {
     }
 
     /// Tells the server to take no more callers and to end after the present ones. Waits until it has ended.
+    /// `waiting` is called once if that takes long.
     ///
     /// # Errors
     /// It can't be told.
-    pub fn stop(mut self) -> Result<(), SocketError> {
+    pub fn stop(mut self, waiting: impl FnOnce()) -> Result<(), SocketError> {
         self.say(&ToAgent::Drain)?;
-        self.stream.set_read_timeout(None).map_err(|error| self.system(error))?;
+        self.stream.set_read_timeout(Some(LONG)).map_err(|error| self.system(error))?;
+        let mut waiting = Some(waiting);
         let mut piece = [0; 256];
         loop {
             match self.stream.read(&mut piece) {
                 Ok(0) => return Ok(()),
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_passing(&error) => {
+                    if let Some(waiting) = waiting.take_if(|_| is_over(&error)) {
+                        waiting();
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
                 Err(error) => return Err(self.system(error)),
             }
         }
     }
+}
+
+/// Connects to a socket. A server that does not accept callers has a full line at some time: then Linux waits.
+fn connect(path: &Path) -> Result<UnixStream, SocketError> {
+    let system = |error: Errno| SocketError::System(path.to_owned(), error.into());
+    let address = SocketAddrUnix::new(path).map_err(system)?;
+    let socket = socket(AddressFamily::UNIX, SocketType::STREAM, None).map_err(system)?;
+    rustix::io::fcntl_setfd(&socket, FdFlags::CLOEXEC).map_err(system)?;
+    let stream = UnixStream::from(socket);
+    let limit = |time| stream.set_write_timeout(time);
+    limit(Some(PATIENCE)).map_err(|error| SocketError::System(path.to_owned(), error))?;
+    loop {
+        match rustix::net::connect(&stream, &address) {
+            Ok(()) | Err(Errno::ISCONN) => break,
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Err(SocketError::Silent(path.to_owned())),
+            Err(Errno::CONNREFUSED | Errno::NOENT) => {
+                return Err(SocketError::NoServer(path.to_owned()));
+            }
+            Err(error) => return Err(system(error)),
+        }
+    }
+    limit(None).map_err(|error| SocketError::System(path.to_owned(), error))?;
+    Ok(stream)
+}
+
+/// Whether a read that has failed is to be repeated.
+fn is_passing(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Interrupted || is_over(error)
+}
+
+/// Whether the time of a read is over.
+fn is_over(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }

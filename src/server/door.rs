@@ -1,5 +1,5 @@
-//! The door of a server: greets whoever connects, and lets in those who say in time what they want. One thread
-//! looks after all who have not said it yet, so they cost a descriptor each and no more.
+//! The door of a server: greets each connection, and lets it in if its request comes in time. One thread looks after
+//! all connections that have sent no request yet, so each of them costs a descriptor and no more.
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -27,7 +27,7 @@ use crate::link::to_agent::{Setup, ToAgent};
 use crate::process::Wake;
 use crate::util::lock::lock;
 
-/// Whoever connects says within this time what they want.
+/// The request of a connection comes within this time.
 const GREETING_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A message that has begun is whole within this time.
@@ -36,10 +36,10 @@ const MESSAGE_PATIENCE: Duration = Duration::from_secs(30);
 /// A caller gives a sign of life at least this often.
 const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 
-/// This many may have said nothing yet. Then the one goes that has waited for longest.
+/// At most this many connections may have sent no request yet. For a further one, the oldest of them is closed.
 const MOST_WAITING: usize = 512;
 
-/// But not before it has had this long.
+/// But no connection is closed for that before this time.
 const LEAST_WAIT: Duration = Duration::from_secs(1);
 
 /// The first message has at most this many bytes.
@@ -58,8 +58,10 @@ pub(super) struct Door {
     settings: ServerSettings,
     began: Instant,
     callers: AtomicUsize,
-    /// How many have connected and have not said what they want.
-    visitors: AtomicUsize,
+    /// When the last caller has left.
+    deserted: Mutex<Instant>,
+    /// How many are told the status.
+    askers: AtomicUsize,
     is_closed: AtomicBool,
     is_to_end: AtomicBool,
     /// Nobody is at the door any more.
@@ -107,7 +109,8 @@ impl Door {
             settings,
             began: Instant::now(),
             callers: AtomicUsize::new(0),
-            visitors: AtomicUsize::new(0),
+            deserted: Mutex::new(Instant::now()),
+            askers: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
             is_at_once: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
@@ -136,14 +139,16 @@ impl Door {
         self.wake.notify();
     }
 
-    /// Whether nobody is there: neither callers nor those who may become callers.
-    pub(super) fn is_deserted(&self) -> bool {
-        self.callers() == 0 && self.visitors.load(Ordering::Acquire) == 0
+    /// Since when there is no caller; `None`: there is one. Those who ask for the status are no callers.
+    pub(super) fn deserted_since(&self) -> Option<Instant> {
+        let since = lock(&self.deserted);
+        (self.callers() == 0).then_some(*since)
     }
 
-    /// Whether the socket is gone, and with it those at the door.
+    /// Whether the socket is gone, and with it all who were there.
     pub(super) fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::Acquire)
+        let is_empty = self.callers() == 0 && self.askers.load(Ordering::Acquire) == 0;
+        is_empty && self.is_over.load(Ordering::Acquire)
     }
 
     pub(super) fn fall_silent(&self) {
@@ -194,11 +199,7 @@ impl Door {
                 if ready.next() == Some(true) { self.hear(me, visitor) } else { Some(visitor) }
             }));
         }
-        let welcomed = listener.map_or(Ok(()), |listener| self.welcome(listener, visitors));
-        if self.visitors.swap(visitors.len(), Ordering::AcqRel) != visitors.len() {
-            self.changed.notify_one();
-        }
-        welcomed
+        listener.map_or(Ok(()), |listener| self.welcome(listener, visitors))
     }
 
     /// Waits for a caller, or for something that is said. Returns which visitors have said something.
@@ -331,22 +332,15 @@ impl Door {
 
     /// Sends the status. Whoever asked may read slowly.
     fn tell_status(&self, me: &Arc<Self>, mut stream: UnixStream) {
-        let callers = self.callers.fetch_add(1, Ordering::AcqRel);
-        let guest = Guest(Arc::clone(me));
-        if callers >= 2 * self.settings.most_callers {
+        let askers = self.askers.fetch_add(1, Ordering::AcqRel);
+        let asker = Asker(Arc::clone(me));
+        if askers >= self.settings.most_callers {
             return;
         }
-        let text = ServerStatus::of(
-            &self.pools,
-            self.settings.slots,
-            callers,
-            self.is_closed.load(Ordering::Acquire),
-            self.began.elapsed(),
-        );
         let mut bytes = Vec::new();
-        FromAgent::Status(&text.text()).put(&mut bytes);
+        FromAgent::Status(&self.status()).put(&mut bytes);
         let tell = move || {
-            let _guest = guest;
+            let _asker = asker;
             let is_set = stream.set_nonblocking(false).is_ok()
                 && stream.set_write_timeout(Some(STATUS_PATIENCE)).is_ok();
             if is_set {
@@ -362,7 +356,21 @@ struct Guest(Arc<Door>);
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        self.0.callers.fetch_sub(1, Ordering::AcqRel);
+        let mut since = lock(&self.0.deserted);
+        if self.0.callers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            *since = Instant::now();
+        }
+        drop(since);
+        self.0.changed.notify_one();
+    }
+}
+
+/// Is told the status until it is dropped.
+struct Asker(Arc<Door>);
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        self.0.askers.fetch_sub(1, Ordering::AcqRel);
         self.0.changed.notify_one();
     }
 }

@@ -12,6 +12,7 @@ pub mod switchboard;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use self::door::Door;
 use self::socket::ServerSocket;
@@ -84,24 +85,19 @@ impl Server {
         }
     }
 
-    /// Whether nobody is there: neither callers nor those who have just connected.
-    pub fn is_deserted(&self) -> bool {
-        self.door.is_deserted()
+    /// Since when there is no caller; `None`: there is one.
+    pub fn deserted_since(&self) -> Option<Instant> {
+        self.door.deserted_since()
     }
 
     /// Whether it was closed, the socket is gone, and nobody is there.
     pub fn is_over(&self) -> bool {
-        self.door.is_over() && self.door.callers() == 0
+        self.door.is_over()
     }
 
-    /// Tells callers nothing more: they are to take the server for lost.
+    /// Sends callers nothing more, so that they take the server for lost.
     pub fn fall_silent(&self) {
         self.door.fall_silent();
-    }
-
-    /// How many callers there are.
-    pub fn callers(&self) -> usize {
-        self.door.callers()
     }
 
     /// Waits until the number of callers changes, or a caller asks for the end.

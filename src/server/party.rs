@@ -24,14 +24,14 @@ pub(super) struct Party {
     me: Weak<Party>,
 }
 
-/// What the last word waits for.
+/// What the last message to the caller (`Bye`) waits for.
 #[derive(Debug, Default)]
 struct PartyEnding {
     /// No more jobs come.
     has_finished: bool,
     /// All jobs are over.
     is_idle: bool,
-    /// The last word is said.
+    /// The last message is sent.
     is_over: bool,
     /// The results with these numbers are not proven yet.
     unproven: HashSet<u64>,
@@ -85,7 +85,7 @@ impl Party {
         self.end_if(|ending| ending.has_finished = true);
     }
 
-    /// The last word is said if nothing is left.
+    /// Sends the last message if nothing is left.
     fn end_if(&self, change: impl FnOnce(&mut PartyEnding)) {
         let mut ending = lock(&self.ending);
         change(&mut ending);
@@ -100,6 +100,7 @@ impl Party {
 /// Holds all jobs of a party. When the last of them is gone, this is dropped.
 pub(super) struct PartyLeash {
     is_cut: AtomicBool,
+    is_recalled: AtomicBool,
     party: Arc<Party>,
     /// Frees the number of the party.
     dismiss: Box<dyn Fn() + Send + Sync>,
@@ -108,8 +109,17 @@ pub(super) struct PartyLeash {
 impl PartyLeash {
     /// `dismiss` is called when all jobs are gone.
     pub(super) fn new(party: &Arc<Party>, dismiss: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
-        let (is_cut, party) = (AtomicBool::new(false), Arc::clone(party));
-        Arc::new(Self { is_cut, party, dismiss: Box::new(dismiss) })
+        Arc::new(Self {
+            is_cut: AtomicBool::new(false),
+            is_recalled: AtomicBool::new(false),
+            party: Arc::clone(party),
+            dismiss: Box::new(dismiss),
+        })
+    }
+
+    /// Jobs that a slot has taken and not begun are to come back.
+    pub(super) fn recall(&self) {
+        self.is_recalled.store(true, Ordering::Release);
     }
 
     /// Nobody waits for the jobs any more.
@@ -127,6 +137,10 @@ impl fmt::Debug for PartyLeash {
 impl Leash for PartyLeash {
     fn is_cut(&self) -> bool {
         self.is_cut.load(Ordering::Acquire)
+    }
+
+    fn is_recalled(&self) -> bool {
+        self.is_recalled.load(Ordering::Acquire)
     }
 }
 

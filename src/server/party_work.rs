@@ -105,6 +105,11 @@ impl Work for PartyWork {
 
     fn stop(&mut self, after: Option<Duration>, means: Stop) {
         self.give_back(usize::MAX);
+        // Jobs may wait at a gate, or for the start of a worker.
+        if let Some(leash) = self.last_leash.upgrade() {
+            leash.recall();
+            self.pool.wake_slots();
+        }
         let after = if means == Stop::Kill { Some(Duration::ZERO) } else { after };
         let at = after.and_then(|after| Instant::now().checked_add(after));
         self.stop_at = [self.stop_at, at].into_iter().flatten().min();

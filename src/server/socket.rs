@@ -9,7 +9,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
+use rustix::event::{Timespec, poll};
 use rustix::fs::{
     AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat, flock, fstat, lstat, openat, stat,
     statat, unlink, unlinkat,
@@ -25,6 +27,9 @@ const OPEN_TO_OTHERS: Mode = Mode::WGRP.union(Mode::WOTH);
 
 /// What is added to the name of a socket for the file that is locked.
 const LOCK: &str = ".lock";
+
+/// Whoever waits for the lock looks this often.
+const LOCK_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
 /// Why a socket can't be used.
 #[derive(Debug)]
@@ -46,6 +51,8 @@ pub enum SocketError {
     InUse(PathBuf),
     /// Nobody listens there.
     NoServer(PathBuf),
+    /// A server listens there, and does not answer in time.
+    Silent(PathBuf),
     /// What listens there is no procpool.
     NoProcpool(PathBuf),
     /// The server is of another version of procpool: this one.
@@ -84,6 +91,11 @@ impl fmt::Display for SocketError {
                 write!(f, "a server runs at '{}' already: stop it first", path.display())
             }
             Self::NoServer(path) => write!(f, "no server runs at '{}'", path.display()),
+            Self::Silent(path) => write!(
+                f,
+                "the server at '{}' does not answer: is it stopped, or the machine very busy?",
+                path.display()
+            ),
             Self::NoProcpool(path) => {
                 write!(f, "what answers at '{}' is no server of procpool", path.display())
             }
@@ -115,7 +127,31 @@ struct SocketPlace {
     /// The socket, as it was made.
     found: Stat,
     /// The file that is locked while the server runs.
-    _lock: File,
+    _lock: LockFile,
+}
+
+/// The file beside a socket that is locked while a server has it. It is removed when this is dropped.
+#[derive(Debug)]
+struct LockFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        // In a folder that was removed and made again, it may be that of another server. Whoever has opened
+        // the file by now looks whether it is still there.
+        let own = fstat(&self.file);
+        if let (Ok(own), Ok(found)) = (own, lstat(&self.path))
+            && is_same(&own, &found)
+        {
+            let _ = unlink(&self.path);
+        }
+    }
+}
+
+fn is_same(one: &Stat, other: &Stat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
 impl ServerSocket {
@@ -167,19 +203,16 @@ impl ServerSocket {
 
 impl Drop for SocketPlace {
     fn drop(&mut self) {
-        let is_same =
-            |found: &Stat| (found.st_dev, found.st_ino) == (self.found.st_dev, self.found.st_ino);
-        if lstat(&self.path).is_ok_and(|found| is_same(&found)) {
+        if lstat(&self.path).is_ok_and(|found| is_same(&self.found, &found)) {
             let _ = unlink(&self.path);
         }
-        // Whoever has opened the file by now looks whether it is still there.
-        let _ = unlink(lock_path(&self.path));
     }
 }
 
 /// The file that is locked while a server has this socket.
 fn lock_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
+    // Without a slash at the end, with which it would be a file in a folder.
+    let mut name = path.components().collect::<PathBuf>().into_os_string();
     name.push(LOCK);
     name.into()
 }
@@ -191,7 +224,7 @@ fn folder_of(path: &Path) -> &Path {
 
 /// Checks that nobody else can put something in the place of the socket.
 pub(super) fn check_place(path: &Path) -> Result<(), SocketError> {
-    if path.as_os_str().len() > LONGEST_PATH {
+    if !fits(path) {
         return Err(SocketError::TooLong(path.to_owned()));
     }
     let folder = folder_of(path);
@@ -201,13 +234,45 @@ pub(super) fn check_place(path: &Path) -> Result<(), SocketError> {
         let error = io::ErrorKind::NotADirectory.into();
         return Err(SocketError::NoFolder(folder.to_owned(), error));
     }
-    if found.st_uid != geteuid().as_raw() {
+    if found.st_uid != geteuid().as_raw() || is_link_of_other(folder) {
         return Err(SocketError::FolderOfOther(folder.to_owned()));
     }
     if Mode::from_raw_mode(found.st_mode).intersects(OPEN_TO_OTHERS) {
         return Err(SocketError::OpenFolder(folder.to_owned()));
     }
     Ok(())
+}
+
+/// Whether a link stands for the folder that another user has made, and may change.
+fn is_link_of_other(folder: &Path) -> bool {
+    // With a slash at its end the system would follow it.
+    let folder: PathBuf = folder.components().collect();
+    lstat(&folder).is_ok_and(|found| {
+        let is_link = FileType::from_raw_mode(found.st_mode) == FileType::Symlink;
+        is_link && found.st_uid != geteuid().as_raw() && found.st_uid != 0
+    })
+}
+
+/// Whether a socket can have this path.
+pub fn fits(path: &Path) -> bool {
+    path.as_os_str().len() <= LONGEST_PATH
+}
+
+/// Waits until no server has the lock of this socket. Returns whether that is so before `end`.
+pub fn await_free(path: &Path, end: Instant) -> bool {
+    loop {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let is_free = match openat(CWD, lock_path(path), flags, Mode::empty()) {
+            Ok(file) => {
+                flock(&file, FlockOperation::NonBlockingLockExclusive) != Err(Errno::WOULDBLOCK)
+            }
+            Err(_) => true,
+        };
+        if is_free || Instant::now() >= end {
+            return is_free;
+        }
+        let _ = poll(&mut [], Some(&LOCK_PAUSE));
+    }
 }
 
 /// What is in the place of the socket: the user's socket, or nothing.
@@ -227,7 +292,7 @@ pub(super) fn look_at(path: &Path) -> Result<Option<Stat>, SocketError> {
 }
 
 /// Locks the file beside the socket. Of several servers that begin at the same moment, one gets the lock.
-fn lock_beside(path: &Path) -> Result<File, SocketError> {
+fn lock_beside(path: &Path) -> Result<LockFile, SocketError> {
     let system = |error: Errno| SocketError::System(path.to_owned(), error.into());
     let lock = lock_path(path);
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -239,11 +304,11 @@ fn lock_beside(path: &Path) -> Result<File, SocketError> {
             Err(error) => return Err(system(error)),
         }
         let own = fstat(&file).map_err(system)?;
-        let is_there = statat(CWD, &lock, AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|there| (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino));
+        let is_there =
+            statat(CWD, &lock, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|there| is_same(&own, &there));
         // The server before this one may have removed it just now.
         if is_there {
-            return Ok(file.into());
+            return Ok(LockFile { path: lock, file: file.into() });
         }
     }
 }

@@ -11,6 +11,8 @@ pub(crate) mod histogram;
 pub(crate) mod json;
 pub(crate) mod lock;
 pub(crate) mod names;
+#[cfg(test)]
+pub(crate) mod nearly;
 pub(crate) mod random;
 pub(crate) mod scan;
 pub(crate) mod setting;

@@ -94,6 +94,7 @@ fn the_files_of_a_run_are_those_of_a_local_run() {
     let done = served.status()["jobs"]["done"].clone();
     let again = call().args(["--resume"]).any_stdout().any_stderr().status(1).run();
     assert_eq!(again.stdout, first.stdout);
+    assert!(!again.stderr.contains("nothing was run"), "{}", again.stderr);
     assert_eq!(served.status()["jobs"]["done"].as_u64(), done.as_u64().map(|done| done + 40));
 }
 
@@ -161,6 +162,18 @@ fn a_caller_with_many_jobs_holds_up_none_with_one() {
     assert_eq!(log.iter().position(|line| line[3] == "echo"), Some(1));
 }
 
+/// A server waits for ten seconds for the first words of whoever connects.
+#[test]
+fn a_caller_whose_input_takes_its_time_is_a_caller_from_the_start() {
+    let served = Served::with_workers(1, "", &[]);
+    let mut caller = served.call().stdin_open().any_stdout().spawn();
+    wait_for("the caller", || served.status()["callers"] == 1);
+    caller.write("echo [1]\n");
+    caller.line();
+    caller.close_stdin();
+    caller.finish();
+}
+
 #[test]
 fn callers_share_the_slots() {
     let served = Served::with_workers(2, "", &[]);
@@ -226,6 +239,14 @@ fn interrupted_callers_end_as_local_runs_do() {
     assert_has(&String::from_utf8_lossy(&output.stdout), &["\"kind\":\"cancelled\""]);
     assert_has(&output.stderr, &["1 job read and not run"]);
     served.assert_well();
+    // A job that waits at a gate of the server has not begun.
+    let served = Served::with_workers(1, "", &["--delay", "60"]);
+    served.assert_well();
+    let caller = served.call().args(["echo", ":::", "1", "2"]).any_stderr();
+    let caller = caller.killed_by(Signal::INT).patience(4).spawn();
+    wait_for("a job at the gate", || served.status()["running"] == 1);
+    caller.signal(Signal::INT);
+    assert_has(&caller.finish().stderr, &["2 jobs read and not run"]);
 }
 
 #[test]
@@ -362,7 +383,7 @@ fn a_caller_may_use_fewer_slots() {
 #[test]
 fn options_are_for_the_server_or_for_callers() {
     let served = Served::with(1, &["--sh", "echo x"]);
-    let socket = served.socket();
+    let (socket, procs) = (served.socket(), served.crew.file("procs", "2"));
     for (args, part) in [
         (&["--connect", &socket, "-w", "cat"][..], "--worker is for the server"),
         (&["--connect", &socket, "--setup", "x"], "--setup is for the server"),
@@ -370,6 +391,19 @@ fn options_are_for_the_server_or_for_callers() {
         (&["--connect", &socket, "-S", "alpha"], "a server runs jobs itself"),
         (&["--connect", &socket, "--shell"], "--shell is for the server"),
         (&["--connect", &socket, "--stdin"], "has no effect with code"),
+        (&["--connect", &socket, "--route", "1"], "--route has no meaning"),
+        (&["--connect", &socket, "--live", "--format", "text"], "--live prints parts of results"),
+        (&["--connect", &socket, "--max-load", "9"], "--max-load is for the server"),
+        (&["--connect", &socket, "--no-rerun"], "--no-rerun is for other machines"),
+        (&["--connect", &socket, "--host-timeout", "0"], "must be more than 0"),
+        (&["--connect", &socket, "--max-line", "1G"], "--max-line is more than the 67108864 bytes"),
+        (&["--connect", &socket, "--queue-limit", "1"], "--queue-limit is for a queue"),
+        (&["--connect", &socket, &format!("-j@{procs}")], "@FILE has no effect with --connect"),
+        (
+            &["--serve", &socket, "-w", "cat", &format!("-j@{procs}")],
+            "@FILE has no effect with --serve",
+        ),
+        (&["--keep", "1s", "-w", "cat", &format!("-j@{procs}")], "@FILE has no effect with --keep"),
         (&["--serve", &socket], "--serve keeps workers"),
         (&["--serve", &socket, "-w", "cat", "x"], "--serve runs no COMMAND"),
         (&["--serve", &socket, "-w", "cat", "--tag"], "--tag is for callers"),
@@ -384,6 +418,47 @@ fn options_are_for_the_server_or_for_callers() {
     }
     let mode = fs::metadata(&socket).expect("a socket").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+    // Presets that mean nothing on their side are left out.
+    let presets =
+        "-j@/dev/null --max-load 9 --route 1 --stdin --max-line 1G -n2 --tag --format text";
+    let presets = presets.replace("/dev/null", &procs);
+    served.call().env("PROCPOOL_OPTIONS", &presets).args([":::", "1"]).any_stdout().run();
+    let with =
+        |args: &[&str]| Test::new().env("PROCPOOL_OPTIONS", "--tag --format text -S a").args(args);
+    with(&["--status", &socket]).any_stdout().run();
+    with(&["--stop", &socket]).run();
+}
+
+/// It ends neither the call nor the server.
+#[test]
+fn a_job_that_is_longer_than_the_server_takes_fails_alone() {
+    let served = Served::with_workers(1, "", &["--max-line", "1000"]);
+    let (long, many) = ("x".repeat(3_000_000), "x".repeat(900) + "\n");
+    let call = |args: &[&str]| served.call().args(args).any_stderr();
+    let fails = |test: Test, part: &str| {
+        let output = test.any_stdout().status(1).run();
+        assert_has(&String::from_utf8_lossy(&output.stdout), &["\"kind\":\"invalid\"", part]);
+    };
+    fails(call(&["first"]).stdin(&long), "longer than the limit of 1000 bytes");
+    fails(call(&["-n2000", "first"]).stdin(many.repeat(2_000)), "takes 1049576 at most");
+    served.assert_well();
+}
+
+/// nohup has a process ignore HUP.
+#[test]
+fn a_server_that_is_to_outlive_its_terminal_is_renewed_as_others() {
+    let crew = Crew::new();
+    let (worker, socket) = (crew.worker(""), crew.path("s"));
+    let server = Test::through_shell("trap '' HUP; exec \"$@\"").any_stderr();
+    let server = server.args(["--serve", &socket, "-j1", "-w", &worker]).spawn();
+    server.await_stderr("serving at");
+    let call =
+        || Test::new().args(["--connect", &socket, "pid", ":::", "1"]).any_stdout().run().stdout;
+    let before = call();
+    server.signal(Signal::HUP);
+    wait_for("another worker", || call() != before);
+    Test::new().args(["--stop", &socket]).run();
+    server.finish();
 }
 
 /// A launcher that opens the socket, as systemd does.
@@ -395,13 +470,13 @@ fn a_socket_that_systemd_has_opened_is_used() {
     let socket = crew.path("s");
     let listener = UnixListener::bind(&socket).expect("a socket");
     let worker = crew.worker("");
-    let launch = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\" 3<&0 0</dev/null";
+    let launch = "LISTEN_PID=$$ LISTEN_FDNAMES=x LISTEN_FDS=1 exec \"$@\" 3<&0 0</dev/null";
     let server = Test::through_shell(launch)
-        .args(["--serve", &socket, "--keep", "0.1s", "-w", &worker])
+        .args(["--serve", &socket, "--keep", "0.1s", "--sh", "env | grep LISTEN_ || echo $1"])
         .stdin_file(&OwnedFd::from(listener).into())
         .any_stderr()
         .spawn();
-    let call = Test::new().args(["--connect", &socket, "--format", "value", "first", ":::", "1"]);
+    let call = Test::new().args(["--connect", &socket, "--format", "value", ":::", "1"]);
     call.stdout("\"1\"\n").run();
     server.finish();
     // It belongs to whoever has opened it.
@@ -410,4 +485,11 @@ fn a_socket_that_systemd_has_opened_is_used() {
     let launch = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\" 3</dev/null";
     let wrong = Test::through_shell(launch).args(["--serve", &socket, "-w", &worker]);
     wrong.stderr_has("LISTEN_FDS gives no Unix socket").status(125).run();
+    // Variables that are for another process say nothing.
+    let launch = "LISTEN_FDS=1 exec \"$@\"";
+    let other = Test::through_shell(launch).args(["--serve", &crew.path("t"), "-w", &worker]);
+    let other = other.any_stderr().spawn();
+    other.await_stderr("serving at");
+    Test::new().args(["--stop", &crew.path("t")]).run();
+    other.finish();
 }

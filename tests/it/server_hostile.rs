@@ -129,7 +129,7 @@ fn a_caller_that_reads_nothing_holds_up_nobody() {
     }
     let served = Served::with_workers(1, "", &[]);
     let big = format!("echo [\"{}\"]\n", "x".repeat(200_000));
-    let caller = served.call().stdin(big.repeat(400)).hold_stdout().any_stdout();
+    let caller = served.call().stdin(big.repeat(400)).hold_stdout().any_stdout().patience(150);
     let mut caller = caller.any_stderr().spawn();
     wait_for("a rest", || served.status()["running"] == 0 && served.status()["jobs"]["done"] != 0);
     for _ in 0..3 {

@@ -91,9 +91,33 @@ fn whatever_makes_workers_differ_makes_another_server() {
     let copied = Test::through_shell(&format!("shift; exec '{copy}' \"$@\""));
     let copied = copied.env("XDG_RUNTIME_DIR", keeper.crew.path("run"));
     differs(first(copied.args(["--keep", "20s", "--format", "value", "-j1", "-w", &worker])));
-    fs::write(&script, "while read -r line; do echo '{\"result\":'$$'}'; done\n").expect("ours");
+    // Whatever the file is called, and however it is named.
+    let changed =
+        |text: &str, test: &dyn Fn() -> Test, path: &str, differs: &mut dyn FnMut(String)| {
+            fs::write(path, text).expect("ours");
+            differs(first(test()));
+        };
+    let loops = [
+        "while read -r line; do echo '{\"result\":'$$'}'; done\n",
+        "while read -r l; do echo '{\"result\":'$$'}';done\n",
+    ];
+    changed(loops[0], &call, &script, &mut differs);
+    let plain = keeper.crew.file("plain", loops[1]);
+    let inner = format!("sh -c 'exec sh {plain}'");
+    let call = || keeper.pid().args(["-w", &inner]);
     differs(first(call()));
-    assert_eq!(first(call().env("TERM", "other").env("SHLVL", "9")), *seen.last().expect("one"));
+    changed(loops[0], &call, &plain, &mut differs);
+    let names = keeper.crew.file("names.sh", format!(". {}\n", keeper.crew.path("lib.sh")));
+    let lib = keeper.crew.file("lib.sh", loops[0]);
+    let by_name = format!("sh {names}");
+    let call = || keeper.pid().args(["-w", &by_name]);
+    differs(first(call()));
+    changed(loops[1], &call, &lib, &mut differs);
+    let masked = Test::through_shell("umask 027; exec \"$@\"");
+    let masked = masked.env("XDG_RUNTIME_DIR", keeper.crew.path("run"));
+    differs(first(masked.args(["--keep", "20s", "--format", "value", "-j1", "-w", &by_name])));
+    let again = first(call().env("TERM", "other").env("SHLVL", "9"));
+    assert_eq!(again, seen[seen.len() - 2]);
 }
 
 #[test]
@@ -113,7 +137,14 @@ fn a_server_without_callers_ends() {
     let keeper = Keeper::new();
     let worker = keeper.crew.worker("");
     first(keeper.call("0.2s").args(["--format", "value", "-w", &worker]));
-    wait_for("the end of the server", || keeper.sockets() == 0 && keeper.crew.left().is_empty());
+    // Whoever asks for the status is no caller.
+    wait_for("the end of the server", || {
+        for socket in keeper.files(".sock") {
+            let status = Test::new().arg("--status").arg(socket);
+            status.any_stdout().any_stderr().any_status().run();
+        }
+        keeper.sockets() == 0 && keeper.crew.left().is_empty()
+    });
     assert_eq!(keeper.files(".log"), [] as [PathBuf; 0]);
     first(keeper.call("0.2s").args(["--format", "value", "-w", &worker]));
     assert_eq!(keeper.crew.logged("start").len(), 2);
@@ -174,6 +205,24 @@ fn the_folder_of_servers_is_the_users_alone() {
     let call = keeper.pid().args(["-w", &worker]).stdin("echo [1]\n");
     call.stderr_has("others may write to the folder").status(125).run();
     fs::remove_dir_all(&folder).expect("it is ours");
+    std::os::unix::fs::symlink(keeper.crew.path(""), &folder).expect("a link");
+    let call = keeper.pid().args(["-w", &worker]).stdin("echo [1]\n");
+    call.stderr_has("is no folder of yours").status(125).run();
+    fs::remove_file(&folder).expect("it is ours");
+    // A folder of another user, as sudo leaves it, and one whose name leaves no room for that of a socket.
+    let long = keeper.crew.path(&"x".repeat(90));
+    let mut elsewhere = vec![long];
+    if rustix::process::geteuid().is_root() {
+        elsewhere.push(keeper.crew.path("theirs"));
+    }
+    for path in elsewhere {
+        fs::create_dir(&path).expect("a folder");
+        let _ = std::os::unix::fs::chown(&path, Some(12_345), None);
+        let call =
+            Test::new().env("XDG_RUNTIME_DIR", &path).args(["--keep", "0.1s", "-w", &worker]);
+        first(call.args(["--format", "value"]));
+        assert!(fs::read_dir(&path).expect("a folder").next().is_none(), "{path}");
+    }
     first(keeper.pid().args(["-w", &worker]));
     let mode = |path: &str| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
     assert_eq!(mode(&folder), 0o700);
@@ -189,6 +238,10 @@ fn a_server_whose_socket_is_gone_ends() {
     let keeper = Keeper::new();
     let worker = keeper.crew.worker("");
     first(keeper.call("10m").args(["--format", "value", "-w", &worker]));
+    // The next caller waits for the end of the server that nobody can find.
+    fs::remove_file(&keeper.files(".sock")[0]).expect("it is ours");
+    first(keeper.call("10m").args(["--format", "value", "-w", &worker]));
+    wait_for("the end of the first server", || keeper.crew.left().len() == 1);
     fs::remove_dir_all(keeper.crew.path("run/procpool")).expect("it is ours");
     wait_for("the end of the server", || keeper.crew.left().is_empty());
 }

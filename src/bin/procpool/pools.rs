@@ -116,6 +116,11 @@ impl Pools {
         self.pools.iter().take(1).for_each(Pool::resume);
     }
 
+    /// Whether jobs run on other machines, or at a server.
+    pub fn have_hosts(&self) -> bool {
+        self.pools.iter().any(Pool::has_hosts)
+    }
+
     /// As [`Pool::started`], for all pools: they share the count.
     pub fn started(&self) -> u64 {
         self.pools.first().map_or(0, Pool::started)

@@ -58,7 +58,18 @@ impl Signals {
     /// # Errors
     /// A handler can't be installed.
     pub fn listen() -> io::Result<Self> {
-        let ignored = ignored();
+        Self::listen_unless(ignored())
+    }
+
+    /// As [`Signals::listen`], but HUP always counts: it does not end a server.
+    ///
+    /// # Errors
+    /// A handler can't be installed.
+    pub fn listen_as_server() -> io::Result<Self> {
+        Self::listen_unless(ignored() & !bit(rustix::process::Signal::HUP.as_raw()))
+    }
+
+    fn listen_unless(ignored: u64) -> io::Result<Self> {
         let listen = |kind: SignalKind| {
             (!is_among(ignored, kind.as_raw_value())).then(|| signal(kind)).transpose()
         };
@@ -230,7 +241,11 @@ pub fn is_in_background(terminal: impl AsFd) -> bool {
 }
 
 fn is_among(signals: u64, signal: i32) -> bool {
-    signals >> (signal - 1) & 1 == 1
+    signals & bit(signal) != 0
+}
+
+fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
 }
 
 /// Makes the system keep the exit status of children, which it does not do while SIGCHLD is ignored. A process inherits

@@ -183,8 +183,8 @@ impl Slot {
         self.jobs.is_empty()
     }
 
-    /// Waits until the jobs in hand may start. If the run ends before that, or all callers go, the jobs
-    /// are dropped. Returns whether the jobs may start.
+    /// Waits until the jobs in hand may start. If the run ends before that, or nobody wants them to start,
+    /// they are dropped. Returns whether the jobs may start.
     pub(super) fn pass_gates(&mut self) -> bool {
         if !self.shared.gates.any() {
             return true;
@@ -195,7 +195,7 @@ impl Slot {
         self.flush();
         let shared = &*self.shared;
         let jobs = &self.jobs;
-        let is_over = || shared.stopping.has_begun() || jobs.iter().all(Job::is_abandoned);
+        let is_over = || shared.stopping.has_begun() || jobs.iter().all(Job::is_unwanted);
         let clock = &shared.groups.clock;
         match shared.gates.pass(clock, &*shared.watcher, &self.wake, is_over) {
             Passage::Free => self.token = None,
@@ -209,7 +209,7 @@ impl Slot {
         true
     }
 
-    /// Drops the jobs in hand: the run is over.
+    /// Drops the jobs in hand: the run is over, or they are wanted back.
     pub(super) fn drop_jobs(&mut self) {
         let jobs = std::mem::take(&mut self.jobs);
         self.finished += count(&jobs);

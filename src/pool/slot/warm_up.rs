@@ -52,7 +52,7 @@ pub(super) fn warm_up(
     Ok(())
 }
 
-/// What a fresh worker is waited for.
+/// What a slot waits for at a fresh worker.
 #[derive(Clone, Copy)]
 enum WarmUpStep<'a> {
     /// This many messages that it prints by itself.

@@ -39,7 +39,10 @@ fn a_submitter_waits_while_the_queue_is_full() {
         .any_stderr()
         .spawn();
     wait_for("the queue is full", || messages(monitor) == 10);
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    // It looks at the queue again and again, and submits nothing.
+    let asked = || streams(monitor)["api"]["total"].as_u64().expect("a number");
+    let before = asked();
+    wait_for("it looks at the queue", || asked() >= before + 5);
     assert_eq!(messages(monitor), 10);
     assert!(!run.has_ended());
     run.close_stdin();

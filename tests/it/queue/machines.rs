@@ -53,7 +53,7 @@ fn a_job_that_takes_each_machine_down_is_lost_and_stands_among_the_dead() {
         .via()
         .stdin("a\npoison\n")
         .stdout("a\n")
-        .stderr_has("the machine that it ran on was lost, 2 times")
+        .stderr_has("the machine that ran it was lost, 2 times: the job may be the cause")
         .status(1)
         .spawn();
     for _ in 0..2 {

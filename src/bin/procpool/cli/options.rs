@@ -94,6 +94,10 @@ pub struct Options {
 pub struct GivenOptions {
     /// The ids of the options that were given.
     pub given: Vec<String>,
+    /// The ids of those that were given on the command line itself.
+    pub own: Vec<String>,
+    /// How many words come from elsewhere. They follow the name of the program.
+    pub presets: usize,
     /// The lines of --init and --notify in their order, and whether each has a reply.
     pub first: Vec<(String, bool)>,
 }

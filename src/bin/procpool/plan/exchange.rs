@@ -1,4 +1,4 @@
-//! The options for programs that were not written as workers → what the protocol is told about them.
+//! The options for programs that were not written as workers → an `Exchange`, a part of the protocol.
 
 use procpool::engine::Protocol;
 use procpool::engine::protocol::exchange::{Banner, Exchange, Extra};
@@ -9,7 +9,7 @@ use procpool::engine::protocol::notice::NoticeTemplate;
 use super::misuse::Misuse;
 use crate::cli::ExchangeOptions;
 
-/// The protocol for a program with these habits.
+/// The protocol, with the exchange that the program needs.
 pub fn with_exchange(protocol: Protocol, options: &ExchangeOptions) -> Result<Protocol, Misuse> {
     let ExchangeOptions {
         reply_end, keep_end, before_request, after_request, banner, fail_on, ..
@@ -40,7 +40,7 @@ fn mark(option: &str, text: &str) -> Result<Mark, Misuse> {
 fn parse_banner(text: &str) -> Result<Banner, Misuse> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {
-        Ok(0) => Err("--banner: a banner of 0 messages is none: leave it out".into()),
+        Ok(0) => Err("--banner 0 drops no message: leave it out".into()),
         Ok(count) if is_number => Ok(Banner::Messages(count)),
         _ => mark("--banner", text).map(Banner::Until),
     }

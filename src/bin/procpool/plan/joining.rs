@@ -8,7 +8,7 @@ use super::invocation::Invocation;
 use super::misuse::Misuse;
 use crate::cli::values::MaxArgs;
 
-/// How jobs are joined; `None`: each is asked for alone.
+/// How jobs are joined; `None`: each job is a request of its own.
 pub fn joining(invocation: &Invocation<'_>) -> Result<Option<Joining>, Misuse> {
     let options = invocation.options;
     if !options.input.each {

@@ -85,7 +85,7 @@ fn message_form(invocation: &Invocation<'_>) -> Result<Form, Misuse> {
     }
 }
 
-/// How lines that are messages say their bytes.
+/// How the bytes of a message are written in its line.
 pub fn coding(options: &Options) -> Coding {
     match options.input.format {
         InputFormat::Json => Coding::Json,

@@ -1,11 +1,11 @@
-//! The options that have an effect in a run with a queue, and what a line is there.
+//! The options that have an effect in a run with a queue, and how its lines are read.
 
 use super::invocation::Invocation;
 use super::misuse::Misuse;
 use crate::cli::Options;
 use crate::cli::queue::QueueRole;
 
-/// Options of a queue that do nothing without one.
+/// Options of a queue that have no effect without a queue.
 const ALONE: &[&str] = &["run", "drain", "queue_limit", "ack_wait", "replicas", "queue_timeout"];
 
 /// Options that have no effect where jobs are only submitted: they are for the machines that run jobs.
@@ -59,7 +59,7 @@ const RUNNERS: &[&str] = &[
     "retry_delay",
 ];
 
-/// Options that have no effect where jobs are run: they are for the machine that submits jobs.
+/// Options, besides [`PRINTERS`], that have no effect where jobs are run: they are for the machine that submits jobs.
 const SUBMITTERS: &[&str] = &[
     "arg_file",
     "block",
@@ -67,8 +67,6 @@ const SUBMITTERS: &[&str] = &[
     "link",
     "arg_sep",
     "arg_file_sep",
-    "tag_string",
-    "newline",
     "bar",
     "eta",
     "tty",
@@ -78,23 +76,7 @@ const SUBMITTERS: &[&str] = &[
     "null",
     "max_line",
     "no_run_if_empty",
-    "format",
-    "tag",
     "live",
-    "detail",
-    "stream",
-    "keep_order",
-    "buffer",
-    "report",
-    "trace",
-    "results",
-    "joblog",
-    "failed",
-    "halt",
-    "fail_fast",
-    "journal",
-    "resume",
-    "fsync",
     "run",
     "queue_limit",
     "confirm",
@@ -105,11 +87,10 @@ const SUBMITTERS: &[&str] = &[
     "slurm",
     "host_timeout",
     "no_rerun",
-    "summary",
     "route",
 ];
 
-/// Options that have no effect where nobody waits for results.
+/// Options about results: they have an effect only where results are printed.
 const PRINTERS: &[&str] = &[
     "format",
     "tag_string",
@@ -130,7 +111,6 @@ const PRINTERS: &[&str] = &[
     "resume",
     "fsync",
     "summary",
-    "grace",
 ];
 
 /// Checks that each given option has an effect with the queue, or without one.
@@ -148,11 +128,16 @@ pub fn check(invocation: &Invocation<'_>) -> Result<(), Misuse> {
             if !invocation.lists.is_empty() {
                 return Err("args after ::: are for the machine that submits jobs: leave them out with --from".into());
             }
-            refuse(SUBMITTERS, "is for the machine that submits jobs: leave it out with --from")
+            let why = "is for the machine that submits jobs: leave it out with --from";
+            refuse(SUBMITTERS, why)?;
+            refuse(PRINTERS, why)
         }
         QueueRole::To => {
             refuse(RUNNERS, "is for the machines that run the jobs: give it there, with --from")?;
-            refuse(PRINTERS, "has no effect with --to, which prints no results: leave it out")
+            let why = "has no effect with --to, which prints no results: leave it out";
+            refuse(PRINTERS, why)?;
+            // The submitter has no jobs that could get time to end.
+            refuse(&["grace"], why)
         }
         QueueRole::Via => {
             if options.input.header && !invocation.has_workers() && !invocation.words.is_empty() {
@@ -170,7 +155,7 @@ fn first<'a>(options: &Options, ids: &[&'a str]) -> Option<&'a str> {
     ids.iter().copied().find(|id| options.line.given.iter().any(|given| given == id))
 }
 
-/// Whether the machines that run the jobs decide what a line is: nothing here says it.
+/// Whether the machines that run the jobs decide how a line is read, because no option here says it.
 pub fn is_open(invocation: &Invocation<'_>) -> bool {
     let options = invocation.options;
     options.queue.submits() && invocation.words.is_empty() && !invocation.has_workers()

@@ -18,7 +18,7 @@ pub fn is_for_commands(invocation: &Invocation<'_>, sources: &[Source]) -> bool 
 /// Checks the options that give the terminal to jobs.
 ///
 /// # Errors
-/// They can't be used so.
+/// The options contradict each other.
 pub fn check_terminal(invocation: &Invocation<'_>) -> Result<(), Misuse> {
     let options = invocation.options;
     if !options.commands.tty {

@@ -1,5 +1,5 @@
 //! Options from elsewhere than the command line: `PROCPOOL_OPTIONS`, and the profiles that `--profile` names.
-//! They are used as if they stood before the options of the command line.
+//! They come before the options of the command line.
 
 mod profiles;
 mod show;
@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use crate::cli::options::{definition, parse_words};
 use crate::cli::typed::{TypedOption, typed_in};
 use crate::cli::{EarlyExit, Options};
+use crate::run::sides::ServerRole;
 use crate::{plan, semaphore};
 
 pub use show::show;
@@ -111,7 +112,7 @@ fn read(origin: &OptionOrigin, words: Vec<String>) -> Result<Vec<TypedOption>, E
     };
     if let Some(word) = options.command.first() {
         return Err(wrong(&format!(
-            "'{}' is no option: a COMMAND is for the command line",
+            "'{}' is no option: write a COMMAND on the command line",
             word.display()
         )));
     }
@@ -134,7 +135,7 @@ fn combine(
         preset.is_idle = excluded.contains(&preset.option.id);
     }
     let mut options = parse_with(words, &presets)?;
-    let mut idle = plan::without_effect(&options);
+    let mut idle = idle(&options);
     if options.commands.semaphore.semaphore.is_some() {
         idle.extend(options.line.given.iter().filter(|id| !semaphore::has_effect(id)).cloned());
     }
@@ -147,7 +148,22 @@ fn combine(
         }
         options = parse_with(words, &presets)?;
     }
+    options.line.own.clone_from(&own.line.given);
+    options.line.presets = options.commands.hosts.words.len() - words.len();
     Ok((options, presets))
+}
+
+/// The given options that have no effect, on their side of a server if there is one.
+fn idle(options: &Options) -> Vec<String> {
+    let role = ServerRole::of(options);
+    let of_role = role.map(|role| role.without_effect(options)).unwrap_or_default();
+    match role {
+        // The server decides it: what its workers are is not known yet.
+        Some(ServerRole::Connect | ServerRole::Status | ServerRole::Stop) => of_role,
+        Some(ServerRole::Serve | ServerRole::Keep) | None => {
+            [of_role, plan::without_effect(options)].concat()
+        }
+    }
 }
 
 /// Parses the command line with presets before its own options.

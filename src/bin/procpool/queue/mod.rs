@@ -1,4 +1,4 @@
-//! The end of a queue that a run has: it submits jobs, or takes them. Without the feature `nats` there is none.
+//! A run at a queue: it submits jobs to it, or takes jobs from it. Without the feature `nats` there are no queues.
 
 #[cfg_attr(feature = "nats", path = "present.rs")]
 #[cfg_attr(not(feature = "nats"), path = "absent.rs")]
@@ -20,16 +20,16 @@ use crate::cli::Options;
 use crate::cli::queue::QueueRole;
 use crate::run::reporter::Reporter;
 
-/// What the end of a queue needs to know of a run.
+/// What a run tells its end of the queue.
 #[cfg_attr(not(feature = "nats"), expect(dead_code, reason = "there is no queue"))]
 pub struct QueuePlan<'a> {
     pub role: QueueRole,
     pub url: &'a str,
     pub options: &'a Options,
-    /// What a line is.
+    /// How a line is read.
     pub form: &'a Form,
     pub shape: Shape,
-    /// Others decide what a line is.
+    /// The machines that run the jobs decide how a line is read.
     pub is_open: bool,
     /// Jobs run in workers, not in commands.
     pub has_workers: bool,
@@ -42,7 +42,7 @@ pub struct QueuePlan<'a> {
 }
 
 impl QueuePlan<'_> {
-    /// What the first result says about the shape.
+    /// The shape of results that the first result decides.
     #[cfg_attr(not(feature = "nats"), expect(dead_code, reason = "there is no queue"))]
     fn later(&self) -> Option<&'static OnceLock<Shape>> {
         match self.shape {

@@ -18,10 +18,10 @@ use crate::plan::Misuse;
 use crate::report::console::Console;
 use crate::run::reporter::Reporter;
 
-/// The run of all submitters that name none.
+/// The name of the run of all submitters that give no name.
 const DEFAULT_RUN: &str = "default";
 
-/// The end of a queue that a run has.
+/// What a run does at a queue.
 pub enum QueueEnd {
     Submitter(Submission),
     Worker(Box<QueueWorker>),
@@ -31,7 +31,7 @@ impl QueueEnd {
     /// Begins to submit jobs, or gets ready to take them.
     ///
     /// # Errors
-    /// The address is none, or there is no thread.
+    /// The address is wrong, or no thread could be started.
     pub fn start(plan: &QueuePlan<'_>) -> anyhow::Result<Self> {
         let options = plan.options;
         let settings = settings(options, plan.url)?;
@@ -136,7 +136,7 @@ impl QueueEnd {
     }
 }
 
-/// Sets the shape when the first result says what it is.
+/// Sets the shape of results when the first result has come.
 fn told(plan: &QueuePlan<'_>) -> Arc<dyn Fn(bool) + Send + Sync> {
     let later: Option<&'static OnceLock<Shape>> = plan.later();
     Arc::new(move |is_text| {

@@ -1,6 +1,6 @@
 //! How many pools and slots a run has, and what the options set in each pool.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
@@ -21,6 +21,10 @@ use crate::run::hosts;
 
 /// A pool has at most this many slots.
 const MOST_SLOTS: usize = 1 << 16;
+
+/// The variables of socket activation, which are for the server and not for its workers.
+const OF_SOCKETS: [&str; 5] =
+    ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID", "LISTEN_FDS_FIRST_FD"];
 
 /// The numbers of pools and slots.
 #[derive(Clone, Copy, Debug)]
@@ -248,12 +252,15 @@ fn set(pool: Builder, options: &Options, slots: usize) -> Builder {
         Some(limit) => pool.start_limit(limit),
         None => pool,
     };
-    let pool = match &options.commands.env_only {
-        Some(names) => {
-            let kept = std::env::vars_os().filter(|(name, _)| is_kept(names, name));
-            kept.fold(pool.env_clear(), |pool, (name, value)| pool.env(name, value))
-        }
-        None => pool,
+    let names = options.commands.env_only.as_deref();
+    let is_served = options.commands.server.serve.is_some() && has_sockets();
+    let pool = if is_served || names.is_some() {
+        let is_socket = |name: &OsStr| is_served && OF_SOCKETS.iter().any(|one| name == *one);
+        let kept = std::env::vars_os()
+            .filter(|(name, _)| !is_socket(name) && names.is_none_or(|names| is_kept(names, name)));
+        kept.fold(pool.env_clear(), |pool, (name, value)| pool.env(name, value))
+    } else {
+        pool
     };
     let pool = if options.output.live {
         // The record of a job has its whole result.
@@ -279,6 +286,12 @@ fn set(pool: Builder, options: &Options, slots: usize) -> Builder {
         .cpu_affinity(if options.commands.cpu_affinity { slots } else { 0 })
         .nice(options.throttling.nice.unwrap_or_default())
         .reap_orphans(adopts_orphans())
+}
+
+/// Whether the process that has started this one has opened sockets for it, and for no other process.
+pub fn has_sockets() -> bool {
+    let is_own = |pid: OsString| pid == std::process::id().to_string().as_str();
+    std::env::var_os("LISTEN_FDS").is_some() && std::env::var_os("LISTEN_PID").is_some_and(is_own)
 }
 
 /// Whether `--env-only` with these names lets jobs have a variable.

@@ -205,7 +205,9 @@ impl ActiveRun {
             return Some("none of the jobs that the journal has is in this input".into());
         }
         let (succeeded, failed) = self.output.counts();
-        let has_run = self.pools.started() > 0 || self.left() > 0;
+        // The processes of other machines and of servers are not counted. Failures may be theirs.
+        let may_have_run = failed > 0 && self.pools.have_hosts();
+        let has_run = self.pools.started() > 0 || self.left() > 0 || may_have_run;
         if resumed == 0 || resumed != succeeded || has_run {
             return None;
         }

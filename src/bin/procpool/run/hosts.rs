@@ -5,9 +5,9 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::Context as _;
-use procpool::engine::{Host, Hosts, THIS_HOST, Visit};
+use procpool::engine::{Host, Hosts, ServerLine, THIS_HOST, Visit};
 
-use super::slurm;
+use super::{keys, slurm};
 use crate::cli::Options;
 use crate::plan::Misuse;
 
@@ -85,8 +85,8 @@ pub fn find(options: &mut Options, server: Option<Visit>) -> anyhow::Result<Opti
 
 /// The one host of a caller of a server: the server.
 fn of_server(options: &Options, server: Visit) -> anyhow::Result<Hosts> {
-    if options.commands.hosts.are_given() {
-        return Err(Misuse::from("-S and --slurm name hosts, and a server runs jobs itself").into());
+    if options.commands.hosts.host_timeout.is_zero() {
+        return Err(Misuse::from("--host-timeout must be more than 0").into());
     }
     let slots = options.workers.max_procs;
     let slots = slots.map_or(server.slots, |slots| slots.min(server.slots));
@@ -95,7 +95,7 @@ fn of_server(options: &Options, server: Visit) -> anyhow::Result<Hosts> {
         slots: Some(slots),
         launcher: Vec::new(),
         before: Vec::new(),
-        line: Some(server.into_line()),
+        line: Some(line_to(server)),
     };
     Ok(Hosts {
         hosts: vec![host],
@@ -106,6 +106,12 @@ fn of_server(options: &Options, server: Visit) -> anyhow::Result<Hosts> {
         timeout: options.commands.hosts.host_timeout,
         rerun: false,
     })
+}
+
+/// The connection to a server for the jobs of a pool.
+fn line_to(server: Visit) -> ServerLine {
+    let longest = keys::longest_message(keys::longest_line(&server.words));
+    server.into_line(longest)
 }
 
 /// Refuses options that have no meaning on other machines.
@@ -229,7 +235,7 @@ pub fn of_pool(hosts: &Hosts, index: usize) -> anyhow::Result<Hosts> {
     let mut hosts = Hosts { task, ..hosts.clone() };
     for host in hosts.hosts.iter_mut().filter(|host| index > 0 && host.line.is_some()) {
         // The first pool has the line of the first visit.
-        host.line = Some(Visit::to(Path::new(&host.name))?.into_line());
+        host.line = Some(line_to(Visit::to(Path::new(&host.name))?));
     }
     Ok(hosts)
 }

@@ -5,19 +5,19 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use procpool::engine::{SocketError, Visit};
+use procpool::engine::{SocketError, Visit, await_free, fits};
 use rustix::fs::{FlockOperation, OFlags, fcntl_getfl, flock, fstat, ftruncate};
 use rustix::process::geteuid;
 
-use super::{keys, likeness};
+use super::{keys, likeness, serve};
 use crate::cli::Options;
 use crate::descriptors::{self, Stream};
 use crate::exit::Status;
@@ -28,6 +28,9 @@ const MOST_TRIES: usize = 5;
 
 /// The log of a server in the background has about this many bytes at most.
 const LONGEST_LOG: u64 = 1 << 20;
+
+/// A server whose socket is gone has this long to end.
+const MARGIN: Duration = Duration::from_secs(3);
 
 /// The word of a server that listens.
 const READY: &[u8] = b"ready\n";
@@ -48,9 +51,10 @@ pub fn find(options: &Options, time: Duration) -> anyhow::Result<FoundServer> {
     // A wrong command line starts no server.
     Plan::of(options, Arc::new(AtomicBool::new(false)))?;
     let words = keys::words_of_pool(options);
-    let folder = folder()?;
     let name = likeness::likeness(options, &words);
-    let place = KeptPlace { socket: folder.join(format!("{name}.sock")), folder, name };
+    let socket = format!("{name}.sock");
+    let folder = folder(&socket)?;
+    let place = KeptPlace { socket: folder.join(socket), folder, name };
     for _ in 0..MOST_TRIES {
         if let Some(visit) = visit(&place.socket)? {
             return Ok(FoundServer::Running(visit));
@@ -60,11 +64,13 @@ pub fn find(options: &Options, time: Duration) -> anyhow::Result<FoundServer> {
         if let Some(visit) = visit(&place.socket)? {
             return Ok(FoundServer::Running(visit));
         }
+        // A server whose socket was removed ends soon.
+        await_free(&place.socket, Instant::now() + serve::LOOK + MARGIN);
         if let Some(status) = place.start(&words, time)? {
             return Ok(FoundServer::NotStarted(status));
         }
     }
-    anyhow::bail!("the server at '{}' does not stay", place.socket.display())
+    anyhow::bail!("the server at '{}' ends again as soon as it has started", place.socket.display())
 }
 
 /// The server at a socket, if there is one.
@@ -80,30 +86,39 @@ fn check(options: &Options) -> Result<(), Misuse> {
     if !keys::has_workers(options) {
         return Err("--keep keeps workers: name one with -w, or give code (--python …)".into());
     }
-    if options.commands.hosts.are_given() {
-        return Err("--keep is for workers on this machine, and -S and --slurm name others".into());
-    }
-    if options.workers.route.is_some() {
-        return Err("--route has no meaning with --keep: its workers are for all callers".into());
-    }
     Ok(())
 }
 
-/// The folder for the sockets of servers in the background.
-fn folder() -> anyhow::Result<PathBuf> {
-    let session = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let session = session.filter(|folder| folder.is_absolute() && folder.is_dir());
-    let folder = match session {
-        Some(session) => session.join("procpool"),
-        None => PathBuf::from(format!("/tmp/procpool-{}", geteuid().as_raw())),
-    };
+/// The folder for the sockets of servers in the background, where a socket of this name fits.
+fn folder(socket: &str) -> anyhow::Result<PathBuf> {
+    let session =
+        std::env::var_os("XDG_RUNTIME_DIR").map(|folder| Path::new(&folder).join("procpool"));
+    let folder = session
+        .filter(|folder| folder.is_absolute() && folder.parent().is_some_and(is_own))
+        .filter(|folder| fits(&folder.join(socket)))
+        .unwrap_or_else(|| format!("/tmp/procpool-{}", geteuid().as_raw()).into());
     match DirBuilder::new().mode(0o700).create(&folder) {
-        // Whether it is the user's own is checked with each socket in it.
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(error).with_context(|| format!("the folder '{}' can't be made", folder.display()))
+            return Err(error)
+                .with_context(|| format!("the folder '{}' can't be made", folder.display()));
         }
-        _ => Ok(folder),
+        _ => {}
     }
+    // Its mode is checked with each socket in it.
+    let is_real = folder.symlink_metadata().is_ok_and(|found| found.is_dir());
+    if !is_real || !is_own(&folder) {
+        anyhow::bail!(
+            "'{}' is no folder of yours, so --keep can't use it: remove it, or set XDG_RUNTIME_DIR",
+            folder.display()
+        );
+    }
+    Ok(folder)
+}
+
+/// Whether there is a folder of this user. `sudo` may leave the variables of another one.
+fn is_own(folder: &Path) -> bool {
+    let own = geteuid().as_raw();
+    folder.metadata().is_ok_and(|found| found.is_dir() && found.uid() == own)
 }
 
 /// Where a server in the background has its files.

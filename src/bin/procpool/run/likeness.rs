@@ -3,12 +3,30 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use procpool::engine::{locate, program_hash};
-use rustix::process::geteuid;
+use procpool::engine::program_hash;
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getegid, geteuid, getrlimit};
 
+use super::code_files::CodeFiles;
 use crate::cli::Options;
+
+/// Workers have a folder for each slot. Of more of them than this, the last ones are not looked at.
+const MOST_FOLDERS: usize = 64;
+
+/// The limits that a process gets from the one that starts it.
+const LIMITS: [Resource; 9] = [
+    Resource::As,
+    Resource::Core,
+    Resource::Cpu,
+    Resource::Data,
+    Resource::Fsize,
+    Resource::Memlock,
+    Resource::Nofile,
+    Resource::Nproc,
+    Resource::Stack,
+];
 
 /// Variables that differ between calls and say nothing to a worker. Those that end with a star stand for all that
 /// begin so.
@@ -52,50 +70,84 @@ const VOLATILE: &[&str] = &[
     "GITHUB_*",
 ];
 
-/// The endings of files of code and of settings.
-const SOURCES: &[&str] = &[
-    "awk", "bash", "cfg", "cjs", "class", "clj", "conf", "cts", "ex", "exs", "groovy", "ini",
-    "jar", "jl", "jq", "js", "json", "jsx", "kts", "lua", "mjs", "mts", "php", "pl", "pm", "py",
-    "pyc", "pyz", "r", "R", "rb", "sed", "sh", "tcl", "toml", "ts", "tsx", "xml", "yaml", "yml",
-    "zsh",
-];
-
 /// A name that calls have in common whose workers would be the same: the same program and options, folder, user,
-/// environment, and the same contents of the files that the command line names.
+/// limits, environment, and the same contents of the files that the command line and the code name.
 pub fn likeness(options: &Options, words: &[OsString]) -> String {
     let mut parts = LikenessParts::default();
     parts.add(env!("CARGO_PKG_VERSION"));
-    parts.add(geteuid().as_raw().to_string());
+    parts.add_process();
     if let Ok(own) = std::env::current_exe() {
         parts.add_file(&own);
     }
-    if let Ok(folder) = std::env::current_dir() {
-        parts.add_file(&folder);
-    }
+    let folders = folders(options);
+    folders.iter().for_each(|folder| parts.add_file(folder));
     words.iter().for_each(|word| parts.add(word));
+    code_files(options, words, folders).all().iter().for_each(|path| parts.add_file(path));
+    parts.add_environment();
+    program_hash(&parts.0)
+}
+
+/// The folders that workers run in, and that of this process.
+fn folders(options: &Options) -> Vec<PathBuf> {
+    let own = std::env::current_dir().unwrap_or_else(|_| "/".into());
+    let Some(text) = options.commands.cwd.as_ref().map(|text| text.to_string_lossy()) else {
+        return vec![own];
+    };
+    let count = if text.contains("{%") {
+        options.workers.max_procs.unwrap_or_else(num_cpus::get)
+    } else {
+        1
+    };
+    let of_slots = (1..=count.min(MOST_FOLDERS)).map(|slot| {
+        let text = text.replace("{%}", &slot.to_string());
+        own.join(text.replace("{%0}", &(slot - 1).to_string()))
+    });
+    let of_slots: Vec<PathBuf> = of_slots.collect();
+    [&[own][..], &of_slots].concat()
+}
+
+/// The files that make the workers of a call what they are.
+fn code_files(options: &Options, words: &[OsString], folders: Vec<PathBuf>) -> CodeFiles {
+    let mut files = CodeFiles::new(folders);
     for line in &options.workers.worker {
-        // A name of the worker before it changes nothing: it is one of the words.
-        parts.add_command(line);
-        if let Some((_, line)) = line.split_once('=') {
-            parts.add_command(line);
+        // A name of the worker may be before it.
+        if let Some((name, line)) = line.split_once('=')
+            && !name.contains(char::is_whitespace)
+        {
+            files.add_command(line);
+        }
+        files.add_command(line);
+    }
+    // The command line of a worker is no text: a log that it names does not count.
+    let lines: Vec<&str> = options.workers.worker.iter().map(String::as_str).collect();
+    for word in words.iter().filter_map(|word| word.to_str()) {
+        if !lines.iter().any(|line| word.ends_with(line)) {
+            files.add_text(word);
         }
     }
     let code = &options.code;
+    let shell = options
+        .commands
+        .shell
+        .as_ref()
+        .map_or("sh".into(), |shell| shell.program().to_string_lossy());
     let interpreters = [
         (&code.python, "python3"),
         (&code.perl, "perl"),
         (&code.node, "node"),
         (&code.ruby, "ruby"),
-        (&code.sh, "sh"),
+        (&code.sh, &shell),
     ];
     for (text, interpreter) in interpreters {
         if let Some(text) = text {
-            parts.add_program(interpreter.as_ref());
-            parts.add_file(Path::new(text));
+            files.add_program(interpreter);
+            for text in [text].into_iter().chain(&code.setup) {
+                files.add_text(text);
+                files.add_modules(text);
+            }
         }
     }
-    parts.add_environment();
-    program_hash(&parts.0)
+    files
 }
 
 /// Texts, each with its length, so that no two lists of them are equal.
@@ -123,34 +175,17 @@ impl LikenessParts {
         numbers.iter().for_each(|number| self.0.extend_from_slice(&number.to_le_bytes()));
     }
 
-    /// The program that the system finds under this name.
-    fn add_program(&mut self, name: &OsStr) {
-        if let Some(path) = locate(name) {
-            self.add_file(&path);
-        }
-    }
-
-    /// The program of a command line, and the files that its words name.
-    fn add_command(&mut self, line: &str) {
-        let Ok(words) = shell_words::split(line) else { return };
-        if let Some(program) = words.first() {
-            self.add_program(program.as_ref());
-        }
-        for word in &words {
-            let path = word.split_once('=').map_or(word.as_str(), |(_, value)| value);
-            self.add_code(Path::new(path));
-        }
-    }
-
-    /// The identity of a file that makes a worker what it is. Others, such as logs, change as it works.
-    fn add_code(&mut self, path: &Path) {
-        let is_source = path
-            .extension()
-            .is_some_and(|ending| ending.to_str().is_some_and(|ending| SOURCES.contains(&ending)));
-        let is_program = || path.metadata().is_ok_and(|found| found.mode() & 0o111 != 0);
-        if is_source || is_program() {
-            self.add_file(path);
-        }
+    /// What a process gets from the one that starts it: the user, groups, umask, niceness and limits.
+    fn add_process(&mut self) {
+        let umask = rustix::process::umask(Mode::empty());
+        rustix::process::umask(umask);
+        let nice = rustix::process::getpriority_process(None).unwrap_or_default();
+        let groups = rustix::process::getgroups().unwrap_or_default();
+        let limits = LIMITS.map(|limit| {
+            let Rlimit { current, maximum } = getrlimit(limit);
+            (current, maximum)
+        });
+        self.add(format!("{} {} {umask:?} {nice} {groups:?} {limits:?}", geteuid(), getegid()));
     }
 
     fn add_environment(&mut self) {

@@ -1,6 +1,7 @@
 //! One run, from the options to the exit status: build everything, watch it, end it.
 
 pub mod builders;
+mod code_files;
 mod ending;
 mod events;
 pub mod hosts;
@@ -12,6 +13,7 @@ mod prometheus;
 pub mod reporter;
 pub mod serve;
 pub mod server;
+pub mod sides;
 mod slow;
 mod slurm;
 mod watch;

@@ -1,5 +1,6 @@
 //! `--serve`: a pool behind a socket, until a signal, `--stop` or a time without callers ends it.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -25,14 +26,8 @@ const MOST_CALLERS: usize = 512;
 /// The descriptors of a caller.
 const FDS_EACH: usize = 6;
 
-/// A message has this many bytes besides a line of input, at most.
-const MESSAGE_MARGIN: usize = 1 << 20;
-
 /// A server in the background looks this often whether its socket is still there.
-const LOOK: Duration = Duration::from_secs(10);
-
-/// The options of a server besides those of its pool.
-const OWN: &[&str] = &["serve", "keep", "timeout", "color", "delay", "rate", "tmpdir"];
+pub const LOOK: Duration = Duration::from_secs(2);
 
 /// Serves until the end.
 ///
@@ -48,16 +43,16 @@ pub fn serve(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Re
     let log = Arc::new(ServerLog { console: Arc::clone(&console), is_file: starter.is_some() });
     let log = log as Arc<dyn Watcher>;
     let pools = builders::build_served(&plan, options, size, &log)?;
-    let socket = socket(path)?;
+    let socket = socket(path, builders::has_sockets())?;
     let settings = ServerSettings {
         words: keys::joined(&keys::words_of_kind(options)),
         slots: size.all_slots(),
-        longest: plan.reader.max_line.saturating_add(MESSAGE_MARGIN),
+        longest: keys::longest_message(options.input.max_line),
         most_callers,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _runtime = runtime.enter();
-    let signals = Signals::listen()?;
+    let signals = Signals::listen_as_server()?;
     drop(early);
     let server = Server::start(socket, pools.clone(), settings)?;
     let slots = size.all_slots();
@@ -72,19 +67,23 @@ pub fn serve(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Re
         console,
         signals,
         idle: options.commands.server.keep,
-        place: starter.map(|_| path.to_owned()),
+        place: starter.and_then(|_| OwnSocket::at(path)),
         stage: ServerStage::Open,
     };
-    let kept = watch.place.clone();
+    let is_kept = watch.place.is_some();
     let status = runtime.block_on(watch.run());
-    if let Some(socket) = kept.filter(|_| status == Status::Success) {
-        keep::remove_log(&socket);
+    if is_kept && status == Status::Success {
+        keep::remove_log(path);
     }
     Ok(status)
 }
 
-/// The socket to listen on: the one that systemd has opened, or a new one.
-fn socket(path: &Path) -> anyhow::Result<ServerSocket> {
+/// The socket to listen on: the one that systemd has opened, or a new one. `is_given`: the variables that say so
+/// are for this process.
+fn socket(path: &Path, is_given: bool) -> anyhow::Result<ServerSocket> {
+    if !is_given {
+        return Ok(ServerSocket::bind(path)?);
+    }
     let mut given = listenfd::ListenFd::from_env();
     let Some(listener) = given.take_unix_listener(0).context("LISTEN_FDS gives no Unix socket")?
     else {
@@ -104,17 +103,7 @@ fn check(options: &Options) -> Result<(), Misuse> {
     if !options.command.is_empty() {
         return Err("--serve runs no COMMAND: callers give it, with --connect".into());
     }
-    let is_odd = |id: &&String| !keys::is_of_pool(id) && !OWN.contains(&id.as_str());
-    match options.line.given.iter().find(is_odd) {
-        Some(id) if id == "route" => {
-            Err("--route has no meaning with --serve: its workers are for all callers".into())
-        }
-        Some(id) => Err(Misuse::new(format!(
-            "--{} is for callers: give it with --connect",
-            id.replace('_', "-")
-        ))),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Prints the messages of a server that are for no caller.
@@ -168,8 +157,28 @@ struct ServerWatch {
     /// The server ends after this time without callers.
     idle: Option<Duration>,
     /// The socket of a server in the background, which ends if that is gone.
-    place: Option<PathBuf>,
+    place: Option<OwnSocket>,
     stage: ServerStage,
+}
+
+/// The socket of a server in the background, and what tells it from another in its place.
+struct OwnSocket {
+    path: PathBuf,
+    inode: (u64, u64),
+}
+
+impl OwnSocket {
+    fn at(path: &Path) -> Option<Self> {
+        Some(Self { path: path.to_owned(), inode: inode_at(path)? })
+    }
+
+    fn is_there(&self) -> bool {
+        inode_at(&self.path) == Some(self.inode)
+    }
+}
+
+fn inode_at(path: &Path) -> Option<(u64, u64)> {
+    path.symlink_metadata().ok().map(|found| (found.dev(), found.ino()))
 }
 
 impl ServerWatch {
@@ -186,7 +195,7 @@ impl ServerWatch {
                 () = sleep_until(idle_at) => self.drain(),
                 () = sleep_until(look_at) => {
                     look_at = self.look_at();
-                    if self.place.as_ref().is_some_and(|place| !place.exists()) {
+                    if self.place.as_ref().is_some_and(|place| !place.is_there()) {
                         // The session has ended, and its folder is gone: nobody can find the server.
                         self.drain();
                     }
@@ -210,8 +219,8 @@ impl ServerWatch {
 
     /// When the server ends if no caller comes.
     fn idle_at(&self) -> Option<Instant> {
-        let is_idle = self.stage == ServerStage::Open && self.server.is_deserted();
-        self.idle.filter(|_| is_idle).and_then(|idle| Instant::now().checked_add(idle))
+        let since = self.server.deserted_since().filter(|_| self.stage == ServerStage::Open)?;
+        Instant::from_std(since).checked_add(self.idle?)
     }
 
     fn drain(&mut self) {
@@ -233,9 +242,18 @@ impl ServerWatch {
             Caught::End(_) => self.drain(),
             Caught::Quit(signal) => return Some(Status::Signal(signal)),
             Caught::Report => self.console.say(self.server.status().trim_end()),
-            Caught::Suspend => {}
+            Caught::Suspend => self.suspend(),
         }
         None
+    }
+
+    /// Stops this process and its workers until a CONT.
+    fn suspend(&self) {
+        // All pools share their processes and their clock.
+        let first = self.pools.first().map(|served| &served.pool);
+        first.inspect(|pool| pool.pause());
+        self.console.make_way(&mut || self.signals.suspend());
+        first.inspect(|pool| pool.resume());
     }
 
     /// Ends at once: all workers are killed.

@@ -199,7 +199,7 @@ fn open_queue(
         is_open: plan.reader.kept == KeptLines::All,
         has_workers: plan.commands.is_none(),
         slots: size.all_slots(),
-        run: run.context("the journal can't be looked at")?,
+        run: run.context("the journal can't be read")?,
         sink,
         reporter,
     })?;

@@ -5,17 +5,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::ServerLine;
 use crate::job::call::FIRST_CALL;
+use crate::job::{Failure, Job, Kind};
+use crate::link::frame::LONGEST;
 use crate::link::ledger::JobLedger;
 use crate::link::to_agent::{ToAgent, put_job};
 use crate::pool::queue::{Ask, Taken};
 use crate::pool::shared::Shared;
-use crate::pool::shared::hosts::Desk;
+use crate::pool::shared::hosts::{Desk, HostVoice};
+use crate::pool::slot::deliver::Attempt;
 use crate::pool::slot::host::state::HostSlot;
 use crate::pool::slot::steps::{self, OVER_TICK, Slot};
 use crate::pool::underway::Underway;
 use crate::process::Wake;
 use crate::util::clock::Moment;
+use crate::util::setting::Setting;
 
 /// An agent has this many bytes of jobs at most, and one job.
 const MOST_BYTES: usize = 4 << 20;
@@ -218,6 +223,7 @@ impl HostSlot {
     /// Sends the jobs in hand to the agent.
     fn send_jobs(&mut self) {
         self.send_header();
+        let longest = self.desk.host.line.as_ref().map_or(LONGEST, ServerLine::longest);
         while let Some(mut job) = self.slot.jobs.pop_front() {
             if job.caller.is_some() {
                 job.seq = FIRST_CALL + self.said.calls.count;
@@ -232,11 +238,30 @@ impl HostSlot {
                 // Its callers have timeouts of their own.
                 job.timeout = own_timeout.or_else(|| self.slot.shared.estimates.timeout());
             }
-            if let Some(voice) = &mut *self.desk.voice() {
-                put_job(&job, voice.end());
-            }
+            let len =
+                self.desk.voice().as_mut().map_or(0, |voice| put_within(&job, longest, voice));
             job.timeout = own_timeout;
-            self.ledger.send(job);
+            if len <= longest {
+                self.ledger.send(job);
+            } else {
+                self.refuse(job, len, longest);
+            }
+        }
+    }
+
+    /// A job is longer than the agent takes, and fails.
+    fn refuse(&mut self, job: Job, len: usize, longest: usize) {
+        let title = self.desk.title();
+        let failure = Failure::new(
+            Kind::Invalid,
+            format!(
+                "the job has {len} bytes, and {title} takes {longest} at most: a larger {} there allows more",
+                Setting::MaxLine
+            ),
+        );
+        for job in job.into_singles() {
+            let attempt = Attempt::at_once(0, self.slot.now());
+            self.slot.deliver(attempt, job, Err(&failure), None);
         }
     }
 
@@ -252,6 +277,17 @@ impl HostSlot {
             self.said.header = true;
         }
     }
+}
+
+/// Appends a job to what is said, unless it is longer than this. Returns how many bytes it has.
+fn put_within(job: &Job, longest: usize, voice: &mut HostVoice) -> usize {
+    let before = voice.end().len();
+    put_job(job, voice.end());
+    let len = voice.end().len() - before;
+    if len > longest {
+        voice.end().truncate(before);
+    }
+    len
 }
 
 /// The jobs that a host has begun.
