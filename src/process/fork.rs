@@ -2,14 +2,11 @@
 //! with the ends of its pipes. Then it is signalled and waited for as if this process had started it.
 
 use std::ffi::OsString;
-use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, RwLockReadGuard};
 
-use rustix::cmsg_space;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::Pid;
 
 use super::affinity::CpuShare;
@@ -17,42 +14,11 @@ use super::child::Process;
 use super::groups::{Groups, Standing};
 use super::guardian::ListEntry;
 use super::leader::Leader;
+use super::nursery_line::NurseryLine;
 use super::pipe;
 use super::start::OurEnds;
 use super::stderr::StderrReader;
 use super::wake::Wake;
-
-/// The socket is closed if the nursery is gone: that is no reason for a signal.
-const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
-
-/// The line to a nursery. A message is whole: a request with three open files, or the number of a process that
-/// the nursery is to reap.
-#[derive(Debug)]
-pub(crate) struct NurseryLine(OwnedFd);
-
-impl NurseryLine {
-    /// # Errors
-    /// The process is no nursery, or there is no room for another open file.
-    pub(crate) fn to(nursery: &Process) -> io::Result<Self> {
-        let socket = nursery.stdin.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
-        Ok(Self(socket.try_clone()?))
-    }
-
-    fn send(&self, message: &[u8], files: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(3))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !files.is_empty() {
-            control.push(SendAncillaryMessage::ScmRights(files));
-        }
-        sendmsg(&self.0, &[IoSlice::new(message)], &mut control, SEND_FLAGS)?;
-        Ok(())
-    }
-
-    /// Has the nursery reap a process that has exited. If it does not, its end does.
-    pub(super) fn have_reaped(&self, pid: Pid) {
-        let _ = self.send(pid.to_string().as_bytes(), &[]);
-    }
-}
 
 /// How a process is to be forked.
 #[derive(Debug)]
@@ -84,6 +50,17 @@ impl ForkSpec {
             text.extend([name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat());
         }
         text
+    }
+}
+
+impl Process {
+    /// The line to this process, which is a nursery.
+    ///
+    /// # Errors
+    /// It is none, or there is no room for another open file.
+    pub(crate) fn nursery_line(&self) -> io::Result<NurseryLine> {
+        let socket = self.stdin.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok(NurseryLine::new(socket.try_clone()?))
     }
 }
 

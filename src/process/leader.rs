@@ -9,7 +9,7 @@ use std::sync::Weak;
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, waitpid};
 
-use super::fork::NurseryLine;
+use super::nursery_line::NurseryLine;
 use super::stat::Stat;
 
 /// The leader of a group.

@@ -27,11 +27,11 @@ impl From<io::Error> for NotStarted {
 }
 
 /// The place of the door, which pools with the same workers share. `None`: there is no nursery.
-pub(crate) type DoorPlace = Arc<Mutex<Option<Arc<Door>>>>;
+pub(crate) type NurseryPlace = Arc<Mutex<Option<Arc<NurseryDoor>>>>;
 
 /// The door of a nursery.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct NurseryDoor {
     state: Mutex<DoorState>,
     /// Wakes the thread of the nursery.
     pub(crate) wake: Arc<Wake>,
@@ -105,7 +105,7 @@ impl Expected {
     }
 }
 
-impl Door {
+impl NurseryDoor {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             state: Mutex::default(),
@@ -147,11 +147,6 @@ impl Door {
             self.wake.notify();
         }
         Expected(delivery)
-    }
-
-    /// Whether a worker can be forked at once.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.ready.load() != Moment::NEVER
     }
 
     /// Has the thread replace the process that forks workers, if that is out of date.

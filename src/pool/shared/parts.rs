@@ -14,7 +14,6 @@ use crate::pool::shared::deliveries::{self, Deliveries};
 use crate::pool::shared::estimates::Estimates;
 use crate::pool::shared::guarded::{GuardedSink, GuardedWatcher};
 use crate::pool::shared::hosts::HostDesks;
-use crate::pool::shared::nursery::DoorPlace;
 use crate::pool::shared::spares::Spares;
 use crate::pool::shared::start_ups::StartUps;
 use crate::pool::shared::stopping::Stopping;
@@ -40,8 +39,6 @@ pub(crate) struct Shared {
     pub(crate) roll_call: RollCall,
     /// The other machines, if there are any.
     pub(crate) hosts: Option<Arc<HostDesks>>,
-    /// Where workers are forked.
-    pub(crate) nursery: DoorPlace,
 }
 
 /// The files that all commands have in common.
@@ -78,7 +75,6 @@ impl Shared {
             deliveries: Deliveries::new(sink, sources),
             roll_call: RollCall::default(),
             hosts: config.hosts.clone().map(HostDesks::new),
-            nursery: DoorPlace::default(),
             config,
         }
     }
@@ -88,7 +84,7 @@ impl Shared {
         Self {
             groups: Arc::clone(&other.groups),
             gates: Arc::clone(&other.gates),
-            nursery: Arc::clone(&other.nursery),
+            start_ups: self.start_ups.beside(&other.start_ups),
             spares: self.spares.beside(&other.spares),
             ..self
         }

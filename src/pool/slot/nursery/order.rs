@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::pass::NurseryPass;
-use crate::pool::shared::nursery::{Door, NotStarted};
+use crate::pool::shared::nursery::{NotStarted, NurseryDoor};
 use crate::pool::slot::steps::{OVER_TICK, Slot};
 use crate::process::{ForkSpec, Process};
 use crate::util::clock::Moment;
@@ -17,11 +17,18 @@ impl Slot {
     ) -> Result<Process, NotStarted> {
         let expected = self.door()?.order(spec);
         loop {
-            if let Some(result) = expected.take() {
-                return result;
-            }
+            let result = expected.take();
             if self.shared.stopping.has_begun() {
-                return Err(NotStarted::Unwanted);
+                return result.unwrap_or(Err(NotStarted::Unwanted));
+            }
+            match result {
+                // Only a thread that has panicked forgets an order. The jobs must not be lost.
+                Some(Err(NotStarted::Unwanted)) => {
+                    let why = "the thread that has workers forked has ended";
+                    return Err(NotStarted::Parent(why.into()));
+                }
+                Some(result) => return result,
+                None => {}
             }
             self.wake.wait(Some(OVER_TICK));
         }
@@ -29,7 +36,11 @@ impl Slot {
 
     /// Whether a worker can be started without a long wait.
     pub(in crate::pool::slot) fn starts_soon(&self) -> bool {
-        let is_ready = |pass: &NurseryPass| pass.door.is_ready();
+        let renewals = &self.shared.spares.renewals;
+        let is_ready = |pass: &NurseryPass| {
+            let (ready, failed) = (pass.door.ready.load(), pass.door.failed.load());
+            ready != Moment::NEVER && (!renewals.concerns(ready) || !renewals.concerns(failed))
+        };
         !self.shared.config.worker.preload || self.nursery.as_ref().is_some_and(is_ready)
     }
 
@@ -53,7 +64,7 @@ impl Slot {
         Ok(false)
     }
 
-    fn door(&mut self) -> io::Result<&Door> {
+    fn door(&mut self) -> io::Result<&NurseryDoor> {
         let pass = match self.nursery.take() {
             Some(pass) if !pass.door.is_closed() => pass,
             _ => NurseryPass::new(&self.shared)?,

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 use crate::pool::shared::Shared;
-use crate::pool::shared::nursery::{Door, NotStarted};
+use crate::pool::shared::nursery::{NotStarted, NurseryDoor};
 use crate::pool::slot::environment::{has_slot, outer_environment, variable};
 use crate::pool::slot::stopped::stopped_for_terminal;
 use crate::process::stops::Stopped;
@@ -50,7 +50,7 @@ impl Parent {
     /// Starts a parent, and waits until it has run the setup. The stderr of `old` is passed on meanwhile.
     pub(super) fn load(
         shared: &Shared,
-        door: &Door,
+        door: &NurseryDoor,
         old: Option<&mut Self>,
     ) -> Result<Self, NotStarted> {
         shared.groups.adopt_orphans()?;
@@ -71,7 +71,7 @@ impl Parent {
         }
     }
 
-    fn start(shared: &Shared, door: &Door) -> io::Result<Self> {
+    fn start(shared: &Shared, door: &NurseryDoor) -> io::Result<Self> {
         let place = &shared.config.process;
         let mut env = outer_environment(shared);
         env.push(variable("PROCPOOL_SLOT", "0".into()));
@@ -87,7 +87,7 @@ impl Parent {
             ..Spec::new(&shared.config.worker.argv, &door.wake)
         };
         let process = Process::start(&spec, &shared.groups)?;
-        let line = Arc::new(NurseryLine::to(&process)?);
+        let line = Arc::new(process.nursery_line()?);
         Ok(Self { process, line, born: shared.now(), said: Vec::new() })
     }
 
@@ -95,7 +95,7 @@ impl Parent {
     pub(super) fn fork(
         &mut self,
         shared: &Shared,
-        door: &Door,
+        door: &NurseryDoor,
         spec: ForkSpec,
     ) -> Result<Process, NoFork> {
         let fork = match Fork::ask(&self.line, spec, &shared.groups) {
@@ -123,7 +123,7 @@ impl Parent {
     fn listen(
         &mut self,
         shared: &Shared,
-        door: &Door,
+        door: &NurseryDoor,
         forks: bool,
         mut old: Option<&mut Self>,
     ) -> Result<Word, NoFork> {
@@ -191,7 +191,7 @@ impl Parent {
     }
 
     /// Waits for anything that happens while it has nothing to do. Returns what makes it useless.
-    pub(super) fn rest(&mut self, shared: &Shared, door: &Door) -> Option<String> {
+    pub(super) fn rest(&mut self, shared: &Shared, door: &NurseryDoor) -> Option<String> {
         let ready = self.process.wait(Some(&door.wake), false, None, None);
         if ready.stderr {
             self.process.forward_stderr(&*shared.watcher);

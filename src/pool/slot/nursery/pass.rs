@@ -5,23 +5,23 @@ use std::sync::Arc;
 
 use super::thread;
 use crate::pool::shared::Shared;
-use crate::pool::shared::nursery::Door;
+use crate::pool::shared::nursery::NurseryDoor;
 use crate::util::lock::lock;
 
 /// The right of a slot to leave orders.
 pub(in crate::pool::slot) struct NurseryPass {
     shared: Arc<Shared>,
-    pub(super) door: Arc<Door>,
+    pub(super) door: Arc<NurseryDoor>,
 }
 
 impl NurseryPass {
     /// Enters the nursery. The first slot that comes starts it.
     pub(super) fn new(shared: &Arc<Shared>) -> io::Result<Self> {
-        let mut place = lock(&shared.nursery);
+        let mut place = lock(&shared.start_ups.nursery);
         let door = match &*place {
             Some(door) if door.enter() => Arc::clone(door),
             _ => {
-                let door = Arc::new(Door::new()?);
+                let door = Arc::new(NurseryDoor::new()?);
                 door.enter();
                 thread::start(shared, &door)?;
                 Arc::clone(place.insert(door))

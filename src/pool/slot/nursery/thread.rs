@@ -8,12 +8,12 @@ use std::thread;
 use super::parent::{NoFork, Parent};
 use crate::pool::background::{STACK, be_nice};
 use crate::pool::shared::Shared;
-use crate::pool::shared::nursery::{Door, NotStarted, Order};
+use crate::pool::shared::nursery::{NotStarted, NurseryDoor, Order};
 use crate::process::Stop;
 use crate::util::clock::Moment;
 
 /// Starts the thread. It ends when the door is closed.
-pub(super) fn start(shared: &Arc<Shared>, door: &Arc<Door>) -> io::Result<()> {
+pub(super) fn start(shared: &Arc<Shared>, door: &Arc<NurseryDoor>) -> io::Result<()> {
     let mut nursery = Nursery { shared: Arc::clone(shared), door: Arc::clone(door), parent: None };
     let run = move || {
         be_nice(nursery.shared.config.nice);
@@ -24,7 +24,7 @@ pub(super) fn start(shared: &Arc<Shared>, door: &Arc<Door>) -> io::Result<()> {
 
 struct Nursery {
     shared: Arc<Shared>,
-    door: Arc<Door>,
+    door: Arc<NurseryDoor>,
     parent: Option<Parent>,
 }
 
