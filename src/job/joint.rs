@@ -39,7 +39,7 @@ impl Job {
         self.joined().unwrap_or(std::slice::from_ref(self))
     }
 
-    /// The same, each by itself.
+    /// The same, with each job separate.
     pub(crate) fn into_singles(mut self) -> Vec<Self> {
         match std::mem::replace(&mut self.body.form, JobForm::Json) {
             JobForm::Joint(jobs) => jobs.0,

@@ -11,7 +11,7 @@ use crate::process::Stop;
 use crate::util::clock::Moment;
 
 impl Pool {
-    /// As [`Pool::feed`], and waits for no room: who feeds knows how many jobs there are.
+    /// As [`Pool::feed`], but does not wait for room: the caller knows how many jobs the pool has.
     pub(crate) fn feed_now(&self, batch: &mut Vec<Job>) -> Result<(), Closed> {
         let slots = self.shared().queue.push(batch, false)?;
         self.shared().start_slots(slots);

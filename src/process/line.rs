@@ -1,5 +1,4 @@
-//! A connected socket in the place of a process's stdin and stdout: reads and waits that never block for
-//! longer than they should.
+//! A connected socket, used like the stdin and stdout of a process. Reads do not block, and each wait has a limit.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,5 +1,5 @@
-//! What a program needs that was not written as a worker: what ends its replies, what it is sent around each
-//! request, what it prints at its start, and which of its results are failures.
+//! What a program needs that was not written as a worker: the end of its replies, the messages before and after each
+//! request, the banner at its start, and which of its results are failures.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use super::notice::NoticeTemplate;
 use crate::job::Job;
 use crate::util::setting::Setting;
 
-/// The habits of a program.
+/// What a program needs, besides a framing and an envelope.
 #[derive(Clone, Debug, Default)]
 pub struct Exchange {
     /// What ends a reply; `None`: the framing says it.
@@ -67,7 +67,7 @@ pub enum ExchangeError {
     TwoEnds,
     /// The protocol has no messages without a reply.
     NoExtra,
-    /// Nothing says where a reply ends that keeps its end.
+    /// The end of replies is to be kept, but no setting says what it is.
     NoEnd,
 }
 
@@ -129,7 +129,7 @@ impl Exchange {
         self.extra(out, protocol, self.after.as_ref(), Setting::AfterRequest, job)
     }
 
-    /// A result that is a failure becomes one.
+    /// Turns a result that is a failure into a failure.
     pub(super) fn judge<'a>(&self, message: Message<'a>) -> Message<'a> {
         let Message::Reply { id, outcome: Ok(body) } = &message else { return message };
         let failure = self.fail_on.iter().find_map(|sign| sign.failure(body.value()));

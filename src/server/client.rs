@@ -1,5 +1,5 @@
 //! A caller of a server: connects to its socket, checks who answers, and asks for its pool, its status or its
-//! end. The jobs go over the connection as over one to another machine.
+//! end. Jobs travel over this connection as they do to another machine.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};

@@ -45,7 +45,7 @@ pub enum SocketError {
     OpenFolder(PathBuf),
     /// There is something else in its place: a link, a file.
     NoSocket(PathBuf),
-    /// It belongs to another user, or another user answers.
+    /// The socket belongs to another user, or the process that answers does.
     OfOther(PathBuf),
     /// A server uses it already.
     InUse(PathBuf),
@@ -53,9 +53,9 @@ pub enum SocketError {
     NoServer(PathBuf),
     /// A server listens there, and does not answer in time.
     Silent(PathBuf),
-    /// What listens there is no procpool.
+    /// The program that listens there is no procpool.
     NoProcpool(PathBuf),
-    /// The server is of another version of procpool: this one.
+    /// The server is procpool of this other version.
     OtherVersion(PathBuf, String),
     /// The system refuses.
     System(PathBuf, io::Error),

@@ -1,5 +1,5 @@
-//! Where the outcomes of a server's pool go: each to the caller whose job it was. Messages go to the caller
-//! whose job the worker has, or to all of them.
+//! Sends each outcome of a server's pool to the caller whose job it was. Messages go to the caller whose job the
+//! worker has, or to all callers.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
-//! Reads JSON objects of the usual shape several times as fast as a parser does. Whatever is unusual or wrong
-//! is left to the parser, which has the last word and words the errors.
+//! Reads JSON objects of the usual shape several times as fast as a parser does. Everything unusual or wrong is left to
+//! the parser, which decides what is valid and makes the error messages.
 
 /// Deeper values are left to the parser.
 const MOST_NESTED: u32 = 64;

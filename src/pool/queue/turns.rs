@@ -13,7 +13,7 @@ pub(super) struct Turns {
     first: PartyLine,
     /// The lines of the other parties, in no order.
     others: Vec<PartyLine>,
-    /// What all lines have that are not held.
+    /// The sums of all lines that are not held.
     ready: Amount,
     /// The turn of the line that was served last.
     clock: u64,

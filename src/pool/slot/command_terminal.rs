@@ -1,5 +1,5 @@
-//! A command that has the terminal of this process: a person works with it. When it is stopped (Ctrl-Z), this
-//! process stops too, and both go on together.
+//! A command that has the terminal of this process, because a person works with it. When it is stopped (Ctrl-Z), this
+//! process stops too, and both continue together.
 
 use std::time::Duration;
 

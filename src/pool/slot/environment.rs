@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::pool::shared::Shared;
+use crate::util::setting::Setting;
 
 /// The additions to the environment that all workers have in common.
 pub(super) fn outer_environment(shared: &Shared) -> Vec<(OsString, OsString)> {
@@ -11,6 +12,11 @@ pub(super) fn outer_environment(shared: &Shared) -> Vec<(OsString, OsString)> {
     let mut env = vec![variable("PROCPOOL_PROTOCOL", config.worker.protocol.label())];
     if config.process.clears_env || std::env::var_os("PYTHONUNBUFFERED").is_none() {
         env.push(variable("PYTHONUNBUFFERED", "1".into()));
+    }
+    if config.worker.is_code && config.worker.protocol.label() == "code" {
+        // A generator may have no end, so the worker must know how long a list may be.
+        let most = format!("{} {}", config.worker.max_reply, Setting::MaxReply);
+        env.push(variable("PROCPOOL_MAX_REPLY", most));
     }
     if config.worker.is_code && config.worker.protocol.label() == "sh" {
         // This worker waits for the processes that the code leaves running.

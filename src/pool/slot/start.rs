@@ -87,6 +87,7 @@ impl Slot {
             slot: self.number(),
             cpus: place.cpus(self.number()),
             wake: &self.wake,
+            is_brief: false,
         };
         Process::start(&spec, &shared.groups)
     }

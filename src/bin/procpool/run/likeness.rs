@@ -28,8 +28,8 @@ const LIMITS: [Resource; 9] = [
     Resource::Stack,
 ];
 
-/// Variables that differ between calls and say nothing to a worker. Those that end with a star stand for all that
-/// begin so.
+/// Variables that differ between calls and mean nothing to a worker. A name with a star at its end means all variables
+/// that begin with it.
 const VOLATILE: &[&str] = &[
     "_",
     "PWD",
@@ -70,8 +70,8 @@ const VOLATILE: &[&str] = &[
     "GITHUB_*",
 ];
 
-/// A name that calls have in common whose workers would be the same: the same program and options, folder, user,
-/// limits, environment, and the same contents of the files that the command line and the code name.
+/// A name that is the same for all calls whose workers would be the same: with the same program and options, folder,
+/// user, limits, environment, and the same contents of the files that the command line and the code name.
 pub fn likeness(options: &Options, words: &[OsString]) -> String {
     let mut parts = LikenessParts::default();
     parts.add(env!("CARGO_PKG_VERSION"));

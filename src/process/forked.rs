@@ -7,12 +7,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, RwLockReadGuard};
 
+use rustix::fs::fstat;
 use rustix::process::Pid;
 
 use super::affinity::CpuShare;
 use super::child::Process;
 use super::groups::{Groups, Standing};
-use super::guardian::ListEntry;
+use super::guardian::{ListEntry, StartMark};
 use super::leader::Leader;
 use super::nursery_line::NurseryLine;
 use super::pipe;
@@ -86,7 +87,9 @@ impl<'a> Fork<'a> {
         let (stderr, their_stderr) = pipe::new()?;
         // The process has this stderr before it leaves the group of the nursery. So the guardian finds it by its
         // group or by its stderr, whenever this process is killed.
-        let entry = groups.announce(their_stderr.as_fd());
+        groups.watch_for_stops();
+        let number = fstat(&their_stderr).map_or(0, |stat| stat.st_ino);
+        let entry = groups.announce(StartMark::Pipe(number));
         let start = groups.lock_start();
         let theirs = [their_stdin.as_fd(), their_stdout.as_fd(), their_stderr.as_fd()];
         if let Err(error) = line.send(&spec.request(), &theirs) {
