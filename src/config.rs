@@ -96,6 +96,9 @@ pub(crate) struct ProcessConfig {
     pub(crate) cwd: Option<PathBuf>,
     /// The directory of this process when the pool was made, if that is known.
     pub(crate) home: Option<PathBuf>,
+    /// The program of all commands, and where it is, if every job runs the same one and the system would search for
+    /// it as we do.
+    pub(crate) program: Option<(OsString, OsString)>,
 }
 
 /// How long calls wait, and how long dropped ones may run on.
@@ -198,7 +201,7 @@ impl Config {
             calls: CallConfig::default(),
             process: ProcessConfig::default(),
             limits: Limits::default(),
-            max_procs: std::thread::available_parallelism().map_or(1, usize::from),
+            max_procs: 1,
             slots_before: 0,
             nice: 0,
             grace: Duration::from_secs(5),

@@ -46,10 +46,14 @@ impl RecordEnds {
 impl RecordEnds {
     /// `None`: lines are no CSV records.
     pub(super) fn new(is_csv: bool) -> Option<Self> {
-        let mut reader = csv_core::Reader::new();
-        begin_anywhere(&mut reader);
-        is_csv.then_some(Self {
-            reader,
+        // The reader's tables take a while to make.
+        let reader = || {
+            let mut reader = csv_core::Reader::new();
+            begin_anywhere(&mut reader);
+            reader
+        };
+        is_csv.then(|| Self {
+            reader: reader(),
             text: [0; 1024],
             ends: [0; 64],
             is_after_return: false,

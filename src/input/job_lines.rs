@@ -56,6 +56,7 @@ impl Invalid {
     pub(crate) fn describe(&self, place: &str) -> String {
         match self.column {
             Some(column) => format!("{place}, column {column}: {}", self.message),
+            None if place.is_empty() => self.message.clone(),
             None => format!("{place}: {}", self.message),
         }
     }
@@ -88,6 +89,9 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 /// # Errors
 /// Why it is no job.
 pub fn parse(line: &[u8]) -> Result<Option<Fields<'_>>, Invalid> {
+    if let Some(fields) = usual(line).and_then(UsualLine::fields) {
+        return Ok(Some(fields));
+    }
     let text = utf8(line)?;
     let trimmed = text.trim_ascii_start();
     let indent = text.len() - trimmed.len();
@@ -112,6 +116,20 @@ pub struct UsualLine<'a> {
     pub args: &'a [u8],
     /// A string or a number in JSON. Empty: there is none.
     pub id: &'a [u8],
+}
+
+impl<'a> UsualLine<'a> {
+    fn fields(self) -> Option<Fields<'a>> {
+        let text = |bytes| std::str::from_utf8(bytes).ok();
+        Some(Fields {
+            cmd: Cow::Borrowed(text(self.cmd)?),
+            args: Cow::Borrowed(text(self.args)?),
+            id: text(self.id)?,
+            timeout: None,
+            retries: None,
+            worker: None,
+        })
+    }
 }
 
 /// Reads a job line in the usual shape. `None`: [`parse`] must look at it.

@@ -6,6 +6,9 @@ use super::format::Format;
 use crate::job::Done;
 use crate::util::buffer::TypicalSize;
 
+/// To copy a record of more bytes takes longer than to make room for another one.
+const MANY: u64 = 64 << 10;
+
 thread_local! {
     /// The batch of each output that this thread delivers to. Most programs have one output.
     static BATCHES: RefCell<Vec<(u64, Batch)>> = const { RefCell::new(Vec::new()) };
@@ -78,6 +81,20 @@ impl Batch {
         self.out.extend_from_slice(texts);
         self.count(count, true);
         self.end(seq, count, false);
+    }
+
+    /// Takes the records of successive jobs, if they are large and have nothing for stderr: the number of the first one,
+    /// how many there are, and the bytes.
+    pub(super) fn take_whole(&mut self) -> Option<(u64, u64, Vec<u8>)> {
+        match self.streaks[..] {
+            [Streak { seq, count, .. }]
+                if self.out.len() as u64 > MANY * count && self.err.is_empty() =>
+            {
+                self.streaks.clear();
+                Some((seq, count, std::mem::take(&mut self.out)))
+            }
+            _ => None,
+        }
     }
 
     fn count(&mut self, jobs: u64, is_ok: bool) {

@@ -44,6 +44,11 @@ impl Ready {
         }
     }
 
+    /// Appends records for stdout that are many bytes. They are not copied.
+    pub(super) fn append_owned(&mut self, out: Vec<u8>) {
+        self.between.push((self.out.len(), Aside::Out(out)));
+    }
+
     /// Appends a record that is not in memory.
     pub(super) fn append_large(&mut self, large: Large) {
         self.between.push((self.out.len(), Aside::Large(large)));
@@ -76,9 +81,11 @@ impl Ready {
     }
 }
 
-/// A part of the output that is not bytes in memory for stdout.
+/// A part of the output that is not among the bytes for stdout.
 #[derive(Debug)]
 pub(super) enum Aside {
+    /// Many bytes for stdout, in memory of their own.
+    Out(Vec<u8>),
     /// Lines for stderr.
     Err(Vec<u8>),
     Large(Large),
@@ -87,7 +94,7 @@ pub(super) enum Aside {
 impl Aside {
     fn len(&self) -> usize {
         match self {
-            Self::Err(err) => err.len(),
+            Self::Out(bytes) | Self::Err(bytes) => bytes.len(),
             Self::Large(large) => large.len(),
         }
     }
@@ -155,6 +162,27 @@ impl Order {
         }
         let piece = self.pages.put(out, err);
         self.waiting.insert(seq, WaitingStreak { piece, split: out.len(), count, large: None });
+        if self.is_full() && !self.has_next() { self.spill() } else { Ok(()) }
+    }
+
+    /// As [`Order::put`], for many bytes for stdout, which are not copied.
+    ///
+    /// # Errors
+    /// Those of [`Order::put`].
+    pub(super) fn put_owned(
+        &mut self,
+        seq: u64,
+        count: u64,
+        out: Vec<u8>,
+        ready: &mut Ready,
+    ) -> io::Result<()> {
+        if seq == self.next {
+            ready.append_owned(out);
+            return self.is_turn_of(seq + count, ready);
+        }
+        let split = out.len();
+        let piece = self.pages.keep(out);
+        self.waiting.insert(seq, WaitingStreak { piece, split, count, large: None });
         if self.is_full() && !self.has_next() { self.spill() } else { Ok(()) }
     }
 
@@ -259,6 +287,10 @@ impl Order {
     /// Moves the first streak that waits in memory. Returns how many records it has.
     fn take_waiting(&mut self, ready: &mut Ready) -> u64 {
         let Some((_, run)) = self.waiting.pop_first() else { return 0 };
+        if let Some(out) = self.pages.take(&run.piece, run.split) {
+            ready.append_owned(out);
+            return run.count;
+        }
         match run.large {
             Some(large) => {
                 self.large -= 1;

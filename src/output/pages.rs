@@ -51,6 +51,27 @@ impl Pages {
         Piece { page, at, len }
     }
 
+    /// Keeps many bytes, which are a page by themselves. They are not copied.
+    pub(super) fn keep(&mut self, bytes: Vec<u8>) -> Piece {
+        let page = self.free_page();
+        self.used += bytes.capacity();
+        let len = bytes.len();
+        self.pages[page] = Page { bytes, pieces: 1 };
+        Piece { page, at: 0, len }
+    }
+
+    /// Gives a piece back with its bytes, without a copy. `None`: it is not a page by itself, or has not `len` bytes.
+    pub(super) fn take(&mut self, piece: &Piece, len: usize) -> Option<Vec<u8>> {
+        let page = &mut self.pages[piece.page];
+        let is_alone = page.pieces == 1 && page.bytes.len() == len && page.bytes.capacity() > PAGE;
+        if !is_alone || piece.len != len || self.current == Some(piece.page) {
+            return None;
+        }
+        self.used -= page.bytes.capacity();
+        self.free.push(piece.page);
+        Some(std::mem::take(page).bytes)
+    }
+
     pub(super) fn get(&self, piece: &Piece) -> &[u8] {
         &self.pages[piece.page].bytes[piece.at..piece.at + piece.len]
     }
@@ -76,6 +97,14 @@ impl Pages {
         }
     }
 
+    /// A page without pieces.
+    fn free_page(&mut self) -> usize {
+        self.free.pop().unwrap_or_else(|| {
+            self.pages.push(Page::default());
+            self.pages.len() - 1
+        })
+    }
+
     /// Turns to a page that has room for `len` bytes.
     fn turn(&mut self, len: usize) -> usize {
         if let Some(full) = self.current.take()
@@ -84,10 +113,7 @@ impl Pages {
             self.used -= self.pages[full].bytes.capacity();
             self.free.push(full);
         }
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.pages.push(Page::default());
-            self.pages.len() - 1
-        });
+        let index = self.free_page();
         let page = &mut self.pages[index].bytes;
         if page.capacity() < len.max(PAGE) {
             *page = Vec::with_capacity(len.max(PAGE));

@@ -57,6 +57,8 @@ impl Builder {
     /// Makes the pool. Returns also the code that an interpreter has not checked.
     fn make(self) -> Result<(Pool, Option<Code>), BuildError> {
         let mut config = self.config?;
+        let cpus = || std::thread::available_parallelism().map_or(1, usize::from);
+        config.max_procs = self.max_procs.unwrap_or_else(cpus);
         if let Some(code) = &self.code {
             code.check_path()?;
         }
@@ -72,7 +74,7 @@ impl Builder {
         resolve_directory(&mut config)?;
         let runs_none = config.hosts.as_ref().is_some_and(|hosts| hosts.local_slots == 0);
         if !runs_none {
-            check_program(&config)?;
+            check_program(&mut config)?;
         }
         let voice = self.voice;
         let watcher = self.watcher.unwrap_or_else(|| Arc::new(voice) as Arc<dyn Watcher>);
@@ -173,7 +175,7 @@ fn resolve_directory(config: &mut Config) -> Result<(), BuildError> {
 }
 
 /// Checks whether the program of the workers, or of all commands, can be run.
-fn check_program(config: &Config) -> Result<(), BuildError> {
+fn check_program(config: &mut Config) -> Result<(), BuildError> {
     let Some(commands) = &config.commands else {
         let program = config.worker.argv.first().ok_or(BuildError::Empty)?;
         if sets_path(config) && !program.as_bytes().contains(&b'/') {
@@ -187,7 +189,11 @@ fn check_program(config: &Config) -> Result<(), BuildError> {
     }
     let template = &commands.template;
     match template.program() {
-        Some(program) if template.finds_as_we_do(program) => Ok(lookup::check(program)?),
+        Some(program) if template.finds_as_we_do(program) => {
+            let path = lookup::find(program, Runner::Command)?;
+            config.process.program = path.map(|path| (program.to_owned(), path.into_os_string()));
+            Ok(())
+        }
         // Whether it can be run shows when a job is run.
         _ => Ok(()),
     }

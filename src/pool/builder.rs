@@ -50,6 +50,8 @@ pub struct Builder {
     pub(super) beside: Option<Pool>,
     /// The code that is checked before the pool is made.
     pub(super) code: Option<Code>,
+    /// `None`: one for each CPU. They are counted only then, since that takes several files of the system.
+    pub(super) max_procs: Option<usize>,
 }
 
 impl fmt::Debug for Builder {
@@ -96,6 +98,7 @@ impl Builder {
             sources: Vec::new(),
             beside: None,
             code: None,
+            max_procs: None,
         }
     }
 
@@ -235,7 +238,7 @@ impl Builder {
 
     /// How many workers there may be at a time, from 1 to 65,536. Default: the number of CPUs.
     pub fn max_procs(self, count: usize) -> Self {
-        self.set(|config| config.max_procs = count)
+        Self { max_procs: Some(count), ..self }
     }
 
     /// How many calls may wait in the queue for a worker, at least 1. [`Pool::process`] waits for a place,

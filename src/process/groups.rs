@@ -4,7 +4,6 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak};
@@ -15,7 +14,7 @@ use rustix::process::{Pid, Signal, getpid, kill_process_group};
 use super::exit;
 use super::foreground::Foreground;
 use super::guardian::Guardian;
-use super::guardian::ListEntry;
+use super::guardian::{ListEntry, StartMark};
 use super::memory;
 use super::pipe;
 use super::stat::Stat;
@@ -88,7 +87,7 @@ pub(super) struct Members {
     is_paused: bool,
     /// Whether the monitor is to be notified of the next process.
     notifies: bool,
-    /// The thread that looks for stops. It is started with the first process.
+    /// The thread that looks for stops. It is started with the first process that does not end at once.
     monitor: Option<stops::Monitor>,
     /// The number of processes that were started.
     started: u64,
@@ -343,14 +342,25 @@ impl Groups {
         null.try_clone().map(Stdio::from)
     }
 
-    /// Announces a process that is about to be started and will write to this pipe.
-    pub(super) fn announce(&self, pipe: BorrowedFd<'_>) -> ListEntry {
-        let mut members = self.lock();
-        members.monitor.get_or_insert_with(|| {
+    /// Announces a process that is about to be started.
+    pub(super) fn announce(&self, start: StartMark) -> ListEntry {
+        if self.orphans.is_some() {
+            self.watch_for_stops();
+        }
+        self.lock().guardian.get_or_insert_with(Guardian::start).announce(start)
+    }
+
+    /// Whether there is a thread that looks for stops.
+    pub(crate) fn watches_for_stops(&self) -> bool {
+        self.lock().monitor.is_some()
+    }
+
+    /// Starts the thread that looks for stops, if there is none yet.
+    pub(crate) fn watch_for_stops(&self) {
+        self.lock().monitor.get_or_insert_with(|| {
             let me = Weak::clone(&self.me);
             stops::start(move |survey| me.upgrade().map(|groups| groups.look(survey)))
         });
-        members.guardian.get_or_insert_with(Guardian::start).announce(pipe)
     }
 
     /// Withdraws a process that was announced and could not be started.

@@ -4,14 +4,13 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 
-use rustix::fs::fstat;
-use rustix::process::{Pid, getpid};
+use rustix::process::{Pid, WaitOptions, getpid, waitpid};
 
 use super::stat::Stat;
 
@@ -28,26 +27,37 @@ trap '' HUP INT QUIT PIPE TERM TSTP
 exec 3<&2 2>/dev/null
 while read -r _; do :; done
 starting=
+marks=
 while read -r entry; do
     case $entry in
         (pipe:*) starting="$starting $entry " ;;
+        (mark:*) marks="$marks ${entry#mark:}" ;;
         (*) if [ "$entry" -gt 1 ]; then kill -s KILL -- "-$entry"; fi ;;
     esac
 done <&3
-if [ -z "$starting" ]; then exit; fi
+if [ -z "$starting$marks" ]; then exit; fi
 ours=$1
 stat=$(cat /proc/$$/stat)
 set -- ${stat##*) }
 session=$4
+group() {
+    stat=$(cat "/proc/$1/stat")
+    set -- ${stat##*) }
+    if [ "$4" = "$session" ] && [ "$3" != "$ours" ]; then echo "$3"; fi
+}
 look() {
-    ls -ln /proc/[0-9]*/fd/2 | while read -r line; do
-        case $starting in
-            (*" ${line##* -> } "*)
-                pid=${line##* /proc/}
-                stat=$(cat "/proc/${pid%%/*}/stat")
-                set -- ${stat##*) }
-                if [ "$4" = "$session" ] && [ "$3" != "$ours" ]; then echo "$3"; fi ;;
-        esac
+    if [ -n "$starting" ]; then
+        ls -ln /proc/[0-9]*/fd/2 | while read -r line; do
+            case $starting in
+                (*" ${line##* -> } "*) pid=${line##* /proc/}; group "${pid%%/*}" ;;
+            esac
+        done
+    fi
+    for mark in $marks; do
+        grep -lszxF "PROCPOOL_START=$mark" /proc/[0-9]*/environ | while read -r pid; do
+            pid=${pid#/proc/}
+            group "${pid%%/*}"
+        done
     done
 }
 killed=' '
@@ -66,6 +76,18 @@ done
 /// The length of an entry of the list, in bytes: a number or a pipe, spaces, and a newline.
 const ENTRY_LEN: usize = 32;
 
+/// The variable that shows the guardian an unfinished start.
+pub(super) const START_VARIABLE: &str = "PROCPOOL_START";
+
+/// What shows the guardian an unfinished start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StartMark {
+    /// Its stderr is the pipe of this number.
+    Pipe(u64),
+    /// Its environment has this number in [`START_VARIABLE`].
+    Variable(u64),
+}
+
 /// The index of an entry of the list.
 #[derive(Debug)]
 pub(super) struct ListEntry(usize);
@@ -81,8 +103,12 @@ pub(super) struct ListEntry(usize);
 /// early: until a process has become its program, it holds copies of all open files of this process, also
 /// of the guardian's pipe.
 ///
+/// A process that writes to the stderr of this process does not have that pipe. Its mark is the number of the pipe
+/// in a variable of its environment.
+///
 /// The guardian does not kill a process that has left its group (`setsid`). It misses an unfinished
-/// start where there is no `/proc`, or where the process closes its stderr within a few milliseconds.
+/// start where there is no `/proc`, or where the process closes its stderr, or clears its environment, within a few
+/// milliseconds.
 #[derive(Debug)]
 pub(super) struct Guardian {
     /// `None`: it could not be started. Then `kill -9` may leave processes running.
@@ -95,32 +121,33 @@ pub(super) struct Guardian {
 }
 
 #[derive(Debug)]
-struct GuardianProcess {
-    child: Child,
+pub(super) struct GuardianProcess {
+    pub(super) pid: Pid,
     /// Its end tells the guardian that this process is gone.
-    pipe: OwnedFd,
-    list: File,
+    pub(super) pipe: OwnedFd,
+    pub(super) list: File,
 }
 
 impl Guardian {
     pub(super) fn start() -> Self {
-        let running = GuardianProcess::start().ok();
+        let running = forked().or_else(|| GuardianProcess::start().ok());
         Self { running, entries: HashMap::new(), free: Vec::new(), count: 0 }
     }
 
     /// Its number, if it runs.
     pub(super) fn pid(&self) -> Option<Pid> {
-        self.running.as_ref().map(|running| Pid::from_child(&running.child))
+        self.running.as_ref().map(|running| running.pid)
     }
 
-    /// Announces a process that is about to be started and will have this pipe as its stderr.
-    pub(super) fn announce(&mut self, pipe: BorrowedFd<'_>) -> ListEntry {
+    /// Announces a process that is about to be started.
+    pub(super) fn announce(&mut self, start: StartMark) -> ListEntry {
         let entry = self.free.pop().unwrap_or_else(|| {
             self.count += 1;
             self.count - 1
         });
-        if let Ok(stat) = fstat(pipe) {
-            self.write(entry, &format!("pipe:[{}]", stat.st_ino));
+        match start {
+            StartMark::Pipe(number) => self.write(entry, &format!("pipe:[{number}]")),
+            StartMark::Variable(number) => self.write(entry, &format!("mark:{number}")),
         }
         ListEntry(entry)
     }
@@ -157,26 +184,60 @@ impl Guardian {
 impl GuardianProcess {
     fn start() -> io::Result<Self> {
         let list = list()?;
-        // Not `getpgrp`: as PID 1 of a container this process may be in a group without a number there.
-        let ours = Stat::of(getpid()).and_then(|stat| stat.group).map_or(0, Pid::as_raw_pid);
-        let mut child = Command::new("/bin/sh")
-            .args(["-c", SCRIPT, "procpool-guardian"])
-            .arg(ours.to_string())
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .current_dir("/")
+        let mut child = shell(own_group())
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
             .stderr(Stdio::from(list.try_clone()?))
             .process_group(0)
             .spawn()?;
         let pipe = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        Ok(Self { child, pipe: OwnedFd::from(pipe), list })
+        Ok(Self { pid: Pid::from_child(&child), pipe: OwnedFd::from(pipe), list })
     }
 }
 
+/// The guardian's shell, without its pipe and its list.
+pub(super) fn shell(group_of_pool: i32) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", SCRIPT, "procpool-guardian"])
+        .arg(group_of_pool.to_string())
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .current_dir("/")
+        .stdout(Stdio::null());
+    shell
+}
+
+/// The group of this process. Not `getpgrp`: as PID 1 of a container this process may be in a group without a number
+/// there.
+pub(super) fn own_group() -> i32 {
+    Stat::of(getpid()).and_then(|stat| stat.group).map_or(0, Pid::as_raw_pid)
+}
+
+/// The guardian that was forked before this process had other threads, unless another pool has it.
+#[cfg(all(feature = "cli", target_os = "linux"))]
+fn forked() -> Option<GuardianProcess> {
+    super::forked_guardian::take()
+}
+
+#[cfg(not(all(feature = "cli", target_os = "linux")))]
+fn forked() -> Option<GuardianProcess> {
+    None
+}
+
+/// Whether a process is on the list.
+#[cfg(all(feature = "cli", target_os = "linux"))]
+pub(super) fn has_entries(list: &File) -> bool {
+    let mut bytes = Vec::new();
+    let mut part = [0; 64 * ENTRY_LEN];
+    while let Ok(count @ 1..) = list.read_at(&mut part, bytes.len() as u64) {
+        bytes.extend_from_slice(&part[..count]);
+    }
+    // The shell decides about all that is no free entry.
+    bytes.chunks(ENTRY_LEN).any(|entry| entry.trim_ascii() != b"0")
+}
+
 #[cfg(target_os = "linux")]
-fn list() -> io::Result<File> {
+pub(super) fn list() -> io::Result<File> {
     let flags = rustix::fs::MemfdFlags::CLOEXEC;
     Ok(rustix::fs::memfd_create("procpool-groups", flags).map(File::from)?)
 }
@@ -188,10 +249,38 @@ fn list() -> io::Result<File> {
 
 impl Drop for Guardian {
     fn drop(&mut self) {
-        if let Some(GuardianProcess { mut child, pipe, .. }) = self.running.take() {
+        if let Some(GuardianProcess { pid, pipe, .. }) = self.running.take() {
             drop(pipe);
             // It ends at once, but this thread must not wait for that.
-            let _ = thread::Builder::new().name("guardian".into()).spawn(move || child.wait());
+            let wait = move || waitpid(Some(pid), WaitOptions::empty());
+            let _ = thread::Builder::new().name("guardian".into()).spawn(wait);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    /// As after a `kill -9` between the start of a process and its entry in the list.
+    #[test]
+    fn a_process_whose_start_is_unfinished_is_killed() {
+        let mut guardian = Guardian::start();
+        let number = u64::from(std::process::id());
+        guardian.announce(StartMark::Variable(number));
+        let start = |number: u64| {
+            let mut command = Command::new("sleep");
+            command.arg("60").env(START_VARIABLE, number.to_string()).process_group(0);
+            command.spawn().expect("sleep runs")
+        };
+        // Another run's.
+        let mut other = start(number + (1 << 32));
+        let mut child = start(number);
+        drop(guardian);
+        assert_eq!(child.wait().expect("it ends").signal(), Some(9));
+        assert_eq!(other.try_wait().expect("it is ours"), None);
+        other.kill().and_then(|()| other.wait()).expect("it ends");
     }
 }

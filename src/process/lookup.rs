@@ -70,8 +70,14 @@ pub fn check(program: &OsStr) -> Result<(), ProgramError> {
 
 /// As [`check`], with advice for this runner.
 pub(crate) fn check_for(program: &OsStr, runner: Runner) -> Result<(), ProgramError> {
+    find(program, runner).map(drop)
+}
+
+/// As [`check_for`]. Returns the absolute path of a program in `PATH`; `None`: the name is a path already, or the
+/// folder has a relative one.
+pub(crate) fn find(program: &OsStr, runner: Runner) -> Result<Option<PathBuf>, ProgramError> {
     if program.as_bytes().contains(&b'/') {
-        return check_file(Path::new(program), runner);
+        return check_file(Path::new(program), runner).map(|()| None);
     }
     if program == "." {
         // It would be found in each folder: as that folder itself.
@@ -81,7 +87,7 @@ pub(crate) fn check_for(program: &OsStr, runner: Runner) -> Result<(), ProgramEr
     let mut refused = None;
     for candidate in std::env::split_paths(&path).map(|folder| folder.join(program)) {
         match check_file(&candidate, runner) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(Some(candidate).filter(|found| found.is_absolute())),
             Err(error @ ProgramError::CannotRun(_)) => refused = refused.or(Some(error)),
             Err(_) => {}
         }
@@ -180,14 +186,7 @@ pub(crate) fn not_started(command: &Command, runner: Runner, error: &std::io::Er
 
 /// The absolute path of a program in `PATH`. `None`: it is not there, or the name is a path already.
 pub fn locate(program: &OsStr) -> Option<PathBuf> {
-    if program.as_bytes().contains(&b'/') {
-        return None;
-    }
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|candidate| check_file(candidate, Runner::Command).is_ok())
-        .filter(|found| found.is_absolute())
+    find(program, Runner::Command).ok().flatten()
 }
 
 fn check_file(path: &Path, runner: Runner) -> Result<(), ProgramError> {

@@ -3,8 +3,11 @@
 
 mod affinity;
 mod child;
+mod crowd;
 mod exit;
 mod foreground;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+mod forked_guardian;
 mod groups;
 mod guardian;
 mod ladder;
@@ -27,12 +30,16 @@ mod wake;
 
 pub(crate) use affinity::CpuShare;
 pub(crate) use child::{OutputStream, Process, memory_of};
+pub(crate) use crowd::{Crowd, CrowdEvent};
 pub(crate) use exit::{describe, describe_exited, end_of_command};
 pub(crate) use foreground::stop_own_group;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+pub use forked_guardian::fork_guardian;
 pub(crate) use groups::Groups;
 pub(crate) use ladder::Stop;
 pub(crate) use line::SocketLine;
 pub(crate) use pipe::{PipeCopy, Transfer};
+pub(crate) use poll::pause;
 pub(crate) use start::Spec;
 pub(crate) use streams::{ProcessOutput, ProcessStdin};
 pub(crate) use wait::Readiness;

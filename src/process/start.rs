@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
+use rustix::fs::fstat;
 use rustix::process::Pid;
 
 use super::affinity::CpuShare;
@@ -15,6 +16,7 @@ use super::child::Process;
 use super::exit::ExitWatch;
 use super::foreground::Foreground;
 use super::groups::Groups;
+use super::guardian::{START_VARIABLE, StartMark};
 use super::pipe;
 use super::stderr::StderrReader;
 use super::streams::{ProcessOutput, ProcessStdin, Streams};
@@ -41,6 +43,8 @@ pub(crate) struct Spec<'a> {
     pub(crate) cpus: Option<CpuShare>,
     /// Wakes the slot that waits for the process.
     pub(crate) wake: &'a Arc<Wake>,
+    /// It may end within milliseconds. If it does not, the slot calls [`Groups::watch_for_stops`].
+    pub(crate) is_brief: bool,
 }
 
 impl<'a> Spec<'a> {
@@ -58,6 +62,7 @@ impl<'a> Spec<'a> {
             slot: 0,
             cpus: None,
             wake,
+            is_brief: false,
         }
     }
 }
@@ -69,12 +74,19 @@ impl Process {
         let Streams { stdin, stdout, stderr: other_stderr, terminal } =
             Streams::open(spec.stdin, spec.output, groups)?;
         let (stderr, their_stderr) = pipe::new()?;
-        let entry = groups.announce(their_stderr.as_fd());
-        // The guardian knows an unfinished start by this pipe, even if the process does not write to it.
-        let stderr_of_process = match other_stderr {
-            Some(other) => other,
-            None => Stdio::from(their_stderr),
+        if !spec.is_brief {
+            groups.watch_for_stops();
+        }
+        // The guardian knows an unfinished start by this pipe, or by its number.
+        let number = fstat(&their_stderr).map_or(0, |stat| stat.st_ino);
+        let (mark, stderr_of_process) = match other_stderr {
+            Some(other) => {
+                command.env(START_VARIABLE, number.to_string());
+                (StartMark::Variable(number), other)
+            }
+            None => (StartMark::Pipe(number), Stdio::from(their_stderr)),
         };
+        let entry = groups.announce(mark);
         command.stdin(stdin).stdout(stdout).stderr(stderr_of_process);
         let is_in_front = spec.stdin == ProcessStdin::Terminal;
         let foreground = is_in_front.then(Foreground::open).transpose()?;

@@ -1,11 +1,11 @@
 //! Which signals this process listens to, ignores or survives, and whether it may be stopped.
 
 use std::fs;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp};
 use signal_hook::flag;
@@ -290,8 +290,17 @@ fn ignored() -> u64 {
     mask().unwrap_or_default()
 }
 
+/// What the caller of this process has left ignored. It is read once: this process ignores no signal by itself but
+/// PIPE, which it does not ask about.
 fn mask() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
-    u64::from_str_radix(mask.trim(), 16).ok()
+    static MASK: OnceLock<Option<u64>> = OnceLock::new();
+    let read = || {
+        // One read has the whole file. The system makes its text anew for each read.
+        let mut status = vec![0; 8 << 10];
+        let len = fs::File::open("/proc/self/status").ok()?.read(&mut status).ok()?;
+        let status = String::from_utf8_lossy(&status[..len]);
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    };
+    *MASK.get_or_init(read)
 }

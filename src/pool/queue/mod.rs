@@ -10,4 +10,4 @@ mod turns;
 
 pub(crate) use ask::{Ask, Taken};
 pub(crate) use loans::Loan;
-pub(crate) use monitor::Queue;
+pub(crate) use monitor::{Queue, STEP};

@@ -4,9 +4,11 @@
 mod elsewhere;
 mod limit;
 mod parties;
+mod ramp;
 mod sharing;
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, Semaphore};
@@ -21,6 +23,8 @@ use crate::job::caller::DroppedStage;
 use crate::job::{Closed, Job};
 use crate::process::Wake;
 use crate::util::clock::Moment;
+use ramp::Ramp;
+pub(crate) use ramp::STEP;
 
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -33,6 +37,8 @@ pub(crate) struct Queue {
     places: Option<Semaphore>,
     /// The idle slots that callers may borrow.
     pub(crate) loans: Loans,
+    /// Slots are held back until it is known how long jobs take.
+    is_ramping: AtomicBool,
 }
 
 /// The part that the lock protects.
@@ -49,6 +55,7 @@ struct QueueState {
     has_ended: bool,
     /// The holders of jobs that no slot of another machine has begun.
     hoarders: Vec<usize>,
+    ramp: Ramp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,11 +81,13 @@ impl Queue {
                 phase: Phase::Open,
                 has_ended: false,
                 hoarders: Vec::new(),
+                ramp: Ramp::default(),
             }),
             room: Condvar::new(),
             quiet: Notify::new(),
             places: most_calls.map(|most| Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
             loans: Loans::default(),
+            is_ramping: AtomicBool::new(false),
         }
     }
 
@@ -484,6 +493,7 @@ impl QueueState {
     /// A slot has finished jobs or given them back.
     fn release(&mut self, slot: usize, jobs: usize) {
         self.running -= jobs;
+        self.ramp.count(jobs);
         self.roster.release(slot, jobs);
     }
 
@@ -519,7 +529,7 @@ impl QueueState {
         if ask.max <= first {
             return first;
         }
-        let slots = self.roster.len();
+        let slots = self.roster.expected();
         if ask.shares {
             return self.even_share(ask).clamp(first, ask.max);
         }
@@ -529,7 +539,7 @@ impl QueueState {
             return calls.div_ceil(slots).clamp(first, ask.max);
         }
         // A few jobs are kept for the slots that will be free soon.
-        let kept = self.roster.free().max(8 * slots);
+        let kept = self.roster.free().min(slots).max(8 * slots);
         let surplus = self.backlog.queued().saturating_sub(first + kept);
         // A portion may take longer than those before it. It is taken only if another one is left.
         if surplus < 2 * ask.portion {
@@ -563,7 +573,7 @@ impl QueueState {
             if self.roster.wake_idle() {
                 continue;
             }
-            let Some(slot) = self.roster.call_absent() else { break };
+            let Some(slot) = self.call_absent() else { break };
             fresh.push(slot);
         }
         if self.backlog.calls() > self.roster.woken() {

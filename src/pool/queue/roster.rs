@@ -11,6 +11,8 @@ pub(super) struct Roster {
     slots: Vec<Activity>,
     /// The slots from this one on take no jobs, and leave.
     limit: usize,
+    /// No more slots than these are started for jobs.
+    allowed: usize,
     /// How many of the running jobs each slot has.
     held: Vec<usize>,
     /// The wake of each slot that has a thread.
@@ -54,6 +56,7 @@ impl Roster {
         Self {
             slots: vec![Activity::Absent; slots],
             limit: slots,
+            allowed: usize::MAX,
             held: vec![0; slots],
             wakes: vec![None; slots],
             idle_warm: Vec::new(),
@@ -76,6 +79,21 @@ impl Roster {
     /// How many slots could take a job now or after they were started.
     pub(super) fn free(&self) -> usize {
         self.limit.saturating_sub(self.busy)
+    }
+
+    /// How many slots may take jobs soon: those that have a thread, and those that may be started.
+    pub(super) fn expected(&self) -> usize {
+        self.limit.min(self.allowed.max(self.present))
+    }
+
+    /// From now on, no more slots than these are started for jobs.
+    pub(super) fn allow(&mut self, slots: usize) {
+        self.allowed = slots;
+    }
+
+    /// Whether a slot could be started, and may not.
+    pub(super) fn is_held_back(&self) -> bool {
+        (self.allowed..self.limit).contains(&self.present)
     }
 
     /// Whether a slot takes no jobs, and leaves.
@@ -241,7 +259,7 @@ impl Roster {
 
     /// Finds a slot without a thread. The caller starts it, and it comes for a job.
     pub(super) fn call_absent(&mut self) -> Option<usize> {
-        if self.present >= self.slots.len() {
+        if self.present >= self.slots.len().min(self.allowed) {
             return None;
         }
         let slots = &self.slots[..self.limit];

@@ -18,7 +18,7 @@ use crate::pool::shared::spares::Spares;
 use crate::pool::shared::start_ups::StartUps;
 use crate::pool::shared::stopping::Stopping;
 use crate::pool::underway::RollCall;
-use crate::process::{Groups, lookup};
+use crate::process::Groups;
 use crate::util::clock::Moment;
 
 /// The parts that all slots of a pool share.
@@ -45,8 +45,6 @@ pub(crate) struct Shared {
 pub(crate) struct CommandFiles {
     /// The temporary file for large outputs.
     pub(crate) spool: Arc<Spool>,
-    /// The program of all commands, and where it was found.
-    program: Option<(OsString, OsString)>,
 }
 
 type Starter = fn(&Arc<Shared>, Vec<usize>);
@@ -60,11 +58,16 @@ impl Shared {
         starter: Starter,
     ) -> Self {
         let watcher: Arc<dyn Watcher> = Arc::new(GuardedWatcher(watcher));
+        let starts_slowly = sink.is_some() && config.commands.is_none() && config.hosts.is_none();
         let sink = sink.map(|sink| GuardedSink::new(sink, Arc::clone(&watcher)));
+        let queue = Queue::new(config.max_procs, config.calls.max_queue);
+        if starts_slowly {
+            queue.start_slowly();
+        }
         Self {
-            queue: Queue::new(config.max_procs, config.calls.max_queue),
+            queue,
             gates: Arc::new(Gates::new(config.limits.clone())),
-            files: CommandFiles { spool: Arc::default(), program: find_program(&config) },
+            files: CommandFiles { spool: Arc::default() },
             groups: limited_groups(&config),
             watcher,
             starter,
@@ -104,7 +107,7 @@ impl Shared {
 
     /// Where the program of a command is, if that is known.
     pub(crate) fn program_of(&self, argv: &[OsString]) -> Option<&OsStr> {
-        let (name, path) = self.files.program.as_ref()?;
+        let (name, path) = self.config.process.program.as_ref()?;
         (argv.first() == Some(name)).then_some(path)
     }
 
@@ -141,14 +144,6 @@ impl Shared {
         self.stopping.reset();
         self.groups.stop_killing();
     }
-}
-
-/// The program of all commands, and where it is, if every job runs the same one and the system would
-/// search for it as we do.
-fn find_program(config: &Config) -> Option<(OsString, OsString)> {
-    let template = &config.commands.as_ref()?.template;
-    let name = template.program().filter(|name| template.finds_as_we_do(name))?;
-    Some((name.to_owned(), lookup::locate(name)?.into_os_string()))
 }
 
 /// The list of process groups, with what each may use.

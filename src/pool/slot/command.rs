@@ -151,6 +151,7 @@ impl<'a> Running<'a> {
             slot,
             cpus: place.cpus(slot),
             wake,
+            is_brief: true,
         };
         let process = Process::start(&spec, &shared.groups)?;
         if job.block().is_some() {
@@ -225,6 +226,8 @@ impl<'a> Running<'a> {
     ) -> Option<CutShort> {
         let shared = self.shared;
         shared.deliveries.process(responder.slot(), self.process.pid());
+        // A run of one quick command needs no such thread.
+        let mut watch_at = Some(began.after(QUICK)).filter(|_| !shared.groups.watches_for_stops());
         let mut cut = None;
         let mut ending: Option<Ending> = None;
         // A command that has nothing to read finds the end of its stdin at once.
@@ -234,6 +237,9 @@ impl<'a> Running<'a> {
                 vec![underway(shared, self.job, slot, self.process.pid(), began)]
             });
             let now = shared.now();
+            if watch_at.take_if(|at| now >= *at).is_some() {
+                shared.groups.watch_for_stops();
+            }
             let deadline = self.timeout().map_or(Moment::NEVER, |timeout| began.after(timeout));
             let deadline = deadline.min(self.quiet_at());
             let wants_terminal = !self.commands.tty && self.notice_stop();
@@ -255,7 +261,8 @@ impl<'a> Running<'a> {
             }
             let Some(due) = self.due(ending, deadline, now) else { break };
             let timeout = if due == Moment::NEVER { None } else { due.until(now) };
-            let timeout = self.tick().into_iter().chain(timeout).min();
+            let until_watch = watch_at.and_then(|at| at.until(now));
+            let timeout = self.tick().into_iter().chain(timeout).chain(until_watch).min();
             let has_exited = self.wait(wake, timeout);
             // The event that ended the command also ends the processes that it has left running.
             if has_exited && (ending.is_some() || self.outlive()) {

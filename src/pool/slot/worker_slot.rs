@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::job::{Failure, Job, Kind, Why};
-use crate::pool::queue::{Ask, Taken};
+use crate::pool::queue::{Ask, STEP, Taken};
 use crate::pool::shared::Shared;
 use crate::pool::slot::deadline::{Deadlines, Due};
 use crate::pool::slot::death::EndSign;
@@ -288,12 +288,21 @@ impl WorkerSlot {
             Moment::NEVER => None,
             deadline => deadline.until(self.slot.now()),
         };
+        // While slots are held back, a job that takes long must show soon.
+        let watched = self.slot.shared.queue.is_ramping().then(|| self.slot.now());
+        let timeout = watched.map(|_| STEP).into_iter().chain(timeout).min();
         if let Some(time) = worker.pause() {
             self.slot.wake.wait_briefly(time);
         }
         let spare = self.spare.ready().map(|worker| &worker.process);
         let has_unsent = worker.has_unsent();
         let ready = worker.process.wait(Some(&self.slot.wake), has_unsent, spare, timeout);
+        if let Some(since) = watched.filter(|_| !ready.stdout && !worker.flights.is_empty())
+            && self.slot.now() >= since.after(STEP)
+            && worker.reading() == Reading::All
+        {
+            self.slot.shared.queue.note_slow_job();
+        }
         self.forward_stderr(&ready);
         self.attend(&ready);
     }
@@ -351,6 +360,7 @@ impl WorkerSlot {
             return;
         }
         self.note_abandoned();
+        self.hold_clocks();
         // The replies that have come are handled first: a late reply counts if it is there.
         self.look_at_clock();
     }
@@ -471,8 +481,10 @@ impl WorkerSlot {
     fn received(&mut self, received: &Received, was_spent: bool, now: Moment) {
         let Some(worker) = &mut self.worker else { return };
         let shared = &*self.slot.shared;
-        if received.answered > 0 {
+        if received.answered > 0 || received.has_parts {
             shared.start_ups.worker_answered();
+        }
+        if received.answered > 0 {
             shared.estimates.learn_pace(worker.pace());
         }
         if let Some(id) = received.stale.filter(|_| !was_spent) {
@@ -533,7 +545,9 @@ impl WorkerSlot {
                 .watcher
                 .note(&format!("the worker in slot {slot} (pid {pid}) is replaced: {message}"));
         }
-        self.fail_oldest(Some(&Failure::new(Kind::Protocol, message)));
+        let id = violation.id.filter(|id| worker.flights.iter().any(|flight| flight.has_id(*id)));
+        let failure = Failure::new(Kind::Protocol, message);
+        self.fail_at_fault(&failure, |flight| id.is_none_or(|id| flight.has_id(id)));
     }
 
     /// Ends the worker. Its oldest job fails, or is forgotten if there is no failure.

@@ -66,7 +66,7 @@ fn a_job_that_takes_each_machine_down_is_lost_alone_and_stands_among_the_dead() 
         .status(1)
         .run();
     let dead = server.test().args(["--dead", &server.url()]).any_stdout().run();
-    assert_eq!(dead.lines().len(), 1, "{:?}", dead.lines());
+    assert_eq!(dead.lines().len(), 1, "{:?}", dead.stderr);
     let dead = json(dead.lines()[0]);
     assert_eq!(
         (&dead["error"]["kind"], &dead["job"]["args"][0]),

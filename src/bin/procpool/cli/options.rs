@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, ColorChoice, CommandFactory, FromArgMatches, Parser, ValueHint};
 
@@ -107,11 +108,37 @@ pub struct GivenOptions {
 /// # Errors
 /// There is nothing to run: the command line asks for help or the version, or is wrong.
 pub fn parse_words(words: &[OsString]) -> Result<Options, EarlyExit> {
-    let matches = definition().try_get_matches_from(words).map_err(|e| explain(e, words))?;
-    let mut options = Options::from_arg_matches(&matches)?;
-    options.line.first = first_lines(&matches);
-    options.line.given = given(&matches);
-    options.throttling.procs_file = procs_file(&matches);
+    let mut definition = definition();
+    let matches =
+        definition.try_get_matches_from_mut(words).map_err(|error| explain(error, words))?;
+    of_matches(&matches, &definition, words)
+}
+
+/// As [`parse_words`], of words that may lack an option that another one needs.
+///
+/// # Errors
+/// As for [`parse_words`].
+pub fn parse_part(words: &[OsString]) -> Result<Options, EarlyExit> {
+    let mut definition = definition();
+    match definition.try_get_matches_from_mut(words) {
+        Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => {
+            let mut definition = definition.ignore_errors(true);
+            let matches = definition.try_get_matches_from_mut(words)?;
+            of_matches(&matches, &definition, words)
+        }
+        matches => of_matches(&matches.map_err(|error| explain(error, words))?, &definition, words),
+    }
+}
+
+fn of_matches(
+    matches: &ArgMatches,
+    definition: &clap::Command,
+    words: &[OsString],
+) -> Result<Options, EarlyExit> {
+    let mut options = Options::from_arg_matches(matches)?;
+    options.line.first = first_lines(matches);
+    options.line.given = given(matches, definition);
+    options.throttling.procs_file = procs_file(matches);
     options.commands.hosts.words = words.to_vec();
     if options.commands.tty {
         options.workers.max_procs.get_or_insert(1);
@@ -152,9 +179,8 @@ fn first_lines(matches: &ArgMatches) -> Vec<(String, bool)> {
 }
 
 /// The ids of the options that were given, even with their default value.
-fn given(matches: &ArgMatches) -> Vec<String> {
+fn given(matches: &ArgMatches, definition: &clap::Command) -> Vec<String> {
     let is_given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
-    let definition = definition();
     let ids = definition.get_arguments().map(|arg| arg.get_id().as_str());
     ids.filter(is_given).map(str::to_owned).collect()
 }

@@ -132,16 +132,17 @@ pub fn count_in(path: &Path) -> Result<usize, String> {
 
 /// A number of processes, which may depend on the number of CPUs. 0: as many as the system allows.
 pub fn count(text: &str) -> Result<usize, String> {
-    let cpus = num_cpus::get();
+    // Counting takes some files of the system, and most numbers do not depend on it.
+    let cpus = num_cpus::get;
     let is_signed = |text: &str| text.starts_with('+') || text.starts_with('-');
     let count = match (text.strip_suffix('%'), text.strip_prefix('+'), text.strip_prefix('-')) {
         (Some(percent), ..) => percent
             .parse()
             .ok()
             .filter(|&percent| percent > 0)
-            .map(|percent: usize| (cpus.saturating_mul(percent) / 100).max(1)),
-        (_, Some(more), _) => more.parse().ok().map(|more: usize| cpus.saturating_add(more)),
-        (.., Some(less)) => less.parse().ok().map(|less: usize| cpus.saturating_sub(less).max(1)),
+            .map(|percent: usize| (cpus().saturating_mul(percent) / 100).max(1)),
+        (_, Some(more), _) => more.parse().ok().map(|more: usize| cpus().saturating_add(more)),
+        (.., Some(less)) => less.parse().ok().map(|less: usize| cpus().saturating_sub(less).max(1)),
         _ => text.parse().ok(),
     };
     let count = count.filter(|_| !text.get(1..).is_some_and(is_signed));
@@ -278,6 +279,14 @@ pub fn patience(text: &str) -> Result<Patience, String> {
     let duration = procpool::engine::parse_duration(time)
         .map_err(|error| format!("{error}, with a '-' before it to give up after that time"))?;
     Ok(if time == text { Patience::RunAnyway(duration) } else { Patience::GiveUp(duration) })
+}
+
+/// The name of a semaphore, which becomes the name of a folder.
+pub fn semaphore_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > 80 {
+        return Err("expected a name of 1 to 80 bytes".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// A duration; never is 0.

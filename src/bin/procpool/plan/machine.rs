@@ -15,7 +15,8 @@ const SPARE_ARGS: u64 = 4 << 10;
 /// The facts about the machine that a plan depends on.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    pub cpus: usize,
+    /// How many CPUs this process may use. To count them takes several files of the system.
+    pub cpus: fn() -> usize,
     pub stdin_is_terminal: bool,
     /// The bytes that a command line and its environment may have.
     pub arg_space: usize,
@@ -34,7 +35,7 @@ impl Machine {
             arg_size(&name) + arg_size(&value) + size_of::<usize>()
         };
         Self {
-            cpus: num_cpus::get(),
+            cpus: num_cpus::get,
             stdin_is_terminal: std::io::stdin().is_terminal(),
             arg_space: usize::try_from(limit - SPARE_ARGS).unwrap_or(usize::MAX),
             environment: std::env::vars_os().map(size).sum(),

@@ -27,7 +27,7 @@ pub fn route(
                     --max-procs N"
             .into());
     }
-    let count = workers.max_procs.unwrap_or(invocation.machine.cpus);
+    let count = workers.max_procs.unwrap_or_else(invocation.machine.cpus);
     let route = Route::by_key(key, count).map_err(Misuse::new)?;
     check_key(&route, invocation, form)?;
     Ok(route)

@@ -15,7 +15,7 @@ use crate::cli::options::parse_words;
 
 /// A machine with four CPUs, whose stdin is a pipe.
 fn machine() -> Machine {
-    Machine { cpus: 4, stdin_is_terminal: false, arg_space: 128 << 10, environment: 1 << 10 }
+    Machine { cpus: || 4, stdin_is_terminal: false, arg_space: 128 << 10, environment: 1 << 10 }
 }
 
 fn plan_on(machine: &Machine, words: &[&str]) -> Result<Plan, String> {

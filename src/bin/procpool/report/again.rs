@@ -34,7 +34,8 @@ const JOURNAL: [&str; 3] = ["journal", "resume", "fsync"];
 /// The facts about the run that the command line has.
 #[derive(Debug, Default)]
 pub struct Again {
-    program: OsString,
+    /// procpool as it can be called; `None`: it is looked for when that is asked.
+    program: Option<OsString>,
     /// COMMAND and its ARGs.
     command: Vec<OsString>,
     /// The words of the lists of args, with their signs.
@@ -56,6 +57,8 @@ pub struct Again {
     fixed: usize,
     has_journal: bool,
     failed: Option<PathBuf>,
+    /// Commands may read the stdin of procpool.
+    gives_stdin: bool,
 }
 
 /// How to run the failed jobs again.
@@ -84,7 +87,7 @@ impl Again {
             Form::Job | Form::Message | Form::Blocks(_) => (None, false),
         };
         Self {
-            program: program(),
+            program: None,
             command: first.to_vec(),
             lists: lists.to_vec(),
             list_count: lists.iter().filter(|word| is_sign(word)).count(),
@@ -97,6 +100,7 @@ impl Again {
             fixed: if is_command { 0 } else { first.len().saturating_sub(1) },
             has_journal: options.journal.file.is_some(),
             failed: options.failures.failed.clone(),
+            gives_stdin: is_command && !options.input.arg_file.is_empty() && gives_stdin(),
         }
     }
 
@@ -131,6 +135,9 @@ impl Again {
         advice.filter(is_short).unwrap_or(match self {
             Self { has_journal: true, .. } => Advice::Do("add --resume to the same command"),
             _ if failed.is_some() => Advice::Do("read the file of --failed with -a"),
+            _ if self.failed.is_some() => {
+                Advice::Do("repair what is reported above; the file of --failed has no line to run")
+            }
             _ if self.lists.is_empty() => Advice::Do(
                 "give --failed FILE next time; it keeps their lines, and -a FILE runs them",
             ),
@@ -140,7 +147,7 @@ impl Again {
 
     /// The same command line, with `--resume`.
     fn resumed(&self, options: &[TypedOption]) -> Option<Advice> {
-        let mut words = vec![self.program.clone()];
+        let mut words = vec![self.program.clone().unwrap_or_else(program)];
         for option in options {
             option.push_to(&mut words);
             if option.id == "journal" && !options.iter().any(|option| option.id == "resume") {
@@ -165,7 +172,7 @@ impl Again {
         file: Option<&PathBuf>,
         lists: &[Vec<OsString>],
     ) -> String {
-        let mut words = vec![self.program.clone()];
+        let mut words = vec![self.program.clone().unwrap_or_else(program)];
         if let Some(file) = file {
             words.extend(["-a".into(), file.clone().into_os_string()]);
         }
@@ -190,8 +197,8 @@ impl Again {
 
     /// A command line that has the jobs themselves.
     fn of_few(&self, options: &[TypedOption], few: &[FailedText]) -> Option<String> {
-        // The args of a job may have what separates columns.
-        if few.is_empty() || self.has_separator {
+        // The args of a job may have what separates columns. Only with -a do commands have the stdin of procpool.
+        if few.is_empty() || self.has_separator || self.gives_stdin {
             return None;
         }
         self.with_lists(options, few).or_else(|| self.with_lines(options, few))
@@ -298,6 +305,12 @@ fn program() -> OsString {
     if found.is_some() && found == own { name } else { given }
 }
 
+/// Whether stdin has something to read for commands. What they read from a pipe is gone.
+fn gives_stdin() -> bool {
+    rustix::io::ioctl_fionread(std::io::stdin()).is_ok_and(|count| count > 0)
+        && !rustix::termios::isatty(std::io::stdin())
+}
+
 /// The name of the file that stdin is.
 fn stdin_file() -> Option<PathBuf> {
     use procpool::engine::files::is_regular;
@@ -373,7 +386,7 @@ mod tests {
         let options = parse_words(&words).expect("options");
         let plan = Plan::of(&options, Arc::default()).expect("a plan");
         let again = Again {
-            program: "procpool".into(),
+            program: Some("procpool".into()),
             stdin: stdin.map(PathBuf::from),
             ..Again::new(&options, &plan.reader)
         };

@@ -46,7 +46,7 @@ impl ProcsFile {
     pub fn new(options: &Options) -> Self {
         Self {
             path: options.throttling.procs_file.clone(),
-            most: options.most_procs(),
+            most: options.throttling.procs_file.as_ref().map_or(1, |_| options.most_procs()),
             count: options.workers.max_procs.unwrap_or(1),
             next: Instant::now() + EVERY,
             seen: None,

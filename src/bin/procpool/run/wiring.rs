@@ -1,7 +1,6 @@
 //! Builds all parts of a run from the options, and connects them: input, pools, output, reports, signals.
 
 use std::io::{self, IsTerminal};
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +62,7 @@ const FROM_TERMINAL_JOBS: &str = "reading jobs from the terminal, one per line, 
 /// The run could not begin.
 pub fn run(mut options: Options, early: Option<Early>, server: Option<Visit>) -> Result<Status> {
     choose_temporary_folder(&options)?;
+    let has_server = server.is_some();
     let hosts = hosts::find(&mut options, server)?;
     let (events, received) = unbounded_channel();
     let reporter = Arc::new(Reporter::new(events.clone()));
@@ -75,6 +75,11 @@ pub fn run(mut options: Options, early: Option<Early>, server: Option<Visit>) ->
     check_whole(&plan, &options, &outputs, hosts.is_some())?;
     check_input(&options, &plan.reader, &outputs, &console)?;
     plan.reader.rest.clone_from(&outputs.rest);
+    if !has_server && !options.commands.dry_run {
+        // From here on there may be other threads.
+        #[cfg(target_os = "linux")]
+        procpool::engine::fork_guardian();
+    }
     let journal = open_journal(&mut plan, &console)?;
     let results = ResultSinks::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
     let ResultSinks { output, reports, bookkeeper } = results;
@@ -144,16 +149,6 @@ fn check_whole(
     let whole = &plan.reader.whole;
     if whole.total.is_some() && (has_hosts || options.queue.role().is_some()) {
         return Err("{total} is not known to other machines: leave it out".into());
-    }
-    if whole.shuffle.is_some() && options.queue.from.is_some() {
-        return Err(
-            "--shuf is for lines, and --from takes jobs from a queue: leave out one of them".into(),
-        );
-    }
-    if whole.shuffle.is_some() && matches!(plan.reader.form, Form::Blocks(_)) {
-        return Err("--shuf is for lines that are jobs, and --block makes one job of many: leave out one of \
-                    them, or write shuf | procpool --block …"
-            .into());
     }
     if whole.shuffle.is_some() && outputs.rest.is_some() {
         return Err(
@@ -443,7 +438,8 @@ fn open_journal(plan: &mut Plan, console: &Console) -> anyhow::Result<Option<Arc
 
 /// Begins to listen to signals. It first checks that enough descriptors are left, because tokio panics without them.
 fn listen(interrupts: Interrupts) -> io::Result<()> {
-    let pairs: io::Result<Vec<_>> = (0..4).map(|_| UnixStream::pair()).collect();
-    drop(pairs?);
+    let (reader, writer) = io::pipe()?;
+    let copies: io::Result<Vec<_>> = (0..6).map(|_| reader.try_clone()).collect();
+    drop((copies?, writer));
     interrupts.listen()
 }

@@ -30,6 +30,7 @@ impl HostSlot {
             stdin: ProcessStdin::Null,
             output: ProcessOutput::Pipes,
             wake: &self.slot.wake,
+            is_brief: false,
         };
         match Process::start(&spec, &hosts.launchers) {
             Ok(process) => {

@@ -1,0 +1,109 @@
+//! The guardian of a run that may be over in a few milliseconds: a copy of this process. To fork it takes a tenth of the
+//! time that a shell takes to start. The copy becomes that shell when the run takes longer, or was killed.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fork::Fork;
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, setpgid};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+
+use super::guardian::{GuardianProcess, has_entries, list, own_group, shell};
+use super::{pipe, poll};
+use crate::util::lock::lock;
+
+/// The copy becomes a shell after this time. The shell has its own name and arguments, so that nobody takes it for this
+/// process, and has no part of this process's memory.
+const BRIEF: Duration = Duration::from_millis(50);
+
+/// Signals that are meant for this process. They must not end the guardian.
+const IGNORED: [Signal; 5] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::TSTP];
+
+/// The guardian that the first pool takes.
+static FORKED: Mutex<Option<GuardianProcess>> = Mutex::new(None);
+
+/// Forks the guardian of the first pool of this process. Call it before this process has other threads, since a copy
+/// has only the one that forks. If there are others, the pool starts a shell instead.
+pub fn fork_guardian() {
+    if is_alone() {
+        *lock(&FORKED) = fork_it().ok();
+    }
+}
+
+pub(super) fn take() -> Option<GuardianProcess> {
+    lock(&FORKED).take()
+}
+
+/// Whether this process has one thread. The system counts them as links to the folder.
+fn is_alone() -> bool {
+    rustix::fs::stat("/proc/self/task").is_ok_and(|folder| folder.st_nlink == 3)
+}
+
+fn fork_it() -> io::Result<GuardianProcess> {
+    let list = list()?;
+    let (their_end, pipe) = pipe::new()?;
+    let group = own_group();
+    match fork::fork()? {
+        Fork::Parent(pid) => {
+            let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?;
+            Ok(GuardianProcess { pid, pipe, list })
+        }
+        Fork::Child => {
+            drop(pipe);
+            guard(their_end, list, group)
+        }
+    }
+}
+
+/// The life of the copy.
+fn guard(pipe: OwnedFd, list: File, group_of_pool: i32) -> ! {
+    let _ = setpgid(None, None);
+    for signal in IGNORED {
+        let _ = signal_hook::flag::register(signal.as_raw(), Arc::new(AtomicBool::new(false)));
+    }
+    let _ = rustix::thread::set_name(c"guardian");
+    let _ = rustix::process::chdir("/");
+    leave_streams([pipe.as_raw_fd(), list.as_raw_fd()]);
+    if ends_soon(&pipe) && !has_entries(&list) {
+        std::process::exit(0);
+    }
+    // It returns if there is no shell.
+    let _ = shell(group_of_pool).stdin(Stdio::from(pipe)).stderr(Stdio::from(list)).exec();
+    std::process::exit(1)
+}
+
+/// Closes all files of this process but these. Otherwise the reader of a pipe would wait for the guardian as well.
+fn leave_streams(ours: [i32; 2]) {
+    if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
+        let _ = dup2_stdin(&null);
+        let _ = dup2_stdout(&null);
+        let _ = dup2_stderr(&null);
+    }
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
+    let number =
+        |entry: io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    let open: Vec<i32> = open.filter_map(number).collect();
+    for fd in open.into_iter().filter(|fd| *fd > 2 && !ours.contains(fd)) {
+        // The folder that was read is closed already.
+        let _ = nix::unistd::close(fd);
+    }
+}
+
+/// Whether the pipe ends soon, since the process at its other end does.
+fn ends_soon(pipe: &OwnedFd) -> bool {
+    // Nothing is written to it.
+    loop {
+        match poll::poll(&mut [poll::readable(pipe)], Some(BRIEF)) {
+            Ok(count) => return count > 0,
+            Err(Errno::INTR) => {}
+            Err(_) => return false,
+        }
+    }
+}
