@@ -220,7 +220,7 @@ impl Queues {
         }
         drop(jobs);
         via.wait().map_err(failed)?;
-        let middle = median(times.into_iter()).map_or_else(String::new, digits);
+        let middle = median(times).map_or_else(String::new, digits);
         Ok(format!(
             "Latency of one job through a queue: {middle} ms, the median of {PINGS} (limit: 5).\n"
         ))
