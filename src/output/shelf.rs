@@ -11,6 +11,7 @@ use super::order::{Order, Ready};
 use super::settings::{Screen, Settings, Trouble};
 use crate::job::printed::Spool;
 use crate::journal::JournalError;
+use crate::util::held;
 use crate::util::setting::Setting;
 
 /// With this many bytes ready, the writer does not pause.
@@ -117,10 +118,20 @@ impl Shelf {
     /// Adds records. Waits while there is no room.
     pub(super) fn add(&self, add: impl FnOnce(&mut ShelfState, bool) -> io::Result<()>) {
         let mut state = self.lock();
+        if state.must_wait() {
+            state = held::hold(|| self.await_room(state));
+        }
+        self.add_to(state, add);
+    }
+
+    fn await_room<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, ShelfState>,
+    ) -> MutexGuard<'a, ShelfState> {
         while state.must_wait() {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        self.add_to(state, add);
+        state
     }
 
     /// Adds records, even if there is no room.

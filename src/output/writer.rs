@@ -8,7 +8,9 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
+use rustix::termios::isatty;
 use tokio::sync::oneshot;
 
 use super::large::Large;
@@ -19,6 +21,9 @@ use super::shelf::{ENOUGH, Shelf, ShelfState};
 /// How long the writer pauses after a write, so that many records are written at once. A writer that is
 /// idle is woken at once by a new record.
 const PAUSE: Duration = Duration::from_millis(1);
+
+/// The same where nobody waits for the records: they go to a file, or to nowhere.
+const FILE_PAUSE: Duration = Duration::from_millis(10);
 
 pub(super) struct Writer {
     pub(super) shelf: Arc<Shelf>,
@@ -39,6 +44,7 @@ impl Writer {
 
     fn write_all_records(&self) {
         let mut ready = Ready::default();
+        let pause = if has_reader(&self.stdout) { PAUSE } else { FILE_PAUSE };
         while self.next(&mut ready) {
             if let Some(journal) = &self.shelf.settings.journal {
                 self.shelf.recorded(journal.wait_synced());
@@ -47,7 +53,7 @@ impl Writer {
                 return self.broken(error);
             }
             ready.clear();
-            self.pause();
+            self.pause(pause);
         }
     }
 
@@ -76,10 +82,10 @@ impl Writer {
         }
     }
 
-    fn pause(&self) {
+    fn pause(&self, time: Duration) {
         let state = self.shelf.lock();
         if state.ready.len() < ENOUGH && !state.is_over && !state.is_broken {
-            drop(self.shelf.work.wait_timeout(state, PAUSE));
+            drop(self.shelf.work.wait_timeout(state, time));
         }
     }
 
@@ -147,6 +153,16 @@ impl Writer {
         self.shelf.room.notify_all();
         drop(state);
         self.shelf.screen.trouble(trouble);
+    }
+}
+
+/// Whether somebody reads at the other end: a program, or a person at a terminal.
+fn has_reader(stdout: &OwnedFd) -> bool {
+    let kind = fstat(stdout).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    match kind {
+        Ok(FileType::RegularFile) => false,
+        Ok(FileType::CharacterDevice) => isatty(stdout),
+        _ => true,
     }
 }
 
