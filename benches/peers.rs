@@ -9,6 +9,8 @@ mod hosts;
 mod jobs;
 #[path = "peers/measure.rs"]
 mod measure;
+#[path = "peers/queues.rs"]
+mod queues;
 #[path = "peers/scenarios.rs"]
 mod scenarios;
 #[path = "peers/table.rs"]
@@ -39,6 +41,7 @@ Usage: cargo bench --bench peers -- [OPTIONS]
   --recycle        also: what replacing workers costs
   --growth         also: the cost per job with 10⁴ to 10⁷ jobs
   --hosts          only what runs on hosts: two sshd sessions of this machine
+  --queue          only queues: a server of NATS, Celery and RQ with Redis; give --procpool one with the feature nats
   --procpool PATH  measure this binary instead of building one
   --list           only name the scenarios and the tools
 ";
@@ -56,6 +59,7 @@ struct Options {
     recycle: bool,
     growth: bool,
     hosts: bool,
+    queue: bool,
     procpool: Option<PathBuf>,
     list: bool,
 }
@@ -83,6 +87,7 @@ impl Options {
                 "--recycle" => options.recycle = true,
                 "--growth" => options.growth = true,
                 "--hosts" => options.hosts = true,
+                "--queue" => options.queue = true,
                 "--procpool" => options.procpool = Some(value()?.into()),
                 "--list" => options.list = true,
                 "--help" | "-h" => {
@@ -138,9 +143,11 @@ fn main() -> ExitCode {
 fn bench(options: &Options) -> Result<ExitCode, String> {
     let tools = Tools::find(options.procpool.as_deref())?;
     let sshd = if options.hosts { Some(hosts::Sshd::start()?) } else { None };
-    let mut all = match &sshd {
-        Some(sshd) => hosts::scenarios(&tools, options, sshd),
-        None => scenarios::all(&tools, options),
+    let queues = if options.queue { Some(queues::Queues::start(&tools)?) } else { None };
+    let mut all = match (&sshd, &queues) {
+        (_, Some(queues)) => queues.scenarios(&tools, options),
+        (Some(sshd), None) => hosts::scenarios(&tools, options, sshd),
+        (None, None) => scenarios::all(&tools, options),
     };
     if let Some(only) = &options.only {
         all.retain(|scenario| scenario.name.contains(only.as_str()));
@@ -169,6 +176,9 @@ fn bench(options: &Options) -> Result<ExitCode, String> {
         measured.push((scenario, rows));
     }
     print!("{}", report(options, &tools, &measured));
+    if let Some(queues) = &queues {
+        print!("\n{}", queues.latency(&tools)?);
+    }
     let failures = measured.iter().flat_map(|(_, rows)| rows).filter(|row| row.failure.is_some());
     Ok(if failures.count() > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

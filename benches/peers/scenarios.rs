@@ -332,6 +332,18 @@ pub(crate) fn targets(measured: &[(Scenario, Vec<Row>)]) -> Vec<Target> {
                 let over = row(ONE).and_then(|row| row.median(over));
                 target("% above the ideal", 10.0, true, over);
             }
+            "queue, small" => {
+                let rate = |usage: &Usage| Some(scenario.jobs as f64 / usage.wall);
+                let rate = row(ONE).and_then(|row| row.median(rate));
+                target("one in flight, jobs a second", 50_000.0, false, rate);
+            }
+            "queue, balance" => {
+                let work: u64 = (1..=scenario.jobs).map(nap).sum();
+                let ideal = work as f64 / 1e6 / (3.0 * 2.0 + 0.2);
+                let over = |usage: &Usage| Some(100.0 * (usage.wall / ideal - 1.0));
+                let over = row(ONE).and_then(|row| row.median(over));
+                target("% above the ideal", 10.0, true, over);
+            }
             "hosts, 1600 slots" => {
                 let ideal = scenario.jobs as f64 / 1600.0;
                 let busy = |usage: &Usage| Some(100.0 * ideal / usage.wall);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::link::from_agent::FromAgent;
 use crate::link::outgoing::Outgoing;
 use crate::process::{PipeCopy, Transfer, Wake};
+use crate::util::held;
 use crate::util::lock::{lock, wait};
 
 /// Slots wait while this many bytes wait to be written.
@@ -59,6 +60,12 @@ struct LinkOutboxState {
     is_last: bool,
     /// All is written, or nobody reads.
     is_over: bool,
+}
+
+impl LinkOutboxState {
+    fn has_room(&self) -> bool {
+        self.outgoing.len() < MOST_BYTES || self.is_over
+    }
 }
 
 impl LinkOutbox {
@@ -117,8 +124,15 @@ impl LinkOutbox {
         if self.on_room.get().is_some() {
             return;
         }
-        let mut state = lock(&self.state);
-        while state.outgoing.len() >= MOST_BYTES && !state.is_over {
+        let state = lock(&self.state);
+        if state.has_room() {
+            return;
+        }
+        held::hold(|| self.wait_until_room(state));
+    }
+
+    fn wait_until_room<'a>(&'a self, mut state: MutexGuard<'a, LinkOutboxState>) {
+        while !state.has_room() {
             if !state.is_writing && !state.is_blocked {
                 state = self.write(state);
                 continue;

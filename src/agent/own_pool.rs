@@ -37,7 +37,8 @@ impl OwnPool {
         is_ending: &Arc<AtomicBool>,
         make: Make<'_>,
     ) -> Result<Self, Box<dyn std::error::Error>> {
-        let reporter = Arc::new(LinkReporter::new(Arc::clone(outbox), 0));
+        let reporter = LinkReporter::new(Arc::clone(outbox), 0);
+        let reporter = Arc::new(LinkReporter { is_elsewhere: true, ..reporter });
         let sink = Arc::clone(&reporter) as Arc<dyn Sink>;
         let watcher = Arc::clone(&reporter) as Arc<dyn Watcher>;
         let pool = make(task, sink, watcher)?;

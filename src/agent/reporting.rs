@@ -8,11 +8,17 @@ use super::outbox::LinkOutbox;
 use crate::job::printed::{Capture, Printed};
 use crate::job::{Done, Failure, Job, Kind, Sink, Watcher, Why, WorkerEnd};
 use crate::link::from_agent::{FromAgent, PIECE, RemoteCommand, RemoteOutcome, RemoteWorkerEnd};
+use crate::process::pause;
+
+/// Who kills all processes of a machine, or all of a Slurm step, kills the agent this long after a job at most.
+const SWEEP: Duration = Duration::from_millis(200);
 
 /// Reports to the coordinator.
 #[derive(Debug)]
 pub(crate) struct LinkReporter {
     pub(crate) outbox: Arc<LinkOutbox>,
+    /// It is another machine's coordinator: what kills a job there may kill the agent as well.
+    pub(crate) is_elsewhere: bool,
     /// A job that could not be started has not failed: no worker starts here.
     pub(crate) has_workers: AtomicBool,
     /// The number of a job in the pool, minus its number at the coordinator.
@@ -21,7 +27,7 @@ pub(crate) struct LinkReporter {
 
 impl LinkReporter {
     pub(crate) fn new(outbox: Arc<LinkOutbox>, before: u64) -> Self {
-        Self { outbox, has_workers: AtomicBool::new(true), before }
+        Self { outbox, is_elsewhere: false, has_workers: AtomicBool::new(true), before }
     }
 
     fn number_of(&self, job: &Job) -> u64 {
@@ -57,12 +63,23 @@ impl LinkReporter {
     }
 }
 
+/// Whether the process of a job was killed by somebody else.
+fn was_killed(done: &Done<'_>) -> bool {
+    done.outcome.is_err_and(|failure| {
+        matches!(failure.kind, Kind::Exit | Kind::Crash) && failure.message.contains("SIGKILL")
+    })
+}
+
 impl Sink for LinkReporter {
     fn deliver(&self, done: &Done<'_>) {
         let seq = self.number_of(done.job);
         let is_unstarted = done.outcome.is_err_and(|failure| failure.kind == Kind::Spawn);
         if is_unstarted && self.has_workers.load(Ordering::Relaxed) {
             return self.give_back(done.job);
+        }
+        if self.is_elsewhere && was_killed(done) {
+            // If the agent is about to be killed as well, the job is run elsewhere and has not failed.
+            pause(SWEEP);
         }
         let command = done.printed.map(|printed| self.command(seq, printed));
         self.outbox.wait_for_room();

@@ -66,9 +66,25 @@ impl Cut {
         Ok(Self::of_suffix(inner).unwrap_or_else(|| Self::of_path(inner)))
     }
 
-    /// As [`Cut::split`], of a text that is no substitution.
-    pub(super) fn of_ending(inner: &[u8]) -> (&[u8], Self) {
-        Self::of_suffix(inner).unwrap_or_else(|| Self::of_path(inner))
+    /// As [`Cut::split`], after a name of any characters, such as that of a column: `my file%.gz`.
+    ///
+    /// # Errors
+    /// As for [`Cut::split`].
+    pub(super) fn split_any(inner: &[u8]) -> Result<(&[u8], Self), CommandError> {
+        let (name, cut) = Self::split(inner)?;
+        if cut.edit.is_some() {
+            return Ok((name, cut));
+        }
+        let may_begin = |at: &usize| matches!(&inner[*at..], [b'%', ..] | [b' ', b's', ..]);
+        for at in (1..inner.len()).filter(may_begin) {
+            // After a name that is plain, it is a cut or not.
+            let text = [b"x", &inner[at..]].concat();
+            if let (b"x", Self { edit: Some(edit), .. }) = Self::split(&text)? {
+                let (name, of_path) = Self::of_path(&inner[..at]);
+                return Ok((name, Self { edit: Some(edit), ..of_path }));
+            }
+        }
+        Ok((name, cut))
     }
 
     /// The same for `NAME%SUFFIX`.

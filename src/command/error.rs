@@ -6,7 +6,7 @@ use crate::util::setting::{Setting, has_names};
 
 /// The placeholders that can always be used.
 const KNOWN: &str = "{} {.} {/} {//} {/.} {..} {%.gz} {s/a/b/}, {1} {1.} {1/} {1//} {1/.} and so on, \
-     {#} {%} {%0} {total}";
+     {#} {%} {%0}";
 
 /// Why there is no command: its words are misused, or do not fit the args of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub enum CommandError {
     },
     /// The text for a shell has a placeholder in a place where no quotes are safe.
     UnsafePlace(&'static str),
+    /// The text for a shell has a placeholder in a place where the shell evaluates its value.
+    EvaluatedPlace(&'static str),
     /// Args can't be appended to the text for a shell.
     ClosedText,
 }
@@ -112,6 +114,14 @@ impl fmt::Display for CommandError {
                 Setting::Shell,
                 Setting::Stdin
             ),
+            Self::EvaluatedPlace(place) => write!(
+                f,
+                "with {} no placeholder is allowed {place}: the shell would run code that is in the \
+                 argument; assign it to a variable and check that before the shell evaluates it \
+                 (x={{}}; case $x in ''|*[!0-9]*) exit 2;; esac; … $x …), or feed it to the command with {}",
+                Setting::Shell,
+                Setting::Stdin
+            ),
             Self::ClosedText => write!(
                 f,
                 "with {} the args can't be appended to this text (it ends in a comment, in quotes, \
@@ -128,12 +138,12 @@ impl PlaceholderProblem {
             Self::Foreign => write!(
                 f,
                 "the placeholder {spelled} is GNU parallel's, and procpool does not have it; known are \
-                 {KNOWN}; a substitution is {{s/REGEX/TEXT/}}, the number of jobs is {{total}}, and for more there are \
+                 {KNOWN} {{total}}; a substitution is {{s/REGEX/TEXT/}}, the number of jobs is {{total}}, and for more there are \
                  shells and code; {Literally}"
             ),
             Self::Unknown => write!(
                 f,
-                "the placeholder {spelled} is unknown; known are {KNOWN}, and names only with {}; \
+                "the placeholder {spelled} is unknown; known are {KNOWN} {{total}}, and names only with {}; \
                  {Literally}",
                 Setting::Names
             ),

@@ -9,12 +9,14 @@ mod evaluation;
 mod foreign;
 pub mod label;
 mod line;
+mod operands;
 mod placeholder;
 mod script;
 mod shell;
 #[cfg(feature = "unstable-engine")]
 mod substitution;
 mod template;
+mod words;
 
 pub use args::Args;
 pub use commands::Commands;

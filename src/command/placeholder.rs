@@ -59,8 +59,8 @@ pub(super) enum PlaceholderKind {
     /// From 1.
     Nth(usize),
     Named(Vec<u8>),
-    /// The arg of this name, or else of this name without an ending that cuts. Plain text if there is none.
-    NameIfPresent(Vec<u8>),
+    /// The arg of this name, or else of its beginning of this length, which is cut. Plain text if there is none.
+    NameIfPresent(Vec<u8>, usize),
     Number,
     Slot,
     /// The slot, counted from 0.
@@ -104,7 +104,7 @@ impl Placeholder {
 
     /// Whether it is replaced only if there is an arg of its name.
     pub(super) fn is_uncertain(&self) -> bool {
-        matches!(self.which, PlaceholderKind::NameIfPresent(_))
+        matches!(self.which, PlaceholderKind::NameIfPresent(..))
     }
 
     /// The error that it has this problem.
@@ -143,11 +143,11 @@ impl<'a> Values<'a> {
                 Some(index) => one(nth(index), &place.cut),
                 None => Err(place.error(PlaceholderProblem::NoField(texts(&self.args.names)))),
             },
-            PlaceholderKind::NameIfPresent(name) => {
-                let (stem, cut) = Cut::of_ending(name);
+            PlaceholderKind::NameIfPresent(name, stem) => {
+                let (stem, cut) = (&name[..*stem], &place.cut);
                 match (self.args.position(name), self.args.position(stem)) {
                     (Some(index), _) => one(nth(index), &Cut::default()),
-                    (None, Some(index)) => one(nth(index), &cut),
+                    (None, Some(index)) => one(nth(index), cut),
                     // No column is called so: it is an ending, `{%.gz}`.
                     (None, None) if stem.is_empty() && !cut.is_nothing() => {
                         Ok(Some(self.args.all().map(|arg| cut.apply(arg)).collect()))
@@ -292,7 +292,7 @@ pub(super) fn resolve(
     match stem {
         // There may be a column of this name.
         b"" if settings.names == Names::Any && cut.is_suffix() => {
-            place(PlaceholderKind::NameIfPresent(inner.to_vec()), Cut::default())
+            place(PlaceholderKind::NameIfPresent(inner.to_vec(), 0), cut)
         }
         b"" => place(PlaceholderKind::All, cut),
         b"#" if cut.is_nothing() => place(PlaceholderKind::Number, cut),
@@ -316,7 +316,8 @@ pub(super) fn resolve(
             Err(CommandError::placeholder(spelled, PlaceholderProblem::Unknown))
         }
         _ if settings.names == Names::Any => {
-            place(PlaceholderKind::NameIfPresent(inner.to_vec()), Cut::default())
+            let (stem, cut) = Cut::split_any(inner)?;
+            place(PlaceholderKind::NameIfPresent(inner.to_vec(), stem.len()), cut)
         }
         _ => Ok(None),
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::cut::Cut;
-use super::dialect::Shell;
+use super::dialect::{Dialect, Shell};
 use super::error::{CommandError, PlaceholderProblem};
 use super::foreign::no_expression;
 use super::placeholder::{
@@ -22,8 +22,8 @@ const VARIABLE: &str = "procpool_";
 pub(super) struct Script {
     pub(super) shell: Shell,
     pub(super) pieces: Vec<ScriptPart>,
-    /// Args may be appended to the text.
-    is_open: bool,
+    /// Whether args may be appended to the text.
+    end: Result<(), CommandError>,
 }
 
 #[derive(Clone, Debug)]
@@ -58,8 +58,7 @@ impl Script {
             scanner.text(text, seen, begin);
             seen = begin;
             from = end;
-            if let Some((place, quoting)) =
-                place_in_script((&text[begin..end], &text[end..]), &scanner, settings)?
+            if let Some((place, quoting)) = place_in_script(&text[begin..end], &scanner, settings)?
             {
                 let ends = text.get(end).is_none_or(|next| b" \t\n;&|)<>`".contains(next));
                 let is_word = quoting == Quoting::Bare && scanner.begins_word() && ends;
@@ -72,17 +71,23 @@ impl Script {
         }
         scanner.text(text, seen, text.len());
         pieces.push(ScriptPart::Text(text[done..].to_vec()));
-        Ok(Self { shell: shell.clone(), pieces, is_open: scanner.is_open() })
+        let end = scanner.check_end();
+        scanner.check_values()?;
+        Ok(Self { shell: shell.clone(), pieces, end })
     }
 
     /// Checks that args can be appended.
     pub(super) fn check_open(&self) -> Result<(), CommandError> {
-        if self.is_open { Ok(()) } else { Err(CommandError::ClosedText) }
+        self.end.clone()
     }
 
     /// Whether the text may change the positional parameters: by `set`, by `shift`, or in a
     /// function, which has its own.
     fn rebinds(&self) -> bool {
+        if self.shell.dialect == Dialect::Zsh {
+            // There `argv=(x)`, `1=x` and `for 1 in x` change them too.
+            return true;
+        }
         let signs: [&[u8]; 4] = [b"()", b"set", b"shift", b"function"];
         self.pieces.iter().any(|piece| match piece {
             ScriptPart::Text(text) => {
@@ -112,7 +117,8 @@ impl Script {
             pieces.extend([&space, &appended]);
         }
         let name = if self.rebinds() { VARIABLE } else { "" };
-        let mut held = Parameters { name, ..Parameters::default() };
+        let has_arrays = self.shell.dialect != Dialect::Posix;
+        let mut held = Parameters { name, has_arrays, ..Parameters::default() };
         for part in &pieces {
             if let ScriptPart::Placeholder { place, is_word, .. } = part {
                 held.add(place, *is_word, values)?;
@@ -138,6 +144,8 @@ impl Script {
 struct Parameters<'a> {
     /// The name of the variables that get their values, without the number. Empty: there are no variables.
     name: &'static str,
+    /// An array can hold all args.
+    has_arrays: bool,
     parameters: Vec<Vec<u8>>,
     known: Vec<(ParameterKey<'a>, Range<usize>)>,
 }
@@ -173,8 +181,17 @@ impl<'a> Parameters<'a> {
     /// The beginning of the text, which sets the variables.
     fn bindings(&self) -> Vec<u8> {
         let name = self.name;
-        let count = if name.is_empty() { 0 } else { self.parameters.len() };
-        (1..=count).map(|n| format!("{name}{n}=${{{n}}}; ")).collect::<String>().into_bytes()
+        let mut text = String::new();
+        let known = if name.is_empty() { &[][..] } else { self.known.as_slice() };
+        for ((_, _, is_all), numbers) in known {
+            if *is_all && self.has_arrays {
+                let (first, count) = (numbers.start, numbers.len());
+                text += &format!("{name}all{first}=(\"${{@:{first}:{count}}}\"); ");
+            } else {
+                text.extend(numbers.clone().map(|n| format!("{name}{n}=${{{n}}}; ")));
+            }
+        }
+        text.into_bytes()
     }
 
     fn refer(&self, text: &mut Vec<u8>, place: &Placeholder, is_word: bool, quoting: Quoting) {
@@ -185,6 +202,10 @@ impl<'a> Parameters<'a> {
         if key.2 && self.known.len() == 1 && self.name.is_empty() {
             // The text stays short, however many parameters there are.
             return text.extend_from_slice(b"\"$@\"");
+        }
+        if key.2 && self.has_arrays && !self.name.is_empty() {
+            let reference = format!("\"${{{}all{}[@]}}\"", self.name, numbers.start);
+            return text.extend_from_slice(reference.as_bytes());
         }
         let (before, after) = quoting.around();
         for number in numbers.clone() {
@@ -199,11 +220,11 @@ impl<'a> Parameters<'a> {
 
 /// Reads a text that may be a placeholder in the text of a shell command. `None`: it is plain text.
 fn place_in_script(
-    (spelled, rest): (&[u8], &[u8]),
+    spelled: &[u8],
     scanner: &Scanner,
     settings: &TemplateSettings,
 ) -> Result<Option<(Placeholder, Quoting)>, CommandError> {
-    let spot = scanner.spot(rest);
+    let spot = scanner.spot();
     let is_braced = settings.replace.is_none();
     let is_shells =
         is_braced && spelled.get(1).is_some_and(|&b| b.is_ascii_alphabetic() || b == b'_');
@@ -217,7 +238,7 @@ fn place_in_script(
     // Quotes in a placeholder that stays plain text would change the quoting.
     let is_neutral =
         |&byte: &u8| byte.is_ascii_alphanumeric() || byte > 127 || b" -_.:/+@%,=".contains(&byte);
-    if let PlaceholderKind::NameIfPresent(name) = &place.which
+    if let PlaceholderKind::NameIfPresent(name, _) = &place.which
         && (!name.iter().all(is_neutral) || !matches!(spot, Ok(Spot::Value(_))))
     {
         return Ok(None);

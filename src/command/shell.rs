@@ -69,8 +69,8 @@ enum Inside {
 #[derive(Debug)]
 pub(super) struct Scanner {
     dialect: Dialect,
-    /// What the shell evaluates, for each depth at which commands begin. Not for POSIX sh.
-    evaluations: Vec<(usize, Evaluation)>,
+    /// What the shell evaluates.
+    evaluation: Evaluation,
     inside: Vec<Inside>,
     /// A backslash escapes the next byte.
     escaped: bool,
@@ -91,7 +91,7 @@ impl Scanner {
     pub(super) fn new(dialect: Dialect) -> Self {
         Self {
             dialect,
-            evaluations: vec![(0, Evaluation::default())],
+            evaluation: Evaluation::new(dialect),
             inside: Vec::new(),
             escaped: false,
             dollar: false,
@@ -106,45 +106,44 @@ impl Scanner {
         for (at, &byte) in text.iter().enumerate().take(to).skip(from) {
             let before = (self.inside.last().copied(), self.inside.len(), self.escaped);
             self.byte(byte, &text[at + 1..]);
-            if self.dialect != Dialect::Posix {
-                self.evaluate(byte, before);
-            }
+            self.evaluate(byte, before, &text[at + 1..]);
         }
     }
 
-    /// Follows what the shell evaluates. `before`: where the scanner was before this byte.
-    fn evaluate(&mut self, byte: u8, before: (Option<Inside>, usize, bool)) {
+    /// Follows what the shell evaluates. `before`: where the scanner was before this byte. `rest` is the text after it.
+    fn evaluate(&mut self, byte: u8, before: (Option<Inside>, usize, bool), rest: &[u8]) {
         let (context, depth, was_escaped) = before;
         let now = self.inside.len();
-        self.evaluations.retain(|(depth, _)| *depth <= now);
-        let dialect = self.dialect;
-        let Some((_, evaluation)) = self.evaluations.last_mut() else { return };
+        self.evaluation.leave(now);
         match context {
-            _ if now > depth => {
-                evaluation.begin_word();
-                if matches!(self.inside.last(), Some(Inside::Command(_) | Inside::Backquotes)) {
-                    evaluation.unknown();
-                    self.evaluations.push((now, Evaluation::default()));
-                }
-            }
+            _ if now > depth => match self.inside.last() {
+                Some(Inside::Command(_) | Inside::Backquotes) => self.evaluation.enter(now, true),
+                Some(Inside::Double | Inside::Single { .. }) => self.evaluation.quote(),
+                Some(Inside::Comment) => {}
+                _ => self.evaluation.enter(now, false),
+            },
+            Some(Inside::Comment) if now < depth => self.evaluation.bare(byte, rest),
+            Some(Inside::Arithmetic(_)) if now < depth => self.evaluation.end_arithmetic(),
             _ if now < depth => {}
             _ if was_escaped => {
                 if byte != b'\n' {
-                    evaluation.quoted(byte, dialect);
+                    self.evaluation.quoted(byte, true);
                 }
             }
             _ if self.escaped => {}
-            Some(Inside::Single { .. } | Inside::Double) => evaluation.quoted(byte, dialect),
-            Some(Inside::Comment | Inside::Arithmetic(_) | Inside::Braces { .. }) => {}
-            _ => evaluation.bare(byte),
+            Some(Inside::Single { .. }) => self.evaluation.quoted(byte, true),
+            Some(Inside::Double) => self.evaluation.quoted(byte, false),
+            Some(Inside::Arithmetic(_)) => self.evaluation.arithmetic(byte),
+            Some(Inside::Comment | Inside::Braces { .. }) => {}
+            _ => self.evaluation.bare(byte, rest),
         }
     }
 
-    /// The meaning of a placeholder at this place. `rest` is the text after it.
+    /// The meaning of a placeholder at this place.
     ///
     /// # Errors
     /// No value is safe here. The sentence says what to do.
-    pub(super) fn spot(&self, rest: &[u8]) -> Result<Spot, CommandError> {
+    pub(super) fn spot(&self) -> Result<Spot, CommandError> {
         let quoting = match self.inside.last() {
             Some(Inside::Comment) => return Ok(Spot::Literal),
             Some(Inside::Single { dollar: true }) if self.dialect != Dialect::Posix => {
@@ -163,31 +162,26 @@ impl Scanner {
         if self.dollar {
             return Ok(Spot::Dollar);
         }
+        if let Some(place) = self.unsure {
+            return Err(CommandError::UnsafePlace(place));
+        }
         let enclosing = self.inside.iter().find_map(|inside| match inside {
-            Inside::Arithmetic(_) => Some("inside $((…)) or ((…))"),
-            Inside::Braces { .. } => Some("inside ${…}"),
+            Inside::Arithmetic(_) => Some(CommandError::EvaluatedPlace("inside $((…)) or ((…))")),
+            Inside::Braces { .. } => Some(CommandError::UnsafePlace("inside ${…}")),
             _ => None,
         });
-        let evaluated = || match (self.dialect, self.evaluations.last()) {
-            (Dialect::Bash | Dialect::Zsh, Some((_, evaluation))) => evaluation.problem(rest),
-            _ => None,
-        };
-        match self.unsure.or(enclosing).or_else(evaluated) {
-            None => Ok(Spot::Value(quoting)),
-            Some(place) => Err(CommandError::UnsafePlace(place)),
-        }
+        let evaluated = || self.evaluation.problem().map(CommandError::EvaluatedPlace);
+        enclosing.or_else(evaluated).map_or(Ok(Spot::Value(quoting)), Err)
     }
 
     /// Whether a placeholder here begins a word that several words may replace.
     pub(super) fn begins_word(&self) -> bool {
-        is_boundary(self.last) && !self.redirects
+        is_boundary(self.last) && !self.redirects && self.evaluation.takes_many()
     }
 
     /// Scans a placeholder that is replaced with a value.
     pub(super) fn value(&mut self) {
-        if let Some((_, evaluation)) = self.evaluations.last_mut() {
-            evaluation.unknown();
-        }
+        self.evaluation.value();
         self.escaped = false;
         self.dollar = false;
         self.redirects = false;
@@ -195,12 +189,33 @@ impl Scanner {
     }
 
     /// Whether arguments can be appended to the text. It has no blanks at its end.
-    pub(super) fn is_open(&self) -> bool {
+    fn is_open(&self) -> bool {
         self.inside.is_empty()
             && !self.escaped
             && !self.redirects
             && self.unsure.is_none()
             && !matches!(self.last, b';' | b'&' | b'|' | b'(' | b'\n')
+    }
+
+    /// Checks that args can be appended to the text.
+    ///
+    /// # Errors
+    /// No value is safe there.
+    pub(super) fn check_end(&self) -> Result<(), CommandError> {
+        if !self.is_open() {
+            return Err(CommandError::ClosedText);
+        }
+        self.evaluation
+            .problem_at_end()
+            .map_or(Ok(()), |place| Err(CommandError::EvaluatedPlace(place)))
+    }
+
+    /// Checks that the text after each value leaves it data.
+    ///
+    /// # Errors
+    /// The shell would evaluate a value.
+    pub(super) fn check_values(&mut self) -> Result<(), CommandError> {
+        self.evaluation.end().map_or(Ok(()), |place| Err(CommandError::EvaluatedPlace(place)))
     }
 
     fn byte(&mut self, byte: u8, rest: &[u8]) {
@@ -381,7 +396,7 @@ mod tests {
         let (before, _) = text.split_once('@').expect("a place");
         let mut scanner = Scanner::new(Dialect::Posix);
         scanner.text(text.as_bytes(), 0, before.len());
-        scanner.spot(b"")
+        scanner.spot()
     }
 
     #[test]

@@ -259,7 +259,7 @@ impl Template {
             | PlaceholderKind::Slot
             | PlaceholderKind::SlotFromZero
             | PlaceholderKind::Total => NUMBER_SIZE,
-            PlaceholderKind::NameIfPresent(_) => place.spelled.len(),
+            PlaceholderKind::NameIfPresent(..) => place.spelled.len(),
             _ => 0,
         };
         match &self.body {

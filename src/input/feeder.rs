@@ -38,7 +38,7 @@ pub(super) struct Feeder<'a> {
     pool: &'a dyn Feed,
     sink: &'a dyn Sink,
     /// The names of the sources.
-    names: Vec<String>,
+    pub(super) names: Vec<String>,
     batch: Vec<Job>,
     /// The jobs after those of the batch.
     bundler: Bundler,

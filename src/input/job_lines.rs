@@ -56,6 +56,7 @@ impl Invalid {
     pub(crate) fn describe(&self, place: &str) -> String {
         match self.column {
             Some(column) => format!("{place}, column {column}: {}", self.message),
+            None if place.is_empty() => self.message.clone(),
             None => format!("{place}: {}", self.message),
         }
     }

@@ -24,13 +24,21 @@
   const sources = new Map(); // file name => the code in it, for tracebacks
   const mark = `procpool-${Math.random()}-${Math.random()}:`; // before a large integer, in a string
 
+  const floats = new Set(); // numbers of requests that are beyond 2^53 and no integers
+  const running = new AsyncLocalStorage(); // the number of the request that the code runs for, or SETUP
+  const SETUP = 'setup';
+  const exit = process.exit.bind(process);
+
   let job; // the function of cmd and args
   let isLive = false;
   let replies; // the descriptor
   let waiting = null; // the replies that are not written yet, once there are many
   let requested = 0; // how many requests have been begun
+  let current = ''; // the requests that have come last, as text
   let concurrent = null; // once a result is a promise: the requests under way, by number
   let isOver = false; // no more requests come
+  const [most, mostBy] = limit(process.env.PROCPOOL_MAX_REPLY); // the bytes that a generator may yield
+  delete process.env.PROCPOOL_MAX_REPLY;
 
   async function main() {
     const [mode, code, ...setups] = process.argv.slice(process.argv[1] === '--' ? 2 : 1);
@@ -41,9 +49,9 @@
     ({ replies } = taken);
     try {
       const isList = how.includes('list');
-      job = mode.endsWith('file') ? await loadFile(code) : loadExpression(code, isList);
+      job = await running.run(SETUP, mode.endsWith('file') ? loadFile : loadExpression, code, isList);
       for (const script of setups.map(compileSetup)) {
-        if (!checking) script.runInThisContext();
+        if (!checking) running.run(SETUP, () => script.runInThisContext());
       }
     } catch (error) {
       fs.writeSync(2, `${trace(error)}\n`);
@@ -53,6 +61,7 @@
 
     flushBefore(process, 'kill', 'abort'); // the process may end in it
     process.on('exit', flush);
+    process.on('uncaughtException', caught);
     if (job.isAsync) becomeConcurrent();
     let pending = []; // the beginning of a line that is not complete
     const requests = stream(taken.input);
@@ -73,7 +82,7 @@
 
   // Exits, even if the code has left timers running. The jobs under way are answered first.
   function leave() {
-    if (isOver && !concurrent?.size) process.exit();
+    if (isOver && !concurrent?.size) exit();
   }
 
   function answer(lines) {
@@ -109,7 +118,7 @@
     }
     const number = ++requested;
     try {
-      const value = concurrent ? concurrent.jobs.run(number, job, cmd, args) : job(cmd, args);
+      const value = concurrent ? running.run(number, job, cmd, args) : job(cmd, args);
       switch (typeof value) {
         case 'number':
           if (!Number.isSafeInteger(value)) break;
@@ -138,12 +147,9 @@
   }
 
   function sendParts(number, items) {
-    let last = '[]'; // unless it yields something
-    for (const item of items) {
-      send(number, `"part":${encode(item)}`);
-      last = 'null';
-    }
-    send(number, `"result":${last}`);
+    send(number, '"parts":[]');
+    for (const item of items) send(number, `"part":${encode(item)}`);
+    send(number, '"result":null');
   }
 
   function flush() {
@@ -164,7 +170,7 @@
 
   // The requests under way. A job that exits, or whose callback throws, fails alone.
   class Concurrent extends Set {
-    jobs = new AsyncLocalStorage(); // the number of the request that the code runs for
+    first = requested; // this request began before it was known that it is one of several
   }
 
   class Exit extends Error {}
@@ -173,19 +179,22 @@
     flush();
     concurrent = new Concurrent();
     write('{"concurrent":true}\n');
-    const { exit } = process;
+    remember();
     process.exit = (code) => {
-      const number = concurrent.jobs.getStore();
-      if (number === undefined) return exit.call(process, code);
+      const number = running.getStore() ?? concurrent.first;
+      if (number === SETUP) exit(code);
       fail(number, { message: `process.exit(${code ?? ''})`, data: null });
       throw new Exit();
     };
-    process.on('uncaughtException', (error) => {
-      if (error instanceof Exit) return;
-      if (fail(concurrent.jobs.getStore(), failure(error))) return;
-      fs.writeSync(2, `${trace(error)}\n`);
-      exit.call(process, 1);
-    });
+  }
+
+  // An exception in a callback. If its job has been answered, it must cost no other job.
+  function caught(error) {
+    if (error instanceof Exit) return;
+    const number = running.getStore() ?? concurrent?.first;
+    if (concurrent && fail(number, failure(error))) return;
+    fs.writeSync(2, `${trace(error)}\n`);
+    if (number === SETUP) exit(1);
   }
 
   // Whether the request was under way.
@@ -206,15 +215,21 @@
       let result = await value;
       const isStream = typeof result?.[Symbol.asyncIterator] === 'function';
       if (isStream || (isLive && result !== null && typeof result === 'object' && isIterator(result))) {
-        let items = [];
+        const items = new Limited();
+        if (isLive) send(number, '"parts":[]');
+        let turn = performance.now() + HOLD;
         for await (const item of result) {
+          if (isLive) send(number, `"part":${encode(item)}`);
+          else items.add(item);
+          // Other jobs have a turn even if the generator never waits.
+          if (performance.now() > turn) {
+            flush();
+            await new Promise(setImmediate);
+            turn = performance.now() + HOLD;
+          }
           if (!concurrent.has(number)) return; // it was cancelled
-          if (isLive) {
-            send(number, `"part":${encode(item)}`);
-            items = null;
-          } else items.push(item);
         }
-        result = items;
+        result = isLive ? null : items.list;
       }
       reply = `"result":${encode(result)}`;
     } catch (error) {
@@ -340,12 +355,27 @@
 
   // Requests. An integer that a number can't hold exactly is a BigInt.
   function parse(json) {
+    current = json;
+    if (concurrent) remember();
     if (!/[0-9]{16}/.test(json)) return JSON.parse(json);
     const tokens = /"[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9.]+(?:[eE][-+]?[0-9]+)?/g;
     const isLarge = (token) => /^-?[0-9]{16,}$/.test(token) && !Number.isSafeInteger(Number(token));
     const marked = json.replace(tokens, (token) => (isLarge(token) ? `"${mark}${token}"` : token));
     return JSON.parse(marked, (key, value) => (
       typeof value === 'string' && value.startsWith(mark) ? BigInt(value.slice(mark.length)) : value));
+  }
+
+  // Remembers the numbers beyond 2^53 that are no integers. As a result they are as good as they came.
+  function remember() {
+    if (floats.size > 1000) floats.clear();
+    for (const [token] of current.matchAll(/-?[0-9][0-9.]*[eE]\+?[0-9]+|-?[0-9]{16,}\.[0-9]+/g)) {
+      if (Math.abs(Number(token)) > Number.MAX_SAFE_INTEGER) floats.add(Number(token));
+    }
+  }
+
+  function hasCome(number) {
+    if (!concurrent) remember();
+    return floats.has(number);
   }
 
   // The code.
@@ -389,7 +419,8 @@
         throw new Error(`unknown command '${cmd}', expected one of: ${known}`);
       }
       const command = commands.get(cmd);
-      return Array.isArray(args) ? command(...args) : command(args ?? undefined);
+      if (args === null) return command();
+      return Array.isArray(args) ? command(...args) : command(args);
     };
     call.isAsync = [...commands.values()].some(isAsync);
     return call;
@@ -410,6 +441,30 @@
     return json.includes(mark) ? json.replace(new RegExp(`"${mark}(-?[0-9]+)"`, 'g'), '$1') : json;
   }
 
+  // What a generator yields. It may have no end, so a result has a limit.
+  class Limited {
+    list = [];
+    size = 0;
+
+    add(item) {
+      this.list.push(item);
+      this.size += 1 + (typeof item === 'string' ? item : encode(item)).length;
+      if (this.size <= most) return;
+      throw new RangeError(`a generator yields more than ${most} bytes${mostBy}`);
+    }
+  }
+
+  function collect(items) {
+    const values = new Limited();
+    for (const item of items) values.add(item);
+    return values.list;
+  }
+
+  function limit(text = '67108864') {
+    const [bytes, ...by] = text.split(' ');
+    return [Number(bytes), by.length > 0 ? ` (${by.join(' ')})` : ''];
+  }
+
   function isIterator(value) {
     return typeof value?.next === 'function' && Symbol.iterator in value;
   }
@@ -420,15 +475,15 @@
         return Number.isSafeInteger(Number(value)) ? Number(value) : mark + value;
       case 'number':
         if (!Number.isFinite(value)) throw new TypeError(`${value} has no form in JSON`);
-        if (Number.isInteger(value) && !Number.isSafeInteger(value) && Math.abs(value) < 1e21) {
-          throw new RangeError(`${value} is an integer beyond 2^53, and a number may have lost its last `
-            + 'digits: use a BigInt, or a string');
+        if (Math.abs(value) > Number.MAX_SAFE_INTEGER && !hasCome(value)) {
+          throw new RangeError(`${value} is a number beyond 2^53, and may have lost its last digits: use a `
+            + 'BigInt, or a string');
         }
         return value;
       case 'object':
         if (value instanceof Map) return Object.fromEntries(value);
         if (value instanceof Set || ArrayBuffer.isView(value)) return Array.from(value);
-        if (isIterator(value)) return [...value];
+        if (isIterator(value)) return collect(value);
     }
     return value;
   }

@@ -26,6 +26,7 @@ $encoder->allow_bignum;    # a Math::BigInt is an integer
 # Otherwise Cpanel::JSON::XS makes null of them. `encode` refuses them.
 $encoder->stringify_infnan(2) if $encoder->can('stringify_infnan');
 
+my $lines = '';    # the requests that have come
 my %source;    # file name => its lines, for tracebacks
 my $trace;     # the trace of the last exception
 my @places;    # its frames, a file and a line each, the innermost first
@@ -46,6 +47,7 @@ sub encode { return checked($encoder->encode($_[0])) }
 
 sub checked {
     my ($json) = @_;
+    check_numbers($json) if $json =~ /[0-9]e\+/i;
     if (ord $json != 34 && $json =~ /inf|nan/i && $json =~ s/"(?:[^"\\]|\\.)*"//gr =~ /inf|nan/i) {
         die "infinite and not-a-number have no form in JSON\n";
     }
@@ -55,6 +57,24 @@ sub checked {
         utf8::encode($json);
     }
     return $json;
+}
+
+# A number beyond 2^53 that is no integer of Perl's may have lost digits, unless it has come so.
+sub check_numbers {
+    my ($json) = @_;
+    my $number = qr/-?[0-9]++(?:\.[0-9]++)?[eE]\+?[0-9]++/;
+    my %came;
+    while ($json =~ /"(?:[^"\\]++|\\.)*+"|($number)/g) {
+        next if !defined $1 || abs $1 <= 2**53;
+        my $found = $1;
+        if (!%came) {
+            my @came = $lines =~ /-?[0-9]++(?:\.[0-9]++)?(?:[eE]\+?[0-9]++)?/g;
+            %came = (none => 1, map { 0 + $_ => 1 } @came);
+        }
+        next if $came{ 0 + $found };
+        die "$found is a number beyond 2^53, and may have lost its last digits: "
+            . "use a Math::BigInt, or a string\n";
+    }
 }
 
 # The code.
@@ -183,7 +203,6 @@ exit if $checking;
 
 my $process = $$;
 local $SIG{__DIE__} = \&remember_trace;
-my $lines = '';
 while (sysread $requests, $lines, 1 << 16, length $lines) {
     my $end = rindex $lines, "\n";
     next if $end < 0;
@@ -208,7 +227,7 @@ sub answer {
             $value = undef if !@values && !$is_each;
             my $json = $encoder->encode($value);
             # A number, the most common case, ends with a digit.
-            $json = checked($json) if ref $value || substr($json, -1) !~ tr/0-9//;
+            $json = checked($json) if ref $value || $json =~ /[^0-9.-]/;
             $reply = qq({"result":$json}\n);
         } or do {
             my $error = $@;

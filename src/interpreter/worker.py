@@ -9,6 +9,7 @@ on each reply names its request by its number.
 """
 import ast
 import functools
+import itertools
 import json
 import os
 import signal
@@ -139,13 +140,8 @@ def answer(job):
             elif kind is str:
                 append('{"result":' + quote(result) + "}\n")
             elif live and isinstance(result, Iterator):
-                last = "[]"  # unless it yields something
-                for item in result:
-                    item, last = text(item), "null"
-                    append('{"part":' + item + "}\n")
-                    if len(replies) > 100 or len(item) > 1000:
-                        flush()  # waits for procpool
-                append('{"result":' + last + "}\n")
+                send_parts(result, lambda part: append("{" + part + "}\n"))
+                append('{"result":null}\n')
             else:
                 append('{"result":' + text(result) + "}\n")
         except Awaitable:
@@ -260,7 +256,7 @@ def answer_all(job, lines, begun):
         try:
             loop.run_forever()
             break
-        except SystemExit:
+        except (SystemExit, KeyboardInterrupt):
             pass  # it has ended a task, and the job that waits for that task gets it
     flush()
     # As asyncio.run does with what is left running.
@@ -334,12 +330,10 @@ def start(number, call):
     try:
         result = call()
         if live and isinstance(result, Iterator):
-            items, result = result, []
-            for item in items:
-                reply_to(number, '"part":' + text(item))
-                flush()
-                result = None
-        reply = '"result":' + text(result)
+            send_parts(result, functools.partial(reply_to, number))
+            reply = '"result":null'
+        else:
+            reply = '"result":' + text(result)
     except Awaitable:
         task = tasks[number] = loop.create_task(finish(number, result))
         task.add_done_callback(functools.partial(ended, number))
@@ -354,10 +348,11 @@ async def finish(number, result):
         while hasattr(result, "__await__"):
             result = await result
         if live and (hasattr(result, "__aiter__") or isinstance(result, Iterator)):
-            items, result = result, []
-            async for item in items if hasattr(items, "__aiter__") else each(items):
-                reply_to(number, '"part":' + text(await settled(item)))
-                result = None
+            send = functools.partial(reply_to, number)
+            send('"parts":[]')
+            async for item in each(result):
+                send('"part":' + text(await settled(item)))
+            result = None
         reply = '"result":' + text(await settled(result))
     except BaseException as error:
         reply = failure(error)[1:-2]
@@ -365,17 +360,34 @@ async def finish(number, result):
 
 
 async def each(items):
+    """Yields what a generator yields. Other jobs have a turn even if the generator never waits."""
+    from asyncio import sleep
+
+    if not hasattr(items, "__aiter__"):
+        items = in_turn(rest_of(items))
+    turn = time.monotonic() + HOLD
+    async for item in items:
+        yield item
+        if time.monotonic() > turn:
+            flush()  # waits for procpool
+            await sleep(0)
+            turn = time.monotonic() + HOLD
+
+
+async def in_turn(items):
     for item in items:
         yield item
-        flush()
 
 
 async def settled(value):
     """The value, with the result of each awaitable in its place."""
     while hasattr(value, "__await__"):
         value = await value
-    if hasattr(value, "__aiter__"):
-        value = [item async for item in value]
+    if hasattr(value, "__aiter__") or isinstance(value, Iterator):
+        values = Limited()
+        async for item in each(value):
+            values.add(await settled(item))
+        return values
     if isinstance(value, (list, tuple)):
         return [await settled(item) for item in value]
     if isinstance(value, dict):
@@ -561,6 +573,49 @@ def text(value):
     return "".join(encode(value, 0))
 
 
+class Limited(list):
+    """What a generator yields. It may have no end, so a result has a limit."""
+
+    size = 0
+
+    def add(self, value):
+        self.append(value)
+        self.size += 1 + len(value if type(value) is str else text(value))
+        if self.size > most:
+            raise ValueError(f"a generator yields more than {most} bytes{most_by}")
+
+
+def collect(items):
+    values, rest = Limited(), rest_of(items)
+    try:
+        for value in rest:
+            values.add(value)
+    except Awaitable:
+        rests[id(items)] = items, itertools.chain(values, rest)
+        raise
+    return values
+
+
+def rest_of(items):
+    """The values of a generator, with those that were taken before it was known that they can be awaited."""
+    return rests.pop(id(items), (items, items))[1]
+
+
+def send_parts(items, send):
+    """Sends what a generator yields at once."""
+    send('"parts":[]')
+    rest = rest_of(items)
+    for item in rest:
+        try:
+            item = text(item)
+        except Awaitable:
+            rests[id(items)] = items, itertools.chain([item], rest)
+            raise
+        send('"part":' + item)
+        if len(replies) > 100 or len(item) > 1000:
+            flush()  # waits for procpool
+
+
 def plain(value):
     """Returns a replacement for a value of a type that json does not know."""
     kind = type(value)
@@ -577,7 +632,9 @@ def plain(value):
             return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         if isinstance(value, Mapping):
             return dict(value)
-        if isinstance(value, (Iterator, Set, ValuesView, range, deque)):
+        if isinstance(value, (Iterator, range)):
+            return collect(value)
+        if isinstance(value, (Set, ValuesView, deque)):
             return list(value)
         if any(base.__module__.partition(".")[0] in AS_TEXT for base in kind.__mro__):
             return str(value)
@@ -647,6 +704,9 @@ def is_foreign(namespace):
     return namespace is globals() or namespace.get("__name__") in BETWEEN
 
 
+most, _, most_by = os.environ.pop("PROCPOOL_MAX_REPLY", "67108864").partition(" ")
+most, most_by = int(most), most_by and f" ({most_by})"
+rests = {}  # generators of which some values can be awaited, by id: what is left of each
 tasks = {}  # the jobs under way, by the number of their request
 loop = None  # of a worker that has met a result that can be awaited
 live = is_async = is_over = False

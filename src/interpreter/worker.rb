@@ -13,6 +13,9 @@ module Procpool # a module, so that the code does not see its methods and variab
 
   HOLD = 0.001 # a reply waits up to this many seconds, to be written with others
 
+  # How many bytes an Enumerator may yield, and the option that says so.
+  @most, @most_by = (ENV.delete("PROCPOOL_MAX_REPLY") || "67108864").split(" ", 2)
+
   @sources = {} # file name => its lines, for backtraces
   @waiting = +"" # the replies that are not written yet
   @writing = Mutex.new
@@ -135,13 +138,12 @@ module Procpool # a module, so that the code does not see its methods and variab
     return JSON.generate(result) if result.is_a?(String)
     return JSON.generate(plain(result), max_nesting: false) unless @live && result.is_a?(Enumerator)
 
-    last = "[]" # unless it yields something
-    result.each do |item|
-      last = "null"
+    @waiting << %({"parts":[]}\n)
+    result.each_entry do |item|
       @waiting << %({"part":#{encode(item)}}\n)
       flush if @waiting.bytesize > 1 << 16 # waits for procpool
     end
-    last
+    "null"
   end
 
   # A slow job must not delay the replies to earlier jobs.
@@ -228,12 +230,27 @@ module Procpool # a module, so that the code does not see its methods and variab
     elsif value.class.respond_to?(:members) # Struct, Data
       plain(value.to_h)
     elsif value.is_a?(Enumerable)
-      value.map { |item| plain(item) }
+      collect(value)
     elsif value.method(:to_json).owner.name.start_with?("JSON::")
       raise TypeError, "#{value.class} has no form in JSON: return String, Integer, Array, Hash, ..."
     else
       value
     end
+  end
+
+  # An Enumerator and a Range may have no end, so a result has a limit.
+  def collect(values)
+    items = []
+    size = 0
+    values.each_entry do |item|
+      items << item = plain(item)
+      size += 1 + (item.is_a?(String) ? item : JSON.generate(item, max_nesting: false)).bytesize
+      next if size <= @most.to_i
+
+      by = @most_by && " (#{@most_by})"
+      raise RangeError, "#{values.class} yields more than #{@most} bytes#{by}"
+    end
+    items
   end
 
   def failure(error)

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -57,8 +57,8 @@ impl ResultCollector {
     /// Begins to listen.
     ///
     /// # Errors
-    /// The server does not answer, or there is no thread.
-    pub(super) async fn start(
+    /// There is no thread.
+    pub(super) fn start(
         session: QueueSession,
         streams: &QueueStreams,
         run: &str,
@@ -67,10 +67,8 @@ impl ResultCollector {
         sink: Arc<dyn Sink>,
     ) -> Result<Self, QueueError> {
         let results = streams.results.clone();
-        let last = session.persist(|| results.get_info()).await?.state.last_sequence;
         let (arrived, waiting) = mpsc::channel(WAITING);
         let (done, delivered) = oneshot::channel();
-        let seen = Arc::new(AtomicU64::new(0));
         let delivery = Delivery {
             shared: Arc::clone(&shared),
             sink,
@@ -78,7 +76,6 @@ impl ResultCollector {
             is_open: submit.is_open,
             hosts: HashMap::new(),
             spool: Arc::default(),
-            seen: Arc::clone(&seen),
             session: session.clone(),
         };
         let deliver = move || {
@@ -91,12 +88,12 @@ impl ResultCollector {
         let listening = Listening {
             session: session.clone(),
             results: results.clone(),
-            subject: session.names.subject("results", format_args!("{run}.>")),
+            run: run.to_owned(),
             arrived: arrived.clone(),
-            seen,
+            shared: Arc::clone(&shared),
             removes: !submit.keeps_results,
         };
-        let listener = tokio::spawn(listening.run(last + 1));
+        let listener = tokio::spawn(listening.run(streams.last_result + 1));
         let run = run.to_owned();
         Ok(Self { session, results, run, shared, arrived, listener, delivered })
     }
@@ -200,9 +197,9 @@ pub(super) fn indices(payload: &[u8]) -> Vec<usize> {
 struct Listening {
     session: QueueSession,
     results: Stream<()>,
-    subject: String,
+    run: String,
     arrived: mpsc::Sender<Arrived>,
-    seen: Arc<AtomicU64>,
+    shared: Arc<SubmitShared>,
     /// Results are removed after they were printed.
     removes: bool,
 }
@@ -211,9 +208,10 @@ impl Listening {
     /// Hears all results from this number on. A connection that breaks is made again.
     async fn run(self, mut next: u64) {
         let mut removed = 0;
+        let subject = self.subject("results");
         loop {
             let config = pull::OrderedConfig {
-                filter_subject: self.subject.clone(),
+                filter_subject: subject.clone(),
                 deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: next },
                 ..pull::OrderedConfig::default()
             };
@@ -246,12 +244,20 @@ impl Listening {
 
     /// Removes results that were printed. Returns up to which number that is done.
     async fn remove(&self, removed: u64) -> u64 {
-        let seen = self.seen.load(Ordering::Acquire);
+        let seen = self.shared.seen.load(Ordering::Acquire);
         if !self.removes || seen < removed + REMOVED {
             return removed;
         }
-        let _ = self.results.purge().filter(self.subject.clone()).sequence(seen + 1).await;
+        // The parts of a result come before it, and what is noted about a job that still runs may be old.
+        let of_parts = self.shared.outstanding.since().map_or(seen, |since| since.min(seen));
+        for (kind, last) in [("results", seen), ("parts", of_parts)] {
+            let _ = self.results.purge().filter(self.subject(kind)).sequence(last + 1).await;
+        }
         seen
+    }
+
+    fn subject(&self, kind: &str) -> String {
+        self.session.names.subject(kind, format_args!("{}.>", self.run))
     }
 }
 
@@ -263,8 +269,6 @@ struct Delivery {
     is_open: bool,
     hosts: HashMap<String, &'static str>,
     spool: Arc<Spool>,
-    /// Results up to this number are delivered.
-    seen: Arc<AtomicU64>,
     session: QueueSession,
 }
 
@@ -276,7 +280,7 @@ impl Delivery {
                 Ok(arrived) => arrived,
                 Err(_) => {
                     self.sink.flush();
-                    self.seen.store(last, Ordering::Release);
+                    self.shared.seen.store(last, Ordering::Release);
                     self.shared.outstanding.room.notify_one();
                     match waiting.blocking_recv() {
                         Some(arrived) => arrived,

@@ -50,7 +50,7 @@ impl fmt::Display for QueueError {
             Self::Unreachable { address, time, why } => write!(
                 f,
                 "the queue {address} could not be used for {}: {why}. Jobs that are in the queue stay there. \
-                 Run the same command again when the server is back",
+                 Run the same command again when the server can be used",
                 humantime::format_duration(*time)
             ),
             Self::Refused { address, why } => write!(

@@ -1,13 +1,16 @@
 //! The messages that a worker machine has, and how far their jobs are.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::Message;
 use bytes::Bytes;
 
+use super::loss::Delivery;
 use super::names::Unit;
+use super::pace::MessagePace;
 use crate::job::Job;
 use crate::job::key::{Digest128, Key};
 
@@ -32,8 +35,9 @@ pub(super) struct HeldMessage {
     pub(super) dead: Vec<u8>,
     /// When it came.
     pub(super) since: Instant,
-    /// How often it was delivered, from 1.
-    pub(super) delivered: i64,
+    /// How long its jobs have run, together.
+    pub(super) ran: Duration,
+    pub(super) delivery: Delivery,
     /// It must be split, or has been split.
     pub(super) is_split: bool,
     /// The message about the split is stored, so each of the other jobs has a result of its own.
@@ -48,7 +52,7 @@ pub(super) enum HeldJob {
     /// It waits or runs.
     Open,
     /// Its result, as frames.
-    Done(Vec<u8>),
+    Done(Bytes),
     /// A result is published: its own, or that of another machine.
     Settled,
     /// It was not run, and is given back.
@@ -65,9 +69,15 @@ impl HeldMessage {
         self.jobs.iter().enumerate().filter_map(|(index, job)| is(job).then_some(index)).collect()
     }
 
-    /// How long its jobs have taken together so far.
-    pub(super) fn time(&self) -> Duration {
+    /// How long it is here.
+    pub(super) fn age(&self) -> Duration {
         self.since.elapsed()
+    }
+
+    /// How long a machine with this many slots takes for its jobs, without the time that they wait for others.
+    pub(super) fn time(&self, slots: usize) -> Duration {
+        let at_a_time = slots.clamp(1, self.jobs.len().max(1));
+        (self.ran / u32::try_from(at_a_time).unwrap_or(u32::MAX)).min(self.age())
     }
 }
 
@@ -78,17 +88,35 @@ pub(super) struct Held {
     next: u64,
     /// How many jobs have neither a result nor come back.
     pub(super) open: usize,
-    /// The time that this machine takes for a job. `None`: it has done none.
-    pub(super) pace: Option<f64>,
+    /// When a job was done last, or the first of those came that are open.
+    pub(super) moved_at: Option<Instant>,
+    /// How long this machine takes for a job.
+    pub(super) pace: MessagePace,
 }
 
 impl Held {
     /// Adds a message. Returns its number.
     pub(super) fn add(&mut self, message: HeldMessage) -> u64 {
         self.next += 1;
+        if self.open == 0 {
+            self.moved_at = Some(Instant::now());
+        }
         self.open += message.left;
         self.messages.insert(self.next, message);
         self.next
+    }
+
+    /// A message begins to run. Returns it, unless that was so before.
+    pub(super) fn begin(&mut self, id: u64) -> Option<&HeldMessage> {
+        let held = self.messages.get_mut(&id)?;
+        (!std::mem::replace(&mut held.delivery.is_begun, true)).then_some(&*held)
+    }
+
+    /// Takes a message out.
+    pub(super) fn remove(&mut self, id: u64) -> Option<HeldMessage> {
+        let held = self.messages.remove(&id)?;
+        self.open -= held.left;
+        Some(held)
     }
 
     /// A job is over: with a result, or without. Returns the message if it is known and the job was open.
@@ -102,6 +130,7 @@ impl Held {
             return None;
         }
         if let HeldJob::Done(frames) = &job {
+            self.moved_at = Some(Instant::now());
             held.bytes += frames.len();
             held.is_split |= held.bytes > MOST_BYTES && held.jobs.len() > 1;
         }
@@ -110,20 +139,23 @@ impl Held {
         self.open -= 1;
         Some(held)
     }
-
-    /// A message's jobs are done: how long did each take?
-    pub(super) fn took(&mut self, time: Duration, jobs: usize) {
-        let each = time.as_secs_f64() / jobs.max(1) as f64;
-        self.pace = Some(self.pace.map_or(each, |pace| (pace + each) / 2.0));
-    }
 }
 
+/// The number of the first job of a message that runs. Those after it have another one.
+const FIRST: NonZeroU32 = NonZeroU32::MIN;
+
 /// Marks a job with its message and its place there. The pool gives that back with the result.
-pub(super) fn mark(job: &mut Job, id: u64, index: usize) {
+pub(super) fn mark(job: &mut Job, id: u64, index: usize, is_first: bool) {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&id.to_le_bytes());
     bytes[8..].copy_from_slice(&(index as u64).to_le_bytes());
-    job.key = Some(Key { digest: Digest128(bytes), nth: std::num::NonZeroU32::MIN });
+    let nth = FIRST.saturating_add(u32::from(!is_first));
+    job.key = Some(Key { digest: Digest128(bytes), nth });
+}
+
+/// The message that begins with a job, if it is the first one.
+pub(super) fn begins(job: &Job) -> Option<u64> {
+    mark_of(job).filter(|_| job.key.is_some_and(|key| key.nth == FIRST)).map(|(id, _)| id)
 }
 
 /// The message of a job, and its place there.
@@ -142,7 +174,9 @@ mod tests {
     fn a_mark_is_read_back() {
         let mut job = Job::message(7, b"x");
         assert_eq!(mark_of(&job), None);
-        mark(&mut job, u64::MAX, 999);
-        assert_eq!(mark_of(&job), Some((u64::MAX, 999)));
+        mark(&mut job, u64::MAX, 999, false);
+        assert_eq!((mark_of(&job), begins(&job)), (Some((u64::MAX, 999)), None));
+        mark(&mut job, 3, 1, true);
+        assert_eq!((mark_of(&job), begins(&job)), (Some((3, 1)), Some(3)));
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::pace::MessagePace;
 use crate::job::Job;
 use crate::util::lock::lock;
 
@@ -18,6 +19,9 @@ const MOST_BYTES: usize = 32 << 20;
 
 /// A message has as many jobs as a machine does in this time.
 const WORTH: Duration = Duration::from_millis(20);
+
+/// It has more if the server is slow, but no more than this: machines would share it out.
+const MOST_WORTH: Duration = Duration::from_millis(50);
 
 /// The jobs whose results have not come.
 #[derive(Debug, Default)]
@@ -37,6 +41,8 @@ pub(super) struct SubmitShared {
     pub(super) submitted: AtomicU64,
     /// How many of them an earlier submission had put there.
     pub(super) before: AtomicU64,
+    /// Results up to this number in their stream are delivered.
+    pub(super) seen: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -44,25 +50,27 @@ struct OutstandingState {
     bundles: HashMap<String, OutstandingBundle>,
     jobs: usize,
     bytes: usize,
-    /// The time that a machine takes for a job. `None`: no result has come.
-    pace: Option<f64>,
+    /// How long a machine takes for a job.
+    pace: MessagePace,
 }
 
 #[derive(Debug)]
 struct OutstandingBundle {
     jobs: Vec<Option<Job>>,
     left: usize,
+    /// Nothing in the stream of results up to this number is about it.
+    since: u64,
 }
 
 impl Outstanding {
-    /// Adds the jobs of a bundle.
-    pub(super) fn add(&self, bundle: String, jobs: Vec<Job>) {
+    /// Adds the jobs of a bundle. Nothing in the stream of results up to the number `since` is about them.
+    pub(super) fn add(&self, bundle: String, jobs: Vec<Job>, since: u64) {
         let mut state = lock(&self.state);
         state.jobs += jobs.len();
         state.bytes += jobs.iter().map(Job::size).sum::<usize>();
         let left = jobs.len();
         let jobs = jobs.into_iter().map(Some).collect();
-        state.bundles.insert(bundle, OutstandingBundle { jobs, left });
+        state.bundles.insert(bundle, OutstandingBundle { jobs, left, since });
     }
 
     /// Takes a job of a bundle. `None`: its result has come already, or it is of another submitter.
@@ -86,6 +94,11 @@ impl Outstanding {
         jobs.iter().enumerate().filter_map(|(index, job)| job.as_ref().map(|_| index)).collect()
     }
 
+    /// Nothing in the stream of results up to this number is about a job without a result. `None`: all have one.
+    pub(super) fn since(&self) -> Option<u64> {
+        lock(&self.state).bundles.values().map(|bundle| bundle.since).min()
+    }
+
     /// Takes all jobs of a bundle back.
     pub(super) fn take_back(&self, bundle: &str) -> Vec<Job> {
         let left = self.left_of(bundle);
@@ -104,15 +117,15 @@ impl Outstanding {
 
     /// A machine took this long for this many jobs.
     pub(super) fn took(&self, time: Duration, jobs: usize) {
-        let each = time.as_secs_f64() / jobs.max(1) as f64;
-        let mut state = lock(&self.state);
-        state.pace = Some(state.pace.map_or(each, |pace| (pace + each) / 2.0));
+        lock(&self.state).pace.add(time, jobs);
     }
 
-    /// How many jobs the next message should have: one until it is known how long a job takes.
-    pub(super) fn worth(&self) -> usize {
-        let pace = lock(&self.state).pace;
-        pace.map_or(1, |pace| (WORTH.as_secs_f64() / pace.max(1e-7)) as usize).max(1)
+    /// How many jobs the next message should have, if it took this long to store the last one: one until it is known
+    /// how long a job takes.
+    pub(super) fn worth(&self, stored: Duration) -> usize {
+        let each = lock(&self.state).pace.each();
+        let worth = stored.clamp(WORTH, MOST_WORTH).as_secs_f64();
+        each.map_or(1, |each| (worth / each.max(1e-7)) as usize).max(1)
     }
 }
 
@@ -123,14 +136,16 @@ mod tests {
     #[test]
     fn each_job_is_taken_once() {
         let outstanding = Outstanding::default();
-        outstanding.add("b".into(), vec![Job::message(1, b"x"), Job::message(2, b"y")]);
-        assert_eq!((outstanding.len(), outstanding.worth()), (2, 1));
+        outstanding.add("b".into(), vec![Job::message(1, b"x"), Job::message(2, b"y")], 3);
+        assert_eq!(outstanding.since(), Some(3));
+        assert_eq!((outstanding.len(), outstanding.worth(Duration::ZERO)), (2, 1));
         assert_eq!(outstanding.take("b", 1).map(|job| job.seq), Some(2));
         assert!(outstanding.take("b", 1).is_none() && outstanding.take("b", 2).is_none());
         assert_eq!(outstanding.left_of("b"), [0]);
         assert_eq!(outstanding.take_back("b").len(), 1);
         assert_eq!(outstanding.len(), 0);
         outstanding.took(Duration::from_millis(1), 10);
-        assert_eq!(outstanding.worth(), 200);
+        assert_eq!(outstanding.worth(Duration::ZERO), 200);
+        assert_eq!(outstanding.worth(Duration::from_secs(1)), 500);
     }
 }

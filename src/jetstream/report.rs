@@ -1,15 +1,20 @@
 //! Where the outcomes of a worker machine's jobs go: into the messages that the jobs came in.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::held::{Held, HeldJob, mark_of};
+use super::held::{Held, HeldJob, begins, mark_of};
+use super::loss::BegunNotes;
 use super::result_message;
 use super::settings::Watching;
 use crate::job::{Done, Failure, Job, Kind, Sink};
 use crate::util::lock::lock;
+
+/// Most results are shorter, with all that is said about them.
+const USUAL: usize = 128;
 
 /// An order for the thread that talks to the servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,15 +34,18 @@ pub(super) struct QueueReporter {
     pub(super) watcher: Watching,
     pub(super) has_workers: bool,
     pub(super) slots: usize,
+    /// Where it is noted that jobs begin. Empty: none was taken yet.
+    pub(super) notes: Arc<OnceLock<BegunNotes>>,
 }
 
 impl QueueReporter {
-    fn close(&self, job: &Job, result: HeldJob, failure: Option<&Failure>) {
+    fn close(&self, job: &Job, result: HeldJob, ran: Duration, failure: Option<&Failure>) {
         let Some(mark) = mark_of(job) else { return };
         let mut held = lock(&self.held);
         let before = held.open;
         let is_returned = result == HeldJob::Returned;
         let Some(message) = held.close(mark, result) else { return };
+        message.ran = message.ran.saturating_add(ran);
         if let Some(failure) = failure {
             let line = dead_line(&message.run, job, failure);
             message.dead.extend_from_slice(&line);
@@ -49,13 +57,18 @@ impl QueueReporter {
             (before <= 2 * self.slots).then_some(WorkOrder::Room)
         };
         if message.left == 0 && !is_returned {
-            let (time, jobs) = (message.time(), message.jobs.len());
-            held.took(time, jobs);
+            let (time, jobs) = (message.time(self.slots), message.jobs.len());
+            held.pace.add(time, jobs);
         }
         drop(held);
         if let Some(order) = order {
             let _ = self.orders.send(order);
         }
+    }
+
+    /// A job was not run, and is given back.
+    fn back(&self, job: &Job) {
+        self.close(job, HeldJob::Returned, Duration::ZERO, None);
     }
 }
 
@@ -69,19 +82,35 @@ impl Sink for QueueReporter {
             _ => false,
         });
         if goes_back {
-            return self.close(done.job, HeldJob::Returned, None);
+            return self.back(done.job);
         }
         let Some((_, index)) = mark_of(done.job) else { return };
-        let mut frames = Vec::new();
+        let mut frames = Vec::with_capacity(USUAL);
         if let Err(error) = result_message::put(index, done, &mut frames) {
             self.watcher.note(&format!("what a command printed can't be read back: {error}"));
-            return self.close(done.job, HeldJob::Returned, None);
+            return self.back(done.job);
         }
-        self.close(done.job, HeldJob::Done(frames), done.outcome.err());
+        let ran = done.run.map_or(0.0, |run| run.seconds);
+        let ran = Duration::try_from_secs_f64(ran).unwrap_or_default();
+        self.close(done.job, HeldJob::Done(frames.into()), ran, done.outcome.err());
+    }
+
+    fn wants_begun(&self) -> bool {
+        true
+    }
+
+    fn begun(&self, _slot: usize, job: &Job) {
+        let Some((id, notes)) = begins(job).zip(self.notes.get()) else { return };
+        let begun = lock(&self.held).begin(id).map(|message| {
+            (message.unit.clone(), message.delivery.number, message.jobs.len() == 1)
+        });
+        if let Some((unit, number, is_alone)) = begun {
+            notes.add(unit, number, is_alone);
+        }
     }
 
     fn dropped(&self, job: &Job) {
-        self.close(job, HeldJob::Returned, None);
+        self.back(job);
     }
 }
 

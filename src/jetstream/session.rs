@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use async_nats::connection::State;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
-use async_nats::jetstream::{self, Context, context::ContextBuilder};
-use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, HeaderMap};
+use async_nats::jetstream::{self, Context, ErrorCode, context::ContextBuilder};
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, HeaderMap};
 use bytes::Bytes;
 
 use super::error::QueueError;
+use super::health::{Health, Trouble, hear};
 use super::names::QueueNames;
 use super::settings::{QueueSettings, Watching};
 use crate::util::lock::lock;
@@ -30,16 +31,7 @@ pub(super) struct QueueSession {
     pub(super) names: QueueNames,
     pub(super) settings: QueueSettings,
     pub(super) watcher: Watching,
-    health: Arc<Mutex<Health>>,
-}
-
-/// Whether the servers answer.
-#[derive(Debug, Default)]
-struct Health {
-    /// Since when something has failed, again and again.
-    failing_since: Option<Instant>,
-    /// A message has said so.
-    is_told: bool,
+    pub(super) health: Arc<Mutex<Health>>,
 }
 
 /// What came of publishing a message.
@@ -115,41 +107,14 @@ impl QueueSession {
         loop {
             match attempt().await {
                 Ok(value) => {
-                    self.answers();
+                    self.is_well(Trouble::Outage);
                     return Ok(value);
                 }
-                Err(error) => self.fails(&error.to_string())?,
+                Err(error) => self.is_ill(Trouble::Outage, &error.to_string())?,
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-    }
-
-    /// The server has answered.
-    fn answers(&self) {
-        let mut health = lock(&self.health);
-        if health.failing_since.take().is_some() && std::mem::take(&mut health.is_told) {
-            self.watcher.note("the queue answers again");
-        }
-    }
-
-    /// The server has not answered, or has refused something that it may grant later.
-    ///
-    /// # Errors
-    /// That has gone on for too long.
-    fn fails(&self, why: &str) -> Result<(), QueueError> {
-        let mut health = lock(&self.health);
-        let since = *health.failing_since.get_or_insert_with(Instant::now);
-        if since.elapsed() > self.settings.patience {
-            return Err(self.unreachable(why));
-        }
-        if !std::mem::replace(&mut health.is_told, true) {
-            let time = humantime::format_duration(self.settings.patience);
-            self.watcher.note(&format!(
-                "the server refuses a request: {why}; procpool tries again for {time}"
-            ));
-        }
-        Ok(())
     }
 
     /// Waits until the servers were out of reach for too long.
@@ -157,7 +122,7 @@ impl QueueSession {
         loop {
             tokio::time::sleep(LONGEST_PAUSE.min(self.settings.patience / 4)).await;
             let is_connected = self.client.connection_state() == State::Connected;
-            let since = lock(&self.health).failing_since;
+            let since = lock(&self.health).failing_since(Trouble::Outage);
             if let Some(since) = since.filter(|_| !is_connected)
                 && since.elapsed() > self.settings.patience
             {
@@ -166,7 +131,7 @@ impl QueueSession {
         }
     }
 
-    fn unreachable(&self, why: &str) -> QueueError {
+    pub(super) fn unreachable(&self, why: &str) -> QueueError {
         QueueError::Unreachable {
             address: self.settings.address.to_string(),
             time: self.settings.patience,
@@ -184,41 +149,75 @@ impl QueueSession {
         id: &str,
         payload: Bytes,
     ) -> Result<Published, QueueError> {
-        self.persist(|| async {
-            let mut headers = HeaderMap::new();
-            headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
+        let mut headers = HeaderMap::new();
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
+        self.publish_with(subject, headers, payload).await
+    }
+
+    /// The same with these headers, of which one is the id.
+    ///
+    /// # Errors
+    /// The server does not answer for too long.
+    pub(super) async fn publish_with(
+        &self,
+        subject: &str,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> Result<Published, QueueError> {
+        let mut pause = FIRST_PAUSE;
+        loop {
             let sent = self
                 .context
-                .publish_with_headers(subject.to_owned(), headers, payload.clone())
+                .publish_with_headers(subject.to_owned(), headers.clone(), payload.clone())
                 .await;
             let stored = match sent {
                 Ok(stored) => stored.await,
                 Err(error) => Err(error),
             };
-            match stored {
+            let judged = match stored {
                 Ok(stored) if stored.duplicate => Ok(Published::Before),
                 Ok(_) => Ok(Published::Stored),
-                Err(error) => judge(error),
+                Err(error) => judge(&error),
+            };
+            match judged {
+                Ok(published) => {
+                    self.is_well(Trouble::Outage);
+                    self.is_well(Trouble::Refusal);
+                    return Ok(published);
+                }
+                Err((trouble, why)) => self.is_ill(trouble, &why)?,
             }
-        })
-        .await
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
 }
 
-/// Whether an error of publishing is an answer.
-fn judge(error: PublishError) -> Result<Published, String> {
+/// Whether an error of publishing is an answer. If not: what kind of trouble it is, and why.
+fn judge(error: &PublishError) -> Result<Published, (Trouble, String)> {
     if error.kind() == PublishErrorKind::MaxPayloadExceeded {
         return Ok(Published::TooLarge);
     }
-    let source = std::error::Error::source(&error);
-    let answer = source.and_then(|source| source.downcast_ref::<jetstream::Error>());
-    let text = answer.map_or_else(|| error.to_string(), ToString::to_string);
-    match answer.map(jetstream::Error::error_code) {
-        Some(jetstream::ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM) => Ok(Published::TooLarge),
+    let source = std::error::Error::source(error);
+    let Some(answer) = source.and_then(|source| source.downcast_ref::<jetstream::Error>()) else {
+        return Err((Trouble::Outage, error.to_string()));
+    };
+    let text = answer.to_string();
+    match answer.error_code() {
+        ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM => Ok(Published::TooLarge),
         _ if text.contains("maximum messages per subject exceeded") => Ok(Published::Taken),
         _ if text.contains("maximum messages exceeded") => Ok(Published::Full),
         _ if text.contains("maximum bytes exceeded") => Ok(Published::Full),
-        _ => Err(text),
+        ErrorCode::INSUFFICIENT_RESOURCES
+        | ErrorCode::STORAGE_RESOURCES_EXCEEDED
+        | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED
+        | ErrorCode::STREAM_STORE_FAILED => Err((
+            Trouble::Refusal,
+            format!(
+                "the server has no room: its disk is full, or its limit for JetStream (max_file_store) is reached ({text})"
+            ),
+        )),
+        _ => Err((Trouble::Refusal, text)),
     }
 }
 
@@ -241,26 +240,6 @@ async fn options(
             async {}
         });
     credentials(options).await
-}
-
-/// Something happened to the connection.
-fn hear(event: &Event, watcher: &Watching, address: &str, health: &Mutex<Health>) {
-    let mut health = lock(health);
-    match event {
-        Event::Disconnected => {
-            health.failing_since.get_or_insert_with(Instant::now);
-            if !std::mem::replace(&mut health.is_told, true) {
-                watcher.note(&format!(
-                    "the connection to {address} is lost; procpool tries to connect again"
-                ));
-            }
-        }
-        Event::Connected if health.is_told => {
-            (health.failing_since, health.is_told) = (None, false);
-            watcher.note(&format!("connected to {address} again"));
-        }
-        _ => {}
-    }
 }
 
 /// Takes the credentials of the environment, which are named as for the tool `nats`.

@@ -4,6 +4,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_nats::HeaderMap;
+use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::AckKind;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -13,6 +15,7 @@ use super::collect::{find, indices};
 use super::error::QueueError;
 use super::held::{Held, HeldJob, HeldMessage};
 use super::job_message;
+use super::loss;
 use super::names::Unit;
 use super::result_message::{self, Nature, ResultKind};
 use super::session::{Published, QueueSession};
@@ -32,15 +35,15 @@ const OVERHEAD: usize = 4 << 10;
 /// What is to be done for a message next.
 enum Step {
     /// All jobs have results, which are published together.
-    Whole(Vec<Vec<u8>>),
+    Whole(Vec<Bytes>),
     /// No job was run.
     GiveBack,
     /// Publish these results, and that each of the other jobs has a message of its own.
-    Split(Vec<(usize, Vec<u8>)>),
+    Split(Vec<(usize, Bytes)>),
     /// These jobs are to be published as messages of their own.
     Move(Vec<usize>),
     /// A job has a result.
-    One(usize, Vec<u8>),
+    One(usize, Bytes),
     /// All is done.
     Acknowledge,
     /// Nothing, for now.
@@ -54,6 +57,7 @@ pub(super) struct Settler {
     pub(super) streams: QueueStreams,
     pub(super) held: Arc<Mutex<Held>>,
     pub(super) host: String,
+    pub(super) slots: usize,
     pub(super) nature: Nature,
 }
 
@@ -83,7 +87,7 @@ impl Settler {
         let message = held.messages.get_mut(&id)?;
         let step = step(message);
         message.is_attended = !matches!(step, Step::Rest);
-        Some((step, message.unit.clone(), message.time()))
+        Some((step, message.unit.clone(), message.time(self.slots)))
     }
 
     /// Publishes all results of a message at once.
@@ -92,9 +96,9 @@ impl Settler {
         id: u64,
         unit: &Unit,
         time: Duration,
-        results: Vec<Vec<u8>>,
+        results: Vec<Bytes>,
     ) -> Result<(), QueueError> {
-        let frames: Vec<&[u8]> = results.iter().map(Vec::as_slice).collect();
+        let frames: Vec<&[u8]> = results.iter().map(AsRef::as_ref).collect();
         match self.publish(unit, ResultKind::Whole, time, &frames).await? {
             Published::Taken => self.taken(id, unit).await,
             Published::TooLarge if unit.index.is_none() && results.len() > 1 => {
@@ -125,9 +129,9 @@ impl Settler {
         id: u64,
         unit: &Unit,
         time: Duration,
-        done: Vec<(usize, Vec<u8>)>,
+        done: Vec<(usize, Bytes)>,
     ) -> Result<(), QueueError> {
-        let frames: Vec<&[u8]> = done.iter().map(|(_, frames)| frames.as_slice()).collect();
+        let frames: Vec<&[u8]> = done.iter().map(|(_, frames)| frames.as_ref()).collect();
         let mut told = self.publish(unit, ResultKind::Split, time, &frames).await?;
         let mut has_results = true;
         if told == Published::TooLarge {
@@ -193,7 +197,7 @@ impl Settler {
 
     /// Publishes jobs as messages of their own.
     async fn move_out(&self, id: u64, unit: &Unit, jobs: Vec<usize>) -> Result<(), QueueError> {
-        let Some((run, delivered, payloads)) = ({
+        let Some((run, is_lost, payloads)) = ({
             let held = lock(&self.held);
             held.messages.get(&id).map(|message| {
                 let payload = |index: usize| {
@@ -202,7 +206,7 @@ impl Settler {
                     (index, Bytes::from(payload))
                 };
                 let payloads: Vec<_> = jobs.iter().map(|&index| payload(index)).collect();
-                (message.run.clone(), message.delivered, payloads)
+                (message.run.clone(), message.delivery.losses > 0, payloads)
             })
         }) else {
             return Ok(());
@@ -210,10 +214,16 @@ impl Settler {
         let moving = payloads.into_iter().map(|(index, payload)| {
             let part = unit.part(index);
             let subject = self.session.names.subject("jobs", &part);
-            let id = format!("{run}-{part}-{delivered}");
+            // A machine that is lost on the way has published some of them, and the next one does so again.
+            let mut headers = HeaderMap::new();
+            headers.insert(NATS_MESSAGE_ID, format!("{run}-{part}"));
+            if is_lost {
+                loss::mark_lost(&mut headers);
+            }
             async move {
                 loop {
-                    match self.session.publish(&subject, &id, payload.clone()).await? {
+                    let headers = headers.clone();
+                    match self.session.publish_with(&subject, headers, payload.clone()).await? {
                         Published::Full => tokio::time::sleep(FULL_PAUSE).await,
                         _ => return Ok(()),
                     }
@@ -238,7 +248,7 @@ impl Settler {
         unit: &Unit,
         time: Duration,
         index: usize,
-        frames: Vec<u8>,
+        frames: Bytes,
     ) -> Result<(), QueueError> {
         let part = unit.part(index);
         match self.publish(&part, ResultKind::Whole, time, &[&frames]).await? {
@@ -317,24 +327,14 @@ impl Settler {
         Ok(())
     }
 
-    /// Gives back a message of which no job has begun. That is recorded, so that it does not count as a loss.
+    /// Gives a message back. If it had begun that is recorded, so that it does not count as a loss.
     async fn give_back(&self, id: u64, unit: &Unit) -> Result<(), QueueError> {
-        let token = format!("{:x}", random(u64::MAX));
-        let subject = self.session.names.subject("parts", format_args!("{unit}.back.{token}"));
-        self.session.publish(&subject, &token, Bytes::new()).await?;
+        let delivery = lock(&self.held).messages.get(&id).map(|message| message.delivery);
+        if let Some(delivery) = delivery.filter(|delivery| delivery.is_begun) {
+            let subject = loss::returned(&self.session.names, unit, delivery.number);
+            self.session.publish(&subject, &subject, Bytes::new()).await?;
+        }
         self.forget(id, AckKind::Nak(None)).await
-    }
-
-    /// How often a message was given back.
-    ///
-    /// # Errors
-    /// The server does not answer for too long.
-    pub(super) async fn given_back(&self, unit: &Unit) -> Result<i64, QueueError> {
-        let subject = self.session.names.subject("parts", format_args!("{unit}.back.*"));
-        let info =
-            self.session.persist(|| self.streams.results.info_with_subjects(&subject)).await?;
-        let count = info.filter(|subject| std::future::ready(subject.is_ok())).count().await;
-        Ok(i64::try_from(count).unwrap_or(i64::MAX))
     }
 
     fn change(&self, id: u64, change: impl FnOnce(&mut HeldMessage)) {
@@ -345,7 +345,7 @@ impl Settler {
 
     /// Acknowledges a message, or gives it back.
     async fn forget(&self, id: u64, kind: AckKind) -> Result<(), QueueError> {
-        let Some(message) = lock(&self.held).messages.remove(&id) else { return Ok(()) };
+        let Some(message) = lock(&self.held).remove(id) else { return Ok(()) };
         // If this is lost, the message comes again, and its result is found then.
         let _ = message.message.ack_with(kind).await;
         Ok(())

@@ -38,6 +38,8 @@ pub(super) struct QueueStreams {
     pub(super) jobs: Stream<()>,
     pub(super) results: Stream<()>,
     pub(super) limit: QueueLimit,
+    /// The number of the last result there was.
+    pub(super) last_result: u64,
 }
 
 impl QueueSession {
@@ -46,10 +48,9 @@ impl QueueSession {
     /// # Errors
     /// One has other settings, or the server refuses it.
     pub(super) async fn streams(&self) -> Result<QueueStreams, QueueError> {
-        let jobs = self.stream(&self.jobs_config()).await?;
-        let limit = limit_of(&jobs.config);
-        let results = self.stream(&self.results_config()).await?;
-        self.stream(&self.dead_config()).await?;
+        let configs = [self.jobs_config(), self.results_config(), self.dead_config()];
+        let [jobs, results, dead] = configs.each_ref().map(|config| self.stream(config));
+        let (jobs, results, _) = tokio::try_join!(jobs, results, dead)?;
         let handle = async |name: &str| {
             let stream = self.context.get_stream_no_info(name).await;
             stream.map_err(|error| QueueError::Server(error.to_string()))
@@ -57,7 +58,8 @@ impl QueueSession {
         Ok(QueueStreams {
             jobs: handle(&jobs.config.name).await?,
             results: handle(&results.config.name).await?,
-            limit,
+            limit: limit_of(&jobs.config),
+            last_result: results.state.last_sequence,
         })
     }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use tokio::sync::{mpsc, watch};
@@ -140,6 +140,7 @@ async fn submit_all(
         ready: VecDeque::new(),
         room: 0,
         largest: 1,
+        stored: Duration::ZERO,
         jobs,
         submit,
         session,
@@ -182,6 +183,8 @@ struct Submitter {
     room: u64,
     /// The longest message so far.
     largest: u64,
+    /// How long it took to store the last message.
+    stored: Duration,
 }
 
 impl Submitter {
@@ -196,8 +199,7 @@ impl Submitter {
                 shared,
                 &self.submit,
                 sink,
-            )
-            .await?;
+            )?;
             *collector = Some(begun);
         }
         if self.submit.run.is_some() {
@@ -298,7 +300,7 @@ impl Submitter {
         if let Some(collector) = collector {
             self.wait_for_room().await;
             let name = bundle.to_string();
-            self.shared.outstanding.add(name.clone(), jobs);
+            self.shared.outstanding.add(name.clone(), jobs, 0);
             collector.look_up(&name).await?;
         }
         Ok(())
@@ -321,7 +323,10 @@ impl Submitter {
         {
             self.add(batch);
         }
-        let worth = if collector.is_some() { self.shared.outstanding.worth() } else { self.most };
+        let worth = match collector {
+            Some(_) => self.shared.outstanding.worth(self.stored),
+            None => self.most,
+        };
         let (count, payload) = self.message(worth.min(self.most));
         let name = self.name(count);
         self.wait_for_queue(payload.len() as u64).await?;
@@ -332,8 +337,10 @@ impl Submitter {
         let id = format!("{}-{}-{}", self.run, name.first, self.name(1).hash);
         let jobs: Vec<Job> = self.ready.drain(..count).collect();
         let outstanding = &self.shared.outstanding;
-        outstanding.add(unit.bundle.clone(), jobs);
+        outstanding.add(unit.bundle.clone(), jobs, self.shared.seen.load(Ordering::Acquire));
+        let begin = Instant::now();
         let published = self.session.publish(&subject, &id, payload.into()).await?;
+        self.stored = begin.elapsed();
         if published == Published::Stored {
             self.room = self.room.saturating_sub(1);
             self.shared.submitted.fetch_add(count as u64, Ordering::Relaxed);
@@ -454,9 +461,10 @@ impl Submitter {
             let _ = self.streams.jobs.purge().filter(names.subject("jobs", &rest)).await;
         }
         if self.shared.outstanding.len() == 0 || self.submit.run.is_none() {
-            for kind in ["results", "parts"] {
+            let purge = async |kind: &str| {
                 let _ = self.streams.results.purge().filter(names.subject(kind, &rest)).await;
-            }
+            };
+            tokio::join!(purge("results"), purge("parts"));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A worker machine: takes jobs from the queue as it has room for them, keeps them alive while they run, and gives
 //! back those that it can't finish.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use async_nats::Message;
@@ -16,6 +16,7 @@ use super::error::QueueError;
 use super::held::{Held, HeldJob, HeldMessage, mark, mark_of};
 use super::job_message::{self, JobMessage};
 pub use super::line::JobReader;
+use super::loss::{self, BegunNotes, Delivery};
 use super::names::Unit;
 use super::pull::Puller;
 use super::report::{QueueReporter, WorkOrder, dead_line};
@@ -23,21 +24,11 @@ use super::result_message::{self, Nature};
 use super::session::QueueSession;
 use super::settings::{QueueSettings, Watching};
 use super::settle::Settler;
+use super::sharing::LOOK;
+use super::suspects::{self, Suspects};
 use crate::job::{Done, Failure, Job, Kind, Sink};
 use crate::pool::Pool;
 use crate::util::lock::lock;
-
-/// A bundle that is not done after this time may be too slow for one machine.
-const PATIENCE: Duration = Duration::from_millis(20);
-
-/// A bundle of which nothing is done after this time is too slow, even if a worker had to start first.
-const START: Duration = Duration::from_millis(250);
-
-/// A bundle whose rest takes longer, in seconds, is split. That costs a message for each job.
-const SLOW: f64 = 0.1;
-
-/// If jobs are short, a machine holds this many seconds of work besides the jobs that run.
-const AHEAD: f64 = 0.01;
 
 /// An idle machine asks this often whether the queue is empty.
 const DRAIN_PAUSE: Duration = Duration::from_millis(100);
@@ -71,6 +62,7 @@ pub struct QueueWorker {
     work: WorkSettings,
     watcher: Watching,
     held: Arc<Mutex<Held>>,
+    notes: Arc<OnceLock<BegunNotes>>,
     orders: UnboundedSender<WorkOrder>,
     received: Mutex<Option<UnboundedReceiver<WorkOrder>>>,
     over: watch::Sender<bool>,
@@ -85,6 +77,7 @@ impl QueueWorker {
             work,
             watcher,
             held: Arc::default(),
+            notes: Arc::default(),
             orders,
             received: Mutex::new(Some(received)),
             over: watch::channel(false).0,
@@ -99,6 +92,7 @@ impl QueueWorker {
             watcher: Arc::clone(&self.watcher),
             has_workers: self.work.has_workers,
             slots: self.work.slots,
+            notes: Arc::clone(&self.notes),
         })
     }
 
@@ -146,11 +140,15 @@ impl QueueWorker {
             begun = begin => begun?,
             _ = orders.recv() => return Ok(()),
         };
+        let (notes, noted) = BegunNotes::new();
+        let _ = self.notes.set(notes);
+        tokio::spawn(loss::publish(session.clone(), noted));
         let settler = Settler {
             session: session.clone(),
             streams,
             held: Arc::clone(&self.held),
             host: self.work.host.clone(),
+            slots: self.work.slots,
             nature: Nature {
                 is_text: self.work.reader.is_text,
                 lines: self.work.reader.line_form(),
@@ -163,6 +161,7 @@ impl QueueWorker {
             settler,
             puller,
             tasks: JoinSet::new(),
+            suspects: Suspects::default(),
             look_at: None,
             is_stopping: None,
         };
@@ -174,18 +173,19 @@ impl QueueWorker {
 }
 
 /// What came of looking at a message that was delivered before.
-type Looked = Result<Option<(jetstream::Message, Unit, JobMessage, i64)>, QueueError>;
+type Looked = Result<Option<(jetstream::Message, Unit, JobMessage, Delivery)>, QueueError>;
 
 /// A worker machine at work.
-struct WorkingMachine<'a> {
-    pool: &'a Pool,
-    work: &'a WorkSettings,
-    held: &'a Arc<Mutex<Held>>,
+pub(super) struct WorkingMachine<'a> {
+    pub(super) pool: &'a Pool,
+    pub(super) work: &'a WorkSettings,
+    pub(super) held: &'a Arc<Mutex<Held>>,
     settler: Settler,
     puller: Puller,
     tasks: JoinSet<Looked>,
+    suspects: Suspects,
     /// When bundles are looked at that are not done.
-    look_at: Option<Instant>,
+    pub(super) look_at: Option<Instant>,
     /// When the last results must be published, if the run was stopped.
     is_stopping: Option<Instant>,
 }
@@ -207,6 +207,7 @@ impl WorkingMachine<'_> {
             {
                 break;
             }
+            self.run_suspect();
             let again = self.puller.ends_at();
             tokio::select! {
                 Some(order) = orders.recv() => self.obey(order).await,
@@ -217,13 +218,14 @@ impl WorkingMachine<'_> {
                     }
                 }
                 Some(looked) = self.tasks.join_next() => {
-                    if let Some((message, unit, jobs, delivered)) = looked.unwrap_or(Ok(None))? {
-                        self.begin(message, unit, jobs, delivered);
+                    if let Some((message, unit, jobs, delivery)) = looked.unwrap_or(Ok(None))? {
+                        self.begin(message, unit, jobs, delivery);
                     }
                 }
                 _ = alive.tick() => self.keep_alive().await,
                 () = until(self.look_at) => self.look(),
                 () = until(again) => {}
+                () = until(self.suspects.ends_at()) => self.put_suspects_off().await,
                 () = until(Some(drain_at)), if self.work.drains && self.is_idle() => {
                     if self.is_drained().await? {
                         break;
@@ -240,9 +242,7 @@ impl WorkingMachine<'_> {
     /// How many messages there is room for.
     fn wanted(&self) -> usize {
         let held = lock(self.held);
-        let idle = self.work.slots.saturating_sub(held.open);
-        let is_short = held.pace.is_some_and(|pace| held.open as f64 * pace < AHEAD);
-        idle.max(usize::from(is_short))
+        self.work.slots.saturating_sub(held.open).max(held.ahead(self.work.slots))
     }
 
     /// Nothing is held, and nothing is being published.
@@ -269,7 +269,8 @@ impl WorkingMachine<'_> {
                 self.is_stopping = Some(Instant::now() + LAST_WAIT);
                 // Messages that are on their way still come, and are given back.
                 let _ = self.puller.messages.drain().await;
-                for job in self.pool.recall(None, usize::MAX) {
+                let waiting = self.suspects.take_all();
+                for job in waiting.into_iter().chain(self.pool.recall(None, usize::MAX)) {
                     self.give_back(&job);
                 }
             }
@@ -286,7 +287,7 @@ impl WorkingMachine<'_> {
     }
 
     /// Publishes and acknowledges what can be.
-    fn attend(&mut self, id: u64) {
+    pub(super) fn attend(&mut self, id: u64) {
         let is_new = lock(self.held)
             .messages
             .get_mut(&id)
@@ -302,7 +303,7 @@ impl WorkingMachine<'_> {
         let message = jetstream::Message { message, context: self.settler.session.context.clone() };
         let unit = Unit::of_subject(&message.message.subject);
         let jobs = job_message::read(&message.message.payload);
-        let delivered = message.info().map_or(1, |info| info.delivered);
+        let delivery = Delivery::of(&message);
         if self.is_stopping.is_some() {
             let _ = message.ack_with(AckKind::Nak(None)).await;
             return;
@@ -314,16 +315,22 @@ impl WorkingMachine<'_> {
             let _ = message.ack_with(AckKind::Term).await;
             return;
         };
-        if delivered > 1 {
+        if delivery.number > 1 {
             let settler = self.settler.clone();
-            self.tasks.spawn(look_again(settler, message, unit, jobs, delivered));
+            self.tasks.spawn(look_again(settler, message, unit, jobs, delivery));
         } else {
-            self.begin(message, unit, jobs, delivered);
+            self.begin(message, unit, jobs, delivery);
         }
     }
 
     /// Runs the jobs of a message.
-    fn begin(&mut self, message: jetstream::Message, unit: Unit, jobs: JobMessage, delivered: i64) {
+    fn begin(
+        &mut self,
+        message: jetstream::Message,
+        unit: Unit,
+        jobs: JobMessage,
+        delivery: Delivery,
+    ) {
         let JobMessage { run, jobs, places } = jobs;
         let count = jobs.len();
         let mut held_message = HeldMessage {
@@ -336,12 +343,13 @@ impl WorkingMachine<'_> {
             bytes: 0,
             dead: Vec::new(),
             since: Instant::now(),
-            delivered,
+            ran: Duration::ZERO,
+            delivery,
             is_split: false,
             is_told: false,
             is_attended: false,
         };
-        if delivered > 1 && count > 1 {
+        if delivery.losses > 0 && count > 1 {
             // One of these jobs may have killed the machine that had them, so each runs alone.
             held_message.jobs.fill(HeldJob::Returned);
             (held_message.left, held_message.is_split) = (0, true);
@@ -350,7 +358,7 @@ impl WorkingMachine<'_> {
         }
         let mut runnable = Vec::with_capacity(count);
         for (index, job) in jobs.into_iter().enumerate() {
-            match self.adapt(&held_message, job, delivered) {
+            match self.adapt(job, delivery) {
                 Ok(job) => runnable.push((index, job)),
                 Err(unfit) => {
                     let (job, failure) = *unfit;
@@ -359,54 +367,75 @@ impl WorkingMachine<'_> {
                         &job,
                         &failure,
                     ));
-                    held_message.jobs[index] = HeldJob::Done(frames(index, &job, &failure));
+                    held_message.jobs[index] = HeldJob::Done(frames(index, &job, &failure).into());
                     held_message.left -= 1;
                 }
             }
         }
         let id = lock(self.held).add(held_message);
-        let mut batch: Vec<Job> = runnable
-            .into_iter()
-            .map(|(index, mut job)| {
-                mark(&mut job, id, index);
-                job
-            })
-            .collect();
-        let is_over = batch.is_empty();
-        if !is_over && self.pool.feed_now(&mut batch).is_err() {
-            batch.iter().for_each(|job| self.give_back(job));
+        let mut batch = Vec::with_capacity(runnable.len());
+        for (nth, (index, mut job)) in runnable.into_iter().enumerate() {
+            mark(&mut job, id, index, nth == 0);
+            batch.push(job);
         }
-        if is_over {
-            self.attend(id);
+        match batch.first() {
+            None => self.attend(id),
+            Some(job) if count == 1 && delivery.is_last(self.most_losses(job)) => {
+                batch.into_iter().for_each(|job| self.suspects.add(id, job));
+            }
+            Some(_) => self.feed(batch),
         }
-        if count > 1 {
-            self.look_at.get_or_insert(Instant::now() + PATIENCE);
+        if lock(self.held).open > self.work.slots {
+            self.look_at.get_or_insert(Instant::now() + LOOK);
         }
     }
 
     /// The job as it is run here, or why it can't be.
-    fn adapt(
-        &self,
-        message: &HeldMessage,
-        job: Job,
-        delivered: i64,
-    ) -> Result<Job, Box<(Job, Failure)>> {
-        let most = job
-            .retries
-            .or(self.work.retries)
-            .map_or(DELIVERIES, |retries| retries.saturating_add(1));
+    fn adapt(&self, job: Job, delivery: Delivery) -> Result<Job, Box<(Job, Failure)>> {
         let nameless = Job::unreadable(job.seq, job.place, "");
-        if delivered > i64::from(most) {
-            let times = if most == 1 { "once".to_owned() } else { format!("{most} times") };
-            let failure = Failure::new(
-                Kind::Lost,
-                format!("the machine that ran it was lost, {times}: the job may be the cause"),
-            );
-            let named = self.work.reader.adapt(job).unwrap_or(nameless);
-            return Err(Box::new((named, failure)));
+        let adapted = self.work.reader.adapt(job);
+        let job = adapted.map_err(|failure| Box::new((nameless, *failure)))?;
+        let most = self.most_losses(&job);
+        if delivery.charged(most) < most {
+            return Ok(job);
         }
-        debug_assert!(message.left > 0, "the message has jobs");
-        self.work.reader.adapt(job).map_err(|failure| Box::new((nameless, *failure)))
+        let times = if most == 1 { "once".to_owned() } else { format!("{most} times") };
+        let failure = Failure::new(
+            Kind::Lost,
+            format!("the machine that ran it was lost, {times}: the job may be the cause"),
+        );
+        Err(Box::new((job, failure)))
+    }
+
+    /// How many machines may be lost with a job before it fails.
+    fn most_losses(&self, job: &Job) -> u32 {
+        let retries = job.retries.or(self.work.retries);
+        retries.map_or(DELIVERIES, |retries| retries.saturating_add(1))
+    }
+
+    /// Gives jobs to the pool. What it does not take is given back.
+    pub(super) fn feed(&mut self, mut batch: Vec<Job>) {
+        if self.pool.feed_now(&mut batch).is_err() {
+            batch.iter().for_each(|job| self.give_back(job));
+        }
+    }
+
+    /// Runs the next suspect, if none runs.
+    fn run_suspect(&mut self) {
+        let next = self.suspects.next(&lock(self.held));
+        if let Some(job) = next {
+            self.feed(vec![job]);
+        }
+    }
+
+    /// Puts suspects back into the queue that have waited here for another one. Perhaps another machine has none.
+    async fn put_suspects_off(&mut self) {
+        for id in self.suspects.take_late() {
+            let late = lock(self.held).remove(id);
+            if let Some(late) = late {
+                let _ = late.message.ack_with(AckKind::Nak(Some(suspects::PAUSE))).await;
+            }
+        }
     }
 
     /// Tells the server that the jobs are being worked on.
@@ -417,58 +446,6 @@ impl WorkingMachine<'_> {
             let _ = message.ack_with(AckKind::Progress).await;
         }
     }
-
-    /// Looks at bundles that are not done. What is too much for this machine is for others as well.
-    fn look(&mut self) {
-        self.look_at = None;
-        let slots = self.work.slots;
-        let is_slow = |held: &HeldMessage| {
-            let done = held.jobs.len() - held.left;
-            let each = held.time().as_secs_f64() / done.max(1) as f64;
-            let patience = if done == 0 { START } else { PATIENCE };
-            let rest = held.left as f64 * each;
-            held.time() >= patience && held.left > slots && (done == 0 || rest > SLOW)
-        };
-        let (slow, has_more) = {
-            let held = lock(self.held);
-            let open = || {
-                held.messages
-                    .iter()
-                    .filter(|(_, held)| held.jobs.len() > 1 && !held.is_split && held.left > slots)
-            };
-            let slow: Vec<u64> =
-                open().filter(|(_, held)| is_slow(held)).map(|(&id, _)| id).collect();
-            (slow, open().next().is_some())
-        };
-        if has_more {
-            self.look_at = Some(Instant::now() + PATIENCE);
-        }
-        if slow.is_empty() {
-            return;
-        }
-        let mut back = Vec::new();
-        for job in self.pool.recall(None, usize::MAX) {
-            let Some(mark) = mark_of(&job) else { continue };
-            if slow.contains(&mark.0) {
-                let mut held = lock(self.held);
-                if let Some(message) = held.close(mark, HeldJob::Returned) {
-                    message.is_split = true;
-                }
-            } else {
-                back.push(job);
-            }
-        }
-        if !back.is_empty() && self.pool.feed_now(&mut back).is_err() {
-            back.iter().for_each(|job| self.give_back(job));
-        }
-        for id in slow {
-            let is_split =
-                lock(self.held).messages.get(&id).is_some_and(|message| message.is_split);
-            if is_split {
-                self.attend(id);
-            }
-        }
-    }
 }
 
 /// Looks at a message that was delivered before. Returns it if it is to be worked on.
@@ -477,7 +454,7 @@ async fn look_again(
     message: jetstream::Message,
     unit: Unit,
     jobs: JobMessage,
-    delivered: i64,
+    delivery: Delivery,
 ) -> Looked {
     if jobs.jobs.len() == 1 {
         let subject = settler.session.names.subject("results", &unit);
@@ -486,9 +463,8 @@ async fn look_again(
             return Ok(None);
         }
     }
-    // A machine that gave it back was not lost.
-    let given_back = settler.given_back(&unit).await?;
-    Ok(Some((message, unit, jobs, (delivered - given_back).max(1))))
+    let losses = loss::losses(&settler.session, &settler.streams, &unit).await?;
+    Ok(Some((message, unit, jobs, Delivery { losses, ..delivery })))
 }
 
 /// The frames of a job that was not run.

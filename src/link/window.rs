@@ -17,6 +17,7 @@ const MOST: usize = 1 << 16;
 pub(crate) struct AgentWindow {
     since: Instant,
     finished: usize,
+    total: u64,
     latency: Duration,
     ahead: usize,
     /// No job is to wait there: the agent would run it at once, in a slot that is not for this coordinator.
@@ -25,7 +26,14 @@ pub(crate) struct AgentWindow {
 
 impl AgentWindow {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { since: now, finished: 0, latency: Duration::ZERO, ahead: 0, is_shut: false }
+        Self {
+            since: now,
+            finished: 0,
+            total: 0,
+            latency: Duration::ZERO,
+            ahead: 0,
+            is_shut: false,
+        }
     }
 
     /// No job is to wait at the agent.
@@ -46,6 +54,7 @@ impl AgentWindow {
     /// This number of jobs is over.
     pub(crate) fn finished(&mut self, count: usize, now: Instant) {
         self.finished += count;
+        self.total += count as u64;
         let period = now.saturating_duration_since(self.since);
         if period < PERIOD {
             return;
@@ -56,6 +65,11 @@ impl AgentWindow {
         self.ahead = if jobs == 0 { 0 } else { jobs.max(self.ahead / 2) };
         self.since = now;
         self.finished = 0;
+    }
+
+    /// How many jobs are over since it was new.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
     }
 
     /// How many jobs may wait at the agent.

@@ -48,8 +48,9 @@ pub enum Tag {
     None,
     /// The args of its job.
     Args,
-    /// This text. Its placeholders stand for the args.
-    Text(Arc<Template>),
+    /// This text. Its placeholders stand for the args. Between each two of its parts is the name of the host
+    /// that ran the job.
+    Text(Arc<[Template]>),
 }
 
 /// The form of a result.
@@ -96,13 +97,13 @@ impl Format {
             }
             (Shape::Value | Shape::Text, Ok(Value::Shown(_)), None) => return Ok(()),
             (Shape::Value | Shape::Text, Ok(result), None) if self.selects() => {
-                return self.write_lines(done.job, result, out);
+                return self.write_lines(done.job, host_of(done), result, out);
             }
             (Shape::Value, Ok(_), Some(printed)) => printed.json(out)?,
             (Shape::Value, Ok(Value::Json(json)), None) => out.write_all(json.bytes())?,
             (Shape::Value, Ok(result), None) => out.write_all(result.to_json().get().as_bytes())?,
             (Shape::Text, _, Some(printed)) => {
-                let mut tagger = self.tagger(done.job, out);
+                let mut tagger = self.tagger(done.job, host_of(done), out);
                 printed.stdout.each(|piece| tagger.write(piece))?;
                 if self.newline && tagger.in_line {
                     tagger.write(b"\n")?;
@@ -122,7 +123,7 @@ impl Format {
             }
             (Shape::Text, Ok(result), None) => {
                 let text = bytes_of(result);
-                let mut tagger = self.tagger(done.job, out);
+                let mut tagger = self.tagger(done.job, host_of(done), out);
                 tagger.write(&text)?;
                 tagger.write(b"\n")?;
                 return Ok(());
@@ -158,7 +159,7 @@ impl Format {
     pub(super) fn lines(&self, job: &Job, lines: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(lines.len());
         // Writing to a Vec does not fail.
-        let _ = self.tagger(job, &mut out).write(lines);
+        let _ = self.tagger(job, None, &mut out).write(lines);
         out
     }
 
@@ -166,22 +167,32 @@ impl Format {
     pub(super) fn stderr_lines(&self, job: &Job, lines: &[u8]) -> Vec<u8> {
         let mut err = Vec::with_capacity(lines.len());
         // Writing to a Vec does not fail.
-        let _ = self.stderr_tagger(job, &mut err).write(lines);
+        let _ = self.stderr_tagger(job, None, &mut err).write(lines);
         err
     }
 
-    fn stderr_tagger<'a, W: Write>(&self, job: &Job, err: &'a mut W) -> Tagger<'a, W> {
-        let tagger = self.tagger(job, err);
+    fn stderr_tagger<'a, W: Write>(
+        &self,
+        job: &Job,
+        host: Option<&str>,
+        err: &'a mut W,
+    ) -> Tagger<'a, W> {
+        let tagger = self.tagger(job, host, err);
         Tagger { tag: fit_for_stderr(tagger.tag), ..tagger }
     }
 
-    pub(super) fn tagger<'a, W: Write>(&self, job: &Job, out: &'a mut W) -> Tagger<'a, W> {
-        let tag = if matches!(self.tag, Tag::None) { Vec::new() } else { self.tag_of(job) };
+    pub(super) fn tagger<'a, W: Write>(
+        &self,
+        job: &Job,
+        host: Option<&str>,
+        out: &'a mut W,
+    ) -> Tagger<'a, W> {
+        let tag = if matches!(self.tag, Tag::None) { Vec::new() } else { self.tag_of(job, host) };
         Tagger { tag, out, in_line: false }
     }
 
     /// The tag of a job and a tab.
-    fn tag_of(&self, job: &Job) -> Vec<u8> {
+    fn tag_of(&self, job: &Job, host: Option<&str>) -> Vec<u8> {
         let args = match &self.commands {
             Some(commands) => commands.args(job),
             None => Args::from_json(job.args()),
@@ -191,7 +202,11 @@ impl Format {
             None => args,
         };
         let mut tag = match (&self.tag, args) {
-            (Tag::Text(template), Ok(args)) => text_for(template, &args, job.seq),
+            (Tag::Text(parts), Ok(args)) => {
+                let parts: Vec<_> =
+                    parts.iter().map(|part| text_for(part, &args, job.seq)).collect();
+                parts.join(host.unwrap_or_default().as_bytes())
+            }
             (_, Ok(args)) => args.words.join(&b' '),
             (_, Err(_)) => job.args().to_vec(),
         };
@@ -213,7 +228,7 @@ impl Format {
     ) -> io::Result<()> {
         let mut in_line = false;
         if let Some(printed) = printed {
-            let mut tagger = self.stderr_tagger(done.job, err);
+            let mut tagger = self.stderr_tagger(done.job, host_of(done), err);
             printed.stderr.each(|piece| tagger.write(piece))?;
             in_line = tagger.in_line;
         }
@@ -233,7 +248,7 @@ impl Format {
             quotes_stderr: self.shape.now() == Shape::Record,
         };
         let line = wording.line(done, failure, &self.failures);
-        let mut tagger = self.stderr_tagger(done.job, err);
+        let mut tagger = self.stderr_tagger(done.job, host_of(done), err);
         tagger.write(line.as_bytes())?;
         err.write_all(b"\n")
     }
@@ -374,7 +389,12 @@ fn or_null(json: &[u8]) -> Cow<'_, [u8]> {
     Cow::Borrowed(if json.is_empty() { b"null" } else { json })
 }
 
-/// The text of a tag for a job. A placeholder that has no value there is a part of the message of the job.
+/// The host that ran a job, where jobs run on several.
+fn host_of(done: &Done<'_>) -> Option<&'static str> {
+    done.run.and_then(|run| run.host)
+}
+
+/// The text of a part of a tag for a job. A placeholder that has no value there is a part of the message of the job.
 fn text_for(template: &Template, args: &Args<'_>, seq: u64) -> Vec<u8> {
     let command = template.fill(args, seq, 0);
     let text = command.ok().and_then(|command| command.argv.into_iter().next());

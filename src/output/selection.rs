@@ -21,6 +21,7 @@ impl Format {
     pub(super) fn write_lines(
         &self,
         job: &Job,
+        host: Option<&str>,
         result: Value<'_>,
         out: &mut impl Write,
     ) -> io::Result<()> {
@@ -31,14 +32,20 @@ impl Format {
             _ => None,
         };
         match list {
-            Some(elements) => elements
-                .into_iter()
-                .try_for_each(|element| self.write_line(job, Value::Json(Json::of(element)), out)),
-            None => self.write_line(job, result, out),
+            Some(elements) => elements.into_iter().try_for_each(|element| {
+                self.write_line(job, host, Value::Json(Json::of(element)), out)
+            }),
+            None => self.write_line(job, host, result, out),
         }
     }
 
-    fn write_line(&self, job: &Job, result: Value<'_>, out: &mut impl Write) -> io::Result<()> {
+    fn write_line(
+        &self,
+        job: &Job,
+        host: Option<&str>,
+        result: Value<'_>,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
         if self.skip_null && is_nothing(result) {
             return Ok(());
         }
@@ -46,7 +53,7 @@ impl Format {
             out.write_all(result.to_json().get().as_bytes())?;
             return out.write_all(b"\n");
         }
-        let mut tagger = self.tagger(job, out);
+        let mut tagger = self.tagger(job, host, out);
         tagger.write(&bytes_of(result))?;
         tagger.write(b"\n")
     }

@@ -191,6 +191,8 @@ impl Sink for Output {
             if is_settled || state.is_broken || begin.elapsed() > PATIENCE {
                 return;
             }
+            // The writer may rest.
+            self.shelf.work.notify_one();
             let waited = self.shelf.room.wait_timeout(state, TICK);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -226,7 +228,7 @@ impl Sink for Output {
     fn part(&self, job: &Job, part: Value<'_>) -> bool {
         let mut out = Vec::new();
         // Writing to a Vec does not fail.
-        let _ = self.shelf.settings.format.write_lines(job, part, &mut out);
+        let _ = self.shelf.settings.format.write_lines(job, None, part, &mut out);
         self.add_lines(job, &out, &[])
     }
 }

@@ -87,14 +87,8 @@ impl fmt::Display for BuildError {
     }
 }
 
-impl std::error::Error for BuildError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Directory { error, .. } => Some(&**error),
-            _ => None,
-        }
-    }
-}
+// The texts have their causes in them, so there is no source.
+impl std::error::Error for BuildError {}
 
 #[doc(hidden)]
 impl From<ProgramError> for BuildError {

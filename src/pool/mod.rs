@@ -13,6 +13,7 @@ mod engine;
 mod events;
 pub(crate) mod gates;
 mod handle;
+mod host_threads;
 pub(crate) mod pipeline;
 mod queue;
 #[cfg(feature = "unstable-engine")]

@@ -1,7 +1,6 @@
 //! The threads of slots: they are started here, survive a sink that panics, and tell the queue when
 //! they end.
 
-use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
@@ -10,9 +9,9 @@ use std::time::Duration;
 
 use crate::job::{Failure, Kind};
 use crate::pool::background::STACK;
+use crate::pool::host_threads;
 use crate::pool::queue::STEP;
 use crate::pool::shared::Shared;
-use crate::pool::shared::hosts::Desk;
 use crate::pool::slot;
 use crate::process::Wake;
 
@@ -55,7 +54,7 @@ fn start_all(shared: &Arc<Shared>, slots: Vec<usize>) {
 
 fn start_one(shared: &Arc<Shared>, index: usize) -> io::Result<()> {
     if let Some(desk) = shared.hosts.as_ref().and_then(|hosts| hosts.desk_of(index)) {
-        return start_host(shared, desk, index);
+        return host_threads::start(shared, desk, index);
     }
     let shared = Arc::clone(shared);
     let leaving = Leaving { shared: Arc::clone(&shared), index };
@@ -79,54 +78,6 @@ fn start_one(shared: &Arc<Shared>, index: usize) -> io::Result<()> {
             }
         })
         .map(drop)
-}
-
-/// Calls a slot of another machine. One thread serves all slots of a machine.
-fn start_host(shared: &Arc<Shared>, desk: &Arc<Desk>, index: usize) -> io::Result<()> {
-    let wake = desk.call(index, |wake| shared.queue.enter(index, wake));
-    let wake = match wake {
-        Ok(Some(wake)) => wake,
-        Ok(None) => return Ok(()),
-        Err(error) => {
-            shared.queue.leave(index, || shared.renew());
-            return Err(error);
-        }
-    };
-    let ending = HostThread {
-        shared: Arc::clone(shared),
-        desk: Arc::clone(desk),
-        has_left: Cell::new(false),
-    };
-    let builder = thread::Builder::new().name(format!("host {}", desk.name));
-    let run = move || {
-        let HostThread { shared, desk, has_left } = &ending;
-        let run = || slot::run_host(index, Arc::clone(shared), Arc::clone(desk), Arc::clone(&wake));
-        while catch_unwind(AssertUnwindSafe(run)).is_err() {
-            shared.queue.give_up_on(index);
-            shared.watcher.output_lost(
-                "outcomes of jobs were lost, since what was to take them has panicked",
-            );
-        }
-        // Another thread may serve the machine by now.
-        has_left.set(true);
-    };
-    builder.stack_size(STACK).spawn(run).map(drop)
-}
-
-/// Tells the queue that the slots of a machine have left when this is dropped, if its thread has not.
-struct HostThread {
-    shared: Arc<Shared>,
-    desk: Arc<Desk>,
-    /// Its slots have left.
-    has_left: Cell<bool>,
-}
-
-impl Drop for HostThread {
-    fn drop(&mut self) {
-        if !self.has_left.get() {
-            self.desk.abandon(|index| self.shared.queue.leave(index, || self.shared.renew()));
-        }
-    }
 }
 
 /// A thread could not be started. A pool with fewer threads is only slower; a pool without threads gives

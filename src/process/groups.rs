@@ -4,7 +4,6 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak};
@@ -15,7 +14,7 @@ use rustix::process::{Pid, Signal, getpid, kill_process_group};
 use super::exit;
 use super::foreground::Foreground;
 use super::guardian::Guardian;
-use super::guardian::ListEntry;
+use super::guardian::{ListEntry, StartMark};
 use super::memory;
 use super::pipe;
 use super::stat::Stat;
@@ -343,12 +342,12 @@ impl Groups {
         null.try_clone().map(Stdio::from)
     }
 
-    /// Announces a process that is about to be started and will write to this pipe.
-    pub(super) fn announce(&self, pipe: BorrowedFd<'_>) -> ListEntry {
+    /// Announces a process that is about to be started.
+    pub(super) fn announce(&self, start: StartMark) -> ListEntry {
         if self.orphans.is_some() {
             self.watch_for_stops();
         }
-        self.lock().guardian.get_or_insert_with(Guardian::start).announce(pipe)
+        self.lock().guardian.get_or_insert_with(Guardian::start).announce(start)
     }
 
     /// Whether there is a thread that looks for stops.

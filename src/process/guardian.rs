@@ -4,14 +4,13 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::thread;
 
-use rustix::fs::fstat;
 use rustix::process::{Pid, WaitOptions, getpid, waitpid};
 
 use super::stat::Stat;
@@ -30,26 +29,37 @@ trap '' HUP INT QUIT PIPE TERM TSTP
 exec 3<&2 2>/dev/null
 while read -r _; do :; done
 starting=
+marks=
 while read -r entry; do
     case $entry in
         (pipe:*) starting="$starting $entry " ;;
+        (mark:*) marks="$marks ${entry#mark:}" ;;
         (*) if [ "$entry" -gt 1 ]; then kill -s KILL -- "-$entry"; fi ;;
     esac
 done <&3
-if [ -z "$starting" ]; then exit; fi
+if [ -z "$starting$marks" ]; then exit; fi
 ours=$1
 stat=$(cat /proc/$$/stat)
 set -- ${stat##*) }
 session=$4
+group() {
+    stat=$(cat "/proc/$1/stat")
+    set -- ${stat##*) }
+    if [ "$4" = "$session" ] && [ "$3" != "$ours" ]; then echo "$3"; fi
+}
 look() {
-    ls -ln /proc/[0-9]*/fd/2 | while read -r line; do
-        case $starting in
-            (*" ${line##* -> } "*)
-                pid=${line##* /proc/}
-                stat=$(cat "/proc/${pid%%/*}/stat")
-                set -- ${stat##*) }
-                if [ "$4" = "$session" ] && [ "$3" != "$ours" ]; then echo "$3"; fi ;;
-        esac
+    if [ -n "$starting" ]; then
+        ls -ln /proc/[0-9]*/fd/2 | while read -r line; do
+            case $starting in
+                (*" ${line##* -> } "*) pid=${line##* /proc/}; group "${pid%%/*}" ;;
+            esac
+        done
+    fi
+    for mark in $marks; do
+        grep -lszxF "PROCPOOL_START=$mark" /proc/[0-9]*/environ | while read -r pid; do
+            pid=${pid#/proc/}
+            group "${pid%%/*}"
+        done
     done
 }
 killed=' '
@@ -71,6 +81,18 @@ static READY: Mutex<Option<GuardianProcess>> = Mutex::new(None);
 /// The length of an entry of the list, in bytes: a number or a pipe, spaces, and a newline.
 const ENTRY_LEN: usize = 32;
 
+/// The variable that shows the guardian an unfinished start.
+pub(super) const START_VARIABLE: &str = "PROCPOOL_START";
+
+/// What shows the guardian an unfinished start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StartMark {
+    /// Its stderr is the pipe of this number.
+    Pipe(u64),
+    /// Its environment has this number in [`START_VARIABLE`].
+    Variable(u64),
+}
+
 /// The index of an entry of the list.
 #[derive(Debug)]
 pub(super) struct ListEntry(usize);
@@ -86,8 +108,12 @@ pub(super) struct ListEntry(usize);
 /// early: until a process has become its program, it holds copies of all open files of this process, also
 /// of the guardian's pipe.
 ///
+/// A process that writes to the stderr of this process does not have that pipe. Its mark is the number of the pipe
+/// in a variable of its environment.
+///
 /// The guardian does not kill a process that has left its group (`setsid`). It misses an unfinished
-/// start where there is no `/proc`, or where the process closes its stderr within a few milliseconds.
+/// start where there is no `/proc`, or where the process closes its stderr, or clears its environment, within a few
+/// milliseconds.
 #[derive(Debug)]
 pub(super) struct Guardian {
     /// `None`: it could not be started. Then `kill -9` may leave processes running.
@@ -118,14 +144,15 @@ impl Guardian {
         self.running.as_ref().map(|running| running.pid)
     }
 
-    /// Announces a process that is about to be started and will have this pipe as its stderr.
-    pub(super) fn announce(&mut self, pipe: BorrowedFd<'_>) -> ListEntry {
+    /// Announces a process that is about to be started.
+    pub(super) fn announce(&mut self, start: StartMark) -> ListEntry {
         let entry = self.free.pop().unwrap_or_else(|| {
             self.count += 1;
             self.count - 1
         });
-        if let Ok(stat) = fstat(pipe) {
-            self.write(entry, &format!("pipe:[{}]", stat.st_ino));
+        match start {
+            StartMark::Pipe(number) => self.write(entry, &format!("pipe:[{number}]")),
+            StartMark::Variable(number) => self.write(entry, &format!("mark:{number}")),
         }
         ListEntry(entry)
     }
@@ -228,5 +255,32 @@ impl Drop for Guardian {
             let wait = move || waitpid(Some(pid), WaitOptions::empty());
             let _ = thread::Builder::new().name("guardian".into()).spawn(wait);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    /// As after a `kill -9` between the start of a process and its entry in the list.
+    #[test]
+    fn a_process_whose_start_is_unfinished_is_killed() {
+        let mut guardian = Guardian::start();
+        let number = u64::from(std::process::id());
+        guardian.announce(StartMark::Variable(number));
+        let start = |number: u64| {
+            let mut command = Command::new("sleep");
+            command.arg("60").env(START_VARIABLE, number.to_string()).process_group(0);
+            command.spawn().expect("sleep runs")
+        };
+        // Another run's.
+        let mut other = start(number + (1 << 32));
+        let mut child = start(number);
+        drop(guardian);
+        assert_eq!(child.wait().expect("it ends").signal(), Some(9));
+        assert_eq!(other.try_wait().expect("it is ours"), None);
+        other.kill().and_then(|()| other.wait()).expect("it ends");
     }
 }

@@ -3,6 +3,7 @@
 
 mod affinity;
 mod child;
+mod crowd;
 mod exit;
 mod foreground;
 #[cfg(all(feature = "cli", target_os = "linux"))]
@@ -29,6 +30,7 @@ mod wake;
 
 pub(crate) use affinity::CpuShare;
 pub(crate) use child::{OutputStream, Process, memory_of};
+pub(crate) use crowd::{Crowd, CrowdEvent};
 pub(crate) use exit::{describe, describe_exited, end_of_command};
 pub(crate) use foreground::stop_own_group;
 #[cfg(all(feature = "cli", target_os = "linux"))]
@@ -37,6 +39,7 @@ pub(crate) use groups::Groups;
 pub(crate) use ladder::Stop;
 pub(crate) use line::SocketLine;
 pub(crate) use pipe::{PipeCopy, Transfer};
+pub(crate) use poll::pause;
 pub(crate) use start::Spec;
 pub(crate) use streams::{ProcessOutput, ProcessStdin};
 pub(crate) use wait::Readiness;

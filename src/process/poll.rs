@@ -14,7 +14,7 @@ pub(super) fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<
 }
 
 /// Waits for `time`.
-pub(super) fn pause(time: Duration) {
+pub(crate) fn pause(time: Duration) {
     let _ = poll(&mut [], Some(time));
 }
 

@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
+use rustix::fs::fstat;
 use rustix::process::Pid;
 
 use super::affinity::CpuShare;
@@ -15,6 +16,7 @@ use super::child::Process;
 use super::exit::ExitWatch;
 use super::foreground::Foreground;
 use super::groups::Groups;
+use super::guardian::{START_VARIABLE, StartMark};
 use super::pipe;
 use super::stderr::StderrReader;
 use super::streams::{ProcessOutput, ProcessStdin, Streams};
@@ -75,12 +77,16 @@ impl Process {
         if !spec.is_brief {
             groups.watch_for_stops();
         }
-        let entry = groups.announce(their_stderr.as_fd());
-        // The guardian knows an unfinished start by this pipe, even if the process does not write to it.
-        let stderr_of_process = match other_stderr {
-            Some(other) => other,
-            None => Stdio::from(their_stderr),
+        // The guardian knows an unfinished start by this pipe, or by its number.
+        let number = fstat(&their_stderr).map_or(0, |stat| stat.st_ino);
+        let (mark, stderr_of_process) = match other_stderr {
+            Some(other) => {
+                command.env(START_VARIABLE, number.to_string());
+                (StartMark::Variable(number), other)
+            }
+            None => (StartMark::Pipe(number), Stdio::from(their_stderr)),
         };
+        let entry = groups.announce(mark);
         command.stdin(stdin).stdout(stdout).stderr(stderr_of_process);
         let is_in_front = spec.stdin == ProcessStdin::Terminal;
         let foreground = is_in_front.then(Foreground::open).transpose()?;

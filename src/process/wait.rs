@@ -1,12 +1,14 @@
 //! Waiting for a process: `Process::wait` is the only wait of a slot that has a process, and
 //! `Process::await_exit` is the wait for the exit.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 
 use super::child::Process;
+use super::crowd::{Crowd, CrowdEvent};
 use super::exit::EXIT_TICK;
 use super::groups::Groups;
 use super::pipe::Transfer;
@@ -20,6 +22,9 @@ const KEPT: usize = 64 << 20;
 
 /// The largest number of descriptors that a wait watches.
 const MOST_WATCHED: usize = 6;
+
+/// The place of stdout among them.
+const STDOUT: usize = 1;
 
 /// The result of a wait. Several things may have happened at once.
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,6 +83,7 @@ impl Process {
         poll(&mut [readable(stdout)], Some(timeout)) == Ok(1)
     }
 
+    /// The second one is stdout.
     fn sources<'a>(
         &'a self,
         wake: Option<&'a Wake>,
@@ -96,6 +102,36 @@ impl Process {
             (other.and_then(|other| other.stderr.pipe()), PollFlags::IN),
             (stdin.map(AsFd::as_fd), writing),
         ]
+    }
+
+    /// Whether its descriptors show all that happens to it. Not all systems show an exit. An unfinished line of
+    /// stderr must be passed on after some time.
+    pub(crate) fn may_join(&self) -> bool {
+        self.exit.descriptor().is_some() && self.stderr.due_in().is_none()
+    }
+
+    /// Has the waits of a crowd end when anything happens.
+    ///
+    /// # Errors
+    /// The system has no room for it. Then nothing has changed.
+    pub(crate) fn join(&self, crowd: &Crowd, member: u64) -> io::Result<()> {
+        let joined =
+            self.sources(None, false, None).iter().enumerate().try_for_each(|(nth, source)| {
+                let &(Some(fd), flags) = source else { return Ok(()) };
+                let event = if nth == STDOUT { CrowdEvent::Stdout } else { CrowdEvent::Other };
+                crowd.add(fd, member, event, !flags.is_empty())
+            });
+        if joined.is_err() {
+            self.part(crowd);
+        }
+        joined
+    }
+
+    /// The waits of a crowd do not end any more when anything happens.
+    pub(crate) fn part(&self, crowd: &Crowd) {
+        self.sources(None, false, None).iter().filter_map(|source| source.0).for_each(|fd| {
+            crowd.remove(fd);
+        });
     }
 
     /// From now on waits do not end when the process closes its stdin.

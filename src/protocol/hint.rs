@@ -9,6 +9,7 @@ use super::framing::json::JSON;
 use super::framing::line::LINE;
 use super::framing::netstring::NETSTRING;
 use super::framing::nul::NUL;
+use super::framing::size_line::{self, SIZE_LINE};
 use super::framing::varint::VARINT;
 use super::framing::{Framing, Scan, Split};
 use crate::util::setting::Setting;
@@ -31,7 +32,17 @@ impl Protocol {
     /// Names another framing that fits bytes that are no whole message. The phrase is the end of a message.
     /// It is empty if no framing fits.
     pub(crate) fn likely_framing(&self, bytes: &[u8]) -> String {
-        let is_it = |framing: &&&Framing| !std::ptr::eq(**framing, self.replies);
+        self.likely_among(bytes, |_| true)
+    }
+
+    /// The same for a message that is too long. A text that begins with a number is no stream of JSON values.
+    pub(crate) fn likely_framing_of_endless(&self, bytes: &[u8]) -> String {
+        self.likely_among(bytes, |framing| !std::ptr::eq(framing, &JSON))
+    }
+
+    fn likely_among(&self, bytes: &[u8], may_be: impl Fn(&'static Framing) -> bool) -> String {
+        let is_it =
+            |framing: &&&'static Framing| !std::ptr::eq(**framing, self.replies) && may_be(framing);
         let bytes = &bytes[..bytes.len().min(SAMPLE)];
         if std::ptr::eq(self.replies, &CONTENT_LENGTH) && has_header(bytes) {
             return String::new();
@@ -119,25 +130,30 @@ impl Protocol {
         let has_after = self.exchange().is_some_and(|exchange| exchange.after.is_some());
         if self.is_raw() && !has_after {
             return format!(
-                " If it prints nothing for this request, {} can make it print a mark, and {} says that \
-                 the mark ends a reply.",
+                " If it answers this request with nothing, {} makes it print a mark, and {} names the mark.",
                 Setting::AfterRequest,
                 Setting::ReplyEnd
             );
         }
-        if self.name == "jsonl" {
-            let name = CONTENT_LENGTH.name;
-            return format!(
-                " If it was not written for procpool, say how it speaks: {} raw, or jsonrpc (with {} \
-                 {name} for a language server), bazel or dap.",
-                Setting::Protocol,
-                Setting::Framing
-            );
+        let advice = match self.name {
+            "jsonl" => self.other_protocol(),
+            _ => self.other_server(),
+        };
+        if advice.is_empty() { advice } else { format!(" I{}.", &advice[1..]) }
+    }
+
+    /// The protocols of workers that were not written for procpool, as a phrase; empty: the protocol is one of
+    /// these.
+    pub(crate) fn other_protocol(&self) -> String {
+        if self.name != "jsonl" {
+            return String::new();
         }
-        match self.other_server() {
-            advice if advice.is_empty() => advice,
-            advice => format!(" I{}.", &advice[1..]),
-        }
+        let (protocol, framing) = (Setting::Protocol, Setting::Framing);
+        let name = CONTENT_LENGTH.name;
+        format!(
+            "if it was not written for procpool, say how it speaks: {protocol} raw, or jsonrpc (with \
+             {framing} {name} for a language server), bazel or dap"
+        )
     }
 
     /// The framing of another kind of JSON-RPC server, which would print nothing, as a phrase; empty: there
@@ -156,6 +172,22 @@ impl Protocol {
         }
     }
 
+    /// What to do if a reply may be longer than one line, as the end of a phrase; empty: the protocol says where
+    /// a reply ends.
+    pub(crate) fn longer_replies(&self) -> String {
+        let has_marks = self.has_marks();
+        if has_marks || !(self.is_raw() && std::ptr::eq(self.replies, &LINE)) {
+            return String::new();
+        }
+        format!(
+            "; if replies have any number of lines, {} says where one ends, or {} {} if their first line ends \
+             with their size",
+            Setting::ReplyEnd,
+            Setting::Framing,
+            SIZE_LINE.name
+        )
+    }
+
     /// Says what is wrong if `after` follows the one reply that was asked for.
     pub(crate) fn surplus(&self, message: &[u8], after: &[u8]) -> String {
         let what = "it printed more than one reply to one request";
@@ -167,6 +199,9 @@ impl Protocol {
         }
         if self.is_raw() && has_header(message) {
             return format!("{what}; it looks like {}", self.named_as(&CONTENT_LENGTH, after));
+        }
+        if self.is_raw() && std::ptr::eq(self.replies, &LINE) && size_line::fits(message, after) {
+            return format!("{what}; it looks like {} {}", Setting::Framing, SIZE_LINE.name);
         }
         let has_ends = [&LINE, &NUL].iter().any(|framing| std::ptr::eq(*framing, self.replies));
         if self.is_raw() && has_ends {
@@ -367,6 +402,7 @@ mod tests {
         for (protocol, after, part) in [
             (raw.clone(), &b"b\n"[..], "messages 2)"),
             (raw.clone(), b"b\nc", "messages 3)"),
+            (raw.clone(), b"6 hel\nlo\n", "messages 3)"),
             (of("raw", "nul"), b"b\0c\0", "messages 3)"),
             (raw.clone().with_reply_messages(2).expect("lines"), b"c\n", "messages 3)"),
             (of("jsonl", "line"), b"b\n", "to one request"),

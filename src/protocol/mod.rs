@@ -206,6 +206,11 @@ impl Protocol {
         }
     }
 
+    /// The id of the request that a reply begins with, even if it is no whole reply.
+    pub(crate) fn id_in(&self, reply: &[u8]) -> Option<u64> {
+        if self.is_raw() { None } else { envelope::first_id(reply) }
+    }
+
     /// Whether these bytes of a worker that has answered all requests mean nothing: blank lines, if these end
     /// a reply. Some programs print more than one.
     pub(crate) fn is_idle_output(&self, bytes: &[u8]) -> bool {

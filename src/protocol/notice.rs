@@ -109,8 +109,11 @@ fn filled_text(text: &str, args: &Value) -> Result<Value, String> {
             rest = &rest[begin + 1..];
             continue;
         };
-        let value = fields::find(args, &path, 1)
-            .ok_or_else(|| format!("the args of the job have no {{{name}}}"))?;
+        let value = fields::find(args, &path, 1).ok_or_else(|| {
+            let from =
+                if path.iter().any(|part| part == "0") { "; elements count from 1" } else { "" };
+            format!("the args of the job have no {{{name}}}{from}")
+        })?;
         if begin == 0 && filled.is_empty() && len + 1 == text.len() {
             return Ok(value.clone());
         }
@@ -159,6 +162,8 @@ mod tests {
             Ok(r#"{"jsonrpc":"2.0","method":"open","params":[[1]]}"#)
         );
         assert!(made(r#"open ["{x}"]"#, "{}").expect_err("no field").contains("{x}"));
+        let error = made(r#"open ["{x.0}"]"#, r#"{"x":[1]}"#).expect_err("no element");
+        assert!(error.ends_with("no {x.0}; elements count from 1"), "{error}");
     }
 
     #[test]

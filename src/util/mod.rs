@@ -7,6 +7,7 @@ pub(crate) mod clock;
 pub(crate) mod duration;
 pub(crate) mod exit_set;
 pub mod files;
+pub(crate) mod held;
 pub(crate) mod histogram;
 pub(crate) mod json;
 pub(crate) mod lock;

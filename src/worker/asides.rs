@@ -1,12 +1,17 @@
 //! What a worker is told besides requests, and what it says besides replies: notices and cancellations, its
 //! banner, signs of life, and hints on its stderr.
 
+use std::time::Duration;
+
 use super::violation::Violation;
 use super::worker::Worker;
-use crate::job::Job;
+use crate::job::{Failure, Job};
 use crate::process::Transfer;
 use crate::protocol::framing::Split;
 use crate::util::clock::Moment;
+
+/// A message quotes at most this much of a banner.
+const MOST_SEEN: usize = 200;
 
 impl Worker {
     /// Sends the worker a message that it does not answer.
@@ -27,10 +32,12 @@ impl Worker {
         is_added && self.send() != Transfer::Closed
     }
 
-    /// Takes the messages of a fresh worker's banner that have come. `left`: how many are still to come.
+    /// Takes the messages of a fresh worker's banner that have come. `left`: how many are still to come. `seen`
+    /// gets their beginning.
     pub(crate) fn take_banner(
         &mut self,
         left: &mut usize,
+        seen: &mut Vec<u8>,
         max_reply: usize,
     ) -> Result<(), Violation> {
         let protocol = &self.protocol;
@@ -41,6 +48,8 @@ impl Worker {
             match protocol.split_banner(bytes, scan) {
                 Split::Message { next, .. } => {
                     *left -= 1;
+                    let room = MOST_SEEN.saturating_sub(seen.len());
+                    seen.extend_from_slice(&bytes[..next.min(room)]);
                     Ok(next)
                 }
                 Split::More(len) if len.max(bytes.len()) > max_reply => {
@@ -50,6 +59,26 @@ impl Worker {
                 Split::Broken(what) => Err(Violation::no_message(protocol, what, bytes)),
             }
         })
+    }
+
+    /// Tells a worker that works on several jobs at a time to end those that began before `moment`. Returns
+    /// whether it was told to end any.
+    pub(crate) fn end_jobs_before(
+        &mut self,
+        moment: Moment,
+        now: Moment,
+        failure: &Failure,
+    ) -> bool {
+        let begun = self.flights.begun_before(moment);
+        let told = begun.into_iter().filter(|&index| self.end_job(index, now, failure.clone()));
+        told.count() > 0
+    }
+
+    /// The slot could not read from the worker for this long: that counts for no job.
+    pub(crate) fn hold_clocks(&mut self, time: Duration) {
+        let turn = self.turn_clock();
+        self.flights.hold_clocks(time, turn);
+        self.reading.heard = self.reading.heard.after(time);
     }
 
     /// The worker has printed something to stdout or stderr.

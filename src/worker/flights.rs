@@ -1,6 +1,8 @@
 //! The open requests of a worker: sent and not answered, oldest first. Each has its place among all
 //! bytes that the worker has been sent.
 
+mod several;
+
 use std::collections::VecDeque;
 
 use super::parts::ResultParts;

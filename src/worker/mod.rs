@@ -22,5 +22,5 @@ pub(crate) use card::{Duty, WorkerCard, WorkerId};
 pub(crate) use flights::Flight;
 pub(crate) use reading::Reading;
 pub(crate) use replies::{Received, Reply};
-pub(crate) use violation::{Violation, early};
+pub(crate) use violation::{Violation, unasked_at_start};
 pub(crate) use worker::{Refused, Worker};

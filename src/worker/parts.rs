@@ -29,14 +29,15 @@ impl ResultParts {
         self.open.is_empty()
     }
 
-    /// Adds a part. Returns how many bytes are kept for its request.
-    pub(super) fn add(&mut self, id: u64, part: Value<'_>) -> usize {
+    /// Adds a part. Without one, the request is only noted as one with parts. Returns how many bytes are kept
+    /// for it.
+    pub(super) fn add(&mut self, id: u64, part: Option<Value<'_>>) -> usize {
         let at = self.open.iter().position(|(other, _)| *other == id).unwrap_or_else(|| {
             self.open.push((id, String::new()));
             self.open.len() - 1
         });
         let text = &mut self.open[at].1;
-        if self.config.are_kept {
+        if let Some(part) = part.filter(|_| self.config.are_kept) {
             text.push_str(&on_one_line(part.to_json().get()));
             text.push(',');
         }
@@ -71,9 +72,12 @@ mod tests {
     fn parts_become_a_list() {
         let mut parts = ResultParts::default();
         let list = |list: Option<Box<RawValue>>| list.map(|list| list.get().to_owned());
-        assert_eq!(parts.add(7, Value::Json(json("1"))), 2);
-        assert_eq!(parts.add(8, Value::Json(json("[]"))), 3);
-        assert_eq!(parts.add(7, Value::Json(json("\"a\""))), 6);
+        assert_eq!(parts.add(7, Some(Value::Json(json("1")))), 2);
+        assert_eq!(parts.add(8, Some(Value::Json(json("[]")))), 3);
+        assert_eq!(parts.add(7, Some(Value::Json(json("\"a\"")))), 6);
+        assert_eq!(parts.add(7, None), 6);
+        assert_eq!(parts.add(9, None), 0);
+        assert_eq!(list(parts.take(9, Some(Value::NULL))).as_deref(), Some("[]"));
         assert_eq!(list(parts.take(7, Some(Value::NULL))).as_deref(), Some(r#"[1,"a"]"#));
         assert_eq!(list(parts.take(7, Some(Value::NULL))), None);
         assert_eq!(list(parts.take(8, Some(Value::Json(json("2"))))).as_deref(), Some("[[],2]"));

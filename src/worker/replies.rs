@@ -52,6 +52,8 @@ pub(crate) struct Received {
     pub(crate) news: Vec<String>,
     /// The worker has said that it works on several jobs at a time.
     pub(crate) is_concurrent: bool,
+    /// Parts of results have come.
+    pub(crate) has_parts: bool,
 }
 
 /// Takes replies out of bytes and hands each to `answer`.
@@ -61,6 +63,8 @@ pub(super) struct Receiver<'a, F> {
     pub(super) max_reply: usize,
     /// How many jobs the worker has been given.
     pub(super) requests: u64,
+    /// How many it has answered before these bytes.
+    pub(super) replies: u64,
     /// How many bytes a worker has read that is at its end. `None`: it is not.
     pub(super) read_at_end: Option<u64>,
     pub(super) now: Moment,
@@ -93,7 +97,7 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
             Split::Broken(what) => return Err(Violation::no_message(self.protocol, what, bytes)),
         };
         if message.len() > self.max_reply {
-            return Err(self.too_long(0, message));
+            return Err(Violation::whole_too_long(self.protocol, message, self.max_reply));
         }
         self.read(message, &bytes[next..])?;
         Ok(next)
@@ -116,7 +120,9 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
                 self.received.is_concurrent = true;
                 Ok(())
             }
-            Ok(Message::Part { id, part }) => self.take_part(id, part.value(), message),
+            Ok(Message::Part { id, part }) => {
+                self.take_part(id, part.as_ref().map(Body::value), message)
+            }
             Ok(Message::Progress(line)) => {
                 self.received.news.push(line);
                 Ok(())
@@ -134,7 +140,7 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
         if let Some(read) = self.read_at_end {
             pending = self.flights.pending_lines_begun(read);
             if pending == 0 && !bytes.is_empty() {
-                return Err(Violation::early(self.protocol, bytes));
+                return Err(Violation::early(self.protocol, self.replies, bytes));
             }
         }
         let Some(mut lines) = WholeLines::first(bytes, pending, self.max_reply) else {
@@ -181,7 +187,8 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
         if id.is_none() {
             self.unproven.note_anonymous();
             if self.is_unread() {
-                return Err(Violation::early(self.protocol, &[message, b"\n", after].concat()));
+                let bytes = [message, b"\n", after].concat();
+                return Err(Violation::early(self.protocol, self.replies, &bytes));
             }
         }
         let found = self.flights.find(id, self.requests);
@@ -220,7 +227,7 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
     fn take_part(
         &mut self,
         id: Option<u64>,
-        part: Value<'_>,
+        part: Option<Value<'_>>,
         message: &[u8],
     ) -> Result<(), Violation> {
         let found = self.flights.find(id, self.requests);
@@ -229,10 +236,13 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
             Match::Unknown(id) => return Err(Violation::unknown_id(id, message)),
             _ => self.flights.id_of(&found).ok_or_else(|| Violation::unasked(message))?,
         };
+        self.received.has_parts = true;
         if self.flights.parts.add(id, part) > self.max_reply {
-            return Err(self.too_long(0, message));
+            return Err(Violation::parts_too_long(id, message, self.max_reply));
         }
-        self.pass_part_on(&found, part);
+        if let Some(part) = part {
+            self.pass_part_on(&found, part);
+        }
         Ok(())
     }
 

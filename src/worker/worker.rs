@@ -311,12 +311,13 @@ impl Worker {
         answer: impl FnMut(Reply<'_>),
     ) -> Result<Received, Violation> {
         if self.is_early() {
-            return Err(Violation::early(&self.protocol, self.inbox.bytes()));
+            return Err(Violation::early(&self.protocol, self.replies(), self.inbox.bytes()));
         }
         let mut receiver = Receiver {
             protocol: &self.protocol,
             max_reply,
             requests: self.service.requests(),
+            replies: self.service.replies(),
             read_at_end: self.reading.at_end(),
             now,
             flights: &mut self.flights,

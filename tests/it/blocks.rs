@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::common::{Crew, Test, need, sh};
+use crate::common::{Crew, Test, lines_of, need, sh};
 
 /// The same input through a pipe, as a file on stdin, and as a file of `-a`.
 fn each_way(text: &str, options: &[&str], stdout: &str) {
@@ -70,8 +70,15 @@ fn a_record_that_is_longer_than_a_block() {
     let crew = Crew::new();
     let long = format!("a\n{}\nb\n{}", "x".repeat(200_000), "y".repeat(200_000));
     let path = crew.file("in", &long);
-    for test in [Test::new().stdin(&long), Test::new().args(["-a", &path])] {
-        let run = test.args(options).stdout("a\nb\n").status(1).any_stderr().run();
+    let failed = crew.path("failed");
+    let of_file = format!("job: {path}: the record");
+    for (test, place) in [
+        (Test::new().stdin(&long), "job: the record"),
+        (Test::new().args(["-a", &path]), of_file.as_str()),
+    ] {
+        let test = test.args(["--failed", &failed]).args(options).stderr_has(place);
+        let run = test.stderr_has("' lacks 2 lines longer than").stdout("a\nb\n").status(1).run();
+        assert!(run.stderr.contains("again: repair") && lines_of(&failed).is_empty());
         for begin in [2, 200_005] {
             let part = format!("the record at byte {begin} is longer than the limit of 4 bytes");
             assert!(run.stderr.contains(&part), "{}", run.stderr);

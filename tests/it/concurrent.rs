@@ -17,6 +17,8 @@ struct Language {
     exited: &'static str,
     /// Fails with `no such thing`.
     fail: &'static str,
+    /// Throws and exits after its job has been answered, also in the first job of its process.
+    late: &'static str,
 }
 
 const LANGUAGES: [Language; 2] = [
@@ -38,12 +40,19 @@ async def leave(x):
     sys.exit(3)
 async def fail(x):
     raise ValueError('no such thing')
+def interrupt():
+    raise KeyboardInterrupt
+async def late(x):
+    asyncio.get_running_loop().call_soon(interrupt)
+    asyncio.get_running_loop().call_soon(sys.exit)
+    return await meet(x, 1)
 ",
         meet: "meet(x, COUNT)",
         hang: "hang(x) if x == '2' else meet(x, COUNT)",
         exit: "leave(x) if x == '2' else meet(x, COUNT)",
         exited: "SystemExit: 3",
         fail: "fail(x) if x == '2' else meet(x, COUNT)",
+        late: "late(x) if x < '3' else meet(x, COUNT)",
     },
     Language {
         program: "node",
@@ -59,12 +68,19 @@ async function meet(x, count) {
 const hang = () => new Promise(() => {});
 const leave = async () => { await sleep(1); process.exit(3); };
 const fail = () => new Promise(() => setTimeout(() => { throw new Error('no such thing'); }, 1));
+const late = (x) => {
+  setTimeout(() => { begun.add('a'); throw new Error('late'); }, 5);
+  setTimeout(() => { begun.add('b'); process.exit(3); }, 5);
+  setTimeout(() => { begun.add('c'); Promise.reject(new Error('late')); }, 5);
+  return Promise.resolve(x);
+};
 ",
         meet: "meet(x, COUNT)",
         hang: "x === '2' ? hang() : meet(x, COUNT)",
         exit: "x === '2' ? leave() : meet(x, COUNT)",
         exited: "process.exit(3)",
         fail: "x === '2' ? fail() : meet(x, COUNT)",
+        late: "x < '3' ? late(x) : meet(x, COUNT + (x === '3' ? 3 : 0))",
     },
 ];
 
@@ -142,6 +158,79 @@ fn an_exit_and_an_exception_cost_their_own_job() {
             let failed = failures(&output.stderr);
             assert!(failed.len() == 1 && failed[0].contains(message), "{failed:?}");
         }
+        let late = language.test(language.late, 5, 3, &["--pipeline", "5"]);
+        late.stdout(numbers(1..=5)).any_stderr().run();
+    }
+    // Results that are no promises: the callback is that of a job that has been answered.
+    if need("node") {
+        let code = "setTimeout(() => { throw new Error(x); }), x";
+        Test::new()
+            .args(["-j1", "--node", code, ":::", "1", "2", "3"])
+            .stdout(numbers(1..=3))
+            .any_stderr()
+            .run();
+    }
+}
+
+/// All jobs that the process has read fail, and no other does. A message that names its job fails that one alone.
+#[test]
+fn what_one_job_does_to_its_process_costs_no_job_that_was_not_there() {
+    if !need("python3") {
+        return;
+    }
+    let all = "its worker was on 3 jobs, and any of them may be the cause";
+    let setup = "
+import asyncio, os
+async def f(x, what):
+    if x == '2':
+        await asyncio.sleep(.05)
+        return what()
+    await asyncio.sleep(.2 if x < '4' else 0)
+    return x
+def grow():
+    global held
+    held = b'x' * 300_000_000
+    import time
+    time.sleep(60)
+";
+    for (what, option, message, failed) in [
+        ("os.abort", "--retries=0", "killed by SIGABRT", 3),
+        ("grow", "--max-memory=200M", "more than 200 MiB (--max-memory)", 3),
+        (
+            "lambda: 'x' * 50000",
+            "--max-reply=20K",
+            "its reply is longer than the limit of 20480",
+            1,
+        ),
+    ] {
+        let output = Test::new()
+            .args(["-j1", "--pipeline=3", "--grace=0.1s", option, "--setup", setup])
+            .args(["--python", &format!("f(x, {what})"), ":::", "1", "2", "3", "4", "5"])
+            .stdout(if failed == 1 { numbers([1, 3, 4, 5]) } else { numbers([4, 5]) })
+            .any_stderr()
+            .status(1)
+            .run();
+        let failures = failures(&output.stderr);
+        assert_eq!(failures.len(), failed, "{failures:?}");
+        let is_said = |line: &&str| line.contains(message) && (failed == 1 || line.contains(all));
+        assert!(failures.iter().all(is_said), "{failures:?}");
+    }
+}
+
+#[test]
+fn a_silent_worker_is_told_to_cancel_the_jobs_that_are_silent() {
+    for language in languages() {
+        let output = language
+            .test(language.hang, 5, 4, &["--pipeline", "5", "--silence", "0.6s", "--grace", "60s"])
+            .stdout(numbers([1, 3, 4, 5]))
+            .any_stderr()
+            .status(1)
+            .run();
+        let said = without_times(&output.stderr);
+        assert_eq!(
+            failures(&said),
+            ["procpool: failed: 2: it printed nothing for 600ms (--silence) (job 2, line 2)"]
+        );
     }
 }
 

@@ -327,7 +327,8 @@ fn a_list_is_printed_as_lines() {
 #[test]
 fn large_integers_arrive_whole() {
     let numbers = "9007199254740993\n-9223372036854775809\n123456789012345678901234567890\n\
-                   {\"k\":[18446744073709551616,1.5,0.1,\"9007199254740993\"]}\n";
+                   {\"k\":[18446744073709551616,1.5,0.1,\"9007199254740993\"]}\n\
+                   5.97e+24\n{\"k\":[-1.5e+300,\"1e400\"]}\n";
     for (program, option, code) in [
         ("python3", "--python", "x"),
         ("node", "--node", "x"),
@@ -339,10 +340,21 @@ fn large_integers_arrive_whole() {
             test.stdin(numbers).stdout(numbers).run();
         }
     }
-    if need("node") {
-        let test = Test::new().args(["--node", "Number(x) + 1"]).stdin("9007199254740993\n1\n");
-        let output = test.stdout("2\n").any_stderr().status(1).run();
-        let said = without_times(&output.stderr);
-        assert!(failures(&said)[0].contains("is an integer beyond 2^53"), "{said}");
+    for (program, option, code) in [
+        ("node", "--node", "Number(x) + 1"),
+        ("node", "--node", "x === '1' ? 2 : { a: [2 ** 70] }"),
+        ("node", "--node", "Number(x) > 1 ? Promise.resolve(x * 1e9) : 2"),
+        ("perl", "--perl", "$_ > 1 ? [$_ * 2e6] : 2"),
+        ("perl", "--perl", "$_ + 9007199254740993 * (2048 * ($_ > 1)) + ($_ == 1)"),
+    ] {
+        if need(program) {
+            let test = Test::new().args([option, code]).stdin("9007199254740993\n1\n");
+            let output = test.stdout("2\n").any_stderr().status(1).run();
+            let said = without_times(&output.stderr);
+            assert!(
+                failures(&said)[0].contains("is a number beyond 2^53, and may have lost"),
+                "{said}"
+            );
+        }
     }
 }

@@ -65,6 +65,12 @@ fn a_banner_of_messages() {
         .any_stdout()
         .status(1)
         .run();
+    raw(1, script)
+        .args(["--banner=3", "--start-timeout=0.2s", "--start-limit=1", "--grace=0.1s"])
+        .stdin("a\n")
+        .stderr_has("not printed what --banner says after 200ms; it has printed 'one\\ntwo\\n'")
+        .status(126)
+        .run();
     raw(1, "exec cat")
         .args(["--banner=1", "--start-timeout=0.2s", "--start-limit=1", "--grace=0.1s"])
         .stdin("a\n")

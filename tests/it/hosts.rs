@@ -153,8 +153,8 @@ fn the_host_is_named() {
     assert_eq!(record["result"]["stdout"], "alpha a\n");
     let log = fs::read_to_string(log).expect("a log");
     assert!(log.lines().nth(1).is_some_and(|line| line.starts_with("1\talpha\t")), "{log}");
-    let here = machines.test("1/:").args(["echo", "{host}"]).stdin("a\n");
-    here.stdout(": a\n").run();
+    let here = machines.test("1/:").args(["--tag-string", "{#} {host}!", "echo", "{host}"]);
+    here.stdin("a\n").stdout("1 :!\t: a\n").run();
     if !need("python3") {
         return;
     }

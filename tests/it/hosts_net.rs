@@ -86,14 +86,18 @@ fn a_link_that_is_cut_for_ever_costs_no_job_and_leaves_no_process() {
     let Some(net) = Net::new(2) else { return };
     let Some(sshd) = net.sshd() else { return };
     let crew = Crew::new();
+    let far = crew.path("far");
+    let worker = crew.worker("");
+    let worker = format!("sh -c 'test $PROCPOOL_HOST = : || : >{far}; exec {worker}'");
     let run = sshd
         .test("2/far,1/:")
-        .args(["--host-timeout", "2", "-w", &crew.worker(""), "--format", "value"])
+        .args(["--host-timeout", "2", "-w", &worker, "--format", "value"])
         .stdin("sleep [300]\n".repeat(30))
         .any_stdout()
         .stderr_has("far is lost: it has given no sign of life for 2s")
         .patience(60)
         .spawn();
+    wait_for("a worker at the far end", || std::fs::exists(&far).unwrap_or_default());
     crew.await_logged("job", 6);
     net.set("down");
     let output = run.finish();

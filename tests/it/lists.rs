@@ -24,6 +24,11 @@ fn lists_are_combined_and_linked() {
         let words: Vec<&str> = ["echo"].into_iter().chain(args[0].split(' ')).collect();
         assert_eq!(printed(&words, ""), jobs, "{words:?}");
     }
+    Test::new()
+        .args(["--link", "-a", "x", "-a", "y", "echo"])
+        .stderr_has("--link pairs")
+        .status(2)
+        .run();
     let link = ["--link", "echo", ":::", "a", "b", "c", ":::", "1", "2", ":::+", "x"];
     assert_eq!(printed(&link, ""), "a 1 x\nb 2 x\nc 1 x\n");
     let sep = ["--arg-sep", "--", "--arg-file-sep=@", "echo", "--", "a", "--+", "1", "@", "-"];

@@ -26,6 +26,7 @@ mod hosts_boot;
 mod hosts_chaos;
 mod hosts_faults;
 mod hosts_kit;
+mod hosts_many;
 mod hosts_net;
 mod hosts_slurm;
 mod hosts_ssh;

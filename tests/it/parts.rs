@@ -1,6 +1,7 @@
 //! Results in parts: what a generator yields, and what a worker prints before its reply.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use crate::common::{Crew, Test, need, peak_memory, wait_for, wait_for_rest};
 
@@ -27,6 +28,68 @@ fn a_generator_is_a_list_or_lines() {
         for options in [&["--live", "--tag"][..], &["--unpack", "--tag"]] {
             test(options).stdout("a\ta\na\t2\nb\tb\nb\t2\n").run();
         }
+    }
+}
+
+#[test]
+fn a_generator_may_yield_nothing_or_never_end() {
+    for (program, option, setup, empty, endless) in [
+        ("python3", "--python", "from itertools import count", "iter(())", "count()"),
+        (
+            "python3",
+            "--python",
+            "async def g(end):\n n = 0\n while n < end:\n  yield n; n += 1",
+            "g(0)",
+            "[1, g(1e99)]",
+        ),
+        (
+            "node",
+            "--node",
+            "function* g(end) { for (let n = 0; n < end; n++) yield n; }",
+            "g(0)",
+            "({ a: g(1e99) })",
+        ),
+        (
+            "node",
+            "--node",
+            "async function* g(end) { for (let n = 0; n < end; n++) yield n; }",
+            "g(0)",
+            "g(1e99)",
+        ),
+        ("ruby", "--ruby", "", "[].each", "(1..).lazy.map { |n| n * 2 }"),
+        ("ruby", "--ruby", "", "[].lazy", "[1, 2..]"),
+    ] {
+        if !need(program) {
+            continue;
+        }
+        for live in [&["--live"][..], &["--unpack"]] {
+            let code = [option, empty, "--setup", setup, ":::", "a"];
+            Test::new().args(live).args(code).stdout("").run();
+        }
+        Test::new()
+            .args(["-j1", "--max-reply=20k", option, endless, "--setup", setup, ":::", "a"])
+            .stderr_has("yields more than 20480 bytes (--max-reply) (job 1")
+            .status(1)
+            .run();
+    }
+}
+
+#[test]
+fn a_generator_of_coroutines_loses_none() {
+    if !need("python3") {
+        return;
+    }
+    let code = "(asyncio.sleep(0, n) for n in range(3))";
+    for (options, code, expected) in [
+        (&[][..], code, "[0,1,2]\n"),
+        (&["--live"], code, "0\n1\n2\n"),
+        (&[], &format!("{{'a': {code}}}"), "{\"a\":[0,1,2]}\n"),
+    ] {
+        Test::new()
+            .args(options)
+            .args(["--python", code, "--setup", "import asyncio", ":::", "a"])
+            .stdout(expected)
+            .run();
     }
 }
 
@@ -122,7 +185,7 @@ for line in sys.stdin:
     Test::new()
         .args(["-j1", "--grace=0.1s", "--max-reply=1M", "-w", endless, "f", ":::", "a"])
         .any_stdout()
-        .stderr_has("its reply is longer than the limit of 1048576 bytes")
+        .stderr_has("the parts of its result are together longer than the limit of 1048576 bytes (--max-reply): ")
         .status(1)
         .run();
     let unasked = "python3 -c '
@@ -159,4 +222,36 @@ fn a_generator_waits_for_a_slow_reader() {
     run.release_stdout();
     let output = run.finish();
     assert_eq!(output.lines().len(), 3000);
+}
+
+#[test]
+fn the_wait_for_a_slow_reader_counts_for_no_timeout() {
+    // A generator of 3 MB, and many results of 60 kB that come at a time.
+    let items = "('x' * 20000 for n in range(150))";
+    let many = "import asyncio\nasync def f(x):\n await asyncio.sleep(.05)\n return x * 60000";
+    let letters: Vec<String> = (0..100).map(|_| "a".to_owned()).collect();
+    let python = |options: &[&str], code: &[&str], count| {
+        let test = Test::new().args(["-j1", "--grace=0.1s"]).args(options).args(code);
+        (test, count)
+    };
+    let yes = "yes xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx | head -n 60000";
+    let mut tests =
+        vec![python(&["--live", "--silence=3s"], &["sh", "-c", yes, ":::", "a"], 60000)];
+    if need("python3") {
+        tests.push(python(&["--live", "--timeout=3s"], &["--python", items, ":::", "a"], 150));
+        tests.push(python(&["--live", "--silence=3s"], &["--python", items, ":::", "a"], 150));
+        let code = ["--pipeline=100", "--python", "f(x)", "--setup", many, ":::"];
+        let code: Vec<&str> = code.into_iter().chain(letters.iter().map(String::as_str)).collect();
+        tests.push(python(&["--timeout=3s"], &code, 100));
+    }
+    let runs: Vec<_> = tests
+        .into_iter()
+        .map(|(test, count)| (test.hold_stdout().any_stdout().spawn(), count))
+        .collect();
+    let began = Instant::now();
+    wait_for("the time to be over", || began.elapsed() > Duration::from_millis(3500));
+    for (mut run, count) in runs {
+        run.release_stdout();
+        assert_eq!(run.finish().lines().len(), count);
+    }
 }

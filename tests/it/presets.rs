@@ -29,11 +29,57 @@ fn the_variable_comes_before_the_command_line() {
 }
 
 #[test]
+fn an_option_of_the_variable_never_makes_a_command_line_wrong() {
+    for (variable, args, expected) in [
+        ("--tag --newline", &["--format", "record", "echo"][..], ""),
+        ("--tag-string {}", &["--format", "value", "echo"], ""),
+        ("--format value", &["--newline", "echo"], "1\n2\n"),
+        ("--shuf --tag", &["--block", "2", "--stdin", "cat"], "1\n2\n"),
+        ("-S :", &["--block", "2", "--stdin", "cat"], "1\n2\n"),
+        ("--arg-sep ,,", &["echo", ":::", "a"], "a\n"),
+        ("-a /nowhere", &["echo", ":::", "a"], "a\n"),
+        ("--resume", &["echo", ":::", "a"], "a\n"),
+        ("--fg --wait", &["echo", ":::", "a"], "a\n"),
+        // The rest of the variable counts.
+        ("--link --tag", &["echo", ":::", "a"], "a\ta\n"),
+    ] {
+        let test = Test::new().env("PROCPOOL_OPTIONS", variable).args(args).stdin("1\n2\n");
+        if expected.is_empty() {
+            test.any_stdout().run()
+        } else {
+            test.stdout(expected).run()
+        };
+    }
+    // What is printed instead of a run does not read them.
+    for args in [&["--doctor"][..], &["--generate", "man"], &["--example-worker", "python"]] {
+        Test::new().env("PROCPOOL_OPTIONS", "'").args(args).any_stdout().run();
+    }
+    // An option and the one that it needs are in different places.
+    let crew = Crew::new();
+    let journal = crew.path("j");
+    let variable = format!("--journal '{journal}'");
+    for args in [&["echo"][..], &["--resume", "echo"]] {
+        Test::new()
+            .env("PROCPOOL_OPTIONS", &variable)
+            .args(args)
+            .jobs(["a"])
+            .stdout("a\n")
+            .any_stderr()
+            .run();
+    }
+    let test =
+        Test::new().env("PROCPOOL_OPTIONS", "--resume").args(["--journal", &journal, "echo"]);
+    test.jobs(["a"]).stdout("a\n").any_stderr().run();
+    let alone = Test::new().env("PROCPOOL_OPTIONS", "--tag").args(["--resume", "echo"]).stdin("");
+    alone.stderr_has("--journal <FILE>").status(2).run();
+}
+
+#[test]
 fn what_is_wrong_with_the_variable() {
     for (variable, why) in [
         ("--nothing", "PROCPOOL_OPTIONS: unexpected argument '--nothing' found"),
         ("--jobs= x", "PROCPOOL_OPTIONS: "),
-        ("echo", "PROCPOOL_OPTIONS: 'echo' is no option: a COMMAND is for the command line"),
+        ("echo", "PROCPOOL_OPTIONS: 'echo' is no option: write a COMMAND on the command line"),
         ("--help", "PROCPOOL_OPTIONS: --help and --version are for the command line"),
         ("--doctor", "PROCPOOL_OPTIONS: --doctor is for the command line"),
         ("'", "PROCPOOL_OPTIONS: a quote is not closed"),

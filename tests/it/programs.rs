@@ -178,13 +178,18 @@ fn a_python_console() {
     drive(program, &args, &pick(&jobs), &expected);
     let records = Test::new()
         .workers(1, format!("sh -c {}", quoted(&format!("exec {program}"))))
-        .args(["--protocol=raw", "--format=record", "--fail-on=re:^Traceback"])
+        .args([
+            "--protocol=raw",
+            "--format=record",
+            r#"--fail-on=re:^(Traceback|  File "<stdin>")"#,
+        ])
         .args(args)
-        .stdin("1 / 0\n2\n")
+        .stdin("1 / 0\n2\n1+\n")
         .status(1)
         .records();
     assert_has(message(&records[0], "error"), &["Traceback", "ZeroDivisionError"]);
     assert_eq!(result(&records[1]), "2");
+    assert_has(message(&records[2], "error"), &["SyntaxError"]);
 }
 
 #[test]

@@ -107,6 +107,12 @@ fn a_wait_has_a_limit() {
         .stderr("procpool: semaphore s: no place was free in time: it runs without\n")
         .stdout("x\n")
         .run();
+    // The limit of the variable is for the jobs of a run.
+    test(&crew, &["--semaphore-timeout", "-0.05", "echo", "x"])
+        .env("PROCPOOL_OPTIONS", "-j3")
+        .stderr_has("nothing was run")
+        .status(1)
+        .run();
     crew.file("go-a", "");
     test(&crew, &["--wait"]).run();
 }
@@ -173,9 +179,11 @@ fn what_a_semaphore_refuses() {
         (&[], "--semaphore runs a COMMAND"),
         (&["echo", "{}"], "once and without args"),
         (&["echo", ":::", "a"], "once and without args"),
+        (&["--semaphore", "", "echo"], "1 to 80 bytes"),
         (&["--semaphore-timeout", "x", "echo"], "to give up after that time"),
     ] {
         test(&crew, options).stderr_has(why).status(2).run();
     }
     Test::new().args(["--fg", "echo"]).stderr_has("--semaphore <NAME>").status(2).run();
+    test(&crew, &["--fg", "-I", "@@", "echo", "{} {1}"]).stdout("{} {1}\n").run();
 }

@@ -222,6 +222,12 @@ fn a_wrong_protocol_is_named() {
             "jsonrpc",
             "if it is a language server, give --framing content-length",
         ),
+        (
+            WITH_LINES,
+            silent,
+            "jsonl",
+            "if it was not written for procpool, say how it speaks: --protocol raw, or jsonrpc",
+        ),
     ] {
         let output = Test::new()
             .workers(1, server(functions, main))

@@ -92,8 +92,30 @@ fn where_a_shell_evaluates_a_value_the_placeholder_is_refused() {
             Test::new().args(["--shell=bash", text]).stdin("1\n").any_stderr().status(2).run();
         assert_has(&output.stderr, &["no placeholder is allowed", "assign it to a variable"]);
     }
+    // Args that are appended, and sh, which may be bash.
+    for args in [["--shell=bash", "read"], ["--shell", "unset {}"], ["--shell=zsh", "exit"]] {
+        Test::new().args(args).stdin("1\n").stderr_has("the shell would run code").status(2).run();
+    }
     let output = Test::new().args(["--shell=fish", "echo"]).any_stderr().status(2).run();
     assert_has(&output.stderr, &["fish -c", "bash and zsh"]);
+}
+
+#[test]
+fn a_text_may_change_its_parameters() {
+    let arg = "path[$(touch pwned)1].b";
+    let changed = "path[$(touch pwned)1].b path[$(touch pwned)1]\n";
+    let checked = "x={}; case $x in ''|*[!0-9]*) echo {} {.}; exit;; esac; echo $((x+1))";
+    for (shell, text) in [
+        ("zsh", "argv=(x); 1=y; for 1 in q; do echo {} {.}; done"),
+        ("bash", "set -- x; f() { echo {} {.}; }; f y"),
+        ("bash", checked),
+        ("zsh", checked),
+    ] {
+        if need(shell) {
+            let shell = format!("--shell={shell}");
+            Test::new().args([&shell, text, ":::", arg]).stdout(changed).run();
+        }
+    }
 }
 
 #[test]

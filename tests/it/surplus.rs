@@ -54,7 +54,8 @@ fn what_is_printed_before_the_request_is_read_is_charged_to_no_other_job() {
         .stdin("a\n")
         .stdout(concat!(
             r#"{"id":1,"ok":false,"error":{"kind":"protocol","message":"it printed this before it "#,
-            r#"had read the request: 'banner\\n'; a worker's stdout is for replies only, "#,
+            r#"had read the request (if it prints this at each start, give --banner): 'banner\\n'; "#,
+            r#"a worker's stdout is for replies only, "#,
             r#"diagnostics belong on stderr"}}"#,
             "\n"
         ))
@@ -162,6 +163,14 @@ fn several_lines_at_once_are_told_with_the_option_that_helps() {
         &output.stderr,
         &["(if it is one reply, give --reply-messages 3): 'a\\nsize\\n\\n'"],
     );
+    raw("while read -r l; do printf '%s 5\\none\\n\\n\\n' \"$l\"; done")
+        .stdin("a\n")
+        .stdout("")
+        .stderr_has(
+            "it printed more than one reply to one request; it looks like --framing size-line: ",
+        )
+        .status(1)
+        .run();
     raw("while read -r l; do printf '%s\\nsize\\n\\n' \"$l\"; done")
         .arg("--reply-messages=3")
         .stdin("a\nb\n")

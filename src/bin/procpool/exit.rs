@@ -48,7 +48,7 @@ impl Status {
         let _ = io::stderr().write_all(message(&format!("{error:#}{option}")).as_bytes());
         match error.downcast_ref::<BuildError>() {
             Some(BuildError::NotFound(_) | BuildError::NeedsShell(_)) => Self::NotFound,
-            Some(BuildError::CannotRun(_)) => Self::CannotRun,
+            Some(BuildError::CannotRun(_) | BuildError::Directory { .. }) => Self::CannotRun,
             Some(BuildError::Quotes(_) | BuildError::Empty | BuildError::Code(_)) => Self::Usage,
             _ => Self::Trouble,
         }

@@ -126,6 +126,11 @@ impl Pools {
         self.pools.first().map_or(0, Pool::started)
     }
 
+    /// Whether jobs come from a queue. Those that are not run go back to it.
+    pub fn takes_from_queue(&self) -> bool {
+        self.queue.as_ref().is_some_and(|queue| queue.sink().is_some())
+    }
+
     /// As [`Pool::left`].
     pub fn left(&self) -> usize {
         let queued = self.queue.as_ref().map_or(0, |queue| queue.left());

@@ -143,6 +143,9 @@ fn names() {
     assert_eq!(with.check_names(&[b"w".to_vec(), b"f".to_vec()]), Ok(()));
     let error = with.fill(&named(&[("v", "1")]), 1, 1).expect_err("no w").to_string();
     assert!(error.contains("{w}") && error.contains("fields are v"), "{error}");
+    let words = ["{my f%.gz}", "{my f s/a/b/}", "{my f/%.gz}", "{no f%.gz}"];
+    let cut = argv(&words, &any, &named(&[("my f", "d/a.gz")])).expect("a command");
+    assert_eq!(cut, ["d/a", "d/b.gz", "a", "{no f%.gz}"]);
     // If a text in braces is no placeholder, the args are appended.
     assert_eq!(argv(&["e", "{a b}"], &any, &named(&[("v", "1")])).expect("")[1..], ["{a b}", "1"]);
     assert_eq!(argv(&["e", "{a b}"], &any, &named(&[("a b", "1")])).expect("")[1..], ["1"]);
@@ -348,7 +351,10 @@ type Expected = fn(&[Vec<u8>]) -> Vec<Vec<u8>>;
 const PIECES: [(&str, Expected); 23] = [
     ("{}", <[Vec<u8>]>::to_vec),
     ("{/}", |words| {
-        words.iter().map(|word| Cut::of_ending(b"/").1.apply(word).into_owned()).collect()
+        words
+            .iter()
+            .map(|word| Cut::split(b"/").expect("a cut").1.apply(word).into_owned())
+            .collect()
     }),
     ("x{}y", |words| around("x", words, "y")),
     ("\"{}\"", |words| around("", words, "")),

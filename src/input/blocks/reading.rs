@@ -15,6 +15,7 @@ use crate::input::feeder::Feeder;
 use crate::input::job_lines::Invalid;
 use crate::job::{Block, Job, Place};
 use crate::util::setting::Setting;
+use crate::util::text::printable;
 
 impl Feeder<'_> {
     /// Cuts one source into blocks. `Ok(false)`: the pool takes no more jobs.
@@ -110,8 +111,12 @@ impl Feeder<'_> {
 
     fn too_long(&mut self, source: u32, begin: u64, most: u64) {
         let setting = Setting::MaxLine;
+        let names = &self.names;
+        let file = usize::try_from(source).ok().and_then(|index| names.get(index));
+        let file = file.filter(|file| !file.is_empty());
+        let file = file.map(|file| format!("{}: ", printable(file))).unwrap_or_default();
         let message = format!(
-            "the record at byte {begin} is longer than the limit of {most} bytes (raise {setting} to \
+            "{file}the record at byte {begin} is longer than the limit of {most} bytes (raise {setting} to \
              allow it)"
         );
         self.invalid(Place { source, line: 0 }, &Invalid::of_line(message), None);

@@ -13,6 +13,7 @@ use crate::link::boot::Parcel;
 use crate::link::outgoing::Outgoing;
 use crate::link::to_agent::ToAgent;
 use crate::pool::background::STACK;
+use crate::pool::shared::minder::{MANY, Minder};
 use crate::process::{Groups, PipeCopy, Transfer, Wake};
 use crate::util::lock::lock;
 use crate::util::names::intern;
@@ -32,6 +33,8 @@ pub(crate) struct HostDesks {
     numbered: AtomicUsize,
     logins: AtomicUsize,
     copy: OnceLock<Result<Arc<ProgramCopy>, String>>,
+    /// Serves those that are quiet, where there are many.
+    pub(crate) minder: Option<Arc<Minder>>,
     has_heart: AtomicBool,
     /// How many machines may still run jobs.
     usable: AtomicUsize,
@@ -224,6 +227,7 @@ impl HostDesks {
             numbered: AtomicUsize::new(settings.local_slots + named),
             logins: AtomicUsize::new(0),
             copy: OnceLock::new(),
+            minder: (settings.hosts.len() >= MANY).then(Arc::default),
             has_heart: AtomicBool::new(false),
             usable: AtomicUsize::new(settings.hosts.len() + usize::from(settings.local_slots > 0)),
             is_local_aside: AtomicBool::new(false),

@@ -4,6 +4,7 @@ pub(crate) mod deliveries;
 pub(crate) mod estimates;
 mod guarded;
 pub(crate) mod hosts;
+pub(crate) mod minder;
 mod parts;
 pub(crate) mod renewals;
 pub(crate) mod spares;

@@ -56,7 +56,11 @@ impl Running<'_> {
     /// Waits a moment, and offers again the lines that nobody took. Returns whether the command has
     /// exited.
     pub(super) fn offer_again(&mut self, wake: &Wake, timeout: Option<Duration>) -> bool {
+        let began = self.shared.now();
         wake.wait(Some(timeout.map_or(OFFER_TICK, |timeout| timeout.min(OFFER_TICK))));
+        // The command may wait for the reader of stdout: then it is not silent by itself.
+        let waited = self.shared.now().since(began);
+        self.measured.last_output = self.measured.last_output.after(waited);
         self.feed();
         self.pass_on();
         self.process.has_exited()

@@ -120,7 +120,15 @@ impl<'a> Deadlines<'a> {
     /// last printed something.
     fn quiet(self, oldest: &Flight) -> Moment {
         let Some(limit) = self.shared.config.failures.silence else { return Moment::NEVER };
-        self.worker.clock(oldest).max(self.worker.heard()).after(limit)
+        let flights = &self.worker.flights;
+        // A worker that was told to end a job has the grace period for that.
+        let is_open = |flight: &&Flight| flights.cancelled_since(flight).is_none();
+        let began = if self.worker.is_unordered() {
+            flights.iter().filter(is_open).map(|flight| self.worker.clock(flight)).min()
+        } else {
+            Some(self.worker.clock(oldest)).filter(|_| is_open(&oldest))
+        };
+        began.map_or(Moment::NEVER, |began| began.max(self.worker.heard()).after(limit))
     }
 
     /// How long a job may take.

@@ -15,7 +15,7 @@ use crate::pool::slot::steps::Slot;
 use crate::process::stops::Stopped;
 use crate::process::{Stop, Transfer, describe_exited};
 use crate::util::text::quote;
-use crate::worker::{Violation, Worker};
+use crate::worker::{Flight, Violation, Worker};
 
 /// A process whose pipes have closed has this long to exit, so that its status is known.
 const EXIT_PATIENCE: Duration = Duration::from_secs(1);
@@ -53,12 +53,7 @@ impl Slot {
     /// Ends a worker that can't go on. Its oldest job fails, or is forgotten if there is no failure.
     /// Its other jobs go to other workers.
     pub(super) fn fail_oldest(&mut self, mut worker: Worker, failure: Option<&Failure>) {
-        worker.set_why(match failure.map(|failure| failure.kind) {
-            Some(Kind::Timeout) => Why::Timeout,
-            Some(Kind::Memory) => Why::MaxMemory,
-            Some(_) => Why::Protocol,
-            None => Why::Cancelled,
-        });
+        worker.set_why(why_for(failure));
         report_ahead(&self.shared, &mut worker);
         let is_late = failure.is_none_or(|failure| failure.kind == Kind::Timeout);
         let is_asked = is_late && worker.cancel_oldest();
@@ -73,8 +68,29 @@ impl Slot {
         if is_asked {
             self.leave_time_to_cancel(&mut worker);
         }
-        let is_too_large = failure.is_some_and(|failure| failure.kind == Kind::Memory);
-        self.dismiss(worker, if is_too_large { Stop::Kill } else { Stop::Terminate });
+        self.dismiss(worker, first_step(failure));
+    }
+
+    /// Ends a worker that can't go on, and that works on several jobs at a time. Those jobs fail that it has
+    /// read and that may be at fault. Its other jobs go to other workers.
+    pub(super) fn fail_some(
+        &mut self,
+        mut worker: Worker,
+        failure: &Failure,
+        may_be_at_fault: impl Fn(&Flight) -> bool,
+    ) {
+        worker.set_why(why_for(Some(failure)));
+        report_ahead(&self.shared, &mut worker);
+        let taken = worker.bytes_read();
+        self.put_back(worker.take_unread(taken).into_iter());
+        self.fail_cancelled(&mut worker);
+        let failed = worker.flights.take_failed(may_be_at_fault);
+        let failure = one_of(failure, failed.len());
+        for flight in failed {
+            self.deliver_failure(worker.process.pid(), flight, &failure);
+        }
+        self.put_back(worker.take_jobs().into_iter());
+        self.dismiss(worker, first_step(Some(&failure)));
     }
 
     /// Waits a while for a worker that was asked to end its work, and finds the end of its stdin.
@@ -207,13 +223,20 @@ impl Slot {
         }
         let replies = worker.replies();
         let failures_before = worker.failures_before;
+        if begun && worker.is_unordered() {
+            let taken = worker.bytes_read();
+            self.put_back(worker.take_unread(taken).into_iter());
+        }
         self.fail_cancelled(&mut worker);
-        while begun && let Some(flight) = worker.take_oldest() {
-            self.deliver_failure(worker.process.pid(), flight, &failure);
-            // If the worker works on several jobs at a time, each of them is charged.
-            if !worker.is_unordered() {
-                break;
-            }
+        // If the worker works on several jobs at a time, each of them is charged.
+        let charged = match (begun, worker.is_unordered()) {
+            (true, true) => worker.flights.take_failed(|_| true),
+            (true, false) => worker.take_oldest().into_iter().collect(),
+            (false, _) => Vec::new(),
+        };
+        let charge = one_of(&failure, charged.len());
+        for flight in charged {
+            self.deliver_failure(worker.process.pid(), flight, &charge);
         }
         let others = worker.take_jobs();
         drop(worker);
@@ -246,6 +269,32 @@ impl Slot {
             }
         }
     }
+}
+
+/// Why a worker ends whose job has failed so. `None`: the job is forgotten.
+fn why_for(failure: Option<&Failure>) -> Why {
+    match failure.map(|failure| failure.kind) {
+        Some(Kind::Timeout) => Why::Timeout,
+        Some(Kind::Memory) => Why::MaxMemory,
+        Some(_) => Why::Protocol,
+        None => Why::Cancelled,
+    }
+}
+
+/// The first step of ending such a worker.
+fn first_step(failure: Option<&Failure>) -> Stop {
+    let is_too_large = failure.is_some_and(|failure| failure.kind == Kind::Memory);
+    if is_too_large { Stop::Kill } else { Stop::Terminate }
+}
+
+/// The failure of each of this many jobs, if one of them is the cause.
+fn one_of(failure: &Failure, count: usize) -> Failure {
+    let mut failure = failure.clone();
+    if count > 1 {
+        let others = format!("; its worker was on {count} jobs, and any of them may be the cause");
+        failure.message.push_str(&others);
+    }
+    failure
 }
 
 /// The failure of the oldest job of a worker whose last output answers no request. `end` says how the

@@ -9,6 +9,7 @@ use crate::job::printed::Printed;
 use crate::job::{Answer, CommandOutput, Done, Failure, Job, Kind, Run, Value};
 use crate::pool::slot::steps::Slot;
 use crate::util::clock::Moment;
+use crate::util::held;
 use crate::util::json::Json;
 use crate::util::random::random;
 use crate::worker::{Flight, Received, Reply, Violation, Worker};
@@ -165,9 +166,14 @@ impl Slot {
 
     /// Gives a part of a result to the sink. Waits while the reader of stdout is slow.
     fn pass_part(&self, job: &Job, part: Value<'_>) {
-        self.shared.deliveries.flush();
-        while !self.shared.deliveries.pass_part(job, part) {
-            self.wake.wait(Some(PART_TICK));
+        let deliveries = &self.shared.deliveries;
+        deliveries.flush();
+        if !deliveries.pass_part(job, part) {
+            held::hold(|| {
+                while !deliveries.pass_part(job, part) {
+                    self.wake.wait(Some(PART_TICK));
+                }
+            });
         }
     }
 

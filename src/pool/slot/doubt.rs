@@ -9,7 +9,7 @@ use crate::process::Stop;
 use crate::util::clock::Moment;
 use crate::util::text::quote;
 use crate::worker::buffering;
-use crate::worker::{Violation, Worker, early};
+use crate::worker::{Violation, Worker, unasked_at_start};
 
 impl Slot {
     /// Ends a worker that has printed something though it had no job. If it has never answered, each
@@ -41,7 +41,7 @@ impl Slot {
         let bytes = quote(worker.unasked());
         let message = format!(
             "{}: {bytes}{}",
-            early(&self.shared.config.worker.protocol),
+            unasked_at_start(&self.shared.config.worker.protocol),
             buffering::FOR_REPLIES
         );
         let failure = Failure::new(Kind::Protocol, message);

@@ -8,8 +8,10 @@ use crate::pool::slot::death::append_last_words;
 use crate::pool::slot::worker_slot::WorkerSlot;
 use crate::process::Stop;
 use crate::util::clock::Moment;
+use crate::util::held;
 use crate::util::setting::Setting;
 use crate::util::text::size;
+use crate::worker::{Flight, Worker};
 
 impl WorkerSlot {
     /// The time of the oldest job is over.
@@ -18,21 +20,36 @@ impl WorkerSlot {
         let deadlines = Deadlines::new(&self.slot.shared, worker);
         let timeout = worker.flights.front().and_then(|flight| deadlines.timeout_of(flight));
         let limit = humantime::format_duration(timeout.unwrap_or_default());
-        let unfinished = match worker.unfinished() {
-            // A server that waits for another kind of message prints nothing.
-            said if said.is_empty() && worker.replies() == 0 => {
-                self.slot.shared.config.worker.protocol.other_server()
-            }
-            said => said,
-        };
-        let unfinished = if unfinished.is_empty() { unfinished } else { format!("; {unfinished}") };
+        let lacking = self.what_is_lacking(worker);
+        if let Some(told) = worker.flights.told_to_oldest() {
+            let message = format!("{}, and its worker was ended", told.message);
+            let failure = Failure::new(told.kind, message);
+            return self.fail_oldest(Some(&failure));
+        }
         let cancelled = Failure::new(Kind::Timeout, format!("timed out after {limit}"));
         let now = self.slot.now();
         if self.worker.as_mut().is_some_and(|worker| worker.end_job(0, now, cancelled)) {
             return;
         }
-        let message = format!("timed out after {limit}, and its worker was ended{unfinished}");
+        let message = format!("timed out after {limit}, and its worker was ended{lacking}");
         self.fail_oldest(Some(&Failure::new(Kind::Timeout, message)));
+    }
+
+    /// What a worker has printed of its reply, or what may be wrong if it has never printed one, as the end of a
+    /// phrase; empty: nothing is known.
+    fn what_is_lacking(&self, worker: &Worker) -> String {
+        let shared = &self.slot.shared;
+        let protocol = &shared.config.worker.protocol;
+        let mut lacking = worker.unfinished();
+        if lacking.is_empty() && worker.replies() == 0 {
+            // A server that waits for another kind of message prints nothing.
+            lacking = protocol.other_server();
+            // No worker has ever answered, and that was not reported yet.
+            if lacking.is_empty() && shared.start_ups.end_silence() {
+                lacking = protocol.other_protocol();
+            }
+        }
+        if lacking.is_empty() { lacking } else { format!("; {lacking}") }
     }
 
     /// The worker has not read the request of its oldest job in time.
@@ -62,8 +79,39 @@ impl WorkerSlot {
     /// The worker has printed nothing for too long.
     pub(super) fn job_is_quiet(&mut self) {
         let limit = self.slot.shared.config.failures.silence.unwrap_or_default();
-        let message = format!("{}, and its worker was ended", quiet(limit));
-        self.fail_oldest(Some(&Failure::new(Kind::Timeout, message)));
+        let now = self.slot.now();
+        let begun = now.before(limit);
+        let cancelled = Failure::new(Kind::Timeout, quiet(limit));
+        let Some(worker) = &mut self.worker else { return };
+        if worker.end_jobs_before(begun, now, &cancelled) {
+            return;
+        }
+        let lacking = self.worker.as_ref().map(|worker| self.what_is_lacking(worker));
+        let lacking = lacking.unwrap_or_default();
+        let message = format!("{}, and its worker was ended{lacking}", quiet(limit));
+        let failure = Failure::new(Kind::Timeout, message);
+        self.fail_at_fault(&failure, |flight| flight.clock <= begun);
+    }
+
+    /// Time in which the slot waited for the reader of stdout counts for no job.
+    pub(super) fn hold_clocks(&mut self) {
+        let time = held::take();
+        if let Some(worker) = self.worker.as_mut().filter(|_| !time.is_zero()) {
+            worker.hold_clocks(time);
+        }
+    }
+
+    /// The worker can't go on. Of its jobs, those fail that may be at fault.
+    pub(super) fn fail_at_fault(
+        &mut self,
+        failure: &Failure,
+        may_be_at_fault: impl Fn(&Flight) -> bool,
+    ) {
+        let is_unordered = |worker: &mut Worker| worker.is_unordered();
+        match self.worker.take_if(is_unordered) {
+            Some(worker) => self.slot.fail_some(worker, failure, may_be_at_fault),
+            None => self.fail_oldest(Some(failure)),
+        }
     }
 
     /// Deals with a worker whose processes use too much memory, if they do. A worker without a job is
@@ -80,7 +128,7 @@ impl WorkerSlot {
                 too_much(&self.slot.shared, used),
                 worker.process.pid()
             );
-            self.fail_oldest(Some(&Failure::new(Kind::Memory, message)));
+            self.fail_at_fault(&Failure::new(Kind::Memory, message), |_| true);
         }
         true
     }

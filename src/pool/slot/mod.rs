@@ -26,5 +26,5 @@ mod stopped;
 mod warm_up;
 mod worker_slot;
 
-pub(crate) use host::run as run_host;
+pub(crate) use host::{HostEnd, HostSlot};
 pub(crate) use kind::run;

@@ -17,6 +17,7 @@ use crate::pool::slot::retire::report_end;
 use crate::pool::slot::steps::{OVER_TICK, Slot, unbundled};
 use crate::pool::slot::warm_up::{Unfit, warm_up};
 use crate::process::{Process, ProcessOutput, ProcessStdin, Spec, Stop, describe, describe_exited};
+use crate::util::setting::Setting;
 use crate::worker::{Worker, WorkerId};
 
 /// The pause after the first start-up failure. It doubles with each further one.
@@ -86,6 +87,11 @@ impl Slot {
         ];
         if config.process.clears_env || std::env::var_os("PYTHONUNBUFFERED").is_none() {
             env.push(variable("PYTHONUNBUFFERED", "1".into()));
+        }
+        if config.worker.is_code && config.worker.protocol.label() == "code" {
+            // A generator may have no end, so the worker must know how long a list may be.
+            let most = format!("{} {}", config.worker.max_reply, Setting::MaxReply);
+            env.push(variable("PROCPOOL_MAX_REPLY", most));
         }
         if config.worker.is_code && config.worker.protocol.label() == "sh" {
             // This worker waits for the processes that the code leaves running.

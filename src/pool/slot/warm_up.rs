@@ -70,6 +70,8 @@ struct WarmUp<'a> {
     /// The silence of the worker was reported.
     is_remarked: bool,
     answer: Option<Result<(), String>>,
+    /// The beginning of its banner.
+    seen: Vec<u8>,
 }
 
 impl<'a> WarmUp<'a> {
@@ -87,7 +89,7 @@ impl<'a> WarmUp<'a> {
 
     fn new(worker: &'a mut Worker, shared: &'a Shared, waits: WarmUpStep<'a>) -> Self {
         let began = shared.now();
-        Self { worker, shared, waits, began, is_remarked: false, answer: None }
+        Self { worker, shared, waits, began, is_remarked: false, answer: None, seen: Vec::new() }
     }
 
     /// Whether something is still to come.
@@ -114,11 +116,30 @@ impl<'a> WarmUp<'a> {
                 return Err(Unfit::Unwanted);
             }
             self.look_at_clock(&deed)?;
-            self.step(wake).map_err(|what| Unfit::Failed(format!("it {what} before it {deed}")))?;
+            self.step(wake).map_err(|what| {
+                let said = after_semicolon(&self.banner_so_far());
+                Unfit::Failed(format!("it {what} before it {deed}{said}"))
+            })?;
         }
         match &self.answer {
             Some(Err(message)) => Err(Unfit::Failed(format!("it {deed} with an error: {message}"))),
             _ => Ok(()),
+        }
+    }
+
+    /// What it has printed of its banner, as a phrase; empty: nothing.
+    fn banner_so_far(&self) -> String {
+        if self.seen.is_empty() {
+            return String::new();
+        }
+        format!("it has printed {}", quote(&[&self.seen, self.worker.unparsed()].concat()))
+    }
+
+    /// What it has printed so far, as a phrase; empty: nothing.
+    fn said(&self) -> String {
+        match self.banner_so_far() {
+            said if said.is_empty() => self.worker.unfinished(),
+            said => said,
         }
     }
 
@@ -131,17 +152,17 @@ impl<'a> WarmUp<'a> {
             && now >= worker.born().after(limit)
         {
             let limit = humantime::format_duration(limit);
-            let unfinished = after_semicolon(&worker.unfinished());
-            let message = format!("it had not {deed} after {limit}{unfinished}");
+            let said = after_semicolon(&self.said());
+            let message = format!("it had not {deed} after {limit}{said}");
             return Err(Unfit::Failed(message));
         }
         if now >= self.began.after(SILENCE) && !self.is_remarked {
             self.is_remarked = true;
             let pid = worker.process.pid();
-            let unfinished = after_semicolon(&worker.unfinished());
+            let said = after_semicolon(&self.said());
             let seconds = SILENCE.as_secs();
             shared.watcher.note(&format!(
-                "the worker (pid {pid}) has not {deed} for {seconds} s{unfinished}. \
+                "the worker (pid {pid}) has not {deed} for {seconds} s{said}. \
                  Still waiting."
             ));
         }
@@ -201,7 +222,7 @@ impl<'a> WarmUp<'a> {
             return Err("closed its stdout".into());
         }
         if let WarmUpStep::Banner { left } = &mut self.waits {
-            return self.worker.take_banner(left, max_reply).map_err(broken);
+            return self.worker.take_banner(left, &mut self.seen, max_reply).map_err(broken);
         }
         let received = self.worker.receive(max_reply, now, |said| {
             self.answer = match said {

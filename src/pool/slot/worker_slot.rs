@@ -360,6 +360,7 @@ impl WorkerSlot {
             return;
         }
         self.note_abandoned();
+        self.hold_clocks();
         // The replies that have come are handled first: a late reply counts if it is there.
         self.look_at_clock();
     }
@@ -480,8 +481,10 @@ impl WorkerSlot {
     fn received(&mut self, received: &Received, was_spent: bool, now: Moment) {
         let Some(worker) = &mut self.worker else { return };
         let shared = &*self.slot.shared;
-        if received.answered > 0 {
+        if received.answered > 0 || received.has_parts {
             shared.start_ups.worker_answered();
+        }
+        if received.answered > 0 {
             shared.estimates.learn_pace(worker.pace());
         }
         if let Some(id) = received.stale.filter(|_| !was_spent) {
@@ -542,7 +545,9 @@ impl WorkerSlot {
                 .watcher
                 .note(&format!("the worker in slot {slot} (pid {pid}) is replaced: {message}"));
         }
-        self.fail_oldest(Some(&Failure::new(Kind::Protocol, message)));
+        let id = violation.id.filter(|id| worker.flights.iter().any(|flight| flight.has_id(*id)));
+        let failure = Failure::new(Kind::Protocol, message);
+        self.fail_at_fault(&failure, |flight| id.is_none_or(|id| flight.has_id(id)));
     }
 
     /// Ends the worker. Its oldest job fails, or is forgotten if there is no failure.

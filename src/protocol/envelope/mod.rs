@@ -59,8 +59,8 @@ pub enum Message<'a> {
     Part {
         /// The id of the request; `None`: the oldest one.
         id: Option<u64>,
-        /// The part.
-        part: Body<'a>,
+        /// The part; `None`: the result comes in parts, and there may be none.
+        part: Option<Body<'a>>,
     },
     /// The worker works on several requests at a time from now on.
     Concurrent,
@@ -170,6 +170,18 @@ fn foreign(line: &str, at: usize) -> Option<(usize, String)> {
     Some((begin, what))
 }
 
+/// The id at the beginning of a message of JSON, which need not be whole.
+pub(super) fn first_id(message: &[u8]) -> Option<u64> {
+    let mut rest = message.trim_ascii_start().strip_prefix(b"{")?.trim_ascii_start();
+    for word in [&b"\"jsonrpc\""[..], b":", b"\"2.0\"", b","] {
+        rest = rest.strip_prefix(word).unwrap_or(rest).trim_ascii_start();
+    }
+    let rest = rest.strip_prefix(b"\"id\"")?.trim_ascii_start().strip_prefix(b":")?;
+    let rest = rest.trim_ascii_start();
+    let len = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(&rest[..len]).ok()?.parse().ok()
+}
+
 /// Appends a number as digits.
 fn number(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
@@ -201,6 +213,20 @@ mod tests {
             let failure = failure(raw);
             assert_eq!(failure.message, message);
             assert_eq!(failure.data.expect("data").get(), error);
+        }
+    }
+
+    #[test]
+    fn the_id_of_a_reply_that_is_cut() {
+        for (message, id) in [
+            (&br#"{"id":17,"result":["#[..], Some(17)),
+            (b" { \"id\" : 3", Some(3)),
+            (br#"{"jsonrpc":"2.0","id":4,"result":"#, Some(4)),
+            (br#"{"result":{"id":5"#, None),
+            (br#"{"id":"x""#, None),
+            (b"hello", None),
+        ] {
+            assert_eq!(first_id(message), id, "{message:?}");
         }
     }
 

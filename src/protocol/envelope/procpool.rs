@@ -43,6 +43,9 @@ struct WorkerNews<'a> {
     id: Option<u64>,
     #[serde(default, borrow, deserialize_with = "present")]
     part: Option<&'a RawValue>,
+    /// An empty list: the result comes in parts, and there may be none. Only procpool's own workers say so.
+    #[serde(default)]
+    parts: Option<[(); 0]>,
     #[serde(default)]
     concurrent: Option<bool>,
 }
@@ -74,11 +77,15 @@ fn parse(message: &[u8]) -> Result<Message<'_>, String> {
 /// Reads a message that is no reply. They are rare, so they are looked for last.
 fn news(text: &str) -> Option<Message<'_>> {
     match serde_json::from_str(text).ok()? {
-        WorkerNews { id, part: Some(part), concurrent: None } => {
-            Some(Message::Part { id, part: Body::of(part) })
+        WorkerNews { id, part: Some(part), parts: None, concurrent: None } => {
+            Some(Message::Part { id, part: Some(Body::of(part)) })
         }
-        WorkerNews { id: None, part: None, concurrent: Some(true) } => Some(Message::Concurrent),
-        WorkerNews { id: None, part: None, concurrent: Some(false) } => Some(Message::Nothing),
+        WorkerNews { id, part: None, parts: Some([]), concurrent: None } => {
+            Some(Message::Part { id, part: None })
+        }
+        WorkerNews { id: None, part: None, parts: None, concurrent: Some(works) } => {
+            Some(if works { Message::Concurrent } else { Message::Nothing })
+        }
         _ => None,
     }
 }

@@ -25,11 +25,17 @@ fn split(bytes: &[u8], scan: &mut Scan) -> Split {
     }
 }
 
-/// The number that the line ends with, if a blank is before it.
+/// Whether a line and what came after it look like a message of this framing.
+pub(in crate::protocol) fn fits(line: &[u8], after: &[u8]) -> bool {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let len = size(line).and_then(|size| size.checked_add(1));
+    line.contains(&b' ') && len == Some(after.len()) && after.ends_with(b"\n")
+}
+
+/// The number that is the last word of the line.
 fn size(line: &[u8]) -> Option<usize> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let at = memchr::memrchr(b' ', line)?;
-    let digits = &line[at + 1..];
+    let digits = &line[memchr::memrchr(b' ', line).map_or(0, |at| at + 1)..];
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -58,7 +64,8 @@ mod tests {
             Split::Message { begin: 0, end: 9, next: 10 }
         );
         for (bytes, expected) in [
-            (&b"12\n"[..], Split::Message { begin: 0, end: 2, next: 3 }),
+            (&b"2\nab\n"[..], Split::Message { begin: 0, end: 4, next: 5 }),
+            (b"12a\n", Split::Message { begin: 0, end: 3, next: 4 }),
             (b"a 0\n\n", Split::Message { begin: 0, end: 4, next: 5 }),
             (b"a -1\n", Split::Message { begin: 0, end: 4, next: 5 }),
             (b"a 99999999999999999999999\n", Split::Broken("its size is too large")),
@@ -66,5 +73,7 @@ mod tests {
             assert_eq!(split(bytes, &mut Scan::default()), expected, "{bytes:?}");
         }
         assert!(matches!(split(b"a 1\nxy", &mut Scan::default()), Split::Broken(_)));
+        assert!(fits(b"oid blob 6\n", b"hel\nlo\n") && !fits(b"6\n", b"hel\nlo\n"));
+        assert!(!fits(b"oid blob 6\n", b"hel\nlo!\n") && !fits(b"oid\n", b"\n"));
     }
 }

@@ -114,6 +114,30 @@ fn a_server_with_the_wrong_name_in_its_certificate_is_refused() {
 }
 
 #[test]
+fn a_server_that_has_no_room_is_named_and_loses_nothing() {
+    let conf = |folder: &str| {
+        let path = format!("{folder}/conf");
+        std::fs::write(&path, "jetstream { max_file_store: 1MB }").expect("there is room");
+        vec!["--config".into(), path]
+    };
+    let Some(mut server) = QueueServer::with(conf) else { return };
+    let lines: String = (0..2000).map(|number| format!("{number:0>1000}\n")).collect();
+    let output = server
+        .to()
+        .args(["--queue-timeout", "0.3s"])
+        .stdin(&lines)
+        .stderr_has("could not be used for 300ms: the server has no room")
+        .status(125)
+        .run();
+    assert_eq!(output.stderr.matches("tries again").count(), 1, "{}", output.stderr);
+    server.file("conf", "jetstream { max_file_store: 100MB }");
+    server.restart();
+    server.to().stdin(&lines).stderr_has("of 2000 jobs were submitted before").run();
+    server.from().args(["--drain", "-j2", "--python", "x"]).run();
+    server.via().args(["--run", "default"]).stdin(&lines).stdout(&lines).run();
+}
+
+#[test]
 fn a_server_without_jetstream_and_a_build_without_queues_are_named() {
     let Some(mut server) = QueueServer::stopped(|_| Vec::new()) else { return };
     let port = free_port().to_string();

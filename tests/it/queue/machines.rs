@@ -44,30 +44,30 @@ fn long_jobs_are_kept_alive_also_while_their_machine_is_stopped_for_a_while() {
     drop((one, two));
 }
 
+/// The other jobs of its message are not charged with what it does, also those that run beside it.
 #[test]
-fn a_job_that_takes_each_machine_down_is_lost_and_stands_among_the_dead() {
+fn a_job_that_takes_each_machine_down_is_lost_alone_and_stands_among_the_dead() {
     let Some(server) = QueueServer::start() else { return };
+    let jobs = "a\nb\npoison\nc\nd\n";
+    server.to().stdin(jobs).run();
     // The job kills procpool itself.
     let script = "test \"$0\" = poison && kill -9 $PPID; echo \"$0\"";
-    let run = server
+    let args =
+        ["--ack-wait", "0.3s", "--retries", "1", "-j4", "--drain", "sh", "-c", script].as_slice();
+    for _ in 0..2 {
+        server.from().args(args).any_stderr().killed_by(Signal::KILL).run();
+    }
+    server.from().args(args).any_stderr().run();
+    server
         .via()
-        .stdin("a\npoison\n")
-        .stdout("a\n")
+        .args(["--run", "default"])
+        .stdin(jobs)
+        .stdout("a\nb\nc\nd\n")
         .stderr_has("the machine that ran it was lost, 2 times: the job may be the cause")
         .status(1)
-        .spawn();
-    for _ in 0..2 {
-        server
-            .from()
-            .args(["--ack-wait", "0.3s", "--retries", "1", "-j1", "sh", "-c", script])
-            .any_stderr()
-            .any_status()
-            .run();
-    }
-    let last = server.from().args(["--retries", "1", "--drain", "sh", "-c", script]).spawn();
-    run.finish();
-    last.finish();
+        .run();
     let dead = server.test().args(["--dead", &server.url()]).any_stdout().run();
+    assert_eq!(dead.lines().len(), 1, "{dead:?}");
     let dead = json(dead.lines()[0]);
     assert_eq!(
         (&dead["error"]["kind"], &dead["job"]["args"][0]),

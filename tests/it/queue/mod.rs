@@ -7,3 +7,4 @@ mod limits;
 mod machines;
 mod repeated;
 mod results;
+mod slow;

@@ -16,8 +16,9 @@ pub struct CommandOptions {
     /// Run COMMAND with sh -c, or bash or zsh; placeholders are passed safely as arguments
     ///
     /// COMMAND and its ARGs, joined by spaces, are the text of a shell command. Each placeholder becomes
-    /// a positional parameter, in the quotes that its place needs. So no argument is run as code. (This
-    /// does not protect a second shell that the text starts with eval, sh -c or ssh.) --shell=bash and
+    /// a positional parameter, in the quotes that its place needs. So no argument is run as code: where the
+    /// shell would do that, as in $((…)) or after eval, a placeholder is an error. (This does not protect
+    /// a second shell that the text starts with sh -c or ssh.) --shell=bash and
     /// --shell=zsh run that shell: with its functions (export -f), [[ … ]] and <(…). SHELL may be a path.
     /// --sh runs its code in SHELL too.
     #[arg(long, value_name = "SHELL", num_args = 0..=1, require_equals = true, default_missing_value = "sh", value_parser = OsStringValueParser::new().try_map(values::shell), conflicts_with = "worker")]

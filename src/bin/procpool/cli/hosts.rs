@@ -58,7 +58,7 @@ pub struct HostOptions {
     #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "15s", value_parser = procpool::engine::parse_duration)]
     pub host_timeout: Duration,
 
-    /// Let a job fail (kind lost) if its host is lost while it runs; do not run it again
+    /// Let a job fail (kind lost) if its host is lost and may have run it; do not run it again
     #[arg(hide_short_help = true, long)]
     pub no_rerun: bool,
 }

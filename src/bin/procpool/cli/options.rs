@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, ColorChoice, CommandFactory, FromArgMatches, Parser, ValueHint};
 
@@ -110,10 +111,36 @@ pub fn parse_words(words: &[OsString]) -> Result<Options, EarlyExit> {
     let mut definition = definition();
     let matches =
         definition.try_get_matches_from_mut(words).map_err(|error| explain(error, words))?;
-    let mut options = Options::from_arg_matches(&matches)?;
-    options.line.first = first_lines(&matches);
-    options.line.given = given(&matches, &definition);
-    options.throttling.procs_file = procs_file(&matches);
+    of_matches(&matches, &definition, words)
+}
+
+/// As [`parse_words`], of words that may lack an option that another one needs.
+///
+/// # Errors
+/// As for [`parse_words`].
+pub fn parse_part(words: &[OsString]) -> Result<Options, EarlyExit> {
+    let mut definition = definition();
+    match definition.try_get_matches_from_mut(words) {
+        Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => {
+            let mut definition = definition.ignore_errors(true);
+            let matches = definition.try_get_matches_from_mut(words)?;
+            of_matches(&matches, &definition, words)
+        }
+        matches => {
+            of_matches(&matches.map_err(|error| explain(error, words))?, &definition, words)
+        }
+    }
+}
+
+fn of_matches(
+    matches: &ArgMatches,
+    definition: &clap::Command,
+    words: &[OsString],
+) -> Result<Options, EarlyExit> {
+    let mut options = Options::from_arg_matches(matches)?;
+    options.line.first = first_lines(matches);
+    options.line.given = given(matches, definition);
+    options.throttling.procs_file = procs_file(matches);
     options.commands.hosts.words = words.to_vec();
     if options.commands.tty {
         options.workers.max_procs.get_or_insert(1);

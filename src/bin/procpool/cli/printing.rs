@@ -49,6 +49,6 @@ pub struct StorageOptions {
     ///
     /// These are results that wait for their turn (--buffer), large output of commands, and input that is
     /// read as a whole (--shuf). The files have no name. Jobs keep their TMPDIR.
-    #[arg(hide_short_help = true, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(hide_short_help = true, long, alias = "tempdir", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub tmpdir: Option<PathBuf>,
 }

@@ -11,7 +11,7 @@ pub struct SemaphoreOptions {
     /// All command lines of one user that give the same NAME share the limit, 1 by default. procpool waits until
     /// there is a place, starts COMMAND and ends. COMMAND continues in the background, with the stdout and
     /// stderr of procpool. Its place is free when it ends, even if it ends by kill -9.
-    #[arg(hide_short_help = true, long, aliases = ["semaphorename", "semaphore-name"], value_name = "NAME")]
+    #[arg(hide_short_help = true, long, aliases = ["semaphorename", "semaphore-name"], value_name = "NAME", value_parser = values::semaphore_name)]
     pub semaphore: Option<String>,
 
     /// With --semaphore, wait for the end of COMMAND, and end with its exit status

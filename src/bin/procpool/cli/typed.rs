@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
-use clap::{Arg, ArgMatches};
+use clap::{Arg, ArgMatches, Command};
 
 use super::options::definition;
 
@@ -50,7 +50,15 @@ pub fn typed() -> Vec<TypedOption> {
 
 /// As [`typed`], of any command line.
 pub fn typed_in(words: &[OsString]) -> Vec<TypedOption> {
-    let definition = definition();
+    of_definition(definition(), words)
+}
+
+/// As [`typed_in`], of words that may lack an option that another one needs.
+pub fn typed_of_part(words: &[OsString]) -> Vec<TypedOption> {
+    of_definition(definition().ignore_errors(true), words)
+}
+
+fn of_definition(definition: Command, words: &[OsString]) -> Vec<TypedOption> {
     let Ok(matches) = definition.clone().try_get_matches_from(words) else { return Vec::new() };
     let options = definition.get_arguments().filter(|arg| !arg.is_positional());
     let mut all: Vec<(usize, TypedOption)> =

@@ -281,6 +281,14 @@ pub fn patience(text: &str) -> Result<Patience, String> {
     Ok(if time == text { Patience::RunAnyway(duration) } else { Patience::GiveUp(duration) })
 }
 
+/// The name of a semaphore, which becomes the name of a folder.
+pub fn semaphore_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > 80 {
+        return Err("expected a name of 1 to 80 bytes".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 /// A duration; never is 0.
 pub fn slow(text: &str) -> Result<Duration, String> {
     match text {

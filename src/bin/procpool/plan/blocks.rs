@@ -38,6 +38,14 @@ pub fn form(
         }
         _ => {}
     }
+    if input.lists.shuf.is_some() {
+        return Err("--shuf is for lines that are jobs, and --block makes one job of many: leave out one of \
+                    them, or write shuf | procpool --block …"
+            .into());
+    }
+    if options.output.tag {
+        return Err("--tag marks lines with the args of their job, and a block has none: write --tag-string '{#}'".into());
+    }
     let records = record_end(invocation)?;
     if input.header && records.text().is_empty() {
         return Err("--header is the first record, so --recend must say where it ends".into());

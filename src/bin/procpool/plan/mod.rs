@@ -29,10 +29,17 @@ pub use build::Plan;
 pub use misuse::Misuse;
 pub use surroundings::{WorkerFolder, WorkerPlace};
 
+use std::sync::Arc;
+
 use crate::cli::Options;
 use invocation::Invocation;
 use machine::Machine;
 use mode::Mode;
+
+/// Why the command line makes no sense; `None`: it does.
+pub fn misuse(options: &Options) -> Option<Misuse> {
+    Plan::of(options, Arc::default()).err()
+}
 
 /// The given options that have no effect in the run that they are for.
 pub fn without_effect(options: &Options) -> Vec<String> {

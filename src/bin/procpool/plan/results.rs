@@ -1,7 +1,7 @@
 //! How results are printed.
 
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
 
 use procpool::engine::command::{CommandError, Names, Template, TemplateSettings};
 use procpool::engine::output::format::{Shape, Tag};
@@ -28,20 +28,42 @@ pub fn tag(invocation: &Invocation<'_>) -> Result<Tag, Misuse> {
         ..TemplateSettings::default()
     };
     let wrong = |error: CommandError| Misuse::new(format!("--tag-string: {error}"));
-    let template = Template::new(std::slice::from_ref(text), &settings).map_err(wrong)?;
-    if template.uses_slot() {
-        return Err(
-            "--tag-string can't have the slot, {%}: write --detail to see it in records".into()
-        );
+    let parts = parts_between_hosts(options, text);
+    if parts.len() > 1 && options.output.live {
+        return Err("--tag-string can't have the name of the host, {host}, with --live".into());
     }
-    if template.total().is_some() {
-        return Err("--tag-string can't have the number of jobs, {total}".into());
-    }
-    let template = match invocation.most_args() {
-        Some(count) => template.with_count(count).map_err(wrong)?,
-        None => template,
+    let part = |text: &OsString| {
+        let template = Template::new(std::slice::from_ref(text), &settings).map_err(wrong)?;
+        if template.uses_slot() {
+            return Err(
+                "--tag-string can't have the slot, {%}: write --detail to see it in records".into(),
+            );
+        }
+        if template.has_args() && options.input.blocks.block.is_some() {
+            return Err("--tag-string can't have args, because a block has none: write {#}".into());
+        }
+        if template.total().is_some() {
+            return Err("--tag-string can't have the number of jobs, {total}".into());
+        }
+        match invocation.most_args() {
+            Some(count) => template.with_count(count).map_err(wrong),
+            None => Ok(template),
+        }
     };
-    Ok(Tag::Text(Arc::new(template)))
+    Ok(Tag::Text(parts.iter().map(part).collect::<Result<_, Misuse>>()?))
+}
+
+/// The parts of a tag with `{host}` between each two, where that is the name of the host of a job, as in a
+/// command.
+fn parts_between_hosts(options: &Options, text: &OsString) -> Vec<OsString> {
+    let has_hosts = options.commands.hosts.are_given()
+        && !options.input.header
+        && options.workers.worker.is_empty()
+        && options.commands.replace.is_none();
+    match text.to_str().filter(|_| has_hosts) {
+        Some(text) => text.split("{host}").map(OsString::from).collect(),
+        None => vec![text.clone()],
+    }
 }
 
 /// The shape of results.

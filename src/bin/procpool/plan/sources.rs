@@ -13,6 +13,7 @@ use super::misuse::Misuse;
 /// The sources of jobs, in their order.
 pub fn sources(invocation: &Invocation<'_>) -> Result<Vec<Source>, Misuse> {
     let (options, lists) = (invocation.options, &invocation.lists);
+    check_signs(invocation)?;
     let files = &options.input.arg_file;
     if !files.is_empty() {
         if !lists.is_empty() {
@@ -20,7 +21,6 @@ pub fn sources(invocation: &Invocation<'_>) -> Result<Vec<Source>, Misuse> {
         }
         return Ok(files.iter().map(|file| source(file)).collect());
     }
-    check_signs(invocation)?;
     if let [ArgList { from, .. }] = lists.as_slice() {
         match from {
             // There is no need to hold it in memory.

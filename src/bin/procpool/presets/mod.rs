@@ -1,6 +1,7 @@
 //! Options from elsewhere than the command line: `PROCPOOL_OPTIONS`, and the profiles that `--profile` names.
 //! They come before the options of the command line.
 
+mod fitting;
 mod profiles;
 mod show;
 
@@ -8,11 +9,13 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::cli::options::{definition, parse_words};
-use crate::cli::typed::{TypedOption, typed_in};
+use crate::cli::options::{definition, parse_part, parse_words};
+use crate::cli::typed::{TypedOption, typed_of_part};
 use crate::cli::{EarlyExit, Options};
 use crate::run::sides::ServerRole;
 use crate::{plan, semaphore};
+
+use fitting::Fitting;
 
 pub use show::show;
 
@@ -20,8 +23,19 @@ pub use show::show;
 const VARIABLE: &str = "PROCPOOL_OPTIONS";
 
 /// Options that are no part of a run: they are for the command line.
-const ALONE: [&str; 7] =
-    ["help", "version", "doctor", "example_worker", "generate", "show_options", "semaphore"];
+const ALONE: [&str; 11] = [
+    "help",
+    "version",
+    "doctor",
+    "example_worker",
+    "generate",
+    "show_options",
+    "semaphore",
+    "serve",
+    "status",
+    "stop",
+    "dead",
+];
 
 /// Where an option comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,13 +78,19 @@ impl fmt::Display for OptionOrigin {
 /// There is nothing to run, or an option is wrong: the message says where it comes from.
 pub fn parse() -> Result<Invoked, EarlyExit> {
     let words: Vec<OsString> = std::env::args_os().collect();
-    let own = parse_words(&words)?;
     let variable = std::env::var_os(VARIABLE).unwrap_or_default();
-    let of_own =
-        || typed_in(&words).into_iter().map(|option| preset(OptionOrigin::CommandLine, option));
-    if variable.is_empty() && own.help.profile.is_empty() {
-        let presets = if own.help.show_options { of_own().collect() } else { Vec::new() };
-        return Ok(Invoked { options: own, presets });
+    // An option that it needs may come from elsewhere.
+    let own = parse_part(&words)?;
+    let is_whole = variable.is_empty() && own.help.profile.is_empty();
+    let is_no_run =
+        own.help.doctor || own.help.generate.is_some() || own.help.example_worker.is_some();
+    let of_own = || {
+        typed_of_part(&words).into_iter().map(|option| preset(OptionOrigin::CommandLine, option))
+    };
+    if is_whole || is_no_run {
+        let options = parse_words(&words)?;
+        let presets = if options.help.show_options { of_own().collect() } else { Vec::new() };
+        return Ok(Invoked { options, presets });
     }
     let mut presets = of_variable(&variable)?;
     presets.extend(profiles::read_all(&own.help.profile)?);
@@ -105,7 +125,7 @@ fn read(origin: &OptionOrigin, words: Vec<String>) -> Result<Vec<TypedOption>, E
     let program = OsString::from("procpool");
     let words: Vec<OsString> =
         [program].into_iter().chain(words.into_iter().map(Into::into)).collect();
-    let options = match parse_words(&words) {
+    let options = match parse_part(&words) {
         Ok(options) => options,
         Err(exit) if exit.is_misuse() => return Err(wrong(&exit.reason())),
         Err(_) => return Err(wrong("--help and --version are for the command line")),
@@ -116,7 +136,7 @@ fn read(origin: &OptionOrigin, words: Vec<String>) -> Result<Vec<TypedOption>, E
             word.display()
         )));
     }
-    let typed = typed_in(&words);
+    let typed = typed_of_part(&words);
     match typed.iter().find(|option| ALONE.contains(&option.id.as_str())) {
         Some(option) => Err(wrong(&format!("{} is for the command line", option.name))),
         None => Ok(typed),
@@ -124,7 +144,7 @@ fn read(origin: &OptionOrigin, words: Vec<String>) -> Result<Vec<TypedOption>, E
 }
 
 /// Puts presets before the options of the command line. Those that have no effect in this run are left out, as
-/// are those that the command line excludes.
+/// are those that the command line excludes, and those that make it wrong.
 fn combine(
     words: &[OsString],
     own: &Options,
@@ -134,23 +154,26 @@ fn combine(
     for preset in &mut presets {
         preset.is_idle = excluded.contains(&preset.option.id);
     }
-    let mut options = parse_with(words, &presets)?;
+    let mut fitting = Fitting { words, presets };
+    fitting.fit();
+    let mut options = fitting.parse()?;
     let mut idle = idle(&options);
     if options.commands.semaphore.semaphore.is_some() {
-        idle.extend(options.line.given.iter().filter(|id| !semaphore::has_effect(id)).cloned());
+        // A limit that is meant for the jobs of a run is not that of a semaphore.
+        let has_effect = |id: &str| semaphore::has_effect(id) && id != "max_procs";
+        idle.extend(options.line.given.iter().filter(|id| !has_effect(id)).cloned());
     }
-    let is_idle = |preset: &Preset| {
-        idle.contains(&preset.option.id) && !own.line.given.contains(&preset.option.id)
-    };
-    if presets.iter().any(is_idle) {
-        for preset in &mut presets {
+    let is_own = |id: &str| own.line.given.iter().any(|own| own == id);
+    let is_idle = |preset: &Preset| idle.contains(&preset.option.id) && !is_own(&preset.option.id);
+    if fitting.presets.iter().any(is_idle) {
+        for preset in &mut fitting.presets {
             preset.is_idle |= is_idle(preset);
         }
-        options = parse_with(words, &presets)?;
+        options = fitting.parse()?;
     }
     options.line.own.clone_from(&own.line.given);
     options.line.presets = options.commands.hosts.words.len() - words.len();
-    Ok((options, presets))
+    Ok((options, fitting.presets))
 }
 
 /// The given options that have no effect, on their side of a server if there is one.
@@ -164,25 +187,6 @@ fn idle(options: &Options) -> Vec<String> {
             [of_role, plan::without_effect(options)].concat()
         }
     }
-}
-
-/// Parses the command line with presets before its own options.
-fn parse_with(words: &[OsString], presets: &[Preset]) -> Result<Options, EarlyExit> {
-    let mut all: Vec<OsString> = words.first().cloned().into_iter().collect();
-    for Preset { option, .. } in presets.iter().filter(|preset| !preset.is_idle) {
-        option.push_to(&mut all);
-    }
-    all.extend(words.iter().skip(1).cloned());
-    parse_words(&all).map_err(|exit| {
-        let origins = presets.iter().map(|preset| preset.origin.to_string());
-        let mut origins: Vec<String> = origins.collect();
-        origins.dedup();
-        EarlyExit::misuse(&format!(
-            "{} (with the options of {})",
-            exit.reason(),
-            origins.join(", ")
-        ))
-    })
 }
 
 /// The options that those of the command line exclude.

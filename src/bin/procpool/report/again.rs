@@ -57,6 +57,8 @@ pub struct Again {
     fixed: usize,
     has_journal: bool,
     failed: Option<PathBuf>,
+    /// Commands may read the stdin of procpool.
+    gives_stdin: bool,
 }
 
 /// How to run the failed jobs again.
@@ -98,6 +100,7 @@ impl Again {
             fixed: if is_command { 0 } else { first.len().saturating_sub(1) },
             has_journal: options.journal.file.is_some(),
             failed: options.failures.failed.clone(),
+            gives_stdin: is_command && !options.input.arg_file.is_empty() && gives_stdin(),
         }
     }
 
@@ -132,6 +135,9 @@ impl Again {
         advice.filter(is_short).unwrap_or(match self {
             Self { has_journal: true, .. } => Advice::Do("add --resume to the same command"),
             _ if failed.is_some() => Advice::Do("read the file of --failed with -a"),
+            _ if self.failed.is_some() => {
+                Advice::Do("repair what is reported above; the file of --failed has no line to run")
+            }
             _ if self.lists.is_empty() => Advice::Do(
                 "give --failed FILE next time; it keeps their lines, and -a FILE runs them",
             ),
@@ -191,8 +197,8 @@ impl Again {
 
     /// A command line that has the jobs themselves.
     fn of_few(&self, options: &[TypedOption], few: &[FailedText]) -> Option<String> {
-        // The args of a job may have what separates columns.
-        if few.is_empty() || self.has_separator {
+        // The args of a job may have what separates columns. Only with -a do commands have the stdin of procpool.
+        if few.is_empty() || self.has_separator || self.gives_stdin {
             return None;
         }
         self.with_lists(options, few).or_else(|| self.with_lines(options, few))
@@ -297,6 +303,12 @@ fn program() -> OsString {
     let found = std::env::split_paths(&folders).map(|folder| folder.join(&name));
     let found = found.filter(|path| path.is_file()).find_map(|path| path.canonicalize().ok());
     if found.is_some() && found == own { name } else { given }
+}
+
+/// Whether stdin has something to read for commands. What they read from a pipe is gone.
+fn gives_stdin() -> bool {
+    rustix::io::ioctl_fionread(std::io::stdin()).is_ok_and(|count| count > 0)
+        && !rustix::termios::isatty(std::io::stdin())
 }
 
 /// The name of the file that stdin is.

@@ -53,6 +53,10 @@ struct FailedFile {
     /// The file is in its place, and has all lines.
     is_readable: bool,
     trouble: Option<String>,
+    /// How many lines were too long to be kept.
+    lost: u64,
+    /// It has a line of a job that has failed.
+    has_lines: bool,
 }
 
 #[derive(Debug)]
@@ -91,8 +95,15 @@ impl FailedLines {
             WriteTarget::Place(place) => place.create().map(LineOut::Stream),
         };
         let out = out.with_context(|| unwritable(&path))?;
-        let file =
-            FailedFile { out, has_begun: false, is_over: false, is_readable: false, trouble: None };
+        let file = FailedFile {
+            out,
+            has_begun: false,
+            is_over: false,
+            is_readable: false,
+            trouble: None,
+            lost: 0,
+            has_lines: false,
+        };
         Ok(Self { path, settings, file: Mutex::new(file) })
     }
 
@@ -104,6 +115,9 @@ impl FailedLines {
                 return;
             }
             // A line that was too long is not here. It is copied from the input at the end.
+            let is_lost = job.line().is_none() && job.block().is_none();
+            file.lost += u64::from(has_failed && is_lost && self.settings.rest.is_none());
+            file.has_lines |= has_failed && !is_lost;
             let added = match (job.line(), job.block()) {
                 _ if !has_failed => Ok(()),
                 (Some(line), _) => self.add(&mut file, line),
@@ -142,7 +156,15 @@ impl FailedLines {
             ));
             return None;
         }
-        file.is_readable = file.trouble.is_none();
+        let has_lines = file.has_lines || self.settings.rest.is_some();
+        file.is_readable = file.trouble.is_none() && has_lines;
+        if file.lost > 0 {
+            let (what, it) = if file.lost == 1 { ("line", "it") } else { ("lines", "them") };
+            return Some(format!(
+                "'{path}' lacks {} {what} longer than --max-line: raise that to run {it}",
+                file.lost
+            ));
+        }
         keeps_old.then(|| {
             format!(
                 "the run ended early, and its input may come from '{path}': the old lines of that \

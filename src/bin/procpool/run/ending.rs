@@ -191,6 +191,11 @@ impl ActiveRun {
         }
         let s = if left == 1 { "" } else { "s" };
         let by = if has_halted { " by --halt" } else { "" };
+        if self.pools.takes_from_queue() {
+            return self
+                .console
+                .say(&format!("the run was ended{by}: {left} job{s} given back to the queue"));
+        }
         let unread = if is_read { "" } else { ", and input left unread" };
         self.console.say(&format!("the run was ended{by}: {left} job{s} read and not run{unread}"));
     }

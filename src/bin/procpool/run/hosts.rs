@@ -30,22 +30,8 @@ pub fn find(options: &mut Options, server: Option<Visit>) -> anyhow::Result<Opti
     if let Some(server) = server {
         return of_server(options, server).map(Some);
     }
-    if !given.are_given() {
-        let alone = [
-            ("--launcher", given.launcher.is_some()),
-            ("--before", given.before.is_some()),
-            ("--no-rerun", given.no_rerun),
-            ("--host-timeout", options.line.given.iter().any(|id| id == "host_timeout")),
-        ];
-        return match alone.iter().find(|(_, is_given)| *is_given) {
-            Some((name, _)) => {
-                Err(Misuse::new(format!("{name} is for other machines: name them with -S")).into())
-            }
-            None => Ok(None),
-        };
-    }
-    refuse(options)?;
-    if options.commands.dry_run {
+    check(options)?;
+    if !given.are_given() || options.commands.dry_run {
         return Ok(None);
     }
     let mut named = Vec::new();
@@ -114,8 +100,26 @@ fn line_to(server: Visit) -> ServerLine {
     server.into_line(longest)
 }
 
-/// Refuses options that have no meaning on other machines.
-fn refuse(options: &Options) -> Result<(), Misuse> {
+/// Refuses options that have no meaning on other machines, or on this one alone.
+///
+/// # Errors
+/// Such an option is given.
+pub fn check(options: &Options) -> Result<(), Misuse> {
+    let given = &options.commands.hosts;
+    if !given.are_given() {
+        let alone = [
+            ("--launcher", given.launcher.is_some()),
+            ("--before", given.before.is_some()),
+            ("--no-rerun", given.no_rerun),
+            ("--host-timeout", options.line.given.iter().any(|id| id == "host_timeout")),
+        ];
+        return match alone.iter().find(|(_, is_given)| *is_given) {
+            Some((name, _)) => {
+                Err(Misuse::new(format!("{name} is for other machines: name them with -S")))
+            }
+            None => Ok(()),
+        };
+    }
     if options.commands.confirm {
         return Err("--confirm asks on this terminal, and has no meaning on other hosts".into());
     }
@@ -146,17 +150,25 @@ fn read_item(item: &str, named: &mut Vec<NamedHost>) -> anyhow::Result<()> {
     };
     let text = std::fs::read(Path::new(file))
         .with_context(|| format!("the hosts in '{file}' can't be read"))?;
+    let before = named.len();
     for line in String::from_utf8_lossy(&text).lines() {
         let line = line.split('#').next().unwrap_or_default().trim();
         if !line.is_empty() {
             named.push(host(line)?);
         }
     }
+    anyhow::ensure!(
+        named.len() > before,
+        "the file '{file}' names no host: write one on each line"
+    );
     Ok(())
 }
 
 /// Reads a host: its name, and perhaps the number of its slots before that.
 fn host(text: &str) -> Result<NamedHost, Misuse> {
+    if text.is_empty() {
+        return Err("-S: a name is empty; write the names with one comma between them".into());
+    }
     let (slots, name) = match text.split_once('/') {
         None => (None, text),
         Some((count, name)) => {

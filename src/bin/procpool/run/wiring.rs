@@ -154,16 +154,6 @@ fn check_whole(
     if whole.total.is_some() && (has_hosts || options.queue.role().is_some()) {
         return Err("{total} is not known to other machines: leave it out".into());
     }
-    if whole.shuffle.is_some() && options.queue.from.is_some() {
-        return Err(
-            "--shuf is for lines, and --from takes jobs from a queue: leave out one of them".into(),
-        );
-    }
-    if whole.shuffle.is_some() && matches!(plan.reader.form, Form::Blocks(_)) {
-        return Err("--shuf is for lines that are jobs, and --block makes one job of many: leave out one of \
-                    them, or write shuf | procpool --block …"
-            .into());
-    }
     if whole.shuffle.is_some() && outputs.rest.is_some() {
         return Err(
             "--failed FILE is the input, and keeps lines in their order, which --shuf changes: \

@@ -9,14 +9,8 @@ use anyhow::Context as _;
 use rustix::fs::{FileType, Mode, lstat};
 use rustix::process::geteuid;
 
-/// The most bytes of a name. The name of a file has a limit.
-const LONGEST: usize = 80;
-
 /// The folder of the semaphore with this name. It is made if it is not there.
 pub fn open(name: &str) -> anyhow::Result<PathBuf> {
-    if name.is_empty() || name.len() > LONGEST {
-        anyhow::bail!("the name of a semaphore has 1 to {LONGEST} bytes");
-    }
     let base = base();
     let folders = [base.clone(), base.join("sem"), base.join("sem").join(escaped(name))];
     for folder in &folders {
@@ -26,13 +20,16 @@ pub fn open(name: &str) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// `$XDG_RUNTIME_DIR/procpool`, or a folder of this user in `/tmp`. It does not depend on TMPDIR, which differs
-/// from shell to shell.
+/// `$XDG_RUNTIME_DIR/procpool`, or a folder of this user in `/tmp`. Where the variable is not set, as in a cron job,
+/// it is the folder that systemd would set. It does not depend on TMPDIR, which differs from shell to shell.
 fn base() -> PathBuf {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let user = geteuid().as_raw();
+    let runtime =
+        std::env::var_os("XDG_RUNTIME_DIR").filter(|set| !set.is_empty()).map(PathBuf::from);
+    let runtime = runtime.or_else(|| Some(PathBuf::from(format!("/run/user/{user}"))));
     match runtime.filter(|path| path.is_absolute() && is_ours(path).is_ok()) {
         Some(runtime) => runtime.join("procpool"),
-        None => PathBuf::from(format!("/tmp/procpool-{}", geteuid().as_raw())),
+        None => PathBuf::from(format!("/tmp/procpool-{user}")),
     }
 }
 
@@ -76,6 +73,5 @@ mod tests {
     fn names_are_names_of_files() {
         assert_eq!(escaped("my-job_1"), "my-job_1");
         assert_eq!(escaped("../a b/ü"), "%2E%2E%2Fa%20b%2F%C3%BC");
-        assert!(open("").is_err() && open(&"x".repeat(81)).is_err());
     }
 }

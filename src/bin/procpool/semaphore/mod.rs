@@ -25,7 +25,7 @@ use crate::report::console::Console;
 const HOLDER: &str = "--semaphore-holder";
 
 /// The options that have an effect with a semaphore.
-const ALLOWED: [&str; 15] = [
+const ALLOWED: [&str; 16] = [
     "command",
     "semaphore",
     "fg",
@@ -33,6 +33,7 @@ const ALLOWED: [&str; 15] = [
     "semaphore_timeout",
     "max_procs",
     "shell",
+    "replace",
     "env",
     "env_only",
     "env_all",
@@ -138,7 +139,8 @@ fn check(options: &Options) -> anyhow::Result<Plan> {
     let plan = Plan::of(options, std::sync::Arc::default())?;
     let has_lists = options.command.iter().any(|word| options.input.lists.sign(word).is_some());
     if has_lists || plan.commands.as_ref().is_some_and(|commands| commands.template.has_args()) {
-        let why = "--semaphore runs COMMAND once and without args: leave out ::: and placeholders";
+        let why = "--semaphore runs COMMAND once and without args: leave out ::: and placeholders (-I @@ \
+                   makes {} plain text)";
         return Err(Misuse::from(why).into());
     }
     Ok(plan)

@@ -179,6 +179,11 @@ impl HostSlot {
         connection.stage = ConnectionStage::Ready;
         self.record.boot_failures = 0;
         self.window = crate::link::window::AgentWindow::new(std::time::Instant::now());
+        if !self.may_rerun() && !self.desk.is_server() {
+            // All that it has when it is lost may have run.
+            self.window.shut();
+        }
+        self.record.rate.begin(0, self.slot.now());
         // There may be more slots than were called.
         let fresh = self.slot.shared.queue.set_aside(self.slot.index);
         self.slot.shared.start_slots(fresh);

@@ -5,7 +5,9 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use crate::job::Watcher;
-use crate::process::{Groups, PipeCopy, Process, Readiness, SocketLine, Stop, Transfer, Wake};
+use crate::process::{
+    Crowd, Groups, PipeCopy, Process, Readiness, SocketLine, Stop, Transfer, Wake,
+};
 
 /// What carries a connection.
 pub(super) enum Carrier {
@@ -30,6 +32,28 @@ impl Carrier {
         match self {
             Self::Launcher(process) => process.wait(Some(wake), write, None, timeout),
             Self::Socket(socket) => socket.wait(wake, write, timeout),
+        }
+    }
+
+    /// Whether the waits of a crowd may end when anything happens.
+    pub(super) fn may_join(&self) -> bool {
+        match self {
+            Self::Launcher(process) => process.may_join(),
+            Self::Socket(_) => false,
+        }
+    }
+
+    /// As [`Process::join`].
+    pub(super) fn join(&self, crowd: &Crowd, member: u64) -> io::Result<()> {
+        match self {
+            Self::Launcher(process) => process.join(crowd, member),
+            Self::Socket(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    pub(super) fn part(&self, crowd: &Crowd) {
+        if let Self::Launcher(process) = self {
+            process.part(crowd);
         }
     }
 

@@ -140,7 +140,7 @@ impl Connection {
     }
 
     /// Reads the bytes that have come. Returns whether there are any.
-    fn read(&mut self, now: Moment) -> bool {
+    pub(super) fn read(&mut self, now: Moment) -> bool {
         let limit = self.incoming.end().len() + MOST_READ;
         let mut has_come = false;
         while self.incoming.end().len() < limit {

@@ -8,6 +8,7 @@ use crate::job::{Failure, Job, Kind};
 use crate::pool::slot::deliver::{Attempt, running_at_end};
 use crate::pool::slot::host::record::Hitch;
 use crate::pool::slot::host::state::HostSlot;
+use crate::pool::slot::steps::unbundled;
 use crate::process::{Stop, describe};
 use crate::util::text::printable;
 
@@ -155,28 +156,42 @@ impl HostSlot {
             job.losses += 1;
             match self.end_of(&job, why) {
                 None => back.push(job),
-                Some(failure) => {
-                    let attempt = Attempt::at_once(0, self.slot.now());
-                    self.slot.deliver(attempt, job, Err(&failure), None);
-                }
+                Some(failure) => self.deliver_lost(job, &failure),
             }
         }
-        back.extend(lost.waited);
+        if self.desk.is_server() || self.may_rerun() {
+            back.extend(lost.waited);
+        } else {
+            // Its agent may have begun them, and could not say so any more.
+            let message = format!("{}, which may have run it, was lost: {why}", self.desk.title());
+            let failure = Failure::new(Kind::Lost, message);
+            let jobs = unbundled(lost.waited.into());
+            jobs.into_iter().for_each(|job| self.deliver_lost(job, &failure));
+        }
         back.sort_by_key(|job| job.seq);
         self.slot.put_back(back.into_iter());
         self.slot.flush();
+    }
+
+    fn deliver_lost(&mut self, job: Job, failure: &Failure) {
+        let attempt = Attempt::at_once(0, self.slot.now());
+        self.slot.deliver(attempt, job, Err(failure), None);
+    }
+
+    /// Whether a job that may have run on a lost host may run again.
+    pub(super) fn may_rerun(&self) -> bool {
+        self.slot.shared.hosts.as_ref().is_some_and(|hosts| hosts.settings.rerun)
     }
 
     /// Why a job that ran on a lost host is not run again, if it is not.
     fn end_of(&self, job: &Job, why: &str) -> Option<Failure> {
         let shared = &*self.slot.shared;
         let name = self.desk.title();
-        let may_rerun = shared.hosts.as_ref().is_some_and(|hosts| hosts.settings.rerun);
         if shared.stopping.has_begun() {
             return Some(running_at_end());
         }
         let message = match job.losses {
-            _ if !may_rerun => format!("{name}, which ran it, was lost: {why}"),
+            _ if !self.may_rerun() => format!("{name}, which ran it, was lost: {why}"),
             MOST_LOSSES.. => {
                 let count = job.losses;
                 format!("{count} machines that ran it were lost, the last one was {name}: {why}")

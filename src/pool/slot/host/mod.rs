@@ -3,9 +3,11 @@
 mod booting;
 mod carrier;
 mod connection;
+mod job_rate;
 mod loss;
 mod preparation;
 mod preparing;
+mod quiet;
 mod receive;
 mod record;
 mod said;
@@ -13,4 +15,5 @@ mod serve;
 mod speak;
 mod state;
 
-pub(crate) use serve::run;
+pub(crate) use serve::HostEnd;
+pub(crate) use state::HostSlot;

@@ -1,5 +1,6 @@
 //! The history of the connections of a host, and why one can't be used.
 
+use crate::pool::slot::host::job_rate::JobRate;
 use crate::util::clock::Moment;
 
 /// Why a connection can't be used.
@@ -43,6 +44,9 @@ pub(super) struct Record {
     pub(super) has_said_bye: bool,
     /// Why the agent is of no use.
     pub(super) is_unfit: Option<String>,
+    pub(super) rate: JobRate,
+    /// Why its connection can't be used, as the minder has found.
+    pub(super) hitch: Option<Hitch>,
 }
 
 impl Default for Record {
@@ -58,6 +62,8 @@ impl Default for Record {
             is_prepared: false,
             has_said_bye: false,
             is_unfit: None,
+            rate: JobRate::new(),
+            hitch: None,
         }
     }
 }

@@ -31,16 +31,40 @@ const PORTION: usize = 16;
 /// How often it is looked whether another host has finished its login.
 const LOGIN_TICK: Duration = Duration::from_millis(50);
 
-/// Serves the slots of a machine until the queue is closed and empty.
-pub(crate) fn run(index: usize, shared: Arc<Shared>, desk: Arc<Desk>, wake: Arc<Wake>) {
-    // Only this machine and the first slot have numbers of their own.
-    HostSlot::new(Slot::new(index, shared, wake), desk).run();
+/// Why a machine needs its thread no more.
+pub(crate) enum HostEnd {
+    /// Its slots have left.
+    Left,
+    /// It is quiet: the minder may serve it.
+    Quiet(Box<HostSlot>),
 }
 
 impl HostSlot {
-    fn run(mut self) {
+    /// The slots of a machine, which nobody serves yet.
+    pub(crate) fn begin(
+        index: usize,
+        shared: Arc<Shared>,
+        desk: Arc<Desk>,
+        wake: Arc<Wake>,
+    ) -> Box<Self> {
+        // Only this machine and the first slot have numbers of their own.
+        Box::new(Self::new(Slot::new(index, shared, wake), desk))
+    }
+
+    /// Serves the slots of a machine until the queue is closed and empty, or the machine is quiet.
+    pub(crate) fn run(mut self: Box<Self>) -> HostEnd {
+        if let Some(hitch) = self.record.hitch.take() {
+            self.failed(&hitch);
+        }
+        self.record.rate.begin(self.window.total(), self.slot.now());
         loop {
-            while self.turn() {}
+            while self.turn() {
+                if self.is_quiet() {
+                    // The results so far are those of this thread.
+                    self.slot.flush();
+                    return HostEnd::Quiet(self);
+                }
+            }
             self.slot.flush();
             // The connection is ended when the slots are gone, and the run waits for that as well.
             let shared = Arc::clone(&self.slot.shared);
@@ -48,7 +72,8 @@ impl HostSlot {
             let has_left = self.desk.leave(|index| shared.queue.leave(index, || shared.renew()));
             if has_left {
                 self.finish();
-                return shared.queue.retired(|| shared.renew());
+                shared.queue.retired(|| shared.renew());
+                return HostEnd::Left;
             }
             shared.queue.retired(|| shared.renew());
         }
@@ -58,9 +83,7 @@ impl HostSlot {
     /// to do.
     fn turn(&mut self) -> bool {
         self.admit();
-        let (ledger, desk, pids) = (&self.ledger, &self.desk, &self.said.pids);
-        let slots = desk.count();
-        self.slot.answer_roll_call(slots, |shared, _| underway(shared, ledger, desk, pids));
+        self.answer_roll_call();
         match &self.connection {
             None if self.preparation.is_some() => self.await_preparation(),
             None => self.stay_away(),
@@ -69,8 +92,14 @@ impl HostSlot {
         }
     }
 
+    pub(super) fn answer_roll_call(&mut self) {
+        let (ledger, desk, pids) = (&self.ledger, &self.desk, &self.said.pids);
+        let slots = desk.count();
+        self.slot.answer_roll_call(slots, |shared, _| underway(shared, ledger, desk, pids));
+    }
+
     /// Takes note of slots that were called.
-    fn admit(&mut self) {
+    pub(super) fn admit(&mut self) {
         let fresh = self.desk.take_calls();
         if fresh.is_empty() {
             return;
@@ -125,6 +154,16 @@ impl HostSlot {
 
     /// One round with an agent that takes jobs. Returns whether there is anything left to do.
     fn work(&mut self) -> bool {
+        let is_left = self.converse();
+        if is_left {
+            self.attend(Moment::NEVER);
+        }
+        is_left
+    }
+
+    /// Takes jobs, and says all that is to be said to an agent that takes jobs. Returns whether there is
+    /// anything left to do.
+    pub(super) fn converse(&mut self) -> bool {
         self.pass_stop_on();
         if self.said.stop.is_some() {
             self.give_up_turn();
@@ -136,7 +175,6 @@ impl HostSlot {
             return false;
         }
         self.speak();
-        self.attend(Moment::NEVER);
         true
     }
 

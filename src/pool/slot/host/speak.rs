@@ -7,8 +7,9 @@ use crate::pool::shared::stopping::StopOrder;
 use crate::pool::slot::host::state::HostSlot;
 use crate::process::Stop;
 
-/// How often the latency is measured while jobs flow.
+/// How often the latency is measured while jobs flow, and while none is sent ahead: then it matters little.
 const PING_PAUSE: Duration = Duration::from_millis(100);
+const SLOW_PING_PAUSE: Duration = Duration::from_secs(5);
 
 impl HostSlot {
     /// Tells the agent that the run ends, and again if it ends sooner or by a stronger step.
@@ -65,7 +66,8 @@ impl HostSlot {
     }
 
     fn ping(&mut self) {
-        let is_due = self.said.ping.is_none_or(|last| last.elapsed() >= PING_PAUSE);
+        let pause = if self.window.ahead() > 0 { PING_PAUSE } else { SLOW_PING_PAUSE };
+        let is_due = self.said.ping.is_none_or(|last| last.elapsed() >= pause);
         if is_due && !self.said.pinged && self.ledger.unfinished() > 0 {
             let now = Instant::now();
             self.said.ping = Some(now);

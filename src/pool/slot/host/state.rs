@@ -16,7 +16,7 @@ use crate::pool::slot::steps::Slot;
 use crate::util::clock::Moment;
 
 /// The slots of another machine.
-pub(super) struct HostSlot {
+pub(crate) struct HostSlot {
     /// It accounts for all jobs of the machine.
     pub(super) slot: Slot,
     pub(super) desk: Arc<Desk>,
