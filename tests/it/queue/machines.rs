@@ -52,8 +52,7 @@ fn a_job_that_takes_each_machine_down_is_lost_alone_and_stands_among_the_dead() 
     server.to().stdin(jobs).run();
     // The job kills procpool itself.
     let script = "test \"$0\" = poison && kill -9 $PPID; echo \"$0\"";
-    let args =
-        ["--ack-wait", "0.3s", "--retries", "1", "-j4", "--drain", "sh", "-c", script].as_slice();
+    let args = ["--ack-wait", "0.3s", "--retries", "1", "-j4", "--drain", "sh", "-c", script];
     for _ in 0..2 {
         server.from().args(args).any_stderr().killed_by(Signal::KILL).run();
     }
@@ -67,7 +66,7 @@ fn a_job_that_takes_each_machine_down_is_lost_alone_and_stands_among_the_dead() 
         .status(1)
         .run();
     let dead = server.test().args(["--dead", &server.url()]).any_stdout().run();
-    assert_eq!(dead.lines().len(), 1, "{dead:?}");
+    assert_eq!(dead.lines().len(), 1, "{:?}", dead.stderr);
     let dead = json(dead.lines()[0]);
     assert_eq!(
         (&dead["error"]["kind"], &dead["job"]["args"][0]),

@@ -126,9 +126,7 @@ pub fn parse_part(words: &[OsString]) -> Result<Options, EarlyExit> {
             let matches = definition.try_get_matches_from_mut(words)?;
             of_matches(&matches, &definition, words)
         }
-        matches => {
-            of_matches(&matches.map_err(|error| explain(error, words))?, &definition, words)
-        }
+        matches => of_matches(&matches.map_err(|error| explain(error, words))?, &definition, words),
     }
 }
 
