@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::command::Commands;
-use crate::job::{Job, Kind};
+use crate::job::{Job, Kind, PartsConfig};
 use crate::process::CpuShare;
 use crate::protocol::Protocol;
 use crate::util::exit_set::ExitSet;
@@ -62,21 +62,6 @@ pub(crate) struct WorkerConfig {
     pub(crate) parts: PartsConfig,
     /// How many workers are started before there is a job.
     pub(crate) prestart: usize,
-}
-
-/// What happens to the parts of a result that come before its end.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PartsConfig {
-    /// They are given to the sink as they come.
-    pub(crate) are_passed_on: bool,
-    /// They are kept: the result is the list of them.
-    pub(crate) are_kept: bool,
-}
-
-impl Default for PartsConfig {
-    fn default() -> Self {
-        Self { are_passed_on: false, are_kept: true }
-    }
 }
 
 /// The surroundings of a process when it is started.
@@ -191,6 +176,12 @@ impl ProcessConfig {
 }
 
 impl Config {
+    /// Whether output is passed on while its job goes on.
+    pub(crate) fn is_live(&self) -> bool {
+        let has_live_commands = self.commands.as_ref().is_some_and(|commands| commands.live);
+        has_live_commands || self.worker.parts.are_passed_on
+    }
+
     /// The default settings of a pool with this worker.
     pub(crate) fn new(argv: Vec<OsString>) -> Self {
         Self {

@@ -164,9 +164,10 @@ impl LinkOutbox {
         is_full
     }
 
-    /// Whether there is room.
-    pub(crate) fn has_room(&self) -> bool {
-        lock(&self.state).outgoing.len() < MOST_BYTES
+    /// Whether there is room. If nobody reads, there is. `more`: this many bytes more may wait to be written.
+    pub(crate) fn has_room(&self, more: usize) -> bool {
+        let state = lock(&self.state);
+        state.outgoing.len() < MOST_BYTES.saturating_add(more) || state.is_over
     }
 
     pub(crate) fn set_pause(&self, pause: Duration) {

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::outbox::LinkOutbox;
 use crate::job::printed::{Capture, Printed};
-use crate::job::{Done, Failure, Job, Kind, Sink, Watcher, Why, WorkerEnd};
-use crate::link::from_agent::{FromAgent, PIECE, RemoteCommand, RemoteOutcome, RemoteWorkerEnd};
+use crate::job::{Done, Failure, Job, Kind, Sink, Value, Watcher, Why, WorkerEnd};
+use crate::link::from_agent::{
+    FromAgent, PIECE, RemoteCommand, RemoteOutcome, RemoteValue, RemoteWorkerEnd,
+};
 use crate::process::pause;
 
 /// Who kills all processes of a machine, or all of a Slurm step, kills the agent this long after a job at most.
@@ -54,6 +56,16 @@ impl LinkReporter {
                 "what a command printed can't be read back from the temporary file: {error}"
             )));
         }
+    }
+
+    /// Sends a part of a result, if there is room for it. `more`: this many bytes more may wait to be sent.
+    pub(crate) fn send_part(&self, job: &Job, part: Value<'_>, more: usize) -> bool {
+        let has_room = self.outbox.has_room(more);
+        if has_room {
+            let part = RemoteValue::of(part);
+            self.outbox.say(&FromAgent::Part { seq: self.number_of(job), part });
+        }
+        has_room
     }
 
     fn command(&self, seq: u64, printed: &Printed) -> RemoteCommand {
@@ -110,11 +122,15 @@ impl Sink for LinkReporter {
     }
 
     fn lines(&self, job: &Job, out: &[u8], err: &[u8]) -> bool {
-        let has_room = self.outbox.has_room();
+        let has_room = self.outbox.has_room(0);
         if has_room {
             self.outbox.say(&FromAgent::Lines { seq: self.number_of(job), out, err });
         }
         has_room
+    }
+
+    fn part(&self, job: &Job, part: Value<'_>) -> bool {
+        self.send_part(job, part, 0)
     }
 
     fn wants_begun(&self) -> bool {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::block::Block;
 use super::caller::Caller;
 use super::key::Key;
+use super::parts::PartsConfig;
 
 /// A unit of work: a command and its JSON args.
 ///
@@ -49,6 +50,11 @@ pub(crate) trait Leash: std::fmt::Debug + Send + Sync {
     /// Whether the job is wanted back if it has not begun.
     fn is_recalled(&self) -> bool {
         false
+    }
+
+    /// What happens to the parts of its result; `None`: what the pool's setting says.
+    fn parts(&self) -> Option<PartsConfig> {
+        None
     }
 }
 

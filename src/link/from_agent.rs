@@ -33,6 +33,8 @@ pub(crate) enum FromAgent<'a> {
     Texts { seq: u64, count: u64, texts: &'a [u8] },
     /// Lines that the command of a job has printed while it runs.
     Lines { seq: u64, out: &'a [u8], err: &'a [u8] },
+    /// A part of the result of a job that goes on.
+    Part { seq: u64, part: RemoteValue<'a> },
     /// The results with this number belong to their jobs.
     Proved(u64),
     /// The results with this number may be wrong.
@@ -87,8 +89,7 @@ impl<'a> RemoteOutcome<'a> {
             time: Duration::try_from_secs_f64(seconds).unwrap_or_default(),
         });
         let outcome = match done.outcome {
-            Ok(Value::Json(json) | Value::Shown(json)) => Ok(RemoteValue::Json(json)),
-            Ok(Value::Bytes(bytes)) => Ok(RemoteValue::Bytes(bytes)),
+            Ok(value) => Ok(RemoteValue::of(value)),
             Err(failure) => Err(failure.clone()),
         };
         Self { seq, run, command, outcome, unproven: done.unproven }
@@ -124,6 +125,8 @@ impl RemoteCommand {
 pub(crate) enum RemoteValue<'a> {
     Json(Json<'a>),
     Bytes(&'a [u8]),
+    /// Its parts have come before.
+    Shown(Json<'a>),
 }
 
 /// A worker that has ended at an agent.
@@ -161,6 +164,7 @@ const UNPROVABLE: u8 = 20;
 const PROCESS: u8 = 21;
 const POOL: u8 = 22;
 const STATUS: u8 = 23;
+const PART: u8 = 24;
 
 impl FromAgent<'_> {
     /// Appends the message as a frame.
@@ -207,6 +211,10 @@ impl FromAgent<'_> {
                 put_bytes(lines, out);
                 out.extend_from_slice(err);
             }),
+            Self::Part { seq, part } => frame::seal(PART, out, |out| {
+                put_number(*seq, out);
+                part.put(out);
+            }),
             Self::Doubt { key, failure } => frame::seal(DOUBT, out, |out| {
                 Key::put(Some(*key), out);
                 put_failure(failure, out);
@@ -246,6 +254,10 @@ impl<'a> FromAgent<'a> {
                 let (seq, out) = (from.number()?, from.bytes()?);
                 return Some(Self::Lines { seq, out, err: from.0 });
             }
+            PART => {
+                let (seq, form) = (from.number()?, from.number()?);
+                return Some(Self::Part { seq, part: RemoteValue::read(form, from.0)? });
+            }
             READY => Self::Ready { slots: from.number()? },
             BEGUN => {
                 Self::Begun { slot: from.number()?, seq: from.number()?, count: from.number()? }
@@ -276,6 +288,46 @@ impl<'a> FromAgent<'a> {
 const NO_VALUE: u64 = 0;
 const JSON: u64 = 1;
 const BYTES: u64 = 2;
+const SHOWN: u64 = 3;
+
+impl<'a> RemoteValue<'a> {
+    pub(crate) fn of(value: Value<'a>) -> Self {
+        match value {
+            Value::Json(json) => Self::Json(json),
+            Value::Bytes(bytes) => Self::Bytes(bytes),
+            Value::Shown(json) => Self::Shown(json),
+        }
+    }
+
+    pub(crate) fn value(&self) -> Value<'a> {
+        match *self {
+            Self::Json(json) => Value::Json(json),
+            Self::Bytes(bytes) => Value::Bytes(bytes),
+            Self::Shown(json) => Value::Shown(json),
+        }
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        let (form, bytes) = match self {
+            Self::Json(json) => (JSON, json.bytes()),
+            Self::Bytes(bytes) => (BYTES, *bytes),
+            Self::Shown(json) => (SHOWN, json.bytes()),
+        };
+        put_number(form, out);
+        out.extend_from_slice(bytes);
+    }
+
+    /// `None`: these bytes are no value of this form.
+    fn read(form: u64, bytes: &'a [u8]) -> Option<Self> {
+        let json = || serde_json::from_slice(bytes).ok().map(Json::of);
+        match form {
+            JSON => json().map(Self::Json),
+            BYTES => Some(Self::Bytes(bytes)),
+            SHOWN => json().map(Self::Shown),
+            _ => None,
+        }
+    }
+}
 
 impl<'a> RemoteOutcome<'a> {
     /// The value comes last, so that it can be large and is not copied.
@@ -297,14 +349,7 @@ impl<'a> RemoteOutcome<'a> {
             passed.iter().for_each(|&count| put_number(count, out));
         }
         match &self.outcome {
-            Ok(RemoteValue::Json(json)) => {
-                put_number(JSON, out);
-                out.extend_from_slice(json.bytes());
-            }
-            Ok(RemoteValue::Bytes(bytes)) => {
-                put_number(BYTES, out);
-                out.extend_from_slice(bytes);
-            }
+            Ok(value) => value.put(out),
             Err(failure) => {
                 put_number(NO_VALUE, out);
                 put_failure(failure, out);
@@ -334,9 +379,8 @@ impl<'a> RemoteOutcome<'a> {
             }
         };
         let outcome = match from.number()? {
-            JSON => Ok(RemoteValue::Json(Json::of(serde_json::from_slice(from.0).ok()?))),
-            BYTES => Ok(RemoteValue::Bytes(from.0)),
-            _ => Err(failure(&mut from).filter(|_| from.is_empty())?),
+            NO_VALUE => Err(failure(&mut from).filter(|_| from.is_empty())?),
+            form => Ok(RemoteValue::read(form, from.0)?),
         };
         Some(Self { seq, run, command, outcome, unproven })
     }
@@ -391,6 +435,7 @@ mod tests {
         vec![
             done(Some(run), None, Ok(RemoteValue::Json(Json::of(json)))),
             done(Some(run), None, Ok(RemoteValue::Bytes(b"\0\xff\n"))),
+            done(Some(run), None, Ok(RemoteValue::Shown(Json::of(json)))),
             done(Some(run), Some(command), Ok(RemoteValue::Json(Json::NULL))),
             done(Some(run), Some(killed), Err(failure.clone())),
             done(None, None, Err(Failure::new(Kind::Invalid, ""))),
@@ -421,6 +466,8 @@ mod tests {
             FromAgent::Texts { seq: 1, count: 2, texts: b"a\nb\n" },
             FromAgent::Lines { seq: 1, out: b"a\n", err: b"" },
             FromAgent::Returned { seq: 1, count: 2 },
+            FromAgent::Part { seq: 1, part: RemoteValue::Json(Json::NULL) },
+            FromAgent::Part { seq: 1, part: RemoteValue::Bytes(b"") },
             FromAgent::Recalled,
             FromAgent::Stderr(b"\xff\n"),
             FromAgent::Note("note"),
@@ -470,7 +517,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(kind in 0_u8..25, bytes: Vec<u8>) {
+        fn no_bytes_make_it_panic(kind in 0_u8..26, bytes: Vec<u8>) {
             let _ = FromAgent::read(kind, &bytes);
         }
     }

@@ -126,6 +126,16 @@ impl JobLedger {
         self.sent.get(&seq).map(|sent| &sent.job).filter(|job| job.count() == 1)
     }
 
+    /// Calls `look` with a job that is not over, alone.
+    pub(crate) fn look_at(&self, seq: u64, look: impl FnOnce(&Job)) {
+        let Some((first, sent)) = self.sent.range(..=seq).next_back() else { return };
+        match usize::try_from(seq - first) {
+            _ if self.is_over(seq) => {}
+            Ok(nth) if sent.job.count() > 1 => look(&sent.job.one(nth)),
+            _ => look(&sent.job),
+        }
+    }
+
     /// The jobs of calls that were dropped.
     pub(crate) fn abandoned(&self) -> impl Iterator<Item = u64> {
         self.sent.values().filter(|sent| sent.job.is_abandoned()).map(|sent| sent.job.seq)

@@ -12,7 +12,7 @@ use super::ledger::JobLedger;
 use super::outgoing::Outgoing;
 use super::to_agent::{Setup, ToAgent};
 use super::window::AgentWindow;
-use crate::job::{Failure, Job, Kind};
+use crate::job::{Failure, Job, Kind, PartsConfig};
 use crate::util::clock::Moment;
 use crate::util::json::Json;
 
@@ -123,6 +123,7 @@ impl CoordinatorModel {
                 slots: Some(SLOTS),
                 slots_before: 0,
                 timeout: Duration::from_secs(15),
+                parts: PartsConfig::default(),
                 folder: b"/",
                 task: b"cat\0",
             };

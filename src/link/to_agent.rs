@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::frame;
-use crate::job::Job;
+use crate::job::{Job, PartsConfig};
 use crate::process::Stop;
 use crate::util::bytes::{ByteReader, put_bytes, put_number, put_option};
 
@@ -49,6 +49,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) slots_before: u64,
     /// Without a sign of life for this long, the other end is gone.
     pub(crate) timeout: Duration,
+    /// What happens to the parts of results that come before their ends. A server does this for the jobs of its caller.
+    pub(crate) parts: PartsConfig,
     /// The folder to work in.
     pub(crate) folder: &'a [u8],
     /// The task. Only those who made it can read it.
@@ -136,6 +138,8 @@ impl<'a> Setup<'a> {
         put_option(self.slots, out);
         put_number(self.slots_before, out);
         put_number(millis(self.timeout), out);
+        put_number(u64::from(self.parts.are_passed_on), out);
+        put_number(u64::from(self.parts.are_kept), out);
         put_bytes(self.folder, out);
         put_bytes(self.task, out);
     }
@@ -146,6 +150,10 @@ impl<'a> Setup<'a> {
             slots: from.option()?,
             slots_before: from.number()?,
             timeout: Duration::from_millis(from.number()?),
+            parts: PartsConfig {
+                are_passed_on: from.number()? == 1,
+                are_kept: from.number()? == 1,
+            },
             folder: from.bytes()?,
             task: from.bytes()?,
         })
@@ -169,13 +177,14 @@ mod tests {
             slots: None,
             slots_before: 3,
             timeout: Duration::from_secs(15),
+            parts: PartsConfig { are_passed_on: true, are_kept: false },
             folder: b"/tmp/\xff",
             task: b"a\0b",
         };
         let stop = |after, means| ToAgent::Stop { after, means };
         for message in [
             ToAgent::Setup(setup.clone()),
-            ToAgent::Setup(Setup { slots: Some(0), ..setup }),
+            ToAgent::Setup(Setup { slots: Some(0), parts: PartsConfig::default(), ..setup }),
             ToAgent::Header(vec![b"a", b""]),
             ToAgent::Job(Job::new(1, r#""f""#, "[]", "")),
             ToAgent::Cancel(1 << 62),

@@ -10,9 +10,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::command::Commands;
-use crate::config::{Config, Depth, Init, Limits, PartsConfig, Timeout};
+use crate::config::{Config, Depth, Init, Limits, Timeout};
 use crate::interpreter::Code;
-use crate::job::{Kind, Sink, Watcher};
+use crate::job::{Kind, PartsConfig, Sink, Watcher};
 use crate::pool::build_error::BuildError;
 use crate::pool::handle::Pool;
 use crate::pool::stderr::{Voice, WorkerStderr};

@@ -40,6 +40,16 @@ impl Pool {
         self.shared().queue.waiting_of(party)
     }
 
+    /// Whether a job waits for a slot. Those of parties that read no results do not count.
+    pub(crate) fn has_ready_jobs(&self) -> bool {
+        self.shared().queue.has_ready_jobs()
+    }
+
+    /// The longest reply of a worker, in bytes.
+    pub(crate) fn max_reply(&self) -> usize {
+        self.shared().config.worker.max_reply
+    }
+
     /// A party is gone: its jobs that no slot has taken are dropped.
     pub(crate) fn forget_party(&self, party: u64) {
         drop(self.shared().queue.forget_party(party));

@@ -324,7 +324,7 @@ impl Door {
             .and_then(|text| text.split('\0').next().and_then(|index| index.parse::<usize>().ok()));
         let served = index.and_then(|index| self.pools.get(index));
         let served = served.ok_or("it has no such pool")?;
-        let work = PartyWork::begin(&served.switchboard, outbox, is_ending);
+        let work = PartyWork::begin(&served.switchboard, setup.parts, outbox, is_ending);
         let work = work.ok_or("it has too many callers: try again later")?;
         outbox.say(&FromAgent::Ready { slots: self.settings.slots as u64 });
         Ok(Box::new(work))

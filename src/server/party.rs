@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, Weak};
 use crate::agent::outbox::LinkOutbox;
 use crate::agent::reporting::LinkReporter;
 use crate::job::party::with_party;
-use crate::job::{Leash, Sink as _};
+use crate::job::{Job, Leash, PartsConfig, Sink as _, Value};
 use crate::link::from_agent::FromAgent;
 use crate::pool::Pool;
 use crate::util::lock::lock;
@@ -51,6 +51,16 @@ impl Party {
 
     pub(super) fn me(&self) -> Weak<Self> {
         Weak::clone(&self.me)
+    }
+
+    /// Sends a part of a result. Returns whether it did: while the caller does not read, its worker waits. If others
+    /// wait for a slot, the worker goes on, until the parts that are not sent are as long as a reply may be.
+    pub(super) fn send_part(&self, job: &Job, part: Value<'_>) -> bool {
+        let is_sent = self.reporter.part(job, part);
+        self.hold_if_full();
+        is_sent
+            || (self.pool.has_ready_jobs()
+                && self.reporter.send_part(job, part, self.pool.max_reply()))
     }
 
     /// If the caller does not read its results, none of its jobs are begun until it does.
@@ -101,6 +111,8 @@ impl Party {
 pub(super) struct PartyLeash {
     is_cut: AtomicBool,
     is_recalled: AtomicBool,
+    /// What happens to the parts of the results of its jobs.
+    parts: PartsConfig,
     party: Arc<Party>,
     /// Frees the number of the party.
     dismiss: Box<dyn Fn() + Send + Sync>,
@@ -108,10 +120,15 @@ pub(super) struct PartyLeash {
 
 impl PartyLeash {
     /// `dismiss` is called when all jobs are gone.
-    pub(super) fn new(party: &Arc<Party>, dismiss: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+    pub(super) fn new(
+        party: &Arc<Party>,
+        parts: PartsConfig,
+        dismiss: impl Fn() + Send + Sync + 'static,
+    ) -> Arc<Self> {
         Arc::new(Self {
             is_cut: AtomicBool::new(false),
             is_recalled: AtomicBool::new(false),
+            parts,
             party: Arc::clone(party),
             dismiss: Box::new(dismiss),
         })
@@ -141,6 +158,10 @@ impl Leash for PartyLeash {
 
     fn is_recalled(&self) -> bool {
         self.is_recalled.load(Ordering::Acquire)
+    }
+
+    fn parts(&self) -> Option<PartsConfig> {
+        Some(self.parts)
     }
 }
 

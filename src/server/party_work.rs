@@ -10,7 +10,7 @@ use super::switchboard::Switchboard;
 use crate::agent::outbox::LinkOutbox;
 use crate::agent::work::Work;
 use crate::job::party::{LAST_OF_PARTY, with_party};
-use crate::job::{Job, Leash};
+use crate::job::{Job, Leash, PartsConfig};
 use crate::link::from_agent::FromAgent;
 use crate::pool::Pool;
 use crate::process::Stop;
@@ -36,16 +36,17 @@ pub(super) struct PartyWork {
 }
 
 impl PartyWork {
-    /// Begins the work for a caller. `None`: there are too many callers.
+    /// Begins the work for a caller. `parts`: what happens to the parts of its results. `None`: there are too many callers.
     pub(super) fn begin(
         switchboard: &Arc<Switchboard>,
+        parts: PartsConfig,
         outbox: &Arc<LinkOutbox>,
         is_ending: &Arc<AtomicBool>,
     ) -> Option<Self> {
         let pool = switchboard.pool()?.clone();
         let party = switchboard.admit(outbox)?;
         let (number, board) = (party.number, Arc::clone(switchboard));
-        let leash = PartyLeash::new(&party, move || board.dismiss(number));
+        let leash = PartyLeash::new(&party, parts, move || board.dismiss(number));
         Some(Self {
             pool,
             party,

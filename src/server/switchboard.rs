@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 use super::party::Party;
 use crate::agent::outbox::LinkOutbox;
 use crate::job::party::{MOST_PARTIES, party_of};
-use crate::job::{Done, Failure, Job, Sink, Watcher, WorkerEnd};
+use crate::job::{Done, Failure, Job, Sink, Value, Watcher, WorkerEnd};
 use crate::link::from_agent::FromAgent;
 use crate::pool::Pool;
 use crate::util::lock::lock;
@@ -180,6 +180,10 @@ impl Sink for Switchboard {
     fn doubt(&self, done: &Done<'_>) {
         // It names the job by its key alone. Whoever has no such record does nothing.
         self.all().iter().for_each(|party| party.reporter.doubt(done));
+    }
+
+    fn part(&self, job: &Job, part: Value<'_>) -> bool {
+        self.party(job.seq).is_none_or(|party| party.send_part(job, part))
     }
 
     fn wants_begun(&self) -> bool {

@@ -6,8 +6,7 @@ mod several;
 use std::collections::VecDeque;
 
 use super::parts::ResultParts;
-use crate::config::PartsConfig;
-use crate::job::{Failure, Job, Place};
+use crate::job::{Failure, Job, PartsConfig, Place};
 use crate::util::clock::Moment;
 
 /// A job at a worker, or a bundle of jobs.
@@ -432,6 +431,13 @@ impl Flights {
     pub(super) fn look_at<T>(&self, found: &Match, look: impl FnOnce(&Job) -> T) -> Option<T> {
         let index = if let Match::Flight(index) = found { *index } else { 0 };
         self.open.get(index).map(|flight| flight.look_at_next(look))
+    }
+
+    /// What happens to the parts of the result of the job whose request was found.
+    pub(super) fn parts_config(&self, found: &Match) -> PartsConfig {
+        let index = if let Match::Flight(index) = found { *index } else { 0 };
+        let leash = self.open.get(index).and_then(|flight| flight.job.leash.as_ref());
+        leash.and_then(|leash| leash.parts()).unwrap_or(self.parts.config)
     }
 
     pub(super) fn get(&self, index: usize) -> Option<&Flight> {

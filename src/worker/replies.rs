@@ -6,7 +6,7 @@ use super::flights::{Flight, Flights, Match};
 use super::outbox::Outbox;
 use super::unproven::Unproven;
 use super::violation::Violation;
-use crate::job::{Failure, Job, Value};
+use crate::job::{Failure, Job, PartsConfig, Value};
 use crate::protocol::Protocol;
 use crate::protocol::envelope::{Body, Message};
 use crate::protocol::framing::{Scan, Split};
@@ -195,7 +195,7 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
         let list =
             if self.flights.parts.is_empty() { None } else { self.end_parts(&found, outcome.ok()) };
         let outcome = match (&list, outcome) {
-            (Some(list), Ok(_)) if self.flights.parts.are_passed_on() => {
+            (Some(list), Ok(_)) if self.flights.parts_config(&found).are_passed_on => {
                 Ok(Value::Shown(Json::of(list)))
             }
             (Some(list), Ok(_)) => Ok(Value::Json(Json::of(list))),
@@ -237,17 +237,18 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
             _ => self.flights.id_of(&found).ok_or_else(|| Violation::unasked(message))?,
         };
         self.received.has_parts = true;
-        if self.flights.parts.add(id, part) > self.max_reply {
+        let config = self.flights.parts_config(&found);
+        if self.flights.parts.add(id, part, config) > self.max_reply {
             return Err(Violation::parts_too_long(id, message, self.max_reply));
         }
         if let Some(part) = part {
-            self.pass_part_on(&found, part);
+            self.pass_part_on(&found, part, config);
         }
         Ok(())
     }
 
-    fn pass_part_on(&mut self, found: &Match, part: Value<'_>) {
-        if self.flights.parts.are_passed_on() {
+    fn pass_part_on(&mut self, found: &Match, part: Value<'_>, config: PartsConfig) {
+        if config.are_passed_on {
             let Self { flights, answer, .. } = self;
             flights.look_at(found, |job| answer(Reply::Part { job, part }));
         }
@@ -256,9 +257,10 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
     /// The request is answered. Returns the list of its parts, and of its last result if that is not null.
     fn end_parts(&mut self, found: &Match, last: Option<Value<'_>>) -> Option<Box<RawValue>> {
         let id = self.flights.id_of(found)?;
-        let list = self.flights.parts.take(id, last)?;
+        let config = self.flights.parts_config(found);
+        let list = self.flights.parts.take(id, last, config)?;
         if let Some(last) = last.filter(|last| last.to_json().get() != "null") {
-            self.pass_part_on(found, last);
+            self.pass_part_on(found, last, config);
         }
         Some(list)
     }

@@ -4,6 +4,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::common::{Crew, Test, need, peak_memory, wait_for, wait_for_rest};
+use crate::hosts_kit::{Machines, assert_same};
+use crate::server_kit::Served;
 
 /// Generators of `x` and 2, in each language that has some.
 const GENERATORS: [(&str, &str, &str, &str); 6] = [
@@ -254,4 +256,101 @@ fn the_wait_for_a_slow_reader_counts_for_no_timeout() {
         run.release_stdout();
         assert_eq!(run.finish().lines().len(), count);
     }
+}
+
+/// A generator of numbers, one that waits for a file, one of large values, and one that kills its process.
+const FUNCTIONS: &str = "import os, time
+def count(n): yield from range(int(n))
+def wait(path):
+    yield 'first'
+    while not os.path.exists(path): time.sleep(.01)
+    yield 'last'
+def large(n):
+    for _ in range(int(n)): yield 'x' * 20000
+def die(n):
+    yield 'part'
+    time.sleep(.1)
+    os.kill(os.getpid(), 9)
+";
+
+#[test]
+fn parts_come_through_a_server_and_from_other_machines_as_here() {
+    if !need("python3") {
+        return;
+    }
+    let machines = Machines::new();
+    let crew = Crew::new();
+    let file = crew.file("f.py", FUNCTIONS);
+    for (pool, jobs) in [
+        (["-w", WORKER], &["f", ":::", "a", "none", "fail"][..]),
+        (["--python", &file], &["count", ":::", "3", "0", "x", "1"]),
+        (["--python", &file], &["die", ":::", "3"]),
+    ] {
+        let served = Served::with(1, &pool);
+        for options in [
+            &["--live", "--tag", "--format=text", "--retries=1", "--retry-delay=0.01"][..],
+            &["--format=record"],
+        ] {
+            let local = || Test::new().arg("-j1").args(pool).args(options).args(jobs);
+            assert_same(local(), served.call().args(options).args(jobs));
+            let remote = machines.test("1/alpha").args(pool).args(options).args(jobs);
+            assert_same(local(), remote);
+        }
+    }
+}
+
+#[test]
+fn parts_come_over_a_link_at_once_and_only_to_those_who_want_them() {
+    if !need("python3") {
+        return;
+    }
+    let machines = Machines::new();
+    let crew = Crew::new();
+    let file = crew.file("f.py", FUNCTIONS);
+    let served = Served::with(2, &["--python", &file]);
+    let go = crew.path("go");
+    let wait = ["--format=text", "wait", ":::", &go];
+    let remote = machines.test("1/alpha").args(["--python", &file]);
+    let mut live = [served.call(), remote]
+        .map(|test| test.arg("--live").args(wait).stdout("first\nlast\n").spawn());
+    let whole = served.call().args(wait).stdout("[\"first\",\"last\"]\n").spawn();
+    for run in &mut live {
+        assert_eq!(run.line(), "first");
+    }
+    fs::write(&go, "").expect("a file");
+    for run in live {
+        run.finish();
+    }
+    assert_eq!(whole.finish().lines().len(), 1);
+}
+
+#[test]
+fn parts_that_a_caller_does_not_read_hold_up_nobody() {
+    if !need("python3") {
+        return;
+    }
+    let crew = Crew::new();
+    let file = crew.file("f.py", FUNCTIONS);
+    let served = Served::start(crew, 1, &["--python", &file, "--max-reply=16M"]);
+    let large = |count: &str| {
+        let call = served.call().args(["--live", "--format=text", "large", ":::", count]);
+        call.hold_stdout().any_stdout().any_status().any_stderr().spawn()
+    };
+    let others = || served.call().args(["--format=text", "count", ":::", "2"]).stdout("[0,1]\n");
+    // Nobody else waits for the slot, so the generator waits for its reader.
+    let mut slow = large("900");
+    wait_for("the job to run", || served.status()["running"] == 1);
+    others().run();
+    slow.release_stdout();
+    assert_eq!(slow.finish().lines().len(), 900);
+    // This one has more than the server keeps.
+    let mut endless = large("1000000");
+    wait_for("the job to run", || served.status()["running"] == 1);
+    let waiting = others().spawn();
+    wait_for_rest("the server", || peak_memory(served.server.as_ref().expect("a server").pid()));
+    assert!(peak_memory(served.server.as_ref().expect("a server").pid()) < 64 << 20);
+    endless.kill();
+    endless.release_stdout();
+    waiting.finish();
+    endless.finish();
 }

@@ -392,7 +392,6 @@ fn options_are_for_the_server_or_for_callers() {
         (&["--connect", &socket, "--shell"], "--shell is for the server"),
         (&["--connect", &socket, "--stdin"], "has no effect with code"),
         (&["--connect", &socket, "--route", "1"], "--route has no meaning"),
-        (&["--connect", &socket, "--live", "--format", "text"], "--live prints parts of results"),
         (&["--connect", &socket, "--max-load", "9"], "--max-load is for the server"),
         (&["--connect", &socket, "--no-rerun"], "--no-rerun is for other machines"),
         (&["--connect", &socket, "--host-timeout", "0"], "must be more than 0"),

@@ -133,7 +133,9 @@ fn code(options: &Options) -> Option<Code> {
     let mut code = Code::guess(language, text, options.code.setup.clone(), lists);
     code.shell = shell;
     code.each = options.input.each;
-    code.live = options.output.live;
+    // A server does not know yet which callers want the values of a generator at once.
+    let is_served = options.commands.server.serve.is_some();
+    code.live = options.output.live || (is_served && !code.each);
     // Workers may be started elsewhere.
     Some(if options.commands.cwd.is_some() { code.with_absolute_path() } else { code })
 }

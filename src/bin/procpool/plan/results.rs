@@ -110,21 +110,8 @@ pub fn shape(invocation: &Invocation<'_>, protocol: &Protocol) -> Result<Shape, 
             "{name} is about bare results: use it with --format text or value"
         )));
     }
-    if options.output.live && invocation.has_workers() {
-        check_live(options)?;
-    }
     if options.output.live && shape != Shape::Text {
         return Err("--live passes lines on as they come: use it with --format text".into());
     }
     Ok(shape)
-}
-
-/// Checks that parts of results can be printed while their jobs run.
-fn check_live(options: &Options) -> Result<(), Misuse> {
-    if options.commands.hosts.hosts.is_empty() && !options.commands.hosts.slurm {
-        return Ok(());
-    }
-    Err("--live prints parts of results of workers on this machine only: leave it out, or leave out \
-         -S and --slurm"
-        .into())
 }

@@ -27,8 +27,6 @@ pub enum Side {
     Hosts,
     /// Neither: a worker is for all callers.
     Route,
-    /// Neither: results come whole.
-    Whole,
     /// Neither: it is for a queue.
     Queue,
     /// It says what this process is.
@@ -37,9 +35,7 @@ pub enum Side {
     Alone,
 }
 
-use Side::{
-    Alone, Both, Caller, Command, Each, Hosts, Kind, Lines, Pool, Queue, Role, Route, Whole,
-};
+use Side::{Alone, Both, Caller, Command, Each, Hosts, Kind, Lines, Pool, Queue, Role, Route};
 
 /// All options, in the order of `--help`.
 #[rustfmt::skip]
@@ -64,7 +60,7 @@ const SIDES: &[(&str, Side)] = &[
     ("block", Caller), ("recend", Caller), ("recstart", Caller), ("each", Lines), ("no_run_if_empty", Caller),
     ("delimiter", Caller), ("null", Caller), ("link", Caller), ("arg_sep", Caller), ("arg_file_sep", Caller),
     ("shuf", Caller), ("max_line", Both),
-    ("format", Caller), ("tag", Caller), ("tag_string", Caller), ("newline", Caller), ("live", Whole),
+    ("format", Caller), ("tag", Caller), ("tag_string", Caller), ("newline", Caller), ("live", Caller),
     ("skip_null", Caller), ("unpack", Caller), ("detail", Caller), ("stream", Caller), ("keep_order", Caller),
     ("buffer", Caller), ("tmpdir", Each), ("summary", Caller), ("report", Caller), ("trace", Caller),
     ("results", Caller), ("joblog", Caller), ("progress", Caller), ("bar", Caller), ("eta", Caller),
@@ -196,9 +192,6 @@ impl ServerRole {
             (Route, _) => {
                 format!("has no meaning with {self}: the workers are for all callers")
             }
-            (Whole, _) => {
-                format!("prints parts of results as they come, and with {self} results come whole: leave it out")
-            }
             (Queue, _) => format!("is for a queue, and {self} is for a server: leave it out"),
             _ => return None,
         };
@@ -250,7 +243,7 @@ mod tests {
             ("--before=x", [false, false, false]),
             ("--no-rerun", [false, false, false]),
             ("--route=1", [false, false, false]),
-            ("--live", [false, false, false]),
+            ("--live", [false, true, true]),
             ("--setup=x", [true, false, true]),
             ("-n2", [true, true, true]),
             ("--profile=x", [true, true, true]),

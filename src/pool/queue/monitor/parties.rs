@@ -18,6 +18,11 @@ impl Queue {
         self.lock().backlog.jobs.waiting(party)
     }
 
+    /// Whether a job waits for a slot. Those of parties that read no results do not count.
+    pub(crate) fn has_ready_jobs(&self) -> bool {
+        !self.lock().backlog.jobs.is_empty()
+    }
+
     /// A party is gone. Returns its jobs that no slot has taken.
     pub(crate) fn forget_party(&self, party: u64) -> impl Iterator<Item = Job> {
         let mut state = self.lock();

@@ -158,6 +158,7 @@ impl HostSlot {
             slots: Some(self.capacity as u64),
             slots_before: (self.slot.shared.config.slots_before + before) as u64,
             timeout: hosts.settings.timeout,
+            parts: self.slot.shared.config.worker.parts,
             folder: hosts.settings.folder.as_os_str().as_bytes(),
             task: &hosts.settings.task,
         });

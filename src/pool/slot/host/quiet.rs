@@ -29,7 +29,7 @@ impl HostSlot {
     /// Whether the agent works, and nothing is to be waited for but its messages.
     fn is_plain(&self) -> bool {
         let shared = &*self.slot.shared;
-        let is_live = shared.config.commands.as_ref().is_some_and(|commands| commands.live);
+        let is_live = shared.config.is_live();
         let is_ready = self.connection.as_ref().is_some_and(|connection| {
             connection.is_ready() && !connection.is_closed && connection.carrier.may_join()
         });

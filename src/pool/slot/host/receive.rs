@@ -82,6 +82,7 @@ impl HostSlot {
             FromAgent::Texts { seq, count, texts } => self.texts(seq, count, texts),
             FromAgent::Printed { seq, is_stderr, bytes } => self.keep(seq, is_stderr, bytes),
             FromAgent::Lines { seq, out, err } => self.pass_lines(seq, out, err),
+            FromAgent::Part { seq, part } => self.pass_part(seq, part.value()),
             FromAgent::Returned { seq, count } => self.returned(seq, count),
             FromAgent::Recalled => self.said.recall = false,
             FromAgent::Pong(stamp) => {
@@ -160,10 +161,7 @@ impl HostSlot {
             Ok(_) => self.note_success(),
             Err(failure) => self.note_failure(failure.kind),
         }
-        let outcome = done.outcome.as_ref().map(|value| match value {
-            RemoteValue::Json(json) => Value::Json(*json),
-            RemoteValue::Bytes(bytes) => Value::Bytes(bytes),
-        });
+        let outcome = done.outcome.as_ref().map(RemoteValue::value);
         match finished {
             Finished::Alone(job) => self.slot.deliver(attempt, *job, outcome, printed.as_ref()),
             Finished::OfBundle if outcome.is_ok() => {
@@ -175,7 +173,7 @@ impl HostSlot {
                 self.slot.deliver(attempt, job, outcome, printed.as_ref());
             }
         }
-        if self.slot.shared.config.commands.as_ref().is_some_and(|commands| commands.live) {
+        if self.slot.shared.config.is_live() {
             // Lines of the next job must not be printed after those of a job that follows it.
             self.slot.flush();
         }
@@ -212,12 +210,27 @@ impl HostSlot {
     fn pass_lines(&mut self, seq: u64, out: &[u8], err: &[u8]) {
         let shared = &*self.slot.shared;
         let Some(job) = self.ledger.alone(seq) else { return };
-        while !shared.deliveries.pass_lines(job, out, err) && !shared.groups.is_killing() {
+        self.offer(|| shared.deliveries.pass_lines(job, out, err));
+    }
+
+    /// Gives a part of a result to the output as soon as it takes it.
+    fn pass_part(&self, seq: u64, part: Value<'_>) {
+        let deliveries = &self.slot.shared.deliveries;
+        self.ledger.look_at(seq, |job| self.offer(|| deliveries.pass_part(job, part)));
+    }
+
+    /// Makes an offer to the output until it takes it.
+    fn offer(&self, mut is_taken: impl FnMut() -> bool) {
+        let mut has_waited = false;
+        while !is_taken() && !self.slot.shared.groups.is_killing() {
             self.slot.wake.wait_briefly(OFFER_TICK);
             self.slot.wake.clear();
+            has_waited = true;
         }
-        // A wake-up may have been cleared.
-        self.slot.wake.notify();
+        if has_waited {
+            // A wake-up may have been cleared.
+            self.slot.wake.notify();
+        }
     }
 
     /// Jobs come back that were not begun.
