@@ -3,11 +3,13 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
 use crate::Options;
@@ -35,7 +37,8 @@ pub(crate) struct Queues {
 impl Drop for Queues {
     fn drop(&mut self) {
         for mut child in self.children.drain(..).rev() {
-            let _ = child.kill();
+            // Celery has processes of its own.
+            let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
             let _ = child.wait();
         }
     }
@@ -91,7 +94,7 @@ impl Queues {
 
     fn spawn(&mut self, command: &mut Command) -> std::io::Result<()> {
         let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        self.children.push(quiet.spawn()?);
+        self.children.push(quiet.process_group(0).spawn()?);
         Ok(())
     }
 
@@ -217,7 +220,7 @@ impl Queues {
         }
         drop(jobs);
         via.wait().map_err(failed)?;
-        let middle = median(times.into_iter()).map_or_else(String::new, digits);
+        let middle = median(times).map_or_else(String::new, digits);
         Ok(format!(
             "Latency of one job through a queue: {middle} ms, the median of {PINGS} (limit: 5).\n"
         ))

@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream::Message;
 use bytes::Bytes;
 
-use super::loss::Delivery;
+use super::loss::MessageDelivery;
 use super::names::Unit;
 use super::pace::MessagePace;
 use crate::job::Job;
 use crate::job::key::{Digest128, Key};
+
+/// A machine that has more jobs than slots looks at them this often.
+pub(super) const LOOK: Duration = Duration::from_millis(20);
 
 /// If the results of a message have more bytes than this, it is split: each result gets a message of its own.
 const MOST_BYTES: usize = 4 << 20;
@@ -37,7 +40,7 @@ pub(super) struct HeldMessage {
     pub(super) since: Instant,
     /// How long its jobs have run, together.
     pub(super) ran: Duration,
-    pub(super) delivery: Delivery,
+    pub(super) delivery: MessageDelivery,
     /// It must be split, or has been split.
     pub(super) is_split: bool,
     /// The message about the split is stored, so each of the other jobs has a result of its own.

@@ -24,7 +24,7 @@ const NOTED: Duration = Duration::from_secs(1);
 
 /// A delivery of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Delivery {
+pub(super) struct MessageDelivery {
     /// From 1.
     pub(super) number: i64,
     /// How many machines were lost after they had begun with it.
@@ -35,7 +35,7 @@ pub(super) struct Delivery {
     pub(super) is_begun: bool,
 }
 
-impl Delivery {
+impl MessageDelivery {
     /// What a message says about its delivery. How many machines were lost with it is to be looked up.
     pub(super) fn of(message: &Message) -> Self {
         let headers = message.message.headers.as_ref();
@@ -148,12 +148,13 @@ mod tests {
 
     #[test]
     fn a_shared_loss_counts_and_is_never_the_last() {
-        let fresh = Delivery { number: 1, losses: 0, has_shared_loss: false, is_begun: false };
+        let fresh =
+            MessageDelivery { number: 1, losses: 0, has_shared_loss: false, is_begun: false };
         assert!((1..4).all(|most| fresh.charged(most) == 0 && !fresh.is_last(most)));
-        let shared = Delivery { has_shared_loss: true, ..fresh };
+        let shared = MessageDelivery { has_shared_loss: true, ..fresh };
         assert_eq!([1, 2, 3].map(|most| shared.charged(most)), [0, 1, 1]);
         assert_eq!([1, 2, 3].map(|most| shared.is_last(most)), [true, true, false]);
-        let twice = Delivery { losses: 1, ..shared };
+        let twice = MessageDelivery { losses: 1, ..shared };
         assert_eq!([1, 2, 3].map(|most| twice.charged(most)), [1, 2, 2]);
         assert!(twice.is_last(3));
     }

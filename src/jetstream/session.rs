@@ -11,7 +11,7 @@ use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, HeaderM
 use bytes::Bytes;
 
 use super::error::QueueError;
-use super::health::{Health, Trouble, hear};
+use super::health::{Health, ServerTrouble, hear};
 use super::names::QueueNames;
 use super::settings::{QueueSettings, Watching};
 use crate::util::lock::lock;
@@ -31,7 +31,7 @@ pub(super) struct QueueSession {
     pub(super) names: QueueNames,
     pub(super) settings: QueueSettings,
     pub(super) watcher: Watching,
-    pub(super) health: Arc<Mutex<Health>>,
+    health: Arc<Mutex<Health>>,
 }
 
 /// What came of publishing a message.
@@ -107,14 +107,44 @@ impl QueueSession {
         loop {
             match attempt().await {
                 Ok(value) => {
-                    self.is_well(Trouble::Outage);
+                    self.is_well(ServerTrouble::Outage);
                     return Ok(value);
                 }
-                Err(error) => self.is_ill(Trouble::Outage, &error.to_string())?,
+                Err(error) => self.is_ill(ServerTrouble::Outage, &error.to_string())?,
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// There is no such trouble now.
+    fn is_well(&self, trouble: ServerTrouble) {
+        if lock(&self.health).end(trouble) {
+            self.watcher.note(match trouble {
+                ServerTrouble::Outage => "the queue answers again",
+                ServerTrouble::Refusal => "the queue takes messages again",
+            });
+        }
+    }
+
+    /// There is trouble.
+    ///
+    /// # Errors
+    /// That has gone on for too long.
+    fn is_ill(&self, trouble: ServerTrouble, why: &str) -> Result<(), QueueError> {
+        let (since, is_news) = lock(&self.health).begin(trouble);
+        if since.elapsed() > self.settings.patience {
+            return Err(self.unreachable(why));
+        }
+        if is_news {
+            let what = match trouble {
+                ServerTrouble::Outage => "does not answer as it should",
+                ServerTrouble::Refusal => "does not take messages",
+            };
+            let time = humantime::format_duration(self.settings.patience);
+            self.watcher.note(&format!("the queue {what}: {why}; procpool tries again for {time}"));
+        }
+        Ok(())
     }
 
     /// Waits until the servers were out of reach for too long.
@@ -122,7 +152,7 @@ impl QueueSession {
         loop {
             tokio::time::sleep(LONGEST_PAUSE.min(self.settings.patience / 4)).await;
             let is_connected = self.client.connection_state() == State::Connected;
-            let since = lock(&self.health).failing_since(Trouble::Outage);
+            let since = lock(&self.health).failing_since(ServerTrouble::Outage);
             if let Some(since) = since.filter(|_| !is_connected)
                 && since.elapsed() > self.settings.patience
             {
@@ -131,7 +161,7 @@ impl QueueSession {
         }
     }
 
-    pub(super) fn unreachable(&self, why: &str) -> QueueError {
+    fn unreachable(&self, why: &str) -> QueueError {
         QueueError::Unreachable {
             address: self.settings.address.to_string(),
             time: self.settings.patience,
@@ -181,8 +211,8 @@ impl QueueSession {
             };
             match judged {
                 Ok(published) => {
-                    self.is_well(Trouble::Outage);
-                    self.is_well(Trouble::Refusal);
+                    self.is_well(ServerTrouble::Outage);
+                    self.is_well(ServerTrouble::Refusal);
                     return Ok(published);
                 }
                 Err((trouble, why)) => self.is_ill(trouble, &why)?,
@@ -194,13 +224,13 @@ impl QueueSession {
 }
 
 /// Whether an error of publishing is an answer. If not: what kind of trouble it is, and why.
-fn judge(error: &PublishError) -> Result<Published, (Trouble, String)> {
+fn judge(error: &PublishError) -> Result<Published, (ServerTrouble, String)> {
     if error.kind() == PublishErrorKind::MaxPayloadExceeded {
         return Ok(Published::TooLarge);
     }
     let source = std::error::Error::source(error);
     let Some(answer) = source.and_then(|source| source.downcast_ref::<jetstream::Error>()) else {
-        return Err((Trouble::Outage, error.to_string()));
+        return Err((ServerTrouble::Outage, error.to_string()));
     };
     let text = answer.to_string();
     match answer.error_code() {
@@ -212,12 +242,12 @@ fn judge(error: &PublishError) -> Result<Published, (Trouble, String)> {
         | ErrorCode::STORAGE_RESOURCES_EXCEEDED
         | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED
         | ErrorCode::STREAM_STORE_FAILED => Err((
-            Trouble::Refusal,
+            ServerTrouble::Refusal,
             format!(
                 "the server has no room: its disk is full, or its limit for JetStream (max_file_store) is reached ({text})"
             ),
         )),
-        _ => Err((Trouble::Refusal, text)),
+        _ => Err((ServerTrouble::Refusal, text)),
     }
 }
 

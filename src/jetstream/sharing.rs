@@ -2,12 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::held::{Held, HeldJob, HeldMessage, mark_of};
+use super::held::{Held, HeldJob, HeldMessage, LOOK, mark_of};
 use super::work::WorkingMachine;
 use crate::util::lock::lock;
-
-/// A machine that has more jobs than slots looks at them this often.
-pub(super) const LOOK: Duration = Duration::from_millis(20);
 
 /// A job that has a message of its own waits no longer while no slot is done with its job.
 const STUCK: Duration = Duration::from_millis(50);

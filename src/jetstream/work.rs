@@ -13,10 +13,10 @@ use tokio::task::JoinSet;
 
 use super::collect::find;
 use super::error::QueueError;
-use super::held::{Held, HeldJob, HeldMessage, mark, mark_of};
+use super::held::{Held, HeldJob, HeldMessage, LOOK, mark, mark_of};
 use super::job_message::{self, JobMessage};
 pub use super::line::JobReader;
-use super::loss::{self, BegunNotes, Delivery};
+use super::loss::{self, BegunNotes, MessageDelivery};
 use super::names::Unit;
 use super::pull::Puller;
 use super::report::{QueueReporter, WorkOrder, dead_line};
@@ -24,7 +24,6 @@ use super::result_message::{self, Nature};
 use super::session::QueueSession;
 use super::settings::{QueueSettings, Watching};
 use super::settle::Settler;
-use super::sharing::LOOK;
 use super::suspects::{self, Suspects};
 use crate::job::{Done, Failure, Job, Kind, Sink};
 use crate::pool::Pool;
@@ -173,7 +172,7 @@ impl QueueWorker {
 }
 
 /// What came of looking at a message that was delivered before.
-type Looked = Result<Option<(jetstream::Message, Unit, JobMessage, Delivery)>, QueueError>;
+type Looked = Result<Option<(jetstream::Message, Unit, JobMessage, MessageDelivery)>, QueueError>;
 
 /// A worker machine at work.
 pub(super) struct WorkingMachine<'a> {
@@ -303,7 +302,7 @@ impl WorkingMachine<'_> {
         let message = jetstream::Message { message, context: self.settler.session.context.clone() };
         let unit = Unit::of_subject(&message.message.subject);
         let jobs = job_message::read(&message.message.payload);
-        let delivery = Delivery::of(&message);
+        let delivery = MessageDelivery::of(&message);
         if self.is_stopping.is_some() {
             let _ = message.ack_with(AckKind::Nak(None)).await;
             return;
@@ -329,7 +328,7 @@ impl WorkingMachine<'_> {
         message: jetstream::Message,
         unit: Unit,
         jobs: JobMessage,
-        delivery: Delivery,
+        delivery: MessageDelivery,
     ) {
         let JobMessage { run, jobs, places } = jobs;
         let count = jobs.len();
@@ -373,6 +372,17 @@ impl WorkingMachine<'_> {
             }
         }
         let id = lock(self.held).add(held_message);
+        self.start(id, runnable, delivery, count == 1);
+    }
+
+    /// Gives the jobs of a message to the pool.
+    fn start(
+        &mut self,
+        id: u64,
+        runnable: Vec<(usize, Job)>,
+        delivery: MessageDelivery,
+        is_alone: bool,
+    ) {
         let mut batch = Vec::with_capacity(runnable.len());
         for (nth, (index, mut job)) in runnable.into_iter().enumerate() {
             mark(&mut job, id, index, nth == 0);
@@ -380,7 +390,7 @@ impl WorkingMachine<'_> {
         }
         match batch.first() {
             None => self.attend(id),
-            Some(job) if count == 1 && delivery.is_last(self.most_losses(job)) => {
+            Some(job) if is_alone && delivery.is_last(self.most_losses(job)) => {
                 batch.into_iter().for_each(|job| self.suspects.add(id, job));
             }
             Some(_) => self.feed(batch),
@@ -391,7 +401,7 @@ impl WorkingMachine<'_> {
     }
 
     /// The job as it is run here, or why it can't be.
-    fn adapt(&self, job: Job, delivery: Delivery) -> Result<Job, Box<(Job, Failure)>> {
+    fn adapt(&self, job: Job, delivery: MessageDelivery) -> Result<Job, Box<(Job, Failure)>> {
         let nameless = Job::unreadable(job.seq, job.place, "");
         let adapted = self.work.reader.adapt(job);
         let job = adapted.map_err(|failure| Box::new((nameless, *failure)))?;
@@ -454,7 +464,7 @@ async fn look_again(
     message: jetstream::Message,
     unit: Unit,
     jobs: JobMessage,
-    delivery: Delivery,
+    delivery: MessageDelivery,
 ) -> Looked {
     if jobs.jobs.len() == 1 {
         let subject = settler.session.names.subject("results", &unit);
@@ -464,7 +474,7 @@ async fn look_again(
         }
     }
     let losses = loss::losses(&settler.session, &settler.streams, &unit).await?;
-    Ok(Some((message, unit, jobs, Delivery { losses, ..delivery })))
+    Ok(Some((message, unit, jobs, MessageDelivery { losses, ..delivery })))
 }
 
 /// The frames of a job that was not run.
