@@ -136,6 +136,7 @@ fn code(options: &Options) -> Option<Code> {
     // A server does not know yet which callers want the values of a generator at once.
     let is_served = options.commands.server.serve.is_some();
     code.live = options.output.live || (is_served && !code.each);
+    code.preload = options.code.preload;
     // Workers may be started elsewhere.
     Some(if options.commands.cwd.is_some() { code.with_absolute_path() } else { code })
 }
