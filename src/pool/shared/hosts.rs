@@ -333,9 +333,11 @@ impl HostDesks {
                 for desk in &desks.desks {
                     if let Some(voice) = &mut *desk.voice()
                         && voice.has_agent
-                        && voice.outgoing.is_silent_for(pause)
                     {
-                        ToAgent::Ping(0).put(voice.end());
+                        if voice.outgoing.is_silent_for(pause) {
+                            ToAgent::Ping(0).put(voice.end());
+                        }
+                        // The thread of the host may be the one that has not said all.
                         voice.flush();
                     }
                 }

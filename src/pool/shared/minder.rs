@@ -19,7 +19,7 @@ pub(crate) const MANY: usize = 16;
 const REST: Duration = Duration::from_micros(15);
 const LONGEST_REST: Duration = Duration::from_millis(3);
 
-/// A machine that could not have a thread of its own tries again after this time.
+/// A machine that could not have a thread of its own tries again after this time at the latest.
 const STUCK_TICK: Duration = Duration::from_millis(100);
 
 /// The number of the minder itself in its crowd.
@@ -132,7 +132,9 @@ impl Minder {
                 std::mem::take(&mut arrivals.fresh)
             };
             fresh.into_iter().for_each(|machine| rounds.admit(machine));
-            rounds.turn();
+            if !rounds.members.is_empty() || !rounds.stuck.is_empty() {
+                rounds.turn();
+            }
         }
     }
 }

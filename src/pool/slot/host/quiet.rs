@@ -17,11 +17,13 @@ impl HostSlot {
     /// Whether the minder may serve the machine.
     pub(super) fn is_quiet(&mut self) -> bool {
         let minder = self.slot.shared.hosts.as_ref().and_then(|hosts| hosts.minder.as_ref());
-        if !minder.is_some_and(|minder| minder.may_serve()) || !self.is_plain() {
+        if !minder.is_some_and(|minder| minder.may_serve()) {
             return false;
         }
         let rate = self.record.rate.measure(self.window.total(), self.slot.now());
         rate.is_some_and(|finished| finished <= QUIET * self.capacity as u64)
+            && self.is_plain()
+            && self.has_said_all()
     }
 
     /// Whether the agent works, and nothing is to be waited for but its messages.
@@ -31,12 +33,12 @@ impl HostSlot {
         let is_ready = self.connection.as_ref().is_some_and(|connection| {
             connection.is_ready() && !connection.is_closed && connection.carrier.may_join()
         });
-        let says_all = self.desk.voice().as_ref().is_some_and(|voice| voice.is_empty());
-        is_ready
-            && says_all
-            && !is_live
-            && !self.record.has_said_bye
-            && !shared.stopping.has_begun()
+        is_ready && !is_live && !self.record.has_said_bye && !shared.stopping.has_begun()
+    }
+
+    /// Whether the agent's pipe has taken all that was said. The minder does not wait for room.
+    fn has_said_all(&self) -> bool {
+        self.desk.voice().as_ref().is_some_and(|voice| voice.is_empty())
     }
 
     /// As [`crate::process::Process::join`].
@@ -87,7 +89,7 @@ impl HostSlot {
         }
         self.admit();
         self.answer_roll_call();
-        if !self.converse() {
+        if !self.converse() || !self.has_said_all() {
             return None;
         }
         let silent_at = self.connection.as_ref()?.heard.after(timeout);
