@@ -101,6 +101,7 @@ complete -c procpool -n 'not __procpool_command' -l node -r -F -d 'As --python, 
 complete -c procpool -n 'not __procpool_command' -l ruby -r -F -d 'As --python, in Ruby: x and args, or the functions of a FILE'
 complete -c procpool -n 'not __procpool_command' -l sh -r -F -d 'As --python, in sh: "$@" are the args, and the output is the result'
 complete -c procpool -n 'not __procpool_command' -l setup -x -d 'Run CODE once in each process before its first job; may be repeated'
+complete -c procpool -n 'not __procpool_command' -l preload -d 'Run --setup once, and fork the workers of --python or --ruby from that process'
 complete -c procpool -n 'not __procpool_command' -l shell -x -d 'Run COMMAND with sh -c, or bash or zsh; placeholders are passed safely as arguments'
 complete -c procpool -n 'not __procpool_command' -s I -l replace -x -d 'Use STR as the only placeholder in COMMAND, instead of braces'
 complete -c procpool -n 'not __procpool_command' -l stdin -d 'Write the args to the stdin of COMMAND, one per line'

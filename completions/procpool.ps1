@@ -41,6 +41,7 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--ruby'; Text = 'As --python, in Ruby: x and args, or the functions of a FILE'; Kind = 'file'; Words = @() }
         @{ Name = '--sh'; Text = 'As --python, in sh: "$@" are the args, and the output is the result'; Kind = 'file'; Words = @() }
         @{ Name = '--setup'; Text = 'Run CODE once in each process before its first job; may be repeated'; Kind = 'free'; Words = @() }
+        @{ Name = '--preload'; Text = 'Run --setup once, and fork the workers of --python or --ruby from that process'; Kind = 'none'; Words = @() }
         @{ Name = '--shell'; Text = 'Run COMMAND with sh -c, or bash or zsh; placeholders are passed safely as arguments'; Kind = 'free'; Words = @() }
         @{ Name = '-I'; Text = 'Use STR as the only placeholder in COMMAND, instead of braces'; Kind = 'free'; Words = @() }
         @{ Name = '--replace'; Text = 'Use STR as the only placeholder in COMMAND, instead of braces'; Kind = 'free'; Words = @() }

@@ -49,6 +49,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) argv: Vec<OsString>,
     /// The worker is one of procpool's own, which run the user's code.
     pub(crate) is_code: bool,
+    /// Workers are forked from a process that has loaded the code.
+    pub(crate) preload: bool,
     /// The worker's stdout is a terminal.
     pub(crate) pty: bool,
     pub(crate) protocol: Protocol,
@@ -216,6 +218,7 @@ impl WorkerConfig {
         Self {
             argv,
             is_code: false,
+            preload: false,
             pty: false,
             protocol: Protocol::default(),
             init: Vec::new(),

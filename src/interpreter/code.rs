@@ -42,6 +42,9 @@ pub struct Code {
     /// What a generator yields is sent at once.
     #[doc(hidden)]
     pub live: bool,
+    /// Workers are forked from a process that has loaded the code and run the setup.
+    #[doc(hidden)]
+    pub preload: bool,
     /// The shell that runs the code, if it is code of a shell; `None`: `sh`.
     #[doc(hidden)]
     pub shell: Option<OsString>,
@@ -130,6 +133,7 @@ impl Code {
             lists: false,
             each: false,
             live: false,
+            preload: false,
             shell: None,
             form,
         }
@@ -177,7 +181,12 @@ impl Code {
             return self.command_line("");
         }
         let is_list = self.lists && !self.is_file();
-        let ways = [(is_list, "list-"), (self.each, "each-"), (self.live, "live-")];
+        let ways = [
+            (self.preload, "preload-"),
+            (is_list, "list-"),
+            (self.each, "each-"),
+            (self.live, "live-"),
+        ];
         let ways: String = ways.iter().filter(|(is_so, _)| *is_so).map(|(_, way)| *way).collect();
         self.command_line(&ways)
     }
@@ -192,6 +201,13 @@ impl Code {
         }
     }
 
+    /// The code of the worker, and before it the code that forks others.
+    fn source(&self) -> String {
+        let source = self.language.source();
+        let before = self.preload.then(|| self.language.preload()).flatten();
+        [before.unwrap_or_default(), source].concat()
+    }
+
     /// The command line of the worker. The mode is `before`, then `file` or `expression`.
     pub(super) fn command_line(&self, before: &str) -> Vec<OsString> {
         let (program, options) = self.language.program();
@@ -200,7 +216,7 @@ impl Code {
         let program = shell.cloned().unwrap_or_else(|| program.into());
         let mut line = vec![program.clone()];
         line.extend(options.iter().map(OsString::from));
-        line.push(self.language.source().into());
+        line.push(self.source().into());
         match self.language {
             // With -c, Python's own options end. The others would take an argument for an option.
             Language::Python => {}

@@ -46,6 +46,20 @@ impl Language {
         }
     }
 
+    /// The code of a worker that forks others; `None`: there is none for this language.
+    pub(super) fn preload(self) -> Option<&'static str> {
+        match self {
+            Self::Python => Some(include_str!("preload.py")),
+            Self::Ruby => Some(include_str!("preload.rb")),
+            Self::Perl | Self::Node | Self::Sh => None,
+        }
+    }
+
+    /// Whether workers can be forked from one that has loaded the code.
+    pub fn has_preload(self) -> bool {
+        self.preload().is_some()
+    }
+
     /// The code of the worker.
     pub(super) fn source(self) -> &'static str {
         match self {

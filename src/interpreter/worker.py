@@ -54,6 +54,13 @@ def main(mode, code, *setups):
         sys.exit(trace(error).rstrip("\n"))
     if checking:
         return
+    if "preload" in how:
+        fork_workers(functools.partial(serve, job))
+    serve(job)
+
+
+def serve(job):
+    threading.Thread(target=flush_in_time, daemon=True).start()
     lines = batches()
     if is_async:
         return answer_all(job, lines, [])
@@ -82,7 +89,6 @@ def take_stdin_and_stdout():
     for name in "_exit", "abort", "kill", "killpg", "execv", "execve":
         setattr(os, name, flushing(getattr(os, name)))  # the process may end in it
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
-    threading.Thread(target=flush_in_time, daemon=True).start()
 
 
 def batches():
@@ -226,7 +232,7 @@ def flushing(function):
 
 
 def forget():
-    """In a forked child: its parent answers the requests."""
+    """In a child that the code has forked: its parent answers the requests."""
     requests.clear()
     results.clear()
     tasks.clear()

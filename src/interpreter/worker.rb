@@ -43,7 +43,10 @@ module Procpool # a module, so that the code does not see its methods and variab
     rescue Exception => error
       abort trace(error)
     end
-    serve(job, requests) unless checking
+    return if checking
+
+    requests, @replies = fork_workers(requests, @replies) if how.include?("preload")
+    serve(job, requests)
   end
 
   # The code must not get at requests and replies: its stdin is empty, its stdout is stderr.

@@ -82,6 +82,7 @@ impl Builder {
         let code = code.clone().absolute();
         let mut config = Config::new(code.worker());
         config.worker.is_code = true;
+        config.worker.preload = code.preload;
         config.worker.protocol = code.protocol();
         config.worker.depth = Depth::Auto;
         // A worker that can't load the code would fail again.

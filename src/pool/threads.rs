@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::job::{Failure, Kind};
-use crate::pool::background::STACK;
+use crate::pool::background::{STACK, be_nice};
 use crate::pool::host_threads;
 use crate::pool::queue::STEP;
 use crate::pool::shared::Shared;
@@ -101,16 +101,5 @@ struct Leaving {
 impl Drop for Leaving {
     fn drop(&mut self) {
         self.shared.queue.leave(self.index, || self.shared.renew());
-    }
-}
-
-/// Lowers the priority of this thread. The processes that it starts inherit that.
-fn be_nice(more: i32) {
-    if more > 0
-        // The priority of the process counts: the thread that started this one may have lowered its
-        // own.
-        && let Ok(now) = rustix::process::getpriority_process(Some(rustix::process::getpid()))
-    {
-        let _ = rustix::process::setpriority_process(None, (now + more).min(19));
     }
 }

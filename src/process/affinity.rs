@@ -29,18 +29,40 @@ impl CpuShare {
     /// moment. Then this thread has its own CPUs again.
     #[cfg(target_os = "linux")]
     pub(super) fn during<T>(self, start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+        use rustix::thread::{sched_getaffinity, sched_setaffinity};
 
         let before = sched_getaffinity(None)?;
-        let cpus: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&cpu| before.is_set(cpu)).collect();
+        sched_setaffinity(None, &self.among(&before))?;
+        let started = start();
+        sched_setaffinity(None, &before)?;
+        started
+    }
+
+    /// The CPUs of the slot among those of this thread.
+    #[cfg(target_os = "linux")]
+    fn among(self, all: &rustix::thread::CpuSet) -> rustix::thread::CpuSet {
+        use rustix::thread::CpuSet;
+
+        let cpus: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&cpu| all.is_set(cpu)).collect();
         let mut own = CpuSet::new();
         for &cpu in cpus.get(self.of(cpus.len())).unwrap_or_default() {
             own.set(cpu);
         }
-        sched_setaffinity(None, &own)?;
-        let started = start();
-        sched_setaffinity(None, &before)?;
-        started
+        own
+    }
+
+    /// Gives the CPUs of the slot to a process that has one thread so far.
+    #[cfg(target_os = "linux")]
+    pub(super) fn give_to(self, pid: rustix::process::Pid) -> io::Result<()> {
+        use rustix::thread::{sched_getaffinity, sched_setaffinity};
+
+        let all = sched_getaffinity(None)?;
+        Ok(sched_setaffinity(Some(pid), &self.among(&all))?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn give_to(self, _: rustix::process::Pid) -> io::Result<()> {
+        Ok(())
     }
 
     #[cfg(not(target_os = "linux"))]

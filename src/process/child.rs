@@ -4,7 +4,6 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::Child;
 use std::sync::Weak;
 
 use rustix::fs::fstat;
@@ -12,6 +11,7 @@ use rustix::process::Pid;
 
 use super::exit::ExitWatch;
 use super::groups::Groups;
+use super::leader::Leader;
 use super::leftovers;
 use super::pipe;
 use super::pipe::{PipeCopy, Transfer};
@@ -29,7 +29,7 @@ pub(crate) enum OutputStream {
 /// A running process, the leader of its own group.
 #[derive(Debug)]
 pub(crate) struct Process {
-    pub(super) child: Child,
+    pub(super) leader: Leader,
     pub(super) group: Pid,
     pub(super) exit: ExitWatch,
     /// Whether waits end when the process exits.
@@ -44,16 +44,19 @@ pub(crate) struct Process {
     pub(super) groups: Weak<Groups>,
     /// The stop for the terminal that ended [`Process::await_exit`].
     pub(crate) wanted_terminal: Option<Stopped>,
+    /// How much memory it had from its nursery when it was forked, in bytes.
+    pub(super) inherited: u64,
 }
 
 impl Process {
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.group.as_raw_pid().unsigned_abs()
     }
 
-    /// The memory that the process holds now, in bytes; `None`: the system does not tell.
+    /// The memory that the process holds now, in bytes, without what it had when it was forked. `None`: the
+    /// system does not tell.
     pub(crate) fn memory(&self) -> Option<u64> {
-        memory_of(self.pid())
+        Some(memory_of(self.pid())?.saturating_sub(self.inherited))
     }
 
     /// Sees to it that its group has the terminal that was lent to it. Returns whether the process is

@@ -3,12 +3,13 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ExitStatus};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFd;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
+use super::leader::Leader;
 use super::poll;
 use super::signal::signal_name;
 use super::stat::Stat;
@@ -73,12 +74,12 @@ impl ExitWatch {
     }
 
     /// The status of a process that has exited and could not be reaped, since it is traced.
-    pub(super) fn status_of_traced(&self, child: &mut Child) -> Option<ExitStatus> {
+    pub(super) fn status_of_traced(&self, leader: &mut Leader) -> Option<ExitStatus> {
         let end = Instant::now() + TRACER_PATIENCE;
         let mut tick = TRACER_TICK;
         while self.has_exited() && Instant::now() < end {
             poll::pause(tick);
-            match child.try_wait() {
+            match leader.try_wait() {
                 Ok(None) => {}
                 Ok(status) => return status,
                 Err(_) => return None,

@@ -15,6 +15,7 @@ use super::exit;
 use super::foreground::Foreground;
 use super::guardian::Guardian;
 use super::guardian::{ListEntry, StartMark};
+use super::leader;
 use super::memory;
 use super::pipe;
 use super::stat::Stat;
@@ -50,15 +51,51 @@ pub(crate) struct Groups {
     memory_limit: AtomicU64,
     /// Whether some group uses more, and its slot has not seen that.
     has_excess: AtomicBool,
-    /// Held for reading while a process is started. `None`: orphans are not to be reaped.
-    orphans: Option<RwLock<()>>,
+    orphans: Orphans,
     /// The terminal, while it is lent to a job.
     foreground: Mutex<Option<Foreground>>,
+}
+
+/// Processes that become children of this process when their parents end.
+#[derive(Debug)]
+struct Orphans {
+    /// All children that are not on the list are orphans, as for PID 1.
+    are_all_others: bool,
+    /// Descendants of this process become its children when their parents end.
+    are_adopted: AtomicBool,
+    /// Held for reading while a process is started.
+    starting: RwLock<()>,
+}
+
+impl Orphans {
+    fn new(are_all_others: bool) -> Self {
+        Self { are_all_others, are_adopted: AtomicBool::new(false), starting: RwLock::default() }
+    }
+
+    /// Whether orphans are to be reaped.
+    fn are_reaped(&self) -> bool {
+        self.are_all_others || self.are_adopted.load(Ordering::Acquire)
+    }
+
+    /// Whether a zombie that is a child of this process, and not on the list, is an orphan.
+    fn has(&self, zombie: &Stat) -> bool {
+        self.are_all_others || Stat::of(getpid()).is_some_and(|me| zombie.was_not_started_by(&me))
+    }
+}
+
+/// What a process is to the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It runs jobs.
+    Worker,
+    /// It forks workers. It is not counted, and no limit of a job holds for it.
+    Nursery,
 }
 
 /// A process group.
 #[derive(Debug)]
 struct Member {
+    standing: Standing,
     /// Wakes the slot that the process was started for.
     wake: Arc<Wake>,
     /// A stop that the slot has not seen.
@@ -100,9 +137,10 @@ impl Members {
         self.is_paused
     }
 
-    fn add(&mut self, group: Pid, entry: ListEntry, wake: Arc<Wake>) {
-        self.groups.insert(group, Member { wake, stop: None, is_remarked: false, excess: None });
-        self.started += 1;
+    fn add(&mut self, group: Pid, entry: ListEntry, wake: Arc<Wake>, standing: Standing) {
+        let member = Member { standing, wake, stop: None, is_remarked: false, excess: None };
+        self.groups.insert(group, member);
+        self.started += u64::from(standing == Standing::Worker);
         if std::mem::take(&mut self.notifies)
             && let Some(monitor) = &self.monitor
         {
@@ -146,6 +184,12 @@ impl Members {
         self.groups.contains_key(&pid) || guardian == Some(pid)
     }
 
+    /// The groups that run jobs.
+    fn workers(&self) -> impl Iterator<Item = Pid> {
+        let workers = self.groups.iter().filter(|(_, member)| member.standing == Standing::Worker);
+        workers.map(|(group, _)| *group)
+    }
+
     fn signal(&self, signal: Signal) {
         for &group in self.groups.keys() {
             let _ = kill_process_group(group, signal);
@@ -169,7 +213,7 @@ impl Groups {
             has_stops: AtomicBool::new(false),
             memory_limit: AtomicU64::new(0),
             has_excess: AtomicBool::new(false),
-            orphans: reaps_orphans.then(RwLock::default),
+            orphans: Orphans::new(reaps_orphans),
             foreground: Mutex::default(),
         })
     }
@@ -310,7 +354,7 @@ impl Groups {
 
     /// The number of processes that run.
     pub(crate) fn count(&self) -> usize {
-        self.lock().groups.len()
+        self.lock().workers().count()
     }
 
     /// Locks the list of groups. Hold the lock while you signal or reap the leader of a group: when it
@@ -344,7 +388,7 @@ impl Groups {
 
     /// Announces a process that is about to be started.
     pub(super) fn announce(&self, start: StartMark) -> ListEntry {
-        if self.orphans.is_some() {
+        if self.orphans.are_reaped() {
             self.watch_for_stops();
         }
         self.lock().guardian.get_or_insert_with(Guardian::start).announce(start)
@@ -371,9 +415,9 @@ impl Groups {
     }
 
     /// Adds a process that was started. If all others are stopped or killed, so is this one.
-    pub(super) fn add(&self, group: Pid, entry: ListEntry, wake: Arc<Wake>) {
+    pub(super) fn add(&self, group: Pid, entry: ListEntry, wake: Arc<Wake>, standing: Standing) {
         let mut members = self.lock();
-        members.add(group, entry, wake);
+        members.add(group, entry, wake, standing);
         if self.is_killing() {
             let _ = kill_process_group(group, Signal::KILL);
         } else if members.is_paused {
@@ -384,7 +428,18 @@ impl Groups {
     /// Hold this lock while you start a process, until it is on the list. Otherwise its zombie may be taken
     /// for an orphan.
     pub(super) fn lock_start(&self) -> Option<RwLockReadGuard<'_, ()>> {
-        self.orphans.as_ref().map(|lock| lock.read().unwrap_or_else(PoisonError::into_inner))
+        let lock = || self.orphans.starting.read().unwrap_or_else(PoisonError::into_inner);
+        self.orphans.are_reaped().then(lock)
+    }
+
+    /// From now on the descendants of this process become its children when their parents end, and are reaped.
+    ///
+    /// # Errors
+    /// The system can't do that.
+    pub(crate) fn adopt_orphans(&self) -> io::Result<()> {
+        leader::adopt_orphans()?;
+        self.orphans.are_adopted.store(true, Ordering::Release);
+        Ok(())
     }
 }
 
@@ -410,7 +465,7 @@ impl Groups {
     /// finds, and reaps orphans.
     fn look(&self, survey: &mut Survey) -> ToWatch {
         let limit = self.memory_limit.load(Ordering::Relaxed);
-        let has_orphans = self.orphans.is_some() && exit::is_any_zombie();
+        let has_orphans = self.orphans.are_reaped() && exit::is_any_zombie();
         let wants_all = survey.has_terminal || has_orphans || limit > 0;
         let seen = if wants_all { survey.processes(limit > 0) } else { Vec::new() };
         self.reap_orphans(&seen);
@@ -426,7 +481,7 @@ impl Groups {
         members.stopped().for_each(|member| member.wake.notify());
         if !members.groups.is_empty() {
             if limit > 0 { ToWatch::Memory } else { ToWatch::Groups }
-        } else if self.orphans.is_some() {
+        } else if self.orphans.are_reaped() {
             ToWatch::Orphans
         } else {
             ToWatch::Nothing
@@ -435,7 +490,7 @@ impl Groups {
 
     /// Notes the groups that use too much memory, and wakes their slots.
     fn note_excesses(&self, seen: &[Stat], limit: u64) {
-        let ours: HashSet<Pid> = self.lock().groups.keys().copied().collect();
+        let ours: HashSet<Pid> = self.lock().workers().collect();
         let found;
         let seen = if seen.is_empty() {
             // It is too soon to look at all processes again.
@@ -458,14 +513,17 @@ impl Groups {
 
     /// Reaps the zombies that no slot reaps.
     fn reap_orphans(&self, seen: &[Stat]) {
-        let Some(lock) = &self.orphans else { return };
+        if !self.orphans.are_reaped() {
+            return;
+        }
         let me = getpid();
-        let mut zombies = seen.iter().filter(|stat| stat.is_zombie_of(me)).peekable();
+        let is_orphan = |stat: &&Stat| stat.is_zombie_of(me) && self.orphans.has(stat);
+        let mut zombies = seen.iter().filter(is_orphan).peekable();
         if zombies.peek().is_none() {
             return;
         }
         // While a process is being started, orphans wait for the next look.
-        let Ok(_nothing_is_started) = lock.try_write() else { return };
+        let Ok(_nothing_is_started) = self.orphans.starting.try_write() else { return };
         let members = self.lock();
         zombies.map(|stat| stat.pid).filter(|&pid| !members.has(pid)).for_each(exit::reap);
     }

@@ -111,6 +111,9 @@ pub(super) struct ListEntry(usize);
 /// A process that writes to the stderr of this process does not have that pipe. Its mark is the number of the pipe
 /// in a variable of its environment.
 ///
+/// A process that its nursery forks has that pipe as its stderr before it leaves the group of the nursery,
+/// which is on the list.
+///
 /// The guardian does not kill a process that has left its group (`setsid`). It misses an unfinished
 /// start where there is no `/proc`, or where the process closes its stderr, or clears its environment, within a few
 /// milliseconds.

@@ -65,9 +65,9 @@ impl Process {
     fn forget(&mut self, mut members: MutexGuard<'_, Members>) -> Option<ExitStatus> {
         members.remove(self.group);
         self.is_over = true;
-        let status = self.child.try_wait().ok().flatten();
+        let status = self.leader.try_wait().ok().flatten();
         drop(members);
-        status.or_else(|| self.exit.status_of_traced(&mut self.child))
+        status.or_else(|| self.exit.status_of_traced(&mut self.leader))
     }
 }
 

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use rustix::fs::fstat;
@@ -15,8 +15,9 @@ use super::affinity::CpuShare;
 use super::child::Process;
 use super::exit::ExitWatch;
 use super::foreground::Foreground;
-use super::groups::Groups;
+use super::groups::{Groups, Standing};
 use super::guardian::{START_VARIABLE, StartMark};
+use super::leader::Leader;
 use super::pipe;
 use super::stderr::StderrReader;
 use super::streams::{ProcessOutput, ProcessStdin, Streams};
@@ -47,6 +48,12 @@ pub(crate) struct Spec<'a> {
     pub(crate) is_brief: bool,
 }
 
+/// Our ends of the pipes to and from a process.
+pub(super) struct OurEnds {
+    pub(super) stdin: Option<OwnedFd>,
+    pub(super) stdout: Option<OwnedFd>,
+}
+
 impl<'a> Spec<'a> {
     /// A process with a pipe for stdout and no stdin, for no slot. It gets the environment and directory
     /// of this process.
@@ -71,7 +78,7 @@ impl Process {
     /// Starts a process. The call returns when the program has been loaded, or can't be.
     pub(crate) fn start(spec: &Spec<'_>, groups: &Groups) -> io::Result<Self> {
         let mut command = command(spec)?;
-        let Streams { stdin, stdout, stderr: other_stderr, terminal } =
+        let Streams { stdin, stdout, stderr: other_stderr, terminal, socket } =
             Streams::open(spec.stdin, spec.output, groups)?;
         let (stderr, their_stderr) = pipe::new()?;
         if !spec.is_brief {
@@ -90,12 +97,16 @@ impl Process {
         command.stdin(stdin).stdout(stdout).stderr(stderr_of_process);
         let is_in_front = spec.stdin == ProcessStdin::Terminal;
         let foreground = is_in_front.then(Foreground::open).transpose()?;
+        let standing = match spec.stdin {
+            ProcessStdin::Requests => Standing::Nursery,
+            _ => Standing::Worker,
+        };
         let start = groups.lock_start();
         let spawned = match spec.cpus {
             Some(cpus) => cpus.during(|| command.spawn()),
             None => command.spawn(),
         };
-        let child = match spawned {
+        let mut child = match spawned {
             Ok(child) => child,
             Err(error) => {
                 groups.withdraw(entry);
@@ -104,42 +115,47 @@ impl Process {
         };
         // It holds the process's end of the terminal. With a copy of that end, the terminal never closes.
         drop(command);
-        groups.add(Pid::from_child(&child), entry, Arc::clone(spec.wake));
+        groups.add(Pid::from_child(&child), entry, Arc::clone(spec.wake), standing);
         // It runs already, and should find the terminal its own.
         if let Some(foreground) = foreground {
             groups.lend_terminal(foreground, Pid::from_child(&child));
         }
         drop(start);
         let stderr = StderrReader::new(stderr, (spec.slot, child.id()));
-        let process = Self::new(child, terminal, stderr, groups);
+        let ours = OurEnds {
+            stdin: socket.or_else(|| child.stdin.take().map(OwnedFd::from)),
+            stdout: terminal.or_else(|| child.stdout.take().map(OwnedFd::from)),
+        };
+        let process = Self::new(Leader::Started(child), ours, stderr, groups);
         process.set_nonblocking()?;
         Ok(process)
     }
 
-    fn new(
-        mut child: Child,
-        terminal: Option<OwnedFd>,
+    pub(super) fn new(
+        leader: Leader,
+        ours: OurEnds,
         stderr: StderrReader,
         groups: &Groups,
     ) -> Self {
-        let group = Pid::from_child(&child);
+        let group = leader.pid();
         Self {
-            stdin: child.stdin.take().map(OwnedFd::from),
+            stdin: ours.stdin,
             watches_stdin: true,
-            stdout: terminal.or_else(|| child.stdout.take().map(OwnedFd::from)),
+            stdout: ours.stdout,
             stderr,
             exit: ExitWatch::new(group),
             watches_exit: true,
-            child,
+            leader,
             group,
             is_over: false,
             groups: groups.weak(),
             wanted_terminal: None,
+            inherited: 0,
         }
     }
 
     /// Sets our ends of its pipes to nonblocking. The other ends are separate open files, and stay blocking.
-    fn set_nonblocking(&self) -> io::Result<()> {
+    pub(super) fn set_nonblocking(&self) -> io::Result<()> {
         let pipes = [&self.stdin, &self.stdout].map(|pipe| pipe.as_ref().map(AsFd::as_fd));
         for pipe in pipes.into_iter().flatten().chain(self.stderr.pipe()) {
             rustix::io::ioctl_fionbio(pipe, true)?;

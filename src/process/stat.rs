@@ -25,6 +25,7 @@ pub(super) struct Stat {
     state: u8,
     pub(super) parent: Option<Pid>,
     pub(super) group: Option<Pid>,
+    session: Option<Pid>,
     flags: u32,
     /// Its resident memory, in pages.
     resident: u64,
@@ -42,8 +43,19 @@ impl Stat {
         self.state == b'T'
     }
 
+    pub(super) fn is_zombie(&self) -> bool {
+        self.state == b'Z'
+    }
+
     pub(super) fn is_zombie_of(&self, parent: Pid) -> bool {
-        self.state == b'Z' && self.parent == Some(parent)
+        self.is_zombie() && self.parent == Some(parent)
+    }
+
+    /// Whether it is certain that `me` has not started it. What this process starts leads a group in its own
+    /// session, or is in its own group.
+    pub(super) fn was_not_started_by(&self, me: &Self) -> bool {
+        let leads = self.group == Some(self.pid);
+        self.session != me.session || !(leads || self.group == me.group)
     }
 
     /// Whether it has exited, or is just about to.
@@ -79,6 +91,7 @@ impl Stat {
             state: *fields.first()?.as_bytes().first()?,
             parent: process(1),
             group: process(2),
+            session: process(3),
             flags: fields.get(6).and_then(|field| field.parse().ok()).unwrap_or(0),
             resident: fields.get(21).and_then(|field| field.parse().ok()).unwrap_or(0),
             exit_code: number(49),

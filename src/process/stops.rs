@@ -131,11 +131,15 @@ fn watch(look: &impl Fn(&mut Survey) -> Option<ToWatch>, started: &Receiver<()>)
     }
 }
 
-/// The stop of a child of this process, if it is stopped.
+/// The stop of the leader of a group, if it is stopped.
 pub(super) fn stop_of(leader: Pid) -> Option<Stopped> {
     let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    let status = waitid(WaitId::Pid(leader), options).ok()??;
-    Some(Stopped { member: None, signal: status.stopping_signal() })
+    let signal = match waitid(WaitId::Pid(leader), options) {
+        Ok(status) => status?.stopping_signal(),
+        // It is the child of its nursery.
+        Err(_) => Stat::of(leader).filter(Stat::is_stopped)?.stop_signal(),
+    };
+    Some(Stopped { member: None, signal })
 }
 
 /// The stop of a member of a group that was seen stopped. It is looked at again, since a pause of all groups

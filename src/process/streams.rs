@@ -20,6 +20,8 @@ pub(crate) enum ProcessStdin {
     Ours,
     /// The terminal of this process.
     Terminal,
+    /// A socket over which this process asks for forks: the process is a nursery.
+    Requests,
 }
 
 /// The stdout and stderr of a process.
@@ -43,6 +45,8 @@ pub(super) struct Streams {
     pub(super) stderr: Option<Stdio>,
     /// Our end of the terminal that the process writes to.
     pub(super) terminal: Option<OwnedFd>,
+    /// Our end of the socket that is the stdin of the process.
+    pub(super) socket: Option<OwnedFd>,
 }
 
 impl Streams {
@@ -55,6 +59,7 @@ impl Streams {
         output: ProcessOutput,
         groups: &Groups,
     ) -> io::Result<Self> {
+        let mut socket = None;
         let stdin = match stdin {
             ProcessStdin::Null => groups.null()?,
             ProcessStdin::Pipe => Stdio::piped(),
@@ -62,6 +67,11 @@ impl Streams {
             ProcessStdin::Terminal => {
                 let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
                 Stdio::from(open("/dev/tty", flags, Mode::empty())?)
+            }
+            ProcessStdin::Requests => {
+                let (ours, theirs) = pair()?;
+                socket = Some(ours);
+                Stdio::from(theirs)
             }
         };
         let (stdout, stderr, terminal) = match output {
@@ -77,6 +87,27 @@ impl Streams {
             }
             ProcessOutput::Ours => (Stdio::inherit(), Some(Stdio::inherit()), None),
         };
-        Ok(Self { stdin, stdout, stderr, terminal })
+        Ok(Self { stdin, stdout, stderr, terminal, socket })
     }
+}
+
+/// The longest message to a process that is asked for forks, in bytes.
+#[cfg(target_os = "linux")]
+const LONGEST_MESSAGE: usize = 1 << 19;
+
+/// Two connected sockets, which carry whole messages.
+#[cfg(target_os = "linux")]
+fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt};
+
+    let kind = SocketType::SEQPACKET;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+    // The system may allow less.
+    let _ = sockopt::set_socket_send_buffer_size(&ours, LONGEST_MESSAGE);
+    Ok((ours, theirs))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Err(io::ErrorKind::Unsupported.into())
 }

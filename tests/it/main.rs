@@ -43,6 +43,7 @@ mod orphans;
 mod outputs;
 mod parts;
 mod pipeline;
+mod preload;
 mod presets;
 mod procs_file;
 mod programs;

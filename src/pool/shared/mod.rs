@@ -5,6 +5,7 @@ pub(crate) mod estimates;
 mod guarded;
 pub(crate) mod hosts;
 pub(crate) mod minder;
+pub(crate) mod nursery;
 mod parts;
 pub(crate) mod renewals;
 pub(crate) mod spares;

@@ -82,11 +82,12 @@ impl Shared {
         }
     }
 
-    /// The same with the processes, the clock, the gates and the count of spares of another pool.
+    /// The same with the processes, the clock, the gates, the nursery and the count of spares of another pool.
     pub(crate) fn beside(self, other: &Self) -> Self {
         Self {
             groups: Arc::clone(&other.groups),
             gates: Arc::clone(&other.gates),
+            start_ups: self.start_ups.beside(&other.start_ups),
             spares: self.spares.beside(&other.spares),
             ..self
         }

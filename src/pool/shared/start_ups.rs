@@ -3,12 +3,13 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
 
 use crate::job::Watcher;
+use crate::pool::shared::nursery::NurseryPlace;
 use crate::process::Groups;
 use crate::util::clock::Moment;
 
@@ -29,6 +30,8 @@ pub(crate) struct StartUps {
     lull: Mutex<Lull>,
     /// How many workers are being warmed up for jobs that wait for them.
     warming: AtomicUsize,
+    /// Where workers are forked.
+    pub(crate) nursery: NurseryPlace,
 }
 
 /// Since when no process has been started.
@@ -48,7 +51,13 @@ impl StartUps {
             was_crowded: AtomicBool::new(false),
             lull: Mutex::new(Lull { started: u64::MAX, since: Moment::NEVER }),
             warming: AtomicUsize::new(0),
+            nursery: NurseryPlace::default(),
         }
+    }
+
+    /// The same with the nursery of another pool.
+    pub(super) fn beside(self, other: &Self) -> Self {
+        Self { nursery: Arc::clone(&other.nursery), ..self }
     }
 
     /// How many workers are being warmed up for jobs that wait for them.

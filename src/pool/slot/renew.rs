@@ -62,6 +62,11 @@ impl WorkerSlot {
         if self.spare.is_warming() {
             return;
         }
+        match self.slot.renew_nursery() {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(()) => return self.keep_old("its code can't be loaded"),
+        }
         if self.spare.has_failed() || !self.spare.start_now(&mut self.slot) {
             self.keep_old("it could not be started, or did not warm up");
         }

@@ -173,7 +173,8 @@ fn start_spare(slot: &mut Slot, worker: &Worker, permit: SparePermit) -> Option<
 }
 
 fn spawn_spare(slot: &mut Slot, permit: SparePermit) -> Option<Spare> {
-    let spare = slot.spawn_worker().ok()?;
+    // The slot has a worker that it must look after.
+    let spare = if slot.starts_soon() { slot.spawn_worker().ok()? } else { return None };
     spare.card.set_duty(Duty::Spare);
     let shared = &slot.shared;
     let state = if shared.config.worker.init.is_empty() {

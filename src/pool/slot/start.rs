@@ -1,9 +1,8 @@
 //! Starting a worker: its process and environment, start-up failures, and the pauses after them.
 
 use std::collections::VecDeque;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,17 +11,23 @@ use std::time::Duration;
 use crate::job::{Done, Failure, Job, Kind, Why};
 use crate::pool::events;
 use crate::pool::shared::Shared;
+use crate::pool::shared::nursery::NotStarted;
 use crate::pool::slot::death::append_last_words;
+use crate::pool::slot::environment::{for_slot, has_slot, outer_environment, variable};
 use crate::pool::slot::retire::report_end;
 use crate::pool::slot::steps::{OVER_TICK, Slot, unbundled};
 use crate::pool::slot::warm_up::{Unfit, warm_up};
-use crate::process::{Process, ProcessOutput, ProcessStdin, Spec, Stop, describe, describe_exited};
-use crate::util::setting::Setting;
+use crate::process::{
+    ForkSpec, Process, ProcessOutput, ProcessStdin, Spec, Stop, describe, describe_exited,
+};
 use crate::worker::{Worker, WorkerId};
 
 /// The pause after the first start-up failure. It doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How many variables a worker has about its slot.
+const NUMBERS: usize = 2;
 
 /// The pause after the machine had no room for a process.
 pub(super) const CROWDED_PAUSE: Duration = Duration::from_millis(100);
@@ -41,11 +46,27 @@ impl Slot {
     }
 
     /// Starts the process of a worker.
-    pub(super) fn spawn_worker(&mut self) -> io::Result<Worker> {
+    pub(super) fn spawn_worker(&mut self) -> Result<Worker, NotStarted> {
         self.generation += 1;
+        let failures_before = self.shared.start_ups.failures();
+        let process = if self.shared.config.worker.preload {
+            self.order_process()?
+        } else {
+            self.start_process()?
+        };
         let shared = &*self.shared;
-        let failures_before = shared.start_ups.failures();
-        let env = self.environment();
+        let id = WorkerId { slot: self.number(), generation: self.generation };
+        let worker = Worker::new(process, &shared.config, shared.now(), failures_before, id);
+        shared.roll_call.workers.add(&worker.card);
+        events::worker_started(id.slot, worker.card.pid);
+        Ok(worker)
+    }
+
+    fn start_process(&self) -> io::Result<Process> {
+        let shared = &*self.shared;
+        let own = self.own_environment();
+        let (numbers, others) = own.split_at(NUMBERS);
+        let env = [numbers, &outer_environment(shared), others].concat();
         let place = &shared.config.process;
         let cwd = match &place.cwd_of_slot {
             Some(text) => Some(for_slot(text, self.number())),
@@ -68,46 +89,52 @@ impl Slot {
             wake: &self.wake,
             is_brief: false,
         };
-        let process = Process::start(&spec, &shared.groups)?;
-        let id = WorkerId { slot: self.number(), generation: self.generation };
-        let worker = Worker::new(process, &shared.config, shared.now(), failures_before, id);
-        shared.roll_call.workers.add(&worker.card);
-        events::worker_started(id.slot, worker.card.pid);
-        Ok(worker)
+        Process::start(&spec, &shared.groups)
     }
 
-    /// The additions to the environment of a worker.
-    fn environment(&self) -> Vec<(OsString, OsString)> {
-        let config = &self.shared.config;
-        let variable = |name: &str, value: String| (name.into(), value.into());
+    /// Has the process of a worker forked by one that has loaded the code.
+    fn order_process(&mut self) -> Result<Process, NotStarted> {
+        let place = &self.shared.config.process;
+        let number = self.number();
+        let cwd = place.cwd_of_slot.as_ref().map(|text| for_slot(text, number));
+        if cwd.as_ref().is_some_and(|cwd| !Path::new(cwd).is_dir()) {
+            return Err(io::Error::from(io::ErrorKind::NotFound).into());
+        }
+        let mut env = self.own_environment();
+        // The others are those of the process that has loaded the code.
+        let fixed = &place.env_of_slot;
+        env.retain(|(name, _)| !fixed.iter().any(|(fixed, text)| fixed == name && !has_slot(text)));
+        let spec = ForkSpec {
+            env,
+            cwd,
+            slot: number,
+            cpus: place.cpus(number),
+            wake: Arc::clone(&self.wake),
+        };
+        self.fork_worker(spec)
+    }
+
+    /// The additions to the environment that are those of this slot: [`NUMBERS`] of them are always there.
+    fn own_environment(&self) -> Vec<(OsString, OsString)> {
         let mut env = vec![
             variable("PROCPOOL_SLOT", self.number().to_string()),
             variable("PROCPOOL_GENERATION", self.generation.to_string()),
-            variable("PROCPOOL_PROTOCOL", config.worker.protocol.label()),
         ];
-        if config.process.clears_env || std::env::var_os("PYTHONUNBUFFERED").is_none() {
-            env.push(variable("PYTHONUNBUFFERED", "1".into()));
-        }
-        if config.worker.is_code && config.worker.protocol.label() == "code" {
-            // A generator may have no end, so the worker must know how long a list may be.
-            let most = format!("{} {}", config.worker.max_reply, Setting::MaxReply);
-            env.push(variable("PROCPOOL_MAX_REPLY", most));
-        }
-        if config.worker.is_code && config.worker.protocol.label() == "sh" {
-            // This worker waits for the processes that the code leaves running.
-            let millis = config.grace.as_millis().min(u128::from(u32::MAX));
-            env.push(variable("PROCPOOL_GRACE", millis.to_string()));
-            let folder = crate::util::temporary::temporary_folder().into_os_string();
-            env.push(("PROCPOOL_TMPDIR".into(), folder));
-        }
-        env.extend_from_slice(&config.process.env);
-        let of_slot = config.process.env_of_slot.iter();
+        let of_slot = self.shared.config.process.env_of_slot.iter();
         env.extend(of_slot.map(|(name, text)| (name.clone(), for_slot(text, self.number()))));
         env
     }
 
     /// The process of a worker could not be started.
-    fn not_spawned(&mut self, error: &io::Error, failures_before: u32) {
+    fn not_spawned(&mut self, error: &NotStarted, failures_before: u32) {
+        let error = match error {
+            NotStarted::Io(error) => error,
+            NotStarted::Unwanted => return self.drop_jobs(),
+            NotStarted::Parent(message) => {
+                let jobs = std::mem::take(&mut self.jobs);
+                return self.start_failed(jobs, message.clone(), failures_before);
+            }
+        };
         let jobs = std::mem::take(&mut self.jobs);
         if self.shared.is_crowded(error) {
             self.put_back(jobs.into_iter());
@@ -265,48 +292,8 @@ fn learn_from_start(shared: &Shared, worker: &Worker) {
     }
 }
 
-/// The text with the number of the slot in place of `{%}`, and the number from 0 in place of `{%0}`.
-fn for_slot(text: &OsStr, slot: usize) -> OsString {
-    let mut filled = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some(at) = memchr::memmem::find(rest, b"{%") {
-        let (number, len) = match &rest[at + 2..] {
-            [b'}', ..] => (slot, 3),
-            [b'0', b'}', ..] => (slot - 1, 4),
-            _ => {
-                filled.extend_from_slice(&rest[..at + 2]);
-                rest = &rest[at + 2..];
-                continue;
-            }
-        };
-        filled.extend_from_slice(&rest[..at]);
-        filled.extend_from_slice(number.to_string().as_bytes());
-        rest = &rest[at + len..];
-    }
-    filled.extend_from_slice(rest);
-    OsString::from_vec(filled)
-}
-
 /// A command line, as it can be pasted into a shell.
 fn command_line(argv: &[OsString]) -> String {
     let words: Vec<_> = argv.iter().map(|word| word.to_string_lossy()).collect();
     shell_words::join(words)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_of_slots() {
-        for (text, filled) in [
-            ("{%}", "2"),
-            ("gpu{%0}-{%}{%0}", "gpu1-21"),
-            ("{%1} {%", "{%1} {%"),
-            ("{%{%}", "{%2"),
-            ("", ""),
-        ] {
-            assert_eq!(for_slot(text.as_ref(), 2), filled, "{text}");
-        }
-    }
 }

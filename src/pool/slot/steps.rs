@@ -14,6 +14,7 @@ use crate::pool::gates::Passage;
 use crate::pool::gates::jobserver::Token;
 use crate::pool::queue::{Ask, Taken};
 use crate::pool::shared::Shared;
+use crate::pool::slot::nursery::pass::NurseryPass;
 use crate::pool::underway::{Responder, Underway};
 use crate::process::Wake;
 use crate::util::clock::Moment;
@@ -42,6 +43,8 @@ pub(super) struct Slot {
     pub(super) finished: usize,
     /// How many workers it has started.
     pub(super) generation: u64,
+    /// The right to order workers from the nursery, once it has ordered one.
+    pub(super) nursery: Option<NurseryPass>,
     /// The right to run a job, if `make` gives it.
     token: Option<Token>,
     pub(super) responder: Responder,
@@ -63,6 +66,7 @@ impl Slot {
             due: Moment::NEVER,
             finished: 0,
             generation: 0,
+            nursery: None,
             token: None,
             responder,
             elsewhere: None,

@@ -65,6 +65,7 @@ impl WorkerSlot {
         for worker in [spare, self.worker.take()].into_iter().flatten() {
             self.slot.retire_last(worker);
         }
+        self.slot.nursery = None;
         self.slot.flush();
     }
 

@@ -41,4 +41,12 @@ pub struct CodeOptions {
     /// Run CODE once in each process before its first job; may be repeated
     #[arg(long, value_name = "CODE")]
     pub setup: Vec<String>,
+
+    /// Run --setup once, and fork the workers of --python or --ruby from that process
+    ///
+    /// The workers share its memory, and another one is there within milliseconds. The functions of a FILE are
+    /// loaded once, too. In the setup, PROCPOOL_SLOT is 0. Threads and connections of the setup are of no use to the
+    /// workers.
+    #[arg(hide_short_help = true, long)]
+    pub preload: bool,
 }

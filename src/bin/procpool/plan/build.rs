@@ -122,6 +122,12 @@ fn check(invocation: &Invocation<'_>) -> Result<(), Misuse> {
     }
     if let Some(code) = &invocation.code {
         code.check_path().map_err(Misuse::new)?;
+        if code.preload && !code.language.has_preload() {
+            return Err(Misuse::new(format!(
+                "--preload is for --python and --ruby: workers of {} can't be forked",
+                code.language.name()
+            )));
+        }
     }
     usage::check(options, Mode::of(invocation), invocation.has_only_words())?;
     stdin::check_terminal(invocation)?;

@@ -134,6 +134,7 @@ fn code(options: &Options) -> Option<Code> {
     code.shell = shell;
     code.each = options.input.each;
     code.live = options.output.live;
+    code.preload = options.code.preload;
     // Workers may be started elsewhere.
     Some(if options.commands.cwd.is_some() { code.with_absolute_path() } else { code })
 }

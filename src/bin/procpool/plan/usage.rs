@@ -21,6 +21,8 @@ enum Rule {
     Programs,
     /// Runs with code.
     Code,
+    /// Runs with code of a language whose interpreter can be forked.
+    Forking,
     /// Runs with commands that are started for each job.
     Commands,
     /// Runs with a COMMAND that is started for each job.
@@ -80,6 +82,8 @@ const TABLE: &[(&str, Rule)] = &[
     ("ruby", Rule::Everywhere),
     ("sh", Rule::Everywhere),
     ("setup", Rule::Code),
+    // `build.rs` refuses it by the language.
+    ("preload", Rule::Forking),
     ("shell", Rule::Template),
     ("replace", Rule::Template),
     ("stdin", Rule::Commands),
@@ -228,6 +232,10 @@ const LINUX: &[(&str, &str)] = &[
     ("max_rss", "the memory of a process (/proc/PID/statm)"),
     ("max_memory", "the memory of processes (/proc/PID/stat)"),
     ("cpu_affinity", "the CPUs of a process (sched_setaffinity)"),
+    (
+        "preload",
+        "how a process becomes its child that another one has forked (PR_SET_CHILD_SUBREAPER)",
+    ),
 ];
 
 /// Refuses the options that have no effect on this system.
@@ -315,6 +323,10 @@ fn spelled(id: &str) -> String {
     }
 }
 
+/// Why an option for code that is forked has no effect.
+const FOR_FORKS: &str =
+    "is for code that is forked (--python or --ruby): give some, or leave it out";
+
 impl Rule {
     /// Why an option has no effect, and what to do; `None`: it has one.
     fn refusal(self, mode: Mode, has_lists: bool, is_dry: bool) -> Option<String> {
@@ -341,6 +353,7 @@ impl Rule {
             Self::Code if !is_code => "is for code (--python, --perl, --node, --ruby or --sh): give \
                                        some, or leave it out"
                 .to_owned(),
+            Self::Forking if !is_code => FOR_FORKS.to_owned(),
             Self::Commands | Self::Template if is_code => {
                 "has no effect with code, only with commands: leave it out".to_owned()
             }
@@ -411,6 +424,7 @@ mod tests {
             (Rule::Worker, &[Worker, WorkerCommand, Raw]),
             (Rule::Programs, &[Command, JobCommands, Worker, WorkerCommand, Raw]),
             (Rule::Code, &[Expression, File, FileCommand]),
+            (Rule::Forking, &[Expression, File, FileCommand]),
             (Rule::Commands, &[Command, JobCommands]),
             (Rule::Template, &[Command]),
             (Rule::Args, &[Command, WorkerCommand, Expression, FileCommand]),

@@ -50,6 +50,7 @@ const SIDES: &[(&str, Side)] = &[
     ("pipeline", Pool), ("max_reqs", Pool), ("start_limit", Pool), ("start_timeout", Pool), ("max_reply", Pool),
     ("max_reqs_jitter", Pool), ("max_age", Pool), ("max_rss", Pool), ("idle_timeout", Pool), ("standby", Pool),
     ("python", Kind), ("perl", Kind), ("node", Kind), ("ruby", Kind), ("sh", Kind), ("setup", Pool),
+    ("preload", Pool),
     // It names the shell of --sh.
     ("shell", Kind),
     ("replace", Command), ("stdin", Command), ("env", Pool), ("env_only", Pool), ("env_all", Pool), ("cwd", Pool),
