@@ -33,7 +33,7 @@ pub(crate) fn start(shared: &Arc<Shared>, slots: Vec<usize>) {
 /// Starts slots step by step, until no more are needed.
 fn start_more(shared: &Weak<Shared>) {
     loop {
-        thread::sleep(STEP);
+        thread::park_timeout(STEP);
         let Some(shared) = shared.upgrade() else { return };
         let Some(slots) = shared.queue.step(shared.groups.count()) else { return };
         start_all(&shared, slots);

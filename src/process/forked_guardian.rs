@@ -3,21 +3,19 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fork::Fork;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, setpgid};
-use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
-use super::guardian::{GuardianProcess, has_entries, list, own_group, shell};
+use super::guardian::{GuardianProcess, has_entries, list, make_ready, own_group, shell};
 use super::{pipe, poll};
-use crate::util::lock::lock;
 
 /// The copy becomes a shell after this time. The shell has its own name and arguments, so that nobody takes it for this
 /// process, and has no part of this process's memory.
@@ -26,19 +24,14 @@ const BRIEF: Duration = Duration::from_millis(50);
 /// Signals that are meant for this process. They must not end the guardian.
 const IGNORED: [Signal; 5] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::TSTP];
 
-/// The guardian that the first pool takes.
-static FORKED: Mutex<Option<GuardianProcess>> = Mutex::new(None);
-
 /// Forks the guardian of the first pool of this process. Call it before this process has other threads, since a copy
 /// has only the one that forks. If there are others, the pool starts a shell instead.
 pub fn fork_guardian() {
-    if is_alone() {
-        *lock(&FORKED) = fork_it().ok();
+    if is_alone()
+        && let Ok(guardian) = fork_it()
+    {
+        make_ready(guardian);
     }
-}
-
-pub(super) fn take() -> Option<GuardianProcess> {
-    lock(&FORKED).take()
 }
 
 /// Whether this process has one thread. The system counts them as links to the folder.
@@ -81,18 +74,17 @@ fn guard(pipe: OwnedFd, list: File, group_of_pool: i32) -> ! {
 
 /// Closes all files of this process but these. Otherwise the reader of a pipe would wait for the guardian as well.
 fn leave_streams(ours: [i32; 2]) {
-    if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
-        let _ = dup2_stdin(&null);
-        let _ = dup2_stdout(&null);
-        let _ = dup2_stderr(&null);
-    }
     let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
     let number =
         |entry: io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
     let open: Vec<i32> = open.filter_map(number).collect();
-    for fd in open.into_iter().filter(|fd| *fd > 2 && !ours.contains(fd)) {
+    for fd in open.into_iter().filter(|fd| !ours.contains(fd)) {
         // The folder that was read is closed already.
         let _ = nix::unistd::close(fd);
+    }
+    // Each gets the lowest number that is free: that of a standard stream.
+    for _ in 0..3 {
+        let _ = File::open("/dev/null").map(IntoRawFd::into_raw_fd);
     }
 }
 

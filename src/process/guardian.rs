@@ -8,11 +8,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::thread;
 
 use rustix::process::{Pid, WaitOptions, getpid, waitpid};
 
 use super::stat::Stat;
+use crate::util::lock::lock;
 
 /// The guardian's code. It gets the list as its stderr, and the group of this process as its first
 /// argument. A signal that is meant for this process must not end the guardian, so it ignores those.
@@ -72,6 +74,9 @@ while [ $looks -lt 2 ]; do
     done
 done
 "#;
+
+/// A guardian that runs already, and that no pool has taken.
+static READY: Mutex<Option<GuardianProcess>> = Mutex::new(None);
 
 /// The length of an entry of the list, in bytes: a number or a pipe, spaces, and a newline.
 const ENTRY_LEN: usize = 32;
@@ -133,7 +138,7 @@ pub(super) struct GuardianProcess {
 
 impl Guardian {
     pub(super) fn start() -> Self {
-        let running = forked().or_else(|| GuardianProcess::start().ok());
+        let running = lock(&READY).take().or_else(|| GuardianProcess::start().ok());
         Self { running, entries: HashMap::new(), free: Vec::new(), count: 0 }
     }
 
@@ -216,15 +221,10 @@ pub(super) fn own_group() -> i32 {
     Stat::of(getpid()).and_then(|stat| stat.group).map_or(0, Pid::as_raw_pid)
 }
 
-/// The guardian that was forked before this process had other threads, unless another pool has it.
+/// The next pool takes this guardian, which runs already.
 #[cfg(all(feature = "cli", target_os = "linux"))]
-fn forked() -> Option<GuardianProcess> {
-    super::forked_guardian::take()
-}
-
-#[cfg(not(all(feature = "cli", target_os = "linux")))]
-fn forked() -> Option<GuardianProcess> {
-    None
+pub(super) fn make_ready(guardian: GuardianProcess) {
+    *lock(&READY) = Some(guardian);
 }
 
 /// Whether a process is on the list.

@@ -5,9 +5,11 @@ mod backlog;
 mod calls;
 mod loans;
 mod monitor;
+mod ramp;
 mod roster;
 mod turns;
 
 pub(crate) use ask::{Ask, Taken};
 pub(crate) use loans::Loan;
-pub(crate) use monitor::{Queue, STEP};
+pub(crate) use monitor::Queue;
+pub(crate) use ramp::STEP;

@@ -4,8 +4,8 @@
 mod elsewhere;
 mod limit;
 mod parties;
-mod ramp;
 mod sharing;
+mod steps;
 
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
@@ -17,14 +17,13 @@ use super::ask::{Ask, Taken};
 use super::backlog::Backlog;
 use super::calls::Left;
 use super::loans::Loans;
+use super::ramp::Ramp;
 use super::roster::Roster;
 use crate::job::call::OpenCall;
 use crate::job::caller::DroppedStage;
 use crate::job::{Closed, Job};
 use crate::process::Wake;
 use crate::util::clock::Moment;
-use ramp::Ramp;
-pub(crate) use ramp::STEP;
 
 #[derive(Debug)]
 pub(crate) struct Queue {
