@@ -296,6 +296,11 @@ fn refusal(id: &str, options: &Options, mode: Mode, has_lists: bool) -> Option<S
     if id == "shell" && options.code.sh.is_some() {
         return None;
     }
+    // The callers of a server give the COMMAND.
+    if matches!(id, "max_args" | "each") && mode == File && options.commands.server.serve.is_some()
+    {
+        return None;
+    }
     if why.is_some() && !is_of_blocks {
         return why;
     }
