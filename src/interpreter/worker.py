@@ -163,11 +163,11 @@ def answer(job):
 
 def answer_quickly():
     """As `answer`, by a loop that has the expression in it."""
-    rest = iter(requests)
+    rest, answer_rest = iter(requests), quick  # `line_of` drops `quick` for the next batch
     try:
         while True:
             try:
-                return quick(rest, results.append, line_of, type, dict, FLAT)
+                return answer_rest(rest, results.append, line_of, type, dict, FLAT)
             except Awaitable as found:
                 left = list(rest)
                 put_into_words()
@@ -188,6 +188,8 @@ def line_of(result):
         return ('{"result":' + text(result) + "}\n",)
     except Awaitable:
         raise Awaitable(result) from None
+    except Exception as error:
+        return (failure(error),)
 
 
 def put_into_words():

@@ -1,12 +1,14 @@
 //! The open requests of a worker: sent and not answered, oldest first. Each has its place among all
 //! bytes that the worker has been sent.
 
+mod cancelled;
 mod several;
 
 use std::collections::VecDeque;
 
+use self::cancelled::Cancelled;
 use super::parts::ResultParts;
-use crate::job::{Failure, Job, PartsConfig, Place};
+use crate::job::{Job, PartsConfig, Place};
 use crate::util::clock::Moment;
 
 /// A job at a worker, or a bundle of jobs.
@@ -217,17 +219,6 @@ pub(crate) struct Flights {
     pub(super) parts: ResultParts,
 }
 
-/// A job that the worker was told to end.
-#[derive(Debug)]
-struct Cancelled {
-    /// The id of its request.
-    id: u64,
-    /// When the worker was told.
-    since: Moment,
-    /// The outcome of the job, whatever the worker answers.
-    failure: Failure,
-}
-
 impl Flights {
     /// `parts`: what happens to the parts of results.
     pub(super) fn with(parts: PartsConfig) -> Self {
@@ -338,48 +329,6 @@ impl Flights {
         };
         let abandoned = flights.filter(|(_, flight)| is_abandoned(flight));
         abandoned.map(|(index, flight)| (index, flight.abandoned)).min_by_key(|(_, since)| *since)
-    }
-
-    // ---- Jobs that the worker was told to end
-
-    /// The worker is told to end a job, given by its place. Returns the id of the request; `None`: the worker
-    /// was told before.
-    pub(super) fn cancel(&mut self, index: usize, now: Moment, failure: Failure) -> Option<u64> {
-        let flight = self.open.get(index)?;
-        if self.cancelled_since(flight).is_some() {
-            return None;
-        }
-        self.cancelled.push(Cancelled { id: flight.id, since: now, failure });
-        Some(flight.id)
-    }
-
-    /// When the worker was told to end a job.
-    pub(crate) fn cancelled_since(&self, flight: &Flight) -> Option<Moment> {
-        let is_it = |cancelled: &&Cancelled| cancelled.id == flight.id;
-        self.cancelled.iter().find(is_it).map(|cancelled| cancelled.since)
-    }
-
-    /// The outcome of a job that the worker was told to end, and has answered.
-    pub(super) fn take_cancelled(&mut self, index: usize) -> Option<Failure> {
-        if self.cancelled.is_empty() {
-            return None;
-        }
-        let id = self.open.get(index)?.id;
-        let at = self.cancelled.iter().position(|cancelled| cancelled.id == id)?;
-        Some(self.cancelled.swap_remove(at).failure)
-    }
-
-    /// Takes out the jobs that the worker was told to end, with their outcomes.
-    pub(crate) fn take_all_cancelled(&mut self) -> Vec<(Flight, Failure)> {
-        let mut taken = Vec::new();
-        for Cancelled { id, failure, .. } in std::mem::take(&mut self.cancelled) {
-            if let Some(index) = self.open.iter().position(|flight| flight.id == id)
-                && let Some(flight) = self.take_answered(index)
-            {
-                taken.push((flight, failure));
-            }
-        }
-        taken
     }
 
     /// The worker works on several jobs at a time.

@@ -96,9 +96,9 @@ impl Drop for Reply {
 }
 
 /// An order, as the slot has it that waits. Its worker is ended if this is dropped.
-pub(crate) struct Expected(Handover);
+pub(crate) struct ExpectedFork(Handover);
 
-impl Expected {
+impl ExpectedFork {
     /// What has been delivered. The slot is woken then.
     pub(crate) fn take(&self) -> Option<Result<Process, NotStarted>> {
         lock(&self.0).take()
@@ -136,7 +136,7 @@ impl NurseryDoor {
     }
 
     /// Leaves an order.
-    pub(crate) fn order(&self, spec: ForkSpec) -> Expected {
+    pub(crate) fn order(&self, spec: ForkSpec) -> ExpectedFork {
         let delivery = Handover::default();
         let wake = Arc::clone(&spec.wake);
         let reply = Reply { delivery: Arc::clone(&delivery), wake };
@@ -146,7 +146,7 @@ impl NurseryDoor {
             drop(state);
             self.wake.notify();
         }
-        Expected(delivery)
+        ExpectedFork(delivery)
     }
 
     /// Has the thread replace the process that forks workers, if that is out of date.
