@@ -43,7 +43,7 @@ pub(crate) struct NurseryDoor {
 
 #[derive(Default)]
 struct DoorState {
-    orders: VecDeque<Order>,
+    orders: VecDeque<ForkOrder>,
     /// How many slots may leave orders.
     users: usize,
     /// No more orders are taken.
@@ -62,9 +62,9 @@ impl fmt::Debug for DoorState {
 
 /// An order for a worker.
 #[derive(Debug)]
-pub(crate) struct Order {
+pub(crate) struct ForkOrder {
     pub(crate) spec: ForkSpec,
-    pub(crate) reply: Reply,
+    pub(crate) reply: ForkReply,
 }
 
 /// What a slot gets for its order, once it is there.
@@ -72,12 +72,12 @@ type Handover = Arc<Mutex<Option<Result<Process, NotStarted>>>>;
 
 /// The way back to the slot that has left an order. If it is dropped, the slot learns that the nursery is gone.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub(crate) struct ForkReply {
     delivery: Handover,
     wake: Arc<Wake>,
 }
 
-impl Reply {
+impl ForkReply {
     /// Whether the slot still waits.
     pub(crate) fn is_wanted(&self) -> bool {
         Arc::strong_count(&self.delivery) > 1
@@ -88,7 +88,7 @@ impl Reply {
     }
 }
 
-impl Drop for Reply {
+impl Drop for ForkReply {
     fn drop(&mut self) {
         lock(&self.delivery).get_or_insert(Err(NotStarted::Unwanted));
         self.wake.notify();
@@ -139,10 +139,10 @@ impl NurseryDoor {
     pub(crate) fn order(&self, spec: ForkSpec) -> ExpectedFork {
         let delivery = Handover::default();
         let wake = Arc::clone(&spec.wake);
-        let reply = Reply { delivery: Arc::clone(&delivery), wake };
+        let reply = ForkReply { delivery: Arc::clone(&delivery), wake };
         let mut state = self.lock();
         if !state.is_closed {
-            state.orders.push_back(Order { spec, reply });
+            state.orders.push_back(ForkOrder { spec, reply });
             drop(state);
             self.wake.notify();
         }
@@ -157,7 +157,7 @@ impl NurseryDoor {
 
     // ---- For the thread of the nursery
 
-    pub(crate) fn next(&self) -> Option<Order> {
+    pub(crate) fn next(&self) -> Option<ForkOrder> {
         self.lock().orders.pop_front()
     }
 

@@ -40,7 +40,7 @@ pub(super) enum NoFork {
 }
 
 /// What a parent is waited for.
-enum Word {
+enum ParentWord {
     Ready,
     Forked(Pid),
     Refused(io::Error),
@@ -56,7 +56,7 @@ impl Parent {
         shared.groups.adopt_orphans()?;
         let mut parent = Self::start(shared, door)?;
         match parent.listen(shared, door, false, old) {
-            Ok(Word::Ready) => {
+            Ok(ParentWord::Ready) => {
                 // What the setup has printed explains nothing that comes later.
                 parent.process.ignore_stderr_before(parent.process.stderr_count());
                 Ok(parent)
@@ -109,12 +109,12 @@ impl Parent {
             Err(error) => return Err(NoFork::Io(error)),
         };
         match self.listen(shared, door, true, None) {
-            Ok(Word::Forked(pid)) => fork.adopt(pid, &self.line).map_err(NoFork::Io),
-            Ok(Word::Refused(error)) => {
+            Ok(ParentWord::Forked(pid)) => fork.adopt(pid, &self.line).map_err(NoFork::Io),
+            Ok(ParentWord::Refused(error)) => {
                 fork.withdraw();
                 Err(NoFork::Io(error))
             }
-            Ok(Word::Ready) => Err(NoFork::Useless(BROKEN.into())),
+            Ok(ParentWord::Ready) => Err(NoFork::Useless(BROKEN.into())),
             Err(error) => Err(error),
         }
     }
@@ -126,7 +126,7 @@ impl Parent {
         door: &NurseryDoor,
         forks: bool,
         mut old: Option<&mut Self>,
-    ) -> Result<Word, NoFork> {
+    ) -> Result<ParentWord, NoFork> {
         let limit = shared.config.failures.start_timeout;
         let mut end = limit.map_or(Moment::NEVER, |limit| shared.now().after(limit));
         loop {
@@ -168,17 +168,17 @@ impl Parent {
     }
 
     /// The next line that it has said. `Some(None)`: it means nothing.
-    fn next_word(&mut self) -> Option<Option<Word>> {
+    fn next_word(&mut self) -> Option<Option<ParentWord>> {
         let end = memchr::memchr(b'\n', &self.said)?;
         let line: Vec<u8> = self.said.drain(..=end).collect();
         let line = String::from_utf8_lossy(&line[..end]).into_owned();
         let mut words = line.split(' ');
         let word = (words.next(), words.next().and_then(|number| number.parse::<i32>().ok()));
         Some(match word {
-            (Some("ready"), _) => Some(Word::Ready),
-            (Some("forked"), Some(pid @ 2..)) => Pid::from_raw(pid).map(Word::Forked),
+            (Some("ready"), _) => Some(ParentWord::Ready),
+            (Some("forked"), Some(pid @ 2..)) => Pid::from_raw(pid).map(ParentWord::Forked),
             (Some("refused"), Some(number @ 1..)) => {
-                Some(Word::Refused(io::Error::from_raw_os_error(number)))
+                Some(ParentWord::Refused(io::Error::from_raw_os_error(number)))
             }
             _ => None,
         })

@@ -8,7 +8,7 @@ use std::thread;
 use super::parent::{NoFork, Parent};
 use crate::pool::background::{STACK, be_nice};
 use crate::pool::shared::Shared;
-use crate::pool::shared::nursery::{NotStarted, NurseryDoor, Order};
+use crate::pool::shared::nursery::{NotStarted, NurseryDoor, ForkOrder};
 use crate::process::Stop;
 use crate::util::clock::Moment;
 
@@ -42,7 +42,7 @@ impl Nursery {
     }
 
     /// Has a worker forked. If the parent turns out to be gone, another one is started, once.
-    fn serve(&mut self, mut order: Order) {
+    fn serve(&mut self, mut order: ForkOrder) {
         if !order.reply.is_wanted() {
             return;
         }
@@ -70,7 +70,7 @@ impl Nursery {
     }
 
     /// All that wait for the parent learn that it does not start.
-    fn refuse(&self, order: Order, reason: NotStarted) {
+    fn refuse(&self, order: ForkOrder, reason: NotStarted) {
         if let NotStarted::Parent(message) = &reason {
             while let Some(other) = self.door.next() {
                 other.reply.give(Err(NotStarted::Parent(message.clone())));
