@@ -15,7 +15,8 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, setpgid};
 
 use super::guardian::{GuardianProcess, has_entries, list, make_ready, own_group, shell};
-use super::{pipe, poll};
+use super::pipe;
+use super::poll;
 
 /// The copy becomes a shell after this time. The shell has its own name and arguments, so that nobody takes it for this
 /// process, and has no part of this process's memory.
