@@ -163,11 +163,11 @@ def answer(job):
 
 def answer_quickly():
     """As `answer`, by a loop that has the expression in it."""
-    rest, answer_rest = iter(requests), quick  # `line_of` drops `quick` for the next batch
+    rest, loop_over = iter(requests), quick  # a result may change what the next requests get
     try:
         while True:
             try:
-                return answer_rest(rest, results.append, line_of, type, dict, FLAT)
+                return loop_over(rest, results.append, line_of, type, dict, FLAT)
             except Awaitable as found:
                 left = list(rest)
                 put_into_words()
