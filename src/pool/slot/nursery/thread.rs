@@ -8,7 +8,7 @@ use std::thread;
 use super::parent::{NoFork, Parent};
 use crate::pool::background::{STACK, be_nice};
 use crate::pool::shared::Shared;
-use crate::pool::shared::nursery::{NotStarted, NurseryDoor, ForkOrder};
+use crate::pool::shared::nursery::{ForkOrder, NotStarted, NurseryDoor};
 use crate::process::Stop;
 use crate::util::clock::Moment;
 
