@@ -22,7 +22,7 @@ use super::session::QueueSession;
 use super::settings::SubmitSettings;
 use super::streams::QueueStreams;
 use crate::job::printed::{Capture, Printed, Spool};
-use crate::job::{Done, Failure, Job, Kind, Run, Sink, Value};
+use crate::job::{Done, Failure, Job, Kind, Run, Sink};
 use crate::link::from_agent::{RemoteOutcome, RemoteValue};
 
 /// Messages that wait for the output.
@@ -366,10 +366,7 @@ impl Delivery {
             seconds: run.time.as_secs_f64(),
             host: Some(host),
         });
-        let outcome = done.outcome.as_ref().map(|value| match value {
-            RemoteValue::Json(json) => Value::Json(*json),
-            RemoteValue::Bytes(bytes) => Value::Bytes(bytes),
-        });
+        let outcome = done.outcome.as_ref().map(RemoteValue::value);
         let unreadable: Failure;
         let outcome = match outcome {
             // The worker machine has found that the line is no job. Only this machine knows its name.

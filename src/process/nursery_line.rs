@@ -9,7 +9,10 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use rustix::process::Pid;
 
 /// The socket is closed if the nursery is gone: that is no reason for a signal.
+#[cfg(not(target_vendor = "apple"))]
 const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
+#[cfg(target_vendor = "apple")]
+const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT;
 
 /// The line to a nursery. A message is whole: a request with three open files, or the number of a process that
 /// the nursery is to reap.
