@@ -396,3 +396,25 @@ fn a_signal_while_code_is_checked_leaves_no_interpreter_behind() {
         wait_for("the interpreter to be gone", || leftovers(&mark).is_empty());
     }
 }
+
+/// Results that are lines at once, results that are made into lines together, and failures, in any order.
+#[test]
+fn results_of_all_kinds_and_failures_keep_their_places() {
+    if !need("python3") {
+        return;
+    }
+    let code = "b'' if int(x) % 7 == 0 else [x] if int(x) % 3 == 0 else 6 // (int(x) % 5)";
+    let jobs = || (1..400).filter(|n| n % 7 > 0 && (n % 3 == 0 || n % 5 > 0));
+    let expected: String = jobs()
+        .map(|n| if n % 3 == 0 { format!("[\"{n}\"]\n") } else { format!("{}\n", 6 / (n % 5)) })
+        .collect();
+    let input: String = (1..400).map(|n| format!("{n}\n")).collect();
+    Test::new()
+        .args(["-j2", "--python", code])
+        .stdin(input)
+        .stdout(expected)
+        .any_stderr()
+        .stderr_has(&format!("{} of 399 jobs failed", 399 - jobs().count()))
+        .status(1)
+        .run();
+}

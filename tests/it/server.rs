@@ -54,13 +54,18 @@ fn filters_and_code_print_what_they_would_print_without_a_server() {
     compare(&served, &pool, "a\nno end", &["--tag"]);
     if need("python3") {
         let crew = Crew::new();
-        let file = crew.file("ops.py", "def half(n):\n    return 10 // n\n");
+        let file = crew.file(
+            "ops.py",
+            "def half(n):\n    return 10 // n\ndef both(*n): return n\ndef doubled(n): return [2 * m for m in n]\n",
+        );
         for (pool, args) in [
             (
                 &["--python", "a[int(x)] // (int(x) % 9)", "--setup", "a = list(range(99))"][..],
                 &[][..],
             ),
             (&["--python", &file], &["half", ":::", "1", "0"]),
+            (&["--python", &file], &["-n3", "both"]),
+            (&["--python", &file], &["-n3", "--each", "doubled"]),
         ] {
             let served = Served::with(1, pool);
             let local = Test::new().arg("-j1").args(pool).args(args).stdin(numbers(40));

@@ -427,3 +427,19 @@ fn no_worker_is_started_for_help_or_version() {
     assert!(output.lines().len() <= 50, "-h fits a screen");
     assert_has(&String::from_utf8_lossy(&output.stdout), &["--worker", "--max-procs"]);
 }
+
+/// A pool with many slots starts a few workers first, and each job here waits for all others.
+#[test]
+fn as_many_workers_start_as_slow_jobs_need() {
+    let crew = Crew::new();
+    let folder = crew.path("at");
+    fs::create_dir(&folder).expect("a folder");
+    let code = format!(
+        ": > {folder}/$1; until set -- {folder}/*; [ $# -ge 24 ]; do sleep 0.05; done; echo done"
+    );
+    Test::new()
+        .args(["-j24", "--pipeline", "auto", "--sh", &code])
+        .stdin((1..=24).map(|n| format!("{n}\n")).collect::<String>())
+        .stdout("done\n".repeat(24))
+        .run();
+}

@@ -117,7 +117,7 @@ fn lists(options: &Options, words: &[OsString]) -> Result<Vec<ArgList>, Misuse> 
 }
 
 /// The code that workers run, if there is any.
-fn code(options: &Options) -> Option<Code> {
+pub(super) fn code(options: &Options) -> Option<Code> {
     let languages = [
         (Language::Python, &options.code.python),
         (Language::Perl, &options.code.perl),

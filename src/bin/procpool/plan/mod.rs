@@ -41,6 +41,11 @@ pub fn misuse(options: &Options) -> Option<Misuse> {
     Plan::of(options, Arc::default()).err()
 }
 
+/// Whether the code that these options name is an expression, and not a file of functions.
+pub fn has_expression(options: &Options) -> bool {
+    invocation::code(options).is_some_and(|code| !code.is_file())
+}
+
 /// The given options that have no effect in the run that they are for.
 pub fn without_effect(options: &Options) -> Vec<String> {
     let machine = Machine::current();

@@ -142,8 +142,7 @@ fn without(presets: &[OsString], ids: &[String]) -> Vec<OsString> {
 /// Why the server can't take the lines as the caller wants to send them; `None`: it can.
 fn refusal_of_lines(joined: &Options, of_server: &[OsString]) -> Option<String> {
     let given = |id: &str| joined.line.given.iter().any(|given| given == id);
-    let is_code = keys::has_workers(joined) && joined.workers.worker.is_empty();
-    if is_code && (given("max_args") || given("each")) {
+    if plan::has_expression(joined) && (given("max_args") || given("each")) {
         let why =
             "-n changes the x of an expression, so it is for the server: give it with --serve";
         return Some(why.to_owned());
