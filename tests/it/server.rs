@@ -37,8 +37,14 @@ fn workers_print_what_they_would_print_without_a_server() {
     compare("echo [1]", &["--format", "text"]);
     compare("die []\necho [1]\n", &["--retries", "1", "--retry-delay", "0.01"]);
     compare("stderr_exit [\"last words\"]\n", &[]);
-    compare("{\"cmd\":\"sleep\",\"args\":[9000],\"timeout\":0.1,\"id\":\"x\"}\n", &[]);
-    compare("sleep [9000]\n", &["--timeout", "0.1"]);
+    // Where no worker has ever answered, the message also says which protocols there are.
+    let answered = |input: &str, args: &[&str]| {
+        let input = format!("echo [1]\n{input}");
+        let local = Test::new().arg("-j1").args(pool).args(args).stdin(&input);
+        assert_same(local, served.call().args(args).stdin(&input));
+    };
+    answered("{\"cmd\":\"sleep\",\"args\":[9000],\"timeout\":0.1,\"id\":\"x\"}\n", &[]);
+    answered("sleep [9000]\n", &["--timeout", "0.1"]);
     compare("echo [1]\n", &["--header", "--input", "csv"]);
     compare(
         "",
