@@ -414,7 +414,7 @@ fn results_of_all_kinds_and_failures_keep_their_places() {
         .stdin(input)
         .stdout(expected)
         .any_stderr()
-        .stderr_has(&format!("{} of 399 jobs failed", 399 - jobs().count()))
+        .stderr_has(format!("{} of 399 jobs failed", 399 - jobs().count()))
         .status(1)
         .run();
 }
