@@ -9,13 +9,13 @@ const LONGEST: usize = 1 << 10;
 
 /// The beginning of the last usual job line, up to its args. Its args were the last of its members.
 #[derive(Debug, Default)]
-pub(super) struct Beginning {
+pub(super) struct FamiliarBeginning {
     text: Vec<u8>,
     /// Where the text of the command is.
     cmd: (usize, usize),
 }
 
-impl Beginning {
+impl FamiliarBeginning {
     /// Reads a job line in the usual shape, as [`usual`] does.
     pub(super) fn usual<'a>(&mut self, line: &'a [u8]) -> Option<UsualLine<'a>> {
         if let Some(found) = self.alike(line) {
@@ -84,7 +84,7 @@ mod tests {
             lines in prop::collection::vec(nearly(PIECES, 0..6), 1..6),
             again in prop::collection::vec((0_usize..6, nearly(PIECES, 0..3)), 0..6),
         ) {
-            let mut beginning = Beginning::default();
+            let mut beginning = FamiliarBeginning::default();
             let mut all: Vec<String> = lines;
             for (nth, end) in again {
                 let like = all[nth % all.len()].clone();
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn lines_that_begin_alike_are_read() {
-        let mut beginning = Beginning::default();
+        let mut beginning = FamiliarBeginning::default();
         for (line, args) in [
             ("{\"cmd\":\"f\",\"args\":[1]}", Some("[1]")),
             ("{\"cmd\":\"f\",\"args\":[2] } ", Some("[2]")),

@@ -10,7 +10,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::alike::Beginning;
+use super::alike::FamiliarBeginning;
 use super::job_lines::{Fields, Invalid, UsualLine};
 use super::joining::Joiner;
 use super::lines::{LineTooLong, Lines, MARK};
@@ -44,7 +44,7 @@ pub(super) struct Feeder<'a> {
     /// The jobs after those of the batch.
     bundler: Bundler,
     /// How the last usual job line began.
-    beginning: Beginning,
+    beginning: FamiliarBeginning,
     /// The jobs that wait to be joined.
     joiner: Joiner,
     /// The bytes of the jobs in the batch.
@@ -77,7 +77,7 @@ impl<'a> Feeder<'a> {
             names: reader.sources.iter().map(Source::name).collect(),
             batch: Vec::new(),
             bundler: Bundler::default(),
-            beginning: Beginning::default(),
+            beginning: FamiliarBeginning::default(),
             joiner: Joiner::default(),
             bytes: 0,
             seq: 0,

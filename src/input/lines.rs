@@ -106,15 +106,18 @@ impl Lines {
         }
         let rest = &self.buffer[self.start..];
         let mut begin = 0;
-        for end in memchr::memchr_iter(self.delimiter, rest) {
+        let mut seen = rest.len();
+        for at in memchr::memchr_iter(self.delimiter, &rest[self.seen..]) {
+            let end = self.seen + at;
             if end - begin > self.max || !take(self.number + 1, &rest[begin..end]) {
+                seen = begin;
                 break;
             }
             self.number += 1;
             begin = end + 1;
-            self.seen = 0;
         }
         self.start += begin;
+        self.seen = seen - begin;
     }
 
     /// The next line. `None`: more bytes are needed or, if `at_end` says that the stream has ended,
