@@ -20,13 +20,15 @@ use crate::pool::underway::Underway;
 use crate::process::stops::Stopped;
 use crate::process::{Readiness, Stop, Transfer};
 use crate::util::clock::Moment;
-use crate::worker::{Duty, Reading, Received, Refused, Violation, Worker};
+use crate::worker::{Duty, Pace, Reading, Received, Refused, Violation, Worker};
 
 /// A slot with a worker, as soon as it has jobs for one.
 pub(super) struct WorkerSlot {
     pub(super) slot: Slot,
     pub(super) worker: Option<Worker>,
     pub(super) spare: SparePlace,
+    /// How fast the worker was that has served its time.
+    pace: Option<Pace>,
     /// A worker is to be started before there is a job for it.
     prestarts: bool,
     pub(super) lending: Lending,
@@ -49,7 +51,7 @@ impl WorkerSlot {
         let prestarts = slot.index < slot.shared.config.worker.prestart;
         let lending = Lending::of(&slot.shared);
         let (spare, renewal) = (SparePlace::default(), Renewal::default());
-        Self { slot, worker: None, spare, prestarts, lending, renewal }
+        Self { slot, worker: None, spare, pace: None, prestarts, lending, renewal }
     }
 
     /// Works until the queue is closed and empty; then the worker is retired.
@@ -186,12 +188,15 @@ impl WorkerSlot {
             self.slot.drop_jobs();
             return false;
         }
-        if let Some(spare) = self.spare.take() {
+        if let Some(spare) = self.spare.take(&self.slot) {
             self.take_on(spare);
         }
         if self.worker.is_none() {
             self.worker = self.slot.start_worker();
             self.name_process();
+        }
+        if let (Some(worker), Some(pace)) = (&mut self.worker, self.pace.take()) {
+            worker.expect_pace(pace);
         }
         self.worker.is_some()
     }
@@ -205,6 +210,9 @@ impl WorkerSlot {
             // Until now it was waiting, not idle. What it used meanwhile concerns no job.
             spare.begin_turn(self.slot.now());
             let _ = spare.process.excess(&self.slot.shared.groups);
+            if let Some(pace) = self.pace.take() {
+                spare.expect_pace(pace);
+            }
             spare.card.set_duty(Duty::Serving);
             self.worker = Some(spare);
             self.name_process();
@@ -294,6 +302,7 @@ impl WorkerSlot {
         let timeout = watched.map(|_| STEP).into_iter().chain(timeout).min();
         if let Some(time) = worker.pause() {
             self.slot.wake.wait_briefly(time);
+            self.spare.receive(&self.slot);
         }
         let spare = self.spare.ready().map(|worker| &worker.process);
         let has_unsent = worker.has_unsent();
@@ -522,8 +531,10 @@ impl WorkerSlot {
     pub(super) fn retire(&mut self) {
         let Some(worker) = self.worker.take() else { return };
         self.spare.stop_waiting_for_input(&mut self.slot, &worker);
+        self.pace = worker.pace_for_next();
         self.slot.retire(worker);
         self.spare.allow_next();
+        self.spare.receive(&self.slot);
         // A spare that is not ready yet is waited for when there is a job for it.
         if let Some(spare) = self.spare.take_ready() {
             self.take_on(spare);
