@@ -205,6 +205,11 @@ impl Worker {
         self.pace.window.room(in_flight).min(left)
     }
 
+    /// Whether the worker is on a job that must be alone in its process.
+    pub(crate) fn is_on_suspect(&self) -> bool {
+        self.flights.front().is_some_and(|flight| flight.job.is_suspect)
+    }
+
     /// How many bytes of requests the worker may be given.
     pub(crate) fn room_bytes(&self) -> usize {
         self.pace.window.room_bytes(self.flights.bytes())

@@ -25,6 +25,7 @@ mod spare;
 mod start;
 mod steps;
 mod stopped;
+mod suspects;
 mod warm_up;
 mod worker_slot;
 

@@ -87,7 +87,7 @@ impl WorkerSlot {
         if self.slot.jobs.is_empty() && self.take() == Taken::Leave && self.in_flight() == 0 {
             return NextStep::Leave;
         }
-        if !self.slot.jobs.is_empty() && !self.put_to_work() {
+        if !self.slot.jobs.is_empty() && !self.waits_with_suspect() && !self.put_to_work() {
             return NextStep::GoOn;
         }
         let Some(worker) = &mut self.worker else {
@@ -136,6 +136,7 @@ impl WorkerSlot {
         let now = self.slot.now();
         self.slot.forget_due();
         let (max, max_bytes) = match &self.worker {
+            Some(worker) if worker.is_on_suspect() => (0, 0),
             Some(worker) if !has_gates => (worker.room(now), worker.room_bytes()),
             _ => (1, 1),
         };
@@ -260,6 +261,10 @@ impl WorkerSlot {
             self.slot.jobs = unbundled(std::mem::take(&mut self.slot.jobs));
         }
         while let Some(job) = self.slot.jobs.pop_front() {
+            if self.must_be_apart(&job) {
+                self.slot.jobs.push_front(job);
+                return self.keep_apart();
+            }
             if let Some(caller) = &job.caller {
                 caller.is_at(self.slot.index);
             }
