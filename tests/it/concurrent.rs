@@ -213,7 +213,7 @@ def grow():
                 .status(1)
                 .run();
             let failures = failures(&output.stderr).iter().map(ToString::to_string).collect();
-            (String::from_utf8(output.stdout).unwrap(), failures)
+            (String::from_utf8(output.stdout).expect("stdout is UTF-8"), failures)
         };
         let (stdout, failures): (String, Vec<String>) = run("--retries=0");
         assert_eq!(stdout, if failed == 1 { numbers([1, 3, 4, 5]) } else { numbers([4, 5]) });

@@ -488,7 +488,7 @@ fn no_job_waits_for_the_fork_of_the_next_worker() {
         .any_stdout()
         .spawn();
     assert_eq!([run.line(), run.line()], ["1", "2"]);
-    fs::write(&gate, "").unwrap();
+    fs::write(&gate, "").expect("a file");
     assert_eq!([run.line(), run.line()], ["3", "4"]);
     run.finish();
 }
