@@ -11,6 +11,7 @@ mod death;
 mod deliver;
 mod doubt;
 mod environment;
+mod hire;
 mod host;
 mod kind;
 mod late;

@@ -18,9 +18,9 @@ use crate::pool::slot::steps::{self, Slot, unbundled};
 use crate::pool::slot::stopped::stopped_for_terminal;
 use crate::pool::underway::Underway;
 use crate::process::stops::Stopped;
-use crate::process::{Readiness, Stop, Transfer};
+use crate::process::{Readiness, Transfer};
 use crate::util::clock::Moment;
-use crate::worker::{Duty, Pace, Reading, Received, Refused, Violation, Worker};
+use crate::worker::{Pace, Reading, Received, Refused, Violation, Worker};
 
 /// A slot with a worker, as soon as it has jobs for one.
 pub(super) struct WorkerSlot {
@@ -28,7 +28,7 @@ pub(super) struct WorkerSlot {
     pub(super) worker: Option<Worker>,
     pub(super) spare: SparePlace,
     /// How fast the worker was that has served its time.
-    pace: Option<Pace>,
+    pub(super) pace: Option<Pace>,
     /// A worker is to be started before there is a job for it.
     prestarts: bool,
     pub(super) lending: Lending,
@@ -107,15 +107,6 @@ impl WorkerSlot {
         NextStep::GoOn
     }
 
-    /// Starts a worker before there is a job for it. If it does not start, the next job starts another.
-    fn prestart(&mut self) {
-        if !self.slot.shared.stopping.has_begun() {
-            self.slot.step_aside();
-            self.worker = self.slot.start_worker();
-            self.name_process();
-        }
-    }
-
     pub(super) fn in_flight(&self) -> usize {
         self.worker.as_ref().map_or(0, |worker| worker.flights.len())
     }
@@ -179,52 +170,6 @@ impl WorkerSlot {
         // A fresh worker may get more jobs than the one that it was started for.
         let has_room = |worker: &Worker| worker.room(self.slot.now()) > 0;
         !(is_new && self.worker.as_ref().is_some_and(has_room))
-    }
-
-    /// Gets a worker for the jobs in hand: the spare, or a fresh one. Returns whether there is one.
-    fn start(&mut self) -> bool {
-        self.slot.flush();
-        if self.slot.now() >= self.slot.shared.stopping.at() {
-            // The run is over: no worker is needed any more.
-            self.slot.drop_jobs();
-            return false;
-        }
-        if let Some(spare) = self.spare.take(&self.slot) {
-            self.take_on(spare);
-        }
-        if self.worker.is_none() {
-            self.worker = self.slot.start_worker();
-            self.name_process();
-        }
-        if let (Some(worker), Some(pace)) = (&mut self.worker, self.pace.take()) {
-            worker.expect_pace(pace);
-        }
-        self.worker.is_some()
-    }
-
-    /// The spare is the worker from now on. If it has died another one is started, and no job fails.
-    fn take_on(&mut self, mut spare: Worker) {
-        if spare.process.has_exited() {
-            spare.set_why(Why::Died);
-            self.slot.dismiss(spare, Stop::Kill);
-        } else {
-            // Until now it was waiting, not idle. What it used meanwhile concerns no job.
-            spare.begin_turn(self.slot.now());
-            let _ = spare.process.excess(&self.slot.shared.groups);
-            if let Some(pace) = self.pace.take() {
-                spare.expect_pace(pace);
-            }
-            spare.card.set_duty(Duty::Serving);
-            self.worker = Some(spare);
-            self.name_process();
-        }
-    }
-
-    /// Says which process the slot has.
-    fn name_process(&self) {
-        if let Some(worker) = &self.worker {
-            self.slot.shared.deliveries.process(self.slot.number(), worker.process.pid());
-        }
     }
 
     /// Ends a worker that has printed something while it had no job: that would be taken for the reply
