@@ -70,7 +70,7 @@ fn a_large_batch_goes_through_a_small_queue() {
     let machine = server.machine(&["-j2", "--python", "x"]);
     let made = || streams(monitor)["account_details"][0]["stream_detail"].is_array();
     wait_for("the machine has made the queue", || made() && streams(monitor)["consumers"] == 1);
-    let many = numbers(5000);
+    let many = numbers(2000);
     server.via().args(["--queue-limit", "200"]).stdin(&many).stdout(&many).run();
     server
         .to()

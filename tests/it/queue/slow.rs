@@ -39,7 +39,7 @@ fn a_slow_server_is_waited_for() {
     let url =
         format!("nats://127.0.0.1:{}/jobs", slow_port(server.port(), Duration::from_millis(20)));
     let machine = server.test().args(["--from", &url, "-j2", "--python", "x"]).spawn();
-    server.test().args(["--via", &url]).stdin(numbers(500)).stdout(numbers(500)).run();
+    server.test().args(["--via", &url]).stdin(numbers(200)).stdout(numbers(200)).run();
     drop(machine);
 }
 
