@@ -101,9 +101,9 @@ impl Sink for QueueReporter {
 
     fn begun(&self, _slot: usize, job: &Job) {
         let Some(((id, _), notes)) = mark_of(job).zip(self.notes.get()) else { return };
-        let unnoted = lock(&self.held).begin(id);
-        if let Some((unit, number)) = unnoted {
-            notes.add(unit, number);
+        let unnoted = lock(&self.held).begin(id, self.slots);
+        if let Some(beginning) = unnoted {
+            notes.add(beginning);
             lock(&self.held).noted(id);
         }
     }

@@ -16,7 +16,7 @@ use super::error::QueueError;
 use super::held::{Held, HeldJob, HeldMessage, LOOK, mark, mark_of};
 use super::job_message::{self, JobMessage};
 pub use super::line::JobReader;
-use super::loss::{self, BegunNotes, MessageDelivery};
+use super::loss::{self, BegunNotes, MessageDelivery, MessageLosses};
 use super::names::Unit;
 use super::pull::Puller;
 use super::report::{QueueReporter, WorkOrder, dead_line};
@@ -349,7 +349,7 @@ impl WorkingMachine<'_> {
             is_told: false,
             is_attended: false,
         };
-        if delivery.losses > 0 && count > 1 {
+        if delivery.losses.any() && count > 1 {
             // One of these jobs may have killed the machine that had them, so each runs alone.
             held_message.jobs.fill(HeldJob::Returned);
             (held_message.left, held_message.is_split) = (0, true);
@@ -391,7 +391,10 @@ impl WorkingMachine<'_> {
         }
         match batch.first() {
             None => self.attend(id),
-            Some(job) if is_alone && delivery.is_last(self.most_losses(job)) => {
+            Some(job) if is_alone && delivery.losses.is_last(self.most_losses(job)) => {
+                if let Some(message) = lock(self.held).messages.get_mut(&id) {
+                    message.delivery.is_suspect = true;
+                }
                 batch.into_iter().for_each(|job| self.suspects.add(id, job));
             }
             Some(_) => self.feed(batch),
@@ -407,7 +410,7 @@ impl WorkingMachine<'_> {
         let adapted = self.work.reader.adapt(job);
         let job = adapted.map_err(|failure| Box::new((nameless, *failure)))?;
         let most = self.most_losses(&job);
-        if delivery.charged(most) < most {
+        if delivery.losses.charged(most) < most {
             return Ok(job);
         }
         let times = if most == 1 { "once".to_owned() } else { format!("{most} times") };
@@ -474,7 +477,8 @@ async fn look_again(
             return Ok(None);
         }
     }
-    let losses = loss::losses(&settler.session, &settler.streams, &unit).await?;
+    let found = loss::losses(&settler.session, &settler.streams, &unit).await?;
+    let losses = MessageLosses { in_bundle: delivery.losses.in_bundle, ..found };
     Ok(Some((message, unit, jobs, MessageDelivery { losses, ..delivery })))
 }
 
