@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream::Message;
 use bytes::Bytes;
 
-use super::loss::{Beginning, MessageDelivery};
+use super::loss::{BegunMessage, MessageDelivery};
 use super::names::Unit;
 use super::pace::MessagePace;
 use crate::job::Job;
@@ -109,9 +109,9 @@ impl Held {
         self.next
     }
 
-    /// A job of a message begins to run at a machine with this many slots. Returns what is to be noted about that, if
-    /// it is not noted yet.
-    pub(super) fn begin(&mut self, id: u64, slots: usize) -> Option<Beginning> {
+    /// A job of a message begins to run. Returns what is to be noted about that, if it is not noted yet. `runs_one`: no
+    /// more than one job runs here at a time.
+    pub(super) fn begin(&mut self, id: u64, runs_one: bool) -> Option<BegunMessage> {
         let held = self.messages.get_mut(&id)?;
         held.delivery.is_begun = true;
         if held.delivery.is_noted {
@@ -123,8 +123,8 @@ impl Held {
             let mut others = self.messages.iter().filter(|(other, _)| **other != id);
             others.any(|(_, message)| message.delivery.is_begun && message.left > 0)
         };
-        let is_alone = is_suspect || (slots == 1 && !has_others());
-        Some(Beginning { unit, number, is_alone })
+        let is_alone = is_suspect || (runs_one && !has_others());
+        Some(BegunMessage { unit, number, is_alone })
     }
 
     /// It is noted that a message has begun.

@@ -120,7 +120,7 @@ pub(super) async fn losses(
 
 /// That a message begins to run.
 #[derive(Debug)]
-pub(super) struct Beginning {
+pub(super) struct BegunMessage {
     pub(super) unit: Unit,
     /// Which delivery it is.
     pub(super) number: i64,
@@ -130,7 +130,7 @@ pub(super) struct Beginning {
 
 /// A note for the server, and who waits until it is on its way.
 pub(super) struct BegunNote {
-    beginning: Beginning,
+    beginning: BegunMessage,
     told: SyncSender<()>,
 }
 
@@ -145,7 +145,7 @@ impl BegunNotes {
     }
 
     /// Notes that a message begins, and waits until the note is on its way: its jobs may be the end of this machine.
-    pub(super) fn add(&self, beginning: Beginning) {
+    pub(super) fn add(&self, beginning: BegunMessage) {
         let (told, hears) = sync_channel(1);
         if self.0.send(BegunNote { beginning, told }).is_ok() {
             let _ = hears.recv_timeout(NOTED);
@@ -159,7 +159,7 @@ pub(super) async fn publish(session: QueueSession, mut notes: UnboundedReceiver<
         let mut waiting = Vec::new();
         let mut next = Some(first);
         while let Some(note) = next {
-            let Beginning { unit, number, is_alone } = &note.beginning;
+            let BegunMessage { unit, number, is_alone } = &note.beginning;
             let kind = if *is_alone { ALONE } else { AMONG };
             let subject = session.names.subject("parts", format_args!("{unit}.{kind}.{number}"));
             let _ = session.client.publish(subject, Bytes::new()).await;

@@ -116,6 +116,19 @@ fn what_is_given_back_is_not_lost() {
     server.via().args(["--run", "default"]).stdin(numbers(1)).stdout(numbers(1)).run();
 }
 
+/// A worker that works on several jobs at a time gets them.
+#[test]
+fn a_machine_takes_as_many_jobs_as_its_workers_work_on() {
+    let Some(server) = QueueServer::start() else { return };
+    let run = server.via().stdin(numbers(6)).stdout(numbers(6)).spawn();
+    // No job ends before all have begun.
+    let setup = "import asyncio\nbegun = 0\nasync def all_begun(x):\n    global begun\n    begun += 1\n    \
+                 while begun < 6 and x > 1: await asyncio.sleep(0.01)\n    return x";
+    let machine = server.machine(&["-j1", "--setup", setup, "--python", "await all_begun(int(x))"]);
+    run.finish();
+    drop(machine);
+}
+
 /// Without that, one machine would have all the jobs of a message, and the others none.
 #[test]
 fn slow_jobs_that_were_submitted_together_are_shared() {
