@@ -4,11 +4,7 @@
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::job::{Failure, Kind};
-use crate::pool::slot::worker_slot::WorkerSlot;
 use crate::util::clock::Moment;
-use crate::util::setting::Setting;
-use crate::util::text::size;
 use crate::worker::Worker;
 
 /// The memory of a shell is looked at this often while it is on a job. Quick jobs end before the first look.
@@ -43,35 +39,24 @@ impl ShellLimit {
         let is_at_work = self.most.is_some() && !worker.flights.is_empty();
         is_at_work.then_some(TICK).into_iter().chain(timeout).min()
     }
-}
 
-impl WorkerSlot {
-    /// Deals with a shell that holds too much of what the code has printed, if it does.
-    pub(super) fn has_printed_too_much(&mut self) -> bool {
-        let (Some(most), Some(worker)) = (self.shell.most, &self.worker) else { return false };
-        let now = self.slot.now();
-        let due = self.shell.due.max(worker.turn_began.after(TICK));
+    /// Whether there is a limit.
+    pub(super) fn is_there(&self) -> bool {
+        self.most.is_some()
+    }
+
+    /// How much memory the shell has taken for what its job has printed, if that is too much.
+    pub(super) fn excess(&mut self, worker: &Worker, now: Moment) -> Option<u64> {
+        let most = self.most?;
+        let due = self.due.max(worker.turn_began.after(TICK));
         if worker.flights.is_empty() || now < due {
-            return false;
+            return None;
         }
-        self.shell.due = now.after(TICK);
-        let used = worker.process.memory().unwrap_or(0);
-        if self.shell.first.0 != worker.turn_began {
-            self.shell.first = (worker.turn_began, used);
+        self.due = now.after(TICK);
+        let used = worker.process.memory()?;
+        if self.first.0 != worker.turn_began {
+            self.first = (worker.turn_began, used);
         }
-        let used = used.saturating_sub(self.shell.first.1);
-        if used <= most {
-            return false;
-        }
-        let limit = self.slot.shared.config.worker.max_reply as u64;
-        let message = format!(
-            "it prints more than a result may have: its shell has taken {} of memory for that, and the limit of a \
-             result is {} ({}); let it print to a file",
-            size(used),
-            size(limit),
-            Setting::MaxReply
-        );
-        self.fail_at_fault(&Failure::new(Kind::Protocol, message), |_| true);
-        true
+        Some(used.saturating_sub(self.first.1)).filter(|used| *used > most)
     }
 }
