@@ -65,19 +65,20 @@ fn a_job_that_no_pipe_holds_comes_to_a_quiet_host_at_once() {
     let machines = Machines::new();
     let hosts: Vec<String> = (1..=HOSTS).map(|n| format!("1/h{n}")).collect();
     let small: String = (1..=HOSTS).map(|n| format!("{n}\n")).collect();
-    // If signs of life alone said it, a piece each 2.5 s, this would take two minutes.
-    let large = "x".repeat(50 << 20) + "\n";
+    // A host is quiet after its first result.
+    let worker = "sh -c 'read -r line; sleep 0.7; echo $line; exec cat'";
+    let large = "x".repeat(3 << 20) + "\n";
     let mut run = machines
         .test(&hosts.join(","))
-        .args(["--host-timeout", "25", "--protocol", "raw", "-w", "cat"])
+        .args(["--protocol", "raw", "-w", worker])
         .stdin_open()
         .stdout(small.clone() + &large)
-        .patience(60)
         .spawn();
     run.write(&small);
     wait_for("the first results", || run.seen_lines() == HOSTS as usize);
     await_quiet(&run);
     run.write(&large);
+    wait_for("a thread for its host alone", || threads(&run) != ["hosts"]);
     run.close_stdin();
     run.finish();
 }
