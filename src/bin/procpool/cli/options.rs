@@ -114,20 +114,20 @@ pub fn parse_words(words: &[OsString]) -> Result<Options, EarlyExit> {
     of_matches(&matches, &definition, words)
 }
 
-/// As [`parse_words`], of words that may lack an option that another one needs.
+/// As [`parse_words`], of words that may lack an option that another one needs. Also returns whether they lack none.
 ///
 /// # Errors
 /// As for [`parse_words`].
-pub fn parse_part(words: &[OsString]) -> Result<Options, EarlyExit> {
+pub fn parse_part(words: &[OsString]) -> Result<(Options, bool), EarlyExit> {
     let mut definition = definition();
-    match definition.try_get_matches_from_mut(words) {
+    let (matches, is_whole) = match definition.try_get_matches_from_mut(words) {
         Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => {
-            let mut definition = definition.ignore_errors(true);
-            let matches = definition.try_get_matches_from_mut(words)?;
-            of_matches(&matches, &definition, words)
+            definition = definition.ignore_errors(true);
+            (definition.try_get_matches_from_mut(words)?, false)
         }
-        matches => of_matches(&matches.map_err(|error| explain(error, words))?, &definition, words),
-    }
+        matches => (matches.map_err(|error| explain(error, words))?, true),
+    };
+    Ok((of_matches(&matches, &definition, words)?, is_whole))
 }
 
 fn of_matches(
