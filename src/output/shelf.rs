@@ -2,13 +2,18 @@
 //! writer takes those that are ready.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+
+use tokio::sync::oneshot;
 
 use super::batch::Batch;
 use super::large::Large;
 use super::order::{Order, Ready};
 use super::settings::{Screen, Settings, Trouble};
+use super::writer::Writer;
 use crate::job::printed::Spool;
 use crate::journal::JournalError;
 use crate::util::held;
@@ -23,6 +28,8 @@ const TOO_MUCH: usize = 1 << 20;
 pub(super) struct Shelf {
     pub(super) settings: Settings,
     pub(super) state: Mutex<ShelfState>,
+    /// The shelf itself, for the writer.
+    pub(super) me: Weak<Shelf>,
     /// The writer waits here for records.
     pub(super) work: Condvar,
     /// Slots wait here for the writer.
@@ -36,9 +43,18 @@ pub(super) struct Shelf {
     pub(super) is_in_line: AtomicBool,
 }
 
+/// The writer before it is started. Many runs print nothing.
+pub(super) struct FutureWriter {
+    pub(super) stdout: OwnedFd,
+    /// Dropped when there is nothing more to write.
+    pub(super) done: oneshot::Sender<()>,
+}
+
 pub(super) struct ShelfState {
     pub(super) order: Order,
     pub(super) ready: Ready,
+    /// What the writer needs, until it is started for the first record.
+    pub(super) future_writer: Option<FutureWriter>,
     /// The writer waits for the next record.
     pub(super) is_idle: bool,
     /// No more records come.
@@ -147,9 +163,29 @@ impl Shelf {
         if let Err(error) = add(state, self.settings.ordered) {
             self.order_lost(state, &error);
         }
+        if state.future_writer.is_some() && !state.ready.is_empty() {
+            self.start_writer(state);
+        }
         if state.is_idle && !state.ready.is_empty() || state.ready.len() >= ENOUGH {
             state.is_idle = false;
             self.work.notify_one();
+        }
+    }
+
+    /// Starts the writer, if it is not started yet.
+    pub(super) fn start_writer(&self, state: &mut ShelfState) {
+        let (Some(FutureWriter { stdout, done }), Some(shelf)) =
+            (state.future_writer.take(), self.me.upgrade())
+        else {
+            return;
+        };
+        let writer = Writer { shelf, stdout, _done: done };
+        let started = thread::Builder::new().name("output".into()).spawn(move || writer.run());
+        if let Err(error) = started {
+            state.is_broken = true;
+            self.screen.trouble(Trouble::Broken(format!(
+                "the results could not be written to stdout: there is no thread for it: {error}"
+            )));
         }
     }
 

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -13,9 +12,9 @@ use tokio::sync::oneshot;
 use super::batch::with_batch;
 use super::order::{Order, Ready};
 use super::settings::{Screen, Settings};
-use super::shelf::{ENOUGH, Shelf, ShelfState};
+use super::shelf::{ENOUGH, FutureWriter, Shelf, ShelfState};
 use super::unrecorded::Unrecorded;
-use super::writer::{Writer, print};
+use super::writer::print;
 use crate::job::{Done, Job, Sink, Value};
 use crate::journal::Journal;
 use crate::util::lock::lock;
@@ -38,18 +37,21 @@ pub struct Output {
 }
 
 impl Output {
-    /// Starts the writer.
+    /// Gets ready to print. The thread that writes is started for the first record.
     ///
     /// # Errors
-    /// No thread could be started, or stdout can't be used.
+    /// stdout can't be used.
     pub fn start(settings: Settings, screen: Arc<dyn Screen>) -> io::Result<Self> {
         let stdout = io::stdout().as_fd().try_clone_to_owned()?;
         let limit = settings.buffer;
-        let shelf = Arc::new(Shelf {
+        let (done, written) = oneshot::channel();
+        let shelf = Arc::new_cyclic(|me| Shelf {
             settings,
+            me: Weak::clone(me),
             state: Mutex::new(ShelfState {
                 order: Order::new(limit),
                 ready: Ready::default(),
+                future_writer: Some(FutureWriter { stdout, done }),
                 is_idle: false,
                 is_over: false,
                 is_hurried: false,
@@ -64,9 +66,6 @@ impl Output {
             failed: AtomicU64::new(0),
             is_in_line: AtomicBool::new(false),
         });
-        let (done, written) = oneshot::channel();
-        let writer = Writer { shelf: Arc::clone(&shelf), stdout, _done: done };
-        thread::Builder::new().name("output".into()).spawn(move || writer.run())?;
         let number = OUTPUTS.fetch_add(1, Ordering::Relaxed);
         Ok(Self { number, shelf, written: Mutex::new(Some(written)), unproven: Mutex::default() })
     }
@@ -81,6 +80,12 @@ impl Output {
             let mut state = self.shelf.lock();
             state.is_over = true;
             state.is_hurried = true;
+            if state.order.is_empty() {
+                // If there was no record, there is no writer.
+                state.future_writer = None;
+            } else {
+                self.shelf.start_writer(&mut state);
+            }
         }
         self.shelf.work.notify_all();
         self.shelf.room.notify_all();
@@ -187,7 +192,8 @@ impl Sink for Output {
         let begin = Instant::now();
         let mut state = self.shelf.lock();
         loop {
-            let is_settled = state.is_idle && state.ready.is_empty();
+            let is_at_rest = state.is_idle || state.future_writer.is_some();
+            let is_settled = is_at_rest && state.ready.is_empty();
             if is_settled || state.is_broken || begin.elapsed() > PATIENCE {
                 return;
             }
