@@ -2,18 +2,13 @@
 //! writer takes those that are ready.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread;
-
-use tokio::sync::oneshot;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::batch::Batch;
 use super::large::Large;
 use super::order::{Order, Ready};
 use super::settings::{Screen, Settings, Trouble};
-use super::writer::Writer;
 use crate::job::printed::Spool;
 use crate::journal::JournalError;
 use crate::util::held;
@@ -28,8 +23,6 @@ const TOO_MUCH: usize = 1 << 20;
 pub(super) struct Shelf {
     pub(super) settings: Settings,
     pub(super) state: Mutex<ShelfState>,
-    /// The shelf itself, for the writer.
-    pub(super) me: Weak<Shelf>,
     /// The writer waits here for records.
     pub(super) work: Condvar,
     /// Slots wait here for the writer.
@@ -43,18 +36,14 @@ pub(super) struct Shelf {
     pub(super) is_in_line: AtomicBool,
 }
 
-/// The writer before it is started. Many runs print nothing.
-pub(super) struct FutureWriter {
-    pub(super) stdout: OwnedFd,
-    /// Dropped when there is nothing more to write.
-    pub(super) done: oneshot::Sender<()>,
-}
+/// Starts the writer. Many runs print nothing and need none.
+pub(super) type StartWriter = Box<dyn FnOnce() -> io::Result<()> + Send>;
 
 pub(super) struct ShelfState {
     pub(super) order: Order,
     pub(super) ready: Ready,
-    /// What the writer needs, until it is started for the first record.
-    pub(super) future_writer: Option<FutureWriter>,
+    /// Starts the writer for the first record.
+    pub(super) start_writer: Option<StartWriter>,
     /// The writer waits for the next record.
     pub(super) is_idle: bool,
     /// No more records come.
@@ -163,7 +152,7 @@ impl Shelf {
         if let Err(error) = add(state, self.settings.ordered) {
             self.order_lost(state, &error);
         }
-        if state.future_writer.is_some() && !state.ready.is_empty() {
+        if state.start_writer.is_some() && !state.ready.is_empty() {
             self.start_writer(state);
         }
         if state.is_idle && !state.ready.is_empty() || state.ready.len() >= ENOUGH {
@@ -174,13 +163,7 @@ impl Shelf {
 
     /// Starts the writer, if it is not started yet.
     pub(super) fn start_writer(&self, state: &mut ShelfState) {
-        let (Some(FutureWriter { stdout, done }), Some(shelf)) =
-            (state.future_writer.take(), self.me.upgrade())
-        else {
-            return;
-        };
-        let writer = Writer { shelf, stdout, _done: done };
-        let started = thread::Builder::new().name("output".into()).spawn(move || writer.run());
+        let started = state.start_writer.take().map_or(Ok(()), |start| start());
         if let Err(error) = started {
             state.is_broken = true;
             self.screen.trouble(Trouble::Broken(format!(

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -12,9 +13,9 @@ use tokio::sync::oneshot;
 use super::batch::with_batch;
 use super::order::{Order, Ready};
 use super::settings::{Screen, Settings};
-use super::shelf::{ENOUGH, FutureWriter, Shelf, ShelfState};
+use super::shelf::{ENOUGH, Shelf, ShelfState, StartWriter};
 use super::unrecorded::Unrecorded;
-use super::writer::print;
+use super::writer::{Writer, print};
 use crate::job::{Done, Job, Sink, Value};
 use crate::journal::Journal;
 use crate::util::lock::lock;
@@ -47,11 +48,10 @@ impl Output {
         let (done, written) = oneshot::channel();
         let shelf = Arc::new_cyclic(|me| Shelf {
             settings,
-            me: Weak::clone(me),
             state: Mutex::new(ShelfState {
                 order: Order::new(limit),
                 ready: Ready::default(),
-                future_writer: Some(FutureWriter { stdout, done }),
+                start_writer: Some(start_writer(Weak::clone(me), stdout, done)),
                 is_idle: false,
                 is_over: false,
                 is_hurried: false,
@@ -82,7 +82,7 @@ impl Output {
             state.is_hurried = true;
             if state.order.is_empty() {
                 // If there was no record, there is no writer.
-                state.future_writer = None;
+                state.start_writer = None;
             } else {
                 self.shelf.start_writer(&mut state);
             }
@@ -142,6 +142,15 @@ impl Output {
     }
 }
 
+/// What starts the thread that writes. `done` is dropped when there is nothing more to write.
+fn start_writer(shelf: Weak<Shelf>, stdout: OwnedFd, done: oneshot::Sender<()>) -> StartWriter {
+    Box::new(move || {
+        let Some(shelf) = shelf.upgrade() else { return Ok(()) };
+        let writer = Writer { shelf, stdout, _done: done };
+        thread::Builder::new().name("output".into()).spawn(move || writer.run()).map(drop)
+    })
+}
+
 impl Sink for Output {
     fn deliver(&self, done: &Done<'_>) {
         let shelf = &*self.shelf;
@@ -192,7 +201,7 @@ impl Sink for Output {
         let begin = Instant::now();
         let mut state = self.shelf.lock();
         loop {
-            let is_at_rest = state.is_idle || state.future_writer.is_some();
+            let is_at_rest = state.is_idle || state.start_writer.is_some();
             let is_settled = is_at_rest && state.ready.is_empty();
             if is_settled || state.is_broken || begin.elapsed() > PATIENCE {
                 return;

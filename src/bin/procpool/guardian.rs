@@ -32,8 +32,13 @@ pub fn fork_early() {
     }
 }
 
-/// Forks the guardian, if there is none yet. From here on this process may have several threads.
-pub fn fork() {
+/// Sees to it that there is a guardian if the run starts processes, and none otherwise. From here on this process may
+/// have several threads.
+pub fn prepare(starts_some: bool) {
+    if starts_some { fork() } else { dismiss() }
+}
+
+fn fork() {
     #[cfg(target_os = "linux")]
     procpool::engine::fork_guardian();
 }

@@ -76,11 +76,7 @@ pub fn run(mut options: Options, early: Option<Early>, server: Option<Visit>) ->
     check_whole(&plan, &options, &outputs, hosts.is_some())?;
     check_input(&options, &plan.reader, &outputs, &console)?;
     plan.reader.rest.clone_from(&outputs.rest);
-    if has_server || options.commands.dry_run {
-        guardian::dismiss();
-    } else {
-        guardian::fork();
-    }
+    guardian::prepare(!has_server && !options.commands.dry_run);
     let journal = open_journal(&mut plan, &console)?;
     let results = ResultSinks::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
     let ResultSinks { output, reports, bookkeeper } = results;
