@@ -71,7 +71,7 @@
 //! | one job | [`Pool::process`]; with a timeout, retries, a key of its own: [`Pool::call`] |
 //! | one job, awaited later | [`Pool::defer`] |
 //! | a list of jobs | [`Pool::map`] |
-//! | so many that their outcomes don't fit into memory | [`Pool::stream`] |
+//! | a list whose outcomes don't fit into memory | [`Pool::stream`] |
 //! | tasks that make jobs, and others that take outcomes | [`Pool::pipeline`] |
 //! | threads, and no runtime | [`Pool::blocking`] |
 //!

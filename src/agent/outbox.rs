@@ -54,7 +54,7 @@ struct LinkOutboxState {
     is_blocked: bool,
     /// How many slots wait for room.
     waiting: usize,
-    /// Somebody is told when there is room.
+    /// Somebody waits for room.
     is_room_wanted: bool,
     /// Nothing follows.
     is_last: bool,

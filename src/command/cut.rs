@@ -13,7 +13,7 @@ use super::substitution::Substitution;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cut {
     folder: FolderPart,
-    /// This many extensions are removed, if the name has so many.
+    /// This many extensions are removed, if the name has that many.
     extensions: usize,
     edit: Option<Arc<Edit>>,
 }

@@ -10,7 +10,8 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::job_lines::{Fields, Invalid, UsualLine, usual};
+use super::alike::FamiliarBeginning;
+use super::job_lines::{Fields, Invalid, UsualLine};
 use super::joining::Joiner;
 use super::lines::{LineTooLong, Lines, MARK};
 use super::plain_lines::{NoHeader, Packed};
@@ -42,6 +43,8 @@ pub(super) struct Feeder<'a> {
     batch: Vec<Job>,
     /// The jobs after those of the batch.
     bundler: Bundler,
+    /// How the last usual job line began.
+    beginning: FamiliarBeginning,
     /// The jobs that wait to be joined.
     joiner: Joiner,
     /// The bytes of the jobs in the batch.
@@ -74,6 +77,7 @@ impl<'a> Feeder<'a> {
             names: reader.sources.iter().map(Source::name).collect(),
             batch: Vec::new(),
             bundler: Bundler::default(),
+            beginning: FamiliarBeginning::default(),
             joiner: Joiner::default(),
             bytes: 0,
             seq: 0,
@@ -160,6 +164,9 @@ impl Feeder<'_> {
                     return false;
                 }
             }
+            if !self.usual_lines(lines, source) {
+                return false;
+            }
             let Some(line) = lines.next(at_end) else { return true };
             let place = Place { source, line: line.number };
             let line_begin = self.position.read_to(begin + line.end);
@@ -174,6 +181,18 @@ impl Feeder<'_> {
                 return false;
             }
         }
+    }
+
+    /// Takes the usual job lines that are next, several times as fast as [`Feeder::line`] does. Returns whether to go on.
+    fn usual_lines(&mut self, lines: &mut Lines, source: u32) -> bool {
+        let is_job = matches!(self.reader.form, Form::Job);
+        if !is_job || !self.reader.is_bare() || self.position.is_noted() {
+            return true;
+        }
+        lines.take_while(|line, text| {
+            self.bytes < BATCH_BYTES && self.usual_job(Place { source, line }, text)
+        });
+        self.bytes < BATCH_BYTES || self.feed()
     }
 
     /// Handles one line. Returns whether to go on.
@@ -212,9 +231,6 @@ impl Feeder<'_> {
                     true
                 }
             },
-            (Ok(text), Form::Job) if reader.is_bare() && self.usual_job(place, text) => {
-                self.bytes < BATCH_BYTES || self.feed()
-            }
             (Ok(text), _) => match reader.fields(text) {
                 Ok(None) => true,
                 Ok(Some(fields)) => self.fields(place, &fields, text),
@@ -248,7 +264,8 @@ impl Feeder<'_> {
 
     /// Adds the job of a usual job line to the bundle. Returns `false` if it is none, or must travel alone.
     fn usual_job(&mut self, place: Place, line: &[u8]) -> bool {
-        usual(line).is_some_and(|UsualLine { cmd, args, id }| self.bundle(place, [cmd, args, id]))
+        let found = self.beginning.usual(line);
+        found.is_some_and(|UsualLine { cmd, args, id }| self.bundle(place, [cmd, args, id]))
     }
 
     /// Adds a job of these texts (command, args, id) to the bundle. Returns `false` if it must travel alone.

@@ -98,6 +98,28 @@ impl Lines {
         Some((first, &self.buffer[begin..begin + len], count))
     }
 
+    /// Takes whole lines, given with their numbers, for as long as `take` takes them. The first line that it does not
+    /// take is left, and so is one that may be too long. There are no records of CSV.
+    pub fn take_while(&mut self, mut take: impl FnMut(u64, &[u8]) -> bool) {
+        if self.skipping {
+            return;
+        }
+        let rest = &self.buffer[self.start..];
+        let mut begin = 0;
+        let mut seen = rest.len();
+        for at in memchr::memchr_iter(self.delimiter, &rest[self.seen..]) {
+            let end = self.seen + at;
+            if end - begin > self.max || !take(self.number + 1, &rest[begin..end]) {
+                seen = begin;
+                break;
+            }
+            self.number += 1;
+            begin = end + 1;
+        }
+        self.start += begin;
+        self.seen = seen - begin;
+    }
+
     /// The next line. `None`: more bytes are needed or, if `at_end` says that the stream has ended,
     /// there are no more lines. The last line need not have an end.
     pub fn next(&mut self, at_end: bool) -> Option<Line<'_>> {
@@ -289,6 +311,35 @@ mod tests {
                 .map(|line| if line.len() > max { Err(LineTooLong(max)) } else { Ok(line) })
                 .collect();
             prop_assert_eq!(lines(&bytes, piece, max), expected);
+        }
+
+        #[test]
+        fn whoever_takes_them_the_lines_are_the_same(
+            bytes in prop::collection::vec(prop::sample::select(b"ab\n".to_vec()), 0..60),
+            most in prop::collection::vec(0_usize..4, 1..8),
+            piece in 1_usize..30,
+            max in 0_usize..6,
+        ) {
+            let mut taken = Lines::new(b'\n', max);
+            let (mut all, mut most) = (Vec::new(), most.into_iter().cycle());
+            for piece in bytes.chunks(piece).map(Some).chain([None]) {
+                taken.buffer().extend_from_slice(piece.unwrap_or_default());
+                loop {
+                    let mut left = most.next().unwrap_or_default();
+                    taken.take_while(|number, text| {
+                        if left > 0 {
+                            all.push((number, Ok(text.to_vec())));
+                        }
+                        left -= usize::from(left > 0);
+                        all.last().is_some_and(|(last, _)| *last == number)
+                    });
+                    let Some(line) = taken.next(piece.is_none()) else { break };
+                    all.push((line.number, line.text.map(<[u8]>::to_vec)));
+                }
+            }
+            let expected = lines(&bytes, piece, max);
+            let expected: Vec<_> = expected.into_iter().enumerate().map(|(nth, line)| (nth as u64 + 1, line)).collect();
+            prop_assert_eq!(all, expected);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Bytes → jobs. One thread reads the sources one after the other, splits them into lines, makes a
 //! job of each line and feeds the jobs to the pool, as fast as the pool takes them.
 
+mod alike;
 pub mod arg_lists;
 pub mod blocks;
 mod census;

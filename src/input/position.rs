@@ -26,6 +26,11 @@ impl Position {
         Self { rest: rest.cloned(), ..Self::default() }
     }
 
+    /// Whether it is noted which lines have become jobs.
+    pub(super) fn is_noted(&self) -> bool {
+        self.rest.is_some()
+    }
+
     /// Begins a source. Returns where its reading begins.
     pub(super) fn begin(&mut self, source: u32) -> io::Result<u64> {
         let kept = self.rest.as_ref().map_or(Ok(None), |rest| rest.source(source))?;

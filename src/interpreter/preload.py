@@ -2,11 +2,17 @@
 # request that comes over a socket. A request carries the worker's stdin, stdout and stderr, and has the folder and
 # the variables, with a NUL byte after each. A message without open files is the number of a worker that is to be
 # reaped. The parent says `ready`, and then `forked PID` or `refused ERRNO` for each request.
+import array
+import atexit
 import gc
 import io
 import os
 import signal
+import socket
 import sys
+import threading
+import traceback
+import weakref
 
 raw_fork, raw_exit = os.fork, os._exit
 MOST = 1 << 19  # bytes of a message
@@ -15,8 +21,6 @@ STREAMS = io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom, io.BufferedRWP
 
 def fork_workers(serve):
     """Forks workers, which call `serve`, until nobody asks for them any more."""
-    import socket
-
     control = socket.socket(fileno=source)
     warn_of_threads()
     if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
@@ -52,8 +56,6 @@ def fork_workers(serve):
 
 
 def warn_of_threads():
-    import threading
-
     others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
     if others:
         names = ", ".join(others)
@@ -63,8 +65,6 @@ def warn_of_threads():
 def receive(control):
     """A message and the open files that came with it; empty: procpool is gone."""
     import array
-    import socket
-
     streams = array.array("i")
     message, ancillary, *_ = control.recvmsg(MOST, socket.CMSG_SPACE(3 * streams.itemsize))
     for level, kind, data in ancillary:
@@ -101,10 +101,6 @@ def fork_with(stderr):
 
 
 def become_worker(serve, message, streams, files):
-    import atexit
-    import traceback
-    import weakref
-
     status = 1
     try:
         take(streams)
@@ -150,8 +146,6 @@ def take(streams):
 def end(status, files):
     """Ends the process. What it shares with others is not taken apart, since that would copy it first."""
     import atexit
-    import threading
-
     threading._shutdown()
     atexit._run_exitfuncs()
     own = open_files()  # without those that it shares

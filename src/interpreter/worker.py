@@ -7,6 +7,7 @@ Requests come on stdin and replies go to stdout, one line of JSON each. A reques
 object with `cmd` and `args`. Replies are in the same order until a result can be awaited. From then
 on each reply names its request by its number.
 """
+import _thread
 import ast
 import functools
 import itertools
@@ -60,7 +61,7 @@ def main(mode, code, *setups):
 
 
 def serve(job):
-    threading.Thread(target=flush_in_time, daemon=True).start()
+    _thread.start_new_thread(flush_in_time, ())
     lines = batches()
     if is_async:
         return answer_all(job, lines, [])

@@ -109,10 +109,18 @@ impl Held {
         self.next
     }
 
-    /// A message begins to run. Returns it, unless that was so before.
-    pub(super) fn begin(&mut self, id: u64) -> Option<&HeldMessage> {
+    /// A job of a message begins to run. Returns the message and its delivery if that is not noted.
+    pub(super) fn begin(&mut self, id: u64) -> Option<(Unit, i64)> {
         let held = self.messages.get_mut(&id)?;
-        (!std::mem::replace(&mut held.delivery.is_begun, true)).then_some(&*held)
+        held.delivery.is_begun = true;
+        (!held.delivery.is_noted).then(|| (held.unit.clone(), held.delivery.number))
+    }
+
+    /// It is noted that a message has begun.
+    pub(super) fn noted(&mut self, id: u64) {
+        if let Some(held) = self.messages.get_mut(&id) {
+            held.delivery.is_noted = true;
+        }
     }
 
     /// Takes a message out.
@@ -144,21 +152,12 @@ impl Held {
     }
 }
 
-/// The number of the first job of a message that runs. Those after it have another one.
-const FIRST: NonZeroU32 = NonZeroU32::MIN;
-
 /// Marks a job with its message and its place there. The pool gives that back with the result.
-pub(super) fn mark(job: &mut Job, id: u64, index: usize, is_first: bool) {
+pub(super) fn mark(job: &mut Job, id: u64, index: usize) {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&id.to_le_bytes());
     bytes[8..].copy_from_slice(&(index as u64).to_le_bytes());
-    let nth = FIRST.saturating_add(u32::from(!is_first));
-    job.key = Some(Key { digest: Digest128(bytes), nth });
-}
-
-/// The message that begins with a job, if it is the first one.
-pub(super) fn begins(job: &Job) -> Option<u64> {
-    mark_of(job).filter(|_| job.key.is_some_and(|key| key.nth == FIRST)).map(|(id, _)| id)
+    job.key = Some(Key { digest: Digest128(bytes), nth: NonZeroU32::MIN });
 }
 
 /// The message of a job, and its place there.
@@ -177,9 +176,7 @@ mod tests {
     fn a_mark_is_read_back() {
         let mut job = Job::message(7, b"x");
         assert_eq!(mark_of(&job), None);
-        mark(&mut job, u64::MAX, 999, false);
-        assert_eq!((mark_of(&job), begins(&job)), (Some((u64::MAX, 999)), None));
-        mark(&mut job, 3, 1, true);
-        assert_eq!((mark_of(&job), begins(&job)), (Some((3, 1)), Some(3)));
+        mark(&mut job, u64::MAX, 999);
+        assert_eq!(mark_of(&job), Some((u64::MAX, 999)));
     }
 }

@@ -23,7 +23,7 @@ const LOST: &str = "Procpool-Lost";
 const NOTED: Duration = Duration::from_secs(1);
 
 /// A delivery of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct MessageDelivery {
     /// From 1.
     pub(super) number: i64,
@@ -31,8 +31,10 @@ pub(super) struct MessageDelivery {
     pub(super) losses: u32,
     /// A machine was lost with other jobs that were in the same message. Perhaps this one had not begun.
     pub(super) has_shared_loss: bool,
-    /// It has begun here.
+    /// It begins here, or has begun.
     pub(super) is_begun: bool,
+    /// That it begins is noted at the server.
+    pub(super) is_noted: bool,
 }
 
 impl MessageDelivery {
@@ -41,9 +43,8 @@ impl MessageDelivery {
         let headers = message.message.headers.as_ref();
         Self {
             number: message.info().map_or(1, |info| info.delivered),
-            losses: 0,
             has_shared_loss: headers.is_some_and(|headers| headers.get(LOST).is_some()),
-            is_begun: false,
+            ..Self::default()
         }
     }
 
@@ -93,9 +94,9 @@ pub(super) async fn losses(
 
 /// That a message begins to run.
 pub(super) struct BegunNote {
-    pub(super) unit: Unit,
-    pub(super) number: i64,
-    told: Option<SyncSender<()>>,
+    unit: Unit,
+    number: i64,
+    told: SyncSender<()>,
 }
 
 /// Where slots say that a message begins.
@@ -108,15 +109,10 @@ impl BegunNotes {
         (Self(sender), receiver)
     }
 
-    /// Notes that a message begins. If it has one job, that waits until the note is on its way: the job may be the
-    /// end of this machine.
-    pub(super) fn add(&self, unit: Unit, number: i64, is_alone: bool) {
-        if !is_alone {
-            let _ = self.0.send(BegunNote { unit, number, told: None });
-            return;
-        }
+    /// Notes that a message begins, and waits until the note is on its way: its jobs may be the end of this machine.
+    pub(super) fn add(&self, unit: Unit, number: i64) {
         let (told, hears) = sync_channel(1);
-        if self.0.send(BegunNote { unit, number, told: Some(told) }).is_ok() {
+        if self.0.send(BegunNote { unit, number, told }).is_ok() {
             let _ = hears.recv_timeout(NOTED);
         }
     }
@@ -130,10 +126,10 @@ pub(super) async fn publish(session: QueueSession, mut notes: UnboundedReceiver<
         while let Some(note) = next {
             let subject = begun(&session.names, &note.unit, note.number);
             let _ = session.client.publish(subject, Bytes::new()).await;
-            waiting.extend(note.told);
+            waiting.push(note.told);
             next = notes.try_recv().ok();
         }
-        if !waiting.is_empty() && session.client.connection_state() == State::Connected {
+        if session.client.connection_state() == State::Connected {
             let _ = tokio::time::timeout(NOTED, session.client.flush()).await;
         }
         for told in waiting {
@@ -148,8 +144,7 @@ mod tests {
 
     #[test]
     fn a_shared_loss_counts_and_is_never_the_last() {
-        let fresh =
-            MessageDelivery { number: 1, losses: 0, has_shared_loss: false, is_begun: false };
+        let fresh = MessageDelivery { number: 1, ..MessageDelivery::default() };
         assert!((1..4).all(|most| fresh.charged(most) == 0 && !fresh.is_last(most)));
         let shared = MessageDelivery { has_shared_loss: true, ..fresh };
         assert_eq!([1, 2, 3].map(|most| shared.charged(most)), [0, 1, 1]);

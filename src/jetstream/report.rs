@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::held::{Held, HeldJob, begins, mark_of};
+use super::held::{Held, HeldJob, mark_of};
 use super::loss::BegunNotes;
 use super::result_message;
 use super::settings::Watching;
@@ -100,12 +100,11 @@ impl Sink for QueueReporter {
     }
 
     fn begun(&self, _slot: usize, job: &Job) {
-        let Some((id, notes)) = begins(job).zip(self.notes.get()) else { return };
-        let begun = lock(&self.held).begin(id).map(|message| {
-            (message.unit.clone(), message.delivery.number, message.jobs.len() == 1)
-        });
-        if let Some((unit, number, is_alone)) = begun {
-            notes.add(unit, number, is_alone);
+        let Some(((id, _), notes)) = mark_of(job).zip(self.notes.get()) else { return };
+        let unnoted = lock(&self.held).begin(id);
+        if let Some((unit, number)) = unnoted {
+            notes.add(unit, number);
+            lock(&self.held).noted(id);
         }
     }
 

@@ -32,6 +32,16 @@ const ACK_WAIT: Duration = Duration::from_secs(30);
 /// The key of the limit among the metadata of the stream of jobs.
 const LIMIT: &str = "procpool-limit";
 
+/// The limit of a queue that a worker machine has made. The first submitter sets one.
+const OPEN: &str = "open";
+
+/// What a queue is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum QueueUse {
+    Submit,
+    Work,
+}
+
 /// The streams of a queue.
 #[derive(Clone, Debug)]
 pub(super) struct QueueStreams {
@@ -47,8 +57,8 @@ impl QueueSession {
     ///
     /// # Errors
     /// One has other settings, or the server refuses it.
-    pub(super) async fn streams(&self) -> Result<QueueStreams, QueueError> {
-        let configs = [self.jobs_config(), self.results_config(), self.dead_config()];
+    pub(super) async fn streams(&self, queue_use: QueueUse) -> Result<QueueStreams, QueueError> {
+        let configs = [self.jobs_config(queue_use), self.results_config(), self.dead_config()];
         let [jobs, results, dead] = configs.each_ref().map(|config| self.stream(config));
         let (jobs, results, _) = tokio::try_join!(jobs, results, dead)?;
         let handle = async |name: &str| {
@@ -75,12 +85,16 @@ impl QueueSession {
         }
     }
 
-    fn jobs_config(&self) -> Config {
+    fn jobs_config(&self, queue_use: QueueUse) -> Config {
         let mut config = Config {
             retention: RetentionPolicy::WorkQueue,
             discard: DiscardPolicy::New,
             ..self.config(self.names.jobs_stream(), &["jobs"])
         };
+        if queue_use == QueueUse::Work {
+            config.metadata.insert(LIMIT.to_owned(), OPEN.to_owned());
+            return config;
+        }
         let limit = self.settings.limit.unwrap_or_default();
         config.metadata.insert(LIMIT.to_owned(), limit.to_string());
         if let QueueLimit::Jobs(jobs) = limit {
@@ -110,23 +124,15 @@ impl QueueSession {
     }
 
     async fn stream(&self, config: &Config) -> Result<Info, QueueError> {
-        let found = self
-            .persist(|| async {
-                match self.context.get_stream(&config.name).await {
-                    Ok(stream) => Ok(Ok(stream.cached_info().clone())),
-                    Err(error) => match error.kind() {
-                        GetStreamErrorKind::JetStream(error)
-                            if error.error_code() == ErrorCode::STREAM_NOT_FOUND =>
-                        {
-                            self.create(config).await
-                        }
-                        GetStreamErrorKind::JetStream(error) => self.lasting(&config.name, &error),
-                        GetStreamErrorKind::Request => self.request_failed(&error),
-                        _ => Err(error.to_string()),
-                    },
-                }
-            })
-            .await??;
+        let mut found = self.persist(|| self.find_or_create(config)).await??;
+        if is_open(&found.config) && !is_open(config) {
+            let mut decided = found.config.clone();
+            decided.max_messages = config.max_messages;
+            decided.metadata.extend(config.metadata.clone());
+            self.persist(|| self.context.update_stream(&decided)).await?;
+            // Another submitter may have done the same. The one that came last counts.
+            found = self.persist(|| self.find_or_create(config)).await??;
+        }
         let differences = self.differences(&found.config, config);
         if differences.is_empty() {
             return Ok(found);
@@ -135,16 +141,38 @@ impl QueueSession {
         Err(QueueError::OtherSettings { what, differences })
     }
 
-    /// Makes a stream. The outer error is temporary.
-    async fn create(&self, config: &Config) -> Result<Result<Info, QueueError>, String> {
-        match self.context.create_stream(config.clone()).await {
-            Ok(stream) => Ok(Ok(stream.cached_info().clone())),
-            Err(error) => match error.kind() {
-                CreateStreamErrorKind::JetStream(error) => self.lasting(&config.name, &error),
-                CreateStreamErrorKind::JetStreamUnavailable => Ok(Err(self.no_jetstream())),
-                _ => Err(error.to_string()),
-            },
+    /// Finds a stream, or makes it. The outer error is temporary.
+    async fn find_or_create(&self, config: &Config) -> Result<Result<Info, QueueError>, String> {
+        for _ in 0..3 {
+            match self.context.get_stream(&config.name).await {
+                Ok(stream) => return Ok(Ok(stream.cached_info().clone())),
+                Err(error) => match error.kind() {
+                    GetStreamErrorKind::JetStream(error)
+                        if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {}
+                    GetStreamErrorKind::JetStream(error) => {
+                        return self.lasting(&config.name, &error);
+                    }
+                    GetStreamErrorKind::Request => return self.request_failed(&error),
+                    _ => return Err(error.to_string()),
+                },
+            }
+            match self.context.create_stream(config.clone()).await {
+                Ok(stream) => return Ok(Ok(stream.cached_info().clone())),
+                Err(error) => match error.kind() {
+                    // Somebody else has made it meanwhile.
+                    CreateStreamErrorKind::JetStream(error)
+                        if error.error_code() == ErrorCode::STREAM_NAME_EXIST => {}
+                    CreateStreamErrorKind::JetStream(error) => {
+                        return self.lasting(&config.name, &error);
+                    }
+                    CreateStreamErrorKind::JetStreamUnavailable => {
+                        return Ok(Err(self.no_jetstream()));
+                    }
+                    _ => return Err(error.to_string()),
+                },
+            }
         }
+        Err(format!("the stream '{}' is being made or removed", config.name))
     }
 
     fn no_jetstream(&self) -> QueueError {
@@ -170,10 +198,10 @@ impl QueueSession {
         error: &jetstream::Error,
     ) -> Result<Result<Info, QueueError>, String> {
         match error.error_code() {
-            // Somebody else has made it meanwhile, or a cluster is electing a leader.
-            ErrorCode::STREAM_NAME_EXIST
-            | ErrorCode::CLUSTER_NOT_AVAILABLE
-            | ErrorCode::CLUSTER_NOT_LEADER => Err(error.to_string()),
+            // A cluster is electing a leader.
+            ErrorCode::CLUSTER_NOT_AVAILABLE | ErrorCode::CLUSTER_NOT_LEADER => {
+                Err(error.to_string())
+            }
             ErrorCode::JETSTREAM_NOT_ENABLED | ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => {
                 Ok(Err(self.no_jetstream()))
             }
@@ -263,6 +291,11 @@ fn at_server(time: Duration) -> Duration {
 
 fn of_server(time: Duration) -> Duration {
     time / 5 * 4
+}
+
+/// Whether no submitter has set the limit of the stream of jobs.
+fn is_open(config: &Config) -> bool {
+    config.metadata.get(LIMIT).is_some_and(|limit| limit == OPEN)
 }
 
 /// The limit of the stream of jobs.

@@ -16,7 +16,7 @@ use super::names::{BundleName, Unit, hash};
 use super::outstanding::SubmitShared;
 use super::session::{Published, QueueSession};
 use super::settings::{QueueSettings, SubmitSettings, Watching};
-use super::streams::QueueStreams;
+use super::streams::{QueueStreams, QueueUse};
 use crate::job::{Closed, Done, Failure, Feed, Job, Kind};
 use crate::util::lock::lock;
 use crate::util::random::random;
@@ -119,7 +119,7 @@ async fn submit_all(
     };
     let begin = async {
         let session = QueueSession::connect(&settings, watcher).await?;
-        let streams = session.streams().await?;
+        let streams = session.streams(QueueUse::Submit).await?;
         Ok::<_, QueueError>((session, streams))
     };
     tokio::pin!(stopped);

@@ -24,6 +24,7 @@ use super::result_message::{self, Nature};
 use super::session::QueueSession;
 use super::settings::{QueueSettings, Watching};
 use super::settle::Settler;
+use super::streams::QueueUse;
 use super::suspects::{self, Suspects};
 use crate::job::{Done, Failure, Job, Kind, Sink};
 use crate::pool::Pool;
@@ -130,7 +131,7 @@ impl QueueWorker {
     ) -> Result<(), QueueError> {
         let begin = async {
             let session = QueueSession::connect(&self.settings, Arc::clone(&self.watcher)).await?;
-            let streams = session.streams().await?;
+            let streams = session.streams(QueueUse::Work).await?;
             let (consumer, ack_wait) = session.workers(&streams).await?;
             let puller = Puller::new(&session, consumer).await?;
             Ok::<_, QueueError>((session, streams, puller, ack_wait))
@@ -384,8 +385,8 @@ impl WorkingMachine<'_> {
         is_alone: bool,
     ) {
         let mut batch = Vec::with_capacity(runnable.len());
-        for (nth, (index, mut job)) in runnable.into_iter().enumerate() {
-            mark(&mut job, id, index, nth == 0);
+        for (index, mut job) in runnable {
+            mark(&mut job, id, index);
             batch.push(job);
         }
         match batch.first() {

@@ -120,11 +120,13 @@ pub struct Failure {
     pub data: Option<Box<RawValue>>,
     /// The output of the command of a call.
     pub(crate) output: Option<Box<CommandOutput>>,
+    /// The process was on other jobs, too, and any of them may be the cause.
+    pub(crate) is_shared: bool,
 }
 
 impl Failure {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), data: None, output: None }
+        Self { kind, message: message.into(), data: None, output: None, is_shared: false }
     }
 
     /// As a worker's error, for tests of the command.

@@ -22,6 +22,7 @@ impl Job {
         put_number(u64::from(self.place.source), out);
         put_number(self.place.line, out);
         put_number(u64::from(self.attempt), out);
+        put_number(u64::from(self.is_suspect), out);
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX - 1);
         put_option(self.timeout.map(nanos), out);
         Key::put(self.key, out);
@@ -71,6 +72,7 @@ impl Job {
         let seq = from.number()?;
         let place = Place { source: from.small()?, line: from.number()? };
         let attempt = from.small()?;
+        let is_suspect = from.number()? != 0;
         let timeout = from.option()?.map(Duration::from_nanos);
         let key = Key::take(from)?;
         let text = from.bytes()?;
@@ -101,6 +103,7 @@ impl Job {
             _ => return None,
         };
         (job.place, job.attempt, job.timeout, job.key) = (place, attempt, timeout, key);
+        job.is_suspect = is_suspect;
         Some(job)
     }
 }

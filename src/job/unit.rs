@@ -26,6 +26,8 @@ pub struct Job {
     pub pool: usize,
     /// Which try this is, from 1.
     pub(crate) attempt: u32,
+    /// It may have ended a process that was on other jobs, too: it runs alone in its process.
+    pub(crate) is_suspect: bool,
     /// How many machines were lost while it ran there.
     pub(crate) losses: u32,
     /// The lines that it was made of, if they are kept.
@@ -149,6 +151,7 @@ impl Job {
             retries: None,
             pool: 0,
             attempt: 1,
+            is_suspect: false,
             losses: 0,
             caller: None,
             leash: None,

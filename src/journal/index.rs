@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_at_the_end_are_cut_off_with_what_stands_before_them() {
+    fn zeros_at_the_end_are_cut_off_with_the_record_before_them() {
         let good = line(1, 1, true, "");
         for zeros in [1, 9, PIECE, 2 * PIECE] {
             for begun in [0, 1, 7, 8, 30, good.len() - 1] {

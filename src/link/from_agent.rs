@@ -390,6 +390,7 @@ fn put_failure(failure: &Failure, out: &mut Vec<u8>) {
     put_bytes(failure.kind.name().as_bytes(), out);
     put_bytes(failure.message.as_bytes(), out);
     put_bytes(failure.data.as_ref().map_or("", |data| data.get()).as_bytes(), out);
+    put_number(u64::from(failure.is_shared), out);
 }
 
 fn failure(from: &mut ByteReader<'_>) -> Option<Failure> {
@@ -399,7 +400,8 @@ fn failure(from: &mut ByteReader<'_>) -> Option<Failure> {
         "" => None,
         text => Some(RawValue::from_string(text.to_owned()).ok()?),
     };
-    Some(Failure { kind, message, data, output: None })
+    let is_shared = from.number()? != 0;
+    Some(Failure { kind, message, data, output: None, is_shared })
 }
 
 fn nanos(time: Duration) -> u64 {
@@ -420,8 +422,7 @@ mod tests {
         let command = RemoteCommand { exit: Some(255), signal: None, passed: [3, 0] };
         let json: &RawValue = serde_json::from_str("{\"a\": [1 , 2]}").expect("JSON");
         let data = Some(RawValue::from_string("[1]".into()).expect("JSON"));
-        let failure =
-            Failure { kind: Kind::Error, message: "no \u{1b}".into(), data, output: None };
+        let failure = Failure { data, is_shared: true, ..Failure::new(Kind::Error, "no \u{1b}") };
         let killed = RemoteCommand { exit: None, signal: Some(9), passed: [0, 0] };
         let done = |run, command, outcome| {
             FromAgent::Done(RemoteOutcome {

@@ -1,5 +1,5 @@
-//! Both ends of a link over pipes in memory: a coordinator with its ledger, and an agent that does what it
-//! is told. At each byte of each direction a fault is injected: the link is cut, a bit is turned, a byte is
+//! Both ends of a link over pipes in memory: a coordinator with its ledger, and an agent that runs the
+//! jobs it gets. At each byte of each direction a fault is injected: the link is cut, a bit is turned, a byte is
 //! missing or comes twice. Whatever happens, each job leaves the ledger once.
 
 use std::collections::VecDeque;

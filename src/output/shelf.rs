@@ -200,4 +200,48 @@ impl ShelfState {
     fn is_full(&self) -> bool {
         self.ready.len() >= TOO_MUCH || self.order.is_ample()
     }
+
+    /// Whether the writer may wait for more records before it writes. Slots never wait meanwhile: they
+    /// wait only while there is enough to write.
+    pub(super) fn may_rest(&self) -> bool {
+        let has_enough = self.ready.len() >= ENOUGH || self.order.has_next();
+        !has_enough && !self.is_over && !self.is_broken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn slots_never_wait_for_a_writer_that_rests(
+            puts in prop::collection::vec((1_u64..20, 0_usize..(2 << 20), any::<bool>()), 1..20),
+            limit in 0_usize..(8 << 20),
+        ) {
+            let mut state = ShelfState {
+                order: Order::new(limit),
+                ready: Ready::default(),
+                is_idle: false,
+                is_over: false,
+                is_hurried: false,
+                is_broken: false,
+                has_lost_order: false,
+            };
+            let mut seen = std::collections::HashSet::new();
+            for (seq, size, is_taken) in puts {
+                if seen.insert(seq) {
+                    let ShelfState { order, ready, .. } = &mut state;
+                    order.put_owned(seq, 1, vec![b'x'; size], ready).expect("put");
+                }
+                if is_taken {
+                    // As the writer takes all that is ready.
+                    state.ready = Ready::default();
+                }
+                prop_assert!(!(state.must_wait() && state.may_rest()));
+            }
+        }
+    }
 }

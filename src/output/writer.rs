@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::large::Large;
 use super::order::{Aside, Ready};
 use super::settings::Trouble;
-use super::shelf::{ENOUGH, Shelf, ShelfState};
+use super::shelf::{Shelf, ShelfState};
 
 /// How long the writer pauses after a write, so that many records are written at once. A writer that is
 /// idle is woken at once by a new record.
@@ -84,7 +84,7 @@ impl Writer {
 
     fn pause(&self, time: Duration) {
         let state = self.shelf.lock();
-        if state.ready.len() < ENOUGH && !state.is_over && !state.is_broken {
+        if state.may_rest() {
             drop(self.shelf.work.wait_timeout(state, time));
         }
     }

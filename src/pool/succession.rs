@@ -10,7 +10,7 @@ use crate::util::lock::lock;
 /// After this many calls in a row of the same task, its next ones are expected to come one after the other.
 const ENOUGH: u64 = 3;
 
-/// Every so many calls of such a task, others on its thread have a turn.
+/// After this many calls of such a task, others on its thread have a turn.
 const LET_OTHERS: u64 = 8;
 
 /// Who makes calls.

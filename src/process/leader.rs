@@ -29,7 +29,7 @@ impl Leader {
         }
     }
 
-    /// Reaps it if it has exited. The nursery reaps no process before it is told to.
+    /// Reaps it if it has exited. The nursery reaps a process only on request.
     pub(super) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         let (pid, line) = match self {
             Self::Started(child) => return child.try_wait(),

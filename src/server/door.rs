@@ -60,7 +60,7 @@ pub(super) struct Door {
     callers: AtomicUsize,
     /// When the last caller has left.
     deserted: Mutex<Instant>,
-    /// How many are told the status.
+    /// How many callers ask for the status now.
     askers: AtomicUsize,
     is_closed: AtomicBool,
     is_to_end: AtomicBool,

@@ -243,7 +243,7 @@ pub(super) fn check_place(path: &Path) -> Result<(), SocketError> {
     Ok(())
 }
 
-/// Whether a link stands for the folder that another user has made, and may change.
+/// Whether the folder is a link that another user has made, and may change.
 fn is_link_of_other(folder: &Path) -> bool {
     // With a slash at its end the system would follow it.
     let folder: PathBuf = folder.components().collect();

@@ -17,12 +17,21 @@ impl<'a> ObjectScanner<'a> {
         Self { bytes, at: 0 }
     }
 
+    /// Goes on after the first `at` bytes, which are the beginning of an object.
+    pub(crate) fn after(bytes: &'a [u8], at: usize) -> Self {
+        Self { bytes, at }
+    }
+
     /// Takes a token that is next.
     #[inline]
-    pub(crate) fn takes(&mut self, token: &[u8]) -> bool {
-        self.at = blanks(self.bytes, self.at);
-        let is_next = self.bytes[self.at..].starts_with(token);
-        self.at += if is_next { token.len() } else { 0 };
+    pub(crate) fn takes<const N: usize>(&mut self, token: &[u8; N]) -> bool {
+        // Most programs write no blanks.
+        let mut is_next = self.bytes[self.at..].first_chunk() == Some(token);
+        if !is_next {
+            self.at = blanks(self.bytes, self.at);
+            is_next = self.bytes[self.at..].first_chunk() == Some(token);
+        }
+        self.at += if is_next { N } else { 0 };
         is_next
     }
 
@@ -32,6 +41,12 @@ impl<'a> ObjectScanner<'a> {
         if !self.takes(b":") {
             return None;
         }
+        self.value()
+    }
+
+    /// Takes a value. `None`: none is next.
+    #[inline]
+    pub(crate) fn value(&mut self) -> Option<&'a [u8]> {
         let begin = blanks(self.bytes, self.at);
         self.at = value_end(self.bytes, begin, 0)?;
         Some(&self.bytes[begin..self.at])
@@ -49,8 +64,13 @@ impl<'a> ObjectScanner<'a> {
 
 /// Reads a whole number that is not negative. `None`: it is none, or may be too large.
 pub(crate) fn whole_number(bytes: &[u8]) -> Option<u64> {
-    let is_usual = !bytes.is_empty() && bytes.len() < 20 && bytes.iter().all(u8::is_ascii_digit);
-    is_usual.then(|| bytes.iter().fold(0, |number, byte| number * 10 + u64::from(byte - b'0')))
+    if bytes.is_empty() || bytes.len() >= 20 {
+        return None;
+    }
+    bytes.iter().try_fold(0, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit < 10).then(|| number * 10 + u64::from(digit))
+    })
 }
 
 /// The place of the first byte from `at` on that is no blank. A line break is left to the parser.
@@ -79,8 +99,8 @@ fn value_end(bytes: &[u8], at: usize, nested: u32) -> Option<usize> {
     }
 }
 
-fn word(bytes: &[u8], at: usize, word: &[u8]) -> Option<usize> {
-    bytes[at..].starts_with(word).then_some(at + word.len())
+fn word<const N: usize>(bytes: &[u8], at: usize, word: &[u8; N]) -> Option<usize> {
+    (bytes[at..].first_chunk() == Some(word)).then_some(at + N)
 }
 
 fn list(bytes: &[u8], at: usize, nested: u32) -> Option<usize> {

@@ -1,4 +1,4 @@
-//! What a worker is told besides requests, and what it says besides replies: notices and cancellations, its
+//! The messages to a worker that are no requests: notices and cancellations. Those from it that are no replies: its
 //! banner, signs of life, and hints on its stderr.
 
 use std::time::Duration;

@@ -20,6 +20,7 @@ mod worker;
 
 pub(crate) use card::{Duty, WorkerCard, WorkerId};
 pub(crate) use flights::Flight;
+pub(crate) use pace::Pace;
 pub(crate) use reading::Reading;
 pub(crate) use replies::{Received, Reply};
 pub(crate) use violation::{Violation, unasked_at_start};

@@ -30,8 +30,8 @@ const PAUSES: u32 = 32;
 const FEWEST_IN_FLIGHT: usize = 8;
 
 /// The speed of one worker.
-#[derive(Debug)]
-pub(super) struct Pace {
+#[derive(Clone, Debug)]
+pub(crate) struct Pace {
     /// How many requests the worker may have in flight.
     pub(super) window: Window,
     /// The moving average of the time that a job takes, in nanoseconds; 0: it is not known yet.
@@ -73,6 +73,14 @@ impl Pace {
     pub(super) fn learn_replies(&mut self, answered: usize) {
         if answered < FEW {
             self.pauses = PAUSES;
+        }
+    }
+
+    /// Whether this many jobs took no longer than is expected. Where nothing is known, several jobs have.
+    pub(super) fn is_met_by(&self, answered: usize, time: Duration) -> bool {
+        match self.per_job {
+            0 => answered > 1,
+            each => time.as_nanos() <= u128::from(each) * answered as u128,
         }
     }
 

@@ -26,7 +26,7 @@ const WIDE_BYTES: usize = 16 << 20;
 const FADING: usize = 64;
 
 /// The window of one worker.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Window {
     is_auto: bool,
     /// The worker has said that it works on several jobs at a time.

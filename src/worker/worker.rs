@@ -205,6 +205,11 @@ impl Worker {
         self.pace.window.room(in_flight).min(left)
     }
 
+    /// Whether the worker is on a job that must be alone in its process.
+    pub(crate) fn is_on_suspect(&self) -> bool {
+        self.flights.front().is_some_and(|flight| flight.job.is_suspect)
+    }
+
     /// How many bytes of requests the worker may be given.
     pub(crate) fn room_bytes(&self) -> usize {
         self.pace.window.room_bytes(self.flights.bytes())
@@ -213,6 +218,16 @@ impl Worker {
     /// How long a job takes, about; zero: it is not known yet.
     pub(crate) fn pace(&self) -> Duration {
         self.pace.per_job()
+    }
+
+    /// What the next worker of the slot need not learn anew. `None`: this worker says that itself.
+    pub(crate) fn pace_for_next(&self) -> Option<Pace> {
+        (!self.pace.window.is_concurrent()).then(|| self.pace.clone())
+    }
+
+    /// The worker is expected to be as fast as the one before it.
+    pub(crate) fn expect_pace(&mut self, pace: Pace) {
+        self.pace = pace;
     }
 
     /// How many jobs may be taken at once, since together they take almost no time.
@@ -345,14 +360,14 @@ impl Worker {
 
     /// Learns from this many replies how fast the worker is.
     fn learn(&mut self, answered: usize, time: Duration) {
-        // The first reply shows how long the start-up took, not how long a job takes.
-        let is_first = self.service.replies() == 0 && answered == 1;
+        let is_first = self.service.replies() == 0;
         self.service.count_replies(answered);
         self.card.set_jobs(self.service.replies());
         self.card.set_in_flight(self.flights.jobs());
         self.reading.note_reply();
         self.pace.learn_replies(answered);
-        if !is_first {
+        // The first reply shows how long the start-up took, not how long a job takes.
+        if !is_first || self.pace.is_met_by(answered, time) {
             self.pace.learn_time(answered, time);
         }
     }

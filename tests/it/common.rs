@@ -6,7 +6,9 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{Read, Seek, Write};
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -937,6 +939,22 @@ pub(crate) fn state(pid: Pid) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
     let state = stat.rsplit(") ").next()?.chars().next()?;
     (!matches!(state, 'Z' | 'X')).then_some(state)
+}
+
+/// A port that nobody uses, also if it is asked for several times at once. The system gives none of these to a
+/// connection, and the claim keeps other tests off it, also those of other processes.
+pub(crate) fn free_port() -> u16 {
+    static CLAIMS: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
+    loop {
+        let port = 10_000 + u16::try_from(RandomState::new().hash_one(()) % 20_000).expect("small");
+        let here = ("127.0.0.1", port);
+        if let Ok(claim) = UdpSocket::bind(here)
+            && TcpListener::bind(here).is_ok()
+        {
+            CLAIMS.lock().expect("no panic").push(claim);
+            return port;
+        }
+    }
 }
 
 /// Waits for a condition to hold.

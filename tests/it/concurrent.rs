@@ -194,7 +194,7 @@ def grow():
     time.sleep(60)
 ";
     for (what, option, message, failed) in [
-        ("os.abort", "--retries=0", "killed by SIGABRT", 3),
+        ("os.abort", "--max-reqs=0", "killed by SIGABRT", 3),
         ("grow", "--max-memory=200M", "more than 200 MiB (--max-memory)", 3),
         (
             "lambda: 'x' * 50000",
@@ -203,17 +203,30 @@ def grow():
             1,
         ),
     ] {
-        let output = Test::new()
-            .args(["-j1", "--pipeline=3", "--grace=0.1s", option, "--setup", setup])
-            .args(["--python", &format!("f(x, {what})"), ":::", "1", "2", "3", "4", "5"])
-            .stdout(if failed == 1 { numbers([1, 3, 4, 5]) } else { numbers([4, 5]) })
-            .any_stderr()
-            .status(1)
-            .run();
-        let failures = failures(&output.stderr);
+        let run = |retries| {
+            let output = Test::new()
+                .args(["-j1", "--pipeline=3", "--grace=0.1s", "--retry-delay=1ms", option])
+                .args([retries, "--setup", setup, "--python", &format!("f(x, {what})")])
+                .args([":::", "1", "2", "3", "4", "5"])
+                .any_stdout()
+                .any_stderr()
+                .status(1)
+                .run();
+            let failures = failures(&output.stderr).iter().map(ToString::to_string).collect();
+            (String::from_utf8(output.stdout).expect("stdout is UTF-8"), failures)
+        };
+        let (stdout, failures): (String, Vec<String>) = run("--retries=0");
+        assert_eq!(stdout, if failed == 1 { numbers([1, 3, 4, 5]) } else { numbers([4, 5]) });
         assert_eq!(failures.len(), failed, "{failures:?}");
-        let is_said = |line: &&str| line.contains(message) && (failed == 1 || line.contains(all));
+        let is_said = |line: &String| line.contains(message) && (failed == 1 || line.contains(all));
         assert!(failures.iter().all(is_said), "{failures:?}");
+        if failed > 1 {
+            // The suspects are tried again one by one.
+            let (stdout, failures) = run("--retries=1");
+            assert_eq!(stdout, numbers([1, 3, 4, 5]));
+            assert_eq!(failures.len(), 1, "{failures:?}");
+            assert!(failures[0].contains(message) && !failures[0].contains(all), "{failures:?}");
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::common::{Output, Test, find_program, need, wait_for};
+use crate::common::{Output, Test, find_program, free_port, need, wait_for};
 
 /// Machines that are folders: each has its own home folder, and nothing of this environment.
 pub(crate) struct Machines {
@@ -209,11 +209,6 @@ pub(crate) fn watch_over(code: &str, argument: &str) -> Child {
 
 fn write(path: &str, text: &str) {
     fs::write(Path::new(path), text).expect("there is room");
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 /// Runs both, and asserts that they print the same and end the same way.

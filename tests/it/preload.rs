@@ -465,3 +465,30 @@ fn where_it_has_no_effect_it_is_refused() {
     refused(&["-w", "cat"], "--preload is for code that is forked (--python or --ruby)");
     refused(&["echo"], "--preload is for code that is forked (--python or --ruby)");
 }
+
+/// The worker that is replaced goes on with its jobs while its replacement is forked.
+#[test]
+fn no_job_waits_for_the_fork_of_the_next_worker() {
+    if !need("python3") {
+        return;
+    }
+    let crew = Crew::new();
+    let gate = crew.path("gate");
+    let setup = format!(
+        "import os, time\n\
+         forks = []\n\
+         def wait():\n\
+        \x20   forks.append(0)\n\
+        \x20   while len(forks) > 1 and not os.path.exists({gate:?}): time.sleep(0.001)\n\
+         os.register_at_fork(before=wait)"
+    );
+    let mut run = Test::new()
+        .args(["-j1", "--max-reqs", "2", "--preload", "--setup", &setup, "--python", "x"])
+        .stdin("1\n2\n3\n4\n")
+        .any_stdout()
+        .spawn();
+    assert_eq!([run.line(), run.line()], ["1", "2"]);
+    fs::write(&gate, "").expect("a file");
+    assert_eq!([run.line(), run.line()], ["3", "4"]);
+    run.finish();
+}

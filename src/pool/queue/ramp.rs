@@ -40,7 +40,7 @@ impl Ramp {
         self.finished += jobs;
     }
 
-    /// How many slots there may be, if there are so many now. `processes`: how many of them have one. `queued`: how
+    /// How many slots there may be. `present`: how many there are now. `processes`: how many of them have one. `queued`: how
     /// many jobs wait.
     pub(super) fn allowed(&mut self, present: usize, processes: usize, queued: usize) -> usize {
         let finished = std::mem::take(&mut self.finished);
@@ -61,7 +61,7 @@ impl Ramp {
     }
 }
 
-/// How many further slots the jobs that wait are worth, if so many are finished in a step.
+/// How many further slots the `queued` jobs are worth. `finished`: how many jobs the slots finish in a step.
 fn worth(queued: usize, finished: usize) -> usize {
     let steps = queued / finished;
     let steps_each = (WORTH.as_micros() / STEP.as_micros()) as usize;

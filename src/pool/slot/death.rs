@@ -293,6 +293,7 @@ fn one_of(failure: &Failure, count: usize) -> Failure {
     if count > 1 {
         let others = format!("; its worker was on {count} jobs, and any of them may be the cause");
         failure.message.push_str(&others);
+        failure.is_shared = true;
     }
     failure
 }

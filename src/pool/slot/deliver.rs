@@ -58,7 +58,9 @@ impl Slot {
             return self.deliver_joint(attempt, job, outcome);
         }
         let exit = printed.and_then(|printed| printed.exit);
-        if outcome.is_err_and(|failure| self.may_retry(&job, failure, exit)) {
+        if let Err(failure) = outcome
+            && self.may_retry(&job, failure, exit)
+        {
             let run = self.run_of(attempt, &job);
             self.shared.deliveries.retried(&Done {
                 job: &job,
@@ -67,7 +69,7 @@ impl Slot {
                 run,
                 unproven: None,
             });
-            match self.put_off(job, attempt.now) {
+            match self.put_off(job, failure, attempt.now) {
                 PutOff::Queued => return,
                 PutOff::RunEnded(back) => job = *back,
             }
@@ -111,7 +113,7 @@ impl Slot {
                     unproven: None,
                 });
             }
-            match self.put_off(job, attempt.now) {
+            match self.put_off(job, failure, attempt.now) {
                 PutOff::Queued => return,
                 PutOff::RunEnded(back) => job = *back,
             }
@@ -217,16 +219,21 @@ impl Slot {
         if failure.kind == Kind::Exit && exit.is_some_and(is_final) {
             return false;
         }
-        config.failures.retry_on.contains(&failure.kind)
+        // A job that was on a process which another one made too large has lost its process, as in a crash.
+        let as_crash = failure.is_shared && failure.kind == Kind::Memory;
+        let kind = if as_crash { Kind::Crash } else { failure.kind };
+        let retry_on = &config.failures.retry_on;
+        (retry_on.contains(&failure.kind) || retry_on.contains(&kind))
             && job.attempt <= job.retries.unwrap_or(config.failures.retries)
             && !self.shared.stopping.has_begun()
             && !job.is_abandoned()
     }
 
     /// Puts a job off until its next try.
-    fn put_off(&self, mut job: Job, now: Moment) -> PutOff {
+    fn put_off(&self, mut job: Job, failure: &Failure, now: Moment) -> PutOff {
         let due = now.after(backoff(self.shared.config.failures.retry_delay, job.attempt));
         job.set_attempt(job.attempt + 1);
+        job.is_suspect |= failure.is_shared;
         match self.shared.queue.put_off(self.index, job, due) {
             Ok(()) => PutOff::Queued,
             Err(mut back) => {

@@ -11,6 +11,7 @@ mod death;
 mod deliver;
 mod doubt;
 mod environment;
+mod hire;
 mod host;
 mod kind;
 mod late;
@@ -25,6 +26,7 @@ mod spare;
 mod start;
 mod steps;
 mod stopped;
+mod suspects;
 mod warm_up;
 mod worker_slot;
 

@@ -49,6 +49,7 @@ impl WorkerSlot {
 
     /// Starts the replacement, waits for it, or hands over to it.
     fn replace(&mut self) {
+        self.spare.receive(&self.slot);
         if let Some(born) = self.spare.ready().map(|spare| spare.born()) {
             if self.slot.shared.spares.renewals.concerns(born) {
                 // It was started for another reason, before that moment.

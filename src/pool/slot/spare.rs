@@ -1,10 +1,12 @@
 //! The spare: a worker that is started early, to replace the present one when that has served its time.
 //! This file decides when the spare is started, and whether there is a job for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::pool::shared::Shared;
 use crate::pool::shared::spares::SparePermit;
+use crate::pool::slot::nursery::order::OrderedWorker;
 use crate::pool::slot::steps::Slot;
 use crate::pool::slot::warm_up::Warming;
 use crate::util::clock::Moment;
@@ -31,9 +33,24 @@ struct Spare {
 }
 
 enum SpareState {
+    /// It is being forked.
+    Ordered(OrderedWorker),
     Ready(Box<Worker>),
     /// Another thread warms it up.
     Warming(Warming),
+    /// It could not be started.
+    Failed,
+}
+
+impl SpareState {
+    /// The state of a worker whose process was just started.
+    fn of(worker: Worker, shared: &Arc<Shared>) -> Self {
+        worker.card.set_duty(Duty::Spare);
+        if shared.config.worker.init.is_empty() {
+            return Self::Ready(Box::new(worker));
+        }
+        Warming::start(worker, shared).map_or(Self::Failed, Self::Warming)
+    }
 }
 
 impl SparePlace {
@@ -41,23 +58,33 @@ impl SparePlace {
     pub(super) fn ready(&self) -> Option<&Worker> {
         match &self.spare.as_ref()?.state {
             SpareState::Ready(worker) => Some(worker),
-            SpareState::Warming(_) => None,
+            _ => None,
         }
     }
 
     pub(super) fn ready_mut(&mut self) -> Option<&mut Worker> {
         match &mut self.spare.as_mut()?.state {
             SpareState::Ready(worker) => Some(worker),
-            SpareState::Warming(_) => None,
+            _ => None,
         }
     }
 
-    /// Whether the spare is being warmed up.
+    /// Whether the spare is being started or warmed up.
     pub(super) fn is_warming(&self) -> bool {
         self.spare.as_ref().is_some_and(|spare| match &spare.state {
-            SpareState::Ready(_) => false,
+            SpareState::Ordered(_) => true,
+            SpareState::Ready(_) | SpareState::Failed => false,
             SpareState::Warming(warming) => !warming.is_over(),
         })
+    }
+
+    /// Receives a spare that was ordered, if it is there.
+    pub(super) fn receive(&mut self, slot: &Slot) {
+        let Some(Spare { state, .. }) = &mut self.spare else { return };
+        let SpareState::Ordered(ordered) = state else { return };
+        let Some(result) = slot.receive_worker(ordered) else { return };
+        // A failure is reported when a worker is needed.
+        *state = result.map_or(SpareState::Failed, |worker| SpareState::of(worker, &slot.shared));
     }
 
     /// Whether the spare was warmed up in vain. A spare that is fit is ready from now on.
@@ -66,6 +93,7 @@ impl SparePlace {
         let worker = match state {
             SpareState::Ready(worker) => Some(*worker),
             SpareState::Warming(warming) => warming.finish(),
+            SpareState::Ordered(_) | SpareState::Failed => None,
         };
         let has_failed = worker.is_none();
         self.spare = worker
@@ -83,15 +111,29 @@ impl SparePlace {
 
     /// Takes the spare if it is ready.
     pub(super) fn take_ready(&mut self) -> Option<Worker> {
-        self.ready().is_some().then(|| self.take()).flatten()
+        let is_ready = |spare: &mut Spare| matches!(spare.state, SpareState::Ready(_));
+        match self.spare.take_if(is_ready)?.state {
+            SpareState::Ready(worker) => Some(*worker),
+            _ => None,
+        }
     }
 
     /// Takes the spare, and waits until it is ready.
-    pub(super) fn take(&mut self) -> Option<Worker> {
-        match self.spare.take()?.state {
+    pub(super) fn take(&mut self, slot: &Slot) -> Option<Worker> {
+        let Spare { state, _permit: permit } = self.spare.take()?;
+        let state = match state {
+            SpareState::Ordered(ordered) => {
+                SpareState::of(slot.await_worker(&ordered).ok()?, &slot.shared)
+            }
+            state => state,
+        };
+        let worker = match state {
             SpareState::Ready(worker) => Some(*worker),
             SpareState::Warming(warming) => warming.finish(),
-        }
+            SpareState::Ordered(_) | SpareState::Failed => None,
+        };
+        drop(permit);
+        worker
     }
 
     /// Takes the spare if it is ready; otherwise it is ended.
@@ -99,6 +141,7 @@ impl SparePlace {
         match self.spare.take()?.state {
             SpareState::Ready(worker) => Some(*worker),
             SpareState::Warming(warming) => warming.abandon(),
+            SpareState::Ordered(_) | SpareState::Failed => None,
         }
     }
 
@@ -120,6 +163,7 @@ impl SparePlace {
 
     /// Starts the spare if it is time for that.
     pub(super) fn prepare(&mut self, slot: &mut Slot, worker: &Worker) {
+        self.receive(slot);
         let due = self.due(&slot.shared, worker);
         if due == Moment::NEVER {
             return;
@@ -148,6 +192,7 @@ impl SparePlace {
     /// The present worker is gone. The next one may have a spare.
     pub(super) fn allow_next(&mut self) {
         self.is_given_up = false;
+        self.spare.take_if(|spare| matches!(spare.state, SpareState::Failed));
     }
 
     /// Starts the spare if a job may be left for it.
@@ -174,13 +219,13 @@ fn start_spare(slot: &mut Slot, worker: &Worker, permit: SparePermit) -> Option<
 
 fn spawn_spare(slot: &mut Slot, permit: SparePermit) -> Option<Spare> {
     // The slot has a worker that it must look after.
-    let spare = if slot.starts_soon() { slot.spawn_worker().ok()? } else { return None };
-    spare.card.set_duty(Duty::Spare);
-    let shared = &slot.shared;
-    let state = if shared.config.worker.init.is_empty() {
-        SpareState::Ready(Box::new(spare))
+    if !slot.starts_soon() {
+        return None;
+    }
+    let state = if slot.shared.config.worker.preload {
+        SpareState::Ordered(slot.order_worker().ok()?)
     } else {
-        SpareState::Warming(Warming::start(spare, shared)?)
+        SpareState::of(slot.spawn_worker().ok()?, &slot.shared)
     };
-    Some(Spare { state, _permit: permit })
+    (!matches!(state, SpareState::Failed)).then_some(Spare { state, _permit: permit })
 }

@@ -20,6 +20,7 @@ use crate::pool::slot::warm_up::{Unfit, warm_up};
 use crate::process::{
     ForkSpec, Process, ProcessOutput, ProcessStdin, Spec, Stop, describe, describe_exited,
 };
+use crate::util::clock::Moment;
 use crate::worker::{Worker, WorkerId};
 
 /// The pause after the first start-up failure. It doubles with each further one.
@@ -31,6 +32,15 @@ const NUMBERS: usize = 2;
 
 /// The pause after the machine had no room for a process.
 pub(super) const CROWDED_PAUSE: Duration = Duration::from_millis(100);
+
+/// What is known of a worker before it has a process.
+#[derive(Clone, Copy)]
+pub(super) struct Birth {
+    id: WorkerId,
+    moment: Moment,
+    /// How many start-up failures had been counted.
+    failures_before: u32,
+}
 
 impl Slot {
     /// Starts a worker for the jobs in hand. If that fails the jobs go back, and the slot pauses.
@@ -47,19 +57,31 @@ impl Slot {
 
     /// Starts the process of a worker.
     pub(super) fn spawn_worker(&mut self) -> Result<Worker, NotStarted> {
-        self.generation += 1;
-        let failures_before = self.shared.start_ups.failures();
+        let birth = self.next_birth();
         let process = if self.shared.config.worker.preload {
-            self.order_process()?
+            let spec = self.fork_spec()?;
+            self.fork_worker(spec)?
         } else {
             self.start_process()?
         };
-        let shared = &*self.shared;
+        Ok(self.enter(process, Birth { moment: self.now(), ..birth }))
+    }
+
+    /// The next worker of this slot begins.
+    pub(super) fn next_birth(&mut self) -> Birth {
+        self.generation += 1;
         let id = WorkerId { slot: self.number(), generation: self.generation };
-        let worker = Worker::new(process, &shared.config, shared.now(), failures_before, id);
+        Birth { id, moment: self.now(), failures_before: self.shared.start_ups.failures() }
+    }
+
+    /// The process is a worker from now on.
+    pub(super) fn enter(&self, process: Process, birth: Birth) -> Worker {
+        let shared = &*self.shared;
+        let Birth { id, moment, failures_before } = birth;
+        let worker = Worker::new(process, &shared.config, moment, failures_before, id);
         shared.roll_call.workers.add(&worker.card);
         events::worker_started(id.slot, worker.card.pid);
-        Ok(worker)
+        worker
     }
 
     fn start_process(&self) -> io::Result<Process> {
@@ -92,26 +114,20 @@ impl Slot {
         Process::start(&spec, &shared.groups)
     }
 
-    /// Has the process of a worker forked by one that has loaded the code.
-    fn order_process(&mut self) -> Result<Process, NotStarted> {
+    /// How a process that has loaded the code is to fork a worker.
+    pub(super) fn fork_spec(&self) -> io::Result<ForkSpec> {
         let place = &self.shared.config.process;
         let number = self.number();
         let cwd = place.cwd_of_slot.as_ref().map(|text| for_slot(text, number));
         if cwd.as_ref().is_some_and(|cwd| !Path::new(cwd).is_dir()) {
-            return Err(io::Error::from(io::ErrorKind::NotFound).into());
+            return Err(io::ErrorKind::NotFound.into());
         }
         let mut env = self.own_environment();
         // The others are those of the process that has loaded the code.
         let fixed = &place.env_of_slot;
         env.retain(|(name, _)| !fixed.iter().any(|(fixed, text)| fixed == name && !has_slot(text)));
-        let spec = ForkSpec {
-            env,
-            cwd,
-            slot: number,
-            cpus: place.cpus(number),
-            wake: Arc::clone(&self.wake),
-        };
-        self.fork_worker(spec)
+        let (cpus, wake) = (place.cpus(number), Arc::clone(&self.wake));
+        Ok(ForkSpec { env, cwd, slot: number, cpus, wake })
     }
 
     /// The additions to the environment that are those of this slot: [`NUMBERS`] of them are always there.

@@ -18,15 +18,17 @@ use crate::pool::slot::steps::{self, Slot, unbundled};
 use crate::pool::slot::stopped::stopped_for_terminal;
 use crate::pool::underway::Underway;
 use crate::process::stops::Stopped;
-use crate::process::{Readiness, Stop, Transfer};
+use crate::process::{Readiness, Transfer};
 use crate::util::clock::Moment;
-use crate::worker::{Duty, Reading, Received, Refused, Violation, Worker};
+use crate::worker::{Pace, Reading, Received, Refused, Violation, Worker};
 
 /// A slot with a worker, as soon as it has jobs for one.
 pub(super) struct WorkerSlot {
     pub(super) slot: Slot,
     pub(super) worker: Option<Worker>,
     pub(super) spare: SparePlace,
+    /// How fast the worker was that has served its time.
+    pub(super) pace: Option<Pace>,
     /// A worker is to be started before there is a job for it.
     prestarts: bool,
     pub(super) lending: Lending,
@@ -49,7 +51,7 @@ impl WorkerSlot {
         let prestarts = slot.index < slot.shared.config.worker.prestart;
         let lending = Lending::of(&slot.shared);
         let (spare, renewal) = (SparePlace::default(), Renewal::default());
-        Self { slot, worker: None, spare, prestarts, lending, renewal }
+        Self { slot, worker: None, spare, pace: None, prestarts, lending, renewal }
     }
 
     /// Works until the queue is closed and empty; then the worker is retired.
@@ -85,7 +87,7 @@ impl WorkerSlot {
         if self.slot.jobs.is_empty() && self.take() == Taken::Leave && self.in_flight() == 0 {
             return NextStep::Leave;
         }
-        if !self.slot.jobs.is_empty() && !self.put_to_work() {
+        if !self.slot.jobs.is_empty() && !self.waits_with_suspect() && !self.put_to_work() {
             return NextStep::GoOn;
         }
         let Some(worker) = &mut self.worker else {
@@ -103,15 +105,6 @@ impl WorkerSlot {
         }
         self.wait();
         NextStep::GoOn
-    }
-
-    /// Starts a worker before there is a job for it. If it does not start, the next job starts another.
-    fn prestart(&mut self) {
-        if !self.slot.shared.stopping.has_begun() {
-            self.slot.step_aside();
-            self.worker = self.slot.start_worker();
-            self.name_process();
-        }
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -134,6 +127,7 @@ impl WorkerSlot {
         let now = self.slot.now();
         self.slot.forget_due();
         let (max, max_bytes) = match &self.worker {
+            Some(worker) if worker.is_on_suspect() => (0, 0),
             Some(worker) if !has_gates => (worker.room(now), worker.room_bytes()),
             _ => (1, 1),
         };
@@ -178,46 +172,6 @@ impl WorkerSlot {
         !(is_new && self.worker.as_ref().is_some_and(has_room))
     }
 
-    /// Gets a worker for the jobs in hand: the spare, or a fresh one. Returns whether there is one.
-    fn start(&mut self) -> bool {
-        self.slot.flush();
-        if self.slot.now() >= self.slot.shared.stopping.at() {
-            // The run is over: no worker is needed any more.
-            self.slot.drop_jobs();
-            return false;
-        }
-        if let Some(spare) = self.spare.take() {
-            self.take_on(spare);
-        }
-        if self.worker.is_none() {
-            self.worker = self.slot.start_worker();
-            self.name_process();
-        }
-        self.worker.is_some()
-    }
-
-    /// The spare is the worker from now on. If it has died another one is started, and no job fails.
-    fn take_on(&mut self, mut spare: Worker) {
-        if spare.process.has_exited() {
-            spare.set_why(Why::Died);
-            self.slot.dismiss(spare, Stop::Kill);
-        } else {
-            // Until now it was waiting, not idle. What it used meanwhile concerns no job.
-            spare.begin_turn(self.slot.now());
-            let _ = spare.process.excess(&self.slot.shared.groups);
-            spare.card.set_duty(Duty::Serving);
-            self.worker = Some(spare);
-            self.name_process();
-        }
-    }
-
-    /// Says which process the slot has.
-    fn name_process(&self) {
-        if let Some(worker) = &self.worker {
-            self.slot.shared.deliveries.process(self.slot.number(), worker.process.pid());
-        }
-    }
-
     /// Ends a worker that has printed something while it had no job: that would be taken for the reply
     /// to the next one.
     fn look_out(&mut self) {
@@ -252,6 +206,10 @@ impl WorkerSlot {
             self.slot.jobs = unbundled(std::mem::take(&mut self.slot.jobs));
         }
         while let Some(job) = self.slot.jobs.pop_front() {
+            if self.must_be_apart(&job) {
+                self.slot.jobs.push_front(job);
+                return self.keep_apart();
+            }
             if let Some(caller) = &job.caller {
                 caller.is_at(self.slot.index);
             }
@@ -294,6 +252,7 @@ impl WorkerSlot {
         let timeout = watched.map(|_| STEP).into_iter().chain(timeout).min();
         if let Some(time) = worker.pause() {
             self.slot.wake.wait_briefly(time);
+            self.spare.receive(&self.slot);
         }
         let spare = self.spare.ready().map(|worker| &worker.process);
         let has_unsent = worker.has_unsent();
@@ -522,8 +481,10 @@ impl WorkerSlot {
     pub(super) fn retire(&mut self) {
         let Some(worker) = self.worker.take() else { return };
         self.spare.stop_waiting_for_input(&mut self.slot, &worker);
+        self.pace = worker.pace_for_next();
         self.slot.retire(worker);
         self.spare.allow_next();
+        self.spare.receive(&self.slot);
         // A spare that is not ready yet is waited for when there is a job for it.
         if let Some(spare) = self.spare.take_ready() {
             self.take_on(spare);

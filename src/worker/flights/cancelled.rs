@@ -16,8 +16,8 @@ pub(super) struct Cancelled {
 }
 
 impl Flights {
-    /// The worker is told to end a job, given by its place. Returns the id of the request; `None`: the worker
-    /// was told before.
+    /// The worker is to be asked to end a job, given by its place. Returns the id of the request; `None`: the worker
+    /// was asked before.
     pub(in crate::worker) fn cancel(
         &mut self,
         index: usize,

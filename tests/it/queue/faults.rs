@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use super::kit::{QueueServer, free_port, numbers};
-use crate::common::{Test, need, wait_for};
+use super::kit::{QueueServer, numbers};
+use crate::common::{Test, free_port, need, wait_for};
 
 #[test]
 fn a_server_that_is_not_there_is_tried_again_and_given_up() {

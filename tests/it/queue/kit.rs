@@ -1,13 +1,13 @@
 //! A server of NATS for a test, and runs of the procpool that can talk to it.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::common::{Running, Test, lines_of, need, wait_for};
+use crate::common::{Running, Test, free_port, lines_of, need, wait_for};
 
 /// The build with the feature `nats`.
 fn program() -> Option<PathBuf> {
@@ -30,12 +30,6 @@ pub(crate) struct QueueServer {
     port: u16,
     args: Vec<String>,
     child: Option<Child>,
-}
-
-/// A port that nobody uses.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 impl QueueServer {

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use super::kit::{QueueServer, numbers};
-use crate::common::wait_for;
+use crate::common::{free_port, wait_for};
 
 /// What the server says about all streams.
 fn streams(monitor: u16) -> serde_json::Value {
@@ -26,7 +26,7 @@ fn messages(monitor: u16) -> u64 {
 
 #[test]
 fn a_submitter_waits_while_the_queue_is_full() {
-    let monitor = super::kit::free_port();
+    let monitor = free_port();
     let Some(server) = QueueServer::with(|_| vec!["--http_port".into(), monitor.to_string()])
     else {
         return;
@@ -59,12 +59,25 @@ fn a_submitter_waits_while_the_queue_is_full() {
         .run();
 }
 
+/// The machine makes the queue, and leaves its limit to the first submitter.
 #[test]
 fn a_large_batch_goes_through_a_small_queue() {
-    let Some(server) = QueueServer::start() else { return };
-    let many = numbers(5000);
-    let run = server.via().args(["--queue-limit", "200"]).stdin(&many).stdout(&many).spawn();
+    let monitor = free_port();
+    let Some(server) = QueueServer::with(|_| vec!["--http_port".into(), monitor.to_string()])
+    else {
+        return;
+    };
     let machine = server.machine(&["-j2", "--python", "x"]);
-    run.finish();
+    let made = || streams(monitor)["account_details"][0]["stream_detail"].is_array();
+    wait_for("the machine has made the queue", || made() && streams(monitor)["consumers"] == 1);
+    let many = numbers(2000);
+    server.via().args(["--queue-limit", "200"]).stdin(&many).stdout(&many).run();
+    server
+        .to()
+        .args(["--queue-limit", "9"])
+        .stdin("1\n")
+        .stderr_has("is 200 jobs")
+        .status(125)
+        .run();
     drop(machine);
 }

@@ -1,4 +1,4 @@
-//! A server that is slow.
+//! A server that is slow, and machines that are.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::kit::{QueueServer, numbers};
+use crate::common::wait_for;
 
 /// A port behind which all that is sent to and from another one is late.
 fn slow_port(port: u16, late: Duration) -> u16 {
@@ -38,6 +39,26 @@ fn a_slow_server_is_waited_for() {
     let url =
         format!("nats://127.0.0.1:{}/jobs", slow_port(server.port(), Duration::from_millis(20)));
     let machine = server.test().args(["--from", &url, "-j2", "--python", "x"]).spawn();
-    server.test().args(["--via", &url]).stdin(numbers(500)).stdout(numbers(500)).run();
+    server.test().args(["--via", &url]).stdin(numbers(200)).stdout(numbers(200)).run();
     drop(machine);
+}
+
+/// Jobs wait neither in a message nor one by one behind a job that takes long.
+#[test]
+fn no_job_waits_at_a_busy_machine_while_another_is_idle() {
+    for (slow, args) in [("1", &[][..]), ("7", &["--queue-limit", "10"])] {
+        let Some(server) = QueueServer::start() else { return };
+        let (go, ran) = (server.path("go"), server.path("ran"));
+        let wait = format!("until test -e '{go}'; do sleep 0.02; done");
+        let script = format!("test \"$0\" != {slow} || {wait}; echo \"$0\" >>'{ran}'");
+        // No machine is taken for lost here, however busy this computer is.
+        let command = ["--ack-wait", "60s", "-j1", "sh", "-c", &script];
+        let submitter = server.to().args(args).stdin(numbers(40)).spawn();
+        let machines = [server.machine(&command), server.machine(&command)];
+        wait_for("all others have run", || server.ran().len() == 39);
+        server.file("go", "");
+        submitter.finish();
+        wait_for("all have run", || server.ran().len() == 40);
+        drop(machines);
+    }
 }

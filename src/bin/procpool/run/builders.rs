@@ -312,8 +312,8 @@ fn adopts_orphans() -> bool {
     rustix::process::getpid().is_init()
 }
 
-/// Raises the limit of open files for this number of slots and of callers, with so many descriptors each. Returns how
-/// many callers there is room for.
+/// Raises the limit of open files for `slots` slots and at most `most` callers, with `fds` descriptors each. Returns
+/// how many callers there is room for.
 pub fn allow_callers(slots: usize, fds: usize, most: usize) -> usize {
     allow_descriptors(slots + (fds * most + 640).div_ceil(10));
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);

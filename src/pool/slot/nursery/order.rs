@@ -4,10 +4,18 @@ use std::io;
 use std::sync::Arc;
 
 use super::pass::NurseryPass;
-use crate::pool::shared::nursery::{NotStarted, NurseryDoor};
+use crate::pool::shared::nursery::{ExpectedFork, NotStarted, NurseryDoor};
+use crate::pool::slot::start::Birth;
 use crate::pool::slot::steps::{OVER_TICK, Slot};
 use crate::process::{ForkSpec, Process};
 use crate::util::clock::Moment;
+use crate::worker::Worker;
+
+/// A worker that is ordered ahead, while the slot goes on with its own.
+pub(in crate::pool::slot) struct OrderedWorker {
+    expected: ExpectedFork,
+    birth: Birth,
+}
 
 impl Slot {
     /// Has a worker forked, and waits for it. That takes some milliseconds, or as long as the setup takes.
@@ -16,6 +24,36 @@ impl Slot {
         spec: ForkSpec,
     ) -> Result<Process, NotStarted> {
         let expected = self.door()?.order(spec);
+        self.await_fork(&expected)
+    }
+
+    /// Orders a worker. The slot is woken when it is there.
+    pub(in crate::pool::slot) fn order_worker(&mut self) -> Result<OrderedWorker, NotStarted> {
+        let birth = self.next_birth();
+        let spec = self.fork_spec()?;
+        let expected = self.door()?.order(spec);
+        Ok(OrderedWorker { expected, birth })
+    }
+
+    /// The worker that was ordered, once it is there.
+    pub(in crate::pool::slot) fn receive_worker(
+        &self,
+        ordered: &OrderedWorker,
+    ) -> Option<Result<Worker, NotStarted>> {
+        let result = ordered.expected.take()?;
+        Some(result.map(|process| self.enter(process, ordered.birth)))
+    }
+
+    /// Waits for the worker that was ordered.
+    pub(in crate::pool::slot) fn await_worker(
+        &self,
+        ordered: &OrderedWorker,
+    ) -> Result<Worker, NotStarted> {
+        let process = self.await_fork(&ordered.expected)?;
+        Ok(self.enter(process, ordered.birth))
+    }
+
+    fn await_fork(&self, expected: &ExpectedFork) -> Result<Process, NotStarted> {
         loop {
             let result = expected.take();
             if self.shared.stopping.has_begun() {
