@@ -224,6 +224,7 @@ mod tests {
             let mut state = ShelfState {
                 order: Order::new(limit),
                 ready: Ready::default(),
+                start_writer: None,
                 is_idle: false,
                 is_over: false,
                 is_hurried: false,
