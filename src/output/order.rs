@@ -317,11 +317,6 @@ impl Order {
         }
     }
 
-    /// Whether no record waits for its turn.
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.spill.as_ref().and_then(Spill::first).is_none()
-    }
-
     /// Whether the record whose turn it is has come.
     pub fn has_next(&self) -> bool {
         self.waiting.first_key_value().is_some_and(|(&seq, _)| seq == self.next)

@@ -36,14 +36,9 @@ pub(super) struct Shelf {
     pub(super) is_in_line: AtomicBool,
 }
 
-/// Starts the writer. Many runs print nothing and need none.
-pub(super) type StartWriter = Box<dyn FnOnce() -> io::Result<()> + Send>;
-
 pub(super) struct ShelfState {
     pub(super) order: Order,
     pub(super) ready: Ready,
-    /// Starts the writer for the first record.
-    pub(super) start_writer: Option<StartWriter>,
     /// The writer waits for the next record.
     pub(super) is_idle: bool,
     /// No more records come.
@@ -152,23 +147,9 @@ impl Shelf {
         if let Err(error) = add(state, self.settings.ordered) {
             self.order_lost(state, &error);
         }
-        if state.start_writer.is_some() && !state.ready.is_empty() {
-            self.start_writer(state);
-        }
         if state.is_idle && !state.ready.is_empty() || state.ready.len() >= ENOUGH {
             state.is_idle = false;
             self.work.notify_one();
-        }
-    }
-
-    /// Starts the writer, if it is not started yet.
-    pub(super) fn start_writer(&self, state: &mut ShelfState) {
-        let started = state.start_writer.take().map_or(Ok(()), |start| start());
-        if let Err(error) = started {
-            state.is_broken = true;
-            self.screen.trouble(Trouble::Broken(format!(
-                "the results could not be written to stdout: there is no thread for it: {error}"
-            )));
         }
     }
 
@@ -224,7 +205,6 @@ mod tests {
             let mut state = ShelfState {
                 order: Order::new(limit),
                 ready: Ready::default(),
-                start_writer: None,
                 is_idle: false,
                 is_over: false,
                 is_hurried: false,

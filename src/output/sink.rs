@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::batch::with_batch;
 use super::order::{Order, Ready};
 use super::settings::{Screen, Settings};
-use super::shelf::{ENOUGH, Shelf, ShelfState, StartWriter};
+use super::shelf::{ENOUGH, Shelf, ShelfState};
 use super::unrecorded::Unrecorded;
 use super::writer::{Writer, print};
 use crate::job::{Done, Job, Sink, Value};
@@ -38,20 +38,18 @@ pub struct Output {
 }
 
 impl Output {
-    /// Gets ready to print. The thread that writes is started for the first record.
+    /// Starts the writer.
     ///
     /// # Errors
-    /// stdout can't be used.
+    /// No thread could be started, or stdout can't be used.
     pub fn start(settings: Settings, screen: Arc<dyn Screen>) -> io::Result<Self> {
         let stdout = io::stdout().as_fd().try_clone_to_owned()?;
         let limit = settings.buffer;
-        let (done, written) = oneshot::channel();
-        let shelf = Arc::new_cyclic(|me| Shelf {
+        let shelf = Arc::new(Shelf {
             settings,
             state: Mutex::new(ShelfState {
                 order: Order::new(limit),
                 ready: Ready::default(),
-                start_writer: Some(start_writer(Weak::clone(me), stdout, done)),
                 is_idle: false,
                 is_over: false,
                 is_hurried: false,
@@ -66,6 +64,9 @@ impl Output {
             failed: AtomicU64::new(0),
             is_in_line: AtomicBool::new(false),
         });
+        let (done, written) = oneshot::channel();
+        let writer = Writer { shelf: Arc::clone(&shelf), stdout, _done: done };
+        thread::Builder::new().name("output".into()).spawn(move || writer.run())?;
         let number = OUTPUTS.fetch_add(1, Ordering::Relaxed);
         Ok(Self { number, shelf, written: Mutex::new(Some(written)), unproven: Mutex::default() })
     }
@@ -80,12 +81,6 @@ impl Output {
             let mut state = self.shelf.lock();
             state.is_over = true;
             state.is_hurried = true;
-            if state.order.is_empty() {
-                // If there was no record, there is no writer.
-                state.start_writer = None;
-            } else {
-                self.shelf.start_writer(&mut state);
-            }
         }
         self.shelf.work.notify_all();
         self.shelf.room.notify_all();
@@ -142,15 +137,6 @@ impl Output {
     }
 }
 
-/// What starts the thread that writes. `done` is dropped when there is nothing more to write.
-fn start_writer(shelf: Weak<Shelf>, stdout: OwnedFd, done: oneshot::Sender<()>) -> StartWriter {
-    Box::new(move || {
-        let Some(shelf) = shelf.upgrade() else { return Ok(()) };
-        let writer = Writer { shelf, stdout, _done: done };
-        thread::Builder::new().name("output".into()).spawn(move || writer.run()).map(drop)
-    })
-}
-
 impl Sink for Output {
     fn deliver(&self, done: &Done<'_>) {
         let shelf = &*self.shelf;
@@ -201,8 +187,7 @@ impl Sink for Output {
         let begin = Instant::now();
         let mut state = self.shelf.lock();
         loop {
-            let is_at_rest = state.is_idle || state.start_writer.is_some();
-            let is_settled = is_at_rest && state.ready.is_empty();
+            let is_settled = state.is_idle && state.ready.is_empty();
             if is_settled || state.is_broken || begin.elapsed() > PATIENCE {
                 return;
             }
