@@ -27,6 +27,7 @@ use crate::link::from_agent::FromAgent;
 use crate::link::greeting::greeting;
 use crate::link::to_agent::Setup;
 use crate::pool::Pool;
+use crate::process::widen;
 
 /// A coordinator sends the task within this time. Otherwise the agent ends.
 const SETUP_PATIENCE: Duration = Duration::from_secs(60);
@@ -75,6 +76,8 @@ type Make<'a> = &'a dyn Fn(
 /// # Errors
 /// A thread could not be started.
 pub fn run_agent(input: OwnedFd, output: OwnedFd, make: Make<'_>) -> io::Result<AgentEnd> {
+    // sshd gives an agent narrow pipes.
+    [&input, &output].into_iter().for_each(widen);
     let outbox = LinkOutbox::start(output, &greeting(cpus::count()))?;
     let limits = SessionLimits {
         silence: SETUP_PATIENCE,

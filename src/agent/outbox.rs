@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -143,6 +143,16 @@ impl LinkOutbox {
         }
     }
 
+    /// Waits until there is room, but no longer than this.
+    pub(crate) fn await_room_for(&self, most: Duration) {
+        let mut state = lock(&self.state);
+        if !state.has_room() {
+            state.waiting += 1;
+            let waited = self.room.wait_timeout(state, most);
+            waited.unwrap_or_else(PoisonError::into_inner).0.waiting -= 1;
+        }
+    }
+
     /// Calls this from now on when there is room again, and never waits for room: the caller of
     /// [`LinkOutbox::lacks_room`] sees to it that few messages come.
     pub(crate) fn never_wait(&self, on_room: impl Fn() + Send + Sync + 'static) {
@@ -278,7 +288,7 @@ impl LinkOutbox {
     ) -> MutexGuard<'a, LinkOutboxState> {
         let pause = state.pause;
         let waited = self.work.wait_timeout(state, pause);
-        let mut state = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         if state.outgoing.is_silent_for(pause) && !state.is_writing {
             FromAgent::Pong(None).put(state.outgoing.end());
             state = self.write(state);

@@ -133,6 +133,11 @@ impl Sink for LinkReporter {
         self.send_part(job, part, 0)
     }
 
+    fn await_room(&self, most: Duration) -> bool {
+        self.outbox.await_room_for(most);
+        true
+    }
+
     fn wants_begun(&self) -> bool {
         true
     }

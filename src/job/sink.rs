@@ -2,6 +2,7 @@
 //! [`Watcher`] is notified of other events in the pool.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::outcome::{Failure, Value};
 use super::printed::Printed;
@@ -127,6 +128,12 @@ pub trait Sink: Send + Sync {
     /// [`Sink::lines`].
     fn part(&self, _job: &Job, _part: Value<'_>) -> bool {
         true
+    }
+
+    /// Waits until the sink may take what [`Sink::lines`] or [`Sink::part`] has not taken, but no longer than
+    /// this. Returns whether the sink can wait for that.
+    fn await_room(&self, _most: Duration) -> bool {
+        false
     }
 }
 

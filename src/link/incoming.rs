@@ -1,6 +1,8 @@
 //! The bytes that have come over a link and were not read as messages yet.
 
+use super::MOST_KEPT;
 use super::frame::{FrameSplit, LONGEST, split};
+use crate::util::buffer::TypicalSize;
 
 /// Bytes that have come, in the order in which they came.
 #[derive(Debug)]
@@ -8,6 +10,7 @@ pub(crate) struct Incoming {
     bytes: Vec<u8>,
     /// How many of them were read.
     read: usize,
+    typical: TypicalSize,
     /// No message has more bytes.
     longest: usize,
 }
@@ -25,7 +28,7 @@ pub(crate) struct Garbled;
 impl Incoming {
     /// For messages of up to this many bytes.
     pub(crate) fn with_longest(longest: usize) -> Self {
-        Self { bytes: Vec::new(), read: 0, longest }
+        Self { bytes: Vec::new(), read: 0, typical: TypicalSize::new(), longest }
     }
 
     /// Whether all bytes that have come were read.
@@ -63,9 +66,11 @@ impl Incoming {
                 FrameSplit::Broken => return Err(Garbled),
             }
         }
-        self.bytes.drain(..std::mem::take(&mut self.read));
-        if self.bytes.is_empty() {
-            self.bytes.shrink_to(1 << 20);
+        let read = std::mem::take(&mut self.read);
+        if read == self.bytes.len() {
+            self.typical.empty_but(MOST_KEPT, &mut self.bytes);
+        } else {
+            self.bytes.drain(..read);
         }
         Ok(())
     }

@@ -11,5 +11,8 @@ pub(crate) mod outgoing;
 pub(crate) mod to_agent;
 pub(crate) mod window;
 
+/// An empty buffer of a link keeps this many bytes of memory at most.
+const MOST_KEPT: usize = 4 << 20;
+
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// A larger buffer is not kept.
-const MOST_KEPT: usize = 1 << 20;
+use super::MOST_KEPT;
+use crate::util::buffer::TypicalSize;
 
 /// Bytes that wait to be written. They are never moved: those that are being written have a buffer of their
 /// own.
@@ -15,13 +15,20 @@ pub(crate) struct Outgoing {
     written: usize,
     /// What was said since.
     bytes: Vec<u8>,
+    typical: TypicalSize,
     /// When something was written last.
     last: Instant,
 }
 
 impl Outgoing {
     pub(crate) fn new() -> Self {
-        Self { front: Vec::new(), written: 0, bytes: Vec::new(), last: Instant::now() }
+        Self {
+            front: Vec::new(),
+            written: 0,
+            bytes: Vec::new(),
+            typical: TypicalSize::new(),
+            last: Instant::now(),
+        }
     }
 
     /// Where messages are appended.
@@ -42,9 +49,8 @@ impl Outgoing {
     pub(crate) fn rest(&mut self) -> &[u8] {
         if self.written == self.front.len() {
             self.written = 0;
-            self.front.clear();
             // One long message does not hold its memory for ever.
-            self.front.shrink_to(MOST_KEPT);
+            self.typical.empty_but(MOST_KEPT, &mut self.front);
             std::mem::swap(&mut self.front, &mut self.bytes);
         }
         &self.front[self.written..]

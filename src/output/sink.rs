@@ -225,6 +225,14 @@ impl Sink for Output {
         self.add_lines(job, &format.lines(job, out), &format.stderr_lines(job, err))
     }
 
+    fn await_room(&self, most: Duration) -> bool {
+        let state = self.shelf.lock();
+        if state.must_wait() {
+            drop(self.shelf.room.wait_timeout(state, most));
+        }
+        true
+    }
+
     fn part(&self, job: &Job, part: Value<'_>) -> bool {
         let mut out = Vec::new();
         // Writing to a Vec does not fail.

@@ -43,7 +43,7 @@ pub(crate) use groups::Groups;
 pub(crate) use ladder::Stop;
 pub(crate) use line::SocketLine;
 pub(crate) use nursery_line::NurseryLine;
-pub(crate) use pipe::{PipeCopy, Transfer};
+pub(crate) use pipe::{PipeCopy, Transfer, widen};
 pub(crate) use poll::pause;
 pub(crate) use start::Spec;
 pub(crate) use streams::{ProcessOutput, ProcessStdin};

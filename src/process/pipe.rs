@@ -131,8 +131,8 @@ pub(super) fn keep(file: &OwnedFd) -> rustix::io::Result<()> {
     rustix::io::fcntl_setfd(file, rustix::io::FdFlags::CLOEXEC)
 }
 
-/// Makes a pipe wider, where the system allows it.
-pub(super) fn widen(_pipe: &OwnedFd) {
+/// Makes a pipe wider, where the system allows it. Another stream stays as it is.
+pub(crate) fn widen(_pipe: &OwnedFd) {
     #[cfg(target_os = "linux")]
     let _ = rustix::pipe::fcntl_setpipe_size(_pipe, WIDE);
 }

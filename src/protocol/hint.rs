@@ -82,6 +82,10 @@ impl Protocol {
             {
                 format!("; if each line is a result, give {} raw", Setting::Protocol)
             }
+            None if !self.is_raw() && repeats_request(message) => {
+                let raw = format!("{} raw", Setting::Protocol);
+                format!("; it repeats the request: if it takes lines as they are, give {raw}")
+            }
             None => String::new(),
         }
     }
@@ -295,6 +299,12 @@ fn fits(framing: &Framing, bytes: &[u8]) -> bool {
     }
 }
 
+/// Whether the message has a request of procpool's own protocol in it, as it was sent.
+fn repeats_request(message: &[u8]) -> bool {
+    let find = |text: &[u8]| memchr::memmem::find(message, text);
+    find(b"{\"id\":").is_some_and(|at| find(b",\"cmd\":\"").is_some_and(|cmd| cmd > at))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -372,6 +382,12 @@ mod tests {
                 "no; it looks like protocol dap",
             ),
             ("jsonl", "line", b"[1,2]", "no; if each line is a result, give protocol raw"),
+            (
+                "jsonl",
+                "line",
+                b"1\t{\"id\":1,\"cmd\":\"a\",\"args\":[]}",
+                "no; it repeats the request: if it takes lines as they are, give protocol raw",
+            ),
             ("jsonl", "line", b"hello", "no"),
         ] {
             assert_eq!(

@@ -20,6 +20,12 @@ impl TypicalSize {
         self.shrink(size, buffer);
     }
 
+    /// As [`TypicalSize::empty`], and keeps `most` bytes at most.
+    pub(crate) fn empty_but(&mut self, most: usize, buffer: &mut Vec<u8>) {
+        self.empty(buffer);
+        buffer.shrink_to(most);
+    }
+
     /// Frees memory that the buffer will not need soon. It has just held `size` bytes.
     pub(crate) fn shrink(&mut self, size: usize, buffer: &mut Vec<u8>) {
         self.0 = size.max(self.0 - self.0 / 8);

@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
-use crate::common::{Crew, Test, need, wait_for, worker};
+use crate::common::{Crew, Test, lines_of, need, state, wait_for, worker};
 use crate::hosts_kit::{AT_ONCE, Machines, assert_same};
 
 const HOSTS: &str = "2/alpha,2/beta,1/:";
@@ -281,6 +281,40 @@ fn a_job_that_must_not_run_twice_is_lost_at_once() {
     assert_eq!(kinds, [None, Some("lost"), None]);
 }
 
+/// Nothing that the host says comes through any more: procpool knows that one job began, and not of the other.
+#[test]
+fn what_a_host_has_begun_is_lost_with_its_link_and_not_run_again() {
+    let machines = Machines::new();
+    machines.script(
+        "relay",
+        "\"${0%/relay}/host\" \"$@\" | sh -c 'echo $$ >\"$0\"; exec cat' \"$0.pid\"",
+    );
+    let (relay, ran) = (machines.path("relay"), machines.path("ran"));
+    let code = format!(
+        "echo $0 >>{ran}; test $0 != 1 || kill -STOP $(cat {relay}.pid); test $0 = 3 || sleep 60"
+    );
+    let mut run = Test::new()
+        .args(["-S", "2/alpha", "--launcher", &format!("{relay} {{host}}")])
+        .args(["--host-timeout", "2", "--no-rerun", "--format", "record", "sh", "-c", &code])
+        .stdin_open()
+        .any_stdout()
+        .stderr_has("alpha is lost: it has given no sign of life for 2s")
+        .status(1)
+        .spawn();
+    for nth in 1..=2 {
+        run.write(&format!("{nth}\n"));
+        wait_for("the job to begin", || lines_of(&ran).len() == nth);
+        let relay = lines_of(&format!("{relay}.pid"))[0].parse().ok().and_then(Pid::from_raw);
+        wait_for("the link to be cut", || relay.is_some_and(|pid| state(pid) == Some('T')));
+    }
+    run.write("3\n");
+    run.close_stdin();
+    let records = run.finish().records();
+    let kinds: Vec<_> = records.iter().map(|record| record["error"]["kind"].as_str()).collect();
+    assert_eq!(kinds, [Some("lost"), Some("lost"), None]);
+    assert_eq!(lines_of(&ran), ["1", "2", "3"]);
+}
+
 #[test]
 fn a_host_on_which_no_worker_starts_is_set_aside() {
     if !crate::common::heavy() {
@@ -441,7 +475,8 @@ fn hosts_are_named_as_they_should_be() {
 fn hosts_come_from_a_file() {
     let machines = Machines::new();
     let file = machines.path("hosts");
-    fs::write(&file, "# all of them\n1/alpha # the first\n\n1/beta\n").expect("there is room");
+    let write = |text: &str| fs::write(&file, text).expect("there is room");
+    write("\u{feff}# all of them\r\n1/alpha # the first\r\n\r\n  1/beta");
     let output = machines
         .test(&format!("@{file}"))
         .args(["sh", "-c", "sleep 0.05; echo $PROCPOOL_HOST"])
@@ -452,4 +487,29 @@ fn hosts_come_from_a_file() {
     lines.sort_unstable();
     lines.dedup();
     assert_eq!(lines, ["alpha", "beta"]);
+    let says = |hosts: &str, status: i32, message: &str| {
+        let error = format!("{message}\n");
+        machines.test(hosts).arg("echo").stdin("a\n").stderr_has(error).status(status).run();
+    };
+    for (text, line, message) in [
+        ("alpha\n\n# x\n8/a b\n", 4, "8/a b: this is no name of a host"),
+        ("x/alpha", 1, "x/alpha: 'x' is no number of slots; it is 8/alpha for 8 slots on alpha"),
+        ("alpha\nalpha,beta\n", 2, "alpha,beta: this is no name of a host"),
+        ("alpha\n@more\n", 2, "@more: this is no name of a host"),
+        ("alpha\n-x\n", 2, "-x: this is no name of a host"),
+        ("alpha\nbeta\n2/alpha # again\n", 3, "alpha: the host is named twice"),
+    ] {
+        write(text);
+        says(&format!("@{file}"), 2, &format!("'{file}', line {line}: {message}"));
+    }
+    write("beta\n");
+    says(&format!("beta,@{file}"), 2, &format!("'{file}', line 1: beta: the host is named twice"));
+    says(&format!("@{file},beta"), 2, "-S names beta twice");
+    write("# none\n\n");
+    let nobody = format!("the file '{file}' names no host: write one on each line");
+    says(&format!("@{file}"), 125, &nobody);
+    says(&format!("beta,@{file}"), 125, &nobody);
+    let gone =
+        format!("the hosts in '{file}.gone' can't be read: No such file or directory (os error 2)");
+    says(&format!("@{file}.gone"), 125, &gone);
 }

@@ -54,6 +54,26 @@ fn two_runs_on_the_same_hosts_do_not_disturb_each_other() {
     runs.into_iter().for_each(|run| drop(run.finish()));
 }
 
+/// The thread of the host waits for the reader, with a part of a job said and a part of a result heard.
+#[test]
+fn a_reader_that_does_not_read_makes_no_host_look_silent() {
+    let machines = Machines::new();
+    let large: String = ["a", "b", "c", "d", "e", "f"].map(|c| c.repeat(6 << 20) + "\n").concat();
+    let mut run = machines
+        .test("2/alpha")
+        .args(["--host-timeout", "2", "--protocol", "raw", "-w", "cat"])
+        .stdin(&large)
+        .stdout(&large)
+        .stderr("")
+        .hold_stdout()
+        .spawn();
+    // For longer than a host may be silent.
+    let begun = Instant::now();
+    wait_for("the time of the hosts to pass", || begun.elapsed() > Duration::from_millis(2500));
+    run.release_stdout();
+    run.finish();
+}
+
 #[test]
 fn usr1_names_the_hosts_and_their_processes() {
     let crew = Crew::new();

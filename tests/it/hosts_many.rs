@@ -57,3 +57,28 @@ fn an_interrupt_reaches_all_of_many_hosts() {
     run.finish_by_itself();
     wait_for("all jobs to be gone", || crate::common::leftovers(&go).is_empty());
 }
+
+/// The thread that many hosts have in common waits for no pipe: another thread says the rest of a job.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_job_that_no_pipe_holds_comes_to_a_quiet_host_at_once() {
+    let machines = Machines::new();
+    let hosts: Vec<String> = (1..=HOSTS).map(|n| format!("1/h{n}")).collect();
+    let small: String = (1..=HOSTS).map(|n| format!("{n}\n")).collect();
+    // A host is quiet after its first result.
+    let worker = "sh -c 'read -r line; sleep 0.7; echo $line; exec cat'";
+    let large = "x".repeat(3 << 20) + "\n";
+    let mut run = machines
+        .test(&hosts.join(","))
+        .args(["--protocol", "raw", "-w", worker])
+        .stdin_open()
+        .stdout(small.clone() + &large)
+        .spawn();
+    run.write(&small);
+    wait_for("the first results", || run.seen_lines() == HOSTS as usize);
+    await_quiet(&run);
+    run.write(&large);
+    wait_for("a thread for its host alone", || threads(&run) != ["hosts"]);
+    run.close_stdin();
+    run.finish();
+}

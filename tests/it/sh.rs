@@ -240,3 +240,20 @@ fn what_it_still_prints_is_a_part_of_the_result() {
             .run();
     }
 }
+
+/// A shell keeps what the code prints in its memory, so there is a limit. It ends that job only.
+#[test]
+fn code_that_prints_without_end_fails() {
+    for (path, _folder) in shells() {
+        let output = sh(&path, "case $1 in a) yes;; *) echo $1;; esac")
+            .args(["-j1", "--max-reply", "100K", "--grace", "0.1"])
+            .stdin("a\nb\n")
+            .stdout("b\n")
+            .any_stderr()
+            .status(1)
+            .run();
+        let parts = ["failed: a: it prints more than a result may have: its shell has taken"];
+        assert_has(&output.stderr, &parts);
+        assert_has(&output.stderr, &["100 KiB (--max-reply); let it print to a file"]);
+    }
+}

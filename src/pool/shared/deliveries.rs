@@ -9,6 +9,7 @@ use crate::job::{Answer, Done, Failure, Job, Kind, Sink, Value, naming};
 use crate::pool::events;
 use crate::pool::shared::guarded::GuardedSink;
 use crate::pool::shared::tally::{CallCounts, Tally};
+use crate::process::Wake;
 
 /// The places where outcomes go.
 pub(crate) struct Deliveries {
@@ -77,6 +78,14 @@ impl Deliveries {
     /// Gives a part of a result to the sink. Returns whether it took it.
     pub(crate) fn pass_part(&self, job: &Job, part: Value<'_>) -> bool {
         self.sink.as_ref().is_none_or(|sink| sink.part(job, part))
+    }
+
+    /// Waits until the sink may take what it has not taken, but no longer than this. A sink that can't wait is
+    /// asked again after that, or after a wake-up.
+    pub(crate) fn await_room(&self, wake: &Wake, most: Duration) {
+        if !self.sink.as_ref().is_some_and(|sink| sink.await_room(most)) {
+            wake.wait(Some(most));
+        }
     }
 
     /// Has the sink write the results that this thread has delivered.

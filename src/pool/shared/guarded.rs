@@ -4,6 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::job::{Done, Failure, Job, Sink, Value, Watcher, WorkerEnd};
 use crate::pool::events;
@@ -153,5 +154,9 @@ impl Sink for GuardedSink {
 
     fn part(&self, job: &Job, part: Value<'_>) -> bool {
         self.guard(true, |sink| sink.part(job, part))
+    }
+
+    fn await_room(&self, most: Duration) -> bool {
+        self.guard(false, |sink| sink.await_room(most))
     }
 }

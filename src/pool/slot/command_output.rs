@@ -57,7 +57,8 @@ impl Running<'_> {
     /// exited.
     pub(super) fn offer_again(&mut self, wake: &Wake, timeout: Option<Duration>) -> bool {
         let began = self.shared.now();
-        wake.wait(Some(timeout.map_or(OFFER_TICK, |timeout| timeout.min(OFFER_TICK))));
+        let most = timeout.unwrap_or(OFFER_TICK).min(OFFER_TICK);
+        self.shared.deliveries.await_room(wake, most);
         // The command may wait for the reader of stdout: then it is not silent by itself.
         let waited = self.shared.now().since(began);
         self.measured.last_output = self.measured.last_output.after(waited);

@@ -173,7 +173,7 @@ impl Slot {
         if !deliveries.pass_part(job, part) {
             held::hold(|| {
                 while !deliveries.pass_part(job, part) {
-                    self.wake.wait(Some(PART_TICK));
+                    deliveries.await_room(&self.wake, PART_TICK);
                 }
             });
         }

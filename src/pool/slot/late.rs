@@ -132,6 +132,24 @@ impl WorkerSlot {
         }
         true
     }
+
+    /// Deals with a shell that holds too much of what the code has printed, if it does.
+    pub(super) fn has_printed_too_much(&mut self) -> bool {
+        let Some(worker) = self.worker.as_ref().filter(|_| self.shell.is_there()) else {
+            return false;
+        };
+        let Some(used) = self.shell.excess(worker, self.slot.now()) else { return false };
+        let limit = self.slot.shared.config.worker.max_reply as u64;
+        let message = format!(
+            "it prints more than a result may have: its shell has taken {} of memory for that, and the limit of a \
+             result is {} ({}); let it print to a file",
+            size(used),
+            size(limit),
+            Setting::MaxReply
+        );
+        self.fail_at_fault(&Failure::new(Kind::Protocol, message), |_| true);
+        true
+    }
 }
 
 /// Says that nothing was printed for this long.

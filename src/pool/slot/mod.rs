@@ -21,6 +21,7 @@ mod nursery;
 mod renew;
 mod renewal;
 mod retire;
+mod shell;
 mod silence;
 mod spare;
 mod start;

@@ -12,6 +12,7 @@ use crate::pool::slot::deliver::Attempt;
 use crate::pool::slot::doubt::{doubt_for, prove_results};
 use crate::pool::slot::lending::Lending;
 use crate::pool::slot::renewal::Renewal;
+use crate::pool::slot::shell::ShellLimit;
 use crate::pool::slot::silence::remark_on_silence;
 use crate::pool::slot::spare::SparePlace;
 use crate::pool::slot::steps::{self, Slot, unbundled};
@@ -33,6 +34,7 @@ pub(super) struct WorkerSlot {
     prestarts: bool,
     pub(super) lending: Lending,
     pub(super) renewal: Renewal,
+    pub(super) shell: ShellLimit,
 }
 
 /// What is left of a round.
@@ -50,8 +52,9 @@ impl WorkerSlot {
     pub(super) fn new(slot: Slot) -> Self {
         let prestarts = slot.index < slot.shared.config.worker.prestart;
         let lending = Lending::of(&slot.shared);
+        let shell = ShellLimit::of(&slot.shared.config);
         let (spare, renewal) = (SparePlace::default(), Renewal::default());
-        Self { slot, worker: None, spare, pace: None, prestarts, lending, renewal }
+        Self { slot, worker: None, spare, pace: None, prestarts, lending, renewal, shell }
     }
 
     /// Works until the queue is closed and empty; then the worker is retired.
@@ -250,6 +253,7 @@ impl WorkerSlot {
         // While slots are held back, a job that takes long must show soon.
         let watched = self.slot.shared.queue.is_ramping().then(|| self.slot.now());
         let timeout = watched.map(|_| STEP).into_iter().chain(timeout).min();
+        let timeout = self.shell.wait_for(worker, timeout);
         if let Some(time) = worker.pause() {
             self.slot.wake.wait_briefly(time);
             self.spare.receive(&self.slot);
@@ -316,7 +320,7 @@ impl WorkerSlot {
         if is_same && let Some(stopped) = self.worker_stopped() {
             return self.worker_ended(&EndSign::Stopped(stopped));
         }
-        if is_same && self.is_over_memory() {
+        if is_same && (self.is_over_memory() || self.has_printed_too_much()) {
             return;
         }
         self.note_abandoned();

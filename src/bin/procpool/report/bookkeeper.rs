@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use procpool::engine::output::Output;
@@ -175,5 +176,9 @@ impl Sink for Bookkeeper {
 
     fn part(&self, job: &Job, part: Value<'_>) -> bool {
         self.output.part(job, part)
+    }
+
+    fn await_room(&self, most: Duration) -> bool {
+        self.output.await_room(most)
     }
 }

@@ -1,25 +1,18 @@
 //! The machines of a run: from the options, a file, or Slurm's allocation to names, slots and launchers.
 
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::Context as _;
 use procpool::engine::{Host, Hosts, ServerLine, THIS_HOST, Visit};
 
+use super::host_list::{self, NamedHost};
 use super::{keys, slurm};
 use crate::cli::Options;
 use crate::plan::Misuse;
 
 /// The placeholder for the name of a host.
 const HOST: &str = "{host}";
-
-/// A machine as it was named: how many slots it has, and its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamedHost {
-    pub slots: Option<usize>,
-    pub name: String,
-}
 
 /// The machines that run jobs; `None`: this one alone. `server`: the server that runs them instead.
 ///
@@ -34,13 +27,7 @@ pub fn find(options: &mut Options, server: Option<Visit>) -> anyhow::Result<Opti
     if !given.are_given() || options.commands.dry_run {
         return Ok(None);
     }
-    let mut named = Vec::new();
-    if given.slurm {
-        named = slurm::nodes()?;
-    }
-    for item in &given.hosts {
-        read_item(item, &mut named)?;
-    }
+    let named = if given.slurm { slurm::nodes()? } else { host_list::read(&given.hosts)? };
     let slots = options.workers.max_procs;
     let launcher = if given.slurm { slurm::launcher() } else { launcher(options)? };
     let before = before(options)?;
@@ -53,7 +40,7 @@ pub fn find(options: &mut Options, server: Option<Visit>) -> anyhow::Result<Opti
         timeout: given.host_timeout,
         rerun: !given.no_rerun,
     };
-    for NamedHost { slots: own, name } in distinct(named)? {
+    for NamedHost { slots: own, name } in named {
         // Each node has as many slots as the allocation has CPUs there, unless the user says otherwise.
         let own = own.filter(|_| !given.slurm || slots.is_none());
         if name == THIS_HOST {
@@ -140,64 +127,6 @@ pub fn check(options: &Options) -> Result<(), Misuse> {
         return Err("--host-timeout must be more than 0".into());
     }
     Ok(())
-}
-
-/// Reads an item of `-S`: a host, or the name of a file with hosts.
-fn read_item(item: &str, named: &mut Vec<NamedHost>) -> anyhow::Result<()> {
-    let Some(file) = item.strip_prefix('@') else {
-        named.push(host(item)?);
-        return Ok(());
-    };
-    let text = std::fs::read(Path::new(file))
-        .with_context(|| format!("the hosts in '{file}' can't be read"))?;
-    let before = named.len();
-    for line in String::from_utf8_lossy(&text).lines() {
-        let line = line.split('#').next().unwrap_or_default().trim();
-        if !line.is_empty() {
-            named.push(host(line)?);
-        }
-    }
-    anyhow::ensure!(
-        named.len() > before,
-        "the file '{file}' names no host: write one on each line"
-    );
-    Ok(())
-}
-
-/// Reads a host: its name, and perhaps the number of its slots before that.
-fn host(text: &str) -> Result<NamedHost, Misuse> {
-    if text.is_empty() {
-        return Err("-S: a name is empty; write the names with one comma between them".into());
-    }
-    let (slots, name) = match text.split_once('/') {
-        None => (None, text),
-        Some((count, name)) => {
-            let slots = count.parse().ok().filter(|slots| (1..=65_536).contains(slots));
-            let why = || {
-                Misuse::new(format!(
-                    "-S {text}: '{count}' is no number of slots; it is 8/alpha for 8 slots on alpha"
-                ))
-            };
-            (Some(slots.ok_or_else(why)?), name)
-        }
-    };
-    let is_odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '{' | '}');
-    if name.is_empty() || name.starts_with('-') || name.contains(is_odd) {
-        return Err(Misuse::new(format!(
-            "-S {}: this is no name of a host",
-            procpool::engine::printable(text)
-        )));
-    }
-    Ok(NamedHost { slots, name: name.to_owned() })
-}
-
-/// Checks that no machine is named twice.
-fn distinct(named: Vec<NamedHost>) -> Result<Vec<NamedHost>, Misuse> {
-    let mut seen = HashSet::new();
-    match named.iter().find(|host| !seen.insert(host.name.clone())) {
-        Some(host) => Err(Misuse::new(format!("-S names {} twice", host.name))),
-        None => Ok(named),
-    }
 }
 
 /// The words that start a program on a host.
@@ -290,22 +219,6 @@ pub fn name_host(options: &mut Options, name: &str) {
             && text.contains(HOST)
         {
             *word = text.replace(HOST, name).into();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_are_named_as_gnu_parallel_names_them() {
-        let named = |slots, name: &str| Ok(NamedHost { slots, name: name.to_owned() });
-        assert_eq!(host("alpha"), named(None, "alpha"));
-        assert_eq!(host("8/user@beta"), named(Some(8), "user@beta"));
-        assert_eq!(host("2/:"), named(Some(2), ":"));
-        for wrong in ["", "-oProxyCommand=x", "8/-x", "0/alpha", "x/alpha", "8/", "a b", "a{b"] {
-            assert!(host(wrong).is_err(), "{wrong}");
         }
     }
 }

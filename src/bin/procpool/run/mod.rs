@@ -4,6 +4,7 @@ pub mod builders;
 mod code_files;
 mod ending;
 mod events;
+mod host_list;
 pub mod hosts;
 mod keep;
 mod keys;

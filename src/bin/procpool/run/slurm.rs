@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::hosts::NamedHost;
+use super::host_list::NamedHost;
 use crate::plan::Misuse;
 
 /// The nodes of the allocation that this process runs in, each with its number of CPUs.

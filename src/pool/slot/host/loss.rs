@@ -28,6 +28,9 @@ const MOST_IDLE_LOSSES: u32 = 6;
 /// So is a host on which this many jobs have failed and none has succeeded, while some have elsewhere.
 const SHORTEST_STREAK: usize = 10;
 
+/// A launcher that has closed its stdout has this long to end by itself, so that its status says why.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// An agent that has nothing left to do, or is killed, has this long to say so.
 const KILL_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -37,7 +40,7 @@ impl HostSlot {
         let Some(hosts) = self.slot.shared.hosts.clone() else { return };
         let Some(connection) = self.connection.take() else { return };
         let was_ready = connection.is_ready();
-        let (status, words) = connection.end(&self.desk, &hosts, Stop::Terminate, FIRST_PAUSE);
+        let (status, words) = connection.end(&self.desk, &hosts, Stop::Retire, LAST_WORDS);
         if self.desk.is_server() {
             return self.fail(&Hitch::lasting("it has ended"), was_ready);
         }

@@ -223,8 +223,7 @@ impl HostSlot {
     fn offer(&self, mut is_taken: impl FnMut() -> bool) {
         let mut has_waited = false;
         while !is_taken() && !self.slot.shared.groups.is_killing() {
-            self.slot.wake.wait_briefly(OFFER_TICK);
-            self.slot.wake.clear();
+            self.slot.shared.deliveries.await_room(&self.slot.wake, OFFER_TICK);
             has_waited = true;
         }
         if has_waited {
