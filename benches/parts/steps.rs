@@ -140,6 +140,7 @@ fn result(size: usize, shape: Shape, detail: bool, is_ok: bool) -> Repeat {
         skip_null: false,
         unpack: false,
         commands: None,
+        is_open: false,
         sources: vec![String::new()],
         failures: FailureStyle::default(),
     };

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::error::QueueError;
+use super::line::LineNature;
 use super::names::{BundleName, Unit};
 use super::outstanding::SubmitShared;
 use super::result_message::{self, ResultFrame, ResultKind};
@@ -325,7 +326,7 @@ impl Delivery {
                     let index = arrived.unit.index.unwrap_or(index);
                     let captures = captures.take();
                     if let Some(job) = self.shared.outstanding.take(&arrived.unit.bundle, index) {
-                        let job = if self.is_open { head.nature.lines.rebuild(job) } else { job };
+                        let job = self.rebuilt(job, head.nature.lines, &done);
                         self.done(job, &done, captures, tries, host);
                     }
                     tries = (1, 0.0);
@@ -335,6 +336,17 @@ impl Delivery {
         if count > 0 && BundleName::read(&arrived.unit.bundle).is_some() {
             self.shared.outstanding.took(head.time, count);
         }
+    }
+
+    /// The job as the machine that ran it has read it.
+    fn rebuilt(&self, job: Job, lines: LineNature, done: &RemoteOutcome<'_>) -> Job {
+        if !self.is_open {
+            return job;
+        }
+        // A command that could not be started has printed nothing.
+        let could_not_start =
+            done.outcome.as_ref().is_err_and(|failure| failure.kind == Kind::Spawn);
+        lines.rebuild(job, done.command.is_some() || could_not_start)
     }
 
     /// Delivers one result.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream::Message;
 use bytes::Bytes;
 
-use super::loss::MessageDelivery;
+use super::loss::{BegunMessage, MessageDelivery};
 use super::names::Unit;
 use super::pace::MessagePace;
 use crate::job::Job;
@@ -109,11 +109,22 @@ impl Held {
         self.next
     }
 
-    /// A job of a message begins to run. Returns the message and its delivery if that is not noted.
-    pub(super) fn begin(&mut self, id: u64) -> Option<(Unit, i64)> {
+    /// A job of a message begins to run. Returns what is to be noted about that, if it is not noted yet. `runs_one`: no
+    /// more than one job runs here at a time.
+    pub(super) fn begin(&mut self, id: u64, runs_one: bool) -> Option<BegunMessage> {
         let held = self.messages.get_mut(&id)?;
         held.delivery.is_begun = true;
-        (!held.delivery.is_noted).then(|| (held.unit.clone(), held.delivery.number))
+        if held.delivery.is_noted {
+            return None;
+        }
+        let (unit, number) = (held.unit.clone(), held.delivery.number);
+        let is_suspect = held.delivery.is_suspect;
+        let has_others = || {
+            let mut others = self.messages.iter().filter(|(other, _)| **other != id);
+            others.any(|(_, message)| message.delivery.is_begun && message.left > 0)
+        };
+        let is_alone = is_suspect || (runs_one && !has_others());
+        Some(BegunMessage { unit, number, is_alone })
     }
 
     /// It is noted that a message has begun.

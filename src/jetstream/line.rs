@@ -29,14 +29,18 @@ pub(super) enum LineNature {
 impl LineNature {
     pub(super) const ALL: [Self; 3] = [Self::Job, Self::Args, Self::Message];
 
-    /// The job that a line was there.
-    pub(super) fn rebuild(self, submitted: Job) -> Job {
+    /// The job that a line was there: one for a command, or one for a worker.
+    pub(super) fn rebuild(self, submitted: Job, is_command: bool) -> Job {
         let Some(line) = submitted.line.clone().filter(|_| self != Self::Job) else {
             return submitted;
         };
         let seq = submitted.seq;
         let job = match self {
             Self::Message => Job::message(seq, &line),
+            Self::Args if !is_command => {
+                let args = serde_json::json!([String::from_utf8_lossy(&line)]);
+                Job::new(seq, "", &args.to_string(), "")
+            }
             Self::Job | Self::Args => Job::words(seq, &[&line, &b"\0"[..]].concat()),
         };
         let mut job = replace(&submitted, job);

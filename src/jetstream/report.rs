@@ -34,6 +34,8 @@ pub(super) struct QueueReporter {
     pub(super) watcher: Watching,
     pub(super) has_workers: bool,
     pub(super) slots: usize,
+    /// No more than one job runs at a time.
+    pub(super) runs_one: bool,
     /// Where it is noted that jobs begin. Empty: none was taken yet.
     pub(super) notes: Arc<OnceLock<BegunNotes>>,
 }
@@ -101,9 +103,9 @@ impl Sink for QueueReporter {
 
     fn begun(&self, _slot: usize, job: &Job) {
         let Some(((id, _), notes)) = mark_of(job).zip(self.notes.get()) else { return };
-        let unnoted = lock(&self.held).begin(id);
-        if let Some((unit, number)) = unnoted {
-            notes.add(unit, number);
+        let unnoted = lock(&self.held).begin(id, self.runs_one);
+        if let Some(beginning) = unnoted {
+            notes.add(beginning);
             lock(&self.held).noted(id);
         }
     }

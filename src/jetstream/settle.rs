@@ -206,7 +206,7 @@ impl Settler {
                     (index, Bytes::from(payload))
                 };
                 let payloads: Vec<_> = jobs.iter().map(|&index| payload(index)).collect();
-                (message.run.clone(), message.delivery.losses > 0, payloads)
+                (message.run.clone(), message.delivery.losses.any(), payloads)
             })
         }) else {
             return Ok(());

@@ -16,7 +16,7 @@ use super::error::QueueError;
 use super::held::{Held, HeldJob, HeldMessage, LOOK, mark, mark_of};
 use super::job_message::{self, JobMessage};
 pub use super::line::JobReader;
-use super::loss::{self, BegunNotes, MessageDelivery};
+use super::loss::{self, BegunNotes, MessageDelivery, MessageLosses};
 use super::names::Unit;
 use super::pull::Puller;
 use super::report::{QueueReporter, WorkOrder, dead_line};
@@ -26,9 +26,11 @@ use super::settings::{QueueSettings, Watching};
 use super::settle::Settler;
 use super::streams::QueueUse;
 use super::suspects::{self, Suspects};
+use crate::config::Depth;
 use crate::job::{Done, Failure, Job, Kind, Sink};
 use crate::pool::Pool;
 use crate::util::lock::lock;
+use crate::worker::AT_A_TIME;
 
 /// An idle machine asks this often whether the queue is empty.
 const DRAIN_PAUSE: Duration = Duration::from_millis(100);
@@ -44,8 +46,10 @@ const DELIVERIES: u32 = 3;
 pub struct WorkSettings {
     /// The name of this machine.
     pub host: String,
-    /// How many jobs run at a time.
+    /// How many workers or commands run at a time.
     pub slots: usize,
+    /// How many jobs a worker has at a time, if it works on several.
+    pub depth: Depth,
     /// What a line is here.
     pub reader: JobReader,
     /// Jobs run in workers, not in commands.
@@ -54,6 +58,21 @@ pub struct WorkSettings {
     pub retries: Option<u32>,
     /// It ends when the queue is empty.
     pub drains: bool,
+}
+
+impl WorkSettings {
+    /// The most jobs that a worker has at a time, if it works on several.
+    fn depth(&self) -> usize {
+        match self.depth {
+            Depth::Fixed(depth) => depth.max(1),
+            Depth::Auto => AT_A_TIME,
+        }
+    }
+
+    /// How many jobs run here at most.
+    fn most_at_a_time(&self) -> usize {
+        self.slots.saturating_mul(self.depth())
+    }
 }
 
 /// A worker machine.
@@ -92,6 +111,7 @@ impl QueueWorker {
             watcher: Arc::clone(&self.watcher),
             has_workers: self.work.has_workers,
             slots: self.work.slots,
+            runs_one: self.work.most_at_a_time() == 1,
             notes: Arc::clone(&self.notes),
         })
     }
@@ -240,9 +260,22 @@ impl WorkingMachine<'_> {
     }
 
     /// How many messages there is room for.
-    fn wanted(&self) -> usize {
-        let held = lock(self.held);
-        self.work.slots.saturating_sub(held.open).max(held.ahead(self.work.slots))
+    fn wanted(&mut self) -> usize {
+        let slots = self.work.slots;
+        let (open, ahead) = {
+            let held = lock(self.held);
+            (held.open, held.ahead(slots))
+        };
+        let depth = self.work.depth();
+        if depth == 1 || open < slots {
+            return slots.saturating_sub(open).max(ahead);
+        }
+        // Nobody says when there is room at a worker that works on several jobs at a time.
+        self.look_at.get_or_insert(Instant::now() + LOOK);
+        if !self.pool.has_sharing_room() {
+            return ahead;
+        }
+        slots.saturating_mul(depth).saturating_sub(open).max(ahead)
     }
 
     /// Nothing is held, and nothing is being published.
@@ -349,7 +382,7 @@ impl WorkingMachine<'_> {
             is_told: false,
             is_attended: false,
         };
-        if delivery.losses > 0 && count > 1 {
+        if delivery.losses.any() && count > 1 {
             // One of these jobs may have killed the machine that had them, so each runs alone.
             held_message.jobs.fill(HeldJob::Returned);
             (held_message.left, held_message.is_split) = (0, true);
@@ -391,7 +424,10 @@ impl WorkingMachine<'_> {
         }
         match batch.first() {
             None => self.attend(id),
-            Some(job) if is_alone && delivery.is_last(self.most_losses(job)) => {
+            Some(job) if is_alone && delivery.losses.is_last(self.most_losses(job)) => {
+                if let Some(message) = lock(self.held).messages.get_mut(&id) {
+                    message.delivery.is_suspect = true;
+                }
                 batch.into_iter().for_each(|job| self.suspects.add(id, job));
             }
             Some(_) => self.feed(batch),
@@ -407,7 +443,7 @@ impl WorkingMachine<'_> {
         let adapted = self.work.reader.adapt(job);
         let job = adapted.map_err(|failure| Box::new((nameless, *failure)))?;
         let most = self.most_losses(&job);
-        if delivery.charged(most) < most {
+        if delivery.losses.charged(most) < most {
             return Ok(job);
         }
         let times = if most == 1 { "once".to_owned() } else { format!("{most} times") };
@@ -474,7 +510,8 @@ async fn look_again(
             return Ok(None);
         }
     }
-    let losses = loss::losses(&settler.session, &settler.streams, &unit).await?;
+    let found = loss::losses(&settler.session, &settler.streams, &unit).await?;
+    let losses = MessageLosses { in_bundle: delivery.losses.in_bundle, ..found };
     Ok(Some((message, unit, jobs, MessageDelivery { losses, ..delivery })))
 }
 

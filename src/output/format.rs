@@ -14,7 +14,7 @@ use crate::command::Args;
 use crate::command::Commands;
 use crate::command::Template;
 use crate::job::printed::{Capture, Printed, Spool};
-use crate::job::{Done, Failure, Job, Run, Value};
+use crate::job::{Done, Failure, Job, Kind, Run, Value};
 use crate::util::json::{Json, ObjectFields, base64};
 use crate::util::text::printable;
 
@@ -35,6 +35,8 @@ pub struct Format {
     pub unpack: bool,
     /// How jobs without a worker are run.
     pub commands: Option<Arc<Commands>>,
+    /// The machines that run the jobs decide whether they are commands.
+    pub is_open: bool,
     /// The names that messages give to the sources of jobs.
     pub sources: Vec<String>,
     /// How failures look on stderr.
@@ -243,7 +245,7 @@ impl Format {
     fn failure_line(&self, done: &Done<'_>, err: &mut impl Write) -> io::Result<()> {
         let Err(failure) = done.outcome else { return Ok(()) };
         let wording = Wording {
-            commands: self.commands.as_deref().filter(|_| !self.has_told_of_workers()),
+            commands: self.commands.as_deref().filter(|_| !self.has_worker(done, failure)),
             sources: &self.sources,
             quotes_stderr: self.shape.now() == Shape::Record,
         };
@@ -253,9 +255,9 @@ impl Format {
         err.write_all(b"\n")
     }
 
-    /// Whether records come from machines with workers, which nothing here has said.
-    fn has_told_of_workers(&self) -> bool {
-        matches!(self.shape, Shape::Later(_)) && self.shape.now() == Shape::Record
+    /// Whether a job has run in a worker, which nothing here has said.
+    fn has_worker(&self, done: &Done<'_>, failure: &Failure) -> bool {
+        self.is_open && done.printed.is_none() && failure.kind != Kind::Spawn
     }
 
     fn record(&self, done: &Done<'_>, out: &mut impl Write) -> io::Result<()> {
@@ -456,7 +458,7 @@ fn text(result: Json<'_>) -> Cow<'_, [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Job, Kind, Place};
+    use crate::job::{Job, Place};
     use serde_json::value::RawValue;
 
     fn write(shape: Shape, detail: bool, done: &Done<'_>) -> (String, String) {
@@ -464,9 +466,18 @@ mod tests {
         let sources = vec!["a.jsonl".into()];
         let failures = FailureStyle::default();
         let (tag, newline) = (Tag::None, false);
-        let (skip_null, unpack, commands) = (false, false, None);
-        let format =
-            Format { shape, detail, tag, newline, skip_null, unpack, commands, sources, failures };
+        let format = Format {
+            shape,
+            detail,
+            tag,
+            newline,
+            skip_null: false,
+            unpack: false,
+            commands: None,
+            is_open: false,
+            sources,
+            failures,
+        };
         format.write(done, &mut out, &mut err).expect("written");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         (text(out), text(err))

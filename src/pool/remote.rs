@@ -29,6 +29,12 @@ impl Pool {
         self.shared().queue.recall(party, most)
     }
 
+    /// Whether a busy slot has room for more jobs, whose worker works on several at a time.
+    #[cfg(feature = "nats")]
+    pub(crate) fn has_sharing_room(&self) -> bool {
+        self.shared().queue.has_sharing_room()
+    }
+
     /// Begins no job of a party from now on, or does so again.
     pub(crate) fn set_held(&self, party: u64, is_held: bool) {
         let slots = self.shared().queue.set_held(party, is_held);

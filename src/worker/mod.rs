@@ -24,4 +24,6 @@ pub(crate) use pace::Pace;
 pub(crate) use reading::Reading;
 pub(crate) use replies::{Received, Reply};
 pub(crate) use violation::{Violation, unasked_at_start};
+#[cfg(feature = "nats")]
+pub(crate) use window::AT_A_TIME;
 pub(crate) use worker::{Refused, Worker};

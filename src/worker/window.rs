@@ -14,7 +14,7 @@ const SLOW: Duration = Duration::from_micros(250);
 const MOST: usize = 1 << 15;
 
 /// A worker that works on several jobs at a time has at least this many.
-const AT_A_TIME: usize = 16;
+pub(crate) const AT_A_TIME: usize = 16;
 
 /// While requests of this many bytes are in flight, no more are sent.
 const WINDOW_BYTES: usize = 256 << 10;

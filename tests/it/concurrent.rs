@@ -127,6 +127,21 @@ fn jobs_that_come_one_by_one_run_at_a_time() {
         assert_eq!(run.line(), "1");
         run.close_stdin();
         run.finish();
+        // Also if the process was idle before.
+        let first_alone = match language.program {
+            "python3" => "meet(x, 1 if x == '1' else COUNT)",
+            _ => "meet(x, x == '1' ? 1 : COUNT)",
+        };
+        let test = language.test(first_alone, 0, 4, &["--pipeline", "3"]);
+        let mut run = test.stdin_open().stdout(numbers(1..=4)).spawn();
+        run.write("1\n");
+        assert_eq!(run.line(), "1");
+        for line in 2..=4 {
+            run.write(&format!("{line}\n"));
+        }
+        assert_eq!(run.line(), "2");
+        run.close_stdin();
+        run.finish();
     }
 }
 

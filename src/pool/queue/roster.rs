@@ -234,6 +234,12 @@ impl Roster {
         }
     }
 
+    /// Whether a busy slot has room for more jobs, whose worker works on several at a time.
+    #[cfg(feature = "nats")]
+    pub(super) fn has_sharing_room(&self) -> bool {
+        !self.sharing.is_empty()
+    }
+
     fn forget_room(&mut self, slot: usize) {
         self.roomy.retain(|&roomy| roomy != slot);
         self.sharing.retain(|&sharing| sharing != slot);

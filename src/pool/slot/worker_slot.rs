@@ -170,9 +170,11 @@ impl WorkerSlot {
             // The callers of all jobs are gone: the queue must learn that.
             return false;
         }
-        // A fresh worker may get more jobs than the one that it was started for.
-        let has_room = |worker: &Worker| worker.room(self.slot.now()) > 0;
-        !(is_new && self.worker.as_ref().is_some_and(has_room))
+        // A fresh worker may get more jobs than the one that it was started for, and the queue must learn of the room
+        // at one that works on several at a time.
+        let gets_more =
+            |worker: &Worker| (is_new || worker.shares()) && worker.room(self.slot.now()) > 0;
+        !self.worker.as_ref().is_some_and(gets_more)
     }
 
     /// Ends a worker that has printed something while it had no job: that would be taken for the reply

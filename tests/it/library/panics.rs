@@ -144,6 +144,7 @@ async fn an_output_whose_thread_panics_stops_no_slot() {
         skip_null: false,
         unpack: false,
         commands: None,
+        is_open: false,
         sources: Vec::new(),
         failures: Default::default(),
     };

@@ -30,6 +30,9 @@ fn workers_and_their_failures() {
     let handler = ["-w", handler.as_str()];
     let jobs = "echo [1]\nfail [\"why\"]\n{\"cmd\":\"echo\",\"args\":[2],\"id\":\"x\"}\nbad {\n# no job\n\n{\"cmd\":1,\"id\":7}\n";
     compare(&server, &handler, &handler, &[], jobs, 1);
+    // Failures have the same names, whatever the format is.
+    let text = ["--format", "text"];
+    compare(&server, &[&text[..], &handler].concat(), &handler, &text, jobs, 1);
 }
 
 #[test]

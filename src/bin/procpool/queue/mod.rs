@@ -12,9 +12,9 @@ pub use end::print_dead;
 
 use std::sync::{Arc, OnceLock};
 
-use procpool::engine::Sink;
 use procpool::engine::input::Form;
 use procpool::engine::output::format::Shape;
+use procpool::engine::{Depth, Sink};
 
 use crate::cli::Options;
 use crate::cli::queue::QueueRole;
@@ -42,6 +42,15 @@ pub struct QueuePlan<'a> {
 }
 
 impl QueuePlan<'_> {
+    /// How many jobs a worker has at a time, if it works on several.
+    #[cfg_attr(not(feature = "nats"), expect(dead_code, reason = "there is no queue"))]
+    fn depth(&self) -> Depth {
+        let workers = &self.options.workers;
+        let is_code = self.has_workers && workers.worker.is_empty();
+        let default = if is_code { Depth::Auto } else { Depth::Fixed(1) };
+        workers.pipeline.unwrap_or(default)
+    }
+
     /// The shape of results that the first result decides.
     #[cfg_attr(not(feature = "nats"), expect(dead_code, reason = "there is no queue"))]
     fn later(&self) -> Option<&'static OnceLock<Shape>> {

@@ -42,6 +42,7 @@ impl QueueEnd {
             let work = WorkSettings {
                 host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
                 slots: plan.slots,
+                depth: plan.depth(),
                 reader: JobReader { form: plan.form.clone(), is_text: plan.shape == Shape::Text },
                 has_workers: plan.has_workers,
                 retries,

@@ -269,6 +269,7 @@ impl ResultSinks {
             skip_null: options.output.selection.skip_null,
             unpack: options.output.selection.unpack,
             commands: plan.commands.clone(),
+            is_open: plan.reader.kept == KeptLines::All,
             sources: builders::source_names(&plan.reader),
             failures: FailureStyle {
                 word: Colors::of_stderr(options.output.messages.color).paint(Paint::Bad, "failed"),

@@ -32,6 +32,12 @@ impl Queue {
         }
     }
 
+    /// Whether a busy slot has room for more jobs, whose worker works on several at a time.
+    #[cfg(feature = "nats")]
+    pub(crate) fn has_sharing_room(&self) -> bool {
+        self.lock().roster.has_sharing_room()
+    }
+
     /// How many slots have no job and would get none: jobs that wait elsewhere are wanted back.
     pub(crate) fn wanted(&self) -> usize {
         let state = self.lock();
