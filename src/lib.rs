@@ -283,9 +283,9 @@ pub mod engine {
     pub use crate::pool::gates::memory::{FreeMemory, free_memory};
     pub use crate::pool::program_hash;
     pub use crate::pool::underway::Underway;
-    #[cfg(all(feature = "cli", target_os = "linux"))]
-    pub use crate::process::fork_guardian;
     pub use crate::process::lookup::{ProgramError, check as check_program, is_shell_word, locate};
+    #[cfg(all(feature = "cli", target_os = "linux"))]
+    pub use crate::process::{dismiss_guardian, fork_guardian};
     pub use crate::protocol::ReplyMessagesError;
     pub use crate::server::client::Visit;
     pub use crate::server::socket::{ServerSocket, SocketError, await_free, fits};

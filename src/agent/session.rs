@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::outbox::LinkOutbox;
 use super::work::Work;
+use crate::link::HELD_UP;
 use crate::link::from_agent::FromAgent;
 use crate::link::incoming::Incoming;
 use crate::link::to_agent::{Setup, ToAgent};
@@ -52,6 +53,8 @@ pub(crate) struct Session {
     limits: SessionLimits,
     /// When anything came from the coordinator.
     heard: Instant,
+    /// A silence was forgiven since anything came.
+    has_forgiven: bool,
     /// The coordinator is gone if nothing comes for this long.
     timeout: Duration,
     /// Since when a part of a message is here.
@@ -70,6 +73,7 @@ impl Session {
             incoming: Incoming::with_longest(limits.longest),
             limits,
             heard: Instant::now(),
+            has_forgiven: false,
             timeout: limits.silence,
             partial: None,
             work: None,
@@ -110,7 +114,14 @@ impl Session {
             self.partial = self.partial.map(|_| self.heard);
             return true;
         }
-        let is_readable = self.outbox.end.wait_or_read(self.input.as_fd(), Some(self.patience()));
+        let (begun, patience) = (Instant::now(), self.patience());
+        let is_readable = self.outbox.end.wait_or_read(self.input.as_fd(), Some(patience));
+        let late = begun.elapsed().saturating_sub(patience);
+        if late >= HELD_UP && !self.has_forgiven {
+            // This machine has slept, and perhaps so did the coordinator: its silence begins anew, once.
+            self.has_forgiven = true;
+            self.heard = Instant::now();
+        }
         if let Some(work) = &mut self.work
             && work.due().is_some_and(|due| due <= Instant::now())
         {
@@ -125,6 +136,7 @@ impl Session {
             Ok(0) => false,
             Ok(_) => {
                 self.heard = Instant::now();
+                self.has_forgiven = false;
                 true
             }
             Err(error) => error == rustix::io::Errno::INTR || error == rustix::io::Errno::AGAIN,

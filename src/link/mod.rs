@@ -14,5 +14,8 @@ pub(crate) mod window;
 /// An empty buffer of a link keeps this many bytes of memory at most.
 const MOST_KEPT: usize = 4 << 20;
 
+/// An end of a link that did not listen for this long was held up.
+pub(crate) const HELD_UP: std::time::Duration = std::time::Duration::from_millis(100);
+
 #[cfg(test)]
 mod tests;

@@ -6,14 +6,12 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use rustix::event::PollFd;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use super::leader::Leader;
 use super::poll;
 use super::signal::signal_name;
 use super::stat::Stat;
-use super::wake::Wake;
 
 /// Where no descriptor shows an exit, a wait looks for it this often.
 pub(super) const EXIT_TICK: Duration = Duration::from_millis(50);
@@ -65,12 +63,10 @@ impl ExitWatch {
         }
     }
 
-    /// Waits for the exit or a wake-up, for at most `time`. Returns whether the process has exited;
-    /// `false` where no descriptor shows that.
-    pub(super) fn wait_or_wake(&self, wake: &Wake, time: Duration) -> bool {
+    /// Whether the process exits within `time`; `false` where no descriptor shows that.
+    pub(super) fn comes_within(&self, time: Duration) -> bool {
         let Some(exit) = &self.descriptor else { return false };
-        let mut fds: [PollFd<'_>; 2] = [poll::readable(exit), poll::readable(wake)];
-        poll::poll(&mut fds, Some(time)).is_ok() && !fds[0].revents().is_empty()
+        matches!(poll::poll(&mut [poll::readable(exit)], Some(time)), Ok(1..))
     }
 
     /// The status of a process that has exited and could not be reaped, since it is traced.

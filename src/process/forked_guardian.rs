@@ -12,9 +12,11 @@ use std::time::Duration;
 
 use fork::Fork;
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, setpgid};
+use rustix::process::{Pid, Signal, WaitOptions, setpgid, waitpid};
 
-use super::guardian::{GuardianProcess, has_entries, list, make_ready, own_group, shell};
+use super::guardian::{
+    GuardianProcess, has_entries, is_ready, list, make_ready, own_group, shell, take_ready,
+};
 use super::pipe;
 use super::poll;
 
@@ -25,13 +27,24 @@ const BRIEF: Duration = Duration::from_millis(50);
 /// Signals that are meant for this process. They must not end the guardian.
 const IGNORED: [Signal; 5] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::TSTP];
 
-/// Forks the guardian of the first pool of this process. Call it before this process has other threads, since a copy
-/// has only the one that forks. If there are others, the pool starts a shell instead.
+/// Forks the guardian of the first pool of this process, if there is none yet. Call it before this process has other
+/// threads, since a copy has only the one that forks. If there are others, the pool starts a shell instead. The sooner
+/// it is called, the less memory both processes have in common: each page of it that one of them changes is copied.
 pub fn fork_guardian() {
-    if is_alone()
+    if !is_ready()
+        && is_alone()
         && let Ok(guardian) = fork_it()
     {
         make_ready(guardian);
+    }
+}
+
+/// Ends the guardian that [`fork_guardian`] has forked. This process starts nothing that it must kill.
+pub fn dismiss_guardian() {
+    if let Some(GuardianProcess { pid, pipe, .. }) = take_ready() {
+        drop(pipe);
+        // It has nothing to do, and ends at once.
+        let _ = waitpid(Some(pid), WaitOptions::empty());
     }
 }
 
@@ -43,7 +56,6 @@ fn is_alone() -> bool {
 fn fork_it() -> io::Result<GuardianProcess> {
     let list = list()?;
     let (their_end, pipe) = pipe::new()?;
-    let group = own_group();
     match fork::fork()? {
         Fork::Parent(pid) => {
             let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?;
@@ -51,13 +63,15 @@ fn fork_it() -> io::Result<GuardianProcess> {
         }
         Fork::Child => {
             drop(pipe);
-            guard(their_end, list, group)
+            guard(their_end, list)
         }
     }
 }
 
 /// The life of the copy.
-fn guard(pipe: OwnedFd, list: File, group_of_pool: i32) -> ! {
+fn guard(pipe: OwnedFd, list: File) -> ! {
+    // It is still in the group of the process that it is a copy of.
+    let group_of_pool = own_group();
     let _ = setpgid(None, None);
     for signal in IGNORED {
         let _ = signal_hook::flag::register(signal.as_raw(), Arc::new(AtomicBool::new(false)));

@@ -138,7 +138,7 @@ pub(super) struct GuardianProcess {
 
 impl Guardian {
     pub(super) fn start() -> Self {
-        let running = lock(&READY).take().or_else(|| GuardianProcess::start().ok());
+        let running = take_ready().or_else(|| GuardianProcess::start().ok());
         Self { running, entries: HashMap::new(), free: Vec::new(), count: 0 }
     }
 
@@ -219,6 +219,17 @@ pub(super) fn shell(group_of_pool: i32) -> Command {
 /// there.
 pub(super) fn own_group() -> i32 {
     Stat::of(getpid()).and_then(|stat| stat.group).map_or(0, Pid::as_raw_pid)
+}
+
+/// The guardian that runs already, if there is one.
+pub(super) fn take_ready() -> Option<GuardianProcess> {
+    lock(&READY).take()
+}
+
+/// Whether a guardian runs that no pool has taken.
+#[cfg(all(feature = "cli", target_os = "linux"))]
+pub(super) fn is_ready() -> bool {
+    lock(&READY).is_some()
 }
 
 /// The next pool takes this guardian, which runs already.

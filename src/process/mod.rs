@@ -38,7 +38,7 @@ pub(crate) use exit::{describe, describe_exited, end_of_command};
 pub(crate) use foreground::stop_own_group;
 pub(crate) use forked::{Fork, ForkSpec};
 #[cfg(all(feature = "cli", target_os = "linux"))]
-pub use forked_guardian::fork_guardian;
+pub use forked_guardian::{dismiss_guardian, fork_guardian};
 pub(crate) use groups::Groups;
 pub(crate) use ladder::Stop;
 pub(crate) use line::SocketLine;

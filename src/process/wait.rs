@@ -150,10 +150,10 @@ impl Process {
         self.exit.has_exited()
     }
 
-    /// Whether the process exits within `time`. A wake-up ends this wait, and other events do not: a
-    /// process that will exit soon closes its streams before.
-    pub(crate) fn exits_within(&self, wake: &Wake, time: Duration) -> bool {
-        self.exit.wait_or_wake(wake, time)
+    /// Whether the process exits within `time`. No other event ends this wait: a process that will exit
+    /// soon closes its streams before, and a wake-up is kept.
+    pub(crate) fn exits_within(&self, time: Duration) -> bool {
+        self.exit.comes_within(time)
     }
 
     /// Waits for the process to exit by itself, for at most `patience`. Stdout that comes meanwhile is

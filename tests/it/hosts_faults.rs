@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::common::{Crew, Test, wait_for};
+use crate::common::{Crew, Test, lines_of, wait_for};
 use crate::hosts_kit::Machines;
 
 fn numbers(count: u32) -> String {
@@ -71,6 +71,37 @@ fn a_reader_that_does_not_read_makes_no_host_look_silent() {
     let begun = Instant::now();
     wait_for("the time of the hosts to pass", || begun.elapsed() > Duration::from_millis(2500));
     run.release_stdout();
+    run.finish();
+}
+
+/// As a machine does that is put to sleep.
+#[test]
+fn when_both_ends_stand_still_for_a_time_no_host_is_lost() {
+    let crew = Crew::new();
+    let machines = Machines::new();
+    let go = crew.path("go");
+    let code = format!("echo $PPID >{go}.pid; {}; echo $0", crate::common::until(&go));
+    let run = machines
+        .test("1/alpha")
+        .args(["--host-timeout", "1", "sh", "-c", &code])
+        .stdin(numbers(3))
+        .stdout(numbers(3))
+        .stderr("")
+        .spawn();
+    let pid_file = format!("{go}.pid");
+    wait_for("the job to begin", || !lines_of(&pid_file).is_empty());
+    let agent = lines_of(&pid_file)[0].parse().ok().and_then(Pid::from_raw).expect("a number");
+    let send = |signal| kill_process(agent, signal).expect("it is ours");
+    run.signal(Signal::STOP);
+    send(Signal::STOP);
+    let stopped = Instant::now();
+    wait_for("the time of the host to pass", || stopped.elapsed() > Duration::from_millis(1300));
+    run.signal(Signal::CONT);
+    // procpool looks at its host first.
+    let continued = Instant::now();
+    wait_for("procpool to look", || continued.elapsed() > Duration::from_millis(300));
+    send(Signal::CONT);
+    fs::write(&go, "").expect("there is room");
     run.finish();
 }
 

@@ -7,6 +7,7 @@ mod doctor;
 mod examples;
 mod exit;
 mod generate;
+mod guardian;
 mod interrupts;
 mod lock;
 mod outputs;
@@ -32,6 +33,7 @@ fn main() -> ! {
     if let Some(status) = semaphore::hold() {
         status.leave();
     }
+    guardian::fork_early();
     let status = match presets::parse() {
         Ok(invoked) => match instead_of_a_run(&invoked) {
             Some(text) => Status::of_text(&text),
@@ -59,11 +61,13 @@ fn instead_of_a_run(invoked: &Invoked) -> Option<String> {
 
 fn run(options: Options) -> Status {
     if let Some(name) = &options.commands.semaphore.semaphore {
+        guardian::dismiss();
         descriptors::keep_from_workers(&options);
         terminal::remember();
         return semaphore::run(&options, name).unwrap_or_else(Status::from_error);
     }
     if let Some(url) = &options.queue.dead {
+        guardian::dismiss();
         return queue::print_dead(&options, url)
             .map_or_else(Status::from_error, |()| Status::Success);
     }

@@ -191,7 +191,7 @@ impl<'a> Running<'a> {
     ) -> Ended {
         let shared = self.shared;
         let began = shared.now();
-        let is_over = *is_quick && self.exits_soon(wake) && self.outlive();
+        let is_over = *is_quick && self.exits_soon() && self.outlive();
         let cut = if is_over { None } else { self.attend_long(began, wake, responder) };
         let has_terminal = self.commands.tty;
         let ended = self.end(cut);
@@ -204,13 +204,13 @@ impl<'a> Running<'a> {
     }
 
     /// Waits for a while for the exit alone. Returns whether it has come.
-    fn exits_soon(&self, wake: &Wake) -> bool {
+    fn exits_soon(&self) -> bool {
         if self.commands.stdin || self.commands.live || self.commands.tty {
             return false;
         }
         let limits = self.timeout().into_iter().chain(self.shared.config.failures.silence);
         let time = limits.fold(QUICK, Duration::min);
-        self.process.exits_within(wake, time)
+        self.process.exits_within(time)
     }
 
     fn timeout(&self) -> Option<Duration> {

@@ -111,34 +111,39 @@ pub fn parse_words(words: &[OsString]) -> Result<Options, EarlyExit> {
     let mut definition = definition();
     let matches =
         definition.try_get_matches_from_mut(words).map_err(|error| explain(error, words))?;
-    of_matches(&matches, &definition, words)
+    of_matches(matches, definition, words)
 }
 
-/// As [`parse_words`], of words that may lack an option that another one needs.
+/// As [`parse_words`], of words that may lack an option that another one needs. Also returns whether they lack none.
 ///
 /// # Errors
 /// As for [`parse_words`].
-pub fn parse_part(words: &[OsString]) -> Result<Options, EarlyExit> {
+pub fn parse_part(words: &[OsString]) -> Result<(Options, bool), EarlyExit> {
     let mut definition = definition();
-    match definition.try_get_matches_from_mut(words) {
+    let (matches, is_whole) = match definition.try_get_matches_from_mut(words) {
         Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => {
-            let mut definition = definition.ignore_errors(true);
-            let matches = definition.try_get_matches_from_mut(words)?;
-            of_matches(&matches, &definition, words)
+            definition = definition.ignore_errors(true);
+            (definition.try_get_matches_from_mut(words)?, false)
         }
-        matches => of_matches(&matches.map_err(|error| explain(error, words))?, &definition, words),
-    }
+        matches => (matches.map_err(|error| explain(error, words))?, true),
+    };
+    Ok((of_matches(matches, definition, words)?, is_whole))
 }
 
 fn of_matches(
-    matches: &ArgMatches,
-    definition: &clap::Command,
+    mut matches: ArgMatches,
+    definition: clap::Command,
     words: &[OsString],
 ) -> Result<Options, EarlyExit> {
-    let mut options = Options::from_arg_matches(matches)?;
-    options.line.first = first_lines(matches);
-    options.line.given = given(matches, definition);
-    options.throttling.procs_file = procs_file(matches);
+    let first = first_lines(&matches);
+    let given = given(&matches, &definition);
+    let procs_file = procs_file(&matches);
+    // To take it apart costs more than its 200 KB are worth in a process that parses once.
+    std::mem::forget(definition);
+    let mut options = Options::from_arg_matches_mut(&mut matches)?;
+    options.line.first = first;
+    options.line.given = given;
+    options.throttling.procs_file = procs_file;
     options.commands.hosts.words = words.to_vec();
     if options.commands.tty {
         options.workers.max_procs.get_or_insert(1);

@@ -80,15 +80,15 @@ pub fn parse() -> Result<Invoked, EarlyExit> {
     let words: Vec<OsString> = std::env::args_os().collect();
     let variable = std::env::var_os(VARIABLE).unwrap_or_default();
     // An option that it needs may come from elsewhere.
-    let own = parse_part(&words)?;
-    let is_whole = variable.is_empty() && own.help.profile.is_empty();
+    let (own, lacks_none) = parse_part(&words)?;
+    let is_alone = variable.is_empty() && own.help.profile.is_empty();
     let is_no_run =
         own.help.doctor || own.help.generate.is_some() || own.help.example_worker.is_some();
     let of_own = || {
         typed_of_part(&words).into_iter().map(|option| preset(OptionOrigin::CommandLine, option))
     };
-    if is_whole || is_no_run {
-        let options = parse_words(&words)?;
+    if is_alone || is_no_run {
+        let options = if lacks_none { own } else { parse_words(&words)? };
         let presets = if options.help.show_options { of_own().collect() } else { Vec::new() };
         return Ok(Invoked { options, presets });
     }
@@ -126,7 +126,7 @@ fn read(origin: &OptionOrigin, words: Vec<String>) -> Result<Vec<TypedOption>, E
     let words: Vec<OsString> =
         [program].into_iter().chain(words.into_iter().map(Into::into)).collect();
     let options = match parse_part(&words) {
-        Ok(options) => options,
+        Ok((options, _)) => options,
         Err(exit) if exit.is_misuse() => return Err(wrong(&exit.reason())),
         Err(_) => return Err(wrong("--help and --version are for the command line")),
     };

@@ -14,6 +14,7 @@ use crate::cli::typed::typed_in;
 use crate::cli::values::ResultFormat;
 use crate::cli::{EarlyExit, Options};
 use crate::exit::Status;
+use crate::guardian;
 use crate::plan::{self, Misuse};
 use crate::report::console::Console;
 use crate::signals::Early;
@@ -24,6 +25,7 @@ use crate::signals::Early;
 /// The run could not begin.
 pub fn run(options: Options, early: Option<Early>) -> anyhow::Result<Status> {
     let Some(role) = ServerRole::of(&options) else { return super::run(options, early, None) };
+    guardian::dismiss();
     role.check(&options)?;
     let server = &options.commands.server;
     match role {

@@ -27,6 +27,7 @@ use crate::cli::halt::{Halt, Limit, What};
 use crate::cli::values::ProgressMode;
 use crate::descriptors::{self, Stream};
 use crate::exit::Status;
+use crate::guardian;
 use crate::interrupts::{FatalSignal, Interrupts};
 use crate::outputs::Outputs;
 use crate::plan::{Misuse, Plan};
@@ -75,7 +76,7 @@ pub fn run(mut options: Options, early: Option<Early>, server: Option<Visit>) ->
     check_whole(&plan, &options, &outputs, hosts.is_some())?;
     check_input(&options, &plan.reader, &outputs, &console)?;
     plan.reader.rest.clone_from(&outputs.rest);
-    prepare_for_processes(!has_server && !options.commands.dry_run);
+    guardian::prepare(!has_server && !options.commands.dry_run);
     let journal = open_journal(&mut plan, &console)?;
     let results = ResultSinks::open(&options, &plan, outputs, &journal, size, &reporter, &events)?;
     let ResultSinks { output, reports, bookkeeper } = results;
@@ -116,14 +117,6 @@ pub fn run(mut options: Options, early: Option<Early>, server: Option<Visit>) ->
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(run.watch(plan.reader, events))
-}
-
-/// Forks the guardian of the processes, if there will be any. From here on this process may have several threads.
-fn prepare_for_processes(_will_start_some: bool) {
-    #[cfg(target_os = "linux")]
-    if _will_start_some {
-        procpool::engine::fork_guardian();
-    }
 }
 
 /// Sets the folder of `--tmpdir`.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::config::ServerLine;
 use crate::job::{Failure, Watcher};
+use crate::link::HELD_UP;
 use crate::link::boot::{REMOTE_PROGRAM, script};
 use crate::link::greeting::GreetingFinder;
 use crate::link::incoming::Incoming;
@@ -29,8 +30,12 @@ pub(super) struct Connection {
     pub(super) carrier: Carrier,
     pub(super) incoming: Incoming,
     pub(super) stage: ConnectionStage,
-    /// When anything came last.
+    /// When anything came last, or was forgiven not to come.
     pub(super) heard: Moment,
+    /// When somebody listened last.
+    listened: Moment,
+    /// A silence was forgiven since anything came.
+    has_forgiven: bool,
     /// Nothing more will come.
     pub(super) is_closed: bool,
 }
@@ -74,6 +79,8 @@ impl Connection {
             incoming: Incoming::default(),
             stage: ConnectionStage::Booting { listener, _login: login },
             heard: now,
+            listened: now,
+            has_forgiven: false,
             is_closed: false,
         })
     }
@@ -99,6 +106,8 @@ impl Connection {
             incoming,
             stage: ConnectionStage::Booting { listener, _login: login },
             heard: now,
+            listened: now,
+            has_forgiven: false,
             is_closed: false,
         })
     }
@@ -117,7 +126,9 @@ impl Connection {
         timeout: Option<Duration>,
     ) -> Readiness {
         let has_more = desk.voice().as_ref().is_some_and(|voice| !voice.is_empty());
+        let begun = shared.now();
         let ready = self.carrier.wait(wake, has_more, timeout);
+        self.forgive(begun, timeout, shared.now());
         if has_more && let Some(voice) = &mut *desk.voice() {
             voice.flush();
         }
@@ -139,14 +150,27 @@ impl Connection {
         ready
     }
 
+    /// A wait of `timeout` at most is over. If this thread was held up before it, or in it, the agent may have been
+    /// held up as well, by a reader or by the machine: its silence begins anew, once.
+    fn forgive(&mut self, begun: Moment, timeout: Option<Duration>, now: Moment) {
+        let late = now.since(begun).saturating_sub(timeout.unwrap_or(Duration::MAX));
+        if late.max(begun.since(self.listened)) >= HELD_UP && !self.has_forgiven {
+            self.has_forgiven = true;
+            self.heard = now;
+        }
+        self.listened = now;
+    }
+
     /// Reads the bytes that have come. Returns whether there are any.
     pub(super) fn read(&mut self, now: Moment) -> bool {
+        self.listened = now;
         let limit = self.incoming.end().len() + MOST_READ;
         let mut has_come = false;
         while self.incoming.end().len() < limit {
             match self.carrier.read(self.incoming.end()) {
                 Transfer::Moved(count) => {
                     self.heard = now;
+                    self.has_forgiven = false;
                     has_come = true;
                     if count < LITTLE {
                         break;

@@ -30,7 +30,7 @@ impl HostSlot {
         let due = due.min(silent_at).min(self.said.due).min(self.said.turn_at);
         let wait = due.until(shared.now());
         let ready = connection.wait(&shared, &self.desk, &self.slot.wake, wait);
-        let is_silent = !ready.stdout && shared.now() >= silent_at;
+        let is_silent = !ready.stdout && shared.now() >= connection.heard.after(timeout);
         let is_closed = connection.is_closed;
         match self.read_messages() {
             Err(hitch) => self.failed(&hitch),
