@@ -173,6 +173,19 @@ impl Shelf {
 }
 
 impl ShelfState {
+    /// Up to `limit` bytes wait in memory.
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            order: Order::new(limit),
+            ready: Ready::default(),
+            is_idle: false,
+            is_over: false,
+            is_hurried: false,
+            is_broken: false,
+            has_lost_order: false,
+        }
+    }
+
     /// Whether there is no room for more until the writer has written.
     pub(super) fn must_wait(&self) -> bool {
         self.is_full() && !self.is_broken && !self.is_hurried
@@ -202,15 +215,7 @@ mod tests {
             puts in prop::collection::vec((1_u64..20, 0_usize..(2 << 20), any::<bool>()), 1..20),
             limit in 0_usize..(8 << 20),
         ) {
-            let mut state = ShelfState {
-                order: Order::new(limit),
-                ready: Ready::default(),
-                is_idle: false,
-                is_over: false,
-                is_hurried: false,
-                is_broken: false,
-                has_lost_order: false,
-            };
+            let mut state = ShelfState::new(limit);
             let mut seen = std::collections::HashSet::new();
             for (seq, size, is_taken) in puts {
                 if seen.insert(seq) {

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::batch::with_batch;
-use super::order::{Order, Ready};
 use super::settings::{Screen, Settings};
 use super::shelf::{ENOUGH, Shelf, ShelfState};
 use super::unrecorded::Unrecorded;
@@ -44,18 +43,9 @@ impl Output {
     /// No thread could be started, or stdout can't be used.
     pub fn start(settings: Settings, screen: Arc<dyn Screen>) -> io::Result<Self> {
         let stdout = io::stdout().as_fd().try_clone_to_owned()?;
-        let limit = settings.buffer;
         let shelf = Arc::new(Shelf {
+            state: Mutex::new(ShelfState::new(settings.buffer)),
             settings,
-            state: Mutex::new(ShelfState {
-                order: Order::new(limit),
-                ready: Ready::default(),
-                is_idle: false,
-                is_over: false,
-                is_hurried: false,
-                is_broken: false,
-                has_lost_order: false,
-            }),
             work: Condvar::new(),
             room: Condvar::new(),
             screen,

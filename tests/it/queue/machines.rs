@@ -27,7 +27,8 @@ fn the_jobs_of_a_machine_that_is_killed_go_to_another() {
 #[test]
 fn long_jobs_are_kept_alive_also_while_their_machine_is_stopped_for_a_while() {
     let Some(server) = QueueServer::start() else { return };
-    let noting = server.noting("sleep 1.5; ");
+    let half = server.path("half");
+    let noting = server.noting(&format!("sleep 0.5; echo >'{half}'; sleep 1; "));
     let args = [&["--ack-wait", "0.8s"][..], &noting.each_ref().map(String::as_str)].concat();
     let (one, two) = (server.machine(&args), server.machine(&args));
     let run = server.via().stdin("1\n").stdout("1\n").spawn();
@@ -35,7 +36,8 @@ fn long_jobs_are_kept_alive_also_while_their_machine_is_stopped_for_a_while() {
     for machine in [&one, &two] {
         machine.signal(Signal::STOP);
     }
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    // The job goes on meanwhile.
+    wait_for("half of the job is done", || std::path::Path::new(&half).exists());
     for machine in [&one, &two] {
         machine.signal(Signal::CONT);
     }

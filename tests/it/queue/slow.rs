@@ -15,6 +15,7 @@ fn slow_port(port: u16, late: Duration) -> u16 {
     let pass = move |mut from: TcpStream, mut to: TcpStream| {
         let mut bytes = vec![0; 1 << 16];
         while let Ok(len @ 1..) = from.read(&mut bytes) {
+            // The delay is the fault that is tested.
             thread::sleep(late);
             if to.write_all(&bytes[..len]).is_err() {
                 break;
