@@ -16,8 +16,8 @@ use crate::util::lock::lock;
 pub(crate) const MANY: usize = 16;
 
 /// How long the minder rests for each machine that it serves, and at most. A message waits for as long.
-const REST: Duration = Duration::from_micros(15);
-const LONGEST_REST: Duration = Duration::from_millis(3);
+const REST: Duration = Duration::from_micros(30);
+const LONGEST_REST: Duration = Duration::from_millis(6);
 
 /// A machine that could not have a thread of its own tries again after this time at the latest.
 const STUCK_TICK: Duration = Duration::from_millis(100);
