@@ -14,6 +14,7 @@ mod parts;
 pub(crate) mod party;
 mod portable;
 pub(crate) mod printed;
+mod results;
 mod sink;
 mod unit;
 
@@ -22,6 +23,7 @@ pub use block::{Block, BlockBody};
 pub use command_output::CommandOutput;
 pub use outcome::{Failure, Kind, Value};
 pub(crate) use parts::PartsConfig;
+pub use results::Results;
 pub use sink::{Closed, Done, Feed, Run, Sink, Watcher, Why, WorkerEnd};
 pub(crate) use unit::Leash;
 pub use unit::{Job, Place};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::outcome::{Failure, Value};
 use super::printed::Printed;
+use super::results::Results;
 use super::unit::Job;
 
 /// Takes jobs in batches.
@@ -85,6 +86,11 @@ pub trait Sink: Send + Sync {
             let outcome = Ok(Value::Bytes(text));
             self.deliver(&Done { job: &job, outcome, printed: None, run: None, unproven: None });
         }
+    }
+
+    /// Takes results that came together. Returns whether it took them. If not, each is delivered alone.
+    fn results(&self, _results: &Results<'_>) -> bool {
+        false
     }
 
     /// The results that were delivered with this number in [`Done::unproven`] belong to their jobs.

@@ -14,7 +14,8 @@ use crate::command::Args;
 use crate::command::Commands;
 use crate::command::Template;
 use crate::job::printed::{Capture, Printed, Spool};
-use crate::job::{Done, Failure, Job, Kind, Run, Value};
+use crate::job::{Done, Failure, Job, Kind, Results, Run, Value};
+use crate::util::decimal::Decimal;
 use crate::util::json::{Json, ObjectFields, base64};
 use crate::util::text::printable;
 
@@ -135,6 +136,27 @@ impl Format {
             }
         }
         out.write_all(b"\n")
+    }
+
+    /// Appends the records of results that came together. Returns `false` if they must be written one at a time.
+    pub(super) fn write_all(&self, results: &Results<'_>, out: &mut Vec<u8>) -> bool {
+        if self.shape.now() != Shape::Record || self.detail {
+            return false;
+        }
+        let mut seq = Decimal::new(results.seq());
+        for (id, result) in results.each() {
+            out.extend_from_slice(b"{\"id\":");
+            if id.is_empty() {
+                seq.append_to(out);
+            } else {
+                out.extend_from_slice(id);
+            }
+            out.extend_from_slice(b",\"ok\":true,\"result\":");
+            out.extend_from_slice(result.bytes());
+            out.extend_from_slice(b"}\n");
+            seq.increment();
+        }
+        true
     }
 
     /// The record of a command with a large output.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::job::{Done, Failure, Job, Sink, Value, Watcher, WorkerEnd};
+use crate::job::{Done, Failure, Job, Results, Sink, Value, Watcher, WorkerEnd};
 use crate::pool::events;
 
 /// Calls code of the user's. If it panics, `otherwise` is returned. The
@@ -114,6 +114,10 @@ impl Sink for GuardedSink {
 
     fn texts(&self, seq: u64, count: u64, texts: &[u8]) {
         self.guard((), |sink| sink.texts(seq, count, texts));
+    }
+
+    fn results(&self, results: &Results<'_>) -> bool {
+        self.guard(true, |sink| sink.results(results))
     }
 
     fn proved(&self, number: u64) {

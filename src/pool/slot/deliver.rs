@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::job::caller::CallResult;
 use crate::job::joint;
 use crate::job::printed::Printed;
-use crate::job::{Answer, CommandOutput, Done, Failure, Job, Kind, Run, Value};
+use crate::job::{Answer, CommandOutput, Done, Failure, Job, Kind, Results, Run, Value};
 use crate::pool::slot::steps::Slot;
 use crate::util::clock::Moment;
 use crate::util::held;
@@ -153,6 +153,10 @@ impl Slot {
                 self.give_to_sink(attempt(start, clock, unproven), job, Ok(value), None);
                 self.finished += 1;
             }
+            Reply::Results { results, start, clock } => {
+                self.give_results_to_sink(attempt(start, clock, None), results);
+                self.finished += results.count();
+            }
             Reply::Part { job, part } => self.pass_part(job, part),
             Reply::Texts { seq, count, texts } => {
                 self.shared.deliveries.deliver_texts(seq, count as u64, texts);
@@ -187,16 +191,29 @@ impl Slot {
         outcome: Result<Value<'_>, &Failure>,
         printed: Option<&Arc<Printed>>,
     ) {
-        let shared = &*self.shared;
         if outcome.is_ok() {
-            let learned = shared.estimates.learn_duration(attempt.now.since(attempt.clock));
-            if learned {
-                shared.queue.wake_all();
-            }
+            self.learn_duration(attempt);
         }
         let run = self.run_of(attempt, job);
         let unproven = attempt.unproven;
-        shared.deliveries.deliver(&Done { job, outcome, printed, run, unproven });
+        self.shared.deliveries.deliver(&Done { job, outcome, printed, run, unproven });
+    }
+
+    /// Gives results that came together to the sink.
+    fn give_results_to_sink(&self, attempt: Attempt, mut results: Results<'_>) {
+        for _ in 0..results.count() {
+            self.learn_duration(attempt);
+        }
+        results.run = self.run_of(attempt, results.bundle());
+        self.shared.deliveries.deliver_results(&results);
+    }
+
+    /// Learns how long a job took that has succeeded.
+    fn learn_duration(&self, attempt: Attempt) {
+        let learned = self.shared.estimates.learn_duration(attempt.now.since(attempt.clock));
+        if learned {
+            self.shared.queue.wake_all();
+        }
     }
 
     /// Where and when a job ran; `None`: it never did.

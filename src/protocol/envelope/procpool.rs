@@ -4,24 +4,32 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Body, Envelope, Message, describe, failure, number, object, present};
+use super::super::bulk::Bulk;
+use super::{Body, Envelope, Message, describe, failure, object, present};
 use crate::job::Job;
+use crate::util::decimal::Decimal;
 use crate::util::json::Json;
 use crate::util::scan::{ObjectScanner, whole_number};
 
 /// The envelope of workers that were written for procpool.
 pub static PROCPOOL: Envelope =
-    Envelope { request, notice: None, read, cancel: None, only_replies: true };
+    Envelope { request, notice: None, read, cancel: None, only_replies: true, bulk: Some(&BULK) };
+
+static BULK: Bulk = Bulk { request: call, result };
 
 fn request(out: &mut Vec<u8>, id: u64, job: &Job) -> Result<(), String> {
-    out.extend_from_slice(b"{\"id\":");
-    number(out, id);
-    out.extend_from_slice(b",\"cmd\":");
-    out.extend_from_slice(job.cmd());
-    out.extend_from_slice(b",\"args\":");
-    out.extend_from_slice(job.args());
-    out.push(b'}');
+    call(out, &Decimal::new(id), job.cmd(), job.args());
     Ok(())
+}
+
+fn call(out: &mut Vec<u8>, id: &Decimal, cmd: &[u8], args: &[u8]) {
+    out.extend_from_slice(b"{\"id\":");
+    id.append_to(out);
+    out.extend_from_slice(b",\"cmd\":");
+    out.extend_from_slice(cmd);
+    out.extend_from_slice(b",\"args\":");
+    out.extend_from_slice(args);
+    out.push(b'}');
 }
 
 #[derive(Deserialize)]
@@ -106,6 +114,19 @@ fn usual(message: &[u8]) -> Option<Message<'_>> {
     let result = if scanner.takes(b"\"result\"") { scanner.member()? } else { return None };
     let outcome = Ok(Body::Json(Json::checked(result)));
     scanner.ends().then_some(Message::Reply { id, outcome })
+}
+
+/// Reads the line at the beginning of some bytes, as [`Bulk::result`] says.
+pub(super) fn result<'a>(bytes: &'a [u8], id: &[u8]) -> Option<(&'a [u8], usize)> {
+    let mut scanner = ObjectScanner::new(bytes);
+    // Most programs write no blanks.
+    let is_next = (scanner.takes(b"{\"id\":")
+        || (scanner.takes(b"{") && scanner.takes(b"\"id\"") && scanner.takes(b":")))
+        && scanner.takes_text(id)
+        && (scanner.takes(b",\"result\":")
+            || (scanner.takes(b",") && scanner.takes(b"\"result\"") && scanner.takes(b":")));
+    let result = if is_next { scanner.value()? } else { return None };
+    Some((result, scanner.line_end(b'\n')? + 1))
 }
 
 #[cfg(test)]
