@@ -42,7 +42,8 @@ impl FamiliarBeginning {
         let args = scanner.value()?;
         let len = scanner.line_end(end)?;
         let (begin, end) = self.cmd;
-        is_utf8(&bytes[..len]).then(|| (UsualLine { cmd: &bytes[begin..end], args, id: b"" }, len))
+        // The beginning was looked at when it was learned.
+        is_utf8(args).then(|| (UsualLine { cmd: &bytes[begin..end], args, id: b"" }, len))
     }
 
     fn learn(&mut self, line: &[u8], found: &UsualLine<'_>) {

@@ -83,7 +83,8 @@ impl Job {
         };
         let mut begin = begin;
         parts.iter().map(move |part| {
-            let [args_at, id_at, end] = [part.args_at, part.id_at, part.end].map(|at| at as usize);
+            let (args_at, id_at) = (part.args_at as usize, part.id_at as usize);
+            let end = part.end as usize;
             let cmd_at = std::mem::replace(&mut begin, end);
             let text = &self.body.text;
             [&text[cmd_at..args_at], &text[args_at..id_at], &text[id_at..end]]
@@ -214,10 +215,9 @@ impl Bundler {
         self.text.extend_from_slice(args);
         self.text.extend_from_slice(id);
         // `ENOUGH` and `LARGE` keep each position within a `u32`.
-        let [args_at, id_at, end] =
-            [begin + cmd.len(), begin + cmd.len() + args.len(), begin + len]
-                .map(|at| u32::try_from(at).unwrap_or(u32::MAX));
-        self.parts.push(Part { args_at, id_at, end });
+        let args_at = (begin + cmd.len()) as u32;
+        let id_at = args_at + args.len() as u32;
+        self.parts.push(Part { args_at, id_at, end: id_at + id.len() as u32 });
         true
     }
 

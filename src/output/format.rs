@@ -15,7 +15,7 @@ use crate::command::Commands;
 use crate::command::Template;
 use crate::job::printed::{Capture, Printed, Spool};
 use crate::job::{Done, Failure, Job, Kind, Results, Run, Value};
-use crate::util::decimal::Decimal;
+use crate::util::counted::CountedText;
 use crate::util::json::{Json, ObjectFields, base64};
 use crate::util::text::printable;
 
@@ -143,18 +143,17 @@ impl Format {
         if self.shape.now() != Shape::Record || self.detail {
             return false;
         }
-        let mut seq = Decimal::new(results.seq());
+        let (before, after) = (b"{\"id\":", b",\"ok\":true,\"result\":");
+        let mut head = CountedText::new(before, results.seq(), after);
         for (id, result) in results.each() {
-            out.extend_from_slice(b"{\"id\":");
             if id.is_empty() {
-                seq.append_to(out);
+                out.extend_from_slice(head.bytes());
             } else {
-                out.extend_from_slice(id);
+                [before, id, after].iter().for_each(|part| out.extend_from_slice(part));
             }
-            out.extend_from_slice(b",\"ok\":true,\"result\":");
             out.extend_from_slice(result.bytes());
             out.extend_from_slice(b"}\n");
-            seq.increment();
+            head.increment();
         }
         true
     }

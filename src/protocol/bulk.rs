@@ -3,18 +3,21 @@
 use super::Protocol;
 use super::framing::line::LINE;
 use crate::job::Job;
-use crate::util::decimal::Decimal;
 use crate::util::json::Json;
 
-/// How an envelope writes many requests and reads many results. What is not in the usual shape is left to
-/// [`Envelope::read`](super::envelope::Envelope::read).
+/// How an envelope writes many requests and reads many results, each of them a line. What is not in the usual shape is
+/// left to [`Envelope::read`](super::envelope::Envelope::read).
 #[derive(Debug)]
 pub(crate) struct Bulk {
-    /// Appends the request with this id for a job of JSON, given its command and its args.
-    pub(crate) request: fn(out: &mut Vec<u8>, id: &Decimal, cmd: &[u8], args: &[u8]),
-    /// Reads the line at the beginning of some bytes, if it is the result of the request with this id in the
-    /// usual shape. It is not checked whether it is UTF-8. Returns the result and where the next line begins.
-    pub(crate) result: for<'a> fn(bytes: &'a [u8], id: &[u8]) -> Option<(&'a [u8], usize)>,
+    /// Appends a request for each job of a bundle of JSON, with ids from `id` on, and where each ends to `ends`.
+    pub(crate) requests: fn(out: &mut Vec<u8>, id: u64, bundle: &Job, ends: &mut Vec<usize>),
+    /// Reads results as [`Bulk::read`] does, but does not check whether they are UTF-8.
+    pub(crate) results: for<'a> fn(
+        bytes: &'a [u8],
+        id: u64,
+        longest: usize,
+        values: &mut [Json<'a>],
+    ) -> (usize, usize),
 }
 
 impl Bulk {
@@ -28,37 +31,14 @@ impl Bulk {
         longest: usize,
         values: &mut [Json<'a>],
     ) -> (usize, usize) {
-        let (count, len) = self.scan(bytes, id, longest, values);
+        let (count, len) = (self.results)(bytes, id, longest, values);
         if bytes[..len].is_ascii() {
             return (count, len);
         }
         match std::str::from_utf8(&bytes[..len]) {
             Ok(_) => (count, len),
-            Err(error) => self.scan(&bytes[..error.valid_up_to()], id, longest, values),
+            Err(error) => (self.results)(&bytes[..error.valid_up_to()], id, longest, values),
         }
-    }
-
-    fn scan<'a>(
-        &self,
-        bytes: &'a [u8],
-        id: u64,
-        longest: usize,
-        values: &mut [Json<'a>],
-    ) -> (usize, usize) {
-        let mut id = Decimal::new(id);
-        let (mut count, mut len) = (0, 0);
-        for value in values {
-            match (self.result)(&bytes[len..], id.digits()) {
-                Some((text, next)) if next - 1 <= longest => {
-                    *value = Json::checked(text);
-                    count += 1;
-                    len += next;
-                    id.increment();
-                }
-                _ => break,
-            }
-        }
-        (count, len)
     }
 }
 
@@ -77,13 +57,7 @@ impl Protocol {
         let bulk = self.bulk()?;
         let start = out.len();
         let mut ends = Vec::with_capacity(bundle.count());
-        let mut id = Decimal::new(id);
-        for [cmd, args, _] in bundle.texts(0) {
-            (bulk.request)(out, &id, cmd, args);
-            out.push(b'\n');
-            ends.push(out.len());
-            id.increment();
-        }
+        (bulk.requests)(out, id, bundle, &mut ends);
         // A newline in a request would end it.
         if memchr::memchr_iter(b'\n', &out[start..]).count() > ends.len() {
             out.truncate(start);

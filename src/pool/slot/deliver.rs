@@ -192,7 +192,7 @@ impl Slot {
         printed: Option<&Arc<Printed>>,
     ) {
         if outcome.is_ok() {
-            self.learn_duration(attempt);
+            self.learn_durations(attempt, 1);
         }
         let run = self.run_of(attempt, job);
         let unproven = attempt.unproven;
@@ -201,17 +201,15 @@ impl Slot {
 
     /// Gives results that came together to the sink.
     fn give_results_to_sink(&self, attempt: Attempt, mut results: Results<'_>) {
-        for _ in 0..results.count() {
-            self.learn_duration(attempt);
-        }
+        self.learn_durations(attempt, results.count());
         results.run = self.run_of(attempt, results.bundle());
         self.shared.deliveries.deliver_results(&results);
     }
 
-    /// Learns how long a job took that has succeeded.
-    fn learn_duration(&self, attempt: Attempt) {
-        let learned = self.shared.estimates.learn_duration(attempt.now.since(attempt.clock));
-        if learned {
+    /// Learns how long each of these jobs took, which have succeeded.
+    fn learn_durations(&self, attempt: Attempt, jobs: usize) {
+        let time = attempt.now.since(attempt.clock);
+        if self.shared.estimates.learn_durations(time, jobs) {
             self.shared.queue.wake_all();
         }
     }

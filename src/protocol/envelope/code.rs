@@ -2,7 +2,7 @@
 //! `cmd` and `args`. The first request has the id 1, and so on. Replies are those of the envelope `procpool`.
 
 use super::super::bulk::Bulk;
-use super::procpool::{read, result};
+use super::procpool::{read, results};
 use super::{Envelope, number};
 use crate::job::Job;
 
@@ -10,7 +10,15 @@ use crate::job::Job;
 pub static CODE: Envelope =
     Envelope { request, notice: None, read, cancel: None, only_replies: true, bulk: Some(&BULK) };
 
-static BULK: Bulk = Bulk { request: |out, _, cmd, args| call(out, cmd, args), result };
+static BULK: Bulk = Bulk { requests, results };
+
+fn requests(out: &mut Vec<u8>, _: u64, bundle: &Job, ends: &mut Vec<usize>) {
+    for [cmd, args, _] in bundle.texts(0) {
+        call(out, cmd, args);
+        out.push(b'\n');
+        ends.push(out.len());
+    }
+}
 
 fn request(out: &mut Vec<u8>, _: u64, job: &Job) -> Result<(), String> {
     call(out, job.cmd(), job.args());
