@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::format::Format;
-use crate::job::{Done, Results};
+use crate::job::{Done, ResultStreak};
 use crate::util::buffer::TypicalSize;
 
 /// To copy a record of more bytes takes longer than to make room for another one.
@@ -84,7 +84,7 @@ impl Batch {
     }
 
     /// Adds results that came together.
-    pub(super) fn add_results(&mut self, format: &Format, results: &Results<'_>) {
+    pub(super) fn add_results(&mut self, format: &Format, results: &ResultStreak<'_>) {
         if !format.write_all(results, &mut self.out) {
             return results.each_done(|done| self.add(format, done));
         }

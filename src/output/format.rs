@@ -14,7 +14,7 @@ use crate::command::Args;
 use crate::command::Commands;
 use crate::command::Template;
 use crate::job::printed::{Capture, Printed, Spool};
-use crate::job::{Done, Failure, Job, Kind, Results, Run, Value};
+use crate::job::{Done, Failure, Job, Kind, ResultStreak, Run, Value};
 use crate::util::counted::CountedText;
 use crate::util::json::{Json, ObjectFields, base64};
 use crate::util::text::printable;
@@ -139,7 +139,7 @@ impl Format {
     }
 
     /// Appends the records of results that came together. Returns `false` if they must be written one at a time.
-    pub(super) fn write_all(&self, results: &Results<'_>, out: &mut Vec<u8>) -> bool {
+    pub(super) fn write_all(&self, results: &ResultStreak<'_>, out: &mut Vec<u8>) -> bool {
         if self.shape.now() != Shape::Record || self.detail {
             return false;
         }

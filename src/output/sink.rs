@@ -15,7 +15,7 @@ use super::settings::{Screen, Settings};
 use super::shelf::{ENOUGH, Shelf, ShelfState};
 use super::unrecorded::Unrecorded;
 use super::writer::{Writer, print};
-use crate::job::{Done, Job, Results, Sink, Value};
+use crate::job::{Done, Job, ResultStreak, Sink, Value};
 use crate::journal::Journal;
 use crate::util::lock::lock;
 
@@ -165,7 +165,7 @@ impl Sink for Output {
         });
     }
 
-    fn results(&self, results: &Results<'_>) -> bool {
+    fn results(&self, results: &ResultStreak<'_>) -> bool {
         // The journal records each job.
         if self.shelf.settings.journal.is_some() {
             return false;

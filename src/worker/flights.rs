@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use self::cancelled::Cancelled;
 use super::parts::ResultParts;
-use crate::job::{Job, PartsConfig, Place, Results};
+use crate::job::{Job, PartsConfig, Place, ResultStreak};
 use crate::util::clock::Moment;
 use crate::util::json::Json;
 
@@ -141,8 +141,8 @@ impl Flight {
     }
 
     /// These results of its next jobs.
-    pub(super) fn results<'a>(&'a self, values: &'a [Json<'a>]) -> Results<'a> {
-        Results::new(&self.job, self.answered, values)
+    pub(super) fn results<'a>(&'a self, values: &'a [Json<'a>]) -> ResultStreak<'a> {
+        ResultStreak::new(&self.job, self.answered, values)
     }
 
     /// Removes the answered jobs from a bundle.

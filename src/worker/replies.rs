@@ -6,7 +6,7 @@ use super::flights::{Flight, Flights, Match};
 use super::outbox::Outbox;
 use super::unproven::Unproven;
 use super::violation::Violation;
-use crate::job::{Failure, Job, PartsConfig, Results, Value};
+use crate::job::{Failure, Job, PartsConfig, ResultStreak, Value};
 use crate::protocol::envelope::{Body, Message};
 use crate::protocol::framing::{Scan, Split};
 use crate::protocol::{Bulk, Protocol};
@@ -35,7 +35,7 @@ pub(crate) enum Reply<'a> {
     /// A part of the result of a job that goes on.
     Part { job: &'a Job, part: Value<'a> },
     /// To successive jobs of a bundle of JSON, which the worker was handed at `start`.
-    Results { results: Results<'a>, start: Moment, clock: Moment },
+    Results { results: ResultStreak<'a>, start: Moment, clock: Moment },
     /// To `count` jobs of a bundle, of which `seq` is the first: one line for each.
     Texts { seq: u64, count: usize, texts: &'a [u8] },
 }

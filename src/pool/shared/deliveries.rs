@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::job::caller::{CallResult, Caller};
-use crate::job::{Answer, Done, Failure, Job, Kind, Results, Sink, Value, naming};
+use crate::job::{Answer, Done, Failure, Job, Kind, ResultStreak, Sink, Value, naming};
 use crate::pool::events;
 use crate::pool::shared::guarded::GuardedSink;
 use crate::pool::shared::tally::{CallCounts, Tally};
@@ -70,7 +70,7 @@ impl Deliveries {
     }
 
     /// Gives results that came together to the sink.
-    pub(crate) fn deliver_results(&self, results: &Results<'_>) {
+    pub(crate) fn deliver_results(&self, results: &ResultStreak<'_>) {
         if let Some(sink) = &self.sink
             && !sink.results(results)
         {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::job::caller::CallResult;
 use crate::job::joint;
 use crate::job::printed::Printed;
-use crate::job::{Answer, CommandOutput, Done, Failure, Job, Kind, Results, Run, Value};
+use crate::job::{Answer, CommandOutput, Done, Failure, Job, Kind, ResultStreak, Run, Value};
 use crate::pool::slot::steps::Slot;
 use crate::util::clock::Moment;
 use crate::util::held;
@@ -200,7 +200,7 @@ impl Slot {
     }
 
     /// Gives results that came together to the sink.
-    fn give_results_to_sink(&self, attempt: Attempt, mut results: Results<'_>) {
+    fn give_results_to_sink(&self, attempt: Attempt, mut results: ResultStreak<'_>) {
         self.learn_durations(attempt, results.count());
         results.run = self.run_of(attempt, results.bundle());
         self.shared.deliveries.deliver_results(&results);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use procpool::engine::output::Output;
-use procpool::engine::{Commands, Done, Job, Results, Sink, Value};
+use procpool::engine::{Commands, Done, Job, ResultStreak, Sink, Value};
 
 use super::closing::Closing;
 use super::failed::FailedLines;
@@ -141,7 +141,7 @@ impl Sink for Bookkeeper {
         self.output.texts(seq, count, texts);
     }
 
-    fn results(&self, results: &Results<'_>) -> bool {
+    fn results(&self, results: &ResultStreak<'_>) -> bool {
         !self.wants_each_job() && self.output.results(results)
     }
 

@@ -1,14 +1,48 @@
-//! Results of successive jobs that came together. They are delivered together, so that the way to the output is gone
-//! once for all of them.
+//! Jobs that are over: one, or successive ones whose results came together.
 
-use super::outcome::Value;
-use super::sink::{Done, Run};
+use std::sync::Arc;
+
+use super::outcome::{Failure, Value};
+use super::printed::Printed;
 use super::unit::Job;
 use crate::util::json::Json;
 
+/// A job that is over. A [`Sink`](super::Sink) gets one for each job.
+#[derive(Debug)]
+pub struct Done<'a> {
+    /// The job.
+    pub job: &'a Job,
+    /// Its result, or why there is none. The result of a command is `null`: its output is in `printed`.
+    pub outcome: Result<Value<'a>, &'a Failure>,
+    /// The output of a command, and how it ended. `None`: the job is no command, or it was not started.
+    pub printed: Option<&'a Arc<Printed>>,
+    /// Where and when it ran. `None`: it did not run.
+    pub run: Option<Run>,
+    /// A number if the result may be that of another job. Do not record it as a success before
+    /// [`Sink::proved`](super::Sink::proved) is called with this number.
+    pub unproven: Option<u64>,
+}
+
+/// Where and when a job ran.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Run {
+    /// The slot, from 1.
+    pub slot: usize,
+    /// The worker's process id.
+    pub pid: u32,
+    /// Which try it was, from 1.
+    pub attempt: u32,
+    /// When the worker got it, in seconds since 1970.
+    pub start: f64,
+    /// How long it took, in seconds. Time in which the run was stopped does not count.
+    pub seconds: f64,
+    /// The other machine that it ran on; `None`: this machine.
+    pub host: Option<&'static str>,
+}
+
 /// Results of successive jobs of a bundle of JSON, one or more. It is their first try, and they ran at one worker.
 #[derive(Clone, Copy, Debug)]
-pub struct Results<'a> {
+pub struct ResultStreak<'a> {
     bundle: &'a Job,
     /// Which job of the bundle has the first result, from 0.
     first: usize,
@@ -17,7 +51,7 @@ pub struct Results<'a> {
     pub(crate) run: Option<Run>,
 }
 
-impl<'a> Results<'a> {
+impl<'a> ResultStreak<'a> {
     pub(crate) fn new(bundle: &'a Job, first: usize, values: &'a [Json<'a>]) -> Self {
         Self { bundle, first, values, run: None }
     }
