@@ -12,13 +12,11 @@ pub(crate) struct Bulk {
     /// Appends a request for each job of a bundle of JSON, with ids from `id` on, and where each ends to `ends`.
     pub(crate) requests: fn(out: &mut Vec<u8>, id: u64, bundle: &Job, ends: &mut Vec<usize>),
     /// Reads results as [`Bulk::read`] does, but does not check whether they are UTF-8.
-    pub(crate) results: for<'a> fn(
-        bytes: &'a [u8],
-        id: u64,
-        longest: usize,
-        values: &mut [Json<'a>],
-    ) -> (usize, usize),
+    pub(crate) results: ReadResults,
 }
+
+type ReadResults =
+    for<'a> fn(bytes: &'a [u8], id: u64, longest: usize, values: &mut [Json<'a>]) -> (usize, usize);
 
 impl Bulk {
     /// Reads the results of successive requests, of which `id` is the first, as far as they are at the beginning of

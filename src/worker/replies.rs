@@ -17,7 +17,6 @@ use crate::util::json::Json;
 const LONGEST_HEAD: usize = 4 << 10;
 
 /// A reply of a worker, with the job that it answers.
-#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 pub(crate) enum Reply<'a> {
     /// To a single job that may be needed after this. The number is that of
     /// [`Done::unproven`](crate::job::Done::unproven).

@@ -1,9 +1,8 @@
 //! The envelope of procpool's own workers for code. A request is the args of the job, or an object with
 //! `cmd` and `args`. The first request has the id 1, and so on. Replies are those of the envelope `procpool`.
 
-use super::super::bulk::Bulk;
 use super::procpool::{read, results};
-use super::{Envelope, number};
+use super::{Bulk, Envelope, number};
 use crate::job::Job;
 
 /// The envelope of procpool's own workers for code.

@@ -4,8 +4,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::super::bulk::Bulk;
-use super::{Body, Envelope, Message, describe, failure, number, object, present};
+use super::{Body, Bulk, Envelope, Message, describe, failure, number, object, present};
 use crate::job::Job;
 use crate::util::counted::CountedText;
 use crate::util::json::Json;
