@@ -1,4 +1,4 @@
-//! The options of the heading Messages: the progress of a run, colours.
+//! The options of the heading Messages: the progress of a run, and colors.
 
 use clap::Args;
 

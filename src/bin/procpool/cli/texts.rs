@@ -1,4 +1,4 @@
-//! The texts of `--help` around the options, and its colours.
+//! The texts of `--help` around the options, and its colors.
 
 use clap::builder::styling::{AnsiColor, Styles};
 
