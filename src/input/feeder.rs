@@ -10,7 +10,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::alike::FamiliarBeginning;
+use super::alike::{FamiliarBeginning, is_usual_end};
 use super::job_lines::{Fields, Invalid, UsualLine};
 use super::joining::Joiner;
 use super::lines::{LineTooLong, Lines, MARK};
@@ -185,12 +185,13 @@ impl Feeder<'_> {
 
     /// Takes the usual job lines that are next, several times as fast as [`Feeder::line`] does. Returns whether to go on.
     fn usual_lines(&mut self, lines: &mut Lines, source: u32) -> bool {
-        let is_job = matches!(self.reader.form, Form::Job);
+        let is_job = matches!(self.reader.form, Form::Job) && is_usual_end(self.reader.delimiter);
         if !is_job || !self.reader.is_bare() || self.position.is_noted() {
             return true;
         }
-        lines.take_while(|line, text| {
-            self.bytes < BATCH_BYTES && self.usual_job(Place { source, line }, text)
+        lines.take_while(|line, bytes| {
+            let has_room = self.bytes < BATCH_BYTES;
+            if has_room { self.usual_job(Place { source, line }, bytes) } else { None }
         });
         self.bytes < BATCH_BYTES || self.feed()
     }
@@ -262,10 +263,12 @@ impl Feeder<'_> {
         self.job(job, place, worker.as_deref(), line)
     }
 
-    /// Adds the job of a usual job line to the bundle. Returns `false` if it is none, or must travel alone.
-    fn usual_job(&mut self, place: Place, line: &[u8]) -> bool {
-        let found = self.beginning.usual(line);
-        found.is_some_and(|UsualLine { cmd, args, id }| self.bundle(place, [cmd, args, id]))
+    /// Adds the job of a usual job line to the bundle. The bytes begin with the line. Returns its length. `None`: it is
+    /// none, is not whole, or must travel alone.
+    fn usual_job(&mut self, place: Place, bytes: &[u8]) -> Option<usize> {
+        let (found, len) = self.beginning.usual(bytes, self.reader.delimiter)?;
+        let UsualLine { cmd, args, id } = found;
+        self.bundle(place, [cmd, args, id]).then_some(len)
     }
 
     /// Adds a job of these texts (command, args, id) to the bundle. Returns `false` if it must travel alone.
