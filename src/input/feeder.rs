@@ -14,7 +14,7 @@ use super::alike::FamiliarBeginning;
 use super::job_lines::{Fields, Invalid, UsualLine};
 use super::joining::Joiner;
 use super::lines::{LineTooLong, Lines, MARK};
-use super::plain_lines::{NoHeader, Packed};
+use super::plain_lines::{NoHeader, Packed, Plain};
 use super::position::Position;
 use super::reader::{Form, KeptLines, Reader};
 use super::source::Source;
@@ -45,6 +45,8 @@ pub(super) struct Feeder<'a> {
     bundler: Bundler,
     /// How the last usual job line began.
     beginning: FamiliarBeginning,
+    /// The args of the last usual plain line.
+    args: Vec<u8>,
     /// The jobs that wait to be joined.
     joiner: Joiner,
     /// The bytes of the jobs in the batch.
@@ -78,6 +80,7 @@ impl<'a> Feeder<'a> {
             batch: Vec::new(),
             bundler: Bundler::default(),
             beginning: FamiliarBeginning::default(),
+            args: Vec::new(),
             joiner: Joiner::default(),
             bytes: 0,
             seq: 0,
@@ -183,14 +186,20 @@ impl Feeder<'_> {
         }
     }
 
-    /// Takes the usual job lines that are next, several times as fast as [`Feeder::line`] does. Returns whether to go on.
+    /// Takes the usual lines that are next, several times as fast as [`Feeder::line`] does. Returns whether to go on.
     fn usual_lines(&mut self, lines: &mut Lines, source: u32) -> bool {
-        let is_job = matches!(self.reader.form, Form::Job);
-        if !is_job || !self.reader.is_bare() || self.position.is_noted() {
+        let reader = self.reader;
+        if !reader.is_bare() || self.position.is_noted() {
             return true;
         }
         lines.take_while(|line, text| {
-            self.bytes < BATCH_BYTES && self.usual_job(Place { source, line }, text)
+            let place = Place { source, line };
+            self.bytes < BATCH_BYTES
+                && match &reader.form {
+                    Form::Job => self.usual_job(place, text),
+                    Form::Plain(plain) => self.usual_plain(place, plain, text),
+                    Form::Message | Form::Blocks(_) => false,
+                }
         });
         self.bytes < BATCH_BYTES || self.feed()
     }
@@ -266,6 +275,16 @@ impl Feeder<'_> {
     fn usual_job(&mut self, place: Place, line: &[u8]) -> bool {
         let found = self.beginning.usual(line);
         found.is_some_and(|UsualLine { cmd, args, id }| self.bundle(place, [cmd, args, id]))
+    }
+
+    /// As [`Feeder::usual_job`], for a plain line.
+    fn usual_plain(&mut self, place: Place, plain: &Plain, line: &[u8]) -> bool {
+        let mut args = std::mem::take(&mut self.args);
+        args.clear();
+        let cmd = plain.usual(line, &mut args);
+        let is_added = cmd.is_some_and(|cmd| self.bundle(place, [cmd.as_bytes(), &args, b""]));
+        self.args = args;
+        is_added
     }
 
     /// Adds a job of these texts (command, args, id) to the bundle. Returns `false` if it must travel alone.
