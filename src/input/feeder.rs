@@ -45,8 +45,6 @@ pub(super) struct Feeder<'a> {
     bundler: Bundler,
     /// How the last usual job line began.
     beginning: FamiliarBeginning,
-    /// The args of the last usual plain line.
-    args: Vec<u8>,
     /// The jobs that wait to be joined.
     joiner: Joiner,
     /// The bytes of the jobs in the batch.
@@ -80,7 +78,6 @@ impl<'a> Feeder<'a> {
             batch: Vec::new(),
             bundler: Bundler::default(),
             beginning: FamiliarBeginning::default(),
-            args: Vec::new(),
             joiner: Joiner::default(),
             bytes: 0,
             seq: 0,
@@ -192,12 +189,13 @@ impl Feeder<'_> {
         if !reader.is_bare() || self.position.is_noted() {
             return true;
         }
+        let mut args = Vec::new();
         lines.take_while(|line, text| {
             let place = Place { source, line };
             self.bytes < BATCH_BYTES
                 && match &reader.form {
                     Form::Job => self.usual_job(place, text),
-                    Form::Plain(plain) => self.usual_plain(place, plain, text),
+                    Form::Plain(plain) => self.usual_plain(place, plain, text, &mut args),
                     Form::Message | Form::Blocks(_) => false,
                 }
         });
@@ -277,14 +275,17 @@ impl Feeder<'_> {
         found.is_some_and(|UsualLine { cmd, args, id }| self.bundle(place, [cmd, args, id]))
     }
 
-    /// As [`Feeder::usual_job`], for a plain line.
-    fn usual_plain(&mut self, place: Place, plain: &Plain, line: &[u8]) -> bool {
-        let mut args = std::mem::take(&mut self.args);
+    /// As [`Feeder::usual_job`], for a plain line. `args` is a buffer.
+    fn usual_plain(
+        &mut self,
+        place: Place,
+        plain: &Plain,
+        line: &[u8],
+        args: &mut Vec<u8>,
+    ) -> bool {
         args.clear();
-        let cmd = plain.usual(line, &mut args);
-        let is_added = cmd.is_some_and(|cmd| self.bundle(place, [cmd.as_bytes(), &args, b""]));
-        self.args = args;
-        is_added
+        let cmd = plain.usual(line, args);
+        cmd.is_some_and(|cmd| self.bundle(place, [cmd.as_bytes(), args, b""]))
     }
 
     /// Adds a job of these texts (command, args, id) to the bundle. Returns `false` if it must travel alone.
