@@ -25,7 +25,7 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '-P'; Text = 'Run at most N jobs at a time [default: the number of CPUs]'; Kind = 'word'; Words = @('50%', '100%', '200%', '+1', '-1', '0') }
         @{ Name = '--max-procs'; Text = 'Run at most N jobs at a time [default: the number of CPUs]'; Kind = 'word'; Words = @('50%', '100%', '200%', '+1', '-1', '0') }
         @{ Name = '--prestart'; Text = 'Start N workers before the first job, -j at most'; Kind = 'free'; Words = @() }
-        @{ Name = '--pipeline'; Text = 'Requests in flight at each worker, or auto [default: 1; for code: auto]'; Kind = 'word'; Words = @('auto') }
+        @{ Name = '--pipeline'; Text = 'Number of requests that a worker has at a time, or auto [default: 1; for code: auto]'; Kind = 'word'; Words = @('auto') }
         @{ Name = '--max-reqs'; Text = 'Replace a worker after N jobs; 0: never'; Kind = 'free'; Words = @() }
         @{ Name = '--start-limit'; Text = 'End the run after N failed starts in a row; 0: never [default: 5; for code: 1]'; Kind = 'free'; Words = @() }
         @{ Name = '--start-timeout'; Text = 'Time limit for the start of a worker'; Kind = 'free'; Words = @() }
@@ -36,16 +36,16 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--idle-timeout'; Text = 'End a worker that has had no job for TIME'; Kind = 'free'; Words = @() }
         @{ Name = '--standby'; Text = 'Start up to N replacement workers in advance [default: one per worker]'; Kind = 'free'; Words = @() }
         @{ Name = '--python'; Text = 'Evaluate CODE for each line (x); or --perl, --node, --ruby, --sh'; Kind = 'file'; Words = @() }
-        @{ Name = '--perl'; Text = 'As --python, in Perl: $_ is the line, @_ has all args; a FILE may have a class with new and run'; Kind = 'file'; Words = @() }
+        @{ Name = '--perl'; Text = 'As --python, in Perl: $_ is the line, @_ has all arguments; a FILE may have a class with new and run'; Kind = 'file'; Words = @() }
         @{ Name = '--node'; Text = 'As --python, in Node.js: x and args, or the exported functions of a FILE'; Kind = 'file'; Words = @() }
         @{ Name = '--ruby'; Text = 'As --python, in Ruby: x and args, or the functions of a FILE'; Kind = 'file'; Words = @() }
-        @{ Name = '--sh'; Text = 'As --python, in sh: "$@" are the args, and the output is the result'; Kind = 'file'; Words = @() }
+        @{ Name = '--sh'; Text = 'As --python, in sh: "$@" has the arguments, and the output is the result'; Kind = 'file'; Words = @() }
         @{ Name = '--setup'; Text = 'Run CODE once in each process before its first job; may be repeated'; Kind = 'free'; Words = @() }
         @{ Name = '--preload'; Text = 'Run --setup once, and fork the workers of --python or --ruby from that process'; Kind = 'none'; Words = @() }
         @{ Name = '--shell'; Text = 'Run COMMAND with sh -c, or bash or zsh; placeholders are passed safely as arguments'; Kind = 'free'; Words = @() }
         @{ Name = '-I'; Text = 'Use STR as the only placeholder in COMMAND, instead of braces'; Kind = 'free'; Words = @() }
         @{ Name = '--replace'; Text = 'Use STR as the only placeholder in COMMAND, instead of braces'; Kind = 'free'; Words = @() }
-        @{ Name = '--stdin'; Text = 'Write the args to the stdin of COMMAND, one per line'; Kind = 'none'; Words = @() }
+        @{ Name = '--stdin'; Text = 'Write the arguments to the stdin of COMMAND, one per line'; Kind = 'none'; Words = @() }
         @{ Name = '--env'; Text = 'Set a variable for COMMAND or the workers; VALUE may have placeholders'; Kind = 'free'; Words = @() }
         @{ Name = '--env-only'; Text = 'Give jobs only the variables NAME,NAME…, PATH and HOME'; Kind = 'free'; Words = @() }
         @{ Name = '--env-all'; Text = 'Give jobs all variables (this is the default); undoes an earlier --env-only'; Kind = 'none'; Words = @() }
@@ -81,15 +81,15 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '-a'; Text = 'Read jobs from FILE instead of stdin (-: stdin); may be repeated'; Kind = 'file'; Words = @() }
         @{ Name = '--arg-file'; Text = 'Read jobs from FILE instead of stdin (-: stdin); may be repeated'; Kind = 'file'; Words = @() }
         @{ Name = '--input'; Text = 'Format of the input lines'; Kind = 'word'; Words = @('lines', 'json', 'csv', 'tsv', 'base64') }
-        @{ Name = '-C'; Text = 'Split each line into args at CHAR or at matches of REGEX'; Kind = 'free'; Words = @() }
-        @{ Name = '--colsep'; Text = 'Split each line into args at CHAR or at matches of REGEX'; Kind = 'free'; Words = @() }
+        @{ Name = '-C'; Text = 'Split each line into arguments at CHAR or at matches of REGEX'; Kind = 'free'; Words = @() }
+        @{ Name = '--colsep'; Text = 'Split each line into arguments at CHAR or at matches of REGEX'; Kind = 'free'; Words = @() }
         @{ Name = '--header'; Text = 'The first line names the columns: use {name} for one'; Kind = 'none'; Words = @() }
         @{ Name = '-n'; Text = 'Make one job of N lines; max: as many as a command can take'; Kind = 'word'; Words = @('max') }
         @{ Name = '--max-args'; Text = 'Make one job of N lines; max: as many as a command can take'; Kind = 'word'; Words = @('max') }
         @{ Name = '--block'; Text = 'Make one job of whole records of up to SIZE bytes; -N: N jobs per slot'; Kind = 'free'; Words = @() }
         @{ Name = '--recend'; Text = 'With --block, records end with TEXT, which may have \n, \t, \0, \xHH'; Kind = 'free'; Words = @() }
         @{ Name = '--recstart'; Text = 'With --block, records begin with TEXT'; Kind = 'free'; Words = @() }
-        @{ Name = '--each'; Text = 'Call the function once for the N lines of -n: a list in, a list with a result for each line out'; Kind = 'none'; Words = @() }
+        @{ Name = '--each'; Text = 'Call the function once for the N lines of -n: it gets a list, and returns a list of results'; Kind = 'none'; Words = @() }
         @{ Name = '-r'; Text = 'Run nothing if there is no input (this is the default)'; Kind = 'none'; Words = @() }
         @{ Name = '--no-run-if-empty'; Text = 'Run nothing if there is no input (this is the default)'; Kind = 'none'; Words = @() }
         @{ Name = '-d'; Text = 'Lines end with CHAR instead of a newline: a byte, or \n, \r, \t, \0, \xHH'; Kind = 'free'; Words = @() }
@@ -98,14 +98,14 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--null'; Text = 'Lines end with a NUL byte instead of a newline'; Kind = 'none'; Words = @() }
         @{ Name = '--link'; Text = 'Pair the lists after ::: and :::: instead of combining them'; Kind = 'none'; Words = @() }
         @{ Name = '--arg-sep'; Text = 'Use STR instead of ::: before a list'; Kind = 'free'; Words = @() }
-        @{ Name = '--arg-file-sep'; Text = 'Use STR instead of :::: before files of args'; Kind = 'free'; Words = @() }
+        @{ Name = '--arg-file-sep'; Text = 'Use STR instead of :::: before files of arguments'; Kind = 'free'; Words = @() }
         @{ Name = '--shuf'; Text = 'Take the lines in random order; SEED, a number, makes it repeatable'; Kind = 'free'; Words = @() }
         @{ Name = '--max-line'; Text = 'Size limit of an input line'; Kind = 'free'; Words = @() }
         @{ Name = '--format'; Text = 'Format of results: record (default with a worker), value, text (otherwise), base64'; Kind = 'word'; Words = @('record', 'value', 'text', 'prometheus', 'base64') }
-        @{ Name = '--tag'; Text = 'Start each line with the args of its job and a tab'; Kind = 'none'; Words = @() }
+        @{ Name = '--tag'; Text = 'Start each line with the arguments of its job and a tab'; Kind = 'none'; Words = @() }
         @{ Name = '--tag-string'; Text = 'Start each line with TEXT and a tab; TEXT may have placeholders'; Kind = 'free'; Words = @() }
         @{ Name = '--newline'; Text = 'Add a newline to the output of a job that does not end with one'; Kind = 'none'; Words = @() }
-        @{ Name = '--live'; Text = 'Print a job''s output while it runs, as soon as its turn comes'; Kind = 'none'; Words = @() }
+        @{ Name = '--live'; Text = 'Print a job''s output while it runs, when it is the job''s turn'; Kind = 'none'; Words = @() }
         @{ Name = '--skip-null'; Text = 'Print nothing for a result that is null (None, undefined, nil) or empty text'; Kind = 'none'; Words = @() }
         @{ Name = '--unpack'; Text = 'Print a result that is a list as lines, one for each element'; Kind = 'none'; Words = @() }
         @{ Name = '--detail'; Text = 'Add seq, cmd, args, slot, pid, attempt, start and seconds to records'; Kind = 'none'; Words = @() }
@@ -119,7 +119,7 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--trace'; Text = 'Write a timeline of all jobs to FILE, for Perfetto or chrome://tracing'; Kind = 'file'; Words = @() }
         @{ Name = '--results'; Text = 'Keep the output and the record of each job in a folder of its own in DIR'; Kind = 'file'; Words = @() }
         @{ Name = '--joblog'; Text = 'Log each finished job to FILE, as GNU parallel does'; Kind = 'file'; Words = @() }
-        @{ Name = '--progress'; Text = 'Show how far the run is: auto, never, line, full'; Kind = 'word'; Words = @('auto', 'never', 'line', 'full') }
+        @{ Name = '--progress'; Text = 'Show the progress of the run: auto, never, line, full'; Kind = 'word'; Words = @('auto', 'never', 'line', 'full') }
         @{ Name = '--bar'; Text = 'Show the progress on a terminal, as --progress line does; GNU parallel''s name'; Kind = 'none'; Words = @() }
         @{ Name = '--eta'; Text = 'Show the progress on a terminal, as --bar does'; Kind = 'none'; Words = @() }
         @{ Name = '--no-notice'; Text = 'Do nothing, since procpool prints no notice; GNU parallel''s name'; Kind = 'none'; Words = @() }
@@ -130,8 +130,8 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--slow'; Text = 'Report a job that has run for TIME, while it runs; 0 or never: don''t'; Kind = 'free'; Words = @() }
         @{ Name = '--retries'; Text = 'Try a failed job again, up to N times'; Kind = 'free'; Words = @() }
         @{ Name = '--retry-on'; Text = 'Failures after which a job is tried again'; Kind = 'list'; Words = @('error', 'exit', 'crash', 'timeout', 'protocol', 'spawn', 'memory') }
-        @{ Name = '--ok-exit'; Text = 'Let these exit statuses of a command be a success, besides 0: 1, or 1,3-5'; Kind = 'free'; Words = @() }
-        @{ Name = '--no-retry-exit'; Text = 'Do not try a job again whose command had one of these exit statuses'; Kind = 'free'; Words = @() }
+        @{ Name = '--ok-exit'; Text = 'Count these exit statuses of a command as a success, besides 0: 1, or 1,3-5'; Kind = 'free'; Words = @() }
+        @{ Name = '--no-retry-exit'; Text = 'Do not retry if the command ended with one of these exit statuses'; Kind = 'free'; Words = @() }
         @{ Name = '--retry-delay'; Text = 'Wait before the second attempt of a job'; Kind = 'free'; Words = @() }
         @{ Name = '--failed'; Text = 'Write the input lines of failed jobs to FILE, to run them again'; Kind = 'file'; Words = @() }
         @{ Name = '--grace'; Text = 'Time that a process has to end before it is killed'; Kind = 'free'; Words = @() }

@@ -1,4 +1,4 @@
-//! Where the outcomes of an agent's jobs go, and its messages: over the link.
+//! Sends the outcomes of an agent's jobs, and its messages, over the link.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! The part of its value that a placeholder leaves: of a path, of a text before an ending, or after a
+//! The part of a value that a placeholder keeps: a part of a path, a text without its ending, or the text after a
 //! substitution.
 
 use std::borrow::Cow;

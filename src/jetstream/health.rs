@@ -1,4 +1,4 @@
-//! Whether the servers answer, and take what they should. A person hears once of each trouble, and once that it is over.
+//! Whether the servers answer, and store what they are sent. procpool reports each trouble once, and its end once.
 
 use std::sync::Mutex;
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! Jobs that may be the end of their machine, at their last try. One at a time runs on a machine, so that none of them
-//! is lost because of another.
+//! Suspects: jobs at their last attempt that may have ended a machine. A machine runs one of them at a time, so that
+//! none is lost because of another.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

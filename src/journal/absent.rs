@@ -1,4 +1,4 @@
-//! What takes the place of a journal without the feature `journal`: types that no value has.
+//! Without the feature `journal`: the types of a journal, which then have no values.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! The temporary file for records that have no room in memory: sorted heaps of streaks. The file has no
-//! name, so it is gone when the process ends.
+//! The temporary file for records that have no room in memory. It has heaps: streaks (the records of successive jobs) in
+//! order. The file has no name, so it is gone when the process ends.
 
 use std::collections::BTreeMap;
 use std::fs::File;

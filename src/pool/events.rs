@@ -1,5 +1,5 @@
-//! Events for the crate `tracing`, if the feature of this name is on: workers that start and end, notes,
-//! and calls that end. All have the target `procpool`.
+//! Events for the crate `tracing` (with the feature `tracing`): workers that start and end, notes, and calls that end.
+//! All have the target `procpool`.
 
 use std::time::Duration;
 

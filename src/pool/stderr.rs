@@ -1,4 +1,4 @@
-//! What a pool says: the stderr of its workers goes where the builder sends it, and so do notes.
+//! The place to which the builder of a pool sends the stderr of workers, and notes.
 
 use std::io::{self, Write as _};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! `Crowd`: one wait for the descriptors of many processes, which costs no more the more there are. Only Linux
-//! has it here.
+//! `Crowd`: one wait for the descriptors of many processes. Its cost does not grow with their number. It exists only on
+//! Linux.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -1,4 +1,4 @@
-//! Texts for tests that are nearly right: made of pieces of right ones.
+//! Makes texts for tests that are almost valid, from pieces of valid texts.
 
 use std::ops::Range;
 

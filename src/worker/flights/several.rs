@@ -1,4 +1,4 @@
-//! What concerns several jobs of a worker at once: those that may be at fault, and time that counts for none.
+//! Several jobs of a worker at once: which of them may be at fault, and the time that counts for none of them.
 
 use std::time::Duration;
 

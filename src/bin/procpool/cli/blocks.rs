@@ -10,9 +10,9 @@ pub struct BlockOptions {
     ///
     /// The block is the stdin of COMMAND (with --stdin), or a message to a worker (raw). It ends where a record
     /// ends: a line, unless --recend, --recstart, -d, -0 or --input csv says otherwise. With --header, each
-    /// block begins with the first record. A longer record is a block of its own, up to --max-line. A
+    /// block begins with the first record. A record longer than SIZE is a block of its own, up to --max-line. A
     /// file, also as stdin (< FILE), is not held in memory: the system copies each block from the file to
-    /// the command. -1 divides such files into one block for each slot, -2 into two.
+    /// the command. -1 divides such files into one block for each slot, -2 into two blocks.
     #[arg(hide_short_help = true, long, value_name = "SIZE", value_parser = values::block, conflicts_with = "max_args")]
     pub block: Option<BlockOption>,
 

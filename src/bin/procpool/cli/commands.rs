@@ -16,11 +16,10 @@ pub struct CommandOptions {
     /// Run COMMAND with sh -c, or bash or zsh; placeholders are passed safely as arguments
     ///
     /// COMMAND and its ARGs, joined by spaces, are the text of a shell command. Each placeholder becomes
-    /// a positional parameter, in the quotes that its place needs. So no argument is run as code: where the
-    /// shell would do that, as in $((…)) or after eval, a placeholder is an error. (This does not protect
-    /// a second shell that the text starts with sh -c or ssh.) --shell=bash and
-    /// --shell=zsh run that shell: with its functions (export -f), [[ … ]] and <(…). SHELL may be a path.
-    /// --sh runs its code in SHELL too.
+    /// a positional parameter, in the quotes that its place needs. So no argument is run as code. Where the
+    /// shell would run it as code, as in $((…)) or after eval, a placeholder is an error. (This does not
+    /// protect a second shell that the text starts with sh -c or ssh.) --shell=bash and --shell=zsh run that
+    /// shell, with exported functions, [[ … ]] and <(…). SHELL may be a path. --sh also runs its code in SHELL.
     #[arg(long, value_name = "SHELL", num_args = 0..=1, require_equals = true, default_missing_value = "sh", value_parser = OsStringValueParser::new().try_map(values::shell), conflicts_with = "worker")]
     pub shell: Option<Shell>,
 
@@ -34,7 +33,7 @@ pub struct CommandOptions {
     )]
     pub replace: Option<OsString>,
 
-    /// Write the args to the stdin of COMMAND, one per line
+    /// Write the arguments to the stdin of COMMAND, one per line
     #[arg(hide_short_help = true, long, conflicts_with = "worker")]
     pub stdin: bool,
 
@@ -73,8 +72,8 @@ pub struct CommandOptions {
 
     /// Print each command, quoted for a shell, instead of running it
     ///
-    /// You can combine it with all options that say how jobs are run, but not with --failed, --joblog,
-    /// --journal, --report, --trace or --results.
+    /// You can combine it with the options for commands, but not with options that write a file about the run:
+    /// --failed, --joblog, --journal, --report, --trace and --results.
     #[arg(long, alias = "dryrun", conflicts_with = "worker")]
     pub dry_run: bool,
 

@@ -13,9 +13,9 @@ pub struct ExchangeOptions {
     /// line, nul: a newline or a NUL byte ends each message. u16, u32, u32le: the length comes before
     /// each message, big-endian, or little-endian with le. varint: the length comes before each message,
     /// as in protocol buffers. content-length: a header as in HTTP. netstring: 5:hello, for the message
-    /// hello. json: each message is a JSON value, and nothing separates them. size-line: a line that ends
-    /// with a number is followed by that many bytes, as with git cat-file --batch; requests are lines. If
-    /// requests and replies differ, give two names: line,content-length.
+    /// hello. json: each message is a JSON value, and nothing separates the messages. size-line: after a
+    /// line that ends with a number come that many bytes, as with git cat-file --batch; requests are lines. If
+    /// requests and replies have different framings, give two names: line,content-length.
     #[arg(hide_short_help = true, long, value_name = "NAME[,NAME]", value_parser = FramingParser, hide_possible_values = true)]
     pub framing: Option<(&'static Framing, &'static Framing)>,
 
@@ -42,8 +42,8 @@ pub struct ExchangeOptions {
     /// Send TEXT before each request (raw, jsonrpc)
     ///
     /// With raw, TEXT is a message that the program does not answer. With jsonrpc it is a notification: a
-    /// method and its params, in whose strings {} stands for the args of the job, and {a.b} for a field of
-    /// them. Example: 'textDocument/didOpen {"textDocument":"{textDocument}"}'.
+    /// method and its params. In the strings of the params, {} stands for the args of the job, and {a.b} for
+    /// a field of args. Example: 'textDocument/didOpen {"textDocument":"{textDocument}"}'.
     #[arg(hide_short_help = true, long, value_name = "TEXT", allow_hyphen_values = true)]
     pub before_request: Option<String>,
 

@@ -21,8 +21,8 @@ pub struct FailureOptions {
 
     /// End a job whose worker or command prints nothing for TIME
     ///
-    /// Anything on stdout or stderr is a sign of life, and so are a worker's messages about progress. The
-    /// job fails with the kind timeout. 0: no limit.
+    /// Any output on stdout or stderr counts, and so do a worker's messages about progress. The job fails with
+    /// the kind timeout. 0: no limit.
     #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = procpool::engine::parse_duration)]
     pub silence: Option<Duration>,
 
@@ -36,8 +36,8 @@ pub struct FailureOptions {
 
     /// Report a job that has run for TIME, while it runs; 0 or never: don't
     ///
-    /// It is reported once, on stderr, with the slot and the process that it runs in. The default is 60s
-    /// if stderr is a terminal, and never otherwise.
+    /// procpool reports the job once, on stderr, with its slot and its process. The default is 60s if stderr is
+    /// a terminal, and never otherwise.
     #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = values::slow)]
     pub slow: Option<Duration>,
 
@@ -55,13 +55,13 @@ pub struct FailureOptions {
     #[arg(hide_short_help = true, long, value_name = "KIND", value_delimiter = ',', default_value = "error,exit,crash,timeout,protocol", value_parser = values::kind)]
     pub retry_on: Vec<RetryOn>,
 
-    /// Let these exit statuses of a command be a success, besides 0: 1, or 1,3-5
+    /// Count these exit statuses of a command as a success, besides 0: 1, or 1,3-5
     ///
     /// grep exits with 1 if it finds nothing: --ok-exit 0,1.
     #[arg(hide_short_help = true, long, value_name = "LIST", conflicts_with = "worker")]
     pub ok_exit: Option<ExitSet>,
 
-    /// Do not try a job again whose command had one of these exit statuses
+    /// Do not retry if the command ended with one of these exit statuses
     ///
     /// curl -f exits with 22 if the server has no such page: --retries 3 --no-retry-exit 22.
     #[arg(hide_short_help = true, long, value_name = "LIST", conflicts_with = "worker")]
@@ -76,9 +76,9 @@ pub struct FailureOptions {
 
     /// Write the input lines of failed jobs to FILE, to run them again
     ///
-    /// The lines are written unchanged. FILE is replaced when the run is over. FILE may be the input:
-    /// lines that were not run then stay in it, however the run ends. If FILE is not the input, lines
-    /// that were not run, and lines that are longer than --max-line, are not written to it.
+    /// procpool writes the lines unchanged, and replaces FILE when the run is over. FILE may be the input:
+    /// then lines that were not run stay in it, however the run ends. If FILE is not the input, it does not get
+    /// lines that were not run, and lines that are longer than --max-line.
     #[arg(hide_short_help = true, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub failed: Option<PathBuf>,
 
@@ -93,10 +93,9 @@ pub struct FailureOptions {
     /// End the run when jobs fail: now,fail=1 or soon,fail=10%
     ///
     /// WHEN is written as in GNU parallel: now (end running jobs) or soon (let running jobs finish);
-    /// then fail, success or done; then a number of jobs, or a percentage of all jobs. A percentage has
-    /// an effect when all input has been read, because the number of jobs is not known before. Jobs
-    /// that were not run have no result. Their number is printed on stderr, and the exit status is not
-    /// 0.
+    /// then fail, success or done; then a number of jobs, or a percentage of all jobs. A percentage has no
+    /// effect before all input has been read, because the number of jobs is not known before that. Jobs that
+    /// were not run have no result. Their number is printed on stderr, and the exit status is not 0.
     #[arg(long, value_name = "WHEN", value_parser = values::halt_option, allow_hyphen_values = true)]
     pub halt: Option<HaltOption>,
 

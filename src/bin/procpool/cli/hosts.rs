@@ -52,8 +52,8 @@ pub struct HostOptions {
 
     /// Give up a host that gives no sign of life for TIME
     ///
-    /// The running jobs of the host go to other hosts, at most three times each. A host whose connection
-    /// ends is given up at once. procpool connects to a lost host again after a while. If a host hears
+    /// The running jobs of the host go to other hosts, at most three times each. If the connection to a host
+    /// ends, procpool gives it up at once. After a while, procpool connects to the host again. If a host hears
     /// nothing from procpool for TIME, its jobs end.
     #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "15s", value_parser = procpool::engine::parse_duration)]
     pub host_timeout: Duration,

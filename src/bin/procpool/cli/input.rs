@@ -17,22 +17,22 @@ pub struct InputOptions {
 
     /// Format of the input lines
     ///
-    /// With a COMMAND, each line has the args of one job: one string, one JSON value, or columns. Each
-    /// column is an arg. With --protocol raw, each line is a message: json sends the text of a JSON string,
-    /// which may have several lines, and base64 sends any bytes.
+    /// With a COMMAND or an expression, each line has the arguments of one job: one string, one JSON value, or
+    /// columns. Each column is an argument. With --protocol raw, each line is a message: json sends the text of
+    /// a JSON string, which may have several lines, and base64 sends any bytes.
     #[arg(id = "input", long = "input", value_name = "FORMAT", value_enum, default_value_t = InputFormat::Lines)]
     pub format: InputFormat,
 
-    /// Split each line into args at CHAR or at matches of REGEX
+    /// Split each line into arguments at CHAR or at matches of REGEX
     ///
     /// One character means itself: --colsep '|'. A longer text is a regular expression: '\t', ' *, *'. Each
-    /// column is an arg, with its spaces. The values after ::: are split too.
+    /// column is an argument, with its spaces. The values after ::: are split too.
     #[arg(hide_short_help = true, short = 'C', long, value_name = "CHAR|REGEX", value_parser = values::separator, allow_hyphen_values = true, conflicts_with = "input")]
     pub colsep: Option<Separator>,
 
     /// The first line names the columns: use {name} for one
     ///
-    /// A worker gets the args as an object.
+    /// A worker gets args as an object.
     #[arg(hide_short_help = true, long)]
     pub header: bool,
 
@@ -43,11 +43,11 @@ pub struct InputOptions {
     #[command(flatten)]
     pub blocks: BlockOptions,
 
-    /// Call the function once for the N lines of -n: a list in, a list with a result for each line out
+    /// Call the function once for the N lines of -n: it gets a list, and returns a list of results
     ///
-    /// For code and workers. The request has one arg, a list of N lines (x in an expression). Each result belongs
-    /// to its line, as if each line were a job. If a call fails, or the list has another length, each line of
-    /// it is tried alone. A --timeout is the time of a call.
+    /// This is for code and workers. The request has one argument, a list of N lines (x in an expression). The
+    /// list of results has one result for each line. If a call fails, or the list has another length, procpool
+    /// tries each of its lines alone. --timeout is the time limit of a call.
     #[arg(hide_short_help = true, long)]
     pub each: bool,
 

@@ -17,9 +17,9 @@ pub struct JournalOptions {
     /// Continue the run of the journal: print what succeeded, run the rest
     ///
     /// The recorded results of jobs that have succeeded are printed in their places, so the output is
-    /// that of an uninterrupted run. A job is recognized by its id if the input has one, even if its args
-    /// have changed. Other jobs are recognized by their content, and equal jobs by their order: you can
-    /// add, remove and move lines. Failed jobs are run again. If there is no journal yet, the run creates
+    /// that of an uninterrupted run. procpool recognizes a job by its id if the input has one, even if its
+    /// arguments have changed. It recognizes other jobs by their content, and equal jobs by their order, so you
+    /// can add, remove and move lines. Failed jobs are run again. If there is no journal yet, the run creates
     /// it.
     #[arg(hide_short_help = true, long, requires = "journal")]
     pub resume: bool,

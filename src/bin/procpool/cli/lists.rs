@@ -10,9 +10,9 @@ use super::values;
 pub struct ListOptions {
     /// Pair the lists after ::: and :::: instead of combining them
     ///
-    /// The first args of all lists are the args of the first job, and so on. Shorter lists begin again.
-    /// ::: A B :::+ 1 2 pairs two lists without this option; the shorter list ends both. You can mix
-    /// them: ::: A B :::+ 1 2 ::: x y combines the pairs with the third list.
+    /// The first argument of each list goes to the first job, the second to the second job, and so on. Shorter
+    /// lists begin again. Without this option, :::+ pairs two lists: ::: A B :::+ 1 2. The shorter list ends both.
+    /// A third list is combined with the pairs: ::: A B :::+ 1 2 ::: x y.
     #[arg(hide_short_help = true, long, alias = "xapply")]
     pub link: bool,
 
@@ -20,15 +20,15 @@ pub struct ListOptions {
     #[arg(hide_short_help = true, long, value_name = "STR", allow_hyphen_values = true)]
     pub arg_sep: Option<OsString>,
 
-    /// Use STR instead of :::: before files of args
+    /// Use STR instead of :::: before files of arguments
     #[arg(hide_short_help = true, long, value_name = "STR", allow_hyphen_values = true)]
     pub arg_file_sep: Option<OsString>,
 
     /// Take the lines in random order; SEED, a number, makes it repeatable
     ///
-    /// It is as if the input came through shuf: jobs are numbered, and results are printed, in that order. All
-    /// input is read before the first job. Input that is no file is kept in a temporary file, and each
-    /// line takes about 40 bytes of memory.
+    /// It is as if the input came through shuf: the random order is that of the numbers of the jobs, and of the
+    /// results. procpool reads all input before the first job. It keeps input that is not a file in a
+    /// temporary file. Each line takes about 40 bytes of memory.
     #[arg(hide_short_help = true, long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "random", value_parser = values::seed)]
     pub shuf: Option<u64>,
 }

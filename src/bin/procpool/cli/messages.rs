@@ -1,4 +1,4 @@
-//! The options of the heading Messages: the progress of a run, colours.
+//! The options of the heading Messages: the progress of a run, and colors.
 
 use clap::Args;
 
@@ -7,15 +7,15 @@ use super::values::{ProgressMode, When};
 
 #[derive(Debug, Args)]
 pub struct MessageOptions {
-    /// Show how far the run is: auto, never, line, full
+    /// Show the progress of the run: auto, never, line, full
     ///
-    /// The line is drawn below the text on the terminal, and disappears at the end. It has the number of
-    /// jobs that are done, the number of all jobs, jobs per second, the time left, the number of failed
-    /// jobs, and the job that has run longest. full adds a row for each running job: its time, slot,
-    /// process and command. auto draws no line if stdout is a pipe, because the next program may use the
-    /// same terminal; line and full do. Nothing is drawn while you type jobs, in the background, or if
-    /// TERM is dumb. Without a terminal, line and full print a line every 5 seconds. auto prints a line
-    /// every minute if CI is set.
+    /// procpool draws a line below the text on the terminal, and removes it at the end. The line has the number
+    /// of jobs that are done, the number of all jobs, jobs per second, the time left, the number of failed
+    /// jobs, and the running job that began first. full adds a row for each running job: its time, slot,
+    /// process and command. If stdout is a pipe, auto draws no line, because the next program may use the same
+    /// terminal. line and full draw it there while no result comes. Nothing is drawn while you type jobs, in
+    /// the background, or if TERM is dumb. If stderr is not a terminal, line and full print a line every 5
+    /// seconds, and auto prints a line every minute if CI is set.
     #[arg(long, value_name = "HOW", value_enum, hide_possible_values = true, default_value_t = ProgressMode::Auto)]
     pub progress: ProgressMode,
 

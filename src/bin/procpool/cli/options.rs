@@ -44,11 +44,11 @@ use super::workers::WorkerOptions;
 pub struct Options {
     /// The command to run for each line of input
     ///
-    /// Each line has the args of one job, as --input says. They replace the placeholders in the ARGs ({},
-    /// {.}, {1} …). Without a placeholder, they come after the ARGs. With a worker, COMMAND is the
-    /// function, and the args always come after the ARGs. Without a COMMAND, each line is a whole job.
-    /// Options go before COMMAND. All words after COMMAND belong to it. COMMAND ::: A B C takes args from
-    /// the command line instead of stdin. Several ::: make all combinations.
+    /// Each line has the arguments of one job, as --input says. They replace the placeholders in the ARGs
+    /// ({}, {.}, {1} …). Without a placeholder, they come after the ARGs. With a worker, COMMAND is the
+    /// function, and the arguments always come after the ARGs. Without a COMMAND and an expression, each line
+    /// is a whole job. Options go before COMMAND. All words after COMMAND belong to it. COMMAND ::: A B C takes
+    /// arguments from the command line instead of stdin. Several ::: make all combinations.
     #[arg(value_name = "COMMAND", num_args = 0.., value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
 

@@ -19,17 +19,18 @@ pub struct OutputOptions {
     #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
     pub format: Option<ResultFormat>,
 
-    /// Start each line with the args of its job and a tab
+    /// Start each line with the arguments of its job and a tab
     #[arg(long)]
     pub tag: bool,
 
     #[command(flatten)]
     pub lines: LineOptions,
 
-    /// Print a job's output while it runs, as soon as its turn comes
+    /// Print a job's output while it runs, when it is the job's turn
     ///
-    /// With a worker or code, this prints the parts of a result, such as the values that a generator yields,
-    /// each as a line. With --stream, the lines of all running jobs are printed as they come.
+    /// It is the job's turn when the results of all jobs before it are printed. With a worker or code, this
+    /// prints the parts of a result, such as the values that a generator yields, each as a line. With --stream,
+    /// procpool prints the lines of all running jobs as they come.
     #[arg(long)]
     pub live: bool,
 
@@ -74,15 +75,15 @@ pub struct OutputOptions {
 
     /// Keep the output and the record of each job in a folder of its own in DIR
     ///
-    /// DIR/000007-ARGS has the files stdout, stderr and record.json. ARGS stands for the args of the job:
+    /// DIR/000007-ARGS has the files stdout, stderr and record.json. ARGS has the arguments of the job:
     /// characters other than letters, digits, dots and dashes become _. The file stdout has the output of a
-    /// command, or the reply of a worker as text. DIR must be new or empty, unless you give --resume.
+    /// command, or the result of a worker as text. DIR must be new or empty, unless you give --resume.
     #[arg(hide_short_help = true, long, alias = "res", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub results: Option<PathBuf>,
 
     /// Log each finished job to FILE, as GNU parallel does
     ///
-    /// With --resume, the jobs that are run are added to the log. FILE must not be the input or another
+    /// With --resume, procpool adds the jobs that it runs to the log. FILE must not be the input or another
     /// file that the run writes.
     #[arg(hide_short_help = true, long, alias = "jl", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub joblog: Option<PathBuf>,

@@ -13,8 +13,8 @@ pub struct SelectionOptions {
 
     /// Print a result that is a list as lines, one for each element
     ///
-    /// This is for the formats text and value. An empty list prints nothing. A result that is no list is one
-    /// line.
+    /// This is for the formats text and value. For an empty list, procpool prints nothing. A result that is not a
+    /// list is printed as one line.
     #[arg(hide_short_help = true, long)]
     pub unpack: bool,
 }

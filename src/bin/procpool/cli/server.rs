@@ -20,19 +20,20 @@ pub struct ServerOptions {
     /// Run the jobs at the server at SOCKET
     ///
     /// Options of input, output, failures and the journal mean the same as without a server. Those about
-    /// workers are for the server. Lines are what they would be with the server's worker or code. -j limits
-    /// how many slots of the server this call uses. Workers run in the folder and the environment of the server. If the server is lost, the exit
-    /// status is 125.
+    /// workers are for the server. Lines mean the same as with the server's worker or code. -j limits how many
+    /// slots of the server this call uses. Workers run in the folder and the environment of the server. If the
+    /// server is lost, the exit status is 125.
     #[arg(long, value_name = "SOCKET", value_hint = ValueHint::FilePath, conflicts_with_all = ["status", "stop"])]
     pub connect: Option<PathBuf>,
 
     /// Keep the workers for TIME after this call, for the next call like it
     ///
-    /// The first call starts a server in the background. Later calls with the same worker or code, options
-    /// about workers, folder, environment and procpool find it, and so wait for no start of a worker. A
-    /// change of a file that the worker's command line or code names, or of a source that it imports,
-    /// starts another server. A server ends after TIME without a caller. With --serve, that server does.
-    /// Its socket, and a log of its messages, are in $XDG_RUNTIME_DIR/procpool, or in /tmp/procpool-UID.
+    /// The first call starts a server in the background. Later calls use this server, so they don't wait for
+    /// the start of a worker. They must have the same worker or code, options about workers, folder,
+    /// environment and procpool. If a file changes that the worker's command line or code names, or a source
+    /// that it imports, the next call starts another server. A server ends after TIME without a caller. With
+    /// --serve, this is the time after which the server ends. The socket of the server, and a log of its
+    /// messages, are in $XDG_RUNTIME_DIR/procpool, or in /tmp/procpool-UID.
     #[arg(long, value_name = "TIME", value_parser = procpool::engine::parse_duration, conflicts_with_all = ["connect", "status", "stop"])]
     pub keep: Option<Duration>,
 

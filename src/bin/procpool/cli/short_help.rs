@@ -22,4 +22,4 @@ pub const AFTER_USAGE: &str = "\
       --journal FILE    Record results; --resume goes on where a run ended
       --summary         Print totals at the end; --report FILE.html: a page
 
-procpool --help explains all options; --example-worker LANG, --doctor: a start";
+procpool --help explains all options; --example-worker LANG prints a worker";

@@ -1,4 +1,4 @@
-//! The texts of `--help` around the options, and its colours.
+//! The texts of `--help` around the options, and its colors.
 
 use clap::builder::styling::{AnsiColor, Styles};
 
@@ -11,15 +11,14 @@ pub const ABOUT: &str = "xargs with warm workers";
 
 pub const LONG_ABOUT: &str = "\
 procpool runs one job per line of input, several at a time, and prints the results to stdout in the \
-order of the input. A job is run by a command that is started for it, or by a worker: a process that \
-stays alive between jobs.
+order of the input. A job runs a command, or goes to a worker: a process that stays alive between jobs.
 
 Given a COMMAND, procpool runs it once per line. The line is its argument: it replaces {}, or is \
 appended if there is no placeholder. No shell is run.
 
     find . -name '*.png' | procpool convert {} {.}.jpg
 
-    {}  the line            {/}   without its directory     {1} {2} …  columns, or lines with -n
+    {}  the line            {/}   without its directory     {1} {2} …  its columns; with -n, its lines
     {.} without extension   {//}  its directory             {name}     a column by its header
     {#} the job's number    {/.}  without both              {%}        the number of its slot
 
@@ -42,10 +41,10 @@ Examples:
   find . -name '*.png' | procpool -S 8/alpha,8/beta,: convert {} {.}.jpg
   tail -f queue.jsonl | procpool --worker 'python3 handler.py' --timeout 30s
 
-Jobs, one per line, if you give no COMMAND:
+Jobs, one per line, if you give neither a COMMAND nor an expression:
   {\"cmd\":\"resize\",\"args\":[\"a.png\",{\"w\":100}],\"id\":\"j1\"}
   resize [\"a.png\", {\"w\":100}]
 
 Exit status:
-  0 all jobs succeeded; 1 some jobs failed; 2 wrong usage; 125 procpool itself failed;
-  126 the worker cannot be run; 127 the worker is not found; 128+N ended by signal N";
+  0 all jobs succeeded; 1 some jobs failed or did not run; 2 wrong usage; 125 procpool itself failed;
+  126 the worker or command can't be run; 127 it is not found; 128+N signal N ended procpool";

@@ -17,9 +17,9 @@ pub struct WorkerOptions {
     /// The command line is split into words as a shell splits it. The environment of a worker has
     /// PROCPOOL_SLOT, PROCPOOL_GENERATION and PROCPOOL_PROTOCOL, and PYTHONUNBUFFERED=1 if that variable
     /// is not set. Several workers need names: -w NAME=CMDLINE. A job names its worker in cmd, or in the
-    /// key `worker`. Each worker has up to -j processes. Slots are numbered across all workers: two
-    /// workers with -j2 have the slots 1 to 4. A worker and its replacement have the same PROCPOOL_SLOT
-    /// for a while, unless --standby is 0.
+    /// key `worker`, and then cmd names the function. Each worker has up to -j processes. Slots are numbered
+    /// across all workers: two workers with -j2 have the slots 1 to 4. A worker and its replacement have the
+    /// same PROCPOOL_SLOT for a while, unless --standby is 0.
     #[arg(short, long, value_name = "CMDLINE", value_hint = ValueHint::CommandString)]
     pub worker: Vec<String>,
 
@@ -48,9 +48,9 @@ pub struct WorkerOptions {
 
     /// Send jobs with equal KEYs to the same worker
     ///
-    /// The worker can then reuse a cache or a session. KEY is the name of a field of the args, the
-    /// number of an arg, or a text with placeholders ({user}-{1}). Jobs without the key go to all
-    /// workers in turn. The replacement of a worker gets the same keys.
+    /// The worker can then reuse a cache or a session. KEY is the name of a field of args, the number of an
+    /// argument, or a text with placeholders ({user}-{1}). Jobs without the key go to all workers in turn.
+    /// The replacement of a worker gets the same keys.
     #[arg(hide_short_help = true, long, value_name = "KEY")]
     pub route: Option<String>,
 
@@ -83,12 +83,12 @@ pub struct WorkerOptions {
     #[arg(hide_short_help = true, long, value_name = "N", default_value_t = 0)]
     pub prestart: usize,
 
-    /// Requests in flight at each worker, or auto [default: 1; for code: auto]
+    /// Number of requests that a worker has at a time, or auto [default: 1; for code: auto]
     ///
     /// By default, a worker gets the next request when it has answered the last one, because many workers
     /// cannot handle two requests at once. If yours reads line by line, a larger number makes short jobs
-    /// many times faster. auto keeps a few milliseconds of work waiting at each worker: thousands of
-    /// short jobs, or one long job. If a worker runs several jobs at a time (async functions, promises), it
+    /// many times faster. With auto, each worker has a few milliseconds of work: thousands of short jobs, or
+    /// one long job. If a worker runs several jobs at a time (async functions, promises), it
     /// has N of them, or at least 16 with auto. No worker gets a second job while another is idle.
     #[arg(long, value_name = "N|auto", value_parser = values::depth)]
     pub pipeline: Option<Depth>,
@@ -113,8 +113,8 @@ pub struct WorkerOptions {
 
     /// Size limit of a reply
     ///
-    /// In bytes, or with a suffix K, M or G (powers of 1024). A worker that prints a longer reply is
-    /// replaced, and its job fails.
+    /// In bytes, or with a suffix K, M or G (powers of 1024). If a worker prints a longer reply, the job
+    /// fails, and procpool replaces the worker.
     #[arg(hide_short_help = true, long, value_name = "SIZE", default_value = "64M", value_parser = values::size)]
     pub max_reply: usize,
 }

@@ -1,4 +1,4 @@
-//! Colours of messages on stderr: when they are on, and which kind of text has which.
+//! The colors of messages on stderr: when they are on, and the color of each kind of text.
 
 use std::env;
 use std::io::{self, IsTerminal};

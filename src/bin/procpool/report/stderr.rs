@@ -1,4 +1,4 @@
-//! Writes to stderr. They never hold up the end of a run, even if nobody reads stderr or the terminal is held (Ctrl-S).
+//! Writes to stderr. A write never delays the end of a run, even if nobody reads stderr or the terminal is held (Ctrl-S).
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;

@@ -1,4 +1,5 @@
-//! What two calls have in common whose jobs may run in the same workers: everything that makes workers differ.
+//! The likeness of a call: a hash of everything that makes workers differ. Calls with the same likeness can use the
+//! same workers.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;

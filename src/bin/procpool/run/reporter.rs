@@ -1,4 +1,4 @@
-//! The run's end of the traits by which pools and output report to it: messages, questions, events.
+//! Implements the traits by which pools and the output report to the run: messages, questions, events.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};

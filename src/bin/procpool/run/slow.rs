@@ -1,4 +1,4 @@
-//! `--slow`: a remark on each job that takes long, while it still runs. The slots are asked what they run only when
+//! `--slow`: a report of each job that takes long, while it still runs. The slots are asked what they run only when
 //! some job may have become slow by then.
 
 use std::collections::HashSet;

@@ -1,4 +1,4 @@
-//! The messages of a coordinator to an agent besides jobs, and their consequences.
+//! Keeps account of the messages that a coordinator has sent to an agent besides jobs, and of those that it waits for.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};

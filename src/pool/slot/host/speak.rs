@@ -1,4 +1,4 @@
-//! The messages of a coordinator to an agent besides jobs: the end of the run, recalls, pings.
+//! Sends the messages of a coordinator to an agent besides jobs: the end of the run, recalls, pings.
 
 use std::time::{Duration, Instant};
 

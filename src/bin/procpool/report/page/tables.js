@@ -58,7 +58,7 @@ function failures() {
     { name: "Slot", minor: true, number: true, key: (row) => row.slot, text: (row) => row.slot ?? "–" },
     { name: "Began at", minor: true, number: true, key: (row) => row.start, text: (row) => (row.start === null ? "–" : moment(row.start, run.seconds / 500)) },
     { name: "Took", number: true, key: (row) => row.seconds, text: (row) => time(row.seconds) },
-    { name: "Tries", minor: true, number: true, key: (row) => row.attempt, text: (row) => row.attempt },
+    { name: "Attempts", minor: true, number: true, key: (row) => row.attempt, text: (row) => row.attempt },
   ];
   const element = table("Failed jobs", columns, all, { id: "failures-table", sorted: ["Job", "ascending"] });
   byId("failures").replaceChildren(element);
@@ -164,14 +164,14 @@ function slots() {
 function about() {
   const items = [
     "Exact, for all jobs: the counts, the time, the sum and the maximum of durations, jobs per second, how busy slots were, and why workers ended.",
-    "To 2 %: the median and the other quantiles.",
+    "Exact to 2 %: the median and the other quantiles.",
     run.failures_left_out > 0
-      ? `Of the ${grouped(run.totals.failed)} jobs that failed, the first ${grouped(run.failures.length)} are listed; of what each printed, the last 4 KiB.`
-      : "All jobs that failed are listed; of what each printed, the last 4 KiB.",
+      ? `The first ${grouped(run.failures.length)} of ${grouped(run.totals.failed)} failed jobs are listed, with the last 4 KiB of their output.`
+      : "All failed jobs are listed, with the last 4 KiB of their output.",
     run.timeline.bars_left_out > 0
-      ? `The ${grouped(run.timeline.bars.length)} longest of ${grouped(run.timeline.bars.length + run.timeline.bars_left_out)} are drawn one by one and have names.`
-      : "All tries of jobs are drawn.",
-    "Where a worker has several requests at a time, a job is drawn from when the worker was on it; how long it took counts from when it was handed over.",
+      ? `The ${grouped(run.timeline.bars.length)} longest of ${grouped(run.timeline.bars.length + run.timeline.bars_left_out)} jobs are drawn one by one and have names.`
+      : "All attempts of jobs are drawn.",
+    "If a worker has several requests at a time, a job is drawn from the moment when the worker worked on it. Its duration counts from the moment when the worker got it.",
   ];
   if (run.totals.recorded > 0) items.push(`${plural(run.totals.recorded, "job")} had succeeded in an earlier run. Their results are from the journal: they count as jobs, and are in no chart.`);
   byId("about").replaceChildren(...items.map((item) => make("li", {}, item)));

@@ -234,13 +234,13 @@ const timeline = {
   legend() {
     const items = [["ok", "", "succeeded"]];
     if (this.bars.some((bar) => bar.failed && !bar.retried)) items.push(["failed", "hatched", "failed"]);
-    if (this.bars.some((bar) => bar.retried)) items.push(["retried", "hollow", "failed, and was tried again"]);
+    if (this.bars.some((bar) => bar.retried)) items.push(["retried", "hollow", "failed, then tried again"]);
     if (run.workers.list.some((worker) => worker.why !== "done")) items.push(["worker", "tick", "a worker was replaced or ended"]);
     byId("legend").replaceChildren(...items.map(([colour, kind, text]) => make("span", { class: kind, style: `--swatch: var(--${colour})` }, text)));
     const left = run.timeline.bars_left_out;
     byId("drawn").textContent = left > 0
-      ? `The ${grouped(this.bars.length)} longest jobs are drawn one by one; of the other ${grouped(left)} the shade shows how busy the slot was.`
-      : this.bars.length > 0 ? `${this.bars.length === 1 ? "The one try is" : `All ${grouped(this.bars.length)} tries of jobs are`} drawn.` : "Nothing has run.";
+      ? `The ${grouped(this.bars.length)} longest jobs are drawn one by one. For the other ${grouped(left)}, the shade shows how busy the slot was.`
+      : this.bars.length > 0 ? `${this.bars.length === 1 ? "The only attempt is" : `All ${grouped(this.bars.length)} attempts of jobs are`} drawn.` : "Nothing has run.";
   },
 
   /** What is under the pointer: a job, or else how busy the row was. */
