@@ -277,7 +277,8 @@ pub mod engine {
     pub use crate::job::naming::name;
     pub use crate::job::printed::{Capture, Printed, Spool};
     pub use crate::job::{
-        Block, Closed, Done, Feed, Job, Place, Run, Sink, Value, Watcher, Why, WorkerEnd,
+        Block, Closed, Done, Feed, Job, Place, ResultStreak, Run, Sink, Value, Watcher, Why,
+        WorkerEnd,
     };
     pub use crate::pool::gates::Gate;
     pub use crate::pool::gates::memory::{FreeMemory, free_memory};

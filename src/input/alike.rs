@@ -2,7 +2,12 @@
 //! only. The beginning is compared and not read again.
 
 use super::job_lines::{UsualLine, usual};
-use crate::util::scan::ObjectScanner;
+use crate::util::scan::{ObjectScanner, is_utf8};
+
+/// Whether a line that ends with this byte can be read without a search for its end: no usual job line holds the byte.
+pub(super) fn is_usual_end(end: u8) -> bool {
+    end < b' ' && end != b'\t'
+}
 
 /// A longer beginning is not kept.
 const LONGEST: usize = 1 << 10;
@@ -16,25 +21,29 @@ pub(super) struct FamiliarBeginning {
 }
 
 impl FamiliarBeginning {
-    /// Reads a job line in the usual shape, as [`usual`] does.
-    pub(super) fn usual<'a>(&mut self, line: &'a [u8]) -> Option<UsualLine<'a>> {
-        if let Some(found) = self.alike(line) {
+    /// Reads a job line in the usual shape, as [`usual`] does. The bytes begin with the line, and the byte `end` ends
+    /// it, which is [usual](is_usual_end). Returns also the length of the line.
+    pub(super) fn usual<'a>(&mut self, bytes: &'a [u8], end: u8) -> Option<(UsualLine<'a>, usize)> {
+        if let Some(found) = self.alike(bytes, end) {
             return Some(found);
         }
+        let line = &bytes[..memchr::memchr(end, bytes)?];
         let found = usual(line)?;
         self.learn(line, &found);
-        Some(found)
+        Some((found, line.len()))
     }
 
     /// Reads a line that has this beginning. `None`: it has not, or has more than args after it.
-    fn alike<'a>(&self, line: &'a [u8]) -> Option<UsualLine<'a>> {
-        if self.text.is_empty() || !line.starts_with(&self.text) {
+    fn alike<'a>(&self, bytes: &'a [u8], end: u8) -> Option<(UsualLine<'a>, usize)> {
+        if self.text.is_empty() || !bytes.starts_with(&self.text) {
             return None;
         }
-        let mut scanner = ObjectScanner::after(line, self.text.len());
+        let mut scanner = ObjectScanner::after(bytes, self.text.len());
         let args = scanner.value()?;
+        let len = scanner.line_end(end)?;
         let (begin, end) = self.cmd;
-        scanner.ends().then(|| UsualLine { cmd: &line[begin..end], args, id: b"" })
+        // The beginning was looked at when it was learned.
+        is_utf8(args).then(|| (UsualLine { cmd: &bytes[begin..end], args, id: b"" }, len))
     }
 
     fn learn(&mut self, line: &[u8], found: &UsualLine<'_>) {
@@ -93,7 +102,13 @@ mod tests {
                 all.push(format!("{}{end}", &like[..cut]));
             }
             for line in &all {
-                prop_assert_eq!(texts(beginning.usual(line.as_bytes())), texts(usual(line.as_bytes())), "{}", line);
+                let bytes = format!("{line}\n{line}\n");
+                let found = beginning.usual(bytes.as_bytes(), b'\n');
+                prop_assert!(found.is_none_or(|(_, len)| len == line.len()), "{}", line);
+                let found = found.map(|(found, _)| found);
+                prop_assert_eq!(texts(found), texts(usual(line.as_bytes())), "{}", line);
+                // A line that is not whole is left.
+                prop_assert!(beginning.usual(line.as_bytes(), b'\n').is_none());
             }
         }
     }
@@ -111,11 +126,12 @@ mod tests {
             ("{\"cmd\":\"f\",\"args\":}", None),
             ("{\"cmd\":\"f\",\"args\":[7]}", Some("[7]")),
         ] {
-            let found = beginning.usual(line.as_bytes());
-            let found = found.map(|found| (found.cmd.to_vec(), found.args.to_vec()));
+            let bytes = format!("{line}\n");
+            let found = beginning.usual(bytes.as_bytes(), b'\n');
+            let found = found.map(|(found, _)| (found.cmd.to_vec(), found.args.to_vec()));
             let expected = args.map(|args| (b"\"f\"".to_vec(), args.as_bytes().to_vec()));
             assert_eq!(found, expected, "{line}");
         }
-        assert!(beginning.alike(b"{\"cmd\":\"f\",\"args\":[8]}").is_some());
+        assert!(beginning.alike(b"{\"cmd\":\"f\",\"args\":[8]}\0", 0).is_some());
     }
 }

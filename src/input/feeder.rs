@@ -10,7 +10,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::alike::FamiliarBeginning;
+use super::alike::{FamiliarBeginning, is_usual_end};
 use super::job_lines::{Fields, Invalid, UsualLine};
 use super::joining::Joiner;
 use super::lines::{LineTooLong, Lines, MARK};
@@ -186,18 +186,21 @@ impl Feeder<'_> {
     /// Takes the usual lines that are next, several times as fast as [`Feeder::line`] does. Returns whether to go on.
     fn usual_lines(&mut self, lines: &mut Lines, source: u32) -> bool {
         let reader = self.reader;
+        let is_job = matches!(reader.form, Form::Job) && is_usual_end(reader.delimiter);
         if !reader.is_bare() || self.position.is_noted() {
             return true;
         }
         let mut args = Vec::new();
-        lines.take_while(|line, text| {
+        lines.take_while(|line, bytes| {
             let place = Place { source, line };
-            self.bytes < BATCH_BYTES
-                && match &reader.form {
-                    Form::Job => self.usual_job(place, text),
-                    Form::Plain(plain) => self.usual_plain(place, plain, text, &mut args),
-                    Form::Message | Form::Blocks(_) => false,
+            match &reader.form {
+                _ if self.bytes >= BATCH_BYTES => None,
+                Form::Job if is_job => self.usual_job(place, bytes),
+                Form::Plain(plain) if plain.is_simple() => {
+                    self.usual_plain(place, plain, bytes, &mut args)
                 }
+                _ => None,
+            }
         });
         self.bytes < BATCH_BYTES || self.feed()
     }
@@ -269,10 +272,12 @@ impl Feeder<'_> {
         self.job(job, place, worker.as_deref(), line)
     }
 
-    /// Adds the job of a usual job line to the bundle. Returns `false` if it is none, or must travel alone.
-    fn usual_job(&mut self, place: Place, line: &[u8]) -> bool {
-        let found = self.beginning.usual(line);
-        found.is_some_and(|UsualLine { cmd, args, id }| self.bundle(place, [cmd, args, id]))
+    /// Adds the job of a usual job line to the bundle. The bytes begin with the line. Returns its length. `None`: it is
+    /// none, is not whole, or must travel alone.
+    fn usual_job(&mut self, place: Place, bytes: &[u8]) -> Option<usize> {
+        let (found, len) = self.beginning.usual(bytes, self.reader.delimiter)?;
+        let UsualLine { cmd, args, id } = found;
+        self.bundle(place, [cmd, args, id]).then_some(len)
     }
 
     /// As [`Feeder::usual_job`], for a plain line. `args` is a buffer.
@@ -280,12 +285,13 @@ impl Feeder<'_> {
         &mut self,
         place: Place,
         plain: &Plain,
-        line: &[u8],
+        bytes: &[u8],
         args: &mut Vec<u8>,
-    ) -> bool {
+    ) -> Option<usize> {
+        let len = memchr::memchr(self.reader.delimiter, bytes)?;
         args.clear();
-        let cmd = plain.usual(line, args);
-        cmd.is_some_and(|cmd| self.bundle(place, [cmd.as_bytes(), args, b""]))
+        let cmd = plain.usual(&bytes[..len], args)?;
+        self.bundle(place, [cmd.as_bytes(), args, b""]).then_some(len)
     }
 
     /// Adds a job of these texts (command, args, id) to the bundle. Returns `false` if it must travel alone.

@@ -98,26 +98,29 @@ impl Lines {
         Some((first, &self.buffer[begin..begin + len], count))
     }
 
-    /// Takes whole lines, given with their numbers, for as long as `take` takes them. The first line that it does not
-    /// take is left, and so is one that may be too long. There are no records of CSV.
-    pub fn take_while(&mut self, mut take: impl FnMut(u64, &[u8]) -> bool) {
-        if self.skipping {
+    /// Takes whole lines for as long as `take` takes them. `take` gets the number of a line and bytes that begin with
+    /// it. It returns the length of the line; `None`: it is left, or is not whole. A line that is too long is left.
+    /// There are no records of CSV.
+    pub fn take_while(&mut self, mut take: impl FnMut(u64, &[u8]) -> Option<usize>) {
+        let rest = &self.buffer[self.start..];
+        // A long line that comes in pieces is looked at only when it is whole.
+        let is_whole =
+            self.seen == 0 || memchr::memchr(self.delimiter, &rest[self.seen..]).is_some();
+        if self.skipping || !is_whole {
             return;
         }
-        let rest = &self.buffer[self.start..];
         let mut begin = 0;
-        let mut seen = rest.len();
-        for at in memchr::memchr_iter(self.delimiter, &rest[self.seen..]) {
-            let end = self.seen + at;
-            if end - begin > self.max || !take(self.number + 1, &rest[begin..end]) {
-                seen = begin;
-                break;
-            }
+        loop {
+            let bytes = &rest[begin..];
+            let bytes = &bytes[..bytes.len().min(self.max.saturating_add(1))];
+            let Some(len) = take(self.number + 1, bytes) else { break };
             self.number += 1;
-            begin = end + 1;
+            begin += len + 1;
         }
-        self.start += begin;
-        self.seen = seen - begin;
+        if begin > 0 {
+            self.start += begin;
+            self.seen = 0;
+        }
     }
 
     /// The next line. `None`: more bytes are needed or, if `at_end` says that the stream has ended,
@@ -326,12 +329,11 @@ mod tests {
                 taken.buffer().extend_from_slice(piece.unwrap_or_default());
                 loop {
                     let mut left = most.next().unwrap_or_default();
-                    taken.take_while(|number, text| {
-                        if left > 0 {
-                            all.push((number, Ok(text.to_vec())));
-                        }
-                        left -= usize::from(left > 0);
-                        all.last().is_some_and(|(last, _)| *last == number)
+                    taken.take_while(|number, bytes| {
+                        let len = memchr::memchr(b'\n', bytes).filter(|_| left > 0)?;
+                        all.push((number, Ok(bytes[..len].to_vec())));
+                        left -= 1;
+                        Some(len)
                     });
                     let Some(line) = taken.next(piece.is_none()) else { break };
                     all.push((line.number, line.text.map(<[u8]>::to_vec)));

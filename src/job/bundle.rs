@@ -75,6 +75,22 @@ impl Job {
         Some((begin, part))
     }
 
+    /// The texts of the jobs of a bundle of JSON, from job `first` on: command, args and id.
+    pub(crate) fn texts(&self, first: usize) -> impl Iterator<Item = [&[u8]; 3]> {
+        let (parts, begin) = match (&self.body.form, self.part(first)) {
+            (JobForm::Parts(parts), Some((begin, _))) => (&parts.all[parts.first + first..], begin),
+            _ => (&[][..], 0),
+        };
+        let mut begin = begin;
+        parts.iter().map(move |part| {
+            let (args_at, id_at) = (part.args_at as usize, part.id_at as usize);
+            let end = part.end as usize;
+            let cmd_at = std::mem::replace(&mut begin, end);
+            let text = &self.body.text;
+            [&text[cmd_at..args_at], &text[args_at..id_at], &text[id_at..end]]
+        })
+    }
+
     /// Job `nth` of a bundle of any kind, counted from 0.
     pub(crate) fn one(&self, nth: usize) -> Self {
         let Some(lines) = self.lines() else { return self.nth(nth) };
@@ -199,10 +215,9 @@ impl Bundler {
         self.text.extend_from_slice(args);
         self.text.extend_from_slice(id);
         // `ENOUGH` and `LARGE` keep each position within a `u32`.
-        let [args_at, id_at, end] =
-            [begin + cmd.len(), begin + cmd.len() + args.len(), begin + len]
-                .map(|at| u32::try_from(at).unwrap_or(u32::MAX));
-        self.parts.push(Part { args_at, id_at, end });
+        let args_at = (begin + cmd.len()) as u32;
+        let id_at = args_at + args.len() as u32;
+        self.parts.push(Part { args_at, id_at, end: id_at + id.len() as u32 });
         true
     }
 
@@ -276,6 +291,14 @@ mod tests {
                     prop_assert!(piece.size() <= size);
                     pieces.extend(all(piece));
                 }
+            }
+            if is_json && rest.count() > 1 {
+                let texts = |first| rest.texts(first).map(|texts| texts.map(<[u8]>::to_vec));
+                let each = (0..rest.count()).map(|nth| {
+                    let job = rest.nth(nth);
+                    [job.cmd(), job.args(), job.id().unwrap_or_default()].map(<[u8]>::to_vec)
+                });
+                prop_assert!(texts(0).eq(each.clone()) && texts(1).eq(each.skip(1)));
             }
             pieces.extend(all(rest));
             prop_assert_eq!(pieces, whole);

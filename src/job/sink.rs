@@ -1,11 +1,10 @@
 //! The traits between the layers: a [`Feed`] takes jobs, a [`Sink`] takes their outcomes, and a
 //! [`Watcher`] is notified of other events in the pool.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use super::done::{Done, ResultStreak};
 use super::outcome::{Failure, Value};
-use super::printed::Printed;
 use super::unit::Job;
 
 /// Takes jobs in batches.
@@ -28,39 +27,6 @@ impl std::fmt::Display for Closed {
 }
 
 impl std::error::Error for Closed {}
-
-/// A job that is over. A [`Sink`] gets one for each job.
-#[derive(Debug)]
-pub struct Done<'a> {
-    /// The job.
-    pub job: &'a Job,
-    /// Its result, or why there is none. The result of a command is `null`: its output is in `printed`.
-    pub outcome: Result<Value<'a>, &'a Failure>,
-    /// The output of a command, and how it ended. `None`: the job is no command, or it was not started.
-    pub printed: Option<&'a Arc<Printed>>,
-    /// Where and when it ran. `None`: it did not run.
-    pub run: Option<Run>,
-    /// A number if the result may be that of another job. Do not record it as a success before
-    /// [`Sink::proved`] is called with this number.
-    pub unproven: Option<u64>,
-}
-
-/// Where and when a job ran.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Run {
-    /// The slot, from 1.
-    pub slot: usize,
-    /// The worker's process id.
-    pub pid: u32,
-    /// Which try it was, from 1.
-    pub attempt: u32,
-    /// When the worker got it, in seconds since 1970.
-    pub start: f64,
-    /// How long it took, in seconds. Time in which the run was stopped does not count.
-    pub seconds: f64,
-    /// The other machine that it ran on; `None`: this machine.
-    pub host: Option<&'static str>,
-}
 
 /// Takes the outcome of every job that no call waits for.
 ///
@@ -85,6 +51,11 @@ pub trait Sink: Send + Sync {
             let outcome = Ok(Value::Bytes(text));
             self.deliver(&Done { job: &job, outcome, printed: None, run: None, unproven: None });
         }
+    }
+
+    /// Takes results that came together. Returns whether it took them. If not, each is delivered alone.
+    fn results(&self, _results: &ResultStreak<'_>) -> bool {
+        false
     }
 
     /// The results that were delivered with this number in [`Done::unproven`] belong to their jobs.

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::format::Format;
-use crate::job::Done;
+use crate::job::{Done, ResultStreak};
 use crate::util::buffer::TypicalSize;
 
 /// To copy a record of more bytes takes longer than to make room for another one.
@@ -81,6 +81,16 @@ impl Batch {
         self.out.extend_from_slice(texts);
         self.count(count, true);
         self.end(seq, count, false);
+    }
+
+    /// Adds results that came together.
+    pub(super) fn add_results(&mut self, format: &Format, results: &ResultStreak<'_>) {
+        if !format.write_all(results, &mut self.out) {
+            return results.each_done(|done| self.add(format, done));
+        }
+        let count = results.count() as u64;
+        self.count(count, true);
+        self.end(results.seq(), count, false);
     }
 
     /// Takes the records of successive jobs, if they are large and have nothing for stderr: the number of the first one,

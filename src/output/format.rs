@@ -14,7 +14,8 @@ use crate::command::Args;
 use crate::command::Commands;
 use crate::command::Template;
 use crate::job::printed::{Capture, Printed, Spool};
-use crate::job::{Done, Failure, Job, Kind, Run, Value};
+use crate::job::{Done, Failure, Job, Kind, ResultStreak, Run, Value};
+use crate::util::counted::CountedText;
 use crate::util::json::{Json, ObjectFields, base64};
 use crate::util::text::printable;
 
@@ -135,6 +136,26 @@ impl Format {
             }
         }
         out.write_all(b"\n")
+    }
+
+    /// Appends the records of results that came together. Returns `false` if they must be written one at a time.
+    pub(super) fn write_all(&self, results: &ResultStreak<'_>, out: &mut Vec<u8>) -> bool {
+        if self.shape.now() != Shape::Record || self.detail {
+            return false;
+        }
+        let (before, after) = (b"{\"id\":", b",\"ok\":true,\"result\":");
+        let mut head = CountedText::new(before, results.seq(), after);
+        for (id, result) in results.each() {
+            if id.is_empty() {
+                out.extend_from_slice(head.bytes());
+            } else {
+                [before, id, after].iter().for_each(|part| out.extend_from_slice(part));
+            }
+            out.extend_from_slice(result.bytes());
+            out.extend_from_slice(b"}\n");
+            head.increment();
+        }
+        true
     }
 
     /// The record of a command with a large output.

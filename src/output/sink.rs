@@ -15,7 +15,7 @@ use super::settings::{Screen, Settings};
 use super::shelf::{ENOUGH, Shelf, ShelfState};
 use super::unrecorded::Unrecorded;
 use super::writer::{Writer, print};
-use crate::job::{Done, Job, Sink, Value};
+use crate::job::{Done, Job, ResultStreak, Sink, Value};
 use crate::journal::Journal;
 use crate::util::lock::lock;
 
@@ -163,6 +163,20 @@ impl Sink for Output {
                 self.shelf.put(batch);
             }
         });
+    }
+
+    fn results(&self, results: &ResultStreak<'_>) -> bool {
+        // The journal records each job.
+        if self.shelf.settings.journal.is_some() {
+            return false;
+        }
+        with_batch(self.number, |batch| {
+            batch.add_results(&self.shelf.settings.format, results);
+            if batch.out.len() + batch.err.len() >= ENOUGH {
+                self.shelf.put(batch);
+            }
+        });
+        true
     }
 
     fn flush(&self) {

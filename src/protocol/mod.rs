@@ -1,6 +1,7 @@
 //! The protocols of workers, in two layers that do no IO: a framing (bytes ↔ messages) and an envelope
 //! (messages ↔ jobs). A protocol is one of each.
 
+mod bulk;
 pub mod envelope;
 pub mod exchange;
 pub mod fail_on;
@@ -13,6 +14,7 @@ pub mod notice;
 use std::fmt;
 use std::sync::Arc;
 
+pub(crate) use bulk::Bulk;
 use envelope::bazel::{self, BAZEL};
 use envelope::code::CODE;
 use envelope::dap::DAP;

@@ -4,6 +4,7 @@ pub(crate) mod block_on;
 pub(crate) mod buffer;
 pub(crate) mod bytes;
 pub(crate) mod clock;
+pub(crate) mod counted;
 pub(crate) mod duration;
 pub(crate) mod exit_set;
 pub mod files;

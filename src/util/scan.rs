@@ -35,6 +35,15 @@ impl<'a> ObjectScanner<'a> {
         is_next
     }
 
+    /// Takes a text that is next.
+    #[inline]
+    pub(crate) fn takes_text(&mut self, text: &[u8]) -> bool {
+        self.at = blanks(self.bytes, self.at);
+        let is_next = self.bytes[self.at..].starts_with(text);
+        self.at += if is_next { text.len() } else { 0 };
+        is_next
+    }
+
     /// Takes a colon and the value after it. `None`: they are not next.
     #[inline]
     pub(crate) fn member(&mut self) -> Option<&'a [u8]> {
@@ -52,14 +61,24 @@ impl<'a> ObjectScanner<'a> {
         Some(&self.bytes[begin..self.at])
     }
 
+    /// Takes the brace that ends the object. Returns where the line ends, if the byte `end` is next. It is not checked
+    /// whether the line is UTF-8.
+    #[inline]
+    pub(crate) fn line_end(&mut self, end: u8) -> Option<usize> {
+        (self.takes(b"}") && self.bytes.get(self.at) == Some(&end)).then_some(self.at)
+    }
+
     /// Takes the brace that ends the object. Returns whether all of the bytes were a valid object then, with
     /// blanks around it and perhaps a line break after it.
     #[inline]
     pub(crate) fn ends(&mut self) -> bool {
-        self.takes(b"}")
-            && self.bytes[self.at..].trim_ascii().is_empty()
-            && (self.bytes.is_ascii() || std::str::from_utf8(self.bytes).is_ok())
+        self.takes(b"}") && self.bytes[self.at..].trim_ascii().is_empty() && is_utf8(self.bytes)
     }
+}
+
+/// Whether these bytes are UTF-8. Most are ASCII.
+pub(crate) fn is_utf8(bytes: &[u8]) -> bool {
+    bytes.is_ascii() || std::str::from_utf8(bytes).is_ok()
 }
 
 /// Reads a whole number that is not negative. `None`: it is none, or may be too large.
@@ -75,7 +94,7 @@ pub(crate) fn whole_number(bytes: &[u8]) -> Option<u64> {
 
 /// Whether bytes with quotes around them are a string in JSON that means just these bytes.
 pub(crate) fn is_string_text(bytes: &[u8]) -> bool {
-    special(bytes, 0).is_none() && (bytes.is_ascii() || std::str::from_utf8(bytes).is_ok())
+    special(bytes, 0).is_none() && is_utf8(bytes)
 }
 
 /// The place of the first byte from `at` on that is no blank. A line break is left to the parser.
@@ -165,10 +184,26 @@ fn number(bytes: &[u8], at: usize) -> Option<usize> {
 /// The end of the digits at `at`, of which there must be one.
 fn digits(bytes: &[u8], at: usize) -> Option<usize> {
     let mut end = at;
+    while let Some(word) = bytes.get(end..).and_then(<[u8]>::first_chunk::<8>) {
+        match other_than_digits(u64::from_le_bytes(*word)) {
+            0 => end += 8,
+            found => {
+                return Some(end + found.trailing_zeros() as usize / 8).filter(|end| *end > at);
+            }
+        }
+    }
     while matches!(bytes.get(end), Some(b'0'..=b'9')) {
         end += 1;
     }
     (end > at).then_some(end)
+}
+
+/// Some bits of each byte that is no digit, as far as the lowest of them: a higher one may be wrong.
+fn other_than_digits(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0xf0 * ONES;
+    // The digits are 0x30 to 0x39.
+    ((word & HIGH) ^ (0x30 * ONES)) | ((word.wrapping_add(0x06 * ONES) & HIGH) ^ (0x30 * ONES))
 }
 
 /// The place after the quote that ends the string whose text begins at `at`.
@@ -352,6 +387,24 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn digits_end_at_any_other_byte() {
+        for other in (0..=u8::MAX).filter(|byte| !byte.is_ascii_digit()) {
+            for before in 0..20 {
+                for after in [b'0', b'9', other] {
+                    let mut bytes = vec![b'0' + before as u8 % 10; before];
+                    bytes.extend([other, after, after, after, after, after, after, after]);
+                    let expected = (before > 0).then_some(before);
+                    assert_eq!(digits(&bytes, 0), expected, "{other}");
+                    assert_eq!(digits(&bytes[..=before], 0), expected, "{other}");
+                }
+            }
+        }
+        assert_eq!(digits(b"0123456789", 3), Some(10));
+        assert_eq!(digits(b"0123456789", 10), None);
+        assert_eq!(digits(b"0123456789", 11), None);
     }
 
     /// Pieces of JSON.

@@ -8,8 +8,9 @@ use std::collections::VecDeque;
 
 use self::cancelled::Cancelled;
 use super::parts::ResultParts;
-use crate::job::{Job, PartsConfig, Place};
+use crate::job::{Job, PartsConfig, Place, ResultStreak};
 use crate::util::clock::Moment;
+use crate::util::json::Json;
 
 /// A job at a worker, or a bundle of jobs.
 #[derive(Debug)]
@@ -67,7 +68,7 @@ impl Flight {
     }
 
     /// The request id of the next job to be answered.
-    fn next_id(&self) -> u64 {
+    pub(super) fn next_id(&self) -> u64 {
         self.id + self.answered as u64
     }
 
@@ -137,6 +138,11 @@ impl Flight {
         }
         let end = self.span.ends.as_ref().and_then(|ends| ends.0.get(nth).copied());
         end.unwrap_or(self.span.ends_at)
+    }
+
+    /// These results of its next jobs.
+    pub(super) fn results<'a>(&'a self, values: &'a [Json<'a>]) -> ResultStreak<'a> {
+        ResultStreak::new(&self.job, self.answered, values)
     }
 
     /// Removes the answered jobs from a bundle.
@@ -432,6 +438,13 @@ impl Flights {
     /// The number and the place of the job that is to be answered next.
     pub(super) fn next_job(&self) -> Option<(u64, Place)> {
         self.open.front().map(|front| (front.next_seq(), front.next_place()))
+    }
+
+    /// The bundle that is the oldest request, and how many of its jobs have not been answered. `None`: the oldest
+    /// request is none, or is a bundle of lines.
+    pub(super) fn next_of_bundle(&self) -> Option<(&Flight, usize)> {
+        let front = self.open.front().filter(|front| front.is_many())?;
+        Some((front, front.pending()))
     }
 
     /// Shows the next job of the bundle that is the oldest request, with the times at which it was

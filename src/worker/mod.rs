@@ -12,6 +12,7 @@ mod parts;
 mod reading;
 mod replies;
 mod service;
+mod together;
 mod unproven;
 mod violation;
 mod window;

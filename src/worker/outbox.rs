@@ -111,6 +111,10 @@ impl Outbox {
             protocol.write(&mut self.bytes, id, job)?;
             return Ok(None);
         }
+        if let Some(ends) = protocol.write_all(&mut self.bytes, id, job) {
+            let ends = ends.into_iter().map(|end| self.sent_before + end as u64);
+            return Ok(Some(Box::new(RequestEnds(ends.collect()))));
+        }
         let mut ends = VecDeque::with_capacity(count);
         for nth in 0..count {
             job.show(nth, &mut self.shown);

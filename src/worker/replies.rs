@@ -6,10 +6,10 @@ use super::flights::{Flight, Flights, Match};
 use super::outbox::Outbox;
 use super::unproven::Unproven;
 use super::violation::Violation;
-use crate::job::{Failure, Job, PartsConfig, Value};
-use crate::protocol::Protocol;
+use crate::job::{Failure, Job, PartsConfig, ResultStreak, Value};
 use crate::protocol::envelope::{Body, Message};
 use crate::protocol::framing::{Scan, Split};
+use crate::protocol::{Bulk, Protocol};
 use crate::util::clock::Moment;
 use crate::util::json::Json;
 
@@ -17,7 +17,6 @@ use crate::util::json::Json;
 const LONGEST_HEAD: usize = 4 << 10;
 
 /// A reply of a worker, with the job that it answers.
-#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 pub(crate) enum Reply<'a> {
     /// To a single job that may be needed after this. The number is that of
     /// [`Done::unproven`](crate::job::Done::unproven).
@@ -34,6 +33,8 @@ pub(crate) enum Reply<'a> {
     },
     /// A part of the result of a job that goes on.
     Part { job: &'a Job, part: Value<'a> },
+    /// To successive jobs of a bundle of JSON, which the worker was handed at `start`.
+    Results { results: ResultStreak<'a>, start: Moment, clock: Moment },
     /// To `count` jobs of a bundle, of which `seq` is the first: one line for each.
     Texts { seq: u64, count: usize, texts: &'a [u8] },
 }
@@ -59,6 +60,8 @@ pub(crate) struct Received {
 /// Takes replies out of bytes and hands each to `answer`.
 pub(super) struct Receiver<'a, F> {
     pub(super) protocol: &'a Protocol,
+    /// How many results are read at once. `None`: they are read one at a time.
+    pub(super) bulk: Option<&'static Bulk>,
     /// The longest reply, in bytes.
     pub(super) max_reply: usize,
     /// How many jobs the worker has been given.
@@ -80,6 +83,11 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
     /// many bytes it took; 0: there is no whole message.
     pub(super) fn take(&mut self, bytes: &[u8], scan: &mut Scan) -> Result<usize, Violation> {
         let len = self.take_lines(bytes)?;
+        if len > 0 {
+            return Ok(len);
+        }
+        // A long message that comes in pieces is looked at only once.
+        let len = if scan.seen == 0 { self.take_results(bytes) } else { 0 };
         if len > 0 {
             return Ok(len);
         }
@@ -169,7 +177,7 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
     }
 
     /// The next `count` jobs of the oldest request have been answered.
-    fn complete_next(&mut self, count: usize) {
+    pub(super) fn complete_next(&mut self, count: usize) {
         self.flights.complete_next(count);
         self.received.answered += count;
     }
@@ -186,6 +194,8 @@ impl<F: FnMut(Reply<'_>)> Receiver<'_, F> {
         let is_surplus = self.flights.jobs() == 1 && !after.trim_ascii().is_empty();
         if id.is_none() {
             self.unproven.note_anonymous();
+            // Most workers send either all replies with an id or none.
+            self.bulk = None;
             if self.is_unread() {
                 let bytes = [message, b"\n", after].concat();
                 return Err(Violation::early(self.protocol, self.replies, &bytes));

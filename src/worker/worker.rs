@@ -330,6 +330,7 @@ impl Worker {
         }
         let mut receiver = Receiver {
             protocol: &self.protocol,
+            bulk: self.protocol.bulk(),
             max_reply,
             requests: self.service.requests(),
             replies: self.service.replies(),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::job::caller::{CallResult, Caller};
-use crate::job::{Answer, Done, Failure, Job, Kind, Sink, Value, naming};
+use crate::job::{Answer, Done, Failure, Job, Kind, ResultStreak, Sink, Value, naming};
 use crate::pool::events;
 use crate::pool::shared::guarded::GuardedSink;
 use crate::pool::shared::tally::{CallCounts, Tally};
@@ -66,6 +66,15 @@ impl Deliveries {
     pub(crate) fn deliver_texts(&self, seq: u64, count: u64, texts: &[u8]) {
         if let Some(sink) = &self.sink {
             sink.texts(seq, count, texts);
+        }
+    }
+
+    /// Gives results that came together to the sink.
+    pub(crate) fn deliver_results(&self, results: &ResultStreak<'_>) {
+        if let Some(sink) = &self.sink
+            && !sink.results(results)
+        {
+            results.each_done(|done| sink.deliver(done));
         }
     }
 

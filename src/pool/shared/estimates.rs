@@ -51,13 +51,15 @@ impl Estimates {
         }
     }
 
-    /// A job has succeeded, and took this long. Returns whether there is a timeout from now
+    /// These jobs have succeeded, and each took this long. Returns whether there is a timeout from now
     /// on: slots that wait must then be woken, since they wait without one.
     #[must_use]
-    pub(crate) fn learn_duration(&self, time: Duration) -> bool {
+    pub(crate) fn learn_durations(&self, time: Duration, jobs: usize) -> bool {
         let Some(Timeout::Median(times)) = self.limit else { return false };
         let mut durations = self.durations.lock().unwrap_or_else(PoisonError::into_inner);
-        durations.add(time.as_secs_f64());
+        for _ in 0..jobs {
+            durations.add(time.as_secs_f64());
+        }
         let median = durations.quantile(0.5).filter(|_| durations.count() >= ENOUGH_FOR_MEDIAN);
         let Some(median) = median else { return false };
         // In whole milliseconds, since messages show it to people.

@@ -1,12 +1,12 @@
 //! Code that the user has given the pool may panic, and nobody must wait for ever for that. The panic of a
-//! watcher is ignored. Results that a sink did not take are lost, and that is reported once.
+//! watcher is ignored. ResultStreak that a sink did not take are lost, and that is reported once.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::job::{Done, Failure, Job, Sink, Value, Watcher, WorkerEnd};
+use crate::job::{Done, Failure, Job, ResultStreak, Sink, Value, Watcher, WorkerEnd};
 use crate::pool::events;
 
 /// Calls code of the user's. If it panics, `otherwise` is returned. The
@@ -114,6 +114,10 @@ impl Sink for GuardedSink {
 
     fn texts(&self, seq: u64, count: u64, texts: &[u8]) {
         self.guard((), |sink| sink.texts(seq, count, texts));
+    }
+
+    fn results(&self, results: &ResultStreak<'_>) -> bool {
+        self.guard(true, |sink| sink.results(results))
     }
 
     fn proved(&self, number: u64) {

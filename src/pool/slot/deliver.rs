@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::job::caller::CallResult;
 use crate::job::joint;
 use crate::job::printed::Printed;
-use crate::job::{Answer, CommandOutput, Done, Failure, Job, Kind, Run, Value};
+use crate::job::{Answer, CommandOutput, Done, Failure, Job, Kind, ResultStreak, Run, Value};
 use crate::pool::slot::steps::Slot;
 use crate::util::clock::Moment;
 use crate::util::held;
@@ -153,6 +153,10 @@ impl Slot {
                 self.give_to_sink(attempt(start, clock, unproven), job, Ok(value), None);
                 self.finished += 1;
             }
+            Reply::Results { results, start, clock } => {
+                self.give_results_to_sink(attempt(start, clock, None), results);
+                self.finished += results.count();
+            }
             Reply::Part { job, part } => self.pass_part(job, part),
             Reply::Texts { seq, count, texts } => {
                 self.shared.deliveries.deliver_texts(seq, count as u64, texts);
@@ -187,16 +191,27 @@ impl Slot {
         outcome: Result<Value<'_>, &Failure>,
         printed: Option<&Arc<Printed>>,
     ) {
-        let shared = &*self.shared;
         if outcome.is_ok() {
-            let learned = shared.estimates.learn_duration(attempt.now.since(attempt.clock));
-            if learned {
-                shared.queue.wake_all();
-            }
+            self.learn_durations(attempt, 1);
         }
         let run = self.run_of(attempt, job);
         let unproven = attempt.unproven;
-        shared.deliveries.deliver(&Done { job, outcome, printed, run, unproven });
+        self.shared.deliveries.deliver(&Done { job, outcome, printed, run, unproven });
+    }
+
+    /// Gives results that came together to the sink.
+    fn give_results_to_sink(&self, attempt: Attempt, mut results: ResultStreak<'_>) {
+        self.learn_durations(attempt, results.count());
+        results.run = self.run_of(attempt, results.bundle());
+        self.shared.deliveries.deliver_results(&results);
+    }
+
+    /// Learns how long each of these jobs took, which have succeeded.
+    fn learn_durations(&self, attempt: Attempt, jobs: usize) {
+        let time = attempt.now.since(attempt.clock);
+        if self.shared.estimates.learn_durations(time, jobs) {
+            self.shared.queue.wake_all();
+        }
     }
 
     /// Where and when a job ran; `None`: it never did.

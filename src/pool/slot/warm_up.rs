@@ -230,7 +230,7 @@ impl<'a> WarmUp<'a> {
                     Some(outcome.map(drop).map_err(|failure| failure.message.clone()))
                 }
                 Reply::Result { .. } => Some(Ok(())),
-                Reply::Texts { .. } | Reply::Part { .. } => return,
+                Reply::Texts { .. } | Reply::Results { .. } | Reply::Part { .. } => return,
             };
         });
         let received = received.map_err(broken)?;

@@ -17,6 +17,7 @@ pub static BAZEL: Envelope = Envelope {
     read: read_proto,
     cancel: Some(cancel_proto),
     only_replies: true,
+    bulk: None,
 };
 
 /// The same envelope in JSON.
@@ -26,6 +27,7 @@ pub static JSON: Envelope = Envelope {
     read: read_json,
     cancel: Some(cancel_json),
     only_replies: true,
+    bulk: None,
 };
 
 #[derive(Default, Deserialize, Serialize)]

@@ -1,27 +1,39 @@
 //! The envelope of procpool's own workers for code. A request is the args of the job, or an object with
 //! `cmd` and `args`. The first request has the id 1, and so on. Replies are those of the envelope `procpool`.
 
-use super::procpool::read;
-use super::{Envelope, number};
+use super::procpool::{read, results};
+use super::{Bulk, Envelope, number};
 use crate::job::Job;
 
 /// The envelope of procpool's own workers for code.
 pub static CODE: Envelope =
-    Envelope { request, notice: None, read, cancel: None, only_replies: true };
+    Envelope { request, notice: None, read, cancel: None, only_replies: true, bulk: Some(&BULK) };
+
+static BULK: Bulk = Bulk { requests, results };
+
+fn requests(out: &mut Vec<u8>, _: u64, bundle: &Job, ends: &mut Vec<usize>) {
+    for [cmd, args, _] in bundle.texts(0) {
+        call(out, cmd, args);
+        out.push(b'\n');
+        ends.push(out.len());
+    }
+}
 
 fn request(out: &mut Vec<u8>, _: u64, job: &Job) -> Result<(), String> {
-    let args = job.args();
+    call(out, job.cmd(), job.args());
+    Ok(())
+}
+
+fn call(out: &mut Vec<u8>, cmd: &[u8], args: &[u8]) {
     // Most jobs are lines for an expression. A short request takes an interpreter half the time to read.
-    if job.cmd() == b"\"\"" && args.first() != Some(&b'{') {
-        out.extend_from_slice(args);
-        return Ok(());
+    if cmd == b"\"\"" && args.first() != Some(&b'{') {
+        return out.extend_from_slice(args);
     }
     out.extend_from_slice(b"{\"cmd\":");
-    out.extend_from_slice(job.cmd());
+    out.extend_from_slice(cmd);
     out.extend_from_slice(b",\"args\":");
     out.extend_from_slice(args);
     out.push(b'}');
-    Ok(())
 }
 
 /// Appends the message that ends the request with this id. It is for workers that have said that they work on

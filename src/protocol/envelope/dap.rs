@@ -11,7 +11,7 @@ use crate::util::json::{Json, on_one_line};
 
 /// The envelope of debug adapters.
 pub static DAP: Envelope =
-    Envelope { request, notice: None, read, cancel: Some(cancel), only_replies: false };
+    Envelope { request, notice: None, read, cancel: Some(cancel), only_replies: false, bulk: None };
 
 /// The numbers of what procpool sends besides requests: answers and cancellations. Nothing refers to them.
 const OTHER_SEQ: u32 = i32::MAX as u32;

@@ -10,8 +10,14 @@ use crate::job::{Failure, Job};
 use crate::util::json::on_one_line;
 
 /// The envelope of JSON-RPC servers.
-pub static JSONRPC: Envelope =
-    Envelope { request, notice: Some(notice), read, cancel: Some(cancel), only_replies: false };
+pub static JSONRPC: Envelope = Envelope {
+    request,
+    notice: Some(notice),
+    read,
+    cancel: Some(cancel),
+    only_replies: false,
+    bulk: None,
+};
 
 fn request(out: &mut Vec<u8>, id: u64, job: &Job) -> Result<(), String> {
     out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");

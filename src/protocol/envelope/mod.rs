@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::bulk::Bulk;
 use crate::job::{Failure, Job, Kind, Value};
 use crate::util::json::{Json, error_text, on_one_line};
 
@@ -36,6 +37,8 @@ pub struct Envelope {
     pub cancel: Option<fn(out: &mut Vec<u8>, id: u64)>,
     /// A worker sends nothing but replies: nothing may follow the last one.
     pub only_replies: bool,
+    /// How it writes and reads many messages at once; `None`: it does not.
+    pub(crate) bulk: Option<&'static Bulk>,
 }
 
 /// Appends a message that is not answered. Otherwise it is like [`Envelope::request`].

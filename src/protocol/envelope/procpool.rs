@@ -4,14 +4,17 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Body, Envelope, Message, describe, failure, number, object, present};
+use super::{Body, Bulk, Envelope, Message, describe, failure, number, object, present};
 use crate::job::Job;
+use crate::util::counted::CountedText;
 use crate::util::json::Json;
 use crate::util::scan::{ObjectScanner, whole_number};
 
 /// The envelope of workers that were written for procpool.
 pub static PROCPOOL: Envelope =
-    Envelope { request, notice: None, read, cancel: None, only_replies: true };
+    Envelope { request, notice: None, read, cancel: None, only_replies: true, bulk: Some(&BULK) };
+
+static BULK: Bulk = Bulk { requests, results };
 
 fn request(out: &mut Vec<u8>, id: u64, job: &Job) -> Result<(), String> {
     out.extend_from_slice(b"{\"id\":");
@@ -22,6 +25,24 @@ fn request(out: &mut Vec<u8>, id: u64, job: &Job) -> Result<(), String> {
     out.extend_from_slice(job.args());
     out.push(b'}');
     Ok(())
+}
+
+/// Appends a request for each job of a bundle, as [`Bulk::requests`] says.
+fn requests(out: &mut Vec<u8>, id: u64, bundle: &Job, ends: &mut Vec<usize>) {
+    let mut head = CountedText::new(b"{\"id\":", id, b"");
+    let mut last = &b""[..];
+    for [cmd, args, _] in bundle.texts(0) {
+        // Most jobs have the command of the job before them.
+        if cmd != last {
+            last = cmd;
+            head.set_after(&[b",\"cmd\":", cmd, b",\"args\":"]);
+        }
+        out.extend_from_slice(head.bytes());
+        out.extend_from_slice(args);
+        out.extend_from_slice(b"}\n");
+        ends.push(out.len());
+        head.increment();
+    }
 }
 
 #[derive(Deserialize)]
@@ -106,6 +127,47 @@ fn usual(message: &[u8]) -> Option<Message<'_>> {
     let result = if scanner.takes(b"\"result\"") { scanner.member()? } else { return None };
     let outcome = Ok(Body::Json(Json::checked(result)));
     scanner.ends().then_some(Message::Reply { id, outcome })
+}
+
+/// Reads results, as [`Bulk::results`] says.
+pub(super) fn results<'a>(
+    bytes: &'a [u8],
+    id: u64,
+    longest: usize,
+    values: &mut [Json<'a>],
+) -> (usize, usize) {
+    let mut head = CountedText::new(b"{\"id\":", id, b",\"result\":");
+    let (mut count, mut len) = (0, 0);
+    for value in values {
+        let line = &bytes[len..];
+        let Some((result, end)) = result(line, &head).filter(|(_, end)| *end <= longest) else {
+            break;
+        };
+        *value = Json::checked(result);
+        count += 1;
+        len += end + 1;
+        head.increment();
+    }
+    (count, len)
+}
+
+/// Reads a result that is a line at the beginning of some bytes. Most begin with `head`; some programs write blanks.
+/// Returns also where the line ends.
+fn result<'a>(bytes: &'a [u8], head: &CountedText) -> Option<(&'a [u8], usize)> {
+    let mut scanner = if bytes.starts_with(head.bytes()) {
+        ObjectScanner::after(bytes, head.bytes().len())
+    } else {
+        let mut scanner = ObjectScanner::new(bytes);
+        let is_next = scanner.takes(b"{")
+            && scanner.takes(b"\"id\"")
+            && scanner.takes(b":")
+            && scanner.takes_text(head.digits())
+            && scanner.takes(b",")
+            && scanner.takes(b"\"result\"")
+            && scanner.takes(b":");
+        is_next.then_some(scanner)?
+    };
+    Some((scanner.value()?, scanner.line_end(b'\n')?))
 }
 
 #[cfg(test)]

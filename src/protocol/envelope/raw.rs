@@ -12,6 +12,7 @@ pub static RAW: Envelope = Envelope {
     read,
     cancel: None,
     only_replies: true,
+    bulk: None,
 };
 
 fn request(out: &mut Vec<u8>, _: u64, job: &Job) -> Result<(), String> {

@@ -9,7 +9,7 @@ use crate::util::json::compact;
 
 /// The envelope of the worker for `sh`.
 pub static SH: Envelope =
-    Envelope { request, notice: None, read, cancel: None, only_replies: true };
+    Envelope { request, notice: None, read, cancel: None, only_replies: true, bulk: None };
 
 /// Why a word can't be passed to a shell.
 const NUL: &str = "the args of sh can't hold a NUL byte";

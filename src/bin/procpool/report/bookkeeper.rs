@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use procpool::engine::output::Output;
-use procpool::engine::{Commands, Done, Job, Sink, Value};
+use procpool::engine::{Commands, Done, Job, ResultStreak, Sink, Value};
 
 use super::closing::Closing;
 use super::failed::FailedLines;
@@ -139,6 +139,10 @@ impl Sink for Bookkeeper {
 
     fn texts(&self, seq: u64, count: u64, texts: &[u8]) {
         self.output.texts(seq, count, texts);
+    }
+
+    fn results(&self, results: &ResultStreak<'_>) -> bool {
+        !self.wants_each_job() && self.output.results(results)
     }
 
     fn retried(&self, done: &Done<'_>) {
