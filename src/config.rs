@@ -349,7 +349,7 @@ impl fmt::Debug for ServerLine {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Timeout {
-    /// As long as it likes.
+    /// There is no limit.
     Never,
     /// This long.
     Time(Duration),

@@ -62,9 +62,9 @@
 //! }
 //! ```
 //!
-//! Workers are started as they are needed, up to [`Builder::max_procs`]. A call waits for a free one. A
-//! worker that dies, hangs or talks nonsense costs its own job only. A worker is replaced after
-//! [`Builder::max_reqs`] jobs; its successor is started before that, so that no job waits.
+//! Workers are started as they are needed, up to [`Builder::max_procs`]. A call waits for a free worker. If a
+//! worker dies, hangs or prints nonsense, only the job that it was running fails. A worker is replaced after
+//! [`Builder::max_reqs`] jobs. Its replacement is started before that, so that no job waits.
 //!
 //! | you have | you call |
 //! |---|---|
@@ -132,9 +132,9 @@
 //! | [`Full`](Kind::Full) | [`Builder::max_queue`] calls wait already | no |
 //! | [`Mismatch`](Kind::Mismatch) | its result is not of the type that you ask for | yes |
 //!
-//! [`Failure::may_retry`] tells whether the job was certainly not begun. [`Builder::retries`] has the pool try
-//! again after failures that may pass. A worker that dies before it has read a job costs no job: another
-//! one is started, and after [`Builder::start_limit`] such starts in a row the calls that wait fail.
+//! [`Failure::may_retry`] tells whether it is certain that the job was not begun. With [`Builder::retries`], the
+//! pool tries again after failures that may pass. If a worker dies before it has read a job, no job fails: another
+//! worker is started. After [`Builder::start_limit`] such starts in a row, the calls that wait fail.
 //!
 //! # Cancellation
 //!
@@ -171,20 +171,20 @@
 //! # Processes
 //!
 //! Each worker or command leads a process group of its own. Whatever ends it ends the whole group. A pool
-//! starts one more process, a small `sh`: it kills all groups should this process be killed, so that nothing
-//! outlives it. All pools are independent of each other.
+//! starts one more process, a small `sh`. It kills all groups if this process is killed, so that nothing is left
+//! running. All pools are independent of each other.
 //!
 //! Since workers have groups of their own, Ctrl-C in a terminal reaches this process alone. It ends, and
-//! the workers with it; for an orderly end wait for `tokio::signal::ctrl_c` and call [`Pool::shutdown`]. A
-//! worker that would read from the terminal fails.
+//! the workers end too. For an orderly end, wait for `tokio::signal::ctrl_c` and call [`Pool::shutdown`]. If a
+//! worker tries to read from the terminal, its job fails.
 //!
-//! A program that ignores SIGCHLD, or has a thread that waits for all children, keeps the exit statuses from
-//! the pool: workers are served as ever, but how they died is not known, and commands fail.
+//! If your program ignores SIGCHLD, or a thread of it waits for all children, the pool does not get exit statuses.
+//! Workers still work, but the pool does not know how they died. Commands fail.
 //!
 //! # Platforms
 //!
-//! It is developed and tested on Linux. Other Unix systems should do, with less: whether a worker has
-//! read its request is not known there, nor is its memory. Windows is not supported. The pool has threads
+//! The library is developed and tested on Linux. Other Unix systems should work, but there the pool knows neither
+//! whether a worker has read its request, nor how much memory a worker uses. Windows is not supported. The pool has threads
 //! of its own: one for each slot that was needed (with a stack of 256 KiB), and a few that wait. It works under
 //! any runtime, or none.
 //!
@@ -192,8 +192,8 @@
 //!
 //! ## An HTTP server whose clients may hang up
 //!
-//! axum drops the handler's future when its client disconnects. That cancels the call: if the job waits, it
-//! never runs; if it runs and ends soon, the worker lives on. The folder `examples/axum` is this program:
+//! axum drops the handler's future when its client disconnects. That cancels the call. If the job still waits, it
+//! never runs. If it runs and ends soon, the worker continues. The folder `examples/axum` has this program:
 //!
 //! ```ignore
 #![doc = include_str!("../docs/recipes/axum.rs")]

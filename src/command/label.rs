@@ -55,7 +55,7 @@ fn command(commands: &Commands, job: &Job, slot: usize, size: LabelSize) -> Stri
     let short = |word: &[u8]| cut_path(&readable(word), size.arg);
     let Ok((command, _)) = commands.of(job, slot) else {
         if job.arg_words().is_none() {
-            return cut(&readable(job.args()), size.whole);
+            return cut(&unmade(job), size.whole);
         }
         let words: Vec<String> = args.all().map(|word| quoted(&short(word))).collect();
         return cut_list(&words, " ", size.whole);
@@ -76,6 +76,15 @@ fn command(commands: &Commands, job: &Job, slot: usize, size: LabelSize) -> Stri
     let program = readable(&command_line(&Command { argv: program, ..Command::default() }));
     let room = size.whole.saturating_sub(program.chars().count() + 3);
     format!("{program} … {}", cut_list(&own, " ", room))
+}
+
+/// A job of which no command can be made, in the text form of a job line. If all jobs have the same command, its args.
+fn unmade(job: &Job) -> String {
+    let (cmd, args) = (readable(job.cmd()), readable(job.args()));
+    match serde_json::from_str::<String>(&cmd) {
+        Ok(name) if !name.is_empty() => format!("{} {args}", printable(&name)),
+        _ => args,
+    }
 }
 
 /// The command that writes the args to the stdin of a job.

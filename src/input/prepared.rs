@@ -129,7 +129,10 @@ impl Reader {
 /// The error that a copy can't be written.
 fn not_kept(error: io::Error) -> io::Error {
     let folder = temporary_folder();
-    io::Error::other(format!("a copy can't be kept in '{}': {error}", folder.display()))
+    io::Error::other(format!(
+        "a copy can't be kept in '{}': {error}; set TMPDIR to a folder with room",
+        folder.display()
+    ))
 }
 
 /// A source that was made ready to be read twice.

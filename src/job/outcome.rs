@@ -15,7 +15,7 @@ use crate::util::json::{Json, base64};
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Kind {
-    /// The input is not a job: its args can't be written as JSON, say.
+    /// The input is not a job: for example, its args can't be written as JSON.
     Invalid,
     /// The worker replied with an error. [`Failure::data`] has it as it came.
     Error,
@@ -41,7 +41,7 @@ pub enum Kind {
     /// It has succeeded, but its result is not of the type that the caller asks for. [`Failure::data`] has
     /// the result as it came.
     Mismatch,
-    /// The machine that it ran on was lost, time and again.
+    /// The machines that it ran on were lost, one after the other.
     Lost,
     /// Its processes used more memory than they may.
     Memory,
@@ -152,10 +152,10 @@ impl Failure {
         self.output()?.exit
     }
 
-    /// Whether the job was certainly not begun, so that another try can't run it twice.
+    /// Whether it is certain that the job was not begun, so that another attempt can't run it twice.
     ///
-    /// After any other failure the job may have had effects. Whether it may be run again then is for you
-    /// to know; [`Builder::retries`](crate::Builder::retries) does that.
+    /// After any other failure, the job may have had effects, and only you know whether it may run again. If it
+    /// may, [`Builder::retries`](crate::Builder::retries) runs it again.
     pub fn may_retry(&self) -> bool {
         matches!(self.kind, Kind::Spawn | Kind::Unstarted | Kind::Expired | Kind::Full)
     }

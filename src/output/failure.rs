@@ -64,7 +64,10 @@ impl Wording<'_> {
 
     /// Why a job failed. An exception is named with the place in the code where it was raised.
     pub fn why(&self, job: &Job, failure: &Failure) -> String {
-        let message = printable(&failure.message);
+        let message = match failure.message.trim() {
+            "" => "no reason was given".into(),
+            _ => printable(&failure.message),
+        };
         match failure.kind {
             Kind::Invalid => {
                 // The place is among the details.

@@ -171,8 +171,7 @@ impl Builder {
         self
     }
 
-    /// What workers write to stderr is thrown away. The last lines of a worker that dies are in the message
-    /// of the failure still.
+    /// The stderr of workers is thrown away. If a worker dies, the message of the failure still has its last lines.
     pub fn stderr_null(mut self) -> Self {
         self.voice.stderr = WorkerStderr::Null;
         self
@@ -255,8 +254,8 @@ impl Builder {
         self.set(|config| config.calls.queue_timeout = time.into())
     }
 
-    /// How long a job may go on whose call was dropped. A worker that is done with it in time lives on;
-    /// otherwise it is ended as after a timeout. A command is ended at once. Default: 1 second.
+    /// How long a job may continue after its call was dropped. If the job ends in time, its worker continues.
+    /// Otherwise the worker is ended as after a timeout. A command is ended at once. Default: 1 second.
     pub fn cancel_grace(self, time: Duration) -> Self {
         self.set(|config| config.calls.cancel_grace = time)
     }
@@ -266,9 +265,8 @@ impl Builder {
         self.set(|config| config.recycling.max_reqs = count)
     }
 
-    /// How many jobs more than [`Builder::max_reqs`] a worker may have at most. The number is random
-    /// for each worker, so that workers that were started together are not replaced together. Default:
-    /// 0.
+    /// The largest number of jobs that a worker may have beyond [`Builder::max_reqs`]. The number is random
+    /// for each worker, so that workers that were started together are not replaced together. Default: 0.
     pub fn max_reqs_jitter(self, count: u64) -> Self {
         self.set(|config| config.recycling.max_reqs_jitter = count)
     }
@@ -291,14 +289,14 @@ impl Builder {
     }
 
     /// How many spare workers there may be. A spare is started before the time of a worker is over, so
-    /// that no job waits for a worker to start. 0: a worker is stopped before its successor is started.
+    /// that no job waits for a worker to start. 0: a worker is stopped before its replacement is started.
     /// Default: one for each slot.
     pub fn standby(self, count: usize) -> Self {
         self.set(|config| config.recycling.standby = count)
     }
 
-    /// How many requests a worker may have in flight, at least 1. Default: 1. More are faster for short
-    /// jobs, but many workers can't handle more than one.
+    /// How many requests a worker may have at a time, at least 1. Default: 1. A larger number makes short jobs
+    /// faster, but many workers can't handle two requests at once.
     pub fn depth(self, requests: usize) -> Self {
         self.depth_of(Depth::Fixed(requests))
     }
@@ -349,8 +347,7 @@ impl Builder {
         self.set(|config| config.failures.max_memory = bytes.into())
     }
 
-    /// How many times a job that has failed is tried again, unless the job sets that itself. Default:
-    /// 0.
+    /// How many times a failed job is tried again, unless the job sets that itself. Default: 0.
     pub fn retries(self, count: u32) -> Self {
         self.set(|config| config.failures.retries = count)
     }
@@ -367,8 +364,8 @@ impl Builder {
         self.set(|config| config.failures.no_retry_exit = statuses)
     }
 
-    /// How long a job waits before its second try. It waits about twice as long before each further try,
-    /// and no longer than about a minute. Default: 100 ms.
+    /// How long a job waits before its second attempt. It waits about twice as long before each further
+    /// attempt, and no longer than about a minute. Default: 100 ms.
     pub fn retry_delay(self, time: Duration) -> Self {
         self.set(|config| config.failures.retry_delay = time)
     }

@@ -68,15 +68,15 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// How many times the job is tried again that has failed, in place of
+    /// How many times the job is tried again after a failure, in place of
     /// [`Builder::retries`](crate::Builder::retries).
     pub fn retries(mut self, count: u32) -> Self {
         self.retries = Some(count);
         self
     }
 
-    /// How long the call may wait in the queue for its first try, in place of
-    /// [`Builder::queue_timeout`](crate::Builder::queue_timeout). It fails as [`Kind::Expired`] then.
+    /// How long the call may wait in the queue for its first attempt, in place of
+    /// [`Builder::queue_timeout`](crate::Builder::queue_timeout). After that it fails as [`Kind::Expired`].
     pub fn queue_timeout(mut self, time: Duration) -> Self {
         self.queue_timeout = Some(time);
         self

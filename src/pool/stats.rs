@@ -43,7 +43,7 @@ pub struct WorkerStats {
     pub age: Duration,
     /// How many jobs it has answered.
     pub jobs: u64,
-    /// Its resident memory, in bytes. `None`: the system does not tell.
+    /// Its resident memory, in bytes. `None`: it is not known on this system.
     pub memory: Option<u64>,
 }
 

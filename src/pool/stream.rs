@@ -80,8 +80,8 @@ where
         }
     }
 
-    /// The outcomes come as the jobs are finished, and not in the order of the args. So a job that takes
-    /// long holds up no other.
+    /// The outcomes come as the jobs are finished, and not in the order of the args. So a slow job delays no
+    /// other outcome.
     #[must_use]
     pub fn unordered(mut self) -> Self {
         self.is_ordered = false;

@@ -94,7 +94,15 @@ impl Crowd {
         let timeout = Timespec::try_from(timeout).ok();
         let mut events = Vec::with_capacity(MOST_EVENTS);
         let spare = rustix::buffer::spare_capacity(&mut events);
-        if epoll::wait(&self.epoll, spare, timeout.as_ref()).is_ok() {
+        let waited = match epoll::wait(&self.epoll, spare, timeout.as_ref()) {
+            // A signal hides nothing that is ready, as in `poll_and_look`.
+            Err(rustix::io::Errno::INTR) => {
+                let spare = rustix::buffer::spare_capacity(&mut events);
+                epoll::wait(&self.epoll, spare, Some(&Timespec::default()))
+            }
+            result => result,
+        };
+        if waited.is_ok() {
             into.extend(events.iter().map(|event| unmark({ event.data }.u64())));
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags};
 
 use super::pipe::{self, PipeCopy, Transfer};
-use super::poll::{poll, readable};
+use super::poll::{poll_and_look, readable};
 use super::wait::Readiness;
 use super::wake::Wake;
 
@@ -38,7 +38,7 @@ impl SocketLine {
     pub(crate) fn wait(&self, wake: &Wake, write: bool, timeout: Option<Duration>) -> Readiness {
         let events = if write { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
         let mut fds = [readable(wake), PollFd::new(&self.0, events)];
-        if poll(&mut fds, timeout).is_err() {
+        if poll_and_look(&mut fds, timeout).is_err() {
             return Readiness::default();
         }
         let [woken, socket] = fds.map(|fd| fd.revents());

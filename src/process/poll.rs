@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rustix::event::{self, PollFd, PollFlags, Timespec};
-use rustix::io::Result;
+use rustix::io::{Errno, Result};
 
 /// The longest timeout of a poll. The system may not accept a longer one.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -11,6 +11,15 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Waits until a descriptor is ready, or for `timeout`. Returns how many descriptors are ready.
 pub(super) fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize> {
     event::poll(fds, timespec(timeout).as_ref())
+}
+
+/// As [`poll`], but a signal that ends the wait early hides nothing that is ready. After a CONT, for example, the
+/// deadline of a job may be over, and a reply that came before must be seen first.
+pub(super) fn poll_and_look(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize> {
+    match poll(fds, timeout) {
+        Err(Errno::INTR) => poll(fds, Some(Duration::ZERO)),
+        result => result,
+    }
 }
 
 /// Waits for `time`.

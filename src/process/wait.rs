@@ -12,7 +12,7 @@ use super::crowd::{Crowd, CrowdEvent};
 use super::exit::EXIT_TICK;
 use super::groups::Groups;
 use super::pipe::Transfer;
-use super::poll::{poll, readable};
+use super::poll::{poll, poll_and_look, readable};
 use super::stops::Stopped;
 use super::wake::Wake;
 use crate::job::Watcher;
@@ -209,7 +209,7 @@ fn poll_sources(
             count += 1;
         }
     }
-    poll(&mut fds[..count], timeout).ok()?;
+    poll_and_look(&mut fds[..count], timeout).ok()?;
     let mut ready = [false; MOST_WATCHED];
     let mut polled = fds.iter();
     for (ready, (fd, _)) in ready.iter_mut().zip(sources) {

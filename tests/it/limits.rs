@@ -198,6 +198,11 @@ fn a_full_disk_behind_stdout_ends_every_kind_of_run() {
             .status(125)
             .run();
     }
+    // Jobs that have succeeded have lost their results too, so it is not enough to run the others again.
+    let run = Test::new().args(["-j2", "sh", "-c", "test $0 = 1 && echo || exec sleep 60"]);
+    let run = run.args([":::", "1", "2"]).stdout_to("/dev/full").any_stderr().status(125);
+    let stderr = run.run().stderr;
+    assert!(stderr.ends_with("results that were not printed are lost\n"), "{stderr}");
     crew.assert_gone();
 }
 

@@ -1,6 +1,8 @@
 //! Reports of a run at its end: `--report`, `--trace`, `--results`, annotations, `--summary`.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -322,6 +324,23 @@ fn a_resumed_run_tells_what_it_did_not_run_again() {
 /// A job that tries to break out of every format.
 const HOSTILE: &str =
     "</script><img src=x onerror=alert(1)>|`x`&amp;]]>\"'%0A::error::\u{202e}\u{7}%s,a:b";
+
+#[test]
+fn the_name_of_a_report_may_be_any_bytes() {
+    let folder = folder();
+    let names = [OsStr::from_bytes(b"a\xff.json"), OsStr::from_bytes(b"b\xff:")];
+    let options = [
+        OsStr::new("--report"),
+        names[0],
+        OsStr::new("--report"),
+        OsStr::from_bytes(b"json:b\xff:"),
+    ];
+    Test::new().cwd(folder.path()).args(options).arg("true").stdin("1\n").run();
+    for name in names {
+        let text = fs::read(folder.path().join(name)).expect("a report");
+        assert!(text.starts_with(b"{"), "{}", name.display());
+    }
+}
 
 #[test]
 fn nothing_in_a_job_breaks_out_of_a_format() {

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::common::{Crew, Running, Test, assert_has, failed, failures, message, need, wait_for};
+use crate::common::{
+    Crew, Running, Test, assert_has, failed, failures, lines_of, message, need, quoted, wait_for,
+};
 use crate::signals::Terminal;
 
 const PROCPOOL: &str = env!("CARGO_BIN_EXE_procpool");
@@ -348,4 +350,38 @@ fn pid_1_reaps_orphans_and_steals_no_status() {
         }
     }
     assert_eq!(records[60]["result"]["stdout"].as_str().map(str::trim), Some("0"));
+}
+
+#[test]
+fn a_result_that_came_while_procpool_was_stopped_is_in_time() {
+    let limit = Duration::from_secs(1);
+    // On a machine that is too busy to begin the jobs in time, another round does it.
+    let is_tried = (0..5).any(|_| {
+        let crew = Crew::new();
+        let (begun, go, done) = (crew.path("begun"), crew.path("go"), crew.path("done"));
+        let job = format!(
+            "echo >> {begun}; until [ -e {go} ]; do sleep 0.02; done; echo; echo >> {done}"
+        );
+        let worker = format!("sh -c {}", quoted(&format!("while read -r line; do {job}; done")));
+        let began = Instant::now();
+        let runs = [&["sh", "-c", &job][..], &["--protocol", "raw", "-w", &worker]].map(|how| {
+            let test = Test::new().args(["-j4", "--timeout", "1"]).args(how);
+            test.stdin("1\n2\n3\n4\n").any_stdout().any_stderr().any_status().spawn()
+        });
+        wait_for("all jobs to begin", || lines_of(&begun).len() == 8);
+        runs.iter().for_each(|run| run.signal(Signal::STOP));
+        let is_in_time = began.elapsed() < limit * 3 / 4;
+        let stopped = Instant::now();
+        crew.file("go", "");
+        wait_for("all jobs to end", || lines_of(&done).len() == 8);
+        while stopped.elapsed() < limit {
+            thread::park_timeout(Duration::from_millis(20));
+        }
+        runs.iter().for_each(|run| run.signal(Signal::CONT));
+        for output in runs.map(Running::finish) {
+            assert!(!is_in_time || output.stdout == b"\n\n\n\n", "{}", output.stderr);
+        }
+        is_in_time
+    });
+    assert!(is_tried);
 }

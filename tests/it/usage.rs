@@ -1,7 +1,9 @@
 //! An option that can have no effect, or not the one that was meant, is wrong usage. That is said once, before
 //! anything is started or read.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 
 use tempfile::TempDir;
 
@@ -172,6 +174,32 @@ fn a_negative_number_is_a_wrong_value() {
         }
     }
     refused_with(&["--python", "-x"], 2, &["--python='…'"]);
+}
+
+#[test]
+fn a_value_that_is_no_number_or_no_text_is_told_what_to_be() {
+    for (option, expected) in [
+        ("--retries=1e9", "a whole number, 0 or more"),
+        ("--max-reqs=99999999999999999999", "a whole number, 0 or more"),
+        ("--standby=", "a whole number, 0 or more"),
+        ("--nice=40", "a whole number from 1 (a little) to 39"),
+        ("--replicas=0", "a whole number from 1 to 5"),
+    ] {
+        refused_with(
+            &[option, "echo"],
+            2,
+            &["error: invalid value", &format!(": expected {expected}")],
+        );
+    }
+    let bytes = OsStr::from_bytes;
+    // Paths and variables may be any bytes, so they are not at fault.
+    for words in [
+        &[bytes(b"--cwd"), bytes(b"/x\xff"), bytes(b"--setup"), bytes(b"a\xff")][..],
+        &[bytes(b"--env=A=\xff"), bytes(b"--setup=a\xff")],
+    ] {
+        let test = Test::new().args(words).arg("echo").stdin_open().status(2);
+        test.stderr_has("error: --setup takes text, and 'a\\xff' is not UTF-8\n\n").run();
+    }
 }
 
 #[test]

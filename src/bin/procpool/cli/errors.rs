@@ -1,7 +1,10 @@
 //! clap's errors → messages that say what to write instead.
 
+use std::any::TypeId;
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use clap::Arg;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -51,6 +54,7 @@ impl From<clap::Error> for EarlyExit {
 pub fn explain(mut error: clap::Error, words: &[OsString]) -> EarlyExit {
     let unknown = match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (ErrorKind::UnknownArgument, Some(ContextValue::String(option))) => option.clone(),
+        (ErrorKind::InvalidUtf8, _) => return no_text(words).unwrap_or_else(|| error.into()),
         _ => return error.into(),
     };
     let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
@@ -78,6 +82,37 @@ pub fn explain(mut error: clap::Error, words: &[OsString]) -> EarlyExit {
     error.into()
 }
 
+/// The message about the first value that is not UTF-8, of an option whose value must be.
+fn no_text(words: &[OsString]) -> Option<EarlyExit> {
+    let definition = definition();
+    let takes = |arg: &Arg, value| arg.get_value_parser().type_id() == value;
+    let takes_bytes =
+        |arg: &Arg| takes(arg, TypeId::of::<OsString>()) || takes(arg, TypeId::of::<PathBuf>());
+    let takes_text = |arg: &Arg| needs_value(arg) && !takes_bytes(arg);
+    let is_text = |option: &str| {
+        definition.get_arguments().any(|arg| takes_text(arg) && is_called(arg, option))
+    };
+    words.windows(2).find_map(|pair| {
+        let value = pair[1].as_bytes();
+        let own = memchr::memchr(b'=', value).map(|at| value.split_at(at));
+        let own =
+            own.and_then(|(option, value)| Some((std::str::from_utf8(option).ok()?, &value[1..])));
+        let own = own.filter(|(option, _)| is_text(option));
+        let (option, value) = own.or_else(|| Some((pair[0].to_str()?, value)))?;
+        let is_at_fault = std::str::from_utf8(value).is_err() && is_text(option);
+        let value = procpool::engine::printable_bytes(value);
+        is_at_fault
+            .then(|| EarlyExit::misuse(&format!("{option} takes text, and '{value}' is not UTF-8")))
+    })
+}
+
+/// Whether an option has this name, with its dashes.
+fn is_called(arg: &Arg, name: &str) -> bool {
+    let mut shorts = arg.get_short_and_visible_aliases().unwrap_or_default().into_iter();
+    arg.get_long().is_some_and(|long| name.strip_prefix("--") == Some(long))
+        || shorts.any(|short| name == format!("-{short}"))
+}
+
 /// Whether an option can't be given without a value.
 fn needs_value(arg: &Arg) -> bool {
     let is_optional = arg.get_num_args().is_some_and(|count| count.min_values() == 0);
@@ -90,11 +125,5 @@ fn option_before(unknown: &str, words: &[String]) -> Option<String> {
     let before = words.get(at.checked_sub(1)?)?;
     let definition = definition();
     let mut options = definition.get_arguments().filter(|arg| needs_value(arg));
-    let is_it = |arg: &Arg| {
-        arg.get_long().is_some_and(|long| *before == format!("--{long}"))
-            || arg
-                .get_short_and_visible_aliases()
-                .is_some_and(|shorts| shorts.iter().any(|short| *before == format!("-{short}")))
-    };
-    options.any(is_it).then(|| before.clone())
+    options.any(|arg| is_called(arg, before)).then(|| before.clone())
 }

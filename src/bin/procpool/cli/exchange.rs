@@ -5,6 +5,7 @@ use clap::Args;
 use procpool::engine::protocol::framing::Framing;
 
 use super::framing::FramingParser;
+use super::values;
 
 #[derive(Debug, Args)]
 pub struct ExchangeOptions {
@@ -23,7 +24,7 @@ pub struct ExchangeOptions {
     ///
     /// This is for programs that print several fields or lines for each input, such as 3 for git
     /// check-attr -z with one attribute. The N messages are one result, which keeps their separators.
-    #[arg(hide_short_help = true, long, value_name = "N", default_value_t = 1)]
+    #[arg(hide_short_help = true, long, value_name = "N", default_value_t = 1, value_parser = values::whole::<usize>)]
     pub reply_messages: usize,
 
     /// A reply ends with TEXT, and may be any number of lines (raw)

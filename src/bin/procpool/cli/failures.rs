@@ -45,7 +45,7 @@ pub struct FailureOptions {
     ///
     /// Any worker can take the next attempt. The result has the number of attempts. The `retries` of a
     /// job line override this.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = values::whole::<u32>)]
     pub retries: u32,
 
     /// Failures after which a job is tried again

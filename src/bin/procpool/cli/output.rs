@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, ValueHint};
 
 use super::messages::MessageOptions;
@@ -63,7 +64,7 @@ pub struct OutputOptions {
     /// json:FILE. -.json is stdout: the report is the last line, after all results. A report is written
     /// however the run ends, except after kill -9. If GITHUB_ACTIONS is set, failures are also printed
     /// as annotations, even without this option.
-    #[arg(long, value_name = "FILE", value_parser = report::parse_report, allow_hyphen_values = true, value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(report::parse_report), allow_hyphen_values = true, value_hint = ValueHint::FilePath)]
     pub report: Vec<Report>,
 
     /// Write a timeline of all jobs to FILE, for Perfetto or chrome://tracing

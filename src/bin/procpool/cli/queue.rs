@@ -69,7 +69,7 @@ pub struct QueueOptions {
     ///
     /// With 3, the queue survives the loss of a server. N is set when the queue is made, and can't be changed
     /// here later. It is 1 by default.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
+    #[arg(long, value_name = "N", value_parser = values::replicas)]
     pub replicas: Option<u8>,
 
     /// Give up when the queue can't be reached for TIME

@@ -11,7 +11,7 @@ pub struct RecyclingOptions {
     /// Add a random number of jobs, up to N, to the --max-reqs of each worker
     ///
     /// Workers that were started together are then not all replaced together.
-    #[arg(hide_short_help = true, long, value_name = "N", default_value_t = 0)]
+    #[arg(hide_short_help = true, long, value_name = "N", default_value_t = 0, value_parser = values::whole::<u64>)]
     pub max_reqs_jitter: u64,
 
     /// Replace a worker that is older than TIME, once it has no job
@@ -34,6 +34,6 @@ pub struct RecyclingOptions {
     /// A worker runs until its replacement has started, so that no job waits. With 0 the old worker is
     /// stopped before the new one is started, so that no two processes have the same PROCPOOL_SLOT at the
     /// same time.
-    #[arg(hide_short_help = true, long, value_name = "N")]
+    #[arg(hide_short_help = true, long, value_name = "N", value_parser = values::whole::<usize>)]
     pub standby: Option<usize>,
 }

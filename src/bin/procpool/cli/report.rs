@@ -1,5 +1,7 @@
 //! The value of `--report` (the format of a report, and its file), and the options that conflict with reports.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::Options;
@@ -28,20 +30,26 @@ pub enum ReportFormat {
 ///
 /// # Errors
 /// A sentence that says what was expected.
-pub fn parse_report(text: &str) -> Result<Report, String> {
-    let with_format = text.split_once(':').and_then(|(name, file)| Some((format(name)?, file)));
+pub fn parse_report(text: OsString) -> Result<Report, String> {
+    let bytes = text.as_bytes();
+    let with_format = memchr::memchr(b':', bytes).and_then(|colon| {
+        let name = std::str::from_utf8(&bytes[..colon]).ok()?;
+        Some((format(name)?, OsStr::from_bytes(&bytes[colon + 1..])))
+    });
     let (format, file) = match with_format {
-        Some((_, "")) => return Err("there is no FILE after the colon".into()),
+        Some((_, file)) if file.is_empty() => {
+            return Err("there is no FILE after the colon".into());
+        }
         Some((format, file)) => (format, file),
-        None => (extension(text).ok_or_else(expected)?, text),
+        None => (extension(&text).ok_or_else(expected)?, text.as_os_str()),
     };
     let is_stdout = file == "-" || (with_format.is_none() && is_dash(file));
     Ok(Report { format, file: (!is_stdout).then(|| file.into()) })
 }
 
 /// Whether a file is stdout with a format: `-.json`.
-fn is_dash(file: &str) -> bool {
-    file.starts_with("-.")
+fn is_dash(file: &OsStr) -> bool {
+    file.as_bytes().starts_with(b"-.")
 }
 
 fn expected() -> String {
@@ -50,7 +58,7 @@ fn expected() -> String {
         .into()
 }
 
-fn extension(file: &str) -> Option<ReportFormat> {
+fn extension(file: &OsStr) -> Option<ReportFormat> {
     format(Path::new(file).extension()?.to_str()?)
 }
 
@@ -100,7 +108,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Option<(ReportFormat, Option<String>)> {
-        let report = parse_report(text).ok()?;
+        let report = parse_report(text.into()).ok()?;
         Some((report.format, report.file.map(|file| file.display().to_string())))
     }
 

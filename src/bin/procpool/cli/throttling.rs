@@ -32,6 +32,6 @@ pub struct ThrottlingOptions {
     pub min_free_memory: Option<usize>,
 
     /// Run jobs with a lower priority: 1 (a little) to 39
-    #[arg(hide_short_help = true, long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=39))]
+    #[arg(hide_short_help = true, long, value_name = "N", value_parser = values::nice)]
     pub nice: Option<i32>,
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -116,6 +117,23 @@ pub struct HaltOption(pub Option<Halt>);
 
 pub fn halt_option(text: &str) -> Result<HaltOption, String> {
     parse_halt(text).map(HaltOption)
+}
+
+/// A count, which may be 0.
+pub fn whole<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| "expected a whole number, 0 or more".into())
+}
+
+/// How nice jobs are.
+pub fn nice(text: &str) -> Result<i32, String> {
+    let level = text.parse().ok().filter(|level| (1..=39).contains(level));
+    level.ok_or_else(|| "expected a whole number from 1 (a little) to 39".into())
+}
+
+/// A number of servers.
+pub fn replicas(text: &str) -> Result<u8, String> {
+    let count = text.parse().ok().filter(|count| (1..=5).contains(count));
+    count.ok_or_else(|| "expected a whole number from 1 to 5".into())
 }
 
 /// A number of processes, or a file with one.
@@ -247,7 +265,7 @@ pub fn separator(text: &str) -> Result<Separator, String> {
 pub fn seed(text: &str) -> Result<u64, String> {
     match text {
         "random" => Ok(RandomState::new().build_hasher().finish()),
-        _ => text.parse().map_err(|_| "expected a whole number, 0 or more".into()),
+        _ => whole(text),
     }
 }
 

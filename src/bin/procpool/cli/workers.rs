@@ -80,7 +80,7 @@ pub struct WorkerOptions {
     /// Start N workers before the first job, -j at most
     ///
     /// Otherwise a worker is started when a job waits and no worker is idle.
-    #[arg(hide_short_help = true, long, value_name = "N", default_value_t = 0)]
+    #[arg(hide_short_help = true, long, value_name = "N", default_value_t = 0, value_parser = values::whole::<usize>)]
     pub prestart: usize,
 
     /// Number of requests that a worker has at a time, or auto [default: 1; for code: auto]
@@ -94,14 +94,14 @@ pub struct WorkerOptions {
     pub pipeline: Option<Depth>,
 
     /// Replace a worker after N jobs; 0: never
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = values::whole::<u64>)]
     pub max_reqs: u64,
 
     /// End the run after N failed starts in a row; 0: never [default: 5; for code: 1]
     ///
     /// A start has failed when the worker can't be started, or dies before it has read a request. No
     /// job fails because of it: the next worker gets the job. Any reply of any worker resets the count.
-    #[arg(hide_short_help = true, long, value_name = "N")]
+    #[arg(hide_short_help = true, long, value_name = "N", value_parser = values::whole::<u32>)]
     pub start_limit: Option<u32>,
 
     /// Time limit for the start of a worker

@@ -47,6 +47,8 @@ type Profile = (String, Vec<(usize, Vec<String>)>);
 /// Reads all profiles.
 fn profiles(text: &str) -> Result<Vec<Profile>, String> {
     let mut profiles: Vec<Profile> = Vec::new();
+    // Some editors begin a file with the mark of UTF-8.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (index, line) in text.lines().enumerate() {
         let (number, line) = (index + 1, line.trim());
         if line.is_empty() || line.starts_with('#') {
@@ -104,6 +106,7 @@ mod tests {
         assert_eq!(names, ["ci", "big", "ci"]);
         assert_eq!(profiles[0].1[1], (5, vec!["--env".to_owned(), "A=b c".to_owned()]));
         assert!(super::profiles("--tag\n").is_err());
+        assert!(super::profiles("\u{feff}[a]\n--tag\n").is_ok());
         assert!(super::profiles("[a]\n'\n").is_err());
         let ci = one("ci", &profiles, Path::new("/c")).expect("a profile");
         let ids: Vec<_> = ci.iter().map(|preset| preset.option.id.as_str()).collect();

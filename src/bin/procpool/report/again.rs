@@ -104,6 +104,11 @@ impl Again {
         }
     }
 
+    /// Whether a journal has the results of all jobs that have succeeded.
+    pub fn has_journal(&self) -> bool {
+        self.has_journal
+    }
+
     /// How to run the failed jobs again. `few`: all of them, if they are few. `has_file`: the file of `--failed`
     /// has their lines.
     pub fn advice(&self, few: Option<&[FailedText]>, has_file: bool) -> Advice {

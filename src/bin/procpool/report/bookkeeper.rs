@@ -101,10 +101,11 @@ impl Bookkeeper {
         joblog.or_else(|| self.failed.as_ref()?.trouble())
     }
 
-    /// The last line of a run in which jobs have failed. `None`: all succeeded.
-    pub fn closing(&self) -> Option<String> {
+    /// The last line of a run in which jobs have failed. `None`: all succeeded. `loses_results`: results of jobs that
+    /// have succeeded are lost.
+    pub fn closing(&self, loses_results: bool) -> Option<String> {
         let has_file = self.failed.as_ref().is_some_and(FailedLines::is_readable);
-        self.closing.line(self.output.counts(), has_file)
+        self.closing.line(self.output.counts(), has_file, loses_results)
     }
 
     /// Whether the lines of failed jobs are kept.

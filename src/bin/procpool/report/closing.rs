@@ -8,6 +8,9 @@ use super::again::{Advice, Again};
 use super::colors::{Colors, Paint};
 use super::few::FewFailures;
 
+/// What to do if results are lost that no journal has.
+const LOST: &str = "again: repair what is reported above, and run all jobs: results that were not printed are lost";
+
 /// The counts in the last line.
 #[derive(Debug, Default)]
 pub struct Closing {
@@ -34,8 +37,13 @@ impl Closing {
     }
 
     /// The line, for these numbers of jobs that succeeded and failed. `has_file`: the file of `--failed` has the
-    /// lines of failed jobs. `None`: no job has failed.
-    pub fn line(&self, (succeeded, failed): (u64, u64), has_file: bool) -> Option<String> {
+    /// lines of failed jobs. `loses_results`: results of jobs that have succeeded are lost. `None`: no job has failed.
+    pub fn line(
+        &self,
+        (succeeded, failed): (u64, u64),
+        has_file: bool,
+        loses_results: bool,
+    ) -> Option<String> {
         if failed == 0 {
             return None;
         }
@@ -46,7 +54,10 @@ impl Closing {
         };
         let few = self.few.all();
         let strong = |line: &str| self.colors.paint(Paint::Strong, line);
-        let again = match self.again.advice(few.as_deref(), has_file) {
+        let advice = self.again.advice(few.as_deref(), has_file);
+        let again = match advice {
+            // To run only the failed jobs again would not bring these results back.
+            _ if loses_results && !self.again.has_journal() => LOST.into(),
             Advice::Run(line) => format!("again: {}", strong(&line)),
             Advice::Feed(line) => format!("again, with the same input: {}", strong(&line)),
             Advice::Do(what) => format!("again: {what}"),

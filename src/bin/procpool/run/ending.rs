@@ -157,7 +157,7 @@ impl ActiveRun {
             self.console.say(message);
         }
         if !matches!(end, Some(Status::StdoutClosed | Status::Usage))
-            && let Some(line) = self.bookkeeper.closing()
+            && let Some(line) = self.bookkeeper.closing(self.course.loses_results)
         {
             self.console.print(line.as_bytes());
         }

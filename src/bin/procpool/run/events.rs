@@ -79,6 +79,8 @@ pub struct Course {
     unfed: usize,
     /// Some results may be wrong.
     pub is_doubtful: bool,
+    /// Some results could not be printed, and are lost.
+    pub loses_results: bool,
 }
 
 impl Course {
@@ -97,6 +99,7 @@ impl Course {
                 status: Some(Status::StdoutClosed),
             },
             Event::Output(Trouble::Broken(message)) => {
+                self.loses_results = true;
                 Verdict::end(Action::Kill, message, Status::Trouble)
             }
             Event::Output(Trouble::Disordered(message) | Trouble::Unrecorded(message)) => {

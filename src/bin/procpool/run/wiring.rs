@@ -98,7 +98,7 @@ pub fn run(mut options: Options, early: Option<Early>, server: Option<Visit>) ->
         orders,
         signal: signal.clone(),
     };
-    listen(interrupts).context("procpool can't listen to signals")?;
+    listen(interrupts).context("no signal can be listened to")?;
     drop(early);
     let run = ActiveRun {
         pools,

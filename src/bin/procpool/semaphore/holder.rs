@@ -43,7 +43,7 @@ pub fn run(options: &Options, plan: &Plan) -> anyhow::Result<Status> {
         orders,
         signal: signal.clone(),
     };
-    interrupts.listen().context("procpool can't listen to signals")?;
+    interrupts.listen().context("no signal can be listened to")?;
     pools.feed(&mut vec![Job::words(1, b"")]).ok().context("the command can't be run")?;
     pools.finish();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
