@@ -58,7 +58,7 @@ pub struct CommandOptions {
     /// Run COMMAND or the workers in DIR, which may have placeholders
     ///
     /// For workers and code, the placeholders are {%} and {%0}, as for --env. A relative path of a worker's
-    /// program, or of a FILE with code, still starts from the current directory, not from DIR.
+    /// program, or of a FILE with code, still starts from the folder in which you started procpool, not from DIR.
     #[arg(hide_short_help = true, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub cwd: Option<OsString>,
 

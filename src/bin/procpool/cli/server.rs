@@ -1,4 +1,4 @@
-//! The options of the heading Server: a pool that outlives one invocation.
+//! The options of the heading Server: a pool that stays for several calls of procpool.
 
 use std::path::PathBuf;
 use std::time::Duration;

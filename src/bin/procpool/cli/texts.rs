@@ -18,8 +18,8 @@ appended if there is no placeholder. No shell is run.
 
     find . -name '*.png' | procpool convert {} {.}.jpg
 
-    {}  the line            {/}   without its directory     {1} {2} …  its columns; with -n, its lines
-    {.} without extension   {//}  its directory             {name}     a column by its header
+    {}  the line            {/}   without its folder        {1} {2} …  its columns; with -n, its lines
+    {.} without extension   {//}  its folder                {name}     a column by its header
     {#} the job's number    {/.}  without both              {%}        the number of its slot
 
 With --worker, jobs go to a worker: any program that reads a request, a line of JSON, from its stdin and prints a reply, \
