@@ -117,7 +117,7 @@ complete -c procpool -n 'not __procpool_command' -s S -l hosts -l sshlogin -x -d
 complete -c procpool -n 'not __procpool_command' -l launcher -x -d 'Reach each host with CMDLINE instead of ssh; {host} is its name'
 complete -c procpool -n 'not __procpool_command' -l before -x -d 'Run CMDLINE here before a host gets its first job: rsync -a img/ {host}:img/'
 complete -c procpool -n 'not __procpool_command' -l slurm -d 'Run the jobs on the nodes of the Slurm allocation that procpool runs in'
-complete -c procpool -n 'not __procpool_command' -l host-timeout -x -d 'Give up a host that gives no sign of life for TIME'
+complete -c procpool -n 'not __procpool_command' -l host-timeout -x -d 'Count a host as lost when procpool has heard nothing from it for TIME'
 complete -c procpool -n 'not __procpool_command' -l no-rerun -d 'Let a job fail (kind lost) if its host is lost and may have run it; do not run it again'
 complete -c procpool -n 'not __procpool_command' -l semaphore -x -d 'Run COMMAND in the background, when fewer than -j N others of this NAME run'
 complete -c procpool -n 'not __procpool_command' -l fg -d 'With --semaphore, wait for the end of COMMAND, and end with its exit status'

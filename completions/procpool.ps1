@@ -62,7 +62,7 @@ Register-ArgumentCompleter -Native -CommandName 'procpool' -ScriptBlock {
         @{ Name = '--launcher'; Text = 'Reach each host with CMDLINE instead of ssh; {host} is its name'; Kind = 'free'; Words = @() }
         @{ Name = '--before'; Text = 'Run CMDLINE here before a host gets its first job: rsync -a img/ {host}:img/'; Kind = 'free'; Words = @() }
         @{ Name = '--slurm'; Text = 'Run the jobs on the nodes of the Slurm allocation that procpool runs in'; Kind = 'none'; Words = @() }
-        @{ Name = '--host-timeout'; Text = 'Give up a host that gives no sign of life for TIME'; Kind = 'free'; Words = @() }
+        @{ Name = '--host-timeout'; Text = 'Count a host as lost when procpool has heard nothing from it for TIME'; Kind = 'free'; Words = @() }
         @{ Name = '--no-rerun'; Text = 'Let a job fail (kind lost) if its host is lost and may have run it; do not run it again'; Kind = 'none'; Words = @() }
         @{ Name = '--semaphore'; Text = 'Run COMMAND in the background, when fewer than -j N others of this NAME run'; Kind = 'free'; Words = @() }
         @{ Name = '--fg'; Text = 'With --semaphore, wait for the end of COMMAND, and end with its exit status'; Kind = 'none'; Words = @() }

@@ -14,7 +14,7 @@ use super::alike::{FamiliarBeginning, is_usual_end};
 use super::job_lines::{Fields, Invalid, UsualLine};
 use super::joining::Joiner;
 use super::lines::{LineTooLong, Lines, MARK};
-use super::plain_lines::{NoHeader, Packed};
+use super::plain_lines::{NoHeader, Packed, Plain};
 use super::position::Position;
 use super::reader::{Form, KeptLines, Reader};
 use super::source::Source;
@@ -183,15 +183,24 @@ impl Feeder<'_> {
         }
     }
 
-    /// Takes the usual job lines that are next, several times as fast as [`Feeder::line`] does. Returns whether to go on.
+    /// Takes the usual lines that are next, several times as fast as [`Feeder::line`] does. Returns whether to go on.
     fn usual_lines(&mut self, lines: &mut Lines, source: u32) -> bool {
-        let is_job = matches!(self.reader.form, Form::Job) && is_usual_end(self.reader.delimiter);
-        if !is_job || !self.reader.is_bare() || self.position.is_noted() {
+        let reader = self.reader;
+        let is_job = matches!(reader.form, Form::Job) && is_usual_end(reader.delimiter);
+        if !reader.is_bare() || self.position.is_noted() {
             return true;
         }
+        let mut args = Vec::new();
         lines.take_while(|line, bytes| {
-            let has_room = self.bytes < BATCH_BYTES;
-            if has_room { self.usual_job(Place { source, line }, bytes) } else { None }
+            let place = Place { source, line };
+            match &reader.form {
+                _ if self.bytes >= BATCH_BYTES => None,
+                Form::Job if is_job => self.usual_job(place, bytes),
+                Form::Plain(plain) if plain.is_simple() => {
+                    self.usual_plain(place, plain, bytes, &mut args)
+                }
+                _ => None,
+            }
         });
         self.bytes < BATCH_BYTES || self.feed()
     }
@@ -269,6 +278,20 @@ impl Feeder<'_> {
         let (found, len) = self.beginning.usual(bytes, self.reader.delimiter)?;
         let UsualLine { cmd, args, id } = found;
         self.bundle(place, [cmd, args, id]).then_some(len)
+    }
+
+    /// As [`Feeder::usual_job`], for a plain line. `args` is a buffer.
+    fn usual_plain(
+        &mut self,
+        place: Place,
+        plain: &Plain,
+        bytes: &[u8],
+        args: &mut Vec<u8>,
+    ) -> Option<usize> {
+        let len = memchr::memchr(self.reader.delimiter, bytes)?;
+        args.clear();
+        let cmd = plain.usual(&bytes[..len], args)?;
+        self.bundle(place, [cmd.as_bytes(), args, b""]).then_some(len)
     }
 
     /// Adds a job of these texts (command, args, id) to the bundle. Returns `false` if it must travel alone.

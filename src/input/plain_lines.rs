@@ -13,6 +13,7 @@ use super::separator::Separator;
 use crate::command::Template;
 use crate::job::Job;
 use crate::util::json::on_one_line;
+use crate::util::scan::is_string_text;
 use crate::util::setting::Setting;
 
 /// How plain lines are read.
@@ -169,6 +170,21 @@ impl Plain {
         };
         let cmd = Cow::Borrowed(cmd);
         Ok(Some(Fields { cmd, args, id: "", timeout: None, retries: None, worker: None }))
+    }
+
+    /// As [`Plain::parse`], for a line that is a string without anything that JSON escapes, which most lines are:
+    /// appends the args to `args` and returns the command. `None`: it is another line.
+    pub(crate) fn usual(&self, line: &[u8], args: &mut Vec<u8>) -> Option<&str> {
+        let Target::Worker { cmd, head } = &self.target else { return None };
+        if !self.is_simple() || self.columns != Columns::One || !is_string_text(line) {
+            return None;
+        }
+        args.push(b'[');
+        args.extend_from_slice(head.as_bytes());
+        args.push(b'"');
+        args.extend_from_slice(line);
+        args.extend_from_slice(b"\"]");
+        Some(cmd)
     }
 
     /// Splits a line into columns.
@@ -451,6 +467,20 @@ mod tests {
             let plain = Plain::strings("a", &[]);
             let fields = plain.parse(text.as_bytes()).expect("valid").expect("a job");
             prop_assert_eq!(serde_json::from_str::<Vec<String>>(&fields.args).expect("JSON"), vec![text]);
+        }
+
+        #[test]
+        fn a_usual_line_is_what_the_others_are(
+            line in prop::collection::vec(prop::sample::select(b"ab \"\\\r\n\x00\x7f\xc3\xa9".to_vec()), 0..12),
+        ) {
+            let plain = Plain::strings("a", &["-w".into()]);
+            let mut args = Vec::new();
+            let cmd = plain.usual(&line, &mut args);
+            prop_assert_eq!(cmd.is_none(), std::str::from_utf8(&line).is_err() || line.iter().any(|byte| b"\"\\\r\n\0".contains(byte)));
+            if let Some(cmd) = cmd {
+                let fields = plain.parse(&line).expect("valid").expect("a job");
+                prop_assert_eq!((cmd, &*args), (&*fields.cmd, fields.args.as_bytes()));
+            }
         }
 
         #[test]

@@ -14,6 +14,7 @@ sub Procpool::execute { do $_[0] }
 package Procpool;
 use strict;
 use warnings;
+no warnings 'surrogate';
 use B ();
 use Encode ();
 use File::Basename ();
@@ -27,6 +28,11 @@ $encoder->allow_bignum;    # a Math::BigInt is an integer
 $encoder->stringify_infnan(2) if $encoder->can('stringify_infnan');
 
 my $lines = '';    # the requests that have come
+my @left;          # those of them that are not answered
+my $are_lines;     # they are not decoded
+my $function;      # the code, if it is an expression
+my $command;       # a function of the name and the args of a command, if the code is a file
+my $is_quick;      # it can't be slow, or end the process: its replies may wait for others
 my %source;    # file name => its lines, for tracebacks
 my $trace;     # the trace of the last exception
 my @places;    # its frames, a file and a line each, the innermost first
@@ -48,7 +54,7 @@ sub encode { return checked($encoder->encode($_[0])) }
 sub checked {
     my ($json) = @_;
     check_numbers($json) if $json =~ /[0-9]e\+/i;
-    if (ord $json != 34 && $json =~ /inf|nan/i && $json =~ s/"(?:[^"\\]|\\.)*"//gr =~ /inf|nan/i) {
+    if (ord $json != 34 && $json =~ /inf|nan/i && $json =~ s/"(?:[^"\\]++|\\.)*+"//gr =~ /inf|nan/i) {
         die "infinite and not-a-number have no form in JSON\n";
     }
     # UTF-8 has no surrogates: escape them, as JSON does.
@@ -82,13 +88,38 @@ sub check_numbers {
 sub load_expression {
     my ($code) = @_;
     $source{'<expression>'} = [ split /\n/, $code ];
-    my $function = evaluate(qq{sub {\n#line 1 "<expression>"\n$code\n}});
-    return sub {
-        my $args = $_[1];
-        $args = defined $args ? [$args] : [] if ref $args ne 'ARRAY';
-        local $_ = $is_list ? $args : $args->[0];
-        return $function->(@$args);
-    };
+    $function = evaluate(qq{sub {\n#line 1 "<expression>"\n$code\n}});
+    return if $checking;
+    my $object = B::svref_2object($function);
+    $is_quick = is_quick($object->ROOT, ($object->PADLIST->ARRAY)[1]);
+}
+
+# Operations that take a time in proportion to what they get, and run no code.
+my %quick = map { $_ => 1 } qw(
+    leavesub lineseq nextstate null pushmark const gv gvsv rv2sv rv2av aelem aelemfast list stub
+    add subtract multiply divide modulo negate i_add i_subtract i_multiply i_divide i_modulo i_negate int abs sqrt
+    concat multiconcat stringify join reverse length substr lc uc lcfirst ucfirst ord chr hex oct chomp
+    lt gt le ge eq ne ncmp slt sgt sle sge seq sne scmp not and or dor xor cond_expr defined trans transr
+    match subst split pushre lslice
+);
+
+# Whether an operation is quick, and those below it are. Of variables it may use only $_ and @_.
+sub is_quick {
+    my ($op, $pad) = @_;
+    return if !$quick{ $op->name };
+    if ($op->name =~ /^(?:gv|aelemfast)/) {
+        my $variable = $op->isa('B::PADOP') ? ($pad->ARRAY)[ $op->padix ] : $op->gv;
+        return if $$variable != ${ B::svref_2object(\*_) };
+    }
+    if ($op->isa('B::PMOP')) {    # a pattern that repeats or tries something may take long
+        return if ($op->precomp // '') =~ /\A\z|[*+?{(|]/ && !($op->name =~ /split|pushre/ && $op->precomp eq '\s+');
+        return if $op->name eq 'subst' && ${ $op->pmreplroot };
+    }
+    return 1 if !($op->flags & B::OPf_KIDS);
+    for (my $kid = $op->first; $$kid; $kid = $kid->sibling) {
+        return if !is_quick($kid, $pad);
+    }
+    return 1;
 }
 
 sub load_file {
@@ -106,7 +137,7 @@ sub load_file {
         my $sub = main->can($name) or next;
         $commands{$name} = $sub if B::svref_2object($sub)->FILE eq $path;
     }
-    return sub {
+    $command = sub {
         my ($cmd, $args) = @_;
         my @args = ref $args eq 'ARRAY' ? @$args : ref $args eq 'HASH' ? %$args
             : defined $args ? $args : ();
@@ -194,8 +225,7 @@ sub remember_trace {
 
 # The work.
 
-my $job = eval { $how{file} ? load_file($code) : load_expression($code) };
-if (!$job) {
+if (!eval { $how{file} ? load_file($code) : load_expression($code); 1 }) {
     print STDERR $@;
     exit 1;
 }
@@ -203,42 +233,90 @@ exit if $checking;
 
 my $process = $$;
 local $SIG{__DIE__} = \&remember_trace;
-while (sysread $requests, $lines, 1 << 16, length $lines) {
+# The code is called from no loop that `next` or `last` could leave.
+answer_lines() while sysread $requests, $lines, 1 << 16, length $lines;
+
+sub answer_lines {
     my $end = rindex $lines, "\n";
-    next if $end < 0;
-    answer(substr $lines, 0, $end);
+    return if $end < 0;
+    take(substr $lines, 0, $end);
+    # What is large, or an object of Math::BigInt, is not quick.
+    my $are_quick = $is_quick && !$are_lines && $end < 1 << 18;
+    $are_quick ? answer_some() : answer_next() while @left;
     substr($lines, 0, $end + 1) = '';
 }
 
-# Answers requests, a line each.
-sub answer {
+# Takes requests, a line each. All at once is fastest.
+sub take {
     my ($lines) = @_;
-    # All at once is fastest. JSON::PP takes long.
+    my $count = 1 + ($lines =~ tr/\n//);
+    # One plain string is the most common case.
+    if ($lines !~ /[^ -\[\]-~\n]/ && $lines =~ tr/"// == 2 * $count && $lines =~ /\A\["(?s:.*)"\]\z/) {
+        my @strings = split /"\]\n\["/, substr($lines, 2, -2), -1;
+        $are_lines = 0;
+        return @left = map { [$_] } @strings if @strings == $count;
+    }
     my $is_easy = $module ne 'JSON::PP' && $lines !~ /[0-9]{19}/;
     my $all = $is_easy && eval { $decoder->decode('[' . $lines =~ tr/\n/,/r . ']') };
-    for ($all ? @$all : split /\n/, $lines, -1) {
-        my $request = $_;    # the code may change $_
-        my $reply;
-        eval {
-            $request = parse($request) if !$all;
-            my @values = ref $request eq 'HASH' ? $job->(@$request{qw(cmd args)}) : $job->('', $request);
-            forget_trace() if defined $trace;    # the code caught these exceptions
-            my $value = @values == 1 && !($is_each && ref $values[0] ne 'ARRAY') ? $values[0] : \@values;
-            $value = undef if !@values && !$is_each;
-            my $json = $encoder->encode($value);
-            # A number, the most common case, ends with a digit.
-            $json = checked($json) if ref $value || $json =~ /[^0-9.-]/;
-            $reply = qq({"result":$json}\n);
-        } or do {
-            my $error = $@;
-            die $error if $$ != $process;
-            $reply = '{"error":' . encode(failure($error)) . "}\n";
-        };
-        exit if $$ != $process;    # in a child that the code forked: the parent answers
-        # At once: the next job may be slow, or end the process.
-        my $count = syswrite $replies, $reply;
-        write_all(substr $reply, $count // 0) if !defined $count || $count < length $reply;
+    $are_lines = !$all;
+    @left = $all ? @$all : split /\n/, $lines, -1;
+}
+
+# The result of the next request.
+sub result {
+    my ($args, $cmd) = shift @left;
+    $args = parse($args) if $are_lines;
+    ($cmd, $args) = @$args{qw(cmd args)} if ref $args eq 'HASH';
+    my @values;
+    if ($function) {
+        $args = defined $args ? [$args] : [] if ref $args ne 'ARRAY';
+        local $_ = $is_list ? $args : $args->[0];
+        $@ = '';
+        @values = $function->(@$args);
+    } else {
+        @values = $command->($cmd // '', $args);
     }
+    forget_trace() if defined $trace;    # the code caught these exceptions
+    return $values[0] if @values == 1 && !($is_each && ref $values[0] ne 'ARRAY');
+    return @values || $is_each ? \@values : undef;
+}
+
+# Its reply is written at once: the job after it may be slow, or end the process.
+sub answer_next {
+    my $reply = eval {
+        my $value = result();
+        my $json = $encoder->encode($value);
+        # A number, the most common case, ends with a digit.
+        $json = checked($json) if ref $value || $json =~ /[^0-9.-]/;
+        qq({"result":$json}\n);
+    } // failed($@);
+    reply($reply);
+}
+
+# Answers requests, if the code is quick. To encode results together takes half the time.
+sub answer_some {
+    my @results;
+    my $failed = eval { push @results, result() while @left && @results < 100; '' } // failed($@);
+    my $json = eval { encode(\@results) };
+    if (defined $json && $json =~ tr/,// == $#results) {    # each comma is between two results
+        $json =~ s/,/}\n{"result":/g;
+        return reply('{"result":' . substr($json, 1, -1) . "}\n$failed");
+    }
+    forget_trace();
+    reply(join '', map({ eval { '{"result":' . encode($_) . "}\n" } // failed($@) } @results), $failed);
+}
+
+# The reply to a job that failed.
+sub failed {
+    my ($error) = @_;
+    die $error if $$ != $process;
+    return '{"error":' . encode(failure($error)) . "}\n";
+}
+
+sub reply {
+    exit if $$ != $process;    # in a child that the code forked: the parent answers
+    my $count = syswrite $replies, $_[0];
+    write_all(substr $_[0], $count // 0) if !defined $count || $count < length $_[0];
 }
 
 sub parse {

@@ -468,10 +468,13 @@ pub(super) fn bytes_of(result: Value<'_>) -> Cow<'_, [u8]> {
 
 fn text(result: Json<'_>) -> Cow<'_, [u8]> {
     let json = result.bytes();
-    match serde_json::from_slice::<Cow<'_, str>>(json) {
-        Ok(Cow::Borrowed(string)) => Cow::Borrowed(string.as_bytes()),
-        Ok(Cow::Owned(string)) => Cow::Owned(string.into_bytes()),
-        // Not a string, or one with half a surrogate pair, which no text can hold.
+    let Some(string) = json.trim_ascii().strip_prefix(b"\"") else { return Cow::Borrowed(json) };
+    if memchr::memchr(b'\\', string).is_none() {
+        return Cow::Borrowed(string.strip_suffix(b"\"").unwrap_or(string));
+    }
+    match serde_json::from_slice::<String>(json) {
+        Ok(string) => Cow::Owned(string.into_bytes()),
+        // It has half a surrogate pair, which no text can hold.
         Err(_) => Cow::Borrowed(json),
     }
 }
@@ -515,6 +518,9 @@ mod tests {
         for (json, value, text) in [
             ("42", "42\n", "42\n"),
             (r#""a\nb""#, "\"a\\nb\"\n", "a\nb\n"),
+            (r#""é""#, "\"é\"\n", "é\n"),
+            (r#""""#, "\"\"\n", "\n"),
+            (r#""\\""#, "\"\\\\\"\n", "\\\n"),
             (r#""\ud800""#, "\"\\ud800\"\n", "\"\\ud800\"\n"),
             (r#"[1, 2]"#, "[1, 2]\n", "[1, 2]\n"),
         ] {

@@ -102,6 +102,11 @@ pub(crate) fn whole_number(bytes: &[u8]) -> Option<u64> {
     })
 }
 
+/// Whether bytes with quotes around them are a string in JSON that means just these bytes.
+pub(crate) fn is_string_text(bytes: &[u8]) -> bool {
+    special(bytes, 0).is_none() && is_utf8(bytes)
+}
+
 /// The place of the first byte from `at` on that is no blank. A line break is left to the parser.
 fn blanks(bytes: &[u8], mut at: usize) -> usize {
     while matches!(bytes.get(at), Some(b' ' | b'\t')) {

@@ -109,6 +109,18 @@ subtest 'errors' => sub {
     is_deeply([ map { keys %$_ } @$replies ], [qw(result error error result)]);
 };
 
+subtest 'quick code' => sub {
+    is_deeply(results('$_ * 2', [], simple(1 .. 250)), [ map { 2 * $_ } 1 .. 250 ], 'many');
+    is_deeply(results('"$_,"', [], simple(1 .. 3)), [ '1,', '2,', '3,' ], 'with commas');
+    is_deeply(results('@_', [], request([ 1, 2 ]), simple(3)), [ [ 1, 2 ], 3 ], 'lists');
+    for my $case ([ '$_ == 100 ? 1e308 * $_ : 1', 'infinite' ], [ '1 / ($_ - 100)', 'division by zero' ], [ 'next if $_ == 100; $_', 'outside' ]) {
+        my ($code, $message) = @$case;
+        my $results = results($code, [], simple(1, 100, 0.5, 100, 1.5));
+        is_deeply([ map { ref ? 'error' : 'result' } @$results ], [qw(result error result error result)], $code);
+        like($results->[$_]{error}{message}, qr/$message/) for 1, 3;
+    }
+};
+
 subtest 'stdin and stdout' => sub {
     my ($replies, $err) = run([ 'expression', 'print "pröt\n"; system "echo child"; 5' ], simple(1));
     is($replies->[0]{result}, 5);

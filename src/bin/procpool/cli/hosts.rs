@@ -50,11 +50,11 @@ pub struct HostOptions {
     #[arg(hide_short_help = true, long, conflicts_with_all = ["hosts", "launcher"])]
     pub slurm: bool,
 
-    /// Give up a host that gives no sign of life for TIME
+    /// Count a host as lost when procpool has heard nothing from it for TIME
     ///
-    /// The running jobs of the host go to other hosts, at most three times each. If the connection to a host
-    /// ends, procpool gives it up at once. After a while, procpool connects to the host again. If a host hears
-    /// nothing from procpool for TIME, its jobs end.
+    /// The running jobs of a lost host go to other hosts, at most three times each. If the connection to a host
+    /// ends, the host is lost at once. procpool tries to connect to a lost host again. If a host hears nothing
+    /// from procpool for TIME, its jobs end.
     #[arg(hide_short_help = true, long, value_name = "TIME", default_value = "15s", value_parser = procpool::engine::parse_duration)]
     pub host_timeout: Duration,
 
