@@ -96,13 +96,13 @@ impl Ramp {
         let is_slow = std::mem::take(&mut self.is_slow);
         self.waited += 1;
         let has_patience = self.waited < PATIENCE;
-        let worth = FIRST + worth(queued, finished.max(1));
-        let allowed = if worth <= present {
-            present
-        } else if finished > 0 && is_slow && finished / QUICK <= present {
-            worth
-        } else if finished > 0 {
-            self.growth.allowed(present, finished, worth)
+        let allowed = if finished > 0 {
+            let worth = FIRST + worth(queued, finished);
+            if worth <= present || is_slow && finished / QUICK <= present {
+                worth
+            } else {
+                self.growth.allowed(present, finished, worth)
+            }
         } else if has_patience && (!is_slow || processes < present) {
             present
         } else {
