@@ -180,6 +180,12 @@ pub(crate) fn not_started(command: &Command, runner: Runner, error: &std::io::Er
             };
             format!("'{name}' can't be run{place}: {error}")
         }
+        Some(Errno::MFILE | Errno::NFILE) => format!(
+            "'{name}' can't be run: {error}; raise the limit of open files, or run fewer jobs at a time"
+        ),
+        Some(Errno::AGAIN) => format!(
+            "'{name}' can't be run: {error}; raise the limit of processes, or run fewer jobs at a time"
+        ),
         _ => format!("'{name}' can't be run: {error}"),
     }
 }
