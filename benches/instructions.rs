@@ -1,6 +1,6 @@
 //! Instructions per job of each step that a job goes through, and of the whole program, beside those of
 //! `instructions.txt`: `cargo bench --bench instructions`. valgrind counts them, so that a regression is found on
-//! a busy machine as well. `-- --update` writes the counts to `instructions.txt`.
+//! a busy machine as well. `-- --update` writes the counts to `instructions.txt` and to the table in `README.md`.
 
 #[path = "parts/steps.rs"]
 mod steps;
@@ -59,10 +59,29 @@ fn compare(update: bool) -> Result<()> {
         let ratio = ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.2}"));
         println!("{name:34} {old:>12} {count:>9} {ratio:>7}{mark}");
     }
-    if update {
-        fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+    if !update {
+        return Ok(());
     }
-    Ok(())
+    let readme = file.with_file_name("README.md");
+    let page = fs::read_to_string(&readme).map_err(|error| error.to_string())?;
+    let page = with_table(&page, &text).ok_or("README.md has no table of instructions")?;
+    [(file, text), (readme, page)].into_iter().try_for_each(|(path, text)| {
+        fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))
+    })
+}
+
+/// The page with these counts in its table.
+fn with_table(page: &str, counts: &str) -> Option<String> {
+    const HEAD: &str = "| step | instructions per job |\n|---|---:|\n";
+    let (before, rest) = page.split_once(HEAD)?;
+    let (_, after) = rest.split_once("\n\n")?;
+    let rows: String = counts.lines().filter_map(|line| line.split_once('\t')).map(row).collect();
+    Some(format!("{before}{HEAD}{rows}\n{after}"))
+}
+
+fn row((step, count): (&str, &str)) -> String {
+    let digits = count.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy);
+    format!("| {step} | {} |\n", digits.collect::<Vec<_>>().join(","))
 }
 
 fn committed(text: &str) -> HashMap<&str, u64> {

@@ -133,5 +133,11 @@ mod tests {
             assert_eq!(found, expected, "{line}");
         }
         assert!(beginning.alike(b"{\"cmd\":\"f\",\"args\":[8]}\0", 0).is_some());
+        // Also where lines end as on Windows, or with that byte alone.
+        for (bytes, end) in [(&b"[9]}\r\n"[..], b'\n'), (b"[9]}\r{", b'\r')] {
+            let bytes = [&b"{\"cmd\":\"f\",\"args\":"[..], bytes].concat();
+            let len = memchr::memchr(end, &bytes);
+            assert_eq!(beginning.alike(&bytes, end).map(|(_, len)| len), len);
+        }
     }
 }

@@ -61,11 +61,21 @@ impl<'a> ObjectScanner<'a> {
         Some(&self.bytes[begin..self.at])
     }
 
-    /// Takes the brace that ends the object. Returns where the line ends, if the byte `end` is next. It is not checked
-    /// whether the line is UTF-8.
+    /// Takes the brace that ends the object. Returns where the line ends: at the byte `end`, which is next or after blanks.
+    /// It is not checked whether the line is UTF-8.
     #[inline]
     pub(crate) fn line_end(&mut self, end: u8) -> Option<usize> {
-        (self.takes(b"}") && self.bytes.get(self.at) == Some(&end)).then_some(self.at)
+        if !self.takes(b"}") {
+            return None;
+        }
+        while let Some(&byte) = self.bytes.get(self.at) {
+            match byte {
+                byte if byte == end => return Some(self.at),
+                b' ' | b'\t' | b'\r' => self.at += 1,
+                _ => break,
+            }
+        }
+        None
     }
 
     /// Takes the brace that ends the object. Returns whether all of the bytes were a valid object then, with
