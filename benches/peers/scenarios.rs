@@ -86,12 +86,15 @@ pub(crate) fn all(tools: &Tools, options: &Options) -> Vec<Scenario> {
             "procpool --python 'int(x) * 2', and its like",
             Load::Double,
             size(1_000_000, 50_000),
-            vec![
+            [
                 tools.code(),
                 tools.imap(1).share(4),
                 tools.imap(100),
                 tools.xargs_python().share(5000),
-            ],
+            ]
+            .into_iter()
+            .chain(tools.code_in_others())
+            .collect(),
         ),
         Scenario::new(
             "raw",

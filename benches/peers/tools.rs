@@ -56,6 +56,7 @@ pub(crate) struct Tools {
     has_python: Found,
     piscina: Found,
     mce: Found,
+    parallel_gem: Found,
 }
 
 impl Tools {
@@ -82,6 +83,7 @@ impl Tools {
         let help = said(command(&procpool).arg("--help"))?;
         let peers = source.join("benches/peers");
         let python = said(command("python3").args(["-c", "import sys; print(sys.executable)"]));
+        let ruby = "puts %(Ruby's parallel #{Parallel::VERSION}, Ruby #{RUBY_VERSION})";
         let perl = "print \"MCE $MCE::VERSION, Perl $^V\"";
         Ok(Self {
             help,
@@ -108,6 +110,7 @@ impl Tools {
                     format!("{why}; npm install piscina somewhere, and set PISCINA to that folder")
                 }),
             mce: said(command("perl").args(["-MMCE", "-e", perl])),
+            parallel_gem: said(command("ruby").args(["-rparallel", "-e", ruby])),
             source: source.to_owned(),
         })
     }
@@ -133,6 +136,7 @@ impl Tools {
             ("Python", &self.has_python),
             ("piscina", &self.piscina),
             ("MCE", &self.mce),
+            ("Ruby's parallel", &self.parallel_gem),
         ];
         let own = said(command(&self.procpool).arg("--version"));
         let mut lines = vec![own.unwrap_or_else(|why| format!("procpool: {why}"))];
@@ -247,10 +251,31 @@ impl Tools {
 
     /// An expression in Python for each line.
     pub(crate) fn code(&self) -> Tool {
+        self.code_in(ONE, ["--python", "int(x) * 2"], &self.has_python)
+    }
+
+    /// The same in another language.
+    pub(crate) fn code_in(&self, name: &str, code: [&str; 2], found: &Found) -> Tool {
         let procpool = self.procpool.to_string_lossy();
-        let words = ["-j2", "--python", "int(x) * 2"];
-        let argv = [&*procpool].into_iter().chain(words);
-        plain(ONE, argv, Input::Args, &self.has_python)
+        let argv = [&*procpool, "-j2"].into_iter().chain(code);
+        plain(name, argv, Input::Args, found)
+    }
+
+    /// Expressions in the other languages, each with a pool of its own language.
+    pub(crate) fn code_in_others(&self) -> Vec<Tool> {
+        let program = |name: &str| said(command(name).arg("--version"));
+        let code = |option: &str, program: &Found, code: &str| {
+            self.code_in(&format!("{ONE} {option}"), [option, code], program)
+        };
+        vec![
+            code("--node", &program("node"), "x * 2"),
+            self.piscina().share(10),
+            code("--perl", &program("perl"), "$_ * 2"),
+            self.mce(100),
+            code("--ruby", &program("ruby"), "x.to_i * 2"),
+            self.parallel_gem(1).share(10),
+            self.parallel_gem(100),
+        ]
     }
 
     /// The same with an interpreter for each line.
@@ -299,6 +324,11 @@ impl Tools {
             chunk,
             &self.mce,
         )
+    }
+
+    fn parallel_gem(&self, chunk: u32) -> Tool {
+        let name = format!("Ruby parallel, chunk {chunk}");
+        self.program(&name, "ruby".as_ref(), "parallel.rb", chunk, &self.parallel_gem)
     }
 
     pub(crate) fn piscina(&self) -> Tool {
