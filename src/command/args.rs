@@ -23,7 +23,7 @@ impl Args<'_> {
     /// are taken as they are, other scalars as their text, nested values as compact JSON.
     ///
     /// # Errors
-    /// The text is not JSON, or not UTF-8.
+    /// The text is not JSON, or not UTF-8, or a string is not text.
     pub fn from_json(json: &[u8]) -> Result<Args<'static>, CommandError> {
         let not_json = |error: serde_json::Error| CommandError::NotJson(error_text(&error));
         let text = std::str::from_utf8(json).map_err(|_| CommandError::NotUtf8)?;
@@ -32,20 +32,20 @@ impl Args<'_> {
             Some(b'[') => {
                 let values: Vec<&RawValue> = serde_json::from_str(text).map_err(not_json)?;
                 for value in values {
-                    args.words.push(word_of(value).map_err(not_json)?.into());
+                    args.words.push(word_of(value)?.into());
                 }
             }
             Some(b'{') => {
                 let ObjectFields(fields) = serde_json::from_str(text).map_err(not_json)?;
                 for (name, value) in fields {
                     args.names.push(name.into_bytes().into());
-                    args.words.push(word_of(value).map_err(not_json)?.into());
+                    args.words.push(word_of(value)?.into());
                 }
                 args.whole = Some(compact(text).into());
             }
             _ => {
                 let value: &RawValue = serde_json::from_str(text).map_err(not_json)?;
-                args.words.push(word_of(value).map_err(not_json)?.into());
+                args.words.push(word_of(value)?.into());
             }
         }
         Ok(args)
@@ -63,10 +63,13 @@ impl Args<'_> {
     }
 }
 
-fn word_of(value: &RawValue) -> Result<Vec<u8>, serde_json::Error> {
+fn word_of(value: &RawValue) -> Result<Vec<u8>, CommandError> {
     let text = value.get();
     match text.as_bytes().first() {
-        Some(b'"') => serde_json::from_str::<String>(text).map(String::into_bytes),
+        // It is JSON already: only an escape can be wrong.
+        Some(b'"') => serde_json::from_str::<String>(text)
+            .map(String::into_bytes)
+            .map_err(|error| CommandError::HalfCharacter(error_text(&error))),
         Some(b'[' | b'{') => Ok(compact(text)),
         _ => Ok(text.as_bytes().to_vec()),
     }

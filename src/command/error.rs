@@ -28,6 +28,8 @@ pub enum CommandError {
     Nul(&'static str),
     /// The args are not JSON. The text says why.
     NotJson(String),
+    /// An arg has a lone surrogate. The text says where.
+    HalfCharacter(String),
     /// The args are not UTF-8.
     NotUtf8,
     /// The args of a command that the job names are an object.
@@ -101,6 +103,9 @@ impl fmt::Display for CommandError {
             }
             Self::Nul(what) => write!(f, "{what} would have a NUL byte, which is not allowed"),
             Self::NotJson(error) => write!(f, "the args are not JSON: {error}"),
+            Self::HalfCharacter(error) => {
+                write!(f, "an arg is no text, because it has half of a character: {error}")
+            }
             Self::NotUtf8 => f.write_str("the args are not UTF-8"),
             Self::ArgsWithNames => f.write_str("the args of a command are an array, not an object"),
             Self::EmptyPlaceholder => {

@@ -463,7 +463,7 @@ fn job_lines_that_are_no_commands() {
     assert_eq!(result(&records[6])["stdout"], "good\n");
     // A message names the command, too.
     let half = r#"echo ["\ud800"]"#;
-    let why = "invalid job: the args are not JSON: ";
+    let why = "invalid job: an arg is no text, because it has half of a character: ";
     let test = Test::new().jobs([half]).stderr_has(format!("procpool: failed: {half}: {why}"));
     test.status(1).run();
 }
