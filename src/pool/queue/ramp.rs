@@ -15,6 +15,9 @@ const PATIENCE: u32 = 5;
 /// A further slot is worth its start if the jobs that wait take this long.
 const WORTH: Duration = Duration::from_millis(20);
 
+/// Jobs are quick if each slot finishes more than this many in a step.
+const QUICK: usize = 5;
+
 /// The state of the steps.
 #[derive(Debug, Default)]
 pub(super) struct Ramp {
@@ -28,12 +31,58 @@ pub(super) struct Ramp {
     pub(super) is_slow: bool,
     /// The steps since the number of slots was last raised.
     waited: u32,
+    growth: Growth,
+}
+
+/// What the last slots have brought, while jobs are quick. Slots that wait for the same processors bring nothing.
+#[derive(Debug, Default)]
+struct Growth {
+    /// The jobs per step before the last slots were started, if jobs were quick then.
+    before: usize,
+    /// The jobs since the last look, and the steps in which they were finished.
+    finished: usize,
+    steps: usize,
+    /// The last slots have brought too little: no more are started.
+    is_over: bool,
+}
+
+impl Growth {
+    /// How many slots there may be. `worth`: how many the jobs that wait are worth.
+    fn allowed(&mut self, present: usize, finished: usize, worth: usize) -> usize {
+        self.finished += finished;
+        self.steps += 1;
+        if self.steps < PATIENCE as usize {
+            return present;
+        }
+        let Self { before, is_over, .. } = *self;
+        let rate = self.finished / self.steps;
+        *self = Self { before, is_over, ..Self::default() };
+        if is_over {
+            if rate < before / 2 {
+                // Jobs have become slower.
+                *self = Self::default();
+            }
+            return present;
+        }
+        if rate < before + before / 4 {
+            self.is_over = true;
+            return present;
+        }
+        let is_quick = rate / QUICK > present;
+        self.before = if is_quick { rate } else { 0 };
+        if is_quick { worth.min(present.saturating_mul(2)) } else { worth }
+    }
 }
 
 impl Ramp {
     /// Somebody takes the steps from now on.
     pub(super) fn begun() -> Self {
         Self { is_on: true, is_taken: true, ..Self::default() }
+    }
+
+    /// Whether no more slots are started while jobs are as quick as now.
+    pub(super) fn is_settled(&self) -> bool {
+        self.growth.is_over
     }
 
     pub(super) fn count(&mut self, jobs: usize) {
@@ -48,7 +97,12 @@ impl Ramp {
         self.waited += 1;
         let has_patience = self.waited < PATIENCE;
         let allowed = if finished > 0 {
-            FIRST + worth(queued, finished)
+            let worth = FIRST + worth(queued, finished);
+            if worth <= present || is_slow && finished / QUICK <= present {
+                worth
+            } else {
+                self.growth.allowed(present, finished, worth)
+            }
         } else if has_patience && (!is_slow || processes < present) {
             present
         } else {
@@ -66,4 +120,27 @@ fn worth(queued: usize, finished: usize) -> usize {
     let steps = queued / finished;
     let steps_each = (WORTH.as_micros() / STEP.as_micros()) as usize;
     steps / steps_each
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The number of slots after 200 steps, if so many jobs are finished in each by this many slots.
+    fn slots_after(finished: impl Fn(usize) -> usize) -> usize {
+        let mut ramp = Ramp::begun();
+        (0..200).fold(FIRST, |slots, _| {
+            ramp.count(finished(slots));
+            ramp.allowed(slots, slots, 10_000_000)
+        })
+    }
+
+    #[test]
+    fn slots_that_bring_nothing_are_not_started() {
+        assert_eq!(slots_after(|slots| 500 + slots), 2 * FIRST);
+        assert_eq!(slots_after(|slots| 100 * slots.min(36)), 8 * FIRST);
+        assert!(slots_after(|slots| 100 * slots) > 16 * FIRST);
+        assert!(slots_after(|slots| slots) > 1000);
+        assert!(slots_after(|slots| if slots < 2 * FIRST { 500 } else { 10 }) > 1000);
+    }
 }

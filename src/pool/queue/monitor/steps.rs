@@ -39,6 +39,7 @@ impl Queue {
         let queued = state.backlog.queued();
         let allowed = state.ramp.allowed(present, processes, queued);
         state.roster.allow(allowed);
+        self.is_ramping.store(!state.ramp.is_settled(), Ordering::Relaxed);
         Some(state.wake_for_jobs())
     }
 
