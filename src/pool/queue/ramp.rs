@@ -12,6 +12,9 @@ pub(crate) const STEP: Duration = Duration::from_millis(5);
 /// While workers start, the number of slots doubles only after this many steps.
 const PATIENCE: u32 = 5;
 
+/// No more slots are started for this many steps after the last ones have brought too little.
+const LONG: u32 = 40;
+
 /// A further slot is worth its start if the jobs that wait take this long.
 const WORTH: Duration = Duration::from_millis(20);
 
@@ -51,21 +54,19 @@ impl Growth {
     fn allowed(&mut self, present: usize, finished: usize, worth: usize) -> usize {
         self.finished += finished;
         self.steps += 1;
-        if self.steps < PATIENCE as usize {
+        // A pause of the machine may have hidden what the last slots bring, so the verdict is looked at again.
+        let enough = if self.is_over { LONG } else { PATIENCE };
+        if self.steps < enough as usize {
             return present;
         }
         let Self { before, is_over, .. } = *self;
         let rate = self.finished / self.steps;
-        *self = Self { before, is_over, ..Self::default() };
-        if is_over {
-            if rate < before / 2 {
+        *self = Self { before, is_over: rate < before + before / 4, ..Self::default() };
+        if self.is_over {
+            if is_over && rate < before / 2 {
                 // Jobs have become slower.
                 *self = Self::default();
             }
-            return present;
-        }
-        if rate < before + before / 4 {
-            self.is_over = true;
             return present;
         }
         let is_quick = rate / QUICK > present;
@@ -127,7 +128,7 @@ mod tests {
     use super::*;
 
     /// The number of slots after 200 steps, if so many jobs are finished in each by this many slots.
-    fn slots_after(finished: impl Fn(usize) -> usize) -> usize {
+    fn slots_after(mut finished: impl FnMut(usize) -> usize) -> usize {
         let mut ramp = Ramp::begun();
         (0..200).fold(FIRST, |slots, _| {
             ramp.count(finished(slots));
@@ -142,5 +143,15 @@ mod tests {
         assert!(slots_after(|slots| 100 * slots) > 16 * FIRST);
         assert!(slots_after(|slots| slots) > 1000);
         assert!(slots_after(|slots| if slots < 2 * FIRST { 500 } else { 10 }) > 1000);
+    }
+
+    #[test]
+    fn a_pause_of_the_machine_does_not_hold_back_slots_for_long() {
+        let mut steps = 0;
+        let paused = |slots| {
+            steps += 1;
+            if (6..12).contains(&steps) { 1 } else { 100 * slots }
+        };
+        assert!(slots_after(paused) > 16 * FIRST);
     }
 }
