@@ -90,6 +90,30 @@ fn code_gets_what_the_table_says() {
     }
 }
 
+/// Fails for more than one line. Three calls with a line each must run at a time.
+const ALONE: &str = "\
+import os, time
+def meet(lines):
+    if len(lines) > 1: raise ValueError
+    open(lines[0], 'w').close()
+    while sum(map(os.path.exists, 'abc')) < 3: time.sleep(0.01)
+    return lines
+";
+
+/// Only one slot has a thread when the call fails: others are started for the lines.
+#[test]
+fn the_lines_of_a_call_that_fails_run_at_a_time() {
+    if need("python3") {
+        let crew = Crew::new();
+        Test::new()
+            .args(["-j3", "-n3", "--each", "--format=value", "--cwd", &crew.path("."), "--python"])
+            .args([&crew.file("f.py", ALONE), "meet"])
+            .stdin("a\nb\nc\n")
+            .stdout("\"a\"\n\"b\"\n\"c\"\n")
+            .run();
+    }
+}
+
 /// An expression that returns its list with a mark at each element.
 const EACH: [(&str, &str, &str); 4] = [
     ("python3", "--python", "[f'{len(x)}{y}' for y in x]"),

@@ -58,3 +58,28 @@ fn a_file_without_a_number_is_refused() {
     let options = [&option, "--route", "1", "--python", "x"];
     Test::new().args(options).stderr_has("their number can't change").status(2).run();
 }
+
+/// A slot that takes no more jobs ends, and others are started for what it leaves.
+#[test]
+fn a_job_that_fails_where_no_more_jobs_run_is_tried_again() {
+    let crew = Crew::new();
+    let file = crew.file("procs", "2\n");
+    let [begun, go, tried] = ["begun", "go", "tried"].map(|name| crew.path(name));
+    let script = format!(
+        "case {{%}} in
+         1) until test -e {begun}; do sleep 0.01; done;;
+         2) >{begun}; until test -e {go}; do sleep 0.01; done; test -e {tried} || {{ >{tried}; exit 1; }};;
+         esac; echo {{}}"
+    );
+    let mut run = Test::new()
+        .args(["-j", &format!("@{file}"), "--retries=1", "--retry-delay=1ms", "--stream"])
+        .args(["--shell", &script, ":::", "job", "job"])
+        .stderr_has("--max-procs is 1 from now on")
+        .stdout("job\njob\n")
+        .spawn();
+    run.line();
+    fs::write(&file, "1\n").expect("there is room");
+    run.await_stderr("--max-procs is 1 from now on");
+    crew.file("go", "");
+    run.finish();
+}

@@ -1,6 +1,7 @@
 //! Jobs that fail and are tried again, and the file of those that failed in the end.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::common::{Crew, Test, assert_has, failed, message, quoted, result, wait_for};
@@ -30,6 +31,31 @@ fn a_job_is_tried_until_it_succeeds() {
         output.records().iter().map(|record| record["attempts"].clone()).collect();
     assert_eq!(attempts, [json!(3), json!(null), json!(2)], "{}", output.stderr);
     assert_eq!(runs(&folder).len(), 6);
+}
+
+/// The only slot that has a thread takes the next job: another one is started for the second try.
+#[test]
+fn a_second_try_waits_for_no_other_job() {
+    let crew = Crew::new();
+    let [tried, go] = ["tried", "go"].map(|name| crew.path(name));
+    let script = format!(
+        "case {{}} in
+         again) test -e {tried} || {{ >{tried}; exit 1; }};;
+         long) until test -e {go}; do sleep 0.01; done;;
+         esac; echo {{}}"
+    );
+    let mut run = Test::new()
+        .args(["-j2", "--retries=1", "--retry-delay=0.3s", "--stream", "--shell", &script])
+        .stdin_open()
+        .stdout("again\nlong\n")
+        .spawn();
+    run.write("again\n");
+    wait_for("the first try", || Path::new(&tried).exists());
+    run.write("long\n");
+    assert_eq!(run.line(), "again");
+    crew.file("go", "");
+    run.close_stdin();
+    run.finish();
 }
 
 /// Jobs that wait for their second try keep no slot idle: those after them are read and run.

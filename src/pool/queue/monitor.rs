@@ -1,6 +1,7 @@
 //! The queue's one lock: feeders push jobs and wait for room, slots take jobs and wait for more. Each
 //! change wakes those who wait for it.
 
+mod calling;
 mod elsewhere;
 mod limit;
 mod parties;
@@ -55,6 +56,8 @@ struct QueueState {
     /// The holders of jobs that no slot of another machine has begun.
     hoarders: Vec<usize>,
     ramp: Ramp,
+    /// The idle slot that has learned last when the next job is to be tried again.
+    watcher: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +84,7 @@ impl Queue {
                 has_ended: false,
                 hoarders: Vec::new(),
                 ramp: Ramp::default(),
+                watcher: None,
             }),
             room: Condvar::new(),
             quiet: Notify::new(),
@@ -216,22 +220,32 @@ impl Queue {
         }
         state.release(from, 1);
         state.backlog.put_off(job, due);
-        // An idle slot has time to watch the clock.
+        // An idle slot has time to watch the clock. It must learn of this job.
+        state.watcher = None;
         state.roster.wake_idle();
         Ok(())
     }
 
-    /// Moves jobs to `into`, as `ask` says. Also returns when to come back if nothing else happens.
-    pub(crate) fn take(&self, slot: usize, ask: Ask, into: &mut VecDeque<Job>) -> (Taken, Moment) {
+    /// Moves jobs to `into`, as `ask` says. Also returns when to come back if nothing else happens, and
+    /// the slots that are to be started.
+    pub(crate) fn take(
+        &self,
+        slot: usize,
+        ask: Ask,
+        into: &mut VecDeque<Job>,
+    ) -> (Taken, Moment, Vec<usize>) {
         let mut state = self.lock();
-        if !state.backlog.has_none_later() {
+        let has_later = !state.backlog.has_none_later();
+        if has_later {
             state.requeue_due(ask.now);
         }
         let (taken, places) = self.take_from(&mut state, slot, ask, into);
+        let leaves_jobs = has_later || state.roster.is_surplus(slot);
+        let fresh = if leaves_jobs { state.call_others() } else { Vec::new() };
         let due = state.backlog.next_due();
         drop(state);
         self.free_places(places);
-        (taken, due)
+        (taken, due, fresh)
     }
 
     /// Returns also how many places in a queue with a bound the jobs had.
@@ -496,18 +510,6 @@ impl QueueState {
         self.roster.release(slot, jobs);
     }
 
-    /// Moves the jobs that are due to the head of the queue. The caller takes one; slots are woken for
-    /// the others.
-    fn requeue_due(&mut self, now: Moment) {
-        let count = self.backlog.requeue_due(now);
-        for _ in 1..count {
-            self.roster.wake_idle();
-        }
-        if count > 0 {
-            self.let_leave();
-        }
-    }
-
     /// Interrupts all slots if no job comes or is tried again any more: then they may leave.
     fn let_leave(&self) {
         if self.is_over() {
@@ -558,29 +560,11 @@ impl QueueState {
             self.roster.has_room(slot, ask.shares);
         } else if !ask.busy {
             self.roster.set_idle(slot, ask.warm);
+            self.watcher = Some(slot);
             // They may have jobs to give back.
             self.hoarders.iter().for_each(|&hoarder| self.roster.notify(hoarder));
         }
         Taken::Wait
-    }
-
-    /// Wakes a slot for each job that no slot was woken for: first warm ones, then idle ones without a
-    /// worker. Returns the slots that are to be started for the jobs that are left.
-    fn wake_for_jobs(&mut self) -> Vec<usize> {
-        let mut fresh = Vec::new();
-        while self.backlog.queued() > self.roster.woken() {
-            if self.roster.wake_idle() {
-                continue;
-            }
-            let Some(slot) = self.call_absent() else { break };
-            fresh.push(slot);
-        }
-        if self.backlog.calls() > self.roster.woken() {
-            self.roster.interrupt_roomy();
-        } else if self.backlog.queued() > self.roster.woken() {
-            self.roster.interrupt_sharing();
-        }
-        fresh
     }
 
     fn all_have_left(&mut self, renew: impl FnOnce()) {

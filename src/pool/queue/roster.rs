@@ -225,6 +225,11 @@ impl Roster {
             .find(|&slot| slots[slot] == Activity::Idle && slot < *limit)
     }
 
+    /// Whether a slot waits for jobs that it may take.
+    pub(super) fn is_idle(&self, slot: usize) -> bool {
+        self.slots[slot] == Activity::Idle && slot < self.limit
+    }
+
     /// A slot that is busy has room for more jobs, and there are none. `shares`: its worker works on several at
     /// a time.
     pub(super) fn has_room(&mut self, slot: usize, shares: bool) {

@@ -96,7 +96,7 @@ impl Slot {
         };
         if count > 1 && outcome.is_err() && !self.shared.stopping.has_begun() {
             match self.shared.queue.split(self.index, job) {
-                Ok(()) => return,
+                Ok(fresh) => return self.shared.start_slots(fresh),
                 Err(back) => job = *back,
             }
         } else if let Err(failure) = &outcome

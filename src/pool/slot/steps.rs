@@ -120,8 +120,11 @@ impl Slot {
 
     /// Takes jobs from the queue.
     pub(super) fn take(&mut self, ask: Ask) -> Taken {
-        let (taken, due) = self.shared.queue.take(self.index, ask, &mut self.jobs);
+        let (taken, due, fresh) = self.shared.queue.take(self.index, ask, &mut self.jobs);
         self.due = due;
+        if !fresh.is_empty() {
+            self.shared.start_slots(fresh);
+        }
         if taken == Taken::Jobs {
             self.shared.deliveries.begun(self.number(), &self.jobs);
         }
@@ -219,7 +222,9 @@ impl Slot {
     /// Calls other slots for the jobs that wait: this one has something else to do.
     pub(super) fn step_aside(&self) {
         let fresh = self.shared.queue.set_aside(self.index);
-        self.shared.start_slots(fresh);
+        if !fresh.is_empty() {
+            self.shared.start_slots(fresh);
+        }
     }
 }
 

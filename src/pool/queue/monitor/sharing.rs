@@ -5,11 +5,12 @@ use crate::job::Job;
 use crate::pool::queue::ask::Ask;
 
 impl Queue {
-    /// Puts each job of a joint job back at the head of the queue, to be asked for alone.
+    /// Puts each job of a joint job back at the head of the queue, to be asked for alone. Returns the slots
+    /// that are to be started.
     ///
     /// # Errors
     /// The run was ended. The error holds the joint job.
-    pub(crate) fn split(&self, from: usize, joint: Job) -> Result<(), Box<Job>> {
+    pub(crate) fn split(&self, from: usize, joint: Job) -> Result<Vec<usize>, Box<Job>> {
         let mut state = self.lock();
         if state.has_ended {
             return Err(Box::new(joint));
@@ -17,10 +18,8 @@ impl Queue {
         state.release(from, 1);
         for job in joint.split_joint().into_iter().rev() {
             state.backlog.prepend(job);
-            state.roster.wake_idle();
         }
-        state.roster.interrupt_sharing();
-        Ok(())
+        Ok(state.wake_for_jobs())
     }
 }
 

@@ -31,7 +31,8 @@ fn what_comes_back_after_the_end_is_not_kept() {
     let back = queue.put_off(0, job, Moment::NEVER).expect_err("it is over");
     assert_eq!(queue.put_back(0, jobs.into_iter()).len(), 1);
     let ask = Ask { finished: 1, ..ASK };
-    assert_eq!(queue.take(0, ask, &mut VecDeque::new()), (Taken::Leave, Moment::NEVER));
+    let nothing = (Taken::Leave, Moment::NEVER, vec![]);
+    assert_eq!(queue.take(0, ask, &mut VecDeque::new()), nothing);
     assert!(queue.is_quiet());
     assert_eq!(back.seq, 1);
 }

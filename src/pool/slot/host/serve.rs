@@ -194,7 +194,9 @@ impl HostSlot {
                 self.idle.push(index);
             } else {
                 let fresh = self.slot.shared.queue.set_aside(index);
-                self.slot.shared.start_slots(fresh);
+                if !fresh.is_empty() {
+                    self.slot.shared.start_slots(fresh);
+                }
                 self.busy.push(index);
             }
         }
@@ -227,8 +229,11 @@ impl HostSlot {
     fn take_for(&mut self, index: usize, busy: bool, max: usize) -> bool {
         let has_interval = self.slot.shared.gates.have_interval();
         let ask = self.ask(busy, if has_interval { 1 } else { max });
-        let (taken, due) = self.slot.shared.queue.take(index, ask, &mut self.slot.jobs);
+        let (taken, due, fresh) = self.slot.shared.queue.take(index, ask, &mut self.slot.jobs);
         self.said.due = due;
+        if !fresh.is_empty() {
+            self.slot.shared.start_slots(fresh);
+        }
         match taken {
             Taken::Leave => {
                 self.is_leaving = true;
