@@ -533,9 +533,9 @@ fn a_timeout_tells_what_was_printed_of_an_unfinished_message() {
         ("", &["--protocol=raw"], "and its worker was ended (job 1, line 1)\n"),
     ] {
         jsonl(reply, options)
-            .args(["--timeout=300ms", "--grace=0"])
+            .args(["--timeout=1s", "--grace=0"])
             .stderr_has("(job 1, line 1")
-            .stderr_has(": timed out after 300ms, and its worker was ended")
+            .stderr_has(": timed out after 1s, and its worker was ended")
             .stderr_has(what)
             .status(1)
             .run();
