@@ -368,7 +368,7 @@ fn large_results_wait_for_their_proof_without_memory() {
     let script =
         format!("sleep 0.5; while read -r l; do [ $l = 1 ] && sleep 0.5; cat {reply}; done");
     let run = raw(&script).args(["--pipeline=8", "--journal", &journal]).stdin_open();
-    let mut run = run.any_stdout().spawn();
+    let mut run = run.any_stdout().patience(120).spawn();
     for n in 1..=160 {
         run.write(&format!("{n}\n"));
     }
