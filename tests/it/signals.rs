@@ -257,14 +257,18 @@ fn a_closed_stdout_ends_a_run_though_stdin_stays_open() {
 #[test]
 fn a_closed_stdout_ends_running_jobs() {
     let crew = Crew::new();
-    Test::new()
+    let go = crew.path("go");
+    let mut run = Test::new()
         .workers(2, crew.worker(""))
         .arg("--stream")
-        .jobs(["ignore_term", "await_log [\"job\",2]", "sleep [100]", "echo [4]"])
+        .jobs(["ignore_term", "await_log [\"job\",2]", &format!("await_file [{go:?}]")])
         .head(1)
         .any_stdout()
         .killed_by(Signal::PIPE)
-        .run();
+        .spawn();
+    run.line();
+    crew.file("go", "");
+    run.finish();
     crew.assert_gone();
 }
 
