@@ -36,6 +36,26 @@ impl Keeper {
         files.filter(|path| path.to_string_lossy().ends_with(end)).collect()
     }
 
+    /// Whether a process is a server of this folder.
+    fn is_server(&self, pid: Pid) -> bool {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let begin = format!("--serve\0{}", self.crew.path("run/procpool"));
+        String::from_utf8_lossy(&line).contains(&begin)
+    }
+
+    /// Stops the server that is not `other`, as soon as it is there.
+    fn stop_server(&self, other: Option<Pid>) -> Pid {
+        let mut found = None;
+        wait_for("a server", || {
+            let processes = fs::read_dir("/proc").expect("/proc").flatten();
+            found = processes
+                .filter_map(|process| Pid::from_raw(process.file_name().to_str()?.parse().ok()?))
+                .find(|&pid| Some(pid) != other && self.is_server(pid));
+            found.is_some_and(|pid| kill_process(pid, Signal::STOP).is_ok())
+        });
+        found.expect("it was found")
+    }
+
     fn sockets(&self) -> usize {
         self.files(".sock").len()
     }
@@ -130,6 +150,32 @@ fn two_first_calls_start_one_server() {
     let pids: Vec<Vec<u8>> = calls.into_iter().map(|call| call.finish().stdout).collect();
     assert!(pids.iter().all(|pid| *pid == pids[0]), "{pids:?}");
     assert_eq!((keeper.crew.logged("start").len(), keeper.sockets()), (1, 1));
+}
+
+/// A caller that is killed leaves a server that is starting. The next caller starts another one, which finds that
+/// the first one listens by then.
+#[test]
+fn the_server_of_a_caller_that_was_killed_serves_the_next() {
+    let keeper = Keeper::new();
+    let worker = keeper.crew.worker("");
+    let call = || keeper.pid().args(["-w", &worker, "pid", ":::", "1"]).any_stdout();
+    let killed = call().any_stderr().any_status().spawn();
+    let early = keeper.stop_server(None);
+    if keeper.sockets() > 0 {
+        // It listens already.
+        let _ = kill_process(early, Signal::CONT);
+        return;
+    }
+    killed.kill();
+    wait_for("the end of its caller", || killed.has_ended());
+    let next = call().spawn();
+    let late = keeper.stop_server(Some(early));
+    let _ = kill_process(early, Signal::CONT);
+    // If the other one was quicker, it ends.
+    wait_for("a server listens", || keeper.sockets() == 1 || !keeper.is_server(early));
+    let _ = kill_process(late, Signal::CONT);
+    next.finish();
+    killed.finish();
 }
 
 #[test]
