@@ -25,9 +25,7 @@ pub(super) struct Said {
     pub(super) origin: Instant,
     /// When a job is to be tried again for which no other slot may be awake.
     pub(super) due: Moment,
-    /// Its place among those who wait to start a job.
-    pub(super) ticket: Option<u64>,
-    /// When it may be its turn.
+    /// When it may be its turn to start a job.
     pub(super) turn_at: Moment,
     /// The numbers of results that are not proven, as this procpool knows them.
     pub(super) unproven: HashSet<u64>,
@@ -72,7 +70,6 @@ impl Default for Said {
             pinged: false,
             origin: Instant::now(),
             due: Moment::NEVER,
-            ticket: None,
             turn_at: Moment::NEVER,
             unproven: HashSet::new(),
             pids: HashMap::new(),

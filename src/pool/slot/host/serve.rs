@@ -227,7 +227,7 @@ impl HostSlot {
     fn take_for(&mut self, index: usize, busy: bool, max: usize) -> bool {
         let has_interval = self.slot.shared.gates.have_interval();
         let ask = self.ask(busy, if has_interval { 1 } else { max });
-        let (taken, due) = self.slot.shared.queue.take(index, ask, &mut self.slot.jobs);
+        let (taken, due) = self.slot.take_for(index, ask);
         self.said.due = due;
         match taken {
             Taken::Leave => {
@@ -247,9 +247,8 @@ impl HostSlot {
         if self.slot.jobs.is_empty() {
             return true;
         }
-        let shared = &*self.slot.shared;
-        let (ticket, clock) = (&mut self.said.ticket, &shared.groups.clock);
-        if let Some(due) = shared.gates.ask_for_turn(ticket, clock, &self.slot.wake) {
+        let Slot { shared, ticket, wake, .. } = &mut self.slot;
+        if let Some(due) = shared.gates.ask_for_turn(ticket, &shared.groups.clock, wake) {
             self.said.turn_at = due;
             return false;
         }
