@@ -92,10 +92,13 @@ impl Window {
         self.is_concurrent
     }
 
-    /// Whether the worker may have several jobs even if they are slow: it works on them at a time, or the user
-    /// asks for it.
-    pub(super) fn shares(&self) -> bool {
-        self.is_concurrent || !self.is_auto && self.size > 1
+    /// How many jobs the worker may have even if they are slow: it works on them at a time, or the user asks for it.
+    pub(super) fn at_a_time(&self) -> usize {
+        match (self.is_auto, self.is_concurrent) {
+            (false, _) => self.size,
+            (true, true) => AT_A_TIME,
+            (true, false) => 1,
+        }
     }
 
     /// About how long the slowest recent job took.
@@ -162,14 +165,14 @@ mod tests {
     #[test]
     fn a_worker_that_works_on_several_jobs_has_several() {
         let mut window = Window::new(Depth::Auto);
-        assert!(!window.shares());
+        assert_eq!(window.at_a_time(), 1);
         window.become_concurrent();
         window.observe(1, Duration::from_secs(1));
         let room = |window: &Window, in_flight| window.room(in_flight, Duration::ZERO);
         assert_eq!((room(&window, 0), room(&window, 15), room(&window, 16)), (16, 1, 0));
-        assert!(window.shares() && !window.is_slow(Duration::from_secs(1)));
+        assert!(window.at_a_time() == 16 && !window.is_slow(Duration::from_secs(1)));
         let mut window = Window::new(Depth::Fixed(7));
-        assert_eq!((window.shares(), room(&window, 4), window.lull(4)), (true, 3, None));
+        assert_eq!((window.at_a_time(), room(&window, 4), window.lull(4)), (7, 3, None));
         window.observe(1, Duration::from_micros(1));
         assert_eq!((room(&window, 4), window.lull(4)), (0, Some(LULL)));
         assert_eq!((window.room(4, LULL), window.lull(3), window.lull(7)), (3, None, None));

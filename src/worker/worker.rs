@@ -287,8 +287,8 @@ impl Worker {
     }
 
     /// Whether the worker may be given several jobs even if they are slow.
-    pub(crate) fn shares(&self) -> bool {
-        self.pace.window.shares()
+    pub(crate) fn at_a_time(&self) -> usize {
+        self.pace.window.at_a_time()
     }
 
     pub(crate) fn has_unsent(&self) -> bool {

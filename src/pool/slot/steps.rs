@@ -148,7 +148,7 @@ impl Slot {
             max: 0,
             max_bytes: 0,
             portion: 1,
-            shares: false,
+            shares: 0,
             holder: self.index,
         };
         self.take(ask) != Taken::Leave

@@ -145,6 +145,8 @@ impl WorkerSlot {
             Some(worker) if !has_gates => (worker.room(now), worker.room_bytes()),
             _ => (1, 1),
         };
+        let at_a_time = self.worker.as_ref().filter(|_| !has_gates).map_or(1, Worker::at_a_time);
+        self.slot.shared.deliveries.note_at_a_time(at_a_time);
         if max == 0 {
             let refill_at = |worker: &Worker| worker.refill_at(now);
             self.refill_at = self.worker.as_ref().map_or(Moment::NEVER, refill_at);
@@ -158,7 +160,7 @@ impl WorkerSlot {
             max,
             max_bytes,
             portion: self.worker.as_ref().map_or(1, Worker::portion),
-            shares: self.worker.as_ref().is_some_and(Worker::shares),
+            shares: usize::from(at_a_time > 1),
             holder: self.slot.index,
         };
         self.slot.take(ask)
@@ -186,7 +188,7 @@ impl WorkerSlot {
         // A fresh worker may get more jobs than the one that it was started for, and the queue must learn of the room
         // at one that works on several at a time.
         let gets_more =
-            |worker: &Worker| (is_new || worker.shares()) && worker.room(self.slot.now()) > 0;
+            |worker: &Worker| (is_new || worker.at_a_time() > 1) && worker.room(self.slot.now()) > 0;
         !self.worker.as_ref().is_some_and(gets_more)
     }
 

@@ -31,6 +31,14 @@ const PORTION: usize = 16;
 /// How often it is looked whether another host has finished its login.
 const LOGIN_TICK: Duration = Duration::from_millis(50);
 
+/// How many more jobs an agent may have.
+#[derive(Clone, Copy)]
+struct HostRoom {
+    jobs: usize,
+    /// They are shared out evenly.
+    is_shared: bool,
+}
+
 /// Why a machine needs its thread no more.
 pub(crate) enum HostEnd {
     /// Its slots have left.
@@ -112,7 +120,8 @@ impl HostSlot {
         }
     }
 
-    fn ask(&mut self, busy: bool, max: usize) -> Ask {
+    fn ask(&mut self, busy: bool, room: HostRoom) -> Ask {
+        let HostRoom { jobs: max, is_shared } = room;
         Ask {
             warm: true,
             busy,
@@ -121,7 +130,7 @@ impl HostSlot {
             max,
             max_bytes: MOST_BYTES.saturating_sub(self.ledger.bytes()).max(1),
             portion: PORTION,
-            shares: false,
+            shares: if is_shared { self.capacity } else { 0 },
             holder: self.slot.index,
         }
     }
@@ -199,7 +208,7 @@ impl HostSlot {
             }
         }
         let room = self.room();
-        if self.idle.is_empty() && room > 0 && !self.slot.shared.gates.have_interval() {
+        if self.idle.is_empty() && room.jobs > 0 && !self.slot.shared.gates.have_interval() {
             self.take_for(self.slot.index, true, room);
         }
     }
@@ -218,15 +227,23 @@ impl HostSlot {
         self.busy.len() + self.idle.len()
     }
 
-    /// How many more jobs the agent may have.
-    fn room(&self) -> usize {
-        (self.capacity + self.window.ahead()).saturating_sub(self.ledger.unfinished())
+    /// How many more jobs the agent may have: those that its workers work on at a time are shared out, further ones
+    /// wait there if jobs are quick.
+    fn room(&self) -> HostRoom {
+        let unfinished = self.ledger.unfinished();
+        let at_a_time = self.window.at_a_time(self.capacity);
+        if at_a_time > self.capacity && at_a_time > unfinished {
+            return HostRoom { jobs: at_a_time - unfinished, is_shared: true };
+        }
+        let jobs = (self.capacity + self.window.ahead()).saturating_sub(unfinished);
+        HostRoom { jobs, is_shared: false }
     }
 
     /// Takes jobs for a slot, and sends them. Returns whether there were any.
-    fn take_for(&mut self, index: usize, busy: bool, max: usize) -> bool {
+    fn take_for(&mut self, index: usize, busy: bool, room: HostRoom) -> bool {
         let has_interval = self.slot.shared.gates.have_interval();
-        let ask = self.ask(busy, if has_interval { 1 } else { max });
+        let jobs = if has_interval { 1 } else { room.jobs };
+        let ask = self.ask(busy, HostRoom { jobs, ..room });
         let (taken, due) = self.slot.take_for(index, ask);
         self.said.due = due;
         match taken {
