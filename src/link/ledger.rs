@@ -141,20 +141,13 @@ impl JobLedger {
         self.sent.values().filter(|sent| sent.job.is_abandoned()).map(|sent| sent.job.seq)
     }
 
-    /// Calls `each` with the job that each slot is on, and since when.
-    pub(crate) fn each_running(&self, mut each: impl FnMut(u64, &Job, Moment)) {
+    /// Calls `each` with the jobs that each slot is on, `at_a_time` at most, and since when.
+    pub(crate) fn each_running(&self, at_a_time: usize, mut each: impl FnMut(u64, &Job, Moment)) {
         for (&slot, taken) in &self.taken {
-            let on = taken.iter().find_map(|taking| {
-                taking.all().find(|&seq| !self.is_over(seq)).map(|seq| (seq, taking.since))
-            });
-            let Some((seq, since)) = on else { continue };
-            let Some((first, sent)) = self.sent.range(..=seq).next_back() else { continue };
-            match sent.job.count() {
-                1 => each(slot, &sent.job, since),
-                _ => {
-                    let nth = usize::try_from(seq - first).unwrap_or_default();
-                    each(slot, &sent.job.one(nth), since);
-                }
+            let jobs =
+                taken.iter().flat_map(|taking| taking.all().map(|seq| (seq, taking.since)));
+            for (seq, since) in jobs.filter(|&(seq, _)| !self.is_over(seq)).take(at_a_time) {
+                self.look_at(seq, |job| each(slot, job, since));
             }
         }
     }

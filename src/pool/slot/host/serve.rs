@@ -102,8 +102,10 @@ impl HostSlot {
 
     pub(super) fn answer_roll_call(&mut self) {
         let (ledger, desk, pids) = (&self.ledger, &self.desk, &self.said.pids);
-        let slots = desk.count();
-        self.slot.answer_roll_call(slots, |shared, _| underway(shared, ledger, desk, pids));
+        let (slots, at_a_time) = (desk.count(), self.window.at_a_time(1));
+        self.slot.answer_roll_call(slots, |shared, _| {
+            underway(shared, ledger, at_a_time, desk, pids)
+        });
     }
 
     /// Takes note of slots that were called.
@@ -348,11 +350,12 @@ fn put_within(job: &Job, longest: usize, voice: &mut HostVoice) -> usize {
 fn underway(
     shared: &Shared,
     ledger: &JobLedger,
+    at_a_time: usize,
     desk: &Desk,
     pids: &HashMap<u64, u32>,
 ) -> Vec<Underway> {
     let mut jobs = Vec::new();
-    ledger.each_running(|slot, job, since| {
+    ledger.each_running(at_a_time, |slot, job, since| {
         let pid = pids.get(&slot).copied().unwrap_or_default();
         let slot = usize::try_from(slot).unwrap_or_default();
         let one = steps::underway(shared, job, slot, pid, since);
