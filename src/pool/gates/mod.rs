@@ -187,8 +187,7 @@ impl Gates {
         is_over: impl Fn() -> bool,
     ) -> bool {
         let _waiting = self.wait_at(Gate::Interval);
-        let number =
-            ticket.take().unwrap_or_else(|| self.lock_turns().enter(clock.now(), wake));
+        let number = ticket.take().unwrap_or_else(|| self.lock_turns().enter(clock.now(), wake));
         loop {
             let over = is_over();
             let mut turns = self.lock_turns();

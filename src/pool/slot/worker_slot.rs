@@ -187,8 +187,9 @@ impl WorkerSlot {
         }
         // A fresh worker may get more jobs than the one that it was started for, and the queue must learn of the room
         // at one that works on several at a time.
-        let gets_more =
-            |worker: &Worker| (is_new || worker.at_a_time() > 1) && worker.room(self.slot.now()) > 0;
+        let gets_more = |worker: &Worker| {
+            (is_new || worker.at_a_time() > 1) && worker.room(self.slot.now()) > 0
+        };
         !self.worker.as_ref().is_some_and(gets_more)
     }
 

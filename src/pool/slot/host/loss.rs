@@ -144,7 +144,8 @@ impl HostSlot {
     /// The jobs of a lost agent go back. Those that it ran may have done harm: they go back a few times.
     pub(super) fn give_jobs_back(&mut self, why: &str) {
         self.give_up_turn();
-        let lost = self.ledger.lose();
+        let at_a_time = self.window.at_a_time(1);
+        let lost = self.ledger.lose(at_a_time);
         self.printed.clear();
         self.slot.flush();
         let said = std::mem::take(&mut self.said);
@@ -157,6 +158,8 @@ impl HostSlot {
         let mut back = Vec::new();
         for mut job in lost.ran {
             job.losses += 1;
+            // Any of those that were in one process may be the cause: the next time each is alone in its process.
+            job.is_suspect |= at_a_time > 1;
             match self.end_of(&job, why) {
                 None => back.push(job),
                 Some(failure) => self.deliver_lost(job, &failure),
