@@ -74,7 +74,7 @@ impl Feeder<'_> {
                 return false;
             }
         }
-        self.feed()
+        self.feed_last()
     }
 
     /// Makes a job of one combination. Returns whether to go on.

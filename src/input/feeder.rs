@@ -137,7 +137,10 @@ impl Feeder<'_> {
             read += count as u64;
             self.reader.intake.add_bytes(count);
             let at_end = count == 0;
-            if !self.lines(&mut lines, (index, begin), at_end) || !self.feed() {
+            if !self.lines(&mut lines, (index, begin), at_end) {
+                return Ok(false);
+            }
+            if !(if at_end { self.feed_last() } else { self.feed() }) {
                 return Ok(false);
             }
             if at_end {
@@ -394,6 +397,12 @@ impl Feeder<'_> {
             return false;
         }
         self.batch.is_empty() || self.pool.feed(&mut self.batch).is_ok()
+    }
+
+    /// Feeds the batch at the end of a source. Returns whether all of it was fed: then the source was read to its end,
+    /// even if the run has been stopped by now.
+    pub(super) fn feed_last(&mut self) -> bool {
+        self.feed() || self.batch.is_empty()
     }
 }
 

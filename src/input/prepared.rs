@@ -193,7 +193,7 @@ impl Feeder<'_> {
                 return Ok(false);
             }
         }
-        Ok(self.feed())
+        Ok(self.feed_last())
     }
 
     /// A source has another header than those before it, so there is no one order for all.

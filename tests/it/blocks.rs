@@ -143,7 +143,7 @@ fn a_run_with_blocks_is_resumed() {
 #[test]
 fn little_memory_is_held() {
     let line = format!("{}\n", "x".repeat(99));
-    let text = line.repeat(400_000);
+    let text = line.repeat(600_000);
     // The parent of a command is procpool.
     let script = "wc -c; grep VmHWM /proc/$PPID/status";
     let run = Test::new().args(["-j2", "--block", "4M", "--stdin"]).args(sh(script));
@@ -158,7 +158,8 @@ fn little_memory_is_held() {
     };
     assert_eq!(sum(&run), text.len());
     let most = peak(&run).expect("commands ran");
-    assert!(most < 2 * 4 * (4 << 10) + (12 << 10), "{most} kB for blocks from a pipe");
+    // Those that run, two that wait, the next one, and two buffers for others; and what allocations cost.
+    assert!(most < 10 * (4 << 10) + (12 << 10), "{most} kB for blocks from a pipe");
     let crew = Crew::new();
     let path = crew.file("in", &text);
     let options = ["-j2", "--block", "4M", "--stdin", "-a", &path];

@@ -312,8 +312,8 @@ fn live_failures_come_behind_what_their_job_has_printed() {
         "echo a; printf b; echo e >&2; printf f >&2; test $1 = 3 && exit 3; {}",
         until(&crew.path("never"))
     );
-    let run = Test::new()
-        .args(["-j1", "--live", "--tag", "--timeout", "0.5s"])
+    Test::new()
+        .args(["-j1", "--live", "--tag", "--timeout", "2s", "--grace", "1h"])
         .args(sh(&script))
         .jobs(["3", "late"])
         .stdout("3\ta\n3\tblate\ta\nlate\tb")
@@ -322,13 +322,12 @@ fn live_failures_come_behind_what_their_job_has_printed() {
             failed(&format!("sh -c {} sh 3", quoted(&script)), "exit status 3", "job 1, line 1"),
             failed(
                 &format!("sh -c {} sh late", quoted(&script)),
-                "timed out after 500ms",
+                "timed out after 2s",
                 "job 2, line 2"
             ),
         ))
         .status(1)
         .run();
-    assert!(run.elapsed < Duration::from_secs(10), "{:?}", run.elapsed);
 }
 
 #[test]
@@ -489,12 +488,12 @@ fn live_a_reader_that_stalls_holds_up_no_timeout() {
     let crew = Crew::new();
     let (pid, log) = (crew.path("pid"), crew.path("log"));
     let mut run = Test::new()
-        .args(["-j1", "--live", "--timeout", "1s", "--joblog", &log, "--shell"])
+        .args(["-j1", "--live", "--timeout", "2s", "--joblog", &log, "--shell"])
         .arg(format!("echo $$ > {pid}; exec yes"))
         .stdin("a\n")
         .hold_stdout()
         .any_stdout()
-        .stderr_has("timed out after 1s")
+        .stderr_has("timed out after 2s")
         .status(1)
         .spawn();
     wait_for("the command to run", || {
@@ -507,7 +506,7 @@ fn live_a_reader_that_stalls_holds_up_no_timeout() {
     let output = run.finish();
     let lines = fs::read_to_string(&log).expect("a log");
     let fields: Vec<_> = lines.lines().last().expect("a job").split('\t').collect();
-    // All that was printed is counted, and the job has had no more than its time.
+    // All that was printed is counted, and the job has had no more than its time and that of an end.
     assert_eq!(fields[5].parse::<usize>().expect("a number"), output.stdout.len());
-    assert!(fields[3].trim().parse::<f64>().expect("seconds") < 3.0, "{lines}");
+    assert!(fields[3].trim().parse::<f64>().expect("seconds") < 6.0, "{lines}");
 }

@@ -1299,14 +1299,13 @@ fn a_timeout_ends_the_whole_group() {
         &crew,
         "trap 'echo term; exit 0' TERM; sh -c 'trap \"\" TERM; echo started; sleep 60; :' $0-child & wait; wait",
     );
-    let output = Test::new()
-        .args(["--timeout", "0.5s", "--grace", "20s", &program])
+    Test::new()
+        .args(["--timeout", "2s", "--grace", "1h", &program])
         .stdin("a\n")
         .stdout("started\nterm\n")
-        .stderr(failed(&format!("{program} a"), "timed out after 500ms", "job 1, line 1"))
+        .stderr(failed(&format!("{program} a"), "timed out after 2s", "job 1, line 1"))
         .status(1)
         .run();
-    assert!(output.elapsed.as_secs() < 15, "KILL was not needed: {:?}", output.elapsed);
     wait_for("the end of all", || crate::common::leftovers(&mark).is_empty());
 }
 
@@ -1318,7 +1317,7 @@ fn a_command_that_ignores_term_is_killed() {
         "trap '' TERM; sh -c 'sleep 60; :' $0-child & echo started; while :; do wait; sleep 60; done",
     );
     let records = Test::new()
-        .args(["--timeout", "0.3s", "--grace", "0.3s", "--format", "record", &program])
+        .args(["--timeout", "2s", "--grace", "0.3s", "--format", "record", &program])
         .stdin("a\n")
         .status(1)
         .records();
@@ -1359,7 +1358,7 @@ fn the_second_interrupt_kills_them() {
         "trap '' INT TERM; echo >> $0-started; sh -c 'sleep 60; :' $0-child & wait; sleep 60";
     let (program, mark) = marked(&crew, text);
     let run = Test::new()
-        .args(["-j2", "--grace", "25s", "--format", "record", &program])
+        .args(["-j2", "--grace", "1h", "--format", "record", &program])
         .stdin("1\n2\n3\n")
         .any_stdout()
         .any_stderr()
@@ -1372,9 +1371,7 @@ fn the_second_interrupt_kills_them() {
         let _ = kill_process(run.pid(), Signal::INT);
         run.has_ended()
     });
-    let output = run.finish();
-    assert!(output.elapsed.as_secs() < 20, "{:?}", output.elapsed);
-    for record in output.records() {
+    for record in run.finish().records() {
         message(&record, "cancelled");
     }
     wait_for("the end of all", || crate::common::leftovers(&mark).is_empty());

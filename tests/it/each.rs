@@ -163,14 +163,15 @@ fn only_the_line_at_fault_fails() {
     for (function, message) in [
         ("error", "ValueError: no b (f.py:4)"),
         ("die", "exited with status 3 before it answered"),
-        ("late", "timed out after 500ms, and its worker was ended"),
+        ("late", "timed out after 1s, and its worker was ended"),
         ("short", "the result for a list of 1 line is a list of 0"),
         ("text", "the result for a list of 1 line is no list"),
     ] {
         let failed = crew.path("failed");
         let journal = crew.path(&format!("journal-{function}"));
+        let timeout = if function == "late" { "--timeout=1s" } else { "--timeout=20s" };
         let output = Test::new()
-            .args(["-j1", "-n3", "--each", "--format=record", "--timeout=0.5s", "--grace=0.1s"])
+            .args(["-j1", "-n3", "--each", "--format=record", timeout, "--grace=0.1s"])
             .args(["--failed", &failed, "--journal", &journal, "--python", &file, function])
             .stdin("a\nb\nc\nd\n")
             .any_stdout()

@@ -66,9 +66,9 @@ fn a_banner_of_messages() {
         .status(1)
         .run();
     raw(1, script)
-        .args(["--banner=3", "--start-timeout=0.2s", "--start-limit=1", "--grace=0.1s"])
+        .args(["--banner=3", "--start-timeout=2s", "--start-limit=1", "--grace=0.1s"])
         .stdin("a\n")
-        .stderr_has("not printed what --banner says after 200ms; it has printed 'one\\ntwo\\n'")
+        .stderr_has("not printed what --banner says after 2s; it has printed 'one\\ntwo\\n'")
         .status(126)
         .run();
     raw(1, "exec cat")

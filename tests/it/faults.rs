@@ -297,6 +297,28 @@ fn closes_stdin_with_requests_unread() {
     }
 }
 
+/// What it has answered does not wait for its end. It has a part of the second request.
+#[test]
+fn closes_stdin_and_takes_its_time_to_end() {
+    let crew = Crew::new();
+    let go = crew.path("go");
+    let code = format!(
+        "trap '' TERM; read -r line; head -c 5 >/dev/null; exec <&-; sleep 0.1; echo '{{\"result\":1}}'
+         until test -e {go}; do sleep 0.01; done"
+    );
+    let mut run = Test::new()
+        .workers(1, shell_words::join(["sh", "-c", &code]))
+        .args(["--pipeline=2", "--grace=1h", "--format=value"])
+        .jobs(["x", "x"])
+        .stdout("1\n")
+        .any_stderr()
+        .status(1)
+        .spawn();
+    assert_eq!(run.line(), "1");
+    crew.file("go", "");
+    run.finish();
+}
+
 /// A worker that has never read anything has failed to start.
 #[test]
 fn closes_stdin_without_reading_anything() {

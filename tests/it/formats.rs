@@ -148,7 +148,7 @@ fn every_failure_is_one_line() {
 fn failures_of_all_kinds_are_told() {
     let output = Test::new()
         .workers(1, worker(""))
-        .args(["--format", "value", "--timeout", "1s", "--grace", "0.1s"])
+        .args(["--format", "value", "--timeout", "2s", "--grace", "0.1s"])
         .jobs(["die", "garbage [\"x\"]", "never_answer", "{}", "first [\"good\"]"])
         .stdout("\"good\"\n")
         .any_stderr()
@@ -157,7 +157,7 @@ fn failures_of_all_kinds_are_told() {
     let heads = [
         "die(): the worker (pid ",
         "garbage(\"x\"): its output is no reply: ",
-        "never_answer(): timed out after 1s, and its worker was ended",
+        "never_answer(): timed out after 2s, and its worker was ended",
         "{}: invalid job: ",
     ];
     let stderr = without_times(&output.stderr);
@@ -242,7 +242,7 @@ fn details_name_slots_and_processes() {
 fn details_of_a_job_that_ended_its_worker() {
     let records = Test::new()
         .workers(1, worker(""))
-        .args(["--detail", "--timeout", "0.5s", "--grace", "0.1s"])
+        .args(["--detail", "--timeout", "2s", "--grace", "0.1s"])
         .jobs(["die", "never_answer", "garbage [\"x\"]"])
         .status(1)
         .records();
@@ -252,7 +252,7 @@ fn details_of_a_job_that_ended_its_worker() {
         assert!(record["pid"].is_u64(), "{record}");
         assert!(record["seconds"].is_f64(), "{record}");
     }
-    assert!(records[1]["seconds"].as_f64().is_some_and(|seconds| seconds >= 0.5));
+    assert!(records[1]["seconds"].as_f64().is_some_and(|seconds| seconds >= 2.0));
 }
 
 #[test]

@@ -310,7 +310,7 @@ fn wrong_conditions_are_told_before_anything_is_run() {
 fn a_summary_says_what_a_run_came_to() {
     let script = "case $1 in slow) exec sleep 100;; *) echo out; exit $1;; esac";
     let run = Test::through_shell("\"$@\" 2>&1")
-        .args(["-j2", "--summary", "--timeout", "0.5s"])
+        .args(["-j2", "--summary", "--timeout", "2s"])
         .args(sh(script))
         .jobs(["0", "3", "slow", "0", "1", "2", "7", "0"])
         .any_stdout()
@@ -329,7 +329,7 @@ fn a_summary_says_what_a_run_came_to() {
             "\n  timeout: 1 (job 3 (line 3))\n",
             " (p50), ",
             " (p95), ",
-            " ms (max)\n",
+            " s (max)\n",
             "\n  8 processes started; 2 slots, in use ",
         ],
     );
@@ -440,7 +440,7 @@ fn the_job_log_is_that_of_gnu_parallel() {
     let input = crew.file("input", args.map(|arg| format!("{arg}\0")).concat());
     let (theirs, ours) = (crew.path("theirs"), crew.path("ours"));
     let status = Command::new("parallel")
-        .args(["-0", "-j1", "--timeout", "1", "--joblog", &theirs, "-a", &input, "./job", "{}"])
+        .args(["-0", "-j1", "--timeout", "2", "--joblog", &theirs, "-a", &input, "./job", "{}"])
         .current_dir(std::path::Path::new(&job).parent().expect("a folder"))
         .env("PARALLEL_HOME", crew.path(""))
         .stdin(Stdio::null())
@@ -449,7 +449,7 @@ fn the_job_log_is_that_of_gnu_parallel() {
         .status();
     assert_eq!(status.expect("parallel runs").code(), Some(4));
     Test::new()
-        .args(["-0", "-j1", "--timeout", "1", "--joblog", &ours, "-a", &input, "./job", "{}"])
+        .args(["-0", "-j1", "--timeout", "2", "--joblog", &ours, "-a", &input, "./job", "{}"])
         .cwd(crew.path(""))
         .any_stdout()
         .any_stderr()
@@ -565,10 +565,10 @@ fn a_job_log_that_cannot_be_written_is_a_failure_of_procpool() {
 #[test]
 fn what_a_halt_has_killed_is_not_in_the_joblog() {
     let crew = Crew::new();
-    let log = crew.path("joblog");
+    let (log, begun) = (crew.path("joblog"), crew.path("begun"));
     Test::new()
-        .args(["-j2", "--halt=now,fail=1", "--joblog", &log, "--shell"])
-        .arg("test {} = 1 && sleep 1000; exit 3")
+        .args(["-j2", "--halt=now,fail=1", "--joblog", &log, "sh", "-c"])
+        .arg(format!("test $0 = 1 && {{ : >{begun}; sleep 1000; }}; {}; exit 3", until(&begun)))
         .stdin("1\n2\n3\n")
         .stderr_has(": it was running when the run was ended")
         .status(1)

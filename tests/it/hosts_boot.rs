@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::common::{SmallDisk, Test};
+use crate::common::{SmallDisk, Test, until};
 use crate::hosts_kit::Machines;
 
 /// A run on a host without procpool that must fail, and goes on here.
@@ -139,13 +139,17 @@ fn a_launcher_that_is_not_there_is_told() {
 fn where_one_host_can_t_be_used_the_others_run_the_jobs() {
     let machines = Machines::new();
     machines.login("test $HOST != alpha || exit 127");
-    machines
+    let go = machines.path("go");
+    let run = machines
         .test("1/alpha,1/beta")
-        .args(["sh", "-c", "sleep 0.1; echo $0"])
+        .args(["sh", "-c", &format!("{}; echo $0", until(&go))])
         .stdin("1\n2\n3\n4\n5\n6\n7\n8\n")
         .stdout("1\n2\n3\n4\n5\n6\n7\n8\n")
-        .stderr_has("alpha is set aside: ")
-        .run();
+        .any_stderr()
+        .spawn();
+    run.await_stderr("alpha is set aside: ");
+    fs::write(&go, "").expect("there is room");
+    run.finish();
 }
 
 #[test]

@@ -150,16 +150,19 @@ fn a_host_is_prepared_once_before_its_first_job() {
         .stderr_has("alpha is lost: ")
         .run();
     machines.script("fails", "test $1 = beta || { echo no room >&2; exit 3; }");
-    machines
+    let go = machines.path("go");
+    let run = machines
         .test("1/alpha,1/beta")
         .args(["--before", &format!("{} {{host}}", machines.path("fails"))])
-        .args(["sh", "-c", "sleep 0.2; echo $0"])
+        .args(["sh", "-c", &format!("{}; echo $0", crate::common::until(&go))])
         .stdin(numbers(3))
         .stdout(numbers(3))
         .stderr_has("alpha: no room\n")
         .stderr_has("alpha is lost: what prepares it, '")
-        .stderr_has("fails', exited with status 3")
-        .run();
+        .spawn();
+    run.await_stderr("fails', exited with status 3");
+    fs::write(&go, "").expect("there is room");
+    run.finish();
     Test::new()
         .args(["--before", "x", "echo"])
         .stderr_has("--before is for other machines: name them with -S")

@@ -5,7 +5,6 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -246,6 +245,3 @@ fn messages(text: &str) -> String {
     let is_time = |word: &str| word.trim_end().parse::<f64>().is_ok() && word.contains('.');
     words.map(|word| if is_time(word) { "N " } else { word }).collect()
 }
-
-/// Less than this means that nothing waited for a timeout.
-pub(crate) const AT_ONCE: Duration = Duration::from_secs(8);

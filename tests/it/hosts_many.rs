@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::common::{Running, Test, until, wait_for};
+use crate::common::{Running, Test, lines_of, until, wait_for};
 use crate::hosts_kit::Machines;
 
 const HOSTS: u32 = 17;
@@ -77,8 +77,16 @@ fn a_job_that_no_pipe_holds_comes_to_a_quiet_host_at_once() {
     run.write(&small);
     wait_for("the first results", || run.seen_lines() == HOSTS as usize);
     await_quiet(&run);
+    // Nobody takes the rest of it until it was seen who says it.
+    let agents: Vec<Pid> = lines_of(&machines.path("host.pids"))
+        .iter()
+        .filter_map(|pid| pid.parse().ok().and_then(Pid::from_raw))
+        .collect();
+    let send = |signal| agents.iter().for_each(|pid| kill_process(*pid, signal).expect("it lives"));
+    send(Signal::STOP);
     run.write(&large);
     wait_for("a thread for its host alone", || threads(&run) != ["hosts"]);
+    send(Signal::CONT);
     run.close_stdin();
     run.finish();
 }

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::common::{Crew, wait_for};
+use crate::common::{Crew, until, wait_for};
 use crate::hosts_kit::Sshd;
 
 /// A network namespace with a cable to this one.
@@ -67,15 +67,19 @@ fn numbers(count: u32) -> String {
 fn a_link_that_heals_in_time_loses_nothing() {
     let Some(net) = Net::new(1) else { return };
     let Some(sshd) = net.sshd() else { return };
+    let crew = Crew::new();
+    let go = crew.path("go");
+    let code = format!("test $0 -le 4 || {}; echo $0", until(&go));
     let run = sshd
         .test("2/far")
-        .args(["--host-timeout", "25", "sh", "-c", "sleep 0.2; echo $0"])
+        .args(["--host-timeout", "25", "sh", "-c", &code])
         .stdin(numbers(20))
         .stdout(numbers(20))
         .patience(60)
         .spawn();
-    wait_for("a result", || run.seen_lines() > 2);
+    wait_for("results", || run.seen_lines() == 4);
     net.set("down");
+    crew.file("go", "");
     assert!(!run.ends_within(Duration::from_secs(5)));
     net.set("up");
     run.finish();

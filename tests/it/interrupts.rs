@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -172,7 +172,7 @@ fn ctrl_z_waits_for_no_stream() {
     unread.await_full();
     run.signal(Signal::TSTP);
     wait_for("procpool to be stopped", || state(run.pid()) == Some('T'));
-    assert_eq!(crew.states(), ['T']);
+    crew.await_stopped(1);
     // As shells do it for a job that is stopped.
     run.signal(Signal::TERM);
     run.signal(Signal::CONT);
@@ -196,6 +196,7 @@ fn jobs_that_wait_for_another_try_hold_up_no_end() {
             .any_stderr()
             .killed_by(signal)
             .spawn();
+        wait_for("some jobs", || lines_of(&log).len() >= 20);
         wait_for_rest("stdout to be full", || lines_of(&log).len() as u64);
         assert!((20..1000).contains(&lines_of(&log).len()), "it is held back");
         run.signal(signal);
@@ -220,11 +221,13 @@ fn a_job_log_that_nobody_reads_holds_up_no_end() {
 
 // Signals that belong together.
 
-/// Sends these without a pause.
-fn burst(run: &Running, signals: &[Signal]) {
+/// Sends these without a pause. Returns whether they are close enough together to be one.
+fn burst(run: &Running, signals: &[Signal]) -> bool {
+    let began = Instant::now();
     for &signal in signals {
-        run.signal(signal);
+        let _ = kill_process(run.pid(), signal);
     }
+    began.elapsed() < Duration::from_millis(50)
 }
 
 #[test]
@@ -234,26 +237,36 @@ fn signals_that_come_together_are_one() {
         &[Signal::INT, Signal::TERM, Signal::HUP],
         &[Signal::TERM, Signal::CONT, Signal::TERM, Signal::CONT],
     ] {
-        let crew = Crew::new();
-        let run = Test::new()
-            .workers(1, crew.worker(""))
-            .args(["--grace", "20s"])
-            .jobs([format!("await_file [{:?}]", crew.path("go")), "echo [2]".to_owned()])
-            .stdout("{\"id\":1,\"ok\":true,\"result\":true}\n")
-            .any_stderr()
-            .killed_by(signals[0])
-            .spawn();
-        crew.await_logged("job", 1);
-        burst(&run, signals);
-        // Signals that end a run are taken first.
-        run.signal(Signal::USR1);
-        run.await_stderr("1 running:");
-        assert!(!run.ends_within(Duration::from_millis(300)), "a job is running");
-        crew.file("go", "");
-        run.finish();
-        crew.assert_gone();
-        assert_eq!(crew.logged("job").len(), 1, "no other job is begun");
+        // On a machine that is too busy to send them in time, another round does it.
+        assert!((0..5).any(|_| are_one(signals)), "{signals:?}");
     }
+}
+
+/// Sends these, and asserts that they were taken for one. Returns whether they came together.
+#[track_caller]
+fn are_one(signals: &[Signal]) -> bool {
+    let crew = Crew::new();
+    let run = Test::new()
+        .workers(1, crew.worker(""))
+        .args(["--grace", "20s"])
+        .jobs([format!("await_file [{:?}]", crew.path("go")), "echo [2]".to_owned()])
+        .stdout("{\"id\":1,\"ok\":true,\"result\":true}\n")
+        .any_stderr()
+        .killed_by(signals[0])
+        .spawn();
+    crew.await_logged("job", 1);
+    if !burst(&run, signals) {
+        return false;
+    }
+    // Signals that end a run are taken first.
+    run.signal(Signal::USR1);
+    run.await_stderr("1 running:");
+    assert!(!run.ends_within(Duration::from_millis(300)), "a job is running");
+    crew.file("go", "");
+    run.finish();
+    crew.assert_gone();
+    assert_eq!(crew.logged("job").len(), 1, "no other job is begun");
+    true
 }
 
 #[test]
@@ -262,28 +275,42 @@ fn under_timeout_a_job_may_finish() {
         return;
     }
     for _ in 0..3 {
-        let crew = Crew::new();
-        let script = "echo begun; until test -e \"$GO\"; do sleep 0.02; done; echo ended";
-        let mut run = Test::through_shell("exec timeout 1 \"$@\"")
-            .env("GO", crew.path("go"))
-            .args(["-j1", "--grace", "20s", "--live"])
-            .args(sh(script))
-            .jobs(["x"])
-            .stdout("begun\nended\n")
-            .status(124)
-            .spawn();
-        assert_eq!(run.line(), "begun");
-        assert!(!run.ends_within(Duration::from_millis(1500)), "it was not let finish");
-        crew.file("go", "");
-        run.finish();
+        // On a machine that is too busy to begin the job in time, more time does it.
+        assert!([1, 4, 10].into_iter().any(may_finish_after), "no job has begun");
     }
+}
+
+/// Runs a job that lasts longer than this number of seconds. Returns whether it began before.
+#[track_caller]
+fn may_finish_after(seconds: u64) -> bool {
+    let crew = Crew::new();
+    let script = "echo begun; until test -e \"$GO\"; do sleep 0.02; done; echo ended";
+    let mut run = Test::through_shell("exec timeout \"$SECONDS_LEFT\" \"$@\"")
+        .env("SECONDS_LEFT", seconds.to_string())
+        .env("GO", crew.path("go"))
+        .args(["-j1", "--grace", "20s", "--live"])
+        .args(sh(script))
+        .jobs(["x"])
+        .stdout("begun\nended\n")
+        .status(124)
+        .spawn();
+    wait_for("the job to begin", || run.seen_lines() > 0 || run.has_ended());
+    if run.has_ended() {
+        return false;
+    }
+    assert_eq!(run.line(), "begun");
+    let longer = Duration::from_secs(seconds) + Duration::from_millis(500);
+    assert!(!run.ends_within(longer), "it was not let finish");
+    crew.file("go", "");
+    run.finish();
+    true
 }
 
 // What interrupted jobs see.
 
 #[test]
 fn interrupted_commands_can_tidy_up() {
-    for (count, grace) in [(1, "0.3s"), (2, "10m")] {
+    for (count, grace) in [(1, "1s"), (2, "10m")] {
         let crew = Crew::new();
         let folder = crew.path("");
         let run = Test::new()
@@ -299,7 +326,7 @@ fn interrupted_commands_can_tidy_up() {
 
 #[test]
 fn interrupted_workers_can_tidy_up() {
-    for (count, grace) in [(1, "0.3s"), (2, "10m")] {
+    for (count, grace) in [(1, "1s"), (2, "10m")] {
         let crew = Crew::new();
         let script = format!("set -- {}; {}", crew.path(""), tidy("read -r line;"));
         let run = Test::new()
@@ -327,8 +354,13 @@ fn assert_tidied(crew: &Crew, run: Running, count: usize) {
 /// Interrupts a run `count` times, with pauses, so that no two signals become one.
 fn repeat(run: &Running, count: usize) {
     for at in 0..count {
-        assert!(at == 0 || !run.ends_within(Duration::from_millis(300)), "it has ended after {at}");
-        run.signal(Signal::INT);
+        if at > 0 {
+            run.await_taken();
+            let has_ended = run.ends_within(Duration::from_millis(150));
+            assert!(at > 1 || !has_ended, "it has ended after {at}");
+        }
+        // A second after the second, all is killed.
+        let _ = kill_process(run.pid(), Signal::INT);
     }
 }
 
@@ -380,12 +412,14 @@ fn a_worker_without_a_job_has_no_more_time_than_those_that_have_one() {
         .spawn();
     run.write(&format!("await_file [{:?}]\n", crew.path("go")));
     crew.await_logged("job", 1);
+    let began = Instant::now();
     run.signal(Signal::INT);
     assert!(!run.ends_within(Duration::from_secs(3)), "it has time");
     crew.file("go", "");
+    run.finish_by_itself();
     // Without that, after 4 s more.
-    let output = run.finish_by_itself();
-    assert!(output.elapsed < Duration::from_millis(6500), "{:?}", output.elapsed);
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(7), "{took:?}");
     crew.assert_gone();
 }
 

@@ -130,14 +130,14 @@ fn an_interrupt_ends_all_of_them() {
     let run = Test::new()
         .args(["-w", &format!("a={worker}"), "-w", &format!("b={worker}"), "--grace=100ms"])
         .stdin(
-            "{\"cmd\":\"sleep\",\"args\":[1000],\"worker\":\"a\"}\n\
-                {\"cmd\":\"sleep\",\"args\":[1000],\"worker\":\"b\"}\n",
+            "{\"cmd\":\"sleep\",\"args\":[100000],\"worker\":\"a\"}\n\
+                {\"cmd\":\"sleep\",\"args\":[100000],\"worker\":\"b\"}\n",
         )
         .any_stdout()
         .any_stderr()
         .killed_by(Signal::INT)
         .spawn();
-    crate::common::wait_for("both to work", || crew.logged("start").len() == 2);
+    crew.await_logged("job", 2);
     run.signal(Signal::INT);
     let records = run.finish().records();
     assert_eq!(records.len(), 2);

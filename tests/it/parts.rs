@@ -238,20 +238,20 @@ fn the_wait_for_a_slow_reader_counts_for_no_timeout() {
     };
     let yes = "yes xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx | head -n 60000";
     let mut tests =
-        vec![python(&["--live", "--silence=3s"], &["sh", "-c", yes, ":::", "a"], 60000)];
+        vec![python(&["--live", "--silence=5s"], &["sh", "-c", yes, ":::", "a"], 60000)];
     if need("python3") {
-        tests.push(python(&["--live", "--timeout=3s"], &["--python", items, ":::", "a"], 150));
-        tests.push(python(&["--live", "--silence=3s"], &["--python", items, ":::", "a"], 150));
+        tests.push(python(&["--live", "--timeout=5s"], &["--python", items, ":::", "a"], 150));
+        tests.push(python(&["--live", "--silence=5s"], &["--python", items, ":::", "a"], 150));
         let code = ["--pipeline=100", "--python", "f(x)", "--setup", many, ":::"];
         let code: Vec<&str> = code.into_iter().chain(letters.iter().map(String::as_str)).collect();
-        tests.push(python(&["--timeout=3s"], &code, 100));
+        tests.push(python(&["--timeout=5s"], &code, 100));
     }
     let runs: Vec<_> = tests
         .into_iter()
         .map(|(test, count)| (test.hold_stdout().any_stdout().spawn(), count))
         .collect();
     let began = Instant::now();
-    wait_for("the time to be over", || began.elapsed() > Duration::from_millis(3500));
+    wait_for("the time to be over", || began.elapsed() > Duration::from_millis(5500));
     for (mut run, count) in runs {
         run.release_stdout();
         assert_eq!(run.finish().lines().len(), count);

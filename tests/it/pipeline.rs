@@ -573,6 +573,7 @@ fn small_requests_with_large_replies() {
         .args(["--pipeline", "64"])
         .jobs(jobs)
         .stdout(large_records(128))
+        .patience(120)
         .run();
 }
 

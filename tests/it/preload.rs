@@ -126,7 +126,7 @@ fn whatever_ends_a_worker_ends_one_job() {
     for language in languages() {
         let run = |preload: &[&str]| {
             let output = Test::new()
-                .args(["-j1", "--timeout", "0.3", "--grace", "0.1"])
+                .args(["-j1", "--timeout", "1", "--grace", "0.1"])
                 .args(preload)
                 .args([language.option, language.ends, "--setup", "", "--format", "record"])
                 .args(if language.option == "--python" {

@@ -2,11 +2,11 @@
 
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::common::{Crew, PATIENCE, Test, need, wait_for};
+use crate::common::{Crew, Test, need, wait_for};
 use crate::screen::Screen;
 use crate::source::{read, root};
 
@@ -186,7 +186,7 @@ fn slow_jobs_have_a_time_per_job_and_a_time_left() {
     let Some(mut stage) = Stage::new(80, 12) else { return };
     stage.screen.run("pp -j1 sh -c 'sleep 1.2' ::: a b c");
     let row = stage.screen.see_row(" s/job ETA 0:0");
-    assert!(row.starts_with("1/3 33% ━━━─────── 1.") || row.starts_with("2/3 66% "), "{row}");
+    assert!(row.starts_with("1/3 33% ━━━─────── ") || row.starts_with("2/3 66% "), "{row}");
     assert_eq!(stage.screen.rows_at_prompt(), [""; 0]);
 }
 
@@ -630,9 +630,7 @@ fn resumed_jobs_do_not_make_the_rest_look_quick() {
             .status(1)
     };
     run(&[]).run();
-    let begin = Instant::now();
     let stderr = run(&["--resume", "--progress", "line"]).run().stderr;
-    assert!(begin.elapsed() < PATIENCE);
     let last = stderr.lines().rfind(|line| line.starts_with("procpool: 202/202")).expect("a line");
     assert!(!last.contains("/s") || last.contains("1/s"), "{last}");
 }

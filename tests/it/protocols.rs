@@ -549,7 +549,7 @@ fn the_timeout_is_not_that_of_init() {
     let crew = Crew::new();
     Test::new()
         .workers(1, crew.worker("--sleep-at-start 300"))
-        .args(["--init=sleep [600]", "--timeout=0.5", "--format=value"])
+        .args(["--init=sleep [1100]", "--timeout=1", "--format=value"])
         .jobs(["echo [1]", "echo [2]"])
         .stdout("[1]\n[2]\n")
         .run();

@@ -55,7 +55,9 @@ fn as_many_processes_are_at_work_as_allowed() {
 fn never_more_processes_are_at_work_than_allowed() {
     for max_reqs in ["0", "3"] {
         let crew = Crew::new();
-        let jobs = vec!["nap [0,2000]"; 200];
+        // The first three wait for each other.
+        let mut jobs = vec!["await_log [\"job\",3]"; 3];
+        jobs.extend(["nap [0,2000]"; 197]);
         let records = Test::new()
             .workers(3, crew.worker(""))
             .args(["--max-reqs", max_reqs])
@@ -237,7 +239,8 @@ fn each_result_comes_at_once_while_stdin_stays_open() {
         .collect();
     run.finish();
     times.sort();
-    assert!(times[10] < Duration::from_millis(50), "{times:?}");
+    // Others may be at work on this machine, but not all the time.
+    assert!(times[5] < Duration::from_millis(50), "{times:?}");
 }
 
 #[test]

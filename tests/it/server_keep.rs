@@ -27,13 +27,33 @@ impl Keeper {
 
     /// A call that prints the process id of its worker.
     fn pid(&self) -> Test {
-        self.call("20s").args(["--format", "value", "-j1"])
+        self.call("2m").args(["--format", "value", "-j1"])
     }
 
     fn files(&self, end: &str) -> Vec<PathBuf> {
         let files = fs::read_dir(self.crew.path("run/procpool")).into_iter().flatten().flatten();
         let files = files.map(|entry| entry.path());
         files.filter(|path| path.to_string_lossy().ends_with(end)).collect()
+    }
+
+    /// Whether a process is a server of this folder.
+    fn is_server(&self, pid: Pid) -> bool {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let begin = format!("--serve\0{}", self.crew.path("run/procpool"));
+        String::from_utf8_lossy(&line).contains(&begin)
+    }
+
+    /// Stops the server that is not `other`, as soon as it is there.
+    fn stop_server(&self, other: Option<Pid>) -> Pid {
+        let mut found = None;
+        wait_for("a server", || {
+            let processes = fs::read_dir("/proc").expect("/proc").flatten();
+            found = processes
+                .filter_map(|process| Pid::from_raw(process.file_name().to_str()?.parse().ok()?))
+                .find(|&pid| Some(pid) != other && self.is_server(pid));
+            found.is_some_and(|pid| kill_process(pid, Signal::STOP).is_ok())
+        });
+        found.expect("it was found")
     }
 
     fn sockets(&self) -> usize {
@@ -90,7 +110,7 @@ fn whatever_makes_workers_differ_makes_another_server() {
     let copy = keeper.crew.open_copy();
     let copied = Test::through_shell(&format!("shift; exec '{copy}' \"$@\""));
     let copied = copied.env("XDG_RUNTIME_DIR", keeper.crew.path("run"));
-    differs(first(copied.args(["--keep", "20s", "--format", "value", "-j1", "-w", &worker])));
+    differs(first(copied.args(["--keep", "2m", "--format", "value", "-j1", "-w", &worker])));
     // Whatever the file is called, and however it is named.
     let changed =
         |text: &str, test: &dyn Fn() -> Test, path: &str, differs: &mut dyn FnMut(String)| {
@@ -115,7 +135,7 @@ fn whatever_makes_workers_differ_makes_another_server() {
     changed(loops[1], &call, &lib, &mut differs);
     let masked = Test::through_shell("umask 027; exec \"$@\"");
     let masked = masked.env("XDG_RUNTIME_DIR", keeper.crew.path("run"));
-    differs(first(masked.args(["--keep", "20s", "--format", "value", "-j1", "-w", &by_name])));
+    differs(first(masked.args(["--keep", "2m", "--format", "value", "-j1", "-w", &by_name])));
     let again = first(call().env("TERM", "other").env("SHLVL", "9"));
     assert_eq!(again, seen[seen.len() - 2]);
 }
@@ -130,6 +150,32 @@ fn two_first_calls_start_one_server() {
     let pids: Vec<Vec<u8>> = calls.into_iter().map(|call| call.finish().stdout).collect();
     assert!(pids.iter().all(|pid| *pid == pids[0]), "{pids:?}");
     assert_eq!((keeper.crew.logged("start").len(), keeper.sockets()), (1, 1));
+}
+
+/// A caller that is killed leaves a server that is starting. The next caller starts another one, which finds that
+/// the first one listens by then.
+#[test]
+fn the_server_of_a_caller_that_was_killed_serves_the_next() {
+    let keeper = Keeper::new();
+    let worker = keeper.crew.worker("");
+    let call = || keeper.pid().args(["-w", &worker, "pid", ":::", "1"]).any_stdout();
+    let killed = call().any_stderr().any_status().spawn();
+    let early = keeper.stop_server(None);
+    if keeper.sockets() > 0 {
+        // It listens already.
+        let _ = kill_process(early, Signal::CONT);
+        return;
+    }
+    killed.kill();
+    wait_for("the end of its caller", || killed.has_ended());
+    let next = call().spawn();
+    let late = keeper.stop_server(Some(early));
+    let _ = kill_process(early, Signal::CONT);
+    // If the other one was quicker, it ends.
+    wait_for("a server listens", || keeper.sockets() == 1 || !keeper.is_server(early));
+    let _ = kill_process(late, Signal::CONT);
+    next.finish();
+    killed.finish();
 }
 
 #[test]
@@ -158,9 +204,9 @@ fn a_server_holds_nothing_of_its_caller() {
     let lock = keeper.crew.path("lock");
     let script = format!("exec 9>'{lock}'; flock 9; \"$@\" 8>&1");
     let call = Test::through_shell(&script).env("XDG_RUNTIME_DIR", keeper.crew.path("run"));
-    let call = call.args(["--keep", "20s", "--format", "value", "-w", &worker]);
+    let call = call.args(["--keep", "2m", "--format", "value", "-w", &worker]);
     // The test waits for the end of stdout and stderr.
-    first(call.patience(10));
+    first(call);
     let free = fs::File::open(&lock).expect("a file");
     rustix::fs::flock(&free, rustix::fs::FlockOperation::NonBlockingLockExclusive).expect("free");
     let status = Test::new().arg("--status").arg(&keeper.files(".sock")[0]).any_stdout().run();

@@ -105,7 +105,7 @@ fn progress_is_passed_on_and_is_a_sign_of_life() {
 while True:
     message = read()
     for step in range(message["params"][0]):
-        time.sleep(0.1)
+        time.sleep(0.3)
         send({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progress": step}})
     if message["params"][0] == 0:
         time.sleep(100)
@@ -113,7 +113,7 @@ while True:
 "#;
     let output = Test::new()
         .workers(1, server(WITH_LINES, main))
-        .args(["--protocol=jsonrpc", "--silence=0.6s", "--grace=0.1s"])
+        .args(["--protocol=jsonrpc", "--silence=2s", "--grace=0.1s"])
         .jobs(["work [8]", "work [0]", "work [1]"])
         .any_stderr()
         .any_stdout()
@@ -121,7 +121,7 @@ while True:
         .run();
     let records = output.records();
     assert_eq!(result(&records[0]), "done");
-    assert_has(message(&records[1], "timeout"), &["printed nothing for 600ms (--silence)"]);
+    assert_has(message(&records[1], "timeout"), &["printed nothing for 2s (--silence)"]);
     assert_eq!(result(&records[2]), "done");
     assert_has(&output.stderr, &["notifications/progress {\"progress\": 7}\n"]);
 }

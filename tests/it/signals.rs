@@ -15,7 +15,8 @@ use serde_json::json;
 #[track_caller]
 fn insist(run: &crate::common::Running, signal: Signal) {
     wait_for("a run to end that is signalled again and again", || {
-        run.signal(signal);
+        // It may just have ended.
+        let _ = kill_process(run.pid(), signal);
         thread::park_timeout(Duration::from_millis(300));
         run.has_ended()
     });
@@ -43,7 +44,7 @@ fn the_first_signal_lets_running_jobs_finish() {
         assert_eq!(run.record()["id"], 1);
         crew.await_logged("job", 2);
         run.signal(signal);
-        thread::park_timeout(Duration::from_millis(100));
+        run.await_taken();
         assert!(!run.has_ended(), "a job is running");
         crew.file("go", "");
         run.finish();
@@ -194,7 +195,7 @@ fn a_signal_that_was_ignored_stays_ignored() {
     run.write("echo [1]\n");
     assert_eq!(result(&run.record()), &json!([1]));
     run.signal(Signal::HUP);
-    thread::park_timeout(Duration::from_millis(100));
+    run.await_taken();
     run.write("echo [2]\n");
     assert_eq!(result(&run.record()), &json!([2]));
     run.finish();
@@ -256,14 +257,18 @@ fn a_closed_stdout_ends_a_run_though_stdin_stays_open() {
 #[test]
 fn a_closed_stdout_ends_running_jobs() {
     let crew = Crew::new();
-    Test::new()
+    let go = crew.path("go");
+    let mut run = Test::new()
         .workers(2, crew.worker(""))
         .arg("--stream")
-        .jobs(["ignore_term", "await_log [\"job\",2]", "sleep [100]", "echo [4]"])
+        .jobs(["ignore_term", "await_log [\"job\",2]", &format!("await_file [{go:?}]")])
         .head(1)
         .any_stdout()
         .killed_by(Signal::PIPE)
-        .run();
+        .spawn();
+    run.line();
+    crew.file("go", "");
+    run.finish();
     crew.assert_gone();
 }
 
@@ -361,7 +366,7 @@ fn ctrl_c_once() {
     terminal.procpool(&crew, "-j1 --grace 20s", &["echo [1]", &go, "echo [3]"]);
     crew.await_logged("job", 2);
     terminal.press('c');
-    thread::park_timeout(Duration::from_millis(100));
+    terminal.see("procpool: waiting for 1 running job");
     crew.file("go", "");
     terminal.see("{\"id\":2,\"ok\":true,\"result\":true}");
     let rest = terminal.finish(&crew, "130");
@@ -377,7 +382,9 @@ fn ctrl_c_twice() {
     crew.await_logged("job", 3);
     crew.await_processes(3);
     terminal.press('c');
-    thread::park_timeout(Duration::from_millis(500));
+    terminal.see("procpool: waiting for 2 running jobs");
+    // Signals within 0.1 s are one.
+    thread::park_timeout(Duration::from_millis(150));
     terminal.press('c');
     terminal.finish(&crew, "130");
 }

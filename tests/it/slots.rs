@@ -204,12 +204,12 @@ fn memory_that_processes_share_counts_once() {
 
 #[test]
 fn a_silent_command() {
-    let script = "for i in 1 2 3 4 5 6; do echo $i; sleep 0.1; done; [ $0 = quick ] || sleep 100";
+    let script = "for i in 1 2 3 4 5 6 7; do echo $i; sleep 0.2; done; [ $0 = quick ] || sleep 100";
     let records = Test::new()
-        .args(["-j2", "--silence=0.4s", "--grace=0.1s", "--format=record", "sh", "-c", script])
+        .args(["-j2", "--silence=1s", "--grace=0.1s", "--format=record", "sh", "-c", script])
         .stdin("quick\nslow\n")
         .status(1)
         .records();
     assert_eq!(result(&records[0])["exit"], 0);
-    assert_has(message(&records[1], "timeout"), &["it printed nothing for 400ms (--silence)"]);
+    assert_has(message(&records[1], "timeout"), &["it printed nothing for 1s (--silence)"]);
 }

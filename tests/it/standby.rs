@@ -141,7 +141,10 @@ fn no_worker_is_started_in_vain() {
 fn never_more_workers_are_at_work_than_there_are_slots() {
     for (slots, options) in [(1, &[][..]), (3, &[]), (3, &["--pipeline", "auto"])] {
         let crew = recycle(slots, "--sleep-at-start 20", options);
-        assert_eq!(most_at_work(&crew), slots);
+        // That all are at work is for `recycle::never_more_processes_are_at_work_than_allowed`: on a busy machine one
+        // may be ready too late to be seen here.
+        let most = most_at_work(&crew);
+        assert!(most <= slots, "{most} instead of {slots}");
     }
 }
 
@@ -242,7 +245,7 @@ fn the_replacement_is_started_ahead_of_jobs_that_take_longer_than_a_start() {
     });
 }
 
-/// A start of 150 ms takes longer than a job of 100: it has to be begun before the last job is.
+/// A start of 450 ms takes longer than a job of 300: it has to be begun before the last job is.
 #[test]
 fn the_replacement_is_started_as_early_as_its_start_is_slow() {
     if !crate::common::heavy() {
@@ -250,15 +253,13 @@ fn the_replacement_is_started_as_early_as_its_start_is_slow() {
     }
     let crew = Crew::new();
     Test::new()
-        .workers(1, crew.batch("--sleep-at-start 150"))
-        .args(["--max-reqs", "10"])
-        .stdin(naps(30, 100_000))
-        .stdout(records(30))
+        .workers(1, crew.batch("--sleep-at-start 450"))
+        .args(["--max-reqs", "6"])
+        .stdin(naps(9, 300_000))
+        .stdout(records(9))
         .run();
     let lives = lives(&crew);
-    for pair in lives.windows(2).filter(|pair| pair[1].begins.len() == 10) {
-        assert!(pair[1].start < pair[0].begins[9], "{} came late", pair[1].pid);
-    }
+    assert!(lives[1].start < lives[0].begins[5], "{} came late", lives[1].pid);
 }
 
 #[test]

@@ -49,12 +49,11 @@ fn a_command_that_touches_the_terminal_fails_at_once() {
         // Ended in good order, but not of itself.
         ("trap 'exit 0' TERM; while :; do read x </dev/tty; done", "it ", read),
     ];
-    let mut args = vec!["-j3", "--format", "record", "sh", "-c", "eval \"$0\"", ":::", "echo well"];
+    // TERM is followed by KILL after the grace period, which nobody waits for here, unless it is stopped again.
+    let mut args = vec!["-j3", "--grace", "1h", "--format", "record"];
+    args.extend(["sh", "-c", "eval \"$0\"", ":::", "echo well"]);
     args.extend(cases.iter().map(|(script, ..)| script));
-    let began = Instant::now();
     let (status, records) = in_terminal(&mut terminal, &crew, &args);
-    // TERM is followed by KILL after 5 s, unless it is stopped again.
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(status, "1");
     assert_eq!(records[0]["result"]["stdout"], "well\n");
     assert_eq!(records.len(), 1 + cases.len());
@@ -225,9 +224,9 @@ fn a_process_that_somebody_stops_is_remarked_on_once() {
 #[test]
 fn a_process_that_is_stopped_still_has_its_timeout() {
     let output = Test::new()
-        .args(["--timeout", "0.5", "sh", "-c", "kill -STOP $$", ":::", "a"])
+        .args(["--timeout", "2", "sh", "-c", "kill -STOP $$", ":::", "a"])
         .stderr_has("was stopped by SIGSTOP (signal 19), not by procpool.")
-        .stderr_has(failed("sh -c 'kill -STOP $$' a", "timed out after 500ms", "job 1"))
+        .stderr_has(failed("sh -c 'kill -STOP $$' a", "timed out after 2s", "job 1"))
         .status(1)
         .run();
     assert_eq!(output.stderr.lines().count(), 3, "{}", output.stderr);

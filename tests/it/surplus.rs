@@ -368,7 +368,7 @@ fn large_results_wait_for_their_proof_without_memory() {
     let script =
         format!("sleep 0.5; while read -r l; do [ $l = 1 ] && sleep 0.5; cat {reply}; done");
     let run = raw(&script).args(["--pipeline=8", "--journal", &journal]).stdin_open();
-    let mut run = run.any_stdout().spawn();
+    let mut run = run.any_stdout().patience(120).spawn();
     for n in 1..=160 {
         run.write(&format!("{n}\n"));
     }
@@ -533,9 +533,9 @@ fn a_timeout_tells_what_was_printed_of_an_unfinished_message() {
         ("", &["--protocol=raw"], "and its worker was ended (job 1, line 1)\n"),
     ] {
         jsonl(reply, options)
-            .args(["--timeout=300ms", "--grace=0"])
+            .args(["--timeout=1s", "--grace=0"])
             .stderr_has("(job 1, line 1")
-            .stderr_has(": timed out after 300ms, and its worker was ended")
+            .stderr_has(": timed out after 1s, and its worker was ended")
             .stderr_has(what)
             .status(1)
             .run();

@@ -136,6 +136,8 @@ impl Slot {
             self.put_back(worker.take_unread(taken).into_iter());
         }
         self.step_aside();
+        // Its end may take as long as that of a worker that is dismissed.
+        self.flush();
         let has_exited =
             *end == EndSign::Exited || (!end.is_stopped() && self.await_exit(&mut worker));
         let taken = worker.bytes_read();

@@ -107,10 +107,23 @@ async fn no_process_gets_more_than_max_reqs_jobs() {
 #[tokio::test]
 async fn jobs_do_not_wait_for_an_idle_worker_to_end() {
     let crew = Crew::new();
-    let closed = crew.path("closed");
-    let begin = "trap '' TERM; read -r l; sleep 0.3; echo '{\"result\":2}'; sleep 0.1";
-    let good = "read -r l; sleep 0.15; while echo '{\"result\":1}'; do read -r l || exit; done";
+    let (closed, begun, answered) =
+        (crew.path("closed"), crew.path("begun"), crew.path("answered"));
+    // Each has a job, and the one in the second slot answers last.
+    let wait = |file: &str| format!("until test -e {file}; do sleep 0.01; done");
+    let begin = format!(
+        "trap '' TERM; read -r l; : > {begun}; {}; sleep 0.1; echo '{{\"result\":2}}'; sleep 0.1",
+        wait(&answered)
+    );
+    let good = format!(
+        "read -r l; {}; echo '{{\"result\":1}}'; : > {answered}; \
+         while read -r l; do echo '{{\"result\":1}}'; done",
+        wait(&begun)
+    );
     for end in ["echo garbage", "exec >&-; : > \"$1\""] {
+        for file in [&begun, &answered] {
+            let _ = fs::remove_file(file);
+        }
         let bad = format!("{begin}; {end}; sleep 60");
         let code = format!("if test $PROCPOOL_SLOT = 2; then {bad}; else {good}; fi");
         let line = shell_words::join(["sh", "-c", &code, "sh", &closed]);

@@ -143,6 +143,11 @@ impl Course {
         self.unfed
     }
 
+    /// Whether the reader has not ended yet.
+    pub fn is_reading(&self) -> bool {
+        self.input.is_none()
+    }
+
     /// Whether the reader got to the end of the input. It may have skipped what it could not read.
     pub fn is_read(&self) -> bool {
         matches!(self.input, Some(End::Complete(_) | End::Incomplete))

@@ -66,9 +66,13 @@ pub fn find(options: &Options, time: Duration) -> anyhow::Result<FoundServer> {
         }
         // A server whose socket was removed ends soon.
         await_free(&place.socket, Instant::now() + serve::LOOK + MARGIN);
-        if let Some(status) = place.start(&words, time)? {
-            return Ok(FoundServer::NotStarted(status));
+        let Some(failed) = place.start(&words, time)? else { continue };
+        // A caller that was killed may have left a server that was starting, and listened first.
+        if let Some(visit) = visit(&place.socket)? {
+            return Ok(FoundServer::Running(visit));
         }
+        let _ = io::stderr().write_all(&failed.said);
+        return Ok(FoundServer::NotStarted(failed.status));
     }
     anyhow::bail!("the server at '{}' ends again as soon as it has started", place.socket.display())
 }
@@ -121,6 +125,12 @@ fn is_own(folder: &Path) -> bool {
     folder.metadata().is_ok_and(|found| found.is_dir() && found.uid() == own)
 }
 
+/// A server that did not start.
+struct FailedStart {
+    status: Status,
+    said: Vec<u8>,
+}
+
 /// Where a server in the background has its files.
 struct KeptPlace {
     folder: PathBuf,
@@ -149,8 +159,8 @@ impl KeptPlace {
         Ok(file)
     }
 
-    /// Starts the server, and waits until it listens. Returns the status of a server that has failed.
-    fn start(&self, words: &[OsString], time: Duration) -> anyhow::Result<Option<Status>> {
+    /// Starts the server, and waits until it listens. Returns how it has failed, if it has.
+    fn start(&self, words: &[OsString], time: Duration) -> anyhow::Result<Option<FailedStart>> {
         let path = self.file("log");
         let flags = OFlags::NOFOLLOW.bits().cast_signed();
         let _ = fs::remove_file(&path);
@@ -190,15 +200,13 @@ impl KeptPlace {
         if word == READY {
             return Ok(None);
         }
-        let status = server.wait()?;
-        let said = fs::read(&path).unwrap_or_default();
-        let _ = io::stderr().write_all(&said);
-        Ok(Some(match status.code() {
+        let status = match server.wait()?.code() {
             Some(2) => Status::Usage,
             Some(126) => Status::CannotRun,
             Some(127) => Status::NotFound,
             _ => Status::Trouble,
-        }))
+        };
+        Ok(Some(FailedStart { status, said: fs::read(&path).unwrap_or_default() }))
     }
 }
 

@@ -29,6 +29,9 @@ const FDS_EACH: usize = 6;
 /// A server in the background looks this often whether its socket is still there.
 pub const LOOK: Duration = Duration::from_secs(2);
 
+/// A server in the background waits at least this long for its first caller, the one that has started it.
+const FIRST_WAIT: Duration = Duration::from_secs(10);
+
 /// Serves until the end.
 ///
 /// # Errors
@@ -67,6 +70,7 @@ pub fn serve(options: &Options, path: &Path, early: Option<Early>) -> anyhow::Re
         console,
         signals,
         idle: options.commands.server.keep,
+        began: Instant::now(),
         place: starter.and_then(|_| OwnSocket::at(path)),
         stage: ServerStage::Open,
     };
@@ -156,6 +160,7 @@ struct ServerWatch {
     signals: Signals,
     /// The server ends after this time without callers.
     idle: Option<Duration>,
+    began: Instant,
     /// The socket of a server in the background, which ends if that is gone.
     place: Option<OwnSocket>,
     stage: ServerStage,
@@ -220,7 +225,13 @@ impl ServerWatch {
     /// When the server ends if no caller comes.
     fn idle_at(&self) -> Option<Instant> {
         let since = self.server.deserted_since().filter(|_| self.stage == ServerStage::Open)?;
-        Instant::from_std(since).checked_add(self.idle?)
+        let since = Instant::from_std(since);
+        let has_had_caller = since > self.began;
+        let idle = match &self.place {
+            Some(_) if !has_had_caller => self.idle?.max(FIRST_WAIT),
+            _ => self.idle?,
+        };
+        since.checked_add(idle)
     }
 
     fn drain(&mut self) {

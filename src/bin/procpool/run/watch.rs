@@ -11,7 +11,7 @@ use procpool::engine::input::{End, Reader};
 use procpool::engine::journal::Journal;
 use procpool::engine::output::Output;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::events::{Action, Course, Event};
 use super::procs_file::{News, ProcsFile};
@@ -27,6 +27,9 @@ use crate::report::seconds::Seconds;
 
 /// The time that killed processes have to disappear.
 pub const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// After the last process is gone, the thread that reads the input has this time to find the end of it.
+const READER_WAIT: Duration = Duration::from_millis(100);
 
 /// If an interrupted run is not over after this time, it prints what it waits for.
 const HINT_AFTER: Duration = Duration::from_millis(100);
@@ -120,11 +123,22 @@ impl ActiveRun {
                 self.output.hurry();
             }
         }
-        // An event may have come at the moment when the last process was gone.
-        while let Ok(event) = self.events.try_recv() {
+        // Events may have come at the moment when the last process was gone.
+        let last = Instant::now() + READER_WAIT;
+        while let Some(event) = self.next_event(end, last).await {
             end = self.react(event).or(end);
         }
         Ok(self.end(end).await)
+    }
+
+    /// The next event after the last process is gone. What was not run is counted next, so the thread that reads the
+    /// input may say until a moment whether it has come to the end.
+    async fn next_event(&mut self, end: Option<Status>, last: Instant) -> Option<Event> {
+        let is_of_interest = end != Some(Status::StdoutClosed);
+        if self.course.is_reading() && is_of_interest {
+            return timeout_at(last, self.events.recv()).await.ok().flatten();
+        }
+        self.events.try_recv().ok()
     }
 
     /// Starts the thread that reads the input.
