@@ -881,10 +881,14 @@ impl Crew {
         leftovers(&self.mark)
     }
 
-    /// Waits until this number of its processes is alive.
+    /// Waits until this number of its processes is alive, and each has begun its program. Until then whoever has started
+    /// it waits for it (`D`), and can't be stopped.
     #[track_caller]
     pub(crate) fn await_processes(&self, count: usize) {
-        wait_for(&format!("{count} processes"), || self.left().len() == count);
+        wait_for(&format!("{count} processes"), || {
+            let states = self.states();
+            states.len() == count && !states.contains(&'D')
+        });
     }
 
     /// Waits until it has this number of processes, and all are stopped.

@@ -154,7 +154,7 @@ fn killed_while_all_is_stopped() {
             .workers(2, crew.worker("--ignore-eof --ignore-term"))
             .jobs(["grandchild_hang [\"--ignore-term\"]", "never_answer"]),
     );
-    wait_for("all three", || crew.left().len() == 3);
+    crew.await_processes(3);
     run.signal(Signal::TSTP);
     wait_for("all to be stopped", || crew.states() == ['T'; 3]);
     kill(run, &crew);
