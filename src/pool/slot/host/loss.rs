@@ -180,9 +180,12 @@ impl HostSlot {
         self.slot.put_back(back.into_iter());
         // Any of the jobs of a joint job may be the cause: each is asked for alone.
         for job in joint {
-            if let Err(job) = self.slot.shared.queue.split(self.slot.index, job) {
-                self.slot.finished += 1;
-                self.slot.shared.drop_jobs([*job]);
+            match self.slot.shared.queue.split(self.slot.index, job) {
+                Ok(fresh) => self.slot.shared.start_slots(fresh),
+                Err(job) => {
+                    self.slot.finished += 1;
+                    self.slot.shared.drop_jobs([*job]);
+                }
             }
         }
         self.slot.flush();
