@@ -151,6 +151,10 @@ impl Sink for LinkReporter {
         self.outbox.say(&FromAgent::Process { slot: slot as u64, pid });
     }
 
+    fn works_at_a_time(&self, jobs: usize) {
+        self.outbox.say(&FromAgent::AtATime(jobs as u64));
+    }
+
     fn dropped(&self, job: &Job) {
         self.give_back(job);
     }

@@ -19,6 +19,8 @@ pub(crate) const PIECE: usize = 64 << 10;
 pub(crate) enum FromAgent<'a> {
     /// It takes jobs, and runs this number at a time.
     Ready { slots: u64 },
+    /// Each of its slots may have this many jobs at a time, even if jobs are slow.
+    AtATime(u64),
     /// It can't run its task.
     Refused(&'a str),
     /// A slot has taken these successive jobs.
@@ -165,6 +167,7 @@ const PROCESS: u8 = 21;
 const POOL: u8 = 22;
 const STATUS: u8 = 23;
 const PART: u8 = 24;
+const AT_A_TIME: u8 = 25;
 
 impl FromAgent<'_> {
     /// Appends the message as a frame.
@@ -181,6 +184,7 @@ impl FromAgent<'_> {
             Self::Returned { seq, count } => numbers(RETURNED, &[*seq, *count]),
             Self::Recalled => numbers(RECALLED, &[]),
             Self::Bye => numbers(BYE, &[]),
+            Self::AtATime(jobs) => numbers(AT_A_TIME, &[*jobs]),
             Self::Proved(number) => numbers(PROVED, &[*number]),
             Self::Unprovable(number) => numbers(UNPROVABLE, &[*number]),
             Self::Pong(stamp) => frame::seal(PONG, out, |out| put_option(*stamp, out)),
@@ -277,6 +281,7 @@ impl<'a> FromAgent<'a> {
             }),
             PONG => Self::Pong(from.option()?),
             BYE => Self::Bye,
+            AT_A_TIME => Self::AtATime(from.number()?),
             PROVED => Self::Proved(from.number()?),
             UNPROVABLE => Self::Unprovable(from.number()?),
             _ => return None,
@@ -460,6 +465,7 @@ mod tests {
         let mut messages = outcomes();
         messages.extend([
             FromAgent::Ready { slots: 8 },
+            FromAgent::AtATime(16),
             FromAgent::Refused("no such program"),
             FromAgent::Begun { slot: 1, seq: 2, count: 3 },
             FromAgent::Process { slot: 1, pid: 77 },
@@ -518,7 +524,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(kind in 0_u8..26, bytes: Vec<u8>) {
+        fn no_bytes_make_it_panic(kind in 0_u8..27, bytes: Vec<u8>) {
             let _ = FromAgent::read(kind, &bytes);
         }
     }

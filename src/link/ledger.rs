@@ -141,20 +141,12 @@ impl JobLedger {
         self.sent.values().filter(|sent| sent.job.is_abandoned()).map(|sent| sent.job.seq)
     }
 
-    /// Calls `each` with the job that each slot is on, and since when.
-    pub(crate) fn each_running(&self, mut each: impl FnMut(u64, &Job, Moment)) {
+    /// Calls `each` with the jobs that each slot is on, `at_a_time` at most, and since when.
+    pub(crate) fn each_running(&self, at_a_time: usize, mut each: impl FnMut(u64, &Job, Moment)) {
         for (&slot, taken) in &self.taken {
-            let on = taken.iter().find_map(|taking| {
-                taking.all().find(|&seq| !self.is_over(seq)).map(|seq| (seq, taking.since))
-            });
-            let Some((seq, since)) = on else { continue };
-            let Some((first, sent)) = self.sent.range(..=seq).next_back() else { continue };
-            match sent.job.count() {
-                1 => each(slot, &sent.job, since),
-                _ => {
-                    let nth = usize::try_from(seq - first).unwrap_or_default();
-                    each(slot, &sent.job.one(nth), since);
-                }
+            let jobs = taken.iter().flat_map(|taking| taking.all().map(|seq| (seq, taking.since)));
+            for (seq, since) in jobs.filter(|&(seq, _)| !self.is_over(seq)).take(at_a_time) {
+                self.look_at(seq, |job| each(slot, job, since));
             }
         }
     }
@@ -228,16 +220,16 @@ impl JobLedger {
         back
     }
 
-    /// The agent is lost. A slot was on the first job that it had taken and not finished; those after it
-    /// had not begun.
-    pub(crate) fn lose(&mut self) -> LostJobs {
+    /// The agent is lost. A slot was on the first jobs that it had taken and not finished, `at_a_time` at most; those
+    /// after them had not begun.
+    pub(crate) fn lose(&mut self, at_a_time: usize) -> LostJobs {
         let mut lost = LostJobs::default();
         let taken = std::mem::take(&mut self.taken);
         let mut running: Vec<u64> = taken
             .into_values()
-            .filter_map(|taken| {
-                let mut all = taken.into_iter().flat_map(Taking::all);
-                all.find(|&seq| !self.is_over(seq))
+            .flat_map(|taken| {
+                let all = taken.into_iter().flat_map(Taking::all);
+                all.filter(|&seq| !self.is_over(seq)).take(at_a_time)
             })
             .collect();
         running.sort_unstable();

@@ -301,7 +301,7 @@ fn talk(piece: usize, faults: [Option<(usize, Fault)>; 2]) -> [usize; 2] {
         assert!(has_heard_bye && ledger.unfinished() == 0, "{left:?}");
     }
     // The link ends, whatever is left.
-    let lost = ledger.lose();
+    let lost = ledger.lose(1);
     for job in lost.ran.iter().chain(&lost.waited) {
         left.extend(job.seq..job.seq + job.count() as u64);
     }

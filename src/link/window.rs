@@ -22,6 +22,8 @@ pub(crate) struct AgentWindow {
     ahead: usize,
     /// No job is to wait there: the agent would run it at once, in a slot that is not for this coordinator.
     is_shut: bool,
+    /// How many jobs each slot may have at a time, even if jobs are slow.
+    at_a_time: usize,
 }
 
 impl AgentWindow {
@@ -33,12 +35,23 @@ impl AgentWindow {
             latency: Duration::ZERO,
             ahead: 0,
             is_shut: false,
+            at_a_time: 1,
         }
     }
 
     /// No job is to wait at the agent.
     pub(crate) fn shut(&mut self) {
         self.is_shut = true;
+    }
+
+    /// Each slot may have this many jobs at a time, even if jobs are slow.
+    pub(crate) fn widen(&mut self, at_a_time: usize) {
+        self.at_a_time = self.at_a_time.max(at_a_time);
+    }
+
+    /// How many jobs this number of slots may have at a time, even if jobs are slow.
+    pub(crate) fn at_a_time(&self, slots: usize) -> usize {
+        slots.saturating_mul(self.at_a_time)
     }
 
     /// A message and its answer have taken this long. The fastest of late counts: others have waited

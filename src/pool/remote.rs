@@ -70,6 +70,11 @@ impl Pool {
         self.engine().end(StopOrder { at, means }, RunEnd::LAST);
     }
 
+    /// How many jobs each worker may have at a time, even if jobs are slow, as far as is known.
+    pub(crate) fn at_a_time(&self) -> usize {
+        self.shared().deliveries.at_a_time()
+    }
+
     /// Whether its jobs are commands.
     pub(crate) fn has_commands(&self) -> bool {
         self.shared().config.commands.is_some()

@@ -327,6 +327,8 @@ impl Door {
         let work = PartyWork::begin(&served.switchboard, setup.parts, outbox, is_ending);
         let work = work.ok_or("it has too many callers: try again later")?;
         outbox.say(&FromAgent::Ready { slots: self.settings.slots as u64 });
+        let jobs = served.switchboard.pool().map_or(1, |pool| pool.at_a_time());
+        outbox.say(&FromAgent::AtATime(jobs as u64));
         Ok(Box::new(work))
     }
 

@@ -201,6 +201,10 @@ impl Sink for Switchboard {
         self.all().iter().for_each(|party| party.reporter.process(slot, pid));
     }
 
+    fn works_at_a_time(&self, jobs: usize) {
+        self.all().iter().for_each(|party| party.reporter.works_at_a_time(jobs));
+    }
+
     fn dropped(&self, job: &Job) {
         self.pass(job.seq, |party| party.reporter.dropped(job));
         self.flush();

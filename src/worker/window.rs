@@ -10,6 +10,9 @@ const AMPLE: Duration = Duration::from_millis(2);
 /// Jobs that take longer gain nothing from waiting at the worker.
 const SLOW: Duration = Duration::from_micros(250);
 
+/// A worker that answers nothing for this long gets the rest of its window: it may wait for more requests.
+const LULL: Duration = Duration::from_millis(1);
+
 /// More requests in flight than this gain nothing.
 const MOST: usize = 1 << 15;
 
@@ -45,15 +48,25 @@ impl Window {
         Self { is_auto, is_concurrent: false, size, slowest: 0 }
     }
 
-    /// How many more jobs a worker with `in_flight` jobs may be given. The window is filled up when it
-    /// is half empty, so that a write carries many requests.
-    pub(super) fn room(&self, in_flight: usize) -> usize {
-        // The jobs of a fixed window may run at a time: only if they are quick, many are sent with one write.
-        let is_slow = self.slowest == 0 || Duration::from_nanos(self.slowest) > SLOW;
-        if self.is_concurrent || (!self.is_auto && is_slow) {
+    /// How many more jobs a worker with `in_flight` jobs may be given, which has answered nothing for the time
+    /// `quiet`. The window is filled up when it is half empty, so that a write carries many requests.
+    pub(super) fn room(&self, in_flight: usize, quiet: Duration) -> usize {
+        if !self.is_filled_by_halves() || (!self.is_auto && quiet >= LULL) {
             return self.size.saturating_sub(in_flight);
         }
         if in_flight <= self.size / 2 { self.size - in_flight } else { 0 }
+    }
+
+    /// After how long without an answer a worker with `in_flight` jobs gets the rest of a window that is not half empty.
+    pub(super) fn lull(&self, in_flight: usize) -> Option<Duration> {
+        let is_kept_back = self.size / 2 < in_flight && in_flight < self.size;
+        (is_kept_back && !self.is_auto && self.is_filled_by_halves()).then_some(LULL)
+    }
+
+    /// The jobs of a fixed window may run at a time: only if they are quick, many are sent with one write.
+    fn is_filled_by_halves(&self) -> bool {
+        let is_slow = self.slowest == 0 || Duration::from_nanos(self.slowest) > SLOW;
+        !self.is_concurrent && (self.is_auto || !is_slow)
     }
 
     /// How many more bytes of requests a worker with `in_flight` bytes may be given.
@@ -79,10 +92,13 @@ impl Window {
         self.is_concurrent
     }
 
-    /// Whether the worker may have several jobs even if they are slow: it works on them at a time, or the user
-    /// asks for it.
-    pub(super) fn shares(&self) -> bool {
-        self.is_concurrent || !self.is_auto && self.size > 1
+    /// How many jobs the worker may have even if they are slow: it works on them at a time, or the user asks for it.
+    pub(super) fn at_a_time(&self) -> usize {
+        match (self.is_auto, self.is_concurrent) {
+            (false, _) => self.size,
+            (true, true) => AT_A_TIME,
+            (true, false) => 1,
+        }
     }
 
     /// About how long the slowest recent job took.
@@ -149,17 +165,19 @@ mod tests {
     #[test]
     fn a_worker_that_works_on_several_jobs_has_several() {
         let mut window = Window::new(Depth::Auto);
-        assert!(!window.shares());
+        assert_eq!(window.at_a_time(), 1);
         window.become_concurrent();
         window.observe(1, Duration::from_secs(1));
-        assert_eq!((window.room(0), window.room(15), window.room(16)), (16, 1, 0));
-        assert!(window.shares() && !window.is_slow(Duration::from_secs(1)));
+        let room = |window: &Window, in_flight| window.room(in_flight, Duration::ZERO);
+        assert_eq!((room(&window, 0), room(&window, 15), room(&window, 16)), (16, 1, 0));
+        assert!(window.at_a_time() == 16 && !window.is_slow(Duration::from_secs(1)));
         let mut window = Window::new(Depth::Fixed(7));
-        assert_eq!((window.shares(), window.room(4)), (true, 3));
+        assert_eq!((window.at_a_time(), room(&window, 4), window.lull(4)), (7, 3, None));
         window.observe(1, Duration::from_micros(1));
-        assert_eq!(window.room(4), 0);
+        assert_eq!((room(&window, 4), window.lull(4)), (0, Some(LULL)));
+        assert_eq!((window.room(4, LULL), window.lull(3), window.lull(7)), (3, None, None));
         window.become_concurrent();
-        assert_eq!(window.room(4), 3);
+        assert_eq!((room(&window, 4), window.lull(4)), (3, None));
     }
 
     #[test]

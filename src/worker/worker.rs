@@ -198,11 +198,19 @@ impl Worker {
         }
         let in_flight = self.flights.jobs();
         let is_full = self.pace.window.room_bytes(self.flights.bytes()) == 0;
-        if in_flight > 0 && (is_full || self.pace.window.is_slow(now.since(self.turn_began))) {
+        let quiet = now.since(self.turn_began);
+        if in_flight > 0 && (is_full || self.pace.window.is_slow(quiet)) {
             return 0;
         }
         let left = usize::try_from(self.service.left()).unwrap_or(usize::MAX);
-        self.pace.window.room(in_flight).min(left)
+        self.pace.window.room(in_flight, quiet).min(left)
+    }
+
+    /// When a worker that has no room now may have some, even if it answers nothing until then.
+    pub(crate) fn refill_at(&self, now: Moment) -> Moment {
+        let lull = self.pace.window.lull(self.flights.jobs());
+        let at = lull.map_or(Moment::NEVER, |lull| self.turn_began.after(lull));
+        if at > now { at } else { Moment::NEVER }
     }
 
     /// Whether the worker is on a job that must be alone in its process.
@@ -279,8 +287,8 @@ impl Worker {
     }
 
     /// Whether the worker may be given several jobs even if they are slow.
-    pub(crate) fn shares(&self) -> bool {
-        self.pace.window.shares()
+    pub(crate) fn at_a_time(&self) -> usize {
+        self.pace.window.at_a_time()
     }
 
     pub(crate) fn has_unsent(&self) -> bool {

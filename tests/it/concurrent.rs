@@ -2,6 +2,8 @@
 //! work on several requests. Each job waits until all others have begun, so a job too few never ends.
 
 use crate::common::{Crew, Test, failures, need, without_times};
+use crate::hosts_kit::Machines;
+use crate::server_kit::Served;
 
 /// Code in which each job waits until `COUNT` jobs have begun, and returns `x`.
 struct Language {
@@ -303,10 +305,12 @@ fn functions_of_a_file_run_at_a_time() {
     }
 }
 
-/// A worker that answers nothing until it has this many requests, and then all of them, the last one first.
+/// A worker that answers nothing until it has 8 requests, and then all of them, the last one first. With `QUICK` it
+/// answers that many at once before. With `MEET` it waits until two workers have 8 requests.
 const GATHERER: &str = "python3 -c '
-import json, os, sys
+import json, os, sys, time
 open_requests, cancelled = [], []
+quick, meet = int(os.environ.get(\"QUICK\", 0)), os.environ.get(\"MEET\")
 if os.environ[\"SAYS\"] == \"1\":
     print(\"{\\\"concurrent\\\":true}\", flush=True)
 for line in sys.stdin:
@@ -317,7 +321,15 @@ for line in sys.stdin:
     if request[\"args\"] == [\"hang\"]:
         continue
     open_requests.append(request)
+    if quick > 0:
+        quick -= 1
+        request = open_requests.pop()
+        print(json.dumps({\"id\": request[\"id\"], \"result\": request[\"args\"][0]}), flush=True)
     if len(open_requests) == 8:
+        if meet:
+            open(os.path.join(meet, str(os.getpid())), \"w\").close()
+            while len(os.listdir(meet)) < 2:
+                time.sleep(0.002)
         for request in reversed(open_requests):
             print(json.dumps({\"id\": request[\"id\"], \"result\": request[\"args\"][0]}), flush=True)
         open_requests = []
@@ -328,22 +340,78 @@ fn a_worker_gets_as_many_jobs_as_the_user_says() {
     if !need("python3") {
         return;
     }
+    let run = |slots: &[&str], says, jobs| {
+        let options = ["--pipeline", "8", "--format", "text", "-w", GATHERER, "f"];
+        let test = Test::new().env("SAYS", says).args(slots).args(options);
+        test.stdin(numbers(1..=jobs)).stdout(numbers(1..=jobs))
+    };
     for says in ["0", "1"] {
-        Test::new()
-            .env("SAYS", says)
-            .args(["-j1", "--pipeline", "8", "--format", "text", "-w", GATHERER, "f"])
-            .stdin(numbers(1..=16))
-            .stdout(numbers(1..=16))
-            .run();
+        run(&["-j1"], says, 16).run();
+        // Quick jobs are sent many at once, but that must not keep the rest of the window empty.
+        run(&["-j1"], says, 216).env("QUICK", "200").run();
         // Each of two workers has half of the jobs: none waits behind another before the other has one.
-        Test::new()
-            .env("SAYS", says)
-            .args(["-j2", "--pipeline", "8", "--format", "text", "-w", GATHERER, "f"])
-            .stdin(numbers(1..=16))
-            .stdout(numbers(1..=16))
-            .run();
+        let meet = Crew::new();
+        run(&["-j2"], says, 16).env("MEET", meet.path("")).run();
     }
 }
+
+#[test]
+fn a_worker_of_another_machine_or_of_a_server_gets_as_many_jobs() {
+    if !need("python3") {
+        return;
+    }
+    let python = &LANGUAGES[0];
+    let options = |test: Test, jobs| {
+        let code = python.meet.replace("COUNT", "16");
+        let test = test.args(["--python", &code, "--setup", python.setup]);
+        test.stdin(numbers(1..=jobs)).stdout(numbers(1..=jobs))
+    };
+    // The second half of the jobs comes at a worker that is known to work on several.
+    for (hosts, pipeline) in [("1/a", "auto"), ("1/a", "16")] {
+        let machines = Machines::new();
+        options(machines.test(hosts).args(["--pipeline", pipeline]), 32).run();
+    }
+    // Each machine has half of the jobs, not the first one all of them.
+    let (machines, meet) = (Machines::new(), Crew::new());
+    let test = machines.test("1/a,1/b").env("SAYS", "0").env("MEET", meet.path(""));
+    let test = test.args(["--pipeline", "8", "--format", "text", "-w", GATHERER, "f"]);
+    test.stdin(numbers(1..=16)).stdout(numbers(1..=16)).run();
+    // A job that takes each machine down is lost alone, although others were in its process.
+    let down = "x if await asyncio.sleep(0.01) else os.kill(os.getppid(), 9) if x == '5' else x";
+    let test =
+        machines.test("1/a,1/b,1/c").args(["--pipeline", "16", "--setup", "import asyncio, os"]);
+    test.args(["--python", down])
+        .patience(120)
+        .stdin(numbers(1..=12))
+        .stdout(numbers((1..=12).filter(|&line| line != 5)))
+        .stderr_has("failed: 5: 3 machines that ran it were lost, the last one was ")
+        .stderr_has("1 of 12 jobs failed")
+        .status(1)
+        .run();
+    let code = python.meet.replace("COUNT", "16");
+    let served = Served::with(1, &["--python", &code, "--setup", python.setup]);
+    for _ in 0..2 {
+        served.call().stdin(numbers(1..=16)).stdout(numbers(1..=16)).run();
+    }
+    // A caller that takes fewer slots than the server has says how many of its jobs run at a time.
+    let served = Served::with(2, &["--python", "await count(x)", "--setup", COUNTING]);
+    served.call().arg("-j1").stdin(numbers(1..=6)).stdout("1\n".repeat(6)).run();
+}
+
+/// Code that returns how many of its calls run.
+const COUNTING: &str = "
+import asyncio
+running = 0
+async def count(x):
+    global running
+    running += 1
+    most = 0
+    for _ in range(10):
+        most = max(most, running)
+        await asyncio.sleep(0.001)
+    running -= 1
+    return most
+";
 
 #[test]
 fn a_worker_is_told_to_cancel_a_job() {

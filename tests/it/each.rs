@@ -4,6 +4,7 @@
 use std::fs;
 
 use crate::common::{Crew, Test, failures, need, without_times};
+use crate::hosts_kit::Machines;
 
 /// What an expression finds in `x` and in `args`, for each kind of input.
 struct Given {
@@ -358,4 +359,29 @@ fn large_integers_arrive_whole() {
             );
         }
     }
+}
+
+/// The code of the lines at fault kills the agent, which is the parent of its worker.
+#[test]
+fn other_machines_get_the_lists_and_a_line_that_takes_them_down_is_lost_alone() {
+    if !need("python3") {
+        return;
+    }
+    let machines = Machines::new();
+    let code = "[os.kill(os.getppid(), 9) if y == '4' else y for y in x]";
+    let run = |options: &[&str], stdout: &str, failed: &[usize]| {
+        let test = machines.test("1/a,1/b,1/c").args(["-n", "3", "--each"]).args(options);
+        let test = test.args(["--setup", "import os", "--python", code]).patience(120);
+        let output =
+            test.stdin("1\n2\n3\n4\n5\n6\n7\n").stdout(stdout).any_stderr().status(1).run();
+        let said: Vec<String> = failures(&output.stderr).iter().map(|&line| line.into()).collect();
+        let begins = |line: usize| format!("procpool: failed: {line}: ");
+        assert_eq!(said.len(), failed.len(), "{said:?}");
+        assert!(said.iter().zip(failed).all(|(said, &line)| said.starts_with(&begins(line))));
+        output.stderr
+    };
+    let said = run(&[], "1\n2\n3\n5\n6\n7\n", &[4]);
+    assert!(said.contains(": 3 machines that ran it were lost"), "{said}");
+    let said = run(&["--no-rerun"], "1\n2\n3\n7\n", &[4, 5, 6]);
+    assert!(said.contains(", which ran it, was lost: ") && !said.contains("other slot"), "{said}");
 }

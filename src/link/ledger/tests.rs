@@ -39,7 +39,7 @@ fn a_slot_was_on_the_first_job_that_it_has_not_finished() {
     assert!(ledger.finish(1, &mut scratch()).is_none());
     assert!(ledger.finish_range(4, 2));
     assert!(!ledger.finish_range(4, 2));
-    let lost = ledger.lose();
+    let lost = ledger.lose(1);
     assert_eq!(numbers(&lost.ran), [2, 7]);
     assert_eq!(numbers(&lost.waited), [3, 6, 8]);
     assert_eq!((ledger.unfinished(), ledger.waiting(), ledger.bytes()), (0, 0, 0));
@@ -56,7 +56,7 @@ fn what_was_not_begun_comes_back_as_it_went() {
     assert_eq!(back[0].as_message(), Some(&b"66"[..]));
     assert_eq!(back[0].losses, 2);
     assert_eq!(ledger.unfinished(), 65);
-    assert_eq!(numbers(&ledger.lose().waited), (1..=65).collect::<Vec<_>>());
+    assert_eq!(numbers(&ledger.lose(1).waited), (1..=65).collect::<Vec<_>>());
 }
 
 #[test]
@@ -66,7 +66,22 @@ fn a_job_that_was_put_back_and_taken_again_is_begun_once() {
     ledger.begin(1, 1, 1, Moment::ZERO);
     ledger.begin(2, 1, 1, Moment::ZERO);
     assert_eq!(ledger.waiting(), 0);
-    assert_eq!(numbers(&ledger.lose().ran), [1]);
+    assert_eq!(numbers(&ledger.lose(1).ran), [1]);
+}
+
+#[test]
+fn each_of_several_jobs_at_a_time_may_have_run() {
+    let mut ledger = JobLedger::default();
+    ledger.send(lines(1, 6));
+    ledger.begin(1, 1, 4, Moment::ZERO);
+    ledger.begin(2, 5, 1, Moment::ZERO);
+    assert!(ledger.finish_range(2, 1));
+    let mut running = Vec::new();
+    ledger.each_running(2, |slot, job, _| running.push((slot, job.seq)));
+    running.sort_unstable();
+    assert_eq!(running, [(1, 1), (1, 3), (2, 5)]);
+    let lost = ledger.lose(2);
+    assert_eq!((numbers(&lost.ran), numbers(&lost.waited)), (vec![1, 3, 5], vec![4, 6]));
 }
 
 /// What an agent may say of 12 jobs: they are begun, finished, returned.
@@ -120,7 +135,7 @@ proptest! {
         prop_assert_eq!(read, Ok(()));
         prop_assert!(ledger.waiting() <= ledger.unfinished());
         prop_assert_eq!(left.len() + ledger.unfinished(), next as usize - 1);
-        let lost = ledger.lose();
+        let lost = ledger.lose(1);
         left.extend(numbers(&lost.ran));
         left.extend(numbers(&lost.waited));
         left.sort_unstable();

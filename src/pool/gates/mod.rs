@@ -13,6 +13,7 @@ use crate::config::Limits;
 use crate::job::Watcher;
 use crate::pool::gates::jobserver::{Jobserver, Token};
 use crate::pool::gates::memory::Memory;
+use crate::pool::queue::Taken;
 use crate::process::Wake;
 use crate::util::clock::{Clock, Moment};
 use crate::util::setting::Setting;
@@ -43,6 +44,8 @@ impl Gate {
 pub(crate) struct Gates {
     limits: Limits,
     turns: Mutex<GateTurns>,
+    /// Held while a slot takes a job and enters the line, so that jobs start in the order in which they are taken.
+    order: Mutex<()>,
     jobserver: Option<Arc<Jobserver>>,
     /// How free memory is measured, if it matters.
     memory: Option<Memory>,
@@ -90,6 +93,7 @@ impl Gates {
             memory: limits.min_free_memory.map(|_| Memory::new()),
             limits,
             turns: Mutex::default(),
+            order: Mutex::default(),
             jobserver: jobserver.map(Arc::new),
             has_reported: AtomicBool::new(false),
             waiting: Default::default(),
@@ -118,16 +122,37 @@ impl Gates {
         Waiting(count)
     }
 
-    /// Waits until a job may start, or until the run is over.
+    /// Has a slot take jobs. If there is an interval between starts, the slot enters the line at once, and `ticket` is
+    /// its place: otherwise another slot could take a later job and start it first.
+    pub(crate) fn take_in_order<T>(
+        &self,
+        ticket: &mut Option<u64>,
+        clock: &Clock,
+        wake: &Arc<Wake>,
+        take: impl FnOnce() -> (Taken, T),
+    ) -> (Taken, T) {
+        if !self.have_interval() {
+            return take();
+        }
+        let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = take();
+        if taken.0 == Taken::Jobs {
+            ticket.get_or_insert_with(|| self.lock_turns().enter(clock.now(), wake));
+        }
+        taken
+    }
+
+    /// Waits until a job may start, or until the run is over. `ticket`: the place of its slot in the line, if it has one.
     pub(crate) fn pass(
         &self,
         clock: &Clock,
         watcher: &dyn Watcher,
         wake: &Arc<Wake>,
+        ticket: &mut Option<u64>,
         is_over: impl Fn() -> bool,
     ) -> Passage {
         if let Some(interval) = self.limits.interval
-            && !self.wait_for_turn(interval, clock, wake, &is_over)
+            && !self.wait_for_turn(interval, clock, wake, ticket, &is_over)
         {
             return Passage::Closed;
         }
@@ -158,10 +183,11 @@ impl Gates {
         interval: Duration,
         clock: &Clock,
         wake: &Arc<Wake>,
+        ticket: &mut Option<u64>,
         is_over: impl Fn() -> bool,
     ) -> bool {
         let _waiting = self.wait_at(Gate::Interval);
-        let number = self.lock_turns().enter(clock.now(), wake);
+        let number = ticket.take().unwrap_or_else(|| self.lock_turns().enter(clock.now(), wake));
         loop {
             let over = is_over();
             let mut turns = self.lock_turns();

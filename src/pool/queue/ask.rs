@@ -18,8 +18,9 @@ pub(crate) struct Ask {
     pub(crate) max_bytes: usize,
     /// How many jobs are worth one write to the worker. Together they take it almost no time.
     pub(crate) portion: usize,
-    /// The slot may take several jobs even if they are slow: its worker works on them at a time.
-    pub(crate) shares: bool,
+    /// For how many slots an even share of the jobs may be taken, even if jobs are slow, because their workers work
+    /// on several at a time; 0: jobs are not shared out.
+    pub(crate) shares: usize,
     /// The slot that accounts for the jobs: the slot itself, but for the slots of another machine, whose
     /// jobs are counted together.
     pub(crate) holder: usize,

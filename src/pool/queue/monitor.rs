@@ -253,7 +253,7 @@ impl Queue {
         let count = state.portion_for(ask);
         if count == 0 {
             state.roster.stop_idling(slot);
-            if ask.shares && ask.max > 0 {
+            if ask.shares > 0 && ask.max > 0 {
                 state.roster.has_room(slot, true);
             }
             return (Taken::Wait, 0);
@@ -529,7 +529,7 @@ impl QueueState {
             return first;
         }
         let slots = self.roster.expected();
-        if ask.shares {
+        if ask.shares > 0 {
             return self.even_share(ask).clamp(first, ask.max);
         }
         let calls = self.backlog.calls();
@@ -555,7 +555,7 @@ impl QueueState {
             return Taken::Leave;
         }
         if ask.busy && ask.max > 0 {
-            self.roster.has_room(slot, ask.shares);
+            self.roster.has_room(slot, ask.shares > 0);
         } else if !ask.busy {
             self.roster.set_idle(slot, ask.warm);
             // They may have jobs to give back.

@@ -20,13 +20,22 @@ pub(crate) struct Deliveries {
     sources: Vec<String>,
     /// How many jobs were fed and never ran.
     left: AtomicUsize,
+    /// How many jobs a worker may have at a time, even if jobs are slow.
+    at_a_time: AtomicUsize,
     tally: Tally,
 }
 
 impl Deliveries {
     pub(super) fn new(sink: Option<GuardedSink>, sources: Vec<String>) -> Self {
         let wants_begun = sink.as_ref().is_some_and(|sink| sink.wants_begun());
-        Self { sink, wants_begun, sources, left: AtomicUsize::new(0), tally: Tally::default() }
+        Self {
+            sink,
+            wants_begun,
+            sources,
+            left: AtomicUsize::new(0),
+            at_a_time: AtomicUsize::new(1),
+            tally: Tally::default(),
+        }
     }
 
     pub(crate) fn sink(&self) -> Option<&dyn Sink> {
@@ -60,6 +69,21 @@ impl Deliveries {
         if let Some(sink) = self.sink.as_ref().filter(|_| self.wants_begun) {
             sink.process(slot, pid);
         }
+    }
+
+    /// A worker may have this many jobs at a time, even if jobs are slow. The sink learns of the largest number.
+    pub(crate) fn note_at_a_time(&self, jobs: usize) {
+        if jobs > self.at_a_time()
+            && self.at_a_time.fetch_max(jobs, Ordering::AcqRel) < jobs
+            && let Some(sink) = &self.sink
+        {
+            sink.works_at_a_time(jobs);
+        }
+    }
+
+    /// How many jobs a worker may have at a time, as far as is known.
+    pub(crate) fn at_a_time(&self) -> usize {
+        self.at_a_time.load(Ordering::Acquire)
     }
 
     /// Gives the results of `count` successive jobs to the sink: texts, each with a newline after it.

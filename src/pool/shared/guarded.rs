@@ -108,6 +108,10 @@ impl Sink for GuardedSink {
         self.guard((), |sink| sink.settle());
     }
 
+    fn works_at_a_time(&self, jobs: usize) {
+        self.guard((), |sink| sink.works_at_a_time(jobs));
+    }
+
     fn flush(&self) {
         self.guard((), |sink| sink.flush());
     }

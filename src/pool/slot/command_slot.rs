@@ -76,7 +76,7 @@ impl CommandSlot {
             max: 1,
             max_bytes: 1,
             portion: 1,
-            shares: false,
+            shares: 0,
             holder: self.slot.index,
         };
         self.slot.take(ask)

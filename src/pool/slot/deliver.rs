@@ -94,7 +94,9 @@ impl Slot {
             Ok(value) => joint::results(value, count),
             Err(failure) => Err(failure.clone()),
         };
-        if count > 1 && outcome.is_err() && !self.shared.stopping.has_begun() {
+        // What was lost may have run, and whoever reports that has decided that it is not to run again.
+        let may_split = |failure: &Failure| count > 1 && failure.kind != Kind::Lost;
+        if outcome.as_ref().is_err_and(may_split) && !self.shared.stopping.has_begun() {
             match self.shared.queue.split(self.index, job) {
                 Ok(()) => return,
                 Err(back) => job = *back,

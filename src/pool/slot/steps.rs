@@ -47,6 +47,8 @@ pub(super) struct Slot {
     pub(super) nursery: Option<NurseryPass>,
     /// The right to run a job, if `make` gives it.
     token: Option<Token>,
+    /// Its place among those who wait to start a job.
+    pub(super) ticket: Option<u64>,
     pub(super) responder: Responder,
     /// The other machine that a job ran on which is delivered next, and its slot there.
     pub(super) elsewhere: Option<(usize, Option<&'static str>)>,
@@ -68,6 +70,7 @@ impl Slot {
             generation: 0,
             nursery: None,
             token: None,
+            ticket: None,
             responder,
             elsewhere: None,
             answers: Vec::new(),
@@ -120,12 +123,19 @@ impl Slot {
 
     /// Takes jobs from the queue.
     pub(super) fn take(&mut self, ask: Ask) -> Taken {
-        let (taken, due) = self.shared.queue.take(self.index, ask, &mut self.jobs);
+        let (taken, due) = self.take_for(self.index, ask);
         self.due = due;
         if taken == Taken::Jobs {
             self.shared.deliveries.begun(self.number(), &self.jobs);
         }
         taken
+    }
+
+    /// Takes jobs from the queue for the slot with this index. Also returns when to come back if nothing else happens.
+    pub(super) fn take_for(&mut self, index: usize, ask: Ask) -> (Taken, Moment) {
+        let Self { shared, ticket, wake, jobs, .. } = self;
+        let clock = &shared.groups.clock;
+        shared.gates.take_in_order(ticket, clock, wake, || shared.queue.take(index, ask, jobs))
     }
 
     /// Whether more jobs may come. Takes none.
@@ -138,7 +148,7 @@ impl Slot {
             max: 0,
             max_bytes: 0,
             portion: 1,
-            shares: false,
+            shares: 0,
             holder: self.index,
         };
         self.take(ask) != Taken::Leave
@@ -190,6 +200,7 @@ impl Slot {
             return true;
         }
         if self.forget_abandoned() {
+            self.shared.gates.forgo_turn(&mut self.ticket);
             return false;
         }
         self.flush();
@@ -197,7 +208,8 @@ impl Slot {
         let jobs = &self.jobs;
         let is_over = || shared.stopping.has_begun() || jobs.iter().all(Job::is_unwanted);
         let clock = &shared.groups.clock;
-        match shared.gates.pass(clock, &*shared.watcher, &self.wake, is_over) {
+        let ticket = &mut self.ticket;
+        match shared.gates.pass(clock, &*shared.watcher, &self.wake, ticket, is_over) {
             Passage::Free => self.token = None,
             Passage::With(token) => self.token = Some(token),
             Passage::Closed => {

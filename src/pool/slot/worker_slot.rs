@@ -32,6 +32,8 @@ pub(super) struct WorkerSlot {
     pub(super) pace: Option<Pace>,
     /// A worker is to be started before there is a job for it.
     prestarts: bool,
+    /// When the worker may get more jobs, even if it answers nothing until then.
+    refill_at: Moment,
     pub(super) lending: Lending,
     pub(super) renewal: Renewal,
     pub(super) shell: ShellLimit,
@@ -53,8 +55,17 @@ impl WorkerSlot {
         let prestarts = slot.index < slot.shared.config.worker.prestart;
         let lending = Lending::of(&slot.shared);
         let shell = ShellLimit::of(&slot.shared.config);
-        let (spare, renewal) = (SparePlace::default(), Renewal::default());
-        Self { slot, worker: None, spare, pace: None, prestarts, lending, renewal, shell }
+        Self {
+            slot,
+            worker: None,
+            spare: SparePlace::default(),
+            pace: None,
+            prestarts,
+            refill_at: Moment::NEVER,
+            lending,
+            renewal: Renewal::default(),
+            shell,
+        }
     }
 
     /// Works until the queue is closed and empty; then the worker is retired.
@@ -134,7 +145,11 @@ impl WorkerSlot {
             Some(worker) if !has_gates => (worker.room(now), worker.room_bytes()),
             _ => (1, 1),
         };
+        let at_a_time = self.worker.as_ref().filter(|_| !has_gates).map_or(1, Worker::at_a_time);
+        self.slot.shared.deliveries.note_at_a_time(at_a_time);
         if max == 0 {
+            let refill_at = |worker: &Worker| worker.refill_at(now);
+            self.refill_at = self.worker.as_ref().map_or(Moment::NEVER, refill_at);
             return Taken::Wait;
         }
         let ask = Ask {
@@ -145,7 +160,7 @@ impl WorkerSlot {
             max,
             max_bytes,
             portion: self.worker.as_ref().map_or(1, Worker::portion),
-            shares: self.worker.as_ref().is_some_and(Worker::shares),
+            shares: usize::from(at_a_time > 1),
             holder: self.slot.index,
         };
         self.slot.take(ask)
@@ -172,8 +187,9 @@ impl WorkerSlot {
         }
         // A fresh worker may get more jobs than the one that it was started for, and the queue must learn of the room
         // at one that works on several at a time.
-        let gets_more =
-            |worker: &Worker| (is_new || worker.shares()) && worker.room(self.slot.now()) > 0;
+        let gets_more = |worker: &Worker| {
+            (is_new || worker.at_a_time() > 1) && worker.room(self.slot.now()) > 0
+        };
         !self.worker.as_ref().is_some_and(gets_more)
     }
 
@@ -248,7 +264,8 @@ impl WorkerSlot {
         let Some(worker) = &mut self.worker else { return };
         self.spare.prepare(&mut self.slot, worker);
         let deadline = next_deadline(&self.slot.shared, worker, &self.spare);
-        let timeout = match deadline.min(self.slot.due()).min(self.renewal.due) {
+        let refill_at = std::mem::replace(&mut self.refill_at, Moment::NEVER);
+        let timeout = match deadline.min(self.slot.due()).min(self.renewal.due).min(refill_at) {
             Moment::NEVER => None,
             deadline => deadline.until(self.slot.now()),
         };

@@ -118,11 +118,6 @@ pub fn check(options: &Options) -> Result<(), Misuse> {
     if options.workers.route.is_some() {
         return Err("--route has no meaning on several hosts: each key needs one worker".into());
     }
-    if options.input.each {
-        return Err(
-            "--each does not work on other hosts yet: use -n, and let the function loop".into()
-        );
-    }
     if options.commands.hosts.host_timeout.is_zero() {
         return Err("--host-timeout must be more than 0".into());
     }

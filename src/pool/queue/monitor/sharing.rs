@@ -25,12 +25,12 @@ impl Queue {
 }
 
 impl QueueState {
-    /// How many jobs a slot gets whose worker works on several at a time: as many as the others, but each free
+    /// How many jobs the slots get whose workers work on several at a time: each as many as the others, but each free
     /// slot takes one first.
     pub(super) fn even_share(&self, ask: Ask) -> usize {
         let queued = self.backlog.queued();
         let each = (queued + self.running).div_ceil(self.roster.len());
-        let more = each.saturating_sub(self.roster.held(ask.holder));
+        let more = each.saturating_mul(ask.shares).saturating_sub(self.roster.held(ask.holder));
         more.min(queued.saturating_sub(self.roster.free()))
     }
 }

@@ -12,7 +12,7 @@ const ASK: Ask = Ask {
     max: 1,
     max_bytes: usize::MAX,
     portion: 1,
-    shares: false,
+    shares: 0,
     holder: 0,
 };
 
@@ -86,7 +86,7 @@ proptest! {
                 max,
                 max_bytes: usize::MAX,
                 portion: 1,
-    shares: false,
+    shares: 0,
                 holder: 0,
             };
             if queue.take(0, ask, &mut jobs).0 != Taken::Jobs {

@@ -103,6 +103,7 @@ impl HostSlot {
         let name = self.desk.name;
         let jobs = match had_jobs {
             0 => String::new(),
+            _ if !self.may_rerun() => String::new(),
             1 => "; its job goes to another slot".to_owned(),
             count => format!("; its {count} jobs go to other slots"),
         };
@@ -144,7 +145,8 @@ impl HostSlot {
     /// The jobs of a lost agent go back. Those that it ran may have done harm: they go back a few times.
     pub(super) fn give_jobs_back(&mut self, why: &str) {
         self.give_up_turn();
-        let lost = self.ledger.lose();
+        let at_a_time = self.window.at_a_time(1);
+        let lost = self.ledger.lose(at_a_time);
         self.printed.clear();
         self.slot.flush();
         let said = std::mem::take(&mut self.said);
@@ -154,10 +156,13 @@ impl HostSlot {
         if let Some(sink) = self.slot.shared.deliveries.sink() {
             said.unproven.iter().for_each(|&number| sink.unprovable(number));
         }
-        let mut back = Vec::new();
+        let (mut back, mut joint) = (Vec::new(), Vec::new());
         for mut job in lost.ran {
             job.losses += 1;
+            // Any of those that were in one process may be the cause: the next time each is alone in its process.
+            job.is_suspect |= at_a_time > 1;
             match self.end_of(&job, why) {
+                None if job.singles().len() > 1 => joint.push(job),
                 None => back.push(job),
                 Some(failure) => self.deliver_lost(job, &failure),
             }
@@ -173,6 +178,13 @@ impl HostSlot {
         }
         back.sort_by_key(|job| job.seq);
         self.slot.put_back(back.into_iter());
+        // Any of the jobs of a joint job may be the cause: each is asked for alone.
+        for job in joint {
+            if let Err(job) = self.slot.shared.queue.split(self.slot.index, job) {
+                self.slot.finished += 1;
+                self.slot.shared.drop_jobs([*job]);
+            }
+        }
         self.slot.flush();
     }
 

@@ -14,6 +14,8 @@ pub(super) struct Said {
     pub(super) header: bool,
     /// The end of the run.
     pub(super) stop: Option<StopOrder>,
+    /// No more jobs than this coordinator has slots may be at the agent: it has more slots than those.
+    pub(super) is_limited: bool,
     /// Jobs were recalled, and have not come back.
     pub(super) recall: bool,
     /// The queue knows that the agent has jobs that it has not begun.
@@ -25,9 +27,7 @@ pub(super) struct Said {
     pub(super) origin: Instant,
     /// When a job is to be tried again for which no other slot may be awake.
     pub(super) due: Moment,
-    /// Its place among those who wait to start a job.
-    pub(super) ticket: Option<u64>,
-    /// When it may be its turn.
+    /// When it may be its turn to start a job.
     pub(super) turn_at: Moment,
     /// The numbers of results that are not proven, as this procpool knows them.
     pub(super) unproven: HashSet<u64>,
@@ -66,13 +66,13 @@ impl Default for Said {
         Self {
             header: false,
             stop: None,
+            is_limited: false,
             recall: false,
             hoard: false,
             ping: None,
             pinged: false,
             origin: Instant::now(),
             due: Moment::NEVER,
-            ticket: None,
             turn_at: Moment::NEVER,
             unproven: HashSet::new(),
             pids: HashMap::new(),

@@ -31,6 +31,14 @@ const PORTION: usize = 16;
 /// How often it is looked whether another host has finished its login.
 const LOGIN_TICK: Duration = Duration::from_millis(50);
 
+/// How many more jobs an agent may have.
+#[derive(Clone, Copy)]
+struct HostRoom {
+    jobs: usize,
+    /// They are shared out evenly.
+    is_shared: bool,
+}
+
 /// Why a machine needs its thread no more.
 pub(crate) enum HostEnd {
     /// Its slots have left.
@@ -94,8 +102,9 @@ impl HostSlot {
 
     pub(super) fn answer_roll_call(&mut self) {
         let (ledger, desk, pids) = (&self.ledger, &self.desk, &self.said.pids);
-        let slots = desk.count();
-        self.slot.answer_roll_call(slots, |shared, _| underway(shared, ledger, desk, pids));
+        let (slots, at_a_time) = (desk.count(), self.window.at_a_time(1));
+        self.slot
+            .answer_roll_call(slots, |shared, _| underway(shared, ledger, at_a_time, desk, pids));
     }
 
     /// Takes note of slots that were called.
@@ -112,7 +121,8 @@ impl HostSlot {
         }
     }
 
-    fn ask(&mut self, busy: bool, max: usize) -> Ask {
+    fn ask(&mut self, busy: bool, room: HostRoom) -> Ask {
+        let HostRoom { jobs: max, is_shared } = room;
         Ask {
             warm: true,
             busy,
@@ -121,7 +131,7 @@ impl HostSlot {
             max,
             max_bytes: MOST_BYTES.saturating_sub(self.ledger.bytes()).max(1),
             portion: PORTION,
-            shares: false,
+            shares: if is_shared { self.capacity } else { 0 },
             holder: self.slot.index,
         }
     }
@@ -199,7 +209,7 @@ impl HostSlot {
             }
         }
         let room = self.room();
-        if self.idle.is_empty() && room > 0 && !self.slot.shared.gates.have_interval() {
+        if self.idle.is_empty() && room.jobs > 0 && !self.slot.shared.gates.have_interval() {
             self.take_for(self.slot.index, true, room);
         }
     }
@@ -218,16 +228,24 @@ impl HostSlot {
         self.busy.len() + self.idle.len()
     }
 
-    /// How many more jobs the agent may have.
-    fn room(&self) -> usize {
-        (self.capacity + self.window.ahead()).saturating_sub(self.ledger.unfinished())
+    /// How many more jobs the agent may have: those that its workers work on at a time are shared out, further ones
+    /// wait there if jobs are quick.
+    fn room(&self) -> HostRoom {
+        let unfinished = self.ledger.unfinished();
+        let at_a_time = self.window.at_a_time(self.capacity);
+        if at_a_time > self.capacity && at_a_time > unfinished {
+            return HostRoom { jobs: at_a_time - unfinished, is_shared: true };
+        }
+        let jobs = (self.capacity + self.window.ahead()).saturating_sub(unfinished);
+        HostRoom { jobs, is_shared: false }
     }
 
     /// Takes jobs for a slot, and sends them. Returns whether there were any.
-    fn take_for(&mut self, index: usize, busy: bool, max: usize) -> bool {
+    fn take_for(&mut self, index: usize, busy: bool, room: HostRoom) -> bool {
         let has_interval = self.slot.shared.gates.have_interval();
-        let ask = self.ask(busy, if has_interval { 1 } else { max });
-        let (taken, due) = self.slot.shared.queue.take(index, ask, &mut self.slot.jobs);
+        let jobs = if has_interval { 1 } else { room.jobs };
+        let ask = self.ask(busy, HostRoom { jobs, ..room });
+        let (taken, due) = self.slot.take_for(index, ask);
         self.said.due = due;
         match taken {
             Taken::Leave => {
@@ -247,9 +265,8 @@ impl HostSlot {
         if self.slot.jobs.is_empty() {
             return true;
         }
-        let shared = &*self.slot.shared;
-        let (ticket, clock) = (&mut self.said.ticket, &shared.groups.clock);
-        if let Some(due) = shared.gates.ask_for_turn(ticket, clock, &self.slot.wake) {
+        let Slot { shared, ticket, wake, .. } = &mut self.slot;
+        if let Some(due) = shared.gates.ask_for_turn(ticket, &shared.groups.clock, wake) {
             self.said.turn_at = due;
             return false;
         }
@@ -332,11 +349,12 @@ fn put_within(job: &Job, longest: usize, voice: &mut HostVoice) -> usize {
 fn underway(
     shared: &Shared,
     ledger: &JobLedger,
+    at_a_time: usize,
     desk: &Desk,
     pids: &HashMap<u64, u32>,
 ) -> Vec<Underway> {
     let mut jobs = Vec::new();
-    ledger.each_running(|slot, job, since| {
+    ledger.each_running(at_a_time, |slot, job, since| {
         let pid = pids.get(&slot).copied().unwrap_or_default();
         let slot = usize::try_from(slot).unwrap_or_default();
         let one = steps::underway(shared, job, slot, pid, since);

@@ -78,7 +78,7 @@ impl HostSlot {
 
     /// The jobs in hand go back: they are not sent.
     pub(super) fn give_up_turn(&mut self) {
-        self.slot.shared.gates.forgo_turn(&mut self.said.ticket);
+        self.slot.shared.gates.forgo_turn(&mut self.slot.ticket);
         self.said.turn_at = Moment::NEVER;
         let jobs = std::mem::take(&mut self.slot.jobs);
         if !jobs.is_empty() {
