@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
 
 use super::feeder::{Feeder, StopReason};
 use super::plain_lines::NoHeader;
@@ -64,6 +65,9 @@ impl Reader {
         for (index, source) in self.sources.iter().enumerate().filter(|_| !is_shuffled) {
             if problems[index].is_some() {
                 continue;
+            }
+            if self.stop.load(Ordering::Acquire) {
+                return End::Stopped(feeder.left());
             }
             match self.read_source(&mut feeder, index, source, complain) {
                 SourceEnd::Next => {}

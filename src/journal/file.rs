@@ -15,8 +15,8 @@ use super::record;
 use crate::util::files::{FilePlace, Links};
 
 /// How long to wait for the lock. A run that was just killed may have left a child that has not become its
-/// program yet. Until it does, the child holds the lock.
-const LOCK_PATIENCE: Duration = Duration::from_millis(300);
+/// program yet. Until it does, the child holds the lock: on a busy machine for a part of a second.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long to wait between two looks at the lock.
 const LOCK_TICK: Duration = Duration::from_millis(10);
