@@ -382,13 +382,14 @@ fn tokens_are_given_back_however_a_run_ends() {
     }
     for (options, script) in [
         ("", "exit 1"),
-        ("--fail-fast", "test $$1 = 2 && exit 1; sleep 100"),
+        // Three of the four jobs get a token, and the first of them does it.
+        ("--fail-fast", "mkdir first && exit 1; sleep 100"),
         ("--halt soon,fail=1", "exit 1"),
         ("--timeout 0.2", "sleep 100"),
-        ("--grace 0.2", "test $$1 = 2 && kill -INT $$PPID; sleep 100"),
+        ("--grace 0.2", "mkdir first && kill -INT $$PPID; sleep 100"),
         (
             "--grace 100",
-            "test $$1 = 2 && kill -INT $$PPID && sleep 0.5 && kill -INT $$PPID; sleep 100",
+            "mkdir first && kill -INT $$PPID && sleep 0.5 && kill -INT $$PPID; sleep 100",
         ),
         ("--nice 1", "echo; echo; echo | cat /no/such/file"),
     ] {
