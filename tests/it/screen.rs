@@ -87,8 +87,12 @@ impl Screen {
     /// Gives the terminal another size. This emulator does not wrap rows anew.
     pub(crate) fn resize(&mut self, columns: u16, rows: u16) {
         let size = Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&self.file, size).expect("a terminal has a size");
         let number = |n| NonZeroU16::new(n).expect("not 0");
+        // What was drawn for the old size is shown in that size, however late it is read.
+        let end = Instant::now() + PATIENCE;
+        while rustix::io::ioctl_fionread(&self.file).unwrap_or(0) > 0 && Instant::now() < end {
+            thread::yield_now();
+        }
         let mut state = self.seen.lock();
         match state.as_mut() {
             Some(emulator) => emulator.parser.set_size(number(rows), number(columns)),
@@ -97,6 +101,8 @@ impl Screen {
                 *state = Some(Emulator { parser, raw: String::new() });
             }
         }
+        // The reader can't go on meanwhile, so it sees in the new size what is drawn for it.
+        tcsetwinsize(&self.file, size).expect("a terminal has a size");
     }
 
     /// Types a line, and Enter.
