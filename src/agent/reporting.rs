@@ -151,8 +151,8 @@ impl Sink for LinkReporter {
         self.outbox.say(&FromAgent::Process { slot: slot as u64, pid });
     }
 
-    fn works_at_a_time(&self, jobs: usize) {
-        self.outbox.say(&FromAgent::AtATime(jobs as u64));
+    fn works_at_a_time(&self, jobs: usize, is_concurrent: bool) {
+        self.outbox.say(&FromAgent::AtATime { jobs: jobs as u64, is_concurrent });
     }
 
     fn dropped(&self, job: &Job) {

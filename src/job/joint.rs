@@ -66,10 +66,13 @@ impl Job {
         let Some((list, head)) = args.split_last() else { return vec![self] };
         let head: String = head.iter().map(|arg| format!("{},", arg.get())).collect();
         let elements: Vec<&RawValue> = serde_json::from_str(list.get()).unwrap_or_default();
-        let losses = self.losses;
+        let (losses, is_suspect) = (self.losses, self.is_suspect);
         let jobs = self.into_singles().into_iter().zip(elements);
-        jobs.map(|(job, element)| Self { losses, ..Self::join(vec![job], &head, element.get()) })
-            .collect()
+        jobs.map(|(job, element)| {
+            let alone = Self::join(vec![job], &head, element.get());
+            Self { losses, is_suspect, ..alone }
+        })
+        .collect()
     }
 }
 

@@ -85,8 +85,9 @@ pub trait Sink: Send + Sync {
     /// A slot, counted from 1, has this process from now on: a worker, or a command that takes a while. Called only if [`Sink::wants_begun`].
     fn process(&self, _slot: usize, _pid: u32) {}
 
-    /// From now on, workers may have this many jobs at a time, even if jobs are slow.
-    fn works_at_a_time(&self, _jobs: usize) {}
+    /// From now on, workers may have this many jobs at a time, even if jobs are slow: because they work on them at a time
+    /// (`is_concurrent`), or because the user says so.
+    fn works_at_a_time(&self, _jobs: usize, _is_concurrent: bool) {}
 
     /// A job or a bundle of jobs will not be run, since the run was ended.
     fn dropped(&self, _job: &Job) {}

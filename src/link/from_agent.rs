@@ -19,8 +19,9 @@ pub(crate) const PIECE: usize = 64 << 10;
 pub(crate) enum FromAgent<'a> {
     /// It takes jobs, and runs this number at a time.
     Ready { slots: u64 },
-    /// Each of its slots may have this many jobs at a time, even if jobs are slow.
-    AtATime(u64),
+    /// Each of its slots may have this many jobs at a time, even if jobs are slow: because its workers work on them at a
+    /// time, or because the user says so.
+    AtATime { jobs: u64, is_concurrent: bool },
     /// It can't run its task.
     Refused(&'a str),
     /// A slot has taken these successive jobs.
@@ -184,7 +185,9 @@ impl FromAgent<'_> {
             Self::Returned { seq, count } => numbers(RETURNED, &[*seq, *count]),
             Self::Recalled => numbers(RECALLED, &[]),
             Self::Bye => numbers(BYE, &[]),
-            Self::AtATime(jobs) => numbers(AT_A_TIME, &[*jobs]),
+            Self::AtATime { jobs, is_concurrent } => {
+                numbers(AT_A_TIME, &[*jobs, u64::from(*is_concurrent)]);
+            }
             Self::Proved(number) => numbers(PROVED, &[*number]),
             Self::Unprovable(number) => numbers(UNPROVABLE, &[*number]),
             Self::Pong(stamp) => frame::seal(PONG, out, |out| put_option(*stamp, out)),
@@ -281,7 +284,7 @@ impl<'a> FromAgent<'a> {
             }),
             PONG => Self::Pong(from.option()?),
             BYE => Self::Bye,
-            AT_A_TIME => Self::AtATime(from.number()?),
+            AT_A_TIME => Self::AtATime { jobs: from.number()?, is_concurrent: from.number()? == 1 },
             PROVED => Self::Proved(from.number()?),
             UNPROVABLE => Self::Unprovable(from.number()?),
             _ => return None,
@@ -465,7 +468,7 @@ mod tests {
         let mut messages = outcomes();
         messages.extend([
             FromAgent::Ready { slots: 8 },
-            FromAgent::AtATime(16),
+            FromAgent::AtATime { jobs: 16, is_concurrent: true },
             FromAgent::Refused("no such program"),
             FromAgent::Begun { slot: 1, seq: 2, count: 3 },
             FromAgent::Process { slot: 1, pid: 77 },

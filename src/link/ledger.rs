@@ -9,6 +9,9 @@ use crate::util::clock::Moment;
 /// No bundle has more jobs.
 const MOST_AT_ONCE: u64 = 1 << 20;
 
+/// Where a slot has taken jobs this many times, those that are over are looked for.
+const MANY_TAKINGS: usize = 64;
+
 /// The jobs that an agent has.
 #[derive(Debug, Default)]
 pub(crate) struct JobLedger {
@@ -111,9 +114,13 @@ impl JobLedger {
             known += 1;
         }
         let mut taken = self.taken.remove(&slot).unwrap_or_default();
-        // Slots finish jobs in order, so the last one is the last to be over.
+        // Most slots finish jobs in order, so the last one is the last to be over.
         while taken.front().is_some_and(|taking| taking.all().rev().all(|one| self.is_over(one))) {
             taken.pop_front();
+        }
+        // Behind a slow job of a worker that works on several, many may be over.
+        if taken.len() >= MANY_TAKINGS && taken.len().is_power_of_two() {
+            taken.retain(|taking| taking.all().any(|one| !self.is_over(one)));
         }
         if known > 0 {
             taken.push_back(Taking { first: seq, count: known, since: now });
@@ -144,11 +151,31 @@ impl JobLedger {
     /// Calls `each` with the jobs that each slot is on, `at_a_time` at most, and since when.
     pub(crate) fn each_running(&self, at_a_time: usize, mut each: impl FnMut(u64, &Job, Moment)) {
         for (&slot, taken) in &self.taken {
-            let jobs = taken.iter().flat_map(|taking| taking.all().map(|seq| (seq, taking.since)));
-            for (seq, since) in jobs.filter(|&(seq, _)| !self.is_over(seq)).take(at_a_time) {
+            for (seq, since) in self.on(taken, at_a_time) {
                 self.look_at(seq, |job| each(slot, job, since));
             }
         }
+    }
+
+    /// The jobs of those that a slot has taken that it may be on, `at_a_time` at most, and since when. A suspect is alone
+    /// in its process.
+    fn on<'a>(
+        &'a self,
+        taken: &'a VecDeque<Taking>,
+        at_a_time: usize,
+    ) -> impl Iterator<Item = (u64, Moment)> + 'a {
+        let all = taken.iter().flat_map(|taking| taking.all().map(|seq| (seq, taking.since)));
+        let mut left = all.filter(|&(seq, _)| !self.is_over(seq));
+        let first = left.next();
+        let is_alone = first.is_some_and(|(seq, _)| self.is_suspect(seq));
+        let others = left.take(at_a_time.saturating_sub(1));
+        let others = others.take_while(move |&(seq, _)| !is_alone && !self.is_suspect(seq));
+        first.into_iter().chain(others)
+    }
+
+    fn is_suspect(&self, seq: u64) -> bool {
+        let sent = self.sent.range(..=seq).next_back();
+        sent.is_some_and(|(_, sent)| sent.job.is_suspect)
     }
 
     /// A job is over. `None`: the agent does not have it. For a job of a bundle, `scratch` is made equal
@@ -224,14 +251,8 @@ impl JobLedger {
     /// after them had not begun.
     pub(crate) fn lose(&mut self, at_a_time: usize) -> LostJobs {
         let mut lost = LostJobs::default();
-        let taken = std::mem::take(&mut self.taken);
-        let mut running: Vec<u64> = taken
-            .into_values()
-            .flat_map(|taken| {
-                let all = taken.into_iter().flat_map(Taking::all);
-                all.filter(|&seq| !self.is_over(seq)).take(at_a_time)
-            })
-            .collect();
+        let on = self.taken.values().flat_map(|taken| self.on(taken, at_a_time));
+        let mut running: Vec<u64> = on.map(|(seq, _)| seq).collect();
         running.sort_unstable();
         running.dedup();
         for seq in running {

@@ -24,6 +24,10 @@ pub(crate) struct AgentWindow {
     is_shut: bool,
     /// How many jobs each slot may have at a time, even if jobs are slow.
     at_a_time: usize,
+    /// No slot may have more than one.
+    is_limited: bool,
+    /// The workers work on several jobs at a time.
+    is_concurrent: bool,
 }
 
 impl AgentWindow {
@@ -36,6 +40,8 @@ impl AgentWindow {
             ahead: 0,
             is_shut: false,
             at_a_time: 1,
+            is_limited: false,
+            is_concurrent: false,
         }
     }
 
@@ -44,14 +50,27 @@ impl AgentWindow {
         self.is_shut = true;
     }
 
+    /// No more jobs than there are slots may be at the agent, whatever it says.
+    pub(crate) fn limit(&mut self) {
+        self.is_shut = true;
+        self.is_limited = true;
+    }
+
     /// Each slot may have this many jobs at a time, even if jobs are slow.
-    pub(crate) fn widen(&mut self, at_a_time: usize) {
+    pub(crate) fn widen(&mut self, at_a_time: usize, is_concurrent: bool) {
         self.at_a_time = self.at_a_time.max(at_a_time);
+        self.is_concurrent |= is_concurrent;
+    }
+
+    /// How many of the jobs that a slot has taken it may be on.
+    pub(crate) fn on_at_a_time(&self) -> usize {
+        // If their jobs are quick, workers have more than they have said.
+        if self.is_concurrent { usize::MAX } else { self.at_a_time }
     }
 
     /// How many jobs this number of slots may have at a time, even if jobs are slow.
     pub(crate) fn at_a_time(&self, slots: usize) -> usize {
-        slots.saturating_mul(self.at_a_time)
+        if self.is_limited { slots } else { slots.saturating_mul(self.at_a_time) }
     }
 
     /// A message and its answer have taken this long. The fastest of late counts: others have waited

@@ -70,9 +70,9 @@ impl Pool {
         self.engine().end(StopOrder { at, means }, RunEnd::LAST);
     }
 
-    /// How many jobs each worker may have at a time, even if jobs are slow, as far as is known.
-    pub(crate) fn at_a_time(&self) -> usize {
-        self.shared().deliveries.at_a_time()
+    /// How many jobs the workers work on at a time. `None`: none has said that it works on several.
+    pub(crate) fn at_a_time(&self) -> Option<usize> {
+        Some(self.shared().deliveries.at_a_time(true)).filter(|&jobs| jobs > 1)
     }
 
     /// Whether its jobs are commands.

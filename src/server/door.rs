@@ -327,8 +327,9 @@ impl Door {
         let work = PartyWork::begin(&served.switchboard, setup.parts, outbox, is_ending);
         let work = work.ok_or("it has too many callers: try again later")?;
         outbox.say(&FromAgent::Ready { slots: self.settings.slots as u64 });
-        let jobs = served.switchboard.pool().map_or(1, |pool| pool.at_a_time());
-        outbox.say(&FromAgent::AtATime(jobs as u64));
+        if let Some(jobs) = served.switchboard.pool().and_then(|pool| pool.at_a_time()) {
+            outbox.say(&FromAgent::AtATime { jobs: jobs as u64, is_concurrent: true });
+        }
         Ok(Box::new(work))
     }
 

@@ -201,8 +201,12 @@ impl Sink for Switchboard {
         self.all().iter().for_each(|party| party.reporter.process(slot, pid));
     }
 
-    fn works_at_a_time(&self, jobs: usize) {
-        self.all().iter().for_each(|party| party.reporter.works_at_a_time(jobs));
+    fn works_at_a_time(&self, jobs: usize, is_concurrent: bool) {
+        // A job of another caller would wait for all jobs that lie at a worker which does one after the other.
+        if is_concurrent {
+            let parties = self.all();
+            parties.iter().for_each(|party| party.reporter.works_at_a_time(jobs, true));
+        }
     }
 
     fn dropped(&self, job: &Job) {

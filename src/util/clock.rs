@@ -32,6 +32,11 @@ impl Moment {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// This moment if it is after another one, else [`Moment::NEVER`].
+    pub(crate) fn if_after(self, other: Self) -> Self {
+        if self > other { self } else { Self::NEVER }
+    }
+
     /// The time until this moment. `None` for [`Moment::NEVER`].
     pub(crate) fn until(self, now: Self) -> Option<Duration> {
         (self != Self::NEVER).then(|| self.since(now))

@@ -196,21 +196,19 @@ impl Worker {
         if self.service.is_spent() || now >= self.unproven.break_at(self.pace.slowest()) {
             return 0;
         }
-        let in_flight = self.flights.jobs();
-        let is_full = self.pace.window.room_bytes(self.flights.bytes()) == 0;
-        let quiet = now.since(self.turn_began);
-        if in_flight > 0 && (is_full || self.pace.window.is_slow(quiet)) {
+        let (in_flight, left) = (self.flights.jobs(), self.service.left());
+        let (window, quiet) = (&self.pace.window, now.since(self.turn_began));
+        let is_full = window.room_bytes(self.flights.bytes()) == 0;
+        if in_flight > 0 && (is_full || window.is_slow(quiet)) {
             return 0;
         }
-        let left = usize::try_from(self.service.left()).unwrap_or(usize::MAX);
-        self.pace.window.room(in_flight, quiet).min(left)
+        window.room(in_flight, quiet).min(usize::try_from(left).unwrap_or(usize::MAX))
     }
 
     /// When a worker that has no room now may have some, even if it answers nothing until then.
     pub(crate) fn refill_at(&self, now: Moment) -> Moment {
-        let lull = self.pace.window.lull(self.flights.jobs());
-        let at = lull.map_or(Moment::NEVER, |lull| self.turn_began.after(lull));
-        if at > now { at } else { Moment::NEVER }
+        let (window, jobs) = (&self.pace.window, self.flights.jobs());
+        window.lull(jobs).map_or(Moment::NEVER, |lull| self.turn_began.after(lull).if_after(now))
     }
 
     /// Whether the worker is on a job that must be alone in its process.
@@ -278,7 +276,7 @@ impl Worker {
     /// Tells a worker that works on several jobs at a time to end one of them, given by its place. The job gets
     /// this failure when the worker answers. Returns whether the worker was told.
     pub(crate) fn end_job(&mut self, index: usize, now: Moment, failure: Failure) -> bool {
-        if !self.pace.window.is_concurrent() || self.outbox.is_closed() {
+        if !self.is_concurrent() || self.outbox.is_closed() {
             return false;
         }
         let Some(id) = self.flights.cancel(index, now, failure) else { return false };
@@ -286,7 +284,12 @@ impl Worker {
         true
     }
 
-    /// Whether the worker may be given several jobs even if they are slow.
+    /// Whether the worker has said that it works on several jobs at a time.
+    pub(crate) fn is_concurrent(&self) -> bool {
+        self.pace.window.is_concurrent()
+    }
+
+    /// How many jobs the worker may have even if they are slow.
     pub(crate) fn at_a_time(&self) -> usize {
         self.pace.window.at_a_time()
     }

@@ -377,15 +377,14 @@ fn a_worker_of_another_machine_or_of_a_server_gets_as_many_jobs() {
     let test = test.args(["--pipeline", "8", "--format", "text", "-w", GATHERER, "f"]);
     test.stdin(numbers(1..=16)).stdout(numbers(1..=16)).run();
     // A job that takes each machine down is lost alone, although others were in its process.
-    let down = "x if await asyncio.sleep(0.01) else os.kill(os.getppid(), 9) if x == '5' else x";
-    let test =
-        machines.test("1/a,1/b,1/c").args(["--pipeline", "16", "--setup", "import asyncio, os"]);
+    let down = "x if await asyncio.sleep(0.01) else os.kill(os.getppid(), 9) if x == '70' else x";
+    let test = machines.test("1/a,1/b,1/c").args(["--setup", "import asyncio, os"]);
     test.args(["--python", down])
         .patience(120)
-        .stdin(numbers(1..=12))
-        .stdout(numbers((1..=12).filter(|&line| line != 5)))
-        .stderr_has("failed: 5: 3 machines that ran it were lost, the last one was ")
-        .stderr_has("1 of 12 jobs failed")
+        .stdin(numbers(1..=120))
+        .stdout(numbers((1..=120).filter(|&line| line != 70)))
+        .stderr_has("failed: 70: 3 machines that ran it were lost, the last one was ")
+        .stderr_has("1 of 120 jobs failed")
         .status(1)
         .run();
     let code = python.meet.replace("COUNT", "16");

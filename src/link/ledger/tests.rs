@@ -84,6 +84,33 @@ fn each_of_several_jobs_at_a_time_may_have_run() {
     assert_eq!((numbers(&lost.ran), numbers(&lost.waited)), (vec![1, 3, 5], vec![4, 6]));
 }
 
+#[test]
+fn a_suspect_is_alone_in_its_process() {
+    let mut ledger = JobLedger::default();
+    for seq in 1..=5 {
+        let mut job = Job::message(seq, b"a");
+        job.is_suspect = seq % 3 != 0;
+        ledger.send(job);
+    }
+    ledger.begin(1, 1, 2, Moment::ZERO);
+    ledger.begin(2, 3, 3, Moment::ZERO);
+    assert_eq!(numbers(&ledger.lose(usize::MAX).ran), [1, 3]);
+}
+
+#[test]
+fn what_is_over_is_forgotten_behind_a_slow_job() {
+    let mut ledger = JobLedger::default();
+    for seq in 1..=1000 {
+        ledger.send(lines(seq, 1));
+        ledger.begin(1, seq, 1, Moment::ZERO);
+        if seq > 1 {
+            assert!(ledger.finish_range(seq, 1));
+        }
+    }
+    assert!(ledger.taken[&1].len() <= 2 * MANY_TAKINGS);
+    assert_eq!(numbers(&ledger.lose(2).ran), [1]);
+}
+
 /// What an agent may say of 12 jobs: they are begun, finished, returned.
 fn history() -> impl Strategy<Value = Vec<(u8, u64, u64)>> {
     prop::collection::vec((0_u8..5, 0_u64..14, 0_u64..5), 0..30)

@@ -20,8 +20,9 @@ pub(crate) struct Deliveries {
     sources: Vec<String>,
     /// How many jobs were fed and never ran.
     left: AtomicUsize,
-    /// How many jobs a worker may have at a time, even if jobs are slow.
-    at_a_time: AtomicUsize,
+    /// How many jobs a worker may have at a time, even if jobs are slow: one that does one after the other, and one
+    /// that works on several.
+    at_a_time: [AtomicUsize; 2],
     tally: Tally,
 }
 
@@ -33,7 +34,7 @@ impl Deliveries {
             wants_begun,
             sources,
             left: AtomicUsize::new(0),
-            at_a_time: AtomicUsize::new(1),
+            at_a_time: [const { AtomicUsize::new(1) }; 2],
             tally: Tally::default(),
         }
     }
@@ -71,19 +72,20 @@ impl Deliveries {
         }
     }
 
-    /// A worker may have this many jobs at a time, even if jobs are slow. The sink learns of the largest number.
-    pub(crate) fn note_at_a_time(&self, jobs: usize) {
-        if jobs > self.at_a_time()
-            && self.at_a_time.fetch_max(jobs, Ordering::AcqRel) < jobs
+    /// A worker may have this many jobs at a time, even if jobs are slow: it works on several (`is_concurrent`), or the
+    /// user says so. The sink learns of the largest number.
+    pub(crate) fn note_at_a_time(&self, jobs: usize, is_concurrent: bool) {
+        if jobs > self.at_a_time(is_concurrent)
+            && self.at_a_time[usize::from(is_concurrent)].fetch_max(jobs, Ordering::AcqRel) < jobs
             && let Some(sink) = &self.sink
         {
-            sink.works_at_a_time(jobs);
+            sink.works_at_a_time(jobs, is_concurrent);
         }
     }
 
     /// How many jobs a worker may have at a time, as far as is known.
-    pub(crate) fn at_a_time(&self) -> usize {
-        self.at_a_time.load(Ordering::Acquire)
+    pub(crate) fn at_a_time(&self, is_concurrent: bool) -> usize {
+        self.at_a_time[usize::from(is_concurrent)].load(Ordering::Acquire)
     }
 
     /// Gives the results of `count` successive jobs to the sink: texts, each with a newline after it.

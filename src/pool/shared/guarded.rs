@@ -108,8 +108,8 @@ impl Sink for GuardedSink {
         self.guard((), |sink| sink.settle());
     }
 
-    fn works_at_a_time(&self, jobs: usize) {
-        self.guard((), |sink| sink.works_at_a_time(jobs));
+    fn works_at_a_time(&self, jobs: usize, is_concurrent: bool) {
+        self.guard((), |sink| sink.works_at_a_time(jobs, is_concurrent));
     }
 
     fn flush(&self) {

@@ -145,7 +145,7 @@ impl HostSlot {
     /// The jobs of a lost agent go back. Those that it ran may have done harm: they go back a few times.
     pub(super) fn give_jobs_back(&mut self, why: &str) {
         self.give_up_turn();
-        let at_a_time = self.window.at_a_time(1);
+        let at_a_time = self.window.on_at_a_time();
         let lost = self.ledger.lose(at_a_time);
         self.printed.clear();
         self.slot.flush();

@@ -93,14 +93,12 @@ impl HostSlot {
             FromAgent::Ready { slots } => {
                 self.ready();
                 if self.desk.is_server() && slots > self.capacity as u64 {
-                    self.window.shut();
-                    self.said.is_limited = true;
+                    // Whoever takes fewer slots than a server has says how many jobs may run at a time.
+                    self.window.limit();
                 }
             }
-            // Whoever takes fewer slots than a server has says how many jobs may run at a time.
-            FromAgent::AtATime(_) if self.said.is_limited => {}
-            FromAgent::AtATime(jobs) => {
-                self.window.widen(usize::try_from(jobs).unwrap_or(usize::MAX));
+            FromAgent::AtATime { jobs, is_concurrent } => {
+                self.window.widen(usize::try_from(jobs).unwrap_or(usize::MAX), is_concurrent);
             }
             FromAgent::Refused(why) => return Some(why.to_owned()),
             FromAgent::Unfit(why) if self.desk.is_server() => {

@@ -14,8 +14,6 @@ pub(super) struct Said {
     pub(super) header: bool,
     /// The end of the run.
     pub(super) stop: Option<StopOrder>,
-    /// No more jobs than this coordinator has slots may be at the agent: it has more slots than those.
-    pub(super) is_limited: bool,
     /// Jobs were recalled, and have not come back.
     pub(super) recall: bool,
     /// The queue knows that the agent has jobs that it has not begun.
@@ -66,7 +64,6 @@ impl Default for Said {
         Self {
             header: false,
             stop: None,
-            is_limited: false,
             recall: false,
             hoard: false,
             ping: None,

@@ -102,7 +102,7 @@ impl HostSlot {
 
     pub(super) fn answer_roll_call(&mut self) {
         let (ledger, desk, pids) = (&self.ledger, &self.desk, &self.said.pids);
-        let (slots, at_a_time) = (desk.count(), self.window.at_a_time(1));
+        let (slots, at_a_time) = (desk.count(), self.window.on_at_a_time());
         self.slot
             .answer_roll_call(slots, |shared, _| underway(shared, ledger, at_a_time, desk, pids));
     }
