@@ -58,6 +58,31 @@ fn a_second_try_waits_for_no_other_job() {
     run.finish();
 }
 
+/// In a large pool slots are held back while jobs may be quick, but not the one that the second try needs.
+#[test]
+fn a_second_try_waits_for_no_other_job_in_a_large_pool() {
+    let crew = Crew::new();
+    let [tried, go] = ["tried", "go"].map(|name| crew.path(name));
+    let code = format!(
+        "case $1 in
+         again) test -e {tried} || {{ >{tried}; exit 1; }};;
+         *) until test -e {go}; do sleep 0.01; done;;
+         esac; echo $1"
+    );
+    let mut run = Test::new()
+        .args(["-j20", "--retries=1", "--retry-delay=1s", "--stream", "--sh", &code])
+        .stdin_open()
+        .any_stdout()
+        .spawn();
+    run.write("1\n2\n3\n4\n5\n6\n7\nagain\n");
+    wait_for("the first try", || Path::new(&tried).exists());
+    run.write("8\n");
+    assert_eq!(run.line(), "again");
+    crew.file("go", "");
+    run.close_stdin();
+    assert_eq!(run.finish().lines().len(), 9);
+}
+
 /// Jobs that wait for their second try keep no slot idle: those after them are read and run.
 #[test]
 fn jobs_that_wait_to_be_tried_again_hold_back_no_others() {

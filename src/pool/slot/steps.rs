@@ -239,9 +239,7 @@ impl Slot {
     /// Calls other slots for the jobs that wait: this one has something else to do.
     pub(super) fn step_aside(&self) {
         let fresh = self.shared.queue.set_aside(self.index);
-        if !fresh.is_empty() {
-            self.shared.start_slots(fresh);
-        }
+        self.shared.start_slots(fresh);
     }
 }
 

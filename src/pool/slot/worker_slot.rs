@@ -146,8 +146,10 @@ impl WorkerSlot {
             _ => (1, 1),
         };
         let at_a_time = self.worker.as_ref().filter(|_| !has_gates).map_or(1, Worker::at_a_time);
-        let is_concurrent = self.worker.as_ref().is_some_and(Worker::is_concurrent);
-        self.slot.shared.deliveries.note_at_a_time(at_a_time, is_concurrent);
+        if at_a_time > 1 {
+            let is_concurrent = self.worker.as_ref().is_some_and(Worker::is_concurrent);
+            self.slot.shared.deliveries.note_at_a_time(at_a_time, is_concurrent);
+        }
         if max == 0 {
             let refill_at = |worker: &Worker| worker.refill_at(now);
             self.refill_at = self.worker.as_ref().map_or(Moment::NEVER, refill_at);

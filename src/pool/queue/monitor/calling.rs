@@ -32,7 +32,7 @@ impl QueueState {
 
     /// Whether jobs are to be tried again, and no slot is idle that knows when. A slot that was woken
     /// learns it.
-    fn lacks_watcher(&self) -> bool {
+    pub(super) fn lacks_watcher(&self) -> bool {
         let is_watched = |slot| self.roster.is_idle(slot);
         !self.backlog.has_none_later()
             && self.roster.woken() == 0

@@ -64,9 +64,11 @@ impl Queue {
 }
 
 impl QueueState {
-    /// Finds a slot without a thread. A caller waits for its call, so its slot is never held back.
+    /// Finds a slot without a thread. A caller waits for its call, and a job for its next try, so their slots are never
+    /// held back.
     pub(super) fn call_absent(&mut self) -> Option<usize> {
-        if self.roster.is_held_back() && self.backlog.calls() > 0 {
+        let is_awaited = self.backlog.calls() > 0 || self.lacks_watcher();
+        if self.roster.is_held_back() && is_awaited {
             self.roster.allow(self.roster.expected() + 1);
         }
         self.roster.call_absent()

@@ -204,9 +204,7 @@ impl HostSlot {
                 self.idle.push(index);
             } else {
                 let fresh = self.slot.shared.queue.set_aside(index);
-                if !fresh.is_empty() {
-                    self.slot.shared.start_slots(fresh);
-                }
+                self.slot.shared.start_slots(fresh);
                 self.busy.push(index);
             }
         }
