@@ -393,6 +393,8 @@ fn a_server_loads_the_code_anew() {
     crew.file("f.py", "def f(x): return [3,\n");
     server.signal(Signal::HUP);
     server.await_stderr("the code was not loaded anew: the parent of the workers (pid ");
+    // A caller who is there would be told that as well.
+    server.await_stderr("was not replaced, and goes on");
     assert_eq!(version(), Some(2));
     // A parent that is stopped is told, as a worker is. One that is killed is replaced.
     let parent = || children(raw(server.pid()), "python3")[0];
